@@ -1,0 +1,21 @@
+/**
+ * Names what was skipped and why it says it was, and ends with one plain line of counts.
+ * A skipped suite is named once, by its own title, which says what it needs.
+ */
+export default class SkipsReporter {
+  onRunComplete(_contexts, results) {
+    const skipped = new Map();
+    for (const file of results.testResults) {
+      for (const { status, ancestorTitles, title } of file.testResults) {
+        if (status !== 'pending' && status !== 'todo') continue;
+        const name = ancestorTitles[0] ?? title;
+        skipped.set(name, (skipped.get(name) ?? 0) + 1);
+      }
+    }
+    for (const [name, count] of skipped) console.log(`skipped: ${name} (${count})`);
+    const failedToRun = results.numRuntimeErrorTestSuites;
+    console.log(
+      `${results.numPassedTests} passed, ${results.numFailedTests + failedToRun} failed, ${results.numPendingTests + results.numTodoTests} skipped`,
+    );
+  }
+}
