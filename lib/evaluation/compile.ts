@@ -1,0 +1,142 @@
+import { type Bucketing, compileBucketing } from './bucketing.ts';
+import { type Clause, compileClauses } from './clause.ts';
+import { type ChoiceData, type FlagData, hashPrefix, head, objects, text } from './data.ts';
+import type { Detail, Flag, Reason } from './model.ts';
+import { pick, pickOff } from './outcome.ts';
+import { compileTarget, type Target } from './targets.ts';
+
+interface Prerequisite {
+  readonly key: string;
+  readonly variation: number | undefined;
+  readonly failed: Detail;
+}
+
+interface Rule {
+  readonly clauses: readonly Clause[];
+  readonly choice: Choice;
+  readonly trackEvents: boolean;
+}
+
+export type Choice = Detail | Rollout;
+
+/** Variations by weight. */
+interface Rollout extends Bucketing {
+  readonly entries: readonly RolloutEntry[];
+}
+
+interface RolloutEntry {
+  /** The upper end of its share, added up in the order of the Node SDK's additions. */
+  readonly limit: number;
+  readonly detail: Detail;
+  /** As a subject of the experiment, if it is one. */
+  readonly tracked: Detail;
+}
+
+interface FlagBody {
+  readonly on: boolean;
+  readonly off: Detail;
+  readonly prerequisiteKeys: readonly string[];
+  readonly segmentKeys: readonly string[];
+  readonly prerequisites: readonly Prerequisite[];
+  readonly targets: readonly Target<Detail>[];
+  readonly rules: readonly Rule[];
+  readonly fallthrough: Choice;
+}
+
+export interface CompiledFlag extends Flag, FlagBody {
+  readonly clientSideAvailability: FlagData['clientSideAvailability'];
+  readonly clientSide: FlagData['clientSide'];
+}
+
+/**
+ * A flag from its JSON, ready to be evaluated. Never throws: one with a part of the wrong type answers MALFORMED_FLAG.
+ * The data is kept and parts of it are frozen: it must not be changed afterwards.
+ */
+export function compileFlag(data: unknown): Flag {
+  const source = (data || { deleted: true }) as FlagData;
+  let body: FlagBody;
+  try {
+    body = compileBody(source);
+  } catch {
+    // On, and with nothing to choose from.
+    body = compileBody({ key: '', on: true });
+  }
+  const flag: CompiledFlag = {
+    ...head(source),
+    clientSideAvailability: source.clientSideAvailability,
+    clientSide: source.clientSide,
+    trackEvents: !!source.trackEvents,
+    trackEventsFallthrough: !!source.trackEventsFallthrough,
+    debugEventsUntilDate: source.debugEventsUntilDate ?? undefined,
+    ...body,
+  };
+  return flag;
+}
+
+function compileBody(source: FlagData): FlagBody {
+  const variations = source.variations ?? [];
+  const prefix = hashPrefix(source);
+  const off = (reason: Reason) => pickOff(variations, source.offVariation, reason);
+  const segmentKeys = new Set<string>();
+  const prerequisites = objects(source.prerequisites).map(({ key, variation }) => ({
+    key: text(key ?? ''),
+    variation: variation ?? undefined,
+    failed: off({ kind: 'PREREQUISITE_FAILED', prerequisiteKey: (key ?? undefined) as string }),
+  }));
+  const rules = objects(source.rules).map((rule, ruleIndex) => ({
+    clauses: compileClauses(rule.clauses, segmentKeys),
+    choice: compileChoice(variations, prefix, rule, {
+      kind: 'RULE_MATCH',
+      ruleIndex,
+      ...(rule.id != null && { ruleId: rule.id }),
+    }),
+    trackEvents: !!rule.trackEvents,
+  }));
+  return {
+    on: !!source.on,
+    off: off({ kind: 'OFF' }),
+    prerequisiteKeys: [...new Set(prerequisites.map(({ key }) => key).filter(Boolean))],
+    segmentKeys: [...segmentKeys],
+    prerequisites,
+    targets: compileTargets(source, variations),
+    rules,
+    fallthrough: compileChoice(variations, prefix, source.fallthrough ?? {}, { kind: 'FALLTHROUGH' }),
+  };
+}
+
+/** `contextTargets`, when there are any, decide alone: their entries for users stand for the first of `targets` with the same variation. */
+function compileTargets(source: FlagData, variations: ArrayLike<unknown>): readonly Target<Detail>[] {
+  const targets = objects(source.targets);
+  const contextTargets = objects(source.contextTargets);
+  const decisive = contextTargets.flatMap((target) => {
+    if ((target.contextKind || 'user') !== 'user') return target;
+    return targets.find(({ variation }) => (variation ?? null) === (target.variation ?? null)) ?? [];
+  });
+  return (contextTargets.length > 0 ? decisive : targets).map((target) =>
+    compileTarget(target, pick(variations, target.variation, { kind: 'TARGET_MATCH' })),
+  );
+}
+
+/** A variation, or else a rollout; malformed if it is neither. */
+function compileChoice(
+  outcomes: ArrayLike<unknown>,
+  prefix: string,
+  { variation, rollout }: ChoiceData,
+  reason: Reason,
+): Choice {
+  const { kind, contextKind, bucketBy, seed, variations } = rollout ?? {};
+  const experiment = kind === 'experiment';
+  // Experiments go by the key, whatever else is asked for, but it has to be text.
+  const by = text(bucketBy || '');
+  const bucketing = compileBucketing(contextKind, experiment ? '' : by, seed ? `${Number(seed)}.` : prefix);
+  let limit = 0;
+  const entries = objects(variations).map((entry) => {
+    limit += (entry.weight ?? Number.NaN) / 100_000;
+    const detail = pick(outcomes, entry.variation, reason);
+    const tracked =
+      experiment && !entry.untracked ? pick(outcomes, entry.variation, { ...reason, inExperiment: true }) : detail;
+    return { limit, detail, tracked };
+  });
+  const rolledOut = (variation ?? undefined) === undefined && entries.length > 0 && bucketing.by;
+  return rolledOut ? { ...bucketing, entries } : pick(outcomes, variation, reason);
+}

@@ -1,0 +1,72 @@
+import { flagsState } from './all-flags.ts';
+import type { CompiledFlag } from './compile.ts';
+import { type ParsedContext, parseContext } from './context.ts';
+import { evaluateIn, type Run, STATUSES } from './evaluate.ts';
+import type { Context, Detail, Evaluator, EvaluatorOptions, Flag, FlagResult } from './model.ts';
+import { errorDetail, MALFORMED } from './outcome.ts';
+
+/** An evaluator over flags and segments that are looked up synchronously. It holds nothing between calls. */
+export function createEvaluator(options: EvaluatorOptions): Evaluator {
+  function settle(flag: Flag, context: Context, prerequisites: string[]): Detail {
+    const run: Run = {
+      options,
+      context: context as ParsedContext,
+      prerequisites,
+      status: 0,
+      flagPath: undefined,
+      segmentPath: undefined,
+      answers: undefined,
+    };
+    let detail: Detail;
+    try {
+      detail = evaluateIn(run, flag as CompiledFlag);
+    } catch (error) {
+      detail = error instanceof TypeError ? MALFORMED : errorDetail('EXCEPTION');
+    }
+    const bigSegmentsStatus = STATUSES[run.status];
+    return bigSegmentsStatus ? { ...detail, reason: { ...detail.reason, bigSegmentsStatus } } : detail;
+  }
+
+  /** An evaluating method. Without a flag or a context nothing is evaluated, and the type of the value is not checked. */
+  function method<T>(type?: string): (flagKey: string, context: unknown, fallback: T) => Detail<T> {
+    const evaluate = (flagKey: string, rawContext: unknown, fallback: unknown): Detail => {
+      const context = parseContext(rawContext);
+      if (!context) return errorDetail('USER_NOT_SPECIFIED', fallback);
+      let flag: Flag | undefined;
+      try {
+        flag = options.flag(flagKey);
+      } catch {
+        return errorDetail('EXCEPTION', fallback);
+      }
+      if (!flag || flag.deleted) return errorDetail('FLAG_NOT_FOUND', fallback);
+      const detail = settle(flag, context, []);
+      const answer = detail.variationIndex === null ? { ...detail, value: fallback } : detail;
+      return type && typeof answer.value !== type ? errorDetail('WRONG_TYPE', fallback) : answer;
+    };
+    return evaluate as (flagKey: string, context: unknown, fallback: T) => Detail<T>;
+  }
+
+  function evaluateFlag(flag: Flag, context: Context): FlagResult {
+    const prerequisites: string[] = [];
+    const detail = settle(flag, context, prerequisites);
+    return { detail, prerequisites, isExperiment: isExperiment(flag as CompiledFlag, detail) };
+  }
+
+  const evaluate = method();
+  return {
+    evaluate,
+    boolVariation: method<boolean>('boolean'),
+    stringVariation: method<string>('string'),
+    numberVariation: method<number>('number'),
+    jsonVariation: evaluate,
+    allFlagsState: (context, wanted) => flagsState(context, wanted, evaluateFlag),
+    evaluateFlag,
+  };
+}
+
+/** Whether events about this answer must be whole and carry the reason. */
+function isExperiment(flag: CompiledFlag, { reason }: Detail): boolean {
+  if (reason.inExperiment) return true;
+  if (reason.kind === 'RULE_MATCH') return flag.rules[reason.ruleIndex]?.trackEvents === true;
+  return reason.kind === 'FALLTHROUGH' && flag.trackEventsFallthrough;
+}

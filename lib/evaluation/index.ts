@@ -1,0 +1,16 @@
+/**
+ * What a flag means: flags, segments and contexts in, answers out, equal to those of LaunchDarkly's Node server SDK.
+ * Imports nothing and runs anywhere; hashing and storage are handed in.
+ */
+export { bucketByHex } from './bucketing.ts';
+export { clientSideAvailability } from './client-side.ts';
+export { compileFlag } from './compile.ts';
+export { bigSegmentRef, compileSegment } from './compile-segment.ts';
+export { canonicalKey, parseContext, secureModeHash } from './context.ts';
+export { describeFlagProblem, describeSegmentProblem } from './describe.ts';
+export { describeContextProblem } from './describe-context.ts';
+export { createEvaluator } from './evaluator.ts';
+export type * from './model.ts';
+export { normalizeFlag, normalizeSegment } from './normalize.ts';
+export { sameFlag, sameSegment } from './same.ts';
+export { sha1Bucket } from './sha1.ts';

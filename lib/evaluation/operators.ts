@@ -1,0 +1,81 @@
+import { parseDate } from './dates.ts';
+import { compareVersions, parseVersion, type Version } from './versions.ts';
+
+/** A value in the form in which its operator compares; undefined: it can never satisfy the operator. */
+type Form = (value: unknown) => unknown;
+type Comparison = (a: never, b: never) => unknown;
+/** The form of both sides, the comparison of a context's value with a clause's, and the form of the clause's if it is another. */
+type Callable = (...args: unknown[]) => unknown;
+type Operator = readonly [Form, Comparison, Form?];
+
+const text: Form = (value) => (typeof value === 'string' ? value : undefined);
+const number: Form = (value) => (typeof value === 'number' ? value : undefined);
+const anything: Form = (value) => value;
+
+/** JavaScript's dialect without flags, as in the Node SDK; what is no pattern matches nothing. */
+const pattern: Form = (source) => {
+  try {
+    return typeof source === 'string' ? new RegExp(source) : undefined;
+  } catch {
+    return undefined;
+  }
+};
+
+/** Clauses that ask for a range ask about one value twice. */
+function remembering(form: Form): Form {
+  let last: unknown;
+  let formed: unknown;
+  return (value) => {
+    if (value !== last) formed = form(value);
+    last = value;
+    return formed;
+  };
+}
+
+const date = remembering(parseDate);
+const version = remembering(parseVersion);
+
+const less: Comparison = (a: number, b: number) => a < b;
+const greater: Comparison = (a: number, b: number) => a > b;
+
+/** A plain object on purpose, like the Node SDK's table: operators named after members of Object.prototype answer the same. */
+const OPERATORS: Readonly<Record<string, Operator | Callable | undefined>> = {
+  in: [anything, Object.is],
+  startsWith: [text, (a: string, b: string) => a.startsWith(b)],
+  endsWith: [text, (a: string, b: string) => a.endsWith(b)],
+  contains: [text, (a: string, b: string) => a.includes(b)],
+  matches: [text, (a: string, b: RegExp) => b.test(a), pattern],
+  lessThan: [number, less],
+  lessThanOrEqual: [number, (a: number, b: number) => a <= b],
+  greaterThan: [number, greater],
+  greaterThanOrEqual: [number, (a: number, b: number) => a >= b],
+  before: [date, less],
+  after: [date, greater],
+  semVerEqual: [version, (a: Version, b: Version) => compareVersions(a, b) === 0],
+  semVerLessThan: [version, (a: Version, b: Version) => compareVersions(a, b) < 0],
+  semVerGreaterThan: [version, (a: Version, b: Version) => compareVersions(a, b) > 0],
+};
+
+/** Whether a context's value (no array) satisfies the operator with any of the clause's values. */
+export type Test = (value: unknown) => boolean;
+
+export function compileTest(op: string, values: readonly unknown[]): Test {
+  if (op === 'in') {
+    const set = new Set(values);
+    return (value) => set.has(value);
+  }
+  const found = OPERATORS[op];
+  const operator = Array.isArray(found) ? (found as Operator) : undefined;
+  const [form, compare, operandForm = form] = operator ?? [
+    anything,
+    // An unknown operator is satisfied by nothing.
+    (a: unknown, b: unknown) => (found as Callable | undefined)?.call(OPERATORS, a, b),
+  ];
+  const operands = values.map(operandForm).filter((operand) => operand !== undefined) as never[];
+  return (value) => {
+    const formed = form(value);
+    if (formed === undefined) return false;
+    for (let i = 0; i < operands.length; i++) if (compare(formed as never, operands[i]!)) return true;
+    return false;
+  };
+}

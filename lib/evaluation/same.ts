@@ -1,0 +1,39 @@
+import { completeFlag, completeObject } from './normalize.ts';
+import { shapes } from './schema.ts';
+
+type Fields = Record<string, unknown>;
+
+/**
+ * Whether two flags mean the same to evaluators and SDKs. Unknown fields, the order of fields, and the difference between
+ * an absent field and its default do not count: ld-relay writes flags anew. Of tombstones only the version counts.
+ */
+export function sameFlag(a: unknown, b: unknown): boolean {
+  return same(a, b, (data) => completeFlag(data, false));
+}
+
+/** As `sameFlag`, for segments. */
+export function sameSegment(a: unknown, b: unknown): boolean {
+  return same(a, b, (data) => completeObject(data, shapes.segment, false));
+}
+
+function same(a: unknown, b: unknown, complete: (data: Fields) => Fields): boolean {
+  if (a === b) return true;
+  if (!isFields(a) || !isFields(b)) return equal(a, b);
+  if (a.deleted === true && b.deleted === true) return a.version === b.version;
+  return equal(complete(a), complete(b));
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Equality of JSON values; the order of an object's fields does not count. */
+function equal(a: unknown, b: unknown): boolean {
+  if (a === b) return true;
+  if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((part, i) => equal(part, b[i]));
+  if (!isFields(a) || !isFields(b)) return false;
+  const names = Object.keys(a);
+  return (
+    names.length === Object.keys(b).length && names.every((name) => Object.hasOwn(b, name) && equal(a[name], b[name]))
+  );
+}

@@ -1,0 +1,402 @@
+import { createHash, createHmac } from 'node:crypto';
+import {
+  type BigSegmentsStatus,
+  bigSegmentRef,
+  bucketByHex,
+  canonicalKey,
+  clientSideAvailability,
+  compileFlag,
+  compileSegment,
+  createEvaluator,
+  describeContextProblem,
+  parseContext,
+  secureModeHash,
+} from '../../../lib/evaluation/index.ts';
+import { evaluatorOf, plain } from './in-memory.ts';
+
+const user = { kind: 'user', key: 'u' };
+const variations = ['off', 'on', 'hit'];
+const base = { version: 1, on: true, variations, offVariation: 0, fallthrough: { variation: 1 }, salt: 's' };
+const matching = (clause: object) => ({ key: 'f', ...base, rules: [{ id: 'r', variation: 2, clauses: [clause] }] });
+const hits = (clause: object, context: unknown) =>
+  evaluatorOf({ f: matching(clause) }).evaluate('f', context, null).value === 'hit';
+const attribute = (op: string, value: unknown, ...values: unknown[]) =>
+  hits({ attribute: 'a', op, values }, { ...user, a: value });
+
+/** Expected outcomes are those of LaunchDarkly's operators, as its Node SDK has them. */
+describe('operators', () => {
+  test.each([
+    ['in', 1, [1.0], true],
+    ['in', '1', [1], false],
+    ['in', true, [1], false],
+    ['in', [3, 1], [1], true],
+    ['in', [], [1], false],
+    ['in', { b: 1 }, [{ b: 1 }], false],
+    ['in', [null], [null], true],
+    ['startsWith', 'abc', ['x', 'ab'], true],
+    ['startsWith', 'Abc', ['a'], false],
+    ['endsWith', 'abc', [''], true],
+    ['contains', 'abc', ['bc'], true],
+    ['contains', 5, ['5'], false],
+    ['matches', 'xaby', ['a.y'], true],
+    ['matches', '😀', ['^.$'], false],
+    ['matches', 'a', ['(', 'a'], true],
+    ['lessThan', 1, [1], false],
+    ['lessThanOrEqual', 1, [1], true],
+    ['greaterThan', 2, [1], true],
+    ['greaterThanOrEqual', 1, ['1'], false],
+    ['before', 999, [1000], true],
+    ['before', 1000, [1000], false],
+    ['after', '1970-01-01T00:00:01.001Z', [1000], true],
+    ['after', '2020-01-01T00:00:00+0200', [0], true],
+    ['after', '2020-01-01T00:00:00z', [0], false],
+    ['after', '2020-01-01', [0], false],
+    ['before', '2019-12-31T24:00:00Z', ['2020-01-01T00:00:00.001Z'], true],
+    ['semVerEqual', '2', ['2.0.0'], true],
+    ['semVerEqual', '2.0.0+b', ['2.0'], true],
+    ['semVerEqual', 'v2.0.0', ['2.0.0'], false],
+    ['semVerEqual', ' 2.0.0', ['2.0.0'], true],
+    ['semVerEqual', ' 2', ['2.0.0'], false],
+    ['semVerEqual', '02.0.0', ['2.0.0'], false],
+    ['semVerLessThan', '2.0.0-rc.2', ['2.0.0-rc.10'], true],
+    ['semVerLessThan', '2.0.0-1', ['2.0.0-a'], true],
+    ['semVerLessThan', '2.0.0-rc', ['2.0.0-rc.1'], true],
+    ['semVerGreaterThan', '2.0.0', ['2.0.0-rc'], true],
+    ['semVerGreaterThan', '10.0.0', ['9.99.99'], true],
+    ['unheardOf', 1, [1], false],
+  ])('%s %j %j is %s', (op, value, values, expected) => {
+    expect(attribute(op, value, ...values)).toBe(expected);
+    // What is there can be negated, whatever it is.
+    expect(hits({ attribute: 'a', op, values, negate: true }, { ...user, a: value })).toBe(!expected);
+  });
+
+  test('an absent attribute matches nothing, negated or not', () => {
+    expect([false, true].map((negate) => hits({ attribute: 'a', op: 'in', values: [1], negate }, user))).toEqual([
+      false,
+      false,
+    ]);
+  });
+});
+
+describe('references', () => {
+  const context = { ...user, 'a/b': 1, obj: { x: { y: 1 }, list: [1] }, '/obj/x': 1, anonymous: false };
+  test.each([
+    ['/a~1b', true],
+    ['/obj/x/y', true],
+    ['/obj/list/0', false],
+    ['/obj/toString', false],
+    ['/constructor', false],
+    ['obj/x', false],
+  ])('%s finds its value: %s', (reference, expected) => {
+    expect(hits({ contextKind: 'user', attribute: reference, op: 'in', values: [1] }, context)).toBe(expected);
+  });
+
+  test('without a kind beside it a text is one name', () => {
+    expect(hits({ attribute: '/obj/x', op: 'in', values: [1] }, context)).toBe(true);
+  });
+
+  test('anonymous is false where it is missing, and kind lists all kinds', () => {
+    expect(hits({ attribute: 'anonymous', op: 'in', values: [false] }, user)).toBe(true);
+    const multi = { kind: 'multi', user: { key: 'u' }, org: { key: 'o' } };
+    expect(hits({ attribute: 'kind', op: 'in', values: ['org'] }, multi)).toBe(true);
+    expect(hits({ attribute: 'kind', op: 'in', values: ['multi'] }, multi)).toBe(false);
+  });
+});
+
+describe('contexts', () => {
+  test.each([
+    [undefined, 'a context must be an object, not missing'],
+    ['user', 'a context must be an object, not "user"'],
+    [
+      { kind: 'kind', key: 'k' },
+      `a context's kind must be letters, digits, ".", "_" or "-", and not "kind", not "kind"`,
+    ],
+    [{ kind: 'org' }, 'the key of the org context must be a non-empty string, not missing'],
+    [{ kind: 'multi' }, 'a multi-kind context must have at least one kind'],
+    [{ kind: 'multi', org: [] }, 'the org context must be an object, not []'],
+    [{ kind: 'multi', org: { key: 1 } }, 'the key of the org context must be a non-empty string, not 1'],
+    [{ key: null }, 'the key of a user must be a string, not null'],
+    [{ ...user, _meta: { privateAttributes: 3 } }, '_meta.privateAttributes must be an array of strings, not 3'],
+    [{ key: 'k', privateAttributeNames: [1] }, 'privateAttributeNames must be an array of strings, not [1]'],
+  ])('%j is invalid, and the problem is named', (value, problem) => {
+    expect(parseContext(value)).toBeUndefined();
+    expect(describeContextProblem(value)).toBe(problem);
+    expect(evaluatorOf({ f: { key: 'f', ...base } }).evaluate('f', value, 7)).toEqual({
+      value: 7,
+      variationIndex: null,
+      reason: { kind: 'ERROR', errorKind: 'USER_NOT_SPECIFIED' },
+    });
+  });
+
+  test('one that was parsed can be evaluated again and again', () => {
+    const context = parseContext({ kind: 'multi', org: { key: 'o' }, user });
+    expect(evaluatorOf({ f: { key: 'f', ...base } }).evaluate('f', context, null)).toMatchObject({ value: 'on' });
+  });
+
+  // Published with LaunchDarkly's relay: HMAC-SHA-256 under the SDK key.
+  test.each([
+    [{ kind: 'user', key: 'alice' }, 'alice', '86b55f259c84a9242e162039a6230fbaff72e3ddad8d5d3dca3f163b636c2199'],
+    [{ kind: 'org', key: 'acme' }, 'org:acme', '291ff036bfc8900e1d2a3e8bf29302b1b16b9f4fea5f3e14473a0dc768607e73'],
+    [
+      { kind: 'multi', user: { key: 'alice' }, org: { key: 'acme:eu%' } },
+      'org:acme%3Aeu%25:user:alice',
+      'cadefca28d2030a0c3c38a677f9e9d605df97b1984173dad9ce4f35c93a5c699',
+    ],
+  ])('%j has its canonical key and secure-mode hash', (value, key, hash) => {
+    const context = parseContext(value)!;
+    expect(canonicalKey(context)).toBe(key);
+    expect(
+      secureModeHash(
+        (sdkKey, message) => createHmac('sha256', sdkKey).update(message).digest('hex'),
+        'sdk-00000000-1111-2222-3333-444455556666',
+        context,
+      ),
+    ).toBe(hash);
+  });
+});
+
+describe('an answer is shared, so nobody can change it', () => {
+  test('detail, reason and value are frozen to their depths', () => {
+    const evaluator = evaluatorOf({
+      f: { key: 'f', ...base, variations: [{ list: [{ n: 1 }] }], fallthrough: { variation: 0 } },
+    });
+    const detail = evaluator.evaluate('f', user, null);
+    const { list } = detail.value as { list: { n: number }[] };
+    expect([detail, detail.reason, detail.value, list, list[0]].every(Object.isFrozen)).toBe(true);
+    expect(evaluator.evaluate('f', user, null)).toBe(detail);
+  });
+
+  test('the malformed answer too, though it is everybody’s', () => {
+    const evaluator = evaluatorOf({ f: { key: 'f', ...base, fallthrough: {} } });
+    const result = evaluator.evaluateFlag(evaluator.flags.get('f')!, parseContext(user)!);
+    expect([result.detail, result.detail.reason].every(Object.isFrozen)).toBe(true);
+  });
+});
+
+describe('a flag at hand', () => {
+  test('is evaluated with its direct prerequisites, and tells whether it is an experiment', () => {
+    const evaluator = evaluatorOf({
+      f: {
+        key: 'f',
+        ...base,
+        prerequisites: [
+          { key: 'p', variation: 1 },
+          { key: 'none', variation: 0 },
+        ],
+      },
+      p: { key: 'p', ...base, prerequisites: [{ key: 'q', variation: 1 }] },
+      q: { key: 'q', ...base },
+      e: {
+        key: 'e',
+        ...base,
+        fallthrough: { rollout: { kind: 'experiment', variations: [{ variation: 1, weight: 100_000 }] } },
+      },
+      t: { key: 't', ...base, trackEventsFallthrough: true },
+    });
+    const evaluate = (key: string) => evaluator.evaluateFlag(evaluator.flags.get(key)!, parseContext(user)!);
+    expect(evaluate('f')).toEqual({
+      detail: { value: 'off', variationIndex: 0, reason: { kind: 'PREREQUISITE_FAILED', prerequisiteKey: 'none' } },
+      prerequisites: ['p'],
+      isExperiment: false,
+    });
+    expect(evaluate('e')).toMatchObject({ isExperiment: true, detail: { reason: { inExperiment: true } } });
+    expect(evaluate('t')).toMatchObject({ isExperiment: true });
+  });
+
+  test('names once what must be fetched for it', () => {
+    const segmentMatch = (...values: unknown[]) => ({ op: 'segmentMatch', values });
+    const flag = compileFlag({
+      ...{ key: 'f', ...base },
+      prerequisites: [{ key: 'p' }, { key: 'q' }, { key: 'p' }],
+      rules: [
+        { clauses: [segmentMatch('s', 't')] },
+        { clauses: [segmentMatch('s', null), { op: 'in', values: ['x'] }] },
+      ],
+    });
+    expect(flag).toMatchObject({
+      key: 'f',
+      version: 1,
+      deleted: false,
+      prerequisiteKeys: ['p', 'q'],
+      segmentKeys: ['s', 't'],
+    });
+    expect(compileSegment({ key: 's', version: 2, rules: [{ clauses: [segmentMatch('u')] }] })).toMatchObject({
+      ...{ key: 's', version: 2, deleted: false, unbounded: false, segmentKeys: ['u'] },
+    });
+  });
+
+  test.each([
+    [{}, { usingMobileKey: true, usingEnvironmentId: false }],
+    [{ clientSide: true }, { usingMobileKey: true, usingEnvironmentId: true }],
+    [
+      { clientSide: true, clientSideAvailability: {} },
+      { usingMobileKey: false, usingEnvironmentId: false },
+    ],
+  ])('%j is available to clients as ld-relay has it: %j', (data, expected) => {
+    expect(clientSideAvailability(compileFlag({ key: 'f', ...data }))).toEqual(expected);
+  });
+});
+
+describe('Big Segments', () => {
+  const asks = { op: 'segmentMatch', values: ['b1', 'b2'] };
+  const big = (key: string) => ({ key, version: 1, unbounded: true, generation: 2 });
+  const evaluatorWith = (
+    answer: (key: string) => { status: BigSegmentsStatus; membership?: Record<string, boolean> | null },
+  ) => {
+    const flag = compileFlag(matching(asks));
+    const segments = new Map(['b1', 'b2'].map((key) => [key, compileSegment(big(key))]));
+    const sha1Hex = (text: string) => createHash('sha1').update(text).digest('hex');
+    return createEvaluator({
+      flag: () => flag,
+      segment: (key) => segments.get(key),
+      bucket: bucketByHex(sha1Hex),
+      bigSegments: answer,
+    });
+  };
+
+  test('the store is asked once for a context key, by reference', () => {
+    const asked: string[] = [];
+    const evaluator = evaluatorWith((key) => {
+      asked.push(key);
+      return { status: 'STALE', membership: { 'b2.g2': true } };
+    });
+    expect(evaluator.evaluate('f', user, null)).toMatchObject({ value: 'hit', reason: { bigSegmentsStatus: 'STALE' } });
+    expect(asked).toEqual(['u']);
+    expect(bigSegmentRef(compileSegment(big('b2')))).toBe('b2.g2');
+  });
+
+  test('a store that throws is a status, not an exception', () => {
+    const evaluator = evaluatorWith(() => {
+      throw new Error('out of reach');
+    });
+    expect(evaluator.evaluate('f', user, null)).toMatchObject({
+      value: 'on',
+      reason: { bigSegmentsStatus: 'STORE_ERROR' },
+    });
+  });
+
+  test('one whose rules lead back to itself ends as malformed, where the Node SDK never ends', () => {
+    const rules = [{ clauses: [{ op: 'segmentMatch', values: ['b'] }] }];
+    const evaluator = evaluatorOf(
+      { f: matching({ op: 'segmentMatch', values: ['b'] }) },
+      { b: { ...big('b'), rules } },
+    );
+    expect(evaluator.evaluate('f', user, null).reason).toEqual({
+      ...{ kind: 'ERROR', errorKind: 'MALFORMED_FLAG', bigSegmentsStatus: 'NOT_CONFIGURED' },
+    });
+  });
+});
+
+describe('chains', () => {
+  const chain = (length: number) =>
+    Object.fromEntries(
+      Array.from({ length }, (_, i) => [
+        `f${i}`,
+        { key: `f${i}`, ...base, prerequisites: i + 1 < length ? [{ key: `f${i + 1}`, variation: 1 }] : [] },
+      ]),
+    );
+
+  test('of a thousand prerequisites are followed to the end', () => {
+    expect(evaluatorOf(chain(1000)).evaluate('f0', user, null)).toMatchObject({
+      value: 'on',
+      reason: { kind: 'FALLTHROUGH' },
+    });
+  });
+
+  test('too deep for the stack are an EXCEPTION, and the next answer is right again', () => {
+    const evaluator = evaluatorOf(chain(30_000));
+    expect(evaluator.evaluate('f0', user, 7)).toEqual({
+      value: 7,
+      variationIndex: null,
+      reason: { kind: 'ERROR', errorKind: 'EXCEPTION' },
+    });
+    expect(evaluator.evaluate('f29999', user, 7)).toMatchObject({ value: 'on' });
+  });
+
+  test('that are cycles are malformed', () => {
+    const flags = { a: { key: 'a', ...base, prerequisites: [{ key: 'a', variation: 1 }] } };
+    expect(evaluatorOf(flags).evaluate('a', user, 7).reason).toEqual({ kind: 'ERROR', errorKind: 'MALFORMED_FLAG' });
+  });
+});
+
+describe('nothing from outside throws', () => {
+  test('not a flag of any shape', () => {
+    for (const data of [
+      null,
+      undefined,
+      0,
+      5,
+      '',
+      'text',
+      true,
+      [],
+      [null],
+      { key: {} },
+      { rules: 5 },
+      { key: { toString: 1 }, on: true },
+    ]) {
+      const flag = compileFlag(data);
+      const evaluator = createEvaluator({ flag: () => flag, segment: () => compileSegment(data), bucket: () => 0 });
+      expect(plain(evaluator.evaluate('f', user, 7))).toMatchObject({ value: 7, variationIndex: null });
+      expect(() => evaluator.allFlagsState(user, { flags: [flag] })).not.toThrow();
+    }
+  });
+
+  test.each([
+    { rules: 'x' },
+    { rules: [null] },
+    { targets: [{ values: 'u' }] },
+    { prerequisites: [{ key: 5 }] },
+    { fallthrough: { variation: 0, rollout: { bucketBy: 5 } } },
+  ])('a flag with a part of the wrong type is malformed as a whole, though it be off: %j', (part) => {
+    const evaluator = evaluatorOf({ f: { key: 'f', ...base, on: false, ...part } });
+    const malformed = { value: 7, variationIndex: null, reason: { kind: 'ERROR', errorKind: 'MALFORMED_FLAG' } };
+    expect(evaluator.evaluate('f', user, 7)).toEqual(malformed);
+    expect(evaluator.flags.get('f')).toMatchObject({ key: 'f', version: 1, prerequisiteKeys: [], segmentKeys: [] });
+  });
+
+  test('a segment with a part of the wrong type makes the flags that reach it malformed, and no others', () => {
+    const asks = { op: 'segmentMatch', values: ['s'] };
+    const never = { attribute: 'key', op: 'in', values: ['nobody'] };
+    const rules = (...clauses: object[]) => [{ id: 'r', variation: 2, clauses }];
+    const evaluator = evaluatorOf(
+      {
+        // What follows the clause does not swallow the error.
+        f: { key: 'f', ...base, rules: rules(asks, never) },
+        g: { key: 'g', ...base, rules: rules(never, asks) },
+      },
+      { s: { key: 's', version: 1, included: 'u' } },
+    );
+    expect(evaluator.evaluate('f', user, 7).reason).toEqual({ kind: 'ERROR', errorKind: 'MALFORMED_FLAG' });
+    expect(evaluator.evaluate('g', user, 7).value).toBe('on');
+  });
+
+  test('not a store or a hash that fails', () => {
+    const fail = () => {
+      throw new Error('out of reach');
+    };
+    const flag = compileFlag({
+      key: 'f',
+      ...base,
+      fallthrough: { rollout: { variations: [{ variation: 0, weight: 1 }] } },
+    });
+    const reason = { kind: 'ERROR', errorKind: 'EXCEPTION' };
+    expect(createEvaluator({ flag: fail, segment: fail, bucket: fail }).evaluate('f', user, 7)).toMatchObject({
+      value: 7,
+      reason,
+    });
+    expect(createEvaluator({ flag: () => flag, segment: fail, bucket: fail }).evaluate('f', user, 7)).toMatchObject({
+      value: 7,
+      reason,
+    });
+  });
+
+  test('and a flag named __proto__ is one like any other', () => {
+    const evaluator = evaluatorOf(JSON.parse(`{"__proto__":${JSON.stringify({ key: '__proto__', ...base })}}`));
+    const state = evaluator.allFlagsState(user, { flags: evaluator.flags.values() });
+    expect(Object.getOwnPropertyDescriptor(state, '__proto__')?.value).toBe('on');
+    expect(JSON.stringify(state)).toBe(
+      '{"__proto__":"on","$flagsState":{"__proto__":{"variation":1,"version":1}},"$valid":true}',
+    );
+  });
+});

@@ -1,0 +1,52 @@
+import { createHash } from 'node:crypto';
+import {
+  type BigSegmentsStatus,
+  bucketByHex,
+  compileFlag,
+  compileSegment,
+  createEvaluator,
+  type Evaluator,
+  type Flag,
+  type Segment,
+} from '../../../lib/evaluation/index.ts';
+
+export type Items = Readonly<Record<string, unknown>>;
+
+/** A store of Big Segments as the vectors describe it: memberships by raw context key; a key in `failKeys` cannot be read. */
+export interface BigSegmentsFixture {
+  readonly status: BigSegmentsStatus;
+  readonly memberships: Readonly<Record<string, Readonly<Record<string, boolean>> | null>>;
+  readonly failKeys?: readonly string[];
+}
+
+export const sha1Hex = (text: string) => createHash('sha1').update(text).digest('hex');
+
+/** An evaluator over plain JSON, and the compiled flags. */
+export function evaluatorOf(
+  flags: Items = {},
+  segments: Items = {},
+  bigSegments?: BigSegmentsFixture,
+): Evaluator & { readonly flags: ReadonlyMap<string, Flag> } {
+  const flagTable = new Map<string, Flag>(Object.entries(flags).map(([key, data]) => [key, compileFlag(data)]));
+  const segmentTable = new Map<string, Segment>(
+    Object.entries(segments).map(([key, data]) => [key, compileSegment(data)]),
+  );
+  const evaluator = createEvaluator({
+    flag: (key) => flagTable.get(key),
+    segment: (key) => segmentTable.get(key),
+    bucket: bucketByHex(sha1Hex),
+    ...(bigSegments && {
+      bigSegments: (key) => {
+        if (bigSegments.failKeys?.includes(key)) throw new Error('unreadable');
+        const membership = Object.hasOwn(bigSegments.memberships, key) ? bigSegments.memberships[key] : null;
+        return { status: bigSegments.status, membership };
+      },
+    }),
+  });
+  return { ...evaluator, flags: flagTable };
+}
+
+/** What a caller sees of an answer after JSON, so that absent and undefined are one. */
+export function plain<T>(value: T): T {
+  return JSON.parse(JSON.stringify(value));
+}

@@ -1,0 +1,195 @@
+import {
+  describeFlagProblem,
+  describeSegmentProblem,
+  normalizeFlag,
+  normalizeSegment,
+  sameFlag,
+  sameSegment,
+} from '../../../lib/evaluation/index.ts';
+
+const clause = { attribute: 'plan', op: 'in', values: ['gold'], negate: false };
+const flag = {
+  key: 'f',
+  on: true,
+  prerequisites: [{ key: 'p', variation: 1 }],
+  targets: [{ variation: 0, values: ['a'] }],
+  contextTargets: [],
+  rules: [{ variation: 1, id: 'r', clauses: [clause], trackEvents: false }],
+  fallthrough: { rollout: { variations: [{ variation: 0, weight: 100_000 }], seed: 61 } },
+  offVariation: 0,
+  variations: [{ deep: [null] }, null],
+  clientSideAvailability: { usingMobileKey: true, usingEnvironmentId: true },
+  clientSide: true,
+  salt: 's',
+  trackEvents: false,
+  trackEventsFallthrough: false,
+  debugEventsUntilDate: null,
+  version: 7,
+  deleted: false,
+};
+
+describe('a well-formed item has no problem', () => {
+  test.each([
+    ['a complete flag', flag],
+    ['a flag with only a key and a version', { key: 'f', version: 1 }],
+    ['a flag full of nulls', { ...flag, prerequisites: null, rules: null, fallthrough: null, offVariation: null }],
+    ['a tombstone', { key: '$deleted', version: 3, deleted: true }],
+    ['unknown fields', { ...flag, fromTheFuture: { any: 'thing' } }],
+  ])('%s', (_, data) => void expect(describeFlagProblem(data)).toBeUndefined());
+
+  test('a segment', () => {
+    const rules = [{ id: '', clauses: [clause], weight: 5.5, bucketBy: 'key', rolloutContextKind: 'org' }];
+    expect(describeSegmentProblem({ key: 's', version: 1, included: ['a'], rules, generation: null })).toBeUndefined();
+  });
+});
+
+describe('a problem names the path, the value and what would do', () => {
+  test.each([
+    [5, 'the item must be an object, not 5'],
+    [null, 'the item must be an object, not null'],
+    [[], 'the item must be an object, not []'],
+    [{ version: 1 }, 'key must be a string, it is missing'],
+    [{ key: 'f' }, 'version must be a whole number, it is missing'],
+    [{ ...flag, on: 'yes' }, 'on must be true or false, not "yes"'],
+    [{ ...flag, rules: [{}, {}, { clauses: 'x' }] }, 'rules[2].clauses must be an array, not "x"'],
+    [{ ...flag, rules: [null] }, 'rules[0] must be an object, not null'],
+    [{ ...flag, rules: [{ clauses: [{ attribute: 5 }] }] }, 'rules[0].clauses[0].attribute must be a string, not 5'],
+    [{ ...flag, fallthrough: { variation: 0.5 } }, 'fallthrough.variation must be a whole number, not 0.5'],
+    [
+      { ...flag, fallthrough: { rollout: { variations: [{ weight: '1' }] } } },
+      'fallthrough.rollout.variations[0].weight must be a number, not "1"',
+    ],
+    [{ ...flag, targets: [{ values: [null] }] }, 'targets[0].values[0] must be a string, not null'],
+    [{ ...flag, salt: ['x'.repeat(200)] }, `salt must be a string, not ["${'x'.repeat(78)}…`],
+  ])('%j', (data, problem) => void expect(describeFlagProblem(data)).toBe(problem));
+
+  test('of a segment too', () => {
+    expect(describeSegmentProblem({ key: 's', version: 1, includedContexts: [{ values: 'a' }] })).toBe(
+      'includedContexts[0].values must be an array, not "a"',
+    );
+  });
+});
+
+describe('normalizing', () => {
+  test('gives a flag every array and ld-relay’s order, and keeps what it does not know', () => {
+    const sparse = {
+      fromTheFuture: 1,
+      version: 2,
+      key: 'f',
+      rules: [{ extra: true, clauses: null, variation: null, rollout: { variations: [] } }],
+    };
+    const expected = {
+      key: 'f',
+      on: false,
+      prerequisites: [],
+      targets: [],
+      contextTargets: [],
+      rules: [{ clauses: [], trackEvents: false, extra: true }],
+      fallthrough: {},
+      offVariation: null,
+      variations: [],
+      clientSide: false,
+      salt: '',
+      trackEvents: false,
+      trackEventsFallthrough: false,
+      debugEventsUntilDate: null,
+      version: 2,
+      deleted: false,
+      fromTheFuture: 1,
+    };
+    expect(JSON.stringify(normalizeFlag(sparse))).toBe(JSON.stringify(expected));
+  });
+
+  test('leaves a complete flag as it is, and its source untouched', () => {
+    const before = JSON.stringify(flag);
+    expect(JSON.stringify(normalizeFlag(flag))).toBe(before);
+    expect(JSON.stringify(flag)).toBe(before);
+  });
+
+  test('makes the old clientSide follow clientSideAvailability', () => {
+    const data = { key: 'f', version: 1, clientSide: true, clientSideAvailability: { usingMobileKey: true } };
+    expect(normalizeFlag(data)).toMatchObject({
+      clientSide: false,
+      clientSideAvailability: { usingMobileKey: true, usingEnvironmentId: false },
+    });
+  });
+
+  test('keeps a variation that is null, and a seed of 0', () => {
+    const rollout = { variations: [{ variation: 0, weight: 1 }], seed: 0 };
+    expect(normalizeFlag({ key: 'f', variations: [null, { a: null }], fallthrough: { rollout } })).toMatchObject({
+      variations: [null, { a: null }],
+      fallthrough: { rollout },
+    });
+  });
+
+  test('gives a segment every array and ld-relay’s order', () => {
+    const expected = {
+      key: 's',
+      included: ['a'],
+      excluded: [],
+      includedContexts: [{ contextKind: 'org', values: [] }],
+      excludedContexts: [],
+      salt: '',
+      rules: [{ id: '', clauses: [], weight: 5 }],
+      version: 0,
+      generation: null,
+      deleted: false,
+    };
+    const sparse = {
+      included: ['a'],
+      key: 's',
+      includedContexts: [{ contextKind: 'org' }],
+      rules: [{ weight: 5 }],
+      unbounded: false,
+    };
+    expect(JSON.stringify(normalizeSegment(sparse))).toBe(JSON.stringify(expected));
+  });
+
+  test('a field named __proto__ is a field', () => {
+    const data = JSON.parse('{"key":"f","__proto__":{"on":true}}');
+    expect(JSON.stringify(normalizeFlag(data))).toContain('"__proto__":{"on":true}');
+    expect(normalizeFlag(data).on).toBe(false);
+  });
+});
+
+describe('two items are the same', () => {
+  test.each([
+    ['when one is normalized', flag, normalizeFlag(flag)],
+    ['when one has unknown fields', flag, { ...flag, fromTheFuture: 1 }],
+    ['when the order of fields differs', flag, Object.fromEntries(Object.entries(flag).reverse())],
+    ['when one leaves defaults out', { key: 'f', version: 1 }, normalizeFlag({ key: 'f', version: 1 })],
+    [
+      'when both are tombstones of one version',
+      { key: 'f', version: 3, deleted: true },
+      { key: '$deleted', version: 3, deleted: true, on: false },
+    ],
+  ])('%s', (_, a, b) => void expect([sameFlag(a, b), sameFlag(b, a)]).toEqual([true, true]));
+
+  test.each([
+    ['on', { on: false }],
+    ['a value inside a variation', { variations: [{ deep: [1] }, null] }],
+    ['the order of variations', { variations: [null, { deep: [null] }] }],
+    ['a clause', { rules: [{ ...flag.rules[0], clauses: [{ ...clause, negate: true }] }] }],
+    ['the version', { version: 8 }],
+    ['the off variation', { offVariation: null }],
+    ['a seed', { fallthrough: { rollout: { variations: [{ variation: 0, weight: 100_000 }], seed: 0 } } }],
+  ])('but not when they differ in %s', (_, change) => {
+    expect([sameFlag(flag, { ...flag, ...change }), sameFlag({ ...flag, ...change }, flag)]).toEqual([false, false]);
+  });
+
+  test('for segments likewise', () => {
+    const segment = { key: 's', version: 1, included: ['a'] };
+    expect(sameSegment(segment, normalizeSegment(segment))).toBe(true);
+    expect(sameSegment(segment, { ...segment, included: ['b'] })).toBe(false);
+    expect(sameSegment(segment, { ...segment, unbounded: true })).toBe(false);
+  });
+
+  test('and values that are no items are compared as they are', () => {
+    expect([sameFlag(1, 1), sameFlag(null, undefined), sameFlag([1], [1]), sameFlag({}, null)]).toEqual([
+      true,
+      false,
+      true,
+      false,
+    ]);
+  });
+});

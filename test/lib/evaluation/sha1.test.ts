@@ -1,0 +1,33 @@
+import { createHash } from 'node:crypto';
+import fc from 'fast-check';
+import { sha1Bucket } from '../../../lib/evaluation/index.ts';
+
+/** By Node's own SHA-1, in exact arithmetic up to the one rounding that a double needs. */
+function expected(text: string): number {
+  const first60Bits = createHash('sha1').update(text).digest('hex').slice(0, 15);
+  return Number(BigInt(`0x${first60Bits}`)) / 2 ** 60;
+}
+
+test('texts of every length around the ends of blocks fall where their SHA-1 does', () => {
+  for (let length = 0; length < 200; length++) {
+    const text = 'x'.repeat(length);
+    expect([length, sha1Bucket('', text)]).toEqual([length, expected(text)]);
+    expect([length, sha1Bucket(text, 'é')]).toEqual([length, expected(`${text}é`)]);
+  }
+});
+
+test('any two texts fall where the SHA-1 of their UTF-8 does, halves of surrogate pairs included', () => {
+  const text = fc.oneof(
+    fc.string(),
+    fc.string({ unit: 'binary' }),
+    fc.array(fc.integer({ min: 0, max: 0xffff }), { maxLength: 40 }).map((codes) => String.fromCharCode(...codes)),
+  );
+  fc.assert(
+    fc.property(text, text, (prefix, value) => {
+      // A pair must not be cut in two between the texts: each is encoded by itself, as nobody's keys and salts are.
+      fc.pre(!/[\ud800-\udbff]$/.test(prefix));
+      expect(sha1Bucket(prefix, value)).toBe(expected(prefix + value));
+    }),
+    { numRuns: process.env.LONG ? 100_000 : 2_000, seed: Number(process.env.SEED ?? 7) },
+  );
+});

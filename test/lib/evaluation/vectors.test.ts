@@ -1,0 +1,150 @@
+import { createHash, createHmac } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gunzipSync } from 'node:zlib';
+import {
+  bucketByHex,
+  canonicalKey,
+  describeContextProblem,
+  parseContext,
+  secureModeHash,
+  sha1Bucket,
+} from '../../../lib/evaluation/index.ts';
+import { parseReference } from '../../../lib/evaluation/reference.ts';
+import { type BigSegmentsFixture, evaluatorOf, type Items, plain, sha1Hex } from './in-memory.ts';
+
+interface Vector {
+  readonly id: string;
+  readonly flags: Items;
+  readonly segments?: Items;
+  readonly flagKey: string;
+  readonly context: unknown;
+  readonly default: unknown;
+  readonly bigSegments?: BigSegmentsFixture;
+  readonly expect: unknown;
+}
+
+const folder = join(__dirname, '../../fixtures/evaluation');
+const load = <T>(name: string): T[] => JSON.parse(readFileSync(join(folder, name), 'utf8'));
+
+/** Ids of the vectors that are answered otherwise, with both answers: a readable failure for thousands of cases. */
+function failures(vectors: readonly Vector[]): unknown[] {
+  return vectors.flatMap((vector) => {
+    const evaluator = evaluatorOf(vector.flags, vector.segments, vector.bigSegments);
+    const actual = plain(evaluator.evaluate(vector.flagKey, vector.context, vector.default));
+    return vector.expect === null || JSON.stringify(sorted(actual)) === JSON.stringify(sorted(vector.expect))
+      ? []
+      : [{ id: vector.id, actual, expected: vector.expect }];
+  });
+}
+
+function sorted(value: unknown): unknown {
+  if (Array.isArray(value)) return value.map(sorted);
+  if (typeof value !== 'object' || value === null) return value;
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([k, v]) => [k, sorted(v)]),
+  );
+}
+
+test('the 504 curated cases are answered as the Node SDK answers them', () => {
+  const vectors = load<Vector>('evaluation-curated.json');
+  expect(vectors).toHaveLength(504);
+  expect(failures(vectors)).toEqual([]);
+});
+
+test('the 6,000 recorded random cases are answered as the Node SDK answers them', () => {
+  const lines = gunzipSync(readFileSync(join(folder, 'fuzz.ndjson.gz')))
+    .toString('utf8')
+    .trim()
+    .split('\n');
+  expect(lines).toHaveLength(6000);
+  expect(failures(lines.map((line) => JSON.parse(line)))).toEqual([]);
+});
+
+describe('typed methods', () => {
+  const vectors = load<Vector & { valueType: 'bool' | 'int' | 'double' | 'string' | 'any' }>('typed-variation.json');
+  test('all 47 are here', () => void expect(vectors).toHaveLength(47));
+  test.each(vectors)('$id', ({ valueType, expect: expected, ...vector }) => {
+    const evaluator = evaluatorOf(vector.flags, vector.segments);
+    const args = [vector.flagKey, vector.context, vector.default as never] as const;
+    const methods = {
+      bool: evaluator.boolVariation,
+      int: evaluator.numberVariation,
+      double: evaluator.numberVariation,
+      string: evaluator.stringVariation,
+      any: evaluator.jsonVariation,
+    };
+    expect(plain(methods[valueType](...args))).toEqual(expected);
+  });
+});
+
+describe('the state of all flags', () => {
+  const vectors = load<Vector & { options: object }>('all-flags.json');
+  test('all 26 are here', () => void expect(vectors).toHaveLength(26));
+  test.each(vectors)('$id $options', ({ flags, segments, context, options, expect: expected }) => {
+    const evaluator = evaluatorOf(flags, segments);
+    expect(plain(evaluator.allFlagsState(context, { flags: evaluator.flags.values(), ...options }))).toEqual(expected);
+  });
+});
+
+describe('contexts', () => {
+  interface ContextVector {
+    readonly context: unknown;
+    readonly valid: boolean;
+    readonly kinds: readonly string[];
+    readonly fullyQualifiedKey: string;
+    readonly secureModeHash: { readonly sdkKey: string; readonly hash: string };
+  }
+  const vectors = load<ContextVector>('contexts.json');
+  const hmac = (key: string, message: string) => createHmac('sha256', key).update(message).digest('hex');
+  test('all 35 are here', () => void expect(vectors).toHaveLength(35));
+  test.each(vectors)('%j', (vector) => {
+    const context = parseContext(vector.context);
+    expect(context !== undefined).toBe(vector.valid);
+    expect(describeContextProblem(vector.context) === undefined).toBe(vector.valid);
+    if (context === undefined) return;
+    expect(context.kinds).toEqual(vector.kinds);
+    expect(canonicalKey(context)).toBe(vector.fullyQualifiedKey);
+    expect(secureModeHash(hmac, vector.secureModeHash.sdkKey, context)).toBe(vector.secureModeHash.hash);
+  });
+});
+
+describe('attribute references', () => {
+  const vectors = load<{ ref: string; literal: boolean; nodeComponents: string[] | null }>('attribute-references.json');
+  test('all 78 are here', () => void expect(vectors).toHaveLength(78));
+  test.each(vectors)('$ref literal: $literal', ({ ref, literal, nodeComponents }) => {
+    expect(parseReference(ref, literal) ?? null).toEqual(nodeComponents);
+  });
+});
+
+describe('buckets', () => {
+  interface BucketVector {
+    readonly keyOfFlagOrSegment: string;
+    readonly salt: string;
+    readonly seed: number | null;
+    readonly bucketByValue: unknown;
+    readonly hashInput: string;
+    readonly sha1: string;
+    readonly bucket: number;
+  }
+  const vectors = load<BucketVector>('bucket-values.json');
+  test('all 40 are here', () => void expect(vectors).toHaveLength(40));
+  test.each(vectors)('$hashInput', ({ keyOfFlagOrSegment, salt, seed, bucketByValue, hashInput, sha1, bucket }) => {
+    const prefix = seed ? `${seed}.` : `${keyOfFlagOrSegment}.${salt}.`;
+    const value = String(bucketByValue);
+    expect(prefix + value).toBe(hashInput);
+    expect(sha1Hex(hashInput)).toBe(sha1);
+    expect(bucketByHex(sha1Hex)(prefix, value)).toBe(bucket);
+    expect(sha1Bucket(prefix, value)).toBe(bucket);
+  });
+});
+
+test('Big Segment stores hash context keys with SHA-256 in base64', () => {
+  const vectors = load<{ contextKey: string; base64Sha256: string }>('big-segment-hashes.json');
+  expect(vectors).toHaveLength(8);
+  for (const { contextKey, base64Sha256 } of vectors) {
+    expect(createHash('sha256').update(contextKey).digest('base64')).toBe(base64Sha256);
+  }
+});
