@@ -1,0 +1,146 @@
+/** Reads a snapshot's data: the header at once, each block when something in it is asked for. */
+import { inflateRawSync } from 'node:zlib';
+import type { Item, Kind } from './item.ts';
+import {
+  blockIndex,
+  deletedBit,
+  floatBit,
+  kindBit,
+  MAX_BLOCKS,
+  MAX_DICTIONARY_BYTES,
+  MAX_INFLATED_BYTES,
+} from './snapshot-format.ts';
+
+export type ItemsByKind = Record<Kind, Map<string, Item>>;
+
+export const noItems = (): ItemsByKind => ({ features: new Map(), segments: new Map() });
+
+export interface Block {
+  stored: Buffer;
+  readonly inflatedBytes: number;
+  readonly dictionary: Buffer | undefined;
+  /** Once it was inflated. */
+  items?: ItemsByKind;
+  /** Where the same items may be found as objects already, newest last. Dropped when the block is inflated. */
+  known?: readonly ItemsByKind[];
+}
+
+/**
+ * Data whose hash was checked. `held` is what the reader has: a block with the same bytes is taken over as the object that it is.
+ * Text: the reason why the data is refused.
+ */
+export function decodeBlocks(
+  data: Buffer,
+  held?: readonly Block[],
+  known: readonly ItemsByKind[] = [],
+): Block[] | string {
+  if (data.length < 16) return 'data is too short';
+  const count = data.readUInt32LE(0);
+  const dictionaryBytes = data.readUInt32LE(4);
+  let at = 8 + 8 * count + dictionaryBytes;
+  if (count < 1 || count > MAX_BLOCKS || (count & (count - 1)) !== 0 || at > data.length) {
+    return 'malformed header';
+  }
+  let dictionary: Buffer | undefined;
+  if (dictionaryBytes > 0) {
+    dictionary = inflate(data.subarray(at - dictionaryBytes, at), MAX_DICTIONARY_BYTES);
+    if (dictionary === undefined) return 'bad dictionary';
+  }
+  const blocks: Block[] = [];
+  let inflatedTotal = 0;
+  for (let i = 0; i < count; i++) {
+    const stored = data.subarray(at, at + data.readUInt32LE(8 + 8 * i));
+    const inflatedBytes = data.readUInt32LE(12 + 8 * i);
+    at += data.readUInt32LE(8 + 8 * i);
+    inflatedTotal += inflatedBytes;
+    const old = held?.length === count ? held[i] : undefined;
+    if (
+      old &&
+      old.inflatedBytes === inflatedBytes &&
+      old.stored.equals(stored) &&
+      sameBytes(old.dictionary, dictionary)
+    ) {
+      old.stored = stored; // so that the old body's buffer can go
+      blocks.push(old);
+    } else {
+      blocks.push({ stored, inflatedBytes, dictionary, known: old?.items ? [old.items, ...known] : known });
+    }
+  }
+  if (inflatedTotal > MAX_INFLATED_BYTES)
+    return `data inflates to ${inflatedTotal} bytes, more than ${MAX_INFLATED_BYTES}`;
+  return at === data.length ? blocks : 'wrong length';
+}
+
+/** The item's place in its block. Inflates the block if need be; undefined for a block that cannot be read. */
+export function findItem(blocks: readonly Block[], kind: Kind, key: string): { item: Item | undefined } | undefined {
+  const items = openBlock(blocks[blockIndex(kind, key, blocks.length)]!);
+  return items && { item: items[kind].get(key) };
+}
+
+export function openBlock(block: Block): ItemsByKind | undefined {
+  if (block.items) return block.items;
+  const bytes = inflateBlock(block);
+  const items = bytes && readItems(bytes, block.known ?? []);
+  if (items) {
+    block.items = items;
+    block.known = [];
+  }
+  return items;
+}
+
+/** Undefined when it does not inflate to exactly what the header says. */
+export function inflateBlock({ stored, inflatedBytes, dictionary }: Block): Buffer | undefined {
+  const bytes = stored.length === 0 ? stored : inflate(stored, inflatedBytes, dictionary);
+  return bytes?.length === inflatedBytes ? bytes : undefined;
+}
+
+function inflate(bytes: Buffer, limitBytes: number, dictionary?: Buffer): Buffer | undefined {
+  try {
+    return inflateRawSync(bytes, { maxOutputLength: Math.max(limitBytes, 1), ...(dictionary && { dictionary }) });
+  } catch {
+    return undefined;
+  }
+}
+
+function sameBytes(a: Buffer | undefined, b: Buffer | undefined): boolean {
+  return a && b ? a.equals(b) : a === b;
+}
+
+function readItems(bytes: Buffer, known: readonly ItemsByKind[]): ItemsByKind | undefined {
+  const items = noItems();
+  let at = 0;
+  const varint = () => {
+    for (let value = 0, scale = 1; ; scale *= 128) {
+      const byte = bytes[at++]!; // undefined behind the end: at becomes too large, which the caller finds
+      value += (byte & 127) * scale;
+      if (!(byte > 127)) return value;
+    }
+  };
+  const text = () => {
+    const length = varint();
+    at += length;
+    return bytes.toString('utf8', at - length, at);
+  };
+  while (at < bytes.length) {
+    const bits = bytes[at++]!;
+    let version: number;
+    if (bits & floatBit) {
+      if (at + 8 > bytes.length) return undefined;
+      version = bytes.readDoubleLE(at);
+      at += 8;
+    } else version = varint();
+    const kind: Kind = bits & kindBit ? 'segments' : 'features';
+    const item = { kind, key: text(), version, deleted: (bits & deletedBit) !== 0, json: text() };
+    items[kind].set(item.key, sameItem(item, known) ?? item);
+  }
+  return at === bytes.length ? items : undefined;
+}
+
+/** The object that is already known for the same content, so that what was compiled from it stays in use. */
+export function sameItem(item: Item, known: readonly ItemsByKind[]): Item | undefined {
+  for (const { [item.kind]: items } of known) {
+    const old = items.get(item.key);
+    if (old?.version === item.version && old.deleted === item.deleted && old.json === item.json) return old;
+  }
+  return undefined;
+}

@@ -1,0 +1,114 @@
+/**
+ * What the writer puts. Order matters: parts, body, delta, head; each only over an older `rev` (a string condition on that attribute),
+ * the head on condition of owner and epoch. A rev must never be used for two contents, not even when the first put failed.
+ */
+import { type Attributes, readBytes } from './attributes.ts';
+import { type Block, decodeBlocks } from './blocks.ts';
+import { BLOCK_TARGET_BYTES, chooseBlockCount, encodeBlocks } from './encode-blocks.ts';
+import { SNAPSHOT_FORMAT } from './head.ts';
+import type { Item } from './item.ts';
+import { namespaces } from './namespaces.ts';
+import { compareRev, formatRev, type Rev } from './rev.ts';
+import { MAX_PARTS, partKey, sealBody, sealDelta } from './snapshot-format.ts';
+
+/** Data of one item: with the other attributes well under the 409,600 bytes that DynamoDB allows. */
+export const BODY_DATA_LIMIT_BYTES = 390_000;
+/** A delta's data beyond this is a reason to write a body. With the other attributes it stays within 32 KiB: 4 read units. */
+export const DELTA_LIMIT_BYTES = 32_000;
+
+export interface EncodedBody {
+  /** To be put after all parts. */
+  body: Attributes;
+  parts: Attributes[];
+  /** Stored bytes of data, over body and parts. */
+  bytes: number;
+  itemCount: number;
+}
+
+/**
+ * The whole set of items, tombstones included. Readers that hold exactly `rev` need not read it: they take deltas over it as they are.
+ * So a body is best written of what was published last, with that very rev, and followed by the change as a delta.
+ *
+ * @param options.previous the body that this one replaces; keeps the number of blocks and the bytes of blocks whose items are the same
+ * @param options.limits smaller ones, for tests: bytes of data in one item, and of JSON in one block
+ * @throws RangeError when the items are more than readers accept: 128 MiB of JSON, or 25 MB compressed
+ */
+export function encodeBody(options: {
+  prefix: string;
+  items: Iterable<Item>;
+  rev: Rev;
+  bank: 0 | 1;
+  previous?: EncodedBody | undefined;
+  limits?: { dataBytes: number; blockBytes: number };
+}): EncodedBody {
+  const { rev, bank, limits = { dataBytes: BODY_DATA_LIMIT_BYTES, blockBytes: BLOCK_TARGET_BYTES } } = options;
+  const namespace = { S: namespaces(options.prefix).snapshot };
+  const previous = options.previous && blocksOf(options.previous);
+  const { data, itemCount } = encodeBlocks(
+    options.items,
+    (totalBytes) => chooseBlockCount(totalBytes, previous?.length, limits.blockBytes),
+    previous,
+  );
+  const pieces: Buffer[] = [];
+  for (let at = 0; at < data.length; at += limits.dataBytes) {
+    pieces.push(data.subarray(at, at + limits.dataBytes));
+  }
+  const [first, ...rest] = pieces;
+  if (rest.length > MAX_PARTS) {
+    throw new RangeError(
+      `a snapshot of ${data.length} compressed bytes is beyond the ${MAX_PARTS} parts that readers accept`,
+    );
+  }
+  const text = formatRev(rev);
+  return {
+    body: {
+      namespace,
+      key: { S: 'body' },
+      format: { N: String(SNAPSHOT_FORMAT) },
+      rev: { S: text },
+      bank: { N: String(bank) },
+      parts: { N: String(rest.length) },
+      sha256: { B: sealBody(rev, bank, rest.length, data) },
+      data: { B: first! },
+    },
+    parts: rest.map((piece, i) => ({ namespace, key: { S: partKey(bank, i) }, rev: { S: text }, data: { B: piece } })),
+    bytes: data.length,
+    itemCount,
+  };
+}
+
+/**
+ * Every item that differs from the body of revision `base`, tombstones too. What vanished without a tombstone cannot be said here:
+ * it takes a body.
+ *
+ * @returns undefined when it would exceed `DELTA_LIMIT_BYTES`
+ * @throws RangeError when `rev` is not newer than `base`
+ */
+export function encodeDelta(options: {
+  prefix: string;
+  items: Iterable<Item>;
+  rev: Rev;
+  base: Rev;
+}): Attributes | undefined {
+  const { rev, base } = options;
+  if (compareRev(rev, base) <= 0) {
+    throw new RangeError(`a delta of revision ${formatRev(rev)} cannot apply to ${formatRev(base)}: it must be newer`);
+  }
+  const { data } = encodeBlocks(options.items, () => 1);
+  if (data.length > DELTA_LIMIT_BYTES) return undefined;
+  return {
+    namespace: { S: namespaces(options.prefix).snapshot },
+    key: { S: 'delta' },
+    format: { N: String(SNAPSHOT_FORMAT) },
+    rev: { S: formatRev(rev) },
+    base: { S: formatRev(base) },
+    sha256: { B: sealDelta(rev, base, data) },
+    data: { B: data },
+  };
+}
+
+function blocksOf({ body, parts }: EncodedBody): readonly Block[] | undefined {
+  const pieces = [body, ...parts].map((attributes) => readBytes(attributes, 'data') ?? Buffer.alloc(0));
+  const blocks = decodeBlocks(Buffer.concat(pieces));
+  return typeof blocks === 'string' ? undefined : blocks;
+}

@@ -1,0 +1,31 @@
+/** How flags lie in DynamoDB: keys, encodings, the snapshot. The relay writes with it, the reader at the edge reads. */
+export type { Attributes, AttributeValue, Key } from './attributes.ts';
+export {
+  BODY_DATA_LIMIT_BYTES,
+  DELTA_LIMIT_BYTES,
+  type EncodedBody,
+  encodeBody,
+  encodeDelta,
+} from './encode-snapshot.ts';
+export { decodeCounts, decodeHead, encodeHead, type Head, SNAPSHOT_FORMAT } from './head.ts';
+export type { Item, Kind } from './item.ts';
+export { type Namespaces, namespaces } from './namespaces.ts';
+export {
+  decodeOfficialItem,
+  decodeStale,
+  encodeInited,
+  encodeOfficialItem,
+  encodeStale,
+  initedKey,
+  OFFICIAL_ITEM_LIMIT_BYTES,
+  officialItemBytes,
+} from './official.ts';
+export { compareRev, formatRev, parseRev, type Rev } from './rev.ts';
+export { tableSchema } from './schema.ts';
+export { atBase, type Snapshot } from './snapshot.ts';
+export {
+  createSnapshotReader,
+  type Reading,
+  type SnapshotReader,
+  type SnapshotReaderOptions,
+} from './snapshot-reader.ts';

@@ -1,0 +1,27 @@
+/** The partition keys of one environment. */
+export interface Namespaces {
+  readonly features: string;
+  readonly segments: string;
+  /** Partition and sort key of the marker that LaunchDarkly's layout is complete. */
+  readonly inited: string;
+  /** Everything of the snapshot: head, body, parts, delta. */
+  readonly snapshot: string;
+  readonly bigSegmentsMetadata: string;
+  readonly bigSegmentsUser: string;
+}
+
+/** LaunchDarkly's naming, and the snapshot beside it: `<prefix>:<name>`, without a colon when the prefix is empty. */
+export function namespaces(prefix: string): Namespaces {
+  return {
+    features: inNamespace(prefix, 'features'),
+    segments: inNamespace(prefix, 'segments'),
+    inited: inNamespace(prefix, '$inited'),
+    snapshot: inNamespace(prefix, '$snapshot'),
+    bigSegmentsMetadata: inNamespace(prefix, 'big_segments_metadata'),
+    bigSegmentsUser: inNamespace(prefix, 'big_segments_user'),
+  };
+}
+
+export function inNamespace(prefix: string, name: string): string {
+  return prefix === '' ? name : `${prefix}:${name}`;
+}

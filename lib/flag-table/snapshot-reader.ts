@@ -1,0 +1,111 @@
+/**
+ * Puts a snapshot together from items that a replica may hold in any mixture of ages. What comes out is one published revision,
+ * whole, or a refusal: the hash binds a body to its parts, `base` binds a delta to its body, and nothing rests on the head but
+ * whether to look further.
+ */
+import type { Attributes, Key } from './attributes.ts';
+import { decodeBlocks } from './blocks.ts';
+import { type Body, decodeBody, decodeDelta, joinBody } from './decode-snapshot.ts';
+import { decodeHead, type Head } from './head.ts';
+import { inNamespace } from './namespaces.ts';
+import { compareRev } from './rev.ts';
+import { AssembledSnapshot, type Delta, type Snapshot } from './snapshot.ts';
+import { partKey } from './snapshot-format.ts';
+
+export type Reading =
+  /** `behind`: head.rev is newer than what could be assembled (replica lag, a publication under way): look again soon. */
+  | { kind: 'snapshot'; snapshot: Snapshot; head: Head; behind: boolean }
+  /** Head names nothing newer than what is held. */
+  | { kind: 'unchanged'; head: Head }
+  /** The table has no snapshot of this environment: no head, or one that never published. */
+  | { kind: 'absent' }
+  /**
+   * Nothing usable: keep what is held; cold: use LaunchDarkly's layout. `behind` is true when replica lag alone can be the cause,
+   * so that looking again after a moment is cheaper than reading that layout.
+   */
+  | { kind: 'refused'; reason: string; head?: Head; behind: boolean };
+
+export interface SnapshotReader {
+  /** Reads everything, holding nothing. Rejects only when `get` rejects. */
+  cold(): Promise<Reading>;
+  /** Reads the head, and what is newer than `held`. Never leads to an older revision. Rejects only when `get` rejects. */
+  refresh(held: Snapshot): Promise<Reading>;
+}
+
+export interface SnapshotReaderOptions {
+  prefix: string;
+  /** One `GetItem` for one key, one `BatchGetItem` for several (never more than 100); undefined stands for a missing item. */
+  get(keys: readonly Key[]): Promise<readonly (Attributes | undefined)[]>;
+}
+
+/** As many full parts as one `BatchGetItem` answers with (16 MB). */
+const partsInOneRequest = 32;
+
+export function createSnapshotReader({ prefix, get }: SnapshotReaderOptions): SnapshotReader {
+  const namespace = inNamespace(prefix, '$snapshot');
+  const read = (...keys: string[]) => get(keys.map((key) => ({ namespace, key })));
+
+  async function readParts({ bank, parts }: Body): Promise<readonly (Attributes | undefined)[]> {
+    const keys = Array.from({ length: parts }, (_, i) => partKey(bank, i));
+    const requests = [];
+    for (let i = 0; i < parts; i += partsInOneRequest) requests.push(read(...keys.slice(i, i + partsInOneRequest)));
+    return (await Promise.all(requests)).flat();
+  }
+
+  async function assemble(
+    head: Head,
+    bodyItem: Attributes | undefined,
+    delta: Delta | undefined,
+    held?: AssembledSnapshot,
+  ): Promise<Reading> {
+    const refuse = (reason: string, behind = false): Reading => ({ kind: 'refused', reason, head, behind });
+    if (!bodyItem) return refuse('body: missing', true);
+    const body = decodeBody(bodyItem);
+    if (typeof body === 'string') return refuse(body);
+    const fits = delta && compareRev(delta.base, body.rev) === 0;
+    if (held && compareRev(fits ? delta.rev : body.rev, held.rev) <= 0) return answer(head, held);
+    const joined = joinBody(body, await readParts(body));
+    if ('reason' in joined) return refuse(joined.reason, joined.lags);
+    const blocks = decodeBlocks(joined.data, held?.blocks, held && [held.changed]);
+    if (typeof blocks === 'string') return refuse(`body: ${blocks}`);
+    const alone = new AssembledSnapshot(body.rev, body.rev, body.bank, blocks);
+    return answer(head, (fits && alone.apply(delta)) || alone);
+  }
+
+  return {
+    async cold() {
+      const [headItem, bodyItem, deltaItem] = await read('head', 'body', 'delta');
+      const head = headItem && decodeHead(headItem);
+      if (!head) return { kind: 'absent' };
+      if ('problem' in head) return { kind: 'refused', reason: head.problem, behind: false };
+      if (!head.rev) return { kind: 'absent' };
+      const delta = deltaItem && decodeDelta(deltaItem, []);
+      if (typeof delta === 'string') return { kind: 'refused', reason: delta, head, behind: false };
+      return assemble(head, bodyItem, delta);
+    },
+
+    async refresh(snapshot) {
+      const held = snapshot as AssembledSnapshot;
+      const [headItem] = await read('head');
+      const head = headItem && decodeHead(headItem);
+      if (!head) return { kind: 'absent' };
+      if ('problem' in head) return { kind: 'refused', reason: head.problem, behind: false };
+      if (compareRev(head.rev, held.rev) <= 0) return { kind: 'unchanged', head };
+
+      const [deltaItem] = await read('delta');
+      const delta = deltaItem && decodeDelta(deltaItem, [held.changed]);
+      if (typeof delta === 'string') return { kind: 'refused', reason: delta, head, behind: false };
+      const newer = delta && compareRev(delta.rev, held.rev) > 0;
+      const next = (newer && held.apply(delta)) || held;
+      // When head names a base that is held, only the delta lags: a body would bring nothing and cost a hundred times as much.
+      const lags = compareRev(head.base, next.base) === 0 || compareRev(head.base, next.rev) === 0;
+      if (compareRev(next.rev, head.rev) >= 0 || (lags && (next !== held || !newer))) return answer(head, next);
+      const [bodyItem] = await read('body');
+      return assemble(head, bodyItem, delta, next);
+    },
+  };
+}
+
+function answer(head: Head, snapshot: Snapshot): Reading {
+  return { kind: 'snapshot', snapshot, head, behind: compareRev(head.rev, snapshot.rev) > 0 };
+}

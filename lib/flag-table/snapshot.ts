@@ -1,0 +1,107 @@
+/** What a reader holds: one whole revision of an environment. */
+import { type Block, findItem, type ItemsByKind, noItems, openBlock } from './blocks.ts';
+import type { Item, Kind } from './item.ts';
+import { compareRev, type Rev } from './rev.ts';
+
+/** One revision, whole and immutable. Blocks are inflated when something in them is asked for. */
+export interface Snapshot {
+  readonly rev: Rev;
+  /** The revision that a delta must apply to, besides `rev` itself. */
+  readonly base: Rev;
+  /** The bank of the body's parts; undefined when the body of revision `base` was never read (deltas led there). */
+  readonly bank: 0 | 1 | undefined;
+  readonly complete: true;
+  /**
+   * Set once a block turned out not to hold what its header says, although its hash was right: the writer was faulty.
+   * Items of that block are then missing from `get` and `items`, so that undefined no longer means "no such flag".
+   */
+  readonly problem: string | undefined;
+  /** Tombstones are returned. The same object every time, and the same in a later snapshot if nothing near it changed. */
+  get(kind: Kind, key: string): Item | undefined;
+  /** Everything, tombstones included, in no particular order. */
+  items(): Iterable<Item>;
+}
+
+export interface Delta {
+  readonly rev: Rev;
+  readonly base: Rev;
+  readonly items: ItemsByKind;
+}
+
+export class AssembledSnapshot implements Snapshot {
+  readonly complete = true;
+  readonly rev: Rev;
+  readonly base: Rev;
+  readonly bank: 0 | 1 | undefined;
+  readonly blocks: readonly Block[];
+  /** What differs from the blocks at `base`: empty unless deltas led to it. */
+  readonly changedAtBase: ItemsByKind;
+  /** What differs from the blocks at `rev`. */
+  readonly changed: ItemsByKind;
+  problem: string | undefined;
+
+  constructor(
+    rev: Rev,
+    base: Rev,
+    bank: 0 | 1 | undefined,
+    blocks: readonly Block[],
+    changedAtBase: ItemsByKind = noItems(),
+    changed: ItemsByKind = changedAtBase,
+  ) {
+    this.rev = rev;
+    this.base = base;
+    this.bank = bank;
+    this.blocks = blocks;
+    this.changedAtBase = changedAtBase;
+    this.changed = changed;
+  }
+
+  get(kind: Kind, key: string): Item | undefined {
+    const changed = this.changed[kind].get(key);
+    if (changed) return changed;
+    const found = findItem(this.blocks, kind, key);
+    if (!found) this.#fail();
+    return found?.item;
+  }
+
+  *items(): Iterable<Item> {
+    for (const block of this.blocks) {
+      const items = openBlock(block);
+      if (!items) this.#fail();
+      else {
+        for (const item of both(items)) if (!this.changed[item.kind].has(item.key)) yield item;
+      }
+    }
+    yield* both(this.changed);
+  }
+
+  /**
+   * The snapshot that a delta leads to; undefined when it is for another base. A delta over the very revision that is held fits too:
+   * a body that only rewrites what is held need not be read.
+   */
+  apply(delta: Delta): AssembledSnapshot | undefined {
+    const overBase = compareRev(delta.base, this.base) === 0;
+    if (!overBase && compareRev(delta.base, this.rev) !== 0) return undefined;
+    const start = overBase ? this.changedAtBase : this.changed;
+    const bank = overBase ? this.bank : undefined;
+    return new AssembledSnapshot(delta.rev, delta.base, bank, this.blocks, start, {
+      features: new Map([...start.features, ...delta.items.features]),
+      segments: new Map([...start.segments, ...delta.items.segments]),
+    });
+  }
+
+  #fail(): void {
+    this.problem = `body: a block of epoch ${this.base.epoch}, seq ${this.base.seq} cannot be read`;
+  }
+}
+
+/** The revision `base`, without what changed since: what a writer that takes over compares with to make its delta. */
+export function atBase(snapshot: Snapshot): Snapshot {
+  const { base, bank, blocks, changed, changedAtBase } = snapshot as AssembledSnapshot;
+  return changed === changedAtBase ? snapshot : new AssembledSnapshot(base, base, bank, blocks, changedAtBase);
+}
+
+function* both(items: ItemsByKind): Iterable<Item> {
+  yield* items.features.values();
+  yield* items.segments.values();
+}

@@ -1,0 +1,241 @@
+/**
+ * A writer as a log of single-item writes, and a replica that holds for each item any version of it. The model keeps the whole set
+ * of items of every revision that was ever begun, so that a test can tell whether what was read is one of them.
+ */
+import {
+  type Attributes,
+  compareRev,
+  type EncodedBody,
+  encodeBody,
+  encodeDelta,
+  encodeHead,
+  formatRev,
+  type Item,
+  type Kind,
+  parseRev,
+  type Rev,
+  SNAPSHOT_FORMAT,
+} from '../../../lib/flag-table/index.ts';
+
+export interface Edit {
+  slot: number;
+  what: 'set' | 'delete' | 'revert' | 'vanish';
+  text: string;
+}
+
+export type Operation =
+  | { type: 'change'; edits: Edit[]; crashAfter: number | undefined }
+  | { type: 'rewrite'; crashAfter: number | undefined }
+  | { type: 'body'; edits: Edit[]; crashAfter: number | undefined }
+  | { type: 'takeover' }
+  /** A writer that lost its lease unknowingly goes on with what its crash left undone. */
+  | { type: 'zombie' }
+  | { type: 'renew' };
+
+export const limits = { dataBytes: 400, blockBytes: 512 };
+export const idOf = (item: { kind: Kind; key: string }) => `${item.kind}/${item.key}`;
+
+/** What the slots are called: any Unicode, the same key in both kinds, keys that are names of object properties. */
+const keys = ['a', 'ключ', '鍵.with-dots', '🎏', '__proto__', 'constructor', 'a b', '\u0000', 'Z'.repeat(300)];
+
+type Content = ReadonlyMap<string, Item>;
+
+export interface Model {
+  readonly log: { key: string; attributes: Attributes }[];
+  /** Every content by the text of its revision. */
+  readonly published: Map<string, Content>;
+  run(operation: Operation): void;
+  /** Two writers wrote at once: the table may be refused until the next body. */
+  readonly overtaken: boolean;
+  /** The newest revision whose head was written. */
+  newest(): Rev | undefined;
+}
+
+export function createModel(prefix: string): Model {
+  const log: Model['log'] = [];
+  const published = new Map<string, Content>();
+  let memory = new Map<string, Item>();
+  let epoch = 1_760_000_000_000;
+  let seq = 0;
+  let beat = 0;
+  /** What the writer knows to be in the table; undefined fields after a crash mean that it must write a body. */
+  let base: { rev: Rev; content: Content; bank: 0 | 1; encoded: EncodedBody | undefined } | undefined;
+  let rev: Rev | undefined;
+  let nextBank: 0 | 1 = 0;
+  let headRev: Rev | undefined;
+  let headBase: Rev | undefined;
+  let undone: Attributes[] = [];
+  let overtaken = false;
+
+  const revOf = (attributes: Attributes) => (attributes.rev as { S: string }).S;
+  const latest = (key: string) => log.findLast((write) => write.key === key)?.attributes;
+
+  /** One conditional put: only over an older revision. False: refused. */
+  function put(attributes: Attributes): boolean {
+    const key = (attributes.key as { S: string }).S;
+    const stored = latest(key);
+    if (stored && key !== 'head' && revOf(stored) >= revOf(attributes)) return false;
+    log.push({ key, attributes });
+    return true;
+  }
+
+  const head = () =>
+    encodeHead(prefix, {
+      format: SNAPSHOT_FORMAT,
+      owner: 'model',
+      epoch,
+      beat,
+      checkedAt: 1,
+      ...(rev && { rev }),
+      ...(headBase && { base: headBase }),
+    });
+
+  function publish(writes: Attributes[], crashAfter: number | undefined, done: () => void): void {
+    if (crashAfter !== undefined && crashAfter < writes.length + 1) {
+      for (const write of writes.slice(0, crashAfter)) put(write);
+      undone = writes.slice(crashAfter);
+      takeover();
+      return;
+    }
+    // A part of a crashed body may stand there under a newer revision: then this publication is given up, as writers do.
+    if (!writes.every(put)) return;
+    done();
+    headRev = rev;
+    headBase = base?.rev;
+    put(head());
+  }
+
+  /**
+   * A new writer that trusts the table only as far as head and body agree; else its first publication is a body. A delta that
+   * a crash left without its head is what readers assemble already, so it is where the new writer goes on.
+   */
+  function takeover(): void {
+    epoch += 1000;
+    seq = 0;
+    const body = latest('body');
+    const whole = body && base && formatRev(base.rev) === revOf(body) && published.get(revOf(body));
+    if (!whole) base = undefined;
+    const delta = latest('delta');
+    if (whole && delta && (delta.base as { S: string }).S === revOf(body)) {
+      rev = parseRev(revOf(delta));
+      [headRev, headBase] = [rev, base?.rev];
+    }
+    if (body) nextBank = (body.bank as { N: string }).N === '0' ? 1 : 0;
+    put(head());
+  }
+
+  function edit(edits: readonly Edit[], mayVanish: boolean): void {
+    memory = new Map(memory);
+    for (const { slot, what, text } of edits) {
+      const kind: Kind = slot % 2 === 0 ? 'features' : 'segments';
+      const key = keys[Math.floor(slot / 2) % keys.length]!;
+      const id = idOf({ kind, key });
+      const version = (memory.get(id)?.version ?? 0) + 1;
+      if (what === 'set')
+        memory.set(id, { kind, key, version, deleted: false, json: JSON.stringify({ key, version, text }) });
+      else if (what === 'delete') {
+        memory.set(id, { kind, key, version, deleted: true, json: JSON.stringify({ key, version, deleted: true }) });
+      } else if (what === 'vanish') {
+        if (mayVanish) memory.delete(id);
+      } else {
+        const old = base?.content.get(id);
+        if (old) memory.set(id, old);
+      }
+    }
+  }
+
+  function writeBody(asRev: Rev, crashAfter: number | undefined): void {
+    const content = new Map(memory);
+    const bank = nextBank;
+    const encoded = encodeBody({ prefix, items: content.values(), rev: asRev, bank, previous: base?.encoded, limits });
+    publish([...encoded.parts, encoded.body], crashAfter, () => {
+      base = { rev: asRev, content, bank, encoded };
+      rev = asRev;
+      nextBank = bank === 0 ? 1 : 0;
+    });
+  }
+
+  function begin(): Rev {
+    seq += 1;
+    const next = { epoch, seq };
+    published.set(formatRev(next), new Map(memory));
+    return next;
+  }
+
+  return {
+    log,
+    published,
+    newest: () => headRev,
+    get overtaken() {
+      return overtaken;
+    },
+    run(operation) {
+      switch (operation.type) {
+        case 'takeover':
+          return takeover();
+        case 'zombie':
+          if (undone.length > 0) overtaken = true;
+          for (const write of undone) put(write);
+          undone = [];
+          return;
+        case 'renew':
+          beat += 1;
+          put(head());
+          return;
+        case 'rewrite':
+          // The body says again what was published last, under the same revision.
+          if (
+            base &&
+            rev &&
+            compareRev(rev, base.rev) > 0 &&
+            published.get(formatRev(rev)) &&
+            sameContent(memory, published.get(formatRev(rev))!)
+          ) {
+            writeBody(rev, operation.crashAfter);
+          }
+          return;
+        case 'body': {
+          edit(operation.edits, true);
+          return writeBody(begin(), operation.crashAfter);
+        }
+        case 'change': {
+          edit(operation.edits, base === undefined);
+          const next = begin();
+          const differing = base && [...memory.values()].filter((item) => base!.content.get(idOf(item)) !== item);
+          const vanished = base && [...base.content.keys()].some((id) => !memory.has(id));
+          const delta =
+            differing && !vanished ? encodeDelta({ prefix, items: differing, rev: next, base: base!.rev }) : undefined;
+          if (!delta) return writeBody(next, operation.crashAfter);
+          return publish([delta], operation.crashAfter, () => {
+            rev = next;
+          });
+        }
+      }
+    },
+  };
+}
+
+export function sameContent(a: Content, b: Content): boolean {
+  return a.size === b.size && [...a].every(([id, item]) => describe(b.get(id)) === describe(item));
+}
+
+function describe(item: Item | undefined): string {
+  return JSON.stringify(item && [item.kind, item.key, item.version, item.deleted, item.json]);
+}
+
+/** What is wrong with a snapshot as the content of its revision; undefined when it is whole. */
+export function findMixture(
+  published: Model['published'],
+  snapshot: { rev: Rev; items(): Iterable<Item>; get(kind: Kind, key: string): Item | undefined },
+): string | undefined {
+  const expected = published.get(formatRev(snapshot.rev));
+  if (!expected) return `revision ${formatRev(snapshot.rev)} was never published`;
+  const items = [...snapshot.items()];
+  const read = new Map(items.map((item) => [idOf(item), item]));
+  if (read.size !== items.length) return 'an item came twice';
+  if (!sameContent(read, expected)) return `not the content of revision ${formatRev(snapshot.rev)}`;
+  for (const item of items)
+    if (snapshot.get(item.kind, item.key) !== item) return `get(${idOf(item)}) is another object`;
+  if (snapshot.get('features', 'no such flag') !== undefined) return 'an item was found that does not exist';
+  return undefined;
+}

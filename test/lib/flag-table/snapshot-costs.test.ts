@@ -1,0 +1,137 @@
+import { BatchGetItemCommand, GetItemCommand, PutItemCommand, QueryCommand } from '@aws-sdk/client-dynamodb';
+import {
+  type Attributes,
+  createSnapshotReader,
+  encodeBody,
+  encodeDelta,
+  encodeHead,
+  encodeOfficialItem,
+  type Key,
+  type Rev,
+  SNAPSHOT_FORMAT,
+} from '../../../lib/flag-table/index.ts';
+import { startTable, type TestTable } from '../../support/dynalite.ts';
+import { generateEnvironment } from './generate.ts';
+
+const prefix = 'prod';
+const at = (seq: number): Rev => ({ epoch: 1_760_000_000_000, seq });
+
+/** In capacity units as the server counts them, eventually consistent reads. */
+describe('what the snapshot costs in a real table', () => {
+  let table: TestTable;
+  const items = generateEnvironment(2000);
+
+  beforeEach(async () => {
+    table = await startTable();
+  });
+  afterEach(() => table.close());
+
+  const put = (attributes: Attributes) =>
+    table.client.send(new PutItemCommand({ TableName: table.tableName, Item: attributes as never }));
+  const putHead = (rev: Rev, base: Rev) =>
+    put(
+      encodeHead(prefix, {
+        format: SNAPSHOT_FORMAT,
+        owner: 'arn:aws:ecs:eu-central-1:123456789012:task/edge-flag-relay/0123456789abcdef0123456789abcdef',
+        epoch: rev.epoch,
+        beat: 1_000_000,
+        rev,
+        base,
+        counts: { flags: 2000, segments: 200, deleted: 100 },
+        checkedAt: 1_760_000_000_000,
+      }),
+    );
+
+  async function get(keys: readonly Key[]): Promise<(Attributes | undefined)[]> {
+    const TableName = table.tableName;
+    const toKey = ({ namespace, key }: Key) => ({ namespace: { S: namespace }, key: { S: key } });
+    if (keys.length === 1) {
+      const { Item } = await table.client.send(new GetItemCommand({ TableName, Key: toKey(keys[0]!) }));
+      return [Item as unknown as Attributes | undefined];
+    }
+    const { Responses } = await table.client.send(
+      new BatchGetItemCommand({ RequestItems: { [TableName]: { Keys: keys.map(toKey) } } }),
+    );
+    const found = new Map(Responses![TableName]!.map((item) => [item.key!.S, item as unknown as Attributes]));
+    return keys.map(({ key }) => found.get(key));
+  }
+
+  async function cost<T>(work: () => Promise<T>): Promise<{ read: number; write: number; requests: object; value: T }> {
+    table.resetConsumed();
+    const value = await work();
+    return { ...structuredClone(table.consumed), value };
+  }
+
+  async function publishBody(count: number) {
+    const some = items.slice(0, count);
+    const body = encodeBody({ prefix, items: some, rev: at(1), bank: 0 });
+    for (const part of [...body.parts, body.body]) await put(part);
+    await putHead(at(1), at(1));
+    return { body, some };
+  }
+
+  it('a poll that finds nothing new: 0.5 read units, one GetItem; a lease renewal: 1 write unit', async () => {
+    await publishBody(220);
+    const reader = createSnapshotReader({ prefix, get });
+    const cold = await reader.cold();
+    if (cold.kind !== 'snapshot') throw new Error(cold.kind);
+    const poll = await cost(() => reader.refresh(cold.snapshot));
+    expect(poll).toMatchObject({ read: 0.5, requests: { GetItem: 1 }, value: { kind: 'unchanged' } });
+    expect(await cost(() => putHead(at(1), at(1)))).toMatchObject({ write: 1 });
+  });
+
+  it('one changed flag of 2,000: at most 1 read unit for a reader, and 2 write units beside the item for the writer', async () => {
+    const { some } = await publishBody(2200);
+    const reader = createSnapshotReader({ prefix, get });
+    const cold = await reader.cold();
+    if (cold.kind !== 'snapshot') throw new Error(cold.kind);
+    const flag = some.find(({ kind }) => kind === 'features')!;
+    const changed = { ...flag, version: flag.version + 1 };
+    const publication = await cost(async () => {
+      await put(encodeDelta({ prefix, items: [changed], rev: at(2), base: at(1) })!);
+      await putHead(at(2), at(1));
+    });
+    expect(publication.write).toBe(2);
+    const refresh = await cost(() => reader.refresh(cold.snapshot));
+    expect(refresh).toMatchObject({ read: 1, value: { kind: 'snapshot', behind: false } });
+    if (refresh.value.kind === 'snapshot') expect(refresh.value.snapshot.get('features', flag.key)).toEqual(changed);
+  });
+
+  it('everything, cold, of 2,000 flags: half a read unit for each 4 KiB of compressed data', async () => {
+    const { body } = await publishBody(2200);
+    const cold = await cost(() => createSnapshotReader({ prefix, get }).cold());
+    expect(cold.value).toMatchObject({ kind: 'snapshot', behind: false });
+    // Half a unit for each 4 KiB of each item, the head's and the missing delta's included.
+    const sizes = [body.body, ...body.parts].map(({ data }) => (data as { B: Uint8Array }).B.length + 200);
+    const expected = sizes.reduce((sum, size) => sum + Math.ceil(size / 4096) / 2, 0) + 1;
+    expect(Math.abs(cold.read - expected)).toBeLessThanOrEqual(1);
+  });
+
+  it('everything, cold, of 200 flags: under a quarter of the read units that the official layout takes', async () => {
+    const some = generateEnvironment(200);
+    await put(encodeBody({ prefix, items: some, rev: at(1), bank: 0 }).body);
+    await putHead(at(1), at(1));
+    const cold = await cost(() => createSnapshotReader({ prefix, get }).cold());
+    expect(cold).toMatchObject({ requests: { BatchGetItem: 1 }, value: { kind: 'snapshot' } });
+
+    await Promise.all(some.map((item) => put(encodeOfficialItem(prefix, item))));
+    const official = await cost(async () => {
+      for (const namespace of [`${prefix}:features`, `${prefix}:segments`]) {
+        let from: object | undefined;
+        do {
+          const page = await table.client.send(
+            new QueryCommand({
+              TableName: table.tableName,
+              KeyConditionExpression: '#n = :n',
+              ExpressionAttributeNames: { '#n': 'namespace' },
+              ExpressionAttributeValues: { ':n': { S: namespace } },
+              ...(from && { ExclusiveStartKey: from as never }),
+            }),
+          );
+          from = page.LastEvaluatedKey;
+        } while (from);
+      }
+    });
+    expect(cold.read * 4).toBeLessThan(official.read);
+  });
+});

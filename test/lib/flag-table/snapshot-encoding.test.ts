@@ -1,0 +1,297 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { deflateRawSync } from 'node:zlib';
+import fc from 'fast-check';
+import {
+  type Attributes,
+  atBase,
+  BODY_DATA_LIMIT_BYTES,
+  createSnapshotReader,
+  DELTA_LIMIT_BYTES,
+  type EncodedBody,
+  encodeBody,
+  encodeDelta,
+  encodeHead,
+  type Item,
+  type Rev,
+  SNAPSHOT_FORMAT,
+  type Snapshot,
+} from '../../../lib/flag-table/index.ts';
+import { sealBody } from '../../../lib/flag-table/snapshot-format.ts';
+import { createRandom, generateEnvironment } from './generate.ts';
+import { idOf } from './model.ts';
+import { runs } from './properties.ts';
+
+if (process.env.LONG === '1') jest.setTimeout(300_000);
+
+const rev: Rev = { epoch: 1_760_000_000_000, seq: 1 };
+
+async function readBack(written: Pick<EncodedBody, 'body' | 'parts'>, delta?: Attributes, newest = rev) {
+  const head = encodeHead('', {
+    format: SNAPSHOT_FORMAT,
+    owner: 'w',
+    epoch: 1,
+    beat: 1,
+    rev: newest,
+    base: rev,
+    checkedAt: 1,
+  });
+  const all = [head, written.body, ...written.parts, ...(delta ? [delta] : [])];
+  const byKey = new Map(all.map((one) => [(one.key as { S: string }).S, one]));
+  return createSnapshotReader({ prefix: '', get: async (keys) => keys.map(({ key }) => byKey.get(key)) }).cold();
+}
+
+async function snapshotOf(written: EncodedBody, delta?: Attributes, newest?: Rev): Promise<Snapshot> {
+  const reading = await readBack(written, delta, newest);
+  if (reading.kind !== 'snapshot') throw new Error(`no snapshot: ${JSON.stringify(reading)}`);
+  return reading.snapshot;
+}
+
+const item: fc.Arbitrary<Item> = fc.record({
+  kind: fc.constantFrom('features', 'segments'),
+  key: fc.oneof(
+    fc.string({ unit: 'binary', minLength: 1, maxLength: 20 }),
+    fc.constantFrom('__proto__', 'toString', 'a'),
+  ),
+  version: fc.oneof(fc.nat(500), fc.maxSafeInteger(), fc.double({ noNaN: true })),
+  deleted: fc.boolean(),
+  json: fc.oneof(fc.json({ maxDepth: 2 }), fc.string({ unit: 'binary', maxLength: 300 })),
+});
+const items = fc.uniqueArray(item, { maxLength: 60, selector: idOf });
+const byId = (all: Iterable<Item>) => new Map([...all].map((one) => [idOf(one), one]));
+
+describe('a body', () => {
+  it('is read as it was written: any keys, versions and text, any number of blocks and parts', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        items,
+        fc.integer({ min: 300, max: 4000 }),
+        fc.integer({ min: 10, max: 4000 }),
+        async (all, dataBytes, blockBytes) => {
+          const written = encodeBody({ prefix: '', items: all, rev, bank: 1, limits: { dataBytes, blockBytes } });
+          fc.pre(written.parts.length <= 63);
+          const snapshot = await snapshotOf(written);
+          expect(byId(snapshot.items())).toEqual(byId(all));
+          for (const one of all) expect(snapshot.get(one.kind, one.key)).toEqual(one);
+          expect(written.itemCount).toBe(all.length);
+          expect(snapshot).toMatchObject({ rev, base: rev, bank: 1, problem: undefined });
+        },
+      ),
+      runs(150, 5000),
+    );
+  });
+
+  it('is the same bytes for the same items in any order, with repeated items too', async () => {
+    const shuffled = fc.tuple(fc.array(item, { maxLength: 40 }), fc.integer());
+    fc.assert(
+      fc.property(shuffled, ([all, seed]) => {
+        const random = createRandom(seed);
+        const encode = (some: Item[]) =>
+          encodeBody({ prefix: 'p', items: some, rev, bank: 0, limits: { dataBytes: 1_000_000, blockBytes: 200 } });
+        const other = [...all].sort(() => random() - 0.5);
+        expect(encode(other)).toEqual(encode(all));
+      }),
+      runs(100, 3000),
+    );
+  });
+
+  it('holds at most 390,000 bytes of data in each item, and an item larger than that goes over parts', async () => {
+    const large: Item = {
+      kind: 'segments',
+      key: 'large',
+      version: 1,
+      deleted: false,
+      json: randomBytes(600_000).toString('hex'),
+    };
+    const written = encodeBody({ prefix: '', items: [large, ...generateEnvironment(20)], rev, bank: 0 });
+    const sizes = [written.body, ...written.parts].map(({ data }) => (data as { B: Uint8Array }).B.length);
+    expect(sizes.slice(0, -1).every((size) => size === BODY_DATA_LIMIT_BYTES)).toBe(true);
+    expect(sizes.length).toBe(2);
+    expect(sizes.reduce((a, b) => a + b)).toBe(written.bytes);
+    expect(written.parts[0]).toMatchObject({ key: { S: 'part.0.0' }, rev: written.body.rev });
+    expect((await snapshotOf(written)).get('segments', 'large')).toEqual(large);
+  });
+
+  it('may be exactly as large as one item, or one byte larger', async () => {
+    const all = generateEnvironment(30);
+    const { bytes } = encodeBody({ prefix: '', items: all, rev, bank: 0 });
+    for (const [dataBytes, parts] of [
+      [bytes, 0],
+      [bytes - 1, 1],
+    ] as const) {
+      const written = encodeBody({ prefix: '', items: all, rev, bank: 0, limits: { dataBytes, blockBytes: 65_536 } });
+      expect(written.parts.length).toBe(parts);
+      expect(byId((await snapshotOf(written)).items())).toEqual(byId(all));
+    }
+  });
+
+  it('may hold nothing', async () => {
+    const snapshot = await snapshotOf(encodeBody({ prefix: '', items: [], rev, bank: 0 }));
+    expect([...snapshot.items()]).toEqual([]);
+    expect(snapshot.get('features', 'a')).toBeUndefined();
+  });
+
+  it('keeps the bytes of every block whose items did not change', () => {
+    const all = generateEnvironment(400, 3);
+    const first = encodeBody({ prefix: '', items: all, rev, bank: 0 });
+    const changed = all.with(100, { ...all[100]!, version: 100_000, json: '{"key":"changed"}' });
+    const second = encodeBody({ prefix: '', items: changed, rev, bank: 0, previous: first });
+    const [before, after] = [blocksOf(first), blocksOf(second)];
+    expect(after.length).toBe(before.length);
+    expect(after.filter((bytes, i) => !bytes.equals(before[i]!)).length).toBe(1);
+    // What was taken over is what would have been written anyway.
+    expect(second).toEqual(encodeBody({ prefix: '', items: changed, rev, bank: 0 }));
+  });
+
+  it('does not change its number of blocks back and forth around a size, but follows a size that really changed', () => {
+    const limits = { dataBytes: 1_000_000, blockBytes: 4096 };
+    const of = (count: number, previous?: EncodedBody) =>
+      encodeBody({ prefix: '', items: generateEnvironment(200, 5).slice(0, count), rev, bank: 0, limits, previous });
+    const counts = (written: EncodedBody) => blocksOf(written).length;
+    let last = of(100);
+    const start = counts(last);
+    for (const count of [60, 110, 70, 120, 60, 130]) {
+      last = of(count, last);
+      expect(counts(last)).toBe(start);
+    }
+    expect(counts(of(10, last))).toBeLessThan(start);
+  });
+
+  it('of format 1 is read for ever: bundles at the edge outlive relays', async () => {
+    const path = join(__dirname, '../../fixtures/flag-table/snapshot-format-1.json');
+    const {
+      body,
+      delta,
+      items: expected,
+    } = JSON.parse(readFileSync(path, 'utf8')) as {
+      body: Attributes;
+      delta: Attributes;
+      items: Item[];
+    };
+    const snapshot = await readBack({ body, parts: [] }, delta, { ...rev, seq: 2 });
+    expect(snapshot.kind === 'snapshot' && byId(snapshot.snapshot.items())).toEqual(byId(expected));
+  });
+});
+
+describe('a body that promises too much', () => {
+  const forge = (data: Buffer): Pick<EncodedBody, 'body' | 'parts'> => {
+    const { body } = encodeBody({ prefix: '', items: [], rev, bank: 0 });
+    return { body: { ...body, data: { B: data }, sha256: { B: sealBody(rev, 0, 0, data) } }, parts: [] };
+  };
+  const header = (...numbers: number[]) => {
+    const bytes = Buffer.alloc(4 * numbers.length);
+    numbers.forEach((number, i) => {
+      bytes.writeUInt32LE(number, 4 * i);
+    });
+    return bytes;
+  };
+
+  it('is refused by its header when it would inflate beyond what any reader holds', async () => {
+    const bomb = deflateRawSync(Buffer.alloc(1000));
+    const data = Buffer.concat([header(1, 0, bomb.length, 200_000_000), bomb]);
+    expect(await readBack(forge(data))).toMatchObject({
+      kind: 'refused',
+      reason: expect.stringContaining('200000000'),
+    });
+  });
+
+  it('never inflates a block beyond its promise, and names the problem instead of throwing', async () => {
+    const bomb = deflateRawSync(Buffer.alloc(50_000_000));
+    for (const promise of [1000, 60_000_000]) {
+      const reading = await readBack(forge(Buffer.concat([header(1, 0, bomb.length, promise), bomb])));
+      if (reading.kind !== 'snapshot') throw new Error('blocks are inflated when asked for');
+      expect(reading.snapshot.problem).toBeUndefined();
+      expect(reading.snapshot.get('features', 'a')).toBeUndefined();
+      expect([...reading.snapshot.items()]).toEqual([]);
+      expect(reading.snapshot.problem).toMatch(/cannot be read/);
+    }
+  });
+
+  it('never inflates a dictionary beyond the window of deflate', async () => {
+    const bomb = deflateRawSync(Buffer.alloc(1_000_000));
+    const data = Buffer.concat([header(1, bomb.length, 0, 0), bomb]);
+    expect(await readBack(forge(data))).toMatchObject({
+      kind: 'refused',
+      reason: expect.stringContaining('dictionary'),
+    });
+  });
+
+  it('is refused, or has a problem, for any other bytes under a right hash', async () => {
+    const good = encodeBody({
+      prefix: '',
+      items: generateEnvironment(30),
+      rev,
+      bank: 0,
+      limits: { dataBytes: 100_000, blockBytes: 4096 },
+    });
+    const bytes = Buffer.from((good.body.data as { B: Uint8Array }).B);
+    await fc.assert(
+      fc.asyncProperty(
+        fc.oneof(
+          fc.uint8Array({ maxLength: 60 }).map((random) => Buffer.from(random)),
+          fc.tuple(fc.nat(bytes.length - 1), fc.nat(255)).map(([at, value]) => {
+            const spoilt = Buffer.from(bytes);
+            spoilt[at] = value;
+            return spoilt;
+          }),
+          fc.nat(bytes.length).map((length) => bytes.subarray(0, length)),
+        ),
+        async (data) => {
+          const reading = await readBack(forge(data));
+          if (reading.kind === 'refused') return;
+          if (reading.kind !== 'snapshot') throw new Error(reading.kind);
+          for (const one of reading.snapshot.items()) expect(typeof one.json).toBe('string');
+        },
+      ),
+      runs(300, 20_000),
+    );
+  });
+});
+
+describe('a delta', () => {
+  it('is read as it was written, over a body, tombstones too', async () => {
+    await fc.assert(
+      fc.asyncProperty(items, items, async (all, changes) => {
+        const newest = { ...rev, seq: 2 };
+        const delta = encodeDelta({ prefix: '', items: changes, rev: newest, base: rev });
+        const snapshot = await snapshotOf(encodeBody({ prefix: '', items: all, rev, bank: 0 }), delta, newest);
+        expect(byId(snapshot.items())).toEqual(new Map([...byId(all), ...byId(changes)]));
+        expect(byId(atBase(snapshot).items())).toEqual(byId(all));
+        for (const one of changes) expect(snapshot.get(one.kind, one.key)).toEqual(one);
+      }),
+      runs(100, 3000),
+    );
+  });
+
+  it('is undefined beyond its limit, and within 32 KiB as an item', () => {
+    const make = (bytes: number) =>
+      encodeDelta({
+        prefix: 'p'.repeat(200),
+        items: [
+          { kind: 'features', key: 'a', version: 1, deleted: false, json: randomBytes(bytes).toString('latin1') },
+        ],
+        rev: { ...rev, seq: 2 },
+        base: rev,
+      });
+    expect(make(30_000)).toBeUndefined(); // two UTF-8 bytes for half of them
+    const fits = make(18_000)!;
+    expect((fits.data as { B: Uint8Array }).B.length).toBeLessThanOrEqual(DELTA_LIMIT_BYTES);
+    expect(DELTA_LIMIT_BYTES + 200 + 32 + 300).toBeLessThanOrEqual(32_768);
+  });
+
+  it('must be newer than its base', () => {
+    expect(() => encodeDelta({ prefix: '', items: [], rev, base: rev })).toThrow(/must be newer/);
+  });
+});
+
+/** By the documented layout, not by the decoder. */
+function blocksOf({ body, parts }: EncodedBody): Buffer[] {
+  const data = Buffer.concat([body, ...parts].map(({ data: piece }) => (piece as { B: Uint8Array }).B));
+  let at = 8 + 8 * data.readUInt32LE(0) + data.readUInt32LE(4);
+  return Array.from({ length: data.readUInt32LE(0) }, (_, i) => {
+    const length = data.readUInt32LE(8 + 8 * i);
+    at += length;
+    return data.subarray(at - length, at);
+  });
+}

@@ -1,0 +1,508 @@
+import fc from 'fast-check';
+import {
+  type Attributes,
+  atBase,
+  compareRev,
+  createSnapshotReader,
+  encodeBody,
+  encodeDelta,
+  encodeHead,
+  type Item,
+  type Key,
+  type Reading,
+  type Rev,
+  SNAPSHOT_FORMAT,
+  type Snapshot,
+} from '../../../lib/flag-table/index.ts';
+import { createRandom, generateEnvironment, type Random } from './generate.ts';
+import { createModel, findMixture, type Model, type Operation } from './model.ts';
+import { runs } from './properties.ts';
+
+if (process.env.LONG === '1') jest.setTimeout(300_000);
+
+const edit = fc.record({
+  slot: fc.nat(17),
+  what: fc.constantFrom('set', 'set', 'set', 'delete', 'revert', 'vanish'),
+  // Hex does not compress, so that bodies grow over several parts.
+  text: fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: 0, maxLength: 400 }),
+});
+const edits = fc.array(edit, { minLength: 1, maxLength: 6 });
+const crashAfter = fc.option(fc.nat(8), { nil: undefined, freq: 4 });
+const operation: fc.Arbitrary<Operation> = fc.oneof(
+  { weight: 6, arbitrary: fc.record({ type: fc.constant('change' as const), edits, crashAfter }) },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant('body' as const), edits, crashAfter }) },
+  { weight: 2, arbitrary: fc.record({ type: fc.constant('rewrite' as const), crashAfter }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('takeover' as const) }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('zombie' as const) }) },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('renew' as const) }) },
+) as fc.Arbitrary<Operation>;
+const operations = fc.array(operation, { minLength: 1, maxLength: 14 });
+
+/** For each key any version that was ever written, or none: every answer of the replica is another mixture. */
+function createReplica(model: Model, random: Random, spoil?: (attributes: Attributes, key: string) => Attributes) {
+  const versions = new Map<string, Attributes[]>();
+  for (const { key, attributes } of model.log) versions.set(key, [...(versions.get(key) ?? []), attributes]);
+  /** The newest most of the time, since pure chance would hardly ever give a head, a body and parts that agree. */
+  const choose = (all: readonly Attributes[]) => {
+    const luck = random();
+    if (luck < 0.6) return all.at(-1);
+    if (luck < 0.65) return undefined;
+    return all[Math.floor(random() * all.length)];
+  };
+  return async (wanted: readonly Key[]) => {
+    expect(wanted.length).toBeLessThanOrEqual(100);
+    return wanted.map(({ key }) => {
+      const attributes = choose(versions.get(key) ?? []);
+      return attributes && spoil ? spoil(attributes, key) : attributes;
+    });
+  };
+}
+
+/** The state that the writer itself sees: the newest version of every item. */
+function createOrigin(model: Model) {
+  return async (wanted: readonly Key[]) =>
+    wanted.map(({ key }) => model.log.findLast((write) => write.key === key)?.attributes);
+}
+
+function runAll(all: readonly Operation[]): Model {
+  const model = createModel('env');
+  for (const one of all) model.run(one);
+  return model;
+}
+
+const tally = () => ({ newest: 0, older: 0, behind: 0, unchanged: 0, refused: 0, absent: 0 });
+
+function count(outcomes: ReturnType<typeof tally>, reading: Reading, newest: Rev | undefined): void {
+  if (reading.kind !== 'snapshot') outcomes[reading.kind] += 1;
+  else {
+    outcomes[compareRev(reading.snapshot.rev, newest) < 0 ? 'older' : 'newest'] += 1;
+    if (reading.behind) outcomes.behind += 1;
+  }
+}
+
+describe('a snapshot read from a replica', () => {
+  it('is one published revision whole, or refused, whatever versions of its items the replica holds', async () => {
+    const outcomes = tally();
+    await fc.assert(
+      fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
+        const model = runAll(all);
+        const random = createRandom(seed);
+        const reader = createSnapshotReader({ prefix: 'env', get: createReplica(model, random) });
+        for (let i = 0; i < 10; i++) {
+          const reading = await reader.cold();
+          count(outcomes, reading, model.newest());
+          if (reading.kind === 'snapshot') expect(findMixture(model.published, reading.snapshot)).toBeUndefined();
+        }
+      }),
+      runs(150, 5000),
+    );
+    for (const outcome of ['newest', 'older', 'behind', 'refused', 'absent'] as const) {
+      expect(outcomes[outcome]).toBeGreaterThan(10);
+    }
+  });
+
+  it('never goes back for a reader that refreshes, and stays whole over deltas, bodies, banks and takeovers', async () => {
+    const outcomes = tally();
+    await fc.assert(
+      fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
+        const random = createRandom(seed);
+        const model = createModel('env');
+        const seen: { snapshot: Snapshot; items: readonly Item[] }[] = [];
+        let held: Snapshot | undefined;
+        for (const one of all) {
+          model.run(one);
+          for (let i = 0; i < 3; i++) {
+            const reader = createSnapshotReader({ prefix: 'env', get: createReplica(model, random) });
+            const reading = held ? await reader.refresh(held) : await reader.cold();
+            count(outcomes, reading, model.newest());
+            if (reading.kind !== 'snapshot') continue;
+            expect(findMixture(model.published, reading.snapshot)).toBeUndefined();
+            if (held) expect(compareRev(reading.snapshot.rev, held.rev)).toBeGreaterThanOrEqual(reading.behind ? 0 : 1);
+            held = reading.snapshot;
+            seen.push({ snapshot: held, items: [...held.items()] });
+          }
+        }
+        // A snapshot is immutable: what was read later did not change what was read before.
+        for (const { snapshot, items } of seen) expect(new Set(snapshot.items())).toEqual(new Set(items));
+      }),
+      runs(120, 4000),
+    );
+    for (const outcome of ['newest', 'older', 'behind', 'unchanged', 'refused'] as const) {
+      expect(outcomes[outcome]).toBeGreaterThan(10);
+    }
+  });
+
+  it('is the newest revision when every item has arrived, cold and by refresh from any earlier one', async () => {
+    await fc.assert(
+      fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
+        const random = createRandom(seed);
+        const model = createModel('env');
+        let held: Snapshot | undefined;
+        // A whole publication at the end: zombies and crashes before it must not keep anybody from it.
+        const last: Operation = {
+          type: 'body',
+          edits: [{ slot: 0, what: 'set', text: 'last' }],
+          crashAfter: undefined,
+        };
+        for (const one of [...all, last]) {
+          model.run(one);
+          if (random() < 0.5) continue;
+          const reader = createSnapshotReader({ prefix: 'env', get: createReplica(model, random) });
+          const reading = held ? await reader.refresh(held) : await reader.cold();
+          if (reading.kind === 'snapshot') held = reading.snapshot;
+        }
+        const reader = createSnapshotReader({ prefix: 'env', get: createOrigin(model) });
+        const reading = await reader.cold();
+        expect(reading).toMatchObject({ kind: 'snapshot', behind: false, snapshot: { rev: model.newest() } });
+        if (!held) return;
+        const refreshed = await reader.refresh(held);
+        if (refreshed.kind === 'unchanged') expect(held.rev).toEqual(model.newest());
+        else expect(refreshed).toMatchObject({ kind: 'snapshot', behind: false, snapshot: { rev: model.newest() } });
+      }),
+      runs(100, 4000),
+    );
+  });
+
+  it('is there after every single write of every publication, once one was complete: a crash anywhere loses nothing', async () => {
+    await fc.assert(
+      fc.asyncProperty(operations, async (all) => {
+        const model = runAll(all);
+        const table = new Map<string, Attributes>();
+        const reader = createSnapshotReader({
+          prefix: 'env',
+          get: async (keys) => keys.map(({ key }) => table.get(key)),
+        });
+        let last: Rev | undefined;
+        for (const { key, attributes } of model.log) {
+          table.set(key, attributes);
+          const reading = await reader.cold();
+          if (reading.kind === 'absent') expect(last).toBeUndefined();
+          else if (reading.kind === 'snapshot') {
+            expect(findMixture(model.published, reading.snapshot)).toBeUndefined();
+            if (!model.overtaken) expect(compareRev(reading.snapshot.rev, last)).toBeGreaterThanOrEqual(0);
+            last = reading.snapshot.rev;
+          } else if (!model.overtaken) expect(reading).toMatchObject({ kind: 'snapshot' });
+        }
+      }),
+      runs(100, 4000),
+    );
+  });
+
+  it('is whole or refused when attributes are flipped, cut, swapped between versions, retyped or lost', async () => {
+    const outcomes = tally();
+    await fc.assert(
+      fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
+        const model = runAll(all);
+        const random = createRandom(seed);
+        let held: Snapshot | undefined;
+        for (let i = 0; i < 12; i++) {
+          const spoilt = random() < 0.7 ? spoiler(model, random) : undefined;
+          const reader = createSnapshotReader({ prefix: 'env', get: createReplica(model, random, spoilt) });
+          const reading = held && random() < 0.6 ? await reader.refresh(held) : await reader.cold();
+          count(outcomes, reading, model.newest());
+          if (reading.kind !== 'snapshot') continue;
+          expect(findMixture(model.published, reading.snapshot)).toBeUndefined();
+          expect(reading.snapshot.problem).toBeUndefined();
+          held = reading.snapshot;
+        }
+      }),
+      runs(150, 8000),
+    );
+    expect(outcomes.refused).toBeGreaterThan(100);
+    expect(outcomes.newest).toBeGreaterThan(100);
+  });
+});
+
+/** Damages one attribute of some item. Base64 and bytes are both used, as readers meet both. */
+function spoiler(model: Model, random: Random) {
+  const target = ['head', 'body', 'delta', 'part'][Math.floor(random() * 4)]!;
+  return (attributes: Attributes, key: string): Attributes => {
+    const wire = toWire(attributes);
+    if (!key.startsWith(target)) return random() < 0.5 ? wire : attributes;
+    const names = Object.keys(attributes).filter((name) => name !== 'namespace' && name !== 'key');
+    const name = names[Math.floor(random() * names.length)]!;
+    const { [name]: value, ...others } = attributes;
+    const bytes = value && 'B' in value ? Buffer.from(value.B as Uint8Array) : undefined;
+    const at = Math.floor(random() * (bytes?.length ?? 0));
+    const other = model.log[Math.floor(random() * model.log.length)]!.attributes[name] ?? { S: 'x' };
+    switch (Math.floor(random() * 7)) {
+      case 0:
+        return others;
+      case 1:
+        return { ...attributes, [name]: other };
+      case 2:
+        if (!bytes || bytes.length === 0) return { ...attributes, [name]: { S: '' } };
+        bytes[at]! ^= 1 << Math.floor(random() * 8);
+        return { ...attributes, [name]: { B: bytes } };
+      case 3:
+        return { ...attributes, [name]: bytes ? { B: bytes.toString('base64').slice(0, at) } : { N: '99' } };
+      case 4:
+        return {
+          ...attributes,
+          [name]: [{ BOOL: true }, { N: '1e999' }, { M: {} }, { B: '%%%' }, { N: '-1' }][at % 5]!,
+        };
+      case 5:
+        return { ...attributes, [name]: null as unknown as { S: string } };
+      default:
+        return bytes
+          ? { ...attributes, [name]: { B: bytes.subarray(at) } }
+          : { ...attributes, [name]: { S: 'nonsense' } };
+    }
+  };
+}
+
+/** As DynamoDB's JSON protocol carries it: bytes as base64 text. */
+function toWire(attributes: Attributes): Attributes {
+  return Object.fromEntries(
+    Object.entries(attributes).map(([name, value]) => [
+      name,
+      'B' in value ? { B: Buffer.from(value.B as Uint8Array).toString('base64') } : value,
+    ]),
+  );
+}
+
+describe('the reader, step by step', () => {
+  const revAt = (seq: number): Rev => ({ epoch: 1_760_000_000_000, seq });
+  const flag = (key: string, version: number): Item => ({
+    kind: 'features',
+    key,
+    version,
+    deleted: false,
+    json: JSON.stringify({ key, version, on: true }),
+  });
+  const many = generateEnvironment(300, 7);
+
+  function createTable(prefix = '') {
+    const table = new Map<string, Attributes>();
+    const asked: string[][] = [];
+    const put = (...all: Attributes[]) => {
+      for (const one of all) table.set((one.key as { S: string }).S, one);
+    };
+    const putHead = (rev?: Rev, base?: Rev, format = SNAPSHOT_FORMAT) =>
+      put(
+        encodeHead(prefix, {
+          format,
+          owner: 'a',
+          epoch: 1,
+          beat: 1,
+          checkedAt: 5,
+          ...(rev && { rev }),
+          ...(base && { base }),
+        }),
+      );
+    const reader = createSnapshotReader({
+      prefix,
+      async get(keys) {
+        asked.push(keys.map(({ key }) => key));
+        return keys.map(({ key }) => table.get(key));
+      },
+    });
+    return { table, asked, put, putHead, reader };
+  }
+
+  async function snapshotOf(reading: Promise<Reading>): Promise<Snapshot> {
+    const done = await reading;
+    if (done.kind !== 'snapshot') throw new Error(`no snapshot: ${JSON.stringify(done)}`);
+    return done.snapshot;
+  }
+
+  /** Not a matcher on the snapshot itself: printing one that differs takes minutes. */
+  async function keeps(reading: Promise<Reading>, held: Snapshot): Promise<string> {
+    const done = await reading;
+    if (done.kind !== 'snapshot') return done.kind;
+    return `${done.snapshot === held ? 'the same' : 'another'}, ${done.behind ? 'behind' : 'not behind'}`;
+  }
+
+  it('asks for head, body and delta in one request when it holds nothing', async () => {
+    const { reader, put, putHead, asked } = createTable();
+    put(encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 }).body);
+    putHead(revAt(1), revAt(1));
+    expect(await reader.cold()).toMatchObject({
+      kind: 'snapshot',
+      behind: false,
+      snapshot: { rev: revAt(1), bank: 0 },
+    });
+    expect(asked).toEqual([['head', 'body', 'delta']]);
+  });
+
+  it('says absent without a head, and with a head that never published', async () => {
+    const { reader, put, putHead } = createTable();
+    expect(await reader.cold()).toEqual({ kind: 'absent' });
+    put(encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 }).body);
+    expect(await reader.cold()).toEqual({ kind: 'absent' });
+    putHead();
+    expect(await reader.cold()).toEqual({ kind: 'absent' });
+  });
+
+  it('refreshes with one small read while nothing is new, and with one more when a delta fits', async () => {
+    const { reader, put, putHead, asked } = createTable('p');
+    put(encodeBody({ prefix: 'p', items: [flag('a', 1), flag('b', 1)], rev: revAt(1), bank: 0 }).body);
+    putHead(revAt(1), revAt(1));
+    const first = await snapshotOf(reader.cold());
+    expect(await reader.refresh(first)).toMatchObject({ kind: 'unchanged', head: { checkedAt: 5 } });
+    put(encodeDelta({ prefix: 'p', items: [flag('a', 2)], rev: revAt(2), base: revAt(1) })!);
+    putHead(revAt(2), revAt(1));
+    const second = await snapshotOf(reader.refresh(first));
+    expect(asked.slice(1)).toEqual([['head'], ['head'], ['delta']]);
+    expect(second.get('features', 'a')?.version).toBe(2);
+    expect(second.get('features', 'b')).toBe(first.get('features', 'b'));
+    expect(first.get('features', 'a')?.version).toBe(1);
+  });
+
+  it('takes back what a later delta over the same base no longer holds', async () => {
+    const { reader, put, putHead } = createTable();
+    put(encodeBody({ prefix: '', items: [flag('a', 5), flag('b', 1)], rev: revAt(1), bank: 0 }).body);
+    put(encodeDelta({ prefix: '', items: [flag('a', 6)], rev: revAt(2), base: revAt(1) })!);
+    putHead(revAt(2), revAt(1));
+    const held = await snapshotOf(reader.cold());
+    put(encodeDelta({ prefix: '', items: [flag('b', 2)], rev: revAt(3), base: revAt(1) })!);
+    putHead(revAt(3), revAt(1));
+    const next = await snapshotOf(reader.refresh(held));
+    expect([next.get('features', 'a')?.version, next.get('features', 'b')?.version]).toEqual([5, 2]);
+  });
+
+  it('goes on with deltas over a body that only says again what it holds, without reading that body', async () => {
+    const { reader, put, putHead, asked } = createTable();
+    put(encodeBody({ prefix: '', items: [flag('a', 1), flag('b', 1)], rev: revAt(1), bank: 0 }).body);
+    put(encodeDelta({ prefix: '', items: [flag('a', 2)], rev: revAt(2), base: revAt(1) })!);
+    putHead(revAt(2), revAt(1));
+    const held = await snapshotOf(reader.cold());
+    put(encodeBody({ prefix: '', items: [flag('a', 2), flag('b', 1)], rev: revAt(2), bank: 1 }).body);
+    put(encodeDelta({ prefix: '', items: [flag('b', 2)], rev: revAt(3), base: revAt(2) })!);
+    putHead(revAt(3), revAt(2));
+    const next = await snapshotOf(reader.refresh(held));
+    expect(asked.slice(1)).toEqual([['head'], ['delta']]);
+    expect([...next.items()].map(({ key, version }) => `${key}${version}`).sort()).toEqual(['a2', 'b2']);
+    expect(next).toMatchObject({ rev: revAt(3), base: revAt(2), bank: undefined });
+    expect([...atBase(next).items()].map(({ key, version }) => `${key}${version}`).sort()).toEqual(['a2', 'b1']);
+  });
+
+  it('does not read a body while only the delta lags behind the head', async () => {
+    const { reader, put, putHead, asked } = createTable();
+    put(encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 }).body);
+    putHead(revAt(1), revAt(1));
+    const held = await snapshotOf(reader.cold());
+    putHead(revAt(2), revAt(1));
+    expect(await keeps(reader.refresh(held), held)).toBe('the same, behind');
+    expect(asked.slice(1)).toEqual([['head'], ['delta']]);
+  });
+
+  it('shares the items of blocks that a new body did not change, and of unchanged items in the others', async () => {
+    const { reader, put, putHead } = createTable();
+    const first = encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 });
+    put(first.body);
+    putHead(revAt(1), revAt(1));
+    const held = await snapshotOf(reader.cold());
+    const before = new Map([...held.items()].map((item) => [item.kind + item.key, item]));
+    const changed = { ...many[50]!, version: 1_000_000, json: '{"key":"x"}' };
+    const items = many.with(50, changed);
+    put(encodeBody({ prefix: '', items, rev: revAt(2), bank: 1, previous: first }).body);
+    putHead(revAt(2), revAt(2));
+    const next = await snapshotOf(reader.refresh(held));
+    for (const item of next.items()) {
+      const same = before.get(item.kind + item.key);
+      if (item.key === changed.key && item.kind === changed.kind) expect(item).toEqual(changed);
+      else expect(item).toBe(same);
+    }
+  });
+
+  it('refuses other formats of head, body and delta with a reason that names both numbers', async () => {
+    for (const name of ['head', 'body', 'delta']) {
+      const { reader, put, putHead, table } = createTable();
+      put(encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 }).body);
+      put(encodeDelta({ prefix: '', items: [], rev: revAt(2), base: revAt(1) })!);
+      putHead(revAt(2), revAt(1));
+      table.set(name, { ...table.get(name)!, format: { N: '2' } });
+      const reading = await reader.cold();
+      expect(reading).toMatchObject({ kind: 'refused', behind: false });
+      expect(reading.kind === 'refused' && reading.reason).toMatch(new RegExp(`${name}.*format 2.*knows 1`));
+    }
+  });
+
+  it('refuses a body of which a part is missing or of another revision, and says that looking again may help', async () => {
+    const { reader, put, putHead, table } = createTable();
+    const limits = { dataBytes: 3000, blockBytes: 8192 };
+    const old = encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0, limits });
+    const body = encodeBody({ prefix: '', items: many.slice(1), rev: revAt(2), bank: 0, limits });
+    putHead(revAt(2), revAt(2));
+    put(...body.parts, body.body);
+    expect(await reader.cold()).toMatchObject({ kind: 'snapshot' });
+    put(old.parts[3]!);
+    expect(await reader.cold()).toMatchObject({
+      kind: 'refused',
+      behind: true,
+      reason: expect.stringMatching(/part 3 /),
+    });
+    for (let i = 0; i < body.parts.length; i += 2) table.delete(`part.0.${i}`);
+    expect(await reader.cold()).toMatchObject({
+      kind: 'refused',
+      behind: true,
+      reason: expect.stringMatching(/part 0 /),
+    });
+  });
+
+  it('takes over no block that changed, even where its length did not', async () => {
+    const { reader, put, putHead } = createTable();
+    put(encodeBody({ prefix: '', items: [flag('a', 1)], rev: revAt(1), bank: 0 }).body);
+    putHead(revAt(1), revAt(1));
+    let held = await snapshotOf(reader.cold());
+    for (let version = 2; version < 10; version++) {
+      held.get('features', 'a');
+      put(encodeBody({ prefix: '', items: [flag('a', version)], rev: revAt(version), bank: 0 }).body);
+      putHead(revAt(version), revAt(version));
+      held = await snapshotOf(reader.refresh(held));
+      expect(held.get('features', 'a')).toEqual(flag('a', version));
+    }
+  });
+
+  it.each(['body', 'delta'])('refuses a %s with any attribute of another publication', async (name) => {
+    const { reader, put, putHead, table } = createTable();
+    const publish = (seq: number) => {
+      put(
+        encodeBody({ prefix: '', items: [flag('a', seq), flag('b', 1)], rev: revAt(seq), bank: seq % 4 === 1 ? 0 : 1 })
+          .body,
+      );
+      put(encodeDelta({ prefix: '', items: [flag('b', seq)], rev: revAt(seq + 1), base: revAt(seq) })!);
+      putHead(revAt(seq + 1), revAt(seq));
+    };
+    publish(1);
+    const old = table.get(name)!;
+    publish(3);
+    const now = table.get(name)!;
+    expect(await reader.cold()).toMatchObject({ kind: 'snapshot', behind: false });
+    for (const attribute of ['rev', 'base', 'bank', 'sha256', 'data']) {
+      if (now[attribute] === undefined) continue;
+      expect(now[attribute]).not.toEqual(old[attribute]);
+      table.set(name, { ...now, [attribute]: old[attribute]! });
+      expect(await reader.cold()).toMatchObject({
+        kind: 'refused',
+        reason: expect.stringMatching(/hash|older than itself/),
+      });
+    }
+  });
+
+  it('keeps what it holds when a body is of an older revision, and does not read its parts', async () => {
+    const { reader, put, putHead, asked } = createTable();
+    put(encodeBody({ prefix: '', items: many, rev: revAt(5), bank: 0 }).body);
+    putHead(revAt(5), revAt(5));
+    const held = await snapshotOf(reader.cold());
+    const old = encodeBody({
+      prefix: '',
+      items: many,
+      rev: revAt(3),
+      bank: 1,
+      limits: { dataBytes: 5000, blockBytes: 8192 },
+    });
+    put(old.body, ...old.parts);
+    putHead(revAt(6), revAt(6));
+    expect(await keeps(reader.refresh(held), held)).toBe('the same, behind');
+    expect(asked.at(-1)).toEqual(['body']);
+    putHead(revAt(3), revAt(3));
+    expect(await reader.refresh(held)).toMatchObject({ kind: 'unchanged' });
+  });
+
+  it('rejects when the store cannot be reached, with its error', async () => {
+    const reader = createSnapshotReader({ prefix: '', get: () => Promise.reject(new Error('no route')) });
+    await expect(reader.cold()).rejects.toThrow('no route');
+  });
+});

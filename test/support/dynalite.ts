@@ -1,0 +1,160 @@
+/**
+ * A real DynamoDB server (dynalite, in memory) on 127.0.0.1 and a free port, with the flag table created.
+ * A small proxy stands before it that asks for consumed capacity on every request, whoever sends it, and adds it up:
+ * so tests can state what a reader costs in the server's own count.
+ */
+import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import dynalite from 'dynalite';
+
+export interface Consumed {
+  /** Read units of all requests since the last reset. */
+  read: number;
+  /** Write units of all requests since the last reset. */
+  write: number;
+  /** Number of requests by operation: `GetItem`, `BatchGetItem`, … */
+  requests: Record<string, number>;
+}
+
+export interface TestTable {
+  /** `http://127.0.0.1:<port>` */
+  readonly endpoint: string;
+  readonly tableName: string;
+  readonly client: DynamoDBClient;
+  /** What was used since the start or the last `resetConsumed()`; a live object. */
+  readonly consumed: Consumed;
+  resetConsumed(): void;
+  close(): Promise<void>;
+}
+
+/** Any non-empty pair will do for dynalite; given here for readers that sign their own requests. */
+export const testCredentials = { accessKeyId: 'test', secretAccessKey: 'test' } as const;
+export const testRegion = 'us-east-1';
+
+const reads = new Set(['GetItem', 'BatchGetItem', 'Query', 'Scan']);
+const writes = new Set(['PutItem', 'UpdateItem', 'DeleteItem', 'BatchWriteItem']);
+
+/** Starts the server with an empty table: partition key `namespace` (S), sort key `key` (S). Close it after use. */
+export async function startTable(options: { tableName?: string } = {}): Promise<TestTable> {
+  const tableName = options.tableName ?? 'flags';
+  const consumed: Consumed = { read: 0, write: 0, requests: {} };
+  const store = dynalite({ createTableMs: 0, deleteTableMs: 0, updateTableMs: 0 });
+  const storePort = await listen(store);
+  const agent = new Agent({ keepAlive: true });
+  const front = createServer((incoming, outgoing) => {
+    forward(incoming, outgoing, { agent, port: storePort, consumed });
+  });
+  const endpoint = `http://127.0.0.1:${await listen(front)}`;
+  const client = new DynamoDBClient({ endpoint, region: testRegion, credentials: testCredentials });
+  await client.send(
+    new CreateTableCommand({
+      TableName: tableName,
+      BillingMode: 'PAY_PER_REQUEST',
+      AttributeDefinitions: [
+        { AttributeName: 'namespace', AttributeType: 'S' },
+        { AttributeName: 'key', AttributeType: 'S' },
+      ],
+      KeySchema: [
+        { AttributeName: 'namespace', KeyType: 'HASH' },
+        { AttributeName: 'key', KeyType: 'RANGE' },
+      ],
+    }),
+  );
+  const resetConsumed = () => {
+    Object.assign(consumed, { read: 0, write: 0, requests: {} });
+  };
+  resetConsumed();
+  return {
+    endpoint,
+    tableName,
+    client,
+    consumed,
+    resetConsumed,
+    async close() {
+      client.destroy();
+      await closeServer(front);
+      agent.destroy();
+      await closeServer(store);
+    },
+  };
+}
+
+function listen(server: Server): Promise<number> {
+  return new Promise((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => resolve((server.address() as AddressInfo).port));
+  });
+}
+
+function closeServer(server: Server): Promise<void> {
+  return new Promise((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}
+
+interface Capacity {
+  CapacityUnits?: number;
+}
+
+function forward(
+  incoming: IncomingMessage,
+  outgoing: ServerResponse,
+  { agent, port, consumed }: { agent: Agent; port: number; consumed: Consumed },
+): void {
+  const operation = String(incoming.headers['x-amz-target'] ?? '').replace(/^.*\./, '');
+  collect(incoming, (body) => {
+    const bytes = reads.has(operation) || writes.has(operation) ? askForCapacity(body) : body;
+    const { 'content-length': _, 'transfer-encoding': __, ...headers } = incoming.headers;
+    const inner = request(
+      {
+        host: '127.0.0.1',
+        port,
+        agent,
+        method: incoming.method,
+        path: incoming.url,
+        headers: { ...headers, 'content-length': bytes.length },
+      },
+      (answer) => {
+        collect(answer, (text) => {
+          consumed.requests[operation] = (consumed.requests[operation] ?? 0) + 1;
+          if (reads.has(operation)) consumed.read += capacityOf(text);
+          if (writes.has(operation)) consumed.write += capacityOf(text);
+          const { 'transfer-encoding': ___, connection: ____, ...answerHeaders } = answer.headers;
+          outgoing.writeHead(answer.statusCode ?? 500, { ...answerHeaders, 'content-length': text.length });
+          outgoing.end(text);
+        });
+      },
+    );
+    inner.on('error', () => outgoing.destroy());
+    inner.end(bytes);
+  });
+}
+
+function collect(stream: IncomingMessage, done: (bytes: Buffer) => void): void {
+  const chunks: Buffer[] = [];
+  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+  stream.on('end', () => done(Buffer.concat(chunks)));
+  stream.on('error', () => {});
+}
+
+function askForCapacity(body: Buffer): Buffer {
+  try {
+    const parsed = JSON.parse(body.toString()) as Record<string, unknown>;
+    parsed.ReturnConsumedCapacity ??= 'TOTAL';
+    return Buffer.from(JSON.stringify(parsed));
+  } catch {
+    return body;
+  }
+}
+
+function capacityOf(answer: Buffer): number {
+  try {
+    const { ConsumedCapacity: used } = JSON.parse(answer.toString()) as { ConsumedCapacity?: Capacity | Capacity[] };
+    const all = used === undefined ? [] : Array.isArray(used) ? used : [used];
+    return all.reduce((sum, one) => sum + (one.CapacityUnits ?? 0), 0);
+  } catch {
+    return 0;
+  }
+}
