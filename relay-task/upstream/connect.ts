@@ -1,0 +1,107 @@
+import http from 'node:http';
+import https from 'node:https';
+import type { Failure } from './status.ts';
+
+export interface ConnectOptions {
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  /** For the connection itself, TLS included. */
+  readonly connectTimeoutMs: number;
+  /** From the connection to the head of the answer. */
+  readonly headTimeoutMs: number;
+  /** A 2xx answer; its body has not been read. */
+  onResponse(response: http.IncomingMessage): void;
+  /** At most once, and never after `onResponse`. */
+  onFailure(failure: Failure): void;
+}
+
+const MAX_REDIRECTS = 5;
+
+/** One GET, redirects followed. The `Authorization` header never reaches an origin other than the first. */
+export function connect(options: ConnectOptions): { abort(): void } {
+  let request: http.ClientRequest | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let over = false;
+
+  function abort() {
+    over = true;
+    clearTimeout(timer);
+    request?.destroy();
+  }
+
+  function fail(failure: Failure) {
+    if (over) return;
+    abort();
+    options.onFailure(failure);
+  }
+
+  function attempt(url: URL, headers: Readonly<Record<string, string>>, redirects: number) {
+    const limit = (ms: number, what: string) => {
+      clearTimeout(timer);
+      timer = setTimeout(() => fail({ kind: 'NETWORK_ERROR', message: `${url.host} ${what} within ${ms} ms` }), ms);
+    };
+    limit(options.connectTimeoutMs, 'did not accept a connection');
+    const { request: send } = url.protocol === 'https:' ? https : http;
+    // A socket of its own for each attempt: a pooled one may have died unnoticed.
+    const current = send(url, { headers, agent: false });
+    request = current;
+    current.on('socket', (socket) => {
+      socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
+        if (!over) limit(options.headTimeoutMs, 'did not answer');
+      });
+    });
+    current.on('error', (error) => {
+      // One that was left behind for a redirect has nothing to say.
+      if (request === current) fail({ kind: 'NETWORK_ERROR', message: describeError(error) });
+    });
+    current.on('response', (response) => {
+      clearTimeout(timer);
+      if (over) return;
+      const { statusCode = 0 } = response;
+      if (statusCode >= 200 && statusCode < 300) {
+        over = true;
+        return options.onResponse(response);
+      }
+      // What is destroyed before it was read whole complains.
+      response.on('error', () => {});
+      const target = redirectTarget(response, url);
+      if (!target || redirects >= MAX_REDIRECTS) return fail(describeAnswer(statusCode, url, headers));
+      request = undefined;
+      current.destroy();
+      attempt(target, target.origin === url.origin ? headers : withoutKey(headers), redirects + 1);
+    });
+    current.end();
+  }
+
+  try {
+    attempt(options.url, options.headers, 0);
+  } catch (error) {
+    // A key with characters that no header may carry. Node's message names the header, not its value.
+    queueMicrotask(() => fail({ kind: 'UNKNOWN', message: describeError(error) }));
+  }
+
+  return { abort };
+}
+
+/** The message of a system error, some of which have none. */
+export function describeError(error: unknown): string {
+  const { message, code } = error as Partial<NodeJS.ErrnoException>;
+  return message || code || String(error);
+}
+
+function redirectTarget({ statusCode, headers }: http.IncomingMessage, from: URL): URL | undefined {
+  if (![301, 302, 303, 307, 308].includes(statusCode ?? 0) || !headers.location) return undefined;
+  if (!URL.canParse(headers.location, from.href)) return undefined;
+  const target = new URL(headers.location, from);
+  return target.protocol === 'https:' || target.protocol === 'http:' ? target : undefined;
+}
+
+function withoutKey({ Authorization: _key, ...rest }: Readonly<Record<string, string>>) {
+  return rest;
+}
+
+function describeAnswer(statusCode: number, url: URL, headers: Readonly<Record<string, string>>): Failure {
+  const refused = statusCode >= 400 && statusCode < 500 && ![400, 408, 429].includes(statusCode);
+  const keyless = headers.Authorization === undefined ? ', where the SDK key was not sent: it is another origin' : '';
+  return { kind: 'ERROR_RESPONSE', statusCode, refused, message: `${url.host} answered ${statusCode}${keyless}` };
+}

@@ -1,0 +1,115 @@
+import { extname } from 'node:path';
+import { LineCounter, parseDocument } from 'yaml';
+import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
+import type { Kind } from '../../lib/flag-table/index.ts';
+import type { UnreadableItem } from '../ports.ts';
+import { describeJsonProblem } from './json-problem.ts';
+
+/** A flag or segment as somebody wrote it; `version` only when the file says one. */
+export interface FileEntry {
+  readonly kind: Kind;
+  readonly key: string;
+  readonly version: number | undefined;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+export type FlagsFile =
+  | { readonly entries: readonly FileEntry[]; readonly unreadable: readonly UnreadableItem[] }
+  | { readonly problem: string };
+
+type JsonObject = Readonly<Record<string, unknown>>;
+
+const SECTIONS = ['flags', 'segments', 'flagValues'] as const;
+
+/**
+ * Reads the file format of LaunchDarkly's SDKs (`flags`, `segments`, `flagValues`), JSON or YAML: by the extension, else
+ * by what the text begins with. Never throws. See https://docs.launchdarkly.com/sdk/features/flags-from-files.
+ */
+export function parseFlagsFile(text: string, path: string): FlagsFile {
+  const parsed = isJson(text, path) ? parseJson(text) : parseYaml(text);
+  if ('problem' in parsed) return parsed;
+  const { value } = parsed;
+  if (!isObject(value)) return { problem: `must be a map with ${SECTIONS.join(', ')}, not ${nameOf(value)}` };
+  if (!SECTIONS.some((name) => Object.hasOwn(value, name))) {
+    return { problem: `has none of ${SECTIONS.join(', ')}` };
+  }
+  for (const name of SECTIONS) {
+    if (!isObject(value[name] ?? {})) return { problem: `${name} must be a map by key, not ${nameOf(value[name])}` };
+  }
+  return readSections(value as { readonly [section in (typeof SECTIONS)[number]]?: JsonObject | null });
+}
+
+function readSections({ flags, segments, flagValues }: { readonly [name: string]: JsonObject | null | undefined }) {
+  const entries: FileEntry[] = [];
+  const unreadable: UnreadableItem[] = [];
+  const add = (kind: Kind, key: string, data: unknown) => {
+    if (isObject(data) && data.deleted === true) return;
+    const problem = describeEntryProblem(kind, key, data);
+    if (problem !== undefined) return void unreadable.push({ kind, key, reason: problem });
+    const { version, ...rest } = data as JsonObject;
+    entries.push({ kind, key, version: version as number | undefined, data: { ...rest, key } });
+  };
+  for (const [key, data] of Object.entries(segments ?? {})) add('segments', key, data);
+  for (const [key, data] of Object.entries(flags ?? {})) add('features', key, data);
+  for (const [key, value] of Object.entries(flagValues ?? {})) {
+    if (flags && Object.hasOwn(flags, key)) {
+      return { problem: `the flag ${JSON.stringify(key)} stands in flags and in flagValues; keep one of the two` };
+    }
+    add('features', key, { on: true, variations: [value], fallthrough: { variation: 0 } });
+  }
+  return { entries, unreadable };
+}
+
+function describeEntryProblem(kind: Kind, key: string, data: unknown): string | undefined {
+  if (!isObject(data)) return `must be a map of its fields, not ${nameOf(data)}`;
+  if (key === '') return 'key must not be empty';
+  const { version = 1, key: ownKey = key } = data;
+  if (ownKey !== key) return `key must be ${JSON.stringify(key)} or left out, not ${JSON.stringify(ownKey)}`;
+  if (!Number.isSafeInteger(version) || (version as number) < 0) {
+    return `version must be a whole number from 0 or left out, not ${JSON.stringify(version)}`;
+  }
+  const complete = { ...data, key, version };
+  return kind === 'features' ? describeFlagProblem(complete) : describeSegmentProblem(complete);
+}
+
+function isJson(text: string, path: string): boolean {
+  const extension = extname(path).toLowerCase();
+  if (extension === '.yaml' || extension === '.yml') return false;
+  return extension === '.json' || /^\s*\{/.test(text);
+}
+
+type Parsed = { readonly value: unknown } | { readonly problem: string };
+
+function parseJson(text: string): Parsed {
+  // Windows editors begin a file with a mark that JSON does not know.
+  const json = text.replace(/^\uFEFF/, '');
+  try {
+    return { value: JSON.parse(json) };
+  } catch (error) {
+    const place = describeJsonProblem(json);
+    return { problem: place ? `line ${place.line}, column ${place.column}: ${place.message}` : String(error) };
+  }
+}
+
+function parseYaml(text: string): Parsed {
+  const lines = new LineCounter();
+  try {
+    const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, merge: true });
+    const [error] = document.errors;
+    if (!error) return { value: document.toJS() };
+    const { line, col } = lines.linePos(error.pos[0]);
+    return { problem: `line ${line}, column ${col}: ${error.message}` };
+  } catch (error) {
+    // An alias that names nothing, or one that would grow without bound.
+    return { problem: (error as Error).message };
+  }
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function nameOf(value: unknown): string {
+  if (value === null || value === undefined) return 'empty';
+  return Array.isArray(value) ? 'a list' : `a ${typeof value}`;
+}

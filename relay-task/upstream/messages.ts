@@ -1,0 +1,126 @@
+import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
+import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import type { UnreadableItem } from '../ports.ts';
+import { parseSliced, type SlicedJson } from './json-slices.ts';
+
+/** What an event of LaunchDarkly's `/all` stream asks for. */
+export type Message =
+  | { readonly kind: 'put'; readonly items: readonly Item[]; readonly unreadable: readonly UnreadableItem[] }
+  | { readonly kind: 'upsert'; readonly item: Item }
+  | { readonly kind: 'skip'; readonly item: UnreadableItem }
+  /** Not for us: an event, a path or an entry that older readers leave alone as well. */
+  | { readonly kind: 'ignored'; readonly why: string }
+  /** Damaged as a whole; the stream cannot be trusted to go on. */
+  | { readonly kind: 'invalid'; readonly problem: string };
+
+type JsonObject = Readonly<Record<string, unknown>>;
+
+const collections = [
+  { kind: 'segments', name: 'segments' },
+  { kind: 'features', name: 'flags' },
+] as const satisfies readonly { kind: Kind; name: string }[];
+
+/** What memory holds; an item whose bytes are the held ones need not be examined again. */
+export type Held = (kind: Kind, key: string) => Item | undefined;
+
+/** Reads one event. Never throws; no text of the payload stands in a problem but keys, versions and paths. */
+export function readMessage(event: string | undefined, text: string, held?: Held): Message {
+  if (event !== 'put' && event !== 'patch' && event !== 'delete') {
+    return { kind: 'ignored', why: `unknown event ${event ?? 'message'}` };
+  }
+  let json: SlicedJson;
+  try {
+    json = parseSliced(text);
+  } catch {
+    return { kind: 'invalid', problem: `a ${event} of ${text.length} characters is not JSON` };
+  }
+  const body = json.value;
+  if (!isObject(body)) return { kind: 'invalid', problem: `a ${event} is ${nameOf(body)}, not an object` };
+  if (event === 'put') return readPut(body, json, held);
+  return readChange(event, body, json);
+}
+
+/** The item in `data`, whose raw text is `json`; undefined for null, which older relays send for a deletion. */
+function readItem(kind: Kind, key: string, data: unknown, json: string): Item | UnreadableItem | undefined {
+  if (data === null) return undefined;
+  const unreadable = (reason: string): UnreadableItem => ({ kind, key, reason });
+  if (!isObject(data)) return unreadable(`must be an object, not ${nameOf(data)}`);
+  if (key === '') return unreadable('key must not be empty');
+  const { version, deleted } = data;
+  if (!isVersion(version)) return unreadable(`version must be a whole number from 0, not ${show(version)}`);
+  if (deleted === true) return tombstone(kind, key, version);
+  if (data.key !== key)
+    return unreadable(`key must be ${show(key)} as in the map that holds it, not ${show(data.key)}`);
+  const problem = kind === 'features' ? describeFlagProblem(data) : describeSegmentProblem(data);
+  return problem === undefined ? { kind, key, version, deleted: false, json } : unreadable(problem);
+}
+
+function isUnreadable(item: Item | UnreadableItem): item is UnreadableItem {
+  return 'reason' in item;
+}
+
+function readPut(body: JsonObject, json: SlicedJson, held?: Held): Message {
+  if (body.path !== undefined && body.path !== '/') return { kind: 'ignored', why: 'a put for another path' };
+  const { data } = body;
+  // Without `flags` a damaged put would pass for an empty environment and take every flag away.
+  if (!isObject(data) || !isObject(data.flags)) return { kind: 'invalid', problem: 'a put has no data.flags' };
+  const items: Item[] = [];
+  const unreadable: UnreadableItem[] = [];
+  for (const { kind, name } of collections) {
+    const members = data[name];
+    if (members === undefined) continue;
+    if (!isObject(members)) return { kind: 'invalid', problem: `data.${name} of a put is ${nameOf(members)}` };
+    const slices = json.members(['data', name]);
+    for (const [key, value] of Object.entries(members)) {
+      const slice = slices?.get(key) ?? '';
+      const before = held?.(kind, key);
+      const item = before?.json === slice ? before : readItem(kind, key, value, slice);
+      if (item === undefined) continue;
+      if (isUnreadable(item)) unreadable.push(item);
+      else items.push(item);
+    }
+  }
+  return { kind: 'put', items, unreadable };
+}
+
+function readChange(event: 'patch' | 'delete', body: JsonObject, json: SlicedJson): Message {
+  const { path } = body;
+  if (typeof path !== 'string') return { kind: 'invalid', problem: `a ${event} has no path` };
+  const target = collections.find(({ name }) => path.startsWith(`/${name}/`));
+  if (!target) return { kind: 'ignored', why: `a ${event} for another path` };
+  const { kind, name } = target;
+  const key = path.slice(name.length + 2);
+  if (event === 'delete') {
+    const { version } = body;
+    if (!isVersion(version))
+      return { kind: 'invalid', problem: `a delete of ${path} has the version ${show(version)}` };
+    return { kind: 'upsert', item: tombstone(kind, key, version) };
+  }
+  if (!isObject(body.data)) return { kind: 'invalid', problem: `a patch of ${path} has no data` };
+  const item = readItem(kind, key, body.data, json.members([])?.get('data') ?? '');
+  if (item === undefined) return { kind: 'ignored', why: 'an empty patch' };
+  return isUnreadable(item) ? { kind: 'skip', item } : { kind: 'upsert', item };
+}
+
+function tombstone(kind: Kind, key: string, version: number): Item {
+  return { kind, key, version, deleted: true, json: JSON.stringify({ key, version, deleted: true }) };
+}
+
+function isObject(value: unknown): value is JsonObject {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isVersion(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
+function nameOf(value: unknown): string {
+  if (value === null) return 'null';
+  return Array.isArray(value) ? 'a list' : `a ${typeof value}`;
+}
+
+function show(value: unknown): string {
+  if (value === undefined) return 'missing';
+  const text = JSON.stringify(value);
+  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
+}

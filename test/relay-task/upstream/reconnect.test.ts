@@ -1,0 +1,101 @@
+/** Upstream and memory together, over real sockets: what readers would be told when the line breaks and comes back. */
+import { init, type LDClient } from '@launchdarkly/node-server-sdk';
+import { createEnvironment } from '../../../relay-task/environments/environment.ts';
+import type { Change } from '../../../relay-task/ports.ts';
+import { startStreaming } from '../../../relay-task/upstream/streaming.ts';
+import { startFakeUpstream } from '../../support/fake-upstream.ts';
+import { createLogRecorder, flagData, segmentData, until } from './support.ts';
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function start(flags: ReturnType<typeof flagData>[]) {
+  const data = {
+    flags: Object.fromEntries(flags.map((flag) => [flag.key, flag])),
+    segments: { s: segmentData('s', 1) },
+  };
+  const upstream = await startFakeUpstream(data);
+  closers.push(() => upstream.close());
+  const changes: Change[] = [];
+  const { log } = createLogRecorder();
+  const environment = createEnvironment({ name: 'test', log, onChange: (change) => void changes.push(change) });
+  const stream = startStreaming({
+    streamUri: upstream.uri,
+    sdkKey: 'sdk-key',
+    sink: environment,
+    log,
+    userAgent: 'EdgeFlagRelay/0.0.0',
+    held: environment.get,
+    backoff: { firstMs: 5, maxMs: 20 },
+  });
+  closers.push(() => stream.close());
+  await until('the first put', () => environment.confirmed);
+  const heard = () =>
+    changes
+      .splice(0)
+      .map(({ kind, items }) => [kind, ...items.map((i) => `${i.key}${i.version}${i.deleted ? 'x' : ''}`)].join(' '));
+  const reconnect = async (next: ReturnType<typeof flagData>[]) => {
+    upstream.data = { ...upstream.data, flags: Object.fromEntries(next.map((flag) => [flag.key, flag])) };
+    const since = upstream.connections;
+    upstream.cut();
+    await upstream.connected(since + 1);
+    await until('a put on the new connection', () => stream.status().current);
+  };
+  return { upstream, environment, stream, heard, reconnect };
+}
+
+test('a reconnect to the same data is silent, to newer data a patch, to older data a put', async () => {
+  const { heard, reconnect } = await start([flagData('a', 2), flagData('b', 1)]);
+  expect(heard()).toEqual(['put s1 a2 b1']);
+  await reconnect([flagData('a', 2), flagData('b', 1)]);
+  expect(heard()).toEqual([]);
+  await reconnect([flagData('a', 3)]);
+  expect(heard()).toEqual(['patch a3 b2x']);
+  await reconnect([flagData('a', 1), flagData('b', 1)]);
+  expect(heard()).toEqual(['put a1 b1']);
+});
+
+test('an outage takes nothing away, and a patch that is older than what is held changes nothing', async () => {
+  const { upstream, environment, heard, stream } = await start([flagData('a', 2)]);
+  heard();
+  upstream.answer = { status: 503 };
+  upstream.cut();
+  await until('two refused attempts', () => upstream.requests.length >= 3);
+  expect(environment.get('features', 'a')).toMatchObject({ version: 2 });
+  upstream.answer = 'stream';
+  await until('recovery', () => stream.status().current);
+  await upstream.event('patch', { path: '/flags/a', data: flagData('a', 1, { on: false }) });
+  await upstream.patch('flags', flagData('a', 3));
+  await until('the newer patch', () => environment.get('features', 'a')?.version === 3);
+  expect(heard()).toEqual(['patch a3']);
+});
+
+test('a broken flag on reconnect keeps its previous version and is named', async () => {
+  const { environment, heard, reconnect } = await start([flagData('a', 2), flagData('b', 1)]);
+  heard();
+  await reconnect([flagData('a', 3, { variations: 'broken' }), flagData('b', 2)]);
+  expect(heard()).toEqual(['patch b2']);
+  expect(environment.get('features', 'a')).toMatchObject({ version: 2 });
+  expect(environment.unreadable()).toMatchObject([{ key: 'a', reason: expect.stringContaining('variations') }]);
+});
+
+test('the fake upstream is one that the official SDK takes for LaunchDarkly', async () => {
+  const { upstream } = await start([flagData('a', 1)]);
+  const silent = { error() {}, warn() {}, info() {}, debug() {} };
+  const client: LDClient = init('sdk-key', {
+    streamUri: upstream.uri,
+    sendEvents: false,
+    diagnosticOptOut: true,
+    logger: silent,
+  });
+  closers.push(async () => client.close());
+  await client.waitForInitialization({ timeout: 10 });
+  const ask = () => client.variation('a', { kind: 'user', key: 'u' }, 'fallback');
+  expect(await ask()).toBe(true);
+  const updated = new Promise((resolve) => client.once('update:a', resolve));
+  await upstream.patch('flags', flagData('a', 2, { on: false }));
+  await updated;
+  expect(await ask()).toBe(false);
+});

@@ -1,0 +1,411 @@
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import type { UpstreamStatus } from '../../../relay-task/ports.ts';
+import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
+import { type FakeUpstream, startFakeUpstream } from '../../support/fake-upstream.ts';
+import { createLogRecorder, createSinkRecorder, flagData, segmentData, until } from './support.ts';
+
+const SDK_KEY = 'sdk-0a1b2c3d-do-not-show-me-anywhere';
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function startUpstream(...args: Parameters<typeof startFakeUpstream>) {
+  const upstream = await startFakeUpstream(...args);
+  closers.push(() => upstream.close());
+  return upstream;
+}
+
+function listen(upstream: Pick<FakeUpstream, 'uri'>, more: Partial<StreamingOptions> = {}) {
+  const recorder = createSinkRecorder();
+  const { log, lines } = createLogRecorder();
+  const statuses: UpstreamStatus[] = [];
+  const stream = startStreaming({
+    streamUri: upstream.uri,
+    sdkKey: SDK_KEY,
+    sink: recorder.sink,
+    log,
+    userAgent: 'EdgeFlagRelay/1.2.3',
+    onStatus: (status) => void statuses.push(status),
+    backoff: { firstMs: 10, maxMs: 40 },
+    refusedBackoff: { firstMs: 10, maxMs: 40 },
+    ...more,
+  });
+  closers.push(() => stream.close());
+  return { ...recorder, stream, statuses, lines };
+}
+
+describe('the request', () => {
+  test('asks for /all with the headers of a LaunchDarkly SDK and not for compression', async () => {
+    const upstream = await startUpstream();
+    const { puts } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    const [request] = upstream.requests;
+    expect(request).toMatchObject({ method: 'GET', url: '/all' });
+    expect(request?.headers).toMatchObject({
+      authorization: SDK_KEY,
+      'user-agent': 'EdgeFlagRelay/1.2.3',
+      accept: 'text/event-stream',
+      'cache-control': 'no-cache',
+    });
+    expect(Object.keys(request?.headers ?? {})).not.toContain('accept-encoding');
+    expect(Object.keys(request?.headers ?? {}).filter((name) => name.startsWith('x-launchdarkly'))).toEqual([]);
+  });
+
+  test.each([
+    ['', undefined, '/all'],
+    ['/', undefined, '/all'],
+    ['/base/path//', undefined, '/base/path/all'],
+    ['/base', 'only mine&yours', '/base/all?filter=only%20mine%26yours'],
+  ])('with the path %j and the filter %j is for %s', async (path, filter, url) => {
+    const upstream = await startUpstream();
+    listen({ uri: upstream.uri + path }, { ...(filter && { filter }) });
+    await upstream.requested(1);
+    expect(upstream.requests[0]?.url).toBe(url);
+  });
+
+  test.each(['stream.launchdarkly.com', 'ftp://x', ''])('to %j is refused when it is started', (uri) => {
+    expect(() => listen({ uri })).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
+  });
+});
+
+describe('what upstream sends', () => {
+  test('is delivered with its bytes, tombstones marked, null entries left out', async () => {
+    const upstream = await startUpstream();
+    upstream.answer = 'silent';
+    const { puts, stream } = listen(upstream);
+    await upstream.connected(1);
+    const a =
+      '{ "version":3.0,"key":"a","future":[12345678901234567890,1.50,"\\u00e9 é 🏁"],"on":false,"variations":[]}';
+    await upstream.send(
+      `event: put\ndata: {"path":"/","data":{"segments":{"s":${JSON.stringify(segmentData('s', 2))}},\n` +
+        `data: "flags":{"a":${a},"none":null,"x":{"key":"x","version":4,"deleted":true}}}}\n\n`,
+    );
+    await until('a put', () => puts.length === 1);
+    expect(puts[0]?.unreadable).toEqual([]);
+    expect(puts[0]?.items).toEqual([
+      { kind: 'segments', key: 's', version: 2, deleted: false, json: JSON.stringify(segmentData('s', 2)) },
+      { kind: 'features', key: 'a', version: 3, deleted: false, json: a },
+      { kind: 'features', key: 'x', version: 4, deleted: true, json: '{"key":"x","version":4,"deleted":true}' },
+    ]);
+    expect(stream.status()).toMatchObject({ state: 'VALID', current: true, refused: false });
+  });
+
+  test.each([1, 2, 3, 7, 64])(
+    'arrives whole in chunks of %i bytes, cut through characters and line ends',
+    async (chunkBytes) => {
+      const flags = { 'flag-é-🏁': flagData('flag-é-🏁', 1, { variations: ['ü', '日本語', '🏁🏁'] }) };
+      const upstream = await startUpstream({ flags });
+      upstream.greetChunkBytes = chunkBytes;
+      const { puts, upserts } = listen(upstream);
+      await until('a put', () => puts.length === 1);
+      expect(puts[0]?.items[0]?.json).toBe(JSON.stringify(flags['flag-é-🏁']));
+      const patched = flagData('flag-é-🏁', 2, { variations: ['ß'] });
+      const body = JSON.stringify({ path: '/flags/flag-é-🏁', data: patched });
+      await upstream.send(`:\r\nevent: patch\r\ndata: ${body}\r\n\r\n:\r\n`, { chunkBytes });
+      await until('a patch', () => upserts.length === 1);
+      expect(upserts[0]).toMatchObject({ key: 'flag-é-🏁', version: 2, json: JSON.stringify(patched) });
+    },
+  );
+
+  test('as patch and delete is delivered item by item, keys with slashes included', async () => {
+    const upstream = await startUpstream();
+    const { puts, upserts } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    await upstream.patch('flags', flagData('a/b', 2));
+    await upstream.patch('segments', segmentData('s', 3));
+    await upstream.delete('flags', 'a/b', 4);
+    await upstream.event('patch', { path: '/flags/gone', data: { key: 'gone', version: 9, deleted: true } });
+    await until('four changes', () => upserts.length === 4);
+    expect(upserts.map(({ kind, key, version, deleted }) => [kind, key, version, deleted])).toEqual([
+      ['features', 'a/b', 2, false],
+      ['segments', 's', 3, false],
+      ['features', 'a/b', 4, true],
+      ['features', 'gone', 9, true],
+    ]);
+    expect(upserts[2]?.json).toBe('{"key":"a/b","version":4,"deleted":true}');
+  });
+
+  test('and is not for us is ignored: other events, paths, fields and comments', async () => {
+    const upstream = await startUpstream();
+    const { puts, upserts, statuses } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    await upstream.event('indirect/put', 'not json at all');
+    await upstream.event('put', { path: '/elsewhere', data: 'whatever' });
+    await upstream.event('patch', { path: '/metrics/a', data: 1 });
+    await upstream.event('delete', { path: '/metrics/a', version: 1 });
+    await upstream.send('retry: x\nunknown: y\n: comment\ndata: {"no":"event"}\n\n');
+    await upstream.patch('flags', flagData('a', 2));
+    await until('a patch', () => upserts.length === 1);
+    expect([puts.length, upstream.connections]).toEqual([1, 1]);
+    expect(statuses.map(({ state }) => state)).toEqual(['VALID']);
+  });
+
+  test('and cannot be understood is skipped by name, and everything else is delivered', async () => {
+    const upstream = await startUpstream({
+      flags: {
+        good: flagData('good', 1),
+        renamed: flagData('other', 1),
+        bad: flagData('bad', 1, { rules: 'none' }),
+        unversioned: { key: 'unversioned', on: true },
+        half: flagData('half', 1.5),
+        list: [],
+        '': flagData('', 1),
+      },
+      segments: { s: segmentData('s', 1, { included: 7 }), t: segmentData('t', 1) },
+    });
+    const { puts, skipped, upserts, lines } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    expect(puts[0]?.items.map(({ key }) => key)).toEqual(['t', 'good']);
+    expect(puts[0]?.unreadable).toEqual([
+      { kind: 'segments', key: 's', reason: expect.stringContaining('included') },
+      { kind: 'features', key: 'renamed', reason: 'key must be "renamed" as in the map that holds it, not "other"' },
+      { kind: 'features', key: 'bad', reason: expect.stringContaining('rules') },
+      { kind: 'features', key: 'unversioned', reason: 'version must be a whole number from 0, not missing' },
+      { kind: 'features', key: 'half', reason: 'version must be a whole number from 0, not 1.5' },
+      { kind: 'features', key: 'list', reason: 'must be an object, not a list' },
+      { kind: 'features', key: '', reason: 'key must not be empty' },
+    ]);
+    await upstream.patch('flags', flagData('good', 2, { variations: {} }));
+    await upstream.patch('flags', flagData('good', 3));
+    await until('a patch', () => upserts.length === 1);
+    expect(skipped).toEqual([{ kind: 'features', key: 'good', reason: expect.stringContaining('variations') }]);
+    expect(upstream.connections).toBe(1);
+    expect(lines.filter((line) => line.includes('could not be understood'))).toHaveLength(8);
+  });
+
+  test.each([
+    ['a put that is not JSON', 'put', '{"path":"/","data":{"flags":{}'],
+    ['a put without flags', 'put', '{"path":"/","data":{"segments":{}}}'],
+    ['a put with a list of flags', 'put', '{"path":"/","data":{"flags":[]}}'],
+    ['a put with a list of segments', 'put', '{"path":"/","data":{"flags":{},"segments":[]}}'],
+    ['a put of null', 'put', 'null'],
+    ['a patch that is not JSON', 'patch', '{'],
+    ['a patch without a path', 'patch', '{"data":{}}'],
+    ['a patch without data', 'patch', '{"path":"/flags/a"}'],
+    ['a delete without a version', 'delete', '{"path":"/flags/a"}'],
+  ])('as %s restarts the stream, delivers nothing of it and recovers', async (_what, event, data) => {
+    const upstream = await startUpstream({ flags: { a: flagData('a', 1) } });
+    const { puts, upserts, statuses, stream } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    const after = `event: delete\ndata: {"path":"/flags/a","version":9}\n\n`;
+    await upstream.send(`event: ${event}\ndata: ${data}\n\n${after}`);
+    await until('another put', () => puts.length === 2);
+    await until('recovery', () => stream.status().state === 'VALID');
+    expect(upserts).toEqual([]);
+    expect(statuses.map(({ state, current }) => [state, current])).toEqual([
+      ['VALID', true],
+      ['INTERRUPTED', false],
+      ['VALID', true],
+    ]);
+    expect(stream.status().lastError).toMatchObject({ kind: 'INVALID_DATA' });
+  });
+
+  test('and never ends is cut off at the limit', async () => {
+    const upstream = await startUpstream();
+    upstream.answerNext('silent');
+    const { puts, statuses } = listen(upstream, { maxEventLength: 1_000 });
+    await upstream.connected(1);
+    await upstream.send(`data: ${'x'.repeat(2_000)}`);
+    await until('a put on the next stream', () => puts.length === 1);
+    expect(statuses[0]?.lastError).toMatchObject({ kind: 'INVALID_DATA', message: expect.stringContaining('1000') });
+  });
+});
+
+describe('a failure', () => {
+  test('of the line is retried, and the new put is delivered', async () => {
+    const upstream = await startUpstream({ flags: { a: flagData('a', 1) } });
+    const { puts, stream, statuses } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    upstream.data = { flags: { a: flagData('a', 2) }, segments: {} };
+    upstream.cut();
+    await until('the second put', () => puts.length === 2);
+    upstream.end();
+    await until('the third put', () => puts.length === 3);
+    expect(puts[1]?.items).toMatchObject([{ key: 'a', version: 2 }]);
+    expect(statuses.map(({ state }) => state)).toEqual(['VALID', 'INTERRUPTED', 'VALID', 'INTERRUPTED', 'VALID']);
+    expect(stream.status().lastError).toMatchObject({ kind: 'NETWORK_ERROR', time: expect.any(Number) });
+  });
+
+  test('to connect leaves the state at INITIALIZING until the first data', async () => {
+    const free = createServer();
+    await new Promise<void>((resolve) => free.listen(0, '127.0.0.1', resolve));
+    const { port } = free.address() as AddressInfo;
+    await new Promise((resolve) => free.close(resolve));
+    const { statuses, stream } = listen({ uri: `http://127.0.0.1:${port}` });
+    await until('two failures', () => statuses.length >= 2);
+    expect(stream.status()).toMatchObject({ state: 'INITIALIZING', current: false, checkedAt: 0, refused: false });
+    expect(stream.status().lastError).toMatchObject({
+      kind: 'NETWORK_ERROR',
+      message: expect.stringContaining('ECONNREFUSED'),
+    });
+  });
+
+  test.each([400, 408, 429, 500, 503])('of status %i is retried soon', async (status) => {
+    const upstream = await startUpstream();
+    upstream.answerNext({ status }, { status });
+    const { puts, statuses, stream } = listen(upstream, { refusedBackoff: { firstMs: 60_000, maxMs: 60_000 } });
+    await until('a put', () => puts.length === 1);
+    expect(statuses[0]).toMatchObject({ state: 'INITIALIZING', refused: false });
+    expect(stream.status().lastError).toMatchObject({ kind: 'ERROR_RESPONSE', statusCode: status });
+  });
+
+  test.each([401, 403, 404, 405, 410])(
+    'of status %i is visible as refused, retried slowly and never final',
+    async (status) => {
+      const upstream = await startUpstream();
+      upstream.answer = { status, body: 'no' };
+      const soon = { backoff: { firstMs: 60_000, maxMs: 60_000 } };
+      const { puts, stream } = listen(upstream, soon);
+      await upstream.requested(2);
+      await until('a status', () => stream.status().refused);
+      expect(stream.status()).toMatchObject({
+        state: 'INITIALIZING',
+        lastError: { kind: 'ERROR_RESPONSE', statusCode: status },
+      });
+      upstream.answer = 'stream';
+      await until('a put', () => puts.length === 1);
+      expect(stream.status()).toMatchObject({ state: 'VALID', refused: false, current: true });
+    },
+  );
+
+  test('after data takes nothing away: refused then is INTERRUPTED', async () => {
+    const upstream = await startUpstream({ flags: { a: flagData('a', 1) } });
+    const { puts, stream } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    upstream.answer = { status: 401 };
+    upstream.cut();
+    await until('a refusal', () => stream.status().refused);
+    expect(stream.status()).toMatchObject({ state: 'INTERRUPTED', current: false });
+    expect(puts).toHaveLength(1);
+  });
+
+  test('of the line after a refusal does not make it forgotten, an answer of another kind does', async () => {
+    const upstream = await startUpstream();
+    upstream.answerNext({ status: 401 }, 'cut', { status: 503 });
+    const { puts, statuses } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    expect(statuses.map(({ refused }) => refused)).toEqual([true, true, false, false]);
+  });
+
+  test('to say anything is noticed by the watchdog, and heartbeats keep it quiet', async () => {
+    const upstream = await startUpstream();
+    const { puts, stream } = listen(upstream, { readTimeoutMs: 150 });
+    await until('a put', () => puts.length === 1);
+    const { checkedAt } = stream.status();
+    const beats = setInterval(() => void upstream.comment(), 20);
+    await until('a later sign of life', () => stream.status().checkedAt >= checkedAt + 400);
+    clearInterval(beats);
+    expect(upstream.connections).toBe(1);
+    await until('a reconnect', () => puts.length === 2);
+    expect(stream.status().lastError).toMatchObject({ kind: 'NETWORK_ERROR', message: 'no byte within 150 ms' });
+  });
+
+  test('to answer at all is noticed, too', async () => {
+    const upstream = await startUpstream();
+    upstream.answerNext('hang', 'cut');
+    const { puts, statuses } = listen(upstream, { headTimeoutMs: 50 });
+    await until('a put', () => puts.length === 1);
+    expect(statuses[0]?.lastError?.message).toMatch(/^127.0.0.1:\d+ did not answer within 50 ms$/);
+    expect(upstream.requests).toHaveLength(3);
+  });
+
+  test('to greet leaves an open stream that is not current', async () => {
+    const upstream = await startUpstream({ flags: { a: flagData('a', 1) } });
+    const { puts, stream } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    upstream.answer = 'silent';
+    upstream.cut();
+    await upstream.connected(2);
+    await upstream.comment();
+    expect(stream.status()).toMatchObject({ state: 'INTERRUPTED', current: false });
+    await upstream.put({ flags: {}, segments: {} });
+    await until('a put', () => puts.length === 2);
+    expect(stream.status()).toMatchObject({ state: 'VALID', current: true });
+  });
+
+  test('doubles the wait up to the longest, less up to half by chance, and a long stream starts it anew', async () => {
+    const upstream = await startUpstream();
+    upstream.answer = { status: 503 };
+    const delays = (lines: string[]) => lines.flatMap((line) => /"delayMs":(\d+)/.exec(line)?.[1] ?? []).map(Number);
+    const { lines, puts } = listen(upstream, {
+      backoff: { firstMs: 8, maxMs: 40 },
+      resetAfterMs: 0,
+      random: () => 0.5,
+    });
+    await upstream.requested(5);
+    upstream.answer = 'stream';
+    await until('a put', () => puts.length === 1);
+    const before = delays(lines).length;
+    expect(delays(lines).slice(0, 5)).toEqual([6, 12, 24, 30, 30]);
+    upstream.cut();
+    await until('a reconnect', () => puts.length === 2);
+    expect(delays(lines)[before]).toBe(6);
+  });
+});
+
+describe('a redirect', () => {
+  test.each([301, 302, 303, 307, 308])('of status %i within the origin is followed with the key', async (status) => {
+    const upstream = await startUpstream();
+    upstream.answerNext({ status, headers: { Location: '/elsewhere?x=1' } });
+    const { puts } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    expect(upstream.requests[1]).toMatchObject({ url: '/elsewhere?x=1', headers: { authorization: SDK_KEY } });
+  });
+
+  test('to another origin never takes the key along, not even on the way back', async () => {
+    const upstream = await startUpstream();
+    const other = await startUpstream();
+    other.answer = { status: 302, headers: { Location: `${upstream.uri}/back` } };
+    upstream.answer = ({ url }) =>
+      url === '/all' ? { status: 302, headers: { Location: other.uri } } : { status: 401 };
+    const { stream } = listen(upstream);
+    await until('a refusal', () => stream.status().refused);
+    expect(other.requests[0]?.headers).not.toHaveProperty('authorization');
+    expect(upstream.requests[1]).toMatchObject({ url: '/back' });
+    expect(upstream.requests[1]?.headers).not.toHaveProperty('authorization');
+    expect(stream.status().lastError?.message).toContain('the SDK key was not sent');
+  });
+
+  test('that goes round in circles ends', async () => {
+    const upstream = await startUpstream();
+    upstream.answer = { status: 302, headers: { Location: '/all' } };
+    const { statuses, stream } = listen(upstream, { backoff: { firstMs: 60_000, maxMs: 60_000 } });
+    await until('a failure', () => statuses.length === 1);
+    expect(upstream.requests).toHaveLength(6);
+    expect(stream.status().lastError).toMatchObject({ kind: 'ERROR_RESPONSE', statusCode: 302 });
+  });
+});
+
+test('a closed upstream makes no more requests and reports nothing', async () => {
+  const upstream = await startUpstream();
+  const { puts, stream, statuses } = listen(upstream);
+  await until('a put', () => puts.length === 1);
+  await stream.close();
+  const seen = statuses.length;
+  await until('no stream', () => upstream.openStreams === 0);
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  expect([upstream.requests.length, statuses.length, stream.status().state]).toEqual([1, seen, 'OFF']);
+});
+
+test('the SDK key stands in no line of the log and in no status', async () => {
+  const upstream = await startUpstream();
+  upstream.answerNext({ status: 401, body: SDK_KEY }, 'cut', { status: 302, headers: { Location: '//[' } });
+  const { puts, lines, statuses } = listen(upstream);
+  await until('a put', () => puts.length === 1);
+  await upstream.event('put', `{"${SDK_KEY}"`);
+  await until('a failure', () => statuses.length >= 5);
+  expect(lines.length).toBeGreaterThan(3);
+  expect(lines.join()).not.toContain(SDK_KEY);
+  expect(JSON.stringify(statuses)).not.toContain(SDK_KEY);
+});
+
+test('a key that no header may carry is a failure like others, and is not shown', async () => {
+  const upstream = await startUpstream();
+  const { statuses, lines } = listen(upstream, { sdkKey: 'sdk-\n-secret' });
+  await until('a failure', () => statuses.length >= 1);
+  expect(statuses[0]?.lastError?.message).toContain('Authorization');
+  expect(lines.join() + JSON.stringify(statuses)).not.toContain('secret');
+});

@@ -1,0 +1,191 @@
+/**
+ * A LaunchDarkly to test against: a real HTTP server on a free port that speaks the streaming protocol of `/all`
+ * and can be told to misbehave.
+ */
+import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface FlagData {
+  flags: Record<string, unknown>;
+  segments: Record<string, unknown>;
+}
+
+export interface RecordedRequest {
+  readonly method: string;
+  /** Path and query as they were asked for. */
+  readonly url: string;
+  readonly headers: IncomingHttpHeaders;
+  /** Unix ms. */
+  readonly at: number;
+}
+
+/**
+ * What a request gets. `stream`: the stream, greeted with a `put` of `data`; `silent`: the head of a stream and nothing
+ * more; `hang`: not even a head; `cut`: the connection is destroyed; else a status with optional headers and body.
+ */
+export type Answer =
+  | 'stream'
+  | 'silent'
+  | 'hang'
+  | 'cut'
+  | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string };
+
+export interface SendOptions {
+  /** Bytes per write; each write is a piece of its own. Whole by default. */
+  readonly chunkBytes?: number;
+  /** Only to the streams that this request opened; all by default. */
+  readonly to?: (request: RecordedRequest) => boolean;
+}
+
+export interface FakeUpstream {
+  /** `http://127.0.0.1:PORT`, without a slash at the end. */
+  readonly uri: string;
+  /** Every request so far, oldest first. */
+  readonly requests: readonly RecordedRequest[];
+  /** How many streams were opened so far, closed ones included. */
+  readonly connections: number;
+  /** How many streams are open now. */
+  readonly openStreams: number;
+  /** What a new stream is greeted with; `patch` and `delete` keep it up to date. */
+  data: FlagData;
+  /** Different data by request (by key, by filter); undefined means `data`. */
+  dataFor: (request: RecordedRequest) => FlagData | undefined;
+  /** How every request is answered from now on; `stream` at first. */
+  answer: Answer | ((request: RecordedRequest) => Answer);
+  /** How the greeting is cut up. */
+  greetChunkBytes: number | undefined;
+  /** The next requests get these answers, in this order, before `answer` counts again. */
+  answerNext(...answers: Answer[]): void;
+  /** Sends a `put` with this data to all streams and greets new ones with it. */
+  put(data: FlagData, options?: SendOptions): Promise<void>;
+  /** Sends a `patch`. The item must have a key. */
+  patch(kind: 'flags' | 'segments', item: { readonly key: string }, options?: SendOptions): Promise<void>;
+  delete(kind: 'flags' | 'segments', key: string, version: number, options?: SendOptions): Promise<void>;
+  /** Any event, with `data` as it is when it is text and as JSON otherwise. */
+  event(name: string, data: unknown, options?: SendOptions): Promise<void>;
+  /** A comment line, as heartbeats are. */
+  comment(text?: string, options?: SendOptions): Promise<void>;
+  /** Raw bytes. */
+  send(bytes: string | Uint8Array, options?: SendOptions): Promise<void>;
+  /** Ends every stream properly. */
+  end(): void;
+  /** Destroys the connection of every stream. */
+  cut(): void;
+  /** Resolves when this many streams have been opened in all; rejects after 10 s. */
+  connected(count: number): Promise<void>;
+  /** Resolves when this many requests have been made in all; rejects after 10 s. */
+  requested(count: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+interface Stream {
+  readonly request: RecordedRequest;
+  readonly response: ServerResponse;
+}
+
+const putText = (data: FlagData) => `event: put\ndata: ${JSON.stringify({ path: '/', data })}\n\n`;
+
+/** A real server on 127.0.0.1 and a free port. Whoever starts it closes it. */
+export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<FakeUpstream> {
+  const requests: RecordedRequest[] = [];
+  const streams = new Set<Stream>();
+  const queued: Answer[] = [];
+  let connections = 0;
+
+  async function write(response: ServerResponse, bytes: string | Uint8Array, chunkBytes?: number) {
+    const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
+    if (!chunkBytes) return void response.write(buffer);
+    for (let at = 0; at < buffer.length && !response.destroyed; at += chunkBytes) {
+      response.write(buffer.subarray(at, at + chunkBytes));
+      // Lets each piece leave on its own; without it Node would join them.
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  }
+
+  function respond(answer: Answer, request: RecordedRequest, incoming: IncomingMessage, response: ServerResponse) {
+    if (answer === 'hang') return;
+    if (answer === 'cut') return void incoming.socket.destroy();
+    if (typeof answer === 'object')
+      return void response.writeHead(answer.status, answer.headers).end(answer.body ?? '');
+    connections += 1;
+    response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8', 'Cache-Control': 'no-cache' });
+    response.flushHeaders();
+    const stream = { request, response };
+    streams.add(stream);
+    response.on('close', () => streams.delete(stream));
+    if (answer === 'stream') void write(response, putText(fake.dataFor(request) ?? fake.data), fake.greetChunkBytes);
+  }
+
+  const server = createServer((incoming, response) => {
+    incoming.socket.setNoDelay(true);
+    const request = {
+      method: incoming.method ?? '',
+      url: incoming.url ?? '',
+      headers: incoming.headers,
+      at: Date.now(),
+    };
+    requests.push(request);
+    const answer = queued.shift() ?? (typeof fake.answer === 'function' ? fake.answer(request) : fake.answer);
+    respond(answer, request, incoming, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+
+  async function until(what: string, holds: () => boolean) {
+    const deadline = Date.now() + 10_000;
+    while (!holds()) {
+      if (Date.now() > deadline) throw new Error(`the fake upstream waited 10 s for ${what}`);
+      await sleep(5);
+    }
+  }
+
+  async function send(bytes: string | Uint8Array, { chunkBytes, to = () => true }: SendOptions = {}) {
+    const chosen = [...streams].filter(({ request }) => to(request));
+    await Promise.all(chosen.map(({ response }) => write(response, bytes, chunkBytes)));
+  }
+
+  const event = (name: string, body: unknown, options?: SendOptions) =>
+    send(`event: ${name}\ndata: ${typeof body === 'string' ? body : JSON.stringify(body)}\n\n`, options);
+
+  const fake: FakeUpstream = {
+    uri: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    requests,
+    get connections() {
+      return connections;
+    },
+    get openStreams() {
+      return streams.size;
+    },
+    data: { flags: data.flags ?? {}, segments: data.segments ?? {} },
+    dataFor: () => undefined,
+    answer: 'stream',
+    greetChunkBytes: undefined,
+    answerNext: (...answers) => void queued.push(...answers),
+    put(next, options) {
+      fake.data = next;
+      return send(putText(next), options);
+    },
+    patch(kind, item, options) {
+      fake.data = { ...fake.data, [kind]: { ...fake.data[kind], [item.key]: item } };
+      return event('patch', { path: `/${kind}/${item.key}`, data: item }, options);
+    },
+    delete(kind, key, version, options) {
+      const { [key]: _gone, ...rest } = fake.data[kind];
+      fake.data = { ...fake.data, [kind]: rest };
+      return event('delete', { path: `/${kind}/${key}`, version }, options);
+    },
+    event,
+    comment: (text = '', options) => send(`:${text}\n`, options),
+    send,
+    end: () => streams.forEach(({ response }) => void response.end()),
+    cut: () => streams.forEach(({ response }) => void response.socket?.destroy()),
+    connected: (count) => until(`${count} streams, saw ${connections}`, () => connections >= count),
+    requested: (count) => until(`${count} requests, saw ${requests.length}`, () => requests.length >= count),
+    async close() {
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeAllConnections();
+      await closed;
+    },
+  };
+  return fake;
+}
