@@ -1,0 +1,135 @@
+import { sameFlag, sameSegment } from '../../lib/evaluation/index.ts';
+import type { Item, Kind } from '../../lib/flag-table/index.ts';
+
+/** What an update did. */
+export interface Outcome {
+  /** Items that readers must hear of, in the order in which they should be sent. */
+  readonly items: readonly Item[];
+  /** A version fell or content changed under the same version: only the whole set makes readers right. */
+  readonly whole: boolean;
+}
+
+interface Table {
+  readonly items: Map<string, Item>;
+  /**
+   * Tombstones whose version we chose, or that upstream has forgotten: their own version says nothing about upstream's,
+   * so anything above this floor is news.
+   */
+  readonly floors: Map<string, number>;
+}
+
+const NO_FLOOR = Number.NEGATIVE_INFINITY;
+
+/**
+ * The items of one environment and the rules by which they change. Readers apply what goes out as SDKs do (a `put`
+ * replaces, a patch or delete counts only when its version is higher) and so hold what this holds.
+ */
+export function createMemory(options: {
+  /** Told about each item whose bytes were replaced, announced or not. */
+  onReplaced(kind: Kind, key: string): void;
+}) {
+  const tables: Readonly<Record<Kind, Table>> = {
+    features: { items: new Map(), floors: new Map() },
+    segments: { items: new Map(), floors: new Map() },
+  };
+
+  function set(item: Item, floor?: number) {
+    const { items, floors } = tables[item.kind];
+    if (floor === undefined) floors.delete(item.key);
+    else floors.set(item.key, floor);
+    if (items.get(item.key) === item) return;
+    items.set(item.key, item);
+    options.onReplaced(item.kind, item.key);
+  }
+
+  /** Takes an item of a whole set, whatever its version. */
+  function adopt(item: Item): 'same' | 'newer' | 'other' {
+    const held = tables[item.kind].items.get(item.key);
+    if (!held || item.version > held.version) {
+      set(item);
+      return 'newer';
+    }
+    if (held.deleted && item.deleted) {
+      // Readers may hold the higher tombstone. Keeping it costs nothing; a lower one would hide news from them.
+      set(held, item.version < held.version ? item.version : undefined);
+      return 'same';
+    }
+    if (item.version === held.version && means(held, item)) {
+      if (item.json !== held.json) set(item);
+      return 'same';
+    }
+    set(item);
+    return 'other';
+  }
+
+  return {
+    get: (kind: Kind, key: string): Item | undefined => tables[kind].items.get(key),
+
+    items: (kind: Kind): Iterable<Item> => tables[kind].items.values(),
+
+    /** Makes the live items exactly these, but for the `spared`, which stay as they are. */
+    replace(offered: readonly Item[], spared: (kind: Kind, key: string) => boolean): Outcome {
+      const present = { features: new Set<string>(), segments: new Set<string>() };
+      const changed: Item[] = [];
+      let whole = false;
+      for (const item of offered) {
+        present[item.kind].add(item.key);
+        const result = adopt(item);
+        if (result === 'same') continue;
+        changed.push(item);
+        if (result === 'other') whole = true;
+      }
+      for (const kind of ['features', 'segments'] as const) {
+        for (const held of tables[kind].items.values()) {
+          if (present[kind].has(held.key) || spared(kind, held.key)) continue;
+          if (held.deleted) {
+            tables[kind].floors.set(held.key, NO_FLOOR);
+            continue;
+          }
+          const gone = tombstone(kind, held.key, held.version + 1);
+          set(gone, NO_FLOOR);
+          changed.push(gone);
+        }
+      }
+      return { items: inSendingOrder(changed), whole };
+    },
+
+    /** Takes an item that is newer than what is held; undefined when it is not. */
+    upsert(item: Item): Outcome | undefined {
+      const { items, floors } = tables[item.kind];
+      const held = items.get(item.key);
+      if (!held || item.version > held.version) {
+        set(item);
+        return { items: [item], whole: false };
+      }
+      const floor = floors.get(item.key);
+      if (floor === undefined || item.version <= floor) return undefined;
+      if (item.deleted) {
+        floors.set(item.key, item.version);
+        return undefined;
+      }
+      set(item);
+      return { items: [item], whole: true };
+    },
+  };
+}
+
+export type Memory = ReturnType<typeof createMemory>;
+
+/** Whether two items of equal version mean the same; ld-relay writes items anew, LaunchDarkly's own bytes differ in form. */
+function means(a: Item, b: Item): boolean {
+  if (a.deleted || b.deleted) return a.deleted === b.deleted;
+  if (a.json === b.json) return true;
+  const same = a.kind === 'features' ? sameFlag : sameSegment;
+  return same(JSON.parse(a.json), JSON.parse(b.json));
+}
+
+function tombstone(kind: Kind, key: string, version: number): Item {
+  return { kind, key, version, deleted: true, json: JSON.stringify({ key, version, deleted: true }) };
+}
+
+/** What is used goes before what uses it, and leaves after it: no reader ever sees a flag without its segment. */
+function inSendingOrder(items: readonly Item[]): Item[] {
+  const rank = ({ kind, deleted }: Item) => (deleted ? (kind === 'features' ? 2 : 3) : kind === 'segments' ? 0 : 1);
+  return [...items].sort((a, b) => rank(a) - rank(b));
+}

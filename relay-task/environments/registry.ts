@@ -1,0 +1,242 @@
+import type { CredentialKind } from '../ports.ts';
+
+export interface Credential {
+  readonly kind: CredentialKind;
+  readonly value: string;
+  /** Unix ms after which it is no longer valid; absent: until it is taken away. */
+  readonly expiresAt?: number;
+}
+
+/** The only ways in which a registry changes. */
+export type RegistryChange<E> =
+  /** One environment, or one filtered view of it. Credentials, if given, become those of the name. */
+  | {
+      readonly type: 'add-environment';
+      readonly name: string;
+      /** The key of a payload filter; '' or absent: everything. */
+      readonly filter?: string;
+      readonly environment: E;
+      readonly credentials?: readonly Credential[];
+    }
+  /** One filtered view, or, without `filter`, the name with all its views and credentials. */
+  | { readonly type: 'remove-environment'; readonly name: string; readonly filter?: string }
+  /** The complete set of the name: what is not in it is revoked. */
+  | { readonly type: 'set-credentials'; readonly name: string; readonly credentials: readonly Credential[] }
+  /** The source of keys has been read completely: from now on an unknown credential is unknown. */
+  | { readonly type: 'source-complete' };
+
+export type Found<E> =
+  | { readonly name: string; readonly filter: string; readonly environment: E }
+  | 'unknown-credential'
+  | 'unknown-filter'
+  /** Nobody can say yet; to be answered with 503, never 4xx. */
+  | 'not-yet';
+
+/** A credential that no longer opens an environment; its streams must be closed. */
+export interface Vanished<E> {
+  readonly name: string;
+  readonly filter: string;
+  readonly environment: E;
+  readonly kind: CredentialKind;
+  readonly credential: string;
+  readonly reason: 'revoked' | 'expired' | 'removed';
+}
+
+/** Time, so that tests can hold it. */
+export interface Clock {
+  /** Unix ms. */
+  now(): number;
+  /** Runs something once after `ms`; answers with what cancels it. */
+  after(ms: number, run: () => void): () => void;
+}
+
+export interface Registry<E> {
+  /** Answers with what was refused, one sentence each, without any key; everything else was applied. */
+  apply(change: RegistryChange<E>): readonly string[];
+  find(kind: CredentialKind, credential: string, filter?: string): Found<E>;
+  /** Whether the source of keys has been read completely once. */
+  readonly complete: boolean;
+  entries(): Iterable<{ readonly name: string; readonly filter: string; readonly environment: E }>;
+  /** The valid credentials of a name, for `/status` and for upstreams. */
+  credentials(name: string): readonly Credential[];
+  /** Calls the listener for what vanished, after each change; answers with what ends that. */
+  onVanished(listener: (vanished: readonly Vanished<E>[]) => void): () => void;
+  /** Stops waiting for expiries. */
+  close(): void;
+}
+
+interface Holder<E> {
+  readonly name: string;
+  readonly views: Map<string, E>;
+  credentials: readonly Credential[];
+}
+
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+const systemClock: Clock = {
+  now: Date.now,
+  after(ms, run) {
+    const timer = setTimeout(run, ms).unref();
+    return () => clearTimeout(timer);
+  },
+};
+
+/** Which credential, with which filter, opens which environment. */
+export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {}): Registry<E> {
+  const holders = new Map<string, Holder<E>>();
+  const byCredential = new Map<string, { readonly holder: Holder<E>; readonly credential: Credential }>();
+  const listeners = new Set<(vanished: readonly Vanished<E>[]) => void>();
+  let complete = false;
+  let cancelTimer = () => {};
+
+  const isValid = ({ expiresAt }: Credential) => expiresAt === undefined || clock.now() <= expiresAt;
+
+  function holderOf(name: string): Holder<E> {
+    const holder = holders.get(name) ?? { name, views: new Map(), credentials: [] };
+    holders.set(name, holder);
+    return holder;
+  }
+
+  function setCredentials(holder: Holder<E>, offered: readonly Credential[], reason: Vanished<E>['reason']) {
+    const problems: string[] = [];
+    const accepted = new Map<string, Credential>();
+    for (const credential of offered) {
+      const id = idOf(credential.kind, credential.value);
+      const owner = byCredential.get(id)?.holder;
+      if (credential.value === '') {
+        problems.push(`environment "${holder.name}" has an empty ${credential.kind}; leave it out instead`);
+      } else if (owner && owner !== holder) {
+        problems.push(describeDuplicate(credential, holder.name, owner.name));
+      } else if (isValid(credential)) {
+        accepted.set(id, longerOf(accepted.get(id), credential));
+      }
+    }
+    const vanished: Vanished<E>[] = [];
+    for (const credential of holder.credentials) {
+      const id = idOf(credential.kind, credential.value);
+      if (accepted.has(id)) continue;
+      byCredential.delete(id);
+      vanished.push(
+        ...vanishedOf(holder, [...holder.views.keys()], credential, isValid(credential) ? reason : 'expired'),
+      );
+    }
+    for (const [id, credential] of accepted) byCredential.set(id, { holder, credential });
+    holder.credentials = [...accepted.values()];
+    return { problems, vanished };
+  }
+
+  function removeViews(holder: Holder<E>, filters: readonly string[]): Vanished<E>[] {
+    const vanished = holder.credentials.flatMap((credential) => vanishedOf(holder, filters, credential, 'removed'));
+    for (const filter of filters) holder.views.delete(filter);
+    return vanished;
+  }
+
+  function remove(name: string, filter: string | undefined): Vanished<E>[] {
+    const holder = holders.get(name);
+    if (!holder) return [];
+    if (filter !== undefined && !holder.views.has(filter)) return [];
+    if (filter !== undefined && holder.views.size > 1) return removeViews(holder, [filter]);
+    // The last view goes with the name: a credential that opens nothing would be answered as if it opened something.
+    const { vanished } = setCredentials(holder, [], 'removed');
+    holders.delete(name);
+    return vanished;
+  }
+
+  function expire() {
+    const vanished = [...holders.values()].flatMap((holder) =>
+      holder.credentials.every(isValid)
+        ? []
+        : setCredentials(holder, holder.credentials.filter(isValid), 'expired').vanished,
+    );
+    settle(vanished);
+  }
+
+  /** Ends every change: waits for the next expiry, tells who listens. */
+  function settle(vanished: readonly Vanished<E>[]) {
+    cancelTimer();
+    const times = [...byCredential.values()].map(({ credential }) => credential.expiresAt ?? Number.POSITIVE_INFINITY);
+    const next = times.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+    const waitMs = Math.max(0, next - clock.now()) + 1;
+    cancelTimer = Number.isFinite(waitMs) ? clock.after(Math.min(waitMs, LONGEST_TIMER_MS), expire) : () => {};
+    if (vanished.length > 0) for (const listener of listeners) listener(vanished);
+  }
+
+  return {
+    apply(change) {
+      if (change.type === 'source-complete') {
+        complete = true;
+        return [];
+      }
+      if (change.type === 'remove-environment') {
+        settle(remove(change.name, change.filter));
+        return [];
+      }
+      const holder = holderOf(change.name);
+      const gone: Vanished<E>[] = [];
+      if (change.type === 'add-environment') {
+        const { filter = '', environment } = change;
+        const previous = holder.views.get(filter);
+        if (previous !== undefined && previous !== environment) gone.push(...removeViews(holder, [filter]));
+        holder.views.set(filter, environment);
+      }
+      if (!change.credentials) {
+        settle(gone);
+        return [];
+      }
+      const { problems, vanished } = setCredentials(holder, change.credentials, 'revoked');
+      settle([...gone, ...vanished]);
+      return problems;
+    },
+
+    find(kind, value, filter = '') {
+      const known = byCredential.get(idOf(kind, value));
+      if (!known || !isValid(known.credential)) return complete ? 'unknown-credential' : 'not-yet';
+      const { name, views } = known.holder;
+      const environment = views.get(filter);
+      // Credentials may be known before what they open is built.
+      if (environment === undefined) return complete && views.size > 0 ? 'unknown-filter' : 'not-yet';
+      return { name, filter, environment };
+    },
+
+    get complete() {
+      return complete;
+    },
+
+    *entries() {
+      for (const { name, views } of holders.values()) {
+        for (const [filter, environment] of views) yield { name, filter, environment };
+      }
+    },
+
+    credentials: (name) => holders.get(name)?.credentials.filter(isValid) ?? [],
+
+    onVanished(listener) {
+      listeners.add(listener);
+      return () => void listeners.delete(listener);
+    },
+
+    close: () => cancelTimer(),
+  };
+}
+
+const idOf = (kind: CredentialKind, value: string) => `${kind} ${value}`;
+
+function vanishedOf<E>(
+  { name, views }: Holder<E>,
+  filters: readonly string[],
+  { kind, value }: Credential,
+  reason: Vanished<E>['reason'],
+): Vanished<E>[] {
+  return filters.map((filter) => ({ name, filter, environment: views.get(filter)!, kind, credential: value, reason }));
+}
+
+/** A key that is listed twice is valid for as long as either says. */
+function longerOf(a: Credential | undefined, b: Credential): Credential {
+  if (a === undefined) return b;
+  return (a.expiresAt ?? Number.POSITIVE_INFINITY) >= (b.expiresAt ?? Number.POSITIVE_INFINITY) ? a : b;
+}
+
+/** Without the key: the names of the two environments are enough to find it. */
+function describeDuplicate({ kind }: Credential, name: string, owner: string): string {
+  return `the ${kind} of environment "${name}" already belongs to environment "${owner}"; give each its own`;
+}

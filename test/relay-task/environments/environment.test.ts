@@ -1,0 +1,266 @@
+import type { Item, Kind } from '../../../lib/flag-table/index.ts';
+import { createEnvironment } from '../../../relay-task/environments/environment.ts';
+import type { Change } from '../../../relay-task/ports.ts';
+import { createLogRecorder, flagData, segmentData } from '../upstream/support.ts';
+
+function start() {
+  const changes: Change[] = [];
+  const { log, lines } = createLogRecorder();
+  const environment = createEnvironment({ name: 'test', log, onChange: (change) => void changes.push(change) });
+  /** The changes since this was last asked, as `put a2 b1x`: x marks a tombstone. */
+  const heard = () =>
+    changes
+      .splice(0)
+      .map(({ kind, items }) => [kind, ...items.map((i) => `${i.key}${i.version}${i.deleted ? 'x' : ''}`)].join(' '));
+  const put = (...items: Item[]) => environment.put(items, [], 0);
+  return { environment, changes, heard, put, lines };
+}
+
+const flag = (key: string, version: number, more: Record<string, unknown> = {}): Item => ({
+  kind: 'features',
+  key,
+  version,
+  deleted: false,
+  json: JSON.stringify(flagData(key, version, more)),
+});
+const segment = (key: string, version: number): Item => ({
+  kind: 'segments',
+  key,
+  version,
+  deleted: false,
+  json: JSON.stringify(segmentData(key, version)),
+});
+const tombstone = (kind: Kind, key: string, version: number): Item => ({
+  kind,
+  key,
+  version,
+  deleted: true,
+  json: JSON.stringify({ key, version, deleted: true }),
+});
+
+describe('the first data', () => {
+  test('is a put, even when there is nothing in it', () => {
+    const { environment, heard, put } = start();
+    expect(environment.initialized).toBe(false);
+    put();
+    expect(environment.initialized).toBe(true);
+    expect(heard()).toEqual(['put']);
+  });
+
+  test('does not come from a patch: one flag alone would pass for all there is', () => {
+    const { environment, heard } = start();
+    environment.upsert(flag('a', 1), 0);
+    expect(environment.initialized).toBe(false);
+    expect(heard()).toEqual([]);
+  });
+});
+
+describe('a reconnect', () => {
+  test('with the same data says nothing to anyone', () => {
+    const { environment, heard, put } = start();
+    put(flag('a', 1), segment('s', 1));
+    heard();
+    put(flag('a', 1), segment('s', 1));
+    expect(heard()).toEqual([]);
+    expect(environment.generation).toBe(1);
+  });
+
+  test('with newer, new and vanished items is a patch: segments, flags, then deletions in the other order', () => {
+    const { heard, put } = start();
+    put(flag('a', 1), flag('gone', 7), segment('s', 1), segment('lost', 3));
+    heard();
+    put(flag('a', 2), flag('new', 1), segment('s', 2));
+    expect(heard()).toEqual(['patch s2 a2 new1 gone8x lost4x']);
+  });
+
+  test.each([
+    ['a lower version', flag('a', 4)],
+    ['the same version with different content', flag('a', 5, { on: false })],
+    ['a tombstone of the same version', tombstone('features', 'a', 5)],
+  ])('with %s is one put', (_what, item) => {
+    const { environment, heard, put } = start();
+    put(flag('a', 5), flag('b', 1));
+    heard();
+    put(item, flag('b', 2));
+    expect(heard()).toEqual([expect.stringMatching(/^put .*b2/)]);
+    expect(environment.get('features', 'a')).toBe(item);
+  });
+
+  test('with the same meaning in other bytes keeps the newer bytes and says nothing', () => {
+    const { environment, heard, put } = start();
+    put(flag('a', 1));
+    heard();
+    const digest = environment.digest('all');
+    const { contextTargets, ...older } = flagData('a', 1);
+    const spaced = { ...flag('a', 1), json: JSON.stringify(older, null, 2) };
+    put(spaced);
+    expect(contextTargets).toEqual([]);
+    expect(heard()).toEqual([]);
+    expect(environment.get('features', 'a')).toBe(spaced);
+    expect(environment.digest('all')).not.toBe(digest);
+  });
+
+  test('that brings a vanished item back is believed at any version', () => {
+    const { environment, heard, put } = start();
+    put(flag('a', 5));
+    put();
+    expect(environment.get('features', 'a')).toMatchObject({ version: 6, deleted: true });
+    heard();
+    put(flag('a', 5));
+    expect(heard()).toEqual(['put a5']);
+    put();
+    heard();
+    put(flag('a', 7));
+    expect(heard()).toEqual(['patch a7']);
+  });
+
+  test('that forgot a tombstone lets a patch of any version in', () => {
+    const { heard, put, environment } = start();
+    put(flag('a', 5));
+    environment.upsert(tombstone('features', 'a', 6), 0);
+    heard();
+    environment.upsert(flag('a', 6), 0);
+    expect(heard()).toEqual([]);
+    put();
+    environment.upsert(flag('a', 1), 0);
+    expect(heard()).toEqual(['put a1']);
+  });
+});
+
+describe('a patch', () => {
+  test.each([4, 5])('of version %i does not touch version 5', (version) => {
+    const { environment, heard, put } = start();
+    put(flag('a', 5));
+    heard();
+    environment.upsert(flag('a', version, { on: false }), 0);
+    environment.upsert(tombstone('features', 'a', version), 0);
+    expect(heard()).toEqual([]);
+    expect(environment.get('features', 'a')).toMatchObject({ version: 5, deleted: false });
+  });
+
+  test('carries the moment at which its bytes arrived', () => {
+    const { environment, changes, put } = start();
+    put(flag('a', 5));
+    environment.upsert(flag('a', 6), 1234.5);
+    expect(changes.at(-1)).toMatchObject({ generation: 2, kind: 'patch', receivedAt: 1234.5 });
+  });
+});
+
+describe('an item that could not be understood', () => {
+  test('keeps its previous version and has not vanished', () => {
+    const { environment, heard, put } = start();
+    put(flag('a', 1), flag('b', 1));
+    heard();
+    environment.put([flag('b', 2)], [{ kind: 'features', key: 'a', reason: 'rules must be an array' }], 0);
+    expect(heard()).toEqual(['patch b2']);
+    expect(environment.get('features', 'a')).toMatchObject({ version: 1, deleted: false });
+    expect(environment.unreadable()).toEqual([{ kind: 'features', key: 'a', reason: 'rules must be an array' }]);
+    environment.upsert(flag('a', 3), 0);
+    expect(environment.unreadable()).toEqual([]);
+  });
+
+  test('of a patch is listed until a whole set is without it', () => {
+    const { environment, put } = start();
+    put(flag('a', 1));
+    environment.skip({ kind: 'features', key: 'a', reason: 'no' });
+    environment.skip({ kind: 'features', key: 'a', reason: 'still no' });
+    expect(environment.unreadable()).toEqual([{ kind: 'features', key: 'a', reason: 'still no' }]);
+    put(flag('a', 2));
+    expect(environment.unreadable()).toEqual([]);
+  });
+});
+
+describe('data of a store', () => {
+  test('is served at once, is not confirmed, and is compared with what upstream then sends', () => {
+    const { environment, heard } = start();
+    expect(environment.boot([flag('a', 1), flag('b', 1), tombstone('features', 'c', 3)])).toBe(true);
+    expect([environment.initialized, environment.confirmed]).toEqual([true, false]);
+    expect(heard()).toEqual(['put a1 b1 c3x']);
+    environment.put([flag('a', 1), flag('b', 2)], [], 0);
+    expect(environment.confirmed).toBe(true);
+    expect(heard()).toEqual(['patch b2']);
+  });
+
+  test('never overrides what upstream sent', () => {
+    const { environment, heard, put } = start();
+    put(flag('a', 1));
+    heard();
+    expect(environment.boot([flag('a', 9)])).toBe(false);
+    expect(heard()).toEqual([]);
+    expect(environment.get('features', 'a')).toMatchObject({ version: 1 });
+  });
+
+  test('that is damaged costs the damaged item alone', () => {
+    const { environment, lines } = start();
+    const broken = { ...flag('a', 1), json: '{"key":"a","version":1,' };
+    const foreign = { ...flag('b', 1), key: 'c' };
+    environment.boot([broken, foreign, flag('d', 1)]);
+    expect([...environment.items('features')].map(({ key }) => key)).toEqual(['d']);
+    expect(environment.unreadable().map(({ key, reason }) => [key, reason])).toEqual([
+      ['a', 'is not JSON'],
+      ['c', 'key must be "c" as in the table, not "b"'],
+    ]);
+    expect(lines).toHaveLength(2);
+  });
+});
+
+describe('the compiled form', () => {
+  test('is made once and again only when the item changed', () => {
+    const { environment, put } = start();
+    put(flag('a', 1), flag('b', 1), segment('s', 1));
+    const [a, b, s] = [environment.flag('a'), environment.flag('b'), environment.segment('s')];
+    expect(environment.flag('a')).toBe(a);
+    environment.upsert(flag('a', 2), 0);
+    expect(environment.flag('a')).toMatchObject({ key: 'a', version: 2 });
+    expect(environment.flag('b')).toBe(b);
+    expect(environment.segment('s')).toBe(s);
+    environment.upsert(tombstone('features', 'a', 3), 0);
+    expect(environment.flag('a')).toMatchObject({ deleted: true });
+    expect(environment.flag('nowhere')).toBeUndefined();
+  });
+
+  test('answers evaluations with what memory holds now', () => {
+    const { environment, put } = start();
+    put(flag('a', 1));
+    const ask = () => environment.evaluator.evaluate('a', { kind: 'user', key: 'u' }, 'fallback');
+    expect(ask()).toMatchObject({ value: true, reason: { kind: 'FALLTHROUGH' } });
+    environment.upsert(flag('a', 2, { on: false }), 0);
+    expect(ask()).toMatchObject({ value: false, reason: { kind: 'OFF' } });
+    environment.upsert(tombstone('features', 'a', 3), 0);
+    expect(ask()).toMatchObject({ value: 'fallback', reason: { kind: 'ERROR', errorKind: 'FLAG_NOT_FOUND' } });
+  });
+});
+
+describe('the digest', () => {
+  test('is equal wherever the same items are held, whatever came before and in whatever order', () => {
+    const one = start();
+    one.put(flag('b', 1), flag('old', 1), segment('s', 1));
+    one.environment.upsert(flag('a', 3), 0);
+    one.environment.upsert(tombstone('features', 'old', 2), 0);
+    const other = start();
+    other.put(segment('s', 1), flag('a', 3), flag('b', 1));
+    for (const scope of ['all', 'features', 'segments'] as const) {
+      expect(one.environment.digest(scope)).toBe(other.environment.digest(scope));
+      expect(one.environment.digest(scope)).toMatch(/^[0-9a-f]{32}$/);
+    }
+  });
+
+  test('differs when a kind, a key, a version or content differs', () => {
+    const sets = [[], [flag('a', 1)], [flag('a', 2)], [flag('b', 1)], [flag('a', 1, { on: false })], [segment('a', 1)]];
+    const digests = sets.map((items) => {
+      const { environment, put } = start();
+      put(...items);
+      return environment.digest('all');
+    });
+    expect(new Set(digests).size).toBe(sets.length);
+  });
+
+  test('of flags does not change with a segment', () => {
+    const { environment, put } = start();
+    put(flag('a', 1), segment('s', 1));
+    const [flags, segments] = [environment.digest('features'), environment.digest('segments')];
+    environment.upsert(segment('s', 2), 0);
+    expect(environment.digest('features')).toBe(flags);
+    expect(environment.digest('segments')).not.toBe(segments);
+  });
+});
