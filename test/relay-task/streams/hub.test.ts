@@ -1,0 +1,429 @@
+import type { HubOptions } from '../../../relay-task/streams/hub.ts';
+import { createMemoryView, flag, type MemoryView, segment, tombstone } from './memory-view.ts';
+import { eventually, startHub, type TestHub } from './start-hub.ts';
+
+let open: TestHub[] = [];
+const start = async (view: MemoryView, options?: HubOptions) => {
+  const test = await startHub(view, options);
+  open.push(test);
+  return test;
+};
+afterEach(async () => {
+  await Promise.all(open.map((test) => test.close()));
+  open = [];
+});
+
+/** Linux buffers up to 4 MB at the sender and 6 MB at the receiver: nobody takes it whole without reading. */
+const large = (key: string, version: number, megabytes = 12) =>
+  flag(key, version, { filler: 'x'.repeat(megabytes * 1024 * 1024) });
+const versionsOf = (data: string): Record<string, number> => {
+  const { flags } = JSON.parse(data).data as { flags: Record<string, { version: number }> };
+  return Object.fromEntries(Object.entries(flags).map(([key, { version }]) => [key, version]));
+};
+
+describe('what a stream says', () => {
+  test('the head, then everything in one put, then patches and deletes, each in one chunk', async () => {
+    const view = createMemoryView([flag('banner', 7), tombstone('features', 'gone', 3), segment('beta', 2)]);
+    const { read, streams } = await start(view);
+    const reader = await read();
+    expect(reader.status).toBe(200);
+    expect(reader.headers).toEqual({
+      date: expect.any(String),
+      'content-type': 'text/event-stream; charset=utf-8',
+      'cache-control': 'no-cache, no-store, must-revalidate',
+      connection: 'keep-alive',
+      'access-control-allow-origin': '*',
+      'x-accel-buffering': 'no',
+      'x-ld-envid': '64a0',
+      'transfer-encoding': 'chunked',
+    });
+    await reader.next();
+    expect(reader.body()).toBe(
+      `event: put\ndata: {"path":"/","data":{"flags":{"banner":${flag('banner', 7).json}},"segments":{"beta":${segment('beta', 2).json}}}}\n\n`,
+    );
+    streams.publish(view.patch(flag('banner', 8)));
+    await reader.next();
+    streams.publish(view.patch(segment('beta', 3)));
+    await reader.next();
+    streams.publish(view.patch(tombstone('features', 'banner', 9)));
+    await reader.next();
+    streams.publish(view.patch(tombstone('segments', 'beta', 4)));
+    await reader.next();
+    expect(reader.events.slice(1)).toEqual([
+      { event: 'patch', data: `{"path":"/flags/banner","data":${flag('banner', 8).json}}` },
+      { event: 'patch', data: `{"path":"/segments/beta","data":${segment('beta', 3).json}}` },
+      { event: 'delete', data: '{"path":"/flags/banner","version":9}' },
+      { event: 'delete', data: '{"path":"/segments/beta","version":4}' },
+    ]);
+    expect(reader.chunks()).toBe(5);
+  });
+
+  test('the oldest SDKs get flags without a wrapper and hear nothing of segments', async () => {
+    const view = createMemoryView([flag('banner', 7), segment('beta', 2)]);
+    const { read, streams } = await start(view);
+    const reader = await read('flags');
+    expect((await reader.next()).data).toBe(`{"banner":${flag('banner', 7).json}}`);
+    streams.publish(view.patch(segment('beta', 3)));
+    streams.publish(view.patch(flag('banner', 8)));
+    streams.publish(view.patch(tombstone('features', 'banner', 9)));
+    expect(await reader.next()).toEqual({
+      event: 'patch',
+      data: `{"path":"/banner","data":${flag('banner', 8).json}}`,
+    });
+    expect(await reader.next()).toEqual({ event: 'delete', data: '{"path":"/banner","version":9}' });
+  });
+
+  test('an HTTP/1.0 client gets no chunks', async () => {
+    const view = createMemoryView([]);
+    const { read, streams } = await start(view, { heartbeatMs: 64 });
+    const reader = await read('all', { httpVersion: '1.0' });
+    expect(reader.headers['transfer-encoding']).toBeUndefined();
+    expect(reader.headers.connection).toBe('close');
+    expect((await reader.next()).data).toBe('{"path":"/","data":{"flags":{},"segments":{}}}');
+    streams.publish(view.patch(flag('a', 1)));
+    expect((await reader.next()).event).toBe('patch');
+    await reader.until(() => reader.body().endsWith('\n\n:\n'));
+  });
+
+  test('JSON over several lines arrives as one data line, keys with quotes as they are, unknown fields untouched', async () => {
+    const pretty = { ...flag('a', 1), json: '{\r\n  "key": "a",\n  "new": "\\n ü \u2028",\r  "version": 1\n}' };
+    const odd = flag('say "hi" \\ ü', 2);
+    const { read } = await start(createMemoryView([pretty, odd]));
+    const { data } = await (await read()).next();
+    expect(data).not.toMatch(/[\r\n]/);
+    expect(JSON.parse(data).data.flags).toEqual({
+      a: { key: 'a', new: '\n ü \u2028', version: 1 },
+      'say "hi" \\ ü': JSON.parse(odd.json),
+    });
+  });
+
+  test('a stream without data is open and silent until the first put, also when it is empty', async () => {
+    const view = createMemoryView();
+    const { read, streams } = await start(view);
+    const reader = await read();
+    expect(reader.status).toBe(200);
+    expect(reader.body()).toBe('');
+    streams.publish(view.put([]));
+    expect((await reader.next()).data).toBe('{"path":"/","data":{"flags":{},"segments":{}}}');
+  });
+
+  test('a put replaces everything for everyone', async () => {
+    const view = createMemoryView([flag('a', 5)]);
+    const { read, streams } = await start(view);
+    const readers = await Promise.all([read(), read('flags')]);
+    for (const reader of readers) await reader.next();
+    streams.publish(view.put([flag('a', 2)]));
+    expect(versionsOf((await readers[0]!.next()).data)).toEqual({ a: 2 });
+    expect(await readers[1]!.next()).toEqual({ event: 'put', data: `{"a":${flag('a', 2).json}}` });
+  });
+
+  test('heartbeats are the two bytes of a comment, in a chunk of their own', async () => {
+    const { read } = await start(createMemoryView([]), { heartbeatMs: 64 });
+    const reader = await read();
+    await reader.until(() => reader.chunks() >= 4);
+    expect(reader.body()).toMatch(/^event: put\ndata: \{.*\}\n\n(:\n){3,}$/);
+    expect(reader.events).toHaveLength(1);
+  });
+});
+
+describe('what is made once', () => {
+  test('a hundred streams share one put, and a change in between does not make another', async () => {
+    const view = createMemoryView([flag('a', 1, { filler: 'x'.repeat(10_000) }), segment('s', 1)]);
+    const { read, streams } = await start(view);
+    const readers = await Promise.all(Array.from({ length: 50 }, () => read()));
+    expect(view.walks).toBe(2); // flags and segments, once
+    streams.publish(view.patch(flag('a', 2)));
+    readers.push(...(await Promise.all(Array.from({ length: 50 }, () => read()))));
+    for (const reader of readers) {
+      await reader.until(() => reader.events.length === 2);
+      expect(reader.events.map(({ event }) => event)).toEqual(['put', 'patch']);
+    }
+    expect(view.walks).toBe(2);
+  });
+
+  test('a snapshot that changes have outgrown is made anew, once', async () => {
+    const view = createMemoryView([flag('a', 1)]);
+    const { read, streams } = await start(view);
+    await (await read()).next();
+    for (let version = 2; version < 10; version++)
+      streams.publish(view.patch(flag('a', version, { filler: 'x'.repeat(20_000) })));
+    const readers = await Promise.all([read(), read(), read()]);
+    for (const reader of readers) expect(versionsOf((await reader.next()).data)).toEqual({ a: 9 });
+    expect(view.walks).toBe(4);
+  });
+
+  test('where nobody listens nothing is serialised', async () => {
+    const view = createMemoryView([flag('a', 1)]);
+    const { read, streams } = await start(view);
+    let serialised = 0;
+    const watched = {
+      ...flag('a', 2),
+      get json() {
+        serialised++;
+        return flag('a', 2).json;
+      },
+    };
+    const old = await read();
+    await old.next();
+    old.close();
+    await eventually('the reader is gone', () => streams.connections === 0);
+    const { walks } = view;
+    streams.publish(view.patch(watched));
+    expect([view.walks, serialised]).toEqual([walks, 0]);
+    expect(versionsOf((await (await read()).next()).data)).toEqual({ a: 2 });
+  });
+
+  test('a burst is one write for each reader', async () => {
+    const view = createMemoryView([]);
+    const wrote: number[] = [];
+    const silent = () => {};
+    const meter = { opened: silent, closed: silent, refused: silent, broadcast: silent, snapshot: silent };
+    const { read, streams } = await start(view, { meter: { ...meter, wrote: (bytes) => wrote.push(bytes) } });
+    const reader = await read();
+    await reader.next();
+    let segments = 0;
+    reader.socket.on('data', () => segments++);
+    for (let version = 1; version <= 20; version++) streams.publish(view.patch(flag('a', version)));
+    await reader.until(() => reader.events.length === 21);
+    expect(segments).toBe(1);
+    expect(wrote).toHaveLength(2);
+    expect(reader.events.slice(1).map(({ data }) => JSON.parse(data).data.version)).toEqual(
+      Array.from({ length: 20 }, (_, index) => index + 1),
+    );
+  });
+});
+
+describe('order', () => {
+  test('put comes before every patch and no version is missed, however connects and changes interleave', async () => {
+    const view = createMemoryView([flag('counter', 0)]);
+    const { read, streams } = await start(view);
+    const reading: ReturnType<typeof read>[] = [];
+    const last = 150;
+    for (let version = 1; version <= last; version++) {
+      streams.publish(view.patch(flag('counter', version)));
+      if (version % 3 === 0) reading.push(read());
+      if (version % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
+    }
+    for (const reader of await Promise.all(reading)) {
+      await reader.until(() => {
+        return reader.events.at(-1)?.data.includes(`"version":${last},`) ?? false;
+      });
+      const [first, ...rest] = reader.events;
+      expect(first!.event).toBe('put');
+      const begin = versionsOf(first!.data).counter!;
+      expect(rest.map(({ event, data }) => [event, JSON.parse(data).data.version])).toEqual(
+        Array.from({ length: last - begin }, (_, index) => ['patch', begin + 1 + index]),
+      );
+    }
+  });
+
+  test('readers that leave in the middle of a pass cost the others nothing', async () => {
+    const view = createMemoryView([flag('a', 1)]);
+    const { read, streams } = await start(view);
+    const readers = await Promise.all(Array.from({ length: 700 }, () => read()));
+    streams.publish(view.patch(flag('a', 2)));
+    for (const [index, reader] of readers.entries()) {
+      if (index % 3 === 0) reader.socket.resetAndDestroy();
+    }
+    streams.publish(view.patch(flag('a', 3)));
+    await new Promise((resolve) => setImmediate(resolve));
+    streams.publish(view.patch(flag('a', 4)));
+    for (const [index, reader] of readers.entries()) {
+      if (index % 3 !== 0) await reader.until(() => reader.events.length === 4);
+    }
+    await eventually(
+      'the leavers are forgotten',
+      () => streams.connections === readers.filter((_, index) => index % 3 !== 0).length,
+    );
+  });
+});
+
+describe('readers that do not read', () => {
+  test('one that falls behind is hung up on, and the others hear the rest', async () => {
+    const view = createMemoryView([flag('a', 1)]);
+    const closed: string[] = [];
+    const silent = () => {};
+    const { read, streams, hub } = await start(view, {
+      stallMs: 400,
+      meter: {
+        opened: silent,
+        refused: silent,
+        broadcast: silent,
+        snapshot: silent,
+        wrote: silent,
+        closed: (_environment, _kind, _family, reason) => closed.push(reason),
+      },
+    });
+    const [slow, ...others] = await Promise.all([read(), read(), read()]);
+    await slow!.next();
+    slow!.pause();
+    let version = 2;
+    const told: number[] = [];
+    await eventually('the slow reader is hung up on', async () => {
+      streams.publish(view.patch(large('a', version, 1)));
+      told.push(version++);
+      await others[0]!.until(() => others[0]!.events.length >= told.length + 1);
+      return hub.connections === 2;
+    });
+    expect(closed).toEqual(['slow']);
+    streams.publish(view.patch(flag('a', version)));
+    for (const reader of others) {
+      await reader.until(() => reader.events.at(-1)!.data.includes(`"version":${version},`));
+      expect(reader.events.slice(1).map(({ data }) => JSON.parse(data).data.version)).toEqual([...told, version]);
+    }
+  });
+
+  test('one for whom too much is queued is hung up on without waiting for the time', async () => {
+    const view = createMemoryView([large('a', 1, 12)]);
+    const { read, hub } = await start(view, { maxBehindBytes: 100_000 });
+    const reader = await read();
+    reader.pause();
+    await eventually('it is hung up on', () => hub.connections === 0);
+  });
+
+  test('what a slow reader holds in this process is one piece, however much it misses', async () => {
+    const view = createMemoryView([large('a', 1)]);
+    const { read, streams, hub } = await start(view);
+    const reader = await read();
+    reader.pause();
+    for (let version = 2; version < 12; version++) {
+      streams.publish(view.patch(large('a', version, 2)));
+      await new Promise((resolve) => setTimeout(resolve, 10));
+    }
+    expect(hub.connections).toBe(1);
+    reader.resume();
+    await reader.until(() => reader.events.at(-1)?.data.includes('"version":11,') ?? false, 10_000);
+    // The put it was in the middle of, and one that makes good for all it missed: the log holds less than ten changes.
+    expect(reader.events.map(({ event }) => event)).toEqual(['put', 'put']);
+  });
+
+  test('one that fell out of the log gets a put instead of what it missed', async () => {
+    const view = createMemoryView([large('a', 1)]);
+    const { read, streams } = await start(view, { logMessages: 10 });
+    const slow = await read();
+    const fast = await read('all');
+    slow.pause();
+    await fast.next();
+    const small = (version: number) => flag('b', version);
+    for (let version = 1; version <= 50; version++) {
+      streams.publish(view.patch(small(version)));
+      await fast.until(() => fast.events.length === version + 1);
+    }
+    slow.resume();
+    await slow.until(() => slow.events.length >= 2, 10_000);
+    expect(slow.events[1]!.event).toBe('put');
+    expect(versionsOf(slow.events[1]!.data)).toEqual({ a: 1, b: 50 });
+    expect(fast.events.slice(1).every(({ event }) => event === 'patch')).toBe(true);
+  });
+});
+
+describe('first payloads', () => {
+  test('beyond the bound they queue, beyond the queue streams are turned away, and the queue moves on', async () => {
+    const view = createMemoryView([large('a', 1)]);
+    const { read, hub } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 1 });
+    const first = await read();
+    first.pause();
+    const second = read('all', { timeoutMs: 20_000 });
+    await eventually('the second waits', () => hub.waiting === 1);
+    const third = await read();
+    expect(third.status).toBe(503);
+    first.resume();
+    expect((await (await second).next(10_000)).event).toBe('put');
+  });
+
+  test('one who gives up waiting takes nobody else along', async () => {
+    const view = createMemoryView([large('a', 1)]);
+    const { read, hub } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 10 });
+    const first = await read();
+    first.pause();
+    const impatient = read('all', { timeoutMs: 200 }).catch(() => {});
+    const patient = read('all', { timeoutMs: 20_000 });
+    await eventually('both wait', () => hub.waiting === 2);
+    await impatient;
+    first.close();
+    expect((await (await patient).next(10_000)).event).toBe('put');
+  });
+});
+
+describe('ends', () => {
+  test('a revoked credential ends its streams and no others, and what was published before is still told', async () => {
+    const view = createMemoryView([flag('a', 1)]);
+    const { read, streams } = await start(view);
+    const revoked = await read('all', { headers: { authorization: 'sdk-old' } });
+    const kept = await read('all', { headers: { authorization: 'sdk-new' } });
+    await Promise.all([revoked.next(), kept.next()]);
+    streams.publish(view.patch(flag('a', 2)));
+    streams.closeCredential('sdk-old');
+    expect(await revoked.ended).toBe('clean');
+    expect(revoked.events).toHaveLength(2);
+    streams.publish(view.patch(flag('a', 3)));
+    await kept.until(() => kept.events.length === 3);
+  });
+
+  test('a stream that has reached its age ends cleanly, at different times for different streams', async () => {
+    const { read } = await start(createMemoryView([]), { maxAgeMs: 500, heartbeatMs: 60_000 });
+    const ends: number[] = [];
+    const readers = await Promise.all(Array.from({ length: 20 }, () => read()));
+    await Promise.all(
+      readers.map(async (reader) => {
+        expect(await reader.ended).toBe('clean');
+        ends.push(performance.now());
+      }),
+    );
+    expect(new Set(ends.map(Math.round)).size).toBeGreaterThan(1);
+  });
+
+  test('heartbeats keep their interval where ages make the wheel turn faster', async () => {
+    const { read } = await start(createMemoryView([]), { maxAgeMs: 1_300, heartbeatMs: 320 });
+    const reader = await read();
+    expect(await reader.ended).toBe('clean');
+    const beats = reader.body().split('\n\n')[1]!.length / 2;
+    // It lived for 1,040 to 1,365 ms.
+    expect(beats).toBeGreaterThanOrEqual(1);
+    expect(beats).toBeLessThanOrEqual(5);
+  });
+
+  test('closing spreads the ends over the window, refuses newcomers, and leaves no socket', async () => {
+    const { read, hub, sockets } = await start(createMemoryView([flag('a', 1)]));
+    const readers = await Promise.all(Array.from({ length: 40 }, () => read()));
+    let clean = 0;
+    for (const reader of readers) void reader.ended.then((how) => (clean += how === 'clean' ? 1 : 0));
+    const closed = hub.closeAll(500);
+    expect((await read()).status).toBe(503);
+    await eventually('some are closed', () => clean > 0);
+    expect(clean).toBeLessThan(40);
+    await closed;
+    await eventually('all are', () => clean === 40);
+    await eventually('no socket is left', async () => (await sockets()) === 0);
+  });
+
+  test('an environment that is removed takes its streams along', async () => {
+    const { read, streams } = await start(createMemoryView([flag('a', 1)]));
+    const reader = await read();
+    await reader.next();
+    streams.remove();
+    expect(await reader.ended).toBe('clean');
+    expect((await read()).status).toBe(503);
+  });
+
+  test('a client that disconnects at once, or only closes its half, is forgotten', async () => {
+    const { read, hub, sockets } = await start(createMemoryView([large('a', 1)]));
+    for (let round = 0; round < 20; round++) {
+      const reader = await read();
+      if (round % 2 === 0) reader.socket.resetAndDestroy();
+      else reader.socket.end();
+    }
+    await eventually('all are forgotten', async () => hub.connections === 0 && (await sockets()) === 0);
+  });
+
+  test('bytes that a client sends later are dropped', async () => {
+    const view = createMemoryView([flag('a', 1)]);
+    const { read, streams } = await start(view);
+    const reader = await read();
+    await reader.next();
+    reader.socket.write('GET /status HTTP/1.1\r\n\r\n'.repeat(100));
+    streams.publish(view.patch(flag('a', 2)));
+    expect((await reader.next()).event).toBe('patch');
+    expect(reader.events).toHaveLength(2);
+  });
+});

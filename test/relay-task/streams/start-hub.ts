@@ -1,0 +1,62 @@
+import type { AddressInfo } from 'node:net';
+import { createServer } from 'node:net';
+import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
+import type { StreamKind } from '../../../relay-task/streams/messages.ts';
+import { type ReadStreamOptions, readStream, type StreamReader } from '../../support/read-stream.ts';
+import type { MemoryView } from './memory-view.ts';
+
+export interface TestHub {
+  readonly hub: Hub;
+  readonly streams: EnvironmentStreams;
+  readonly port: number;
+  /** How many sockets the server holds. */
+  sockets(): Promise<number>;
+  read(kind?: StreamKind, options?: Partial<ReadStreamOptions>): Promise<StreamReader>;
+  close(): Promise<void>;
+}
+
+/** A hub on real sockets without HTTP: the path of a request names the kind, its `Authorization` the credential. */
+export async function startHub(view: MemoryView, options: HubOptions = {}): Promise<TestHub> {
+  const hub = createHub(options);
+  const streams = hub.environment({ name: 'test', view, environmentId: () => '64a0' });
+  const server = createServer({ allowHalfOpen: true }, (socket) => {
+    socket.once('data', (bytes) => {
+      const text = bytes.toString();
+      const kind: StreamKind = text.startsWith('GET /flags') ? 'flags' : 'all';
+      const credential = /authorization: (\S+)/i.exec(text)?.[1] ?? 'sdk-key';
+      const httpVersion = text.includes('HTTP/1.0') ? '1.0' : '1.1';
+      if (!streams.open(socket, { kind, credential, family: 'test/1', httpVersion })) {
+        socket.end('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n');
+      }
+    });
+    socket.on('error', () => {});
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  const readers: StreamReader[] = [];
+  return {
+    hub,
+    streams,
+    port,
+    sockets: () => new Promise((resolve) => server.getConnections((_error, count) => resolve(count))),
+    async read(kind = 'all', more = {}) {
+      const reader = await readStream({ port, path: `/${kind}`, ...more });
+      readers.push(reader);
+      return reader;
+    },
+    async close() {
+      for (const reader of readers) reader.close();
+      await hub.closeAll(0);
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}
+
+/** Looks until it holds; fails after five seconds. */
+export async function eventually(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
+  for (const until = Date.now() + 5_000; Date.now() < until; ) {
+    if (await condition()) return;
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  throw new Error(`not within 5 s: ${what}`);
+}
