@@ -1,0 +1,214 @@
+/** Whether the relay is ready, and the body of `/status`: computed from views when asked, so there is nothing to keep current. */
+import type { StoreStatus, UnreadableItem, UpstreamStatus } from '../ports.ts';
+import { obscureKey } from './obscure.ts';
+
+/** One environment (or one payload filter of one), as it is at the moment of asking. */
+export interface EnvironmentHealth {
+  /** `NAME`, or `NAME/FILTER`. */
+  readonly name: string;
+  readonly sdkKey?: string | undefined;
+  readonly mobileKey?: string | undefined;
+  readonly expiringSdkKey?: string | undefined;
+  readonly environmentId?: string | undefined;
+  /** As auto-configuration and archives know them. */
+  readonly labels?: {
+    readonly envKey: string;
+    readonly envName: string;
+    readonly projKey: string;
+    readonly projName: string;
+  };
+  /** Unix ms. */
+  readonly createdAt: number;
+  /** Whether it has data, from whichever source. */
+  readonly initialized: boolean;
+  /** Undefined: there is no key to connect with. */
+  readonly upstream?: UpstreamStatus | undefined;
+  readonly stores: readonly StoreStatus[];
+  readonly unreadable: readonly UnreadableItem[];
+  /** Open streams. */
+  readonly streams?: number;
+}
+
+export interface HealthOptions {
+  readonly version: string;
+  environments(): Iterable<EnvironmentHealth>;
+  /** Whether the source of environments and keys has answered completely once. */
+  keysKnown(): boolean;
+  readonly initTimeoutMs: number;
+  readonly disconnectedStatusTimeMs: number;
+  readonly readyRequires: 'any' | 'all';
+  /** Unix ms; the clock unless told. */
+  now?(): number;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  /** What is missing, in words, when not ready. */
+  readonly waitingFor: readonly string[];
+}
+
+export interface RelayHealth {
+  /** To be called when the server accepts connections. */
+  setListening(): void;
+  /** Not ready from here on, for good. */
+  setDraining(): void;
+  /** Once ready, it stays so until draining: overload and outages are no reason to take a relay out that holds data. */
+  readiness(): Readiness;
+  status(): RelayStatus;
+  environmentStatus(identifier: string): EnvironmentStatus | undefined;
+}
+
+/** ld-relay's fields, then ours. */
+export interface EnvironmentStatus {
+  readonly sdkKey: string;
+  readonly envId?: string;
+  readonly envKey?: string;
+  readonly envName?: string;
+  readonly projKey?: string;
+  readonly projName?: string;
+  readonly mobileKey?: string;
+  readonly expiringSdkKey?: string;
+  readonly status: 'connected' | 'disconnected';
+  readonly connectionStatus: {
+    readonly state: UpstreamStatus['state'];
+    readonly stateSince: number;
+    readonly lastError?: { readonly kind: string; readonly time: number };
+  };
+  readonly dataStoreStatus: {
+    readonly state: StoreStatus['state'];
+    readonly stateSince: number;
+    readonly database?: StoreStatus['database'];
+    readonly dbServer?: string;
+    readonly dbPrefix?: string;
+    readonly dbTable?: string;
+  };
+  readonly initialized: boolean;
+  /** Unix ms when memory was last known to equal upstream; 0 before. */
+  readonly checkedAt: number;
+  readonly streams: number;
+  /** Every store, with what ld-relay does not tell. */
+  readonly stores: readonly StoreStatus[];
+  readonly unreadable: readonly UnreadableItem[];
+}
+
+export interface RelayStatus {
+  readonly environments: Readonly<Record<string, EnvironmentStatus>>;
+  readonly status: 'healthy' | 'degraded';
+  readonly version: string;
+  readonly clientVersion: string;
+  readonly ready: boolean;
+}
+
+export function createHealth(options: HealthOptions): RelayHealth {
+  const now = options.now ?? Date.now;
+  let listening = false;
+  let draining = false;
+  let latched = false;
+
+  const missing = (): string[] => {
+    if (!listening) return ['the server to listen'];
+    if (!options.keysKnown()) return ['the list of environments'];
+    const environments = [...options.environments()];
+    if (environments.length === 0) return [];
+    const settled = (environment: EnvironmentHealth) =>
+      environment.initialized ||
+      (options.readyRequires === 'any' &&
+        (environment.upstream === undefined ||
+          environment.upstream.refused ||
+          now() - environment.createdAt >= options.initTimeoutMs));
+    const open = environments.filter((environment) => !settled(environment));
+    if (open.length > 0) return open.map(({ name }) => `data for environment "${name}"`);
+    return environments.some(({ initialized }) => initialized) ? [] : ['data for at least one environment'];
+  };
+  const isConnected = ({ initialized, upstream }: EnvironmentHealth) =>
+    initialized &&
+    upstream !== undefined &&
+    (upstream.state === 'VALID' || now() - upstream.stateSince < options.disconnectedStatusTimeMs);
+  const readiness = (): Readiness => {
+    if (draining) return { ready: false, waitingFor: ['nothing: the relay is shutting down'] };
+    if (latched) return { ready: true, waitingFor: [] };
+    const waitingFor = missing();
+    latched = waitingFor.length === 0;
+    return { ready: latched, waitingFor };
+  };
+  const describe = (environment: EnvironmentHealth): EnvironmentStatus =>
+    describeEnvironment(environment, isConnected(environment) ? 'connected' : 'disconnected');
+
+  return {
+    setListening() {
+      listening = true;
+    },
+    setDraining() {
+      draining = true;
+    },
+    readiness,
+    status() {
+      const environments = [...options.environments()];
+      const healthy = options.keysKnown() && environments.every(isConnected);
+      return {
+        environments: Object.fromEntries(environments.map((environment) => [environment.name, describe(environment)])),
+        status: healthy ? 'healthy' : 'degraded',
+        version: options.version,
+        clientVersion: options.version,
+        ready: readiness().ready,
+      };
+    },
+    environmentStatus(identifier) {
+      const found = [...options.environments()].find(
+        ({ name, environmentId, labels }) =>
+          name === identifier ||
+          environmentId === identifier ||
+          (labels && `${labels.projKey}/${labels.envKey}` === identifier),
+      );
+      return found && describe(found);
+    },
+  };
+}
+
+function describeEnvironment(environment: EnvironmentHealth, status: 'connected' | 'disconnected'): EnvironmentStatus {
+  const { upstream, createdAt, environmentId, mobileKey, expiringSdkKey, labels, stores, initialized } = environment;
+  const lastError = upstream?.lastError;
+  return {
+    sdkKey: obscureKey(environment.sdkKey ?? ''),
+    ...(environmentId === undefined ? {} : { envId: environmentId }),
+    ...labels,
+    ...(mobileKey === undefined ? {} : { mobileKey: obscureKey(mobileKey) }),
+    ...(expiringSdkKey === undefined ? {} : { expiringSdkKey: obscureKey(expiringSdkKey) }),
+    status,
+    connectionStatus: {
+      state: upstream?.state ?? 'INITIALIZING',
+      stateSince: upstream?.stateSince ?? createdAt,
+      ...(lastError === undefined ? {} : { lastError: { kind: lastError.kind, time: lastError.time } }),
+    },
+    dataStoreStatus: describeStore(stores[0], initialized, createdAt),
+    initialized,
+    checkedAt: upstream?.checkedAt ?? 0,
+    streams: environment.streams ?? 0,
+    stores: stores.map((store) => ({ ...store, ...dbServerOf(store) })),
+    unreadable: environment.unreadable,
+  };
+}
+
+/** Without a database the store is memory, and valid once there is data. */
+function describeStore(
+  store: StoreStatus | undefined,
+  initialized: boolean,
+  createdAt: number,
+): EnvironmentStatus['dataStoreStatus'] {
+  if (!store) return initialized ? { state: 'VALID', stateSince: createdAt } : { state: 'INITIALIZING', stateSince: 0 };
+  const { state, stateSince, database, dbPrefix, dbTable } = store;
+  return {
+    state,
+    stateSince,
+    database,
+    ...dbServerOf(store),
+    ...(dbPrefix === undefined ? {} : { dbPrefix }),
+    ...(dbTable === undefined ? {} : { dbTable }),
+  };
+}
+
+/** The address, without the password of a URL. */
+function dbServerOf({ dbServer }: StoreStatus): { dbServer?: string } {
+  if (dbServer === undefined) return {};
+  return { dbServer: dbServer.replace(/^([a-z][a-z0-9+.-]*:\/\/[^:@/]*:)[^@/]*@/i, '$1xxxxx@') };
+}

@@ -1,0 +1,70 @@
+/** JSON lines on stdout, by Powertools, with a last line of defence against keys. */
+import { Logger, type LogItem } from '@aws-lambda-powertools/logger';
+import type { Log } from '../ports.ts';
+
+export interface LogOptions {
+  /** Rooms are told `none` for silence. */
+  readonly level: 'debug' | 'info' | 'warn' | 'error' | 'none';
+  /** `edge-flag-relay` unless told. */
+  readonly service?: string;
+  /** Stand in every line. */
+  readonly fields?: Readonly<Record<string, string | number>>;
+  /** Where lines go, line feed included; stdout unless told. */
+  write?(line: string): void;
+}
+
+/** What looks like a LaunchDarkly key of a server SDK, of a mobile SDK or of a relay (auto-configuration). */
+const KEYS = /\b(sdk|mob|rel)-[0-9a-z]{2}[0-9a-z_-]*/gi;
+
+/** Leaves `sdk-…`: enough to see that a key stood there, nothing of the key. */
+export function redactKeys(text: string): string {
+  return text.replace(KEYS, '$1-…');
+}
+
+/** Never throws. Powertools itself sends errors to stderr and works with plain strings; here every line takes one way out. */
+class LineLogger extends Logger {
+  write: (line: string) => void = () => {};
+
+  protected override printLog(_level: number, item: LogItem): void {
+    item.prepareForPrint();
+    this.write(`${redactKeys(toJson(item.getAttributes()))}\n`);
+  }
+}
+
+export function createLog(options: LogOptions): Log {
+  const logger = new LineLogger({
+    serviceName: options.service ?? 'edge-flag-relay',
+    logLevel: options.level === 'none' ? 'SILENT' : options.level,
+    persistentKeys: { ...options.fields },
+  });
+  logger.write = options.write ?? ((line) => void process.stdout.write(line));
+  return {
+    debug: (message, fields = {}) => logger.debug(message, fields),
+    info: (message, fields = {}) => logger.info(message, fields),
+    warn: (message, fields = {}) => logger.warn(message, fields),
+    error: (message, fields = {}) => logger.error(message, fields),
+  };
+}
+
+/** Powertools has taken cycles out already. */
+function toJson(attributes: unknown): string {
+  try {
+    return JSON.stringify(attributes, (_key, value: unknown) => {
+      if (typeof value === 'bigint') return String(value);
+      return value instanceof Error ? describeError(value) : value;
+    });
+  } catch (error) {
+    return JSON.stringify({ level: 'ERROR', message: `a log line could not be serialised: ${String(error)}` });
+  }
+}
+
+function describeError(error: Error): Record<string, unknown> {
+  const { name, message, stack, cause } = error;
+  return {
+    name,
+    message,
+    ...('code' in error ? { code: error.code } : {}),
+    stack,
+    ...(cause === undefined ? {} : { cause }),
+  };
+}

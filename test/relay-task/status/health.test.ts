@@ -1,0 +1,196 @@
+import type { StoreStatus, UpstreamStatus } from '../../../relay-task/ports.ts';
+import { createHealth, type EnvironmentHealth, type HealthOptions } from '../../../relay-task/status/health.ts';
+import { obscureKey } from '../../../relay-task/status/obscure.ts';
+
+const T = 1_760_000_000_000;
+const upstream = (more: Partial<UpstreamStatus> = {}): UpstreamStatus => ({
+  state: 'VALID',
+  stateSince: T,
+  refused: false,
+  current: true,
+  checkedAt: T,
+  ...more,
+});
+const environment = (more: Partial<EnvironmentHealth> = {}): EnvironmentHealth => ({
+  name: 'production',
+  sdkKey: 'sdk-00000000-1111-2222-3333-444455556666',
+  createdAt: T,
+  initialized: true,
+  upstream: upstream(),
+  stores: [],
+  unreadable: [],
+  ...more,
+});
+const empty = { initialized: false, upstream: upstream({ state: 'INITIALIZING', current: false, checkedAt: 0 }) };
+
+function start(environments: EnvironmentHealth[], more: Partial<HealthOptions> = {}) {
+  const state = { now: T + 1_000, keysKnown: true, environments };
+  const health = createHealth({
+    version: '1.2.3',
+    environments: () => state.environments,
+    keysKnown: () => state.keysKnown,
+    initTimeoutMs: 10_000,
+    disconnectedStatusTimeMs: 60_000,
+    readyRequires: 'any',
+    now: () => state.now,
+    ...more,
+  });
+  health.setListening();
+  return { health, state };
+}
+
+describe('readiness', () => {
+  test('needs a listening server, the list of environments, and data', () => {
+    const state = { known: false };
+    const health = createHealth({
+      version: '1',
+      environments: () => [environment()],
+      keysKnown: () => state.known,
+      initTimeoutMs: 1,
+      disconnectedStatusTimeMs: 1,
+      readyRequires: 'any',
+    });
+    expect(health.readiness()).toEqual({ ready: false, waitingFor: ['the server to listen'] });
+    health.setListening();
+    expect(health.readiness()).toEqual({ ready: false, waitingFor: ['the list of environments'] });
+    state.known = true;
+    expect(health.readiness()).toEqual({ ready: true, waitingFor: [] });
+  });
+
+  test.each([
+    ['one waits for its first data', [environment(), environment({ name: 'b', ...empty })], false],
+    ['one is past INIT_TIMEOUT', [environment(), environment({ name: 'b', ...empty, createdAt: T - 60_000 })], true],
+    [
+      'one is refused',
+      [environment(), environment({ name: 'b', initialized: false, upstream: upstream({ refused: true }) })],
+      true,
+    ],
+    ['one has no key', [environment(), environment({ name: 'b', initialized: false, upstream: undefined })], true],
+    ['all are past INIT_TIMEOUT without data', [environment({ ...empty, createdAt: T - 60_000 })], false],
+    ['none is configured', [], true],
+    [
+      'upstream is interrupted, but there is data',
+      [environment({ upstream: upstream({ state: 'INTERRUPTED' }) })],
+      true,
+    ],
+  ])('when %s: %#', (_title, environments, ready) => {
+    expect(start(environments).health.readiness().ready).toBe(ready);
+  });
+
+  test('READY_REQUIRES=all waits for every environment', () => {
+    const environments = [environment(), environment({ name: 'b', ...empty, createdAt: T - 60_000 })];
+    const { health, state } = start(environments, { readyRequires: 'all' });
+    expect(health.readiness()).toEqual({ ready: false, waitingFor: ['data for environment "b"'] });
+    state.environments = [environment()];
+    expect(health.readiness().ready).toBe(true);
+  });
+
+  test('once ready it stays so whatever happens, until draining', () => {
+    const { health, state } = start([environment()]);
+    expect(health.readiness().ready).toBe(true);
+    state.environments = [environment(empty)];
+    state.keysKnown = false;
+    expect(health.readiness().ready).toBe(true);
+    health.setDraining();
+    expect(health.readiness().ready).toBe(false);
+  });
+});
+
+describe('/status', () => {
+  const store: StoreStatus = {
+    state: 'VALID',
+    stateSince: T,
+    database: 'dynamodb',
+    dbServer: 'https://user:secret@db.example',
+    dbPrefix: 'prod',
+    dbTable: 'flags',
+    writer: true,
+    oversized: ['huge'],
+  };
+
+  test("has ld-relay's fields", () => {
+    const { health } = start([
+      environment({
+        mobileKey: 'mob-00000000-1111-2222-3333-444455556666',
+        environmentId: '64a0c0ffee',
+        stores: [store],
+        upstream: upstream({ lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect to sdk-secret-key' } }),
+        unreadable: [{ kind: 'features', key: 'bad', reason: 'not JSON' }],
+      }),
+    ]);
+    expect(health.status()).toEqual({
+      environments: {
+        production: {
+          sdkKey: 'sdk-********-****-****-****-*******56666',
+          mobileKey: 'mob-********-****-****-****-*******56666',
+          envId: '64a0c0ffee',
+          status: 'connected',
+          connectionStatus: { state: 'VALID', stateSince: T, lastError: { kind: 'NETWORK_ERROR', time: T } },
+          dataStoreStatus: {
+            state: 'VALID',
+            stateSince: T,
+            database: 'dynamodb',
+            dbServer: 'https://user:xxxxx@db.example',
+            dbPrefix: 'prod',
+            dbTable: 'flags',
+          },
+          initialized: true,
+          checkedAt: T,
+          streams: 0,
+          stores: [{ ...store, dbServer: 'https://user:xxxxx@db.example' }],
+          unreadable: [{ kind: 'features', key: 'bad', reason: 'not JSON' }],
+        },
+      },
+      status: 'healthy',
+      version: '1.2.3',
+      clientVersion: '1.2.3',
+      ready: true,
+    });
+  });
+
+  test('an interruption counts from DISCONNECTED_STATUS_TIME on', () => {
+    const { health, state } = start([environment({ upstream: upstream({ state: 'INTERRUPTED', stateSince: T }) })]);
+    state.now = T + 59_999;
+    expect(health.status().status).toBe('healthy');
+    state.now = T + 60_000;
+    expect(health.status()).toMatchObject({
+      status: 'degraded',
+      environments: { production: { status: 'disconnected' } },
+    });
+  });
+
+  test('without data or key an environment is disconnected and initializing since it was made', () => {
+    const { health } = start([environment({ initialized: false, upstream: undefined })]);
+    expect(health.status()).toMatchObject({
+      status: 'degraded',
+      environments: {
+        production: {
+          status: 'disconnected',
+          connectionStatus: { state: 'INITIALIZING', stateSince: T },
+          dataStoreStatus: { state: 'INITIALIZING', stateSince: 0 },
+        },
+      },
+    });
+  });
+
+  test('one environment is found by name, client-side ID, or project and environment key', () => {
+    const labels = { envKey: 'prod', envName: 'Production', projKey: 'web', projName: 'Web' };
+    const { health } = start([environment({ name: 'a/b', environmentId: '64a0', labels })]);
+    for (const identifier of ['a/b', '64a0', 'web/prod']) {
+      expect(health.environmentStatus(identifier)).toMatchObject({ ...labels, envId: '64a0' });
+    }
+    expect(health.environmentStatus('a')).toBeUndefined();
+  });
+});
+
+// The first is LaunchDarkly's published shape; the others are keys that ld-relay shows more of.
+test.each([
+  ['sdk-00000000-1111-2222-3333-444455556666', 'sdk-********-****-****-****-*******56666'],
+  ['mob-abcdefgh-1111-2222-3333-444455556666', 'mob-********-****-****-****-*******56666'],
+  ['rel-0011aabb-zz', 'rel-********-**'],
+  ['sdk-xyz12345', 'sdk-********'],
+  ['abcde', '*****'],
+  ['', ''],
+])('%s is shown as %s', (key, shown) => {
+  expect(obscureKey(key)).toBe(shown);
+});

@@ -1,0 +1,106 @@
+import { execFileSync } from 'node:child_process';
+import { resolve } from 'node:path';
+import { createLog, type LogOptions, redactKeys } from '../../../relay-task/status/log.ts';
+
+function lines(
+  options: Partial<LogOptions>,
+  write: (log: ReturnType<typeof createLog>) => void,
+): Record<string, unknown>[] {
+  const written: string[] = [];
+  write(createLog({ level: 'debug', ...options, write: (line) => written.push(line) }));
+  return written.map((line) => {
+    expect(line).toMatch(/^[^\n]+\n$/);
+    return JSON.parse(line);
+  });
+}
+
+test('a line is one JSON object with level, message, time, service and fields', () => {
+  const [line] = lines({ service: 'relay', fields: { stage: 'prod' } }, (log) =>
+    log.warn('upstream lost', { environment: 'a', tries: 3 }),
+  );
+  expect(line).toMatchObject({
+    level: 'WARN',
+    message: 'upstream lost',
+    service: 'relay',
+    stage: 'prod',
+    environment: 'a',
+    tries: 3,
+  });
+  expect(new Date(line!.timestamp as string).getTime()).toBeGreaterThan(0);
+});
+
+test.each([
+  ['debug', ['DEBUG', 'INFO', 'WARN', 'ERROR']],
+  ['info', ['INFO', 'WARN', 'ERROR']],
+  ['warn', ['WARN', 'ERROR']],
+  ['error', ['ERROR']],
+  ['none', []],
+] as const)('at level %s: %j', (level, expected) => {
+  const written = lines({ level }, (log) => {
+    log.debug('x');
+    log.info('x');
+    log.warn('x');
+    log.error('x');
+  });
+  expect(written.map((line) => line.level)).toEqual(expected);
+});
+
+test('no key gets out, wherever it stands', () => {
+  const key = 'sdk-00000000-1111-2222-3333-444455556666';
+  const written: string[] = [];
+  const log = createLog({ level: 'debug', write: (line) => written.push(line) });
+  const error = new Error(`refused ${key}`, { cause: new Error(`mob-${key.slice(4)}`) });
+  log.error(`with ${key}`, {
+    error,
+    [key]: 1,
+    nested: [{ url: `https://x/?auth=${key}&b` }],
+    header: `api_key rel-${key.slice(4)}`,
+  });
+  log.info('short', { key: 'sdk-key', other: 'the sdk-' });
+  expect(written.join('')).not.toMatch(/0000|1111|2222|3333|4444|5555|6666|sdk-key/);
+  expect(written.join('')).toContain('sdk-…');
+  expect(redactKeys('mask-sdk node-sdk-x')).toBe('mask-sdk node-sdk-x');
+});
+
+test('errors keep message, code, stack and cause; cycles and big numbers do no harm', () => {
+  const cycle: Record<string, unknown> = { big: 10n };
+  cycle.self = cycle;
+  const shared = { a: 1 };
+  const error = Object.assign(new Error('outer', { cause: new TypeError('inner') }), { code: 'ECONNREFUSED' });
+  const [line, last] = lines({}, (log) => {
+    log.error('failed', { error, cycle, twice: [shared, shared] });
+    log.info('odd', {
+      toJSON: () => {
+        throw new Error('no');
+      },
+      at: {
+        toJSON: () => {
+          throw new Error('no');
+        },
+      },
+    });
+  });
+  expect(last!.message).toBeDefined();
+  expect(line).toMatchObject({
+    error: { name: 'Error', message: 'outer', code: 'ECONNREFUSED', cause: { name: 'TypeError', message: 'inner' } },
+    cycle: { big: '10' },
+    twice: [{ a: 1 }, { a: 1 }],
+  });
+});
+
+test('outside of Lambda all levels go to stdout', () => {
+  const script = `
+    import { createLog } from ${JSON.stringify(resolve('relay-task/status/log.ts'))};
+    const log = createLog({ level: 'info' });
+    log.info('one');
+    log.error('two', { error: new Error('x') });`;
+  const stdout = execFileSync('npx', ['tsx', '--input-type=module', '-e', script], {
+    stdio: ['ignore', 'pipe', 'ignore'],
+  }).toString();
+  expect(
+    stdout
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).message),
+  ).toEqual(['one', 'two']);
+});

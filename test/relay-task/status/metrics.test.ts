@@ -1,0 +1,69 @@
+import { familyOf } from '../../../relay-task/status/family.ts';
+import { createMetrics, type Metrics } from '../../../relay-task/status/metrics.ts';
+
+let metrics: Metrics;
+beforeEach(() => {
+  metrics = createMetrics();
+});
+afterEach(() => metrics.close());
+
+test("ld-relay's three measures have its names and labels", async () => {
+  metrics.streams.opened('production', 'all', 'NodeJSClient/9');
+  metrics.streams.opened('production', 'all', 'NodeJSClient/9');
+  metrics.streams.closed('production', 'all', 'NodeJSClient/9', 'slow');
+  const answer = {
+    route: '/sdk/flags/{key}',
+    method: 'GET',
+    environment: 'production',
+    credential: 'sdkKey',
+    family: 'PHPClient/6',
+    durationMs: 1,
+  } as const;
+  metrics.answered({ ...answer, status: 200 });
+  metrics.answered({ ...answer, status: 503 });
+  const { body } = await metrics.text();
+  expect(body).toContain(
+    'launchdarkly_relay_connections{platformCategory="server",userAgent="NodeJSClient_9",env="production"} 1',
+  );
+  expect(body).toContain(
+    'launchdarkly_relay_newconnections{platformCategory="server",userAgent="NodeJSClient_9",env="production"} 2',
+  );
+  expect(body).toContain(
+    'launchdarkly_relay_requests{platformCategory="server",userAgent="PHPClient_6",env="production",route="_sdk_flags_{key}",method="GET"} 1',
+  );
+  expect(body).toContain('relay_streams_closed_total{env="production",reason="slow"} 1');
+  expect(body).toContain('relay_http_answers_total{route="/sdk/flags/{key}",method="GET",status="503"} 1');
+  expect(body).toContain('nodejs_eventloop_lag_p99_seconds');
+});
+
+test.each([
+  ['NodeJSClient/9.13.7', 'NodeJSClient/9'],
+  ['GoClient/7.6.2', 'GoClient/7'],
+  ['PHPClient/6', 'PHPClient/6'],
+  ['Mozilla/5.0 (X11)', 'other'],
+  ['NodeJSClient/999.1', 'other'],
+  ['NodeJSClient/', 'other'],
+  ['', 'other'],
+  [undefined, 'other'],
+])('a client that calls itself %s is counted as %s', (userAgent, family) => {
+  expect(familyOf(userAgent)).toBe(family);
+});
+
+test('labels stay bounded whatever clients call themselves and whichever methods they use', async () => {
+  for (let i = 0; i < 500; i++) {
+    const family = familyOf(`Client${i}/${i}.0`);
+    metrics.streams.opened('production', 'all', family);
+    metrics.answered({
+      route: 'none',
+      method: `M${i}`,
+      status: 405,
+      environment: undefined,
+      credential: undefined,
+      family,
+      durationMs: 1,
+    });
+  }
+  const { body } = await metrics.text();
+  expect(body.match(/^launchdarkly_relay_connections\{/gm)).toHaveLength(1);
+  expect(body.match(/^relay_http_answers_total\{/gm)).toHaveLength(1);
+});
