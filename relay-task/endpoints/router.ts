@@ -1,0 +1,84 @@
+/** From a request line to a row of the table of routes. */
+
+export interface Pattern {
+  readonly method: string;
+  /** Segments in braces take any one non-empty segment: `/sdk/flags/{key}`. */
+  readonly path: string;
+}
+
+export type Resolution<R> =
+  | {
+      readonly kind: 'route';
+      readonly route: R;
+      readonly params: Readonly<Record<string, string>>;
+      readonly query: URLSearchParams;
+    }
+  /** The path exists, but not with this method. */
+  | { readonly kind: 'method'; readonly allow: string }
+  | { readonly kind: 'none' }
+  /** The path is not clean; the clean one with the query. */
+  | { readonly kind: 'redirect'; readonly location: string }
+  | { readonly kind: 'bad'; readonly message: string };
+
+/** GET routes answer HEAD too. One trailing slash is tolerated. Literal segments win over `{…}`. Never throws. */
+export function createRouter<R extends Pattern>(routes: readonly R[]): (method: string, url: string) => Resolution<R> {
+  const paths = new Map<string, { segments: readonly string[]; byMethod: Map<string, R> }>();
+  for (const route of routes) {
+    const known = paths.get(route.path) ?? { segments: route.path.slice(1).split('/'), byMethod: new Map<string, R>() };
+    known.byMethod.set(route.method, route);
+    paths.set(route.path, known);
+  }
+  const literals = (segments: readonly string[]) => segments.filter((segment) => !segment.startsWith('{')).length;
+  const entries = [...paths.values()].sort((a, b) => literals(b.segments) - literals(a.segments));
+
+  return (method, url) => {
+    // The absolute form, as proxies may send it (RFC 9112 3.2.2).
+    const target = url.replace(/^https?:\/\/[^/?#]*/i, '') || '/';
+    if (!target.startsWith('/')) return { kind: 'bad', message: 'the request target must be a path' };
+    const mark = target.search(/[?#]/);
+    const path = mark < 0 ? target : target.slice(0, mark);
+    const rest = mark < 0 ? '' : target.slice(mark);
+    if (/\/\/|\/\.{1,2}(?:\/|$)/.test(path)) return { kind: 'redirect', location: cleanPath(path) + rest };
+
+    let segments: string[];
+    try {
+      segments = (path.length > 1 ? path.replace(/\/$/, '') : path).slice(1).split('/').map(decodeURIComponent);
+    } catch {
+      return { kind: 'bad', message: `the path holds a "%" that begins no UTF-8 character: ${path.slice(0, 200)}` };
+    }
+    const allowed = new Set<string>();
+    for (const { segments: pattern, byMethod } of entries) {
+      const params = matchSegments(pattern, segments);
+      if (!params) continue;
+      const route = byMethod.get(method) ?? (method === 'HEAD' ? byMethod.get('GET') : undefined);
+      if (route) return { kind: 'route', route, params, query: new URLSearchParams(rest.replace(/#.*$/s, '')) };
+      for (const name of byMethod.keys()) allowed.add(name);
+    }
+    if (allowed.size === 0) return { kind: 'none' };
+    if (allowed.has('GET')) allowed.add('HEAD');
+    return { kind: 'method', allow: [...allowed].join(', ') };
+  };
+}
+
+function matchSegments(pattern: readonly string[], segments: readonly string[]): Record<string, string> | undefined {
+  if (pattern.length !== segments.length) return undefined;
+  const params: Record<string, string> = {};
+  for (const [index, part] of pattern.entries()) {
+    const segment = segments[index]!;
+    if (part.startsWith('{')) {
+      if (segment === '') return undefined;
+      params[part.slice(1, -1)] = segment;
+    } else if (part !== segment) return undefined;
+  }
+  return params;
+}
+
+/** Always begins with exactly one slash, so that the result cannot name another host. */
+function cleanPath(path: string): string {
+  const clean: string[] = [];
+  for (const segment of path.split('/')) {
+    if (segment === '..') clean.pop();
+    else if (segment !== '' && segment !== '.') clean.push(segment);
+  }
+  return `/${clean.join('/')}${/\/$/.test(path) && clean.length > 0 ? '/' : ''}`;
+}

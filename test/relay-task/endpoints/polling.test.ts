@@ -1,0 +1,120 @@
+import { createHash } from 'node:crypto';
+import { gunzipSync } from 'node:zlib';
+import { readStream } from '../../support/read-stream.ts';
+import { createMemoryView, flag, segment, tombstone } from '../streams/memory-view.ts';
+import { startServer, type TestServer } from './start-server.ts';
+
+const filler = { filler: 'x'.repeat(5_000) };
+let server: TestServer;
+beforeEach(async () => {
+  // The values of LaunchDarkly's relay: SHA-1 of "alpha:3beta:12" begins with b8788ef94d38151.
+  const items = [flag('beta', 12, filler), flag('alpha', 3), segment('s', 4, filler), tombstone('segments', 'gone', 9)];
+  server = await startServer({ view: createMemoryView(items) });
+});
+afterEach(() => server.close());
+const ask = (path: string, headers: Record<string, string> = {}) =>
+  server.get(path, { headers: { authorization: 'sdk-key', 'accept-encoding': 'identity', ...headers } });
+
+test('bodies are the raw JSON of the items, without tombstones', async () => {
+  server.view.patch(tombstone('features', 'alpha', 4));
+  const flags = `{"beta":${flag('beta', 12, filler).json}}`;
+  const segments = `{"s":${segment('s', 4, filler).json}}`;
+  expect(await (await ask('/sdk/latest-all')).text()).toBe(`{"flags":${flags},"segments":${segments}}`);
+  expect(await (await ask('/sdk/latest-flags')).text()).toBe(flags);
+  expect(await (await ask('/sdk/flags')).text()).toBe(flags);
+  expect(await (await ask('/sdk/latest-segments')).text()).toBe(segments);
+  expect(await (await ask('/sdk/flags/beta')).text()).toBe(flag('beta', 12, filler).json);
+  expect(await (await ask('/sdk/segments/s')).text()).toBe(segment('s', 4, filler).json);
+  for (const path of ['/sdk/flags/alpha', '/sdk/flags/never', '/sdk/segments/gone', '/sdk/flags/__proto__']) {
+    expect([path, (await ask(path)).status]).toEqual([path, 404]);
+  }
+});
+
+test.each([
+  '/sdk/latest-all',
+  '/sdk/latest-flags',
+  '/sdk/latest-segments',
+  '/sdk/flags',
+  '/sdk/flags/beta',
+  '/sdk/segments/s',
+])('%s: the tag is strong and quoted, every form of If-None-Match finds it, and 304 keeps it', async (path) => {
+  const first = await ask(path);
+  const etag = first.headers.get('etag')!;
+  expect(etag).toMatch(/^"[0-9a-f]+"$/);
+  expect(first.headers.get('content-type')).toBe('application/json');
+  for (const held of [etag, `W/${etag}`, `"other", ${etag}`, `"a,b" ,W/${etag},"c"`, '*', etag.slice(1, -1)]) {
+    const response = await ask(path, { 'if-none-match': held });
+    expect([held, response.status, response.headers.get('etag')]).toEqual([held, 304, etag]);
+    expect(await response.text()).toBe('');
+  }
+  for (const other of ['"other"', `"${etag.slice(2)}`, '', '"*"', 'relay-1']) {
+    expect([other, (await ask(path, { 'if-none-match': other })).status]).toEqual([other, 200]);
+  }
+  server.view.patch(flag('beta', 13), segment('s', 5));
+  expect((await ask(path, { 'if-none-match': etag })).status).toBe(200);
+});
+
+test('the unquoted tags that ld-relay gave out are still found', async () => {
+  expect((await ask('/sdk/flags', { 'if-none-match': 'relay-b8788ef94d38151' })).status).toBe(304);
+  expect((await ask('/sdk/flags/beta', { 'if-none-match': 'relay-12' })).status).toBe(304);
+  expect((await ask('/sdk/flags/beta', { 'if-none-match': 'relay-11' })).status).toBe(200);
+});
+
+test('the tag of one item is a digest of its content and nothing of this process', async () => {
+  const expected = createHash('sha256')
+    .update(flag('beta', 12, filler).json)
+    .digest('hex')
+    .slice(0, 32);
+  expect((await ask('/sdk/flags/beta')).headers.get('etag')).toBe(`"${expected}"`);
+});
+
+test('a change of a segment leaves the tag of the flags alone', async () => {
+  const tags = () =>
+    Promise.all(
+      ['/sdk/latest-flags', '/sdk/latest-segments', '/sdk/latest-all'].map(async (path) =>
+        (await ask(path)).headers.get('etag'),
+      ),
+    );
+  const before = await tags();
+  server.view.patch(segment('s', 5));
+  const after = await tags();
+  expect(after.map((tag, index) => tag === before[index])).toEqual([true, false, false]);
+});
+
+test('compressed when accepted and above 1 KB, under a tag of its own', async () => {
+  const raw = await ask('/sdk/latest-all');
+  const text = await raw.text();
+  // A raw socket, since fetch would unpack it.
+  const zipped = async (path: string, accept: string) => {
+    const reader = await readStream({
+      port: server.port,
+      path,
+      headers: { authorization: 'sdk-key', 'accept-encoding': accept },
+    });
+    reader.close();
+    return reader.headers;
+  };
+  const headers = await zipped('/sdk/latest-all', 'br, gzip;q=0.5');
+  expect(headers['content-encoding']).toBe('gzip');
+  expect(headers.etag).toBe(`${raw.headers.get('etag')!.slice(0, -1)}-gzip"`);
+  expect(headers.vary).toBe('Authorization, Accept-Encoding');
+  expect(raw.headers.get('vary')).toBe('Authorization, Accept-Encoding');
+  expect((await zipped('/sdk/latest-all', 'gzip;q=0, br'))['content-encoding']).toBeUndefined();
+  expect((await zipped('/sdk/flags/alpha', 'gzip'))['content-encoding']).toBeUndefined();
+  const unpacked = await (await ask('/sdk/latest-all', { 'accept-encoding': 'gzip' })).text();
+  expect(unpacked).toBe(text);
+  for (const accept of ['gzip', 'identity']) {
+    const held = await ask('/sdk/latest-all', { 'if-none-match': headers.etag!, 'accept-encoding': accept });
+    expect([held.status, held.headers.get('etag')]).toEqual([304, headers.etag]);
+  }
+  expect(gunzipSync).toBeDefined();
+});
+
+test('a hundred polls of one generation put the set together once', async () => {
+  const before = server.view.walks;
+  await Promise.all(Array.from({ length: 100 }, () => ask('/sdk/latest-all', { 'accept-encoding': 'gzip' })));
+  expect(server.view.walks - before).toBe(2);
+  server.view.patch(flag('alpha', 4));
+  await ask('/sdk/latest-all');
+  expect(server.view.walks - before).toBe(4);
+});

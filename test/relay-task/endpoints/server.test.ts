@@ -1,0 +1,451 @@
+import { connect } from 'node:net';
+import { readStream } from '../../support/read-stream.ts';
+import { createMemoryView, flag, segment, tombstone } from '../streams/memory-view.ts';
+import { eventually } from '../streams/start-hub.ts';
+import { startServer, type TestServer, type TestServerOptions } from './start-server.ts';
+
+let open: TestServer[] = [];
+const start = async (options?: TestServerOptions) => {
+  const test = await startServer(options);
+  open.push(test);
+  return test;
+};
+afterEach(async () => {
+  await Promise.all(open.map((test) => test.close()));
+  open = [];
+});
+const items = () => [
+  flag('banner', 7),
+  tombstone('features', 'gone', 3),
+  segment('beta', 2),
+  tombstone('segments', 'old', 9),
+];
+const authorization = { authorization: 'sdk-key' };
+/** What the server says to raw bytes, until it closes or falls silent. */
+const say = (port: number, bytes: string, quietMs = 300): Promise<string> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1');
+    let heard = '';
+    socket.setTimeout(quietMs, () => socket.destroy());
+    socket.on('data', (data) => {
+      heard += data;
+    });
+    socket.on('error', () => {});
+    socket.on('close', () => resolve(heard));
+    socket.write(bytes);
+  });
+
+/** The test's own list: [method, path, without a credential, with it]. */
+const addresses: readonly [string, string, number, number][] = [
+  ['GET', '/all', 401, 200],
+  ['GET', '/flags', 401, 200],
+  ['GET', '/sdk/latest-all', 401, 200],
+  ['GET', '/sdk/latest-flags', 401, 200],
+  ['GET', '/sdk/latest-segments', 401, 200],
+  ['GET', '/sdk/flags', 401, 200],
+  ['GET', '/sdk/flags/{key}', 401, 200],
+  ['GET', '/sdk/segments/{key}', 401, 200],
+  ['GET', '/status', 200, 200],
+  ['GET', '/status/{environment}', 200, 200],
+  ['GET', '/status/{environment}/{filter}', 404, 404],
+  ['GET', '/livez', 200, 200],
+  ['GET', '/readyz', 200, 200],
+];
+const concrete = (path: string) =>
+  path
+    .replace('/sdk/flags/{key}', '/sdk/flags/banner')
+    .replace('{key}', 'beta')
+    .replace('{environment}', 'production')
+    .replace('{filter}', 'x');
+
+describe('addresses', () => {
+  test('the relay answers these addresses and no others', async () => {
+    const { server } = await start();
+    expect(server.routes.map(({ method, path }) => [method, path])).toEqual(
+      addresses.map(([method, path]) => [method, path]),
+    );
+  });
+
+  test.each(addresses)(
+    '%s %s answers %i without a credential and %i with it',
+    async (method, path, without, withKey) => {
+      const { port } = await start({ view: createMemoryView(items()) });
+      const ask = async (headers: Record<string, string>) => {
+        const reader = await readStream({ port, path: concrete(path), method, headers });
+        reader.close();
+        return reader;
+      };
+      const bare = await ask({});
+      expect(bare.status).toBe(without);
+      expect(bare.headers.date).toBeDefined();
+      const full = await ask(authorization);
+      expect(full.status).toBe(withKey);
+      expect(full.headers.date).toBeDefined();
+      expect(full.headers['x-ld-envid']).toBe(without === 401 ? '64a0' : undefined);
+    },
+  );
+
+  test.each(addresses)(
+    '%s %s tolerates HEAD and one trailing slash, and answers 405 with Allow to DELETE',
+    async (_, path, __, withKey) => {
+      const { port } = await start({ view: createMemoryView(items()) });
+      const ask = (method: string, path: string) =>
+        say(port, `${method} ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\nConnection: close\r\n\r\n`);
+      const head = await ask('HEAD', concrete(path));
+      expect(head).toMatch(new RegExp(`^HTTP/1.1 ${withKey} `));
+      expect(head.endsWith('\r\n\r\n')).toBe(true);
+      expect(await ask('GET', `${concrete(path)}/`)).toMatch(new RegExp(`^HTTP/1.1 ${withKey} `));
+      const refused = await ask('DELETE', concrete(path));
+      expect(refused).toMatch(/^HTTP\/1.1 405 /);
+      expect(refused).toMatch(/^allow: GET, HEAD\r$/im);
+    },
+  );
+
+  test('elsewhere is 404 in JSON, unclean paths lead to the clean one on the same host, undecodable ones are 400', async () => {
+    const { get, port } = await start();
+    for (const path of ['/', '/nothing', '/all/more', '/sdk/flags/a/b', '/ALL']) {
+      const response = await get(path);
+      expect([path, response.status, response.headers.get('content-type')]).toEqual([path, 404, 'application/json']);
+      expect(await response.json()).toEqual({ message: expect.any(String) });
+    }
+    for (const [path, location] of [
+      ['//all', '/all'],
+      ['/sdk//flags/?a=//', '/sdk/flags/?a=//'],
+      ['/sdk/../all', '/all'],
+      ['/./all', '/all'],
+      ['//evil.example/x', '/evil.example/x'],
+      ['/../../x', '/x'],
+    ] as const) {
+      const text = await say(port, `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n`);
+      expect([path, text.slice(9, 12), /^location: (.*)\r$/im.exec(text)?.[1]]).toEqual([path, '301', location]);
+    }
+    expect((await get('/sdk/flags/%zz', { headers: authorization })).status).toBe(400);
+    expect((await get('/sdk/flags/%ff', { headers: authorization })).status).toBe(400);
+  });
+
+  test('a key in a path is percent-decoded, and may hold a slash that way', async () => {
+    const { get } = await start({ view: createMemoryView([flag('a/b ü', 1)]) });
+    expect(await (await get('/sdk/flags/a%2Fb%20%C3%BC', { headers: authorization })).json()).toMatchObject({
+      key: 'a/b ü',
+    });
+  });
+});
+
+describe('credentials', () => {
+  test.each([
+    ['sdk-key', 200],
+    ['api_key sdk-key', 200],
+    ['Bearer sdk-key', 200],
+    ['bearer   sdk-key', 200],
+    ['', 401],
+    ['api_key', 401],
+    ['Basic sdk-key', 401],
+    ['sdk-key sdk-key', 401],
+    ['mob-key', 401],
+    ['sdk-other', 401],
+  ])('Authorization "%s" is answered with %i on streams and polls', async (text, status) => {
+    const { port } = await start();
+    for (const path of ['/all', '/sdk/latest-all']) {
+      const reader = await readStream({ port, path, headers: { authorization: text } });
+      expect([path, reader.status]).toEqual([path, status]);
+      if (status === 401) {
+        await reader.ended;
+        expect(JSON.parse(reader.body())).toEqual({ message: expect.any(String) });
+      }
+      reader.close();
+    }
+  });
+
+  test('what is not known yet is 503 with Retry-After, an unknown filter 404', async () => {
+    const { get } = await start({
+      find: (_kind, _credential, filter) => (filter === 'x' ? 'unknown-filter' : 'not-yet'),
+    });
+    for (const path of ['/all', '/flags', '/sdk/latest-all', '/sdk/flags', '/sdk/flags/a', '/sdk/segments/a']) {
+      const response = await get(path, { headers: authorization });
+      expect([path, response.status]).toEqual([path, 503]);
+      expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
+      expect((await get(`${path}?filter=x`, { headers: authorization })).status).toBe(404);
+    }
+  });
+
+  test('without data polls are 503, never an empty set or 404, and streams wait; refused by upstream both are 503', async () => {
+    const { get, port, environment, streams, view } = await start({ view: createMemoryView() });
+    const polls = [
+      '/sdk/latest-all',
+      '/sdk/latest-flags',
+      '/sdk/latest-segments',
+      '/sdk/flags',
+      '/sdk/flags/a',
+      '/sdk/segments/a',
+    ];
+    for (const path of polls) {
+      const response = await get(path, { headers: authorization });
+      expect([path, response.status, response.headers.has('retry-after')]).toEqual([path, 503, true]);
+    }
+    const waiting = await readStream({ port, path: '/all', headers: authorization });
+    expect(waiting.status).toBe(200);
+    environment.refused = true;
+    for (const path of [...polls, '/all', '/flags']) {
+      const response = await get(path, { headers: authorization });
+      expect([path, response.status, response.headers.has('retry-after')]).toEqual([path, 503, true]);
+    }
+    streams.publish(view.put([flag('a', 1)]));
+    expect((await waiting.next()).event).toBe('put');
+    for (const path of ['/sdk/latest-all', '/sdk/flags/a'])
+      expect((await get(path, { headers: authorization })).status).toBe(200);
+    waiting.close();
+  });
+
+  test('Retry-After differs from client to client', async () => {
+    const { get } = await start({ view: createMemoryView() });
+    const seen = new Set<string | null>();
+    for (let i = 0; i < 40; i++)
+      seen.add((await get('/sdk/flags', { headers: authorization })).headers.get('retry-after'));
+    expect(seen.size).toBeGreaterThan(2);
+  });
+});
+
+describe('streams through HTTP', () => {
+  test('a put, then patches; what is pipelined behind the request is dropped', async () => {
+    const { port, streams, view } = await start({ view: createMemoryView(items()) });
+    const reader = await readStream({
+      port,
+      path: '/all?filter=',
+      headers: authorization,
+      pipelined: 'GET /status HTTP/1.1\r\nHost: a\r\n\r\n',
+    });
+    expect((await reader.next()).event).toBe('put');
+    streams.publish(view.patch(flag('banner', 8)));
+    expect((await reader.next()).event).toBe('patch');
+    expect(reader.body()).not.toContain('healthy');
+    reader.close();
+  });
+
+  test('a request with a body, an Upgrade header, or in absolute form opens a stream all the same', async () => {
+    const { port } = await start();
+    for (const options of [
+      { path: '/all', headers: { ...authorization, 'content-length': '3' }, pipelined: 'abc' },
+      { path: '/all', headers: { ...authorization, connection: 'Upgrade', upgrade: 'websocket' } },
+      { path: 'http://relay.example/all', headers: authorization },
+      { path: '/all/', headers: authorization },
+    ]) {
+      const reader = await readStream({ port, ...options });
+      expect((await reader.next()).event).toBe('put');
+      reader.close();
+    }
+  });
+
+  test('a stream on a connection that was kept alive by an ordinary request', async () => {
+    const { port } = await start();
+    const text = await say(port, 'GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
+    expect(text).toContain('alive');
+    const socket = connect(port, '127.0.0.1');
+    let heard = '';
+    socket.on('data', (data) => {
+      heard += data;
+    });
+    socket.write('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
+    await eventually('the first answer', () => heard.includes('alive'));
+    socket.write('GET /all HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n');
+    await eventually('the put', () => heard.includes('event: put'));
+    socket.destroy();
+  });
+
+  test('an Upgrade to a websocket elsewhere gets an ordinary answer and the connection is closed', async () => {
+    const { port } = await start();
+    const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
+    expect(await say(port, `GET /livez HTTP/1.1\r\nHost: a\r\n${upgrade}`, 5_000)).toMatch(
+      /^HTTP\/1.1 200 .*connection: close.*alive/is,
+    );
+    expect(await say(port, `GET /nothing HTTP/1.1\r\nHost: a\r\n${upgrade}`, 5_000)).toMatch(/^HTTP\/1.1 404 /);
+    expect(await say(port, 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 5_000)).toMatch(/^HTTP\/1.1 400 /);
+  });
+
+  test('a stream that is pipelined behind an unanswered request is not mixed with the answer', async () => {
+    const { port, hub } = await start();
+    const head = 'HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n';
+    const text = await say(port, `GET /sdk/latest-all ${head}GET /all ${head}`);
+    expect(text).not.toContain('event:');
+    expect(hub.connections).toBe(0);
+  });
+
+  test('streams beyond the bound are turned away with 503 and Retry-After', async () => {
+    const big = flag('a', 1, { filler: 'x'.repeat(12 * 1024 * 1024) });
+    const { port, get } = await start({
+      view: createMemoryView([big]),
+      hub: { maxInitialInFlight: 1, maxInitialWaiting: 0 },
+    });
+    const slow = await readStream({ port, path: '/all', headers: authorization });
+    slow.pause();
+    const response = await get('/all', { headers: authorization });
+    expect([response.status, response.headers.has('retry-after')]).toEqual([503, true]);
+    slow.close();
+  });
+
+  test('clients that vanish while they ask do no harm', async () => {
+    const { port, hub, get } = await start({ view: createMemoryView(items()) });
+    for (let i = 0; i < 50; i++) {
+      const socket = connect(port, '127.0.0.1');
+      socket.on('error', () => {});
+      socket.write('GET /all HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n', () => socket.resetAndDestroy());
+    }
+    await eventually('nobody is left', () => hub.connections === 0);
+    expect((await get('/livez')).status).toBe(200);
+  });
+});
+
+describe('bad input', () => {
+  test.each([
+    ['nonsense\r\n\r\n', 400],
+    ['GET /all HTTP/9.9\r\n\r\n', 400],
+    ['GET /livez HTTP/1.1\r\nHost: a\r\nContent-Length: x\r\n\r\n', 400],
+    [`GET /livez HTTP/1.1\r\nHost: a\r\nX: ${'x'.repeat(70_000)}\r\n\r\n`, 431],
+    ['GET /livez HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
+    ['OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', 400],
+  ])('%j is answered with %i', async (bytes, status) => {
+    const { port, get } = await start();
+    expect(await say(port, bytes, 2_000)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+    expect((await get('/livez')).status).toBe(200);
+  });
+
+  test('a head that does not end is answered with 408', async () => {
+    const { port } = await start({ server: { headersTimeoutMs: 200, requestTimeoutMs: 400 } });
+    expect(await say(port, 'GET /livez HTTP/1.1\r\nHost: a\r\n', 15_000)).toMatch(/^HTTP\/1.1 408 /);
+  });
+
+  test('random bytes never make a 5xx or take the relay down', async () => {
+    const seed = Number(process.env.SEED ?? 7);
+    let state = seed;
+    const random = () => {
+      state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
+      return state / 2_147_483_648;
+    };
+    const { port, get } = await start({ view: createMemoryView(items()) });
+    const parts = [
+      '/',
+      '%',
+      '%2',
+      '..',
+      'sdk',
+      'flags',
+      'all',
+      '?',
+      '#',
+      '{key}',
+      '%00',
+      ' ',
+      '\u00ff',
+      '//',
+      'filter=',
+      '&',
+      'banner',
+      ':',
+      '@',
+    ];
+    for (let round = 0; round < 150; round++) {
+      let target = '/';
+      for (let i = 0; i < 6; i++) target += parts[Math.floor(random() * parts.length)];
+      const text = await say(
+        port,
+        `GET ${target} HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\nConnection: close\r\n\r\n`,
+        50,
+      );
+      const status = Number(text.slice(9, 12));
+      if (!(status >= 200 && status < 500))
+        throw new Error(`seed ${seed}: ${JSON.stringify(target)} was answered with ${text.slice(0, 80)}`);
+    }
+    expect((await get('/livez')).status).toBe(200);
+  });
+
+  test('a handler that fails is a 500 in JSON that tells nothing, and a line in the log', async () => {
+    const { get, logged } = await start({
+      health: {
+        status: () => {
+          throw new Error('secret');
+        },
+      },
+    });
+    const response = await get('/status');
+    expect(response.status).toBe(500);
+    expect(await response.text()).not.toContain('secret');
+    expect(logged.join()).toContain('secret');
+  });
+});
+
+describe('being run', () => {
+  test('a port that is taken is an error with a code that names the port', async () => {
+    const { port, server } = await start();
+    const other = await start();
+    await expect(other.server.listen({ port, host: '127.0.0.1' })).rejects.toThrow();
+    const third = (await import('../../../relay-task/endpoints/server.ts')).createRelayServer({
+      find: () => 'not-yet',
+      openStream: () => false,
+      health: {
+        status: () => ({}),
+        environmentStatus: () => undefined,
+        readiness: () => ({ ready: true, waitingFor: [] }),
+      },
+      log: { debug() {}, info() {}, warn() {}, error() {} },
+    });
+    await expect(third.listen({ port, host: '127.0.0.1' })).rejects.toMatchObject({
+      name: 'RelayError',
+      code: 'LISTEN_FAILED',
+      message: expect.stringContaining(String(port)),
+    });
+    expect(server.routes.length).toBeGreaterThan(0);
+  });
+
+  test('closing lets a request under way finish, and tells its connection to go', async () => {
+    const test = await start();
+    const socket = connect(test.port, '127.0.0.1');
+    let heard = '';
+    socket.on('data', (data) => {
+      heard += data;
+    });
+    socket.write('GET /livez HTTP/1.1\r\nHost: a\r\n');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    const gone = new Promise((resolve) => socket.on('close', resolve));
+    const closed = test.server.close(5_000);
+    socket.write('\r\n');
+    await Promise.all([closed, gone]);
+    expect(heard).toMatch(/^HTTP\/1.1 200 .*connection: close.*alive/is);
+    await expect(test.get('/livez')).rejects.toThrow();
+  });
+
+  test('closing cuts what does not finish in time', async () => {
+    const test = await start();
+    const socket = connect(test.port, '127.0.0.1');
+    socket.on('error', () => {});
+    socket.write('GET /livez HTTP/1.1\r\nHost: a\r\n');
+    const gone = new Promise((resolve) => socket.on('close', resolve));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    await test.server.close(100);
+    await gone;
+  });
+
+  test('readiness is 200 or 503 with what is missing', async () => {
+    let ready = false;
+    const { get } = await start({ health: { readiness: () => ({ ready, waitingFor: ready ? [] : ['data'] }) } });
+    const before = await get('/readyz');
+    expect([before.status, await before.json()]).toEqual([503, { status: 'not ready', waitingFor: ['data'] }]);
+    ready = true;
+    expect((await get('/readyz')).status).toBe(200);
+    expect((await get('/status/production')).status).toBe(200);
+    expect((await get('/status/other')).status).toBe(404);
+  });
+
+  test('every answer is reported with the pattern of its route', async () => {
+    const { get, port, answers } = await start({ view: createMemoryView(items()) });
+    await get('/sdk/flags/banner', { headers: authorization });
+    await get('/sdk/flags/banner');
+    await get('/nothing');
+    const reader = await readStream({ port, path: '/all', headers: authorization });
+    reader.close();
+    expect(answers.map(({ route, method, status, environment }) => [route, method, status, environment])).toEqual([
+      ['/sdk/flags/{key}', 'GET', 200, 'production'],
+      ['/sdk/flags/{key}', 'GET', 401, undefined],
+      ['none', 'GET', 404, undefined],
+      ['/all', 'GET', 200, 'production'],
+    ]);
+  });
+});
