@@ -1,0 +1,123 @@
+/** What every store of flags promises to the relay, whatever database is behind it. */
+import type { Item } from '../../lib/flag-table/index.ts';
+import type { Store } from '../../relay-task/ports.ts';
+import { createMemory, flag, type Memory, segment, tombstone } from '../relay-task/store/memory.ts';
+
+/** A database of its own for one test. */
+export interface StoreDatabase {
+  /** A store on this database that hears of the memory's changes; `never`: one that may only read. */
+  open(memory: Memory, writer: 'auto' | 'never'): Promise<Store>;
+  /** Closes all stores, and the database. */
+  close(): Promise<void>;
+}
+
+const patienceMs = 10_000;
+
+export function describeFlagStore(name: string, start: () => Promise<StoreDatabase>): void {
+  describe(name, () => {
+    let database: StoreDatabase;
+    beforeEach(async () => {
+      database = await start();
+    });
+    afterEach(() => database.close());
+
+    async function openWriter(memory: Memory): Promise<Store> {
+      const store = await database.open(memory, 'auto');
+      store.setEligible(true);
+      return store;
+    }
+
+    async function readBack(): Promise<Item[] | undefined> {
+      const items = await (await database.open(createMemory(), 'never')).read();
+      return items && [...items].sort((a, b) => (a.kind + a.key < b.kind + b.key ? -1 : 1));
+    }
+
+    test('an empty database holds no set, which is not the same as an empty set', async () => {
+      expect(await readBack()).toBeUndefined();
+    });
+
+    test('what memory holds when writing begins is stored without a change', async () => {
+      const memory = createMemory(segment('s', 3), flag('a', 7), tombstone('features', 'gone', 2));
+      const store = await openWriter(memory);
+      await store.flush(patienceMs);
+      expect(await readBack()).toEqual([flag('a', 7), tombstone('features', 'gone', 2), segment('s', 3)]);
+    });
+
+    test('changes are stored, deletions as tombstones', async () => {
+      const memory = createMemory(flag('a', 1), flag('b', 1));
+      const store = await openWriter(memory);
+      await store.flush(patienceMs);
+      memory.set(flag('a', 2, { on: false }));
+      memory.set(tombstone('features', 'b', 2), segment('new', 1));
+      await store.flush(patienceMs);
+      expect(await readBack()).toEqual([flag('a', 2, { on: false }), tombstone('features', 'b', 2), segment('new', 1)]);
+    });
+
+    test('of many versions the last one is stored', async () => {
+      const memory = createMemory(flag('a', 1));
+      const store = await openWriter(memory);
+      for (let version = 2; version <= 50; version++) memory.set(flag('a', version));
+      await store.flush(patienceMs);
+      expect(await readBack()).toEqual([flag('a', 50)]);
+    });
+
+    test('when memory falls back to older versions, so does the store', async () => {
+      const memory = createMemory(flag('a', 9), flag('b', 5, { on: true }));
+      const store = await openWriter(memory);
+      await store.flush(patienceMs);
+      memory.set(flag('a', 3), flag('b', 5, { on: false }));
+      await store.flush(patienceMs);
+      expect(await readBack()).toEqual([flag('a', 3), flag('b', 5, { on: false })]);
+    });
+
+    test('JSON is kept to the letter, whatever stands in it', async () => {
+      const json = '{ "key":"a", "version":1, "deleted":false, "later": {"\\u00e9":[1.0, null, "💡"]}, "on":true }';
+      const memory = createMemory({ kind: 'features', key: 'a', version: 1, deleted: false, json });
+      const store = await openWriter(memory);
+      await store.flush(patienceMs);
+      expect((await readBack())?.[0]?.json).toBe(json);
+    });
+
+    test('a task that is not eligible writes nothing', async () => {
+      const memory = createMemory(flag('a', 1));
+      const store = await database.open(memory, 'auto');
+      memory.set(flag('a', 2));
+      await store.flush(patienceMs);
+      expect(store.status().writer).toBe(false);
+      expect(await readBack()).toBeUndefined();
+    });
+
+    test('a store that may only read writes nothing, eligible or not', async () => {
+      const memory = createMemory(flag('a', 1));
+      const store = await database.open(memory, 'never');
+      store.setEligible(true);
+      memory.set(flag('a', 2));
+      await store.flush(patienceMs);
+      expect(await readBack()).toBeUndefined();
+    });
+
+    test('the status tells state, database and writer', async () => {
+      const memory = createMemory(flag('a', 1));
+      const store = await openWriter(memory);
+      await store.flush(patienceMs);
+      const status = store.status();
+      expect(status).toMatchObject({ state: 'VALID', writer: true });
+      expect(Math.abs(status.stateSince - Date.now())).toBeLessThan(60_000);
+    });
+
+    test('after close another store writes, and the closed one does not', async () => {
+      const memory = createMemory(flag('a', 1));
+      const first = await openWriter(memory);
+      await first.flush(patienceMs);
+      await first.close();
+      await first.close();
+      const successor = createMemory(flag('a', 2));
+      const second = await openWriter(successor);
+      await second.flush(patienceMs);
+      memory.set(flag('a', 3));
+      await first.flush(100);
+      expect(first.status().writer).toBe(false);
+      expect(await readBack()).toEqual([flag('a', 2)]);
+    });
+  });
+}

@@ -1,0 +1,169 @@
+import { randomBytes } from 'node:crypto';
+import { setTimeout as delay } from 'node:timers/promises';
+import { Registry } from 'prom-client';
+import { encodeOfficialItem } from '../../../lib/flag-table/index.ts';
+import { RelayError } from '../../../relay-task/errors.ts';
+import { eventually } from '../../support/eventually.ts';
+import { createMemory, flag, flags, type Memory, segment } from './memory.ts';
+import { expectTableToEqual, hasty, type OpenStore, openTable, quick, type Stores } from './open-stores.ts';
+import { seededRandom } from './seeded-random.ts';
+
+let stores: Stores;
+beforeEach(async () => {
+  stores = await openTable();
+});
+afterEach(() => stores.close());
+
+async function openHolder(memory: Memory, options = {}): Promise<OpenStore> {
+  const store = await stores.open(memory, options);
+  store.setEligible(true);
+  await store.flush(25_000);
+  return store;
+}
+
+test('with 30 % of writes throttled everything arrives, and nothing is written twice', async () => {
+  const memory = createMemory(...flags(100), segment('s', 1));
+  const registry = new Registry();
+  const store = await stores.open(memory, { random: seededRandom(1), registry });
+  store.proxy.throttle(0.3);
+  store.setEligible(true);
+  await store.flush(20_000);
+  memory.set(...flags(100, 2));
+  await store.flush(20_000);
+  await expectTableToEqual(stores, memory);
+  expect(store.status().state).toBe('VALID');
+  expect(store.proxy.passed.filter(({ key }) => key === 'flag-1')).toHaveLength(2);
+  const metrics = await registry.metrics();
+  expect(metrics).toMatch(/store_retries_total\{table="flags",prefix=""\} [1-9]/);
+  expect(metrics).toMatch(/store_writes_total\{table="flags",prefix="",kind="flag",outcome="written"\} 200/);
+  expect(metrics).toMatch(/store_lease_held\{table="flags",prefix=""\} 1/);
+});
+
+test('an outage shows in the status; afterwards only what differs is written', async () => {
+  const memory = createMemory(...flags(50));
+  const store = await openHolder(memory);
+  store.proxy.cut();
+  memory.set(flag('flag-1', 2), flag('flag-2', 2));
+  await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
+  memory.set(flag('flag-1', 3));
+  expect(store.status().lastError?.message).toMatch(/ECONNREFUSED|ECONNRESET|socket hang up|closed/i);
+  store.proxy.passed.length = 0;
+  store.proxy.heal();
+  await eventually(() => expectTableToEqual(stores, memory));
+  await eventually(() => expect(store.status().state).toBe('VALID'));
+  const items = store.proxy.passed.filter(
+    ({ operation, namespace }) => operation === 'PutItem' && namespace === 'features',
+  );
+  expect(items.map(({ key }) => key).sort()).toEqual(['flag-1', 'flag-2']);
+});
+
+test('after an outage the whole table is compared, not only what was waiting', async () => {
+  const memory = createMemory(...flags(5));
+  const store = await openHolder(memory);
+  store.proxy.cut();
+  memory.set(flag('flag-1', 2));
+  await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
+  await stores.put(encodeOfficialItem('', flag('flag-3', 1, { on: false })));
+  store.proxy.heal();
+  await eventually(() => expectTableToEqual(stores, memory));
+});
+
+test('a database that takes requests and never answers holds nobody up', async () => {
+  const memory = createMemory(...flags(5));
+  const store = await openHolder(memory, { timings: hasty });
+  store.proxy.hang();
+  memory.set(flag('flag-1', 2));
+  await store.flush(50);
+  await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
+  await expect(store.read()).rejects.toThrow(RelayError);
+  store.proxy.heal();
+  await eventually(() => expectTableToEqual(stores, memory));
+});
+
+test.each(['ResourceNotFoundException', 'ExpiredTokenException', 'AccessDeniedException'])(
+  '%s is retried for ever, and the store fills once it is over',
+  async (error) => {
+    const memory = createMemory(...flags(5));
+    const store = await stores.open(memory);
+    store.proxy.refuse(error);
+    store.setEligible(true);
+    await expect(store.read()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
+    memory.set(flag('flag-1', 2));
+    await delay(100);
+    store.proxy.heal();
+    await store.flush(10_000);
+    await expectTableToEqual(stores, memory);
+    expect(store.status()).toMatchObject({ state: 'VALID', writer: true });
+  },
+);
+
+test('a table that does not exist yet is waited for', async () => {
+  const memory = createMemory(flag('a', 1));
+  const store = await stores.open(memory, { tableName: 'not-yet' });
+  store.setEligible(true);
+  await eventually(() => expect(store.status().lastError?.message).toBe('table not-yet does not exist (yet)'));
+  expect(store.status().state).toBe('INTERRUPTED');
+});
+
+test('answers that get lost leave the table as memory has it', async () => {
+  const memory = createMemory(...flags(30));
+  const store = await openHolder(memory, { random: seededRandom(7) });
+  store.proxy.loseAnswers(0.3);
+  for (let version = 2; version < 12; version++) {
+    memory.set(...flags(3, version));
+    await delay(40);
+  }
+  store.proxy.heal();
+  await store.flush(10_000);
+  await eventually(() => expectTableToEqual(stores, memory));
+});
+
+test('closing is quick even when the database hangs', async () => {
+  const memory = createMemory(flag('a', 1));
+  const store = await openHolder(memory, { timings: { ...quick, requestTimeoutMs: 500 } });
+  store.proxy.hang();
+  memory.set(flag('a', 2));
+  await store.close();
+  expect(store.status().writer).toBe(false);
+});
+
+// Whatever request a writer dies before, its successor brings the table to what memory holds.
+describe('a writer that dies in the middle', () => {
+  const noise = (length: number) => randomBytes(length / 2).toString('hex');
+  const bulky = (version: number) => flags(10).map(({ key }) => flag(key, version, { salt: noise(100_000) }));
+  const cases: [string, number, (memory: Memory) => void][] = [
+    ['of a delta', 5, (memory) => memory.set(flag('flag-0', 2), segment('s', 2), flag('flag-1', 2))],
+    ['of the first fill', 8, () => {}],
+  ];
+  if (process.env.LONG) {
+    cases.push(
+      ['of a fall to older versions', 5, (memory) => memory.set(flag('flag-0', 0), segment('s', 2), flag('flag-1', 2))],
+      ['of a body in parts', 14, (memory) => memory.set(...bulky(2))],
+    );
+  }
+  for (const [what, requests, change] of cases) {
+    test.each(Array.from({ length: requests }, (_, index) => [index]))(`${what}, after %i writes`, async (count) => {
+      const first = what === 'of the first fill';
+      const inParts = what === 'of a body in parts';
+      const memory = createMemory(...(inParts ? bulky(1) : flags(3)), segment('s', 1));
+      const timings = { ...quick, renewMs: 5_000, bodyGapMs: 0 };
+      const doomed = await stores.open(memory, { timings });
+      if (first) doomed.proxy.cutAfter(count);
+      doomed.setEligible(true);
+      if (!first) {
+        await doomed.flush(5_000);
+        doomed.proxy.cutAfter(count);
+        change(memory);
+      }
+      await doomed.flush(inParts ? 1_000 : 60);
+      doomed.proxy.cut();
+      await doomed.close();
+      const heirMemory = createMemory(...memory.all());
+      const heir = await stores.open(heirMemory, { timings: { ...timings, expireMs: 100 } });
+      heir.setEligible(true);
+      await heir.flush(5_000);
+      await eventually(() => expectTableToEqual(stores, heirMemory));
+    });
+  }
+});

@@ -1,0 +1,249 @@
+import { decodeCounts, decodeHead } from '../../../lib/flag-table/index.ts';
+import { systemClock } from '../../../relay-task/store/timings.ts';
+import { eventually } from '../../support/eventually.ts';
+import { createMemory, flag, flags } from './memory.ts';
+import { expectTableToEqual, hasty, type OpenStore, openTable, quick, type Stores } from './open-stores.ts';
+
+let stores: Stores;
+beforeEach(async () => {
+  stores = await openTable();
+});
+afterEach(() => stores.close());
+
+const head = async () => (await stores.rows('$snapshot')).head ?? {};
+const writers = (all: OpenStore[]) => all.filter((store) => store.status().writer);
+
+async function openEligible(count: number, memory = createMemory(flag('a', 1)), timings = quick): Promise<OpenStore[]> {
+  const opened: OpenStore[] = [];
+  for (let index = 0; index < count; index++) {
+    const store = await stores.open(memory, { timings });
+    store.setEligible(true);
+    opened.push(store);
+  }
+  return opened;
+}
+
+test('of three eligible stores exactly one writes', async () => {
+  const memory = createMemory(flag('a', 1));
+  const all = await openEligible(3, memory);
+  await eventually(() => expect(writers(all)).toHaveLength(1));
+  for (let version = 2; version <= 5; version++) {
+    memory.set(flag('a', version));
+    await writers(all)[0]!.flush(5_000);
+    expect(await stores.versions()).toEqual({ a: version });
+  }
+  expect(writers(all)).toHaveLength(1);
+  const wrote = all.filter((store) =>
+    store.proxy.passed.some(({ operation, key }) => operation === 'PutItem' && key === 'a'),
+  );
+  expect(wrote).toEqual(writers(all));
+  await expectTableToEqual(stores, memory);
+});
+
+test('a holder that dies is replaced, under a higher epoch, and what it left undone is done', async () => {
+  const memory = createMemory(flag('a', 1));
+  const [first, second] = (await openEligible(2, memory, hasty)) as [OpenStore, OpenStore];
+  await eventually(() => expect(writers([first, second])).toHaveLength(1));
+  const [dying] = writers([first, second]) as [OpenStore];
+  const heir = dying === first ? second : first;
+  await dying.flush(5_000);
+  const before = await head();
+  dying.proxy.cut();
+  memory.set(flag('a', 2));
+  await eventually(() => expect(heir.status().writer).toBe(true));
+  await heir.flush(5_000);
+  expect(Number((await head()).epoch)).toBeGreaterThan(Number(before.epoch));
+  expect((await head()).owner).toBe(heir.owner);
+  await expectTableToEqual(stores, memory);
+});
+
+test('nobody takes the lease of a holder whose beat goes on', async () => {
+  const memory = createMemory(flag('a', 1));
+  const [first] = (await openEligible(1, memory, hasty)) as [OpenStore];
+  await first.flush(5_000);
+  const { epoch } = await head();
+  const [second] = (await openEligible(1, memory, hasty)) as [OpenStore];
+  const firstBeat = Number((await head()).beat);
+  await eventually(async () => expect(Number((await head()).beat)).toBeGreaterThan(firstBeat + 15));
+  expect((await head()).epoch).toBe(epoch);
+  expect(second.status().writer).toBe(false);
+});
+
+test('a holder stops writing before anybody may take over: it counts from when its last successful renewal was sent', async () => {
+  const memory = createMemory(flag('a', 1));
+  const [store] = (await openEligible(1, memory, hasty)) as [OpenStore];
+  await store.flush(5_000);
+  store.proxy.hang();
+  await eventually(() => expect(store.status().writer).toBe(false));
+  expect(store.status().state).toBe('INTERRUPTED');
+  expect((await head()).owner).toBe(store.owner);
+  store.proxy.heal();
+  await eventually(() => expect(store.status()).toMatchObject({ writer: true, state: 'VALID' }));
+});
+
+test('a renewal whose answer comes after the time ran out sets the holder to work again', async () => {
+  const memory = createMemory(flag('a', 1));
+  const timings = { ...quick, renewMs: 200, stopMs: 300 };
+  const [holder] = (await openEligible(1, memory, timings)) as [OpenStore];
+  await holder.flush(5_000);
+  // Sent in time, answered too late: 200 + 250 > 300.
+  holder.proxy.slow(250);
+  await eventually(() => expect(holder.status().writer).toBe(false));
+  memory.set(flag('a', 2));
+  await eventually(() => expect(holder.status().writer).toBe(true));
+  holder.proxy.heal();
+  await eventually(() => expectTableToEqual(stores, memory));
+});
+
+test('close releases the lease at once, and the next holder need not wait for it to run out', async () => {
+  const memory = createMemory(flag('a', 1));
+  const [first] = (await openEligible(1, memory, { ...quick, expireMs: 1e9 })) as [OpenStore];
+  await first.flush(5_000);
+  const [second] = (await openEligible(1, memory, { ...quick, expireMs: 1e9 })) as [OpenStore];
+  await first.close();
+  expect((await head()).owner).not.toBe(first.owner);
+  await eventually(() => expect(second.status().writer).toBe(true));
+});
+
+test('a store that is not eligible takes no lease, free or not', async () => {
+  const memory = createMemory(flag('a', 1));
+  const idle = await stores.open(memory);
+  const [holder] = (await openEligible(1, memory)) as [OpenStore];
+  await holder.flush(5_000);
+  await holder.close();
+  const looks = idle.proxy.passed.length;
+  await eventually(() => expect(idle.proxy.passed.length).toBeGreaterThan(looks + 5));
+  expect(idle.status().writer).toBe(false);
+  expect(idle.proxy.passed.filter(({ operation }) => operation !== 'GetItem')).toEqual([]);
+});
+
+test('a holder whose upstream is gone stays while nobody is eligible, and yields as soon as somebody is', async () => {
+  const memory = createMemory(flag('a', 1));
+  const [holder] = (await openEligible(1, memory, { ...quick, expireMs: 1e9 })) as [OpenStore];
+  await holder.flush(5_000);
+  const other = await stores.open(memory, { timings: { ...quick, expireMs: 1e9 } });
+  holder.setEligible(false);
+  const { beat } = await head();
+  await eventually(async () => expect(Number((await head()).beat)).toBeGreaterThan(Number(beat) + 4));
+  expect(holder.status().writer).toBe(true);
+  other.setEligible(true);
+  await eventually(() => expect(other.status().writer).toBe(true));
+  expect(holder.status().writer).toBe(false);
+  memory.set(flag('a', 2));
+  await other.flush(5_000);
+  await expectTableToEqual(stores, memory);
+});
+
+test('a holder whose upstream came back in time keeps the lease', async () => {
+  const memory = createMemory(flag('a', 1));
+  const [holder] = (await openEligible(1, memory)) as [OpenStore];
+  await holder.flush(5_000);
+  holder.setEligible(false);
+  await eventually(async () => expect(await head()).toHaveProperty('yielding'));
+  holder.setEligible(true);
+  await eventually(async () => expect(await head()).not.toHaveProperty('yielding'));
+  const [other] = (await openEligible(1, memory)) as [OpenStore];
+  const { beat } = await head();
+  await eventually(async () => expect(Number((await head()).beat)).toBeGreaterThan(Number(beat) + 4));
+  expect([holder.status().writer, other.status().writer]).toEqual([true, false]);
+});
+
+test.each([
+  ['has published', [flag('new', 1)]],
+  ['found nothing to publish', []],
+])('a store that believes it still holds a lost lease cannot publish, when its successor %s', async (_, news) => {
+  const memory = createMemory(...flags(5));
+  let frozen: number | undefined;
+  const clock = { now: () => frozen ?? performance.now(), wall: () => Date.now() };
+  const believer = await stores.open(memory, { clock, timings: hasty });
+  believer.setEligible(true);
+  await believer.flush(5_000);
+  // Its clock stands still: it does not renew, and never notices that its time is over.
+  frozen = performance.now();
+  const successorMemory = createMemory(...memory.all(), ...news);
+  const [successor] = (await openEligible(1, successorMemory, hasty)) as [OpenStore];
+  await eventually(() => expect(successor.status().writer).toBe(true));
+  await successor.flush(5_000);
+  expect(believer.status().writer).toBe(true);
+  const before = await head();
+  frozen += hasty.publishGapMs + 1;
+  memory.set(flag('flag-0', 2, { on: false }));
+  await eventually(() => expect(believer.status().writer).toBe(false));
+  expect(await head()).toMatchObject({ owner: successor.owner, epoch: before.epoch, rev: before.rev });
+});
+
+test('the epoch rises even where the wall clock of the next holder is behind', async () => {
+  const memory = createMemory(flag('a', 1));
+  const [first] = (await openEligible(1, memory)) as [OpenStore];
+  await first.flush(5_000);
+  const { epoch } = await head();
+  await first.close();
+  const late = await stores.open(memory, { clock: { now: systemClock.now, wall: () => 1_000 } });
+  late.setEligible(true);
+  await late.flush(5_000);
+  expect(Number((await head()).epoch)).toBe(Number(epoch) + 1);
+});
+
+test('revisions of a later time than ours, left without a head, are written over', async () => {
+  const memory = createMemory(flag('a', 1));
+  const [first] = (await openEligible(1, memory)) as [OpenStore];
+  await first.flush(5_000);
+  await first.close();
+  const { DeleteItemCommand } = await import('@aws-sdk/client-dynamodb');
+  const Key = { namespace: { S: '$snapshot' }, key: { S: 'head' } };
+  await stores.table.client.send(new DeleteItemCommand({ TableName: stores.table.tableName, Key }));
+  memory.set(flag('a', 2));
+  const late = await stores.open(memory, { clock: { now: systemClock.now, wall: () => 1_000 } });
+  late.setEligible(true);
+  await late.flush(5_000);
+  await expectTableToEqual(stores, memory);
+});
+
+test('a head that cannot be read is replaced once nobody renews it; one of a newer format is left alone', async () => {
+  const memory = createMemory(flag('a', 1));
+  await stores.put({ namespace: { S: '$snapshot' }, key: { S: 'head' }, format: { N: '99' }, owner: { S: 'newer' } });
+  const [store] = (await openEligible(1, memory, hasty)) as [OpenStore];
+  const looks = store.proxy.passed.length;
+  await eventually(() => expect(store.proxy.passed.length).toBeGreaterThan(looks + 60));
+  expect((await head()).owner).toBe('newer');
+  await stores.put({ namespace: { S: '$snapshot' }, key: { S: 'head' }, format: { N: '1' }, owner: { S: 'broken' } });
+  await eventually(() => expect(store.status().writer).toBe(true));
+  await store.flush(5_000);
+  await expectTableToEqual(stores, memory);
+});
+
+test('a takeover whose answer got lost is known by what stands in the head', async () => {
+  const memory = createMemory(flag('a', 1));
+  const store = await stores.open(memory, { timings: { ...hasty, expireMs: 1e9 } });
+  store.proxy.loseAnswers(1);
+  store.setEligible(true);
+  await eventually(async () => expect((await head()).owner).toBe(store.owner));
+  expect(store.status().writer).toBe(false);
+  store.proxy.heal();
+  await eventually(() => expect(store.status().writer).toBe(true));
+});
+
+test('checkedAt follows memory while the table does', async () => {
+  let checkedAt = 1_700_000_000_000;
+  const memory = createMemory(flag('a', 1));
+  const store = await stores.open(memory, { checkedAt: () => checkedAt });
+  store.setEligible(true);
+  await store.flush(5_000);
+  checkedAt += 60_000;
+  await eventually(async () => expect(Number((await head()).checkedAt)).toBe(checkedAt));
+});
+
+test('the head stays within 1 KB and readable with all attributes of the lease in it', async () => {
+  const memory = createMemory(...flags(3));
+  const [holder] = (await openEligible(1, memory, { ...quick, renewMs: 1_000 })) as [OpenStore];
+  await holder.flush(5_000);
+  holder.setEligible(false);
+  await eventually(async () => expect(await head()).toHaveProperty('yielding'));
+  const row = await head();
+  expect(JSON.stringify(row).length).toBeLessThan(1_024);
+  const { GetItemCommand } = await import('@aws-sdk/client-dynamodb');
+  const Key = { namespace: { S: '$snapshot' }, key: { S: 'head' } };
+  const { Item } = await stores.table.client.send(new GetItemCommand({ TableName: stores.table.tableName, Key }));
+  expect(decodeHead(Item as never)).toMatchObject({ owner: holder.owner });
+  expect(decodeCounts(Item as never)).toEqual({ flags: 3, segments: 0, deleted: 0 });
+});

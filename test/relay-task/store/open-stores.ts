@@ -1,0 +1,158 @@
+/** Real stores on one real table, closed when the test is over; and what stands in the table, read without the store's code. */
+import { randomUUID } from 'node:crypto';
+import { DynamoDBClient, PutItemCommand, QueryCommand } from '@aws-sdk/client-dynamodb';
+import {
+  type Attributes,
+  compareRev,
+  createSnapshotReader,
+  type Item,
+  type Key,
+} from '../../../lib/flag-table/index.ts';
+import type { Store } from '../../../relay-task/ports.ts';
+import { createDynamoDBStore, type DynamoDBStoreOptions } from '../../../relay-task/store/dynamodb-store.ts';
+import type { Timings } from '../../../relay-task/store/timings.ts';
+import { startTable, type TestTable, testCredentials, testRegion } from '../../support/dynalite.ts';
+import { type FaultyProxy, startFaultyProxy } from '../../support/faulty-proxy.ts';
+import type { Memory } from './memory.ts';
+
+/** Patient about the lease, since test machines stall; quick about everything else. */
+export const quick: Timings = {
+  renewMs: 300,
+  stopMs: 6_000,
+  expireMs: 10_000,
+  pollMs: 20,
+  publishGapMs: 30,
+  bodyGapMs: 60,
+  deltaAgeMs: 3_600_000,
+  reconcileMs: 3_600_000,
+  secondLookMs: 150,
+  requestTimeoutMs: 3_000,
+  retryBaseMs: 5,
+  retryCapMs: 100,
+  closeGraceMs: 100,
+};
+
+/** For tests about the lease running out. */
+export const hasty: Timings = { ...quick, renewMs: 100, stopMs: 400, expireMs: 800, requestTimeoutMs: 200 };
+
+export const silent = { debug() {}, info() {}, warn() {}, error() {} };
+
+export interface OpenStore extends Store {
+  readonly proxy: FaultyProxy;
+  readonly owner: string;
+}
+
+export interface Stores {
+  readonly table: TestTable;
+  /** A store behind a proxy of its own. Not eligible until told so. */
+  open(memory: Memory, options?: Partial<DynamoDBStoreOptions> & { random?: () => number }): Promise<OpenStore>;
+  /** Rows of a namespace, by sort key, in plain values. */
+  rows(namespace: string): Promise<Record<string, Record<string, unknown>>>;
+  /** The official layout as versions: `{ 'flag-1': 3 }`; tombstones and all. */
+  versions(namespace?: string): Promise<Record<string, number>>;
+  /** What the snapshot decodes to, by a reader of its own; undefined when it is not whole, or not what the head names. */
+  snapshot(prefix?: string): Promise<Item[] | undefined>;
+  /** Writes a row as a foreign hand would. */
+  put(row: Attributes): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function openTable(): Promise<Stores> {
+  const table = await startTable();
+  const client = new DynamoDBClient({ endpoint: table.endpoint, region: testRegion, credentials: testCredentials });
+  const opened: { store: Store; proxy: FaultyProxy; client: DynamoDBClient }[] = [];
+
+  async function query(namespace: string): Promise<Attributes[]> {
+    const rows: Attributes[] = [];
+    let ExclusiveStartKey: Record<string, never> | undefined;
+    do {
+      const page = await client.send(
+        new QueryCommand({
+          ...{ TableName: table.tableName, ConsistentRead: true, ExclusiveStartKey },
+          ...{ KeyConditionExpression: '#n = :n', ExpressionAttributeNames: { '#n': 'namespace' } },
+          ExpressionAttributeValues: { ':n': { S: namespace } },
+        }),
+      );
+      rows.push(...((page.Items ?? []) as Attributes[]));
+      ExclusiveStartKey = page.LastEvaluatedKey as Record<string, never> | undefined;
+    } while (ExclusiveStartKey);
+    return rows;
+  }
+
+  const stores: Stores = {
+    table,
+    async open(memory, { random, ...options } = {}) {
+      const proxy = await startFaultyProxy(table.endpoint, random);
+      const storeClient = new DynamoDBClient({
+        ...{ endpoint: proxy.endpoint, region: testRegion, credentials: testCredentials, maxAttempts: 1 },
+      });
+      const owner = options.owner ?? randomUUID();
+      const store = createDynamoDBStore({
+        ...{ client: storeClient, tableName: table.tableName, prefix: '', view: memory, owner, log: silent },
+        ...{ writer: 'auto' as const, checkedAt: () => 1_700_000_000_000, timings: quick },
+        ...options,
+      });
+      memory.listen(store);
+      opened.push({ store, proxy, client: storeClient });
+      return { ...store, proxy, owner };
+    },
+    async rows(namespace) {
+      const found = await query(namespace);
+      return Object.fromEntries(found.map((row) => [String(plain(row.key)), mapValues(row)]));
+    },
+    async versions(namespace = 'features') {
+      const found = Object.entries(await stores.rows(namespace));
+      return Object.fromEntries(found.map(([key, row]) => [key, Number(row.version)]));
+    },
+    async snapshot(prefix = '') {
+      const rows = await query(prefix === '' ? '$snapshot' : `${prefix}:$snapshot`);
+      const byKey = new Map(rows.map((row) => [plain(row.key), row]));
+      const get = async (keys: readonly Key[]) => keys.map(({ key }) => byKey.get(key));
+      const reading = await createSnapshotReader({ prefix, get }).cold();
+      // A reader that holds an older revision learns of this one by the head alone.
+      const named = reading.kind === 'snapshot' && compareRev(reading.snapshot.rev, reading.head.rev) === 0;
+      return named ? [...reading.snapshot.items()] : undefined;
+    },
+    async put(row) {
+      await client.send(new PutItemCommand({ TableName: table.tableName, Item: row as never }));
+    },
+    async close() {
+      for (const { proxy } of opened) proxy.heal();
+      await Promise.all(opened.map(({ store }) => store.close()));
+      await Promise.all(opened.map(({ proxy }) => proxy.close()));
+      for (const one of opened) one.client.destroy();
+      client.destroy();
+      await table.close();
+    },
+  };
+  return stores;
+}
+
+function plain(value: unknown): unknown {
+  return Object.values(value as object)[0];
+}
+
+function mapValues(row: Attributes): Record<string, unknown> {
+  return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)]));
+}
+
+/** Items in one order, for comparison. */
+export function sorted(items: readonly Item[] | undefined): Item[] | undefined {
+  return items && [...items].sort((a, b) => (`${a.kind} ${a.key}` < `${b.kind} ${b.key}` ? -1 : 1));
+}
+
+/** Table and snapshot say what memory says. */
+export async function expectTableToEqual(stores: Stores, memory: Memory): Promise<void> {
+  for (const kind of ['features', 'segments'] as const) {
+    const rows = await stores.rows(kind);
+    const wanted = Object.fromEntries(
+      [...memory.items(kind)].map((item) => [item.key, { version: String(item.version), item: item.json }]),
+    );
+    const found = Object.fromEntries(
+      Object.entries(rows).map(([key, { namespace: _, key: __, ...rest }]) => [key, rest]),
+    );
+    expect(found).toEqual(wanted);
+  }
+  expect(Object.keys(await stores.rows('$inited'))).toEqual(['$inited']);
+  expect(sorted(await stores.snapshot())).toEqual(sorted(memory.all()));
+}

@@ -1,0 +1,157 @@
+import { encodeOfficialItem, type Item } from '../../../lib/flag-table/index.ts';
+import { eventually } from '../../support/eventually.ts';
+import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
+import { expectTableToEqual, type OpenStore, openTable, quick, type Stores } from './open-stores.ts';
+
+let stores: Stores;
+beforeEach(async () => {
+  stores = await openTable();
+});
+afterEach(() => stores.close());
+
+const watchful = { ...quick, reconcileMs: 60 };
+const dataWrites = ({ proxy }: OpenStore) =>
+  proxy.passed.filter(({ operation, key }) => ['PutItem', 'DeleteItem'].includes(operation) && key !== 'head');
+
+async function openHolder(memory: Memory, timings = quick): Promise<OpenStore> {
+  const store = await stores.open(memory, { timings });
+  store.setEligible(true);
+  await store.flush(25_000);
+  return store;
+}
+
+const putForeign = (item: Item) => stores.put(encodeOfficialItem('', item));
+
+test('what a foreign hand changed is put right, item by item', async () => {
+  const memory = createMemory(flag('lower', 5), flag('same', 5), flag('gone', 5), segment('junk', 5), flag('fine', 5));
+  const store = await openHolder(memory, watchful);
+  const { DeleteItemCommand } = await import('@aws-sdk/client-dynamodb');
+  store.proxy.passed.length = 0;
+  await putForeign(flag('lower', 3));
+  await putForeign(flag('same', 5, { on: false }));
+  await stores.put({ namespace: { S: 'segments' }, key: { S: 'junk' }, version: { N: '5' }, item: { S: '{broken' } });
+  const Key = { namespace: { S: 'features' }, key: { S: 'gone' } };
+  await stores.table.client.send(new DeleteItemCommand({ TableName: stores.table.tableName, Key }));
+  await eventually(() => expectTableToEqual(stores, memory));
+  expect(new Set(dataWrites(store).map(({ key }) => key))).toEqual(new Set(['lower', 'same', 'gone', 'junk']));
+});
+
+test('a repair goes only over exactly what was read', async () => {
+  const memory = createMemory(flag('a', 5));
+  const store = await openHolder(memory, watchful);
+  await putForeign(flag('a', 5, { on: false }));
+  await eventually(() => expectTableToEqual(stores, memory));
+  const repair = store.proxy.passed.findLast(({ key }) => key === 'a');
+  expect(repair?.condition).toMatch(/item = :c\d/);
+  expect(repair?.condition).toMatch(/version = :c\d/);
+});
+
+test('a version above memory is replaced only if it still stands at the second look', async () => {
+  const memory = createMemory(flag('stays', 5), flag('heard', 5), flag('other', 1));
+  await openHolder(memory, { ...watchful, secondLookMs: 600 });
+  await putForeign(flag('stays', 9, { on: false }));
+  await putForeign(flag('heard', 6, { on: false }));
+  memory.set(flag('other', 2));
+  await eventually(async () => expect(await stores.versions()).toMatchObject({ other: 2 }));
+  expect(await stores.versions()).toMatchObject({ stays: 9, heard: 6 });
+  memory.set(flag('heard', 6, { on: false }));
+  await eventually(() => expectTableToEqual(stores, memory));
+});
+
+test('a flag that memory never heard of is removed at the second look; foreign tombstones stay', async () => {
+  const memory = createMemory(flag('a', 1));
+  await openHolder(memory, watchful);
+  await putForeign(flag('stranger', 3));
+  await putForeign(tombstone('features', 'buried', 8));
+  await eventually(async () => expect(await stores.versions()).toEqual({ a: 1, buried: 8 }));
+});
+
+test('a flag that memory hears of before the second look stays', async () => {
+  const memory = createMemory(flag('a', 1));
+  const store = await openHolder(memory, { ...watchful, secondLookMs: 300 });
+  store.proxy.passed.length = 0;
+  await putForeign(flag('early', 3));
+  await eventually(() =>
+    expect(store.proxy.passed.filter(({ operation }) => operation === 'Query').length).toBeGreaterThan(6),
+  );
+  memory.set(flag('early', 3));
+  await store.flush(5_000);
+  await eventually(() => expectTableToEqual(stores, memory));
+  expect(store.proxy.passed.filter(({ operation }) => operation === 'DeleteItem')).toEqual([]);
+});
+
+test.each(['body', 'delta', 'head'])('a snapshot whose %s was spoilt is made whole', async (key) => {
+  const memory = createMemory(...flags(10));
+  const store = await openHolder(memory, watchful);
+  memory.set(flag('flag-3', 2));
+  await store.flush(5_000);
+  await stores.put({ namespace: { S: '$snapshot' }, key: { S: key }, rev: { S: 'zzz' }, junk: { N: '1' } });
+  await eventually(() => expectTableToEqual(stores, memory));
+});
+
+test('a body that replaces one of no use leaves its parts alone: readers may be at them', async () => {
+  const memory = createMemory(...flags(10));
+  const store = await openHolder(memory, watchful);
+  const { bank } = (await stores.rows('$snapshot')).body ?? {};
+  await stores.put({ namespace: { S: '$snapshot' }, key: { S: 'delta' }, rev: { S: 'zzz' }, junk: { N: '1' } });
+  await eventually(async () => expect((await stores.rows('$snapshot')).body?.bank).toBe(bank === '0' ? '1' : '0'));
+  await store.flush(5_000);
+  await expectTableToEqual(stores, memory);
+});
+
+test('while nothing is wrong a reconciliation writes nothing', async () => {
+  const memory = createMemory(...flags(30), segment('s', 1));
+  const store = await openHolder(memory, watchful);
+  memory.set(flag('flag-3', 2));
+  await store.flush(5_000);
+  store.proxy.passed.length = 0;
+  await eventually(() =>
+    expect(store.proxy.passed.filter(({ operation }) => operation === 'Query').length).toBeGreaterThan(12),
+  );
+  expect(dataWrites(store)).toEqual([]);
+});
+
+test('a table that ld-relay filled is adopted: no item is rewritten, the snapshot is added', async () => {
+  const stripped = {
+    prerequisites: [],
+    targets: [],
+    contextTargets: [],
+    rules: [],
+    offVariation: null,
+    clientSide: false,
+  };
+  for (const one of flags(20)) {
+    const json = JSON.stringify({ ...(JSON.parse(one.json) as object), ...stripped });
+    await stores.put(encodeOfficialItem('', { ...one, json }));
+  }
+  const grave = JSON.stringify({ key: '$deleted', version: 3, deleted: true });
+  await stores.put(encodeOfficialItem('', { ...tombstone('features', 'gone', 3), json: grave }));
+  await stores.put({ namespace: { S: '$inited' }, key: { S: '$inited' } });
+  const memory = createMemory(...flags(20), tombstone('features', 'gone', 3));
+  const store = await openHolder(memory);
+  expect(dataWrites(store).map(({ key }) => key)).toEqual(['body']);
+  expect(await stores.snapshot()).toHaveLength(21);
+});
+
+test('reading: the snapshot first, else the official layout if it is complete, skipping what cannot be read', async () => {
+  const reader = await stores.open(createMemory(), { writer: 'never' });
+  expect(await reader.read()).toBeUndefined();
+  await putForeign(flag('a', 1));
+  expect(await reader.read()).toBeUndefined();
+  await stores.put({ namespace: { S: '$inited' }, key: { S: '$inited' } });
+  await stores.put({ namespace: { S: 'features' }, key: { S: 'junk' }, version: { N: '1' }, item: { S: 'no json' } });
+  expect(await reader.read()).toEqual([flag('a', 1)]);
+  const memory = createMemory(flag('a', 2), segment('s', 1));
+  const store = await openHolder(memory);
+  await putForeign(flag('only-official', 1));
+  expect((await reader.read())?.map(({ key }) => key).sort()).toEqual(['a', 's']);
+  expect(store.status().writer).toBe(true);
+});
+
+test('reading follows all pages of a large table', async () => {
+  for (let index = 0; index < 15; index++) await putForeign(flag(`big-${index}`, 1, { note: 'x'.repeat(100_000) }));
+  await stores.put({ namespace: { S: '$inited' }, key: { S: '$inited' } });
+  const reader = await stores.open(createMemory(), { writer: 'never' });
+  expect(await reader.read()).toHaveLength(15);
+  expect(reader.proxy.passed.filter(({ operation }) => operation === 'Query').length).toBeGreaterThan(2);
+});

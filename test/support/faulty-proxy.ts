@@ -1,0 +1,194 @@
+/**
+ * A real HTTP proxy before a DynamoDB server, on 127.0.0.1 and a free port, that fails as networks and tables do.
+ * It keeps a list of the requests that it passed on, so that a test can state what was written, and in which order.
+ */
+import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface PassedRequest {
+  /** `PutItem`, `GetItem`, … */
+  readonly operation: string;
+  /** Partition and sort key, '' where the operation has none. */
+  readonly namespace: string;
+  readonly key: string;
+  /** The condition, with its names filled in; '' for none. */
+  readonly condition: string;
+  /** Monotonic ms. */
+  readonly at: number;
+  /** HTTP status of the answer; 0 before there is one. */
+  status: number;
+  /** Write units that the server counted. */
+  writeUnits: number;
+}
+
+export interface FaultyProxy {
+  readonly endpoint: string;
+  /** What was passed on, oldest first; a live list, to be emptied by `length = 0`. */
+  readonly passed: PassedRequest[];
+  /** Refuses connections and cuts those that are open. */
+  cut(): void;
+  /** Takes requests, and never answers. */
+  hang(): void;
+  /** Delays every request by so many ms. */
+  slow(delayMs: number): void;
+  /** Answers this share of writes (0 to 1) with ProvisionedThroughputExceededException, without passing them on. */
+  throttle(share: number): void;
+  /** Answers everything with this error (`ExpiredTokenException`, …), status 400. */
+  refuse(errorName: string): void;
+  /** Passes this share of writes on, and cuts the connection instead of answering. */
+  loseAnswers(share: number): void;
+  /** Cuts everything after so many further requests that `matching` accepts (default: writes). */
+  cutAfter(requests: number, matching?: (passed: PassedRequest) => boolean): void;
+  /** Ends all faults, and cuts the connections that hang. */
+  heal(): void;
+  close(): Promise<void>;
+}
+
+const writes = new Set(['PutItem', 'UpdateItem', 'DeleteItem']);
+
+/** `random` decides which requests fail: give a seeded one. */
+export async function startFaultyProxy(target: string, random: () => number = Math.random): Promise<FaultyProxy> {
+  const { hostname, port } = new URL(target);
+  const agent = new Agent({ keepAlive: true });
+  const passed: PassedRequest[] = [];
+  let down = false;
+  let hanging = false;
+  let delayMs = 0;
+  let throttledShare = 0;
+  let lostShare = 0;
+  let refusal: string | undefined;
+  let countdown: { left: number; matching: (passed: PassedRequest) => boolean } | undefined;
+
+  const server = createServer((incoming, outgoing) => {
+    collect(incoming, (body) => setTimeout(() => handle(incoming, outgoing, body), delayMs));
+  });
+  server.on('connection', (socket) => {
+    if (down) socket.destroy();
+  });
+
+  function handle(incoming: IncomingMessage, outgoing: ServerResponse, body: Buffer): void {
+    if (down) return void outgoing.destroy();
+    if (hanging) return;
+    const operation = String(incoming.headers['x-amz-target'] ?? '').replace(/^.*\./, '');
+    const asked = describeRequest(operation, body);
+    if (countdown?.matching(asked)) {
+      if (countdown.left === 0) {
+        cut();
+        return;
+      }
+      countdown.left -= 1;
+    }
+    const throttled = writes.has(operation) && random() < throttledShare;
+    const error = refusal ?? (throttled ? 'ProvisionedThroughputExceededException' : undefined);
+    if (error !== undefined) {
+      outgoing.writeHead(400, { 'content-type': 'application/x-amz-json-1.0' });
+      outgoing.end(JSON.stringify({ __type: `com.amazonaws.dynamodb.v20120810#${error}`, message: 'by the proxy' }));
+      return;
+    }
+    const lost = writes.has(operation) && random() < lostShare;
+    passed.push(asked);
+    const { 'content-length': _, 'transfer-encoding': __, ...headers } = incoming.headers;
+    const inner = request(
+      {
+        ...{ host: hostname, port, agent, method: incoming.method, path: incoming.url },
+        headers: { ...headers, 'content-length': body.length },
+      },
+      (answer) => {
+        collect(answer, (text) => {
+          asked.status = answer.statusCode ?? 0;
+          asked.writeUnits = writes.has(operation) ? unitsOf(text) : 0;
+          if (lost || down) return void outgoing.destroy();
+          const { 'transfer-encoding': ___, connection: ____, ...answerHeaders } = answer.headers;
+          outgoing.writeHead(asked.status, { ...answerHeaders, 'content-length': text.length });
+          outgoing.end(text);
+        });
+      },
+    );
+    inner.on('error', () => outgoing.destroy());
+    inner.end(body);
+  }
+
+  function cut(): void {
+    down = true;
+    server.closeAllConnections();
+  }
+
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return {
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    passed,
+    cut,
+    hang() {
+      hanging = true;
+    },
+    slow(ms) {
+      delayMs = ms;
+    },
+    throttle(share) {
+      throttledShare = share;
+    },
+    refuse(errorName) {
+      refusal = errorName;
+    },
+    loseAnswers(share) {
+      lostShare = share;
+    },
+    cutAfter(requests, matching = ({ operation }) => writes.has(operation)) {
+      countdown = { left: requests, matching };
+    },
+    heal() {
+      if (hanging) server.closeAllConnections();
+      down = false;
+      hanging = false;
+      delayMs = 0;
+      throttledShare = 0;
+      lostShare = 0;
+      refusal = undefined;
+      countdown = undefined;
+    },
+    async close() {
+      await new Promise<void>((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      });
+      agent.destroy();
+    },
+  };
+}
+
+function collect(stream: IncomingMessage, done: (bytes: Buffer) => void): void {
+  const chunks: Buffer[] = [];
+  stream.on('data', (chunk: Buffer) => chunks.push(chunk));
+  stream.on('end', () => done(Buffer.concat(chunks)));
+  stream.on('error', () => {});
+}
+
+interface Body {
+  Item?: Record<string, { S?: string }>;
+  Key?: Record<string, { S?: string }>;
+  ConditionExpression?: string;
+  ExpressionAttributeNames?: Record<string, string>;
+}
+
+function describeRequest(operation: string, body: Buffer): PassedRequest {
+  const { Item, Key, ConditionExpression = '', ExpressionAttributeNames = {} } = parse(body) as Body;
+  const where = Key ?? Item ?? {};
+  const condition = ConditionExpression.replace(/#\w+/g, (name) => ExpressionAttributeNames[name] ?? name);
+  return {
+    ...{ operation, namespace: where.namespace?.S ?? '', key: where.key?.S ?? '', condition },
+    ...{ at: performance.now(), status: 0, writeUnits: 0 },
+  };
+}
+
+/** The test table's own front asks for the units of every request. */
+function unitsOf(answer: Buffer): number {
+  return (parse(answer) as { ConsumedCapacity?: { CapacityUnits?: number } }).ConsumedCapacity?.CapacityUnits ?? 0;
+}
+
+function parse(bytes: Buffer): object {
+  try {
+    return JSON.parse(bytes.toString()) as object;
+  } catch {
+    return {};
+  }
+}
