@@ -1,0 +1,226 @@
+/** The relay as a whole, on real sockets: what people are promised of it when something around it fails. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Variables } from '../../relay-task/config/config.ts';
+import { startTable, type TestTable } from '../support/dynalite.ts';
+import { eventually } from '../support/eventually.ts';
+import { exampleEnvironment } from '../support/example-environment.ts';
+import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';
+import { readStream } from '../support/read-stream.ts';
+import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
+
+/** Whatever an answer holds; what is looked at is asserted. */
+// biome-ignore lint/suspicious/noExplicitAny: the tests reach into answers of many shapes
+type Json = any;
+
+const sdkKey = 'sdk-00000000-1111-2222-3333-444455556666';
+const authorized = { Authorization: sdkKey };
+const flag = (key: string, version: number, more = {}) => ({
+  ...{ key, version, on: true, variations: ['a', 'b'], fallthrough: { variation: 0 }, salt: '', ...more },
+});
+
+const closers: (() => Promise<void> | void)[] = [];
+const opened = <T extends { close(): Promise<void> | void }>(thing: T): T => {
+  closers.push(() => thing.close());
+  return thing;
+};
+
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+const start = async (variables: Variables): Promise<TestRelay> => opened(await startTestRelay(variables));
+
+function upstreamVariables(upstream: FakeUpstream, table?: TestTable): Variables {
+  return {
+    LD_ENV_production: sdkKey,
+    LD_CLIENT_SIDE_ID_production: 'client-id',
+    STREAM_URI: upstream.uri,
+    ...(table && {
+      LD_PREFIX_production: 'production',
+      USE_DYNAMODB: 'true',
+      DYNAMODB_TABLE: table.tableName,
+      DYNAMODB_URL: table.endpoint,
+    }),
+  };
+}
+
+async function getJson(
+  relay: TestRelay,
+  path: string,
+): Promise<{ status: number; retryAfter: string | null; body: Json }> {
+  const response = await fetch(`${relay.uri}${path}`, { headers: authorized });
+  const text = await response.text();
+  return { status: response.status, retryAfter: response.headers.get('retry-after'), body: text && JSON.parse(text) };
+}
+
+test('what LaunchDarkly sends reaches a stream byte for byte, unknown fields included', async () => {
+  const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1, { future: { field: 1 } }) } }));
+  const relay = await start(upstreamVariables(upstream));
+  const stream = opened(await readStream({ port: relay.port, path: '/all', headers: authorized }));
+  expect(stream.headers['x-ld-envid']).toBe('client-id');
+  const put = await stream.next();
+  expect(put.event).toBe('put');
+  expect(put.data).toContain(JSON.stringify(flag('a', 1, { future: { field: 1 } })));
+  await upstream.patch('flags', flag('a', 2));
+  const patch = await stream.next();
+  expect(patch).toEqual({ event: 'patch', data: `{"path":"/flags/a","data":${JSON.stringify(flag('a', 2))}}` });
+  await upstream.delete('flags', 'a', 3);
+  expect(JSON.parse((await stream.next()).data)).toEqual({ path: '/flags/a', version: 3 });
+});
+
+test('an upstream that reconnects with the same data says nothing to readers; with newer data, only what is new', async () => {
+  const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1), b: flag('b', 1) } }));
+  const relay = await start(upstreamVariables(upstream));
+  const stream = opened(await readStream({ port: relay.port, path: '/all', headers: authorized }));
+  await stream.next();
+  upstream.cut();
+  await upstream.connected(2);
+  upstream.data = { flags: { a: flag('a', 1), b: flag('b', 2) }, segments: {} };
+  upstream.cut();
+  await upstream.connected(3);
+  const next = await stream.next(10_000);
+  expect(next).toEqual({ event: 'patch', data: `{"path":"/flags/b","data":${JSON.stringify(flag('b', 2))}}` });
+  expect(stream.events).toHaveLength(2);
+});
+
+test('a relay with a filled store serves while LaunchDarkly is down, and says that it is disconnected from it', async () => {
+  const table = opened(await startTable());
+  const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 5) } }));
+  const first = await startTestRelay(upstreamVariables(upstream, table));
+  await eventually(async () => expect((await getJson(first, '/sdk/flags/a')).status).toBe(200));
+  await first.stored();
+  await first.close();
+
+  upstream.answer = { status: 503 };
+  const second = await start(upstreamVariables(upstream, table));
+  expect((await getJson(second, '/sdk/flags/a')).body).toEqual(flag('a', 5));
+  expect((await getJson(second, '/readyz')).status).toBe(200);
+  const { body } = await getJson(second, '/status');
+  expect(body.environments.production).toMatchObject({
+    initialized: true,
+    connectionStatus: { state: 'INITIALIZING' },
+  });
+
+  upstream.answer = 'stream';
+  upstream.data = { flags: { a: flag('a', 6) }, segments: {} };
+  const stream = opened(await readStream({ port: second.port, path: '/all', headers: authorized }));
+  expect((await stream.next()).event).toBe('put');
+  expect((await stream.next(15_000)).data).toContain('"version":6');
+});
+
+test('a relay without any data answers 503 with Retry-After, never 4xx: LaunchDarkly down, then refusing', async () => {
+  const upstream = opened(await startFakeUpstream());
+  upstream.answer = { status: 503 };
+  const relay = await start({ ...upstreamVariables(upstream), INIT_TIMEOUT: '1ms' });
+  for (const path of ['/sdk/latest-all', '/sdk/flags', '/sdk/flags/a', '/sdk/segments/a']) {
+    expect(await getJson(relay, path)).toMatchObject({ status: 503, retryAfter: expect.stringMatching(/^\d+$/) });
+  }
+  expect((await getJson(relay, '/readyz')).status).toBe(503);
+
+  upstream.answer = { status: 401 };
+  await eventually(async () => {
+    const stream = await readStream({ port: relay.port, path: '/all', headers: authorized });
+    stream.close();
+    expect(stream).toMatchObject({ status: 503, headers: { 'retry-after': expect.stringMatching(/^\d+$/) } });
+  });
+  const { body } = await getJson(relay, '/status');
+  expect(body.status).toBe('degraded');
+  expect(JSON.stringify(body)).not.toContain(sdkKey);
+});
+
+test('a wrong key gets a final answer', async () => {
+  const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1) } }));
+  const relay = await start(upstreamVariables(upstream));
+  const response = await fetch(`${relay.uri}/sdk/latest-all`, { headers: { Authorization: 'sdk-other' } });
+  expect(response.status).toBe(401);
+});
+
+test('an unreadable flag is skipped by name; its previous version stays and the others are served', async () => {
+  const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1), b: flag('b', 1) } }));
+  const relay = await start(upstreamVariables(upstream));
+  await eventually(async () => expect((await getJson(relay, '/sdk/flags/a')).status).toBe(200));
+  await upstream.put({ flags: { a: flag('a', 2, { rules: 'none' }), b: flag('b', 2) }, segments: {} });
+  await eventually(async () => expect((await getJson(relay, '/sdk/flags/b')).body.version).toBe(2));
+  expect((await getJson(relay, '/sdk/flags/a')).body).toEqual(flag('a', 1));
+  const { unreadable } = (await getJson(relay, '/status/production')).body;
+  expect(unreadable).toEqual([{ kind: 'features', key: 'a', reason: expect.stringMatching(/rules must be/) }]);
+  const logged = relay.lines.find(({ fields }) => fields.key === 'a');
+  expect(logged).toMatchObject({ level: 'warn', fields: { environment: 'production', reason: unreadable[0].reason } });
+});
+
+test('of two relays on one table one writes, and the other takes over when it stops', async () => {
+  const table = opened(await startTable());
+  const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1) } }));
+  const relays = [
+    await startTestRelay(upstreamVariables(upstream, table)),
+    await startTestRelay(upstreamVariables(upstream, table)),
+  ];
+  const writers = async () => {
+    const flags = await Promise.all(
+      relays.map(async (relay) => (await getJson(relay, '/status/production')).body.stores[0].writer as boolean),
+    );
+    return flags.flatMap((writer, index) => (writer ? [index] : []));
+  };
+  let holder = -1;
+  await eventually(async () => {
+    const found = await writers();
+    expect(found).toHaveLength(1);
+    holder = found[0] ?? -1;
+  });
+  const [gone] = relays.splice(holder, 1);
+  await gone?.close();
+  await eventually(async () => expect(await writers()).toEqual([0]));
+  for (const relay of relays) await relay.close();
+});
+
+test('a port that is taken is named, and nothing is left open', async () => {
+  const blocker = createServer();
+  await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
+  const { port } = blocker.address() as { port: number };
+  const upstream = opened(await startFakeUpstream());
+  await expect(startTestRelay({ ...upstreamVariables(upstream), PORT: String(port) })).rejects.toMatchObject({
+    code: 'LISTEN_FAILED',
+    message: expect.stringContaining(String(port)),
+  });
+  expect(upstream.connections).toBe(0);
+  await new Promise((resolve) => blocker.close(resolve));
+});
+
+describe('an environment from a file', () => {
+  let directory: string;
+  let file: string;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'relay-'));
+    file = join(directory, 'flags.json');
+  });
+  afterEach(() => rmSync(directory, { recursive: true }));
+  const variables = (): Variables => ({ LD_ENV_production: sdkKey, LD_FLAGS_FILE_production: file });
+
+  test('is served, follows edits, and keeps the last good data through a broken one', async () => {
+    writeFileSync(file, JSON.stringify(exampleEnvironment()));
+    const relay = await start(variables());
+    const stream = opened(await readStream({ port: relay.port, path: '/all', headers: authorized }));
+    await stream.next();
+    writeFileSync(file, '{"flags": {"retired": ');
+    await eventually(async () => {
+      const { body } = await getJson(relay, '/status/production');
+      expect(body.connectionStatus).toMatchObject({ state: 'INTERRUPTED', lastError: { kind: 'INVALID_DATA' } });
+    });
+    expect((await getJson(relay, '/sdk/flags/retired')).body).toMatchObject({ on: false, version: 1 });
+    const edited = exampleEnvironment();
+    edited.flags.retired = { ...edited.flags.retired, on: true };
+    writeFileSync(file, JSON.stringify(edited));
+    const patch = JSON.parse((await stream.next()).data);
+    expect(patch).toMatchObject({ path: '/flags/retired', data: { on: true, version: 2 } });
+  });
+
+  test('does not start without its file, and says which', async () => {
+    await expect(startTestRelay(variables())).rejects.toMatchObject({
+      code: 'FLAGS_FILE_INVALID',
+      message: `${file}: there is no such file`,
+    });
+  });
+});
