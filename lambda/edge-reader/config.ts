@@ -1,0 +1,84 @@
+/**
+ * What a reader is told. At the edge this is baked into the bundle: Lambda@Edge allows neither environment variables
+ * nor layers (AWS: "Restrictions on Lambda@Edge").
+ */
+export interface ReaderConfig {
+  readonly tableName: string;
+  /** The environment's prefix in the table; absent or empty: no prefix. */
+  readonly prefix?: string;
+  /** Execution region (`AWS_REGION`) to the regions that hold a replica, nearest first; `default` for any other region. */
+  readonly replicas: Readonly<Record<string, readonly string[]>> & { readonly default: readonly string[] };
+  /** Tests and `npm start` only: where DynamoDB is, for all regions or by region. */
+  readonly endpoint?: string | Readonly<Record<string, string>>;
+  /** For so long memory answers and nothing is read, ± 20 %. Default 10,000. */
+  readonly refreshMs?: number;
+  /** Data older than this is worth a wait of `staleWaitMs`; `never`: it is not. Default 60,000. */
+  readonly staleMs?: number | 'never';
+  /** The longest that a call waits for newer data while it has older. Default 75. */
+  readonly staleWaitMs?: number;
+  /**
+   * The longest that a call waits while nothing is held. Default 1,000: a TLS connection to a replica on another
+   * continent and one read take three round trips, up to 600 ms, and a viewer function has 5,000.
+   */
+  readonly coldDeadlineMs?: number;
+  /** Whether Big Segments are read from the table. Default true. */
+  readonly bigSegments?: boolean;
+}
+
+/** A config with its defaults filled in: plain JSON, as it is baked into bundles. */
+export interface Settings {
+  readonly tableName: string;
+  readonly prefix: string;
+  readonly replicas: ReaderConfig['replicas'];
+  readonly endpoint: string | Readonly<Record<string, string>> | undefined;
+  readonly refreshMs: number;
+  readonly staleMs: number;
+  readonly staleWaitMs: number;
+  readonly coldDeadlineMs: number;
+  readonly bigSegments: boolean;
+}
+
+/** Fills in the defaults. Throws one Error that lists every problem: the setting, its value, and what would do. */
+export function parseReaderConfig(config: ReaderConfig): Settings {
+  const problems: string[] = [];
+  const given = Object(config) as Record<string, unknown>;
+  const must = (name: string, value: unknown, fine: boolean, wanted: string) => {
+    if (!fine) problems.push(`${name} must be ${wanted}, not ${JSON.stringify(value)}`);
+  };
+  const integer = (name: string, fallback: number, least: number): number => {
+    const value = given[name] ?? fallback;
+    must(name, value, Number.isInteger(value) && (value as number) >= least, `a whole number of ms from ${least}`);
+    return value as number;
+  };
+
+  const { tableName, prefix = '', replicas, endpoint, staleMs = 60_000, bigSegments = true } = given;
+  must(
+    'tableName',
+    tableName,
+    typeof tableName === 'string' && /^[\w.-]{3,255}$/.test(tableName),
+    'the name of a table',
+  );
+  must('prefix', prefix, typeof prefix === 'string', 'a string');
+  must('replicas.default', Object(replicas).default, Array.isArray(Object(replicas).default), 'a list of regions');
+  for (const [region, list] of Object.entries(Object(replicas))) {
+    const fine = Array.isArray(list) && list.length > 0 && list.every((name) => /^[a-z]{2}(-[a-z]+)+-\d$/.test(name));
+    must(`replicas.${region}`, list, fine, 'at least one region, such as eu-west-1');
+  }
+  for (const url of typeof endpoint === 'object' ? Object.values(Object(endpoint)) : [endpoint]) {
+    must('endpoint', url, url === undefined || /^https?:\/\/[^/]+\/?$/.test(String(url)), 'an http or https origin');
+  }
+  must('bigSegments', bigSegments, typeof bigSegments === 'boolean', 'true or false');
+  const settings = {
+    tableName,
+    prefix,
+    replicas,
+    endpoint,
+    refreshMs: integer('refreshMs', 10_000, 1),
+    staleMs: staleMs === 'never' ? Number.MAX_SAFE_INTEGER : integer('staleMs', 60_000, 0),
+    staleWaitMs: integer('staleWaitMs', 75, 0),
+    coldDeadlineMs: integer('coldDeadlineMs', 1_000, 1),
+    bigSegments,
+  } as Settings;
+  if (problems.length > 0) throw new Error(`edge reader: ${problems.join('; ')}`);
+  return settings;
+}

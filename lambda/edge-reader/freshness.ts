@@ -1,0 +1,238 @@
+import {
+  createSnapshotReader,
+  formatRev,
+  type Head,
+  initedKey,
+  type Reading,
+  type Snapshot,
+} from '../../lib/flag-table/index.ts';
+import type { Settings } from './config.ts';
+import { createModels, type Model } from './model.ts';
+import { createOfficialLayout, type Holding } from './official-layout.ts';
+import type { Surroundings } from './surroundings.ts';
+import { type Flight, FREEZE_MS, type Table } from './table.ts';
+
+export interface ReaderStatus {
+  /** `loading`: nothing is held yet. `unreachable`: nothing is held and the last read failed. `stale`: see `message`. */
+  readonly state: 'loading' | 'ready' | 'stale' | 'unreachable';
+  /** For people: what is wrong, empty when nothing is. */
+  readonly message: string;
+  /** How old what is held is: ms since the start of the last read that found it current. */
+  readonly ageMs: number | undefined;
+  /** The snapshot's revision. */
+  readonly rev: string | undefined;
+  /** Unix ms: when the relay was last known to be current with LaunchDarkly, by the snapshot's head. */
+  readonly checkedAt: number | undefined;
+  /** Which of the table's two forms is read. */
+  readonly source: 'snapshot' | 'official' | undefined;
+  /** The region that answered last. */
+  readonly replica: string | undefined;
+  /** The last failed read, kept after it went well again. `at` in Unix ms. */
+  readonly lastError: { readonly at: number; readonly message: string } | undefined;
+}
+
+/** What is held of the table, and when it is looked at again. */
+export interface Freshness {
+  /** Undefined while nothing is held. */
+  model(): Model | undefined;
+  /** Set while the official layout is read: then what a flag needs may first have to be fetched. */
+  official(): Holding | undefined;
+  snapshot(): Snapshot | undefined;
+  /** Starts a read if one is due. A promise: what the caller should wait for, never longer than its deadline; it never rejects. */
+  look(wait?: boolean): Promise<void> | undefined;
+  /** Official layout: fetches what the flag (undefined: everything) needs; false if that could not be read in time. */
+  obtain(flagKey: string | undefined): Promise<boolean>;
+  /** A flight for one read beside these. */
+  takeOff(ms: number): Flight;
+  /** What is held turned out to be unreadable: from here on the official layout. */
+  distrust(reason: string): void;
+  status(): ReaderStatus;
+}
+
+/** A publication under way, or a replica behind: looked at again after these, then at the next interval. */
+const LOOK_AGAIN_MS = [250, 1_000];
+/** The relay confirms at least every few minutes that it is current. */
+const CHECKED_MS = 5 * 60_000;
+/** How often a table without a snapshot is asked for one. */
+const PROBE_MS = 60_000;
+
+export function createFreshness(settings: Settings, table: Table, { now, random }: Surroundings): Freshness {
+  const { prefix, refreshMs, staleMs, staleWaitMs, coldDeadlineMs } = settings;
+  const models = createModels();
+  const layout = createOfficialLayout(prefix, table, models);
+  const flights = new Set<Flight>();
+  const fetching = new Map<string | undefined, Promise<boolean>>();
+
+  let snapshot: Snapshot | undefined;
+  let head: Head | undefined;
+  let official: Holding | undefined;
+  let model: Model | undefined;
+  let readAt = 0;
+  let lookAt = 0;
+  let looksBehind = 0;
+  let probeAt = 0;
+  let refresh: { readonly startedAt: number; readonly done: Promise<void> } | undefined;
+  let lastError: ReaderStatus['lastError'];
+
+  const fail = (problem: unknown) => {
+    lastError = { at: now(), message: problem instanceof Error ? problem.message : String(problem) };
+  };
+
+  const interval = () => refreshMs * (0.8 + 0.4 * random());
+
+  // Callers wait for coldDeadlineMs at most; what comes later still serves the next ones.
+  const takeOff = (ms = 3 * coldDeadlineMs): Flight => ({ startedAt: now(), deadlineAt: now() + ms, dropped: false });
+
+  async function fly<T>(flight: Flight, work: () => Promise<T>): Promise<T | undefined> {
+    flights.add(flight);
+    try {
+      return await work();
+    } catch (problem) {
+      if (!flight.dropped) fail(problem);
+      return undefined;
+    } finally {
+      flights.delete(flight);
+    }
+  }
+
+  function hold(next: { snapshot?: Snapshot | undefined; official?: Holding; head?: Head }, at: number) {
+    if (next.official || next.snapshot !== snapshot) {
+      const find = next.snapshot;
+      model = find ? models((kind, key) => find.get(kind, key)) : next.official?.model;
+    }
+    ({ snapshot, official, head } = { snapshot: undefined, official: undefined, head: undefined, ...next });
+    readAt = at;
+  }
+
+  /** Decides about a reading; true if the official layout is to be read. */
+  function adopt(reading: Reading, at: number): boolean {
+    lookAt = now() + interval();
+    const behind = 'behind' in reading && reading.behind;
+    if (reading.kind === 'snapshot') hold(reading, at);
+    if (reading.kind === 'unchanged') hold({ snapshot, head: reading.head }, at);
+    if (reading.kind === 'refused') fail(reading.reason);
+    if (reading.kind === 'absent' && snapshot) fail('the snapshot is gone');
+    const soonMs = behind ? LOOK_AGAIN_MS[looksBehind] : undefined;
+    looksBehind = behind ? looksBehind + 1 : 0;
+    if (soonMs !== undefined) {
+      lookAt = probeAt = Math.min(lookAt, now() + soonMs);
+      setTimeout(look, soonMs + 1, false).unref();
+    }
+    return snapshot === undefined;
+  }
+
+  async function read(flight: Flight) {
+    const probe = !official || now() >= probeAt;
+    if (probe) {
+      const source = createSnapshotReader({ prefix, get: (keys) => table.get(keys, flight) });
+      probeAt = now() + PROBE_MS;
+      const reading = snapshot ? await source.refresh(snapshot) : await source.cold();
+      if (flight.dropped || !adopt(reading, flight.startedAt)) return;
+    }
+    // While a table is being filled, what is missing is not yet known to be missing.
+    if (!official && !(await table.get([initedKey(prefix)], flight))[0]) throw new Error('the table is not filled yet');
+    const next = official ? await layout.again(official, flight) : layout.empty();
+    if (flight.dropped || snapshot) return;
+    hold({ official: next }, flight.startedAt);
+    if (!probe) lookAt = now() + interval();
+  }
+
+  /** A clock that jumped means that the container was frozen: what was on its way then is lost, and so are the sockets. */
+  function thaw(at: number) {
+    let frozen = false;
+    for (const flight of flights) {
+      if (at <= flight.deadlineAt + FREEZE_MS) continue;
+      flight.dropped = frozen = true;
+      flights.delete(flight);
+    }
+    if (!frozen) return;
+    refresh = undefined;
+    fetching.clear();
+    table.drop();
+  }
+
+  function look(wait = true): Promise<void> | undefined {
+    const at = now();
+    thaw(at);
+    if (model && at < lookAt && at >= readAt) return undefined;
+    if (!refresh) {
+      const flight = takeOff();
+      const mine = {
+        startedAt: at,
+        done: fly(flight, () => read(flight)).then(() => {
+          if (refresh === mine) refresh = undefined;
+        }),
+      };
+      refresh = mine;
+    }
+    if (!wait || (model && at - readAt < staleMs && at >= readAt)) return undefined;
+    return within(refresh.done, refresh.startedAt + (model ? staleWaitMs : coldDeadlineMs) - at);
+  }
+
+  return {
+    look,
+    takeOff,
+    model: () => model,
+    official: () => official,
+    snapshot: () => snapshot,
+    async obtain(flagKey) {
+      const into = official;
+      if (!into) return false;
+      let under = fetching.get(flagKey);
+      if (!under) {
+        const flight = takeOff();
+        under = fly(flight, async () => {
+          if (flagKey !== undefined) await layout.add(into, [flagKey], flight);
+          else {
+            const all = await layout.everything(into, flight);
+            if (!flight.dropped && !snapshot) hold({ official: all }, Math.min(readAt, flight.startedAt));
+          }
+          return !flight.dropped;
+        }).then((done) => {
+          if (fetching.get(flagKey) === under) fetching.delete(flagKey);
+          return done === true;
+        });
+        fetching.set(flagKey, under);
+      }
+      return (await within(under, coldDeadlineMs)) === true;
+    },
+    distrust(reason) {
+      fail(reason);
+      hold({ official: layout.empty() }, now());
+      probeAt = now() + PROBE_MS;
+    },
+    status() {
+      const at = now();
+      const message = model ? staleness(at) : (lastError?.message ?? '');
+      return {
+        state: model ? (message ? 'stale' : 'ready') : lastError ? 'unreachable' : 'loading',
+        message,
+        ageMs: model && at - readAt,
+        rev: snapshot && formatRev(snapshot.rev),
+        checkedAt: head?.checkedAt,
+        source: snapshot ? 'snapshot' : official && 'official',
+        replica: table.replica(),
+        lastError,
+      };
+    },
+  };
+
+  function staleness(at: number): string {
+    const old = (since: number, who: string) => `stale (${Math.round((at - since) / 1_000)} s): ${who}`;
+    if (at - readAt > staleMs) return old(readAt, 'not read');
+    if (head && at - head.checkedAt > CHECKED_MS) return old(head.checkedAt, 'the relay has not confirmed it');
+    return '';
+  }
+}
+
+/** Settles when the work does, or after so many ms; the work never rejects. */
+function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> | undefined {
+  if (ms <= 0) return undefined;
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(undefined), ms);
+    work.then((result) => {
+      clearTimeout(timer);
+      resolve(result);
+    });
+  });
+}

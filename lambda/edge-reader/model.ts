@@ -1,0 +1,51 @@
+import { compileFlag, compileSegment, type Flag, type Segment } from '../../lib/evaluation/index.ts';
+import type { Item, Kind } from '../../lib/flag-table/index.ts';
+
+/** Where a model's items come from; undefined for what is not there. */
+export type Find = (kind: Kind, key: string) => Item | undefined;
+
+/** One state of the table, made ready to be evaluated one item at a time, when it is first asked for. */
+export interface Model {
+  flag(key: string): Flag | undefined;
+  segment(key: string): Segment | undefined;
+}
+
+/**
+ * A maker of models that share what they compiled: an item that did not change is the same object in the next state,
+ * and is not parsed again.
+ */
+export function createModels(): (find: Find) => Model {
+  const compiled = new WeakMap<Item, Flag | Segment>();
+
+  const lookUp = <T extends Flag | Segment>(kind: Kind, find: Find, compile: (data: unknown) => T) => {
+    const known = new Map<string, T | undefined>();
+    return (key: string): T | undefined => {
+      const ready = known.get(key);
+      if (ready) return ready;
+      const item = find(kind, key);
+      if (!item) return undefined;
+      let made = compiled.get(item) as T | undefined;
+      if (!made) {
+        made = compile(parse(item));
+        compiled.set(item, made);
+      }
+      known.set(key, made);
+      return made;
+    };
+  };
+
+  return (find) => ({
+    flag: lookUp('features', find, compileFlag),
+    segment: lookUp('segments', find, compileSegment),
+  });
+}
+
+/** What cannot be read counts as deleted, as in LaunchDarkly's SDKs. */
+function parse(item: Item): unknown {
+  if (!item.deleted) {
+    try {
+      return JSON.parse(item.json);
+    } catch {}
+  }
+  return { key: item.key, version: item.version, deleted: true };
+}

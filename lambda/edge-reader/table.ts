@@ -1,0 +1,130 @@
+import type { Attributes, Key } from '../../lib/flag-table/index.ts';
+import type { Settings } from './config.ts';
+import type { Surroundings } from './surroundings.ts';
+import { type Answer, createTransport, type Transport } from './transport.ts';
+
+/** One piece of reading, with the time that it may take. */
+export interface Flight {
+  /** Unix ms. */
+  readonly startedAt: number;
+  /** Unix ms. */
+  readonly deadlineAt: number;
+  /** Its container was frozen under it: what comes of it is not wanted any more. */
+  dropped: boolean;
+}
+
+/** The flag table, in whichever replica answers. Reads are eventually consistent. */
+export interface Table {
+  /** In the order of the keys; undefined for an item that is not there. All or nothing: rejects if one could not be read. */
+  get(keys: readonly Key[], flight: Flight): Promise<readonly (Attributes | undefined)[]>;
+  /** Everything in a namespace, all pages. */
+  query(namespace: string, flight: Flight): Promise<readonly Attributes[]>;
+  /** The region that answered last. */
+  replica(): string | undefined;
+  drop(): void;
+}
+
+/** A timer later than this was not late: the process stood still. */
+export const FREEZE_MS = 1_000;
+const REST_FIRST_MS = 500;
+const REST_MOST_MS = 10_000;
+/** DynamoDB: BatchGetItem takes 100 keys. */
+const BATCH_KEYS = 100;
+
+type Call = (operation: string, body: Record<string, unknown>) => Promise<Answer>;
+
+export function createTable(settings: Settings, { env, now, random }: Surroundings): Table {
+  const { tableName, replicas, endpoint, coldDeadlineMs } = settings;
+  const regions = replicas[env.AWS_REGION ?? 'default'] ?? replicas.default;
+  const candidates = regions.map((region) => {
+    const at = typeof endpoint === 'object' ? endpoint[region] : endpoint;
+    return { transport: createTransport({ region, endpoint: at, env, now }), restUntil: 0, failures: 0, problem: '' };
+  });
+  let answered: Transport | undefined;
+
+  /** The nearest replica that is not resting from a failure, then the next nearest. */
+  async function anywhere<T>(flight: Flight, work: (call: Call) => Promise<T>): Promise<T> {
+    const awake = candidates.filter(({ restUntil }) => restUntil <= now());
+    for (const [index, candidate] of awake.entries()) {
+      const { transport } = candidate;
+      const left = flight.deadlineAt - now();
+      if (left <= 0) break;
+      const until = now() + (index < awake.length - 1 ? Math.min(left, coldDeadlineMs / 2) : left);
+      try {
+        const result = await work((operation, body) => transport.call(operation, body, Math.max(1, until - now())));
+        candidate.failures = 0;
+        answered = transport;
+        return result;
+      } catch (problem) {
+        candidate.problem = (problem as Error).message;
+        // Whatever was on its way when a container froze fails when it thaws; the replica is not to blame.
+        if (flight.dropped || now() > flight.deadlineAt + FREEZE_MS) break;
+        const restMs = Math.min(REST_FIRST_MS * 2 ** candidate.failures++, REST_MOST_MS);
+        candidate.restUntil = now() + restMs * (0.8 + 0.4 * random());
+      }
+    }
+    throw new Error(
+      `no replica answered: ${candidates.map((c) => `${c.transport.region}: ${c.problem || 'not asked'}`).join('; ')}`,
+    );
+  }
+
+  async function batch(keys: readonly Key[], call: Call): Promise<Attributes[]> {
+    const items: Attributes[] = [];
+    let request: unknown = { [tableName]: { Keys: keys.map(marshal) } };
+    for (let round = 0; ; round += 1) {
+      const answer = await call('BatchGetItem', { RequestItems: request });
+      items.push(...list(Object(answer.Responses)[tableName]));
+      request = answer.UnprocessedKeys;
+      if (Object.keys(Object(request)).length === 0) return items;
+      if (round === 4) throw new Error('throttled');
+      await new Promise((wake) => setTimeout(wake, 20 * 2 ** round * (0.5 + random())));
+    }
+  }
+
+  return {
+    get: (keys, flight) =>
+      anywhere(flight, async (call) => {
+        const [only] = keys;
+        if (only && keys.length === 1) {
+          return [(await call('GetItem', { TableName: tableName, Key: marshal(only) })).Item as Attributes | undefined];
+        }
+        // DynamoDB refuses a batch that names a key twice.
+        const distinct = [...new Map(keys.map((key) => [name(key.namespace, key.key), key])).values()];
+        const batches = [];
+        for (let i = 0; i < distinct.length; i += BATCH_KEYS)
+          batches.push(batch(distinct.slice(i, i + BATCH_KEYS), call));
+        const found = (await Promise.all(batches)).flat();
+        const byName = new Map(found.map((item) => [name(text(item.namespace), text(item.key)), item]));
+        return keys.map((key) => byName.get(name(key.namespace, key.key)));
+      }),
+    query: (namespace, flight) =>
+      anywhere(flight, async (call) => {
+        const items: Attributes[] = [];
+        let from: unknown;
+        do {
+          const answer = await call('Query', {
+            TableName: tableName,
+            KeyConditionExpression: '#n = :n',
+            ExpressionAttributeNames: { '#n': 'namespace' },
+            ExpressionAttributeValues: { ':n': { S: namespace } },
+            ExclusiveStartKey: from,
+          });
+          items.push(...list(answer.Items));
+          from = answer.LastEvaluatedKey;
+        } while (from);
+        return items;
+      }),
+    replica: () => answered?.region,
+    drop: () => candidates.forEach(({ transport }) => void transport.drop()),
+  };
+}
+
+const marshal = ({ namespace, key }: Key) => ({ namespace: { S: namespace }, key: { S: key } });
+const name = (namespace: string, key: string) => `${namespace}\n${key}`;
+const text = (value: unknown) => Object(value).S as string;
+
+/** An answer without its list is half an answer, and half an answer is none. */
+function list(value: unknown): Attributes[] {
+  if (!Array.isArray(value)) throw new Error('no items in the answer');
+  return value;
+}

@@ -1,0 +1,68 @@
+import { randomUUID } from 'node:crypto';
+import type { CloudFrontRequest, CloudFrontRequestEvent } from 'aws-lambda';
+import type { Detail, Reader } from '../edge-reader/index.ts';
+import type { ViewerRequestConfig } from './config.ts';
+import {
+  DECISION_HEADER,
+  DEFAULT_COOKIE_NAME,
+  DEFAULT_VARIANT_HEADER,
+  headerValue,
+  setHeader,
+  VIEWER_HEADER,
+  viewerIdFromCookies,
+} from './headers.ts';
+
+/**
+ * Decides before CloudFront looks into its cache: who the viewer is, which variant that is, and one header of the cache
+ * key that says so. Whatever the viewer sent under our headers' names is overwritten.
+ *
+ * A viewer could try made-up ids in the cookie until one falls into a variant; no header names the variant itself.
+ *
+ * While the flag cannot be answered, the request passes to the default variant without an id, so that nobody is given
+ * a cookie, and the decision says why. AWS: "Lambda@Edge event structure"; Node.js 24 takes async handlers only.
+ */
+export function createViewerRequestHandler(
+  config: ViewerRequestConfig,
+  reader: Pick<Reader, 'variationDetail'>,
+): (event: CloudFrontRequestEvent) => Promise<CloudFrontRequest> {
+  const { flagKey, variants, defaultVariant } = config;
+  const { variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME } = config;
+
+  return async (event) => {
+    const request = event.Records[0]!.cf.request;
+    const { headers } = request;
+    const viewerId = viewerIdFromCookies(headers, cookieName) ?? randomUUID();
+    const { value, reason } = await reader.variationDetail(flagKey, contextOf(viewerId, request), defaultVariant);
+
+    const failed = reason.kind === 'ERROR';
+    const known = !failed && variants.includes(String(value));
+    const variant = known ? String(value) : defaultVariant;
+    setHeader(headers, variantHeader, variant);
+    setHeader(
+      headers,
+      DECISION_HEADER,
+      `${flagKey}=${variant}; reason=${known || failed ? why(reason) : 'UNKNOWN_VARIANT'}`,
+    );
+    if (failed) delete headers[VIEWER_HEADER];
+    else setHeader(headers, VIEWER_HEADER, viewerId);
+    return request;
+  };
+}
+
+/** What rules can target. The key decides percentages. */
+function contextOf(key: string, { clientIp, uri, headers }: CloudFrontRequest) {
+  const ip = clientIp;
+  return {
+    kind: 'user',
+    key,
+    anonymous: true,
+    ip,
+    path: uri,
+    host: headerValue(headers, 'host'),
+    userAgent: headerValue(headers, 'user-agent'),
+  };
+}
+
+function why(reason: Detail['reason']): string {
+  return reason.kind === 'ERROR' ? `ERROR ${reason.errorKind}` : reason.kind;
+}

@@ -1,0 +1,181 @@
+/**
+ * The reader at the edge against LaunchDarkly's Node server SDK in daemon mode.
+ *
+ * Method: both are bundled by esbuild (minified, CommonJS, `mainFields` module,main). `official` is @launchdarkly/node-server-sdk
+ * with @aws-sdk/client-dynamodb and a store of some lines written for this benchmark, one GetItem for each key behind the
+ * SDK's own PersistentDataStoreWrapper: the store package itself (@launchdarkly/node-server-sdk-dynamodb) is not a dependency
+ * here. Each sample is a fresh process on this Node that loads a bundle and evaluates one flag with a prerequisite and two
+ * segments, over plain HTTP from a local dynalite; variants are interleaved. `load` is until the module has loaded, `total`
+ * until the first value. Medians; trust the ratios, not the ms: no TLS, no distance, and Lambda's CPU share is smaller.
+ *
+ * npm run bench -- edge-reader [--json] [samples]
+ */
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { deflateRawSync } from 'node:zlib';
+import { build } from 'esbuild';
+import { bundleEdge } from '../../lib/infrastructure/edge-bundle.ts';
+import { item, putOfficial, putSnapshot } from '../lambda/edge-reader/table-writer.ts';
+import { startTable } from '../support/dynalite.ts';
+
+const json = process.argv.includes('--json');
+const samples = Number(process.argv.find((argument) => /^\d+$/.test(argument)) ?? 9);
+const root = join(import.meta.dirname, '../..');
+const directory = mkdtempSync(join(tmpdir(), 'bench-edge-reader-'));
+const table = await startTable();
+
+const clause = (segment: string) => ({ attribute: '', op: 'segmentMatch', values: [segment], negate: false });
+const flag = (key: string, more: object) =>
+  item('features', {
+    key,
+    version: 1,
+    on: true,
+    salt: 's',
+    prerequisites: [],
+    targets: [],
+    variations: [true, false],
+    fallthrough: { variation: 1 },
+    ...more,
+  });
+const rules = [{ id: 'r', variation: 0, clauses: [clause('one'), clause('two')] }];
+const items = [
+  flag('flag', { prerequisites: [{ key: 'needed', variation: 0 }], rules }),
+  flag('needed', { fallthrough: { variation: 0 } }),
+  ...['one', 'two'].map((key) =>
+    item('segments', { key, version: 1, included: ['alice'], excluded: [], rules: [], salt: 's' }),
+  ),
+  ...Array.from({ length: 196 }, (_, index) =>
+    flag(`other-${index}`, {
+      rules: [{ id: 'r', variation: 0, clauses: [clause('one')] }],
+      description: `about ${index} `.repeat(40),
+    }),
+  ),
+];
+await putOfficial(table, 'official', items);
+await putSnapshot(table, 'snapshot', items, { epoch: 1, seq: 1 });
+
+interface Variant {
+  readonly name: string;
+  readonly file: string;
+  readonly minifiedBytes: number;
+  readonly zipBytes: number;
+  /** Code that leaves the value of the flag in `value`. */
+  readonly ask: string;
+}
+
+async function ours(prefix: string): Promise<Variant> {
+  const { tableName, endpoint } = table;
+  const config = { tableName, prefix, endpoint, replicas: { default: ['us-east-1'] }, coldDeadlineMs: 30_000 };
+  const bundle = await bundleEdge({ entry: 'reader', config, outdir: join(directory, prefix), target: 'node20' });
+  return { name: `ours, ${prefix}`, ...bundle, ask: `value = await bundle.reader.variation('flag', context, null);` };
+}
+
+async function official(): Promise<Variant> {
+  mkdirSync(join(directory, 'sdk'));
+  const file = join(directory, 'sdk/index.cjs');
+  const contents = `
+    import { init, PersistentDataStoreWrapper } from '@launchdarkly/node-server-sdk';
+    import { DynamoDBClient, GetItemCommand } from '@aws-sdk/client-dynamodb';
+    const dynamo = new DynamoDBClient({ endpoint: ${JSON.stringify(table.endpoint)}, region: 'us-east-1' });
+    const TableName = ${JSON.stringify(table.tableName)};
+    const store = {
+      get(kind, key, callback) {
+        const Key = { namespace: { S: 'official:' + kind.namespace }, key: { S: key } };
+        dynamo.send(new GetItemCommand({ TableName, Key })).then(({ Item }) =>
+          callback(Item && { version: Number(Item.version.N), deleted: false, serializedItem: Item.item.S }));
+      },
+      initialized: (callback) => callback(true), init() {}, upsert() {}, getAll() {}, close() {}, getDescription: () => '',
+    };
+    export const client = init('sdk-x', {
+      useLdd: true, sendEvents: false, diagnosticOptOut: true, logger: { debug() {}, info() {}, warn() {}, error() {} },
+      featureStore: () => new PersistentDataStoreWrapper(store, 15),
+    });`;
+  const result = await build({
+    stdin: { contents, resolveDir: root, loader: 'js' },
+    outfile: file,
+    write: false,
+    bundle: true,
+    minify: true,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node20',
+    mainFields: ['module', 'main'],
+    legalComments: 'none',
+  });
+  const code = Buffer.from(result.outputFiles[0]!.contents);
+  writeFileSync(file, code);
+  const ask = `await bundle.client.waitForInitialization({ timeout: 10 }); value = await bundle.client.variation('flag', context, null);`;
+  // 127 bytes: what a zip of one file adds.
+  return {
+    name: 'official',
+    file,
+    minifiedBytes: code.length,
+    zipBytes: deflateRawSync(code, { level: 9 }).length + 127,
+    ask,
+  };
+}
+
+interface Sample {
+  readonly load: number;
+  readonly total: number;
+  readonly cpu: number;
+  readonly rssMb: number;
+  readonly requests: number;
+}
+
+async function measure({ file, ask }: Variant): Promise<Sample> {
+  table.resetConsumed();
+  const code = `const context = { kind: 'user', key: 'alice' }; const start = performance.now(); const used = process.cpuUsage();
+    const bundle = require(${JSON.stringify(file)}); const load = performance.now() - start;
+    (async () => { let value; ${ask} if (value !== true) throw new Error('answered ' + value);
+      const { user, system } = process.cpuUsage(used);
+      const total = performance.now() - start;
+      console.log(JSON.stringify({ load, total, cpu: (user + system) / 1000, rssMb: process.memoryUsage.rss() / 2 ** 20 }));
+      process.exit(); })();`;
+  const env = { AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' };
+  const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', '-e', code], { env });
+  const requests = Object.values(table.consumed.requests).reduce((sum, count) => sum + count, 0);
+  return { ...JSON.parse(stdout), requests };
+}
+
+const variants = [await official(), await ours('snapshot'), await ours('official')];
+const results = new Map<string, Sample[]>(variants.map(({ name }) => [name, []]));
+for (let round = 0; round <= samples; round += 1) {
+  for (const variant of variants) {
+    const sample = await measure(variant);
+    // The first of each warms the disk.
+    if (round > 0) results.get(variant.name)!.push(sample);
+  }
+}
+
+const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[numbers.length >> 1]!;
+const rows = variants.map(({ name, minifiedBytes, zipBytes }) => {
+  const of = (member: keyof Sample) => Number(median(results.get(name)!.map((sample) => sample[member])).toFixed(1));
+  const times = {
+    loadMs: of('load'),
+    totalMs: of('total'),
+    cpuMs: of('cpu'),
+    rssMb: of('rssMb'),
+    requests: of('requests'),
+  };
+  return { name, minifiedBytes, zipBytes, ...times };
+});
+const [base, ...mine] = rows;
+const ratios = mine.map(({ name, ...row }) => {
+  const entries = Object.entries(row).map(([member, value]) => [
+    member,
+    Number((Number(base![member as 'loadMs']) / value).toFixed(1)),
+  ]);
+  return { name, ...Object.fromEntries(entries) };
+});
+if (json) console.log(JSON.stringify({ node: process.version, samples, rows, ratios }));
+else {
+  console.log(`Node ${process.version}, ${samples} samples each, 200 items; medians, then official / ours`);
+  console.table(rows);
+  console.table(ratios);
+}
+await table.close();
+rmSync(directory, { recursive: true });

@@ -1,0 +1,355 @@
+/** When a reader looks again, and what it answers while the table misbehaves. The clock is moved by the tests. */
+import { createReader, type Reader, type ReaderConfig } from '../../../lambda/edge-reader/index.ts';
+import { startTable, type TestTable } from '../../support/dynalite.ts';
+import { eventually } from '../../support/eventually.ts';
+import { type Behaviour, type Replica, startReplica } from './replica.ts';
+import { item, put, putDelta, putHead, putOfficial, putSnapshot } from './table-writer.ts';
+
+const env = { AWS_REGION: 'eu-west-1', AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
+const context = { kind: 'user', key: 'alice' };
+const notReady = { value: 'fallback', variationIndex: null, reason: { kind: 'ERROR', errorKind: 'CLIENT_NOT_READY' } };
+const rejections: unknown[] = [];
+const note = (reason: unknown) => void rejections.push(reason);
+
+let table: TestTable;
+let near: Replica;
+let far: Replica;
+let skew = 0;
+let prefixes = 0;
+let prefix = '';
+
+beforeAll(async () => {
+  process.on('unhandledRejection', note);
+  table = await startTable();
+});
+beforeEach(async () => {
+  skew = 0;
+  prefix = `p${++prefixes}`;
+  [near, far] = [await startReplica(table.endpoint), await startReplica(table.endpoint)];
+});
+afterEach(async () => {
+  await Promise.all([near.close(), far.close()]);
+  expect(rejections).toEqual([]);
+});
+afterAll(async () => {
+  process.off('unhandledRejection', note);
+  await table.close();
+});
+
+function open(options: Partial<ReaderConfig> = {}, regions = ['eu-west-1']): Reader {
+  const endpoint = { 'eu-west-1': near.endpoint, 'us-east-1': far.endpoint };
+  const base = { tableName: table.tableName, prefix, endpoint, coldDeadlineMs: 2_000, staleWaitMs: 1_500 };
+  // A jitter of none: 0.5 is the middle.
+  const around = { env, now: () => Date.now() + skew, random: () => 0.5 };
+  return createReader({ ...base, replicas: { default: regions }, ...options }, around);
+}
+
+const flag = (variation: number, version = 1, key = 'flag') => ({
+  key,
+  version,
+  on: true,
+  fallthrough: { variation },
+  variations: ['old', 'new'],
+  salt: '',
+});
+const one = (variation: number, version = 1) => [item('features', flag(variation, version))];
+const ask = (reader: Reader) => reader.variation('flag', context, 'fallback');
+const detail = (reader: Reader) => reader.variationDetail('flag', context, 'fallback');
+const asked = (replica: Replica) => replica.asked.map(({ operation }) => operation);
+
+/** Either of the table's forms, at its first state. */
+const forms: Record<string, () => Promise<void>> = {
+  snapshot: () => putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 }),
+  official: () => putOfficial(table, prefix, one(0)),
+};
+const change: Record<string, () => Promise<void>> = {
+  snapshot: () => putDelta(table, prefix, one(1, 2), { epoch: 1, seq: 2 }, { epoch: 1, seq: 1 }),
+  official: () => putOfficial(table, prefix, one(1, 2)),
+};
+
+describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
+  test('answers from memory within the refresh interval, and asks nothing', async () => {
+    await forms[form]!();
+    const reader = open();
+    expect(await ask(reader)).toBe('old');
+    await change[form]!();
+    near.asked.length = 0;
+    skew = 9_000;
+    for (let i = 0; i < 5; i += 1) expect(await ask(reader)).toBe('old');
+    expect(near.asked).toEqual([]);
+  });
+
+  test('past the interval answers at once with what it holds, and adopts what one read behind it found', async () => {
+    await forms[form]!();
+    const reader = open();
+    expect(await ask(reader)).toBe('old');
+    await change[form]!();
+    near.asked.length = 0;
+    skew = 10_500;
+    // Held back, so that the answer cannot have waited for it.
+    near.behave('hang');
+    expect(await Promise.all([ask(reader), ask(reader), ask(reader)])).toEqual(['old', 'old', 'old']);
+    await eventually(() => expect(near.asked).toHaveLength(1));
+    near.behave('pass');
+    skew += 20_000;
+    await eventually(async () => expect(await ask(reader)).toBe('new'));
+    expect(reader.status()).toMatchObject({ state: 'ready' });
+  });
+
+  test('past the stale limit waits for what is new', async () => {
+    await forms[form]!();
+    const reader = open();
+    expect(await ask(reader)).toBe('old');
+    await change[form]!();
+    skew = 61_000;
+    expect(await ask(reader)).toBe('new');
+  });
+
+  test('past the stale limit of never does not wait', async () => {
+    await forms[form]!();
+    const reader = open({ staleMs: 'never', staleWaitMs: 60_000 });
+    expect(await ask(reader)).toBe('old');
+    near.behave('hang');
+    skew = 24 * 3_600_000;
+    expect(await ask(reader)).toBe('old');
+    expect(reader.status().message).not.toContain('not read');
+  });
+
+  const faults: Behaviour[] = ['hang', 'cut', 'half', 'missing', 'throttle', 'broken'];
+  test.each(faults)('keeps answering from what it holds while the table answers with: %s', async (fault) => {
+    await forms[form]!();
+    const reader = open({ staleWaitMs: 50, coldDeadlineMs: 100 });
+    expect(await ask(reader)).toBe('old');
+    await change[form]!();
+    // A snapshot's head is a GetItem, whose answer without an item is a true answer: none there.
+    near.behave(fault);
+    for (let i = 0; i < 3; i += 1) {
+      skew += 61_000;
+      expect(await ask(reader)).toBe('old');
+      await eventually(() => expect(reader.status().lastError).toBeDefined());
+    }
+    expect(reader.status()).toMatchObject({ state: 'stale' });
+    near.behave('pass');
+    skew += 61_000;
+    await eventually(async () => expect(await ask(reader)).toBe('new'));
+    expect(reader.status()).toMatchObject({ state: 'ready', message: '' });
+  });
+
+  const coldFaults: Behaviour[] = ['hang', 'cut', 'half', 'throttle', 'broken'];
+  test.each(coldFaults)(
+    'holding nothing, answers the fallback as not ready, never as not found, when the table answers with: %s',
+    async (fault) => {
+      await forms[form]!();
+      near.behave(fault);
+      const reader = open({ coldDeadlineMs: 100 });
+      expect(await detail(reader)).toEqual(notReady);
+      expect(reader.evaluate('flag', context, 'fallback')).toEqual(notReady);
+      expect(await reader.allFlagsState(context)).toEqual({ $flagsState: {}, $valid: false });
+      await eventually(() => expect(reader.status()).toMatchObject({ state: 'unreachable', source: undefined }));
+      expect(reader.status().message).toMatch(/^no replica answered: eu-west-1: /);
+      near.behave('pass');
+      await eventually(async () => {
+        skew += 1_000;
+        expect(await ask(reader)).toBe('old');
+      });
+    },
+  );
+
+  test('a container that froze with a read under way drops it, and reads anew over a new connection', async () => {
+    await forms[form]!();
+    const reader = open({ staleWaitMs: 1_500 });
+    expect(await ask(reader)).toBe('old');
+    near.behave('hang');
+    skew = 10_500;
+    await ask(reader);
+    await eventually(() => expect(near.asked.length).toBeGreaterThan(1));
+    const connections = near.connections();
+    await change[form]!();
+    near.behave('pass');
+    // Frozen for two hours: no timer has run, the answer to the old read never comes.
+    skew += 2 * 3_600_000;
+    expect(await ask(reader)).toBe('new');
+    expect(near.connections()).toBeGreaterThan(connections);
+    expect(reader.status().lastError).toBeUndefined();
+  });
+
+  test('the next nearest replica answers when the nearest does not, and the nearest again when it has rested', async () => {
+    await forms[form]!();
+    near.behave('cut');
+    const reader = open({ coldDeadlineMs: 4_000 }, ['eu-west-1', 'us-east-1']);
+    expect(await ask(reader)).toBe('old');
+    expect(reader.status()).toMatchObject({ state: 'ready', replica: 'us-east-1' });
+    near.behave('pass');
+    near.asked.length = 0;
+    await change[form]!();
+    skew += 61_000;
+    expect(await ask(reader)).toBe('new');
+    expect(near.asked.length).toBeGreaterThan(0);
+    expect(reader.status()).toMatchObject({ replica: 'eu-west-1' });
+  });
+
+  test('a replica that hangs costs at most its half of the deadline', async () => {
+    await forms[form]!();
+    near.behave('hang');
+    const reader = open({ coldDeadlineMs: 1_000 }, ['eu-west-1', 'us-east-1']);
+    expect(await ask(reader)).toBe('old');
+    // Resting: it is not asked for what comes next.
+    const before = near.asked.length;
+    skew += 100;
+    await reader.variation('other', context, null);
+    expect(near.asked).toHaveLength(before);
+  });
+});
+
+test('keys that DynamoDB left unprocessed are asked for again', async () => {
+  await putOfficial(table, prefix, [
+    item('features', { ...flag(0), prerequisites: ['a', 'b', 'c'].map((key) => ({ key, variation: 0 })) }),
+    ...['a', 'b', 'c'].map((key) => item('features', flag(0, 1, key))),
+  ]);
+  near.behave('unprocessed');
+  expect(await detail(open())).toMatchObject({ value: 'old', reason: { kind: 'FALLTHROUGH' } });
+});
+
+test.each(['prerequisite', 'segment'])(
+  'a %s that cannot be read is never taken for one that is not there',
+  async (which) => {
+    await putOfficial(table, prefix, [
+      item('features', {
+        ...flag(0),
+        ...(which === 'prerequisite'
+          ? { prerequisites: [{ key: 'other', variation: 0 }] }
+          : { rules: [{ variation: 1, clauses: [{ attribute: '', op: 'segmentMatch', values: ['other'] }] }] }),
+      }),
+      item('features', flag(0, 1, 'other')),
+      item('segments', { key: 'other', version: 1, included: ['alice'], salt: '' }),
+    ]);
+    const reader = open({ coldDeadlineMs: 200 });
+    await reader.ready();
+    near.behave(({ body }) => (JSON.stringify(body).includes('"other"') ? 'broken' : 'pass'));
+    expect(await detail(reader)).toEqual(notReady);
+    expect(reader.status().lastError?.message).toMatch(/HTTP 500/);
+    near.behave('pass');
+    skew += 30_000;
+    expect(await detail(reader)).toMatchObject(which === 'segment' ? { value: 'new' } : { value: 'old' });
+  },
+);
+
+test('once many flags of the official layout are in use, refreshes query the table', async () => {
+  const keys = Array.from({ length: 101 }, (_, index) => `f${index}`);
+  await putOfficial(table, prefix, [...one(0), ...keys.map((key) => item('features', flag(0, 1, key)))]);
+  const reader = open();
+  for (const key of keys) expect(await reader.variation(key, context, null)).toBe('old');
+  await putOfficial(table, prefix, [item('features', flag(1, 2, 'f7'))]);
+  near.asked.length = 0;
+  skew = 30_000;
+  await eventually(async () => expect(await reader.variation('f7', context, null)).toBe('new'));
+  expect(asked(near)).toEqual(['Query', 'Query']);
+  expect(await ask(reader)).toBe('old');
+  expect(near.asked).toHaveLength(2);
+});
+
+test('a snapshot whose body fails its hash is refused, and the official layout answers', async () => {
+  await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 });
+  await putOfficial(table, prefix, one(1, 2));
+  await put(table, {
+    namespace: { S: `${prefix}:$snapshot` },
+    key: { S: 'body' },
+    format: { N: '1' },
+    rev: { S: '000000000000000001.0000000001' },
+    bank: { N: '0' },
+    parts: { N: '0' },
+    sha256: { B: Buffer.alloc(32) },
+    data: { B: Buffer.alloc(64) },
+  });
+  const reader = open();
+  expect(await ask(reader)).toBe('new');
+  expect(reader.status()).toMatchObject({ source: 'official', state: 'ready' });
+  expect(reader.status().lastError?.message).toMatch(/hash/);
+});
+
+test('a head ahead of what its replica holds is looked at again soon, without being asked', async () => {
+  await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 });
+  await putHead(table, prefix, { epoch: 1, seq: 2 });
+  const reader = open();
+  expect(await ask(reader)).toBe('old');
+  await change.snapshot!();
+  // The status starts no read.
+  await eventually(() => expect(reader.status().rev).toBe('000000000000000001.0000000002'));
+  expect(await ask(reader)).toBe('new');
+  // The clock never came near the next interval.
+  expect(skew).toBe(0);
+});
+
+test('a table that gains a snapshot is read through it from then on', async () => {
+  await putOfficial(table, prefix, one(0));
+  const reader = open();
+  expect(await ask(reader)).toBe('old');
+  await putSnapshot(table, prefix, one(1, 2), { epoch: 1, seq: 1 });
+  skew = 61_000;
+  expect(await ask(reader)).toBe('new');
+  expect(reader.status()).toMatchObject({ source: 'snapshot', lastError: undefined });
+});
+
+test('a relay that has not confirmed its data for five minutes makes the status stale, not the answers', async () => {
+  await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 }, Date.now() - 301_000);
+  const reader = open();
+  expect(await ask(reader)).toBe('old');
+  expect(reader.status()).toMatchObject({ state: 'stale', message: expect.stringMatching(/^stale \(301 s\)/) });
+});
+
+test('a clock that was set back does not stop the refresh', async () => {
+  await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 });
+  const reader = open();
+  expect(await ask(reader)).toBe('old');
+  await change.snapshot!();
+  skew = -3_600_000;
+  await eventually(async () => expect(await ask(reader)).toBe('new'));
+});
+
+test('a quiet refresh is one GetItem, and flags that did not change stay compiled', async () => {
+  const others = [item('features', flag(0, 1, 'a')), item('features', flag(0, 1, 'b'))];
+  await putSnapshot(table, prefix, [...one(0), ...others], { epoch: 1, seq: 1 });
+  const reader = open();
+  const before = await reader.variationDetail('a', context, null);
+  near.asked.length = 0;
+  skew = 61_000;
+  await ask(reader);
+  expect(asked(near)).toEqual(['GetItem']);
+  // What was found unchanged is as good as new.
+  expect(reader.status()).toMatchObject({ state: 'ready', message: '' });
+  expect(reader.status().ageMs).toBeLessThan(60_000);
+  await change.snapshot!();
+  skew += 61_000;
+  expect(await ask(reader)).toBe('new');
+  // Compiled flags hold their answers ready: the same object means that nothing was parsed again.
+  expect(await reader.variationDetail('a', context, null)).toBe(before);
+});
+
+test('items of the official layout that did not change stay compiled, too', async () => {
+  await putOfficial(table, prefix, [...one(0), item('features', flag(0, 1, 'a'))]);
+  const reader = open();
+  expect(await ask(reader)).toBe('old');
+  const before = await reader.variationDetail('a', context, null);
+  await change.official!();
+  skew = 61_000;
+  expect(await ask(reader)).toBe('new');
+  expect(await reader.variationDetail('a', context, null)).toBe(before);
+});
+
+test('credentials are read for each request', async () => {
+  await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 });
+  const changing: Record<string, string> = { ...env };
+  const config = { tableName: table.tableName, prefix, endpoint: near.endpoint, replicas: { default: ['eu-west-1'] } };
+  const reader = createReader(config, { env: changing, now: () => Date.now() + skew });
+  await ask(reader);
+  changing.AWS_ACCESS_KEY_ID = 'rotated';
+  changing.AWS_SESSION_TOKEN = 'token';
+  skew = 61_000;
+  await ask(reader);
+  await eventually(() => expect(near.asked).toHaveLength(2));
+  const [first, second] = near.asked.map(({ headers }) => headers);
+  expect(first!.authorization).toContain('Credential=test/');
+  expect(first!['x-amz-security-token']).toBeUndefined();
+  expect(second!.authorization).toContain('Credential=rotated/');
+  expect(second!['x-amz-security-token']).toBe('token');
+});

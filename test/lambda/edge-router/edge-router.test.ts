@@ -1,0 +1,193 @@
+import type { CloudFrontHeaders } from 'aws-lambda';
+import { checkRouterConfig } from '../../../lambda/edge-router/config.ts';
+import {
+  createOriginRequestHandler,
+  createViewerRequestHandler,
+  createViewerResponseHandler,
+} from '../../../lambda/edge-router/index.ts';
+import type { Detail } from '../../../lib/evaluation/index.ts';
+import { requestEvent, responseEvent } from './events.ts';
+
+const id = '6d2f7f3e-3f0a-4b0c-9a51-0d1f1d0c7a11';
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
+const values = (headers: CloudFrontHeaders, name: string) => headers[name]?.map(({ value }) => value);
+
+describe('viewer-request', () => {
+  const config = {
+    reader: { tableName: 'flags', replicas: { default: ['eu-west-1'] } },
+    flagKey: 'checkout',
+    variants: ['stable', 'canary'],
+    defaultVariant: 'stable',
+  };
+  const contexts: unknown[] = [];
+  const answering = (value: unknown, reason: Detail['reason'] = { kind: 'FALLTHROUGH' }) =>
+    createViewerRequestHandler(config, {
+      async variationDetail(_key, context) {
+        contexts.push(context);
+        return { value, variationIndex: 0, reason };
+      },
+    });
+
+  test('writes the variant into one header, hands on who the viewer is, and changes nothing else', async () => {
+    const event = requestEvent('viewer-request', { Cookie: `a=b; flag-viewer=${id}; c=d` });
+    const { headers: before, ...rest } = structuredClone(event.Records[0]!.cf.request);
+    const { headers, ...same } = await answering('canary')(event);
+    expect(same).toEqual(rest);
+    expect(headers).toEqual({
+      ...before,
+      'x-flag-variant': [{ key: 'x-flag-variant', value: 'canary' }],
+      'x-flag-viewer': [{ key: 'x-flag-viewer', value: id }],
+      'x-flag-decision': [{ key: 'x-flag-decision', value: 'checkout=canary; reason=FALLTHROUGH' }],
+    });
+    expect(contexts.at(-1)).toEqual({
+      kind: 'user',
+      key: id,
+      anonymous: true,
+      ip: '203.0.113.178',
+      path: '/picture.jpg',
+      host: 'd111111abcdef8.cloudfront.net',
+      userAgent: 'curl/7.66.0',
+    });
+  });
+
+  test.each([
+    ['no cookie', {}],
+    ['another cookie', { Cookie: `flag-viewerx=${id}; xflag-viewer=${id}` }],
+    ['a cookie that is no id', { Cookie: 'flag-viewer=../../etc/passwd' }],
+    ['an id with something behind it', { Cookie: `flag-viewer=${id}x` }],
+  ])('a viewer with %s is given a new id', async (_, headers: Record<string, string>) => {
+    const seen = new Set<string>();
+    for (let i = 0; i < 3; i += 1) {
+      const request = await answering('stable')(requestEvent('viewer-request', headers));
+      const [given] = values(request.headers, 'x-flag-viewer')!;
+      expect(given).toMatch(uuid);
+      expect(given).not.toBe(id);
+      expect(contexts.at(-1)).toMatchObject({ key: given });
+      seen.add(given!);
+    }
+    expect(seen.size).toBe(3);
+  });
+
+  test('what a viewer sends in our headers is overwritten', async () => {
+    const sent = { 'X-Flag-Variant': 'canary', 'X-Flag-Viewer': id, 'X-Flag-Decision': 'mine' };
+    const { headers } = await answering('stable')(requestEvent('viewer-request', sent));
+    expect(values(headers, 'x-flag-variant')).toEqual(['stable']);
+    expect(values(headers, 'x-flag-viewer')).not.toEqual([id]);
+    expect(values(headers, 'x-flag-decision')).toEqual(['checkout=stable; reason=FALLTHROUGH']);
+  });
+
+  test('when the flag cannot be answered everybody goes to the default, and nobody is given an id', async () => {
+    const handler = answering('canary', { kind: 'ERROR', errorKind: 'CLIENT_NOT_READY' });
+    const { headers } = await handler(requestEvent('viewer-request', { 'x-flag-viewer': id }));
+    expect(values(headers, 'x-flag-variant')).toEqual(['stable']);
+    expect(headers['x-flag-viewer']).toBeUndefined();
+    expect(values(headers, 'x-flag-decision')).toEqual(['checkout=stable; reason=ERROR CLIENT_NOT_READY']);
+  });
+
+  test('a value that is no variant stays out of the cache key', async () => {
+    for (const value of ['beta', 'x'.repeat(9_000), null, { a: 1 }, 'canary\r\nx: y']) {
+      const { headers } = await answering(value)(requestEvent('viewer-request'));
+      expect(values(headers, 'x-flag-variant')).toEqual(['stable']);
+      expect(values(headers, 'x-flag-decision')).toEqual(['checkout=stable; reason=UNKNOWN_VARIANT']);
+    }
+  });
+});
+
+describe('origin-request', () => {
+  const handler = createOriginRequestHandler({
+    defaultVariant: 'stable',
+    origins: {
+      stable: { domainName: 'stable.example.com' },
+      canary: {
+        domainName: 'canary.example.com',
+        protocol: 'http',
+        port: 8080,
+        path: '/v2',
+        readTimeoutSeconds: 7,
+        host: 'www.example.com',
+      },
+    },
+  });
+
+  test('a variant goes to its origin, under the name that the origin expects', async () => {
+    const event = requestEvent('origin-request', { 'x-flag-variant': 'canary' });
+    const request = await handler(event);
+    expect(request.origin).toEqual({
+      custom: {
+        domainName: 'canary.example.com',
+        port: 8080,
+        protocol: 'http',
+        path: '/v2',
+        sslProtocols: ['TLSv1.2'],
+        readTimeout: 7,
+        keepaliveTimeout: 5,
+        customHeaders: {},
+      },
+    });
+    expect(request.headers.host).toEqual([{ key: 'host', value: 'www.example.com' }]);
+    expect([request.uri, request.querystring]).toEqual(['/picture.jpg', 'size=large']);
+  });
+
+  test.each(['beta', '', 'constructor', undefined])('variant %p goes to the default origin', async (variant) => {
+    const request = await handler(
+      requestEvent('origin-request', variant === undefined ? {} : { 'x-flag-variant': variant }),
+    );
+    expect(request.origin?.custom).toMatchObject({ domainName: 'stable.example.com', port: 443, protocol: 'https' });
+    expect(values(request.headers, 'host')).toEqual(['stable.example.com']);
+  });
+});
+
+describe('viewer-response', () => {
+  test('a new viewer gets the cookie beside those of the origin, and everybody the decision', async () => {
+    const handler = createViewerResponseHandler({ cookieMaxAgeSeconds: 60 });
+    const event = responseEvent(
+      { 'x-flag-viewer': id, 'x-flag-decision': 'a=b; reason=OFF' },
+      { 'Set-Cookie': 'theirs=1' },
+    );
+    const { headers, ...rest } = await handler(event);
+    expect(rest).toEqual({ status: '200', statusDescription: 'OK' });
+    expect(values(headers, 'set-cookie')).toEqual([
+      'theirs=1',
+      `flag-viewer=${id}; Path=/; Max-Age=60; Secure; HttpOnly; SameSite=Lax`,
+    ]);
+    expect(values(headers, 'x-flag-decision')).toEqual(['a=b; reason=OFF']);
+  });
+
+  test('a viewer who sent the id, or has none, gets no cookie', async () => {
+    const handler = createViewerResponseHandler({});
+    const known = await handler(responseEvent({ Cookie: `flag-viewer=${id}`, 'x-flag-viewer': id }));
+    expect(known.headers['set-cookie']).toBeUndefined();
+    expect((await handler(responseEvent({}))).headers['set-cookie']).toBeUndefined();
+    expect((await handler(responseEvent({ 'x-flag-viewer': 'no; id' }))).headers['set-cookie']).toBeUndefined();
+  });
+
+  test('over plain http the cookie is not Secure', async () => {
+    const { headers } = await createViewerResponseHandler({ secure: false })(responseEvent({ 'x-flag-viewer': id }));
+    expect(values(headers, 'set-cookie')![0]).not.toContain('Secure');
+  });
+});
+
+test('a router config with mistakes is refused with all of them named', () => {
+  const wrong = {
+    variants: ['a b'],
+    defaultVariant: 'c',
+    flagKey: '',
+    variantHeader: 'x-edge-variant',
+    cookieName: 'a;b',
+  };
+  const check = () => checkRouterConfig(wrong);
+  for (const part of [
+    /variant "a b" must be/,
+    /defaultVariant "c"/,
+    /flagKey ""/,
+    /x-edge-variant is one that/,
+    /cookieName "a;b"/,
+  ]) {
+    expect(check).toThrow(part);
+  }
+  expect(() => checkRouterConfig({ variantHeader: 'x-amz-cf-variant' })).toThrow(/forbids/);
+  expect(() => checkRouterConfig({ variantHeader: 'x-flag-viewer' })).toThrow(/taken/);
+  expect(() =>
+    checkRouterConfig({ origins: { a: { domainName: 'https://x', path: 'y/' } }, defaultVariant: 'a' }),
+  ).toThrow(/domainName.*path/);
+});
