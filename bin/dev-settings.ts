@@ -1,0 +1,118 @@
+import { integer, type Reader, text } from '../relay-task/config/readers.ts';
+import { environmentSettings, linkerVariables, settings } from '../relay-task/config/settings.ts';
+
+/** What `npm start` needs; the relay's own settings are handed on to it as they are. */
+export interface DevSettings {
+  readonly flagsFile: string;
+  readonly dynamoDBPort: number;
+  readonly edgePort: number;
+  readonly edgeFlag: string;
+  readonly logLevel: string;
+  /** The environment whose flags the edge reads, and the key prefix of its items in the table. */
+  readonly environment: { readonly name: string; readonly prefix: string; readonly fromFile: boolean };
+  /** The relay's variables. */
+  readonly variables: Readonly<Record<string, string>>;
+}
+
+/** The settings that `npm start` has beyond the relay's. */
+export const devSettings = {
+  flagsFile: { env: 'FLAGS_FILE', read: text, fallback: 'examples/flags.json', says: 'flags, JSON or YAML' },
+  dynamoDBPort: { env: 'DYNAMODB_PORT', read: integer(0, 65_535), fallback: '8000', says: 'the embedded DynamoDB' },
+  edgePort: { env: 'EDGE_PORT', read: integer(0, 65_535), fallback: '8080', says: 'the edge' },
+  edgeFlag: { env: 'EDGE_FLAG', read: text, fallback: 'canary-checkout', says: 'the flag that routes viewers' },
+  sdkKey: { env: 'LD_SDK_KEY', read: text, fallback: '', says: 'take flags from LaunchDarkly under this SDK key' },
+} as const;
+
+export const localTable = 'edge-flag-relay-local';
+
+type Variables = Record<string, string | undefined>;
+
+/**
+ * Settings from the environment, overlaid by `NAME=value` arguments. Answers every problem at once instead when there
+ * are any. The relay's own settings are checked by the relay.
+ */
+export function parseDevSettings(
+  args: readonly string[],
+  environment: Readonly<Variables>,
+): { settings: DevSettings } | { problems: readonly string[] } {
+  const problems: string[] = [];
+  const given: Variables = { ...environment, ...parseArguments(args, problems) };
+
+  const read = <T>({ env, read, fallback }: { env: string; read: Reader<T>; fallback: string }): T => {
+    const value = given[env]?.trim() || fallback;
+    const result = read(value);
+    if ('value' in result) return result.value;
+    problems.push(`${env}=${value} is not understood: it must be ${result.wanted}`);
+    return undefined as T;
+  };
+  const own = {
+    flagsFile: read(devSettings.flagsFile),
+    dynamoDBPort: read(devSettings.dynamoDBPort),
+    edgePort: read(devSettings.edgePort),
+    edgeFlag: read(devSettings.edgeFlag),
+    sdkKey: read(devSettings.sdkKey),
+  };
+  // `npm start` speaks to a person: only what went wrong is logged unless more is asked for.
+  const logLevel = given.LOG_LEVEL?.trim() || 'warn';
+
+  const variables: Record<string, string> = {};
+  for (const [name, value] of Object.entries(given)) {
+    if (value !== undefined && name !== devSettings.sdkKey.env) variables[name] = value;
+  }
+  const named = Object.keys(variables).filter((name) => name.startsWith('LD_ENV_') && variables[name]?.trim());
+  const fromFile = named.length === 0 && own.sdkKey === '';
+  if (named.length === 0) {
+    variables.LD_ENV_local = own.sdkKey || 'sdk-local';
+    variables.LD_MOBILE_KEY_local ??= 'mob-local';
+    variables.LD_CLIENT_SIDE_ID_local ??= 'local';
+    if (fromFile) variables.LD_FLAGS_FILE_local = own.flagsFile;
+  }
+  const names = named.length === 0 ? ['local'] : named.map((name) => name.slice('LD_ENV_'.length));
+  for (const name of names) variables[`LD_PREFIX_${name}`] ??= name;
+  const name = names[0] ?? 'local';
+
+  if (problems.length > 0) return { problems };
+  return {
+    settings: {
+      flagsFile: own.flagsFile,
+      dynamoDBPort: own.dynamoDBPort,
+      edgePort: own.edgePort,
+      edgeFlag: own.edgeFlag,
+      logLevel,
+      environment: { name, prefix: variables[`LD_PREFIX_${name}`] ?? name, fromFile },
+      variables: {
+        ...variables,
+        LOG_LEVEL: logLevel,
+        LISTEN_HOST: variables.LISTEN_HOST ?? '127.0.0.1',
+        USE_DYNAMODB: 'true',
+        DYNAMODB_TABLE: localTable,
+      },
+    },
+  };
+}
+
+function parseArguments(args: readonly string[], problems: string[]): Variables {
+  const overlay: Variables = {};
+  for (const argument of args) {
+    const [, name, value] = /^([A-Za-z]\w*)=(.*)$/s.exec(argument) ?? [];
+    if (name === undefined) problems.push(`${argument} is not understood: write settings as NAME=value`);
+    else if (!isSetting(name)) problems.push(`${name} is not a setting: there are ${knownSettings().join(', ')}`);
+    else overlay[name] = value;
+  }
+  return overlay;
+}
+
+function knownSettings(): string[] {
+  return [
+    ...Object.values(devSettings).map(({ env }) => env),
+    ...Object.values(settings).map(({ env }) => env),
+    ...Object.values(environmentSettings).map(({ env }) => `${env}<name>`),
+  ];
+}
+
+function isSetting(name: string): boolean {
+  if (linkerVariables.test(name)) return false;
+  return knownSettings().some((known) =>
+    known.endsWith('<name>') ? name.startsWith(known.slice(0, -'<name>'.length)) : name === known,
+  );
+}

@@ -1,0 +1,210 @@
+/**
+ * `npm start`: the whole path on this machine. Flags from a file (or from LaunchDarkly) → relay → streams, and → an
+ * embedded DynamoDB → the built Lambda@Edge functions → one of two sample origins.
+ */
+import { rm, stat } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import packageJson from '../package.json' with { type: 'json' };
+import { parseConfig } from '../relay-task/config/config.ts';
+import { RelayError } from '../relay-task/errors.ts';
+import type { Log } from '../relay-task/ports.ts';
+import { startRelay } from '../relay-task/relay.ts';
+import type { FileReload } from '../relay-task/upstream/file.ts';
+import { type LocalEdge, startLocalEdge } from './dev/edge.ts';
+import { localCredentials, startEmbeddedDynamoDB } from './dev/embedded-dynamodb.ts';
+import { type PropagationMeter, startPropagationMeter } from './dev/propagation.ts';
+import { startSampleOrigins } from './dev/sample-origins.ts';
+import { type DevSettings, devSettings, localTable, parseDevSettings } from './dev-settings.ts';
+
+/** LaunchDarkly gets so long to send the first flags before the commands are printed. */
+const FILLED_MS = 10_000;
+
+/** What has to be closed, in the order in which it was opened. */
+const opened: (() => Promise<void> | void)[] = [];
+
+async function closeEverything(): Promise<void> {
+  for (const close of opened.splice(0).reverse()) await close();
+}
+
+async function end(exitCode: number): Promise<never> {
+  await closeEverything();
+  process.exit(exitCode);
+}
+
+let stopping = false;
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    // Whoever asks twice does not want to wait.
+    if (stopping) process.exit(1);
+    stopping = true;
+    void end(0);
+  });
+}
+
+try {
+  const parsed = parseDevSettings(process.argv.slice(2), process.env);
+  if ('problems' in parsed) throw new RelayError('CONFIG_INVALID', parsed.problems.join('; '));
+  await start(parsed.settings);
+} catch (error) {
+  // Stopped while starting: nothing went wrong.
+  if (!stopping) {
+    console.error(describe(error));
+    await end(1);
+  }
+}
+
+async function start(settings: DevSettings): Promise<void> {
+  const { environment } = settings;
+  Object.assign(process.env, {
+    AWS_ACCESS_KEY_ID: localCredentials.accessKeyId,
+    AWS_SECRET_ACCESS_KEY: localCredentials.secretAccessKey,
+    AWS_SESSION_TOKEN: '',
+    // The SDK speaks of its own future releases, which says nothing about this one.
+    AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
+  });
+  // Settings first: what cannot be understood is said before anything is opened.
+  parseConfig({ ...settings.variables, DYNAMODB_URL: 'http://127.0.0.1' });
+
+  const dynamoDB = await open(
+    startEmbeddedDynamoDB({ port: settings.dynamoDBPort, tableName: localTable }),
+    `${devSettings.dynamoDBPort.env}=${settings.dynamoDBPort}`,
+  );
+  const { config, warnings } = parseConfig({ ...settings.variables, DYNAMODB_URL: dynamoDB.endpoint });
+  for (const warning of warnings) console.warn(`warning: ${warning}`);
+
+  let meter: PropagationMeter | undefined;
+  const relay = await open(
+    startRelay(
+      { ...config, drainWindowMs: 0 },
+      {
+        log: createPlainLog(config.logLevel),
+        version: packageJson.version,
+        onReload: (name, reload) => void tellReload(settings, name, reload, meter),
+      },
+    ),
+  );
+  await relay.stored();
+
+  const origins = await open(startSampleOrigins());
+  const edge = await open(
+    startLocalEdge({
+      port: settings.edgePort,
+      table: { endpoint: dynamoDB.endpoint, name: localTable, prefix: environment.prefix },
+      flagKey: settings.edgeFlag,
+      origins: { stable: origins.stable, canary: origins.canary },
+      defaultVariant: 'stable',
+      refreshMs: 1_000,
+      log: (line) => console.warn(`edge: ${line}`),
+    }),
+    `${devSettings.edgePort.env}=${settings.edgePort}`,
+  );
+  const relayUrl = `http://127.0.0.1:${relay.port}`;
+  const sdkKey = config.environments.find(({ name }) => name === environment.name)?.sdkKey ?? '';
+  meter = await open(startPropagationMeter({ relayUrl, sdkKey, dynamoDB, prefix: environment.prefix, edge }));
+  await filled(edge);
+  if (!stopping) console.log(welcome(settings, { relayUrl, dynamoDBUrl: dynamoDB.endpoint, edgeUrl: edge.url }));
+}
+
+/** The first flags have reached the edge; when they do not, the reason is worth more than waiting on. */
+async function filled(edge: LocalEdge): Promise<void> {
+  const giveUp = Date.now() + FILLED_MS;
+  while (!stopping && (await edge.status()).rev === undefined) {
+    if (Date.now() > giveUp)
+      return console.warn('warning: no flags have arrived yet; viewers go to the default origin');
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Waits for something to open, remembers how to close it, and names the setting of a port that is taken. */
+async function open<T extends { close(): Promise<void> | void }>(opening: Promise<T>, port?: string): Promise<T> {
+  try {
+    const thing = await opening;
+    opened.push(() => thing.close());
+    return thing;
+  } catch (error) {
+    if (port !== undefined && (error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
+      throw new RelayError(
+        'LISTEN_FAILED',
+        `${port} is taken: something else listens there; choose another or stop it`,
+      );
+    }
+    throw error;
+  }
+}
+
+/** Says how long an edit of the flags file took to get everywhere. What is wrong with an edit, the relay's log says. */
+async function tellReload(
+  { flagsFile, environment }: DevSettings,
+  name: string,
+  { changed }: FileReload,
+  meter: PropagationMeter | undefined,
+): Promise<void> {
+  if (meter === undefined || name !== environment.name) return;
+  if (changed === 0) return;
+  const { mtimeMs } = await stat(flagsFile);
+  const { streamMs, tableMs, edgeMs } = await meter.measure(mtimeMs);
+  if (stopping) return;
+  const ms = (value: number | undefined) => (value === undefined ? 'did not arrive' : `${value} ms`);
+  const things = changed === 1 ? '1 item' : `${changed} items`;
+  console.log(`✓ ${things} changed: file → stream ${ms(streamMs)}, → table ${ms(tableMs)}, → edge ${ms(edgeMs)}`);
+}
+
+function welcome(
+  { environment, flagsFile, edgeFlag }: DevSettings,
+  { relayUrl, dynamoDBUrl, edgeUrl }: { relayUrl: string; dynamoDBUrl: string; edgeUrl: string },
+): string {
+  const { fromFile, name, prefix } = environment;
+  const source = fromFile ? `the file ${flagsFile}` : `LaunchDarkly, environment ${name}`;
+  const keys = fromFile ? 'SDK key sdk-local, mobile key mob-local, client-side ID local' : 'your own keys';
+  const cookies = join(tmpdir(), `flag-viewer-${process.pid}`);
+  opened.push(() => rm(cookies, { force: true }));
+  const visit = `curl -si -b ${cookies} -c ${cookies} ${edgeUrl}/ | grep -iE '^(set-cookie|x-flag|x-origin)'`;
+  const scan = JSON.stringify({
+    TableName: localTable,
+    ProjectionExpression: '#n, #k, version, rev, checkedAt',
+    ExpressionAttributeNames: { '#n': 'namespace', '#k': 'key' },
+  });
+  return `
+Flags come from ${source}.
+
+  relay     ${relayUrl}   ${keys}
+  DynamoDB  ${dynamoDBUrl}   table ${localTable}, prefix ${prefix}
+  edge      ${edgeUrl}   flag ${edgeFlag} sends viewers to the origins stable and canary
+
+Try, in another terminal:
+
+  1. a viewer, routed
+     ${visit}
+  2. the same viewer, routed alike: the cookie holds an id, and the flag's percentages do the rest
+     ${visit}
+  3. what a server SDK hears, and goes on hearing
+     curl -sN -H "Authorization: ${fromFile ? 'sdk-local' : '$LD_SDK_KEY'}" ${relayUrl}/all
+  4. the table's items
+     curl -s ${dynamoDBUrl} --aws-sigv4 aws:amz:us-east-1:dynamodb --user local:local -H 'Content-Type: application/x-amz-json-1.0' -H 'X-Amz-Target: DynamoDB_20120810.Scan' -d '${scan}'
+  5. ${fromFile ? `everybody to canary, by an edit of ${flagsFile}; git checkout ${flagsFile} takes it back` : `turn ${edgeFlag} on or off in LaunchDarkly, then visit again`}
+     ${fromFile ? `sed -i.bak -e 's/75000/0/' -e 's/25000/100000/' ${flagsFile} && rm ${flagsFile}.bak` : visit}
+
+Ctrl-C stops everything.
+`;
+}
+
+/** For people: one line each, without JSON around it. */
+function createPlainLog(level: string): Log {
+  const levels = ['debug', 'info', 'warn', 'error', 'none'];
+  const print =
+    (name: keyof Log) =>
+    (message: string, fields: Record<string, unknown> = {}) => {
+      if (levels.indexOf(name) < levels.indexOf(level)) return;
+      const details = Object.entries(fields).map(
+        ([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`,
+      );
+      console.error(`${name}: ${message}${details.length > 0 ? ` (${details.join(', ')})` : ''}`);
+    };
+  return { debug: print('debug'), info: print('info'), warn: print('warn'), error: print('error') };
+}
+
+function describe(error: unknown): string {
+  if (error instanceof RelayError) return `${error.code}: ${error.message}`;
+  return String((error as Error)?.stack ?? error);
+}

@@ -1,0 +1,221 @@
+/**
+ * CloudFront on this machine: the built edge functions, each in a process of its own, run in CloudFront's order.
+ * There is no cache: every request is a miss.
+ */
+import { randomUUID } from 'node:crypto';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { CloudFrontRequest, CloudFrontResponse, CloudFrontResultResponse } from 'aws-lambda';
+import { build } from 'esbuild';
+import type { ReaderStatus } from '../../lambda/edge-reader/index.ts';
+import type { Origin } from '../../lambda/edge-router/index.ts';
+import { buildEdge, type EdgeConfigs } from '../../lib/infrastructure/edge-bundle.ts';
+import {
+  describeResultProblem,
+  type EventType,
+  isGenerated,
+  toCloudFrontHeaders,
+  toEvent,
+  toNodeHeaders,
+} from './cloudfront.ts';
+import { type LambdaProcess, startLambdaProcess } from './lambda-process.ts';
+import { bytesOf, EdgeError, fetchOrigin } from './origin.ts';
+import { close, listen } from './sample-origins.ts';
+
+export interface LocalEdgeOptions {
+  /** 0 picks a free one. */
+  readonly port: number;
+  readonly table: { readonly endpoint: string; readonly name: string; readonly prefix?: string };
+  readonly flagKey: string;
+  /** Variant to the http address of its origin. */
+  readonly origins: Readonly<Record<string, string>>;
+  /** Default: the first of the origins. */
+  readonly defaultVariant?: string;
+  /** How long the reader answers from memory. Default 1,000: on one's own machine a change should be seen soon. */
+  readonly refreshMs?: number;
+  /** The execution region. Default eu-west-1. */
+  readonly region?: string;
+  /** One line, for people. */
+  log?(line: string): void;
+}
+
+export interface LocalEdge {
+  readonly url: string;
+  /** What the reader inside viewer-request holds. Starts a read if one is due, so that asking it again and again finds out when a revision has arrived. */
+  status(): Promise<ReaderStatus>;
+  /** Process ids of the edge functions. */
+  pids(): Readonly<Record<EventType, number | undefined>>;
+  close(): Promise<void>;
+}
+
+/** AWS quotas: what a viewer function and an origin function may take. */
+const LIMITS: Readonly<Record<EventType, { timeoutMs: number; memoryMb: number }>> = {
+  'viewer-request': { timeoutMs: 5_000, memoryMb: 128 },
+  'origin-request': { timeoutMs: 30_000, memoryMb: 128 },
+  'viewer-response': { timeoutMs: 5_000, memoryMb: 128 },
+};
+
+/** Rejects when the port is taken. Everything is closed by `close`; the functions' processes also end when this one does. */
+export async function startLocalEdge(options: LocalEdgeOptions): Promise<LocalEdge> {
+  const { log = () => {}, region = 'eu-west-1' } = options;
+  const directory = await mkdtemp(join(tmpdir(), 'local-edge-'));
+  const functions = new Map<EventType, LambdaProcess>();
+  const server = createServer((request, response) => {
+    handle(request).then(
+      ({ answer, body }) => {
+        response.writeHead(Number(answer.status), answer.statusDescription, toNodeHeaders(answer.headers));
+        response.end(body);
+      },
+      (problem) => refuse(response, problem, log),
+    );
+  });
+
+  async function closeAll() {
+    await close(server);
+    await Promise.all([...functions.values()].map((one) => one.close()));
+    await rm(directory, { recursive: true, force: true });
+  }
+
+  async function run<T>(eventType: EventType, event: unknown): Promise<T> {
+    try {
+      return (await functions.get(eventType)!.invoke(event)) as T;
+    } catch (problem) {
+      throw new EdgeError(503, (problem as Error).message);
+    }
+  }
+
+  function check(eventType: EventType, result: unknown, before: CloudFrontRequest | CloudFrontResponse) {
+    const problem = describeResultProblem(
+      eventType,
+      result,
+      before.headers,
+      'status' in before ? before.status : undefined,
+    );
+    if (problem) throw new EdgeError(502, `${eventType} returned what CloudFront refuses: ${problem}`);
+  }
+
+  async function handle(incoming: IncomingMessage): Promise<{ answer: CloudFrontResponse; body: Buffer }> {
+    const requestId = randomUUID();
+    const body = await bytesOf(incoming);
+    const seen = toRequest(incoming);
+    const viewed = await run<CloudFrontRequest | CloudFrontResultResponse>(
+      'viewer-request',
+      toEvent('viewer-request', requestId, seen),
+    );
+    check('viewer-request', viewed, seen);
+    if (isGenerated(viewed)) return generated(viewed);
+    const request = viewed as CloudFrontRequest;
+
+    // The distribution's own origin, which origin-request replaces.
+    const missed = structuredClone({ ...request, origin: toOrigin(originsOf(options)[defaultOf(options)]!) });
+    const sent = await run<CloudFrontRequest | CloudFrontResultResponse>(
+      'origin-request',
+      toEvent('origin-request', requestId, missed),
+    );
+    check('origin-request', sent, missed);
+    const fetched = isGenerated(sent) ? generated(sent) : await fetchOrigin(sent as CloudFrontRequest, body);
+    // "Restrictions on all edge functions": not invoked when the origin answers 400 or above.
+    if (Number(fetched.answer.status) >= 400) return fetched;
+
+    const answer = await run<CloudFrontResponse>(
+      'viewer-response',
+      toEvent('viewer-response', requestId, request, fetched.answer),
+    );
+    check('viewer-response', answer, fetched.answer);
+    return { answer, body: fetched.body };
+  }
+
+  try {
+    const host = join(directory, 'edge-child.cjs');
+    await build({
+      entryPoints: [join(import.meta.dirname, 'edge-child.ts')],
+      outfile: host,
+      bundle: true,
+      format: 'cjs',
+      platform: 'node',
+      target: 'node20',
+      logLevel: 'warning',
+    });
+    const configs = toConfigs(options, region);
+    for (const entry of ['viewer-request', 'origin-request', 'viewer-response'] as const) {
+      const file = buildEdge({ entry, config: configs[entry], outdir: join(directory, entry), target: 'node20' });
+      functions.set(entry, startLambdaProcess({ name: entry, host, file, region, ...LIMITS[entry], log }));
+    }
+    const url = await listen(server, options.port);
+    return {
+      url,
+      status: async () => (await functions.get('viewer-request')!.status()) as ReaderStatus,
+      pids: () =>
+        Object.fromEntries([...functions].map(([name, one]) => [name, one.pid()])) as ReturnType<LocalEdge['pids']>,
+      close: closeAll,
+    };
+  } catch (problem) {
+    await closeAll();
+    throw problem;
+  }
+}
+
+function originsOf({ origins }: LocalEdgeOptions): Record<string, Origin> {
+  const entries = Object.entries(origins).map(([variant, address]): [string, Origin] => {
+    const { hostname, port, host, protocol } = new URL(address);
+    const scheme = protocol === 'https:' ? 'https' : 'http';
+    return [variant, { domainName: hostname, protocol: scheme, host, ...(port && { port: Number(port) }) }];
+  });
+  return Object.fromEntries(entries);
+}
+
+const defaultOf = ({ defaultVariant, origins }: LocalEdgeOptions) => defaultVariant ?? Object.keys(origins)[0] ?? '';
+
+function toConfigs(options: LocalEdgeOptions, region: string): EdgeConfigs {
+  const { table, flagKey, refreshMs = 1_000 } = options;
+  const { endpoint, name: tableName, prefix = '' } = table;
+  const defaultVariant = defaultOf(options);
+  const reader = { tableName, prefix, endpoint, refreshMs, replicas: { default: [region] } };
+  return {
+    reader,
+    'viewer-request': { reader, flagKey, variants: Object.keys(options.origins), defaultVariant },
+    'origin-request': { origins: originsOf(options), defaultVariant },
+    'viewer-response': { secure: false },
+  };
+}
+
+function toRequest(incoming: IncomingMessage): CloudFrontRequest {
+  const [uri = '/', querystring = ''] = (incoming.url ?? '/').split(/\?(.*)/s);
+  const { method = 'GET', socket } = incoming;
+  return {
+    clientIp: socket.remoteAddress ?? '',
+    headers: toCloudFrontHeaders(incoming.headers),
+    method,
+    querystring,
+    uri,
+  };
+}
+
+function toOrigin({ domainName, protocol = 'https', port }: Origin): NonNullable<CloudFrontRequest['origin']> {
+  const custom = { domainName, protocol, port: port ?? (protocol === 'https' ? 443 : 80), path: '', customHeaders: {} };
+  return { custom: { ...custom, sslProtocols: ['TLSv1.2'], readTimeout: 30, keepaliveTimeout: 5 } };
+}
+
+function generated({
+  status,
+  statusDescription = '',
+  headers = {},
+  body = '',
+  bodyEncoding,
+}: CloudFrontResultResponse) {
+  const answer: CloudFrontResponse = { status: String(status), statusDescription, headers };
+  return { answer, body: Buffer.from(body, bodyEncoding === 'base64' ? 'base64' : 'utf8') };
+}
+
+function refuse(response: ServerResponse, problem: unknown, log: (line: string) => void) {
+  const status = problem instanceof EdgeError ? problem.status : 502;
+  const message = problem instanceof Error ? problem.message : String(problem);
+  log(`${status}: ${message}`);
+  response.writeHead(status, {
+    'content-type': 'text/plain; charset=utf-8',
+    'x-cache': 'Error from the local edge',
+  });
+  response.end(`${message}\n`);
+}

@@ -1,0 +1,56 @@
+import { request as httpRequest, type IncomingMessage } from 'node:http';
+import { request as httpsRequest } from 'node:https';
+import type { CloudFrontRequest, CloudFrontResponse } from 'aws-lambda';
+import { toCloudFrontHeaders, toNodeHeaders } from './cloudfront.ts';
+
+/** An answer that CloudFront itself would give: 502 for a function's invalid result or an unreachable origin, 503 for a function that failed, 504 for an origin that is too slow. */
+export class EdgeError extends Error {
+  readonly status: number;
+  constructor(status: number, message: string) {
+    super(message);
+    this.status = status;
+  }
+}
+
+/** What the request's custom origin answers. Rejects with an EdgeError when it does not. */
+export function fetchOrigin(
+  request: CloudFrontRequest,
+  body: Buffer,
+): Promise<{ answer: CloudFrontResponse; body: Buffer }> {
+  const { domainName, port, protocol, path, readTimeout } = request.origin!.custom!;
+  const query = request.querystring && `?${request.querystring}`;
+  return new Promise((resolve, reject) => {
+    const outgoing = (protocol === 'https' ? httpsRequest : httpRequest)({
+      hostname: domainName,
+      port,
+      method: request.method,
+      path: `${path}${request.uri}${query}`,
+      headers: toNodeHeaders(request.headers),
+      timeout: readTimeout * 1_000,
+    });
+    outgoing.on('timeout', () => {
+      reject(new EdgeError(504, `the origin ${domainName}:${port} did not answer in ${readTimeout} s`));
+      outgoing.destroy();
+    });
+    const fail = (problem: Error) =>
+      reject(new EdgeError(502, `the origin ${domainName}:${port} could not be reached: ${problem.message}`));
+    outgoing.on('error', fail);
+    outgoing.on('response', (incoming) => {
+      const answer: CloudFrontResponse = {
+        status: String(incoming.statusCode),
+        statusDescription: incoming.statusMessage ?? '',
+        headers: toCloudFrontHeaders(incoming.headers),
+      };
+      // The body is passed on whole, so its framing is ours.
+      delete answer.headers['transfer-encoding'];
+      bytesOf(incoming).then((bytes) => resolve({ answer, body: bytes }), fail);
+    });
+    outgoing.end(body);
+  });
+}
+
+export async function bytesOf(incoming: IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of incoming) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+}

@@ -1,0 +1,91 @@
+import { get } from 'node:http';
+import { compareRev, parseRev, type Rev } from '../../lib/flag-table/index.ts';
+import type { LocalEdge } from './edge.ts';
+import type { EmbeddedDynamoDB } from './embedded-dynamodb.ts';
+
+export interface Propagation {
+  /** Ms from the given moment to the first byte of the change on a stream, to the table's head, to the edge's memory. */
+  readonly streamMs: number | undefined;
+  readonly tableMs: number | undefined;
+  readonly edgeMs: number | undefined;
+}
+
+export interface PropagationMeter {
+  /** The place to measure from; to be taken before the change. */
+  readonly rev: Rev | undefined;
+  /** How long a change that was made at `since` (Unix ms) takes; undefined for what did not happen in time. */
+  measure(since: number): Promise<Propagation>;
+  close(): void;
+}
+
+const GIVE_UP_MS = 10_000;
+const LOOK_MS = 20;
+
+/**
+ * Watches the three places where a change arrives: as a reader of the relay's stream, in the table, and in the edge's
+ * function.
+ */
+export async function startPropagationMeter(options: {
+  relayUrl: string;
+  sdkKey: string;
+  dynamoDB: EmbeddedDynamoDB;
+  prefix: string;
+  edge: LocalEdge;
+}): Promise<PropagationMeter> {
+  const { dynamoDB, prefix, edge } = options;
+  let lastEventAt = 0;
+  const stream = get(`${options.relayUrl}/all`, { headers: { Authorization: options.sdkKey } }, (response) => {
+    response.on('data', (chunk: Buffer) => {
+      if (chunk.includes('event:')) lastEventAt = Date.now();
+    });
+    response.on('error', () => {});
+  });
+  stream.on('error', () => {});
+  let rev = (await dynamoDB.head(prefix))?.rev;
+
+  let closed = false;
+
+  async function until(arrived: () => Promise<number | undefined> | number | undefined): Promise<number | undefined> {
+    const giveUp = Date.now() + GIVE_UP_MS;
+    while (!closed && Date.now() < giveUp) {
+      try {
+        const at = await arrived();
+        if (at !== undefined) return at;
+      } catch {
+        // Whatever is asked may be closing, too.
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+    return undefined;
+  }
+
+  return {
+    get rev() {
+      return rev;
+    },
+    async measure(since) {
+      const before = rev;
+      const isNewer = (candidate: Rev | undefined) =>
+        candidate !== undefined && (before === undefined || compareRev(candidate, before) > 0);
+      const [streamAt, tableAt, edgeAt] = await Promise.all([
+        until(() => (lastEventAt >= since ? lastEventAt : undefined)),
+        until(async () => {
+          const head = await dynamoDB.head(prefix);
+          if (!isNewer(head?.rev)) return undefined;
+          rev = head?.rev;
+          return Date.now();
+        }),
+        until(async () => {
+          const { rev: held } = await edge.status();
+          return isNewer(held === undefined ? undefined : parseRev(held)) ? Date.now() : undefined;
+        }),
+      ]);
+      const elapsed = (at: number | undefined) => at && Math.max(0, Math.round(at - since));
+      return { streamMs: elapsed(streamAt), tableMs: elapsed(tableAt), edgeMs: elapsed(edgeAt) };
+    },
+    close() {
+      closed = true;
+      stream.destroy();
+    },
+  };
+}

@@ -1,0 +1,50 @@
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+
+export interface SampleOrigins {
+  readonly stable: string;
+  readonly canary: string;
+  close(): Promise<void>;
+}
+
+/** Two origins on 127.0.0.1 that answer every request with a page that names them. */
+export async function startSampleOrigins(): Promise<SampleOrigins> {
+  const stable = await startOrigin('stable', '#2b6cb0');
+  const canary = await startOrigin('canary', '#b7791f');
+  return {
+    stable: stable.url,
+    canary: canary.url,
+    close: async () => void (await Promise.all([stable.close(), canary.close()])),
+  };
+}
+
+async function startOrigin(name: string, colour: string) {
+  const server = createServer((request, response) => {
+    request.resume();
+    const page = `<!doctype html><title>${name}</title><h1 style="color:${colour}">${name}</h1>\n`;
+    response.writeHead(200, {
+      'content-type': 'text/html; charset=utf-8',
+      'cache-control': 'max-age=60',
+      'x-origin': name,
+    });
+    response.end(request.method === 'HEAD' ? undefined : page);
+  });
+  const url = await listen(server, 0);
+  return { url, close: () => close(server) };
+}
+
+/** Listens on 127.0.0.1 and returns the address; rejects when the port is taken. */
+export async function listen(server: Server, port: number): Promise<string> {
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, '127.0.0.1', resolve);
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+export async function close(server: Server): Promise<void> {
+  await new Promise<void>((resolve) => {
+    server.close(() => resolve());
+    server.closeAllConnections();
+  });
+}

@@ -1,0 +1,55 @@
+import { parseDevSettings } from '../../bin/dev-settings.ts';
+
+function settingsOf(args: string[], environment: Record<string, string> = {}) {
+  const result = parseDevSettings(args, environment);
+  if ('problems' in result) throw new Error(result.problems.join('; '));
+  return result.settings;
+}
+
+test('without any setting, the example file is served to the three local credentials', () => {
+  const { variables, ...rest } = settingsOf([]);
+  expect(rest).toEqual({
+    flagsFile: 'examples/flags.json',
+    dynamoDBPort: 8000,
+    edgePort: 8080,
+    edgeFlag: 'canary-checkout',
+    logLevel: 'warn',
+    environment: { name: 'local', prefix: 'local', fromFile: true },
+  });
+  expect(variables).toMatchObject({
+    LD_ENV_local: 'sdk-local',
+    LD_MOBILE_KEY_local: 'mob-local',
+    LD_CLIENT_SIDE_ID_local: 'local',
+    LD_FLAGS_FILE_local: 'examples/flags.json',
+  });
+});
+
+test('arguments overlay the environment', () => {
+  const { edgePort, variables } = settingsOf(['EDGE_PORT=1', 'PORT=2'], { EDGE_PORT: '3', PORT: '4' });
+  expect({ edgePort, port: variables.PORT }).toEqual({ edgePort: 1, port: '2' });
+});
+
+test('LD_SDK_KEY takes flags from LaunchDarkly instead of the file', () => {
+  const { variables, environment } = settingsOf([], { LD_SDK_KEY: 'sdk-real' });
+  expect(environment.fromFile).toBe(false);
+  expect(variables.LD_ENV_local).toBe('sdk-real');
+  expect(variables.LD_FLAGS_FILE_local).toBeUndefined();
+  expect(variables.LD_SDK_KEY).toBeUndefined();
+});
+
+test("ld-relay's LD_ENV_<name> does so under its own name, and the edge reads the first", () => {
+  const { variables, environment } = settingsOf([], { LD_ENV_Production: 'sdk-p', LD_ENV_Staging: 'sdk-s' });
+  expect(environment).toEqual({ name: 'Production', prefix: 'Production', fromFile: false });
+  expect(variables.LD_ENV_local).toBeUndefined();
+  expect(variables.LD_PREFIX_Staging).toBe('Staging');
+});
+
+test('every problem is reported at once', () => {
+  const result = parseDevSettings(['--port', 'EGDE_PORT=1', 'EDGE_PORT=x'], { DYNAMODB_PORT: '-1' });
+  expect('problems' in result && result.problems).toEqual([
+    '--port is not understood: write settings as NAME=value',
+    expect.stringMatching(/^EGDE_PORT is not a setting: there are FLAGS_FILE, /),
+    'DYNAMODB_PORT=-1 is not understood: it must be a whole number from 0 to 65535',
+    'EDGE_PORT=x is not understood: it must be a whole number from 0 to 65535',
+  ]);
+});

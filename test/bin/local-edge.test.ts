@@ -1,0 +1,261 @@
+import { fork } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { get, type IncomingHttpHeaders } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describeResultProblem } from '../../bin/dev/cloudfront.ts';
+import { type LocalEdge, startLocalEdge } from '../../bin/dev/edge.ts';
+import { startLambdaProcess } from '../../bin/dev/lambda-process.ts';
+import { type SampleOrigins, startSampleOrigins } from '../../bin/dev/sample-origins.ts';
+import { item, putDelta, putSnapshot } from '../lambda/edge-reader/table-writer.ts';
+import { requestEvent } from '../lambda/edge-router/events.ts';
+import { startTable, type TestTable } from '../support/dynalite.ts';
+import { eventually } from '../support/eventually.ts';
+
+const flag = (canaryPercent: number, version: number) =>
+  item('features', {
+    key: 'checkout',
+    version,
+    on: true,
+    salt: 'salt',
+    variations: ['stable', 'canary'],
+    fallthrough: {
+      rollout: {
+        variations: [
+          { variation: 0, weight: (100 - canaryPercent) * 1_000 },
+          { variation: 1, weight: canaryPercent * 1_000 },
+        ],
+      },
+    },
+  });
+
+let table: TestTable;
+let origins: SampleOrigins;
+let edge: LocalEdge;
+const lines: string[] = [];
+
+beforeAll(async () => {
+  table = await startTable();
+  origins = await startSampleOrigins();
+  await putSnapshot(table, 'local', [flag(30, 1)], { epoch: 1, seq: 1 });
+  edge = await startLocalEdge({
+    port: 0,
+    table: { endpoint: table.endpoint, name: table.tableName, prefix: 'local' },
+    flagKey: 'checkout',
+    origins: { stable: origins.stable, canary: origins.canary },
+    refreshMs: 100,
+    log: (line) => void lines.push(line),
+  });
+});
+afterAll(async () => {
+  await edge.close();
+  await origins.close();
+  await table.close();
+});
+
+interface Answer {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: string;
+}
+
+function visit(headers: Record<string, string> = {}, url = edge.url): Promise<Answer> {
+  return new Promise((resolve, reject) => {
+    get(`${url}/some/page?a=b`, { headers, agent: false }, (incoming) => {
+      let body = '';
+      incoming.on('data', (chunk) => {
+        body += chunk;
+      });
+      incoming.on('end', () => resolve({ status: incoming.statusCode!, headers: incoming.headers, body }));
+    }).on('error', reject);
+  });
+}
+
+const cookieOf = ({ headers }: Answer) => headers['set-cookie']?.[0]?.split(';')[0];
+
+test('a viewer stays with a variant, and is given the cookie once', async () => {
+  const first = await visit();
+  expect([first.status, lines]).toEqual([200, []]);
+  expect(first.headers['set-cookie']![0]).toMatch(
+    /^flag-viewer=[0-9a-f-]{36}; Path=\/; Max-Age=34560000; HttpOnly; SameSite=Lax$/,
+  );
+  const variant = first.headers['x-origin'];
+  expect(first.headers['x-flag-decision']).toBe(`checkout=${variant}; reason=FALLTHROUGH`);
+  expect(first.body).toContain(`>${variant}</h1>`);
+  for (let i = 0; i < 10; i += 1) {
+    const again = await visit({ cookie: cookieOf(first)! });
+    expect(again.headers['x-origin']).toBe(variant);
+    expect(again.headers['set-cookie']).toBeUndefined();
+  }
+});
+
+test('viewers are shared out as the flag says, and none by what it sends', async () => {
+  const seen: Record<string, number> = { stable: 0, canary: 0 };
+  for (let i = 0; i < 200; i += 1) {
+    const { headers } = await visit(i % 2 ? { 'x-flag-variant': 'canary', 'x-flag-decision': 'mine' } : {});
+    expect(headers['x-flag-decision']).toBe(`checkout=${headers['x-origin']}; reason=FALLTHROUGH`);
+    seen[String(headers['x-origin'])]! += 1;
+  }
+  // 60 expected, standard deviation 6.5: outside this once in 10^9 runs.
+  expect(seen.canary).toBeGreaterThan(20);
+  expect(seen.canary).toBeLessThan(100);
+});
+
+test('a change of the flag reaches viewers, and the edge tells its revision', async () => {
+  await putDelta(table, 'local', [flag(100, 2)], { epoch: 1, seq: 2 }, { epoch: 1, seq: 1 });
+  await eventually(async () => {
+    expect(await edge.status()).toMatchObject({
+      rev: '000000000000000001.0000000002',
+      state: 'ready',
+      replica: 'eu-west-1',
+    });
+  });
+  for (let i = 0; i < 5; i += 1) expect((await visit()).headers['x-origin']).toBe('canary');
+});
+
+test('a function that crashed runs again for the next request', async () => {
+  const before = edge.pids()['viewer-request']!;
+  process.kill(before, 'SIGKILL');
+  await eventually(() => expect(edge.pids()['viewer-request']).toBeUndefined());
+  expect((await visit()).status).toBe(200);
+  expect(edge.pids()['viewer-request']).not.toBe(before);
+  expect(lines.join('\n')).toContain('viewer-request ended (SIGKILL)');
+});
+
+test('closing ends every process, and the port is free', async () => {
+  const other = await startLocalEdge({
+    port: 0,
+    table: { endpoint: table.endpoint, name: table.tableName, prefix: 'local' },
+    flagKey: 'checkout',
+    origins: { stable: origins.stable },
+  });
+  const pids = Object.values(other.pids()) as number[];
+  expect(pids).toHaveLength(3);
+  await other.close();
+  for (const pid of pids) expect(() => process.kill(pid, 0)).toThrow('ESRCH');
+  await expect(visit({}, other.url)).rejects.toThrow('ECONNREFUSED');
+});
+
+test('with the table away viewers go to the default origin, and the decision says why', async () => {
+  const lonely = await startLocalEdge({
+    port: 0,
+    table: { endpoint: 'http://127.0.0.1:1', name: table.tableName },
+    flagKey: 'checkout',
+    origins: { canary: origins.canary, stable: origins.stable },
+    defaultVariant: 'stable',
+  });
+  try {
+    const { headers, status } = await visit({ 'x-flag-variant': 'canary' }, lonely.url);
+    expect([status, headers['x-origin'], headers['set-cookie']]).toEqual([200, 'stable', undefined]);
+    expect(headers['x-flag-decision']).toBe('checkout=stable; reason=ERROR CLIENT_NOT_READY');
+  } finally {
+    await lonely.close();
+  }
+});
+
+describe('the process of a function', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'lambda-process-'));
+  afterAll(() => rmSync(directory, { recursive: true }));
+  const host = join(directory, 'host.cjs');
+  const file = join(directory, 'function.cjs');
+  writeFileSync(
+    file,
+    `exports.handler = async (event) => {
+       if (event === 'throw') throw new RangeError('oops');
+       if (event === 'crash') process.exit(3);
+       if (event === 'hang') return new Promise(() => {});
+       return { env: Object.keys(process.env).sort(), memory: require('v8').getHeapStatistics().heap_size_limit, event };
+     };`,
+  );
+
+  beforeAll(async () => {
+    const { build } = await import('esbuild');
+    const entryPoints = [join(import.meta.dirname, '../../bin/dev/edge-child.ts')];
+    await build({ entryPoints, outfile: host, bundle: true, format: 'cjs', platform: 'node', target: 'node20' });
+  });
+
+  test('has the variables and the memory that Lambda gives, and nothing of ours', async () => {
+    const lambda = startLambdaProcess({
+      name: 'f',
+      host,
+      file,
+      region: 'sa-east-1',
+      memoryMb: 128,
+      timeoutMs: 9_000,
+      log() {},
+    });
+    const { env, memory } = (await lambda.invoke('x')) as { env: string[]; memory: number };
+    expect(env.filter((name) => !/^(AWS_|LANG$|TZ$|NODE_CHANNEL_)/.test(name))).toEqual([]);
+    expect(env).toEqual(expect.arrayContaining(['AWS_REGION', 'AWS_SESSION_TOKEN', 'AWS_LAMBDA_FUNCTION_NAME']));
+    expect(memory).toBeLessThan(150 * 1024 * 1024);
+    await lambda.close();
+  });
+
+  test('throws, crashes and hangs are told apart, and each is survived', async () => {
+    const lambda = startLambdaProcess({
+      name: 'f',
+      host,
+      file,
+      region: 'sa-east-1',
+      memoryMb: 128,
+      timeoutMs: 2_000,
+      log() {},
+    });
+    await expect(lambda.invoke('throw')).rejects.toThrow('f threw RangeError: oops');
+    await expect(lambda.invoke('crash')).rejects.toThrow('f crashed (3)');
+    await expect(lambda.invoke('x')).resolves.toMatchObject({ event: 'x' });
+    await expect(lambda.invoke('hang')).rejects.toThrow('f did not answer in 2000 ms');
+    await expect(lambda.invoke('x')).resolves.toMatchObject({ event: 'x' });
+    await lambda.close();
+  });
+
+  test('ends when its parent is killed', async () => {
+    const parent = join(directory, 'parent.cjs');
+    writeFileSync(
+      parent,
+      `const child = require('child_process').fork(${JSON.stringify(host)}, [${JSON.stringify(file)}]);
+       child.send({ id: 1, call: 'handler', event: 'x' }); child.on('message', () => process.send(child.pid));`,
+    );
+    const killed = fork(parent, { execArgv: [] });
+    const pid = await new Promise<number>((resolve) => killed.once('message', (message) => resolve(Number(message))));
+    killed.kill('SIGKILL');
+    await eventually(() => expect(() => process.kill(pid, 0)).toThrow('ESRCH'));
+  });
+});
+
+describe('what CloudFront refuses', () => {
+  const { request } = requestEvent('viewer-request').Records[0]!.cf;
+  const before = request.headers;
+  const withHeader = (name: string, value: unknown) => ({ ...request, headers: { ...before, [name]: value } });
+  const pair = [{ key: 'a', value: 'b' }];
+
+  test.each([
+    ['nothing', undefined, /must be a request or a response/],
+    [
+      'a forbidden header',
+      withHeader('x-edge-thing', [{ key: 'X-Edge-Thing', value: 'b' }]),
+      /x-edge-thing is forbidden/,
+    ],
+    ['an upper-case key', withHeader('X-A', [{ key: 'X-A', value: 'b' }]), /lower case/],
+    ['a header that is no list', withHeader('a', 'b'), /must be a list/],
+    ['a value that is no string', withHeader('a', [{ key: 'a', value: 1 }]), /must be a string/],
+    ['a pair under another name', withHeader('b', pair), /is another header/],
+    ['a changed Host', withHeader('host', [{ key: 'Host', value: 'evil' }]), /host is read-only in viewer-request/],
+    ['a uri without a slash', { ...request, uri: 'x' }, /uri "x"/],
+    ['a response with a status out of range', { status: '99' }, /status "99"/],
+    ['a 204 with a body', { status: '204', body: 'x' }, /no body/],
+    ['too much', { status: '200', body: 'x'.repeat(41_000) }, /viewer-request allows 40960/],
+  ])('%s', (_, result, problem) => {
+    expect(describeResultProblem('viewer-request', result, before)).toMatch(problem);
+  });
+
+  test('and what it accepts', () => {
+    expect(describeResultProblem('viewer-request', withHeader('a', pair), before)).toBeUndefined();
+    expect(describeResultProblem('viewer-request', { status: 302, headers: {} }, before)).toBeUndefined();
+  });
+
+  test('a viewer-response that changes the status', () => {
+    const response = { status: '201', statusDescription: '', headers: {} };
+    expect(describeResultProblem('viewer-response', response, {}, '200')).toMatch(/may not change the status/);
+  });
+});

@@ -1,0 +1,225 @@
+/** `npm start` as a newcomer runs it: what it prints, what the printed commands do, how it takes bad input, how it ends. */
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { eventually } from '../support/eventually.ts';
+import { exampleFile } from '../support/example-environment.ts';
+import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';
+import { readStream } from '../support/read-stream.ts';
+
+const root = join(import.meta.dirname, '../..');
+/** Bundling and starting it all takes seconds when other suites share the two cores. */
+const START_MS = 60_000;
+jest.setTimeout(120_000);
+
+interface Started {
+  readonly child: ChildProcess;
+  output(): string;
+  readonly exited: Promise<number | null>;
+}
+
+const running: Started[] = [];
+let directory: string;
+let file: string;
+let upstream: FakeUpstream | undefined;
+
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'start-'));
+  file = join(directory, 'flags.json');
+  copyFileSync(exampleFile, file);
+});
+
+afterEach(async () => {
+  for (const { child, exited } of running.splice(0)) {
+    child.kill('SIGKILL');
+    await exited;
+  }
+  await upstream?.close();
+  upstream = undefined;
+  rmSync(directory, { recursive: true });
+});
+
+function start(variables: Record<string, string> = {}, args: string[] = []): Started {
+  const { PATH = '' } = process.env;
+  const child = spawn(process.execPath, ['--import', 'tsx', 'bin/dev.ts', ...args], {
+    cwd: root,
+    env: { PATH, TMPDIR: directory, PORT: '0', DYNAMODB_PORT: '0', EDGE_PORT: '0', FLAGS_FILE: file, ...variables },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream?.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  }
+  const started = {
+    child,
+    output: () => output,
+    exited: new Promise<number | null>((resolve) => child.once('exit', resolve)),
+  };
+  running.push(started);
+  return started;
+}
+
+/** The three addresses, once all is ready. */
+async function addressesOf(started: Started): Promise<{ relay: string; dynamoDB: string; edge: string }> {
+  return eventually(() => {
+    const output = started.output();
+    expect(output).toContain('Ctrl-C stops everything.');
+    const address = (name: string) => new RegExp(`^ +${name} +(http://\\S+)`, 'm').exec(output)?.[1] ?? '';
+    return { relay: address('relay'), dynamoDB: address('DynamoDB'), edge: address('edge') };
+  }, START_MS);
+}
+
+async function visit(edge: string, headers: Record<string, string> = {}) {
+  const response = await fetch(edge, { headers });
+  return {
+    status: response.status,
+    origin: response.headers.get('x-origin'),
+    decision: response.headers.get('x-flag-decision'),
+    cookie: response.headers.get('set-cookie')?.split(';')[0],
+    page: await response.text(),
+  };
+}
+
+test('a flag goes from the file to the stream, to the table and to the edge, where it routes viewers', async () => {
+  const started = start();
+  const { relay, edge } = await addressesOf(started);
+
+  // Routed, and alike again.
+  const first = await visit(edge);
+  expect(first).toMatchObject({ status: 200, origin: expect.stringMatching(/^(stable|canary)$/) });
+  expect(first.page).toContain(`<h1`);
+  expect(first.decision).toBe(`canary-checkout=${first.origin}; reason=FALLTHROUGH`);
+  for (let visits = 0; visits < 3; visits++) {
+    const again = await visit(edge, { Cookie: first.cookie ?? '' });
+    expect(again).toMatchObject({ origin: first.origin, cookie: undefined });
+  }
+  // Whoever has no cookie is somebody new; both origins are met soon, at 75 to 25.
+  const met = new Set<string | null>();
+  for (let visits = 0; visits < 200 && met.size < 2; visits++) met.add((await visit(edge)).origin);
+  expect([...met].sort()).toEqual(['canary', 'stable']);
+
+  const stream = await readStream({
+    port: Number(new URL(relay).port),
+    path: '/all',
+    headers: { Authorization: 'sdk-local' },
+  });
+  expect((await stream.next()).event).toBe('put');
+
+  // An edit.
+  const everybodyToCanary = readFileSync(file, 'utf8').replace('75000', '0').replace('25000', '100000');
+  writeFileSync(file, everybodyToCanary);
+  expect(JSON.parse((await stream.next()).data)).toMatchObject({
+    path: '/flags/canary-checkout',
+    data: { version: 2 },
+  });
+  await eventually(() =>
+    expect(started.output()).toMatch(/1 item changed: file → stream \d+ ms, → table \d+ ms, → edge \d+ ms/),
+  );
+  expect(await visit(edge)).toMatchObject({ origin: 'canary' });
+
+  // A broken one.
+  writeFileSync(file, everybodyToCanary.replace('"flags": {', '"flags": '));
+  await eventually(() => expect(started.output()).toMatch(/what was read before stays .*line \d+, column \d+/));
+  expect(await visit(edge)).toMatchObject({ status: 200, origin: 'canary' });
+  stream.close();
+
+  // Ctrl-C.
+  const functions = childrenOf(started.child.pid ?? 0);
+  started.child.kill('SIGINT');
+  expect(await started.exited).toBe(0);
+  await expect(fetch(edge)).rejects.toThrow();
+  expect(leftBehind()).toEqual([]);
+  await eventually(() => expect(functions.filter(isRunning)).toEqual([]));
+});
+
+/** Beside the caches of the tools that run TypeScript. */
+const leftBehind = () => readdirSync(directory).filter((name) => !/^(flags\.json|tsx-.*|swc-.*)$/.test(name));
+
+/** Process ids, where the system tells them. */
+function childrenOf(pid: number): number[] {
+  const children = `/proc/${pid}/task/${pid}/children`;
+  return existsSync(children) ? readFileSync(children, 'utf8').trim().split(' ').map(Number) : [];
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    return process.kill(pid, 0);
+  } catch {
+    return false;
+  }
+}
+
+/** The command printed under a number, as a person would paste it. */
+function printedCommand(started: Started, number: number): string {
+  return new RegExp(`^ +${number}\\. .*\\n +(.*)$`, 'm').exec(started.output())?.[1] ?? '';
+}
+
+const paste = (command: string) => execFileSync('bash', ['-c', command], { encoding: 'utf8' });
+const pastes = spawnSync('bash', ['-c', 'curl --version && sed --version && grep --version']).status === 0;
+
+describe('the printed commands (needs bash, curl, grep and sed)', () => {
+  (pastes ? test : test.skip)('show a viewer routed, routed alike, a stream, the table and an edit', async () => {
+    const started = start();
+    const { edge } = await addressesOf(started);
+    expect(paste(printedCommand(started, 1))).toMatch(/set-cookie: flag-viewer=/i);
+    const [one, two] = [paste(printedCommand(started, 2)), paste(printedCommand(started, 2))];
+    expect(one).toBe(two);
+    expect(one).not.toMatch(/set-cookie/i);
+    // The stream goes on for ever: cut off after its first bytes.
+    expect(paste(`${printedCommand(started, 3)} --max-time 2 | head -c 10`)).toBe('event: put');
+    const items = JSON.parse(paste(printedCommand(started, 4))).Items.map(
+      (item: Record<string, { S: string }>) => `${item.namespace?.S} ${item.key?.S}`,
+    );
+    expect(items).toEqual(
+      expect.arrayContaining(['local:features canary-checkout', 'local:$inited local:$inited', 'local:$snapshot head']),
+    );
+    paste(printedCommand(started, 5));
+    await eventually(async () => expect(await visit(edge)).toMatchObject({ origin: 'canary' }));
+    started.child.kill('SIGTERM');
+    expect(await started.exited).toBe(0);
+    expect(leftBehind()).toEqual([]);
+  });
+});
+
+test('with LD_SDK_KEY the flags come from LaunchDarkly instead of the file', async () => {
+  upstream = await startFakeUpstream(JSON.parse(readFileSync(exampleFile, 'utf8')));
+  const started = start({ LD_SDK_KEY: 'sdk-from-launchdarkly', STREAM_URI: upstream.uri });
+  const { edge } = await addressesOf(started);
+  expect(upstream.requests[0]?.headers.authorization).toBe('sdk-from-launchdarkly');
+  expect((await visit(edge)).decision).toMatch(/reason=FALLTHROUGH/);
+  expect(started.output()).not.toContain('sdk-from-launchdarkly');
+});
+
+describe('what is wrong is said in one line, with an exit code that is not 0', () => {
+  test.each<[string, Record<string, string>, string[], RegExp]>([
+    ['an unknown setting', {}, ['FLAG_FILE=x'], /^CONFIG_INVALID: FLAG_FILE is not a setting: there are /],
+    ['a value that cannot be', { EDGE_PORT: 'http' }, [], /^CONFIG_INVALID: EDGE_PORT=http is not understood: /],
+    ['a misspelt variable', { LD_SDKKEY: 'x' }, [], /^CONFIG_INVALID: LD_SDKKEY is not a setting: /],
+    [
+      'a missing file',
+      { FLAGS_FILE: '/nowhere/flags.json' },
+      [],
+      /^FLAGS_FILE_INVALID: \/nowhere\/flags.json: there is no such file$/,
+    ],
+  ])('%s', async (_, variables, args, line) => {
+    const started = start(variables, args);
+    expect(await started.exited).toBe(1);
+    expect(started.output().trimEnd()).toMatch(line);
+    expect(started.output().trimEnd()).not.toContain('\n');
+  });
+
+  test.each(['PORT', 'DYNAMODB_PORT', 'EDGE_PORT'])('%s is taken', async (setting) => {
+    const blocker = createServer();
+    await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
+    const { port } = blocker.address() as { port: number };
+    const started = start({ [setting]: String(port) });
+    expect(await started.exited).toBe(1);
+    expect(started.output()).toMatch(/^LISTEN_FAILED: .*\n$/);
+    expect(started.output()).toContain(String(port));
+    await new Promise((resolve) => blocker.close(resolve));
+  });
+});
