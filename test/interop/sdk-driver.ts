@@ -1,0 +1,69 @@
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+
+/**
+ * An official SDK of another language in a process of its own. It is given its options as one JSON argument and
+ * answers one JSON line per request line; the drivers are `python/driver.py` and `go/driver.go`.
+ */
+export interface SdkDriver {
+  /** Whether the SDK said that it was initialised. */
+  readonly ready: boolean;
+  evaluate(flag: string, context: unknown, fallback: unknown): Promise<unknown>;
+  close(): Promise<void>;
+}
+
+export type DriverOptions = { sdkKey: string } & (
+  | { mode: 'streaming' | 'polling'; relay: string }
+  | { mode: 'daemon'; endpoint: string; table: string; prefix: string }
+);
+
+const installed = join(import.meta.dirname, '../../.cache/interop');
+const python = join(installed, 'python/bin/python');
+const go = join(installed, 'go-driver');
+
+/** The languages' drivers; `command` is undefined where `test/interop/install.sh` has not installed them. */
+export const drivers = [
+  { language: 'Python', command: pythonWorks() ? [python, join(import.meta.dirname, 'python/driver.py')] : undefined },
+  { language: 'Go', command: existsSync(go) ? [go] : undefined },
+] as const;
+
+function pythonWorks(): boolean {
+  try {
+    execFileSync(python, ['-c', 'import ldclient, boto3'], { stdio: 'ignore' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+export async function startDriver(command: readonly string[], options: DriverOptions): Promise<SdkDriver> {
+  const [file = '', ...args] = command;
+  const child: ChildProcess = spawn(file, [...args, JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'pipe'] });
+  let errors = '';
+  child.stderr?.on('data', (chunk: Buffer) => {
+    errors += chunk.toString();
+  });
+  const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
+  const nextLine = async (): Promise<Record<string, unknown>> => {
+    const { value, done } = await lines.next();
+    if (done) throw new Error(`the driver ended: ${errors}`);
+    return JSON.parse(value);
+  };
+  const { ready } = await nextLine();
+  return {
+    ready: ready === true,
+    async evaluate(flag, context, fallback) {
+      child.stdin?.write(`${JSON.stringify({ flag, context, fallback })}\n`);
+      return nextLine();
+    },
+    async close() {
+      const ended = new Promise((resolve) => child.once('exit', resolve));
+      child.stdin?.end();
+      const impatience = setTimeout(() => child.kill('SIGKILL'), 3000);
+      await ended;
+      clearTimeout(impatience);
+    },
+  };
+}
