@@ -20,6 +20,8 @@ import { type DevSettings, devSettings, localTable, parseDevSettings } from './d
 /** LaunchDarkly gets so long to send the first flags before the commands are printed. */
 const FILLED_MS = 10_000;
 
+const SAME_SIGNAL_MS = 500;
+
 /** What has to be closed, in the order in which it was opened. */
 const opened: (() => Promise<void> | void)[] = [];
 
@@ -33,11 +35,14 @@ async function end(exitCode: number): Promise<never> {
 }
 
 let stopping = false;
+let stoppingSince = 0;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    // Whoever asks twice does not want to wait.
-    if (stopping) process.exit(1);
+    // Whoever asks again does not want to wait; what comes at once is the same Ctrl-C, handed on by a parent.
+    if (stopping && Date.now() - stoppingSince > SAME_SIGNAL_MS) process.exit(1);
+    if (stopping) return;
     stopping = true;
+    stoppingSince = Date.now();
     void end(0);
   });
 }

@@ -179,7 +179,9 @@ describe('the printed commands (needs bash, curl, grep and sed)', () => {
     );
     paste(printedCommand(started, 5));
     await eventually(async () => expect(await visit(edge)).toMatchObject({ origin: 'canary' }));
+    // Twice at once, as when a shell and a parent process both pass it on.
     started.child.kill('SIGTERM');
+    started.child.kill('SIGINT');
     expect(await started.exited).toBe(0);
     expect(leftBehind()).toEqual([]);
   });
