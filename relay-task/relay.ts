@@ -97,10 +97,9 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     tenants.push(tenant);
     tenantOf.set(tenant.served, tenant);
     const credentials = credentialsOf(environment);
-    const problems = registry.apply({
-      ...{ type: 'add-environment', name: environment.name, environment: tenant, credentials },
-    });
-    for (const problem of problems) log.error('a credential was refused', { environment: environment.name, problem });
+    const { name } = environment;
+    const problems = registry.apply({ type: 'add-environment', name, environment: tenant, credentials });
+    for (const problem of problems) log.error('a credential was refused', { environment: name, problem });
   }
   registry.apply({ type: 'source-complete' });
 

@@ -11,8 +11,6 @@ export interface Propagation {
 }
 
 export interface PropagationMeter {
-  /** The place to measure from; to be taken before the change. */
-  readonly rev: Rev | undefined;
   /** How long a change that was made at `since` (Unix ms) takes; undefined for what did not happen in time. */
   measure(since: number): Promise<Propagation>;
   close(): void;
@@ -41,8 +39,8 @@ export async function startPropagationMeter(options: {
     response.on('error', () => {});
   });
   stream.on('error', () => {});
+  /** The last revision seen in the table: the next change is the first one above it. */
   let rev = (await dynamoDB.head(prefix))?.rev;
-
   let closed = false;
 
   async function until(arrived: () => Promise<number | undefined> | number | undefined): Promise<number | undefined> {
@@ -60,9 +58,6 @@ export async function startPropagationMeter(options: {
   }
 
   return {
-    get rev() {
-      return rev;
-    },
     async measure(since) {
       const before = rev;
       const isNewer = (candidate: Rev | undefined) =>

@@ -1,16 +1,7 @@
-import { createHash } from 'node:crypto';
-import {
-  bucketByHex,
-  compileFlag,
-  compileSegment,
-  createEvaluator,
-  type Evaluator,
-  type Flag,
-  type Segment,
-  sha1Bucket,
-} from '../../../lib/evaluation/index.ts';
+import { type Evaluator, type Flag, sha1Bucket } from '../../../lib/evaluation/index.ts';
 import { randomFrom, toJson } from '../../support/random.ts';
 import { type RandomEnvironment, randomEnvironment } from '../../support/random-environment.ts';
+import { byHex, evaluatorOf, type Items } from './in-memory.ts';
 import { type OfficialSdk, startOfficialSdk } from './official-sdk.ts';
 import { type Call, judge, type Method, plain } from './verdict.ts';
 
@@ -146,29 +137,8 @@ function allFlagsCall(random: () => number): OurCall {
   };
 }
 
-const byHex = bucketByHex((text) => createHash('sha1').update(text).digest('hex'));
-
 /** Environments of even length are given one way of hashing, the others the other. */
 function ourEvaluator(json: string, bigSegments: RandomEnvironment['bigSegments']): Ours {
-  const bucket = json.length % 2 === 0 ? byHex : sha1Bucket;
-  const data = JSON.parse(json) as { flags: Record<string, unknown>; segments: Record<string, unknown> };
-  const flags = new Map<string, Flag>(Object.entries(data.flags).map(([key, item]) => [key, compileFlag(item)]));
-  const segments = new Map<string, Segment>(
-    Object.entries(data.segments).map(([key, item]) => [key, compileSegment(item)]),
-  );
-  const evaluator = createEvaluator({
-    flag: (key) => flags.get(key),
-    segment: (key) => segments.get(key),
-    bucket,
-    ...(bigSegments && {
-      bigSegments(key) {
-        if (bigSegments.failKeys.includes(key)) throw new Error('unreadable');
-        return {
-          status: bigSegments.status,
-          membership: Object.hasOwn(bigSegments.memberships, key) ? bigSegments.memberships[key] : null,
-        };
-      },
-    }),
-  });
-  return { ...evaluator, flags };
+  const { flags, segments } = JSON.parse(json) as Record<'flags' | 'segments', Items>;
+  return evaluatorOf(flags, segments, bigSegments, json.length % 2 === 0 ? byHex : sha1Bucket);
 }

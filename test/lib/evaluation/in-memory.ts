@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   type BigSegmentsStatus,
+  type Bucket,
   bucketByHex,
   compileFlag,
   compileSegment,
@@ -21,11 +22,14 @@ export interface BigSegmentsFixture {
 
 export const sha1Hex = (text: string) => createHash('sha1').update(text).digest('hex');
 
+export const byHex = bucketByHex(sha1Hex);
+
 /** An evaluator over plain JSON, and the compiled flags. */
 export function evaluatorOf(
   flags: Items = {},
   segments: Items = {},
   bigSegments?: BigSegmentsFixture,
+  bucket: Bucket = byHex,
 ): Evaluator & { readonly flags: ReadonlyMap<string, Flag> } {
   const flagTable = new Map<string, Flag>(Object.entries(flags).map(([key, data]) => [key, compileFlag(data)]));
   const segmentTable = new Map<string, Segment>(
@@ -34,7 +38,7 @@ export function evaluatorOf(
   const evaluator = createEvaluator({
     flag: (key) => flagTable.get(key),
     segment: (key) => segmentTable.get(key),
-    bucket: bucketByHex(sha1Hex),
+    bucket,
     ...(bigSegments && {
       bigSegments: (key) => {
         if (bigSegments.failKeys?.includes(key)) throw new Error('unreadable');
