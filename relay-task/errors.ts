@@ -9,7 +9,11 @@ export type RelayErrorCode =
   /** A flags file could not be read or understood. */
   | 'FLAGS_FILE_INVALID'
   /** A store refused or did not answer. */
-  | 'STORE_UNAVAILABLE';
+  | 'STORE_UNAVAILABLE'
+  /** A TLS certificate or its key could not be used. */
+  | 'CERTIFICATE_INVALID'
+  /** An archive for offline use could not be read or understood. */
+  | 'ARCHIVE_INVALID';
 
 export class RelayError extends Error {
   readonly code: RelayErrorCode;

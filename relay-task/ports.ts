@@ -1,6 +1,8 @@
 /**
  * The words that the relay's rooms share. Types only: rooms never import each other, `relay.ts` introduces them.
  */
+import type { Agent } from 'node:http';
+import type { BigSegmentsAnswer, Context } from '../lib/evaluation/index.ts';
 import type { Item, Kind } from '../lib/flag-table/index.ts';
 
 /** The part of the Powertools Logger that the rooms use. Never pass a key, a token or a context. */
@@ -13,6 +15,125 @@ export interface Log {
 
 /** The three kinds of credential, as LaunchDarkly names them: server SDKs, mobile SDKs, client-side ID. */
 export type CredentialKind = 'sdkKey' | 'mobileKey' | 'environmentId';
+
+export interface Credential {
+  readonly kind: CredentialKind;
+  readonly value: string;
+  /** Unix ms after which it is no longer valid; absent: until it is taken away. */
+  readonly expiresAt?: number;
+}
+
+/** One environment as a source describes it: configuration, SSM, auto-configuration, an archive. */
+export interface EnvironmentDescription {
+  /** What the source knows it by, and its key in `/status`: the configured name, the folder in SSM, or the client-side ID. */
+  readonly id: string;
+  /** For logs and metrics. */
+  readonly name: string;
+  /** As auto-configuration and archives know them. */
+  readonly labels?: {
+    readonly envKey: string;
+    readonly envName: string;
+    readonly projKey: string;
+    readonly projName: string;
+  };
+  readonly environmentId?: string | undefined;
+  /** The key with which LaunchDarkly is asked; undefined while none is known. */
+  readonly sdkKey?: string | undefined;
+  /** Everything that opens the environment: keys in their grace time too, the client-side ID too. */
+  readonly credentials: readonly Credential[];
+  /** Keys of payload filters; everything, unfiltered, is always served too. */
+  readonly filters: readonly string[];
+  readonly secureMode: boolean;
+  /** How long PHP's answers may be cached; 0: not at all. */
+  readonly ttlMs: number;
+  /** Of keys in stores; '' for none. */
+  readonly prefix: string;
+  /** A DynamoDB table of its own. */
+  readonly tableName?: string | undefined;
+  /** Of browsers; empty: any. */
+  readonly allowedOrigins: readonly string[];
+  /** Request headers that browsers may send beside LaunchDarkly's own. */
+  readonly allowedHeaders: readonly string[];
+  readonly logLevel?: 'debug' | 'info' | 'warn' | 'error' | 'none' | undefined;
+  /** Flags come from this JSON or YAML file, watched, instead of from LaunchDarkly. */
+  readonly flagsFile?: string | undefined;
+  /** Flags that come with the description, instead of from LaunchDarkly. Another `id`: other data. */
+  readonly data?: { readonly id: string; readonly items: readonly Item[] } | undefined;
+  /** Set while the source cannot vouch for the keys: they are the last known ones, in their grace time. */
+  readonly keyProblem?: { readonly since: number; readonly message: string } | undefined;
+}
+
+/** Where a source of environments delivers. */
+export interface EnvironmentSink {
+  /**
+   * The complete list, at the start and after every change: what is not in it is removed at once. Until the first call
+   * no credential can be called unknown. Synchronous; never throws.
+   */
+  replace(environments: readonly EnvironmentDescription[]): void;
+}
+
+/** A running source of environments and keys. */
+export interface EnvironmentSource {
+  status(): EnvironmentSourceStatus;
+  close(): Promise<void>;
+}
+
+export interface EnvironmentSourceStatus {
+  readonly kind: 'configuration' | 'ssm' | 'auto-configuration' | 'archive';
+  /** INITIALIZING until it answered completely once; INTERRUPTED while it fails: what it said last stays in force. */
+  readonly state: 'INITIALIZING' | 'VALID' | 'INTERRUPTED';
+  readonly stateSince: number;
+  readonly lastError?: { readonly time: number; readonly message: string };
+}
+
+/** How the outside is reached: through a proxy or not, with more certificate authorities or not. */
+export interface Outbound {
+  /** Undefined: Node's own agent. */
+  agentFor(url: URL): Agent | undefined;
+}
+
+/** Something small that outlives every task and is shared by all, kept in a store beside the flags. */
+export interface Keeper {
+  /** Undefined: there is nothing. Rejects when the store cannot be reached. */
+  read(): Promise<Uint8Array | undefined>;
+  write(bytes: Uint8Array): Promise<void>;
+}
+
+/** Which contexts are in which Big Segments, as a store says. */
+export interface BigSegments {
+  /** What the last `load` found for the key; STORE_ERROR for a key that was never loaded. */
+  lookup(contextKey: string): BigSegmentsAnswer;
+  /** Makes `lookup` right for these keys, from a cache of a few seconds or from the store. Never rejects. */
+  load(contextKeys: readonly string[]): Promise<void>;
+  /** Undefined until a Big Segment was seen. */
+  status():
+    | { readonly available: boolean; readonly potentiallyStale: boolean; readonly lastSynchronizedOn: number }
+    | undefined;
+}
+
+/** One flag evaluated for one context, as client-side SDKs get it. */
+export interface EvaluatedFlag {
+  readonly key: string;
+  readonly version: number;
+  /** The object that stands behind the key in an evalx answer, as JSON. */
+  readonly json: string;
+}
+
+export interface EvaluationOptions {
+  /** Whose request it is: browsers and mobile SDKs see the flags that are made available to them, servers see all. */
+  readonly audience: CredentialKind;
+  readonly withReasons: boolean;
+}
+
+/** An environment's flags for client-side SDKs. */
+export interface ClientView {
+  /** To be awaited before evaluating, if there is anything to wait for (memberships in Big Segments). Never rejects. */
+  prepare(context: Context): Promise<void> | undefined;
+  /** Undefined: no such flag for this audience. */
+  evaluateOne(key: string, context: Context, options: EvaluationOptions): EvaluatedFlag | undefined;
+  /** All that the audience may see, in the view's order. */
+  evaluateAll(context: Context, options: EvaluationOptions): EvaluatedFlag[];
+}
 
 /** What an environment holds in memory; tombstones are items too. */
 export interface ItemView {
