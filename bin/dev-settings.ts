@@ -1,5 +1,5 @@
 import { integer, type Reader, text } from '../relay-task/config/readers.ts';
-import { environmentSettings, linkerVariables, settings } from '../relay-task/config/settings.ts';
+import { environmentSettings, filterSettings, linkerVariables, settings } from '../relay-task/config/settings.ts';
 
 /** What `npm start` needs; the relay's own settings are handed on to it as they are. */
 export interface DevSettings {
@@ -106,7 +106,7 @@ function knownSettings(): string[] {
   return [
     ...Object.values(devSettings).map(({ env }) => env),
     ...Object.values(settings).map(({ env }) => env),
-    ...Object.values(environmentSettings).map(({ env }) => `${env}<name>`),
+    ...[...Object.values(environmentSettings), ...Object.values(filterSettings)].map(({ env }) => `${env}<name>`),
   ];
 }
 

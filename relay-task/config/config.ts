@@ -1,141 +1,182 @@
 import { RelayError } from '../errors.ts';
-import {
-  environmentSettings,
-  ignoredEnvironmentPrefixes,
-  ignoredForNow,
-  linkerVariables,
-  refusedForNow,
-  type Setting,
-  settings,
-} from './settings.ts';
+import type { Log } from '../ports.ts';
+import { assemble } from './assemble.ts';
+import { checkTogether } from './checks.ts';
+import { parseConfigFile } from './config-file.ts';
+import { type Effective, gather } from './gather.ts';
+import type { HostAndPort } from './readers.ts';
 
-type Values<Table extends Record<string, Setting<unknown>>> = {
-  readonly [Name in keyof Table]: Table[Name] extends Setting<infer T>
-    ? Table[Name]['fallback'] extends string
-      ? T
-      : T | undefined
-    : never;
-};
+export type LogLevel = keyof Log | 'none';
 
-export interface EnvironmentConfig extends Omit<Values<typeof environmentSettings>, 'sdkKey'> {
+/** One environment as the configuration states it. It has an SDK key, a flags file, or both. */
+export interface EnvironmentConfig {
   readonly name: string;
-  readonly sdkKey: string;
+  readonly sdkKey?: string | undefined;
+  readonly mobileKey?: string | undefined;
+  readonly environmentId?: string | undefined;
+  /** Of keys in stores; '' for none. */
+  readonly prefix: string;
+  readonly tableName?: string | undefined;
+  readonly allowedOrigins: readonly string[];
+  readonly allowedHeaders: readonly string[];
+  readonly secureMode: boolean;
+  readonly logLevel?: LogLevel | undefined;
+  readonly ttlMs: number;
+  readonly projKey?: string | undefined;
+  /** Keys of the payload filters of its project. */
+  readonly filters: readonly string[];
+  readonly flagsFile?: string | undefined;
 }
 
-export interface Config extends Values<typeof settings> {
+/** How environments that are not named in the configuration lie in stores and answer browsers. `$CID` is not replaced yet. */
+export interface EnvironmentTemplate {
+  readonly prefix: string;
+  readonly tableName?: string | undefined;
+  readonly allowedOrigins: readonly string[];
+  readonly allowedHeaders: readonly string[];
+}
+
+export interface RedisConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly db: number;
+  readonly tls: boolean;
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  /** Files, PEM. */
+  readonly certFile?: string | undefined;
+  readonly keyFile?: string | undefined;
+  readonly caFile?: string | undefined;
+  readonly connectTimeoutMs: number;
+  readonly readTimeoutMs: number;
+  /** Instead of host and port. */
+  readonly sentinel?:
+    | {
+        readonly nodes: readonly HostAndPort[];
+        readonly master: string;
+        readonly username?: string | undefined;
+        readonly password?: string | undefined;
+      }
+    | undefined;
+  /** Host and port are those of one node of a cluster. */
+  readonly cluster: boolean;
+}
+
+/** Everything the relay is told, checked. Durations in ms, sizes in bytes. */
+export interface Config {
+  readonly port: number;
+  readonly listenHost?: string | undefined;
+  readonly tls?:
+    | {
+        readonly certFile: string;
+        readonly keyFile: string;
+        readonly minVersion: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3';
+      }
+    | undefined;
+  readonly streamUri: string;
+  readonly baseUri: string;
+  readonly clientSideBaseUri: string;
+  readonly exitOnError: boolean;
+  readonly exitAlways: boolean;
+  readonly ignoreConnectionErrors: boolean;
+  readonly initTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly maxClientConnectionTimeMs: number;
+  readonly disconnectedStatusTimeMs: number;
+  /** Never more than `gracefulShutdownTimeoutMs`. */
+  readonly drainWindowMs: number;
+  readonly gracefulShutdownTimeoutMs: number;
+  readonly readyRequires: 'any' | 'all';
+  readonly logLevel: LogLevel;
+  readonly bigSegments: { readonly staleAsDegraded: boolean; readonly staleThresholdMs: number };
+  readonly expiredCredentialCleanupIntervalMs: number;
+  readonly clientStreams: 'evaluated' | 'ping';
+  readonly pingStreamJitterMs: number;
+  readonly statusAccess: 'public' | 'restricted';
+  readonly statusToken?: string | undefined;
+  readonly maxClientRequestBodyBytes: number;
+  /** Undefined: the streams' own bounds hold. */
+  readonly initMaxConcurrent?: number | undefined;
+  readonly initMaxQueued?: number | undefined;
+
+  /** Explicit environments; empty where one of the next three is the source of them. */
   readonly environments: readonly EnvironmentConfig[];
+  /** Filter keys by project key; an environment's own stand in its `filters` too. */
+  readonly filters: ReadonlyMap<string, readonly string[]>;
+  readonly autoConfig?:
+    | (EnvironmentTemplate & { readonly key: string; readonly cacheEncryptionKey?: string | undefined })
+    | undefined;
+  readonly offline?: (EnvironmentTemplate & { readonly path: string; readonly intervalMs: number }) | undefined;
+  readonly ssm?: { readonly path: string; readonly url?: string | undefined; readonly graceMs: number } | undefined;
+
+  readonly events: {
+    readonly enabled: boolean;
+    readonly uri: string;
+    readonly flushIntervalMs: number;
+    readonly capacity: number;
+    readonly maxInboundPayloadBytes: number;
+  };
+  /** `url` undefined: what HTTPS_PROXY, HTTP_PROXY and NO_PROXY say. */
+  readonly proxy: {
+    readonly url?: string | undefined;
+    readonly user?: string | undefined;
+    readonly password?: string | undefined;
+    readonly caCertFiles: readonly string[];
+  };
+
+  readonly storeWriter: 'auto' | 'never';
+  readonly awsRegion?: string | undefined;
+  readonly dynamoDB?:
+    | {
+        /** The table of environments that name none. */
+        readonly tableName?: string | undefined;
+        readonly url?: string | undefined;
+        readonly region?: string | undefined;
+      }
+    | undefined;
+  readonly redis?: RedisConfig | undefined;
+  readonly consul?:
+    | {
+        /** `http://host:port`. */
+        readonly address: string;
+        readonly token?: string | undefined;
+        readonly tokenFile?: string | undefined;
+      }
+    | undefined;
+
+  readonly prometheus?: { readonly port: number; readonly prefix: string } | undefined;
+  readonly metrics: { readonly emf: boolean; readonly emfIntervalMs: number; readonly namespace: string };
 }
 
 export type Variables = Readonly<Record<string, string | undefined>>;
 
+export interface ConfigFile {
+  /** As messages name it. */
+  readonly path: string;
+  readonly text: string;
+}
+
+export interface ParsedConfig {
+  readonly config: Config;
+  /** One line each; nothing in them is secret. */
+  readonly warnings: readonly string[];
+  /** Every setting with its value in force and where that came from. */
+  readonly effective: readonly Effective[];
+}
+
 /**
- * Reads the whole configuration from environment variables.
- * Throws RelayError CONFIG_INVALID whose message lists every problem, each naming variable, value and what would do.
- * Secrets are never repeated in a message.
+ * Reads the whole configuration: a file in ld-relay's dialect if there is one, overlaid by environment variables.
+ * Throws RelayError CONFIG_INVALID whose message names every problem, each with its place, value and what would do;
+ * its `cause` is the list of them. Secrets are never repeated in a message.
  */
-export function parseConfig(variables: Variables): { config: Config; warnings: readonly string[] } {
+export function parseConfig(variables: Variables, file?: ConfigFile): ParsedConfig {
   const problems: string[] = [];
   const warnings: string[] = [];
-
-  const read = (setting: Setting<unknown>, variable: string): unknown => {
-    const given = variables[variable]?.trim() || setting.fallback;
-    if (given === undefined) return undefined;
-    const result = setting.read(given);
-    if ('value' in result) return result.value;
-    problems.push(`${variable}=${masked(given)} is not understood: it must be ${result.wanted}`);
-    return undefined;
-  };
-  // The mapped type above is what makes these two casts true: each name is filled from its own row.
-  const readAll = <Table extends Record<string, Setting<unknown>>>(table: Table, suffix: string) =>
-    Object.fromEntries(
-      Object.entries(table).map(([name, setting]) => [name, read(setting, setting.env + suffix)]),
-    ) as unknown as Values<Table>;
-
-  const names = Object.keys(variables)
-    .filter((variable) => variable.startsWith('LD_ENV_') && variable.length > 'LD_ENV_'.length)
-    .map((variable) => variable.slice('LD_ENV_'.length));
-  const environments = names.map((name) => {
-    const values = readAll(environmentSettings, name);
-    if (!values.sdkKey) problems.push(`LD_ENV_${name} is empty: it must be the SDK key of environment ${name}`);
-    return { ...values, name, sdkKey: values.sdkKey ?? '' };
-  });
-
-  const config: Config = { ...readAll(settings, ''), environments };
-  checkVariables(variables, new Set(names), problems, warnings);
-  checkTogether(config, problems, warnings);
-  if (problems.length > 0) throw new RelayError('CONFIG_INVALID', problems.join('; '));
-  return { config, warnings };
-}
-
-/** A key pasted into the wrong variable must not reach a log. */
-function masked(value: string): string {
-  return /^(sdk|mob|rel|api)-/.test(value) ? `${value.slice(0, 4)}…` : value;
-}
-
-function checkVariables(variables: Variables, names: Set<string>, problems: string[], warnings: string[]): void {
-  for (const variable of refusedForNow) {
-    if (!/^(|false|0|no)$/i.test(variables[variable]?.trim() ?? ''))
-      problems.push(`${variable} is not supported by this version: unset it`);
-  }
-  const ignored = ignoredForNow.filter((variable) => variables[variable]?.trim());
-  for (const variable of Object.keys(variables)) {
-    if (!variable.startsWith('LD_') || linkerVariables.test(variable)) continue;
-    if (ignoredEnvironmentPrefixes.some((prefix) => variable.startsWith(prefix))) {
-      warnings.push(`${variable} has no effect in this version`);
-      continue;
-    }
-    const prefix = Object.values(environmentSettings).find(({ env }) => variable.startsWith(env))?.env;
-    if (prefix === undefined || variable === prefix) {
-      const families = Object.values(environmentSettings).map(({ env }) => `${env}<name>`);
-      problems.push(`${variable} is not a setting: those that begin with LD_ are ${families.join(', ')}`);
-    } else if (!names.has(variable.slice(prefix.length))) {
-      warnings.push(`${variable} has no effect: there is no LD_ENV_${variable.slice(prefix.length)}`);
-    }
-  }
-  if (ignored.length > 0) warnings.push(`${ignored.join(', ')}: no effect in this version`);
-}
-
-function checkTogether(config: Config, problems: string[], warnings: string[]): void {
-  const { environments } = config;
-  if (environments.length === 0) problems.push('no environment: set LD_ENV_<name> to its SDK key');
-  reportTwins(environments, problems);
-  if (!config.useDynamoDB) return;
-  for (const { name, tableName } of environments) {
-    if (tableName === undefined && config.dynamoDBTable === undefined) {
-      problems.push(`USE_DYNAMODB is set, but no table: set DYNAMODB_TABLE or LD_TABLE_NAME_${name}`);
-    }
-  }
-  const places = new Map<string, string>();
-  for (const { name, prefix, tableName } of environments) {
-    const place = `${tableName ?? config.dynamoDBTable}/${prefix}`;
-    const other = places.get(place);
-    if (other !== undefined) {
-      problems.push(
-        `environments ${other} and ${name} would write over each other: give each its own LD_PREFIX_<name> or LD_TABLE_NAME_<name>`,
-      );
-    }
-    places.set(place, name);
-  }
-  if (environments.length === 1 && environments[0]?.prefix === '') {
-    warnings.push(`LD_PREFIX_${environments[0].name} is not set: a second environment will need one`);
-  }
-}
-
-/** Two environments may not share a credential: a request could not be told apart. */
-function reportTwins(environments: readonly EnvironmentConfig[], problems: string[]): void {
-  for (const credential of ['sdkKey', 'mobileKey', 'environmentId'] as const) {
-    const owners = new Map<string, string>();
-    for (const environment of environments) {
-      const value = environment[credential];
-      if (!value) continue;
-      const owner = owners.get(value);
-      if (owner !== undefined) {
-        const { env } = environmentSettings[credential];
-        problems.push(
-          `${env}${owner} and ${env}${environment.name} hold the same value: each environment needs its own`,
-        );
-      }
-      owners.set(value, environment.name);
-    }
-  }
+  const parsedFile = file && parseConfigFile(file.text, file.path);
+  if (parsedFile) problems.push(...parsedFile.problems);
+  const gathered = gather(variables, parsedFile, problems, warnings);
+  const { config, effective, relay } = assemble(gathered, problems, warnings);
+  checkTogether(config, { ...gathered, relay }, problems, warnings);
+  if (problems.length > 0) throw new RelayError('CONFIG_INVALID', problems.join('; '), { cause: problems });
+  return { config, warnings, effective };
 }

@@ -1,14 +1,15 @@
 /**
  * How one setting's text is understood. A reader answers the value, or says what would do.
- * Syntax is ld-relay's (its Go configuration library): durations as Go writes them, booleans in six spellings.
+ * Syntax is ld-relay's (its Go configuration library): durations as Go writes them, sizes in powers of two.
  */
 export type Reader<T> = (text: string) => { value: T } | { wanted: string };
 
 export const text: Reader<string> = (value) => ({ value });
 
+/** Both spellings: that of ld-relay's variables (true, yes, 1) and that of its file (on as well). */
 export const boolean: Reader<boolean> = (value) => {
-  if (/^(true|1|yes)$/i.test(value)) return { value: true };
-  if (/^(false|0|no)$/i.test(value)) return { value: false };
+  if (/^(true|1|yes|on)$/i.test(value)) return { value: true };
+  if (/^(false|0|no|off)$/i.test(value)) return { value: false };
   return { wanted: 'true or false' };
 };
 
@@ -31,26 +32,94 @@ export function oneOf<const T extends string>(...words: readonly T[]): Reader<T>
 export const httpUrl: Reader<string> = (value) => {
   const wanted = { wanted: 'an absolute address that begins with http:// or https://' };
   try {
-    const { protocol } = new URL(value);
-    return protocol === 'http:' || protocol === 'https:' ? { value: value.replace(/\/+$/, '') } : wanted;
+    const { protocol, host } = new URL(value);
+    const absolute = (protocol === 'http:' || protocol === 'https:') && host !== '' && value.includes('://');
+    return absolute ? { value: value.replace(/\/+$/, '') } : wanted;
   } catch {
     return wanted;
   }
 };
 
-const UNIT_MS: Record<string, number> = { ns: 1e-6, us: 1e-3, µs: 1e-3, ms: 1, s: 1000, m: 60_000, h: 3_600_000 };
+/** Items between commas, trimmed; empty ones are left out. */
+export const list: Reader<readonly string[]> = (value) => ({ value: itemsOf(value).filter((item) => item !== '') });
+
+/** Items between commas, trimmed; an empty one is a slip of the pen that would otherwise hide. */
+export const filledList: Reader<readonly string[]> = (value) => {
+  const items = itemsOf(value);
+  return items.includes('') ? { wanted: 'keys with a comma between them, none of them empty' } : { value: items };
+};
+
+function itemsOf(value: string): string[] {
+  return value.split(',').map((item) => item.trim());
+}
+
+export interface HostAndPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** `host:port` or `[::1]:port`; the port may be left out where there is a usual one. */
+export function hostAndPort(usualPort?: number): Reader<HostAndPort> {
+  const wanted = { wanted: usualPort === undefined ? 'a host and a port, such as redis-1:26379' : 'host or host:port' };
+  return (value) => {
+    const [, ipv6, name, digits] = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:/@[\]]+))(?::(\d{1,5}))?$/.exec(value) ?? [];
+    const host = ipv6 ?? name;
+    const port = digits === undefined ? usualPort : Number(digits);
+    if (host === undefined || port === undefined || port < 1 || port > 65_535) return wanted;
+    return { value: { host, port } };
+  };
+}
+
+/** Several `host:port` with commas between them. */
+export function hostsAndPorts(usualPort?: number): Reader<readonly HostAndPort[]> {
+  const one = hostAndPort(usualPort);
+  return (value) => {
+    const results = itemsOf(value)
+      .filter((item) => item !== '')
+      .map(one);
+    const found = results.flatMap((result) => ('value' in result ? [result.value] : []));
+    if (found.length > 0 && found.length === results.length) return { value: found };
+    return { wanted: 'hosts with their ports and commas between them, such as redis-1:26379,redis-2:26379' };
+  };
+}
+
+const UNIT_MS: Record<string, number> = {
+  ...{ ns: 1e-6, us: 1e-3, µs: 1e-3, μs: 1e-3 },
+  ...{ ms: 1, s: 1000, m: 60_000, h: 3_600_000 },
+};
+const AMOUNT = /(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g;
+const DURATION = /^[+-]?((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/;
 
 /** A duration as Go writes it (`1m30s`, `250ms`, `1.5h`, `0`), in milliseconds. */
 export const durationMs: Reader<number> = (value) => {
-  const wanted = { wanted: 'a duration with its unit, such as 30s, 1m30s or 250ms' };
-  if (value === '0') return { value: 0 };
-  const body = /^[+-]?((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|ms|s|m|h))+$/.test(value)
-    ? value.replace(/^[+-]/, '')
-    : undefined;
-  if (body === undefined) return wanted;
+  if (/^[+-]?0$/.test(value)) return { value: 0 };
+  if (!DURATION.test(value)) return { wanted: 'a duration with its unit, such as 30s, 1m30s or 250ms' };
   let total = 0;
-  for (const [, amount, unit] of body.matchAll(/(\d+\.?\d*|\.\d+)(ns|us|µs|ms|s|m|h)/g)) {
-    total += Number(amount) * (UNIT_MS[unit ?? ''] ?? Number.NaN);
-  }
+  for (const [, amount, unit] of value.matchAll(AMOUNT)) total += Number(amount) * (UNIT_MS[unit ?? ''] ?? Number.NaN);
   return { value: value.startsWith('-') ? -total : total };
+};
+
+/** A duration of at least so much, in milliseconds. `shown` is how people would write the least. */
+export function durationFrom(leastMs: number, shown: string): Reader<number> {
+  return (value) => {
+    const result = durationMs(value);
+    if ('value' in result && result.value < leastMs) return { wanted: `a duration of ${shown} or more` };
+    return result;
+  };
+}
+
+const UNIT_BYTES: Record<string, number> = Object.fromEntries(
+  ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'].map((unit, power) => [unit.toLowerCase(), 1024 ** power]),
+);
+
+/** A size in powers of two (`5MiB`, `1.5KiB`, `512KB` meaning the same as `512KiB`, `0B`), in bytes. */
+export const bytes: Reader<number> = (value) => {
+  const wanted = { wanted: 'a size with its unit, such as 5MiB, 512KiB or 0B' };
+  if (value === '0') return { value: 0 };
+  if (!/^(?:(?:\d+\.?\d*|\.\d+)(?:[KMGTPE]i?)?B)+$/i.test(value)) return wanted;
+  let total = 0;
+  for (const [, amount, unit] of value.matchAll(/(\d+\.?\d*|\.\d+)((?:[KMGTPE]i?)?B)/gi)) {
+    total += Number(amount) * (UNIT_BYTES[(unit ?? '').toLowerCase().replace(/^([kmgtpe])b$/, '$1ib')] ?? Number.NaN);
+  }
+  return Number.isSafeInteger(Math.round(total)) ? { value: Math.round(total) } : wanted;
 };

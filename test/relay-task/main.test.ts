@@ -1,5 +1,7 @@
-/** The relay as a process: signals and exit codes. */
+/** The relay as a process: arguments, signals and exit codes. */
 import { type ChildProcess, spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '../support/eventually.ts';
 import { exampleFile } from '../support/example-environment.ts';
@@ -29,6 +31,11 @@ function run(variables: Record<string, string>, args: string[] = []): Running {
   return { child, output: () => output, exited: new Promise((resolve) => child.once('exit', resolve)) };
 }
 
+function listeningPort(stdout: string): number {
+  const line = stdout.split('\n').find((text) => text.includes('the relay listens'));
+  return JSON.parse(line ?? '').port;
+}
+
 test('SIGTERM with a stream open: the reader gets a clean end, and the process ends with 0', async () => {
   const { child, output, exited } = run({
     PORT: '0',
@@ -37,12 +44,7 @@ test('SIGTERM with a stream open: the reader gets a clean end, and the process e
     LD_ENV_local: 'sdk-main-test',
     LD_FLAGS_FILE_local: exampleFile,
   });
-  const port = await eventually(() => {
-    const line = output()
-      .stdout.split('\n')
-      .find((text) => text.includes('the relay listens'));
-    return JSON.parse(line ?? '').port as number;
-  }, 20_000);
+  const port = await eventually(() => listeningPort(output().stdout), 20_000);
   const stream = await readStream({ port, path: '/all', headers: { Authorization: 'sdk-main-test' } });
   expect((await stream.next()).event).toBe('put');
   child.kill('SIGTERM');
@@ -51,22 +53,89 @@ test('SIGTERM with a stream open: the reader gets a clean end, and the process e
   expect(JSON.stringify(output())).not.toContain('sdk-main-test');
 });
 
-test.each([
-  ['no environment', {}, [], 'CONFIG_INVALID: no environment: set LD_ENV_<name> to its SDK key\n'],
-  [
-    'a missing flags file',
-    { LD_ENV_x: 'sdk-x', LD_FLAGS_FILE_x: '/nowhere/flags.json', PORT: '0' },
-    [],
-    'FLAGS_FILE_INVALID: /nowhere/flags.json: there is no such file\n',
-  ],
-  [
-    'an argument',
-    {},
-    ['--frobnicate'],
-    'CONFIG_INVALID: --frobnicate is not understood: the relay is configured by environment variables\n',
-  ],
-])('%s: one line, and exit code 1', async (_, variables, args, line) => {
-  const { output, exited } = run(variables, args);
+test('a second signal ends it at once, with 1', async () => {
+  const { child, output, exited } = run({
+    PORT: '0',
+    LISTEN_HOST: '127.0.0.1',
+    DRAIN_WINDOW: '20s',
+    LD_ENV_local: 'sdk-main-test',
+    LD_FLAGS_FILE_local: exampleFile,
+  });
+  const port = await eventually(() => listeningPort(output().stdout), 20_000);
+  await readStream({ port, path: '/all', headers: { Authorization: 'sdk-main-test' } });
+  // At once: a relay with little to close would have ended by itself.
+  child.kill('SIGTERM');
+  child.kill('SIGINT');
   expect(await exited).toBe(1);
-  expect(output().stderr).toBe(line);
+});
+
+test('what GRACEFUL_SHUTDOWN_TIMEOUT allows is not exceeded', async () => {
+  const { child, output, exited } = run({
+    PORT: '0',
+    LISTEN_HOST: '127.0.0.1',
+    DRAIN_WINDOW: '1h',
+    GRACEFUL_SHUTDOWN_TIMEOUT: '200ms',
+    LD_ENV_local: 'sdk-main-test',
+    LD_FLAGS_FILE_local: exampleFile,
+  });
+  const port = await eventually(() => listeningPort(output().stdout), 20_000);
+  await readStream({ port, path: '/all', headers: { Authorization: 'sdk-main-test' } });
+  child.kill('SIGTERM');
+  // Whether everything was finished in that time is up to the machine.
+  expect([0, 1]).toContain(await exited);
+});
+
+test('started with a file as ld-relay is, it listens where the file says', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'main-'));
+  const path = join(directory, 'ld-relay.conf');
+  writeFileSync(
+    path,
+    `[main]\nport = 0\nlistenHost = 127.0.0.1\nheartbeatIntervalSecs = 15\n[environment "local"]\nflagsFile = "${exampleFile}"\n`,
+  );
+  try {
+    const { child, output, exited } = run({ LD_ENV_local: 'sdk-main-test' }, [
+      ...['--config', `/nowhere/ld-relay.conf,${path}`, '--allow-missing-file', '--from-env'],
+    ]);
+    const port = await eventually(() => listeningPort(output().stdout), 20_000);
+    const answer = await fetch(`http://127.0.0.1:${port}/sdk/flags`, { headers: { Authorization: 'sdk-main-test' } });
+    expect(answer.status).toBe(200);
+    expect(output().stdout + output().stderr).toContain('heartbeatIntervalSecs is an old name');
+    child.kill('SIGTERM');
+    expect(await exited).toBe(0);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});
+
+test('a flags file that is missing: one line, and exit code 1', async () => {
+  const { output, exited } = run({ LD_ENV_x: 'sdk-x', LD_FLAGS_FILE_x: '/nowhere/flags.json', PORT: '0' });
+  expect(await exited).toBe(1);
+  expect(output().stderr).toBe('FLAGS_FILE_INVALID: /nowhere/flags.json: there is no such file\n');
+});
+
+test('what ends at once: each on its own stream with its own exit code, and no secret in it', async () => {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  const check = run({ LD_ENV_a: 'sdk-check-secret', PORT: '8333', LD_FOO: '1' }, ['--check']);
+  const wrong = run({ LD_ENV_a: 'sdk-check-secret', PORT: 'x', LOG_LEVEL: 'y' }, ['--check']);
+  const [asked, usage] = [run({}, ['--version']), run({}, ['--frobnicate'])];
+
+  expect(await check.exited).toBe(0);
+  expect(check.output().stdout).toMatch(/^port = 8333 +# PORT$/m);
+  expect(check.output().stderr).toBe('warning: LD_FOO has no effect: there is no such setting\n');
+  expect(JSON.stringify(check.output())).not.toContain('check-secret');
+
+  expect(await wrong.exited).toBe(1);
+  expect(wrong.output()).toEqual({
+    stdout: '',
+    stderr: `CONFIG_INVALID: 2 problems
+  PORT=x is not understood: it must be a whole number from 0 to 65535
+  LOG_LEVEL=y is not understood: it must be one of debug, info, warn, error, none
+`,
+  });
+
+  expect(await asked.exited).toBe(0);
+  expect(asked.output()).toEqual({ stdout: `${version}\n`, stderr: '' });
+
+  expect(await usage.exited).toBe(1);
+  expect(usage.output().stderr).toMatch(/^--frobnicate is not an option\n\nUsage: /);
 });

@@ -1,140 +1,234 @@
+/** What a file and variables come to together, and what is said about it. */
 import { parseConfig, type Variables } from '../../../relay-task/config/config.ts';
-import { settings } from '../../../relay-task/config/settings.ts';
+import { locateOption } from '../../../relay-task/config/names.ts';
+import { environmentSettings, filterSettings, settings } from '../../../relay-task/config/settings.ts';
 import { RelayError } from '../../../relay-task/errors.ts';
+import { problemsOf } from '../../support/config-rows.ts';
 
 const one = { LD_ENV_Production: 'sdk-1' };
+const parse = (text: string, variables: Variables = {}) => parseConfig(variables, { path: 'relay.conf', text });
 
-function problemsOf(variables: Variables): string {
-  try {
-    parseConfig(variables);
-  } catch (error) {
-    expect(error).toBeInstanceOf(RelayError);
-    expect((error as RelayError).code).toBe('CONFIG_INVALID');
-    return (error as RelayError).message;
-  }
-  throw new Error('the configuration was accepted');
-}
-
-describe('what is not set', () => {
-  test('has the default that ld-relay documents', () => {
-    const { config } = parseConfig(one);
-    expect(config).toMatchObject({
-      port: 8030,
-      streamUri: 'https://stream.launchdarkly.com',
-      initTimeoutMs: 10_000,
-      heartbeatIntervalMs: 180_000,
-      disconnectedStatusTimeMs: 60_000,
-      maxClientConnectionTimeMs: 0,
-      logLevel: 'info',
-      useDynamoDB: false,
-      dynamoDBTable: undefined,
-    });
-    expect(config.environments).toEqual([
-      {
-        name: 'Production',
-        sdkKey: 'sdk-1',
-        mobileKey: undefined,
-        environmentId: undefined,
-        prefix: '',
-        tableName: undefined,
-        flagsFile: undefined,
-      },
-    ]);
+test('what is not set has the default that ld-relay documents', () => {
+  const { config, warnings } = parseConfig(one);
+  expect(warnings).toEqual([]);
+  expect(config).toMatchObject({
+    ...{ port: 8030, streamUri: 'https://stream.launchdarkly.com', baseUri: 'https://sdk.launchdarkly.com' },
+    ...{ clientSideBaseUri: 'https://clientsdk.launchdarkly.com', initTimeoutMs: 10_000, heartbeatIntervalMs: 180_000 },
+    ...{ disconnectedStatusTimeMs: 60_000, maxClientConnectionTimeMs: 0, logLevel: 'info', exitOnError: false },
+    ...{ exitAlways: false, ignoreConnectionErrors: false, expiredCredentialCleanupIntervalMs: 60_000 },
+    ...{ maxClientRequestBodyBytes: 5_242_880, gracefulShutdownTimeoutMs: 30_000, prometheus: undefined },
+    ...{ dynamoDB: undefined, redis: undefined, consul: undefined, tls: undefined, autoConfig: undefined },
+    bigSegments: { staleAsDegraded: false, staleThresholdMs: 300_000 },
+    events: { enabled: false, uri: 'https://events.launchdarkly.com', flushIntervalMs: 5000, capacity: 1000 },
   });
-
-  test('and what is set but empty counts as not set', () => {
-    expect(parseConfig({ ...one, PORT: '', LD_PREFIX_Production: '' }).config.port).toBe(8030);
-  });
+  expect(config.environments).toMatchObject([{ name: 'Production', sdkKey: 'sdk-1', prefix: '', secureMode: false }]);
 });
 
-describe('durations are read as Go writes them', () => {
-  test.each([
-    ['5s', 5000],
-    ['1m30s', 90_000],
-    ['1.5h', 5_400_000],
-    ['250ms', 250],
-    ['0', 0],
-    ['-1s', -1000],
-    ['.5s', 500],
-  ])('%s is %d ms', (text, ms) => {
-    expect(parseConfig({ ...one, HEARTBEAT_INTERVAL: text }).config.heartbeatIntervalMs).toBe(ms);
-  });
-
-  test.each(['5', '5 s', 's', '5x', '1m-3s'])('%s is refused', (text) => {
-    expect(problemsOf({ ...one, HEARTBEAT_INTERVAL: text })).toBe(
-      `HEARTBEAT_INTERVAL=${text} is not understood: it must be a duration with its unit, such as 30s, 1m30s or 250ms`,
-    );
-  });
-});
-
-test('every problem is reported at once, each with its variable, its value and what would do', () => {
-  const message = problemsOf({
-    PORT: '99999',
-    USE_DYNAMODB: 'maybe',
-    STREAM_URI: 'stream',
-    READY_REQUIRES: 'some',
-    LD_ENV_A: ' ',
-  });
-  expect(message.split('; ')).toEqual([
-    'LD_ENV_A is empty: it must be the SDK key of environment A',
-    'PORT=99999 is not understood: it must be a whole number from 0 to 65535',
-    'STREAM_URI=stream is not understood: it must be an absolute address that begins with http:// or https://',
-    'READY_REQUIRES=some is not understood: it must be one of any, all',
-    'USE_DYNAMODB=maybe is not understood: it must be true or false',
+test('every problem is reported at once, in one RelayError', () => {
+  const variables = { PORT: 'x', LOG_LEVEL: 'y' };
+  expect(() => parse('[Main]\nprot = 1', variables)).toThrow(RelayError);
+  expect(problemsOf(() => parse('[Main]\nprot = 1', variables))).toEqual([
+    'relay.conf:2: [Main] prot is not an option: did you mean port?',
+    'PORT=x is not understood: it must be a whole number from 0 to 65535',
+    'LOG_LEVEL=y is not understood: it must be one of debug, info, warn, error, none',
+    expect.stringMatching(/^no environment: /),
   ]);
 });
 
-test('a configuration without an environment is refused', () => {
-  expect(problemsOf({})).toBe('no environment: set LD_ENV_<name> to its SDK key');
-});
+describe('variables over a file', () => {
+  test('a variable outdoes an option, and an empty one does not', () => {
+    const { config } = parse('[Main]\nport = 1\nlogLevel = warn\n[Environment "a"]\nsdkKey = sdk-a', {
+      PORT: '2',
+      LOG_LEVEL: '',
+    });
+    expect(config).toMatchObject({ port: 2, logLevel: 'warn' });
+  });
 
-test("a misspelt LD_ variable is refused, and the dynamic linker's own are left alone", () => {
-  expect(problemsOf({ ...one, LD_MOBILE_KY_Production: 'x', LD_LIBRARY_PATH: '/lib' })).toMatch(
-    /^LD_MOBILE_KY_Production is not a setting/,
+  test('a variable completes an environment that the file leaves incomplete', () => {
+    const { config } = parse('[Environment "a"]\nprefix = p\nallowedOrigin = https://a', {
+      ...{ LD_ENV_a: 'sdk-a', LD_MOBILE_KEY_a: 'mob-a', LD_ALLOWED_ORIGIN_a: 'https://b' },
+    });
+    expect(config.environments).toMatchObject([
+      { name: 'a', sdkKey: 'sdk-a', mobileKey: 'mob-a', prefix: 'p', allowedOrigins: ['https://a', 'https://b'] },
+    ]);
+  });
+
+  test('environments of both stand side by side', () => {
+    const { config } = parse('[Environment "a"]\nsdkKey = sdk-a', { LD_ENV_b: 'sdk-b' });
+    expect(config.environments.map(({ name }) => name)).toEqual(['a', 'b']);
+  });
+
+  test('as with ld-relay, an environment of the file is only touched where its LD_ENV_ variable stands', () => {
+    const { config, warnings } = parse('[Environment "a"]\nsdkKey = sdk-a\nprefix = p', { LD_PREFIX_a: 'q' });
+    expect(config.environments[0]?.prefix).toBe('p');
+    expect(warnings[0]).toBe(
+      'LD_PREFIX_a has no effect: environment a stands in relay.conf alone; write it there, or set LD_ENV_a too',
+    );
+  });
+
+  test('an LD_ENV_ variable that is empty does not touch it either, and takes no key away', () => {
+    const { config } = parse('[Environment "a"]\nsdkKey = sdk-a\nprefix = p', { LD_ENV_a: '', LD_PREFIX_a: 'q' });
+    expect(config.environments).toMatchObject([{ name: 'a', sdkKey: 'sdk-a', prefix: 'p' }]);
+  });
+
+  test('what is wrong in the file and right in a variable is right', () => {
+    expect(parse('[Main]\nport = x\n[Environment "a"]\nsdkKey = sdk-a', { PORT: '2' }).config.port).toBe(2);
+  });
+
+  test('USE_DYNAMODB=false switches off what the file switches on', () => {
+    const text = '[DynamoDB]\nenabled = true\ntableName = t\n[Environment "a"]\nsdkKey = sdk-a';
+    expect(parse(text, { USE_DYNAMODB: 'false' }).config.dynamoDB).toBeUndefined();
+  });
+
+  test('an address in the file makes the variables of Redis count', () => {
+    const { config } = parse('[Redis]\nhost = r\n[Environment "a"]\nsdkKey = sdk-a', {
+      ...{ REDIS_PASSWORD: 'pw', REDIS_TLS: '1', REDIS_PORT: '7000' },
+    });
+    expect(config.redis).toMatchObject({ host: 'r', port: 7000, password: 'pw', tls: true });
+  });
+
+  test('REDIS_URL outdoes a host and a port in the file', () => {
+    const { config } = parse('[Redis]\nhost = r\nport = 1\n[Environment "a"]\nsdkKey = sdk-a', {
+      REDIS_URL: 'redis://other:2',
+    });
+    expect(config.redis).toMatchObject({ host: 'other', port: 2 });
+  });
+
+  test('a linked container does not outdo the address in the file', () => {
+    const { config, warnings } = parse('[Redis]\nhost = r\n[Environment "a"]\nsdkKey = sdk-a', {
+      REDIS_PORT: 'tcp://10.0.0.1:6379',
+    });
+    expect(config.redis).toMatchObject({ host: 'r', port: 6379 });
+    expect(warnings).toContainEqual('REDIS_PORT has no effect: relay.conf:2: [Redis] host says where Redis is');
+  });
+
+  test.each([{ REDIS_URL: 'redis://r' }, { REDIS_SENTINELS: 's1', REDIS_SENTINEL_MASTER: 'm' }])(
+    'nor does it outdo %j',
+    (address) => {
+      const { config, warnings } = parseConfig({
+        ...one,
+        ...address,
+        USE_REDIS: '1',
+        REDIS_PORT: 'tcp://10.0.0.1:6379',
+      });
+      expect(config.redis?.host).not.toBe('10.0.0.1');
+      expect(warnings[0]).toBe(`REDIS_PORT has no effect: ${Object.keys(address)[0]} says where Redis is`);
+    },
   );
-});
 
-test('a setting of an environment that is not defined is named in a warning', () => {
-  const { warnings } = parseConfig({ ...one, LD_PREFIX_Staging: 'x' });
-  expect(warnings).toEqual(['LD_PREFIX_Staging has no effect: there is no LD_ENV_Staging']);
-});
-
-test('what ld-relay knows and this version does not is refused or named', () => {
-  expect(problemsOf({ ...one, USE_REDIS: 'true' })).toBe('USE_REDIS is not supported by this version: unset it');
-  expect(parseConfig({ ...one, USE_EVENTS: 'true' }).warnings).toEqual(['USE_EVENTS: no effect in this version']);
-});
-
-test('what is switched off in words is not refused', () => {
-  expect(parseConfig({ ...one, USE_REDIS: 'false', TLS_ENABLED: '0' }).warnings).toEqual([]);
-});
-
-test('a key pasted into the wrong variable is not repeated', () => {
-  expect(problemsOf({ ...one, PORT: 'sdk-1234' })).toMatch(/^PORT=sdk-… is not understood/);
-});
-
-test('two environments may not share a credential, and the message does not repeat it', () => {
-  const message = problemsOf({ LD_ENV_A: 'sdk-same', LD_ENV_B: 'sdk-same' });
-  expect(message).toBe('LD_ENV_A and LD_ENV_B hold the same value: each environment needs its own');
-});
-
-describe('a DynamoDB store', () => {
-  const base = { LD_ENV_A: 'sdk-a', LD_ENV_B: 'sdk-b', USE_DYNAMODB: 'true' };
-
-  test('needs a table', () => {
-    expect(problemsOf({ LD_ENV_A: 'sdk-a', USE_DYNAMODB: '1' })).toBe(
-      'USE_DYNAMODB is set, but no table: set DYNAMODB_TABLE or LD_TABLE_NAME_A',
-    );
+  test('USE_REDIS=false does not switch off an address in the file, and that is said', () => {
+    const { config, warnings } = parse('[Redis]\nhost = r\n[Environment "a"]\nsdkKey = sdk-a', { USE_REDIS: 'false' });
+    expect(config.redis).toMatchObject({ host: 'r' });
+    expect(warnings[0]).toBe('USE_REDIS does not switch off what the file says: relay.conf:2: [Redis] host');
   });
 
-  test('needs a place of its own for each environment', () => {
-    expect(problemsOf({ ...base, DYNAMODB_TABLE: 't' })).toMatch(/^environments A and B would write over each other/);
-    expect(parseConfig({ ...base, DYNAMODB_TABLE: 't', LD_PREFIX_A: 'a' }).config.environments[0]?.prefix).toBe('a');
-    expect(parseConfig({ ...base, DYNAMODB_TABLE: 't', LD_TABLE_NAME_A: 'u' }).config.environments[0]?.tableName).toBe(
-      'u',
-    );
+  test('as with ld-relay, USE_CONSUL alone means localhost', () => {
+    const { config, warnings } = parse('[Consul]\nhost = c\n[Environment "a"]\nsdkKey = sdk-a', { USE_CONSUL: '1' });
+    expect(config.consul?.address).toBe('http://localhost:8500');
+    expect(warnings[0]).toMatch(/^relay.conf:2: \[Consul\] host has no effect/);
   });
 });
 
-test('a setting is documented in its table by one sentence of what it is for', () => {
-  for (const { says } of Object.values(settings)) expect(says.length).toBeGreaterThan(10);
+describe('warnings', () => {
+  test.each<[string, Variables, string]>([
+    ['an environment that is not defined', { LD_PREFIX_x: 'x' }, 'LD_PREFIX_x has no effect: there is no LD_ENV_x'],
+    ['an unknown LD_ variable', { LD_MOBILE_KY_P: 'x' }, 'LD_MOBILE_KY_P has no effect: there is no such setting'],
+    ['a store that is off', { REDIS_HOST: 'r' }, 'REDIS_HOST has no effect: USE_REDIS is not set'],
+    [
+      'Datadog, once for all its settings',
+      { USE_DATADOG: 'true', DATADOG_PREFIX: 'x', DATADOG_TAG_a: 'b' },
+      "USE_DATADOG, DATADOG_PREFIX, DATADOG_TAG_a have no effect: Datadog's agent can collect the Prometheus metrics",
+    ],
+    ['inline users', { EVENTS_INLINE_USERS: '1' }, 'EVENTS_INLINE_USERS has no effect: ld-relay ignores it too'],
+    [
+      'a number without its unit',
+      { HEARTBEAT_INTERVAL: '90' },
+      'HEARTBEAT_INTERVAL=90 has no unit and is taken for seconds: write 90s',
+    ],
+    [
+      'an old variable',
+      { LD_TTL_MINUTES_Production: '3' },
+      'LD_TTL_MINUTES_Production is an old name: write LD_TTL_Production=3m',
+    ],
+    ['an idle token', { STATUS_TOKEN: 'x' }, 'STATUS_TOKEN: no effect while STATUS_ACCESS is public'],
+    ['an idle proxy user', { PROXY_AUTH_USER: 'x' }, 'PROXY_AUTH_USER: no effect without PROXY_URL'],
+    [
+      'one environment in a store without a prefix',
+      { USE_REDIS: '1' },
+      'LD_PREFIX_Production is not set: a second environment will need one',
+    ],
+  ])('%s', (_, variables, warning) => {
+    expect(parseConfig({ ...one, ...variables }).warnings).toEqual([warning]);
+  });
+
+  test.each<[string, Variables]>([
+    ["the dynamic linker's own variables", { LD_LIBRARY_PATH: '/lib', LD_PRELOAD: 'x' }],
+    ['a service called redis in Kubernetes', { REDIS_PORT: 'tcp://10.0.0.1:6379', REDIS_SERVICE_HOST: '10.0.0.1' }],
+    ['what is switched off in words', { USE_REDIS: 'false', TLS_ENABLED: '0', USE_DATADOG: 'no' }],
+    ['what is empty', { LD_PREFIX_x: '', LD_FOO: '', REDIS_HOST: '', PORT: ' ' }],
+  ])('%s: nothing is said', (_, variables) => {
+    expect(parseConfig({ ...one, ...variables }).warnings).toEqual([]);
+  });
+
+  test('an archive with one environment may do without $CID', () => {
+    const { warnings } = parseConfig({ FILE_DATA_SOURCE: 'a', USE_REDIS: '1' });
+    expect(warnings).toEqual([
+      'two environments of the archive would write over each other in the store: put $CID into ENV_DATASTORE_PREFIX',
+    ]);
+  });
+});
+
+describe('a file', () => {
+  const problems = (text: string) => problemsOf(() => parse(`${text}\n[Environment "a"]\nsdkKey = sdk-a`));
+
+  test.each([
+    ['[Mian]\nport = 1', 'relay.conf:2: [Mian] is not a section: did you mean [Main]?'],
+    ['[Redis]\npasword = x', 'relay.conf:2: [Redis] pasword is not an option: did you mean password?'],
+    ['[Consul]\nport = 1', 'relay.conf:2: [Consul] port is not an option: did you mean host?'],
+    ['[Main]\nport', 'relay.conf:2: [Main] port has no value: write port = and the value behind it'],
+    ['[Main "x"]', 'relay.conf:1: [Main] takes no name: remove the part in quotation marks'],
+    ['[Environment]\nsdkKey = sdk-b', 'relay.conf:1: [Environment] needs a name: write [Environment "name"]'],
+    ['[Filters ""]\nkeys = a', 'relay.conf:1: [Filters] needs a name: write [Filters "name"]'],
+  ])('%j', (text, problem) => expect(problems(text)).toEqual([problem]));
+
+  test('of an option that stands twice the last counts; one section may stand twice', () => {
+    const { config } = parse('[Main]\nport = 1\nport = 2\n[main]\nPORT = 3\n[environment "a"]\nSDKKEY = sdk-a');
+    expect(config).toMatchObject({ port: 3, environments: [{ name: 'a', sdkKey: 'sdk-a' }] });
+  });
+});
+
+test('no message, warning or effective value that is shown repeats a key', () => {
+  const secret = 'sdk-00000000-1111-2222-3333-444455556666';
+  const wrongPlaces: Variables[] = [...Object.values(settings), ...Object.values(environmentSettings)].map(
+    ({ env }) => ({
+      USE_REDIS: '1',
+      USE_CONSUL: '1',
+      USE_DYNAMODB: '1',
+      [env.endsWith('_') ? `${env}x` : env]: secret,
+    }),
+  );
+  for (const variables of wrongPlaces) {
+    let said = '';
+    try {
+      said = JSON.stringify(parseConfig({ LD_ENV_x: 'sdk-x', ...variables }).warnings);
+    } catch (error) {
+      said = (error as Error).message;
+    }
+    expect({ variables: Object.keys(variables).at(-1), leaked: said.includes('444455556666') }).toEqual({
+      variables: Object.keys(variables).at(-1),
+      leaked: false,
+    });
+  }
+});
+
+test('each setting has a name of its own in its section, a variable of its own, and says what it is for', () => {
+  const tables = { relay: settings, environment: environmentSettings, filters: filterSettings };
+  const rows = Object.entries(tables).flatMap(([table, table2]) =>
+    Object.entries(table2).map(([key, row]) => ({ table, key, row })),
+  );
+  expect(new Set(rows.map(({ row }) => row.env)).size).toBe(rows.length);
+  for (const { table, key, row } of rows) {
+    if (row.option !== undefined) expect(locateOption(row.section, row.option)).toMatchObject({ table, key });
+    expect(row.says.length).toBeGreaterThan(5);
+  }
 });

@@ -1,0 +1,96 @@
+/** What exists once per environment, and once per project. In a variable the name follows what stands here. */
+import { boolean, durationMs, filledList, list, oneOf, text } from './readers.ts';
+import { inSection } from './setting.ts';
+
+const environment = inSection('Environment');
+const filters = inSection('Filters');
+
+/** The settings of one environment: the variable is the prefix here followed by the environment's name. */
+export const environmentSettings = {
+  sdkKey: environment.optional(
+    'sdkKey',
+    'LD_ENV_',
+    text,
+    'the SDK key; this variable is what defines the environment',
+    {
+      secret: true,
+      old: [{ option: 'apiKey' }],
+    },
+  ),
+  mobileKey: environment.optional(
+    'mobileKey',
+    'LD_MOBILE_KEY_',
+    text,
+    'the mobile key; without it the environment answers no mobile SDK',
+    { secret: true },
+  ),
+  environmentId: environment.optional(
+    'envId',
+    'LD_CLIENT_SIDE_ID_',
+    text,
+    'the client-side ID; without it the environment answers no browser SDK',
+  ),
+  prefix: environment.setting('prefix', 'LD_PREFIX_', text, '', "the prefix of the environment's keys in a store"),
+  tableName: environment.optional('tableName', 'LD_TABLE_NAME_', text, "the environment's own DynamoDB table"),
+  allowedOrigins: environment.setting(
+    'allowedOrigin',
+    'LD_ALLOWED_ORIGIN_',
+    list,
+    '',
+    'the origins from which browsers may ask; any unless set',
+    { many: true },
+  ),
+  allowedHeaders: environment.setting(
+    'allowedHeader',
+    'LD_ALLOWED_HEADER_',
+    list,
+    '',
+    "request headers that browsers may send beside LaunchDarkly's own",
+    { many: true },
+  ),
+  secureMode: environment.setting(
+    'secureMode',
+    'LD_SECURE_MODE_',
+    boolean,
+    'false',
+    'browsers have to send the hash of their context',
+  ),
+  logLevel: environment.optional(
+    'logLevel',
+    'LD_LOG_LEVEL_',
+    oneOf('debug', 'info', 'warn', 'error', 'none'),
+    "the environment's own `LOG_LEVEL`",
+  ),
+  ttlMs: environment.setting(
+    'ttl',
+    'LD_TTL_',
+    durationMs,
+    '0',
+    'how long answers to PHP SDKs may be cached; 0: not at all',
+    { old: [{ option: 'ttlMinutes', env: 'LD_TTL_MINUTES_', bareMs: 60_000 }] },
+  ),
+  projKey: environment.optional(
+    'projKey',
+    'LD_PROJ_KEY_',
+    text,
+    'the key of its project; every environment needs it where there are payload filters',
+  ),
+  flagsFile: environment.optional(
+    'flagsFile',
+    'LD_FLAGS_FILE_',
+    text,
+    'take flags from this JSON or YAML file, watched, instead of from LaunchDarkly; defines the environment too',
+  ),
+} as const;
+
+/** The settings of one project: the variable is the prefix here followed by the project's key. */
+export const filterSettings = {
+  keys: filters.setting(
+    'keys',
+    'LD_FILTER_KEYS_',
+    filledList,
+    '',
+    "the keys of the project's payload filters; each environment of the project is then served filtered too",
+    { many: true },
+  ),
+} as const;

@@ -1,0 +1,56 @@
+/** What the relay tells about itself, beyond `/status` and `/metrics`. */
+import { boolean, durationFrom, integer, type Reader, text } from './readers.ts';
+import { inSection } from './setting.ts';
+
+const prometheus = inSection('Prometheus');
+const metrics = inSection('Metrics');
+
+/** As ld-relay does it: what the name of a metric may not hold becomes an underscore. */
+const metricPrefix: Reader<string> = (value) => ({
+  value: value.replace(/[^a-zA-Z0-9_]/g, '_').replace(/^(?=\d)/, 'key_'),
+});
+
+export const metricsSettings = {
+  usePrometheus: prometheus.setting(
+    'enabled',
+    'USE_PROMETHEUS',
+    boolean,
+    'false',
+    'serve metrics on a port of their own',
+  ),
+  prometheusPort: prometheus.setting(
+    'port',
+    'PROMETHEUS_PORT',
+    integer(0, 65_535),
+    '8031',
+    'that port; 0 picks a free one',
+  ),
+  prometheusPrefix: prometheus.setting(
+    'prefix',
+    'PROMETHEUS_PREFIX',
+    metricPrefix,
+    'launchdarkly_relay',
+    "what the names of ld-relay's metrics begin with",
+  ),
+  metricsEmf: metrics.setting(
+    'emf',
+    'METRICS_EMF',
+    boolean,
+    'false',
+    "print metrics to standard output in CloudWatch's embedded format",
+  ),
+  metricsEmfIntervalMs: metrics.setting(
+    'emfInterval',
+    'METRICS_EMF_INTERVAL',
+    durationFrom(1000, '1s'),
+    '60s',
+    'how often',
+  ),
+  metricsNamespace: metrics.setting(
+    'namespace',
+    'METRICS_NAMESPACE',
+    text,
+    'EdgeFlagRelay',
+    'the CloudWatch namespace of those metrics',
+  ),
+} as const;

@@ -1,0 +1,193 @@
+/** Replicas of memory: DynamoDB, Redis, Consul, any number of them at once. */
+import { boolean, durationFrom, hostAndPort, hostsAndPorts, httpUrl, oneOf, type Reader, text } from './readers.ts';
+import { inSection } from './setting.ts';
+
+const store = inSection('Store');
+const dynamoDB = inSection('DynamoDB');
+const redis = inSection('Redis');
+const consul = inSection('Consul');
+
+export const REDIS_PORT = 6379;
+export const CONSUL_PORT = 8500;
+
+/** `REDIS_PORT` is an address where Docker or Kubernetes link a container called redis. */
+export interface LinkedPort {
+  readonly host?: string;
+  readonly port: number;
+}
+
+const linkedPort: Reader<LinkedPort> = (value) => {
+  const wanted = { wanted: 'a port from 1 to 65535, or tcp://host:port' };
+  const linked = value.startsWith('tcp://');
+  const result = hostAndPort(REDIS_PORT)(linked ? value.slice('tcp://'.length) : `_:${value}`);
+  if (!('value' in result)) return wanted;
+  return { value: linked ? result.value : { port: result.value.port } };
+};
+
+export interface RedisAddress {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: boolean;
+  readonly username?: string;
+  readonly password?: string;
+  readonly db: number;
+}
+
+const redisUrl: Reader<RedisAddress> = (value) => {
+  const wanted = {
+    wanted: 'an address such as redis://host:6379, redis://user:password@host:6379/0 or rediss://host:6380',
+  };
+  try {
+    const { protocol, hostname, port, username, password, pathname } = new URL(value);
+    const [, db] = /^\/?(\d{0,4})$/.exec(pathname) ?? [];
+    if (!/^rediss?:$/.test(protocol) || !value.includes('://') || db === undefined) return wanted;
+    return {
+      value: {
+        host: hostname.replace(/^\[(.*)\]$/, '$1') || 'localhost',
+        port: port === '' ? REDIS_PORT : Number(port),
+        tls: protocol === 'rediss:',
+        ...(username !== '' && { username: decodeURIComponent(username) }),
+        ...(password !== '' && { password: decodeURIComponent(password) }),
+        db: Number(db || 0),
+      },
+    };
+  } catch {
+    return wanted;
+  }
+};
+
+/** Where a Consul agent is: `host`, `host:port`, or an address with its scheme; as an address. */
+const consulAddress: Reader<string> = (value) => {
+  if (value.includes('://')) return httpUrl(value);
+  const result = hostAndPort(CONSUL_PORT)(value);
+  if (!('value' in result)) return result;
+  const { host, port } = result.value;
+  return { value: `http://${host.includes(':') ? `[${host}]` : host}:${port}` };
+};
+
+export const storeSettings = {
+  storeWriter: store.setting(
+    'writer',
+    'STORE_WRITER',
+    oneOf('auto', 'never'),
+    'auto',
+    '`auto`: take part in the lease that decides who writes; `never`: boot from the store and leave it alone, as relays outside the home region must',
+  ),
+  useDynamoDB: dynamoDB.setting('enabled', 'USE_DYNAMODB', boolean, 'false', 'keep a DynamoDB table current'),
+  dynamoDBTable: dynamoDB.optional(
+    'tableName',
+    'DYNAMODB_TABLE',
+    text,
+    'the table, unless an environment names its own',
+  ),
+  dynamoDBUrl: dynamoDB.optional(
+    'url',
+    'DYNAMODB_URL',
+    httpUrl,
+    "the DynamoDB endpoint, where it is not the region's own",
+  ),
+  awsRegion: dynamoDB.optional(
+    'region',
+    'AWS_REGION',
+    text,
+    "the DynamoDB table's region, where AWS's own configuration does not say it",
+  ),
+  useRedis: redis.setting(
+    undefined,
+    'USE_REDIS',
+    boolean,
+    'false',
+    'keep a Redis current; in the file `url`, `host`, `port` or `sentinels` say so. Without it the variables below are not read',
+  ),
+  redisUrl: redis.optional(
+    'url',
+    'REDIS_URL',
+    redisUrl,
+    'where Redis is; `rediss://` for TLS, `/<number>` for a database. Instead of host and port',
+    { secret: true },
+  ),
+  redisHost: redis.optional('host', 'REDIS_HOST', text, 'where Redis is; `localhost` unless set'),
+  redisPort: redis.optional(
+    'port',
+    'REDIS_PORT',
+    linkedPort,
+    'its port; 6379 unless set. `tcp://host:port`, as linked containers have it, is understood',
+  ),
+  redisTls: redis.setting('tls', 'REDIS_TLS', boolean, 'false', 'speak TLS to Redis, whatever the address says'),
+  redisUsername: redis.optional('username', 'REDIS_USERNAME', text, 'the Redis user'),
+  redisPassword: redis.optional('password', 'REDIS_PASSWORD', text, "that user's password", { secret: true }),
+  redisClientCertFile: redis.optional(
+    'clientCertFile',
+    'REDIS_CLIENT_CERT_FILE',
+    text,
+    'the file of a client certificate, PEM',
+  ),
+  redisClientKeyFile: redis.optional(
+    'clientKeyFile',
+    'REDIS_CLIENT_KEY_FILE',
+    text,
+    'the file of its private key, PEM',
+  ),
+  redisCaFile: redis.optional(
+    'caFile',
+    'REDIS_CA_FILE',
+    text,
+    'the file of the authorities that Redis is held to, PEM',
+  ),
+  redisConnectTimeoutMs: redis.setting(
+    'connectTimeout',
+    'REDIS_CONNECT_TIMEOUT',
+    durationFrom(1, '1ms'),
+    '5s',
+    'how long connecting may take',
+  ),
+  redisReadTimeoutMs: redis.setting(
+    'readTimeout',
+    'REDIS_READ_TIMEOUT',
+    durationFrom(1, '1ms'),
+    '5s',
+    'how long a command may take',
+  ),
+  redisSentinels: redis.optional(
+    'sentinels',
+    'REDIS_SENTINELS',
+    hostsAndPorts(26_379),
+    'Sentinels that know where the master is, with commas between them; instead of an address',
+  ),
+  redisSentinelMaster: redis.optional('sentinelMaster', 'REDIS_SENTINEL_MASTER', text, 'the name of the master'),
+  redisSentinelUsername: redis.optional(
+    'sentinelUsername',
+    'REDIS_SENTINEL_USERNAME',
+    text,
+    "the Sentinels' own user, if they have one",
+  ),
+  redisSentinelPassword: redis.optional(
+    'sentinelPassword',
+    'REDIS_SENTINEL_PASSWORD',
+    text,
+    "the Sentinels' own password, if they have one",
+    { secret: true },
+  ),
+  redisCluster: redis.setting(
+    'cluster',
+    'REDIS_CLUSTER',
+    boolean,
+    'false',
+    'the address is a node of a Redis Cluster; prefixes then need a part in braces, such as `{production}`',
+  ),
+  useConsul: consul.setting(
+    undefined,
+    'USE_CONSUL',
+    boolean,
+    'false',
+    'keep a Consul current; in the file `host` says so. Without it the variables below are not read',
+  ),
+  consulHost: consul.optional(
+    'host',
+    'CONSUL_HOST',
+    consulAddress,
+    'where the agent is: host, host:port or an address; `localhost:8500` unless set',
+  ),
+  consulToken: consul.optional('token', 'CONSUL_TOKEN', text, 'the ACL token', { secret: true }),
+  consulTokenFile: consul.optional('tokenFile', 'CONSUL_TOKEN_FILE', text, 'the file of the ACL token'),
+} as const;

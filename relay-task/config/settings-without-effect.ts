@@ -1,0 +1,77 @@
+/** What ld-relay has and this relay has no use for: understood, checked, and answered with one line of why. */
+import { boolean, durationMs, integer, type Reader, text } from './readers.ts';
+
+export interface SettingWithoutEffect {
+  readonly section: string;
+  readonly option: string | undefined;
+  readonly env: string;
+  readonly read: Reader<unknown>;
+  /** Completes "… has no effect: ". */
+  readonly why: string;
+  readonly secret?: boolean;
+  readonly many?: boolean;
+  readonly alsoIn?: readonly string[];
+  readonly bareMs?: number;
+  readonly old?: readonly { readonly option?: string; readonly env?: string; readonly bareMs?: number }[];
+}
+
+const row = (
+  section: string,
+  option: string | undefined,
+  env: string,
+  read: Reader<unknown>,
+  why: string,
+  more: Partial<SettingWithoutEffect> = {},
+): SettingWithoutEffect => ({ section, option, env, read, why, ...more });
+
+const memory = 'memory always holds everything, and the store is read only at the start';
+const datadog = "Datadog's agent can collect the Prometheus metrics";
+const stackdriver = 'Stackdriver is not spoken; any collector can take the Prometheus metrics';
+const connections = 'connections upstream are few, and kept open';
+const slowReaders = 'a reader who is 8 MiB or 30 s behind is hung up on';
+
+export const settingsWithoutEffect: readonly SettingWithoutEffect[] = [
+  row('Redis', 'localTtl', 'CACHE_TTL', durationMs, memory, {
+    alsoIn: ['Consul', 'DynamoDB'],
+    bareMs: 1,
+    old: [{ env: 'REDIS_TTL', bareMs: 1 }],
+  }),
+  row('Redis', 'atomicUpsert', 'REDIS_ATOMIC_UPSERT', boolean, 'updates are always atomic'),
+  row('Events', 'inlineUsers', 'EVENTS_INLINE_USERS', boolean, 'ld-relay ignores it too'),
+  row(
+    'Events',
+    'samplingInterval',
+    'EVENTS_SAMPLING_INTERVAL',
+    integer(0, Number.MAX_SAFE_INTEGER),
+    'all events are forwarded; LaunchDarkly samples',
+  ),
+  row(
+    'Events',
+    'metricsCapacity',
+    'EVENTS_METRICS_CAPACITY',
+    integer(1, Number.MAX_SAFE_INTEGER),
+    'nothing about the use of this relay is reported',
+  ),
+  row('AutoConfig', 'cacheKey', 'AUTO_CONFIG_CACHE_KEY', text, 'the copy has a place of its own in the store', {
+    secret: true,
+  }),
+  row('Concurrency', 'initSendTimeout', 'INIT_SEND_TIMEOUT', durationMs, slowReaders),
+  row('Concurrency', 'clientWriteMinBytesPerSecond', 'CLIENT_WRITE_MIN_BYTES_PER_SECOND', text, slowReaders),
+  row('Concurrency', 'clientWriteSlack', 'CLIENT_WRITE_SLACK', durationMs, slowReaders),
+  row('Concurrency', 'clientWriteMaxTime', 'CLIENT_WRITE_MAX_TIME', durationMs, slowReaders),
+  row('Http', 'enableCompression', 'HTTP_ENABLE_COMPRESSION', boolean, 'who asks for compressed answers gets them'),
+  row('Http', 'idleConnTimeout', 'HTTP_IDLE_CONN_TIMEOUT', durationMs, connections),
+  row('Http', 'maxIdleConns', 'HTTP_MAX_IDLE_CONNS', integer(0, Number.MAX_SAFE_INTEGER), connections),
+  row('Http', 'maxIdleConnsPerHost', 'HTTP_MAX_IDLE_CONNS_PER_HOST', integer(0, Number.MAX_SAFE_INTEGER), connections),
+  row('Http', 'disableKeepAlive', 'HTTP_DISABLE_KEEPALIVE', boolean, connections),
+  row('Proxy', 'domain', 'PROXY_AUTH_DOMAIN', text, 'it is for NTLM only'),
+  row('Datadog', 'enabled', 'USE_DATADOG', boolean, datadog),
+  row('Datadog', 'prefix', 'DATADOG_PREFIX', text, datadog),
+  row('Datadog', 'traceAddr', 'DATADOG_TRACE_ADDR', text, datadog),
+  row('Datadog', 'statsAddr', 'DATADOG_STATS_ADDR', text, datadog),
+  row('Datadog', 'tag', 'DATADOG_TAG_', text, datadog, { many: true }),
+  row('Stackdriver', 'enabled', 'USE_STACKDRIVER', boolean, stackdriver),
+  row('Stackdriver', 'prefix', 'STACKDRIVER_PREFIX', text, stackdriver),
+  row('Stackdriver', 'projectId', 'STACKDRIVER_PROJECT_ID', text, stackdriver),
+  row('Main', undefined, 'LD_TRACE_LOG_BIG_SEGMENTS', boolean, '`LOG_LEVEL=debug` says more'),
+];

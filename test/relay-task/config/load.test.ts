@@ -1,0 +1,114 @@
+/** The command line, and which file and variables it means: ld-relay's, with a few friendly extensions. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Variables } from '../../../relay-task/config/config.ts';
+import { type Loaded, loadConfig } from '../../../relay-task/config/load.ts';
+import { problemsOf } from '../../support/config-rows.ts';
+
+const conf = (name: string) => `[Environment "${name}"]\nsdkKey = sdk-${name}`;
+
+function load(args: string, files: Record<string, string> = {}, variables: Variables = {}): Loaded {
+  return loadConfig(args === '' ? [] : args.split(' '), variables, { readFile: (path) => files[path] });
+}
+
+function environmentsOf(loaded: Loaded): string[] {
+  return 'config' in loaded ? loaded.config.environments.map(({ name }) => name) : [];
+}
+
+describe('where the configuration is read', () => {
+  const files = { 'a.conf': conf('a'), 'b.conf': conf('b'), '/etc/ld-relay.conf': conf('etc') };
+  const variables = { LD_ENV_v: 'sdk-v' };
+
+  test.each<[string, string[]]>([
+    ['--config a.conf', ['a']],
+    ['-config a.conf', ['a']],
+    ['--config=a.conf', ['a']],
+    ['-config=a.conf', ['a']],
+    ['--config a.conf --from-env', ['a', 'v']],
+    ['--from-env --config a.conf', ['a', 'v']],
+    ['-from-env', ['v']],
+    ['--from-env=true', ['v']],
+    ['--config a.conf --from-env=false', ['a']],
+    ['--config none.conf --allow-missing-file --from-env', ['v']],
+    ['--config a.conf --config b.conf', ['b']],
+    ['--config none.conf,b.conf,a.conf', ['b']],
+    ['--config none.conf,neither.conf --allow-missing-file --from-env', ['v']],
+    ['--config a.conf extra --from-env', ['a']],
+    ['--config a.conf -- --from-env', ['a']],
+    ['', ['etc']],
+    ['--allow-missing-file', ['etc']],
+  ])('%j', (args, names) => expect(environmentsOf(load(args, files, variables))).toEqual(names));
+
+  test('without arguments and without /etc/ld-relay.conf, variables that say what to relay are enough', () => {
+    expect(environmentsOf(load('', {}, variables))).toEqual(['v']);
+    expect(load('', {}, { AUTO_CONFIG_KEY: 'rel-1' })).toMatchObject({ config: { autoConfig: { key: 'rel-1' } } });
+    expect(environmentsOf(load('', {}, { LD_FLAGS_FILE_f: 'flags.yaml' }))).toEqual(['f']);
+  });
+
+  test('variables that are not read are named', () => {
+    const loaded = load('', files, { ...variables, PORT: '1' });
+    expect(loaded).toMatchObject({
+      config: { port: 8030 },
+      warnings: ['LD_ENV_v: not read, since there is a file and no --from-env'],
+    });
+  });
+});
+
+describe('what is missing', () => {
+  test.each([
+    ['', '/etc/ld-relay.conf: there is no such file; name another with --config, or set LD_ENV_<name>'],
+    ['--config x', 'x: there is no such file; or add --allow-missing-file'],
+    ['--config x --from-env', 'x: there is no such file; or add --allow-missing-file'],
+    ['--config x,y', 'x, y: none of these files exists; or add --allow-missing-file'],
+  ])('%j', (args, problem) => {
+    expect(problemsOf(() => load(args, {}, { PORT: '1', ...(args !== '' && { LD_ENV_a: 'sdk-a' }) }))).toEqual([
+      problem,
+    ]);
+  });
+
+  test('only existence is forgiven', () => {
+    expect(problemsOf(() => load('--config x --allow-missing-file', { x: '[' }))[0]).toMatch(
+      /^x:1: this is no section/,
+    );
+    const readFile = () => {
+      throw new Error('EACCES: permission denied');
+    };
+    expect(problemsOf(() => loadConfig(['--config', 'x', '--allow-missing-file'], {}, { readFile }))).toEqual([
+      'x cannot be read: EACCES: permission denied',
+    ]);
+  });
+});
+
+describe('what is asked for besides running', () => {
+  test.each([
+    ['--version', { command: 'version' }],
+    ['-version', { command: 'version' }],
+    ['--help', { command: 'help' }],
+    ['-h', { command: 'help' }],
+    ['--frobnicate', { command: 'help', problem: '--frobnicate is not an option' }],
+    ['--from-env=maybe', { command: 'help', problem: '--from-env is either there or not: write it without a value' }],
+    ['--config', { command: 'help', problem: '--config needs the name of a file' }],
+    ['--config=', { command: 'help', problem: '--config needs the name of a file' }],
+    ['--toString', { command: 'help', problem: '--toString is not an option' }],
+  ])('%s', (args, expected) => expect(load(args)).toMatchObject(expected));
+
+  test('a wrong argument is named without its value', () => {
+    expect(JSON.stringify(load('--sdk-key=sdk-1234'))).not.toContain('1234');
+  });
+});
+
+test('files are read from the disk, each message with the path as it was given', () => {
+  const directory = mkdtempSync(join(tmpdir(), 'config-'));
+  try {
+    const path = join(directory, 'ld-relay.conf');
+    writeFileSync(path, `[Main]\nport = x\n${conf('disk')}`);
+    const missing = join(directory, 'missing.conf');
+    expect(problemsOf(() => loadConfig(['--config', `${missing},${path}`], {}))).toEqual([
+      `${path}:2: [Main] port = x is not understood: it must be a whole number from 0 to 65535`,
+    ]);
+    expect(problemsOf(() => loadConfig(['--config', directory], {}))[0]).toMatch(/cannot be read: EISDIR/);
+  } finally {
+    rmSync(directory, { recursive: true });
+  }
+});

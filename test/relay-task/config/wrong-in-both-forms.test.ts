@@ -1,0 +1,304 @@
+/** What is wrong in a file is wrong in variables, and both say where, what and what would do. */
+import { messageFor, parseAsFile, parseAsVariables, problemsOf } from '../../support/config-rows.ts';
+
+/** Lines of the file, variables, and the problems; `$1` is the first setting of either, `$1 := x` the same with its value. */
+type Row = readonly [file: string, variables: string, ...problems: readonly string[]];
+
+const duration = 'it must be a duration with its unit, such as 30s, 1m30s or 250ms';
+const url = 'it must be an absolute address that begins with http:// or https://';
+const size = 'it must be a size with its unit, such as 5MiB, 512KiB or 0B';
+const switched = 'it must be true or false';
+const is = 'is not understood:';
+const hint =
+  'set LD_ENV_<name> to its SDK key, or say where environments come from with AUTO_CONFIG_KEY, FILE_DATA_SOURCE or KEYS_FROM_SSM';
+
+const values: readonly Row[] = [
+  ['Main: port = 99999', 'PORT=99999', `$1 := 99999 ${is} it must be a whole number from 0 to 65535`],
+  ['Main: port = -1', 'PORT=-1', `$1 := -1 ${is} it must be a whole number from 0 to 65535`],
+  ['Main: port = 80.5', 'PORT=80.5', `$1 := 80.5 ${is} it must be a whole number from 0 to 65535`],
+  ['Main: port = http', 'PORT=http', `$1 := http ${is} it must be a whole number from 0 to 65535`],
+  ['Main: streamUri = stream', 'STREAM_URI=stream', `$1 := stream ${is} ${url}`],
+  ['Main: streamUri = //host/path', 'STREAM_URI=//host/path', `$1 := //host/path ${is} ${url}`],
+  ['Main: baseUri = ftp://host', 'BASE_URI=ftp://host', `$1 := ftp://host ${is} ${url}`],
+  ['Main: baseUri = http:host', 'BASE_URI=http:host', `$1 := http:host ${is} ${url}`],
+  ['Main: clientSideBaseUri = http://', 'CLIENT_SIDE_BASE_URI=http://', `$1 := http:// ${is} ${url}`],
+  ['Main: exitOnError = maybe', 'EXIT_ON_ERROR=maybe', `$1 := maybe ${is} ${switched}`],
+  ['Main: exitAlways = 2', 'EXIT_ALWAYS=2', `$1 := 2 ${is} ${switched}`],
+  ['Main: initTimeout = 10', 'INIT_TIMEOUT=10', `$1 := 10 ${is} ${duration}`],
+  ['Main: initTimeout = 5 s', 'INIT_TIMEOUT=5 s', `$1 := 5 s ${is} ${duration}`],
+  ['Main: initTimeout = 1d', 'INIT_TIMEOUT=1d', `$1 := 1d ${is} ${duration}`],
+  ['Main: initTimeout = 1m-3s', 'INIT_TIMEOUT=1m-3s', `$1 := 1m-3s ${is} ${duration}`],
+  ['Main: heartbeatInterval = s', 'HEARTBEAT_INTERVAL=s', `$1 := s ${is} ${duration}`],
+  ['Main: heartbeatInterval = 1.5', 'HEARTBEAT_INTERVAL=1.5', `$1 := 1.5 ${is} ${duration}`],
+  [
+    'Main: logLevel = verbose',
+    'LOG_LEVEL=verbose',
+    `$1 := verbose ${is} it must be one of debug, info, warn, error, none`,
+  ],
+  ['Main: readyRequires = some', 'READY_REQUIRES=some', `$1 := some ${is} it must be one of any, all`],
+  ['Main: tlsMinVersion = 1.4', 'TLS_MIN_VERSION=1.4', `$1 := 1.4 ${is} it must be one of 1.0, 1.1, 1.2, 1.3`],
+  ['Main: clientStreams = push', 'CLIENT_STREAMS=push', `$1 := push ${is} it must be one of evaluated, ping`],
+  ['Main: statusAccess = none', 'STATUS_ACCESS=none', `$1 := none ${is} it must be one of public, restricted`],
+  [
+    'Main: expiredCredentialCleanupInterval = 99ms',
+    'EXPIRED_CREDENTIAL_CLEANUP_INTERVAL=99ms',
+    `$1 := 99ms ${is} it must be a duration of 100ms or more`,
+  ],
+  ['Main: maxClientRequestBodySize = 5', 'MAX_CLIENT_REQUEST_BODY_SIZE=5', `$1 := 5 ${is} ${size}`],
+  ['Events: maxInboundPayloadSize = -1B', 'EVENTS_MAX_INBOUND_PAYLOAD_SIZE=-1B', `$1 := -1B ${is} ${size}`],
+  ['Events: maxInboundPayloadSize = big', 'EVENTS_MAX_INBOUND_PAYLOAD_SIZE=big', `$1 := big ${is} ${size}`],
+  ['Events: capacity = 0', 'EVENTS_CAPACITY=0', `$1 := 0 ${is} it must be a whole number from 1 to 100000000`],
+  ['Events: flushInterval = soon', 'EVENTS_FLUSH_INTERVAL=soon', `$1 := soon ${is} ${duration}`],
+  ['Events: inlineUsers = perhaps', 'EVENTS_INLINE_USERS=perhaps', `$1 := perhaps ${is} ${switched}`],
+  [
+    'Concurrency: initMaxConcurrent = 0',
+    'INIT_MAX_CONCURRENT=0',
+    `$1 := 0 ${is} it must be a whole number from 1 to 1000000`,
+  ],
+  [
+    'Redis: port = 0',
+    'REDIS_PORT=0\nUSE_REDIS=1',
+    `$1 := 0 ${is} it must be a port from 1 to 65535, or tcp://host:port`,
+  ],
+  [
+    'Redis: url = http://r',
+    'REDIS_URL=http://r\nUSE_REDIS=1',
+    `$1 := … ${is} it must be an address such as redis://host:6379, redis://user:password@host:6379/0 or rediss://host:6380`,
+  ],
+  [
+    'Redis: url = redis://r/flags',
+    'REDIS_URL=redis://r/flags\nUSE_REDIS=1',
+    `$1 := … ${is} it must be an address such as redis://host:6379, redis://user:password@host:6379/0 or rediss://host:6380`,
+  ],
+  [
+    'Redis: sentinels = s1:port\nRedis: sentinelMaster = m',
+    'REDIS_SENTINELS=s1:port\nREDIS_SENTINEL_MASTER=m\nUSE_REDIS=1',
+    `$1 := s1:port ${is} it must be hosts with their ports and commas between them, such as redis-1:26379,redis-2:26379`,
+  ],
+  ['Consul: host = a b', 'CONSUL_HOST=a b\nUSE_CONSUL=1', `$1 := a b ${is} it must be host or host:port`],
+  ['DynamoDB: enabled = sure', 'USE_DYNAMODB=sure', `$1 := sure ${is} ${switched}`],
+  ['Redis: localTtl = long', 'CACHE_TTL=long', `$1 := long ${is} ${duration}`],
+  ['Proxy: url = proxy:3128', 'PROXY_URL=proxy:3128', `$1 := proxy:3128 ${is} ${url}`],
+  ['Prometheus: port = x', 'PROMETHEUS_PORT=x', `$1 := x ${is} it must be a whole number from 0 to 65535`],
+  ['Metrics: emfInterval = 10ms', 'METRICS_EMF_INTERVAL=10ms', `$1 := 10ms ${is} it must be a duration of 1s or more`],
+  ['Environment "production": ttl = 5', 'LD_TTL_production=5', `$1 := 5 ${is} ${duration}`],
+  ['Environment "production": secureMode = x', 'LD_SECURE_MODE_production=x', `$1 := x ${is} ${switched}`],
+  [
+    'Environment "production": logLevel = loud',
+    'LD_LOG_LEVEL_production=loud',
+    `$1 := loud ${is} it must be one of debug, info, warn, error, none`,
+  ],
+  // A key or a password in the wrong place is not repeated.
+  ['Main: port = sdk-1234', 'PORT=sdk-1234', `$1 := sdk-… ${is} it must be a whole number from 0 to 65535`],
+  ['Main: streamUri = mob-12-34', 'STREAM_URI=mob-12-34', `$1 := mob-… ${is} ${url}`],
+  ['Proxy: url = socks://me:secret@p', 'PROXY_URL=socks://me:secret@p', `$1 := socks://…@p ${is} ${url}`],
+];
+
+const together: readonly Row[] = [
+  ['Main: tlsEnabled = true', 'TLS_ENABLED=true', '$1: TLS needs both TLS_CERT and TLS_KEY'],
+  ['Main: tlsEnabled = 1\nMain: tlsKey = k', 'TLS_ENABLED=1\nTLS_KEY=k', '$1: TLS needs both TLS_CERT and TLS_KEY'],
+  [
+    'Proxy: ntlmAuth = true\nProxy: url = http://p',
+    'PROXY_AUTH_NTLM=true\nPROXY_URL=http://p',
+    '$1: NTLM is not spoken; use a proxy that takes basic authentication, or none',
+  ],
+  [
+    'AutoConfig: key = rel-1',
+    'AUTO_CONFIG_KEY=rel-1',
+    '$1 and environment production: environments come from one source, remove the others',
+  ],
+  [
+    'OfflineMode: fileDataSource = f',
+    'FILE_DATA_SOURCE=f',
+    '$1 and environment production: environments come from one source, remove the others',
+  ],
+  [
+    'SSM: path = /a',
+    'KEYS_FROM_SSM=/a',
+    '$1 and environment production: environments come from one source, remove the others',
+  ],
+  [
+    'AutoConfig: envDatastorePrefix = $CID\nAutoConfig: envAllowedOrigin = https://a',
+    'ENV_DATASTORE_PREFIX=$CID\nENV_ALLOWED_ORIGIN=https://a',
+    '$1, $2: only for AUTO_CONFIG_KEY or FILE_DATA_SOURCE, and neither is set',
+  ],
+  [
+    'OfflineMode: fileDataSourceMonitoringInterval = 1s',
+    'FILE_DATA_SOURCE_MONITORING_INTERVAL=1s',
+    '$1: only for FILE_DATA_SOURCE, which is not set',
+  ],
+  [
+    'Redis: url = redis://a\nRedis: host = b',
+    'REDIS_URL=redis://a\nREDIS_HOST=b\nUSE_REDIS=1',
+    '$1, $2: give Redis a URL, or a host and a port, not both',
+  ],
+  [
+    'Redis: url = redis://a\nRedis: port = 6379',
+    'REDIS_URL=redis://a\nREDIS_PORT=6379\nUSE_REDIS=1',
+    '$1, $2: give Redis a URL, or a host and a port, not both',
+  ],
+  [
+    'Redis: sentinels = s1',
+    'REDIS_SENTINELS=s1\nUSE_REDIS=1',
+    '$1: Sentinels need both REDIS_SENTINELS and REDIS_SENTINEL_MASTER',
+  ],
+  [
+    'Redis: sentinels = s1\nRedis: host = r\nRedis: sentinelMaster = m',
+    'REDIS_SENTINELS=s1\nREDIS_HOST=r\nREDIS_SENTINEL_MASTER=m\nUSE_REDIS=1',
+    '$1, $2: Sentinels know where Redis is, remove its own address',
+  ],
+  [
+    'Redis: clientCertFile = c\nRedis: host = localhost',
+    'REDIS_CLIENT_CERT_FILE=c\nUSE_REDIS=1',
+    '$1: a client certificate needs both REDIS_CLIENT_CERT_FILE and REDIS_CLIENT_KEY_FILE',
+  ],
+  [
+    'Redis: host = r\nRedis: cluster = true\nEnvironment "production": prefix = p',
+    'USE_REDIS=1\nREDIS_CLUSTER=true\nLD_PREFIX_production=p',
+    'LD_PREFIX_production: in a Redis Cluster all keys of an environment have to lie on one node, put a part of the prefix into braces: {p}',
+  ],
+  [
+    'Consul: token = t\nConsul: tokenFile = f\nConsul: host = localhost',
+    'CONSUL_TOKEN=t\nCONSUL_TOKEN_FILE=f\nUSE_CONSUL=1',
+    '$1, $2: give the Consul token or its file, not both',
+  ],
+  [
+    'DynamoDB: enabled = true',
+    'USE_DYNAMODB=true',
+    'USE_DYNAMODB is set, but no table: set DYNAMODB_TABLE or LD_TABLE_NAME_production',
+  ],
+  [
+    'Filters "shop": keys = web',
+    'LD_FILTER_KEYS_shop=web',
+    'environment production has no project key: where there are filters, set LD_PROJ_KEY_production',
+    'filters of project shop: no environment has LD_PROJ_KEY_<name>=shop',
+  ],
+  [
+    'Environment "production": projKey = shop\nFilters "shop": keys = "web,,ios"',
+    'LD_PROJ_KEY_production=shop\nLD_FILTER_KEYS_shop=web,,ios',
+    `$2 := web,,ios ${is} it must be keys with a comma between them, none of them empty`,
+    'filters of project shop: there is no key, set LD_FILTER_KEYS_shop',
+  ],
+  [
+    'Environment "production": projKey = shop\nFilters "shop": keys = web\nRedis: host = localhost',
+    'LD_PROJ_KEY_production=shop\nLD_FILTER_KEYS_shop=web\nUSE_REDIS=1',
+    'environment production has filters and no prefix: filtered and unfiltered flags would write over each other, set LD_PREFIX_production',
+  ],
+];
+
+/** Nothing is added to these. */
+const whole: readonly Row[] = [
+  ['', '', `no environment: ${hint}`],
+  ['Main: port = 1', 'PORT=1', `no environment: ${hint}`],
+  [
+    'Environment "x": mobileKey = mob-x',
+    'LD_ENV_x=\nLD_MOBILE_KEY_x=mob-x',
+    'environment x has no SDK key: set LD_ENV_x, or sdkKey in [Environment "x"], or give it a flags file',
+  ],
+  [
+    'Environment "x": sdkKey =',
+    'LD_ENV_x= ',
+    'environment x has no SDK key: set LD_ENV_x, or sdkKey in [Environment "x"], or give it a flags file',
+  ],
+  [
+    'AutoConfig: key = rel-1\nOfflineMode: fileDataSource = f',
+    'AUTO_CONFIG_KEY=rel-1\nFILE_DATA_SOURCE=f',
+    '$1 and $2: environments come from one source, remove the others',
+  ],
+  [
+    'AutoConfig: key = rel-1\nFilters "shop": keys = web',
+    'AUTO_CONFIG_KEY=rel-1\nLD_FILTER_KEYS_shop=web',
+    'filters of shop: with auto-configuration LaunchDarkly says which filters there are, remove them here',
+  ],
+  [
+    'AutoConfig: key = rel-1\nRedis: host = r\nAutoConfig: envDatastorePrefix = ld',
+    'AUTO_CONFIG_KEY=rel-1\nUSE_REDIS=1\nENV_DATASTORE_PREFIX=ld',
+    'environments would write over each other in the store: put $CID into ENV_DATASTORE_PREFIX',
+  ],
+  [
+    'AutoConfig: key = rel-1\nDynamoDB: enabled = true\nDynamoDB: tableName = t',
+    'AUTO_CONFIG_KEY=rel-1\nUSE_DYNAMODB=1\nDYNAMODB_TABLE=t',
+    'environments would write over each other in the store: put $CID into ENV_DATASTORE_PREFIX or ENV_DATASTORE_TABLE_NAME',
+  ],
+  [
+    'OfflineMode: fileDataSource = f\nDynamoDB: enabled = true\nOfflineMode: envDatastorePrefix = $CID',
+    'FILE_DATA_SOURCE=f\nUSE_DYNAMODB=1\nENV_DATASTORE_PREFIX=$CID',
+    'USE_DYNAMODB is set, but no table: set DYNAMODB_TABLE or ENV_DATASTORE_TABLE_NAME',
+  ],
+  [
+    'OfflineMode: fileDataSource = f\nOfflineMode: fileDataSourceMonitoringInterval = 50ms',
+    'FILE_DATA_SOURCE=f\nFILE_DATA_SOURCE_MONITORING_INTERVAL=50ms',
+    `$2 := 50ms ${is} it must be a duration of 100ms or more`,
+  ],
+  [
+    'SSM: path = keys',
+    'KEYS_FROM_SSM=keys',
+    `$1 := keys ${is} it must be a path of the parameter store, such as /edge-flag-relay/prod/environments/`,
+    `no environment: ${hint}`,
+  ],
+  [
+    'Redis: host = r\nEnvironment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b',
+    'USE_REDIS=1\nLD_ENV_a=sdk-a\nLD_ENV_b=sdk-b',
+    'environments a and b would write over each other in Redis: give each its own LD_PREFIX_<name>',
+  ],
+  [
+    'Redis: host = r\nEnvironment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "b": prefix = launchdarkly',
+    'USE_REDIS=1\nLD_ENV_a=sdk-a\nLD_ENV_b=sdk-b\nLD_PREFIX_b=launchdarkly',
+    'environments a and b would write over each other in Redis: give each its own LD_PREFIX_<name>',
+  ],
+  [
+    'Consul: host = c\nEnvironment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "a": prefix = p\nEnvironment "b": prefix = p',
+    'USE_CONSUL=1\nCONSUL_HOST=c\nLD_ENV_a=sdk-a\nLD_ENV_b=sdk-b\nLD_PREFIX_a=p\nLD_PREFIX_b=p',
+    'environments a and b would write over each other in Consul: give each its own LD_PREFIX_<name>',
+  ],
+  [
+    'DynamoDB: enabled\nDynamoDB: tableName = t\nEnvironment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "b": tableName = t',
+    'USE_DYNAMODB=1\nDYNAMODB_TABLE=t\nLD_ENV_a=sdk-a\nLD_ENV_b=sdk-b\nLD_TABLE_NAME_b=t',
+    'environments a and b would write over each other in DynamoDB: give each its own LD_PREFIX_<name> or LD_TABLE_NAME_<name>',
+  ],
+  [
+    'Redis: host = r\nEnvironment "a": sdkKey = sdk-a\nEnvironment "a": prefix = p\nEnvironment "a": projKey = s\nEnvironment "b": sdkKey = sdk-b\nEnvironment "b": prefix = p/f\nEnvironment "b": projKey = t\nFilters "s": keys = f',
+    'USE_REDIS=1\nLD_ENV_a=sdk-a\nLD_PREFIX_a=p\nLD_PROJ_KEY_a=s\nLD_ENV_b=sdk-b\nLD_PREFIX_b=p/f\nLD_PROJ_KEY_b=t\nLD_FILTER_KEYS_s=f',
+    'environments a/f and b would write over each other in Redis: give each its own LD_PREFIX_<name>',
+  ],
+  [
+    'Environment "a": sdkKey = sdk-same\nEnvironment "b": sdkKey = sdk-same',
+    'LD_ENV_a=sdk-same\nLD_ENV_b=sdk-same',
+    'LD_ENV_a and LD_ENV_b hold the same value: each environment needs its own',
+  ],
+  [
+    'Environment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "a": mobileKey = mob-1\nEnvironment "b": mobileKey = mob-1',
+    'LD_ENV_a=sdk-a\nLD_ENV_b=sdk-b\nLD_MOBILE_KEY_a=mob-1\nLD_MOBILE_KEY_b=mob-1',
+    'LD_MOBILE_KEY_a and LD_MOBILE_KEY_b hold the same value: each environment needs its own',
+  ],
+  [
+    'Environment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "a": envId = 64\nEnvironment "b": envId = 64',
+    'LD_ENV_a=sdk-a\nLD_ENV_b=sdk-b\nLD_CLIENT_SIDE_ID_a=64\nLD_CLIENT_SIDE_ID_b=64',
+    'LD_CLIENT_SIDE_ID_a and LD_CLIENT_SIDE_ID_b hold the same value: each environment needs its own',
+  ],
+  [
+    'Main: port = x\nMain: initTimeout = 1\nRedis: port = y\nEvents: capacity = z',
+    'PORT=x\nINIT_TIMEOUT=1\nREDIS_PORT=y\nEVENTS_CAPACITY=z\nUSE_REDIS=1',
+    `$1 := x ${is} it must be a whole number from 0 to 65535`,
+    `$2 := 1 ${is} ${duration}`,
+    `$4 := z ${is} it must be a whole number from 1 to 100000000`,
+    `$3 := y ${is} it must be a port from 1 to 65535, or tcp://host:port`,
+    `no environment: ${hint}`,
+  ],
+];
+
+const rows = [
+  ...[...values, ...together].map((row) => ({ row, whole: false })),
+  ...whole.map((row) => ({ row, whole: true })),
+].map(({ row: [file, variables, ...problems], whole }) => ({ file, variables, problems, whole }));
+
+const named = rows.map((row) => ({ title: row.variables.replaceAll('\n', ' ') || 'nothing at all', ...row }));
+
+test.each(named)('$title', ({ problems, ...given }) => {
+  for (const form of ['file', 'variables'] as const) {
+    const found = problemsOf(() => (form === 'file' ? parseAsFile(given) : parseAsVariables(given)));
+    expect(found).toEqual(problems.map((problem) => messageFor(form, problem, given)));
+  }
+});
+
+test('there are at least sixty of them', () => expect(rows.length).toBeGreaterThanOrEqual(60));
