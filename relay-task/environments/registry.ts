@@ -1,11 +1,6 @@
-import type { CredentialKind } from '../ports.ts';
+import type { Credential, CredentialKind } from '../ports.ts';
 
-export interface Credential {
-  readonly kind: CredentialKind;
-  readonly value: string;
-  /** Unix ms after which it is no longer valid; absent: until it is taken away. */
-  readonly expiresAt?: number;
-}
+export type { Credential } from '../ports.ts';
 
 /** The only ways in which a registry changes. */
 export type RegistryChange<E> =

@@ -1,10 +1,13 @@
 import http from 'node:http';
 import https from 'node:https';
+import type { Outbound } from '../ports.ts';
 import type { Failure } from './status.ts';
 
 export interface ConnectOptions {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
+  /** Directly, when absent. */
+  readonly outbound?: Outbound | undefined;
   /** For the connection itself, TLS included. */
   readonly connectTimeoutMs: number;
   /** From the connection to the head of the answer. */
@@ -43,7 +46,7 @@ export function connect(options: ConnectOptions): { abort(): void } {
     limit(options.connectTimeoutMs, 'did not accept a connection');
     const { request: send } = url.protocol === 'https:' ? https : http;
     // A socket of its own for each attempt: a pooled one may have died unnoticed.
-    const current = send(url, { headers, agent: false });
+    const current = send(url, { headers, agent: options.outbound?.agentFor(url) ?? false });
     request = current;
     current.on('socket', (socket) => {
       socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
@@ -102,6 +105,6 @@ function withoutKey({ Authorization: _key, ...rest }: Readonly<Record<string, st
 
 function describeAnswer(statusCode: number, url: URL, headers: Readonly<Record<string, string>>): Failure {
   const refused = statusCode >= 400 && statusCode < 500 && ![400, 408, 429].includes(statusCode);
-  const keyless = headers.Authorization === undefined ? ', where the SDK key was not sent: it is another origin' : '';
+  const keyless = headers.Authorization === undefined ? ', where the key was not sent: it is another origin' : '';
   return { kind: 'ERROR_RESPONSE', statusCode, refused, message: `${url.host} answered ${statusCode}${keyless}` };
 }

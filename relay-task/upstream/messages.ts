@@ -64,13 +64,38 @@ function readPut(body: JsonObject, json: SlicedJson, held?: Held): Message {
   const { data } = body;
   // Without `flags` a damaged put would pass for an empty environment and take every flag away.
   if (!isObject(data) || !isObject(data.flags)) return { kind: 'invalid', problem: 'a put has no data.flags' };
+  const read = readCollections(data, json, ['data'], held);
+  return typeof read === 'string' ? { kind: 'invalid', problem: `in a put, ${read}` } : { kind: 'put', ...read };
+}
+
+export interface DataSet {
+  readonly items: readonly Item[];
+  readonly unreadable: readonly UnreadableItem[];
+}
+
+/** Reads `{"flags":{…},"segments":{…}}`, as archives hold it. Never throws. */
+export function readDataSet(text: string): DataSet | { readonly problem: string } {
+  let json: SlicedJson;
+  try {
+    json = parseSliced(text);
+  } catch {
+    return { problem: 'is not JSON' };
+  }
+  const data = json.value;
+  if (!isObject(data) || !isObject(data.flags)) return { problem: 'has no flags' };
+  const read = readCollections(data, json, []);
+  return typeof read === 'string' ? { problem: read } : read;
+}
+
+/** A text says what is wrong. */
+function readCollections(data: JsonObject, json: SlicedJson, path: readonly string[], held?: Held): DataSet | string {
   const items: Item[] = [];
   const unreadable: UnreadableItem[] = [];
   for (const { kind, name } of collections) {
     const members = data[name];
     if (members === undefined) continue;
-    if (!isObject(members)) return { kind: 'invalid', problem: `data.${name} of a put is ${nameOf(members)}` };
-    const slices = json.members(['data', name]);
+    if (!isObject(members)) return `${[...path, name].join('.')} is ${nameOf(members)}`;
+    const slices = json.members([...path, name]);
     for (const [key, value] of Object.entries(members)) {
       const slice = slices?.get(key) ?? '';
       const before = held?.(kind, key);
@@ -80,7 +105,7 @@ function readPut(body: JsonObject, json: SlicedJson, held?: Held): Message {
       else items.push(item);
     }
   }
-  return { kind: 'put', items, unreadable };
+  return { items, unreadable };
 }
 
 function readChange(event: 'patch' | 'delete', body: JsonObject, json: SlicedJson): Message {

@@ -366,7 +366,7 @@ describe('a redirect', () => {
     expect(other.requests[0]?.headers).not.toHaveProperty('authorization');
     expect(upstream.requests[1]).toMatchObject({ url: '/back' });
     expect(upstream.requests[1]?.headers).not.toHaveProperty('authorization');
-    expect(stream.status().lastError?.message).toContain('the SDK key was not sent');
+    expect(stream.status().lastError?.message).toContain('the key was not sent');
   });
 
   test('that goes round in circles ends', async () => {

@@ -1,0 +1,131 @@
+import {
+  isParameterName,
+  levelPattern,
+  type SsmParameterName,
+  ssmParameters,
+} from '../../relay-task/environments/ssm-parameters.ts';
+import { durationMs } from '../../relay-task/environments/ssm-settings.ts';
+
+export interface KeysOptions {
+  readonly region?: string;
+  readonly endpoint?: string;
+  /** Nothing is asked before something that cannot be undone. */
+  readonly yes: boolean;
+}
+
+export type KeysCommand = KeysOptions & { readonly stage: string } & (
+    | { readonly verb: 'list'; readonly ends: boolean }
+    | { readonly verb: 'put'; readonly environment: string; readonly what: SsmParameterName; readonly kmsKey?: string }
+    | { readonly verb: 'rotate'; readonly environment: string; readonly graceMs: number; readonly kmsKey?: string }
+    | { readonly verb: 'revoke'; readonly environment: string; readonly what: Revocable }
+  );
+
+export const revocable = ['sdk-key', 'previous-sdk-key', 'mobile-key', 'client-side-id', 'environment'] as const;
+export type Revocable = (typeof revocable)[number];
+
+const names = Object.keys(ssmParameters).filter((name) => name !== 'revoked');
+
+export const usage = `Keys and settings of environments, in SSM's Parameter Store.
+
+  npm run keys -- list <stage> [--ends]
+  npm run keys -- put <stage> <environment> <what> [--kms-key <id>]
+  npm run keys -- rotate <stage> <environment> [--grace 24h] [--kms-key <id>]
+  npm run keys -- revoke <stage> <environment> <what>
+
+<what> of put:    ${wrap(names)}
+<what> of revoke: ${revocable.join(', ')}
+
+Values are read from standard input, or asked for when that is a terminal; never give them as arguments.
+
+  --region <region>   where the stage lives; the stage's home region unless told
+  --endpoint <url>    another SSM than AWS's
+  --kms-key <id>      the KMS key that encrypts, instead of alias/aws/ssm
+  --grace <duration>  how long the previous SDK key is still accepted; 24h unless told
+  --ends              list shows the last four characters of keys
+  --yes               do not ask before something that cannot be undone
+`;
+
+function wrap(words: readonly string[]): string {
+  const lines = [''];
+  for (const word of words) {
+    const line = lines.at(-1)!;
+    if (line.length + word.length > 90) lines.push(word);
+    else lines[lines.length - 1] = line === '' ? word : `${line}, ${word}`;
+  }
+  return lines.join(',\n                  ');
+}
+
+const withValue = ['--region', '--endpoint', '--kms-key', '--grace'] as const;
+const switches = ['--yes', '--ends', '--help', '-h'] as const;
+const optionsOf: Record<string, readonly string[]> = {
+  list: ['--ends'],
+  put: ['--kms-key'],
+  rotate: ['--grace', '--kms-key'],
+  revoke: [],
+};
+
+/** LaunchDarkly's keys are a prefix and a UUID. */
+const looksLikeKey = /\b(sdk|mob|rel|api)-[0-9a-f]{6}/i;
+
+const leaked =
+  'an argument looks like a key. Arguments stay in the shell’s history and are seen by everybody on the machine: ' +
+  'leave the value out, it is asked for, or pipe it in. Treat the key as known to others: reset it in LaunchDarkly';
+
+/** Answers with the command, or with every problem; never repeats an argument that may be a key. */
+export function parseArguments(
+  args: readonly string[],
+): KeysCommand | 'help' | { readonly problems: readonly string[] } {
+  if (args.some((argument) => looksLikeKey.test(argument))) return { problems: [leaked] };
+  const problems: string[] = [];
+  const options = new Map<string, string>();
+  const words: string[] = [];
+  for (let index = 0; index < args.length; index++) {
+    const [name = '', inline] = /^(--[^=]+)=(.*)$/s.exec(args[index] ?? '')?.slice(1) ?? [args[index]];
+    if (!name.startsWith('-')) words.push(name);
+    else if (isOneOf(switches, name)) options.set(name, '');
+    else if (isOneOf(withValue, name)) {
+      const value = inline ?? args[++index];
+      if (value) options.set(name, value);
+      else problems.push(`${name} needs a value`);
+    } else problems.push(`${name} is no option`);
+  }
+  if (options.has('--help') || options.has('-h') || args.length === 0) return 'help';
+
+  const [verb = '', stage = '', environment = '', what = '', ...more] = words;
+  const allowed = optionsOf[verb];
+  if (allowed === undefined)
+    return { problems: [`${verb || 'nothing'} is no command: there are list, put, rotate and revoke`] };
+  for (const name of options.keys()) {
+    if (!['--region', '--endpoint', '--yes', ...allowed].includes(name))
+      problems.push(`${name} has no meaning for ${verb}`);
+  }
+  const needsEnvironment = verb !== 'list';
+  const needsWhat = verb === 'put' || verb === 'revoke';
+  for (const [name, value, needed] of [
+    ['stage', stage, true],
+    ['environment', environment, needsEnvironment],
+  ] as const) {
+    if (needed && !levelPattern.test(value)) problems.push(`<${name}> must be given, of a-z A-Z 0-9 _ . -`);
+  }
+  if (words.length > 2 + Number(needsEnvironment) + Number(needsWhat) || more.length > 0) {
+    problems.push('there is an argument too many; it is not repeated here since it may be a key: values are asked for');
+  }
+  if (verb === 'put' && (!isParameterName(what) || what === 'revoked'))
+    problems.push(`<what> must be one of ${names.join(', ')}`);
+  if (verb === 'revoke' && !isOneOf(revocable, what)) problems.push(`<what> must be one of ${revocable.join(', ')}`);
+  const grace = durationMs(options.get('--grace') ?? '24h');
+  if (!('value' in grace)) problems.push(`--grace must be ${grace.wanted}`);
+  if (problems.length > 0) return { problems };
+
+  const value = (name: string, key: string) => (options.has(name) ? { [key]: options.get(name) } : {});
+  return {
+    ...{ verb, stage, environment, what, yes: options.has('--yes'), ends: options.has('--ends') },
+    ...{ ...value('--region', 'region'), ...value('--endpoint', 'endpoint'), ...value('--kms-key', 'kmsKey') },
+    graceMs: 'value' in grace ? grace.value : 0,
+    // Every field was checked above for its verb.
+  } as unknown as KeysCommand;
+}
+
+function isOneOf<T extends string>(all: readonly T[], text: string): text is T {
+  return (all as readonly string[]).includes(text);
+}

@@ -1,0 +1,56 @@
+import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
+import { type KeysCommand, parseArguments, usage } from './arguments.ts';
+import { list, put, Refused, revoke, rotate } from './commands.ts';
+import { describeAwsError, type KeyStore, openKeyStore, otherRegionsOf, regionOf } from './store.ts';
+import { Declined, type Terminal } from './terminal.ts';
+
+/** Answers with the exit code: 0 done, 1 not done, 2 not understood. */
+export async function runKeys(args: readonly string[], terminal: Terminal): Promise<number> {
+  const command = parseArguments(args);
+  if (command === 'help') {
+    terminal.out(usage);
+    return 0;
+  }
+  if ('problems' in command) return misunderstood(command.problems, terminal);
+  const { stage, endpoint } = command;
+  const region = regionOf(stage, command.region);
+  if (region === undefined) {
+    return misunderstood(
+      [`stage ${stage} is not known and no region is set: say --region, such as eu-west-1`],
+      terminal,
+    );
+  }
+  const store = openKeyStore({ path: environmentsPath(stage), region, endpoint });
+  try {
+    await perform(command, store, terminal);
+    const elsewhere = command.verb === 'list' ? [] : otherRegionsOf(stage, region);
+    for (const other of elsewhere)
+      terminal.say(`Relays in ${other} read their own: do the same with --region ${other}.\n`);
+    return 0;
+  } catch (error) {
+    if (error instanceof Declined) terminal.say(`Nothing was changed: ${error.message}.\n`);
+    else terminal.say(`${error instanceof Refused ? error.message : describeAwsError(error, region)}\n`);
+    return 1;
+  } finally {
+    store.close();
+  }
+}
+
+function perform(command: KeysCommand, store: KeyStore, terminal: Terminal): Promise<void> {
+  switch (command.verb) {
+    case 'list':
+      return list(store, command, terminal);
+    case 'put':
+      return put(store, command, terminal);
+    case 'rotate':
+      return rotate(store, command, terminal);
+    case 'revoke':
+      return revoke(store, command, terminal);
+  }
+}
+
+function misunderstood(problems: readonly string[], { say }: Terminal): number {
+  for (const problem of problems) say(`${problem}\n`);
+  say('npm run keys -- --help says more\n');
+  return 2;
+}

@@ -1,0 +1,92 @@
+import { ssmParameters } from '../../relay-task/environments/ssm-parameters.ts';
+import type { EnvironmentDescription } from '../../relay-task/ports.ts';
+import { bad, type Check, good, type LookedAt, note } from './checks.ts';
+import type { RelayView } from './relay-view.ts';
+
+const LONG_GRACE_MS = 31 * 86_400_000;
+
+/** The keys of one region: what is named is there, what is there is in order. */
+export function keyChecks(stage: string, region: string, view: RelayView, looked: LookedAt): Check[] {
+  const { descriptions, remarks, unknown } = view;
+  const checks: Check[] = [];
+  const command = (verb: string, rest: string) => {
+    const elsewhere = region === looked.homeRegion ? '' : ` --region ${region}`;
+    return `npm run keys -- ${verb} ${stage} ${rest}${elsewhere}`;
+  };
+  for (const name of looked.environments) {
+    if (!descriptions.some(({ id }) => id === name)) {
+      checks.push(bad(`environment ${name} has no key in ${region}`, command('put', `${name} sdk-key`)));
+    }
+  }
+  if (descriptions.length === 0 && looked.environments.length === 0) {
+    checks.push(bad(`there is no environment in ${region}`, command('put', '<environment> sdk-key')));
+  }
+  for (const description of descriptions) {
+    const { problems = [], oddities = [] } = remarks.get(description.id) ?? {};
+    for (const problem of problems) checks.push(bad(`${region}: ${problem}`, adviceOn(problem, command)));
+    for (const oddity of oddities) checks.push(note(`${region}: ${oddity}`, 'look whether it is the right key'));
+    if (problems.length === 0) checks.push(good(`environment ${description.id} in ${region}: ${keysOf(description)}`));
+    checks.push(...previousChecks(description, region));
+    if (looked.environments.length > 0 && !looked.environments.includes(description.id)) {
+      checks.push(note(`environment ${description.id} in ${region} is served, but the stage file does not name it`));
+    }
+  }
+  for (const name of unknown) {
+    const known = Object.keys(ssmParameters).join(', ');
+    checks.push(note(`${region}: the relay ignores the parameter ${name}`, `it knows ${known}`));
+  }
+  const prefix = looked.edgePrefix;
+  if (prefix !== undefined && region === looked.homeRegion && !descriptions.some((one) => one.prefix === prefix)) {
+    const there = descriptions.map((one) => one.prefix).join(', ') || 'none';
+    checks.push(
+      bad(`the edge reads the prefix ${prefix}, which no environment has`, `set edge.prefix to one of these: ${there}`),
+    );
+  }
+  return checks;
+}
+
+/** Relays of several regions each read the keys of their own. */
+export function differenceChecks(home: RelayView, region: string, view: RelayView): Check[] {
+  const keysOf = ({ descriptions }: RelayView) => new Map(descriptions.map(({ id, sdkKey }) => [id, sdkKey]));
+  const here = keysOf(view);
+  return [...keysOf(home)].flatMap(([id, sdkKey]) =>
+    here.has(id) && here.get(id) !== sdkKey
+      ? [bad(`environment ${id} has another SDK key in ${region} than at home`, 'put or rotate the same key in both')]
+      : [],
+  );
+}
+
+function previousChecks({ id, credentials }: EnvironmentDescription, region: string): Check[] {
+  return credentials.flatMap(({ expiresAt = 0 }) =>
+    expiresAt - Date.now() > LONG_GRACE_MS
+      ? [
+          note(
+            `${region}: the previous SDK key of ${id} works until ${new Date(expiresAt).toISOString()}`,
+            `that is more than a month: is previous-sdk-key-until as it was meant?`,
+          ),
+        ]
+      : [],
+  );
+}
+
+function keysOf({ credentials, flagsFile }: EnvironmentDescription): string {
+  const kinds = new Set(credentials.map(({ kind }) => kind));
+  const words = [
+    ...(kinds.has('sdkKey') ? ['SDK key'] : []),
+    ...(kinds.has('mobileKey') ? ['mobile key'] : []),
+    ...(kinds.has('environmentId') ? ['client-side ID'] : []),
+    ...(flagsFile === undefined ? [] : ['flags file']),
+  ];
+  return words.join(', ');
+}
+
+function adviceOn(problem: string, command: (verb: string, rest: string) => string): string | undefined {
+  const [, environment, parameter] = /^([\w.-]+)\/([\w-]+)/.exec(problem) ?? [];
+  if (environment === undefined || parameter === undefined) return undefined;
+  if (/cannot be read/.test(problem))
+    return 'the relay’s role needs kms:Decrypt for the key that encrypts it (docs/keys.md)';
+  return command(
+    'put',
+    `${environment} ${/no previous-sdk-key-until/.test(problem) ? 'previous-sdk-key-until' : parameter}`,
+  );
+}

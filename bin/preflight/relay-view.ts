@@ -1,0 +1,28 @@
+import type { SSMClient } from '@aws-sdk/client-ssm';
+import { createDescriptions, type Remarks } from '../../relay-task/environments/ssm-descriptions.ts';
+import { createSsmMemory } from '../../relay-task/environments/ssm-memory.ts';
+import { createSsmReader } from '../../relay-task/environments/ssm-reader.ts';
+import type { EnvironmentDescription } from '../../relay-task/ports.ts';
+
+export interface RelayView {
+  readonly descriptions: readonly EnvironmentDescription[];
+  readonly remarks: ReadonlyMap<string, Remarks>;
+  /** Parameters that the relay ignores. */
+  readonly unknown: readonly string[];
+  /** Of any parameter. */
+  readonly arn: string | undefined;
+}
+
+const graceMs = 86_400_000;
+const timings = { requestTimeoutMs: 10_000, retryBaseMs: 250, retryCapMs: 5_000, retries: 3, spacingMs: 50 };
+
+/** What a relay that starts now would make of the keys, by the relay's own code. Rejects when SSM cannot be read. */
+export async function readAsRelay(client: SSMClient, path: string, tableName: string): Promise<RelayView> {
+  const reader = createSsmReader({ client, path, timings });
+  const memory = createSsmMemory({ graceMs });
+  const listed = await reader.list();
+  memory.apply(listed, await reader.decrypt(memory.wanted(listed)), Date.now());
+  const describe = createDescriptions({ defaults: { tableName }, graceMs, confirmMs: 0 });
+  const { descriptions, remarks } = describe(memory.environments(), Date.now());
+  return { descriptions, remarks, unknown: memory.takeUnknown(), arn: listed[0]?.arn };
+}

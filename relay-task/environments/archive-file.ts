@@ -1,0 +1,85 @@
+import { createHash } from 'node:crypto';
+import { createReadStream } from 'node:fs';
+import { open } from 'node:fs/promises';
+import { pipeline } from 'node:stream/promises';
+import { createGunzip } from 'node:zlib';
+import { type Extract, extract } from 'tar-stream';
+
+export interface ArchiveLimits {
+  /** Of one file, unpacked; 200 MiB as in ld-relay. */
+  readonly maxFileBytes?: number;
+  /** Of all files together, unpacked; 512 MiB. */
+  readonly maxTotalBytes?: number;
+}
+
+type Entry = Extract extends AsyncIterable<infer T> ? T : never;
+
+const CHECKSUM = 'checksum.md5';
+
+/**
+ * The JSON files of an archive as LaunchDarkly makes it, `.tar` or `.tar.gz`, by name. Nothing touches the disk. Rejects
+ * with one sentence when it is not such an archive, too large, or not what its checksum says.
+ */
+export async function readArchiveFile(path: string, limits: ArchiveLimits = {}): Promise<Map<string, Buffer>> {
+  const files = await unpack(path, limits);
+  const checksum = files.get(CHECKSUM);
+  files.delete(CHECKSUM);
+  if (!checksum) throw new Error(`it has no ${CHECKSUM}`);
+  if (!matches(checksum, files)) throw new Error(`its files are not those of its ${CHECKSUM}`);
+  return files;
+}
+
+async function unpack(path: string, limits: ArchiveLimits): Promise<Map<string, Buffer>> {
+  const { maxFileBytes = 200 * 1024 * 1024, maxTotalBytes = 512 * 1024 * 1024 } = limits;
+  const files = new Map<string, Buffer>();
+  let totalBytes = 0;
+
+  async function take(entry: Entry) {
+    const { name, type, size = 0 } = entry.header;
+    const file = name.replace(/^\.\//, '');
+    if (type !== 'file' || !(file === CHECKSUM || /^[^/]+\.json$/.test(file))) return void entry.resume();
+    // The head says how much follows, and the reader holds it to that.
+    totalBytes += size;
+    if (size >= maxFileBytes) throw new Error(`its file ${file} has ${size} bytes, ${maxFileBytes} are too many`);
+    if (totalBytes > maxTotalBytes) throw new Error(`its files have more than ${maxTotalBytes} bytes`);
+    files.set(file, await collect(entry));
+  }
+
+  const gzipped = await isGzip(path);
+  const tar = extract();
+  const taken = (async () => {
+    for await (const entry of tar) await take(entry);
+  })();
+  const source = createReadStream(path);
+  const poured = gzipped ? pipeline(source, createGunzip(), tar) : pipeline(source, tar);
+  // Whichever fails takes the other along; what was wrong with a file says more than that it was cut short.
+  for (const outcome of await Promise.allSettled([taken, poured])) {
+    if (outcome.status === 'rejected') throw outcome.reason;
+  }
+  return files;
+}
+
+async function collect(entry: Entry): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of entry as AsyncIterable<Buffer>) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function isGzip(path: string): Promise<boolean> {
+  const file = await open(path);
+  try {
+    const { buffer, bytesRead } = await file.read(Buffer.alloc(2), 0, 2, 0);
+    return bytesRead === 2 && buffer[0] === 0x1f && buffer[1] === 0x8b;
+  } finally {
+    await file.close();
+  }
+}
+
+/** MD5 over all files in the order of the bytes of their names; LaunchDarkly stores it raw, tools like `md5sum` as hex. */
+function matches(checksum: Buffer, files: ReadonlyMap<string, Buffer>): boolean {
+  const hash = createHash('md5');
+  const names = [...files.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));
+  for (const name of names) hash.update(files.get(name)!);
+  const digest = hash.digest();
+  return checksum.equals(digest) || checksum.toString('latin1').trim().toLowerCase() === digest.toString('hex');
+}

@@ -1,0 +1,118 @@
+import { type EnvironmentRecord, parseEnvironmentRecord } from './environment-record.ts';
+import { isObject, type JsonObject, member, nameOf } from './loose-json.ts';
+
+/** A payload filter of a project. */
+export interface FilterRecord {
+  readonly projKey: string;
+  readonly key: string;
+  readonly version: number;
+}
+
+/** A record, and the JSON that it was read from. */
+export interface Received<T> {
+  readonly record: T;
+  readonly data: unknown;
+}
+
+/** By ID; a text says why an entry could not be understood. */
+export type Entries<T> = ReadonlyMap<string, Received<T> | string>;
+
+/** What an event of the auto-configuration stream asks for. */
+export type AutoConfigMessage =
+  | {
+      readonly kind: 'put';
+      readonly environments: Entries<EnvironmentRecord>;
+      readonly filters: Entries<FilterRecord>;
+    }
+  | { readonly kind: 'environment'; readonly id: string; readonly received: Received<EnvironmentRecord> }
+  | { readonly kind: 'filter'; readonly id: string; readonly received: Received<FilterRecord> }
+  | { readonly kind: 'delete'; readonly table: Table; readonly id: string; readonly version: number }
+  | { readonly kind: 'reconnect' }
+  /** Not for us: an event or a path that older relays leave alone as well. */
+  | { readonly kind: 'ignored'; readonly why: string }
+  /** Damaged as a whole: only a new connection, which begins with everything, makes it right. */
+  | { readonly kind: 'invalid'; readonly problem: string };
+
+type Table = 'environments' | 'filters';
+
+/** Reads one event. Never throws; no text of the payload stands in a problem but IDs, paths and names of fields. */
+export function parseAutoConfigMessage(event: string | undefined, text: string): AutoConfigMessage {
+  if (event === 'reconnect') return { kind: 'reconnect' };
+  if (event !== 'put' && event !== 'patch' && event !== 'delete') {
+    return { kind: 'ignored', why: `unknown event ${event ?? 'message'}` };
+  }
+  const invalid = (problem: string): AutoConfigMessage => ({ kind: 'invalid', problem });
+  let body: unknown;
+  try {
+    body = JSON.parse(text);
+  } catch {
+    return invalid(`a ${event} of ${text.length} characters is not JSON`);
+  }
+  if (!isObject(body)) return invalid(`a ${event} is ${nameOf(body)}, not an object`);
+  const path = member(body, 'path') ?? '/';
+  if (event === 'put') return path === '/' ? readPut(body) : { kind: 'ignored', why: 'a put for another path' };
+  const [, table, id] = /^\/(environments|filters)\/(.+)$/s.exec(String(path)) ?? [];
+  if (id === undefined) return { kind: 'ignored', why: `a ${event} for another path` };
+  return event === 'patch' ? readPatch(table as Table, id, body) : readDelete(table as Table, id, body);
+}
+
+function readPut(body: JsonObject): AutoConfigMessage {
+  const data = member(body, 'data');
+  const environments = isObject(data) ? member(data, 'environments') : undefined;
+  const filters = isObject(data) ? (member(data, 'filters') ?? {}) : undefined;
+  // Without them, a damaged put would pass for an empty one and take every environment away.
+  if (!isObject(environments)) return { kind: 'invalid', problem: 'a put has no data.environments' };
+  if (!isObject(filters)) return { kind: 'invalid', problem: `data.filters of a put is ${nameOf(filters)}` };
+  return {
+    kind: 'put',
+    environments: readEntries(environments, parseEnvironmentRecord),
+    filters: readEntries(filters, parseFilterRecord),
+  };
+}
+
+function readEntries<T extends object>(
+  members: JsonObject,
+  parse: (data: unknown, id: string) => T | { readonly problem: string },
+): Entries<T> {
+  const entries = Object.entries(members).map(([id, data]) => {
+    const record = parse(data, id);
+    return [id, isProblem(record) ? record.problem : { record, data }] as const;
+  });
+  return new Map(entries);
+}
+
+function readPatch(table: Table, id: string, body: JsonObject): AutoConfigMessage {
+  const data = member(body, 'data');
+  const invalid = (problem: string): AutoConfigMessage => ({ kind: 'invalid', problem: `${table}/${id}: ${problem}` });
+  if (table === 'filters') {
+    const record = parseFilterRecord(data);
+    return isProblem(record) ? invalid(record.problem) : { kind: 'filter', id, received: { record, data } };
+  }
+  const record = parseEnvironmentRecord(data, id);
+  return isProblem(record) ? invalid(record.problem) : { kind: 'environment', id, received: { record, data } };
+}
+
+function readDelete(table: Table, id: string, body: JsonObject): AutoConfigMessage {
+  const version = member(body, 'version') ?? 0;
+  if (isVersion(version)) return { kind: 'delete', table, id, version };
+  return { kind: 'invalid', problem: `a delete of ${table}/${id} has ${nameOf(version)} for a version` };
+}
+
+export function parseFilterRecord(data: unknown): FilterRecord | { readonly problem: string } {
+  if (!isObject(data)) return { problem: `must be an object, not ${nameOf(data)}` };
+  const projKey = member(data, 'projKey');
+  const key = member(data, 'key');
+  const version = member(data, 'version') ?? 0;
+  if (typeof projKey === 'string' && typeof key === 'string' && key !== '' && isVersion(version)) {
+    return { projKey, key, version };
+  }
+  return { problem: 'must have a projKey, a key and a version' };
+}
+
+function isProblem(value: object): value is { readonly problem: string } {
+  return 'problem' in value;
+}
+
+function isVersion(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}

@@ -1,0 +1,140 @@
+import type { EnvironmentDescription } from '../ports.ts';
+import type { HeldKeys, KeyStatement, StatedKey } from './key-rotation.ts';
+import { isObject, type JsonObject, member, nameOf } from './loose-json.ts';
+
+/** One environment as auto-configuration and archives tell of it. */
+export interface EnvironmentRecord {
+  readonly environmentId: string;
+  readonly version: number;
+  readonly labels: NonNullable<EnvironmentDescription['labels']>;
+  readonly statement: KeyStatement;
+  readonly ttlMs: number;
+  readonly secureMode: boolean;
+}
+
+/** What is decided here and not by LaunchDarkly, for every environment. */
+export interface EnvironmentTemplates {
+  /** Of keys in stores, `$CID` stands for the client-side ID. */
+  readonly prefixTemplate: string;
+  /** Of a DynamoDB table; '' for none of its own. */
+  readonly tableNameTemplate: string;
+  readonly allowedOrigins: readonly string[];
+  readonly allowedHeaders: readonly string[];
+}
+
+/** A template for one environment, or for one filtered view of it: `$CID` is then `ENVIRONMENT.FILTER`. */
+export function fillTemplate(template: string, environmentId: string, filter = ''): string {
+  // As a function: in a replacement text, `$` would have a meaning of its own.
+  return template.replaceAll('$CID', () => (filter === '' ? environmentId : `${environmentId}.${filter}`));
+}
+
+export function describeRecord(
+  { environmentId, labels, ttlMs, secureMode }: EnvironmentRecord,
+  keys: HeldKeys,
+  filters: readonly string[],
+  { prefixTemplate, tableNameTemplate, allowedOrigins, allowedHeaders }: EnvironmentTemplates,
+): EnvironmentDescription {
+  const name = [labels.projName, labels.envName].filter(Boolean).join(' ');
+  return {
+    id: environmentId,
+    name: name || environmentId,
+    ...{ labels, environmentId, filters, secureMode, ttlMs, allowedOrigins, allowedHeaders },
+    sdkKey: keys.sdkKey,
+    credentials: [...keys.credentials, { kind: 'environmentId', value: environmentId }],
+    prefix: fillTemplate(prefixTemplate, environmentId),
+    tableName: fillTemplate(tableNameTemplate, environmentId) || undefined,
+  };
+}
+
+/**
+ * Reads one environment (relay protocol: `ENV`), which must be the one of that ID. No key stands in a problem. A record
+ * whose lists of keys contradict its keys is refused whole: half of it could take a good key away.
+ */
+export function parseEnvironmentRecord(data: unknown, id: string): EnvironmentRecord | { readonly problem: string } {
+  if (!isObject(data)) return { problem: `must be an object, not ${nameOf(data)}` };
+  const problems: string[] = [];
+  const { text, count, flag, keys } = readersOf(data, problems);
+  const innerId = text('envId');
+  if (innerId !== id) problems.push(`envId must be ${JSON.stringify(id)} as outside, not ${JSON.stringify(innerId)}`);
+  const statement: KeyStatement = {
+    ...readSdkKey(data, problems),
+    sdkKeys: keys('sdkKeys'),
+    mobileKey: text('mobKey') || (saysThatThereIsNone(data) ? null : undefined),
+    mobileKeys: keys('mobileKeys'),
+  };
+  checkPrimary('sdkKeys', 'sdkKey.value', statement.sdkKeys, statement.sdkKey, problems);
+  checkPrimary('mobileKeys', 'mobKey', statement.mobileKeys, statement.mobileKey, problems);
+  const record = {
+    ...{ environmentId: id, statement, version: count('version'), secureMode: flag('secureMode') },
+    ttlMs: count('defaultTtl') * 60_000,
+    labels: { envKey: text('envKey'), envName: text('envName'), projKey: text('projKey'), projName: text('projName') },
+  };
+  return problems.length > 0 ? { problem: problems.join('; ') } : record;
+}
+
+function readersOf(data: JsonObject, problems: string[]) {
+  const read = <T>(name: string, fits: (value: unknown) => value is T, wanted: string, absent: T): T => {
+    const value = member(data, name) ?? absent;
+    if (fits(value)) return value;
+    problems.push(`${name} must be ${wanted}, not ${nameOf(value)}`);
+    return absent;
+  };
+  return {
+    text: (name: string) => read(name, isText, 'a text', ''),
+    count: (name: string) => read(name, isCount, 'a whole number from 0', 0),
+    flag: (name: string) => read(name, isFlag, 'true or false', false),
+    keys: (name: string) => readList(name, read(name, Array.isArray, 'a list', []), problems),
+  };
+}
+
+function readSdkKey(data: JsonObject, problems: string[]): Pick<KeyStatement, 'sdkKey' | 'expiring'> {
+  const stated = member(data, 'sdkKey') ?? {};
+  if (!isObject(stated)) {
+    problems.push(`sdkKey must be an object, not ${nameOf(stated)}`);
+    return { sdkKey: undefined };
+  }
+  const { text } = readersOf(stated, problems);
+  const sdkKey = text('value') || undefined;
+  const expiring = member(stated, 'expiring') ?? {};
+  if (!isObject(expiring)) {
+    problems.push(`sdkKey.expiring must be an object, not ${nameOf(expiring)}`);
+    return { sdkKey };
+  }
+  const old = member(expiring, 'value') ?? '';
+  if (old === '') return { sdkKey };
+  const expiresAt = member(expiring, 'timestamp');
+  if (isText(old) && isCount(expiresAt)) return { sdkKey, expiring: { value: old, expiresAt } };
+  problems.push('sdkKey.expiring must have a value and a timestamp in ms');
+  return { sdkKey };
+}
+
+function readList(name: string, entries: readonly unknown[], problems: string[]): StatedKey[] {
+  return entries.flatMap((entry) => {
+    const value = isObject(entry) ? member(entry, 'value') : undefined;
+    const expiresAt = isObject(entry) ? (member(entry, 'expiry') ?? undefined) : undefined;
+    if (isText(value) && value !== '' && (expiresAt === undefined || isCount(expiresAt))) return [{ value, expiresAt }];
+    problems.push(`each of ${name} must have a value and, if it ends, an expiry in ms`);
+    return [];
+  });
+}
+
+/** `mobKey` is there and empty, or the list is: LaunchDarkly always sends whole environments. */
+function saysThatThereIsNone(data: JsonObject): boolean {
+  const mobileKeys = member(data, 'mobileKeys');
+  return member(data, 'mobKey') !== undefined || (Array.isArray(mobileKeys) && mobileKeys.length === 0);
+}
+
+function checkPrimary(
+  list: string,
+  name: string,
+  keys: readonly StatedKey[],
+  primary: string | null | undefined,
+  problems: string[],
+): void {
+  if (keys.length === 0 || keys.some(({ value }) => value === primary)) return;
+  problems.push(`${name} must be one of ${list}`);
+}
+
+const isText = (value: unknown): value is string => typeof value === 'string';
+const isFlag = (value: unknown): value is boolean => typeof value === 'boolean';
+const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;

@@ -1,0 +1,86 @@
+import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:crypto';
+import { gunzip, gzip } from 'node:zlib';
+
+/**
+ * A text that only its owner can read and nobody can change unnoticed: format (1 byte), salt (16), nonce (12), tag (16),
+ * then the gzipped text under AES-256-GCM. The key is made of the secret by scrypt, so that a secret that a person chose
+ * will do as well; format and salt are authenticated, too.
+ */
+const FORMAT = 1;
+const SALT_BYTES = 16;
+const NONCE_BYTES = 12;
+const TAG_BYTES = 16;
+const NONCE_AT = 1 + SALT_BYTES;
+const TAG_AT = NONCE_AT + NONCE_BYTES;
+const DATA_AT = TAG_AT + TAG_BYTES;
+const KEY_BYTES = 32;
+/** RFC 7914: 16 MiB of memory, some 50 ms. Most secrets are keys that LaunchDarkly made, which need none of it. */
+const SCRYPT = { N: 16_384, r: 8, p: 1, maxmem: 32 * 1024 * 1024 };
+const MAX_TEXT_BYTES = 64 * 1024 * 1024;
+
+export interface Seal {
+  close(text: string): Promise<Uint8Array>;
+  /** Rejects with what is wrong: another format, another secret, damage. */
+  open(bytes: Uint8Array): Promise<string>;
+}
+
+export function createSeal(secret: string): Seal {
+  const keys = new Map<string, Promise<Buffer>>();
+  // Deriving is dear: one salt serves all that this process writes, the one it read if it could; nonces are fresh.
+  let ownSalt = randomBytes(SALT_BYTES);
+
+  function keyFor(salt: Buffer): Promise<Buffer> {
+    const name = salt.toString('hex');
+    const known = keys.get(name);
+    if (known) return known;
+    const derived = new Promise<Buffer>((resolve, reject) => {
+      scrypt(secret, salt, KEY_BYTES, SCRYPT, (error, key) => (error ? reject(error) : resolve(key)));
+    });
+    keys.set(name, derived);
+    return derived;
+  }
+
+  return {
+    async close(text) {
+      const salt = ownSalt;
+      const head = Buffer.concat([Buffer.of(FORMAT), salt]);
+      const nonce = randomBytes(NONCE_BYTES);
+      const cipher = createCipheriv('aes-256-gcm', await keyFor(salt), nonce).setAAD(head);
+      const data = Buffer.concat([cipher.update(await zipped(text)), cipher.final()]);
+      return Buffer.concat([head, nonce, cipher.getAuthTag(), data]);
+    },
+
+    async open(sealed) {
+      const bytes = Buffer.from(sealed);
+      if (bytes.length < DATA_AT) throw new Error('it is too short');
+      if (bytes[0] !== FORMAT) throw new Error(`its format is ${bytes[0]}, not ${FORMAT}`);
+      const key = await keyFor(bytes.subarray(1, NONCE_AT));
+      const decipher = createDecipheriv('aes-256-gcm', key, bytes.subarray(NONCE_AT, TAG_AT), {
+        authTagLength: TAG_BYTES,
+      });
+      decipher.setAAD(bytes.subarray(0, NONCE_AT)).setAuthTag(bytes.subarray(TAG_AT, DATA_AT));
+      let data: Buffer;
+      try {
+        data = Buffer.concat([decipher.update(bytes.subarray(DATA_AT)), decipher.final()]);
+      } catch {
+        throw new Error('it was sealed with another key, or is damaged');
+      }
+      ownSalt = Buffer.from(bytes.subarray(1, NONCE_AT));
+      return unzipped(data);
+    },
+  };
+}
+
+function zipped(text: string): Promise<Buffer> {
+  return new Promise((resolve, reject) => {
+    gzip(text, (error, data) => (error ? reject(error) : resolve(data)));
+  });
+}
+
+function unzipped(data: Buffer): Promise<string> {
+  return new Promise((resolve, reject) => {
+    gunzip(data, { maxOutputLength: MAX_TEXT_BYTES }, (error, text) =>
+      error ? reject(error) : resolve(text.toString()),
+    );
+  });
+}

@@ -1,0 +1,146 @@
+import type { Credential, EnvironmentDescription } from '../ports.ts';
+import { choosePlaces, type StorePlace, settleTwins } from './ssm-conflicts.ts';
+import { type Claim, type Draft, draftOf, idOf, isOver } from './ssm-drafts.ts';
+import type { HeldParameters } from './ssm-memory.ts';
+import type { SsmParameterName } from './ssm-parameters.ts';
+import { settingOf } from './ssm-settings.ts';
+
+/** What holds for an environment that does not say it itself. */
+export interface SsmDefaults {
+  readonly allowedOrigins?: readonly string[];
+  readonly allowedHeaders?: readonly string[];
+  readonly tableName?: string;
+  /** Payload filters of projects, by project key. */
+  readonly filters?: Readonly<Record<string, readonly string[]>>;
+}
+
+export interface DescriptionOptions {
+  readonly defaults: SsmDefaults;
+  /** How long a previous SDK key without `previous-sdk-key-until` is accepted after it was written. */
+  readonly graceMs: number;
+  /** A credential that was replaced is let go by the first complete reading that begins so long after the one that saw it. */
+  readonly confirmMs: number;
+}
+
+/** What is wrong with an environment, or only odd, in sentences without values. */
+export interface Remarks {
+  readonly problems: readonly string[];
+  readonly oddities: readonly string[];
+}
+
+export interface Described {
+  readonly descriptions: readonly EnvironmentDescription[];
+  readonly remarks: ReadonlyMap<string, Remarks>;
+  /** A credential that was replaced waits for its confirmation: look again soon. */
+  readonly unconfirmed: boolean;
+}
+
+/** Makes descriptions of what is held, and remembers the last ones: what was promised until a time is kept until then. */
+export function createDescriptions({ defaults, graceMs, confirmMs }: DescriptionOptions) {
+  let last = new Map<string, readonly Credential[]>();
+  /** When a credential was first seen to be replaced. */
+  let replaced = new Map<string, number>();
+  /** When a problem was first seen. */
+  const since = new Map<string, number>();
+
+  /** Credentials of the last descriptions that SSM names no more, as far as they are still good. */
+  function lingering({ id, parameters, revoked, claims }: Draft, waiting: Map<string, number>, now: number): Claim[] {
+    const fresh = new Set(claims.map(idOf));
+    const kept: Claim[] = [];
+    for (const credential of last.get(id) ?? []) {
+      if (fresh.has(idOf(credential)) || revoked.has(credential.value)) continue;
+      const { expiresAt } = credential;
+      if (expiresAt !== undefined) {
+        // The previous key of a rotation before the last: another previous key took its place, not its promise.
+        const previous = parameters.get('previous-sdk-key')?.text;
+        const isEarlier = previous !== undefined && previous !== credential.value;
+        if (isEarlier && !isOver(expiresAt, now)) kept.push(claimOf(id, 'an earlier SDK key', credential));
+        continue;
+      }
+      // SSM has no snapshot of several parameters: a reading amid a rotation may show only half of it.
+      const name = `${id} ${idOf(credential)}`;
+      const at = replaced.get(name) ?? now;
+      if (now - at >= confirmMs) continue;
+      waiting.set(name, at);
+      kept.push(claimOf(id, `a ${credential.kind} that was replaced`, credential));
+    }
+    return kept;
+  }
+
+  return (environments: ReadonlyMap<string, HeldParameters>, now: number): Described => {
+    const drafts = [...environments]
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([id, parameters]) => draftOf(id, parameters, { graceMs, now }))
+      .filter(({ revoked }) => !revoked.everything);
+    const waiting = new Map<string, number>();
+    for (const draft of drafts) draft.claims.push(...lingering(draft, waiting, now));
+    replaced = waiting;
+    settleTwins(drafts);
+    const places = choosePlaces(drafts, defaults.tableName);
+
+    const problemsNow = new Set(drafts.flatMap(({ id, problems }) => problems.map((text) => `${id} ${text}`)));
+    for (const problem of [...since.keys()]) if (!problemsNow.has(problem)) since.delete(problem);
+    const descriptions = drafts.map((draft): EnvironmentDescription => {
+      for (const text of draft.problems) {
+        const id = `${draft.id} ${text}`;
+        since.set(id, since.get(id) ?? troubleSince(draft, text) ?? now);
+      }
+      return describe(draft, { defaults, place: places.get(draft.id)!, since, now });
+    });
+    last = new Map(descriptions.map(({ id, credentials }) => [id, credentials]));
+    return {
+      descriptions,
+      remarks: new Map(drafts.map(({ id, problems, oddities }) => [id, { problems, oddities }])),
+      unconfirmed: replaced.size > 0,
+    };
+  };
+}
+
+function describe(
+  { id, parameters, claims, problems }: Draft,
+  {
+    defaults,
+    place,
+    since,
+    now,
+  }: { defaults: SsmDefaults; place: StorePlace; since: Map<string, number>; now: number },
+): EnvironmentDescription {
+  const text = (name: SsmParameterName) => parameters.get(name)?.text;
+  const standing = (parameter: SsmParameterName) => claims.find((claim) => claim.parameter === parameter)?.value;
+  const projectKey = settingOf('project-key', text('project-key'));
+  const ofProject = projectKey !== undefined && Object.hasOwn(defaults.filters ?? {}, projectKey);
+  return {
+    ...{ id, name: id },
+    environmentId: standing('client-side-id'),
+    // A bad or revoked key leaves the one before it in force, as long as that is valid.
+    sdkKey: standing('sdk-key') ?? claims.find(({ kind }) => kind === 'sdkKey')?.value,
+    credentials: claims.map(({ kind, value, expiresAt }) => ({
+      ...{ kind, value },
+      ...(expiresAt !== undefined && { expiresAt }),
+    })),
+    filters: settingOf('filters', text('filters')) ?? (ofProject ? defaults.filters![projectKey]! : []),
+    // A value that nobody understands was meant to switch it on.
+    secureMode: settingOf('secure-mode', text('secure-mode')) ?? parameters.has('secure-mode'),
+    ttlMs: settingOf('ttl', text('ttl')) ?? 0,
+    ...place,
+    allowedOrigins: settingOf('allowed-origins', text('allowed-origins')) ?? defaults.allowedOrigins ?? [],
+    allowedHeaders: settingOf('allowed-headers', text('allowed-headers')) ?? defaults.allowedHeaders ?? [],
+    logLevel: settingOf('log-level', text('log-level')),
+    flagsFile: settingOf('flags-file', text('flags-file')),
+    keyProblem:
+      problems.length === 0
+        ? undefined
+        : {
+            since: Math.min(...problems.map((problem) => since.get(`${id} ${problem}`) ?? now)),
+            message: problems.join('; '),
+          },
+  };
+}
+
+function troubleSince({ parameters }: Draft, message: string): number | undefined {
+  return [...parameters.values()].find(({ trouble }) => trouble?.message === message)?.trouble?.since;
+}
+
+function claimOf(environment: string, parameter: string, credential: Credential): Claim {
+  return { ...credential, environment, parameter, present: false, modifiedAt: 0 };
+}

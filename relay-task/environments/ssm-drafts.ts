@@ -1,0 +1,75 @@
+import type { Credential, CredentialKind } from '../ports.ts';
+import type { Held, HeldParameters } from './ssm-memory.ts';
+import { dateTime, parseRevoked, type Revoked, type SsmParameterName, unlikely } from './ssm-parameters.ts';
+
+/** One credential that an environment claims, and by what right. */
+export interface Claim extends Credential {
+  readonly environment: string;
+  readonly parameter: string;
+  /** It stands in SSM now; those that only stood there give way. */
+  readonly present: boolean;
+  readonly modifiedAt: number;
+}
+
+/** An environment before it is known what others claim. */
+export interface Draft {
+  readonly id: string;
+  readonly parameters: HeldParameters;
+  readonly revoked: Revoked;
+  readonly claims: Claim[];
+  readonly problems: string[];
+  readonly oddities: string[];
+}
+
+export function draftOf(
+  id: string,
+  parameters: HeldParameters,
+  { graceMs, now }: { graceMs: number; now: number },
+): Draft {
+  const revoked = parseRevoked(parameters.get('revoked')?.text);
+  const draft: Draft = { id, parameters, revoked, claims: [], problems: [], oddities: [] };
+  for (const [name, { trouble, text }] of parameters) {
+    if (trouble !== undefined) draft.problems.push(trouble.message);
+    const oddity = text === undefined ? undefined : unlikely(name, text);
+    if (oddity !== undefined) draft.oddities.push(`${id}: ${oddity}`);
+  }
+  const claim = (kind: CredentialKind, name: SsmParameterName, expiresAt?: number) => {
+    const held = parameters.get(name);
+    if (held?.text === undefined) return;
+    if (revoked.has(held.text)) {
+      // Without its previous key an environment is in order.
+      if (name !== 'previous-sdk-key') draft.problems.push(`${id}/${name} was revoked: put another`);
+      return;
+    }
+    if (expiresAt !== undefined && isOver(expiresAt, now)) return;
+    draft.claims.push({
+      ...{ kind, value: held.text, ...(expiresAt !== undefined && { expiresAt }) },
+      ...{ environment: id, parameter: name, modifiedAt: held.modifiedAt, present: held.trouble?.kind !== 'missing' },
+    });
+  };
+  claim('sdkKey', 'sdk-key');
+  const previous = parameters.get('previous-sdk-key');
+  if (previous?.text !== undefined) claim('sdkKey', 'previous-sdk-key', endOfPrevious(draft, previous, graceMs));
+  claim('mobileKey', 'mobile-key');
+  claim('environmentId', 'client-side-id');
+  if (!parameters.has('sdk-key') && !parameters.has('flags-file')) draft.problems.push(`${id}/sdk-key is missing`);
+  return draft;
+}
+
+/** Without an end of its own, and unless it is the present key too, it gets the grace time: equal in every task. */
+function endOfPrevious({ id, parameters, problems }: Draft, previous: Held, graceMs: number): number {
+  const until = parameters.get('previous-sdk-key-until')?.text;
+  const read = until === undefined ? undefined : dateTime(until);
+  if (read !== undefined && 'value' in read) return read.value;
+  if (previous.text !== parameters.get('sdk-key')?.text) {
+    problems.push(`${id}/previous-sdk-key has no previous-sdk-key-until: it ends a grace time after it was written`);
+  }
+  return previous.modifiedAt + graceMs;
+}
+
+/** Valid until its time, that moment included. */
+export function isOver(expiresAt: number, now: number): boolean {
+  return now > expiresAt;
+}
+
+export const idOf = ({ kind, value }: Credential) => `${kind} ${value}`;

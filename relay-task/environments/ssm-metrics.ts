@@ -1,0 +1,56 @@
+import { Counter, Gauge, type Registry } from 'prom-client';
+
+export type ReadOutcome = 'complete' | 'throttled' | 'failed';
+
+export interface SsmMetrics {
+  read(outcome: ReadOutcome): void;
+}
+
+/** Read when metrics are scraped. */
+export interface SsmGauges {
+  /** Unix ms; 0: never. */
+  completeAt(): number;
+  /** Names of environments whose keys are in trouble. */
+  troubled(): readonly string[];
+  /** Keys that stand in SSM and were never read. */
+  unread(): number;
+}
+
+/** What the source of keys reports; the alarm for whoever is on call looks at `environment_key_problem`. */
+export function createSsmMetrics(registry: Registry | undefined, gauges: SsmGauges): SsmMetrics {
+  if (!registry) return { read() {} };
+  const registers = [registry];
+  const reads = new Counter({
+    name: 'key_source_reads_total',
+    help: 'Readings of the keys in SSM, by outcome.',
+    labelNames: ['outcome'],
+    registers,
+  });
+  new Gauge({
+    name: 'key_source_complete_timestamp_seconds',
+    help: 'When the keys in SSM were last read completely, Unix time; 0: never.',
+    registers,
+    collect() {
+      this.set(gauges.completeAt() / 1000);
+    },
+  });
+  new Gauge({
+    name: 'key_source_unread_keys',
+    help: 'Keys that stand in SSM and could never be read.',
+    registers,
+    collect() {
+      this.set(gauges.unread());
+    },
+  });
+  new Gauge({
+    name: 'environment_key_problem',
+    help: '1 while an environment has a key that is missing, unreadable or refused.',
+    labelNames: ['environment'],
+    registers,
+    collect() {
+      this.reset();
+      for (const environment of gauges.troubled()) this.set({ environment }, 1);
+    },
+  });
+  return { read: (outcome) => reads.inc({ outcome }) };
+}

@@ -1,0 +1,157 @@
+/**
+ * How environments lie in SSM's Parameter Store, for the relay that reads them and the commands that write them:
+ * `/edge-flag-relay/<stage>/environments/<environment>/<parameter>`.
+ */
+import { createHash } from 'node:crypto';
+import { type Reader, settingReaders } from './ssm-settings.ts';
+
+/** The folder of a stage's environments, without a slash at the end, as GetParametersByPath and IAM want it. */
+export function environmentsPath(stage: string): string {
+  return `/edge-flag-relay/${stage}/environments`;
+}
+
+/** Characters that SSM admits in one level of a name; https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_PutParameter.html */
+export const levelPattern = /^[\w.-]+$/;
+
+export interface SsmParameter {
+  /** To be kept as a SecureString and never shown. */
+  readonly secret: boolean;
+  /** Its absence is never taken for an intention: what it said keeps working for a grace time. */
+  readonly key: boolean;
+  readonly read: Reader<unknown>;
+  readonly says: string;
+}
+
+/** What could be sent in an Authorization header. */
+const credential: Reader<string> = (text) =>
+  /^[\x21-\x7e]+$/.test(text) ? { value: text } : { wanted: 'one word without spaces: the key and nothing else' };
+
+/** RFC 3339, section 5.6: a date, a time and a zone. Answers Unix ms. */
+export const dateTime: Reader<number> = (text) => {
+  const wanted = { wanted: 'a date and time with its zone, such as 2026-11-22T08:00:00Z' };
+  const [, year, month, day] =
+    /^(\d{4})-(\d\d)-(\d\d)[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]\d\d:\d\d)$/.exec(text) ?? [];
+  const value = Date.parse(text.replace(' ', 'T').toUpperCase());
+  // Date.parse takes 30 February for a day in March.
+  const exists = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day))).getUTCDate() === Number(day);
+  return exists && !Number.isNaN(value) ? { value } : wanted;
+};
+
+const key = (says: string): SsmParameter => ({ secret: true, key: true, read: credential, says });
+const plain = (read: Reader<unknown>, says: string): SsmParameter => ({ secret: false, key: false, read, says });
+
+/** Every parameter that an environment may have. `docs/keys.md` is held against this table by a test. */
+export const ssmParameters = {
+  'sdk-key': key('the SDK key: of server SDKs, and with which the relay asks LaunchDarkly'),
+  'previous-sdk-key': key('the SDK key before that, still accepted until `previous-sdk-key-until`'),
+  'previous-sdk-key-until': {
+    ...plain(dateTime, 'when the previous SDK key ends, RFC 3339; without it: a grace time after that key was written'),
+    key: true,
+  },
+  'mobile-key': key('the mobile key; without it the environment answers no mobile SDK'),
+  'client-side-id': {
+    ...plain(credential, 'the client-side ID; without it the environment answers no browser SDK'),
+    key: true,
+  },
+  prefix: plain(settingReaders.prefix, "the prefix of the environment's keys in a store; its name unless set"),
+  'table-name': plain(settingReaders['table-name'], "the environment's own DynamoDB table"),
+  'allowed-origins': plain(
+    settingReaders['allowed-origins'],
+    'origins of browsers, separated by commas; any unless set',
+  ),
+  'allowed-headers': plain(
+    settingReaders['allowed-headers'],
+    'further request headers that browsers may send, separated by commas',
+  ),
+  'secure-mode': plain(
+    settingReaders['secure-mode'],
+    'true: browsers and mobile SDKs must send the hash of their context',
+  ),
+  ttl: plain(settingReaders.ttl, 'how long PHP may cache answers, such as 30s'),
+  filters: plain(settingReaders.filters, 'keys of payload filters, separated by commas'),
+  'project-key': plain(
+    settingReaders['project-key'],
+    "the project, whose payload filters are the environment's unless `filters` is set",
+  ),
+  'log-level': plain(
+    settingReaders['log-level'],
+    "the least severe of the environment's log lines: debug, info, warn, error or none",
+  ),
+  'flags-file': plain(
+    settingReaders['flags-file'],
+    'take flags from this file in the container instead of from LaunchDarkly',
+  ),
+  revoked: plain(readRevoked, 'fingerprints of keys that were revoked, written by `npm run keys -- revoke`'),
+} as const satisfies Record<string, SsmParameter>;
+
+export type SsmParameterName = keyof typeof ssmParameters;
+
+export function isParameterName(name: string): name is SsmParameterName {
+  return Object.hasOwn(ssmParameters, name);
+}
+
+/** What a key should look like but need not; undefined: it does. Says nothing of the value. */
+export function unlikely(name: SsmParameterName, value: string): string | undefined {
+  if ((name === 'sdk-key' || name === 'previous-sdk-key') && !value.startsWith('sdk-')) {
+    return `${name} does not begin with sdk-, as the SDK keys of LaunchDarkly do`;
+  }
+  if (name === 'mobile-key' && !value.startsWith('mob-')) {
+    return `${name} does not begin with mob-, as the mobile keys of LaunchDarkly do`;
+  }
+  if (name === 'client-side-id' && /^(sdk|mob|api|rel)-/.test(value)) {
+    return `${name} looks like a secret key: browsers show it to everybody, it must be the client-side ID`;
+  }
+  return undefined;
+}
+
+/** Stands in `revoked` for the whole environment. */
+export const everything = '*';
+
+/**
+ * How a key is named where it was revoked: half of its SHA-256, in hex. LaunchDarkly's keys are random, so it does not
+ * help to find them.
+ */
+export function fingerprintOf(value: string): string {
+  return createHash('sha256').update(value).digest('hex').slice(0, 32);
+}
+
+export interface Revoked {
+  /** The environment itself is gone. */
+  readonly everything: boolean;
+  has(value: string): boolean;
+}
+
+export function parseRevoked(text: string | undefined): Revoked {
+  const entries = new Set(words(text ?? ''));
+  return { everything: entries.has(everything), has: (value) => entries.size > 0 && entries.has(fingerprintOf(value)) };
+}
+
+/** `revoked` with more in it; the newest hundred, since SSM admits 4 KB. */
+export function addRevoked(text: string | undefined, values: readonly string[], all: boolean): string {
+  const entries = words(text ?? '').filter((entry) => entry !== everything);
+  const kept = [...new Set([...entries, ...values.map(fingerprintOf)])].slice(-100);
+  return [...(all ? [everything] : []), ...kept].join(',');
+}
+
+/** `revoked` without the mark of the whole environment; undefined: nothing is left of it. */
+export function withoutEverything(text: string): string | undefined {
+  return (
+    words(text)
+      .filter((entry) => entry !== everything)
+      .join(',') || undefined
+  );
+}
+
+function words(text: string): string[] {
+  return text
+    .split(/[\s,]+/)
+    .filter((word) => word !== '')
+    .map((word) => word.toLowerCase());
+}
+
+function readRevoked(text: string): ReturnType<Reader<readonly string[]>> {
+  const entries = words(text);
+  return entries.every((entry) => entry === everything || /^[0-9a-f]{32}$/.test(entry))
+    ? { value: entries }
+    : { wanted: `fingerprints of 32 hex digits, separated by commas, or ${everything}` };
+}

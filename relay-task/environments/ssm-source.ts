@@ -1,0 +1,196 @@
+import { SSMClient } from '@aws-sdk/client-ssm';
+import type { Registry } from 'prom-client';
+import type { EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Log } from '../ports.ts';
+import { createDescriptions, type Remarks, type SsmDefaults } from './ssm-descriptions.ts';
+import { createSsmMemory } from './ssm-memory.ts';
+import { createSsmMetrics } from './ssm-metrics.ts';
+import { createPacing, type SsmIntervals } from './ssm-pacing.ts';
+import { ssmParameters } from './ssm-parameters.ts';
+import { createSsmReader, describeSsmError, isThrottle, type SsmTimings } from './ssm-reader.ts';
+
+export interface SsmSourceOptions {
+  /** The folder of the environments, `/edge-flag-relay/<stage>/environments`, with or without a slash at the end. */
+  readonly path: string;
+  /** Not closed with the source. Without it one is made for `region` and `endpoint`, or as AWS's own configuration says. */
+  readonly client?: SSMClient;
+  readonly region?: string | undefined;
+  readonly endpoint?: string | undefined;
+  readonly sink: EnvironmentSink;
+  readonly log: Log;
+  readonly registry?: Registry | undefined;
+  readonly defaults?: SsmDefaults;
+  /** Between readings, ± 20 % at random; 30 s. */
+  readonly intervalMs?: number;
+  /** How long a key that vanished or cannot be read keeps working; 24 h. */
+  readonly graceMs?: number;
+  /** Unix ms, for tests. */
+  readonly clock?: { now(): number };
+  /** For tests; a relay never changes them. */
+  readonly timings?: Partial<SsmTimings & Omit<SsmIntervals, 'intervalMs'>>;
+}
+
+export interface SsmSource extends EnvironmentSource {
+  /**
+   * Keys that stand in SSM and whose value this process has never had. While there are any, an unknown credential may be
+   * one of them, so it is to be answered with 503 and not with 401. Each counts for the grace time at most.
+   */
+  unread(): number;
+}
+
+const defaultTimings: SsmTimings & Omit<SsmIntervals, 'intervalMs'> = {
+  requestTimeoutMs: 5_000,
+  retryBaseMs: 250,
+  retryCapMs: 5_000,
+  retries: 3,
+  spacingMs: 100,
+  slowestMs: 300_000,
+  retryMs: 1_000,
+  confirmMs: 5_000,
+};
+
+/**
+ * Reads environments and their keys from SSM's Parameter Store and follows every change. A reading lists everything
+ * below the path without decryption and decrypts only what changed; https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html.
+ * While SSM cannot be asked as a whole the last answer stays in force, for ever. Never throws.
+ */
+export function startSsmSource(options: SsmSourceOptions): SsmSource {
+  const { sink, log, region, endpoint, intervalMs = 30_000, graceMs = 86_400_000 } = options;
+  const now = options.clock?.now ?? Date.now;
+  const timings = { ...defaultTimings, ...options.timings };
+  const path = options.path.replace(/\/+$/, '');
+  const client =
+    options.client ??
+    // Readings bring their own retries, which know of throttling.
+    new SSMClient({ ...(region && { region }), ...(endpoint && { endpoint }), maxAttempts: 1 });
+  const reader = createSsmReader({ client, path, timings });
+  const memory = createSsmMemory({ graceMs });
+  const describe = createDescriptions({
+    defaults: options.defaults ?? {},
+    graceMs,
+    confirmMs: timings.confirmMs * 0.8,
+  });
+  const pacing = createPacing({ ...timings, intervalMs });
+  const tellRemarks = createTeller(log);
+
+  let status: EnvironmentSourceStatus = { kind: 'ssm', state: 'INITIALIZING', stateSince: now() };
+  let completeAt = 0;
+  let delivered: string | undefined;
+  let troubled: readonly string[] = [];
+  let closed = false;
+  let wake = () => {};
+  const metrics = createSsmMetrics(options.registry, {
+    completeAt: () => completeAt,
+    troubled: () => troubled,
+    unread,
+  });
+
+  function enter(state: EnvironmentSourceStatus['state']) {
+    if (status.state !== state) status = { ...status, state, stateSince: now() };
+  }
+
+  async function readOnce(): Promise<boolean> {
+    const listed = await reader.list();
+    const wanted = memory.wanted(listed);
+    const decrypted = await reader.decrypt(wanted, memory.control(listed));
+    // Time is taken after the reading: what it says was true then.
+    const at = now();
+    memory.apply(listed, decrypted, at);
+    const { descriptions, remarks, unconfirmed } = describe(memory.environments(), at);
+    completeAt = at;
+    if (status.state !== 'VALID') log.info('the keys in SSM were read', { path, environments: descriptions.length });
+    enter('VALID');
+    for (const name of memory.takeUnknown()) {
+      log.warn('a parameter in SSM is none that the relay knows, it is ignored', { parameter: `${path}/${name}` });
+    }
+    if (delivered === undefined && descriptions.length === 0) log.warn('there is no environment in SSM yet', { path });
+    tellRemarks(remarks);
+    troubled = descriptions.filter(({ keyProblem }) => keyProblem).map(({ name }) => name);
+    const text = JSON.stringify(descriptions);
+    if (text !== delivered) {
+      if (delivered !== undefined) log.info('the environments in SSM changed', { environments: descriptions.length });
+      delivered = text;
+      sink.replace(descriptions);
+    }
+    return unconfirmed;
+  }
+
+  /** Answers how long to wait until the next. */
+  async function round(): Promise<number> {
+    const throttledBefore = reader.throttled();
+    let outcome = { complete: false, unconfirmed: false };
+    try {
+      outcome = { complete: true, unconfirmed: await readOnce() };
+      metrics.read('complete');
+    } catch (error) {
+      if (closed) return 0;
+      const message = `${path} in SSM cannot be read: ${describeSsmError(error)}`;
+      if (status.state === 'VALID' || status.lastError?.message !== message) {
+        const consequence = completeAt > 0 ? 'the last keys stay in force' : 'no key is known yet';
+        log.error(`the keys in SSM could not be read, ${consequence}`, { path, reason: describeSsmError(error) });
+      }
+      status = { ...status, lastError: { time: now(), message } };
+      if (status.state === 'VALID') enter('INTERRUPTED');
+      metrics.read(isThrottle(error) ? 'throttled' : 'failed');
+    }
+    return pacing.next({ ...outcome, throttled: reader.throttled() > throttledBefore });
+  }
+
+  async function run() {
+    while (!closed) {
+      const waitMs = await round();
+      if (closed) return;
+      await new Promise<void>((resolve) => {
+        const timer = setTimeout(resolve, waitMs);
+        wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+    }
+  }
+
+  function unread(): number {
+    let count = 0;
+    for (const parameters of memory.environments().values()) {
+      for (const [name, { text, trouble }] of parameters) {
+        const young = trouble?.kind === 'unreadable' && now() - trouble.since < graceMs;
+        if (ssmParameters[name].key && text === undefined && young) count += 1;
+      }
+    }
+    return count;
+  }
+
+  const running = run();
+  return {
+    status: () => status,
+    unread,
+    async close() {
+      closed = true;
+      reader.close();
+      wake();
+      await running;
+      if (options.client === undefined) client.destroy();
+    },
+  };
+}
+
+/** Says every problem when it begins and when it is mended, not at every reading. */
+function createTeller(log: Log) {
+  let told = new Map<string, { readonly environment: string; readonly problem: boolean }>();
+  return (remarks: ReadonlyMap<string, Remarks>) => {
+    const next: typeof told = new Map();
+    for (const [environment, { problems, oddities }] of remarks) {
+      for (const text of problems) next.set(text, { environment, problem: true });
+      for (const text of oddities) next.set(text, { environment, problem: false });
+    }
+    for (const [text, { environment, problem }] of next) {
+      if (told.has(text)) continue;
+      if (problem) log.error('a parameter in SSM is in trouble', { environment, problem: text });
+      else log.warn('a parameter in SSM looks odd, it is taken as it is', { environment, problem: text });
+    }
+    for (const [text, { environment, problem }] of told) {
+      if (problem && !next.has(text)) log.info('a parameter in SSM is in order again', { environment, problem: text });
+    }
+    told = next;
+  };
+}

@@ -1,0 +1,33 @@
+import type { Log, Outbound } from '../ports.ts';
+import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
+import type { Failure } from './status.ts';
+
+export interface AutoConfigStreamOptions extends EventStreamTimes {
+  /** LaunchDarkly's stream server; `/relay_auto_config` is appended to its path. */
+  readonly streamUri: string;
+  /** The key of the relay's configuration profile, `rel-…`. */
+  readonly key: string;
+  readonly userAgent: string;
+  readonly outbound?: Outbound | undefined;
+  readonly log: Log;
+  /** One event. The answer says whether the stream goes on (undefined) or is made anew, and why. */
+  onEvent(event: string | undefined, data: string): { readonly problem: string } | 'reconnect' | undefined;
+  /** After each failure, 401 included; a new attempt follows. */
+  onFailure(failure: Failure): void;
+}
+
+/**
+ * Holds LaunchDarkly's stream of environments and keys, for ever: every failure is retried, a refusal slowly.
+ * Throws CONFIG_INVALID when `streamUri` is not an http or https address.
+ */
+export function startAutoConfigStream(options: AutoConfigStreamOptions): { close(): void } {
+  return startEventStream({
+    ...options,
+    name: 'auto-configuration stream',
+    url: streamUrl(options.streamUri, '/relay_auto_config', '?rpacProtocolVersion=2'),
+    onEvent(event, data) {
+      const verdict = options.onEvent(event, data);
+      return typeof verdict === 'object' ? { kind: 'INVALID_DATA', message: verdict.problem } : verdict;
+    },
+  });
+}

@@ -1,0 +1,135 @@
+import http from 'node:http';
+import https from 'node:https';
+import { RelayError } from '../errors.ts';
+import type { Outbound } from '../ports.ts';
+import { createAnswerCache } from './answer-cache.ts';
+import { describeError } from './connect.ts';
+import { createTurnstile } from './turnstile.ts';
+
+export interface GoalsOptions {
+  /** LaunchDarkly's server for browsers; only its origin counts. */
+  readonly baseUri: string;
+  readonly outbound?: Outbound | undefined;
+  /** `EdgeFlagRelay/<version>` */
+  readonly userAgent: string;
+  /** For the whole answer; 10 s. */
+  readonly timeoutMs?: number;
+  /** Of one answer; 1 MiB. */
+  readonly maxAnswerBytes?: number;
+  /** Of all answers that are remembered; 16 MiB. */
+  readonly maxCacheBytes?: number;
+  /** Questions that LaunchDarkly is asked at the same time; 16. */
+  readonly maxConcurrent?: number;
+  /** Questions that wait for their turn; 256. */
+  readonly maxWaiting?: number;
+  /** Unix ms; `Date.now`. */
+  now?(): number;
+}
+
+export interface GoalsAnswer {
+  readonly status: number;
+  /** For whoever asked: without those of the connection, of CORS and of cookies. */
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
+}
+
+/**
+ * LaunchDarkly's answers about click and page view goals of an environment, remembered as long as it allows
+ * (`Cache-Control`, `ETag`) and beyond while it does not answer. `query` with or without its question mark. Rejects when
+ * there is neither an answer nor a remembered one. Throws CONFIG_INVALID when `baseUri` is not an http or https address.
+ */
+export function createGoals(options: GoalsOptions): (environmentId: string, query: string) => Promise<GoalsAnswer> {
+  const { maxCacheBytes = 16 * 1024 * 1024, maxConcurrent = 16, maxWaiting = 256, now = Date.now } = options;
+  const origin = originOf(options.baseUri);
+  const cache = createAnswerCache<GoalsAnswer>({ maxBytes: maxCacheBytes, now });
+  const turnstile = createTurnstile({ maxInside: maxConcurrent, maxWaiting });
+  const underWay = new Map<string, Promise<GoalsAnswer>>();
+
+  async function ask(url: URL): Promise<GoalsAnswer> {
+    const held = cache.get(url.href);
+    if (held?.fresh) return fromCache(held.answer);
+    let answer: GoalsAnswer;
+    try {
+      answer = await turnstile(() => get(url, held?.etag, options));
+    } catch (error) {
+      if (held) return fromCache(held.answer);
+      throw error;
+    }
+    if (held && answer.status === 304) {
+      const renewed = { ...held.answer, headers: { ...held.answer.headers, ...answer.headers } };
+      cache.set(url.href, renewed);
+      return fromCache(renewed);
+    }
+    if (held && answer.status >= 500) return fromCache(held.answer);
+    if (answer.status === 200) cache.set(url.href, answer);
+    return answer;
+  }
+
+  return (environmentId, query) => {
+    const url = new URL(`/sdk/goals/${encodeURIComponent(environmentId)}`, origin);
+    url.search = query;
+    const present = underWay.get(url.href);
+    if (present) return present;
+    const asked = ask(url).finally(() => underWay.delete(url.href));
+    underWay.set(url.href, asked);
+    return asked;
+  };
+}
+
+const fromCache = (answer: GoalsAnswer): GoalsAnswer => ({
+  ...answer,
+  headers: { ...answer.headers, 'x-from-cache': '1' },
+});
+
+function get(url: URL, etag: string | undefined, options: GoalsOptions): Promise<GoalsAnswer> {
+  const { outbound, userAgent, timeoutMs = 10_000, maxAnswerBytes = 1024 * 1024 } = options;
+  const { request: send } = url.protocol === 'https:' ? https : http;
+  const headers = { 'User-Agent': userAgent, 'Accept-Encoding': 'identity', ...(etag && { 'If-None-Match': etag }) };
+  return new Promise((resolve, reject) => {
+    const request = send(url, { headers, agent: outbound?.agentFor(url) ?? false });
+    const fail = (reason: string) => {
+      clearTimeout(timer);
+      request.destroy();
+      reject(new Error(`${url.host} ${reason}`));
+    };
+    const timer = setTimeout(() => fail(`did not answer within ${timeoutMs} ms`), timeoutMs);
+    request.on('error', (error) => fail(`could not be asked: ${describeError(error)}`));
+    request.on('response', (response) => {
+      const chunks: Buffer[] = [];
+      let bytes = 0;
+      response.on('error', (error) => fail(`broke off: ${describeError(error)}`));
+      response.on('data', (chunk: Buffer) => {
+        bytes += chunk.length;
+        if (bytes > maxAnswerBytes) return fail(`answered with more than ${maxAnswerBytes} bytes`);
+        chunks.push(chunk);
+      });
+      response.on('end', () => {
+        clearTimeout(timer);
+        const { statusCode: status = 502 } = response;
+        resolve({ status, headers: passedOn(response.headers), body: Buffer.concat(chunks) });
+      });
+    });
+    request.end();
+  });
+}
+
+/** RFC 9110 section 7.6.1, and what belongs to the one who answers the browser: lengths, CORS, cookies. */
+const OWN = new Set([
+  ...['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer'],
+  ...['transfer-encoding', 'upgrade', 'content-length', 'set-cookie', 'x-from-cache'],
+]);
+
+function passedOn(headers: http.IncomingHttpHeaders): Record<string, string> {
+  const named = new Set((headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase()));
+  const kept = Object.entries(headers).flatMap(([name, value]) => {
+    if (value === undefined || OWN.has(name) || named.has(name) || name.startsWith('access-control-')) return [];
+    return [[name, Array.isArray(value) ? value.join(', ') : value] as const];
+  });
+  return Object.fromEntries(kept);
+}
+
+function originOf(baseUri: string): string {
+  const url = URL.canParse(baseUri) ? new URL(baseUri) : undefined;
+  if (url?.protocol === 'http:' || url?.protocol === 'https:') return url.origin;
+  throw new RelayError('CONFIG_INVALID', `the client-side address must be an http or https address, not ${baseUri}`);
+}

@@ -1,0 +1,354 @@
+/** The operator's commands against a real SSM server, and what a relay makes of it. */
+import { spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { SSMClient } from '@aws-sdk/client-ssm';
+import { runKeys } from '../../bin/keys/run.ts';
+import { otherRegionsOf } from '../../bin/keys/store.ts';
+import { ssmParameters } from '../../relay-task/environments/ssm-parameters.ts';
+import { type SsmSource, startSsmSource } from '../../relay-task/environments/ssm-source.ts';
+import type { EnvironmentDescription } from '../../relay-task/ports.ts';
+import { eventually } from '../support/eventually.ts';
+import { type FakeTerminal, personTyping, pipeOf } from '../support/fake-terminal.ts';
+import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
+
+const root = join(import.meta.dirname, '../..');
+const path = '/edge-flag-relay/dev/environments';
+const first = 'sdk-11111111-aaaa-4aaa-8aaa-00000000beef';
+const second = 'sdk-22222222-bbbb-4bbb-8bbb-00000000cafe';
+const third = 'sdk-33333333-cccc-4ccc-8ccc-00000000f00d';
+const mobile = 'mob-44444444-dddd-4ddd-8ddd-000000001234';
+const secrets = [first, second, third, mobile];
+
+let server: SsmServer;
+const before = { ...process.env };
+
+beforeEach(async () => {
+  server = await startSsmServer();
+  Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_MAX_ATTEMPTS: '1' });
+});
+
+afterEach(async () => {
+  await server.close();
+  process.env = { ...before };
+});
+
+/** Runs a command, and holds every time that no key was shown. */
+async function keys(args: string, terminal: FakeTerminal = pipeOf()): Promise<number> {
+  const exitCode = await runKeys([...args.split(' ').filter(Boolean), '--endpoint', server.endpoint], terminal);
+  for (const secret of secrets) expect(terminal.printed() + terminal.said()).not.toContain(secret);
+  return exitCode;
+}
+
+const stored = (name: string) => server.parameters.get(`${path}/${name}`);
+const written = () => server.calls.filter(({ operation }) => /Put|Delete/.test(operation));
+
+describe('put', () => {
+  test('takes a key from a pipe and keeps it as a SecureString, under the KMS key that is named', async () => {
+    const terminal = pipeOf(`${first}\n`);
+    expect(await keys('put dev production sdk-key --kms-key alias/flags', terminal)).toBe(0);
+    expect(stored('production/sdk-key')).toMatchObject({
+      ...{ value: first, type: 'SecureString', version: 1, keyId: 'alias/flags' },
+    });
+    expect(terminal.printed()).toBe('production/sdk-key …beef is version 1. Relays take it up within a minute.\n');
+  });
+
+  test('asks a person, without showing what is typed', async () => {
+    const terminal = personTyping(mobile);
+    expect(await keys('put dev production mobile-key', terminal)).toBe(0);
+    expect(terminal.said()).toBe('production/mobile-key (hidden): \n');
+    expect(stored('production/mobile-key')?.value).toBe(mobile);
+  });
+
+  test('keeps plain settings as plain strings', async () => {
+    expect(await keys('put dev production ttl', pipeOf('1m30s\n'))).toBe(0);
+    expect(stored('production/ttl')).toMatchObject({ value: '1m30s', type: 'String' });
+  });
+
+  test.each([
+    ['sdk-key', '', 'sdk-key must be something: nothing was given\n'],
+    ['sdk-key', 'two words', 'sdk-key must be one word without spaces: the key and nothing else\n'],
+    ['ttl', '90', 'ttl must be a duration with its unit, such as 30s, 1m30s or 24h\n'],
+    ['client-side-id', first, 'client-side-id is not secret, but that looks like a secret key\n'],
+    [
+      'previous-sdk-key-until',
+      'soon',
+      'previous-sdk-key-until must be a date and time with its zone, such as 2026-11-22T08:00:00Z\n',
+    ],
+  ])('refuses %s=%j with what would do, and writes nothing', async (what, value, message) => {
+    const terminal = pipeOf(value);
+    expect(await keys(`put dev production ${what}`, terminal)).toBe(1);
+    expect(terminal.said()).toBe(message);
+    expect(written()).toEqual([]);
+  });
+
+  test('takes a key of an unusual kind, and says that it is odd', async () => {
+    const terminal = pipeOf(mobile);
+    expect(await keys('put dev production sdk-key', terminal)).toBe(0);
+    expect(terminal.said()).toMatch(/does not begin with sdk-/);
+  });
+
+  test.each([
+    ['a person who says no', () => personTyping(second, 'n'), 'declined'],
+    ['a person who presses Ctrl-C', () => personTyping('^C'), 'nothing was given'],
+    ['a pipe, where nobody can be asked', () => pipeOf(second), 'say --yes'],
+  ])('does not replace an SDK key for %s', async (_, open, message) => {
+    await keys('put dev production sdk-key', pipeOf(first));
+    const terminal = open();
+    expect(await keys('put dev production sdk-key', terminal)).toBe(1);
+    expect(terminal.said()).toContain(message);
+    expect(stored('production/sdk-key')).toMatchObject({ value: first, version: 1 });
+  });
+
+  test.each([
+    ['a person who says yes', '', () => personTyping(second, 'y')],
+    ['a pipe with --yes', ' --yes', () => pipeOf(second)],
+  ])('replaces an SDK key for %s', async (_, more, open) => {
+    await keys('put dev production sdk-key', pipeOf(first));
+    expect(await keys(`put dev production sdk-key${more}`, open())).toBe(0);
+    expect(stored('production/sdk-key')).toMatchObject({ value: second, version: 2 });
+  });
+});
+
+test.each([
+  [`put dev production sdk-key ${first}`, /looks like a key.*Treat the key as known to others/],
+  [`put dev production --value=${first}`, /looks like a key/],
+  [`put dev production sdk-key=${first}`, /looks like a key/],
+  ['put dev production sdk-key hunter2hunter2', /an argument too many; it is not repeated here/],
+  ['put dev production sdkkey', /<what> must be one of sdk-key, previous-sdk-key/],
+  ['put dev production revoked', /<what> must be one of/],
+  ['put dev', /<environment> must be given/],
+  ['put dev a/b sdk-key', /<environment> must be given/],
+  ['revoke dev production prefix', /<what> must be one of sdk-key, previous-sdk-key, mobile-key/],
+  ['rotate dev production --grace 24', /--grace must be a duration/],
+  ['rotate dev production --ends', /--ends has no meaning for rotate/],
+  ['list dev --frobnicate', /--frobnicate is no option/],
+  ['list', /<stage> must be given/],
+  ['delete dev', /delete is no command/],
+])('%s is not understood, ends with 2, and asks AWS nothing', async (args, message) => {
+  const terminal = pipeOf(second);
+  expect(await keys(args, terminal)).toBe(2);
+  expect(terminal.said()).toMatch(message);
+  expect(terminal.said()).not.toContain('hunter2');
+  expect(server.calls).toEqual([]);
+});
+
+describe('rotate', () => {
+  const rotateTo = (value: string, more = '') => keys(`rotate dev production${more}`, pipeOf(value));
+
+  test('writes the previous key, then its end, then the new key', async () => {
+    await keys('put dev production sdk-key', pipeOf(first));
+    const startedAt = Date.now();
+    server.calls.length = 0;
+    expect(await rotateTo(second, ' --grace 2h')).toBe(0);
+    expect(written().flatMap(({ names }) => names)).toEqual([
+      `${path}/production/previous-sdk-key`,
+      `${path}/production/previous-sdk-key-until`,
+      `${path}/production/sdk-key`,
+    ]);
+    expect(stored('production/previous-sdk-key')).toMatchObject({ value: first, type: 'SecureString' });
+    expect(stored('production/sdk-key')).toMatchObject({ value: second, type: 'SecureString' });
+    const until = Date.parse(stored('production/previous-sdk-key-until')?.value ?? '');
+    expect(until).toBeGreaterThanOrEqual(startedAt + 7_199_000);
+    expect(until).toBeLessThanOrEqual(Date.now() + 7_200_000);
+  });
+
+  test('needs a key to rotate, and another one', async () => {
+    expect(await rotateTo(second)).toBe(1);
+    await keys('put dev production sdk-key', pipeOf(first));
+    server.calls.length = 0;
+    expect(await rotateTo(first)).toBe(1);
+    expect(written()).toEqual([]);
+  });
+
+  test('asks before it ends the grace of the key before the previous one', async () => {
+    await keys('put dev production sdk-key', pipeOf(first));
+    await rotateTo(second);
+    expect(await rotateTo(third)).toBe(1);
+    expect(stored('production/sdk-key')?.value).toBe(second);
+    expect(await rotateTo(third, ' --yes')).toBe(0);
+    expect(stored('production/previous-sdk-key')?.value).toBe(second);
+  });
+
+  test('after a failure in the middle can be run again', async () => {
+    await keys('put dev production sdk-key', pipeOf(first));
+    server.before(({ operation, names }) => {
+      if (operation === 'PutParameter' && names[0]?.endsWith('production/sdk-key')) server.deny('PutParameter');
+    });
+    expect(await rotateTo(second)).toBe(1);
+    server.before(undefined);
+    server.heal();
+    expect(await rotateTo(second)).toBe(0);
+    expect(stored('production/previous-sdk-key')?.value).toBe(first);
+    expect(stored('production/sdk-key')?.value).toBe(second);
+  });
+});
+
+describe('list', () => {
+  test('shows names, versions and plain settings, and of keys nothing', async () => {
+    await keys('put dev production sdk-key', pipeOf(first));
+    await keys('put dev production ttl', pipeOf('30s'));
+    // Somebody took the wrong type: that is no reason to show it.
+    server.put(`${path}/staging/mobile-key`, mobile, { type: 'String' });
+    server.put(`${path}/staging/sdk_key`, second, { type: 'String' });
+    server.calls.length = 0;
+    const terminal = pipeOf();
+    expect(await keys('list dev', terminal)).toBe(0);
+    const lines = terminal.printed().trimEnd().split('\n');
+    expect(lines.map((line) => line.replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d/, 'DATE').split(/ {2,}/))).toEqual([
+      ['parameter', 'type', 'version', 'changed (UTC)', 'value'],
+      ['production/sdk-key', 'SecureString', '1', 'DATE'],
+      ['production/ttl', 'String', '1', 'DATE', '30s'],
+      ['staging/mobile-key', 'String', '1', 'DATE'],
+      ['staging/sdk_key', 'String', '1', 'DATE'],
+    ]);
+    expect(server.calls.some(({ decrypted }) => decrypted)).toBe(false);
+  });
+
+  test('shows the last four characters when it is told to', async () => {
+    await keys('put dev production sdk-key', pipeOf(first));
+    const terminal = pipeOf();
+    await keys('list dev --ends', terminal);
+    expect(terminal.printed()).toContain('…beef\n');
+  });
+
+  test('says that there is nothing', async () => {
+    const terminal = pipeOf();
+    expect(await keys('list dev', terminal)).toBe(0);
+    expect(terminal.printed()).toBe('There is no environment yet in eu-west-1.\n');
+  });
+});
+
+describe('a relay that watches', () => {
+  let source: SsmSource;
+  let environments: readonly EnvironmentDescription[];
+  let client: SSMClient;
+  const quiet = () => {};
+
+  beforeEach(async () => {
+    environments = [];
+    await keys('put dev production sdk-key', pipeOf(first));
+    await keys('put dev production mobile-key', pipeOf(mobile));
+    client = new SSMClient({ endpoint: server.endpoint, region: 'eu-west-1' });
+    source = startSsmSource({
+      ...{ path, client, intervalMs: 20, timings: { spacingMs: 0, confirmMs: 20 } },
+      log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
+      sink: {
+        replace(all) {
+          environments = all;
+        },
+      },
+    });
+    await eventually(() => expect(environments).toHaveLength(1));
+  });
+
+  afterEach(async () => {
+    await source.close();
+    client.destroy();
+  });
+
+  const valid = () => environments.flatMap(({ credentials }) => credentials.map(({ value }) => value)).sort();
+
+  test('accepts both keys after rotate, and lets one go at once after revoke, without an alarm', async () => {
+    await keys('rotate dev production', pipeOf(second));
+    await eventually(() => expect(environments[0]?.sdkKey).toBe(second));
+    expect(valid()).toEqual([mobile, first, second]);
+    const terminal = pipeOf();
+    expect(await keys('revoke dev production previous-sdk-key --yes', terminal)).toBe(0);
+    expect(terminal.printed()).toMatch(/^production\/previous-sdk-key …beef is revoked\./);
+    await eventually(() => expect(valid()).toEqual([mobile, second]));
+    expect(environments[0]?.keyProblem).toBeUndefined();
+    expect(stored('production/previous-sdk-key-until')).toBeUndefined();
+  });
+
+  test('lets a key go that vanished before it was revoked', async () => {
+    server.delete(`${path}/production/mobile-key`);
+    await eventually(() => expect(environments[0]?.keyProblem).toBeDefined());
+    expect(await keys('revoke dev production mobile-key --yes', pipeOf(mobile))).toBe(0);
+    await eventually(() => expect(valid()).toEqual([first]));
+  });
+
+  test('lets a whole environment go, which can begin anew only with other keys', async () => {
+    expect(await keys('revoke dev production environment --yes')).toBe(0);
+    await eventually(() => expect(environments).toEqual([]));
+    expect([...server.parameters.keys()]).toEqual([`${path}/production/revoked`]);
+    const terminal = pipeOf(first);
+    expect(await keys('put dev production sdk-key', terminal)).toBe(1);
+    expect(terminal.said()).toMatch(/that key of production was revoked/);
+    expect(await keys('put dev production sdk-key', pipeOf(second))).toBe(0);
+    await eventually(() => expect(valid()).toEqual([second]));
+  });
+
+  test('keeps what nobody confirmed', async () => {
+    server.calls.length = 0;
+    expect(await keys('revoke dev production sdk-key')).toBe(1);
+    expect(await keys('revoke dev production sdk-key', personTyping('n'))).toBe(1);
+    expect(await keys('revoke dev nowhere sdk-key --yes')).toBe(1);
+    expect(written()).toEqual([]);
+  });
+});
+
+test.each([
+  ['denied', () => server.deny(), /^AWS denies it; the permissions that are needed stand in docs\/keys.md/],
+  ['unreachable', () => server.down(), /^AWS in eu-west-1 cannot be reached/],
+  ['broken', () => server.break(), /^InternalServerError/],
+])('SSM that is %s ends with 1 and one clear sentence', async (_, fault, message) => {
+  fault();
+  const terminal = pipeOf();
+  expect(await keys('list dev', terminal)).toBe(1);
+  expect(terminal.said()).toMatch(message);
+  expect(terminal.said().trimEnd().split('\n')).toHaveLength(1);
+});
+
+test('a stage with relays in several regions has keys in each of them', () => {
+  const stage = { homeRegion: 'eu-west-1', replicaRegions: ['us-east-1'], tableName: 'flags', production: false };
+  const stages = { alone: stage, both: { ...stage, relayRegions: ['us-east-1'] } };
+  expect(otherRegionsOf('alone', 'eu-west-1', stages)).toEqual([]);
+  expect(otherRegionsOf('both', 'eu-west-1', stages)).toEqual(['us-east-1']);
+  expect(otherRegionsOf('both', 'us-east-1', stages)).toEqual(['eu-west-1']);
+  expect(otherRegionsOf('unheard-of', 'us-east-1', stages)).toEqual([]);
+});
+
+describe('as a process', () => {
+  function run(args: string[], variables: Record<string, string>, input = '') {
+    const { PATH = '' } = process.env;
+    const child = spawn(process.execPath, ['--import', 'tsx', 'bin/keys.ts', ...args], {
+      ...{ cwd: root, stdio: ['pipe', 'pipe', 'pipe'] as const },
+      env: { PATH, AWS_EC2_METADATA_DISABLED: 'true', ...variables },
+    });
+    let output = '';
+    for (const stream of [child.stdout, child.stderr]) {
+      stream.on('data', (chunk: Buffer) => {
+        output += chunk.toString();
+      });
+    }
+    child.stdin.end(input);
+    return new Promise<{ exitCode: number | null; output: string }>((resolve) => {
+      child.once('close', (exitCode) => resolve({ exitCode, output }));
+    });
+  }
+
+  test('puts what is piped into it', async () => {
+    const signedIn = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
+    const args = ['put', 'dev', 'production', 'sdk-key', '--endpoint', server.endpoint];
+    const { exitCode, output } = await run(args, signedIn, `${first}\n`);
+    expect({ exitCode, output }).toEqual({
+      exitCode: 0,
+      output: 'production/sdk-key …beef is version 1. Relays take it up within a minute.\n',
+    });
+    expect(stored('production/sdk-key')?.value).toBe(first);
+  });
+
+  test('says how to sign in when there are no credentials', async () => {
+    const { exitCode, output } = await run(['list', 'dev', '--endpoint', server.endpoint], { HOME: '/nowhere' });
+    expect(output).toMatch(/^there are no AWS credentials: sign in/);
+    expect(exitCode).toBe(1);
+  });
+});
+
+test('every parameter stands in docs/keys.md, and no other does', () => {
+  const rows = readFileSync(join(root, 'docs/keys.md'), 'utf8').matchAll(/^\| `([\w-]+)` \| (.*?) \| (.*?) \|$/gm);
+  expect([...rows].map(([, name, type, says]) => [name, type, says])).toEqual(
+    Object.entries(ssmParameters).map(([name, { secret, says }]) => [name, secret ? 'SecureString' : 'String', says]),
+  );
+});

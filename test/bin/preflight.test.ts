@@ -1,0 +1,249 @@
+/** What is looked at before a deployment, on a real SSM server, a real table and a real upstream. */
+import { spawn } from 'node:child_process';
+import { createServer, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { differenceChecks } from '../../bin/preflight/keys.ts';
+import { runPreflight } from '../../bin/preflight/run.ts';
+import type { EnvironmentDescription } from '../../relay-task/ports.ts';
+import { startTable, type TestTable } from '../support/dynalite.ts';
+import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
+
+const root = join(import.meta.dirname, '../..');
+const path = '/edge-flag-relay/test/environments';
+const sdkKey = 'sdk-11111111-aaaa-4aaa-8aaa-00000000beef';
+const other = 'sdk-22222222-bbbb-4bbb-8bbb-00000000cafe';
+
+const stage = {
+  account: '123456789012',
+  homeRegion: 'eu-west-1',
+  replicaRegions: [],
+  tableName: 'flags-of-test',
+  production: false,
+  environments: ['production'],
+};
+
+let ssm: SsmServer;
+let table: TestTable;
+const before = { ...process.env };
+
+beforeAll(async () => {
+  table = await startTable();
+});
+
+afterAll(() => table.close());
+
+beforeEach(async () => {
+  ssm = await startSsmServer();
+  Object.assign(process.env, {
+    ...{ AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test', AWS_MAX_ATTEMPTS: '1' },
+    ...{ AWS_ENDPOINT_URL_SSM: ssm.endpoint, AWS_ENDPOINT_URL_DYNAMODB: table.endpoint },
+  });
+  ssm.put('/cdk-bootstrap/hnb659fds/version', '21');
+  ssm.put(`${path}/production/sdk-key`, sdkKey);
+});
+
+afterEach(async () => {
+  await ssm.close();
+  process.env = { ...before };
+});
+
+async function preflight(changes: object = {}, options: { online?: boolean; baseUri?: string } = {}) {
+  let printed = '';
+  const exitCode = await runPreflight(
+    { stage: 'test', online: false, baseUri: '', stages: { test: { ...stage, ...changes } }, ...options },
+    (text) => {
+      printed += text;
+    },
+  );
+  expect(printed).not.toContain(sdkKey);
+  expect(printed).not.toContain(other);
+  return { exitCode, lines: printed.trimEnd().split('\n') };
+}
+
+test('all is ready: every check is listed, and the exit code is 0', async () => {
+  expect(await preflight()).toEqual({
+    exitCode: 0,
+    lines: [
+      '✓ stage test is understood',
+      '✓ the credentials are of account 123456789012, as the stage says',
+      '✓ environment production in eu-west-1: SDK key',
+      '✓ the table flags-of-test is not there yet in eu-west-1: the deployment makes it',
+      '✓ eu-west-1 is bootstrapped for the CDK (version 21)',
+      '',
+      'All is ready.',
+    ],
+  });
+});
+
+test('everything that is wrong is said at once, each with what to do', async () => {
+  ssm.delete('/cdk-bootstrap/hnb659fds/version');
+  ssm.put(`${path}/staging/sdk-key`, 'two words');
+  ssm.put(`${path}/staging/sdk_key`, 'x');
+  ssm.put(`${path}/shop/sdk-key`, sdkKey);
+  ssm.put(`${path}/shop/previous-sdk-key`, other);
+  const { exitCode, lines } = await preflight({ account: '999999999999', environments: ['production', 'canary'] });
+  expect(exitCode).toBe(1);
+  for (const line of [
+    '✗ the credentials are of account 123456789012, the stage is for 999999999999',
+    '    → sign in to 999999999999 (AWS_PROFILE), or correct account in the stage file',
+    '✗ environment canary has no key in eu-west-1',
+    '    → npm run keys -- put test canary sdk-key',
+    '✗ eu-west-1: staging/sdk-key is not understood: it must be one word without spaces: the key and nothing else',
+    '    → npm run keys -- put test staging sdk-key',
+    '✗ eu-west-1: shop/sdk-key holds the same value as production/sdk-key: give each environment its own',
+    '✗ eu-west-1: shop/previous-sdk-key has no previous-sdk-key-until: it ends a grace time after it was written',
+    '    → npm run keys -- put test shop previous-sdk-key-until',
+    '! eu-west-1: the relay ignores the parameter staging/sdk_key',
+    '✗ eu-west-1 is not bootstrapped for the CDK',
+    '    → npx cdk bootstrap aws://<account>/eu-west-1',
+    '6 things to mend.',
+  ]) {
+    expect(lines).toContain(line);
+  }
+});
+
+test('a stage that is not understood ends it, with every problem of the stage', async () => {
+  const { exitCode, lines } = await preflight({ homeRegion: 'Dublin', tableName: 'x' });
+  expect(exitCode).toBe(1);
+  expect(lines[0]).toMatch(/^✗ stage test: .*homeRegion.*Dublin.*tableName/);
+  expect(ssm.calls).toEqual([]);
+});
+
+test('an environment that the stage does not name is only noted', async () => {
+  ssm.put(`${path}/staging/sdk-key`, other);
+  const { exitCode, lines } = await preflight();
+  expect(lines).toContain('! environment staging in eu-west-1 is served, but the stage file does not name it');
+  expect(exitCode).toBe(0);
+});
+
+test('a previous key that never seems to end, and a key of another kind, are noted', async () => {
+  ssm.put(`${path}/production/previous-sdk-key`, 'mob-of-another-kind');
+  ssm.put(`${path}/production/previous-sdk-key-until`, '2199-01-01T00:00:00Z');
+  const { exitCode, lines } = await preflight();
+  expect(lines).toContain('! eu-west-1: the previous SDK key of production works until 2199-01-01T00:00:00.000Z');
+  expect(lines.join()).toMatch(/! eu-west-1: production: previous-sdk-key does not begin with sdk-/);
+  expect(exitCode).toBe(0);
+});
+
+describe('the table', () => {
+  test('that is there is in order', async () => {
+    const { lines } = await preflight({ tableName: table.tableName, account: undefined });
+    expect(lines).toContain(`✓ the table ${table.tableName} is there in eu-west-1`);
+  });
+
+  test('that was made elsewhere must be there, with its replicas', async () => {
+    const absent = await preflight({ table: 'existing' });
+    expect(absent.lines).toContain('✗ the table flags-of-test is not there in eu-west-1');
+    const alone = await preflight({
+      ...{ table: 'existing', tableName: table.tableName, account: undefined, replicaRegions: ['us-east-1'] },
+    });
+    expect(alone.lines).toContain(`✗ the table ${table.tableName} has no replica in us-east-1`);
+    expect(alone.exitCode).toBe(1);
+  });
+
+  test('that cannot be reached is said to be so', async () => {
+    process.env.AWS_ENDPOINT_URL_DYNAMODB = 'http://127.0.0.1:9';
+    const { exitCode, lines } = await preflight();
+    expect(lines).toContain('✗ the table flags-of-test cannot be looked at');
+    expect(exitCode).toBe(1);
+  });
+});
+
+test('every region that gets a stack is looked at for the CDK’s bootstrap', async () => {
+  const { lines } = await preflight({ replicaRegions: ['ap-northeast-1'] });
+  expect(lines).toContain('✓ ap-northeast-1 is bootstrapped for the CDK (version 21)');
+});
+
+test('the edge reads an environment that is there', async () => {
+  const origins = { stable: { domainName: 'a.example.net' }, canary: { domainName: 'b.example.net' } };
+  const edge = { prefix: 'shop', flagKey: 'canary', origins, defaultVariant: 'stable' };
+  const { lines } = await preflight({ edge });
+  expect(lines).toContain('✗ the edge reads the prefix shop, which no environment has');
+  expect(lines).toContain('    → set edge.prefix to one of these: production');
+  expect(lines).toContain('✓ us-east-1 is bootstrapped for the CDK (version 21)');
+  const right = await preflight({ edge: { ...edge, prefix: 'production' } });
+  expect(right.exitCode).toBe(0);
+});
+
+test('relays of several regions are given the same keys', () => {
+  const view = (key: string) => ({
+    descriptions: [{ id: 'production', sdkKey: key }] as unknown as EnvironmentDescription[],
+    ...{ remarks: new Map(), unknown: [], arn: undefined },
+  });
+  expect(differenceChecks(view(sdkKey), 'us-east-1', view(sdkKey))).toEqual([]);
+  expect(differenceChecks(view(sdkKey), 'us-east-1', view(other))).toEqual([
+    {
+      ...{ state: 'bad', what: 'environment production has another SDK key in us-east-1 than at home' },
+      advice: 'put or rotate the same key in both',
+    },
+  ]);
+});
+
+test.each([
+  ['denied', () => ssm.deny(), /→ AWS denies it/],
+  ['unreachable', () => ssm.down(), /→ AWS in eu-west-1 cannot be reached/],
+])('SSM that is %s is one thing to mend', async (_, fault, advice) => {
+  fault();
+  const { exitCode, lines } = await preflight();
+  expect(lines).toContain('✗ the keys in eu-west-1 cannot be read');
+  expect(lines.join('\n')).toMatch(advice);
+  expect(exitCode).toBe(1);
+});
+
+describe('with --online', () => {
+  let launchDarkly: Server;
+  let baseUri: string;
+  const asked: (string | undefined)[] = [];
+
+  beforeEach(async () => {
+    asked.length = 0;
+    launchDarkly = createServer((request, response) => {
+      asked.push(`${request.method} ${request.url}`);
+      response.writeHead(request.headers.authorization === sdkKey ? 200 : 401).end('{}');
+    });
+    await new Promise<void>((resolve) => launchDarkly.listen(0, '127.0.0.1', resolve));
+    baseUri = `http://127.0.0.1:${(launchDarkly.address() as AddressInfo).port}`;
+  });
+
+  afterEach(() => {
+    launchDarkly.closeAllConnections();
+    launchDarkly.close();
+  });
+
+  test('LaunchDarkly is asked whether it takes the SDK keys', async () => {
+    ssm.put(`${path}/staging/sdk-key`, other);
+    const { exitCode, lines } = await preflight({}, { online: true, baseUri });
+    expect(lines).toContain('✓ LaunchDarkly takes the SDK key of production');
+    expect(lines).toContain('✗ LaunchDarkly refuses the SDK key of staging (401)');
+    expect(asked).toEqual(['GET /sdk/latest-all', 'GET /sdk/latest-all']);
+    expect(exitCode).toBe(1);
+  });
+
+  test('LaunchDarkly that cannot be reached from here is noted', async () => {
+    const { exitCode, lines } = await preflight({}, { online: true, baseUri: 'http://127.0.0.1:9' });
+    expect(lines.join('\n')).toMatch(/! LaunchDarkly could not be asked about production/);
+    expect(exitCode).toBe(0);
+  });
+});
+
+test.each([
+  ['no stage', [], 2, /^one stage must be given/],
+  ['an unknown option', ['dev', '--frobnicate'], 2, /Unknown option '--frobnicate'/],
+  ['no credentials', ['dev'], 1, /✗ nobody is signed in to AWS\n {4}→ there are no AWS credentials: sign in/],
+])('as a process, with %s', async (_, args, expected, message) => {
+  const { PATH = '' } = process.env;
+  const child = spawn(process.execPath, ['--import', 'tsx', 'bin/preflight.ts', ...args], {
+    ...{ cwd: root, stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'] },
+    env: { PATH, HOME: '/nowhere', AWS_EC2_METADATA_DISABLED: 'true', AWS_ENDPOINT_URL_SSM: ssm.endpoint },
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.on('data', (chunk: Buffer) => {
+      output += chunk.toString();
+    });
+  }
+  const exitCode = await new Promise((resolve) => child.once('close', resolve));
+  expect(output).toMatch(message);
+  expect(exitCode).toBe(expected);
+});

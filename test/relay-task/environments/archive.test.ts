@@ -1,0 +1,237 @@
+import { createHash } from 'node:crypto';
+import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { readdir } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { startArchive } from '../../../relay-task/environments/archive.ts';
+import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
+import { readDataSet } from '../../../relay-task/upstream/messages.ts';
+import { type ArchivedEnvironment, packArchive } from '../../support/archive.ts';
+import { eventually } from '../../support/eventually.ts';
+import { environmentRep } from '../../support/fake-auto-config.ts';
+import { createLogRecorder, flagData, segmentData } from '../upstream/support.ts';
+
+const LATER = Date.now() + 3_600_000;
+
+const closers: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+const flags = (...list: ReturnType<typeof flagData>[]) => ({
+  flags: Object.fromEntries(list.map((flag) => [flag.key, flag])),
+  segments: { s: segmentData('s', 1) },
+});
+
+const environment = (
+  id: string,
+  version: number,
+  dataId: string,
+  more: Record<string, unknown> = {},
+  data: unknown = flags(flagData('a', 1)),
+) => ({ env: environmentRep(id, version, more), dataId, data }) satisfies ArchivedEnvironment;
+
+function createFolder() {
+  const folder = mkdtempSync(join(tmpdir(), 'archive-'));
+  closers.push(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'archive.tar.gz');
+  /** As it should be done: whole from the first moment. */
+  const replace = (bytes: Uint8Array) => {
+    writeFileSync(`${path}.new`, bytes);
+    renameSync(`${path}.new`, path);
+  };
+  return { folder, path, replace };
+}
+
+async function start(bytes: Uint8Array, more: Partial<Parameters<typeof startArchive>[0]> = {}) {
+  const { folder, path, replace } = createFolder();
+  replace(bytes);
+  const lists: EnvironmentDescription[][] = [];
+  const { log, lines } = createLogRecorder();
+  const source = await startArchive({
+    ...{
+      path,
+      intervalMs: 10,
+      prefixTemplate: 'ld-$CID',
+      tableNameTemplate: '',
+
+      allowedOrigins: [],
+      allowedHeaders: [],
+    },
+    sink: { replace: (environments) => void lists.push([...environments]) },
+    ...{ log, readDataSet },
+    ...more,
+  });
+  closers.push(() => source.close());
+  const find = (id: string) => lists.at(-1)?.find((found) => found.id === id);
+  const keysOf = (id: string) =>
+    find(id)?.credentials.map(({ value, expiresAt }) => (expiresAt ? `${value} until ${expiresAt}` : value));
+  return { source, lists, lines, find, keysOf, path, folder, replace };
+}
+
+test.each([
+  ['.tar.gz', {}],
+  ['.tar', { gzip: false }],
+  ['names that begin with ./', { prefix: './' }],
+])('%s: every environment is described with its flags, whose bytes are kept', async (_, options) => {
+  const text = '{"flags":{"a":{"key":"a","version":1,"variations":[1.0,1e2],"unknown":"ü"}},"other":{},"segments":{}}';
+  const bytes = await packArchive(
+    { e1: environment('e1', 3, 'd1', {}, text), e2: environment('e2', 1, 'd2') },
+    options,
+  );
+  const { source, lists } = await start(bytes);
+  expect(lists).toHaveLength(1);
+  expect(lists[0]?.[0]).toMatchObject({
+    ...{ id: 'e1', name: 'Shop Production', sdkKey: 'sdk-e1', prefix: 'ld-e1', ttlMs: 300_000, filters: [] },
+    data: {
+      id: 'd1',
+      items: [
+        {
+          kind: 'features',
+          key: 'a',
+          version: 1,
+          deleted: false,
+          json: '{"key":"a","version":1,"variations":[1.0,1e2],"unknown":"ü"}',
+        },
+      ],
+    },
+  });
+  expect(lists[0]?.[1]?.data?.items.map(({ kind, key }) => `${kind}/${key}`)).toEqual(['segments/s', 'features/a']);
+  expect(source.status()).toMatchObject({ kind: 'archive', state: 'VALID' });
+});
+
+test('the checksum may be raw or hexadecimal, and what is no top-level JSON file is left alone', async () => {
+  const environments = { e1: environment('e1', 1, 'd1') };
+  const { env, dataId, data } = environments.e1;
+  const md5 = createHash('md5').update(JSON.stringify(data)).update(JSON.stringify({ env, dataId })).digest('hex');
+  const more = [
+    { name: 'folder/', type: 'directory' as const },
+    { name: 'folder/e9.json', content: '{}' },
+    { name: 'e8.json', type: 'symlink' as const, linkname: '/etc/passwd' },
+    { name: 'README', content: 'hello' },
+  ];
+  const { lists, lines } = await start(await packArchive(environments, { checksum: `${md5}\n`, more }));
+  expect(lists[0]?.map(({ id }) => id)).toEqual(['e1']);
+  expect(lines.join('\n')).not.toMatch(/could not be understood/);
+});
+
+describe('an archive that is', () => {
+  const whole = () => packArchive({ e1: environment('e1', 1, 'd1') });
+  test.each<[string, () => Promise<Uint8Array>, RegExp, object]>([
+    [
+      'without a checksum',
+      () => packArchive({ e1: environment('e1', 1, 'd1') }, { checksum: undefined }),
+      /has no checksum/,
+      {},
+    ],
+    [
+      'not what its checksum says',
+      () => packArchive({ e1: environment('e1', 1, 'd1') }, { checksum: Buffer.alloc(16) }),
+      /are not those/,
+      {},
+    ],
+    ['cut short', async () => (await whole()).subarray(0, -20), /unexpected end/, {}],
+    ['no archive', async () => Buffer.alloc(2_000, 'x'), /header/i, {}],
+    ['empty', async () => Buffer.alloc(0), /has no checksum/, {}],
+    ['too large in one file', whole, /its file e1\.json has \d+ bytes, 100 are too many/, { maxFileBytes: 100 }],
+    ['too large in all', whole, /more than 600 bytes/, { maxTotalBytes: 600 }],
+  ])('%s is refused at the start', async (_, bytes, message, limits) => {
+    await expect(start(await bytes(), limits)).rejects.toMatchObject({
+      code: 'ARCHIVE_INVALID',
+      message: expect.stringMatching(message),
+    });
+  });
+
+  test('not there is refused at the start', async () => {
+    const path = join(createFolder().folder, 'missing.tar');
+    await expect(start(await whole(), { path })).rejects.toMatchObject({
+      code: 'ARCHIVE_INVALID',
+      message: `${path}: there is no such file`,
+    });
+  });
+});
+
+test('a new archive changes what differs: data with its ID, keys by rotation, environments that came and went', async () => {
+  const { lists, find, keysOf, replace } = await start(
+    await packArchive({ e1: environment('e1', 1, 'd1'), e2: environment('e2', 1, 'd1') }),
+  );
+  const before = find('e1')?.data;
+  const sdkKey = { value: 'sdk-new', expiring: { value: 'sdk-e1', timestamp: LATER } };
+  // Other data under the same ID: the ID counts.
+  const e1 = environment('e1', 2, 'd1', { sdkKey, mobKey: 'mob-new' }, flags(flagData('b', 1)));
+  replace(await packArchive({ e1, e3: environment('e3', 1, 'd1') }));
+  await eventually(() => expect(lists.at(-1)?.map(({ id }) => id)).toEqual(['e1', 'e3']));
+  expect(find('e1')?.data).toBe(before);
+  expect(keysOf('e1')).toEqual(['sdk-new', `sdk-e1 until ${LATER}`, 'mob-new', 'e1']);
+  replace(await packArchive({ e1: environment('e1', 1, 'd0', {}, flags(flagData('b', 1))) }));
+  await eventually(() => expect(find('e1')?.data?.id).toBe('d0'));
+  expect(find('e1')?.data?.items.map(({ key }) => key)).toEqual(['s', 'b']);
+});
+
+test('an invalid archive changes nothing, is reported once, and the next good one counts', async () => {
+  const good = await packArchive({ e1: environment('e1', 1, 'd1') });
+  const { source, lists, lines, find, path, folder, replace } = await start(good);
+  replace(good.subarray(0, -20));
+  await eventually(() =>
+    expect(source.status()).toMatchObject({
+      state: 'INTERRUPTED',
+      lastError: { message: expect.stringContaining(path) },
+    }),
+  );
+  rmSync(path);
+  await eventually(() => expect(source.status().lastError?.message).toContain('there is no such file'));
+  expect(lists).toHaveLength(1);
+  replace(await packArchive({ e1: environment('e1', 2, 'd2') }));
+  await eventually(() => expect(find('e1')?.data?.id).toBe('d2'));
+  expect(source.status().state).toBe('VALID');
+  expect(lines.filter((line) => line.includes('cannot be used'))).toHaveLength(2);
+  expect(await readdir(folder)).toEqual(['archive.tar.gz']);
+});
+
+test('an archive that is still being written is not read', async () => {
+  const { lists, lines, find, path } = await start(await packArchive({ e1: environment('e1', 1, 'd1') }), {
+    intervalMs: 250,
+  });
+  const bytes = await packArchive({ e1: environment('e1', 2, 'd2') });
+  // Several looks long, and different at each.
+  for (let at = 1; at <= 40; at += 1) {
+    writeFileSync(path, bytes.subarray(0, at));
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  writeFileSync(path, bytes);
+  await eventually(() => expect(find('e1')?.data?.id).toBe('d2'));
+  expect(lists).toHaveLength(2);
+  expect(lines.filter((line) => line.includes('cannot be used'))).toEqual([]);
+});
+
+test.each<[string, Partial<ArchivedEnvironment>, RegExp]>([
+  ['whose description is of another one', { env: environmentRep('e9', 2) }, /envId must be/],
+  ['without keys that make sense', { env: environmentRep('e1', 2, { sdkKey: 'secret' }) }, /sdkKey must be an object/],
+  ['whose flags are not JSON', { data: '{"flags"', dataId: 'd2' }, /e1-data\.json: is not JSON/],
+  ['without flags', { data: {}, dataId: 'd2' }, /e1-data\.json: has no flags/],
+])('an environment %s keeps what is known of it, and the others go on', async (_, broken, reason) => {
+  const { find, lines, replace } = await start(
+    await packArchive({ e1: environment('e1', 1, 'd1'), e2: environment('e2', 1, 'd1') }),
+  );
+  const before = find('e1');
+  replace(await packArchive({ e1: { ...environment('e1', 2, 'd1'), ...broken }, e2: environment('e2', 2, 'd2') }));
+  await eventually(() => expect(find('e2')?.data?.id).toBe('d2'));
+  expect(find('e1')).toEqual(before);
+  expect(lines.join('\n')).toMatch(reason);
+  expect(lines.join('\n')).not.toMatch(/secret|sdk-e1/);
+});
+
+test('a flag that cannot be understood is named and left out', async () => {
+  const data = flags(flagData('a', 1), flagData('b', 1, { variations: 'x' }));
+  const { find, lines } = await start(await packArchive({ e1: environment('e1', 1, 'd1', {}, data) }));
+  expect(find('e1')?.data?.items.map(({ key }) => key)).toEqual(['s', 'a']);
+  expect(lines.join('\n')).toMatch(/skipped.*"key":"b"/);
+});
+
+test('nothing is delivered after closing', async () => {
+  const { source, lists, replace } = await start(await packArchive({ e1: environment('e1', 1, 'd1') }));
+  await source.close();
+  replace(await packArchive({ e1: environment('e1', 2, 'd2') }));
+  await new Promise((resolve) => setTimeout(resolve, 60));
+  expect(lists).toHaveLength(1);
+});

@@ -1,0 +1,369 @@
+import { startAutoConfig } from '../../../relay-task/environments/auto-config.ts';
+import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
+import { startAutoConfigStream } from '../../../relay-task/upstream/auto-config-stream.ts';
+import { eventually } from '../../support/eventually.ts';
+import { environmentRep, type FakeAutoConfig, startFakeAutoConfig } from '../../support/fake-auto-config.ts';
+import { createLogRecorder } from '../upstream/support.ts';
+
+const KEY = 'rel-do-not-show-me';
+const LATER = Date.now() + 3_600_000;
+
+const closers: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+async function launchDarkly(...environments: Parameters<typeof startFakeAutoConfig>) {
+  const fake = await startFakeAutoConfig(...environments);
+  closers.push(() => fake.close());
+  return fake;
+}
+
+/** A source over a real stream, and all lists that it delivered. */
+function start(fake: FakeAutoConfig, more: Partial<Parameters<typeof startAutoConfig>[0]> = {}) {
+  const lists: EnvironmentDescription[][] = [];
+  const { log, lines } = createLogRecorder();
+  const source = startAutoConfig({
+    ...{
+      prefixTemplate: 'ld-$CID',
+      tableNameTemplate: '',
+
+      allowedOrigins: ['https://a.example'],
+      allowedHeaders: ['X-A'],
+    },
+    sink: { replace: (environments) => void lists.push([...environments]) },
+    log,
+    open: (listener) =>
+      startAutoConfigStream({
+        ...listener,
+        ...{ streamUri: fake.upstream.uri, key: KEY, userAgent: 'EdgeFlagRelay/1.2.3', log },
+        backoff: { firstMs: 5, maxMs: 20 },
+        refusedBackoff: { firstMs: 20, maxMs: 40 },
+      }),
+    ...more,
+  });
+  closers.push(() => source.close());
+  const last = () => lists.at(-1) ?? [];
+  const find = (id: string) => last().find((environment) => environment.id === id);
+  const keysOf = (id: string) =>
+    find(id)?.credentials.map(({ value, expiresAt }) => (expiresAt ? `${value} until ${expiresAt}` : value));
+  const answered = () => eventually(() => expect(source.status().state).toBe('VALID'));
+  return { source, lists, lines, last, find, keysOf, answered };
+}
+
+/** Everything that was sent before is known to have been handled. */
+async function settled(fake: FakeAutoConfig, find: (id: string) => unknown) {
+  const id = `settled-${Object.keys(fake.environments).length}`;
+  await fake.patch(environmentRep(id, 1));
+  await eventually(() => expect(find(id)).toBeDefined());
+}
+
+test('asks as ld-relay does, and describes each environment whole', async () => {
+  const fake = await launchDarkly(
+    environmentRep('e1', 3, { secureMode: true }),
+    environmentRep('e2', 1, { projName: '', envName: '' }),
+  );
+  const { source, last, lines } = start(fake, { tableNameTemplate: 'flags-$CID' });
+  await eventually(() => expect(last()).toHaveLength(2));
+  expect(fake.upstream.requests[0]).toMatchObject({
+    url: '/relay_auto_config?rpacProtocolVersion=2',
+    headers: { authorization: KEY, 'user-agent': 'EdgeFlagRelay/1.2.3', accept: 'text/event-stream' },
+  });
+  expect(last()[0]).toEqual({
+    ...{ id: 'e1', name: 'Shop Production', environmentId: 'e1', sdkKey: 'sdk-e1', filters: [], secureMode: true },
+    labels: { envKey: 'production', envName: 'Production', projKey: 'shop', projName: 'Shop' },
+    credentials: [
+      { kind: 'sdkKey', value: 'sdk-e1' },
+      { kind: 'mobileKey', value: 'mob-e1' },
+      { kind: 'environmentId', value: 'e1' },
+    ],
+    ...{
+      ttlMs: 300_000,
+      prefix: 'ld-e1',
+      tableName: 'flags-e1',
+      allowedOrigins: ['https://a.example'],
+      allowedHeaders: ['X-A'],
+    },
+  });
+  expect(last()[1]).toMatchObject({ name: 'e2', tableName: 'flags-e2' });
+  expect(source.status()).toMatchObject({ kind: 'auto-configuration', state: 'VALID' });
+  expect(lines.join('\n')).not.toMatch(/sdk-e1|mob-e1|rel-do/);
+});
+
+test('says nothing before LaunchDarkly has, and says so when there are no environments', async () => {
+  const fake = await launchDarkly();
+  fake.upstream.answer = 'silent';
+  const { source, lists } = start(fake);
+  await fake.upstream.connected(1);
+  await fake.upstream.comment('heartbeat');
+  expect(lists).toEqual([]);
+  expect(source.status().state).toBe('INITIALIZING');
+  await fake.put();
+  await eventually(() => expect(lists).toEqual([[]]));
+});
+
+describe('versions', () => {
+  test('only a newer patch counts, in whatever order patches and deletions arrive', async () => {
+    const fake = await launchDarkly(environmentRep('e1', 5));
+    const { find, answered } = start(fake);
+    await answered();
+    await fake.patch(environmentRep('e1', 5, { envName: 'same version' }));
+    await fake.patch(environmentRep('e1', 4, { envName: 'older' }));
+    await fake.delete('environments', 'e1', 5);
+    await settled(fake, find);
+    expect(find('e1')?.labels?.envName).toBe('Production');
+    await fake.patch(environmentRep('e1', 6, { envName: 'newer' }));
+    await eventually(() => expect(find('e1')?.labels?.envName).toBe('newer'));
+    await fake.delete('environments', 'e1', 8);
+    await eventually(() => expect(find('e1')).toBeUndefined());
+    await fake.patch(environmentRep('e1', 7));
+    await settled(fake, find);
+    expect(find('e1')).toBeUndefined();
+    await fake.patch(environmentRep('e1', 9));
+    await eventually(() => expect(find('e1')).toBeDefined());
+  });
+
+  test('a deletion of what was never seen is remembered', async () => {
+    const fake = await launchDarkly();
+    const { find, answered } = start(fake);
+    await answered();
+    await fake.delete('environments', 'e1', 3);
+    await fake.patch(environmentRep('e1', 2));
+    await settled(fake, find);
+    expect(find('e1')).toBeUndefined();
+  });
+
+  test('a put takes away what it does not list, and forgets its deletions', async () => {
+    const fake = await launchDarkly(environmentRep('e1', 5), environmentRep('e2', 5));
+    const { last, answered } = start(fake);
+    await answered();
+    await fake.delete('environments', 'e1', 9);
+    delete fake.environments.e2;
+    fake.environments.e3 = environmentRep('e3', 1);
+    await fake.put();
+    await eventually(() => expect(last().map(({ id }) => id)).toEqual(['e3']));
+    await fake.patch(environmentRep('e1', 1));
+    await eventually(() => expect(last().map(({ id }) => id)).toEqual(['e3', 'e1']));
+  });
+
+  test('a reconnect that brings the same is silent', async () => {
+    const fake = await launchDarkly(environmentRep('e1', 5));
+    const { lists, answered, source } = start(fake);
+    await answered();
+    fake.upstream.cut();
+    await fake.upstream.connected(2);
+    await eventually(() => expect(source.status()).toMatchObject({ state: 'VALID', lastError: {} }));
+    expect(lists).toHaveLength(1);
+  });
+});
+
+describe('keys', () => {
+  test('rotate with a grace, which a repeated notice does not change', async () => {
+    const fake = await launchDarkly(environmentRep('e1', 1));
+    const { find, keysOf, answered } = start(fake);
+    await answered();
+    const rotated = { sdkKey: { value: 'sdk-new', expiring: { value: 'sdk-e1', timestamp: LATER } } };
+    await fake.patch(environmentRep('e1', 2, rotated));
+    await eventually(() => expect(find('e1')?.sdkKey).toBe('sdk-new'));
+    await fake.patch(environmentRep('e1', 3, { ...rotated, envName: 'again' }));
+    await eventually(() => expect(find('e1')?.labels?.envName).toBe('again'));
+    expect(keysOf('e1')).toEqual(['sdk-new', `sdk-e1 until ${LATER}`, 'mob-e1', 'e1']);
+  });
+
+  test('whose notice has expired are revoked', async () => {
+    const fake = await launchDarkly(environmentRep('e1', 1));
+    const { keysOf, answered } = start(fake);
+    await answered();
+    await fake.patch(
+      environmentRep('e1', 2, { sdkKey: { value: 'sdk-new', expiring: { value: 'sdk-e1', timestamp: 1 } } }),
+    );
+    await eventually(() => expect(keysOf('e1')).toEqual(['sdk-new', 'mob-e1', 'e1']));
+  });
+
+  test('stay when an update has none, and a mobile key goes when the update says so', async () => {
+    const fake = await launchDarkly(environmentRep('e1', 1));
+    const { keysOf, find, answered } = start(fake);
+    await answered();
+    await fake.patch(environmentRep('e1', 2, { sdkKey: { value: '' }, mobKey: undefined, envName: 'keyless' }));
+    await eventually(() => expect(find('e1')?.labels?.envName).toBe('keyless'));
+    expect(keysOf('e1')).toEqual(['sdk-e1', 'mob-e1', 'e1']);
+    await fake.patch(environmentRep('e1', 3, { mobKey: '' }));
+    await eventually(() => expect(keysOf('e1')).toEqual(['sdk-e1', 'e1']));
+    await fake.patch(environmentRep('e1', 4, { mobKey: 'mob-later' }));
+    await eventually(() => expect(keysOf('e1')).toEqual(['sdk-e1', 'mob-later', 'e1']));
+    await fake.patch(environmentRep('e1', 5, { mobKey: undefined, mobileKeys: [] }));
+    await eventually(() => expect(keysOf('e1')).toEqual(['sdk-e1', 'e1']));
+  });
+
+  test('that are listed are all that there are, and the listed ends count', async () => {
+    const fake = await launchDarkly(environmentRep('e1', 1));
+    const { keysOf, find, answered } = start(fake);
+    await answered();
+    const lists = {
+      sdkKeys: [
+        { key: 'a', value: 'sdk-a', expiry: LATER },
+        { key: 'default', value: 'sdk-e1' },
+      ],
+      mobileKeys: [
+        { key: 'default', value: 'mob-e1', hasViews: true },
+        { key: 'm', value: 'mob-m', expiry: null },
+      ],
+    };
+    const sdkKey = { value: 'sdk-e1', expiring: { value: 'sdk-legacy', timestamp: LATER } };
+    await fake.patch(environmentRep('e1', 2, { ...lists, sdkKey }));
+    await eventually(() => expect(keysOf('e1')).toEqual(['sdk-e1', `sdk-a until ${LATER}`, 'mob-e1', 'mob-m', 'e1']));
+    expect(find('e1')?.sdkKey).toBe('sdk-e1');
+  });
+
+  test('are read in whatever case LaunchDarkly writes their names', async () => {
+    const { envId, sdkKey: _, mobKey: __, ...rest } = environmentRep('e1', 1);
+    const fake = await launchDarkly();
+    fake.environments.e1 = { ...rest, envID: envId, SDKKEY: { Value: 'sdk-x', Expiring: null }, MobKey: 'mob-x' };
+    const { keysOf, answered } = start(fake);
+    await answered();
+    expect(keysOf('e1')).toEqual(['sdk-x', 'mob-x', 'e1']);
+  });
+});
+
+describe('filters', () => {
+  test('belong to the environments of their project, whichever came first, with the keys of now', async () => {
+    const fake = await launchDarkly(environmentRep('e1', 1), environmentRep('other', 1, { projKey: 'blog' }));
+    const { find, answered } = start(fake);
+    await answered();
+    await fake.patch(environmentRep('e1', 2, { sdkKey: { value: 'sdk-new' } }));
+    await fake.patchFilter('f1', { projKey: 'shop', key: 'web', version: 1 });
+    await fake.patchFilter('f2', { projKey: 'shop', key: 'app', version: 1 });
+    await eventually(() => expect(find('e1')).toMatchObject({ filters: ['app', 'web'], sdkKey: 'sdk-new' }));
+    await fake.patch(environmentRep('e2', 1));
+    await eventually(() => expect(find('e2')?.filters).toEqual(['app', 'web']));
+    expect(find('other')?.filters).toEqual([]);
+  });
+
+  test('change, follow an environment to another project, and go', async () => {
+    const fake = await launchDarkly(environmentRep('e1', 1));
+    fake.filters.f1 = { projKey: 'shop', key: 'web', version: 1 };
+    fake.filters.f2 = { projKey: 'blog', key: 'posts', version: 1 };
+    const { find, answered } = start(fake);
+    await answered();
+    expect(find('e1')?.filters).toEqual(['web']);
+    await fake.patchFilter('f1', { projKey: 'shop', key: 'web-2', version: 2 });
+    await eventually(() => expect(find('e1')?.filters).toEqual(['web-2']));
+    await fake.patch(environmentRep('e1', 2, { projKey: 'blog' }));
+    await eventually(() => expect(find('e1')?.filters).toEqual(['posts']));
+    await fake.delete('filters', 'f2', 2);
+    await eventually(() => expect(find('e1')?.filters).toEqual([]));
+  });
+});
+
+describe('what cannot be understood takes nothing away', () => {
+  test.each([
+    ['an inner ID of another environment', { envId: 'e9' }, /envId must be .*e1.* as outside/],
+    ['a text for a version', { version: 'secret-sdk' }, /version must be a whole number/],
+    [
+      'a key in use that is not listed',
+      { sdkKeys: [{ key: 'a', value: 'secret-sdk' }] },
+      /sdkKey.value must be one of sdkKeys/,
+    ],
+    [
+      'mobile keys without one in use',
+      { mobKey: '', mobileKeys: [{ key: 'a', value: 'secret-mob' }] },
+      /mobKey must be one of/,
+    ],
+    [
+      'a listed key without a value',
+      { sdkKeys: [{ key: 'a' }, { value: 'sdk-e1' }] },
+      /each of sdkKeys must have a value/,
+    ],
+    ['a grace without a time', { sdkKey: { value: 'sdk-2', expiring: { value: 'secret-sdk' } } }, /timestamp/],
+    ['keys as a text', { sdkKey: 'secret-sdk' }, /sdkKey must be an object, not a string/],
+  ])('in a put: %s', async (_, broken, problem) => {
+    const fake = await launchDarkly(environmentRep('e1', 1));
+    const { find, keysOf, lines, answered } = start(fake);
+    await answered();
+    fake.environments.e1 = { ...environmentRep('e1', 2), ...broken };
+    fake.environments.e2 = environmentRep('e2', 1);
+    await fake.put();
+    await eventually(() => expect(find('e2')).toBeDefined());
+    expect(keysOf('e1')).toEqual(['sdk-e1', 'mob-e1', 'e1']);
+    expect(lines.join('\n')).toMatch(problem);
+    expect(lines.join('\n')).not.toContain('secret');
+    expect(fake.upstream.connections).toBe(1);
+  });
+
+  test.each([
+    ['text that is not JSON', 'patch', '{"path":'],
+    ['a put without environments', 'put', { path: '/', data: {} }],
+    ['a put with a list of environments', 'put', { path: '/', data: { environments: [] } }],
+    ['a patch of a broken environment', 'patch', { path: '/environments/e1', data: { envId: 'e1', version: -1 } }],
+    ['a patch of a broken filter', 'patch', { path: '/filters/f1', data: { key: '', projKey: 'shop' } }],
+    ['a deletion without a number', 'delete', { path: '/environments/e1', version: 'x' }],
+  ])('%s: the stream is made anew', async (_, event, data) => {
+    const fake = await launchDarkly(environmentRep('e1', 1));
+    const { source, lists, answered } = start(fake);
+    await answered();
+    await fake.upstream.event(event, data);
+    await fake.upstream.connected(2);
+    await answered();
+    expect(source.status().lastError).toMatchObject({ message: expect.any(String) });
+    expect(lists).toHaveLength(1);
+  });
+
+  test.each([
+    ['an unknown event', 'hello', {}],
+    ['an unknown path', 'patch', { path: '/teams/x', data: {} }],
+    ['a put for another path', 'put', { path: '/environments', data: {} }],
+  ])('%s is ignored', async (_, event, data) => {
+    const fake = await launchDarkly(environmentRep('e1', 1));
+    const { find, answered, last } = start(fake);
+    await answered();
+    await fake.upstream.event(event, data);
+    await settled(fake, find);
+    expect(last()).toHaveLength(2);
+    expect(fake.upstream.connections).toBe(1);
+  });
+});
+
+describe('the stream', () => {
+  test('is made anew when LaunchDarkly asks, which is no error', async () => {
+    const fake = await launchDarkly(environmentRep('e1', 1));
+    const { source, find, answered } = start(fake);
+    await answered();
+    fake.environments.e2 = environmentRep('e2', 1);
+    await fake.upstream.event('reconnect', {});
+    await eventually(() => expect(find('e2')).toBeDefined());
+    expect(source.status()).toMatchObject({ state: 'VALID' });
+    expect(source.status().lastError).toBeUndefined();
+  });
+
+  test.each([401, 403])(
+    'that is refused with %i is tried again, at first and in mid-life, and takes nothing away',
+    async (status) => {
+      const fake = await launchDarkly(environmentRep('e1', 1));
+      fake.upstream.answer = { status };
+      const { source, lists, lines, find, answered } = start(fake);
+      await fake.upstream.requested(2);
+      expect(lists).toEqual([]);
+      expect(source.status()).toMatchObject({
+        state: 'INITIALIZING',
+        lastError: { message: expect.stringContaining(String(status)) },
+      });
+      fake.upstream.answer = 'stream';
+      await answered();
+      fake.upstream.answer = { status };
+      fake.upstream.cut();
+      await eventually(() =>
+        expect(source.status()).toMatchObject({
+          state: 'INTERRUPTED',
+          lastError: { message: expect.stringContaining(`${status}`) },
+        }),
+      );
+      expect(find('e1')).toBeDefined();
+      const asked = fake.upstream.requests.length;
+      await fake.upstream.requested(asked + 2);
+      fake.upstream.answer = 'stream';
+      await answered();
+      // Said at the beginning of each refusal, not at each attempt.
+      expect(lines.filter((line) => line.includes('auto-configuration is refused'))).toHaveLength(2);
+    },
+  );
+});

@@ -1,0 +1,692 @@
+/** The relay's keys in SSM, by the official SDK on real sockets. */
+import { createHash } from 'node:crypto';
+import { DeleteParameterCommand, type ParameterType, PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
+import { Registry } from 'prom-client';
+import { type SsmSource, type SsmSourceOptions, startSsmSource } from '../../../relay-task/environments/ssm-source.ts';
+import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
+import { eventually } from '../../support/eventually.ts';
+import { motoIsInstalled, startMoto } from '../../support/moto-server.ts';
+import { type SsmServer, startSsmServer } from '../../support/ssm-server.ts';
+
+const path = '/edge-flag-relay/test/environments';
+const region = 'eu-west-1';
+const credentials = { accessKeyId: 'test', secretAccessKey: 'test' };
+const hourMs = 3_600_000;
+const fast = {
+  spacingMs: 0,
+  retryBaseMs: 1,
+  retryMs: 5,
+  confirmMs: 20,
+  slowestMs: 100,
+  requestTimeoutMs: 300,
+  retries: 2,
+};
+
+const sdkKey = 'sdk-11111111-aaaa-4aaa-8aaa-000000000001';
+const newKey = 'sdk-22222222-bbbb-4bbb-8bbb-000000000002';
+const newestKey = 'sdk-33333333-cccc-4ccc-8ccc-000000000003';
+const mobileKey = 'mob-44444444-dddd-4ddd-8ddd-000000000004';
+const clientSideId = '5f0000000000000000000005';
+
+interface Watched extends SsmSource {
+  /** Every list that was delivered. */
+  readonly delivered: (readonly EnvironmentDescription[])[];
+  readonly lines: string[];
+  environment(id: string): EnvironmentDescription;
+  ids(): string[];
+  /** Values of a kind of credential that are valid now. */
+  keys(id: string): string[];
+  advance(ms: number): void;
+  now(): number;
+}
+
+const opened: { close(): Promise<void> }[] = [];
+let client: SSMClient;
+let secrets: string[] = [];
+
+function watch(endpoint: string, options: Partial<SsmSourceOptions> = {}): Watched {
+  client = new SSMClient({ endpoint, region, credentials, maxAttempts: 1 });
+  const delivered: (readonly EnvironmentDescription[])[] = [];
+  const lines: string[] = [];
+  let offsetMs = 0;
+  const now = () => Date.now() + offsetMs;
+  const write = (message: string, fields?: object) => void lines.push(JSON.stringify({ message, ...fields }));
+  const source = startSsmSource({
+    ...{ path: `${path}/`, client, intervalMs: 30, timings: fast, clock: { now } },
+    log: { debug: write, info: write, warn: write, error: write },
+    sink: { replace: (environments) => void delivered.push(environments) },
+    ...options,
+  });
+  const mine = client;
+  opened.push({
+    async close() {
+      await source.close();
+      mine.destroy();
+      const said = JSON.stringify([lines, source.status()]);
+      for (const secret of secrets) expect(said).not.toContain(secret);
+    },
+  });
+  const environment = (id: string) => {
+    const found = delivered.at(-1)?.find((one) => one.id === id);
+    if (found === undefined) throw new Error(`there is no environment ${id}`);
+    return found;
+  };
+  return {
+    ...source,
+    delivered,
+    lines,
+    environment,
+    ids: () => (delivered.at(-1) ?? []).map(({ id }) => id),
+    keys: (id) =>
+      environment(id)
+        .credentials.filter(({ expiresAt }) => expiresAt === undefined || now() <= expiresAt)
+        .map(({ value }) => value),
+    advance(ms) {
+      offsetMs += ms;
+    },
+    now,
+  };
+}
+
+beforeEach(() => {
+  secrets = [sdkKey, newKey, newestKey, mobileKey];
+});
+
+afterEach(async () => {
+  for (const one of opened.splice(0).reverse()) await one.close();
+});
+
+/** Until the source has read everything once more from beginning to end. */
+async function readAgain(server: SsmServer, times = 2): Promise<void> {
+  const lists = () => server.calls.filter(({ operation }) => operation === 'GetParametersByPath').length;
+  const before = lists();
+  await eventually(() => expect(lists()).toBeGreaterThanOrEqual(before + times + 1));
+}
+
+describe.each([
+  ['our own server', async () => startSsmServer(), true],
+  ['moto, where it is installed', startMoto, motoIsInstalled],
+] as const)('with %s', (_, start, installed) => {
+  const testIf = installed ? test : test.skip;
+  let endpoint: string;
+
+  let server: { readonly endpoint: string; close(): Promise<void> } | undefined;
+
+  beforeAll(async () => {
+    if (!installed) return;
+    server = await start();
+    endpoint = server.endpoint;
+  });
+
+  afterAll(() => server?.close());
+
+  // moto takes a second to start: one for all.
+  afterEach(async () => {
+    for (const name of made.splice(0)) await remove(name).catch(() => {});
+  });
+
+  const made: string[] = [];
+
+  async function put(name: string, Value: string, Type: ParameterType = 'String'): Promise<void> {
+    const writer = new SSMClient({ endpoint, region, credentials });
+    made.push(name);
+    await writer.send(new PutParameterCommand({ Name: `${path}/${name}`, Value, Type, Overwrite: true }));
+    writer.destroy();
+  }
+
+  async function remove(name: string): Promise<void> {
+    const writer = new SSMClient({ endpoint, region, credentials });
+    await writer.send(new DeleteParameterCommand({ Name: `${path}/${name}` }));
+    writer.destroy();
+  }
+
+  testIf('every environment is read with all that it says, over as many pages as it takes', async () => {
+    const settings = {
+      prefix: 'shop',
+      'table-name': 'shop-flags',
+      'allowed-origins': 'https://a.example, https://b.example',
+      'allowed-headers': 'X-One,X-Two',
+      'secure-mode': 'true',
+      ttl: '1m30s',
+      filters: 'mobile,web',
+      'project-key': 'shop',
+      'log-level': 'warn',
+      'flags-file': '/flags.json',
+    };
+    for (const [name, value] of Object.entries(settings)) await put(`production/${name}`, value);
+    await put('production/sdk-key', sdkKey, 'SecureString');
+    await put('production/mobile-key', mobileKey, 'SecureString');
+    await put('production/client-side-id', clientSideId);
+    await put('staging/sdk-key', newKey, 'SecureString');
+    const source = watch(endpoint);
+    await eventually(() => expect(source.status().state).toBe('VALID'));
+    expect(source.delivered).toEqual([
+      [
+        {
+          id: 'production',
+          name: 'production',
+          environmentId: clientSideId,
+          sdkKey,
+          credentials: [
+            { kind: 'sdkKey', value: sdkKey },
+            { kind: 'mobileKey', value: mobileKey },
+            { kind: 'environmentId', value: clientSideId },
+          ],
+          filters: ['mobile', 'web'],
+          secureMode: true,
+          ttlMs: 90_000,
+          prefix: 'shop',
+          tableName: 'shop-flags',
+          allowedOrigins: ['https://a.example', 'https://b.example'],
+          allowedHeaders: ['X-One', 'X-Two'],
+          logLevel: 'warn',
+          flagsFile: '/flags.json',
+        },
+        {
+          id: 'staging',
+          name: 'staging',
+          sdkKey: newKey,
+          credentials: [{ kind: 'sdkKey', value: newKey }],
+          filters: [],
+          secureMode: false,
+          ttlMs: 0,
+          prefix: 'staging',
+          allowedOrigins: [],
+          allowedHeaders: [],
+        },
+      ],
+    ]);
+  });
+
+  testIf('what is added, changed or removed takes effect without a restart', async () => {
+    await put('production/sdk-key', sdkKey, 'SecureString');
+    const source = watch(endpoint);
+    await eventually(() => expect(source.ids()).toEqual(['production']));
+    await put('staging/sdk-key', newKey, 'SecureString');
+    await eventually(() => expect(source.ids()).toEqual(['production', 'staging']));
+    await put('production/ttl', '10s');
+    await put('production/mobile-key', mobileKey, 'SecureString');
+    await eventually(() => expect(source.environment('production').ttlMs).toBe(10_000));
+    await eventually(() => expect(source.keys('production')).toEqual([sdkKey, mobileKey]));
+    await put('production/sdk-key', newestKey, 'SecureString');
+    await eventually(() => expect(source.environment('production').sdkKey).toBe(newestKey));
+    await eventually(() => expect(source.keys('production')).toEqual([newestKey, mobileKey]));
+    await remove('production/ttl');
+    await eventually(() => expect(source.environment('production').ttlMs).toBe(0));
+    await put('staging/revoked', createHash('sha256').update(newKey).digest('hex').slice(0, 32));
+    await eventually(() => expect(source.keys('staging')).toEqual([]));
+  });
+});
+
+describe('with faults', () => {
+  let server: SsmServer;
+
+  const put = (name: string, value: string, options?: Parameters<SsmServer['put']>[2]) =>
+    server.put(`${path}/${name}`, value, options);
+  const remove = (name: string) => server.delete(`${path}/${name}`);
+  const revoke = (environment: string, ...entries: string[]) => put(`${environment}/revoked`, entries.join(','));
+  const fingerprint = (value: string) => createHash('sha256').update(value).digest('hex').slice(0, 32);
+  const problem = (source: Watched, id = 'production') => source.environment(id).keyProblem?.message;
+
+  beforeEach(async () => {
+    server = await startSsmServer();
+    opened.push(server);
+    put('production/sdk-key', sdkKey);
+    put('production/mobile-key', mobileKey);
+  });
+
+  async function started(options?: Partial<SsmSourceOptions>): Promise<Watched> {
+    const source = watch(server.endpoint, options);
+    await eventually(() => expect(source.status().state).toBe('VALID'));
+    return source;
+  }
+
+  test('a listing asks for no decryption, and only what changed is decrypted, ten at a time', async () => {
+    for (let number = 0; number < 11; number++) put(`many-${number}/sdk-key`, `sdk-many-${number}`);
+    const source = await started();
+    const decryptions = () => server.calls.filter(({ decrypted }) => decrypted);
+    expect(decryptions().map(({ operation, names }) => [operation, names.length])).toEqual([
+      ['GetParameters', 10],
+      ['GetParameters', 3],
+    ]);
+    await readAgain(server);
+    expect(decryptions()).toHaveLength(2);
+    put('many-7/sdk-key', 'sdk-many-other');
+    await eventually(() => expect(source.environment('many-7').sdkKey).toBe('sdk-many-other'));
+    expect(decryptions().slice(2)).toEqual([
+      { operation: 'GetParameters', names: [`${path}/many-7/sdk-key`], decrypted: true, continued: false },
+    ]);
+  });
+
+  test('a parameter that was deleted and made again is read again, though its version is 1 as before', async () => {
+    const source = await started();
+    remove('production/sdk-key');
+    put('production/sdk-key', newKey, { modifiedAt: Date.now() + 1_000 });
+    expect(server.parameters.get(`${path}/production/sdk-key`)?.version).toBe(1);
+    await eventually(() => expect(source.environment('production').sdkKey).toBe(newKey));
+  });
+
+  test('a key that vanished keeps working for the grace time, visibly, and then goes', async () => {
+    const source = await started();
+    remove('production/mobile-key');
+    await eventually(() => expect(problem(source)).toBe('production/mobile-key is not in SSM any more'));
+    expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+    const since = source.environment('production').keyProblem?.since ?? 0;
+    source.advance(23.9 * hourMs);
+    await readAgain(server);
+    expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+    expect(source.environment('production').keyProblem?.since).toBe(since);
+    source.advance(0.2 * hourMs);
+    await eventually(() => expect(source.keys('production')).toEqual([sdkKey]));
+    expect(problem(source)).toBeUndefined();
+  });
+
+  test('a key that comes back in its grace time is in order again', async () => {
+    const source = await started();
+    remove('production/sdk-key');
+    await eventually(() => expect(problem(source)).toBeDefined());
+    put('production/sdk-key', sdkKey);
+    await eventually(() => expect(problem(source)).toBeUndefined());
+    source.advance(48 * hourMs);
+    await readAgain(server);
+    expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+  });
+
+  test('a whole folder that vanished keeps working with its settings, and then goes', async () => {
+    put('production/prefix', 'shop');
+    put('production/secure-mode', 'true');
+    put('staging/sdk-key', newKey);
+    const source = await started();
+    for (const name of ['mobile-key', 'prefix', 'sdk-key', 'secure-mode']) remove(`production/${name}`);
+    await eventually(() => expect(problem(source)).toMatch(/sdk-key is not in SSM any more/));
+    expect(source.environment('production')).toMatchObject({ sdkKey, prefix: 'shop', secureMode: true });
+    expect(problem(source, 'staging')).toBeUndefined();
+    source.advance(24.1 * hourMs);
+    await eventually(() => expect(source.ids()).toEqual(['staging']));
+  });
+
+  test('a revoked key goes at once, wherever it stands, and no grace time keeps it', async () => {
+    const source = await started();
+    remove('production/mobile-key');
+    await eventually(() => expect(problem(source)).toBeDefined());
+    revoke('production', fingerprint(mobileKey));
+    await eventually(() => expect(source.keys('production')).toEqual([sdkKey]));
+    expect(problem(source)).toBeUndefined();
+    revoke('production', fingerprint(mobileKey), fingerprint(sdkKey));
+    await eventually(() => expect(source.keys('production')).toEqual([]));
+    expect(problem(source)).toBe('production/sdk-key was revoked: put another');
+    put('production/sdk-key', newKey);
+    await eventually(() => expect(source.keys('production')).toEqual([newKey]));
+  });
+
+  test('a revoked environment goes at once, and comes back only with other keys', async () => {
+    put('staging/sdk-key', newKey);
+    const source = await started();
+    revoke('production', '*', fingerprint(sdkKey), fingerprint(mobileKey));
+    await eventually(() => expect(source.ids()).toEqual(['staging']));
+    revoke('production', fingerprint(sdkKey), fingerprint(mobileKey));
+    await eventually(() => expect(source.ids()).toEqual(['production', 'staging']));
+    expect(source.keys('production')).toEqual([]);
+  });
+
+  describe('the previous SDK key', () => {
+    const inOneHour = () => new Date(Date.now() + hourMs).toISOString();
+
+    test('works until its time exactly, in a relay that boots amid its grace too', async () => {
+      const until = inOneHour();
+      put('production/previous-sdk-key', sdkKey);
+      put('production/previous-sdk-key-until', until);
+      put('production/sdk-key', newKey);
+      const source = await started();
+      expect(source.environment('production')).toMatchObject({
+        sdkKey: newKey,
+        credentials: [
+          { kind: 'sdkKey', value: newKey },
+          { kind: 'sdkKey', value: sdkKey, expiresAt: Date.parse(until) },
+          { kind: 'mobileKey', value: mobileKey },
+        ],
+      });
+      source.advance(hourMs + 1);
+      await eventually(() => expect(source.environment('production').credentials).toHaveLength(2));
+      expect(problem(source)).toBeUndefined();
+      // Tidying up after its end is no alarm.
+      remove('production/previous-sdk-key');
+      remove('production/previous-sdk-key-until');
+      await readAgain(server);
+      expect(problem(source)).toBeUndefined();
+    });
+
+    test('ends at once when its time is moved into the past', async () => {
+      put('production/previous-sdk-key', sdkKey);
+      put('production/previous-sdk-key-until', inOneHour());
+      put('production/sdk-key', newKey);
+      const source = await started();
+      expect(source.keys('production')).toEqual([newKey, sdkKey, mobileKey]);
+      put('production/previous-sdk-key-until', new Date(Date.now() - 1_000).toISOString());
+      await eventually(() => expect(source.keys('production')).toEqual([newKey, mobileKey]));
+    });
+
+    test('keeps its promise when a further rotation takes its place', async () => {
+      const until = inOneHour();
+      put('production/previous-sdk-key', sdkKey);
+      put('production/previous-sdk-key-until', until);
+      put('production/sdk-key', newKey);
+      const source = await started();
+      put('production/previous-sdk-key', newKey);
+      put('production/previous-sdk-key-until', new Date(Date.now() + 2 * hourMs).toISOString());
+      put('production/sdk-key', newestKey);
+      await eventually(() => expect(source.environment('production').sdkKey).toBe(newestKey));
+      await readAgain(server);
+      expect(new Set(source.keys('production'))).toEqual(new Set([newestKey, newKey, sdkKey, mobileKey]));
+      source.advance(1.1 * hourMs);
+      await eventually(() =>
+        expect(new Set(source.keys('production'))).toEqual(new Set([newestKey, newKey, mobileKey])),
+      );
+    });
+
+    test('is never refused by a reading that sees only half of a rotation', async () => {
+      for (let number = 0; number < 7; number++) put(`a-${number}/ttl`, '1s');
+      put('production/previous-sdk-key', newestKey);
+      put('production/previous-sdk-key-until', new Date(Date.now() - hourMs).toISOString());
+      const source = await started();
+      // The first page ends before sdk-key: it shows the old previous key, the second page shows the new key.
+      let rotated = false;
+      server.before(({ continued }) => {
+        if (!continued || rotated) return;
+        rotated = true;
+        put('production/previous-sdk-key', sdkKey);
+        put('production/previous-sdk-key-until', inOneHour());
+        put('production/sdk-key', newKey);
+      });
+      await eventually(() => expect(source.environment('production').sdkKey).toBe(newKey));
+      await readAgain(server, 4);
+      expect(source.delivered.map((list) => valuesOf(list, 'production').includes(sdkKey))).not.toContain(false);
+      expect(source.environment('production').credentials).toContainEqual({
+        ...{ kind: 'sdkKey', value: sdkKey },
+        expiresAt: expect.any(Number),
+      });
+    });
+
+    test('without a time of its own ends a grace time after it was written, equally in every relay', async () => {
+      const modifiedAt = Date.now() - 20 * hourMs;
+      put('production/previous-sdk-key', newKey, { modifiedAt });
+      const source = await started();
+      expect(source.environment('production').credentials).toContainEqual({
+        ...{ kind: 'sdkKey', value: newKey },
+        expiresAt: modifiedAt + 24 * hourMs,
+      });
+      expect(problem(source)).toMatch(/previous-sdk-key has no previous-sdk-key-until/);
+    });
+
+    test('stays in force for upstream, too, when the new key is no key', async () => {
+      put('production/previous-sdk-key', sdkKey);
+      put('production/previous-sdk-key-until', inOneHour());
+      put('production/sdk-key', 'two words');
+      const source = await started();
+      expect(source.environment('production').sdkKey).toBe(sdkKey);
+      expect(problem(source)).toBe(
+        'production/sdk-key is not understood: it must be one word without spaces: the key and nothing else',
+      );
+    });
+  });
+
+  const valuesOf = (list: readonly EnvironmentDescription[], id: string) =>
+    list.find((one) => one.id === id)?.credentials.map(({ value }) => value) ?? [];
+
+  test('a key that was replaced without a previous key goes, once a second reading has said so', async () => {
+    const source = await started();
+    put('production/sdk-key', newKey);
+    await eventually(() => expect(source.environment('production').sdkKey).toBe(newKey));
+    await eventually(() => expect(source.keys('production')).toEqual([newKey, mobileKey]));
+    const lists = source.delivered.map((list) => valuesOf(list, 'production'));
+    expect(lists).toEqual([
+      [sdkKey, mobileKey],
+      [newKey, mobileKey, sdkKey],
+      [newKey, mobileKey],
+    ]);
+  });
+
+  test.each([
+    ['sdk-key', 'two words', 'one word without spaces: the key and nothing else'],
+    ['sdk-key', '   ', 'something: it is empty'],
+    ['mobile-key', 'mob-ä', 'one word without spaces: the key and nothing else'],
+    ['previous-sdk-key-until', 'tomorrow', 'a date and time with its zone, such as 2026-11-22T08:00:00Z'],
+    ['previous-sdk-key-until', '2026-02-30T08:00:00Z', 'a date and time with its zone, such as 2026-11-22T08:00:00Z'],
+    ['previous-sdk-key-until', '2026-11-22', 'a date and time with its zone, such as 2026-11-22T08:00:00Z'],
+    ['prefix', 'a b', 'one word without spaces'],
+    ['table-name', 'x', '3 to 255 of a-z A-Z 0-9 _ - .'],
+    ['secure-mode', 'maybe', 'true or false'],
+    ['ttl', '30', 'a duration with its unit, such as 30s, 1m30s or 24h'],
+    ['log-level', 'loud', 'one of debug, info, warn, error, none'],
+    ['revoked', 'sdk-key', 'fingerprints of 32 hex digits, separated by commas, or *'],
+  ])('%s=%j is refused with what would do, and the last value and all else stay', async (name, value, wanted) => {
+    put('production/prefix', 'shop');
+    put('staging/sdk-key', newKey);
+    const source = await started();
+    const before = source.environment('production');
+    put(`production/${name}`, value);
+    put('staging/ttl', '7s');
+    await eventually(() => expect(problem(source)).toBe(`production/${name} is not understood: it must be ${wanted}`));
+    const { keyProblem: _, secureMode, ...after } = source.environment('production');
+    const { keyProblem: __, secureMode: ___, ...expected } = before;
+    expect(after).toEqual(expected);
+    // Where nothing was understood before, the safe side holds.
+    expect(secureMode).toBe(name === 'secure-mode');
+    await eventually(() =>
+      expect(source.environment('staging')).toMatchObject({ ttlMs: 7_000, keyProblem: undefined }),
+    );
+  });
+
+  test('a key of another kind than its name is taken, and said to be odd', async () => {
+    put('production/sdk-key', 'mob-odd-key-for-a-server');
+    secrets.push('mob-odd-key-for-a-server');
+    const source = await started();
+    expect(source.environment('production').sdkKey).toBe('mob-odd-key-for-a-server');
+    expect(source.lines.join()).toContain('sdk-key does not begin with sdk-');
+    expect(problem(source)).toBeUndefined();
+  });
+
+  test('a key that two environments hold stays with the one that had it first, and the other says so', async () => {
+    const source = await started();
+    put('aaa/sdk-key', sdkKey, { modifiedAt: Date.now() + 5_000 });
+    put('aaa/mobile-key', 'mob-other');
+    await eventually(() => expect(source.ids()).toEqual(['aaa', 'production']));
+    expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+    expect(source.keys('aaa')).toEqual(['mob-other']);
+    expect(problem(source, 'aaa')).toBe(
+      'aaa/sdk-key holds the same value as production/sdk-key: give each environment its own',
+    );
+    expect(problem(source)).toBeUndefined();
+  });
+
+  test('a key that moves from one environment to another is the other one’s at once', async () => {
+    const source = await started();
+    remove('production/sdk-key');
+    put('shop/sdk-key', sdkKey);
+    await eventually(() => expect(source.keys('shop')).toEqual([sdkKey]));
+    expect(source.keys('production')).toEqual([mobileKey]);
+  });
+
+  test('an environment that would write over another in a store is given a prefix of its own', async () => {
+    const source = await started({ defaults: { tableName: 'flags' } });
+    put('aaa/sdk-key', newKey);
+    put('aaa/prefix', 'production');
+    put('bbb/sdk-key', newestKey);
+    put('bbb/prefix', 'production');
+    put('bbb/table-name', 'other');
+    put('ccc/prefix', 'shop', { modifiedAt: Date.now() + 2_000 });
+    put('ddd/prefix', 'shop', { modifiedAt: Date.now() + 1_000 });
+    // Saying it later than another does not take an environment its own name.
+    put('production/prefix', 'production', { modifiedAt: Date.now() + 3_000 });
+    await eventually(() =>
+      expect(source.delivered.at(-1)?.map(({ tableName, prefix }) => [tableName, prefix])).toEqual([
+        ['flags', 'aaa'],
+        ['other', 'production'],
+        ['flags', 'ccc'],
+        ['flags', 'shop'],
+        ['flags', 'production'],
+      ]),
+    );
+    expect(problem(source, 'aaa')).toMatch(/would make it write over production in the store/);
+  });
+
+  test('payload filters are those of the project, unless the environment has its own', async () => {
+    put('production/project-key', 'shop');
+    put('staging/project-key', 'shop');
+    put('staging/sdk-key', newKey);
+    put('staging/filters', 'web');
+    const source = await started({ defaults: { filters: { shop: ['one', 'two'] } } });
+    expect(source.environment('production').filters).toEqual(['one', 'two']);
+    expect(source.environment('staging').filters).toEqual(['web']);
+  });
+
+  test('a parameter that nobody knows is named once and ignored', async () => {
+    put('production/sdk_key', 'x');
+    put('production/deeper/sdk-key', 'x');
+    put('stray', 'x');
+    const source = await started();
+    await readAgain(server);
+    const warnings = source.lines.filter((line) => line.includes('none that the relay knows'));
+    expect(warnings).toHaveLength(3);
+    expect(source.ids()).toEqual(['production']);
+  });
+
+  test('a parameter that cannot be decrypted does not take the others with it', async () => {
+    put('staging/sdk-key', newKey);
+    server.forbid(`${path}/production/sdk-key`);
+    const source = await started();
+    expect(source.keys('production')).toEqual([mobileKey]);
+    expect(problem(source)).toMatch(/^production\/sdk-key cannot be read: AccessDeniedException: The ciphertext/);
+    expect(source.keys('staging')).toEqual([newKey]);
+    expect(source.unread()).toBe(1);
+    server.heal();
+    await eventually(() => expect(source.keys('production')).toEqual([sdkKey, mobileKey]));
+    expect(problem(source)).toBeUndefined();
+    expect(source.unread()).toBe(0);
+  });
+
+  test('a new value that cannot be decrypted leaves the last one in force for the grace time', async () => {
+    const source = await started();
+    server.forbid(`${path}/production/sdk-key`);
+    put('production/sdk-key', newKey);
+    await eventually(() => expect(problem(source)).toMatch(/cannot be read/));
+    expect(source.status().state).toBe('VALID');
+    source.advance(23.9 * hourMs);
+    await readAgain(server);
+    expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+    source.advance(0.2 * hourMs);
+    await eventually(() => expect(source.keys('production')).toEqual([mobileKey]));
+  });
+
+  test.each([
+    ['the permission to list is withdrawn', (one: SsmServer) => one.deny('GetParametersByPath'), /AccessDenied/],
+    ['the permission to read is withdrawn', (one: SsmServer) => one.deny('GetParameters'), /AccessDenied/],
+    ['SSM answers with errors', (one: SsmServer) => one.break(), /InternalServerError/],
+    ['SSM is down', (one: SsmServer) => one.down(), /ECONN|socket hang up|ECONNRESET/],
+    ['SSM hangs', (one: SsmServer) => one.hang(), /no answer from SSM within 300 ms/],
+    ['SSM throttles', (one: SsmServer) => one.throttle(1_000_000), /ThrottlingException/],
+  ])('%s: the last answer stays in force for ever, and all is well when it ends', async (_, fault, message) => {
+    const source = await started();
+    // Something new, or the permission to read would not be missed.
+    put('production/sdk-key', newKey);
+    put('production/mobile-key', 'mob-new');
+    fault(server);
+    await eventually(() => expect(source.status()).toMatchObject({ state: 'INTERRUPTED' }));
+    expect(source.status().lastError?.message).toMatch(message);
+    source.advance(1_000 * hourMs);
+    const failedAt = () => source.status().lastError?.time ?? 0;
+    const before = failedAt();
+    await eventually(() => expect(failedAt()).toBeGreaterThan(before));
+    expect(source.delivered).toHaveLength(1);
+    expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+    server.heal();
+    await eventually(() => expect(source.environment('production').sdkKey).toBe(newKey));
+    expect(source.status()).toMatchObject({ state: 'VALID', lastError: { message: expect.stringMatching(message) } });
+  });
+
+  test.each([
+    ['is down', (one: SsmServer) => one.down()],
+    ['hangs', (one: SsmServer) => one.hang()],
+    ['refuses', (one: SsmServer) => one.deny()],
+    ['throttles', (one: SsmServer) => one.throttle(1_000_000)],
+    ['decrypts nothing', (one: SsmServer) => one.deny('GetParameters')],
+  ])('a relay that boots while SSM %s calls no credential unknown, and serves once it is back', async (_, fault) => {
+    fault(server);
+    const source = watch(server.endpoint);
+    await eventually(() => expect(source.status().lastError).toBeDefined());
+    expect(source.status().state).toBe('INITIALIZING');
+    expect(source.delivered).toEqual([]);
+    server.heal();
+    await eventually(() => expect(source.keys('production')).toEqual([sdkKey, mobileKey]));
+  });
+
+  test('a throttled or broken request is sent again within the reading', async () => {
+    server.throttle(2);
+    const source = watch(server.endpoint, { intervalMs: 60_000 });
+    await eventually(() => expect(source.ids()).toEqual(['production']));
+    expect(source.status()).toEqual({ kind: 'ssm', state: 'VALID', stateSince: expect.any(Number) });
+  });
+
+  test('a client is made for the region and endpoint where none is given, and closed with the source', async () => {
+    const before = { ...process.env };
+    Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
+    try {
+      const delivered: string[] = [];
+      const quiet = () => {};
+      const source = startSsmSource({
+        ...{ path, region, endpoint: server.endpoint, log: { debug: quiet, info: quiet, warn: quiet, error: quiet } },
+        sink: { replace: (environments) => void delivered.push(...environments.map(({ sdkKey: key }) => key ?? '')) },
+      });
+      await eventually(() => expect(delivered).toEqual([sdkKey]));
+      await source.close();
+    } finally {
+      process.env = before;
+    }
+  });
+
+  test('slow pages are waited for', async () => {
+    for (let number = 0; number < 25; number++) put(`many-${number}/sdk-key`, `sdk-many-${number}`);
+    server.slow(30);
+    const source = await started();
+    expect(source.ids()).toHaveLength(26);
+  });
+
+  test('an empty folder is an answer: there is no environment', async () => {
+    const source = watch(server.endpoint, { path: '/elsewhere' });
+    await eventually(() => expect(source.delivered).toEqual([[]]));
+    expect(source.status().state).toBe('VALID');
+  });
+
+  test('what did not change is not delivered again', async () => {
+    const source = await started();
+    await readAgain(server, 4);
+    expect(source.delivered).toHaveLength(1);
+  });
+
+  test('metrics say how readings end and which environment is in trouble', async () => {
+    const registry = new Registry();
+    const source = await started({ registry });
+    remove('production/mobile-key');
+    await eventually(() => expect(problem(source)).toBeDefined());
+    const text = await registry.metrics();
+    expect(text).toMatch(/^key_source_reads_total\{outcome="complete"\} [1-9]/m);
+    expect(text).toContain('environment_key_problem{environment="production"} 1');
+    expect(text).toMatch(/^key_source_complete_timestamp_seconds 1\d{9}/m);
+    expect(text).toContain('key_source_unread_keys 0');
+    for (const secret of secrets) expect(text).not.toContain(secret);
+    put('production/mobile-key', mobileKey);
+    await eventually(async () => expect(await registry.metrics()).not.toContain('environment_key_problem{'));
+  });
+
+  test('closing ends a request under way, and nothing is asked afterwards', async () => {
+    const source = await started({ timings: { ...fast, requestTimeoutMs: 60_000 } });
+    server.hang();
+    const asked = server.calls.length;
+    await eventually(() => expect(server.calls.length).toBeGreaterThan(asked));
+    await source.close();
+    const after = server.calls.length;
+    server.heal();
+    await new Promise((resolve) => setTimeout(resolve, 60));
+    expect(server.calls).toHaveLength(after);
+  });
+});

@@ -1,0 +1,188 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { createGoals, type GoalsOptions } from '../../../relay-task/upstream/goals.ts';
+import { createOutbound } from '../../../relay-task/upstream/outbound.ts';
+import { eventually } from '../../support/eventually.ts';
+import { startFakeProxy } from '../../support/fake-proxy.ts';
+
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+/** A LaunchDarkly that answers as told, and remembers what it was asked. */
+async function start(more: Partial<GoalsOptions> = {}) {
+  const asked: IncomingMessage[] = [];
+  const server = createServer((request, response) => {
+    asked.push(request);
+    launchDarkly.answer(request, response);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closers.push(async () => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    server.closeAllConnections();
+    await closed;
+  });
+  const { port } = server.address() as AddressInfo;
+  const clock = { now: 1_760_000_000_000 };
+  const baseUri = `http://127.0.0.1:${port}/ignored/path`;
+  const goals = createGoals({ baseUri, userAgent: 'EdgeFlagRelay/1.2.3', now: () => clock.now, ...more });
+  const launchDarkly = {
+    ...{ asked, port, clock, goals },
+    answer: (_request: IncomingMessage, response: ServerResponse): void => void response.end('[]'),
+  };
+  return launchDarkly;
+}
+
+const json =
+  (body: string, headers: Record<string, string> = {}, status = 200) =>
+  (_request: IncomingMessage, response: ServerResponse): void =>
+    void response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(body);
+
+test('asks for the environment with the query, and hands on what is for the browser', async () => {
+  const launchDarkly = await start();
+  launchDarkly.answer = json('[{"key":"g"}]', {
+    ...{ 'Access-Control-Allow-Origin': '*', 'Set-Cookie': 'a=b', 'X-Other': 'kept', 'X-Hop': '1' },
+    Connection: 'close, X-Hop',
+  });
+  const { status, headers, body } = await launchDarkly.goals('e/1', '?d=x%20y');
+  expect(launchDarkly.asked[0]).toMatchObject({ method: 'GET', url: '/sdk/goals/e%2F1?d=x%20y' });
+  expect(launchDarkly.asked[0]?.headers).toMatchObject({
+    host: `127.0.0.1:${launchDarkly.port}`,
+    'user-agent': 'EdgeFlagRelay/1.2.3',
+  });
+  expect({ status, body: body.toString() }).toEqual({ status: 200, body: '[{"key":"g"}]' });
+  expect(headers).toEqual({ 'content-type': 'application/json', date: expect.any(String), 'x-other': 'kept' });
+});
+
+test('hands on what LaunchDarkly refuses, and forgets it', async () => {
+  const launchDarkly = await start();
+  launchDarkly.answer = json('no', { 'Cache-Control': 'max-age=60' }, 404);
+  expect(await launchDarkly.goals('e', '')).toMatchObject({ status: 404 });
+  launchDarkly.answer = json('[]');
+  expect(await launchDarkly.goals('e', '')).toMatchObject({ status: 200 });
+});
+
+describe('an answer is remembered', () => {
+  test('for as long as LaunchDarkly allows, by environment and query, its age counted', async () => {
+    const launchDarkly = await start();
+    launchDarkly.answer = json('[1]', { 'Cache-Control': 'private, max-age=60', Age: '10' });
+    await launchDarkly.goals('e', '');
+    launchDarkly.clock.now += 49_999;
+    const again = await launchDarkly.goals('e', '');
+    expect(again).toMatchObject({ status: 200, headers: { 'x-from-cache': '1' } });
+    expect(again.body.toString()).toBe('[1]');
+    expect(launchDarkly.asked).toHaveLength(1);
+    await launchDarkly.goals('e', '?x');
+    await launchDarkly.goals('f', '');
+    expect(launchDarkly.asked).toHaveLength(3);
+    launchDarkly.clock.now += 1;
+    expect((await launchDarkly.goals('e', '')).headers).not.toHaveProperty('x-from-cache');
+    expect(launchDarkly.asked).toHaveLength(4);
+  });
+
+  test.each(['no-store, max-age=60', 'max-age=0', ''])('not at all under %j', async (directive) => {
+    const launchDarkly = await start();
+    launchDarkly.answer = json('[]', directive ? { 'Cache-Control': directive } : {});
+    await launchDarkly.goals('e', '');
+    await launchDarkly.goals('e', '');
+    expect(launchDarkly.asked.map(({ headers }) => headers['if-none-match'])).toEqual([undefined, undefined]);
+  });
+
+  test.each(['max-age=1', 'no-cache, max-age=60', ''])(
+    'under %j with its tag, which is asked about',
+    async (directive) => {
+      const launchDarkly = await start();
+      launchDarkly.answer = json('[1]', { ETag: '"a"', ...(directive && { 'Cache-Control': directive }) });
+      await launchDarkly.goals('e', '');
+      launchDarkly.clock.now += 1_000;
+      launchDarkly.answer = json('', { 'Cache-Control': 'max-age=60' }, 304);
+      const renewed = await launchDarkly.goals('e', '');
+      expect(launchDarkly.asked[1]?.headers['if-none-match']).toBe('"a"');
+      expect(renewed).toMatchObject({ status: 200, headers: { 'x-from-cache': '1', etag: '"a"' } });
+      expect(renewed.body.toString()).toBe('[1]');
+      await launchDarkly.goals('e', '');
+      expect(launchDarkly.asked).toHaveLength(2);
+      launchDarkly.clock.now += 60_000;
+      launchDarkly.answer = json('[2]', { ETag: '"b"' });
+      expect((await launchDarkly.goals('e', '')).body.toString()).toBe('[2]');
+    },
+  );
+
+  test('beyond its time while LaunchDarkly fails or is away', async () => {
+    const launchDarkly = await start();
+    launchDarkly.answer = json('[1]', { 'Cache-Control': 'max-age=1' });
+    await launchDarkly.goals('e', '');
+    launchDarkly.clock.now += 100_000;
+    for (const answer of [json('oops', {}, 503), (request: IncomingMessage) => void request.socket.destroy()]) {
+      launchDarkly.answer = answer;
+      const { status, body } = await launchDarkly.goals('e', '');
+      expect({ status, body: body.toString() }).toEqual({ status: 200, body: '[1]' });
+    }
+    expect(launchDarkly.asked).toHaveLength(3);
+  });
+
+  test('within bounds: what was not asked for the longest leaves first', async () => {
+    const launchDarkly = await start({ maxCacheBytes: 8_000 });
+    launchDarkly.answer = json('x'.repeat(1_000), { 'Cache-Control': 'max-age=60' });
+    for (const id of ['a', 'b', 'c', 'a', 'd']) await launchDarkly.goals(id, '');
+    expect(launchDarkly.asked.map(({ url }) => url?.at(-1))).toEqual(['a', 'b', 'c', 'd']);
+    await launchDarkly.goals('a', '');
+    expect(launchDarkly.asked).toHaveLength(4);
+    await launchDarkly.goals('b', '');
+    expect(launchDarkly.asked).toHaveLength(5);
+  });
+});
+
+describe('without an answer it rejects', () => {
+  test.each<[string, (request: IncomingMessage, response: ServerResponse) => void, RegExp]>([
+    ['the connection breaks', (request) => void request.socket.destroy(), /could not be asked/],
+    [
+      'the answer breaks off',
+      (request, response) => {
+        response.writeHead(200, { 'Content-Length': '10' });
+        response.write('[', () => request.socket.destroy());
+      },
+      /broke off/,
+    ],
+    ['nothing comes', () => {}, /did not answer within 60 ms/],
+    ['only a head comes', (_, response) => void response.writeHead(200).flushHeaders(), /did not answer within 60 ms/],
+    ['too much comes', json('x'.repeat(2_000)), /more than 1000 bytes/],
+  ])('when %s', async (_, answer, message) => {
+    const launchDarkly = await start({ timeoutMs: 60, maxAnswerBytes: 1_000 });
+    launchDarkly.answer = answer;
+    await expect(launchDarkly.goals('e', '')).rejects.toThrow(message);
+  });
+});
+
+test('the same question is asked once at a time, and only so many at once', async () => {
+  const launchDarkly = await start({ maxConcurrent: 2, maxWaiting: 1 });
+  const held: ServerResponse[] = [];
+  launchDarkly.answer = (_, response) => void held.push(response);
+  const answers = ['a', 'a', 'b', 'c', 'a'].map((id) => launchDarkly.goals(id, ''));
+  await expect(launchDarkly.goals('d', '')).rejects.toThrow('2 questions are under way and 1 wait');
+  await eventually(() => expect(held).toHaveLength(2));
+  held.shift()?.end('[]');
+  await eventually(() => expect(held).toHaveLength(2));
+  for (const response of held) response.end('[]');
+  expect((await Promise.all(answers)).every(({ status }) => status === 200)).toBe(true);
+  expect(launchDarkly.asked.map(({ url }) => url?.at(-1)).sort()).toEqual(['a', 'b', 'c']);
+  launchDarkly.answer = json('[]');
+  expect(await launchDarkly.goals('d', '')).toMatchObject({ status: 200 });
+});
+
+test('goes through the proxy', async () => {
+  const launchDarkly = await start();
+  const proxy = await startFakeProxy(launchDarkly.port);
+  closers.push(() => proxy.close());
+  const outbound = createOutbound({ proxyUrl: proxy.uri, caCertFiles: [], env: {} });
+  const goals = createGoals({ baseUri: 'http://clientsdk.example.com', userAgent: 'x', outbound });
+  expect(await goals('e', '')).toMatchObject({ status: 200 });
+  expect(proxy.asked.map(({ what }) => what)).toEqual(['GET http://clientsdk.example.com/sdk/goals/e']);
+});
+
+test('an address that is none is refused at once', () => {
+  expect(() => createGoals({ baseUri: 'clientsdk', userAgent: 'x' })).toThrow(
+    expect.objectContaining({ code: 'CONFIG_INVALID' }),
+  );
+});

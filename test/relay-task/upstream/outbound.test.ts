@@ -1,0 +1,218 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { generate } from 'selfsigned';
+import { createOutbound, type OutboundOptions } from '../../../relay-task/upstream/outbound.ts';
+import { startStreaming } from '../../../relay-task/upstream/streaming.ts';
+import { eventually } from '../../support/eventually.ts';
+import { startFakeProxy } from '../../support/fake-proxy.ts';
+import { startFakeUpstream } from '../../support/fake-upstream.ts';
+import { createLogRecorder, createSinkRecorder, flagData } from './support.ts';
+
+const closers: (() => Promise<void> | void)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+/** A certificate for these names that nobody trusts unless told to, and the file that tells. */
+async function createAuthority() {
+  const altNames = [
+    { type: 2 as const, value: 'stream.example.com' },
+    { type: 7 as const, ip: '127.0.0.1' },
+  ];
+  const { private: key, cert } = await generate([{ name: 'commonName', value: 'stream.example.com' }], {
+    keySize: 2048,
+    extensions: [
+      { name: 'basicConstraints', cA: true },
+      { name: 'subjectAltName', altNames },
+    ],
+  });
+  const folder = mkdtempSync(join(tmpdir(), 'outbound-'));
+  closers.push(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'ca.pem');
+  writeFileSync(file, cert);
+  return { key, cert, file, folder };
+}
+
+/** A LaunchDarkly behind TLS: one `put` to whoever asks. */
+async function startTlsUpstream({ key, cert }: { key: string; cert: string }) {
+  const server = createServer({ key, cert }, (_request, response) => {
+    response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+    response.write(`event: put\ndata: ${JSON.stringify({ path: '/', data: { flags: { a: flagData('a', 1) } } })}\n\n`);
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closers.push(async () => {
+    const closed = new Promise((resolve) => server.close(resolve));
+    server.closeAllConnections();
+    await closed;
+  });
+  return (server.address() as AddressInfo).port;
+}
+
+function listen(streamUri: string, outbound: Partial<OutboundOptions>, more: { connectTimeoutMs?: number } = {}) {
+  const { sink, puts } = createSinkRecorder();
+  const { log, lines } = createLogRecorder();
+  const stream = startStreaming({
+    ...{ streamUri, sdkKey: 'sdk-key', sink, log, userAgent: 'EdgeFlagRelay/1.2.3' },
+    outbound: createOutbound({ caCertFiles: [], env: {}, ...outbound }),
+    backoff: { firstMs: 10, maxMs: 40 },
+    ...more,
+  });
+  closers.push(() => stream.close());
+  return { stream, puts, lines };
+}
+
+async function startProxy(targetPort: number, tls?: { key: string; cert: string }) {
+  const proxy = await startFakeProxy(targetPort, tls);
+  closers.push(() => proxy.close());
+  return proxy;
+}
+
+describe('a stream over TLS', () => {
+  test('trusts the authorities of the CA files, and without them none but the public ones', async () => {
+    const authority = await createAuthority();
+    const port = await startTlsUpstream(authority);
+    const trusting = listen(`https://127.0.0.1:${port}`, { caCertFiles: [authority.file] });
+    await eventually(() => expect(trusting.puts).toHaveLength(1));
+    const distrusting = listen(`https://127.0.0.1:${port}`, {});
+    await eventually(() => expect(distrusting.stream.status().lastError?.message).toMatch(/self-signed/));
+    expect(distrusting.puts).toEqual([]);
+  });
+
+  test.each(['http', 'https'])(
+    'goes through a tunnel of an %s proxy, whose user is sent and never logged',
+    async (scheme) => {
+      const authority = await createAuthority();
+      const proxy = await startProxy(await startTlsUpstream(authority), scheme === 'https' ? authority : undefined);
+      const { puts, lines } = listen('https://stream.example.com', {
+        ...{ proxyUrl: proxy.uri, user: 'jane', password: 'p@ss:word', caCertFiles: [authority.file] },
+      });
+      await eventually(() => expect(puts).toHaveLength(1));
+      const authorization = `Basic ${Buffer.from('jane:p@ss:word').toString('base64')}`;
+      expect(proxy.asked).toEqual([{ what: 'CONNECT stream.example.com:443', authorization }]);
+      expect(lines.join()).not.toMatch(/p@ss|p%40ss/);
+    },
+  );
+
+  test('is not opened to a target whose certificate is for another name', async () => {
+    const authority = await createAuthority();
+    const proxy = await startProxy(await startTlsUpstream(authority));
+    const { stream, puts } = listen('https://other.example.com', {
+      proxyUrl: proxy.uri,
+      caCertFiles: [authority.file],
+    });
+    await eventually(() => expect(stream.status().lastError?.message).toMatch(/altnames/));
+    expect(puts).toEqual([]);
+  });
+
+  test('that the proxy refuses is tried again, and says what the proxy answered', async () => {
+    const authority = await createAuthority();
+    const proxy = await startProxy(await startTlsUpstream(authority));
+    proxy.refuse = 407;
+    const { stream, puts } = listen('https://stream.example.com', {
+      proxyUrl: proxy.uri,
+      caCertFiles: [authority.file],
+    });
+    await eventually(() => expect(stream.status().lastError?.message).toMatch(/the proxy 127.0.0.1:\d+ answered 407/));
+    proxy.refuse = undefined;
+    await eventually(() => expect(puts).toHaveLength(1));
+  });
+
+  test('behind a proxy that never answers is tried again', async () => {
+    const authority = await createAuthority();
+    const proxy = await startProxy(await startTlsUpstream(authority));
+    proxy.refuse = 'hang';
+    const { puts } = listen(
+      'https://stream.example.com',
+      { proxyUrl: proxy.uri, caCertFiles: [authority.file] },
+      { connectTimeoutMs: 50 },
+    );
+    await eventually(() => expect(proxy.asked.length).toBeGreaterThan(1));
+    proxy.refuse = undefined;
+    await eventually(() => expect(puts).toHaveLength(1));
+  });
+});
+
+test('a stream without TLS is asked for by its whole address, with the key for the target', async () => {
+  const upstream = await startFakeUpstream({ flags: { a: flagData('a', 1) } });
+  closers.push(() => upstream.close());
+  const proxy = await startProxy(Number(new URL(upstream.uri).port));
+  const { puts } = listen('http://relay.example.com:8030/base', { proxyUrl: proxy.uri.replace('//', '//jane:word@') });
+  await eventually(() => expect(puts).toHaveLength(1));
+  const authorization = `Basic ${Buffer.from('jane:word').toString('base64')}`;
+  expect(proxy.asked).toEqual([{ what: 'GET http://relay.example.com:8030/base/all', authorization }]);
+  expect(upstream.requests[0]).toMatchObject({
+    url: '/base/all',
+    headers: { authorization: 'sdk-key', host: 'relay.example.com:8030' },
+  });
+});
+
+test('the variables name a proxy for each scheme', async () => {
+  const authority = await createAuthority();
+  const proxy = await startProxy(await startTlsUpstream(authority));
+  const { puts } = listen('https://stream.example.com', {
+    env: { https_proxy: proxy.uri.replace('http://', ''), HTTP_PROXY: 'http://127.0.0.1:1' },
+    caCertFiles: [authority.file],
+  });
+  await eventually(() => expect(puts).toHaveLength(1));
+});
+
+describe('NO_PROXY', () => {
+  // Expected: https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config
+  test.each([
+    ['', 'https://stream.launchdarkly.com', true],
+    ['', 'https://localhost:8443', false],
+    ['', 'https://127.0.0.9', false],
+    ['', 'https://[::1]', false],
+    ['*', 'https://stream.launchdarkly.com', false],
+    ['launchdarkly.com', 'https://stream.launchdarkly.com', false],
+    ['launchdarkly.com', 'https://launchdarkly.com', false],
+    ['launchdarkly.com', 'https://notlaunchdarkly.com', true],
+    ['.launchdarkly.com', 'https://stream.launchdarkly.com', false],
+    ['.launchdarkly.com', 'https://launchdarkly.com', true],
+    ['*.launchdarkly.com', 'https://stream.launchdarkly.com', false],
+    ['LaunchDarkly.com', 'https://stream.launchdarkly.com', false],
+    ['a.example, launchdarkly.com:443', 'https://stream.launchdarkly.com', false],
+    ['launchdarkly.com:8443', 'https://stream.launchdarkly.com', true],
+    ['10.0.0.0/8', 'https://10.1.2.3', false],
+    ['10.0.0.0/8', 'https://11.1.2.3', true],
+    ['10.0.0.0/8', 'https://10.example.com', true],
+    ['169.254.170.2', 'https://169.254.170.2', false],
+    ['169.254.170.2:80', 'https://169.254.170.2', true],
+    ['fd00::/8', 'https://[fd00::1]', false],
+    ['fd00::1', 'https://[fd00:0::1]', false],
+    ['[fd00::1]:443', 'https://[fd00::1]', false],
+    ['10.0.0.0/99,x/y,.,:', 'https://10.1.2.3', true],
+  ])('%j: is %s proxied? %s', (NO_PROXY, target, proxied) => {
+    const { agentFor } = createOutbound({ caCertFiles: [], env: { HTTPS_PROXY: 'http://proxy:3128', NO_PROXY } });
+    expect(agentFor(new URL(target)) !== undefined).toBe(proxied);
+  });
+
+  test('does not count for a proxy that was set for the relay alone', () => {
+    const { agentFor } = createOutbound({ proxyUrl: 'proxy:3128', caCertFiles: [], env: { NO_PROXY: '*' } });
+    expect(agentFor(new URL('https://stream.launchdarkly.com'))).toBeDefined();
+  });
+});
+
+describe('what cannot be used is refused at once', () => {
+  test.each([
+    [{ proxyUrl: 'socks5://jane:secret@proxy' }, 'the URL of the proxy must be an http or https address'],
+    [{ proxyUrl: 'http://jane:secret%zz@proxy' }, 'the URL of the proxy must be an http or https address'],
+    [{ env: { HTTPS_PROXY: '::secret::' } }, 'HTTPS_PROXY must be'],
+    [{ caCertFiles: ['/no/such/file.pem'] }, '/no/such/file.pem cannot be read: there is no such file'],
+    [{ caCertFiles: [import.meta.filename] }, 'must hold certificates in PEM form'],
+  ] as [Partial<OutboundOptions>, string][])('%j', (options, message) => {
+    const attempt = () => createOutbound({ caCertFiles: [], env: {}, ...options });
+    expect(attempt).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringContaining(message) }),
+    );
+    expect(attempt).toThrow(expect.objectContaining({ message: expect.not.stringContaining('secret') }));
+  });
+
+  test('everything in one message', () => {
+    const attempt = () => createOutbound({ proxyUrl: 'ftp://x', caCertFiles: ['/no/a.pem', '/no/b.pem'], env: {} });
+    expect(attempt).toThrow(/a\.pem.*b\.pem.*proxy/);
+  });
+});

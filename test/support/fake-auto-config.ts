@@ -1,0 +1,62 @@
+/** LaunchDarkly's stream of environments and keys, over a real socket: `/relay_auto_config` of a fake upstream. */
+import { type FakeUpstream, type FlagData, startFakeUpstream } from './fake-upstream.ts';
+
+export interface FakeAutoConfig {
+  /** To misbehave, and to see what was asked. */
+  readonly upstream: FakeUpstream;
+  /** What a new stream is greeted with. Changes here are not announced. */
+  readonly environments: Record<string, Record<string, unknown>>;
+  readonly filters: Record<string, Record<string, unknown>>;
+  /** Sends everything to those who listen. */
+  put(): Promise<void>;
+  /** Changes an environment and says so. */
+  patch(environment: Record<string, unknown> & { readonly envId: string }): Promise<void>;
+  patchFilter(id: string, filter: Record<string, unknown>): Promise<void>;
+  delete(table: 'environments' | 'filters', id: string, version: number): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function startFakeAutoConfig(
+  ...environments: ReturnType<typeof environmentRep>[]
+): Promise<FakeAutoConfig> {
+  const upstream = await startFakeUpstream();
+  const fake: FakeAutoConfig = {
+    upstream,
+    environments: Object.fromEntries(environments.map((environment) => [environment.envId, environment])),
+    filters: {},
+    put: () => upstream.event('put', { path: '/', data: { environments: fake.environments, filters: fake.filters } }),
+    patch(environment) {
+      fake.environments[environment.envId] = environment;
+      return upstream.event('patch', { path: `/environments/${environment.envId}`, data: environment });
+    },
+    patchFilter(id, filter) {
+      fake.filters[id] = filter;
+      return upstream.event('patch', { path: `/filters/${id}`, data: filter });
+    },
+    delete(table, id, version) {
+      delete fake[table][id];
+      return upstream.event('delete', { path: `/${table}/${id}`, version });
+    },
+    close: () => upstream.close(),
+  };
+  // The greeting of a fake upstream is a put of whatever data it has for the request.
+  upstream.dataFor = () => ({ environments: fake.environments, filters: fake.filters }) as unknown as FlagData;
+  return fake;
+}
+
+/** An environment as LaunchDarkly sends it, with keys made of its ID. */
+export function environmentRep(envId: string, version: number, more: Record<string, unknown> = {}) {
+  return {
+    envId,
+    envKey: 'production',
+    envName: 'Production',
+    mobKey: `mob-${envId}`,
+    projKey: 'shop',
+    projName: 'Shop',
+    sdkKey: { value: `sdk-${envId}` },
+    defaultTtl: 5,
+    secureMode: false,
+    version,
+    ...more,
+  };
+}
