@@ -1,19 +1,20 @@
-import {
-  compileFlag,
-  compileSegment,
-  createEvaluator,
-  describeFlagProblem,
-  describeSegmentProblem,
-  type Evaluator,
-  type EvaluatorOptions,
-  type Flag,
-  type Segment,
-  sha1Bucket,
-} from '../../lib/evaluation/index.ts';
+import type { Evaluator, Flag, Segment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import type { Change, ItemView, Log, UnreadableItem, UpstreamSink } from '../ports.ts';
-import { digestOf } from './digest.ts';
+import type {
+  BigSegments,
+  Change,
+  ClientView,
+  CredentialKind,
+  ItemView,
+  Log,
+  UnreadableItem,
+  UpstreamSink,
+} from '../ports.ts';
+import { type Affected, createCompiled } from './compiled.ts';
+import type { FDv2 } from './fdv2.ts';
 import { createMemory, type Outcome } from './memory.ts';
+import { createStates } from './states.ts';
+import { describeStoredProblem } from './stored.ts';
 
 export interface EnvironmentOptions {
   readonly name: string;
@@ -21,7 +22,12 @@ export interface EnvironmentOptions {
   /** Called synchronously after memory changed. Must not throw. */
   onChange(change: Change): void;
   /** Where memberships of Big Segments are looked up; without it they are not configured. */
-  readonly bigSegments?: EvaluatorOptions['bigSegments'];
+  readonly bigSegments?: BigSegments | undefined;
+  /**
+   * Called by `bigSegmentsChanged` with the keys of the flags whose answers may differ now, although no item changed:
+   * streams of evaluated flags have to look again. Must not throw.
+   */
+  onRefresh?(flagKeys: readonly string[]): void;
 }
 
 /** One environment in memory, which is the authority over what readers get. */
@@ -41,47 +47,57 @@ export interface Environment extends ItemView, UpstreamSink {
   /** Compiled at first use, tombstones included. */
   segment(key: string): Segment | undefined;
   readonly evaluator: Evaluator;
+  /** Compiled flags that the audience may see, without tombstones, in the order of `items`. */
+  flags(audience: CredentialKind): readonly Flag[];
+  readonly clientView: ClientView;
+  affected(items: readonly { readonly kind: Kind; readonly key: string }[]): Affected;
+  /** Whether a segment is a Big Segment. */
+  readonly hasBigSegments: boolean;
+  /** Memberships in Big Segments changed: whoever shows answers hears of it by `onRefresh`. */
+  bigSegmentsChanged(): void;
   /** A fingerprint of the live items, equal in every relay that holds the same; for ETags. */
   digest(scope: Kind | 'all'): string;
+  /** What FDv2 calls the state: the fingerprint of everything; '' before there is data. */
+  state(): string;
+  /**
+   * The items, tombstones too, that lead from that state to the present one, in the order in which they should be sent;
+   * undefined: the state is not remembered. States are remembered from the first call of `state` or `changesSince` on.
+   */
+  changesSince(state: string): readonly Item[] | undefined;
+  /** The events for clients that speak FDv2; for streams and polls alike. */
+  readonly fdv2: FDv2;
 }
 
 /** An environment without data. */
-export function createEnvironment({ name, log, onChange, bigSegments }: EnvironmentOptions): Environment {
-  const flags = new Map<string, Flag>();
-  const segments = new Map<string, Segment>();
-  const digests = new Map<Kind | 'all', string>();
+export function createEnvironment({ name, log, onChange, bigSegments, onRefresh }: EnvironmentOptions): Environment {
   const memory = createMemory({
-    onReplaced(kind, key) {
-      (kind === 'features' ? flags : segments).delete(key);
-      digests.clear();
+    onReplaced(item, before) {
+      states.replaced(item, before);
+      compiled.replaced(item);
     },
+  });
+  const compiled = createCompiled(memory, bigSegments);
+  const states = createStates({
+    get initialized() {
+      return initialized;
+    },
+    get: memory.get,
+    items: memory.items,
   });
   let unreadable = new Map<string, UnreadableItem>();
   let initialized = false;
   let confirmed = false;
   let generation = 0;
-  let evaluator: Evaluator | undefined;
 
   function announce({ items, whole }: Outcome, receivedAt: number) {
     const first = !initialized;
     if (!first && items.length === 0) return;
     initialized = true;
     generation += 1;
-    onChange({ generation, kind: first || whole ? 'put' : 'patch', items, receivedAt });
+    const kind = first || whole ? 'put' : 'patch';
+    states.changed(kind, items);
+    onChange({ generation, kind, items, receivedAt });
   }
-
-  function compiled<T>(cache: Map<string, T>, kind: Kind, key: string, compile: (data: unknown) => T): T | undefined {
-    const held = cache.get(key);
-    if (held !== undefined) return held;
-    const item = memory.get(kind, key);
-    if (item === undefined) return undefined;
-    const made = compile(JSON.parse(item.json));
-    cache.set(key, made);
-    return made;
-  }
-
-  const flag = (key: string) => flags.get(key) ?? compiled(flags, 'features', key, compileFlag);
-  const segment = (key: string) => segments.get(key) ?? compiled(segments, 'segments', key, compileSegment);
 
   return {
     name,
@@ -141,42 +157,24 @@ export function createEnvironment({ name, log, onChange, bigSegments }: Environm
     },
 
     unreadable: () => [...unreadable.values()],
-    flag,
-    segment,
-    get evaluator() {
-      evaluator ??= createEvaluator({ flag, segment, bucket: sha1Bucket, ...(bigSegments && { bigSegments }) });
-      return evaluator;
+    flag: compiled.flag,
+    segment: compiled.segment,
+    evaluator: compiled.evaluator,
+    flags: compiled.flags,
+    clientView: compiled.clientView,
+    affected: compiled.affected,
+    get hasBigSegments() {
+      return compiled.hasBigSegments;
     },
-
-    digest(scope) {
-      let digest = digests.get(scope);
-      if (digest === undefined) {
-        digest = digestOf(scope === 'all' ? bothKinds(memory.items) : memory.items(scope));
-        digests.set(scope, digest);
-      }
-      return digest;
+    bigSegmentsChanged() {
+      const flagKeys = compiled.askingBigSegments();
+      if (initialized && flagKeys.size > 0) onRefresh?.([...flagKeys]);
     },
+    digest: states.digest,
+    state: states.state,
+    changesSince: states.changesSince,
+    fdv2: states.fdv2,
   };
 }
 
-function* bothKinds(items: (kind: Kind) => Iterable<Item>): Iterable<Item> {
-  yield* items('features');
-  yield* items('segments');
-}
-
 const nameOf = ({ kind, key }: { kind: Kind; key: string }) => `${kind}/${key}`;
-
-/** Stores are written by others as well, so that their items are distrusted like upstream's. */
-function describeStoredProblem({ kind, key, version, deleted, json }: Item): string | undefined {
-  let data: unknown;
-  try {
-    data = JSON.parse(json);
-  } catch {
-    return 'is not JSON';
-  }
-  if (!Number.isSafeInteger(version)) return `version must be a whole number, not ${version}`;
-  if (deleted) return undefined;
-  const { key: ownKey } = (data ?? {}) as { key?: unknown };
-  if (ownKey !== key) return `key must be ${JSON.stringify(key)} as in the table, not ${JSON.stringify(ownKey)}`;
-  return kind === 'features' ? describeFlagProblem(data) : describeSegmentProblem(data);
-}

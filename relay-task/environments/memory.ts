@@ -26,7 +26,7 @@ const NO_FLOOR = Number.NEGATIVE_INFINITY;
  */
 export function createMemory(options: {
   /** Told about each item whose bytes were replaced, announced or not. */
-  onReplaced(kind: Kind, key: string): void;
+  onReplaced(item: Item, before: Item | undefined): void;
 }) {
   const tables: Readonly<Record<Kind, Table>> = {
     features: { items: new Map(), floors: new Map() },
@@ -37,9 +37,10 @@ export function createMemory(options: {
     const { items, floors } = tables[item.kind];
     if (floor === undefined) floors.delete(item.key);
     else floors.set(item.key, floor);
-    if (items.get(item.key) === item) return;
+    const before = items.get(item.key);
+    if (before === item) return;
     items.set(item.key, item);
-    options.onReplaced(item.kind, item.key);
+    options.onReplaced(item, before);
   }
 
   /** Takes an item of a whole set, whatever its version. */
@@ -129,7 +130,7 @@ function tombstone(kind: Kind, key: string, version: number): Item {
 }
 
 /** What is used goes before what uses it, and leaves after it: no reader ever sees a flag without its segment. */
-function inSendingOrder(items: readonly Item[]): Item[] {
+export function inSendingOrder(items: readonly Item[]): Item[] {
   const rank = ({ kind, deleted }: Item) => (deleted ? (kind === 'features' ? 2 : 3) : kind === 'segments' ? 0 : 1);
   return [...items].sort((a, b) => rank(a) - rank(b));
 }

@@ -7,27 +7,33 @@
  */
 import type { Change, ItemView } from '../ports.ts';
 import { type Connection, swapRemove } from './connection.ts';
-import { createEventLog, PIECE_BYTES } from './event-log.ts';
-import { type Framing, frame, streamHead } from './framing.ts';
-import { messages, type StreamKind } from './messages.ts';
+import { createEventLog } from './event-log.ts';
+import { createHeads, type Framing, frame, PIECE_BYTES, piecesOf } from './framing.ts';
+import type { Feed, StreamKind } from './messages.ts';
 import type { StreamMeter } from './meter.ts';
 
 /** Readers, and bytes handed to the kernel, in one turn of the event loop. */
 const SLICE_READERS = 512;
 const SLICE_BYTES = 16 * 1024 * 1024;
+const MAX_BRIDGES = 256;
 
-export interface ChannelOptions {
+/** What every channel is made of. */
+export interface ChannelBasics {
   readonly environment: string;
   readonly view: ItemView;
   /** Read anew for every head that is made. */
   environmentId(): string | undefined;
   readonly kind: StreamKind;
   readonly framing: Framing;
-  readonly logMessages: number;
-  readonly logBytes: number;
   readonly meter: StreamMeter;
   /** Called when a socket does not take more; `send` is to be called when it does again. */
   late(connection: Connection): void;
+}
+
+export interface ChannelOptions extends ChannelBasics {
+  readonly feed: Feed;
+  readonly logMessages: number;
+  readonly logBytes: number;
 }
 
 export interface Channel {
@@ -41,6 +47,8 @@ export interface Channel {
   /** Gives the reader what it misses, until its socket pushes back. */
   send(connection: Connection): void;
   publish(change: Change): void;
+  /** Answers of these flags may differ although no item does. */
+  refresh?(flagKeys: readonly string[]): void;
 }
 
 interface Snapshot {
@@ -51,12 +59,13 @@ interface Snapshot {
 }
 
 export function createChannel(options: ChannelOptions): Channel {
-  const { view, framing, meter } = options;
-  const { put, change: changeText } = messages[options.kind];
+  const { view, feed, framing, meter } = options;
   const log = createEventLog({ messages: options.logMessages, bytes: options.logBytes });
   const connections: Connection[] = [];
   let held: Snapshot | undefined;
-  let head: { readonly second: number; readonly bytes: Buffer } | undefined;
+  const head = createHeads(framing, options.environmentId);
+  /** What leads on from the states that clients name, for the present state. */
+  const bridges = new Map<string, Buffer | undefined>();
   let passRuns = false;
   /** Readers below it still have their turn in this pass; -1 between passes. */
   let cursor = -1;
@@ -70,19 +79,26 @@ export function createChannel(options: ChannelOptions): Channel {
   const snapshot = (): Snapshot | undefined => {
     if (!view.initialized) return undefined;
     if (held && held.next >= log.base && log.bytesFrom(held.next) <= PIECE_BYTES / 4 + held.bytes / 4) return held;
-    const bytes = frame(put(view), framing);
-    const pieces: Buffer[] = [];
-    for (let from = 0; from < bytes.length; from += PIECE_BYTES) pieces.push(bytes.subarray(from, from + PIECE_BYTES));
-    held = { pieces, bytes: bytes.length, next: log.head };
+    const bytes = frame(feed.everything(), framing);
+    held = { pieces: piecesOf(bytes), bytes: bytes.length, next: log.head };
     meter.snapshot(options.environment, options.kind, bytes.length);
     return held;
   };
 
-  const currentHead = (): Buffer => {
-    const now = Date.now();
-    const second = Math.floor(now / 1000);
-    if (head?.second !== second) head = { second, bytes: streamHead(framing, options.environmentId(), new Date(now)) };
-    return head.bytes;
+  /** Takes a client on from the state that it says it holds, instead of from the beginning. */
+  const bridge = (connection: Connection): void => {
+    const basis = connection.opening?.basis;
+    connection.opening = undefined;
+    if (!basis || !view.initialized || !feed.since) return;
+    if (!bridges.has(basis)) {
+      const text = feed.since(basis);
+      if (bridges.size >= MAX_BRIDGES) bridges.clear();
+      bridges.set(basis, text === undefined ? undefined : frame(text, framing));
+    }
+    const bytes = bridges.get(basis);
+    if (!bytes) return;
+    connection.snapshot = piecesOf(bytes);
+    connection.next = log.head;
   };
 
   const nextPiece = (connection: Connection): Buffer | undefined => {
@@ -151,7 +167,8 @@ export function createChannel(options: ChannelOptions): Channel {
     start(connection) {
       connection.inChannel = connections.push(connection) - 1;
       const { socket } = connection;
-      const headBytes = currentHead();
+      const headBytes = head(connection.opening?.headers);
+      bridge(connection);
       const piece = nextPiece(connection);
       // Head and payload leave in one system call, and neither is copied.
       socket.cork();
@@ -175,6 +192,7 @@ export function createChannel(options: ChannelOptions): Channel {
       countBytes();
     },
     publish(change) {
+      bridges.clear();
       if (connections.length === 0) {
         // Nobody listens: nothing is serialised, and the next reader's snapshot is a new one.
         log.reset();
@@ -184,10 +202,7 @@ export function createChannel(options: ChannelOptions): Channel {
       const before = log.head;
       if (change.kind === 'put') log.reset();
       else {
-        for (const item of change.items) {
-          const text = changeText(item);
-          if (text !== undefined) log.append(frame(text, framing));
-        }
+        for (const text of feed.changes(change.items)) log.append(frame(text, framing));
       }
       if (log.head === before) return;
       if (waitingSince === 0) waitingSince = change.receivedAt;

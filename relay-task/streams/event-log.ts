@@ -1,3 +1,5 @@
+import { PIECE_BYTES } from './framing.ts';
+
 /**
  * Framed events in one append-only log that all readers share. A reader's place in it is a number, so neither a burst nor
  * a slow reader makes a queue anywhere.
@@ -15,9 +17,6 @@ export interface EventLog {
   /** The bytes of the events from `from` on, up to `PIECE_BYTES` or one event, made once for all readers at the same place. */
   piece(from: number): { readonly bytes: Buffer; readonly next: number };
 }
-
-/** What is written to one socket at once: large enough for few writes, small enough that its draining shows progress. */
-export const PIECE_BYTES = 256 * 1024;
 
 /** Slow readers stand at different places; beyond this many, a piece is made for its reader alone. */
 const SHARED_PIECES = 64;

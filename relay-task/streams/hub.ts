@@ -1,12 +1,16 @@
 /** All open streams of the relay: environments, their channels, and how streams are ended together. */
 import type { Socket } from 'node:net';
-import type { Change, ItemView } from '../ports.ts';
-import { type Channel, createChannel } from './channel.ts';
-import type { Connection } from './connection.ts';
+import type { Item } from '../../lib/flag-table/index.ts';
+import type { Change, ClientView, CredentialKind, ItemView } from '../ports.ts';
+import { type Channel, type ChannelBasics, createChannel } from './channel.ts';
+import type { Connection, Opening } from './connection.ts';
+import { createEvaluatedChannel } from './evaluated-channel.ts';
 import type { Framing } from './framing.ts';
 import { createLifecycle } from './lifecycle.ts';
-import type { StreamKind } from './messages.ts';
+import { createFDv2Feed, createFeed, type FDv2Source, type StreamKind } from './messages.ts';
 import { type CloseReason, type StreamMeter, silentMeter } from './meter.ts';
+import type { Affected } from './passes.ts';
+import { createPingChannel } from './ping-channel.ts';
 
 export interface HubOptions {
   /** Ms between two heartbeats of a stream; 0 or less sends none. 30,000 unless told: half of an ALB's default idle timeout. */
@@ -23,19 +27,35 @@ export interface HubOptions {
   /** Events that a channel keeps for readers who are behind (1,024 and 4 MiB); who is further behind gets a `put`. */
   readonly logMessages?: number;
   readonly logBytes?: number;
+  /** What streams of evaluated flags get: flags, or pings upon which SDKs fetch them. `evaluated` unless told. */
+  readonly clientStreams?: 'evaluated' | 'ping';
+  /** A ping comes at a random moment between half of it and all of it; 0, as unless told: at once. */
+  readonly pingJitterMs?: number;
   readonly meter?: StreamMeter;
+}
+
+/** What an environment holds, and what is known about it beyond that. */
+export interface StreamedView extends ItemView {
+  /** Without it there are no FDv2 streams. */
+  readonly fdv2?: FDv2Source;
+  /** Which flags may answer differently after a change of these items; without it: all. */
+  affected?(items: readonly Item[]): Affected;
 }
 
 /** An environment as the hub needs it. */
 export interface StreamSource {
   readonly name: string;
-  readonly view: ItemView;
+  readonly view: StreamedView;
+  /** Without it streams of evaluated flags get pings. */
+  readonly clientView?: ClientView | undefined;
   /** For `X-LD-EnvID`. */
   environmentId?(): string | undefined;
 }
 
-export interface StreamRequest {
+export interface StreamRequest extends Opening {
   readonly kind: StreamKind;
+  /** `sdkKey` unless told. For `eval`, whose flags are shown. */
+  readonly credentialKind?: CredentialKind;
   /** What the stream was opened with; `closeCredential` ends it. */
   readonly credential: string;
   /** A bounded name of the client, for metrics. */
@@ -48,11 +68,14 @@ export interface StreamRequest {
 export interface EnvironmentStreams {
   /**
    * Takes the socket over: from here on it belongs to the hub, until it closes. `false`: turned away (too many wait for
-   * their first payload, or the relay is closing); the socket is untouched and is to be answered with 503.
+   * their first payload, or the relay is closing, or the environment has no such streams); the socket is untouched and is
+   * to be answered with 503.
    */
   open(socket: Socket, request: StreamRequest): boolean;
   /** To be called with every change, in the same turn of the event loop in which the view changed; the first data too. */
   publish(change: Change): void;
+  /** To be called when answers of these flags may differ although no item does: memberships in Big Segments changed. */
+  refresh(flagKeys: readonly string[]): void;
   /** Ends the streams that were opened with this credential. */
   closeCredential(credential: string): void;
   /** Ends all streams and forgets the environment. */
@@ -74,6 +97,7 @@ const CLOSE_GRACE_MS = 2_000;
 
 export function createHub(options: HubOptions = {}): Hub {
   const { logMessages = 1_024, logBytes = 4 * 1024 * 1024, meter = silentMeter } = options;
+  const { clientStreams = 'evaluated', pingJitterMs = 0 } = options;
   const lifecycle = createLifecycle({
     heartbeatMs: Math.max(0, options.heartbeatMs ?? 30_000),
     maxAgeMs: Math.max(0, options.maxAgeMs ?? 0),
@@ -91,7 +115,9 @@ export function createHub(options: HubOptions = {}): Hub {
   const accept = (channel: Channel, socket: Socket, request: StreamRequest): boolean => {
     const credential = credentials.get(request.credential) ?? request.credential;
     credentials.set(credential, credential);
-    return lifecycle.accept(channel, socket, credential, request.family ?? 'other');
+    const { credentialKind = 'sdkKey', family = 'other', headers, context, withReasons, basis } = request;
+    const opening = { headers, context, withReasons, basis };
+    return lifecycle.accept(channel, socket, { credential, credentialKind, family, opening });
   };
   const finishWhere = (
     channels: readonly Channel[],
@@ -119,32 +145,40 @@ export function createHub(options: HubOptions = {}): Hub {
       const channels: Channel[] = [];
       let removed = false;
       environments.add(channels);
-      const channelFor = (kind: StreamKind, framing: Framing): Channel => {
+      const channelFor = (kind: StreamKind, framing: Framing): Channel | undefined => {
         const known = channels.find((channel) => channel.kind === kind && channel.framing === framing);
-        if (known) return known;
-        const channel = createChannel({
-          environment: source.name,
-          view: source.view,
-          environmentId: () => source.environmentId?.(),
-          kind,
-          framing,
-          logMessages,
-          logBytes,
-          meter,
-          late: lifecycle.late,
-        });
-        channels.push(channel);
+        const channel = known ?? create(kind, framing);
+        if (channel && !known) channels.push(channel);
         return channel;
+      };
+      const create = (kind: StreamKind, framing: Framing): Channel | undefined => {
+        const { name, view, clientView } = source;
+        const environmentId = () => source.environmentId?.();
+        const basics: ChannelBasics = {
+          ...{ environment: name, view, environmentId, kind, framing, meter },
+          late: lifecycle.late,
+        };
+        if (kind === 'ping') return createPingChannel({ ...basics, jitterMs: pingJitterMs });
+        if (kind === 'eval') {
+          return clientView && createEvaluatedChannel({ ...basics, clientView, affected: affectedIn(view) });
+        }
+        const feed = kind === 'fdv2' ? view.fdv2 && createFDv2Feed(view.fdv2) : createFeed(kind, view);
+        return feed && createChannel({ ...basics, feed, logMessages, logBytes });
       };
       return {
         open(socket, request) {
-          const channel = channelFor(request.kind, request.httpVersion === '1.0' ? 'plain' : 'chunked');
-          const opened = !closing && !removed && !socket.destroyed && accept(channel, socket, request);
+          const evaluates = clientStreams === 'evaluated' && source.clientView && request.context;
+          const kind = request.kind === 'eval' && !evaluates ? 'ping' : request.kind;
+          const channel = channelFor(kind, request.httpVersion === '1.0' ? 'plain' : 'chunked');
+          const opened = !closing && !removed && !socket.destroyed && !!channel && accept(channel, socket, request);
           if (!opened) meter.refused(source.name);
           return opened;
         },
         publish(change) {
           for (const channel of channels) channel.publish(change);
+        },
+        refresh(flagKeys) {
+          for (const channel of channels) channel.refresh?.(flagKeys);
         },
         closeCredential: (credential) => {
           credentials.delete(credential);
@@ -179,6 +213,12 @@ export function createHub(options: HubOptions = {}): Hub {
       lifecycle.stop('shutdown');
     },
   };
+}
+
+/** What the view says; one that does not say may be affected everywhere. */
+function affectedIn(view: StreamedView): (items: readonly Item[]) => Affected {
+  if (view.affected) return (items) => view.affected!(items);
+  return () => ({ flagKeys: Array.from(view.items('features'), ({ key }) => key), bigSegments: true });
 }
 
 function pause(ms: number): Promise<void> {

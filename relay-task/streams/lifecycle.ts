@@ -5,7 +5,7 @@
 import type { Socket } from 'node:net';
 import { createAdmission } from './admission.ts';
 import type { Channel } from './channel.ts';
-import { bind, Connection, connectionOf, swapRemove } from './connection.ts';
+import { bind, Connection, connectionOf, type Reader, swapRemove } from './connection.ts';
 import { heartbeats, terminators } from './framing.ts';
 import type { CloseReason, StreamMeter } from './meter.ts';
 
@@ -25,7 +25,7 @@ export interface Lifecycle {
   /** Those among them that wait for their first payload. */
   readonly waiting: number;
   /** False: too many are waiting; the socket is untouched. */
-  accept(channel: Channel, socket: Socket, credential: string, family: string): boolean;
+  accept(channel: Channel, socket: Socket, reader: Reader): boolean;
   /** To be told by channels when a socket does not take more. */
   late(connection: Connection): void;
   /** Ends a stream on purpose: a reader that keeps up still gets what was published before, and sees a complete response. */
@@ -130,7 +130,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     connection.snapshot = undefined;
     open--;
     const { environment, kind } = connection.channel;
-    meter.closed(environment, kind, connection.family, connection.reason ?? 'client');
+    meter.closed(environment, kind, connection.family, connection.reason ?? 'client', connection.credentialKind);
   }
 
   // One revolution of the wheel visits every bucket once. Heartbeats come every `revolutionsPerBeat`, ages want more visits.
@@ -185,9 +185,9 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     get waiting() {
       return admission.waiting;
     },
-    accept(channel, socket, credential, family) {
+    accept(channel, socket, reader) {
       const closeAt = maxAgeMs > 0 ? now() + Math.ceil(maxAgeMs * (0.8 + 0.2 * Math.random())) : 0;
-      const connection = new Connection(socket, channel, credential, family, closeAt);
+      const connection = new Connection(socket, channel, reader, closeAt);
       const answer = admission.ask(connection);
       if (answer === 'no') return false;
       bind(socket, connection);
@@ -200,7 +200,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       // Whatever the client still sends is dropped; reading goes on so that its end is noticed.
       socket.resume();
       open++;
-      meter.opened(channel.environment, channel.kind, family);
+      meter.opened(channel.environment, channel.kind, reader.family, reader.credentialKind);
       if (answer === 'now') start(connection);
       return true;
     },

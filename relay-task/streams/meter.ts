@@ -1,3 +1,4 @@
+import type { CredentialKind } from '../ports.ts';
 import type { StreamKind } from './messages.ts';
 
 /** Why a stream ended. `client`: it went away itself, or its network did. */
@@ -5,8 +6,14 @@ export type CloseReason = 'client' | 'slow' | 'age' | 'revoked' | 'removed' | 's
 
 /** What the hub tells of its doings. `family` is whatever the caller of `open` named the client. */
 export interface StreamMeter {
-  opened(environment: string, kind: StreamKind, family: string): void;
-  closed(environment: string, kind: StreamKind, family: string, reason: CloseReason): void;
+  opened(environment: string, kind: StreamKind, family: string, credentialKind: CredentialKind): void;
+  closed(
+    environment: string,
+    kind: StreamKind,
+    family: string,
+    reason: CloseReason,
+    credentialKind: CredentialKind,
+  ): void;
   /** A stream was turned away because too many were waiting for their first payload, or because the relay is closing. */
   refused(environment: string): void;
   /** Bytes handed to sockets, framing included. */

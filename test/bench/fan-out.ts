@@ -15,6 +15,7 @@ import { type AddressInfo, connect } from 'node:net';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createRelayServer } from '../../relay-task/endpoints/server.ts';
+import { createEnvironment } from '../../relay-task/environments/environment.ts';
 import { frame } from '../../relay-task/streams/framing.ts';
 import { createHub } from '../../relay-task/streams/hub.ts';
 import { messages } from '../../relay-task/streams/messages.ts';
@@ -37,6 +38,14 @@ const patchOf = (version: number) => flag('banner', version);
 const bytesOf = (text: string) => frame(text, 'chunked').length;
 const firstItems = () => [flag('banner', 1), flag('filler', 1, { filler: 'x'.repeat(PUT_BYTES) })];
 
+/** What the endpoints of client-side SDKs would ask for. */
+const log = { debug() {}, info() {}, warn() {}, error() {} };
+const { clientView, evaluator, flags } = createEnvironment({ name: 'unused', log, onChange() {} });
+const unused = {
+  ...{ clientView, evaluator, flags, secureMode: false, sdkKeys: () => [], allowedOrigins: [], allowedHeaders: [] },
+  ttlMs: 0,
+};
+
 async function serve(candidate: Candidate): Promise<void> {
   const view = createMemoryView(firstItems());
   let patch: (version: number) => void;
@@ -45,14 +54,14 @@ async function serve(candidate: Candidate): Promise<void> {
     const hub = createHub();
     const streams = hub.environment({ name: 'bench', view });
     const server = createRelayServer({
-      find: () => ({ environment: { name: 'bench', view, refused: false } }),
+      find: () => ({ environment: { ...unused, name: 'bench', view, refused: false } }),
       openStream: (_environment, socket, opening) => streams.open(socket, opening),
       health: {
         status: () => ({}),
         environmentStatus: () => undefined,
         readiness: () => ({ ready: true, waitingFor: [] }),
       },
-      log: { debug() {}, info() {}, warn() {}, error() {} },
+      log,
     });
     port = (await server.listen({ port: 0, host: '127.0.0.1' })).port;
     patch = (version) => streams.publish(view.patch(patchOf(version)));

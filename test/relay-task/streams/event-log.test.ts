@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { createEventLog, PIECE_BYTES } from '../../../relay-task/streams/event-log.ts';
+import { createEventLog } from '../../../relay-task/streams/event-log.ts';
+import { PIECE_BYTES } from '../../../relay-task/streams/framing.ts';
 
 /** Everything from a place on, piece by piece, as a reader would get it. */
 function readFrom(log: ReturnType<typeof createEventLog>, from: number): string {

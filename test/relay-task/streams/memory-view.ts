@@ -48,6 +48,9 @@ export function tombstone(kind: Kind, key: string, version: number): Item {
 /** An environment's memory in small: it can be changed, and counts how often it was walked through. */
 export interface MemoryView extends ItemView {
   digest(scope: Kind | 'all'): string;
+  state(): string;
+  /** It remembers nothing. */
+  changesSince(state: string): readonly Item[] | undefined;
   /** How many times all items of a kind were asked for: what a serialisation has to do. */
   readonly walks: number;
   put(items: readonly Item[]): Change;
@@ -84,6 +87,8 @@ export function createMemoryView(items?: readonly Item[]): MemoryView {
       const text = kinds.flatMap((kind) => [...held[kind].values()].map(({ json }) => json)).join();
       return createHash('sha256').update(text).digest('hex');
     },
+    state: () => (initialized ? view.digest('all') : ''),
+    changesSince: () => undefined,
     put(list) {
       held.features.clear();
       held.segments.clear();

@@ -1,0 +1,139 @@
+import {
+  compileFlag,
+  compileSegment,
+  createEvaluator,
+  type Evaluator,
+  type Flag,
+  type Segment,
+  sha1Bucket,
+} from '../../lib/evaluation/index.ts';
+import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import type { BigSegments, ClientView, CredentialKind } from '../ports.ts';
+import { createDependencies } from './dependencies.ts';
+import { createClientView, mayBeSeen } from './evaluated.ts';
+
+/** What a change can mean for answers. */
+export interface Affected {
+  /** Keys of flags that may answer differently: those among the items, and whatever depends on the items. */
+  readonly flagKeys: readonly string[];
+  /** Whether one of them asks Big Segments, so that `clientView.prepare` has to come first. */
+  readonly bigSegments: boolean;
+}
+
+/** Items made ready to be evaluated, each at its first use. */
+export interface Compiled {
+  /** An item was replaced. */
+  replaced(item: Item): void;
+  /** Tombstones included. */
+  flag(key: string): Flag | undefined;
+  /** Tombstones included. */
+  segment(key: string): Segment | undefined;
+  /** Flags that the audience may see, without tombstones, in the order of the items. */
+  flags(audience: CredentialKind): readonly Flag[];
+  readonly evaluator: Evaluator;
+  readonly clientView: ClientView;
+  affected(items: readonly { readonly kind: Kind; readonly key: string }[]): Affected;
+  /** Keys of flags that ask Big Segments, themselves or through others. */
+  askingBigSegments(): ReadonlySet<string>;
+  /** Whether a segment is a Big Segment. */
+  readonly hasBigSegments: boolean;
+}
+
+export function createCompiled(
+  view: { get(kind: Kind, key: string): Item | undefined; items(kind: Kind): Iterable<Item> },
+  bigSegments: BigSegments | undefined,
+): Compiled {
+  const flags = new Map<string, Flag>();
+  const segments = new Map<string, Segment>();
+  const listed = new Map<CredentialKind, readonly Flag[]>();
+  let unbounded: readonly Segment[] | undefined;
+
+  function compiled<T>(cache: Map<string, T>, kind: Kind, key: string, compile: (data: unknown) => T): T | undefined {
+    const held = cache.get(key);
+    if (held !== undefined) return held;
+    const item = view.get(kind, key);
+    if (item === undefined) return undefined;
+    const made = compile(JSON.parse(item.json));
+    cache.set(key, made);
+    return made;
+  }
+
+  const flag = (key: string) => flags.get(key) ?? compiled(flags, 'features', key, compileFlag);
+  const segment = (key: string) => segments.get(key) ?? compiled(segments, 'segments', key, compileSegment);
+  const dependencies = createDependencies({
+    keys: (kind) => Array.from(view.items(kind), ({ key }) => key),
+    flag,
+    segment,
+  });
+  const evaluator = createEvaluator({
+    flag,
+    segment,
+    bucket: sha1Bucket,
+    ...(bigSegments && { bigSegments: (key: string) => bigSegments.lookup(key) }),
+  });
+
+  function flagsFor(audience: CredentialKind): readonly Flag[] {
+    let list = listed.get(audience);
+    if (list === undefined) {
+      list = Array.from(view.items('features'), ({ key }) => flag(key)!).filter((held) => mayBeSeen(held, audience));
+      listed.set(audience, list);
+    }
+    return list;
+  }
+
+  function unboundedSegments(): readonly Segment[] {
+    if (unbounded === undefined) {
+      const found: Segment[] = [];
+      for (const { key, deleted, json } of view.items('segments')) {
+        // A look at the text saves compiling long lists of members that nobody may ever ask for.
+        if (deleted || !/"unbounded"\s*:\s*true/.test(json)) continue;
+        const held = segment(key)!;
+        if (held.unbounded) found.push(held);
+      }
+      unbounded = found;
+    }
+    return unbounded;
+  }
+
+  const askingBigSegments = () =>
+    dependencies.usersOf(unboundedSegments().map(({ key }) => ({ kind: 'segments', key })));
+
+  return {
+    replaced({ kind, key }) {
+      dependencies.replaced(kind, key);
+      if (kind === 'features') {
+        flags.delete(key);
+        listed.clear();
+      } else {
+        segments.delete(key);
+        unbounded = undefined;
+      }
+    },
+    flag,
+    segment,
+    flags: flagsFor,
+    evaluator,
+    clientView: createClientView({
+      flag,
+      flags: flagsFor,
+      evaluator,
+      bigSegments,
+      bigSegmentKinds: () => unboundedSegments().map(kindOf),
+    }),
+    affected(items) {
+      const flagKeys = [...dependencies.usersOf(items)];
+      if (!bigSegments || unboundedSegments().length === 0) return { flagKeys, bigSegments: false };
+      const asking = askingBigSegments();
+      return { flagKeys, bigSegments: flagKeys.some((key) => asking.has(key)) };
+    },
+    askingBigSegments,
+    get hasBigSegments() {
+      return unboundedSegments().length > 0;
+    },
+  };
+}
+
+/** The kind of the key that a Big Segment asks for. Compiled segments say it; the public type does not. */
+function kindOf(segment: Segment): string {
+  return (segment as Segment & { unboundedKind: string }).unboundedKind;
+}

@@ -1,0 +1,71 @@
+import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import type { Change } from '../ports.ts';
+import { createDigest, hexOf } from './digest.ts';
+import { createFDv2, type FDv2 } from './fdv2.ts';
+import { createHistory } from './history.ts';
+import { inSendingOrder } from './memory.ts';
+
+/** Digests of what is held, and the way from earlier states to the present one. */
+export interface States {
+  /** An item was replaced, announced or not. */
+  replaced(item: Item, before: Item | undefined): void;
+  /** A change is about to be announced. */
+  changed(kind: Change['kind'], items: readonly Item[]): void;
+  digest(scope: Kind | 'all'): string;
+  state(): string;
+  changesSince(state: string): readonly Item[] | undefined;
+  readonly fdv2: FDv2;
+}
+
+export function createStates(view: {
+  readonly initialized: boolean;
+  get(kind: Kind, key: string): Item | undefined;
+  items(kind: Kind): Iterable<Item>;
+}): States {
+  const digests = {
+    features: createDigest(() => view.items('features')),
+    segments: createDigest(() => view.items('segments')),
+  };
+  const history = createHistory();
+  /** Hashing everything costs nothing until somebody asks for a state. */
+  let remembers = false;
+
+  function digest(scope: Kind | 'all'): string {
+    if (scope === 'all') return hexOf(digests.features.sum() + digests.segments.sum());
+    return hexOf(digests[scope].sum());
+  }
+
+  function remember(kind: Change['kind'], items: readonly Item[]): string {
+    const state = digest('all');
+    if (state !== history.latest) history.record(state, kind, items);
+    return state;
+  }
+
+  function state(): string {
+    if (!view.initialized) return '';
+    remembers = true;
+    // Bytes may have been replaced by others that mean the same, which is announced to nobody.
+    return remember('patch', []);
+  }
+
+  function changesSince(basis: string): readonly Item[] | undefined {
+    if (state() === '') return undefined;
+    const names = history.since(basis);
+    return names && inSendingOrder(names.map(({ kind, key }) => view.get(kind, key)!));
+  }
+
+  return {
+    replaced: (item, before) => digests[item.kind].replaced(before, item),
+    changed(kind, items) {
+      if (remembers) remember(kind, items);
+    },
+    digest,
+    state,
+    changesSince,
+    fdv2: createFDv2({
+      items: () => inSendingOrder([...view.items('segments'), ...view.items('features')]),
+      state,
+      changesSince,
+    }),
+  };
+}

@@ -1,0 +1,116 @@
+import type { EvaluatedFlag } from '../ports.ts';
+import { eventText, type Framing, frame, piecesOf } from './framing.ts';
+import type { Subject } from './subjects.ts';
+
+/** The events of streams of evaluated flags, and the slots in which subjects hold what they were told. */
+export interface EvaluatedEvents {
+  /** Whether anybody has been given answers. */
+  readonly used: boolean;
+  slotOf(key: string): number;
+  /** The answers, each in its slot. */
+  place(answers: readonly EvaluatedFlag[]): (EvaluatedFlag | undefined)[];
+  /** Everything that the subject holds, in pieces. */
+  put(subject: Subject): readonly Buffer[];
+  /** Whether a reader who was told the one need not be told the other. */
+  saysTheSame(before: EvaluatedFlag | undefined, after: EvaluatedFlag | undefined): boolean;
+  patch(flag: EvaluatedFlag): Buffer;
+  remove(key: string, version: number): Buffer;
+  /** Everybody has been told of everything: events are forgotten, and the slots of flags that are gone are free. */
+  passed(gone: readonly string[]): void;
+}
+
+/** `onPut`: bytes of a whole set that was put together. */
+export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) => void): EvaluatedEvents {
+  const slots = new Map<string, number>();
+  /** `"KEY":` by slot. */
+  const names: string[] = [];
+  const free: number[] = [];
+  let used = false;
+  /** One buffer per event of a pass, for all who are told the same. */
+  const patches = new Map<EvaluatedFlag, Buffer>();
+  const removals = new Map<string, Buffer>();
+  /** The last whole set, for readers of one subject. */
+  let last: { readonly subject: Subject; readonly stamp: number; readonly pieces: readonly Buffer[] } | undefined;
+
+  /** Answers without their versions. */
+  const contents = new WeakMap<EvaluatedFlag, string>();
+
+  const contentOf = (flag: EvaluatedFlag): string => {
+    let content = contents.get(flag);
+    if (content === undefined) {
+      const { version: _version, flagVersion: _flagVersion, ...rest } = JSON.parse(flag.json);
+      content = JSON.stringify(rest);
+      contents.set(flag, content);
+    }
+    return content;
+  };
+
+  const slotOf = (key: string): number => {
+    let slot = slots.get(key);
+    if (slot === undefined) {
+      slot = free.pop() ?? names.length;
+      slots.set(key, slot);
+      names[slot] = `${JSON.stringify(key)}:`;
+    }
+    return slot;
+  };
+
+  return {
+    get used() {
+      return used;
+    },
+    slotOf,
+    place(answers) {
+      used = true;
+      const slotted = answers.map((answer) => slotOf(answer.key));
+      const held: (EvaluatedFlag | undefined)[] = new Array(names.length).fill(undefined);
+      for (let i = 0; i < answers.length; i++) held[slotted[i]!] = answers[i];
+      return held;
+    },
+    put(subject) {
+      if (last?.subject === subject && last.stamp === subject.stamp) return last.pieces;
+      const parts: string[] = [];
+      subject.held!.forEach((answer, slot) => {
+        if (answer) parts.push(names[slot]! + answer.json);
+      });
+      const bytes = frame(eventText('put', `{${parts.join(',')}}`), framing);
+      last = { subject, stamp: subject.stamp, pieces: piecesOf(bytes) };
+      onPut(bytes.length);
+      return last.pieces;
+    },
+    saysTheSame(before, after) {
+      if (!before || !after) return before === after;
+      // A version that fell has to be told: what follows would be below the one that readers know.
+      if (before.json === after.json) return true;
+      return after.version > before.version && contentOf(before) === contentOf(after);
+    },
+    patch(flag) {
+      let bytes = patches.get(flag);
+      if (bytes === undefined) {
+        bytes = frame(eventText('patch', `{"key":${JSON.stringify(flag.key)},${flag.json.slice(1)}`), framing);
+        patches.set(flag, bytes);
+      }
+      return bytes;
+    },
+    remove(key, version) {
+      const name = `${version} ${key}`;
+      let bytes = removals.get(name);
+      if (bytes === undefined) {
+        bytes = frame(eventText('delete', `{"key":${JSON.stringify(key)},"version":${version}}`), framing);
+        removals.set(name, bytes);
+      }
+      return bytes;
+    },
+    passed(gone) {
+      patches.clear();
+      removals.clear();
+      last = undefined;
+      for (const key of gone) {
+        const slot = slots.get(key);
+        if (slot === undefined) continue;
+        slots.delete(key);
+        free.push(slot);
+      }
+    },
+  };
+}

@@ -1,0 +1,127 @@
+/**
+ * Walks over all subjects after a change, in slices of a few milliseconds: with ten thousand contexts nothing else has to
+ * wait for them. What changes meanwhile is taken up by the next pass.
+ */
+import type { Item } from '../../lib/flag-table/index.ts';
+import type { Change } from '../ports.ts';
+import type { Subject } from './subjects.ts';
+import { SLICE_MS } from './turns.ts';
+
+/** What a change can mean for answers. */
+export interface Affected {
+  readonly flagKeys: readonly string[];
+  /** Whether memberships in Big Segments have to be looked up before these flags are evaluated. */
+  readonly bigSegments: boolean;
+}
+
+/** What is to be looked at in one pass. */
+export interface Work extends Affected {
+  /** Whatever differs is to be told by a `put`. */
+  readonly whole: boolean;
+}
+
+export interface PassesOptions {
+  readonly subjects: readonly Subject[];
+  affected(items: readonly Item[]): Affected;
+  /** To be awaited before the visit; never rejects. */
+  prepare(subject: Subject): Promise<void> | undefined;
+  visit(subject: Subject, work: Work): void;
+  /** After each slice, and each visit that had to wait. */
+  paused(): void;
+  /** Everyone was visited. `idle`: nothing has changed since the pass began. `since`: when its oldest change arrived. */
+  finished(work: Work, idle: boolean, since: number): void;
+}
+
+export interface Passes {
+  publish(change: Change): void;
+  refresh(flagKeys: readonly string[]): void;
+}
+
+/** Contexts whose memberships are fetched at once. */
+const MAX_PREPARING = 64;
+
+interface Pass {
+  readonly work: Work;
+  readonly since: number;
+  /** Subjects below it still have their turn; from the end to the beginning, so that nobody is missed when one leaves. */
+  cursor: number;
+  preparing: number;
+  over: boolean;
+}
+
+export function createPasses({ subjects, affected, prepare, visit, paused, finished }: PassesOptions): Passes {
+  let running = false;
+  // What no pass has taken up yet.
+  let changed = new Map<string, Item>();
+  let refreshed = new Set<string>();
+  let whole = false;
+  let waitingSince = 0;
+
+  const schedule = (since: number) => {
+    if (waitingSince === 0) waitingSince = since;
+    if (running) return;
+    running = true;
+    setImmediate(begin);
+  };
+  const begin = (): void => {
+    const { flagKeys, bigSegments } = affected([...changed.values()]);
+    const work: Work = {
+      flagKeys: [...new Set([...flagKeys, ...refreshed])],
+      bigSegments: bigSegments || refreshed.size > 0,
+      whole,
+    };
+    const pass: Pass = { work, since: waitingSince, cursor: subjects.length, preparing: 0, over: false };
+    changed = new Map();
+    refreshed = new Set();
+    whole = false;
+    waitingSince = 0;
+    slice(pass);
+  };
+  const slice = (pass: Pass): void => {
+    const until = performance.now() + SLICE_MS;
+    pass.cursor = Math.min(pass.cursor, subjects.length);
+    while (pass.cursor > 0 && pass.preparing < MAX_PREPARING) {
+      const subject = subjects[--pass.cursor]!;
+      const preparation = pass.work.bigSegments && subject.held ? prepare(subject) : undefined;
+      if (preparation) visitAfter(preparation, subject, pass);
+      else visit(subject, pass.work);
+      if (performance.now() >= until) break;
+    }
+    paused();
+    // With all places taken, the first that becomes free goes on.
+    if (pass.preparing >= MAX_PREPARING) return;
+    if (pass.cursor > 0) setImmediate(slice, pass);
+    else finishIfDone(pass);
+  };
+  const visitAfter = (preparation: Promise<void>, subject: Subject, pass: Pass): void => {
+    pass.preparing++;
+    const go = () => {
+      const full = pass.preparing-- === MAX_PREPARING;
+      if (subject.connections.length > 0) visit(subject, pass.work);
+      paused();
+      if (full) setImmediate(slice, pass);
+      else finishIfDone(pass);
+    };
+    preparation.then(go, go);
+  };
+  const finishIfDone = (pass: Pass): void => {
+    if (pass.over || pass.preparing > 0 || pass.cursor > 0) return;
+    pass.over = true;
+    const idle = waitingSince === 0;
+    finished(pass.work, idle, pass.since);
+    if (idle) running = false;
+    else setImmediate(begin);
+  };
+
+  return {
+    publish(change) {
+      for (const item of change.items) changed.set(`${item.kind}/${item.key}`, item);
+      if (change.kind === 'put') whole = true;
+      schedule(change.receivedAt);
+    },
+    refresh(flagKeys) {
+      for (const key of flagKeys) refreshed.add(key);
+      schedule(performance.now());
+    },
+  };
+}

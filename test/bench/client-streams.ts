@@ -1,0 +1,257 @@
+/**
+ * What a change costs with many evaluated streams: our hub against a server that evaluates everything for everyone again.
+ *
+ * Method: each candidate is a server in a process of its own, on loopback, with 500 flags (a third of them rollouts, a
+ * third with rules); the clients are raw sockets in another process, each with a context of its own. The baseline is
+ * stock node:http; at a change it walks its streams, evaluates all flags for each with the same evaluator, and writes the
+ * patches that differ, in one go. Then single flags change one at a time: so that everybody's answer differs, so that one
+ * context in a hundred's does, and so that nobody's does. Printed are medians: ms from the change to its last write, the
+ * longest time in which the event loop did nothing else, and CPU; and resident memory for each stream, after collection,
+ * less what the empty server had. Machines differ: trust the ratios.
+ *
+ *   npx tsx test/bench/client-streams.ts [--json] [--connections 10000] [--flags 500] [--changes 7]
+ */
+import { type ChildProcess, fork } from 'node:child_process';
+import { createServer as createHttpServer, type ServerResponse } from 'node:http';
+import { type AddressInfo, connect, createServer } from 'node:net';
+import { performance } from 'node:perf_hooks';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { type Context, parseContext } from '../../lib/evaluation/index.ts';
+import { createEnvironment } from '../../relay-task/environments/environment.ts';
+import type { Change, EvaluatedFlag } from '../../relay-task/ports.ts';
+import { createHub } from '../../relay-task/streams/hub.ts';
+import { silentMeter } from '../../relay-task/streams/meter.ts';
+import { flag } from '../relay-task/streams/memory-view.ts';
+
+type Candidate = 'hub' | 'naive';
+type Kind = 'everybody' | 'one in a hundred' | 'nobody';
+const KINDS: readonly Kind[] = ['everybody', 'one in a hundred', 'nobody'];
+type Order = { readonly order: 'memory' } | { readonly order: 'change'; readonly kind: Kind };
+interface Told {
+  readonly lastWriteMs: number;
+  readonly longestBlockMs: number;
+  readonly cpuMs: number;
+}
+
+const options = { audience: 'environmentId', withReasons: false } as const;
+const contextOf = (path: string): Context => parseContext({ kind: 'user', key: path.slice(1), country: 'se' })!;
+
+function firstFlags(count: number) {
+  const rollout = {
+    fallthrough: { rollout: { variations: [0, 1].map((variation) => ({ variation, weight: 50_000 })) } },
+  };
+  const rules = { rules: [{ id: 'r', variation: 1, clauses: [{ attribute: 'country', op: 'in', values: ['no'] }] }] };
+  return Array.from({ length: count }, (_, i) => flag(`flag-${i}`, 1, [rollout, rules, {}][i % 3]));
+}
+
+/** The flag as it becomes: the last one, so that it is not found early. */
+function changed(kind: Kind, count: number, version: number, connections: number) {
+  const key = `flag-${count - 1}`;
+  if (kind === 'everybody')
+    return flag(key, version, { on: version % 2 === 0, variations: [`v${version}`, `w${version}`] });
+  const hundredth = Array.from({ length: connections / 100 }, (_, i) => String(i * 100));
+  const values = kind === 'nobody' ? ['nobody'] : hundredth;
+  // Both have the variations of the one before, so that only targets make a difference.
+  const variations = ['same', kind === 'nobody' ? 'other' : `v${version}`];
+  return flag(key, version, { targets: [{ variation: 1, values }], variations });
+}
+
+async function serve(candidate: Candidate, flags: number, connections: number): Promise<void> {
+  let onChange: (change: Change) => void = () => {};
+  let written: () => void = () => {};
+  const log = { debug() {}, info() {}, warn() {}, error() {} };
+  const environment = createEnvironment({ name: 'bench', log, onChange: (change) => onChange(change) });
+  environment.put(firstFlags(flags), [], performance.now());
+  let server: ReturnType<typeof createServer>;
+  if (candidate === 'hub') {
+    const hub = createHub({ meter: { ...silentMeter, broadcast: () => written() } });
+    const streams = hub.environment({ name: 'bench', view: environment, clientView: environment.clientView });
+    onChange = streams.publish;
+    server = createServer({ allowHalfOpen: true }, (socket) => {
+      socket.once('data', (bytes) => {
+        const context = contextOf(bytes.toString().split(' ')[1]!);
+        streams.open(socket, { kind: 'eval', credential: 'id', credentialKind: 'environmentId', context });
+      });
+    });
+  } else {
+    const streams = new Map<ServerResponse, { context: Context; held: EvaluatedFlag[] }>();
+    const evaluate = (context: Context) => environment.clientView.evaluateAll(context, options);
+    server = createHttpServer((request, response) => {
+      const context = contextOf(request.url!);
+      const held = evaluate(context);
+      response.writeHead(200, { 'Content-Type': 'text/event-stream' });
+      response.write(`event: put\ndata: {${held.map(({ key, json }) => `"${key}":${json}`).join(',')}}\n\n`);
+      streams.set(response, { context, held });
+      response.on('close', () => streams.delete(response));
+    });
+    onChange = () => {
+      for (const [response, stream] of streams) {
+        const now = evaluate(stream.context);
+        for (let i = 0; i < now.length; i++) {
+          const { key, json } = now[i]!;
+          if (json !== stream.held[i]!.json) response.write(`event: patch\ndata: {"key":"${key}",${json.slice(1)}\n\n`);
+        }
+        stream.held = now;
+      }
+      setImmediate(written);
+    };
+  }
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', 4_096, resolve));
+
+  // Every turn of the event loop looks at the clock: the longest time between two looks is what everyone else waited.
+  let longest = 0;
+  let last = 0;
+  let watching = false;
+  const look = () => {
+    const now = performance.now();
+    longest = Math.max(longest, now - last);
+    last = now;
+    if (watching) setImmediate(look);
+  };
+  let version = 1;
+  process.on('message', async (order: Order) => {
+    if (order.order === 'memory') {
+      for (let i = 0; i < 3; i++) {
+        globalThis.gc?.();
+        await pause(150);
+      }
+      return void process.send?.({ rss: process.memoryUsage.rss() });
+    }
+    const cpu = process.cpuUsage();
+    const item = changed(order.kind, flags, ++version, connections);
+    last = performance.now();
+    longest = 0;
+    watching = true;
+    setImmediate(look);
+    await pause(5);
+    const began = performance.now();
+    const done = new Promise<void>((resolve) => {
+      written = resolve;
+    });
+    environment.upsert(item, began);
+    await done;
+    const lastWriteMs = performance.now() - began;
+    await pause(5);
+    watching = false;
+    const { user, system } = process.cpuUsage(cpu);
+    process.send?.({ lastWriteMs, longestBlockMs: longest, cpuMs: (user + system) / 1_000 } satisfies Told);
+  });
+  process.send?.({ port: (server.address() as AddressInfo).port });
+}
+
+/** Connects them all, some at a time, and reads what comes. */
+function load(port: number, connections: number): void {
+  let opened = 0;
+  let heads = 0;
+  const open = () => {
+    if (opened >= connections) return;
+    const socket = connect({ port, host: '127.0.0.1' });
+    socket.once('data', () => {
+      open();
+      if (++heads === connections) setTimeout(() => process.send?.('connected'), 300);
+    });
+    socket.on('data', () => {});
+    socket.on('error', (error) => {
+      throw error;
+    });
+    socket.write(`GET /${opened++} HTTP/1.1\r\nHost: bench\r\n\r\n`);
+  };
+  for (let i = 0; i < 100; i++) open();
+}
+
+async function measure(candidate: Candidate, flags: number, connections: number, changes: number) {
+  const sizes = ['--flags', String(flags), '--connections', String(connections)];
+  const server = start(['--serve', candidate, ...sizes]);
+  const { port } = await heard<{ port: number }>(server);
+  const ask = <T>(order: Order): Promise<T> => {
+    const answer = heard<T>(server);
+    server.send(order);
+    return answer;
+  };
+  const memory = async () => (await ask<{ rss: number }>({ order: 'memory' })).rss;
+  const empty = await memory();
+  const began = performance.now();
+  const clients = start(['--load', String(port), ...sizes]);
+  await heard(clients);
+  const result: Record<string, number> = { 'connecting all, s': (performance.now() - began) / 1_000 };
+  result['memory per stream, KB'] = ((await memory()) - empty) / 1024 / connections;
+  for (const kind of KINDS) {
+    // The first of its kind moves everyone to where the others are alike.
+    await ask({ order: 'change', kind });
+    const told: Told[] = [];
+    for (let i = 0; i < changes; i++) {
+      told.push(await ask<Told>({ order: 'change', kind }));
+      await pause(50);
+    }
+    result[`${kind}: last write, ms`] = median(told.map(({ lastWriteMs }) => lastWriteMs));
+    result[`${kind}: longest block, ms`] = median(told.map(({ longestBlockMs }) => longestBlockMs));
+    result[`${kind}: CPU, ms`] = median(told.map(({ cpuMs }) => cpuMs));
+  }
+  clients.kill();
+  server.kill();
+  return result;
+}
+
+const children = new Set<ChildProcess>();
+function start(args: readonly string[]): ChildProcess {
+  const child = fork(fileURLToPath(import.meta.url), args, { execArgv: ['--import', 'tsx', '--expose-gc'] });
+  children.add(child);
+  return child;
+}
+function heard<T>(child: ChildProcess): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => reject(new Error('a child process fell silent')), 180_000);
+    child.once('message', (message) => {
+      clearTimeout(timer);
+      resolve(message as T);
+    });
+  });
+}
+const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
+const round2 = (value: number) => Math.round(value * 100) / 100;
+
+async function main(flags: number, connections: number, changes: number, json: boolean): Promise<void> {
+  const naive = await measure('naive', flags, connections, changes);
+  const hub = await measure('hub', flags, connections, changes);
+  const rows = Object.keys(hub).map((name) => ({
+    name,
+    naive: round2(naive[name]!),
+    hub: round2(hub[name]!),
+    ratio: round2(naive[name]! / hub[name]!),
+  }));
+  if (json) console.log(JSON.stringify({ node: process.version, flags, connections, changes, rows }));
+  else {
+    console.log(
+      `node ${process.version}, ${connections} contexts, ${flags} flags; ratio: naive / hub, higher is better`,
+    );
+    console.table(rows);
+  }
+}
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    connections: { type: 'string', default: '10000' },
+    flags: { type: 'string', default: '500' },
+    changes: { type: 'string', default: '7' },
+    serve: { type: 'string' },
+    load: { type: 'string' },
+  },
+});
+const [flagCount, connectionCount] = [Number(values.flags), Number(values.connections)];
+if (values.serve) void serve(values.serve as Candidate, flagCount, connectionCount);
+else if (values.load) load(Number(values.load), connectionCount);
+else {
+  process.on('exit', () => {
+    for (const child of children) child.kill();
+  });
+  main(flagCount, connectionCount, Number(values.changes), values.json).then(
+    () => process.exit(0),
+    (error: unknown) => {
+      console.error(error);
+      process.exit(1);
+    },
+  );
+}

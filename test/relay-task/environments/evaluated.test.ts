@@ -1,0 +1,216 @@
+import { parseContext } from '../../../lib/evaluation/index.ts';
+import type { Item } from '../../../lib/flag-table/index.ts';
+import { createEnvironment } from '../../../relay-task/environments/environment.ts';
+import type { BigSegments, CredentialKind } from '../../../relay-task/ports.ts';
+import { flag, segment, tombstone } from '../streams/memory-view.ts';
+
+const alice = parseContext({ kind: 'user', key: 'alice' })!;
+const HIDDEN = { clientSideAvailability: { usingMobileKey: false, usingEnvironmentId: false }, clientSide: false };
+
+function start(items: readonly Item[], bigSegments?: BigSegments) {
+  const refreshed: string[][] = [];
+  const environment = createEnvironment({
+    name: 'test',
+    log: { debug() {}, info() {}, warn() {}, error() {} },
+    onChange() {},
+    bigSegments,
+    onRefresh: (keys) => void refreshed.push([...keys]),
+  });
+  environment.put(items, [], 0);
+  const one = (key: string, audience: CredentialKind = 'sdkKey', withReasons = false, context = alice) =>
+    environment.clientView.evaluateOne(key, context, { audience, withReasons })?.json;
+  const keys = (audience: CredentialKind) =>
+    environment.clientView.evaluateAll(alice, { audience, withReasons: false }).map(({ key }) => key);
+  return { environment, one, keys, refreshed };
+}
+
+describe('an evaluated flag', () => {
+  test('has the members of evalx in their order, and flagVersion, and nothing that is false or empty', () => {
+    const { one } = start([flag('banner', 7, { variations: ['red', 'blue'], fallthrough: { variation: 1 } })]);
+    expect(one('banner')).toBe('{"value":"blue","variation":1,"version":7,"flagVersion":7}');
+    expect(one('banner', 'sdkKey', true)).toBe(
+      '{"value":"blue","variation":1,"version":7,"flagVersion":7,"reason":{"kind":"FALLTHROUGH"}}',
+    );
+  });
+
+  test('that is tracked, debugged, an experiment and has prerequisites says all of it, the reason without being asked', () => {
+    const { one } = start([
+      flag('first', 1),
+      flag('checkout', 31, {
+        trackEvents: true,
+        debugEventsUntilDate: 1_700_000_000_000,
+        prerequisites: [{ key: 'first', variation: 0 }],
+        rules: [{ id: 'r', clauses: [], variation: 1, trackEvents: true }],
+      }),
+    ]);
+    expect(one('checkout')).toBe(
+      '{"value":false,"variation":1,"version":31,"flagVersion":31,"trackEvents":true,"trackReason":true,' +
+        '"reason":{"kind":"RULE_MATCH","ruleIndex":0,"ruleId":"r"},"debugEventsUntilDate":1700000000000,"prerequisites":["first"]}',
+    );
+  });
+
+  test('without a value says null, twice', () => {
+    const { one } = start([flag('off', 2, { on: false, offVariation: null })]);
+    expect(one('off')).toBe('{"value":null,"variation":null,"version":2,"flagVersion":2}');
+  });
+
+  test('names the prerequisites that were evaluated, up to the first that fails, and only those that the audience may see', () => {
+    const { one } = start([
+      flag('hidden', 1, HIDDEN),
+      flag('open', 1),
+      flag('fails', 1, { on: false }),
+      flag('late', 1),
+      flag('user', 1, {
+        prerequisites: ['hidden', 'open', 'fails', 'late'].map((key) => ({ key, variation: 0 })),
+      }),
+    ]);
+    const named = (audience: CredentialKind) => JSON.parse(one('user', audience)!).prerequisites;
+    expect(named('sdkKey')).toEqual(['hidden', 'open', 'fails']);
+    expect(named('environmentId')).toEqual(['open', 'fails']);
+    expect(named('mobileKey')).toEqual(['open', 'fails']);
+  });
+
+  test('is one object for all contexts that get the same answer, until the flag changes', () => {
+    const { environment } = start([flag('a', 1)]);
+    const options = { audience: 'sdkKey', withReasons: false } as const;
+    const answers = ['x', 'y'].map((key) =>
+      environment.clientView.evaluateOne('a', parseContext({ kind: 'user', key })!, options),
+    );
+    expect(answers[0]).toBeDefined();
+    expect(answers[0]).toBe(answers[1]);
+    environment.upsert(flag('a', 2), 0);
+    expect(environment.clientView.evaluateOne('a', alice, options)).toMatchObject({ key: 'a', version: 2 });
+  });
+});
+
+describe('an audience', () => {
+  const items = [
+    flag('both', 1),
+    flag('mobile', 1, { clientSideAvailability: { usingMobileKey: true, usingEnvironmentId: false } }),
+    flag('browser', 1, { clientSideAvailability: { usingMobileKey: false, usingEnvironmentId: true } }),
+    flag('old', 1, { clientSideAvailability: undefined, clientSide: true }),
+    flag('older', 1, { clientSideAvailability: undefined, clientSide: undefined }),
+    flag('none', 1, HIDDEN),
+    tombstone('features', 'gone', 3),
+  ];
+
+  test.each([
+    ['sdkKey', ['both', 'mobile', 'browser', 'old', 'older', 'none']],
+    ['mobileKey', ['both', 'mobile', 'old', 'older']],
+    ['environmentId', ['both', 'browser', 'old']],
+  ] as const)('%s sees its flags, in the order of the items, and no tombstone', (audience, expected) => {
+    const { environment, keys, one } = start(items);
+    expect(keys(audience)).toEqual(expected);
+    expect(Array.from(environment.flags(audience), ({ key }) => key)).toEqual(expected);
+    for (const { key } of items)
+      expect(one(key, audience) !== undefined).toBe((expected as readonly string[]).includes(key));
+  });
+
+  test('sees a flag as soon as it is made available, and no longer than that', () => {
+    const { environment, keys } = start([flag('a', 1), flag('b', 1)]);
+    environment.upsert(flag('a', 2, HIDDEN), 0);
+    expect(keys('environmentId')).toEqual(['b']);
+    environment.upsert(flag('a', 3), 0);
+    expect(keys('environmentId')).toEqual(['a', 'b']);
+  });
+});
+
+describe('a change can affect', () => {
+  const uses = (key: string, version = 1, extra = {}) =>
+    flag(key, version, {
+      rules: [{ id: key, variation: 1, clauses: [{ op: 'segmentMatch', attribute: '', values: ['inner'] }] }],
+      ...extra,
+    });
+  const items = [
+    segment('inner', 1, { rules: [{ clauses: [{ op: 'segmentMatch', attribute: '', values: ['core'] }] }] }),
+    segment('core', 1),
+    uses('direct'),
+    flag('above', 1, { prerequisites: [{ key: 'direct', variation: 0 }] }),
+    flag('top', 1, { prerequisites: [{ key: 'above', variation: 0 }] }),
+    flag('alone', 1),
+  ];
+  const affected = ({ environment }: ReturnType<typeof start>, ...changed: Item[]) =>
+    [...environment.affected(changed).flagKeys].sort();
+
+  test('what uses the items at any distance, through segments and prerequisites, and nothing else', () => {
+    const started = start(items);
+    expect(affected(started, segment('core', 2))).toEqual(['above', 'direct', 'top']);
+    expect(affected(started, flag('above', 2))).toEqual(['above', 'top']);
+    expect(affected(started, flag('alone', 2))).toEqual(['alone']);
+    expect(affected(started, segment('unused', 1))).toEqual([]);
+    expect(affected(started, flag('new', 1), segment('inner', 2))).toEqual(['above', 'direct', 'new', 'top']);
+  });
+
+  test('what the items say now, not what they said before', () => {
+    const started = start(items);
+    const core = segment('core', 2);
+    affected(started, core);
+    started.environment.upsert(flag('direct', 2), 0);
+    expect(affected(started, core)).toEqual([]);
+    started.environment.upsert(uses('alone', 2), 0);
+    expect(affected(started, core)).toEqual(['alone']);
+    started.environment.upsert(tombstone('features', 'alone', 3), 0);
+    expect(affected(started, core)).toEqual([]);
+  });
+
+  test('flags in a circle, each once', () => {
+    const circle = ['a', 'b', 'c'].map((key, i) =>
+      flag(key, 1, { prerequisites: [{ key: ['b', 'c', 'a'][i], variation: 0 }] }),
+    );
+    expect(affected(start(circle), flag('a', 2))).toEqual(['a', 'b', 'c']);
+  });
+});
+
+describe('Big Segments', () => {
+  const loads: string[][] = [];
+  const members = new Map<string, boolean>();
+  const bigSegments: BigSegments = {
+    lookup: (key) => ({ status: 'HEALTHY', membership: { 'big.g2': members.get(key) } }),
+    async load(keys) {
+      loads.push([...keys]);
+    },
+    status: () => undefined,
+  };
+  const big = segment('big', 1, { unbounded: true, generation: 2, unboundedContextKind: 'organization' });
+  const beta = flag('beta', 1, {
+    rules: [{ id: 'r', variation: 1, clauses: [{ op: 'segmentMatch', attribute: '', values: ['big'] }] }],
+  });
+  const both = parseContext({ kind: 'multi', user: { key: 'u' }, organization: { key: 'acme' } })!;
+  beforeEach(() => {
+    loads.length = 0;
+    members.clear();
+  });
+
+  test('are loaded by the keys of the kinds that they ask for, before evaluating', async () => {
+    const { environment, one } = start([big, beta], bigSegments);
+    expect(environment.hasBigSegments).toBe(true);
+    await environment.clientView.prepare(both);
+    expect(loads).toEqual([['acme']]);
+    expect(one('beta', 'sdkKey', true, both)).toBe(
+      '{"value":true,"variation":0,"version":1,"flagVersion":1,"reason":{"kind":"FALLTHROUGH","bigSegmentsStatus":"HEALTHY"}}',
+    );
+    members.set('acme', true);
+    expect(one('beta', 'sdkKey', false, both)).toBe('{"value":false,"variation":1,"version":1,"flagVersion":1}');
+  });
+
+  test('cost nothing where there are none, or where the context has no such kind', () => {
+    const without = start([segment('small', 1), beta], bigSegments);
+    expect(without.environment.hasBigSegments).toBe(false);
+    expect(without.environment.clientView.prepare(both)).toBeUndefined();
+    expect(start([big, beta], bigSegments).environment.clientView.prepare(alice)).toBeUndefined();
+    expect(start([big, beta]).environment.clientView.prepare(both)).toBeUndefined();
+    expect(loads).toEqual([]);
+  });
+
+  test('that changed are announced with the flags that ask them, at any distance, and with nothing where nobody does', () => {
+    const above = flag('above', 1, { prerequisites: [{ key: 'beta', variation: 0 }] });
+    const asked = start([big, beta, above, flag('other', 1)], bigSegments);
+    asked.environment.bigSegmentsChanged();
+    expect(asked.refreshed.map((keys) => [...keys].sort())).toEqual([['above', 'beta']]);
+    expect(asked.environment.affected([beta]).bigSegments).toBe(true);
+    expect(asked.environment.affected([flag('other', 2)]).bigSegments).toBe(false);
+    const unasked = start([big, flag('other', 1)], bigSegments);
+    unasked.environment.bigSegmentsChanged();
+    expect(unasked.refreshed).toEqual([]);
+  });
+});

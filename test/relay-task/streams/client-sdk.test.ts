@@ -1,0 +1,82 @@
+import { initialize, type LDClient } from 'launchdarkly-node-client-sdk';
+import { flag, segment, tombstone } from './memory-view.ts';
+import { type ClientHub, type ClientHubOptions, startClientHub } from './start-client-hub.ts';
+import { eventually } from './start-hub.ts';
+
+let started: ClientHub;
+let clients: LDClient[] = [];
+const start = async (options?: ClientHubOptions) => {
+  started = await startClientHub(options);
+  return started;
+};
+afterEach(async () => {
+  await Promise.all(clients.map((client) => client.close()));
+  clients = [];
+  await started.close();
+});
+
+const connect = async ({ port, streams }: ClientHub, key = 'alice') => {
+  const uri = `http://127.0.0.1:${port}`;
+  const silent = () => {};
+  const client = initialize(
+    '64a0',
+    { kind: 'user', key },
+    {
+      ...{ baseUrl: uri, streamUrl: uri, eventsUrl: uri, sendEvents: false, streaming: true, diagnosticOptOut: true },
+      logger: { debug: silent, info: silent, warn: silent, error: silent },
+    },
+  );
+  clients.push(client);
+  await client.waitForInitialization();
+  await eventually('its stream', () => streams.connections === clients.length);
+  return client;
+};
+
+describe('the official Node client-side SDK', () => {
+  const inSegment = {
+    rules: [{ id: 'r', variation: 1, clauses: [{ op: 'segmentMatch', attribute: '', values: ['beta'] }] }],
+  };
+
+  test('follows patches, deletions, and changes that raise no version', async () => {
+    const hub = await start();
+    hub.put(flag('a', 1), flag('b', 1, inSegment), segment('beta', 1));
+    const client = await connect(hub);
+    expect(client.allFlags()).toEqual({ a: true, b: true });
+    hub.upsert(flag('a', 2, { on: false }));
+    await eventually('the patch', () => client.variation('a') === false);
+    hub.upsert(segment('beta', 2, { included: ['alice'] }));
+    await eventually('the segment', () => client.variation('b') === false);
+    hub.upsert(tombstone('features', 'a', 3));
+    await eventually('the deletion', () => client.variation('a', 'gone') === 'gone');
+    hub.upsert(flag('a', 4));
+    await eventually('the return', () => client.variation('a') === true);
+    hub.put(flag('a', 1, { on: false }));
+    await eventually(
+      'the whole set',
+      () => client.variation('a') === false && client.variation('b', 'gone') === 'gone',
+    );
+    // Its flags came over the stream: after the first, none was fetched.
+    expect(hub.requests.filter((request) => request.includes('/evalx/'))).toHaveLength(1);
+  });
+
+  test('fetches its flags when it is pinged', async () => {
+    const hub = await start({ clientStreams: 'ping' });
+    hub.put(flag('a', 1));
+    const client = await connect(hub);
+    hub.upsert(flag('a', 2, { on: false }));
+    await eventually('the change', () => client.variation('a') === false);
+    expect(hub.requests.filter((request) => request.includes('/evalx/')).length).toBeGreaterThan(1);
+  });
+
+  test('follows whom it identifies as', async () => {
+    const hub = await start();
+    hub.put(flag('a', 1, { targets: [{ variation: 1, values: ['bob'] }] }));
+    const client = await connect(hub);
+    expect(client.variation('a')).toBe(true);
+    await client.identify({ kind: 'user', key: 'bob' });
+    expect(client.variation('a')).toBe(false);
+    await eventually('the other stream', () => hub.requests.filter((one) => one.startsWith('GET /eval/')).length === 2);
+    hub.upsert(flag('a', 2));
+    await eventually('the change', () => client.variation('a') === true);
+  });
+});

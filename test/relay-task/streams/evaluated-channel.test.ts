@@ -1,0 +1,399 @@
+import { parseContext } from '../../../lib/evaluation/index.ts';
+import type { BigSegments, ClientView } from '../../../relay-task/ports.ts';
+import type { StreamReader } from '../../support/read-stream.ts';
+import { flag, segment, tombstone } from './memory-view.ts';
+import { type ClientHub, type ClientHubOptions, evalx, startClientHub } from './start-client-hub.ts';
+import { eventually } from './start-hub.ts';
+
+let started: ClientHub;
+const start = async (options?: ClientHubOptions) => {
+  started = await startClientHub(options);
+  return started;
+};
+afterEach(() => started.close());
+
+const user = (key: string) => ({ kind: 'user', key });
+const HIDDEN = { clientSideAvailability: { usingMobileKey: false, usingEnvironmentId: false }, clientSide: false };
+const targeting = (key: string, version: number, ...keys: string[]) =>
+  flag(key, version, { targets: [{ variation: 1, values: keys }] });
+const inSegment = (key: string, version: number, ...segments: string[]) =>
+  flag(key, version, {
+    rules: [{ id: 'r', variation: 1, clauses: [{ op: 'segmentMatch', attribute: '', values: segments }] }],
+  });
+const next = async (reader: StreamReader) => {
+  const { event, data } = await reader.next();
+  return [event, JSON.parse(data)];
+};
+const answer = (value: unknown, variation: number, version: number) => ({
+  value,
+  variation,
+  version,
+  flagVersion: version,
+});
+
+describe('a stream of evaluated flags', () => {
+  test('begins with a put of what evalx answers for the same context, audience and options', async () => {
+    const { put, environment, evaluated, read } = await start();
+    put(
+      targeting('a', 1, 'alice'),
+      flag('mobile', 1, { clientSideAvailability: { usingMobileKey: true, usingEnvironmentId: false } }),
+      flag('none', 1, HIDDEN),
+    );
+    const alice = parseContext(user('alice'))!;
+    const browser = await (await evaluated(user('alice'))).next();
+    expect(browser).toEqual({ event: 'put', data: evalx(environment, alice, 'environmentId') });
+    expect(JSON.parse(browser.data)).toEqual({ a: answer(false, 1, 1) });
+    const reasons = await (await evaluated(user('alice'), '?withReasons=true')).next();
+    expect(JSON.parse(reasons.data)).toEqual({ a: { ...answer(false, 1, 1), reason: { kind: 'TARGET_MATCH' } } });
+    const base64 = Buffer.from(JSON.stringify(user('bob'))).toString('base64url');
+    const mobile = await (await read(`/meval/${base64}`)).next();
+    expect(JSON.parse(mobile.data)).toEqual({ a: answer(true, 0, 1), mobile: answer(true, 0, 1) });
+  });
+
+  test('is open and silent until there is data, then gets its put', async () => {
+    const { put, evaluated } = await start();
+    const [one, two] = [await evaluated(user('a')), await evaluated(user('b'))];
+    expect(one.body()).toBe('');
+    put(flag('f', 1));
+    expect(await next(one)).toEqual(['put', { f: answer(true, 0, 1) }]);
+    expect(await next(two)).toEqual(['put', { f: answer(true, 0, 1) }]);
+  });
+
+  test('of an environment without flags gets an empty put', async () => {
+    const { put, evaluated } = await start();
+    put();
+    expect(await next(await evaluated(user('a')))).toEqual(['put', {}]);
+  });
+
+  test('has the headers of its opening, instead of those of every stream where they are the same', async () => {
+    const headers = {
+      'access-control-allow-origin': 'https://app.example',
+      Vary: 'Origin',
+      'X-Bad': 'a\r\nX-Worse: b',
+    };
+    const { put, evaluated } = await start({ headers });
+    put();
+    const reader = await evaluated(user('a'));
+    expect(reader.headers).toMatchObject({
+      'access-control-allow-origin': 'https://app.example',
+      vary: 'Origin',
+      'x-ld-envid': '64a0',
+      'content-type': 'text/event-stream; charset=utf-8',
+    });
+    expect(Object.keys(reader.headers)).not.toContain('x-worse');
+  });
+});
+
+describe('after a change', () => {
+  test('only contexts whose answer differs hear of it, of that flag alone', async () => {
+    const { put, upsert, evaluated } = await start();
+    put(flag('a', 1), flag('b', 1));
+    const [alice, bob] = [await evaluated(user('alice')), await evaluated(user('bob'))];
+    await Promise.all([alice.next(), bob.next()]);
+    upsert(targeting('a', 2, 'alice'));
+    expect(await next(alice)).toEqual(['patch', { key: 'a', ...answer(false, 1, 2) }]);
+    upsert(targeting('b', 2, 'bob'));
+    expect(await next(bob)).toEqual(['patch', { key: 'b', ...answer(false, 1, 2) }]);
+    upsert(flag('a', 3));
+    expect(await next(alice)).toEqual(['patch', { key: 'a', ...answer(true, 0, 3) }]);
+    expect(bob.events).toHaveLength(2);
+  });
+
+  test('that alters no answer, not one byte is written', async () => {
+    const { put, upsert, evaluated } = await start({ heartbeatMs: 0 });
+    put(flag('a', 1), flag('hidden', 1, HIDDEN), segment('s', 1), flag('b', 1));
+    const reader = await evaluated(user('alice'));
+    await reader.next();
+    upsert(targeting('a', 2, 'bob'));
+    upsert(flag('hidden', 2, { ...HIDDEN, on: false }));
+    upsert(segment('s', 2, { included: ['alice'] }));
+    upsert(tombstone('segments', 's', 3));
+    upsert(tombstone('features', 'hidden', 3));
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    upsert(flag('b', 2, { on: false }));
+    expect(await next(reader)).toEqual(['patch', { key: 'b', ...answer(false, 1, 2) }]);
+    expect(reader.events).toHaveLength(2);
+  });
+
+  test.each([
+    ['a deletion', tombstone('features', 'a', 2)],
+    ['a flag that is no longer made available', flag('a', 2, HIDDEN)],
+  ])('%s is a delete, and its return a patch', async (_what, gone) => {
+    const { put, upsert, evaluated } = await start();
+    put(flag('a', 1));
+    const reader = await evaluated(user('alice'));
+    await reader.next();
+    upsert(gone);
+    expect(await next(reader)).toEqual(['delete', { key: 'a', version: 2 }]);
+    upsert(flag('a', 3));
+    expect(await next(reader)).toEqual(['patch', { key: 'a', ...answer(true, 0, 3) }]);
+    // Its place is somebody else's by now, or its own again.
+    upsert(flag('new', 1));
+    expect(await next(reader)).toEqual(['patch', { key: 'new', ...answer(true, 0, 1) }]);
+    expect(await next(await evaluated(user('alice')))).toEqual([
+      'put',
+      { a: answer(true, 0, 3), new: answer(true, 0, 1) },
+    ]);
+  });
+
+  test('of a segment, those whose answer differs get everything in one put: a patch of the same version would be ignored', async () => {
+    const { put, upsert, evaluated } = await start();
+    put(segment('beta', 1), inSegment('a', 1, 'beta'), flag('b', 1));
+    const [alice, bob] = [await evaluated(user('alice')), await evaluated(user('bob'))];
+    await Promise.all([alice.next(), bob.next()]);
+    upsert(segment('beta', 2, { included: ['alice'] }));
+    expect(await next(alice)).toEqual(['put', { a: answer(false, 1, 1), b: answer(true, 0, 1) }]);
+    upsert(flag('b', 2, { on: false }));
+    expect(await next(bob)).toEqual(['patch', { key: 'b', ...answer(false, 1, 2) }]);
+  });
+
+  test('of a prerequisite, the flag itself is a patch where it is alone, and everything is a put where others differ too', async () => {
+    const { put, upsert, evaluated } = await start();
+    put(flag('base', 1), flag('top', 1, { prerequisites: [{ key: 'base', variation: 0 }] }));
+    const reader = await evaluated(user('alice'));
+    expect(await next(reader)).toEqual([
+      'put',
+      { base: answer(true, 0, 1), top: { ...answer(true, 0, 1), prerequisites: ['base'] } },
+    ]);
+    upsert(flag('base', 2, { on: false }));
+    expect(await next(reader)).toEqual([
+      'put',
+      { base: answer(false, 1, 2), top: { ...answer(false, 1, 1), prerequisites: ['base'] } },
+    ]);
+  });
+
+  test('in which a version fell, everyone who is told anything is told everything', async () => {
+    const { put, upsert, evaluated } = await start();
+    put(flag('a', 5), flag('b', 5));
+    const reader = await evaluated(user('alice'));
+    await reader.next();
+    put(flag('a', 3), flag('b', 5));
+    expect(await next(reader)).toEqual(['put', { a: answer(true, 0, 3), b: answer(true, 0, 5) }]);
+    upsert(flag('a', 4, { on: false }));
+    expect(await next(reader)).toEqual(['patch', { key: 'a', ...answer(false, 1, 4) }]);
+  });
+
+  test('in which a deleted flag comes back with a lower version, it comes with everything', async () => {
+    const { put, upsert, evaluated } = await start();
+    put(flag('a', 5), flag('b', 5));
+    const reader = await evaluated(user('alice'));
+    await reader.next();
+    upsert(tombstone('features', 'a', 6));
+    expect(await next(reader)).toEqual(['delete', { key: 'a', version: 6 }]);
+    put(flag('a', 3), flag('b', 5));
+    expect(await next(reader)).toEqual(['put', { a: answer(true, 0, 3), b: answer(true, 0, 5) }]);
+  });
+
+  test('HTTP/1.0 clients hear of it without chunks', async () => {
+    const { put, upsert, evaluated } = await start();
+    put(flag('a', 1));
+    const reader = await evaluated(user('alice'), '', { httpVersion: '1.0' });
+    await reader.next();
+    upsert(flag('a', 2, { on: false }));
+    expect((await reader.next()).event).toBe('patch');
+    expect(reader.chunks()).toBe(0);
+  });
+});
+
+describe('work', () => {
+  const counting = () => {
+    const calls = { all: 0, one: [] as string[] };
+    const wrap = (view: ClientView): ClientView => ({
+      ...view,
+      evaluateAll: (...args) => {
+        calls.all++;
+        return view.evaluateAll(...args);
+      },
+      evaluateOne: (...args) => {
+        calls.one.push(args[0]);
+        return view.evaluateOne(...args);
+      },
+    });
+    return { calls, wrap };
+  };
+
+  test('is shared by all streams of one context, however its attributes are ordered, and by no others', async () => {
+    const { calls, wrap } = counting();
+    const { put, upsert, evaluated } = await start({ wrap });
+    put(flag('a', 1));
+    const readers = [];
+    for (let i = 0; i < 10; i++) {
+      readers.push(await evaluated({ kind: 'user', key: 'x', name: 'n' }));
+      readers.push(await evaluated({ name: 'n', key: 'x', kind: 'user' }));
+    }
+    for (const reader of readers) await reader.next();
+    expect(calls.all).toBe(1);
+    const other = await evaluated({ kind: 'user', key: 'x', name: 'm' });
+    const withReasons = await evaluated({ kind: 'user', key: 'x', name: 'n' }, '?withReasons=true');
+    await Promise.all([other.next(), withReasons.next()]);
+    expect(calls.all).toBe(3);
+    upsert(flag('a', 2, { on: false }));
+    for (const reader of [...readers, other, withReasons]) expect((await reader.next()).event).toBe('patch');
+    expect(calls.one).toEqual(['a', 'a', 'a']);
+  });
+
+  test('is done for the flags that a change can affect and for nothing else', async () => {
+    const { calls, wrap } = counting();
+    const { put, upsert, evaluated } = await start({ wrap });
+    put(segment('s', 1), inSegment('a', 1, 's'), ...Array.from({ length: 20 }, (_, i) => flag(`f${i}`, 1)));
+    const reader = await evaluated(user('x'));
+    await reader.next();
+    upsert(segment('s', 2, { included: ['x'] }));
+    await reader.next();
+    expect(calls.one).toEqual(['a']);
+    upsert(flag('f7', 2, { on: false }));
+    await reader.next();
+    expect(calls.one).toEqual(['a', 'f7']);
+  });
+
+  test('for many contexts lets everything else have its turn many times', async () => {
+    let turns = 0;
+    let slow = false;
+    const turnsAt: number[] = [];
+    const { put, upsert, evaluated } = await start({
+      wrap: (view) => ({
+        ...view,
+        evaluateOne: (...args) => {
+          turnsAt.push(turns);
+          for (const until = performance.now() + (slow ? 2 : 0); performance.now() < until; );
+          return view.evaluateOne(...args);
+        },
+      }),
+    });
+    put(flag('a', 1));
+    const readers = await Promise.all(Array.from({ length: 60 }, (_, i) => evaluated(user(`u${i}`))));
+    await Promise.all(readers.map((reader) => reader.next()));
+    slow = true;
+    let counts = true;
+    const count = () => {
+      turns++;
+      if (counts) setImmediate(count);
+    };
+    count();
+    upsert(flag('a', 2, { on: false }));
+    await Promise.all(readers.map((reader) => reader.next()));
+    counts = false;
+    expect(turnsAt).toHaveLength(60);
+    // 60 evaluations of 2 ms in slices of 4 ms.
+    expect(turnsAt.at(-1)! - turnsAt[0]!).toBeGreaterThanOrEqual(15);
+  });
+
+  test('ends with the last stream of a context', async () => {
+    const { calls, wrap } = counting();
+    const { put, upsert, evaluated, hub } = await start({ wrap });
+    put(flag('a', 1));
+    const [one, two, other] = [await evaluated(user('x')), await evaluated(user('x')), await evaluated(user('y'))];
+    for (const reader of [one, two, other]) await reader.next();
+    one.close();
+    await eventually('one stream less', () => hub.connections === 2);
+    upsert(flag('a', 2, { on: false }));
+    expect((await two.next()).event).toBe('patch');
+    await other.next();
+    two.close();
+    await eventually('another less', () => hub.connections === 1);
+    calls.one.length = 0;
+    upsert(flag('a', 3));
+    await other.next();
+    expect(calls.one).toEqual(['a']);
+  });
+});
+
+describe('a slow reader of evaluated flags', () => {
+  const big = (version: number) => flag('big', version, { variations: [`${version} ${'x'.repeat(400_000)}`] });
+
+  test('is owed one put and no queue, and the others never wait', async () => {
+    const { put, upsert, evaluated, hub } = await start({ stallMs: 60_000 });
+    put(big(1));
+    const [slow, quick] = [await evaluated(user('slow')), await evaluated(user('quick'))];
+    await Promise.all([slow.next(), quick.next()]);
+    slow.pause();
+    const CHANGES = 60;
+    for (let version = 2; version <= CHANGES; version++) {
+      upsert(big(version));
+      await quick.until((reader) => reader.events.length === version);
+    }
+    expect(quick.events.at(-1)!.event).toBe('patch');
+    slow.resume();
+    const last = `"version":${CHANGES}`;
+    await slow.until((reader) => reader.events.at(-1)!.data.includes(last));
+    expect(slow.events.length).toBeLessThan(CHANGES / 2);
+    expect(slow.events.slice(1).map(({ event }) => event)).toContain('put');
+    upsert(big(CHANGES + 1));
+    await slow.until((reader) => reader.events.at(-1)!.event === 'patch');
+    expect(hub.connections).toBe(2);
+  });
+
+  test('that takes nothing for too long is hung up on', async () => {
+    const { put, upsert, evaluated, hub } = await start({ stallMs: 200 });
+    put(big(1));
+    const slow = await evaluated(user('slow'));
+    await slow.next();
+    slow.pause();
+    let version = 1;
+    await eventually('it is gone', () => {
+      upsert(big(++version));
+      return hub.connections === 0;
+    });
+    slow.resume();
+    expect(await slow.ended).toBe('cut');
+  });
+});
+
+describe('Big Segments', () => {
+  const members = new Set<string>();
+  const loaded = new Set<string>();
+  let loads = 0;
+  const bigSegments: BigSegments = {
+    lookup: (key) =>
+      loaded.has(key) ? { status: 'HEALTHY', membership: { 'big.g1': members.has(key) } } : { status: 'STORE_ERROR' },
+    async load(keys) {
+      loads++;
+      await new Promise((resolve) => setTimeout(resolve, 1));
+      for (const key of keys) loaded.add(key);
+    },
+    status: () => undefined,
+  };
+  const items = [segment('big', 1, { unbounded: true, generation: 1 }), inSegment('a', 1, 'big'), flag('b', 1)];
+  beforeEach(() => {
+    members.clear();
+    loaded.clear();
+    loads = 0;
+  });
+
+  test('are looked up before the first put, and once for all streams of a context', async () => {
+    const { put, evaluated } = await start({ bigSegments });
+    put(...items);
+    members.add('alice');
+    const readers = await Promise.all([1, 2, 3].map(() => evaluated(user('alice'), '?withReasons=true')));
+    for (const reader of readers) {
+      expect(JSON.parse((await reader.next()).data).a).toEqual({
+        ...answer(false, 1, 1),
+        reason: { kind: 'RULE_MATCH', ruleIndex: 0, ruleId: 'r', bigSegmentsStatus: 'HEALTHY' },
+      });
+    }
+    expect(loads).toBeLessThanOrEqual(3);
+  });
+
+  test('that changed are looked up anew, and those whose answer differs get a put', async () => {
+    const { put, upsert, evaluated, environment } = await start({ bigSegments });
+    put(...items);
+    const readers = await Promise.all(Array.from({ length: 200 }, (_, i) => evaluated(user(`u${i}`))));
+    await Promise.all(readers.map((reader) => reader.next()));
+    members.add('u7').add('u150');
+    loaded.clear();
+    environment.bigSegmentsChanged();
+    expect(await next(readers[7]!)).toEqual(['put', { a: answer(false, 1, 1), b: answer(true, 0, 1) }]);
+    expect(await next(readers[150]!)).toEqual(['put', { a: answer(false, 1, 1), b: answer(true, 0, 1) }]);
+    upsert(flag('b', 2, { on: false }));
+    for (const reader of readers) expect(await next(reader)).toEqual(['patch', { key: 'b', ...answer(false, 1, 2) }]);
+    expect(loaded.size).toBe(200);
+  });
+
+  test('of a stream that begins before there is data are looked up with the data', async () => {
+    const { put, evaluated } = await start({ bigSegments });
+    const reader = await evaluated(user('alice'));
+    members.add('alice');
+    put(...items);
+    expect(await next(reader)).toEqual(['put', { a: answer(false, 1, 1), b: answer(true, 0, 1) }]);
+  });
+});

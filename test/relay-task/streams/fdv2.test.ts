@@ -1,0 +1,171 @@
+import { init, type LDClient, type LDOptions } from '@launchdarkly/node-server-sdk';
+import type { StreamEvent } from '../../support/read-stream.ts';
+import { flag, segment, tombstone } from './memory-view.ts';
+import { type ClientHub, type ClientHubOptions, startClientHub } from './start-client-hub.ts';
+import { eventually } from './start-hub.ts';
+
+let started: ClientHub;
+let clients: LDClient[] = [];
+const start = async (options?: ClientHubOptions) => {
+  started = await startClientHub(options);
+  return started;
+};
+afterEach(async () => {
+  for (const client of clients) client.close();
+  clients = [];
+  await started.close();
+});
+
+/** `put-object a2`, `server-intent xfer-full`, `payload-transferred STATE`. */
+const brief = ({ event, data }: StreamEvent): string => {
+  const { key, version, payloads, state } = JSON.parse(data);
+  return `${event} ${payloads?.[0].intentCode ?? state ?? `${key}${version}`}`;
+};
+
+describe('a stream of FDv2', () => {
+  test('begins with everything and goes on with changes, each committed by the state that it makes', async () => {
+    const { put, upsert, environment, read } = await start();
+    put(flag('a', 1), segment('s', 1), tombstone('features', 'gone', 4));
+    const reader = await read('/sdk/stream');
+    await reader.until(({ events }) => events.length === 4);
+    expect(reader.events.map(brief)).toEqual([
+      'server-intent xfer-full',
+      'put-object s1',
+      'put-object a1',
+      `payload-transferred ${environment.state()}`,
+    ]);
+    upsert(flag('a', 2));
+    const between = environment.state();
+    upsert(tombstone('segments', 's', 2));
+    await reader.until(({ events }) => events.length === 8);
+    expect(reader.events.slice(4).map(brief)).toEqual([
+      'put-object a2',
+      `payload-transferred ${between}`,
+      'delete-object s2',
+      `payload-transferred ${environment.state()}`,
+    ]);
+  });
+
+  test('begins with what a client misses that says what it holds, with nothing where that is everything, and goes on', async () => {
+    const { put, upsert, environment, read } = await start();
+    put(flag('a', 1), flag('b', 1));
+    const basis = environment.state();
+    const same = await read(`/sdk/stream?basis=${basis}`);
+    upsert(flag('a', 2));
+    const behind = await read(`/sdk/stream?basis=${basis}`);
+    const stranger = await read('/sdk/stream?basis=elsewhere');
+    await Promise.all([
+      same.until(({ events }) => events.length === 3),
+      behind.until(({ events }) => events.length === 3),
+      stranger.until(({ events }) => events.length === 4),
+    ]);
+    const transferred = `payload-transferred ${environment.state()}`;
+    expect(same.events.map(brief)).toEqual(['server-intent none', 'put-object a2', transferred]);
+    expect(behind.events.map(brief)).toEqual(['server-intent xfer-changes', 'put-object a2', transferred]);
+    expect(stranger.events.map(brief)).toEqual([
+      'server-intent xfer-full',
+      'put-object a2',
+      'put-object b1',
+      transferred,
+    ]);
+    upsert(flag('b', 2));
+    for (const reader of [same, behind, stranger]) {
+      await reader.until(({ events }) => brief(events.at(-1)!) === `payload-transferred ${environment.state()}`);
+      expect(brief(reader.events.at(-2)!)).toBe('put-object b2');
+    }
+  });
+
+  test('is silent until there is data, and told everything anew when only that is right', async () => {
+    const { put, read } = await start();
+    const reader = await read('/sdk/stream?basis=whatever');
+    expect(reader.body()).toBe('');
+    put(flag('a', 5));
+    await reader.until(({ events }) => events.length === 3);
+    put(flag('a', 4));
+    await reader.until(({ events }) => events.length === 6);
+    expect(reader.events.slice(3, 5).map(brief)).toEqual(['server-intent xfer-full', 'put-object a4']);
+  });
+
+  test('keeps alive with comments', async () => {
+    const { put, read } = await start({ heartbeatMs: 40 });
+    put();
+    const reader = await read('/sdk/stream');
+    await reader.until(({ body }) => body().includes('\n\n:\n'));
+  });
+});
+
+describe('the official Node SDK with its FDv2 data system', () => {
+  const alice = { kind: 'user', key: 'alice' };
+  const connect = (port: number, dataSystem: LDOptions['dataSystem']) => {
+    const uri = `http://127.0.0.1:${port}`;
+    const silent = () => {};
+    const client = init('sdk-key', {
+      ...{ baseUri: uri, streamUri: uri, eventsUri: uri, sendEvents: false, dataSystem },
+      logger: { debug: silent, info: silent, warn: silent, error: silent },
+    });
+    clients.push(client);
+    return client;
+  };
+  const inSegment = [{ variation: 1, clauses: [{ attribute: '', op: 'segmentMatch', values: ['beta'] }] }];
+
+  test('starts from a stream and follows changes, deletions and whole sets', async () => {
+    const { put, upsert, port, requests } = await start();
+    put(flag('banner', 1), segment('beta', 1));
+    const client = connect(port, {
+      dataSource: { dataSourceOptionsType: 'streamingOnly', streamInitialReconnectDelay: 0.05 },
+    });
+    await client.waitForInitialization({ timeout: 5 });
+    expect(await client.boolVariation('banner', alice, false)).toBe(true);
+    upsert(flag('banner', 2, { rules: inSegment }));
+    upsert(segment('beta', 2, { included: ['alice'] }));
+    await eventually('the changes', async () => (await client.boolVariation('banner', alice, true)) === false);
+    upsert(tombstone('features', 'banner', 3));
+    await eventually('the deletion', async () => (await client.stringVariation('banner', alice, 'gone')) === 'gone');
+    put(flag('banner', 1));
+    await eventually('the whole set', async () => await client.boolVariation('banner', alice, false));
+    expect(requests).toEqual(['GET /sdk/stream']);
+  });
+
+  test('polls first, then streams from the state that it was given, and misses nothing in between', async () => {
+    const { put, upsert, environment, port, requests, read } = await start();
+    put(flag('banner', 1), flag('other', 1));
+    const client = connect(port, {
+      dataSource: { dataSourceOptionsType: 'standard', streamInitialReconnectDelay: 0.05 },
+    });
+    await client.waitForInitialization({ timeout: 5 });
+    const basis = environment.state();
+    await eventually('its stream', () => requests.includes(`GET /sdk/stream?basis=${basis}`));
+    expect(requests).toEqual(['GET /sdk/poll', `GET /sdk/stream?basis=${basis}`]);
+    expect(await client.boolVariation('banner', alice, false)).toBe(true);
+    upsert(flag('banner', 2, { on: false }));
+    await eventually('the change', async () => (await client.boolVariation('banner', alice, true)) === false);
+    // What such a stream begins with when it comes late.
+    const late = await read(`/sdk/stream?basis=${basis}`);
+    expect(brief(await late.next())).toBe('server-intent xfer-changes');
+  });
+
+  test('takes up its stream again after it was cut, from the state with which it began', async () => {
+    const { put, upsert, streams, port, requests } = await start();
+    put(flag('banner', 1), flag('other', 1));
+    const client = connect(port, {
+      dataSource: { dataSourceOptionsType: 'standard', streamInitialReconnectDelay: 0.05 },
+    });
+    await client.waitForInitialization({ timeout: 5 });
+    await eventually('its stream', () => streams.connections === 1);
+    upsert(flag('other', 2, { on: false }));
+    await eventually('the change', async () => (await client.boolVariation('other', alice, true)) === false);
+    streams.closeCredential('key');
+    upsert(flag('banner', 2, { on: false }));
+    await eventually('the missed change', async () => (await client.boolVariation('banner', alice, true)) === false);
+    expect(requests.filter((request) => request.includes('/sdk/stream')).length).toBeGreaterThanOrEqual(2);
+  });
+
+  test('starts by polling alone', async () => {
+    const { put, port, requests } = await start();
+    put(flag('banner', 1));
+    const client = connect(port, { dataSource: { dataSourceOptionsType: 'pollingOnly', pollInterval: 30 } });
+    await client.waitForInitialization({ timeout: 5 });
+    expect(await client.boolVariation('banner', alice, false)).toBe(true);
+    expect(requests).toEqual(['GET /sdk/poll']);
+  });
+});

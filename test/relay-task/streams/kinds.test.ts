@@ -1,0 +1,75 @@
+import { Socket } from 'node:net';
+import { createHub } from '../../../relay-task/streams/hub.ts';
+import { silentMeter } from '../../../relay-task/streams/meter.ts';
+import { createMemoryView, flag } from './memory-view.ts';
+import { type ClientHub, startClientHub } from './start-client-hub.ts';
+import { eventually } from './start-hub.ts';
+
+let started: ClientHub | undefined;
+afterEach(async () => {
+  await started?.close();
+  started = undefined;
+});
+
+test('the meter hears of every stream by kind, by kind of credential and by how it ended', async () => {
+  const opened: string[] = [];
+  const closed: string[] = [];
+  started = await startClientHub({
+    meter: {
+      ...silentMeter,
+      opened: (environment, kind, family, credentialKind) =>
+        void opened.push([environment, kind, family, credentialKind].join(' ')),
+      closed: (environment, kind, family, reason, credentialKind) =>
+        void closed.push([environment, kind, family, reason, credentialKind].join(' ')),
+    },
+  });
+  const { put, read, evaluated, streams } = started;
+  put(flag('a', 1));
+  const browser = await evaluated({ kind: 'user', key: 'x' });
+  const mobile = await read(`/meval/${Buffer.from('{"kind":"user","key":"x"}').toString('base64url')}`);
+  const others = [await read('/ping/64a0'), await read('/mping'), await read('/sdk/stream')];
+  for (const reader of [browser, mobile, ...others]) await reader.next();
+  expect(opened).toEqual([
+    'test eval test/1 environmentId',
+    'test eval test/1 mobileKey',
+    'test ping test/1 environmentId',
+    'test ping test/1 mobileKey',
+    'test fdv2 test/1 sdkKey',
+  ]);
+  browser.close();
+  await eventually('the browser is gone', () => closed.length === 1);
+  streams.closeCredential('key');
+  await eventually('all are gone', () => closed.length === 5);
+  expect(closed[0]).toBe('test eval test/1 client environmentId');
+  expect(closed.slice(1).sort()).toEqual([
+    'test eval test/1 revoked mobileKey',
+    'test fdv2 test/1 revoked sdkKey',
+    'test ping test/1 revoked environmentId',
+    'test ping test/1 revoked mobileKey',
+  ]);
+  for (const reader of [mobile, ...others]) expect(await reader.ended).toBe('clean');
+});
+
+test('streams of every kind that wait for data are ended with the environment', async () => {
+  started = await startClientHub();
+  const { read, evaluated, streams } = started;
+  const readers = [
+    await evaluated({ kind: 'user', key: 'x' }),
+    await read('/ping/64a0'),
+    await read('/sdk/stream?basis=x'),
+  ];
+  streams.remove();
+  for (const reader of readers) expect(await reader.ended).toBe('clean');
+});
+
+test('an environment that cannot speak FDv2 leaves the socket alone', () => {
+  const refused: string[] = [];
+  const hub = createHub({ meter: { ...silentMeter, refused: (environment) => void refused.push(environment) } });
+  const streams = hub.environment({ name: 'old', view: createMemoryView([]) });
+  const socket = new Socket();
+  expect(streams.open(socket, { kind: 'fdv2', credential: 'k' })).toBe(false);
+  expect(refused).toEqual(['old']);
+  expect(hub.connections).toBe(0);
+  socket.destroy();
+  return hub.closeAll(0);
+});

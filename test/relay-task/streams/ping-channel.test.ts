@@ -1,0 +1,80 @@
+import { flag } from './memory-view.ts';
+import { type ClientHub, type ClientHubOptions, startClientHub } from './start-client-hub.ts';
+
+let started: ClientHub;
+const start = async (options?: ClientHubOptions) => {
+  started = await startClientHub(options);
+  return started;
+};
+afterEach(() => started.close());
+
+const PING = 'event: ping\ndata:  \n\n';
+
+test('a ping stream is pinged once at its beginning and at each change, with the one space that parsers need', async () => {
+  const { put, upsert, streams, read } = await start();
+  put(flag('a', 1));
+  const reader = await read('/ping/64a0');
+  await reader.next();
+  expect(reader.body()).toBe(PING);
+  upsert(flag('a', 2));
+  await reader.next();
+  streams.refresh(['a']);
+  await reader.next();
+  expect(reader.body()).toBe(PING.repeat(3));
+});
+
+test('one that begins without data is pinged when there is some', async () => {
+  const { put, read } = await start();
+  const reader = await read('/mping');
+  expect(reader.body()).toBe('');
+  put();
+  await reader.next();
+  expect(reader.body()).toBe(PING);
+});
+
+test('where evaluated streams are not wanted they are pinged', async () => {
+  const { put, upsert, evaluated } = await start({ clientStreams: 'ping' });
+  put(flag('a', 1));
+  const reader = await evaluated({ kind: 'user', key: 'x' });
+  await reader.next();
+  upsert(flag('a', 2));
+  await reader.next();
+  expect(reader.body()).toBe(PING.repeat(2));
+});
+
+test('pings are spread over the second half of the time, and stand for every change until then', async () => {
+  const T = 400;
+  const { put, upsert, read } = await start({ pingJitterMs: T });
+  put(flag('a', 1));
+  const readers = await Promise.all(Array.from({ length: 40 }, () => read('/ping/64a0')));
+  await Promise.all(readers.map((reader) => reader.next()));
+  const began = performance.now();
+  for (let version = 2; version < 7; version++) upsert(flag('a', version));
+  const after = await Promise.all(
+    readers.map(async (reader) => {
+      await reader.next();
+      return performance.now() - began;
+    }),
+  );
+  expect(Math.min(...after)).toBeGreaterThanOrEqual(T / 2);
+  expect(new Set(after.map((ms) => Math.round(ms / 10))).size).toBeGreaterThan(5);
+  for (const reader of readers) expect(reader.events).toHaveLength(2);
+  // The next change is a round of its own.
+  upsert(flag('a', 7));
+  await Promise.all(readers.map((reader) => reader.next()));
+  for (const reader of readers) expect(reader.events).toHaveLength(3);
+});
+
+test('a change while pings are on their way is told to those who had theirs before it', async () => {
+  const { put, upsert, read } = await start({ pingJitterMs: 300 });
+  put(flag('a', 1));
+  const readers = await Promise.all(Array.from({ length: 30 }, () => read('/ping/64a0')));
+  await Promise.all(readers.map((reader) => reader.next()));
+  upsert(flag('a', 2));
+  await Promise.race(readers.map((reader) => reader.next()));
+  const counts = readers.map((reader) => reader.events.length);
+  upsert(flag('a', 3));
+  await Promise.all(readers.map((reader, i) => reader.until(({ events }) => events.length > counts[i]!)));
+  expect(counts).toContain(1);
+  expect(counts).toContain(2);
+});

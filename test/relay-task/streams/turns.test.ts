@@ -1,0 +1,49 @@
+import { createTurns } from '../../../relay-task/streams/turns.ts';
+import { eventually } from './start-hub.ts';
+
+const busy = (ms: number) => {
+  for (const until = performance.now() + ms; performance.now() < until; );
+};
+
+test('the first is done at once, a heap of them in order over many turns, between which others have theirs', async () => {
+  const turns = createTurns();
+  const done: number[] = [];
+  const turnAt: number[] = [];
+  let turn = 0;
+  let counts = true;
+  const count = () => {
+    turn++;
+    if (counts) setImmediate(count);
+  };
+  count();
+  for (let i = 0; i < 40; i++) {
+    turns.run(() => {
+      busy(2);
+      done.push(i);
+      turnAt.push(turn);
+    });
+  }
+  expect(done.length).toBeGreaterThanOrEqual(1);
+  expect(done.length).toBeLessThan(4);
+  await eventually('all are done', () => done.length === 40);
+  counts = false;
+  expect(done).toEqual(Array.from({ length: 40 }, (_, i) => i));
+  expect(turnAt.at(-1)! - turnAt[0]!).toBeGreaterThanOrEqual(12);
+});
+
+test('each turn has time of its own', async () => {
+  const turns = createTurns();
+  turns.run(() => busy(6));
+  let done = false;
+  turns.run(() => {
+    done = true;
+  });
+  expect(done).toBe(false);
+  await eventually('the second', () => done);
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  let now = false;
+  turns.run(() => {
+    now = true;
+  });
+  expect(now).toBe(true);
+});
