@@ -1,0 +1,180 @@
+/** Brings the payloads of one environment to LaunchDarkly, however often that takes. */
+import { randomUUID } from 'node:crypto';
+import { setMaxListeners } from 'node:events';
+import { promisify } from 'node:util';
+import { gzip } from 'node:zlib';
+import type { Log, Outbound } from '../ports.ts';
+import { createPatience, judge } from './patience.ts';
+import { type PostAnswer, post } from './post.ts';
+import type { Slots } from './slots.ts';
+import type { EventTimings } from './timings.ts';
+
+export interface Address {
+  readonly path: string;
+  /** Undefined: this kind of events is sent without a key. */
+  readonly key?: string | undefined;
+}
+
+export interface Payload {
+  /** What it is, for the log; what fails is complained about once for each subject. */
+  readonly subject: string;
+  /** Asked before every attempt; undefined while the environment has no such credential. */
+  address(): Address | undefined;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly json: Buffer;
+  /** Diagnostics are worth a few attempts, analytics much patience. */
+  readonly patience: 'little' | 'much';
+}
+
+/** How it ended. `too-large` is left to the caller, all others are final. */
+export type Verdict = 'delivered' | 'too-large' | 'rejected' | 'refused' | 'expired' | 'closed';
+
+export interface Courier {
+  /** LaunchDarkly's clock when it last answered, Unix ms; 0 before. */
+  readonly serverTime: number;
+  /** Never rejects. Every attempt carries the same payload ID, by which LaunchDarkly notices repetitions. */
+  deliver(payload: Payload): Promise<Verdict>;
+  /** Those who were refused under a key that is no longer in force try again at once. */
+  lookAtKeys(): void;
+  /** Everyone who waits tries again at once, and from now on soon. */
+  hurry(): void;
+  /** Cuts what is under way. */
+  stop(): void;
+}
+
+export interface CourierOptions {
+  /** Without a slash at the end. */
+  readonly eventsUri: string;
+  readonly environment: string;
+  readonly userAgent: string;
+  readonly timings: EventTimings;
+  readonly slots: Slots;
+  readonly outbound?: Outbound | undefined;
+  readonly log: Log;
+  readonly retried: () => void;
+  readonly random: () => number;
+}
+
+interface Waiting {
+  readonly wake: () => void;
+  readonly keyChanged: () => boolean;
+}
+
+const KEYLESS: PostAnswer = { problem: 'the environment has no such key' };
+const COMPLAINTS = {
+  failing: 'events cannot be delivered; they are kept while there is room, and tried again',
+  refused:
+    'LaunchDarkly refuses events; they are kept while there is room, and tried again slowly or when the key changes',
+};
+const compress = promisify(gzip);
+
+export function createCourier(options: CourierOptions): Courier {
+  const { timings, log, environment } = options;
+  const aborter = new AbortController();
+  // Each request under way and each one waiting listens; that many of them is no leak.
+  setMaxListeners(0, aborter.signal);
+  const waiting = new Set<Waiting>();
+  let serverTime = 0;
+  const complaints = new Map<string, Set<'failing' | 'refused'>>();
+  let closing = false;
+
+  function pause(ms: number, keyChanged: () => boolean): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        clearTimeout(timer);
+        waiting.delete(entry);
+        resolve();
+      };
+      const timer = setTimeout(wake, ms);
+      timer.unref();
+      const entry = { wake, keyChanged };
+      waiting.add(entry);
+    });
+  }
+
+  async function attempt({ path, key }: Address, { headers, json }: Payload, identity: object): Promise<PostAnswer> {
+    const giveBack = await options.slots.take(aborter.signal);
+    if (!giveBack) return { problem: 'closed' };
+    try {
+      const answer = await post({
+        url: new URL(options.eventsUri + path),
+        headers: {
+          'User-Agent': options.userAgent,
+          'Content-Type': 'application/json',
+          'Content-Encoding': 'gzip',
+          ...headers,
+          ...identity,
+          ...(key !== undefined && { Authorization: key }),
+        },
+        // Compressed anew each time: retries are rare, and so memory holds one copy only.
+        body: await compress(json),
+        outbound: options.outbound,
+        timeoutMs: timings.requestTimeoutMs,
+        signal: aborter.signal,
+      });
+      if ('status' in answer) serverTime = answer.serverTime ?? serverTime;
+      return answer;
+    } finally {
+      giveBack();
+    }
+  }
+
+  /** Once for each kind of trouble, until it is over. */
+  function complain(subject: string, kind: 'failing' | 'refused', cause: PostAnswer) {
+    const known = complaints.get(subject) ?? new Set();
+    if (known.has(kind)) return;
+    complaints.set(subject, known.add(kind));
+    log.warn(COMPLAINTS[kind], { environment, events: subject, ...cause });
+  }
+
+  function isFine(subject: string) {
+    if (complaints.delete(subject)) log.info('events are delivered again', { environment, events: subject });
+  }
+
+  async function deliver(payload: Payload): Promise<Verdict> {
+    const { subject } = payload;
+    const identity = payload.patience === 'much' ? { 'X-LaunchDarkly-Payload-ID': randomUUID() } : {};
+    const patience = createPatience(payload.patience, timings, options.random);
+    for (let attempts = 1; ; attempts++) {
+      const address = payload.address();
+      const answer = address ? await attempt(address, payload, identity) : KEYLESS;
+      const outcome = address ? judge(answer) : 'refused';
+      if (outcome === 'delivered') isFine(subject);
+      if (outcome === 'delivered' || outcome === 'too-large') return outcome;
+      if (aborter.signal.aborted) return 'closed';
+
+      // A connection that was kept alive may have died unnoticed; once is nothing.
+      if (outcome === 'refused' || attempts > 1) complain(subject, outcome, answer);
+      const next = patience.after(outcome, answer);
+      if (typeof next === 'string') return next;
+      if (closing && outcome === 'refused') return 'refused';
+      await pause(
+        closing ? Math.min(next, timings.closingRetryMs) : next,
+        () => outcome === 'refused' && !isSame(address, payload.address()),
+      );
+      options.retried();
+    }
+  }
+
+  return {
+    get serverTime() {
+      return serverTime;
+    },
+    deliver,
+    lookAtKeys() {
+      for (const { wake, keyChanged } of waiting) if (keyChanged()) wake();
+    },
+    hurry() {
+      closing = true;
+      for (const { wake } of waiting) wake();
+    },
+    stop() {
+      aborter.abort();
+      for (const { wake } of waiting) wake();
+    },
+  };
+}
+
+function isSame(a: Address | undefined, b: Address | undefined): boolean {
+  return a?.key === b?.key && a?.path === b?.path;
+}

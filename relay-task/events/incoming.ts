@@ -1,0 +1,58 @@
+import { isUtf8 } from 'node:buffer';
+import { elementsOf } from './json-text.ts';
+import { type Fields, fieldsOf } from './tracking.ts';
+
+/** One event and its exact JSON text. */
+export interface IncomingEvent {
+  readonly fields: Fields;
+  readonly text: string;
+}
+
+/** `events` without what was no event, of which there were `malformed`. */
+export interface Incoming {
+  readonly events: readonly IncomingEvent[];
+  readonly malformed: number;
+  /** The body was one diagnostic event: js-core sends a failed one again to where analytics go. */
+  readonly isDiagnostic?: true;
+}
+
+/**
+ * Looks at every byte before it is joined with those of others: one bad body would make LaunchDarkly reject all of them.
+ */
+export function parseIncoming(body: Buffer): Incoming {
+  const value = parse(body);
+  if (isDiagnosticEvent(value)) return { events: [], malformed: 0, isDiagnostic: true };
+  if (!Array.isArray(value)) return { events: [], malformed: 1 };
+  const texts = elementsOf(body.toString());
+  const all = value.map((element: unknown, index) => ({ element, text: texts[index] as string }));
+  const events = all.filter(({ element }) => isObject(element));
+  return {
+    events: events.map(({ element, text }) => ({ fields: fieldsOf(element), text })),
+    malformed: all.length - events.length,
+  };
+}
+
+/** Whether the body is one JSON object. */
+export function isEvent(body: Buffer): boolean {
+  return isObject(parse(body));
+}
+
+/** Undefined for what is no JSON. */
+function parse(body: Buffer): unknown {
+  if (!isUtf8(body)) return undefined;
+  try {
+    return JSON.parse(body.toString());
+  } catch {
+    return undefined;
+  }
+}
+
+/** `diagnostic-init`, `diagnostic`, `diagnostic-combined` … */
+function isDiagnosticEvent(value: unknown): boolean {
+  const { kind } = fieldsOf(value);
+  return typeof kind === 'string' && kind.startsWith('diagnostic');
+}
+
+function isObject(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,83 @@
+/** What the headers of a delivery say about its events. Batches that differ in it are never mixed. */
+import type { IncomingHttpHeaders } from 'node:http';
+import type { CredentialKind } from '../ports.ts';
+import type { EventDelivery } from './intake.ts';
+
+export interface Metadata {
+  readonly kind: CredentialKind;
+  /** Of the events as they came; 1 if the header is absent or no number. */
+  readonly schema: number;
+  /** SDKs older than schema 3, and PHP, leave it to the relay to summarise. */
+  readonly unsummarized: boolean;
+  /** `X-LaunchDarkly-Tags`, or ''. */
+  readonly tags: string;
+  /** `X-LaunchDarkly-Wrapper`, or ''. */
+  readonly wrapper: string;
+  /** What the SDK calls itself, or '' where only a browser is named. */
+  readonly userAgent: string;
+}
+
+const FIRST_SUMMARISED_SCHEMA = 3;
+/** The schema that this relay writes when it summarises. */
+export const OWN_SCHEMA = 4;
+const LONGEST_TEXT = 512;
+
+export function metadataOf({ kind, headers }: EventDelivery): Metadata {
+  const schema = Number(/^[1-9]\d?$/.exec(textOf(headers, 'x-launchdarkly-event-schema'))?.[0] ?? 1);
+  return {
+    kind,
+    schema,
+    unsummarized: schema < FIRST_SUMMARISED_SCHEMA || headers['x-launchdarkly-unsummarized'] !== undefined,
+    tags: textOf(headers, 'x-launchdarkly-tags'),
+    wrapper: textOf(headers, 'x-launchdarkly-wrapper'),
+    userAgent: sdkName(textOf(headers, 'x-launchdarkly-user-agent')) || sdkName(textOf(headers, 'user-agent')),
+  };
+}
+
+/** The same without anything that there can be any number of. */
+export function plainMetadata({ kind, schema, unsummarized }: Metadata): Metadata {
+  return { kind, schema, unsummarized, tags: '', wrapper: '', userAgent: '' };
+}
+
+/** Equal for what may be sent together. */
+export function queueKey(about: Metadata): string {
+  const { kind, schema, unsummarized, tags, wrapper, userAgent } = about;
+  return JSON.stringify([kind, unsummarized || schema, tags, wrapper, userAgent]);
+}
+
+/** Beside those of every request. */
+export function outgoingHeaders(about: Metadata): Record<string, string> {
+  return {
+    'X-LaunchDarkly-Event-Schema': String(about.unsummarized ? OWN_SCHEMA : about.schema),
+    ...(about.tags && { 'X-LaunchDarkly-Tags': about.tags }),
+    ...(about.wrapper && { 'X-LaunchDarkly-Wrapper': about.wrapper }),
+    ...(about.userAgent && { 'X-LaunchDarkly-User-Agent': about.userAgent }),
+  };
+}
+
+const DIAGNOSTIC_HEADERS = {
+  'user-agent': 'User-Agent',
+  'x-launchdarkly-user-agent': 'X-LaunchDarkly-User-Agent',
+  'x-launchdarkly-wrapper': 'X-LaunchDarkly-Wrapper',
+  'x-launchdarkly-tags': 'X-LaunchDarkly-Tags',
+  'x-launchdarkly-instance-id': 'X-LaunchDarkly-Instance-Id',
+  'x-launchdarkly-event-schema': 'X-LaunchDarkly-Event-Schema',
+};
+
+/** A diagnostic event leaves alone, so it keeps everything that says who sent it. */
+export function diagnosticHeaders(headers: IncomingHttpHeaders): Record<string, string> {
+  const kept = Object.entries(DIAGNOSTIC_HEADERS).map(([name, proper]) => [proper, textOf(headers, name)] as const);
+  return Object.fromEntries(kept.filter(([, text]) => text !== ''));
+}
+
+/** '' for what is absent, too long, or could not be sent on. */
+export function textOf(headers: IncomingHttpHeaders, name: string): string {
+  const value = headers[name];
+  return typeof value === 'string' && value.length <= LONGEST_TEXT && /^[ -~]*$/.test(value) ? value : '';
+}
+
+/** The first word of `NodeJSClient/9.13.7 …`. Browsers put their own name there, of which there are too many kinds. */
+function sdkName(userAgent: string): string {
+  const [name = ''] = /^[A-Za-z-]{1,40}\/[\w.+-]{1,40}/.exec(userAgent) ?? [];
+  return /^(Mozilla|Opera|Dalvik|okhttp|curl|CFNetwork)\b/i.test(name) ? '' : name;
+}

@@ -1,0 +1,53 @@
+import { Counter, Gauge, type Registry } from 'prom-client';
+import type { CredentialKind } from '../ports.ts';
+import type { DropReason } from './queue.ts';
+
+/** What the forwarding of events tells of its doings. */
+export interface EventMeter {
+  /** Events as SDKs sent them. */
+  received(environment: string, kind: CredentialKind, events: number): void;
+  /** Events that LaunchDarkly took; where the relay summarises, its own. */
+  forwarded(environment: string, kind: CredentialKind, events: number): void;
+  dropped(environment: string, reason: DropReason, events: number): void;
+  /** A payload that an SDK had sent before. */
+  repeated(environment: string): void;
+  retried(environment: string): void;
+  queued(bytes: number): void;
+}
+
+/** Registers the metrics once for each registry. */
+export function createEventMeter(registry: Registry | undefined): EventMeter {
+  const silent = () => {};
+  if (!registry)
+    return {
+      received: silent,
+      forwarded: silent,
+      dropped: silent,
+      repeated: silent,
+      retried: silent,
+      queued: silent,
+    };
+  const registers = [registry];
+  const counter = (name: string, help: string, ...labels: string[]) =>
+    (registry.getSingleMetric(name) as Counter | undefined) ??
+    new Counter({ name, help, labelNames: ['env', ...labels], registers });
+
+  const received = counter('relay_events_received_total', 'Events received from SDKs.', 'kind');
+  const forwarded = counter('relay_events_forwarded_total', 'Events that LaunchDarkly took.', 'kind');
+  const dropped = counter('relay_events_dropped_total', 'Events and diagnostics lost, by reason.', 'reason');
+  const repeated = counter('relay_event_payloads_repeated_total', 'Payloads that an SDK had sent before.');
+  const retried = counter('relay_event_retries_total', 'Payloads sent again after a failure.');
+  const bytesName = 'relay_events_queue_bytes';
+  const bytes =
+    (registry.getSingleMetric(bytesName) as Gauge | undefined) ??
+    new Gauge({ name: bytesName, help: 'Memory held by events that wait or are being sent.', registers });
+
+  return {
+    received: (env, kind, events) => received.inc({ env, kind }, events),
+    forwarded: (env, kind, events) => forwarded.inc({ env, kind }, events),
+    dropped: (env, reason, events) => dropped.inc({ env, reason }, events),
+    repeated: (env) => repeated.inc({ env }),
+    retried: (env) => retried.inc({ env }),
+    queued: (used) => bytes.set(used),
+  };
+}

@@ -1,0 +1,47 @@
+/** What becomes of a payload after an attempt that failed. */
+import type { PostAnswer } from './post.ts';
+import type { EventTimings } from './timings.ts';
+
+/** `failing` passes by itself; `refused` is mended by a person, and `too-large` by a smaller payload. */
+export type Outcome = 'delivered' | 'too-large' | 'failing' | 'refused';
+
+export function judge(answer: PostAnswer): Outcome {
+  if (!('status' in answer)) return 'failing';
+  const { status } = answer;
+  if (status >= 200 && status < 300) return 'delivered';
+  if (status === 413) return 'too-large';
+  return status >= 500 || [400, 408, 429].includes(status) ? 'failing' : 'refused';
+}
+
+export interface Patience {
+  /** How long to wait before the next attempt, in ms; or why there is none. */
+  after(outcome: 'failing' | 'refused', answer: PostAnswer): number | 'rejected' | 'refused' | 'expired';
+}
+
+const FEW_ATTEMPTS = 4;
+
+/** For one payload. `little`: a few attempts and no more. */
+export function createPatience(amount: 'little' | 'much', timings: EventTimings, random: () => number): Patience {
+  const began = performance.now();
+  const count = { failing: 0, refused: 0, rejected: 0 };
+
+  function backoffMs(inARow: number, firstMs: number, longestMs: number): number {
+    return Math.min(firstMs * 2 ** (inARow - 1), longestMs) * (1 - random() / 2);
+  }
+
+  return {
+    after(outcome, answer) {
+      count[outcome] += 1;
+      if ('status' in answer && answer.status === 400) count.rejected += 1;
+      // What LaunchDarkly finds wrong with these very bytes will not mend itself, and others wait behind them.
+      if (count.rejected >= FEW_ATTEMPTS) return 'rejected';
+      const isOver =
+        performance.now() - began >= timings.keepForMs ||
+        (amount === 'little' && count.failing + count.refused >= FEW_ATTEMPTS);
+      if (isOver) return outcome === 'refused' ? 'refused' : 'expired';
+      if (outcome === 'refused') return backoffMs(count.refused, timings.firstRefusedMs, timings.longestRefusedMs);
+      const wishedMs = 'status' in answer ? Math.min(answer.retryAfterMs ?? 0, timings.longestRefusedMs) : 0;
+      return Math.max(wishedMs, backoffMs(count.failing, timings.firstRetryMs, timings.longestRetryMs));
+    },
+  };
+}

@@ -1,0 +1,149 @@
+/**
+ * From events as PHP and old SDKs send them, one for each evaluation, to those that LaunchDarkly takes from others:
+ * counts, contexts once, and whole events only where the flag asks for them.
+ */
+import { canonicalKey, parseContext } from '../../lib/evaluation/index.ts';
+import type { Item } from '../../lib/flag-table/index.ts';
+import type { IncomingEvent } from './incoming.ts';
+import { membersOf } from './json-text.ts';
+import type { Recent } from './recent.ts';
+import type { Summary } from './summary.ts';
+import { type Fields, numberIn, trackingOf } from './tracking.ts';
+
+export interface SummariseOptions {
+  readonly schema: number;
+  readonly summary: Summary;
+  /** Contexts that were described lately, by canonical key. */
+  readonly seen: Recent;
+  readonly flag: (key: string) => Item | undefined;
+  /** LaunchDarkly's clock when it last answered, Unix ms. */
+  readonly serverTime: number;
+  /** From 0 to 1. */
+  readonly random: () => number;
+  readonly dropped: (reason: 'malformed' | 'capacity' | 'memory', events: number) => void;
+}
+
+/** An event that has been taken apart. */
+interface Parts {
+  readonly fields: Fields;
+  /** The JSON texts of its members. */
+  readonly texts: ReadonlyMap<string, string>;
+  /** The JSON text of the context, exactly as it came. */
+  readonly context: string;
+  readonly contextKinds: readonly string[];
+  readonly creationDate: number;
+}
+
+/** The JSON texts of the events to send; evaluations are counted in the summary. */
+export function summarise(events: readonly IncomingEvent[], options: SummariseOptions): string[] {
+  return events.flatMap((event) => {
+    const { kind } = event.fields;
+    if (typeof kind !== 'string' || kind === '') return malformed(options);
+    if (kind !== 'feature' && kind !== 'custom' && kind !== 'identify') return [event.text];
+    const parts = takeApart(event);
+    if (!parts || (kind !== 'identify' && typeof event.fields.key !== 'string')) return malformed(options);
+    const isNew = options.seen.add(parts.contextKey);
+    const isWanted = () => sampled(numberIn(event.fields, 'samplingRatio'), options);
+    if (kind === 'identify') return isWanted() ? [identifyEvent(parts)] : [];
+    const index = isNew ? [`{"kind":"index",${stamp(parts)},"context":${parts.context}}`] : [];
+    if (kind === 'feature') return [...index, ...evaluated(parts, options)];
+    return isWanted() ? [...index, customEvent(parts)] : index;
+  });
+}
+
+function malformed(options: SummariseOptions): [] {
+  options.dropped('malformed', 1);
+  return [];
+}
+
+function takeApart({ fields, text }: IncomingEvent): (Parts & { readonly contextKey: string }) | undefined {
+  const name = fields.context !== undefined && fields.context !== null ? 'context' : 'user';
+  const context = parseContext(fields[name]);
+  if (!context) return undefined;
+  const texts = membersOf(text);
+  return {
+    fields,
+    texts,
+    context: texts.get(name) as string,
+    contextKinds: context.kinds,
+    contextKey: canonicalKey(context),
+    creationDate: numberIn(fields, 'creationDate') ?? Date.now(),
+  };
+}
+
+/** Counts an evaluation; the whole events that it leaves. */
+function evaluated(parts: Parts, options: SummariseOptions): string[] {
+  const { fields, texts } = parts;
+  const version = numberIn(fields, 'version');
+  const speaksForItself = isPresent(fields.trackEvents) || isPresent(fields.debugEventsUntilDate);
+  const flag = version === undefined || speaksForItself ? undefined : trackingOf(options.flag(fields.key as string));
+  const variation =
+    numberIn(fields, 'variation') ?? (options.schema === 1 ? flag?.variationOf(fields.value) : undefined);
+  const isTracked = speaksForItself
+    ? fields.trackEvents === true
+    : flag !== undefined && (flag.trackEvents || flag.isExperiment(fields.reason));
+  const debugUntil = numberIn(fields, 'debugEventsUntilDate') ?? flag?.debugEventsUntilDate ?? 0;
+
+  if (!(fields.excludeFromSummaries ?? flag?.excludeFromSummaries)) {
+    const counted = options.summary.add({
+      flagKey: fields.key as string,
+      version,
+      variation,
+      value: texts.get('value'),
+      fallback: texts.get('default'),
+      contextKinds: parts.contextKinds,
+      creationDate: parts.creationDate,
+    });
+    if (counted !== 'counted') options.dropped(counted, 1);
+  }
+  const ratio = numberIn(fields, 'samplingRatio') ?? flag?.samplingRatio;
+  const whole: string[] = [];
+  if (isTracked && sampled(ratio, options)) whole.push(featureEvent('feature', parts, variation, ratio));
+  // Whichever clock is ahead ends it: the relay's may be slow.
+  const isDebugged = debugUntil > Math.max(Date.now(), options.serverTime);
+  if (isDebugged && sampled(ratio, options)) whole.push(featureEvent('debug', parts, variation, ratio));
+  return whole;
+}
+
+function featureEvent(kind: string, parts: Parts, variation: number | undefined, ratio: number | undefined): string {
+  const { context, texts } = parts;
+  const choice = variation === undefined ? '' : `,"variation":${variation}`;
+  const answer = ['value', 'default'].map((name) => (texts.has(name) ? `,"${name}":${texts.get(name)}` : '')).join('');
+  const rest = members(texts, 'version', 'reason', 'prereqOf');
+  return `{"kind":"${kind}",${stamp(parts)},"context":${context},"key":${texts.get('key')}${answer}${sampling(ratio)}${choice}${rest}}`;
+}
+
+function customEvent(parts: Parts): string {
+  const { context, texts, fields } = parts;
+  const rest = sampling(numberIn(fields, 'samplingRatio')) + members(texts, 'data', 'metricValue', 'url');
+  return `{"kind":"custom",${stamp(parts)},"key":${texts.get('key')},"context":${context}${rest}}`;
+}
+
+function identifyEvent(parts: Parts): string {
+  const { context, fields } = parts;
+  return `{"kind":"identify",${stamp(parts)},"context":${context}${sampling(numberIn(fields, 'samplingRatio'))}}`;
+}
+
+function sampling(ratio: number | undefined): string {
+  return ratio === undefined || ratio === 1 ? '' : `,"samplingRatio":${ratio}`;
+}
+
+function stamp({ creationDate }: Parts): string {
+  return `"creationDate":${creationDate}`;
+}
+
+/** Those that are there and say something, as they came. */
+function members(texts: ReadonlyMap<string, string>, ...names: string[]): string {
+  const present = names.filter((name) => texts.has(name) && texts.get(name) !== 'null');
+  return present.map((name) => `,"${name}":${texts.get(name)}`).join('');
+}
+
+/** One in `ratio`; none for 0 and below. */
+function sampled(ratio: number | undefined, { random }: SummariseOptions): boolean {
+  const whole = Math.trunc(ratio ?? 1);
+  return whole === 1 || (whole > 1 && Math.floor(random() * whole) === 0);
+}
+
+function isPresent(value: unknown): boolean {
+  return value !== undefined && value !== null;
+}

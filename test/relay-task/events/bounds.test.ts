@@ -1,0 +1,125 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { createRecent } from '../../../relay-task/events/recent.ts';
+import { eventually } from '../../support/eventually.ts';
+import { closeAll, custom, send, startEnvironment, startLaunchDarkly } from './support.ts';
+
+afterEach(closeAll);
+
+const NEVER = 3_600_000;
+const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, index) => custom(from + index));
+
+test('a queue that is half full is sent without waiting for the others', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER, capacity: 10 });
+  send(intake, numbered(4), { schema: 3 });
+  send(intake, numbered(5));
+  await eventually(() => expect(launchDarkly.requests).toHaveLength(1));
+  expect(launchDarkly.taken()).toEqual(numbered(5));
+  send(intake, numbered(1, 4), { schema: 3 });
+  await eventually(() => expect(launchDarkly.requests).toHaveLength(2));
+  expect(launchDarkly.requests[1]?.events).toEqual(numbered(5));
+});
+
+test('a full queue loses the newest events, counts them and says so once', async () => {
+  const launchDarkly = await startLaunchDarkly(() => 503);
+  const { intake, measured, lines } = startEnvironment(launchDarkly.uri, { capacity: 10 });
+  send(intake, numbered(10));
+  await eventually(() => expect(launchDarkly.requests.length).toBeGreaterThan(0));
+  send(intake, numbered(7, 10));
+  send(intake, numbered(7, 17));
+  send(intake, numbered(7, 24));
+  expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBe(11);
+  expect(lines.filter((line) => line.startsWith('events were lost'))).toHaveLength(1);
+  launchDarkly.mood.react = () => 202;
+  await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(20)));
+});
+
+test('all queues together hold no more memory than allowed, and give it back', async () => {
+  const launchDarkly = await startLaunchDarkly(() => 503);
+  const maxBytes = 50_000;
+  const { intake, measured } = startEnvironment(launchDarkly.uri, { maxBytes });
+  for (let round = 0; round < 100; round++) {
+    const headers = { 'x-launchdarkly-tags': `application-id/${round % 5}` };
+    const unsummarized = {
+      kind: 'feature',
+      key: `f${round}`,
+      value: 'v'.repeat(400),
+      default: 1,
+      context: { kind: 'user', key: 'a' },
+    };
+    send(intake, [custom(round, { data: 'x'.repeat(500) })], { headers });
+    send(intake, [{ ...unsummarized, creationDate: 1 }], { schema: 1 });
+    intake.diagnostic({ kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from('{}'.padEnd(500)) });
+    expect(await measured('relay_events_queue_bytes')).toBeLessThanOrEqual(maxBytes);
+  }
+  expect(await measured('relay_events_dropped_total', { reason: 'memory' })).toBeGreaterThan(30);
+  expect(await measured('relay_events_queue_bytes')).toBeGreaterThan(maxBytes / 2);
+  launchDarkly.mood.react = () => 202;
+  await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+  expect(launchDarkly.taken().length).toBeGreaterThan(20);
+});
+
+test('a thousand different tags make no more queues than allowed, and no event is lost for it', async () => {
+  const launchDarkly = await startLaunchDarkly(() => 503);
+  const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 20 });
+  for (let app = 0; app < 1_000; app++) {
+    send(intake, [custom(app)], { headers: { 'x-launchdarkly-tags': `application-id/${app}` } });
+  }
+  launchDarkly.mood.react = () => 202;
+  await eventually(() => expect(launchDarkly.taken()).toHaveLength(1_000));
+  expect(new Set(launchDarkly.taken().map(({ key }) => key)).size).toBe(1_000);
+  const tags = launchDarkly.requests.map(({ headers }) => headers['x-launchdarkly-tags']);
+  expect(new Set(tags.filter((of) => of !== undefined)).size).toBe(64);
+});
+
+test('queues that fell idle make room for those of other SDKs', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 5 });
+  for (let app = 0; app < 130; app++) {
+    send(intake, [custom(app)], { headers: { 'x-launchdarkly-tags': `application-id/${app}` } });
+    if (app % 30 === 29) {
+      await eventually(() => expect(launchDarkly.taken()).toHaveLength(app + 1));
+      await sleep(20);
+    }
+  }
+  await eventually(() => expect(launchDarkly.taken()).toHaveLength(130));
+  for (const { headers, events } of launchDarkly.requests) {
+    expect([headers['x-launchdarkly-tags'], events.length]).toEqual([
+      `application-id/${String(events[0]?.key).slice('event-'.length)}`,
+      1,
+    ]);
+  }
+});
+
+test('a body with more events than a queue holds is sent in parts', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured } = startEnvironment(launchDarkly.uri, { capacity: 10 });
+  send(intake, numbered(25));
+  await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(20)));
+  expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBe(5);
+});
+
+test('payloads are cut at the size allowed', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 50, maxPayloadBytes: 2_000 });
+  const events = Array.from({ length: 20 }, (_, index) => custom(index, { data: 'x'.repeat(300) }));
+  for (const event of events) send(intake, [event]);
+  await eventually(() => expect(launchDarkly.taken()).toEqual(events));
+  expect(Math.max(...launchDarkly.requests.map(({ text }) => text.length))).toBeLessThan(2_100);
+});
+
+test('a memory forgets what was used least recently, and long keys cost as much as short ones', () => {
+  const recent = createRecent(2);
+  const long = 'x'.repeat(100_000);
+  expect(['a', long, 'a', 'b', long, 'b', long].map((key) => recent.add(key))).toEqual([
+    true,
+    true,
+    false,
+    true,
+    true,
+    false,
+    false,
+  ]);
+  recent.clear();
+  expect(recent.add('b')).toBe(true);
+});

@@ -1,0 +1,268 @@
+import { createServer } from 'node:http';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { eventually } from '../../support/eventually.ts';
+import { randomFrom } from '../../support/random.ts';
+import {
+  closeAll,
+  closeLater,
+  custom,
+  type Reaction,
+  SDK_KEY,
+  send,
+  startEnvironment,
+  startLaunchDarkly,
+  startServer,
+} from './support.ts';
+
+afterEach(closeAll);
+
+const SEED = process.env.SEED ?? 'events';
+const keys = (events: readonly { readonly key?: unknown }[]) => events.map(({ key }) => key);
+const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, index) => custom(from + index));
+
+describe('while LaunchDarkly is in trouble', () => {
+  test.each<Reaction>([500, 503, 400, 408, 429, 'cut', 'hang', 'lost'])(
+    'events survive three times %s, are sent again under the same payload ID, and those behind them wait',
+    async (reaction) => {
+      let failures = 3;
+      const launchDarkly = await startLaunchDarkly(() => (failures-- > 0 ? reaction : 202));
+      const { intake, measured, lines } = startEnvironment(launchDarkly.uri, { timings: { requestTimeoutMs: 60 } });
+      send(intake, numbered(2));
+      await eventually(() => expect(launchDarkly.requests.length).toBeGreaterThan(0));
+      send(intake, numbered(2, 2));
+      await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(4));
+      expect(launchDarkly.taken()).toEqual(numbered(4));
+      expect(launchDarkly.requests).toHaveLength(5);
+      const ids = launchDarkly.requests.map(({ headers }) => headers['x-launchdarkly-payload-id']);
+      expect(new Set(ids.slice(0, 4)).size).toBe(1);
+      expect(ids[4]).not.toBe(ids[0]);
+      expect(await measured('relay_event_retries_total')).toBe(3);
+      expect(lines.map((line) => line.split(' {')[0])).toEqual([
+        'events cannot be delivered; they are kept while there is room, and tried again',
+        'events are delivered again',
+      ]);
+    },
+  );
+
+  test('events outlast that nobody listens', async () => {
+    const { uri, server } = await startServer(() => {});
+    await new Promise((resolve) => server.close(resolve));
+    const { intake, measured } = startEnvironment(uri);
+    send(intake, numbered(3));
+    await eventually(async () => expect(await measured('relay_event_retries_total')).toBeGreaterThan(3));
+    const bodies: string[] = [];
+    const returned = createServer((request, response) => {
+      request.resume();
+      bodies.push(request.url ?? '');
+      response.writeHead(202).end();
+    });
+    await new Promise<void>((resolve) => returned.listen(Number(new URL(uri).port), '127.0.0.1', resolve));
+    closeLater(async () => {
+      returned.closeAllConnections();
+      await new Promise((resolve) => returned.close(resolve));
+    });
+    await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(3));
+    expect(bodies).toEqual(['/bulk']);
+  });
+
+  test('it is asked again no sooner than it wishes', async () => {
+    const at: number[] = [];
+    const launchDarkly = await startLaunchDarkly(() => {
+      at.push(performance.now());
+      return at.length === 1 ? { status: 429, headers: { 'Retry-After': '1' } } : 202;
+    });
+    const { intake } = startEnvironment(launchDarkly.uri);
+    send(intake, numbered(1));
+    await eventually(() => expect(launchDarkly.taken()).toHaveLength(1));
+    // Not about speed: with the retry of these tests, which comes within 5 ms, it would be far below.
+    expect(at[1]! - at[0]!).toBeGreaterThan(900);
+  });
+
+  test('what stays undeliverable is given up in the end, and what came later is sent', async () => {
+    const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('event-0') ? 500 : 202));
+    const { intake, measured } = startEnvironment(launchDarkly.uri, { timings: { keepForMs: 50 } });
+    send(intake, numbered(1));
+    await eventually(() => expect(launchDarkly.requests.length).toBeGreaterThan(0));
+    send(intake, numbered(1, 1));
+    await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(1, 1)));
+    expect(await measured('relay_events_dropped_total', { reason: 'expired' })).toBe(1);
+  });
+
+  test('no more requests are under way than allowed, however many queues wait', async () => {
+    const launchDarkly = await startLaunchDarkly(async () => {
+      await sleep(10);
+      return 202;
+    });
+    const { intake } = startEnvironment(launchDarkly.uri, { maxInFlight: 2 });
+    for (const round of [1, 2]) {
+      for (let app = 0; app < 8; app++) send(intake, [custom(app)], { headers: { 'x-launchdarkly-tags': `a/${app}` } });
+      await eventually(() => expect(launchDarkly.taken()).toHaveLength(8 * round));
+    }
+    expect(launchDarkly.mood.mostUnderWay).toBe(2);
+  });
+});
+
+describe('what is too large or wrong', () => {
+  test('is sent in halves, in order; only the event that is too large alone is lost', async () => {
+    const launchDarkly = await startLaunchDarkly(({ events }) =>
+      events.length > 3 || events.some(({ key }) => key === 'event-6') ? 413 : 202,
+    );
+    const { intake, measured } = startEnvironment(launchDarkly.uri);
+    send(intake, numbered(11));
+    await eventually(() => expect(launchDarkly.taken()).toHaveLength(10));
+    expect(keys(launchDarkly.taken())).toEqual(keys(numbered(11)).filter((key) => key !== 'event-6'));
+    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    expect(await measured('relay_events_dropped_total', { reason: 'too-large' })).toBe(1);
+    const ids = launchDarkly.requests.map(({ headers }) => headers['x-launchdarkly-payload-id']);
+    expect(new Set(ids).size).toBe(ids.length);
+  });
+
+  test('takes few others with it when LaunchDarkly rejects it', async () => {
+    const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('"event-3"') ? 400 : 202));
+    const { intake, measured } = startEnvironment(launchDarkly.uri);
+    send(intake, numbered(8));
+    await eventually(() =>
+      expect(keys(launchDarkly.taken())).toEqual(keys(numbered(8)).filter((key) => key !== 'event-3')),
+    );
+    await eventually(async () => expect(await measured('relay_events_dropped_total', { reason: 'rejected' })).toBe(1));
+  });
+});
+
+describe.each([401, 403, 404])('while LaunchDarkly answers %d', (status) => {
+  test('events are kept and leave at once when the environment has another key', async () => {
+    const launchDarkly = await startLaunchDarkly(({ headers }) => (headers.authorization === SDK_KEY ? status : 202));
+    const { intake, credentials, lines } = startEnvironment(launchDarkly.uri);
+    send(intake, numbered(1));
+    await eventually(() => expect(launchDarkly.requests).toHaveLength(1));
+    for (let round = 1; round < 4; round++) {
+      send(intake, numbered(1, round));
+      await sleep(15);
+    }
+    expect(launchDarkly.requests).toHaveLength(1);
+    credentials.sdkKey = 'sdk-correct';
+    await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(4)));
+    expect(lines).toHaveLength(2);
+    expect(lines[0]).toContain(`"status":${status}`);
+    expect(lines.join()).not.toMatch(/never-show|sdk-/);
+  });
+
+  test('it is asked again, and events leave when it has changed its mind', async () => {
+    let refusals = 3;
+    const launchDarkly = await startLaunchDarkly(() => (refusals-- > 0 ? status : 202));
+    const { intake } = startEnvironment(launchDarkly.uri, { timings: { firstRefusedMs: 5, longestRefusedMs: 5 } });
+    send(intake, numbered(2));
+    await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(2)));
+    send(intake, numbered(2, 2));
+    await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(4)));
+  });
+});
+
+test('an environment that has no mobile key yet keeps the events of mobile SDKs until it has', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { forwarding } = startEnvironment(launchDarkly.uri);
+  const credentials: { mobileKey?: string } = {};
+  const intake = forwarding.environment({ name: 'late', credentials: () => credentials, flag: () => undefined });
+  send(intake, numbered(2), { kind: 'mobileKey' });
+  await sleep(30);
+  expect(launchDarkly.requests).toEqual([]);
+  credentials.mobileKey = 'mob-late';
+  await eventually(() => expect(launchDarkly.taken('/mobile')).toEqual(numbered(2)));
+});
+
+describe('closing', () => {
+  test('delivers what waits, through failures too', async () => {
+    let failures = 2;
+    const launchDarkly = await startLaunchDarkly(() => (failures-- > 0 ? 503 : 202));
+    const never = 3_600_000;
+    const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, {
+      flushIntervalMs: never,
+      timings: { firstRetryMs: never, longestRetryMs: never },
+    });
+    send(intake, numbered(3));
+    intake.diagnostic({ kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from('{"diagnostic":true}') });
+    await forwarding.close(20_000);
+    expect(launchDarkly.taken('/bulk')).toEqual(numbered(3));
+    expect(launchDarkly.taken('/diagnostic')).toEqual([{ diagnostic: true }]);
+    send(intake, numbered(1));
+    expect(await measured('relay_events_dropped_total', { reason: 'closed' })).toBe(1);
+  });
+
+  test('delivers everything, also what takes several payloads', async () => {
+    const launchDarkly = await startLaunchDarkly();
+    const { intake, forwarding } = startEnvironment(launchDarkly.uri, {
+      flushIntervalMs: 3_600_000,
+      maxPayloadBytes: 300,
+    });
+    send(intake, numbered(1));
+    for (let id = 1; id < 20; id++) send(intake, [custom(id)]);
+    await forwarding.close(20_000);
+    expect(launchDarkly.requests.length).toBeGreaterThan(5);
+    expect(launchDarkly.taken()).toEqual(numbered(20));
+  });
+
+  test('ends when the time is over, and counts what was lost', async () => {
+    const launchDarkly = await startLaunchDarkly(() => 'hang');
+    const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri);
+    send(intake, numbered(3));
+    await eventually(() => expect(launchDarkly.requests).toHaveLength(1));
+    send(intake, numbered(2, 3));
+    await forwarding.close(50);
+    expect(await measured('relay_events_dropped_total', { reason: 'closed' })).toBe(5);
+    expect(await measured('relay_events_queue_bytes')).toBe(0);
+  });
+
+  test('does not wait for a LaunchDarkly that refuses', async () => {
+    const launchDarkly = await startLaunchDarkly(() => 401);
+    const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri);
+    send(intake, numbered(3));
+    await forwarding.close(3_600_000);
+    expect(await measured('relay_events_dropped_total', { reason: 'refused' })).toBe(3);
+  });
+
+  test('of one environment leaves the others alone', async () => {
+    const launchDarkly = await startLaunchDarkly();
+    const { intake, forwarding } = startEnvironment(launchDarkly.uri);
+    const other = forwarding.environment({
+      name: 'other',
+      credentials: () => ({ sdkKey: 'sdk-other' }),
+      flag: () => undefined,
+    });
+    send(other, numbered(1));
+    await other.close(10_000);
+    send(intake, numbered(1, 1));
+    await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(2)));
+  });
+});
+
+test(`whatever happens on the way, every event arrives once and in order (SEED=${SEED})`, async () => {
+  const rounds = process.env.LONG ? 40 : 4;
+  for (let round = 0; round < rounds; round++) {
+    const random = randomFrom(`${SEED} ${round}`);
+    const pick = <T>(choices: readonly T[]) => choices[Math.floor(random() * choices.length)] as T;
+    const launchDarkly = await startLaunchDarkly(({ events }) => {
+      if (events.length > 9) return 413;
+      const troubles: Reaction[] = [500, 502, 408, 429, 'cut', 'lost', 'hang'];
+      return random() < 0.5 ? pick(troubles) : 202;
+    });
+    const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, {
+      capacity: 10_000,
+      maxInFlight: 3,
+      random,
+      timings: { requestTimeoutMs: 40, firstRefusedMs: 5, longestRefusedMs: 5 },
+    });
+    const expected = new Map<string, unknown[]>();
+    for (let batch = 0; batch < 40; batch++) {
+      const app = pick(['a', 'b', 'c']);
+      const sent = expected.get(app) ?? [];
+      const events = numbered(1 + Math.floor(random() * 8), sent.length).map((event) => ({ ...event, app }));
+      expected.set(app, [...sent, ...events]);
+      send(intake, events, { headers: { 'x-launchdarkly-tags': app } });
+      if (random() < 0.3) await sleep(2);
+    }
+    await forwarding.close(25_000);
+    for (const [app, events] of expected)
+      expect(launchDarkly.taken().filter((event) => event.app === app)).toEqual(events);
+    expect(await measured('relay_events_queue_bytes')).toBe(0);
+    await closeAll();
+  }
+});

@@ -1,0 +1,52 @@
+import fc from 'fast-check';
+import { elementsOf, membersOf } from '../../../relay-task/events/json-text.ts';
+
+const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
+const runs = { numRuns: process.env.LONG ? 20_000 : 500, ...seed };
+const spaces = fc.array(fc.constantFrom(' ', '\n', '\t', '\r'), { maxLength: 2 }).map((some) => some.join(''));
+const values = fc.oneof(
+  fc.json({ maxDepth: 4 }),
+  fc.jsonValue({ maxDepth: 4 }).map((value) => JSON.stringify(value, null, 2)),
+  fc.constantFrom(
+    '1.0',
+    '-0',
+    '1e400',
+    '-1E-7',
+    '"]"',
+    '"\\""',
+    '"\\\\"',
+    '"\\\\\\"}"',
+    '[[],{}]',
+    'null',
+    'true',
+    '""',
+  ),
+);
+
+test('the elements of an array are found as they stand there', () => {
+  fc.assert(
+    fc.property(fc.array(values), spaces, (texts, space) => {
+      expect(elementsOf(`${space}[${space}${texts.join(`${space},${space}`)}${space}]${space}`)).toEqual(
+        texts.map((text) => text.trim()),
+      );
+    }),
+    runs,
+  );
+});
+
+test('the members of an object are found as they stand there, the last of equal names', () => {
+  fc.assert(
+    fc.property(fc.array(fc.tuple(fc.string({ unit: 'binary' }), values)), spaces, (members, space) => {
+      const texts = members.map(([name, text]) => `${JSON.stringify(name)}${space}:${space}${text}${space}`);
+      expect(membersOf(`${space}{${space}${texts.join(`,${space}`)}}`)).toEqual(
+        new Map(members.map(([name, text]) => [name, text.trim()])),
+      );
+    }),
+    runs,
+  );
+});
+
+test('how deep a value nests does not matter', () => {
+  const deep = '['.repeat(200_000) + ']'.repeat(200_000);
+  expect(elementsOf(`[${deep},1]`)).toEqual([deep, '1']);
+});

@@ -1,0 +1,217 @@
+import { createServer, type IncomingHttpHeaders, type RequestListener, type Server } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { gunzipSync } from 'node:zlib';
+import { Registry } from 'prom-client';
+import type { Item } from '../../../lib/flag-table/index.ts';
+import {
+  createEventForwarding,
+  type EventForwardingOptions,
+  type EventIntake,
+} from '../../../relay-task/events/forwarding.ts';
+import type { CredentialKind, Log } from '../../../relay-task/ports.ts';
+
+export const SDK_KEY = 'sdk-0a1b2c3d-never-show-this';
+export const MOBILE_KEY = 'mob-0a1b2c3d-never-show-this';
+export const ENVIRONMENT_ID = '64a0c0ffee';
+
+export type Event = Record<string, unknown>;
+
+export interface Received {
+  readonly path: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly text: string;
+  /** The body as JSON. */
+  readonly events: Event[];
+  /** What it was answered with. */
+  readonly status: number;
+}
+
+/** `hang`: no answer; `cut`: the connection is destroyed; `lost`: the events are taken, but the answer never arrives. */
+export type Reaction =
+  | number
+  | 'hang'
+  | 'cut'
+  | 'lost'
+  | { readonly status: number; readonly headers: Readonly<Record<string, string>> };
+
+const closers: (() => Promise<unknown>)[] = [];
+
+/** To be called after each test: closes everything, last opened first. */
+export async function closeAll(): Promise<void> {
+  for (const close of closers.splice(0).reverse()) await close();
+}
+
+export function closeLater(close: () => Promise<unknown>): void {
+  closers.push(close);
+}
+
+export async function startServer(
+  listener: RequestListener,
+): Promise<{ readonly uri: string; readonly server: Server }> {
+  const server = createServer(listener);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  closeLater(async () => {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  });
+  return { uri: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server };
+}
+
+/** The part of LaunchDarkly that takes events, with whatever mood it is told to have. */
+export async function startLaunchDarkly(
+  react: (request: Omit<Received, 'status'>) => Reaction | Promise<Reaction> = () => 202,
+) {
+  const requests: Received[] = [];
+  const mood = { react, underWay: 0, mostUnderWay: 0 };
+  const { uri, server } = await startServer((request, response) => {
+    mood.underWay += 1;
+    mood.mostUnderWay = Math.max(mood.mostUnderWay, mood.underWay);
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('error', () => {});
+    request.on('end', async () => {
+      const body = Buffer.concat(chunks);
+      const text = (request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body).toString();
+      const received = { path: request.url ?? '', headers: request.headers, text, events: JSON.parse(text) as Event[] };
+      const reaction = await mood.react(received);
+      // Before the answer is on its way: whoever gets it may ask the next thing at once.
+      mood.underWay -= 1;
+      const status = statusOf(reaction);
+      requests.push({ ...received, status });
+      if (reaction === 'cut' || reaction === 'lost') request.socket.destroy();
+      else if (reaction !== 'hang')
+        response.writeHead(status, typeof reaction === 'object' ? reaction.headers : {}).end();
+    });
+  });
+  return {
+    uri,
+    server,
+    mood,
+    requests,
+    /** Events that were taken, in order; a payload ID that was taken before counts once, as at LaunchDarkly. */
+    taken(path?: string): Event[] {
+      const payloads = new Set<unknown>();
+      return requests.flatMap(({ headers, events, status, path: to }) => {
+        const id = headers['x-launchdarkly-payload-id'];
+        if (status < 200 || status > 299 || (path !== undefined && to !== path)) return [];
+        if (id !== undefined && payloads.has(id)) return [];
+        payloads.add(id);
+        // A diagnostic event comes alone.
+        return Array.isArray(events) ? events : [events];
+      });
+    },
+  };
+}
+
+function statusOf(reaction: Reaction): number {
+  if (typeof reaction === 'number') return reaction;
+  if (typeof reaction === 'object') return reaction.status;
+  return reaction === 'lost' ? 202 : 0;
+}
+
+export function createLogRecorder() {
+  const lines: string[] = [];
+  const note = (message: string, fields?: Record<string, unknown>) =>
+    void lines.push(`${message} ${JSON.stringify(fields ?? {})}`);
+  const log: Log = { debug: note, info: note, warn: note, error: note };
+  return { log, lines };
+}
+
+/** Impatient, so that tests need not wait. */
+export function startForwarding(eventsUri: string, more: Partial<EventForwardingOptions> = {}) {
+  const { log, lines } = createLogRecorder();
+  const registry = new Registry();
+  const forwarding = createEventForwarding({
+    eventsUri,
+    flushIntervalMs: 10,
+    userAgent: 'EdgeFlagRelay/1.2.3',
+    log,
+    registry,
+    ...more,
+    timings: {
+      firstRetryMs: 5,
+      longestRetryMs: 20,
+      firstRefusedMs: 60_000,
+      longestRefusedMs: 60_000,
+      closingRetryMs: 5,
+      ...more.timings,
+    },
+  });
+  closeLater(() => forwarding.close(0));
+  /** Of one metric, over all labels or those given. */
+  const measured = async (name: string, labels: Record<string, string> = {}) => {
+    const metric = await registry.getSingleMetric(name)?.get();
+    const matching = metric?.values.filter((value) =>
+      Object.entries(labels).every(([label, text]) => value.labels[label] === text),
+    );
+    return (matching ?? []).reduce((total, { value }) => total + value, 0);
+  };
+  return { forwarding, lines, registry, measured };
+}
+
+export function startEnvironment(
+  eventsUri: string,
+  more: Partial<EventForwardingOptions> = {},
+  flags: Readonly<Record<string, object>> = {},
+) {
+  const started = startForwarding(eventsUri, more);
+  const credentials = { sdkKey: SDK_KEY, mobileKey: MOBILE_KEY, environmentId: ENVIRONMENT_ID };
+  const items = new Map(Object.entries(flags).map(([key, data]) => [key, itemOf(key, data)]));
+  const intake = started.forwarding.environment({
+    name: 'production',
+    credentials: () => credentials,
+    flag: (key) => items.get(key),
+  });
+  return { ...started, intake, credentials };
+}
+
+function itemOf(key: string, data: object): Item {
+  return { kind: 'features', key, version: 1, deleted: false, ...data, json: JSON.stringify({ key, ...data }) };
+}
+
+export interface Sending {
+  readonly kind?: CredentialKind;
+  readonly schema?: number | string | undefined;
+  readonly headers?: IncomingHttpHeaders;
+}
+
+/** As the endpoints hand a request over. */
+export function send(intake: EventIntake, body: unknown, { kind = 'sdkKey', schema = 4, headers }: Sending = {}): void {
+  intake.analytics({
+    kind,
+    credential: kind === 'environmentId' ? ENVIRONMENT_ID : 'sdk-of-the-client',
+    headers: { ...(schema !== undefined && { 'x-launchdarkly-event-schema': String(schema) }), ...headers },
+    body: Buffer.isBuffer(body) ? body : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
+  });
+}
+
+/** A server to point an official SDK at; bodies of events go to the intake as the endpoints would hand them over. */
+export function startInbound(intake: EventIntake) {
+  return startServer((request, response) => {
+    const chunks: Buffer[] = [];
+    request.on('data', (chunk: Buffer) => chunks.push(chunk));
+    request.on('end', () => {
+      const sent = Buffer.concat(chunks);
+      const body = request.headers['content-encoding'] === 'gzip' ? gunzipSync(sent) : sent;
+      const delivery = {
+        kind: 'sdkKey' as const,
+        credential: request.headers.authorization ?? '',
+        headers: request.headers,
+        body,
+      };
+      if (request.url === '/bulk') intake.analytics(delivery);
+      if (request.url === '/diagnostic') intake.diagnostic(delivery);
+      response.writeHead(202).end();
+    });
+  });
+}
+
+export const user = (key: string, more: object = {}) => ({ kind: 'user', key, ...more });
+
+export const custom = (id: number | string, more: object = {}) => ({
+  kind: 'custom',
+  creationDate: 1_760_000_000_000,
+  key: `event-${id}`,
+  context: user('alice'),
+  ...more,
+});
