@@ -1,22 +1,11 @@
 /**
- * Bodies that many ask for, made once: the text from raw item JSON, its bytes, and its compressed bytes when the first
- * client wants them.
+ * Bodies that many ask for, made once: the text is put together from the raw JSON of items.
  */
 import { createHash } from 'node:crypto';
-import { promisify } from 'node:util';
-import { gzip } from 'node:zlib';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { ItemView } from '../ports.ts';
+import { type Body, bodyOf } from './encoding.ts';
 import type { ServedView } from './services.ts';
-
-/** Below this, compression saves less than its header and the client's work cost. */
-const WORTH_COMPRESSING_BYTES = 1_024;
-
-export interface Body {
-  readonly raw: Buffer;
-  /** Undefined when not worth it. Compressed off the main thread. */
-  gzip(): Promise<Buffer> | undefined;
-}
 
 export type Whole = 'all' | 'flags' | 'segments';
 
@@ -50,6 +39,7 @@ const wholeTexts: Readonly<Record<Whole, (view: ItemView) => string>> = {
   segments: (view) => mapOf(view, 'segments'),
 };
 
+/** One kind as a JSON object by key, without tombstones. */
 function mapOf(view: ItemView, kind: Kind): string {
   const entries: string[] = [];
   for (const item of view.items(kind)) {
@@ -58,23 +48,11 @@ function mapOf(view: ItemView, kind: Kind): string {
   return `{${entries.join(',')}}`;
 }
 
-function bodyOf(text: string): Body {
-  const raw = Buffer.from(text);
-  let compressed: Promise<Buffer> | undefined;
-  return {
-    raw,
-    gzip() {
-      if (raw.length <= WORTH_COMPRESSING_BYTES) return undefined;
-      compressed ??= promisify(gzip)(raw);
-      return compressed;
-    },
-  };
-}
-
-type Perishable<T> = (view: ItemView, make: () => T) => T;
+/** Something made from a view and good for one generation. */
+export type Perishable<T> = (view: ItemView, make: () => T) => T;
 
 /** Keeps what was made for a view until its generation changes. */
-function perishable<T>(): Perishable<T> {
+export function perishable<T>(): Perishable<T> {
   const held = new WeakMap<ItemView, { readonly generation: number; readonly value: T }>();
   return (view, make) => {
     const known = held.get(view);

@@ -19,6 +19,16 @@ export function messageReply(status: number, message: string, headers: Record<st
   return jsonReply(status, { message }, headers);
 }
 
+/** Thrown by whatever reads a request and does not like what it reads: it is answered with `reply`. */
+export class Refusal extends Error {
+  readonly reply: Reply;
+  constructor(status: number, message: string, headers: Record<string, string> = {}) {
+    super(message);
+    this.name = 'Refusal';
+    this.reply = messageReply(status, message, headers);
+  }
+}
+
 /** A 503 that asks everyone to come back at a different time. SDKs retry on it, as they do not on most 4xx. */
 export function notYetReply(message: string): Reply {
   return messageReply(503, message, { 'Retry-After': String(2 + Math.floor(Math.random() * 9)) });

@@ -2,7 +2,7 @@
 
 export interface Pattern {
   readonly method: string;
-  /** Segments in braces take any one non-empty segment: `/sdk/flags/{key}`. */
+  /** Segments in braces take any one non-empty segment, or what stands before a suffix: `/sdk/flags/{key}`, `/a/{id}.gif`. */
   readonly path: string;
 }
 
@@ -13,8 +13,14 @@ export type Resolution<R> =
       readonly params: Readonly<Record<string, string>>;
       readonly query: URLSearchParams;
     }
-  /** The path exists, but not with this method. */
-  | { readonly kind: 'method'; readonly allow: string }
+  /** The path exists, but not with this method. `candidates` are the rows that match it, the most literal first. */
+  | {
+      readonly kind: 'method';
+      readonly allow: readonly string[];
+      readonly candidates: readonly R[];
+      readonly params: Readonly<Record<string, string>>;
+      readonly query: URLSearchParams;
+    }
   | { readonly kind: 'none' }
   /** The path is not clean; the clean one with the query. */
   | { readonly kind: 'redirect'; readonly location: string }
@@ -46,17 +52,21 @@ export function createRouter<R extends Pattern>(routes: readonly R[]): (method: 
     } catch {
       return { kind: 'bad', message: `the path holds a "%" that begins no UTF-8 character: ${path.slice(0, 200)}` };
     }
-    const allowed = new Set<string>();
+    const query = new URLSearchParams(rest.replace(/#.*$/s, ''));
+    const candidates: R[] = [];
+    let paramsOfFirst: Readonly<Record<string, string>> = {};
     for (const { segments: pattern, byMethod } of entries) {
       const params = matchSegments(pattern, segments);
       if (!params) continue;
       const route = byMethod.get(method) ?? (method === 'HEAD' ? byMethod.get('GET') : undefined);
-      if (route) return { kind: 'route', route, params, query: new URLSearchParams(rest.replace(/#.*$/s, '')) };
-      for (const name of byMethod.keys()) allowed.add(name);
+      if (route) return { kind: 'route', route, params, query };
+      if (candidates.length === 0) paramsOfFirst = params;
+      candidates.push(...byMethod.values());
     }
-    if (allowed.size === 0) return { kind: 'none' };
-    if (allowed.has('GET')) allowed.add('HEAD');
-    return { kind: 'method', allow: [...allowed].join(', ') };
+    if (candidates.length === 0) return { kind: 'none' };
+    const allow = [...new Set(candidates.map((row) => row.method))];
+    if (allow.includes('GET')) allow.push('HEAD');
+    return { kind: 'method', allow, candidates, params: paramsOfFirst, query };
   };
 }
 
@@ -66,8 +76,9 @@ function matchSegments(pattern: readonly string[], segments: readonly string[]):
   for (const [index, part] of pattern.entries()) {
     const segment = segments[index]!;
     if (part.startsWith('{')) {
-      if (segment === '') return undefined;
-      params[part.slice(1, -1)] = segment;
+      const [name = '', suffix = ''] = part.slice(1).split('}');
+      if (segment.length <= suffix.length || !segment.endsWith(suffix)) return undefined;
+      params[name] = segment.slice(0, segment.length - suffix.length);
     } else if (part !== segment) return undefined;
   }
   return params;

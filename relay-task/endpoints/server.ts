@@ -1,18 +1,35 @@
 /**
- * The relay's HTTP server: finds the row, finds the environment, lets the handler answer. Requests for streams leave HTTP
- * through the front door: they are presented to node:http as upgrades, which then detaches its parser and hands over the
- * bare socket, so that an open stream holds neither request nor response nor parser.
+ * The relay's HTTP server. Requests for streams leave HTTP through the front door: they are presented to node:http as
+ * upgrades, which then detaches its parser and hands over the bare socket, so that an open stream holds neither request nor
+ * response nor parser.
  */
-import { createServer, IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createHttpServer, IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import { createSecureContext } from 'node:tls';
 import { RelayError } from '../errors.ts';
-import { selectEnvironment } from './credentials.ts';
+import { readBareBody } from './bare-body.ts';
+import { createDispatcher, type Decision, type Exchange } from './dispatch.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
-import { createRouter, type Resolution } from './router.ts';
-import { createRoutes, type Route } from './routes.ts';
-import type { ServedEnvironment, Services } from './services.ts';
+import { collectBody, unpackBody } from './request-body.ts';
+import type { Route, RoutesOptions } from './routes.ts';
+import type { Services } from './services.ts';
 
-export interface RelayServerOptions extends Services {
+export interface Certificate {
+  /** PEM; the certificate first, then the chain. */
+  readonly cert: string | Buffer;
+  /** PEM. */
+  readonly key: string | Buffer;
+}
+
+export interface TlsOptions extends Certificate {
+  /** TLSv1.2 unless told. */
+  readonly minVersion?: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3' | undefined;
+}
+
+export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'health' | 'find'> {
+  /** Absent: plain HTTP. */
+  readonly tls?: TlsOptions | undefined;
   /** What a client has for sending the head of a request: 10,000 ms. */
   readonly headersTimeoutMs?: number;
   /** And for all of it: 30,000 ms. */
@@ -31,6 +48,11 @@ export interface RelayServer {
   readonly routes: readonly Route[];
   /** Rejects with RelayError LISTEN_FAILED. Port 0 takes a free one. */
   listen(address: { readonly port: number; readonly host?: string }): Promise<{ readonly port: number }>;
+  /**
+   * For connections from now on; open ones keep theirs. Throws RelayError CERTIFICATE_INVALID, and goes on with the present
+   * one then.
+   */
+  replaceCertificate(certificate: Certificate): void;
   /** Stops listening, lets requests under way finish for at most `timeoutMs`, then cuts them. Streams are not its business. */
   close(timeoutMs: number): Promise<void>;
 }
@@ -39,87 +61,38 @@ export interface RelayServer {
 const UNANSWERED = Symbol('unanswered');
 type CountedSocket = Socket & { [UNANSWERED]?: number };
 
+const HANDSHAKE_MS = 10_000;
+
+/** Throws RelayError CERTIFICATE_INVALID. */
 export function createRelayServer(options: RelayServerOptions): RelayServer {
-  const { log } = options;
-  const routes = createRoutes(options);
-  const resolve = createRouter(routes);
-  const resolutions = new WeakMap<IncomingMessage, Resolution<Route>>();
+  const { log, tls, requestTimeoutMs = 30_000 } = options;
+  const dispatcher = createDispatcher(options);
   let closing = false;
 
-  const resolutionOf = (message: IncomingMessage): Resolution<Route> => {
-    const known = resolutions.get(message);
-    if (known) return known;
-    const resolution = resolve(message.method ?? '', message.url ?? '');
-    resolutions.set(message, resolution);
-    return resolution;
-  };
   class Request extends IncomingMessage {
     /** node:http asks this before anything is read behind the head. What the client's own Upgrade header wants is ignored. */
     get upgrade(): boolean {
-      if (this.method !== 'GET') return false;
-      const resolution = resolutionOf(this);
-      return resolution.kind === 'route' && 'stream' in resolution.route;
+      return dispatcher.asksForStream(this);
     }
     set upgrade(_value: unknown) {}
   }
 
-  const server: Server = createServer({
+  const listener = {
     IncomingMessage: Request as unknown as typeof IncomingMessage,
     headersTimeout: options.headersTimeoutMs ?? 10_000,
-    requestTimeout: options.requestTimeoutMs ?? 30_000,
+    requestTimeout: requestTimeoutMs,
     keepAliveTimeout: options.keepAliveTimeoutMs ?? 4_010_000,
     connectionsCheckingInterval: 5_000,
     maxHeaderSize: options.maxHeaderBytes ?? 64 * 1024,
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
-  });
+  };
+  const secureServer = tls && createHttpsServer({ ...listener, ...checked(tls), handshakeTimeout: HANDSHAKE_MS });
+  const server = (secureServer as Server | undefined) ?? createHttpServer(listener);
 
-  /** The answer, or the environment whose stream is to be opened. */
-  const decide = async (message: IncomingMessage, seen: Seen): Promise<Reply> => {
-    const resolution = resolutionOf(message);
-    if (resolution.kind !== 'route') return withoutRoute(resolution);
-    const { route, params, query } = resolution;
-    seen.route = route.path;
-    const { headers, method = '' } = message;
-    if (!route.credential)
-      return 'handler' in route ? route.handler({ method, params, query, headers, message }) : notFound;
-    seen.credential = route.credential;
-    const selected = selectEnvironment(options.find, route.credential, { headers, params, query });
-    if ('status' in selected) return selected;
-    const { environment, credential } = selected;
-    seen.environment = environment;
-    // HEAD of a stream.
-    if ('stream' in route) return refusal(environment) ?? { status: 200, headers: { 'Content-Type': EVENT_STREAM } };
-    return route.handler({ method, params, query, headers, environment, credential, message });
-  };
-  const withEnvironmentId = (reply: Reply, { environment }: Seen): Reply =>
-    environment?.environmentId === undefined || !/^[!-~]+$/.test(environment.environmentId)
-      ? reply
-      : { ...reply, headers: { ...reply.headers, 'X-LD-EnvID': environment.environmentId } };
-  const familyOf = ({ headers }: IncomingMessage) => {
-    const userAgent = headers['x-launchdarkly-user-agent'] ?? headers['user-agent'];
-    return options.family?.(Array.isArray(userAgent) ? userAgent[0] : userAgent) ?? 'other';
-  };
-  const report = (message: IncomingMessage, status: number, seen: Seen) => {
-    try {
-      options.answered?.({
-        route: seen.route,
-        method: message.method ?? '',
-        status,
-        environment: seen.environment?.name,
-        credential: seen.credential,
-        family: familyOf(message),
-        durationMs: performance.now() - seen.since,
-      });
-    } catch (error) {
-      log.error('an answer could not be counted', { route: seen.route, error });
-    }
-  };
-  const failed = (error: unknown, seen: Seen): Reply => {
-    log.error('a request could not be answered', { route: seen.route, error });
-    return messageReply(500, 'the relay failed to answer; its log says why');
-  };
+  const unpacked = async (bytes: Promise<Buffer>, { headers }: IncomingMessage, limitBytes: number) =>
+    unpackBody(await bytes, headers['content-encoding'] ?? '', limitBytes);
 
   server.on('request', async (message: IncomingMessage, response: ServerResponse) => {
     const socket = message.socket as CountedSocket;
@@ -127,69 +100,79 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     response.on('close', () => {
       socket[UNANSWERED]!--;
     });
-    const seen: Seen = { route: 'none', since: performance.now() };
-    const reply = await decide(message, seen).catch((error: unknown) => failed(error, seen));
-    // After a request with an Upgrade header the parser takes nothing more from this connection.
-    const close = closing || message.headers.upgrade !== undefined || message.method === 'CONNECT';
+    const exchange = dispatcher.begin(message);
+    const decision = await dispatcher.decide(exchange, (limitBytes) =>
+      unpacked(collectBody(message, limitBytes), message, limitBytes),
+    );
+    const reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
+    const close =
+      closing ||
+      // After a request with an Upgrade header the parser takes nothing more from this connection.
+      message.headers.upgrade !== undefined ||
+      message.method === 'CONNECT' ||
+      // Nobody wants to read the remainder.
+      (reply.status === 413 && !message.complete);
     try {
-      sendReply(response, message.method ?? '', withEnvironmentId(reply, seen), close);
-      report(message, reply.status, seen);
+      sendReply(response, message.method ?? '', dispatcher.dress(reply, exchange), close);
+      dispatcher.report(exchange, reply.status);
     } catch (error) {
-      failed(error, seen);
+      dispatcher.failed(error, exchange);
       response.destroy();
     }
   });
 
-  // Bytes that came behind a request for a stream are dropped with `_head`.
-  server.on('upgrade', (message: IncomingMessage, duplex, _head) => {
+  // Bytes that came behind a request for a stream and its body are dropped.
+  server.on('upgrade', async (message: IncomingMessage, duplex, head: Buffer) => {
     const socket = duplex as CountedSocket;
-    const resolution = resolutionOf(message);
-    const seen: Seen = { route: 'none', since: performance.now() };
+    const exchange = dispatcher.begin(message);
+    socket.on('error', ignore);
     // An answer that is still under way on this socket would be mixed with the stream.
-    if ((socket[UNANSWERED] ?? 0) > 0 || resolution.kind !== 'route' || !('stream' in resolution.route)) {
-      socket.on('error', () => {});
-      return void socket.destroy();
-    }
-    let reply: Reply | undefined;
+    if ((socket[UNANSWERED] ?? 0) > 0 || !dispatcher.asksForStream(message)) return void socket.destroy();
+    const decision = await dispatcher.decide(exchange, (limitBytes) =>
+      unpacked(
+        readBareBody(socket, head, message.headers, { limitBytes, timeoutMs: requestTimeoutMs }),
+        message,
+        limitBytes,
+      ),
+    );
     try {
-      reply = openStream(socket, message, resolution.route, resolution, seen);
+      let reply = 'reply' in decision ? decision.reply : undefined;
+      if ('opening' in decision && !socket.destroyed) {
+        socket.off('error', ignore);
+        reply = openStream(socket, decision, exchange);
+      }
+      if (reply) sendRawReply(socket, dispatcher.dress(reply, exchange));
+      dispatcher.report(exchange, reply?.status ?? 200);
     } catch (error) {
-      reply = failed(error, seen);
+      dispatcher.failed(error, exchange);
+      socket.destroy();
     }
-    if (reply) sendRawReply(socket, withEnvironmentId(reply, seen));
-    report(message, reply?.status ?? 200, seen);
   });
 
   const openStream = (
     socket: Socket,
-    message: IncomingMessage,
-    route: Extract<Route, { stream: unknown }>,
-    resolution: Extract<Resolution<Route>, { kind: 'route' }>,
-    seen: Seen,
+    { environment, opening }: Extract<Decision, { opening: unknown }>,
+    exchange: Exchange,
   ): Reply | undefined => {
-    seen.route = route.path;
-    seen.credential = route.credential;
-    const selected = selectEnvironment(options.find, route.credential, { ...resolution, headers: message.headers });
-    if ('status' in selected) return selected;
-    const { environment, credential } = selected;
-    seen.environment = environment;
-    const refused = refusal(environment);
-    if (refused) return refused;
-    const opening = { kind: route.stream, credential, family: familyOf(message), httpVersion: message.httpVersion };
     if (closing) return notYetReply('the relay is closing');
-    return options.openStream(environment, socket, opening)
-      ? undefined
-      : notYetReply('too many streams are being opened');
+    try {
+      if (options.openStream(environment, socket, opening)) return undefined;
+      return notYetReply('too many streams are being opened');
+    } catch (error) {
+      return dispatcher.failed(error, exchange);
+    }
   };
 
   server.on('clientError', (error: NodeJS.ErrnoException, duplex) => {
     const socket = duplex as Socket;
-    if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
-    sendRawReply(socket, clientErrorReply(error.code));
+    const reply = clientErrorReply(error.code);
+    // Without words for those who vanish, and for those who do not speak TLS where it is spoken.
+    if (!reply || !socket.writable) return void socket.destroy();
+    sendRawReply(socket, reply);
   });
 
   return {
-    routes,
+    routes: dispatcher.routes,
     listen: ({ port, host }) =>
       new Promise((resolve, reject) => {
         const fail = (error: NodeJS.ErrnoException) => reject(listenError(port, host, error));
@@ -200,6 +183,11 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
           resolve({ port: (server.address() as AddressInfo).port });
         });
       }),
+    replaceCertificate(certificate) {
+      if (!tls || !secureServer)
+        throw new RelayError('CERTIFICATE_INVALID', 'the relay does not speak TLS: there is no certificate to replace');
+      secureServer.setSecureContext(checked({ ...certificate, minVersion: tls.minVersion }));
+    },
     close: (timeoutMs) =>
       new Promise((resolve) => {
         closing = true;
@@ -216,40 +204,28 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   };
 }
 
-/** What is known of a request so far, for its headers and for metrics. */
-interface Seen {
-  route: string;
-  readonly since: number;
-  credential?: Route['credential'];
-  environment?: ServedEnvironment;
-}
+function ignore(): void {}
 
-const EVENT_STREAM = 'text/event-stream; charset=utf-8';
-const notFound = messageReply(404, 'there is nothing at this address');
-
-function withoutRoute(resolution: Exclude<Resolution<Route>, { kind: 'route' }>): Reply {
-  switch (resolution.kind) {
-    case 'none':
-      return notFound;
-    case 'method':
-      return messageReply(405, `this address answers ${resolution.allow}`, { Allow: resolution.allow });
-    case 'redirect':
-      return messageReply(301, 'the path is not clean', { Location: resolution.location });
-    case 'bad':
-      return messageReply(400, resolution.message);
+/** What node:tls takes. Throws RelayError CERTIFICATE_INVALID, which never holds the key. */
+function checked({ cert, key, minVersion = 'TLSv1.2' }: TlsOptions) {
+  try {
+    // node:tls takes nothing for a certificate, and then answers nobody.
+    if (cert.length === 0 || key.length === 0) throw new Error('there is nothing in one of them');
+    createSecureContext({ cert, key, minVersion });
+  } catch (error) {
+    throw new RelayError(
+      'CERTIFICATE_INVALID',
+      `the TLS certificate and its key must be PEM and belong together: ${(error as Error).message}`,
+      { cause: error },
+    );
   }
+  return { cert, key, minVersion };
 }
 
-/** A stream opens silent while there is no data yet; but not when there is no telling whether there ever will be. */
-function refusal(environment: ServedEnvironment): Reply | undefined {
-  if (environment.view.initialized || !environment.refused) return undefined;
-  return notYetReply(`environment "${environment.name}" has no data, and LaunchDarkly refuses its SDK key`);
-}
-
-function clientErrorReply(code: string | undefined): Reply {
+function clientErrorReply(code = ''): Reply | undefined {
   if (code === 'ERR_HTTP_REQUEST_TIMEOUT') return messageReply(408, 'the request took too long to arrive');
   if (code === 'HPE_HEADER_OVERFLOW') return messageReply(431, 'the head of the request is too large');
-  return messageReply(400, 'the request is not HTTP/1.1 as RFC 9112 has it');
+  return code.startsWith('HPE_') ? messageReply(400, 'the request is not HTTP/1.1 as RFC 9112 has it') : undefined;
 }
 
 function listenError(port: number, host: string | undefined, error: NodeJS.ErrnoException): RelayError {

@@ -1,16 +1,40 @@
 /**
  * What the endpoints need from the rest of the relay, in their own words; `relay.ts` hands it in.
  */
-import type { Socket } from 'node:net';
-import type { Kind } from '../../lib/flag-table/index.ts';
-import type { CredentialKind, ItemView, Log } from '../ports.ts';
 
-/** The kinds of stream that a route can open. */
-export type StreamKind = 'all' | 'flags';
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Socket } from 'node:net';
+import type { Context, Evaluator, Flag } from '../../lib/evaluation/index.ts';
+import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import type { ClientView, CredentialKind, ItemView, Log } from '../ports.ts';
+
+/**
+ * The kinds of stream that a route can open: `/all`, `/flags`, pings, evaluated flags for one context, and FDv2's
+ * `/sdk/stream`.
+ */
+export type StreamKind = 'all' | 'flags' | 'ping' | 'eval' | 'fdv2';
 
 export interface ServedView extends ItemView {
   /** A digest of the content of all items, or of one kind, as hex: equal in every relay that holds the same. */
   digest(scope: Kind | 'all'): string;
+  /** What FDv2 calls the state: a digest of the content, equal in every relay that holds the same. '' before there is data. */
+  state(): string;
+  /** Items, tombstones too, that lead from that state to the present one; undefined: the state is not remembered. */
+  changesSince(state: string): readonly Item[] | undefined;
+}
+
+/** Where events go, if they are forwarded. Neither call waits or throws. */
+export interface EventIntake {
+  /** `body` is what stood in the request, decompressed. */
+  analytics(events: EventDelivery): void;
+  diagnostic(events: EventDelivery): void;
+}
+
+export interface EventDelivery {
+  readonly kind: CredentialKind;
+  readonly credential: string;
+  readonly headers: IncomingHttpHeaders;
+  readonly body: Buffer;
 }
 
 export interface ServedEnvironment {
@@ -20,6 +44,33 @@ export interface ServedEnvironment {
   readonly view: ServedView;
   /** Whether upstream answers with 401 or 403 at present. */
   readonly refused: boolean;
+  readonly clientView: ClientView;
+  /** For answers about single flags; `prepare` of the client view first. */
+  readonly evaluator: Evaluator;
+  /** Compiled flags that the audience may see, without tombstones. */
+  flags(audience: CredentialKind): Iterable<Flag>;
+  /** Whether browsers have to prove who their context is. */
+  readonly secureMode: boolean;
+  /** Every SDK key in force, those in their grace time too; for hashes of secure mode. */
+  sdkKeys(): readonly string[];
+  /** Empty: any origin. */
+  readonly allowedOrigins: readonly string[];
+  readonly allowedHeaders: readonly string[];
+  /** How long PHP's answers may be cached, in ms; 0: not at all. */
+  readonly ttlMs: number;
+  /** Undefined: events are not forwarded. */
+  readonly events?: EventIntake | undefined;
+  /**
+   * LaunchDarkly's answer about click and page view goals; undefined: it is not asked. `query` is that of the request,
+   * without its question mark. Rejects when LaunchDarkly does not answer.
+   */
+  readonly goals?: ((query: string) => Promise<GoalsAnswer>) | undefined;
+}
+
+export interface GoalsAnswer {
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly body: Buffer;
 }
 
 /**
@@ -30,9 +81,18 @@ export type Found = { readonly environment: ServedEnvironment } | 'unknown-crede
 
 export interface StreamOpening {
   readonly kind: StreamKind;
+  readonly credentialKind: CredentialKind;
   readonly credential: string;
   readonly family: string;
   readonly httpVersion: string;
+  /** Beside those of every stream: CORS for browsers. */
+  readonly headers?: Readonly<Record<string, string>>;
+  /** `eval` */
+  readonly context?: Context;
+  /** `eval` */
+  readonly withReasons?: boolean;
+  /** `fdv2`: the state that the client says it holds. */
+  readonly basis?: string;
 }
 
 export interface Health {

@@ -1,18 +1,22 @@
+import type { Socket } from 'node:net';
 import { createRelayServer, type RelayServer, type RelayServerOptions } from '../../../relay-task/endpoints/server.ts';
-import type { Found, Health, ServedEnvironment } from '../../../relay-task/endpoints/services.ts';
+import type { Found, Health, ServedEnvironment, StreamOpening } from '../../../relay-task/endpoints/services.ts';
 import type { CredentialKind, Log } from '../../../relay-task/ports.ts';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
 import { createMemoryView, type MemoryView } from '../streams/memory-view.ts';
+import { createTestEnvironment, type TestEnvironment } from './served-environment.ts';
 
 export interface TestServer {
   readonly port: number;
   readonly server: RelayServer;
   readonly hub: Hub;
-  readonly view: MemoryView;
+  readonly view: TestEnvironment['view'];
   readonly streams: EnvironmentStreams;
-  readonly environment: { name: string; environmentId?: string; view: MemoryView; refused: boolean };
+  readonly environment: TestEnvironment;
   readonly logged: string[];
   readonly answers: { route: string; method: string; status: number; environment: string | undefined }[];
+  /** Streams of the kinds that have no hub here. */
+  readonly opened: { readonly socket: Socket; readonly opening: StreamOpening }[];
   get(path: string, init?: RequestInit): Promise<Response>;
   close(): Promise<void>;
 }
@@ -26,15 +30,20 @@ export interface TestServerOptions {
   find?(kind: CredentialKind, credential: string, filter: string, environment: ServedEnvironment): Found;
 }
 
-/** A real server and hub on a free port, with one environment in memory. */
+/**
+ * A real server on a free port, with one environment in memory. Streams of server SDKs come from a real hub; of the others
+ * only the opening is told, in one event, and what arrives on the socket afterwards is told back.
+ */
 export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
-  const view = options.view ?? createMemoryView([]);
-  const environment = { name: 'production', environmentId: '64a0', view, refused: false };
+  const environment = createTestEnvironment(options.view ?? createMemoryView([]));
+  const { view } = environment;
   const keys: Record<CredentialKind, string> = { sdkKey: 'sdk-key', mobileKey: 'mob-key', environmentId: '64a0' };
   const hub = createHub(options.hub);
-  const streams = hub.environment({ name: 'production', view, environmentId: () => environment.environmentId });
+  const source = { ...environment, view, environmentId: () => environment.environmentId };
+  const streams = hub.environment(source);
   const logged: string[] = [];
   const answers: TestServer['answers'] = [];
+  const opened: TestServer['opened'] = [];
   const write = (message: string, fields?: Record<string, unknown>) =>
     void logged.push(`${message} ${String(fields?.error)}`);
   const log: Log = { debug: write, info: write, warn: write, error: write };
@@ -44,7 +53,13 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
       if (credential !== keys[kind]) return 'unknown-credential';
       return filter === '' ? { environment } : 'unknown-filter';
     },
-    openStream: (_environment, socket, opening) => streams.open(socket, opening),
+    openStream(_environment, socket, opening) {
+      if (opening.kind === 'all' || opening.kind === 'flags')
+        return streams.open(socket, { ...opening, kind: opening.kind });
+      opened.push({ socket, opening });
+      tell(socket, opening);
+      return true;
+    },
     health: {
       status: () => ({ status: 'healthy' }),
       environmentStatus: (identifier) => (identifier === 'production' ? { status: 'connected' } : undefined),
@@ -65,11 +80,23 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     environment,
     logged,
     answers,
+    opened,
     get: (path, init) => fetch(`http://127.0.0.1:${port}${path}`, { redirect: 'manual', ...init }),
     async close() {
+      for (const { socket } of opened) socket.destroy();
       const closed = server.close(500);
       await hub.closeAll(0);
       await closed;
     },
   };
+}
+
+function tell(socket: Socket, opening: StreamOpening): void {
+  const headers = Object.entries(opening.headers ?? {}).map(([name, value]) => `${name}: ${value}\r\n`);
+  const write = (name: string, data: unknown) => socket.write(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`);
+  socket.on('error', () => {});
+  socket.on('data', (bytes) => write('heard', bytes.toString()));
+  socket.write(`HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n${headers.join('')}\r\n`);
+  write('opening', opening);
+  socket.resume();
 }

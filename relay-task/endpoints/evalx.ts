@@ -1,0 +1,64 @@
+/** All flags evaluated for one context: `evalx`, for mobile SDKs, browsers, and whoever has an SDK key. */
+import { createHash } from 'node:crypto';
+import type { EvaluatedFlag } from '../ports.ts';
+import { bodyOf } from './encoding.ts';
+import type { Reply } from './reply.ts';
+import { type Representation, represent, withoutData } from './represent.ts';
+import { type RequestContext, requireSecureMode } from './request-context.ts';
+import type { Handler, RouteRequest } from './routes.ts';
+
+/** Reads the context of a request, from its path or its body. Rejects with Refusal. */
+export type ReadContext = (request: RouteRequest) => RequestContext | Promise<RequestContext>;
+
+/** What one context gets, and the digest of everything that it depends on. */
+export interface Evaluation {
+  readonly digest: string;
+  flags(): readonly EvaluatedFlag[];
+}
+
+export function createEvalx(readContext: ReadContext): Handler {
+  return (request) =>
+    evaluate(request, readContext, (evaluation) => ({
+      digest: evaluation.digest,
+      body: () =>
+        bodyOf(
+          `{${evaluation
+            .flags()
+            .map(({ key, json }) => `${JSON.stringify(key)}:${json}`)
+            .join(',')}}`,
+        ),
+    }));
+}
+
+/**
+ * Flags are evaluated when somebody asks for them: a client that holds the answer already costs a hash. With Big Segments
+ * the answer depends on memberships that are not part of the environment's content: then the digest is of the answers.
+ */
+export async function evaluate(
+  request: RouteRequest,
+  readContext: ReadContext,
+  answer: (evaluation: Evaluation) => Representation,
+): Promise<Reply> {
+  const { context, canonical } = await readContext(request);
+  const environment = request.environment!;
+  const audience = request.credentialKind!;
+  if (audience === 'environmentId') requireSecureMode(environment, context, request.query);
+  const { view, clientView } = environment;
+  if (!view.initialized) return withoutData(environment);
+
+  const withReasons = request.query.get('withReasons') === 'true';
+  const options = { audience, withReasons };
+  const memberships = clientView.prepare(context);
+  let flags: readonly EvaluatedFlag[] | undefined;
+  if (memberships) {
+    await memberships;
+    flags = clientView.evaluateAll(context, options);
+  }
+  const content = flags ? flags.map(({ key, json }) => [key, json]) : view.digest('all');
+  const digest = createHash('sha256')
+    .update(JSON.stringify([content, canonical, audience, withReasons]))
+    .digest('hex')
+    .slice(0, 32);
+  const reply = answer({ digest, flags: () => flags ?? clientView.evaluateAll(context, options) });
+  return represent(request, { ...reply, headers: { 'Cache-Control': 'private, no-cache' } });
+}

@@ -1,0 +1,77 @@
+import { initialize, type LDClient, type LDOptions } from 'launchdarkly-node-client-sdk';
+import { eventually } from '../../support/eventually.ts';
+import { createMemoryView, flag } from '../streams/memory-view.ts';
+import { startServer, type TestServer } from './start-server.ts';
+
+let server: TestServer;
+let client: LDClient | undefined;
+beforeEach(async () => {
+  server = await startServer({
+    view: createMemoryView([flag('banner', 7, { targets: [{ values: ['bob'], variation: 1 }] })]),
+  });
+});
+afterEach(async () => {
+  await client?.close();
+  client = undefined;
+  await server.close();
+});
+const connect = (options: LDOptions) => {
+  const uri = `http://127.0.0.1:${server.port}`;
+  const silent = () => {};
+  client = initialize(
+    '64a0',
+    { kind: 'user', key: 'alice' },
+    {
+      baseUrl: uri,
+      streamUrl: uri,
+      eventsUrl: uri,
+      logger: { debug: silent, info: silent, warn: silent, error: silent },
+      ...options,
+    },
+  );
+  return client;
+};
+
+test.each([
+  ['GET', {}],
+  ['REPORT', { useReport: true }],
+])(
+  'the official Node client-side SDK starts by %s, follows identify, and posts its events',
+  async (method, options) => {
+    const sdk = connect({ ...options, streaming: false, evaluationReasons: true });
+    await sdk.waitForInitialization(5);
+    expect(sdk.variationDetail('banner', 'none')).toMatchObject({ value: true, reason: { kind: 'FALLTHROUGH' } });
+    await sdk.identify({ kind: 'user', key: 'bob' });
+    expect(sdk.variationDetail('banner', 'none')).toMatchObject({ value: false, reason: { kind: 'TARGET_MATCH' } });
+    const evalx = server.answers.filter(({ route }) => route.startsWith('/sdk/evalx/{envId}/context'));
+    expect(evalx.map((answer) => [answer.method, answer.status])).toEqual([
+      [method, 200],
+      [method, 200],
+    ]);
+    sdk.track('bought');
+    await sdk.flush();
+    await eventually(() => {
+      const analytics = server.environment.delivered.filter(({ to }) => to === 'analytics');
+      const events: { kind: string }[] = analytics.flatMap(({ body }) => JSON.parse(body.toString()));
+      const kinds = events.map(({ kind }) => kind);
+      expect(kinds).toEqual(expect.arrayContaining(['identify', 'custom', 'summary']));
+    });
+  },
+);
+
+test.each([
+  ['GET', {}],
+  ['REPORT', { useReport: true }],
+])('it asks for its stream by %s with the context that it has', async (method, options) => {
+  const sdk = connect({ ...options, streaming: true, sendEvents: false });
+  await sdk.waitForInitialization(5);
+  await eventually(() => expect(server.opened.length).toBeGreaterThan(0));
+  const { opening } = server.opened[0]!;
+  expect(opening).toMatchObject({ kind: 'eval', credential: '64a0', withReasons: false });
+  const flags = server.environment.clientView.evaluateAll(opening.context!, {
+    audience: 'environmentId',
+    withReasons: false,
+  });
+  expect(flags.map(({ json }) => JSON.parse(json).value)).toEqual([true]);
+  expect(server.answers.some((answer) => answer.method === method && answer.route.startsWith('/eval/'))).toBe(true);
+});

@@ -1,0 +1,118 @@
+import { createHash } from 'node:crypto';
+import {
+  bucketByHex,
+  clientSideAvailability,
+  compileFlag,
+  compileSegment,
+  createEvaluator,
+  type Flag,
+} from '../../../lib/evaluation/index.ts';
+import type { Item } from '../../../lib/flag-table/index.ts';
+import type { EventDelivery, ServedEnvironment, ServedView } from '../../../relay-task/endpoints/services.ts';
+import type { CredentialKind, EvaluatedFlag } from '../../../relay-task/ports.ts';
+import type { MemoryView } from '../streams/memory-view.ts';
+
+type Writable<T> = { -readonly [K in keyof T]: T[K] };
+
+/** Everything that a test may change, and what was done to it. */
+export interface TestEnvironment extends Writable<ServedEnvironment> {
+  view: MemoryView & ServedView;
+  /** How often all flags were evaluated. */
+  evaluations: number;
+  /** Stands for the memberships of Big Segments: awaited before evaluating, and read then. */
+  bigSegment: { wait(): Promise<void>; flag: string; value: unknown } | undefined;
+  readonly delivered: ({ readonly to: 'analytics' | 'diagnostic' } & EventDelivery)[];
+}
+
+const sha = (algorithm: string, text: string) => createHash(algorithm).update(text).digest('hex');
+
+/** An environment over a memory, small and evaluated by the library itself, one item parsed per question. */
+export function createTestEnvironment(memory: MemoryView): TestEnvironment {
+  const view = withStates(memory);
+  const compiled = (key: string) => {
+    const item = view.get('features', key);
+    return item && compileFlag(JSON.parse(item.json));
+  };
+  const evaluator = createEvaluator({
+    flag: compiled,
+    segment: (key) => {
+      const item = view.get('segments', key);
+      return item && compileSegment(JSON.parse(item.json));
+    },
+    bucket: bucketByHex((text) => sha('sha1', text)),
+  });
+  const sees = (flag: Flag, audience: CredentialKind) => {
+    const { usingMobileKey, usingEnvironmentId } = clientSideAvailability(flag);
+    return audience === 'sdkKey' || (audience === 'mobileKey' ? usingMobileKey : usingEnvironmentId);
+  };
+  const delivered: TestEnvironment['delivered'] = [];
+  const environment: TestEnvironment = {
+    name: 'production',
+    environmentId: '64a0',
+    view,
+    refused: false,
+    evaluator,
+    *flags(audience) {
+      for (const { key, deleted } of view.items('features')) {
+        const flag = deleted ? undefined : compiled(key);
+        if (flag && sees(flag, audience)) yield flag;
+      }
+    },
+    clientView: {
+      prepare: () => environment.bigSegment?.wait(),
+      evaluateOne(key, context, { audience, withReasons }) {
+        const flag = compiled(key);
+        if (!flag || flag.deleted || !sees(flag, audience)) return undefined;
+        const { detail } = evaluator.evaluateFlag(flag, context);
+        const { bigSegment } = environment;
+        const result = {
+          value: bigSegment?.flag === key ? bigSegment.value : detail.value,
+          variation: detail.variationIndex,
+          version: flag.version,
+          flagVersion: flag.version,
+          ...(withReasons && { reason: detail.reason }),
+        };
+        return { key, version: flag.version, json: JSON.stringify(result) };
+      },
+      evaluateAll(context, options) {
+        environment.evaluations++;
+        return [...environment.flags(options.audience)]
+          .map(({ key }) => environment.clientView.evaluateOne(key, context, options))
+          .filter((flag): flag is EvaluatedFlag => flag !== undefined);
+      },
+    },
+    secureMode: false,
+    sdkKeys: () => ['sdk-key'],
+    allowedOrigins: [],
+    allowedHeaders: [],
+    ttlMs: 0,
+    events: {
+      analytics: (events) => void delivered.push({ to: 'analytics', ...events }),
+      diagnostic: (events) => void delivered.push({ to: 'diagnostic', ...events }),
+    },
+    evaluations: 0,
+    bigSegment: undefined,
+    delivered,
+  };
+  return environment;
+}
+
+/** The memory, remembering every state that it was in. */
+function withStates(memory: MemoryView): MemoryView & ServedView {
+  // Not by walking through it, which tests count.
+  const state = () => (memory.initialized ? memory.digest('all') : '');
+  const changes: { readonly before: string; readonly items: readonly Item[] }[] = [];
+  return Object.assign(Object.create(memory) as MemoryView, {
+    state,
+    changesSince(since: string) {
+      const index = changes.findIndex(({ before }) => before === since);
+      if (index < 0) return undefined;
+      const last = new Map(changes.slice(index).flatMap((change) => change.items.map((item) => [item.key, item])));
+      return [...last.values()];
+    },
+    patch(...list: readonly Item[]) {
+      changes.push({ before: state(), items: list });
+      return memory.patch(...list);
+    },
+  });
+}

@@ -1,0 +1,56 @@
+import type { RelayServerOptions } from '../../../relay-task/endpoints/server.ts';
+import { createMemoryView } from '../streams/memory-view.ts';
+import { ask } from './ask.ts';
+import { startServer, type TestServer, type TestServerOptions } from './start-server.ts';
+
+let servers: TestServer[] = [];
+const start = async (server: Partial<RelayServerOptions>, more: TestServerOptions = {}) => {
+  const started = await startServer({ view: createMemoryView([]), server, ...more });
+  servers.push(started);
+  return started;
+};
+afterEach(async () => {
+  await Promise.all(servers.map((server) => server.close()));
+  servers = [];
+});
+const paths = ['/status', '/status/production', '/status/nothing', '/status/a/b'];
+const statuses = ({ port }: TestServer, authorization = '') =>
+  Promise.all(paths.map(async (path) => (await ask(port, 'GET', path, { headers: { authorization } })).status));
+
+test('the status is public unless told', async () => {
+  expect(await statuses(await start({}))).toEqual([200, 200, 404, 404]);
+  expect(await statuses(await start({ statusAccess: 'public', statusToken: 'token' }))).toEqual([200, 200, 404, 404]);
+});
+
+test('a restricted status is for holders of an SDK key or of the token', async () => {
+  const server = await start({ statusAccess: 'restricted', statusToken: 'token' });
+  for (const right of ['sdk-key', 'Bearer sdk-key', 'token', 'Bearer token', 'api_key token']) {
+    expect([right, await statuses(server, right)]).toEqual([right, [200, 200, 404, 404]]);
+  }
+  for (const wrong of ['', 'mob-key', '64a0', 'tok', 'tokens', 'undefined']) {
+    expect([wrong, await statuses(server, wrong)]).toEqual([wrong, [401, 401, 401, 401]]);
+  }
+  const refused = await ask(server.port, 'GET', '/status');
+  expect([refused.headers['www-authenticate'], refused.json()]).toEqual(['api_key', { message: expect.any(String) }]);
+  for (const none of ['', undefined]) {
+    const withoutToken = await start({ statusAccess: 'restricted', statusToken: none });
+    expect(await statuses(withoutToken, 'token')).toEqual([401, 401, 401, 401]);
+    expect(await statuses(withoutToken, 'sdk-key')).toEqual([200, 200, 404, 404]);
+  }
+});
+
+test('a restricted status is not refused to a key that may be known in a moment', async () => {
+  const server = await start({ statusAccess: 'restricted', statusToken: 'token' }, { find: () => 'not-yet' });
+  expect(await statuses(server, 'sdk-key')).toEqual([503, 503, 503, 503]);
+  expect(await statuses(server, 'token')).toEqual([200, 200, 404, 404]);
+});
+
+test('liveness and readiness are always open; names of environments are part of the status', async () => {
+  const health = { readiness: () => ({ ready: false, waitingFor: ['environment "secret project"'] }) };
+  const server = await start({ statusAccess: 'restricted', statusToken: 'token' }, { health });
+  expect((await ask(server.port, 'GET', '/livez')).json()).toEqual({ status: 'alive' });
+  const closed = await ask(server.port, 'GET', '/readyz');
+  expect([closed.status, closed.json()]).toEqual([503, { status: 'not ready' }]);
+  const open = await ask(server.port, 'GET', '/readyz', { headers: { authorization: 'token' } });
+  expect([open.status, open.json().waitingFor.length]).toEqual([503, 1]);
+});

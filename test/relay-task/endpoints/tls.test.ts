@@ -1,0 +1,118 @@
+import { get } from 'node:https';
+import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
+import { generate } from 'selfsigned';
+import type { TlsOptions } from '../../../relay-task/endpoints/server.ts';
+import { createMemoryView, flag } from '../streams/memory-view.ts';
+import { base64url, say } from './ask.ts';
+import { startServer, type TestServer } from './start-server.ts';
+
+const certificate = async (commonName: string): Promise<TlsOptions> => {
+  const { cert, private: key } = await generate([{ name: 'commonName', value: commonName }], { keySize: 2048 });
+  return { cert, key };
+};
+let first: TlsOptions;
+let second: TlsOptions;
+let server: TestServer | undefined;
+beforeAll(async () => {
+  [first, second] = await Promise.all([certificate('first.example'), certificate('second.example')]);
+});
+afterEach(async () => {
+  await server?.close();
+  server = undefined;
+});
+const start = async (tls: TlsOptions) => {
+  server = await startServer({ view: createMemoryView([flag('banner', 1)]), server: { tls } });
+  return server;
+};
+/** What the server says to a request over TLS, until `enough`. */
+const sayTls = (port: number, bytes: string, enough: (heard: string) => boolean, more: object = {}) =>
+  new Promise<{ heard: string; peer: PeerCertificate }>((resolve, reject) => {
+    let heard = '';
+    const socket: TLSSocket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ...more }, () =>
+      socket.write(bytes),
+    );
+    const peer = () => socket.getPeerCertificate();
+    socket.on('data', (data) => {
+      heard += data;
+      if (!enough(heard)) return;
+      resolve({ heard, peer: peer() });
+      socket.destroy();
+    });
+    socket.on('error', reject);
+    socket.setTimeout(5_000, () => socket.destroy(new Error(`so far: ${heard}`)));
+  });
+const livez = 'GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
+const isAlive = (heard: string) => heard.includes('alive');
+
+test('answers and streams come over TLS as they do without', async () => {
+  const { port } = await start(first);
+  const status = await new Promise((resolve, reject) => {
+    get({ port, host: '127.0.0.1', path: '/livez', rejectUnauthorized: false }, (response) => {
+      response.resume();
+      resolve(response.statusCode);
+    }).on('error', reject);
+  });
+  expect(status).toBe(200);
+  const stream = await sayTls(port, 'GET /all HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n', (heard) =>
+    heard.includes('event: put'),
+  );
+  expect(stream.heard).toContain('"banner"');
+  const context = JSON.stringify({ kind: 'user', key: 'alice' });
+  const reported = await sayTls(
+    port,
+    `REPORT /eval/64a0 HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${context.length}\r\n\r\n${context}`,
+    (heard) => heard.includes('event: opening'),
+  );
+  expect(reported.heard).toContain('"kind":"eval"');
+  const bad = await sayTls(port, `GET /eval/64a0/${base64url({})} HTTP/1.1\r\nHost: a\r\n\r\n`, (heard) =>
+    heard.includes('message'),
+  );
+  expect(bad.heard).toMatch(/^HTTP\/1.1 400 /);
+});
+
+test('a new certificate is shown to new connections, and open ones stay', async () => {
+  const { port, server: relay, streams, view } = await start(first);
+  let heard = '';
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
+  socket.on('data', (data) => {
+    heard += data;
+  });
+  const until = (text: string) =>
+    new Promise<void>((resolve) => {
+      const look = () => (heard.includes(text) ? resolve() : socket.once('data', look));
+      look();
+    });
+  socket.write('GET /all HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n');
+  await until('event: put');
+  expect((await sayTls(port, livez, isAlive)).peer.subject.CN).toBe('first.example');
+  relay.replaceCertificate(second);
+  expect((await sayTls(port, livez, isAlive)).peer.subject.CN).toBe('second.example');
+  streams.publish(view.patch(flag('banner', 2)));
+  await until('event: patch');
+  socket.destroy();
+});
+
+test('a certificate that is none is refused by name, and the present one stays', async () => {
+  const { port, server: relay } = await start(first);
+  const invalid = { name: 'RelayError', code: 'CERTIFICATE_INVALID' };
+  for (const bad of [
+    { cert: 'nonsense', key: first.key },
+    { cert: first.cert, key: second.key },
+    { cert: '', key: '' },
+  ]) {
+    expect(() => relay.replaceCertificate(bad)).toThrow(expect.objectContaining(invalid));
+  }
+  expect((await sayTls(port, livez, isAlive)).peer.subject.CN).toBe('first.example');
+  await expect(startServer({ server: { tls: { cert: 'x', key: 'y' } } })).rejects.toMatchObject(invalid);
+  const plain = await startServer();
+  expect(() => plain.server.replaceCertificate(second)).toThrow(expect.objectContaining(invalid));
+  await plain.close();
+});
+
+test('the least version is held, after a replacement too; who speaks none is hung up on', async () => {
+  const { port, server: relay } = await start({ ...first, minVersion: 'TLSv1.3' });
+  relay.replaceCertificate(second);
+  await expect(sayTls(port, livez, isAlive, { maxVersion: 'TLSv1.2' })).rejects.toThrow();
+  expect((await sayTls(port, livez, isAlive)).heard).toMatch(/^HTTP\/1.1 200 /);
+  expect(await say(port, livez, 2_000)).not.toContain('alive');
+});
