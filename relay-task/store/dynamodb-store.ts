@@ -24,8 +24,8 @@ export interface DynamoDBStoreOptions {
   readonly registry?: Registry;
   /** A client of the caller's, who also closes it; else one is made of the next three. */
   readonly client?: DynamoDBClient;
-  readonly region?: string;
-  readonly endpoint?: string;
+  readonly region?: string | undefined;
+  readonly endpoint?: string | undefined;
   readonly credentials?: DynamoDBClientConfig['credentials'];
   /** For tests. */
   readonly clock?: Clock;
@@ -41,7 +41,7 @@ export interface DynamoDBStoreOptions {
 export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
   const { tableName, prefix, view, log, owner, clock = systemClock } = options;
   const timings: Timings = { ...defaultTimings, ...options.timings };
-  const client = options.client ?? createClient(options);
+  const client = options.client ?? createDynamoDBClient(options);
   /** What fails at present. */
   const troubles = new Set<string>();
   const waiters = new Set<() => unknown>();
@@ -142,7 +142,12 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
   };
 }
 
-function createClient({ region, endpoint, credentials }: DynamoDBStoreOptions): DynamoDBClient {
+/** A client for any number of stores. */
+export function createDynamoDBClient({
+  region,
+  endpoint,
+  credentials,
+}: Pick<DynamoDBStoreOptions, 'region' | 'endpoint' | 'credentials'>): DynamoDBClient {
   return new DynamoDBClient({
     // Retries are ours: the lease decides how long a write may still be tried.
     maxAttempts: 1,

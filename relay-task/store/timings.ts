@@ -59,7 +59,8 @@ export interface Clock {
 export const systemClock: Clock = { now: () => performance.now(), wall: () => Date.now() };
 
 /** Full jitter: a random part of a pause that doubles with every failure. In ms. */
-export function backoffMs(failures: number, { retryBaseMs, retryCapMs }: Timings): number {
+export function backoffMs(failures: number, timings: Pick<Timings, 'retryBaseMs' | 'retryCapMs'>): number {
+  const { retryBaseMs, retryCapMs } = timings;
   return Math.random() * Math.min(retryCapMs, retryBaseMs * 2 ** Math.min(failures, 20));
 }
 

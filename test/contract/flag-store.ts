@@ -78,6 +78,48 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect((await readBack())?.[0]?.json).toBe(json);
     });
 
+    test('a large environment is stored whole, and item by item as it was given', async () => {
+      const many = Array.from({ length: 100 }, (_, index) =>
+        flag(`flag-${index}`, index + 1, { salt: `salt-${index}` }),
+      );
+      const memory = createMemory(segment('s', 1), ...many);
+      const store = await openWriter(memory);
+      await store.flush(patienceMs);
+      const wanted = [...many].sort((a, b) => (a.key < b.key ? -1 : 1));
+      expect(await readBack()).toEqual([...wanted, segment('s', 1)]);
+    });
+
+    test('an item of 300 KB and one with an unusual key are stored like any other', async () => {
+      const large = flag('large', 1, { description: 'é'.repeat(150_000) });
+      const unusual = flag('a b/ü:%2F?#', 1);
+      const memory = createMemory(large, unusual);
+      const store = await openWriter(memory);
+      await store.flush(patienceMs);
+      memory.set(flag('a b/ü:%2F?#', 2));
+      await store.flush(patienceMs);
+      expect(await readBack()).toEqual([flag('a b/ü:%2F?#', 2), large]);
+    });
+
+    test('two tasks that hold the same at the same time leave the store as both hold it', async () => {
+      const memories = [createMemory(flag('a', 1), flag('b', 1)), createMemory(flag('a', 1), flag('b', 1))];
+      const stores = await Promise.all(memories.map(openWriter));
+      await Promise.all(stores.map((store) => store.flush(patienceMs)));
+      for (let version = 2; version <= 10; version++) {
+        for (const memory of memories) memory.set(flag('a', version), tombstone('features', 'b', version));
+      }
+      await Promise.all(stores.map((store) => store.flush(patienceMs)));
+      expect(await readBack()).toEqual([flag('a', 10), tombstone('features', 'b', 10)]);
+    });
+
+    test('a task that starts on what another left keeps it, and adds what it knows better', async () => {
+      const first = await openWriter(createMemory(flag('a', 1), flag('b', 2), tombstone('features', 'c', 3)));
+      await first.flush(patienceMs);
+      await first.close();
+      const second = await openWriter(createMemory(flag('a', 1), flag('b', 5)));
+      await second.flush(patienceMs);
+      expect(await readBack()).toEqual(expect.arrayContaining([flag('a', 1), flag('b', 5)]));
+    });
+
     test('a task that is not eligible writes nothing', async () => {
       const memory = createMemory(flag('a', 1));
       const store = await database.open(memory, 'auto');

@@ -1,0 +1,172 @@
+import type { Kind } from '../../lib/flag-table/index.ts';
+import { type ConsulClient, kvPath } from './consul-client.ts';
+import type { Content, Outcome, ReplicaDatabase, Row, Write } from './replica.ts';
+
+/** Consul's `kv_max_value_size`, and `txn_max_req_len` beside it. */
+const valueLimitBytes = 512 * 1024;
+/** A transaction takes 64 operations; two are kept for the manifest and the marker. */
+const operationsAtOnce = 62;
+/** Values are base64 in transactions, and every operation has a frame. */
+const textBytesAtOnce = 320 * 1024;
+const maxTries = 5;
+
+interface KvPair {
+  readonly Key: string;
+  /** Base64; null when empty. */
+  readonly Value: string | null;
+  readonly ModifyIndex: number;
+}
+
+type Operation =
+  | { readonly Verb: 'cas'; readonly Key: string; readonly Value: string; readonly Index: number }
+  | { readonly Verb: 'delete-cas'; readonly Key: string; readonly Index: number }
+  | { readonly Verb: 'check-not-exists'; readonly Key: string }
+  | { readonly Verb: 'set'; readonly Key: string; readonly Value: string };
+
+interface TxnAnswer {
+  readonly Results?: readonly { readonly KV?: KvPair }[] | null;
+  readonly Errors?: readonly { readonly OpIndex: number; readonly What: string }[] | null;
+}
+
+/**
+ * LaunchDarkly's layout in Consul's KV store: `PFX/features/KEY`, `PFX/segments/KEY`, `PFX/$inited`. Every request names
+ * its folder with the slash, so that `app1` never touches what is `app10`'s. Writes are transactions of
+ * check-and-set: https://developer.hashicorp.com/consul/api-docs/txn
+ */
+export function createConsulDatabase({ client, prefix }: { client: ConsulClient; prefix: string }): ReplicaDatabase {
+  const initedKey = `${prefix}/$inited`;
+  const manifestKey = `${prefix}/$manifest`;
+  const keyOf = ({ kind, key }: Pick<Write, 'kind' | 'key'>) => `${prefix}/${kind}/${key}`;
+
+  async function getPair(key: string): Promise<KvPair | undefined> {
+    const { status, body } = await client.request('GET', `${kvPath(key)}?consistent`);
+    return status === 200 ? parsePairs(body)[0] : undefined;
+  }
+
+  async function readFolder(kind: Kind): Promise<Map<string, Row>> {
+    const folder = keyOf({ kind, key: '' });
+    const { status, body } = await client.request('GET', `${kvPath(folder)}?recurse&consistent`);
+    const rows = new Map<string, Row>();
+    if (status !== 200) return rows;
+    for (const pair of parsePairs(body)) {
+      // The folder itself may be a key, too.
+      if (pair.Key.length > folder.length) rows.set(pair.Key.slice(folder.length), rowOf(pair));
+    }
+    return rows;
+  }
+
+  /** `features/`, `segments/`, `$inited`, `$manifest`: what stands directly below the prefix. */
+  async function listTop(): Promise<Set<string>> {
+    const path = `${kvPath(`${prefix}/`)}?keys&separator=/&consistent`;
+    const { status, body } = await client.request('GET', path);
+    const keys = status === 200 ? (JSON.parse(body.toString()) as string[]) : [];
+    return new Set(keys.map((key) => key.slice(prefix.length + 1)));
+  }
+
+  const textOf = (pair: KvPair | undefined) => pair && rowOf(pair).text;
+
+  async function transact(operations: readonly Operation[]): Promise<TxnAnswer> {
+    const { body } = await client.request('PUT', '/txn', JSON.stringify(operations.map((KV) => ({ KV }))));
+    return JSON.parse(body.toString()) as TxnAnswer;
+  }
+
+  /** A value that no transaction can take: the marker and the manifest then follow on their own. */
+  async function putAlone(write: Write & { text: string }): Promise<Outcome> {
+    const { body } = await client.request('PUT', `${kvPath(keyOf(write))}?cas=${write.over ?? 0}`, write.text);
+    const pair = await getPair(keyOf(write));
+    const row = pair && rowOf(pair);
+    return body.toString().trim() === 'true' && row?.text === write.text
+      ? { written: true, token: row.token }
+      : { written: false, row };
+  }
+
+  function operationOf({ text, over, ...where }: Write): Operation {
+    const Key = keyOf(where);
+    if (text !== undefined) return { Verb: 'cas', Key, Value: base64(text), Index: Number(over ?? 0) };
+    return over === undefined ? { Verb: 'check-not-exists', Key } : { Verb: 'delete-cas', Key, Index: Number(over) };
+  }
+
+  /** One transaction, tried again without those of its operations that are refused. */
+  async function applyTogether(writes: readonly Write[], manifest: string | undefined): Promise<Outcome[]> {
+    const outcomes = new Map<Write, Outcome>();
+    for (let tries = 1; tries <= maxTries; tries++) {
+      const left = writes.filter((write) => !outcomes.has(write));
+      const finish = manifest !== undefined && left.length === writes.length;
+      const marks = finish ? [setOf(manifestKey, manifest), setOf(initedKey, '')] : [];
+      if (left.length + marks.length === 0) break;
+      const { Results, Errors } = await transact([...left.map(operationOf), ...marks]);
+      if (!Errors || Errors.length === 0) {
+        const indices = new Map((Results ?? []).map(({ KV }) => [KV?.Key, KV?.ModifyIndex]));
+        for (const write of left) {
+          const index = write.text === undefined ? undefined : indices.get(keyOf(write));
+          outcomes.set(write, { written: true, token: index === undefined ? undefined : String(index) });
+        }
+        break;
+      }
+      const strange = Errors.find(({ OpIndex, What }) => !left[OpIndex] || !/stale|exist/.test(What));
+      if (strange) throw new Error(`Consul refuses a transaction: ${strange.What.slice(0, 200)}`);
+      for (const write of new Set(Errors.map(({ OpIndex }) => left[OpIndex]!))) {
+        const pair = await getPair(keyOf(write));
+        outcomes.set(write, { written: false, row: pair && rowOf(pair) });
+      }
+    }
+    return writes.map((write) => {
+      const outcome = outcomes.get(write);
+      if (!outcome) throw new Error(`others changed what is below ${prefix}/ during ${maxTries} transactions in a row`);
+      return outcome;
+    });
+  }
+
+  return {
+    database: 'consul',
+    server: client.server,
+    limits: { writes: operationsAtOnce, bytes: textBytesAtOnce },
+    async readAll(): Promise<Content> {
+      const [inited, manifest] = [await getPair(initedKey), await getPair(manifestKey)];
+      const [segments, features] = await Promise.all([readFolder('segments'), readFolder('features')]);
+      return { rows: { features, segments }, inited: inited !== undefined, manifest: textOf(manifest) };
+    },
+    async glance() {
+      const [top, manifest] = await Promise.all([listTop(), getPair(manifestKey)]);
+      // Counting means listing every key: a folder that is gone is seen here, a single item at the next comparison.
+      const atLeast = (kind: Kind) => (top.has(`${kind}/`) ? Infinity : 0);
+      const counts = { features: atLeast('features'), segments: atLeast('segments') };
+      return { inited: top.has('$inited'), manifest: textOf(manifest), counts };
+    },
+    async apply(writes, manifest) {
+      const [only] = writes;
+      if (writes.length !== 1 || only?.text === undefined || Buffer.byteLength(only.text) <= textBytesAtOnce) {
+        return applyTogether(writes, manifest);
+      }
+      const outcome = await putAlone({ ...only, text: only.text });
+      if (outcome.written && manifest !== undefined) await applyTogether([], manifest);
+      return [outcome];
+    },
+    misfit({ json }) {
+      const bytes = Buffer.byteLength(json);
+      return bytes > valueLimitBytes ? `it has ${bytes} bytes, Consul takes ${valueLimitBytes}` : undefined;
+    },
+    describe: (error) => {
+      if (!(error instanceof Error)) return String(error);
+      const inner = error instanceof AggregateError ? error.errors.map((one: Error) => one.message).join('; ') : '';
+      return error.message || inner || error.name;
+    },
+    close: async () => client.close(),
+  };
+}
+
+function parsePairs(body: Buffer): KvPair[] {
+  return JSON.parse(body.toString()) as KvPair[];
+}
+
+function rowOf({ Value, ModifyIndex }: KvPair): Row {
+  return { text: Buffer.from(Value ?? '', 'base64').toString(), token: String(ModifyIndex) };
+}
+
+function setOf(Key: string, text: string): Operation {
+  return { Verb: 'set', Key, Value: base64(text) };
+}
+
+function base64(text: string): string {
+  return Buffer.from(text).toString('base64');
+}

@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto';
+import type { Item } from '../../lib/flag-table/index.ts';
+
+/** What the manifest is made of: enough to say of each live item which version must stand there. */
+export type Listed = Pick<Item, 'kind' | 'key' | 'version' | 'deleted'>;
+
+const FORMAT = 1;
+
+interface Manifest {
+  readonly format: number;
+  readonly flags: number;
+  readonly segments: number;
+  /** Live items that the database cannot hold, and of which it has no older copy either. */
+  readonly missing: number;
+  readonly digest: string;
+}
+
+/**
+ * The record beside the data that says what the set consists of, as JSON: counts, and the SHA-256 of the sorted lines
+ * `kind/key version`. Live items only, and versions rather than bytes: so that it also holds after another official
+ * writer brought the same set, re-serialised and without tombstones.
+ */
+export function encodeManifest(listed: Iterable<Listed>, missing: number): string {
+  const lines: string[] = [];
+  let flags = 0;
+  for (const { kind, key, version, deleted } of listed) {
+    if (deleted) continue;
+    if (kind === 'features') flags += 1;
+    lines.push(`${kind}/${key} ${version}`);
+  }
+  const digest = createHash('sha256').update(lines.sort().join('\n')).digest('hex');
+  return JSON.stringify({ format: FORMAT, flags, segments: lines.length - flags, missing, digest } satisfies Manifest);
+}
+
+/**
+ * What a manifest says about a set that was read. `unverified`: there is none that this version understands.
+ * `partial`, with the reason: this is not the set that it describes, or that set was never whole.
+ */
+export function checkManifest(
+  text: string | undefined,
+  items: readonly Listed[],
+): { readonly verdict: 'whole' | 'unverified' } | { readonly verdict: 'partial'; readonly reason: string } {
+  const stated = text === undefined ? undefined : parseManifest(text);
+  if (!stated) return { verdict: 'unverified' };
+  if (stated.missing > 0) {
+    return { verdict: 'partial', reason: `${stated.missing} items are too large for this store` };
+  }
+  const found = parseManifest(encodeManifest(items, 0))!;
+  if (found.digest === stated.digest) return { verdict: 'whole' };
+  const describe = ({ flags, segments }: Manifest) => `${flags} flags and ${segments} segments`;
+  const reason = `the manifest states ${describe(stated)}, there are ${describe(found)}`;
+  return { verdict: 'partial', reason: describe(stated) === describe(found) ? `${reason} of other versions` : reason };
+}
+
+function parseManifest(text: string): Manifest | undefined {
+  try {
+    const { format, flags, segments, missing, digest } = JSON.parse(text) as Partial<Manifest>;
+    if (format !== FORMAT || typeof digest !== 'string') return undefined;
+    return { format, flags: Number(flags), segments: Number(segments), missing: Number(missing), digest };
+  } catch {
+    return undefined;
+  }
+}

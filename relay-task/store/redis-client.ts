@@ -1,0 +1,196 @@
+import { Cluster, Redis, type RedisOptions } from 'ioredis';
+
+/** Where a Redis is and how it is spoken to. One of `url`, `host`, `sentinels` with `master`, or `cluster`. */
+export interface RedisConnection {
+  /** `redis://[user[:password]@]host[:port][/db]`, or `rediss:` for TLS. What is given beside it wins. */
+  readonly url?: string | undefined;
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  readonly sentinels?: readonly RedisAddress[] | undefined;
+  /** The name under which the sentinels know the master. */
+  readonly master?: string | undefined;
+  /** Some nodes of a Redis Cluster; the others are learned from them. */
+  readonly cluster?: readonly RedisAddress[] | undefined;
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+  readonly sentinelUsername?: string | undefined;
+  readonly sentinelPassword?: string | undefined;
+  /** Number of the database. Clusters have only 0. */
+  readonly db?: number | undefined;
+  readonly tls?: boolean | undefined;
+  /** PEM; with any of them TLS is on. */
+  readonly ca?: string | undefined;
+  readonly cert?: string | undefined;
+  readonly key?: string | undefined;
+  /** Default 3000. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** After how long without an answer a command has failed. Default 3000. */
+  readonly commandTimeoutMs?: number | undefined;
+}
+
+export interface RedisAddress {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** A connection that mends itself. One serves any number of stores; whoever makes it closes it. */
+export interface RedisClient {
+  readonly redis: Redis | Cluster;
+  readonly isCluster: boolean;
+  /** For people; without user and password. */
+  readonly server: string;
+  /** Settles in time whatever the server does. Rejects with what is really wrong, as far as it is known. */
+  call<T>(send: (redis: Redis | Cluster) => Promise<T>): Promise<T>;
+  /** Calls the listener after every connection that was made anew; answers how to stop that. */
+  onReady(listener: () => void): () => void;
+  close(): Promise<void>;
+}
+
+const longestPauseMs = 2_000;
+/** A server that takes no writes at present, or not from us: another connection may find the one that does. */
+const wrongServer = /\b(READONLY|MASTERDOWN)\b/;
+
+/** Connects at the first command. Nothing is thrown for a server that is away: it is tried again for ever, with jitter. */
+export function createRedisClient(connection: RedisConnection): RedisClient {
+  const { connectTimeoutMs = 3_000, commandTimeoutMs = 3_000 } = connection;
+  const settled = settle(connection);
+  /** Connections since a command was last answered: one that is made only to be refused a moment later is no success. */
+  let attempts = 0;
+  const retryStrategy = () => {
+    attempts += 1;
+    return Math.random() * Math.min(longestPauseMs, 50 * 2 ** Math.min(attempts, 10));
+  };
+  const common: RedisOptions = {
+    ...settled.access,
+    lazyConnect: true,
+    connectTimeout: connectTimeoutMs,
+    // A connection that hangs is given up as well, else every later command would wait behind it.
+    socketTimeout: commandTimeoutMs,
+    // What was under way when a connection broke has failed: the store reads before it writes again.
+    maxRetriesPerRequest: 0,
+    autoResendUnfulfilledCommands: false,
+    // LOADING is an answer like others, and users without the right to INFO exist.
+    enableReadyCheck: false,
+    // Its answer, coming after the connection is gone again, makes ioredis 5.11 take the client for ready, for ever.
+    disableClientInfo: true,
+    retryStrategy,
+    reconnectOnError: (error) => wrongServer.test(error.message),
+  };
+  const redis = build();
+  const isCluster = redis instanceof Cluster;
+  let lastProblem: Error | undefined;
+
+  function build(): Redis | Cluster {
+    const { cluster, sentinels, master } = connection;
+    if (cluster) {
+      const { retryStrategy: _, db: __, ...redisOptions } = common;
+      return new Cluster([...cluster], {
+        redisOptions,
+        lazyConnect: true,
+        clusterRetryStrategy: retryStrategy,
+        slotsRefreshTimeout: connectTimeoutMs,
+        // A failover takes seconds: then the store tries again, rather than the client inside one command.
+        ...{ maxRedirections: 8, retryDelayOnFailover: 100, retryDelayOnClusterDown: 100 },
+        // Names in certificates are the nodes' own.
+        ...(common.tls && { dnsLookup: (address, done) => done(null, address) }),
+      });
+    }
+    if (!sentinels) return new Redis({ ...common, ...settled.address });
+    return new Redis({
+      ...common,
+      sentinels: [...sentinels],
+      name: master ?? 'mymaster',
+      sentinelUsername: connection.sentinelUsername,
+      sentinelPassword: connection.sentinelPassword,
+      ...(common.tls && { sentinelTLS: common.tls, enableTLSForSentinelMode: true }),
+      sentinelRetryStrategy: retryStrategy,
+    });
+  }
+
+  const note = (error: Error) => {
+    lastProblem = error;
+  };
+  // One listener for each store, and one client may serve hundreds.
+  redis.setMaxListeners(0);
+  redis.on('error', note);
+  // What a node of a cluster says is more than the cluster's "none of your nodes is available".
+  if (isCluster) redis.on('node error', note);
+  redis.on('ready', () => {
+    lastProblem = undefined;
+  });
+
+  return {
+    redis,
+    isCluster,
+    server: settled.server,
+    call(send) {
+      return new Promise((resolve, reject) => {
+        const late = () => reject(lastProblem ?? new Error(`no answer within ${commandTimeoutMs} ms`));
+        const timer = setTimeout(late, commandTimeoutMs + connectTimeoutMs);
+        send(redis)
+          .then(
+            (answer) => {
+              attempts = 0;
+              resolve(answer);
+            },
+            (error: Error) =>
+              reject(isAboutTheConnection(error) ? (lastProblem ?? new Error('the connection was closed')) : error),
+          )
+          .finally(() => clearTimeout(timer));
+      });
+    },
+    onReady(listener) {
+      redis.on('ready', listener);
+      return () => redis.off('ready', listener);
+    },
+    async close() {
+      redis.disconnect();
+    },
+  };
+}
+
+/** Errors in which the client speaks of its own queue. */
+function isAboutTheConnection({ name, message }: Error): boolean {
+  return (
+    name === 'MaxRetriesPerRequestError' || name === 'ClusterAllFailedError' || message === 'Connection is closed.'
+  );
+}
+
+/** One sentence about an error; ioredis keeps commands with their arguments in its errors, so only the message is told. */
+export function describeRedisError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const { message, lastNodeError } = error as Error & { lastNodeError?: Error };
+  const inner = error instanceof AggregateError ? error.errors.map((one: Error) => one.message).join('; ') : '';
+  return [message, inner, lastNodeError?.message].filter(Boolean).join(': ') || error.name;
+}
+
+/** Address and access, from the URL and what is given beside it. */
+function settle(connection: RedisConnection) {
+  const { ca, cert, key } = connection;
+  const url = connection.url === undefined ? undefined : new URL(connection.url);
+  const host = connection.host ?? (url?.hostname || 'localhost').replace(/^\[(.*)\]$/, '$1');
+  const port = connection.port ?? Number(url?.port || 6379);
+  const username = connection.username ?? decodeURIComponent(url?.username ?? '');
+  const password = connection.password ?? decodeURIComponent(url?.password ?? '');
+  const db = connection.db ?? (Number(url?.pathname.slice(1) || 0) || 0);
+  const secure = connection.tls ?? (url?.protocol === 'rediss:' || [ca, cert, key].some((pem) => pem !== undefined));
+  const list = (addresses: readonly RedisAddress[]) => addresses.map((one) => `${one.host}:${one.port}`).join(',');
+  const { cluster, sentinels, master } = connection;
+  const scheme = secure ? 'rediss' : 'redis';
+  const path = db === 0 ? '' : `/${db}`;
+  const server = cluster
+    ? `${scheme}+cluster://${list(cluster)}`
+    : sentinels
+      ? `${scheme}+sentinel://${list(sentinels)}/${master ?? 'mymaster'}${path}`
+      : `${scheme}://${host.includes(':') ? `[${host}]` : host}:${port}${path}`;
+  return {
+    address: { host, port },
+    access: {
+      ...(username !== '' && { username }),
+      ...(password !== '' && { password }),
+      ...(db !== 0 && { db }),
+      ...(secure && { tls: { ...(ca && { ca }), ...(cert && { cert }), ...(key && { key }) } }),
+    } satisfies RedisOptions,
+    server,
+  };
+}

@@ -1,0 +1,76 @@
+/** A database in memory behind the port of stores without a lease, which counts, fails and waits as it is told. */
+import { createHash } from 'node:crypto';
+import type { Item, Kind } from '../../../lib/flag-table/index.ts';
+import type { Content, Outcome, ReplicaDatabase, Row, Write } from '../../../relay-task/store/replica.ts';
+
+export interface FakeDatabase extends ReplicaDatabase {
+  readonly rows: Record<Kind, Map<string, string>>;
+  inited: boolean;
+  manifest: string | undefined;
+  /** `readAll`, `glance`, or the keys of a batch: `apply a b`, and `+` if the marks followed. */
+  readonly calls: string[];
+  /** Awaited before each call; may throw. */
+  before: (call: string) => Promise<void> | void;
+  /** Awaited after a call was done; may throw, which leaves it done. */
+  after: (call: string) => Promise<void> | void;
+  wipe(): void;
+  put(item: Item): void;
+  texts(): Record<string, Record<string, string>>;
+}
+
+const rowOf = (text: string | undefined): Row | undefined =>
+  text === undefined ? undefined : { text, token: createHash('sha1').update(text).digest('hex') };
+
+export function createFakeDatabase(limits = { writes: 100, bytes: 1_000_000 }): FakeDatabase {
+  const rows = { features: new Map<string, string>(), segments: new Map<string, string>() };
+  async function answer<T>(call: string, act: () => T): Promise<T> {
+    fake.calls.push(call);
+    await fake.before(call);
+    const result = act();
+    await fake.after(call);
+    return result;
+  }
+  const copy = (kind: Kind) => new Map([...rows[kind]].map(([key, text]) => [key, rowOf(text)!]));
+  const fake: FakeDatabase = {
+    ...{ database: 'redis', server: 'fake', limits, rows, inited: false, manifest: undefined, calls: [] },
+    before() {},
+    after() {},
+    readAll: () =>
+      answer('readAll', (): Content => {
+        const { inited, manifest } = fake;
+        return { inited, manifest, rows: { features: copy('features'), segments: copy('segments') } };
+      }),
+    glance: () =>
+      answer('glance', () => {
+        const { inited, manifest } = fake;
+        return { inited, manifest, counts: { features: rows.features.size, segments: rows.segments.size } };
+      }),
+    apply: (writes, manifest) =>
+      answer(`apply ${writes.map(({ key }) => key).join(' ')}${manifest === undefined ? '' : '+'}`, () => {
+        const outcomes = writes.map((write: Write): Outcome => {
+          const found = rowOf(rows[write.kind].get(write.key));
+          if (found?.token !== write.over) return { written: false, row: found };
+          if (write.text === undefined) rows[write.kind].delete(write.key);
+          else rows[write.kind].set(write.key, write.text);
+          return { written: true, token: rowOf(write.text)?.token };
+        });
+        if (manifest !== undefined && outcomes.every(({ written }) => written)) {
+          fake.inited = true;
+          fake.manifest = manifest;
+        }
+        return outcomes;
+      }),
+    misfit: ({ json }) => (json.length > 10_000 ? `it has ${json.length} bytes` : undefined),
+    describe: String,
+    async close() {},
+    wipe() {
+      rows.features.clear();
+      rows.segments.clear();
+      fake.inited = false;
+      fake.manifest = undefined;
+    },
+    put: ({ kind, key, json }) => void rows[kind].set(key, json),
+    texts: () => ({ features: Object.fromEntries(rows.features), segments: Object.fromEntries(rows.segments) }),
+  };
+  return fake;
+}

@@ -1,0 +1,123 @@
+import { randomBytes } from 'node:crypto';
+import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import type { Keeper } from '../../../relay-task/ports.ts';
+import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from '../../../relay-task/store/keeper.ts';
+import { createRedisClient } from '../../../relay-task/store/redis-client.ts';
+import { startConsul } from '../../support/consul-server.ts';
+import { startTable, testCredentials, testRegion } from '../../support/dynalite.ts';
+import { hasRedis, startRedis } from '../../support/redis.ts';
+
+interface KeptIn {
+  open(prefix: string, name: string): Keeper;
+  /** What stands in the database, by key. */
+  keys(): Promise<string[]>;
+  /** From now on nobody answers. */
+  stop(): Promise<void>;
+  limitBytes: number;
+}
+
+/** Two keepers of one name are one thing; bytes come back as they were given. */
+function describeKeeper(title: string, start: () => Promise<KeptIn>, expectedKeys: readonly string[]): void {
+  describe(title, () => {
+    let kept: KeptIn;
+    beforeEach(async () => {
+      kept = await start();
+    });
+    afterEach(() => kept.stop());
+
+    test('nothing is kept at first', async () => {
+      expect(await kept.open('env', 'state').read()).toBeUndefined();
+    });
+
+    test('any bytes come back, the last ones, by another keeper of the same name', async () => {
+      const bytes = randomBytes(100_000);
+      await kept.open('env', 'state').write(randomBytes(200_000));
+      await kept.open('env', 'state').write(bytes);
+      expect(Buffer.from((await kept.open('env', 'state').read()) ?? []).equals(bytes)).toBe(true);
+    });
+
+    test('names and prefixes keep apart', async () => {
+      for (const [prefix, name] of [
+        ['env', 'a'],
+        ['env', 'b'],
+        ['', 'a'],
+      ] as const) {
+        await kept.open(prefix, name).write(Buffer.from(`${prefix} ${name}`));
+      }
+      expect(Buffer.from((await kept.open('', 'a').read()) ?? []).toString()).toBe(' a');
+      expect(Buffer.from((await kept.open('env', 'b').read()) ?? []).toString()).toBe('env b');
+      expect((await kept.keys()).sort()).toEqual([...expectedKeys].sort());
+    });
+
+    test('what is too large is refused by name, and what was kept stays', async () => {
+      if (kept.limitBytes === Infinity) return;
+      const keeper = kept.open('env', 'state');
+      await keeper.write(Buffer.from('small'));
+      const refusal = {
+        code: 'STORE_UNAVAILABLE',
+        message: expect.stringMatching(/^state could not be written .*the limit is/),
+      };
+      await expect(keeper.write(randomBytes(kept.limitBytes + 1))).rejects.toMatchObject(refusal);
+      await keeper.write(randomBytes(kept.limitBytes));
+      expect(await keeper.read()).toHaveLength(kept.limitBytes);
+    });
+
+    test('who does not answer is told', async () => {
+      const keeper = kept.open('env', 'state');
+      await kept.stop();
+      await expect(keeper.read()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+      await expect(keeper.write(randomBytes(3))).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    });
+  });
+}
+
+describeKeeper('the keeper in DynamoDB', async () => {
+  const table = await startTable();
+  const client = new DynamoDBClient({
+    ...{ endpoint: table.endpoint, region: testRegion, credentials: testCredentials, maxAttempts: 1 },
+  });
+  let stopped: Promise<void> | undefined;
+  return {
+    open: (prefix, name) => createDynamoDBKeeper({ client, tableName: table.tableName, prefix, name }),
+    async keys() {
+      const { ScanCommand } = await import('@aws-sdk/client-dynamodb');
+      const { Items = [] } = await client.send(new ScanCommand({ TableName: table.tableName }));
+      return Items.map(({ namespace, key }) => `${namespace?.S} ${key?.S}`);
+    },
+    stop() {
+      stopped ??= table.close();
+      return stopped;
+    },
+    limitBytes: 405_504,
+  };
+}, ['env:$keeper a', 'env:$keeper b', '$keeper a']);
+
+if (hasRedis) {
+  describeKeeper('the keeper in Redis', async () => {
+    const server = await startRedis();
+    const client = createRedisClient({ host: '127.0.0.1', port: server.port, commandTimeoutMs: 300 });
+    return {
+      open: (prefix, name) => createRedisKeeper({ client, prefix, name }),
+      keys: () => server.client.keys('*'),
+      async stop() {
+        await server.close();
+        await client.close();
+      },
+      limitBytes: Infinity,
+    };
+  }, ['env:$keeper:a', 'env:$keeper:b', 'launchdarkly:$keeper:a']);
+} else test.skip('the keeper in Redis (needs redis-server)', () => {});
+
+describeKeeper('the keeper in Consul, on a server of ours that speaks the KV API', async () => {
+  const consul = await startConsul();
+  let stopped: Promise<void> | undefined;
+  return {
+    open: (prefix, name) => createConsulKeeper({ address: consul.address, prefix, name }),
+    keys: async () => Object.keys(consul.entries()),
+    stop() {
+      stopped ??= consul.close();
+      return stopped;
+    },
+    limitBytes: 524_288,
+  };
+}, ['env/$keeper/a', 'env/$keeper/b', 'launchdarkly/$keeper/a']);

@@ -1,0 +1,93 @@
+import { createRedisClient, type RedisClient } from '../../../relay-task/store/redis-client.ts';
+import { type CompareAndSet, createCompareAndSet, tokenOf } from '../../../relay-task/store/redis-compare-and-set.ts';
+import { describeWithRedis, startRedis, type TestRedis } from '../../support/redis.ts';
+
+const keys = { features: 'p:features', segments: 'p:segments', inited: 'p:$inited', manifest: 'p:$manifest' };
+const token = (text: string) => tokenOf(Buffer.from(text));
+const write = (key: string, over: string | undefined, text: string | undefined) => ({
+  ...{ kind: 'features' as const, key, text },
+  over: over === undefined ? undefined : token(over),
+});
+
+describeWithRedis('compare-and-set in Redis', () => {
+  let server: TestRedis;
+  const clients: RedisClient[] = [];
+  beforeAll(async () => {
+    server = await startRedis();
+    await server.client.call('ACL', 'SETUSER', 'noscripts', 'on', '>secret', '~*', '+@all', '-@scripting');
+  });
+  beforeEach(() => server.client.flushall());
+  afterEach(async () => {
+    await Promise.all(clients.splice(0).map((client) => client.close()));
+  });
+  afterAll(() => server.close());
+
+  describe.each(['by script', 'by transaction'])('%s', (how) => {
+    const access = how === 'by script' ? {} : { username: 'noscripts', password: 'secret' };
+    const refusals: string[] = [];
+    function connect(): CompareAndSet {
+      const client = createRedisClient({ host: '127.0.0.1', port: server.port, ...access });
+      clients.push(client);
+      return createCompareAndSet(client, keys, (why) => refusals.push(why));
+    }
+
+    test('only what is over exactly what stands there is written; the rest is answered with what stands there', async () => {
+      await server.client.hset('p:features', { same: 'old', other: 'foreign', gone: 'old', stays: 'foreign' });
+      const outcomes = await connect()(
+        [
+          write('same', 'old', 'new'),
+          write('other', 'old', 'new'),
+          write('absent', undefined, 'new'),
+          write('missing', 'old', 'new'),
+          write('gone', 'old', undefined),
+          write('stays', 'old', undefined),
+        ],
+        undefined,
+      );
+      const refused = { written: false, row: { text: 'foreign', token: token('foreign') } };
+      expect(outcomes).toEqual([
+        { written: true, token: token('new') },
+        refused,
+        { written: true, token: token('new') },
+        { written: false, row: undefined },
+        { written: true, token: undefined },
+        refused,
+      ]);
+      expect(await server.client.hgetall('p:features')).toEqual({
+        ...{ same: 'new', other: 'foreign', absent: 'new', stays: 'foreign' },
+      });
+    });
+
+    test('manifest and marker are written only if everything was', async () => {
+      const compareAndSet = connect();
+      await server.client.hset('p:features', 'a', 'foreign');
+      await compareAndSet([write('b', undefined, 'new'), write('a', undefined, 'new')], 'manifest');
+      expect(await server.client.exists('p:$inited', 'p:$manifest')).toBe(0);
+      await compareAndSet([write('a', 'foreign', 'new')], 'manifest');
+      expect(await server.client.mget('p:$inited', 'p:$manifest')).toEqual(['', 'manifest']);
+    });
+
+    test('of many who count up at once none loses a step', async () => {
+      const steps = 15;
+      await server.client.hset('p:features', 'count', '0');
+      const countUp = async (compareAndSet: CompareAndSet) => {
+        let seen = '0';
+        for (let done = 0; done < steps; ) {
+          const [outcome] = await compareAndSet([write('count', seen, String(Number(seen) + 1))], undefined);
+          if (outcome?.written) {
+            seen = String(Number(seen) + 1);
+            done += 1;
+          } else seen = outcome?.row?.text ?? '';
+        }
+      };
+      await Promise.all([connect(), connect(), connect(), connect()].map(countUp));
+      expect(await server.client.hget('p:features', 'count')).toBe(String(4 * steps));
+    });
+
+    test('is what was used', async () => {
+      refusals.length = 0;
+      await connect()([write('a', undefined, 'new')], undefined);
+      expect(refusals).toEqual(how === 'by script' ? [] : [expect.stringContaining('NOPERM')]);
+    });
+  });
+});

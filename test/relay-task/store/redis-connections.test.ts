@@ -1,0 +1,273 @@
+/** Ways to reach a Redis, each against real servers. */
+import { readFileSync } from 'node:fs';
+import { Cluster } from 'ioredis';
+import { generate } from 'selfsigned';
+import type { Store } from '../../../relay-task/ports.ts';
+import { createRedisClient, type RedisConnection } from '../../../relay-task/store/redis-client.ts';
+import {
+  createRedisStore,
+  describePrefixProblem,
+  type RedisStoreOptions,
+} from '../../../relay-task/store/redis-store.ts';
+import { eventually } from '../../support/eventually.ts';
+import {
+  describeWithRedis,
+  startCluster,
+  startRedis,
+  startSentinels,
+  type TestCluster,
+  type TestRedis,
+} from '../../support/redis.ts';
+import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
+import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
+
+const closing: (() => Promise<void>)[] = [];
+afterEach(async () => {
+  for (const close of closing.splice(0).reverse()) await close();
+});
+
+async function serve(...options: Parameters<typeof startRedis>): Promise<TestRedis> {
+  const server = await startRedis(...options);
+  closing.push(() => server.close());
+  return server;
+}
+
+async function openWriter(
+  connection: RedisStoreOptions['connection'],
+  memory: Memory,
+  options: Partial<RedisStoreOptions> = {},
+): Promise<Store> {
+  const store = createRedisStore({
+    ...{ connection, prefix: 'env', view: memory, writer: 'auto', log: listenToLog(), timings: quickReplica },
+    ...options,
+  });
+  closing.push(() => store.close());
+  memory.listen(store);
+  store.setEligible(true);
+  await store.flush(10_000);
+  return store;
+}
+
+async function readTexts(client: Pick<TestRedis['client'], 'hgetall'>, prefix = 'env') {
+  const features = await client.hgetall(`${prefix}:features`);
+  return { features, segments: await client.hgetall(`${prefix}:segments`) };
+}
+
+const example = () => createMemory(...flags(10), segment('s', 1), tombstone('features', 'gone', 3));
+
+describeWithRedis('a single Redis', () => {
+  test('by URL, with user, password and database number, none of which anybody is shown', async () => {
+    const server = await serve();
+    await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>pass/word', '~*', '+@all');
+    const memory = example();
+    const url = `redis://relay:${encodeURIComponent('pass/word')}@127.0.0.1:${server.port}/3`;
+    const store = await openWriter({ url }, memory);
+    expect(store.status()).toMatchObject({ state: 'VALID', dbServer: `redis://127.0.0.1:${server.port}/3` });
+    expect(JSON.stringify(store.status())).not.toContain('pass');
+    expect(await server.client.dbsize()).toBe(0);
+    await server.client.select(3);
+    expect(await readTexts(server.client)).toEqual(textsOfMemory(memory));
+  });
+
+  test('these rights are enough for an ACL user', async () => {
+    const server = await serve();
+    const rights = ['+eval', '+evalsha', '+hget', '+hset', '+hdel', '+hscan', '+hlen', '+exists', '+get', '+set'];
+    await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~env:*', ...rights);
+    const memory = example();
+    const log = listenToLog();
+    const connection = { host: '127.0.0.1', port: server.port, username: 'relay', password: 'secret' };
+    const store = await openWriter(connection, memory, { log });
+    memory.set(flag('flag-1', 2));
+    await store.flush(10_000);
+    expect(await store.read()).toHaveLength(memory.all().length);
+    expect(await readTexts(server.client)).toEqual(textsOfMemory(memory));
+    expect(log.lines.filter((line) => !line.includes('differs from memory'))).toEqual([]);
+  });
+
+  test('where scripts are refused items are written by WATCH and MULTI, and no version is rolled back', async () => {
+    const server = await serve();
+    await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~*', '+@all', '-@scripting');
+    const memory = example();
+    const log = listenToLog();
+    const client = createRedisClient({ host: '127.0.0.1', port: server.port, username: 'relay', password: 'secret' });
+    closing.push(() => client.close());
+    const stores = [
+      await openWriter(client, memory, { log }),
+      await openWriter(client, createMemory(flag('only', 1)), { log, prefix: 'other' }),
+    ];
+    await server.client.hset('env:features', 'flag-3', flag('flag-3', 9).json);
+    for (let version = 2; version <= 20; version++) memory.set(flag('flag-1', version), flag('flag-3', version % 8));
+    memory.set(flag('flag-3', 2), tombstone('features', 'flag-2', 2));
+    await Promise.all(stores.map((store) => store.flush(10_000)));
+    await eventually(async () => expect(await readTexts(server.client)).toEqual(textsOfMemory(memory)));
+    expect(log.lines.join('\n')).toMatch(/Redis refuses scripts.*NOPERM/);
+    expect(await readTexts(server.client, 'other')).toMatchObject({ features: { only: flag('only', 1).json } });
+  });
+
+  test('a transaction that somebody disturbs is seen as not done, and done again', async () => {
+    const server = await serve();
+    await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~*', '+@all', '-@scripting');
+    const memory = example();
+    const store = await openWriter(
+      { host: '127.0.0.1', port: server.port, username: 'relay', password: 'secret' },
+      memory,
+      { timings: { ...quickReplica, glanceMs: 3_600_000 } },
+    );
+    let disturbing = true;
+    const disturb = async () => {
+      for (let n = 0; disturbing; n++) await server.client.hset('env:features', 'noise', flag('noise', n).json);
+    };
+    const noise = disturb();
+    for (let version = 2; version <= 20; version++) {
+      memory.set(flag('flag-1', version));
+      await store.flush(30);
+    }
+    disturbing = false;
+    await noise;
+    await store.flush(10_000);
+    expect(await server.client.hget('env:features', 'flag-1')).toBe(flag('flag-1', 20).json);
+  });
+
+  test('a server that forgot its scripts is given them again', async () => {
+    const server = await serve();
+    const memory = example();
+    const store = await openWriter({ host: '127.0.0.1', port: server.port }, memory);
+    await server.client.script('FLUSH');
+    memory.set(flag('flag-1', 2));
+    await store.flush(10_000);
+    expect(await readTexts(server.client)).toEqual(textsOfMemory(memory));
+    expect(store.status().lastError).toBeUndefined();
+  });
+
+  test('over TLS with a private CA, and only with it', async () => {
+    const own = await generate([{ name: 'commonName', value: 'localhost' }], {
+      keySize: 2048,
+      extensions: [
+        { name: 'basicConstraints', cA: true },
+        {
+          name: 'subjectAltName',
+          altNames: [
+            { type: 2, value: 'localhost' },
+            { type: 7, ip: '127.0.0.1' },
+          ],
+        },
+      ],
+    });
+    const server = await serve({ tls: { ca: own.cert, cert: own.cert, key: own.private } });
+    const memory = example();
+    const store = await openWriter({ url: `rediss://127.0.0.1:${server.port}`, ca: own.cert }, memory);
+    expect(store.status()).toMatchObject({ state: 'VALID', dbServer: `rediss://127.0.0.1:${server.port}` });
+    expect(await readTexts(server.client)).toEqual(textsOfMemory(memory));
+    const stranger = createRedisStore({
+      ...{ connection: { host: '127.0.0.1', port: server.port, tls: true }, prefix: 'env' },
+      ...{ view: createMemory(), writer: 'never', log: listenToLog(), timings: quickReplica },
+    });
+    closing.push(() => stranger.close());
+    await expect(stranger.read()).rejects.toThrow(/self.signed/);
+  });
+});
+
+describeWithRedis('a Redis that Sentinels watch', () => {
+  test('is found by its name, and followed when another one is made master', async () => {
+    const sentinels = await startSentinels();
+    closing.push(() => sentinels.close());
+    const memory = example();
+    const connection: RedisConnection = {
+      sentinels: [{ host: '127.0.0.1', port: sentinels.sentinel.port }],
+      master: sentinels.name,
+      commandTimeoutMs: 500,
+    };
+    const store = await openWriter(connection, memory);
+    expect(await readTexts(sentinels.master.client)).toEqual(textsOfMemory(memory));
+    await sentinels.master.kill();
+    memory.set(flag('flag-1', 2), tombstone('features', 'flag-2', 2));
+    await eventually(async () => expect(await sentinels.replica.client.role()).toContain('master'), 20_000);
+    await eventually(async () => {
+      expect(await readTexts(sentinels.replica.client)).toEqual(textsOfMemory(memory));
+      expect(store.status().state).toBe('VALID');
+    }, 20_000);
+  });
+});
+
+describeWithRedis('a Redis Cluster of three', () => {
+  let cluster: TestCluster;
+  let through: Cluster;
+  beforeAll(async () => {
+    cluster = await startCluster();
+    through = new Cluster(cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port })));
+    through.on('error', () => {});
+  });
+  afterAll(async () => {
+    through.disconnect();
+    await cluster.close();
+  });
+  const connection = (): RedisConnection => ({ cluster: [{ host: '127.0.0.1', port: cluster.nodes[1]!.port }] });
+
+  test('environments with hash tags lie where their slots are, and are read back', async () => {
+    const prefixes = ['{one}', '{two}', 'team:{three}', '{four}'];
+    const memory = example();
+    for (const prefix of prefixes) {
+      const store = await openWriter(connection(), memory, { prefix });
+      expect(await readTexts(through, prefix)).toEqual(textsOfMemory(memory));
+      expect(await store.read()).toHaveLength(memory.all().length);
+    }
+    const sizes = await Promise.all(cluster.nodes.map(({ client }) => client.dbsize()));
+    expect(sizes.filter((size) => size > 0).length).toBeGreaterThan(1);
+  });
+
+  test('a slot that moves to another node is followed', async () => {
+    const memory = example();
+    const store = await openWriter(connection(), memory, { prefix: '{moving}' });
+    const slot = Number(await cluster.nodes[0]!.client.call('CLUSTER', 'KEYSLOT', '{moving}:features'));
+    const owner = Math.floor((slot * 3) / 16_384);
+    const [from, to] = [cluster.nodes[owner]!, cluster.nodes[(owner + 1) % 3]!];
+    const ids = await Promise.all([from, to].map(({ client }) => client.call('CLUSTER', 'MYID')));
+    await to.client.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', String(ids[0]));
+    await from.client.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', String(ids[1]));
+    const keys = ['features', 'segments', '$inited', '$manifest'].map((name) => `{moving}:${name}`);
+    await from.client.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5_000, 'KEYS', ...keys);
+    for (const { client } of [to, from]) await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(ids[1]));
+    memory.set(flag('flag-1', 2), flag('new', 1));
+    await store.flush(10_000);
+    expect(await to.client.hgetall('{moving}:features')).toEqual(textsOfMemory(memory).features);
+  });
+
+  test('where scripts are refused transactions go to the right node', async () => {
+    for (const { client } of cluster.nodes) {
+      await client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~*', '+@all', '-@scripting');
+    }
+    const memory = example();
+    const access = { username: 'relay', password: 'secret' };
+    const store = await openWriter({ ...connection(), ...access }, memory, { prefix: '{tagged}' });
+    memory.set(flag('flag-1', 2));
+    await store.flush(10_000);
+    expect(await readTexts(through, '{tagged}')).toEqual(textsOfMemory(memory));
+  });
+});
+
+test('a prefix without a hash tag is refused before anything is sent', () => {
+  const connection = { cluster: [{ host: '127.0.0.1', port: 1 }] };
+  expect(() =>
+    createRedisStore({ connection, prefix: 'plain', view: example(), writer: 'auto', log: listenToLog() }),
+  ).toThrow('the prefix "plain" must contain a hash tag in a Redis Cluster, such as "{plain}"');
+});
+
+test.each([
+  ['', 'the prefix "launchdarkly" must contain a hash tag in a Redis Cluster, such as "{launchdarkly}"'],
+  ['a', 'the prefix "a" must contain a hash tag in a Redis Cluster, such as "{a}"'],
+  ['a{}b', 'the prefix "a{}b" must contain a hash tag in a Redis Cluster, such as "{ab}"'],
+  ['{}{a}', 'the prefix "{}{a}" must contain a hash tag in a Redis Cluster, such as "{a}"'],
+  ['}a{', 'the prefix "}a{" must contain a hash tag in a Redis Cluster, such as "{a}"'],
+  ['{a}', undefined],
+  ['team:{a}:b', undefined],
+])('the prefix %j in a Cluster', (prefix, problem) => {
+  expect(describePrefixProblem(prefix, { cluster: true })).toBe(problem);
+  expect(describePrefixProblem(prefix, { cluster: false })).toBeUndefined();
+});
+
+test('no source of the Redis store asks for all keys, or for a whole hash at once', () => {
+  for (const name of ['redis-client', 'redis-compare-and-set', 'redis-database', 'redis-store']) {
+    const source = readFileSync(`${import.meta.dirname}/../../../relay-task/store/${name}.ts`, 'utf8');
+    expect(source).not.toMatch(/\.keys\(['"`*]|hgetall|\bSCAN\b/i);
+  }
+});

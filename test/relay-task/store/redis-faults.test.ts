@@ -1,0 +1,184 @@
+/** A proxy on a real socket between store and Redis, and a Redis that is killed, demoted and locked. */
+import type { Store } from '../../../relay-task/ports.ts';
+import { createRedisStore, type RedisStoreOptions } from '../../../relay-task/store/redis-store.ts';
+import { eventually } from '../../support/eventually.ts';
+import { describeWithRedis, startRedis, type TestRedis } from '../../support/redis.ts';
+import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts';
+import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
+import { quickReplica, textsOfMemory } from './open-replicas.ts';
+import { silent } from './open-stores.ts';
+
+describeWithRedis('the Redis store under faults', () => {
+  let server: TestRedis;
+  let proxy: TcpProxy;
+  let memory: Memory;
+  let store: Store;
+  const closing: (() => Promise<void>)[] = [];
+
+  beforeEach(async () => {
+    server = await startRedis();
+    proxy = await startTcpProxy(server.port);
+    memory = createMemory(...flags(20), segment('s', 1));
+    store = await openWriter();
+  });
+  afterEach(async () => {
+    proxy.heal();
+    await store.close();
+    for (const close of closing.splice(0)) await close();
+    await proxy.close();
+    await server.close();
+  });
+
+  async function openWriter(connection: RedisStoreOptions['connection'] = {}, flushMs = 2_000): Promise<Store> {
+    const opened = createRedisStore({
+      connection: {
+        ...{ host: '127.0.0.1', port: proxy.port, connectTimeoutMs: 300, commandTimeoutMs: 300 },
+        ...connection,
+      },
+      ...{ prefix: 'env', view: memory, writer: 'auto', log: silent, timings: quickReplica },
+    });
+    memory.listen(opened);
+    opened.setEligible(true);
+    await opened.flush(flushMs);
+    return opened;
+  }
+
+  async function stored(): Promise<Record<string, Record<string, string>>> {
+    const [features, segments] = await Promise.all([
+      server.client.hgetall('env:features'),
+      server.client.hgetall('env:segments'),
+    ]);
+    return { features, segments };
+  }
+
+  /** Changes of every sort; the call returns at once, whatever the store does. */
+  function changeMemory(): void {
+    for (let version = 2; version <= 30; version++) memory.set(flag('flag-1', version));
+    memory.set(tombstone('features', 'flag-2', 2), flag('new', 1), segment('s', 2));
+  }
+
+  async function expectStoreToFollow(): Promise<void> {
+    await eventually(async () => {
+      expect(await stored()).toEqual(textsOfMemory(memory));
+      expect(store.status().state).toBe('VALID');
+    });
+  }
+
+  const faults: Record<string, { begin(): void; end(): void; message: RegExp }> = {
+    'is cut off': {
+      begin: () => proxy.cut(),
+      end: () => proxy.heal(),
+      message: /ECONNRESET|EPIPE|closed|ECONNREFUSED/i,
+    },
+    'takes everything and answers nothing': {
+      begin: () => proxy.hang(),
+      end: () => proxy.heal(),
+      message: /no answer|timeout/i,
+    },
+    'does what it is asked, and its answers are lost': {
+      begin: () => proxy.loseAnswers(),
+      end: () => proxy.heal(),
+      message: /closed|ECONNRESET|EPIPE|abort/i,
+    },
+  };
+  test.each(Object.keys(faults))(
+    'while Redis %s memory goes on, and afterwards the store is what memory is',
+    async (name) => {
+      const { begin, end, message } = faults[name]!;
+      begin();
+      const before = performance.now();
+      changeMemory();
+      // Nothing was waited for: the change is a matter of memory.
+      expect(performance.now() - before).toBeLessThan(1_000);
+      await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
+      await expect(store.read()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+      expect(store.status().lastError?.message).toMatch(message);
+      memory.set(flag('flag-3', 2));
+      end();
+      await expectStoreToFollow();
+    },
+  );
+
+  test('a connection that is dead without a word is given up for a new one', async () => {
+    proxy.freeze();
+    changeMemory();
+    await expectStoreToFollow();
+    expect(store.status().lastError?.message).toMatch(/no answer|timeout/i);
+  });
+
+  test('a slow Redis is behind, and catches up with the newest versions only', async () => {
+    proxy.slow(60);
+    changeMemory();
+    const before = proxy.sentBytes();
+    for (let version = 31; version <= 400; version++) memory.set(flag('flag-1', version));
+    await expectStoreToFollow();
+    expect(proxy.sentBytes() - before).toBeLessThan(50_000);
+    expect(store.status().lastError).toBeUndefined();
+  });
+
+  test('a Redis that is killed and comes back empty is filled again', async () => {
+    await server.kill();
+    changeMemory();
+    await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
+    await server.restart();
+    await expectStoreToFollow();
+    expect(await server.client.exists('env:$inited')).toBe(1);
+  });
+
+  test('a Redis that is wiped under a quiet connection is filled again', async () => {
+    await server.client.flushall();
+    await expectStoreToFollow();
+  });
+
+  test('a Redis that became a read-only replica is left for the one that takes writes', async () => {
+    const successor = await startRedis();
+    closing.push(() => successor.close());
+    await server.client.replicaof('127.0.0.1', successor.port);
+    const connections = proxy.connections();
+    changeMemory();
+    await eventually(() => expect(store.status().lastError?.message).toMatch(/READONLY|MASTERDOWN/));
+    await eventually(() => expect(proxy.connections()).toBeGreaterThan(connections));
+    // The name now leads to the new master, as a managed Redis does it.
+    proxy.redirect(successor.port);
+    await expectStoreToFollow();
+  });
+
+  test('a wrong password is told, and once the right one is set the store follows', async () => {
+    await server.client.config('SET', 'requirepass', 'right');
+    await server.client.auth('right');
+    const locked = await openWriter({ password: 'wrong-secret' }, 50);
+    closing.push(() => locked.close());
+    await eventually(() => expect(locked.status().lastError?.message).toMatch(/WRONGPASS|NOAUTH/));
+    expect(JSON.stringify(locked.status())).not.toContain('wrong-secret');
+    await store.close();
+    changeMemory();
+    await server.client.config('SET', 'requirepass', 'wrong-secret');
+    await eventually(async () => expect(await stored()).toEqual(textsOfMemory(memory)));
+    await eventually(() => expect(locked.status().state).toBe('VALID'));
+  });
+
+  test('a Redis without memory to spare fails, and is caught up with when it has some', async () => {
+    await server.client.config('SET', 'maxmemory', '1');
+    changeMemory();
+    await eventually(() => expect(store.status().lastError?.message).toMatch(/OOM/));
+    await server.client.config('SET', 'maxmemory', '0');
+    await expectStoreToFollow();
+  });
+
+  test('every failure costs a bounded number of connections, not one for each change', async () => {
+    proxy.cut();
+    const before = proxy.connections();
+    for (let version = 2; version <= 500; version++) memory.set(flag('flag-1', version));
+    await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
+    expect(proxy.connections() - before).toBeLessThan(30);
+  });
+
+  test('two writers and a wipe: both end content, and the store is what memory is', async () => {
+    const second = await openWriter();
+    closing.push(() => second.close());
+    await server.client.flushall();
+    for (let version = 2; version <= 50; version++) memory.set(flag('flag-5', version), flag(`more-${version}`, 1));
+    await expectStoreToFollow();
+    expect([store, second].map((one) => one.status())).toMatchObject([{ state: 'VALID' }, { state: 'VALID' }]);
+  });
+});

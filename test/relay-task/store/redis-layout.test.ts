@@ -1,0 +1,244 @@
+/** What stands in Redis, byte by byte; and who else reads and writes it. */
+import { init } from '@launchdarkly/node-server-sdk';
+import { RedisFeatureStore } from '@launchdarkly/node-server-sdk-redis';
+import type { Item } from '../../../lib/flag-table/index.ts';
+import type { Store } from '../../../relay-task/ports.ts';
+import { createRedisClient } from '../../../relay-task/store/redis-client.ts';
+import { createRedisStore, type RedisStoreOptions } from '../../../relay-task/store/redis-store.ts';
+import { eventually } from '../../support/eventually.ts';
+import { evaluateAll, exampleContexts, exampleEnvironment } from '../../support/example-environment.ts';
+import { describeWithRedis, startRedis, type TestRedis } from '../../support/redis.ts';
+import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
+import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
+import { sorted } from './open-stores.ts';
+
+describeWithRedis('what stands in Redis', () => {
+  let server: TestRedis;
+  const opened: Store[] = [];
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  afterEach(async () => {
+    await Promise.all(opened.splice(0).map((store) => store.close()));
+    await server.client.flushall();
+  });
+  afterAll(() => server.close());
+
+  function open(memory: Memory, options: Partial<RedisStoreOptions> = {}): Store {
+    const store = createRedisStore({
+      ...{ connection: { host: '127.0.0.1', port: server.port }, prefix: 'env', view: memory, writer: 'auto' },
+      ...{ log: listenToLog(), timings: quickReplica, ...options },
+    });
+    opened.push(store);
+    memory.listen(store);
+    return store;
+  }
+  async function openWriter(memory: Memory, options: Partial<RedisStoreOptions> = {}): Promise<Store> {
+    const store = open(memory, options);
+    store.setEligible(true);
+    await store.flush(10_000);
+    return store;
+  }
+  const read = (options: Partial<RedisStoreOptions> = {}) =>
+    open(createMemory(), { writer: 'never', ...options }).read();
+
+  test("is LaunchDarkly's layout, and one key more", async () => {
+    await openWriter(createMemory(flag('a', 7), segment('s', 3), tombstone('features', 'gone', 2)));
+    expect((await server.client.keys('*')).sort()).toEqual([
+      'env:$inited',
+      'env:$manifest',
+      'env:features',
+      'env:segments',
+    ]);
+    expect(await server.client.hgetall('env:features')).toEqual({
+      a: '{"key":"a","version":7,"deleted":false,"on":true,"variations":[true,false],"fallthrough":{"variation":0}}',
+      gone: '{"key":"gone","version":2,"deleted":true}',
+    });
+    expect(await server.client.hgetall('env:segments')).toEqual({
+      s: '{"key":"s","version":3,"deleted":false,"included":[],"excluded":[],"rules":[],"salt":"s"}',
+    });
+    expect(await server.client.get('env:$inited')).toBe('');
+    expect(await server.client.ttl('env:features')).toBe(-1);
+  });
+
+  test('lies below `launchdarkly` without a prefix', async () => {
+    await openWriter(createMemory(flag('a', 1)), { prefix: '' });
+    expect(await server.client.hkeys('launchdarkly:features')).toEqual(['a']);
+    expect(await server.client.exists('launchdarkly:$inited')).toBe(1);
+  });
+
+  test('is never seen half-done: a publication is one transaction', async () => {
+    const memory = createMemory(flag('a', 1), flag('b', 1));
+    const store = await openWriter(memory);
+    let watching = true;
+    const seen = new Set<string>();
+    const watch = (async () => {
+      while (watching) {
+        const texts = await server.client.hmget('env:features', 'a', 'b');
+        seen.add(texts.map((text) => JSON.parse(text ?? '{}').version).join(' '));
+      }
+    })();
+    for (let version = 2; version <= 60; version++) {
+      memory.set(flag('a', version), flag('b', version));
+      await store.flush(10_000);
+    }
+    watching = false;
+    await watch;
+    expect(seen.size).toBeGreaterThan(3);
+    for (const pair of seen) expect(pair).toMatch(/^(\d+) \1$/);
+  });
+
+  test("ld-relay's is read: tombstones named `$deleted`, items it wrote anew, no manifest", async () => {
+    const relayed =
+      '{"key":"a","version":4,"on":true,"variations":[true,false],"fallthrough":{"variation":0},"salt":""}';
+    await server.client.hset('env:features', { a: relayed, gone: '{"key":"$deleted","version":5,"deleted":true}' });
+    expect(await read()).toBeUndefined();
+    await server.client.set('env:$inited', '');
+    expect(sorted(await read())).toEqual([
+      { kind: 'features', key: 'a', version: 4, deleted: false, json: relayed },
+      {
+        kind: 'features',
+        key: 'gone',
+        version: 5,
+        deleted: true,
+        json: '{"key":"$deleted","version":5,"deleted":true}',
+      },
+    ]);
+  });
+
+  test("ld-relay's is adopted in place: nothing that is equal is written again", async () => {
+    const relayed =
+      '{"version":4,"key":"a","on":true,"variations":[true,false],"fallthrough":{"variation":0},"salt":""}';
+    await server.client.hset('env:features', { a: relayed, b: flag('b', 1).json });
+    await server.client.set('env:$inited', '');
+    const memory = createMemory(flag('a', 4), flag('b', 2));
+    await openWriter(memory);
+    expect(await server.client.hgetall('env:features')).toEqual({ a: relayed, b: flag('b', 2).json });
+    expect(await read()).toHaveLength(2);
+  });
+
+  test("ld-relay's next start, which rewrites everything without tombstones, leaves a set that boots", async () => {
+    const memory = createMemory(flag('a', 1), tombstone('features', 'gone', 2), segment('s', 1));
+    await (await openWriter(memory)).close();
+    await server.client
+      .multi()
+      .del('env:features', 'env:segments')
+      .hset('env:features', 'a', flag('a', 1).json)
+      .hset('env:segments', 's', segment('s', 1).json)
+      .set('env:$inited', '')
+      .exec();
+    expect(sorted(await read())).toEqual([flag('a', 1), segment('s', 1)]);
+  });
+
+  test('with a hash evicted it is no set', async () => {
+    await (await openWriter(createMemory(...flags(5), segment('s', 1)))).close();
+    await server.client.del('env:segments');
+    expect(await read()).toBeUndefined();
+  });
+
+  test('of a large environment is read in parts', async () => {
+    const memory = createMemory(...flags(3_000));
+    await openWriter(memory);
+    await server.client.config('RESETSTAT');
+    expect(await read()).toHaveLength(3_000);
+    const statistics = await server.client.info('commandstats');
+    expect(Number(/cmdstat_hscan:calls=(\d+)/.exec(statistics)?.[1])).toBeGreaterThan(10);
+    expect(statistics).not.toMatch(/cmdstat_(hgetall|keys|scan):/);
+  });
+
+  test('by bytes that are no text is put right like anything broken', async () => {
+    const memory = createMemory(flag('a', 1));
+    await openWriter(memory, { timings: { ...quickReplica, reconcileMs: 50 } });
+    await server.client.hset('env:features', 'a', Buffer.from([0xff, 0xfe, 0x00, 0xc3]));
+    await eventually(async () => expect(await server.client.hget('env:features', 'a')).toBe(flag('a', 1).json));
+  });
+
+  test('of many environments goes over one connection of the caller, who also closes it', async () => {
+    const client = createRedisClient({ host: '127.0.0.1', port: server.port });
+    const memories = Array.from({ length: 10 }, (_, index) => createMemory(...flags(20, index + 1)));
+    const stores = await Promise.all(
+      memories.map((memory, index) => openWriter(memory, { connection: client, prefix: `env${index}` })),
+    );
+    const connected = String(await server.client.client('LIST'))
+      .trim()
+      .split('\n').length;
+    expect(connected).toBe(2);
+    for (const [index, memory] of memories.entries()) {
+      expect(await server.client.hgetall(`env${index}:features`)).toEqual(textsOfMemory(memory).features);
+    }
+    await Promise.all(stores.map((store) => store.close()));
+    expect(await client.call((redis) => redis.ping())).toBe('PONG');
+    await client.close();
+  });
+
+  test('is followed by the official Node SDK in daemon mode, which answers like our evaluator', async () => {
+    const environment = exampleEnvironment();
+    const itemsOf = (kind: Item['kind'], data: Record<string, unknown>): Item[] =>
+      Object.entries(data).map(([key, value]) => {
+        const { version = 1 } = value as { version?: number };
+        return { kind, key, version, deleted: false, json: JSON.stringify({ ...(value as object), key, version }) };
+      });
+    const memory = createMemory(
+      ...itemsOf('segments', environment.segments),
+      ...itemsOf('features', environment.flags),
+    );
+    const store = await openWriter(memory);
+    const client = init('sdk-daemon', {
+      featureStore: RedisFeatureStore({
+        redisOpts: { host: '127.0.0.1', port: server.port },
+        prefix: 'env',
+        cacheTTL: 0,
+      }),
+      ...{ useLdd: true, sendEvents: false, diagnosticOptOut: true },
+      logger: { error() {}, warn() {}, info() {}, debug() {} },
+    });
+    try {
+      await client.waitForInitialization({ timeout: 10 });
+      let asked = 0;
+      for (const [question, expected] of evaluateAll(environment, 'FALLBACK')) {
+        const [key, context] = JSON.parse(question);
+        asked += 1;
+        expect({ question, answer: await client.variationDetail(key, context, 'FALLBACK') }).toEqual({
+          question,
+          answer: expected,
+        });
+      }
+      expect(asked).toBeGreaterThan(70);
+      const { version: _, ...retired } = environment.flags.retired as unknown as { version?: number };
+      memory.set(
+        ...itemsOf('features', { retired: { ...retired, version: 99, on: true } }),
+        tombstone('features', 'site-banner', 99),
+      );
+      await store.flush(10_000);
+      const context = exampleContexts[0] as { kind: 'user'; key: string };
+      expect(await client.variationDetail('retired', context, 'FALLBACK')).toMatchObject({
+        value: 'on',
+        variationIndex: 1,
+      });
+      expect(await client.variationDetail('site-banner', context, 'FALLBACK')).toMatchObject({
+        value: 'FALLBACK',
+        reason: { kind: 'ERROR', errorKind: 'FLAG_NOT_FOUND' },
+      });
+    } finally {
+      client.close();
+    }
+  });
+
+  test("what the official Node SDK's own store put there is read", async () => {
+    const feature = RedisFeatureStore({
+      redisOpts: { host: '127.0.0.1', port: server.port },
+      prefix: 'env',
+      cacheTTL: 0,
+    });
+    const sdkStore = feature({ basicConfiguration: { logger: undefined } } as never);
+    const data = { features: { a: { key: 'a', version: 3, on: true } }, segments: { s: { key: 's', version: 1 } } };
+    await new Promise<void>((resolve) => sdkStore.init(data as never, resolve));
+    await new Promise<void>((resolve) => sdkStore.delete({ namespace: 'features' } as never, 'a', 4, resolve));
+    const items = sorted(await read());
+    expect(items).toMatchObject([
+      { kind: 'features', key: 'a', version: 4, deleted: true },
+      { kind: 'segments', key: 's', version: 1, deleted: false },
+    ]);
+    sdkStore.close();
+  });
+});

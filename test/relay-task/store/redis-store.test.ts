@@ -1,0 +1,28 @@
+import type { Store } from '../../../relay-task/ports.ts';
+import { createRedisStore } from '../../../relay-task/store/redis-store.ts';
+import { describeFlagStore } from '../../contract/flag-store.ts';
+import { hasRedis, startRedis } from '../../support/redis.ts';
+import { quickReplica } from './open-replicas.ts';
+import { silent } from './open-stores.ts';
+
+if (hasRedis)
+  describeFlagStore('the Redis store', async () => {
+    const server = await startRedis();
+    const opened: Store[] = [];
+    return {
+      async open(memory, writer) {
+        const store = createRedisStore({
+          ...{ connection: { host: '127.0.0.1', port: server.port }, prefix: 'env', writer, view: memory },
+          ...{ log: silent, timings: quickReplica },
+        });
+        opened.push(store);
+        memory.listen(store);
+        return store;
+      },
+      async close() {
+        await Promise.all(opened.map((store) => store.close()));
+        await server.close();
+      },
+    };
+  });
+else test.skip('the Redis store (needs redis-server)', () => {});

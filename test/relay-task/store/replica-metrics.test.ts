@@ -1,0 +1,41 @@
+import { Registry } from 'prom-client';
+import { createReplicaStore } from '../../../relay-task/store/replica-store.ts';
+import { eventually } from '../../support/eventually.ts';
+import { createFakeDatabase } from './fake-database.ts';
+import { createMemory, flag, type Memory } from './memory.ts';
+import { listenToLog, quickReplica } from './open-replicas.ts';
+
+test('stores of several environments share the metrics of one registry, and take their series with them', async () => {
+  const registry = new Registry();
+  const databases = [createFakeDatabase(), createFakeDatabase()];
+  const open = async (memory: Memory, index: number) => {
+    const store = createReplicaStore(
+      { prefix: `env${index}`, view: memory, writer: 'auto', log: listenToLog(), timings: quickReplica, registry },
+      () => databases[index]!,
+    );
+    memory.listen(store);
+    store.setEligible(true);
+    await store.flush(10_000);
+    return store;
+  };
+  const memories = [createMemory(flag('a', 1), flag('b', 1)), createMemory(flag('a', 1))];
+  const stores = await Promise.all(memories.map(open));
+  memories[0]?.set(flag('a', 2), flag('large', 1, { description: 'x'.repeat(20_000) }));
+  await stores[0]?.flush(10_000);
+  const value = async (line: string) =>
+    (await registry.metrics()).split('\n').find((one) => one.startsWith(`${line} `));
+  const labels = (prefix: string, more = '') => `{database="redis",prefix="${prefix}"${more}}`;
+  expect(await value(`store_replica_writes_total${labels('env0', ',outcome="written"')}`)).toMatch(/ 3$/);
+  expect(await value(`store_replica_writes_total${labels('env1', ',outcome="written"')}`)).toMatch(/ 1$/);
+  expect(await value(`store_replica_publication_seconds_count${labels('env0')}`)).toMatch(/ 1$/);
+  expect(await value(`store_replica_oversized_items${labels('env0')}`)).toMatch(/ 1$/);
+  expect(await value(`store_replica_differing_items_total${labels('env1')}`)).toMatch(/ 1$/);
+  databases[1]!.before = () => {
+    throw new Error('down');
+  };
+  await eventually(async () => expect(await value(`store_replica_up${labels('env1')}`)).toMatch(/ 0$/));
+  expect(await value(`store_replica_up${labels('env0')}`)).toMatch(/ 1$/);
+  expect(await value(`store_replica_failures_total${labels('env1')}`)).toMatch(/ [1-9]\d*$/);
+  await Promise.all(stores.map((store) => store.close()));
+  expect(await value(`store_replica_up${labels('env0')}`)).toBeUndefined();
+});

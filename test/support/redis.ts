@@ -1,0 +1,196 @@
+/**
+ * Real Redis servers on 127.0.0.1 and free ports, without persistence: single ones, with ACLs or TLS, a master with a
+ * replica and a Sentinel, a Cluster of three. Where `redis-server` is missing, tests skip by name (`describeWithRedis`).
+ */
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis, type RedisOptions } from 'ioredis';
+import { eventually } from './eventually.ts';
+
+export const hasRedis = spawnSync('redis-server', ['--version']).status === 0;
+
+/** A suite that is skipped, by its title, on machines without `redis-server`. */
+export function describeWithRedis(title: string, body: () => void): void {
+  (hasRedis ? describe : describe.skip)(hasRedis ? title : `${title} (needs redis-server)`, body);
+}
+
+export interface TestRedis {
+  readonly port: number;
+  /** Talks to this server, past whatever a test puts between a store and it. */
+  readonly client: Redis;
+  /** Ends the process without a word, as `kill -9` does. */
+  kill(): Promise<void>;
+  /** Starts it again on the same port, empty. */
+  restart(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface RedisServerOptions {
+  /** Further arguments, such as `['--requirepass', 'secret']`. */
+  readonly args?: readonly string[];
+  /** How the test itself gets in. */
+  readonly access?: RedisOptions;
+  /** Listens with TLS only; with a CA that also signed the clients' certificates, those are demanded. */
+  readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
+  /** Lines of a configuration file, which Sentinels need. */
+  readonly config?: readonly string[];
+  readonly sentinel?: boolean;
+}
+
+export async function startRedis(options: RedisServerOptions = {}): Promise<TestRedis> {
+  const { args = [], access = {}, tls, config, sentinel = false } = options;
+  const directory = mkdtempSync(join(tmpdir(), 'edge-flag-relay-redis-'));
+  const [port] = await freePorts(1);
+  const file = (name: string, text: string) => {
+    writeFileSync(join(directory, name), text);
+    return join(directory, name);
+  };
+  const portArgs = tls
+    ? [
+        ...['--port', '0', '--tls-port', String(port), '--tls-auth-clients', 'optional'],
+        ...['--tls-cert-file', file('cert.pem', tls.cert), '--tls-key-file', file('key.pem', tls.key)],
+        ...['--tls-ca-cert-file', file('ca.pem', tls.ca)],
+      ]
+    : ['--port', String(port)];
+  const all = [
+    ...(config ? [file('redis.conf', `${config.join('\n')}\n`)] : []),
+    ...[...portArgs, '--bind', '127.0.0.1', '--dir', directory],
+    ...(sentinel ? ['--sentinel'] : ['--save', '', '--appendonly', 'no', '--repl-diskless-sync-delay', '0']),
+    ...args,
+  ];
+  let child: ChildProcess;
+  const client = new Redis({
+    ...{ port: port!, host: '127.0.0.1', lazyConnect: true, enableReadyCheck: false, maxRetriesPerRequest: null },
+    ...{ retryStrategy: () => 20, ...(tls && { tls: { ca: tls.ca } }) },
+    ...access,
+  });
+  client.on('error', () => {});
+
+  async function start(): Promise<void> {
+    let output = '';
+    let exited = false;
+    child = spawn('redis-server', all, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const collect = (bytes: Buffer) => {
+      output = (output + bytes).slice(-2_000);
+    };
+    child.stdout?.on('data', collect);
+    child.stderr?.on('data', collect);
+    child.on('exit', () => {
+      exited = true;
+    });
+    await eventually(async () => {
+      if (exited) throw new Error(`redis-server ended: ${output}`);
+      if ((await client.ping()) !== 'PONG') throw new Error('no answer');
+    });
+  }
+  async function kill(): Promise<void> {
+    const running = child;
+    if (running.exitCode !== null || running.signalCode !== null) return;
+    const ended = new Promise<void>((resolve) => running.once('exit', () => resolve()));
+    running.kill('SIGKILL');
+    await ended;
+  }
+  await start();
+  return {
+    port: port!,
+    client,
+    kill,
+    restart: async () => {
+      await kill();
+      await start();
+    },
+    async close() {
+      client.disconnect();
+      await kill();
+      rmSync(directory, { recursive: true, force: true });
+    },
+  };
+}
+
+export interface TestSentinels {
+  readonly master: TestRedis;
+  readonly replica: TestRedis;
+  readonly sentinel: TestRedis;
+  /** The name under which the Sentinel knows the master. */
+  readonly name: string;
+  close(): Promise<void>;
+}
+
+/** A master, its replica, and one Sentinel whose vote is enough. */
+export async function startSentinels(): Promise<TestSentinels> {
+  const name = 'flags';
+  const master = await startRedis();
+  const replica = await startRedis({ args: ['--replicaof', '127.0.0.1', String(master.port)] });
+  const sentinel = await startRedis({
+    sentinel: true,
+    config: [
+      `sentinel monitor ${name} 127.0.0.1 ${master.port} 1`,
+      `sentinel down-after-milliseconds ${name} 500`,
+      `sentinel failover-timeout ${name} 3000`,
+    ],
+  });
+  await eventually(async () => {
+    expect(await replica.client.info('replication')).toContain('master_link_status:up');
+    expect(await sentinel.client.call('SENTINEL', 'REPLICAS', name)).toHaveLength(1);
+  });
+  return {
+    ...{ master, replica, sentinel, name },
+    async close() {
+      await Promise.all([sentinel, replica, master].map((server) => server.close()));
+    },
+  };
+}
+
+export interface TestCluster {
+  readonly nodes: readonly TestRedis[];
+  close(): Promise<void>;
+}
+
+/** Three masters that share the slots between them. */
+export async function startCluster(): Promise<TestCluster> {
+  const buses = await freePorts(3);
+  const nodes = await Promise.all(
+    buses.map((bus) => startRedis({ args: ['--cluster-enabled', 'yes', '--cluster-port', String(bus)] })),
+  );
+  const share = 16_384 / nodes.length;
+  await Promise.all(
+    nodes.map(({ client }, index) =>
+      client.call('CLUSTER', 'ADDSLOTSRANGE', Math.ceil(index * share), Math.ceil((index + 1) * share) - 1),
+    ),
+  );
+  for (const [index, { port }] of nodes.entries()) {
+    await nodes[0]!.client.call('CLUSTER', 'MEET', '127.0.0.1', port, buses[index]!);
+  }
+  await eventually(async () => {
+    for (const { client } of nodes) {
+      const info = String(await client.call('CLUSTER', 'INFO'));
+      expect(info).toContain('cluster_state:ok');
+      expect(info).toContain('cluster_known_nodes:3');
+    }
+  }, 20_000);
+  return {
+    nodes,
+    async close() {
+      await Promise.all(nodes.map((node) => node.close()));
+    },
+  };
+}
+
+/** Ports that were free a moment ago, all different. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from(
+      { length: count },
+      () =>
+        new Promise<ReturnType<typeof createServer>>((resolve) => {
+          const server = createServer().listen(0, '127.0.0.1', () => resolve(server));
+        }),
+    ),
+  );
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
