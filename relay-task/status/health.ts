@@ -1,15 +1,27 @@
 /** Whether the relay is ready, and the body of `/status`: computed from views when asked, so there is nothing to keep current. */
-import type { StoreStatus, UnreadableItem, UpstreamStatus } from '../ports.ts';
+import type {
+  BigSegments,
+  Credential,
+  EnvironmentSourceStatus,
+  StoreStatus,
+  UnreadableItem,
+  UpstreamStatus,
+} from '../ports.ts';
 import { obscureKey } from './obscure.ts';
 
 /** One environment (or one payload filter of one), as it is at the moment of asking. */
 export interface EnvironmentHealth {
   /** `NAME`, or `NAME/FILTER`. */
   readonly name: string;
+  /** Its key in `/status`; the name unless told. Auto-configuration and archives know environments by client-side ID. */
+  readonly id?: string;
+  /** The key with which LaunchDarkly is asked. */
   readonly sdkKey?: string | undefined;
-  readonly mobileKey?: string | undefined;
-  readonly expiringSdkKey?: string | undefined;
+  /** Everything that opens it. */
+  readonly credentials: readonly Credential[];
   readonly environmentId?: string | undefined;
+  /** Set while the source of keys cannot vouch for them. */
+  readonly keyProblem?: { readonly since: number; readonly message: string } | undefined;
   /** As auto-configuration and archives know them. */
   readonly labels?: {
     readonly envKey: string;
@@ -27,6 +39,8 @@ export interface EnvironmentHealth {
   readonly unreadable: readonly UnreadableItem[];
   /** Open streams. */
   readonly streams?: number;
+  /** Undefined: it has no Big Segments, or no store for them. */
+  readonly bigSegments?: ReturnType<BigSegments['status']>;
 }
 
 export interface HealthOptions {
@@ -34,6 +48,10 @@ export interface HealthOptions {
   environments(): Iterable<EnvironmentHealth>;
   /** Whether the source of environments and keys has answered completely once. */
   keysKnown(): boolean;
+  /** Where environments and keys come from. */
+  source?(): EnvironmentSourceStatus | undefined;
+  /** Whether Big Segments that may be out of date make the relay degraded: `bigSegmentsStaleAsDegraded`. */
+  readonly bigSegmentsStaleAsDegraded?: boolean;
   readonly initTimeoutMs: number;
   readonly disconnectedStatusTimeMs: number;
   readonly readyRequires: 'any' | 'all';
@@ -68,6 +86,9 @@ export interface EnvironmentStatus {
   readonly projName?: string;
   readonly mobileKey?: string;
   readonly expiringSdkKey?: string;
+  /** Every key in force, where there is more than one of a kind. */
+  readonly sdkKeys?: readonly KeyStatus[];
+  readonly mobileKeys?: readonly KeyStatus[];
   readonly status: 'connected' | 'disconnected';
   readonly connectionStatus: {
     readonly state: UpstreamStatus['state'];
@@ -82,6 +103,9 @@ export interface EnvironmentStatus {
     readonly dbPrefix?: string;
     readonly dbTable?: string;
   };
+  readonly bigSegmentStatus?: NonNullable<ReturnType<BigSegments['status']>>;
+  /** The keys are the last known ones: their source does not have them any more, or they cannot be read. */
+  readonly keyProblem?: { readonly since: number; readonly message: string };
   readonly initialized: boolean;
   /** Unix ms when memory was last known to equal upstream; 0 before. */
   readonly checkedAt: number;
@@ -91,12 +115,20 @@ export interface EnvironmentStatus {
   readonly unreadable: readonly UnreadableItem[];
 }
 
+export interface KeyStatus {
+  /** Obscured. */
+  readonly value: string;
+  /** Unix ms. */
+  readonly expiry?: number;
+}
+
 export interface RelayStatus {
   readonly environments: Readonly<Record<string, EnvironmentStatus>>;
   readonly status: 'healthy' | 'degraded';
   readonly version: string;
   readonly clientVersion: string;
   readonly ready: boolean;
+  readonly keySource?: EnvironmentSourceStatus;
 }
 
 export function createHealth(options: HealthOptions): RelayHealth {
@@ -124,6 +156,8 @@ export function createHealth(options: HealthOptions): RelayHealth {
     initialized &&
     upstream !== undefined &&
     (upstream.state === 'VALID' || now() - upstream.stateSince < options.disconnectedStatusTimeMs);
+  const isHealthy = (environment: EnvironmentHealth) =>
+    isConnected(environment) && !(options.bigSegmentsStaleAsDegraded && environment.bigSegments?.potentiallyStale);
   const readiness = (): Readiness => {
     if (draining) return { ready: false, waitingFor: ['nothing: the relay is shutting down'] };
     if (latched) return { ready: true, waitingFor: [] };
@@ -144,19 +178,24 @@ export function createHealth(options: HealthOptions): RelayHealth {
     readiness,
     status() {
       const environments = [...options.environments()];
-      const healthy = options.keysKnown() && environments.every(isConnected);
+      const source = options.source?.();
+      const healthy = options.keysKnown() && environments.every(isHealthy);
       return {
-        environments: Object.fromEntries(environments.map((environment) => [environment.name, describe(environment)])),
+        environments: Object.fromEntries(
+          environments.map((environment) => [environment.id ?? environment.name, describe(environment)]),
+        ),
         status: healthy ? 'healthy' : 'degraded',
         version: options.version,
         clientVersion: options.version,
         ready: readiness().ready,
+        ...(source && { keySource: source }),
       };
     },
     environmentStatus(identifier) {
       const found = [...options.environments()].find(
-        ({ name, environmentId, labels }) =>
+        ({ name, id, environmentId, labels }) =>
           name === identifier ||
+          id === identifier ||
           environmentId === identifier ||
           (labels && `${labels.projKey}/${labels.envKey}` === identifier),
       );
@@ -166,14 +205,21 @@ export function createHealth(options: HealthOptions): RelayHealth {
 }
 
 function describeEnvironment(environment: EnvironmentHealth, status: 'connected' | 'disconnected'): EnvironmentStatus {
-  const { upstream, createdAt, environmentId, mobileKey, expiringSdkKey, labels, stores, initialized } = environment;
+  const { upstream, createdAt, environmentId, labels, stores, initialized, keyProblem, bigSegments } = environment;
+  const keys = (kind: Credential['kind']) => environment.credentials.filter((credential) => credential.kind === kind);
+  const sdkKeys = keys('sdkKey');
+  const mobileKeys = keys('mobileKey');
+  const [mobileKey] = mobileKeys;
+  const expiring = sdkKeys.find(({ value, expiresAt }) => expiresAt !== undefined && value !== environment.sdkKey);
   const lastError = upstream?.lastError;
   return {
     sdkKey: obscureKey(environment.sdkKey ?? ''),
     ...(environmentId === undefined ? {} : { envId: environmentId }),
     ...labels,
-    ...(mobileKey === undefined ? {} : { mobileKey: obscureKey(mobileKey) }),
-    ...(expiringSdkKey === undefined ? {} : { expiringSdkKey: obscureKey(expiringSdkKey) }),
+    ...(mobileKey && { mobileKey: obscureKey(mobileKey.value) }),
+    ...(expiring && { expiringSdkKey: obscureKey(expiring.value) }),
+    ...(sdkKeys.length > 1 && { sdkKeys: sdkKeys.map(describeKey) }),
+    ...(mobileKeys.length > 1 && { mobileKeys: mobileKeys.map(describeKey) }),
     status,
     connectionStatus: {
       state: upstream?.state ?? 'INITIALIZING',
@@ -181,12 +227,18 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
       ...(lastError === undefined ? {} : { lastError: { kind: lastError.kind, time: lastError.time } }),
     },
     dataStoreStatus: describeStore(stores[0], initialized, createdAt),
+    ...(bigSegments && { bigSegmentStatus: bigSegments }),
+    ...(keyProblem && { keyProblem }),
     initialized,
     checkedAt: upstream?.checkedAt ?? 0,
     streams: environment.streams ?? 0,
     stores: stores.map((store) => ({ ...store, ...dbServerOf(store) })),
     unreadable: environment.unreadable,
   };
+}
+
+function describeKey({ value, expiresAt }: Credential): KeyStatus {
+  return { value: obscureKey(value), ...(expiresAt !== undefined && { expiry: expiresAt }) };
 }
 
 /** Without a database the store is memory, and valid once there is data. */

@@ -4,7 +4,7 @@ import type { Log } from '../ports.ts';
 
 export interface LogOptions {
   /** Rooms are told `none` for silence. */
-  readonly level: 'debug' | 'info' | 'warn' | 'error' | 'none';
+  readonly level: LogLevel;
   /** `edge-flag-relay` unless told. */
   readonly service?: string;
   /** Stand in every line. */
@@ -44,6 +44,23 @@ export function createLog(options: LogOptions): Log {
     warn: (message, fields = {}) => logger.warn(message, fields),
     error: (message, fields = {}) => logger.error(message, fields),
   };
+}
+
+const severities = ['debug', 'info', 'warn', 'error', 'none'] as const;
+export type LogLevel = (typeof severities)[number];
+
+/** The one that lets most lines through. */
+export function mostVerbose(levels: readonly LogLevel[]): LogLevel {
+  return severities.find((level) => levels.includes(level)) ?? 'info';
+}
+
+/** The same log without the lines that are less severe. */
+export function limitLog(log: Log, level: LogLevel): Log {
+  const least = severities.indexOf(level);
+  const silent = () => {};
+  const at = (name: keyof Log): Log[keyof Log] =>
+    severities.indexOf(name) < least ? silent : (message, fields) => log[name](message, fields);
+  return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
 /** Powertools has taken cycles out already. */

@@ -1,15 +1,19 @@
 /** All measures in one registry, in Prometheus's text format. Every label has a bounded set of values. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { CredentialKind } from '../ports.ts';
+import type { CredentialKind, EnvironmentSourceStatus } from '../ports.ts';
+import type { EnvironmentHealth } from './health.ts';
+import { watchHealth } from './watch-health.ts';
 
 export interface Metrics {
   readonly registry: Registry;
   /** `text/plain; version=0.0.4` … */
   text(): Promise<{ readonly contentType: string; readonly body: string }>;
+  /** From now on, what these say is read whenever metrics are. */
+  watch(watched: Watched): void;
   /** The words of the streams' meter. */
   readonly streams: {
-    opened(environment: string, kind: string, family: string): void;
-    closed(environment: string, kind: string, family: string, reason: string): void;
+    opened(environment: string, kind: string, family: string, credential?: CredentialKind): void;
+    closed(environment: string, kind: string, family: string, reason: string, credential?: CredentialKind): void;
     refused(environment: string): void;
     wrote(bytes: number): void;
     broadcast(durationMs: number): void;
@@ -28,9 +32,14 @@ export interface Metrics {
   close(): void;
 }
 
+export interface Watched {
+  environments(): Iterable<EnvironmentHealth>;
+  source?(): EnvironmentSourceStatus | undefined;
+}
+
 export interface MetricsOptions {
   /** Before the names of ld-relay's three measures: `launchdarkly_relay`. */
-  readonly prefix?: string;
+  readonly prefix?: string | undefined;
 }
 
 const platforms: Readonly<Record<CredentialKind, string>> = {
@@ -72,6 +81,12 @@ export function createMetrics({ prefix = 'launchdarkly_relay' }: MetricsOptions 
     labelNames: ['env', 'kind'],
     registers,
   });
+  const streamsOpened = new Counter({
+    name: 'relay_streams_opened_total',
+    help: 'streams opened',
+    labelNames: ['env'],
+    registers,
+  });
   const streamsClosed = new Counter({
     name: 'relay_streams_closed_total',
     help: 'streams that ended, by reason',
@@ -103,6 +118,17 @@ export function createMetrics({ prefix = 'launchdarkly_relay' }: MetricsOptions 
     labelNames: ['route', 'method', 'status'],
     registers,
   });
+  const requestsAnswered = new Counter({
+    name: 'relay_requests_total',
+    help: 'requests answered for an environment, those below 400',
+    labelNames: ['env'],
+    registers,
+  });
+  const failures = new Counter({
+    name: 'relay_http_failures_total',
+    help: 'answers of 500 and above, 503 before there is data included',
+    registers,
+  });
   const durations = new Histogram({
     name: 'relay_http_seconds',
     help: 'from the head of a request to its answer',
@@ -115,17 +141,20 @@ export function createMetrics({ prefix = 'launchdarkly_relay' }: MetricsOptions 
     userAgent: labelValue(family),
     env: labelValue(environment),
   });
+  new Gauge({ name: 'relay_up', help: '1 while the relay runs', registers }).set(1);
   return {
     registry,
+    watch: (watched) => watchHealth(registry, watched),
     text: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
     streams: {
-      opened(environment, kind, family) {
-        connections.inc(client(environment, family));
-        newConnections.inc(client(environment, family));
+      opened(environment, kind, family, credential) {
+        connections.inc(client(environment, family, credential));
+        newConnections.inc(client(environment, family, credential));
+        streamsOpened.inc({ env: environment });
         streamsOpen.inc({ env: environment, kind });
       },
-      closed(environment, kind, family, reason) {
-        connections.dec(client(environment, family));
+      closed(environment, kind, family, reason, credential) {
+        connections.dec(client(environment, family, credential));
         streamsOpen.dec({ env: environment, kind });
         streamsClosed.inc({ env: environment, reason });
       },
@@ -137,8 +166,10 @@ export function createMetrics({ prefix = 'launchdarkly_relay' }: MetricsOptions 
     answered({ route, method, status, environment, credential, family, durationMs }) {
       const known = METHODS.has(method) ? method : 'other';
       answers.inc({ route, method: known, status: String(status) });
+      if (status >= 500) failures.inc();
       durations.observe({ route }, durationMs / 1_000);
       if (environment === undefined || credential === undefined || status >= 400) return;
+      requestsAnswered.inc({ env: environment });
       requests.inc({ ...client(environment, family, credential), route: labelValue(route), method: known });
     },
     close: () => registry.clear(),

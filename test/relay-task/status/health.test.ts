@@ -3,6 +3,7 @@ import { createHealth, type EnvironmentHealth, type HealthOptions } from '../../
 import { obscureKey } from '../../../relay-task/status/obscure.ts';
 
 const T = 1_760_000_000_000;
+const sdkKey = 'sdk-00000000-1111-2222-3333-444455556666';
 const upstream = (more: Partial<UpstreamStatus> = {}): UpstreamStatus => ({
   state: 'VALID',
   stateSince: T,
@@ -13,7 +14,8 @@ const upstream = (more: Partial<UpstreamStatus> = {}): UpstreamStatus => ({
 });
 const environment = (more: Partial<EnvironmentHealth> = {}): EnvironmentHealth => ({
   name: 'production',
-  sdkKey: 'sdk-00000000-1111-2222-3333-444455556666',
+  sdkKey,
+  credentials: [{ kind: 'sdkKey', value: sdkKey }],
   createdAt: T,
   initialized: true,
   upstream: upstream(),
@@ -111,7 +113,10 @@ describe('/status', () => {
   test("has ld-relay's fields", () => {
     const { health } = start([
       environment({
-        mobileKey: 'mob-00000000-1111-2222-3333-444455556666',
+        credentials: [
+          { kind: 'sdkKey', value: sdkKey },
+          { kind: 'mobileKey', value: 'mob-00000000-1111-2222-3333-444455556666' },
+        ],
         environmentId: '64a0c0ffee',
         stores: [store],
         upstream: upstream({ lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect to sdk-secret-key' } }),
@@ -193,4 +198,48 @@ test.each([
   ['', ''],
 ])('%s is shown as %s', (key, shown) => {
   expect(obscureKey(key)).toBe(shown);
+});
+
+describe('/status, where keys rotate', () => {
+  const old = 'sdk-99999999-1111-2222-3333-444455551111';
+
+  test('names the key in its grace time as ld-relay does, and every key with its end', () => {
+    const { health } = start([
+      environment({
+        credentials: [
+          { kind: 'sdkKey', value: sdkKey },
+          { kind: 'sdkKey', value: old, expiresAt: T + 60_000 },
+        ],
+      }),
+    ]);
+    expect(health.environmentStatus('production')).toMatchObject({
+      sdkKey: 'sdk-********-****-****-****-*******56666',
+      expiringSdkKey: 'sdk-********-****-****-****-*******51111',
+      sdkKeys: [
+        { value: 'sdk-********-****-****-****-*******56666' },
+        { value: 'sdk-********-****-****-****-*******51111', expiry: T + 60_000 },
+      ],
+    });
+  });
+
+  test('tells what is wrong with the keys and with their source', () => {
+    const keyProblem = { since: T, message: 'the parameter sdk-key is missing' };
+    const source = { kind: 'ssm', state: 'INTERRUPTED', stateSince: T } as const;
+    const { health } = start([environment({ keyProblem })], { source: () => source });
+    expect(health.status()).toMatchObject({
+      keySource: { kind: 'ssm', state: 'INTERRUPTED' },
+      environments: { production: { keyProblem } },
+      status: 'healthy',
+    });
+  });
+});
+
+test('Big Segments that may be out of date are shown, and make the relay degraded only where that is asked for', () => {
+  const bigSegments = { available: true, potentiallyStale: true, lastSynchronizedOn: T - 600_000 };
+  const environments = [environment({ bigSegments })];
+  expect(start(environments).health.status()).toMatchObject({
+    status: 'healthy',
+    environments: { production: { bigSegmentStatus: bigSegments } },
+  });
+  expect(start(environments, { bigSegmentsStaleAsDegraded: true }).health.status().status).toBe('degraded');
 });

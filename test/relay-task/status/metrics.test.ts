@@ -1,4 +1,5 @@
 import { familyOf } from '../../../relay-task/status/family.ts';
+import type { EnvironmentHealth } from '../../../relay-task/status/health.ts';
 import { createMetrics, type Metrics } from '../../../relay-task/status/metrics.ts';
 
 let metrics: Metrics;
@@ -66,4 +67,39 @@ test('labels stay bounded whatever clients call themselves and whichever methods
   const { body } = await metrics.text();
   expect(body.match(/^launchdarkly_relay_connections\{/gm)).toHaveLength(1);
   expect(body.match(/^relay_http_answers_total\{/gm)).toHaveLength(1);
+});
+
+test('upstreams, stores and keys that are not well are 1, and environments that are gone are not told any more', async () => {
+  const environments: EnvironmentHealth[] = [
+    {
+      name: 'production',
+      credentials: [],
+      createdAt: Date.now(),
+      initialized: true,
+      upstream: { state: 'INTERRUPTED', stateSince: 0, refused: true, current: false, checkedAt: Date.now() - 90_000 },
+      stores: [{ database: 'redis', state: 'INTERRUPTED', stateSince: 0, writer: true }],
+      unreadable: [{ kind: 'features', key: 'a', reason: '-' }],
+      keyProblem: { since: 0, message: '-' },
+      bigSegments: { available: true, potentiallyStale: true, lastSynchronizedOn: 0 },
+    },
+  ];
+  metrics.watch({
+    environments: () => environments,
+    source: () => ({ kind: 'ssm', state: 'INTERRUPTED', stateSince: 0 }),
+  });
+  const { body } = await metrics.text();
+  for (const name of [
+    'relay_upstream_disconnected',
+    'relay_upstream_refused',
+    'relay_unreadable_items',
+    'relay_key_problems',
+    'relay_big_segments_stale',
+  ]) {
+    expect(body).toContain(`${name}{env="production"} 1`);
+  }
+  expect(body).toContain('relay_store_down{env="production",database="redis"} 1');
+  expect(body).toContain('relay_key_source_down 1');
+  expect(body).toMatch(/relay_data_age_seconds\{env="production"\} 9\d/);
+  environments.length = 0;
+  expect((await metrics.text()).body).not.toContain('env="production"');
 });

@@ -1,0 +1,49 @@
+/** Prometheus's text on a port of its own, as ld-relay has it. */
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { RelayError } from '../errors.ts';
+
+export interface MetricsServerOptions {
+  readonly port: number;
+  /** Every interface unless told. */
+  readonly host?: string | undefined;
+  text(): Promise<{ readonly contentType: string; readonly body: string }>;
+}
+
+export interface MetricsServer {
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+/** Answers `GET /metrics`. Rejects with RelayError LISTEN_FAILED. */
+export async function startMetricsServer({ port, host, text }: MetricsServerOptions): Promise<MetricsServer> {
+  const server = createServer(async (request, response) => {
+    const path = request.url?.split('?')[0];
+    if (path !== '/metrics' || (request.method !== 'GET' && request.method !== 'HEAD')) {
+      response.writeHead(path === '/metrics' ? 405 : 404, { 'Content-Type': 'text/plain' });
+      return void response.end('the metrics are at GET /metrics\n');
+    }
+    try {
+      const { contentType, body } = await text();
+      response.writeHead(200, { 'Content-Type': contentType });
+      response.end(request.method === 'HEAD' ? undefined : body);
+    } catch {
+      response.writeHead(500).end();
+    }
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', (error) => {
+      const where = `${host ?? 'every interface'}, port ${port}`;
+      reject(new RelayError('LISTEN_FAILED', `metrics cannot listen on ${where}: ${error.message}`, { cause: error }));
+    });
+    server.listen({ port, ...(host !== undefined && { host }) }, resolve);
+  });
+  return {
+    port: (server.address() as AddressInfo).port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
+  };
+}

@@ -1,0 +1,71 @@
+/**
+ * What the relay tells CloudWatch, one row each: CloudWatch's name, and where in the registry it comes from.
+ * A custom metric costs by name and combination of dimensions, so this is what dashboards and alarms ask for, no more.
+ */
+export interface PublishedMetric {
+  readonly name: string;
+  readonly unit: 'Count' | 'Seconds' | 'Bytes';
+  /** The measure in the registry. A counter is told as what was added since the last time. */
+  readonly from: string;
+  /** Which of its label sets count: all that have these values. */
+  readonly where?: Readonly<Record<string, string>>;
+  /** The combinations of dimensions under which it is told; [] is the relay as a whole. */
+  readonly by: readonly (readonly Dimension[])[];
+  /** How label sets that fall into one combination come together: added up unless told. */
+  readonly combine?: 'sum' | 'max';
+}
+
+export type Dimension = 'Environment' | 'Kind' | 'Reason' | 'Database';
+
+/** The label of a measure that each dimension is read from. */
+export const dimensionLabels: Readonly<Record<Dimension, string>> = {
+  Environment: 'env',
+  Kind: 'kind',
+  Reason: 'reason',
+  Database: 'database',
+};
+
+const WHOLE = [[]] as const;
+const EACH = [['Environment']] as const;
+const BOTH = [[], ['Environment']] as const;
+
+export const published: readonly PublishedMetric[] = [
+  { name: 'StreamsOpen', unit: 'Count', from: 'relay_streams_open', by: [[], ['Environment'], ['Kind']] },
+  { name: 'StreamsOpened', unit: 'Count', from: 'relay_streams_opened_total', by: WHOLE },
+  { name: 'StreamsClosed', unit: 'Count', from: 'relay_streams_closed_total', by: [['Reason']] },
+  { name: 'StreamsRefused', unit: 'Count', from: 'relay_streams_refused_total', by: WHOLE },
+  { name: 'Requests', unit: 'Count', from: 'relay_requests_total', by: BOTH },
+  { name: 'Answers', unit: 'Count', from: 'relay_http_answers_total', by: WHOLE },
+  { name: 'Answers5xx', unit: 'Count', from: 'relay_http_failures_total', by: WHOLE },
+  { name: 'UpstreamDisconnected', unit: 'Count', from: 'relay_upstream_disconnected', by: BOTH },
+  { name: 'UpstreamRefused', unit: 'Count', from: 'relay_upstream_refused', by: EACH },
+  { name: 'DataAge', unit: 'Seconds', from: 'relay_data_age_seconds', by: BOTH, combine: 'max' },
+  { name: 'EnvironmentsWithoutData', unit: 'Count', from: 'relay_environments_without_data', by: WHOLE },
+  { name: 'UnreadableItems', unit: 'Count', from: 'relay_unreadable_items', by: EACH },
+  { name: 'PropagationToStreams', unit: 'Seconds', from: 'relay_broadcast_seconds', by: WHOLE },
+  { name: 'PropagationToTable', unit: 'Seconds', from: 'store_publication_seconds', by: WHOLE },
+  { name: 'StoreDown', unit: 'Count', from: 'relay_store_down', by: [[], ['Environment', 'Database']] },
+  {
+    name: 'StoreWriteErrors',
+    unit: 'Count',
+    from: 'store_writes_total',
+    where: { outcome: 'failed' },
+    by: WHOLE,
+  },
+  { name: 'ReplicaStoreErrors', unit: 'Count', from: 'store_replica_failures_total', by: [[], ['Database']] },
+  { name: 'PropagationToReplicas', unit: 'Seconds', from: 'store_replica_publication_seconds', by: WHOLE },
+  { name: 'StoreRetries', unit: 'Count', from: 'store_retries_total', by: WHOLE },
+  { name: 'StoreDifferingItems', unit: 'Count', from: 'store_differing_items_total', by: WHOLE },
+  { name: 'StoreOversizedItems', unit: 'Count', from: 'store_oversized_items', by: WHOLE },
+  { name: 'SnapshotBytes', unit: 'Bytes', from: 'store_snapshot_bytes', by: WHOLE, combine: 'max' },
+  { name: 'LeasesHeld', unit: 'Count', from: 'store_lease_held', by: WHOLE },
+  { name: 'KeyProblems', unit: 'Count', from: 'relay_key_problems', by: BOTH },
+  { name: 'KeySourceDown', unit: 'Count', from: 'relay_key_source_down', by: WHOLE },
+  { name: 'BigSegmentsStale', unit: 'Count', from: 'relay_big_segments_stale', by: EACH },
+  { name: 'EventsReceived', unit: 'Count', from: 'relay_events_received_total', by: WHOLE },
+  { name: 'EventsForwarded', unit: 'Count', from: 'relay_events_forwarded_total', by: WHOLE },
+  { name: 'EventsDropped', unit: 'Count', from: 'relay_events_dropped_total', by: [[], ['Reason']] },
+  { name: 'EventLoopDelay', unit: 'Seconds', from: 'nodejs_eventloop_lag_max_seconds', by: WHOLE, combine: 'max' },
+  { name: 'MemoryBytes', unit: 'Bytes', from: 'process_resident_memory_bytes', by: WHOLE, combine: 'max' },
+  { name: 'Up', unit: 'Count', from: 'relay_up', by: WHOLE },
+];

@@ -1,0 +1,145 @@
+/** Expected shapes: AWS, "Specification: Embedded metric format". */
+import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { type Emf, startEmf } from '../../../relay-task/status/emf.ts';
+import { createMetrics } from '../../../relay-task/status/metrics.ts';
+import { type PublishedMetric, published } from '../../../relay-task/status/published.ts';
+
+interface Line {
+  readonly _aws: {
+    readonly Timestamp: number;
+    readonly CloudWatchMetrics: readonly {
+      readonly Namespace: string;
+      readonly Dimensions: readonly (readonly string[])[];
+      readonly Metrics: readonly { readonly Name: string; readonly Unit: string }[];
+    }[];
+  };
+  readonly [name: string]: unknown;
+}
+
+let registry: Registry;
+let written: string[];
+let emf: Emf;
+
+function start(rows?: readonly PublishedMetric[]): Emf {
+  return startEmf({
+    registry,
+    namespace: 'EdgeFlagRelay/test',
+    properties: { TaskId: 'task-1' },
+    now: () => 1_760_000_000_000,
+    write: (line) => written.push(line),
+    ...(rows && { rows }),
+  });
+}
+
+async function tell(): Promise<Line[]> {
+  written = [];
+  await emf.emit();
+  return written.map((line) => JSON.parse(line) as Line);
+}
+
+beforeEach(() => {
+  registry = new Registry();
+  written = [];
+});
+afterEach(() => emf.close());
+
+test('a line carries its metrics, its dimensions and properties as the specification has them', async () => {
+  const open = new Gauge({ name: 'open', help: '-', labelNames: ['env', 'kind'], registers: [registry] });
+  open.set({ env: 'production', kind: 'all' }, 3);
+  open.set({ env: 'production', kind: 'eval' }, 4);
+  open.set({ env: 'staging', kind: 'all' }, 5);
+  emf = start([{ name: 'Open', unit: 'Count', from: 'open', by: [[], ['Environment'], ['Kind']] }]);
+  const lines = await tell();
+  expect(written.every((line) => line.endsWith('}\n') && !line.slice(0, -1).includes('\n'))).toBe(true);
+  expect(lines[0]).toEqual({
+    _aws: {
+      Timestamp: 1_760_000_000_000,
+      CloudWatchMetrics: [
+        { Namespace: 'EdgeFlagRelay/test', Dimensions: [[]], Metrics: [{ Name: 'Open', Unit: 'Count' }] },
+      ],
+    },
+    TaskId: 'task-1',
+    Open: 12,
+  });
+  expect(lines.slice(1).map(({ Environment, Kind, Open }) => [Environment ?? Kind, Open])).toEqual([
+    ['production', 7],
+    ['all', 8],
+    ['eval', 4],
+    ['staging', 5],
+  ]);
+  expect(lines[1]?._aws.CloudWatchMetrics[0]?.Dimensions).toEqual([['Environment']]);
+});
+
+test('a counter is told as what was added since the last time, for every row that reads it', async () => {
+  const closed = new Counter({ name: 'closed', help: '-', labelNames: ['reason'], registers: [registry] });
+  emf = start([
+    { name: 'Closed', unit: 'Count', from: 'closed', by: [[]] },
+    { name: 'Slow', unit: 'Count', from: 'closed', where: { reason: 'slow' }, by: [[]] },
+  ]);
+  closed.inc({ reason: 'slow' }, 2);
+  closed.inc({ reason: 'client' }, 5);
+  expect(await tell()).toMatchObject([{ Closed: 7, Slow: 2 }]);
+  closed.inc({ reason: 'client' }, 1);
+  expect(await tell()).toMatchObject([{ Closed: 1, Slow: 0 }]);
+});
+
+test('a histogram is told as values that are spread as the observations were, at most a hundred, the slowest among them', async () => {
+  const seconds = new Histogram({ name: 'seconds', help: '-', buckets: [0.1, 1, 10], registers: [registry] });
+  emf = start([{ name: 'Seconds', unit: 'Seconds', from: 'seconds', by: [[]] }]);
+  for (const value of [0.05, 0.5, 0.6, 99]) seconds.observe(value);
+  expect(await tell()).toMatchObject([{ Seconds: [0.1, 1, 1, 20] }]);
+  for (let i = 0; i < 5_000; i++) seconds.observe(0.05);
+  seconds.observe(5);
+  const [line] = await tell();
+  const values = line?.Seconds as number[];
+  expect(values).toHaveLength(100);
+  expect(new Set(values)).toEqual(new Set([0.1, 10]));
+  expect(values.at(-1)).toBe(10);
+  // Nothing was observed: there is nothing to tell.
+  expect(await tell()).toEqual([]);
+});
+
+test('the worst of several environments is told where adding up would mean nothing', async () => {
+  const age = new Gauge({ name: 'age', help: '-', labelNames: ['env'], registers: [registry] });
+  age.set({ env: 'a' }, 5);
+  age.set({ env: 'b' }, 50);
+  emf = start([{ name: 'Age', unit: 'Seconds', from: 'age', by: [[]], combine: 'max' }]);
+  expect(await tell()).toMatchObject([{ Age: 50 }]);
+});
+
+test('no more lines are written than somebody wants to pay for', async () => {
+  const open = new Gauge({ name: 'open', help: '-', labelNames: ['env'], registers: [registry] });
+  for (let i = 0; i < 1_000; i++) open.set({ env: `e${i}` }, 1);
+  emf = start([{ name: 'Open', unit: 'Count', from: 'open', by: [['Environment']] }]);
+  expect(await tell()).toHaveLength(200);
+});
+
+test('what is added in the last interval is told at the end', async () => {
+  const added = new Counter({ name: 'added', help: '-', registers: [registry] });
+  emf = start([{ name: 'Added', unit: 'Count', from: 'added', by: [[]] }]);
+  await emf.emit();
+  added.inc(3);
+  written = [];
+  await emf.close();
+  expect(JSON.parse(written[0] ?? '{}')).toMatchObject({ Added: 3 });
+});
+
+test("the relay's own measures make valid lines: at most 100 metrics, known units, no name twice", async () => {
+  const metrics = createMetrics();
+  registry = metrics.registry;
+  metrics.streams.opened('production', 'all', 'NodeJSClient/9');
+  metrics.streams.broadcast(12);
+  emf = start();
+  const lines = await tell();
+  for (const { _aws, ...members } of lines) {
+    const [directive] = _aws.CloudWatchMetrics;
+    expect(directive?.Metrics.length).toBeGreaterThan(0);
+    expect(directive?.Metrics.length).toBeLessThanOrEqual(100);
+    for (const { Name } of directive?.Metrics ?? []) expect(members).toHaveProperty(Name);
+    for (const dimension of directive?.Dimensions.flat() ?? []) expect(typeof members[dimension]).toBe('string');
+  }
+  expect(lines.find((line) => line.PropagationToStreams)).toMatchObject({ Up: 1, PropagationToStreams: [0.025] });
+  expect(lines).toContainEqual(expect.objectContaining({ Environment: 'production', StreamsOpen: 1 }));
+  expect(new Set(published.map(({ name }) => name)).size).toBe(published.length);
+  metrics.close();
+});
