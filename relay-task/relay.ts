@@ -1,23 +1,37 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import type { Config, EnvironmentConfig } from './config/config.ts';
+import { followCertificate, readCertificate } from './certificate.ts';
+import type { Config } from './config/config.ts';
 import { createRelayServer } from './endpoints/server.ts';
-import type { ServedEnvironment } from './endpoints/services.ts';
-import { createEnvironment, type Environment } from './environments/environment.ts';
-import { type Credential, createRegistry } from './environments/registry.ts';
-import type { Change, Log, Store, Upstream } from './ports.ts';
+import type { Found, ServedEnvironment } from './endpoints/services.ts';
+import { createRegistry } from './environments/registry.ts';
+import { createEventForwarding, type EnvironmentEvents } from './events/forwarding.ts';
+import type { Change, CredentialKind, EnvironmentDescription, Log } from './ports.ts';
+import { placeOf, type RunningSource, startSource } from './sources.ts';
+import { type Emf, startEmf } from './status/emf.ts';
 import { familyOf } from './status/family.ts';
 import { createHealth, type EnvironmentHealth } from './status/health.ts';
+import { limitLog } from './status/log.ts';
 import { createMetrics, type Metrics } from './status/metrics.ts';
-import { createDynamoDBStore } from './store/dynamodb-store.ts';
-import { createHub, type EnvironmentStreams } from './streams/hub.ts';
+import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
+import { createStores } from './stores.ts';
+import { createHub } from './streams/hub.ts';
+import { createTenants, type Tenant } from './tenants.ts';
 import { type FileReload, startFileSource } from './upstream/file.ts';
+import { startFixed } from './upstream/fixed.ts';
+import { createGoals } from './upstream/goals.ts';
+import { createOutbound } from './upstream/outbound.ts';
+import { startRotating } from './upstream/rotating.ts';
 import { startStreaming } from './upstream/streaming.ts';
 
 export interface RelayOptions {
   readonly log: Log;
   /** Shown in `/status` and to upstream. */
   readonly version: string;
+  /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY, where the configuration names no proxy. */
+  readonly env?: Readonly<Record<string, string | undefined>>;
+  /** False: stores are filled, nobody is served. */
+  readonly listen?: boolean;
   /** After every change of an environment's memory, once its streams and stores have been told. Must not throw. */
   onChange?(environment: string, change: Change): void;
   /** After every reading of an environment's flags file. Must not throw. */
@@ -25,106 +39,173 @@ export interface RelayOptions {
 }
 
 export interface Relay {
+  /** 0 when it does not listen. */
   readonly port: number;
+  /** Of Prometheus; undefined: there is none. */
+  readonly metricsPort: number | undefined;
   readonly metrics: Metrics;
+  /**
+   * Resolves when every environment has data, is refused, or has used up INIT_TIMEOUT, with the names of those that
+   * have none.
+   */
+  initialized(): Promise<readonly string[]>;
   /** Resolves when everything that memory holds now is in the stores, or the time is over. */
   stored(timeoutMs?: number): Promise<void>;
   /**
-   * Stops in order: not ready any more, streams closed over the drain window, lease released, answers under way finished.
+   * Stops in order: not ready any more, streams closed over the drain window, events sent, stores written and leases
+   * released, answers under way finished.
    */
   close(): Promise<void>;
 }
 
-/** One environment with everything that belongs to it. */
-interface Tenant {
-  readonly config: EnvironmentConfig;
-  readonly createdAt: number;
-  readonly memory: Environment;
-  readonly served: ServedEnvironment;
-  readonly streams: EnvironmentStreams;
-  readonly stores: readonly Store[];
-  upstream: Upstream | undefined;
-}
-
-/** A store that does not answer at boot may hold up upstream's turn so long: a task is to serve within 3 s. */
-const BOOT_FROM_STORE_MS = 2_000;
 /** A holder whose upstream went quiet gives its lease up; quiet has no event. */
 const ELIGIBILITY_MS = 5_000;
 const FLUSH_MS = 5_000;
 const LAST_ANSWERS_MS = 5_000;
+const CERTIFICATE_MS = 10_000;
+const INITIALIZED_LOOK_MS = 50;
 
 /**
- * Starts everything in order: listener, what the stores hold, upstream; and introduces the rooms to one another.
- * Rejects with RelayError: LISTEN_FAILED, FLAGS_FILE_INVALID. Nothing is left open then.
+ * Starts everything in order: stores, listener, environments and keys, upstreams; and introduces the rooms to one another.
+ * Rejects with RelayError: LISTEN_FAILED, FLAGS_FILE_INVALID, ARCHIVE_INVALID, CERTIFICATE_INVALID, CONFIG_INVALID. Nothing
+ * is left open then.
  */
 export async function startRelay(config: Config, options: RelayOptions): Promise<Relay> {
-  const { log, version } = options;
-  const metrics = createMetrics();
-  const owner = `${hostname()} ${randomUUID()}`;
-  const tenants: Tenant[] = [];
-  const tenantOf = new Map<ServedEnvironment, Tenant>();
-  const registry = createRegistry<Tenant>();
+  const { version } = options;
+  const log = limitLog(options.log, config.logLevel);
+  const userAgent = `EdgeFlagRelay/${version}`;
+  const metrics = createMetrics({ prefix: config.prometheus?.prefix });
+  const { registry: measures } = metrics;
+  const { user, password, caCertFiles, url: proxyUrl } = config.proxy;
+  const outbound = createOutbound({ proxyUrl, user, password, caCertFiles, env: options.env ?? {} });
+  const stores = createStores({ config, owner: `${hostname()} ${randomUUID()}`, registry: measures });
+  const goalsOf = createGoals({ baseUri: config.clientSideBaseUri, outbound, userAgent });
+  const events =
+    config.events.enabled || config.offline
+      ? createEventForwarding({
+          ...{ eventsUri: config.events.uri, userAgent, outbound, log, registry: measures },
+          flushIntervalMs: config.events.flushIntervalMs,
+          capacity: config.events.capacity,
+          discard: config.offline !== undefined,
+        })
+      : undefined;
+  const { initMaxConcurrent, initMaxQueued } = config;
   const hub = createHub({
     heartbeatMs: Math.max(0, config.heartbeatIntervalMs),
     maxAgeMs: Math.max(0, config.maxClientConnectionTimeMs),
+    clientStreams: config.clientStreams,
+    pingJitterMs: config.pingStreamJitterMs,
+    ...(initMaxConcurrent !== undefined && { maxInitialInFlight: initMaxConcurrent }),
+    ...(initMaxQueued !== undefined && { maxInitialWaiting: initMaxQueued }),
     meter: metrics.streams,
+  });
+  let source: RunningSource | undefined;
+  const registry = createRegistry<Tenant>();
+  const served = new Map<Tenant, Served>();
+  const tenantOf = new WeakMap<ServedEnvironment, Tenant>();
+  const tenants = createTenants({
+    log,
+    registry,
+    placeOf: placeOf(config),
+    parts: {
+      streams: hub.environment,
+      stores: (place, tenant) =>
+        stores.open({
+          ...{ place, view: tenant.memory, log: logOf(tenant) },
+          checkedAt: () => tenant.upstream?.status().checkedAt ?? 0,
+          confirms: tenant.description.flagsFile === undefined && tenant.description.data === undefined,
+        }),
+      bigSegments: () => undefined,
+      upstream: startUpstream,
+    },
+    onChange: (tenant, change) => options.onChange?.(tenant.name, change),
+    onAdded(tenant) {
+      const environment = serve(tenant);
+      served.set(tenant, environment);
+      tenantOf.set(environment, tenant);
+    },
+    onRemoved(tenant) {
+      void served.get(tenant)?.events?.close(FLUSH_MS);
+      served.delete(tenant);
+    },
   });
   const health = createHealth({
     version,
-    environments: () => tenants.map(healthOf),
+    environments: () => [...tenants.all].map(healthOf),
     keysKnown: () => registry.complete,
+    source: () => source?.status(),
     initTimeoutMs: config.initTimeoutMs,
     disconnectedStatusTimeMs: config.disconnectedStatusTimeMs,
     readyRequires: config.readyRequires,
+    bigSegmentsStaleAsDegraded: config.bigSegments.staleAsDegraded,
   });
+  metrics.watch({ environments: () => [...tenants.all].map(healthOf), source: () => source?.status() });
+  const { tls } = config;
   const server = createRelayServer({
-    log,
-    health,
-    family: familyOf,
-    answered: metrics.answered,
-    find(kind, credential, filter) {
-      const found = registry.find(kind, credential, filter);
-      return typeof found === 'string' ? found : { environment: found.environment.served };
-    },
+    ...{ log, health, find, family: familyOf, answered: metrics.answered },
+    ...(tls && { tls: { ...readCertificate(tls), minVersion: tls.minVersion } }),
+    statusAccess: config.statusAccess,
+    statusToken: config.statusToken,
+    maxContextBytes: config.maxClientRequestBodyBytes,
+    maxInboundPayloadBytes: config.events.maxInboundPayloadBytes,
     openStream: (environment, socket, opening) => tenantOf.get(environment)?.streams.open(socket, opening) ?? false,
   });
 
-  registry.onVanished((vanished) => {
-    for (const { environment, credential } of vanished) environment.streams.closeCredential(credential);
-  });
-  for (const environment of config.environments) {
-    const tenant = createTenant(environment);
-    tenants.push(tenant);
-    tenantOf.set(tenant.served, tenant);
-    const credentials = credentialsOf(environment);
-    const { name } = environment;
-    const problems = registry.apply({ type: 'add-environment', name, environment: tenant, credentials });
-    for (const problem of problems) log.error('a credential was refused', { environment: name, problem });
-  }
-  registry.apply({ type: 'source-complete' });
-
-  const eligibility = setInterval(() => tenants.forEach(tellEligibility), ELIGIBILITY_MS);
+  const eligibility = setInterval(tenants.tellEligibility, ELIGIBILITY_MS);
   eligibility.unref();
+  const certificate =
+    tls &&
+    followCertificate({
+      files: tls,
+      log,
+      intervalMs: CERTIFICATE_MS,
+      replace: (pair) => server.replaceCertificate(pair),
+    });
+  let emf: Emf | undefined;
+  let metricsServer: MetricsServer | undefined;
 
   const closeEverything = async () => {
     health.setDraining();
     clearInterval(eligibility);
+    certificate?.close();
+    await source?.close();
+    await Promise.all([hub.closeAll(config.drainWindowMs), tenants.close()]);
     registry.close();
-    await Promise.all([hub.closeAll(config.drainWindowMs), ...tenants.map(closeTenant)]);
-    await server.close(LAST_ANSWERS_MS);
+    await Promise.all([server.close(LAST_ANSWERS_MS), stores.close()]);
+    // After the last request that could bring some.
+    await events?.close(FLUSH_MS);
+    await Promise.all([emf?.close(), metricsServer?.close()]);
     metrics.close();
   };
 
   try {
+    let port = 0;
     const host = config.listenHost;
-    const { port } = await server.listen({ port: config.port, ...(host !== undefined && { host }) });
-    health.setListening();
-    await Promise.all(tenants.map(boot));
+    if (config.prometheus) {
+      metricsServer = await startMetricsServer({ port: config.prometheus.port, host, text: metrics.text });
+    }
+    if (options.listen ?? true) {
+      ({ port } = await server.listen({ port: config.port, ...(host !== undefined && { host }) }));
+      health.setListening();
+    }
+    if (config.metrics.emf) {
+      const { namespace, emfIntervalMs } = config.metrics;
+      emf = startEmf({ registry: measures, namespace, intervalMs: emfIntervalMs, properties: { host: hostname() } });
+    }
+    source = await startSource({
+      ...{ config, outbound, userAgent, log, registry: measures },
+      sink: tenants,
+      keeper: stores.keeper,
+    });
+    // Where the configuration itself names the environments, a flags file that cannot be read is a mistake in it.
+    if (config.environments.length > 0) await tenants.started();
     return {
       port,
+      metricsPort: metricsServer?.port,
       metrics,
+      initialized,
       async stored(timeoutMs = FLUSH_MS) {
-        await Promise.all(tenants.flatMap(({ stores }) => stores.map((store) => store.flush(timeoutMs))));
+        await Promise.all([...tenants.all].flatMap((tenant) => tenant.stores.map((store) => store.flush(timeoutMs))));
       },
       close: closeEverything,
     };
@@ -133,125 +214,120 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     throw error;
   }
 
-  function createTenant(environment: EnvironmentConfig): Tenant {
-    const { name } = environment;
-    const memory = createEnvironment({
-      name,
-      log,
-      onChange(change) {
-        tenant.streams.publish(change);
-        for (const store of tenant.stores) store.notify(change);
-        options.onChange?.(name, change);
-      },
-    });
-    const tenant: Tenant = {
-      config: environment,
-      createdAt: Date.now(),
-      memory,
-      served: {
-        name,
-        environmentId: environment.environmentId,
-        view: memory,
-        get refused() {
-          return tenant.upstream?.status().refused ?? false;
-        },
-      },
-      streams: hub.environment({ name, view: memory, environmentId: () => environment.environmentId }),
-      stores: config.useDynamoDB ? [createStore(environment, memory, () => tenant)] : [],
-      upstream: undefined,
-    };
-    return tenant;
+  function find(kind: CredentialKind, credential: string, filter: string): Found {
+    const found = registry.find(kind, credential, filter);
+    if (found === 'unknown-credential' && (source?.unread?.() ?? 0) > 0) return 'not-yet';
+    if (typeof found === 'string') return found;
+    const environment = served.get(found.environment);
+    return environment ? { environment } : 'not-yet';
   }
 
-  function createStore({ name, prefix, tableName }: EnvironmentConfig, view: Environment, tenant: () => Tenant): Store {
-    return createDynamoDBStore({
-      tableName: tableName ?? config.dynamoDBTable ?? '',
-      prefix,
-      view,
-      checkedAt: () => tenant().upstream?.status().checkedAt ?? 0,
-      writer: config.storeWriter,
-      owner,
-      log: withFields(log, { environment: name }),
-      registry: metrics.registry,
-      // An endpoint of one's own knows no regions, the client insists on one.
-      region: config.awsRegion ?? (config.dynamoDBUrl ? 'us-east-1' : undefined),
-      endpoint: config.dynamoDBUrl,
-    });
-  }
-
-  /** What the stores hold first, upstream second: with LaunchDarkly down, a filled store is enough to serve. */
-  async function boot(tenant: Tenant): Promise<void> {
-    await Promise.all(tenant.stores.map((store) => bootFrom(store, tenant.memory)));
-    tenant.upstream = await startUpstream(tenant);
-    tellEligibility(tenant);
-  }
-
-  async function bootFrom(store: Store, memory: Environment): Promise<void> {
-    const read = store.read().then(
-      (items) => {
-        if (items && memory.boot(items))
-          log.info('booted from the store', { environment: memory.name, items: items.length });
-      },
-      // The store has said so in the log and goes on trying.
-      () => {},
-    );
-    let timer: NodeJS.Timeout | undefined;
-    const patience = new Promise<void>((resolve) => {
-      timer = setTimeout(resolve, BOOT_FROM_STORE_MS);
-    });
-    await Promise.race([read, patience]);
-    clearTimeout(timer);
-  }
-
-  async function startUpstream(tenant: Tenant): Promise<Upstream> {
-    const { config: environment, memory: sink } = tenant;
-    const { name, sdkKey, flagsFile } = environment;
-    const common = {
-      sink,
-      held: sink.get,
-      log: withFields(log, { environment: name }),
-      onStatus: () => tellEligibility(tenant),
-    };
-    if (flagsFile === undefined) {
-      return startStreaming({ ...common, sdkKey, streamUri: config.streamUri, userAgent: `EdgeFlagRelay/${version}` });
+  async function startUpstream(...[tenant, sink, onStatus]: Parameters<Upstreams>): ReturnType<Upstreams> {
+    const { description, filter, name } = tenant;
+    const { sdkKey, flagsFile, data } = description;
+    const common = { sink, onStatus, held: tenant.memory.get, log: logOf(tenant) };
+    if (flagsFile !== undefined) {
+      return startFileSource({ ...common, path: flagsFile, onReload: (reload) => options.onReload?.(name, reload) });
     }
-    return startFileSource({
+    if (data) return startFixed({ ...common, items: data.items });
+    if (sdkKey === undefined) return undefined;
+    const { streamUri } = config;
+    return startRotating({
       ...common,
-      path: flagsFile,
-      onReload: (reload) => options.onReload?.(name, reload),
+      sdkKey,
+      start: (key, to, tell) =>
+        startStreaming({ ...common, sink: to, onStatus: tell, streamUri, sdkKey: key, filter, userAgent, outbound }),
     });
   }
 
-  function healthOf({ config: environment, createdAt, memory, upstream, stores, streams }: Tenant): EnvironmentHealth {
-    const { name, sdkKey, mobileKey, environmentId } = environment;
+  function serve(tenant: Tenant): Served {
+    const { memory, name } = tenant;
+    const keys = (kind: CredentialKind) =>
+      registry
+        .credentials(tenant.description.id)
+        .filter((credential) => credential.kind === kind)
+        .map(({ value }) => value);
+    const own = events?.environment({
+      name,
+      credentials: () => {
+        const { sdkKey, environmentId } = tenant.description;
+        return { sdkKey, environmentId, mobileKey: keys('mobileKey')[0] };
+      },
+      flag: (key) => memory.get('features', key),
+    });
     return {
-      ...{ name, sdkKey, mobileKey, environmentId, createdAt },
+      ...{ name, view: memory, clientView: memory.clientView },
+      events: own,
+      get evaluator() {
+        return memory.evaluator;
+      },
+      flags: memory.flags,
+      get refused() {
+        return tenant.upstream?.status().refused ?? false;
+      },
+      get environmentId() {
+        return tenant.description.environmentId;
+      },
+      get secureMode() {
+        return tenant.description.secureMode;
+      },
+      sdkKeys: () => keys('sdkKey'),
+      get allowedOrigins() {
+        return tenant.description.allowedOrigins;
+      },
+      get allowedHeaders() {
+        return tenant.description.allowedHeaders;
+      },
+      get ttlMs() {
+        return tenant.description.ttlMs;
+      },
+      get goals() {
+        const { environmentId, flagsFile, data } = tenant.description;
+        const asked = environmentId !== undefined && flagsFile === undefined && data === undefined;
+        return asked ? (query: string) => goalsOf(environmentId, query) : undefined;
+      },
+    };
+  }
+
+  function healthOf(tenant: Tenant): EnvironmentHealth {
+    const { description, filter, name, createdAt, memory, upstream, streams, bigSegments } = tenant;
+    const { id, sdkKey, environmentId, labels, keyProblem } = description;
+    return {
+      ...{ name, sdkKey, environmentId, keyProblem, createdAt },
+      id: filter === '' ? id : `${id}/${filter}`,
+      ...(labels && { labels }),
+      credentials: registry.credentials(id),
       initialized: memory.initialized,
       upstream: upstream?.status(),
-      stores: stores.map((store) => store.status()),
+      stores: tenant.stores.map((store) => store.status()),
       unreadable: memory.unreadable(),
       streams: streams.connections,
+      bigSegments: bigSegments?.status(),
     };
+  }
+
+  function logOf({ name, description }: { name: string; description: EnvironmentDescription }): Log {
+    return withFields(limitLog(options.log, description.logLevel ?? config.logLevel), { environment: name });
+  }
+
+  async function initialized(): Promise<readonly string[]> {
+    const until = Date.now() + config.initTimeoutMs;
+    for (;;) {
+      const waiting = [...tenants.all].filter(
+        ({ memory, upstream }) => !memory.initialized && !upstream?.status().refused,
+      );
+      if ((registry.complete && waiting.length === 0) || Date.now() >= until) break;
+      await new Promise((resolve) => setTimeout(resolve, INITIALIZED_LOOK_MS));
+    }
+    const without = [...tenants.all].filter(({ memory }) => !memory.initialized).map(({ name }) => name);
+    return registry.complete ? without : ['the list of environments', ...without];
   }
 }
 
-function tellEligibility({ upstream, stores }: Tenant): void {
-  const current = upstream?.status().current ?? false;
-  for (const store of stores) store.setEligible(current);
-}
+type Upstreams = Parameters<typeof createTenants>[0]['parts']['upstream'];
 
-async function closeTenant({ upstream, stores }: Tenant): Promise<void> {
-  await Promise.all(stores.map((store) => store.flush(FLUSH_MS)));
-  await Promise.all([upstream?.close(), ...stores.map((store) => store.close())]);
-}
-
-function credentialsOf({ sdkKey, mobileKey, environmentId }: EnvironmentConfig): Credential[] {
-  const all = [
-    { kind: 'sdkKey', value: sdkKey },
-    { kind: 'mobileKey', value: mobileKey },
-    { kind: 'environmentId', value: environmentId },
-  ] as const;
-  return all.flatMap(({ kind, value }) => (value === undefined ? [] : [{ kind, value }]));
+interface Served extends ServedEnvironment {
+  readonly events: EnvironmentEvents | undefined;
 }
 
 /** A log whose every line has these fields. */

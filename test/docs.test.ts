@@ -1,13 +1,14 @@
 /** Every setting, error code, address and script is documented, and nothing else is. */
-import { readFileSync } from 'node:fs';
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { devSettings } from '../bin/dev-settings.ts';
+import { USAGE } from '../relay-task/config/command-line.ts';
 import {
   environmentSettings,
-  ignoredEnvironmentPrefixes,
-  ignoredForNow,
-  refusedForNow,
+  filterSettings,
+  type Setting,
   settings,
+  settingsWithoutEffect,
 } from '../relay-task/config/settings.ts';
 import { createRoutes } from '../relay-task/endpoints/routes.ts';
 
@@ -27,20 +28,79 @@ function rowsOf(page: string): string[][] {
     );
 }
 
-test('every setting stands in docs/configuration.md with its default, and no other does', () => {
-  const rows = rowsOf(read('docs/configuration.md')).filter(([name]) => name?.startsWith('`'));
-  const expected = [
-    ...Object.values(settings).map((setting) => ({ ...setting, name: setting.env })),
-    ...Object.values(environmentSettings).map((setting) => ({ ...setting, name: `${setting.env}<name>` })),
-    ...Object.values(devSettings).map((setting) => ({ ...setting, name: setting.env })),
-  ].map(({ name, fallback, says }) => [`\`${name}\``, fallback ? `\`${fallback}\`` : '–', says]);
-  expect(rows).toEqual(expected);
+/** The part of a page below a heading. */
+function below(page: string, heading: string): string {
+  const start = page.indexOf(`\n${heading}\n`);
+  if (start < 0) throw new Error(`there is no heading ${heading}`);
+  const text = page.slice(start + heading.length + 2);
+  const end = text.search(/^##/m);
+  return end < 0 ? text : text.slice(0, end);
+}
+
+const inCode = (text: string | undefined) => (text ? `\`${text}\`` : '–');
+
+describe('docs/configuration.md', () => {
+  const page = read('docs/configuration.md');
+  const rowsBelow = (heading: string) => rowsOf(below(page, heading)).filter(([name]) => /^[`–]/.test(name ?? ''));
+  const all: [heading: string, suffix: string, Setting<unknown>][] = [
+    ...Object.values(settings).map((row): [string, string, Setting<unknown>] => [`### \`[${row.section}]\``, '', row]),
+    ...Object.values(environmentSettings).map((row): [string, string, Setting<unknown>] => [
+      ...(['### `[Environment "<name>"]`', '<name>'] as const),
+      row,
+    ]),
+    ...Object.values(filterSettings).map((row): [string, string, Setting<unknown>] => [
+      ...(['### `[Filters "<project>"]`', '<project>'] as const),
+      row,
+    ]),
+  ];
+  const headings = [...new Set(all.map(([heading]) => heading))];
+
+  test.each(headings)('%s names every setting of the section with its default, and no other', (heading) => {
+    const expected = all
+      .filter(([stands]) => stands === heading)
+      .map(([, suffix, { option, env, fallback, says }]) => [
+        inCode(option),
+        inCode(env + suffix),
+        inCode(fallback),
+        says,
+      ]);
+    expect(rowsBelow(heading)).toEqual(expected);
+  });
+
+  test('names every section, and no other', () => {
+    expect([...page.matchAll(/^### .*$/gm)].map(([heading]) => heading).sort()).toEqual([...headings].sort());
+  });
+
+  test('names what has no effect, with the reason', () => {
+    const expected = settingsWithoutEffect.map(({ section, alsoIn = [], option, env, why }) => [
+      [section, ...alsoIn].map((name) => `\`[${name}]\``).join(', '),
+      ...[inCode(option), inCode(env.endsWith('_') ? `${env}<name>` : env), why],
+    ]);
+    expect(rowsBelow('## Without effect')).toEqual(expected);
+  });
+
+  test('names the settings of npm start', () => {
+    const expected = Object.values(devSettings).map(({ env, fallback, says }) => [inCode(env), inCode(fallback), says]);
+    expect(rowsBelow('## `npm start`')).toEqual(expected);
+  });
+
+  test('names every option of the command line', () => {
+    const options = [...USAGE.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option]) => option);
+    expect(options.length).toBeGreaterThan(4);
+    const documented = rowsOf(below(page, '## The command line')).map(([option]) => option?.split(' ')[0]);
+    expect(documented.filter((option) => option?.startsWith('--'))).toEqual(options);
+  });
 });
 
-test('what ld-relay has and this version does not is named in docs/configuration.md', () => {
-  const page = read('docs/configuration.md');
-  for (const name of [...refusedForNow, ...ignoredForNow]) expect(page).toContain(`\`${name}\``);
-  for (const prefix of ignoredEnvironmentPrefixes) expect(page).toContain(`\`${prefix}<name>\``);
+test('docs/migrating-from-ld-relay.md names every old name of a setting', () => {
+  const page = read('docs/migrating-from-ld-relay.md');
+  const tables = [...Object.values(settings), ...Object.values(environmentSettings), ...settingsWithoutEffect];
+  const old = tables.flatMap((row: Pick<Setting<unknown>, 'old'>) => row.old ?? []);
+  expect(old.length).toBeGreaterThan(3);
+  for (const { option, env } of old) {
+    for (const name of [option, env])
+      if (name) expect(page).toContain(name.endsWith('_') ? `\`${name}<name>\`` : `\`${name}\``);
+  }
 });
 
 test('every error code stands in docs/errors.md, and no other does', () => {
@@ -67,7 +127,8 @@ test('every address stands in docs/endpoints.md, and no other does', () => {
 test('every npm script that a page names exists', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
   const known = new Set([...Object.keys(scripts), 'ci', 'install']);
-  for (const page of ['README.md', 'CONTRIBUTING.md', 'docs/configuration.md', 'docs/operations.md', 'docs/edge.md']) {
+  const pages = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
+  for (const page of ['README.md', 'CONTRIBUTING.md', ...pages.map((name) => `docs/${name}`)]) {
     for (const [, script] of read(page).matchAll(/\bnpm (?:run )?(?:-s )?([a-z][\w:-]*)/g)) {
       expect({ page, script, exists: known.has(script ?? '') }).toEqual({ page, script, exists: true });
     }

@@ -1,0 +1,120 @@
+/** The stores that the configuration names, over connections that all environments share. */
+import { readFileSync } from 'node:fs';
+import type { Registry } from 'prom-client';
+import type { Config, RedisConfig } from './config/config.ts';
+import { RelayError } from './errors.ts';
+import type { ItemView, Keeper, Log, Store } from './ports.ts';
+import { createConsulStore } from './store/consul-store.ts';
+import { createDynamoDBClient, createDynamoDBStore } from './store/dynamodb-store.ts';
+import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from './store/keeper.ts';
+import { createRedisClient, type RedisConnection } from './store/redis-client.ts';
+import { createRedisStore } from './store/redis-store.ts';
+
+export interface StoresOptions {
+  readonly config: Pick<Config, 'dynamoDB' | 'redis' | 'consul' | 'storeWriter'>;
+  /** Names this process and no other one, ever. */
+  readonly owner: string;
+  readonly registry: Registry;
+}
+
+/** Where the items of one environment lie. */
+export interface Place {
+  readonly prefix: string;
+  /** Of DynamoDB; the configuration's unless told. */
+  readonly tableName: string | undefined;
+}
+
+export interface StoreRequest {
+  readonly place: Place;
+  readonly view: ItemView;
+  /** Unix ms when memory was last known to equal upstream, 0 before. */
+  checkedAt(): number;
+  /** Whether anything ever confirms what memory holds; a file does not. */
+  readonly confirms: boolean;
+  readonly log: Log;
+}
+
+export interface Stores {
+  open(request: StoreRequest): readonly Store[];
+  /** In the first store that is configured; undefined: there is none, or this relay may not write. */
+  keeper(name: string): Keeper | undefined;
+  /** To be called when every store is closed. */
+  close(): Promise<void>;
+}
+
+/** Throws RelayError CONFIG_INVALID when a certificate cannot be read. Nothing is connected to before it is used. */
+export function createStores({ config, owner, registry }: StoresOptions): Stores {
+  const { dynamoDB, redis, consul, storeWriter: writer } = config;
+  // An endpoint of one's own knows no regions, the client insists on one.
+  const region = dynamoDB?.region ?? (dynamoDB?.url ? 'us-east-1' : undefined);
+  const dynamoDBClient = dynamoDB && createDynamoDBClient({ region, endpoint: dynamoDB.url });
+  const redisClient = redis && createRedisClient(connectionOf(redis));
+
+  return {
+    open({ place, view, checkedAt, confirms, log }) {
+      const common = { prefix: place.prefix, view, writer, log, registry };
+      const replica = { ...common, ...(confirms && { checkedAt }) };
+      return [
+        ...(dynamoDBClient
+          ? [
+              createDynamoDBStore({
+                ...common,
+                checkedAt,
+                owner,
+                client: dynamoDBClient,
+                tableName: place.tableName ?? dynamoDB.tableName ?? '',
+                region,
+                endpoint: dynamoDB.url,
+              }),
+            ]
+          : []),
+        ...(redisClient ? [createRedisStore({ ...replica, connection: redisClient })] : []),
+        ...(consul ? [createConsulStore({ ...replica, ...consul })] : []),
+      ];
+    },
+    keeper(name) {
+      if (writer === 'never') return undefined;
+      if (dynamoDBClient && dynamoDB.tableName !== undefined) {
+        return createDynamoDBKeeper({ client: dynamoDBClient, tableName: dynamoDB.tableName, prefix: '', name });
+      }
+      if (redisClient) return createRedisKeeper({ client: redisClient, prefix: '', name });
+      return consul && createConsulKeeper({ ...consul, prefix: '', name });
+    },
+    async close() {
+      dynamoDBClient?.destroy();
+      await redisClient?.close();
+    },
+  };
+}
+
+function connectionOf({ sentinel, cluster, certFile, keyFile, caFile, ...redis }: RedisConfig): RedisConnection {
+  const { host, port, username, password, db, tls, connectTimeoutMs, readTimeoutMs } = redis;
+  return {
+    ...{ username, password, db, connectTimeoutMs, commandTimeoutMs: readTimeoutMs },
+    ...(tls && { tls }),
+    ...(certFile !== undefined && { cert: readPem(certFile, 'REDIS_CLIENT_CERT_FILE') }),
+    ...(keyFile !== undefined && { key: readPem(keyFile, 'REDIS_CLIENT_KEY_FILE') }),
+    ...(caFile !== undefined && { ca: readPem(caFile, 'REDIS_CA_FILE') }),
+    ...(sentinel
+      ? {
+          sentinels: sentinel.nodes,
+          master: sentinel.master,
+          sentinelUsername: sentinel.username,
+          sentinelPassword: sentinel.password,
+        }
+      : cluster
+        ? { cluster: [{ host, port }] }
+        : { host, port }),
+  };
+}
+
+/** Throws RelayError CONFIG_INVALID. */
+export function readPem(path: string, setting: string): string {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (error) {
+    throw new RelayError('CONFIG_INVALID', `${setting}=${path} cannot be read: ${(error as Error).message}`, {
+      cause: error,
+    });
+  }
+}
