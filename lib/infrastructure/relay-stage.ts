@@ -1,26 +1,127 @@
-import { Stack, Stage, Tags } from 'aws-cdk-lib';
+import { Annotations, Stack, type StackProps, Stage, Tags } from 'aws-cdk-lib';
 import type { Construct } from 'constructs';
-import { FlagTable } from './flag-table.ts';
-import type { StageSettings } from './stages.ts';
+import { acknowledgeFindings } from './acknowledged.ts';
+import { edgeFunctionNames } from './edge-router.ts';
+import { EdgeStack } from './edge-stack.ts';
+import { FlagTable, type IFlagTable } from './flag-table.ts';
+import type { Stage as StageConfig } from './parse-stage.ts';
+import { RegionStack } from './region-stack.ts';
+import { EDGE_REGION } from './regions.ts';
+import { RelayNetwork, ZonedStack } from './relay-network.ts';
+import { RelayStack } from './relay-stack.ts';
 
-/** One deployment of everything. So far: the flag table's stack, in the home region. */
+/** AWS's account of examples, which stands in the stage files until they are edited. */
+const EXAMPLE_ACCOUNT = '111122223333';
+
+/**
+ * One deployment of everything. Stacks refer to each other by tokens within a region only, and by literals across
+ * regions; what has to be there first is said by dependencies.
+ */
 export class RelayStage extends Stage {
-  readonly flagTable: FlagTable;
+  readonly config: StageConfig;
+  readonly flagTable: IFlagTable;
+  /** Where the table is made; absent when the stage adopts one. */
+  readonly data?: Stack;
+  /** Home first. */
+  readonly relays: readonly RelayStack[];
+  readonly edge?: EdgeStack;
+  /** By region: home, replicas, and wherever else edge logs are kept. */
+  readonly regions: ReadonlyMap<string, RegionStack>;
 
-  constructor(scope: Construct, id: string, settings: StageSettings) {
-    super(scope, id, { env: { account: settings.account, region: settings.homeRegion } });
-    const tags = { application: 'edge-flag-relay', stage: id };
-    const data = new Stack(this, 'Data', {
-      stackName: `edge-flag-relay-${id}-data`,
-      description: 'edge-flag-relay: the flag table and its replicas',
-      terminationProtection: settings.production,
-      tags,
+  constructor(scope: Construct, id: string, config: StageConfig) {
+    super(scope, id, { env: { account: config.account, region: config.homeRegion } });
+    this.config = config;
+    const { tableName, homeRegion, replicaRegions } = config;
+    if (config.table === 'existing') {
+      this.flagTable = FlagTable.fromExisting(tableName, { homeRegion, replicaRegions });
+    } else {
+      this.data = new Stack(this, 'Data', this.stackProps('data', homeRegion, 'the flag table and its replicas'));
+      this.flagTable = new FlagTable(this.data, 'FlagTable', { tableName, replicaRegions, retain: config.production });
+    }
+    this.relays = [homeRegion, ...config.relayRegions].map((region) => this.relayIn(region));
+    this.regions = this.regionStacks();
+    if (config.edge) this.edge = this.edgeStack(config.edge);
+
+    acknowledgeFindings(this);
+    for (const [key, value] of Object.entries(this.tagging())) Tags.of(this).add(key, value);
+    if (JSON.stringify(config).includes(EXAMPLE_ACCOUNT)) {
+      const advice = `stage ${config.name} still holds an ARN of AWS's example account ${EXAMPLE_ACCOUNT}: put yours before deploying`;
+      Annotations.of(this.relays[0]!).addWarningV2('edge-flag-relay:exampleAccount', advice);
+    }
+  }
+
+  private relayIn(region: string): RelayStack {
+    const { config } = this;
+    const suffix = region === config.homeRegion ? '' : `-${region}`;
+    const { zones, vpc } = config.networks[region]!;
+    const networkProps = this.stackProps(`network${suffix}`, region, 'where the relay stands');
+    const place = vpc ? undefined : new ZonedStack(this, `Network${suffix}`, networkProps);
+    if (place) place.zones = zones;
+    const network = (scope: Construct) =>
+      new RelayNetwork(scope, 'Network', {
+        network: config.networks[region]!,
+        logRetentionDays: config.logRetentionDays,
+      });
+    const stack = new RelayStack(this, `Relay${suffix}`, {
+      ...this.stackProps(`relay${suffix}`, region, 'the relay'),
+      stage: config,
+      flagTable: this.flagTable,
+      network: place ? network(place) : network,
     });
-    this.flagTable = new FlagTable(data, 'FlagTable', {
-      tableName: settings.tableName,
-      replicaRegions: settings.replicaRegions,
-      retain: settings.production,
+    stack.zones = vpc?.zones ?? zones;
+    if (place) stack.addStackDependency(place);
+    if (this.data) stack.addStackDependency(this.data);
+    return stack;
+  }
+
+  private regionStacks(): Map<string, RegionStack> {
+    const { config } = this;
+    const { homeRegion, replicaRegions, edge } = config;
+    const withReplica = [homeRegion, ...replicaRegions];
+    const withLogs = edge ? (edge.logRegions ?? [...withReplica, EDGE_REGION]) : [];
+    const edgeRegion = edge ? [EDGE_REGION] : [];
+    const regions = [...new Set([...withReplica, ...withLogs, ...edgeRegion])];
+    return new Map(
+      regions.map((region) => [
+        region,
+        new RegionStack(this, `Region-${region}`, {
+          ...this.stackProps(`region-${region}`, region, 'reader layer, edge logs, topics'),
+          stage: config.name,
+          edgeFunctionNames: withLogs.includes(region) ? edgeFunctionNames(config.name) : [],
+          readerLayer: config.readerLayer && withReplica.includes(region),
+          logRetentionDays: config.logRetentionDays,
+          emails: config.alarms.emails,
+          pageEmails: region === homeRegion ? config.alarms.pageEmails : undefined,
+        }),
+      ]),
+    );
+  }
+
+  private edgeStack(edge: NonNullable<StageConfig['edge']>): EdgeStack {
+    const stack = new EdgeStack(this, 'Edge', {
+      ...this.stackProps('edge', EDGE_REGION, 'functions at the edge and their distribution'),
+      stage: this.config.name,
+      flagTable: this.flagTable,
+      edge,
+      retain: this.config.production,
     });
-    for (const [key, value] of Object.entries(tags)) Tags.of(this).add(key, value);
+    // The functions read the table, and log into groups that should be there with their retention.
+    if (this.data) stack.addStackDependency(this.data);
+    for (const region of this.regions.values()) stack.addStackDependency(region);
+    return stack;
+  }
+
+  private stackProps(name: string, region: string, what: string): StackProps {
+    return {
+      stackName: `edge-flag-relay-${this.config.name}-${name}`,
+      description: `edge-flag-relay: ${what}`,
+      env: { account: this.config.account, region },
+      terminationProtection: this.config.production,
+      tags: this.tagging(),
+    };
+  }
+
+  private tagging(): Record<string, string> {
+    return { ...this.config.tags, application: 'edge-flag-relay', stage: this.config.name };
   }
 }

@@ -1,18 +1,15 @@
-import { App } from 'aws-cdk-lib';
-import { Template } from 'aws-cdk-lib/assertions';
-import { RelayStage } from '../../../lib/infrastructure/relay-stage.ts';
-import { parseStage, type StageSettings, stages } from '../../../lib/infrastructure/stages.ts';
+import { Stack } from 'aws-cdk-lib';
+import { Match, Template } from 'aws-cdk-lib/assertions';
+import { Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
+import { createApp } from '../../support/synthesise.ts';
 
-const settings: StageSettings = {
-  homeRegion: 'eu-west-1',
-  replicaRegions: ['us-east-1'],
-  tableName: 'flags',
-  production: true,
-};
+const home = { env: { region: 'eu-west-1' } };
 
-function templateOf(overrides: Partial<StageSettings> = {}): Template {
-  const stage = new RelayStage(new App(), 'test', { ...settings, ...overrides });
-  return Template.fromStack(stage.flagTable.table.stack);
+function templateOf(props: { retain?: boolean } = {}): Template {
+  const stack = new Stack(createApp(), 'Data', home);
+  new FlagTable(stack, 'FlagTable', { tableName: 'flags', replicaRegions: ['us-east-1'], ...props });
+  return Template.fromStack(stack);
 }
 
 describe('the flag table', () => {
@@ -41,43 +38,79 @@ describe('the flag table', () => {
     }
   });
 
+  test('replicates asynchronously: three-region consistency would forbid TTL and transactions', () => {
+    templateOf().hasResourceProperties('AWS::DynamoDB::GlobalTable', { MultiRegionConsistency: Match.absent() });
+  });
+
   test('outlives its stack in production and dies with it elsewhere', () => {
     templateOf().hasResource('AWS::DynamoDB::GlobalTable', { DeletionPolicy: 'Retain' });
-    templateOf({ production: false }).hasResource('AWS::DynamoDB::GlobalTable', { DeletionPolicy: 'Delete' });
+    templateOf({ retain: false }).hasResource('AWS::DynamoDB::GlobalTable', { DeletionPolicy: 'Delete' });
+  });
+
+  test('refuses a stack without a region, where home could not be told from a replica', () => {
+    const stack = new Stack(createApp(), 'Data');
+    expect(() => new FlagTable(stack, 'FlagTable', { tableName: 'flags', replicaRegions: [] })).toThrow(
+      'a flag table needs a stack with a region: give Data an env.region',
+    );
   });
 });
 
-describe('a stage file', () => {
-  test('that we ship is accepted', () => {
-    for (const name of Object.keys(stages)) expect(parseStage(name)).toBe(stages[name]);
+describe('a flag table that was there already', () => {
+  const table = FlagTable.fromExisting('ld-flags', { homeRegion: 'eu-west-1', replicaRegions: ['us-east-1'] });
+
+  function statementsFor(grant: (role: Role) => unknown): unknown[] {
+    const stack = new Stack(createApp(), 'Mine', { env: { region: 'ap-northeast-1' } });
+    grant(new Role(stack, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') }));
+    const template = Template.fromStack(stack);
+    template.resourceCountIs('AWS::DynamoDB::GlobalTable', 0);
+    const [policy] = Object.values(template.findResources('AWS::IAM::Policy'));
+    return policy?.Properties.PolicyDocument.Statement;
+  }
+  const arn = (region: string) => ({
+    'Fn::Join': [
+      '',
+      ['arn:', { Ref: 'AWS::Partition' }, `:dynamodb:${region}:`, { Ref: 'AWS::AccountId' }, ':table/ld-flags'],
+    ],
+  });
+  const reads = ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'];
+
+  test('is read in every region that has a replica, and in no other way', () => {
+    expect(statementsFor((role) => table.grantRead(role))).toEqual([
+      { Effect: 'Allow', Action: reads, Resource: [arn('eu-west-1'), arn('us-east-1')] },
+    ]);
   });
 
-  test.each<[string, Partial<StageSettings>, string]>([
-    ['an account that is not twelve digits', { account: '123' }, 'stage x: account 123 must be twelve digits'],
-    ['a region that is none', { homeRegion: 'Ireland' }, 'stage x: region Ireland must look like eu-west-1'],
-    [
-      'a replica at home',
-      { replicaRegions: ['eu-west-1'] },
-      'stage x: replicaRegions must not contain the home region eu-west-1',
-    ],
-    [
-      'a replica twice',
-      { replicaRegions: ['us-east-1', 'us-east-1'] },
-      'stage x: replicaRegions must name each region once',
-    ],
-    [
-      'a table name with a space',
-      { tableName: 'my flags' },
-      'stage x: tableName my flags must be 3 to 255 of a-z A-Z 0-9 _ - .',
-    ],
-  ])('with %s is refused by name', (_, overrides, message) => {
-    expect(() => parseStage('x', { x: { ...settings, ...overrides } })).toThrow(message);
+  test('is read in one region and one environment, where that is asked for', () => {
+    expect(statementsFor((role) => table.grantRead(role, { regions: ['us-east-1'], prefix: 'prod' }))).toEqual([
+      {
+        Effect: 'Allow',
+        Action: reads,
+        Resource: arn('us-east-1'),
+        Condition: { 'ForAllValues:StringLike': { 'dynamodb:LeadingKeys': ['prod:*'] } },
+      },
+    ]);
   });
 
-  test.each(['staging', undefined, 'constructor'])(
-    'that is not there (%s) is refused with the names that are',
-    (name) => {
-      expect(() => parseStage(name)).toThrow('is not known: use -c stage=dev or prod');
-    },
-  );
+  test('is written at home only', () => {
+    expect(statementsFor((role) => table.grantWrite(role))).toEqual([
+      {
+        Effect: 'Allow',
+        Action: [
+          'dynamodb:BatchGetItem',
+          'dynamodb:DeleteItem',
+          'dynamodb:GetItem',
+          'dynamodb:PutItem',
+          'dynamodb:Query',
+          'dynamodb:UpdateItem',
+        ],
+        Resource: arn('eu-west-1'),
+      },
+    ]);
+  });
+
+  test('cannot be read where it has no replica', () => {
+    expect(() => statementsFor((role) => table.grantRead(role, { regions: ['sa-east-1'] }))).toThrow(
+      'flag table ld-flags has no replica in sa-east-1',
+    );
+  });
 });

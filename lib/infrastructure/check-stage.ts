@@ -1,0 +1,180 @@
+import { checkRouterConfig } from '../../lambda/edge-router/config.ts';
+import type { Network, Stage } from './parse-stage.ts';
+import { EDGE_REGION } from './regions.ts';
+import { describeFargateProblem, describeTimeoutProblem, managedVariables } from './relay-contract.ts';
+import type { Problems } from './stage-readers.ts';
+import type { StageSettings } from './stage-settings.ts';
+
+/** What is wrong between properties, each of which is fine by itself; `given` is the stage without its defaults. */
+export function checkStage(stage: Stage, given: StageSettings, problems: Problems): void {
+  checkRegions(stage, problems);
+  for (const region of [stage.homeRegion, ...stage.relayRegions]) {
+    const network = stage.networks[region];
+    if (network) checkNetwork(stage, region, network, problems);
+  }
+  checkRelay(stage, given, problems);
+  checkVariables(stage, problems);
+  checkEdge(stage, problems);
+  for (const name of ['application', 'stage']) {
+    if (Object.hasOwn(stage.tags, name)) problems.say(`tags.${name}`, `tags.${name} is set by the app: leave it out`);
+  }
+}
+
+function checkRegions(stage: Stage, problems: Problems): void {
+  const { homeRegion, replicaRegions, relayRegions } = stage;
+  if (replicaRegions.includes(homeRegion)) {
+    problems.say('replicaRegions', `replicaRegions must not contain the home region ${homeRegion}`);
+  }
+  const partitions = new Set([homeRegion, ...replicaRegions].map(partitionOf));
+  if (partitions.size > 1) {
+    problems.say('replicaRegions', `replicaRegions must be in the partition of ${homeRegion}: a table cannot leave it`);
+  }
+  for (const region of relayRegions) {
+    if (region === homeRegion) {
+      problems.say(
+        'relayRegions',
+        `relayRegions must not contain the home region ${homeRegion}: it has a relay anyway`,
+      );
+    } else if (!replicaRegions.includes(region)) {
+      problems.say(
+        'relayRegions',
+        `relayRegions: ${region} must be one of replicaRegions, where its relay can boot from`,
+      );
+    }
+  }
+  for (const region of Object.keys(stage.networks)) {
+    if (region !== homeRegion && !relayRegions.includes(region)) {
+      problems.say(`networks.${region}`, `networks.${region} has no effect: no relay stands there`);
+    }
+  }
+}
+
+function partitionOf(region: string): string {
+  return region.startsWith('cn-') ? 'aws-cn' : region.startsWith('us-gov-') ? 'aws-us-gov' : 'aws';
+}
+
+function checkNetwork(stage: Stage, region: string, network: Network, problems: Problems): void {
+  const { vpc } = network;
+  const at = `networks.${region}`;
+  const [zones, path] = vpc ? [vpc.zones, `${at}.vpc.zones`] : [network.zones, `${at}.zones`];
+  const stranger = zones?.find((zone) => zone.slice(0, -1) !== region);
+  if (stranger) problems.mustBe(path, zones, `zones of ${region}`);
+  // Load balancers need two. A third keeps two thirds of the tasks when one is lost.
+  const least = stage.production && !vpc ? 3 : 2;
+  if (zones && zones.length < least) {
+    problems.mustBe(path, zones, `at least ${least} zones`);
+    return;
+  }
+  if (!vpc) {
+    const bits = Number(network.cidr.split('/')[1]);
+    if (bits < 16 || bits > 22) problems.mustBe(`${at}.cidr`, network.cidr, 'from /16 to /22');
+    if (stage.production && network.nat === 'none') {
+      problems.mustBe(`${at}.nat`, network.nat, 'per-zone or one in production: tasks get no public address there');
+    }
+    return;
+  }
+  const { privateSubnetIds, publicSubnetIds } = vpc;
+  for (const [name, ids] of Object.entries({ privateSubnetIds, publicSubnetIds })) {
+    if (ids && zones && ids.length !== zones.length) {
+      problems.mustBe(`${at}.vpc.${name}`, ids, `one for each of the ${zones.length} zones`);
+    }
+  }
+  if (stage.relay.publicAccess && !publicSubnetIds) {
+    problems.say(`${at}.vpc.publicSubnetIds`, `${at}.vpc.publicSubnetIds is missing: relay.publicAccess needs it`);
+  }
+}
+
+function checkRelay(stage: Stage, given: StageSettings, problems: Problems): void {
+  const { relay, production } = stage;
+  if (production && relay.tasks < 3) problems.mustBe('relay.tasks', given.relay?.tasks, 'at least 3 in production');
+  if (relay.maxTasks < relay.tasks) {
+    const why = relay.expectedStreams ? ' (twice expectedStreams by streamsPerTask)' : '';
+    problems.mustBe('relay.maxTasks', relay.maxTasks, `at least the ${relay.tasks} tasks that always run${why}`);
+  }
+  const size = describeFargateProblem(relay.cpu, relay.memoryMiB);
+  if (size) problems.mustBe('relay.memoryMiB', relay.memoryMiB, size);
+  const timeout = describeTimeoutProblem(relay);
+  if (timeout) problems.mustBe('relay.idleTimeoutSeconds', relay.idleTimeoutSeconds, timeout);
+
+  checkCertificates(stage, 'relay.certificates', relay.certificates, production, problems);
+  for (const [region, arn] of Object.entries(relay.encryptionKeys)) {
+    if (arn.split(':')[3] !== region) problems.mustBe(`relay.encryptionKeys.${region}`, arn, `of ${region}`);
+  }
+  if (relay.publicAccess) {
+    const { certificates } = relay.publicAccess;
+    checkCertificates(stage, 'relay.publicAccess.certificates', certificates, true, problems);
+  }
+  if (stage.redis && 'url' in stage.redis && production && stage.redis.url.startsWith('redis:')) {
+    problems.mustBe('redis.url', stage.redis.url, 'rediss:// in production: flags must not cross the network in clear');
+  }
+}
+
+function checkCertificates(
+  { account, homeRegion, replicaRegions, relayRegions }: Stage,
+  at: string,
+  certificates: Readonly<Record<string, string>>,
+  required: boolean,
+  problems: Problems,
+): void {
+  const regions = [homeRegion, ...relayRegions];
+  for (const [region, arn] of Object.entries(certificates)) {
+    const [, , , place, owner] = arn.split(':');
+    if (!regions.includes(region))
+      problems.say(`${at}.${region}`, `${at}.${region} has no effect: no relay stands there`);
+    else if (place !== region) problems.mustBe(`${at}.${region}`, arn, `of ${region}: a load balancer takes no other`);
+    else if (account && owner !== account) problems.mustBe(`${at}.${region}`, arn, `of the stage's account ${account}`);
+  }
+  if (!required) return;
+  const without = [homeRegion, ...relayRegions.filter((region) => replicaRegions.includes(region))].filter(
+    (region) => !Object.hasOwn(certificates, region),
+  );
+  if (without.length > 0) {
+    problems.say(at, `${at} lacks ${without.join(', ')}: keys and flags must not cross the network in clear`);
+  }
+}
+
+function checkVariables({ relay }: Stage, problems: Problems): void {
+  for (const group of ['variables', 'secrets'] as const) {
+    for (const name of Object.keys(relay[group])) {
+      const at = `relay.${group}.${name}`;
+      if (managedVariables.includes(name)) problems.say(at, `${at} is set by the app: other properties decide it`);
+      else if (/^LD_(ENV|MOBILE_KEY)_/.test(name)) problems.say(at, `${at}: keys go to SSM, with npm run keys -- put`);
+      else if (group === 'variables' && /(PASSWORD|TOKEN|SECRET|_KEY)$/.test(name)) {
+        problems.say(at, `${at} is a secret: put it in SSM and its parameter's name in relay.secrets`);
+      } else if (group === 'secrets' && Object.hasOwn(relay.variables, name)) {
+        problems.say(at, `${at} stands in relay.variables, too: leave one out`);
+      }
+    }
+  }
+}
+
+function checkEdge(stage: Stage, problems: Problems): void {
+  const { edge, homeRegion, account } = stage;
+  if (!edge) return;
+  if (partitionOf(homeRegion) !== 'aws') {
+    problems.say('edge', `edge must be left out: Lambda@Edge does not reach the partition of ${homeRegion}`);
+  }
+  const variants = Object.keys(edge.origins ?? {});
+  if (edge.defaultVariant && edge.origins && !variants.includes(edge.defaultVariant)) {
+    problems.mustBe('edge.defaultVariant', edge.defaultVariant, `one of ${variants.join(', ') || 'the origins'}`);
+  }
+  if (edge.variantHeader) {
+    try {
+      checkRouterConfig({ variantHeader: edge.variantHeader });
+    } catch (error) {
+      problems.say('edge.variantHeader', `edge.${(error as Error).message.replace('edge router: ', '')}`);
+    }
+  }
+  const [, , , place, owner] = edge.certificateArn?.split(':') ?? [];
+  if (edge.certificateArn && place !== EDGE_REGION) {
+    problems.mustBe('edge.certificateArn', edge.certificateArn, `of ${EDGE_REGION}: CloudFront takes no other`);
+  } else if (edge.certificateArn && account && owner !== account) {
+    problems.mustBe('edge.certificateArn', edge.certificateArn, `of the stage's account ${account}`);
+  }
+  if (edge.domainNames?.length && !edge.certificateArn) {
+    problems.say('edge.certificateArn', 'edge.certificateArn is missing: edge.domainNames needs a certificate of them');
+  }
+  if (edge.certificateArn && !edge.domainNames?.length) {
+    problems.say('edge.domainNames', 'edge.domainNames is missing: edge.certificateArn is for those names');
+  }
+}

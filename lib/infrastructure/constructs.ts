@@ -1,0 +1,8 @@
+/** The parts by themselves, for CDK apps of one's own: `docs/constructs.md` has an example of each. */
+export { EdgeFlagFunction, type EdgeFlagFunctionProps } from './edge-flag-function.ts';
+export { describeEdgeProblems, type EdgeEventType } from './edge-restrictions.ts';
+export { EdgeRouter, type EdgeRouterProps } from './edge-router.ts';
+export { FlagReaderLayer, type FlagReaderLayerProps, layerParameterName } from './flag-reader-layer.ts';
+export { FlagTable, type FlagTableProps, type GrantReadOptions, type IFlagTable } from './flag-table.ts';
+export { nearestReplicas } from './regions.ts';
+export { RelayService, type RelayServiceProps } from './relay-service.ts';

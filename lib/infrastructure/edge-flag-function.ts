@@ -1,0 +1,122 @@
+import { Aws, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { type EdgeLambda, LambdaEdgeEventType } from 'aws-cdk-lib/aws-cloudfront';
+import { CompositePrincipal, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { Construct } from 'constructs';
+import type {
+  OriginRequestConfig,
+  ViewerRequestConfig,
+  ViewerResponseConfig,
+} from '../../lambda/edge-router/config.ts';
+import { bundledOnce } from './bundle-cache.ts';
+import { buildEdge, buildOwnEdge } from './edge-bundle.ts';
+import { describeEdgeProblems, type EdgeEventType, type EdgeFunctionProperties } from './edge-restrictions.ts';
+import type { IFlagTable } from './flag-table.ts';
+import { literalRegion } from './literal-region.ts';
+
+/** One of our three routers, or a module of one's own that exports `handler` and reads `__EDGE_CONFIG__`. */
+export type EdgeCode =
+  | { readonly router: 'viewer-request'; readonly config: ViewerRequestConfig }
+  | { readonly router: 'origin-request'; readonly config: OriginRequestConfig }
+  | { readonly router: 'viewer-response'; readonly config: ViewerResponseConfig }
+  | { readonly entryFile: string; readonly eventType: EdgeEventType; readonly config: unknown };
+
+export interface EdgeFlagFunctionProps {
+  readonly code: EdgeCode;
+  /** The function's name is part of its log groups' names in every region. */
+  readonly functionName: string;
+  /** The table that the function reads. @default none */
+  readonly flagTable?: IFlagTable;
+  /** Only the items of this environment. @default every environment */
+  readonly prefix?: string;
+  /** @default 5 s for viewer events, 30 s for origin events */
+  readonly timeout?: Duration;
+  /** @default 128 */
+  readonly memorySize?: number;
+  /** Whether the function outlives its stack; its copies at the edge are gone hours after it is no longer used. @default true */
+  readonly retain?: boolean;
+}
+
+/**
+ * A Lambda@Edge function with its configuration baked. Throws an Error when something about it is not allowed at the
+ * edge, and fails the synthesis when something that is not allowed was added later.
+ */
+export class EdgeFlagFunction extends Construct {
+  readonly functionName: string;
+  readonly function: lambda.Function;
+  readonly eventType: EdgeEventType;
+  /** For a distribution's behaviour: `edgeLambdas: [edgeFlagFunction.association]`. */
+  readonly association: EdgeLambda;
+
+  constructor(scope: Construct, id: string, props: EdgeFlagFunctionProps) {
+    super(scope, id);
+    const { code, functionName, retain = true } = props;
+    this.functionName = functionName;
+    this.eventType = 'router' in code ? code.router : code.eventType;
+    const region = literalRegion(this, 'an edge function');
+    const removalPolicy = retain ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY;
+    // The group that this would make stands in one region, under a name that edge functions do not log to.
+    this.node.setContext('@aws-cdk/aws-lambda:useCdkManagedLogGroup', false);
+
+    const role = new Role(this, 'Role', {
+      assumedBy: new CompositePrincipal(
+        new ServicePrincipal('lambda.amazonaws.com'),
+        new ServicePrincipal('edgelambda.amazonaws.com'),
+      ),
+    });
+    role.addToPolicy(
+      new PolicyStatement({
+        actions: ['logs:CreateLogGroup', 'logs:CreateLogStream', 'logs:PutLogEvents'],
+        resources: [`arn:${Aws.PARTITION}:logs:*:${Aws.ACCOUNT_ID}:log-group:${edgeLogGroupName(functionName)}:*`],
+      }),
+    );
+    props.flagTable?.grantRead(role, props.prefix === undefined ? {} : { prefix: props.prefix });
+
+    this.function = new lambda.Function(this, 'Function', {
+      functionName,
+      runtime: lambda.Runtime.NODEJS_24_X,
+      architecture: lambda.Architecture.X86_64,
+      handler: 'index.handler',
+      code: lambda.Code.fromAsset(bundled(code)),
+      role,
+      timeout: props.timeout ?? Duration.seconds(this.eventType.startsWith('viewer-') ? 5 : 30),
+      memorySize: props.memorySize ?? 128,
+      currentVersionOptions: { removalPolicy },
+    });
+    this.function.applyRemovalPolicy(removalPolicy);
+    const problems = this.problems(region);
+    if (problems.length > 0) throw new Error(problems.join('; '));
+    this.node.addValidation({ validate: () => this.problems(region) });
+    this.association = { functionVersion: this.function.currentVersion, eventType: eventTypes[this.eventType] };
+  }
+
+  private problems(region: string): string[] {
+    const cfnFunction = this.function.node.defaultChild as lambda.CfnFunction;
+    const rendered = Stack.of(this).resolve(cfnFunction._toCloudFormation());
+    const [resource] = Object.values(rendered.Resources) as { Properties: EdgeFunctionProperties }[];
+    return describeEdgeProblems(resource!.Properties, { eventType: this.eventType, region }).map(
+      (problem) => `edge function ${this.node.path} ${problem}`,
+    );
+  }
+}
+
+const eventTypes: Readonly<Record<EdgeEventType, LambdaEdgeEventType>> = {
+  'viewer-request': LambdaEdgeEventType.VIEWER_REQUEST,
+  'origin-request': LambdaEdgeEventType.ORIGIN_REQUEST,
+  'origin-response': LambdaEdgeEventType.ORIGIN_RESPONSE,
+  'viewer-response': LambdaEdgeEventType.VIEWER_RESPONSE,
+};
+
+/** Where an edge function logs, in each region that it runs in. AWS: "Test and debug Lambda@Edge functions". */
+export function edgeLogGroupName(functionName: string): string {
+  return `/aws/lambda/us-east-1.${functionName}`;
+}
+
+function bundled(code: EdgeCode): string {
+  if ('entryFile' in code) {
+    const { entryFile, config } = code;
+    return bundledOnce({ entryFile, config }, (outdir) => buildOwnEdge({ entryFile, config, outdir }));
+  }
+  const { router: entry, config } = code;
+  return bundledOnce({ entry, config }, (outdir) => buildEdge({ entry, config, outdir }));
+}

@@ -1,0 +1,41 @@
+import { RemovalPolicy } from 'aws-cdk-lib';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { StringParameter } from 'aws-cdk-lib/aws-ssm';
+import { Construct } from 'constructs';
+import { bundledOnce } from './bundle-cache.ts';
+import { buildLayer } from './layer-bundle.ts';
+
+export interface FlagReaderLayerProps {
+  readonly stage: string;
+}
+
+/** Where other stacks and other teams find the newest version's ARN, in each region. */
+export function layerParameterName(stage: string): string {
+  return `/edge-flag-relay/${stage}/reader-layer-arn`;
+}
+
+/**
+ * The edge reader as a layer for Lambda functions of this region: `import { createReader } from 'edge-flag-reader'`.
+ * Old versions stay, since functions that were deployed with them could otherwise not be updated.
+ */
+export class FlagReaderLayer extends Construct {
+  readonly layer: lambda.LayerVersion;
+  readonly parameter: StringParameter;
+
+  constructor(scope: Construct, id: string, { stage }: FlagReaderLayerProps) {
+    super(scope, id);
+    this.layer = new lambda.LayerVersion(this, 'Layer', {
+      layerVersionName: `edge-flag-relay-${stage}-reader`,
+      description: 'LaunchDarkly flags from the flag table',
+      code: lambda.Code.fromAsset(bundledOnce('reader layer', buildLayer)),
+      compatibleRuntimes: [lambda.Runtime.NODEJS_22_X, lambda.Runtime.NODEJS_24_X],
+      compatibleArchitectures: [lambda.Architecture.ARM_64, lambda.Architecture.X86_64],
+      removalPolicy: RemovalPolicy.RETAIN,
+    });
+    this.parameter = new StringParameter(this, 'Arn', {
+      parameterName: layerParameterName(stage),
+      description: 'The reader as a Lambda layer, newest version',
+      stringValue: this.layer.layerVersionArn,
+    });
+  }
+}

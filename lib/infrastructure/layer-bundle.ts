@@ -1,0 +1,43 @@
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildSync } from 'esbuild';
+
+/** What a Lambda function imports when the layer is attached. */
+export const LAYER_PACKAGE = 'edge-flag-reader';
+
+const entry = join(import.meta.dirname, '../../lambda/edge-reader/index.ts');
+
+/**
+ * Builds the reader as a package for a Lambda layer: `nodejs/node_modules/edge-flag-reader`, for `require` and for
+ * `import`. Plain Node.js finds layers by NODE_PATH for `require` only, hence both. AWS: "Working with layers for
+ * Node.js Lambda functions".
+ */
+export function buildLayer(outdir: string): void {
+  const directory = join(outdir, 'nodejs/node_modules', LAYER_PACKAGE);
+  mkdirSync(directory, { recursive: true });
+  for (const [format, file] of [
+    ['cjs', 'index.cjs'],
+    ['esm', 'index.mjs'],
+  ] as const) {
+    buildSync({
+      entryPoints: [entry],
+      outfile: join(directory, file),
+      bundle: true,
+      minify: true,
+      format,
+      platform: 'node',
+      target: 'node20',
+      mainFields: ['module', 'main'],
+      tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
+      legalComments: 'none',
+      logLevel: 'warning',
+    });
+  }
+  const manifest = {
+    name: LAYER_PACKAGE,
+    main: './index.cjs',
+    module: './index.mjs',
+    exports: { '.': { import: './index.mjs', require: './index.cjs' } },
+  };
+  writeFileSync(join(directory, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
+}

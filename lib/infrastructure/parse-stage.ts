@@ -1,0 +1,123 @@
+import { checkStage } from './check-stage.ts';
+import { defaultZones } from './regions.ts';
+import { isRecord, looksLikeKey, Problems, textsIn } from './stage-readers.ts';
+import { readSettings } from './stage-schema.ts';
+import type {
+  AlarmSettings,
+  NetworkSettings,
+  PublicAccessSettings,
+  RelaySettings,
+  StageSettings,
+} from './stage-settings.ts';
+
+type Filled<T, Optional extends keyof T = never> = Required<Omit<T, Optional>> & Pick<T, Optional>;
+
+export type Network = Filled<NetworkSettings, 'vpc'>;
+export type Relay = Filled<
+  Omit<RelaySettings, 'publicAccess'>,
+  'image' | 'allowedCidrs' | 'expectedStreams' | 'reservedCapacityUnits' | 'redeploy'
+> & { readonly publicAccess?: Required<PublicAccessSettings> };
+export type { StageSettings };
+
+/** A stage with its defaults filled in. */
+export interface Stage extends Filled<StageSettings, 'account' | 'redis' | 'edge'> {
+  readonly name: string;
+  /** Of home and of each relay region. */
+  readonly networks: Readonly<Record<string, Network>>;
+  readonly relay: Relay;
+  readonly alarms: Required<AlarmSettings>;
+}
+
+/**
+ * Reads what a stage file says. Throws one Error that lists every problem, each naming the property, its value and what
+ * would do; a key in the file is a problem, and is never repeated.
+ */
+export function readStage(name: string, raw: unknown): Stage {
+  const problems = new Problems();
+  for (const [at, text] of textsIn(raw)) {
+    if (looksLikeKey(text)) problems.say(at, `${at || 'a name'} holds a key: keys go to SSM, with npm run keys -- put`);
+  }
+  if (!/^[a-z][a-z0-9-]{0,23}$/.test(name)) {
+    problems.say('stage', 'its name must be 1 to 24 of a-z 0-9 -, beginning with a letter: it is part of other names');
+  }
+  const settings = readSettings(raw, '', problems);
+  const told = settings && [settings.homeRegion, settings.replicaRegions, settings.tableName, settings.production];
+  if (settings && told?.every((value) => value !== undefined)) {
+    const stage = fill(name, settings);
+    checkStage(stage, settings, problems);
+    if (problems.list().length === 0) return stage;
+  }
+  throw new Error(`stage ${name}: ${problems.list().join('; ')}`);
+}
+
+function fill(name: string, settings: StageSettings): Stage {
+  const { production } = settings;
+  const relayRegions = settings.relayRegions ?? [];
+  const network = (region: string): Network => ({
+    cidr: '10.0.0.0/16',
+    zones: defaultZones(region),
+    nat: production ? 'per-zone' : 'none',
+    ...defined(settings.networks?.[region] ?? {}),
+  });
+  const placed = new Set([settings.homeRegion, ...relayRegions, ...Object.keys(settings.networks ?? {})]);
+  return {
+    table: 'new',
+    environments: [],
+    readerLayer: true,
+    logRetentionDays: production ? 90 : 14,
+    tags: {},
+    ...defined(settings),
+    name,
+    relayRegions,
+    networks: Object.fromEntries([...placed].map((region) => [region, network(region)])),
+    relay: fillRelay(settings.relay, production),
+    alarms: {
+      emails: settings.alarms?.emails ?? [],
+      pageEmails: settings.alarms?.pageEmails ?? settings.alarms?.emails ?? [],
+    },
+  };
+}
+
+/** A relay's settings with their defaults. */
+export function fillRelay(given: RelaySettings = {}, production: boolean): Relay {
+  const { publicAccess, ...relay } = given;
+  const streamsPerTask = relay.streamsPerTask ?? 5_000;
+  // Twice the expected streams, so that the tasks of one zone can be lost at the busiest hour.
+  const tasks = Math.max(relay.tasks ?? 3, Math.ceil((2 * (relay.expectedStreams ?? 0)) / streamsPerTask));
+  const certificates = relay.certificates ?? {};
+  return {
+    maxTasks: tasks * 4,
+    cpu: production ? 4096 : 256,
+    memoryMiB: production ? 16_384 : 1024,
+    architecture: 'arm64',
+    heartbeatSeconds: 30,
+    idleTimeoutSeconds: 120,
+    drain: 'quick',
+    cpuTargetPercent: 50,
+    accessLogs: production,
+    logLevel: 'info',
+    variables: {},
+    secrets: {},
+    encryptionKeys: {},
+    ...defined(relay),
+    certificates,
+    streamsPerTask,
+    tasks,
+    ...(publicAccess && {
+      publicAccess: { certificates, requestsPerFiveMinutes: 3_000, paths: [], ...defined(publicAccess) },
+    }),
+  };
+}
+
+/** Without what is undefined, which would hide a default. */
+function defined<T extends object>(value: T): T {
+  return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T;
+}
+
+/** What `cdk.json` or `-c` says, laid over what the stage file says: groups member by member, all else whole. */
+export function overlay(below: unknown, above: unknown): unknown {
+  if (above === undefined) return below;
+  if (!isRecord(below) || !isRecord(above)) return above;
+  const names = new Set([...Object.keys(below), ...Object.keys(above)]);
+  return Object.fromEntries([...names].map((name) => [name, overlay(below[name], above[name])]));
+}

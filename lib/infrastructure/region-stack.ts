@@ -1,0 +1,60 @@
+import { RemovalPolicy, Stack, type StackProps } from 'aws-cdk-lib';
+import { PolicyStatement, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { EmailSubscription } from 'aws-cdk-lib/aws-sns-subscriptions';
+import type { Construct } from 'constructs';
+import { edgeLogGroupName } from './edge-flag-function.ts';
+import { FlagReaderLayer } from './flag-reader-layer.ts';
+
+export interface RegionStackProps extends StackProps {
+  readonly stage: string;
+  /** Names of edge functions whose logs this region holds. */
+  readonly edgeFunctionNames: readonly string[];
+  readonly readerLayer: boolean;
+  readonly logRetentionDays: RetentionDays;
+  readonly emails: readonly string[];
+  /** A second topic for what wakes somebody. Default none. */
+  readonly pageEmails?: readonly string[] | undefined;
+}
+
+/**
+ * What every region has for itself: the reader's layer, the logs of edge functions that ran here, and a topic, since
+ * alarms live where their metrics do.
+ */
+export class RegionStack extends Stack {
+  readonly topic: Topic;
+  readonly pages?: Topic;
+  readonly readerLayer?: FlagReaderLayer;
+
+  constructor(scope: Construct, id: string, { stage, ...rest }: RegionStackProps) {
+    const { edgeFunctionNames, readerLayer, logRetentionDays, emails, pageEmails, ...props } = rest;
+    super(scope, id, props);
+    for (const name of edgeFunctionNames) {
+      // Made ahead of the first request: a function would make it without a retention.
+      new LogGroup(this, `Log-${name}`, {
+        logGroupName: edgeLogGroupName(name),
+        retention: logRetentionDays,
+        removalPolicy: RemovalPolicy.DESTROY,
+      });
+    }
+    if (readerLayer) this.readerLayer = new FlagReaderLayer(this, 'Reader', { stage });
+    this.topic = this.topicFor('Alarms', `edge-flag-relay-${stage}-alarms`, emails);
+    if (pageEmails) this.pages = this.topicFor('Pages', `edge-flag-relay-${stage}-pages`, pageEmails);
+  }
+
+  private topicFor(id: string, topicName: string, emails: readonly string[]): Topic {
+    const topic = new Topic(this, id, { topicName, enforceSSL: true });
+    // A policy of its own takes the place of SNS's, which let every service of the account publish.
+    topic.addToResourcePolicy(
+      new PolicyStatement({
+        principals: [new ServicePrincipal('cloudwatch.amazonaws.com'), new ServicePrincipal('events.amazonaws.com')],
+        actions: ['sns:Publish'],
+        resources: [topic.topicArn],
+        conditions: { StringEquals: { 'aws:SourceAccount': this.account } },
+      }),
+    );
+    for (const email of emails) topic.addSubscription(new EmailSubscription(email));
+    return topic;
+  }
+}

@@ -1,0 +1,102 @@
+import { CfnOutput, type StackProps } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import { CfnServerlessCache } from 'aws-cdk-lib/aws-elasticache';
+import type { Construct } from 'constructs';
+import type { IFlagTable } from './flag-table.ts';
+import type { Stage } from './parse-stage.ts';
+import { type RelayNetwork, ZonedStack } from './relay-network.ts';
+import { RelayService } from './relay-service.ts';
+import type { RedisSettings } from './stage-settings.ts';
+
+export interface RelayStackProps extends StackProps {
+  readonly stage: Stage;
+  readonly flagTable: IFlagTable;
+  /** Of a stack of its own, or to be made in this one. */
+  readonly network: RelayNetwork | ((scope: Construct) => RelayNetwork);
+}
+
+const REDIS_PORT = 6379;
+
+/** A relay and, where the stage wants one, the Redis that it fills: at home, and in each relay region. */
+export class RelayStack extends ZonedStack {
+  readonly relay: RelayService;
+  readonly cache?: CfnServerlessCache;
+
+  constructor(scope: Construct, id: string, { stage, flagTable, network: given, ...props }: RelayStackProps) {
+    super(scope, id, props);
+    const network = typeof given === 'function' ? given(this) : given;
+    const { vpc, cidr } = network;
+    const { region } = this;
+    const home = region === stage.homeRegion;
+    const { certificates, encryptionKeys, publicAccess, ...settings } = stage.relay;
+
+    const redis = home ? stage.redis : undefined;
+    const cacheGroup = redis && 'serverless' in redis ? this.cacheGroup(vpc) : undefined;
+    if (redis && 'serverless' in redis && cacheGroup) {
+      this.cache = this.serverlessCache(stage, redis.serverless, network, cacheGroup);
+    }
+    this.relay = new RelayService(this, 'Relay', {
+      ...settings,
+      stage: stage.name,
+      production: stage.production,
+      logRetentionDays: stage.logRetentionDays,
+      flagTable,
+      vpc,
+      taskSubnets: network.taskSubnets,
+      internalSubnets: network.internalSubnets,
+      assignPublicIp: network.assignPublicIp,
+      allowedCidrs: settings.allowedCidrs ?? [cidr],
+      ...(certificates[region] && { certificateArn: certificates[region] }),
+      ...(encryptionKeys[region] && { encryptionKeyArn: encryptionKeys[region] }),
+      ...(publicAccess && {
+        publicAccess: {
+          certificateArn: publicAccess.certificates[region] ?? '',
+          requestsPerFiveMinutes: publicAccess.requestsPerFiveMinutes,
+          paths: publicAccess.paths,
+        },
+      }),
+      ...(redis && { redis: this.redisOf(redis) }),
+    });
+    cacheGroup?.connections.allowFrom(this.relay.service, ec2.Port.tcp(REDIS_PORT), 'the relay');
+
+    new CfnOutput(this, 'InternalAddress', { value: this.relay.internal.loadBalancer.loadBalancerDnsName });
+    if (this.relay.public) {
+      new CfnOutput(this, 'PublicAddress', { value: this.relay.public.loadBalancer.loadBalancerDnsName });
+    }
+    if (this.cache) new CfnOutput(this, 'RedisAddress', { value: this.cache.attrEndpointAddress });
+  }
+
+  private redisOf(redis: RedisSettings): { url: string; cluster: boolean } {
+    if ('url' in redis) return { url: redis.url, cluster: false };
+    // Serverless caches always encrypt, and always speak as a cluster.
+    return { url: `rediss://${this.cache?.attrEndpointAddress}:${REDIS_PORT}`, cluster: true };
+  }
+
+  private cacheGroup(vpc: ec2.IVpc): ec2.SecurityGroup {
+    return new ec2.SecurityGroup(this, 'CacheSecurityGroup', {
+      vpc,
+      allowAllOutbound: false,
+      description: 'Who may reach the cache',
+    });
+  }
+
+  private serverlessCache(
+    stage: Stage,
+    { maxStorageGb, maxEcpuPerSecond }: { maxStorageGb?: number; maxEcpuPerSecond?: number },
+    { vpc, internalSubnets }: RelayNetwork,
+    group: ec2.SecurityGroup,
+  ): CfnServerlessCache {
+    return new CfnServerlessCache(this, 'Cache', {
+      serverlessCacheName: `edge-flag-relay-${stage.name}`,
+      description: 'LaunchDarkly flags, filled by the relay',
+      engine: 'valkey',
+      majorEngineVersion: '8',
+      securityGroupIds: [group.securityGroupId],
+      subnetIds: vpc.selectSubnets(internalSubnets).subnetIds,
+      cacheUsageLimits: {
+        dataStorage: { unit: 'GB', maximum: maxStorageGb ?? 1 },
+        ecpuPerSecond: { maximum: maxEcpuPerSecond ?? 5_000 },
+      },
+    });
+  }
+}

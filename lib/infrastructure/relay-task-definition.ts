@@ -1,0 +1,167 @@
+import { join } from 'node:path';
+import { Aws, Duration, RemovalPolicy, Size } from 'aws-cdk-lib';
+import { Repository } from 'aws-cdk-lib/aws-ecr';
+import { Platform } from 'aws-cdk-lib/aws-ecr-assets';
+import * as ecs from 'aws-cdk-lib/aws-ecs';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { StringParameter } from 'aws-cdk-lib/aws-ssm';
+import { Construct } from 'constructs';
+import type { IFlagTable } from './flag-table.ts';
+import type { Relay } from './parse-stage.ts';
+import {
+  DRAIN_WINDOW_SECONDS,
+  drains,
+  environmentsPath,
+  metricsNamespace,
+  RELAY_PORT,
+  RELAY_USER,
+  SHUTDOWN_SECONDS,
+  STOP_TIMEOUT_SECONDS,
+} from './relay-contract.ts';
+
+export interface RelayTaskDefinitionProps {
+  readonly stage: string;
+  readonly region: string;
+  readonly flagTable: IFlagTable;
+  readonly relay: Relay;
+  /** Of ElastiCache or any other Redis. */
+  readonly redis?: { readonly url: string; readonly cluster: boolean } | undefined;
+  readonly encryptionKeyArn?: string | undefined;
+  readonly logRetentionDays: RetentionDays;
+}
+
+const ROOT = join(import.meta.dirname, '../..');
+
+/**
+ * Asks the relay itself. Images without a shell have no curl, but they have Node.js. 127.0.0.1: a name would be looked up.
+ */
+const HEALTH_CHECK = `require('node:http').get('http://127.0.0.1:${RELAY_PORT}/livez',r=>process.exit(r.statusCode===200?0:1)).on('error',()=>process.exit(1))`;
+
+/** One relay: its container, its settings, its permissions, its log. */
+export class RelayTaskDefinition extends Construct {
+  readonly task: ecs.FargateTaskDefinition;
+  readonly logGroup: LogGroup;
+
+  constructor(scope: Construct, id: string, props: RelayTaskDefinitionProps) {
+    super(scope, id);
+    const { relay, stage, flagTable, region } = props;
+    const arm = relay.architecture === 'arm64';
+    const home = region === flagTable.homeRegion;
+    this.logGroup = new LogGroup(this, 'Log', {
+      logGroupName: `/edge-flag-relay/${stage}/relay`,
+      retention: props.logRetentionDays,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    this.task = new ecs.FargateTaskDefinition(this, 'Task', {
+      family: `edge-flag-relay-${stage}`,
+      cpu: relay.cpu,
+      memoryLimitMiB: relay.memoryMiB,
+      runtimePlatform: {
+        cpuArchitecture: arm ? ecs.CpuArchitecture.ARM64 : ecs.CpuArchitecture.X86_64,
+        operatingSystemFamily: ecs.OperatingSystemFamily.LINUX,
+      },
+    });
+    const linuxParameters = new ecs.LinuxParameters(this, 'Linux');
+    linuxParameters.dropCapabilities(ecs.Capability.ALL);
+    this.task.addContainer('relay', {
+      containerName: 'relay',
+      image: relay.image
+        ? this.prebuilt(relay.image)
+        : ecs.ContainerImage.fromAsset(ROOT, {
+            file: 'relay-task/Dockerfile',
+            platform: arm ? Platform.LINUX_ARM64 : Platform.LINUX_AMD64,
+            displayName: 'relay',
+          }),
+      command: ['--from-env'],
+      environment: variables(props, home),
+      secrets: this.secrets(relay.secrets),
+      portMappings: [{ containerPort: RELAY_PORT, name: 'http' }],
+      user: RELAY_USER,
+      readonlyRootFilesystem: true,
+      linuxParameters,
+      ulimits: [{ name: ecs.UlimitName.NOFILE, softLimit: 1_048_576, hardLimit: 1_048_576 }],
+      stopTimeout: Duration.seconds(STOP_TIMEOUT_SECONDS),
+      healthCheck: {
+        command: ['CMD', 'node', '-e', HEALTH_CHECK],
+        interval: Duration.seconds(30),
+        timeout: Duration.seconds(10),
+        retries: 3,
+        startPeriod: Duration.seconds(60),
+      },
+      logging: ecs.LogDrivers.awsLogs({
+        logGroup: this.logGroup,
+        streamPrefix: 'relay',
+        mode: ecs.AwsLogDriverMode.NON_BLOCKING,
+        maxBufferSize: Size.mebibytes(25),
+      }),
+    });
+    if (home) flagTable.grantWrite(this.task.taskRole);
+    else flagTable.grantRead(this.task.taskRole, { regions: [region] });
+    this.task.taskRole.addToPrincipalPolicy(
+      new PolicyStatement({
+        actions: ['ssm:GetParameters', 'ssm:GetParametersByPath'],
+        // A path is asked for without its last slash, the parameters below it by name.
+        resources: ['', '/*'].map((rest) => `${parameterArn(environmentsPath(stage).slice(1, -1), region)}${rest}`),
+      }),
+    );
+    if (props.encryptionKeyArn) this.mayDecrypt(props.encryptionKeyArn);
+  }
+
+  /** A private repository of ECR lets nobody pull who was not granted it. */
+  private prebuilt(uri: string): ecs.ContainerImage {
+    const [, account, region, repositoryName, tagOrDigest] =
+      /^(\d{12})\.dkr\.ecr\.([a-z\d-]+)\.amazonaws\.com(?:\.cn)?\/([^:@]+)[:@](.+)$/.exec(uri) ?? [];
+    if (!account || !repositoryName) return ecs.ContainerImage.fromRegistry(uri);
+    const repositoryArn = `arn:${Aws.PARTITION}:ecr:${region}:${account}:repository/${repositoryName}`;
+    const repository = Repository.fromRepositoryAttributes(this, 'Repository', { repositoryArn, repositoryName });
+    return ecs.ContainerImage.fromEcrRepository(repository, tagOrDigest);
+  }
+
+  private mayDecrypt(keyArn: string): void {
+    const statement = new PolicyStatement({ actions: ['kms:Decrypt'], resources: [keyArn] });
+    this.task.taskRole.addToPrincipalPolicy(statement);
+    this.task.obtainExecutionRole().addToPrincipalPolicy(statement);
+  }
+
+  private secrets(names: Readonly<Record<string, string>>): Record<string, ecs.Secret> {
+    const secretOf = ([variable, parameterName]: [string, string]) => {
+      const attributes = { parameterName };
+      const parameter = StringParameter.fromSecureStringParameterAttributes(this, `Secret${variable}`, attributes);
+      return [variable, ecs.Secret.fromSsmParameter(parameter)];
+    };
+    return Object.fromEntries(Object.entries(names).map(secretOf));
+  }
+}
+
+function parameterArn(name: string, region: string): string {
+  return `arn:${Aws.PARTITION}:ssm:${region}:${Aws.ACCOUNT_ID}:parameter/${name}`;
+}
+
+/** The relay's settings, by the names of `docs/configuration.md`. */
+function variables(props: RelayTaskDefinitionProps, home: boolean): Record<string, string> {
+  const { stage, region, flagTable, relay, redis } = props;
+  const { connectionSeconds } = drains[relay.drain];
+  return {
+    ...relay.variables,
+    PORT: String(RELAY_PORT),
+    HEARTBEAT_INTERVAL: `${relay.heartbeatSeconds}s`,
+    ...(connectionSeconds > 0 && { MAX_CLIENT_CONNECTION_TIME: `${connectionSeconds}s` }),
+    KEYS_FROM_SSM: environmentsPath(stage),
+    USE_DYNAMODB: 'true',
+    DYNAMODB_TABLE: flagTable.tableName,
+    AWS_REGION: region,
+    // Conditional writes hold within one region only, so there is one region that writes.
+    STORE_WRITER: home ? 'auto' : 'never',
+    DRAIN_WINDOW: `${DRAIN_WINDOW_SECONDS}s`,
+    GRACEFUL_SHUTDOWN_TIMEOUT: `${SHUTDOWN_SECONDS}s`,
+    LOG_LEVEL: relay.logLevel,
+    METRICS_EMF: 'true',
+    METRICS_NAMESPACE: metricsNamespace(stage),
+    ...(redis && home && { USE_REDIS: 'true', REDIS_URL: redis.url, ...(redis.cluster && { REDIS_CLUSTER: 'true' }) }),
+    // The user has no entry in an image's list of users, and AWS's SDK asks for a home.
+    HOME: '/',
+    // Node.js by itself stops at 4 GB and would leave the rest of a large task unused.
+    NODE_OPTIONS: `--max-old-space-size=${Math.floor(relay.memoryMiB * 0.75)}`,
+  };
+}

@@ -1,0 +1,140 @@
+/**
+ * How one property of a stage file is distrusted. A reader answers the value, or undefined after it has said what would
+ * do. Stage files are typed, but `cdk.json` is not.
+ */
+export type Read<T> = (value: unknown, at: string, problems: Problems) => T | undefined;
+
+/** What is wrong, one message per property. */
+export class Problems {
+  private readonly byProperty = new Map<string, string>();
+
+  /** `wanted` completes "must be". */
+  mustBe(at: string, value: unknown, wanted: string): undefined {
+    this.say(at, `${at === '' ? shown(value) : `${at} ${shown(value)}`} must be ${wanted}`);
+  }
+
+  /** Says nothing about a property of which something was said already, in whole or in part. */
+  say(at: string, message: string): undefined {
+    for (const known of this.byProperty.keys()) {
+      if (known === at || known.startsWith(`${at}.`) || at.startsWith(`${known}.`)) return;
+    }
+    this.byProperty.set(at, message);
+  }
+
+  list(): string[] {
+    return [...this.byProperty.values()];
+  }
+}
+
+/** LaunchDarkly's kinds of keys, and anything else that ends in what theirs end in. */
+const KEY = /\b(sdk|mob|rel|api)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/i;
+
+export function looksLikeKey(text: string): boolean {
+  return KEY.test(text);
+}
+
+function shown(value: unknown): string {
+  // A password in an address is none of a message's business.
+  const text = (JSON.stringify(value) ?? String(value)).replace(/\/\/[^/@\s"]*@/g, '//…@');
+  if (looksLikeKey(text)) return 'with a key in it';
+  return text.length > 120 ? `${text.slice(0, 117)}...` : text;
+}
+
+export function text(pattern: RegExp, wanted: string): Read<string> {
+  return (value, at, problems) =>
+    typeof value === 'string' && pattern.test(value) ? value : problems.mustBe(at, value, wanted);
+}
+
+export function integer(min: number, max = Number.MAX_SAFE_INTEGER, unit = ''): Read<number> {
+  const range = max === Number.MAX_SAFE_INTEGER ? `from ${min}` : `from ${min} to ${max}`;
+  return (value, at, problems) =>
+    Number.isInteger(value) && (value as number) >= min && (value as number) <= max
+      ? (value as number)
+      : problems.mustBe(at, value, `a whole number${unit && ` of ${unit}`} ${range}`);
+}
+
+export const boolean: Read<boolean> = (value, at, problems) =>
+  typeof value === 'boolean' ? value : problems.mustBe(at, value, 'true or false');
+
+export function oneOf<const T extends string | number>(...words: readonly T[]): Read<T> {
+  return (value, at, problems) =>
+    words.includes(value as T) ? (value as T) : problems.mustBe(at, value, `one of ${words.join(', ')}`);
+}
+
+export function list<T>(item: Read<T>, wanted: string): Read<readonly T[]> {
+  return (value, at, problems) => {
+    if (!Array.isArray(value)) return problems.mustBe(at, value, wanted);
+    const read = value.map((member, index) => item(member, `${at}[${index}]`, problems));
+    if (new Set(value).size < value.length) problems.mustBe(at, value, 'without repetitions');
+    return read.every((member) => member !== undefined) ? read : undefined;
+  };
+}
+
+/** A map whose names are free within a pattern. */
+export function mapOf<T>(name: RegExp, item: Read<T>, wanted: string): Read<Readonly<Record<string, T>>> {
+  return (value, at, problems) => {
+    if (!isRecord(value)) return problems.mustBe(at, value, wanted);
+    const read = Object.entries(value).map(([key, member]) => [
+      key,
+      name.test(key) ? item(member, `${at}.${key}`, problems) : problems.mustBe(at, value, wanted),
+    ]);
+    return read.every(([, member]) => member !== undefined) ? Object.fromEntries(read) : undefined;
+  };
+}
+
+/** A group of known properties; those in `required` have to be there, and no other may. */
+export function group<T extends object>(
+  properties: { readonly [Name in keyof T]-?: Read<NonNullable<T[Name]>> },
+  required: readonly (keyof T & string)[] = [],
+): Read<T> {
+  return (value, at, problems) => {
+    if (!isRecord(value)) return problems.mustBe(at, value, 'an object');
+    const path = (name: string) => (at === '' ? name : `${at}.${name}`);
+    for (const name of Object.keys(value)) {
+      if (Object.hasOwn(properties, name)) continue;
+      problems.say(path(name), `${path(name)} is not known: ${advice(name, Object.keys(properties))}`);
+    }
+    const read: Record<string, unknown> = {};
+    for (const [name, reader] of Object.entries(properties) as [string, Read<unknown>][]) {
+      const given = value[name];
+      if (given !== undefined) read[name] = reader(given, path(name), problems);
+      else if ((required as readonly string[]).includes(name)) problems.say(path(name), `${path(name)} is missing`);
+    }
+    // Half of a group is none: what reads it counts on what is required.
+    return required.every((name) => read[name] !== undefined) ? (read as T) : undefined;
+  };
+}
+
+export function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function advice(name: string, known: readonly string[]): string {
+  const near = known.find((one) => distance(one.toLowerCase(), name.toLowerCase()) <= 2);
+  return near ? `did you mean ${near}?` : `there are ${known.join(', ')}`;
+}
+
+/** Levenshtein's. */
+function distance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
+  for (const [i, letter] of [...a].entries()) {
+    const next = [i + 1];
+    for (let j = 0; j < b.length; j++) {
+      next.push(Math.min(row[j]! + (letter === b[j] ? 0 : 1), row[j + 1]! + 1, next[j]! + 1));
+    }
+    row = next;
+  }
+  return row.at(-1)!;
+}
+
+/** Every text in a value, names of properties included, with the path to it. */
+export function* textsIn(value: unknown, at = ''): Generator<readonly [at: string, text: string]> {
+  if (typeof value === 'string') yield [at, value];
+  else if (typeof value === 'object' && value !== null) {
+    for (const [name, member] of Object.entries(value)) {
+      const path = at === '' ? name : `${at}.${name}`;
+      yield [looksLikeKey(name) ? at : path, name];
+      yield* textsIn(member, looksLikeKey(name) ? at : path);
+    }
+  }
+}

@@ -1,0 +1,195 @@
+import type { Origin } from '../../lambda/edge-router/config.ts';
+import { EDGE_REGION, REGION } from './regions.ts';
+import { boolean, group, integer, isRecord, list, mapOf, oneOf, type Read, text } from './stage-readers.ts';
+import type {
+  AlarmSettings,
+  EdgeSettings,
+  ExistingVpc,
+  NetworkSettings,
+  PublicAccessSettings,
+  RedisSettings,
+  RelaySettings,
+  StageSettings,
+} from './stage-settings.ts';
+
+const region = text(REGION, 'a region, such as eu-west-1');
+const regions = list(region, 'a list of regions');
+const zone = text(/^[a-z]{2}(-[a-z]+)+-\d[a-z]$/, 'an availability zone, such as eu-west-1a');
+const cidr: Read<string> = (value, at, problems) => {
+  const match =
+    typeof value === 'string' ? /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(value) : null;
+  const [, ...numbers] = (match ?? []).map(Number);
+  const fine = match && numbers.slice(0, 4).every((octet) => octet <= 255) && numbers[4]! <= 32;
+  return fine ? (value as string) : problems.mustBe(at, value, 'a range of addresses, such as 10.0.0.0/16');
+};
+const certificateArn = text(
+  /^arn:aws[\w-]*:acm:[a-z\d-]+:\d{12}:certificate\/[\da-f-]{36}$/,
+  'the ARN of an ACM certificate',
+);
+const certificates = mapOf(REGION, certificateArn, 'a map from regions to ARNs of ACM certificates');
+const email = text(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, 'an e-mail address');
+const emails = list(email, 'a list of e-mail addresses');
+const subnet = text(/^subnet-([\da-f]{8}|[\da-f]{17})$/, 'the id of a subnet');
+const subnets = list(subnet, 'a list of ids of subnets');
+/** What ld-relay and this relay read: upper-case words. */
+const VARIABLE = /^[A-Z][A-Z0-9_]*$/;
+const hostName = text(/^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a host name in lower case');
+
+const vpc = group<ExistingVpc>(
+  {
+    vpcId: text(/^vpc-([\da-f]{8}|[\da-f]{17})$/, 'the id of a VPC'),
+    cidr,
+    zones: list(zone, 'a list of availability zones'),
+    privateSubnetIds: subnets,
+    publicSubnetIds: subnets,
+  },
+  ['vpcId', 'cidr', 'zones', 'privateSubnetIds'],
+);
+
+const network = group<NetworkSettings>({
+  vpc,
+  cidr,
+  zones: list(zone, 'a list of availability zones'),
+  nat: oneOf('per-zone', 'one', 'none'),
+});
+
+const publicAccess = group<PublicAccessSettings>({
+  certificates,
+  // AWS WAF: a rate-based rule's limit.
+  requestsPerFiveMinutes: integer(10, 2_000_000_000),
+  paths: list(text(/^\/[\w\-.$/~"'@:+&*?]{0,127}$/, "a load balancer's path pattern"), 'a list of path patterns'),
+});
+
+const relay = group<RelaySettings>({
+  tasks: integer(1, 1_000),
+  maxTasks: integer(1, 5_000),
+  cpu: oneOf(256, 512, 1024, 2048, 4096, 8192, 16384, 32768),
+  memoryMiB: integer(512, 249_856, 'MiB'),
+  architecture: oneOf('arm64', 'x86_64'),
+  image: text(
+    /^[a-z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(:[\w.-]+|@sha256:[\da-f]{64})$/,
+    'the URI of an image with its tag or digest',
+  ),
+  certificates,
+  allowedCidrs: list(cidr, 'a list of ranges of addresses'),
+  heartbeatSeconds: integer(5, 120, 's'),
+  idleTimeoutSeconds: integer(1, 4_000, 's'),
+  drain: oneOf('quick', 'gentle'),
+  expectedStreams: integer(1, 50_000_000),
+  streamsPerTask: integer(100, 100_000),
+  cpuTargetPercent: integer(10, 90),
+  reservedCapacityUnits: integer(100, 1_500),
+  accessLogs: boolean,
+  publicAccess,
+  logLevel: oneOf('debug', 'info', 'warn', 'error'),
+  variables: mapOf(VARIABLE, text(/^[^\r\n]{0,4096}$/, 'one line of text'), 'a map from settings to texts'),
+  secrets: mapOf(
+    VARIABLE,
+    // Without the value: it may be the secret itself.
+    (value, at, problems) =>
+      typeof value === 'string' && /^\/[\w./-]{1,1010}$/.test(value)
+        ? value
+        : problems.say(at, `${at} must be the name of an SSM parameter, such as /mine/redis-password`),
+    'a map from settings to names of SSM parameters',
+  ),
+  encryptionKeys: mapOf(
+    REGION,
+    text(/^arn:aws[\w-]*:kms:[a-z\d-]+:\d{12}:key\/[\w-]{1,64}$/, 'the ARN of a KMS key'),
+    'a map from regions to ARNs of KMS keys',
+  ),
+  redeploy: text(/^[\w.:+-]{1,255}$/, '1 to 255 of a-z A-Z 0-9 _ - . : +'),
+});
+
+const serverless = group<Extract<RedisSettings, { serverless: unknown }>>(
+  {
+    serverless: group<{ maxStorageGb?: number; maxEcpuPerSecond?: number }>({
+      maxStorageGb: integer(1, 5_000, 'GB'),
+      maxEcpuPerSecond: integer(1_000, 15_000_000),
+    }),
+  },
+  ['serverless'],
+);
+const endpoint = group<Extract<RedisSettings, { url: string }>>(
+  { url: text(/^rediss?:\/\/[^\s/@]+(:\d+)?(\/\d+)?$/, 'redis:// or rediss:// with a host, and no password') },
+  ['url'],
+);
+const redis: Read<RedisSettings> = (value, at, problems) =>
+  isRecord(value) && 'url' in value ? endpoint(value, at, problems) : serverless(value, at, problems);
+
+const origin = group<Origin>(
+  {
+    domainName: hostName,
+    protocol: oneOf('http', 'https'),
+    port: integer(1, 65_535),
+    path: text(/^\/.*[^/]$/, 'a path that starts with a slash and ends without one'),
+    // AWS: Lambda@Edge event structure, custom origin.
+    readTimeoutSeconds: integer(4, 60, 's'),
+    keepaliveTimeoutSeconds: integer(1, 60, 's'),
+    host: hostName,
+  },
+  ['domainName'],
+);
+
+const edge = group<EdgeSettings>(
+  {
+    prefix: text(/^[\w.-]{0,200}$/, "an environment's prefix in the flag table"),
+    flagKey: text(/^[\w.-]{1,256}$/, "a flag's key"),
+    origins: mapOf(/^[\w.-]{1,64}$/, origin, 'a map from variants (a-z A-Z 0-9 _ - .) to origins'),
+    defaultVariant: text(/^[\w.-]{1,64}$/, 'one of the variants'),
+    variantHeader: text(/^[a-z0-9-]{1,64}$/, 'a lower-case header name'),
+    cookieName: text(/^[\w.-]{1,64}$/, 'the name of a cookie'),
+    cookieMaxAgeSeconds: integer(1, 34_560_000, 's'),
+    reader: group<NonNullable<EdgeSettings['reader']>>({
+      refreshMs: integer(1_000, 3_600_000, 'ms'),
+      staleMs: (value, at, problems) =>
+        value === 'never' ? value : integer(0, undefined, 'ms, or "never",')(value, at, problems),
+      staleWaitMs: integer(0, 5_000, 'ms'),
+      coldDeadlineMs: integer(1, 5_000, 'ms'),
+      bigSegments: boolean,
+    }),
+    domainNames: list(hostName, 'a list of host names'),
+    certificateArn,
+    priceClass: oneOf('100', '200', 'all'),
+    webAclArn: text(
+      new RegExp(`^arn:aws:wafv2:${EDGE_REGION}:\\d{12}:global/webacl/[\\w-]+/[\\da-f-]{36}$`),
+      `the ARN of a web ACL of CloudFront's scope (global, ${EDGE_REGION})`,
+    ),
+    logRegions: regions,
+  },
+  ['prefix', 'flagKey', 'origins', 'defaultVariant'],
+);
+
+// CloudWatch Logs: PutRetentionPolicy.
+const RETENTION_DAYS = [
+  1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+];
+
+export const readSettings = group<StageSettings>(
+  {
+    account: text(/^\d{12}$/, 'twelve digits, as a text'),
+    homeRegion: region,
+    replicaRegions: regions,
+    // AWS: DynamoDB table names.
+    tableName: text(/^[\w.-]{3,255}$/, '3 to 255 of a-z A-Z 0-9 _ - .'),
+    table: oneOf('new', 'existing'),
+    production: boolean,
+    environments: list(
+      text(/^[\w.-]{1,64}$/, "an environment's name: 1 to 64 of a-z A-Z 0-9 _ - ."),
+      'a list of names',
+    ),
+    relayRegions: regions,
+    networks: mapOf(REGION, network, 'a map from regions to networks'),
+    relay,
+    redis,
+    edge,
+    readerLayer: boolean,
+    alarms: group<AlarmSettings>({ emails, pageEmails: emails }),
+    logRetentionDays: oneOf(...RETENTION_DAYS),
+    tags: mapOf(
+      /^(?!aws:)[\w\s.:/=+@-]{1,128}$/,
+      text(/^[\w\s.:/=+@-]{0,256}$/, "a tag's value"),
+      'a map from tag names to values',
+    ),
+  },
+  ['homeRegion', 'replicaRegions', 'tableName', 'production'],
+);

@@ -1,0 +1,23 @@
+import type { StageSettings } from '../stage-settings.ts';
+
+/** Three continents, relays at home. Replace the certificate and the origins by yours. */
+export const prod: StageSettings = {
+  homeRegion: 'eu-west-1',
+  replicaRegions: ['us-east-1', 'ap-northeast-1'],
+  tableName: 'edge-flag-relay-prod',
+  production: true,
+  environments: ['production'],
+  relay: {
+    // AWS's example account: synthesis warns while it stands here.
+    certificates: {
+      'eu-west-1': 'arn:aws:acm:eu-west-1:111122223333:certificate/00000000-0000-0000-0000-000000000000',
+    },
+    expectedStreams: 5_000,
+  },
+  edge: {
+    prefix: 'production',
+    flagKey: 'canary-checkout',
+    origins: { stable: { domainName: 'example.com' }, canary: { domainName: 'example.org' } },
+    defaultVariant: 'stable',
+  },
+};

@@ -1,0 +1,52 @@
+/** Every example of docs/constructs.md is compiled by TypeScript, and synthesised. */
+import { execFile } from 'node:child_process';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import * as constructs from '../../../lib/infrastructure/constructs.ts';
+
+const root = join(import.meta.dirname, '../../..');
+const page = readFileSync(join(root, 'docs/constructs.md'), 'utf8');
+const blocks = [...page.matchAll(/```ts( handler)?\n([\s\S]*?)```/g)];
+const examples = blocks.filter(([, handler]) => !handler).map(([, , code]) => code!);
+const [handler] = blocks.filter(([, kind]) => kind).map(([, , code]) => code!);
+
+let directory: string;
+beforeAll(() => {
+  // Below the root, so that packages are found, and not in the sources.
+  mkdirSync(join(root, '.cache'), { recursive: true });
+  directory = mkdtempSync(join(root, '.cache/constructs-'));
+  const placed = (code: string) => code.replaceAll(`'./lib/`, `'../../lib/`).replaceAll(`'./lambda/`, `'../../lambda/`);
+  for (const [index, code] of examples.entries()) writeFileSync(join(directory, `example-${index}.ts`), placed(code));
+  writeFileSync(join(directory, 'checkout.ts'), placed(handler!));
+  const files = { include: ['*.ts'], exclude: [] };
+  writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify({ extends: '../../tsconfig.json', ...files }));
+});
+afterAll(() => rmSync(directory, { recursive: true, force: true }));
+
+/** What a program of ours says, and how it ended. */
+async function run(program: string, ...args: string[]): Promise<{ code: number; said: string }> {
+  const options = { cwd: root, timeout: 100_000, env: { ...process.env, CDK_VALIDATION: 'false' } };
+  const command = [join(root, 'node_modules', program), ...args];
+  return promisify(execFile)(process.execPath, command, options).then(
+    ({ stdout, stderr }) => ({ code: 0, said: stdout + stderr }),
+    ({ code, stdout, stderr }) => ({ code, said: stdout + stderr }),
+  );
+}
+
+test('docs/constructs.md has an example of every construct', () => {
+  const names = Object.keys(constructs).filter((name) => /^[A-Z]/.test(name));
+  expect(names.length).toBeGreaterThan(4);
+  for (const name of names) expect(examples.some((code) => code.includes(`new ${name}(`))).toBe(true);
+  expect(examples.some((code) => code.includes('FlagTable.fromExisting('))).toBe(true);
+});
+
+test('its examples compile', async () => {
+  expect(await run('typescript/bin/tsc', '-p', directory)).toEqual({ code: 0, said: '' });
+}, 120_000);
+
+test('its examples synthesise', async () => {
+  const all = join(directory, 'all.mts');
+  writeFileSync(all, examples.map((_, index) => `await import('./example-${index}.ts');`).join('\n'));
+  expect(await run('tsx/dist/cli.mjs', all)).toMatchObject({ code: 0 });
+}, 120_000);

@@ -1,0 +1,268 @@
+/** The edge stack: its template, and its functions as they lie in the synthesised assembly. */
+import { join } from 'node:path';
+import { Duration, Stack } from 'aws-cdk-lib';
+import type { Template } from 'aws-cdk-lib/assertions';
+import { LayerVersion } from 'aws-cdk-lib/aws-lambda';
+import { parseReaderConfig } from '../../../lambda/edge-reader/config.ts';
+import { EdgeFlagFunction } from '../../../lib/infrastructure/edge-flag-function.ts';
+import { describeEdgeProblems, type EdgeEventType } from '../../../lib/infrastructure/edge-restrictions.ts';
+import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
+import { EDGE_EXECUTION_REGIONS } from '../../../lib/infrastructure/regions.ts';
+import { itemsOf, putSnapshot } from '../../lambda/edge-reader/table-writer.ts';
+import { requestEvent, responseEvent } from '../../lambda/edge-router/events.ts';
+import { startTable, type TestTable } from '../../support/dynalite.ts';
+import { exampleEnvironment } from '../../support/example-environment.ts';
+import { runAsLambda } from '../../support/run-as-lambda.ts';
+import { createApp, full, type Synthesised, shipped, synthesise } from '../../support/synthesise.ts';
+
+let everything: Synthesised;
+let prod: Synthesised;
+beforeAll(() => {
+  everything = synthesise('full', full);
+  prod = synthesise('prod', shipped.prod);
+}, 120_000);
+
+interface Resource {
+  readonly Properties: Record<string, unknown>;
+}
+interface Association {
+  readonly EventType: EdgeEventType;
+  readonly LambdaFunctionARN: { readonly Ref: string };
+}
+const distributionOf = (template: Template) =>
+  Object.values(template.findResources('AWS::CloudFront::Distribution'))[0]!.Properties.DistributionConfig;
+const associationsOf = (template: Template): Association[] =>
+  distributionOf(template).DefaultCacheBehavior.LambdaFunctionAssociations;
+
+/** The function behind an association: CloudFront takes a numbered version only. */
+function functionOf(template: Template, { LambdaFunctionARN }: Association): Resource {
+  const version = template.findResources('AWS::Lambda::Version')[LambdaFunctionARN.Ref];
+  expect(version).toBeDefined();
+  return template.findResources('AWS::Lambda::Function')[version!.Properties.FunctionName.Ref] as Resource;
+}
+
+describe('the edge', () => {
+  test('has three functions, each of which CloudFront takes', () => {
+    for (const stage of [everything, prod]) {
+      const template = stage.template('Edge');
+      const region = stage.stage.edge!.region;
+      const associations = associationsOf(template);
+      expect(associations.map(({ EventType }) => EventType)).toEqual([
+        'viewer-request',
+        'origin-request',
+        'viewer-response',
+      ]);
+      for (const association of associations) {
+        const { Properties } = functionOf(template, association);
+        expect(describeEdgeProblems(Properties, { eventType: association.EventType, region })).toEqual([]);
+        expect(Properties).toMatchObject({ Runtime: 'nodejs24.x', Architectures: ['x86_64'] });
+      }
+    }
+  });
+
+  test('has roles that both Lambda and its edge may take, and that read one environment in every replica', () => {
+    const template = everything.template('Edge');
+    for (const { Properties } of Object.values(template.findResources('AWS::IAM::Role'))) {
+      expect(Properties.AssumeRolePolicyDocument.Statement[0].Principal.Service).toEqual([
+        'edgelambda.amazonaws.com',
+        'lambda.amazonaws.com',
+      ]);
+    }
+    const reads = Object.values(template.findResources('AWS::IAM::Policy')).flatMap(({ Properties }) =>
+      (Properties.PolicyDocument.Statement as { Action: string[]; Condition: unknown }[]).filter(({ Action }) =>
+        Action[0]!.startsWith('dynamodb:'),
+      ),
+    );
+    expect(reads).toHaveLength(1);
+    expect(reads[0]!.Action).toEqual(['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query']);
+    expect(reads[0]!.Condition).toEqual({ 'ForAllValues:StringLike': { 'dynamodb:LeadingKeys': ['production:*'] } });
+    const tables = [...JSON.stringify(reads).matchAll(/:dynamodb:([a-z\d-]+):.*?:table\/([\w.-]+)/g)].map(
+      ([, ...found]) => found,
+    );
+    expect(tables.sort()).toEqual(
+      ['ap-northeast-1', 'eu-west-1', 'us-east-1', 'us-west-2'].map((region) => [region, 'flags']),
+    );
+  });
+
+  test('caches by variant and by nothing else of the viewer', () => {
+    everything.template('Edge').hasResourceProperties('AWS::CloudFront::CachePolicy', {
+      CachePolicyConfig: {
+        ParametersInCacheKeyAndForwardedToOrigin: {
+          HeadersConfig: { HeaderBehavior: 'whitelist', Headers: ['x-flag-variant'] },
+          CookiesConfig: { CookieBehavior: 'none' },
+        },
+      },
+    });
+    // Nothing of the viewer reaches the origin in another way either.
+    expect(distributionOf(everything.template('Edge')).DefaultCacheBehavior).not.toHaveProperty(
+      'OriginRequestPolicyId',
+    );
+  });
+
+  test('speaks https with viewers and TLS 1.2 with origins, under its own names where it has a certificate', () => {
+    const config = distributionOf(everything.template('Edge'));
+    expect(config).toMatchObject({
+      Aliases: ['www.example.com'],
+      ViewerCertificate: { MinimumProtocolVersion: 'TLSv1.2_2021' },
+      DefaultCacheBehavior: { ViewerProtocolPolicy: 'redirect-to-https' },
+      Origins: [
+        {
+          DomainName: 'old.example.com',
+          OriginPath: '/v1',
+          CustomOriginConfig: { OriginProtocolPolicy: 'https-only' },
+        },
+      ],
+    });
+  });
+
+  test('leaves functions behind in production, whose copies are gone only hours after their last use', () => {
+    const policies = (stage: Synthesised) =>
+      Object.values(stage.template('Edge').findResources('AWS::Lambda::Function')).map(
+        ({ DeletionPolicy }) => DeletionPolicy,
+      );
+    expect(policies(prod)).toEqual(['Retain', 'Retain', 'Retain']);
+    expect(policies(synthesise('dev', shipped.dev))).toEqual(['Delete', 'Delete', 'Delete']);
+  });
+});
+
+describe('the functions in the assembly', () => {
+  let table: TestTable;
+  beforeAll(async () => {
+    table = await startTable();
+    await putSnapshot(table, 'production', itemsOf(exampleEnvironment()), { epoch: 1, seq: 1 });
+  });
+  afterAll(() => table.close());
+
+  const fileOf = (stage: Synthesised, eventType: EdgeEventType): string => {
+    const template = stage.template('Edge');
+    const { Properties } = functionOf(
+      template,
+      associationsOf(template).find(({ EventType }) => EventType === eventType)!,
+    );
+    const { S3Key } = Properties.Code as { S3Key: string };
+    const { files } = stage.assets(stage.stage.edge!.artifactId);
+    return join(
+      stage.outdir,
+      `assembly-${stage.stage.node.id}`,
+      files[S3Key.replace('.zip', '')]!.source.path,
+      'index.cjs',
+    );
+  };
+  /** DynamoDB's own address, as far as the function can tell: its calls go to the table in this process. */
+  const intercept = () => `
+    const http = require('node:http'), https = require('node:https');
+    https.request = (url, options) => { const to = new URL(${JSON.stringify(table.endpoint)}); asked.push(url.host);
+      return http.request(to, { ...options, agent: undefined, headers: { ...options.headers, host: url.host } }); };
+    const asked = [];`;
+
+  // The events are those of the CloudFront Developer Guide, "Lambda@Edge event structure": see events.ts.
+  test('decide, map and remember, with the events that AWS documents', async () => {
+    const config = { ...shipped.prod, tableName: table.tableName };
+    const stage = synthesise('events', config);
+    const [decided, asked] = (await runAsLambda(
+      fileOf(stage, 'viewer-request'),
+      `${intercept()} const bundle = require(file); await bundle.status(); return [await bundle.handler(input), asked];`,
+      requestEvent('viewer-request'),
+      { AWS_REGION: 'us-west-2' },
+    )) as [Request, string[]];
+    const variant = decided.headers['x-flag-variant']![0]!.value;
+    expect(decided.headers['x-flag-decision']![0]!.value).toMatch(
+      /^canary-checkout=(stable|canary); reason=(FALLTHROUGH|RULE_MATCH)$/,
+    );
+    // Oregon has no replica; Virginia is the nearest.
+    expect(new Set(asked)).toEqual(new Set(['dynamodb.us-east-1.amazonaws.com']));
+
+    const mapped = (await runAsLambda(
+      fileOf(stage, 'origin-request'),
+      'return require(file).handler(input)',
+      requestEvent('origin-request', { 'x-flag-variant': variant }),
+    )) as Request;
+    const { domainName } = shipped.prod.edge!.origins[variant]!;
+    expect(mapped.origin.custom.domainName).toBe(domainName);
+    expect(mapped.headers.host).toEqual([{ key: 'host', value: domainName }]);
+
+    const viewer = decided.headers['x-flag-viewer']![0]!.value;
+    const answered = (await runAsLambda(
+      fileOf(stage, 'viewer-response'),
+      'return require(file).handler(input)',
+      responseEvent({ 'x-flag-viewer': viewer }),
+    )) as Request;
+    expect(answered.headers['set-cookie']![0]!.value).toContain(`flag-viewer=${viewer}; Path=/;`);
+  });
+
+  test('carry a list of replicas for each region that they run in, and no token', async () => {
+    const configs = (await runAsLambda(
+      fileOf(everything, 'viewer-request'),
+      'return require("node:fs").readFileSync(file, "utf8")',
+    )) as string;
+    expect(configs).not.toMatch(/\$\{Token|Fn::|"Ref"/);
+    const lists = /replicas:(\{.*?\})/.exec(configs)![1]!.replace(/([{,])"?([\w-]+)"?:/g, '$1"$2":');
+    const replicas = JSON.parse(lists);
+    expect(Object.keys(replicas).sort()).toEqual([...EDGE_EXECUTION_REGIONS, 'default'].sort());
+    expect(() => parseReaderConfig({ tableName: 'flags', replicas })).not.toThrow();
+    expect(replicas['us-west-1'][0]).toBe('us-west-2');
+  });
+});
+
+describe('a function of one’s own', () => {
+  const flagTable = FlagTable.fromExisting('flags', { homeRegion: 'eu-west-1', replicaRegions: ['us-east-1'] });
+  const code = { router: 'viewer-response', config: {} } as const;
+  const stackIn = (region?: string) => new Stack(createApp(), 'Mine', region ? { env: { region } } : {});
+
+  test.each([
+    ['us-east-1', { memorySize: 256 }, 'edge function Mine/Fn has 256 MB at viewer-response: at most 128'],
+    ['us-east-1', { timeout: Duration.seconds(60) }, 'edge function Mine/Fn has a timeout of 60 s: at most 30'],
+    ['eu-west-1', {}, 'edge function Mine/Fn stands in eu-west-1: edge functions are made in us-east-1'],
+    [undefined, {}, 'an edge function needs a stack with a region: give Mine an env.region'],
+  ])('in %s with %j is refused where it is made', (region, props, message) => {
+    expect(() => new EdgeFlagFunction(stackIn(region), 'Fn', { code, functionName: 'mine', ...props })).toThrow(
+      message,
+    );
+  });
+
+  test.each<[string, (one: EdgeFlagFunction, stack: Stack) => void, string]>([
+    [
+      'a layer',
+      ({ function: fn }, stack) =>
+        fn.addLayers(LayerVersion.fromLayerVersionArn(stack, 'L', 'arn:aws:lambda:us-east-1:1:layer:x:1')),
+      'has layers',
+    ],
+    [
+      'tracing',
+      ({ function: fn }) =>
+        (fn.node.defaultChild as unknown as { addPropertyOverride(a: string, b: string): void }).addPropertyOverride(
+          'TracingConfig.Mode',
+          'Active',
+        ),
+      'is traced by X-Ray',
+    ],
+  ])('that gets %s later fails the synthesis', (_, change, message) => {
+    const stack = stackIn('us-east-1');
+    change(new EdgeFlagFunction(stack, 'Fn', { code, functionName: 'mine' }), stack);
+    expect(() => (stack.node.root as ReturnType<typeof createApp>).synth()).toThrow(`edge function Mine/Fn ${message}`);
+  });
+
+  test('is bundled with its own configuration', async () => {
+    const stack = stackIn('us-east-1');
+    const entryFile = join(import.meta.dirname, '../../fixtures/infrastructure/own-edge.ts');
+    new EdgeFlagFunction(stack, 'Fn', {
+      code: { entryFile, eventType: 'origin-response', config: { greeting: 'hello from the edge' } },
+      functionName: 'mine',
+      flagTable,
+      prefix: 'production',
+    });
+    const app = stack.node.root as ReturnType<typeof createApp>;
+    const assembly = app.synth();
+    const template = assembly.getStackArtifact(stack.artifactId).template;
+    const fn = Object.values(
+      template.Resources as Record<string, { Type: string; Properties: { Code: { S3Key: string } } }>,
+    ).find(({ Type }) => Type === 'AWS::Lambda::Function')!;
+    const file = join(app.outdir, `asset.${fn.Properties.Code.S3Key.replace('.zip', '')}`, 'index.cjs');
+    expect(await runAsLambda(file, 'return require(file).handler(input)', {})).toBe('hello from the edge');
+  });
+});
+
+interface Request {
+  readonly headers: Record<string, { readonly key: string; readonly value: string }[]>;
+  readonly origin: { readonly custom: { readonly domainName: string } };
+}

@@ -1,0 +1,334 @@
+/** The relay's task, service and stores, of a stage with everything on and of the two that we ship. */
+import { Stack } from 'aws-cdk-lib';
+import { Match, type Template } from 'aws-cdk-lib/assertions';
+import { Vpc } from 'aws-cdk-lib/aws-ec2';
+import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
+import { managedVariables } from '../../../lib/infrastructure/relay-contract.ts';
+import { RelayService } from '../../../lib/infrastructure/relay-service.ts';
+import { parseConfig } from '../../../relay-task/config/config.ts';
+import { settings } from '../../../relay-task/config/settings.ts';
+import { published } from '../../../relay-task/status/published.ts';
+import { propertiesOf, taskOf, withRedisOf } from '../../support/relay-task.ts';
+import { createApp, full, type Synthesised, shipped, synthesise } from '../../support/synthesise.ts';
+
+let everything: Synthesised;
+let dev: Synthesised;
+let prod: Synthesised;
+beforeAll(() => {
+  everything = synthesise('full', full);
+  dev = synthesise('dev', shipped.dev);
+  prod = synthesise('prod', shipped.prod);
+}, 120_000);
+
+const relays = (): [string, Template][] => [
+  ['full', everything.template('Relay')],
+  ['full, us-west-2', everything.template('Relay-us-west-2')],
+  ['dev', dev.template('Relay')],
+  ['prod', prod.template('Relay')],
+];
+describe('a task', () => {
+  test('is told nothing that the relay does not understand, and every name is a setting of it', () => {
+    const known = new Set<string>(Object.values(settings).map(({ env }) => env));
+    for (const [name, template] of relays()) {
+      const { environment } = taskOf(template);
+      const { NODE_OPTIONS, HOME, ...variables } = environment;
+      expect({ name, NODE_OPTIONS, HOME }).toMatchObject({
+        HOME: '/',
+        NODE_OPTIONS: expect.stringMatching(/^--max-old-space-size=\d+$/),
+      });
+      const strangers = Object.keys(variables).filter((variable) => !known.has(variable));
+      expect({ name, strangers }).toEqual({ name, strangers: [] });
+      const { warnings } = parseConfig(withRedisOf(environment));
+      expect({ name, warnings }).toEqual({ name, warnings: [] });
+    }
+  });
+
+  test('has no setting that a stage file could not be told from ours', () => {
+    for (const [, template] of relays()) {
+      const { NODE_OPTIONS, HOME, BASE_URI, ...variables } = taskOf(template).environment;
+      expect(managedVariables).toEqual(expect.arrayContaining(Object.keys(variables)));
+    }
+  });
+
+  test('reads its keys from its stage, keeps its table current at home, and leaves it alone elsewhere', () => {
+    expect(taskOf(prod.template('Relay')).environment).toMatchObject({
+      PORT: '8030',
+      HEARTBEAT_INTERVAL: '30s',
+      KEYS_FROM_SSM: '/edge-flag-relay/prod/environments/',
+      USE_DYNAMODB: 'true',
+      DYNAMODB_TABLE: 'edge-flag-relay-prod',
+      AWS_REGION: 'eu-west-1',
+      STORE_WRITER: 'auto',
+      METRICS_EMF: 'true',
+    });
+    expect(taskOf(prod.template('Relay')).environment).not.toHaveProperty('USE_PROMETHEUS');
+    expect(taskOf(everything.template('Relay-us-west-2')).environment).toMatchObject({
+      AWS_REGION: 'us-west-2',
+      STORE_WRITER: 'never',
+    });
+  });
+
+  test('is not root, cannot write to its disk, has no capability, and may hold a million streams', () => {
+    for (const [, template] of relays()) {
+      expect(taskOf(template).container).toMatchObject({
+        User: '65532:65532',
+        ReadonlyRootFilesystem: true,
+        LinuxParameters: { Capabilities: { Drop: ['ALL'] } },
+        Ulimits: [{ Name: 'nofile', SoftLimit: 1_048_576, HardLimit: 1_048_576 }],
+        PortMappings: [{ ContainerPort: 8030 }],
+      });
+    }
+  });
+
+  test('has two minutes for SIGTERM, which is all that Fargate gives, and closes its streams in half of them', () => {
+    for (const [, template] of relays()) {
+      const { container, environment } = taskOf(template);
+      expect(container.StopTimeout).toBe(120);
+      const { config } = parseConfig(withRedisOf(environment));
+      expect(config.drainWindowMs).toBe(60_000);
+      expect(config.gracefulShutdownTimeoutMs).toBeGreaterThan(config.drainWindowMs);
+      expect(config.gracefulShutdownTimeoutMs).toBeLessThan(container.StopTimeout * 1000);
+    }
+  });
+
+  test('is asked about its life at /livez, by the Node.js that it has: there is no curl in its image', () => {
+    for (const [, template] of relays()) {
+      const [kind, program, flag, code] = taskOf(template).container.HealthCheck.Command;
+      expect([kind, program, flag]).toEqual(['CMD', 'node', '-e']);
+      expect(code).toContain('http://127.0.0.1:8030/livez');
+    }
+  });
+
+  test('logs without ever waiting for CloudWatch, into a group with a retention', () => {
+    for (const [, template] of relays()) {
+      const options = { mode: 'non-blocking', 'max-buffer-size': '26214400b' };
+      expect(taskOf(template).container.LogConfiguration).toMatchObject({ LogDriver: 'awslogs', Options: options });
+    }
+    prod.template('Relay').hasResourceProperties('AWS::Logs::LogGroup', { RetentionInDays: 90 });
+    dev.template('Relay').hasResourceProperties('AWS::Logs::LogGroup', { RetentionInDays: 14 });
+  });
+
+  test('is as roomy as an m4.xlarge in production and small in development, on ARM unless told otherwise', () => {
+    const task = 'AWS::ECS::TaskDefinition';
+    const arm = { CpuArchitecture: 'ARM64', OperatingSystemFamily: 'LINUX' };
+    prod.template('Relay').hasResourceProperties(task, { Cpu: '4096', Memory: '16384', RuntimePlatform: arm });
+    dev.template('Relay').hasResourceProperties(task, { Cpu: '256', Memory: '1024', RuntimePlatform: arm });
+    everything.template('Relay').hasResourceProperties(task, { RuntimePlatform: { CpuArchitecture: 'X86_64' } });
+    expect(taskOf(prod.template('Relay')).environment.NODE_OPTIONS).toBe('--max-old-space-size=12288');
+  });
+
+  test("may read the parameters of its own stage and the items of its own region's table, and nothing else", () => {
+    const ssm = (region: string) =>
+      ['', '/*'].map((rest) => arn('ssm', region, `parameter/edge-flag-relay/full/environments${rest}`));
+    const read = ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'];
+    const write = ['dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'];
+    const kms = full.relay!.encryptionKeys!['eu-west-1'];
+    expect(statementsOf(everything.template('Relay'), 'TaskRole')).toEqual([
+      ['dynamodb', [...read, ...write].sort(), [arn('dynamodb', 'eu-west-1', 'table/flags')]],
+      ['ssm', ['ssm:GetParameters', 'ssm:GetParametersByPath'], ssm('eu-west-1')],
+      ['kms', ['kms:Decrypt'], [kms]],
+    ]);
+    expect(statementsOf(everything.template('Relay-us-west-2'), 'TaskRole')).toEqual([
+      ['dynamodb', read, [arn('dynamodb', 'us-west-2', 'table/flags')]],
+      ['ssm', ['ssm:GetParameters', 'ssm:GetParametersByPath'], ssm('us-west-2')],
+    ]);
+  });
+
+  test('gets further secrets from SSM when it starts, and its image from a repository that it may pull from', () => {
+    const template = everything.template('Relay');
+    const [secret] = taskOf(template).container.Secrets;
+    expect(secret).toMatchObject({ Name: 'AUTO_CONFIG_KEY' });
+    expect(JSON.stringify(secret)).toContain('parameter/mine/auto-config-key');
+    const granted = statementsOf(template, 'ExecutionRole');
+    expect(granted.map(([service]) => service).sort()).toEqual(['ecr', 'ecr', 'kms', 'logs', 'ssm']);
+    expect(JSON.stringify(granted)).toContain('repository/relay');
+    expect(JSON.stringify(taskOf(template).container.Image)).toContain('relay:1.2.3');
+  });
+
+  test('is built for the platform that it runs on, when it is deployed: synthesis needs no Docker', () => {
+    const images = (stage: Synthesised) =>
+      stage.stacks.flatMap(({ artifactId }) => Object.values(stage.assets(artifactId).dockerImages ?? {}));
+    expect(images(prod)).toMatchObject([{ source: { dockerFile: 'relay-task/Dockerfile', platform: 'linux/arm64' } }]);
+    expect(images(everything)).toEqual([]);
+  });
+});
+
+describe('the service', () => {
+  test('runs at least three tasks in as many zones, for twice the streams that are expected', () => {
+    const desired = (template: Template) => propertiesOf(template, 'AWS::ECS::Service')[0]?.DesiredCount;
+    expect(relays().map(([, template]) => desired(template))).toEqual([8, 8, 3, 3]);
+    const subnets = (template: Template) =>
+      Match.objectLike({
+        NetworkConfiguration: {
+          AwsvpcConfiguration: {
+            Subnets: Array.from({ length: template === prod.template('Relay') ? 3 : 2 }, () => Match.anyValue()),
+          },
+        },
+      });
+    prod.template('Relay').hasResourceProperties('AWS::ECS::Service', subnets(prod.template('Relay')));
+    const elsewhere = everything.template('Relay-us-west-2');
+    elsewhere.hasResourceProperties('AWS::ECS::Service', subnets(elsewhere));
+  });
+
+  test('replaces one task at a time, never below what is wanted, and rolls back what does not get healthy', () => {
+    for (const [, template] of relays()) {
+      const [service] = propertiesOf(template, 'AWS::ECS::Service') as unknown as [Service];
+      const { MaximumPercent, MinimumHealthyPercent } = service.DeploymentConfiguration;
+      expect(Math.floor((service.DesiredCount * MaximumPercent) / 100)).toBe(service.DesiredCount + 1);
+      expect(MinimumHealthyPercent).toBe(100);
+      expect(service).toMatchObject({
+        DeploymentConfiguration: { DeploymentCircuitBreaker: { Enable: true, Rollback: true } },
+        AvailabilityZoneRebalancing: 'ENABLED',
+        LaunchType: 'FARGATE',
+      });
+    }
+  });
+
+  test('waits for a task longer than a task waits for LaunchDarkly', () => {
+    const { config } = parseConfig(taskOf(prod.template('Relay')).environment);
+    for (const [, template] of relays()) {
+      const [service] = propertiesOf(template, 'AWS::ECS::Service') as unknown as [Service];
+      expect(service.HealthCheckGracePeriodSeconds * 1000).toBeGreaterThan(config.initTimeoutMs);
+    }
+  });
+
+  test('grows with streams per task, by our own metric, and with CPU, and shrinks slowly', () => {
+    const policies = propertiesOf(everything.template('Relay'), 'AWS::ApplicationAutoScaling::ScalingPolicy');
+    const slow = { ScaleInCooldown: 900, ScaleOutCooldown: 60 };
+    expect(policies.map((policy) => policy.TargetTrackingScalingPolicyConfiguration)).toEqual([
+      {
+        ...slow,
+        TargetValue: 50,
+        PredefinedMetricSpecification: { PredefinedMetricType: 'ECSServiceAverageCPUUtilization' },
+      },
+      {
+        ...slow,
+        TargetValue: 5_000,
+        CustomizedMetricSpecification: expect.objectContaining({
+          Namespace: 'EdgeFlagRelay/full',
+          MetricName: 'StreamsOpen',
+          Statistic: 'Average',
+        }),
+      },
+    ]);
+    // Each task tells it as a whole, without a dimension: the average is that of tasks.
+    const told = published.find(({ name }) => name === 'StreamsOpen');
+    expect(told).toMatchObject({ from: 'relay_streams_open', by: expect.arrayContaining([[]]) });
+    everything.template('Relay').hasResourceProperties('AWS::ApplicationAutoScaling::ScalableTarget', {
+      MinCapacity: 8,
+      MaxCapacity: 32,
+    });
+  });
+
+  test('is replaced as a whole when the stage says something new about it', () => {
+    everything.template('Relay').hasResourceProperties('AWS::ECS::Service', {
+      ForceNewDeployment: { EnableForceNewDeployment: true, ForceNewDeploymentNonce: '2026-11-22' },
+    });
+  });
+
+  test('has a public address only where there is no other way out, and is reached through load balancers only', () => {
+    const assigned = (template: Template) =>
+      (propertiesOf(template, 'AWS::ECS::Service') as unknown as [Service])[0].NetworkConfiguration.AwsvpcConfiguration
+        .AssignPublicIp;
+    expect(relays().map(([, template]) => assigned(template))).toEqual(['DISABLED', 'DISABLED', 'ENABLED', 'DISABLED']);
+    for (const [, template] of relays()) {
+      const open = propertiesOf(template, 'AWS::EC2::SecurityGroup').filter(
+        ({ GroupDescription, SecurityGroupIngress }) =>
+          /Service/.test(String(GroupDescription)) && SecurityGroupIngress,
+      );
+      expect(open).toEqual([]);
+    }
+  });
+});
+
+describe('a further store', () => {
+  test('is a cache that only the relay reaches, over TLS, in the dialect that it speaks', () => {
+    const template = everything.template('Relay');
+    template.hasResourceProperties('AWS::ElastiCache::ServerlessCache', { Engine: 'valkey' });
+    const { container } = taskOf(template);
+    const [url] = container.Environment.filter(({ Name }) => Name === 'REDIS_URL');
+    expect(JSON.stringify(url)).toMatch(/rediss:\/\/.*Endpoint\.Address.*:6379/);
+    expect(container.Environment).toEqual(
+      expect.arrayContaining([
+        { Name: 'USE_REDIS', Value: 'true' },
+        { Name: 'REDIS_CLUSTER', Value: 'true' },
+      ]),
+    );
+    const rules = propertiesOf(template, 'AWS::EC2::SecurityGroupIngress').filter(({ FromPort }) => FromPort === 6379);
+    expect(rules).toHaveLength(1);
+    expect(rules[0]).not.toHaveProperty('CidrIp');
+  });
+
+  test('is filled from home only', () => {
+    expect(taskOf(everything.template('Relay-us-west-2')).environment).not.toHaveProperty('USE_REDIS');
+    everything.template('Relay-us-west-2').resourceCountIs('AWS::ElastiCache::ServerlessCache', 0);
+  });
+
+  test('may be one that is there already', () => {
+    const stage = synthesise('own', {
+      ...shipped.dev,
+      edge: undefined,
+      redis: { url: 'rediss://cache.example.com:6380' },
+    });
+    const { environment } = taskOf(stage.template('Relay'));
+    expect(environment).toMatchObject({ USE_REDIS: 'true', REDIS_URL: 'rediss://cache.example.com:6380' });
+    expect(parseConfig(environment).warnings).toEqual([]);
+  });
+});
+
+describe('the construct by itself', () => {
+  const flagTable = FlagTable.fromExisting('flags', { homeRegion: 'eu-west-1', replicaRegions: [] });
+  const build = (props: object) => () => {
+    const stack = new Stack(createApp(), 'Mine', { env: { region: 'eu-west-1' } });
+    const vpc = Vpc.fromVpcAttributes(stack, 'Vpc', {
+      vpcId: 'vpc-1',
+      availabilityZones: ['eu-west-1a'],
+      privateSubnetIds: ['subnet-1'],
+    });
+    return new RelayService(stack, 'Relay', { stage: 'mine', flagTable, vpc, allowedCidrs: [], ...props });
+  };
+
+  test.each([
+    [{ cpu: 256, memoryMiB: 4096 }, 'memoryMiB 4096 must be 512, 1024, 2048 with a CPU of 256'],
+    [{ heartbeatSeconds: 180 }, 'idleTimeoutSeconds 120 must be above two heartbeats of 180 s'],
+  ])('refuses %j', (props, message) => {
+    expect(build(props as object)).toThrow(message);
+  });
+
+  test('needs nothing that has a default', () => {
+    expect(build({})().public).toBeUndefined();
+  });
+});
+
+interface Service {
+  DesiredCount: number;
+  HealthCheckGracePeriodSeconds: number;
+  DeploymentConfiguration: { MaximumPercent: number; MinimumHealthyPercent: number };
+  NetworkConfiguration: { AwsvpcConfiguration: { AssignPublicIp: string } };
+}
+
+function arn(service: string, region: string, resource: string): unknown {
+  return `arn:<Partition>:${service}:${region}:<AccountId>:${resource}`;
+}
+
+/** Service, actions and resources of what a role is granted; references as `<name>`. */
+function statementsOf(template: Template, role: string): [string, string[], unknown[]][] {
+  const policies = Object.entries(template.findResources('AWS::IAM::Policy')).filter(([id]) => id.includes(role));
+  expect(policies).toHaveLength(1);
+  const asList = (value: unknown): unknown[] => (Array.isArray(value) ? value : [value]);
+  return policies[0]![1].Properties.PolicyDocument.Statement.map(
+    ({ Action, Resource, Effect }: { Action: unknown; Resource: unknown; Effect: string }) => {
+      expect(Effect).toBe('Allow');
+      const actions = asList(Action) as string[];
+      return [actions[0]!.split(':')[0], actions, asList(Resource).map(flat)];
+    },
+  );
+}
+
+function flat(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null) return value;
+  const [[name, content]] = Object.entries(value) as [[string, unknown]];
+  if (name === 'Ref') return `<${String(content).replace('AWS::', '')}>`;
+  if (name === 'Fn::Join') return (content as [string, unknown[]])[1].map(flat).join('');
+  return JSON.stringify(value);
+}

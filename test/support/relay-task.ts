@@ -1,0 +1,39 @@
+/** What a template says about the relay's container. */
+import type { Template } from 'aws-cdk-lib/assertions';
+
+export interface Container {
+  readonly Command: readonly string[];
+  readonly Environment: readonly { readonly Name: string; readonly Value: unknown }[];
+  readonly HealthCheck: { readonly Command: readonly string[] };
+  readonly Image: unknown;
+  readonly LogConfiguration: unknown;
+  readonly Secrets: readonly unknown[];
+  readonly StopTimeout: number;
+}
+
+/** The container as CloudFormation has it, and its variables; one whose value is made when deploying reads as `<token>`. */
+export function taskOf(template: Template): { container: Container; environment: Record<string, string> } {
+  const [task] = Object.values(template.findResources('AWS::ECS::TaskDefinition'));
+  const [container] = task!.Properties.ContainerDefinitions as [Container];
+  const environment = container.Environment.map(({ Name, Value }) => [
+    Name,
+    typeof Value === 'string' ? Value : '<token>',
+  ]);
+  return { container, environment: Object.fromEntries(environment) };
+}
+
+export function propertiesOf(template: Template, type: string): Record<string, unknown>[] {
+  return Object.values(template.findResources(type)).map(({ Properties }) => Properties);
+}
+
+/** A list of `Key` and `Value` as a map. */
+export function attributesOf(properties: Record<string, unknown> | undefined, name: string): Record<string, string> {
+  return Object.fromEntries(
+    (properties![name] as { Key: string; Value: string }[]).map(({ Key, Value }) => [Key, Value]),
+  );
+}
+
+/** A task's variables as they will be when its cache has an address. */
+export function withRedisOf(environment: Record<string, string>): Record<string, string | undefined> {
+  return { ...environment, REDIS_URL: environment.REDIS_URL && 'rediss://cache:6379' };
+}

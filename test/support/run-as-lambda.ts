@@ -1,0 +1,24 @@
+/** Runs code against a built file in a process of its own, as Lambda would: reserved variables only, none of our folders. */
+import { execFile } from 'node:child_process';
+import { tmpdir } from 'node:os';
+import { promisify } from 'node:util';
+
+/** `script` is the body of an async function that sees `file` and `input`; what it returns comes back as JSON. */
+export async function runAsLambda(
+  file: string,
+  script: string,
+  input: unknown = null,
+  env: Readonly<Record<string, string>> = {},
+): Promise<unknown> {
+  const code = `const file = ${JSON.stringify(file)}; const input = ${JSON.stringify(input)};
+    (async () => { ${script} })().then((result) => { console.log(JSON.stringify(result ?? null)); process.exit(0); });`;
+  const credentials = { AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_SESSION_TOKEN: 'c' };
+  const { stdout, stderr } = await promisify(execFile)(process.execPath, ['-e', code], {
+    cwd: tmpdir(),
+    env: { AWS_REGION: 'eu-west-1', ...credentials, ...env },
+    timeout: 20_000,
+    maxBuffer: 16 * 1024 * 1024,
+  });
+  if (stderr !== '') throw new Error(stderr);
+  return JSON.parse(stdout);
+}

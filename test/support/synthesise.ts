@@ -1,0 +1,122 @@
+/** Stages, synthesised in this process as the CDK's command line would: with `cdk.json`'s context, once per stage. */
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { App, type Stack } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import { readStage, type StageSettings } from '../../lib/infrastructure/parse-stage.ts';
+import { RelayStage } from '../../lib/infrastructure/relay-stage.ts';
+import { stages } from '../../lib/infrastructure/stages.ts';
+
+export const cdkContext: Record<string, unknown> = JSON.parse(
+  readFileSync(join(import.meta.dirname, '../../cdk.json'), 'utf8'),
+).context;
+
+const directories: string[] = [];
+process.once('exit', () => {
+  for (const directory of directories) rmSync(directory, { recursive: true, force: true });
+});
+
+/** An app that writes to a directory of its own and leaves AWS's validator to the suite that is about it. */
+export function createApp(options: { readonly validated?: boolean } = {}): App {
+  const outdir = mkdtempSync(join(tmpdir(), 'cdk-out-'));
+  directories.push(outdir);
+  return new App({
+    outdir,
+    context: cdkContext,
+    builtinCloudFormationValidation: options.validated ?? false,
+    analyticsReporting: false,
+  });
+}
+
+export interface Synthesised {
+  readonly stage: RelayStage;
+  readonly outdir: string;
+  /** By construct id: Network, Data, Relay, Edge, Region-eu-west-1 and so on. */
+  readonly template: (id: string) => Template;
+  readonly stacks: readonly Stack[];
+  /** A stack's asset manifest. */
+  readonly assets: (artifactId: string) => AssetManifest;
+}
+
+export interface AssetManifest {
+  readonly files: Readonly<Record<string, { readonly source: { readonly path: string } }>>;
+  readonly dockerImages?: Readonly<Record<string, { readonly source: Readonly<Record<string, unknown>> }>>;
+}
+
+/** Synthesises a stage: `raw` is what its file says. */
+export function synthesise(name: string, raw: unknown, app: App = createApp()): Synthesised {
+  const stage = new RelayStage(app, name, readStage(name, raw));
+  app.synth();
+  const stacks = stage.node.children as Stack[];
+  const templates = new Map<string, Template>();
+  return {
+    stage,
+    outdir: app.outdir,
+    stacks,
+    assets: (artifactId) =>
+      JSON.parse(readFileSync(join(app.outdir, `assembly-${name}`, `${artifactId}.assets.json`), 'utf8')),
+    template: (id) => {
+      const stack = stage.node.findChild(id) as Stack;
+      const known = templates.get(id) ?? Template.fromStack(stack);
+      templates.set(id, known);
+      return known;
+    },
+  };
+}
+
+/** The stages that we ship, production's with an account that is no example, so that nothing warns. */
+export const shipped = JSON.parse(JSON.stringify(stages).replaceAll('111122223333', '123456789012')) as Readonly<
+  Record<'dev' | 'prod', StageSettings>
+>;
+
+const arn = (region: string, last: string) =>
+  `arn:aws:acm:${region}:123456789012:certificate/12345678-1234-1234-1234-${last.padStart(12, '0')}`;
+
+/** A stage with everything on. */
+export const full: StageSettings = {
+  account: '123456789012',
+  homeRegion: 'eu-west-1',
+  replicaRegions: ['us-east-1', 'ap-northeast-1', 'us-west-2'],
+  relayRegions: ['us-west-2'],
+  tableName: 'flags',
+  production: true,
+  environments: ['production', 'staging'],
+  networks: {
+    'us-west-2': {
+      vpc: {
+        vpcId: 'vpc-0123456789abcdef0',
+        cidr: '10.20.0.0/16',
+        zones: ['us-west-2a', 'us-west-2b'],
+        privateSubnetIds: ['subnet-0123456789abcdef0', 'subnet-0123456789abcdef1'],
+        publicSubnetIds: ['subnet-0123456789abcdef2', 'subnet-0123456789abcdef3'],
+      },
+    },
+  },
+  relay: {
+    certificates: { 'eu-west-1': arn('eu-west-1', '1'), 'us-west-2': arn('us-west-2', '2') },
+    allowedCidrs: ['10.0.0.0/8'],
+    drain: 'gentle',
+    expectedStreams: 20_000,
+    reservedCapacityUnits: 100,
+    architecture: 'x86_64',
+    image: '123456789012.dkr.ecr.eu-west-1.amazonaws.com/relay:1.2.3',
+    publicAccess: { requestsPerFiveMinutes: 1_000, paths: ['/ofrep/*'] },
+    variables: { BASE_URI: 'https://sdk.eu.launchdarkly.com' },
+    secrets: { AUTO_CONFIG_KEY: '/mine/auto-config-key' },
+    encryptionKeys: { 'eu-west-1': 'arn:aws:kms:eu-west-1:123456789012:key/12345678-1234-1234-1234-123456789012' },
+    redeploy: '2026-11-22',
+  },
+  redis: { serverless: {} },
+  edge: {
+    prefix: 'production',
+    flagKey: 'new-site',
+    origins: { old: { domainName: 'old.example.com', path: '/v1' }, new: { domainName: 'new.example.com' } },
+    defaultVariant: 'old',
+    domainNames: ['www.example.com'],
+    certificateArn: arn('us-east-1', '3'),
+    reader: { refreshMs: 5_000 },
+  },
+  alarms: { emails: ['team@example.com'], pageEmails: ['oncall@example.com'] },
+  tags: { team: 'platform' },
+};
