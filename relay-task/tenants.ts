@@ -28,7 +28,7 @@ export interface Tenant {
   readonly memory: Environment;
   readonly streams: EnvironmentStreams;
   readonly stores: readonly Store[];
-  readonly upstream: Upstream | undefined;
+  readonly upstream: TenantUpstream | undefined;
   readonly bigSegments: TenantBigSegments | undefined;
 }
 
@@ -43,6 +43,8 @@ export interface TenantBigSegments extends BigSegments {
 export interface TenantUpstream extends Upstream {
   /** Another key for the same data; absent where no key is used. */
   setKey?(sdkKey: string): void;
+  /** Set while a new key is of no use and the one before it goes on. */
+  keyProblem?(): EnvironmentDescription['keyProblem'];
 }
 
 /** What the rooms make for a tenant. */
@@ -97,6 +99,10 @@ interface Holder extends Tenant {
   bigSegments: TenantBigSegments | undefined;
   place: Place;
   started: Promise<void>;
+  /** What the present upstream was started for, or has followed since; undefined: there is none, or it could not be. */
+  followed: EnvironmentDescription | undefined;
+  /** From creation, or from the end of one upstream, until there is another or it could not be started. */
+  starting: boolean;
   retry: NodeJS.Timeout | undefined;
   closed: boolean;
 }
@@ -147,6 +153,8 @@ export function createTenants(options: TenantsOptions): Tenants {
       upstream: undefined,
       bigSegments: undefined,
       started: Promise.resolve(),
+      followed: undefined,
+      starting: true,
       retry: undefined,
       closed: false,
     };
@@ -192,16 +200,23 @@ export function createTenants(options: TenantsOptions): Tenants {
   async function startUpstream(holder: Holder): Promise<void> {
     if (holder.closed) return;
     const { description } = holder;
+    holder.starting = true;
     try {
       const upstream = await parts.upstream(holder, holder.memory, () => tellEligibility(holder));
       if (holder.closed) return void (await upstream?.close());
       holder.upstream = upstream;
-      if (holder.description !== description) follow(holder, description);
+      holder.followed = description;
+      holder.starting = false;
+      follow(holder);
       tellEligibility(holder);
     } catch (error) {
+      holder.starting = false;
       const reason = (error as Error).message;
-      log.error('an environment has no source of flags yet, it is tried again', { environment: holder.name, reason });
-      holder.retry = setTimeout(() => void startUpstream(holder).catch(() => {}), UPSTREAM_RETRY_MS);
+      // Said when it is tried again: where the configuration itself is wrong the relay ends with this reason before.
+      holder.retry = setTimeout(() => {
+        log.error('an environment has no source of flags, it is tried again', { environment: holder.name, reason });
+        startUpstream(holder).catch(() => {});
+      }, UPSTREAM_RETRY_MS);
       holder.retry.unref();
       throw error;
     }
@@ -210,48 +225,49 @@ export function createTenants(options: TenantsOptions): Tenants {
   async function restartUpstream(holder: Holder): Promise<void> {
     const { upstream } = holder;
     clearTimeout(holder.retry);
+    holder.starting = true;
     // What was held stays in memory until the new source delivers.
     holder.upstream = undefined;
+    holder.followed = undefined;
     await upstream?.close();
     await startUpstream(holder);
   }
 
-  /** Brings a tenant from the description it had to the one it has. */
-  function follow(holder: Holder, before: EnvironmentDescription): void {
-    const { description } = holder;
+  /** Brings the upstream to the description that the tenant has. */
+  function follow(holder: Holder): void {
+    const { description, followed } = holder;
+    // A start that is under way looks for itself what changed meanwhile.
+    if (holder.starting || description === followed) return;
+    const { sdkKey } = description;
+    const sameSource =
+      description.flagsFile === followed?.flagsFile &&
+      description.data?.id === followed?.data?.id &&
+      (sdkKey === undefined) === (followed?.sdkKey === undefined);
+    if (!sameSource || !followed) return leave(restartUpstream(holder).catch(() => {}));
+    holder.followed = description;
+    if (sdkKey !== undefined && sdkKey !== followed.sdkKey) holder.upstream?.setKey?.(sdkKey);
+  }
+
+  function update(holder: Holder, description: EnvironmentDescription): void {
+    const { sdkKey } = holder.description;
+    holder.description = description;
     const place = placeOf(description, holder.filter);
     if (place.prefix !== holder.place.prefix || place.tableName !== holder.place.tableName) {
       leave(Promise.all([...holder.stores.map(closeStore), holder.bigSegments?.close()]));
       holder.place = place;
       openStores(holder);
       tellEligibility(holder);
+    } else if (description.sdkKey !== undefined && description.sdkKey !== sdkKey) {
+      holder.bigSegments?.setKey(description.sdkKey);
     }
-    const { sdkKey } = description;
-    const sameSource =
-      description.flagsFile === before.flagsFile &&
-      description.data?.id === before.data?.id &&
-      (sdkKey === undefined) === (before.sdkKey === undefined);
-    if (!sameSource) leave(restartUpstream(holder).catch(() => {}));
-    else if (sdkKey !== undefined && sdkKey !== before.sdkKey) {
-      holder.upstream?.setKey?.(sdkKey);
-      holder.bigSegments?.setKey(sdkKey);
-    }
-  }
-
-  function update(views: Map<string, Holder>, description: EnvironmentDescription): void {
-    for (const holder of views.values()) {
-      const before = holder.description;
-      holder.description = description;
-      // A start that is under way looks for itself what changed meanwhile.
-      if (holder.upstream !== undefined) follow(holder, before);
-    }
+    follow(holder);
   }
 
   function apply(description: EnvironmentDescription): void {
     const { id, credentials } = description;
     const views = holders.get(id) ?? new Map<string, Holder>();
     holders.set(id, views);
-    update(views, description);
+    for (const holder of views.values()) update(holder, description);
     const wanted = ['', ...description.filters];
     for (const [filter, holder] of views) {
       if (wanted.includes(filter)) continue;

@@ -200,7 +200,7 @@ describe('what is wrong is said in one line, with an exit code that is not 0', (
   test.each<[string, Record<string, string>, string[], RegExp]>([
     ['an unknown setting', {}, ['FLAG_FILE=x'], /^CONFIG_INVALID: FLAG_FILE is not a setting: there are /],
     ['a value that cannot be', { EDGE_PORT: 'http' }, [], /^CONFIG_INVALID: EDGE_PORT=http is not understood: /],
-    ['a misspelt variable', { LD_SDKKEY: 'x' }, [], /^CONFIG_INVALID: LD_SDKKEY is not a setting: /],
+    ["a setting of the relay's", { INIT_TIMEOUT: 'soon' }, [], /^CONFIG_INVALID: INIT_TIMEOUT=soon /],
     [
       'a missing file',
       { FLAGS_FILE: '/nowhere/flags.json' },
