@@ -14,6 +14,8 @@ const allowedHeaders = [
   'X-LaunchDarkly-Instance-Id',
   'Authorization',
   'If-None-Match',
+  'X-API-Key',
+  'X-LaunchDarkly-Hash',
 ];
 
 /** `Date`, by which SDKs correct the clock of the device; the others by their own use. */

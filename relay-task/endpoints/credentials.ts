@@ -4,8 +4,11 @@ import type { CredentialKind } from '../ports.ts';
 import { messageReply, notYetReply, type Reply } from './reply.ts';
 import type { ServedEnvironment, Services } from './services.ts';
 
-/** What a route asks for. `client`: a mobile key or a client-side ID, in the header or in the query parameter `auth`. */
-export type Asked = CredentialKind | 'client';
+/**
+ * What a route asks for. `client`: a mobile key or a client-side ID, in the header or in the query parameter `auth`. `any`:
+ * one of the three kinds, in the header or in OFREP's, `X-API-Key`.
+ */
+export type Asked = CredentialKind | 'client' | 'any';
 
 export interface Selected {
   readonly environment: ServedEnvironment;
@@ -25,7 +28,10 @@ export interface Asking {
  */
 export function credentialOf(asked: Asked, { headers, params, query }: Asking): string | undefined {
   if (asked === 'environmentId') return params.envId;
-  const header = (headers.authorization ?? '').replace(/^(?:api_key|bearer) +/i, '').trim();
+  const named = asked === 'any' ? headers['x-api-key'] : undefined;
+  const header = String(named ?? headers.authorization ?? '')
+    .replace(/^(?:api_key|bearer) +/i, '')
+    .trim();
   const text = header === '' && asked === 'client' ? (query.get('auth') ?? '') : header;
   return text === '' || /\s/.test(text) ? undefined : text;
 }
@@ -38,6 +44,7 @@ const kindsOf: Readonly<Record<Asked, readonly CredentialKind[]>> = {
   mobileKey: ['mobileKey'],
   environmentId: ['environmentId'],
   client: ['mobileKey', 'environmentId'],
+  any: ['sdkKey', 'mobileKey', 'environmentId'],
 };
 
 /**
@@ -72,10 +79,12 @@ const missing: Readonly<Record<Asked, string>> = {
   mobileKey: inHeader,
   environmentId: 'the path must hold a client-side ID',
   client: 'the Authorization header or the query parameter "auth" must hold a mobile key or a client-side ID',
+  any: 'the header Authorization or X-API-Key must hold an SDK key, a mobile key or a client-side ID and nothing else',
 };
 const unknown: Readonly<Record<Asked, string>> = {
   sdkKey: 'the SDK key belongs to no environment of this relay',
   mobileKey: 'the mobile key belongs to no environment of this relay',
   environmentId: 'the client-side ID in the path belongs to no environment of this relay',
   client: 'the mobile key or client-side ID belongs to no environment of this relay',
+  any: 'the SDK key, mobile key or client-side ID belongs to no environment of this relay',
 };

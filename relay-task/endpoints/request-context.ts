@@ -19,13 +19,18 @@ const [QUOTE, BACKSLASH, OPENING, CLOSING] = Buffer.from('"\\{}') as unknown as 
 export function contextFromPath(text: string): RequestContext {
   const bytes = decodeBase64(text);
   if (!bytes) throw new Refusal(400, 'the context in the path is not base64url');
-  return contextFrom(bytes, 'the context in the path');
+  return contextFromValue(parseJson(bytes, 'the context in the path'), 'the context in the path');
 }
 
 /** Throws Refusal: 400, 415. */
 export function contextFromBody(headers: IncomingHttpHeaders, body: Buffer): RequestContext {
+  return contextFromValue(jsonFromBody(headers, body), 'the body');
+}
+
+/** Throws Refusal: 400, 415. */
+export function jsonFromBody(headers: IncomingHttpHeaders, body: Buffer): unknown {
   requireJson(headers['content-type']);
-  return contextFrom(body, 'the body');
+  return parseJson(body, 'the body');
 }
 
 function requireJson(contentType = ''): void {
@@ -44,8 +49,8 @@ export function decodeBase64(text: string): Buffer | undefined {
   return Buffer.from(bare, 'base64url');
 }
 
-function contextFrom(bytes: Buffer, where: string): RequestContext {
-  const value = parseJson(bytes, where);
+/** Of parsed JSON. Throws Refusal 400. */
+export function contextFromValue(value: unknown, where: string): RequestContext {
   const problem = describeContextProblem(value);
   if (problem !== undefined) throw new Refusal(400, `${where} is no evaluation context: ${problem}`);
   const { kind, key } = value as { kind?: unknown; key?: unknown };
@@ -62,7 +67,7 @@ function parseJson(bytes: Buffer, where: string): unknown {
   } catch {
     throw new Refusal(400, `${where} is not UTF-8`);
   }
-  if (text.trim() === '') throw new Refusal(400, `${where} is empty; it must be an evaluation context in JSON`);
+  if (text.trim() === '') throw new Refusal(400, `${where} is empty; it must be JSON`);
   if (depthOf(bytes) > MAX_DEPTH) throw new Refusal(400, `${where} is nested more than ${MAX_DEPTH} levels deep`);
   try {
     return JSON.parse(text);

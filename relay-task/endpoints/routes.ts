@@ -1,10 +1,11 @@
 /** Every address of the relay, one row each. `docs/endpoints.md` is held against this table. */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { CredentialKind } from '../ports.ts';
+import type { CredentialKind, Log } from '../ports.ts';
 import type { Asked } from './credentials.ts';
 import { createEvalx, type ReadContext } from './evalx.ts';
 import { createEvents, goals } from './events.ts';
 import { createFdv2Evaluation, createFdv2Poll } from './fdv2.ts';
+import { createOfrep } from './ofrep.ts';
 import { createPolling } from './polling.ts';
 import type { Reply } from './reply.ts';
 import { contextFromBody, contextFromPath } from './request-context.ts';
@@ -30,7 +31,7 @@ export type Handler = (request: RouteRequest) => Reply | Promise<Reply>;
 interface RouteBase {
   readonly method: 'GET' | 'POST' | 'REPORT';
   readonly path: string;
-  /** Addresses that browsers use, those of a client-side ID, answer OPTIONS too, and carry CORS headers on everything. */
+  /** Addresses that browsers use, those that take a client-side ID, answer OPTIONS too, and carry CORS headers on everything. */
   readonly credential?: Asked;
 }
 
@@ -42,6 +43,8 @@ export type Route =
 export type StreamRoute = Extract<Route, { readonly stream: StreamKind }>;
 
 export interface RoutesOptions extends StatusOptions {
+  /** For faults that a protocol wants answered in its own words. */
+  readonly log?: Log;
   /** Of a context in a body, unpacked; a body of exactly the limit is taken: 5 MiB. */
   readonly maxContextBytes?: number;
   /** Of events, unpacked; a body of exactly the limit is taken: 10 MiB. */
@@ -51,13 +54,14 @@ export interface RoutesOptions extends StatusOptions {
 const MIB = 1024 * 1024;
 
 export function servesBrowsers({ credential }: Pick<Route, 'credential'>): boolean {
-  return credential === 'environmentId' || credential === 'client';
+  return credential === 'environmentId' || credential === 'client' || credential === 'any';
 }
 
 export function createRoutes(options: RoutesOptions): readonly Route[] {
   const { maxContextBytes = 5 * MIB, maxInboundPayloadBytes = 10 * MIB } = options;
   const { whole, one, flagsForPhp } = createPolling();
   const { analytics, diagnostic, image } = createEvents(maxInboundPayloadBytes);
+  const ofrep = createOfrep({ maxContextBytes, log: options.log });
   const status = createStatus(options);
   const inPath: ReadContext = ({ params }) => contextFromPath(params.context!);
   const inBody: ReadContext = async ({ headers, body }) => contextFromBody(headers, await body(maxContextBytes));
@@ -126,6 +130,11 @@ export function createRoutes(options: RoutesOptions): readonly Route[] {
       stream: 'ping',
       context,
     })),
+
+    { method: 'POST', path: '/ofrep/v1/evaluate/flags/{key}', credential: 'any', handler: ofrep.single },
+    { method: 'POST', path: '/ofrep/v1/evaluate/flags', credential: 'any', handler: ofrep.bulk },
+    { method: 'GET', path: '/ofrep/v1/events/{envId}', credential: 'environmentId', stream: 'refetch' },
+    { method: 'GET', path: '/ofrep/v1/configuration', credential: 'any', handler: ofrep.configuration },
 
     { method: 'GET', path: '/status', handler: status.all },
     { method: 'GET', path: '/status/{environment}', handler: status.one },

@@ -27,7 +27,7 @@ export interface TlsOptions extends Certificate {
   readonly minVersion?: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3' | undefined;
 }
 
-export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'health' | 'find'> {
+export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'health' | 'find' | 'log'> {
   /** Absent: plain HTTP. */
   readonly tls?: TlsOptions | undefined;
   /** What a client has for sending the head of a request: 10,000 ms. */
@@ -91,11 +91,22 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   const secureServer = tls && createHttpsServer({ ...listener, ...checked(tls), handshakeTimeout: HANDSHAKE_MS });
   const server = (secureServer as Server | undefined) ?? createHttpServer(listener);
 
+  // Browsers and HTTP clients open connections ahead of their requests; Node does not count those as idle.
+  const unused = new Set<Socket>();
+  server.on(tls ? 'secureConnection' : 'connection', (socket: Socket) => {
+    unused.add(socket);
+    socket.on('close', forget);
+  });
+  function forget(this: Socket): void {
+    unused.delete(this);
+  }
+
   const unpacked = async (bytes: Promise<Buffer>, { headers }: IncomingMessage, limitBytes: number) =>
     unpackBody(await bytes, headers['content-encoding'] ?? '', limitBytes);
 
   server.on('request', async (message: IncomingMessage, response: ServerResponse) => {
     const socket = message.socket as CountedSocket;
+    unused.delete(socket);
     socket[UNANSWERED] = (socket[UNANSWERED] ?? 0) + 1;
     response.on('close', () => {
       socket[UNANSWERED]!--;
@@ -124,6 +135,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   // Bytes that came behind a request for a stream and its body are dropped.
   server.on('upgrade', async (message: IncomingMessage, duplex, head: Buffer) => {
     const socket = duplex as CountedSocket;
+    unused.delete(socket);
     const exchange = dispatcher.begin(message);
     socket.on('error', ignore);
     // An answer that is still under way on this socket would be mixed with the stream.
@@ -200,6 +212,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
           resolve();
         });
         server.closeIdleConnections();
+        for (const socket of unused) if (tls || socket.bytesRead === 0) socket.destroy();
       }),
   };
 }

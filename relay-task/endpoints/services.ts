@@ -9,10 +9,10 @@ import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { ClientView, CredentialKind, ItemView, Log } from '../ports.ts';
 
 /**
- * The kinds of stream that a route can open: `/all`, `/flags`, pings, evaluated flags for one context, and FDv2's
- * `/sdk/stream`.
+ * The kinds of stream that a route can open: `/all`, `/flags`, pings, OpenFeature's pings, evaluated flags for one
+ * context, and FDv2's `/sdk/stream`.
  */
-export type StreamKind = 'all' | 'flags' | 'ping' | 'eval' | 'fdv2';
+export type StreamKind = 'all' | 'flags' | 'ping' | 'refetch' | 'eval' | 'fdv2';
 
 export interface ServedView extends ItemView {
   /** A digest of the content of all items, or of one kind, as hex: equal in every relay that holds the same. */

@@ -158,7 +158,8 @@ export function createHub(options: HubOptions = {}): Hub {
           ...{ environment: name, view, environmentId, kind, framing, meter },
           late: lifecycle.late,
         };
-        if (kind === 'ping') return createPingChannel({ ...basics, jitterMs: pingJitterMs });
+        if (kind === 'ping' || kind === 'refetch')
+          return createPingChannel({ ...basics, kind, jitterMs: pingJitterMs });
         if (kind === 'eval') {
           return clientView && createEvaluatedChannel({ ...basics, clientView, affected: affectedIn(view) });
         }

@@ -8,9 +8,10 @@ import { eventText } from './framing.ts';
 
 /**
  * `all`: flags and segments, for server SDKs. `flags`: flags only, for the oldest. `fdv2`: the same data in LaunchDarkly's
- * second protocol. `eval`: flags evaluated for one context, for client-side SDKs. `ping`: that something changed, for them too.
+ * second protocol. `eval`: flags evaluated for one context, for client-side SDKs. `ping`: that something changed, for them too;
+ * `refetch`: the same in OpenFeature's words.
  */
-export type StreamKind = 'all' | 'flags' | 'ping' | 'eval' | 'fdv2';
+export type StreamKind = 'all' | 'flags' | 'ping' | 'refetch' | 'eval' | 'fdv2';
 
 /** An event of FDv2; its data as JSON. */
 export interface FDv2Event {

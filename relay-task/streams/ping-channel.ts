@@ -1,6 +1,7 @@
 /**
  * Streams that only say that something changed: `ping`, upon which client-side SDKs fetch their flags. The data is one
- * space, since parsers drop an event whose data is empty.
+ * space, since parsers drop an event whose data is empty. Providers of OpenFeature are told in the words of OFREP's event
+ * streams (github.com/open-feature/protocol, ADR 8), upon which they do the same.
  *
  * Pings are spread, so that what fetches is spread: each reader's comes at a random moment between half and all of
  * `jitterMs`, and stands for every change until then.
@@ -10,9 +11,11 @@ import { type Connection, swapRemove } from './connection.ts';
 import { createHeads, frame } from './framing.ts';
 
 export interface PingChannelOptions extends ChannelBasics {
+  readonly kind: 'ping' | 'refetch';
   readonly jitterMs: number;
 }
 
+const texts = { ping: 'event: ping\ndata:  \n\n', refetch: 'data: {"type":"refetchEvaluation"}\n\n' };
 /** Moments at which pings are sent while they are spread. */
 const SLOTS = 64;
 /** Readers told in one turn of the event loop. */
@@ -21,7 +24,7 @@ const SLICE_READERS = 512;
 export function createPingChannel(options: PingChannelOptions): Channel {
   const { view, framing, jitterMs, meter } = options;
   const head = createHeads(framing, options.environmentId);
-  const ping = frame('event: ping\ndata:  \n\n', framing);
+  const ping = frame(texts[options.kind], framing);
   const connections: Connection[] = [];
   /** Who is to be told, by moment; a ring. Who has left meanwhile is still in it, until its moment. */
   const ring: Connection[][] = Array.from({ length: SLOTS }, () => []);

@@ -114,10 +114,19 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([full, empty, refused, unlisted].map((server) => server.close())));
 
+/** Their bodies and errors are another protocol's: see ofrep.test.ts. */
+const openFeature = [
+  'POST /ofrep/v1/evaluate/flags/{key}',
+  'POST /ofrep/v1/evaluate/flags',
+  'GET /ofrep/v1/events/{envId}',
+  'GET /ofrep/v1/configuration',
+];
+
 test('the relay answers these addresses and no others', () => {
   const listed = rows.map(([method, path]) => `${method} ${path}`);
   // A project's key and an environment's, or an environment's name and a payload filter's.
   listed.splice(listed.indexOf('GET /status/{environment}') + 1, 0, 'GET /status/{environment}/{filter}');
+  listed.splice(listed.indexOf('GET /status'), 0, ...openFeature);
   expect(full.server.routes.map(({ method, path }) => `${method} ${path}`)).toEqual(listed);
 });
 

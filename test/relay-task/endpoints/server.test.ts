@@ -339,6 +339,17 @@ describe('being run', () => {
     await expect(test.get('/livez')).rejects.toThrow();
   });
 
+  test('closing does not wait for connections that were opened ahead of any request', async () => {
+    const test = await start();
+    const socket = connect(test.port, '127.0.0.1');
+    socket.on('error', () => {});
+    const gone = new Promise((resolve) => socket.on('close', resolve));
+    await test.get('/livez');
+    // The time would be over long after the test.
+    await test.server.close(3_600_000);
+    await gone;
+  });
+
   test('closing cuts what does not finish in time', async () => {
     const test = await start();
     const socket = connect(test.port, '127.0.0.1');

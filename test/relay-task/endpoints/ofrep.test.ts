@@ -1,0 +1,456 @@
+/** Expected answers are those of OFREP's OpenAPI, version 0.3. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { parseContext } from '../../../lib/evaluation/index.ts';
+import { createMemoryView, flag, tombstone } from '../streams/memory-view.ts';
+import { ask, json } from './ask.ts';
+import { startServer, type TestServer, type TestServerOptions } from './start-server.ts';
+
+const seenBy = (usingMobileKey: boolean, usingEnvironmentId: boolean) => ({
+  clientSideAvailability: { usingMobileKey, usingEnvironmentId },
+  clientSide: usingEnvironmentId,
+});
+const items = () => [
+  flag('everywhere', 3, { targets: [{ values: ['bob'], variation: 1 }] }),
+  flag('mobile', 4, seenBy(true, false)),
+  flag('browser', 5, seenBy(false, true)),
+  flag('server', 6, seenBy(false, false)),
+  tombstone('features', 'gone', 9),
+];
+const alice = { targetingKey: 'alice' };
+const BULK = '/ofrep/v1/evaluate/flags';
+const one = (key: string) => `${BULK}/${key}`;
+
+let servers: TestServer[] = [];
+const start = async (options: TestServerOptions = {}) => {
+  const server = await startServer({ view: createMemoryView(items()), ...options });
+  servers.push(server);
+  return server;
+};
+afterEach(async () => {
+  await Promise.all(servers.map((server) => server.close()));
+  servers = [];
+});
+
+interface Asking {
+  readonly headers?: Record<string, string>;
+  readonly body?: string | Buffer;
+  readonly key?: string;
+}
+const evaluate = ({ port }: TestServer, path: string, context: unknown, { headers, body, key }: Asking = {}) =>
+  ask(port, 'POST', path, {
+    headers: { ...json, authorization: `Bearer ${key ?? 'sdk-key'}`, ...headers },
+    body: body ?? JSON.stringify({ context }),
+  });
+const keysOf = (bulk: { flags: { key: string }[] }) => bulk.flags.map(({ key }) => key);
+
+describe('credentials', () => {
+  const all = ['everywhere', 'mobile', 'browser', 'server'];
+  const kinds = [
+    ['sdk-key', all],
+    ['mob-key', ['everywhere', 'mobile']],
+    ['64a0', ['everywhere', 'browser']],
+  ] as const;
+  test.each(kinds)('%s opens what its kind may see, in every header in which providers send one', async (key, seen) => {
+    const server = await start();
+    const ways: Record<string, string>[] = [
+      { authorization: key },
+      { authorization: `Bearer ${key}` },
+      { authorization: `api_key ${key}` },
+      { authorization: '', 'x-api-key': key },
+      // Whatever a gateway put there.
+      { authorization: 'Basic dXNlcjpwYXNz', 'x-api-key': key },
+    ];
+    for (const headers of ways) {
+      const bulk = await evaluate(server, BULK, alice, { headers });
+      expect([bulk.status, keysOf(bulk.json())]).toEqual([200, seen]);
+      for (const name of all) {
+        const single = await evaluate(server, one(name), alice, { headers });
+        expect([name, single.status]).toEqual([name, seen.some((other) => other === name) ? 200 : 404]);
+      }
+    }
+    expect(server.answers[0]).toMatchObject({
+      route: BULK,
+      status: 200,
+      environment: 'production',
+      credential: expect.any(String),
+    });
+  });
+
+  test.each([['unknown'], [''], ['two words']])('%p gets 401 on every address', async (key) => {
+    const { port } = await start();
+    for (const [method, path] of [
+      ['POST', BULK],
+      ['POST', one('everywhere')],
+      ['GET', '/ofrep/v1/configuration'],
+    ] as const) {
+      const answer = await ask(port, method, path, {
+        headers: { ...json, authorization: key },
+        ...(method === 'POST' && { body: '{}' }),
+      });
+      expect(answer.status).toBe(401);
+      expect(answer.json().message).toContain('client-side ID');
+      expect(answer.headers['www-authenticate']).toBeDefined();
+    }
+  });
+
+  test('a payload filter may be asked for', async () => {
+    const server = await start();
+    expect((await evaluate(server, `${BULK}?filter=none`, alice)).status).toBe(404);
+  });
+});
+
+describe('an answer about one flag', () => {
+  const answers = async (extra: Record<string, unknown>, headers: Record<string, string> = {}) => {
+    const server = await start({ view: createMemoryView([flag('f', 12, extra)]) });
+    const answer = await evaluate(server, one('f'), alice, { headers });
+    return [answer.status, answer.json()];
+  };
+  const metadata = { version: '12' };
+  const ruleFor = (extra: object) => ({
+    id: 'r1',
+    clauses: [{ attribute: 'key', op: 'in', values: ['alice'] }],
+    ...extra,
+  });
+  const python = { 'user-agent': 'python-requests/2.32.3' };
+
+  test.each([
+    ['what fell through', {}, { value: true, variant: '0', reason: 'FALLTHROUGH' }, 'UNKNOWN'],
+    ['off', { on: false }, { value: false, variant: '1', reason: 'OFF' }, 'DISABLED'],
+    [
+      'a target',
+      { targets: [{ values: ['alice'], variation: 1 }] },
+      { value: false, variant: '1', reason: 'TARGET_MATCH' },
+      'TARGETING_MATCH',
+    ],
+    ['text', { variations: ['blue'] }, { value: 'blue', variant: '0', reason: 'FALLTHROUGH' }, 'UNKNOWN'],
+    ['a number', { variations: [1.5] }, { value: 1.5, variant: '0', reason: 'FALLTHROUGH' }, 'UNKNOWN'],
+    [
+      'a structure',
+      { variations: [{ a: [1] }] },
+      { value: { a: [1] }, variant: '0', reason: 'FALLTHROUGH' },
+      'UNKNOWN',
+    ],
+    ['a list', { variations: [[1]] }, { value: [1], variant: '0', reason: 'FALLTHROUGH' }, 'UNKNOWN'],
+  ])('%s', async (_, extra, expected, standard) => {
+    expect(await answers(extra)).toEqual([200, { key: 'f', ...expected, metadata }]);
+    const strict = { ...expected, reason: standard, metadata: { ...metadata, reasonKind: expected.reason } };
+    expect(await answers(extra, python)).toEqual([200, { key: 'f', ...strict }]);
+    expect(await answers(extra, { prefer: 'wait=5, reasons=standard' })).toEqual([200, { key: 'f', ...strict }]);
+  });
+
+  test('says which rule or prerequisite decided', async () => {
+    expect(await answers({ rules: [ruleFor({ variation: 1 })] })).toEqual([
+      200,
+      {
+        key: 'f',
+        value: false,
+        variant: '1',
+        reason: 'RULE_MATCH',
+        metadata: { ...metadata, ruleIndex: 0, ruleId: 'r1' },
+      },
+    ]);
+    expect(await answers({ prerequisites: [{ key: 'none', variation: 0 }] })).toEqual([
+      200,
+      {
+        key: 'f',
+        value: false,
+        variant: '1',
+        reason: 'PREREQUISITE_FAILED',
+        metadata: { ...metadata, prerequisiteKey: 'none' },
+      },
+    ]);
+  });
+
+  test('an experiment is a split to those who take standard reasons only', async () => {
+    const rollout = { kind: 'experiment', seed: 1, variations: [{ variation: 0, weight: 100_000 }] };
+    const extra = { fallthrough: { rollout } };
+    expect(await answers(extra)).toEqual([
+      200,
+      { key: 'f', value: true, variant: '0', reason: 'FALLTHROUGH', metadata: { ...metadata, inExperiment: true } },
+    ]);
+    expect((await answers(extra, python))[1]).toMatchObject({ reason: 'SPLIT' });
+  });
+
+  test('has no value where the default of the code holds', async () => {
+    const nothing = { on: false, offVariation: undefined };
+    expect(await answers(nothing)).toEqual([200, { key: 'f', reason: 'OFF', metadata }]);
+    // LaunchDarkly's SDKs return the default for null, too.
+    expect(await answers({ variations: [null] })).toEqual([
+      200,
+      { key: 'f', reason: 'FALLTHROUGH', variant: '0', metadata },
+    ]);
+  });
+
+  test('a malformed flag is a failure', async () => {
+    expect(await answers({ fallthrough: { variation: 99 } })).toEqual([
+      400,
+      {
+        key: 'f',
+        errorCode: 'PARSE_ERROR',
+        errorDetails: expect.stringContaining('MALFORMED_FLAG'),
+        metadata: { ...metadata, errorKind: 'MALFORMED_FLAG' },
+      },
+    ]);
+  });
+
+  test.each(['none', 'gone', 'toString', 'käse/1'])('no flag %p: 404', async (key) => {
+    const answer = await evaluate(await start(), one(encodeURIComponent(key)), alice);
+    expect(answer.status).toBe(404);
+    expect(answer.json()).toEqual({ key, errorCode: 'FLAG_NOT_FOUND', errorDetails: expect.stringContaining(key) });
+  });
+});
+
+test('all flags come with the same answers that each one has alone, failures too', async () => {
+  const view = createMemoryView([...items(), flag('broken', 8, { fallthrough: { variation: 99 } })]);
+  const server = await start({ view });
+  const bulk = (await evaluate(server, BULK, { targetingKey: 'bob' })).json();
+  expect(bulk.metadata).toEqual({ flagSetId: '64a0' });
+  expect(bulk.flags).toHaveLength(5);
+  for (const result of bulk.flags) {
+    expect((await evaluate(server, one(result.key), { targetingKey: 'bob' })).json()).toEqual(result);
+  }
+  expect(bulk.flags[0]).toMatchObject({ key: 'everywhere', value: false, reason: 'TARGET_MATCH' });
+  expect(bulk.flags[4]).toMatchObject({ key: 'broken', errorCode: 'PARSE_ERROR' });
+});
+
+test('who has a client-side ID is told of a stream that says when to ask again; a key may not stand in its address', async () => {
+  const server = await start({
+    find: (kind, credential, filter, environment) =>
+      kind === 'environmentId' && credential === '64a0' && (filter === '' || filter === 'a b')
+        ? { environment }
+        : kind === 'mobileKey' && credential === 'mob-key'
+          ? { environment }
+          : 'unknown-credential',
+  });
+  expect((await evaluate(server, BULK, alice, { key: 'mob-key' })).json()).not.toHaveProperty('eventStreams');
+  for (const [query, suffix] of [
+    ['', ''],
+    ['?filter=a%20b', '?filter=a%20b'],
+  ]) {
+    const { eventStreams } = (await evaluate(server, `${BULK}${query}`, alice, { key: '64a0' })).json();
+    expect(eventStreams).toEqual([{ type: 'sse', endpoint: { requestUri: `/ofrep/v1/events/64a0${suffix}` } }]);
+    const stream = await ask(server.port, 'GET', eventStreams[0].endpoint.requestUri, {
+      headers: { origin: 'https://shop.example' },
+    });
+    expect(stream.headers['access-control-allow-origin']).toBe('https://shop.example');
+    expect(server.opened.at(-1)?.opening).toMatchObject({ kind: 'refetch', credential: '64a0' });
+  }
+});
+
+test('answers that several clients share are given to each with the reasons that it takes', async () => {
+  const server = await start();
+  const { clientView } = server.environment;
+  const everyone = clientView.evaluateAll(parseContext({ kind: 'user', key: 'alice' })!, {
+    audience: 'sdkKey',
+    withReasons: true,
+  });
+  server.environment.clientView = { ...clientView, evaluateAll: () => [...everyone] };
+  for (const [headers, reason] of [
+    [{}, 'FALLTHROUGH'],
+    [{ prefer: 'reasons=standard' }, 'UNKNOWN'],
+    [{ 'user-agent': 'python-requests/2.32.3' }, 'UNKNOWN'],
+    [{ prefer: 'reasons=other' }, 'FALLTHROUGH'],
+  ] as const) {
+    const bulk = await evaluate(server, BULK, alice, { headers });
+    expect([headers, bulk.json().flags[0].reason]).toEqual([headers, reason]);
+  }
+});
+
+describe('a bad request is answered in OFREP’s words', () => {
+  const limit = 1024;
+  const bad: [string, number, string, Asking][] = [
+    ['no JSON', 400, 'PARSE_ERROR', { body: '{' }],
+    ['nothing', 400, 'PARSE_ERROR', { body: '' }],
+    ['a list', 400, 'PARSE_ERROR', { body: '[]' }],
+    ['not UTF-8', 400, 'PARSE_ERROR', { body: Buffer.from([0x7b, 0xff, 0x7d]) }],
+    ['too deep', 400, 'PARSE_ERROR', { body: `{"context":${'['.repeat(200)}${']'.repeat(200)}}` }],
+    [
+      'half of gzip',
+      400,
+      'PARSE_ERROR',
+      { body: gzipSync('{"context":{}}').subarray(0, 20), headers: { 'content-encoding': 'gzip' } },
+    ],
+    ['above the limit', 413, 'PARSE_ERROR', { body: ' '.repeat(limit + 1) }],
+    ['no JSON by its type', 415, 'PARSE_ERROR', { body: '{}', headers: { 'content-type': 'text/plain' } }],
+    ['no context', 400, 'TARGETING_KEY_MISSING', { body: '{}' }],
+    ['an empty context', 400, 'TARGETING_KEY_MISSING', { body: '{"context":{}}' }],
+    ['an empty key', 400, 'TARGETING_KEY_MISSING', { body: '{"context":{"targetingKey":""}}' }],
+    [
+      'a member without a key',
+      400,
+      'TARGETING_KEY_MISSING',
+      { body: '{"context":{"kind":"multi","org":{"name":"x"}}}' },
+    ],
+    ['a context that is a list', 400, 'INVALID_CONTEXT', { body: '{"context":[]}' }],
+    ['a key that is a number', 400, 'INVALID_CONTEXT', { body: '{"context":{"targetingKey":7}}' }],
+    ['a kind that is none', 400, 'INVALID_CONTEXT', { body: '{"context":{"targetingKey":"a","kind":"a b"}}' }],
+    ['no member', 400, 'INVALID_CONTEXT', { body: '{"context":{"kind":"multi"}}' }],
+  ];
+  test.each(bad)('%s: %i %s', async (_, status, errorCode, asking) => {
+    const server = await start({ server: { maxContextBytes: limit } });
+    const single = await evaluate(server, one('everywhere'), undefined, asking);
+    const bulk = await evaluate(server, BULK, undefined, asking);
+    const words = { errorCode, errorDetails: expect.stringMatching(/\w/) };
+    expect([single.status, single.json()]).toEqual([status, { key: 'everywhere', ...words }]);
+    expect([bulk.status, bulk.json()]).toEqual([status, words]);
+    expect(single.headers['content-type']).toBe('application/json');
+  });
+
+  test('what goes wrong in the relay is 500, logged without the request', async () => {
+    const server = await start();
+    server.environment.clientView.evaluateAll = () => {
+      throw new Error('a fault');
+    };
+    const answer = await evaluate(server, BULK, { targetingKey: 'secret-alice' });
+    expect([answer.status, answer.json()]).toEqual([500, { errorCode: 'GENERAL', errorDetails: expect.any(String) }]);
+    expect(server.logged.join()).toContain('a fault');
+    expect(server.logged.join()).not.toContain('alice');
+  });
+});
+
+describe('what may be different in a moment is 503', () => {
+  test.each([
+    ['without data', { view: createMemoryView() }],
+    ['without environments', { find: () => 'not-yet' as const }],
+  ])('%s', async (_, options) => {
+    const server = await start(options);
+    for (const path of [BULK, one('everywhere')]) {
+      const answer = await evaluate(server, path, alice);
+      expect(answer.status).toBe(503);
+      expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
+    }
+  });
+});
+
+describe('a client that holds the answer', () => {
+  test('gets 304 for the same context however it is written, until something changes', async () => {
+    const server = await start();
+    const context = { targetingKey: 'alice', plan: 'a', n: 1 };
+    const first = await evaluate(server, BULK, context);
+    const tag = first.headers.etag!;
+    expect(tag).toMatch(/^"[\w-]+"$/);
+    const again = (other: unknown, headers: Record<string, string> = {}, key = 'sdk-key') =>
+      evaluate(server, BULK, other, { key, headers: { 'if-none-match': tag, ...headers } });
+    const before = server.environment.evaluations;
+    for (const same of [context, { n: 1, plan: 'a', key: 'alice', kind: 'user' }]) {
+      const answer = await again(same);
+      expect([answer.status, answer.body.length, answer.headers.etag]).toEqual([304, 0, tag]);
+    }
+    expect(server.environment.evaluations).toBe(before);
+    expect((await again({ ...context, n: 2 })).status).toBe(200);
+    expect((await again(context, {}, 'mob-key')).status).toBe(200);
+    expect((await again(context, { prefer: 'reasons=standard' })).status).toBe(200);
+    server.view.patch(flag('server', 7));
+    expect((await again(context)).status).toBe(200);
+  });
+
+  test('gets another answer when only a membership in a Big Segment changed', async () => {
+    const server = await start();
+    let waited = 0;
+    const wait = async () => void waited++;
+    server.environment.bigSegment = { wait, flag: 'everywhere', value: 'in' };
+    const first = await evaluate(server, BULK, alice);
+    expect(first.json().flags[0].value).toBe('in');
+    const again = () => evaluate(server, BULK, alice, { headers: { 'if-none-match': first.headers.etag! } });
+    expect((await again()).status).toBe(304);
+    server.environment.bigSegment = { wait, flag: 'everywhere', value: 'out' };
+    expect((await again()).json().flags[0].value).toBe('out');
+    expect((await evaluate(server, one('everywhere'), alice)).json().value).toBe('out');
+    expect(waited).toBe(4);
+  });
+
+  test('asks again each time: answers stay out of shared caches', async () => {
+    const server = await start();
+    for (const path of [BULK, one('everywhere'), one('none')]) {
+      expect((await evaluate(server, path, alice)).headers['cache-control']).toBe('private, no-cache');
+    }
+  });
+});
+
+test('a large answer is compressed for those who accept it', async () => {
+  const many = Array.from({ length: 50 }, (_, index) => flag(`flag-${index}`, 1));
+  const server = await start({ view: createMemoryView(many) });
+  const plain = await evaluate(server, BULK, alice);
+  const packed = await evaluate(server, BULK, alice, { headers: { 'accept-encoding': 'gzip' } });
+  expect(packed.headers['content-encoding']).toBe('gzip');
+  expect(packed.body.length).toBeLessThan(plain.body.length / 4);
+});
+
+describe('secure mode', () => {
+  const vectors: { sdkKey: string; hashes: [object, string][] } = JSON.parse(
+    readFileSync(join(import.meta.dirname, '../../fixtures/endpoints/secure-mode.json'), 'utf8'),
+  );
+  test('a browser proves its context by header or query; others need not', async () => {
+    const server = await start();
+    server.environment.secureMode = true;
+    server.environment.sdkKeys = () => ['another', vectors.sdkKey];
+    for (const [context, hash] of vectors.hashes) {
+      const proof = { 'x-launchdarkly-hash': hash };
+      for (const path of [BULK, one('browser')]) {
+        expect((await evaluate(server, path, context, { key: '64a0', headers: proof })).status).toBe(200);
+        expect((await evaluate(server, `${path}?h=${hash}`, context, { key: '64a0' })).status).toBe(200);
+        expect(
+          (await evaluate(server, path, { targetingKey: 'mallory' }, { key: '64a0', headers: proof })).status,
+        ).toBe(403);
+        expect((await evaluate(server, path, context, { key: '64a0' })).status).toBe(403);
+      }
+      expect((await evaluate(server, BULK, context, { key: 'mob-key' })).status).toBe(200);
+    }
+    const denied = await evaluate(server, BULK, alice, { key: '64a0' });
+    expect(denied.json().message).toContain('secure mode');
+  });
+});
+
+describe('browsers', () => {
+  const origin = 'https://shop.example';
+  test('may ask with every header that this needs, and may read every answer', async () => {
+    const server = await start();
+    for (const path of [BULK, one('browser')]) {
+      const preflight = await ask(server.port, 'OPTIONS', path, {
+        headers: { origin, 'access-control-request-method': 'POST' },
+      });
+      expect([preflight.status, preflight.headers['access-control-allow-methods']]).toEqual([200, 'POST,OPTIONS']);
+      const allowed = preflight.headers['access-control-allow-headers']!.toLowerCase().split(',');
+      expect(allowed).toEqual(
+        expect.arrayContaining(['authorization', 'content-type', 'if-none-match', 'x-api-key', 'x-launchdarkly-hash']),
+      );
+      for (const [key, body] of [
+        ['64a0', undefined],
+        ['64a0', '{'],
+        ['wrong', undefined],
+      ] as const) {
+        const answer = await evaluate(server, path, alice, { key, headers: { origin }, ...(body && { body }) });
+        expect(answer.headers['access-control-allow-origin']).toBe(origin);
+        expect(answer.headers['access-control-expose-headers']).toContain('ETag');
+      }
+    }
+  });
+
+  test('of another origin than the configured ones may not', async () => {
+    const server = await start();
+    server.environment.allowedOrigins = ['https://other.example'];
+    const answer = await evaluate(server, BULK, alice, { key: '64a0', headers: { origin } });
+    expect(answer.headers['access-control-allow-origin']).toBeUndefined();
+  });
+});
+
+test('older providers find the configuration, once', async () => {
+  const { port } = await start({ view: createMemoryView() });
+  const headers = { authorization: '64a0' };
+  const answer = await ask(port, 'GET', '/ofrep/v1/configuration', { headers });
+  expect(answer.status).toBe(200);
+  expect(answer.json()).toEqual({
+    name: expect.any(String),
+    capabilities: {
+      cacheInvalidation: { polling: { enabled: true, minPollingIntervalMs: expect.any(Number) } },
+      flagEvaluation: { supportedTypes: expect.arrayContaining(['int', 'float', 'string', 'boolean', 'object']) },
+      caching: { enabled: false },
+    },
+  });
+  const again = await ask(port, 'GET', '/ofrep/v1/configuration', {
+    headers: { ...headers, 'if-none-match': answer.headers.etag! },
+  });
+  expect(again.status).toBe(304);
+});
