@@ -1,7 +1,7 @@
 /**
  * The words that the relay's rooms share. Types only: rooms never import each other, `relay.ts` introduces them.
  */
-import type { Agent } from 'node:http';
+import type { Agent, IncomingHttpHeaders } from 'node:http';
 import type { BigSegmentsAnswer, Context } from '../lib/evaluation/index.ts';
 import type { Item, Kind } from '../lib/flag-table/index.ts';
 
@@ -90,6 +90,21 @@ export interface EnvironmentSourceStatus {
 export interface Outbound {
   /** Undefined: Node's own agent. */
   agentFor(url: URL): Agent | undefined;
+}
+
+/** Where events go, if they are forwarded. Neither call waits or throws. */
+export interface EventIntake {
+  /** A JSON array of events. */
+  analytics(events: EventDelivery): void;
+  diagnostic(events: EventDelivery): void;
+}
+
+export interface EventDelivery {
+  readonly kind: CredentialKind;
+  readonly credential: string;
+  readonly headers: IncomingHttpHeaders;
+  /** What stood in the request, decompressed. */
+  readonly body: Buffer;
 }
 
 /** Something small that outlives every task and is shared by all, kept in a store beside the flags. */

@@ -1,8 +1,8 @@
 /** Events on their way to LaunchDarkly: they are taken, answered at once, and forwarded by somebody else. */
+import type { EventIntake } from '../ports.ts';
 import { notYetReply, Refusal, type Reply } from './reply.ts';
 import { decodeBase64 } from './request-context.ts';
 import type { Handler, RouteRequest } from './routes.ts';
-import type { EventIntake } from './services.ts';
 
 /** Above this, only the first and the last character are looked at: to parse more would make everybody wait. */
 const PARSED_BYTES = 1024 * 1024;

@@ -2,11 +2,10 @@
  * What the endpoints need from the rest of the relay, in their own words; `relay.ts` hands it in.
  */
 
-import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Context, Evaluator, Flag } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import type { ClientView, CredentialKind, ItemView, Log } from '../ports.ts';
+import type { ClientView, CredentialKind, EventIntake, ItemView, Log } from '../ports.ts';
 
 /**
  * The kinds of stream that a route can open: `/all`, `/flags`, pings, OpenFeature's pings, evaluated flags for one
@@ -21,20 +20,6 @@ export interface ServedView extends ItemView {
   state(): string;
   /** Items, tombstones too, that lead from that state to the present one; undefined: the state is not remembered. */
   changesSince(state: string): readonly Item[] | undefined;
-}
-
-/** Where events go, if they are forwarded. Neither call waits or throws. */
-export interface EventIntake {
-  /** `body` is what stood in the request, decompressed. */
-  analytics(events: EventDelivery): void;
-  diagnostic(events: EventDelivery): void;
-}
-
-export interface EventDelivery {
-  readonly kind: CredentialKind;
-  readonly credential: string;
-  readonly headers: IncomingHttpHeaders;
-  readonly body: Buffer;
 }
 
 export interface ServedEnvironment {

@@ -1,11 +1,10 @@
 /** Takes in the events of one environment. */
 import type { Item } from '../../lib/flag-table/index.ts';
-import type { CredentialKind } from '../ports.ts';
+import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
 import type { Budget } from './budget.ts';
 import type { Address, Courier } from './courier.ts';
 import { createDiagnostics } from './diagnostics.ts';
 import { type IncomingEvent, isEvent, parseIncoming } from './incoming.ts';
-import type { EventCredentials, EventDelivery, EventIntake } from './intake.ts';
 import { diagnosticHeaders, type Metadata, metadataOf, outgoingHeaders, textOf } from './metadata.ts';
 import type { EventMeter } from './metrics.ts';
 import { createQueue, type DropReason } from './queue.ts';
@@ -14,6 +13,13 @@ import { createRecent } from './recent.ts';
 import { summarise } from './summarise.ts';
 import { createSummary } from './summary.ts';
 import type { EventTimings } from './timings.ts';
+
+/** What an environment's events leave with. Read before every attempt, so that a rotated key counts at once. */
+export interface EventCredentials {
+  readonly sdkKey?: string | undefined;
+  readonly mobileKey?: string | undefined;
+  readonly environmentId?: string | undefined;
+}
 
 export interface EnvironmentEventsOptions {
   readonly name: string;

@@ -14,8 +14,7 @@ import type { DropReason } from './queue.ts';
 import { createSlots } from './slots.ts';
 import { type EventTimings, usualTimings } from './timings.ts';
 
-export type { EnvironmentEvents, EnvironmentEventsOptions } from './environment-events.ts';
-export type { EventCredentials, EventDelivery, EventIntake } from './intake.ts';
+export type { EnvironmentEvents, EnvironmentEventsOptions, EventCredentials } from './environment-events.ts';
 
 export interface EventForwardingOptions {
   /** Such as `https://events.launchdarkly.com`, with or without a path. */

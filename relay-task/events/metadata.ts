@@ -1,7 +1,6 @@
 /** What the headers of a delivery say about its events. Batches that differ in it are never mixed. */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { CredentialKind } from '../ports.ts';
-import type { EventDelivery } from './intake.ts';
+import type { CredentialKind, EventDelivery } from '../ports.ts';
 
 export interface Metadata {
   readonly kind: CredentialKind;

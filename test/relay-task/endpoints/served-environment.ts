@@ -8,8 +8,8 @@ import {
   type Flag,
 } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
-import type { EventDelivery, ServedEnvironment, ServedView } from '../../../relay-task/endpoints/services.ts';
-import type { CredentialKind, EvaluatedFlag } from '../../../relay-task/ports.ts';
+import type { ServedEnvironment, ServedView } from '../../../relay-task/endpoints/services.ts';
+import type { CredentialKind, EvaluatedFlag, EventDelivery } from '../../../relay-task/ports.ts';
 import type { MemoryView } from '../streams/memory-view.ts';
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };

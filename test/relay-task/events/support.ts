@@ -3,12 +3,8 @@ import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { Registry } from 'prom-client';
 import type { Item } from '../../../lib/flag-table/index.ts';
-import {
-  createEventForwarding,
-  type EventForwardingOptions,
-  type EventIntake,
-} from '../../../relay-task/events/forwarding.ts';
-import type { CredentialKind, Log } from '../../../relay-task/ports.ts';
+import { createEventForwarding, type EventForwardingOptions } from '../../../relay-task/events/forwarding.ts';
+import type { CredentialKind, EventIntake, Log } from '../../../relay-task/ports.ts';
 
 export const SDK_KEY = 'sdk-0a1b2c3d-never-show-this';
 export const MOBILE_KEY = 'mob-0a1b2c3d-never-show-this';
