@@ -4,8 +4,8 @@ import type { Config } from './config/config.ts';
 import { loadConfig } from './config/load.ts';
 import { RelayError } from './errors.ts';
 import type { Log } from './ports.ts';
-import { startRelay } from './relay.ts';
-import { createLog, mostVerbose } from './status/log.ts';
+import { type Relay, startRelay } from './relay.ts';
+import { createLog, limitLog, redactKeys } from './status/log.ts';
 
 try {
   const loaded = loadConfig(process.argv.slice(2), process.env);
@@ -22,24 +22,43 @@ try {
   } else {
     const { config, warnings } = loaded;
     // Environments may want more lines than the relay as a whole; each takes its own from the one log.
-    const levels = [config.logLevel, ...config.environments.flatMap(({ logLevel }) => logLevel ?? [])];
-    const log = createLog({ level: mostVerbose(levels) });
+    const everything = createLog({ level: 'debug' });
+    const log = limitLog(everything, config.logLevel);
     for (const warning of warnings) log.warn(warning);
-    await (config.exitAlways ? runOnce : run)(config, log);
+    for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
+      // What nobody expected leaves nothing that could be trusted; whoever started the relay starts it again.
+      process.on(event, (error: unknown) => {
+        log.error('the relay ends because of an error that nothing handled', {
+          error: String((error as Error)?.stack ?? error),
+        });
+        process.exit(1);
+      });
+    }
+    const { version } = packageJson;
+    const relay = startRelay(config, { log: everything, version, env: process.env, listen: !config.exitAlways });
+    const end = endOnSignal(relay, config, log);
+    await (config.exitAlways ? runOnce : run)(await relay, { config, log, end });
   }
 } catch (error) {
-  process.stderr.write(describe(error));
+  process.stderr.write(redactKeys(describe(error)));
   process.exit(1);
 }
 
-/** Fills the stores and ends: 0 when every environment got its data, else 1. Nobody is served. */
-async function runOnce(config: Config, log: Log): Promise<void> {
-  const relay = await startRelay(config, { log, version: packageJson.version, env: process.env, listen: false });
+interface Running {
+  readonly config: Config;
+  readonly log: Log;
+  /** Closes the relay and ends the process; whoever asks again is not heard. */
+  end(exitCode: number): Promise<void>;
+}
+
+/** Fills the stores and ends: 0 when every environment got its data and every store has it, else 1. Nobody is served. */
+async function runOnce(relay: Relay, { config, log, end }: Running): Promise<void> {
   const without = await relay.initialized();
-  await relay.stored(config.gracefulShutdownTimeoutMs);
-  await relay.close();
+  const unstored = await relay.stored(config.gracefulShutdownTimeoutMs);
   if (without.length > 0) log[levelOf(config)]('there is no data after INIT_TIMEOUT', { environments: without });
-  process.exit(without.length > 0 && !config.ignoreConnectionErrors ? 1 : 0);
+  if (unstored.length > 0) log.error('a store could not be filled', { environments: unstored });
+  const failed = unstored.length > 0 || (without.length > 0 && !config.ignoreConnectionErrors);
+  await end(failed ? 1 : 0);
 }
 
 /** Connection errors that may be ignored are no more than a warning. */
@@ -47,45 +66,43 @@ function levelOf({ ignoreConnectionErrors }: Config): 'warn' | 'error' {
   return ignoreConnectionErrors ? 'warn' : 'error';
 }
 
-async function run(config: Config, log: Log): Promise<void> {
-  for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
-    // What nobody expected leaves nothing that could be trusted; whoever started the relay starts it again.
-    process.on(event, (error: unknown) => {
-      log.error('the relay ends because of an error that nothing handled', {
-        error: String((error as Error)?.stack ?? error),
-      });
+async function run(relay: Relay, { config, log, end }: Running): Promise<void> {
+  log.info('the relay listens', { port: relay.port, environments: config.environments.map(({ name }) => name) });
+  const without = await relay.initialized();
+  if (without.length === 0) return;
+  log[levelOf(config)]('there is no data after INIT_TIMEOUT; it is tried again for ever', { environments: without });
+  if (!config.exitOnError || config.ignoreConnectionErrors) return;
+  log.error('the relay ends, since EXIT_ON_ERROR is set');
+  await end(1);
+}
+
+/** From here on a signal ends the relay in order, even while it starts. */
+function endOnSignal(relay: Promise<Relay>, config: Config, log: Log): Running['end'] {
+  const { gracefulShutdownTimeoutMs } = config;
+  let ending = false;
+
+  async function end(exitCode: number): Promise<void> {
+    if (ending) return;
+    ending = true;
+    setTimeout(() => {
+      log.warn('the relay ends without having finished', { gracefulShutdownTimeoutMs });
       process.exit(1);
+    }, gracefulShutdownTimeoutMs);
+    // One that does not start says so itself.
+    await relay.then((started) => started.close());
+    process.exit(exitCode);
+  }
+
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+    process.on(signal, () => {
+      // Whoever asks twice does not want to wait.
+      if (ending) process.exit(1);
+      log.info('the relay stops', { signal });
+      // Stores that were to be filled may be half full.
+      end(config.exitAlways ? 1 : 0).catch(() => {});
     });
   }
-  const relay = await startRelay(config, { log, version: packageJson.version, env: process.env });
-  log.info('the relay listens', { port: relay.port, environments: config.environments.map(({ name }) => name) });
-  void relay.initialized().then(async (without) => {
-    if (without.length === 0 || stopping) return;
-    log[levelOf(config)]('there is no data after INIT_TIMEOUT; it is tried again for ever', { environments: without });
-    if (!config.exitOnError || config.ignoreConnectionErrors) return;
-    log.error('the relay ends, since EXIT_ON_ERROR is set');
-    await relay.close();
-    process.exit(1);
-  });
-
-  let stopping = false;
-  const stop = async (signal: string) => {
-    // Whoever asks twice does not want to wait.
-    if (stopping) process.exit(1);
-    stopping = true;
-    log.info('the relay stops', { signal });
-    const deadline = setTimeout(() => {
-      log.warn('the relay ends without having finished', {
-        gracefulShutdownTimeoutMs: config.gracefulShutdownTimeoutMs,
-      });
-      process.exit(1);
-    }, config.gracefulShutdownTimeoutMs);
-    deadline.unref();
-    await relay.close();
-    process.exit(0);
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
+  return end;
 }
 
 /** One problem on one line; several below one another. */

@@ -1,20 +1,21 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { createTenantBigSegments } from './big-segments.ts';
 import { followCertificate, readCertificate } from './certificate.ts';
 import type { Config } from './config/config.ts';
-import { createRelayServer } from './endpoints/server.ts';
+import { createRelayServer, type RelayServer } from './endpoints/server.ts';
 import type { Found, ServedEnvironment } from './endpoints/services.ts';
 import { createRegistry } from './environments/registry.ts';
 import { createEventForwarding, type EnvironmentEvents } from './events/forwarding.ts';
 import type { Change, CredentialKind, EnvironmentDescription, Log } from './ports.ts';
-import { placeOf, type RunningSource, startSource } from './sources.ts';
+import { placeOf, type RunningSource, type SourceTimings, startSource } from './sources.ts';
 import { type Emf, startEmf } from './status/emf.ts';
 import { familyOf } from './status/family.ts';
 import { createHealth, type EnvironmentHealth } from './status/health.ts';
 import { limitLog } from './status/log.ts';
 import { createMetrics, type Metrics } from './status/metrics.ts';
 import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
-import { createStores } from './stores.ts';
+import { createStores, type Stores } from './stores.ts';
 import { createHub } from './streams/hub.ts';
 import { createTenants, type Tenant } from './tenants.ts';
 import { type FileReload, startFileSource } from './upstream/file.ts';
@@ -32,10 +33,17 @@ export interface RelayOptions {
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** False: stores are filled, nobody is served. */
   readonly listen?: boolean;
+  /** For tests; a relay never changes them. */
+  readonly timings?: RelayTimings;
   /** After every change of an environment's memory, once its streams and stores have been told. Must not throw. */
   onChange?(environment: string, change: Change): void;
   /** After every reading of an environment's flags file. Must not throw. */
   onReload?(environment: string, reload: FileReload): void;
+}
+
+export interface RelayTimings extends SourceTimings {
+  /** Between looks at the files of the certificate; 10 s. */
+  readonly certificateMs?: number;
 }
 
 export interface Relay {
@@ -49,8 +57,11 @@ export interface Relay {
    * have none.
    */
   initialized(): Promise<readonly string[]>;
-  /** Resolves when everything that memory holds now is in the stores, or the time is over. */
-  stored(timeoutMs?: number): Promise<void>;
+  /**
+   * Resolves when everything that memory holds now is in the stores, or the time is over, with the names of the
+   * environments of which some store cannot be reached.
+   */
+  stored(timeoutMs?: number): Promise<readonly string[]>;
   /**
    * Stops in order: not ready any more, streams closed over the drain window, events sent, stores written and leases
    * released, answers under way finished.
@@ -71,14 +82,41 @@ const INITIALIZED_LOOK_MS = 50;
  * is left open then.
  */
 export async function startRelay(config: Config, options: RelayOptions): Promise<Relay> {
-  const { version } = options;
+  const { version, timings = {} } = options;
   const log = limitLog(options.log, config.logLevel);
   const userAgent = `EdgeFlagRelay/${version}`;
-  const metrics = createMetrics({ prefix: config.prometheus?.prefix });
-  const { registry: measures } = metrics;
   const { user, password, caCertFiles, url: proxyUrl } = config.proxy;
   const outbound = createOutbound({ proxyUrl, user, password, caCertFiles, env: options.env ?? {} });
-  const stores = createStores({ config, owner: `${hostname()} ${randomUUID()}`, registry: measures });
+  const metrics = createMetrics({ prefix: config.prometheus?.prefix });
+  const { registry: measures } = metrics;
+  const health = createHealth({
+    version,
+    environments: () => [...tenants.all].map(healthOf),
+    keysKnown: () => registry.complete,
+    source: () => source?.status(),
+    initTimeoutMs: config.initTimeoutMs,
+    disconnectedStatusTimeMs: config.disconnectedStatusTimeMs,
+    readyRequires: config.readyRequires,
+    bigSegmentsStaleAsDegraded: config.bigSegments.staleAsDegraded,
+  });
+  const { tls } = config;
+  let server: RelayServer;
+  let stores: Stores;
+  try {
+    server = createRelayServer({
+      ...{ log, health, find, family: familyOf, answered: metrics.answered },
+      ...(tls && { tls: { ...readCertificate(tls), minVersion: tls.minVersion } }),
+      statusAccess: config.statusAccess,
+      statusToken: config.statusToken,
+      maxContextBytes: config.maxClientRequestBodyBytes,
+      maxInboundPayloadBytes: config.events.maxInboundPayloadBytes,
+      openStream: (environment, socket, opening) => tenantOf.get(environment)?.streams.open(socket, opening) ?? false,
+    });
+    stores = createStores({ config, owner: `${hostname()} ${randomUUID()}`, registry: measures });
+  } catch (error) {
+    metrics.close();
+    throw error;
+  }
   const goalsOf = createGoals({ baseUri: config.clientSideBaseUri, outbound, userAgent });
   const events =
     config.events.enabled || config.offline
@@ -115,7 +153,15 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
           checkedAt: () => tenant.upstream?.status().checkedAt ?? 0,
           confirms: tenant.description.flagsFile === undefined && tenant.description.data === undefined,
         }),
-      bigSegments: () => undefined,
+      bigSegments(place, tenant, onBatch) {
+        const { sdkKey, flagsFile, data } = tenant.description;
+        return createTenantBigSegments({
+          ...{ streamUri: config.streamUri, baseUri: config.baseUri, outbound, userAgent, onBatch, sdkKey },
+          ...{ stores: stores.bigSegments(place, logOf(tenant)), log: logOf(tenant) },
+          synchronises: config.storeWriter !== 'never' && flagsFile === undefined && data === undefined,
+          staleThresholdMs: config.bigSegments.staleThresholdMs,
+        });
+      },
       upstream: startUpstream,
     },
     onChange: (tenant, change) => options.onChange?.(tenant.name, change),
@@ -129,28 +175,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
       served.delete(tenant);
     },
   });
-  const health = createHealth({
-    version,
-    environments: () => [...tenants.all].map(healthOf),
-    keysKnown: () => registry.complete,
-    source: () => source?.status(),
-    initTimeoutMs: config.initTimeoutMs,
-    disconnectedStatusTimeMs: config.disconnectedStatusTimeMs,
-    readyRequires: config.readyRequires,
-    bigSegmentsStaleAsDegraded: config.bigSegments.staleAsDegraded,
-  });
   metrics.watch({ environments: () => [...tenants.all].map(healthOf), source: () => source?.status() });
-  const { tls } = config;
-  const server = createRelayServer({
-    ...{ log, health, find, family: familyOf, answered: metrics.answered },
-    ...(tls && { tls: { ...readCertificate(tls), minVersion: tls.minVersion } }),
-    statusAccess: config.statusAccess,
-    statusToken: config.statusToken,
-    maxContextBytes: config.maxClientRequestBodyBytes,
-    maxInboundPayloadBytes: config.events.maxInboundPayloadBytes,
-    openStream: (environment, socket, opening) => tenantOf.get(environment)?.streams.open(socket, opening) ?? false,
-  });
-
   const eligibility = setInterval(tenants.tellEligibility, ELIGIBILITY_MS);
   eligibility.unref();
   const certificate =
@@ -158,7 +183,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     followCertificate({
       files: tls,
       log,
-      intervalMs: CERTIFICATE_MS,
+      intervalMs: timings.certificateMs ?? CERTIFICATE_MS,
       replace: (pair) => server.replaceCertificate(pair),
     });
   let emf: Emf | undefined;
@@ -168,8 +193,8 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     health.setDraining();
     clearInterval(eligibility);
     certificate?.close();
-    await source?.close();
-    await Promise.all([hub.closeAll(config.drainWindowMs), tenants.close()]);
+    // A source that waits for a store does not hold the readers up; it says nothing more from here on.
+    await Promise.all([source?.close(), hub.closeAll(config.drainWindowMs), tenants.close()]);
     registry.close();
     await Promise.all([server.close(LAST_ANSWERS_MS), stores.close()]);
     // After the last request that could bring some.
@@ -181,10 +206,10 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
   try {
     let port = 0;
     const host = config.listenHost;
-    if (config.prometheus) {
-      metricsServer = await startMetricsServer({ port: config.prometheus.port, host, text: metrics.text });
-    }
     if (options.listen ?? true) {
+      if (config.prometheus) {
+        metricsServer = await startMetricsServer({ port: config.prometheus.port, host, text: metrics.text });
+      }
       ({ port } = await server.listen({ port: config.port, ...(host !== undefined && { host }) }));
       health.setListening();
     }
@@ -193,7 +218,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
       emf = startEmf({ registry: measures, namespace, intervalMs: emfIntervalMs, properties: { host: hostname() } });
     }
     source = await startSource({
-      ...{ config, outbound, userAgent, log, registry: measures },
+      ...{ config, outbound, userAgent, log, timings, registry: measures },
       sink: tenants,
       keeper: stores.keeper,
     });
@@ -205,7 +230,10 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
       metrics,
       initialized,
       async stored(timeoutMs = FLUSH_MS) {
-        await Promise.all([...tenants.all].flatMap((tenant) => tenant.stores.map((store) => store.flush(timeoutMs))));
+        const views = [...tenants.all];
+        await Promise.all(views.flatMap(({ stores }) => stores.map((store) => store.flush(timeoutMs))));
+        const failing = views.filter(({ stores }) => stores.some((store) => store.status().state !== 'VALID'));
+        return failing.map(({ name }) => name);
       },
       close: closeEverything,
     };
@@ -216,15 +244,16 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
 
   function find(kind: CredentialKind, credential: string, filter: string): Found {
     const found = registry.find(kind, credential, filter);
-    if (found === 'unknown-credential' && (source?.unread?.() ?? 0) > 0) return 'not-yet';
-    if (typeof found === 'string') return found;
+    // What the source would name if it could be asked is not unknown.
+    const answers = source?.status().state === 'VALID' && (source.unread?.() ?? 0) === 0;
+    if (typeof found === 'string') return answers ? found : 'not-yet';
     const environment = served.get(found.environment);
     return environment ? { environment } : 'not-yet';
   }
 
   async function startUpstream(...[tenant, sink, onStatus]: Parameters<Upstreams>): ReturnType<Upstreams> {
     const { description, filter, name } = tenant;
-    const { sdkKey, flagsFile, data } = description;
+    const { sdkKey, flagsFile, data, credentials } = description;
     const common = { sink, onStatus, held: tenant.memory.get, log: logOf(tenant) };
     if (flagsFile !== undefined) {
       return startFileSource({ ...common, path: flagsFile, onReload: (reload) => options.onReload?.(name, reload) });
@@ -232,12 +261,21 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     if (data) return startFixed({ ...common, items: data.items });
     if (sdkKey === undefined) return undefined;
     const { streamUri } = config;
-    return startRotating({
+    // A relay that starts amid a rotation may find a new key that is not good for anything.
+    const [earlier] = credentials
+      .filter(({ kind, value, expiresAt }) => kind === 'sdkKey' && value !== sdkKey && expiresAt !== undefined)
+      .sort((a, b) => b.expiresAt! - a.expiresAt!);
+    const upstream = startRotating({
       ...common,
-      sdkKey,
+      sdkKey: earlier?.value ?? sdkKey,
       start: (key, to, tell) =>
-        startStreaming({ ...common, sink: to, onStatus: tell, streamUri, sdkKey: key, filter, userAgent, outbound }),
+        startStreaming({
+          ...{ ...timings.upstream, ...common, sink: to, onStatus: tell },
+          ...{ streamUri, sdkKey: key, filter, userAgent, outbound },
+        }),
     });
+    upstream.setKey(sdkKey);
+    return upstream;
   }
 
   function serve(tenant: Tenant): Served {
@@ -293,7 +331,8 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     const { description, filter, name, createdAt, memory, upstream, streams, bigSegments } = tenant;
     const { id, sdkKey, environmentId, labels, keyProblem } = description;
     return {
-      ...{ name, sdkKey, environmentId, keyProblem, createdAt },
+      ...{ name, sdkKey, environmentId, createdAt },
+      keyProblem: keyProblem ?? upstream?.keyProblem?.(),
       id: filter === '' ? id : `${id}/${filter}`,
       ...(labels && { labels }),
       credentials: registry.credentials(id),

@@ -4,7 +4,7 @@ import type { Config, EnvironmentConfig } from './config/config.ts';
 import { startArchive } from './environments/archive.ts';
 import { startAutoConfig } from './environments/auto-config.ts';
 import { type EnvironmentTemplates, fillTemplate } from './environments/environment-record.ts';
-import { startSsmSource } from './environments/ssm-source.ts';
+import { type SsmSourceOptions, startSsmSource } from './environments/ssm-source.ts';
 import { startStaticSource } from './environments/static-source.ts';
 import type {
   Credential,
@@ -17,6 +17,7 @@ import type {
 } from './ports.ts';
 import type { Place } from './stores.ts';
 import { startAutoConfigStream } from './upstream/auto-config-stream.ts';
+import type { EventStreamTimes } from './upstream/event-stream.ts';
 import { readDataSet } from './upstream/messages.ts';
 
 export interface SourceOptions {
@@ -26,8 +27,16 @@ export interface SourceOptions {
   readonly userAgent: string;
   readonly log: Log;
   readonly registry: Registry;
+  readonly timings?: SourceTimings | undefined;
   /** Where the last good auto-configuration is kept; undefined: nowhere. */
   keeper(name: string): Keeper | undefined;
+}
+
+/** For tests; a relay never changes them. */
+export interface SourceTimings {
+  readonly ssm?: Pick<SsmSourceOptions, 'intervalMs' | 'timings'>;
+  /** Of LaunchDarkly's streams. */
+  readonly upstream?: EventStreamTimes;
 }
 
 export interface RunningSource extends EnvironmentSource {
@@ -37,11 +46,11 @@ export interface RunningSource extends EnvironmentSource {
 
 /** Rejects with RelayError ARCHIVE_INVALID. */
 export async function startSource(options: SourceOptions): Promise<RunningSource> {
-  const { config, sink, log, registry, outbound, userAgent } = options;
+  const { config, sink, log, registry, outbound, userAgent, timings = {} } = options;
   const { ssm, autoConfig, offline } = config;
   if (ssm) {
     return startSsmSource({
-      ...{ sink, log, registry, path: ssm.path, graceMs: ssm.graceMs },
+      ...{ ...timings.ssm, sink, log, registry, path: ssm.path, graceMs: ssm.graceMs },
       region: config.awsRegion ?? (ssm.url ? 'us-east-1' : undefined),
       endpoint: ssm.url,
       defaults: {
@@ -56,7 +65,10 @@ export async function startSource(options: SourceOptions): Promise<RunningSource
     return startAutoConfig({
       ...{ ...templatesOf(autoConfig), sink, log },
       open: (listener) =>
-        startAutoConfigStream({ ...listener, streamUri: config.streamUri, key, userAgent, outbound, log }),
+        startAutoConfigStream({
+          ...{ ...timings.upstream, ...listener, key, userAgent, outbound, log },
+          streamUri: config.streamUri,
+        }),
       ...(keeper && { cache: { keeper, secret: cacheEncryptionKey ?? key } }),
     });
   }

@@ -4,6 +4,9 @@ import type { Registry } from 'prom-client';
 import type { Config, RedisConfig } from './config/config.ts';
 import { RelayError } from './errors.ts';
 import type { ItemView, Keeper, Log, Store } from './ports.ts';
+import type { BigSegmentStore } from './store/big-segments.ts';
+import { createDynamoDBBigSegments } from './store/big-segments-dynamodb.ts';
+import { createRedisBigSegments } from './store/big-segments-redis.ts';
 import { createConsulStore } from './store/consul-store.ts';
 import { createDynamoDBClient, createDynamoDBStore } from './store/dynamodb-store.ts';
 import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from './store/keeper.ts';
@@ -36,7 +39,9 @@ export interface StoreRequest {
 
 export interface Stores {
   open(request: StoreRequest): readonly Store[];
-  /** In the first store that is configured; undefined: there is none, or this relay may not write. */
+  /** The stores that can hold Big Segments, the quickest to ask first. */
+  bigSegments(place: Place, log: Log): readonly BigSegmentStore[];
+  /** In the first store that is configured; undefined: there is none. A relay that may not write only reads. */
   keeper(name: string): Keeper | undefined;
   /** To be called when every store is closed. */
   close(): Promise<void>;
@@ -49,6 +54,14 @@ export function createStores({ config, owner, registry }: StoresOptions): Stores
   const region = dynamoDB?.region ?? (dynamoDB?.url ? 'us-east-1' : undefined);
   const dynamoDBClient = dynamoDB && createDynamoDBClient({ region, endpoint: dynamoDB.url });
   const redisClient = redis && createRedisClient(connectionOf(redis));
+
+  function openKeeper(name: string): Keeper | undefined {
+    if (dynamoDBClient && dynamoDB.tableName !== undefined) {
+      return createDynamoDBKeeper({ client: dynamoDBClient, tableName: dynamoDB.tableName, prefix: '', name });
+    }
+    if (redisClient) return createRedisKeeper({ client: redisClient, prefix: '', name });
+    return consul && createConsulKeeper({ ...consul, prefix: '', name });
+  }
 
   return {
     open({ place, view, checkedAt, confirms, log }) {
@@ -72,13 +85,17 @@ export function createStores({ config, owner, registry }: StoresOptions): Stores
         ...(consul ? [createConsulStore({ ...replica, ...consul })] : []),
       ];
     },
+    bigSegments({ prefix, tableName = dynamoDB?.tableName ?? '' }, log) {
+      return [
+        ...(redisClient ? [createRedisBigSegments({ connection: redisClient, prefix, registry })] : []),
+        ...(dynamoDBClient
+          ? [createDynamoDBBigSegments({ client: dynamoDBClient, tableName, prefix, log, registry })]
+          : []),
+      ];
+    },
     keeper(name) {
-      if (writer === 'never') return undefined;
-      if (dynamoDBClient && dynamoDB.tableName !== undefined) {
-        return createDynamoDBKeeper({ client: dynamoDBClient, tableName: dynamoDB.tableName, prefix: '', name });
-      }
-      if (redisClient) return createRedisKeeper({ client: redisClient, prefix: '', name });
-      return consul && createConsulKeeper({ ...consul, prefix: '', name });
+      const keeper = openKeeper(name);
+      return keeper && writer === 'never' ? { ...keeper, write: async () => {} } : keeper;
     },
     async close() {
       dynamoDBClient?.destroy();

@@ -243,7 +243,10 @@ export function createTenants(options: TenantsOptions): Tenants {
       description.flagsFile === followed?.flagsFile &&
       description.data?.id === followed?.data?.id &&
       (sdkKey === undefined) === (followed?.sdkKey === undefined);
-    if (!sameSource || !followed) return leave(restartUpstream(holder).catch(() => {}));
+    if (!sameSource || !followed) {
+      leave(restartUpstream(holder).catch(() => {}));
+      return;
+    }
     holder.followed = description;
     if (sdkKey !== undefined && sdkKey !== followed.sdkKey) holder.upstream?.setKey?.(sdkKey);
   }

@@ -88,11 +88,12 @@ const rooms: Record<string, readonly string[]> = {
     'prom-client',
     '@aws-lambda-powertools/logger',
   ],
-  // The four that introduce the rooms to one another.
+  // These introduce the rooms to one another.
   'relay-task/relay.ts': ['relay-task/', flagTable, 'node:', 'prom-client'],
   'relay-task/tenants.ts': ['relay-task/', flagTable],
   'relay-task/stores.ts': ['relay-task/', 'node:', 'prom-client'],
   'relay-task/sources.ts': ['relay-task/', 'node:', 'prom-client'],
+  'relay-task/big-segments.ts': ['relay-task/'],
   'relay-task/certificate.ts': [...relayWords, 'node:'],
   'relay-task/main.ts': [
     'package.json',

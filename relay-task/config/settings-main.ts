@@ -40,7 +40,7 @@ export const mainSettings = {
     'EXIT_ALWAYS',
     boolean,
     'false',
-    'fill the stores once and end, without listening: exit code 0 if every environment was initialised',
+    'fill the stores once and end, without listening: exit code 0 if every environment was initialised and every store has it',
   ),
   ignoreConnectionErrors: main.setting(
     'ignoreConnectionErrors',

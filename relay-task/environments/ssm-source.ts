@@ -152,9 +152,10 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   function unread(): number {
     let count = 0;
     for (const parameters of memory.environments().values()) {
-      for (const [name, { text, trouble }] of parameters) {
+      for (const [name, { trouble }] of parameters) {
+        // What is held beside such trouble is the value before.
         const young = trouble?.kind === 'unreadable' && now() - trouble.since < graceMs;
-        if (ssmParameters[name].key && text === undefined && young) count += 1;
+        if (ssmParameters[name].key && young) count += 1;
       }
     }
     return count;

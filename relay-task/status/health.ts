@@ -156,8 +156,10 @@ export function createHealth(options: HealthOptions): RelayHealth {
     initialized &&
     upstream !== undefined &&
     (upstream.state === 'VALID' || now() - upstream.stateSince < options.disconnectedStatusTimeMs);
-  const isHealthy = (environment: EnvironmentHealth) =>
-    isConnected(environment) && !(options.bigSegmentsStaleAsDegraded && environment.bigSegments?.potentiallyStale);
+  const isHealthy = (environment: EnvironmentHealth) => {
+    const { available = true, potentiallyStale = false } = environment.bigSegments ?? {};
+    return isConnected(environment) && !(options.bigSegmentsStaleAsDegraded && (potentiallyStale || !available));
+  };
   const readiness = (): Readiness => {
     if (draining) return { ready: false, waitingFor: ['nothing: the relay is shutting down'] };
     if (latched) return { ready: true, waitingFor: [] };

@@ -49,11 +49,6 @@ export function createLog(options: LogOptions): Log {
 const severities = ['debug', 'info', 'warn', 'error', 'none'] as const;
 export type LogLevel = (typeof severities)[number];
 
-/** The one that lets most lines through. */
-export function mostVerbose(levels: readonly LogLevel[]): LogLevel {
-  return severities.find((level) => levels.includes(level)) ?? 'info';
-}
-
 /** The same log without the lines that are less severe. */
 export function limitLog(log: Log, level: LogLevel): Log {
   const least = severities.indexOf(level);

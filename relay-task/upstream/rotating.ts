@@ -15,6 +15,8 @@ export interface RotatingUpstream extends Upstream {
    * if the new one is refused, and both are tried.
    */
   setKey(sdkKey: string): void;
+  /** Set while LaunchDarkly refuses a new key and the one before it goes on. `since`: Unix ms. */
+  keyProblem(): { readonly since: number; readonly message: string } | undefined;
 }
 
 interface Member {
@@ -99,6 +101,16 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
 
   return {
     status: read,
+
+    keyProblem() {
+      const { refused, stateSince, lastError: refusal } = next?.upstream?.status() ?? {};
+      if (!refused || stateSince === undefined) return undefined;
+      const reason = refusal?.message ?? 'it was not let in';
+      return {
+        since: stateSince,
+        message: `the new SDK key is refused (${reason}): LaunchDarkly is asked with the one before it`,
+      };
+    },
 
     setKey(sdkKey) {
       if (closed || sdkKey === (next ?? active).sdkKey) return;

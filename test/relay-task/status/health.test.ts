@@ -241,5 +241,8 @@ test('Big Segments that may be out of date are shown, and make the relay degrade
     status: 'healthy',
     environments: { production: { bigSegmentStatus: bigSegments } },
   });
-  expect(start(environments, { bigSegmentsStaleAsDegraded: true }).health.status().status).toBe('degraded');
+  const degrading = { bigSegmentsStaleAsDegraded: true };
+  expect(start(environments, degrading).health.status().status).toBe('degraded');
+  const away = environment({ bigSegments: { available: false, potentiallyStale: false, lastSynchronizedOn: T } });
+  expect(start([away], degrading).health.status().status).toBe('degraded');
 });

@@ -1,0 +1,58 @@
+/** Big Segments of one environment: kept in step with LaunchDarkly in every store that can hold them, and looked up. */
+import type { Log } from './ports.ts';
+import type { BigSegmentStore } from './store/big-segments.ts';
+import { createBigSegmentLookup } from './store/big-segments-lookup.ts';
+import type { TenantBigSegments } from './tenants.ts';
+import {
+  type BigSegmentSynchronizer,
+  type BigSegmentSynchronizerOptions,
+  createBigSegmentSynchronizer,
+} from './upstream/big-segments.ts';
+
+export interface TenantBigSegmentsOptions
+  extends Pick<BigSegmentSynchronizerOptions, 'streamUri' | 'baseUri' | 'outbound' | 'userAgent'> {
+  readonly stores: readonly BigSegmentStore[];
+  /** Undefined while none is known. */
+  readonly sdkKey: string | undefined;
+  /** False: somebody else keeps the stores in step, or nobody. */
+  readonly synchronises: boolean;
+  readonly staleThresholdMs: number;
+  readonly log: Log;
+  onBatch(): void;
+}
+
+export function createTenantBigSegments(options: TenantBigSegmentsOptions): TenantBigSegments | undefined {
+  const { stores, log, onBatch, staleThresholdMs, synchronises } = options;
+  if (stores.length === 0) return undefined;
+  const lookup = createBigSegmentLookup({ stores, log, onChange: onBatch, statusStaleAfterMs: staleThresholdMs });
+  let synchronizers: BigSegmentSynchronizer[] = [];
+  let { sdkKey } = options;
+  let started = false;
+  const synchronise = (key: string | undefined) => {
+    if (!started || !synchronises || key === undefined || synchronizers.length > 0) return;
+    synchronizers = stores.map((store) =>
+      createBigSegmentSynchronizer({
+        ...options,
+        ...{ sdkKey: key, store, onBatch: () => void lookup.refresh().then(onBatch) },
+      }),
+    );
+    for (const synchronizer of synchronizers) synchronizer.start();
+  };
+  return {
+    ...{ lookup: lookup.lookup, load: lookup.load, status: lookup.status },
+    start() {
+      started = true;
+      lookup.start();
+      synchronise(sdkKey);
+    },
+    setKey(key) {
+      sdkKey = key;
+      for (const synchronizer of synchronizers) synchronizer.setKey(key);
+      synchronise(key);
+    },
+    async close() {
+      lookup.close();
+      await Promise.all([...synchronizers, ...stores].map((part) => part.close()));
+    },
+  };
+}

@@ -1,0 +1,228 @@
+import {
+  type DynamoDBClient,
+  type DynamoDBClientConfig,
+  GetItemCommand,
+  UpdateItemCommand,
+} from '@aws-sdk/client-dynamodb';
+import type { Registry } from 'prom-client';
+import { namespaces } from '../../lib/flag-table/index.ts';
+import type { Log } from '../ports.ts';
+import {
+  type BigSegmentPatch,
+  type BigSegmentStore,
+  changesByHash,
+  countingPatches,
+  type HashChange,
+  membershipOf,
+} from './big-segments.ts';
+import { describeError, nameOf } from './dynamodb-client.ts';
+import { createDynamoDBClient } from './dynamodb-store.ts';
+import { inFlight, inParallel } from './in-parallel.ts';
+import { backoffMs, defaultTimings, sleep, type Timings } from './timings.ts';
+
+export interface DynamoDBBigSegmentsOptions {
+  readonly tableName: string;
+  /** '' for none. */
+  readonly prefix: string;
+  readonly log: Log;
+  readonly registry?: Registry | undefined;
+  /** A client of the caller's, who also closes it; else one is made of the next three. */
+  readonly client?: DynamoDBClient;
+  readonly region?: string | undefined;
+  readonly endpoint?: string | undefined;
+  readonly credentials?: DynamoDBClientConfig['credentials'];
+  /** For tests. */
+  readonly timings?: Partial<Timings>;
+}
+
+interface Position {
+  readonly cursor: string;
+  readonly number: number;
+}
+
+const MAX_RETRIES = 8;
+/** How far numbers rise when the table holds higher ones than its metadata knows of. */
+const NUMBER_STEP = 1_000_000;
+
+/**
+ * Big Segments in LaunchDarkly's layout: a metadata item with `synchronizedOn` and `lastVersion`, and an item for each
+ * hash with the string sets `included` and `excluded`. A patch is one update for each hash, then the cursor.
+ *
+ * Beside these stands `patchNumber`, which no SDK looks at. Between two relays that apply the same patch, one may be so
+ * late that the other has gone on to the next; what the late one still writes must then not undo that. So patches are
+ * numbered in the metadata, every update carries its patch's number, and none goes over a higher one.
+ */
+export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): BigSegmentStore {
+  const { tableName: TableName, prefix, log, registry } = options;
+  const timings: Timings = { ...defaultTimings, ...options.timings };
+  const client = options.client ?? createDynamoDBClient(options);
+  const { bigSegmentsMetadata, bigSegmentsUser } = namespaces(prefix);
+  const metadataKey = { namespace: { S: bigSegmentsMetadata }, key: { S: bigSegmentsMetadata } };
+  const userKey = (hash: string) => ({ namespace: { S: bigSegmentsUser }, key: { S: hash } });
+  const underWay = new Set<() => void>();
+  let closed = false;
+
+  /** Throttles and 5xx are tried again; everything settles in time, whatever the SDK does. */
+  async function persist<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
+    for (let failures = 0; ; failures++) {
+      try {
+        return await timely(send);
+      } catch (error) {
+        if (nameOf(error) === 'ConditionalCheckFailedException') throw error;
+        if (failures < MAX_RETRIES && isPassing(error) && !closed) {
+          await sleep(backoffMs(failures, timings));
+        } else throw new Error(describeError(error, TableName), { cause: error });
+      }
+    }
+  }
+
+  function timely<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const controller = new AbortController();
+      const giveUp = (why: string) => {
+        reject(new Error(why));
+        controller.abort();
+      };
+      const cancel = () => giveUp('the store of Big Segments was closed');
+      const late = `no answer from DynamoDB within ${timings.requestTimeoutMs} ms`;
+      const timer = setTimeout(() => giveUp(late), timings.requestTimeoutMs);
+      underWay.add(cancel);
+      if (closed) cancel();
+      send({ abortSignal: controller.signal })
+        .then(resolve, reject)
+        .finally(() => {
+          clearTimeout(timer);
+          underWay.delete(cancel);
+        });
+    });
+  }
+
+  async function get(Key: ReturnType<typeof userKey>) {
+    // Whoever is told of a change asks at once, and must not be answered by a replica that has not heard of it.
+    const command = new GetItemCommand({ TableName, Key, ConsistentRead: true });
+    return (await persist((how) => client.send(command, how))).Item;
+  }
+
+  /** False: the condition did not hold. */
+  async function update(command: UpdateItemCommand): Promise<boolean> {
+    try {
+      await persist((how) => client.send(command, how));
+      return true;
+    } catch (error) {
+      if (nameOf(error) === 'ConditionalCheckFailedException') return false;
+      throw error;
+    }
+  }
+
+  /** Where the table is. The first number is the time, so that it is above those of an earlier life of the table. */
+  async function readPosition(): Promise<Position> {
+    const item = await get(metadataKey);
+    if (item?.patchNumber) return { cursor: item.lastVersion?.S ?? '', number: Number(item.patchNumber.N) };
+    const command = new UpdateItemCommand({
+      ...{ TableName, Key: metadataKey, ReturnValues: 'ALL_NEW' },
+      UpdateExpression: 'SET #number = if_not_exists(#number, :now)',
+      ExpressionAttributeNames: { '#number': 'patchNumber' },
+      ExpressionAttributeValues: { ':now': { N: String(Date.now()) } },
+    });
+    const { Attributes } = await persist((how) => client.send(command, how));
+    return { cursor: Attributes?.lastVersion?.S ?? '', number: Number(Attributes?.patchNumber?.N) };
+  }
+
+  /** Answers false when the table is no longer where it was found. */
+  function move({ cursor, number }: Position, to: Position): Promise<boolean> {
+    const atCursor = cursor === '' ? '(attribute_not_exists(#cursor) OR #cursor = :from)' : '#cursor = :from';
+    return update(
+      new UpdateItemCommand({
+        ...{ TableName, Key: metadataKey },
+        UpdateExpression: 'SET #cursor = :to, #number = :number',
+        ConditionExpression: `${atCursor} AND #number = :before`,
+        ExpressionAttributeNames: { '#cursor': 'lastVersion', '#number': 'patchNumber' },
+        ExpressionAttributeValues: {
+          ':from': { S: cursor },
+          ':to': { S: to.cursor },
+          ':before': { N: String(number) },
+          ':number': { N: String(to.number) },
+        },
+      }),
+    );
+  }
+
+  /** False: the item has been written by a later patch. */
+  function change({ hash, included, excluded }: HashChange, segmentRef: string, number: number): Promise<boolean> {
+    const lists = Object.entries({ included, excluded });
+    const names = (change: 'add' | 'remove') =>
+      lists.filter(([, is]) => is === change).map(([name]) => `#${name} :ref`);
+    const [adds, removes] = [names('add'), names('remove')];
+    const touched = lists.filter(([, is]) => is !== undefined).map(([name]) => [`#${name}`, name]);
+    return update(
+      new UpdateItemCommand({
+        ...{ TableName, Key: userKey(hash) },
+        UpdateExpression: [
+          'SET #number = :number',
+          ...(adds.length > 0 ? [`ADD ${adds.join(', ')}`] : []),
+          ...(removes.length > 0 ? [`DELETE ${removes.join(', ')}`] : []),
+        ].join(' '),
+        ConditionExpression: 'attribute_not_exists(#number) OR #number <= :number',
+        ExpressionAttributeNames: { ...Object.fromEntries(touched), '#number': 'patchNumber' },
+        ExpressionAttributeValues: { ':ref': { SS: [segmentRef] }, ':number': { N: String(number) } },
+      }),
+    );
+  }
+
+  async function apply(patch: BigSegmentPatch) {
+    const { previousVersion, version, segmentRef } = patch;
+    const from = await readPosition();
+    const moves = version !== previousVersion;
+    if (from.cursor !== previousVersion) return moves && from.cursor === version ? 'applied' : 'out-of-order';
+    const number = from.number + (moves ? 1 : 0);
+    let overtaken = false;
+    await inParallel(inFlight, changesByHash(patch), async (one) => {
+      if (!overtaken) overtaken = !(await change(one, segmentRef, number));
+    });
+    if (overtaken) {
+      // Nobody went on meanwhile? Then the metadata was deleted or restored, and its numbers have to catch up.
+      const raised = Math.max(Date.now(), from.number + NUMBER_STEP);
+      if (await move(from, { cursor: from.cursor, number: raised })) {
+        log.info('the numbers of Big Segments patches were raised above those in the table', { prefix });
+      }
+      return 'out-of-order';
+    }
+    if (!moves || (await move(from, { cursor: version, number }))) return 'applied';
+    // Another relay was first; or an answer was lost, and what was tried again was done already.
+    return (await readPosition()).cursor === version ? 'applied' : 'out-of-order';
+  }
+
+  const store: BigSegmentStore = {
+    async metadata() {
+      const { lastVersion, synchronizedOn } = (await get(metadataKey)) ?? {};
+      return { cursor: lastVersion?.S ?? '', synchronizedOn: synchronizedOn?.N ? Number(synchronizedOn.N) : undefined };
+    },
+    apply,
+    async setSynchronizedOn(unixMs) {
+      const command = new UpdateItemCommand({
+        ...{ TableName, Key: metadataKey },
+        UpdateExpression: 'SET #at = :at',
+        ExpressionAttributeNames: { '#at': 'synchronizedOn' },
+        ExpressionAttributeValues: { ':at': { N: String(unixMs) } },
+      });
+      await update(command);
+    },
+    async membership(hash) {
+      const { included, excluded } = (await get(userKey(hash))) ?? {};
+      return membershipOf(included?.SS ?? [], excluded?.SS ?? []);
+    },
+    async close() {
+      closed = true;
+      for (const cancel of [...underWay]) cancel();
+      if (!options.client) client.destroy();
+    },
+  };
+  return countingPatches(store, registry, { database: 'dynamodb', prefix });
+}
+
+function isPassing(error: unknown): boolean {
+  const { httpStatusCode = 0 } = (error as { $metadata?: { httpStatusCode?: number } }).$metadata ?? {};
+  const passing =
+    /Throttl|ThroughputExceeded|LimitExceeded|InternalServerError|ServiceUnavailable|ReplicatedWriteConflict/;
+  return httpStatusCode >= 500 || httpStatusCode === 429 || passing.test(nameOf(error));
+}

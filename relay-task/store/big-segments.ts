@@ -1,0 +1,112 @@
+/**
+ * What a store of Big Segments keeps: which contexts, by hash, each Big Segment includes and excludes; how far it has
+ * followed LaunchDarkly (the cursor); and when it was last known to be in step.
+ */
+import { createHash } from 'node:crypto';
+import { Counter, type Registry } from 'prom-client';
+
+/** One step of one Big Segment. Members are hashes; versions are opaque, '' before the first. */
+export interface BigSegmentPatch {
+  /** `<segment key>.g<generation>` */
+  readonly segmentRef: string;
+  /** What the cursor must be for the patch to fit. */
+  readonly previousVersion: string;
+  /** What it is afterwards. While a Big Segment is loaded for the first time both may be ''. */
+  readonly version: string;
+  readonly included: MemberChanges;
+  readonly excluded: MemberChanges;
+}
+
+export interface MemberChanges {
+  readonly add: readonly string[];
+  readonly remove: readonly string[];
+}
+
+/**
+ * `applied`: the store is where the patch leads, whoever brought it there. `out-of-order`: the cursor is elsewhere, or another relay came in between; LaunchDarkly
+ * has to be asked again.
+ */
+export type PatchOutcome = 'applied' | 'out-of-order';
+
+export interface BigSegmentMetadata {
+  /** The version of the last patch; '' when there was none. */
+  readonly cursor: string;
+  /** Unix ms; undefined: never. */
+  readonly synchronizedOn: number | undefined;
+}
+
+/** Segment reference to whether the context is included (true) or excluded (false). */
+export type Membership = Readonly<Record<string, boolean>>;
+
+/** One environment's Big Segments in a database. Everything but `close` rejects, in time, when that fails. */
+export interface BigSegmentStore {
+  /** As of now, not of a replica. */
+  metadata(): Promise<BigSegmentMetadata>;
+  /** A patch that was cut short may be applied again, by whomever: it comes to the same. */
+  apply(patch: BigSegmentPatch): Promise<PatchOutcome>;
+  setSynchronizedOn(unixMs: number): Promise<void>;
+  /** Null when nothing is known about the hash. */
+  membership(hash: string): Promise<Membership | null>;
+  close(): Promise<void>;
+}
+
+/** Under this hash stores know a context: `base64(sha256(key))`, padded. Its key only, whatever its kind. */
+export function hashOf(contextKey: string): string {
+  return createHash('sha256').update(contextKey).digest('base64');
+}
+
+/** What a patch does to one hash. */
+export interface HashChange {
+  readonly hash: string;
+  readonly included?: 'add' | 'remove';
+  readonly excluded?: 'add' | 'remove';
+}
+
+/** A patch by hash: whoever is both added to and removed from one list is removed, as in ld-relay, which adds first. */
+export function changesByHash({ included, excluded }: BigSegmentPatch): HashChange[] {
+  const changes = new Map<string, HashChange>();
+  const note = (list: 'included' | 'excluded', hashes: readonly string[], change: 'add' | 'remove') => {
+    for (const hash of hashes) changes.set(hash, { ...changes.get(hash), hash, [list]: change });
+  };
+  note('included', included.add, 'add');
+  note('included', included.remove, 'remove');
+  note('excluded', excluded.add, 'add');
+  note('excluded', excluded.remove, 'remove');
+  return [...changes.values()];
+}
+
+/** Included wins over excluded. Without a prototype: a segment may have any key. */
+export function membershipOf(included: Iterable<string>, excluded: Iterable<string>): Membership | null {
+  const membership: Record<string, boolean> = Object.create(null);
+  for (const ref of excluded) membership[ref] = false;
+  for (const ref of included) membership[ref] = true;
+  return Object.keys(membership).length > 0 ? membership : null;
+}
+
+/** Counts patches by what became of them. */
+export function countingPatches(
+  store: BigSegmentStore,
+  registry: Registry | undefined,
+  labels: { readonly database: 'dynamodb' | 'redis'; readonly prefix: string },
+): BigSegmentStore {
+  if (!registry) return store;
+  const name = 'big_segments_patches_total';
+  const patches =
+    (registry.getSingleMetric(name) as Counter | undefined) ??
+    new Counter({
+      ...{ name, help: 'Patches of Big Segments, by what became of them in the store.' },
+      ...{ labelNames: ['database', 'prefix', 'outcome'], registers: [registry] },
+    });
+  return {
+    ...store,
+    async apply(patch) {
+      let outcome: PatchOutcome | 'failed' = 'failed';
+      try {
+        outcome = await store.apply(patch);
+        return outcome;
+      } finally {
+        patches.inc({ ...labels, outcome });
+      }
+    },
+  };
+}

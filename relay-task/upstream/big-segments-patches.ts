@@ -1,0 +1,65 @@
+/** One step of one Big Segment, as LaunchDarkly sends it. Members are hashes; versions are opaque, '' before the first. */
+export interface BigSegmentPatch {
+  /** `<segment key>.g<generation>` */
+  readonly segmentRef: string;
+  readonly previousVersion: string;
+  readonly version: string;
+  readonly included: MemberChanges;
+  readonly excluded: MemberChanges;
+}
+
+export interface MemberChanges {
+  readonly add: readonly string[];
+  readonly remove: readonly string[];
+}
+
+/**
+ * Reads a list of patches, of an answer or of an event. Throws an Error that says what is wrong with which of them; lists
+ * and versions may be absent or null. What has no changes moves the cursor only.
+ */
+export function parsePatches(text: string): BigSegmentPatch[] {
+  let parsed: unknown;
+  try {
+    parsed = JSON.parse(text);
+  } catch {
+    throw new Error('patches of Big Segments must be JSON');
+  }
+  if (!Array.isArray(parsed)) throw new Error('patches of Big Segments must be a list');
+  return parsed.map(parsePatch);
+}
+
+function parsePatch(patch: unknown, index: number): BigSegmentPatch {
+  const fail = (what: string): never => {
+    throw new Error(`patch ${index} of Big Segments: ${what}`);
+  };
+  if (!isObject(patch)) return fail('must be an object');
+  const text = (name: string): string => {
+    const value = patch[name] ?? '';
+    return typeof value === 'string' ? value : fail(`"${name}" must be text`);
+  };
+  const changes = objectOf(patch.changes) ?? fail('"changes" must be an object');
+  const members = (list: 'included' | 'excluded'): MemberChanges => {
+    const both = objectOf(changes[list]) ?? fail(`"${list}" must be an object`);
+    const hashes = (name: 'add' | 'remove'): string[] => {
+      const found = both[name] ?? [];
+      const isHash = (hash: unknown) => typeof hash === 'string' && hash !== '';
+      return Array.isArray(found) && found.every(isHash) ? found : fail(`"${list}.${name}" must be a list of hashes`);
+    };
+    return { add: hashes('add'), remove: hashes('remove') };
+  };
+  const included = members('included');
+  const excluded = members('excluded');
+  const segmentRef = text('segmentId');
+  const changed = [included, excluded].some(({ add, remove }) => add.length + remove.length > 0);
+  if (changed && segmentRef === '') fail('"segmentId" must name a segment and its generation');
+  return { segmentRef, previousVersion: text('previousVersion'), version: text('version'), included, excluded };
+}
+
+/** Absent and null are an object without anything. */
+function objectOf(value: unknown): Record<string, unknown> | undefined {
+  return isObject(value ?? {}) ? ((value ?? {}) as Record<string, unknown>) : undefined;
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

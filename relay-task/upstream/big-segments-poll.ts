@@ -1,0 +1,90 @@
+import type { Outbound } from '../ports.ts';
+import { type BigSegmentPatch, parsePatches } from './big-segments-patches.ts';
+import { connect, describeError } from './connect.ts';
+import { streamUrl } from './event-stream.ts';
+import type { Failure } from './status.ts';
+
+/** What went wrong, as an error. */
+export class FailureError extends Error {
+  readonly failure: Failure;
+  constructor(failure: Failure) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
+
+export interface PollOptions {
+  /** LaunchDarkly's server or another relay; `/sdk/big-segments/revisions` is appended to its path. */
+  readonly baseUri: string;
+  readonly userAgent: string;
+  readonly outbound?: Outbound | undefined;
+  /** 3 s. */
+  readonly connectTimeoutMs?: number;
+  /** From the connection to the head of the answer; 30 s, for the first answer may be a large one. */
+  readonly answerTimeoutMs?: number;
+  /** Between two pieces of the answer; 30 s. */
+  readonly silenceTimeoutMs?: number;
+  /** 256 MiB. */
+  readonly maxAnswerBytes?: number;
+}
+
+/**
+ * Asks for the patches after `cursor` ('' for all); none means that the cursor is up to date. Rejects with a
+ * FailureError. Throws CONFIG_INVALID when `baseUri` is not an http or https address.
+ */
+export function pollPatches(
+  options: PollOptions,
+  cursor: string,
+  sdkKey: string,
+  signal: AbortSignal,
+): Promise<BigSegmentPatch[]> {
+  const { silenceTimeoutMs = 30_000, maxAnswerBytes = 256 * 1024 * 1024 } = options;
+  const query = cursor === '' ? '' : `?after=${encodeURIComponent(cursor)}`;
+  const url = streamUrl(options.baseUri, '/sdk/big-segments/revisions', query);
+  return new Promise((resolve, reject) => {
+    let abandon = () => {};
+    let timer: NodeJS.Timeout | undefined;
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    };
+    const fail = (failure: Failure) => {
+      end();
+      abandon();
+      reject(new FailureError(failure));
+    };
+    const broken = (message: string) => fail({ kind: 'NETWORK_ERROR', message });
+    const onAbort = () => broken('the question was withdrawn');
+    signal.addEventListener('abort', onAbort);
+    const connection = connect({
+      ...{ url, outbound: options.outbound, connectTimeoutMs: options.connectTimeoutMs ?? 3_000 },
+      headTimeoutMs: options.answerTimeoutMs ?? 30_000,
+      headers: { Authorization: sdkKey, 'User-Agent': options.userAgent, Accept: 'application/json' },
+      onFailure: fail,
+      onResponse(response) {
+        abandon = () => void response.destroy();
+        const chunks: Buffer[] = [];
+        let bytes = 0;
+        const silent = () => broken(`${url.host} fell silent amid an answer`);
+        timer = setTimeout(silent, silenceTimeoutMs);
+        response.on('error', (error) => broken(`${url.host} broke off: ${describeError(error)}`));
+        response.on('data', (chunk: Buffer) => {
+          timer?.refresh();
+          bytes += chunk.length;
+          if (bytes <= maxAnswerBytes) return void chunks.push(chunk);
+          fail({ kind: 'INVALID_DATA', message: `${url.host} answered with more than ${maxAnswerBytes} bytes` });
+        });
+        response.on('end', () => {
+          end();
+          try {
+            resolve(parsePatches(Buffer.concat(chunks).toString()));
+          } catch (error) {
+            fail({ kind: 'INVALID_DATA', message: describeError(error) });
+          }
+        });
+      },
+    });
+    abandon = () => connection.abort();
+    if (signal.aborted) onAbort();
+  });
+}

@@ -1,0 +1,70 @@
+/** Big Segments through the whole relay: LaunchDarkly's patches, a real table, evaluated flags. */
+import { hashOf } from '../../relay-task/store/big-segments.ts';
+import { startTable } from '../support/dynalite.ts';
+import { eventually } from '../support/eventually.ts';
+import { startFakeBigSegments, wirePatch } from '../support/fake-big-segments.ts';
+import { startFakeUpstream } from '../support/fake-upstream.ts';
+import { readStream } from '../support/read-stream.ts';
+import { startTestRelay } from '../support/start-relay.ts';
+
+const clause = { attribute: '', op: 'segmentMatch', values: ['vip'], negate: false };
+const club = {
+  ...{ key: 'club', version: 1, on: true, salt: '', variations: ['in', 'out'], offVariation: 1 },
+  fallthrough: { variation: 1 },
+  rules: [{ id: 'r', clauses: [clause], variation: 0 }],
+  clientSideAvailability: { usingEnvironmentId: true, usingMobileKey: true },
+};
+const vip = { key: 'vip', version: 1, salt: '', unbounded: true, generation: 3, included: [], excluded: [], rules: [] };
+const context = Buffer.from('{"kind":"user","key":"alice"}').toString('base64url');
+
+const closers: (() => Promise<void> | void)[] = [];
+const opened = <T extends { close(): Promise<void> | void }>(thing: T): T => {
+  closers.push(() => thing.close());
+  return thing;
+};
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+test('a membership that LaunchDarkly takes away reaches evalx and an open stream, though no version rose', async () => {
+  const member = hashOf('alice');
+  const table = opened(await startTable());
+  const launchDarkly = opened(await startFakeBigSegments(wirePatch('vip.g3', '', 'v1', [`+${member}`])));
+  const upstream = opened(await startFakeUpstream({ flags: { club }, segments: { vip } }));
+  upstream.answer = ({ url }) => (url.startsWith('/big-segments') ? 'silent' : 'stream');
+  const relay = opened(
+    await startTestRelay({
+      LD_ENV_prod: 'sdk-00000000-1111-2222-3333-444455556666',
+      LD_CLIENT_SIDE_ID_prod: 'client-id',
+      LD_PREFIX_prod: 'prod',
+      STREAM_URI: upstream.uri,
+      BASE_URI: launchDarkly.uri,
+      USE_DYNAMODB: 'true',
+      DYNAMODB_TABLE: table.tableName,
+      DYNAMODB_URL: table.endpoint,
+    }),
+  );
+  const evaluate = async () => {
+    const response = await fetch(`${relay.uri}/sdk/evalx/client-id/contexts/${context}?withReasons=true`);
+    return ((await response.json()) as { club?: unknown }).club;
+  };
+  await eventually(async () => {
+    expect(await evaluate()).toMatchObject({
+      value: 'in',
+      reason: { kind: 'RULE_MATCH', bigSegmentsStatus: 'HEALTHY' },
+    });
+  });
+  const { environments } = (await (await fetch(`${relay.uri}/status`)).json()) as {
+    environments: { prod: { bigSegmentStatus: unknown } };
+  };
+  expect(environments.prod.bigSegmentStatus).toMatchObject({ available: true, potentiallyStale: false });
+
+  const stream = opened(await readStream({ port: relay.port, path: `/eval/client-id/${context}` }));
+  expect(JSON.parse((await stream.next()).data).club).toMatchObject({ value: 'in', version: 1 });
+  const taken = wirePatch('vip.g3', 'v1', 'v2', [`-${member}`]);
+  await upstream.event('patch', JSON.stringify([taken]), { to: ({ url }) => url === '/big-segments' });
+  const next = await stream.next(10_000);
+  expect(next.event).toBe('put');
+  expect(JSON.parse(next.data).club).toMatchObject({ value: 'out', version: 1 });
+  expect(await evaluate()).toMatchObject({ value: 'out' });
+});

@@ -1,0 +1,33 @@
+/** What CloudWatch is told comes from measures that exist, by labels that they have. */
+import type { Counter, Gauge, Histogram } from 'prom-client';
+import { createEventMeter } from '../../../relay-task/events/metrics.ts';
+import { createMetrics } from '../../../relay-task/status/metrics.ts';
+import { dimensionLabels, published } from '../../../relay-task/status/published.ts';
+import { createStoreMetrics } from '../../../relay-task/store/metrics.ts';
+import { createReplicaMetrics } from '../../../relay-task/store/replica-metrics.ts';
+
+const metrics = createMetrics();
+afterAll(() => metrics.close());
+
+/** Every measure that a relay with each kind of store has. */
+function registryOfEverything() {
+  const { registry } = metrics;
+  metrics.watch({ environments: () => [] });
+  createEventMeter(registry);
+  const zero = () => 0;
+  const gauges = { held: () => false, snapshotBytes: zero, epoch: zero, seq: zero, oversized: zero };
+  createStoreMetrics(registry, { table: 'flags', prefix: '' }, gauges);
+  createReplicaMetrics(registry, { database: 'redis', prefix: '' }, { up: () => true, waiting: zero, oversized: zero });
+  return registry;
+}
+
+const registry = registryOfEverything();
+type Measure = (Counter | Gauge | Histogram) & { readonly labelNames: readonly string[] };
+
+test.each(published.map((row) => [row.name, row] as const))('%s is read from a measure and its labels', (_, row) => {
+  const measure = registry.getSingleMetric(row.from) as Measure | undefined;
+  expect(measure?.labelNames).toBeDefined();
+  const labels = new Set(measure!.labelNames);
+  const needed = [...row.by.flat().map((dimension) => dimensionLabels[dimension]), ...Object.keys(row.where ?? {})];
+  expect(needed.filter((label) => !labels.has(label))).toEqual([]);
+});

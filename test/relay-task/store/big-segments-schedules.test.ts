@@ -1,0 +1,133 @@
+/**
+ * Random schedules of patches, faults and relays on one real table. At the end of each the table holds what LaunchDarkly
+ * said, hash by hash. `SEED=<n>` runs one schedule, `LONG=1` many.
+ */
+import { DeleteItemCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
+import { createBigSegmentSynchronizer } from '../../../relay-task/upstream/big-segments.ts';
+import { testCredentials, testRegion } from '../../support/dynalite.ts';
+import { eventually } from '../../support/eventually.ts';
+import { startFakeBigSegments, wirePatch } from '../../support/fake-big-segments.ts';
+import { type FaultyProxy, startFaultyProxy } from '../../support/faulty-proxy.ts';
+import { openTable, quick, type Stores, silent } from './open-stores.ts';
+import { seededRandom } from './seeded-random.ts';
+
+const { SEED, LONG } = process.env;
+const seeds = SEED ? [Number(SEED)] : Array.from({ length: LONG ? 200 : 2 }, (_, index) => index + 1);
+
+const metadata = 'big_segments_metadata';
+const hashes = ['a', 'b', 'c', 'd', 'e', 'f'];
+const refs = ['vip.g1', 'vip.g2', 'beta.g1'];
+const timings = {
+  ...{ backoff: { firstMs: 5, maxMs: 50 }, pollBackoff: { firstMs: 5, maxMs: 50 } },
+  ...{ checkMs: 30, confirmMs: 50, askGapMs: 10, askMs: 500 },
+};
+
+async function runSchedule(seed: number): Promise<void> {
+  const random = seededRandom(seed);
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+  const stores = await openTable();
+  const fake = await startFakeBigSegments();
+  const closers: (() => unknown)[] = [];
+  const proxies: FaultyProxy[] = [];
+  const truth = new Map<string, Set<string>>();
+  const done: string[] = [];
+
+  async function startRelay() {
+    const proxy = await startFaultyProxy(stores.table.endpoint, random);
+    proxies.push(proxy);
+    const access = { region: testRegion, credentials: testCredentials, maxAttempts: 1 };
+    const client = new DynamoDBClient({ endpoint: proxy.endpoint, ...access });
+    const { tableName } = stores.table;
+    const store = createDynamoDBBigSegments({
+      ...{ client, tableName, prefix: '', log: silent, timings: { ...quick, requestTimeoutMs: 300 } },
+    });
+    const relay = createBigSegmentSynchronizer({
+      ...{ streamUri: fake.uri, baseUri: fake.uri, sdkKey: 'sdk', userAgent: 'u', store, timings },
+      ...{ log: silent, onBatch() {} },
+    });
+    closers.push(async () => {
+      await Promise.all([relay.close(), store.close()]);
+      client.destroy();
+      await proxy.close();
+    });
+    relay.start();
+  }
+
+  function change(): void {
+    const changes = { included: [] as string[], excluded: [] as string[] };
+    const ref = pick(refs);
+    for (const [list, changed] of Object.entries(changes)) {
+      for (const hash of hashes.filter(() => random() < 0.4)) {
+        const adds = random() < 0.5;
+        changed.push(`${adds ? '+' : '-'}${hash}`);
+        const name = `${hash} ${list}`;
+        const held = truth.get(name) ?? new Set();
+        truth.set(name, held);
+        if (adds) held.add(ref);
+        else held.delete(ref);
+      }
+    }
+    const count = fake.history.length;
+    const next = wirePatch(ref, count === 0 ? '' : `v${count}`, `v${count + 1}`, changes.included, changes.excluded);
+    if (random() < 0.8) fake.push(next);
+    else fake.history.push(next);
+  }
+
+  const acts: Record<string, () => unknown> = {
+    change,
+    burst: () => [1, 2, 3].forEach(change),
+    pause: () => new Promise((resolve) => setTimeout(resolve, random() * 60)),
+    cut: () => pick(proxies).cut(),
+    cutAfter: () => pick(proxies).cutAfter(Math.floor(random() * 8)),
+    slow: () => pick(proxies).slow(random() * 40),
+    hang: () => pick(proxies).hang(),
+    throttle: () => pick(proxies).throttle(0.3),
+    loseAnswers: () => pick(proxies).loseAnswers(0.3),
+    heal: () => pick(proxies).heal(),
+    endStreams: () => fake.endStreams(),
+    forget: () => removeMetadata(stores),
+  };
+
+  try {
+    for (let relays = 0; relays < 3; relays++) await startRelay();
+    for (let step = 0; step < 24; step++) {
+      const name = random() < 0.5 ? pick(['change', 'burst', 'pause']) : pick(Object.keys(acts));
+      done.push(name);
+      await acts[name]?.();
+    }
+    change();
+    for (const proxy of proxies) proxy.heal();
+    await eventually(() => expectTruth(stores, truth, `v${fake.history.length}`), 15_000);
+  } catch (error) {
+    throw new Error(`seed ${seed}: ${done.join(' ')}\n${error}`, { cause: error });
+  } finally {
+    for (const close of closers) await close();
+    await fake.close();
+    await stores.close();
+  }
+}
+
+async function removeMetadata({ table }: Stores): Promise<void> {
+  const Key = { namespace: { S: metadata }, key: { S: metadata } };
+  await table.client.send(new DeleteItemCommand({ TableName: table.tableName, Key }));
+}
+
+async function expectTruth(stores: Stores, truth: ReadonlyMap<string, ReadonlySet<string>>, cursor: string) {
+  const rows = await stores.rows('big_segments_user');
+  const found = new Map(
+    Object.entries(rows).flatMap(([hash, row]) =>
+      ['included', 'excluded'].map((list) => [`${hash} ${list}`, [...((row[list] as string[]) ?? [])].sort()] as const),
+    ),
+  );
+  const named = ([name, list]: readonly [string, Iterable<string>]) => `${name}: ${[...list].sort()}`;
+  const filled = (lists: Iterable<readonly [string, Iterable<string>]>) =>
+    [...lists]
+      .filter(([, list]) => [...list].length > 0)
+      .map(named)
+      .sort();
+  expect((await stores.rows(metadata))[metadata]?.lastVersion).toBe(cursor);
+  expect(filled(found)).toEqual(filled(truth));
+}
+
+test.each(seeds)('schedule %i ends with the table as LaunchDarkly has it', runSchedule);

@@ -1,0 +1,138 @@
+/** The whole way: LaunchDarkly's two endpoints, our synchroniser, a real database, an official SDK in daemon mode. */
+import { PutItemCommand } from '@aws-sdk/client-dynamodb';
+import { init } from '@launchdarkly/node-server-sdk';
+import { RedisBigSegmentStore, RedisFeatureStore } from '@launchdarkly/node-server-sdk-redis';
+import { init as initOlder } from 'launchdarkly-node-server-sdk';
+import { DynamoDBBigSegmentStore, DynamoDBFeatureStore } from 'launchdarkly-node-server-sdk-dynamodb';
+import { hashOf } from '../../../relay-task/store/big-segments.ts';
+import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
+import { createRedisBigSegments } from '../../../relay-task/store/big-segments-redis.ts';
+import { createBigSegmentSynchronizer } from '../../../relay-task/upstream/big-segments.ts';
+import { startTable, testCredentials, testRegion } from '../../support/dynalite.ts';
+import { eventually } from '../../support/eventually.ts';
+import { startFakeBigSegments, wirePatch } from '../../support/fake-big-segments.ts';
+import { describeWithRedis, startRedis } from '../../support/redis.ts';
+import { silent } from './open-stores.ts';
+
+const closers: (() => unknown)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+const prefix = 'env';
+const segment = { key: 'vip', version: 1, unbounded: true, generation: 3, salt: 's', included: [], excluded: [] };
+const clause = { attribute: '', op: 'segmentMatch', values: ['vip'], negate: false };
+const items = {
+  features: {
+    ...{
+      key: 'f',
+      version: 1,
+      on: true,
+      salt: 's',
+      variations: ['in', 'out'],
+      offVariation: 1,
+      fallthrough: { variation: 1 },
+    },
+    rules: [{ id: 'r', clauses: [clause], variation: 0, trackEvents: false }],
+    ...{ targets: [], prerequisites: [] },
+  },
+  // Whoever is in no list of the Big Segment is in it by this rule when called Ruth.
+  segments: {
+    ...segment,
+    rules: [{ id: 'q', clauses: [{ ...clause, attribute: 'name', op: 'in', values: ['Ruth'] }] }],
+  },
+};
+const daemon = { useLdd: true, sendEvents: false, diagnosticOptOut: true, logger: silent };
+const times = { userCacheTime: 0.001, statusPollInterval: 0.02 };
+
+/** The part of both SDKs that is asked. */
+interface Sdk {
+  variationDetail(
+    key: string,
+    context: { kind: 'user'; key: string },
+    fallback: string,
+  ): Promise<{ value: unknown; reason: { bigSegmentsStatus?: string } }>;
+  close(): void;
+}
+
+async function followed(store: ReturnType<typeof createRedisBigSegments>, sdk: Sdk): Promise<void> {
+  closers.push(() => sdk.close());
+  const answer = async (key: string, name = key) => {
+    const context = { kind: 'user' as const, key, name };
+    const { value, reason } = await sdk.variationDetail('f', context, 'FALLBACK');
+    return [value, reason.bigSegmentsStatus];
+  };
+  expect(await answer('alice')).toEqual(['out', 'STALE']);
+
+  const [alice, bob, ruth] = ['alice', 'bob', 'Ruth'].map(hashOf);
+  const fake = await startFakeBigSegments(
+    wirePatch('vip.g3', '', '', [`+${alice}`]),
+    wirePatch('vip.g3', '', 'v1', [`+${bob}`], [`+${bob}`, `+${ruth}`]),
+    // Another generation of the segment counts nothing.
+    wirePatch('vip.g2', 'v1', 'v2', [`+${hashOf('carol')}`], []),
+  );
+  closers.push(() => fake.close());
+  const synchronizer = createBigSegmentSynchronizer({
+    ...{ streamUri: fake.uri, baseUri: fake.uri, sdkKey: 'sdk', userAgent: 'EdgeFlagRelay/1', store },
+    ...{ log: silent, onBatch() {}, timings: { checkMs: 50 } },
+  });
+  closers.push(() => synchronizer.close());
+  synchronizer.start();
+  await eventually(async () => expect(await answer('alice')).toEqual(['in', 'HEALTHY']));
+  expect(await answer('bob')).toEqual(['in', 'HEALTHY']);
+  expect(await answer('carol')).toEqual(['out', 'HEALTHY']);
+  expect(await answer('Ruth')).toEqual(['out', 'HEALTHY']);
+  expect(await answer('other', 'Ruth')).toEqual(['in', 'HEALTHY']);
+
+  fake.push(wirePatch('vip.g3', 'v2', 'v3', [`-${alice}`, `+${hashOf('carol')}`], [`-${ruth}`]));
+  await eventually(async () => expect(await answer('alice')).toEqual(['out', 'HEALTHY']));
+  await eventually(async () => expect(await answer('Ruth')).toEqual(['in', 'HEALTHY']));
+  expect(await answer('carol')).toEqual(['in', 'HEALTHY']);
+  await store.setSynchronizedOn(Date.now() - 121_000);
+  await eventually(async () => expect(await answer('carol')).toEqual(['in', 'STALE']));
+}
+
+test('the older Node SDK reads and follows Big Segments in DynamoDB', async () => {
+  const table = await startTable();
+  closers.push(() => table.close());
+  const { client, tableName, endpoint } = table;
+  for (const [namespace, item] of Object.entries(items)) {
+    const Item = { namespace: { S: `${prefix}:${namespace}` }, key: { S: item.key }, version: { N: '1' } };
+    await client.send(
+      new PutItemCommand({ TableName: tableName, Item: { ...Item, item: { S: JSON.stringify(item) } } }),
+    );
+  }
+  const marker = { S: `${prefix}:$inited` };
+  await client.send(new PutItemCommand({ TableName: tableName, Item: { namespace: marker, key: marker } }));
+  const clientOptions = { endpoint, region: testRegion, credentials: testCredentials };
+  const sdk = initOlder('sdk-daemon', {
+    ...daemon,
+    featureStore: DynamoDBFeatureStore(tableName, { clientOptions, prefix, cacheTTL: 0 }) as never,
+    bigSegments: { store: DynamoDBBigSegmentStore(tableName, { clientOptions, prefix }), ...times },
+  });
+  await sdk.waitForInitialization();
+  const store = createDynamoDBBigSegments({ client, tableName, prefix, log: silent });
+  closers.push(() => store.close());
+  await followed(store, sdk as unknown as Sdk);
+});
+
+describeWithRedis('with Redis', () => {
+  test('the Node SDK reads and follows Big Segments', async () => {
+    const server = await startRedis();
+    closers.push(() => server.close());
+    for (const [hash, item] of Object.entries(items)) {
+      await server.client.hset(`${prefix}:${hash}`, item.key, JSON.stringify(item));
+    }
+    await server.client.set(`${prefix}:$inited`, '');
+    const connection = { host: '127.0.0.1', port: server.port };
+    const sdk = init('sdk-daemon', {
+      ...daemon,
+      featureStore: RedisFeatureStore({ redisOpts: connection, prefix, cacheTTL: 0 }),
+      bigSegments: { store: RedisBigSegmentStore({ redisOpts: connection, prefix }), ...times },
+    });
+    await sdk.waitForInitialization({ timeout: 10 });
+    const store = createRedisBigSegments({ connection, prefix });
+    closers.push(() => store.close());
+    await followed(store, sdk as unknown as Sdk);
+  });
+});

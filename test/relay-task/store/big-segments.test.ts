@@ -1,0 +1,528 @@
+/** Big Segments in DynamoDB and in Redis: what stands there, and that faults between relays and databases change nothing. */
+import { DynamoDBClient, type UpdateItemCommandInput } from '@aws-sdk/client-dynamodb';
+import { register } from 'prom-client';
+import {
+  type BigSegmentPatch,
+  type BigSegmentStore,
+  changesByHash,
+  hashOf,
+} from '../../../relay-task/store/big-segments.ts';
+import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
+import { createRedisBigSegments } from '../../../relay-task/store/big-segments-redis.ts';
+import { testCredentials, testRegion } from '../../support/dynalite.ts';
+import { startFaultyProxy } from '../../support/faulty-proxy.ts';
+import { describeWithRedis, startCluster, startRedis, type TestRedis } from '../../support/redis.ts';
+import { startTcpProxy } from '../../support/tcp-proxy.ts';
+import { openTable, quick, type Stores, silent } from './open-stores.ts';
+
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+  register.clear();
+});
+
+/** `included` and `excluded`: `+HASH` adds, `-HASH` removes. */
+function patch(
+  previousVersion: string,
+  version: string,
+  included: readonly string[] = [],
+  excluded: readonly string[] = [],
+  segmentRef = 'vip.g3',
+): BigSegmentPatch {
+  const split = (list: readonly string[]) => ({
+    add: list.filter((one) => one.startsWith('+')).map((one) => one.slice(1)),
+    remove: list.filter((one) => one.startsWith('-')).map((one) => one.slice(1)),
+  });
+  return { segmentRef, previousVersion, version, included: split(included), excluded: split(excluded) };
+}
+
+const many = (count: number) => Array.from({ length: count }, (_, index) => `hash-${index}`);
+
+test.each([
+  // computed by `printf alice | openssl dgst -sha256 -binary | base64`
+  ['alice', 'K9gGyX8OAK8aH8Myj6djqSaXI8jbj6xPk69x2xhtbpA='],
+  ['bob', 'gbY32PzSxtpjWeaWMROhFw3nleS3JbhNHgtM/Z7FjOk='],
+])('the hash of %s is %s', (key, hash) => {
+  expect(hashOf(key)).toBe(hash);
+});
+
+test('a patch is told by hash, and who is added and removed at once is removed', () => {
+  expect(changesByHash(patch('', 'v1', ['+a', '-b', '+c', '-c'], ['+b', '-a', '+d']))).toEqual([
+    { hash: 'a', included: 'add', excluded: 'remove' },
+    { hash: 'c', included: 'remove' },
+    { hash: 'b', included: 'remove', excluded: 'add' },
+    { hash: 'd', excluded: 'add' },
+  ]);
+});
+
+interface Bench {
+  /** A store behind faults of its own. */
+  open(): Promise<{ store: BigSegmentStore; cut(): void; heal(): void }>;
+  /** Everything in the database, in the words of LaunchDarkly's layout, our own numbers left out. */
+  dump(): Promise<Record<string, unknown>>;
+}
+
+/** What both databases promise. */
+function promises(bench: () => Bench): void {
+  test('begins empty: no cursor, never synchronised, nobody known', async () => {
+    const { store } = await bench().open();
+    expect(await store.metadata()).toEqual({ cursor: '', synchronizedOn: undefined });
+    expect(await store.membership('nobody')).toBeNull();
+  });
+
+  test('a patch adds, removes, and moves the cursor; included wins over excluded', async () => {
+    const { store } = await bench().open();
+    expect(await store.apply(patch('', 'v1', ['+a', '+b'], ['+b', '+c']))).toBe('applied');
+    expect(await store.apply(patch('v1', 'v2', ['+a'], [], 'other.g1'))).toBe('applied');
+    expect({ ...(await store.membership('a')) }).toEqual({ 'vip.g3': true, 'other.g1': true });
+    expect({ ...(await store.membership('b')) }).toEqual({ 'vip.g3': true });
+    expect({ ...(await store.membership('c')) }).toEqual({ 'vip.g3': false });
+    // One hash in two lists of one patch: two operations on one item are refused by DynamoDB's transactions.
+    expect(await store.apply(patch('v2', 'v3', ['-a', '-b'], ['+a', '-b']))).toBe('applied');
+    expect({ ...(await store.membership('a')) }).toEqual({ 'vip.g3': false, 'other.g1': true });
+    expect(await store.membership('b')).toBeNull();
+    expect((await store.metadata()).cursor).toBe('v3');
+  });
+
+  test('a patch that does not follow changes nothing', async () => {
+    const { store } = await bench().open();
+    expect(await store.apply(patch('v1', 'v2', ['+a']))).toBe('out-of-order');
+    expect(await bench().dump()).toEqual({});
+    await store.apply(patch('', 'v1', ['+a']));
+    const before = await bench().dump();
+    for (const stale of [patch('', 'v9', ['+b']), patch('v2', 'v3', ['-a']), patch('', '', ['+b'])]) {
+      expect(await store.apply(stale)).toBe('out-of-order');
+    }
+    expect(await bench().dump()).toEqual(before);
+  });
+
+  test('a patch that stands already is applied, and is not applied again', async () => {
+    const { store } = await bench().open();
+    await store.apply(patch('', 'v1', ['+a']));
+    expect(await store.apply(patch('', 'v1', ['+b']))).toBe('applied');
+    expect(await store.membership('b')).toBeNull();
+  });
+
+  test('while a Big Segment is loaded for the first time, several patches have no version', async () => {
+    const { store } = await bench().open();
+    expect(await store.apply(patch('', '', ['+a']))).toBe('applied');
+    expect(await store.apply(patch('', '', ['+b']))).toBe('applied');
+    expect((await store.metadata()).cursor).toBe('');
+    expect(await store.apply(patch('', 'v1'))).toBe('applied');
+    expect({ ...(await store.membership('a')), cursor: (await store.metadata()).cursor }).toEqual({
+      'vip.g3': true,
+      cursor: 'v1',
+    });
+  });
+
+  test('the time of synchronisation is replaced, and leaves the cursor alone', async () => {
+    const { store } = await bench().open();
+    await store.apply(patch('', 'v1'));
+    await store.setSynchronizedOn(1_700_000_000_000);
+    await store.setSynchronizedOn(1_700_000_000_001);
+    expect(await store.metadata()).toEqual({ cursor: 'v1', synchronizedOn: 1_700_000_000_001 });
+  });
+
+  test('a segment and a context may have any name', async () => {
+    const { store } = await bench().open();
+    await store.apply(patch('', 'v"1 ü', ['+__proto__', '+a:b/c='], [], '__proto__.g1'));
+    expect(Object.keys((await store.membership('__proto__')) ?? {})).toEqual(['__proto__.g1']);
+    expect(Object.entries((await store.membership('a:b/c=')) ?? {})).toEqual([['__proto__.g1', true]]);
+    expect((await store.metadata()).cursor).toBe('v"1 ü');
+  });
+
+  test('two relays apply the same patches side by side, and each finds them applied', async () => {
+    const [one, two] = [await bench().open(), await bench().open()];
+    const patches = [1, 2, 3, 4].map((n) =>
+      patch(n === 1 ? '' : `v${n - 1}`, `v${n}`, [`${n % 2 ? '+' : '-'}a`, `+${n}`]),
+    );
+    const walk = async ({ store }: typeof one) => {
+      for (const next of patches) {
+        // Whoever is behind looks where the store is, as the synchroniser does.
+        while ((await store.apply(next)) !== 'applied') {
+          const { cursor } = await store.metadata();
+          if (patches.findIndex(({ version }) => version === cursor) >= patches.indexOf(next)) break;
+        }
+      }
+    };
+    await Promise.all([walk(one), walk(two)]);
+    expect((await one.store.metadata()).cursor).toBe('v4');
+    expect(await one.store.membership('a')).toBeNull();
+    for (const n of ['1', '2', '3', '4']) expect({ ...(await two.store.membership(n)) }).toEqual({ 'vip.g3': true });
+  });
+
+  test('while the database is away everything rejects and says why; afterwards it goes on', async () => {
+    const { store, cut, heal } = await bench().open();
+    await store.apply(patch('', 'v1', ['+a']));
+    cut();
+    await expect(store.apply(patch('v1', 'v2', ['+b']))).rejects.toThrow(/\w/);
+    await expect(store.metadata()).rejects.toThrow(/\w/);
+    await expect(store.membership('a')).rejects.toThrow(/\w/);
+    heal();
+    expect(await store.apply(patch('v1', 'v2', ['+b']))).toBe('applied');
+    expect({ ...(await store.membership('b')) }).toEqual({ 'vip.g3': true });
+  });
+}
+
+describe('Big Segments in DynamoDB', () => {
+  let stores: Stores;
+  beforeAll(async () => {
+    stores = await openTable();
+  });
+  afterAll(() => stores.close());
+  let prefix = '';
+  let round = 0;
+  beforeEach(() => {
+    prefix = `env-${++round}`;
+  });
+
+  function clientFor(endpoint: string): DynamoDBClient {
+    const client = new DynamoDBClient({ endpoint, region: testRegion, credentials: testCredentials, maxAttempts: 1 });
+    closers.push(async () => client.destroy());
+    return client;
+  }
+  function storeOver(client: DynamoDBClient, more: object = {}): BigSegmentStore {
+    const { tableName } = stores.table;
+    const store = createDynamoDBBigSegments({ client, tableName, prefix, log: silent, timings: quick, ...more });
+    closers.push(() => store.close());
+    return store;
+  }
+  async function openStore(more: object = {}) {
+    const proxy = await startFaultyProxy(stores.table.endpoint);
+    closers.push(() => proxy.close());
+    return { store: storeOver(clientFor(proxy.endpoint), more), ...proxy };
+  }
+  async function dump() {
+    const rows = [
+      ...Object.entries(await stores.rows(`${prefix}:big_segments_metadata`)),
+      ...Object.entries(await stores.rows(`${prefix}:big_segments_user`)),
+    ];
+    return Object.fromEntries(
+      rows
+        .map(([key, { namespace: _n, key: _k, patchNumber: _p, ...row }]) => [key, row] as const)
+        .filter(([, row]) => Object.keys(row).length > 0),
+    );
+  }
+  const cursorOf = async () =>
+    (await stores.rows(`${prefix}:big_segments_metadata`))[`${prefix}:big_segments_metadata`]?.lastVersion;
+
+  promises(() => ({ open: openStore, dump }));
+
+  test("stand in LaunchDarkly's layout, and a number that no SDK looks at", async () => {
+    const { store } = await openStore();
+    await store.apply(patch('', 'v1', ['+a'], ['+a', '+b']));
+    await store.setSynchronizedOn(1_700_000_000_000);
+    const metadata = `${prefix}:big_segments_metadata`;
+    expect(await stores.rows(metadata)).toEqual({
+      [metadata]: {
+        ...{ namespace: metadata, key: metadata, lastVersion: 'v1' },
+        ...{ synchronizedOn: '1700000000000', patchNumber: expect.anything() },
+      },
+    });
+    const namespace = `${prefix}:big_segments_user`;
+    expect(await stores.rows(namespace)).toEqual({
+      a: { namespace, key: 'a', included: ['vip.g3'], excluded: ['vip.g3'], patchNumber: expect.anything() },
+      b: { namespace, key: 'b', excluded: ['vip.g3'], patchNumber: expect.anything() },
+    });
+  });
+
+  test('without a prefix there is no colon', async () => {
+    prefix = '';
+    const { store } = await openStore();
+    await store.apply(patch('', 'v1', ['+x']));
+    expect(Object.keys(await stores.rows('big_segments_user'))).toEqual(['x']);
+    expect(Object.keys(await stores.rows('big_segments_metadata'))).toEqual(['big_segments_metadata']);
+  });
+
+  test('a table that ld-relay filled is taken over at its cursor', async () => {
+    const metadata = `${prefix}:big_segments_metadata`;
+    const namespace = `${prefix}:big_segments_user`;
+    await stores.put({ namespace: { S: metadata }, key: { S: metadata }, lastVersion: { S: 'v7' } });
+    await stores.put({ namespace: { S: namespace }, key: { S: 'a' }, included: { SS: ['vip.g3', 'old.g1'] } });
+    const { store } = await openStore();
+    expect(await store.apply(patch('v6', 'v7'))).toBe('applied');
+    expect(await store.apply(patch('v7', 'v8', ['-a'], ['+a']))).toBe('applied');
+    expect({ ...(await store.membership('a')) }).toEqual({ 'old.g1': true, 'vip.g3': false });
+  });
+
+  test('cut between any two requests of a patch and done again, it comes to the same', async () => {
+    const next = patch('v1', 'v2', ['-a', '+b', '+c'], ['+a', '-d']);
+    for (const cutAt of process.env.LONG ? [0, 1, 2, 3, 4, 5] : [0, 2, 4, 5]) {
+      prefix = `cut-${round}-${cutAt}`;
+      const { store, cutAfter, heal } = await openStore();
+      await store.apply(patch('', 'v1', ['+a'], ['+d']));
+      cutAfter(cutAt);
+      const outcome = store.apply(next);
+      if (cutAt < 5) {
+        await expect(outcome).rejects.toThrow();
+        expect(await cursorOf()).toBe('v1');
+      } else expect(await outcome).toBe('applied');
+      heal();
+      expect(await (await openStore()).store.apply(next)).toBe('applied');
+      expect(await dump()).toEqual({
+        a: { excluded: ['vip.g3'] },
+        b: { included: ['vip.g3'] },
+        c: { included: ['vip.g3'] },
+        [`${prefix}:big_segments_metadata`]: { lastVersion: 'v2' },
+      });
+    }
+  });
+
+  test('a relay that is late with one patch does not undo the next one', async () => {
+    const client = clientFor(stores.table.endpoint);
+    let release = () => {};
+    let held = () => {};
+    const gate = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const reached = new Promise<void>((resolve) => {
+      held = resolve;
+    });
+    client.middlewareStack.add(
+      (next) => async (args) => {
+        if ((args.input as UpdateItemCommandInput).Key?.key?.S === 'a') {
+          held();
+          await gate;
+        }
+        return next(args);
+      },
+      { step: 'initialize' },
+    );
+    const late = storeOver(client, { timings: { ...quick, requestTimeoutMs: 60_000 } }).apply(
+      patch('', 'v1', ['+a', '+b']),
+    );
+    await reached;
+    const { store } = await openStore();
+    expect(await store.apply(patch('', 'v1', ['+a', '+b']))).toBe('applied');
+    expect(await store.apply(patch('v1', 'v2', ['-a']))).toBe('applied');
+    release();
+    expect(await late).toBe('out-of-order');
+    expect(await store.membership('a')).toBeNull();
+    expect({ ...(await store.membership('b')) }).toEqual({ 'vip.g3': true });
+    expect(await cursorOf()).toBe('v2');
+  });
+
+  test('metadata that was deleted, or restored from earlier, is brought forward again', async () => {
+    const metadata = `${prefix}:big_segments_metadata`;
+    const { store } = await openStore();
+    await store.apply(patch('', 'v1', ['+a']));
+    await store.apply(patch('v1', 'v2', ['-a', '+b']));
+    await stores.put({ namespace: { S: metadata }, key: { S: metadata }, patchNumber: { N: '5' } });
+    const outcomes: string[] = [];
+    for (const next of [patch('', 'v1', ['+a']), patch('v1', 'v2', ['-a', '+b'])]) {
+      while (outcomes.at(-1) !== `applied ${next.version}` && outcomes.length < 20) {
+        outcomes.push(`${await store.apply(next)} ${next.version}`);
+      }
+    }
+    expect(outcomes).toEqual(['out-of-order v1', 'applied v1', 'applied v2']);
+    expect(await store.membership('a')).toBeNull();
+    expect({ ...(await store.membership('b')) }).toEqual({ 'vip.g3': true });
+  });
+
+  test('throttled writes are tried again, none is lost', async () => {
+    const { store, throttle } = await openStore();
+    let turn = 0;
+    // Every other write, whichever way the SDK orders them.
+    throttle(0.5);
+    const random = jest.spyOn(Math, 'random').mockImplementation(() => (turn++ % 2 ? 0.1 : 0.9));
+    try {
+      expect(
+        await store.apply(
+          patch(
+            '',
+            'v1',
+            many(60).map((hash) => `+${hash}`),
+          ),
+        ),
+      ).toBe('applied');
+    } finally {
+      random.mockRestore();
+    }
+    const rows = await stores.rows(`${prefix}:big_segments_user`);
+    expect(Object.keys(rows).sort()).toEqual(many(60).sort());
+  });
+
+  test('at most 16 updates are under way at once, one for each hash', async () => {
+    const client = clientFor(stores.table.endpoint);
+    let underWay = 0;
+    let most = 0;
+    client.middlewareStack.add(
+      (next) => async (args) => {
+        most = Math.max(most, ++underWay);
+        return next(args).finally(() => {
+          underWay -= 1;
+        });
+      },
+      { step: 'initialize' },
+    );
+    const { table } = stores;
+    const store = storeOver(client);
+    await store.metadata();
+    table.resetConsumed();
+    await store.apply(
+      patch(
+        '',
+        'v1',
+        many(50).map((hash) => `+${hash}`),
+        many(50).map((hash) => `-${hash}`),
+      ),
+    );
+    expect(most).toBe(16);
+    // 50 hashes, the first number, the cursor
+    expect(table.consumed.requests).toEqual({ GetItem: 1, UpdateItem: 52 });
+  });
+
+  test('a table that does not exist is named, and closing ends what is under way', async () => {
+    const { store } = await openStore({ tableName: 'no-such-table' });
+    await expect(store.metadata()).rejects.toThrow('table no-such-table does not exist');
+    const open = await openStore({ timings: { ...quick, requestTimeoutMs: 60_000 } });
+    open.hang();
+    const asked = open.store.metadata();
+    await open.store.close();
+    await expect(asked).rejects.toThrow('closed');
+  });
+
+  test('patches are counted by what became of them', async () => {
+    const { store, cut } = await openStore({ registry: register });
+    await store.apply(patch('', 'v1'));
+    await store.apply(patch('v8', 'v9'));
+    cut();
+    await expect(store.apply(patch('v1', 'v2'))).rejects.toThrow();
+    const text = await register.metrics();
+    for (const outcome of ['applied', 'out-of-order', 'failed']) {
+      expect(text).toContain(
+        `big_segments_patches_total{database="dynamodb",prefix="${prefix}",outcome="${outcome}"} 1`,
+      );
+    }
+  });
+});
+
+describeWithRedis('Big Segments in Redis', () => {
+  let server: TestRedis;
+  beforeAll(async () => {
+    server = await startRedis();
+  });
+  beforeEach(() => server.client.flushall());
+  afterAll(() => server.close());
+
+  async function openStore(more: object = {}, prefix = 'env') {
+    const proxy = await startTcpProxy(server.port);
+    closers.push(() => proxy.close());
+    const timeouts = { connectTimeoutMs: 500, commandTimeoutMs: 500 };
+    const connection = { host: '127.0.0.1', port: proxy.port, ...timeouts, ...more };
+    const store = createRedisBigSegments({ connection, prefix });
+    closers.push(() => store.close());
+    return { store, ...proxy };
+  }
+  async function dump() {
+    const keys = (await server.client.keys('*')).sort();
+    const read = async (key: string) =>
+      (await server.client.type(key)) === 'set' ? (await server.client.smembers(key)).sort() : server.client.get(key);
+    return Object.fromEntries(await Promise.all(keys.map(async (key) => [key, await read(key)] as const)));
+  }
+
+  promises(() => ({ open: openStore, dump }));
+
+  const layout = {
+    'env:big_segment_exclude:b': ['vip.g3'],
+    'env:big_segment_include:a': ['other.g1', 'vip.g3'],
+    'env:big_segments_cursor': 'v2',
+    'env:big_segments_lock': '',
+    'env:big_segments_synchronized_on': '1700000000000',
+  };
+
+  test("stand in LaunchDarkly's layout, byte by byte", async () => {
+    const { store } = await openStore();
+    await store.apply(patch('', 'v1', ['+a', '+b'], ['+b']));
+    await store.apply(patch('v1', 'v2', ['+a', '-b'], [], 'other.g1'));
+    await store.apply(patch('v2', 'v2'));
+    await store.setSynchronizedOn(1_700_000_000_000);
+    expect(await dump()).toEqual({ ...layout, 'env:big_segment_include:b': ['vip.g3'] });
+  });
+
+  test('so does what a user writes who may not run scripts', async () => {
+    await server.client.call('ACL', 'SETUSER', 'plain', 'on', '>secret', '~*', '+@all', '-@scripting');
+    const { store } = await openStore({ username: 'plain', password: 'secret' });
+    await store.apply(patch('', 'v1', ['+a', '+b'], ['+b']));
+    expect(await store.apply(patch('v0', 'v9', ['+c']))).toBe('out-of-order');
+    await store.apply(patch('v1', 'v2', ['-b'], []));
+    const rivals = await Promise.all(
+      [await openStore({ username: 'plain', password: 'secret' }), { store }].map((one) =>
+        one.store.apply(patch('v2', 'v3', ['+a'], [], 'other.g1')),
+      ),
+    );
+    expect(rivals).toEqual(['applied', 'applied']);
+    await store.setSynchronizedOn(1_700_000_000_000);
+    expect(await dump()).toEqual({ ...layout, 'env:big_segments_cursor': 'v3' });
+  });
+
+  test('without a prefix it is `launchdarkly`', async () => {
+    const { store } = await openStore({}, '');
+    await store.setSynchronizedOn(1);
+    expect(await dump()).toEqual({ 'launchdarkly:big_segments_synchronized_on': '1' });
+  });
+
+  test('a patch of more sets than are changed at once is applied whole', async () => {
+    const { store } = await openStore();
+    expect(
+      await store.apply(
+        patch(
+          '',
+          'v1',
+          many(12_001).map((hash) => `+${hash}`),
+        ),
+      ),
+    ).toBe('applied');
+    expect(await server.client.dbsize()).toBe(12_001 + 2);
+    expect((await store.metadata()).cursor).toBe('v1');
+  });
+
+  test('a server that was wiped takes nothing but a beginning', async () => {
+    const { store } = await openStore();
+    await store.apply(patch('', 'v1', ['+a']));
+    await server.client.flushall();
+    expect(await store.apply(patch('v1', 'v2', ['+b']))).toBe('out-of-order');
+    expect(await dump()).toEqual({});
+  });
+
+  test('an answer that was lost does not make a patch fail for ever, or be applied twice', async () => {
+    const { store, loseAnswers, heal } = await openStore();
+    await store.apply(patch('', 'v1', ['+a']));
+    loseAnswers();
+    await expect(store.apply(patch('v1', 'v2', ['-a']))).rejects.toThrow();
+    heal();
+    expect(await server.client.get('env:big_segments_cursor')).toBe('v2');
+    // Were it taken away again, it would have been applied twice.
+    await server.client.sadd('env:big_segment_include:a', 'vip.g3');
+    expect(await store.apply(patch('v1', 'v2', ['-a']))).toBe('applied');
+    expect({ ...(await store.membership('a')) }).toEqual({ 'vip.g3': true });
+  });
+
+  test('a transaction of ld-relay that was begun before sees that it was overtaken', async () => {
+    const { store } = await openStore();
+    const ldRelay = server.client.duplicate();
+    closers.push(async () => ldRelay.disconnect());
+    await ldRelay.watch('env:big_segments_lock');
+    await store.apply(patch('', 'v1', ['+a']));
+    expect(await ldRelay.multi().set('env:big_segments_cursor', 'v0').exec()).toBeNull();
+  });
+
+  test('a Cluster needs a hash tag in the prefix', () => {
+    const connection = { cluster: [{ host: '127.0.0.1', port: server.port }] };
+    expect(() => createRedisBigSegments({ connection, prefix: 'env' })).toThrow('such as "{env}"');
+  });
+
+  test('with one, everything of an environment lies on one node', async () => {
+    const cluster = await startCluster();
+    closers.push(() => cluster.close());
+    const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }));
+    const store = createRedisBigSegments({ connection: { cluster: nodes }, prefix: '{env}' });
+    closers.push(() => store.close());
+    expect(await store.apply(patch('', 'v1', ['+a', '+b'], ['+c']))).toBe('applied');
+    await store.setSynchronizedOn(1);
+    expect(await store.metadata()).toEqual({ cursor: 'v1', synchronizedOn: 1 });
+    expect({ ...(await store.membership('c')) }).toEqual({ 'vip.g3': false });
+    const sizes = await Promise.all(cluster.nodes.map(({ client }) => client.dbsize()));
+    expect(sizes.sort()).toEqual([0, 0, 6]);
+  });
+});

@@ -1,0 +1,522 @@
+/** A store follows LaunchDarkly's Big Segments, whatever happens to either. */
+import type { Outbound } from '../../../relay-task/ports.ts';
+import {
+  type BigSegmentSynchronizerOptions,
+  type BigSegmentTarget,
+  createBigSegmentSynchronizer,
+} from '../../../relay-task/upstream/big-segments.ts';
+import { eventually } from '../../support/eventually.ts';
+import { type FakeBigSegments, startFakeBigSegments, wirePatch } from '../../support/fake-big-segments.ts';
+import { createLogRecorder } from './support.ts';
+
+const closers: (() => Promise<unknown>)[] = [];
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+
+/** A store in memory that keeps the rule of the cursor. What it holds is written out as `SEGMENT list HASH`. */
+function createTarget() {
+  const target = {
+    cursor: '',
+    members: new Set<string>(),
+    synchronizedOn: 0,
+    writes: 0,
+    /** Rejects everything while set. */
+    down: undefined as string | undefined,
+    applied: [] as string[],
+    /** Somebody else's doing, right before a patch is looked at. */
+    before: undefined as ((version: string) => void) | undefined,
+    async metadata() {
+      if (target.down) throw new Error(target.down);
+      return { cursor: target.cursor };
+    },
+    async apply({
+      previousVersion,
+      version,
+      segmentRef,
+      included,
+      excluded,
+    }: Parameters<BigSegmentTarget['apply']>[0]) {
+      if (target.down) throw new Error(target.down);
+      target.before?.(version);
+      if (version !== previousVersion && target.cursor === version) return 'applied' as const;
+      if (target.cursor !== previousVersion) return 'out-of-order' as const;
+      for (const [list, { add, remove }] of Object.entries({ included, excluded })) {
+        for (const hash of add) target.members.add(`${segmentRef} ${list} ${hash}`);
+        for (const hash of remove) target.members.delete(`${segmentRef} ${list} ${hash}`);
+      }
+      target.cursor = version;
+      target.applied.push(version);
+      return 'applied' as const;
+    },
+    async setSynchronizedOn(unixMs: number) {
+      if (target.down) throw new Error(target.down);
+      target.synchronizedOn = unixMs;
+      target.writes += 1;
+    },
+  };
+  return target;
+}
+type Target = ReturnType<typeof createTarget>;
+
+const quick = {
+  backoff: { firstMs: 10, maxMs: 50 },
+  pollBackoff: { firstMs: 10, maxMs: 50 },
+  refusedBackoff: { firstMs: 20, maxMs: 40 },
+  checkMs: 50,
+  confirmMs: 1_000,
+  askGapMs: 20,
+};
+
+async function launchDarkly(...history: Parameters<typeof startFakeBigSegments>): Promise<FakeBigSegments> {
+  const fake = await startFakeBigSegments(...history);
+  closers.push(() => fake.close());
+  return fake;
+}
+
+function follow(fake: FakeBigSegments, target: Target, more: Partial<BigSegmentSynchronizerOptions> = {}) {
+  const { log, lines } = createLogRecorder();
+  const told = { batches: 0 };
+  const synchronizer = createBigSegmentSynchronizer({
+    ...{ streamUri: fake.uri, baseUri: fake.uri, sdkKey: 'sdk-1', userAgent: 'EdgeFlagRelay/1', store: target, log },
+    onBatch() {
+      told.batches += 1;
+    },
+    ...more,
+    timings: { ...quick, ...more.timings },
+  });
+  synchronizer.start();
+  closers.push(() => synchronizer.close());
+  return {
+    ...synchronizer,
+    lines,
+    told,
+    valid: () => eventually(() => expect(synchronizer.status().state).toBe('VALID')),
+  };
+}
+
+const v = (from: number, hash: string) => wirePatch('vip.g1', from === 0 ? '' : `v${from}`, `v${from + 1}`, [hash]);
+
+describe('the cycle', () => {
+  test('asks until there is nothing more, opens the stream, asks once more, and follows the stream', async () => {
+    const fake = await launchDarkly(v(0, '+a'), v(1, '+b'), v(2, '-a'));
+    fake.pageSize = 2;
+    const target = createTarget();
+    const { valid, told } = follow(fake, target);
+    await valid();
+    expect(fake.asked.map(({ url }) => url)).toEqual([
+      '/sdk/big-segments/revisions',
+      '/sdk/big-segments/revisions?after=v2',
+      '/sdk/big-segments/revisions?after=v3',
+      '/big-segments',
+      '/sdk/big-segments/revisions?after=v3',
+    ]);
+    expect(new Set(fake.asked.map(({ key, userAgent }) => `${key} ${userAgent}`))).toEqual(
+      new Set(['sdk-1 EdgeFlagRelay/1']),
+    );
+    expect([...target.members]).toEqual(['vip.g1 included b']);
+    const { batches } = told;
+    const asked = fake.polls();
+    fake.push(v(3, '+c'), wirePatch('other.g2', 'v4', 'v5', [], ['+d']));
+    await eventually(() => expect(target.cursor).toBe('v5'));
+    await eventually(() => expect(told.batches).toBe(batches + 1));
+    expect([...target.members]).toEqual(['vip.g1 included b', 'vip.g1 included c', 'other.g2 excluded d']);
+    expect(fake.polls()).toBe(asked);
+    expect(target.synchronizedOn).toBeGreaterThan(0);
+  });
+
+  test('goes on at the stored cursor, written for a URL', async () => {
+    const fake = await launchDarkly();
+    const target = Object.assign(createTarget(), { cursor: 'a/b c&d' });
+    await follow(fake, target).valid();
+    expect(fake.asked[0]?.url).toBe('/sdk/big-segments/revisions?after=a%2Fb%20c%26d');
+  });
+
+  test('what was changed between the answer and the stream is asked for', async () => {
+    const fake = await launchDarkly();
+    fake.streamStatus = 503;
+    const target = createTarget();
+    const { valid } = follow(fake, target);
+    await eventually(() => expect(fake.streams()).toBeGreaterThan(0));
+    fake.history.push(v(0, '+a'));
+    fake.streamStatus = undefined;
+    await valid();
+    await eventually(() => expect(target.cursor).toBe('v1'));
+  });
+
+  test('lists that are null or absent are empty, and a patch without changes moves the cursor', async () => {
+    const fake = await launchDarkly(
+      { segmentId: 's.g1', previousVersion: '', version: 'v1', changes: null },
+      { segmentId: 's.g1', previousVersion: 'v1', version: 'v2', changes: { included: { add: ['x'], remove: null } } },
+      { segmentId: 's.g1', previousVersion: 'v2', version: 'v3' },
+    );
+    const target = createTarget();
+    await follow(fake, target).valid();
+    expect([target.cursor, ...target.members]).toEqual(['v3', 's.g1 included x']);
+  });
+
+  test('the store is told again and again that it is up to date, while nothing happens', async () => {
+    const fake = await launchDarkly();
+    const target = createTarget();
+    const { valid, told } = follow(fake, target, { timings: { ...quick, checkMs: 10, confirmMs: 30 } });
+    await valid();
+    const { writes } = target;
+    const { batches } = told;
+    await eventually(() => expect(target.writes).toBeGreaterThan(writes + 2));
+    expect(told.batches).toBe(batches);
+    expect(fake.polls()).toBe(2);
+  });
+
+  test('goes through the proxy of the outside', async () => {
+    const fake = await launchDarkly();
+    const urls: string[] = [];
+    const outbound: Outbound = {
+      agentFor(url) {
+        urls.push(url.pathname);
+        return undefined;
+      },
+    };
+    await follow(fake, createTarget(), { outbound }).valid();
+    expect(new Set(urls)).toEqual(new Set(['/sdk/big-segments/revisions', '/big-segments']));
+  });
+
+  test('an address that is none is refused at once', () => {
+    const wrong = (addresses: object) => () =>
+      createBigSegmentSynchronizer({
+        ...{ streamUri: 'http://a', baseUri: 'http://a', sdkKey: 'k', userAgent: 'u', store: createTarget() },
+        ...{ log: createLogRecorder().log, onBatch() {}, ...addresses },
+      });
+    expect(wrong({ streamUri: 'nowhere' })).toThrow('nowhere');
+    expect(wrong({ baseUri: 'ftp://x' })).toThrow('ftp://x');
+    expect(wrong({})).not.toThrow();
+  });
+});
+
+describe('patches that do not follow', () => {
+  test('on the stream: LaunchDarkly is asked, and the stream goes on', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    await follow(fake, target).valid();
+    fake.history.push(v(1, '+b'), v(2, '+c'));
+    fake.stream(JSON.stringify([v(2, '+c')]));
+    await eventually(() => expect(target.applied).toEqual(['v1', 'v2', 'v3']));
+    fake.push(v(3, '+d'));
+    await eventually(() => expect(target.cursor).toBe('v4'));
+    expect(fake.streams()).toBe(1);
+  });
+
+  test('an old one is left out; what follows is applied', async () => {
+    const fake = await launchDarkly(v(0, '+a'), v(1, '-a'));
+    const target = createTarget();
+    await follow(fake, target).valid();
+    fake.stream(JSON.stringify([v(0, '+a')]));
+    fake.push(v(2, '+c'));
+    await eventually(() => expect(target.cursor).toBe('v3'));
+    expect([...target.members]).toEqual(['vip.g1 included c']);
+    expect(fake.streams()).toBe(1);
+  });
+
+  test('when the answer is older than the stream, a later look finds the rest', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    const timings = { ...quick, askGapMs: 60_000, checkMs: 500 };
+    const { valid, lines } = follow(fake, target, { timings });
+    await valid();
+    fake.stream(JSON.stringify([v(2, '+c')]));
+    await eventually(() => expect(lines.join()).toContain('was left out'));
+    fake.history.push(v(1, '+b'), v(2, '+c'));
+    await eventually(() => expect(target.cursor).toBe('v3'));
+  });
+
+  test('what never came by the stream is found by asking now and then', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    await follow(fake, target, { timings: { ...quick, askMs: 60 } }).valid();
+    fake.history.push(v(1, '+b'));
+    await eventually(() => expect(target.cursor).toBe('v2'));
+    expect(fake.streams()).toBe(1);
+  });
+
+  test('in the answer, again and again: asked with a growing pause, not in a tight loop, and visible', async () => {
+    const fake = await launchDarkly();
+    fake.pollText = JSON.stringify([v(5, '+x')]);
+    const target = createTarget();
+    const pollBackoff = { firstMs: 200, maxMs: 400 };
+    const { status, lines } = follow(fake, target, { timings: { ...quick, pollBackoff, random: () => 0 } });
+    const since = Date.now();
+    await eventually(() => expect(fake.polls()).toBeGreaterThanOrEqual(3));
+    // 200 ms and 400 ms came first.
+    expect(Date.now() - since).toBeGreaterThan(500);
+    expect(status().lastError).toMatchObject({ kind: 'INVALID_DATA', message: expect.stringContaining('empty store') });
+    expect(lines.join()).toContain('do not lead on');
+    expect(target.synchronizedOn).toBe(0);
+    fake.pollText = undefined;
+    fake.history.push(v(0, '+a'));
+    await eventually(() => expect(target.cursor).toBe('v1'));
+  });
+
+  test('patches of a first load without versions that never end are no tight loop either', async () => {
+    const fake = await launchDarkly(wirePatch('s.g1', '', '', ['+a']));
+    const pollBackoff = { firstMs: 60_000, maxMs: 60_000 };
+    const { status } = follow(fake, createTarget(), { timings: { ...quick, pollBackoff } });
+    await eventually(() => expect(status().lastError?.kind).toBe('INVALID_DATA'));
+    expect(fake.polls()).toBe(1);
+  });
+});
+
+describe('several relays on one store', () => {
+  test('everything is applied once, by whomever, and all of them know of it', async () => {
+    const fake = await launchDarkly(v(0, '+a'), v(1, '+b'));
+    const target = createTarget();
+    const relays = [follow(fake, target), follow(fake, target), follow(fake, target)];
+    for (const { valid } of relays) await valid();
+    const batches = relays.map(({ told }) => told.batches);
+    for (let n = 2; n < 30; n++) fake.push(v(n, n % 2 ? '+x' : '-x'));
+    await eventually(() => expect(target.cursor).toBe('v30'));
+    expect(target.applied).toEqual(Array.from({ length: 30 }, (_, n) => `v${n + 1}`));
+    await eventually(() => {
+      for (const [index, { told }] of relays.entries()) expect(told.batches).toBeGreaterThan(batches[index]!);
+    });
+    expect(fake.streams()).toBe(3);
+  });
+
+  test('one that was overtaken by several patches skips them without asking LaunchDarkly', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    await follow(fake, target, { timings: { ...quick, checkMs: 60_000 } }).valid();
+    const asked = fake.polls();
+    target.before = () => {
+      target.cursor = 'v3';
+      target.before = undefined;
+    };
+    fake.push(v(1, '+b'), v(2, '+c'), v(3, '+d'));
+    await eventually(() => expect(target.cursor).toBe('v4'));
+    expect(target.applied).toEqual(['v1', 'v4']);
+    expect(fake.polls()).toBe(asked);
+  });
+
+  test('a cursor that somebody moved is noticed without any event, and readers are told', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    const { valid, told } = follow(fake, target);
+    await valid();
+    const { batches } = told;
+    fake.history.push(v(1, '+b'));
+    target.cursor = 'v2';
+    await eventually(() => expect(told.batches).toBeGreaterThan(batches));
+    expect(target.applied).toEqual(['v1']);
+  });
+});
+
+describe('faults', () => {
+  test('a store that was wiped is filled anew within the next looks', async () => {
+    const fake = await launchDarkly(v(0, '+a'), v(1, '+b'));
+    const target = createTarget();
+    await follow(fake, target).valid();
+    target.members.clear();
+    target.cursor = '';
+    await eventually(() => expect([...target.members]).toEqual(['vip.g1 included a', 'vip.g1 included b']));
+    await eventually(() => expect(target.cursor).toBe('v2'));
+    expect(fake.streams()).toBe(1);
+  });
+
+  test('a store that is down loses nothing of what came meanwhile', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    const { valid, status, lines, told } = follow(fake, target);
+    await valid();
+    target.down = 'the store is away';
+    fake.push(v(1, '+b'));
+    await eventually(() => expect(status().lastError).toMatchObject({ kind: 'STORE_ERROR', message: target.down }));
+    expect(status().state).toBe('INTERRUPTED');
+    fake.push(v(2, '+c'));
+    const { batches } = told;
+    target.down = undefined;
+    await valid();
+    expect(target.applied).toEqual(['v1', 'v2', 'v3']);
+    expect(told.batches).toBeGreaterThan(batches);
+    expect(lines.join()).toContain('the store is away');
+  });
+
+  test('a stream that ends, or says what cannot be understood, is made anew in its place', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    const { valid, status } = follow(fake, target);
+    await valid();
+    fake.endStreams();
+    fake.history.push(v(1, '+b'));
+    await eventually(() => expect(target.cursor).toBe('v2'));
+    await valid();
+    fake.stream('{"no": "list"}');
+    await eventually(() => expect(status().lastError?.kind).toBe('INVALID_DATA'));
+    await valid();
+    fake.push(v(2, '+c'));
+    await eventually(() => expect(target.cursor).toBe('v3'));
+    expect(fake.streams()).toBe(3);
+  });
+
+  test('readers are told when it works again, although nothing was missed', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    const { valid, status, told } = follow(fake, target);
+    await valid();
+    target.down = 'the store is away';
+    await eventually(() => expect(status().state).toBe('INTERRUPTED'));
+    const { batches } = told;
+    target.down = undefined;
+    await valid();
+    await eventually(() => expect(told.batches).toBeGreaterThan(batches));
+    expect(target.applied).toEqual(['v1']);
+  });
+
+  test('a stream that opens again ends the pause after a failed question', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    const pollBackoff = { firstMs: 3_600_000, maxMs: 3_600_000 };
+    const { valid, status } = follow(fake, target, { timings: { ...quick, pollBackoff } });
+    await valid();
+    fake.pollStatus = 500;
+    fake.endStreams();
+    await eventually(() => expect(status().lastError?.statusCode).toBe(500));
+    fake.pollStatus = undefined;
+    fake.history.push(v(1, '+b'));
+    await eventually(() => expect(fake.openStreams).toBe(1));
+    fake.endStreams();
+    await eventually(() => expect(target.cursor).toBe('v2'));
+  });
+
+  test.each([
+    ['no JSON', '<html>', 'must be JSON'],
+    ['no list', '{}', 'must be a list'],
+    [
+      'a version that is a number',
+      '[{"segmentId":"s.g1","version":3}]',
+      'patch 0 of Big Segments: "version" must be text',
+    ],
+    [
+      'members that are no list',
+      '[{"segmentId":"s","changes":{"included":{"add":7}}}]',
+      '"included.add" must be a list',
+    ],
+    ['an empty hash', '[{"segmentId":"s","changes":{"excluded":{"remove":[""]}}}]', '"excluded.remove" must be a list'],
+    ['changes of no segment', '[{"changes":{"included":{"add":["a"]}}}]', '"segmentId" must name'],
+  ])('an answer that is %s is named, changes nothing, and is asked for again', async (_what, text, problem) => {
+    const fake = await launchDarkly(v(0, '+a'));
+    fake.pollText = text;
+    const target = createTarget();
+    const { status } = follow(fake, target);
+    await eventually(() => expect(status().lastError?.message).toContain(problem));
+    expect(target.cursor).toBe('');
+    fake.pollText = undefined;
+    await eventually(() => expect(target.cursor).toBe('v1'));
+  });
+
+  test('where only the stream is held back, asking keeps the store up to date', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    fake.streamStatus = 502;
+    const target = createTarget();
+    const { status } = follow(fake, target);
+    await eventually(() => expect(target.cursor).toBe('v1'));
+    fake.history.push(v(1, '+b'));
+    await eventually(() => expect(target.cursor).toBe('v2'));
+    expect(status()).toMatchObject({ lastError: { statusCode: 502 }, refused: false });
+    expect(status().state).not.toBe('VALID');
+  });
+
+  test('closing ends everything, and nothing can be started afterwards', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    const { valid, close, status } = follow(fake, target);
+    await valid();
+    await close();
+    await eventually(() => expect(fake.openStreams).toBe(0));
+    expect(status().state).toBe('OFF');
+    const never = createBigSegmentSynchronizer({
+      ...{ streamUri: fake.uri, baseUri: fake.uri, sdkKey: 'k', userAgent: 'u', store: target },
+      ...{ log: createLogRecorder().log, onBatch() {} },
+    });
+    await never.close();
+    never.start();
+    expect(fake.asked.filter(({ key }) => key === 'k')).toEqual([]);
+  });
+});
+
+describe('keys', () => {
+  test('a refusal is retried slowly and seen, and ends when the key is let in', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    fake.keys = new Set();
+    const target = createTarget();
+    const refusedBackoff = { firstMs: 300, maxMs: 600 };
+    const { status, lines, valid } = follow(fake, target, { timings: { ...quick, refusedBackoff, random: () => 0 } });
+    const since = Date.now();
+    await eventually(() => expect(status()).toMatchObject({ refused: true, lastError: { statusCode: 401 } }));
+    await eventually(() => expect(fake.polls()).toBeGreaterThanOrEqual(2));
+    expect(Date.now() - since).toBeGreaterThan(250);
+    expect(lines.join()).toContain('"statusCode":401');
+    expect(lines.join()).not.toContain('sdk-1');
+    fake.keys = new Set(['sdk-1']);
+    await valid();
+    expect(status().refused).toBe(false);
+    expect(target.cursor).toBe('v1');
+  });
+
+  test('another key is tried at once, however long the pause after a refusal is', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    fake.keys = new Set(['sdk-2']);
+    const target = createTarget();
+    const refusedBackoff = { firstMs: 3_600_000, maxMs: 3_600_000 };
+    const { setKey, valid, status } = follow(fake, target, { timings: { ...quick, refusedBackoff } });
+    await eventually(() => expect(status().refused).toBe(true));
+    setKey('sdk-2');
+    await valid();
+    expect(target.cursor).toBe('v1');
+  });
+
+  test('so it is when the refusal of the key before comes only afterwards', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    fake.keys = new Set(['sdk-2']);
+    fake.pollDelayMs = 100;
+    const target = createTarget();
+    const refusedBackoff = { firstMs: 3_600_000, maxMs: 3_600_000 };
+    const { setKey, valid } = follow(fake, target, { timings: { ...quick, refusedBackoff } });
+    await eventually(() => expect(fake.polls()).toBe(1));
+    setKey('sdk-2');
+    await valid();
+    expect(target.cursor).toBe('v1');
+  });
+
+  test('a rotation amid the stream loses nothing: the old stream goes on until the new one is open', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    fake.keys = new Set(['sdk-1']);
+    const target = createTarget();
+    const { setKey, valid, status, lines } = follow(fake, target);
+    await valid();
+    setKey('sdk-2');
+    await eventually(() => expect(fake.asked.filter(({ key }) => key === 'sdk-2').length).toBeGreaterThan(1));
+    fake.push(v(1, '+b'));
+    await eventually(() => expect(target.cursor).toBe('v2'));
+    expect(status().state).toBe('VALID');
+    fake.keys = new Set(['sdk-2']);
+    fake.endStreams('sdk-1');
+    fake.history.push(v(2, '+c'));
+    await eventually(() => expect(target.cursor).toBe('v3'));
+    await valid();
+    expect(fake.openStreams).toBe(1);
+    expect(fake.asked.at(-1)?.key).toBe('sdk-2');
+    expect(lines.join()).not.toMatch(/sdk-[12]/);
+  });
+
+  test('going back to the key in use ends the attempt with the other', async () => {
+    const fake = await launchDarkly();
+    fake.keys = new Set(['sdk-1']);
+    const { setKey, valid } = follow(fake, createTarget());
+    await valid();
+    setKey('sdk-2');
+    setKey('sdk-1');
+    setKey('sdk-1');
+    fake.push(v(0, '+a'));
+    await valid();
+    expect(fake.openStreams).toBe(1);
+    expect(fake.streams()).toBeLessThanOrEqual(2);
+  });
+});
