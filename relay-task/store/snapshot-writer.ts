@@ -7,6 +7,7 @@ import {
   type EncodedBody,
   encodeBody,
   encodeDelta,
+  formatRev,
   type Head,
   type Item,
   parseRev,
@@ -20,6 +21,7 @@ import { inFlight, inParallel } from './in-parallel.ts';
 import type { Lease } from './lease.ts';
 import { keyOf } from './official-writer.ts';
 import { everything, idOf, sameItem } from './same-item.ts';
+import { byId, differencesFrom, type ItemsById } from './snapshot-differences.ts';
 import type { Clock, Timings } from './timings.ts';
 
 /** A revision was refused although the lease says that we may write: what we believe of the table is wrong. */
@@ -44,8 +46,16 @@ export interface SnapshotWriter {
 
 interface Base {
   readonly rev: Rev;
-  readonly items: ReadonlyMap<string, Item>;
+  readonly items: ItemsById;
   readonly encoded?: EncodedBody;
+}
+
+/** A delta over the body of revision `base`, which leads to `items`. */
+interface DeltaOrder {
+  readonly rev: Rev;
+  readonly base: Rev;
+  readonly items: readonly Item[];
+  readonly checkedAt: number;
 }
 
 export function createSnapshotWriter(options: {
@@ -62,14 +72,18 @@ export function createSnapshotWriter(options: {
   /** The bank of the body that stands in the table, of use or not: its parts may still be read. */
   let bankInUse: 0 | 1 | undefined;
   /** What readers assemble now, and its revision. */
-  let content: ReadonlyMap<string, Item> = new Map();
+  let content: ItemsById = new Map();
   let contentRev: Rev | undefined;
+  /** That revision was published by this very writer, and never used for a body. */
+  let contentIsOurs = false;
   let headRev: Rev | undefined;
   /** The highest revision that stands anywhere in the snapshot. */
   let highest: Rev | undefined;
   let seq = 0;
   let seqEpoch = 0;
   let lastBodyAt = Number.NEGATIVE_INFINITY;
+  /** A body whose end is not known, and when the one before it was written. */
+  let attempt: { readonly rev: Rev; readonly before: number } | undefined;
   let deltaSince: number | undefined;
   let postponed = false;
   let bodyBytes = 0;
@@ -89,6 +103,7 @@ export function createSnapshotWriter(options: {
     base = undefined;
     content = new Map();
     contentRev = undefined;
+    contentIsOurs = false;
     headRev = undefined;
     deltaSince = undefined;
   }
@@ -100,7 +115,11 @@ export function createSnapshotWriter(options: {
     const reader = createSnapshotReader({ prefix, get: async (keys) => keys.map(({ key }) => byKey.get(key)) });
     const reading = await reader.cold();
     forget();
-    bankInUse = bankOf(byKey.get('body'));
+    const body = byKey.get('body');
+    bankInUse = bankOf(body);
+    // A body that did not arrive keeps nobody waiting.
+    if (attempt && textOf(body ?? {}, 'rev') !== formatRev(attempt.rev)) lastBodyAt = attempt.before;
+    attempt = undefined;
     await removeRuins(rows);
     if (reading.kind !== 'snapshot' || reading.behind || reading.snapshot.problem !== undefined) {
       const why = reading.kind === 'refused' ? reading.reason : reading.kind;
@@ -154,19 +173,42 @@ export function createSnapshotWriter(options: {
     headRev = rev;
   }
 
-  async function publishBody(items: readonly Item[], checkedAt: number): Promise<'published'> {
-    const rev = await nextRev();
+  async function putBody(items: readonly Item[], rev: Rev): Promise<void> {
     const bank = bankInUse === 0 ? 1 : 0;
+    attempt = { rev, before: lastBodyAt };
     lastBodyAt = clock.now();
     const encoded = encodeBody({ prefix, items, rev, bank, previous: base?.encoded });
     await inParallel(inFlight, encoded.parts, (part) => put('part', rev, part));
     await put('body', rev, encoded.body);
+    attempt = undefined;
     bankInUse = bank;
+    base = { rev, items: byId(items), encoded };
+    bodyBytes = encoded.bytes;
+  }
+
+  async function putDelta(delta: Attributes, { rev, base: over, items, checkedAt }: DeltaOrder): Promise<'published'> {
+    await put('delta', rev, delta);
+    await point(rev, over, items, checkedAt);
+    [content, contentRev, contentIsOurs] = [byId(items), rev, true];
+    deltaBytes = dataBytes(delta);
+    return 'published';
+  }
+
+  async function publishBody(items: readonly Item[], checkedAt: number): Promise<'published'> {
+    const rev = await nextRev();
+    const since = contentIsOurs && base && compareRev(contentRev, base.rev) > 0 ? contentRev : undefined;
+    const changes = since && differencesFrom(content, items);
+    const delta = changes && encodeDelta({ prefix, items: changes, rev, base: since });
+    if (delta) {
+      // Under the revision that readers hold it is nothing new to them: they take the delta over it, and leave it unread.
+      await putBody([...content.values()], since);
+      await putDelta(delta, { rev, base: since, items, checkedAt });
+      deltaSince = changes.length > 0 ? clock.now() : undefined;
+      return 'published';
+    }
+    await putBody(items, rev);
     await point(rev, rev, items, checkedAt);
-    const map = new Map(items.map((item) => [idOf(item), item]));
-    base = { rev, items: map, encoded };
-    [content, contentRev, deltaSince] = [map, rev, undefined];
-    [bodyBytes, deltaBytes] = [encoded.bytes, 0];
+    [content, contentRev, contentIsOurs, deltaSince, deltaBytes] = [byId(items), rev, true, undefined, 0];
     return 'published';
   }
 
@@ -181,18 +223,12 @@ export function createSnapshotWriter(options: {
       await point(contentRev ?? base.rev, base.rev, items, checkedAt);
       return 'published';
     }
-    const { items: inBody, rev: baseRev } = base ?? { items: new Map<string, Item>() };
-    const differing = items.filter((item) => !sameItem(inBody.get(idOf(item)), item));
-    const vanished = inBody.size > items.length - differing.filter((item) => !inBody.has(idOf(item))).length;
-    if (baseRev && !vanished && !(old && differing.length > 0)) {
+    const differing = base && differencesFrom(base.items, items);
+    if (base && differing && !(old && differing.length > 0)) {
       const rev = await nextRev();
-      const delta = encodeDelta({ prefix, items: differing, rev, base: baseRev });
+      const delta = encodeDelta({ prefix, items: differing, rev, base: base.rev });
       if (delta) {
-        await put('delta', rev, delta);
-        await point(rev, baseRev, items, checkedAt);
-        content = new Map(items.map((item) => [idOf(item), item]));
-        contentRev = rev;
-        deltaBytes = dataBytes(delta);
+        await putDelta(delta, { rev, base: base.rev, items, checkedAt });
         deltaSince = differing.length > 0 ? (deltaSince ?? clock.now()) : undefined;
         return 'published';
       }

@@ -33,8 +33,8 @@ export interface FaultyProxy {
   slow(delayMs: number): void;
   /** Answers this share of writes (0 to 1) with ProvisionedThroughputExceededException, without passing them on. */
   throttle(share: number): void;
-  /** Answers everything with this error (`ExpiredTokenException`, …), status 400. */
-  refuse(errorName: string): void;
+  /** Answers everything that `matching` accepts (default: all) with this error (`ExpiredTokenException`, …), status 400. */
+  refuse(errorName: string, matching?: (asked: { operation: string; accessKeyId: string }) => boolean): void;
   /** Passes this share of writes on, and cuts the connection instead of answering. */
   loseAnswers(share: number): void;
   /** Cuts everything after so many further requests that `matching` accepts (default: writes). */
@@ -57,6 +57,7 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
   let throttledShare = 0;
   let lostShare = 0;
   let refusal: string | undefined;
+  let refuses: Parameters<FaultyProxy['refuse']>[1];
   let countdown: { left: number; matching: (passed: PassedRequest) => boolean } | undefined;
 
   const server = createServer((incoming, outgoing) => {
@@ -79,7 +80,9 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
       countdown.left -= 1;
     }
     const throttled = writes.has(operation) && random() < throttledShare;
-    const error = refusal ?? (throttled ? 'ProvisionedThroughputExceededException' : undefined);
+    const [, accessKeyId = ''] = /Credential=([^/]+)/.exec(String(incoming.headers.authorization)) ?? [];
+    const refused = refuses?.({ operation, accessKeyId }) ?? true;
+    const error = (refused ? refusal : undefined) ?? (throttled ? 'ProvisionedThroughputExceededException' : undefined);
     if (error !== undefined) {
       outgoing.writeHead(400, { 'content-type': 'application/x-amz-json-1.0' });
       outgoing.end(JSON.stringify({ __type: `com.amazonaws.dynamodb.v20120810#${error}`, message: 'by the proxy' }));
@@ -127,8 +130,9 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
     throttle(share) {
       throttledShare = share;
     },
-    refuse(errorName) {
+    refuse(errorName, matching) {
       refusal = errorName;
+      refuses = matching;
     },
     loseAnswers(share) {
       lostShare = share;

@@ -57,8 +57,9 @@ export interface Stores {
   close(): Promise<void>;
 }
 
-export async function openTable(): Promise<Stores> {
-  const table = await startTable();
+/** On a table of its own, or on the one that is given; closes it too. */
+export async function openTable(given?: TestTable): Promise<Stores> {
+  const table = given ?? (await startTable());
   const client = new DynamoDBClient({ endpoint: table.endpoint, region: testRegion, credentials: testCredentials });
   const opened: { store: Store; proxy: FaultyProxy; client: DynamoDBClient }[] = [];
 
@@ -122,6 +123,8 @@ export async function openTable(): Promise<Stores> {
       await Promise.all(opened.map(({ proxy }) => proxy.close()));
       for (const one of opened) one.client.destroy();
       client.destroy();
+      // What was cut off is still being worked on by the server, which must not find its database closed.
+      for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
       await table.close();
     },
   };

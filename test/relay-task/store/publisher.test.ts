@@ -1,6 +1,9 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { GetItemCommand } from '@aws-sdk/client-dynamodb';
+import { type Attributes, createSnapshotReader, type Key } from '../../../lib/flag-table/index.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
-import { expectTableToEqual, type OpenStore, openTable, quick, type Stores } from './open-stores.ts';
+import { expectTableToEqual, type OpenStore, openTable, quick, type Stores, sorted } from './open-stores.ts';
 
 let stores: Stores;
 beforeEach(async () => {
@@ -17,6 +20,13 @@ const written = ({ proxy }: OpenStore) =>
 const isRenewal = (condition: string) => condition === 'owner = :ce0 AND epoch = :ce1';
 const names = (store: OpenStore) =>
   written(store).map(({ namespace, key }) => (namespace === '$snapshot' ? key : namespace));
+
+async function getRow({ namespace, key }: Key): Promise<Attributes | undefined> {
+  const { client, tableName: TableName } = stores.table;
+  const Key = { namespace: { S: namespace }, key: { S: key } };
+  const { Item } = await client.send(new GetItemCommand({ TableName, Key, ConsistentRead: true }));
+  return Item as Attributes | undefined;
+}
 
 async function openHolder(memory: Memory, options = {}): Promise<OpenStore> {
   const store = await stores.open(memory, options);
@@ -134,11 +144,53 @@ test('a delta that is old enough is folded into a body, though nothing changes',
   const memory = createMemory(...flags(5));
   const store = await openHolder(memory, { timings: { ...quick, deltaAgeMs: 400 } });
   memory.set(flag('flag-0', 2));
+  await store.flush(5_000);
+  const { rev } = await head();
   await eventually(() => expect(store.proxy.passed.filter(({ key }) => key === 'body')).toHaveLength(2));
   await store.flush(5_000);
-  const { base, rev } = await head();
-  expect(base).toBe(rev);
+  const rows = await stores.rows('$snapshot');
+  // The body has the revision that was published before: whoever holds that needs no body.
+  expect([rows.body?.rev, rows.head?.base, rows.delta?.base]).toEqual([rev, rev, rev]);
   await expectTableToEqual(stores, memory);
+  const writes = names(store).length;
+  await delay(500);
+  expect(names(store)).toHaveLength(writes);
+});
+
+test('a reader that holds what was published last never reads a body again', async () => {
+  const memory = createMemory(...flags(20));
+  const store = await openHolder(memory, { timings: { ...quick, bodyGapMs: 0 } });
+  const asked: string[] = [];
+  const get = async (keys: readonly Key[]) => {
+    asked.push(...keys.map(({ key }) => key));
+    return Promise.all(keys.map(getRow));
+  };
+  const reader = createSnapshotReader({ prefix: '', get });
+  const cold = await reader.cold();
+  if (cold.kind !== 'snapshot') throw new Error(cold.kind);
+  let held = cold.snapshot;
+  asked.length = 0;
+  const bodies = () => store.proxy.passed.filter(({ key }) => key === 'body').length;
+  for (let round = 2; bodies() < 4; round++) {
+    memory.set(flag(`flag-${round % 20}`, round, { note: noise(9_000, `${round}`) }));
+    await store.flush(5_000);
+    const reading = await reader.refresh(held);
+    if (reading.kind !== 'snapshot') throw new Error(reading.kind);
+    held = reading.snapshot;
+    expect(sorted([...held.items()])).toEqual(sorted(memory.all()));
+  }
+  expect(new Set(asked)).toEqual(new Set(['head', 'delta']));
+  await expectTableToEqual(stores, memory);
+});
+
+test('a body that did not arrive keeps the next one waiting no longer than the failure', async () => {
+  const memory = createMemory(...flags(5));
+  const store = await stores.open(memory, { timings: { ...quick, bodyGapMs: 1e9 } });
+  store.proxy.cutAfter(0, ({ key }) => key === 'body');
+  store.setEligible(true);
+  await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
+  store.proxy.heal();
+  await eventually(() => expectTableToEqual(stores, memory));
 });
 
 test('a body larger than one item is written in parts, banks in turn, parts before the body', async () => {

@@ -1,0 +1,181 @@
+import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import { decodeHead } from '../../lib/flag-table/index.ts';
+import { type Condition, equal } from '../../relay-task/store/conditions.ts';
+import { createTable, nameOf, type Table } from '../../relay-task/store/dynamodb-client.ts';
+import { createDynamoDBClient } from '../../relay-task/store/dynamodb-store.ts';
+import { keyOf } from '../../relay-task/store/official-writer.ts';
+import { defaultTimings, sleep } from '../../relay-task/store/timings.ts';
+import { describeAwsError } from '../keys/store.ts';
+import { tableOf } from '../keys/table.ts';
+import { confirm, Declined, type Terminal } from '../keys/terminal.ts';
+import { type Env, type Place, parseArguments, type StoreCommand, usage } from './arguments.ts';
+import { type Comparison, compareLayouts } from './compare.ts';
+import { type Contents, isEmpty, readContents } from './contents.ts';
+import { examine, reportRows, usualLeaseWatchMs } from './show.ts';
+
+export interface StoreRun {
+  readonly terminal: Terminal;
+  /** Where the relay's variables may stand. */
+  readonly env: Env;
+  /** How long a publication may take to bring both layouts together; for tests. Default 12 s: bodies are 10 s apart. */
+  readonly lookAgainMs?: number;
+  /** How long `show` waits for a renewal; for tests. */
+  readonly leaseWatchMs?: number;
+}
+
+/** One place of a command, with everything to look at it. */
+interface Job extends Place {
+  readonly table: Table;
+  readonly command: StoreCommand;
+  readonly terminal: Terminal;
+  readonly lookAgainMs: number;
+  readonly leaseWatchMs: number;
+}
+
+/** Answers with the exit code: 0 all well, 1 something differs or was not done, 2 not understood or not readable. */
+export async function runStore(args: readonly string[], run: StoreRun): Promise<number> {
+  const { terminal, env, lookAgainMs = 12_000, leaseWatchMs = usualLeaseWatchMs } = run;
+  const command = parseArguments(args, env);
+  if (command === 'help') {
+    terminal.out(usage);
+    return 0;
+  }
+  if ('problems' in command) {
+    for (const problem of command.problems) terminal.say(`${problem}\n`);
+    terminal.say('npm run store -- --help says more\n');
+    return 2;
+  }
+  const { endpoint } = command;
+  const region = command.region ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? (endpoint ? 'us-east-1' : undefined);
+  const client = createDynamoDBClient({ region, endpoint });
+  let worst = 0;
+  try {
+    for (const place of command.places) {
+      const table = tableFor(client, place);
+      worst = Math.max(worst, await perform({ ...place, table, command, terminal, lookAgainMs, leaseWatchMs }));
+    }
+    return worst;
+  } finally {
+    client.destroy();
+  }
+}
+
+function tableFor(client: DynamoDBClient, { tableName }: Place): Table {
+  // A person waits longer than a relay, which has memory to serve from.
+  const timings = { ...defaultTimings, requestTimeoutMs: 10_000 };
+  return createTable({ client, tableName, timings, observer: { wrote() {}, retried() {} } });
+}
+
+async function perform(job: Job): Promise<number> {
+  const { command, terminal, tableName, prefix, table } = job;
+  try {
+    const contents = await readContents(table, prefix);
+    if (isEmpty(contents)) {
+      terminal.say(`Nothing stands in ${nameOfPlace(job)}. Is it the right --prefix, table and region?\n`);
+      return 2;
+    }
+    if (command.verb === 'show') return await show(job, contents);
+    if (command.verb === 'verify') return await verify(job, contents);
+    return await dropSnapshot(job, contents);
+  } catch (error) {
+    if (error instanceof Declined) {
+      terminal.say(`Nothing was removed: ${error.message}.\n`);
+      return 1;
+    }
+    terminal.say(`${describe(error, tableName, command)}\n`);
+    return 2;
+  }
+}
+
+async function show(job: Job, contents: Contents): Promise<number> {
+  const { terminal, command, table, tableName } = job;
+  const report = await examine(table, contents, command.quick ? 0 : job.leaseWatchMs);
+  if (command.json) terminal.out(`${JSON.stringify({ table: tableName, ...report })}\n`);
+  else terminal.out(`${nameOfPlace(job)}\n${tableOf(reportRows(report, Date.now()))}`);
+  return 0;
+}
+
+/** Both layouts are never written in one moment, so what differs is looked at twice. */
+async function verify(job: Job, first: Contents): Promise<number> {
+  const { terminal, command, table, tableName, prefix, lookAgainMs } = job;
+  let contents = first;
+  let comparison = compare(contents);
+  if (!command.quick && (!comparison || comparison.differences.length > 0)) {
+    terminal.say(`Not the same; looking again in ${lookAgainMs / 1000} s, since a change may be on its way.\n`);
+    await sleep(lookAgainMs);
+    contents = await readContents(table, prefix);
+    const again = compare(contents);
+    const before = new Set(comparison?.differences.map(({ item, problem }) => `${item} ${problem}`));
+    const stays = ({ item, problem }: { item: string; problem: string }) => before.has(`${item} ${problem}`);
+    // What differs now in another way is on its way, too.
+    comparison = again && comparison ? { ...again, differences: again.differences.filter(stays) } : again;
+  }
+  const place = nameOfPlace(job);
+  const { differences = [], alike = 0, tooLarge = [] } = comparison ?? {};
+  if (command.json) {
+    const problem = comparison ? undefined : contents.problem;
+    terminal.out(`${JSON.stringify({ table: tableName, prefix, alike, differences, tooLarge, problem })}\n`);
+    return comparison && differences.length === 0 ? 0 : 1;
+  }
+  if (!comparison) {
+    terminal.out(`${place}: the snapshot cannot be compared: ${contents.problem}\n`);
+    return 1;
+  }
+  for (const { item, problem } of tooLarge) terminal.say(`Note: ${item}: ${problem}.\n`);
+  for (const { item, problem } of differences) terminal.out(`${item}: ${problem}\n`);
+  terminal.out(`${place}: ${differences.length} differ, ${alike} items are the same in both layouts\n`);
+  return differences.length === 0 ? 0 : 1;
+}
+
+function compare(contents: Contents): Comparison | undefined {
+  return contents.readable && compareLayouts(contents, contents.readable.items);
+}
+
+const exists: Condition = { expression: 'attribute_exists(#cKey)', names: { '#cKey': 'key' }, values: {} };
+
+/** The head first: from then on readers use LaunchDarkly's layout, whatever is still there. */
+async function dropSnapshot(job: Job, { parts, inited }: Contents): Promise<number> {
+  const { terminal, command, table } = job;
+  if (parts.size === 0) {
+    terminal.out(`${nameOfPlace(job)} has no snapshot.\n`);
+    return 0;
+  }
+  const head = parts.get('head');
+  const decoded = head && decodeHead(head);
+  const owner = decoded && !('problem' in decoded) ? decoded.owner : '';
+  if (!inited) terminal.say('LaunchDarkly’s layout is not complete: without the snapshot readers have nothing.\n');
+  if (owner !== '') terminal.say(`${owner} holds the lease: if it runs, it writes a new snapshot at once.\n`);
+  const question = `Remove the snapshot (${parts.size} items) of ${nameOfPlace(job)}?`;
+  if (!command.yes && !(await confirm(terminal, question))) {
+    terminal.say('Nothing was removed. --yes removes without a question.\n');
+    return 1;
+  }
+  const rest = [...parts].filter(([key]) => key !== 'head').map(([, row]) => row);
+  let removed = 0;
+  if (head && (await table.remove('head', keyOf(head), exists))) removed += 1;
+  for (const row of rest) {
+    // What a relay wrote anew meanwhile stays.
+    const condition = row.rev ? equal({ rev: row.rev }) : exists;
+    if (await table.remove('part', keyOf(row), condition)) removed += 1;
+  }
+  const newer = parts.size - removed;
+  const kept = newer > 0 ? `; ${newer} were written anew meanwhile and stay` : '';
+  terminal.out(`${removed} items of the snapshot of ${nameOfPlace(job)} are removed${kept}.\n`);
+  return 0;
+}
+
+function nameOfPlace({ tableName, prefix }: Place): string {
+  return `table ${tableName}, ${prefix === '' ? 'no prefix' : `prefix ${prefix}`}`;
+}
+
+function describe(error: unknown, tableName: string, { region, endpoint }: StoreCommand): string {
+  const where = endpoint ?? region ?? 'AWS';
+  const text = error instanceof Error ? error.message : String(error);
+  if (nameOf(error) === 'ResourceNotFoundException')
+    return `there is no table ${tableName} in ${where}: check --table and --region`;
+  if (nameOf(error) === 'AccessDeniedException') {
+    return `AWS denies it: dynamodb:Query and dynamodb:GetItem are needed, and dynamodb:DeleteItem to drop. AWS says: ${text}`;
+  }
+  if (/region is missing/i.test(text)) return 'no region is set: say --region, such as eu-west-1';
+  return describeAwsError(error, where);
+}

@@ -1,0 +1,299 @@
+/** The operator's view of a real table that a real store fills. */
+import { spawn } from 'node:child_process';
+import { join } from 'node:path';
+import { runStore } from '../../bin/store/run.ts';
+import { encodeOfficialItem } from '../../lib/flag-table/index.ts';
+import { createMemory, flag, flags, type Memory, segment, tombstone } from '../relay-task/store/memory.ts';
+import { expectTableToEqual, type OpenStore, openTable, quick, type Stores } from '../relay-task/store/open-stores.ts';
+import { eventually } from '../support/eventually.ts';
+import { type FakeTerminal, personTyping, pipeOf } from '../support/fake-terminal.ts';
+
+const root = join(import.meta.dirname, '../..');
+const before = { ...process.env };
+let stores: Stores;
+
+beforeEach(async () => {
+  stores = await openTable();
+  Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
+});
+
+afterEach(async () => {
+  await stores.close();
+  process.env = { ...before };
+});
+
+async function store(args: string, terminal: FakeTerminal = pipeOf(), env: Record<string, string> = {}) {
+  const variables = { DYNAMODB_TABLE: 'flags', DYNAMODB_URL: stores.table.endpoint, ...env };
+  const words = args.split(' ').map((word) => (word === "''" ? '' : word));
+  const exitCode = await runStore(words, { terminal, env: variables, lookAgainMs: 20, leaseWatchMs: 1_000 });
+  return { exitCode, printed: terminal.printed(), said: terminal.said() };
+}
+
+async function fill(memory: Memory, options = {}): Promise<OpenStore> {
+  const holder = await stores.open(memory, { prefix: 'production', ...options });
+  holder.setEligible(true);
+  await holder.flush(20_000);
+  return holder;
+}
+
+const putForeign = (item: Parameters<typeof encodeOfficialItem>[1]) =>
+  stores.put(encodeOfficialItem('production', item));
+
+/** The rows of `show` by their first word. */
+function rowsOf(printed: string): Record<string, string> {
+  const rows = printed.split('\n').map((line) => /^(\S+(?: \S+)?)\s{2,}(.*)$/.exec(line));
+  return Object.fromEntries(rows.flatMap((row) => (row ? [[row[1], row[2]]] : [])));
+}
+
+describe('show', () => {
+  test('tells who writes, whether it still does, the revision, sizes, counts and that nothing drifts', async () => {
+    const memory = createMemory(...flags(5), segment('s', 1), tombstone('features', 'gone', 2));
+    const holder = await fill(memory, { checkedAt: () => Date.now() - 3_000 });
+    memory.set(flag('flag-1', 2));
+    await holder.flush(5_000);
+    const { exitCode, printed } = await store('show --prefix production');
+    expect(exitCode).toBe(0);
+    expect(printed).toMatch(/^table flags, prefix production\n/);
+    expect(rowsOf(printed)).toMatchObject({
+      lease: 'is renewed',
+      owner: holder.owner,
+      revision: expect.stringMatching(/^\d{13}\.2, body \d{13}\.1$/),
+      checked: expect.stringMatching(/^[3-6] s ago \(20/),
+      'head counts': '5 flags, 1 segments, 1 deleted',
+      snapshot: expect.stringMatching(/^7 items, body of [1-9][\d,]+ bytes$/),
+      delta: expect.stringMatching(/^[1-9][\d,]+ bytes$/),
+      official: '5 flags, 1 segments, 1 deleted',
+      marker: 'is there',
+      drift: 'none: both layouts say the same',
+    });
+  });
+
+  test('in JSON it gives the same as numbers', async () => {
+    const memory = createMemory(...flags(3));
+    await fill(memory, { checkedAt: () => 1_700_000_000_000 });
+    const body = (await stores.rows('production:$snapshot')).body as { data: Uint8Array };
+    const report = JSON.parse((await store('show --prefix production --quick --json')).printed);
+    expect(report).toMatchObject({
+      ...{ table: 'flags', prefix: 'production', lease: 'not looked at', drift: 0, tooLarge: [] },
+      counts: { flags: 3, segments: 0, deleted: 0 },
+      body: { bytes: body.data.length, items: 3 },
+      head: { checkedAt: 1_700_000_000_000, rev: { seq: 1 } },
+      official: { flags: 3, segments: 0, deleted: 0, unreadable: 0, inited: true },
+    });
+  });
+
+  test('a lease that nobody renews, and one that was released, are told apart', async () => {
+    const holder = await fill(createMemory(flag('a', 1)), { timings: { ...quick, renewMs: 30_000, stopMs: 60_000 } });
+    expect(rowsOf((await store('show --prefix production')).printed).lease).toMatch(
+      /^is not renewed; another relay takes it/,
+    );
+    await holder.close();
+    const { printed } = await store('show --prefix production');
+    expect(rowsOf(printed)).toMatchObject({ lease: 'was released: nobody writes', owner: 'nobody' });
+  });
+
+  test('a table that ld-relay filled has no snapshot and no lease; Big Segments are told', async () => {
+    await putForeign(flag('a', 1));
+    const key = 'production:big_segments_metadata';
+    const row = { synchronizedOn: { N: String(Date.now() - 10_000) }, lastVersion: { S: 'v7' } };
+    await stores.put({ namespace: { S: key }, key: { S: key }, ...row });
+    const rows = rowsOf((await store('show --prefix production')).printed);
+    expect(rows).toMatchObject({ official: '1 flags, 0 segments, 0 deleted', snapshot: 'there is none' });
+    expect(rows.lease).toMatch(/no relay of this project/);
+    expect(rows.marker).toMatch(/^is missing/);
+    expect(rows['big segments']).toMatch(/^synchronised 1\d s ago \(.*\), version "v7"$/);
+    expect(rows.drift).toBeUndefined();
+  });
+
+  test('without a prefix it shows every environment that the relay’s variables name', async () => {
+    await fill(createMemory(flag('a', 1)));
+    await fill(createMemory(flag('b', 1), flag('c', 1)), { prefix: 'staging' });
+    const env = { LD_PREFIX_live: 'production', LD_PREFIX_test: 'staging' };
+    const { printed } = await store('show --quick --json', pipeOf(), env);
+    const reports = printed
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line));
+    expect(reports.map(({ prefix, counts }) => [prefix, counts.flags])).toEqual([
+      ['production', 1],
+      ['staging', 2],
+    ]);
+    const one = await store('show --quick --environment test', pipeOf(), env);
+    expect(one.printed).toMatch(/^table flags, prefix staging\n/);
+  });
+});
+
+describe('verify', () => {
+  test('ends with 0 when both layouts say the same, whoever serialised the items', async () => {
+    const memory = createMemory(...flags(4), segment('s', 1));
+    await fill(memory);
+    const json = JSON.stringify({ ...(JSON.parse(memory.get('features', 'flag-1')!.json) as object), targets: [] });
+    await putForeign({ ...flag('flag-1', 1), json });
+    await putForeign(tombstone('features', 'unheard', 4));
+    const { exitCode, printed, said } = await store('verify --prefix production');
+    expect([exitCode, said]).toEqual([0, '']);
+    expect(printed).toBe('table flags, prefix production: 0 differ, 5 items are the same in both layouts\n');
+  });
+
+  test('ends with 1 and names every difference', async () => {
+    const memory = createMemory(...flags(5), segment('s', 3));
+    // A relay that runs would put it right.
+    await (await fill(memory)).close();
+    await putForeign(flag('flag-1', 9));
+    await putForeign(flag('flag-2', 1, { on: false }));
+    await putForeign(flag('stranger', 2));
+    const junk = { namespace: { S: 'production:features' }, key: { S: 'flag-3' }, version: { N: '1' } };
+    await stores.put({ ...junk, item: { S: '{broken' } });
+    await remove('production:segments', 's');
+    await remove('production:$inited', 'production:$inited');
+    const { exitCode, printed, said } = await store('verify --prefix production');
+    expect(exitCode).toBe(1);
+    expect(said).toMatch(/^Not the same; looking again in 0.02 s/);
+    const lines = printed.trim().split('\n');
+    expect(lines).toHaveLength(7);
+    expect(lines).toEqual(
+      expect.arrayContaining([
+        'features/flag-1: version 9, in the snapshot 1',
+        'features/flag-2: version 1 in both, with different content',
+        expect.stringMatching(/^features\/flag-3: its official copy cannot be read/),
+        'features/stranger: version 2 stands in LaunchDarkly’s layout only',
+        'segments/s: version 3 stands in the snapshot only',
+        '$inited: the marker of LaunchDarkly’s layout is missing',
+        'table flags, prefix production: 6 differ, 2 items are the same in both layouts',
+      ]),
+    );
+  });
+
+  test('what a relay is just about to publish is no difference', async () => {
+    const memory = createMemory(...flags(3));
+    await fill(memory);
+    await putForeign(flag('flag-1', 2));
+    const terminal = pipeOf();
+    const heard = {
+      ...terminal,
+      say(text: string) {
+        terminal.say(text);
+        memory.set(flag('flag-1', 2));
+      },
+    };
+    const variables = { DYNAMODB_TABLE: 'flags', DYNAMODB_URL: stores.table.endpoint };
+    const run = { terminal: heard, env: variables, lookAgainMs: 1_500 };
+    expect(await runStore(['verify', '--prefix', 'production'], run)).toBe(0);
+    expect(terminal.said()).toMatch(/^Not the same/);
+  });
+
+  test('an item too large for LaunchDarkly’s layout is a note', async () => {
+    const memory = createMemory(flag('big', 1), flag('small', 1));
+    const holder = await fill(memory);
+    memory.set(flag('big', 2, { note: 'x'.repeat(401_000) }));
+    await holder.flush(5_000);
+    const { exitCode, said } = await store('verify --prefix production');
+    expect(exitCode).toBe(0);
+    expect(said).toMatch(/^Note: features\/big: version 2 does not fit; the copy is older, since 20/);
+  });
+
+  test.each(['body', 'delta'])('a snapshot whose %s is spoilt ends with 1', async (key) => {
+    const holder = await fill(createMemory(...flags(3)));
+    await holder.close();
+    await stores.put({ namespace: { S: 'production:$snapshot' }, key: { S: key }, format: { N: '1' } });
+    const { exitCode, printed } = await store('verify --prefix production');
+    expect(exitCode).toBe(1);
+    expect(printed).toMatch(/the snapshot cannot be compared: \S+/);
+    const { problem } = JSON.parse((await store('verify --prefix production --json')).printed);
+    expect(problem).toMatch(key);
+  });
+});
+
+describe('drop-snapshot', () => {
+  test('removes the snapshot of one prefix and nothing else', async () => {
+    const memory = createMemory(...flags(3));
+    const holder = await fill(memory);
+    await (await fill(createMemory(flag('b', 1)), { prefix: 'other' })).close();
+    await holder.close();
+    const { exitCode, printed } = await store('drop-snapshot --prefix production --yes');
+    expect(exitCode).toBe(0);
+    expect(printed).toBe('2 items of the snapshot of table flags, prefix production are removed.\n');
+    expect(await stores.rows('production:$snapshot')).toEqual({});
+    expect(await stores.versions('production:features')).toEqual({ 'flag-0': 1, 'flag-1': 1, 'flag-2': 1 });
+    expect(await stores.snapshot('other')).toEqual([flag('b', 1)]);
+    expect((await store('drop-snapshot --prefix production --yes')).printed).toMatch(/has no snapshot/);
+  });
+
+  test('asks first, and takes silence for no', async () => {
+    await (await fill(createMemory(flag('a', 1)))).close();
+    for (const terminal of [pipeOf(), personTyping('n'), personTyping()]) {
+      const { exitCode, said } = await store('drop-snapshot --prefix production', terminal);
+      expect(exitCode).toBe(1);
+      expect(said).toMatch(/Nothing was removed/);
+      expect(await stores.snapshot('production')).toEqual([flag('a', 1)]);
+    }
+    expect((await store('drop-snapshot --prefix production', personTyping('y'))).exitCode).toBe(0);
+    expect(await stores.snapshot('production')).toBeUndefined();
+  });
+
+  test('a relay that is at work makes a new snapshot at once', async () => {
+    const memory = createMemory(...flags(3), segment('s', 1));
+    await fill(memory, { prefix: '' });
+    const { exitCode, said } = await store("drop-snapshot --prefix '' --yes");
+    expect(exitCode).toBe(0);
+    expect(said).toMatch(/holds the lease: if it runs, it writes a new snapshot at once/);
+    await eventually(() => expectTableToEqual(stores, memory));
+  });
+});
+
+describe('what is wrong is said with what would do', () => {
+  test.each([
+    ['shwo', 'shwo is no command: there are show, verify, drop-snapshot'],
+    ['show production', 'production is too much: the environment is named by --prefix'],
+    ['show --tabel x', "Unknown option '--tabel'"],
+    ['show --prefix a --environment b', '--prefix and --environment exclude each other'],
+    ['show --environment live', 'LD_PREFIX_live is not set, so the prefix is not known: say --prefix'],
+    ['drop-snapshot --yes', "drop-snapshot must be told whose: --prefix <prefix> ('' for none)"],
+  ])('%s', async (args, message) => {
+    const { exitCode, said } = await store(args);
+    expect(exitCode).toBe(2);
+    expect(said).toContain(message);
+  });
+
+  test('no table, a table that is not there, a prefix under which nothing stands, a database that is away', async () => {
+    expect((await store('show', pipeOf(), { DYNAMODB_TABLE: '' })).said).toMatch(/^which table\? Say --table <name>/);
+    const missing = await store('show --table missing');
+    expect([missing.exitCode, missing.said]).toEqual([
+      2,
+      `there is no table missing in ${stores.table.endpoint}: check --table and --region\n`,
+    ]);
+    const empty = await store('show --prefix nobody');
+    expect(empty.said).toBe(
+      'Nothing stands in table flags, prefix nobody. Is it the right --prefix, table and region?\n',
+    );
+    const away = await store('verify --endpoint http://127.0.0.1:9');
+    expect([away.exitCode, away.said]).toEqual([
+      2,
+      expect.stringMatching(/^AWS in http:\/\/127.0.0.1:9 cannot be reached/),
+    ]);
+  });
+
+  test('as a command it ends with the exit code, and help is help', async () => {
+    await (await fill(createMemory(flag('a', 1)))).close();
+    await putForeign(flag('a', 3));
+    const run = (...args: string[]) =>
+      new Promise<{ code: number | null; printed: string }>((resolve) => {
+        const env = { ...process.env, DYNAMODB_TABLE: 'flags', DYNAMODB_URL: stores.table.endpoint };
+        const child = spawn(process.execPath, ['--import', 'tsx', 'bin/store.ts', ...args], { cwd: root, env });
+        let printed = '';
+        child.stdout.on('data', (text) => {
+          printed += text;
+        });
+        child.on('close', (code) => resolve({ code, printed }));
+      });
+    const [help, verify] = await Promise.all([run('--help'), run('verify', '--prefix', 'production', '--quick')]);
+    expect(help).toEqual({ code: 0, printed: expect.stringContaining('npm run store -- drop-snapshot') });
+    expect(verify).toEqual({ code: 1, printed: expect.stringContaining('features/a: version 3, in the snapshot 1') });
+  });
+});
+
+async function remove(namespace: string, key: string): Promise<void> {
+  const { DeleteItemCommand } = await import('@aws-sdk/client-dynamodb');
+  const Key = { namespace: { S: namespace }, key: { S: key } };
+  await stores.table.client.send(new DeleteItemCommand({ TableName: stores.table.tableName, Key }));
+}

@@ -1,0 +1,190 @@
+/**
+ * Relays of a random schedule. Each has a memory of its own, which follows the truth while its upstream is connected, a
+ * proxy of its own before the table, and clocks of its own.
+ */
+import { setTimeout as delay } from 'node:timers/promises';
+import { encodeOfficialItem, type Item } from '../../../lib/flag-table/index.ts';
+import { sameItem } from '../../../relay-task/store/same-item.ts';
+import type { Clock, Timings } from '../../../relay-task/store/timings.ts';
+import { createMemory, flag, type Memory, segment, tombstone } from './memory.ts';
+import { hasty, type OpenStore, type Stores } from './open-stores.ts';
+
+/** Patient enough for a machine on which many things run, hasty enough that leases run out within a schedule. */
+const timings: Timings = {
+  ...hasty,
+  ...{ renewMs: 150, stopMs: 900, expireMs: 1_900, requestTimeoutMs: 900, pollMs: 80 },
+  ...{ reconcileMs: 300, secondLookMs: 60, bodyGapMs: 50 },
+};
+
+export interface RandomRelay {
+  readonly store: OpenStore;
+  readonly memory: Memory;
+  readonly stores: Stores;
+}
+
+export interface RandomRelays {
+  /** What upstream has. */
+  readonly truth: Memory;
+  readonly open: readonly RandomRelay[];
+  /** Every state that a memory of the schedule ever had, as text by `stateOf`. */
+  readonly states: ReadonlySet<string>;
+  /** What may happen, by name. */
+  readonly acts: Readonly<Record<string, () => unknown>>;
+  start(stores: Stores): Promise<void>;
+  /** Closes every relay on this table. */
+  closeAll(stores: Stores): Promise<void>;
+  /** Ends every fault; all memories become the truth. Resolves when the relays believe that the table is, too. */
+  healAll(): Promise<void>;
+}
+
+const keys = 12;
+const mostRelays = 4;
+
+/** `home` is where relays are started, and foreign hands write. */
+export function createRandomRelays(random: () => number, home: () => Stores): RandomRelays {
+  const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+  const truth = createMemory(flag('f0', 1), segment('s0', 1));
+  const states = new Set<string>([stateOf(truth.all())]);
+  const relays: Simulated[] = [];
+
+  interface Simulated extends RandomRelay {
+    connected: boolean;
+    readonly clock: ReturnType<typeof createSteppedClock>;
+  }
+
+  function changed(): Item {
+    const kind = random() < 0.7 ? 'features' : 'segments';
+    const key = `${kind[0]}${Math.floor(random() * keys)}`;
+    const version = Math.max(1, (truth.get(kind, key)?.version ?? 0) + (random() < 0.1 ? -2 : 1));
+    if (random() < 0.15) return tombstone(kind, key, version);
+    // A field with a meaning: differences in fields that nobody knows are none.
+    const salt = 'n'.repeat(Math.floor(random() * 3_000)) + random();
+    return kind === 'features' ? flag(key, version, { salt }) : segment(key, version, { salt });
+  }
+
+  function change(count: number): void {
+    const items = Array.from({ length: count }, changed);
+    tell(...new Map(items.map((item) => [item.kind + item.key, item])).values());
+  }
+
+  function tell(...items: Item[]): void {
+    truth.setQuietly(...items);
+    states.add(stateOf(truth.all()));
+    for (const relay of relays) if (relay.connected) catchUp(relay);
+  }
+
+  function catchUp({ memory }: Simulated): void {
+    const news = truth.all().filter((item) => !sameItem(memory.get(item.kind, item.key), item));
+    if (news.length > 0) memory.set(...news);
+  }
+
+  function connect(relay: Simulated): void {
+    relay.connected = true;
+    catchUp(relay);
+    relay.store.setEligible(true);
+  }
+
+  async function start(stores: Stores): Promise<void> {
+    const memory = createMemory(...truth.all());
+    const clock = createSteppedClock();
+    const store = await stores.open(memory, { timings, random, clock });
+    const relay: Simulated = { store, memory, stores, clock, connected: true };
+    relays.push(relay);
+    connect(relay);
+  }
+
+  return {
+    truth,
+    open: relays,
+    states,
+    start,
+    acts: {
+      change: () => change(1),
+      changes: () => change(3),
+      pause: () => delay(random() * 60),
+      cut: () => pick(relays)?.store.proxy.cut(),
+      hang: () => pick(relays)?.store.proxy.hang(),
+      slow: () => pick(relays)?.store.proxy.slow(random() * 80),
+      throttle: () => pick(relays)?.store.proxy.throttle(0.4),
+      loseAnswers: () => pick(relays)?.store.proxy.loseAnswers(0.4),
+      heal: () => pick(relays)?.store.proxy.heal(),
+      // Its memory grows old; it believes itself current until it notices.
+      upstreamDies: () => {
+        const relay = pick(relays);
+        if (relay) relay.connected = false;
+      },
+      upstreamIsMissed: () => {
+        const relay = pick(relays.filter(({ connected }) => !connected));
+        relay?.store.setEligible(false);
+      },
+      upstreamReturns: () => relays.forEach(connect),
+      // Its clock stands still: its lease does not run out by its own count.
+      freeze: () => pick(relays)?.clock.freeze(),
+      thaw: () => pick(relays)?.clock.thaw(),
+      stepClock: () => pick(relays)?.clock.step((random() - 0.5) * 172_800_000),
+      open: async () => {
+        if (relays.length < mostRelays) await start(home());
+      },
+      close: async () => {
+        if (relays.length > 1) await relays.splice(Math.floor(random() * relays.length), 1)[0]?.store.close();
+      },
+      foreign: () => home().put(encodeOfficialItem('', changed())),
+    },
+    async closeAll(stores) {
+      const leaving = relays.filter((relay) => relay.stores === stores);
+      for (const relay of leaving) relays.splice(relays.indexOf(relay), 1);
+      await Promise.all(leaving.map(({ store }) => store.close()));
+    },
+    async healAll() {
+      for (const relay of relays) {
+        relay.store.proxy.heal();
+        relay.clock.thaw();
+        connect(relay);
+      }
+      // Foreign tombstones of keys that memory never knew may stay, so memory learns of every key.
+      for (const kind of ['features', 'segments'] as const) {
+        for (let index = 0; index < keys; index++) {
+          const key = `${kind[0]}${index}`;
+          if (!truth.get(kind, key)) tell(tombstone(kind, key, 100));
+        }
+      }
+      await Promise.all(relays.map(({ store }) => store.flush(10_000)));
+    },
+  };
+}
+
+/** Seeds in groups that run at once: `SEED=7` or `SEED=11-60` from outside, else 1 to `ordinary`, or to `long` with LONG. */
+export function seedsInGroups(counts: { ordinary: number; long: number; atOnce: number }): number[][] {
+  const { SEED, LONG } = process.env;
+  const [, from = '1', to = from] = /^(\d+)(?:-(\d+))?$/.exec(SEED ?? '') ?? [];
+  const last = SEED ? Number(to) : LONG ? counts.long : counts.ordinary;
+  const seeds = Array.from({ length: last - Number(from) + 1 }, (_, index) => Number(from) + index);
+  const groups = Array.from({ length: Math.ceil(seeds.length / counts.atOnce) }, (_, index) => index * counts.atOnce);
+  return groups.map((start) => seeds.slice(start, start + counts.atOnce));
+}
+
+/** What an environment holds, as text that says the same for the same items in any order. */
+export function stateOf(items: readonly Item[]): string {
+  return items
+    .map(({ kind, key, json }) => `${kind} ${key} ${json}`)
+    .sort()
+    .join('\n');
+}
+
+function createSteppedClock(): Clock & { freeze(): void; thaw(): void; step(ms: number): void } {
+  let frozenAt: number | undefined;
+  let offsetMs = 0;
+  return {
+    now: () => frozenAt ?? performance.now(),
+    wall: () => Math.round(Date.now() + offsetMs),
+    freeze() {
+      frozenAt ??= performance.now();
+    },
+    thaw() {
+      frozenAt = undefined;
+    },
+    step(ms) {
+      offsetMs = ms;
+    },
+  };
+}
