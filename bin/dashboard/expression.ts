@@ -1,0 +1,70 @@
+import type { Series } from './sample.ts';
+
+type Value = number | null;
+type Compute = (minute: number) => Value;
+
+/**
+ * What CloudWatch's metric math makes of series, for what our widgets use of it: numbers, names, + - * /, brackets and
+ * FILL(name, number). A missing value makes the result missing, and so does a division by zero. Throws an Error on
+ * anything else. AWS: "Using math expressions with CloudWatch metrics".
+ */
+export function compute(expression: string, named: Readonly<Record<string, Series>>, length: number): Series {
+  const tokens = expression.match(/[A-Za-z]\w*|\d+(?:\.\d+)?|[-+*/(),]|\S/g) ?? [];
+  let at = 0;
+  const wrong = () => new Error(`metric math "${expression}": did not expect ${tokens[at] ?? 'its end'}`);
+  const take = (wanted: string) => {
+    if (tokens[at] !== wanted) throw wrong();
+    at += 1;
+  };
+  const series = (name: string): Series => {
+    const found = named[name];
+    if (!found) throw new Error(`metric math "${expression}": no metric has the id ${name}`);
+    return found;
+  };
+
+  function factor(): Compute {
+    const token = tokens[at];
+    if (token === undefined) throw wrong();
+    at += 1;
+    if (token === '(') {
+      const inner = sum();
+      take(')');
+      return inner;
+    }
+    if (/^\d/.test(token)) return () => Number(token);
+    if (token === 'FILL') {
+      take('(');
+      const inner = sum();
+      take(',');
+      const filling = sum();
+      take(')');
+      return (minute) => inner(minute) ?? filling(minute);
+    }
+    if (/^[a-z]/.test(token)) {
+      const values = series(token);
+      return (minute) => values[minute] ?? null;
+    }
+    at -= 1;
+    throw wrong();
+  }
+  const binary =
+    (operators: Readonly<Record<string, (a: number, b: number) => number>>, operand: () => Compute) => () => {
+      let left = operand();
+      for (let operator = operators[tokens[at] ?? '']; operator; operator = operators[tokens[at] ?? '']) {
+        at += 1;
+        const [a, apply, b] = [left, operator, operand()];
+        left = (minute) => {
+          const [x, y] = [a(minute), b(minute)];
+          const result = x === null || y === null ? Number.NaN : apply(x, y);
+          return Number.isFinite(result) ? result : null;
+        };
+      }
+      return left;
+    };
+  const product = binary({ '*': (a, b) => a * b, '/': (a, b) => a / b }, factor);
+  const sum: () => Compute = binary({ '+': (a, b) => a + b, '-': (a, b) => a - b }, product);
+
+  const result = sum();
+  if (at < tokens.length) throw wrong();
+  return Array.from({ length }, (_, minute) => result(minute));
+}

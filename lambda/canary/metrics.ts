@@ -1,0 +1,33 @@
+import type { Answer } from './check.ts';
+
+/** What is told of each check, without dimensions, in CloudWatch's units. */
+export const told = {
+  Success: 'Count',
+  StreamLatency: 'Milliseconds',
+  TableLatency: 'Milliseconds',
+  DifferingFlags: 'Count',
+} as const;
+
+type Values = Readonly<Partial<Record<keyof typeof told, number>>>;
+
+/** How a check went; a latency only of what worked. */
+export function valuesOf({ stream, table, differing }: Answer): Values {
+  return {
+    Success: Number(stream.ok && table.ok),
+    ...(stream.ok && { StreamLatency: stream.ms }),
+    ...(table.ok && { TableLatency: table.ms }),
+    ...(differing !== undefined && { DifferingFlags: differing }),
+  };
+}
+
+/** A line from which CloudWatch Logs makes metrics. AWS: "Specification: Embedded metric format". */
+export function metricsLine(
+  namespace: string,
+  values: Values,
+  more: Readonly<Record<string, unknown>>,
+  at: number,
+): string {
+  const metrics = Object.keys(values).map((name) => ({ Name: name, Unit: told[name as keyof typeof told] }));
+  const CloudWatchMetrics = [{ Namespace: namespace, Dimensions: [[]], Metrics: metrics }];
+  return `${JSON.stringify({ _aws: { Timestamp: at, CloudWatchMetrics }, ...more, ...values })}\n`;
+}

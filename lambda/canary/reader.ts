@@ -1,0 +1,81 @@
+import { createReader, type Reader, type ReaderConfig } from '../edge-reader/index.ts';
+import { type Answer, type Check, problemOf, type Question } from './check.ts';
+import { openStream } from './open-stream.ts';
+
+export interface CanaryReaderOptions {
+  readonly relayUrl: string;
+  readonly serverName?: string | undefined;
+  readonly tableName: string;
+  readonly replicas: ReaderConfig['replicas'];
+  /** For the stream and for the table, side by side. Default 10,000. */
+  readonly timeoutMs?: number;
+  /** Where DynamoDB is, if not where AWS has it. */
+  readonly endpoint?: string | undefined;
+}
+
+const context = { kind: 'user', key: 'edge-flag-relay-canary' };
+
+/**
+ * The second of two functions, with the reader from its layer, as any function of the region would have it: opens a stream
+ * to the relay, reads the flags from the table, and compares their versions. Never rejects.
+ */
+export function createCanaryReader(options: CanaryReaderOptions): (question: Question) => Promise<Answer> {
+  const { relayUrl, serverName, tableName, replicas, endpoint, timeoutMs = 10_000 } = options;
+  let reader: Reader | undefined;
+  let of: string | undefined;
+
+  /** One for all calls, as functions should: a prefix seldom changes. */
+  function readerOf(prefix: string): Reader {
+    if (!reader || of !== prefix) {
+      of = prefix;
+      // Asked once a minute, and wants to know: what is held from the last time is worth nothing here.
+      const fresh = { refreshMs: 1_000, staleMs: 0, staleWaitMs: timeoutMs, coldDeadlineMs: timeoutMs };
+      reader = createReader({
+        tableName,
+        prefix,
+        replicas,
+        bigSegments: false,
+        ...fresh,
+        ...(endpoint && { endpoint }),
+      });
+    }
+    return reader;
+  }
+
+  async function readTable(prefix: string): Promise<Map<string, number>> {
+    const asked = readerOf(prefix);
+    const { $valid, $flagsState } = await asked.allFlagsState(context);
+    const { message } = asked.status();
+    if (!$valid) throw new Error(`the flag table could not be read: ${message}`);
+    return new Map(Object.entries($flagsState).map(([key, { version }]) => [key, version ?? 0]));
+  }
+
+  return async ({ sdkKey, prefix }) => {
+    const [stream, table] = await Promise.all([
+      timed(() => openStream({ url: relayUrl, serverName, sdkKey, timeoutMs })),
+      timed(() => readTable(prefix)),
+    ]);
+    const both = stream.flags && table.flags;
+    return {
+      stream: stream.check,
+      table: table.check,
+      ...(both && { differing: differing(stream.flags, table.flags) }),
+    };
+  };
+}
+
+async function timed<T>(work: () => Promise<T>): Promise<{ readonly check: Check; readonly flags?: T }> {
+  const startedAt = performance.now();
+  const ms = () => Math.round(performance.now() - startedAt);
+  try {
+    const flags = await work();
+    return { check: { ok: true, ms: ms() }, flags };
+  } catch (error) {
+    return { check: { ok: false, ms: ms(), problem: problemOf(error) } };
+  }
+}
+
+function differing(one: ReadonlyMap<string, number>, other: ReadonlyMap<string, number>): number {
+  const keys = new Set([...one.keys(), ...other.keys()]);
+  return [...keys].filter((key) => one.get(key) !== other.get(key)).length;
+}

@@ -1,0 +1,138 @@
+import { type AlarmRow, certificateRow } from './alarm-row.ts';
+import { flagRows } from './alarm-rows-flags.ts';
+import { canaryMetric, expression, loadBalancerMetric, relayMetric, type Statistic, serviceMetric } from './metrics.ts';
+import type { Observed, ObservedLoadBalancer } from './observed.ts';
+
+export function homeRows(observed: Observed): AlarmRow[] {
+  return [
+    ...observed.loadBalancers.flatMap(loadBalancerRows(observed)),
+    ...serviceRows(observed),
+    ...flagRows(observed),
+    ...trafficRows(observed),
+    ...(observed.canary ? canaryRows(observed) : []),
+    ...observed.certificateArns.map((arn, index) => certificateRow(arn, index === 0 ? undefined : String(index + 1))),
+  ];
+}
+
+function loadBalancerRows({ tasks }: Observed): (one: ObservedLoadBalancer) => AlarmRow[] {
+  return (one) => {
+    const { name: subject } = one;
+    const of = (name: string, statistic: Statistic) => loadBalancerMetric(one, name, statistic);
+    /** Percent of what was asked; a handful of failures in a quiet minute is no rate. */
+    const rate = (failures: string, label: string) =>
+      expression(
+        'IF(failed >= 5, 100 * failed / (answered + failed), 0)',
+        { failed: of(failures, 'Sum'), answered: of('RequestCount', 'Sum') },
+        label,
+      );
+    return [
+      {
+        ...{ id: 'too-few-healthy-tasks', subject, pages: true, datapoints: 3, missing: 'breaching' },
+        says: `Fewer than ${tasks} relays are ready.`,
+        metric: of('HealthyHostCount', 'Minimum'),
+        below: tasks,
+      },
+      {
+        ...{ id: 'unhealthy-tasks', subject, datapoints: 3, missing: 'fine' },
+        says: 'A relay does not become ready.',
+        metric: of('UnHealthyHostCount', 'Minimum'),
+        above: 0,
+      },
+      {
+        ...{ id: 'load-balancer-5xx', subject, pages: true, datapoints: 3, of: 5, missing: 'fine' },
+        says: 'The load balancer itself answers more than 1 % of requests with 5xx.',
+        metric: rate('HTTPCode_ELB_5XX_Count', '5xx of the load balancer, %'),
+        above: 1,
+      },
+      {
+        ...{ id: 'relay-5xx', subject, pages: true, datapoints: 3, of: 5, missing: 'fine' },
+        says: 'Relays answer more than 1 % of requests with 5xx.',
+        metric: rate('HTTPCode_Target_5XX_Count', '5xx of relays, %'),
+        above: 1,
+      },
+      {
+        ...{ id: 'rejected-connections', subject, datapoints: 1, missing: 'fine' },
+        says: 'The load balancer turned connections away at its limit.',
+        metric: of('RejectedConnectionCount', 'Sum'),
+        above: 0,
+      },
+    ];
+  };
+}
+
+function serviceRows(observed: Observed): AlarmRow[] {
+  const running: AlarmRow = {
+    ...{ id: 'running-below-desired', datapoints: 10, missing: 'fine' },
+    says: 'Fewer tasks run than ECS wants, for 10 minutes.',
+    metric: expression(
+      'desired - running',
+      {
+        desired: serviceMetric(observed, 'DesiredTaskCount', 'Average'),
+        running: serviceMetric(observed, 'RunningTaskCount', 'Average'),
+      },
+      'missing tasks',
+    ),
+    above: 0,
+  };
+  return [
+    ...(observed.containerInsights ? [running] : []),
+    {
+      ...{ id: 'cpu', datapoints: 5, missing: 'fine' },
+      says: 'Tasks use more than 70 % of their CPU, though more are added at 50 %.',
+      metric: serviceMetric(observed, 'CPUUtilization', 'Average'),
+      above: 70,
+    },
+    {
+      ...{ id: 'memory', datapoints: 5, missing: 'fine' },
+      says: 'A task uses more than 80 % of its memory.',
+      metric: serviceMetric(observed, 'MemoryUtilization', 'Maximum'),
+      above: 80,
+    },
+    {
+      ...{ id: 'no-metrics', datapoints: 5, missing: 'breaching' },
+      says: 'No relay has told anything for 5 minutes: every alarm on its metrics is blind.',
+      metric: relayMetric(observed, 'Up', 'Sum'),
+      below: 1,
+    },
+    {
+      ...{ id: 'event-loop', datapoints: 3, of: 5, missing: 'fine' },
+      says: 'A relay kept everyone waiting for more than a second.',
+      metric: relayMetric(observed, 'EventLoopDelay', 'Maximum'),
+      above: 1,
+    },
+  ];
+}
+
+function trafficRows(observed: Observed): AlarmRow[] {
+  return [
+    {
+      ...{ id: 'streams-refused', datapoints: 3, of: 5, missing: 'fine' },
+      says: 'Relays turn streams away with 503: too many wait for their first payload.',
+      metric: relayMetric(observed, 'StreamsRefused', 'Sum'),
+      above: 0,
+    },
+    {
+      ...{ id: 'events-dropped', datapoints: 3, of: 5, missing: 'fine' },
+      says: 'Analytics events are lost.',
+      metric: relayMetric(observed, 'EventsDropped', 'Sum'),
+      above: 0,
+    },
+  ];
+}
+
+function canaryRows(observed: Observed): AlarmRow[] {
+  return [
+    {
+      ...{ id: 'canary', pages: true, datapoints: 3, of: 5, missing: 'breaching' },
+      says: 'The synthetic check gets no stream from the relay, or no flag from the table.',
+      metric: canaryMetric(observed, 'Success', 'Minimum'),
+      below: 1,
+    },
+    {
+      ...{ id: 'canary-differs', datapoints: 5, missing: 'fine' },
+      says: 'Relay and flag table hold different flags.',
+      metric: canaryMetric(observed, 'DifferingFlags', 'Maximum'),
+      above: 0,
+    },
+  ];
+}

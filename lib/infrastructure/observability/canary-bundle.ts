@@ -1,0 +1,33 @@
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { buildSync } from 'esbuild';
+import { LAYER_PACKAGE } from '../layer-bundle.ts';
+
+const lambda = join(import.meta.dirname, '../../../lambda/canary');
+const READER = '../edge-reader/index.ts';
+
+/**
+ * Bundles one of the two functions into `index.cjs`; the Lambda handler is `index.handler`. The reader's function does not
+ * carry the edge reader: it requires the layer, which is what it is there to show.
+ */
+export function buildCanary(entry: 'caller' | 'reader', outdir: string): void {
+  const outfile = join(outdir, 'index.cjs');
+  buildSync({
+    entryPoints: [join(lambda, `${entry}.entry.ts`)],
+    outfile,
+    bundle: true,
+    minify: true,
+    format: 'cjs',
+    platform: 'node',
+    target: 'node22',
+    external: [READER],
+    legalComments: 'none',
+    logLevel: 'warning',
+  });
+  if (entry === 'caller') return;
+  const code = readFileSync(outfile, 'utf8');
+  const parts = code.split(`require(${JSON.stringify(READER)})`);
+  if (parts.length !== 2)
+    throw new Error(`the canary's reader must require ${READER} once, not ${parts.length - 1} times`);
+  writeFileSync(outfile, parts.join(`require(${JSON.stringify(LAYER_PACKAGE)})`));
+}

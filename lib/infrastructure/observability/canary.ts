@@ -1,0 +1,170 @@
+import { Aws, Duration, RemovalPolicy, Validations } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
+import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
+import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Construct } from 'constructs';
+import { bundledOnce } from '../bundle-cache.ts';
+import type { IFlagTable } from '../flag-table.ts';
+import { literalRegion } from '../literal-region.ts';
+import { nearestReplicas } from '../regions.ts';
+import { environmentsPath } from '../relay-contract.ts';
+import { buildCanary } from './canary-bundle.ts';
+import { canaryNamespace } from './observed.ts';
+
+export interface RelayCanaryProps {
+  readonly stage: string;
+  /** Whose SDK key is used: its name below the stage's path in SSM. */
+  readonly environment: string;
+  /** The relay's origin, as seen from the VPC: `https://…`. */
+  readonly relayUrl: string;
+  /** The name in the relay's certificate. @default the name is not checked, only who issued it */
+  readonly serverName?: string;
+  /** @default none: the relay lets the VPC in */
+  readonly loadBalancer?: ec2.IConnectable;
+  readonly vpc: ec2.IVpc;
+  /** From which relay and DynamoDB can be reached; nothing else needs to be. */
+  readonly subnets: ec2.SubnetSelection;
+  readonly flagTable: IFlagTable;
+  /** The reader's layer, of this region. */
+  readonly readerLayer: lambda.ILayerVersion;
+  /** The KMS key of the SSM parameters. @default AWS's own for SSM */
+  readonly encryptionKeyArn?: string | undefined;
+  /** @default 14 */
+  readonly logRetentionDays?: RetentionDays;
+  /** @default once a minute */
+  readonly every?: Duration;
+}
+
+/**
+ * A synthetic check, in two functions. The caller, outside of any VPC, reads the key and tells CloudWatch how it went; the
+ * reader, inside the relay's, opens a stream to the relay, reads the flags from the table through the layer, and compares.
+ * So neither a NAT gateway nor an endpoint is needed, and a reader that cannot even start is told of, too.
+ */
+export class RelayCanary extends Construct implements ec2.IConnectable {
+  readonly caller: lambda.Function;
+  readonly reader: lambda.Function;
+  readonly connections: ec2.Connections;
+
+  constructor(scope: Construct, id: string, props: RelayCanaryProps) {
+    super(scope, id);
+    const { stage, environment, vpc, flagTable, logRetentionDays = 14, every = Duration.minutes(1) } = props;
+    const region = literalRegion(this, 'a canary');
+    const { tableName, homeRegion, replicaRegions } = flagTable;
+    const nearest = nearestReplicas(homeRegion, replicaRegions);
+    const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
+      vpc,
+      description: 'The synthetic check',
+      allowAllOutbound: false,
+    });
+    this.connections = securityGroup.connections;
+    const relayPort = ec2.Port.tcp(props.relayUrl.startsWith('https:') ? 443 : 80);
+    securityGroup.addEgressRule(ec2.Peer.anyIpv4(), ec2.Port.tcp(443), 'DynamoDB');
+    if (props.loadBalancer) this.connections.allowTo(props.loadBalancer, relayPort, 'the relay');
+    else if (relayPort.toString() !== '443') securityGroup.addEgressRule(ec2.Peer.anyIpv4(), relayPort, 'the relay');
+
+    this.reader = this.function('reader', stage, logRetentionDays, {
+      timeout: Duration.seconds(20),
+      memorySize: 512,
+      layers: [props.readerLayer],
+      vpc,
+      vpcSubnets: props.subnets,
+      securityGroups: [securityGroup],
+      environment: {
+        RELAY_URL: props.relayUrl,
+        ...(props.serverName && { RELAY_SERVER_NAME: props.serverName }),
+        TABLE_NAME: tableName,
+        // This region's replica is the one that the VPC's endpoint leads to.
+        REPLICAS: JSON.stringify({ default: nearest[region] ?? nearest.default }),
+      },
+    });
+    flagTable.grantRead(this.reader);
+
+    const parameters = `${environmentsPath(stage)}${environment}`;
+    this.caller = this.function('caller', stage, logRetentionDays, {
+      timeout: Duration.seconds(35),
+      memorySize: 256,
+      environment: {
+        PARAMETERS: parameters,
+        READER_NAME: this.reader.functionName,
+        METRICS_NAMESPACE: canaryNamespace(stage),
+      },
+    });
+    this.caller.addToRolePolicy(
+      new PolicyStatement({ actions: ['lambda:InvokeFunction'], resources: [this.reader.functionArn] }),
+    );
+    this.caller.addToRolePolicy(
+      new PolicyStatement({
+        actions: ['ssm:GetParameters'],
+        resources: ['sdk-key', 'prefix'].map(
+          (name) => `arn:${Aws.PARTITION}:ssm:${region}:${Aws.ACCOUNT_ID}:parameter${parameters}/${name}`,
+        ),
+      }),
+    );
+    if (props.encryptionKeyArn) {
+      this.caller.addToRolePolicy(
+        new PolicyStatement({ actions: ['kms:Decrypt'], resources: [props.encryptionKeyArn] }),
+      );
+    }
+    new Rule(this, 'Schedule', {
+      description: `edge-flag-relay: the synthetic check of stage ${stage}`,
+      schedule: Schedule.rate(every),
+      // A check that failed has been told of; the next one comes in a minute.
+      targets: [new LambdaFunction(this.caller, { retryAttempts: 0, maxEventAge: Duration.minutes(1) })],
+    });
+  }
+
+  /** With a role and a log group of its own, both of which Lambda would otherwise make as it likes. */
+  private function(
+    kind: 'caller' | 'reader',
+    stage: string,
+    retention: RetentionDays,
+    props: Omit<lambda.FunctionProps, 'runtime' | 'handler' | 'code' | 'role' | 'logGroup'>,
+  ): lambda.Function {
+    const scope = new Construct(this, kind === 'caller' ? 'Caller' : 'Reader');
+    const functionName = `edge-flag-relay-${stage}-canary-${kind}`;
+    const logGroup = new LogGroup(scope, 'Log', {
+      logGroupName: `/aws/lambda/${functionName}`,
+      retention,
+      removalPolicy: RemovalPolicy.DESTROY,
+    });
+    const role = new Role(scope, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
+    logGroup.grantWrite(role);
+    if (props.vpc) this.mayStandInVpc(role);
+    return new lambda.Function(scope, 'Function', {
+      ...props,
+      functionName,
+      description: `edge-flag-relay: synthetic check of stage ${stage}, ${kind}`,
+      runtime: lambda.Runtime.NODEJS_24_X,
+      architecture: lambda.Architecture.ARM_64,
+      handler: 'index.handler',
+      code: lambda.Code.fromAsset(bundledOnce(`canary ${kind}`, (outdir) => buildCanary(kind, outdir))),
+      role,
+      logGroup,
+      retryAttempts: 0,
+    });
+  }
+
+  /** AWS: "Giving Lambda functions access to resources in an Amazon VPC", execution role. */
+  private mayStandInVpc(role: Role): void {
+    role.addToPolicy(
+      new PolicyStatement({
+        actions: [
+          'ec2:CreateNetworkInterface',
+          'ec2:DescribeNetworkInterfaces',
+          'ec2:DescribeSubnets',
+          'ec2:DeleteNetworkInterface',
+          'ec2:AssignPrivateIpAddresses',
+          'ec2:UnassignPrivateIpAddresses',
+        ],
+        resources: ['*'],
+      }),
+    );
+    Validations.of(this).acknowledge({
+      id: 'AwsSolutions-IAM5[Resource::*]',
+      reason: 'Lambda makes network interfaces before they have a name: their actions know no resource',
+    });
+  }
+}

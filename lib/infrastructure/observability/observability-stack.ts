@@ -1,0 +1,91 @@
+import { Stack, type StackProps } from 'aws-cdk-lib';
+import type { ITopic } from 'aws-cdk-lib/aws-sns';
+import type { Construct } from 'constructs';
+import { edgeFunctionNames } from '../edge-router.ts';
+import type { Stage } from '../parse-stage.ts';
+import { EDGE_REGION } from '../regions.ts';
+import { metricsNamespace } from '../relay-contract.ts';
+import { RelayAlarms } from './alarms.ts';
+import { RelayCanary, type RelayCanaryProps } from './canary.ts';
+import { RelayDashboard } from './dashboard.ts';
+import { LogQueries } from './log-queries.ts';
+import type { Observed, ObservedLoadBalancer } from './observed.ts';
+
+/** Names that exist only once a stage's relay does. */
+export interface ObservedRelay {
+  readonly clusterName: string;
+  readonly serviceName: string;
+  readonly logGroupName: string;
+  /** Internal first. */
+  readonly loadBalancers: readonly ObservedLoadBalancer[];
+}
+
+export interface ObservabilityStackProps extends StackProps {
+  readonly stage: Stage;
+  readonly relay: ObservedRelay;
+  /** Hears of every alarm of the home region. */
+  readonly topic: ITopic;
+  /** Hears when readers are affected. @default the topic */
+  readonly pages?: ITopic | undefined;
+  /** What the synthetic check needs, made in this stack. @default no synthetic check */
+  readonly canary?: ((scope: Construct) => CanaryNeeds | undefined) | undefined;
+  /** The address of the page of runbooks. @default docs/operations.md */
+  readonly runbooks?: string | undefined;
+}
+
+export type CanaryNeeds = Omit<RelayCanaryProps, 'stage' | 'logRetentionDays'>;
+
+/** At home: the dashboard of a stage, its alarms, the saved queries and the synthetic check. */
+export class ObservabilityStack extends Stack {
+  readonly alarms: RelayAlarms;
+  readonly dashboard: RelayDashboard;
+  readonly canary?: RelayCanary;
+
+  constructor(scope: Construct, id: string, all: ObservabilityStackProps) {
+    const { stage, relay, topic, pages, canary: given, runbooks, ...props } = all;
+    super(scope, id, props);
+    const canary = given?.(this);
+    const observed = observeStage(stage, relay, { canary: canary !== undefined });
+    if (canary) {
+      const { name, logRetentionDays } = stage;
+      this.canary = new RelayCanary(this, 'Canary', { ...canary, stage: name, logRetentionDays });
+    }
+    this.alarms = new RelayAlarms(this, 'Alarms', { observed, topic, pages, runbooks });
+    new LogQueries(this, 'Queries', { stage: stage.name, logGroup: relay });
+    const alarms = [this.alarms.impaired, ...this.alarms.alarms];
+    this.dashboard = new RelayDashboard(this, 'Dashboard', { ...observed, alarms, runbooks });
+  }
+}
+
+/** What is looked at in a stage. */
+export function observeStage(
+  stage: Stage,
+  relay: ObservedRelay,
+  { canary, region = stage.homeRegion }: { readonly canary: boolean; readonly region?: string },
+): Observed {
+  const certificate = stage.relay.certificates[region];
+  const publicCertificate = stage.relay.publicAccess?.certificates[region];
+  return {
+    ...relay,
+    ...observeTable(stage),
+    namespace: metricsNamespace(stage.name),
+    environments: stage.environments,
+    tasks: stage.relay.tasks,
+    containerInsights: stage.production,
+    certificateArns: [...new Set([certificate, publicCertificate].filter((arn) => arn !== undefined))],
+    writes: region === stage.homeRegion,
+    canary,
+  };
+}
+
+/** What region stacks need to know for theirs. */
+export function observeTable(
+  stage: Stage,
+): Pick<Observed, 'stage' | 'tableName' | 'homeRegion' | 'replicaRegions' | 'edge'> {
+  const { name, tableName, homeRegion, replicaRegions, edge } = stage;
+  const regions = [...new Set(edge?.logRegions ?? [homeRegion, ...replicaRegions, EDGE_REGION])];
+  return {
+    ...{ stage: name, tableName, homeRegion, replicaRegions },
+    ...(edge && { edge: { functionNames: edgeFunctionNames(name), regions } }),
+  };
+}

@@ -1,0 +1,188 @@
+import { AlarmStatusWidget, type IAlarm, type IWidget } from 'aws-cdk-lib/aws-cloudwatch';
+import {
+  canaryMetric,
+  expression,
+  loadBalancerMetric,
+  type RelayMetricName,
+  relayMetric,
+  relayOf,
+  relaySearch,
+  serviceMetric,
+  tableMetric,
+} from './metrics.ts';
+import type { Observed } from './observed.ts';
+import { graph, numbers, question, WIDTH } from './widgets.ts';
+
+/** The height of what is nothing but zeros, while all is well. */
+const QUIET = 4;
+
+export function isItUp(observed: Observed & { readonly alarms?: readonly IAlarm[] }): IWidget[][] {
+  const { alarms = [], loadBalancers, tasks } = observed;
+  const relay = relayOf(observed);
+  const healthy = loadBalancers.map((one) =>
+    loadBalancerMetric(one, 'HealthyHostCount', 'Minimum', { label: `ready, ${one.name}` }),
+  );
+  const running = serviceMetric(observed, 'RunningTaskCount', 'Average', { label: 'running' });
+  const desired = serviceMetric(observed, 'DesiredTaskCount', 'Average', { label: 'wanted' });
+  const available = expression(
+    '100 * (1 - FILL(failed, 0) / answers)',
+    { failed: relayMetric(observed, 'Answers5xx', 'Sum'), answers: relayMetric(observed, 'Answers', 'Sum') },
+    'answers that are no 5xx, %',
+  );
+  const opened = expression(
+    '100 * (1 - FILL(refused, 0) / (opened + FILL(refused, 0)))',
+    { refused: relayMetric(observed, 'StreamsRefused', 'Sum'), opened: relayMetric(observed, 'StreamsOpened', 'Sum') },
+    'streams that were let in, %',
+  );
+  return [
+    [question('1. Is it up?', 'Alarms that are red have a runbook each; the goal of availability is 99.99 %.')],
+    ...(alarms.length > 0
+      ? [
+          [
+            new AlarmStatusWidget({
+              title: 'Alarms',
+              alarms: [...alarms],
+              width: WIDTH,
+              height: 2 + Math.ceil(alarms.length / 8),
+            }),
+          ],
+        ]
+      : []),
+    [
+      numbers(
+        'Now',
+        [
+          relay('Up', 'Sum', 'relays'),
+          relay('StreamsOpen', 'Sum', 'streams'),
+          relay('DataAge', 'Minimum', 'oldest data, s'),
+        ],
+        observed.canary ? 12 : WIDTH,
+      ),
+      ...(observed.canary
+        ? [
+            numbers(
+              'Synthetic check',
+              [
+                canaryMetric(observed, 'Success', 'Minimum', { label: 'works (1) or not (0)' }),
+                canaryMetric(observed, 'StreamLatency', 'Average', { label: 'first flags by stream, ms' }),
+                canaryMetric(observed, 'TableLatency', 'Average', { label: 'flags from the table, ms' }),
+              ],
+              12,
+            ),
+          ]
+        : []),
+    ],
+    [
+      graph('Availability', [available, opened], { unit: '%', max: 100, from: 'auto' }),
+      graph('Relays: ready', [...healthy, relay('Up', 'Sum', 'telling metrics')], {
+        unit: 'tasks',
+        leftAnnotations: [{ value: tasks, label: 'least' }],
+      }),
+      ...(observed.containerInsights ? [graph('Relays: running', [running, desired], { unit: 'tasks' })] : []),
+    ],
+  ];
+}
+
+export function whoIsConnected(observed: Observed): IWidget[][] {
+  const relay = relayOf(observed);
+  const search = (name: RelayMetricName, by: 'Environment' | 'Kind' | 'Reason') =>
+    relaySearch(observed, name, 'Sum', by);
+  const balancers = (name: string) =>
+    observed.loadBalancers.map((one) => loadBalancerMetric(one, name, 'Sum', { label: one.name }));
+  return [
+    [
+      question(
+        '2. Who is connected?',
+        'all, flags, fdv2: server SDKs; eval, ping: browsers and mobile devices. A rush of openings after a cut is SDKs that reconnect.',
+      ),
+    ],
+    [
+      graph('Open streams by kind', [search('StreamsOpen', 'Kind')], { stacked: true, unit: 'streams' }),
+      graph('Open streams by environment', [search('StreamsOpen', 'Environment')], { stacked: true, unit: 'streams' }),
+      graph(
+        'Streams opened, and turned away',
+        [relay('StreamsOpened', 'Sum', 'opened'), relay('StreamsRefused', 'Sum', 'turned away')],
+        { unit: 'per minute' },
+      ),
+    ],
+    [
+      graph('Why streams ended', [search('StreamsClosed', 'Reason')], { stacked: true, unit: 'per minute' }),
+      graph('Requests by environment', [search('Requests', 'Environment')], { stacked: true, unit: 'per minute' }),
+      ...(observed.loadBalancers.length > 0
+        ? [
+            graph('Load balancer: connections (both sides count)', balancers('ActiveConnectionCount'), {
+              unit: 'open',
+              right: observed.loadBalancers.map((one) =>
+                loadBalancerMetric(one, 'NewConnectionCount', 'Sum', { label: `${one.name}, new` }),
+              ),
+              rightUnit: 'new per minute',
+            }),
+          ]
+        : []),
+    ],
+  ];
+}
+
+export function isDataFresh(observed: Observed): IWidget[][] {
+  const relay = relayOf(observed);
+  const { replicaRegions } = observed;
+  const highest = (name: RelayMetricName) => relaySearch(observed, name, 'Maximum', 'Environment');
+  const replication = replicaRegions.map((receivingRegion) =>
+    tableMetric(observed, 'ReplicationLatency', 'Average', { receivingRegion, label: receivingRegion }),
+  );
+  return [
+    [
+      question(
+        '3. Is data fresh?',
+        'Memory goes on serving while LaunchDarkly, a key or a store is away: age says for how long. Age is counted since the last sign of life.',
+      ),
+    ],
+    [
+      graph('Relays without LaunchDarkly', [relaySearch(observed, 'UpstreamDisconnected', 'Sum', 'Environment')], {
+        unit: 'relays',
+      }),
+      graph('Age of data, oldest relay', [highest('DataAge')], {
+        unit: 'seconds',
+        leftAnnotations: [{ value: 600, label: 'alarm, if it is so in every relay' }],
+      }),
+      graph(
+        'From LaunchDarkly to streams',
+        [relay('PropagationToStreams', 'p50', 'p50'), relay('PropagationToStreams', 'p99', 'p99')],
+        { unit: 'seconds', leftAnnotations: [{ value: 0.1, label: 'promised, p99' }] },
+      ),
+    ],
+    [
+      graph(
+        'From LaunchDarkly to stores',
+        [
+          relay('PropagationToTable', 'p50', 'p50 of the flag table'),
+          relay('PropagationToTable', 'p99', 'p99 of the flag table'),
+          relay('PropagationToReplicas', 'p99', 'p99 of Redis and Consul'),
+        ],
+        { unit: 'seconds', leftAnnotations: [{ value: 1, label: 'promised, p99' }] },
+      ),
+      ...(replication.length > 0 ? [graph('From home to replicas', replication, { unit: 'ms' })] : []),
+      ...(observed.writes
+        ? [
+            graph('Environments written, by anyone', [
+              relay('LeasesHeld', 'Sum', 'leases held'),
+              relay('StoreDown', 'Maximum', 'stores that do not answer'),
+              relay('StoreDifferingItems', 'Sum', 'items repaired'),
+            ]),
+          ]
+        : []),
+    ],
+    [
+      graph(
+        'Keys',
+        [
+          relay('KeyProblems', 'Maximum', 'environments whose keys nobody vouches for'),
+          relay('KeySourceDown', 'Maximum', 'source of keys is down'),
+        ],
+        { height: QUIET },
+      ),
+      graph('Refused by LaunchDarkly', [highest('UpstreamRefused')], { height: QUIET }),
+      graph('Flags that could not be understood', [highest('UnreadableItems')], { height: QUIET }),
+    ],
+  ];
+}

@@ -1,0 +1,191 @@
+import { type IMetric, type IWidget, LogQueryVisualizationType, LogQueryWidget } from 'aws-cdk-lib/aws-cloudwatch';
+import { recentTrouble } from './log-queries.ts';
+import {
+  distributionMetric,
+  distributionSearch,
+  edgeFunctionMetric,
+  loadBalancerMetric,
+  relayOf,
+  relaySearch,
+  serviceMetric,
+  tableMetric,
+} from './metrics.ts';
+import type { Observed } from './observed.ts';
+import { graph, question, WIDTH } from './widgets.ts';
+
+export function whatFails(observed: Observed): IWidget[][] {
+  const relay = relayOf(observed);
+  const { edge, loadBalancers } = observed;
+  const several = loadBalancers.length > 1;
+  const failures = (names: Readonly<Record<string, string>>) =>
+    loadBalancers.flatMap((one) =>
+      Object.entries(names).map(([name, label]) =>
+        loadBalancerMetric(one, name, 'Sum', { label: several ? `${label}, ${one.name}` : label }),
+      ),
+    );
+  const edgeErrors = (edge?.functionNames ?? []).flatMap((functionName) =>
+    edge!.regions.map((region) =>
+      edgeFunctionMetric(functionName, 'Errors', 'Sum', {
+        region,
+        label: `${shortName(functionName, observed)} ${region}`,
+      }),
+    ),
+  );
+  return [
+    [
+      question(
+        '4. What fails?',
+        'Of the load balancer: no relay was there or it went away. Of relays: they answered 5xx themselves.',
+      ),
+    ],
+    [
+      ...(loadBalancers.length > 0
+        ? [
+            graph('5xx', failures({ HTTPCode_ELB_5XX_Count: 'load balancer', HTTPCode_Target_5XX_Count: 'relays' }), {
+              unit: 'per minute',
+            }),
+            graph(
+              'Of the load balancer',
+              failures({
+                HTTPCode_ELB_502_Count: '502 a relay went away',
+                HTTPCode_ELB_503_Count: '503 no relay',
+                HTTPCode_ELB_504_Count: '504 too slow',
+                RejectedConnectionCount: 'connections rejected',
+                TargetConnectionErrorCount: 'relay not reached',
+              }),
+              { unit: 'per minute' },
+            ),
+          ]
+        : []),
+      graph('Stores', [
+        relay('StoreWriteErrors', 'Sum', 'writes that failed'),
+        relay('StoreRetries', 'Sum', 'sent again'),
+        relay('StoreOversizedItems', 'Maximum', 'items too large'),
+        relaySearch(observed, 'ReplicaStoreErrors', 'Sum', 'Database'),
+      ]),
+    ],
+    [
+      graph(
+        'Analytics events',
+        [relay('EventsReceived', 'Sum', 'received'), relay('EventsForwarded', 'Sum', 'forwarded')],
+        { unit: 'per minute' },
+      ),
+      graph('Events lost, by reason', [relaySearch(observed, 'EventsDropped', 'Sum', 'Reason')], {
+        stacked: true,
+        unit: 'per minute',
+      }),
+      graph('Big Segments out of date', [relaySearch(observed, 'BigSegmentsStale', 'Maximum', 'Environment')]),
+    ],
+    ...(edge
+      ? [
+          [
+            graph('Edge functions: failed calls', edgeErrors, { unit: 'per minute', width: 16 }),
+            graph(
+              edge.distributionId ? 'CloudFront' : 'CloudFront, every distribution of the account',
+              distributions(edge.distributionId),
+              {
+                unit: '% of requests',
+              },
+            ),
+          ],
+        ]
+      : []),
+  ];
+}
+
+export function isThereRoom(observed: Observed): IWidget[][] {
+  const relay = relayOf(observed);
+  const { homeRegion, replicaRegions, loadBalancers } = observed;
+  const each = (name: string) =>
+    [homeRegion, ...replicaRegions].map((region) => tableMetric(observed, name, 'Sum', { region, label: region }));
+  return [
+    [
+      question(
+        '5. Is there room?',
+        'Tasks are added at 50 % CPU and by streams per task. Memory that only grows is streams that do not end.',
+      ),
+    ],
+    [
+      graph(
+        'CPU and memory of tasks',
+        [
+          serviceMetric(observed, 'CPUUtilization', 'Average', { label: 'CPU, average' }),
+          serviceMetric(observed, 'CPUUtilization', 'Maximum', { label: 'CPU, highest' }),
+          serviceMetric(observed, 'MemoryUtilization', 'Maximum', { label: 'memory, highest' }),
+        ],
+        {
+          unit: '%',
+          max: 100,
+          right: [relay('MemoryBytes', 'Maximum', 'memory, largest relay')],
+          rightUnit: 'bytes',
+        },
+      ),
+      graph(
+        'Streams of a task',
+        [
+          relay('StreamsOpen', 'Average', 'average'),
+          relay('StreamsOpen', 'Maximum', 'fullest'),
+          relay('StreamsOpen', 'Minimum', 'emptiest'),
+        ],
+        { unit: 'streams' },
+      ),
+      graph('Longest wait of the event loop', [relay('EventLoopDelay', 'Maximum', 'slowest task')], {
+        unit: 'seconds',
+      }),
+    ],
+    [
+      graph('Reads of the table', each('ConsumedReadCapacityUnits'), { stacked: true, unit: 'units per minute' }),
+      graph(
+        'Throttled reads, and writes at home',
+        [
+          ...each('ReadThrottleEvents'),
+          tableMetric(observed, 'WriteThrottleEvents', 'Sum', { region: homeRegion, label: 'writes' }),
+        ],
+        { unit: 'per minute' },
+      ),
+      graph(
+        'Snapshot, and capacity of the load balancer',
+        [relay('SnapshotBytes', 'Maximum', 'largest environment, bytes')],
+        {
+          unit: 'bytes',
+          ...(loadBalancers.length > 0 && {
+            right: loadBalancers.map((one) =>
+              loadBalancerMetric(one, 'ConsumedLCUs', 'Sum', { label: `LCU, ${one.name}` }),
+            ),
+            rightUnit: 'LCU',
+          }),
+        },
+      ),
+    ],
+  ];
+}
+
+export function whatDoesItSay({ logGroupName, homeRegion }: Observed): IWidget[][] {
+  return [
+    [question('6. What does it say?', 'More queries are saved in Logs Insights, in the folder edge-flag-relay.')],
+    [
+      new LogQueryWidget({
+        title: 'Recent errors and warnings',
+        logGroupNames: [logGroupName],
+        queryLines: [...recentTrouble.lines],
+        view: LogQueryVisualizationType.TABLE,
+        region: homeRegion,
+        width: WIDTH,
+        height: 8,
+      }),
+    ],
+  ];
+}
+
+function distributions(id: string | undefined): IMetric[] {
+  if (id === undefined) return [distributionSearch('5xxErrorRate', '5xx'), distributionSearch('4xxErrorRate', '4xx')];
+  const region = 'us-east-1';
+  return [
+    distributionMetric(id, '5xxErrorRate', 'Average', { region, label: '5xx' }),
+    distributionMetric(id, '4xxErrorRate', 'Average', { region, label: '4xx' }),
+  ];
+}
+
+function shortName(functionName: string, { stage }: Observed): string {
+  return functionName.replace(`edge-flag-relay-${stage}-`, '');
+}

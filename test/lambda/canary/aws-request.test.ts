@@ -1,0 +1,91 @@
+/** Expected signatures: aws4 1.13, which signs what AWS's own test suite holds. */
+import { createServer, type IncomingMessage, type Server } from 'node:http';
+import { createRequire } from 'node:module';
+import type { AddressInfo } from 'node:net';
+import { type AwsRequest, sendToAws } from '../../../lambda/canary/aws-request.ts';
+
+interface Signed {
+  readonly headers: Readonly<Record<string, string>>;
+}
+const aws4: { sign(request: unknown, credentials: unknown): Signed } = createRequire(__filename)('aws4');
+
+const at = Date.UTC(2026, 10, 22, 6, 30, 5);
+const OURS = new Set(['x-amz-date', 'x-amz-security-token']);
+
+let server: Server;
+let endpoint: string;
+let asked: { message: IncomingMessage; body: string }[];
+let answer: (() => { status: number; headers?: Record<string, string>; body: string }) | undefined;
+
+beforeAll(async () => {
+  server = createServer((message, response) => {
+    let body = '';
+    message.on('data', (chunk) => {
+      body += chunk;
+    });
+    message.on('end', () => {
+      asked.push({ message, body });
+      const reply = answer?.();
+      if (reply) response.writeHead(reply.status, reply.headers).end(reply.body);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+});
+beforeEach(() => {
+  asked = [];
+  answer = () => ({ status: 200, body: 'ok' });
+});
+afterAll(() => {
+  server.closeAllConnections();
+  return new Promise((resolve) => server.close(resolve));
+});
+
+const ssm: AwsRequest = {
+  ...{ service: 'ssm', region: 'eu-west-1', path: '/', timeoutMs: 5_000 },
+  headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': 'AmazonSSM.GetParameters' },
+  body: '{"Names":["/edge-flag-relay/prod/ä"]}',
+};
+const invoke: AwsRequest = {
+  ...{ service: 'lambda', region: 'ap-northeast-1', path: '/2015-03-31/functions/a-b_c/invocations', timeoutMs: 5_000 },
+  headers: { 'content-type': 'application/json' },
+  body: '{}',
+};
+
+test.each([
+  ['a call of SSM', ssm, undefined],
+  ['a call of Lambda, in another region', invoke, undefined],
+  ['with the session token of a role', ssm, 'token/with+signs=='],
+])('%s is signed as aws4 signs it', async (_, request, token) => {
+  const env = {
+    AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE',
+    AWS_SECRET_ACCESS_KEY: 'wJalrXUtnFEMI/K7MDENG',
+    AWS_SESSION_TOKEN: token,
+  };
+  expect(await sendToAws({ ...request, endpoint }, env, at)).toMatchObject({ status: 200, body: 'ok' });
+  const [{ message, body }] = asked as [(typeof asked)[0]];
+  expect([message.method, message.url, body]).toEqual(['POST', request.path, request.body]);
+  const { authorization, ...headers } = message.headers;
+  const names = /SignedHeaders=([^,]+)/.exec(authorization!)![1]!.split(';');
+  const expected = aws4.sign(
+    {
+      ...{ service: request.service, region: request.region, method: 'POST', path: request.path, body: request.body },
+      // What aws4 writes by itself is left to it.
+      headers: {
+        ...Object.fromEntries(names.filter((name) => !OURS.has(name)).map((name) => [name, headers[name]])),
+        'X-Amz-Date': '20261122T063005Z',
+      },
+      extraHeadersToIgnore: { 'content-length': true },
+    },
+    { accessKeyId: env.AWS_ACCESS_KEY_ID, secretAccessKey: env.AWS_SECRET_ACCESS_KEY, sessionToken: token },
+  );
+  expect(expected.headers.Authorization).toBe(authorization);
+  if (token) expect(names).toContain('x-amz-security-token');
+});
+
+test('without an answer in time, it says who was silent', async () => {
+  answer = undefined;
+  await expect(sendToAws({ ...ssm, endpoint, timeoutMs: 50 }, {}, at)).rejects.toThrow(
+    'ssm in eu-west-1: did not answer within 50 ms',
+  );
+});

@@ -1,0 +1,91 @@
+import { createServer, type RequestListener, type Server } from 'node:http';
+import { createServer as createSecureServer } from 'node:https';
+import type { AddressInfo } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { generate } from 'selfsigned';
+import { openStream } from '../../../lambda/canary/open-stream.ts';
+import { exampleEnvironment, exampleFile } from '../../support/example-environment.ts';
+import { startTestRelay } from '../../support/start-relay.ts';
+
+const servers: Server[] = [];
+afterEach(async () => {
+  for (const server of servers.splice(0)) {
+    server.closeAllConnections();
+    await new Promise((resolve) => server.close(resolve));
+  }
+});
+
+async function serve(
+  listener: RequestListener,
+  make: (listener: RequestListener) => Server = createServer,
+): Promise<string> {
+  const server = make(listener);
+  servers.push(server);
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  return `127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** A relay that sends these pieces, a while apart, and goes on holding the stream. */
+const pieces =
+  (...all: readonly string[]): RequestListener =>
+  async (_request, response) => {
+    response.writeHead(200, { 'content-type': 'text/event-stream' });
+    for (const piece of all) {
+      response.write(piece);
+      await sleep(20);
+    }
+  };
+const open = (host: string, timeoutMs = 5_000) => openStream({ url: `http://${host}`, sdkKey: 'sdk-1', timeoutMs });
+const put = (flags: object) => `event: put\ndata: ${JSON.stringify({ path: '/', data: { flags, segments: {} } })}`;
+
+test('takes every flag of a relay with its version, and hangs up', async () => {
+  const relay = await startTestRelay({ LD_ENV_shop: 'sdk-1', LD_FLAGS_FILE_shop: exampleFile });
+  try {
+    const versions = await openStream({ url: relay.uri, sdkKey: 'sdk-1', timeoutMs: 5_000 });
+    expect([...versions.keys()].sort()).toEqual(Object.keys(exampleEnvironment().flags).sort());
+    await expect(openStream({ url: relay.uri, sdkKey: 'sdk-other', timeoutMs: 5_000 })).rejects.toThrow(
+      'the relay answered 401',
+    );
+  } finally {
+    await relay.close();
+  }
+});
+
+test.each<[string, string[]]>([
+  ['in one piece', [`${put({ a: { version: 3 } })}\n\n`]],
+  ['after heartbeats', [':\n\n', ':\n\n', `${put({ a: { version: 3 } })}\n\n`]],
+  ['with its end in two pieces', [`${put({ a: { version: 3 } })}\n`, '\n']],
+  ['with a change right behind it', [`${put({ a: { version: 3 } })}\n\nevent: patch\ndata: {"path":"/flags/a"}\n\n`]],
+  ['in data of two lines', ['event: put\ndata: {"path":"/",\ndata: "data":{"flags":{"a":{"version":3}}}}\n\n']],
+])('reads a first event %s', async (_, sent) => {
+  expect(await open(await serve(pieces(...sent)))).toEqual(new Map([['a', 3]]));
+});
+
+test.each<[string, RequestListener, string]>([
+  ['503', (_, response) => void response.writeHead(503).end(), 'the relay answered 503'],
+  [
+    'a stream that ends at once',
+    (_, response) => void response.writeHead(200).end(':\n\n'),
+    'ended before its first event',
+  ],
+  ['a stream of nothing but heartbeats', pieces(':\n\n', ':\n\n'), 'no flags came within 300 ms'],
+  ['no answer', () => {}, 'no flags came within 300 ms'],
+  ['an event that holds no flags', pieces('event: put\ndata: {"path":"/"}\n\n'), 'holds no flags'],
+  ['what is no JSON', pieces('event: put\ndata: nonsense\n\n'), 'JSON'],
+])('says what the matter is: %s', async (_, listener, message) => {
+  await expect(open(await serve(listener), 300)).rejects.toThrow(message);
+});
+
+test('says that nobody is there', async () => {
+  const host = await serve(() => {});
+  for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve));
+  await expect(open(host)).rejects.toThrow('the relay was not reached');
+});
+
+test('takes no certificate from an authority that nobody knows, whatever its name', async () => {
+  const { private: key, cert } = await generate([{ name: 'commonName', value: '127.0.0.1' }]);
+  const secure = (listener: RequestListener) => createSecureServer({ key, cert }, listener) as unknown as Server;
+  const host = await serve(pieces(`${put({ a: { version: 3 } })}\n\n`), secure);
+  const problem = await openStream({ url: `https://${host}`, sdkKey: 'sdk-1', timeoutMs: 5_000 }).catch(String);
+  expect(problem).toMatch(/not reached: .*(self-signed|certificate)/);
+});

@@ -1,0 +1,185 @@
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { App, Stack } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import { dashboardOf, type Widget } from '../../../../bin/dashboard/template.ts';
+import { told } from '../../../../lambda/canary/metrics.ts';
+import { RelayDashboard } from '../../../../lib/infrastructure/observability/dashboard.ts';
+import { logQueries } from '../../../../lib/infrastructure/observability/log-queries.ts';
+import {
+  canaryMetrics,
+  relayMetric,
+  relayMetrics,
+  relaySearch,
+} from '../../../../lib/infrastructure/observability/metrics.ts';
+import { readStage } from '../../../../lib/infrastructure/parse-stage.ts';
+import { published } from '../../../../relay-task/status/published.ts';
+import { full } from '../../../support/synthesise.ts';
+import { alarmsIn, metricsOf, observe } from './observe.ts';
+
+const root = join(import.meta.dirname, '../../../..');
+
+let widgets: readonly Widget[];
+let home: Template;
+beforeAll(() => {
+  ({ home } = observe(full));
+  ({ widgets } = dashboardOf(readStage('full', full)));
+}, 60_000);
+
+interface Asked {
+  readonly namespace: string;
+  readonly name: string;
+  readonly dimensions: readonly string[];
+}
+
+/** Every metric that a widget shows, by name or by search. */
+const asked = (): Asked[] =>
+  widgets.flatMap(({ properties }) =>
+    (properties.metrics ?? []).flatMap((row): Asked[] => {
+      const path = row.filter((part): part is string => typeof part === 'string');
+      const { expression = '' } = (row.at(-1) ?? {}) as { expression?: string };
+      const search = /^SEARCH\('\{"?([^",]+)"?,([\w,]+)\} MetricName="(\w+)"', '\w+', 60\)$/.exec(expression);
+      if (search) return [{ namespace: search[1]!, name: search[3]!, dimensions: search[2]!.split(',') }];
+      if (path.length === 0) return [];
+      const [namespace, name, ...pairs] = path as [string, string, ...string[]];
+      return [{ namespace, name, dimensions: pairs.filter((_, index) => index % 2 === 0) }];
+    }),
+  );
+
+test('answers in the order in which an operator asks', () => {
+  const headings = widgets.flatMap(({ properties }) => /^## (.*)$/m.exec(properties.markdown ?? '')?.[1] ?? []);
+  expect(headings).toEqual([
+    '1. Is it up?',
+    '2. Who is connected?',
+    '3. Is data fresh?',
+    '4. What fails?',
+    '5. Is there room?',
+    '6. What does it say?',
+  ]);
+  const page = readFileSync(join(root, 'docs/operations.md'), 'utf8');
+  for (const heading of headings) expect(page).toContain(`| ${heading.replace(/^\d\. /, '')} |`);
+});
+
+test("every metric of the relay's that a widget shows is told by relays, by exactly these dimensions", () => {
+  const own = asked().filter(({ namespace }) => namespace === 'EdgeFlagRelay/full');
+  expect(own.length).toBeGreaterThan(35);
+  const tells = ({ name, dimensions }: Asked) =>
+    published.some((row) => row.name === name && row.by.some((by) => by.join() === dimensions.join()));
+  expect(own.filter((one) => !tells(one))).toEqual([]);
+});
+
+test("the table of the relay's metrics names what relays tell, and the synthetic check's what it tells", () => {
+  for (const [name, combinations] of Object.entries(relayMetrics)) {
+    const by = published.find((row) => row.name === name)?.by.map((dimensions) => dimensions.join());
+    for (const dimensions of combinations)
+      expect([name, by]).toEqual([name, expect.arrayContaining([dimensions.join()])]);
+  }
+  expect(Object.keys(told)).toEqual([...canaryMetrics]);
+  const shown = asked().filter(({ namespace }) => namespace === 'EdgeFlagRelayCanary/full');
+  expect(shown.map(({ name, dimensions }) => [name, dimensions])).toEqual([
+    ['Success', []],
+    ['StreamLatency', []],
+    ['TableLatency', []],
+  ]);
+});
+
+test('everything that relays tell is shown or watched', () => {
+  const alarms = alarmsIn(home).flatMap(metricsOf);
+  const looked = new Set([...asked(), ...alarms].map(({ name }) => name));
+  expect(published.map(({ name }) => name).filter((name) => !looked.has(name))).toEqual([]);
+});
+
+test('a metric that relays do not tell that way is refused at synthesis', () => {
+  const observed = { namespace: 'EdgeFlagRelay/x' };
+  expect(() => relayMetric(observed, 'UnreadableItems', 'Sum')).toThrow('does not tell UnreadableItems by nothing');
+  expect(() => relayMetric(observed, 'LeasesHeld', 'Sum', { environment: 'a' })).toThrow('LeasesHeld by Environment');
+  expect(() => relaySearch(observed, 'Up', 'Sum', 'Kind')).toThrow('does not tell Up by Kind');
+});
+
+test('widgets fill rows of 24 and none covers another', () => {
+  const cells = new Set<string>();
+  for (const { x, y, width, height } of widgets) {
+    expect(x + width).toBeLessThanOrEqual(24);
+    for (let column = x; column < x + width; column += 1) {
+      for (let row = y; row < y + height; row += 1) {
+        expect(cells.has(`${column} ${row}`)).toBe(false);
+        cells.add(`${column} ${row}`);
+      }
+    }
+  }
+});
+
+test('what is told in other regions is read there', () => {
+  const regionsOf = (name: string) =>
+    widgets.flatMap(({ properties }) =>
+      (properties.metrics ?? []).flatMap((row) =>
+        row[1] === name ? [(row.at(-1) as { region?: string }).region ?? properties.region] : [],
+      ),
+    );
+  const replicas = ['eu-west-1', 'us-east-1', 'ap-northeast-1', 'us-west-2'];
+  expect(regionsOf('ConsumedReadCapacityUnits')).toEqual(replicas);
+  expect(new Set(regionsOf('Errors'))).toEqual(new Set(replicas));
+  const cloudFront = widgets.find(({ properties }) => properties.title?.startsWith('CloudFront'));
+  expect(JSON.stringify(cloudFront?.properties.metrics)).toContain('"region":"us-east-1"');
+});
+
+test('sums of what tasks tell once a minute are taken by the minute, whatever time is shown', () => {
+  const [dashboard] = Object.values(home.findResources('AWS::CloudWatch::Dashboard'));
+  expect(JSON.stringify(dashboard!.Properties.DashboardBody)).toContain('\\"periodOverride\\":\\"inherit\\"');
+  expect(dashboard!.Properties.DashboardName).toBe('edge-flag-relay-full');
+  for (const { properties, type } of widgets) {
+    if (type !== 'metric') continue;
+    for (const row of properties.metrics ?? []) expect(row.at(-1)).toMatchObject({ period: 60 });
+  }
+});
+
+test('a relay without load balancers, insights, replicas and edge has a dashboard without them', () => {
+  const stack = new Stack(new App({ analyticsReporting: false }), 'Alone', { env: { region: 'eu-west-1' } });
+  new RelayDashboard(stack, 'Dashboard', {
+    ...{ stage: 'alone', namespace: 'EdgeFlagRelay/alone', environments: [], tableName: 'flags', tasks: 1 },
+    ...{ clusterName: 'c', serviceName: 's', logGroupName: '/l', homeRegion: 'eu-west-1', replicaRegions: [] },
+    ...{ containerInsights: false, loadBalancers: [], certificateArns: [], writes: false, canary: false },
+  });
+  const body = JSON.stringify(Template.fromStack(stack).toJSON());
+  for (const absent of [
+    'ApplicationELB',
+    'ContainerInsights',
+    'ReplicationLatency',
+    'CloudFront',
+    'Canary',
+    'LeasesHeld',
+  ]) {
+    expect(body).not.toContain(absent);
+  }
+  expect(body).toContain('StreamsOpen');
+});
+
+describe('saved queries', () => {
+  const sources = readdirSync(join(root, 'relay-task'), { recursive: true, encoding: 'utf8' })
+    .filter((path) => path.endsWith('.ts'))
+    .map((path) => readFileSync(join(root, 'relay-task', path), 'utf8'))
+    .join('\n');
+
+  test.each(logQueries.map(({ name, lines }) => [name, lines] as const))(
+    '%s: looks for what relays write',
+    (_, lines) => {
+      const text = lines.join('\n');
+      for (const [, pattern] of text.matchAll(/message like \/([^/]+)\//g)) {
+        for (const part of pattern!.split('|')) expect(sources).toContain(part);
+      }
+      for (const field of ['environment', 'reason', 'prefix', 'why', 'item', 'items', 'host'].filter((one) =>
+        text.includes(one),
+      )) {
+        expect(sources).toMatch(new RegExp(`\\b${field}\\b`));
+      }
+    },
+  );
+
+  test('are saved for the log group of the stage', () => {
+    const queries = Object.values(home.findResources('AWS::Logs::QueryDefinition'));
+    expect(queries.map(({ Properties }) => Properties.Name)).toEqual(
+      logQueries.map(({ name }) => `edge-flag-relay/full/${name}`),
+    );
+    for (const { Properties } of queries) expect(Properties.LogGroupNames).toEqual(['/edge-flag-relay/full/relay']);
+  });
+});
