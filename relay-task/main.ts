@@ -14,7 +14,7 @@ try {
     process.stdout.write(`${build === undefined ? version : `${version} (build ${build})`}\n`);
   } else if (loaded.command === 'help') {
     // ld-relay ends with 1 here, whether the usage was asked for or not.
-    process.stderr.write(`${loaded.problem === undefined ? '' : `${loaded.problem}\n\n`}${loaded.usage}`);
+    process.stderr.write(redactKeys(`${loaded.problem === undefined ? '' : `${loaded.problem}\n\n`}${loaded.usage}`));
     process.exitCode = 1;
   } else if (loaded.command === 'check') {
     for (const warning of loaded.warnings) process.stderr.write(`warning: ${warning}\n`);

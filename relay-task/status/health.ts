@@ -7,6 +7,7 @@ import type {
   UnreadableItem,
   UpstreamStatus,
 } from '../ports.ts';
+import { redactKeys } from './log.ts';
 import { obscureKey } from './obscure.ts';
 
 /** One environment (or one payload filter of one), as it is at the moment of asking. */
@@ -216,7 +217,8 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
   const lastError = upstream?.lastError;
   return {
     sdkKey: obscureKey(environment.sdkKey ?? ''),
-    ...(environmentId === undefined ? {} : { envId: environmentId }),
+    // A secret key that was put in the wrong place is not shown for that.
+    ...(environmentId === undefined ? {} : { envId: redactKeys(environmentId) }),
     ...labels,
     ...(mobileKey && { mobileKey: obscureKey(mobileKey.value) }),
     ...(expiring && { expiringSdkKey: obscureKey(expiring.value) }),

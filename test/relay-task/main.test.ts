@@ -1,40 +1,13 @@
 /** The relay as a process: arguments, signals and exit codes. */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { eventually } from '../support/eventually.ts';
 import { exampleFile } from '../support/example-environment.ts';
 import { readStream } from '../support/read-stream.ts';
+import { bundleRelay, listeningPort, root, runRelay as run } from '../support/relay-process.ts';
 
-const root = join(import.meta.dirname, '../..');
-
-interface Running {
-  readonly child: ChildProcess;
-  output(): { stdout: string; stderr: string };
-  readonly exited: Promise<number | null>;
-}
-
-function run(variables: Record<string, string>, args: string[] = []): Running {
-  const { PATH = '' } = process.env;
-  const child = spawn(process.execPath, ['--import', 'tsx', 'relay-task/main.ts', ...args], {
-    cwd: root,
-    env: { PATH, ...variables },
-    stdio: ['ignore', 'pipe', 'pipe'],
-  });
-  const output = { stdout: '', stderr: '' };
-  for (const name of ['stdout', 'stderr'] as const) {
-    child[name]?.on('data', (chunk: Buffer) => {
-      output[name] += chunk.toString();
-    });
-  }
-  return { child, output: () => output, exited: new Promise((resolve) => child.once('exit', resolve)) };
-}
-
-function listeningPort(stdout: string): number {
-  const line = stdout.split('\n').find((text) => text.includes('the relay listens'));
-  return JSON.parse(line ?? '').port;
-}
+bundleRelay();
 
 test('SIGTERM with a stream open: the reader gets a clean end, and the process ends with 0', async () => {
   const { child, output, exited } = run({

@@ -1,5 +1,5 @@
 /** LaunchDarkly's stream of environments and keys, over a real socket: `/relay_auto_config` of a fake upstream. */
-import { type FakeUpstream, type FlagData, startFakeUpstream } from './fake-upstream.ts';
+import { type FakeUpstream, type FlagData, type RecordedRequest, startFakeUpstream } from './fake-upstream.ts';
 
 export interface FakeAutoConfig {
   /** To misbehave, and to see what was asked. */
@@ -20,27 +20,33 @@ export async function startFakeAutoConfig(
   ...environments: ReturnType<typeof environmentRep>[]
 ): Promise<FakeAutoConfig> {
   const upstream = await startFakeUpstream();
+  // The streams of flags, which a relay opens at the same address, hear nothing of it.
+  const isAutoConfig = ({ url }: RecordedRequest) => url.startsWith('/relay_auto_config');
+  const event = (name: string, data: unknown) => upstream.event(name, data, { to: isAutoConfig });
   const fake: FakeAutoConfig = {
     upstream,
     environments: Object.fromEntries(environments.map((environment) => [environment.envId, environment])),
     filters: {},
-    put: () => upstream.event('put', { path: '/', data: { environments: fake.environments, filters: fake.filters } }),
+    put: () => event('put', { path: '/', data: { environments: fake.environments, filters: fake.filters } }),
     patch(environment) {
       fake.environments[environment.envId] = environment;
-      return upstream.event('patch', { path: `/environments/${environment.envId}`, data: environment });
+      return event('patch', { path: `/environments/${environment.envId}`, data: environment });
     },
     patchFilter(id, filter) {
       fake.filters[id] = filter;
-      return upstream.event('patch', { path: `/filters/${id}`, data: filter });
+      return event('patch', { path: `/filters/${id}`, data: filter });
     },
     delete(table, id, version) {
       delete fake[table][id];
-      return upstream.event('delete', { path: `/${table}/${id}`, version });
+      return event('delete', { path: `/${table}/${id}`, version });
     },
     close: () => upstream.close(),
   };
   // The greeting of a fake upstream is a put of whatever data it has for the request.
-  upstream.dataFor = () => ({ environments: fake.environments, filters: fake.filters }) as unknown as FlagData;
+  upstream.dataFor = (request) =>
+    isAutoConfig(request)
+      ? ({ environments: fake.environments, filters: fake.filters } as unknown as FlagData)
+      : undefined;
   return fake;
 }
 

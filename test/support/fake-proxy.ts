@@ -51,6 +51,8 @@ export async function startFakeProxy(targetPort: number, tls?: { key: string; ce
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       outgoing.flushHeaders();
       answer.pipe(outgoing);
+      // One that was cut is cut here too.
+      answer.on('close', () => answer.complete || outgoing.destroy());
     });
     inner.on('error', () => outgoing.destroy());
     outgoing.on('close', () => inner.destroy());

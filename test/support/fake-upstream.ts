@@ -47,6 +47,8 @@ export interface FakeUpstream {
   readonly connections: number;
   /** How many streams are open now. */
   readonly openStreams: number;
+  /** The requests that opened them. */
+  open(): readonly RecordedRequest[];
   /** What a new stream is greeted with; `patch` and `delete` keep it up to date. */
   data: FlagData;
   /** Different data by request (by key, by filter); undefined means `data`. */
@@ -70,8 +72,8 @@ export interface FakeUpstream {
   send(bytes: string | Uint8Array, options?: SendOptions): Promise<void>;
   /** Ends every stream properly. */
   end(): void;
-  /** Destroys the connection of every stream. */
-  cut(): void;
+  /** Destroys the connection of every stream, or of those that these requests opened. */
+  cut(which?: (request: RecordedRequest) => boolean): void;
   /** Resolves when this many streams have been opened in all; rejects after 10 s. */
   connected(count: number): Promise<void>;
   /** Resolves when this many requests have been made in all; rejects after 10 s. */
@@ -178,7 +180,10 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
     comment: (text = '', options) => send(`:${text}\n`, options),
     send,
     end: () => streams.forEach(({ response }) => void response.end()),
-    cut: () => streams.forEach(({ response }) => void response.socket?.destroy()),
+    open: () => [...streams].map(({ request }) => request),
+    cut(which = () => true) {
+      for (const { request, response } of streams) if (which(request)) response.socket?.destroy();
+    },
     connected: (count) => until(`${count} streams, saw ${connections}`, () => connections >= count),
     requested: (count) => until(`${count} requests, saw ${requests.length}`, () => requests.length >= count),
     async close() {

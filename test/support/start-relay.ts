@@ -1,6 +1,6 @@
-import { parseConfig, type Variables } from '../../relay-task/config/config.ts';
+import { type Config, type ConfigFile, parseConfig, type Variables } from '../../relay-task/config/config.ts';
 import type { Log } from '../../relay-task/ports.ts';
-import { type Relay, startRelay } from '../../relay-task/relay.ts';
+import { type Relay, type RelayTimings, startRelay } from '../../relay-task/relay.ts';
 
 export interface LogLine {
   readonly level: keyof Log;
@@ -10,12 +10,23 @@ export interface LogLine {
 
 export interface TestRelay extends Relay {
   readonly uri: string;
-  /** Everything that the relay logged. */
+  /** Everything that the relay logged, before keys are redacted. */
   readonly lines: readonly LogLine[];
+  /** As `Relay.close`; rejects when a key, a password or a token that the relay was given stands in a log line or a metric. */
+  close(): Promise<void>;
+}
+
+export interface TestRelayOptions {
+  readonly timings?: RelayTimings;
+  readonly file?: ConfigFile;
+  /** HTTPS_PROXY and the like. */
+  readonly env?: Variables;
+  /** What must not be told either: keys that the relay gets from elsewhere, contexts. */
+  readonly secrets?: readonly string[];
 }
 
 /** A real relay on a free port of the loopback interface, configured by variables as people configure it. */
-export async function startTestRelay(variables: Variables): Promise<TestRelay> {
+export async function startTestRelay(variables: Variables, options: TestRelayOptions = {}): Promise<TestRelay> {
   // DynamoDB's client signs with whatever it finds; dynalite takes anything.
   process.env.AWS_ACCESS_KEY_ID = 'local';
   process.env.AWS_SECRET_ACCESS_KEY = 'local';
@@ -26,7 +37,52 @@ export async function startTestRelay(variables: Variables): Promise<TestRelay> {
       lines.push({ level, message, fields });
     };
   const log: Log = { debug: record('debug'), info: record('info'), warn: record('warn'), error: record('error') };
-  const { config } = parseConfig({ PORT: '0', LISTEN_HOST: '127.0.0.1', DRAIN_WINDOW: '0', ...variables });
-  const relay = await startRelay(config, { log, version: '0.0.0-test' });
-  return { ...relay, uri: `http://127.0.0.1:${relay.port}`, lines };
+  const all = { PORT: '0', LISTEN_HOST: '127.0.0.1', DRAIN_WINDOW: '0', ...variables };
+  const { config } = parseConfig(all, options.file);
+  const secrets = [...secretsOf(config), ...(options.secrets ?? [])];
+  const { timings, env } = options;
+  let relay: Relay;
+  try {
+    relay = await startRelay(config, { log, version: '0.0.0-test', ...(timings && { timings }), ...(env && { env }) });
+  } catch (error) {
+    expectSilence(secrets, String((error as Error).stack), ...lines.map(textOf));
+    throw error;
+  }
+  return {
+    ...relay,
+    uri: `${config.tls ? 'https' : 'http'}://127.0.0.1:${relay.port}`,
+    lines,
+    async close() {
+      const { body: metrics } = await relay.metrics.text();
+      await relay.close();
+      expectSilence(secrets, metrics, ...lines.map(textOf));
+    },
+  };
+}
+
+/** Throws when one of these texts tells one of the secrets. */
+export function expectSilence(secrets: readonly string[], ...texts: readonly string[]): void {
+  for (const text of texts) {
+    for (const secret of secrets) {
+      if (text.includes(secret)) throw new Error(`the relay told the secret ${secret}: ${text.slice(0, 2_000)}`);
+    }
+  }
+}
+
+/** Everything in a configuration that nobody may read. A client-side ID is public. */
+export function secretsOf(config: Config): string[] {
+  const { environments, autoConfig, statusToken, proxy, redis, consul } = config;
+  return [
+    ...environments.flatMap(({ sdkKey, mobileKey }) => [sdkKey, mobileKey]),
+    ...[autoConfig?.key, autoConfig?.cacheEncryptionKey, statusToken, proxy.password, consul?.token],
+    ...[redis?.password, redis?.sentinel?.password],
+  ].filter((secret): secret is string => secret !== undefined && secret !== '');
+}
+
+/** Errors, which JSON takes for empty objects, are told whole. */
+function textOf({ message, fields }: LogLine): string {
+  const told = JSON.stringify(fields, (_key, value: unknown) =>
+    value instanceof Error ? { stack: value.stack, message: value.message, cause: value.cause } : value,
+  );
+  return `${message} ${told}`;
 }

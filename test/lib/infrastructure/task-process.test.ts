@@ -118,10 +118,7 @@ test('the image holds the relay’s file, the command that starts it, and nothin
   expect(last).toMatch(/^USER 65532:65532$/m);
   expect(last).toMatch(/^ENTRYPOINT \["ld-relay"\]$/m);
   const command = JSON.parse(/^CMD (.*)$/m.exec(last!)![1]!) as string[];
-  expect(command.filter((_, index) => command[index - 1] === '--config')).toEqual([
-    '/ldr/ld-relay.conf',
-    '/config/ld-relay.conf',
-    '/etc/ld-relay.conf',
-  ]);
+  const candidates = command[command.indexOf('--config') + 1]?.split(',');
+  expect(candidates).toEqual(['/ldr/ld-relay.conf', '/config/ld-relay.conf', '/etc/ld-relay.conf']);
   expect(command.slice(-2)).toEqual(['--allow-missing-file', '--from-env']);
 });

@@ -1,0 +1,313 @@
+/** Starts when something around the relay is down, slow or refuses: the promised state, and never a final answer to a good key. */
+import { ScanCommand } from '@aws-sdk/client-dynamodb';
+import type { Variables } from '../../relay-task/config/config.ts';
+import { startTable, type TestTable } from '../support/dynalite.ts';
+import { eventually } from '../support/eventually.ts';
+import { environmentRep, startFakeAutoConfig } from '../support/fake-auto-config.ts';
+import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';
+import { type FaultyProxy, startFaultyProxy } from '../support/faulty-proxy.ts';
+import { closeAfterEach } from '../support/opened.ts';
+import { freePort, type PatientClient, startPatientClient } from '../support/patient-client.ts';
+import { autoConfigKey, hastyTimings } from '../support/rotating-sources.ts';
+import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
+import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
+
+/** Whatever an answer holds; what is looked at is asserted. */
+// biome-ignore lint/suspicious/noExplicitAny: the tests reach into answers of many shapes
+type Json = any;
+
+const sdkKey = 'sdk-00000000-1111-2222-3333-444455556666';
+const mobileKey = 'mob-00000000-1111-2222-3333-444455556666';
+const environmentId = 'cccccccccccccccccccccccc';
+const context = Buffer.from('{"kind":"user","key":"k"}').toString('base64url');
+/** Boot from store: what the relay promises. */
+const PROMISED_MS = 3_000;
+
+const flagsIn = (version: number) => ({
+  flags: { a: { key: 'a', version, on: true, variations: [version], fallthrough: { variation: 0 }, salt: '' } },
+  segments: {},
+});
+const everyKind = [
+  { path: '/sdk/latest-all', key: sdkKey },
+  { path: `/msdk/evalx/contexts/${context}`, key: mobileKey },
+  { path: `/sdk/evalx/${environmentId}/contexts/${context}` },
+];
+
+const { opened, behind } = closeAfterEach();
+
+/** Starts a relay, and clients that ask before it listens. */
+async function startAsked(
+  variables: Variables,
+  asked: Parameters<typeof startPatientClient>[1] = everyKind,
+): Promise<{ relay: Promise<TestRelay>; client: PatientClient; port: number }> {
+  const port = await freePort();
+  const client = startPatientClient(port, asked);
+  const options = { timings: hastyTimings, secrets: [sdkKey, mobileKey] };
+  const relay = startTestRelay({ PORT: String(port), ...variables }, options).then(opened);
+  behind(() => client.stop());
+  relay.catch(() => {});
+  return { relay, client, port };
+}
+
+async function versionAt(port: number, key = sdkKey): Promise<number> {
+  const response = await fetch(`http://127.0.0.1:${port}/sdk/flags/a`, { headers: { Authorization: key } });
+  return ((await response.json()) as Json).version;
+}
+
+async function statusAt(port: number): Promise<Json> {
+  return (await fetch(`http://127.0.0.1:${port}/status`)).json();
+}
+
+async function expectNothingFatal(client: PatientClient): Promise<void> {
+  await client.stop();
+  expect(client.fatal).toEqual([]);
+}
+
+describe('LaunchDarkly and the store', () => {
+  let upstream: FakeUpstream;
+  let table: TestTable;
+  let store: FaultyProxy;
+  let variables: Variables;
+  beforeEach(async () => {
+    upstream = opened(await startFakeUpstream(flagsIn(1)));
+    table = opened(await startTable());
+    store = opened(await startFaultyProxy(table.endpoint));
+    variables = {
+      ...{ LD_ENV_shop: sdkKey, LD_MOBILE_KEY_shop: mobileKey, LD_CLIENT_SIDE_ID_shop: environmentId },
+      ...{ LD_PREFIX_shop: 'shop', STREAM_URI: upstream.uri },
+      ...{ USE_DYNAMODB: 'true', DYNAMODB_TABLE: table.tableName, DYNAMODB_URL: store.endpoint },
+    };
+  });
+
+  async function fill() {
+    const relay = await startTestRelay(variables);
+    await relay.initialized();
+    await relay.stored();
+    await relay.close();
+  }
+
+  test.each(['cut', 'hang', { status: 503 }] as const)(
+    'LaunchDarkly down (%j), store full: every kind of client is served within 3 s',
+    async (answer) => {
+      await fill();
+      upstream.answer = answer;
+      const { relay, client, port } = await startAsked(variables);
+      await eventually(() => expect(client.servedAfterMs).toBeLessThan(PROMISED_MS));
+      await relay;
+      expect(await versionAt(port)).toBe(1);
+      expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200);
+      expect((await statusAt(port)).environments.shop).toMatchObject({
+        initialized: true,
+        connectionStatus: { state: 'INITIALIZING' },
+        dataStoreStatus: { state: 'VALID' },
+      });
+      await expectNothingFatal(client);
+    },
+  );
+
+  test('LaunchDarkly down, store down too: 503 and not ready; then LaunchDarkly alone, then the store, mend it', async () => {
+    upstream.answer = 'cut';
+    store.cut();
+    const { relay, client, port } = await startAsked({ ...variables, INIT_TIMEOUT: '100ms' });
+    await relay;
+    await eventually(() => expect(client.answers).toContain(503));
+    expect(client.answers).not.toContain(200);
+    expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(503);
+    expect((await fetch(`http://127.0.0.1:${port}/livez`)).status).toBe(200);
+
+    upstream.answer = 'stream';
+    await eventually(async () => expect(await versionAt(port)).toBe(1));
+    expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200);
+    expect((await statusAt(port)).environments.shop.stores).toMatchObject([{ state: 'INTERRUPTED', writer: false }]);
+
+    store.heal();
+    await eventually(async () => {
+      await (await relay).stored(1_000);
+      const { Items = [] } = await table.client.send(new ScanCommand({ TableName: table.tableName }));
+      expect(Items.map(({ namespace, key }) => `${namespace!.S} ${key!.S}`)).toContain('shop:features a');
+    }, 30_000);
+    await expectNothingFatal(client);
+  });
+
+  test('both slow: the store does not hold LaunchDarkly up, and what it says too late does not count', async () => {
+    await fill();
+    upstream.data = flagsIn(2);
+    const slowUpstream = opened(await startTcpProxy(Number(new URL(upstream.uri).port)));
+    slowUpstream.slow(100);
+    // Several requests one after the other: the store comes last by far.
+    store.slow(2_500);
+    const { relay, client, port } = await startAsked({
+      ...variables,
+      STREAM_URI: `http://127.0.0.1:${slowUpstream.port}`,
+    });
+    await eventually(() => expect(client.servedAfterMs).toBeLessThan(PROMISED_MS));
+    expect(await versionAt(port)).toBe(2);
+    const { lines } = await relay;
+    await eventually(() => expect(store.passed.length).toBeGreaterThan(0));
+    store.slow(0);
+    await (await relay).stored();
+    expect(lines.map(({ message }) => message)).not.toContain('booted from the store');
+    expect(await versionAt(port)).toBe(2);
+    await expectNothingFatal(client);
+  });
+
+  test('LaunchDarkly answers 401, then the key is good: 503 until then, and it shows', async () => {
+    upstream.answer = { status: 401 };
+    const { relay, client, port } = await startAsked(variables);
+    await relay;
+    await eventually(async () => {
+      const { status, environments } = await statusAt(port);
+      expect(status).toBe('degraded');
+      expect(environments.shop).toMatchObject({
+        initialized: false,
+        connectionStatus: { lastError: { kind: 'ERROR_RESPONSE' } },
+      });
+    });
+    await eventually(() => expect(client.answers).toContain(503));
+    expect(client.answers).not.toContain(200);
+    upstream.answer = 'stream';
+    await eventually(async () => expect(await versionAt(port)).toBe(1));
+    expect((await statusAt(port)).status).toBe('healthy');
+    await expectNothingFatal(client);
+  });
+});
+
+describe('SSM', () => {
+  let upstream: FakeUpstream;
+  let ssm: SsmServer;
+  let variables: Variables;
+  const put = (name: string, value: string) => ssm.put(`/relay/shop/${name}`, value);
+  beforeEach(async () => {
+    upstream = opened(await startFakeUpstream(flagsIn(1)));
+    ssm = opened(await startSsmServer());
+    variables = { KEYS_FROM_SSM: '/relay', SSM_URL: ssm.endpoint, STREAM_URI: upstream.uri };
+    put('sdk-key', sdkKey);
+    put('mobile-key', mobileKey);
+    put('client-side-id', environmentId);
+  });
+  const keySource = async (port: number) => (await statusAt(port)).keySource;
+  const served = (client: PatientClient) => eventually(() => expect(client.answers).toContain(200));
+
+  test.each([
+    ['unreachable', () => ssm.down()],
+    ['silent', () => ssm.hang()],
+    ['throttled', () => ssm.throttle(1_000)],
+    ['forbidden', () => ssm.deny()],
+    ['broken', () => ssm.break()],
+    ['without permission to decrypt', () => ssm.deny('GetParameters')],
+  ] as const)('%s at the start: 503 until it answers, then everybody is served', async (_how, fail) => {
+    fail();
+    const { relay, client, port } = await startAsked(variables);
+    await relay;
+    await eventually(() => expect(client.answers.filter((answer) => answer === 503).length).toBeGreaterThan(5));
+    expect(client.answers).not.toContain(200);
+    expect(await (await fetch(`http://127.0.0.1:${port}/readyz`)).text()).toContain('list of environments');
+    ssm.heal();
+    await served(client);
+    await eventually(async () => expect(await keySource(port)).toMatchObject({ state: 'VALID' }));
+    await expectNothingFatal(client);
+    // Only now can anybody say that a key is unknown.
+    const unknown = await fetch(`http://127.0.0.1:${port}/sdk/flags`, { headers: { Authorization: 'sdk-other' } });
+    expect(unknown.status).toBe(401);
+  });
+
+  test.each([
+    ['unreachable', () => ssm.down()],
+    ['throttled', () => ssm.throttle(1_000)],
+    ['forbidden', () => ssm.deny()],
+  ] as const)(
+    '%s later: keys go on, it shows, and a key that was made meanwhile gets 503 until it is known',
+    async (_how, fail) => {
+      const newKey = 'sdk-99999999-1111-2222-3333-444455556666';
+      const { relay, client, port } = await startAsked(variables);
+      await served(client);
+      fail();
+      await eventually(async () => expect(await keySource(port)).toMatchObject({ state: 'INTERRUPTED' }));
+      const { body } = await (await relay).metrics.text();
+      expect(body).toMatch(/^relay_key_source_down(\{[^}]*\})? 1$/m);
+      const late = startPatientClient(port, [{ path: '/sdk/latest-all', key: newKey }]);
+      behind(() => late.stop());
+      put('previous-sdk-key', sdkKey);
+      put('sdk-key', newKey);
+      await eventually(() => expect(late.answers).toContain(503));
+      expect(client.answers.slice(-3)).toEqual([200, 200, 200]);
+      ssm.heal();
+      await served(late);
+      await expectNothingFatal(client);
+      await expectNothingFatal(late);
+      expect(client.answers).not.toContain('cut');
+    },
+  );
+
+  test('a new key that cannot be decrypted: the one before it goes on, the new one gets 503, and it shows', async () => {
+    const newKey = 'sdk-99999999-1111-2222-3333-444455556666';
+    const { client, port } = await startAsked(variables);
+    await served(client);
+    ssm.forbid('/relay/shop/sdk-key');
+    put('sdk-key', newKey);
+    await eventually(async () => {
+      const { keyProblem } = (await statusAt(port)).environments.shop;
+      expect(keyProblem?.message).toContain('shop/sdk-key cannot be read');
+    });
+    const late = startPatientClient(port, [{ path: '/sdk/latest-all', key: newKey }]);
+    behind(() => late.stop());
+    await eventually(() => expect(late.answers).toContain(503));
+    ssm.heal();
+    put('previous-sdk-key', sdkKey);
+    await served(late);
+    await expectNothingFatal(client);
+    await expectNothingFatal(late);
+    expect(client.answers.at(-1)).toBe(200);
+  });
+});
+
+describe('auto-configuration, kept in the store', () => {
+  const shop = environmentRep(environmentId, 1, { sdkKey: { value: sdkKey }, mobKey: mobileKey });
+
+  test('LaunchDarkly down: a relay that writes and one that may not serve what was said last, and catch up later', async () => {
+    const fake = opened(await startFakeAutoConfig(shop));
+    fake.upstream.data = flagsIn(1);
+    const table = opened(await startTable());
+    const variables = {
+      ...{ AUTO_CONFIG_KEY: autoConfigKey, ENV_DATASTORE_PREFIX: 'ld-$CID', STREAM_URI: fake.upstream.uri },
+      ...{ USE_DYNAMODB: 'true', DYNAMODB_TABLE: table.tableName, DYNAMODB_URL: table.endpoint },
+    };
+    const stored = async () => {
+      const { Items = [] } = await table.client.send(new ScanCommand({ TableName: table.tableName }));
+      return JSON.stringify(Items, (_key, value: unknown) =>
+        value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value,
+      );
+    };
+    const first = await startTestRelay(variables, { timings: hastyTimings, secrets: [sdkKey, mobileKey] });
+    await eventually(async () => expect(await versionAt(first.port)).toBe(1));
+    await first.stored();
+    await eventually(async () => expect(await stored()).toContain('auto-config'));
+    await first.close();
+    for (const secret of [sdkKey, mobileKey, autoConfigKey]) expect(await stored()).not.toContain(secret);
+
+    fake.upstream.answer = 'cut';
+    const before = await stored();
+    const [writing, reading] = [await startAsked(variables), await startAsked({ ...variables, STORE_WRITER: 'never' })];
+    for (const { client, port } of [writing, reading]) {
+      await eventually(() => expect(client.answers).toContain(200));
+      // The patience with LaunchDarkly comes first.
+      expect(client.servedAfterMs).toBeLessThan(PROMISED_MS + 1_000);
+      const status = await statusAt(port);
+      expect(status.keySource).toMatchObject({ kind: 'auto-configuration', state: 'INTERRUPTED' });
+      expect(status.environments[environmentId]).toMatchObject({ initialized: true, status: 'connected' });
+      expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200);
+    }
+    expect(await stored()).toBe(before);
+
+    // Nobody knows yet what LaunchDarkly has said meanwhile.
+    const blog = environmentRep('dddddddddddddddddddddddd', 1);
+    const late = startPatientClient(writing.port, [{ path: '/sdk/latest-all', key: blog.sdkKey.value }]);
+    behind(() => late.stop());
+    await eventually(() => expect(late.answers).toContain(503));
+    fake.environments[blog.envId] = blog;
+    fake.upstream.answer = 'stream';
+    await eventually(() => expect(late.answers).toContain(200));
+    for (const client of [writing.client, reading.client, late]) await expectNothingFatal(client);
+  });
+});

@@ -1,0 +1,67 @@
+/** Clients that ask a relay from before it listens, again and again, and remember every answer. */
+import { type AddressInfo, createServer } from 'node:net';
+
+export interface PatientClient {
+  /** Statuses of all answers so far, without those from before it listened; 'cut' for a request without an answer. */
+  readonly answers: readonly (number | 'cut')[];
+  /** 503 without `Retry-After`, and every 4xx: what would end an SDK for good. In sentences. */
+  readonly fatal: readonly string[];
+  /** Ms since the start until the first 200; undefined before. */
+  readonly servedAfterMs: number | undefined;
+  stop(): Promise<void>;
+}
+
+/** With each of these headers and paths in turn. */
+export function startPatientClient(
+  port: number,
+  asked: readonly { readonly path: string; readonly key?: string }[],
+): PatientClient {
+  const started = performance.now();
+  const answers: (number | 'cut')[] = [];
+  const fatal: string[] = [];
+  let servedAfterMs: number | undefined;
+  let stopped = false;
+
+  async function ask({ path, key }: (typeof asked)[number]) {
+    try {
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, {
+        headers: { ...(key !== undefined && { Authorization: key }) },
+      });
+      const text = await response.text();
+      const { status } = response;
+      answers.push(status);
+      if (status === 200) servedAfterMs ??= performance.now() - started;
+      if (status >= 400 && status < 500) fatal.push(`${path}: ${status} ${text}`);
+      if (status === 503 && !/^\d+$/.test(response.headers.get('retry-after') ?? '')) fatal.push(`${path}: ${text}`);
+    } catch {
+      if (answers.length > 0 && !stopped) answers.push('cut');
+    }
+  }
+  async function run() {
+    while (!stopped) {
+      await Promise.all(asked.map(ask));
+      await new Promise((resolve) => setTimeout(resolve, 20));
+    }
+  }
+  const running = run();
+  return {
+    answers,
+    fatal,
+    get servedAfterMs() {
+      return servedAfterMs;
+    },
+    async stop() {
+      stopped = true;
+      await running;
+    },
+  };
+}
+
+/** A port that was free a moment ago. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise((resolve) => server.close(resolve));
+  return port;
+}

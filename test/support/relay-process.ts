@@ -1,0 +1,51 @@
+/** The relay as a process of its own, from the file that its image holds. Whoever starts one waits until it has ended. */
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+
+export const root = join(import.meta.dirname, '../..');
+
+export interface RelayProcess {
+  readonly child: ChildProcess;
+  /** Everything that it wrote so far. */
+  output(): { stdout: string; stderr: string };
+  /** The exit code; null after a signal that it did not handle. */
+  readonly exited: Promise<number | null>;
+}
+
+let directory: string | undefined;
+
+/** To be called once in a test file that starts processes: bundles them before its tests. */
+export function bundleRelay(): void {
+  beforeAll(async () => {
+    directory = mkdtempSync(join(tmpdir(), 'relay-process-'));
+    const tsx = join(root, 'node_modules/tsx/dist/cli.mjs');
+    await promisify(execFile)(process.execPath, [tsx, 'bin/relay-bundle.ts', directory], { cwd: root });
+  }, 60_000);
+  afterAll(() => rmSync(directory!, { recursive: true }));
+}
+
+/** With these variables and no others. */
+export function runRelay(variables: Record<string, string>, args: readonly string[] = []): RelayProcess {
+  const { PATH = '' } = process.env;
+  const child = spawn(process.execPath, [join(directory!, 'relay.mjs'), ...args], {
+    cwd: root,
+    env: { PATH, ...variables },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  const output = { stdout: '', stderr: '' };
+  for (const name of ['stdout', 'stderr'] as const) {
+    child[name]?.on('data', (chunk: Buffer) => {
+      output[name] += chunk.toString();
+    });
+  }
+  return { child, output: () => output, exited: new Promise((resolve) => child.once('close', resolve)) };
+}
+
+/** Throws until it listens. */
+export function listeningPort(stdout: string): number {
+  const line = stdout.split('\n').find((text) => text.includes('the relay listens'));
+  return JSON.parse(line ?? '').port;
+}
