@@ -6,8 +6,9 @@ import type { Config } from './config/config.ts';
 import { createRelayServer, type RelayServer } from './endpoints/server.ts';
 import type { Found, ServedEnvironment } from './endpoints/services.ts';
 import { createRegistry } from './environments/registry.ts';
-import { createEventForwarding, type EnvironmentEvents } from './events/forwarding.ts';
+import { createEventForwarding } from './events/forwarding.ts';
 import type { Change, CredentialKind, EnvironmentDescription, Log } from './ports.ts';
+import { healthOf, type Served, serve } from './served.ts';
 import { placeOf, type RunningSource, type SourceTimings, startSource } from './sources.ts';
 import { type Emf, startEmf } from './status/emf.ts';
 import { familyOf } from './status/family.ts';
@@ -18,12 +19,10 @@ import { type MetricsServer, startMetricsServer } from './status/metrics-server.
 import { createStores, type Stores } from './stores.ts';
 import { createHub } from './streams/hub.ts';
 import { createTenants, type Tenant } from './tenants.ts';
-import { type FileReload, startFileSource } from './upstream/file.ts';
-import { startFixed } from './upstream/fixed.ts';
+import type { FileReload } from './upstream/file.ts';
 import { createGoals } from './upstream/goals.ts';
 import { createOutbound } from './upstream/outbound.ts';
-import { startRotating } from './upstream/rotating.ts';
-import { startStreaming } from './upstream/streaming.ts';
+import { createUpstreams } from './upstreams.ts';
 
 export interface RelayOptions {
   readonly log: Log;
@@ -91,7 +90,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
   const { registry: measures } = metrics;
   const health = createHealth({
     version,
-    environments: () => [...tenants.all].map(healthOf),
+    environments: healthOfAll,
     keysKnown: () => registry.complete,
     source: () => source?.status(),
     initTimeoutMs: config.initTimeoutMs,
@@ -162,11 +161,14 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
           staleThresholdMs: config.bigSegments.staleThresholdMs,
         });
       },
-      upstream: startUpstream,
+      upstream: createUpstreams({
+        ...{ streamUri: config.streamUri, outbound, userAgent, logOf, times: timings.upstream },
+        onReload: options.onReload,
+      }),
     },
     onChange: (tenant, change) => options.onChange?.(tenant.name, change),
     onAdded(tenant) {
-      const environment = serve(tenant);
+      const environment = serve(tenant, { registry, events, goalsOf });
       served.set(tenant, environment);
       tenantOf.set(environment, tenant);
     },
@@ -175,7 +177,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
       served.delete(tenant);
     },
   });
-  metrics.watch({ environments: () => [...tenants.all].map(healthOf), source: () => source?.status() });
+  metrics.watch({ environments: healthOfAll, source: () => source?.status() });
   const eligibility = setInterval(tenants.tellEligibility, ELIGIBILITY_MS);
   eligibility.unref();
   const certificate =
@@ -251,98 +253,8 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     return environment ? { environment } : 'not-yet';
   }
 
-  async function startUpstream(...[tenant, sink, onStatus]: Parameters<Upstreams>): ReturnType<Upstreams> {
-    const { description, filter, name } = tenant;
-    const { sdkKey, flagsFile, data, credentials } = description;
-    const common = { sink, onStatus, held: tenant.memory.get, log: logOf(tenant) };
-    if (flagsFile !== undefined) {
-      return startFileSource({ ...common, path: flagsFile, onReload: (reload) => options.onReload?.(name, reload) });
-    }
-    if (data) return startFixed({ ...common, items: data.items });
-    if (sdkKey === undefined) return undefined;
-    const { streamUri } = config;
-    // A relay that starts amid a rotation may find a new key that is not good for anything.
-    const [earlier] = credentials
-      .filter(({ kind, value, expiresAt }) => kind === 'sdkKey' && value !== sdkKey && expiresAt !== undefined)
-      .sort((a, b) => b.expiresAt! - a.expiresAt!);
-    const upstream = startRotating({
-      ...common,
-      sdkKey: earlier?.value ?? sdkKey,
-      start: (key, to, tell) =>
-        startStreaming({
-          ...{ ...timings.upstream, ...common, sink: to, onStatus: tell },
-          ...{ streamUri, sdkKey: key, filter, userAgent, outbound },
-        }),
-    });
-    upstream.setKey(sdkKey);
-    return upstream;
-  }
-
-  function serve(tenant: Tenant): Served {
-    const { memory, name } = tenant;
-    const keys = (kind: CredentialKind) =>
-      registry
-        .credentials(tenant.description.id)
-        .filter((credential) => credential.kind === kind)
-        .map(({ value }) => value);
-    const own = events?.environment({
-      name,
-      credentials: () => {
-        const { sdkKey, environmentId } = tenant.description;
-        return { sdkKey, environmentId, mobileKey: keys('mobileKey')[0] };
-      },
-      flag: (key) => memory.get('features', key),
-    });
-    return {
-      ...{ name, view: memory, clientView: memory.clientView },
-      events: own,
-      get evaluator() {
-        return memory.evaluator;
-      },
-      flags: memory.flags,
-      get refused() {
-        return tenant.upstream?.status().refused ?? false;
-      },
-      get environmentId() {
-        return tenant.description.environmentId;
-      },
-      get secureMode() {
-        return tenant.description.secureMode;
-      },
-      sdkKeys: () => keys('sdkKey'),
-      get allowedOrigins() {
-        return tenant.description.allowedOrigins;
-      },
-      get allowedHeaders() {
-        return tenant.description.allowedHeaders;
-      },
-      get ttlMs() {
-        return tenant.description.ttlMs;
-      },
-      get goals() {
-        const { environmentId, flagsFile, data } = tenant.description;
-        const asked = environmentId !== undefined && flagsFile === undefined && data === undefined;
-        return asked ? (query: string) => goalsOf(environmentId, query) : undefined;
-      },
-    };
-  }
-
-  function healthOf(tenant: Tenant): EnvironmentHealth {
-    const { description, filter, name, createdAt, memory, upstream, streams, bigSegments } = tenant;
-    const { id, sdkKey, environmentId, labels, keyProblem } = description;
-    return {
-      ...{ name, sdkKey, environmentId, createdAt },
-      keyProblem: keyProblem ?? upstream?.keyProblem?.(),
-      id: filter === '' ? id : `${id}/${filter}`,
-      ...(labels && { labels }),
-      credentials: registry.credentials(id),
-      initialized: memory.initialized,
-      upstream: upstream?.status(),
-      stores: tenant.stores.map((store) => store.status()),
-      unreadable: memory.unreadable(),
-      streams: streams.connections,
-      bigSegments: bigSegments?.status(),
-    };
+  function healthOfAll(): EnvironmentHealth[] {
+    return [...tenants.all].map((tenant) => healthOf(tenant, registry));
   }
 
   function logOf({ name, description }: { name: string; description: EnvironmentDescription }): Log {
@@ -361,12 +273,6 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     const without = [...tenants.all].filter(({ memory }) => !memory.initialized).map(({ name }) => name);
     return registry.complete ? without : ['the list of environments', ...without];
   }
-}
-
-type Upstreams = Parameters<typeof createTenants>[0]['parts']['upstream'];
-
-interface Served extends ServedEnvironment {
-  readonly events: EnvironmentEvents | undefined;
 }
 
 /** A log whose every line has these fields. */

@@ -94,6 +94,8 @@ const rooms: Record<string, readonly string[]> = {
   'relay-task/stores.ts': ['relay-task/', 'node:', 'prom-client'],
   'relay-task/sources.ts': ['relay-task/', 'node:', 'prom-client'],
   'relay-task/big-segments.ts': ['relay-task/'],
+  'relay-task/served.ts': ['relay-task/'],
+  'relay-task/upstreams.ts': ['relay-task/'],
   'relay-task/certificate.ts': [...relayWords, 'node:'],
   'relay-task/main.ts': [
     'package.json',

@@ -1,0 +1,48 @@
+/** What feeds one environment: LaunchDarkly's stream, a watched file, or the data that came with its description. */
+import type { Log, Outbound } from './ports.ts';
+import type { Tenant, TenantParts } from './tenants.ts';
+import type { EventStreamTimes } from './upstream/event-stream.ts';
+import { type FileReload, startFileSource } from './upstream/file.ts';
+import { startFixed } from './upstream/fixed.ts';
+import { startRotating } from './upstream/rotating.ts';
+import { startStreaming } from './upstream/streaming.ts';
+
+export interface UpstreamsOptions {
+  readonly streamUri: string;
+  readonly outbound: Outbound;
+  readonly userAgent: string;
+  readonly times?: EventStreamTimes | undefined;
+  logOf(tenant: Tenant): Log;
+  /** After every reading of an environment's flags file. Must not throw. */
+  onReload?(environment: string, reload: FileReload): void;
+}
+
+/** What is answered rejects with RelayError FLAGS_FILE_INVALID. */
+export function createUpstreams(options: UpstreamsOptions): TenantParts['upstream'] {
+  const { streamUri, outbound, userAgent, times, logOf } = options;
+  return async (tenant, sink, onStatus) => {
+    const { description, filter, name } = tenant;
+    const { sdkKey, flagsFile, data, credentials } = description;
+    const common = { sink, onStatus, held: tenant.memory.get, log: logOf(tenant) };
+    if (flagsFile !== undefined) {
+      return startFileSource({ ...common, path: flagsFile, onReload: (reload) => options.onReload?.(name, reload) });
+    }
+    if (data) return startFixed({ ...common, items: data.items });
+    if (sdkKey === undefined) return undefined;
+    // A relay that starts amid a rotation may find a new key that is not good for anything.
+    const [earlier] = credentials
+      .filter(({ kind, value, expiresAt }) => kind === 'sdkKey' && value !== sdkKey && expiresAt !== undefined)
+      .sort((a, b) => b.expiresAt! - a.expiresAt!);
+    const upstream = startRotating({
+      ...common,
+      sdkKey: earlier?.value ?? sdkKey,
+      start: (key, to, tell) =>
+        startStreaming({
+          ...{ ...times, ...common, sink: to, onStatus: tell },
+          ...{ streamUri, sdkKey: key, filter, userAgent, outbound },
+        }),
+    });
+    upstream.setKey(sdkKey);
+    return upstream;
+  };
+}
