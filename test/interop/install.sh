@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the interoperation suites need beside Node, each part only where its toolchain is: official SDKs of
-# other languages, into .cache/interop. Suites whose part is missing skip by name.
+# other languages, into .cache/interop; Chromium and Redis by apt-get, where root may use it. Suites whose part is
+# missing skip by name.
 set -u
 cd "$(dirname "$0")/../.."
 into=$PWD/.cache/interop
@@ -20,3 +21,30 @@ else
   rm -f "$into/go-driver"
   echo "interop: no Go SDK"
 fi
+
+# One jar that holds everything it needs, from Maven Central.
+java_sdk=com.launchdarkly:launchdarkly-java-server-sdk:7.13.0
+if command -v javac >/dev/null && command -v mvn >/dev/null &&
+  timeout 180 mvn -q -B dependency:copy -Dartifact="$java_sdk" -DoutputDirectory="$into/java" >/dev/null &&
+  javac -cp "$into/java/*" -d "$into/java" test/interop/java/Driver.java; then
+  echo "interop: Java SDK installed"
+else
+  rm -rf "$into/java"
+  echo "interop: no Java SDK"
+fi
+
+if [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] && command -v apt-get >/dev/null; then
+  missing=()
+  [ -x /usr/bin/chromium ] || missing+=(chromium)
+  [ -x /usr/bin/redis-server ] || missing+=(redis-server)
+  if [ ${#missing[@]} -gt 0 ]; then
+    export DEBIAN_FRONTEND=noninteractive
+    # Debian would start the Redis that it installs; the tests start their own.
+    [ -e /usr/sbin/policy-rc.d ] || { printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d && chmod +x /usr/sbin/policy-rc.d && own_policy=1; }
+    { timeout 120 apt-get update -qq && timeout 600 apt-get install -y -qq --no-install-recommends "${missing[@]}"; } >/dev/null 2>&1
+    [ -z "${own_policy:-}" ] || rm -f /usr/sbin/policy-rc.d
+  fi
+fi
+for program in chromium redis-server; do
+  if [ -x "/usr/bin/$program" ]; then echo "interop: $program is here"; else echo "interop: no $program"; fi
+done

@@ -5,12 +5,16 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { init } from '@launchdarkly/node-server-sdk';
+import { init, type LDOptions } from '@launchdarkly/node-server-sdk';
 import { startTable, type TestTable } from '../support/dynalite.ts';
 import { eventually } from '../support/eventually.ts';
-import { evaluateAll, exampleContexts, exampleEnvironment } from '../support/example-environment.ts';
+import { exampleContexts, exampleEnvironment } from '../support/example-environment.ts';
 import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
+import { contexts, evaluatorOf, seedNote } from './client-side.ts';
 import { type DriverOptions, drivers, type SdkDriver, startDriver } from './sdk-driver.ts';
+
+// Bounds against hanging: a driver takes seconds to start on a busy machine.
+jest.setTimeout(process.env.LONG ? 1_800_000 : 60_000);
 
 const sdkKey = 'sdk-interop';
 const fallback = 'FALLBACK';
@@ -19,19 +23,18 @@ let file: string;
 let table: TestTable;
 let relay: TestRelay;
 
+const startRelay = (port = '0') =>
+  startTestRelay({
+    ...{ PORT: port, LD_ENV_interop: sdkKey, LD_FLAGS_FILE_interop: file, LD_PREFIX_interop: 'interop' },
+    ...{ USE_DYNAMODB: 'true', DYNAMODB_TABLE: table.tableName, DYNAMODB_URL: table.endpoint },
+  });
+
 beforeEach(async () => {
   directory = mkdtempSync(join(tmpdir(), 'edge-flag-relay-'));
   file = join(directory, 'flags.json');
   writeFileSync(file, JSON.stringify(exampleEnvironment()));
   table = await startTable();
-  relay = await startTestRelay({
-    LD_ENV_interop: sdkKey,
-    LD_FLAGS_FILE_interop: file,
-    LD_PREFIX_interop: 'interop',
-    USE_DYNAMODB: 'true',
-    DYNAMODB_TABLE: table.tableName,
-    DYNAMODB_URL: table.endpoint,
-  });
+  relay = await startRelay();
   await relay.stored();
 });
 
@@ -42,14 +45,19 @@ afterEach(async () => {
 });
 
 async function answersLikeOurs(sdk: SdkDriver, understands: Client['understands'] = () => true): Promise<void> {
+  const environment = exampleEnvironment();
+  const evaluator = evaluatorOf(environment);
   let asked = 0;
-  for (const [question, expected] of evaluateAll(exampleEnvironment(), fallback)) {
-    const [flag, context] = JSON.parse(question);
-    if (!understands(flag, context)) continue;
-    asked += 1;
-    expect({ question, answer: await sdk.evaluate(flag, context, fallback) }).toEqual({ question, answer: expected });
+  for (const context of contexts(process.env.LONG ? 1_000 : 100)) {
+    for (const flag of Object.keys(environment.flags)) {
+      if (!understands(flag, context)) continue;
+      asked += 1;
+      const answer = await sdk.evaluate(flag, context, fallback);
+      const expected = evaluator.evaluate(flag, context, fallback);
+      expect({ flag, context, answer }).toEqual({ flag, context, answer: expected });
+    }
   }
-  expect(asked).toBeGreaterThan(70);
+  expect(asked).toBeGreaterThan(300);
 }
 
 /** An edited flag and a removed one. */
@@ -73,8 +81,8 @@ async function followsTheEdit(sdk: SdkDriver, withinMs?: number): Promise<void> 
   }, withinMs);
 }
 
-/** The current Node SDK in this process, in the shape of the other languages' drivers. */
-async function startNodeSdk(options: DriverOptions): Promise<SdkDriver> {
+/** The current Node SDK in this process, in the shape of the other languages' drivers; `more` options of it by mode. */
+async function startNodeSdk(options: DriverOptions, more?: Record<string, LDOptions>): Promise<SdkDriver> {
   if (options.mode === 'daemon') throw new Error('the store package of the current Node SDK is not published');
   const client = init(options.sdkKey, {
     stream: options.mode === 'streaming',
@@ -85,8 +93,14 @@ async function startNodeSdk(options: DriverOptions): Promise<SdkDriver> {
     sendEvents: false,
     diagnosticOptOut: true,
     logger: { error() {}, warn() {}, info() {}, debug() {} },
+    ...more?.[options.mode],
   });
-  await client.waitForInitialization({ timeout: 10 });
+  try {
+    await client.waitForInitialization({ timeout: 20 });
+  } catch (error) {
+    client.close();
+    throw error;
+  }
   return {
     ready: client.initialized(),
     evaluate: (flag, context, value) => client.variationDetail(flag, context as { kind: 'user'; key: string }, value),
@@ -95,6 +109,11 @@ async function startNodeSdk(options: DriverOptions): Promise<SdkDriver> {
     },
   };
 }
+
+const fdv2: Record<string, LDOptions> = {
+  streaming: { dataSystem: { dataSource: { dataSourceOptionsType: 'standard' } } },
+  polling: { dataSystem: { dataSource: { dataSourceOptionsType: 'pollingOnly', pollInterval: 30 } } },
+};
 
 /** The older Node SDK with LaunchDarkly's own DynamoDB store, in daemon mode. */
 async function startOlderNodeSdk(options: DriverOptions): Promise<SdkDriver> {
@@ -133,6 +152,10 @@ interface Client {
   name: string;
   start: ((options: DriverOptions) => Promise<SdkDriver>) | undefined;
   modes: readonly DriverOptions['mode'][];
+  /** After minutes, as the Python SDK 9.18 does; all others take 401 for an answer. */
+  triesWrongKeysAgain?: boolean;
+  /** What the relay's metrics say of it, where it might have fallen back to another protocol. */
+  proof?: Partial<Record<DriverOptions['mode'], RegExp>>;
   /** Absent: everything. */
   understands?: (flag: string, context: { kind: string }) => boolean;
 }
@@ -140,36 +163,45 @@ interface Client {
 const clients: Client[] = [
   { name: 'the current Node SDK', start: startNodeSdk, modes: ['streaming', 'polling'] },
   {
+    name: 'the current Node SDK with its FDv2 data system',
+    start: (options) => startNodeSdk(options, fdv2),
+    modes: ['streaming', 'polling'],
+    proof: { streaming: /kind="fdv2"/, polling: /route="\/sdk\/poll"/ },
+  },
+  {
     name: 'the older Node SDK with its DynamoDB store',
     start: startOlderNodeSdk,
     modes: ['daemon'],
     // It knows users only: no other kinds of context, and no flag that looks at them.
     understands: (flag, { kind }) => kind === 'user' && flag !== 'new-search',
   },
-  ...drivers.map(({ language, command }) => ({
+  ...drivers.map(({ language, command, modes }) => ({
     name: command ? `the ${language} SDK` : `the ${language} SDK (needs test/interop/install.sh)`,
     start: command && ((options: DriverOptions) => startDriver(command, options)),
-    modes: ['streaming', 'polling', 'daemon'] as const,
+    modes,
+    triesWrongKeysAgain: language === 'Python',
   })),
 ];
 
-describe.each(clients)('$name', ({ start, modes, understands }) => {
+describe.each(clients)('$name', ({ start, modes, understands, proof, triesWrongKeysAgain }) => {
   const testIf = start === undefined ? test.skip : test;
 
-  const startIn = (mode: DriverOptions['mode']) => {
+  const startIn = (mode: DriverOptions['mode'], key = sdkKey) => {
     const where =
       mode === 'daemon'
         ? { mode, endpoint: table.endpoint, table: table.tableName, prefix: 'interop' }
         : { mode, relay: `http://127.0.0.1:${relay.port}` };
-    return start!({ sdkKey, ...where });
+    return start!({ sdkKey: key, ...where });
   };
 
   for (const mode of modes) {
-    testIf(`answers in ${mode} mode like our evaluator, and follows an edit of the file`, async () => {
+    testIf(`answers in ${mode} mode like our evaluator, and follows an edit of the file (${seedNote})`, async () => {
       const sdk = await startIn(mode);
       try {
         expect(sdk.ready).toBe(true);
         await answersLikeOurs(sdk, understands);
+        const told = proof?.[mode];
+        if (told) await eventually(async () => expect((await relay.metrics.text()).body).toMatch(told));
         // SDKs poll every 30 s at the most often: worth waiting for in the long run only.
         if (mode !== 'polling') await followsTheEdit(sdk);
         else if (process.env.LONG) await followsTheEdit(sdk, 70_000);
@@ -178,4 +210,38 @@ describe.each(clients)('$name', ({ start, modes, understands }) => {
       }
     });
   }
+
+  if (!modes.includes('streaming')) return;
+
+  testIf('survives a restart of the relay, and follows the next one', async () => {
+    const sdk = await startIn('streaming');
+    try {
+      const { port } = relay;
+      await relay.close();
+      expect(await sdk.evaluate('retired', exampleContexts[0], fallback)).toMatchObject({ value: 'off' });
+      relay = await startRelay(String(port));
+      await followsTheEdit(sdk, 20_000);
+    } finally {
+      await sdk.close();
+    }
+  });
+
+  if (triesWrongKeysAgain) return;
+
+  testIf('gets a final answer for a wrong key: it gives up long before its own time is over', async () => {
+    let timer: NodeJS.Timeout | undefined;
+    const impatience = new Promise((resolve) => {
+      timer = setTimeout(resolve, 15_000, 'still trying');
+    });
+    const outcome = startIn('streaming', 'sdk-wrong').then(
+      async ({ ready, close }) => {
+        await close();
+        return ready;
+      },
+      // The Node SDK rejects, and the Go driver ends.
+      () => false,
+    );
+    expect(await Promise.race([outcome, impatience])).toBe(false);
+    clearTimeout(timer);
+  });
 });

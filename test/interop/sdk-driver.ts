@@ -5,7 +5,8 @@ import { createInterface } from 'node:readline';
 
 /**
  * An official SDK of another language in a process of its own. It is given its options as one JSON argument and
- * answers one JSON line per request line; the drivers are `python/driver.py` and `go/driver.go`.
+ * answers one JSON line per request line; the drivers are `python/driver.py`, `go/driver.go`
+ * and `java/Driver.java`.
  */
 export interface SdkDriver {
   /** Whether the SDK said that it was initialised. */
@@ -22,11 +23,21 @@ export type DriverOptions = { sdkKey: string } & (
 const installed = join(import.meta.dirname, '../../.cache/interop');
 const python = join(installed, 'python/bin/python');
 const go = join(installed, 'go-driver');
+const java = join(installed, 'java');
 
 /** The languages' drivers; `command` is undefined where `test/interop/install.sh` has not installed them. */
 export const drivers = [
-  { language: 'Python', command: pythonWorks() ? [python, join(import.meta.dirname, 'python/driver.py')] : undefined },
-  { language: 'Go', command: existsSync(go) ? [go] : undefined },
+  {
+    language: 'Python',
+    command: pythonWorks() ? [python, join(import.meta.dirname, 'python/driver.py')] : undefined,
+    modes: ['streaming', 'polling', 'daemon'],
+  },
+  { language: 'Go', command: existsSync(go) ? [go] : undefined, modes: ['streaming', 'polling', 'daemon'] },
+  {
+    language: 'Java',
+    command: existsSync(join(java, 'Driver.class')) ? ['java', '-cp', `${java}:${java}/*`, 'Driver'] : undefined,
+    modes: ['streaming', 'polling'],
+  },
 ] as const;
 
 function pythonWorks(): boolean {

@@ -1,0 +1,188 @@
+/** LaunchDarkly's client-side SDKs as clients of a relay: those for browsers, in jsdom, and the one for Node. */
+import { createHmac } from 'node:crypto';
+import { eventually } from '../support/eventually.ts';
+import { environmentRep, startFakeAutoConfig } from '../support/fake-auto-config.ts';
+import { readStream } from '../support/read-stream.ts';
+import { browserClients, type Client, type ClientOptions, type OpenClient } from './browser-clients.ts';
+import { openWindow } from './browser-globals.ts';
+import { clientSideAnswers, clientSideEnvironment, contexts, edited, seedNote } from './client-side.ts';
+import { openNodeClient } from './node-client.ts';
+import { environmentId, type Site, startSite } from './site.ts';
+
+const fallback = 'FALLBACK';
+const count = process.env.LONG ? 1_000 : 100;
+const flagKeys = Object.keys(clientSideEnvironment().flags);
+const alice = { kind: 'user', key: 'alice' };
+const viewer = { kind: 'user', key: 'viewer-1' };
+
+const sdks: readonly { name: string; openSdk: OpenClient }[] = [
+  ...Object.entries(browserClients).map(([name, openSdk]) => ({ name, openSdk })),
+  { name: 'the Node client-side SDK', openSdk: openNodeClient },
+];
+
+const closers: (() => Promise<void> | void)[] = [];
+const opened = <T extends { close(): Promise<void> | void }>(thing: T): T => {
+  closers.push(() => thing.close());
+  return thing;
+};
+/** All of them, whatever one says. */
+async function closeAll(closing: typeof closers): Promise<void> {
+  const results = [];
+  for (const close of closing) results.push(...(await Promise.allSettled([(async () => close())()])));
+  for (const result of results) if (result.status === 'rejected') throw result.reason;
+}
+let browser: ReturnType<typeof openWindow>;
+
+beforeEach(() => {
+  browser = opened(openWindow('http://page.example'));
+});
+afterEach(async () => {
+  await closeAll(closers.splice(0).reverse());
+});
+
+const start = async (...args: Partial<Parameters<typeof startSite>>) =>
+  opened(await startSite(args[0] ?? clientSideEnvironment(), args[1], args[2]));
+const show = (client: Client, flag: string) => client.answers([flag], fallback)[flag]?.value;
+
+describe.each(sdks)('$name', ({ openSdk }) => {
+  const open = async ({ uri }: Pick<Site, 'uri'>, more: Partial<ClientOptions> = {}) =>
+    opened(await openSdk({ uri, environmentId, context: alice, streaming: true, ...more }));
+
+  /**
+   * Whoever it identifies as, it answers like our evaluator. `settles`: with REPORT, the older browser SDK may let what a
+   * ping made it fetch for the last context overtake what it fetches for the next one, and puts that right afterwards.
+   */
+  async function answersLikeOurs(client: Client, howMany: number, settles = false): Promise<void> {
+    const environment = clientSideEnvironment();
+    for (const context of contexts(howMany)) {
+      await client.identify(context);
+      const answers = clientSideAnswers(environment, context, fallback);
+      const look = () => expect({ context, answers: client.answers(flagKeys, fallback) }).toEqual({ context, answers });
+      if (settles) await eventually(look);
+      else look();
+    }
+  }
+
+  /** A flag, then a segment, which changes the result of a flag and not its version. */
+  async function followsChanges(client: Client, { upstream }: Site): Promise<void> {
+    await client.identify(viewer);
+    expect(show(client, 'retired')).toBe('off');
+    await upstream.patch('flags', edited('flags', 'retired', { on: true, version: 2 }));
+    await eventually(() => expect(client.answers(['retired'], fallback).retired).toMatchObject({ value: 'on' }));
+    expect(show(client, 'site-banner')).toBe('Welcome');
+    await upstream.patch('segments', edited('segments', 'friends', { included: ['viewer-1'], version: 2 }));
+    await eventually(() => expect(show(client, 'site-banner')).toBe('Welcome back, friends of the house'));
+    await upstream.delete('flags', 'retired', 3);
+    await eventually(() => expect(show(client, 'retired')).toBe(fallback));
+  }
+
+  test(`streaming, it answers like our evaluator for ${count} contexts (${seedNote})`, async () => {
+    await answersLikeOurs(await open(await start()), count);
+  });
+
+  test('streaming, it follows changes, also those that raise no version', async () => {
+    const site = await start();
+    await followsChanges(await open(site), site);
+  });
+
+  test('without a stream, it is told when it asks', async () => {
+    const site = await start();
+    const client = await open(site, { streaming: false });
+    await answersLikeOurs(client, 10);
+    await site.upstream.patch('flags', edited('flags', 'retired', { on: true, version: 2 }));
+    await eventually(async () => {
+      await client.identify(alice);
+      expect(show(client, 'retired')).toBe('on');
+    });
+  });
+
+  test('with REPORT, it answers like our evaluator and follows changes', async () => {
+    const site = await start();
+    const client = await open(site, { useReport: true });
+    await answersLikeOurs(client, 20, true);
+    await followsChanges(client, site);
+  });
+
+  test('it survives a restart of the relay, and follows the next one', async () => {
+    const site = await start();
+    const client = await open(site);
+    await site.stop();
+    expect(show(client, 'retired')).toBe('off');
+    site.upstream.data = {
+      ...site.upstream.data,
+      flags: { ...clientSideEnvironment().flags, retired: edited('flags', 'retired', { on: true, version: 2 }) },
+    };
+    await site.start();
+    await eventually(() => expect(show(client, 'retired')).toBe('on'));
+    await site.upstream.patch('flags', edited('flags', 'retired', { on: false, version: 3 }));
+    await eventually(() => expect(show(client, 'retired')).toBe('off'));
+  });
+
+  test('an environment that nobody knows gets a final answer', async () => {
+    const site = await start();
+    await expect(open(site, { environmentId: 'nobody', streaming: false })).rejects.toThrow(/404|not found|exhausted/i);
+  });
+
+  test('in secure mode, hashes under the key and under the one in its grace time open it, others do not', async () => {
+    const rep = environmentRep(environmentId, 1, {
+      secureMode: true,
+      sdkKey: { value: 'sdk-new', expiring: { value: 'sdk-old', timestamp: Date.now() + 3_600_000 } },
+    });
+    const { upstream } = await startFakeAutoConfig(rep);
+    const environments = upstream.dataFor;
+    upstream.data = clientSideEnvironment();
+    upstream.dataFor = (request) => (request.url.startsWith('/all') ? undefined : environments(request));
+    const site = await start(upstream.data, { AUTO_CONFIG_KEY: 'rel-interop' }, upstream);
+    const hashOf = (key: string, text: string) => createHmac('sha256', key).update(text).digest('hex');
+
+    const client = await open(site, { hash: hashOf('sdk-new', 'alice') });
+    expect(show(client, 'site-banner')).toBe('Welcome back, friends of the house');
+    await client.identify({ kind: 'organization', key: 'acme:1' }, hashOf('sdk-old', 'organization:acme%3A1'));
+    expect(show(client, 'site-banner')).toBe('Welcome');
+    const toStreams = { to: ({ url }: { url: string }) => url.startsWith('/all') };
+    await upstream.patch('flags', edited('flags', 'retired', { on: true, version: 2 }), toStreams);
+    await eventually(() => expect(show(client, 'retired')).toBe('on'));
+
+    // Another context: what an SDK keeps in the browser's storage needs no hash.
+    const refused = [undefined, hashOf('sdk-other', 'viewer-1'), hashOf('sdk-new', 'alice')].map((hash) =>
+      open(site, { context: viewer, patienceSeconds: 0.5, streaming: false, ...(hash !== undefined && { hash }) }),
+    );
+    expect((await Promise.allSettled(refused)).map(({ status }) => status)).toEqual(Array(3).fill('rejected'));
+  });
+});
+
+test('with the EventSource that can, the older browser SDK has a stream of its own flags by REPORT', async () => {
+  const site = await start();
+  browser.reporting(true);
+  const client = opened(
+    await browserClients['the older browser SDK']({
+      ...{ uri: site.uri, environmentId, context: viewer, streaming: true, useReport: true },
+    }),
+  );
+  await eventually(() => expect(show(client, 'retired')).toBe('off'));
+  await site.upstream.patch('flags', edited('flags', 'retired', { on: true, version: 2 }));
+  await eventually(() => expect(show(client, 'retired')).toBe('on'));
+});
+
+test('a change that alters nobody’s result writes no byte; a segment’s, which raises no version, a new put', async () => {
+  const site = await start();
+  const path = `/eval/${environmentId}/${Buffer.from(JSON.stringify(viewer)).toString('base64url')}`;
+  const stream = opened(await readStream({ port: site.port, path }));
+  expect((await stream.next()).event).toBe('put');
+  const before = stream.body();
+
+  await site.upstream.patch('segments', edited('segments', 'friends', { included: ['somebody'], version: 2 }));
+  await site.upstream.patch('flags', edited('flags', 'search-backend', { salt: 'other', version: 2 }));
+  // What comes behind it shows that those two are through.
+  await site.upstream.patch('flags', edited('flags', 'retired', { on: true, version: 2 }));
+  const patch = await stream.next();
+  expect(patch.event).toBe('patch');
+  expect(JSON.parse(patch.data)).toMatchObject({ key: 'retired', value: 'on', version: 2 });
+  expect(stream.body().slice(before.length)).toBe(`event: patch\ndata: ${patch.data}\n\n`);
+
+  await site.upstream.patch('segments', edited('segments', 'friends', { included: ['viewer-1'], version: 3 }));
+  const put = await stream.next();
+  expect(put.event).toBe('put');
+  expect(JSON.parse(put.data)['site-banner']).toMatchObject({ version: 1, variation: 1 });
+  expect(Object.keys(JSON.parse(put.data))).toEqual(flagKeys.filter((key) => key !== 'search-backend'));
+});

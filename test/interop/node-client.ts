@@ -1,0 +1,20 @@
+import { initialize } from 'launchdarkly-node-client-sdk';
+import { type OpenClient, wrapOlder } from './browser-clients.ts';
+
+/** LaunchDarkly's client-side SDK for Node, in the shape of those for browsers. */
+export const openNodeClient: OpenClient = async (options) => {
+  const { uri, context, hash, streaming, useReport = false, sendEvents = false } = options;
+  const silent = { error() {}, warn() {}, info() {}, debug() {} };
+  const client = initialize(options.environmentId, context as never, {
+    ...{ baseUrl: uri, streamUrl: uri, eventsUrl: options.eventsUri ?? uri, logger: silent },
+    ...{ streaming, useReport, sendEvents, evaluationReasons: true, streamReconnectDelay: 200 },
+    ...{ diagnosticOptOut: !sendEvents, ...(hash !== undefined && { hash }) },
+  });
+  try {
+    await client.waitForInitialization();
+  } catch (error) {
+    await client.close();
+    throw error;
+  }
+  return wrapOlder(client as never);
+};
