@@ -4,5 +4,10 @@ export { describeEdgeProblems, type EdgeEventType } from './edge-restrictions.ts
 export { EdgeRouter, type EdgeRouterProps } from './edge-router.ts';
 export { FlagReaderLayer, type FlagReaderLayerProps, layerParameterName } from './flag-reader-layer.ts';
 export { FlagTable, type FlagTableProps, type GrantReadOptions, type IFlagTable } from './flag-table.ts';
+export { type HomeAlarmsProps, RelayAlarms } from './observability/alarms.ts';
+export { RelayCanary, type RelayCanaryProps } from './observability/canary.ts';
+export { RelayDashboard, type RelayDashboardProps } from './observability/dashboard.ts';
+export type { Observed } from './observability/observed.ts';
 export { nearestReplicas } from './regions.ts';
+export { addressParameterName, type LoadBalancerAddress } from './relay-addresses.ts';
 export { RelayService, type RelayServiceProps } from './relay-service.ts';

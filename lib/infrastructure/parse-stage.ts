@@ -15,7 +15,7 @@ type Filled<T, Optional extends keyof T = never> = Required<Omit<T, Optional>> &
 export type Network = Filled<NetworkSettings, 'vpc'>;
 export type Relay = Filled<
   Omit<RelaySettings, 'publicAccess'>,
-  'image' | 'allowedCidrs' | 'expectedStreams' | 'reservedCapacityUnits' | 'redeploy'
+  'image' | 'hostName' | 'allowedCidrs' | 'expectedStreams' | 'reservedCapacityUnits' | 'redeploy'
 > & { readonly publicAccess?: Required<PublicAccessSettings> };
 export type { StageSettings };
 

@@ -18,6 +18,10 @@ export interface RegionStackProps extends StackProps {
   readonly pageEmails?: readonly string[] | undefined;
 }
 
+export function topicName(stage: string, kind: 'alarms' | 'pages'): string {
+  return `edge-flag-relay-${stage}-${kind}`;
+}
+
 /**
  * What every region has for itself: the reader's layer, the logs of edge functions that ran here, and a topic, since
  * alarms live where their metrics do.
@@ -39,12 +43,12 @@ export class RegionStack extends Stack {
       });
     }
     if (readerLayer) this.readerLayer = new FlagReaderLayer(this, 'Reader', { stage });
-    this.topic = this.topicFor('Alarms', `edge-flag-relay-${stage}-alarms`, emails);
-    if (pageEmails) this.pages = this.topicFor('Pages', `edge-flag-relay-${stage}-pages`, pageEmails);
+    this.topic = this.topicFor('Alarms', topicName(stage, 'alarms'), emails);
+    if (pageEmails) this.pages = this.topicFor('Pages', topicName(stage, 'pages'), pageEmails);
   }
 
-  private topicFor(id: string, topicName: string, emails: readonly string[]): Topic {
-    const topic = new Topic(this, id, { topicName, enforceSSL: true });
+  private topicFor(id: string, name: string, emails: readonly string[]): Topic {
+    const topic = new Topic(this, id, { topicName: name, enforceSSL: true });
     // A policy of its own takes the place of SNS's, which let every service of the account publish.
     topic.addToResourcePolicy(
       new PolicyStatement({

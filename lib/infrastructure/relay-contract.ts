@@ -35,6 +35,16 @@ export function environmentsPath(stage: string): string {
   return `/edge-flag-relay/${stage}/environments/`;
 }
 
+export function clusterName(stage: string): string {
+  return `edge-flag-relay-${stage}`;
+}
+
+export const SERVICE_NAME = 'relay';
+
+export function relayLogGroupName(stage: string): string {
+  return `/edge-flag-relay/${stage}/relay`;
+}
+
 /** CloudWatch's name for everything that a stage's relays measure. */
 export function metricsNamespace(stage: string): string {
   return `EdgeFlagRelay/${stage}`;

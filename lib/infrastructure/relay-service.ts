@@ -8,13 +8,20 @@ import { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
 import { literalRegion } from './literal-region.ts';
 import { fillRelay } from './parse-stage.ts';
-import { describeFargateProblem, metricsNamespace, STREAMS_METRIC } from './relay-contract.ts';
+import {
+  clusterName,
+  describeFargateProblem,
+  metricsNamespace,
+  SERVICE_NAME,
+  STREAMS_METRIC,
+} from './relay-contract.ts';
 import { RelayLoadBalancer } from './relay-load-balancer.ts';
 import { RelayTaskDefinition } from './relay-task-definition.ts';
 import { RelayWebAcl } from './relay-web-acl.ts';
 import type { RelaySettings } from './stage-settings.ts';
 
-export interface RelayServiceProps extends Omit<RelaySettings, 'certificates' | 'encryptionKeys' | 'publicAccess'> {
+export interface RelayServiceProps
+  extends Omit<RelaySettings, 'hostName' | 'certificates' | 'encryptionKeys' | 'publicAccess'> {
   /** Part of names, and of the path under which keys lie in SSM: `/edge-flag-relay/<stage>/environments/`. */
   readonly stage: string;
   /** In the home region of this table the relay writes; elsewhere it only reads. */
@@ -83,13 +90,13 @@ export class RelayService extends Construct {
     });
     this.cluster = new ecs.Cluster(this, 'Cluster', {
       vpc,
-      clusterName: `edge-flag-relay-${stage}`,
+      clusterName: clusterName(stage),
       containerInsightsV2: production ? ecs.ContainerInsights.ENHANCED : ecs.ContainerInsights.DISABLED,
     });
     const taskSubnets = props.taskSubnets ?? { subnetType: ec2.SubnetType.PRIVATE_WITH_EGRESS };
     this.service = new ecs.FargateService(this, 'Service', {
       cluster: this.cluster,
-      serviceName: 'relay',
+      serviceName: SERVICE_NAME,
       taskDefinition: this.taskDefinition.task,
       vpcSubnets: taskSubnets,
       assignPublicIp: props.assignPublicIp ?? false,

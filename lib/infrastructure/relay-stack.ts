@@ -4,6 +4,7 @@ import { CfnServerlessCache } from 'aws-cdk-lib/aws-elasticache';
 import type { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
 import type { Stage } from './parse-stage.ts';
+import { publishAddress } from './relay-addresses.ts';
 import { type RelayNetwork, ZonedStack } from './relay-network.ts';
 import { RelayService } from './relay-service.ts';
 import type { RedisSettings } from './stage-settings.ts';
@@ -20,15 +21,17 @@ const REDIS_PORT = 6379;
 /** A relay and, where the stage wants one, the Redis that it fills: at home, and in each relay region. */
 export class RelayStack extends ZonedStack {
   readonly relay: RelayService;
+  readonly network: RelayNetwork;
   readonly cache?: CfnServerlessCache;
 
   constructor(scope: Construct, id: string, { stage, flagTable, network: given, ...props }: RelayStackProps) {
     super(scope, id, props);
     const network = typeof given === 'function' ? given(this) : given;
+    this.network = network;
     const { vpc, cidr } = network;
     const { region } = this;
     const home = region === stage.homeRegion;
-    const { certificates, encryptionKeys, publicAccess, ...settings } = stage.relay;
+    const { hostName: _, certificates, encryptionKeys, publicAccess, ...settings } = stage.relay;
 
     const redis = home ? stage.redis : undefined;
     const cacheGroup = redis && 'serverless' in redis ? this.cacheGroup(vpc) : undefined;
@@ -59,6 +62,8 @@ export class RelayStack extends ZonedStack {
     });
     cacheGroup?.connections.allowFrom(this.relay.service, ec2.Port.tcp(REDIS_PORT), 'the relay');
 
+    publishAddress(this, stage.name, 'internal', this.relay.internal);
+    if (this.relay.public) publishAddress(this, stage.name, 'public', this.relay.public);
     new CfnOutput(this, 'InternalAddress', { value: this.relay.internal.loadBalancer.loadBalancerDnsName });
     if (this.relay.public) {
       new CfnOutput(this, 'PublicAddress', { value: this.relay.public.loadBalancer.loadBalancerDnsName });

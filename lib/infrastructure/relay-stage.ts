@@ -4,6 +4,8 @@ import { acknowledgeFindings } from './acknowledged.ts';
 import { edgeFunctionNames } from './edge-router.ts';
 import { EdgeStack } from './edge-stack.ts';
 import { FlagTable, type IFlagTable } from './flag-table.ts';
+import type { ObservabilityStack } from './observability/observability-stack.ts';
+import { addObservability } from './observability-of.ts';
 import type { Stage as StageConfig } from './parse-stage.ts';
 import { RegionStack } from './region-stack.ts';
 import { EDGE_REGION } from './regions.ts';
@@ -25,6 +27,8 @@ export class RelayStage extends Stage {
   /** Home first. */
   readonly relays: readonly RelayStack[];
   readonly edge?: EdgeStack;
+  /** At home: dashboard, alarms, saved queries, synthetic check. */
+  readonly observability: ObservabilityStack;
   /** By region: home, replicas, and wherever else edge logs are kept. */
   readonly regions: ReadonlyMap<string, RegionStack>;
 
@@ -41,6 +45,8 @@ export class RelayStage extends Stage {
     this.relays = [homeRegion, ...config.relayRegions].map((region) => this.relayIn(region));
     this.regions = this.regionStacks();
     if (config.edge) this.edge = this.edgeStack(config.edge);
+    const watching = this.stackProps('observability', homeRegion, 'dashboard, alarms, synthetic check');
+    this.observability = addObservability(this, watching);
 
     acknowledgeFindings(this);
     for (const [key, value] of Object.entries(this.tagging())) Tags.of(this).add(key, value);
@@ -85,7 +91,7 @@ export class RelayStage extends Stage {
       regions.map((region) => [
         region,
         new RegionStack(this, `Region-${region}`, {
-          ...this.stackProps(`region-${region}`, region, 'reader layer, edge logs, topics'),
+          ...this.stackProps(`region-${region}`, region, 'reader layer, edge logs, topics, alarms'),
           stage: config.name,
           edgeFunctionNames: withLogs.includes(region) ? edgeFunctionNames(config.name) : [],
           readerLayer: config.readerLayer && withReplica.includes(region),

@@ -16,6 +16,7 @@ import {
   metricsNamespace,
   RELAY_PORT,
   RELAY_USER,
+  relayLogGroupName,
   SHUTDOWN_SECONDS,
   STOP_TIMEOUT_SECONDS,
 } from './relay-contract.ts';
@@ -49,7 +50,7 @@ export class RelayTaskDefinition extends Construct {
     const arm = relay.architecture === 'arm64';
     const home = region === flagTable.homeRegion;
     this.logGroup = new LogGroup(this, 'Log', {
-      logGroupName: `/edge-flag-relay/${stage}/relay`,
+      logGroupName: relayLogGroupName(stage),
       retention: props.logRetentionDays,
       removalPolicy: RemovalPolicy.DESTROY,
     });

@@ -70,6 +70,7 @@ const relay = group<RelaySettings>({
     /^[a-z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(:[\w.-]+|@sha256:[\da-f]{64})$/,
     'the URI of an image with its tag or digest',
   ),
+  hostName: text(/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a host name in lower case'),
   certificates,
   allowedCidrs: list(cidr, 'a list of ranges of addresses'),
   heartbeatSeconds: integer(5, 120, 's'),

@@ -76,6 +76,11 @@ export interface RelaySettings {
   readonly architecture?: 'arm64' | 'x86_64';
   /** A prebuilt image, by URI. Default: built from `relay-task/Dockerfile` when deploying. */
   readonly image?: string;
+  /**
+   * The relay's name inside the VPC, which a DNS record of yours leads to the internal load balancer and the certificate
+   * holds: the synthetic check asks for it. Default: it checks who issued the certificate, and no name.
+   */
+  readonly hostName?: string;
   /** ACM certificates of the internal load balancers, by region. Required in production; without one, plain HTTP. */
   readonly certificates?: Readonly<Record<string, string>>;
   /** Who may reach the internal load balancer. Default: the VPC's own addresses. */

@@ -22,13 +22,14 @@ export interface ObservedRelay {
 
 export interface ObservabilityStackProps extends StackProps {
   readonly stage: Stage;
-  readonly relay: ObservedRelay;
+  /** Literals or tokens of the same region, or made in this stack. */
+  readonly relay: ObservedRelay | ((scope: Stack) => ObservedRelay);
   /** Hears of every alarm of the home region. */
   readonly topic: ITopic;
   /** Hears when readers are affected. @default the topic */
   readonly pages?: ITopic | undefined;
   /** What the synthetic check needs, made in this stack. @default no synthetic check */
-  readonly canary?: ((scope: Construct) => CanaryNeeds | undefined) | undefined;
+  readonly canary?: ((scope: Stack) => CanaryNeeds | undefined) | undefined;
   /** The address of the page of runbooks. @default docs/operations.md */
   readonly runbooks?: string | undefined;
 }
@@ -42,9 +43,10 @@ export class ObservabilityStack extends Stack {
   readonly canary?: RelayCanary;
 
   constructor(scope: Construct, id: string, all: ObservabilityStackProps) {
-    const { stage, relay, topic, pages, canary: given, runbooks, ...props } = all;
+    const { stage, relay: given, topic, pages, canary: needed, runbooks, ...props } = all;
     super(scope, id, props);
-    const canary = given?.(this);
+    const relay = typeof given === 'function' ? given(this) : given;
+    const canary = needed?.(this);
     const observed = observeStage(stage, relay, { canary: canary !== undefined });
     if (canary) {
       const { name, logRetentionDays } = stage;

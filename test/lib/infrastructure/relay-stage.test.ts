@@ -10,7 +10,9 @@ import { AwsSolutionsChecks } from 'cdk-nag';
 import { readStage } from '../../../lib/infrastructure/parse-stage.ts';
 import { RelayStage } from '../../../lib/infrastructure/relay-stage.ts';
 import { stages } from '../../../lib/infrastructure/stages.ts';
+import { published } from '../../../relay-task/status/published.ts';
 import { createApp, full, type Synthesised, shipped, synthesise } from '../../support/synthesise.ts';
+import { alarmsIn, metricsOf } from './observability/observe.ts';
 
 const cases = { full, dev: shipped.dev, prod: shipped.prod };
 const made = {} as Record<keyof typeof cases, Synthesised>;
@@ -32,6 +34,7 @@ test('the stacks stand in their regions, named so that no two stages meet in one
     'ap-northeast-1 edge-flag-relay-prod-region-ap-northeast-1',
     'eu-west-1 edge-flag-relay-prod-data',
     'eu-west-1 edge-flag-relay-prod-network',
+    'eu-west-1 edge-flag-relay-prod-observability',
     'eu-west-1 edge-flag-relay-prod-region-eu-west-1',
     'eu-west-1 edge-flag-relay-prod-relay',
     'us-east-1 edge-flag-relay-prod-edge',
@@ -41,6 +44,7 @@ test('the stacks stand in their regions, named so that no two stages meet in one
     'ap-northeast-1 edge-flag-relay-full-region-ap-northeast-1',
     'eu-west-1 edge-flag-relay-full-data',
     'eu-west-1 edge-flag-relay-full-network',
+    'eu-west-1 edge-flag-relay-full-observability',
     'eu-west-1 edge-flag-relay-full-region-eu-west-1',
     'eu-west-1 edge-flag-relay-full-relay',
     'us-east-1 edge-flag-relay-full-edge',
@@ -87,13 +91,37 @@ test('every log group of ours forgets after the days that the stage says', () =>
   }
 });
 
-test('no stack has a Lambda function besides those at the edge: nothing is configured behind the templates', () => {
-  for (const [, template] of templatesOf(made.full)) {
-    const names = Object.values(template.findResources('AWS::Lambda::Function')).map(
-      ({ Properties }) => Properties.FunctionName,
-    );
-    for (const name of names) expect(name).toMatch(/^edge-flag-relay-full-(viewer|origin)-(request|response)$/);
-  }
+test('the only Lambda functions are those at the edge and the synthetic check: nothing is configured behind the templates', () => {
+  const names = templatesOf(made.full).flatMap(([{ node }, template]) =>
+    Object.values(template.findResources('AWS::Lambda::Function')).map(
+      ({ Properties }) => `${node.id} ${Properties.FunctionName}`,
+    ),
+  );
+  expect(names.sort()).toEqual([
+    'Edge edge-flag-relay-full-origin-request',
+    'Edge edge-flag-relay-full-viewer-request',
+    'Edge edge-flag-relay-full-viewer-response',
+    'Observability edge-flag-relay-full-canary-caller',
+    'Observability edge-flag-relay-full-canary-reader',
+  ]);
+});
+
+test('docs/deploying.md counts the metrics and alarms that are paid for', () => {
+  const page = readFileSync(join(import.meta.dirname, '../../../docs/deploying.md'), 'utf8');
+  const numbers = (row: string) =>
+    (
+      page
+        .split('\n')
+        .find((line) => line.startsWith(row))!
+        .match(/\d+(?= × 0\.10)/g) ?? []
+    ).map(Number);
+  const looks = (synthesised: Synthesised) =>
+    templatesOf(synthesised)
+      .flatMap(([, template]) => alarmsIn(template))
+      .reduce((sum, alarm) => sum + metricsOf(alarm).length, 0);
+  expect(numbers('| alarms')).toEqual([looks(made.dev), looks(made.prod)]);
+  const told = (dimension?: string) => published.filter(({ by }) => by.some(([first]) => first === dimension)).length;
+  expect(page).toContain(`| metrics: ${told()} of the relay, ${told('Environment')} of each environment`);
 });
 
 describe('the network', () => {

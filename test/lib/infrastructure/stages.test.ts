@@ -129,6 +129,8 @@ test.each<[string, object, string]>([
   ],
   // The relay.
   ['tasks below three in production', relay({ tasks: 2 }), 'relay.tasks 2 must be at least 3 in production'],
+  ['a host name with a scheme', relay({ hostName: 'https://relay.example.com' }), 'must be a host name in lower case'],
+  ['a host name that is a pattern', relay({ hostName: '*.example.com' }), 'must be a host name in lower case'],
   ['half a task', relay({ tasks: 3.5 }), 'relay.tasks 3.5 must be a whole number from 1 to 1000'],
   [
     'fewer tasks at most than at least',

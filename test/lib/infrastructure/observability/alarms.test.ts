@@ -1,9 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { Validations } from 'aws-cdk-lib';
 import type { Template } from 'aws-cdk-lib/assertions';
-import { Bucket } from 'aws-cdk-lib/aws-s3';
-import { AwsSolutionsChecks } from 'cdk-nag';
 import { told } from '../../../../lambda/canary/metrics.ts';
 import { published } from '../../../../relay-task/status/published.ts';
 import { createApp, full } from '../../../support/synthesise.ts';
@@ -229,28 +226,3 @@ test('a deployment that was rolled back is told of', () => {
     },
   });
 });
-
-test("AWS's validator and cdk-nag find nothing that is not acknowledged", () => {
-  const app = createApp({ validated: true });
-  Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
-  const { stack } = observe(full, app);
-  // To see that somebody looks.
-  new Bucket(stack, 'Stray');
-  const quiet = jest.spyOn(console, 'error').mockImplementation(() => {});
-  try {
-    app.synth();
-  } catch {
-    // The report says what it was.
-  }
-  quiet.mockRestore();
-  const report = JSON.parse(readFileSync(join(app.outdir, 'validation-report.json'), 'utf8')) as {
-    pluginReports: { violations?: { ruleName: string; violatingConstructs?: { constructPath?: string }[] }[] }[];
-  };
-  const found = report.pluginReports.flatMap(({ violations = [] }) =>
-    violations.map(({ ruleName, violatingConstructs = [] }) =>
-      [ruleName, ...violatingConstructs.map(({ constructPath }) => constructPath)].join(' '),
-    ),
-  );
-  expect(found.some((finding) => /^AwsSolutions-S1 .*Stray/.test(finding))).toBe(true);
-  expect(found.filter((finding) => !finding.includes('/Stray/'))).toEqual([]);
-}, 60_000);

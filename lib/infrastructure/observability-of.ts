@@ -1,0 +1,114 @@
+import type { Stack, StackProps } from 'aws-cdk-lib';
+import { SecurityGroup } from 'aws-cdk-lib/aws-ec2';
+import { LayerVersion } from 'aws-cdk-lib/aws-lambda';
+import { type ITopic, Topic } from 'aws-cdk-lib/aws-sns';
+import { StringParameter } from 'aws-cdk-lib/aws-ssm';
+import type { Construct } from 'constructs';
+import { layerParameterName } from './flag-reader-layer.ts';
+import { EdgeAlarms, RegionAlarms, RelayAlarms } from './observability/alarms.ts';
+import {
+  type CanaryNeeds,
+  ObservabilityStack,
+  type ObservedRelay,
+  observeStage,
+  observeTable,
+} from './observability/observability-stack.ts';
+import type { Stage } from './parse-stage.ts';
+import { topicName } from './region-stack.ts';
+import { addressOf, type LoadBalancerAddress, type LoadBalancerName, publishedAddress } from './relay-addresses.ts';
+import { clusterName, relayLogGroupName, SERVICE_NAME } from './relay-contract.ts';
+import type { RelayStack } from './relay-stack.ts';
+import type { RelayStage } from './relay-stage.ts';
+
+/**
+ * Watches over a stage whose other stacks are made: a stack at home with dashboard, alarms, saved queries and synthetic
+ * check, and alarms in the stacks of other regions and of the edge, since alarms live where their metrics do.
+ *
+ * What may be replaced or removed one day (load balancers, topics, layers) is known to other stacks by its name, in SSM or
+ * literally: CloudFormation would refuse to let go of it while another stack imports it. Dependencies say what comes first.
+ */
+export function addObservability(stage: RelayStage, props: StackProps): ObservabilityStack {
+  const { config, relays, regions, edge } = stage;
+  const { name, homeRegion } = config;
+  const home = relays[0]!;
+  const homeStack = regions.get(homeRegion)!;
+
+  const stack = new ObservabilityStack(stage, 'Observability', {
+    ...props,
+    stage: config,
+    relay: (scope) => observedRelay(config, (one) => publishedAddress(scope, name, one)),
+    topic: topicOf(homeStack, name, 'alarms'),
+    pages: topicOf(homeStack, name, 'pages'),
+    ...(config.environments.length > 0 && config.readerLayer && { canary: (scope) => canaryNeeds(scope, stage, home) }),
+  });
+  stack.addStackDependency(home);
+  stack.addStackDependency(homeStack);
+
+  for (const other of relays.slice(1)) {
+    const { region } = other;
+    const observed = observeStage(
+      config,
+      observedRelay(config, (one) => addressOf(other.relay[one]!)),
+      { canary: false, region },
+    );
+    // How far replicas are behind is told at home.
+    const own = { ...observed, replicaRegions: [] };
+    new RelayAlarms(other, 'Alarms', { observed: own, topic: topicOf(other, name, 'alarms') });
+    other.addStackDependency(regions.get(region)!);
+  }
+  for (const [region, one] of regions) {
+    new RegionAlarms(one, 'RegionAlarms', { observed: observeTable(config), region, topic: one.topic });
+  }
+  if (edge) {
+    // The edge's stack comes after all of the regions'.
+    new EdgeAlarms(edge, 'EdgeAlarms', {
+      stage: name,
+      distributionId: edge.distribution.distributionId,
+      certificateArn: config.edge?.certificateArn,
+      topic: topicOf(edge, name, 'alarms'),
+    });
+  }
+  return stack;
+}
+
+function observedRelay(
+  { name, relay }: Stage,
+  address: (one: LoadBalancerName) => Pick<LoadBalancerAddress, 'fullName' | 'targetGroupFullName'>,
+): ObservedRelay {
+  const balancers: LoadBalancerName[] = relay.publicAccess ? ['internal', 'public'] : ['internal'];
+  return {
+    clusterName: clusterName(name),
+    serviceName: SERVICE_NAME,
+    logGroupName: relayLogGroupName(name),
+    loadBalancers: balancers.map((one) => {
+      const { fullName, targetGroupFullName } = address(one);
+      return { name: one, fullName, targetGroupFullName };
+    }),
+  };
+}
+
+function canaryNeeds(
+  scope: Construct,
+  { config, flagTable }: RelayStage,
+  { network, region }: RelayStack,
+): CanaryNeeds {
+  const { name, relay, environments } = config;
+  const { dnsName, securityGroupId } = publishedAddress(scope, name, 'internal');
+  const layerArn = StringParameter.valueForStringParameter(scope, layerParameterName(name));
+  return {
+    environment: environments[0]!,
+    relayUrl: `${relay.certificates[region] ? 'https' : 'http'}://${dnsName}`,
+    ...(relay.hostName && { serverName: relay.hostName }),
+    loadBalancer: SecurityGroup.fromSecurityGroupId(scope, 'LoadBalancer', securityGroupId),
+    vpc: network.vpc,
+    subnets: network.internalSubnets,
+    flagTable,
+    readerLayer: LayerVersion.fromLayerVersionArn(scope, 'ReaderLayer', layerArn),
+    encryptionKeyArn: relay.encryptionKeys[region],
+  };
+}
+
+function topicOf(scope: Stack, stage: string, kind: 'alarms' | 'pages'): ITopic {
+  const arn = scope.formatArn({ service: 'sns', resource: topicName(stage, kind) });
+  return Topic.fromTopicArn(scope, `Named-${kind}`, arn);
+}
