@@ -104,7 +104,8 @@ test('the older Node SDK reads and follows Big Segments in DynamoDB', async () =
   }
   const marker = { S: `${prefix}:$inited` };
   await client.send(new PutItemCommand({ TableName: tableName, Item: { namespace: marker, key: marker } }));
-  const clientOptions = { endpoint, region: testRegion, credentials: testCredentials };
+  // A retry of its poll would come when the test is over.
+  const clientOptions = { endpoint, region: testRegion, credentials: testCredentials, maxRetries: 0 };
   const sdk = initOlder('sdk-daemon', {
     ...daemon,
     featureStore: DynamoDBFeatureStore(tableName, { clientOptions, prefix, cacheTTL: 0 }) as never,
