@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the interoperation suites need beside Node, each part only where its toolchain is: official SDKs of
-# other languages, into .cache/interop; Chromium and Redis by apt-get, where root may use it. Suites whose part is
-# missing skip by name.
+# other languages and DynamoDB Local, into .cache/interop; Chromium and Redis by apt-get, where root may use it. Suites
+# whose part is missing skip by name.
 set -u
 cd "$(dirname "$0")/../.."
 into=$PWD/.cache/interop
@@ -31,6 +31,21 @@ if command -v javac >/dev/null && command -v mvn >/dev/null &&
 else
   rm -rf "$into/java"
   echo "interop: no Java SDK"
+fi
+
+# DynamoDB Local counts as installed once it has started here: its native library is not there for every processor.
+sources=test/interop/dynamodb-local
+local=$into/dynamodb-local
+started() { java -Djava.library.path="$local" -cp "$local:$local/*" Loopback </dev/null 2>/dev/null | grep -q 'listens on'; }
+if [ "$local/Loopback.class" -nt "$sources/pom.xml" ] && [ "$local/Loopback.class" -nt "$sources/Loopback.java" ]; then
+  echo "interop: DynamoDB Local is here"
+elif rm -rf "$local" && command -v javac >/dev/null && command -v mvn >/dev/null &&
+  timeout 60 mvn -q -B -f "$sources/pom.xml" dependency:copy-dependencies -DoutputDirectory="$local" >/dev/null &&
+  javac -cp "$local/*" -d "$local" "$sources/Loopback.java" && started; then
+  echo "interop: DynamoDB Local installed"
+else
+  rm -rf "$local"
+  echo "interop: no DynamoDB Local"
 fi
 
 if [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] && command -v apt-get >/dev/null; then

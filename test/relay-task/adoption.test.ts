@@ -1,6 +1,7 @@
 /** A whole relay that starts on a table which another writer filled: nothing that is equal is written again. */
 import { PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { startTable, type TestTable } from '../support/dynalite.ts';
+import { describeWithDynamoDBLocal } from '../support/dynamodb-local.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Environment, exampleEnvironment } from '../support/example-environment.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
@@ -78,33 +79,39 @@ function fillAsLdRelay(table: TestTable, { flags, segments }: Environment): Prom
   return put(table, { flags: all(flags, flag), segments: all(segments, segment) });
 }
 
-test.each([
-  ['ld-relay', fillAsLdRelay],
-  ['LaunchDarkly’s store for the older Node SDK', fillAsNodeSdk],
-])('on a table that %s filled, only what is newer is written, and the snapshot', async (_, fill) => {
-  const environment = exampleEnvironment();
-  const table = opened(await startTable());
-  const proxy = opened(await startFaultyProxy(table.endpoint));
-  await fill(table, environment);
-  const [[key, flag]] = Object.entries(environment.flags) as [[string, Json]];
-  const newer = { ...flag, version: Number(flag.version) + 1 };
-  const flags = { ...environment.flags, [key]: newer };
-  const upstream = opened(await startFakeUpstream({ ...environment, flags }));
-  const relay = opened(
-    await startTestRelay({
-      ...{ LD_ENV_production: 'sdk-of-adoption', LD_PREFIX_production: prefix, STREAM_URI: upstream.uri },
-      ...{ USE_DYNAMODB: 'true', DYNAMODB_TABLE: table.tableName, DYNAMODB_URL: proxy.endpoint },
-    }),
-  );
-  const isHead = (one: { namespace: string; key: string }) =>
-    one.namespace === `${prefix}:$snapshot` && one.key === 'head';
-  const published = () =>
-    proxy.passed.filter((one) => isHead(one) && /rev </.test(one.condition) && one.status === 200);
-  await eventually(() => expect(published().length).toBeGreaterThan(0));
-  await relay.stored(10_000);
-  const writes = proxy.passed.filter((one) => one.writeUnits > 0 && !isHead(one));
-  expect(writes.map((one) => `${one.namespace} ${one.key}`).sort()).toEqual([
-    `${prefix}:$snapshot body`,
-    `${prefix}:features ${key}`,
-  ]);
-});
+function adopts(start: () => Promise<TestTable>): void {
+  test.each([
+    ['ld-relay', fillAsLdRelay],
+    ['LaunchDarkly’s store for the older Node SDK', fillAsNodeSdk],
+  ])('on a table that %s filled, only what is newer is written, and the snapshot', async (_, fill) => {
+    const environment = exampleEnvironment();
+    const table = opened(await start());
+    const proxy = opened(await startFaultyProxy(table.endpoint));
+    await fill(table, environment);
+    const [[key, flag]] = Object.entries(environment.flags) as [[string, Json]];
+    const newer = { ...flag, version: Number(flag.version) + 1 };
+    const flags = { ...environment.flags, [key]: newer };
+    const upstream = opened(await startFakeUpstream({ ...environment, flags }));
+    const relay = opened(
+      await startTestRelay({
+        ...{ LD_ENV_production: 'sdk-of-adoption', LD_PREFIX_production: prefix, STREAM_URI: upstream.uri },
+        ...{ USE_DYNAMODB: 'true', DYNAMODB_TABLE: table.tableName, DYNAMODB_URL: proxy.endpoint },
+      }),
+    );
+    const isHead = (one: { namespace: string; key: string }) =>
+      one.namespace === `${prefix}:$snapshot` && one.key === 'head';
+    const published = () =>
+      proxy.passed.filter((one) => isHead(one) && /rev </.test(one.condition) && one.status === 200);
+    await eventually(() => expect(published().length).toBeGreaterThan(0));
+    await relay.stored(10_000);
+    const writes = proxy.passed.filter((one) => one.writeUnits > 0 && !isHead(one));
+    expect(writes.map((one) => `${one.namespace} ${one.key}`).sort()).toEqual([
+      `${prefix}:$snapshot body`,
+      `${prefix}:features ${key}`,
+    ]);
+  });
+}
+
+describe('adoption', () => adopts(startTable));
+
+describeWithDynamoDBLocal('adoption, on DynamoDB Local', adopts);

@@ -37,13 +37,23 @@ const writes = new Set(['PutItem', 'UpdateItem', 'DeleteItem', 'BatchWriteItem']
 
 /** Starts the server with an empty table: partition key `namespace` (S), sort key `key` (S). Close it after use. */
 export async function startTable(options: { tableName?: string } = {}): Promise<TestTable> {
-  const tableName = options.tableName ?? 'flags';
-  const consumed: Consumed = { read: 0, write: 0, requests: {} };
   const store = dynalite({ createTableMs: 0, deleteTableMs: 0, updateTableMs: 0 });
-  const storePort = await listen(store);
+  const table = await createTable({ port: await listen(store), tableName: options.tableName ?? 'flags' });
+  return {
+    ...table,
+    async close() {
+      await table.close();
+      await closeServer(store);
+    },
+  };
+}
+
+/** The same on a DynamoDB server that listens on this port of 127.0.0.1 already, and goes on after `close`. */
+export async function createTable({ port, tableName }: { port: number; tableName: string }): Promise<TestTable> {
+  const consumed: Consumed = { read: 0, write: 0, requests: {} };
   const agent = new Agent({ keepAlive: true });
   const front = createServer((incoming, outgoing) => {
-    forward(incoming, outgoing, { agent, port: storePort, consumed });
+    forward(incoming, outgoing, { agent, port, consumed });
   });
   const endpoint = `http://127.0.0.1:${await listen(front)}`;
   const client = new DynamoDBClient({ endpoint, region: testRegion, credentials: testCredentials });
@@ -75,7 +85,6 @@ export async function startTable(options: { tableName?: string } = {}): Promise<
       client.destroy();
       await closeServer(front);
       agent.destroy();
-      await closeServer(store);
     },
   };
 }

@@ -11,18 +11,19 @@ import {
   SNAPSHOT_FORMAT,
 } from '../../../lib/flag-table/index.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
+import { describeWithDynamoDBLocal } from '../../support/dynamodb-local.ts';
 import { generateEnvironment } from './generate.ts';
 
 const prefix = 'prod';
 const at = (seq: number): Rev => ({ epoch: 1_760_000_000_000, seq });
 
 /** In capacity units as the server counts them, eventually consistent reads. */
-describe('what the snapshot costs in a real table', () => {
+function describeCosts(start: () => Promise<TestTable>): void {
   let table: TestTable;
   const items = generateEnvironment(2000);
 
   beforeEach(async () => {
-    table = await startTable();
+    table = await start();
   });
   afterEach(() => table.close());
 
@@ -134,4 +135,8 @@ describe('what the snapshot costs in a real table', () => {
     });
     expect(cold.read * 4).toBeLessThan(official.read);
   });
-});
+}
+
+describe('what the snapshot costs in a real table', () => describeCosts(startTable));
+
+describeWithDynamoDBLocal('what the snapshot costs as DynamoDB Local counts', describeCosts);

@@ -1,10 +1,47 @@
-import { describeFlagStore } from '../../contract/flag-store.ts';
-import { openTable } from './open-stores.ts';
+import { describeFlagStore, type StoreDatabase } from '../../contract/flag-store.ts';
+import { startTable, type TestTable } from '../../support/dynalite.ts';
+import { describeWithDynamoDBLocal } from '../../support/dynamodb-local.ts';
+import { eventually } from '../../support/eventually.ts';
+import { createMemory, flag, flags, segment, tombstone } from './memory.ts';
+import { expectTableToEqual, hasty, openTable, type Stores } from './open-stores.ts';
 
-describeFlagStore('the DynamoDB store', async () => {
-  const stores = await openTable();
+async function openOn(table: TestTable): Promise<StoreDatabase> {
+  const stores = await openTable(table);
   return {
     open: (memory, writer) => stores.open(memory, { writer }),
     close: () => stores.close(),
   };
+}
+
+describeFlagStore('the DynamoDB store', async () => openOn(await startTable()));
+
+describeWithDynamoDBLocal('the DynamoDB store, on DynamoDB Local', (startLocalTable) => {
+  describeFlagStore('as any store', async () => openOn(await startLocalTable()));
+
+  describe('and the flag table', () => {
+    let stores: Stores;
+    beforeEach(async () => {
+      stores = await openTable(await startLocalTable());
+    });
+    afterEach(() => stores.close());
+
+    test('a holder that dies is replaced, under a higher epoch, and what it left undone is done', async () => {
+      const memory = createMemory(...flags(200), segment('s', 1));
+      const holder = await stores.open(memory, { timings: hasty });
+      holder.setEligible(true);
+      await holder.flush(10_000);
+      const heir = await stores.open(memory, { timings: hasty });
+      heir.setEligible(true);
+      const before = (await stores.rows('$snapshot')).head;
+      expect(before?.owner).toBe(holder.owner);
+      holder.proxy.cut();
+      memory.set(flag('flag-1', 2), tombstone('features', 'flag-2', 2));
+      await eventually(() => expect(heir.status().writer).toBe(true));
+      await heir.flush(10_000);
+      const after = (await stores.rows('$snapshot')).head;
+      expect(after?.owner).toBe(heir.owner);
+      expect(Number(after?.epoch)).toBeGreaterThan(Number(before?.epoch));
+      await expectTableToEqual(stores, memory);
+    });
+  });
 });

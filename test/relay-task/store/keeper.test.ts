@@ -4,7 +4,8 @@ import type { Keeper } from '../../../relay-task/ports.ts';
 import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from '../../../relay-task/store/keeper.ts';
 import { createRedisClient } from '../../../relay-task/store/redis-client.ts';
 import { startConsul } from '../../support/consul-server.ts';
-import { startTable, testCredentials, testRegion } from '../../support/dynalite.ts';
+import { startTable, type TestTable, testCredentials, testRegion } from '../../support/dynalite.ts';
+import { describeWithDynamoDBLocal } from '../../support/dynamodb-local.ts';
 import { hasRedis, startRedis } from '../../support/redis.ts';
 
 interface KeptIn {
@@ -71,8 +72,7 @@ function describeKeeper(title: string, start: () => Promise<KeptIn>, expectedKey
   });
 }
 
-describeKeeper('the keeper in DynamoDB', async () => {
-  const table = await startTable();
+async function inDynamoDB(table: TestTable): Promise<KeptIn> {
   const client = new DynamoDBClient({
     ...{ endpoint: table.endpoint, region: testRegion, credentials: testCredentials, maxAttempts: 1 },
   });
@@ -90,7 +90,14 @@ describeKeeper('the keeper in DynamoDB', async () => {
     },
     limitBytes: 405_504,
   };
-}, ['env:$keeper a', 'env:$keeper b', '$keeper a']);
+}
+const rows = ['env:$keeper a', 'env:$keeper b', '$keeper a'];
+
+describeKeeper('the keeper in DynamoDB', async () => inDynamoDB(await startTable()), rows);
+
+describeWithDynamoDBLocal('the keeper in DynamoDB, on DynamoDB Local', (startLocalTable) => {
+  describeKeeper('as in any database', async () => inDynamoDB(await startLocalTable()), rows);
+});
 
 if (hasRedis) {
   describeKeeper('the keeper in Redis', async () => {
