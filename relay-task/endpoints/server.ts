@@ -100,13 +100,17 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   function forget(this: Socket): void {
     unused.delete(this);
   }
+  /** A stream is to hold nothing of ours, not even a listener. */
+  const use = (socket: Socket) => {
+    if (unused.delete(socket)) socket.off('close', forget);
+  };
 
   const unpacked = async (bytes: Promise<Buffer>, { headers }: IncomingMessage, limitBytes: number) =>
     unpackBody(await bytes, headers['content-encoding'] ?? '', limitBytes);
 
   server.on('request', async (message: IncomingMessage, response: ServerResponse) => {
     const socket = message.socket as CountedSocket;
-    unused.delete(socket);
+    use(socket);
     socket[UNANSWERED] = (socket[UNANSWERED] ?? 0) + 1;
     response.on('close', () => {
       socket[UNANSWERED]!--;
@@ -135,7 +139,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   // Bytes that came behind a request for a stream and its body are dropped.
   server.on('upgrade', async (message: IncomingMessage, duplex, head: Buffer) => {
     const socket = duplex as CountedSocket;
-    unused.delete(socket);
+    use(socket);
     const exchange = dispatcher.begin(message);
     socket.on('error', ignore);
     // An answer that is still under way on this socket would be mixed with the stream.
