@@ -114,6 +114,23 @@ export interface Keeper {
   write(bytes: Uint8Array): Promise<void>;
 }
 
+/** One step of one Big Segment. Members are hashes; versions are opaque, '' before the first. */
+export interface BigSegmentPatch {
+  /** `<segment key>.g<generation>` */
+  readonly segmentRef: string;
+  /** What the cursor must be for the patch to fit. */
+  readonly previousVersion: string;
+  /** What it is afterwards. While a Big Segment is loaded for the first time both may be ''. */
+  readonly version: string;
+  readonly included: MemberChanges;
+  readonly excluded: MemberChanges;
+}
+
+export interface MemberChanges {
+  readonly add: readonly string[];
+  readonly remove: readonly string[];
+}
+
 /** Which contexts are in which Big Segments, as a store says. */
 export interface BigSegments {
   /** What the last `load` found for the key; STORE_ERROR for a key that was never loaded. */

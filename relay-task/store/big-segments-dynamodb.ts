@@ -6,15 +6,8 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import type { Registry } from 'prom-client';
 import { namespaces } from '../../lib/flag-table/index.ts';
-import type { Log } from '../ports.ts';
-import {
-  type BigSegmentPatch,
-  type BigSegmentStore,
-  changesByHash,
-  countingPatches,
-  type HashChange,
-  membershipOf,
-} from './big-segments.ts';
+import type { BigSegmentPatch, Log } from '../ports.ts';
+import { type BigSegmentStore, changesByHash, countingPatches, type HashChange, membershipOf } from './big-segments.ts';
 import { describeError, nameOf } from './dynamodb-client.ts';
 import { createDynamoDBClient } from './dynamodb-store.ts';
 import { inFlight, inParallel } from './in-parallel.ts';

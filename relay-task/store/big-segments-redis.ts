@@ -1,12 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Registry } from 'prom-client';
-import {
-  type BigSegmentPatch,
-  type BigSegmentStore,
-  changesByHash,
-  countingPatches,
-  membershipOf,
-} from './big-segments.ts';
+import type { BigSegmentPatch } from '../ports.ts';
+import { type BigSegmentStore, changesByHash, countingPatches, membershipOf } from './big-segments.ts';
 import { createRedisClient, describeRedisError, type RedisClient, type RedisConnection } from './redis-client.ts';
 import { describePrefixProblem } from './redis-store.ts';
 import { DEFAULT_PREFIX } from './replica-store.ts';

@@ -4,23 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import { Counter, type Registry } from 'prom-client';
-
-/** One step of one Big Segment. Members are hashes; versions are opaque, '' before the first. */
-export interface BigSegmentPatch {
-  /** `<segment key>.g<generation>` */
-  readonly segmentRef: string;
-  /** What the cursor must be for the patch to fit. */
-  readonly previousVersion: string;
-  /** What it is afterwards. While a Big Segment is loaded for the first time both may be ''. */
-  readonly version: string;
-  readonly included: MemberChanges;
-  readonly excluded: MemberChanges;
-}
-
-export interface MemberChanges {
-  readonly add: readonly string[];
-  readonly remove: readonly string[];
-}
+import type { BigSegmentPatch } from '../ports.ts';
 
 /**
  * `applied`: the store is where the patch leads, whoever brought it there. `out-of-order`: the cursor is elsewhere, or another relay came in between; LaunchDarkly

@@ -1,17 +1,4 @@
-/** One step of one Big Segment, as LaunchDarkly sends it. Members are hashes; versions are opaque, '' before the first. */
-export interface BigSegmentPatch {
-  /** `<segment key>.g<generation>` */
-  readonly segmentRef: string;
-  readonly previousVersion: string;
-  readonly version: string;
-  readonly included: MemberChanges;
-  readonly excluded: MemberChanges;
-}
-
-export interface MemberChanges {
-  readonly add: readonly string[];
-  readonly remove: readonly string[];
-}
+import type { BigSegmentPatch, MemberChanges } from '../ports.ts';
 
 /**
  * Reads a list of patches, of an answer or of an event. Throws an Error that says what is wrong with which of them; lists

@@ -1,5 +1,5 @@
-import type { Outbound } from '../ports.ts';
-import { type BigSegmentPatch, parsePatches } from './big-segments-patches.ts';
+import type { BigSegmentPatch, Outbound } from '../ports.ts';
+import { parsePatches } from './big-segments-patches.ts';
 import { connect, describeError } from './connect.ts';
 import { streamUrl } from './event-stream.ts';
 import type { Failure } from './status.ts';

@@ -1,5 +1,5 @@
-import type { Log, Outbound } from '../ports.ts';
-import { type BigSegmentPatch, parsePatches } from './big-segments-patches.ts';
+import type { BigSegmentPatch, Log, Outbound } from '../ports.ts';
+import { parsePatches } from './big-segments-patches.ts';
 import { describeError } from './connect.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import type { Failure } from './status.ts';

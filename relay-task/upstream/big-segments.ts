@@ -1,6 +1,5 @@
-import type { Log, Outbound, UpstreamStatus } from '../ports.ts';
+import type { BigSegmentPatch, Log, Outbound, UpstreamStatus } from '../ports.ts';
 import { type BackoffTimes, createBackoff } from './backoff.ts';
-import type { BigSegmentPatch } from './big-segments-patches.ts';
 import { createPause } from './big-segments-pause.ts';
 import { FailureError, type PollOptions, pollPatches } from './big-segments-poll.ts';
 import { createBigSegmentStream } from './big-segments-stream.ts';

@@ -1,12 +1,9 @@
 /** Big Segments in DynamoDB and in Redis: what stands there, and that faults between relays and databases change nothing. */
+
 import { DynamoDBClient, type UpdateItemCommandInput } from '@aws-sdk/client-dynamodb';
 import { register } from 'prom-client';
-import {
-  type BigSegmentPatch,
-  type BigSegmentStore,
-  changesByHash,
-  hashOf,
-} from '../../../relay-task/store/big-segments.ts';
+import type { BigSegmentPatch } from '../../../relay-task/ports.ts';
+import { type BigSegmentStore, changesByHash, hashOf } from '../../../relay-task/store/big-segments.ts';
 import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
 import { createRedisBigSegments } from '../../../relay-task/store/big-segments-redis.ts';
 import { testCredentials, testRegion } from '../../support/dynalite.ts';
