@@ -1,5 +1,6 @@
-import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { TableObserver } from './dynamodb-client.ts';
+import { createMeasures } from './measures.ts';
 
 /** What one store of one environment reports. */
 export interface StoreMetrics extends TableObserver {
@@ -26,47 +27,24 @@ export function createStoreMetrics(
 ): StoreMetrics {
   if (!registry) return { wrote() {}, retried() {}, published() {}, differing() {} };
   const labels = { ...environment };
-  const names = ['table', 'prefix'] as const;
-  const counter = (name: string, help: string, more: string[] = []) =>
-    (registry.getSingleMetric(name) as Counter | undefined) ??
-    new Counter({ name, help, labelNames: [...names, ...more], registers: [registry] });
-
+  const { counter, histogram, gauge } = createMeasures(registry, labels);
   const writes = counter('store_writes_total', 'Writes to the flag table, by kind and outcome.', ['kind', 'outcome']);
   const retries = counter('store_retries_total', 'Requests to the flag table sent again after a throttle or a 5xx.');
   const differing = counter(
     'store_differing_items_total',
     'Items that did not stand in the flag table as memory has them.',
   );
-  const latencyName = 'store_publication_seconds';
-  const latency =
-    (registry.getSingleMetric(latencyName) as Histogram | undefined) ??
-    new Histogram({
-      name: latencyName,
-      help: 'From the receipt of a change to the head of the snapshot that names it.',
-      labelNames: names,
-      buckets: [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
-      registers: [registry],
-    });
+  const latency = histogram(
+    'store_publication_seconds',
+    'From the receipt of a change to the head of the snapshot that names it.',
+    [0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30],
+  );
 
-  gauge(registry, labels, 'store_lease_held', 'Whether this relay writes the environment.', () =>
-    Number(gauges.held()),
-  );
-  gauge(
-    registry,
-    labels,
-    'store_snapshot_bytes',
-    'Stored bytes of body and delta, as last written.',
-    gauges.snapshotBytes,
-  );
-  gauge(registry, labels, 'store_revision_epoch', 'Epoch of the published revision.', gauges.epoch);
-  gauge(
-    registry,
-    labels,
-    'store_revision_seq',
-    'Sequence number of the published revision within its epoch.',
-    gauges.seq,
-  );
-  gauge(registry, labels, 'store_oversized_items', "Items too large for LaunchDarkly's own layout.", gauges.oversized);
+  gauge('store_lease_held', 'Whether this relay writes the environment.', () => Number(gauges.held()));
+  gauge('store_snapshot_bytes', 'Stored bytes of body and delta, as last written.', gauges.snapshotBytes);
+  gauge('store_revision_epoch', 'Epoch of the published revision.', gauges.epoch);
+  gauge('store_revision_seq', 'Sequence number of the published revision within its epoch.', gauges.seq);
+  gauge('store_oversized_items', "Items too large for LaunchDarkly's own layout.", gauges.oversized);
 
   return {
     wrote: (kind, outcome) => writes.inc({ ...labels, kind, outcome }),
@@ -74,30 +52,4 @@ export function createStoreMetrics(
     published: (seconds) => latency.observe(labels, seconds),
     differing: (items) => differing.inc(labels, items),
   };
-}
-
-/** For each registry and gauge: what to read when it is scraped. */
-const sources = new WeakMap<Gauge, Map<string, { labels: Record<string, string>; read: () => number }>>();
-
-function gauge(
-  registry: Registry,
-  labels: { table: string; prefix: string },
-  name: string,
-  help: string,
-  read: () => number,
-): void {
-  let found = registry.getSingleMetric(name) as Gauge | undefined;
-  if (!found) {
-    found = new Gauge({
-      name,
-      help,
-      labelNames: ['table', 'prefix'],
-      registers: [registry],
-      collect() {
-        for (const source of sources.get(this as Gauge)?.values() ?? []) this.set(source.labels, source.read());
-      },
-    });
-    sources.set(found, new Map());
-  }
-  sources.get(found)?.set(`${labels.table} ${labels.prefix}`, { labels, read });
 }
