@@ -1,28 +1,28 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { createTenantBigSegments } from './big-segments.ts';
-import { followCertificate, readCertificate } from './certificate.ts';
 import type { Config } from './config/config.ts';
 import { createRelayServer, type RelayServer } from './endpoints/server.ts';
 import type { Found, ServedEnvironment } from './endpoints/services.ts';
 import { createRegistry } from './environments/registry.ts';
 import { createEventForwarding } from './events/forwarding.ts';
 import type { Change, CredentialKind, EnvironmentDescription, Log } from './ports.ts';
-import { healthOf, type Served, serve } from './served.ts';
-import { placeOf, type RunningSource, type SourceTimings, startSource } from './sources.ts';
 import { type Emf, startEmf } from './status/emf.ts';
 import { familyOf } from './status/family.ts';
 import { createHealth, type EnvironmentHealth } from './status/health.ts';
 import { limitLog } from './status/log.ts';
 import { createMetrics, type Metrics } from './status/metrics.ts';
 import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
-import { createStores, type Stores } from './stores.ts';
 import { createHub } from './streams/hub.ts';
-import { createTenants, type Tenant } from './tenants.ts';
 import type { FileReload } from './upstream/file.ts';
 import { createGoals } from './upstream/goals.ts';
 import { createOutbound } from './upstream/outbound.ts';
-import { createUpstreams } from './upstreams.ts';
+import { createTenantBigSegments } from './wiring/big-segments.ts';
+import { followCertificate, readCertificate } from './wiring/certificate.ts';
+import { healthOf, type Served, serve } from './wiring/served.ts';
+import { placeOf, type RunningSource, type SourceTimings, startSource } from './wiring/sources.ts';
+import { createStores, type Stores } from './wiring/stores.ts';
+import { createTenants, type Tenant } from './wiring/tenants.ts';
+import { createUpstreams } from './wiring/upstreams.ts';
 
 export interface RelayOptions {
   readonly log: Log;

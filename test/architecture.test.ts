@@ -9,6 +9,7 @@ const root = join(import.meta.dirname, '..');
 const evaluation = 'lib/evaluation/index.ts';
 const flagTable = 'lib/flag-table/index.ts';
 const relayWords = ['relay-task/ports.ts', 'relay-task/errors.ts'];
+const shared = [...relayWords, 'relay-task/common/'];
 
 /** Longest prefix wins: `relay-task/relay.ts` is a room of its own. */
 const rooms: Record<string, readonly string[]> = {
@@ -47,10 +48,10 @@ const rooms: Record<string, readonly string[]> = {
   'lambda/canary/': ['lambda/canary/', 'lambda/edge-reader/index.ts', evaluation, 'node:', 'aws-lambda'],
   'relay-task/ports.ts': [evaluation, flagTable, 'node:'],
   'relay-task/errors.ts': [],
-  'relay-task/config/': ['relay-task/config/', ...relayWords, 'node:'],
+  'relay-task/config/': ['relay-task/config/', ...shared, 'node:'],
   'relay-task/environments/': [
     'relay-task/environments/',
-    ...relayWords,
+    ...shared,
     evaluation,
     flagTable,
     'node:',
@@ -58,10 +59,10 @@ const rooms: Record<string, readonly string[]> = {
     'prom-client',
     'tar-stream',
   ],
-  'relay-task/events/': ['relay-task/events/', ...relayWords, evaluation, flagTable, 'node:', 'prom-client'],
+  'relay-task/events/': ['relay-task/events/', ...shared, evaluation, flagTable, 'node:', 'prom-client'],
   'relay-task/upstream/': [
     'relay-task/upstream/',
-    ...relayWords,
+    ...shared,
     evaluation,
     flagTable,
     'node:',
@@ -70,7 +71,7 @@ const rooms: Record<string, readonly string[]> = {
   ],
   'relay-task/store/': [
     'relay-task/store/',
-    ...relayWords,
+    ...shared,
     evaluation,
     flagTable,
     'node:',
@@ -78,31 +79,27 @@ const rooms: Record<string, readonly string[]> = {
     'ioredis',
     'prom-client',
   ],
-  'relay-task/streams/': ['relay-task/streams/', ...relayWords, evaluation, flagTable, 'node:', 'prom-client'],
-  'relay-task/endpoints/': ['relay-task/endpoints/', ...relayWords, evaluation, flagTable, 'node:', 'prom-client'],
+  'relay-task/streams/': ['relay-task/streams/', ...shared, evaluation, flagTable, 'node:', 'prom-client'],
+  'relay-task/endpoints/': ['relay-task/endpoints/', ...shared, evaluation, flagTable, 'node:', 'prom-client'],
   'relay-task/status/': [
     'relay-task/status/',
-    ...relayWords,
+    ...shared,
     flagTable,
     'node:',
     'prom-client',
     '@aws-lambda-powertools/logger',
   ],
-  // These introduce the rooms to one another.
+  // Stateless code that several modules need: it knows no module.
+  'relay-task/common/': ['relay-task/common/', ...relayWords, evaluation, flagTable, 'node:'],
+  // These connect the modules.
   'relay-task/relay.ts': ['relay-task/', flagTable, 'node:', 'prom-client'],
-  'relay-task/tenants.ts': ['relay-task/', flagTable],
-  'relay-task/stores.ts': ['relay-task/', 'node:', 'prom-client'],
-  'relay-task/sources.ts': ['relay-task/', 'node:', 'prom-client'],
-  'relay-task/big-segments.ts': ['relay-task/'],
-  'relay-task/served.ts': ['relay-task/'],
-  'relay-task/upstreams.ts': ['relay-task/'],
-  'relay-task/certificate.ts': [...relayWords, 'node:'],
+  'relay-task/wiring/': ['relay-task/', flagTable, 'node:', 'prom-client'],
   'relay-task/main.ts': [
     'package.json',
     'relay-task/relay.ts',
     'relay-task/config/',
     'relay-task/status/',
-    ...relayWords,
+    ...shared,
     'node:',
   ],
 };

@@ -1,17 +1,17 @@
 /** The stores that the configuration names, over connections that all environments share. */
 import { readFileSync } from 'node:fs';
 import type { Registry } from 'prom-client';
-import type { Config, RedisConfig } from './config/config.ts';
-import { RelayError } from './errors.ts';
-import type { ItemView, Keeper, Log, Store } from './ports.ts';
-import type { BigSegmentStore } from './store/big-segments.ts';
-import { createDynamoDBBigSegments } from './store/big-segments-dynamodb.ts';
-import { createRedisBigSegments } from './store/big-segments-redis.ts';
-import { createConsulStore } from './store/consul-store.ts';
-import { createDynamoDBClient, createDynamoDBStore } from './store/dynamodb-store.ts';
-import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from './store/keeper.ts';
-import { createRedisClient, type RedisConnection } from './store/redis-client.ts';
-import { createRedisStore } from './store/redis-store.ts';
+import type { Config, RedisConfig } from '../config/config.ts';
+import { RelayError } from '../errors.ts';
+import type { ItemView, Keeper, Log, Store } from '../ports.ts';
+import type { BigSegmentStore } from '../store/big-segments.ts';
+import { createDynamoDBBigSegments } from '../store/big-segments-dynamodb.ts';
+import { createRedisBigSegments } from '../store/big-segments-redis.ts';
+import { createConsulStore } from '../store/consul-store.ts';
+import { createDynamoDBClient, createDynamoDBStore } from '../store/dynamodb-store.ts';
+import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from '../store/keeper.ts';
+import { createRedisClient, type RedisConnection } from '../store/redis-client.ts';
+import { createRedisStore } from '../store/redis-store.ts';
 
 export interface StoresOptions {
   readonly config: Pick<Config, 'dynamoDB' | 'redis' | 'consul' | 'storeWriter'>;

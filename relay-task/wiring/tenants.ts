@@ -1,6 +1,6 @@
 /** Environments as they come, change and go, each with its memory, streams, stores and upstream. */
-import { createEnvironment, type Environment } from './environments/environment.ts';
-import type { Registry } from './environments/registry.ts';
+import { createEnvironment, type Environment } from '../environments/environment.ts';
+import type { Registry } from '../environments/registry.ts';
 import type {
   BigSegments,
   Change,
@@ -11,9 +11,9 @@ import type {
   Upstream,
   UpstreamSink,
   UpstreamStatus,
-} from './ports.ts';
+} from '../ports.ts';
+import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
 import type { Place } from './stores.ts';
-import type { EnvironmentStreams, StreamSource } from './streams/hub.ts';
 
 /** One environment, or one payload filter of one, with everything that belongs to it. */
 export interface Tenant {

@@ -1,11 +1,11 @@
 /** Where environments and their keys come from: the configuration names exactly one source. */
 import type { Registry } from 'prom-client';
-import type { Config, EnvironmentConfig } from './config/config.ts';
-import { startArchive } from './environments/archive.ts';
-import { startAutoConfig } from './environments/auto-config.ts';
-import { type EnvironmentTemplates, fillTemplate } from './environments/environment-record.ts';
-import { type SsmSourceOptions, startSsmSource } from './environments/ssm-source.ts';
-import { startStaticSource } from './environments/static-source.ts';
+import type { Config, EnvironmentConfig } from '../config/config.ts';
+import { startArchive } from '../environments/archive.ts';
+import { startAutoConfig } from '../environments/auto-config.ts';
+import { type EnvironmentTemplates, fillTemplate } from '../environments/environment-record.ts';
+import { type SsmSourceOptions, startSsmSource } from '../environments/ssm-source.ts';
+import { startStaticSource } from '../environments/static-source.ts';
 import type {
   Credential,
   EnvironmentDescription,
@@ -14,11 +14,11 @@ import type {
   Keeper,
   Log,
   Outbound,
-} from './ports.ts';
+} from '../ports.ts';
+import { startAutoConfigStream } from '../upstream/auto-config-stream.ts';
+import type { EventStreamTimes } from '../upstream/event-stream.ts';
+import { readDataSet } from '../upstream/messages.ts';
 import type { Place } from './stores.ts';
-import { startAutoConfigStream } from './upstream/auto-config-stream.ts';
-import type { EventStreamTimes } from './upstream/event-stream.ts';
-import { readDataSet } from './upstream/messages.ts';
 
 export interface SourceOptions {
   readonly config: Config;

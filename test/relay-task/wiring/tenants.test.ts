@@ -1,8 +1,8 @@
 /** Tenants whose description changes at awkward moments: before, while and after their upstream starts. */
-import { createRegistry } from '../../relay-task/environments/registry.ts';
-import type { EnvironmentDescription } from '../../relay-task/ports.ts';
-import { createTenants, type Tenant, type TenantUpstream } from '../../relay-task/tenants.ts';
-import { eventually } from '../support/eventually.ts';
+import { createRegistry } from '../../../relay-task/environments/registry.ts';
+import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
+import { createTenants, type Tenant, type TenantUpstream } from '../../../relay-task/wiring/tenants.ts';
+import { eventually } from '../../support/eventually.ts';
 
 const describeShop = (more: Partial<EnvironmentDescription>): EnvironmentDescription => ({
   ...{ id: 'shop', name: 'shop', credentials: [], filters: [], secureMode: false, ttlMs: 0, prefix: 'first' },

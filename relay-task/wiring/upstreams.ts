@@ -1,11 +1,11 @@
 /** What feeds one environment: LaunchDarkly's stream, a watched file, or the data that came with its description. */
-import type { Log, Outbound } from './ports.ts';
+import type { Log, Outbound } from '../ports.ts';
+import type { EventStreamTimes } from '../upstream/event-stream.ts';
+import { type FileReload, startFileSource } from '../upstream/file.ts';
+import { startFixed } from '../upstream/fixed.ts';
+import { startRotating } from '../upstream/rotating.ts';
+import { startStreaming } from '../upstream/streaming.ts';
 import type { Tenant, TenantParts } from './tenants.ts';
-import type { EventStreamTimes } from './upstream/event-stream.ts';
-import { type FileReload, startFileSource } from './upstream/file.ts';
-import { startFixed } from './upstream/fixed.ts';
-import { startRotating } from './upstream/rotating.ts';
-import { startStreaming } from './upstream/streaming.ts';
 
 export interface UpstreamsOptions {
   readonly streamUri: string;

@@ -1,8 +1,8 @@
 /** The relay's own certificate, followed when its files are replaced. */
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { RelayError } from './errors.ts';
-import type { Log } from './ports.ts';
+import { RelayError } from '../errors.ts';
+import type { Log } from '../ports.ts';
 
 export interface CertificateFiles {
   readonly certFile: string;

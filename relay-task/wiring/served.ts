@@ -1,11 +1,11 @@
 /** One environment as others see it: endpoints, `/status`, metrics. */
-import type { ServedEnvironment } from './endpoints/services.ts';
-import type { Registry } from './environments/registry.ts';
-import type { EnvironmentEvents, EventForwarding } from './events/forwarding.ts';
-import type { CredentialKind } from './ports.ts';
-import type { EnvironmentHealth } from './status/health.ts';
+import type { ServedEnvironment } from '../endpoints/services.ts';
+import type { Registry } from '../environments/registry.ts';
+import type { EnvironmentEvents, EventForwarding } from '../events/forwarding.ts';
+import type { CredentialKind } from '../ports.ts';
+import type { EnvironmentHealth } from '../status/health.ts';
+import type { createGoals } from '../upstream/goals.ts';
 import type { Tenant } from './tenants.ts';
-import type { createGoals } from './upstream/goals.ts';
 
 export interface ServingParts {
   readonly registry: Registry<Tenant>;

@@ -1,13 +1,13 @@
 /** Big Segments of one environment: kept in step with LaunchDarkly in every store that can hold them, and looked up. */
-import type { Log } from './ports.ts';
-import type { BigSegmentStore } from './store/big-segments.ts';
-import { createBigSegmentLookup } from './store/big-segments-lookup.ts';
-import type { TenantBigSegments } from './tenants.ts';
+import type { Log } from '../ports.ts';
+import type { BigSegmentStore } from '../store/big-segments.ts';
+import { createBigSegmentLookup } from '../store/big-segments-lookup.ts';
 import {
   type BigSegmentSynchronizer,
   type BigSegmentSynchronizerOptions,
   createBigSegmentSynchronizer,
-} from './upstream/big-segments.ts';
+} from '../upstream/big-segments.ts';
+import type { TenantBigSegments } from './tenants.ts';
 
 export interface TenantBigSegmentsOptions
   extends Pick<BigSegmentSynchronizerOptions, 'streamUri' | 'baseUri' | 'outbound' | 'userAgent'> {
