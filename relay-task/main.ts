@@ -1,11 +1,12 @@
 /** The relay as a process: arguments and environment in, signals, exit code. The only file of the relay that touches `process`. */
 import packageJson from '../package.json' with { type: 'json' };
+import { redactKeys } from './common/secrets.ts';
 import type { Config } from './config/config.ts';
 import { loadConfig } from './config/load.ts';
 import { RelayError } from './errors.ts';
 import type { Log } from './ports.ts';
 import { type Relay, startRelay } from './relay.ts';
-import { createLog, limitLog, redactKeys } from './status/log.ts';
+import { createLog, limitLog } from './status/log.ts';
 
 try {
   const loaded = loadConfig(process.argv.slice(2), process.env);

@@ -1,3 +1,4 @@
+import { obscureKey } from '../../relay-task/common/secrets.ts';
 import {
   addRevoked,
   dateTime,
@@ -8,7 +9,6 @@ import {
   unlikely,
   withoutEverything,
 } from '../../relay-task/environments/ssm-parameters.ts';
-import { obscureKey } from '../../relay-task/status/obscure.ts';
 import type { KeysCommand } from './arguments.ts';
 import type { KeyStore, StoredParameter } from './store.ts';
 import { tableOf } from './table.ts';

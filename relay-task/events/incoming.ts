@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { elementsOf } from './json-text.ts';
+import { elementsOf } from '../common/json-text.ts';
 import { type Fields, fieldsOf } from './tracking.ts';
 
 /** One event and its exact JSON text. */

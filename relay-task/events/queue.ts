@@ -1,7 +1,8 @@
 /** Events that leave together: one kind of credential, one schema, one SDK. Sent one payload after the other, in order. */
+
+import { elementsOf } from '../common/json-text.ts';
 import type { Budget } from './budget.ts';
 import type { Verdict } from './courier.ts';
-import { elementsOf } from './json-text.ts';
 import type { Summary } from './summary.ts';
 
 export interface QueueOptions {

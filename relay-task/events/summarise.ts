@@ -4,8 +4,8 @@
  */
 import { canonicalKey, parseContext } from '../../lib/evaluation/index.ts';
 import type { Item } from '../../lib/flag-table/index.ts';
+import { membersOf } from '../common/json-text.ts';
 import type { IncomingEvent } from './incoming.ts';
-import { membersOf } from './json-text.ts';
 import type { Recent } from './recent.ts';
 import type { Summary } from './summary.ts';
 import { type Fields, numberIn, trackingOf } from './tracking.ts';

@@ -1,4 +1,6 @@
 /** Whether the relay is ready, and the body of `/status`: computed from views when asked, so there is nothing to keep current. */
+
+import { obscureKey, redactKeys } from '../common/secrets.ts';
 import type {
   BigSegments,
   Credential,
@@ -7,8 +9,6 @@ import type {
   UnreadableItem,
   UpstreamStatus,
 } from '../ports.ts';
-import { redactKeys } from './log.ts';
-import { obscureKey } from './obscure.ts';
 
 /** One environment (or one payload filter of one), as it is at the moment of asking. */
 export interface EnvironmentHealth {

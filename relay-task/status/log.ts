@@ -1,5 +1,6 @@
 /** JSON lines on stdout, by Powertools, with a last line of defence against keys. */
 import { Logger, type LogItem } from '@aws-lambda-powertools/logger';
+import { redactKeys } from '../common/secrets.ts';
 import type { Log } from '../ports.ts';
 
 export interface LogOptions {
@@ -11,14 +12,6 @@ export interface LogOptions {
   readonly fields?: Readonly<Record<string, string | number>>;
   /** Where lines go, line feed included; stdout unless told. */
   write?(line: string): void;
-}
-
-/** What looks like a LaunchDarkly key of a server SDK, of a mobile SDK or of a relay (auto-configuration). */
-const KEYS = /\b(sdk|mob|rel)-[0-9a-z]{2}[0-9a-z_-]*/gi;
-
-/** Leaves `sdk-…`: enough to see that a key stood there, nothing of the key. */
-export function redactKeys(text: string): string {
-  return text.replace(KEYS, '$1-…');
 }
 
 /** Never throws. Powertools itself sends errors to stderr and works with plain strings; here every line takes one way out. */

@@ -2,11 +2,11 @@ import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { normalizeFlag, normalizeSegment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { fileStateOf, watchFile } from '../common/watch-file.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, UnreadableItem, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { type FileEntry, parseFlagsFile } from './flags-file.ts';
 import { createStatus } from './status.ts';
-import { lookAt, watchFile } from './watch-file.ts';
 
 export interface FileReload {
   /** Unix ms. */
@@ -74,16 +74,17 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
     return undefined;
   }
 
-  async function reload() {
+  async function reload(): Promise<boolean> {
     const problem = await load();
-    if (problem === undefined) return;
+    if (problem === undefined) return true;
     const message = `${path}: ${problem}`;
     log.warn('the flags file could not be used, what was read before stays', { path, reason: problem });
     status.failed({ kind: 'INVALID_DATA', message });
     options.onReload?.({ readAt: Date.now(), changed: 0, unreadable: [], problem: message });
+    return true;
   }
 
-  const seen = await lookAt(path);
+  const seen = await fileStateOf(path);
   const problem = await load();
   if (problem !== undefined) throw new RelayError('FLAGS_FILE_INVALID', `${path}: ${problem}`);
   const watcher = watchFile({ path, seen, pollIntervalMs, settleMs, onChange: reload, onUnchanged: status.alive });

@@ -1,10 +1,10 @@
 import http from 'node:http';
 import https from 'node:https';
+import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
 import type { Outbound } from '../ports.ts';
 import { createAnswerCache } from './answer-cache.ts';
 import { describeError } from './connect.ts';
-import { createTurnstile } from './turnstile.ts';
 
 export interface GoalsOptions {
   /** LaunchDarkly's server for browsers; only its origin counts. */
@@ -50,7 +50,7 @@ export function createGoals(options: GoalsOptions): (environmentId: string, quer
     if (held?.fresh) return fromCache(held.answer);
     let answer: GoalsAnswer;
     try {
-      answer = await turnstile(() => get(url, held?.etag, options));
+      answer = await turnstile.run(() => get(url, held?.etag, options));
     } catch (error) {
       if (held) return fromCache(held.answer);
       throw error;

@@ -1,7 +1,7 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { parseSliced, type SlicedJson } from '../common/json-text.ts';
 import type { UnreadableItem } from '../ports.ts';
-import { parseSliced, type SlicedJson } from './json-slices.ts';
 
 /** What an event of LaunchDarkly's `/all` stream asks for. */
 export type Message =

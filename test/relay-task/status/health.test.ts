@@ -1,6 +1,6 @@
+import { obscureKey } from '../../../relay-task/common/secrets.ts';
 import type { StoreStatus, UpstreamStatus } from '../../../relay-task/ports.ts';
 import { createHealth, type EnvironmentHealth, type HealthOptions } from '../../../relay-task/status/health.ts';
-import { obscureKey } from '../../../relay-task/status/obscure.ts';
 
 const T = 1_760_000_000_000;
 const sdkKey = 'sdk-00000000-1111-2222-3333-444455556666';

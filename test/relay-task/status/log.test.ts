@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { resolve } from 'node:path';
-import { createLog, type LogOptions, redactKeys } from '../../../relay-task/status/log.ts';
+import { redactKeys } from '../../../relay-task/common/secrets.ts';
+import { createLog, type LogOptions } from '../../../relay-task/status/log.ts';
 
 function lines(
   options: Partial<LogOptions>,

@@ -160,7 +160,7 @@ test('the same question is asked once at a time, and only so many at once', asyn
   const held: ServerResponse[] = [];
   launchDarkly.answer = (_, response) => void held.push(response);
   const answers = ['a', 'a', 'b', 'c', 'a'].map((id) => launchDarkly.goals(id, ''));
-  await expect(launchDarkly.goals('d', '')).rejects.toThrow('2 questions are under way and 1 wait');
+  await expect(launchDarkly.goals('d', '')).rejects.toThrow('2 requests are in progress and 1 are waiting');
   await eventually(() => expect(held).toHaveLength(2));
   held.shift()?.end('[]');
   await eventually(() => expect(held).toHaveLength(2));

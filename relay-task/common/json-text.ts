@@ -1,12 +1,14 @@
 /**
- * JSON that is understood and kept: the value as `JSON.parse` gives it, and beside it the exact text of the members of
- * any object inside, so that numbers, key order and fields nobody here knows survive as they were sent.
+ * The exact texts of the parts of a JSON value, so that numbers, key order and fields that we do not know survive as they
+ * were sent. Everything here relies on the text being valid JSON: finding the ends of things is then enough.
  */
+
+/** A parsed value, and the texts of its parts. */
 export interface SlicedJson {
   readonly value: unknown;
   /**
-   * The raw text of each member of the object at `path`, by unescaped key; of equal keys the last counts, as in
-   * `JSON.parse`. Undefined when there is no object there.
+   * The text of each member of the object at `path`, by unescaped name; of equal names the last counts, as in
+   * `JSON.parse`. Undefined when there is no object there. The texts do not keep the whole alive.
    */
   members(path: readonly string[]): Map<string, string> | undefined;
 }
@@ -21,7 +23,6 @@ const CLOSE_BRACE = 125;
 
 /** Throws the SyntaxError of `JSON.parse` on anything that is not JSON. Linear, and as deep as memory allows. */
 export function parseSliced(text: string): SlicedJson {
-  // Everything below relies on this line: the text is valid, so finding the ends of things is enough.
   const value: unknown = JSON.parse(text);
   return {
     value,
@@ -32,42 +33,63 @@ export function parseSliced(text: string): SlicedJson {
         if (next === undefined) return undefined;
         start = next;
       }
-      return text.charCodeAt(start) === OPEN_BRACE ? sliceMembers(text, start) : undefined;
+      if (text.charCodeAt(start) !== OPEN_BRACE) return undefined;
+      const slices = new Map<string, string>();
+      eachMember(text, start, (name, from, to) => slices.set(detach(name), detach(text.slice(from, to))));
+      return slices;
     },
   };
 }
 
-function sliceMembers(text: string, start: number): Map<string, string> {
-  const slices = new Map<string, string>();
-  eachMember(text, start, (key, from, to) => slices.set(key, detach(text.slice(from, to))));
-  return slices;
+/** The text of each element of an array; `array` must be the text of one. */
+export function elementsOf(array: string): string[] {
+  const elements: string[] = [];
+  let at = skipSpace(array, skipSpace(array, 0) + 1);
+  while (array.charCodeAt(at) !== CLOSE_BRACKET) {
+    const end = skipValue(array, at);
+    elements.push(array.slice(at, end));
+    at = skipSeparator(array, end);
+  }
+  return elements;
+}
+
+/** The text of each member of an object, as in `SlicedJson.members`; `object` must be the text of one. */
+export function membersOf(object: string): Map<string, string> {
+  const members = new Map<string, string>();
+  eachMember(object, skipSpace(object, 0), (name, from, to) => members.set(name, object.slice(from, to)));
+  return members;
 }
 
 function memberStart(text: string, start: number, name: string): number | undefined {
   let found: number | undefined;
   if (text.charCodeAt(start) !== OPEN_BRACE) return undefined;
-  eachMember(text, start, (key, from) => {
-    if (key === name) found = from;
+  eachMember(text, start, (member, from) => {
+    if (member === name) found = from;
   });
   return found;
 }
 
-function eachMember(text: string, start: number, visit: (key: string, from: number, to: number) => void): void {
+function eachMember(text: string, start: number, visit: (name: string, from: number, to: number) => void): void {
   let at = skipSpace(text, start + 1);
   while (text.charCodeAt(at) !== CLOSE_BRACE) {
-    const keyEnd = skipString(text, at);
-    const key = unquote(text.slice(at, keyEnd));
-    const from = skipSpace(text, skipSpace(text, keyEnd) + 1);
+    const nameEnd = skipString(text, at);
+    const name = unquote(text.slice(at, nameEnd));
+    const from = skipSpace(text, skipSpace(text, nameEnd) + 1);
     const to = skipValue(text, from);
-    visit(key, from, to);
-    at = skipSpace(text, to);
-    if (text.charCodeAt(at) === COMMA) at = skipSpace(text, at + 1);
+    visit(name, from, to);
+    at = skipSeparator(text, to);
   }
+}
+
+/** From the end of a member or element to the beginning of the next, or to the closing bracket. */
+function skipSeparator(text: string, at: number): number {
+  const next = skipSpace(text, at);
+  return text.charCodeAt(next) === COMMA ? skipSpace(text, next + 1) : next;
 }
 
 function skipSpace(text: string, at: number): number {
   let next = at;
-  // A valid JSON text has nothing at or below the space between its tokens but its four white-space characters.
+  // Between its tokens a valid JSON text has nothing at or below the space but its four white-space characters.
   while (text.charCodeAt(next) <= 32) next += 1;
   return next;
 }
@@ -85,6 +107,7 @@ function isEscaped(text: string, at: number): boolean {
   return (at - before) % 2 === 0;
 }
 
+/** Without recursion: the sender decides how deep a value nests. */
 function skipValue(text: string, start: number): number {
   const first = text.charCodeAt(start);
   if (first === QUOTE) return skipString(text, start);
@@ -114,12 +137,12 @@ function skipScalar(text: string, start: number): number {
 }
 
 function unquote(quoted: string): string {
-  return quoted.includes('\\') ? (JSON.parse(quoted) as string) : detach(quoted.slice(1, -1));
+  return quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1);
 }
 
 /**
- * The same text in memory of its own. V8's `slice` only points into the text it came from, so that one kept flag would
- * keep the whole payload of megabytes alive.
+ * The same text in memory of its own. V8's `slice` only points into the text it came from, so one kept flag would keep
+ * a payload of megabytes alive.
  */
 function detach(slice: string): string {
   return ` ${slice}`.slice(1);

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { parseSliced } from '../../../relay-task/upstream/json-slices.ts';
+import { parseSliced } from '../../../relay-task/common/json-text.ts';
 
 const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
 const runs = { numRuns: process.env.LONG ? 20_000 : 500, ...seed };

@@ -1,11 +1,11 @@
-import { createTurnstile } from '../../../relay-task/upstream/turnstile.ts';
+import { createTurnstile } from '../../../relay-task/common/turnstile.ts';
 
 /** Jobs that end when they are told to, by name, and the names of those that began, in their order. */
 function createJobs(turnstile: ReturnType<typeof createTurnstile>) {
   const begun: string[] = [];
   const ends = new Map<string, (error?: Error) => void>();
   const start = (name: string) =>
-    turnstile(() => {
+    turnstile.run(() => {
       begun.push(name);
       return new Promise<string>((resolve, reject) => {
         ends.set(name, (error) => (error ? reject(error) : resolve(name)));
@@ -19,7 +19,8 @@ const settled = () => new Promise((resolve) => setImmediate(resolve));
 test('lets so many in, the others in their order, and nobody past those who wait', async () => {
   const { begun, ends, start } = createJobs(createTurnstile({ maxInside: 2, maxWaiting: 2 }));
   const jobs = ['a', 'b', 'c', 'd'].map(start);
-  await expect(start('e')).rejects.toThrow('2 questions are under way and 2 wait');
+  await settled();
+  await expect(start('e')).rejects.toThrow('2 requests are in progress and 2 are waiting');
   expect(begun).toEqual(['a', 'b']);
   ends.get('b')?.();
   await settled();
@@ -38,10 +39,29 @@ test('a job that fails makes room as well', async () => {
   const { begun, ends, start } = createJobs(createTurnstile({ maxInside: 1, maxWaiting: 1 }));
   const first = start('a');
   const second = start('b');
+  await settled();
   ends.get('a')?.(new Error('no'));
   await expect(first).rejects.toThrow('no');
   await settled();
   expect(begun).toEqual(['a', 'b']);
   ends.get('b')?.();
   expect(await second).toBe('b');
+});
+
+test('whoever waits can leave the line, and the place goes to the next', async () => {
+  const turnstile = createTurnstile({ maxInside: 1 });
+  const leave = await turnstile.enter();
+  const controller = new AbortController();
+  const second = turnstile.enter(controller.signal);
+  const third = turnstile.enter();
+  controller.abort();
+  expect(await second).toBeUndefined();
+  leave?.();
+  expect(await third).toBeInstanceOf(Function);
+});
+
+test('a signal that was aborted before lets nobody in', async () => {
+  const turnstile = createTurnstile({ maxInside: 1 });
+  expect(await turnstile.enter(AbortSignal.abort())).toBeUndefined();
+  expect(await turnstile.enter()).toBeInstanceOf(Function);
 });

@@ -1,0 +1,47 @@
+/** Waits that can be cut short. */
+
+/** Resolves after `ms`, or at once when `signal` is aborted. Never rejects; the caller looks at its signal. */
+export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal?.aborted) return resolve();
+    const end = () => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', end);
+      resolve();
+    };
+    const timer = setTimeout(end, Math.max(0, ms));
+    signal?.addEventListener('abort', end);
+  });
+}
+
+/** A loop's pause: one sleeper that others can wake. */
+export interface Pause {
+  /** Resolves after `ms` (Infinity: only when woken). */
+  wait(ms: number): Promise<void>;
+  /** Ends the wait. Without one, the next wait ends at once, so that a call just before it is not lost. */
+  wake(): void;
+}
+
+export function createPause(): Pause {
+  let woken = false;
+  let end: (() => void) | undefined;
+  return {
+    wait(ms) {
+      return new Promise((resolve) => {
+        let timer: NodeJS.Timeout | undefined;
+        end = () => {
+          clearTimeout(timer);
+          end = undefined;
+          woken = false;
+          resolve();
+        };
+        if (woken) end();
+        else if (ms !== Infinity) timer = setTimeout(end, Math.max(0, ms));
+      });
+    },
+    wake() {
+      woken = true;
+      end?.();
+    },
+  };
+}

@@ -1,0 +1,31 @@
+/** How keys of LaunchDarkly are hidden in logs, messages and `/status`. */
+
+/** Of server SDKs, mobile SDKs, relays (auto-configuration) and LaunchDarkly's REST API. */
+export const KEY_PREFIXES = ['sdk', 'mob', 'rel', 'api'] as const;
+
+const KEYS = new RegExp(`\\b(${KEY_PREFIXES.join('|')})-[0-9a-z]{2}[0-9a-z_-]*`, 'gi');
+
+/** Leaves `sdk-…` of everything that looks like a key: it shows that there was one, and nothing of it. */
+export function redactKeys(text: string): string {
+  return text.replace(KEYS, '$1-…');
+}
+
+/** Hides keys, and the user and password of addresses. */
+export function redactSecrets(text: string): string {
+  return redactKeys(text).replace(/(\/\/)[^/\s]*@/g, '$1…@');
+}
+
+/** How many of the last characters tell keys apart, and how long a key has to be to spare them. */
+const SHOWN = 5;
+const LONG_ENOUGH = 20;
+
+/**
+ * A key as `/status` shows it. A real one looks as ld-relay shows it (`sdk-********-****-****-****-*******56666`);
+ * short keys and letters outside of hex, which ld-relay shows, are hidden as well.
+ */
+export function obscureKey(key: string): string {
+  const [prefix = ''] = /^(?:[a-z]{3}-)+/.exec(key) ?? [];
+  const secret = key.slice(prefix.length);
+  const shown = secret.length >= LONG_ENOUGH ? SHOWN : 0;
+  return prefix + secret.slice(0, secret.length - shown).replace(/[^-]/g, '*') + secret.slice(secret.length - shown);
+}

@@ -1,0 +1,113 @@
+import { type AwsCallOptions, callAws, isThrottle, isTransient } from '../../../relay-task/common/aws-call.ts';
+
+const options: AwsCallOptions = {
+  service: 'DynamoDB',
+  timeoutMs: 60_000,
+  retries: 2,
+  backoff: { firstMs: 1, maxMs: 1 },
+};
+
+/** An error as AWS's SDK throws it. */
+function awsError(name: string, httpStatusCode?: number): Error {
+  return Object.assign(new Error(name), { name, $metadata: { httpStatusCode } });
+}
+
+/** Fails with these errors in turn, then answers. */
+function failing(...errors: readonly Error[]) {
+  let calls = 0;
+  return {
+    calls: () => calls,
+    send: async () => {
+      const error = errors[calls];
+      calls += 1;
+      if (error) throw error;
+      return 'answer';
+    },
+  };
+}
+
+test.each([
+  ['a throttle', awsError('ThrottlingException', 400)],
+  ['a table above its throughput', awsError('ProvisionedThroughputExceededException', 400)],
+  ['a 429', awsError('Whatever', 429)],
+  ['a 500', awsError('InternalServerError', 500)],
+  ['a 503 of another name', awsError('Unknown', 503)],
+])('%s is tried again', async (_, error) => {
+  const { send, calls } = failing(error, error);
+  let retries = 0;
+  const onRetry = () => {
+    retries += 1;
+  };
+  expect(await callAws(send, { ...options, onRetry })).toBe('answer');
+  expect([calls(), retries]).toEqual([3, 2]);
+});
+
+test('after as many retries as are allowed the last error is the answer', async () => {
+  const { send, calls } = failing(...Array.from({ length: 9 }, (_, at) => awsError(`Throttling${at}`, 400)));
+  await expect(callAws(send, options)).rejects.toThrow('Throttling2');
+  expect(calls()).toBe(3);
+});
+
+test('what AWS refuses is not asked again', async () => {
+  const { send, calls } = failing(awsError('ValidationException', 400));
+  await expect(callAws(send, options)).rejects.toThrow('ValidationException');
+  expect(calls()).toBe(1);
+});
+
+test.each([
+  [false, 1],
+  [true, 3],
+])('with retryUnanswered %s a request without an answer is sent %i times', async (retryUnanswered, sent) => {
+  const reset = new Error('socket hang up');
+  const { send, calls } = failing(reset, reset, reset);
+  await expect(callAws(send, { ...options, retryUnanswered })).rejects.toThrow('socket hang up');
+  expect(calls()).toBe(sent);
+});
+
+test('a request that the SDK leaves open ends with its deadline, and is aborted', async () => {
+  let aborted = false;
+  const send = (signal: AbortSignal) => {
+    signal.addEventListener('abort', () => {
+      aborted = true;
+    });
+    return new Promise<never>(() => {});
+  };
+  await expect(callAws(send, { ...options, timeoutMs: 1 })).rejects.toThrow('no answer from DynamoDB within 1 ms');
+  expect(aborted).toBe(true);
+});
+
+test('an aborted call ends at once with the reason, during an attempt and between two', async () => {
+  const during = new AbortController();
+  const open = callAws(() => new Promise<never>(() => {}), { ...options, signal: during.signal });
+  during.abort(new Error('the store closes'));
+  await expect(open).rejects.toThrow('the store closes');
+
+  const between = new AbortController();
+  const { send, calls } = failing(awsError('Throttling', 400));
+  const onRetry = () => queueMicrotask(() => between.abort(new Error('the store closes')));
+  const backoff = { firstMs: 1_000_000, maxMs: 1_000_000 };
+  await expect(callAws(send, { ...options, backoff, onRetry, signal: between.signal })).rejects.toThrow(
+    'the store closes',
+  );
+  expect(calls()).toBe(1);
+});
+
+test('what runs before each attempt can give the call up', async () => {
+  const { send, calls } = failing(awsError('Throttling', 400), awsError('Throttling', 400));
+  let attempts = 0;
+  const before = () => {
+    attempts += 1;
+    if (attempts === 2) throw new Error('the lease is gone');
+  };
+  await expect(callAws(send, { ...options, before })).rejects.toThrow('the lease is gone');
+  expect(calls()).toBe(1);
+});
+
+test('errors are told apart', () => {
+  expect(isThrottle(awsError('RequestLimitExceeded'))).toBe(true);
+  expect(isThrottle(awsError('TooManyRequestsException'))).toBe(true);
+  expect(isThrottle(awsError('InternalServerError', 500))).toBe(false);
+  expect(isTransient(awsError('ReplicatedWriteConflictException', 400))).toBe(true);
+  expect(isTransient(awsError('ResourceNotFoundException', 400))).toBe(false);
+  expect(isTransient(undefined)).toBe(false);
+});

@@ -1,0 +1,14 @@
+import { isHopByHop } from '../../../relay-task/common/hop-by-hop.ts';
+
+test('headers of the connection are not passed on, nor those that it names', () => {
+  const headers = { connection: 'close, X-Trace' };
+  const names = ['connection', 'transfer-encoding', 'x-trace', 'close', 'etag', 'cache-control'];
+  expect(names.filter((name) => isHopByHop(name, headers))).toEqual([
+    'connection',
+    'transfer-encoding',
+    'x-trace',
+    'close',
+  ]);
+  expect(isHopByHop('x-trace', {})).toBe(false);
+  expect(isHopByHop('', {})).toBe(false);
+});

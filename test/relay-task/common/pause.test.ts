@@ -1,0 +1,60 @@
+import { createPause, sleep } from '../../../relay-task/common/pause.ts';
+
+describe('time is a fake', () => {
+  beforeEach(() => jest.useFakeTimers());
+  afterEach(() => jest.useRealTimers());
+
+  /** Whether a promise has been resolved by now. */
+  async function isDone(promise: Promise<void>): Promise<boolean> {
+    let done = false;
+    void promise.then(() => {
+      done = true;
+    });
+    await Promise.resolve();
+    await Promise.resolve();
+    return done;
+  }
+
+  test('a sleep lasts as long as it was told to', async () => {
+    const asleep = sleep(1_000);
+    jest.advanceTimersByTime(999);
+    expect(await isDone(asleep)).toBe(false);
+    jest.advanceTimersByTime(1);
+    expect(await isDone(asleep)).toBe(true);
+  });
+
+  test('an aborted signal ends a sleep, or does not let it begin, and leaves no timer', async () => {
+    const controller = new AbortController();
+    const asleep = sleep(1_000, controller.signal);
+    controller.abort();
+    expect(await isDone(asleep)).toBe(true);
+    expect(await isDone(sleep(1_000, controller.signal))).toBe(true);
+    expect(jest.getTimerCount()).toBe(0);
+  });
+
+  test('a pause lasts until its time is over', async () => {
+    const pause = createPause();
+    const waiting = pause.wait(1_000);
+    jest.advanceTimersByTime(999);
+    expect(await isDone(waiting)).toBe(false);
+    jest.advanceTimersByTime(1);
+    expect(await isDone(waiting)).toBe(true);
+  });
+
+  test('a pause without an end lasts until it is woken', async () => {
+    const pause = createPause();
+    const waiting = pause.wait(Infinity);
+    expect(jest.getTimerCount()).toBe(0);
+    expect(await isDone(waiting)).toBe(false);
+    pause.wake();
+    expect(await isDone(waiting)).toBe(true);
+  });
+
+  test('a wake before the wait ends that wait, and only that one', async () => {
+    const pause = createPause();
+    pause.wake();
+    pause.wake();
+    expect(await isDone(pause.wait(1_000))).toBe(true);
+    expect(await isDone(pause.wait(1_000))).toBe(false);
+  });
+});

@@ -1,0 +1,29 @@
+import { obscureKey, redactKeys, redactSecrets } from '../../../relay-task/common/secrets.ts';
+
+const uuid = '4cf4ef0b-9a4d-4a1f-8a7c-0123456789ab';
+
+test.each(['sdk', 'mob', 'rel', 'api'])('a key that begins with %s- is hidden in a text', (prefix) => {
+  expect(redactKeys(`refused: "${prefix}-${uuid}", twice ${prefix}-${uuid.toUpperCase()}`)).toBe(
+    `refused: "${prefix}-…", twice ${prefix}-…`,
+  );
+});
+
+test('a client-side ID is no secret and stays', () => {
+  expect(redactKeys('5e9f1a2b3c4d5e6f7a8b9c0d')).toBe('5e9f1a2b3c4d5e6f7a8b9c0d');
+});
+
+test('user and password of an address are hidden, host and path stay', () => {
+  expect(redactSecrets('rediss://user:pass@cache:6379/1')).toBe('rediss://…@cache:6379/1');
+  expect(redactSecrets(`https://relay/${`sdk-${uuid}`}`)).toBe('https://relay/sdk-…');
+});
+
+test.each([
+  // As ld-relay shows a key of LaunchDarkly's form.
+  [`sdk-${uuid}`, 'sdk-********-****-****-****-*******789ab'],
+  [`mob-${uuid}`, 'mob-********-****-****-****-*******789ab'],
+  ['sdk-short', 'sdk-*****'],
+  ['sdk-UPPERCASE-and-longer-than-20', 'sdk-*********-***-******-**an-20'],
+  ['', ''],
+])('%j is shown as %j', (key, shown) => {
+  expect(obscureKey(key)).toBe(shown);
+});
