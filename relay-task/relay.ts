@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { sleep } from './common/pause.ts';
 import type { Config } from './config/config.ts';
-import { createRelayServer, type RelayServer } from './endpoints/server.ts';
-import type { Found, ServedEnvironment } from './endpoints/services.ts';
+import { createRelayServer } from './endpoints/server.ts';
 import { createRegistry } from './environments/registry.ts';
 import { createEventForwarding } from './events/forwarding.ts';
-import type { Change, CredentialKind, EnvironmentDescription, Log } from './ports.ts';
+import type { Change, Log } from './ports.ts';
 import { type Emf, startEmf } from './status/emf.ts';
 import { familyOf } from './status/family.ts';
-import { createHealth, type EnvironmentHealth } from './status/health.ts';
+import { createHealth } from './status/health.ts';
 import { limitLog } from './status/log.ts';
 import { createMetrics, type Metrics } from './status/metrics.ts';
 import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
@@ -16,13 +16,13 @@ import { createHub } from './streams/hub.ts';
 import type { FileReload } from './upstream/file.ts';
 import { createGoals } from './upstream/goals.ts';
 import { createOutbound } from './upstream/outbound.ts';
-import { createTenantBigSegments } from './wiring/big-segments.ts';
-import { followCertificate, readCertificate } from './wiring/certificate.ts';
-import { healthOf, type Served, serve } from './wiring/served.ts';
-import { placeOf, type RunningSource, type SourceTimings, startSource } from './wiring/sources.ts';
-import { createStores, type Stores } from './wiring/stores.ts';
-import { createTenants, type Tenant } from './wiring/tenants.ts';
-import { createUpstreams } from './wiring/upstreams.ts';
+import { type CertificatePair, followCertificate, readCertificate } from './wiring/certificate.ts';
+import { createServedTenants, healthOf } from './wiring/served.ts';
+import { createSource, placeOf, type SourceTimings } from './wiring/sources.ts';
+import { createStores } from './wiring/stores.ts';
+import type { Tenant } from './wiring/tenant.ts';
+import { createTenantParts } from './wiring/tenant-parts.ts';
+import { createTenants, type Tenants } from './wiring/tenants.ts';
 
 export interface RelayOptions {
   readonly log: Log;
@@ -30,7 +30,7 @@ export interface RelayOptions {
   readonly version: string;
   /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY, where the configuration names no proxy. */
   readonly env?: Readonly<Record<string, string | undefined>>;
-  /** False: stores are filled, nobody is served. */
+  /** False: fills the stores and serves nobody. */
   readonly listen?: boolean;
   /** For tests; a relay never changes them. */
   readonly timings?: RelayTimings;
@@ -48,7 +48,7 @@ export interface RelayTimings extends SourceTimings {
 export interface Relay {
   /** 0 when it does not listen. */
   readonly port: number;
-  /** Of Prometheus; undefined: there is none. */
+  /** The port for Prometheus; undefined without one. */
   readonly metricsPort: number | undefined;
   readonly metrics: Metrics;
   /**
@@ -68,7 +68,7 @@ export interface Relay {
   close(): Promise<void>;
 }
 
-/** A holder whose upstream went quiet gives its lease up; quiet has no event. */
+/** A holder whose upstream went quiet gives its lease up, and no event says that it went quiet. */
 const ELIGIBILITY_MS = 5_000;
 const FLUSH_MS = 5_000;
 const LAST_ANSWERS_MS = 5_000;
@@ -76,211 +76,211 @@ const CERTIFICATE_MS = 10_000;
 const INITIALIZED_LOOK_MS = 50;
 
 /**
- * Starts everything in order: stores, listener, environments and keys, upstreams; and introduces the rooms to one another.
- * Rejects with RelayError: LISTEN_FAILED, FLAGS_FILE_INVALID, ARCHIVE_INVALID, CERTIFICATE_INVALID, CONFIG_INVALID. Nothing
- * is left open then.
+ * Starts a relay: what it is made of, its listeners, then the source of environments and keys, which brings the
+ * environments with their stores and upstreams. Rejects with RelayError LISTEN_FAILED, FLAGS_FILE_INVALID,
+ * ARCHIVE_INVALID, CERTIFICATE_INVALID or CONFIG_INVALID; nothing is left open then.
  */
 export async function startRelay(config: Config, options: RelayOptions): Promise<Relay> {
-  const { version, timings = {} } = options;
   const log = limitLog(options.log, config.logLevel);
-  const userAgent = `EdgeFlagRelay/${version}`;
+  const metrics = createMetrics({ prefix: config.prometheus?.prefix });
+  let parts: Parts;
+  try {
+    parts = createParts(config, options, log, metrics);
+  } catch (error) {
+    metrics.close();
+    throw error;
+  }
+  const { source, tenants, stores } = parts;
+  const running = startRunning(parts, config, options, log);
+  try {
+    const ports = (options.listen ?? true) ? await listen(parts, config, running) : { port: 0, metricsPort: undefined };
+    if (config.metrics.emf) {
+      const { namespace, emfIntervalMs } = config.metrics;
+      const { registry } = metrics;
+      running.emf = startEmf({ registry, namespace, intervalMs: emfIntervalMs, properties: { host: hostname() } });
+    }
+    await source.start(tenants);
+    // Where the configuration itself names the environments, a flags file that cannot be read is a mistake in it.
+    if (config.environments.length > 0) await tenants.started();
+    return {
+      ...ports,
+      metrics,
+      initialized: () => initialized(parts, config.initTimeoutMs),
+      stored: (timeoutMs = FLUSH_MS) => stored(tenants, timeoutMs),
+      close,
+    };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+
+  async function close(): Promise<void> {
+    const { hub, registry, server, health, events } = parts;
+    health.setDraining();
+    clearInterval(running.eligibility);
+    // A source that waits for a store does not hold the readers up; it delivers nothing from here on.
+    await Promise.all([
+      running.certificate?.close(),
+      source.close(),
+      hub.closeAll(config.drainWindowMs),
+      tenants.close(),
+    ]);
+    registry.close();
+    await Promise.all([server.close(LAST_ANSWERS_MS), stores.close()]);
+    // After the last request that could bring events.
+    await events?.close(FLUSH_MS);
+    await Promise.all([running.emf?.close(), running.metricsServer?.close()]);
+    metrics.close();
+  }
+}
+
+type Parts = ReturnType<typeof createParts>;
+
+/**
+ * Everything that a relay is made of; nothing runs and nothing is connected to yet. Throws RelayError CERTIFICATE_INVALID
+ * or CONFIG_INVALID.
+ */
+function createParts(config: Config, options: RelayOptions, log: Log, metrics: Metrics) {
+  const { version, timings = {} } = options;
+  const { registry: measures } = metrics;
   const { user, password, caCertFiles, url: proxyUrl } = config.proxy;
   const outbound = createOutbound({ proxyUrl, user, password, caCertFiles, env: options.env ?? {} });
-  const metrics = createMetrics({ prefix: config.prometheus?.prefix });
-  const { registry: measures } = metrics;
+  const userAgent = `EdgeFlagRelay/${version}`;
+  const certificate = config.tls && readCertificate(config.tls);
+  const stores = createStores({ config, owner: `${hostname()} ${randomUUID()}`, registry: measures });
+  const { keeper } = stores;
+  const hub = createRelayHub(config, metrics);
+  const source = createSource({ config, outbound, userAgent, log, timings, registry: measures, keeper });
+  const events = createEvents();
+  const registry = createRegistry<Tenant>();
+  const served = createServedTenants({
+    registry,
+    events,
+    goalsOf: createGoals({ baseUri: config.clientSideBaseUri, outbound, userAgent }),
+    knowsAllKeys: source.knowsAllKeys,
+  });
+  const { onReload } = options;
+  const tenants = createTenants({
+    log,
+    registry,
+    placeOf: placeOf(config),
+    parts: createTenantParts({
+      config,
+      hub,
+      stores,
+      outbound,
+      userAgent,
+      log: options.log,
+      upstreamTimes: timings.upstream,
+      onReload,
+    }),
+    onChange: (tenant, change) => options.onChange?.(tenant.name, change),
+    onAdded: served.add,
+    onRemoved: served.remove,
+  });
+  const environments = () => tenants.all.map((tenant) => healthOf(tenant, registry));
   const health = createHealth({
     version,
-    environments: healthOfAll,
+    environments,
     keysKnown: () => registry.complete,
-    source: () => source?.status(),
+    source: source.status,
     initTimeoutMs: config.initTimeoutMs,
     disconnectedStatusTimeMs: config.disconnectedStatusTimeMs,
     readyRequires: config.readyRequires,
     bigSegmentsStaleAsDegraded: config.bigSegments.staleAsDegraded,
   });
-  const { tls } = config;
-  let server: RelayServer;
-  let stores: Stores;
-  try {
-    server = createRelayServer({
-      ...{ log, health, find, family: familyOf, answered: metrics.answered },
-      ...(tls && { tls: { ...readCertificate(tls), minVersion: tls.minVersion } }),
-      statusAccess: config.statusAccess,
-      statusToken: config.statusToken,
-      maxContextBytes: config.maxClientRequestBodyBytes,
-      maxInboundPayloadBytes: config.events.maxInboundPayloadBytes,
-      openStream: (environment, socket, opening) => tenantOf.get(environment)?.streams.open(socket, opening) ?? false,
+  const server = createRelayServer({
+    log,
+    health,
+    find: served.find,
+    openStream: served.openStream,
+    family: familyOf,
+    answered: metrics.answered,
+    ...(certificate && { tls: { ...certificate, minVersion: config.tls?.minVersion } }),
+    statusAccess: config.statusAccess,
+    statusToken: config.statusToken,
+    maxContextBytes: config.maxClientRequestBodyBytes,
+    maxInboundPayloadBytes: config.events.maxInboundPayloadBytes,
+  });
+  metrics.watch({ environments, source: source.status });
+  return { metrics, certificate, stores, hub, source, events, registry, tenants, health, server };
+
+  /** Offline, events are accepted and dropped. */
+  function createEvents() {
+    const { enabled, uri, flushIntervalMs, capacity } = config.events;
+    const offline = config.offline !== undefined;
+    if (!enabled && !offline) return undefined;
+    return createEventForwarding({
+      eventsUri: uri,
+      userAgent,
+      outbound,
+      log,
+      registry: measures,
+      flushIntervalMs,
+      capacity,
+      discard: offline,
     });
-    stores = createStores({ config, owner: `${hostname()} ${randomUUID()}`, registry: measures });
-  } catch (error) {
-    metrics.close();
-    throw error;
   }
-  const goalsOf = createGoals({ baseUri: config.clientSideBaseUri, outbound, userAgent });
-  const events =
-    config.events.enabled || config.offline
-      ? createEventForwarding({
-          ...{ eventsUri: config.events.uri, userAgent, outbound, log, registry: measures },
-          flushIntervalMs: config.events.flushIntervalMs,
-          capacity: config.events.capacity,
-          discard: config.offline !== undefined,
-        })
-      : undefined;
+}
+
+function createRelayHub(config: Config, { streams }: Metrics) {
   const { initMaxConcurrent, initMaxQueued } = config;
-  const hub = createHub({
+  return createHub({
     heartbeatMs: Math.max(0, config.heartbeatIntervalMs),
     maxAgeMs: Math.max(0, config.maxClientConnectionTimeMs),
     clientStreams: config.clientStreams,
     pingJitterMs: config.pingStreamJitterMs,
     ...(initMaxConcurrent !== undefined && { maxInitialInFlight: initMaxConcurrent }),
     ...(initMaxQueued !== undefined && { maxInitialWaiting: initMaxQueued }),
-    meter: metrics.streams,
+    meter: streams,
   });
-  let source: RunningSource | undefined;
-  const registry = createRegistry<Tenant>();
-  const served = new Map<Tenant, Served>();
-  const tenantOf = new WeakMap<ServedEnvironment, Tenant>();
-  const tenants = createTenants({
-    log,
-    registry,
-    placeOf: placeOf(config),
-    parts: {
-      streams: hub.environment,
-      stores: (place, tenant) =>
-        stores.open({
-          ...{ place, view: tenant.memory, log: logOf(tenant) },
-          checkedAt: () => tenant.upstream?.status().checkedAt ?? 0,
-          confirms: tenant.description.flagsFile === undefined && tenant.description.data === undefined,
-        }),
-      bigSegments(place, tenant, onBatch) {
-        const { sdkKey, flagsFile, data } = tenant.description;
-        return createTenantBigSegments({
-          ...{ streamUri: config.streamUri, baseUri: config.baseUri, outbound, userAgent, onBatch, sdkKey },
-          ...{ stores: stores.bigSegments(place, logOf(tenant)), log: logOf(tenant) },
-          synchronises: config.storeWriter !== 'never' && flagsFile === undefined && data === undefined,
-          staleThresholdMs: config.bigSegments.staleThresholdMs,
-        });
-      },
-      upstream: createUpstreams({
-        ...{ streamUri: config.streamUri, outbound, userAgent, logOf, times: timings.upstream },
-        onReload: options.onReload,
-      }),
-    },
-    onChange: (tenant, change) => options.onChange?.(tenant.name, change),
-    onAdded(tenant) {
-      const environment = serve(tenant, { registry, events, goalsOf });
-      served.set(tenant, environment);
-      tenantOf.set(environment, tenant);
-    },
-    onRemoved(tenant) {
-      void served.get(tenant)?.events?.close(FLUSH_MS);
-      served.delete(tenant);
-    },
-  });
-  metrics.watch({ environments: healthOfAll, source: () => source?.status() });
-  const eligibility = setInterval(tenants.tellEligibility, ELIGIBILITY_MS);
-  eligibility.unref();
-  const certificate =
-    tls &&
-    followCertificate({
-      files: tls,
-      log,
-      intervalMs: timings.certificateMs ?? CERTIFICATE_MS,
-      replace: (pair) => server.replaceCertificate(pair),
-    });
-  let emf: Emf | undefined;
-  let metricsServer: MetricsServer | undefined;
-
-  const closeEverything = async () => {
-    health.setDraining();
-    clearInterval(eligibility);
-    certificate?.close();
-    // A source that waits for a store does not hold the readers up; it says nothing more from here on.
-    await Promise.all([source?.close(), hub.closeAll(config.drainWindowMs), tenants.close()]);
-    registry.close();
-    await Promise.all([server.close(LAST_ANSWERS_MS), stores.close()]);
-    // After the last request that could bring some.
-    await events?.close(FLUSH_MS);
-    await Promise.all([emf?.close(), metricsServer?.close()]);
-    metrics.close();
-  };
-
-  try {
-    let port = 0;
-    const host = config.listenHost;
-    if (options.listen ?? true) {
-      if (config.prometheus) {
-        metricsServer = await startMetricsServer({ port: config.prometheus.port, host, text: metrics.text });
-      }
-      ({ port } = await server.listen({ port: config.port, ...(host !== undefined && { host }) }));
-      health.setListening();
-    }
-    if (config.metrics.emf) {
-      const { namespace, emfIntervalMs } = config.metrics;
-      emf = startEmf({ registry: measures, namespace, intervalMs: emfIntervalMs, properties: { host: hostname() } });
-    }
-    source = await startSource({
-      ...{ config, outbound, userAgent, log, timings, registry: measures },
-      sink: tenants,
-      keeper: stores.keeper,
-    });
-    // Where the configuration itself names the environments, a flags file that cannot be read is a mistake in it.
-    if (config.environments.length > 0) await tenants.started();
-    return {
-      port,
-      metricsPort: metricsServer?.port,
-      metrics,
-      initialized,
-      async stored(timeoutMs = FLUSH_MS) {
-        const views = [...tenants.all];
-        await Promise.all(views.flatMap(({ stores }) => stores.map((store) => store.flush(timeoutMs))));
-        const failing = views.filter(({ stores }) => stores.some((store) => store.status().state !== 'VALID'));
-        return failing.map(({ name }) => name);
-      },
-      close: closeEverything,
-    };
-  } catch (error) {
-    await closeEverything();
-    throw error;
-  }
-
-  function find(kind: CredentialKind, credential: string, filter: string): Found {
-    const found = registry.find(kind, credential, filter);
-    // What the source would name if it could be asked is not unknown.
-    const answers = source?.status().state === 'VALID' && (source.unread?.() ?? 0) === 0;
-    if (typeof found === 'string') return answers ? found : 'not-yet';
-    const environment = served.get(found.environment);
-    return environment ? { environment } : 'not-yet';
-  }
-
-  function healthOfAll(): EnvironmentHealth[] {
-    return [...tenants.all].map((tenant) => healthOf(tenant, registry));
-  }
-
-  function logOf({ name, description }: { name: string; description: EnvironmentDescription }): Log {
-    return withFields(limitLog(options.log, description.logLevel ?? config.logLevel), { environment: name });
-  }
-
-  async function initialized(): Promise<readonly string[]> {
-    const until = Date.now() + config.initTimeoutMs;
-    for (;;) {
-      const waiting = [...tenants.all].filter(
-        ({ memory, upstream }) => !memory.initialized && !upstream?.status().refused,
-      );
-      if ((registry.complete && waiting.length === 0) || Date.now() >= until) break;
-      await new Promise((resolve) => setTimeout(resolve, INITIALIZED_LOOK_MS));
-    }
-    const without = [...tenants.all].filter(({ memory }) => !memory.initialized).map(({ name }) => name);
-    return registry.complete ? without : ['the list of environments', ...without];
-  }
 }
 
-/** A log whose every line has these fields. */
-function withFields(log: Log, fields: Record<string, unknown>): Log {
+/** What runs beside the tenants, to be closed with the relay. */
+interface Running {
+  readonly eligibility: NodeJS.Timeout;
+  readonly certificate: { close(): Promise<void> } | undefined;
+  emf?: Emf;
+  metricsServer?: MetricsServer;
+}
+
+function startRunning(
+  { tenants, certificate, server }: Parts,
+  { tls }: Config,
+  { timings }: RelayOptions,
+  log: Log,
+): Running {
+  const eligibility = setInterval(tenants.tellEligibility, ELIGIBILITY_MS);
+  eligibility.unref();
+  const intervalMs = timings?.certificateMs ?? CERTIFICATE_MS;
+  const replace = (pair: CertificatePair) => server.replaceCertificate(pair);
   return {
-    debug: (message, more) => log.debug(message, { ...fields, ...more }),
-    info: (message, more) => log.info(message, { ...fields, ...more }),
-    warn: (message, more) => log.warn(message, { ...fields, ...more }),
-    error: (message, more) => log.error(message, { ...fields, ...more }),
+    eligibility,
+    certificate:
+      tls && certificate && followCertificate({ files: tls, present: certificate, log, intervalMs, replace }),
   };
+}
+
+async function listen({ metrics, server, health }: Parts, config: Config, running: Running) {
+  const { prometheus, listenHost: host } = config;
+  if (prometheus) {
+    running.metricsServer = await startMetricsServer({ port: prometheus.port, host, text: metrics.text });
+  }
+  const { port } = await server.listen({ port: config.port, ...(host !== undefined && { host }) });
+  health.setListening();
+  return { port, metricsPort: running.metricsServer?.port };
+}
+
+async function initialized({ tenants, registry }: Parts, timeoutMs: number): Promise<readonly string[]> {
+  const until = Date.now() + timeoutMs;
+  const isWaiting = ({ memory, upstream }: Tenant) => !memory.initialized && !upstream?.status().refused;
+  while (!(registry.complete && !tenants.all.some(isWaiting)) && Date.now() < until) await sleep(INITIALIZED_LOOK_MS);
+  const without = tenants.all.filter(({ memory }) => !memory.initialized).map(({ name }) => name);
+  return registry.complete ? without : ['the list of environments', ...without];
+}
+
+async function stored({ all }: Tenants, timeoutMs: number): Promise<readonly string[]> {
+  await Promise.all(all.flatMap(({ stores }) => stores.map((store) => store.flush(timeoutMs))));
+  const failing = all.filter(({ stores }) => stores.some((store) => store.status().state !== 'VALID'));
+  return failing.map(({ name }) => name);
 }

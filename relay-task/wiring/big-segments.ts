@@ -1,4 +1,4 @@
-/** Big Segments of one environment: kept in step with LaunchDarkly in every store that can hold them, and looked up. */
+/** Big Segments of one environment: synchronised from LaunchDarkly into every store that can hold them, and looked up. */
 import type { Log } from '../ports.ts';
 import type { BigSegmentStore } from '../store/big-segments.ts';
 import { createBigSegmentLookup } from '../store/big-segments-lookup.ts';
@@ -7,14 +7,14 @@ import {
   type BigSegmentSynchronizerOptions,
   createBigSegmentSynchronizer,
 } from '../upstream/big-segments.ts';
-import type { TenantBigSegments } from './tenants.ts';
+import type { TenantBigSegments } from './tenant.ts';
 
 export interface TenantBigSegmentsOptions
   extends Pick<BigSegmentSynchronizerOptions, 'streamUri' | 'baseUri' | 'outbound' | 'userAgent'> {
   readonly stores: readonly BigSegmentStore[];
   /** Undefined while none is known. */
   readonly sdkKey: string | undefined;
-  /** False: somebody else keeps the stores in step, or nobody. */
+  /** False: another relay keeps the stores in sync, or none does. */
   readonly synchronises: boolean;
   readonly staleThresholdMs: number;
   readonly log: Log;
@@ -33,13 +33,19 @@ export function createTenantBigSegments(options: TenantBigSegmentsOptions): Tena
     synchronizers = stores.map((store) =>
       createBigSegmentSynchronizer({
         ...options,
-        ...{ sdkKey: key, store, onBatch: () => void lookup.refresh().then(onBatch) },
+        sdkKey: key,
+        store,
+        onBatch: () => {
+          void lookup.refresh().then(onBatch);
+        },
       }),
     );
     for (const synchronizer of synchronizers) synchronizer.start();
   };
   return {
-    ...{ lookup: lookup.lookup, load: lookup.load, status: lookup.status },
+    lookup: lookup.lookup,
+    load: lookup.load,
+    status: lookup.status,
     start() {
       started = true;
       lookup.start();

@@ -1,6 +1,6 @@
-/** The relay's own certificate, followed when its files are replaced. */
-import { createHash } from 'node:crypto';
+/** The relay's own certificate, replaced when its files are. */
 import { readFileSync } from 'node:fs';
+import { watchFile } from '../common/watch-file.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 
@@ -23,46 +23,51 @@ export function readCertificate({ certFile, keyFile }: CertificateFiles): Certif
       return readFileSync(path, 'utf8');
     } catch (cause) {
       const { message } = cause as Error;
-      throw new RelayError('CERTIFICATE_INVALID', `${setting}=${path} cannot be read: ${message}`, { cause });
+      throw new RelayError('CERTIFICATE_INVALID', `Cannot read ${setting}=${path}: ${message}`, { cause });
     }
   };
   return { cert: read('TLS_CERT', certFile), key: read('TLS_KEY', keyFile) };
 }
 
 /**
- * Looks at the files every `intervalMs` and hands a pair that is new to `replace`, which throws if it cannot be used: the
- * present one then stays. Files that are being replaced one after the other are simply looked at again.
+ * Hands a pair that differs from `present` to `replace` once its files have stayed the same for `intervalMs`. When
+ * `replace` throws, the present pair stays in use and the next change of either file is tried.
  */
 export function followCertificate(options: {
   readonly files: CertificateFiles;
+  readonly present: CertificatePair;
   readonly log: Log;
   readonly intervalMs: number;
   replace(pair: CertificatePair): void;
-}): { close(): void } {
-  const { files, log, replace } = options;
-  const digest = ({ cert, key }: CertificatePair) => createHash('sha256').update(cert).update(key).digest('hex');
-  let held: string | undefined;
+}): { close(): Promise<void> } {
+  const { files, log, replace, intervalMs } = options;
+  let { present } = options;
   let problem: string | undefined;
 
-  const look = () => {
+  async function look(): Promise<boolean> {
     try {
       const pair = readCertificate(files);
-      const found = digest(pair);
-      if (held !== undefined && found !== held) {
+      if (pair.cert !== present.cert || pair.key !== present.key) {
         replace(pair);
-        log.info('the certificate was replaced');
+        present = pair;
+        log.info('Replaced the TLS certificate');
       }
-      held = found;
       problem = undefined;
+      return true;
     } catch (error) {
-      const { message } = error as Error;
-      if (message !== problem)
-        log.error('the new certificate cannot be used, the present one stays', { reason: message });
-      problem = message;
+      const reason = (error as Error).message;
+      if (reason !== problem) log.error('Cannot use the new TLS certificate; keeping the present one', { reason });
+      problem = reason;
+      return false;
     }
+  }
+
+  const watchers = [files.certFile, files.keyFile].map((path) =>
+    watchFile({ path, seen: '', pollIntervalMs: intervalMs, settleMs: intervalMs, onChange: look }),
+  );
+  return {
+    async close() {
+      await Promise.all(watchers.map((watcher) => watcher.close()));
+    },
   };
-  look();
-  const timer = setInterval(look, options.intervalMs);
-  timer.unref();
-  return { close: () => clearInterval(timer) };
 }

@@ -1,25 +1,60 @@
 /** One environment as others see it: endpoints, `/status`, metrics. */
-import type { ServedEnvironment } from '../endpoints/services.ts';
+import type { ServedEnvironment, Services } from '../endpoints/services.ts';
 import type { Registry } from '../environments/registry.ts';
 import type { EnvironmentEvents, EventForwarding } from '../events/forwarding.ts';
 import type { CredentialKind } from '../ports.ts';
 import type { EnvironmentHealth } from '../status/health.ts';
 import type { createGoals } from '../upstream/goals.ts';
-import type { Tenant } from './tenants.ts';
+import type { Tenant } from './tenant.ts';
 
 export interface ServingParts {
   readonly registry: Registry<Tenant>;
   /** Undefined: events are not forwarded. */
   readonly events: EventForwarding | undefined;
   readonly goalsOf: ReturnType<typeof createGoals>;
+  /** Whether the source of keys could name every key that exists at present. */
+  knowsAllKeys(): boolean;
 }
 
-export interface Served extends ServedEnvironment {
+/** The tenants that endpoints can find. */
+export interface ServedTenants extends Pick<Services, 'find' | 'openStream'> {
+  add(tenant: Tenant): void;
+  remove(tenant: Tenant): void;
+}
+
+interface Served extends ServedEnvironment {
   readonly events: EnvironmentEvents | undefined;
 }
 
-/** A tenant as the endpoints serve it: whatever its source says at present. */
-export function serve(tenant: Tenant, { registry, events, goalsOf }: ServingParts): Served {
+const LAST_EVENTS_MS = 5_000;
+
+export function createServedTenants(parts: ServingParts): ServedTenants {
+  const { registry, knowsAllKeys } = parts;
+  const served = new Map<Tenant, Served>();
+  const tenantOf = new WeakMap<ServedEnvironment, Tenant>();
+  return {
+    add(tenant) {
+      const environment = serve(tenant, parts);
+      served.set(tenant, environment);
+      tenantOf.set(environment, tenant);
+    },
+    remove(tenant) {
+      void served.get(tenant)?.events?.close(LAST_EVENTS_MS);
+      served.delete(tenant);
+    },
+    find(kind, credential, filter) {
+      const found = registry.find(kind, credential, filter);
+      // A credential is unknown only if the source would have named it.
+      if (typeof found === 'string') return knowsAllKeys() ? found : 'not-yet';
+      const environment = served.get(found.environment);
+      return environment ? { environment } : 'not-yet';
+    },
+    openStream: (environment, socket, opening) => tenantOf.get(environment)?.streams.open(socket, opening) ?? false,
+  };
+}
+
+/** A tenant as the endpoints serve it: always what its source says at present. */
+function serve(tenant: Tenant, { registry, events, goalsOf }: ServingParts): Served {
   const { memory, name } = tenant;
   const keys = (kind: CredentialKind) =>
     registry
@@ -35,7 +70,9 @@ export function serve(tenant: Tenant, { registry, events, goalsOf }: ServingPart
     flag: (key) => memory.get('features', key),
   });
   return {
-    ...{ name, view: memory, clientView: memory.clientView },
+    name,
+    view: memory,
+    clientView: memory.clientView,
     events: own,
     get evaluator() {
       return memory.evaluator;
@@ -73,7 +110,10 @@ export function healthOf(tenant: Tenant, registry: Registry<Tenant>): Environmen
   const { description, filter, name, createdAt, memory, upstream, streams, bigSegments } = tenant;
   const { id, sdkKey, environmentId, labels, keyProblem } = description;
   return {
-    ...{ name, sdkKey, environmentId, createdAt },
+    name,
+    sdkKey,
+    environmentId,
+    createdAt,
     keyProblem: keyProblem ?? upstream?.keyProblem?.(),
     id: filter === '' ? id : `${id}/${filter}`,
     ...(labels && { labels }),

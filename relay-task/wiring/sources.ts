@@ -11,6 +11,7 @@ import type {
   EnvironmentDescription,
   EnvironmentSink,
   EnvironmentSource,
+  EnvironmentSourceStatus,
   Keeper,
   Log,
   Outbound,
@@ -22,15 +23,17 @@ import type { Place } from './stores.ts';
 
 export interface SourceOptions {
   readonly config: Config;
-  readonly sink: EnvironmentSink;
   readonly outbound: Outbound;
   readonly userAgent: string;
   readonly log: Log;
   readonly registry: Registry;
-  readonly timings?: SourceTimings | undefined;
+  readonly timings: SourceTimings;
   /** Where the last good auto-configuration is kept; undefined: nowhere. */
   keeper(name: string): Keeper | undefined;
 }
+
+type SsmConfig = NonNullable<Config['ssm']>;
+type AutoConfig = NonNullable<Config['autoConfig']>;
 
 /** For tests; a relay never changes them. */
 export interface SourceTimings {
@@ -39,47 +42,86 @@ export interface SourceTimings {
   readonly upstream?: EventStreamTimes;
 }
 
-export interface RunningSource extends EnvironmentSource {
-  /** Keys that are known to exist, but could not be read yet; an unknown credential may be one of them. */
+/** The one source that the configuration names; it can be asked before it has started and after it has ended. */
+export interface Source {
+  /** Rejects with RelayError ARCHIVE_INVALID. */
+  start(sink: EnvironmentSink): Promise<void>;
+  /** Undefined before it has started. */
+  status(): EnvironmentSourceStatus | undefined;
+  /** Whether an unknown credential cannot be one that exists but could not be read yet. */
+  knowsAllKeys(): boolean;
+  /** Nothing is delivered afterwards. */
+  close(): Promise<void>;
+}
+
+interface RunningSource extends EnvironmentSource {
+  /** Keys that are known to exist and could not be read yet. */
   unread?(): number;
 }
 
-/** Rejects with RelayError ARCHIVE_INVALID. */
-export async function startSource(options: SourceOptions): Promise<RunningSource> {
-  const { config, sink, log, registry, outbound, userAgent, timings = {} } = options;
-  const { ssm, autoConfig, offline } = config;
-  if (ssm) {
-    return startSsmSource({
-      ...{ ...timings.ssm, sink, log, registry, path: ssm.path, graceMs: ssm.graceMs },
-      region: config.awsRegion ?? (ssm.url ? 'us-east-1' : undefined),
-      endpoint: ssm.url,
-      defaults: {
-        filters: Object.fromEntries(config.filters),
-        ...(config.dynamoDB?.tableName !== undefined && { tableName: config.dynamoDB.tableName }),
-      },
-    });
-  }
-  if (autoConfig) {
-    const { key, cacheEncryptionKey } = autoConfig;
-    const keeper = options.keeper('auto-config');
-    return startAutoConfig({
-      ...{ ...templatesOf(autoConfig), sink, log },
-      open: (listener) =>
-        startAutoConfigStream({
-          ...{ ...timings.upstream, ...listener, key, userAgent, outbound, log },
-          streamUri: config.streamUri,
-        }),
-      ...(keeper && { cache: { keeper, secret: cacheEncryptionKey ?? key } }),
-    });
-  }
-  if (offline) {
-    const { path, intervalMs } = offline;
-    return startArchive({ ...templatesOf(offline), sink, log, path, intervalMs, readDataSet });
+export function createSource(options: SourceOptions): Source {
+  let running: RunningSource | undefined;
+  return {
+    async start(sink) {
+      running = await startSource(options, sink);
+    },
+    status: () => running?.status(),
+    knowsAllKeys: () => running?.status().state === 'VALID' && (running.unread?.() ?? 0) === 0,
+    async close() {
+      await running?.close();
+    },
+  };
+}
+
+async function startSource(options: SourceOptions, sink: EnvironmentSink): Promise<RunningSource> {
+  const { config, log } = options;
+  if (config.ssm) return startSsm(options, config.ssm, sink);
+  if (config.autoConfig) return startAutoConfiguration(options, config.autoConfig, sink);
+  if (config.offline) {
+    const { path, intervalMs } = config.offline;
+    return startArchive({ ...templatesOf(config.offline), sink, log, path, intervalMs, readDataSet });
   }
   return startStaticSource({ sink, environments: config.environments.map(describe) });
 }
 
-/** Where the items of an environment lie, or of one filtered view of it. */
+function startSsm({ config, log, registry, timings }: SourceOptions, ssm: SsmConfig, sink: EnvironmentSink) {
+  const tableName = config.dynamoDB?.tableName;
+  return startSsmSource({
+    ...timings.ssm,
+    sink,
+    log,
+    registry,
+    path: ssm.path,
+    graceMs: ssm.graceMs,
+    region: config.awsRegion ?? (ssm.url ? 'us-east-1' : undefined),
+    endpoint: ssm.url,
+    defaults: { filters: Object.fromEntries(config.filters), ...(tableName !== undefined && { tableName }) },
+  });
+}
+
+function startAutoConfiguration(options: SourceOptions, autoConfig: AutoConfig, sink: EnvironmentSink) {
+  const { config, log, outbound, userAgent, timings } = options;
+  const { key, cacheEncryptionKey } = autoConfig;
+  const keeper = options.keeper('auto-config');
+  return startAutoConfig({
+    ...templatesOf(autoConfig),
+    sink,
+    log,
+    open: (listener) =>
+      startAutoConfigStream({
+        ...timings.upstream,
+        ...listener,
+        streamUri: config.streamUri,
+        key,
+        userAgent,
+        outbound,
+        log,
+      }),
+    ...(keeper && { cache: { keeper, secret: cacheEncryptionKey ?? key } }),
+  });
+}
+
+/** Where the stores keep the items of an environment, or of one filtered view of it. */
 export function placeOf(config: Config): (description: EnvironmentDescription, filter: string) => Place {
   const template = config.autoConfig ?? config.offline;
   return ({ prefix, tableName, environmentId = '' }, filter) => {
@@ -92,7 +134,7 @@ export function placeOf(config: Config): (description: EnvironmentDescription, f
   };
 }
 
-function templatesOf(template: NonNullable<Config['autoConfig'] | Config['offline']>): EnvironmentTemplates {
+function templatesOf(template: AutoConfig | NonNullable<Config['offline']>): EnvironmentTemplates {
   const { prefix, tableName, allowedOrigins, allowedHeaders } = template;
   return { prefixTemplate: prefix, tableNameTemplate: tableName ?? '', allowedOrigins, allowedHeaders };
 }

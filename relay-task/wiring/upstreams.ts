@@ -5,7 +5,7 @@ import { type FileReload, startFileSource } from '../upstream/file.ts';
 import { startFixed } from '../upstream/fixed.ts';
 import { startRotating } from '../upstream/rotating.ts';
 import { startStreaming } from '../upstream/streaming.ts';
-import type { Tenant, TenantParts } from './tenants.ts';
+import type { Tenant, TenantParts } from './tenant.ts';
 
 export interface UpstreamsOptions {
   readonly streamUri: string;
@@ -14,10 +14,10 @@ export interface UpstreamsOptions {
   readonly times?: EventStreamTimes | undefined;
   logOf(tenant: Tenant): Log;
   /** After every reading of an environment's flags file. Must not throw. */
-  onReload?(environment: string, reload: FileReload): void;
+  onReload?: ((environment: string, reload: FileReload) => void) | undefined;
 }
 
-/** What is answered rejects with RelayError FLAGS_FILE_INVALID. */
+/** The function it returns rejects with RelayError FLAGS_FILE_INVALID. */
 export function createUpstreams(options: UpstreamsOptions): TenantParts['upstream'] {
   const { streamUri, outbound, userAgent, times, logOf } = options;
   return async (tenant, sink, onStatus) => {
@@ -29,17 +29,26 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
     }
     if (data) return startFixed({ ...common, items: data.items });
     if (sdkKey === undefined) return undefined;
-    // A relay that starts amid a rotation may find a new key that is not good for anything.
+    // A relay that starts during a rotation begins with the earlier key: the new one may not work yet.
     const [earlier] = credentials
-      .filter(({ kind, value, expiresAt }) => kind === 'sdkKey' && value !== sdkKey && expiresAt !== undefined)
-      .sort((a, b) => b.expiresAt! - a.expiresAt!);
+      .flatMap(({ kind, value, expiresAt }) =>
+        kind === 'sdkKey' && value !== sdkKey && expiresAt !== undefined ? [{ value, expiresAt }] : [],
+      )
+      .sort((a, b) => b.expiresAt - a.expiresAt);
     const upstream = startRotating({
       ...common,
       sdkKey: earlier?.value ?? sdkKey,
       start: (key, to, tell) =>
         startStreaming({
-          ...{ ...times, ...common, sink: to, onStatus: tell },
-          ...{ streamUri, sdkKey: key, filter, userAgent, outbound },
+          ...times,
+          ...common,
+          sink: to,
+          onStatus: tell,
+          streamUri,
+          sdkKey: key,
+          filter,
+          userAgent,
+          outbound,
         }),
     });
     upstream.setKey(sdkKey);

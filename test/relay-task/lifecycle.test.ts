@@ -229,7 +229,7 @@ describe('TLS', () => {
     writeFileSync(certFile, second.cert);
     await eventually(() =>
       expect(relay.lines).toContainEqual(
-        expect.objectContaining({ message: 'the new certificate cannot be used, the present one stays' }),
+        expect.objectContaining({ message: 'Cannot use the new TLS certificate; keeping the present one' }),
       ),
     );
     expect(await meet('TLSv1.3')).toBe('first.example');

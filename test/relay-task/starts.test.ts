@@ -147,7 +147,7 @@ describe('LaunchDarkly and the store', () => {
     await eventually(() => expect(store.passed.length).toBeGreaterThan(0));
     store.slow(0);
     await (await relay).stored();
-    expect(lines.map(({ message }) => message)).not.toContain('booted from the store');
+    expect(lines.map(({ message }) => message)).not.toContain('Booted from the store');
     expect(await versionAt(port)).toBe(2);
     await expectNothingFatal(client);
   });

@@ -1,7 +1,9 @@
 /** Tenants whose description changes at awkward moments: before, while and after their upstream starts. */
 import { createRegistry } from '../../../relay-task/environments/registry.ts';
 import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
-import { createTenants, type Tenant, type TenantUpstream } from '../../../relay-task/wiring/tenants.ts';
+import type { Tenant } from '../../../relay-task/wiring/tenant.ts';
+import type { TenantUpstream } from '../../../relay-task/wiring/tenant-upstream.ts';
+import { createTenants } from '../../../relay-task/wiring/tenants.ts';
 import { eventually } from '../../support/eventually.ts';
 
 const describeShop = (more: Partial<EnvironmentDescription>): EnvironmentDescription => ({

@@ -1,0 +1,85 @@
+/** What the modules make for a tenant, as the configuration asks. */
+import type { Config } from '../config/config.ts';
+import type { EnvironmentDescription, Log, Outbound } from '../ports.ts';
+import { limitLog } from '../status/log.ts';
+import type { Hub } from '../streams/hub.ts';
+import type { EventStreamTimes } from '../upstream/event-stream.ts';
+import type { FileReload } from '../upstream/file.ts';
+import { createTenantBigSegments } from './big-segments.ts';
+import type { Stores } from './stores.ts';
+import type { TenantParts } from './tenant.ts';
+import { createUpstreams } from './upstreams.ts';
+
+export interface TenantPartsOptions {
+  readonly config: Config;
+  readonly hub: Hub;
+  readonly stores: Stores;
+  readonly outbound: Outbound;
+  readonly userAgent: string;
+  /** Unlimited: environments may ask for more lines than the relay as a whole. */
+  readonly log: Log;
+  readonly upstreamTimes: EventStreamTimes | undefined;
+  /** After every reading of an environment's flags file. Must not throw. */
+  onReload?: ((environment: string, reload: FileReload) => void) | undefined;
+}
+
+export function createTenantParts(options: TenantPartsOptions): TenantParts {
+  const { config, hub, stores, outbound, userAgent } = options;
+  const { streamUri, baseUri } = config;
+
+  function logOf({ name, description }: { readonly name: string; readonly description: EnvironmentDescription }): Log {
+    const log = limitLog(options.log, description.logLevel ?? config.logLevel);
+    return withFields(log, { environment: name });
+  }
+
+  return {
+    streams: hub.environment,
+    stores: (place, tenant) =>
+      stores.open({
+        place,
+        view: tenant.memory,
+        log: logOf(tenant),
+        checkedAt: () => tenant.upstream?.status().checkedAt ?? 0,
+        confirms: comesFromLaunchDarkly(tenant.description),
+      }),
+    bigSegments(place, tenant, onBatch) {
+      const { sdkKey } = tenant.description;
+      const log = logOf(tenant);
+      return createTenantBigSegments({
+        streamUri,
+        baseUri,
+        outbound,
+        userAgent,
+        onBatch,
+        sdkKey,
+        log,
+        stores: stores.bigSegments(place, log),
+        synchronises: config.storeWriter !== 'never' && comesFromLaunchDarkly(tenant.description),
+        staleThresholdMs: config.bigSegments.staleThresholdMs,
+      });
+    },
+    upstream: createUpstreams({
+      streamUri,
+      outbound,
+      userAgent,
+      logOf,
+      times: options.upstreamTimes,
+      onReload: options.onReload,
+    }),
+  };
+}
+
+/** Not from a file, nor from an archive. */
+function comesFromLaunchDarkly({ flagsFile, data }: EnvironmentDescription): boolean {
+  return flagsFile === undefined && data === undefined;
+}
+
+/** A log that adds these fields to every line. */
+function withFields(log: Log, fields: Record<string, unknown>): Log {
+  return {
+    debug: (message, more) => log.debug(message, { ...fields, ...more }),
+    info: (message, more) => log.info(message, { ...fields, ...more }),
+    warn: (message, more) => log.warn(message, { ...fields, ...more }),
+    error: (message, more) => log.error(message, { ...fields, ...more }),
+  };
+}

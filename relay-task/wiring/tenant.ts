@@ -1,0 +1,204 @@
+/** One environment, or one payload filter of one, from its first data to its end: memory, streams, stores and upstream. */
+import { sleep } from '../common/pause.ts';
+import { createEnvironment, type Environment } from '../environments/environment.ts';
+import type {
+  BigSegments,
+  Change,
+  EnvironmentDescription,
+  Log,
+  Store,
+  UpstreamSink,
+  UpstreamStatus,
+} from '../ports.ts';
+import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
+import { createBackground } from './background.ts';
+import type { Place } from './stores.ts';
+import { createFollowingUpstream, type TenantUpstream } from './tenant-upstream.ts';
+
+export interface Tenant {
+  /** `NAME`, or `NAME/FILTER`: for logs, metrics and `/status`. */
+  readonly name: string;
+  /** '' for everything. */
+  readonly filter: string;
+  /** What the source says at present. */
+  readonly description: EnvironmentDescription;
+  /** Unix ms. */
+  readonly createdAt: number;
+  readonly memory: Environment;
+  readonly streams: EnvironmentStreams;
+  readonly stores: readonly Store[];
+  readonly upstream: TenantUpstream | undefined;
+  readonly bigSegments: TenantBigSegments | undefined;
+}
+
+export interface TenantBigSegments extends BigSegments {
+  /** To be called once the environment is known to have Big Segments. */
+  start(): void;
+  /** The key to ask LaunchDarkly with from now on. */
+  setKey(sdkKey: string): void;
+  close(): Promise<void>;
+}
+
+/** What the modules make for a tenant. */
+export interface TenantParts {
+  streams(source: StreamSource): EnvironmentStreams;
+  stores(place: Place, tenant: Tenant): readonly Store[];
+  /** Undefined where no store holds Big Segments. `onBatch` after each batch that was applied. */
+  bigSegments(place: Place, tenant: Tenant, onBatch: () => void): TenantBigSegments | undefined;
+  /** Undefined while there is nothing to start from. May reject with RelayError FLAGS_FILE_INVALID. */
+  upstream(
+    tenant: Tenant,
+    sink: UpstreamSink,
+    onStatus: (status: UpstreamStatus) => void,
+  ): Promise<TenantUpstream | undefined>;
+}
+
+export interface TenantOptions {
+  readonly log: Log;
+  readonly parts: TenantParts;
+  /** Where an environment's items are kept in the stores. */
+  placeOf(description: EnvironmentDescription, filter: string): Place;
+  /** After every change of the tenant's memory, once its streams and stores have been told. Must not throw. */
+  onChange?(tenant: Tenant, change: Change): void;
+}
+
+/** A tenant as its owner sees it. */
+export interface LiveTenant extends Tenant {
+  /** Resolves when the stores were read and the upstream was started; rejects when it could not be. */
+  readonly started: Promise<void>;
+  update(description: EnvironmentDescription): void;
+  /** Tells the stores whether this task's data is current. */
+  tellEligibility(): void;
+  /** Writes what is waiting and closes upstream and stores; the streams are the hub's. */
+  close(): Promise<void>;
+}
+
+/** How long boot waits for a slow store before connecting upstream: a task has to serve within 3 s. */
+const BOOT_FROM_STORE_MS = 2_000;
+const FLUSH_MS = 5_000;
+
+export function createTenant(first: EnvironmentDescription, filter: string, options: TenantOptions): LiveTenant {
+  const { log, parts, placeOf } = options;
+  const name = filter === '' ? first.name : `${first.name}/${filter}`;
+  const background = createBackground();
+  let description = first;
+  let place = placeOf(first, filter);
+  let stores: readonly Store[] = [];
+  let bigSegments: TenantBigSegments | undefined;
+
+  const memory = createEnvironment({
+    name,
+    log,
+    bigSegments: {
+      lookup: (key) => bigSegments?.lookup(key) ?? { status: 'NOT_CONFIGURED' },
+      load: async (keys) => bigSegments?.load(keys),
+      status: () => bigSegments?.status(),
+    },
+    onRefresh: (flagKeys) => streams.refresh(flagKeys),
+    onChange(change) {
+      streams.publish(change);
+      for (const store of stores) store.notify(change);
+      if (memory.hasBigSegments) bigSegments?.start();
+      options.onChange?.(tenant, change);
+    },
+  });
+  const streams = parts.streams({
+    name,
+    view: memory,
+    clientView: memory.clientView,
+    environmentId: () => description.environmentId,
+  });
+  const upstream = createFollowingUpstream({
+    name,
+    log,
+    description: () => description,
+    open: () => parts.upstream(tenant, memory, tellEligibility),
+    onStarted: tellEligibility,
+  });
+
+  function openStores(): void {
+    stores = parts.stores(place, tenant);
+    bigSegments = parts.bigSegments(place, tenant, () => memory.bigSegmentsChanged());
+    if (memory.hasBigSegments) bigSegments?.start();
+  }
+
+  async function closeStores(): Promise<void> {
+    const closing = stores.map(async (store) => {
+      await store.flush(FLUSH_MS);
+      await store.close();
+    });
+    await Promise.all([...closing, bigSegments?.close()]);
+  }
+
+  function tellEligibility(): void {
+    const current = upstream.present()?.status().current ?? false;
+    for (const store of stores) store.setEligible(current);
+  }
+
+  /** Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve. */
+  async function boot(): Promise<void> {
+    await Promise.all(stores.map((store) => bootFrom(store, memory, log)));
+    await upstream.start();
+  }
+
+  const tenant: Tenant = {
+    name,
+    filter,
+    get description() {
+      return description;
+    },
+    createdAt: Date.now(),
+    memory,
+    streams,
+    get stores() {
+      return stores;
+    },
+    get upstream() {
+      return upstream.present();
+    },
+    get bigSegments() {
+      return bigSegments;
+    },
+  };
+  openStores();
+  const started = boot();
+  // Some callers wait for it and hear of a failure; the others need not.
+  started.catch(() => {});
+
+  return Object.assign(tenant, {
+    started,
+    update(next: EnvironmentDescription) {
+      const { sdkKey } = description;
+      description = next;
+      const nextPlace = placeOf(next, filter);
+      if (nextPlace.prefix !== place.prefix || nextPlace.tableName !== place.tableName) {
+        background.add(closeStores());
+        place = nextPlace;
+        openStores();
+        tellEligibility();
+      } else if (next.sdkKey !== undefined && next.sdkKey !== sdkKey) {
+        bigSegments?.setKey(next.sdkKey);
+      }
+      upstream.follow();
+    },
+    tellEligibility,
+    async close() {
+      await Promise.all([closeStores(), upstream.close(), background.ended()]);
+    },
+  });
+}
+
+async function bootFrom(store: Store, memory: Environment, log: Log): Promise<void> {
+  const done = new AbortController();
+  const read = store.read().then(
+    (items) => {
+      if (!items || !memory.boot(items)) return;
+      const { database } = store.status();
+      log.info('Booted from the store', { environment: memory.name, database, items: items.length });
+    },
+    // The store has logged it and retries.
+    () => {},
+  );
+  await Promise.race([read, sleep(BOOT_FROM_STORE_MS, done.signal)]);
+  done.abort();
+}
