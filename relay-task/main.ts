@@ -14,7 +14,7 @@ try {
     const [version, build] = packageJson.version.split('+');
     process.stdout.write(`${build === undefined ? version : `${version} (build ${build})`}\n`);
   } else if (loaded.command === 'help') {
-    // ld-relay ends with 1 here, whether the usage was asked for or not.
+    // ld-relay exits with 1 here, whether the usage was asked for or not.
     process.stderr.write(redactKeys(`${loaded.problem === undefined ? '' : `${loaded.problem}\n\n`}${loaded.usage}`));
     process.exitCode = 1;
   } else if (loaded.command === 'check') {
@@ -22,14 +22,14 @@ try {
     process.stdout.write(loaded.report);
   } else {
     const { config, warnings } = loaded;
-    // Environments may want more lines than the relay as a whole; each takes its own from the one log.
+    // An environment may have a lower log level than the relay as a whole, so the log itself is not limited.
     const everything = createLog({ level: 'debug' });
     const log = limitLog(everything, config.logLevel);
     for (const warning of warnings) log.warn(warning);
     for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
-      // What nobody expected leaves nothing that could be trusted; whoever started the relay starts it again.
+      // The state is unknown after an unexpected error: exit, and let the orchestrator start a new process.
       process.on(event, (error: unknown) => {
-        log.error('the relay ends because of an error that nothing handled', {
+        log.error('Unhandled error; exiting', {
           error: String((error as Error)?.stack ?? error),
         });
         process.exit(1);
@@ -48,36 +48,36 @@ try {
 interface Running {
   readonly config: Config;
   readonly log: Log;
-  /** Closes the relay and ends the process; whoever asks again is not heard. */
+  /** Closes the relay and exits. Idempotent. */
   end(exitCode: number): Promise<void>;
 }
 
-/** Fills the stores and ends: 0 when every environment got its data and every store has it, else 1. Nobody is served. */
+/** Fills the stores and exits: with 0 when every environment has data and every store has it, else with 1. Serves nobody. */
 async function runOnce(relay: Relay, { config, log, end }: Running): Promise<void> {
   const without = await relay.initialized();
   const unstored = await relay.stored(config.gracefulShutdownTimeoutMs);
-  if (without.length > 0) log[levelOf(config)]('there is no data after INIT_TIMEOUT', { environments: without });
-  if (unstored.length > 0) log.error('a store could not be filled', { environments: unstored });
+  if (without.length > 0) log[levelOf(config)]('No data within INIT_TIMEOUT', { environments: without });
+  if (unstored.length > 0) log.error('Could not fill a store', { environments: unstored });
   const failed = unstored.length > 0 || (without.length > 0 && !config.ignoreConnectionErrors);
   await end(failed ? 1 : 0);
 }
 
-/** Connection errors that may be ignored are no more than a warning. */
+/** Connection errors that the configuration tells us to ignore are only a warning. */
 function levelOf({ ignoreConnectionErrors }: Config): 'warn' | 'error' {
   return ignoreConnectionErrors ? 'warn' : 'error';
 }
 
 async function run(relay: Relay, { config, log, end }: Running): Promise<void> {
-  log.info('the relay listens', { port: relay.port, environments: config.environments.map(({ name }) => name) });
+  log.info('Relay listening', { port: relay.port, environments: config.environments.map(({ name }) => name) });
   const without = await relay.initialized();
   if (without.length === 0) return;
-  log[levelOf(config)]('there is no data after INIT_TIMEOUT; it is tried again for ever', { environments: without });
+  log[levelOf(config)]('No data within INIT_TIMEOUT; will keep retrying', { environments: without });
   if (!config.exitOnError || config.ignoreConnectionErrors) return;
-  log.error('the relay ends, since EXIT_ON_ERROR is set');
+  log.error('Exiting, because EXIT_ON_ERROR is set');
   await end(1);
 }
 
-/** From here on a signal ends the relay in order, even while it starts. */
+/** From here on a signal shuts the relay down in order, even while it starts. */
 function endOnSignal(relay: Promise<Relay>, config: Config, log: Log): Running['end'] {
   const { gracefulShutdownTimeoutMs } = config;
   let ending = false;
@@ -86,27 +86,27 @@ function endOnSignal(relay: Promise<Relay>, config: Config, log: Log): Running['
     if (ending) return;
     ending = true;
     setTimeout(() => {
-      log.warn('the relay ends without having finished', { gracefulShutdownTimeoutMs });
+      log.warn('Exiting before everything was finished', { gracefulShutdownTimeoutMs });
       process.exit(1);
     }, gracefulShutdownTimeoutMs);
-    // One that does not start says so itself.
+    // A relay that fails to start reports that itself.
     await relay.then((started) => started.close());
     process.exit(exitCode);
   }
 
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     process.on(signal, () => {
-      // Whoever asks twice does not want to wait.
+      // A second signal means: do not wait.
       if (ending) process.exit(1);
-      log.info('the relay stops', { signal });
-      // Stores that were to be filled may be half full.
+      log.info('Shutting down', { signal });
+      // The stores that EXIT_ALWAYS was to fill may be incomplete.
       end(config.exitAlways ? 1 : 0).catch(() => {});
     });
   }
   return end;
 }
 
-/** One problem on one line; several below one another. */
+/** One problem on one line; several as a list. */
 function describe(error: unknown): string {
   if (!(error instanceof RelayError)) return `${(error as Error)?.stack ?? error}\n`;
   const problems = Array.isArray(error.cause) ? (error.cause as unknown[]) : [];

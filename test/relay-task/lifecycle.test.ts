@@ -87,12 +87,12 @@ describe('as a process', () => {
     expect(await filling.exited).toBe(0);
     expect(await storedVersion(table)).toBe(1);
     expect(await dataless.exited).toBe(1);
-    expect(linesOf(dataless).at(-1)).toMatchObject({ level: 'ERROR', message: 'there is no data after INIT_TIMEOUT' });
+    expect(linesOf(dataless).at(-1)).toMatchObject({ level: 'ERROR', message: 'No data within INIT_TIMEOUT' });
     expect(await patient.exited).toBe(0);
-    expect(linesOf(patient).at(-1)).toMatchObject({ level: 'WARN', message: 'there is no data after INIT_TIMEOUT' });
+    expect(linesOf(patient).at(-1)).toMatchObject({ level: 'WARN', message: 'No data within INIT_TIMEOUT' });
     expect(await storeless.exited).toBe(1);
     expect(linesOf(storeless)).toContainEqual(
-      expect.objectContaining({ level: 'ERROR', message: 'a store could not be filled', environments: ['shop'] }),
+      expect.objectContaining({ level: 'ERROR', message: 'Could not fill a store', environments: ['shop'] }),
     );
   });
 
@@ -103,7 +103,7 @@ describe('as a process', () => {
     const lenient = run({ ...base, IGNORE_CONNECTION_ERRORS: 'true' });
     expect(await strict.exited).toBe(1);
     expect(linesOf(strict)).toContainEqual(
-      expect.objectContaining({ level: 'ERROR', message: 'the relay ends, since EXIT_ON_ERROR is set' }),
+      expect.objectContaining({ level: 'ERROR', message: 'Exiting, because EXIT_ON_ERROR is set' }),
     );
     await eventually(() =>
       expect(linesOf(lenient)).toContainEqual(

@@ -46,6 +46,6 @@ export function runRelay(variables: Record<string, string>, args: readonly strin
 
 /** Throws until it listens. */
 export function listeningPort(stdout: string): number {
-  const line = stdout.split('\n').find((text) => text.includes('the relay listens'));
+  const line = stdout.split('\n').find((text) => text.includes('Relay listening'));
   return JSON.parse(line ?? '').port;
 }

@@ -72,7 +72,7 @@ test('the image’s relay, started as the task definition says, serves, fills th
   const ended = new Promise<number | null>((resolve) => relay!.on('exit', resolve));
 
   const port = await eventually(() => {
-    const said = lines.find((line) => line.includes('the relay listens'));
+    const said = lines.find((line) => line.includes('Relay listening'));
     if (!said) throw new Error(`not yet: ${lines.join('\n')}`);
     return (JSON.parse(said) as { port: number }).port;
   }, 30_000);
