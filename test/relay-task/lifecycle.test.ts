@@ -107,7 +107,7 @@ describe('as a process', () => {
     );
     await eventually(() =>
       expect(linesOf(lenient)).toContainEqual(
-        expect.objectContaining({ level: 'WARN', message: expect.stringContaining('after INIT_TIMEOUT') }),
+        expect.objectContaining({ level: 'WARN', message: expect.stringContaining('within INIT_TIMEOUT') }),
       ),
     );
     const port = listeningPort(lenient.output().stdout);
