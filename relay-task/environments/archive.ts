@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
-import { stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import type { Item } from '../../lib/flag-table/index.ts';
+import { isObject } from '../common/json.ts';
+import { fileStateOf, watchFile } from '../common/watch-file.ts';
 import { RelayError } from '../errors.ts';
 import type { EnvironmentDescription, EnvironmentSink, EnvironmentSource, Log, UnreadableItem } from '../ports.ts';
 import { type ArchiveLimits, readArchiveFile } from './archive-file.ts';
@@ -12,7 +13,7 @@ import {
   parseEnvironmentRecord,
 } from './environment-record.ts';
 import { type HeldKeys, NO_KEYS, rotateKeys, withoutExpired } from './key-rotation.ts';
-import { isObject, member } from './loose-json.ts';
+import { member } from './loose-json.ts';
 import { createSourceStatus } from './source-status.ts';
 
 export type DataSet =
@@ -22,11 +23,11 @@ export type DataSet =
 export interface ArchiveOptions extends EnvironmentTemplates, ArchiveLimits {
   /** `.tar` or `.tar.gz`. */
   readonly path: string;
-  /** How often the file is looked at. A change is read at the second look that finds it the same. */
+  /** How often the file is checked. A change is read once the file has stayed the same for this long. */
   readonly intervalMs: number;
   readonly sink: EnvironmentSink;
   readonly log: Log;
-  /** Reads `{"flags":{…},"segments":{…}}`, keeping the bytes of each item. Never throws. */
+  /** Parses `{"flags":{…},"segments":{…}}`, keeping the bytes of each item. Never throws. */
   readDataSet(json: string): DataSet;
 }
 
@@ -37,9 +38,9 @@ interface HeldEnvironment {
 }
 
 /**
- * Environments with their flags from an archive that LaunchDarkly made for offline use, followed when it is replaced.
- * Rejects with ARCHIVE_INVALID when the first reading fails; later an invalid archive is reported once and changes
- * nothing. An environment that cannot be understood keeps what is known of it, the others go on.
+ * Environments with their flags from an archive that LaunchDarkly made for offline use; a new archive replaces them.
+ * Rejects with ARCHIVE_INVALID when the first read fails; later an invalid archive is logged once and changes nothing.
+ * An invalid environment keeps its previous state.
  */
 export async function startArchive(options: ArchiveOptions): Promise<EnvironmentSource> {
   const { sink, log, intervalMs } = options;
@@ -47,8 +48,6 @@ export async function startArchive(options: ArchiveOptions): Promise<Environment
   const status = createSourceStatus('archive');
   let held = new Map<string, HeldEnvironment>();
   let lastProblem = '';
-  let timer: NodeJS.Timeout | undefined;
-  let looking: Promise<void> | undefined;
   let closed = false;
 
   async function load() {
@@ -61,7 +60,7 @@ export async function startArchive(options: ArchiveOptions): Promise<Environment
       const present = typeof environment === 'string' ? before : environment;
       if (typeof environment === 'string') {
         const fields = { path, id, reason: environment };
-        log.error('an environment of the archive could not be understood, what is known of it stays', fields);
+        log.error('An environment in the archive is invalid; keeping its previous state', fields);
       }
       if (present) next.set(id, present);
     }
@@ -72,12 +71,12 @@ export async function startArchive(options: ArchiveOptions): Promise<Environment
       ...describeRecord(record, withoutExpired(keys, now), [], options),
       data,
     }));
-    log.info('the archive was read', { path, environments: environments.length });
+    log.info('Read the archive', { path, environments: environments.length });
     sink.replace(environments);
     status.answered();
   }
 
-  /** A text says what is wrong. */
+  /** A string is the reason why it is invalid. */
   function readEnvironment(
     id: string,
     files: ReadonlyMap<string, Buffer>,
@@ -99,67 +98,44 @@ export async function startArchive(options: ArchiveOptions): Promise<Environment
     const dataSet = options.readDataSet(json);
     if ('problem' in dataSet) return dataSet.problem;
     for (const { kind, key, reason } of dataSet.unreadable) {
-      log.warn('an item of the archive could not be understood and was skipped', { path, id, kind, key, reason });
+      log.warn('Skipped an invalid item in the archive', { path, id, kind, key, reason });
     }
     return { id: dataId, items: dataSet.items };
   }
 
-  /** `read`: how the file looked when it was last read; `previous`: how at the last look. Answers with both anew. */
-  async function look(read: string, previous: string): Promise<[string, string]> {
-    const seen = await lookAt(path);
-    // Half-written files: wait until the writer pauses.
-    if (seen === read || seen !== previous) return [read, seen];
+  async function reload(): Promise<boolean> {
     try {
       await load();
       lastProblem = '';
-      return [seen, seen];
+      return true;
     } catch (error) {
       const reason = describe(error);
       if (reason !== lastProblem) {
-        log.warn('the archive cannot be used, what was read before stays', { path, reason });
+        log.warn('Cannot use the archive; keeping the environments read before', { path, reason });
         status.failed(`${path}: ${reason}`);
       }
       lastProblem = reason;
-      // What the machine refused may be granted without a change of the file.
+      // An error of the operating system, such as a missing permission, can go away without a change of the file.
       const { code, syscall } = error as NodeJS.ErrnoException;
-      return syscall !== undefined && code !== 'ENOENT' ? [read, seen] : [seen, seen];
+      return syscall === undefined || code === 'ENOENT';
     }
   }
 
-  function lookAgain(read: string, previous: string) {
-    timer = setTimeout(() => {
-      looking = look(read, previous).then((marks) => {
-        if (!closed) lookAgain(...marks);
-      });
-    }, intervalMs);
-  }
-
-  const seen = await lookAt(path);
+  const seen = await fileStateOf(path);
   try {
     await load();
   } catch (error) {
     throw new RelayError('ARCHIVE_INVALID', `${path}: ${describe(error)}`, { cause: error });
   }
-  lookAgain(seen, seen);
+  const watcher = watchFile({ path, seen, pollIntervalMs: intervalMs, settleMs: intervalMs, onChange: reload });
 
   return {
     status: status.read,
     async close() {
       closed = true;
-      clearTimeout(timer);
-      await looking;
+      await watcher.close();
     },
   };
-}
-
-/** What tells one state of a file from another; `absent` when there is none. */
-async function lookAt(path: string): Promise<string> {
-  try {
-    const { mtimeNs, size, ino } = await stat(path, { bigint: true });
-    return `${mtimeNs} ${size} ${ino}`;
-  } catch {
-    return 'absent';
-  }
 }
 
 function parseJson(text: string): unknown {
@@ -172,5 +148,5 @@ function parseJson(text: string): unknown {
 
 function describe(error: unknown): string {
   const { code, message } = error as NodeJS.ErrnoException;
-  return code === 'ENOENT' ? 'there is no such file' : message;
+  return code === 'ENOENT' ? 'file not found' : message;
 }

@@ -1,5 +1,6 @@
+import { describeType, isObject, type JsonObject } from '../common/json.ts';
 import { type EnvironmentRecord, parseEnvironmentRecord } from './environment-record.ts';
-import { isObject, type JsonObject, member, nameOf } from './loose-json.ts';
+import { member } from './loose-json.ts';
 
 /** A payload filter of a project. */
 export interface FilterRecord {
@@ -14,7 +15,7 @@ export interface Received<T> {
   readonly data: unknown;
 }
 
-/** By ID; a text says why an entry could not be understood. */
+/** By ID; a string is the reason why an entry is invalid. */
 export type Entries<T> = ReadonlyMap<string, Received<T> | string>;
 
 /** What an event of the auto-configuration stream asks for. */
@@ -28,14 +29,14 @@ export type AutoConfigMessage =
   | { readonly kind: 'filter'; readonly id: string; readonly received: Received<FilterRecord> }
   | { readonly kind: 'delete'; readonly table: Table; readonly id: string; readonly version: number }
   | { readonly kind: 'reconnect' }
-  /** Not for us: an event or a path that older relays leave alone as well. */
+  /** An event or a path that is not for us; older relays ignore them, too. */
   | { readonly kind: 'ignored'; readonly why: string }
-  /** Damaged as a whole: only a new connection, which begins with everything, makes it right. */
+  /** Damaged as a whole: only a new connection, which begins with a complete put, repairs it. */
   | { readonly kind: 'invalid'; readonly problem: string };
 
 type Table = 'environments' | 'filters';
 
-/** Reads one event. Never throws; no text of the payload stands in a problem but IDs, paths and names of fields. */
+/** Parses one event. Never throws. Problems name IDs, paths and fields, and quote nothing else of the payload. */
 export function parseAutoConfigMessage(event: string | undefined, text: string): AutoConfigMessage {
   if (event === 'reconnect') return { kind: 'reconnect' };
   if (event !== 'put' && event !== 'patch' && event !== 'delete') {
@@ -48,7 +49,7 @@ export function parseAutoConfigMessage(event: string | undefined, text: string):
   } catch {
     return invalid(`a ${event} of ${text.length} characters is not JSON`);
   }
-  if (!isObject(body)) return invalid(`a ${event} is ${nameOf(body)}, not an object`);
+  if (!isObject(body)) return invalid(`a ${event} is ${describeType(body)}, not an object`);
   const path = member(body, 'path') ?? '/';
   if (event === 'put') return path === '/' ? readPut(body) : { kind: 'ignored', why: 'a put for another path' };
   const [, table, id] = /^\/(environments|filters)\/(.+)$/s.exec(String(path)) ?? [];
@@ -60,9 +61,9 @@ function readPut(body: JsonObject): AutoConfigMessage {
   const data = member(body, 'data');
   const environments = isObject(data) ? member(data, 'environments') : undefined;
   const filters = isObject(data) ? (member(data, 'filters') ?? {}) : undefined;
-  // Without them, a damaged put would pass for an empty one and take every environment away.
+  // Without this check a damaged put would look like an empty one and remove every environment.
   if (!isObject(environments)) return { kind: 'invalid', problem: 'a put has no data.environments' };
-  if (!isObject(filters)) return { kind: 'invalid', problem: `data.filters of a put is ${nameOf(filters)}` };
+  if (!isObject(filters)) return { kind: 'invalid', problem: `data.filters of a put is ${describeType(filters)}` };
   return {
     kind: 'put',
     environments: readEntries(environments, parseEnvironmentRecord),
@@ -95,11 +96,11 @@ function readPatch(table: Table, id: string, body: JsonObject): AutoConfigMessag
 function readDelete(table: Table, id: string, body: JsonObject): AutoConfigMessage {
   const version = member(body, 'version') ?? 0;
   if (isVersion(version)) return { kind: 'delete', table, id, version };
-  return { kind: 'invalid', problem: `a delete of ${table}/${id} has ${nameOf(version)} for a version` };
+  return { kind: 'invalid', problem: `a delete of ${table}/${id} has ${describeType(version)} for a version` };
 }
 
 export function parseFilterRecord(data: unknown): FilterRecord | { readonly problem: string } {
-  if (!isObject(data)) return { problem: `must be an object, not ${nameOf(data)}` };
+  if (!isObject(data)) return { problem: `must be an object, not ${describeType(data)}` };
   const projKey = member(data, 'projKey');
   const key = member(data, 'key');
   const version = member(data, 'version') ?? 0;

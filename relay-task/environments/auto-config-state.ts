@@ -1,3 +1,4 @@
+import { isObject } from '../common/json.ts';
 import type { EnvironmentDescription } from '../ports.ts';
 import { type AutoConfigMessage, type Entries, type FilterRecord, parseFilterRecord } from './auto-config-messages.ts';
 import {
@@ -7,12 +8,11 @@ import {
   parseEnvironmentRecord,
 } from './environment-record.ts';
 import { type HeldKeys, NO_KEYS, rotateKeys, withoutExpired } from './key-rotation.ts';
-import { isObject } from './loose-json.ts';
 import { createVersionedTable } from './versioned-table.ts';
 
 interface HeldEnvironment {
   readonly record: EnvironmentRecord;
-  /** As it was received, to be remembered. */
+  /** The JSON value as it was received, to be stored. */
   readonly data: unknown;
   readonly keys: HeldKeys;
 }
@@ -22,12 +22,12 @@ interface HeldFilter {
   readonly data: unknown;
 }
 
-/** Below every version: what LaunchDarkly says counts, even if it went back in the meantime. */
+/** Below every version, so that LaunchDarkly's data always wins over remembered data. */
 const REMEMBERED = -1;
 
 export type Applicable = Extract<AutoConfigMessage, { kind: 'put' | 'environment' | 'filter' | 'delete' }>;
 
-/** What auto-configuration has said so far, put together. Times are Unix ms. */
+/** The state that the auto-configuration messages received so far add up to. Times are Unix ms. */
 export function createAutoConfigState() {
   const environments = createVersionedTable<HeldEnvironment>();
   const filters = createVersionedTable<HeldFilter>();
@@ -45,11 +45,11 @@ export function createAutoConfigState() {
   }
 
   return {
-    /** Answers with whether anything changed. */
+    /** Returns whether anything changed. */
     apply(message: Applicable, now: number): boolean {
       switch (message.kind) {
         case 'put': {
-          // Not `||` between the calls: each has to be made.
+          // Every call has to be made, so they are not joined with `||`.
           const results = [
             environments.retain(message.environments),
             filters.retain(message.filters),
@@ -82,8 +82,8 @@ export function createAutoConfigState() {
     },
 
     /**
-     * Takes what `serialize` gave, into an empty state. False when any of it cannot be understood: a part would pass
-     * for everything, and the keys of the rest for unknown ones. Never throws.
+     * Loads the result of `serialize` into an empty state. Returns false when any part is invalid, since a part alone
+     * would look complete and make the other keys unknown. Never throws.
      */
     restore(text: string): boolean {
       const stored = parse(text);
@@ -117,7 +117,7 @@ function parse(text: string): { environments: unknown[][]; filters: unknown[][] 
   }
 }
 
-/** It comes from our own hand, sealed: its outline is enough. */
+/** We wrote and sealed it ourselves, so checking its outline is enough. */
 function isHeldKeys(value: unknown): value is HeldKeys {
   return isObject(value) && Array.isArray(value.credentials);
 }

@@ -1,3 +1,4 @@
+import { sleep } from '../common/pause.ts';
 import type { EnvironmentSink, EnvironmentSource, Keeper, Log } from '../ports.ts';
 import { type Entries, parseAutoConfigMessage } from './auto-config-messages.ts';
 import { createAutoConfigState } from './auto-config-state.ts';
@@ -5,25 +6,25 @@ import { createRemembered } from './cached-source.ts';
 import type { EnvironmentTemplates } from './environment-record.ts';
 import { createSourceStatus } from './source-status.ts';
 
-/** Who hears of LaunchDarkly's auto-configuration stream. */
+/** Receives the events of LaunchDarkly's auto-configuration stream. */
 export interface AutoConfigListener {
-  /** One event. The answer says whether the stream goes on (undefined) or is made anew, and why. */
+  /** One event. Returns undefined when the stream can go on, else why it has to be opened again. */
   onEvent(event: string | undefined, data: string): { readonly problem: string } | 'reconnect' | undefined;
-  /** After each failure of the connection; it is tried again by whoever holds it. */
+  /** After each failure of the connection, which the stream retries by itself. */
   onFailure(failure: { readonly message: string; readonly refused?: boolean | undefined }): void;
 }
 
 export interface AutoConfigOptions extends EnvironmentTemplates {
-  /** Opens the stream and holds it, over any failure, until it is closed. */
+  /** Opens the stream and keeps it open, whatever fails, until it is closed. */
   open(listener: AutoConfigListener): { close(): void };
   readonly sink: EnvironmentSink;
   readonly log: Log;
-  /** Where the last good state is kept, sealed, so that one can start while LaunchDarkly is down. */
+  /** Where the last good state is stored, sealed, so that a relay can start while LaunchDarkly is down. */
   readonly cache?: {
     readonly keeper: Keeper;
     /** The encryption key if one was given, else the auto-configuration key. */
     readonly secret: string;
-    /** LaunchDarkly may take so long before the kept state is used; 1 s. */
+    /** How long to wait for LaunchDarkly before using the stored state; 1 s. */
     readonly patienceMs?: number;
     readonly retryMs?: number;
   };
@@ -32,8 +33,8 @@ export interface AutoConfigOptions extends EnvironmentTemplates {
 }
 
 /**
- * Environments and keys as LaunchDarkly's relay auto-configuration tells them. Nothing that goes wrong takes an
- * environment away; a refused key is tried again slowly and shows in the status. Filters come with their environments.
+ * Environments, keys and filters from LaunchDarkly's relay auto-configuration. No failure removes an environment; a
+ * rejected key is retried slowly and shown in the status.
  */
 export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   const { sink, log, cache, now = Date.now } = options;
@@ -42,11 +43,11 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   let state = createAutoConfigState();
   let heard = false;
   let refused = false;
-  let closed = false;
+  const closing = new AbortController();
 
   function deliver() {
     const environments = state.describe(options, now());
-    log.info('auto-configuration changed', { environments: environments.length });
+    log.info('Auto-configuration changed', { environments: environments.length });
     sink.replace(environments);
   }
 
@@ -55,14 +56,14 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
     if (message.kind === 'reconnect') return 'reconnect';
     if (message.kind === 'invalid') return { problem: message.problem };
     if (message.kind === 'ignored') {
-      log.warn('an auto-configuration event was ignored', { reason: message.why });
+      log.warn('Ignored an auto-configuration event', { reason: message.why });
       return undefined;
     }
-    // A new connection will begin with everything.
+    // A new connection will begin with a complete put.
     if (!heard && message.kind !== 'put') return { problem: 'the stream did not begin with a put' };
     if (message.kind === 'put') {
-      warnUnreadable('an environment', message.environments);
-      warnUnreadable('a filter', message.filters);
+      logInvalid('environment', message.environments);
+      logInvalid('filter', message.filters);
     }
     const changed = state.apply(message, now());
     if (changed || !heard) deliver();
@@ -72,41 +73,34 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
     return undefined;
   }
 
-  function warnUnreadable<T>(what: string, entries: Entries<T>) {
+  function logInvalid<T>(what: 'environment' | 'filter', entries: Entries<T>) {
     for (const [id, reason] of entries) {
       if (typeof reason !== 'string') continue;
-      const fields = { id, reason };
-      log.error(`${what} of the auto-configuration could not be understood, what is known of it stays`, fields);
+      log.error(`An auto-configuration ${what} is invalid; keeping its previous state`, { id, reason });
     }
   }
 
   async function useRemembered({ patienceMs = 1_000 }: { patienceMs?: number }) {
-    const [text] = await Promise.all([remembered?.recall(), pause(patienceMs)]);
-    if (text === undefined || heard || closed) return;
+    const [text] = await Promise.all([remembered?.recall(), sleep(patienceMs, closing.signal)]);
+    if (text === undefined || heard || closing.signal.aborted) return;
     const restored = createAutoConfigState();
     if (!restored.restore(text)) {
-      log.warn('the last good auto-configuration cannot be used', { reason: 'this version does not understand it' });
+      log.warn('Cannot use the last good auto-configuration', { reason: 'this version cannot read it' });
       return;
     }
     state = restored;
-    log.warn('LaunchDarkly did not answer in time, the last good auto-configuration is used');
+    log.warn('LaunchDarkly did not answer in time; using the last good auto-configuration');
     deliver();
     status.remembered();
   }
-
-  let patience: NodeJS.Timeout | undefined;
-  let endPause = () => {};
-  const pause = (ms: number) =>
-    new Promise<void>((resolve) => {
-      endPause = resolve;
-      patience = setTimeout(resolve, ms);
-    });
 
   const onFailure: AutoConfigListener['onFailure'] = (failure) => {
     status.failed(failure.message);
     if (failure.refused && !refused) {
       const reason = failure.message;
-      log.error('auto-configuration is refused; what is known stays, the key is tried again slowly', { reason });
+      log.error('LaunchDarkly rejected the auto-configuration key; keeping the known environments, retrying', {
+        reason,
+      });
     }
     refused = failure.refused ?? false;
   };
@@ -117,10 +111,8 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   return {
     status: status.read,
     async close() {
-      closed = true;
+      closing.abort();
       stream.close();
-      clearTimeout(patience);
-      endPause();
       await remembered?.close();
       await recalling;
     },

@@ -1,65 +1,54 @@
+import { createBackoff } from '../common/backoff.ts';
+import { sleep } from '../common/pause.ts';
 import type { Keeper, Log } from '../ports.ts';
 import { createSeal } from './sealed.ts';
 
 export interface RememberedOptions {
   readonly keeper: Keeper;
-  /** What the sealing key is made of. */
+  /** The sealing key is derived from it. */
   readonly secret: string;
   readonly log: Log;
-  /** Between attempts while the store does not answer; 2 s at first, doubled up to 60 s. */
+  /** The first delay between attempts while the store does not answer; 2 s, doubled up to 60 s. */
   readonly retryMs?: number;
 }
 
 export interface Remembered {
   /**
-   * What was kept before this process, undefined when there is nothing that can be read. Asks until the store answers
-   * or `close` is called. Never rejects.
+   * The text that an earlier process stored; undefined when there is none that can be read. Retries until the store
+   * answers or `close` is called. Never rejects.
    */
   recall(): Promise<string | undefined>;
-  /** Keeps this instead, sealed, in the background; of several only the last. The same text is written once. */
+  /** Stores this text instead, sealed, in the background; only the last of several, and an equal text not again. */
   keep(text: string): void;
-  /** Waits for a writing that is under way. */
+  /** Waits for a write in progress. */
   close(): Promise<void>;
 }
 
 const MAX_RETRY_MS = 60_000;
 
-/** One text that is to outlive the process, sealed before it leaves. */
+/** One text that outlives the process, sealed before it leaves it. */
 export function createRemembered({ keeper, secret, log, retryMs = 2_000 }: RememberedOptions): Remembered {
   const seal = createSeal(secret);
   let kept: string | undefined;
   let wanted: string | undefined;
   let writing: Promise<void> | undefined;
   let recalled: Promise<string | undefined> | undefined;
-  let closed = false;
-  const wakers = new Set<() => void>();
+  const closing = new AbortController();
 
-  /** Until `attempt` succeeds; undefined once closed. */
-  async function untilDone<T>(what: string, attempt: () => Promise<T>): Promise<T | undefined> {
-    for (let delayMs = retryMs; !closed; delayMs = Math.min(delayMs * 2, MAX_RETRY_MS)) {
+  /** Repeats `attempt` until it succeeds; undefined once closed. */
+  async function untilDone<T>(verb: 'read' | 'store', attempt: () => Promise<T>): Promise<T | undefined> {
+    const backoff = createBackoff({ firstMs: retryMs, maxMs: MAX_RETRY_MS });
+    while (!closing.signal.aborted) {
       try {
         return await attempt();
       } catch (error) {
-        log.warn(`the last good auto-configuration could not be ${what}, it will be tried again`, {
-          reason: (error as Error).message,
-          delayMs,
-        });
-        await pause(delayMs);
+        const delayMs = backoff.next();
+        const reason = (error as Error).message;
+        log.warn(`Could not ${verb} the last good auto-configuration; retrying`, { reason, delayMs });
+        await sleep(delayMs, closing.signal);
       }
     }
     return undefined;
-  }
-
-  function pause(ms: number): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        wakers.delete(wake);
-        resolve();
-      };
-      const timer = setTimeout(wake, ms);
-      wakers.add(wake);
-    });
   }
 
   async function recall(): Promise<string | undefined> {
@@ -69,21 +58,22 @@ export function createRemembered({ keeper, secret, log, retryMs = 2_000 }: Remem
       kept = await seal.open(bytes);
       return kept;
     } catch (error) {
-      log.warn('the last good auto-configuration cannot be used', { reason: (error as Error).message });
+      log.warn('Cannot use the last good auto-configuration', { reason: (error as Error).message });
       return undefined;
     }
   }
 
-  async function write() {
-    // Most tasks start with nothing new: what is kept already need not be written.
+  async function writeNewest(): Promise<void> {
+    const text = wanted;
+    if (text === undefined) return;
+    await keeper.write(await seal.close(text));
+    kept = text;
+  }
+
+  async function write(): Promise<void> {
+    // Most tasks start with nothing new, and what is stored already need not be written.
     await recalled;
-    while (wanted !== undefined && wanted !== kept && !closed) {
-      await untilDone('kept', async () => {
-        const text = wanted!;
-        await keeper.write(await seal.close(text));
-        kept = text;
-      });
-    }
+    while (wanted !== kept && !closing.signal.aborted) await untilDone('store', writeNewest);
   }
 
   return {
@@ -100,8 +90,7 @@ export function createRemembered({ keeper, secret, log, retryMs = 2_000 }: Remem
     },
 
     async close() {
-      closed = true;
-      for (const wake of wakers) wake();
+      closing.abort();
       await writing;
     },
   };

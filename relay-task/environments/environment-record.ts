@@ -1,8 +1,9 @@
+import { describeType, isObject, type JsonObject } from '../common/json.ts';
 import type { EnvironmentDescription } from '../ports.ts';
 import type { HeldKeys, KeyStatement, StatedKey } from './key-rotation.ts';
-import { isObject, type JsonObject, member, nameOf } from './loose-json.ts';
+import { member } from './loose-json.ts';
 
-/** One environment as auto-configuration and archives tell of it. */
+/** One environment as auto-configuration and archives describe it. */
 export interface EnvironmentRecord {
   readonly environmentId: string;
   readonly version: number;
@@ -12,7 +13,7 @@ export interface EnvironmentRecord {
   readonly secureMode: boolean;
 }
 
-/** What is decided here and not by LaunchDarkly, for every environment. */
+/** Settings of the relay that apply to every environment. */
 export interface EnvironmentTemplates {
   /** Of keys in stores, `$CID` stands for the client-side ID. */
   readonly prefixTemplate: string;
@@ -24,7 +25,7 @@ export interface EnvironmentTemplates {
 
 /** A template for one environment, or for one filtered view of it: `$CID` is then `ENVIRONMENT.FILTER`. */
 export function fillTemplate(template: string, environmentId: string, filter = ''): string {
-  // As a function: in a replacement text, `$` would have a meaning of its own.
+  // A function, because `$` is special in a replacement string.
   return template.replaceAll('$CID', () => (filter === '' ? environmentId : `${environmentId}.${filter}`));
 }
 
@@ -38,7 +39,13 @@ export function describeRecord(
   return {
     id: environmentId,
     name: name || environmentId,
-    ...{ labels, environmentId, filters, secureMode, ttlMs, allowedOrigins, allowedHeaders },
+    labels,
+    environmentId,
+    filters,
+    secureMode,
+    ttlMs,
+    allowedOrigins,
+    allowedHeaders,
     sdkKey: keys.sdkKey,
     credentials: [...keys.credentials, { kind: 'environmentId', value: environmentId }],
     prefix: fillTemplate(prefixTemplate, environmentId),
@@ -47,11 +54,11 @@ export function describeRecord(
 }
 
 /**
- * Reads one environment (relay protocol: `ENV`), which must be the one of that ID. No key stands in a problem. A record
- * whose lists of keys contradict its keys is refused whole: half of it could take a good key away.
+ * Parses one environment (relay protocol: `ENV`), which must have this ID. Problems contain no key. A record whose lists
+ * of keys contradict its keys is rejected whole, since applying half of it could revoke a good key.
  */
 export function parseEnvironmentRecord(data: unknown, id: string): EnvironmentRecord | { readonly problem: string } {
-  if (!isObject(data)) return { problem: `must be an object, not ${nameOf(data)}` };
+  if (!isObject(data)) return { problem: `must be an object, not ${describeType(data)}` };
   const problems: string[] = [];
   const { text, count, flag, keys } = readersOf(data, problems);
   const innerId = text('envId');
@@ -59,13 +66,16 @@ export function parseEnvironmentRecord(data: unknown, id: string): EnvironmentRe
   const statement: KeyStatement = {
     ...readSdkKey(data, problems),
     sdkKeys: keys('sdkKeys'),
-    mobileKey: text('mobKey') || (saysThatThereIsNone(data) ? null : undefined),
+    mobileKey: text('mobKey') || (hasNoMobileKey(data) ? null : undefined),
     mobileKeys: keys('mobileKeys'),
   };
   checkPrimary('sdkKeys', 'sdkKey.value', statement.sdkKeys, statement.sdkKey, problems);
   checkPrimary('mobileKeys', 'mobKey', statement.mobileKeys, statement.mobileKey, problems);
   const record = {
-    ...{ environmentId: id, statement, version: count('version'), secureMode: flag('secureMode') },
+    environmentId: id,
+    statement,
+    version: count('version'),
+    secureMode: flag('secureMode'),
     ttlMs: count('defaultTtl') * 60_000,
     labels: { envKey: text('envKey'), envName: text('envName'), projKey: text('projKey'), projName: text('projName') },
   };
@@ -76,7 +86,7 @@ function readersOf(data: JsonObject, problems: string[]) {
   const read = <T>(name: string, fits: (value: unknown) => value is T, wanted: string, absent: T): T => {
     const value = member(data, name) ?? absent;
     if (fits(value)) return value;
-    problems.push(`${name} must be ${wanted}, not ${nameOf(value)}`);
+    problems.push(`${name} must be ${wanted}, not ${describeType(value)}`);
     return absent;
   };
   return {
@@ -90,14 +100,14 @@ function readersOf(data: JsonObject, problems: string[]) {
 function readSdkKey(data: JsonObject, problems: string[]): Pick<KeyStatement, 'sdkKey' | 'expiring'> {
   const stated = member(data, 'sdkKey') ?? {};
   if (!isObject(stated)) {
-    problems.push(`sdkKey must be an object, not ${nameOf(stated)}`);
+    problems.push(`sdkKey must be an object, not ${describeType(stated)}`);
     return { sdkKey: undefined };
   }
   const { text } = readersOf(stated, problems);
   const sdkKey = text('value') || undefined;
   const expiring = member(stated, 'expiring') ?? {};
   if (!isObject(expiring)) {
-    problems.push(`sdkKey.expiring must be an object, not ${nameOf(expiring)}`);
+    problems.push(`sdkKey.expiring must be an object, not ${describeType(expiring)}`);
     return { sdkKey };
   }
   const old = member(expiring, 'value') ?? '';
@@ -118,8 +128,8 @@ function readList(name: string, entries: readonly unknown[], problems: string[])
   });
 }
 
-/** `mobKey` is there and empty, or the list is: LaunchDarkly always sends whole environments. */
-function saysThatThereIsNone(data: JsonObject): boolean {
+/** `mobKey` or the list is present and empty: LaunchDarkly always sends whole environments. */
+function hasNoMobileKey(data: JsonObject): boolean {
   const mobileKeys = member(data, 'mobileKeys');
   return member(data, 'mobKey') !== undefined || (Array.isArray(mobileKeys) && mobileKeys.length === 0);
 }

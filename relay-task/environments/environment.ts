@@ -33,8 +33,6 @@ export interface EnvironmentOptions {
 /** One environment in memory, which is the authority over what readers get. */
 export interface Environment extends ItemView, UpstreamSink {
   readonly name: string;
-  /** Whether upstream has delivered a whole set; data of a store is served before, too. */
-  readonly confirmed: boolean;
   /**
    * Items of a store, to be served until upstream delivers. Ignored, with false, once there is data. Items that cannot
    * be understood are left out and named in `unreadable`.
@@ -86,7 +84,6 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
   });
   let unreadable = new Map<string, UnreadableItem>();
   let initialized = false;
-  let confirmed = false;
   let generation = 0;
 
   function announce({ items, whole }: Outcome, receivedAt: number) {
@@ -103,9 +100,6 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     name,
     get initialized() {
       return initialized;
-    },
-    get confirmed() {
-      return confirmed;
     },
     get generation() {
       return generation;
@@ -139,7 +133,6 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     put(items, skipped, receivedAt) {
       unreadable = new Map(skipped.map((item) => [nameOf(item), item]));
       const outcome = memory.replace(items, (kind, key) => unreadable.has(nameOf({ kind, key })));
-      confirmed = true;
       announce(outcome, receivedAt);
     },
 

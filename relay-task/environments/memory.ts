@@ -1,19 +1,20 @@
 import { sameFlag, sameSegment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { createTombstone } from '../common/tombstone.ts';
 
 /** What an update did. */
 export interface Outcome {
-  /** Items that readers must hear of, in the order in which they should be sent. */
+  /** Items to send to readers, in sending order. */
   readonly items: readonly Item[];
-  /** A version fell or content changed under the same version: only the whole set makes readers right. */
+  /** A version fell, or content changed without a new version: readers need the whole set. */
   readonly whole: boolean;
 }
 
 interface Table {
   readonly items: Map<string, Item>;
   /**
-   * Tombstones whose version we chose, or that upstream has forgotten: their own version says nothing about upstream's,
-   * so anything above this floor is news.
+   * For tombstones whose version we chose, or that upstream has forgotten. Their version cannot be compared with
+   * upstream's, so any version above this floor is accepted.
    */
   readonly floors: Map<string, number>;
 }
@@ -21,11 +22,11 @@ interface Table {
 const NO_FLOOR = Number.NEGATIVE_INFINITY;
 
 /**
- * The items of one environment and the rules by which they change. Readers apply what goes out as SDKs do (a `put`
- * replaces, a patch or delete counts only when its version is higher) and so hold what this holds.
+ * The items of one environment and the rules by which they change. Readers apply what is sent as SDKs do (a `put`
+ * replaces everything, a patch or delete needs a higher version), so they end up with the same items.
  */
 export function createMemory(options: {
-  /** Told about each item whose bytes were replaced, announced or not. */
+  /** Called for each item whose bytes were replaced, even if the change is not sent to readers. */
   onReplaced(item: Item, before: Item | undefined): void;
 }) {
   const tables: Readonly<Record<Kind, Table>> = {
@@ -43,7 +44,7 @@ export function createMemory(options: {
     options.onReplaced(item, before);
   }
 
-  /** Takes an item of a whole set, whatever its version. */
+  /** Applies one item of a whole set, whatever its version. */
   function adopt(item: Item): 'same' | 'newer' | 'other' {
     const held = tables[item.kind].items.get(item.key);
     if (!held || item.version > held.version) {
@@ -51,7 +52,7 @@ export function createMemory(options: {
       return 'newer';
     }
     if (held.deleted && item.deleted) {
-      // Readers may hold the higher tombstone. Keeping it costs nothing; a lower one would hide news from them.
+      // Readers may hold the higher tombstone: a lower one here would let patches through that they ignore.
       set(held, item.version < held.version ? item.version : undefined);
       return 'same';
     }
@@ -68,7 +69,7 @@ export function createMemory(options: {
 
     items: (kind: Kind): Iterable<Item> => tables[kind].items.values(),
 
-    /** Makes the live items exactly these, but for the `spared`, which stay as they are. */
+    /** Makes the live items exactly these; `spared` items stay as they are. */
     replace(offered: readonly Item[], spared: (kind: Kind, key: string) => boolean): Outcome {
       const present = { features: new Set<string>(), segments: new Set<string>() };
       const changed: Item[] = [];
@@ -87,7 +88,7 @@ export function createMemory(options: {
             tables[kind].floors.set(held.key, NO_FLOOR);
             continue;
           }
-          const gone = tombstone(kind, held.key, held.version + 1);
+          const gone = createTombstone(kind, held.key, held.version + 1);
           set(gone, NO_FLOOR);
           changed.push(gone);
         }
@@ -95,7 +96,7 @@ export function createMemory(options: {
       return { items: inSendingOrder(changed), whole };
     },
 
-    /** Takes an item that is newer than what is held; undefined when it is not. */
+    /** Applies an item if it is newer than the held one; undefined when it is not. */
     upsert(item: Item): Outcome | undefined {
       const { items, floors } = tables[item.kind];
       const held = items.get(item.key);
@@ -117,7 +118,7 @@ export function createMemory(options: {
 
 export type Memory = ReturnType<typeof createMemory>;
 
-/** Whether two items of equal version mean the same; ld-relay writes items anew, LaunchDarkly's own bytes differ in form. */
+/** Whether two items of equal version mean the same. Their bytes may differ: ld-relay re-serialises items. */
 function means(a: Item, b: Item): boolean {
   if (a.deleted || b.deleted) return a.deleted === b.deleted;
   if (a.json === b.json) return true;
@@ -125,11 +126,7 @@ function means(a: Item, b: Item): boolean {
   return same(JSON.parse(a.json), JSON.parse(b.json));
 }
 
-function tombstone(kind: Kind, key: string, version: number): Item {
-  return { kind, key, version, deleted: true, json: JSON.stringify({ key, version, deleted: true }) };
-}
-
-/** What is used goes before what uses it, and leaves after it: no reader ever sees a flag without its segment. */
+/** Segments are sent before the flags that use them and deleted after, so no reader sees a flag without its segment. */
 export function inSendingOrder(items: readonly Item[]): Item[] {
   const rank = ({ kind, deleted }: Item) => (deleted ? (kind === 'features' ? 2 : 3) : kind === 'segments' ? 0 : 1);
   return [...items].sort((a, b) => rank(a) - rank(b));

@@ -1,7 +1,5 @@
 import type { Credential, CredentialKind } from '../ports.ts';
 
-export type { Credential } from '../ports.ts';
-
 /** The only ways in which a registry changes. */
 export type RegistryChange<E> =
   /** One environment, or one filtered view of it. Credentials, if given, become those of the name. */
@@ -24,7 +22,7 @@ export type Found<E> =
   | { readonly name: string; readonly filter: string; readonly environment: E }
   | 'unknown-credential'
   | 'unknown-filter'
-  /** Nobody can say yet; to be answered with 503, never 4xx. */
+  /** Not known yet: answer with 503, never 4xx. */
   | 'not-yet';
 
 /** A credential that no longer opens an environment; its streams must be closed. */
@@ -37,24 +35,23 @@ export interface Vanished<E> {
   readonly reason: 'revoked' | 'expired' | 'removed';
 }
 
-/** Time, so that tests can hold it. */
+/** The clock and timer, replaceable in tests. */
 export interface Clock {
   /** Unix ms. */
   now(): number;
-  /** Runs something once after `ms`; answers with what cancels it. */
+  /** Runs something once after `ms`; returns a function that cancels it. */
   after(ms: number, run: () => void): () => void;
 }
 
 export interface Registry<E> {
-  /** Answers with what was refused, one sentence each, without any key; everything else was applied. */
+  /** Returns what was refused, one sentence each, without any key; everything else was applied. */
   apply(change: RegistryChange<E>): readonly string[];
   find(kind: CredentialKind, credential: string, filter?: string): Found<E>;
   /** Whether the source of keys has been read completely once. */
   readonly complete: boolean;
-  entries(): Iterable<{ readonly name: string; readonly filter: string; readonly environment: E }>;
   /** The valid credentials of a name, for `/status` and for upstreams. */
   credentials(name: string): readonly Credential[];
-  /** Calls the listener for what vanished, after each change; answers with what ends that. */
+  /** Calls the listener with what vanished, after each change; returns a function that unsubscribes. */
   onVanished(listener: (vanished: readonly Vanished<E>[]) => void): () => void;
   /** Stops waiting for expiries. */
   close(): void;
@@ -76,7 +73,7 @@ const systemClock: Clock = {
   },
 };
 
-/** Which credential, with which filter, opens which environment. */
+/** Maps a credential and a filter to an environment. */
 export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {}): Registry<E> {
   const holders = new Map<string, Holder<E>>();
   const byCredential = new Map<string, { readonly holder: Holder<E>; readonly credential: Credential }>();
@@ -131,7 +128,7 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
     if (!holder) return [];
     if (filter !== undefined && !holder.views.has(filter)) return [];
     if (filter !== undefined && holder.views.size > 1) return removeViews(holder, [filter]);
-    // The last view goes with the name: a credential that opens nothing would be answered as if it opened something.
+    // With the last view the name goes, too, so that its credentials become unknown.
     const { vanished } = setCredentials(holder, [], 'removed');
     holders.delete(name);
     return vanished;
@@ -146,7 +143,7 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
     settle(vanished);
   }
 
-  /** Ends every change: waits for the next expiry, tells who listens. */
+  /** Ends every change: sets the timer for the next expiry and calls the listeners. */
   function settle(vanished: readonly Vanished<E>[]) {
     cancelTimer();
     const times = [...byCredential.values()].map(({ credential }) => credential.expiresAt ?? Number.POSITIVE_INFINITY);
@@ -188,7 +185,7 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
       if (!known || !isValid(known.credential)) return complete ? 'unknown-credential' : 'not-yet';
       const { name, views } = known.holder;
       const environment = views.get(filter);
-      // Credentials may be known before what they open is built.
+      // Credentials may be known before their environment is built.
       if (environment === undefined) return complete && views.size > 0 ? 'unknown-filter' : 'not-yet';
       return { name, filter, environment };
     },
@@ -197,17 +194,13 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
       return complete;
     },
 
-    *entries() {
-      for (const { name, views } of holders.values()) {
-        for (const [filter, environment] of views) yield { name, filter, environment };
-      }
-    },
-
     credentials: (name) => holders.get(name)?.credentials.filter(isValid) ?? [],
 
     onVanished(listener) {
       listeners.add(listener);
-      return () => void listeners.delete(listener);
+      return () => {
+        listeners.delete(listener);
+      };
     },
 
     close: () => cancelTimer(),

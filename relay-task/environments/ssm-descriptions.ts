@@ -110,12 +110,14 @@ function describe(
   const projectKey = settingOf('project-key', text('project-key'));
   const ofProject = projectKey !== undefined && Object.hasOwn(defaults.filters ?? {}, projectKey);
   return {
-    ...{ id, name: id },
+    id,
+    name: id,
     environmentId: standing('client-side-id'),
     // A bad or revoked key leaves the one before it in force, as long as that is valid.
     sdkKey: standing('sdk-key') ?? claims.find(({ kind }) => kind === 'sdkKey')?.value,
     credentials: claims.map(({ kind, value, expiresAt }) => ({
-      ...{ kind, value },
+      kind,
+      value,
       ...(expiresAt !== undefined && { expiresAt }),
     })),
     filters: settingOf('filters', text('filters')) ?? (ofProject ? defaults.filters![projectKey]! : []),

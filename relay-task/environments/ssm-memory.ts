@@ -59,7 +59,9 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
     const refused = 'wanted' in result;
     const message = refused ? `${listed.name} is not understood: it must be ${result.wanted}` : '';
     keep(place, {
-      ...{ version, modifiedAt, secure: listed.text === undefined },
+      version,
+      modifiedAt,
+      secure: listed.text === undefined,
       text: refused ? before?.text : text,
       trouble: refused ? troubleOf('refused', message, before, now) : undefined,
     });

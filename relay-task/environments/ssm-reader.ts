@@ -1,15 +1,17 @@
-/** Requests to SSM's Parameter Store: paged, paced, in batches, each with a deadline, retried where that may help. */
+/** Requests to SSM's Parameter Store: paged, paced and in batches. */
 import { GetParametersByPathCommand, GetParametersCommand, type Parameter, type SSMClient } from '@aws-sdk/client-ssm';
+import { awsStatusOf, callAws, isThrottle } from '../common/aws-call.ts';
+import { sleep } from '../common/pause.ts';
 
 export interface SsmTimings {
-  /** A request without an answer is given up after so long. */
+  /** A request without an answer fails after this time. */
   readonly requestTimeoutMs: number;
-  /** First pause before a request is sent again; doubles, with jitter, up to `retryCapMs`. */
+  /** The first delay before a request is sent again; doubles up to `retryCapMs`. */
   readonly retryBaseMs: number;
   readonly retryCapMs: number;
   /** How often a request is sent again within one reading. */
   readonly retries: number;
-  /** The least time between two requests once the first ten are sent: SSM admits 40 a second to an account. */
+  /** The least time between two requests after a burst of ten: SSM allows an account 40 a second. */
   readonly spacingMs: number;
 }
 
@@ -20,39 +22,37 @@ export interface Listed {
   readonly arn: string;
   readonly type: string;
   readonly version: number;
-  /** Unix ms. A parameter that was deleted and made again begins at version 1 again: only this tells them apart. */
+  /** Unix ms. Tells a parameter from one that was deleted and created again, which starts at version 1, too. */
   readonly modifiedAt: number;
-  /** Undefined for a SecureString, which is listed without being decrypted. */
+  /** Undefined for a SecureString: listings do not decrypt. */
   readonly text: string | undefined;
 }
 
 export interface Decrypted {
   readonly texts: ReadonlyMap<string, string>;
-  /** Those that cannot be read, with the reason; those that are gone meanwhile are in neither. */
+  /** Those that cannot be read, with the reason. Parameters deleted meanwhile are in neither. */
   readonly unreadable: ReadonlyMap<string, string>;
 }
 
 export interface SsmReader {
-  /** Everything below the path, SecureStrings undecrypted. */
+  /** Everything below the path; SecureStrings without their values. */
   list(): Promise<readonly Listed[]>;
   /**
-   * The values of `names`. One that cannot be decrypted does not take the others with it. `control` names one that was
-   * readable before: when nothing can be read, not even that, it is the permission that is gone, and the call rejects.
+   * The values of `names`; one that cannot be decrypted does not fail the others. `control` is a parameter that was
+   * readable before: when nothing can be read, not even the control, the permission is gone and the call rejects.
    */
   decrypt(names: readonly string[], control?: string): Promise<Decrypted>;
-  /** How many answers said that we ask too often, ever. */
+  /** How many requests were throttled since the start. */
   throttled(): number;
-  /** Ends requests and pauses under way; they reject. */
+  /** Rejects requests in progress. */
   close(): void;
 }
 
-/** What one call of SSM's may name, or answer with. */
+/** The limit of parameters in one request or answer. */
 const BATCH = 10;
 const BURST = 10;
-/** SSM's own limit is 10,000 parameters; more pages mean that it sends us in circles. */
+/** An account has at most 10,000 parameters: more pages mean an endless listing. */
 const MOST_PAGES = 2_000;
-
-const throttles = new Set(['ThrottlingException', 'Throttling', 'TooManyRequestsException', 'RequestLimitExceeded']);
 
 export function createSsmReader(options: {
   readonly client: SSMClient;
@@ -65,41 +65,27 @@ export function createSsmReader(options: {
   const pace = createPace(timings.spacingMs);
   let throttled = 0;
 
-  /** Settles in time whatever the SDK does. */
-  async function once<T>(send: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
-    const deadline = new AbortController();
-    const late = setTimeout(() => deadline.abort(), timings.requestTimeoutMs);
-    const abortSignal = AbortSignal.any([deadline.signal, closing.signal]);
-    try {
-      return await Promise.race([send(abortSignal), rejectionOf(abortSignal)]);
-    } catch (error) {
-      if (closing.signal.aborted || !deadline.signal.aborted) throw error;
-      throw new Error(`no answer from SSM within ${timings.requestTimeoutMs} ms`, { cause: error });
-    } finally {
-      clearTimeout(late);
-    }
-  }
-
-  async function persist<T>(send: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
-    for (let failures = 0; ; failures++) {
-      await sleep(pace(), closing.signal);
-      try {
-        return await once(send);
-      } catch (error) {
+  function call<T>(send: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
+    return callAws(send, {
+      service: 'SSM',
+      timeoutMs: timings.requestTimeoutMs,
+      retries: timings.retries,
+      backoff: { firstMs: timings.retryBaseMs, maxMs: timings.retryCapMs },
+      retryUnanswered: true,
+      signal: closing.signal,
+      before: () => sleep(pace(), closing.signal),
+      onError(error) {
         if (isThrottle(error)) throttled += 1;
-        if (closing.signal.aborted || failures >= timings.retries || !isPassing(error)) throw error;
-        const pauseMs = Math.min(timings.retryCapMs, timings.retryBaseMs * 2 ** failures);
-        await sleep(pauseMs * (0.5 + Math.random() / 2), closing.signal);
-      }
-    }
+      },
+    });
   }
 
   async function read(names: readonly string[]): Promise<readonly Parameter[]> {
     const command = new GetParametersCommand({ Names: names.map((name) => prefix + name), WithDecryption: true });
-    return (await persist((abortSignal) => client.send(command, { abortSignal }))).Parameters ?? [];
+    return (await call((abortSignal) => client.send(command, { abortSignal }))).Parameters ?? [];
   }
 
-  /** A batch fails as a whole when one of it cannot be decrypted: then each is asked for alone. */
+  /** SSM fails a batch when one of its parameters cannot be decrypted; then each is requested alone. */
   async function readEach(names: readonly string[], texts: Map<string, string>, unreadable: Map<string, string>) {
     const keep = (parameters: readonly Parameter[]) => {
       for (const { Name = '', Value } of parameters) {
@@ -130,15 +116,18 @@ export function createSsmReader(options: {
       let NextToken: string | undefined;
       for (let pages = 0; pages < MOST_PAGES; pages++) {
         const command = new GetParametersByPathCommand({
-          ...{ Path: path, Recursive: true, WithDecryption: false, MaxResults: BATCH },
+          Path: path,
+          Recursive: true,
+          WithDecryption: false,
+          MaxResults: BATCH,
           ...(NextToken !== undefined && { NextToken }),
         });
-        const page = await persist((abortSignal) => client.send(command, { abortSignal }));
+        const page = await call((abortSignal) => client.send(command, { abortSignal }));
         for (const parameter of page.Parameters ?? []) listed.push(listedOf(parameter, prefix));
         NextToken = page.NextToken || undefined;
         if (NextToken === undefined) return listed;
       }
-      throw new Error(`SSM's listing of ${path} does not end: ${MOST_PAGES} pages were read`);
+      throw new Error(`The listing of ${path} in SSM did not end after ${MOST_PAGES} pages`);
     },
 
     async decrypt(names, control) {
@@ -163,7 +152,10 @@ function listedOf(
   prefix: string,
 ): Listed {
   return {
-    ...{ name: Name.slice(prefix.length), arn: ARN, type: Type ?? 'String', version: Version },
+    name: Name.slice(prefix.length),
+    arn: ARN,
+    type: Type ?? 'String',
+    version: Version,
     modifiedAt: LastModifiedDate?.getTime() ?? 0,
     text: Type === 'SecureString' ? undefined : Value,
   };
@@ -180,25 +172,13 @@ export function describeSsmError(error: unknown): string {
     : `${name}: ${text}`;
 }
 
-export function isThrottle(error: unknown): boolean {
-  return error instanceof Error && (throttles.has(error.name) || statusOf(error) === 429);
-}
-
-/** SSM or KMS answered, and will answer the same again. */
+/** SSM or KMS refused, and would refuse again. */
 function isRefusal(error: unknown): boolean {
-  return !isThrottle(error) && statusOf(error) >= 400 && statusOf(error) < 500;
+  const status = awsStatusOf(error);
+  return !isThrottle(error) && status >= 400 && status < 500;
 }
 
-function isPassing(error: unknown): boolean {
-  return isThrottle(error) || statusOf(error) === 0 || statusOf(error) >= 500;
-}
-
-/** 0: there was no answer. */
-function statusOf(error: unknown): number {
-  return (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata?.httpStatusCode ?? 0;
-}
-
-/** Answers how long the next request has to wait: not at all for a burst, then evenly. */
+/** Returns how long the next request has to wait, in ms: not at all for a burst, then evenly spaced. */
 function createPace(spacingMs: number): () => number {
   let free = performance.now() - BURST * spacingMs;
   return () => {
@@ -206,28 +186,4 @@ function createPace(spacingMs: number): () => number {
     free = Math.max(free, now - BURST * spacingMs) + spacingMs;
     return Math.max(0, free - now);
   };
-}
-
-function rejectionOf(signal: AbortSignal): Promise<never> {
-  return new Promise((_, reject) => {
-    const give = () => reject(signal.reason);
-    if (signal.aborted) give();
-    else signal.addEventListener('abort', give, { once: true });
-  });
-}
-
-function sleep(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    if (signal.aborted) return reject(signal.reason);
-    if (ms <= 0) return resolve();
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal.reason);
-    };
-    const timer = setTimeout(() => {
-      signal.removeEventListener('abort', stop);
-      resolve();
-    }, ms);
-    signal.addEventListener('abort', stop, { once: true });
-  });
 }

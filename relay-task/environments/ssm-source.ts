@@ -1,17 +1,19 @@
 import { SSMClient } from '@aws-sdk/client-ssm';
 import type { Registry } from 'prom-client';
+import { isThrottle } from '../common/aws-call.ts';
+import { createPause } from '../common/pause.ts';
 import type { EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Log } from '../ports.ts';
 import { createDescriptions, type Remarks, type SsmDefaults } from './ssm-descriptions.ts';
 import { createSsmMemory } from './ssm-memory.ts';
 import { createSsmMetrics } from './ssm-metrics.ts';
 import { createPacing, type SsmIntervals } from './ssm-pacing.ts';
 import { ssmParameters } from './ssm-parameters.ts';
-import { createSsmReader, describeSsmError, isThrottle, type SsmTimings } from './ssm-reader.ts';
+import { createSsmReader, describeSsmError, type SsmTimings } from './ssm-reader.ts';
 
 export interface SsmSourceOptions {
   /** The folder of the environments, `/edge-flag-relay/<stage>/environments`, with or without a slash at the end. */
   readonly path: string;
-  /** Not closed with the source. Without it one is made for `region` and `endpoint`, or as AWS's own configuration says. */
+  /** Not closed with the source. Without it, one is created for `region` and `endpoint` or AWS's own configuration. */
   readonly client?: SSMClient;
   readonly region?: string | undefined;
   readonly endpoint?: string | undefined;
@@ -19,9 +21,9 @@ export interface SsmSourceOptions {
   readonly log: Log;
   readonly registry?: Registry | undefined;
   readonly defaults?: SsmDefaults;
-  /** Between readings, ± 20 % at random; 30 s. */
+  /** The time between readings, ± 20 % at random; 30 s. */
   readonly intervalMs?: number;
-  /** How long a key that vanished or cannot be read keeps working; 24 h. */
+  /** How long a key that disappeared or cannot be read keeps working; 24 h. */
   readonly graceMs?: number;
   /** Unix ms, for tests. */
   readonly clock?: { now(): number };
@@ -31,8 +33,8 @@ export interface SsmSourceOptions {
 
 export interface SsmSource extends EnvironmentSource {
   /**
-   * Keys that stand in SSM and whose value this process has never had. While there are any, an unknown credential may be
-   * one of them, so it is to be answered with 503 and not with 401. Each counts for the grace time at most.
+   * How many keys exist in SSM that this process could never read. While there are any, an unknown credential may be one
+   * of them, so it is answered with 503 and not with 401. Each counts for the grace time at most.
    */
   unread(): number;
 }
@@ -51,7 +53,7 @@ const defaultTimings: SsmTimings & Omit<SsmIntervals, 'intervalMs'> = {
 /**
  * Reads environments and their keys from SSM's Parameter Store and follows every change. A reading lists everything
  * below the path without decryption and decrypts only what changed; https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html.
- * While SSM cannot be asked as a whole the last answer stays in force, for ever. Never throws.
+ * While SSM cannot be read as a whole, the last result stays in force. Never throws.
  */
 export function startSsmSource(options: SsmSourceOptions): SsmSource {
   const { sink, log, region, endpoint, intervalMs = 30_000, graceMs = 86_400_000 } = options;
@@ -60,7 +62,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   const path = options.path.replace(/\/+$/, '');
   const client =
     options.client ??
-    // Readings bring their own retries, which know of throttling.
+    // The reader has its own retries.
     new SSMClient({ ...(region && { region }), ...(endpoint && { endpoint }), maxAttempts: 1 });
   const reader = createSsmReader({ client, path, timings });
   const memory = createSsmMemory({ graceMs });
@@ -77,7 +79,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   let delivered: string | undefined;
   let troubled: readonly string[] = [];
   let closed = false;
-  let wake = () => {};
+  const pause = createPause();
   const metrics = createSsmMetrics(options.registry, {
     completeAt: () => completeAt,
     troubled: () => troubled,
@@ -92,29 +94,28 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     const listed = await reader.list();
     const wanted = memory.wanted(listed);
     const decrypted = await reader.decrypt(wanted, memory.control(listed));
-    // Time is taken after the reading: what it says was true then.
     const at = now();
     memory.apply(listed, decrypted, at);
     const { descriptions, remarks, unconfirmed } = describe(memory.environments(), at);
     completeAt = at;
-    if (status.state !== 'VALID') log.info('the keys in SSM were read', { path, environments: descriptions.length });
+    if (status.state !== 'VALID') log.info('Read the keys in SSM', { path, environments: descriptions.length });
     enter('VALID');
     for (const name of memory.takeUnknown()) {
-      log.warn('a parameter in SSM is none that the relay knows, it is ignored', { parameter: `${path}/${name}` });
+      log.warn('Ignoring unknown SSM parameter', { parameter: `${path}/${name}` });
     }
-    if (delivered === undefined && descriptions.length === 0) log.warn('there is no environment in SSM yet', { path });
+    if (delivered === undefined && descriptions.length === 0) log.warn('There is no environment in SSM yet', { path });
     tellRemarks(remarks);
     troubled = descriptions.filter(({ keyProblem }) => keyProblem).map(({ name }) => name);
     const text = JSON.stringify(descriptions);
     if (text !== delivered) {
-      if (delivered !== undefined) log.info('the environments in SSM changed', { environments: descriptions.length });
+      if (delivered !== undefined) log.info('The environments in SSM changed', { environments: descriptions.length });
       delivered = text;
       sink.replace(descriptions);
     }
     return unconfirmed;
   }
 
-  /** Answers how long to wait until the next. */
+  /** Reads once; returns how long to wait until the next reading, in ms. */
   async function round(): Promise<number> {
     const throttledBefore = reader.throttled();
     let outcome = { complete: false, unconfirmed: false };
@@ -123,10 +124,10 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
       metrics.read('complete');
     } catch (error) {
       if (closed) return 0;
-      const message = `${path} in SSM cannot be read: ${describeSsmError(error)}`;
+      const message = `Cannot read ${path} in SSM: ${describeSsmError(error)}`;
       if (status.state === 'VALID' || status.lastError?.message !== message) {
         const consequence = completeAt > 0 ? 'the last keys stay in force' : 'no key is known yet';
-        log.error(`the keys in SSM could not be read, ${consequence}`, { path, reason: describeSsmError(error) });
+        log.error(`Cannot read the keys in SSM; ${consequence}, retrying`, { path, reason: describeSsmError(error) });
       }
       status = { ...status, lastError: { time: now(), message } };
       if (status.state === 'VALID') enter('INTERRUPTED');
@@ -138,14 +139,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   async function run() {
     while (!closed) {
       const waitMs = await round();
-      if (closed) return;
-      await new Promise<void>((resolve) => {
-        const timer = setTimeout(resolve, waitMs);
-        wake = () => {
-          clearTimeout(timer);
-          resolve();
-        };
-      });
+      if (!closed) await pause.wait(waitMs);
     }
   }
 
@@ -153,7 +147,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     let count = 0;
     for (const parameters of memory.environments().values()) {
       for (const [name, { trouble }] of parameters) {
-        // What is held beside such trouble is the value before.
+        // Its held value, if any, is the one before.
         const young = trouble?.kind === 'unreadable' && now() - trouble.since < graceMs;
         if (ssmParameters[name].key && young) count += 1;
       }
@@ -168,14 +162,14 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     async close() {
       closed = true;
       reader.close();
-      wake();
+      pause.wake();
       await running;
       if (options.client === undefined) client.destroy();
     },
   };
 }
 
-/** Says every problem when it begins and when it is mended, not at every reading. */
+/** Logs each problem when it begins and when it ends, not at every reading. */
 function createTeller(log: Log) {
   let told = new Map<string, { readonly environment: string; readonly problem: boolean }>();
   return (remarks: ReadonlyMap<string, Remarks>) => {
@@ -186,11 +180,11 @@ function createTeller(log: Log) {
     }
     for (const [text, { environment, problem }] of next) {
       if (told.has(text)) continue;
-      if (problem) log.error('a parameter in SSM is in trouble', { environment, problem: text });
-      else log.warn('a parameter in SSM looks odd, it is taken as it is', { environment, problem: text });
+      if (problem) log.error('An SSM parameter has a problem', { environment, problem: text });
+      else log.warn('An SSM parameter looks odd; using it as it is', { environment, problem: text });
     }
     for (const [text, { environment, problem }] of told) {
-      if (problem && !next.has(text)) log.info('a parameter in SSM is in order again', { environment, problem: text });
+      if (problem && !next.has(text)) log.info('An SSM parameter is fine again', { environment, problem: text });
     }
     told = next;
   };

@@ -146,7 +146,7 @@ describe('an archive that is', () => {
     const path = join(createFolder().folder, 'missing.tar');
     await expect(start(await whole(), { path })).rejects.toMatchObject({
       code: 'ARCHIVE_INVALID',
-      message: `${path}: there is no such file`,
+      message: `${path}: file not found`,
     });
   });
 });
@@ -179,12 +179,12 @@ test('an invalid archive changes nothing, is reported once, and the next good on
     }),
   );
   rmSync(path);
-  await eventually(() => expect(source.status().lastError?.message).toContain('there is no such file'));
+  await eventually(() => expect(source.status().lastError?.message).toContain('file not found'));
   expect(lists).toHaveLength(1);
   replace(await packArchive({ e1: environment('e1', 2, 'd2') }));
   await eventually(() => expect(find('e1')?.data?.id).toBe('d2'));
   expect(source.status().state).toBe('VALID');
-  expect(lines.filter((line) => line.includes('cannot be used'))).toHaveLength(2);
+  expect(lines.filter((line) => line.includes('Cannot use the archive'))).toHaveLength(2);
   expect(await readdir(folder)).toEqual(['archive.tar.gz']);
 });
 
@@ -201,7 +201,7 @@ test('an archive that is still being written is not read', async () => {
   writeFileSync(path, bytes);
   await eventually(() => expect(find('e1')?.data?.id).toBe('d2'));
   expect(lists).toHaveLength(2);
-  expect(lines.filter((line) => line.includes('cannot be used'))).toEqual([]);
+  expect(lines.filter((line) => line.includes('Cannot use the archive'))).toEqual([]);
 });
 
 test.each<[string, Partial<ArchivedEnvironment>, RegExp]>([
@@ -225,7 +225,7 @@ test('a flag that cannot be understood is named and left out', async () => {
   const data = flags(flagData('a', 1), flagData('b', 1, { variations: 'x' }));
   const { find, lines } = await start(await packArchive({ e1: environment('e1', 1, 'd1', {}, data) }));
   expect(find('e1')?.data?.items.map(({ key }) => key)).toEqual(['s', 'a']);
-  expect(lines.join('\n')).toMatch(/skipped.*"key":"b"/);
+  expect(lines.join('\n')).toMatch(/Skipped.*"key":"b"/);
 });
 
 test('nothing is delivered after closing', async () => {

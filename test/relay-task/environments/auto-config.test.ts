@@ -363,7 +363,7 @@ describe('the stream', () => {
       fake.upstream.answer = 'stream';
       await answered();
       // Said at the beginning of each refusal, not at each attempt.
-      expect(lines.filter((line) => line.includes('auto-configuration is refused'))).toHaveLength(2);
+      expect(lines.filter((line) => line.includes('rejected the auto-configuration key'))).toHaveLength(2);
     },
   );
 });

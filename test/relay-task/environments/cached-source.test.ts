@@ -166,7 +166,7 @@ test('what is sealed whole but not understood is not used', async () => {
   const fake = await launchDarkly();
   fake.upstream.answer = { status: 503 };
   const { lists, lines } = start(fake, keeper);
-  await eventually(() => expect(lines.join('\n')).toContain('does not understand'));
+  await eventually(() => expect(lines.join('\n')).toContain('this version cannot read it'));
   expect(lists).toEqual([]);
 });
 
@@ -175,7 +175,7 @@ test('a store that comes back late is read while LaunchDarkly is still down', as
   fake.upstream.answer = { status: 503 };
   keeper.down = true;
   const { ids, lines } = start(fake, keeper);
-  await eventually(() => expect(lines.filter((line) => line.includes('could not be read')).length).toBeGreaterThan(1));
+  await eventually(() => expect(lines.filter((line) => line.includes('Could not read the last good')).length).toBeGreaterThan(1));
   keeper.down = false;
   await eventually(() => expect(ids()).toEqual(['e1']));
 });
@@ -187,7 +187,7 @@ test('a store that is down while something changed gets the last state, once', a
   keeper.down = true;
   await fake.patch(environmentRep('e2', 1));
   await fake.patch(environmentRep('e3', 1));
-  await eventually(() => expect(lines.filter((line) => line.includes('could not be kept')).length).toBeGreaterThan(1));
+  await eventually(() => expect(lines.filter((line) => line.includes('Could not store the last good')).length).toBeGreaterThan(1));
   const { writes } = keeper;
   keeper.down = false;
   await eventually(async () => {

@@ -546,7 +546,7 @@ describe('with faults', () => {
     put('stray', 'x');
     const source = await started();
     await readAgain(server);
-    const warnings = source.lines.filter((line) => line.includes('none that the relay knows'));
+    const warnings = source.lines.filter((line) => line.includes('Ignoring unknown SSM parameter'));
     expect(warnings).toHaveLength(3);
     expect(source.ids()).toEqual(['production']);
   });

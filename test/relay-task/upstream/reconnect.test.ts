@@ -31,7 +31,7 @@ async function start(flags: ReturnType<typeof flagData>[]) {
     backoff: { firstMs: 5, maxMs: 20 },
   });
   closers.push(() => stream.close());
-  await until('the first put', () => environment.confirmed);
+  await until('the first put', () => stream.status().current);
   const heard = () =>
     changes
       .splice(0)
