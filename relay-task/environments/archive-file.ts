@@ -17,8 +17,8 @@ type Entry = Extract extends AsyncIterable<infer T> ? T : never;
 const CHECKSUM = 'checksum.md5';
 
 /**
- * The JSON files of an archive as LaunchDarkly makes it, `.tar` or `.tar.gz`, by name. Nothing touches the disk. Rejects
- * with one sentence when it is not such an archive, too large, or not what its checksum says.
+ * The JSON files of an archive made by LaunchDarkly, `.tar` or `.tar.gz`, by name. Writes nothing to disk. Rejects with
+ * one sentence when it is not such an archive, is too large, or does not match its checksum.
  */
 export async function readArchiveFile(path: string, limits: ArchiveLimits = {}): Promise<Map<string, Buffer>> {
   const files = await unpack(path, limits);
@@ -37,8 +37,11 @@ async function unpack(path: string, limits: ArchiveLimits): Promise<Map<string, 
   async function take(entry: Entry) {
     const { name, type, size = 0 } = entry.header;
     const file = name.replace(/^\.\//, '');
-    if (type !== 'file' || !(file === CHECKSUM || /^[^/]+\.json$/.test(file))) return void entry.resume();
-    // The head says how much follows, and the reader holds it to that.
+    if (type !== 'file' || !(file === CHECKSUM || /^[^/]+\.json$/.test(file))) {
+      entry.resume();
+      return;
+    }
+    // The reader enforces the size that the header states.
     totalBytes += size;
     if (size >= maxFileBytes) throw new Error(`its file ${file} has ${size} bytes, ${maxFileBytes} are too many`);
     if (totalBytes > maxTotalBytes) throw new Error(`its files have more than ${maxTotalBytes} bytes`);
@@ -52,7 +55,7 @@ async function unpack(path: string, limits: ArchiveLimits): Promise<Map<string, 
   })();
   const source = createReadStream(path);
   const poured = gzipped ? pipeline(source, createGunzip(), tar) : pipeline(source, tar);
-  // Whichever fails takes the other along; what was wrong with a file says more than that it was cut short.
+  // If one fails, so does the other. The reason of the first is the more specific.
   for (const outcome of await Promise.allSettled([taken, poured])) {
     if (outcome.status === 'rejected') throw outcome.reason;
   }
@@ -75,7 +78,7 @@ async function isGzip(path: string): Promise<boolean> {
   }
 }
 
-/** MD5 over all files in the order of the bytes of their names; LaunchDarkly stores it raw, tools like `md5sum` as hex. */
+/** MD5 over all files, ordered by the bytes of their names. LaunchDarkly stores it raw, tools like `md5sum` as hex. */
 function matches(checksum: Buffer, files: ReadonlyMap<string, Buffer>): boolean {
   const hash = createHash('md5');
   const names = [...files.keys()].sort((a, b) => Buffer.compare(Buffer.from(a), Buffer.from(b)));

@@ -12,15 +12,15 @@ import type { BigSegments, ClientView, CredentialKind } from '../ports.ts';
 import { createDependencies } from './dependencies.ts';
 import { createClientView, mayBeSeen } from './evaluated.ts';
 
-/** What a change can mean for answers. */
+/** How a change can affect evaluations. */
 export interface Affected {
-  /** Keys of flags that may answer differently: those among the items, and whatever depends on the items. */
+  /** Keys of flags whose results may differ: flags among the items, and all that depend on the items. */
   readonly flagKeys: readonly string[];
-  /** Whether one of them asks Big Segments, so that `clientView.prepare` has to come first. */
+  /** Whether one of them uses Big Segments, so that `clientView.prepare` has to come first. */
   readonly bigSegments: boolean;
 }
 
-/** Items made ready to be evaluated, each at its first use. */
+/** Items compiled for evaluation, each at its first use. */
 export interface Compiled {
   /** An item was replaced. */
   replaced(item: Item): void;
@@ -33,8 +33,8 @@ export interface Compiled {
   readonly evaluator: Evaluator;
   readonly clientView: ClientView;
   affected(items: readonly { readonly kind: Kind; readonly key: string }[]): Affected;
-  /** Keys of flags that ask Big Segments, themselves or through others. */
-  askingBigSegments(): ReadonlySet<string>;
+  /** Keys of flags that use Big Segments, directly or through others. */
+  usersOfBigSegments(): ReadonlySet<string>;
   /** Whether a segment is a Big Segment. */
   readonly hasBigSegments: boolean;
 }
@@ -75,7 +75,8 @@ export function createCompiled(
   function flagsFor(audience: CredentialKind): readonly Flag[] {
     let list = listed.get(audience);
     if (list === undefined) {
-      list = Array.from(view.items('features'), ({ key }) => flag(key)!).filter((held) => mayBeSeen(held, audience));
+      const compiledFlags = Array.from(view.items('features'), ({ key }) => flag(key));
+      list = compiledFlags.filter((held) => held !== undefined).filter((held) => mayBeSeen(held, audience));
       listed.set(audience, list);
     }
     return list;
@@ -85,17 +86,17 @@ export function createCompiled(
     if (unbounded === undefined) {
       const found: Segment[] = [];
       for (const { key, deleted, json } of view.items('segments')) {
-        // A look at the text saves compiling long lists of members that nobody may ever ask for.
+        // Checking the text first avoids compiling segments with long lists of members.
         if (deleted || !/"unbounded"\s*:\s*true/.test(json)) continue;
-        const held = segment(key)!;
-        if (held.unbounded) found.push(held);
+        const held = segment(key);
+        if (held?.unbounded) found.push(held);
       }
       unbounded = found;
     }
     return unbounded;
   }
 
-  const askingBigSegments = () =>
+  const usersOfBigSegments = () =>
     dependencies.usersOf(unboundedSegments().map(({ key }) => ({ kind: 'segments', key })));
 
   return {
@@ -123,17 +124,17 @@ export function createCompiled(
     affected(items) {
       const flagKeys = [...dependencies.usersOf(items)];
       if (!bigSegments || unboundedSegments().length === 0) return { flagKeys, bigSegments: false };
-      const asking = askingBigSegments();
-      return { flagKeys, bigSegments: flagKeys.some((key) => asking.has(key)) };
+      const users = usersOfBigSegments();
+      return { flagKeys, bigSegments: flagKeys.some((key) => users.has(key)) };
     },
-    askingBigSegments,
+    usersOfBigSegments,
     get hasBigSegments() {
       return unboundedSegments().length > 0;
     },
   };
 }
 
-/** The kind of the key that a Big Segment asks for. Compiled segments say it; the public type does not. */
+/** The context kind of a Big Segment. Compiled segments have it; the public type does not. */
 function kindOf(segment: Segment): string {
   return (segment as Segment & { unboundedKind: string }).unboundedKind;
 }

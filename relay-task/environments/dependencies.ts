@@ -1,16 +1,16 @@
 import type { Flag, Segment } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
 
-/** Who uses whom: flags their prerequisites and segments, segments other segments. */
+/** Which items use which: flags use prerequisites and segments, segments use other segments. */
 export interface Dependencies {
   /** An item was replaced. */
   replaced(kind: Kind, key: string): void;
-  /** Keys of flags whose answers these items can change: themselves, and whatever uses them, at any distance. */
+  /** Keys of the flags among these items and of all flags that use them, directly or not. */
   usersOf(items: Iterable<{ readonly kind: Kind; readonly key: string }>): Set<string>;
 }
 
 export interface DependenciesOptions {
-  /** Keys held at present, tombstones included; walked once, when users are asked for the first time. */
+  /** The held keys, tombstones included; read once, at the first call of `usersOf`. */
   keys(kind: Kind): Iterable<string>;
   flag(key: string): Flag | undefined;
   segment(key: string): Segment | undefined;
@@ -19,12 +19,12 @@ export interface DependenciesOptions {
 type Node = `${Kind}/${string}`;
 const nodeOf = (kind: Kind, key: string): Node => `${kind}/${key}`;
 
-/** An index that is made when it is needed and then follows every change. */
+/** An index that is built when it is first needed and then follows every change. */
 export function createDependencies({ keys, flag, segment }: DependenciesOptions): Dependencies {
   const uses = new Map<Node, readonly Node[]>();
   const usedBy = new Map<Node, Set<Node>>();
   const stale = new Set<Node>();
-  let made = false;
+  let built = false;
 
   const named = (node: Node): readonly Node[] => {
     const [kind, key] = parts(node);
@@ -36,11 +36,11 @@ export function createDependencies({ keys, flag, segment }: DependenciesOptions)
       : segments;
   };
   const refresh = () => {
-    if (!made) {
+    if (!built) {
       for (const kind of ['features', 'segments'] as const) {
         for (const key of keys(kind)) stale.add(nodeOf(kind, key));
       }
-      made = true;
+      built = true;
     }
     for (const node of stale) {
       for (const used of uses.get(node) ?? []) usedBy.get(used)?.delete(node);
@@ -56,13 +56,13 @@ export function createDependencies({ keys, flag, segment }: DependenciesOptions)
 
   return {
     replaced(kind, key) {
-      if (made) stale.add(nodeOf(kind, key));
+      if (built) stale.add(nodeOf(kind, key));
     },
     usersOf(items) {
       refresh();
       const found = new Set<Node>();
       for (const { kind, key } of items) found.add(nodeOf(kind, key));
-      // A set is walked in order of insertion, what is added meanwhile included; cycles end by themselves.
+      // Iterating over a set also visits what is added meanwhile, and each node once, so cycles end.
       for (const node of found) for (const user of usedBy.get(node) ?? []) found.add(user);
       const flags = new Set<string>();
       for (const node of found) {

@@ -2,20 +2,20 @@ import { createHash } from 'node:crypto';
 import type { Item } from '../../lib/flag-table/index.ts';
 
 /**
- * A fingerprint of live items that follows changes at the price of what changed: the sum of the items' hashes, so that
- * order means nothing and an item can be taken out again. Tombstones do not count, since how many are remembered depends
- * on how long one has been running.
+ * A fingerprint of the live items, updated at the cost of what changed: the sum of the items' hashes, so that order does
+ * not matter and an item can be subtracted again. Tombstones do not count, since how many a relay remembers depends on
+ * how long it has been running.
  */
 export interface Digest {
-  /** Free until the sum was asked for once. */
+  /** Costs nothing until `sum` was called once. */
   replaced(before: Item | undefined, after: Item): void;
   sum(): bigint;
 }
 
-/** Hashed once per item, so that a change costs one item and not the environment. */
+/** Each item is hashed once, so that a change costs one item and not the whole environment. */
 const hashes = new WeakMap<Item, bigint>();
 
-/** `items`: everything held, walked when the sum is asked for the first time. */
+/** `items`: everything held, read at the first call of `sum`. */
 export function createDigest(items: () => Iterable<Item>): Digest {
   let sum: bigint | undefined;
   return {
@@ -32,7 +32,7 @@ export function createDigest(items: () => Iterable<Item>): Digest {
   };
 }
 
-/** 32 hexadecimal characters: equal wherever the same items are held. */
+/** 32 hexadecimal characters, equal in every relay that holds the same items. */
 export function hexOf(sum: bigint): string {
   return BigInt.asUintN(128, sum).toString(16).padStart(32, '0');
 }

@@ -19,26 +19,26 @@ import { describeStoredProblem } from './stored.ts';
 export interface EnvironmentOptions {
   readonly name: string;
   readonly log: Log;
-  /** Called synchronously after memory changed. Must not throw. */
+  /** Called synchronously after each change of memory. Must not throw. */
   onChange(change: Change): void;
-  /** Where memberships of Big Segments are looked up; without it they are not configured. */
+  /** Where memberships of Big Segments are looked up; without it, Big Segments are not configured. */
   readonly bigSegments?: BigSegments | undefined;
   /**
-   * Called by `bigSegmentsChanged` with the keys of the flags whose answers may differ now, although no item changed:
-   * streams of evaluated flags have to look again. Must not throw.
+   * Called by `bigSegmentsChanged` with the keys of the flags whose results may differ although no item changed, so that
+   * streams of evaluated flags evaluate them again. Must not throw.
    */
   onRefresh?(flagKeys: readonly string[]): void;
 }
 
-/** One environment in memory, which is the authority over what readers get. */
+/** One environment in memory, which decides what readers get. */
 export interface Environment extends ItemView, UpstreamSink {
   readonly name: string;
   /**
-   * Items of a store, to be served until upstream delivers. Ignored, with false, once there is data. Items that cannot
-   * be understood are left out and named in `unreadable`.
+   * Items of a store, served until upstream delivers. Ignored (returns false) once there is data. Invalid items are left
+   * out and named in `unreadable`.
    */
   boot(items: readonly Item[]): boolean;
-  /** Items that could not be understood when they last arrived. */
+  /** Items that were invalid when they last arrived. */
   unreadable(): readonly UnreadableItem[];
   /** Compiled at first use, tombstones included. */
   flag(key: string): Flag | undefined;
@@ -51,18 +51,18 @@ export interface Environment extends ItemView, UpstreamSink {
   affected(items: readonly { readonly kind: Kind; readonly key: string }[]): Affected;
   /** Whether a segment is a Big Segment. */
   readonly hasBigSegments: boolean;
-  /** Memberships in Big Segments changed: whoever shows answers hears of it by `onRefresh`. */
+  /** Memberships in Big Segments changed: calls `onRefresh`. */
   bigSegmentsChanged(): void;
   /** A fingerprint of the live items, equal in every relay that holds the same; for ETags. */
   digest(scope: Kind | 'all'): string;
-  /** What FDv2 calls the state: the fingerprint of everything; '' before there is data. */
+  /** FDv2's state: the fingerprint of everything; '' before there is data. */
   state(): string;
   /**
-   * The items, tombstones too, that lead from that state to the present one, in the order in which they should be sent;
-   * undefined: the state is not remembered. States are remembered from the first call of `state` or `changesSince` on.
+   * The items, tombstones included, that lead from that state to the present one, in sending order; undefined when the
+   * state is not remembered. States are remembered from the first call of `state` or `changesSince` on.
    */
   changesSince(state: string): readonly Item[] | undefined;
-  /** The events for clients that speak FDv2; for streams and polls alike. */
+  /** The events for clients that speak FDv2, by stream or by poll. */
   readonly fdv2: FDv2;
 }
 
@@ -115,7 +115,7 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
         if (reason === undefined) return true;
         const { kind, key } = item;
         unreadable.set(nameOf(item), { kind, key, reason });
-        log.warn('an item of the store could not be understood and was skipped', {
+        log.warn('Skipped an invalid item in the store', {
           environment: name,
           kind,
           key,
@@ -137,7 +137,7 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     },
 
     upsert(item, receivedAt) {
-      // A whole set follows and holds this item, too; one item alone would pass for all there is.
+      // One item alone would look like the whole set, which follows and contains this item.
       if (!initialized) return;
       const outcome = memory.upsert(item);
       if (outcome === undefined) return;
@@ -160,7 +160,7 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
       return compiled.hasBigSegments;
     },
     bigSegmentsChanged() {
-      const flagKeys = compiled.askingBigSegments();
+      const flagKeys = compiled.usersOfBigSegments();
       if (initialized && flagKeys.size > 0) onRefresh?.([...flagKeys]);
     },
     digest: states.digest,

@@ -7,11 +7,11 @@ export interface ClientViewOptions {
   flags(audience: CredentialKind): readonly Flag[];
   readonly evaluator: Evaluator;
   readonly bigSegments?: BigSegments | undefined;
-  /** Kinds of contexts whose keys Big Segments are asked for; none: there are no Big Segments. */
+  /** The context kinds of the Big Segments; empty without Big Segments. */
   bigSegmentKinds(): readonly string[];
 }
 
-/** Whether the flag is for this audience. */
+/** Whether this audience may see the flag. */
 export function mayBeSeen(flag: Flag, audience: CredentialKind): boolean {
   if (flag.deleted) return false;
   if (audience === 'sdkKey') return true;
@@ -19,9 +19,9 @@ export function mayBeSeen(flag: Flag, audience: CredentialKind): boolean {
   return audience === 'environmentId' ? usingEnvironmentId : usingMobileKey;
 }
 
-/** What one state of a flag has answered so far. The same few answers repeat over all contexts, so each is made once. */
+/** The results of one state of a flag so far. A few results repeat over all contexts, so each is made once. */
 interface Answers {
-  /** By the shared answer that the flag was compiled with, without and with the reason. */
+  /** By the shared result that the flag was compiled with, without and with the reason. */
   readonly shared: readonly [Map<object, EvaluatedFlag>, Map<object, EvaluatedFlag>];
   /** The others, by their text. */
   readonly byText: Map<string, EvaluatedFlag>;
@@ -29,7 +29,7 @@ interface Answers {
 
 const MAX_TEXTS = 1_000;
 
-/** An environment's flags as client-side SDKs get them. Equal answers of one state of a flag are one object. */
+/** An environment's flags as client-side SDKs get them. Equal results of one state of a flag are the same object. */
 export function createClientView(options: ClientViewOptions): ClientView {
   const { flag: flagOf, evaluator, bigSegments } = options;
   const answersOf = new WeakMap<Flag, Answers>();
@@ -42,13 +42,13 @@ export function createClientView(options: ClientViewOptions): ClientView {
     }
     const { detail, prerequisites, isExperiment } = evaluator.evaluateFlag(flag, context);
     const { reason } = detail;
-    // Prerequisites depend on other flags; answers about Big Segments, and errors, are made anew for each evaluation.
+    // Prerequisites depend on other flags, and results about Big Segments and errors are new objects each time.
     const isShared = prerequisites.length === 0 && reason.kind !== 'ERROR' && reason.bigSegmentsStatus === undefined;
     const shared = answers.shared[withReasons ? 1 : 0];
     const known = isShared ? shared.get(detail) : undefined;
     if (known) return known;
 
-    // In ld-relay's order, with LaunchDarkly's `flagVersion`. What is false or empty is left out.
+    // In ld-relay's order, with LaunchDarkly's `flagVersion`. False and empty members are left out.
     const { key, version = 0, debugEventsUntilDate } = flag;
     let json = `{"value":${JSON.stringify(detail.value ?? null)},"variation":${detail.variationIndex},"version":${version},"flagVersion":${version}`;
     if (flag.trackEvents || isExperiment) json += ',"trackEvents":true';
@@ -88,7 +88,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
   };
 }
 
-/** Parsed contexts answer this; the public type does not say so. */
+/** Parsed contexts have this method; the public type does not. */
 function keyOf(context: Context, kind: string): string | undefined {
   return (context as Context & { keyOf(kind: string): string | undefined }).keyOf(kind);
 }

@@ -1,6 +1,6 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 
-/** The name of an item, without what it holds: what is sent is always what is held now. */
+/** The name of an item without its content, since the present content is always the one to send. */
 interface Name {
   readonly kind: Kind;
   readonly key: string;
@@ -8,22 +8,22 @@ interface Name {
 
 interface Step {
   readonly state: string;
-  /** What differs from the step before. */
+  /** What differs from the previous step. */
   readonly names: readonly Name[];
 }
 
 /**
- * The states of an environment that are remembered, oldest first, and what led from each to the next. A state is a digest
- * of live items, so another relay that holds the same calls it the same.
+ * The remembered states of an environment, oldest first, and what led from each to the next. A state is a digest of the
+ * live items, so it is equal in every relay that holds the same items.
  */
 export interface History {
   /** The newest state; '' before the first. */
   readonly latest: string;
   /**
-   * `patch`: every version rose. `put`: only the whole set makes readers right, so nothing leads here from what was.
+   * `patch`: every version rose. `put`: readers need the whole set, so no earlier state leads here.
    */
   record(state: string, kind: 'put' | 'patch', items: readonly Item[]): void;
-  /** What differs between that state and the newest, each name once; undefined: it is not remembered. */
+  /** What differs between that state and the newest, each name once; undefined when it is not remembered. */
   since(state: string): readonly Name[] | undefined;
 }
 
@@ -33,18 +33,17 @@ const MAX_NAMES = 10_000;
 export function createHistory(limits: { readonly steps?: number; readonly names?: number } = {}): History {
   const { steps: maxSteps = MAX_STEPS, names: maxNames = MAX_NAMES } = limits;
   let steps: Step[] = [];
-  /** Steps that were forgotten. */
+  /** How many steps were forgotten. */
   let base = 0;
   let names = 0;
   const places = new Map<string, number>();
-  /** States from before the last `put`s. Who names one of them may hold something later, with versions that fell since. */
+  /** States from before the last `put`s. A client that names one may hold later items, whose versions fell since. */
   const left = new Set<string>();
 
   const forget = (count: number) => {
-    for (let i = 0; i < count; i++) {
-      const { state } = steps[i]!;
-      if (places.get(state) === base + i) places.delete(state);
-      names -= steps[i]!.names.length;
+    for (const [index, step] of steps.slice(0, count).entries()) {
+      if (places.get(step.state) === base + index) places.delete(step.state);
+      names -= step.names.length;
     }
     steps = steps.slice(count);
     base += count;
@@ -53,8 +52,10 @@ export function createHistory(limits: { readonly steps?: number; readonly names?
     if (steps.length <= maxSteps && names <= maxNames) return;
     let count = 0;
     let kept = names;
-    while (count < steps.length - 1 && (steps.length - count > maxSteps / 2 || kept > maxNames / 2)) {
-      kept -= steps[count++]!.names.length;
+    for (const step of steps.slice(0, -1)) {
+      if (steps.length - count <= maxSteps / 2 && kept <= maxNames / 2) break;
+      kept -= step.names.length;
+      count += 1;
     }
     forget(count);
   };
@@ -69,8 +70,8 @@ export function createHistory(limits: { readonly steps?: number; readonly names?
         for (const step of steps) left.add(step.state);
         forget(steps.length);
       }
-      // An SDK that reconnects names the state in which it first connected, whatever it has heard since. Going back to a
-      // state that somebody had left is the one case in which that would leave it with versions that are too high.
+      // An SDK that reconnects names the state of its first connection, whatever it received since. If the environment
+      // goes back to such a state, the SDK would keep versions that are too high, so the state stays unknown.
       if (!left.has(state)) places.set(state, base + steps.length);
       steps.push({ state, names: items.map((item) => ({ kind: item.kind, key: item.key })) });
       names += items.length;

@@ -2,27 +2,27 @@ import type { Credential } from '../ports.ts';
 
 export interface StatedKey {
   readonly value: string;
-  /** Unix ms after which it no longer opens anything. */
+  /** Unix ms after which it is no longer valid. */
   readonly expiresAt?: number | undefined;
 }
 
-/** What a source says about the keys of one environment. */
+/** What a source states about the keys of one environment. */
 export interface KeyStatement {
-  /** The key with which LaunchDarkly is asked. Undefined: as before. */
+  /** The key to connect to LaunchDarkly with. Undefined: as before. */
   readonly sdkKey: string | undefined;
-  /** A key in its grace time. Does not count beside `sdkKeys`. */
+  /** A key in its grace time. Ignored when `sdkKeys` is not empty. */
   readonly expiring?: StatedKey | undefined;
-  /** Every SDK key, `sdkKey` among them. Empty: the source does not list them. */
+  /** Every SDK key, `sdkKey` included. Empty: the source does not list them. */
   readonly sdkKeys: readonly StatedKey[];
-  /** Undefined: as before; null: there is none any more. */
+  /** Undefined: as before; null: none any more. */
   readonly mobileKey: string | null | undefined;
-  /** Every mobile key, `mobileKey` among them. Empty: the source does not list them. */
+  /** Every mobile key, `mobileKey` included. Empty: the source does not list them. */
   readonly mobileKeys: readonly StatedKey[];
 }
 
-/** The keys of one environment, in force or in their grace time. */
+/** The valid keys of one environment, those in their grace time included. */
 export interface HeldKeys {
-  /** With which LaunchDarkly is asked; it never expires. */
+  /** The key to connect to LaunchDarkly with; it never expires. */
   readonly sdkKey: string | undefined;
   readonly mobileKey: string | undefined;
   /** SDK keys, `sdkKey` first, then mobile keys, `mobileKey` first. */
@@ -32,10 +32,9 @@ export interface HeldKeys {
 export const NO_KEYS: HeldKeys = { sdkKey: undefined, mobileKey: undefined, credentials: [] };
 
 /**
- * What is in force once a source has made a statement; `now` in Unix ms. A list is complete. Without one, the new key
- * replaces the old, which ends at once unless the statement gives it time, and keys that were given time earlier keep it.
- * What the last statement says about a time counts; a time that has passed is a revocation; the key in use has no end,
- * whatever was said of it before.
+ * The keys that are valid after a statement; `now` in Unix ms. A list is complete. Without a list, the new key replaces
+ * the old one, which ends at once unless the statement gives it an expiry; keys with an earlier expiry keep it. The last
+ * statement about an expiry counts, an expiry in the past revokes the key, and the key in use never expires.
  */
 export function rotateKeys(held: HeldKeys, statement: KeyStatement, now: number): HeldKeys {
   const sdkKey = statement.sdkKey ?? held.sdkKey;
@@ -46,13 +45,13 @@ export function rotateKeys(held: HeldKeys, statement: KeyStatement, now: number)
     mobileKey: mobileKey ?? undefined,
     credentials: [
       ...credentialsOf('sdkKey', sdkKey, sdkKeys, now),
-      // LaunchDarkly gives a mobile key no grace but by listing it.
+      // LaunchDarkly keeps a previous mobile key valid only by listing it.
       ...credentialsOf('mobileKey', mobileKey ?? undefined, mobileKey === null ? [] : statement.mobileKeys, now),
     ],
   };
 }
 
-/** The keys without those whose time has passed. */
+/** The keys without the expired ones. */
 export function withoutExpired({ credentials, ...held }: HeldKeys, now: number): HeldKeys {
   return { ...held, credentials: credentials.filter(({ expiresAt = now }) => expiresAt >= now) };
 }
@@ -63,7 +62,7 @@ function inGrace({ credentials }: HeldKeys): StatedKey[] {
 
 const listOf = <T>(value: T | undefined): T[] => (value === undefined ? [] : [value]);
 
-/** The primary first, without an end; of a key that is named twice the last counts. */
+/** The primary key first, without an expiry. If a key is listed twice, the last entry counts. */
 function credentialsOf(
   kind: 'sdkKey' | 'mobileKey',
   primary: string | undefined,

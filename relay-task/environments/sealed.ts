@@ -2,9 +2,9 @@ import { createCipheriv, createDecipheriv, randomBytes, scrypt } from 'node:cryp
 import { gunzip, gzip } from 'node:zlib';
 
 /**
- * A text that only its owner can read and nobody can change unnoticed: format (1 byte), salt (16), nonce (12), tag (16),
- * then the gzipped text under AES-256-GCM. The key is made of the secret by scrypt, so that a secret that a person chose
- * will do as well; format and salt are authenticated, too.
+ * An encrypted and authenticated text: format (1 byte), salt (16), nonce (12), tag (16), then the gzipped text under
+ * AES-256-GCM. The key is derived from the secret by scrypt, since a person may have chosen the secret. Format and salt
+ * are authenticated, too.
  */
 const FORMAT = 1;
 const SALT_BYTES = 16;
@@ -14,19 +14,19 @@ const NONCE_AT = 1 + SALT_BYTES;
 const TAG_AT = NONCE_AT + NONCE_BYTES;
 const DATA_AT = TAG_AT + TAG_BYTES;
 const KEY_BYTES = 32;
-/** RFC 7914: 16 MiB of memory, some 50 ms. Most secrets are keys that LaunchDarkly made, which need none of it. */
+/** RFC 7914: 16 MiB of memory, about 50 ms. */
 const SCRYPT = { N: 16_384, r: 8, p: 1, maxmem: 32 * 1024 * 1024 };
 const MAX_TEXT_BYTES = 64 * 1024 * 1024;
 
 export interface Seal {
   close(text: string): Promise<Uint8Array>;
-  /** Rejects with what is wrong: another format, another secret, damage. */
+  /** Rejects when the format or the secret is another one, or the bytes are damaged. */
   open(bytes: Uint8Array): Promise<string>;
 }
 
 export function createSeal(secret: string): Seal {
   const keys = new Map<string, Promise<Buffer>>();
-  // Deriving is dear: one salt serves all that this process writes, the one it read if it could; nonces are fresh.
+  // scrypt is expensive, so one salt is reused per process (the one it read, if any); every text gets a fresh nonce.
   let ownSalt = randomBytes(SALT_BYTES);
 
   function keyFor(salt: Buffer): Promise<Buffer> {

@@ -1,6 +1,6 @@
 import type { EnvironmentSourceStatus } from '../ports.ts';
 
-/** Keeps the status of one source of environments. */
+/** The status of one source of environments. */
 export function createSourceStatus(kind: EnvironmentSourceStatus['kind']) {
   let status: EnvironmentSourceStatus = { kind, state: 'INITIALIZING', stateSince: Date.now() };
 
@@ -10,14 +10,14 @@ export function createSourceStatus(kind: EnvironmentSourceStatus['kind']) {
 
   return {
     read: (): EnvironmentSourceStatus => status,
-    /** It answered completely. */
+    /** The source has answered completely. */
     answered: (): void => enter('VALID'),
-    /** One sentence, without any key. A source that never answered is still initializing. */
+    /** One sentence, without any key. A source that has never answered stays INITIALIZING. */
     failed(message: string): void {
       if (status.state !== 'INITIALIZING') enter('INTERRUPTED');
       status = { ...status, lastError: { time: Date.now(), message } };
     },
-    /** What is served is what somebody said earlier. */
+    /** The environments in use are remembered ones. */
     remembered: (): void => enter('INTERRUPTED'),
   };
 }

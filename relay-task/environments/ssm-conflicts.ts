@@ -1,8 +1,8 @@
-/** What two environments cannot both have: a credential, and a place in a store. */
+/** Two environments cannot share a credential or a place in a store. */
 import { type Claim, type Draft, idOf } from './ssm-drafts.ts';
 import { settingOf } from './ssm-settings.ts';
 
-/** Two environments may not share a credential: a request could not be told apart. Who had it first keeps it. */
+/** Two environments with one credential could not be told apart, so the first keeps it. */
 export function settleTwins(drafts: readonly Draft[]): void {
   const owners = new Map<string, Claim>();
   const claims = drafts.flatMap((draft) => draft.claims);
@@ -16,7 +16,7 @@ export function settleTwins(drafts: readonly Draft[]): void {
       const owner = owners.get(idOf(claim))!;
       if (owner.environment === id || !claim.present) continue;
       problems.push(
-        `${id}/${claim.parameter} holds the same value as ${owner.environment}/${owner.parameter}: give each environment its own`,
+        `${id}/${claim.parameter} has the same value as ${owner.environment}/${owner.parameter}: give each environment its own`,
       );
     }
     claims.splice(0, claims.length, ...mine.values());
@@ -29,9 +29,9 @@ export interface StorePlace {
 }
 
 /**
- * Where each environment lies in a store. Its own name is its prefix unless it says another. Of two that would write
- * over each other the one whose name it is stays, else the one that said it first: equal in every relay, and nobody is
- * moved by a newcomer.
+ * Where the stores keep each environment. Its prefix is its name unless it sets another. Of two environments with one
+ * place, the one with that name keeps it, else the one that set it first: the result is the same in every relay, and a
+ * new environment never moves an old one.
  */
 export function choosePlaces(drafts: readonly Draft[], everyones: string | undefined): Map<string, StorePlace> {
   const places = new Map<string, StorePlace>();
@@ -50,7 +50,7 @@ export function choosePlaces(drafts: readonly Draft[], everyones: string | undef
     for (let number = 1; taken.has(placeOf(free)); number++) free = number === 1 ? draft.id : `${draft.id}-${number}`;
     if (other !== undefined) {
       draft.problems.push(
-        `${draft.id}/prefix would make it write over ${other} in the store: it uses the prefix ${free} instead, give each its own`,
+        `${draft.id}/prefix would overwrite ${other} in the store: using the prefix ${free} instead; give each environment its own`,
       );
     }
     taken.set(placeOf(free), draft.id);
@@ -59,7 +59,7 @@ export function choosePlaces(drafts: readonly Draft[], everyones: string | undef
   return places;
 }
 
-/** During a rotation the present key and the previous one are the same for a moment. */
+/** During a rotation the present key and the previous one are briefly the same. */
 function longerOf(a: Claim | undefined, b: Claim): Claim {
   if (a === undefined) return b;
   return (a.expiresAt ?? Number.POSITIVE_INFINITY) >= (b.expiresAt ?? Number.POSITIVE_INFINITY) ? a : b;

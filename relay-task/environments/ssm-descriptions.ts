@@ -5,7 +5,7 @@ import type { HeldParameters } from './ssm-memory.ts';
 import type { SsmParameterName } from './ssm-parameters.ts';
 import { settingOf } from './ssm-settings.ts';
 
-/** What holds for an environment that does not say it itself. */
+/** Defaults for environments without settings of their own. */
 export interface SsmDefaults {
   readonly allowedOrigins?: readonly string[];
   readonly allowedHeaders?: readonly string[];
@@ -16,13 +16,13 @@ export interface SsmDefaults {
 
 export interface DescriptionOptions {
   readonly defaults: SsmDefaults;
-  /** How long a previous SDK key without `previous-sdk-key-until` is accepted after it was written. */
+  /** How long a previous SDK key without `previous-sdk-key-until` is valid after it was written. */
   readonly graceMs: number;
-  /** A credential that was replaced is let go by the first complete reading that begins so long after the one that saw it. */
+  /** A replaced credential stays valid until a complete reading this long after the one that first saw the change. */
   readonly confirmMs: number;
 }
 
-/** What is wrong with an environment, or only odd, in sentences without values. */
+/** Problems and oddities of an environment, in sentences without values. */
 export interface Remarks {
   readonly problems: readonly string[];
   readonly oddities: readonly string[];
@@ -31,11 +31,11 @@ export interface Remarks {
 export interface Described {
   readonly descriptions: readonly EnvironmentDescription[];
   readonly remarks: ReadonlyMap<string, Remarks>;
-  /** A credential that was replaced waits for its confirmation: look again soon. */
+  /** A replaced credential waits to be confirmed: read again soon. */
   readonly unconfirmed: boolean;
 }
 
-/** Makes descriptions of what is held, and remembers the last ones: what was promised until a time is kept until then. */
+/** Makes descriptions of the held parameters. Remembers the last ones, so that a promised expiry is kept. */
 export function createDescriptions({ defaults, graceMs, confirmMs }: DescriptionOptions) {
   let last = new Map<string, readonly Credential[]>();
   /** When a credential was first seen to be replaced. */
@@ -43,7 +43,7 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
   /** When a problem was first seen. */
   const since = new Map<string, number>();
 
-  /** Credentials of the last descriptions that SSM names no more, as far as they are still good. */
+  /** Credentials of the last descriptions that SSM no longer names and that are still valid. */
   function lingering({ id, parameters, revoked, claims }: Draft, waiting: Map<string, number>, now: number): Claim[] {
     const fresh = new Set(claims.map(idOf));
     const kept: Claim[] = [];
@@ -51,13 +51,13 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
       if (fresh.has(idOf(credential)) || revoked.has(credential.value)) continue;
       const { expiresAt } = credential;
       if (expiresAt !== undefined) {
-        // The previous key of a rotation before the last: another previous key took its place, not its promise.
+        // The previous key of an earlier rotation: another key took its parameter, but its expiry still holds.
         const previous = parameters.get('previous-sdk-key')?.text;
         const isEarlier = previous !== undefined && previous !== credential.value;
         if (isEarlier && !isOver(expiresAt, now)) kept.push(claimOf(id, 'an earlier SDK key', credential));
         continue;
       }
-      // SSM has no snapshot of several parameters: a reading amid a rotation may show only half of it.
+      // SSM has no snapshot of several parameters: a reading during a rotation may see only half of it.
       const name = `${id} ${idOf(credential)}`;
       const at = replaced.get(name) ?? now;
       if (now - at >= confirmMs) continue;
@@ -113,7 +113,7 @@ function describe(
     id,
     name: id,
     environmentId: standing('client-side-id'),
-    // A bad or revoked key leaves the one before it in force, as long as that is valid.
+    // If the key is invalid or revoked, the previous one stays in use as long as it is valid.
     sdkKey: standing('sdk-key') ?? claims.find(({ kind }) => kind === 'sdkKey')?.value,
     credentials: claims.map(({ kind, value, expiresAt }) => ({
       kind,
@@ -121,7 +121,7 @@ function describe(
       ...(expiresAt !== undefined && { expiresAt }),
     })),
     filters: settingOf('filters', text('filters')) ?? (ofProject ? defaults.filters![projectKey]! : []),
-    // A value that nobody understands was meant to switch it on.
+    // An invalid value was probably meant to turn it on.
     secureMode: settingOf('secure-mode', text('secure-mode')) ?? parameters.has('secure-mode'),
     ttlMs: settingOf('ttl', text('ttl')) ?? 0,
     ...place,

@@ -2,16 +2,16 @@ import type { Credential, CredentialKind } from '../ports.ts';
 import type { Held, HeldParameters } from './ssm-memory.ts';
 import { dateTime, parseRevoked, type Revoked, type SsmParameterName, unlikely } from './ssm-parameters.ts';
 
-/** One credential that an environment claims, and by what right. */
+/** One credential that an environment claims, and what decides between two claims. */
 export interface Claim extends Credential {
   readonly environment: string;
   readonly parameter: string;
-  /** It stands in SSM now; those that only stood there give way. */
+  /** Whether it is in SSM now; earlier values give way. */
   readonly present: boolean;
   readonly modifiedAt: number;
 }
 
-/** An environment before it is known what others claim. */
+/** An environment before the claims of others are known. */
 export interface Draft {
   readonly id: string;
   readonly parameters: HeldParameters;
@@ -37,14 +37,19 @@ export function draftOf(
     const held = parameters.get(name);
     if (held?.text === undefined) return;
     if (revoked.has(held.text)) {
-      // Without its previous key an environment is in order.
-      if (name !== 'previous-sdk-key') draft.problems.push(`${id}/${name} was revoked: put another`);
+      // An environment needs no previous key.
+      if (name !== 'previous-sdk-key') draft.problems.push(`${id}/${name} was revoked: put another key`);
       return;
     }
     if (expiresAt !== undefined && isOver(expiresAt, now)) return;
     draft.claims.push({
-      ...{ kind, value: held.text, ...(expiresAt !== undefined && { expiresAt }) },
-      ...{ environment: id, parameter: name, modifiedAt: held.modifiedAt, present: held.trouble?.kind !== 'missing' },
+      kind,
+      value: held.text,
+      ...(expiresAt !== undefined && { expiresAt }),
+      environment: id,
+      parameter: name,
+      modifiedAt: held.modifiedAt,
+      present: held.trouble?.kind !== 'missing',
     });
   };
   claim('sdkKey', 'sdk-key');
@@ -56,18 +61,20 @@ export function draftOf(
   return draft;
 }
 
-/** Without an end of its own, and unless it is the present key too, it gets the grace time: equal in every task. */
+/** Without an expiry, and unless it equals the present key, it gets the grace time, which is the same in every task. */
 function endOfPrevious({ id, parameters, problems }: Draft, previous: Held, graceMs: number): number {
   const until = parameters.get('previous-sdk-key-until')?.text;
   const read = until === undefined ? undefined : dateTime(until);
   if (read !== undefined && 'value' in read) return read.value;
   if (previous.text !== parameters.get('sdk-key')?.text) {
-    problems.push(`${id}/previous-sdk-key has no previous-sdk-key-until: it ends a grace time after it was written`);
+    problems.push(
+      `${id}/previous-sdk-key has no previous-sdk-key-until: it expires when the grace time after it was written is over`,
+    );
   }
   return previous.modifiedAt + graceMs;
 }
 
-/** Valid until its time, that moment included. */
+/** A credential is valid up to and including its expiry. */
 export function isOver(expiresAt: number, now: number): boolean {
   return now > expiresAt;
 }

@@ -1,7 +1,7 @@
 import { dateTime, isParameterName, parseRevoked, type SsmParameterName, ssmParameters } from './ssm-parameters.ts';
 import type { Decrypted, Listed } from './ssm-reader.ts';
 
-/** Why a parameter's present value is not, or not known to be, what it should be. */
+/** Why a parameter's present value is missing, unreadable or invalid. */
 export interface Trouble {
   readonly kind: 'missing' | 'unreadable' | 'refused';
   /** Unix ms. */
@@ -10,27 +10,27 @@ export interface Trouble {
   readonly message: string;
 }
 
-/** One parameter and the last value that was accepted of it. */
+/** One parameter and its last accepted value. */
 export interface Held {
   readonly version: number;
   readonly modifiedAt: number;
   readonly secure: boolean;
-  /** Trimmed; undefined: none was ever accepted. */
+  /** Trimmed; undefined when none was ever accepted. */
   readonly text: string | undefined;
   readonly trouble: Trouble | undefined;
 }
 
 export type HeldParameters = ReadonlyMap<SsmParameterName, Held>;
 
-/** What is known of every parameter, and for how long what is not there any more still counts. */
+/** The last accepted value of every parameter; missing parameters count for the grace time. */
 export interface SsmMemory {
-  /** Those whose value has to be read before the listing can be applied. */
+  /** The parameters whose values have to be read before the listing can be applied. */
   wanted(listed: readonly Listed[]): readonly string[];
-  /** A SecureString that was readable, and is in the listing. */
+  /** A SecureString in the listing that was readable before. */
   control(listed: readonly Listed[]): string | undefined;
   apply(listed: readonly Listed[], decrypted: Decrypted, now: number): void;
   environments(): ReadonlyMap<string, HeldParameters>;
-  /** Parameters that are no parameter of ours; each is named once. */
+  /** Parameters that the relay does not know; each is returned once. */
   takeUnknown(): readonly string[];
 }
 
@@ -50,14 +50,14 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
     environments.set(environment, parameters.set(name, held));
   }
 
-  /** The value that stands in SSM now is accepted, or the last one stays and trouble is noted. */
+  /** Accepts the value that is in SSM now, or keeps the last one and notes why. */
   function accept(place: Place, listed: Listed, value: string, now: number) {
     const before = heldOf(place);
     const { version, modifiedAt } = listed;
     const text = value.trim();
-    const result = text === '' ? { wanted: 'something: it is empty' } : ssmParameters[place.name].read(text);
+    const result = text === '' ? { wanted: 'a value, not empty' } : ssmParameters[place.name].read(text);
     const refused = 'wanted' in result;
-    const message = refused ? `${listed.name} is not understood: it must be ${result.wanted}` : '';
+    const message = refused ? `${listed.name} is invalid: it must be ${result.wanted}` : '';
     keep(place, {
       version,
       modifiedAt,
@@ -67,7 +67,7 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
     });
   }
 
-  /** A key that was revoked or has ended is not missed, neither is a setting while the keys stand. */
+  /** A missing key counts for the grace time, unless it was revoked or has expired; a missing setting is gone at once. */
   function lose(
     environment: string,
     parameters: Map<SsmParameterName, Held>,
@@ -79,7 +79,7 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
     let missing = false;
     for (const [name, held] of [...parameters].sort(([a], [b]) => (a < b ? -1 : 1))) {
       if (!ssmParameters[name].key || !isGone(name)) continue;
-      const trouble = troubleOf('missing', `${environment}/${name} is not in SSM any more`, held, now);
+      const trouble = troubleOf('missing', `${environment}/${name} is no longer in SSM`, held, now);
       const over = now - trouble.since >= graceMs || held.text === undefined || hasEnded(name, parameters, now);
       if (over || revoked.everything || revoked.has(held.text)) parameters.delete(name);
       else {
@@ -87,7 +87,7 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
         missing = true;
       }
     }
-    // Whoever deletes a whole folder by mistake shall not find the environment with other settings meanwhile.
+    // If a whole folder was deleted by mistake, the environment keeps its settings as long as its keys.
     for (const name of missing ? [] : [...parameters.keys()]) {
       if (!ssmParameters[name].key && isGone(name)) parameters.delete(name);
     }
@@ -130,7 +130,7 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
         } else if (reason !== undefined) {
           present.add(one.name);
           const trouble = troubleOf('unreadable', `${one.name} cannot be read: ${reason}`, held, now);
-          // The version stays what it was, so that it is asked for again.
+          // With its old version it counts as changed and is read again.
           const unknown = { version: 0, modifiedAt: 0, secure: true, text: undefined };
           keep(place, { ...(held ?? unknown), trouble });
         }
@@ -150,7 +150,7 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
     },
   };
 
-  /** What cannot be read for longer than the grace time counts no more, though it stays in trouble. */
+  /** After the grace time the value of an unreadable or invalid key no longer counts; its trouble stays. */
   function expire(parameters: Map<SsmParameterName, Held>, now: number) {
     for (const [name, held] of parameters) {
       const { trouble } = held;
@@ -160,7 +160,7 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
   }
 }
 
-/** The previous SDK key past its time, and the time of a key that is not there. */
+/** An expired previous SDK key, or the expiry of a key that does not exist. */
 function hasEnded(name: SsmParameterName, parameters: HeldParameters, now: number): boolean {
   if (name === 'previous-sdk-key-until') return !parameters.has('previous-sdk-key');
   const until = dateTime(parameters.get('previous-sdk-key-until')?.text ?? '');
@@ -177,7 +177,7 @@ function placeOf(path: string): Place | undefined {
   return environment !== '' && deeper.length === 0 && isParameterName(name) ? { environment, name } : undefined;
 }
 
-/** Trouble begins once: another message, or another kind, does not start the grace time anew. */
+/** Another kind or message of trouble does not restart the grace time. */
 function troubleOf(kind: Trouble['kind'], message: string, before: Held | undefined, now: number): Trouble {
   return { kind, message, since: before?.trouble?.since ?? now };
 }

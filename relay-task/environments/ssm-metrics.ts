@@ -10,13 +10,13 @@ export interface SsmMetrics {
 export interface SsmGauges {
   /** Unix ms; 0: never. */
   completeAt(): number;
-  /** Names of environments whose keys are in trouble. */
+  /** Names of environments with a key problem. */
   troubled(): readonly string[];
-  /** Keys that stand in SSM and were never read. */
+  /** Keys in SSM that could never be read. */
   unread(): number;
 }
 
-/** What the source of keys reports; the alarm for whoever is on call looks at `environment_key_problem`. */
+/** Metrics of the source of keys; an alarm watches `environment_key_problem`. */
 export function createSsmMetrics(registry: Registry | undefined, gauges: SsmGauges): SsmMetrics {
   if (!registry) return { read() {} };
   const registers = [registry];
@@ -36,7 +36,7 @@ export function createSsmMetrics(registry: Registry | undefined, gauges: SsmGaug
   });
   new Gauge({
     name: 'key_source_unread_keys',
-    help: 'Keys that stand in SSM and could never be read.',
+    help: 'Keys in SSM that could never be read.',
     registers,
     collect() {
       this.set(gauges.unread());
@@ -44,7 +44,7 @@ export function createSsmMetrics(registry: Registry | undefined, gauges: SsmGaug
   });
   new Gauge({
     name: 'environment_key_problem',
-    help: '1 while an environment has a key that is missing, unreadable or refused.',
+    help: '1 while a key of the environment is missing, unreadable or invalid.',
     labelNames: ['environment'],
     registers,
     collect() {

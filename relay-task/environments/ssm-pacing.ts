@@ -1,26 +1,26 @@
 export interface SsmIntervals {
-  /** Between complete readings, ± 20 % at random, so that many relays do not ask at once. */
+  /** The time between complete readings, ± 20 % at random, so that relays do not read all at once. */
   readonly intervalMs: number;
-  /** The longest that throttling makes of it. */
+  /** The longest interval under throttling. */
   readonly slowestMs: number;
-  /** After a reading that failed; doubles up to `intervalMs`. */
+  /** The delay after a failed reading; doubles up to `intervalMs`. */
   readonly retryMs: number;
-  /** After a reading that saw half of a change. */
+  /** The delay after a reading that may have seen half of a change. */
   readonly confirmMs: number;
 }
 
 export interface Reading {
   readonly complete: boolean;
-  /** SSM said that it is asked too often, whether or not asking again helped. */
+  /** SSM throttled a request, even if a retry succeeded. */
   readonly throttled: boolean;
   /** It may have seen half of a change. */
   readonly unconfirmed: boolean;
 }
 
-/** How long to wait before the next reading, in ms. Throttling doubles the interval until a reading goes without. */
+/** How long to wait before the next reading, in ms. Throttling doubles the interval until a reading is not throttled. */
 export function createPacing(intervals: SsmIntervals, random: () => number = Math.random) {
   const { intervalMs, slowestMs, retryMs, confirmMs } = intervals;
-  // A relay that has no key yet serves nobody: it asks sooner, and slows down all the same.
+  // A relay without keys serves nobody, so it retries sooner; throttling slows it down all the same.
   let currentMs = retryMs;
   let failures = 0;
   return {

@@ -5,11 +5,11 @@ import { createFDv2, type FDv2 } from './fdv2.ts';
 import { createHistory } from './history.ts';
 import { inSendingOrder } from './memory.ts';
 
-/** Digests of what is held, and the way from earlier states to the present one. */
+/** Digests of the held items, and the changes from earlier states to the present one. */
 export interface States {
-  /** An item was replaced, announced or not. */
+  /** An item was replaced, whether or not readers are told. */
   replaced(item: Item, before: Item | undefined): void;
-  /** A change is about to be announced. */
+  /** Readers are about to be told of a change. */
   changed(kind: Change['kind'], items: readonly Item[]): void;
   digest(scope: Kind | 'all'): string;
   state(): string;
@@ -27,7 +27,7 @@ export function createStates(view: {
     segments: createDigest(() => view.items('segments')),
   };
   const history = createHistory();
-  /** Hashing everything costs nothing until somebody asks for a state. */
+  /** Nothing is hashed until a state is requested for the first time. */
   let remembers = false;
 
   function digest(scope: Kind | 'all'): string {
@@ -44,14 +44,14 @@ export function createStates(view: {
   function state(): string {
     if (!view.initialized) return '';
     remembers = true;
-    // Bytes may have been replaced by others that mean the same, which is announced to nobody.
+    // Bytes may have been replaced by equivalent ones, of which readers are not told.
     return remember('patch', []);
   }
 
   function changesSince(basis: string): readonly Item[] | undefined {
     if (state() === '') return undefined;
     const names = history.since(basis);
-    return names && inSendingOrder(names.map(({ kind, key }) => view.get(kind, key)!));
+    return names && inSendingOrder(names.flatMap(({ kind, key }) => view.get(kind, key) ?? []));
   }
 
   return {

@@ -1,7 +1,7 @@
 import type { EnvironmentDescription, EnvironmentSink, EnvironmentSource } from '../ports.ts';
 import { createSourceStatus } from './source-status.ts';
 
-/** Environments that were written into the configuration: known at once, and never different. */
+/** Environments from the configuration: known at once, and fixed. */
 export function startStaticSource(options: {
   readonly environments: readonly EnvironmentDescription[];
   readonly sink: EnvironmentSink;

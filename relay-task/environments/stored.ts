@@ -1,7 +1,7 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item } from '../../lib/flag-table/index.ts';
 
-/** Stores are written by others as well, so that their items are distrusted like upstream's. */
+/** Why a stored item is invalid, or undefined. Others write to stores, too, so their items are checked like upstream's. */
 export function describeStoredProblem({ kind, key, version, deleted, json }: Item): string | undefined {
   let data: unknown;
   try {

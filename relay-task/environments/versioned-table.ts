@@ -1,15 +1,15 @@
 interface Row<T> {
   readonly version: number;
-  /** Undefined: it was deleted with this version. */
+  /** Undefined: deleted with this version. */
   readonly value: T | undefined;
 }
 
-/** Things by ID that change only upwards: what arrives late, in whatever order, changes nothing. */
+/** Values by ID that only newer versions change, so that the order of arrival does not matter. */
 export function createVersionedTable<T>() {
   const rows = new Map<string, Row<T>>();
 
   return {
-    /** Takes a newer one, made of what is held; false when it is not newer. */
+    /** Stores a newer version, made from the held value; false when it is not newer. */
     upsert(id: string, version: number, make: (held: T | undefined) => T): boolean {
       const row = rows.get(id);
       if (row && version <= row.version) return false;
@@ -17,7 +17,7 @@ export function createVersionedTable<T>() {
       return true;
     },
 
-    /** Answers with whether something went; a deletion of what was never seen is remembered as well. */
+    /** Returns whether a value was removed. The deletion of an unknown ID is remembered, too. */
     remove(id: string, version: number): boolean {
       const row = rows.get(id);
       if (row && version <= row.version) return false;
@@ -25,7 +25,7 @@ export function createVersionedTable<T>() {
       return row?.value !== undefined;
     },
 
-    /** Forgets what is not among these, deletions too; answers with whether something went. */
+    /** Forgets all other IDs, deleted ones too; returns whether a value was removed. */
     retain(ids: { has(id: string): boolean }): boolean {
       let changed = false;
       for (const [id, { value }] of rows) {

@@ -269,7 +269,7 @@ describe('with faults', () => {
   test('a key that vanished keeps working for the grace time, visibly, and then goes', async () => {
     const source = await started();
     remove('production/mobile-key');
-    await eventually(() => expect(problem(source)).toBe('production/mobile-key is not in SSM any more'));
+    await eventually(() => expect(problem(source)).toBe('production/mobile-key is no longer in SSM'));
     expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
     const since = source.environment('production').keyProblem?.since ?? 0;
     source.advance(23.9 * hourMs);
@@ -298,7 +298,7 @@ describe('with faults', () => {
     put('staging/sdk-key', newKey);
     const source = await started();
     for (const name of ['mobile-key', 'prefix', 'sdk-key', 'secure-mode']) remove(`production/${name}`);
-    await eventually(() => expect(problem(source)).toMatch(/sdk-key is not in SSM any more/));
+    await eventually(() => expect(problem(source)).toMatch(/sdk-key is no longer in SSM/));
     expect(source.environment('production')).toMatchObject({ sdkKey, prefix: 'shop', secureMode: true });
     expect(problem(source, 'staging')).toBeUndefined();
     source.advance(24.1 * hourMs);
@@ -314,7 +314,7 @@ describe('with faults', () => {
     expect(problem(source)).toBeUndefined();
     revoke('production', fingerprint(mobileKey), fingerprint(sdkKey));
     await eventually(() => expect(source.keys('production')).toEqual([]));
-    expect(problem(source)).toBe('production/sdk-key was revoked: put another');
+    expect(problem(source)).toBe('production/sdk-key was revoked: put another key');
     put('production/sdk-key', newKey);
     await eventually(() => expect(source.keys('production')).toEqual([newKey]));
   });
@@ -425,7 +425,7 @@ describe('with faults', () => {
       const source = await started();
       expect(source.environment('production').sdkKey).toBe(sdkKey);
       expect(problem(source)).toBe(
-        'production/sdk-key is not understood: it must be one word without spaces: the key and nothing else',
+        'production/sdk-key is invalid: it must be one word without spaces: the key and nothing else',
       );
     });
   });
@@ -448,7 +448,7 @@ describe('with faults', () => {
 
   test.each([
     ['sdk-key', 'two words', 'one word without spaces: the key and nothing else'],
-    ['sdk-key', '   ', 'something: it is empty'],
+    ['sdk-key', '   ', 'a value, not empty'],
     ['mobile-key', 'mob-ä', 'one word without spaces: the key and nothing else'],
     ['previous-sdk-key-until', 'tomorrow', 'a date and time with its zone, such as 2026-11-22T08:00:00Z'],
     ['previous-sdk-key-until', '2026-02-30T08:00:00Z', 'a date and time with its zone, such as 2026-11-22T08:00:00Z'],
@@ -466,7 +466,7 @@ describe('with faults', () => {
     const before = source.environment('production');
     put(`production/${name}`, value);
     put('staging/ttl', '7s');
-    await eventually(() => expect(problem(source)).toBe(`production/${name} is not understood: it must be ${wanted}`));
+    await eventually(() => expect(problem(source)).toBe(`production/${name} is invalid: it must be ${wanted}`));
     const { keyProblem: _, secureMode, ...after } = source.environment('production');
     const { keyProblem: __, secureMode: ___, ...expected } = before;
     expect(after).toEqual(expected);
@@ -494,7 +494,7 @@ describe('with faults', () => {
     expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
     expect(source.keys('aaa')).toEqual(['mob-other']);
     expect(problem(source, 'aaa')).toBe(
-      'aaa/sdk-key holds the same value as production/sdk-key: give each environment its own',
+      'aaa/sdk-key has the same value as production/sdk-key: give each environment its own',
     );
     expect(problem(source)).toBeUndefined();
   });
@@ -527,7 +527,7 @@ describe('with faults', () => {
         ['flags', 'production'],
       ]),
     );
-    expect(problem(source, 'aaa')).toMatch(/would make it write over production in the store/);
+    expect(problem(source, 'aaa')).toMatch(/would overwrite production in the store/);
   });
 
   test('payload filters are those of the project, unless the environment has its own', async () => {
