@@ -110,19 +110,17 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     boot(items) {
       if (initialized) return false;
       const receivedAt = performance.now();
-      const readable = items.filter((item) => {
+      const readable: Item[] = [];
+      for (const item of items) {
         const reason = describeStoredProblem(item);
-        if (reason === undefined) return true;
+        if (reason === undefined) {
+          readable.push(item);
+          continue;
+        }
         const { kind, key } = item;
         unreadable.set(nameOf(item), { kind, key, reason });
-        log.warn('Skipped an invalid item in the store', {
-          environment: name,
-          kind,
-          key,
-          reason,
-        });
-        return false;
-      });
+        log.warn('Skipped an invalid item in the store', { environment: name, kind, key, reason });
+      }
       announce(
         memory.replace(readable, () => false),
         receivedAt,

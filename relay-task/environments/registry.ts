@@ -90,28 +90,13 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
   }
 
   function setCredentials(holder: Holder<E>, offered: readonly Credential[], reason: Vanished<E>['reason']) {
-    const problems: string[] = [];
-    const accepted = new Map<string, Credential>();
-    for (const credential of offered) {
-      const id = idOf(credential.kind, credential.value);
-      const owner = byCredential.get(id)?.holder;
-      if (credential.value === '') {
-        problems.push(`environment "${holder.name}" has an empty ${credential.kind}; leave it out instead`);
-      } else if (owner && owner !== holder) {
-        problems.push(describeDuplicate(credential, holder.name, owner.name));
-      } else if (isValid(credential)) {
-        accepted.set(id, longerOf(accepted.get(id), credential));
-      }
-    }
-    const vanished: Vanished<E>[] = [];
-    for (const credential of holder.credentials) {
-      const id = idOf(credential.kind, credential.value);
-      if (accepted.has(id)) continue;
-      byCredential.delete(id);
-      vanished.push(
-        ...vanishedOf(holder, [...holder.views.keys()], credential, isValid(credential) ? reason : 'expired'),
-      );
-    }
+    const ownerOf = (id: string) => byCredential.get(id)?.holder;
+    const { accepted, problems } = judge(holder, offered, ownerOf, isValid);
+    const gone = holder.credentials.filter(({ kind, value }) => !accepted.has(idOf(kind, value)));
+    const vanished = gone.flatMap((credential) =>
+      vanishedOf(holder, [...holder.views.keys()], credential, isValid(credential) ? reason : 'expired'),
+    );
+    for (const { kind, value } of gone) byCredential.delete(idOf(kind, value));
     for (const [id, credential] of accepted) byCredential.set(id, { holder, credential });
     holder.credentials = [...accepted.values()];
     return { problems, vanished };
@@ -209,13 +194,39 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
 
 const idOf = (kind: CredentialKind, value: string) => `${kind} ${value}`;
 
+/** Which of the offered credentials a name may have, by ID, and why not the others. */
+function judge<E>(
+  holder: Holder<E>,
+  offered: readonly Credential[],
+  ownerOf: (id: string) => Holder<E> | undefined,
+  isValid: (credential: Credential) => boolean,
+) {
+  const problems: string[] = [];
+  const accepted = new Map<string, Credential>();
+  for (const credential of offered) {
+    const id = idOf(credential.kind, credential.value);
+    const owner = ownerOf(id);
+    if (credential.value === '') {
+      problems.push(`environment "${holder.name}" has an empty ${credential.kind}; leave it out instead`);
+    } else if (owner && owner !== holder) {
+      problems.push(describeDuplicate(credential, holder.name, owner.name));
+    } else if (isValid(credential)) {
+      accepted.set(id, longerOf(accepted.get(id), credential));
+    }
+  }
+  return { accepted, problems };
+}
+
 function vanishedOf<E>(
   { name, views }: Holder<E>,
   filters: readonly string[],
   { kind, value }: Credential,
   reason: Vanished<E>['reason'],
 ): Vanished<E>[] {
-  return filters.map((filter) => ({ name, filter, environment: views.get(filter)!, kind, credential: value, reason }));
+  return filters.flatMap((filter) => {
+    const environment = views.get(filter);
+    return environment === undefined ? [] : [{ name, filter, environment, kind, credential: value, reason }];
+  });
 }
 
 /** A key that is listed twice is valid for as long as either says. */

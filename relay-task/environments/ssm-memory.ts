@@ -41,57 +41,9 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
 
   const heldOf = ({ environment, name }: Place) => environments.get(environment)?.get(name);
 
-  function isUnchanged(held: Held | undefined, { version, modifiedAt }: Listed): held is Held {
-    return held !== undefined && held.version === version && held.modifiedAt === modifiedAt;
-  }
-
   function keep({ environment, name }: Place, held: Held) {
     const parameters = environments.get(environment) ?? new Map<SsmParameterName, Held>();
     environments.set(environment, parameters.set(name, held));
-  }
-
-  /** Accepts the value that is in SSM now, or keeps the last one and notes why. */
-  function accept(place: Place, listed: Listed, value: string, now: number) {
-    const before = heldOf(place);
-    const { version, modifiedAt } = listed;
-    const text = value.trim();
-    const result = text === '' ? { wanted: 'a value, not empty' } : ssmParameters[place.name].read(text);
-    const refused = 'wanted' in result;
-    const message = refused ? `${listed.name} is invalid: it must be ${result.wanted}` : '';
-    keep(place, {
-      version,
-      modifiedAt,
-      secure: listed.text === undefined,
-      text: refused ? before?.text : text,
-      trouble: refused ? troubleOf('refused', message, before, now) : undefined,
-    });
-  }
-
-  /** A missing key counts for the grace time, unless it was revoked or has expired; a missing setting is gone at once. */
-  function lose(
-    environment: string,
-    parameters: Map<SsmParameterName, Held>,
-    present: ReadonlySet<string>,
-    now: number,
-  ) {
-    const revoked = parseRevoked(parameters.get('revoked')?.text);
-    const isGone = (name: SsmParameterName) => !present.has(`${environment}/${name}`);
-    let missing = false;
-    for (const [name, held] of [...parameters].sort(([a], [b]) => (a < b ? -1 : 1))) {
-      if (!ssmParameters[name].key || !isGone(name)) continue;
-      const trouble = troubleOf('missing', `${environment}/${name} is no longer in SSM`, held, now);
-      const over = now - trouble.since >= graceMs || held.text === undefined || hasEnded(name, parameters, now);
-      if (over || revoked.everything || revoked.has(held.text)) parameters.delete(name);
-      else {
-        parameters.set(name, { ...held, trouble });
-        missing = true;
-      }
-    }
-    // If a whole folder was deleted by mistake, the environment keeps its settings as long as its keys.
-    for (const name of missing ? [] : [...parameters.keys()]) {
-      if (!ssmParameters[name].key && isGone(name)) parameters.delete(name);
-    }
-    if (parameters.size === 0) environments.delete(environment);
   }
 
   return {
@@ -118,26 +70,16 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
           named.add(one.name);
           continue;
         }
-        const held = heldOf(place);
-        const value = one.text ?? texts.get(one.name);
-        const reason = unreadable.get(one.name);
-        if (isUnchanged(held, one)) {
-          present.add(one.name);
-          if (held.trouble?.kind === 'missing') accept(place, one, held.text ?? '', now);
-        } else if (value !== undefined) {
-          present.add(one.name);
-          accept(place, one, value, now);
-        } else if (reason !== undefined) {
-          present.add(one.name);
-          const trouble = troubleOf('unreadable', `${one.name} cannot be read: ${reason}`, held, now);
-          // With its old version it counts as changed and is read again.
-          const unknown = { version: 0, modifiedAt: 0, secure: true, text: undefined };
-          keep(place, { ...(held ?? unknown), trouble });
-        }
+        const reading = { value: one.text ?? texts.get(one.name), problem: unreadable.get(one.name) };
+        const held = nextHeld(place, heldOf(place), one, reading, now);
+        if (held === undefined) continue;
+        present.add(one.name);
+        keep(place, held);
       }
       for (const [environment, parameters] of [...environments]) {
-        expire(parameters, now);
-        lose(environment, parameters, present, now);
+        dropUnreadable(parameters, now - graceMs);
+        dropMissing(environment, parameters, present, { now, graceMs });
+        if (parameters.size === 0) environments.delete(environment);
       }
     },
 
@@ -149,14 +91,73 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
       return taken;
     },
   };
+}
 
-  /** After the grace time the value of an unreadable or invalid key no longer counts; its trouble stays. */
-  function expire(parameters: Map<SsmParameterName, Held>, now: number) {
-    for (const [name, held] of parameters) {
-      const { trouble } = held;
-      if (trouble === undefined || trouble.kind === 'missing' || now - trouble.since < graceMs) continue;
-      if (ssmParameters[name].key) parameters.set(name, { ...held, text: undefined });
+function isUnchanged(held: Held | undefined, { version, modifiedAt }: Listed): held is Held {
+  return held !== undefined && held.version === version && held.modifiedAt === modifiedAt;
+}
+
+/** What to hold of a listed parameter; undefined when it was deleted between the listing and the reading. */
+function nextHeld(
+  place: Place,
+  held: Held | undefined,
+  listed: Listed,
+  { value, problem }: { readonly value: string | undefined; readonly problem: string | undefined },
+  now: number,
+): Held | undefined {
+  if (isUnchanged(held, listed)) {
+    return held.trouble?.kind === 'missing' ? accept(place, held, listed, held.text ?? '', now) : held;
+  }
+  if (value !== undefined) return accept(place, held, listed, value, now);
+  if (problem === undefined) return undefined;
+  // With its old version it counts as changed and is read again.
+  const before = held ?? { version: 0, modifiedAt: 0, secure: true, text: undefined };
+  return { ...before, trouble: troubleOf('unreadable', `${listed.name} cannot be read: ${problem}`, held, now) };
+}
+
+/** Accepts the value that is in SSM now, or keeps the last one and notes why. */
+function accept(place: Place, before: Held | undefined, listed: Listed, value: string, now: number): Held {
+  const { version, modifiedAt } = listed;
+  const secure = listed.text === undefined;
+  const text = value.trim();
+  const result = text === '' ? { wanted: 'a value, not empty' } : ssmParameters[place.name].read(text);
+  if (!('wanted' in result)) return { version, modifiedAt, secure, text, trouble: undefined };
+  const message = `${listed.name} is invalid: it must be ${result.wanted}`;
+  return { version, modifiedAt, secure, text: before?.text, trouble: troubleOf('refused', message, before, now) };
+}
+
+/** The value of a key that has been unreadable or invalid since `before` or earlier no longer counts; its trouble stays. */
+function dropUnreadable(parameters: Map<SsmParameterName, Held>, before: number): void {
+  for (const [name, held] of parameters) {
+    const { trouble } = held;
+    if (trouble === undefined || trouble.kind === 'missing' || trouble.since > before) continue;
+    if (ssmParameters[name].key) parameters.set(name, { ...held, text: undefined });
+  }
+}
+
+/** A missing key counts for the grace time, unless it was revoked or has expired; a missing setting is gone at once. */
+function dropMissing(
+  environment: string,
+  parameters: Map<SsmParameterName, Held>,
+  present: ReadonlySet<string>,
+  { now, graceMs }: { readonly now: number; readonly graceMs: number },
+): void {
+  const revoked = parseRevoked(parameters.get('revoked')?.text);
+  const isGone = (name: SsmParameterName) => !present.has(`${environment}/${name}`);
+  let missing = false;
+  for (const [name, held] of [...parameters].sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (!ssmParameters[name].key || !isGone(name)) continue;
+    const trouble = troubleOf('missing', `${environment}/${name} is no longer in SSM`, held, now);
+    const over = now - trouble.since >= graceMs || held.text === undefined || hasEnded(name, parameters, now);
+    if (over || revoked.everything || revoked.has(held.text)) parameters.delete(name);
+    else {
+      parameters.set(name, { ...held, trouble });
+      missing = true;
     }
+  }
+  // If a whole folder was deleted by mistake, the environment keeps its settings as long as its keys.
+  for (const name of missing ? [] : [...parameters.keys()]) {
+    if (!ssmParameters[name].key && isGone(name)) parameters.delete(name);
   }
 }
 

@@ -4,7 +4,7 @@ import { isThrottle } from '../common/aws-call.ts';
 import { createPause } from '../common/pause.ts';
 import type { EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Log } from '../ports.ts';
 import { createDescriptions, type Remarks, type SsmDefaults } from './ssm-descriptions.ts';
-import { createSsmMemory } from './ssm-memory.ts';
+import { createSsmMemory, type SsmMemory } from './ssm-memory.ts';
 import { createSsmMetrics } from './ssm-metrics.ts';
 import { createPacing, type SsmIntervals } from './ssm-pacing.ts';
 import { ssmParameters } from './ssm-parameters.ts';
@@ -83,7 +83,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   const metrics = createSsmMetrics(options.registry, {
     completeAt: () => completeAt,
     troubled: () => troubled,
-    unread,
+    unread: () => countUnread(memory, now() - graceMs),
   });
 
   function enter(state: EnvironmentSourceStatus['state']) {
@@ -143,22 +143,10 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     }
   }
 
-  function unread(): number {
-    let count = 0;
-    for (const parameters of memory.environments().values()) {
-      for (const [name, { trouble }] of parameters) {
-        // Its held value, if any, is the one before.
-        const young = trouble?.kind === 'unreadable' && now() - trouble.since < graceMs;
-        if (ssmParameters[name].key && young) count += 1;
-      }
-    }
-    return count;
-  }
-
   const running = run();
   return {
     status: () => status,
-    unread,
+    unread: () => countUnread(memory, now() - graceMs),
     async close() {
       closed = true;
       reader.close();
@@ -167,6 +155,19 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
       if (options.client === undefined) client.destroy();
     },
   };
+}
+
+/** Keys that could not be read, if that began after `since` (Unix ms). */
+function countUnread(memory: SsmMemory, since: number): number {
+  let count = 0;
+  for (const parameters of memory.environments().values()) {
+    for (const [name, { trouble }] of parameters) {
+      // Its held value, if any, is the one before.
+      const isUnread = trouble?.kind === 'unreadable' && trouble.since > since;
+      if (ssmParameters[name].key && isUnread) count += 1;
+    }
+  }
+  return count;
 }
 
 /** Logs each problem when it begins and when it ends, not at every reading. */
