@@ -1,6 +1,6 @@
-/** Every setting, error code, address and script is documented, and nothing else is. */
-import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+/** Every setting, error code, address and script is documented, and nothing else is; links lead somewhere. */
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join, normalize } from 'node:path';
 import { devSettings } from '../bin/dev-settings.ts';
 import { USAGE } from '../relay-task/config/command-line.ts';
 import {
@@ -124,13 +124,62 @@ test('every address stands in docs/endpoints.md, and no other does', () => {
   expect(documented).toEqual(served);
 });
 
+const pages = [
+  'README.md',
+  'CONTRIBUTING.md',
+  ...readdirSync(join(root, 'docs'), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.md'))
+    .map((name) => `docs/${name}`),
+];
+
 test('every npm script that a page names exists', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
   const known = new Set([...Object.keys(scripts), 'ci', 'install']);
-  const pages = readdirSync(join(root, 'docs')).filter((name) => name.endsWith('.md'));
-  for (const page of ['README.md', 'CONTRIBUTING.md', ...pages.map((name) => `docs/${name}`)]) {
+  for (const page of pages) {
     for (const [, script] of read(page).matchAll(/\bnpm (?:run )?(?:-s )?([a-z][\w:-]*)/g)) {
       expect({ page, script, exists: known.has(script ?? '') }).toEqual({ page, script, exists: true });
     }
   }
+});
+
+test('CONTRIBUTING.md says what every npm script does', () => {
+  const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
+  const described = rowsOf(below(read('CONTRIBUTING.md'), '## Commands')).flatMap(([cell]) =>
+    [...(cell ?? '').matchAll(/`npm (?:run )?([\w:]+)/g)].map(([, script]) => script),
+  );
+  expect(new Set(described)).toEqual(new Set(Object.keys(scripts)));
+});
+
+/** The links of a page to other files of the repository, as paths from its root, with their anchors. */
+function linksOf(page: string): { path: string; anchor: string | undefined }[] {
+  const text = read(page).replace(/^```[\s\S]*?^```/gm, '');
+  return [...text.matchAll(/\]\(([^)\s]+)\)/g)]
+    .map(([, target]) => target ?? '')
+    .filter((target) => !/^[a-z]+:/.test(target))
+    .map((target) => {
+      const [file, anchor] = target.split('#');
+      return { path: file ? normalize(join(dirname(page), file)) : page, anchor };
+    });
+}
+
+/** A heading's anchor, as GitHub makes it. */
+const anchorOf = (heading: string) =>
+  heading
+    .toLowerCase()
+    .replace(/[^\p{L}\p{N} _-]/gu, '')
+    .replaceAll(' ', '-');
+
+test.each(pages)('every link in %s leads to a file, and to a heading of it', (page) => {
+  const broken = linksOf(page).filter(({ path, anchor }) => {
+    if (!existsSync(join(root, path))) return true;
+    if (anchor === undefined) return false;
+    return ![...read(path).matchAll(/^#+ (.*)$/gm)].some(([, heading]) => anchorOf(heading ?? '') === anchor);
+  });
+  expect(broken).toEqual([]);
+});
+
+test.each(['docs', 'docs/decisions'])('%s/README.md links every page of its folder', (folder) => {
+  const linked = new Set(linksOf(`${folder}/README.md`).map(({ path }) => path));
+  const missing = pages.filter((page) => dirname(page) === folder && !page.endsWith('/README.md') && !linked.has(page));
+  expect(missing).toEqual([]);
 });
