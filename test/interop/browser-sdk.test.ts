@@ -71,7 +71,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     await eventually(() => expect(client.answers(['retired'], fallback).retired).toMatchObject({ value: 'on' }));
     expect(show(client, 'site-banner')).toBe('Welcome');
     await upstream.patch('segments', edited('segments', 'friends', { included: ['viewer-1'], version: 2 }));
-    await eventually(() => expect(show(client, 'site-banner')).toBe('Welcome back, friends of the house'));
+    await eventually(() => expect(show(client, 'site-banner')).toBe('Welcome back, friend'));
     await upstream.delete('flags', 'retired', 3);
     await eventually(() => expect(show(client, 'retired')).toBe(fallback));
   }
@@ -136,7 +136,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     const hashOf = (key: string, text: string) => createHmac('sha256', key).update(text).digest('hex');
 
     const client = await open(site, { hash: hashOf('sdk-new', 'alice') });
-    expect(show(client, 'site-banner')).toBe('Welcome back, friends of the house');
+    expect(show(client, 'site-banner')).toBe('Welcome back, friend');
     await client.identify({ kind: 'organization', key: 'acme:1' }, hashOf('sdk-old', 'organization:acme%3A1'));
     expect(show(client, 'site-banner')).toBe('Welcome');
     const toStreams = { to: ({ url }: { url: string }) => url.startsWith('/all') };
