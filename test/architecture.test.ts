@@ -80,6 +80,19 @@ test('every module in the tables of docs/architecture.md exists', () => {
   expect(names.filter((name) => !existsSync(join(root, name)))).toEqual([]);
 });
 
+test('no row of the tables allows a package that its module does not import', () => {
+  const idle = Object.entries(rooms).flatMap(([name, allowed]) => {
+    const imported = sources
+      .filter((file) => roomOf(file) === name)
+      .flatMap((file) => importsOf(readFileSync(join(root, file), 'utf8')));
+    return allowed
+      .filter((one) => !one.endsWith('/') && !one.endsWith('.ts') && !['node:', 'package.json'].includes(one))
+      .filter((one) => !imported.some((path) => admits(one, path)))
+      .map((one) => `${name} does not import ${one}`);
+  });
+  expect(idle).toEqual([]);
+});
+
 test('every source stands in a room and imports only what its room admits', () => {
   const found = sources.flatMap((file) => violations(file, readFileSync(join(root, file), 'utf8')));
   expect(found).toEqual([]);
