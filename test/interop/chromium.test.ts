@@ -63,9 +63,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
       await eventually(async () => expect(await show(client, 'retired')).toBe('on'));
       // The flag's version stays what it was.
       await upstream.patch('segments', edited('segments', 'friends', { included: ['viewer-1'], version: 2 }));
-      await eventually(async () =>
-        expect(await show(client, 'site-banner')).toBe('Welcome back, friend'),
-      );
+      await eventually(async () => expect(await show(client, 'site-banner')).toBe('Welcome back, friend'));
       await running.stop();
       expect(await show(client, 'retired')).toBe('on');
       await upstream.delete('flags', 'retired', 3);
