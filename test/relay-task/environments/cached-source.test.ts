@@ -175,7 +175,9 @@ test('a store that comes back late is read while LaunchDarkly is still down', as
   fake.upstream.answer = { status: 503 };
   keeper.down = true;
   const { ids, lines } = start(fake, keeper);
-  await eventually(() => expect(lines.filter((line) => line.includes('Could not read the last good')).length).toBeGreaterThan(1));
+  await eventually(() =>
+    expect(lines.filter((line) => line.includes('Could not read the last good')).length).toBeGreaterThan(1),
+  );
   keeper.down = false;
   await eventually(() => expect(ids()).toEqual(['e1']));
 });
@@ -187,7 +189,9 @@ test('a store that is down while something changed gets the last state, once', a
   keeper.down = true;
   await fake.patch(environmentRep('e2', 1));
   await fake.patch(environmentRep('e3', 1));
-  await eventually(() => expect(lines.filter((line) => line.includes('Could not store the last good')).length).toBeGreaterThan(1));
+  await eventually(() =>
+    expect(lines.filter((line) => line.includes('Could not store the last good')).length).toBeGreaterThan(1),
+  );
   const { writes } = keeper;
   keeper.down = false;
   await eventually(async () => {
