@@ -99,7 +99,7 @@ function logOf(query: string): string {
 }
 
 const SAMPLE_LOG: readonly Readonly<Record<string, string>>[] = [
-  { '@timestamp': '14:09:41', level: 'WARN', message: 'the lease of the flag table is lost', prefix: 'production' },
+  { '@timestamp': '14:09:41', level: 'WARN', message: 'Lost the write lease of the flag table', prefix: 'production' },
   {
     '@timestamp': '13:01:12',
     level: 'WARN',

@@ -8,9 +8,9 @@ import {
   type Snapshot,
 } from '../../lib/flag-table/index.ts';
 import { type Table, textOf } from '../../relay-task/store/dynamodb-client.ts';
-import { type Content, readContent } from '../../relay-task/store/reconcile.ts';
+import { readContent, type TableContent } from '../../relay-task/store/dynamodb-database.ts';
 
-export interface Contents extends Content {
+export interface Contents extends TableContent {
   readonly prefix: string;
   /** The snapshot's items by sort key: `head`, `body`, `delta`, `part.0.0`, … */
   readonly parts: ReadonlyMap<string, Attributes>;

@@ -1,10 +1,10 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { decodeHead } from '../../lib/flag-table/index.ts';
+import { awsNameOf } from '../../relay-task/common/aws-call.ts';
+import { sleep } from '../../relay-task/common/pause.ts';
 import { type Condition, equal } from '../../relay-task/store/conditions.ts';
-import { createTable, nameOf, type Table } from '../../relay-task/store/dynamodb-client.ts';
-import { createDynamoDBClient } from '../../relay-task/store/dynamodb-store.ts';
-import { keyOf } from '../../relay-task/store/official-writer.ts';
-import { defaultTimings, sleep } from '../../relay-task/store/timings.ts';
+import { createDynamoDBClient, createTable, keyOf, type Table } from '../../relay-task/store/dynamodb-client.ts';
+import { defaultTimings } from '../../relay-task/store/timings.ts';
 import { describeAwsError } from '../keys/store.ts';
 import { tableOf } from '../keys/table.ts';
 import { confirm, Declined, type Terminal } from '../keys/terminal.ts';
@@ -171,9 +171,9 @@ function nameOfPlace({ tableName, prefix }: Place): string {
 function describe(error: unknown, tableName: string, { region, endpoint }: StoreCommand): string {
   const where = endpoint ?? region ?? 'AWS';
   const text = error instanceof Error ? error.message : String(error);
-  if (nameOf(error) === 'ResourceNotFoundException')
+  if (awsNameOf(error) === 'ResourceNotFoundException')
     return `there is no table ${tableName} in ${where}: check --table and --region`;
-  if (nameOf(error) === 'AccessDeniedException') {
+  if (awsNameOf(error) === 'AccessDeniedException') {
     return `AWS denies it: dynamodb:Query and dynamodb:GetItem are needed, and dynamodb:DeleteItem to drop. AWS says: ${text}`;
   }
   if (/region is missing/i.test(text)) return 'no region is set: say --region, such as eu-west-1';

@@ -10,8 +10,9 @@ import {
   namespaces,
   type Rev,
 } from '../../lib/flag-table/index.ts';
+import { sleep } from '../../relay-task/common/pause.ts';
 import type { Table } from '../../relay-task/store/dynamodb-client.ts';
-import { defaultTimings, sleep } from '../../relay-task/store/timings.ts';
+import { defaultTimings } from '../../relay-task/store/timings.ts';
 import { compareLayouts } from './compare.ts';
 import type { Contents } from './contents.ts';
 

@@ -2,6 +2,7 @@
  * Calls to AWS with a deadline and retries. Clients that are used with it have `maxAttempts: 1`, so that retries are
  * counted, paced and cut off in one place.
  */
+import { setMaxListeners } from 'node:events';
 import { type BackoffTimes, backoffMs } from './backoff.ts';
 import { sleep } from './pause.ts';
 
@@ -62,7 +63,11 @@ function attempt<T>(
     const cancel = () => giveUp(signal?.reason);
     const timer = setTimeout(() => giveUp(new Error(`no answer from ${service} within ${timeoutMs} ms`)), timeoutMs);
     if (signal?.aborted) return cancel();
-    signal?.addEventListener('abort', cancel);
+    if (signal) {
+      // Each request in progress listens; Node would take more than ten for a leak.
+      setMaxListeners(0, signal);
+      signal.addEventListener('abort', cancel);
+    }
     send(controller.signal).then(resolve, reject).finally(end);
   });
 }

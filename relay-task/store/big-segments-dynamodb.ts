@@ -6,12 +6,12 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import type { Registry } from 'prom-client';
 import { namespaces } from '../../lib/flag-table/index.ts';
+import { awsNameOf, callAws } from '../common/aws-call.ts';
 import type { BigSegmentPatch, Log } from '../ports.ts';
 import { type BigSegmentStore, changesByHash, countingPatches, type HashChange, membershipOf } from './big-segments.ts';
-import { describeError, nameOf } from './dynamodb-client.ts';
-import { createDynamoDBClient } from './dynamodb-store.ts';
+import { createDynamoDBClient, describeError } from './dynamodb-client.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
-import { backoffMs, defaultTimings, sleep, type Timings } from './timings.ts';
+import { defaultTimings, retryTimes, type Timings } from './timings.ts';
 
 export interface DynamoDBBigSegmentsOptions {
   readonly tableName: string;
@@ -52,57 +52,36 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
   const { bigSegmentsMetadata, bigSegmentsUser } = namespaces(prefix);
   const metadataKey = { namespace: { S: bigSegmentsMetadata }, key: { S: bigSegmentsMetadata } };
   const userKey = (hash: string) => ({ namespace: { S: bigSegmentsUser }, key: { S: hash } });
-  const underWay = new Set<() => void>();
-  let closed = false;
+  const closing = new AbortController();
 
-  /** Throttles and 5xx are tried again; everything settles in time, whatever the SDK does. */
-  async function persist<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
-    for (let failures = 0; ; failures++) {
-      try {
-        return await timely(send);
-      } catch (error) {
-        if (nameOf(error) === 'ConditionalCheckFailedException') throw error;
-        if (failures < MAX_RETRIES && isPassing(error) && !closed) {
-          await sleep(backoffMs(failures, timings));
-        } else throw new Error(describeError(error, TableName), { cause: error });
-      }
+  async function call<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
+    try {
+      return await callAws((abortSignal) => send({ abortSignal }), {
+        service: 'DynamoDB',
+        timeoutMs: timings.requestTimeoutMs,
+        retries: MAX_RETRIES,
+        backoff: retryTimes(timings),
+        signal: closing.signal,
+      });
+    } catch (error) {
+      if (awsNameOf(error) === 'ConditionalCheckFailedException') throw error;
+      throw new Error(describeError(error, TableName), { cause: error });
     }
-  }
-
-  function timely<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const controller = new AbortController();
-      const giveUp = (why: string) => {
-        reject(new Error(why));
-        controller.abort();
-      };
-      const cancel = () => giveUp('the store of Big Segments was closed');
-      const late = `no answer from DynamoDB within ${timings.requestTimeoutMs} ms`;
-      const timer = setTimeout(() => giveUp(late), timings.requestTimeoutMs);
-      underWay.add(cancel);
-      if (closed) cancel();
-      send({ abortSignal: controller.signal })
-        .then(resolve, reject)
-        .finally(() => {
-          clearTimeout(timer);
-          underWay.delete(cancel);
-        });
-    });
   }
 
   async function get(Key: ReturnType<typeof userKey>) {
     // Whoever is told of a change asks at once, and must not be answered by a replica that has not heard of it.
     const command = new GetItemCommand({ TableName, Key, ConsistentRead: true });
-    return (await persist((how) => client.send(command, how))).Item;
+    return (await call((how) => client.send(command, how))).Item;
   }
 
   /** False: the condition did not hold. */
   async function update(command: UpdateItemCommand): Promise<boolean> {
     try {
-      await persist((how) => client.send(command, how));
+      await call((how) => client.send(command, how));
       return true;
     } catch (error) {
-      if (nameOf(error) === 'ConditionalCheckFailedException') return false;
+      if (awsNameOf(error) === 'ConditionalCheckFailedException') return false;
       throw error;
     }
   }
@@ -112,12 +91,14 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     const item = await get(metadataKey);
     if (item?.patchNumber) return { cursor: item.lastVersion?.S ?? '', number: Number(item.patchNumber.N) };
     const command = new UpdateItemCommand({
-      ...{ TableName, Key: metadataKey, ReturnValues: 'ALL_NEW' },
+      TableName,
+      Key: metadataKey,
+      ReturnValues: 'ALL_NEW',
       UpdateExpression: 'SET #number = if_not_exists(#number, :now)',
       ExpressionAttributeNames: { '#number': 'patchNumber' },
       ExpressionAttributeValues: { ':now': { N: String(Date.now()) } },
     });
-    const { Attributes } = await persist((how) => client.send(command, how));
+    const { Attributes } = await call((how) => client.send(command, how));
     return { cursor: Attributes?.lastVersion?.S ?? '', number: Number(Attributes?.patchNumber?.N) };
   }
 
@@ -126,7 +107,8 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     const atCursor = cursor === '' ? '(attribute_not_exists(#cursor) OR #cursor = :from)' : '#cursor = :from';
     return update(
       new UpdateItemCommand({
-        ...{ TableName, Key: metadataKey },
+        TableName,
+        Key: metadataKey,
         UpdateExpression: 'SET #cursor = :to, #number = :number',
         ConditionExpression: `${atCursor} AND #number = :before`,
         ExpressionAttributeNames: { '#cursor': 'lastVersion', '#number': 'patchNumber' },
@@ -149,7 +131,8 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     const touched = lists.filter(([, is]) => is !== undefined).map(([name]) => [`#${name}`, name]);
     return update(
       new UpdateItemCommand({
-        ...{ TableName, Key: userKey(hash) },
+        TableName,
+        Key: userKey(hash),
         UpdateExpression: [
           'SET #number = :number',
           ...(adds.length > 0 ? [`ADD ${adds.join(', ')}`] : []),
@@ -193,7 +176,8 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     apply,
     async setSynchronizedOn(unixMs) {
       const command = new UpdateItemCommand({
-        ...{ TableName, Key: metadataKey },
+        TableName,
+        Key: metadataKey,
         UpdateExpression: 'SET #at = :at',
         ExpressionAttributeNames: { '#at': 'synchronizedOn' },
         ExpressionAttributeValues: { ':at': { N: String(unixMs) } },
@@ -205,17 +189,9 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
       return membershipOf(included?.SS ?? [], excluded?.SS ?? []);
     },
     async close() {
-      closed = true;
-      for (const cancel of [...underWay]) cancel();
+      closing.abort(new Error('the store of Big Segments was closed'));
       if (!options.client) client.destroy();
     },
   };
   return countingPatches(store, registry, { database: 'dynamodb', prefix });
-}
-
-function isPassing(error: unknown): boolean {
-  const { httpStatusCode = 0 } = (error as { $metadata?: { httpStatusCode?: number } }).$metadata ?? {};
-  const passing =
-    /Throttl|ThroughputExceeded|LimitExceeded|InternalServerError|ServiceUnavailable|ReplicatedWriteConflict/;
-  return httpStatusCode >= 500 || httpStatusCode === 429 || passing.test(nameOf(error));
 }

@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto';
 import type { Registry } from 'prom-client';
+import { sleep } from '../common/pause.ts';
 import type { BigSegmentPatch } from '../ports.ts';
 import { type BigSegmentStore, changesByHash, countingPatches, membershipOf } from './big-segments.ts';
 import { createRedisClient, describeRedisError, type RedisClient, type RedisConnection } from './redis-client.ts';
 import { describePrefixProblem } from './redis-store.ts';
 import { DEFAULT_PREFIX } from './replica-store.ts';
-import { sleep } from './timings.ts';
 
 export interface RedisBigSegmentsOptions {
   /** Where Redis is, or a client of the caller's (`createRedisClient`), who also closes it. */

@@ -1,6 +1,8 @@
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { type ConsulClient, kvPath } from './consul-client.ts';
-import type { Content, Outcome, ReplicaDatabase, Row, Write } from './replica.ts';
+import type { Content, Outcome, Row, Write } from './database.ts';
+import { decodeRow } from './ledger.ts';
+import type { ReplicaDatabase } from './replica-store.ts';
 
 /** Consul's `kv_max_value_size`, and `txn_max_req_len` beside it. */
 const valueLimitBytes = 512 * 1024;
@@ -50,7 +52,8 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
     if (status !== 200) return rows;
     for (const pair of parsePairs(body)) {
       // The folder itself may be a key, too.
-      if (pair.Key.length > folder.length) rows.set(pair.Key.slice(folder.length), rowOf(pair));
+      const key = pair.Key.slice(folder.length);
+      if (key !== '') rows.set(key, rowOf(kind, key, pair));
     }
     return rows;
   }
@@ -63,7 +66,10 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
     return new Set(keys.map((key) => key.slice(prefix.length + 1)));
   }
 
-  const textOf = (pair: KvPair | undefined) => pair && rowOf(pair).text;
+  async function findRow({ kind, key }: Write): Promise<Row | undefined> {
+    const pair = await getPair(keyOf({ kind, key }));
+    return pair && rowOf(kind, key, pair);
+  }
 
   async function transact(operations: readonly Operation[]): Promise<TxnAnswer> {
     const { body } = await client.request('PUT', '/txn', JSON.stringify(operations.map((KV) => ({ KV }))));
@@ -71,19 +77,20 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
   }
 
   /** A value that no transaction can take: the marker and the manifest then follow on their own. */
-  async function putAlone(write: Write & { text: string }): Promise<Outcome> {
-    const { body } = await client.request('PUT', `${kvPath(keyOf(write))}?cas=${write.over ?? 0}`, write.text);
+  async function putAlone(write: Write, text: string): Promise<Outcome> {
+    const path = `${kvPath(keyOf(write))}?cas=${write.over?.token ?? 0}`;
+    const { body } = await client.request('PUT', path, text);
     const pair = await getPair(keyOf(write));
-    const row = pair && rowOf(pair);
-    return body.toString().trim() === 'true' && row?.text === write.text
-      ? { written: true, token: row.token }
-      : { written: false, row };
+    return pair && body.toString().trim() === 'true' && textOf(pair) === text
+      ? { written: true, token: tokenOf(pair) }
+      : { written: false, row: pair && rowOf(write.kind, write.key, pair) };
   }
 
-  function operationOf({ text, over, ...where }: Write): Operation {
+  function operationOf({ item, over, ...where }: Write): Operation {
     const Key = keyOf(where);
-    if (text !== undefined) return { Verb: 'cas', Key, Value: base64(text), Index: Number(over ?? 0) };
-    return over === undefined ? { Verb: 'check-not-exists', Key } : { Verb: 'delete-cas', Key, Index: Number(over) };
+    const Index = Number(over?.token ?? 0);
+    if (item) return { Verb: 'cas', Key, Value: base64(item.json), Index };
+    return over === undefined ? { Verb: 'check-not-exists', Key } : { Verb: 'delete-cas', Key, Index };
   }
 
   /** One transaction, tried again without those of its operations that are refused. */
@@ -98,16 +105,15 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
       if (!Errors || Errors.length === 0) {
         const indices = new Map((Results ?? []).map(({ KV }) => [KV?.Key, KV?.ModifyIndex]));
         for (const write of left) {
-          const index = write.text === undefined ? undefined : indices.get(keyOf(write));
+          const index = write.item && indices.get(keyOf(write));
           outcomes.set(write, { written: true, token: index === undefined ? undefined : String(index) });
         }
         break;
       }
       const strange = Errors.find(({ OpIndex, What }) => !left[OpIndex] || !/stale|exist/.test(What));
       if (strange) throw new Error(`Consul refuses a transaction: ${strange.What.slice(0, 200)}`);
-      for (const write of new Set(Errors.map(({ OpIndex }) => left[OpIndex]!))) {
-        const pair = await getPair(keyOf(write));
-        outcomes.set(write, { written: false, row: pair && rowOf(pair) });
+      for (const write of new Set(Errors.flatMap(({ OpIndex }) => left[OpIndex] ?? []))) {
+        outcomes.set(write, { written: false, row: await findRow(write) });
       }
     }
     return writes.map((write) => {
@@ -118,27 +124,29 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
   }
 
   return {
-    database: 'consul',
+    name: 'consul',
     server: client.server,
     limits: { writes: operationsAtOnce, bytes: textBytesAtOnce },
+    keepsManifest: true,
+    marksStale: false,
     async readAll(): Promise<Content> {
       const [inited, manifest] = [await getPair(initedKey), await getPair(manifestKey)];
       const [segments, features] = await Promise.all([readFolder('segments'), readFolder('features')]);
-      return { rows: { features, segments }, inited: inited !== undefined, manifest: textOf(manifest) };
+      return { rows: { features, segments }, inited: inited !== undefined, manifest: manifest && textOf(manifest) };
     },
     async glance() {
       const [top, manifest] = await Promise.all([listTop(), getPair(manifestKey)]);
       // Counting means listing every key: a folder that is gone is seen here, a single item at the next comparison.
       const atLeast = (kind: Kind) => (top.has(`${kind}/`) ? Infinity : 0);
       const counts = { features: atLeast('features'), segments: atLeast('segments') };
-      return { inited: top.has('$inited'), manifest: textOf(manifest), counts };
+      return { inited: top.has('$inited'), manifest: manifest && textOf(manifest), counts };
     },
     async apply(writes, manifest) {
       const [only] = writes;
-      if (writes.length !== 1 || only?.text === undefined || Buffer.byteLength(only.text) <= textBytesAtOnce) {
+      if (writes.length !== 1 || !only?.item || Buffer.byteLength(only.item.json) <= textBytesAtOnce) {
         return applyTogether(writes, manifest);
       }
-      const outcome = await putAlone({ ...only, text: only.text });
+      const outcome = await putAlone(only, only.item.json);
       if (outcome.written && manifest !== undefined) await applyTogether([], manifest);
       return [outcome];
     },
@@ -159,8 +167,16 @@ function parsePairs(body: Buffer): KvPair[] {
   return JSON.parse(body.toString()) as KvPair[];
 }
 
-function rowOf({ Value, ModifyIndex }: KvPair): Row {
-  return { text: Buffer.from(Value ?? '', 'base64').toString(), token: String(ModifyIndex) };
+function rowOf(kind: Kind, key: string, pair: KvPair): Row {
+  return { item: decodeRow(kind, key, textOf(pair)), token: tokenOf(pair) };
+}
+
+function textOf({ Value }: KvPair): string {
+  return Buffer.from(Value ?? '', 'base64').toString();
+}
+
+function tokenOf({ ModifyIndex }: KvPair): string {
+  return String(ModifyIndex);
 }
 
 function setOf(Key: string, text: string): Operation {

@@ -1,7 +1,8 @@
 import {
   BatchGetItemCommand,
   DeleteItemCommand,
-  type DynamoDBClient,
+  DynamoDBClient,
+  type DynamoDBClientConfig,
   GetItemCommand,
   PutItemCommand,
   QueryCommand,
@@ -9,14 +10,17 @@ import {
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import type { Attributes, Key } from '../../lib/flag-table/index.ts';
+import { awsNameOf, callAws } from '../common/aws-call.ts';
+import { backoffMs } from '../common/backoff.ts';
+import { sleep } from '../common/pause.ts';
 import type { Condition } from './conditions.ts';
-import { backoffMs, sleep, type Timings } from './timings.ts';
+import { retryTimes, type Timings } from './timings.ts';
 
 export type WriteKind = 'flag' | 'segment' | 'inited' | 'stale-mark' | 'part' | 'body' | 'delta' | 'head';
-/** `refused`: the condition did not hold, which is an answer and no error. */
+/** `refused`: the condition did not hold, which is not an error. */
 export type WriteOutcome = 'written' | 'refused' | 'failed';
 
-/** What is told of the requests, for metrics. */
+/** Counts requests, for metrics. */
 export interface TableObserver {
   wrote(kind: WriteKind, outcome: WriteOutcome): void;
   retried(): void;
@@ -31,8 +35,8 @@ export interface Update {
 }
 
 /**
- * One DynamoDB table. Throttles and 5xx are retried with full jitter; all else rejects with the SDK's error.
- * Writes answer false (or undefined) when their condition did not hold.
+ * One DynamoDB table. Throttles and 5xx are retried; everything else rejects with the SDK's error. Writes resolve with
+ * false (or undefined) when their condition did not hold.
  */
 export interface Table {
   get(key: Key, options?: { consistent?: boolean }): Promise<Attributes | undefined>;
@@ -44,81 +48,83 @@ export interface Table {
   /** The whole item after the update. */
   update(kind: WriteKind, key: Key, update: Update): Promise<Attributes | undefined>;
   remove(kind: WriteKind, key: Key, condition: Condition): Promise<boolean>;
-  /** The same table; every write first asks `guard`, which throws to forbid it, each try anew. */
+  /** The same table with a `guard` that is called before each attempt of a write and throws to forbid it. */
   guardedBy(guard: () => void): Table;
-  /** Cuts off every request under way. */
+  /** Rejects every request in progress. */
   abort(): void;
 }
 
-const throttles = new Set([
-  'ProvisionedThroughputExceededException',
-  'ThrottlingException',
-  'ThrottledException',
-  'RequestLimitExceeded',
-  'LimitExceededException',
-  'InternalServerError',
-  'InternalServerErrorException',
-  'ReplicatedWriteConflictException',
-  'ServiceUnavailable',
-]);
-/** With `retryBaseMs` 50 and a cap of 5 s about 15 s on average: longer than a lease lives without renewal. */
+/** With a backoff from 50 ms to 5 s about 20 s: longer than a lease lives without renewal. */
 const maxRetries = 10;
+/** DynamoDB's limit of one BatchGetItem. */
+const keysAtOnce = 100;
+
+/** A client for any number of stores. */
+export function createDynamoDBClient({
+  region,
+  endpoint,
+  credentials,
+}: {
+  readonly region?: string | undefined;
+  readonly endpoint?: string | undefined;
+  readonly credentials?: DynamoDBClientConfig['credentials'];
+}): DynamoDBClient {
+  return new DynamoDBClient({
+    // Retries are ours (common/aws-call): the lease decides how long a write may still be tried.
+    maxAttempts: 1,
+    ...(region !== undefined && { region }),
+    ...(endpoint !== undefined && { endpoint }),
+    ...(credentials !== undefined && { credentials }),
+  });
+}
 
 export function createTable(options: {
   client: DynamoDBClient;
   tableName: string;
-  timings: Timings;
+  timings: Pick<Timings, 'requestTimeoutMs' | 'retryBaseMs' | 'retryCapMs'>;
   observer: TableObserver;
 }): Table {
   const { client, tableName: TableName, timings, observer } = options;
-  const underWay = new Set<() => void>();
+  const backoff = retryTimes(timings);
+  let aborter = new AbortController();
 
-  /** Settles in time whatever the SDK does: its promise may stay open when the signal comes amid an answer. */
-  function once<T>(send: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const controller = new AbortController();
-      const end = () => {
-        clearTimeout(timer);
-        underWay.delete(cancel);
-      };
-      const giveUp = (why: string) => {
-        end();
-        reject(new Error(why));
-        controller.abort();
-      };
-      const cancel = () => giveUp('the request to DynamoDB was cut off: the store closes or gives up its lease');
-      const late = `no answer from DynamoDB within ${timings.requestTimeoutMs} ms`;
-      const timer = setTimeout(() => giveUp(late), timings.requestTimeoutMs);
-      underWay.add(cancel);
-      send(controller.signal).then(resolve, reject).finally(end);
+  function call<T>(send: (abortSignal: AbortSignal) => Promise<T>, guard?: () => void, retry = true): Promise<T> {
+    return callAws(send, {
+      service: 'DynamoDB',
+      timeoutMs: timings.requestTimeoutMs,
+      retries: retry ? maxRetries : 0,
+      backoff,
+      signal: aborter.signal,
+      ...(guard && { before: guard }),
+      onRetry: observer.retried,
     });
   }
 
-  async function persist<T>(
-    send: (abortSignal: AbortSignal) => Promise<T>,
-    guard?: () => void,
-    retry = true,
-  ): Promise<T> {
-    for (let failures = 0; ; failures++) {
-      guard?.();
-      try {
-        return await once(send);
-      } catch (error) {
-        if (!retry || failures >= maxRetries || !isPassing(error)) throw error;
-        observer.retried();
-        await sleep(backoffMs(failures, timings));
-      }
+  /** The items of some keys, as far as DynamoDB gives them in one go. */
+  async function getBatch(keys: readonly Key[]): Promise<Attributes[]> {
+    const found: Attributes[] = [];
+    let wanted = keys.map(sdkKey);
+    for (let round = 0; wanted.length > 0; round++) {
+      if (round > maxRetries) throw new Error(`DynamoDB left ${wanted.length} keys of a BatchGetItem unread`);
+      if (round > 0) await sleep(backoffMs(round, backoff));
+      const command = new BatchGetItemCommand({
+        RequestItems: { [TableName]: { Keys: wanted, ConsistentRead: true } },
+      });
+      const answer = await call((abortSignal) => client.send(command, { abortSignal }));
+      found.push(...((answer.Responses?.[TableName] ?? []) as Attributes[]));
+      wanted = answer.UnprocessedKeys?.[TableName]?.Keys ?? [];
     }
+    return found;
   }
 
   function build(guard?: () => void): Table {
     async function write<T>(kind: WriteKind, send: (signal: AbortSignal) => Promise<T>, retry?: boolean) {
       try {
-        const answer = await persist(send, guard, retry);
+        const answer = await call(send, guard, retry);
         observer.wrote(kind, 'written');
         return answer;
       } catch (error) {
-        const refused = nameOf(error) === 'ConditionalCheckFailedException';
+        const refused = awsNameOf(error) === 'ConditionalCheckFailedException';
         observer.wrote(kind, refused ? 'refused' : 'failed');
         if (refused) return undefined;
         throw error;
@@ -128,27 +134,17 @@ export function createTable(options: {
     const table: Table = {
       async get(key, { consistent = true } = {}) {
         const command = new GetItemCommand({ TableName, Key: sdkKey(key), ConsistentRead: consistent });
-        const { Item } = await persist((abortSignal) => client.send(command, { abortSignal }));
+        const { Item } = await call((abortSignal) => client.send(command, { abortSignal }));
         return Item as Attributes | undefined;
       },
       async getMany(keys) {
-        if (keys.length === 1) return [await table.get(keys[0]!)];
+        const [only] = keys;
+        if (only && keys.length === 1) return [await table.get(only)];
         const found = new Map<string, Attributes>();
-        for (let start = 0; start < keys.length; start += 100) {
-          let wanted: Record<string, SdkValue>[] = keys.slice(start, start + 100).map(sdkKey);
-          for (let round = 0; wanted.length > 0; round++) {
-            if (round > 0) await sleep(backoffMs(round, timings));
-            const command = new BatchGetItemCommand({
-              RequestItems: { [TableName]: { Keys: wanted, ConsistentRead: true } },
-            });
-            const answer = await persist((abortSignal) => client.send(command, { abortSignal }));
-            for (const item of answer.Responses?.[TableName] ?? [])
-              found.set(idOf(item as Attributes), item as Attributes);
-            wanted = answer.UnprocessedKeys?.[TableName]?.Keys ?? [];
-            if (round > maxRetries) throw new Error(`DynamoDB left ${wanted.length} keys of a BatchGetItem unread`);
-          }
+        for (let start = 0; start < keys.length; start += keysAtOnce) {
+          for (const item of await getBatch(keys.slice(start, start + keysAtOnce))) found.set(idOf(item), item);
         }
-        return keys.map((key) => found.get(`${key.namespace} ${key.key}`));
+        return keys.map(({ namespace, key }) => found.get(`${namespace} ${key}`));
       },
       async query(namespace) {
         const items: Attributes[] = [];
@@ -162,7 +158,7 @@ export function createTable(options: {
             ExpressionAttributeValues: { ':n': { S: namespace } },
             ExclusiveStartKey,
           });
-          const page = await persist((abortSignal) => client.send(command, { abortSignal }));
+          const page = await call((abortSignal) => client.send(command, { abortSignal }));
           for (const item of page.Items ?? []) items.push(item as Attributes);
           ExclusiveStartKey = page.LastEvaluatedKey;
         } while (ExclusiveStartKey);
@@ -172,26 +168,9 @@ export function createTable(options: {
         const command = new PutItemCommand({ TableName, Item: sdkItem(item), ...conditionOf(condition) });
         return (await write(kind, (abortSignal) => client.send(command, { abortSignal }))) !== undefined;
       },
-      async update(kind, key, { set, remove = [], condition, retry }) {
-        const sets = Object.keys(set).map((_, index) => `#s${index} = :s${index}`);
-        const removes = remove.map((_, index) => `#r${index}`);
-        const command = new UpdateItemCommand({
-          TableName,
-          Key: sdkKey(key),
-          UpdateExpression: `SET ${sets.join(', ')}${removes.length > 0 ? ` REMOVE ${removes.join(', ')}` : ''}`,
-          ConditionExpression: condition.expression,
-          ExpressionAttributeNames: {
-            ...condition.names,
-            ...Object.fromEntries(Object.keys(set).map((name, index) => [`#s${index}`, name])),
-            ...Object.fromEntries(remove.map((name, index) => [`#r${index}`, name])),
-          },
-          ExpressionAttributeValues: sdkItem({
-            ...condition.values,
-            ...Object.fromEntries(Object.values(set).map((value, index) => [`:s${index}`, value])),
-          }),
-          ReturnValues: 'ALL_NEW',
-        });
-        const answer = await write(kind, (abortSignal) => client.send(command, { abortSignal }), retry);
+      async update(kind, key, update) {
+        const command = new UpdateItemCommand({ TableName, Key: sdkKey(key), ...expressionOf(update) });
+        const answer = await write(kind, (abortSignal) => client.send(command, { abortSignal }), update.retry);
         return answer?.Attributes as Attributes | undefined;
       },
       async remove(kind, key, condition) {
@@ -200,7 +179,8 @@ export function createTable(options: {
       },
       guardedBy: build,
       abort() {
-        for (const cancel of [...underWay]) cancel();
+        aborter.abort(new Error('the request to DynamoDB was cut off: the store closes or gives up its lease'));
+        aborter = new AbortController();
       },
     };
     return table;
@@ -208,23 +188,33 @@ export function createTable(options: {
   return build();
 }
 
-/** The error's name, which is how DynamoDB's errors are told apart. */
-export function nameOf(error: unknown): string {
-  return error instanceof Error ? error.name : '';
-}
-
-/** One sentence for status and log; a table that is missing is the one mistake everybody makes once. */
+/** One sentence for status and log. A missing table is the most common mistake, so it gets a sentence of its own. */
 export function describeError(error: unknown, tableName: string): string {
-  if (nameOf(error) === 'ResourceNotFoundException') return `table ${tableName} does not exist (yet)`;
-  const text = error instanceof Error ? error.message || nameOf(error) : String(error);
+  if (awsNameOf(error) === 'ResourceNotFoundException') return `table ${tableName} does not exist (yet)`;
+  const text = error instanceof Error ? error.message || awsNameOf(error) : String(error);
   const cause = error instanceof AggregateError ? error.errors.map(String).join('; ') : '';
-  const name = nameOf(error);
+  const name = awsNameOf(error);
   return `${name === '' || name === 'Error' ? '' : `${name}: `}${text}${cause}`;
 }
 
-function isPassing(error: unknown): boolean {
-  const status = (error as { $metadata?: { httpStatusCode?: number } } | undefined)?.$metadata?.httpStatusCode ?? 0;
-  return throttles.has(nameOf(error)) || status >= 500 || status === 429;
+/** The expressions of an update; names and values of its own use the letters `s` and `r`. */
+function expressionOf({ set, remove = [], condition }: Update) {
+  const sets = Object.keys(set).map((_, index) => `#s${index} = :s${index}`);
+  const removes = remove.map((_, index) => `#r${index}`);
+  return {
+    UpdateExpression: `SET ${sets.join(', ')}${removes.length > 0 ? ` REMOVE ${removes.join(', ')}` : ''}`,
+    ConditionExpression: condition.expression,
+    ExpressionAttributeNames: {
+      ...condition.names,
+      ...Object.fromEntries(Object.keys(set).map((name, index) => [`#s${index}`, name])),
+      ...Object.fromEntries(remove.map((name, index) => [`#r${index}`, name])),
+    },
+    ExpressionAttributeValues: sdkItem({
+      ...condition.values,
+      ...Object.fromEntries(Object.values(set).map((value, index) => [`:s${index}`, value])),
+    }),
+    ReturnValues: 'ALL_NEW' as const,
+  };
 }
 
 function conditionOf(condition: Condition | undefined) {
@@ -248,6 +238,11 @@ function sdkItem(item: Attributes): Record<string, SdkValue> {
 
 function idOf(item: Attributes): string {
   return `${textOf(item, 'namespace')} ${textOf(item, 'key')}`;
+}
+
+/** Where an item is in the table. */
+export function keyOf(attributes: Attributes): Key {
+  return { namespace: textOf(attributes, 'namespace'), key: textOf(attributes, 'key') };
 }
 
 /** A string attribute, or ''. */

@@ -1,12 +1,16 @@
-import { DynamoDBClient, type DynamoDBClientConfig } from '@aws-sdk/client-dynamodb';
+import type { DynamoDBClient, DynamoDBClientConfig } from '@aws-sdk/client-dynamodb';
 import type { Registry } from 'prom-client';
 import { RelayError } from '../errors.ts';
-import type { ItemView, Log, Store, StoreStatus } from '../ports.ts';
-import { createTable, describeError } from './dynamodb-client.ts';
+import type { ItemView, Log, Store } from '../ports.ts';
+import { createDynamoDBClient, createTable, describeError } from './dynamodb-client.ts';
+import { createDynamoDBDatabase } from './dynamodb-database.ts';
+import { type Engine, type Publication, startEngine } from './engine.ts';
+import { type Lease, startLease } from './lease.ts';
 import { createStoreMetrics } from './metrics.ts';
 import { readItems } from './read-items.ts';
+import { createSnapshotWriter } from './snapshot-writer.ts';
+import { createStoreState } from './store-state.ts';
 import { type Clock, defaultTimings, systemClock, type Timings } from './timings.ts';
-import { startWriter, type Writer } from './writer.ts';
 
 export interface DynamoDBStoreOptions {
   readonly tableName: string;
@@ -33,126 +37,138 @@ export interface DynamoDBStoreOptions {
   readonly timings?: Partial<Timings>;
 }
 
+/** A write was attempted without the lease, or with too little time left on it. */
+class NotHolderError extends Error {
+  constructor() {
+    super('this task does not hold the lease of the flag table');
+    this.name = 'NotHolderError';
+  }
+}
+
 /**
  * The DynamoDB flag table as a replica of one environment's memory: LaunchDarkly's own layout, and the snapshot beside it.
- * Looks after its lease from the start; it is taken once `setEligible(true)` was called. Nothing rejects but `read`,
- * with `STORE_UNAVAILABLE`. `flush` resolves at once on a task that does not hold the lease: the holder writes.
+ * Competes for the lease from the start, once `setEligible(true)` was called. Nothing rejects but `read`, with
+ * `STORE_UNAVAILABLE`. `flush` resolves at once on a task that does not hold the lease: the holder writes.
  */
 export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
   const { tableName, prefix, view, log, owner, clock = systemClock } = options;
   const timings: Timings = { ...defaultTimings, ...options.timings };
   const client = options.client ?? createDynamoDBClient(options);
-  /** What fails at present. */
-  const troubles = new Set<string>();
-  const waiters = new Set<() => unknown>();
-  let state: StoreStatus['state'] = 'INITIALIZING';
-  let stateSince = clock.wall();
-  let lastError: StoreStatus['lastError'];
-  let writer: Writer | undefined;
-
+  const where = { database: 'dynamodb', tableName, prefix };
+  const describe = (error: unknown) => describeError(error, tableName);
+  const state = createStoreState({ clock, log, where, describe });
   const metrics = createStoreMetrics(
     options.registry,
     { table: tableName, prefix },
     {
-      held: () => writer?.lease.held() ?? false,
-      snapshotBytes: () => writer?.snapshot.figures().bytes ?? 0,
-      epoch: () => writer?.snapshot.figures().rev?.epoch ?? 0,
-      seq: () => writer?.snapshot.figures().rev?.seq ?? 0,
-      oversized: () => writer?.official.oversized().length ?? 0,
+      held: () => lease?.held() ?? false,
+      snapshotBytes: () => snapshot.figures().bytes,
+      epoch: () => snapshot.figures().rev?.epoch ?? 0,
+      seq: () => snapshot.figures().rev?.seq ?? 0,
+      oversized: () => engine.oversized().length,
     },
   );
   const table = createTable({ client, tableName, timings, observer: metrics });
+  const guarded = table.guardedBy(() => {
+    if (!lease?.held()) throw new NotHolderError();
+  });
+  /** Unix ms when the table was last known to hold what upstream has; undefined: leave what the head says. */
+  let checkedAt: number | undefined;
 
-  function report(part: 'read' | 'lease' | 'publication', error: unknown): void {
-    if (error === undefined) {
-      troubles.delete(part);
-      troubles.delete('read');
-    } else {
-      const message = describeError(error, tableName);
-      if (!troubles.has(part))
-        log.warn('the flag table fails; memory goes on serving', { tableName, prefix, part, message });
-      troubles.add(part);
-      lastError = { time: clock.wall(), message };
-    }
-    const next = troubles.size > 0 ? 'INTERRUPTED' : 'VALID';
-    if (next !== state) {
-      if (state === 'INTERRUPTED') log.info('the flag table answers again', { tableName, prefix });
-      [state, stateSince] = [next, clock.wall()];
-    }
-    wakeWaiters();
-  }
+  const lease: Lease | undefined =
+    options.writer === 'never'
+      ? undefined
+      : startLease({
+          table,
+          prefix,
+          owner,
+          clock,
+          timings,
+          log,
+          checkedAt() {
+            if (engine.upToDate()) checkedAt = options.checkedAt();
+            return checkedAt;
+          },
+          onChange() {
+            if (lease?.term()) return engine.wake();
+            checkedAt = undefined;
+            engine.doubt();
+            state.report('write', undefined);
+          },
+          async quiesce() {
+            if (!(await engine.idle())) table.abort();
+          },
+          onOutcome: (error) => state.report('lease', error),
+        });
+  const snapshot = createSnapshotWriter({ table: guarded, prefix, view, lease, clock, timings, log });
+  const publication: Publication = {
+    async publish() {
+      const confirmedAt = options.checkedAt();
+      const outcome = await snapshot.publish(confirmedAt);
+      if (outcome !== 'postponed') checkedAt = confirmedAt;
+      return outcome;
+    },
+    dueAt: snapshot.dueAt,
+  };
+  const engine: Engine = startEngine({
+    database: createDynamoDBDatabase({ table: guarded, tableName, prefix, clock, onSnapshot: snapshot.adopt }),
+    view,
+    permission: {
+      granted: () => lease?.held() ?? false,
+      expecting: () => lease?.term() !== undefined,
+      elsewhere: () => lease?.elsewhere() ?? true,
+      contested: () => lease?.term()?.start === 'expired',
+    },
+    publication,
+    clock,
+    timings,
+    metrics,
+    log,
+    where,
+    onOutcome(error) {
+      // Without the lease nothing is written, and a write that was cut off says nothing about the table.
+      if (error === undefined || lease?.held()) state.report('write', error);
+    },
+  });
+  let closing: Promise<void> | undefined;
 
-  function wakeWaiters(): void {
-    for (const look of waiters) look();
-  }
-
-  if (options.writer === 'auto') {
-    writer = startWriter({
-      ...{ table, prefix, owner, view, clock, timings, metrics, log },
-      memoryCheckedAt: options.checkedAt,
-      onOutcome: report,
-      onChange: wakeWaiters,
-    });
+  async function close(): Promise<void> {
+    engine.stop();
+    await lease?.close();
+    table.abort();
+    metrics.close();
+    if (!options.client) client.destroy();
   }
 
   return {
     async read() {
       try {
         const items = await readItems({ table, prefix, log });
-        report('read', undefined);
+        state.report('read', undefined);
         return items;
       } catch (error) {
-        report('read', error);
-        throw new RelayError('STORE_UNAVAILABLE', `flag table: ${describeError(error, tableName)}`, { cause: error });
+        state.report('read', error);
+        throw new RelayError('STORE_UNAVAILABLE', `flag table: ${describe(error)}`, { cause: error });
       }
     },
-    notify: (change) => writer?.publisher.notify(change),
-    setEligible: (eligible) => writer?.lease.setEligible(eligible),
+    notify: engine.notify,
+    setEligible: (eligible) => lease?.setEligible(eligible),
     status() {
-      const oversized = writer?.official.oversized() ?? [];
+      const oversized = engine.oversized();
       return {
-        ...{ state, stateSince, database: 'dynamodb' as const, dbTable: tableName },
+        ...state.read(),
+        database: 'dynamodb',
+        dbTable: tableName,
         dbServer: options.endpoint ?? options.region,
         ...(prefix !== '' && { dbPrefix: prefix }),
-        writer: writer?.lease.held() ?? false,
-        ...(lastError && { lastError }),
+        writer: lease?.held() ?? false,
         ...(oversized.length > 0 && { oversized }),
       };
     },
-    async flush(timeoutMs) {
-      if (!writer || writer.settled()) return;
-      writer.publisher.hurry();
-      const { settled } = writer;
-      await new Promise<void>((resolve) => {
-        const end = () => {
-          clearTimeout(timer);
-          waiters.delete(look);
-          resolve();
-        };
-        const look = () => settled() && end();
-        const timer = setTimeout(end, timeoutMs);
-        waiters.add(look);
-      });
-    },
-    async close() {
-      await writer?.close();
-      table.abort();
-      if (!options.client) client.destroy();
+    flush: engine.flush,
+    close() {
+      closing ??= close();
+      return closing;
     },
   };
-}
-
-/** A client for any number of stores. */
-export function createDynamoDBClient({
-  region,
-  endpoint,
-  credentials,
-}: Pick<DynamoDBStoreOptions, 'region' | 'endpoint' | 'credentials'>): DynamoDBClient {
-  return new DynamoDBClient({
-    // Retries are ours: the lease decides how long a write may still be tried.
-    maxAttempts: 1,
-    ...(region !== undefined && { region }),
-    ...(endpoint !== undefined && { endpoint }),
-    ...(credentials !== undefined && { credentials }),
-  });
 }

@@ -8,10 +8,13 @@ import {
   type Rev,
   SNAPSHOT_FORMAT,
 } from '../../lib/flag-table/index.ts';
+import { backoffMs } from '../common/backoff.ts';
+import { createPause, sleep } from '../common/pause.ts';
 import type { Log } from '../ports.ts';
 import { absent, absentOrOlderRev, both, type Condition, equal, exactly } from './conditions.ts';
 import type { Table } from './dynamodb-client.ts';
-import { backoffMs, type Clock, createAlarm, sleep, type Timings } from './timings.ts';
+import { decide, type Sight, type TermStart } from './lease-decision.ts';
+import { type Clock, retryTimes, type Timings } from './timings.ts';
 
 export interface LeaseOptions {
   table: Table;
@@ -21,13 +24,13 @@ export interface LeaseOptions {
   clock: Clock;
   timings: Timings;
   log: Log;
-  /** Unix ms to be written with every renewal; undefined leaves what stands there. */
+  /** Unix ms to write with every renewal; undefined keeps the present value. */
   checkedAt(): number | undefined;
-  /** The lease was gained, regained or lost, or turned out to be somebody else's. */
+  /** The lease was gained, regained or lost, or another task turned out to hold it. */
   onChange(): void;
-  /** Resolves, soon in any case, when no write is under way; asked after `held` turned false, before a release. */
+  /** Resolves when no write is in progress, soon in any case; called after `held` turned false, before a release. */
   quiesce(): Promise<void>;
-  /** What the last look at the head ended with; undefined when it went well. */
+  /** The error of the last look at the head; undefined when it went well. */
   onOutcome(error: unknown): void;
 }
 
@@ -38,9 +41,6 @@ export interface Publication {
   /** Unix ms: when upstream was last known to have nothing newer than this. */
   readonly checkedAt: number;
 }
-
-/** How a term began. After `expired` the previous holder may still have had a request under way. */
-export type TermStart = 'created' | 'released' | 'expired';
 
 export interface Term {
   readonly epoch: number;
@@ -53,16 +53,16 @@ export interface Lease {
   term(): Term | undefined;
   /** May this process write now? False from `stopMs` after the last successful renewal was sent. */
   held(): boolean;
-  /** True when somebody else is known to hold it, or this task may not take it: nothing to wait for. */
+  /** True when another task is known to hold it, or this task may not take it: nothing to wait for. */
   elsewhere(): boolean;
   setEligible(eligible: boolean): void;
-  /** Points the head at a publication, on condition that the lease is ours and the revision newer; false: it was refused. */
+  /** Points the head at a publication, on condition that the lease is ours and the revision newer; false: refused. */
   publish(publication: Publication): Promise<boolean>;
-  /** Renews now: something in the table suggests that the lease is gone. */
+  /** Renews now, because something in the table suggests that the lease is gone. */
   check(): Promise<void>;
-  /** Raises the epoch of the present term above revisions that stand in the table; false: the lease is gone. */
+  /** Raises the epoch of the present term above the revisions in the table; false: the lease is gone. */
   raise(epoch: number): Promise<boolean>;
-  /** Gives the lease up at once and takes no new one. */
+  /** Releases the lease at once and takes no new one. */
   close(): Promise<void>;
 }
 
@@ -83,7 +83,7 @@ interface Sighting {
   readonly owner: string;
 }
 
-/** Attributes of the head that are the lease's own: readers of flags ignore them. */
+/** Attributes of the head that belong to the lease; readers of flags ignore them. */
 const yieldingName = 'yielding';
 const claimName = 'claim';
 
@@ -101,7 +101,7 @@ export function startLease(options: LeaseOptions): Lease {
   let claims = 0;
   let failures = 0;
   let hurry = false;
-  const alarm = createAlarm();
+  const pause = createPause();
 
   const held = () => holding !== undefined && !closed && clock.now() - holding.sentAt < timings.stopMs;
 
@@ -111,13 +111,13 @@ export function startLease(options: LeaseOptions): Lease {
 
   function lose(why: string): void {
     if (!holding) return;
-    log.warn('the lease of the flag table is lost', { prefix, why });
+    log.warn('Lost the write lease of the flag table', { prefix, why });
     holding = undefined;
     sighting = undefined;
     options.onChange();
   }
 
-  /** Every write of a holder to the head is a renewal, too. */
+  /** Renews the lease; every other write of a holder to the head does so, too. */
   async function renew(extra: { set?: Attributes; condition?: Condition } = {}): Promise<boolean> {
     const now = holding;
     if (!now) return false;
@@ -133,7 +133,7 @@ export function startLease(options: LeaseOptions): Lease {
     const remove = turned ? (yielding ? [claimName] : [yieldingName, claimName]) : [];
     const head = await table.update('head', key, { set, remove, condition, retry: false });
     if (!head || holding !== now) return false;
-    // Asked when the answer is here: the time may have run out while it was on its way, and whoever noticed sleeps.
+    // The lease may have lapsed while the answer was on its way, and the engine then sleeps until it is woken.
     const lapsed = !held();
     now.sentAt = Math.max(now.sentAt, sentAt);
     now.yielding = yielding;
@@ -141,7 +141,7 @@ export function startLease(options: LeaseOptions): Lease {
     // A claim seen now was written since the previous renewal, so an eligible task is alive.
     if (now.yielding && !turned && claimName in head && !eligible) {
       relieved = true;
-      log.info('the lease of the flag table is handed to a task whose upstream is current', { prefix });
+      log.info('Handing the write lease to a task whose upstream is current', { prefix });
       await release(now);
     }
     return true;
@@ -162,7 +162,7 @@ export function startLease(options: LeaseOptions): Lease {
     attempted = undefined;
     relieved = false;
     sighting = undefined;
-    log.info('this task now writes the flag table', { prefix, epoch, after: start });
+    log.info('Acquired the write lease of the flag table', { prefix, epoch, after: start });
     options.onChange();
   }
 
@@ -197,43 +197,51 @@ export function startLease(options: LeaseOptions): Lease {
     if (taken) begin(epoch, beat, start, sentAt, false);
   }
 
-  /** Looks at the head of somebody else, and takes the lease if the rules allow it. */
-  async function look(): Promise<void> {
-    const attributes = await table.get(key, { consistent: false });
-    if (closed) return;
+  /** What the head says, and since when it has said so. */
+  function sightOf(attributes: Attributes | undefined): Sight {
     if (!attributes) {
       sighting = undefined;
-      if (eligible) await create();
-      return;
+      return { kind: 'absent' };
     }
     const head = decodeHead(attributes);
     const readable = !('problem' in head);
     const mark = readable ? `${head.owner} ${head.epoch} ${head.beat}` : JSON.stringify(attributes);
     if (sighting?.mark !== mark) {
-      if (!readable) log.warn('the head of the flag table cannot be read', { prefix, problem: head.problem });
+      if (!readable) log.warn('Cannot read the head of the flag table', { prefix, problem: head.problem });
       sighting = { mark, since: clock.now(), owner: readable ? head.owner : '?' };
       options.onChange();
     }
-    const stoodStill = clock.now() - sighting.since >= timings.expireMs;
-    if (!readable) {
-      // A newer relay's head is left to newer relays; anything else is nobody's once nothing renews it.
-      if (eligible && stoodStill && hasOurFormat(attributes)) await create(attributes);
-      return;
-    }
-    if (attempted && head.owner === owner && head.epoch === attempted.epoch) {
-      // The takeover went through, and only its answer was lost: a renewal proves it.
-      const { epoch, start } = attempted;
-      begin(epoch, head.beat, start, clock.now() - timings.stopMs, false);
-      await renew();
-      return;
-    }
-    const released = head.owner === '';
-    if (eligible && released) return take(head, 'released');
-    if ((eligible || (relieved && released)) && stoodStill) return take(head, 'expired');
-    if (eligible && yieldingName in attributes) await claim(head);
+    const seenSince = sighting.since;
+    return readable
+      ? { kind: 'readable', head, yielding: yieldingName in attributes, seenSince }
+      : { kind: 'unreadable', foreign: !hasOurFormat(attributes), seenSince };
   }
 
-  /** Tells a holder that would rather be relieved that somebody is ready. */
+  /** Looks at the head, which another task or nobody holds, and does what the rules say. */
+  async function look(): Promise<void> {
+    const attributes = await table.get(key, { consistent: false });
+    if (closed) return;
+    const sight = sightOf(attributes);
+    const action = decide(sight, { owner, eligible, attempted, relieved }, clock.now(), timings);
+    switch (action.kind) {
+      case 'wait':
+        return;
+      case 'create':
+        return create(action.replacing ? attributes : undefined);
+      case 'take':
+        return take(action.head, action.start);
+      case 'claim':
+        return claim(action.head);
+      case 'resume': {
+        // Its first renewal proves that the takeover went through.
+        const { epoch, beat } = action.head;
+        begin(epoch, beat, attempted?.start ?? 'expired', clock.now() - timings.stopMs, false);
+        await renew();
+      }
+    }
+  }
+
+  /** Tells a holder that would rather be relieved that this task is ready. */
   async function claim(head: Head): Promise<void> {
     const condition = both(equal({ owner: { S: head.owner }, epoch: { N: String(head.epoch) } }), stillYielding);
     claims += 1;
@@ -251,7 +259,7 @@ export function startLease(options: LeaseOptions): Lease {
 
   function delayMs(): number {
     if (hurry) return 0;
-    if (failures > 0) return timings.pollMs + backoffMs(failures, timings);
+    if (failures > 0) return timings.pollMs + backoffMs(failures, retryTimes(timings));
     if (!holding) return timings.pollMs;
     return Math.max(0, holding.sentAt + timings.renewMs - clock.now());
   }
@@ -266,7 +274,7 @@ export function startLease(options: LeaseOptions): Lease {
         failures += 1;
         if (!closed) options.onOutcome(error);
       }
-      if (!closed) await alarm.wait(delayMs());
+      if (!closed) await pause.wait(delayMs());
     }
     // A takeover may have gone through while `close` was called.
     if (holding) await releaseQuietly(holding);
@@ -274,7 +282,7 @@ export function startLease(options: LeaseOptions): Lease {
 
   async function releaseQuietly(term: Holding): Promise<void> {
     await release(term).catch((error: unknown) => {
-      log.warn('the lease of the flag table could not be released; it runs out by itself', {
+      log.warn('Could not release the write lease; it will expire on its own', {
         prefix,
         error: String(error),
       });
@@ -301,7 +309,7 @@ export function startLease(options: LeaseOptions): Lease {
       if (next === eligible) return;
       eligible = next;
       hurry = holding !== undefined;
-      alarm.wake();
+      pause.wake();
       options.onChange();
     },
     async publish(publication) {
@@ -309,7 +317,7 @@ export function startLease(options: LeaseOptions): Lease {
       const encoded = encodeHead(prefix, { format: SNAPSHOT_FORMAT, owner, epoch: rev.epoch, beat: 0, ...publication });
       const { namespace: _, key: __, owner: ___, epoch: ____, beat: _____, ...set } = encoded;
       if (await renew({ set, condition: absentOrOlderRev(rev) })) return true;
-      // The lease is gone, or (a lost answer, a foreign hand) the revision is there already.
+      // The lease is gone, or the revision is there already (a lost answer, another writer).
       await check();
       return false;
     },
@@ -326,7 +334,7 @@ export function startLease(options: LeaseOptions): Lease {
     async close() {
       if (closed) return;
       closed = true;
-      alarm.wake();
+      pause.wake();
       if (holding) await releaseQuietly(holding);
       else await Promise.race([loop, sleep(timings.closeGraceMs)]);
     },

@@ -1,28 +1,20 @@
 import { decodeOfficialItem, type Item, type Kind } from '../../lib/flag-table/index.ts';
 import type { ItemView } from '../ports.ts';
+import type { Content, Replaced, Row, Write } from './database.ts';
 import { encodeManifest, type Listed } from './manifest.ts';
-import type { Content, Row, Write } from './replica.ts';
 import { everything, idOf, sameItem } from './same-item.ts';
 
-/** What is known to stand in the database under one key. */
-export interface Known {
+/** What is known about the row under one key. */
+export interface Known extends Replaced {
   readonly kind: Kind;
   readonly key: string;
-  readonly token: string;
-  /** Undefined: it cannot be read. */
-  readonly version: number | undefined;
   readonly deleted: boolean;
+  readonly staleFor: number | undefined;
   /** Memory's item, while the row says the same. */
   readonly item: Item | undefined;
 }
 
-/** A write, and the item that it writes; undefined: a removal. */
-export interface Planned {
-  readonly write: Write;
-  readonly item: Item | undefined;
-}
-
-/** Remembers what stands in a database, without holding its text. */
+/** Remembers what a database holds, without holding its text. */
 export interface Ledger {
   get(id: string): Known | undefined;
   all(): Iterable<Known>;
@@ -31,11 +23,11 @@ export interface Ledger {
   /** One row as it was found. */
   found(kind: Kind, key: string, row: Row | undefined): void;
   /** One write that was done. */
-  wrote(planned: Planned, token: string | undefined): void;
+  wrote(write: Write, token: string | undefined): void;
   /** How many rows are known. */
   count(kind: Kind): number;
-  /** The manifest of what will stand there once `pending` is written. */
-  manifest(pending: readonly Planned[]): string;
+  /** The manifest of what the database holds once `pending` is written. */
+  manifest(pending: readonly Write[]): string;
 }
 
 /** Reads what any official writer left under a key: ld-relay names its tombstones `$deleted`. */
@@ -46,12 +38,12 @@ export function decodeRow(kind: Kind, key: string, text: string): ReturnType<typ
 export function createLedger(view: ItemView): Ledger {
   let known = new Map<string, Known>();
 
-  function learn(kind: Kind, key: string, { text, token }: Row): Known {
-    const decoded = decodeRow(kind, key, text);
+  function learn(kind: Kind, key: string, { item, token, staleFor }: Row): Known {
+    if ('problem' in item) return { kind, key, token, staleFor, version: undefined, deleted: false, item: undefined };
+    const { version, deleted } = item;
     const ours = view.get(kind, key);
-    if ('problem' in decoded) return { kind, key, token, version: undefined, deleted: false, item: undefined };
-    const { version, deleted } = decoded;
-    return { kind, key, token, version, deleted, item: ours && sameItem(decoded, ours) ? ours : undefined };
+    const same = ours !== undefined && staleFor === undefined && sameItem(item, ours);
+    return { kind, key, token, staleFor, version, deleted, item: same ? ours : undefined };
   }
 
   return {
@@ -67,10 +59,15 @@ export function createLedger(view: ItemView): Ledger {
       if (row) known.set(idOf({ kind, key }), learn(kind, key, row));
       else known.delete(idOf({ kind, key }));
     },
-    wrote({ write: { kind, key }, item }, token) {
+    wrote({ kind, key, action, item }, token) {
       const id = idOf({ kind, key });
+      const before = known.get(id);
       if (!item || token === undefined) known.delete(id);
-      else known.set(id, { kind, key, token, version: item.version, deleted: item.deleted, item });
+      else if (action === 'mark-stale') {
+        if (before) known.set(id, { ...before, token, staleFor: item.version });
+      } else {
+        known.set(id, { kind, key, token, staleFor: undefined, version: item.version, deleted: item.deleted, item });
+      }
     },
     count(wanted) {
       let count = 0;
@@ -82,9 +79,9 @@ export function createLedger(view: ItemView): Ledger {
       for (const [id, { kind, key, version, deleted }] of known) {
         if (version !== undefined) listed.set(id, { kind, key, version, deleted });
       }
-      for (const { write, item } of pending) {
-        if (item) listed.set(idOf(item), item);
-        else listed.delete(idOf(write));
+      for (const { kind, key, action, item } of pending) {
+        if (action === 'put' && item) listed.set(idOf(item), item);
+        else if (action === 'remove') listed.delete(idOf({ kind, key }));
       }
       let missing = 0;
       for (const item of everything(view)) if (!item.deleted && !listed.has(idOf(item))) missing += 1;

@@ -1,12 +1,13 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { ItemView, Log } from '../ports.ts';
-import type { Known, Ledger, Planned } from './ledger.ts';
-import type { ReplicaDatabase, ReplicaTimings } from './replica.ts';
+import type { Database, Write } from './database.ts';
+import type { Known, Ledger } from './ledger.ts';
 import { everything, idOf, sameItem } from './same-item.ts';
+import type { Clock, EngineTimings } from './timings.ts';
 
 /**
- * Why an item waits. `newer`: over nothing, over an older version, over what is broken or differs. `replace`: memory's
- * version fell, so over whatever stands there. `overrule`: over exactly the row that was looked at twice.
+ * Why an item waits. `newer`: over no row, over an older version, over one that is broken or differs. `replace`: memory's
+ * version fell, so over any row. `overrule`: over exactly the row that was seen twice.
  */
 type Mode = 'newer' | 'replace' | 'overrule';
 
@@ -17,7 +18,7 @@ export interface Waiting {
   readonly mode: Mode;
 }
 
-/** Newer than memory, or unknown to it: perhaps memory is about to hear of it. */
+/** A row that is newer than memory, or unknown to it: memory may be about to receive it. */
 interface Suspect {
   readonly token: string;
   /** Monotonic ms of the second look. */
@@ -26,65 +27,87 @@ interface Suspect {
   readonly since: number;
 }
 
-/** Decides what is to be written, by what memory holds and what is known to stand in the database. Touches neither. */
+/** Decides what to write, from what memory holds and what the database is known to hold. Touches neither. */
 export interface Planner {
-  /** What is to be done about one item; undefined: nothing now. */
-  plan(waiting: Waiting): Planned | undefined;
-  /** Everything in which the database, as it was just read, differs from memory. */
+  /** What to do about one item; undefined: nothing now. */
+  plan(waiting: Waiting): Write | undefined;
+  /** All items in which the database, as it was just read, differs from memory. */
   compare(): Waiting[];
   /** Monotonic ms at which `lookAgain` has something to do; Infinity: never. */
   nextLookAt(): number;
-  /** What stood there at the first look and is due for the second. */
+  /** Rows that are due for the second look. */
   lookAgain(): Waiting[];
+  /** The database did not take this item. */
+  refused(item: Item, reason: string): void;
   /** Items that the layout cannot hold, each with the reason. */
   oversized(): readonly string[];
 }
 
-export function createPlanner(options: {
-  database: ReplicaDatabase;
-  prefix: string;
-  view: ItemView;
-  ledger: Ledger;
-  checkedAt?: (() => number) | undefined;
-  timings: ReplicaTimings;
-  log: Log;
-}): Planner {
-  const { database, prefix, view, ledger, timings, log, checkedAt = () => Infinity } = options;
-  const where = { database: database.database, prefix };
+export interface PlannerOptions {
+  readonly database: Database;
+  readonly view: ItemView;
+  readonly ledger: Ledger;
+  /** Unix ms when memory was last known to equal upstream; absent: always. */
+  readonly checkedAt?: (() => number) | undefined;
+  readonly clock: Clock;
+  readonly timings: EngineTimings;
+  readonly log: Log;
+  /** For log lines: which store of which environment. */
+  readonly where: Readonly<Record<string, unknown>>;
+}
+
+export function createPlanner(options: PlannerOptions): Planner {
+  const { database, view, ledger, clock, timings, log, where, checkedAt = () => Infinity } = options;
   const suspects = new Map<string, Suspect>();
   const misfits = new Map<string, string>();
-  const now = () => performance.now();
 
   function suspect(id: string, { token }: Known): void {
     if (suspects.get(id)?.token === token) return;
-    suspects.set(id, { token, dueAt: now() + timings.secondLookMs, since: Date.now() });
+    suspects.set(id, { token, dueAt: clock.now() + timings.secondLookMs, since: clock.wall() });
+  }
+
+  function noteMisfit(item: Item, reason: string): void {
+    const id = idOf(item);
+    if (misfits.get(id) !== reason) {
+      log.error('An item does not fit into the store; its old copy stays', { ...where, item: id, reason });
+    }
+    misfits.set(id, reason);
   }
 
   function fits(item: Item): boolean {
-    const id = idOf(item);
     const reason = database.misfit(item);
-    if (reason === undefined) {
-      misfits.delete(id);
-      return true;
-    }
-    if (misfits.get(id) !== reason) {
-      log.error('an item does not fit the store; its old copy stays', { ...where, item: id, reason });
-    }
-    misfits.set(id, reason);
-    return false;
+    if (reason === undefined) misfits.delete(idOf(item));
+    else noteMisfit(item, reason);
+    return reason === undefined;
   }
 
-  function plan({ kind, key, mode }: Waiting): Planned | undefined {
+  /** Whether the row of an item that does not fit has yet to say so. */
+  function needsMark(item: Item, known: Known | undefined): boolean {
+    if (!database.marksStale || known?.version === undefined) return false;
+    return known.version < item.version && known.staleFor !== item.version;
+  }
+
+  /** Whether the row is newer than memory, or memory does not know it. */
+  function isSuspicious(known: Known, item: Item | undefined, mode: Mode): boolean {
+    if (!item) return !known.deleted;
+    return mode !== 'replace' && known.version !== undefined && known.version > item.version;
+  }
+
+  function plan({ kind, key, mode }: Waiting): Write | undefined {
     const id = idOf({ kind, key });
     const item = view.get(kind, key);
     const known = ledger.get(id);
-    const twice = mode === 'overrule' && known !== undefined && suspects.get(id)?.token === known.token;
-    const above = known?.version !== undefined && known.version > (item?.version ?? Number.NEGATIVE_INFINITY);
-    if (known && (item ? above && mode !== 'replace' : !known.deleted) && !twice) return void suspect(id, known);
+    const seenTwice = mode === 'overrule' && known !== undefined && suspects.get(id)?.token === known.token;
+    if (known && !seenTwice && isSuspicious(known, item, mode)) {
+      suspect(id, known);
+      return undefined;
+    }
     suspects.delete(id);
-    if (item ? sameItem(known?.item, item) || !fits(item) : !known || known.deleted) return undefined;
-    if (twice) log.warn('what stands in the store is not what LaunchDarkly sent; it is put right', { ...where, id });
-    return { item, write: { kind, key, over: known?.token, text: item?.json } };
+    if (seenTwice) log.warn('An item in the store is not what LaunchDarkly sent; replacing it', { ...where, item: id });
+    if (!item) return known && !known.deleted ? { kind, key, over: known, action: 'remove', item } : undefined;
+    if (sameItem(known?.item, item)) return undefined;
+    if (fits(item)) return { kind, key, over: known, action: 'put', item };
+    return needsMark(item, known) ? { kind, key, over: known, action: 'mark-stale', item } : undefined;
   }
 
   return {
@@ -92,8 +115,10 @@ export function createPlanner(options: {
     compare() {
       const differing: Waiting[] = [];
       for (const item of everything(view)) {
-        if (sameItem(ledger.get(idOf(item))?.item, item)) misfits.delete(idOf(item));
-        else differing.push({ kind: item.kind, key: item.key, mode: 'newer' });
+        const known = ledger.get(idOf(item));
+        if (sameItem(known?.item, item)) misfits.delete(idOf(item));
+        else if (fits(item) || needsMark(item, known))
+          differing.push({ kind: item.kind, key: item.key, mode: 'newer' });
       }
       for (const { kind, key, deleted } of ledger.all()) {
         if (!deleted && !view.get(kind, key)) differing.push({ kind, key, mode: 'newer' });
@@ -105,13 +130,14 @@ export function createPlanner(options: {
     lookAgain() {
       const again: Waiting[] = [];
       for (const [id, one] of suspects) {
-        if (now() < one.dueAt) continue;
+        if (clock.now() < one.dueAt) continue;
         const known = ledger.get(id);
         if (known && checkedAt() >= one.since) again.push({ kind: known.kind, key: known.key, mode: 'overrule' });
-        else suspects.set(id, { ...one, dueAt: now() + timings.glanceMs });
+        else suspects.set(id, { ...one, dueAt: clock.now() + timings.glanceMs });
       }
       return again;
     },
+    refused: noteMisfit,
     oversized: () => [...misfits].map(([id, reason]) => `${id}: ${reason}`),
   };
 }

@@ -5,16 +5,16 @@ import {
   initedKey,
   namespaces,
 } from '../../lib/flag-table/index.ts';
+import { sleep } from '../common/pause.ts';
 import type { Log } from '../ports.ts';
 import type { Table } from './dynamodb-client.ts';
-import { sleep } from './timings.ts';
 
-/** A publication under way is over by then. */
+/** A publication in progress has ended by then. */
 const lookAgainMs = 250;
 
 /**
- * Everything a table holds of one environment: the snapshot, else LaunchDarkly's own layout if it is complete, else undefined.
- * Reads are strongly consistent. Items that cannot be read are left out and logged. Rejects as `table` does.
+ * The items of one environment in a table: the snapshot, else LaunchDarkly's own layout if it is complete, else undefined.
+ * Reads are strongly consistent. Invalid items are left out and logged. Rejects as `table` does.
  */
 export async function readItems(options: {
   table: Table;
@@ -29,7 +29,7 @@ export async function readItems(options: {
     reading = await reader.cold();
   }
   if (reading.kind === 'refused') {
-    log.warn('the snapshot in the flag table is of no use', { prefix, why: reading.reason });
+    log.warn('The snapshot in the flag table is unusable', { prefix, why: reading.reason });
   }
   const snapshot = reading.kind === 'snapshot' ? reading.snapshot : undefined;
   const fromSnapshot = snapshot && [...snapshot.items()];
@@ -44,7 +44,7 @@ async function readOfficialItems({ table, prefix, log }: { table: Table; prefix:
   for (const kind of ['segments', 'features'] as const) {
     for (const row of await table.query(names[kind])) {
       const item = decodeOfficialItem(kind, row);
-      if ('problem' in item) log.error('an item of the flag table is skipped', { prefix, problem: item.problem });
+      if ('problem' in item) log.error('Skipped an invalid item in the flag table', { prefix, problem: item.problem });
       else items.push(item);
     }
   }

@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
+import type { Kind } from '../../lib/flag-table/index.ts';
+import { sleep } from '../common/pause.ts';
+import type { Outcome, Row, Write } from './database.ts';
+import { decodeRow } from './ledger.ts';
 import type { RedisClient } from './redis-client.ts';
-import type { Outcome, Write } from './replica.ts';
-import { sleep } from './timings.ts';
 
 /** Where things are: `PFX:features`, `PFX:segments`, `PFX:$inited`, and beside them our own `PFX:$manifest`. */
 export interface RedisKeys {
@@ -83,9 +85,10 @@ async function byScript(
   manifest = '',
 ): Promise<Outcome[]> {
   const keys = [features, segments, inited, manifestKey];
-  const args = writes.flatMap(({ kind, key, over = '', text }) =>
-    text === undefined ? [kind, key, over, 'remove', ''] : [kind, key, over, 'set', text],
-  );
+  const args = writes.flatMap(({ kind, key, over, item }) => {
+    const token = over?.token ?? '';
+    return item ? [kind, key, token, 'set', item.json] : [kind, key, token, 'remove', ''];
+  });
   const answers = (await client.call(async (redis) => {
     try {
       return await redis.callBuffer('EVALSHA', scriptSha, keys.length, ...keys, manifest, ...args);
@@ -94,9 +97,10 @@ async function byScript(
       return redis.callBuffer('EVAL', script, keys.length, ...keys, manifest, ...args);
     }
   })) as (number | Buffer | null)[];
-  return answers.map((answer, index) =>
-    typeof answer === 'number' ? done(writes[index]!) : { written: false, row: rowOf(answer) },
-  );
+  return writes.map((write, index) => {
+    const answer = answers[index] ?? null;
+    return typeof answer === 'number' ? done(write) : { written: false, row: findRow(write, answer) };
+  });
 }
 
 /** Transactions of one connection must not mix: WATCH is the connection's. */
@@ -135,15 +139,15 @@ async function tryTransaction(
     writes.map(({ kind, key }) => client.call((redis) => redis.hgetBuffer(keys[kind], key))),
   );
   const outcomes = writes.map((write, index): Outcome => {
-    const row = rowOf(found[index] ?? null);
-    return row?.token === write.over ? done(write) : { written: false, row };
+    const row = findRow(write, found[index] ?? null);
+    return row?.token === write.over?.token ? done(write) : { written: false, row };
   });
   const answer = await client.call((redis) => {
     const transaction = redis.multi();
-    for (const [index, { kind, key, text }] of writes.entries()) {
+    for (const [index, { kind, key, item }] of writes.entries()) {
       if (!outcomes[index]?.written) continue;
-      if (text === undefined) transaction.hdel(keys[kind], key);
-      else transaction.hset(keys[kind], key, text);
+      if (item) transaction.hset(keys[kind], key, item.json);
+      else transaction.hdel(keys[kind], key);
     }
     if (manifest !== undefined && outcomes.every(({ written }) => written)) {
       transaction.set(keys.manifest, manifest).set(keys.inited, '');
@@ -155,10 +159,14 @@ async function tryTransaction(
   return answer ? outcomes : undefined;
 }
 
-function done({ text }: Write): Outcome {
-  return { written: true, token: text === undefined ? undefined : tokenOf(Buffer.from(text)) };
+function done({ item }: Write): Outcome {
+  return { written: true, token: item && tokenOf(Buffer.from(item.json)) };
 }
 
-function rowOf(bytes: Buffer | null) {
-  return bytes ? { text: bytes.toString(), token: tokenOf(bytes) } : undefined;
+function findRow({ kind, key }: Write, bytes: Buffer | null): Row | undefined {
+  return bytes ? rowOf(kind, key, bytes) : undefined;
+}
+
+export function rowOf(kind: Kind, key: string, bytes: Buffer): Row {
+  return { item: decodeRow(kind, key, bytes.toString()), token: tokenOf(bytes) };
 }

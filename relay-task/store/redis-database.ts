@@ -1,8 +1,9 @@
 import type { Kind } from '../../lib/flag-table/index.ts';
 import type { Log } from '../ports.ts';
+import type { Content, Row } from './database.ts';
 import { describeRedisError, type RedisClient } from './redis-client.ts';
-import { createCompareAndSet, type RedisKeys, tokenOf } from './redis-compare-and-set.ts';
-import type { Content, ReplicaDatabase, Row } from './replica.ts';
+import { createCompareAndSet, type RedisKeys, rowOf } from './redis-compare-and-set.ts';
+import type { ReplicaDatabase } from './replica-store.ts';
 
 /** A string of Redis ends there. */
 const valueLimitBytes = 512 * 1024 * 1024;
@@ -39,8 +40,10 @@ export function createRedisDatabase(options: {
     do {
       const [next, flat] = await client.call((redis) => redis.hscanBuffer(keys[kind], cursor, 'COUNT', fieldsAtOnce));
       for (let at = 0; at + 1 < flat.length; at += 2) {
-        const value = flat[at + 1]!;
-        rows.set(flat[at]!.toString(), { text: value.toString(), token: tokenOf(value) });
+        const [field, value] = [flat[at], flat[at + 1]];
+        if (!field || !value) continue;
+        const key = field.toString();
+        rows.set(key, rowOf(kind, key, value));
       }
       cursor = next.toString();
     } while (cursor !== '0');
@@ -48,9 +51,11 @@ export function createRedisDatabase(options: {
   }
 
   return {
-    database: 'redis',
+    name: 'redis',
     server: client.server,
     limits: { writes: 200, bytes: 1024 * 1024 },
+    keepsManifest: true,
+    marksStale: false,
     async readAll(): Promise<Content> {
       const [inited, manifest] = await readMarks();
       const [segments, features] = await Promise.all([readHash('segments'), readHash('features')]);

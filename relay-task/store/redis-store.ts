@@ -25,7 +25,9 @@ export function createRedisStore(options: RedisStoreOptions): Store {
   return createReplicaStore(options, (onReconnected) => {
     const stopListening = client.onReady(onReconnected);
     return createRedisDatabase({
-      ...{ client, log, prefix: options.prefix || DEFAULT_PREFIX },
+      client,
+      log,
+      prefix: options.prefix || DEFAULT_PREFIX,
       async close() {
         stopListening();
         if (!shared) await client.close();

@@ -4,7 +4,7 @@ import { createMeasures } from './measures.ts';
 /** What one store without a lease reports of one environment. */
 export interface ReplicaMetrics {
   /** One compare-and-set was answered. */
-  wrote(written: boolean): void;
+  wroteItem(written: boolean): void;
   /** Items that a comparison found to differ from memory. */
   differing(items: number): void;
   /** Seconds from receipt of the first change to its being stored. */
@@ -28,7 +28,7 @@ export function createReplicaMetrics(
   labels: { readonly database: string; readonly prefix: string },
   gauges: ReplicaGauges,
 ): ReplicaMetrics {
-  if (!registry) return { wrote() {}, differing() {}, published() {}, failed() {}, close() {} };
+  if (!registry) return { wroteItem() {}, differing() {}, published() {}, failed() {}, close() {} };
   const { counter, histogram, gauge } = createMeasures(registry, labels);
   const writes = counter('store_replica_writes_total', 'Writes to Redis or Consul, by outcome.', ['outcome']);
   const failures = counter('store_replica_failures_total', 'Failed exchanges with Redis or Consul.');
@@ -47,7 +47,7 @@ export function createReplicaMetrics(
     gauge('store_replica_oversized_items', 'Items too large for the store.', gauges.oversized),
   ];
   return {
-    wrote: (written) => writes.inc({ ...labels, outcome: written ? 'written' : 'refused' }),
+    wroteItem: (written) => writes.inc({ ...labels, outcome: written ? 'written' : 'refused' }),
     differing: (items) => differing.inc(labels, items),
     published: (seconds) => latency.observe(labels, seconds),
     failed: () => failures.inc(labels),

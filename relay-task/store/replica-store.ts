@@ -1,15 +1,16 @@
 import type { Registry } from 'prom-client';
 import type { Item } from '../../lib/flag-table/index.ts';
+import { sleep } from '../common/pause.ts';
 import { RelayError } from '../errors.ts';
-import type { ItemView, Log, Store, StoreStatus } from '../ports.ts';
-import { decodeRow } from './ledger.ts';
+import type { ItemView, Log, Store } from '../ports.ts';
+import type { Database } from './database.ts';
+import { startEngine } from './engine.ts';
 import { checkManifest } from './manifest.ts';
-import { type ReplicaDatabase, type ReplicaTimings, replicaTimings } from './replica.ts';
 import { createReplicaMetrics } from './replica-metrics.ts';
-import { sleep } from './timings.ts';
-import { startWriteBehind } from './write-behind.ts';
+import { createStoreState } from './store-state.ts';
+import { type EngineTimings, replicaTimings, systemClock } from './timings.ts';
 
-/** What every store of this kind is told about its environment. */
+/** What every store without a lease is told about its environment. */
 export interface ReplicaStoreOptions {
   /** Of the keys; '': `launchdarkly`. No two environments may share one in a database. */
   readonly prefix: string;
@@ -17,139 +18,140 @@ export interface ReplicaStoreOptions {
   readonly view: ItemView;
   /** `auto`: writes while eligible. `never`: only reads. */
   readonly writer: 'auto' | 'never';
-  /**
-   * Unix ms when memory was last known to equal upstream, 0 before. With it, what stands in the store and is newer than
-   * memory is overruled only once memory was confirmed later than it was seen: a relay whose stream has silently died
-   * then takes nothing back that another relay wrote. Leave it out where nothing ever confirms (files).
-   */
+  /** `EngineOptions.checkedAt` */
   readonly checkedAt?: (() => number) | undefined;
   readonly log: Log;
   readonly registry?: Registry | undefined;
   /** For tests. */
-  readonly timings?: Partial<ReplicaTimings> | undefined;
+  readonly timings?: Partial<EngineTimings> | undefined;
+}
+
+/** A database that a store without a lease can use. */
+export interface ReplicaDatabase extends Database {
+  /** Where it is, for people; never with a password. */
+  readonly server: string;
+  close(): Promise<void>;
 }
 
 /** LaunchDarkly's own default, for Redis and Consul alike. */
 export const DEFAULT_PREFIX = 'launchdarkly';
 
-/** A store on such a database. `connect` is given what to call when the connection is a new one. */
+/** A store on such a database. `connect` gets the function to call when the connection is a new one. */
 export function createReplicaStore(
   options: ReplicaStoreOptions,
   connect: (onReconnected: () => void) => ReplicaDatabase,
 ): Store {
-  const { view, log, registry, checkedAt, writer } = options;
+  const { view, log, writer, checkedAt } = options;
   const prefix = options.prefix || DEFAULT_PREFIX;
-  const timings: ReplicaTimings = { ...replicaTimings, ...options.timings };
-  const waiters = new Set<() => unknown>();
-  let state: StoreStatus['state'] = 'INITIALIZING';
-  let stateSince = Date.now();
-  let lastError: StoreStatus['lastError'];
-  let closing: Promise<void> | undefined;
-
-  const database = connect(() => writeBehind.reconnected());
-  const where = { database: database.database, server: database.server, prefix };
+  const timings: EngineTimings = { ...replicaTimings, ...options.timings };
+  const database = connect(() => engine.reconnected());
+  const { name, server } = database;
+  const where = { database: name, server, prefix };
+  const state = createStoreState({ clock: systemClock, log, where, describe: database.describe });
   const metrics = createReplicaMetrics(
-    registry,
-    { database: database.database, prefix },
+    options.registry,
+    { database: name, prefix },
     {
-      up: () => state === 'VALID',
-      waiting: () => writeBehind.waiting(),
-      oversized: () => writeBehind.oversized().length,
+      up: () => state.read().state === 'VALID',
+      waiting: () => engine.waiting(),
+      oversized: () => engine.oversized().length,
     },
   );
+  let eligible = false;
+  let closing: Promise<void> | undefined;
+  const writing = () => writer === 'auto' && eligible && !closing;
 
-  function report(error: unknown): void {
+  function report(part: 'read' | 'write', error: unknown): void {
     if (closing) return;
-    const next = error === undefined ? 'VALID' : 'INTERRUPTED';
-    if (error !== undefined) {
-      metrics.failed();
-      lastError = { time: Date.now(), message: database.describe(error) };
-      if (state !== 'INTERRUPTED') {
-        log.warn('a store fails; memory goes on serving', { ...where, message: lastError.message });
-      }
-    } else if (state === 'INTERRUPTED') log.info('the store answers again', where);
-    if (next !== state) [state, stateSince] = [next, Date.now()];
+    if (error !== undefined) metrics.failed();
+    state.report(part, error);
   }
 
-  /** The readable items, undefined when there is no complete set; a manifest that does not fit is worth a second look. */
-  async function readItems(): Promise<readonly Item[] | undefined> {
-    for (let look = 1; ; look++) {
-      const { rows, inited, manifest } = await database.readAll();
-      if (!inited) return undefined;
-      const items: Item[] = [];
-      for (const kind of ['segments', 'features'] as const) {
-        for (const [key, { text }] of rows[kind]) {
-          const item = decodeRow(kind, key, text);
-          if ('problem' in item) log.error('an item of the store is skipped', { ...where, problem: item.problem });
-          else items.push(item);
-        }
-      }
-      const check = checkManifest(manifest, items);
-      if (check.verdict === 'unverified') {
-        log.info('the store has no manifest: its set is complete by its marker, but unverified', where);
-      }
-      if (check.verdict !== 'partial') return items;
-      if (look === 2) {
-        log.warn('the store holds no complete set', { ...where, reason: check.reason });
-        return undefined;
-      }
-      await sleep(timings.rereadMs);
-    }
-  }
-
-  const writeBehind = startWriteBehind({
-    ...{ database, prefix, view, checkedAt, timings, metrics, log },
-    mayWrite: writer === 'auto',
-    onOutcome: report,
-    onChange() {
-      for (const look of waiters) look();
+  const engine = startEngine({
+    database,
+    view,
+    checkedAt,
+    permission: {
+      granted: writing,
+      expecting: writing,
+      elsewhere: () => !writing(),
+      contested: () => false,
     },
+    clock: systemClock,
+    timings,
+    metrics,
+    log,
+    where,
+    onOutcome: (error) => report('write', error),
   });
+
+  async function close(): Promise<void> {
+    engine.stop();
+    await engine.idle();
+    metrics.close();
+    await database.close();
+  }
 
   return {
     async read() {
       try {
-        const items = await readItems();
-        report(undefined);
+        const items = await readItems(database, { log, where, rereadMs: timings.rereadMs });
+        report('read', undefined);
         return items;
       } catch (error) {
-        report(error);
-        const message = `${database.database} at ${database.server}: ${database.describe(error)}`;
-        throw new RelayError('STORE_UNAVAILABLE', message, { cause: error });
+        report('read', error);
+        throw new RelayError('STORE_UNAVAILABLE', `${name} at ${server}: ${database.describe(error)}`, {
+          cause: error,
+        });
       }
     },
-    notify: writeBehind.notify,
-    setEligible: writeBehind.setEligible,
+    notify: engine.notify,
+    setEligible(next) {
+      if (next === eligible) return;
+      eligible = next;
+      engine.doubt();
+    },
     status() {
-      const oversized = writeBehind.oversized();
+      const oversized = engine.oversized();
       return {
-        ...{ state, stateSince, database: database.database, dbServer: database.server, dbPrefix: prefix },
-        writer: writeBehind.writing(),
-        ...(lastError && { lastError }),
+        ...state.read(),
+        database: name,
+        dbServer: server,
+        dbPrefix: prefix,
+        writer: writing(),
         ...(oversized.length > 0 && { oversized }),
       };
     },
-    async flush(timeoutMs) {
-      if (writeBehind.settled()) return;
-      writeBehind.hurry();
-      await new Promise<void>((resolve) => {
-        const end = () => {
-          clearTimeout(timer);
-          waiters.delete(look);
-          resolve();
-        };
-        const look = () => writeBehind.settled() && end();
-        const timer = setTimeout(end, timeoutMs);
-        waiters.add(look);
-      });
-    },
+    flush: engine.flush,
     close() {
-      closing ??= (async () => {
-        await writeBehind.close();
-        metrics.close();
-        await database.close();
-      })();
+      closing ??= close();
       return closing;
     },
   };
+}
+
+/** The readable items; undefined when the set is not complete. If the manifest does not fit, the set is read once more. */
+async function readItems(
+  database: Database,
+  { log, where, rereadMs }: { log: Log; where: Readonly<Record<string, unknown>>; rereadMs: number },
+): Promise<readonly Item[] | undefined> {
+  for (let look = 1; ; look++) {
+    const { rows, inited, manifest } = await database.readAll();
+    if (!inited) return undefined;
+    const items: Item[] = [];
+    for (const { item } of [...rows.segments.values(), ...rows.features.values()]) {
+      if ('problem' in item) log.error('Skipped an invalid item in the store', { ...where, problem: item.problem });
+      else items.push(item);
+    }
+    const check = checkManifest(manifest, items);
+    if (check.verdict === 'unverified') {
+      log.info('The store has no manifest; it is marked complete but cannot be verified', where);
+    }
+    if (check.verdict !== 'partial') return items;
+    if (look === 2) {
+      log.warn('The set in the store is not complete; not using it', { ...where, reason: check.reason });
+      return undefined;
+    }
+    await sleep(rereadMs);
+  }
 }

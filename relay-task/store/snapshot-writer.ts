@@ -16,10 +16,9 @@ import {
 } from '../../lib/flag-table/index.ts';
 import type { ItemView, Log } from '../ports.ts';
 import { absentOrOlderRev, exactly } from './conditions.ts';
-import { type Table, textOf } from './dynamodb-client.ts';
+import { keyOf, type Table, textOf } from './dynamodb-client.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
 import type { Lease } from './lease.ts';
-import { keyOf } from './official-writer.ts';
 import { everything, idOf, sameItem } from './same-item.ts';
 import { byId, differencesFrom, type ItemsById } from './snapshot-differences.ts';
 import type { Clock, Timings } from './timings.ts';
@@ -62,7 +61,8 @@ export function createSnapshotWriter(options: {
   table: Table;
   prefix: string;
   view: ItemView;
-  lease: Lease;
+  /** Undefined: this task never writes. */
+  lease: Lease | undefined;
   clock: Clock;
   timings: Timings;
   log: Log;
@@ -146,8 +146,8 @@ export function createSnapshotWriter(options: {
   }
 
   async function nextRev(): Promise<Rev> {
-    let epoch = lease.term()?.epoch;
-    if (epoch === undefined) throw new SupersededError('head');
+    let epoch = lease?.term()?.epoch;
+    if (!lease || epoch === undefined) throw new SupersededError('head');
     if (highest && highest.epoch > epoch) {
       // A table that was restored, or whose head was deleted, may hold revisions of a later time than this clock's.
       epoch = highest.epoch + 1;
@@ -161,7 +161,7 @@ export function createSnapshotWriter(options: {
 
   async function put(kind: 'part' | 'body' | 'delta', rev: Rev, attributes: Attributes): Promise<void> {
     if (await table.put(kind, attributes, absentOrOlderRev(rev))) return;
-    await lease.check();
+    await lease?.check();
     throw new SupersededError(kind);
   }
 
@@ -169,7 +169,7 @@ export function createSnapshotWriter(options: {
     const deleted = items.filter((item) => item.deleted).length;
     const flags = items.filter((item) => item.kind === 'features' && !item.deleted).length;
     const counts = { flags, segments: items.length - flags - deleted, deleted } satisfies Head['counts'];
-    if (!(await lease.publish({ rev, base, counts, checkedAt }))) throw new SupersededError('head');
+    if (!(await lease?.publish({ rev, base, counts, checkedAt }))) throw new SupersededError('head');
     headRev = rev;
   }
 

@@ -45,7 +45,7 @@ export const logQueries: readonly LogQuery[] = [
     name: 'who writes the flag table',
     lines: [
       'fields @timestamp, message, prefix, why, @logStream',
-      'filter message like /lease of the flag table|now writes the flag table/',
+      'filter message like /write lease/',
       'sort @timestamp desc',
       'limit 50',
     ],
@@ -54,7 +54,7 @@ export const logQueries: readonly LogQuery[] = [
     name: 'repairs of the flag table',
     lines: [
       'fields @timestamp, message, prefix, item, items',
-      'filter message like /differs from memory|not what LaunchDarkly sent|unknown to LaunchDarkly/',
+      'filter message like /store is out of date|not what LaunchDarkly sent/',
       'sort @timestamp desc',
       'limit 100',
     ],

@@ -1,7 +1,9 @@
-/** A database in memory behind the port of stores without a lease, which counts, fails and waits as it is told. */
+/** A database in memory, behind the port of stores, which counts, fails and waits as it is told. */
 import { createHash } from 'node:crypto';
 import type { Item, Kind } from '../../../lib/flag-table/index.ts';
-import type { Content, Outcome, ReplicaDatabase, Row, Write } from '../../../relay-task/store/replica.ts';
+import type { Content, Outcome, Row, Write } from '../../../relay-task/store/database.ts';
+import { decodeRow } from '../../../relay-task/store/ledger.ts';
+import type { ReplicaDatabase } from '../../../relay-task/store/replica-store.ts';
 
 export interface FakeDatabase extends ReplicaDatabase {
   readonly rows: Record<Kind, Map<string, string>>;
@@ -18,8 +20,11 @@ export interface FakeDatabase extends ReplicaDatabase {
   texts(): Record<string, Record<string, string>>;
 }
 
-const rowOf = (text: string | undefined): Row | undefined =>
-  text === undefined ? undefined : { text, token: createHash('sha1').update(text).digest('hex') };
+const tokenOf = (text: string) => createHash('sha1').update(text).digest('hex');
+const rowOf = (kind: Kind, key: string, text: string): Row => ({
+  item: decodeRow(kind, key, text),
+  token: tokenOf(text),
+});
 
 export function createFakeDatabase(limits = { writes: 100, bytes: 1_000_000 }): FakeDatabase {
   const rows = { features: new Map<string, string>(), segments: new Map<string, string>() };
@@ -30,9 +35,17 @@ export function createFakeDatabase(limits = { writes: 100, bytes: 1_000_000 }): 
     await fake.after(call);
     return result;
   }
-  const copy = (kind: Kind) => new Map([...rows[kind]].map(([key, text]) => [key, rowOf(text)!]));
+  const copy = (kind: Kind) => new Map([...rows[kind]].map(([key, text]) => [key, rowOf(kind, key, text)]));
   const fake: FakeDatabase = {
-    ...{ database: 'redis', server: 'fake', limits, rows, inited: false, manifest: undefined, calls: [] },
+    name: 'redis',
+    server: 'fake',
+    limits,
+    keepsManifest: true,
+    marksStale: false,
+    rows,
+    inited: false,
+    manifest: undefined,
+    calls: [],
     before() {},
     after() {},
     readAll: () =>
@@ -47,12 +60,13 @@ export function createFakeDatabase(limits = { writes: 100, bytes: 1_000_000 }): 
       }),
     apply: (writes, manifest) =>
       answer(`apply ${writes.map(({ key }) => key).join(' ')}${manifest === undefined ? '' : '+'}`, () => {
-        const outcomes = writes.map((write: Write): Outcome => {
-          const found = rowOf(rows[write.kind].get(write.key));
-          if (found?.token !== write.over) return { written: false, row: found };
-          if (write.text === undefined) rows[write.kind].delete(write.key);
-          else rows[write.kind].set(write.key, write.text);
-          return { written: true, token: rowOf(write.text)?.token };
+        const outcomes = writes.map(({ kind, key, over, item }: Write): Outcome => {
+          const text = rows[kind].get(key);
+          const found = text === undefined ? undefined : rowOf(kind, key, text);
+          if (found?.token !== over?.token) return { written: false, row: found };
+          if (item) rows[kind].set(key, item.json);
+          else rows[kind].delete(key);
+          return { written: true, token: item && tokenOf(item.json) };
         });
         if (manifest !== undefined && outcomes.every(({ written }) => written)) {
           fake.inited = true;

@@ -1,11 +1,11 @@
 /** What tests of the stores without a lease share. */
 import type { Item } from '../../../lib/flag-table/index.ts';
 import type { Log } from '../../../relay-task/ports.ts';
-import type { ReplicaTimings } from '../../../relay-task/store/replica.ts';
+import type { EngineTimings } from '../../../relay-task/store/timings.ts';
 import type { Memory } from './memory.ts';
 
 /** Everything soon, nothing periodic but glances. */
-export const quickReplica: ReplicaTimings = {
+export const quickReplica: EngineTimings = {
   publishGapMs: 10,
   glanceMs: 100,
   reconcileMs: 3_600_000,

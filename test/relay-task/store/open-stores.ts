@@ -22,6 +22,8 @@ export const quick: Timings = {
   expireMs: 10_000,
   pollMs: 20,
   publishGapMs: 30,
+  glanceMs: 3_600_000,
+  rereadMs: 30,
   bodyGapMs: 60,
   deltaAgeMs: 3_600_000,
   reconcileMs: 3_600_000,

@@ -1,12 +1,16 @@
+import type { Write } from '../../../relay-task/store/database.ts';
 import { createRedisClient, type RedisClient } from '../../../relay-task/store/redis-client.ts';
 import { type CompareAndSet, createCompareAndSet, tokenOf } from '../../../relay-task/store/redis-compare-and-set.ts';
 import { describeWithRedis, startRedis, type TestRedis } from '../../support/redis.ts';
 
 const keys = { features: 'p:features', segments: 'p:segments', inited: 'p:$inited', manifest: 'p:$manifest' };
 const token = (text: string) => tokenOf(Buffer.from(text));
-const write = (key: string, over: string | undefined, text: string | undefined) => ({
-  ...{ kind: 'features' as const, key, text },
-  over: over === undefined ? undefined : token(over),
+const write = (key: string, over: string | undefined, json: string | undefined): Write => ({
+  kind: 'features',
+  key,
+  over: over === undefined ? undefined : { token: token(over), version: undefined },
+  action: json === undefined ? 'remove' : 'put',
+  item: json === undefined ? undefined : { kind: 'features', key, version: 1, deleted: false, json },
 });
 
 describeWithRedis('compare-and-set in Redis', () => {
@@ -44,7 +48,7 @@ describeWithRedis('compare-and-set in Redis', () => {
         ],
         undefined,
       );
-      const refused = { written: false, row: { text: 'foreign', token: token('foreign') } };
+      const refused = { written: false, row: expect.objectContaining({ token: token('foreign') }) };
       expect(outcomes).toEqual([
         { written: true, token: token('new') },
         refused,
@@ -69,19 +73,22 @@ describeWithRedis('compare-and-set in Redis', () => {
 
     test('of many who count up at once none loses a step', async () => {
       const steps = 15;
-      await server.client.hset('p:features', 'count', '0');
+      const counted = (count: number) => `{"version":${count}}`;
+      await server.client.hset('p:features', 'count', counted(0));
       const countUp = async (compareAndSet: CompareAndSet) => {
-        let seen = '0';
+        let seen = 0;
         for (let done = 0; done < steps; ) {
-          const [outcome] = await compareAndSet([write('count', seen, String(Number(seen) + 1))], undefined);
+          const [outcome] = await compareAndSet([write('count', counted(seen), counted(seen + 1))], undefined);
           if (outcome?.written) {
-            seen = String(Number(seen) + 1);
+            seen += 1;
             done += 1;
-          } else seen = outcome?.row?.text ?? '';
+          } else if (outcome && 'row' in outcome && outcome.row && 'version' in outcome.row.item) {
+            seen = outcome.row.item.version;
+          }
         }
       };
       await Promise.all([connect(), connect(), connect(), connect()].map(countUp));
-      expect(await server.client.hget('p:features', 'count')).toBe(String(4 * steps));
+      expect(await server.client.hget('p:features', 'count')).toBe(counted(4 * steps));
     });
 
     test('is what was used', async () => {

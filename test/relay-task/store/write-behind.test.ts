@@ -373,7 +373,7 @@ describe('boot', () => {
     await writer.close();
     damage(database);
     expect(await read(database)).toBeUndefined();
-    expect(log.lines.join()).toContain('holds no complete set');
+    expect(log.lines.join()).toContain('set in the store is not complete');
   });
 
   test('a set that another writer is just changing is read a second time', async () => {
@@ -386,13 +386,13 @@ describe('boot', () => {
     expect(await read(database)).toHaveLength(5);
   });
 
-  test('without a manifest the marker decides, and the log says "unverified"', async () => {
+  test('without a manifest the marker decides, and the log says that the set cannot be verified', async () => {
     const database = createFakeDatabase();
     database.put(flag('a', 1));
     expect(await read(database)).toBeUndefined();
     database.inited = true;
     expect(await read(database)).toEqual([flag('a', 1)]);
-    expect(log.lines.join()).toContain('unverified');
+    expect(log.lines.join()).toContain('cannot be verified');
   });
 
   test('a set without an item that was too large for the store is not whole', async () => {

@@ -1,0 +1,81 @@
+import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import type { StoreStatus } from '../ports.ts';
+
+/** What a database holds under one key. */
+export interface Row {
+  /** What it says, whoever wrote it; `problem` when it cannot be read. */
+  readonly item: Item | { readonly problem: string };
+  /** Stands for exactly this content: a compare-and-set names it. */
+  readonly token: string;
+  /** The version of an item that does not fit, if the row says that it is older than that. */
+  readonly staleFor?: number | undefined;
+}
+
+/** What the row is known to be that a write replaces. */
+export interface Replaced {
+  readonly token: string;
+  /** Undefined when it cannot be read. */
+  readonly version: number | undefined;
+}
+
+/** One compare-and-set: it changes nothing unless the row is the one that `over` names (undefined: no row). */
+export interface Write {
+  readonly kind: Kind;
+  readonly key: string;
+  readonly over: Replaced | undefined;
+  /**
+   * `put`: the item. `remove`: no row. `mark-stale`: the row stays and says that `item`, which does not fit, is newer; only
+   * for a database with `marksStale`.
+   */
+  readonly action: 'put' | 'remove' | 'mark-stale';
+  /** Undefined for a removal. */
+  readonly item: Item | undefined;
+}
+
+export type Outcome =
+  /** The token of the new row; undefined after a removal. */
+  | { readonly written: true; readonly token: string | undefined }
+  /** The row was this one. */
+  | { readonly written: false; readonly row: Row | undefined }
+  /** The database does not take this item, whatever the row is. */
+  | { readonly written: false; readonly problem: string };
+
+/** Everything that a database holds of one environment. */
+export interface Content {
+  readonly rows: Readonly<Record<Kind, ReadonlyMap<string, Row>>>;
+  /** Whether the marker `$inited` says that the set is complete. */
+  readonly inited: boolean;
+  /** Undefined: none, or the database keeps none. */
+  readonly manifest: string | undefined;
+}
+
+/** A cheap look: enough to notice that a server was wiped, or fell back to an older state. */
+export interface Glance {
+  readonly inited: boolean;
+  readonly manifest: string | undefined;
+  /** How many rows there are at least. */
+  readonly counts: Readonly<Record<Kind, number>>;
+}
+
+/** LaunchDarkly's layout of one environment in some database. All calls reject when it fails. */
+export interface Database {
+  readonly name: StoreStatus['database'];
+  /** What one `apply` takes. A single write may have more bytes. */
+  readonly limits: { readonly writes: number; readonly bytes: number };
+  /** Whether a record beside the data says what the set consists of (manifest.ts). */
+  readonly keepsManifest: boolean;
+  /** Whether a row can say that it is older than an item that does not fit. */
+  readonly marksStale: boolean;
+  readAll(): Promise<Content>;
+  /** Absent: the database is not looked at between two comparisons. */
+  glance?(): Promise<Glance>;
+  /**
+   * Writes in order; returns outcomes in the order of `writes`. With `manifest`, that record ('' where none is kept) and the
+   * marker `$inited` follow, but only if every write was done; as one transaction where the database has transactions.
+   */
+  apply(writes: readonly Write[], manifest?: string): Promise<readonly Outcome[]>;
+  /** Why the layout cannot hold the item; undefined: it can. */
+  misfit(item: Item): string | undefined;
+  /** One sentence for status and log. */
+  describe(error: unknown): string;
+}

@@ -1,0 +1,48 @@
+import type { Log, StoreStatus } from '../ports.ts';
+import type { Clock } from './timings.ts';
+
+/** What of a store can fail by itself. */
+export type StorePart = 'read' | 'lease' | 'write';
+
+/** The state of one store, for status and log: one line when it begins to fail, one when it works again. */
+export interface StoreState {
+  /** A part worked (undefined) or failed. */
+  report(part: StorePart, error: unknown): void;
+  read(): Pick<StoreStatus, 'state' | 'stateSince' | 'lastError'>;
+}
+
+export function createStoreState(options: {
+  readonly clock: Clock;
+  readonly log: Log;
+  /** For log lines: which store of which environment. */
+  readonly where: Readonly<Record<string, unknown>>;
+  describe(error: unknown): string;
+}): StoreState {
+  const { clock, log, where } = options;
+  const failing = new Set<StorePart>();
+  let state: StoreStatus['state'] = 'INITIALIZING';
+  let stateSince = clock.wall();
+  let lastError: StoreStatus['lastError'];
+
+  return {
+    report(part, error) {
+      if (error === undefined) {
+        failing.delete(part);
+        // Whatever works proves that the database can be reached.
+        failing.delete('read');
+      } else {
+        const message = options.describe(error);
+        if (!failing.has(part)) {
+          log.warn('The store fails; still serving from memory, retrying', { ...where, part, message });
+        }
+        failing.add(part);
+        lastError = { time: clock.wall(), message };
+      }
+      const next = failing.size > 0 ? 'INTERRUPTED' : 'VALID';
+      if (next === state) return;
+      if (state === 'INTERRUPTED') log.info('The store works again', where);
+      [state, stateSince] = [next, clock.wall()];
+    },
+    read: () => ({ state, stateSince, ...(lastError && { lastError }) }),
+  };
+}
