@@ -11,9 +11,10 @@ export default {
       },
     ],
   },
-  // The first import of the CDK or of an official SDK in a worker takes seconds on two shared cores.
-  testTimeout: 30_000,
+  // A bound against hanging, above the one of `eventually`: a machine under load is many times slower than an idle one.
+  testTimeout: 120_000,
   maxWorkers: 2,
+  modulePathIgnorePatterns: ['<rootDir>/(cdk\\.out|dist)/'],
   setupFiles: ['<rootDir>/test/support/jest-setup.mjs'],
   reporters: ['default', '<rootDir>/test/support/skips-reporter.mjs'],
 };

@@ -23,6 +23,7 @@ import type { Change, EvaluatedFlag } from '../../relay-task/ports.ts';
 import { createHub } from '../../relay-task/streams/hub.ts';
 import { silentMeter } from '../../relay-task/streams/meter.ts';
 import { flag } from '../relay-task/streams/memory-view.ts';
+import { silentLog } from '../support/logs.ts';
 
 type Candidate = 'hub' | 'naive';
 type Kind = 'everybody' | 'one in a hundred' | 'nobody';
@@ -60,8 +61,8 @@ function changed(kind: Kind, count: number, version: number, connections: number
 async function serve(candidate: Candidate, flags: number, connections: number): Promise<void> {
   let onChange: (change: Change) => void = () => {};
   let written: () => void = () => {};
-  const log = { debug() {}, info() {}, warn() {}, error() {} };
-  const environment = createEnvironment({ name: 'bench', log, onChange: (change) => onChange(change) });
+
+  const environment = createEnvironment({ name: 'bench', log: silentLog, onChange: (change) => onChange(change) });
   environment.put(firstFlags(flags), [], performance.now());
   let server: ReturnType<typeof createServer>;
   if (candidate === 'hub') {

@@ -107,7 +107,7 @@ async function official(): Promise<Variant> {
   });
   const code = Buffer.from(result.outputFiles[0]!.contents);
   writeFileSync(file, code);
-  const ask = `await bundle.client.waitForInitialization({ timeout: 10 }); value = await bundle.client.variation('flag', context, null);`;
+  const ask = `await bundle.client.waitForInitialization({ timeout: 60 }); value = await bundle.client.variation('flag', context, null);`;
   // 127 bytes: what a zip of one file adds.
   return {
     name: 'official',

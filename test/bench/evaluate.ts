@@ -19,6 +19,7 @@ import {
   type Segment,
   sha1Bucket,
 } from '../../lib/evaluation/index.ts';
+import { silentLog } from '../support/logs.ts';
 
 const { values: settings } = parseArgs({
   options: { slices: { type: 'string', default: '40' }, json: { type: 'boolean', default: false } },
@@ -129,7 +130,7 @@ const client = init('sdk-key', {
   useLdd: true,
   sendEvents: false,
   diagnosticOptOut: true,
-  logger: { error() {}, warn() {}, info() {}, debug() {} },
+  logger: silentLog,
   featureStore: {
     get: (kind: { namespace: string }, key: string, callback: (item: unknown) => void) =>
       callback(tables[kind.namespace]?.get(key) ?? null),
@@ -137,7 +138,7 @@ const client = init('sdk-key', {
     close() {},
   } as never,
 });
-await client.waitForInitialization({ timeout: 10 });
+await client.waitForInitialization({ timeout: 60 });
 
 const compiledFlags = new Map<string, Flag>(flags.map((data) => [data.key, compileFlag(structuredClone(data))]));
 const compiledSegments = new Map<string, Segment>(

@@ -20,6 +20,7 @@ import { frame } from '../../relay-task/streams/framing.ts';
 import { createHub } from '../../relay-task/streams/hub.ts';
 import { messages } from '../../relay-task/streams/messages.ts';
 import { createMemoryView, flag } from '../relay-task/streams/memory-view.ts';
+import { silentLog } from '../support/logs.ts';
 
 const PUT_BYTES = 50_000;
 const SINGLE_PATCHES = 40;
@@ -39,8 +40,8 @@ const bytesOf = (text: string) => frame(text, 'chunked').length;
 const firstItems = () => [flag('banner', 1), flag('filler', 1, { filler: 'x'.repeat(PUT_BYTES) })];
 
 /** What the endpoints of client-side SDKs would ask for. */
-const log = { debug() {}, info() {}, warn() {}, error() {} };
-const { clientView, evaluator, flags } = createEnvironment({ name: 'unused', log, onChange() {} });
+
+const { clientView, evaluator, flags } = createEnvironment({ name: 'unused', log: silentLog, onChange() {} });
 const unused = {
   ...{ clientView, evaluator, flags, secureMode: false, sdkKeys: () => [], allowedOrigins: [], allowedHeaders: [] },
   ttlMs: 0,
@@ -61,7 +62,7 @@ async function serve(candidate: Candidate): Promise<void> {
         environmentStatus: () => undefined,
         readiness: () => ({ ready: true, waitingFor: [] }),
       },
-      log,
+      log: silentLog,
     });
     port = (await server.listen({ port: 0, host: '127.0.0.1' })).port;
     patch = (version) => streams.publish(view.patch(patchOf(version)));

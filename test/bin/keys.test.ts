@@ -10,6 +10,7 @@ import { type SsmSource, startSsmSource } from '../../relay-task/environments/ss
 import type { EnvironmentDescription } from '../../relay-task/ports.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FakeTerminal, personTyping, pipeOf } from '../support/fake-terminal.ts';
+import { silentLog } from '../support/logs.ts';
 import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -223,7 +224,6 @@ describe('a relay that watches', () => {
   let source: SsmSource;
   let environments: readonly EnvironmentDescription[];
   let client: SSMClient;
-  const quiet = () => {};
 
   beforeEach(async () => {
     environments = [];
@@ -232,7 +232,7 @@ describe('a relay that watches', () => {
     client = new SSMClient({ endpoint: server.endpoint, region: 'eu-west-1' });
     source = startSsmSource({
       ...{ path, client, intervalMs: 20, timings: { spacingMs: 0, confirmMs: 20 } },
-      log: { debug: quiet, info: quiet, warn: quiet, error: quiet },
+      log: silentLog,
       sink: {
         replace(all) {
           environments = all;

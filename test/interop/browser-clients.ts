@@ -4,6 +4,7 @@
  */
 import { createClient, type LDClient, type LDOptions } from '@launchdarkly/js-client-sdk';
 import { initialize, type LDClient as OlderClient } from 'launchdarkly-js-client-sdk';
+import { silentLog } from '../support/logs.ts';
 
 export type SomeContext = { kind: string; key?: string; [attribute: string]: unknown };
 
@@ -41,14 +42,12 @@ export interface Client {
 /** Resolves when the SDK is initialised; rejects with what it says when it gives up. */
 export type OpenClient = (options: ClientOptions) => Promise<Client>;
 
-const silent = { error() {}, warn() {}, info() {}, debug() {} };
-
 function openCurrent(more: LDOptions): OpenClient {
   return async (options) => {
     const { uri, environmentId, context, hash, streaming, useReport = false, sendEvents = false } = options;
     const timeout = options.patienceSeconds;
     const client: LDClient = createClient(environmentId, context as never, {
-      ...{ baseUri: uri, streamUri: uri, eventsUri: options.eventsUri ?? uri, logger: silent },
+      ...{ baseUri: uri, streamUri: uri, eventsUri: options.eventsUri ?? uri, logger: silentLog },
       ...{ streaming, useReport, sendEvents, withReasons: true, diagnosticOptOut: !sendEvents, fetchGoals: false },
       ...more,
     });
@@ -81,7 +80,13 @@ function openCurrent(more: LDOptions): OpenClient {
 const openOlder: OpenClient = async (options) => {
   const { uri, environmentId, context, hash, streaming, useReport = false, sendEvents = false } = options;
   const client: OlderClient = initialize(environmentId, context as never, {
-    ...{ baseUrl: uri, streamUrl: uri, eventsUrl: options.eventsUri ?? uri, logger: silent, streamReconnectDelay: 200 },
+    ...{
+      baseUrl: uri,
+      streamUrl: uri,
+      eventsUrl: options.eventsUri ?? uri,
+      logger: silentLog,
+      streamReconnectDelay: 200,
+    },
     ...{ streaming, useReport, sendEvents, evaluationReasons: true, diagnosticOptOut: !sendEvents, fetchGoals: false },
     ...(hash !== undefined && { hash }),
   });

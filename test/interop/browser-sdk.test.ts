@@ -2,6 +2,7 @@
 import { createHmac } from 'node:crypto';
 import { eventually } from '../support/eventually.ts';
 import { environmentRep, startFakeAutoConfig } from '../support/fake-auto-config.ts';
+import { closeAfterEach } from '../support/opened.ts';
 import { readStream } from '../support/read-stream.ts';
 import { browserClients, type Client, type ClientOptions, type OpenClient } from './browser-clients.ts';
 import { openWindow } from './browser-globals.ts';
@@ -20,24 +21,11 @@ const sdks: readonly { name: string; openSdk: OpenClient }[] = [
   { name: 'the Node client-side SDK', openSdk: openNodeClient },
 ];
 
-const closers: (() => Promise<void> | void)[] = [];
-const opened = <T extends { close(): Promise<void> | void }>(thing: T): T => {
-  closers.push(() => thing.close());
-  return thing;
-};
-/** All of them, whatever one says. */
-async function closeAll(closing: typeof closers): Promise<void> {
-  const results = [];
-  for (const close of closing) results.push(...(await Promise.allSettled([(async () => close())()])));
-  for (const result of results) if (result.status === 'rejected') throw result.reason;
-}
+const { opened } = closeAfterEach();
 let browser: ReturnType<typeof openWindow>;
 
 beforeEach(() => {
   browser = opened(openWindow('http://page.example'));
-});
-afterEach(async () => {
-  await closeAll(closers.splice(0).reverse());
 });
 
 const start = async (...args: Partial<Parameters<typeof startSite>>) =>

@@ -8,7 +8,7 @@ import { clientSideAnswers, clientSideEnvironment, contexts, edited, seedNote } 
 import { environmentId, type Site, sdkKey, startSite } from './site.ts';
 
 // Bounds against hanging: a browser takes seconds to start on a busy machine.
-jest.setTimeout(process.env.LONG ? 1_800_000 : 60_000);
+if (process.env.LONG) jest.setTimeout(1_800_000);
 
 const fallback = 'FALLBACK';
 const count = process.env.LONG ? 1_000 : 100;
@@ -25,7 +25,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
 
   beforeAll(async () => {
     pages = await startPages();
-  }, 60_000);
+  });
   afterAll(() => pages?.close());
   afterEach(async () => {
     await pages.closePage();
@@ -68,7 +68,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
       expect(await show(client, 'retired')).toBe('on');
       await upstream.delete('flags', 'retired', 3);
       await running.start();
-      await eventually(async () => expect(await show(client, 'retired')).toBe(fallback), 20_000);
+      await eventually(async () => expect(await show(client, 'retired')).toBe(fallback));
     });
 
     test('without a stream, it is told when it asks', async () => {

@@ -1,6 +1,7 @@
 /** Events of official SDKs: what arrives at LaunchDarkly through a relay is what arrives there without one. */
 import { init } from '@launchdarkly/node-server-sdk';
 import { eventually } from '../support/eventually.ts';
+import { silentLog } from '../support/logs.ts';
 import { browserClients, type OpenClient } from './browser-clients.ts';
 import { openWindow } from './browser-globals.ts';
 import { clientSideEnvironment } from './client-side.ts';
@@ -28,12 +29,11 @@ afterEach(async () => {
 type Use = (relay: string, events: string) => Promise<void>;
 
 const useNodeSdk: Use = async (relay, events) => {
-  const silent = { error() {}, warn() {}, info() {}, debug() {} };
   const client = init(sdkKey, {
-    ...{ streamUri: relay, baseUri: relay, eventsUri: events, logger: silent },
+    ...{ streamUri: relay, baseUri: relay, eventsUri: events, logger: silentLog },
     application: { id: 'interop', version: '1' },
   });
-  await client.waitForInitialization({ timeout: 10 });
+  await client.waitForInitialization({ timeout: 60 });
   for (const key of ['alice', 'viewer-1']) {
     const context = { kind: 'user', key, email: 'secret@example.com', _meta: { privateAttributes: ['email'] } };
     for (const flag of ['retired', 'site-banner', 'nothing']) await client.variation(flag, context, 'FALLBACK');

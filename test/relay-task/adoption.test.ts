@@ -6,20 +6,13 @@ import { eventually } from '../support/eventually.ts';
 import { type Environment, exampleEnvironment } from '../support/example-environment.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
 import { startFaultyProxy } from '../support/faulty-proxy.ts';
+import { closeAfterEach } from '../support/opened.ts';
 import { startTestRelay } from '../support/start-relay.ts';
 
 type Json = Record<string, unknown>;
 
 const prefix = 'production';
-const closers: (() => Promise<void> | void)[] = [];
-const opened = <T extends { close(): Promise<void> | void }>(thing: T): T => {
-  closers.push(() => thing.close());
-  return thing;
-};
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const { opened } = closeAfterEach();
 
 /** Puts everything as it is given, the marker last. */
 async function put(table: TestTable, { flags, segments }: Environment): Promise<void> {

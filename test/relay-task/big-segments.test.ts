@@ -4,6 +4,7 @@ import { startTable } from '../support/dynalite.ts';
 import { eventually } from '../support/eventually.ts';
 import { startFakeBigSegments, wirePatch } from '../support/fake-big-segments.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
+import { closeAfterEach } from '../support/opened.ts';
 import { readStream } from '../support/read-stream.ts';
 import { startTestRelay } from '../support/start-relay.ts';
 
@@ -17,14 +18,7 @@ const club = {
 const vip = { key: 'vip', version: 1, salt: '', unbounded: true, generation: 3, included: [], excluded: [], rules: [] };
 const context = Buffer.from('{"kind":"user","key":"alice"}').toString('base64url');
 
-const closers: (() => Promise<void> | void)[] = [];
-const opened = <T extends { close(): Promise<void> | void }>(thing: T): T => {
-  closers.push(() => thing.close());
-  return thing;
-};
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const { opened } = closeAfterEach();
 
 test('a membership that LaunchDarkly takes away reaches evalx and an open stream, though no version rose', async () => {
   const member = hashOf('alice');

@@ -17,7 +17,7 @@ test('SIGTERM with a stream open: the reader gets a clean end, and the process e
     LD_ENV_local: 'sdk-main-test',
     LD_FLAGS_FILE_local: exampleFile,
   });
-  const port = await eventually(() => listeningPort(output().stdout), 20_000);
+  const port = await eventually(() => listeningPort(output().stdout));
   const stream = await readStream({ port, path: '/all', headers: { Authorization: 'sdk-main-test' } });
   expect((await stream.next()).event).toBe('put');
   child.kill('SIGTERM');
@@ -34,7 +34,7 @@ test('a second signal ends it at once, with 1', async () => {
     LD_ENV_local: 'sdk-main-test',
     LD_FLAGS_FILE_local: exampleFile,
   });
-  const port = await eventually(() => listeningPort(output().stdout), 20_000);
+  const port = await eventually(() => listeningPort(output().stdout));
   await readStream({ port, path: '/all', headers: { Authorization: 'sdk-main-test' } });
   // At once: a relay with little to close would have ended by itself.
   child.kill('SIGTERM');
@@ -51,7 +51,7 @@ test('what GRACEFUL_SHUTDOWN_TIMEOUT allows is not exceeded', async () => {
     LD_ENV_local: 'sdk-main-test',
     LD_FLAGS_FILE_local: exampleFile,
   });
-  const port = await eventually(() => listeningPort(output().stdout), 20_000);
+  const port = await eventually(() => listeningPort(output().stdout));
   await readStream({ port, path: '/all', headers: { Authorization: 'sdk-main-test' } });
   child.kill('SIGTERM');
   // Whether everything was finished in that time is up to the machine.
@@ -69,7 +69,7 @@ test('started with a file as ld-relay is, it listens where the file says', async
     const { child, output, exited } = run({ LD_ENV_local: 'sdk-main-test' }, [
       ...['--config', `/nowhere/ld-relay.conf,${path}`, '--allow-missing-file', '--from-env'],
     ]);
-    const port = await eventually(() => listeningPort(output().stdout), 20_000);
+    const port = await eventually(() => listeningPort(output().stdout));
     const answer = await fetch(`http://127.0.0.1:${port}/sdk/flags`, { headers: { Authorization: 'sdk-main-test' } });
     expect(answer.status).toBe(200);
     expect(output().stdout + output().stderr).toContain('heartbeatIntervalSecs is an old name');

@@ -10,6 +10,7 @@ import { startTable, type TestTable } from '../support/dynalite.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';
 import { type FaultyProxy, startFaultyProxy } from '../support/faulty-proxy.ts';
+import { closeAfterEach } from '../support/opened.ts';
 import { readStream } from '../support/read-stream.ts';
 import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 
@@ -30,21 +31,14 @@ const data = (...flags: ReturnType<typeof flag>[]) => ({
 let table: TestTable;
 let proxy: FaultyProxy;
 let upstream: FakeUpstream;
-const closers: (() => Promise<void> | void)[] = [];
-const opened = <T extends { close(): Promise<void> | void }>(thing: T): T => {
-  closers.push(() => thing.close());
-  return thing;
-};
+// Before the relays close: they flush to a store that answers.
+afterEach(() => proxy.heal());
+const { opened } = closeAfterEach();
 
 beforeEach(async () => {
   table = opened(await startTable());
   proxy = opened(await startFaultyProxy(table.endpoint));
   upstream = opened(await startFakeUpstream(data(flag('a', 1), flag('b', 1))));
-});
-
-afterEach(async () => {
-  proxy.heal();
-  for (const close of closers.splice(0).reverse()) await close();
 });
 
 const start = async (): Promise<TestRelay> =>

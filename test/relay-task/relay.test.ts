@@ -8,6 +8,7 @@ import { startTable, type TestTable } from '../support/dynalite.ts';
 import { eventually } from '../support/eventually.ts';
 import { exampleEnvironment } from '../support/example-environment.ts';
 import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';
+import { closeAfterEach } from '../support/opened.ts';
 import { readStream } from '../support/read-stream.ts';
 import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 
@@ -21,15 +22,7 @@ const flag = (key: string, version: number, more = {}) => ({
   ...{ key, version, on: true, variations: ['a', 'b'], fallthrough: { variation: 0 }, salt: '', ...more },
 });
 
-const closers: (() => Promise<void> | void)[] = [];
-const opened = <T extends { close(): Promise<void> | void }>(thing: T): T => {
-  closers.push(() => thing.close());
-  return thing;
-};
-
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const { opened } = closeAfterEach();
 
 const start = async (variables: Variables): Promise<TestRelay> => opened(await startTestRelay(variables));
 

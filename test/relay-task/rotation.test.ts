@@ -150,7 +150,7 @@ describe.each(sources.slice(0, 2))('%s', (_name, startSource) => {
   });
 
   test('a task that starts in mid-grace takes both keys, and the old one ends when its time is over', async () => {
-    const until = Date.now() + 2_500;
+    const until = Date.now() + 5_000;
     const source = opened(await startSource({ sdkKey: later, previous: { sdkKey: old, until } }));
     source.door.good.add(old);
     const relay = await startFrom(source, [old, later]);

@@ -225,7 +225,7 @@ test('keys from SSM, unreadable, malformed, twice and revoked', async () => {
   put('odd/sdk-key', `${twinKey} ${strayKey}`);
   put('odd/secure-mode', strayKey);
   put(`odd/${strayKey.slice(4)}`, 'x');
-  await said('odd/sdk-key is not understood');
+  await said('odd/sdk-key is invalid');
   ssm.forbid('/relay/shop/sdk-key');
   put('shop/sdk-key', newKey);
   await said('shop/sdk-key cannot be read');
@@ -242,7 +242,7 @@ test('keys from SSM, unreadable, malformed, twice and revoked', async () => {
   put('shop/revoked', '*');
   await eventually(async () => expect(await ask(relay.uri, '/sdk/flags/a', withKey(newKey))).toBe(401));
   await statusIsSilent(relay);
-}, 40_000);
+});
 
 test('keys from an archive, with a rotation and an environment that nobody understands', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'secrets-'));
@@ -289,7 +289,7 @@ test('what the process writes: a busy life at debug level, the check of a config
   const check = runRelay({ ...settings, CONSUL_TOKEN: passwords.consul, USE_CONSUL: 'true' }, ['--check']);
   const usage = runRelay({}, [`--config=${sdkKey}`, `--${strayKey}`]);
   expect([await wrong.exited, await check.exited, await usage.exited]).toEqual([1, 0, 1]);
-  const port = await eventually(() => listeningPort(relay.output().stdout), 20_000);
+  const port = await eventually(() => listeningPort(relay.output().stdout));
   await beBusy({ uri: `http://127.0.0.1:${port}`, port });
   await statusIsSilent({ uri: `http://127.0.0.1:${port}` });
   relay.child.kill('SIGTERM');
@@ -298,4 +298,4 @@ test('what the process writes: a busy life at debug level, the check of a config
   expectSilence(secrets, ...[relay, wrong, check].flatMap(({ output }) => Object.values(output())));
   expectSilence([strayKey], JSON.stringify(usage.output()));
   expect(check.output().stdout).toContain('sdk-********');
-}, 40_000);
+});

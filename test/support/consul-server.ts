@@ -197,7 +197,7 @@ export async function startConsulAgent(): Promise<{ address: string; close(): Pr
   const address = `http://127.0.0.1:${port}`;
   await eventually(async () => {
     expect(await (await fetch(`${address}/v1/status/leader`)).text()).toMatch(/:/);
-  }, 20_000);
+  });
   return {
     address,
     async close() {

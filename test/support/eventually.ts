@@ -1,15 +1,31 @@
-/**
- * Waits until the claim holds, looking again every 20 ms. Throws with the last failure once the time is over: how long
- * a thing may take is a bound against hanging, not an assertion of speed.
- */
-export async function eventually<T>(claim: () => T | Promise<T>, withinMs = 10_000): Promise<T> {
-  const deadline = Date.now() + withinMs;
+/** A bound against hanging, not an assertion of speed: long enough for a machine under heavy load. */
+export const PATIENCE_MS = 60_000;
+
+/** Tries the claim every 5 ms until it no longer throws. Throws its last failure once the time is over. */
+export async function eventually<T>(claim: () => T | Promise<T>, withinMs = PATIENCE_MS): Promise<T> {
+  const deadline = performance.now() + withinMs;
   for (;;) {
     try {
       return await claim();
     } catch (error) {
-      if (Date.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 20));
+      if (performance.now() > deadline) throw error;
+      await new Promise((resolve) => setTimeout(resolve, 5));
     }
   }
+}
+
+/** Waits until the condition holds. Throws and says what it waited for once the time is over. */
+export async function until(
+  what: string,
+  holds: () => boolean | Promise<boolean>,
+  withinMs = PATIENCE_MS,
+): Promise<void> {
+  await eventually(async () => {
+    if (!(await holds())) throw new Error(`waited ${withinMs} ms for ${what}`);
+  }, withinMs);
+}
+
+/** Lets the event loop run for some turns, so that what has arrived on sockets in this process is accepted and read. */
+export async function turnsOfLoop(count = 20): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

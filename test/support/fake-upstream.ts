@@ -4,7 +4,7 @@
  */
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { until } from './eventually.ts';
 
 export interface FlagData {
   flags: Record<string, unknown>;
@@ -132,14 +132,6 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
     respond(answer, request, incoming, response);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-
-  async function until(what: string, holds: () => boolean) {
-    const deadline = Date.now() + 10_000;
-    while (!holds()) {
-      if (Date.now() > deadline) throw new Error(`the fake upstream waited 10 s for ${what}`);
-      await sleep(5);
-    }
-  }
 
   async function send(bytes: string | Uint8Array, { chunkBytes, to = () => true }: SendOptions = {}) {
     const chosen = [...streams].filter(({ request }) => to(request));

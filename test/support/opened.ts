@@ -1,6 +1,6 @@
-/** What a test opens is closed behind it, in reverse order and whatever fails. To be called once at the top of a test file. */
+/** Closes what a test opened after it, in reverse order and even if one fails. Call it once at the top of a test file. */
 export function closeAfterEach() {
-  const closers: (() => Promise<void> | void)[] = [];
+  const closers: (() => unknown)[] = [];
 
   afterEach(async () => {
     const failures: unknown[] = [];
@@ -15,9 +15,9 @@ export function closeAfterEach() {
   });
 
   return {
-    /** Runs behind the test. */
-    behind: (close: () => Promise<void> | void) => void closers.push(close),
-    opened<T extends { close(): Promise<void> | void }>(thing: T): T {
+    /** Runs after the test. */
+    behind: (close: () => unknown) => void closers.push(close),
+    opened<T extends { close(): unknown }>(thing: T): T {
       closers.push(() => thing.close());
       return thing;
     },

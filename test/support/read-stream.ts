@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net';
+import { PATIENCE_MS } from './eventually.ts';
 
 /** One server-sent event as a client parses it: `data:` lines joined with LF. */
 export interface StreamEvent {
@@ -38,13 +39,20 @@ export interface ReadStreamOptions {
   readonly httpVersion?: '1.0' | '1.1';
   /** Bytes sent in the same segment behind the request. */
   readonly pipelined?: string;
-  /** For the head of the response and as the default of `next` and `until`; 5,000 unless told. */
+  /** For the head of the response and as the default of `next` and `until`; `PATIENCE_MS` by default. */
   readonly timeoutMs?: number;
 }
 
 /** Sends one request and resolves when the head of the answer is here, whatever its status. */
 export async function readStream(options: ReadStreamOptions): Promise<StreamReader> {
-  const { port, path, method = 'GET', headers = {}, httpVersion = '1.1', timeoutMs: patienceMs = 5_000 } = options;
+  const {
+    port,
+    path,
+    method = 'GET',
+    headers = {},
+    httpVersion = '1.1',
+    timeoutMs: patienceMs = PATIENCE_MS,
+  } = options;
   const lines = [`${method} ${path} HTTP/${httpVersion}`, 'Host: 127.0.0.1'];
   for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
   const socket = connect({ port, host: '127.0.0.1' });

@@ -170,7 +170,7 @@ export async function startCluster(): Promise<TestCluster> {
       expect(info).toContain('cluster_state:ok');
       expect(info).toContain('cluster_known_nodes:3');
     }
-  }, 20_000);
+  });
   return {
     nodes,
     async close() {

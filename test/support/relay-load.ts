@@ -3,6 +3,8 @@
  * notes whatever a rotation of keys must not do.
  */
 import { init, type LDClient } from '@launchdarkly/node-server-sdk';
+import { until } from './eventually.ts';
+import { silentLog } from './logs.ts';
 import { readStream, type StreamReader } from './read-stream.ts';
 
 export interface LoadOptions {
@@ -128,12 +130,6 @@ export function startLoad(options: LoadOptions): Load {
       await Promise.all(Array.from({ length: Math.min(20, count - done) }, (_, index) => open(done + index)));
     }
   };
-  const until = async (what: string, holds: () => boolean) => {
-    for (const deadline = Date.now() + 20_000; !holds(); ) {
-      if (Date.now() > deadline) throw new Error(`20 s passed before ${what}; ${failures.slice(0, 5).join('; ')}`);
-      await new Promise((resolve) => setTimeout(resolve, 10));
-    }
-  };
 
   return {
     get requests() {
@@ -163,10 +159,10 @@ export function startLoad(options: LoadOptions): Load {
       await inBatches(count, async () => {
         const sdk = init(sdkKey, {
           ...{ streamUri: uri, baseUri: uri, eventsUri: uri, sendEvents: false, diagnosticOptOut: true },
-          logger: { error() {}, warn() {}, info() {}, debug() {} },
+          logger: silentLog,
         });
         try {
-          await sdk.waitForInitialization({ timeout: 10 });
+          await sdk.waitForInitialization({ timeout: 60 });
           sdks.set(sdk, sdkKey);
         } catch (error) {
           failures.push(`an official SDK did not start: ${(error as Error).message}`);

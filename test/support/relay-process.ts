@@ -23,7 +23,7 @@ export function bundleRelay(): void {
     directory = mkdtempSync(join(tmpdir(), 'relay-process-'));
     const tsx = join(root, 'node_modules/tsx/dist/cli.mjs');
     await promisify(execFile)(process.execPath, [tsx, 'bin/relay-bundle.ts', directory], { cwd: root });
-  }, 60_000);
+  });
   afterAll(() => rmSync(directory!, { recursive: true }));
 }
 

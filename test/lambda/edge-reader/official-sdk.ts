@@ -2,6 +2,7 @@
 import { type AttributeValue, GetItemCommand, QueryCommand } from '@aws-sdk/client-dynamodb';
 import { init, type interfaces, type LDClient, PersistentDataStoreWrapper } from '@launchdarkly/node-server-sdk';
 import type { TestTable } from '../../support/dynalite.ts';
+import { silentLog } from '../../support/logs.ts';
 
 export async function startOfficialSdk(table: TestTable, prefix: string): Promise<LDClient> {
   const namespaceOf = ({ namespace }: { namespace: string }) => (prefix ? `${prefix}:${namespace}` : namespace);
@@ -32,14 +33,13 @@ export async function startOfficialSdk(table: TestTable, prefix: string): Promis
     close() {},
     getDescription: () => 'test',
   } as unknown as interfaces.PersistentDataStore;
-  const silent = () => {};
   const client = init('sdk-test', {
     featureStore: () => new PersistentDataStoreWrapper(core, 60),
     useLdd: true,
     sendEvents: false,
     diagnosticOptOut: true,
-    logger: { debug: silent, info: silent, warn: silent, error: silent },
+    logger: silentLog,
   });
-  await client.waitForInitialization({ timeout: 5 });
+  await client.waitForInitialization({ timeout: 60 });
   return client;
 }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { reviveFullPayload } from '@launchdarkly/js-server-sdk-common';
 import { init, type LDClient } from '@launchdarkly/node-server-sdk';
+import { silentLog } from '../../support/logs.ts';
 import type { RandomEnvironment } from '../../support/random-environment.ts';
 
 /** What became of a call to the official SDK. */
@@ -20,7 +21,6 @@ export interface OfficialSdk {
 
 type Callback = (result: unknown) => void;
 const MOST_READS = 3000;
-const silent = { error() {}, warn() {}, info() {}, debug() {} };
 
 /**
  * LaunchDarkly's Node server SDK in daemon mode over a store in memory, answering synchronously. A client each for no store of
@@ -66,7 +66,7 @@ export async function startOfficialSdk(): Promise<OfficialSdk> {
       useLdd: true,
       sendEvents: false,
       diagnosticOptOut: true,
-      logger: silent,
+      logger: silentLog,
       featureStore: store as never,
       ...(metadata && {
         bigSegments: {
@@ -87,7 +87,7 @@ export async function startOfficialSdk(): Promise<OfficialSdk> {
         },
       }),
     });
-    await client.waitForInitialization({ timeout: 10 });
+    await client.waitForInitialization({ timeout: 60 });
     return client;
   };
 

@@ -14,6 +14,7 @@ import {
   officialItemBytes,
 } from '../../../lib/flag-table/index.ts';
 import { startTable, type TestTable, testCredentials, testRegion } from '../../support/dynalite.ts';
+import { silentLog } from '../../support/logs.ts';
 import { generateEnvironment } from './generate.ts';
 
 const banner: Item = {
@@ -139,7 +140,7 @@ describe('together with the official DynamoDB store of the Node SDK', () => {
       prefix,
       cacheTTL: 0,
     }) as unknown as (config: object) => Store;
-    return make({ logger: { error() {}, warn() {}, info() {}, debug() {} } });
+    return make({ logger: silentLog });
   }
 
   const put = (attributes: Attributes) =>

@@ -1,5 +1,6 @@
 import { type IncomingHttpHeaders, request } from 'node:http';
 import { connect } from 'node:net';
+import { PATIENCE_MS } from '../../support/eventually.ts';
 
 export interface Answer {
   readonly status: number;
@@ -16,11 +17,11 @@ export interface AskOptions {
   readonly body?: string | Buffer;
 }
 
-/** One request on a connection of its own, with any method, nothing unpacked. Rejects after 10 s. */
+/** One request on a connection of its own, with any method, nothing unpacked. */
 export function ask(port: number, method: string, path: string, { headers, body }: AskOptions = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const outgoing = request({ host: '127.0.0.1', port, method, path, agent: false, headers: { ...headers } });
-    outgoing.setTimeout(10_000, () => outgoing.destroy(new Error(`${method} ${path} was not answered`)));
+    outgoing.setTimeout(PATIENCE_MS, () => outgoing.destroy(new Error(`${method} ${path} was not answered`)));
     outgoing.on('error', reject);
     outgoing.on('response', (response) => {
       const pieces: Buffer[] = [];
@@ -50,17 +51,16 @@ export function ask(port: number, method: string, path: string, { headers, body 
 export const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 export const json = { 'content-type': 'application/json' };
 
-/** What the server says to raw bytes, until it closes, falls silent, or has said enough. */
+/** What the server answers to raw bytes, until it closes the connection or has said enough. */
 export function say(
   port: number,
   bytes: string | Buffer,
-  quietMs = 300,
   enough: (heard: string) => boolean = () => false,
 ): Promise<string> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1');
     let heard = '';
-    socket.setTimeout(quietMs, () => socket.destroy());
+    socket.setTimeout(PATIENCE_MS, () => socket.destroy());
     socket.on('data', (data) => {
       heard += data;
       if (enough(heard)) socket.destroy();

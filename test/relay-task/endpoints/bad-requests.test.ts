@@ -4,6 +4,7 @@
  */
 import { connect } from 'node:net';
 import { deflateSync, gzipSync } from 'node:zlib';
+import { PATIENCE_MS } from '../../support/eventually.ts';
 import { RandomChoices, randomFrom } from '../../support/random.ts';
 import { createMemoryView, flag } from '../streams/memory-view.ts';
 import { startServer } from './start-server.ts';
@@ -172,7 +173,7 @@ function send(port: number, { method, path, headers, body, slow }: BadRequest): 
   return new Promise((resolve, reject) => {
     const socket = connect(port, '127.0.0.1');
     let heard = '';
-    socket.setTimeout(10_000, () => socket.destroy(new Error(`not answered; so far: ${heard}`)));
+    socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error(`not answered; so far: ${heard}`)));
     socket.on('data', (data) => {
       heard += data;
     });

@@ -31,7 +31,7 @@ test.each(addresses)('%s: what is posted is taken, with the headers that came wi
   const answer = await ask(port, 'POST', path, { headers, body: events });
   expect([answer.status, answer.body.length]).toEqual([202, 0]);
   // SDKs set the clock of their debug events by it.
-  expect(Math.abs(Date.parse(answer.headers.date!) - Date.now())).toBeLessThan(2_500);
+  expect(Math.abs(Date.parse(answer.headers.date!) - Date.now())).toBeLessThan(60_000);
   expect(environment.delivered).toEqual([
     { to, kind, credential: key, headers: expect.objectContaining(headers), body: Buffer.from(events) },
   ]);

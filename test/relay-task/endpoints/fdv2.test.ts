@@ -1,5 +1,6 @@
 import { internal } from '@launchdarkly/js-sdk-common';
 import { init } from '@launchdarkly/node-server-sdk';
+import { silentLog } from '../../support/logs.ts';
 import { readStream } from '../../support/read-stream.ts';
 import { createMemoryView, flag, segment, tombstone } from '../streams/memory-view.ts';
 import { ask, base64url, json } from './ask.ts';
@@ -94,17 +95,16 @@ describe('/sdk/poll', () => {
 
   test('an official SDK in this protocol’s polling mode starts with it', async () => {
     const uri = `http://127.0.0.1:${server.port}`;
-    const silent = () => {};
     const client = init('sdk-key', {
       baseUri: uri,
       streamUri: uri,
       eventsUri: uri,
       sendEvents: false,
-      logger: { debug: silent, info: silent, warn: silent, error: silent },
+      logger: silentLog,
       dataSystem: { dataSource: { dataSourceOptionsType: 'pollingOnly', pollInterval: 30 } },
     });
     try {
-      await client.waitForInitialization({ timeout: 10 });
+      await client.waitForInitialization({ timeout: 60 });
       expect(await client.boolVariation('banner', { kind: 'user', key: 'alice' }, false)).toBe(true);
       expect(server.answers.map(({ route, status }) => [route, status])).toEqual([['/sdk/poll', 200]]);
     } finally {

@@ -1,5 +1,6 @@
 import { initialize, type LDClient, type LDOptions } from 'launchdarkly-node-client-sdk';
 import { eventually } from '../../support/eventually.ts';
+import { silentLog } from '../../support/logs.ts';
 import { createMemoryView, flag } from '../streams/memory-view.ts';
 import { startServer, type TestServer } from './start-server.ts';
 
@@ -17,7 +18,6 @@ afterEach(async () => {
 });
 const connect = (options: LDOptions) => {
   const uri = `http://127.0.0.1:${server.port}`;
-  const silent = () => {};
   client = initialize(
     '64a0',
     { kind: 'user', key: 'alice' },
@@ -25,7 +25,7 @@ const connect = (options: LDOptions) => {
       baseUrl: uri,
       streamUrl: uri,
       eventsUrl: uri,
-      logger: { debug: silent, info: silent, warn: silent, error: silent },
+      logger: silentLog,
       ...options,
     },
   );
@@ -39,7 +39,7 @@ test.each([
   'the official Node client-side SDK starts by %s, follows identify, and posts its events',
   async (method, options) => {
     const sdk = connect({ ...options, streaming: false, evaluationReasons: true });
-    await sdk.waitForInitialization(5);
+    await sdk.waitForInitialization(60);
     expect(sdk.variationDetail('banner', 'none')).toMatchObject({ value: true, reason: { kind: 'FALLTHROUGH' } });
     await sdk.identify({ kind: 'user', key: 'bob' });
     expect(sdk.variationDetail('banner', 'none')).toMatchObject({ value: false, reason: { kind: 'TARGET_MATCH' } });
@@ -64,7 +64,7 @@ test.each([
   ['REPORT', { useReport: true }],
 ])('it asks for its stream by %s with the context that it has', async (method, options) => {
   const sdk = connect({ ...options, streaming: true, sendEvents: false });
-  await sdk.waitForInitialization(5);
+  await sdk.waitForInitialization(60);
   await eventually(() => expect(server.opened.length).toBeGreaterThan(0));
   const { opening } = server.opened[0]!;
   expect(opening).toMatchObject({ kind: 'eval', credential: '64a0', withReasons: false });

@@ -1,6 +1,7 @@
 import { init, type LDClient, type LDOptions } from '@launchdarkly/node-server-sdk';
+import { until } from '../../support/eventually.ts';
+import { silentLog } from '../../support/logs.ts';
 import { createMemoryView, flag, segment, tombstone } from '../streams/memory-view.ts';
-import { eventually } from '../streams/start-hub.ts';
 import { startServer, type TestServer, type TestServerOptions } from './start-server.ts';
 
 let servers: TestServer[] = [];
@@ -18,13 +19,12 @@ const start = async (options?: TestServerOptions) => {
 };
 const connect = (port: number, options: LDOptions = {}, key = 'sdk-key') => {
   const uri = `http://127.0.0.1:${port}`;
-  const silent = () => {};
   const client = init(key, {
     baseUri: uri,
     streamUri: uri,
     eventsUri: uri,
     sendEvents: false,
-    logger: { debug: silent, info: silent, warn: silent, error: silent },
+    logger: silentLog,
     ...options,
   });
   clients.push(client);
@@ -36,20 +36,20 @@ const inSegment = [{ variation: 1, clauses: [{ attribute: '', op: 'segmentMatch'
 test('an official SDK in streaming mode starts and follows patches, deletes and puts', async () => {
   const { port, view, streams } = await start({ view: createMemoryView([flag('banner', 1), segment('beta', 1)]) });
   const client = connect(port);
-  await client.waitForInitialization({ timeout: 5 });
+  await client.waitForInitialization({ timeout: 60 });
   expect(await client.boolVariation('banner', alice, false)).toBe(true);
   streams.publish(view.patch(flag('banner', 2, { rules: inSegment }), segment('beta', 2, { included: ['alice'] })));
-  await eventually('the patches', async () => (await client.boolVariation('banner', alice, true)) === false);
+  await until('the patches', async () => (await client.boolVariation('banner', alice, true)) === false);
   streams.publish(view.patch(tombstone('features', 'banner', 3)));
-  await eventually('the delete', async () => (await client.stringVariation('banner', alice, 'gone')) === 'gone');
+  await until('the delete', async () => (await client.stringVariation('banner', alice, 'gone')) === 'gone');
   streams.publish(view.put([flag('banner', 1)]));
-  await eventually('the put', async () => await client.boolVariation('banner', alice, false));
+  await until('the put', async () => await client.boolVariation('banner', alice, false));
 });
 
 test('an official SDK in polling mode starts and polls again with the tag it was given', async () => {
   const { port, answers } = await start({ view: createMemoryView([flag('banner', 1)]) });
   const client = connect(port, { stream: false, pollInterval: 30 });
-  await client.waitForInitialization({ timeout: 5 });
+  await client.waitForInitialization({ timeout: 60 });
   expect(await client.boolVariation('banner', alice, false)).toBe(true);
   expect(answers.map(({ route }) => route)).toEqual(['/sdk/latest-all']);
 });
@@ -57,9 +57,9 @@ test('an official SDK in polling mode starts and polls again with the tag it was
 test('an official SDK that comes before the data waits and starts with it', async () => {
   const { port, view, streams } = await start({ view: createMemoryView() });
   const client = connect(port);
-  await eventually('it is connected', () => streams.connections === 1);
+  await until('it is connected', () => streams.connections === 1);
   streams.publish(view.put([flag('banner', 1)]));
-  await client.waitForInitialization({ timeout: 5 });
+  await client.waitForInitialization({ timeout: 60 });
   expect(await client.boolVariation('banner', alice, false)).toBe(true);
 });
 
@@ -73,6 +73,6 @@ test('an official SDK survives what is not known yet and starts when it is', asy
   setTimeout(() => {
     known = true;
   }, 300);
-  await client.waitForInitialization({ timeout: 10 });
+  await client.waitForInitialization({ timeout: 60 });
   expect(await client.boolVariation('banner', alice, false)).toBe(true);
 });

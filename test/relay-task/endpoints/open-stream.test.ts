@@ -1,6 +1,6 @@
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, turnsOfLoop } from '../../support/eventually.ts';
 import { readStream, type StreamReader } from '../../support/read-stream.ts';
 import { createMemoryView, flag } from '../streams/memory-view.ts';
 import { ask, base64url, json, say } from './ask.ts';
@@ -120,7 +120,7 @@ describe('a body arrives', () => {
     ],
   ])('%s, at once or byte by byte', async (_, request) => {
     const { port, opened } = await start();
-    expect(await say(port, request)).toContain('event: opening');
+    expect(await say(port, request, (heard) => heard.includes('event: opening'))).toContain('event: opening');
     const socket = connect(port, '127.0.0.1');
     socket.on('error', () => {});
     socket.setNoDelay(true);
@@ -149,7 +149,7 @@ describe('a body arrives', () => {
 
   test('never: 408', async () => {
     const { port } = await start({ server: { requestTimeoutMs: 100, headersTimeoutMs: 100 } });
-    expect(await say(port, head('Content-Length: 9'), 5_000)).toMatch(/^HTTP\/1.1 408 .*"message"/s);
+    expect(await say(port, head('Content-Length: 9'))).toMatch(/^HTTP\/1.1 408 .*"message"/s);
   });
 
   test('in part, and the client is gone: nothing is opened and nothing breaks', async () => {
@@ -179,7 +179,7 @@ describe('a stream is refused in words', () => {
     ['for an unknown encoding', `${head('Content-Encoding: zip\r\nContent-Length: 2')}{}`, 415, /gzip, deflate or br/],
   ])('%s', async (_, request, status, reason) => {
     const { port, opened, get } = await start();
-    const text = await say(port, request, 2_000);
+    const text = await say(port, request);
     expect(text).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
     expect(JSON.parse(text.split('\r\n\r\n')[1]!).message).toMatch(reason);
     expect(text).toMatch(/^access-control-allow-origin: \*\r$/im);
@@ -210,8 +210,8 @@ describe('a stream is refused in words', () => {
       heard += data;
     });
     socket.write(head(`Content-Length: ${bytes}`));
-    await eventually(() => expect(server.opened).toEqual([]));
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await turnsOfLoop();
+    expect(server.opened).toEqual([]);
     const closed = server.server.close(5_000);
     socket.write(alice);
     await closed;

@@ -1,7 +1,8 @@
 import { connect } from 'node:net';
+import { turnsOfLoop, until } from '../../support/eventually.ts';
+import { silentLog } from '../../support/logs.ts';
 import { readStream } from '../../support/read-stream.ts';
 import { createMemoryView, flag, segment, tombstone } from '../streams/memory-view.ts';
-import { eventually } from '../streams/start-hub.ts';
 import { say } from './ask.ts';
 import { startServer, type TestServer, type TestServerOptions } from './start-server.ts';
 
@@ -159,7 +160,7 @@ describe('streams through HTTP', () => {
 
   test('a stream on a connection that was kept alive by an ordinary request', async () => {
     const { port } = await start();
-    const text = await say(port, 'GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
+    const text = await say(port, 'GET /livez HTTP/1.1\r\nHost: a\r\n\r\n', (heard) => heard.includes('alive'));
     expect(text).toContain('alive');
     const socket = connect(port, '127.0.0.1');
     let heard = '';
@@ -167,20 +168,20 @@ describe('streams through HTTP', () => {
       heard += data;
     });
     socket.write('GET /livez HTTP/1.1\r\nHost: a\r\n\r\n');
-    await eventually('the first answer', () => heard.includes('alive'));
+    await until('the first answer', () => heard.includes('alive'));
     socket.write('GET /all HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n');
-    await eventually('the put', () => heard.includes('event: put'));
+    await until('the put', () => heard.includes('event: put'));
     socket.destroy();
   });
 
   test('an Upgrade to a websocket elsewhere gets an ordinary answer and the connection is closed', async () => {
     const { port } = await start();
     const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
-    expect(await say(port, `GET /livez HTTP/1.1\r\nHost: a\r\n${upgrade}`, 5_000)).toMatch(
+    expect(await say(port, `GET /livez HTTP/1.1\r\nHost: a\r\n${upgrade}`)).toMatch(
       /^HTTP\/1.1 200 .*connection: close.*alive/is,
     );
-    expect(await say(port, `GET /nothing HTTP/1.1\r\nHost: a\r\n${upgrade}`, 5_000)).toMatch(/^HTTP\/1.1 404 /);
-    expect(await say(port, 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n', 5_000)).toMatch(/^HTTP\/1.1 400 /);
+    expect(await say(port, `GET /nothing HTTP/1.1\r\nHost: a\r\n${upgrade}`)).toMatch(/^HTTP\/1.1 404 /);
+    expect(await say(port, 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n')).toMatch(/^HTTP\/1.1 400 /);
   });
 
   test('a stream that is pipelined behind an unanswered request is not mixed with the answer', async () => {
@@ -211,7 +212,7 @@ describe('streams through HTTP', () => {
       socket.on('error', () => {});
       socket.write('GET /all HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n', () => socket.resetAndDestroy());
     }
-    await eventually('nobody is left', () => hub.connections === 0);
+    await until('nobody is left', () => hub.connections === 0);
     expect((await get('/livez')).status).toBe(200);
   });
 });
@@ -229,14 +230,14 @@ describe('bad input', () => {
     '%j is answered with %i',
     async (_, status, bytes) => {
       const { port, get } = await start();
-      expect(await say(port, bytes, 2_000)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
+      expect(await say(port, bytes)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
       expect((await get('/livez')).status).toBe(200);
     },
   );
 
   test('a head that does not end is answered with 408', async () => {
     const { port } = await start({ server: { headersTimeoutMs: 200, requestTimeoutMs: 400 } });
-    expect(await say(port, 'GET /livez HTTP/1.1\r\nHost: a\r\n', 15_000)).toMatch(/^HTTP\/1.1 408 /);
+    expect(await say(port, 'GET /livez HTTP/1.1\r\nHost: a\r\n')).toMatch(/^HTTP\/1.1 408 /);
   });
 
   test('random bytes never make a 5xx or take the relay down', async () => {
@@ -274,7 +275,6 @@ describe('bad input', () => {
       const text = await say(
         port,
         `GET ${target} HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\nConnection: close\r\n\r\n`,
-        10_000,
         (heard) => heard.length > 12,
       );
       const status = Number(text.slice(9, 12));
@@ -312,7 +312,7 @@ describe('being run', () => {
         environmentStatus: () => undefined,
         readiness: () => ({ ready: true, waitingFor: [] }),
       },
-      log: { debug() {}, info() {}, warn() {}, error() {} },
+      log: silentLog,
     });
     await expect(third.listen({ port, host: '127.0.0.1' })).rejects.toMatchObject({
       name: 'RelayError',
@@ -330,7 +330,7 @@ describe('being run', () => {
       heard += data;
     });
     socket.write('GET /livez HTTP/1.1\r\nHost: a\r\n');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await turnsOfLoop();
     const gone = new Promise((resolve) => socket.on('close', resolve));
     const closed = test.server.close(5_000);
     socket.write('\r\n');
@@ -356,7 +356,7 @@ describe('being run', () => {
     socket.on('error', () => {});
     socket.write('GET /livez HTTP/1.1\r\nHost: a\r\n');
     const gone = new Promise((resolve) => socket.on('close', resolve));
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await turnsOfLoop();
     await test.server.close(100);
     await gone;
   });

@@ -9,14 +9,13 @@ import { readDataSet } from '../../../relay-task/upstream/messages.ts';
 import { type ArchivedEnvironment, packArchive } from '../../support/archive.ts';
 import { eventually } from '../../support/eventually.ts';
 import { environmentRep } from '../../support/fake-auto-config.ts';
-import { createLogRecorder, flagData, segmentData } from '../upstream/support.ts';
+import { createLogRecorder } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { flagData, segmentData } from '../upstream/support.ts';
 
 const LATER = Date.now() + 3_600_000;
 
-const closers: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const { behind } = closeAfterEach();
 
 const flags = (...list: ReturnType<typeof flagData>[]) => ({
   flags: Object.fromEntries(list.map((flag) => [flag.key, flag])),
@@ -33,7 +32,7 @@ const environment = (
 
 function createFolder() {
   const folder = mkdtempSync(join(tmpdir(), 'archive-'));
-  closers.push(() => rmSync(folder, { recursive: true }));
+  behind(() => rmSync(folder, { recursive: true }));
   const path = join(folder, 'archive.tar.gz');
   /** As it should be done: whole from the first moment. */
   const replace = (bytes: Uint8Array) => {
@@ -62,7 +61,7 @@ async function start(bytes: Uint8Array, more: Partial<Parameters<typeof startArc
     ...{ log, readDataSet },
     ...more,
   });
-  closers.push(() => source.close());
+  behind(() => source.close());
   const find = (id: string) => lists.at(-1)?.find((found) => found.id === id);
   const keysOf = (id: string) =>
     find(id)?.credentials.map(({ value, expiresAt }) => (expiresAt ? `${value} until ${expiresAt}` : value));

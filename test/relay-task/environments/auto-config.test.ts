@@ -3,19 +3,17 @@ import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
 import { startAutoConfigStream } from '../../../relay-task/upstream/auto-config-stream.ts';
 import { eventually } from '../../support/eventually.ts';
 import { environmentRep, type FakeAutoConfig, startFakeAutoConfig } from '../../support/fake-auto-config.ts';
-import { createLogRecorder } from '../upstream/support.ts';
+import { createLogRecorder } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
 
 const KEY = 'rel-do-not-show-me';
 const LATER = Date.now() + 3_600_000;
 
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const { behind } = closeAfterEach();
 
 async function launchDarkly(...environments: Parameters<typeof startFakeAutoConfig>) {
   const fake = await startFakeAutoConfig(...environments);
-  closers.push(() => fake.close());
+  behind(() => fake.close());
   return fake;
 }
 
@@ -42,7 +40,7 @@ function start(fake: FakeAutoConfig, more: Partial<Parameters<typeof startAutoCo
       }),
     ...more,
   });
-  closers.push(() => source.close());
+  behind(() => source.close());
   const last = () => lists.at(-1) ?? [];
   const find = (id: string) => last().find((environment) => environment.id === id);
   const keysOf = (id: string) =>

@@ -4,14 +4,12 @@ import type { EnvironmentDescription, Keeper } from '../../../relay-task/ports.t
 import { startAutoConfigStream } from '../../../relay-task/upstream/auto-config-stream.ts';
 import { eventually } from '../../support/eventually.ts';
 import { environmentRep, type FakeAutoConfig, startFakeAutoConfig } from '../../support/fake-auto-config.ts';
-import { createLogRecorder } from '../upstream/support.ts';
+import { createLogRecorder } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
 
 const LATER = Date.now() + 3_600_000;
 
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const { behind } = closeAfterEach();
 
 /** A store for one thing, that can be down. */
 function createKeeper() {
@@ -34,7 +32,7 @@ function createKeeper() {
 
 async function launchDarkly(...environments: Parameters<typeof startFakeAutoConfig>) {
   const fake = await startFakeAutoConfig(...environments);
-  closers.push(() => fake.close());
+  behind(() => fake.close());
   return fake;
 }
 
@@ -53,7 +51,7 @@ function start(fake: FakeAutoConfig, keeper: Keeper, { secret = 'rel-secret', pa
         backoff: { firstMs: 5, maxMs: 20 },
       }),
   });
-  closers.push(() => source.close());
+  behind(() => source.close());
   const ids = () => lists.at(-1)?.map(({ id }) => id);
   return { source, lists, lines, ids };
 }

@@ -1,7 +1,8 @@
 import type { Item, Kind } from '../../../lib/flag-table/index.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { Change } from '../../../relay-task/ports.ts';
-import { createLogRecorder, flagData, segmentData } from '../upstream/support.ts';
+import { createLogRecorder } from '../../support/logs.ts';
+import { flagData, segmentData } from '../upstream/support.ts';
 
 function start() {
   const changes: Change[] = [];

@@ -2,6 +2,7 @@ import { parseContext } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { BigSegments, CredentialKind } from '../../../relay-task/ports.ts';
+import { silentLog } from '../../support/logs.ts';
 import { flag, segment, tombstone } from '../streams/memory-view.ts';
 
 const alice = parseContext({ kind: 'user', key: 'alice' })!;
@@ -11,7 +12,7 @@ function start(items: readonly Item[], bigSegments?: BigSegments) {
   const refreshed: string[][] = [];
   const environment = createEnvironment({
     name: 'test',
-    log: { debug() {}, info() {}, warn() {}, error() {} },
+    log: silentLog,
     onChange() {},
     bigSegments,
     onRefresh: (keys) => void refreshed.push([...keys]),

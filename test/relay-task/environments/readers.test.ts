@@ -9,7 +9,8 @@ import fc from 'fast-check';
 import type { Item, Kind } from '../../../lib/flag-table/index.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { Change, UnreadableItem } from '../../../relay-task/ports.ts';
-import { createLogRecorder, flagData, segmentData } from '../upstream/support.ts';
+import { createLogRecorder } from '../../support/logs.ts';
+import { flagData, segmentData } from '../upstream/support.ts';
 
 interface Spec {
   readonly kind: Kind;

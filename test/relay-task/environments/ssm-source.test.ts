@@ -5,6 +5,7 @@ import { Registry } from 'prom-client';
 import { type SsmSource, type SsmSourceOptions, startSsmSource } from '../../../relay-task/environments/ssm-source.ts';
 import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
 import { eventually } from '../../support/eventually.ts';
+import { silentLog } from '../../support/logs.ts';
 import { motoIsInstalled, startMoto } from '../../support/moto-server.ts';
 import { type SsmServer, startSsmServer } from '../../support/ssm-server.ts';
 
@@ -18,7 +19,7 @@ const fast = {
   retryMs: 5,
   confirmMs: 20,
   slowestMs: 100,
-  requestTimeoutMs: 300,
+  requestTimeoutMs: 60_000,
   retries: 2,
 };
 
@@ -586,7 +587,8 @@ describe('with faults', () => {
     ['SSM hangs', (one: SsmServer) => one.hang(), /no answer from SSM within 300 ms/],
     ['SSM throttles', (one: SsmServer) => one.throttle(1_000_000), /ThrottlingException/],
   ])('%s: the last answer stays in force for ever, and all is well when it ends', async (_, fault, message) => {
-    const source = await started();
+    const requestTimeoutMs = message.source.includes('300 ms') ? 300 : fast.requestTimeoutMs;
+    const source = await started({ timings: { ...fast, requestTimeoutMs } });
     // Something new, or the permission to read would not be missed.
     put('production/sdk-key', newKey);
     put('production/mobile-key', 'mob-new');
@@ -612,7 +614,7 @@ describe('with faults', () => {
     ['decrypts nothing', (one: SsmServer) => one.deny('GetParameters')],
   ])('a relay that boots while SSM %s calls no credential unknown, and serves once it is back', async (_, fault) => {
     fault(server);
-    const source = watch(server.endpoint);
+    const source = watch(server.endpoint, { timings: { ...fast, requestTimeoutMs: 300 } });
     await eventually(() => expect(source.status().lastError).toBeDefined());
     expect(source.status().state).toBe('INITIALIZING');
     expect(source.delivered).toEqual([]);
@@ -632,9 +634,8 @@ describe('with faults', () => {
     Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
     try {
       const delivered: string[] = [];
-      const quiet = () => {};
       const source = startSsmSource({
-        ...{ path, region, endpoint: server.endpoint, log: { debug: quiet, info: quiet, warn: quiet, error: quiet } },
+        ...{ path, region, endpoint: server.endpoint, log: silentLog },
         sink: { replace: (environments) => void delivered.push(...environments.map(({ sdkKey: key }) => key ?? '')) },
       });
       await eventually(() => expect(delivered).toEqual([sdkKey]));
@@ -679,7 +680,7 @@ describe('with faults', () => {
   });
 
   test('closing ends a request under way, and nothing is asked afterwards', async () => {
-    const source = await started({ timings: { ...fast, requestTimeoutMs: 60_000 } });
+    const source = await started();
     server.hang();
     const asked = server.calls.length;
     await eventually(() => expect(server.calls.length).toBeGreaterThan(asked));

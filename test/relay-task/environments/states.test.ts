@@ -1,12 +1,13 @@
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import { createHistory } from '../../../relay-task/environments/history.ts';
+import { silentLog } from '../../support/logs.ts';
 import { flag, segment, tombstone } from '../streams/memory-view.ts';
 
 function start(...items: Item[]) {
   const environment = createEnvironment({
     name: 'test',
-    log: { debug() {}, info() {}, warn() {}, error() {} },
+    log: silentLog,
     onChange() {},
   });
   if (items.length > 0) environment.put(items, [], 0);

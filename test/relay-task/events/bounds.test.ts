@@ -1,9 +1,6 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { createRecent } from '../../../relay-task/events/recent.ts';
-import { eventually } from '../../support/eventually.ts';
-import { closeAll, custom, send, startEnvironment, startLaunchDarkly } from './support.ts';
-
-afterEach(closeAll);
+import { eventually, turnsOfLoop } from '../../support/eventually.ts';
+import { custom, send, startEnvironment, startLaunchDarkly } from './support.ts';
 
 const NEVER = 3_600_000;
 const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, index) => custom(from + index));
@@ -74,12 +71,12 @@ test('a thousand different tags make no more queues than allowed, and no event i
 
 test('queues that fell idle make room for those of other SDKs', async () => {
   const launchDarkly = await startLaunchDarkly();
-  const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 5 });
+  const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 5 });
   for (let app = 0; app < 130; app++) {
     send(intake, [custom(app)], { headers: { 'x-launchdarkly-tags': `application-id/${app}` } });
     if (app % 30 === 29) {
-      await eventually(() => expect(launchDarkly.taken()).toHaveLength(app + 1));
-      await sleep(20);
+      await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(app + 1));
+      await turnsOfLoop();
     }
   }
   await eventually(() => expect(launchDarkly.taken()).toHaveLength(130));

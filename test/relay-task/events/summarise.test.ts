@@ -1,10 +1,10 @@
 import { init, type LDContext } from '@launchdarkly/node-server-sdk';
 import { eventually } from '../../support/eventually.ts';
 import { startFakeUpstream } from '../../support/fake-upstream.ts';
+import { silentLog } from '../../support/logs.ts';
 import { randomFrom } from '../../support/random.ts';
 import { flagData } from '../upstream/support.ts';
 import {
-  closeAll,
   closeLater,
   custom,
   type Event,
@@ -14,8 +14,6 @@ import {
   startLaunchDarkly,
   user,
 } from './support.ts';
-
-afterEach(closeAll);
 
 const SEED = process.env.SEED ?? 'summaries';
 const FUTURE = 4_000_000_000_000;
@@ -61,10 +59,10 @@ async function evaluate(random: () => number, withHints: (flag: string) => boole
     streamUri: upstream.uri,
     baseUri: upstream.uri,
     eventsUri: collector.uri,
-    logger: { error() {}, warn() {}, info() {}, debug() {} },
+    logger: silentLog,
   });
   closeLater(async () => client.close());
-  await client.waitForInitialization({ timeout: 10 });
+  await client.waitForInitialization({ timeout: 60 });
   const unsummarized: Event[] = [];
   const keys = [...Object.keys(flags), 'no such flag'];
   for (let count = 0; count < 60; count++) {

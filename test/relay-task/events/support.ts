@@ -4,7 +4,9 @@ import { gunzipSync } from 'node:zlib';
 import { Registry } from 'prom-client';
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { createEventForwarding, type EventForwardingOptions } from '../../../relay-task/events/forwarding.ts';
-import type { CredentialKind, EventIntake, Log } from '../../../relay-task/ports.ts';
+import type { CredentialKind, EventIntake } from '../../../relay-task/ports.ts';
+import { createLogRecorder } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
 
 export const SDK_KEY = 'sdk-0a1b2c3d-never-show-this';
 export const MOBILE_KEY = 'mob-0a1b2c3d-never-show-this';
@@ -30,16 +32,8 @@ export type Reaction =
   | 'lost'
   | { readonly status: number; readonly headers: Readonly<Record<string, string>> };
 
-const closers: (() => Promise<unknown>)[] = [];
-
-/** To be called after each test: closes everything, last opened first. */
-export async function closeAll(): Promise<void> {
-  for (const close of closers.splice(0).reverse()) await close();
-}
-
-export function closeLater(close: () => Promise<unknown>): void {
-  closers.push(close);
-}
+/** Each test file that imports this module closes what it opened after each of its tests. */
+export const { behind: closeLater } = closeAfterEach();
 
 export async function startServer(
   listener: RequestListener,
@@ -103,14 +97,6 @@ function statusOf(reaction: Reaction): number {
   if (typeof reaction === 'number') return reaction;
   if (typeof reaction === 'object') return reaction.status;
   return reaction === 'lost' ? 202 : 0;
-}
-
-export function createLogRecorder() {
-  const lines: string[] = [];
-  const note = (message: string, fields?: Record<string, unknown>) =>
-    void lines.push(`${message} ${JSON.stringify(fields ?? {})}`);
-  const log: Log = { debug: note, info: note, warn: note, error: note };
-  return { log, lines };
 }
 
 /** Impatient, so that tests need not wait. */

@@ -2,9 +2,9 @@ import { Agent } from 'node:http';
 import { init } from '@launchdarkly/node-server-sdk';
 import { eventually } from '../../support/eventually.ts';
 import { type FlagData, startFakeUpstream } from '../../support/fake-upstream.ts';
+import { silentLog } from '../../support/logs.ts';
 import { flagData } from '../upstream/support.ts';
 import {
-  closeAll,
   closeLater,
   custom,
   ENVIRONMENT_ID,
@@ -16,8 +16,6 @@ import {
   startLaunchDarkly,
   user,
 } from './support.ts';
-
-afterEach(closeAll);
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
@@ -44,11 +42,11 @@ describe('events of an SDK that summarises', () => {
       streamUri: upstream.uri,
       baseUri: upstream.uri,
       eventsUri: inbound.uri,
-      logger: { error() {}, warn() {}, info() {}, debug() {} },
+      logger: silentLog,
       application: { id: 'shop', version: '7' },
       wrapperName: 'wrapped',
     });
-    await client.waitForInitialization({ timeout: 10 });
+    await client.waitForInitialization({ timeout: 60 });
     for (const key of ['alice', 'bob', 'alice']) {
       await client.variation('a', user(key, { name: 'ü\u{1F600}' }), false);
       await client.variation('b', user(key), false);

@@ -1,7 +1,8 @@
 import { initialize, type LDClient } from 'launchdarkly-node-client-sdk';
+import { until } from '../../support/eventually.ts';
+import { silentLog } from '../../support/logs.ts';
 import { flag, segment, tombstone } from './memory-view.ts';
 import { type ClientHub, type ClientHubOptions, startClientHub } from './start-client-hub.ts';
-import { eventually } from './start-hub.ts';
 
 let started: ClientHub;
 let clients: LDClient[] = [];
@@ -17,18 +18,17 @@ afterEach(async () => {
 
 const connect = async ({ port, streams }: ClientHub, key = 'alice') => {
   const uri = `http://127.0.0.1:${port}`;
-  const silent = () => {};
   const client = initialize(
     '64a0',
     { kind: 'user', key },
     {
       ...{ baseUrl: uri, streamUrl: uri, eventsUrl: uri, sendEvents: false, streaming: true, diagnosticOptOut: true },
-      logger: { debug: silent, info: silent, warn: silent, error: silent },
+      logger: silentLog,
     },
   );
   clients.push(client);
   await client.waitForInitialization();
-  await eventually('its stream', () => streams.connections === clients.length);
+  await until('its stream', () => streams.connections === clients.length);
   return client;
 };
 
@@ -43,18 +43,15 @@ describe('the official Node client-side SDK', () => {
     const client = await connect(hub);
     expect(client.allFlags()).toEqual({ a: true, b: true });
     hub.upsert(flag('a', 2, { on: false }));
-    await eventually('the patch', () => client.variation('a') === false);
+    await until('the patch', () => client.variation('a') === false);
     hub.upsert(segment('beta', 2, { included: ['alice'] }));
-    await eventually('the segment', () => client.variation('b') === false);
+    await until('the segment', () => client.variation('b') === false);
     hub.upsert(tombstone('features', 'a', 3));
-    await eventually('the deletion', () => client.variation('a', 'gone') === 'gone');
+    await until('the deletion', () => client.variation('a', 'gone') === 'gone');
     hub.upsert(flag('a', 4));
-    await eventually('the return', () => client.variation('a') === true);
+    await until('the return', () => client.variation('a') === true);
     hub.put(flag('a', 1, { on: false }));
-    await eventually(
-      'the whole set',
-      () => client.variation('a') === false && client.variation('b', 'gone') === 'gone',
-    );
+    await until('the whole set', () => client.variation('a') === false && client.variation('b', 'gone') === 'gone');
     // Its flags came over the stream: after the first, none was fetched.
     expect(hub.requests.filter((request) => request.includes('/evalx/'))).toHaveLength(1);
   });
@@ -64,7 +61,7 @@ describe('the official Node client-side SDK', () => {
     hub.put(flag('a', 1));
     const client = await connect(hub);
     hub.upsert(flag('a', 2, { on: false }));
-    await eventually('the change', () => client.variation('a') === false);
+    await until('the change', () => client.variation('a') === false);
     expect(hub.requests.filter((request) => request.includes('/evalx/')).length).toBeGreaterThan(1);
   });
 
@@ -75,8 +72,8 @@ describe('the official Node client-side SDK', () => {
     expect(client.variation('a')).toBe(true);
     await client.identify({ kind: 'user', key: 'bob' });
     expect(client.variation('a')).toBe(false);
-    await eventually('the other stream', () => hub.requests.filter((one) => one.startsWith('GET /eval/')).length === 2);
+    await until('the other stream', () => hub.requests.filter((one) => one.startsWith('GET /eval/')).length === 2);
     hub.upsert(flag('a', 2));
-    await eventually('the change', () => client.variation('a') === true);
+    await until('the change', () => client.variation('a') === true);
   });
 });

@@ -1,9 +1,9 @@
 import { parseContext } from '../../../lib/evaluation/index.ts';
 import type { BigSegments, ClientView } from '../../../relay-task/ports.ts';
+import { until } from '../../support/eventually.ts';
 import type { StreamReader } from '../../support/read-stream.ts';
 import { flag, segment, tombstone } from './memory-view.ts';
 import { type ClientHub, type ClientHubOptions, evalx, startClientHub } from './start-client-hub.ts';
-import { eventually } from './start-hub.ts';
 
 let started: ClientHub;
 const start = async (options?: ClientHubOptions) => {
@@ -285,12 +285,12 @@ describe('work', () => {
     const [one, two, other] = [await evaluated(user('x')), await evaluated(user('x')), await evaluated(user('y'))];
     for (const reader of [one, two, other]) await reader.next();
     one.close();
-    await eventually('one stream less', () => hub.connections === 2);
+    await until('one stream less', () => hub.connections === 2);
     upsert(flag('a', 2, { on: false }));
     expect((await two.next()).event).toBe('patch');
     await other.next();
     two.close();
-    await eventually('another less', () => hub.connections === 1);
+    await until('another less', () => hub.connections === 1);
     calls.one.length = 0;
     upsert(flag('a', 3));
     await other.next();
@@ -330,7 +330,7 @@ describe('a slow reader of evaluated flags', () => {
     await slow.next();
     slow.pause();
     let version = 1;
-    await eventually('it is gone', () => {
+    await until('it is gone', () => {
       upsert(big(++version));
       return hub.connections === 0;
     });

@@ -1,10 +1,10 @@
 import { parseContext } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
+import { until } from '../../support/eventually.ts';
 import { RandomChoices, randomFrom } from '../../support/random.ts';
 import type { StreamEvent, StreamReader } from '../../support/read-stream.ts';
 import { flag, segment, tombstone } from './memory-view.ts';
 import { evalx, startClientHub } from './start-client-hub.ts';
-import { eventually } from './start-hub.ts';
 
 interface Held {
   readonly version: number;
@@ -102,7 +102,7 @@ test(`whatever changes and whenever they connect, clients end with what evalx an
     const { environment, put, upsert, evaluated } = started;
     const readers: { readonly key: string; readonly reader: StreamReader }[] = [];
     const check = (when: string) =>
-      eventually(`round ${round} ${when}: every client holds what evalx answers`, () =>
+      until(`round ${round} ${when}: every client holds what evalx answers`, () =>
         readers.every(({ key, reader }) => {
           const context = parseContext({ kind: 'user', key })!;
           const expected = valuesOf(JSON.parse(evalx(environment, context, 'environmentId')));

@@ -1,8 +1,9 @@
 import { init, type LDClient, type LDOptions } from '@launchdarkly/node-server-sdk';
+import { until } from '../../support/eventually.ts';
+import { silentLog } from '../../support/logs.ts';
 import type { StreamEvent } from '../../support/read-stream.ts';
 import { flag, segment, tombstone } from './memory-view.ts';
 import { type ClientHub, type ClientHubOptions, startClientHub } from './start-client-hub.ts';
-import { eventually } from './start-hub.ts';
 
 let started: ClientHub;
 let clients: LDClient[] = [];
@@ -98,10 +99,9 @@ describe('the official Node SDK with its FDv2 data system', () => {
   const alice = { kind: 'user', key: 'alice' };
   const connect = (port: number, dataSystem: LDOptions['dataSystem']) => {
     const uri = `http://127.0.0.1:${port}`;
-    const silent = () => {};
     const client = init('sdk-key', {
       ...{ baseUri: uri, streamUri: uri, eventsUri: uri, sendEvents: false, dataSystem },
-      logger: { debug: silent, info: silent, warn: silent, error: silent },
+      logger: silentLog,
     });
     clients.push(client);
     return client;
@@ -114,15 +114,15 @@ describe('the official Node SDK with its FDv2 data system', () => {
     const client = connect(port, {
       dataSource: { dataSourceOptionsType: 'streamingOnly', streamInitialReconnectDelay: 0.05 },
     });
-    await client.waitForInitialization({ timeout: 5 });
+    await client.waitForInitialization({ timeout: 60 });
     expect(await client.boolVariation('banner', alice, false)).toBe(true);
     upsert(flag('banner', 2, { rules: inSegment }));
     upsert(segment('beta', 2, { included: ['alice'] }));
-    await eventually('the changes', async () => (await client.boolVariation('banner', alice, true)) === false);
+    await until('the changes', async () => (await client.boolVariation('banner', alice, true)) === false);
     upsert(tombstone('features', 'banner', 3));
-    await eventually('the deletion', async () => (await client.stringVariation('banner', alice, 'gone')) === 'gone');
+    await until('the deletion', async () => (await client.stringVariation('banner', alice, 'gone')) === 'gone');
     put(flag('banner', 1));
-    await eventually('the whole set', async () => await client.boolVariation('banner', alice, false));
+    await until('the whole set', async () => await client.boolVariation('banner', alice, false));
     expect(requests).toEqual(['GET /sdk/stream']);
   });
 
@@ -132,13 +132,13 @@ describe('the official Node SDK with its FDv2 data system', () => {
     const client = connect(port, {
       dataSource: { dataSourceOptionsType: 'standard', streamInitialReconnectDelay: 0.05 },
     });
-    await client.waitForInitialization({ timeout: 5 });
+    await client.waitForInitialization({ timeout: 60 });
     const basis = environment.state();
-    await eventually('its stream', () => requests.includes(`GET /sdk/stream?basis=${basis}`));
+    await until('its stream', () => requests.includes(`GET /sdk/stream?basis=${basis}`));
     expect(requests).toEqual(['GET /sdk/poll', `GET /sdk/stream?basis=${basis}`]);
     expect(await client.boolVariation('banner', alice, false)).toBe(true);
     upsert(flag('banner', 2, { on: false }));
-    await eventually('the change', async () => (await client.boolVariation('banner', alice, true)) === false);
+    await until('the change', async () => (await client.boolVariation('banner', alice, true)) === false);
     // What such a stream begins with when it comes late.
     const late = await read(`/sdk/stream?basis=${basis}`);
     expect(brief(await late.next())).toBe('server-intent xfer-changes');
@@ -150,13 +150,13 @@ describe('the official Node SDK with its FDv2 data system', () => {
     const client = connect(port, {
       dataSource: { dataSourceOptionsType: 'standard', streamInitialReconnectDelay: 0.05 },
     });
-    await client.waitForInitialization({ timeout: 5 });
-    await eventually('its stream', () => streams.connections === 1);
+    await client.waitForInitialization({ timeout: 60 });
+    await until('its stream', () => streams.connections === 1);
     upsert(flag('other', 2, { on: false }));
-    await eventually('the change', async () => (await client.boolVariation('other', alice, true)) === false);
+    await until('the change', async () => (await client.boolVariation('other', alice, true)) === false);
     streams.closeCredential('key');
     upsert(flag('banner', 2, { on: false }));
-    await eventually('the missed change', async () => (await client.boolVariation('banner', alice, true)) === false);
+    await until('the missed change', async () => (await client.boolVariation('banner', alice, true)) === false);
     expect(requests.filter((request) => request.includes('/sdk/stream')).length).toBeGreaterThanOrEqual(2);
   });
 
@@ -164,7 +164,7 @@ describe('the official Node SDK with its FDv2 data system', () => {
     const { put, port, requests } = await start();
     put(flag('banner', 1));
     const client = connect(port, { dataSource: { dataSourceOptionsType: 'pollingOnly', pollInterval: 30 } });
-    await client.waitForInitialization({ timeout: 5 });
+    await client.waitForInitialization({ timeout: 60 });
     expect(await client.boolVariation('banner', alice, false)).toBe(true);
     expect(requests).toEqual(['GET /sdk/poll']);
   });

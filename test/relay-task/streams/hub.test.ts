@@ -1,6 +1,8 @@
+import { connect } from 'node:net';
 import type { HubOptions } from '../../../relay-task/streams/hub.ts';
+import { until } from '../../support/eventually.ts';
 import { createMemoryView, flag, type MemoryView, segment, tombstone } from './memory-view.ts';
-import { eventually, startHub, type TestHub } from './start-hub.ts';
+import { startHub, type TestHub } from './start-hub.ts';
 
 let open: TestHub[] = [];
 const start = async (view: MemoryView, options?: HubOptions) => {
@@ -166,7 +168,7 @@ describe('what is made once', () => {
     const old = await read();
     await old.next();
     old.close();
-    await eventually('the reader is gone', () => streams.connections === 0);
+    await until('the reader is gone', () => streams.connections === 0);
     const { walks } = view;
     streams.publish(view.patch(watched));
     expect([view.walks, serialised]).toEqual([walks, 0]);
@@ -231,7 +233,7 @@ describe('order', () => {
     for (const [index, reader] of readers.entries()) {
       if (index % 3 !== 0) await reader.until(() => reader.events.length === 4);
     }
-    await eventually(
+    await until(
       'the leavers are forgotten',
       () => streams.connections === readers.filter((_, index) => index % 3 !== 0).length,
     );
@@ -259,7 +261,7 @@ describe('readers that do not read', () => {
     slow!.pause();
     let version = 2;
     const told: number[] = [];
-    await eventually('the slow reader is hung up on', async () => {
+    await until('the slow reader is hung up on', async () => {
       streams.publish(view.patch(large('a', version, 1)));
       told.push(version++);
       await others[0]!.until(() => others[0]!.events.length >= told.length + 1);
@@ -278,7 +280,7 @@ describe('readers that do not read', () => {
     const { read, hub } = await start(view, { maxBehindBytes: 100_000 });
     const reader = await read();
     reader.pause();
-    await eventually('it is hung up on', () => hub.connections === 0);
+    await until('it is hung up on', () => hub.connections === 0);
   });
 
   test('what a slow reader holds in this process is one piece, however much it misses', async () => {
@@ -292,7 +294,7 @@ describe('readers that do not read', () => {
     }
     expect(hub.connections).toBe(1);
     reader.resume();
-    await reader.until(() => reader.events.at(-1)?.data.includes('"version":11,') ?? false, 10_000);
+    await reader.until(() => reader.events.at(-1)?.data.includes('"version":11,') ?? false);
     // The put it was in the middle of, and one that makes good for all it missed: the log holds less than ten changes.
     expect(reader.events.map(({ event }) => event)).toEqual(['put', 'put']);
   });
@@ -310,7 +312,7 @@ describe('readers that do not read', () => {
       await fast.until(() => fast.events.length === version + 1);
     }
     slow.resume();
-    await slow.until(() => slow.events.length >= 2, 10_000);
+    await slow.until(() => slow.events.length >= 2);
     expect(slow.events[1]!.event).toBe('put');
     expect(versionsOf(slow.events[1]!.data)).toEqual({ a: 1, b: 50 });
     expect(fast.events.slice(1).every(({ event }) => event === 'patch')).toBe(true);
@@ -323,25 +325,27 @@ describe('first payloads', () => {
     const { read, hub } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 1 });
     const first = await read();
     first.pause();
-    const second = read('all', { timeoutMs: 20_000 });
-    await eventually('the second waits', () => hub.waiting === 1);
+    const second = read('all');
+    await until('the second waits', () => hub.waiting === 1);
     const third = await read();
     expect(third.status).toBe(503);
     first.resume();
-    expect((await (await second).next(10_000)).event).toBe('put');
+    expect((await (await second).next()).event).toBe('put');
   });
 
   test('one who gives up waiting takes nobody else along', async () => {
     const view = createMemoryView([large('a', 1)]);
-    const { read, hub } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 10 });
+    const { read, hub, port } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 10 });
     const first = await read();
     first.pause();
-    const impatient = read('all', { timeoutMs: 200 }).catch(() => {});
-    const patient = read('all', { timeoutMs: 20_000 });
-    await eventually('both wait', () => hub.waiting === 2);
-    await impatient;
+    const impatient = connect(port, '127.0.0.1');
+    impatient.write('GET /all HTTP/1.1\r\n\r\n');
+    const patient = read('all');
+    await until('both wait', () => hub.waiting === 2);
+    impatient.destroy();
+    await until('one waits', () => hub.waiting === 1);
     first.close();
-    expect((await (await patient).next(10_000)).event).toBe('put');
+    expect((await (await patient).next()).event).toBe('put');
   });
 });
 
@@ -388,13 +392,13 @@ describe('ends', () => {
     const readers = await Promise.all(Array.from({ length: 40 }, () => read()));
     let clean = 0;
     for (const reader of readers) void reader.ended.then((how) => (clean += how === 'clean' ? 1 : 0));
-    const closed = hub.closeAll(500);
+    const closed = hub.closeAll(1_000);
     expect((await read()).status).toBe(503);
-    await eventually('some are closed', () => clean > 0);
+    await until('some are closed', () => clean > 0);
     expect(clean).toBeLessThan(40);
     await closed;
-    await eventually('all are', () => clean === 40);
-    await eventually('no socket is left', async () => (await sockets()) === 0);
+    await until('all are', () => clean === 40);
+    await until('no socket is left', async () => (await sockets()) === 0);
   });
 
   test('an environment that is removed takes its streams along', async () => {
@@ -413,7 +417,7 @@ describe('ends', () => {
       if (round % 2 === 0) reader.socket.resetAndDestroy();
       else reader.socket.end();
     }
-    await eventually('all are forgotten', async () => hub.connections === 0 && (await sockets()) === 0);
+    await until('all are forgotten', async () => hub.connections === 0 && (await sockets()) === 0);
   });
 
   test('bytes that a client sends later are dropped', async () => {

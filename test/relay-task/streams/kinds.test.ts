@@ -1,9 +1,9 @@
 import { Socket } from 'node:net';
 import { createHub } from '../../../relay-task/streams/hub.ts';
 import { silentMeter } from '../../../relay-task/streams/meter.ts';
+import { until } from '../../support/eventually.ts';
 import { createMemoryView, flag } from './memory-view.ts';
 import { type ClientHub, startClientHub } from './start-client-hub.ts';
-import { eventually } from './start-hub.ts';
 
 let started: ClientHub | undefined;
 afterEach(async () => {
@@ -37,9 +37,9 @@ test('the meter hears of every stream by kind, by kind of credential and by how 
     'test fdv2 test/1 sdkKey',
   ]);
   browser.close();
-  await eventually('the browser is gone', () => closed.length === 1);
+  await until('the browser is gone', () => closed.length === 1);
   streams.closeCredential('key');
-  await eventually('all are gone', () => closed.length === 5);
+  await until('all are gone', () => closed.length === 5);
   expect(closed[0]).toBe('test eval test/1 client environmentId');
   expect(closed.slice(1).sort()).toEqual([
     'test eval test/1 revoked mobileKey',

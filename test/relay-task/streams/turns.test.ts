@@ -1,5 +1,5 @@
 import { createTurns } from '../../../relay-task/streams/turns.ts';
-import { eventually } from './start-hub.ts';
+import { until } from '../../support/eventually.ts';
 
 const busy = (ms: number) => {
   for (const until = performance.now() + ms; performance.now() < until; );
@@ -25,7 +25,7 @@ test('the first is done at once, a heap of them in order over many turns, betwee
   }
   expect(done.length).toBeGreaterThanOrEqual(1);
   expect(done.length).toBeLessThan(4);
-  await eventually('all are done', () => done.length === 40);
+  await until('all are done', () => done.length === 40);
   counts = false;
   expect(done).toEqual(Array.from({ length: 40 }, (_, i) => i));
   expect(turnAt.at(-1)! - turnAt[0]!).toBeGreaterThanOrEqual(12);
@@ -39,7 +39,7 @@ test('each turn has time of its own', async () => {
     done = true;
   });
   expect(done).toBe(false);
-  await eventually('the second', () => done);
+  await until('the second', () => done);
   await new Promise((resolve) => setTimeout(resolve, 20));
   let now = false;
   turns.run(() => {

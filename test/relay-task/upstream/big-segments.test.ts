@@ -7,12 +7,10 @@ import {
 } from '../../../relay-task/upstream/big-segments.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type FakeBigSegments, startFakeBigSegments, wirePatch } from '../../support/fake-big-segments.ts';
-import { createLogRecorder } from './support.ts';
+import { createLogRecorder } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
 
-const closers: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const { behind } = closeAfterEach();
 
 /** A store in memory that keeps the rule of the cursor. What it holds is written out as `SEGMENT list HASH`. */
 function createTarget() {
@@ -70,7 +68,7 @@ const quick = {
 
 async function launchDarkly(...history: Parameters<typeof startFakeBigSegments>): Promise<FakeBigSegments> {
   const fake = await startFakeBigSegments(...history);
-  closers.push(() => fake.close());
+  behind(() => fake.close());
   return fake;
 }
 
@@ -86,7 +84,7 @@ function follow(fake: FakeBigSegments, target: Target, more: Partial<BigSegmentS
     timings: { ...quick, ...more.timings },
   });
   synchronizer.start();
-  closers.push(() => synchronizer.close());
+  behind(() => synchronizer.close());
   return {
     ...synchronizer,
     lines,
@@ -419,7 +417,7 @@ describe('faults', () => {
     await eventually(() => expect(target.cursor).toBe('v1'));
     fake.history.push(v(1, '+b'));
     await eventually(() => expect(target.cursor).toBe('v2'));
-    expect(status()).toMatchObject({ lastError: { statusCode: 502 }, refused: false });
+    await eventually(() => expect(status()).toMatchObject({ lastError: { statusCode: 502 }, refused: false }));
     expect(status().state).not.toBe('VALID');
   });
 

@@ -5,16 +5,16 @@ import type { Kind } from '../../../lib/flag-table/index.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { Change, UpstreamStatus } from '../../../relay-task/ports.ts';
 import { type FileReload, type FileSourceOptions, startFileSource } from '../../../relay-task/upstream/file.ts';
-import { createLogRecorder, flagData, segmentData, until } from './support.ts';
+import { until } from '../../support/eventually.ts';
+import { createLogRecorder } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { flagData, segmentData } from './support.ts';
 
-const closers: (() => Promise<unknown>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const { behind } = closeAfterEach();
 
 async function directory() {
   const path = await mkdtemp(join(tmpdir(), 'flags-file-'));
-  closers.push(() => rm(path, { recursive: true }));
+  behind(() => rm(path, { recursive: true }));
   return path;
 }
 
@@ -40,7 +40,7 @@ async function follow(content: unknown, more: Partial<FileSourceOptions> & { nam
       settleMs: 20,
       ...options,
     });
-    closers.push(() => source.close());
+    behind(() => source.close());
     return source;
   };
   const heard = () =>
@@ -296,7 +296,7 @@ describe('an edit', () => {
     await start();
     const parent = join(path, '..');
     await rename(parent, `${parent}-old`);
-    closers.push(() => rm(`${parent}-old`, { recursive: true }));
+    behind(() => rm(`${parent}-old`, { recursive: true }));
     await until('the loss to be seen', () => reloads.at(-1)?.problem !== undefined);
     await mkdir(parent);
     await writeFile(path, JSON.stringify({ flags: { a: flagData('a', 2) } }));
@@ -304,7 +304,7 @@ describe('an edit', () => {
   });
 
   test('that is written slowly is read when it is whole', async () => {
-    const { start, heard, path, reloads } = await follow({ flags: { a: flagData('a', 1) } }, { settleMs: 200 });
+    const { start, heard, path, reloads } = await follow({ flags: { a: flagData('a', 1) } }, { settleMs: 800 });
     await start();
     heard();
     const text = JSON.stringify({ flags: { a: flagData('a', 2) } });

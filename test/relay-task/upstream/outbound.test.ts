@@ -9,12 +9,11 @@ import { startStreaming } from '../../../relay-task/upstream/streaming.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startFakeProxy } from '../../support/fake-proxy.ts';
 import { startFakeUpstream } from '../../support/fake-upstream.ts';
-import { createLogRecorder, createSinkRecorder, flagData } from './support.ts';
+import { createLogRecorder } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { createSinkRecorder, flagData } from './support.ts';
 
-const closers: (() => Promise<void> | void)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const { behind } = closeAfterEach();
 
 /** A certificate for these names that nobody trusts unless told to, and the file that tells. */
 async function createAuthority() {
@@ -30,7 +29,7 @@ async function createAuthority() {
     ],
   });
   const folder = mkdtempSync(join(tmpdir(), 'outbound-'));
-  closers.push(() => rmSync(folder, { recursive: true }));
+  behind(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'ca.pem');
   writeFileSync(file, cert);
   return { key, cert, file, folder };
@@ -43,7 +42,7 @@ async function startTlsUpstream({ key, cert }: { key: string; cert: string }) {
     response.write(`event: put\ndata: ${JSON.stringify({ path: '/', data: { flags: { a: flagData('a', 1) } } })}\n\n`);
   });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  closers.push(async () => {
+  behind(async () => {
     const closed = new Promise((resolve) => server.close(resolve));
     server.closeAllConnections();
     await closed;
@@ -60,13 +59,13 @@ function listen(streamUri: string, outbound: Partial<OutboundOptions>, more: { c
     backoff: { firstMs: 10, maxMs: 40 },
     ...more,
   });
-  closers.push(() => stream.close());
+  behind(() => stream.close());
   return { stream, puts, lines };
 }
 
 async function startProxy(targetPort: number, tls?: { key: string; cert: string }) {
   const proxy = await startFakeProxy(targetPort, tls);
-  closers.push(() => proxy.close());
+  behind(() => proxy.close());
   return proxy;
 }
 
@@ -127,7 +126,7 @@ describe('a stream over TLS', () => {
     const { puts } = listen(
       'https://stream.example.com',
       { proxyUrl: proxy.uri, caCertFiles: [authority.file] },
-      { connectTimeoutMs: 50 },
+      { connectTimeoutMs: 500 },
     );
     await eventually(() => expect(proxy.asked.length).toBeGreaterThan(1));
     proxy.refuse = undefined;
@@ -137,7 +136,7 @@ describe('a stream over TLS', () => {
 
 test('a stream without TLS is asked for by its whole address, with the key for the target', async () => {
   const upstream = await startFakeUpstream({ flags: { a: flagData('a', 1) } });
-  closers.push(() => upstream.close());
+  behind(() => upstream.close());
   const proxy = await startProxy(Number(new URL(upstream.uri).port));
   const { puts } = listen('http://relay.example.com:8030/base', { proxyUrl: proxy.uri.replace('//', '//jane:word@') });
   await eventually(() => expect(puts).toHaveLength(1));

@@ -3,13 +3,13 @@ import { init, type LDClient } from '@launchdarkly/node-server-sdk';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { Change } from '../../../relay-task/ports.ts';
 import { startStreaming } from '../../../relay-task/upstream/streaming.ts';
+import { until } from '../../support/eventually.ts';
 import { startFakeUpstream } from '../../support/fake-upstream.ts';
-import { createLogRecorder, flagData, segmentData, until } from './support.ts';
+import { createLogRecorder, silentLog } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { flagData, segmentData } from './support.ts';
 
-const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
+const { behind } = closeAfterEach();
 
 async function start(flags: ReturnType<typeof flagData>[]) {
   const data = {
@@ -17,7 +17,7 @@ async function start(flags: ReturnType<typeof flagData>[]) {
     segments: { s: segmentData('s', 1) },
   };
   const upstream = await startFakeUpstream(data);
-  closers.push(() => upstream.close());
+  behind(() => upstream.close());
   const changes: Change[] = [];
   const { log } = createLogRecorder();
   const environment = createEnvironment({ name: 'test', log, onChange: (change) => void changes.push(change) });
@@ -30,7 +30,7 @@ async function start(flags: ReturnType<typeof flagData>[]) {
     held: environment.get,
     backoff: { firstMs: 5, maxMs: 20 },
   });
-  closers.push(() => stream.close());
+  behind(() => stream.close());
   await until('the first put', () => stream.status().current);
   const heard = () =>
     changes
@@ -83,15 +83,14 @@ test('a broken flag on reconnect keeps its previous version and is named', async
 
 test('the fake upstream is one that the official SDK takes for LaunchDarkly', async () => {
   const { upstream } = await start([flagData('a', 1)]);
-  const silent = { error() {}, warn() {}, info() {}, debug() {} };
   const client: LDClient = init('sdk-key', {
     streamUri: upstream.uri,
     sendEvents: false,
     diagnosticOptOut: true,
-    logger: silent,
+    logger: silentLog,
   });
-  closers.push(async () => client.close());
-  await client.waitForInitialization({ timeout: 10 });
+  behind(async () => client.close());
+  await client.waitForInitialization({ timeout: 60 });
   const ask = () => client.variation('a', { kind: 'user', key: 'u' }, 'fallback');
   expect(await ask()).toBe(true);
   const updated = new Promise((resolve) => client.once('update:a', resolve));

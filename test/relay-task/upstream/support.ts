@@ -1,15 +1,5 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { Item } from '../../../lib/flag-table/index.ts';
-import type { Log, UnreadableItem, UpstreamSink } from '../../../relay-task/ports.ts';
-
-/** A log that only remembers, so that a test can look for what must never stand in one. */
-export function createLogRecorder() {
-  const lines: string[] = [];
-  const note = (message: string, fields?: Record<string, unknown>) =>
-    void lines.push(`${message} ${JSON.stringify(fields ?? {})}`);
-  const log: Log = { debug: note, info: note, warn: note, error: note };
-  return { log, lines };
-}
+import type { UnreadableItem, UpstreamSink } from '../../../relay-task/ports.ts';
 
 export interface Put {
   readonly items: readonly Item[];
@@ -27,15 +17,6 @@ export function createSinkRecorder() {
     skip: (item) => void skipped.push(item),
   };
   return { sink, puts, upserts, skipped };
-}
-
-/** Polls until `holds`; fails after 10 s. */
-export async function until(what: string, holds: () => boolean): Promise<void> {
-  const deadline = Date.now() + 10_000;
-  while (!holds()) {
-    if (Date.now() > deadline) throw new Error(`waited 10 s for ${what}`);
-    await sleep(5);
-  }
 }
 
 /** A flag as LaunchDarkly sends it, complete. */

@@ -5,6 +5,7 @@ import type { Tenant } from '../../../relay-task/wiring/tenant.ts';
 import type { TenantUpstream } from '../../../relay-task/wiring/tenant-upstream.ts';
 import { createTenants } from '../../../relay-task/wiring/tenants.ts';
 import { eventually } from '../../support/eventually.ts';
+import { silentLog } from '../../support/logs.ts';
 
 const describeShop = (more: Partial<EnvironmentDescription>): EnvironmentDescription => ({
   ...{ id: 'shop', name: 'shop', credentials: [], filters: [], secureMode: false, ttlMs: 0, prefix: 'first' },
@@ -19,7 +20,7 @@ function open(startUpstream: (description: EnvironmentDescription) => Promise<vo
   const registry = createRegistry<Tenant>();
   const tenants = createTenants({
     registry,
-    log: { debug: silent, info: silent, warn: silent, error: silent },
+    log: silentLog,
     placeOf: ({ prefix, tableName }) => ({ prefix, tableName }),
     parts: {
       streams: () => ({

@@ -1,0 +1,13 @@
+import type { Log } from '../../relay-task/ports.ts';
+
+/** Says nothing. For the relay's code and for the official SDKs, whose loggers have the same four methods. */
+export const silentLog = { debug() {}, info() {}, warn() {}, error() {} } satisfies Log;
+
+/** Remembers every line as `message {fields}`, so that a test can look for what must or must not be logged. */
+export function createLogRecorder() {
+  const lines: string[] = [];
+  const note = (message: string, fields?: Record<string, unknown>) =>
+    void lines.push(`${message} ${JSON.stringify(fields ?? {})}`);
+  const log: Log = { debug: note, info: note, warn: note, error: note };
+  return { log, lines };
+}
