@@ -1,7 +1,7 @@
 import { integer, type Reader, text } from '../relay-task/config/readers.ts';
 import { environmentSettings, filterSettings, linkerVariables, settings } from '../relay-task/config/settings.ts';
 
-/** What `npm start` needs; the relay's own settings are handed on to it as they are. */
+/** What `npm start` needs; the relay's own settings are passed through unchanged. */
 export interface DevSettings {
   readonly flagsFile: string;
   readonly dynamoDBPort: number;
@@ -14,7 +14,7 @@ export interface DevSettings {
   readonly variables: Readonly<Record<string, string>>;
 }
 
-/** The settings that `npm start` has beyond the relay's. */
+/** The settings of `npm start` itself. */
 export const devSettings = {
   flagsFile: { env: 'FLAGS_FILE', read: text, fallback: 'examples/flags.json', says: 'flags, JSON or YAML' },
   dynamoDBPort: { env: 'DYNAMODB_PORT', read: integer(0, 65_535), fallback: '8000', says: 'the embedded DynamoDB' },
@@ -28,8 +28,8 @@ export const localTable = 'edge-flag-relay-local';
 type Variables = Record<string, string | undefined>;
 
 /**
- * Settings from the environment, overlaid by `NAME=value` arguments. Answers every problem at once instead when there
- * are any. The relay's own settings are checked by the relay.
+ * Settings from the environment, overridden by `NAME=value` arguments; or all problems at once. The relay's own
+ * settings are checked by the relay.
  */
 export function parseDevSettings(
   args: readonly string[],
@@ -42,7 +42,7 @@ export function parseDevSettings(
     const value = given[env]?.trim() || fallback;
     const result = read(value);
     if ('value' in result) return result.value;
-    problems.push(`${env}=${value} is not understood: it must be ${result.wanted}`);
+    problems.push(`${env}=${value} is invalid: expected ${result.wanted}`);
     return undefined as T;
   };
   const own = {
@@ -52,7 +52,7 @@ export function parseDevSettings(
     edgeFlag: read(devSettings.edgeFlag),
     sdkKey: read(devSettings.sdkKey),
   };
-  // `npm start` speaks to a person: only what went wrong is logged unless more is asked for.
+  // The output is for a person, so only warnings and errors are logged by default.
   const logLevel = given.LOG_LEVEL?.trim() || 'warn';
 
   const variables: Record<string, string> = {};
@@ -95,8 +95,11 @@ function parseArguments(args: readonly string[], problems: string[]): Variables 
   const overlay: Variables = {};
   for (const argument of args) {
     const [, name, value] = /^([A-Za-z]\w*)=(.*)$/s.exec(argument) ?? [];
-    if (name === undefined) problems.push(`${argument} is not understood: write settings as NAME=value`);
-    else if (!isSetting(name)) problems.push(`${name} is not a setting: there are ${knownSettings().join(', ')}`);
+    if (name === undefined)
+      problems.push(
+        `Unknown argument ${argument}. Pass settings as NAME=value, e.g. PORT=8031; list: docs/configuration.md`,
+      );
+    else if (!isSetting(name)) problems.push(`Unknown setting ${name}. Known settings: ${knownSettings().join(', ')}`);
     else overlay[name] = value;
   }
   return overlay;

@@ -17,12 +17,12 @@ import { type PropagationMeter, startPropagationMeter } from './dev/propagation.
 import { startSampleOrigins } from './dev/sample-origins.ts';
 import { type DevSettings, devSettings, localTable, parseDevSettings } from './dev-settings.ts';
 
-/** LaunchDarkly gets so long to send the first flags before the commands are printed. */
+/** How long to wait for the first flags before printing the commands. */
 const FILLED_MS = 10_000;
 
 const SAME_SIGNAL_MS = 500;
 
-/** What has to be closed, in the order in which it was opened. */
+/** What to close, in the order in which it was opened. */
 const opened: (() => Promise<void> | void)[] = [];
 
 async function closeEverything(): Promise<void> {
@@ -38,7 +38,7 @@ let stopping = false;
 let stoppingSince = 0;
 for (const signal of ['SIGINT', 'SIGTERM'] as const) {
   process.on(signal, () => {
-    // Whoever asks again does not want to wait; what comes at once is the same Ctrl-C, handed on by a parent.
+    // A second Ctrl-C exits at once, unless it follows so closely that it is the same one, forwarded by a parent.
     if (stopping && Date.now() - stoppingSince > SAME_SIGNAL_MS) process.exit(1);
     if (stopping) return;
     stopping = true;
@@ -52,7 +52,7 @@ try {
   if ('problems' in parsed) throw new RelayError('CONFIG_INVALID', parsed.problems.join('; '));
   await start(parsed.settings);
 } catch (error) {
-  // Stopped while starting: nothing went wrong.
+  // Not an error if it was stopped while starting.
   if (!stopping) {
     console.error(describe(error));
     await end(1);
@@ -65,10 +65,10 @@ async function start(settings: DevSettings): Promise<void> {
     AWS_ACCESS_KEY_ID: localCredentials.accessKeyId,
     AWS_SECRET_ACCESS_KEY: localCredentials.secretAccessKey,
     AWS_SESSION_TOKEN: '',
-    // The SDK speaks of its own future releases, which says nothing about this one.
+    // Hides the SDK's notice about its future releases.
     AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED: 'true',
   });
-  // Settings first: what cannot be understood is said before anything is opened.
+  // Settings first, so that invalid ones are reported before anything is opened.
   parseConfig({ ...settings.variables, DYNAMODB_URL: 'http://127.0.0.1' });
 
   const dynamoDB = await open(
@@ -85,7 +85,7 @@ async function start(settings: DevSettings): Promise<void> {
       {
         log: createPlainLog(config.logLevel),
         version: packageJson.version,
-        onReload: (name, reload) => void tellReload(settings, name, reload, meter),
+        onReload: (name, reload) => void reportReload(settings, name, reload, meter),
       },
     ),
   );
@@ -111,7 +111,7 @@ async function start(settings: DevSettings): Promise<void> {
   if (!stopping) console.log(welcome(settings, { relayUrl, dynamoDBUrl: dynamoDB.endpoint, edgeUrl: edge.url }));
 }
 
-/** The first flags have reached the edge; when they do not, the reason is worth more than waiting on. */
+/** Waits until the first flags have reached the edge, or warns. */
 async function filled(edge: LocalEdge): Promise<void> {
   const giveUp = Date.now() + FILLED_MS;
   while (!stopping && (await edge.status()).rev === undefined) {
@@ -121,7 +121,7 @@ async function filled(edge: LocalEdge): Promise<void> {
   }
 }
 
-/** Waits for something to open, remembers how to close it, and names the setting of a port that is taken. */
+/** Registers what opens to be closed; if its port is taken, the error names the setting. */
 async function open<T extends { close(): Promise<void> | void }>(opening: Promise<T>, port?: string): Promise<T> {
   try {
     const thing = await opening;
@@ -131,15 +131,15 @@ async function open<T extends { close(): Promise<void> | void }>(opening: Promis
     if (port !== undefined && (error as NodeJS.ErrnoException).code === 'EADDRINUSE') {
       throw new RelayError(
         'LISTEN_FAILED',
-        `${port} is taken: something else listens there; choose another or stop it`,
+        `${port}: the port is already in use; choose another one, or stop the process that uses it`,
       );
     }
     throw error;
   }
 }
 
-/** Says how long an edit of the flags file took to get everywhere. What is wrong with an edit, the relay's log says. */
-async function tellReload(
+/** Prints how long an edit of the flags file took to arrive everywhere. Errors in the file are logged by the relay. */
+async function reportReload(
   { flagsFile, environment }: DevSettings,
   name: string,
   { changed }: FileReload,
@@ -179,22 +179,22 @@ Flags come from ${source}.
 
 Try, in another terminal:
 
-  1. a viewer, routed
+  1. route a new viewer
      ${visit}
-  2. the same viewer, routed alike: the cookie holds an id, and the flag's percentages do the rest
+  2. the same viewer gets the same origin again: the cookie holds the id that the flag's percentages are applied to
      ${visit}
-  3. what a server SDK hears, and goes on hearing
+  3. the stream a server SDK listens to (Ctrl-C to stop)
      curl -sN -H "Authorization: ${fromFile ? 'sdk-local' : '$LD_SDK_KEY'}" ${relayUrl}/all
-  4. the table's items
+  4. the items in the table
      curl -s ${dynamoDBUrl} --aws-sigv4 aws:amz:us-east-1:dynamodb --user local:local -H 'Content-Type: application/x-amz-json-1.0' -H 'X-Amz-Target: DynamoDB_20120810.Scan' -d '${scan}'
-  5. ${fromFile ? `everybody to canary, by an edit of ${flagsFile}; git checkout ${flagsFile} takes it back` : `turn ${edgeFlag} on or off in LaunchDarkly, then visit again`}
+  5. ${fromFile ? `send everyone to canary by editing ${flagsFile} (undo: git checkout ${flagsFile})` : `turn ${edgeFlag} on or off in LaunchDarkly, then visit again`}
      ${fromFile ? `sed -i.bak -e 's/75000/0/' -e 's/25000/100000/' ${flagsFile} && rm ${flagsFile}.bak` : visit}
 
 Ctrl-C stops everything.
 `;
 }
 
-/** For people: one line each, without JSON around it. */
+/** Plain lines instead of JSON. */
 function createPlainLog(level: string): Log {
   const levels = ['debug', 'info', 'warn', 'error', 'none'];
   const print =

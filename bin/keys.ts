@@ -1,7 +1,7 @@
-/** `npm run keys -- put|list|rotate|revoke …`: the operator's hand on the keys in SSM. */
+/** `npm run keys -- put|list|rotate|revoke …`: manages environments' keys in SSM. */
 import { runKeys } from './keys/run.ts';
 
-// The SDK speaks of its own future releases, which says nothing about this one.
+// Hides the SDK's notice about its future releases.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
 process.exitCode = await runKeys(process.argv.slice(2), {
   stdin: process.stdin,

@@ -1,15 +1,15 @@
-/** `npm run preflight -- <stage>`: whether everything is there that a deployment of the stage needs. Changes nothing. */
+/** `npm run preflight -- <stage>`: checks the prerequisites of a stage's deployment. Changes nothing. */
 import { parseArgs } from 'node:util';
 
-// The SDK speaks of its own future releases, which says nothing about this one.
+// Hides the SDK's notice about its future releases.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
 
-const usage = `Checks what a deployment of a stage needs, and changes nothing.
+const usage = `Checks the prerequisites of a stage's deployment. Changes nothing.
 
   npm run preflight -- <stage> [--online]
 
-  --online            ask LaunchDarkly whether it takes the SDK keys
-  --base-uri <url>    of LaunchDarkly; https://sdk.launchdarkly.com unless told
+  --online            ask LaunchDarkly whether it accepts the SDK keys
+  --base-uri <url>    LaunchDarkly's address; default: https://sdk.launchdarkly.com
 `;
 
 try {
@@ -23,9 +23,9 @@ try {
   });
   const [stage, ...more] = positionals;
   if (values.help) process.stdout.write(usage);
-  else if (stage === undefined || more.length > 0) throw new Error('one stage must be given');
+  else if (stage === undefined || more.length > 0) throw new Error('expected one stage');
   else {
-    // Loading the clients of AWS takes a second, which a misspelt option need not cost.
+    // Imported here because loading the AWS clients takes a second, and a misspelt option should fail at once.
     const { runPreflight } = await import('./preflight/run.ts');
     const options = { stage, online: values.online, baseUri: values['base-uri'] };
     process.exitCode = await runPreflight(options, (text) => void process.stdout.write(text));

@@ -8,7 +8,7 @@ import { buildSync } from 'esbuild';
 
 const [outdir] = process.argv.slice(2);
 if (!outdir) {
-  console.error('which directory? tsx bin/relay-bundle.ts <directory>');
+  console.error('No directory given. Usage: tsx bin/relay-bundle.ts <directory>');
   process.exit(1);
 }
 mkdirSync(outdir, { recursive: true });
@@ -18,19 +18,19 @@ buildSync({
   bundle: true,
   minifySyntax: true,
   minifyWhitespace: true,
-  // Names of functions stay, for stack traces in the log.
+  // Keeps function names in logged stack traces.
   keepNames: true,
   // main.ts awaits at its top level, which CommonJS cannot.
   format: 'esm',
   platform: 'node',
   target: 'node20',
-  // Some dependencies are CommonJS and ask for Node.js's own modules by `require`.
+  // Some dependencies are CommonJS and load Node's own modules with `require`.
   banner: { js: `import{createRequire as makeRequire}from'node:module';const require=makeRequire(import.meta.url);` },
   legalComments: 'none',
   logLevel: 'warning',
 });
 const command = join(outdir, 'ld-relay');
-// No shell and no env in the image: the interpreter by its path, as the image has it.
+// The image has neither a shell nor env, so the interpreter is given by its path there.
 const node = process.env.RELAY_NODE ?? process.execPath;
 writeFileSync(command, `#!${node}\nimport('./relay.mjs');\n`);
 chmodSync(command, 0o755);

@@ -1,5 +1,5 @@
 /**
- * Prints how big the edge bundles are, in bytes, and exits 1 when one is above its limit.
+ * Prints the sizes of the edge bundles in bytes, and exits with 1 if one exceeds its limit.
  * `router` is its viewer-request function, which carries the reader; it runs on every request, in the smallest container.
  */
 import { mkdtempSync, rmSync } from 'node:fs';
@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { bundleEdge } from '../lib/infrastructure/edge-bundle.ts';
 
-/** Zipped. What a cold start downloads and compiles is what these keep small. */
+/** Bytes, zipped: they keep the download and compilation of a cold start small. */
 const LIMITS = { reader: 12_288, router: 13_824 } as const;
 
 const readerConfig = {
@@ -40,6 +40,6 @@ console.log(
 for (const name of ['reader', 'router'] as const) {
   const over = sizes[name].zipBytes - LIMITS[name];
   if (over <= 0) continue;
-  console.error(`${name}: ${over} bytes above the limit of ${LIMITS[name]} zipped; look at what was imported last`);
+  console.error(`${name}: ${over} bytes over the limit of ${LIMITS[name]} (zipped); check recently added imports`);
   process.exitCode = 1;
 }

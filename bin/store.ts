@@ -1,7 +1,7 @@
-/** `npm run store -- show|verify|drop-snapshot …`: the operator's view of the flag table. */
+/** `npm run store -- show|verify|drop-snapshot …`: inspects the flag table. */
 import { runStore } from './store/run.ts';
 
-// The SDK speaks of its own future releases, which says nothing about this one.
+// Hides the SDK's notice about its future releases.
 process.env.AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED = 'true';
 process.exitCode = await runStore(process.argv.slice(2), {
   env: process.env,

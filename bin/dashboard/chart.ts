@@ -1,6 +1,7 @@
+import { type EChartsOption, init, type LineSeriesOption, type YAXisComponentOption } from 'echarts';
 import type { Line } from './lines.ts';
 import { MINUTES } from './sample.ts';
-import type { WidgetProperties } from './template.ts';
+import type { Axis, WidgetProperties } from './template.ts';
 
 export const COLOURS = [
   '#1f77b4',
@@ -14,142 +15,145 @@ export const COLOURS = [
   '#a8a313',
   '#109fb0',
 ];
+const TEXT = '#687078';
+const ALARM = '#d13212';
 
 export interface Size {
   readonly width: number;
   readonly height: number;
 }
 
-/** Lines, or areas on top of each other, as an SVG. */
-export function chartOf(properties: WidgetProperties, lines: readonly Line[], { width, height }: Size): string {
+const axisBase = { type: 'category', boundaryGap: false, data: Array.from({ length: MINUTES }, (_, i) => i) } as const;
+const seriesBase = { type: 'line', silent: true, symbol: 'none', showAllSymbol: true } as const;
+
+/** Lines or stacked areas with the thresholds of alarms, as an SVG. */
+export function chartOf(properties: WidgetProperties, lines: readonly Line[], size: Size): string {
   const { yAxis, annotations, stacked } = properties;
-  const right = lines.filter(({ axis }) => axis === 'right');
-  const left = lines.filter(({ axis }) => axis === 'left');
-  const marks = annotations?.horizontal ?? [];
-  const box = { left: 52, right: width - (right.length > 0 ? 48 : 12), top: 20, bottom: height - 22 };
-
-  const stacks = stacked ? stackOf(left) : left.map(({ values }) => ({ from: undefined, to: values }));
-  const range = scaleOf([...stacks.map(({ to }) => to), marks.map(({ value }) => value)], yAxis?.left);
-  const rightRange = scaleOf(
-    right.map(({ values }) => values),
-    yAxis?.right,
-  );
-  const x = (minute: number) => box.left + (minute / (MINUTES - 1)) * (box.right - box.left);
-  const y = (value: number, { low, high }: Scale) =>
-    box.bottom - ((Math.min(high, Math.max(low, value)) - low) / (high - low)) * (box.bottom - box.top);
-
-  const parts: string[] = [];
-  for (const tick of range.ticks) {
-    const at = round(y(tick, range));
-    parts.push(`<line x1="${box.left}" x2="${box.right}" y1="${at}" y2="${at}" class="grid"/>`);
-    parts.push(`<text x="${box.left - 6}" y="${at + 4}" class="tick end">${short(tick)}</text>`);
-  }
-  if (right.length > 0) {
-    for (const tick of rightRange.ticks) {
-      parts.push(`<text x="${box.right + 6}" y="${round(y(tick, rightRange)) + 4}" class="tick">${short(tick)}</text>`);
-    }
-  }
-  for (let hour = 0; hour <= 6; hour += 1) {
-    const minute = Math.min(MINUTES - 1, hour * 30);
-    const minutesAgo = MINUTES - hour * 30;
-    const label =
-      minutesAgo === 0 ? 'now' : `-${Math.floor(minutesAgo / 60)}:${String(minutesAgo % 60).padStart(2, '0')}`;
-    parts.push(
-      `<text x="${round(x(minute))}" y="${height - 5}" class="tick ${hour === 6 ? 'end' : 'middle'}">${label}</text>`,
-    );
-  }
-  parts.push(`<text x="4" y="11" class="unit">${escapeHtml(yAxis?.left?.label ?? '')}</text>`);
-  if (right.length > 0)
-    parts.push(`<text x="${width - 4}" y="11" class="unit end">${escapeHtml(yAxis?.right?.label ?? '')}</text>`);
-
-  // The top of a stack first, so that those below are drawn over it.
-  const drawn = stacks.map(({ from, to }, index) => {
-    const colour = COLOURS[index % COLOURS.length];
-    if (!from) return `<path d="${pathOf(to, x, (value) => y(value, range))}" stroke="${colour}" class="line"/>`;
-    const upper = to.map((value, minute) => `${round(x(minute))},${round(y(value ?? 0, range))}`);
-    const lower = from.map((value, minute) => `${round(x(minute))},${round(y(value ?? 0, range))}`).reverse();
-    return `<polygon points="${[...upper, ...lower].join(' ')}" fill="${colour}" class="area"/>`;
-  });
-  // Where lines cover each other, the first of them is seen.
-  parts.push(...drawn.reverse());
-  for (const [index, { values }] of right.entries()) {
-    const colour = COLOURS[(left.length + index) % COLOURS.length];
-    parts.push(
-      `<path d="${pathOf(values, x, (value) => y(value, rightRange))}" stroke="${colour}" class="line right"/>`,
-    );
-  }
-  for (const { value, label = '' } of marks) {
-    const at = round(y(value, range));
-    parts.push(`<line x1="${box.left}" x2="${box.right}" y1="${at}" y2="${at}" class="mark"/>`);
-    parts.push(
-      `<text x="${box.right - 4}" y="${at - 4}" class="mark-label end">${escapeHtml(label)} ${short(value)}</text>`,
-    );
-  }
-  return `<svg viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img">${parts.join('')}</svg>`;
-}
-
-/** A line that fits into a corner. */
-export function sparklineOf({ values }: Line, { width, height }: Size, colour: string): string {
-  const { low, high } = scaleOf([values], undefined);
-  const x = (minute: number) => (minute / (MINUTES - 1)) * width;
-  const y = (value: number) => height - 2 - ((value - low) / (high - low)) * (height - 4);
-  return `<svg viewBox="0 0 ${width} ${height}" width="${width}" height="${height}"><path d="${pathOf(values, x, y)}" stroke="${colour}" class="line"/></svg>`;
-}
-
-interface Scale {
-  readonly low: number;
-  readonly high: number;
-  readonly ticks: readonly number[];
-}
-
-/** Four steps or so, of 1, 2, 2.5 or 5 times a power of ten. */
-function scaleOf(all: readonly (readonly (number | null)[])[], axis: WidgetAxis): Scale {
-  const present = all.flat().filter((value) => value !== null);
-  const bottom =
-    axis?.min ?? (axis?.max === undefined ? Math.min(0, ...present) : Math.min(...present, axis.max - 1e-3));
-  const top = Math.max(axis?.max ?? Math.max(...present, 0), bottom);
-  // Nothing but zeros: a line on the ground, below a one that says how far away it is.
-  if (top <= bottom && bottom === 0) return { low: 0, high: 1, ticks: [0, 1] };
-  const span = top > bottom ? top - bottom : 1;
-  const power = 10 ** Math.floor(Math.log10(span / 4));
-  const step = [1, 2, 2.5, 5, 10].map((factor) => factor * power).find((one) => span / one <= 4.5) ?? span;
-  const low = Math.floor(bottom / step + 1e-9) * step;
-  const high = Math.max(low + step, Math.ceil(top / step - 1e-9) * step);
-  const ticks = Array.from({ length: Math.round((high - low) / step) + 1 }, (_, index) => low + index * step);
-  return { low, high, ticks };
-}
-type WidgetAxis = NonNullable<WidgetProperties['yAxis']>['left'];
-
-function stackOf(lines: readonly Line[]): { from: (number | null)[]; to: (number | null)[] }[] {
-  let below: (number | null)[] = Array.from({ length: MINUTES }, () => 0);
-  return lines.map(({ values }) => {
-    const from = below;
-    below = from.map((value, minute) => (value ?? 0) + (values[minute] ?? 0));
-    return { from, to: below };
+  const hasRight = lines.some(({ axis }) => axis === 'right');
+  const thresholds = annotations?.horizontal ?? [];
+  const splitNumber = size.height < 130 ? 2 : 5;
+  const left = valueAxis('left', yAxis?.left, splitNumber);
+  return render(size, {
+    grid: { outerBoundsMode: 'none', left: 52, right: hasRight ? 48 : 12, top: 20, bottom: 22 },
+    xAxis: {
+      ...axisBase,
+      axisLine: { show: false },
+      axisTick: { show: false },
+      axisLabel: {
+        color: TEXT,
+        fontSize: 11,
+        interval: isHalfHour,
+        formatter: (minute: string) => timeLabel(Number(minute)),
+      },
+    },
+    yAxis: hasRight ? [left, valueAxis('right', yAxis?.right, splitNumber)] : left,
+    series: [
+      ...lines.map((line, index) => lineSeries(line, index, stacked)),
+      ...thresholds.map(({ value, label = '' }) => thresholdSeries(value, label)),
+    ],
   });
 }
 
-/** Broken where nothing was told; a lone value is a dot. */
-function pathOf(
-  values: readonly (number | null)[],
-  x: (minute: number) => number,
-  y: (value: number) => number,
-): string {
-  let path = '';
-  let pen = false;
-  for (const [minute, value] of values.entries()) {
-    if (value !== null) {
-      const point = `${round(x(minute))} ${round(y(value))}`;
-      path += pen ? `L${point}` : `M${point}h.01`;
-      if (!pen) path += `M${point}`;
-    }
-    pen = value !== null;
-  }
-  return path;
+/** A small line without axes, for the corner of a number. */
+export function sparklineOf({ values }: Line, size: Size, colour: string): string {
+  return render(size, {
+    grid: { outerBoundsMode: 'none', left: 0, right: 0, top: 2, bottom: 2 },
+    xAxis: { ...axisBase, show: false },
+    yAxis: { type: 'value', show: false },
+    series: [{ ...seriesBase, data: dataOf(values), color: colour, lineStyle: { width: 1.6 } }],
+  });
 }
 
-function round(value: number): number {
-  return Math.round(value * 10) / 10;
+function render({ width, height }: Size, option: EChartsOption): string {
+  const chart = init(null, null, { renderer: 'svg', ssr: true, width, height });
+  try {
+    chart.setOption({ animation: false, ...option });
+    // The library numbers the clip paths and styles of its charts: the page needs neither, and would differ every time.
+    return chart
+      .renderToSVGString()
+      .replace('<svg ', '<svg role="img" ')
+      .replace(/<(style|defs)\b.*?<\/\1>\s*/gs, '')
+      .replace(/ (class|clip-path|ecmeta_\w+)="[^"]*"/g, '');
+  } finally {
+    chart.dispose();
+  }
+}
+
+function lineSeries({ axis, values }: Line, index: number, stacked: boolean | undefined): LineSeriesOption {
+  const series: LineSeriesOption = { ...seriesBase, color: COLOURS[index % COLOURS.length] };
+  if (axis === 'right')
+    return { ...series, yAxisIndex: 1, data: dataOf(values), lineStyle: { width: 1.2, type: [4, 2] } };
+  if (stacked) {
+    const data = values.map((value) => value ?? 0);
+    return { ...series, stack: 'all', data, lineStyle: { width: 0 }, areaStyle: { opacity: 0.75 } };
+  }
+  // Where lines cover each other, the first one is on top.
+  return { ...series, data: dataOf(values), z: 100 - index, lineStyle: { width: 1.6 } };
+}
+
+/** A value between two missing ones would be no line at all: it gets a dot. */
+function dataOf(values: Line['values']): LineSeriesOption['data'] {
+  return values.map((value, minute) => {
+    const isAlone = value !== null && (values[minute - 1] ?? null) === null && (values[minute + 1] ?? null) === null;
+    return isAlone ? { value, symbol: 'circle', symbolSize: 2 } : value;
+  });
+}
+
+/** A series, not a mark: the axis must reach up to it. */
+function thresholdSeries(value: number, label: string): LineSeriesOption {
+  return {
+    ...seriesBase,
+    data: Array.from({ length: MINUTES }, () => value),
+    color: ALARM,
+    z: 200,
+    lineStyle: { width: 1, type: [5, 4] },
+    endLabel: {
+      show: true,
+      formatter: `${label} ${short(value)}`,
+      color: ALARM,
+      fontSize: 10.5,
+      align: 'right',
+      verticalAlign: 'bottom',
+      distance: 0,
+      offset: [-4, -2],
+    },
+  };
+}
+
+function valueAxis(position: 'left' | 'right', axis: Axis | undefined, splitNumber: number): YAXisComponentOption {
+  const { label, min, max } = axis ?? {};
+  return {
+    type: 'value',
+    position,
+    // Zero is where the library begins anyway; told so, it picks worse steps.
+    min: min === 0 ? undefined : min,
+    max,
+    // A ratio close to its maximum would be a flat line if the axis began at zero.
+    scale: max !== undefined && min === undefined,
+    splitNumber,
+    // Steps of the library's own would not end at a fixed maximum.
+    ...(min !== undefined && max !== undefined && { interval: (max - min) / splitNumber }),
+    splitLine: { show: position === 'left', lineStyle: { color: '#eaeded' } },
+    axisLabel: { color: TEXT, fontSize: 11, formatter: short },
+    name: label,
+    nameGap: 8,
+    nameTextStyle: {
+      color: TEXT,
+      fontSize: 11,
+      align: position,
+      padding: position === 'left' ? [0, 0, 0, -46] : [0, -42, 0, 0],
+    },
+  };
+}
+
+function isHalfHour(minute: number): boolean {
+  return minute % 30 === 0 || minute === MINUTES - 1;
+}
+
+function timeLabel(minute: number): string {
+  if (minute === MINUTES - 1) return 'now';
+  const ago = MINUTES - minute;
+  return `-${Math.floor(ago / 60)}:${String(ago % 60).padStart(2, '0')}`;
 }
 
 /** 1234567 as 1.23M, 0.05 as 0.05. */

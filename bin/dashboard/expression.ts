@@ -4,14 +4,13 @@ type Value = number | null;
 type Compute = (minute: number) => Value;
 
 /**
- * What CloudWatch's metric math makes of series, for what our widgets use of it: numbers, names, + - * /, brackets and
- * FILL(name, number). A missing value makes the result missing, and so does a division by zero. Throws an Error on
- * anything else. AWS: "Using math expressions with CloudWatch metrics".
+ * The part of CloudWatch's metric math that our widgets use: numbers, names, + - * /, brackets and FILL(name, number).
+ * A missing value or a division by zero gives a missing value. Throws an Error on anything else. AWS: "Using math expressions with CloudWatch metrics".
  */
 export function compute(expression: string, named: Readonly<Record<string, Series>>, length: number): Series {
   const tokens = expression.match(/[A-Za-z]\w*|\d+(?:\.\d+)?|[-+*/(),]|\S/g) ?? [];
   let at = 0;
-  const wrong = () => new Error(`metric math "${expression}": did not expect ${tokens[at] ?? 'its end'}`);
+  const wrong = () => new Error(`metric math "${expression}": unexpected ${tokens[at] ?? 'end'}`);
   const take = (wanted: string) => {
     if (tokens[at] !== wanted) throw wrong();
     at += 1;

@@ -21,7 +21,7 @@ interface Rendering {
 
 const SEARCH = /^SEARCH\('\{"?([^",]+)"?,([^}]+)\} MetricName="([^"]+)"', '(\w+)', \d+\)$/;
 
-/** What a widget would show, from sample data. */
+/** The lines that a widget shows, with sample data. */
 export function linesOf({ metrics = [], region = '' }: WidgetProperties, environments: readonly string[]): Line[] {
   const rows = metrics.map(parse);
   const named: Record<string, Series> = {};
@@ -40,7 +40,7 @@ export function linesOf({ metrics = [], region = '' }: WidgetProperties, environ
       const [dimension = ''] = by.split(',');
       const found = dimensionValues(name, dimension, environments);
       return found.map((value, index) => {
-        // The first environment has most of the readers.
+        // The first environment has most of the traffic.
         const share = found.length === 1 ? 1 : index === 0 ? 0.8 : 0.2 / (found.length - 1);
         const metric = { namespace, name, statistic, dimensions: { [dimension]: value }, region, share };
         return { label: value, axis, values: sampleSeries(metric) };
@@ -48,7 +48,7 @@ export function linesOf({ metrics = [], region = '' }: WidgetProperties, environ
     });
 }
 
-/** `[namespace, name, dimension, value, …, how to show it]`. */
+/** A row is `[namespace, name, dimension, value, …, rendering]`. */
 function parse(row: readonly unknown[]): { readonly path: readonly string[]; readonly rendering: Rendering } {
   const last = row.at(-1);
   const rendering = typeof last === 'object' && last !== null ? (last as Rendering) : {};
@@ -58,6 +58,8 @@ function parse(row: readonly unknown[]): { readonly path: readonly string[]; rea
 function metricOf(path: readonly string[], { stat = 'Average', region }: Rendering, home: string): SampleMetric {
   const [namespace = '', name = '', ...pairs] = path;
   const dimensions: Record<string, string> = {};
-  for (let i = 0; i + 1 < pairs.length; i += 2) dimensions[pairs[i]!] = pairs[i + 1]!;
+  for (const [index, value] of pairs.entries()) {
+    if (index % 2 === 1) dimensions[pairs[index - 1] ?? ''] = value;
+  }
   return { namespace, name, dimensions, statistic: stat, region: region ?? home };
 }

@@ -10,11 +10,11 @@ const PAGE = 24 * COLUMN;
 
 export interface PageOptions {
   readonly stage: string;
-  /** Of which samples are shown where a widget searches for them. */
+  /** The environments that a widget's SEARCH finds. */
   readonly environments: readonly string[];
 }
 
-/** The dashboard as one HTML page without scripts or anything from elsewhere. */
+/** The dashboard as one HTML page: no scripts, nothing loaded from elsewhere. */
 export function pageOf({ widgets }: DashboardBody, { stage, environments }: PageOptions): string {
   const shown = widgets.map((widget) => {
     const { x, y, width, height } = widget;
@@ -29,7 +29,7 @@ export function pageOf({ widgets }: DashboardBody, { stage, environments }: Page
 <style>${STYLE}</style>
 </head>
 <body>
-<p class="note">A preview of the CloudWatch dashboard <b>edge-flag-relay-${escapeHtml(stage)}</b>: its widgets as they are deployed, with made-up numbers. In these three hours LaunchDarkly was away for twelve minutes, and later the three relays were replaced one at a time.</p>
+<p class="note">A preview of the CloudWatch dashboard <b>edge-flag-relay-${escapeHtml(stage)}</b>: its widgets as they are deployed, with made-up numbers. In these three hours LaunchDarkly was unreachable for twelve minutes, and later the three relays were replaced one at a time.</p>
 <main>
 ${shown.join('\n')}
 </main>
@@ -58,7 +58,7 @@ function contentOf(widget: Widget, environments: readonly string[]): string {
       return `${title}${chart}<p class="legend">${lines.map(legendOf).join('')}</p>`;
     }
     default:
-      throw new Error(`there is no preview of widgets of type ${widget.type}`);
+      throw new Error(`no preview for widgets of type ${widget.type}`);
   }
 }
 
@@ -72,7 +72,7 @@ function legendOf({ label, axis }: Line, index: number): string {
   return `<span><i style="background:${COLOURS[index % COLOURS.length]}"></i>${escapeHtml(label)}${axis === 'right' ? ' →' : ''}</span>`;
 }
 
-/** How many lines the legend takes, at about six pixels a letter. */
+/** How many rows the legend takes, at about six pixels a letter. */
 function legendRows(lines: readonly Line[], width: number): number {
   let rows = 1;
   let used = 0;
@@ -87,7 +87,7 @@ function legendRows(lines: readonly Line[], width: number): number {
   return rows;
 }
 
-/** Lines that a relay could have written, in the columns that the query displays. */
+/** Sample log lines, in the columns that the query displays. */
 function logOf(query: string): string {
   const columns = (/\| display ([^|]+)/.exec(query)?.[1] ?? /fields ([^|]+)/.exec(query)?.[1] ?? '')
     .split(',')
@@ -103,24 +103,19 @@ const SAMPLE_LOG: readonly Readonly<Record<string, string>>[] = [
   {
     '@timestamp': '13:01:12',
     level: 'WARN',
-    message: 'events were lost',
+    message: 'Events were dropped',
     environment: 'production',
     reason: 'capacity',
   },
-  {
-    '@timestamp': '12:58:03',
+  ...[
+    { '@timestamp': '12:58:03', reason: 'answered 503' },
+    { '@timestamp': '12:57:31', reason: 'connection reset' },
+  ].map((row) => ({
     level: 'WARN',
-    message: 'the stream to LaunchDarkly failed, it will be tried again',
+    message: 'LaunchDarkly stream disconnected; reconnecting',
     environment: 'production',
-    reason: 'answered 503',
-  },
-  {
-    '@timestamp': '12:57:31',
-    level: 'WARN',
-    message: 'the stream to LaunchDarkly failed, it will be tried again',
-    environment: 'production',
-    reason: 'connection reset',
-  },
+    ...row,
+  })),
 ];
 
 /** The little of Markdown that our text widgets use: headings, paragraphs, links. */
@@ -144,10 +139,7 @@ section { background: #fff; border: 1px solid #d5dbdb; border-radius: 4px; overf
 section.text { background: none; border: 0; align-self: end; }
 h1 { font-size: 22px; margin: 0; } h2 { font-size: 18px; margin: 0; } h3 { font-size: 13px; margin: 0; padding: 8px 10px 2px; }
 section.text p { margin: 2px 0 0; color: #545b64; }
-svg { display: block; font: 11px system-ui, Arial, sans-serif; }
-.grid { stroke: #eaeded; } .tick, .unit { fill: #687078; } .end { text-anchor: end; } .middle { text-anchor: middle; }
-.line { fill: none; stroke-width: 1.6; stroke-linejoin: round; stroke-linecap: round; } .right { stroke-dasharray: 4 2; stroke-width: 1.2; }
-.area { fill-opacity: .75; } .mark { stroke: #d13212; stroke-dasharray: 5 4; } .mark-label { fill: #d13212; font-size: 10.5px; }
+svg { display: block; }
 .legend { margin: 0; padding: 0 10px; line-height: 16px; font-size: 11.5px; color: #3b4148; }
 .legend span { margin-right: 12px; white-space: nowrap; } .legend i { display: inline-block; width: 9px; height: 9px; margin-right: 5px; border-radius: 2px; }
 .numbers { display: flex; height: calc(100% - 28px); align-items: center; }

@@ -1,9 +1,9 @@
-/** Numbers that a stage could have told in the last three hours. Made up, the same for the same name every time. */
+/** Made-up metrics of a stage for the last three hours; a metric's name always gives the same numbers. */
 
 /** How many minutes are shown. */
 export const MINUTES = 180;
 
-/** One value a minute; null: nothing was told. */
+/** One value per minute; null: nothing reported. */
 export type Series = readonly (number | null)[];
 
 export interface SampleMetric {
@@ -12,17 +12,17 @@ export interface SampleMetric {
   readonly dimensions: Readonly<Record<string, string>>;
   readonly statistic: string;
   readonly region: string;
-  /** Of the whole, when it is told by environment. Default 1. */
+  /** The environment's share of the total, for metrics reported per environment. Default 1. */
   readonly share?: number;
 }
 
-/** Nothing from LaunchDarkly for twelve minutes; the relays went on serving from memory. */
+/** LaunchDarkly unreachable for twelve minutes; the relays keep serving from memory. */
 const OUTAGE = { from: 48, until: 60 };
 /** A deployment: three tasks are replaced, one at a time, and the streams of each reconnect. */
 const REPLACED = [118, 124, 130];
 const TASKS = 3;
 
-/** A value for one minute; `wobble` is between -1 and 1, and of its own for each series. */
+/** The value at a minute; `wobble` is random between -1 and 1, seeded per series. */
 type Shape = (minute: number, wobble: number, metric: SampleMetric) => number | null;
 
 const steady =
@@ -30,7 +30,7 @@ const steady =
   (_minute, wobble) =>
     level * (1 + share * wobble);
 const none: Shape = () => 0;
-/** Some in a few minutes, else none. */
+/** Zero except for a few minutes. */
 const seldom =
   (amount: number, above = 0.93): Shape =>
   (_minute, wobble) =>
@@ -43,7 +43,7 @@ const whole =
   };
 const inOutage = (minute: number) => minute >= OUTAGE.from && minute < OUTAGE.until;
 const justReplaced = (minute: number) => REPLACED.includes(minute);
-/** As traffic of an afternoon rises. */
+/** Traffic that rises over an afternoon. */
 const daily = (minute: number) => 1 + 0.12 * Math.sin(((minute - 40) / MINUTES) * Math.PI);
 
 const streams: Shape = (minute, wobble, { dimensions, statistic, share: ofAll = 1 }) => {
@@ -51,7 +51,7 @@ const streams: Shape = (minute, wobble, { dimensions, statistic, share: ofAll = 
   const share = dimensions.Kind === undefined ? ofAll : (kinds[dimensions.Kind] ?? 0);
   const total = 4_300 * daily(minute) * share * (1 + 0.008 * wobble);
   if (statistic === 'Sum') return total;
-  // The task that was replaced last is the emptiest.
+  // A task that was just replaced has few streams.
   const skew = REPLACED.some((at) => minute >= at && minute < at + 12) ? 0.45 : 0.06;
   const lean = statistic === 'Maximum' ? skew : statistic === 'Minimum' ? -skew : 0;
   return (total / TASKS) * (1 + lean);
@@ -73,7 +73,7 @@ const closed: Shape = (minute, wobble, { dimensions }) => {
 
 const readyTasks: Shape = (minute) => TASKS + (REPLACED.some((at) => minute >= at - 3 && minute < at) ? 1 : 0);
 
-/** Each metric that a widget may name. */
+/** Every metric that a widget may show. */
 const shapes: Readonly<Record<string, Shape>> = {
   StreamsOpen: whole(streams),
   StreamsOpened: whole(opened),
@@ -149,7 +149,7 @@ const shapes: Readonly<Record<string, Shape>> = {
   ConsumedLCUs: (minute, wobble) => 0.031 * daily(minute) * (1 + 0.05 * wobble),
 };
 
-/** Values that a SEARCH finds for a dimension. */
+/** The values that a SEARCH finds for a dimension. */
 export function dimensionValues(name: string, dimension: string, environments: readonly string[]): readonly string[] {
   if (dimension === 'Environment') return environments.length > 0 ? environments : ['production', 'staging'];
   if (dimension === 'Kind') return ['all', 'eval', 'ping', 'fdv2'];
@@ -158,13 +158,11 @@ export function dimensionValues(name: string, dimension: string, environments: r
   return ['E1EXAMPLE'];
 }
 
-/** Throws an Error for a metric of which nobody has thought what it looks like. */
+/** Throws an Error for a metric without sample data. */
 export function sampleSeries(metric: SampleMetric): Series {
   const shape = shapes[metric.name];
   if (!shape)
-    throw new Error(
-      `there is no sample of metric ${metric.namespace} ${metric.name}: add it to bin/dashboard/sample.ts`,
-    );
+    throw new Error(`no sample data for metric ${metric.namespace} ${metric.name}; add it to bin/dashboard/sample.ts`);
   const random = randomOf(JSON.stringify(metric));
   return Array.from({ length: MINUTES }, (_, minute) => shape(minute, 2 * random() - 1, metric));
 }

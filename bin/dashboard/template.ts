@@ -1,4 +1,4 @@
-/** A stage's dashboard as its template has it, without an account. */
+/** The dashboard in a stage's template; needs no AWS account. */
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -45,14 +45,14 @@ export interface Axis {
 
 type Resource = { readonly Type: string; readonly Properties: Readonly<Record<string, unknown>> };
 
-/** Synthesises the stack of observability, with names in the place of what only a deployed relay has. */
+/** Synthesises the observability stack, with placeholders for values that only a deployed relay has. */
 export function dashboardOf(stage: Stage): DashboardBody {
   const { name, homeRegion: region, replicaRegions, tableName, environments } = stage;
   const account = stage.account ?? '123456789012';
   const outdir = mkdtempSync(join(tmpdir(), 'edge-flag-relay-dashboard-'));
   try {
     const app = new App({ outdir, analyticsReporting: false, builtinCloudFormationValidation: false });
-    // What a real stage has in other stacks.
+    // In a real stage these are in other stacks.
     const given = new Stack(app, 'Given', { env: { account, region } });
     const stack = new ObservabilityStack(app, 'Observability', {
       env: { account, region },
@@ -99,7 +99,7 @@ export function dashboardOf(stage: Stage): DashboardBody {
   }
 }
 
-/** A text of a template, with what only CloudFormation knows replaced by what it is called. */
+/** Resolves a template string; a reference becomes the name of its resource. */
 function textOf(value: unknown, resources: Readonly<Record<string, Resource>>): string {
   if (typeof value === 'string') return value;
   const { 'Fn::Join': join, 'Fn::GetAtt': attribute, Ref: ref } = value as Record<string, unknown>;

@@ -43,7 +43,7 @@ export function toEvent(
   return { Records: [{ cf: { config, request, ...(response && { response }) } }] };
 }
 
-/** Node's headers in CloudFront's shape, without those that functions are not shown. */
+/** Node's headers in CloudFront's shape, without those hidden from functions. */
 export function toCloudFrontHeaders(headers: IncomingHttpHeaders): CloudFrontHeaders {
   const shaped: CloudFrontHeaders = {};
   for (const [name, value] of Object.entries(headers)) {
@@ -53,7 +53,7 @@ export function toCloudFrontHeaders(headers: IncomingHttpHeaders): CloudFrontHea
   return shaped;
 }
 
-/** CloudFront's shape as Node's `request` and `writeHead` take it. */
+/** CloudFront's headers in the shape of Node's `request` and `writeHead`. */
 export function toNodeHeaders(headers: CloudFrontHeaders): Record<string, string | string[]> {
   const shaped = Object.entries(headers).map(([name, pairs]) => {
     const values = pairs.map(({ value }) => value);
@@ -62,12 +62,12 @@ export function toNodeHeaders(headers: CloudFrontHeaders): Record<string, string
   return Object.fromEntries(shaped);
 }
 
-/** Whether a request event was answered with a response instead of a request. */
+/** Whether a function returned a response for a request event. */
 export function isGenerated(result: object): result is CloudFrontResultResponse {
   return 'status' in result;
 }
 
-/** Why CloudFront would answer 502 to what a function returned; undefined if it is fine. `before`: the headers it was given. */
+/** Why CloudFront would answer 502 for a function's result; undefined if it is valid. `before`: the headers it was given. */
 export function describeResultProblem(
   eventType: EventType,
   result: unknown,
@@ -133,7 +133,7 @@ function describeRequestProblem(eventType: EventType, request: Partial<CloudFron
   if (typeof request.querystring !== 'string') return 'querystring must be a string';
   if (eventType === 'viewer-request') return undefined;
   const custom = request.origin?.custom;
-  if (!custom) return 'origin.custom must be there: the local edge knows no S3';
+  if (!custom) return 'origin.custom is required: the local edge does not support S3';
   if (typeof custom.domainName !== 'string' || custom.domainName === '')
     return 'origin.custom.domainName must be a host name';
   if (!Number.isInteger(custom.port)) return `origin.custom.port ${JSON.stringify(custom.port)} must be a number`;

@@ -1,6 +1,6 @@
 /**
- * The inside of one local edge function's process: loads the bundle that the first argument names, and answers messages.
- * It ends when its parent does, however the parent ended.
+ * Runs in a local edge function's process: loads the bundle given as the first argument and answers messages.
+ * Exits when its parent does, for whatever reason.
  */
 import { pathToFileURL } from 'node:url';
 
@@ -19,7 +19,7 @@ const loaded = import(pathToFileURL(file).href).then((module): Handlers => modul
 loaded.catch(() => {});
 
 process.on('disconnect', () => process.exit());
-// The parent decides when a function ends; Ctrl-C reaches the whole process group.
+// Ctrl-C reaches the whole process group, but the parent decides when a function ends.
 process.on('SIGINT', () => {});
 
 process.on('message', async ({ id, call, event }: Message) => {

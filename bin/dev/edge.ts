@@ -1,6 +1,6 @@
 /**
- * CloudFront on this machine: the built edge functions, each in a process of its own, run in CloudFront's order.
- * There is no cache: every request is a miss.
+ * A small CloudFront emulator: runs the built edge functions, each in its own process, in CloudFront's order.
+ * It has no cache: every request is a miss.
  */
 import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -29,35 +29,35 @@ export interface LocalEdgeOptions {
   readonly port: number;
   readonly table: { readonly endpoint: string; readonly name: string; readonly prefix?: string };
   readonly flagKey: string;
-  /** Variant to the http address of its origin. */
+  /** Origin URLs by variant. */
   readonly origins: Readonly<Record<string, string>>;
   /** Default: the first of the origins. */
   readonly defaultVariant?: string;
-  /** How long the reader answers from memory. Default 1,000: on one's own machine a change should be seen soon. */
+  /** How long the reader answers from memory. Default 1,000, so that a change shows soon. */
   readonly refreshMs?: number;
   /** The execution region. Default eu-west-1. */
   readonly region?: string;
-  /** One line, for people. */
+  /** One readable line. */
   log?(line: string): void;
 }
 
 export interface LocalEdge {
   readonly url: string;
-  /** What the reader inside viewer-request holds. Starts a read if one is due, so that asking it again and again finds out when a revision has arrived. */
+  /** What the reader inside viewer-request holds. Starts a read if one is due, so polling it shows when a revision arrives. */
   status(): Promise<ReaderStatus>;
   /** Process ids of the edge functions. */
   pids(): Readonly<Record<EventType, number | undefined>>;
   close(): Promise<void>;
 }
 
-/** AWS quotas: what a viewer function and an origin function may take. */
+/** AWS quotas of viewer and origin functions. */
 const LIMITS: Readonly<Record<EventType, { timeoutMs: number; memoryMb: number }>> = {
   'viewer-request': { timeoutMs: 5_000, memoryMb: 128 },
   'origin-request': { timeoutMs: 30_000, memoryMb: 128 },
   'viewer-response': { timeoutMs: 5_000, memoryMb: 128 },
 };
 
-/** Rejects when the port is taken. Everything is closed by `close`; the functions' processes also end when this one does. */
+/** Rejects if the port is in use. The functions' processes end on `close`, and when this process does. */
 export async function startLocalEdge(options: LocalEdgeOptions): Promise<LocalEdge> {
   const { log = () => {}, region = 'eu-west-1' } = options;
   const directory = await mkdtemp(join(tmpdir(), 'local-edge-'));
@@ -93,7 +93,7 @@ export async function startLocalEdge(options: LocalEdgeOptions): Promise<LocalEd
       before.headers,
       'status' in before ? before.status : undefined,
     );
-    if (problem) throw new EdgeError(502, `${eventType} returned what CloudFront refuses: ${problem}`);
+    if (problem) throw new EdgeError(502, `${eventType} returned a result that CloudFront rejects: ${problem}`);
   }
 
   async function handle(incoming: IncomingMessage): Promise<{ answer: CloudFrontResponse; body: Buffer }> {
@@ -108,7 +108,7 @@ export async function startLocalEdge(options: LocalEdgeOptions): Promise<LocalEd
     if (isGenerated(viewed)) return generated(viewed);
     const request = viewed as CloudFrontRequest;
 
-    // The distribution's own origin, which origin-request replaces.
+    // The distribution's default origin, which origin-request replaces.
     const missed = structuredClone({ ...request, origin: toOrigin(originsOf(options)[defaultOf(options)]!) });
     const sent = await run<CloudFrontRequest | CloudFrontResultResponse>(
       'origin-request',

@@ -5,15 +5,15 @@ import { close, listen } from './sample-origins.ts';
 
 export interface EmbeddedDynamoDB {
   readonly endpoint: string;
-  /** The head of an environment's snapshot, as it stands in the table now. */
+  /** The current head of an environment's snapshot. */
   head(prefix: string): Promise<Head | undefined>;
   close(): Promise<void>;
 }
 
-/** The embedded server takes any credentials; these make sure that nobody's real ones are used for signing. */
+/** The embedded server accepts any credentials; these keep real ones from being used. */
 export const localCredentials = { accessKeyId: 'local', secretAccessKey: 'local' } as const;
 
-/** A DynamoDB server in this process, in memory, on 127.0.0.1, with the flag table. Rejects when the port is taken. */
+/** A DynamoDB server in this process, in memory, on 127.0.0.1, with the flag table. Rejects if the port is in use. */
 export async function startEmbeddedDynamoDB(options: { port: number; tableName: string }): Promise<EmbeddedDynamoDB> {
   const { tableName } = options;
   const server = dynalite({ createTableMs: 0 });

@@ -9,15 +9,15 @@ export interface LambdaProcessOptions {
   readonly region: string;
   readonly memoryMb: number;
   readonly timeoutMs: number;
-  /** One line, for people. */
+  /** One readable line. */
   log(line: string): void;
 }
 
-/** One edge function in a process of its own, with what Lambda gives it and nothing else. */
+/** An edge function in its own process, with only what Lambda gives it. */
 export interface LambdaProcess {
-  /** Rejects with an Error whose message says what the function did: threw, ran out of time, crashed. */
+  /** Rejects with an Error that says whether the function threw, timed out or crashed. */
   invoke(event: unknown): Promise<unknown>;
-  /** What the bundle's `status` answers; undefined if it has none. */
+  /** The result of the bundle's `status`; undefined if it has none. */
   status(): Promise<unknown>;
   pid(): number | undefined;
   close(): Promise<void>;
@@ -39,7 +39,7 @@ export function startLambdaProcess(options: LambdaProcessOptions): LambdaProcess
 
   function start(): ChildProcess {
     const next = fork(host, [file], {
-      // As Lambda's runtime sets them: nine tenths and a twentieth of the function's memory.
+      // The shares of the function's memory that Lambda's runtime sets.
       execArgv: [
         `--max-old-space-size=${Math.floor(memoryMb * 0.9)}`,
         `--max-semi-space-size=${Math.ceil(memoryMb * 0.05)}`,
@@ -58,7 +58,7 @@ export function startLambdaProcess(options: LambdaProcessOptions): LambdaProcess
         if (call.child === next) settle(id, () => call.reject(new Error(`${name} crashed (${signal ?? code})`)));
       }
       if (child === next) child = undefined;
-      if (!closed) log(`${name} ended (${signal ?? code}); the next request starts it anew`);
+      if (!closed) log(`${name} exited (${signal ?? code}); it will be restarted on the next request`);
     });
     return next;
   }
@@ -78,8 +78,8 @@ export function startLambdaProcess(options: LambdaProcessOptions): LambdaProcess
     const id = ++calls;
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        settle(id, () => reject(new Error(`${name} did not answer in ${timeoutMs} ms`)));
-        // Lambda ends the environment of a function that ran out of time.
+        settle(id, () => reject(new Error(`${name} timed out after ${timeoutMs} ms`)));
+        // Lambda discards the environment of a function that timed out.
         if (child === target) child = undefined;
         target.kill('SIGKILL');
       }, timeoutMs);
@@ -107,7 +107,7 @@ export function startLambdaProcess(options: LambdaProcessOptions): LambdaProcess
   };
 }
 
-/** AWS: "Lambda environment variables", the reserved ones; an edge function has no others. The credentials are made up. */
+/** AWS: "Lambda environment variables", the reserved ones; an edge function has no others. The credentials are fake. */
 function reservedVariables(name: string, region: string, memoryMb: number): Record<string, string> {
   return {
     AWS_REGION: region,

@@ -3,7 +3,7 @@ import { request as httpsRequest } from 'node:https';
 import type { CloudFrontRequest, CloudFrontResponse } from 'aws-lambda';
 import { toCloudFrontHeaders, toNodeHeaders } from './cloudfront.ts';
 
-/** An answer that CloudFront itself would give: 502 for a function's invalid result or an unreachable origin, 503 for a function that failed, 504 for an origin that is too slow. */
+/** CloudFront's own error responses: 502 for a function's invalid result or an unreachable origin, 503 for a failed function, 504 for a slow origin. */
 export class EdgeError extends Error {
   readonly status: number;
   constructor(status: number, message: string) {
@@ -12,7 +12,7 @@ export class EdgeError extends Error {
   }
 }
 
-/** What the request's custom origin answers. Rejects with an EdgeError when it does not. */
+/** The response of the request's custom origin. Rejects with an EdgeError if there is none. */
 export function fetchOrigin(
   request: CloudFrontRequest,
   body: Buffer,
@@ -29,11 +29,11 @@ export function fetchOrigin(
       timeout: readTimeout * 1_000,
     });
     outgoing.on('timeout', () => {
-      reject(new EdgeError(504, `the origin ${domainName}:${port} did not answer in ${readTimeout} s`));
+      reject(new EdgeError(504, `the origin ${domainName}:${port} did not respond within ${readTimeout} s`));
       outgoing.destroy();
     });
     const fail = (problem: Error) =>
-      reject(new EdgeError(502, `the origin ${domainName}:${port} could not be reached: ${problem.message}`));
+      reject(new EdgeError(502, `cannot reach the origin ${domainName}:${port}: ${problem.message}`));
     outgoing.on('error', fail);
     outgoing.on('response', (incoming) => {
       const answer: CloudFrontResponse = {
@@ -41,7 +41,7 @@ export function fetchOrigin(
         statusDescription: incoming.statusMessage ?? '',
         headers: toCloudFrontHeaders(incoming.headers),
       };
-      // The body is passed on whole, so its framing is ours.
+      // The body is sent on as a whole, not in the origin's chunks.
       delete answer.headers['transfer-encoding'];
       bytesOf(incoming).then((bytes) => resolve({ answer, body: bytes }), fail);
     });

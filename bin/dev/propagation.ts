@@ -4,14 +4,14 @@ import type { LocalEdge } from './edge.ts';
 import type { EmbeddedDynamoDB } from './embedded-dynamodb.ts';
 
 export interface Propagation {
-  /** Ms from the given moment to the first byte of the change on a stream, to the table's head, to the edge's memory. */
+  /** Ms from the given time until the change was on a stream, in the table's head, in the edge's memory. */
   readonly streamMs: number | undefined;
   readonly tableMs: number | undefined;
   readonly edgeMs: number | undefined;
 }
 
 export interface PropagationMeter {
-  /** How long a change that was made at `since` (Unix ms) takes; undefined for what did not happen in time. */
+  /** How long a change made at `since` (Unix ms) takes; undefined for what did not happen in time. */
   measure(since: number): Promise<Propagation>;
   close(): void;
 }
@@ -20,8 +20,7 @@ const GIVE_UP_MS = 10_000;
 const LOOK_MS = 20;
 
 /**
- * Watches the three places where a change arrives: as a reader of the relay's stream, in the table, and in the edge's
- * function.
+ * Watches the three places where a change arrives: the relay's stream, the table, and the edge's function.
  */
 export async function startPropagationMeter(options: {
   relayUrl: string;
@@ -50,7 +49,7 @@ export async function startPropagationMeter(options: {
         const at = await arrived();
         if (at !== undefined) return at;
       } catch {
-        // Whatever is asked may be closing, too.
+        // The other side may be closing.
       }
       await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
     }

@@ -7,7 +7,7 @@ export interface SampleOrigins {
   close(): Promise<void>;
 }
 
-/** Two origins on 127.0.0.1 that answer every request with a page that names them. */
+/** Two origins on 127.0.0.1, each serving a page with its name. */
 export async function startSampleOrigins(): Promise<SampleOrigins> {
   const stable = await startOrigin('stable', '#2b6cb0');
   const canary = await startOrigin('canary', '#b7791f');
@@ -33,7 +33,7 @@ async function startOrigin(name: string, colour: string) {
   return { url, close: () => close(server) };
 }
 
-/** Listens on 127.0.0.1 and returns the address; rejects when the port is taken. */
+/** Listens on 127.0.0.1 and returns the address; rejects if the port is in use. */
 export async function listen(server: Server, port: number): Promise<string> {
   await new Promise<void>((resolve, reject) => {
     server.once('error', reject);

@@ -9,7 +9,7 @@ import { durationMs } from '../../relay-task/environments/ssm-settings.ts';
 export interface KeysOptions {
   readonly region?: string;
   readonly endpoint?: string;
-  /** Nothing is asked before something that cannot be undone. */
+  /** Skip confirmation of changes that cannot be undone. */
   readonly yes: boolean;
 }
 
@@ -25,7 +25,7 @@ export type Revocable = (typeof revocable)[number];
 
 const names = Object.keys(ssmParameters).filter((name) => name !== 'revoked');
 
-export const usage = `Keys and settings of environments, in SSM's Parameter Store.
+export const usage = `Manages environments' keys and settings in SSM Parameter Store.
 
   npm run keys -- list <stage> [--ends]
   npm run keys -- put <stage> <environment> <what> [--kms-key <id>]
@@ -35,14 +35,16 @@ export const usage = `Keys and settings of environments, in SSM's Parameter Stor
 <what> of put:    ${wrap(names)}
 <what> of revoke: ${revocable.join(', ')}
 
-Values are read from standard input, or asked for when that is a terminal; never give them as arguments.
+Values are read from standard input, or prompted for on a terminal; never pass them as arguments.
 
-  --region <region>   where the stage lives; the stage's home region unless told
-  --endpoint <url>    another SSM than AWS's
-  --kms-key <id>      the KMS key that encrypts, instead of alias/aws/ssm
-  --grace <duration>  how long the previous SDK key is still accepted; 24h unless told
-  --ends              list shows the last four characters of keys
-  --yes               do not ask before something that cannot be undone
+  --region <region>   default: the stage's home region
+  --endpoint <url>    use this SSM endpoint instead of AWS's
+  --kms-key <id>      KMS key to encrypt with; default: alias/aws/ssm
+  --grace <duration>  how long the previous SDK key is still accepted; default: 24h
+  --ends              show the last four characters of keys
+  --yes               do not ask for confirmation
+
+Exit codes: 0 success, 1 failure, 2 usage error.
 `;
 
 function wrap(words: readonly string[]): string {
@@ -68,10 +70,10 @@ const optionsOf: Record<string, readonly string[]> = {
 const looksLikeKey = /\b(sdk|mob|rel|api)-[0-9a-f]{6}/i;
 
 const leaked =
-  'an argument looks like a key. Arguments stay in the shell’s history and are seen by everybody on the machine: ' +
-  'leave the value out, it is asked for, or pipe it in. Treat the key as known to others: reset it in LaunchDarkly';
+  'An argument looks like a key. Arguments stay in the shell’s history and are visible to everyone on the machine. ' +
+  'Leave the value out: you will be prompted, or pipe it in. Treat this key as compromised and reset it in LaunchDarkly.';
 
-/** Answers with the command, or with every problem; never repeats an argument that may be a key. */
+/** Returns the command, or all problems; never echoes an argument that may be a key. */
 export function parseArguments(
   args: readonly string[],
 ): KeysCommand | 'help' | { readonly problems: readonly string[] } {
@@ -87,17 +89,19 @@ export function parseArguments(
       const value = inline ?? args[++index];
       if (value) options.set(name, value);
       else problems.push(`${name} needs a value`);
-    } else problems.push(`${name} is no option`);
+    } else problems.push(`Unknown option ${name}`);
   }
   if (options.has('--help') || options.has('-h') || args.length === 0) return 'help';
 
   const [verb = '', stage = '', environment = '', what = '', ...more] = words;
   const allowed = optionsOf[verb];
   if (allowed === undefined)
-    return { problems: [`${verb || 'nothing'} is no command: there are list, put, rotate and revoke`] };
+    return {
+      problems: [`${verb ? `Unknown command ${verb}` : 'No command given'}. Commands: list, put, rotate, revoke`],
+    };
   for (const name of options.keys()) {
     if (!['--region', '--endpoint', '--yes', ...allowed].includes(name))
-      problems.push(`${name} has no meaning for ${verb}`);
+      problems.push(`${name} does not apply to ${verb}`);
   }
   const needsEnvironment = verb !== 'list';
   const needsWhat = verb === 'put' || verb === 'revoke';
@@ -105,10 +109,10 @@ export function parseArguments(
     ['stage', stage, true],
     ['environment', environment, needsEnvironment],
   ] as const) {
-    if (needed && !levelPattern.test(value)) problems.push(`<${name}> must be given, of a-z A-Z 0-9 _ . -`);
+    if (needed && !levelPattern.test(value)) problems.push(`<${name}> is required: letters, digits, _ . -`);
   }
   if (words.length > 2 + Number(needsEnvironment) + Number(needsWhat) || more.length > 0) {
-    problems.push('there is an argument too many; it is not repeated here since it may be a key: values are asked for');
+    problems.push('Too many arguments. The extra one is not shown because it may be a key; values are prompted for');
   }
   if (verb === 'put' && (!isParameterName(what) || what === 'revoked'))
     problems.push(`<what> must be one of ${names.join(', ')}`);

@@ -16,15 +16,15 @@ import { confirm, Declined, readValue, type Terminal } from './terminal.ts';
 
 type Of<Verb extends KeysCommand['verb']> = Extract<KeysCommand, { verb: Verb }>;
 
-/** Something that the operator has to change; its message says what. Nothing was written. */
+/** Nothing was written; the message says what the operator has to change. */
 export class Refused extends Error {}
 
-const withinAMinute = 'Relays take it up within a minute.';
+const withinAMinute = 'Relays pick it up within a minute.';
 
 /** Names, types, versions, dates; values of plain settings only. */
 export async function list(store: KeyStore, { ends }: Of<'list'>, { out }: Terminal): Promise<void> {
   const parameters = await store.list({ decrypted: ends });
-  if (parameters.length === 0) return out(`There is no environment yet in ${store.region}.\n`);
+  if (parameters.length === 0) return out(`No environments in ${store.region} yet.\n`);
   const rows = parameters.map(({ name, type, version, modifiedAt, text }) => [
     name,
     type,
@@ -41,10 +41,10 @@ function shownValue(path: string, text: string | undefined, ends: boolean): stri
   if (ssmParameters[name].secret) return ends ? endOf(text) : '';
   if (name === 'revoked') return parseRevoked(text).everything ? 'the whole environment' : 'keys';
   const ended = name === 'previous-sdk-key-until' && hasEnded(text);
-  return looksSecret(text) ? obscureKey(text) : `${text}${ended ? ' (over)' : ''}`;
+  return looksSecret(text) ? obscureKey(text) : `${text}${ended ? ' (expired)' : ''}`;
 }
 
-/** A secret key in the place of a plain setting is a mistake that must not be made worse. */
+/** A secret key stored as a plain setting by mistake must not be printed. */
 const looksSecret = (text: string) => /^(sdk|mob|api|rel)-/.test(text);
 
 export async function put(store: KeyStore, command: Of<'put'>, terminal: Terminal): Promise<void> {
@@ -53,9 +53,10 @@ export async function put(store: KeyStore, command: Of<'put'>, terminal: Termina
   const before = secret ? await store.get(`${environment}/${what}`) : undefined;
   const value = await acceptable(what, terminal, `${environment}/${what}`);
   await refuseRevoked(store, environment, value);
-  if (before !== undefined && before.text === value) return terminal.out(`${environment}/${what} is that already.\n`);
+  if (before !== undefined && before.text === value)
+    return terminal.out(`${environment}/${what} already has this value.\n`);
   if (before !== undefined && what === 'sdk-key') {
-    const warning = `${environment}/sdk-key ${endOf(before.text)} stops working at once; \`rotate\` would let both work for a while. Replace it?`;
+    const warning = `${environment}/sdk-key ${endOf(before.text)} stops working at once; \`rotate\` keeps both working for a while. Replace it?`;
     await agree(terminal, warning, yes);
   }
   await reopen(store, environment);
@@ -63,24 +64,24 @@ export async function put(store: KeyStore, command: Of<'put'>, terminal: Termina
   terminal.out(`${environment}/${what} ${secret ? `${endOf(value)} ` : ''}is version ${version}. ${withinAMinute}\n`);
 }
 
-/** In this order, so that every reading in between finds the old key valid. */
+/** The order of the writes keeps the old key valid for relays that read in between. */
 export async function rotate(store: KeyStore, command: Of<'rotate'>, terminal: Terminal): Promise<void> {
   const { environment, graceMs, kmsKey, yes } = command;
   const name = (what: SsmParameterName) => `${environment}/${what}`;
   const current = await store.get(name('sdk-key'));
   if (current?.text === undefined) {
     throw new Refused(
-      `there is no ${name('sdk-key')}: put the first one with \`put ${command.stage} ${environment} sdk-key\``,
+      `${name('sdk-key')} does not exist; create it with \`put ${command.stage} ${environment} sdk-key\``,
     );
   }
   const previous = await store.get(name('previous-sdk-key'));
   const until = await store.get(name('previous-sdk-key-until'));
   const value = await acceptable('sdk-key', terminal, `the new ${name('sdk-key')}`);
   await refuseRevoked(store, environment, value);
-  if (value === current.text) throw new Refused(`${name('sdk-key')} is that already: nothing to rotate`);
+  if (value === current.text) throw new Refused(`${name('sdk-key')} already has this value; nothing to rotate`);
   const inGrace = until?.text !== undefined && !hasEnded(until.text) && previous?.text !== current.text;
   if (previous !== undefined && inGrace) {
-    const warning = `The key before, ${endOf(previous.text)}, works until ${until?.text}. Relays that start after this rotation will refuse it. Go on?`;
+    const warning = `The previous key, ${endOf(previous.text)}, works until ${until?.text}. Relays that start after this rotation will reject it. Continue?`;
     await agree(terminal, warning, yes);
   }
   const ends = new Date(Date.now() + graceMs).toISOString().replace(/\.\d+Z$/, 'Z');
@@ -89,11 +90,11 @@ export async function rotate(store: KeyStore, command: Of<'rotate'>, terminal: T
   const version = await store.put(name('sdk-key'), value, { secret: true, kmsKey });
   terminal.out(
     `${name('sdk-key')} ${endOf(value)} is version ${version}. ${withinAMinute}\n` +
-      `The one before, ${endOf(current.text)}, works until ${ends}. Set the same time in LaunchDarkly.\n`,
+      `The previous one, ${endOf(current.text)}, works until ${ends}. Set the same time in LaunchDarkly.\n`,
   );
 }
 
-/** Says so in `revoked` first, so that no relay takes the missing parameter for an accident. */
+/** Writes `revoked` first, so that no relay takes the missing parameter for an accident. */
 export async function revoke(store: KeyStore, command: Of<'revoke'>, terminal: Terminal): Promise<void> {
   const { environment, what, yes } = command;
   const all = what === 'environment';
@@ -104,16 +105,14 @@ export async function revoke(store: KeyStore, command: Of<'revoke'>, terminal: T
     return all ? isKey(parameter) : parameter === what;
   });
   const values = keys.flatMap(({ text }) => (text === undefined ? [] : [text.trim()]));
-  if (present.length === 0) throw new Refused(`there is no environment ${environment}`);
+  if (present.length === 0) throw new Refused(`environment ${environment} does not exist`);
   if (values.length === 0 && !all) {
-    terminal.say(`${environment}/${what} is not in SSM. To revoke a key that was there, give it.\n`);
+    terminal.say(`${environment}/${what} is not in SSM. To revoke a key that was there, enter it.\n`);
     values.push((await readValue(terminal, 'The key to revoke', { shown: false })).trim());
-    if (values[0] === '') throw new Refused('no key was given');
+    if (values[0] === '') throw new Refused('No key given');
   }
-  const object = all
-    ? `The environment ${environment} with all its keys`
-    : `${environment}/${what} ${endOf(values[0])}`;
-  await agree(terminal, `${object} stops working at once, and cannot be used again. Revoke it?`, yes);
+  const object = all ? `Environment ${environment} with all its keys` : `${environment}/${what} ${endOf(values[0])}`;
+  await agree(terminal, `${object} stops working at once and cannot be used again. Revoke it?`, yes);
   const marker = present.find(({ name }) => name === `${environment}/revoked`);
   await store.put(`${environment}/revoked`, addRevoked(marker?.text, values, all), { secret: false });
   await store.remove(namesToRemove(present, environment, what));
@@ -132,9 +131,9 @@ function namesToRemove(present: readonly StoredParameter[], environment: string,
 async function acceptable(what: SsmParameterName, terminal: Terminal, question: string): Promise<string> {
   const { secret, read } = ssmParameters[what];
   const value = (await readValue(terminal, question, { shown: !secret })).trim();
-  const result = value === '' ? { wanted: 'something: nothing was given' } : read(value);
+  const result = value === '' ? { wanted: 'a value; got none' } : read(value);
   if ('wanted' in result) throw new Refused(`${what} must be ${result.wanted}`);
-  // Everybody could read it in the template of a parameter that is no SecureString.
+  // A plain String parameter is readable by anyone with access to SSM.
   if (!secret && looksSecret(value)) throw new Refused(`${what} is not secret, but that looks like a secret key`);
   const oddity = unlikely(what, value);
   if (oddity !== undefined) terminal.say(`Note: ${oddity}.\n`);
@@ -144,11 +143,11 @@ async function acceptable(what: SsmParameterName, terminal: Terminal, question: 
 async function refuseRevoked(store: KeyStore, environment: string, value: string): Promise<void> {
   const marker = await store.get(`${environment}/revoked`);
   if (parseRevoked(marker?.text).has(value)) {
-    throw new Refused(`that key of ${environment} was revoked: reset it in LaunchDarkly and give the new one`);
+    throw new Refused(`this key of ${environment} was revoked; reset it in LaunchDarkly and enter the new one`);
   }
 }
 
-/** An environment that was revoked as a whole begins anew; its old keys stay revoked. */
+/** Reopens an environment that was revoked as a whole; its old keys stay revoked. */
 async function reopen(store: KeyStore, environment: string): Promise<void> {
   const name = `${environment}/revoked`;
   const text = (await store.get(name))?.text;
@@ -161,7 +160,7 @@ async function reopen(store: KeyStore, environment: string): Promise<void> {
 async function agree(terminal: Terminal, question: string, yes: boolean): Promise<void> {
   if (yes || (await confirm(terminal, question))) return;
   if (!terminal.stdin.isTTY) terminal.say(`${question}\n`);
-  throw new Declined(terminal.stdin.isTTY ? 'declined' : 'nobody can be asked here: say --yes');
+  throw new Declined(terminal.stdin.isTTY ? 'declined' : 'cannot ask for confirmation without a terminal; pass --yes');
 }
 
 function hasEnded(until: string): boolean {
@@ -169,7 +168,7 @@ function hasEnded(until: string): boolean {
   return 'value' in result && Date.now() > result.value;
 }
 
-/** Enough to tell keys apart. */
+/** The last characters, enough to tell keys apart. */
 function endOf(value: string | undefined): string {
   return value !== undefined && value.length >= 20 ? `…${value.slice(-4)}` : '…';
 }

@@ -4,7 +4,7 @@ import { list, put, Refused, revoke, rotate } from './commands.ts';
 import { describeAwsError, type KeyStore, openKeyStore, otherRegionsOf, regionOf } from './store.ts';
 import { Declined, type Terminal } from './terminal.ts';
 
-/** Answers with the exit code: 0 done, 1 not done, 2 not understood. */
+/** Returns the exit code: 0 success, 1 failure, 2 usage error. */
 export async function runKeys(args: readonly string[], terminal: Terminal): Promise<number> {
   const command = parseArguments(args);
   if (command === 'help') {
@@ -16,7 +16,7 @@ export async function runKeys(args: readonly string[], terminal: Terminal): Prom
   const region = regionOf(stage, command.region);
   if (region === undefined) {
     return misunderstood(
-      [`stage ${stage} is not known and no region is set: say --region, such as eu-west-1`],
+      [`Stage ${stage} is unknown and no region is set. Pass --region, e.g. --region eu-west-1`],
       terminal,
     );
   }
@@ -25,7 +25,7 @@ export async function runKeys(args: readonly string[], terminal: Terminal): Prom
     await perform(command, store, terminal);
     const elsewhere = command.verb === 'list' ? [] : otherRegionsOf(stage, region);
     for (const other of elsewhere)
-      terminal.say(`Relays in ${other} read their own: do the same with --region ${other}.\n`);
+      terminal.say(`Relays in ${other} read their own parameters; repeat this with --region ${other}.\n`);
     return 0;
   } catch (error) {
     if (error instanceof Declined) terminal.say(`Nothing was changed: ${error.message}.\n`);
@@ -51,6 +51,6 @@ function perform(command: KeysCommand, store: KeyStore, terminal: Terminal): Pro
 
 function misunderstood(problems: readonly string[], { say }: Terminal): number {
   for (const problem of problems) say(`${problem}\n`);
-  say('npm run keys -- --help says more\n');
+  say('Usage: npm run keys -- --help\n');
   return 2;
 }

@@ -1,4 +1,4 @@
-/** The few requests to SSM that the operator's commands make, and what AWS's errors mean to a person. */
+/** The SSM requests of the commands, and readable texts for AWS's errors. */
 import {
   DeleteParametersCommand,
   GetParameterCommand,
@@ -16,33 +16,33 @@ export interface StoredParameter {
   readonly version: number;
   readonly modifiedAt: Date;
   readonly arn: string;
-  /** Of a SecureString only where it was asked to be decrypted. */
+  /** A SecureString has it only if decryption was requested. */
   readonly text: string | undefined;
 }
 
 export interface KeyStore {
   readonly region: string;
   list(options?: { decrypted: boolean }): Promise<readonly StoredParameter[]>;
-  /** Decrypted; undefined: there is none. */
+  /** Decrypted; undefined if it does not exist. */
   get(name: string): Promise<StoredParameter | undefined>;
-  /** Answers with the version. */
+  /** Resolves with the version. */
   put(name: string, value: string, options: { secret: boolean; kmsKey?: string | undefined }): Promise<number>;
   remove(names: readonly string[]): Promise<void>;
   close(): void;
 }
 
-/** The region that was asked for, else the stage's home, else AWS's own configuration. */
+/** The region given, else the stage's home region, else AWS's own configuration. */
 export function regionOf(stage: string, asked: string | undefined): string | undefined {
   return asked ?? parsedStage(stage)?.homeRegion ?? process.env.AWS_REGION ?? process.env.AWS_DEFAULT_REGION;
 }
 
-/** Where else relays of the stage run: each reads the keys of its own region. */
+/** The stage's other regions with relays: each relay reads the keys of its own region. */
 export function otherRegionsOf(stage: string, region: string, stages?: Readonly<Record<string, unknown>>): string[] {
   const parsed = parsedStage(stage, stages);
   return parsed ? [parsed.homeRegion, ...parsed.relayRegions].filter((one) => one !== region) : [];
 }
 
-/** Keys may be put before the stage is described. */
+/** Keys may be put before the stage has a file. */
 function parsedStage(stage: string, stages?: Readonly<Record<string, unknown>>): Stage | undefined {
   try {
     return stages === undefined ? parseStage(stage) : parseStage(stage, stages);
@@ -112,26 +112,26 @@ export function openKeyStore(options: { path: string; region: string; endpoint?:
   };
 }
 
-/** One sentence on what went wrong and what would do. */
+/** One sentence: what went wrong and what to do. */
 export function describeAwsError(error: unknown, region: string): string {
   if (!(error instanceof Error)) return String(error);
   const { name, message } = error;
   const code = (error as NodeJS.ErrnoException).code ?? '';
   const text = message || code || name;
   if (name === 'CredentialsProviderError') {
-    return `there are no AWS credentials: sign in (aws sso login), or set AWS_PROFILE or AWS_ACCESS_KEY_ID. AWS says: ${text}`;
+    return `No AWS credentials found: sign in (aws sso login), or set AWS_PROFILE or AWS_ACCESS_KEY_ID. AWS says: ${text}`;
   }
   if (/^(ExpiredToken|ExpiredTokenException|UnrecognizedClientException|InvalidClientTokenId)/.test(name)) {
-    return `AWS does not accept the credentials, they are wrong or expired: sign in again. AWS says: ${text}`;
+    return `AWS rejected the credentials as invalid or expired: sign in again. AWS says: ${text}`;
   }
   if (name === 'AccessDeniedException') {
-    return `AWS denies it; the permissions that are needed stand in docs/keys.md. AWS says: ${text}`;
+    return `AWS denied access; see docs/keys.md for the required permissions. AWS says: ${text}`;
   }
   if (name === 'HierarchyTypeMismatchException') {
-    return 'the parameter is there with another type (String instead of SecureString, or the other way round): delete it in SSM, then put it again';
+    return 'The parameter exists with another type (String instead of SecureString, or vice versa): delete it in SSM, then put it again';
   }
   if (/\bE[A-Z]{4,}\b|TimeoutError|socket hang up/.test(`${code} ${name} ${text}`)) {
-    return `AWS in ${region} cannot be reached: ${text}`;
+    return `Cannot reach AWS in ${region}: ${text}`;
   }
   return name === 'Error' ? text : `${name}: ${text}`;
 }

@@ -1,4 +1,4 @@
-/** The operator's side of a command: a terminal, or pipes. */
+/** A command's input and output: a terminal, or pipes. */
 import { createInterface } from 'node:readline';
 import { Writable } from 'node:stream';
 
@@ -10,16 +10,16 @@ export interface Terminal {
   say(text: string): void;
 }
 
-/** Whoever runs the command pressed Ctrl-C, or closed the input, instead of answering. */
+/** The user pressed Ctrl-C, closed the input or answered no. */
 export class Declined extends Error {}
 
-/** One value: all of a pipe without its last line feed, or a line that is typed, hidden unless `shown`. */
+/** A value: a pipe's whole content without the final line feed, or a typed line, hidden unless `shown`. */
 export async function readValue(terminal: Terminal, question: string, { shown }: { shown: boolean }): Promise<string> {
   if (!terminal.stdin.isTTY) return (await readAll(terminal.stdin)).replace(/\r?\n$/, '');
   return ask(terminal, `${question}${shown ? '' : ' (hidden)'}: `, shown);
 }
 
-/** Whether to go on. Without a terminal nobody can be asked, and it is no. */
+/** Asks whether to continue; without a terminal the answer is no. */
 export async function confirm(terminal: Terminal, question: string): Promise<boolean> {
   if (!terminal.stdin.isTTY) return false;
   return /^y(es)?$/i.test((await ask(terminal, `${question} [y/N] `, true)).trim());
@@ -27,7 +27,7 @@ export async function confirm(terminal: Terminal, question: string): Promise<boo
 
 function ask({ stdin, say }: Terminal, question: string, shown: boolean): Promise<string> {
   say(question);
-  // With `terminal` readline takes the echo away from the terminal, and what it would print itself goes nowhere.
+  // With `terminal`, readline turns off the terminal's echo; its own output is discarded.
   const nowhere = new Writable({ write: (_chunk, _encoding, done) => done() });
   const lines = createInterface({ input: stdin, output: nowhere, terminal: !shown });
   return new Promise((resolve, reject) => {
@@ -40,7 +40,7 @@ function ask({ stdin, say }: Terminal, question: string, shown: boolean): Promis
     });
     lines.once('SIGINT', () => lines.close());
     lines.once('close', () => {
-      if (!answered) reject(new Declined('nothing was given'));
+      if (!answered) reject(new Declined('no answer'));
     });
   });
 }

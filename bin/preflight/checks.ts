@@ -1,4 +1,4 @@
-/** What one look says: in order, wrong, or worth knowing. */
+/** The result of one check: OK, wrong, or worth knowing. */
 export interface Check {
   readonly state: 'good' | 'bad' | 'note';
   readonly what: string;
@@ -10,7 +10,7 @@ export const good = (what: string): Check => ({ state: 'good', what });
 export const bad = (what: string, advice?: string): Check => ({ state: 'bad', what, advice });
 export const note = (what: string, advice?: string): Check => ({ state: 'note', what, advice });
 
-/** The parts of a stage that preflight looks at. */
+/** The parts of a stage that preflight checks. */
 export interface LookedAt {
   readonly account?: string | undefined;
   readonly homeRegion: string;
@@ -19,7 +19,7 @@ export interface LookedAt {
   readonly table: 'new' | 'existing';
   readonly environments: readonly string[];
   readonly relayRegions: readonly string[];
-  /** The prefix of the environment that the edge reads; undefined: there is no edge. */
+  /** The prefix of the environment that the edge reads; undefined without an edge. */
   readonly edgePrefix?: string | undefined;
   readonly certificates: readonly string[];
 }
@@ -32,14 +32,14 @@ export function linesOf(checks: readonly Check[]): string {
     .join('');
 }
 
-/** An ARN's account is that of the stage; undefined where the ARN does not say. */
+/** Whether an ARN's account is the stage's; undefined if the ARN or the stage has none. */
 export function accountCheck(arn: string | undefined, expected: string | undefined): Check | undefined {
   const account = arn?.split(':')[4];
   if (!account || expected === undefined) return undefined;
   return account === expected
-    ? good(`the credentials are of account ${account}, as the stage says`)
+    ? good(`the credentials belong to account ${account}, the stage’s account`)
     : bad(
-        `the credentials are of account ${account}, the stage is for ${expected}`,
+        `the credentials belong to account ${account}, but the stage’s account is ${expected}`,
         `sign in to ${expected} (AWS_PROFILE), or correct account in the stage file`,
       );
 }

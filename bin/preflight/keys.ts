@@ -5,7 +5,7 @@ import type { RelayView } from './relay-view.ts';
 
 const LONG_GRACE_MS = 31 * 86_400_000;
 
-/** The keys of one region: what is named is there, what is there is in order. */
+/** Checks one region's keys: every named environment has one, and every one is valid. */
 export function keyChecks(stage: string, region: string, view: RelayView, looked: LookedAt): Check[] {
   const { descriptions, remarks, unknown } = view;
   const checks: Check[] = [];
@@ -19,12 +19,12 @@ export function keyChecks(stage: string, region: string, view: RelayView, looked
     }
   }
   if (descriptions.length === 0 && looked.environments.length === 0) {
-    checks.push(bad(`there is no environment in ${region}`, command('put', '<environment> sdk-key')));
+    checks.push(bad(`no environments in ${region}`, command('put', '<environment> sdk-key')));
   }
   for (const description of descriptions) {
     const { problems = [], oddities = [] } = remarks.get(description.id) ?? {};
     for (const problem of problems) checks.push(bad(`${region}: ${problem}`, adviceOn(problem, command)));
-    for (const oddity of oddities) checks.push(note(`${region}: ${oddity}`, 'look whether it is the right key'));
+    for (const oddity of oddities) checks.push(note(`${region}: ${oddity}`, 'check that it is the right key'));
     if (problems.length === 0) checks.push(good(`environment ${description.id} in ${region}: ${keysOf(description)}`));
     checks.push(...previousChecks(description, region));
     if (looked.environments.length > 0 && !looked.environments.includes(description.id)) {
@@ -45,7 +45,7 @@ export function keyChecks(stage: string, region: string, view: RelayView, looked
   return checks;
 }
 
-/** Relays of several regions each read the keys of their own. */
+/** Each region's relays read that region's keys, so they must be the same. */
 export function differenceChecks(home: RelayView, region: string, view: RelayView): Check[] {
   const keysOf = ({ descriptions }: RelayView) => new Map(descriptions.map(({ id, sdkKey }) => [id, sdkKey]));
   const here = keysOf(view);
@@ -62,7 +62,7 @@ function previousChecks({ id, credentials }: EnvironmentDescription, region: str
       ? [
           note(
             `${region}: the previous SDK key of ${id} works until ${new Date(expiresAt).toISOString()}`,
-            `that is more than a month: is previous-sdk-key-until as it was meant?`,
+            'that is more than a month; check previous-sdk-key-until',
           ),
         ]
       : [],

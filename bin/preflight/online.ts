@@ -3,7 +3,7 @@ import { bad, type Check, good, note } from './checks.ts';
 
 const WAIT_MS = 10_000;
 
-/** Whether LaunchDarkly takes the SDK keys with which the relay will ask. Only the head of the answer is read. */
+/** Whether LaunchDarkly accepts the relay's SDK keys. Response bodies are not read. */
 export async function onlineChecks(baseUri: string, descriptions: readonly EnvironmentDescription[]): Promise<Check[]> {
   const checks: Check[] = [];
   for (const { id, sdkKey, flagsFile } of descriptions) {
@@ -20,10 +20,10 @@ async function onlineCheck(baseUri: string, id: string, sdkKey: string): Promise
       signal: AbortSignal.timeout(WAIT_MS),
     });
     await answer.body?.cancel();
-    if (answer.ok) return good(`LaunchDarkly takes the SDK key of ${id}`);
+    if (answer.ok) return good(`LaunchDarkly accepts the SDK key of ${id}`);
     if (answer.status === 401 || answer.status === 403) {
       return bad(
-        `LaunchDarkly refuses the SDK key of ${id} (${answer.status})`,
+        `LaunchDarkly rejected the SDK key of ${id} (${answer.status})`,
         'compare it with the environment in LaunchDarkly',
       );
     }
@@ -31,6 +31,6 @@ async function onlineCheck(baseUri: string, id: string, sdkKey: string): Promise
   } catch (error) {
     const { message, cause } = error as Error;
     const reason = cause instanceof Error ? cause.message || String((cause as NodeJS.ErrnoException).code) : message;
-    return note(`LaunchDarkly could not be asked about ${id}: ${reason}`, `is ${baseUri} reachable from here?`);
+    return note(`could not ask LaunchDarkly about ${id}: ${reason}`, `is ${baseUri} reachable from here?`);
   }
 }

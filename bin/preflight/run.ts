@@ -18,7 +18,7 @@ export interface PreflightOptions {
   readonly stages?: Readonly<Record<string, unknown>>;
 }
 
-/** Prints every check, and answers with the exit code: 1 when anything is wrong. */
+/** Prints every check. Returns the exit code: 1 if anything is wrong. */
 export async function runPreflight(options: PreflightOptions, out: (text: string) => void): Promise<number> {
   let failed = 0;
   const tell = (checks: readonly Check[]) => {
@@ -27,14 +27,14 @@ export async function runPreflight(options: PreflightOptions, out: (text: string
   };
   const looked = lookAt(options, tell);
   if (looked !== undefined) await inspect(looked, options, tell);
-  out(failed === 0 ? '\nAll is ready.\n' : `\n${failed} ${failed === 1 ? 'thing' : 'things'} to mend.\n`);
+  out(failed === 0 ? '\nReady to deploy.\n' : `\n${failed} ${failed === 1 ? 'problem' : 'problems'} to fix.\n`);
   return failed === 0 ? 0 : 1;
 }
 
 function lookAt({ stage, stages }: PreflightOptions, tell: (checks: readonly Check[]) => void): LookedAt | undefined {
   try {
     const parsed = stages === undefined ? parseStage(stage) : parseStage(stage, stages);
-    tell([good(`stage ${stage} is understood`)]);
+    tell([good(`stage ${stage} is valid`)]);
     return {
       ...parsed,
       edgePrefix: parsed.edge?.prefix,
@@ -58,10 +58,10 @@ async function inspect(looked: LookedAt, options: PreflightOptions, tell: (check
   };
   const dynamoDB = new DynamoDBClient({ region: homeRegion });
   try {
-    // Without credentials all that follows would say the same.
+    // Without credentials every further check would fail the same way.
     await clientOf(homeRegion).config.credentials();
   } catch (error) {
-    return tell([bad('nobody is signed in to AWS', describeAwsError(error, homeRegion))]);
+    return tell([bad('not signed in to AWS', describeAwsError(error, homeRegion))]);
   }
 
   const views = new Map<string, RelayView>();
@@ -72,7 +72,7 @@ async function inspect(looked: LookedAt, options: PreflightOptions, tell: (check
       const account = accountCheck(view.arn, looked.account);
       tell([...(account ? [account] : []), ...keyChecks(stage, region, view, looked)]);
     } catch (error) {
-      tell([bad(`the keys in ${region} cannot be read`, describeAwsError(error, region))]);
+      tell([bad(`cannot read the keys in ${region}`, describeAwsError(error, region))]);
     }
     const home = views.get(homeRegion);
     const view = views.get(region);
@@ -88,14 +88,14 @@ async function inspect(looked: LookedAt, options: PreflightOptions, tell: (check
   for (const client of clients.values()) client.destroy();
 }
 
-/** Stage files begin with a certificate of AWS's example account. */
+/** Stage files come with example certificates of AWS's example account. */
 function certificateChecks({ certificates }: LookedAt): Check[] {
   return certificates
     .filter((arn) => /:(111122223333|123456789012):/.test(arn))
-    .map((arn) => bad(`the certificate ${arn} is an example`, 'put yours into the stage file'));
+    .map((arn) => bad(`the certificate ${arn} is an example`, 'put your own into the stage file'));
 }
 
-/** `cdk bootstrap` leaves its version in SSM; the CDK's own templates ask for 6 or later. */
+/** `cdk bootstrap` stores its version in SSM; the CDK's templates require 6 or later. */
 async function bootstrapCheck(client: SSMClient, region: string): Promise<Check> {
   const advice = `npx cdk bootstrap aws://<account>/${region}`;
   try {
@@ -106,6 +106,6 @@ async function bootstrapCheck(client: SSMClient, region: string): Promise<Check>
       : bad(`${region} is bootstrapped for the CDK by an old version, ${Parameter?.Value}`, advice);
   } catch (error) {
     if (error instanceof ParameterNotFound) return bad(`${region} is not bootstrapped for the CDK`, advice);
-    return note(`whether ${region} is bootstrapped for the CDK could not be told`, describeAwsError(error, region));
+    return note(`cannot tell whether ${region} is bootstrapped for the CDK`, describeAwsError(error, region));
   }
 }

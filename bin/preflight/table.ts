@@ -3,7 +3,7 @@ import { tableSchema } from '../../lib/flag-table/index.ts';
 import { describeAwsError } from '../keys/store.ts';
 import { accountCheck, bad, type Check, good, type LookedAt, note } from './checks.ts';
 
-/** The flag table at home: there or not as the stage wants it, of the right shape, with the replicas that it names. */
+/** The flag table in the home region: its existence, keys and replicas are as the stage requires. */
 export async function tableChecks(client: DynamoDBClient, looked: LookedAt): Promise<Check[]> {
   const { tableName, homeRegion, table, replicaRegions } = looked;
   try {
@@ -17,7 +17,7 @@ export async function tableChecks(client: DynamoDBClient, looked: LookedAt): Pro
     return [
       ...(account?.state === 'bad' ? [account] : []),
       Table.TableStatus === 'ACTIVE'
-        ? good(`the table ${tableName} is there in ${homeRegion}`)
+        ? good(`the table ${tableName} exists in ${homeRegion}`)
         : bad(`the table ${tableName} is ${Table.TableStatus} in ${homeRegion}`, 'wait until it is ACTIVE'),
       ...(keys === wanted
         ? []
@@ -31,11 +31,11 @@ export async function tableChecks(client: DynamoDBClient, looked: LookedAt): Pro
         table === 'new'
           ? note(
               `the table ${tableName} has no replica in ${region} yet`,
-              'the deployment adds it, one in each deployment',
+              'the deployment adds it; each deployment adds one',
             )
           : bad(
               `the table ${tableName} has no replica in ${region}`,
-              'add it where the table was made, or change replicaRegions',
+              'add it where the table is managed, or change replicaRegions',
             ),
       ),
       ...more.map((region) =>
@@ -47,14 +47,14 @@ export async function tableChecks(client: DynamoDBClient, looked: LookedAt): Pro
     ];
   } catch (error) {
     if (!(error instanceof ResourceNotFoundException)) {
-      return [bad(`the table ${tableName} cannot be looked at`, describeAwsError(error, homeRegion))];
+      return [bad(`cannot describe the table ${tableName}`, describeAwsError(error, homeRegion))];
     }
     return table === 'new'
-      ? [good(`the table ${tableName} is not there yet in ${homeRegion}: the deployment makes it`)]
+      ? [good(`the table ${tableName} does not exist in ${homeRegion} yet; the deployment creates it`)]
       : [
           bad(
-            `the table ${tableName} is not there in ${homeRegion}`,
-            'correct tableName, or let the stage make it (table: new)',
+            `the table ${tableName} does not exist in ${homeRegion}`,
+            'correct tableName, or let the stage create it (table: new)',
           ),
         ];
   }

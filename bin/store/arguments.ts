@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util';
 
 export type Env = Readonly<Record<string, string | undefined>>;
 
-/** Where the items of one environment lie. */
+/** Where one environment's items are stored. */
 export interface Place {
   readonly tableName: string;
   /** '' for none. */
@@ -15,35 +15,35 @@ export interface StoreCommand {
   readonly places: readonly Place[];
   readonly region?: string | undefined;
   readonly endpoint?: string | undefined;
-  /** Nothing is asked before something is removed. */
+  /** Remove without confirmation. */
   readonly yes: boolean;
   readonly json: boolean;
-  /** Do not look a second time at what moves: the lease, a publication under way. */
+  /** Do not wait for what may change: the lease, a publication in progress. */
   readonly quick: boolean;
 }
 
-export const usage = `What stands in the flag table for an environment.
+export const usage = `Inspects an environment's data in the flag table.
 
-  npm run store -- show           who writes, revision, sizes, counts, Big Segments, drift
-  npm run store -- verify         compares LaunchDarkly's layout with the snapshot, item by item
-  npm run store -- drop-snapshot  removes the snapshot; LaunchDarkly's layout stays
+  npm run store -- show           writer, revision, sizes, counts, Big Segments, drift
+  npm run store -- verify         compare LaunchDarkly's layout with the snapshot, item by item
+  npm run store -- drop-snapshot  remove the snapshot; keep LaunchDarkly's layout
 
-  --table <name>        the table; DYNAMODB_TABLE unless told
-  --prefix <prefix>     whose items; '' for none
-  --environment <name>  whose items, by LD_PREFIX_<name> and LD_TABLE_NAME_<name>
-  --region <region>     where the table is; AWS_REGION or the profile's unless told
-  --endpoint <url>      another DynamoDB than AWS's; DYNAMODB_URL unless told
-  --quick               do not wait for a renewal (show), nor look again at what differs (verify)
-  --json                for programs
-  --yes                 do not ask before something is removed
+  --table <name>        default: DYNAMODB_TABLE
+  --prefix <prefix>     the environment's key prefix; '' for none
+  --environment <name>  use LD_PREFIX_<name> and LD_TABLE_NAME_<name>
+  --region <region>     default: AWS_REGION or the profile's region
+  --endpoint <url>      use this DynamoDB endpoint instead of AWS's; default: DYNAMODB_URL
+  --quick               do not wait for a lease renewal (show) or re-check differences (verify)
+  --json                machine-readable output
+  --yes                 do not ask for confirmation
 
-Without --prefix and --environment: every environment that has an LD_PREFIX_<name>, else no prefix.
-It ends with 0 when all is well, 1 when something differs or was not done, 2 when it could not be understood or read.
+Without --prefix and --environment: every environment with an LD_PREFIX_<name>, else no prefix.
+Exit codes: 0 success, 1 differences found or not done, 2 usage error or table unreadable.
 `;
 
 const verbs = ['show', 'verify', 'drop-snapshot'] as const;
 
-/** Answers with the command, or with every problem. `env` may hold the relay's variables. */
+/** Returns the command, or all problems. `env` may hold the relay's variables. */
 export function parseArguments(
   args: readonly string[],
   env: Env,
@@ -60,14 +60,15 @@ export function parseArguments(
   const problems: string[] = [];
   const [word = '', ...more] = positionals;
   const verb = verbs.find((one) => one === word);
-  if (!verb) problems.push(`${word || 'nothing'} is no command: there are ${verbs.join(', ')}`);
-  if (more.length > 0) problems.push(`${more.join(' ')} is too much: the environment is named by --prefix`);
+  if (!verb) problems.push(`${word ? `Unknown command ${word}` : 'No command given'}. Commands: ${verbs.join(', ')}`);
+  if (more.length > 0)
+    problems.push(`Unexpected argument "${more.join(' ')}". Use --prefix to choose the environment.`);
   if (values.prefix !== undefined && values.environment !== undefined) {
-    problems.push('--prefix and --environment exclude each other');
+    problems.push('--prefix and --environment cannot be combined');
   }
   const places = placesOf(values, env, problems);
   if (verb === 'drop-snapshot' && values.prefix === undefined && values.environment === undefined) {
-    problems.push("drop-snapshot must be told whose: --prefix <prefix> ('' for none) or --environment <name>");
+    problems.push("drop-snapshot requires --prefix <prefix> ('' for none) or --environment <name>");
   }
   if (!verb || problems.length > 0) return { problems };
   const { region, yes = false, json = false, quick = false } = values;
@@ -95,13 +96,16 @@ function placesOf(
   const prefixes = Object.keys(env).filter((name) => name.startsWith('LD_PREFIX_') && env[name]);
   const known = prefixes.map((name) => name.slice('LD_PREFIX_'.length));
   if (environment !== undefined && env[`LD_PREFIX_${environment}`] === undefined) {
-    const there = known.length > 0 ? `there are LD_PREFIX_ variables for ${known.join(', ')}` : 'there is none at all';
-    problems.push(`LD_PREFIX_${environment} is not set, so the prefix is not known: say --prefix; ${there}`);
+    const there =
+      known.length > 0 ? `LD_PREFIX_ variables exist for ${known.join(', ')}` : 'no LD_PREFIX_ variable is set';
+    problems.push(`LD_PREFIX_${environment} is not set, so the prefix is unknown. Pass --prefix; ${there}`);
   }
   const place = (name: string | undefined, prefix: string): Place[] => {
     const tableName = table || (name && env[`LD_TABLE_NAME_${name}`]) || env.DYNAMODB_TABLE;
     if (tableName) return [{ tableName, prefix }];
-    problems.push(`which table? Say --table <name>, or set DYNAMODB_TABLE${name ? ` or LD_TABLE_NAME_${name}` : ''}`);
+    problems.push(
+      `No table given. Pass --table <name> or set DYNAMODB_TABLE${name ? ` or LD_TABLE_NAME_${name}` : ''}.`,
+    );
     return [];
   };
   if (environment !== undefined) return place(environment, env[`LD_PREFIX_${environment}`] ?? '');

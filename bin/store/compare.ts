@@ -20,15 +20,15 @@ export interface Difference {
 
 export interface Comparison {
   readonly differences: readonly Difference[];
-  /** How many items say the same in both layouts. */
+  /** How many items are equal in both layouts. */
   readonly alike: number;
-  /** Items that LaunchDarkly's layout cannot hold: by design their old copy stays, or none. */
+  /** Items too large for LaunchDarkly's layout, which by design keeps an older copy or none. */
   readonly tooLarge: readonly Difference[];
 }
 
 const sortKeyLimitBytes = 1_024;
 
-/** LaunchDarkly's layout against what the snapshot decodes to, item by item. */
+/** Compares LaunchDarkly's layout with the decoded snapshot, item by item. */
 export function compareLayouts({ rows, inited, prefix }: Contents, items: readonly Item[]): Comparison {
   const differences: Difference[] = [];
   const tooLarge: Difference[] = [];
@@ -53,8 +53,7 @@ export function compareLayouts({ rows, inited, prefix }: Contents, items: readon
     }
   }
   for (const [id, item] of unseen) {
-    if (fits(prefix, item))
-      differences.push({ item: id, problem: `version ${item.version} stands in the snapshot only` });
+    if (fits(prefix, item)) differences.push({ item: id, problem: `version ${item.version} is only in the snapshot` });
     else tooLarge.push({ item: id, problem: `version ${item.version} does not fit, and there is no older copy` });
   }
   if (!inited) differences.push({ item: '$inited', problem: 'the marker of LaunchDarkly’s layout is missing' });
@@ -66,10 +65,10 @@ function differenceOf(kind: Kind, row: Attributes, other: Item | undefined): str
   if ('problem' in official) return `its official copy cannot be read: ${official.problem}`;
   const { version, deleted } = official;
   if (!other) {
-    // The grave of a flag that no relay has heard of in its time: it keeps older versions out, and harms nobody.
-    return deleted ? undefined : `version ${version} stands in LaunchDarkly’s layout only`;
+    // A tombstone of a flag deleted before this relay's time is harmless: it only keeps older versions out.
+    return deleted ? undefined : `version ${version} is only in LaunchDarkly’s layout`;
   }
-  if (decodeStale(row)) return `its official copy is marked as older, but not than version ${other.version}`;
+  if (decodeStale(row)) return `its official copy is marked as stale, but not for version ${other.version}`;
   if (sameItem(official, other)) return undefined;
   if (version !== other.version) return `version ${version}, in the snapshot ${other.version}`;
   return `version ${version} in both, with different content`;

@@ -1,4 +1,4 @@
-/** What stands in the table for one environment, read whole and without a relay. */
+/** One environment's whole content of the table, read without a relay. */
 import {
   type Attributes,
   compareRev,
@@ -14,7 +14,7 @@ export interface Contents extends TableContent {
   readonly prefix: string;
   /** The snapshot's items by sort key: `head`, `body`, `delta`, `part.0.0`, … */
   readonly parts: ReadonlyMap<string, Attributes>;
-  /** What readers of the snapshot get; undefined: nothing, and `problem` says why. */
+  /** What readers of the snapshot get; if undefined, `problem` says why. */
   readonly readable: { readonly snapshot: Snapshot; readonly items: readonly Item[] } | undefined;
   readonly problem: string | undefined;
   readonly bigSegments: Attributes | undefined;
@@ -31,17 +31,17 @@ export async function readContents(table: Table, prefix: string): Promise<Conten
   const reading = await createSnapshotReader({ prefix, get }).cold();
   const common = { ...content, prefix, parts, bigSegments };
   const broken = (problem: string) => ({ ...common, readable: undefined, problem });
-  if (reading.kind === 'absent') return broken('there is none');
+  if (reading.kind === 'absent') return broken('none');
   if (reading.kind === 'refused') return broken(reading.reason);
   if (reading.kind === 'unchanged') return broken('nothing new');
   const { snapshot, head } = reading;
   const items = [...snapshot.items()];
   if (snapshot.problem !== undefined) return broken(snapshot.problem);
-  if (compareRev(snapshot.rev, head.rev) < 0) return broken('the head names a revision that is not there');
+  if (compareRev(snapshot.rev, head.rev) < 0) return broken('the head names a revision that does not exist');
   return { ...common, readable: { snapshot, items }, problem: undefined };
 }
 
-/** Nothing of this environment stands in the table. */
+/** Whether the table has nothing of this environment. */
 export function isEmpty({ rows, inited, snapshot, bigSegments }: Contents): boolean {
   return rows.features.length + rows.segments.length + snapshot.length === 0 && !inited && bigSegments === undefined;
 }

@@ -15,7 +15,7 @@ import { examine, reportRows, usualLeaseWatchMs } from './show.ts';
 
 export interface StoreRun {
   readonly terminal: Terminal;
-  /** Where the relay's variables may stand. */
+  /** May hold the relay's variables. */
   readonly env: Env;
   /** How long a publication may take to bring both layouts together; for tests. Default 12 s: bodies are 10 s apart. */
   readonly lookAgainMs?: number;
@@ -23,7 +23,7 @@ export interface StoreRun {
   readonly leaseWatchMs?: number;
 }
 
-/** One place of a command, with everything to look at it. */
+/** One place of a command, with what it takes to inspect it. */
 interface Job extends Place {
   readonly table: Table;
   readonly command: StoreCommand;
@@ -32,7 +32,7 @@ interface Job extends Place {
   readonly leaseWatchMs: number;
 }
 
-/** Answers with the exit code: 0 all well, 1 something differs or was not done, 2 not understood or not readable. */
+/** Returns the exit code: 0 success, 1 differences found or not done, 2 usage error or table unreadable. */
 export async function runStore(args: readonly string[], run: StoreRun): Promise<number> {
   const { terminal, env, lookAgainMs = 12_000, leaseWatchMs = usualLeaseWatchMs } = run;
   const command = parseArguments(args, env);
@@ -42,7 +42,7 @@ export async function runStore(args: readonly string[], run: StoreRun): Promise<
   }
   if ('problems' in command) {
     for (const problem of command.problems) terminal.say(`${problem}\n`);
-    terminal.say('npm run store -- --help says more\n');
+    terminal.say('Usage: npm run store -- --help\n');
     return 2;
   }
   const { endpoint } = command;
@@ -61,7 +61,7 @@ export async function runStore(args: readonly string[], run: StoreRun): Promise<
 }
 
 function tableFor(client: DynamoDBClient, { tableName }: Place): Table {
-  // A person waits longer than a relay, which has memory to serve from.
+  // A person can wait longer than a relay.
   const timings = { ...defaultTimings, requestTimeoutMs: 10_000 };
   return createTable({ client, tableName, timings, observer: { wrote() {}, retried() {} } });
 }
@@ -71,7 +71,7 @@ async function perform(job: Job): Promise<number> {
   try {
     const contents = await readContents(table, prefix);
     if (isEmpty(contents)) {
-      terminal.say(`Nothing stands in ${nameOfPlace(job)}. Is it the right --prefix, table and region?\n`);
+      terminal.say(`No data in ${nameOfPlace(job)}. Check --prefix, --table and --region.\n`);
       return 2;
     }
     if (command.verb === 'show') return await show(job, contents);
@@ -95,19 +95,19 @@ async function show(job: Job, contents: Contents): Promise<number> {
   return 0;
 }
 
-/** Both layouts are never written in one moment, so what differs is looked at twice. */
+/** The two layouts are not written atomically, so differences are checked twice. */
 async function verify(job: Job, first: Contents): Promise<number> {
   const { terminal, command, table, tableName, prefix, lookAgainMs } = job;
   let contents = first;
   let comparison = compare(contents);
   if (!command.quick && (!comparison || comparison.differences.length > 0)) {
-    terminal.say(`Not the same; looking again in ${lookAgainMs / 1000} s, since a change may be on its way.\n`);
+    terminal.say(`Differences found; checking again in ${lookAgainMs / 1000} s in case a change is being published.\n`);
     await sleep(lookAgainMs);
     contents = await readContents(table, prefix);
     const again = compare(contents);
     const before = new Set(comparison?.differences.map(({ item, problem }) => `${item} ${problem}`));
     const stays = ({ item, problem }: { item: string; problem: string }) => before.has(`${item} ${problem}`);
-    // What differs now in another way is on its way, too.
+    // A new difference is a change that is being published.
     comparison = again && comparison ? { ...again, differences: again.differences.filter(stays) } : again;
   }
   const place = nameOfPlace(job);
@@ -118,7 +118,7 @@ async function verify(job: Job, first: Contents): Promise<number> {
     return comparison && differences.length === 0 ? 0 : 1;
   }
   if (!comparison) {
-    terminal.out(`${place}: the snapshot cannot be compared: ${contents.problem}\n`);
+    terminal.out(`${place}: cannot compare the snapshot: ${contents.problem}\n`);
     return 1;
   }
   for (const { item, problem } of tooLarge) terminal.say(`Note: ${item}: ${problem}.\n`);
@@ -133,7 +133,7 @@ function compare(contents: Contents): Comparison | undefined {
 
 const exists: Condition = { expression: 'attribute_exists(#cKey)', names: { '#cKey': 'key' }, values: {} };
 
-/** The head first: from then on readers use LaunchDarkly's layout, whatever is still there. */
+/** The head goes first: from then on readers use LaunchDarkly's layout. */
 async function dropSnapshot(job: Job, { parts, inited }: Contents): Promise<number> {
   const { terminal, command, table } = job;
   if (parts.size === 0) {
@@ -143,24 +143,24 @@ async function dropSnapshot(job: Job, { parts, inited }: Contents): Promise<numb
   const head = parts.get('head');
   const decoded = head && decodeHead(head);
   const owner = decoded && !('problem' in decoded) ? decoded.owner : '';
-  if (!inited) terminal.say('LaunchDarkly’s layout is not complete: without the snapshot readers have nothing.\n');
-  if (owner !== '') terminal.say(`${owner} holds the lease: if it runs, it writes a new snapshot at once.\n`);
+  if (!inited) terminal.say('LaunchDarkly’s layout is incomplete: without the snapshot readers have no data.\n');
+  if (owner !== '') terminal.say(`${owner} holds the lease: if it is running, it writes a new snapshot at once.\n`);
   const question = `Remove the snapshot (${parts.size} items) of ${nameOfPlace(job)}?`;
   if (!command.yes && !(await confirm(terminal, question))) {
-    terminal.say('Nothing was removed. --yes removes without a question.\n');
+    terminal.say('Nothing was removed. Pass --yes to skip the confirmation.\n');
     return 1;
   }
   const rest = [...parts].filter(([key]) => key !== 'head').map(([, row]) => row);
   let removed = 0;
   if (head && (await table.remove('head', keyOf(head), exists))) removed += 1;
   for (const row of rest) {
-    // What a relay wrote anew meanwhile stays.
+    // Keeps what a relay has rewritten meanwhile.
     const condition = row.rev ? equal({ rev: row.rev }) : exists;
     if (await table.remove('part', keyOf(row), condition)) removed += 1;
   }
   const newer = parts.size - removed;
-  const kept = newer > 0 ? `; ${newer} were written anew meanwhile and stay` : '';
-  terminal.out(`${removed} items of the snapshot of ${nameOfPlace(job)} are removed${kept}.\n`);
+  const kept = newer > 0 ? `; kept ${newer} that were rewritten meanwhile` : '';
+  terminal.out(`Removed ${removed} snapshot items of ${nameOfPlace(job)}${kept}.\n`);
   return 0;
 }
 
@@ -172,10 +172,10 @@ function describe(error: unknown, tableName: string, { region, endpoint }: Store
   const where = endpoint ?? region ?? 'AWS';
   const text = error instanceof Error ? error.message : String(error);
   if (awsNameOf(error) === 'ResourceNotFoundException')
-    return `there is no table ${tableName} in ${where}: check --table and --region`;
+    return `Table ${tableName} does not exist in ${where}. Check --table and --region.`;
   if (awsNameOf(error) === 'AccessDeniedException') {
-    return `AWS denies it: dynamodb:Query and dynamodb:GetItem are needed, and dynamodb:DeleteItem to drop. AWS says: ${text}`;
+    return `AWS denied access: this needs dynamodb:Query and dynamodb:GetItem, and dynamodb:DeleteItem to drop. AWS says: ${text}`;
   }
-  if (/region is missing/i.test(text)) return 'no region is set: say --region, such as eu-west-1';
+  if (/region is missing/i.test(text)) return 'No region is set. Pass --region, e.g. --region eu-west-1';
   return describeAwsError(error, where);
 }

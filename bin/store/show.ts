@@ -16,7 +16,7 @@ import { defaultTimings } from '../../relay-task/store/timings.ts';
 import { compareLayouts } from './compare.ts';
 import type { Contents } from './contents.ts';
 
-/** Everything that `show` says of one environment; times are Unix ms, sizes bytes. */
+/** What `show` reports about one environment; times are Unix ms, sizes bytes. */
 export interface Report {
   readonly prefix: string;
   readonly head: Head | undefined;
@@ -30,14 +30,14 @@ export interface Report {
   readonly official: { flags: number; segments: number; deleted: number; unreadable: number; inited: boolean };
   readonly tooLarge: readonly string[];
   readonly bigSegments: { synchronizedOn: number | undefined; lastVersion: string | undefined } | undefined;
-  /** Items that the two layouts do not agree on; undefined when there is no snapshot to compare with. */
+  /** Number of items that differ between the layouts; undefined without a snapshot. */
   readonly drift: number | undefined;
 }
 
-/** A little longer than a holder takes from one renewal to the next. */
+/** A little longer than the interval between renewals. */
 export const usualLeaseWatchMs = defaultTimings.renewMs + 1_500;
 
-/** Watches the lease so long for a renewal; 0: not at all. Rejects as `table` does. */
+/** `leaseWatchMs`: how long to wait for a renewal of the lease; 0 skips it. Rejects as `table` does. */
 export async function examine(table: Table, contents: Contents, leaseWatchMs: number): Promise<Report> {
   const { parts, readable, rows, inited, bigSegments, prefix } = contents;
   const attributes = parts.get('head');
@@ -69,7 +69,7 @@ export async function examine(table: Table, contents: Contents, leaseWatchMs: nu
   };
 }
 
-/** No time of a renewal stands in the head, since no two clocks are compared: whether somebody renews has to be seen. */
+/** The head has no renewal time, since clocks are never compared; a renewal has to be observed. */
 async function lookAtLease(
   table: Table,
   prefix: string,
@@ -120,18 +120,18 @@ function numberOf(value: unknown): number | undefined {
 }
 
 const leaseTexts: Record<Report['lease'], string> = {
-  renewed: 'is renewed',
-  'not renewed': `is not renewed; another relay takes it once it stood still for ${defaultTimings.expireMs / 1000} s`,
-  'not looked at': 'is held; without --quick it is seen whether it is renewed',
-  released: 'was released: nobody writes',
-  none: 'there is none: no relay of this project ever wrote here',
+  renewed: 'is being renewed',
+  'not renewed': `is not being renewed; another relay takes over after ${defaultTimings.expireMs / 1000} s without renewal`,
+  'not looked at': 'is held; omit --quick to see whether it is being renewed',
+  released: 'was released; no relay is writing',
+  none: 'none; no relay of this project has written here',
 };
 
 /** The report as rows of two columns. */
 export function reportRows(report: Report, now: number): (readonly [string, string])[] {
   const { head, headProblem, counts, body, delta, official, tooLarge, bigSegments, drift } = report;
   const rows: (readonly [string, string])[] = [['lease', leaseTexts[report.lease]]];
-  if (headProblem !== undefined) rows.push(['head', `cannot be used: ${headProblem}`]);
+  if (headProblem !== undefined) rows.push(['head', `unusable: ${headProblem}`]);
   if (head) {
     rows.push(['owner', head.owner || 'nobody']);
     rows.push(['term', `epoch ${head.epoch}, beat ${head.beat}`]);
@@ -140,10 +140,11 @@ export function reportRows(report: Report, now: number): (readonly [string, stri
   }
   if (counts) rows.push(['head counts', countText(counts)]);
   rows.push(['snapshot', body ? `${body.items} items, body of ${bytesText(body.bytes)}` : `${report.snapshotProblem}`]);
-  if (delta) rows.push(['delta', `${bytesText(delta.bytes)}${delta.ofBody ? '' : ', of an older body: not in use'}`]);
-  const unreadable = official.unreadable > 0 ? `, ${official.unreadable} that cannot be read` : '';
+  if (delta)
+    rows.push(['delta', `${bytesText(delta.bytes)}${delta.ofBody ? '' : ', unused: it belongs to an older body'}`]);
+  const unreadable = official.unreadable > 0 ? `, ${official.unreadable} unreadable` : '';
   rows.push(['official', `${countText(official)}${unreadable}`]);
-  rows.push(['marker', official.inited ? 'is there' : 'is missing: SDKs in daemon mode take the environment as empty']);
+  rows.push(['marker', official.inited ? 'present' : 'missing: SDKs in daemon mode treat the environment as empty']);
   for (const one of tooLarge) rows.push(['too large', one]);
   if (bigSegments) {
     const { synchronizedOn, lastVersion } = bigSegments;
@@ -151,7 +152,7 @@ export function reportRows(report: Report, now: number): (readonly [string, stri
     rows.push(['big segments', `${when}, version ${lastVersion ? JSON.stringify(lastVersion) : 'none'}`]);
   }
   if (drift !== undefined) {
-    const text = drift === 0 ? 'none: both layouts say the same' : `${drift} items differ; \`verify\` names them`;
+    const text = drift === 0 ? 'none; both layouts are equal' : `${drift} items differ; \`verify\` names them`;
     rows.push(['drift', text]);
   }
   return rows;

@@ -8,6 +8,7 @@ import { chartOf, short } from '../../bin/dashboard/chart.ts';
 import { compute } from '../../bin/dashboard/expression.ts';
 import { linesOf } from '../../bin/dashboard/lines.ts';
 import { pageOf } from '../../bin/dashboard/page.ts';
+import { runDashboard } from '../../bin/dashboard/run.ts';
 import { MINUTES, sampleSeries } from '../../bin/dashboard/sample.ts';
 import { type DashboardBody, dashboardOf } from '../../bin/dashboard/template.ts';
 import { readStage } from '../../lib/infrastructure/parse-stage.ts';
@@ -23,7 +24,7 @@ beforeAll(() => {
   document = new JSDOM(html).window.document;
 }, 60_000);
 
-test('every widget of the template is on the page, where CloudWatch would have it', () => {
+test('every widget of the template is on the page, at the position that CloudWatch gives it', () => {
   const sections = [...document.querySelectorAll('section')];
   expect(sections).toHaveLength(body.widgets.length);
   for (const [index, { x, y, width, height, type, properties }] of body.widgets.entries()) {
@@ -34,28 +35,46 @@ test('every widget of the template is on the page, where CloudWatch would have i
   }
 });
 
-test('every line that a widget would show is drawn, and has its name in the legend', () => {
+test('every line of a widget is drawn in the colour that the legend gives it', () => {
   const sections = [...document.querySelectorAll('section')];
+  let charts = 0;
   for (const [index, { type, properties }] of body.widgets.entries()) {
     if (type !== 'metric' || properties.view !== 'timeSeries') continue;
+    charts += 1;
     const lines = linesOf(properties, full.environments!);
     expect(lines.length).toBeGreaterThan(0);
-    const drawn = sections[index]!.querySelectorAll('path.line, polygon.area');
-    const legend = [...sections[index]!.querySelectorAll('.legend span')].map(({ textContent }) =>
-      textContent?.replace(' →', ''),
-    );
-    expect([properties.title, drawn.length]).toEqual([properties.title, lines.length]);
-    expect(legend).toEqual(lines.map(({ label }) => label));
+    const legend = [...sections[index]!.querySelectorAll<HTMLElement>('.legend span')];
+    expect(legend.map(({ textContent }) => textContent?.replace(' →', ''))).toEqual(lines.map(({ label }) => label));
+    const colours = legend.map((entry) => /#\w{6}/.exec(entry.innerHTML)?.[0]);
+    for (const colour of colours) {
+      const drawn = sections[index]!.querySelectorAll(`path[stroke="${colour}"], path[fill="${colour}"]`);
+      expect([properties.title, colour, drawn.length > 0]).toEqual([properties.title, colour, true]);
+    }
   }
+  expect(charts).toBeGreaterThan(20);
 });
 
-test('nothing on it is broken, comes from elsewhere or runs', () => {
+test("every threshold is drawn, with the alarm's text and value", () => {
+  const sections = [...document.querySelectorAll('section')];
+  let thresholds = 0;
+  for (const [index, { properties }] of body.widgets.entries()) {
+    for (const { label, value } of properties.annotations?.horizontal ?? []) {
+      thresholds += 1;
+      expect(sections[index]!.querySelector('path[stroke="#d13212"]')).not.toBeNull();
+      const texts = [...sections[index]!.querySelectorAll('text')].map(({ textContent }) => textContent);
+      expect(texts).toContain(`${label} ${value}`);
+    }
+  }
+  expect(thresholds).toBeGreaterThan(3);
+});
+
+test('the page has no scripts, loads nothing, and has no broken values', () => {
   expect(html).not.toMatch(/NaN|undefined|Infinity|\[object/);
   expect(html).not.toMatch(/<script|<link|src=|@import|url\(/);
   expect(html).not.toContain('AWS::');
 });
 
-test('alarms are there by name, and columns of the log are those of the query', () => {
+test('alarms are listed by name, and the log table has the columns of the query', () => {
   const names = [...document.querySelectorAll('.alarms li')].map(({ textContent }) => textContent);
   expect(names).toContain('edge-flag-relay-full-impaired');
   expect(names).toContain('edge-flag-relay-full-upstream-disconnected-staging');
@@ -67,7 +86,7 @@ test('the same stage gives the same page', () => {
   expect(pageOf(body, { stage: 'full', environments: full.environments! })).toBe(html);
 });
 
-test('what widgets say is text, not markup', () => {
+test('text of widgets is escaped', () => {
   const widget = {
     type: 'text',
     x: 0,
@@ -98,24 +117,61 @@ describe('metric math', () => {
   });
 
   test.each([
-    ['a +', 'did not expect its end'],
-    ['a b', 'did not expect b'],
+    ['a +', 'unexpected end'],
+    ['a b', 'unexpected b'],
     ['c', 'no metric has the id c'],
-    ['ANOMALY_DETECTION_BAND(a)', 'did not expect ANOMALY_DETECTION_BAND'],
-    ['(a', 'did not expect its end'],
+    ['ANOMALY_DETECTION_BAND(a)', 'unexpected ANOMALY_DETECTION_BAND'],
+    ['(a', 'unexpected end'],
   ])('%s is an error with a reason', (expression, message) => {
     expect(() => compute(expression, named, 4)).toThrow(message);
   });
 });
 
-test('lines are broken where nothing was told, and stand at the height of their values', () => {
-  const values = Array.from({ length: MINUTES }, (_, minute) => (minute === 1 ? null : minute < 90 ? 0 : 100));
-  const svg = chartOf({}, [{ label: 'x', axis: 'left', values }], { width: 464, height: 142 });
-  const [, path] = /<path d="([^"]*)"/.exec(svg)!;
-  // Plot from 52 to 452 and from 120 up to 20: zero at the bottom, a hundred at the top.
-  expect(path).toMatch(/^M52 120h\.01M52 120M/);
-  expect(path).toMatch(/L452 20$/);
-  expect([...svg.matchAll(/class="tick end">(\d+)</g)].map(([, tick]) => tick)).toEqual(['0', '25', '50', '75', '100']);
+describe('a chart', () => {
+  const size = { width: 464, height: 142 };
+  const lineOf = (at: (minute: number) => number | null, axis: 'left' | 'right' = 'left') => ({
+    label: 'x',
+    axis,
+    values: Array.from({ length: MINUTES }, (_, minute) => at(minute)),
+  });
+  const pathsOf = (svg: string, colour: string) =>
+    [...svg.matchAll(/<path d="([^"]*)"[^>]*stroke="([^"]*)"/g)].filter(([, , stroke]) => stroke === colour);
+  const textsOf = (svg: string) => [...svg.matchAll(/<text [^>]*>([^<]*)</g)].map(([, text]) => text);
+
+  test('breaks a line where values are missing, and draws values to scale', () => {
+    const svg = chartOf({}, [lineOf((minute) => (minute === 1 ? null : minute < 90 ? 0 : 100))], size);
+    const [[, path] = []] = pathsOf(svg, '#1f77b4');
+    // The plot is from 52 to 452 and from 120 up to 20: zero at the bottom, a hundred at the top.
+    expect(path).toMatch(/^M52 120M56.5 120L/);
+    expect(path).toMatch(/L452 20$/);
+    expect(path?.match(/M/g)).toHaveLength(2);
+    // The lone value at the start is a dot.
+    expect(svg.match(/transform="translate\(52 120\)" fill="#1f77b4"/g)).toHaveLength(1);
+    expect(textsOf(svg)).toEqual(expect.arrayContaining(['0', '20', '100', '-3:00', '-1:30', 'now']));
+  });
+
+  test('reaches up to a threshold above all values', () => {
+    const annotations = { horizontal: [{ value: 900, label: 'page at' }] };
+    const svg = chartOf({ annotations }, [lineOf(() => 10)], size);
+    const [[, path] = []] = pathsOf(svg, '#d13212');
+    const [, height] = /^M52 ([\d.]+)L/.exec(path ?? '') ?? [];
+    expect(Number(height)).toBeGreaterThan(20);
+    expect(Number(height)).toBeLessThan(40);
+    expect(textsOf(svg)).toContain('page at 900');
+  });
+
+  test('stacks areas on each other', () => {
+    const svg = chartOf({ stacked: true }, [lineOf(() => 40), lineOf(() => 60)], size);
+    const tops = ['#1f77b4', '#e07b00'].map((colour) =>
+      new RegExp(`d="M52 (\\d+)[^"]*"[^>]*fill="${colour}"`).exec(svg),
+    );
+    expect(tops.map((top) => top?.[1])).toEqual(['80', '20']);
+  });
+
+  test('gives the right axis a scale of its own', () => {
+    const svg = chartOf({}, [lineOf(() => 10), lineOf(() => 4_000, 'right')], size);
+    expect(textsOf(svg)).toEqual(expect.arrayContaining(['10', '4000']));
+  });
 });
 
 test.each([
@@ -129,41 +185,38 @@ test.each([
   expect(short(value)).toBe(text);
 });
 
-test('a metric that nobody made samples for is an error that says where to add them', () => {
+test('a metric without sample data is an error that says where to add it', () => {
   const metric = { namespace: 'N', name: 'Unheard', dimensions: {}, statistic: 'Sum', region: 'eu-west-1' };
-  expect(() => sampleSeries(metric)).toThrow('no sample of metric N Unheard: add it to bin/dashboard/sample.ts');
+  expect(() => sampleSeries(metric)).toThrow('no sample data for metric N Unheard; add it to bin/dashboard/sample.ts');
 });
 
 describe('npm run dashboard', () => {
-  const run = (...args: string[]) =>
-    promisify(execFile)(process.execPath, ['--import', 'tsx', 'bin/dashboard.ts', ...args], { cwd: root }).then(
-      ({ stdout }) => ({ code: 0, stdout, stderr: '' }),
-      ({ code, stdout, stderr }) => ({ code, stdout, stderr }),
-    );
-
-  test('writes the page of a shipped stage and says where', async () => {
+  test('writes the page of a shipped stage and prints its path', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'dashboard-'));
     try {
       const file = join(directory, 'new/page.html');
-      expect(await run('dev', '--out', file)).toMatchObject({ code: 0, stdout: `${file}\n` });
+      const command = ['--import', 'tsx', 'bin/dashboard.ts', 'dev', '--out', file];
+      const { stdout } = await promisify(execFile)(process.execPath, command, { cwd: root });
+      expect(stdout).toBe(`${file}\n`);
       expect(readFileSync(file, 'utf8')).toContain('<h1>Feature flags: dev</h1>');
     } finally {
       rmSync(directory, { recursive: true });
     }
   }, 60_000);
 
+  test('exits with 2 for an unknown option', async () => {
+    const command = ['--import', 'tsx', 'bin/dashboard.ts', '--wrong'];
+    await expect(promisify(execFile)(process.execPath, command, { cwd: root })).rejects.toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining("Unknown option '--wrong'"),
+    });
+  }, 60_000);
+
   test.each([
     [['nowhere'], 'stage "nowhere" is not known: use -c stage=dev or prod'],
-    [['dev', 'prod'], 'one stage can be shown at a time'],
-    [['--wrong'], "Unknown option '--wrong'"],
-  ])(
-    '%p is an error with its usage',
-    async (args, message) => {
-      const { code, stderr } = await run(...args);
-      expect(code).toBe(2);
-      expect(stderr).toContain(message);
-      expect(stderr).toContain('npm run dashboard -- [stage]');
-    },
-    60_000,
-  );
+    [['dev', 'prod'], 'expected one stage'],
+  ])('%p is an error with its usage', async (args, message) => {
+    await expect(runDashboard(args)).rejects.toThrow(message);
+    await expect(runDashboard(args)).rejects.toThrow('npm run dashboard -- [stage]');
+  });
 });

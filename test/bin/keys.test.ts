@@ -1,4 +1,4 @@
-/** The operator's commands against a real SSM server, and what a relay makes of it. */
+/** The keys commands against an SSM server, and how a relay reacts. */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ afterEach(async () => {
   process.env = { ...before };
 });
 
-/** Runs a command, and holds every time that no key was shown. */
+/** Runs a command, and checks that no key is ever shown. */
 async function keys(args: string, terminal: FakeTerminal = pipeOf()): Promise<number> {
   const exitCode = await runKeys([...args.split(' ').filter(Boolean), '--endpoint', server.endpoint], terminal);
   for (const secret of secrets) expect(terminal.printed() + terminal.said()).not.toContain(secret);
@@ -45,29 +45,29 @@ const stored = (name: string) => server.parameters.get(`${path}/${name}`);
 const written = () => server.calls.filter(({ operation }) => /Put|Delete/.test(operation));
 
 describe('put', () => {
-  test('takes a key from a pipe and keeps it as a SecureString, under the KMS key that is named', async () => {
+  test('stores a piped key as a SecureString, encrypted with the given KMS key', async () => {
     const terminal = pipeOf(`${first}\n`);
     expect(await keys('put dev production sdk-key --kms-key alias/flags', terminal)).toBe(0);
     expect(stored('production/sdk-key')).toMatchObject({
       ...{ value: first, type: 'SecureString', version: 1, keyId: 'alias/flags' },
     });
-    expect(terminal.printed()).toBe('production/sdk-key …beef is version 1. Relays take it up within a minute.\n');
+    expect(terminal.printed()).toBe('production/sdk-key …beef is version 1. Relays pick it up within a minute.\n');
   });
 
-  test('asks a person, without showing what is typed', async () => {
+  test('prompts on a terminal, without echo', async () => {
     const terminal = personTyping(mobile);
     expect(await keys('put dev production mobile-key', terminal)).toBe(0);
     expect(terminal.said()).toBe('production/mobile-key (hidden): \n');
     expect(stored('production/mobile-key')?.value).toBe(mobile);
   });
 
-  test('keeps plain settings as plain strings', async () => {
+  test('stores plain settings as plain strings', async () => {
     expect(await keys('put dev production ttl', pipeOf('1m30s\n'))).toBe(0);
     expect(stored('production/ttl')).toMatchObject({ value: '1m30s', type: 'String' });
   });
 
   test.each([
-    ['sdk-key', '', 'sdk-key must be something: nothing was given\n'],
+    ['sdk-key', '', 'sdk-key must be a value; got none\n'],
     ['sdk-key', 'two words', 'sdk-key must be one word without spaces: the key and nothing else\n'],
     ['ttl', '90', 'ttl must be a duration with its unit, such as 30s, 1m30s or 24h\n'],
     ['client-side-id', first, 'client-side-id is not secret, but that looks like a secret key\n'],
@@ -76,23 +76,23 @@ describe('put', () => {
       'soon',
       'previous-sdk-key-until must be a date and time with its zone, such as 2026-11-22T08:00:00Z\n',
     ],
-  ])('refuses %s=%j with what would do, and writes nothing', async (what, value, message) => {
+  ])('rejects %s=%j, says what is expected, and writes nothing', async (what, value, message) => {
     const terminal = pipeOf(value);
     expect(await keys(`put dev production ${what}`, terminal)).toBe(1);
     expect(terminal.said()).toBe(message);
     expect(written()).toEqual([]);
   });
 
-  test('takes a key of an unusual kind, and says that it is odd', async () => {
+  test('accepts a key with an unusual prefix, with a note', async () => {
     const terminal = pipeOf(mobile);
     expect(await keys('put dev production sdk-key', terminal)).toBe(0);
     expect(terminal.said()).toMatch(/does not begin with sdk-/);
   });
 
   test.each([
-    ['a person who says no', () => personTyping(second, 'n'), 'declined'],
-    ['a person who presses Ctrl-C', () => personTyping('^C'), 'nothing was given'],
-    ['a pipe, where nobody can be asked', () => pipeOf(second), 'say --yes'],
+    ['a person who answers no', () => personTyping(second, 'n'), 'declined'],
+    ['a person who presses Ctrl-C', () => personTyping('^C'), 'no answer'],
+    ['a pipe, which cannot be prompted', () => pipeOf(second), 'pass --yes'],
   ])('does not replace an SDK key for %s', async (_, open, message) => {
     await keys('put dev production sdk-key', pipeOf(first));
     const terminal = open();
@@ -102,7 +102,7 @@ describe('put', () => {
   });
 
   test.each([
-    ['a person who says yes', '', () => personTyping(second, 'y')],
+    ['a person who answers yes', '', () => personTyping(second, 'y')],
     ['a pipe with --yes', ' --yes', () => pipeOf(second)],
   ])('replaces an SDK key for %s', async (_, more, open) => {
     await keys('put dev production sdk-key', pipeOf(first));
@@ -112,21 +112,21 @@ describe('put', () => {
 });
 
 test.each([
-  [`put dev production sdk-key ${first}`, /looks like a key.*Treat the key as known to others/],
+  [`put dev production sdk-key ${first}`, /looks like a key.*Treat this key as compromised/],
   [`put dev production --value=${first}`, /looks like a key/],
   [`put dev production sdk-key=${first}`, /looks like a key/],
-  ['put dev production sdk-key hunter2hunter2', /an argument too many; it is not repeated here/],
+  ['put dev production sdk-key hunter2hunter2', /Too many arguments\. The extra one is not shown/],
   ['put dev production sdkkey', /<what> must be one of sdk-key, previous-sdk-key/],
   ['put dev production revoked', /<what> must be one of/],
-  ['put dev', /<environment> must be given/],
-  ['put dev a/b sdk-key', /<environment> must be given/],
+  ['put dev', /<environment> is required/],
+  ['put dev a/b sdk-key', /<environment> is required/],
   ['revoke dev production prefix', /<what> must be one of sdk-key, previous-sdk-key, mobile-key/],
   ['rotate dev production --grace 24', /--grace must be a duration/],
-  ['rotate dev production --ends', /--ends has no meaning for rotate/],
-  ['list dev --frobnicate', /--frobnicate is no option/],
-  ['list', /<stage> must be given/],
-  ['delete dev', /delete is no command/],
-])('%s is not understood, ends with 2, and asks AWS nothing', async (args, message) => {
+  ['rotate dev production --ends', /--ends does not apply to rotate/],
+  ['list dev --frobnicate', /Unknown option --frobnicate/],
+  ['list', /<stage> is required/],
+  ['delete dev', /Unknown command delete/],
+])('%s is a usage error: exits with 2, without a request to AWS', async (args, message) => {
   const terminal = pipeOf(second);
   expect(await keys(args, terminal)).toBe(2);
   expect(terminal.said()).toMatch(message);
@@ -154,7 +154,7 @@ describe('rotate', () => {
     expect(until).toBeLessThanOrEqual(Date.now() + 7_200_000);
   });
 
-  test('needs a key to rotate, and another one', async () => {
+  test('requires an existing key and a different new one', async () => {
     expect(await rotateTo(second)).toBe(1);
     await keys('put dev production sdk-key', pipeOf(first));
     server.calls.length = 0;
@@ -162,7 +162,7 @@ describe('rotate', () => {
     expect(written()).toEqual([]);
   });
 
-  test('asks before it ends the grace of the key before the previous one', async () => {
+  test('asks before it ends the grace period of an older key', async () => {
     await keys('put dev production sdk-key', pipeOf(first));
     await rotateTo(second);
     expect(await rotateTo(third)).toBe(1);
@@ -171,7 +171,7 @@ describe('rotate', () => {
     expect(stored('production/previous-sdk-key')?.value).toBe(second);
   });
 
-  test('after a failure in the middle can be run again', async () => {
+  test('can be run again after it failed halfway', async () => {
     await keys('put dev production sdk-key', pipeOf(first));
     server.before(({ operation, names }) => {
       if (operation === 'PutParameter' && names[0]?.endsWith('production/sdk-key')) server.deny('PutParameter');
@@ -186,10 +186,10 @@ describe('rotate', () => {
 });
 
 describe('list', () => {
-  test('shows names, versions and plain settings, and of keys nothing', async () => {
+  test('shows names, versions and plain settings, and nothing of keys', async () => {
     await keys('put dev production sdk-key', pipeOf(first));
     await keys('put dev production ttl', pipeOf('30s'));
-    // Somebody took the wrong type: that is no reason to show it.
+    // Stored with the wrong type by mistake, it still must not be shown.
     server.put(`${path}/staging/mobile-key`, mobile, { type: 'String' });
     server.put(`${path}/staging/sdk_key`, second, { type: 'String' });
     server.calls.length = 0;
@@ -206,17 +206,17 @@ describe('list', () => {
     expect(server.calls.some(({ decrypted }) => decrypted)).toBe(false);
   });
 
-  test('shows the last four characters when it is told to', async () => {
+  test('shows the last four characters with --ends', async () => {
     await keys('put dev production sdk-key', pipeOf(first));
     const terminal = pipeOf();
     await keys('list dev --ends', terminal);
     expect(terminal.printed()).toContain('…beef\n');
   });
 
-  test('says that there is nothing', async () => {
+  test('says that there are no environments', async () => {
     const terminal = pipeOf();
     expect(await keys('list dev', terminal)).toBe(0);
-    expect(terminal.printed()).toBe('There is no environment yet in eu-west-1.\n');
+    expect(terminal.printed()).toBe('No environments in eu-west-1 yet.\n');
   });
 });
 
@@ -249,7 +249,7 @@ describe('a relay that watches', () => {
 
   const valid = () => environments.flatMap(({ credentials }) => credentials.map(({ value }) => value)).sort();
 
-  test('accepts both keys after rotate, and lets one go at once after revoke, without an alarm', async () => {
+  test('accepts both keys after rotate, and drops the old one right after revoke, without an alarm', async () => {
     await keys('rotate dev production', pipeOf(second));
     await eventually(() => expect(environments[0]?.sdkKey).toBe(second));
     expect(valid()).toEqual([mobile, first, second]);
@@ -261,20 +261,20 @@ describe('a relay that watches', () => {
     expect(stored('production/previous-sdk-key-until')).toBeUndefined();
   });
 
-  test('lets a key go that vanished before it was revoked', async () => {
+  test('drops a key that was deleted before it was revoked', async () => {
     server.delete(`${path}/production/mobile-key`);
     await eventually(() => expect(environments[0]?.keyProblem).toBeDefined());
     expect(await keys('revoke dev production mobile-key --yes', pipeOf(mobile))).toBe(0);
     await eventually(() => expect(valid()).toEqual([first]));
   });
 
-  test('lets a whole environment go, which can begin anew only with other keys', async () => {
+  test('drops a revoked environment, which can be reopened only with new keys', async () => {
     expect(await keys('revoke dev production environment --yes')).toBe(0);
     await eventually(() => expect(environments).toEqual([]));
     expect([...server.parameters.keys()]).toEqual([`${path}/production/revoked`]);
     const terminal = pipeOf(first);
     expect(await keys('put dev production sdk-key', terminal)).toBe(1);
-    expect(terminal.said()).toMatch(/that key of production was revoked/);
+    expect(terminal.said()).toMatch(/this key of production was revoked/);
     expect(await keys('put dev production sdk-key', pipeOf(second))).toBe(0);
     await eventually(() => expect(valid()).toEqual([second]));
   });
@@ -289,8 +289,8 @@ describe('a relay that watches', () => {
 });
 
 test.each([
-  ['denied', () => server.deny(), /^AWS denies it; the permissions that are needed stand in docs\/keys.md/],
-  ['unreachable', () => server.down(), /^AWS in eu-west-1 cannot be reached/],
+  ['denied', () => server.deny(), /^AWS denied access; see docs\/keys.md for the required permissions/],
+  ['unreachable', () => server.down(), /^Cannot reach AWS in eu-west-1/],
   ['broken', () => server.break(), /^InternalServerError/],
 ])('SSM that is %s ends with 1 and one clear sentence', async (_, fault, message) => {
   fault();
@@ -334,14 +334,14 @@ describe('as a process', () => {
     const { exitCode, output } = await run(args, signedIn, `${first}\n`);
     expect({ exitCode, output }).toEqual({
       exitCode: 0,
-      output: 'production/sdk-key …beef is version 1. Relays take it up within a minute.\n',
+      output: 'production/sdk-key …beef is version 1. Relays pick it up within a minute.\n',
     });
     expect(stored('production/sdk-key')?.value).toBe(first);
   });
 
   test('says how to sign in when there are no credentials', async () => {
     const { exitCode, output } = await run(['list', 'dev', '--endpoint', server.endpoint], { HOME: '/nowhere' });
-    expect(output).toMatch(/^there are no AWS credentials: sign in/);
+    expect(output).toMatch(/^No AWS credentials found: sign in/);
     expect(exitCode).toBe(1);
   });
 });

@@ -119,7 +119,7 @@ test('a function that crashed runs again for the next request', async () => {
   await eventually(() => expect(edge.pids()['viewer-request']).toBeUndefined());
   expect((await visit()).status).toBe(200);
   expect(edge.pids()['viewer-request']).not.toBe(before);
-  expect(lines.join('\n')).toContain('viewer-request ended (SIGKILL)');
+  expect(lines.join('\n')).toContain('viewer-request exited (SIGKILL)');
 });
 
 test('closing ends every process, and the port is free', async () => {
@@ -204,7 +204,7 @@ describe('the process of a function', () => {
     await expect(lambda.invoke('throw')).rejects.toThrow('f threw RangeError: oops');
     await expect(lambda.invoke('crash')).rejects.toThrow('f crashed (3)');
     await expect(lambda.invoke('x')).resolves.toMatchObject({ event: 'x' });
-    await expect(lambda.invoke('hang')).rejects.toThrow('f did not answer in 2000 ms');
+    await expect(lambda.invoke('hang')).rejects.toThrow('f timed out after 2000 ms');
     await expect(lambda.invoke('x')).resolves.toMatchObject({ event: 'x' });
     await lambda.close();
   });
@@ -223,7 +223,7 @@ describe('the process of a function', () => {
   });
 });
 
-describe('what CloudFront refuses', () => {
+describe('results that CloudFront rejects', () => {
   const { request } = requestEvent('viewer-request').Records[0]!.cf;
   const before = request.headers;
   const withHeader = (name: string, value: unknown) => ({ ...request, headers: { ...before, [name]: value } });

@@ -61,22 +61,22 @@ async function preflight(changes: object = {}, options: { online?: boolean; base
   return { exitCode, lines: printed.trimEnd().split('\n') };
 }
 
-test('all is ready: every check is listed, and the exit code is 0', async () => {
+test('lists every check and exits with 0 if everything is ready', async () => {
   expect(await preflight()).toEqual({
     exitCode: 0,
     lines: [
-      '✓ stage test is understood',
-      '✓ the credentials are of account 123456789012, as the stage says',
+      '✓ stage test is valid',
+      '✓ the credentials belong to account 123456789012, the stage’s account',
       '✓ environment production in eu-west-1: SDK key',
-      '✓ the table flags-of-test is not there yet in eu-west-1: the deployment makes it',
+      '✓ the table flags-of-test does not exist in eu-west-1 yet; the deployment creates it',
       '✓ eu-west-1 is bootstrapped for the CDK (version 21)',
       '',
-      'All is ready.',
+      'Ready to deploy.',
     ],
   });
 });
 
-test('everything that is wrong is said at once, each with what to do', async () => {
+test('reports every problem at once, each with advice', async () => {
   ssm.delete('/cdk-bootstrap/hnb659fds/version');
   ssm.put(`${path}/staging/sdk-key`, 'two words');
   ssm.put(`${path}/staging/sdk_key`, 'x');
@@ -85,7 +85,7 @@ test('everything that is wrong is said at once, each with what to do', async () 
   const { exitCode, lines } = await preflight({ account: '999999999999', environments: ['production', 'canary'] });
   expect(exitCode).toBe(1);
   for (const line of [
-    '✗ the credentials are of account 123456789012, the stage is for 999999999999',
+    '✗ the credentials belong to account 123456789012, but the stage’s account is 999999999999',
     '    → sign in to 999999999999 (AWS_PROFILE), or correct account in the stage file',
     '✗ environment canary has no key in eu-west-1',
     '    → npm run keys -- put test canary sdk-key',
@@ -97,27 +97,27 @@ test('everything that is wrong is said at once, each with what to do', async () 
     '! eu-west-1: the relay ignores the parameter staging/sdk_key',
     '✗ eu-west-1 is not bootstrapped for the CDK',
     '    → npx cdk bootstrap aws://<account>/eu-west-1',
-    '6 things to mend.',
+    '6 problems to fix.',
   ]) {
     expect(lines).toContain(line);
   }
 });
 
-test('a stage that is not understood ends it, with every problem of the stage', async () => {
+test('an invalid stage stops the check, with every problem of the stage', async () => {
   const { exitCode, lines } = await preflight({ homeRegion: 'Dublin', tableName: 'x' });
   expect(exitCode).toBe(1);
   expect(lines[0]).toMatch(/^✗ stage test: .*homeRegion.*Dublin.*tableName/);
   expect(ssm.calls).toEqual([]);
 });
 
-test('an environment that the stage does not name is only noted', async () => {
+test('an environment that the stage does not name is only a note', async () => {
   ssm.put(`${path}/staging/sdk-key`, other);
   const { exitCode, lines } = await preflight();
   expect(lines).toContain('! environment staging in eu-west-1 is served, but the stage file does not name it');
   expect(exitCode).toBe(0);
 });
 
-test('a previous key that never seems to end, and a key of another kind, are noted', async () => {
+test('a previous key with a long grace period and a key of another kind are notes', async () => {
   ssm.put(`${path}/production/previous-sdk-key`, 'mob-of-another-kind');
   ssm.put(`${path}/production/previous-sdk-key-until`, '2199-01-01T00:00:00Z');
   const { exitCode, lines } = await preflight();
@@ -127,14 +127,14 @@ test('a previous key that never seems to end, and a key of another kind, are not
 });
 
 describe('the table', () => {
-  test('that is there is in order', async () => {
+  test('that exists is fine', async () => {
     const { lines } = await preflight({ tableName: table.tableName, account: undefined });
-    expect(lines).toContain(`✓ the table ${table.tableName} is there in eu-west-1`);
+    expect(lines).toContain(`✓ the table ${table.tableName} exists in eu-west-1`);
   });
 
-  test('that was made elsewhere must be there, with its replicas', async () => {
+  test('managed elsewhere must exist, with its replicas', async () => {
     const absent = await preflight({ table: 'existing' });
-    expect(absent.lines).toContain('✗ the table flags-of-test is not there in eu-west-1');
+    expect(absent.lines).toContain('✗ the table flags-of-test does not exist in eu-west-1');
     const alone = await preflight({
       ...{ table: 'existing', tableName: table.tableName, account: undefined, replicaRegions: ['us-east-1'] },
     });
@@ -142,20 +142,20 @@ describe('the table', () => {
     expect(alone.exitCode).toBe(1);
   });
 
-  test('that cannot be reached is said to be so', async () => {
+  test('that cannot be described is a problem', async () => {
     process.env.AWS_ENDPOINT_URL_DYNAMODB = 'http://127.0.0.1:9';
     const { exitCode, lines } = await preflight();
-    expect(lines).toContain('✗ the table flags-of-test cannot be looked at');
+    expect(lines).toContain('✗ cannot describe the table flags-of-test');
     expect(exitCode).toBe(1);
   });
 });
 
-test('every region that gets a stack is looked at for the CDK’s bootstrap', async () => {
+test('every region that gets a stack must be bootstrapped for the CDK', async () => {
   const { lines } = await preflight({ replicaRegions: ['ap-northeast-1'] });
   expect(lines).toContain('✓ ap-northeast-1 is bootstrapped for the CDK (version 21)');
 });
 
-test('the edge reads an environment that is there', async () => {
+test('the edge must read an existing environment', async () => {
   const origins = { stable: { domainName: 'a.example.net' }, canary: { domainName: 'b.example.net' } };
   const edge = { prefix: 'shop', flagKey: 'canary', origins, defaultVariant: 'stable' };
   const { lines } = await preflight({ edge });
@@ -166,7 +166,7 @@ test('the edge reads an environment that is there', async () => {
   expect(right.exitCode).toBe(0);
 });
 
-test('relays of several regions are given the same keys', () => {
+test('relays in several regions must have the same keys', () => {
   const view = (key: string) => ({
     descriptions: [{ id: 'production', sdkKey: key }] as unknown as EnvironmentDescription[],
     ...{ remarks: new Map(), unknown: [], arn: undefined },
@@ -181,12 +181,12 @@ test('relays of several regions are given the same keys', () => {
 });
 
 test.each([
-  ['denied', () => ssm.deny(), /→ AWS denies it/],
-  ['unreachable', () => ssm.down(), /→ AWS in eu-west-1 cannot be reached/],
-])('SSM that is %s is one thing to mend', async (_, fault, advice) => {
+  ['denied', () => ssm.deny(), /→ AWS denied access/],
+  ['unreachable', () => ssm.down(), /→ Cannot reach AWS in eu-west-1/],
+])('SSM that is %s is one problem', async (_, fault, advice) => {
   fault();
   const { exitCode, lines } = await preflight();
-  expect(lines).toContain('✗ the keys in eu-west-1 cannot be read');
+  expect(lines).toContain('✗ cannot read the keys in eu-west-1');
   expect(lines.join('\n')).toMatch(advice);
   expect(exitCode).toBe(1);
 });
@@ -211,26 +211,26 @@ describe('with --online', () => {
     launchDarkly.close();
   });
 
-  test('LaunchDarkly is asked whether it takes the SDK keys', async () => {
+  test('asks LaunchDarkly whether it accepts the SDK keys', async () => {
     ssm.put(`${path}/staging/sdk-key`, other);
     const { exitCode, lines } = await preflight({}, { online: true, baseUri });
-    expect(lines).toContain('✓ LaunchDarkly takes the SDK key of production');
-    expect(lines).toContain('✗ LaunchDarkly refuses the SDK key of staging (401)');
+    expect(lines).toContain('✓ LaunchDarkly accepts the SDK key of production');
+    expect(lines).toContain('✗ LaunchDarkly rejected the SDK key of staging (401)');
     expect(asked).toEqual(['GET /sdk/latest-all', 'GET /sdk/latest-all']);
     expect(exitCode).toBe(1);
   });
 
-  test('LaunchDarkly that cannot be reached from here is noted', async () => {
+  test('an unreachable LaunchDarkly is a note', async () => {
     const { exitCode, lines } = await preflight({}, { online: true, baseUri: 'http://127.0.0.1:9' });
-    expect(lines.join('\n')).toMatch(/! LaunchDarkly could not be asked about production/);
+    expect(lines.join('\n')).toMatch(/! could not ask LaunchDarkly about production/);
     expect(exitCode).toBe(0);
   });
 });
 
 test.each([
-  ['no stage', [], 2, /^one stage must be given/],
+  ['no stage', [], 2, /^expected one stage/],
   ['an unknown option', ['dev', '--frobnicate'], 2, /Unknown option '--frobnicate'/],
-  ['no credentials', ['dev'], 1, /✗ nobody is signed in to AWS\n {4}→ there are no AWS credentials: sign in/],
+  ['no credentials', ['dev'], 1, /✗ not signed in to AWS\n {4}→ No AWS credentials found: sign in/],
 ])('as a process, with %s', async (_, args, expected, message) => {
   const { PATH = '' } = process.env;
   const child = spawn(process.execPath, ['--import', 'tsx', 'bin/preflight.ts', ...args], {

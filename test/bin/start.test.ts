@@ -1,4 +1,4 @@
-/** `npm start` as a newcomer runs it: what it prints, what the printed commands do, how it takes bad input, how it ends. */
+/** `npm start` as a newcomer runs it: its output, the printed commands, bad input, and shutdown. */
 import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -10,7 +10,7 @@ import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.t
 import { readStream } from '../support/read-stream.ts';
 
 const root = join(import.meta.dirname, '../..');
-/** Bundling and starting it all takes seconds when other suites share the two cores. */
+/** Bundling and starting everything takes seconds when other suites share the cores. */
 const START_MS = 60_000;
 jest.setTimeout(120_000);
 
@@ -63,7 +63,7 @@ function start(variables: Record<string, string> = {}, args: string[] = []): Sta
   return started;
 }
 
-/** The three addresses, once all is ready. */
+/** The three addresses, once everything is ready. */
 async function addressesOf(started: Started): Promise<{ relay: string; dynamoDB: string; edge: string }> {
   return eventually(() => {
     const output = started.output();
@@ -84,11 +84,11 @@ async function visit(edge: string, headers: Record<string, string> = {}) {
   };
 }
 
-test('a flag goes from the file to the stream, to the table and to the edge, where it routes viewers', async () => {
+test('a flag goes from the file to the stream, the table and the edge, where it routes viewers', async () => {
   const started = start();
   const { relay, edge } = await addressesOf(started);
 
-  // Routed, and alike again.
+  // The same viewer gets the same origin again.
   const first = await visit(edge);
   expect(first).toMatchObject({ status: 200, origin: expect.stringMatching(/^(stable|canary)$/) });
   expect(first.page).toContain(`<h1`);
@@ -97,7 +97,7 @@ test('a flag goes from the file to the stream, to the table and to the edge, whe
     const again = await visit(edge, { Cookie: first.cookie ?? '' });
     expect(again).toMatchObject({ origin: first.origin, cookie: undefined });
   }
-  // Whoever has no cookie is somebody new; both origins are met soon, at 75 to 25.
+  // A request without a cookie is a new viewer; at 75 to 25 both origins soon appear.
   const met = new Set<string | null>();
   for (let visits = 0; visits < 200 && met.size < 2; visits++) met.add((await visit(edge)).origin);
   expect([...met].sort()).toEqual(['canary', 'stable']);
@@ -136,10 +136,10 @@ test('a flag goes from the file to the stream, to the table and to the edge, whe
   await eventually(() => expect(functions.filter(isRunning)).toEqual([]));
 });
 
-/** Beside the caches of the tools that run TypeScript. */
+/** Except the caches of the tools that run TypeScript. */
 const leftBehind = () => readdirSync(directory).filter((name) => !/^(flags\.json|tsx-.*|swc-.*)$/.test(name));
 
-/** Process ids, where the system tells them. */
+/** Process ids, on systems with /proc. */
 function childrenOf(pid: number): number[] {
   const children = `/proc/${pid}/task/${pid}/children`;
   return existsSync(children) ? readFileSync(children, 'utf8').trim().split(' ').map(Number) : [];
@@ -162,14 +162,14 @@ const paste = (command: string) => execFileSync('bash', ['-c', command], { encod
 const pastes = spawnSync('bash', ['-c', 'curl --version && sed --version && grep --version']).status === 0;
 
 describe('the printed commands (needs bash, curl, grep and sed)', () => {
-  (pastes ? test : test.skip)('show a viewer routed, routed alike, a stream, the table and an edit', async () => {
+  (pastes ? test : test.skip)('route a viewer twice alike, and show the stream, the table and an edit', async () => {
     const started = start();
     const { edge } = await addressesOf(started);
     expect(paste(printedCommand(started, 1))).toMatch(/set-cookie: flag-viewer=/i);
     const [one, two] = [paste(printedCommand(started, 2)), paste(printedCommand(started, 2))];
     expect(one).toBe(two);
     expect(one).not.toMatch(/set-cookie/i);
-    // The stream goes on for ever: cut off after its first bytes.
+    // The stream never ends: cut it off after its first bytes.
     expect(paste(`${printedCommand(started, 3)} --max-time 2 | head -c 10`)).toBe('event: put');
     const items = JSON.parse(paste(printedCommand(started, 4))).Items.map(
       (item: Record<string, { S: string }>) => `${item.namespace?.S} ${item.key?.S}`,
@@ -179,7 +179,7 @@ describe('the printed commands (needs bash, curl, grep and sed)', () => {
     );
     paste(printedCommand(started, 5));
     await eventually(async () => expect(await visit(edge)).toMatchObject({ origin: 'canary' }));
-    // Twice at once, as when a shell and a parent process both pass it on.
+    // Two signals at once, as when a shell and a parent process both forward it.
     started.child.kill('SIGTERM');
     started.child.kill('SIGINT');
     expect(await started.exited).toBe(0);
@@ -196,11 +196,11 @@ test('with LD_SDK_KEY the flags come from LaunchDarkly instead of the file', asy
   expect(started.output()).not.toContain('sdk-from-launchdarkly');
 });
 
-describe('what is wrong is said in one line, with an exit code that is not 0', () => {
+describe('errors are one line, with a non-zero exit code', () => {
   test.each<[string, Record<string, string>, string[], RegExp]>([
-    ['an unknown setting', {}, ['FLAG_FILE=x'], /^CONFIG_INVALID: FLAG_FILE is not a setting: there are /],
-    ['a value that cannot be', { EDGE_PORT: 'http' }, [], /^CONFIG_INVALID: EDGE_PORT=http is not understood: /],
-    ["a setting of the relay's", { INIT_TIMEOUT: 'soon' }, [], /^CONFIG_INVALID: INIT_TIMEOUT=soon /],
+    ['an unknown setting', {}, ['FLAG_FILE=x'], /^CONFIG_INVALID: Unknown setting FLAG_FILE\. Known settings: /],
+    ['an invalid value', { EDGE_PORT: 'http' }, [], /^CONFIG_INVALID: EDGE_PORT=http is invalid: expected /],
+    ['an invalid setting of the relay', { INIT_TIMEOUT: 'soon' }, [], /^CONFIG_INVALID: INIT_TIMEOUT=soon /],
     [
       'a missing file',
       { FLAGS_FILE: '/nowhere/flags.json' },
@@ -214,7 +214,7 @@ describe('what is wrong is said in one line, with an exit code that is not 0', (
     expect(started.output().trimEnd()).not.toContain('\n');
   });
 
-  test.each(['PORT', 'DYNAMODB_PORT', 'EDGE_PORT'])('%s is taken', async (setting) => {
+  test.each(['PORT', 'DYNAMODB_PORT', 'EDGE_PORT'])('%s is in use', async (setting) => {
     const blocker = createServer();
     await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
     const { port } = blocker.address() as { port: number };

@@ -1,4 +1,4 @@
-/** The operator's view of a real table that a real store fills. */
+/** The store command on a table that a real store fills. */
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { runStore } from '../../bin/store/run.ts';
@@ -46,7 +46,7 @@ function rowsOf(printed: string): Record<string, string> {
 }
 
 describe('show', () => {
-  test('tells who writes, whether it still does, the revision, sizes, counts and that nothing drifts', async () => {
+  test('prints the writer, its lease, the revision, sizes, counts and that nothing drifts', async () => {
     const memory = createMemory(...flags(5), segment('s', 1), tombstone('features', 'gone', 2));
     const holder = await fill(memory, { checkedAt: () => Date.now() - 3_000 });
     memory.set(flag('flag-1', 2));
@@ -55,7 +55,7 @@ describe('show', () => {
     expect(exitCode).toBe(0);
     expect(printed).toMatch(/^table flags, prefix production\n/);
     expect(rowsOf(printed)).toMatchObject({
-      lease: 'is renewed',
+      lease: 'is being renewed',
       owner: holder.owner,
       revision: expect.stringMatching(/^\d{13}\.2, body \d{13}\.1$/),
       checked: expect.stringMatching(/^[3-6] s ago \(20/),
@@ -63,12 +63,12 @@ describe('show', () => {
       snapshot: expect.stringMatching(/^7 items, body of [1-9][\d,]+ bytes$/),
       delta: expect.stringMatching(/^[1-9][\d,]+ bytes$/),
       official: '5 flags, 1 segments, 1 deleted',
-      marker: 'is there',
-      drift: 'none: both layouts say the same',
+      marker: 'present',
+      drift: 'none; both layouts are equal',
     });
   });
 
-  test('in JSON it gives the same as numbers', async () => {
+  test('prints the same as JSON', async () => {
     const memory = createMemory(...flags(3));
     await fill(memory, { checkedAt: () => 1_700_000_000_000 });
     const body = (await stores.rows('production:$snapshot')).body as { data: Uint8Array };
@@ -82,25 +82,25 @@ describe('show', () => {
     });
   });
 
-  test('a lease that nobody renews, and one that was released, are told apart', async () => {
+  test('distinguishes a lease that is not renewed from one that was released', async () => {
     const holder = await fill(createMemory(flag('a', 1)), { timings: { ...quick, renewMs: 30_000, stopMs: 60_000 } });
     expect(rowsOf((await store('show --prefix production')).printed).lease).toMatch(
-      /^is not renewed; another relay takes it/,
+      /^is not being renewed; another relay takes over/,
     );
     await holder.close();
     const { printed } = await store('show --prefix production');
-    expect(rowsOf(printed)).toMatchObject({ lease: 'was released: nobody writes', owner: 'nobody' });
+    expect(rowsOf(printed)).toMatchObject({ lease: 'was released; no relay is writing', owner: 'nobody' });
   });
 
-  test('a table that ld-relay filled has no snapshot and no lease; Big Segments are told', async () => {
+  test('a table that ld-relay filled has no snapshot and no lease, and may have Big Segments', async () => {
     await putForeign(flag('a', 1));
     const key = 'production:big_segments_metadata';
     const row = { synchronizedOn: { N: String(Date.now() - 10_000) }, lastVersion: { S: 'v7' } };
     await stores.put({ namespace: { S: key }, key: { S: key }, ...row });
     const rows = rowsOf((await store('show --prefix production')).printed);
-    expect(rows).toMatchObject({ official: '1 flags, 0 segments, 0 deleted', snapshot: 'there is none' });
+    expect(rows).toMatchObject({ official: '1 flags, 0 segments, 0 deleted', snapshot: 'none' });
     expect(rows.lease).toMatch(/no relay of this project/);
-    expect(rows.marker).toMatch(/^is missing/);
+    expect(rows.marker).toMatch(/^missing/);
     expect(rows['big segments']).toMatch(/^synchronised 1\d s ago \(.*\), version "v7"$/);
     expect(rows.drift).toBeUndefined();
   });
@@ -135,9 +135,9 @@ describe('verify', () => {
     expect(printed).toBe('table flags, prefix production: 0 differ, 5 items are the same in both layouts\n');
   });
 
-  test('ends with 1 and names every difference', async () => {
+  test('exits with 1 and names every difference', async () => {
     const memory = createMemory(...flags(5), segment('s', 3));
-    // A relay that runs would put it right.
+    // A running relay would repair it.
     await (await fill(memory)).close();
     await putForeign(flag('flag-1', 9));
     await putForeign(flag('flag-2', 1, { on: false }));
@@ -148,7 +148,7 @@ describe('verify', () => {
     await remove('production:$inited', 'production:$inited');
     const { exitCode, printed, said } = await store('verify --prefix production');
     expect(exitCode).toBe(1);
-    expect(said).toMatch(/^Not the same; looking again in 0.02 s/);
+    expect(said).toMatch(/^Differences found; checking again in 0.02 s/);
     const lines = printed.trim().split('\n');
     expect(lines).toHaveLength(7);
     expect(lines).toEqual(
@@ -156,15 +156,15 @@ describe('verify', () => {
         'features/flag-1: version 9, in the snapshot 1',
         'features/flag-2: version 1 in both, with different content',
         expect.stringMatching(/^features\/flag-3: its official copy cannot be read/),
-        'features/stranger: version 2 stands in LaunchDarkly’s layout only',
-        'segments/s: version 3 stands in the snapshot only',
+        'features/stranger: version 2 is only in LaunchDarkly’s layout',
+        'segments/s: version 3 is only in the snapshot',
         '$inited: the marker of LaunchDarkly’s layout is missing',
         'table flags, prefix production: 6 differ, 2 items are the same in both layouts',
       ]),
     );
   });
 
-  test('what a relay is just about to publish is no difference', async () => {
+  test('a change that a relay is about to publish is no difference', async () => {
     const memory = createMemory(...flags(3));
     await fill(memory);
     await putForeign(flag('flag-1', 2));
@@ -179,7 +179,7 @@ describe('verify', () => {
     const variables = { DYNAMODB_TABLE: 'flags', DYNAMODB_URL: stores.table.endpoint };
     const run = { terminal: heard, env: variables, lookAgainMs: 1_500 };
     expect(await runStore(['verify', '--prefix', 'production'], run)).toBe(0);
-    expect(terminal.said()).toMatch(/^Not the same/);
+    expect(terminal.said()).toMatch(/^Differences found/);
   });
 
   test('an item too large for LaunchDarkly’s layout is a note', async () => {
@@ -192,13 +192,13 @@ describe('verify', () => {
     expect(said).toMatch(/^Note: features\/big: version 2 does not fit; the copy is older, since 20/);
   });
 
-  test.each(['body', 'delta'])('a snapshot whose %s is spoilt ends with 1', async (key) => {
+  test.each(['body', 'delta'])('exits with 1 for a snapshot with a corrupt %s', async (key) => {
     const holder = await fill(createMemory(...flags(3)));
     await holder.close();
     await stores.put({ namespace: { S: 'production:$snapshot' }, key: { S: key }, format: { N: '1' } });
     const { exitCode, printed } = await store('verify --prefix production');
     expect(exitCode).toBe(1);
-    expect(printed).toMatch(/the snapshot cannot be compared: \S+/);
+    expect(printed).toMatch(/cannot compare the snapshot: \S+/);
     const { problem } = JSON.parse((await store('verify --prefix production --json')).printed);
     expect(problem).toMatch(key);
   });
@@ -212,14 +212,14 @@ describe('drop-snapshot', () => {
     await holder.close();
     const { exitCode, printed } = await store('drop-snapshot --prefix production --yes');
     expect(exitCode).toBe(0);
-    expect(printed).toBe('2 items of the snapshot of table flags, prefix production are removed.\n');
+    expect(printed).toBe('Removed 2 snapshot items of table flags, prefix production.\n');
     expect(await stores.rows('production:$snapshot')).toEqual({});
     expect(await stores.versions('production:features')).toEqual({ 'flag-0': 1, 'flag-1': 1, 'flag-2': 1 });
     expect(await stores.snapshot('other')).toEqual([flag('b', 1)]);
     expect((await store('drop-snapshot --prefix production --yes')).printed).toMatch(/has no snapshot/);
   });
 
-  test('asks first, and takes silence for no', async () => {
+  test('asks first; no answer means no', async () => {
     await (await fill(createMemory(flag('a', 1)))).close();
     for (const terminal of [pipeOf(), personTyping('n'), personTyping()]) {
       const { exitCode, said } = await store('drop-snapshot --prefix production', terminal);
@@ -231,49 +231,46 @@ describe('drop-snapshot', () => {
     expect(await stores.snapshot('production')).toBeUndefined();
   });
 
-  test('a relay that is at work makes a new snapshot at once', async () => {
+  test('a running relay writes a new snapshot at once', async () => {
     const memory = createMemory(...flags(3), segment('s', 1));
     await fill(memory, { prefix: '' });
     const { exitCode, said } = await store("drop-snapshot --prefix '' --yes");
     expect(exitCode).toBe(0);
-    expect(said).toMatch(/holds the lease: if it runs, it writes a new snapshot at once/);
+    expect(said).toMatch(/holds the lease: if it is running, it writes a new snapshot at once/);
     await eventually(() => expectTableToEqual(stores, memory));
   });
 });
 
-describe('what is wrong is said with what would do', () => {
+describe('errors say what is wrong and what to do', () => {
   test.each([
-    ['shwo', 'shwo is no command: there are show, verify, drop-snapshot'],
-    ['show production', 'production is too much: the environment is named by --prefix'],
+    ['shwo', 'Unknown command shwo. Commands: show, verify, drop-snapshot'],
+    ['show production', 'Unexpected argument "production". Use --prefix to choose the environment.'],
     ['show --tabel x', "Unknown option '--tabel'"],
-    ['show --prefix a --environment b', '--prefix and --environment exclude each other'],
-    ['show --environment live', 'LD_PREFIX_live is not set, so the prefix is not known: say --prefix'],
-    ['drop-snapshot --yes', "drop-snapshot must be told whose: --prefix <prefix> ('' for none)"],
+    ['show --prefix a --environment b', '--prefix and --environment cannot be combined'],
+    ['show --environment live', 'LD_PREFIX_live is not set, so the prefix is unknown. Pass --prefix'],
+    ['drop-snapshot --yes', "drop-snapshot requires --prefix <prefix> ('' for none)"],
   ])('%s', async (args, message) => {
     const { exitCode, said } = await store(args);
     expect(exitCode).toBe(2);
     expect(said).toContain(message);
   });
 
-  test('no table, a table that is not there, a prefix under which nothing stands, a database that is away', async () => {
-    expect((await store('show', pipeOf(), { DYNAMODB_TABLE: '' })).said).toMatch(/^which table\? Say --table <name>/);
+  test('no table, a missing table, a prefix without data, an unreachable database', async () => {
+    expect((await store('show', pipeOf(), { DYNAMODB_TABLE: '' })).said).toMatch(
+      /^No table given\. Pass --table <name>/,
+    );
     const missing = await store('show --table missing');
     expect([missing.exitCode, missing.said]).toEqual([
       2,
-      `there is no table missing in ${stores.table.endpoint}: check --table and --region\n`,
+      `Table missing does not exist in ${stores.table.endpoint}. Check --table and --region.\n`,
     ]);
     const empty = await store('show --prefix nobody');
-    expect(empty.said).toBe(
-      'Nothing stands in table flags, prefix nobody. Is it the right --prefix, table and region?\n',
-    );
+    expect(empty.said).toBe('No data in table flags, prefix nobody. Check --prefix, --table and --region.\n');
     const away = await store('verify --endpoint http://127.0.0.1:9');
-    expect([away.exitCode, away.said]).toEqual([
-      2,
-      expect.stringMatching(/^AWS in http:\/\/127.0.0.1:9 cannot be reached/),
-    ]);
+    expect([away.exitCode, away.said]).toEqual([2, expect.stringMatching(/^Cannot reach AWS in http:\/\/127.0.0.1:9/)]);
   });
 
-  test('as a command it ends with the exit code, and help is help', async () => {
+  test('as a process it prints help and exits with the code', async () => {
     await (await fill(createMemory(flag('a', 1)))).close();
     await putForeign(flag('a', 3));
     const run = (...args: string[]) =>
