@@ -1,4 +1,4 @@
-import { integer, type Reader, text } from '../relay-task/config/readers.ts';
+import { integer, type Reader, text } from '../relay-task/common/setting-values.ts';
 import { environmentSettings, filterSettings, linkerVariables, settings } from '../relay-task/config/settings.ts';
 
 /** What `npm start` needs; the relay's own settings are passed through unchanged. */

@@ -1,10 +1,10 @@
+import { durationFrom } from '../../relay-task/common/setting-values.ts';
 import {
   isParameterName,
   levelPattern,
   type SsmParameterName,
   ssmParameters,
 } from '../../relay-task/environments/ssm-parameters.ts';
-import { durationMs } from '../../relay-task/environments/ssm-settings.ts';
 
 export interface KeysOptions {
   readonly region?: string;
@@ -117,7 +117,7 @@ export function parseArguments(
   if (verb === 'put' && (!isParameterName(what) || what === 'revoked'))
     problems.push(`<what> must be one of ${names.join(', ')}`);
   if (verb === 'revoke' && !isOneOf(revocable, what)) problems.push(`<what> must be one of ${revocable.join(', ')}`);
-  const grace = durationMs(options.get('--grace') ?? '24h');
+  const grace = durationFrom(0, '0')(options.get('--grace') ?? '24h');
   if (!('value' in grace)) problems.push(`--grace must be ${grace.wanted}`);
   if (problems.length > 0) return { problems };
 

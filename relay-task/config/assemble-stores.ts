@@ -1,9 +1,10 @@
 /** Which stores there are, and where. */
+
+import { boolean } from '../common/setting-values.ts';
 import type { Config, RedisConfig } from './config.ts';
 import { lastOf, type Piece, type Pieces } from './gather.ts';
 import { nameOf } from './places.ts';
 import type { Values } from './read-settings.ts';
-import { boolean } from './readers.ts';
 import { settings } from './settings.ts';
 import { CONSUL_PORT, REDIS_PORT } from './settings-stores.ts';
 

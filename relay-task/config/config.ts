@@ -1,10 +1,10 @@
+import type { HostAndPort } from '../common/setting-values.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { assemble } from './assemble.ts';
 import { checkTogether } from './checks.ts';
 import { parseConfigFile } from './config-file.ts';
 import { type Effective, gather } from './gather.ts';
-import type { HostAndPort } from './readers.ts';
 
 export type LogLevel = keyof Log | 'none';
 

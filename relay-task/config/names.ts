@@ -1,4 +1,5 @@
 /** Which setting a name means: options of the file without regard to case, variables exactly. */
+import { nearest } from '../common/edit-distance.ts';
 import type { OldName, Setting } from './setting.ts';
 import { environmentSettings, filterSettings, settings, settingsWithoutEffect } from './settings.ts';
 
@@ -81,26 +82,4 @@ export function suggestionFor(section: string, option: string): string {
   const names = optionNames.get(known) ?? [];
   const near = nearest(option, names);
   return `[${section}] ${option} is not an option: ${near ? `did you mean ${near}?` : `there are ${names.join(', ')}`}`;
-}
-
-function nearest(word: string, names: readonly string[]): string | undefined {
-  const ranked = names
-    .map((name) => ({ name, distance: distanceOf(word.toLowerCase(), name.toLowerCase()) }))
-    .sort((a, b) => a.distance - b.distance);
-  const [best] = ranked;
-  // Two letters exchanged are two steps; in a word of three they would make any other.
-  return best && best.distance <= (word.length > 3 ? 2 : 1) ? best.name : undefined;
-}
-
-/** Levenshtein's: how many letters have to be put in, taken out or exchanged. */
-function distanceOf(a: string, b: string): number {
-  let row = Array.from({ length: b.length + 1 }, (_, index) => index);
-  for (let i = 1; i <= a.length; i += 1) {
-    const next = [i];
-    for (let j = 1; j <= b.length; j += 1) {
-      next.push(Math.min(row[j]! + 1, next[j - 1]! + 1, row[j - 1]! + (a[i - 1] === b[j - 1] ? 0 : 1)));
-    }
-    row = next;
-  }
-  return row[b.length]!;
 }

@@ -1,7 +1,8 @@
 /** The texts given for the settings of one table, into values. */
+
+import { boolean } from '../common/setting-values.ts';
 import type { Effective, Piece, Pieces } from './gather.ts';
 import { assignmentAt, masked, nameOf } from './places.ts';
-import { boolean } from './readers.ts';
 import type { Setting } from './setting.ts';
 
 export type Values<Table extends Record<string, Setting<unknown>>> = {
@@ -67,7 +68,7 @@ export function readPiece(
   const result = setting.read(text);
   if ('value' in result) return result.value;
   const shown = assignmentAt(place, masked(text, setting.secret));
-  findings.problems.push(`${shown} is not understood: it must be ${result.wanted}`);
+  findings.problems.push(`${shown} is invalid: expected ${result.wanted}`);
   return undefined;
 }
 

@@ -1,4 +1,4 @@
-import type { Reader } from './readers.ts';
+import type { Reader } from '../common/setting-values.ts';
 
 /** A name that a setting had in earlier versions of ld-relay: understood, and answered with one line of advice. */
 export interface OldName {

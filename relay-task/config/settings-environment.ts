@@ -1,5 +1,5 @@
 /** What exists once per environment, and once per project. In a variable the name follows what stands here. */
-import { boolean, durationMs, filledList, list, oneOf, text } from './readers.ts';
+import { boolean, durationMs, filledList, list, logLevel, text } from '../common/setting-values.ts';
 import { inSection } from './setting.ts';
 
 const environment = inSection('Environment');
@@ -55,12 +55,7 @@ export const environmentSettings = {
     'false',
     'browsers have to send the hash of their context',
   ),
-  logLevel: environment.optional(
-    'logLevel',
-    'LD_LOG_LEVEL_',
-    oneOf('debug', 'info', 'warn', 'error', 'none'),
-    "the environment's own `LOG_LEVEL`",
-  ),
+  logLevel: environment.optional('logLevel', 'LD_LOG_LEVEL_', logLevel, "the environment's own `LOG_LEVEL`"),
   ttlMs: environment.setting(
     'ttl',
     'LD_TTL_',

@@ -1,5 +1,15 @@
 /** The settings of the relay itself: section `[Main]` and its smaller neighbours. */
-import { boolean, bytes, durationFrom, durationMs, httpUrl, integer, oneOf, text } from './readers.ts';
+import {
+  boolean,
+  bytes,
+  durationFrom,
+  durationMs,
+  httpUrl,
+  integer,
+  logLevel,
+  oneOf,
+  text,
+} from '../common/setting-values.ts';
 import { inSection } from './setting.ts';
 
 const main = inSection('Main');
@@ -99,13 +109,7 @@ export const mainSettings = {
     'any',
     '`/readyz` turns 200 when one environment has data, or only when all have',
   ),
-  logLevel: main.setting(
-    'logLevel',
-    'LOG_LEVEL',
-    oneOf('debug', 'info', 'warn', 'error', 'none'),
-    'info',
-    'the least severe log lines to print',
-  ),
+  logLevel: main.setting('logLevel', 'LOG_LEVEL', logLevel, 'info', 'the least severe log lines to print'),
   tlsEnabled: main.setting('tlsEnabled', 'TLS_ENABLED', boolean, 'false', 'listen with TLS'),
   tlsCert: main.optional('tlsCert', 'TLS_CERT', text, 'the file of the certificate and its chain, PEM; watched'),
   tlsKey: main.optional('tlsKey', 'TLS_KEY', text, "the file of the certificate's private key, PEM; watched"),

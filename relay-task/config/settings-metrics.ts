@@ -1,5 +1,5 @@
 /** What the relay tells about itself, beyond `/status` and `/metrics`. */
-import { boolean, durationFrom, integer, type Reader, text } from './readers.ts';
+import { boolean, durationFrom, integer, type Reader, text } from '../common/setting-values.ts';
 import { inSection } from './setting.ts';
 
 const prometheus = inSection('Prometheus');

@@ -1,5 +1,15 @@
 /** Where environments, keys and flags come from, how upstream is reached, and where events go. */
-import { boolean, bytes, durationFrom, durationMs, httpUrl, integer, list, type Reader, text } from './readers.ts';
+import {
+  boolean,
+  bytes,
+  durationFrom,
+  durationMs,
+  httpUrl,
+  integer,
+  list,
+  type Reader,
+  text,
+} from '../common/setting-values.ts';
 import { inSection } from './setting.ts';
 
 const autoConfig = inSection('AutoConfig');

@@ -1,5 +1,14 @@
 /** Replicas of memory: DynamoDB, Redis, Consul, any number of them at once. */
-import { boolean, durationFrom, hostAndPort, hostsAndPorts, httpUrl, oneOf, type Reader, text } from './readers.ts';
+import {
+  boolean,
+  durationFrom,
+  hostAndPort,
+  hostsAndPorts,
+  httpUrl,
+  oneOf,
+  type Reader,
+  text,
+} from '../common/setting-values.ts';
 import { inSection } from './setting.ts';
 
 const store = inSection('Store');

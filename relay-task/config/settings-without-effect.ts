@@ -1,5 +1,5 @@
 /** What ld-relay has and this relay has no use for: understood, checked, and answered with one line of why. */
-import { boolean, durationMs, integer, type Reader, text } from './readers.ts';
+import { boolean, durationMs, integer, type Reader, text } from '../common/setting-values.ts';
 
 export interface SettingWithoutEffect {
   readonly section: string;

@@ -3,7 +3,8 @@
  * `/edge-flag-relay/<stage>/environments/<environment>/<parameter>`.
  */
 import { createHash } from 'node:crypto';
-import { type Reader, settingReaders } from './ssm-settings.ts';
+import type { Reader } from '../common/setting-values.ts';
+import { settingReaders } from './ssm-settings.ts';
 
 /** The folder of a stage's environments, without a slash at the end, as GetParametersByPath and IAM want it. */
 export function environmentsPath(stage: string): string {

@@ -49,7 +49,7 @@ test('every problem is reported at once', () => {
   expect('problems' in result && result.problems).toEqual([
     'Unknown argument --port. Pass settings as NAME=value, e.g. PORT=8031; list: docs/configuration.md',
     expect.stringMatching(/^Unknown setting EGDE_PORT\. Known settings: FLAGS_FILE, /),
-    'DYNAMODB_PORT=-1 is invalid: expected a whole number from 0 to 65535',
-    'EDGE_PORT=x is invalid: expected a whole number from 0 to 65535',
+    'DYNAMODB_PORT=-1 is invalid: expected an integer from 0 to 65535',
+    'EDGE_PORT=x is invalid: expected an integer from 0 to 65535',
   ]);
 });

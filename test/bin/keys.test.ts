@@ -69,7 +69,7 @@ describe('put', () => {
   test.each([
     ['sdk-key', '', 'sdk-key must be a value; got none\n'],
     ['sdk-key', 'two words', 'sdk-key must be one word without spaces: the key and nothing else\n'],
-    ['ttl', '90', 'ttl must be a duration with its unit, such as 30s, 1m30s or 24h\n'],
+    ['ttl', '90', 'ttl must be a duration with a unit, such as 30s, 1m30s or 250ms\n'],
     ['client-side-id', first, 'client-side-id is not secret, but that looks like a secret key\n'],
     [
       'previous-sdk-key-until',

@@ -101,8 +101,8 @@ test('what ends at once: each on its own stream with its own exit code, and no s
   expect(wrong.output()).toEqual({
     stdout: '',
     stderr: `CONFIG_INVALID: 2 problems
-  PORT=x is not understood: it must be a whole number from 0 to 65535
-  LOG_LEVEL=y is not understood: it must be one of debug, info, warn, error, none
+  PORT=x is invalid: expected an integer from 0 to 65535
+  LOG_LEVEL=y is invalid: expected one of debug, info, warn, error, none
 `,
   });
 

@@ -29,8 +29,8 @@ test('every problem is reported at once, in one RelayError', () => {
   expect(() => parse('[Main]\nprot = 1', variables)).toThrow(RelayError);
   expect(problemsOf(() => parse('[Main]\nprot = 1', variables))).toEqual([
     'relay.conf:2: [Main] prot is not an option: did you mean port?',
-    'PORT=x is not understood: it must be a whole number from 0 to 65535',
-    'LOG_LEVEL=y is not understood: it must be one of debug, info, warn, error, none',
+    'PORT=x is invalid: expected an integer from 0 to 65535',
+    'LOG_LEVEL=y is invalid: expected one of debug, info, warn, error, none',
     expect.stringMatching(/^no environment: /),
   ]);
 });

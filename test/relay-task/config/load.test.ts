@@ -105,7 +105,7 @@ test('files are read from the disk, each message with the path as it was given',
     writeFileSync(path, `[Main]\nport = x\n${conf('disk')}`);
     const missing = join(directory, 'missing.conf');
     expect(problemsOf(() => loadConfig(['--config', `${missing},${path}`], {}))).toEqual([
-      `${path}:2: [Main] port = x is not understood: it must be a whole number from 0 to 65535`,
+      `${path}:2: [Main] port = x is invalid: expected an integer from 0 to 65535`,
     ]);
     expect(problemsOf(() => loadConfig(['--config', directory], {}))[0]).toMatch(/cannot be read: EISDIR/);
   } finally {

@@ -4,19 +4,19 @@ import { messageFor, parseAsFile, parseAsVariables, problemsOf } from '../../sup
 /** Lines of the file, variables, and the problems; `$1` is the first setting of either, `$1 := x` the same with its value. */
 type Row = readonly [file: string, variables: string, ...problems: readonly string[]];
 
-const duration = 'it must be a duration with its unit, such as 30s, 1m30s or 250ms';
-const url = 'it must be an absolute address that begins with http:// or https://';
-const size = 'it must be a size with its unit, such as 5MiB, 512KiB or 0B';
-const switched = 'it must be true or false';
-const is = 'is not understood:';
+const duration = 'a duration with a unit, such as 30s, 1m30s or 250ms';
+const url = 'an absolute URL that starts with http:// or https://';
+const size = 'a size with a unit, such as 5MiB, 512KiB or 0B';
+const switched = 'true or false';
+const is = 'is invalid: expected';
 const hint =
   'set LD_ENV_<name> to its SDK key, or say where environments come from with AUTO_CONFIG_KEY, FILE_DATA_SOURCE or KEYS_FROM_SSM';
 
 const values: readonly Row[] = [
-  ['Main: port = 99999', 'PORT=99999', `$1 := 99999 ${is} it must be a whole number from 0 to 65535`],
-  ['Main: port = -1', 'PORT=-1', `$1 := -1 ${is} it must be a whole number from 0 to 65535`],
-  ['Main: port = 80.5', 'PORT=80.5', `$1 := 80.5 ${is} it must be a whole number from 0 to 65535`],
-  ['Main: port = http', 'PORT=http', `$1 := http ${is} it must be a whole number from 0 to 65535`],
+  ['Main: port = 99999', 'PORT=99999', `$1 := 99999 ${is} an integer from 0 to 65535`],
+  ['Main: port = -1', 'PORT=-1', `$1 := -1 ${is} an integer from 0 to 65535`],
+  ['Main: port = 80.5', 'PORT=80.5', `$1 := 80.5 ${is} an integer from 0 to 65535`],
+  ['Main: port = http', 'PORT=http', `$1 := http ${is} an integer from 0 to 65535`],
   ['Main: streamUri = stream', 'STREAM_URI=stream', `$1 := stream ${is} ${url}`],
   ['Main: streamUri = //host/path', 'STREAM_URI=//host/path', `$1 := //host/path ${is} ${url}`],
   ['Main: baseUri = ftp://host', 'BASE_URI=ftp://host', `$1 := ftp://host ${is} ${url}`],
@@ -30,66 +30,54 @@ const values: readonly Row[] = [
   ['Main: initTimeout = 1m-3s', 'INIT_TIMEOUT=1m-3s', `$1 := 1m-3s ${is} ${duration}`],
   ['Main: heartbeatInterval = s', 'HEARTBEAT_INTERVAL=s', `$1 := s ${is} ${duration}`],
   ['Main: heartbeatInterval = 1.5', 'HEARTBEAT_INTERVAL=1.5', `$1 := 1.5 ${is} ${duration}`],
-  [
-    'Main: logLevel = verbose',
-    'LOG_LEVEL=verbose',
-    `$1 := verbose ${is} it must be one of debug, info, warn, error, none`,
-  ],
-  ['Main: readyRequires = some', 'READY_REQUIRES=some', `$1 := some ${is} it must be one of any, all`],
-  ['Main: tlsMinVersion = 1.4', 'TLS_MIN_VERSION=1.4', `$1 := 1.4 ${is} it must be one of 1.0, 1.1, 1.2, 1.3`],
-  ['Main: clientStreams = push', 'CLIENT_STREAMS=push', `$1 := push ${is} it must be one of evaluated, ping`],
-  ['Main: statusAccess = none', 'STATUS_ACCESS=none', `$1 := none ${is} it must be one of public, restricted`],
+  ['Main: logLevel = verbose', 'LOG_LEVEL=verbose', `$1 := verbose ${is} one of debug, info, warn, error, none`],
+  ['Main: readyRequires = some', 'READY_REQUIRES=some', `$1 := some ${is} one of any, all`],
+  ['Main: tlsMinVersion = 1.4', 'TLS_MIN_VERSION=1.4', `$1 := 1.4 ${is} one of 1.0, 1.1, 1.2, 1.3`],
+  ['Main: clientStreams = push', 'CLIENT_STREAMS=push', `$1 := push ${is} one of evaluated, ping`],
+  ['Main: statusAccess = none', 'STATUS_ACCESS=none', `$1 := none ${is} one of public, restricted`],
   [
     'Main: expiredCredentialCleanupInterval = 99ms',
     'EXPIRED_CREDENTIAL_CLEANUP_INTERVAL=99ms',
-    `$1 := 99ms ${is} it must be a duration of 100ms or more`,
+    `$1 := 99ms ${is} a duration of at least 100ms`,
   ],
   ['Main: maxClientRequestBodySize = 5', 'MAX_CLIENT_REQUEST_BODY_SIZE=5', `$1 := 5 ${is} ${size}`],
   ['Events: maxInboundPayloadSize = -1B', 'EVENTS_MAX_INBOUND_PAYLOAD_SIZE=-1B', `$1 := -1B ${is} ${size}`],
   ['Events: maxInboundPayloadSize = big', 'EVENTS_MAX_INBOUND_PAYLOAD_SIZE=big', `$1 := big ${is} ${size}`],
-  ['Events: capacity = 0', 'EVENTS_CAPACITY=0', `$1 := 0 ${is} it must be a whole number from 1 to 100000000`],
+  ['Events: capacity = 0', 'EVENTS_CAPACITY=0', `$1 := 0 ${is} an integer from 1 to 100000000`],
   ['Events: flushInterval = soon', 'EVENTS_FLUSH_INTERVAL=soon', `$1 := soon ${is} ${duration}`],
   ['Events: inlineUsers = perhaps', 'EVENTS_INLINE_USERS=perhaps', `$1 := perhaps ${is} ${switched}`],
-  [
-    'Concurrency: initMaxConcurrent = 0',
-    'INIT_MAX_CONCURRENT=0',
-    `$1 := 0 ${is} it must be a whole number from 1 to 1000000`,
-  ],
-  [
-    'Redis: port = 0',
-    'REDIS_PORT=0\nUSE_REDIS=1',
-    `$1 := 0 ${is} it must be a port from 1 to 65535, or tcp://host:port`,
-  ],
+  ['Concurrency: initMaxConcurrent = 0', 'INIT_MAX_CONCURRENT=0', `$1 := 0 ${is} an integer from 1 to 1000000`],
+  ['Redis: port = 0', 'REDIS_PORT=0\nUSE_REDIS=1', `$1 := 0 ${is} a port from 1 to 65535, or tcp://host:port`],
   [
     'Redis: url = http://r',
     'REDIS_URL=http://r\nUSE_REDIS=1',
-    `$1 := … ${is} it must be an address such as redis://host:6379, redis://user:password@host:6379/0 or rediss://host:6380`,
+    `$1 := … ${is} an address such as redis://host:6379, redis://user:password@host:6379/0 or rediss://host:6380`,
   ],
   [
     'Redis: url = redis://r/flags',
     'REDIS_URL=redis://r/flags\nUSE_REDIS=1',
-    `$1 := … ${is} it must be an address such as redis://host:6379, redis://user:password@host:6379/0 or rediss://host:6380`,
+    `$1 := … ${is} an address such as redis://host:6379, redis://user:password@host:6379/0 or rediss://host:6380`,
   ],
   [
     'Redis: sentinels = s1:port\nRedis: sentinelMaster = m',
     'REDIS_SENTINELS=s1:port\nREDIS_SENTINEL_MASTER=m\nUSE_REDIS=1',
-    `$1 := s1:port ${is} it must be hosts with their ports and commas between them, such as redis-1:26379,redis-2:26379`,
+    `$1 := s1:port ${is} comma-separated hosts with ports, such as redis-1:26379,redis-2:26379`,
   ],
-  ['Consul: host = a b', 'CONSUL_HOST=a b\nUSE_CONSUL=1', `$1 := a b ${is} it must be host or host:port`],
+  ['Consul: host = a b', 'CONSUL_HOST=a b\nUSE_CONSUL=1', `$1 := a b ${is} host or host:port`],
   ['DynamoDB: enabled = sure', 'USE_DYNAMODB=sure', `$1 := sure ${is} ${switched}`],
   ['Redis: localTtl = long', 'CACHE_TTL=long', `$1 := long ${is} ${duration}`],
   ['Proxy: url = proxy:3128', 'PROXY_URL=proxy:3128', `$1 := proxy:3128 ${is} ${url}`],
-  ['Prometheus: port = x', 'PROMETHEUS_PORT=x', `$1 := x ${is} it must be a whole number from 0 to 65535`],
-  ['Metrics: emfInterval = 10ms', 'METRICS_EMF_INTERVAL=10ms', `$1 := 10ms ${is} it must be a duration of 1s or more`],
+  ['Prometheus: port = x', 'PROMETHEUS_PORT=x', `$1 := x ${is} an integer from 0 to 65535`],
+  ['Metrics: emfInterval = 10ms', 'METRICS_EMF_INTERVAL=10ms', `$1 := 10ms ${is} a duration of at least 1s`],
   ['Environment "production": ttl = 5', 'LD_TTL_production=5', `$1 := 5 ${is} ${duration}`],
   ['Environment "production": secureMode = x', 'LD_SECURE_MODE_production=x', `$1 := x ${is} ${switched}`],
   [
     'Environment "production": logLevel = loud',
     'LD_LOG_LEVEL_production=loud',
-    `$1 := loud ${is} it must be one of debug, info, warn, error, none`,
+    `$1 := loud ${is} one of debug, info, warn, error, none`,
   ],
   // A key or a password in the wrong place is not repeated.
-  ['Main: port = sdk-1234', 'PORT=sdk-1234', `$1 := sdk-… ${is} it must be a whole number from 0 to 65535`],
+  ['Main: port = sdk-1234', 'PORT=sdk-1234', `$1 := sdk-… ${is} an integer from 0 to 65535`],
   ['Main: streamUri = mob-12-34', 'STREAM_URI=mob-12-34', `$1 := mob-… ${is} ${url}`],
   ['Proxy: url = socks://me:secret@p', 'PROXY_URL=socks://me:secret@p', `$1 := socks://…@p ${is} ${url}`],
 ];
@@ -176,7 +164,7 @@ const together: readonly Row[] = [
   [
     'Environment "production": projKey = shop\nFilters "shop": keys = "web,,ios"',
     'LD_PROJ_KEY_production=shop\nLD_FILTER_KEYS_shop=web,,ios',
-    `$2 := web,,ios ${is} it must be keys with a comma between them, none of them empty`,
+    `$2 := web,,ios ${is} comma-separated keys, none of them empty`,
     'filters of project shop: there is no key, set LD_FILTER_KEYS_shop',
   ],
   [
@@ -228,12 +216,12 @@ const whole: readonly Row[] = [
   [
     'OfflineMode: fileDataSource = f\nOfflineMode: fileDataSourceMonitoringInterval = 50ms',
     'FILE_DATA_SOURCE=f\nFILE_DATA_SOURCE_MONITORING_INTERVAL=50ms',
-    `$2 := 50ms ${is} it must be a duration of 100ms or more`,
+    `$2 := 50ms ${is} a duration of at least 100ms`,
   ],
   [
     'SSM: path = keys',
     'KEYS_FROM_SSM=keys',
-    `$1 := keys ${is} it must be a path of the parameter store, such as /edge-flag-relay/prod/environments/`,
+    `$1 := keys ${is} a path of the parameter store, such as /edge-flag-relay/prod/environments/`,
     `no environment: ${hint}`,
   ],
   [
@@ -279,10 +267,10 @@ const whole: readonly Row[] = [
   [
     'Main: port = x\nMain: initTimeout = 1\nRedis: port = y\nEvents: capacity = z',
     'PORT=x\nINIT_TIMEOUT=1\nREDIS_PORT=y\nEVENTS_CAPACITY=z\nUSE_REDIS=1',
-    `$1 := x ${is} it must be a whole number from 0 to 65535`,
+    `$1 := x ${is} an integer from 0 to 65535`,
     `$2 := 1 ${is} ${duration}`,
-    `$4 := z ${is} it must be a whole number from 1 to 100000000`,
-    `$3 := y ${is} it must be a port from 1 to 65535, or tcp://host:port`,
+    `$4 := z ${is} an integer from 1 to 100000000`,
+    `$3 := y ${is} a port from 1 to 65535, or tcp://host:port`,
     `no environment: ${hint}`,
   ],
 ];

@@ -457,7 +457,7 @@ describe('with faults', () => {
     ['prefix', 'a b', 'one word without spaces'],
     ['table-name', 'x', '3 to 255 of a-z A-Z 0-9 _ - .'],
     ['secure-mode', 'maybe', 'true or false'],
-    ['ttl', '30', 'a duration with its unit, such as 30s, 1m30s or 24h'],
+    ['ttl', '30', 'a duration with a unit, such as 30s, 1m30s or 250ms'],
     ['log-level', 'loud', 'one of debug, info, warn, error, none'],
     ['revoked', 'sdk-key', 'fingerprints of 32 hex digits, separated by commas, or *'],
   ])('%s=%j is refused with what would do, and the last value and all else stay', async (name, value, wanted) => {

@@ -1,23 +1,25 @@
 /**
- * How one setting's text is understood. A reader answers the value, or says what would do.
- * Syntax is ld-relay's (its Go configuration library): durations as Go writes them, sizes in powers of two.
+ * How the text of a setting is read, from wherever it comes. The syntax is that of ld-relay and its Go configuration
+ * library: durations as Go writes them, sizes in powers of two.
  */
-export type Reader<T> = (text: string) => { value: T } | { wanted: string };
+
+/** Returns the value, or a description of valid values that completes "expected …". */
+export type Reader<T> = (text: string) => { readonly value: T } | { readonly wanted: string };
 
 export const text: Reader<string> = (value) => ({ value });
 
-/** Both spellings: that of ld-relay's variables (true, yes, 1) and that of its file (on as well). */
+/** ld-relay accepts `true`, `yes` and `1` in variables, and `on` too in its file. */
 export const boolean: Reader<boolean> = (value) => {
   if (/^(true|1|yes|on)$/i.test(value)) return { value: true };
   if (/^(false|0|no|off)$/i.test(value)) return { value: false };
   return { wanted: 'true or false' };
 };
 
-/** A whole number within bounds, both included. */
+/** An integer from `min` to `max`, both included. */
 export function integer(min: number, max: number): Reader<number> {
   return (value) => {
     const number = /^[+-]?\d{1,15}$/.test(value) ? Number(value) : Number.NaN;
-    return number >= min && number <= max ? { value: number } : { wanted: `a whole number from ${min} to ${max}` };
+    return number >= min && number <= max ? { value: number } : { wanted: `an integer from ${min} to ${max}` };
   };
 }
 
@@ -28,9 +30,9 @@ export function oneOf<const T extends string>(...words: readonly T[]): Reader<T>
   };
 }
 
-/** An absolute http or https address, without a trailing slash. */
+/** An absolute http or https URL; trailing slashes are removed. */
 export const httpUrl: Reader<string> = (value) => {
-  const wanted = { wanted: 'an absolute address that begins with http:// or https://' };
+  const wanted = { wanted: 'an absolute URL that starts with http:// or https://' };
   try {
     const { protocol, host } = new URL(value);
     const absolute = (protocol === 'http:' || protocol === 'https:') && host !== '' && value.includes('://');
@@ -40,13 +42,13 @@ export const httpUrl: Reader<string> = (value) => {
   }
 };
 
-/** Items between commas, trimmed; empty ones are left out. */
+/** Comma-separated items, trimmed; empty items are dropped. */
 export const list: Reader<readonly string[]> = (value) => ({ value: itemsOf(value).filter((item) => item !== '') });
 
-/** Items between commas, trimmed; an empty one is a slip of the pen that would otherwise hide. */
+/** Comma-separated items, trimmed; an empty item is most likely a mistake, so it is refused. */
 export const filledList: Reader<readonly string[]> = (value) => {
   const items = itemsOf(value);
-  return items.includes('') ? { wanted: 'keys with a comma between them, none of them empty' } : { value: items };
+  return items.includes('') ? { wanted: 'comma-separated keys, none of them empty' } : { value: items };
 };
 
 function itemsOf(value: string): string[] {
@@ -58,34 +60,41 @@ export interface HostAndPort {
   readonly port: number;
 }
 
-/** `host:port` or `[::1]:port`; the port may be left out where there is a usual one. */
-export function hostAndPort(usualPort?: number): Reader<HostAndPort> {
-  const wanted = { wanted: usualPort === undefined ? 'a host and a port, such as redis-1:26379' : 'host or host:port' };
+/** `host:port` or `[::1]:port`; the port is optional if there is a default. */
+export function hostAndPort(defaultPort?: number): Reader<HostAndPort> {
+  const wanted = { wanted: defaultPort === undefined ? 'a host and port, such as redis-1:26379' : 'host or host:port' };
   return (value) => {
     const [, ipv6, name, digits] = /^(?:\[([0-9a-fA-F:.]+)\]|([^\s:/@[\]]+))(?::(\d{1,5}))?$/.exec(value) ?? [];
     const host = ipv6 ?? name;
-    const port = digits === undefined ? usualPort : Number(digits);
+    const port = digits === undefined ? defaultPort : Number(digits);
     if (host === undefined || port === undefined || port < 1 || port > 65_535) return wanted;
     return { value: { host, port } };
   };
 }
 
-/** Several `host:port` with commas between them. */
-export function hostsAndPorts(usualPort?: number): Reader<readonly HostAndPort[]> {
-  const one = hostAndPort(usualPort);
+/** Comma-separated `host:port` items. */
+export function hostsAndPorts(defaultPort?: number): Reader<readonly HostAndPort[]> {
+  const one = hostAndPort(defaultPort);
   return (value) => {
     const results = itemsOf(value)
       .filter((item) => item !== '')
       .map(one);
     const found = results.flatMap((result) => ('value' in result ? [result.value] : []));
     if (found.length > 0 && found.length === results.length) return { value: found };
-    return { wanted: 'hosts with their ports and commas between them, such as redis-1:26379,redis-2:26379' };
+    return { wanted: 'comma-separated hosts with ports, such as redis-1:26379,redis-2:26379' };
   };
 }
 
+/** Both ways to write micro: U+00B5 and U+03BC. */
 const UNIT_MS: Record<string, number> = {
-  ...{ ns: 1e-6, us: 1e-3, µs: 1e-3, μs: 1e-3 },
-  ...{ ms: 1, s: 1000, m: 60_000, h: 3_600_000 },
+  ns: 1e-6,
+  us: 1e-3,
+  µs: 1e-3,
+  μs: 1e-3,
+  ms: 1,
+  s: 1000,
+  m: 60_000,
+  h: 3_600_000,
 };
 const AMOUNT = /(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)/g;
 const DURATION = /^[+-]?((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/;
@@ -93,17 +102,17 @@ const DURATION = /^[+-]?((?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+$/;
 /** A duration as Go writes it (`1m30s`, `250ms`, `1.5h`, `0`), in milliseconds. */
 export const durationMs: Reader<number> = (value) => {
   if (/^[+-]?0$/.test(value)) return { value: 0 };
-  if (!DURATION.test(value)) return { wanted: 'a duration with its unit, such as 30s, 1m30s or 250ms' };
+  if (!DURATION.test(value)) return { wanted: 'a duration with a unit, such as 30s, 1m30s or 250ms' };
   let total = 0;
   for (const [, amount, unit] of value.matchAll(AMOUNT)) total += Number(amount) * (UNIT_MS[unit ?? ''] ?? Number.NaN);
   return { value: value.startsWith('-') ? -total : total };
 };
 
-/** A duration of at least so much, in milliseconds. `shown` is how people would write the least. */
-export function durationFrom(leastMs: number, shown: string): Reader<number> {
+/** A duration of at least `minMs`, in milliseconds; `shown` is that minimum as a user would write it. */
+export function durationFrom(minMs: number, shown: string): Reader<number> {
   return (value) => {
     const result = durationMs(value);
-    if ('value' in result && result.value < leastMs) return { wanted: `a duration of ${shown} or more` };
+    if ('value' in result && result.value < minMs) return { wanted: `a duration of at least ${shown}` };
     return result;
   };
 }
@@ -114,7 +123,7 @@ const UNIT_BYTES: Record<string, number> = Object.fromEntries(
 
 /** A size in powers of two (`5MiB`, `1.5KiB`, `512KB` meaning the same as `512KiB`, `0B`), in bytes. */
 export const bytes: Reader<number> = (value) => {
-  const wanted = { wanted: 'a size with its unit, such as 5MiB, 512KiB or 0B' };
+  const wanted = { wanted: 'a size with a unit, such as 5MiB, 512KiB or 0B' };
   if (value === '0') return { value: 0 };
   if (!/^(?:(?:\d+\.?\d*|\.\d+)(?:[KMGTPE]i?)?B)+$/i.test(value)) return wanted;
   let total = 0;
@@ -123,3 +132,5 @@ export const bytes: Reader<number> = (value) => {
   }
   return Number.isSafeInteger(Math.round(total)) ? { value: Math.round(total) } : wanted;
 };
+
+export const logLevel = oneOf('debug', 'info', 'warn', 'error', 'none');
