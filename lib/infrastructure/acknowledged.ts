@@ -6,8 +6,8 @@ import type { RelayStack } from './relay-stack.ts';
 import type { RelayStage } from './relay-stage.ts';
 
 /**
- * What the CDK, AWS's validator and cdk-nag's AwsSolutions would have otherwise, and why it is so. A test fails on any
- * other finding.
+ * Findings of the CDK, AWS's validator and cdk-nag's AwsSolutions that we accept, with the reasons. A test fails on any other
+ * finding.
  */
 export function acknowledgeFindings(stage: RelayStage): void {
   for (const relay of stage.relays) acknowledgeRelay(stage, relay);

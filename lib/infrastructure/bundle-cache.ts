@@ -7,8 +7,8 @@ const made = new Map<string, string>();
 let root: string | undefined;
 
 /**
- * The directory that `make` fills, made once per process for everything that says it is the same. Assets are copied when
- * a construct is made, so the directories go when the process does.
+ * The directory that `make` fills, once per process for equal `what`. Constructs copy their assets when they are created, so
+ * the directories are deleted when the process exits.
  */
 export function bundledOnce(what: unknown, make: (outdir: string) => void): string {
   const key = createHash('sha256').update(JSON.stringify(what)).digest('hex').slice(0, 16);

@@ -5,7 +5,7 @@ import { describeFargateProblem, describeTimeoutProblem, managedVariables } from
 import type { Problems } from './stage-readers.ts';
 import type { StageSettings } from './stage-settings.ts';
 
-/** What is wrong between properties, each of which is fine by itself; `given` is the stage without its defaults. */
+/** Checks properties against each other, after each was checked by itself; `given` is the stage without its defaults. */
 export function checkStage(stage: Stage, given: StageSettings, problems: Problems): void {
   checkRegions(stage, problems);
   for (const region of [stage.homeRegion, ...stage.relayRegions]) {
@@ -16,7 +16,7 @@ export function checkStage(stage: Stage, given: StageSettings, problems: Problem
   checkVariables(stage, problems);
   checkEdge(stage, problems);
   for (const name of ['application', 'stage']) {
-    if (Object.hasOwn(stage.tags, name)) problems.say(`tags.${name}`, `tags.${name} is set by the app: leave it out`);
+    if (Object.hasOwn(stage.tags, name)) problems.say(`tags.${name}`, `tags.${name} is set by the app: remove it`);
   }
 }
 
@@ -27,24 +27,27 @@ function checkRegions(stage: Stage, problems: Problems): void {
   }
   const partitions = new Set([homeRegion, ...replicaRegions].map(partitionOf));
   if (partitions.size > 1) {
-    problems.say('replicaRegions', `replicaRegions must be in the partition of ${homeRegion}: a table cannot leave it`);
+    problems.say(
+      'replicaRegions',
+      `replicaRegions must be in the partition of ${homeRegion}: a table cannot span partitions`,
+    );
   }
   for (const region of relayRegions) {
     if (region === homeRegion) {
       problems.say(
         'relayRegions',
-        `relayRegions must not contain the home region ${homeRegion}: it has a relay anyway`,
+        `relayRegions must not contain the home region ${homeRegion}: it always has a relay`,
       );
     } else if (!replicaRegions.includes(region)) {
       problems.say(
         'relayRegions',
-        `relayRegions: ${region} must be one of replicaRegions, where its relay can boot from`,
+        `relayRegions: ${region} must be one of replicaRegions, since its relay boots from a replica`,
       );
     }
   }
   for (const region of Object.keys(stage.networks)) {
     if (region !== homeRegion && !relayRegions.includes(region)) {
-      problems.say(`networks.${region}`, `networks.${region} has no effect: no relay stands there`);
+      problems.say(`networks.${region}`, `networks.${region} has no effect: there is no relay in that region`);
     }
   }
 }
@@ -57,9 +60,9 @@ function checkNetwork(stage: Stage, region: string, network: Network, problems: 
   const { vpc } = network;
   const at = `networks.${region}`;
   const [zones, path] = vpc ? [vpc.zones, `${at}.vpc.zones`] : [network.zones, `${at}.zones`];
-  const stranger = zones?.find((zone) => zone.slice(0, -1) !== region);
-  if (stranger) problems.mustBe(path, zones, `zones of ${region}`);
-  // Load balancers need two. A third keeps two thirds of the tasks when one is lost.
+  const foreign = zones?.find((zone) => zone.slice(0, -1) !== region);
+  if (foreign) problems.mustBe(path, zones, `zones of ${region}`);
+  // Load balancers need two zones. With three, losing one leaves two thirds of the tasks.
   const least = stage.production && !vpc ? 3 : 2;
   if (zones && zones.length < least) {
     problems.mustBe(path, zones, `at least ${least} zones`);
@@ -67,16 +70,16 @@ function checkNetwork(stage: Stage, region: string, network: Network, problems: 
   }
   if (!vpc) {
     const bits = Number(network.cidr.split('/')[1]);
-    if (bits < 16 || bits > 22) problems.mustBe(`${at}.cidr`, network.cidr, 'from /16 to /22');
+    if (bits < 16 || bits > 22) problems.mustBe(`${at}.cidr`, network.cidr, 'a prefix length from /16 to /22');
     if (stage.production && network.nat === 'none') {
-      problems.mustBe(`${at}.nat`, network.nat, 'per-zone or one in production: tasks get no public address there');
+      problems.mustBe(`${at}.nat`, network.nat, 'per-zone or one in production, where tasks get no public address');
     }
     return;
   }
   const { privateSubnetIds, publicSubnetIds } = vpc;
   for (const [name, ids] of Object.entries({ privateSubnetIds, publicSubnetIds })) {
     if (ids && zones && ids.length !== zones.length) {
-      problems.mustBe(`${at}.vpc.${name}`, ids, `one for each of the ${zones.length} zones`);
+      problems.mustBe(`${at}.vpc.${name}`, ids, `one subnet for each of the ${zones.length} zones`);
     }
   }
   if (stage.relay.publicAccess && !publicSubnetIds) {
@@ -88,8 +91,12 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
   const { relay, production } = stage;
   if (production && relay.tasks < 3) problems.mustBe('relay.tasks', given.relay?.tasks, 'at least 3 in production');
   if (relay.maxTasks < relay.tasks) {
-    const why = relay.expectedStreams ? ' (twice expectedStreams by streamsPerTask)' : '';
-    problems.mustBe('relay.maxTasks', relay.maxTasks, `at least the ${relay.tasks} tasks that always run${why}`);
+    const why = relay.expectedStreams ? ' (twice expectedStreams divided by streamsPerTask)' : '';
+    problems.mustBe(
+      'relay.maxTasks',
+      relay.maxTasks,
+      `at least ${relay.tasks}, the number of tasks that always run${why}`,
+    );
   }
   const size = describeFargateProblem(relay.cpu, relay.memoryMiB);
   if (size) problems.mustBe('relay.memoryMiB', relay.memoryMiB, size);
@@ -98,14 +105,14 @@ function checkRelay(stage: Stage, given: StageSettings, problems: Problems): voi
 
   checkCertificates(stage, 'relay.certificates', relay.certificates, production, problems);
   for (const [region, arn] of Object.entries(relay.encryptionKeys)) {
-    if (arn.split(':')[3] !== region) problems.mustBe(`relay.encryptionKeys.${region}`, arn, `of ${region}`);
+    if (arn.split(':')[3] !== region) problems.mustBe(`relay.encryptionKeys.${region}`, arn, `a key in ${region}`);
   }
   if (relay.publicAccess) {
     const { certificates } = relay.publicAccess;
     checkCertificates(stage, 'relay.publicAccess.certificates', certificates, true, problems);
   }
   if (stage.redis && 'url' in stage.redis && production && stage.redis.url.startsWith('redis:')) {
-    problems.mustBe('redis.url', stage.redis.url, 'rediss:// in production: flags must not cross the network in clear');
+    problems.mustBe('redis.url', stage.redis.url, 'rediss:// in production: flags must be encrypted in transit');
   }
 }
 
@@ -120,16 +127,18 @@ function checkCertificates(
   for (const [region, arn] of Object.entries(certificates)) {
     const [, , , place, owner] = arn.split(':');
     if (!regions.includes(region))
-      problems.say(`${at}.${region}`, `${at}.${region} has no effect: no relay stands there`);
-    else if (place !== region) problems.mustBe(`${at}.${region}`, arn, `of ${region}: a load balancer takes no other`);
-    else if (account && owner !== account) problems.mustBe(`${at}.${region}`, arn, `of the stage's account ${account}`);
+      problems.say(`${at}.${region}`, `${at}.${region} has no effect: there is no relay in that region`);
+    else if (place !== region)
+      problems.mustBe(`${at}.${region}`, arn, `a certificate in ${region}, the region of its load balancer`);
+    else if (account && owner !== account)
+      problems.mustBe(`${at}.${region}`, arn, `a certificate in the stage's account ${account}`);
   }
   if (!required) return;
   const without = [homeRegion, ...relayRegions.filter((region) => replicaRegions.includes(region))].filter(
     (region) => !Object.hasOwn(certificates, region),
   );
   if (without.length > 0) {
-    problems.say(at, `${at} lacks ${without.join(', ')}: keys and flags must not cross the network in clear`);
+    problems.say(at, `${at} has no certificate for ${without.join(', ')}: keys and flags must be encrypted in transit`);
   }
 }
 
@@ -137,12 +146,13 @@ function checkVariables({ relay }: Stage, problems: Problems): void {
   for (const group of ['variables', 'secrets'] as const) {
     for (const name of Object.keys(relay[group])) {
       const at = `relay.${group}.${name}`;
-      if (managedVariables.includes(name)) problems.say(at, `${at} is set by the app: other properties decide it`);
-      else if (/^LD_(ENV|MOBILE_KEY)_/.test(name)) problems.say(at, `${at}: keys go to SSM, with npm run keys -- put`);
+      if (managedVariables.includes(name)) problems.say(at, `${at} is set by the app, from other properties`);
+      else if (/^LD_(ENV|MOBILE_KEY)_/.test(name))
+        problems.say(at, `${at}: store keys in SSM with npm run keys -- put`);
       else if (group === 'variables' && /(PASSWORD|TOKEN|SECRET|_KEY)$/.test(name)) {
-        problems.say(at, `${at} is a secret: put it in SSM and its parameter's name in relay.secrets`);
+        problems.say(at, `${at} is a secret: store it in SSM and put the parameter name in relay.secrets`);
       } else if (group === 'secrets' && Object.hasOwn(relay.variables, name)) {
-        problems.say(at, `${at} stands in relay.variables, too: leave one out`);
+        problems.say(at, `${at} is also in relay.variables: remove one of them`);
       }
     }
   }
@@ -152,7 +162,7 @@ function checkEdge(stage: Stage, problems: Problems): void {
   const { edge, homeRegion, account } = stage;
   if (!edge) return;
   if (partitionOf(homeRegion) !== 'aws') {
-    problems.say('edge', `edge must be left out: Lambda@Edge does not reach the partition of ${homeRegion}`);
+    problems.say('edge', `edge must be left out: Lambda@Edge is not available in the partition of ${homeRegion}`);
   }
   const variants = Object.keys(edge.origins ?? {});
   if (edge.defaultVariant && edge.origins && !variants.includes(edge.defaultVariant)) {
@@ -167,14 +177,21 @@ function checkEdge(stage: Stage, problems: Problems): void {
   }
   const [, , , place, owner] = edge.certificateArn?.split(':') ?? [];
   if (edge.certificateArn && place !== EDGE_REGION) {
-    problems.mustBe('edge.certificateArn', edge.certificateArn, `of ${EDGE_REGION}: CloudFront takes no other`);
+    problems.mustBe(
+      'edge.certificateArn',
+      edge.certificateArn,
+      `a certificate in ${EDGE_REGION}, the only region that CloudFront accepts`,
+    );
   } else if (edge.certificateArn && account && owner !== account) {
-    problems.mustBe('edge.certificateArn', edge.certificateArn, `of the stage's account ${account}`);
+    problems.mustBe('edge.certificateArn', edge.certificateArn, `a certificate in the stage's account ${account}`);
   }
   if (edge.domainNames?.length && !edge.certificateArn) {
-    problems.say('edge.certificateArn', 'edge.certificateArn is missing: edge.domainNames needs a certificate of them');
+    problems.say('edge.certificateArn', 'edge.certificateArn is missing: edge.domainNames need a certificate');
   }
   if (edge.certificateArn && !edge.domainNames?.length) {
-    problems.say('edge.domainNames', 'edge.domainNames is missing: edge.certificateArn is for those names');
+    problems.say(
+      'edge.domainNames',
+      'edge.domainNames is missing: edge.certificateArn has no use without domain names',
+    );
   }
 }

@@ -1,6 +1,5 @@
 /**
- * What browser and mobile SDKs ask for, as a load balancer's path patterns: all that a public load balancer lets
- * through. Source: `docs/endpoints.md`.
+ * The requests of browser and mobile SDKs, as load balancer path patterns: all that a public load balancer accepts. Source: `docs/endpoints.md`.
  */
 export const clientSidePaths: readonly string[] = [
   // Mobile: streams, evaluation, events.
@@ -18,14 +17,14 @@ export const clientSidePaths: readonly string[] = [
   '/events/bulk/*',
   '/events/diagnostic/*',
   '/a/*',
-  // Both, by LaunchDarkly's newer protocol.
+  // Both, with LaunchDarkly's newer protocol.
   '/sdk/poll/eval',
   '/sdk/poll/eval/*',
   '/sdk/stream/eval',
   '/sdk/stream/eval/*',
 ];
 
-/** What lies below those and yet belongs to servers: evaluation by SDK key, which `/sdk/evalx/*` would let through. */
+/** Server-side paths that match the patterns above: evaluation by SDK key, which `/sdk/evalx/*` would accept. */
 export const serverSidePaths: readonly string[] = [
   '/sdk/evalx/contexts/*',
   '/sdk/evalx/users/*',
@@ -33,7 +32,7 @@ export const serverSidePaths: readonly string[] = [
   '/sdk/evalx/user',
 ];
 
-/** A listener rule takes five values. AWS: Application Load Balancer quotas, condition values per rule. */
+/** A listener rule accepts five values. AWS: Application Load Balancer quotas, condition values per rule. */
 export const VALUES_PER_RULE = 5;
 
 export function inGroups<T>(values: readonly T[], size: number): T[][] {

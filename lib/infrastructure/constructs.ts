@@ -1,4 +1,4 @@
-/** The parts by themselves, for CDK apps of one's own: `docs/constructs.md` has an example of each. */
+/** The constructs for your own CDK apps: `docs/constructs.md` has an example of each. */
 export { EdgeFlagFunction, type EdgeFlagFunctionProps } from './edge-flag-function.ts';
 export { describeEdgeProblems, type EdgeEventType } from './edge-restrictions.ts';
 export { EdgeRouter, type EdgeRouterProps } from './edge-router.ts';

@@ -14,7 +14,7 @@ import {
   type ViewerResponseConfig,
 } from '../../lambda/edge-router/config.ts';
 
-/** What each edge function is configured with. */
+/** The configuration of each edge function. */
 export interface EdgeConfigs {
   readonly reader: ReaderConfig;
   readonly 'viewer-request': ViewerRequestConfig;
@@ -34,33 +34,33 @@ const entries: Readonly<Record<EdgeEntry, string>> = {
 
 export interface EdgeBundleOptions<E extends EdgeEntry = EdgeEntry> {
   readonly entry: E;
-  /** Baked into the code: literals only. */
+  /** Baked into the code, so it must be literal. */
   readonly config: EdgeConfigs[E];
-  /** Gets one file, `index.cjs`; the Lambda handler is `index.handler`. */
+  /** Receives one file, `index.cjs`; the Lambda handler is `index.handler`. */
   readonly outdir: string;
-  /** The oldest Node.js that must run it. Default node22: Lambda's Node.js 24 and 22. */
+  /** The oldest Node.js version that must run it. Default node22: Lambda runs Node.js 22 and 24. */
   readonly target?: 'node20' | 'node22';
 }
 
 /**
- * Bundles one edge function, synchronously, as constructs need it. Returns the path of the file.
- * CommonJS: the ESM loader costs a cold start 30 ms and more. Throws an Error that says what is wrong with the config,
- * or which part of it is no literal.
+ * Bundles one edge function, synchronously because constructs are. Returns the file's path.
+ * CommonJS, since the ESM loader adds 30 ms or more to a cold start. Throws an Error that says what is wrong with the config
+ * or which part of it is not literal.
  */
 export function buildEdge<E extends EdgeEntry>({ entry, config, outdir, target }: EdgeBundleOptions<E>): string {
   return build({ entryFile: entries[entry], config: parsed(entry, config), outdir, target });
 }
 
 export interface OwnEdgeBundleOptions {
-  /** A module of one's own that exports `handler`, by its absolute path. */
+  /** The absolute path of your own module, which exports `handler`. */
   readonly entryFile: string;
-  /** Plain JSON: takes the place of the name `__EDGE_CONFIG__` in the code. */
+  /** Plain JSON: replaces the name `__EDGE_CONFIG__` in the code. */
   readonly config: unknown;
   readonly outdir: string;
   readonly target?: 'node20' | 'node22' | undefined;
 }
 
-/** Bundles an edge function of one's own, as `buildEdge` does ours. Throws an Error when the config is no literal. */
+/** Bundles your own edge function the way `buildEdge` bundles ours. Throws an Error if the config is not literal. */
 export function buildOwnEdge(options: OwnEdgeBundleOptions): string {
   literal(options.config);
   return build(options);
@@ -78,7 +78,7 @@ function build({ entryFile, config, outdir, target }: OwnEdgeBundleOptions): str
     target: target ?? 'node22',
     mainFields: ['module', 'main'],
     define: { __EDGE_CONFIG__: literal(config), __EDGE_EXPORTS__: 'exports' },
-    // Our classes give every field a value in their constructors: declaring them first would only cost bytes.
+    // Our classes set every field in their constructors; declaring the fields would only add bytes.
     tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
     logOverride: { 'commonjs-variable-in-esm': 'silent' },
     legalComments: 'none',
@@ -88,7 +88,7 @@ function build({ entryFile, config, outdir, target }: OwnEdgeBundleOptions): str
   return outfile;
 }
 
-/** esbuild minifies in one pass; what that leaves (functions used once, chains of variables) is 4 % of the zip. */
+/** esbuild minifies in one pass and leaves functions used once and chains of variables: 4 % of the zip. */
 function squeeze(code: string): string {
   const compress = { toplevel: true, passes: 4, ecma: 2020 } as const;
   return minifySync(code, { compress, mangle: { toplevel: true }, ecma: 2020, module: false }).code;
@@ -97,11 +97,11 @@ function squeeze(code: string): string {
 export interface EdgeBundle {
   readonly file: string;
   readonly minifiedBytes: number;
-  /** As Lambda is sent it. The same code gives the same bytes, whenever and wherever it is zipped. */
+  /** What Lambda receives. The same code always gives the same bytes. */
   readonly zipBytes: number;
 }
 
-/** `buildEdge`, measured. */
+/** `buildEdge`, with the bundle's sizes. */
 export async function bundleEdge<E extends EdgeEntry>(options: EdgeBundleOptions<E>): Promise<EdgeBundle> {
   const file = buildEdge(options);
   const code = await readFile(file);
@@ -110,7 +110,7 @@ export async function bundleEdge<E extends EdgeEntry>(options: EdgeBundleOptions
 
 async function zipOf(code: Buffer): Promise<Buffer> {
   const zip = new ZipFile();
-  // The earliest time that a zip can express, without the extra field that would hold a time zone's opinion of it.
+  // The earliest time that a zip can express, without the extra field that depends on the time zone.
   const mtime = new Date(1980, 0, 1);
   zip.addBuffer(code, 'index.cjs', { mtime, mode: 0o100644, compressionLevel: 9, forceDosTimestamp: true });
   zip.end();
@@ -119,7 +119,7 @@ async function zipOf(code: Buffer): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-/** Checked here and not at the edge, where nobody would see the error and everybody would pay for the checks. */
+/** Checked here because at the edge nobody would see the error and every cold start would pay for the checks. */
 function parsed(entry: EdgeEntry, config: unknown): unknown {
   literal(config);
   if (entry === 'reader') return parseReaderConfig(config as ReaderConfig);
@@ -128,11 +128,12 @@ function parsed(entry: EdgeEntry, config: unknown): unknown {
   return { ...(config as ViewerRequestConfig), reader: parseReaderConfig((config as ViewerRequestConfig).reader) };
 }
 
-/** A CDK token would be baked as the text `${Token[…]}`, and only the function at the edge would notice. */
+/** A CDK token would be baked in as the text `${Token[…]}`, which only fails at the edge. */
 function literal(config: unknown): string {
   const text = JSON.stringify(config);
   const token = /\$\{Token\[[^\]]*\]\}|"(Ref|Fn::[A-Za-z]+)":/.exec(text ?? '')?.[0];
-  if (token) throw new Error(`edge config must be literal, but holds ${token}: pass the value itself, not a reference`);
+  if (token)
+    throw new Error(`edge config must be literal but contains ${token}: pass the value itself, not a reference`);
   if (text === undefined || !isDeepStrictEqual(JSON.parse(text), withoutUndefined(config))) {
     throw new Error('edge config must be plain JSON: no functions, dates, numbers such as NaN, or CDK tokens');
   }

@@ -14,7 +14,7 @@ import { describeEdgeProblems, type EdgeEventType, type EdgeFunctionProperties }
 import type { IFlagTable } from './flag-table.ts';
 import { literalRegion } from './literal-region.ts';
 
-/** One of our three routers, or a module of one's own that exports `handler` and reads `__EDGE_CONFIG__`. */
+/** One of our three router functions, or your own module that exports `handler` and reads `__EDGE_CONFIG__`. */
 export type EdgeCode =
   | { readonly router: 'viewer-request'; readonly config: ViewerRequestConfig }
   | { readonly router: 'origin-request'; readonly config: OriginRequestConfig }
@@ -23,29 +23,29 @@ export type EdgeCode =
 
 export interface EdgeFlagFunctionProps {
   readonly code: EdgeCode;
-  /** The function's name is part of its log groups' names in every region. */
+  /** Part of the function's log group names in every region. */
   readonly functionName: string;
-  /** The table that the function reads. @default none */
+  /** The table from which the function reads. @default none */
   readonly flagTable?: IFlagTable;
-  /** Only the items of this environment. @default every environment */
+  /** Limits reads to the items of this environment. @default every environment */
   readonly prefix?: string;
   /** @default 5 s for viewer events, 30 s for origin events */
   readonly timeout?: Duration;
   /** @default 128 */
   readonly memorySize?: number;
-  /** Whether the function outlives its stack; its copies at the edge are gone hours after it is no longer used. @default true */
+  /** Whether the function is retained when its stack is deleted: AWS removes replicas only hours after their last use. @default true */
   readonly retain?: boolean;
 }
 
 /**
- * A Lambda@Edge function with its configuration baked. Throws an Error when something about it is not allowed at the
- * edge, and fails the synthesis when something that is not allowed was added later.
+ * A Lambda@Edge function with its configuration baked in. Throws an Error for anything that Lambda@Edge does not allow, and
+ * fails synthesis if something like that is added later.
  */
 export class EdgeFlagFunction extends Construct {
   readonly functionName: string;
   readonly function: lambda.Function;
   readonly eventType: EdgeEventType;
-  /** For a distribution's behaviour: `edgeLambdas: [edgeFlagFunction.association]`. */
+  /** For a distribution's behavior: `edgeLambdas: [edgeFlagFunction.association]`. */
   readonly association: EdgeLambda;
 
   constructor(scope: Construct, id: string, props: EdgeFlagFunctionProps) {
@@ -55,7 +55,7 @@ export class EdgeFlagFunction extends Construct {
     this.eventType = 'router' in code ? code.router : code.eventType;
     const region = literalRegion(this, 'an edge function');
     const removalPolicy = retain ? RemovalPolicy.RETAIN : RemovalPolicy.DESTROY;
-    // The group that this would make stands in one region, under a name that edge functions do not log to.
+    // The managed log group would be in one region only, under a name that edge functions do not use.
     this.node.setContext('@aws-cdk/aws-lambda:useCdkManagedLogGroup', false);
 
     const role = new Role(this, 'Role', {
@@ -107,7 +107,7 @@ const eventTypes: Readonly<Record<EdgeEventType, LambdaEdgeEventType>> = {
   'viewer-response': LambdaEdgeEventType.VIEWER_RESPONSE,
 };
 
-/** Where an edge function logs, in each region that it runs in. AWS: "Test and debug Lambda@Edge functions". */
+/** The log group of an edge function, in each region where it runs. AWS: "Test and debug Lambda@Edge functions". */
 export function edgeLogGroupName(functionName: string): string {
   return `/aws/lambda/us-east-1.${functionName}`;
 }

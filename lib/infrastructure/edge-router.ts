@@ -14,14 +14,14 @@ export interface EdgeRouterProps {
   readonly retain?: boolean;
 }
 
-/** Names of a stage's edge functions, which its log groups need in every region. */
+/** Names of a stage's edge functions; log groups in every region use them. */
 export function edgeFunctionNames(stage: string): string[] {
   return ['viewer-request', 'origin-request', 'viewer-response'].map((kind) => `edge-flag-relay-${stage}-${kind}`);
 }
 
 /**
- * The three functions that route viewers by a flag, and the cache policy that goes with them: `edgeLambdas` and
- * `cachePolicy` are for a behaviour of any distribution of this stack.
+ * The three functions that route viewers by a flag, and their cache policy. Use `edgeLambdas` and `cachePolicy` in a behavior
+ * of any distribution in this stack.
  */
 export class EdgeRouter extends Construct {
   readonly viewerRequest: EdgeFlagFunction;
@@ -70,7 +70,7 @@ export class EdgeRouter extends Construct {
     });
     this.edgeLambdas = [this.viewerRequest, this.originRequest, this.viewerResponse].map((one) => one.association);
 
-    // The variant decides what is cached; nothing else of the viewer may, or one viewer's page would reach another.
+    // The variant is the only viewer data in the cache key: anything else could show one viewer's page to another.
     this.cachePolicy = new cloudfront.CachePolicy(this, 'CachePolicy', {
       cachePolicyName: `edge-flag-relay-${stage}`,
       comment: 'by variant',

@@ -20,11 +20,11 @@ const priceClasses = {
   all: cloudfront.PriceClass.PRICE_CLASS_ALL,
 } as const;
 
-/** In us-east-1: the router's functions and a distribution of the stage's origins. Literals only flow in. */
+/** In us-east-1: the router's functions and a distribution for the stage's origins. Its inputs are literals. */
 export class EdgeStack extends Stack {
   readonly router: EdgeRouter;
   readonly distribution: cloudfront.Distribution;
-  /** Whether the site has names, and so a certificate, besides CloudFront's. */
+  /** Whether the site has its own domain names, and so its own certificate. */
   readonly hasOwnName: boolean;
 
   constructor(scope: Construct, id: string, { stage, flagTable, edge, retain, ...props }: EdgeStackProps) {
@@ -36,7 +36,7 @@ export class EdgeStack extends Stack {
     this.distribution = new cloudfront.Distribution(this, 'Distribution', {
       comment: `edge-flag-relay ${stage}: viewers routed by ${edge.flagKey}`,
       defaultBehavior: {
-        // origin-request names the origin for each request; CloudFront resolves this one before it does.
+        // origin-request chooses the origin of each request, but CloudFront resolves this one first.
         origin: new HttpOrigin(domainName, {
           protocolPolicy:
             protocol === 'https'

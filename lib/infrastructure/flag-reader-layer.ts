@@ -9,14 +9,14 @@ export interface FlagReaderLayerProps {
   readonly stage: string;
 }
 
-/** Where other stacks and other teams find the newest version's ARN, in each region. */
+/** The SSM parameter with the ARN of the newest version, in each region. */
 export function layerParameterName(stage: string): string {
   return `/edge-flag-relay/${stage}/reader-layer-arn`;
 }
 
 /**
- * The edge reader as a layer for Lambda functions of this region: `import { createReader } from 'edge-flag-reader'`.
- * Old versions stay, since functions that were deployed with them could otherwise not be updated.
+ * The edge reader as a layer for Lambda functions in this region: `import { createReader } from 'edge-flag-reader'`.
+ * Old versions are retained: functions that use them could not be updated otherwise.
  */
 export class FlagReaderLayer extends Construct {
   readonly layer: lambda.LayerVersion;

@@ -6,11 +6,11 @@ import { tableSchema } from '../flag-table/index.ts';
 import { literalRegion } from './literal-region.ts';
 
 export interface FlagTableProps {
-  /** The same name in every region. */
+  /** The same in every region. */
   readonly tableName: string;
-  /** Regions of further replicas, never the stack's own. */
+  /** Regions of additional replicas, without the stack's own. */
   readonly replicaRegions: readonly string[];
-  /** @default true the table outlives its stack and refuses deletion */
+  /** @default true: the table is retained when its stack is deleted, and has deletion protection */
   readonly retain?: boolean;
 }
 
@@ -18,32 +18,32 @@ export interface GrantReadOptions {
   /** @default home and every replica */
   readonly regions?: readonly string[];
   /**
-   * Only the items of the environment with this prefix.
+   * Limits reads to the items of the environment with this prefix.
    * @default every environment
    */
   readonly prefix?: string;
 }
 
-/** A flag table, whoever made it: literals only, so that stacks of any region can refer to it. */
+/** A new or existing flag table. Its properties are literals, so that stacks in any region can refer to it. */
 export interface IFlagTable {
   readonly tableName: string;
-  /** Where relays write. */
+  /** The region in which relays write. */
   readonly homeRegion: string;
   readonly replicaRegions: readonly string[];
-  /** Lets a reader get, batch-get and query items, in every region that holds a replica. */
+  /** Allows a reader to get, batch-get and query items, in every region with a replica. */
   grantRead(grantee: IGrantable, options?: GrantReadOptions): Grant;
-  /** Lets a relay read and write in the home region. Replication would let a writer elsewhere undo what home wrote. */
+  /** Allows a relay to read and write in the home region. A writer in another region could overwrite it through replication. */
   grantWrite(grantee: IGrantable): Grant;
 }
 
-// What the reader and the relay call, and nothing else: no scan, no transaction, no change of the table itself.
+// Only what the reader and the relay call: no scans, no transactions, no changes to the table itself.
 const READ = ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'];
 const WRITE = ['dynamodb:DeleteItem', 'dynamodb:PutItem', 'dynamodb:UpdateItem'];
 
 /**
  * The flag table: a DynamoDB global table (asynchronous replication, last writer wins item by item) with the key
- * schema that LaunchDarkly's SDKs expect in daemon mode. It holds flags, not secrets, so AWS's own key encrypts it:
- * a key of ours would stand on the path of every read.
+ * schema that LaunchDarkly's SDKs expect in daemon mode. It contains flags, not secrets, so it is encrypted
+ * with an AWS owned key: a customer managed key would be needed for every read.
  */
 export class FlagTable extends Construct implements IFlagTable {
   readonly tableName: string;
@@ -52,8 +52,8 @@ export class FlagTable extends Construct implements IFlagTable {
   readonly table: TableV2;
 
   /**
-   * A table that is there already, such as one that ld-relay has filled, with its replicas. Nothing of it is changed:
-   * its key schema has to be LaunchDarkly's (`namespace`, `key`), and a TTL on `expiresAt` is yours to switch on.
+   * An existing table, such as one that ld-relay fills, with its replicas. It is not changed: its key schema must be
+   * LaunchDarkly's (`namespace`, `key`), and you enable the TTL on `expiresAt` yourself.
    */
   static fromExisting(
     tableName: string,
@@ -67,7 +67,7 @@ export class FlagTable extends Construct implements IFlagTable {
     };
   }
 
-  /** Throws an Error when the stack's region is not a literal: replicas and edge functions could not tell home from them. */
+  /** Throws an Error if the stack's region is not a literal: replicas, edge functions and the choice of writer depend on it. */
   constructor(scope: Construct, id: string, props: FlagTableProps) {
     super(scope, id);
     const retain = props.retain ?? true;
@@ -102,8 +102,8 @@ type Reference = Pick<IFlagTable, 'tableName' | 'homeRegion' | 'replicaRegions'>
 
 function grantRead(table: Reference, grantee: IGrantable, { regions, prefix }: GrantReadOptions = {}): Grant {
   const wanted = regions ?? [table.homeRegion, ...table.replicaRegions];
-  const strange = wanted.filter((region) => region !== table.homeRegion && !table.replicaRegions.includes(region));
-  if (strange.length > 0) throw new Error(`flag table ${table.tableName} has no replica in ${strange.join(', ')}`);
+  const unknown = wanted.filter((region) => region !== table.homeRegion && !table.replicaRegions.includes(region));
+  if (unknown.length > 0) throw new Error(`flag table ${table.tableName} has no replica in ${unknown.join(', ')}`);
   return Grant.addToPrincipal({
     grantee,
     actions: READ,
@@ -120,7 +120,7 @@ function grantWrite(table: Reference, grantee: IGrantable): Grant {
   });
 }
 
-/** A grant by the table's own attributes would cover the region of its stack only. */
+/** The table's own ARN attribute covers only the region of its stack. */
 function arn({ tableName }: Reference, region: string): string {
   return `arn:${Aws.PARTITION}:dynamodb:${region}:${Aws.ACCOUNT_ID}:table/${tableName}`;
 }

@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
 
-/** What a Lambda function imports when the layer is attached. */
+/** The package that a Lambda function imports from the layer. */
 export const LAYER_PACKAGE = 'edge-flag-reader';
 
 const entry = join(import.meta.dirname, '../../lambda/edge-reader/index.ts');

@@ -1,7 +1,7 @@
 import { Stack, Token } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
 
-/** The region of a construct's stack. Throws an Error when the stack says none. */
+/** The region of a construct's stack. Throws an Error if it is not a literal. */
 export function literalRegion(scope: IConstruct, what: string): string {
   const { region, stackName } = Stack.of(scope);
   if (Token.isUnresolved(region))

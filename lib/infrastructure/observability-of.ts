@@ -21,11 +21,11 @@ import type { RelayStack } from './relay-stack.ts';
 import type { RelayStage } from './relay-stage.ts';
 
 /**
- * Watches over a stage whose other stacks are made: a stack at home with dashboard, alarms, saved queries and synthetic
- * check, and alarms in the stacks of other regions and of the edge, since alarms live where their metrics do.
+ * Adds monitoring to a stage after its other stacks: a stack in the home region with dashboard, alarms, saved queries and
+ * synthetic check, and alarms in the stacks of other regions and of the edge, since alarms must be in their metrics' region.
  *
- * What may be replaced or removed one day (load balancers, topics, layers) is known to other stacks by its name, in SSM or
- * literally: CloudFormation would refuse to let go of it while another stack imports it. Dependencies say what comes first.
+ * Stacks refer to load balancers, topics and layers by name, in SSM or literally: CloudFormation would refuse to replace or
+ * remove them while another stack imports them. Dependencies define the order of deployment.
  */
 export function addObservability(stage: RelayStage, props: StackProps): ObservabilityStack {
   const { config, relays, regions, edge } = stage;
@@ -51,7 +51,7 @@ export function addObservability(stage: RelayStage, props: StackProps): Observab
       observedRelay(config, (one) => addressOf(other.relay[one]!)),
       { canary: false, region },
     );
-    // How far replicas are behind is told at home.
+    // Replication latency is reported in the home region.
     const own = { ...observed, replicaRegions: [] };
     new RelayAlarms(other, 'Alarms', { observed: own, topic: topicOf(other, name, 'alarms') });
     other.addStackDependency(regions.get(region)!);
@@ -60,7 +60,7 @@ export function addObservability(stage: RelayStage, props: StackProps): Observab
     new RegionAlarms(one, 'RegionAlarms', { observed: observeTable(config), region, topic: one.topic });
   }
   if (edge) {
-    // The edge's stack comes after all of the regions'.
+    // The edge stack is deployed after all region stacks.
     new EdgeAlarms(edge, 'EdgeAlarms', {
       stage: name,
       distributionId: edge.distribution.distributionId,

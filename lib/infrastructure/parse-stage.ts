@@ -22,27 +22,31 @@ export type { StageSettings };
 /** A stage with its defaults filled in. */
 export interface Stage extends Filled<StageSettings, 'account' | 'redis' | 'edge'> {
   readonly name: string;
-  /** Of home and of each relay region. */
+  /** For the home region and each relay region. */
   readonly networks: Readonly<Record<string, Network>>;
   readonly relay: Relay;
   readonly alarms: Required<AlarmSettings>;
 }
 
 /**
- * Reads what a stage file says. Throws one Error that lists every problem, each naming the property, its value and what
- * would do; a key in the file is a problem, and is never repeated.
+ * Reads a stage file. Throws one Error that lists every problem: the property, its value and what was expected. A key in the
+ * file is reported without being repeated.
  */
 export function readStage(name: string, raw: unknown): Stage {
   const problems = new Problems();
   for (const [at, text] of textsIn(raw)) {
-    if (looksLikeKey(text)) problems.say(at, `${at || 'a name'} holds a key: keys go to SSM, with npm run keys -- put`);
+    if (looksLikeKey(text))
+      problems.say(at, `${at || 'a name'} contains a key: store keys in SSM with npm run keys -- put`);
   }
   if (!/^[a-z][a-z0-9-]{0,23}$/.test(name)) {
-    problems.say('stage', 'its name must be 1 to 24 of a-z 0-9 -, beginning with a letter: it is part of other names');
+    problems.say(
+      'stage',
+      'its name must be 1 to 24 characters from a-z 0-9 -, starting with a letter: resource names contain it',
+    );
   }
   const settings = readSettings(raw, '', problems);
-  const told = settings && [settings.homeRegion, settings.replicaRegions, settings.tableName, settings.production];
-  if (settings && told?.every((value) => value !== undefined)) {
+  const required = settings && [settings.homeRegion, settings.replicaRegions, settings.tableName, settings.production];
+  if (settings && required?.every((value) => value !== undefined)) {
     const stage = fill(name, settings);
     checkStage(stage, settings, problems);
     if (problems.list().length === 0) return stage;
@@ -82,7 +86,7 @@ function fill(name: string, settings: StageSettings): Stage {
 export function fillRelay(given: RelaySettings = {}, production: boolean): Relay {
   const { publicAccess, ...relay } = given;
   const streamsPerTask = relay.streamsPerTask ?? 5_000;
-  // Twice the expected streams, so that the tasks of one zone can be lost at the busiest hour.
+  // Twice the expected streams, so that a zone can fail at the busiest hour.
   const tasks = Math.max(relay.tasks ?? 3, Math.ceil((2 * (relay.expectedStreams ?? 0)) / streamsPerTask));
   const certificates = relay.certificates ?? {};
   return {
@@ -109,12 +113,12 @@ export function fillRelay(given: RelaySettings = {}, production: boolean): Relay
   };
 }
 
-/** Without what is undefined, which would hide a default. */
+/** Drops undefined members, which would hide a default. */
 function defined<T extends object>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, member]) => member !== undefined)) as T;
 }
 
-/** What `cdk.json` or `-c` says, laid over what the stage file says: groups member by member, all else whole. */
+/** Merges `cdk.json` or `-c` over the stage file: objects member by member, everything else as a whole. */
 export function overlay(below: unknown, above: unknown): unknown {
   if (above === undefined) return below;
   if (!isRecord(below) || !isRecord(above)) return above;

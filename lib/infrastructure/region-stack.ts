@@ -9,12 +9,12 @@ import { FlagReaderLayer } from './flag-reader-layer.ts';
 
 export interface RegionStackProps extends StackProps {
   readonly stage: string;
-  /** Names of edge functions whose logs this region holds. */
+  /** Names of the edge functions that log in this region. */
   readonly edgeFunctionNames: readonly string[];
   readonly readerLayer: boolean;
   readonly logRetentionDays: RetentionDays;
   readonly emails: readonly string[];
-  /** A second topic for what wakes somebody. Default none. */
+  /** Who is paged: adds a second topic. Default none. */
   readonly pageEmails?: readonly string[] | undefined;
 }
 
@@ -23,8 +23,8 @@ export function topicName(stage: string, kind: 'alarms' | 'pages'): string {
 }
 
 /**
- * What every region has for itself: the reader's layer, the logs of edge functions that ran here, and a topic, since
- * alarms live where their metrics do.
+ * The resources of each region: the reader layer, the log groups of edge functions that run here, and an alarm topic, since
+ * alarms must be in the region of their metrics.
  */
 export class RegionStack extends Stack {
   readonly topic: Topic;
@@ -35,7 +35,7 @@ export class RegionStack extends Stack {
     const { edgeFunctionNames, readerLayer, logRetentionDays, emails, pageEmails, ...props } = rest;
     super(scope, id, props);
     for (const name of edgeFunctionNames) {
-      // Made ahead of the first request: a function would make it without a retention.
+      // Created before the first request: a function would create it without a retention.
       new LogGroup(this, `Log-${name}`, {
         logGroupName: edgeLogGroupName(name),
         retention: logRetentionDays,
@@ -49,7 +49,7 @@ export class RegionStack extends Stack {
 
   private topicFor(id: string, name: string, emails: readonly string[]): Topic {
     const topic = new Topic(this, id, { topicName: name, enforceSSL: true });
-    // A policy of its own takes the place of SNS's, which let every service of the account publish.
+    // Replaces the default SNS policy, which lets every service in the account publish.
     topic.addToResourcePolicy(
       new PolicyStatement({
         principals: [new ServicePrincipal('cloudwatch.amazonaws.com'), new ServicePrincipal('events.amazonaws.com')],

@@ -1,4 +1,4 @@
-/** The regions that Lambda@Edge runs in. AWS: service-linked role for the Lambda replicator. */
+/** The regions in which Lambda@Edge runs. AWS: service-linked role for the Lambda replicator. */
 export const EDGE_EXECUTION_REGIONS = [
   'us-east-1',
   'us-east-2',
@@ -15,12 +15,12 @@ export const EDGE_EXECUTION_REGIONS = [
   'sa-east-1',
 ] as const;
 
-/** Edge functions, their certificates and their distribution live here and nowhere else. */
+/** Edge functions, their certificates and their distribution must be in this region. */
 export const EDGE_REGION = 'us-east-1';
 
 export const REGION = /^[a-z]{2}(-[a-z]+)+-\d$/;
 
-/** Where a region stands, roughly: degrees north and east. Enough to put a handful of replicas in order. */
+/** Approximate locations in degrees north and east, precise enough to order a few replicas by distance. */
 const PLACES: Readonly<Record<string, readonly [number, number]>> = {
   'us-east-1': [39, -77],
   'us-east-2': [40, -83],
@@ -59,8 +59,8 @@ const PLACES: Readonly<Record<string, readonly [number, number]>> = {
 };
 
 /**
- * For each region that an edge function may run in, the replicas, nearest first; `default` starts at home. Ties and
- * regions whose place is unknown keep the order given, home first.
+ * For each region in which an edge function may run, the replicas, nearest first; `default` starts with home. Ties and
+ * regions with an unknown location keep the given order, home first.
  */
 export function nearestReplicas(
   homeRegion: string,
@@ -74,7 +74,7 @@ export function nearestReplicas(
   return { ...Object.fromEntries(nearest), default: replicas };
 }
 
-/** Great-circle distance as an angle; 0 to itself, and further than anything to a place that is not known. */
+/** Great-circle distance as an angle; an unknown location is farther than any other. */
 function distance(from: string, to: string): number {
   if (from === to) return 0;
   const [a, b] = [PLACES[from], PLACES[to]];
@@ -89,7 +89,7 @@ function distance(from: string, to: string): number {
   return Math.acos(Math.min(1, Math.max(-1, cosine)));
 }
 
-/** Not every account has zones a, b and c everywhere; these are the ones that new accounts get. */
+/** Regions in which new accounts do not get zones a, b and c. */
 const ZONE_LETTERS: Readonly<Record<string, string>> = {
   'ap-northeast-1': 'acd',
   'ca-central-1': 'abd',

@@ -5,7 +5,7 @@ import type { RelayLoadBalancer } from './relay-load-balancer.ts';
 
 export type LoadBalancerName = 'internal' | 'public';
 
-/** What other stacks want to know of a load balancer. Tokens of CloudFormation. */
+/** What other stacks need to know about a load balancer: CloudFormation tokens. */
 export interface LoadBalancerAddress {
   readonly dnsName: string;
   /** `app/<name>/<id>`. */
@@ -15,16 +15,16 @@ export interface LoadBalancerAddress {
   readonly securityGroupId: string;
 }
 
-const lastWords: Readonly<Record<keyof LoadBalancerAddress, string>> = {
+const suffixes: Readonly<Record<keyof LoadBalancerAddress, string>> = {
   dnsName: 'dns-name',
   fullName: 'full-name',
   targetGroupFullName: 'target-group',
   securityGroupId: 'security-group',
 };
 
-/** Where it stands in SSM, in the relay's region. */
+/** The name of its SSM parameter, in the relay's region. */
 export function addressParameterName(stage: string, one: LoadBalancerName, what: keyof LoadBalancerAddress): string {
-  return `/edge-flag-relay/${stage}/load-balancers/${one}/${lastWords[what]}`;
+  return `/edge-flag-relay/${stage}/load-balancers/${one}/${suffixes[what]}`;
 }
 
 export function addressOf({ loadBalancer, targetGroup }: RelayLoadBalancer): LoadBalancerAddress {
@@ -37,25 +37,25 @@ export function addressOf({ loadBalancer, targetGroup }: RelayLoadBalancer): Loa
 }
 
 /**
- * Puts a load balancer's names into SSM, for stacks that come after. A reference between stacks would forbid to replace or
- * remove the load balancer for as long as they hold it.
+ * Stores a load balancer's names in SSM, for stacks deployed later. A reference between stacks would prevent replacing or
+ * removing the load balancer.
  */
 export function publishAddress(stack: Stack, stage: string, name: LoadBalancerName, one: RelayLoadBalancer): void {
   const address = addressOf(one);
-  for (const what of Object.keys(lastWords) as (keyof LoadBalancerAddress)[]) {
-    new StringParameter(stack, `Address-${name}-${lastWords[what]}`, {
+  for (const what of Object.keys(suffixes) as (keyof LoadBalancerAddress)[]) {
+    new StringParameter(stack, `Address-${name}-${suffixes[what]}`, {
       parameterName: addressParameterName(stage, name, what),
-      description: `The relay's ${name} load balancer: ${lastWords[what]}`,
+      description: `The relay's ${name} load balancer: ${suffixes[what]}`,
       stringValue: address[what],
     });
   }
 }
 
-/** What was published in the same region. CloudFormation reads it anew with every deployment. */
+/** What `publishAddress` stored in the same region. CloudFormation reads it again on every deployment. */
 export function publishedAddress(scope: Construct, stage: string, name: LoadBalancerName): LoadBalancerAddress {
   const read = (what: keyof LoadBalancerAddress) =>
     StringParameter.valueForStringParameter(scope, addressParameterName(stage, name, what));
-  // Parameters are made when they are asked for: those that nobody reads should not be there.
+  // Getters, so that the template only has the parameters that are used.
   return {
     get dnsName() {
       return read('dnsName');

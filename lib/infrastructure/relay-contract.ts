@@ -1,36 +1,36 @@
 /**
- * What the relay's image and the infrastructure agree on. Names of settings are those of `docs/configuration.md`; a test
- * holds them against the relay's own table.
+ * The contract between the relay's image and the infrastructure. Setting names are those of `docs/configuration.md`; a test
+ * compares them with the relay's own table.
  */
 
-/** Where the relay listens, whatever the image. */
+/** The port on which every relay image listens. */
 export const RELAY_PORT = 8030;
 
-/** Not a name: whoever runs as nobody owns nothing. Distroless images call it nonroot. */
+/** Numeric, since an image may have no user list. Distroless images call this user nonroot. */
 export const RELAY_USER = '65532:65532';
 
-/** How long the relay keeps an idle connection open; a load balancer has to give up earlier, or answers become 502s. */
+/** How long the relay keeps an idle connection open; a load balancer must close it sooner, or clients get 502s. */
 export const KEEP_ALIVE_SECONDS = 4_010;
 
 /** Fargate's longest time between SIGTERM and SIGKILL. AWS: ContainerDefinition, stopTimeout. */
 export const STOP_TIMEOUT_SECONDS = 120;
 
-/** Of that, what streams are closed over; the rest is for what waits to be written. */
+/** The part of that time over which streams are closed; the rest is for pending writes. */
 export const DRAIN_WINDOW_SECONDS = 60;
 
-/** When the relay gives up by itself and says so, rather than be killed in silence. */
+/** When the relay gives up and logs it, instead of being killed silently. */
 export const SHUTDOWN_SECONDS = 110;
 
 /**
- * `quick`: streams are cut by the load balancer when the delay is over, before SIGTERM.
- * `gentle`: the delay outlasts the longest life of a stream, so that there is nothing left to cut.
+ * `quick`: the load balancer cuts streams when the delay ends, before SIGTERM.
+ * `gentle`: the delay is longer than any stream lives, so none is cut.
  */
 export const drains = {
   quick: { deregistrationSeconds: 60, connectionSeconds: 0 },
   gentle: { deregistrationSeconds: 660, connectionSeconds: 600 },
 } as const;
 
-/** Where keys and settings of a stage's environments lie in SSM. */
+/** The SSM path of the keys and settings of a stage's environments. */
 export function environmentsPath(stage: string): string {
   return `/edge-flag-relay/${stage}/environments/`;
 }
@@ -45,15 +45,15 @@ export function relayLogGroupName(stage: string): string {
   return `/edge-flag-relay/${stage}/relay`;
 }
 
-/** CloudWatch's name for everything that a stage's relays measure. */
+/** The CloudWatch namespace of a stage's relay metrics. */
 export function metricsNamespace(stage: string): string {
   return `EdgeFlagRelay/${stage}`;
 }
 
-/** What a task says about its open streams once a minute, without a dimension: one value per task. */
+/** Each task reports its open streams once a minute under this name, without dimensions. */
 export const STREAMS_METRIC = 'StreamsOpen';
 
-/** Settings that the construct decides; whoever sets them otherwise would break what it promises. */
+/** Settings that the construct controls; overriding them would break what it guarantees. */
 export const managedVariables: readonly string[] = [
   'PORT',
   'HEARTBEAT_INTERVAL',
@@ -74,7 +74,7 @@ export const managedVariables: readonly string[] = [
   'REDIS_CLUSTER',
 ];
 
-/** Why a size is none of Fargate's; undefined if it is one. AWS: Amazon ECS task definition parameters for Fargate, task size. */
+/** Which sizes Fargate offers if this is not one of them, else undefined. AWS: Amazon ECS task definition parameters for Fargate, task size. */
 export function describeFargateProblem(cpu: number, memoryMiB: number): string | undefined {
   const gib = (from: number, to: number, step = 1) =>
     Array.from({ length: (to - from) / step + 1 }, (_, index) => (from + index * step) * 1024);
@@ -89,7 +89,7 @@ export function describeFargateProblem(cpu: number, memoryMiB: number): string |
     32768: [60, 120, 244].map((size) => size * 1024),
   };
   const possible = sizes[cpu];
-  if (!possible) return `for a CPU of ${Object.keys(sizes).join(', ')}, not ${cpu}`;
+  if (!possible) return `a CPU of ${Object.keys(sizes).join(', ')}, not ${cpu}`;
   if (possible.includes(memoryMiB)) return undefined;
   const [first, second] = possible;
   const step = second! - first!;
@@ -99,13 +99,13 @@ export function describeFargateProblem(cpu: number, memoryMiB: number): string |
     : `${possible.join(', ')} with a CPU of ${cpu}`;
 }
 
-/** Why an idle timeout would cut streams or answers; undefined if it would not. */
+/** Which idle timeouts are allowed if this one would cut streams or answers, else undefined. */
 export function describeTimeoutProblem(timeouts: {
   readonly idleTimeoutSeconds: number;
   readonly heartbeatSeconds: number;
 }): string | undefined {
   const { idleTimeoutSeconds: idle, heartbeatSeconds: beat } = timeouts;
-  // One comment may be lost or late and the stream still lives.
+  // A stream must survive one lost or late heartbeat.
   if (idle > 2 * beat && idle < KEEP_ALIVE_SECONDS) return undefined;
-  return `above two heartbeats of ${beat} s and below the relay's keep-alive of ${KEEP_ALIVE_SECONDS} s`;
+  return `more than two heartbeats of ${beat} s and less than the relay's keep-alive of ${KEEP_ALIVE_SECONDS} s`;
 }

@@ -11,9 +11,9 @@ export interface RelayLoadBalancerProps {
   readonly vpc: ec2.IVpc;
   readonly subnets: ec2.SubnetSelection;
   readonly relay: Relay;
-  /** Without one: plain HTTP. */
+  /** Default: plain HTTP. */
   readonly certificateArn?: string | undefined;
-  /** Only the paths of browser and mobile SDKs, from everywhere. Default: everything, from `allowedCidrs`. */
+  /** Accepts only the paths of browser and mobile SDKs, from any address. Default: all paths, from `allowedCidrs`. */
   readonly clientSide?: { readonly paths: readonly string[] } | undefined;
   readonly allowedCidrs: readonly string[];
   readonly accessLogs?: IBucket | undefined;
@@ -21,8 +21,8 @@ export interface RelayLoadBalancerProps {
 }
 
 /**
- * An Application Load Balancer fit for streams that never end: an idle timeout between heartbeat and keep-alive, and new
- * streams go to the task that has the fewest. Throws an Error when the timeouts do not fit one another.
+ * An Application Load Balancer for streams that never end: its idle timeout is between heartbeat and keep-alive, and new
+ * streams go to the task with the fewest. Throws an Error when the timeouts conflict.
  */
 export class RelayLoadBalancer extends Construct {
   readonly loadBalancer: elb.ApplicationLoadBalancer;
@@ -33,7 +33,7 @@ export class RelayLoadBalancer extends Construct {
     super(scope, id);
     const { vpc, relay, certificateArn, clientSide } = props;
     const problem = describeTimeoutProblem(relay);
-    if (problem) throw new Error(`idleTimeoutSeconds ${relay.idleTimeoutSeconds} must be ${problem}`);
+    if (problem) throw new Error(`idleTimeoutSeconds=${relay.idleTimeoutSeconds} is invalid: expected ${problem}`);
     if (clientSide && !certificateArn) throw new Error('a public load balancer needs a certificate');
 
     const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {

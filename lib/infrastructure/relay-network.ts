@@ -9,7 +9,7 @@ export interface RelayNetworkProps {
   readonly logRetentionDays: RetentionDays;
 }
 
-/** Where a relay stands: its VPC, and which of the subnets are for what. */
+/** A relay's VPC and the purpose of its subnets. */
 export class RelayNetwork extends Construct {
   readonly vpc: ec2.IVpc;
   readonly cidr: string;
@@ -40,14 +40,14 @@ export class RelayNetwork extends Construct {
       ipAddresses: ec2.IpAddresses.cidr(network.cidr),
       availabilityZones: [...network.zones],
       natGateways: nat === 'none' ? 0 : nat === 'one' ? 1 : network.zones.length,
-      // Emptying the default security group takes a Lambda function that may change any; nothing here uses that group.
+      // Restricting the default security group needs a Lambda function that may change any group; nothing here uses it.
       restrictDefaultSecurityGroup: false,
       subnetConfiguration: [
         { name: 'Public', subnetType: ec2.SubnetType.PUBLIC, mapPublicIpOnLaunch: false },
         { name: 'Inside', subnetType: inside },
       ],
     });
-    // Free, and they keep the table's and the image's traffic off the NAT gateways.
+    // Free, and they keep table and image traffic off the NAT gateways.
     vpc.addGatewayEndpoint('DynamoDb', { service: ec2.GatewayVpcEndpointAwsService.DYNAMODB });
     vpc.addGatewayEndpoint('S3', { service: ec2.GatewayVpcEndpointAwsService.S3 });
     const logGroup = new LogGroup(this, 'FlowLogs', {
@@ -62,7 +62,7 @@ export class RelayNetwork extends Construct {
   }
 }
 
-/** A stack whose zones are given: asking AWS for them would need an account at synthesis. */
+/** A stack with given zones: looking them up would need an account at synthesis. */
 export class ZonedStack extends Stack {
   zones: readonly string[] = [];
 

@@ -22,42 +22,43 @@ import type { RelaySettings } from './stage-settings.ts';
 
 export interface RelayServiceProps
   extends Omit<RelaySettings, 'hostName' | 'certificates' | 'encryptionKeys' | 'publicAccess'> {
-  /** Part of names, and of the path under which keys lie in SSM: `/edge-flag-relay/<stage>/environments/`. */
+  /** Part of resource names and of the SSM path of keys: `/edge-flag-relay/<stage>/environments/`. */
   readonly stage: string;
-  /** In the home region of this table the relay writes; elsewhere it only reads. */
+  /** The relay writes in this table's home region and only reads elsewhere. */
   readonly flagTable: IFlagTable;
   readonly vpc: ec2.IVpc;
   /** @default the VPC's private subnets with a way out */
   readonly taskSubnets?: ec2.SubnetSelection;
   /** @default the task subnets */
   readonly internalSubnets?: ec2.SubnetSelection;
-  /** Needed where `taskSubnets` are public. @default false */
+  /** Required when `taskSubnets` are public. @default false */
   readonly assignPublicIp?: boolean;
   /** Who may reach the internal load balancer. */
   readonly allowedCidrs: readonly string[];
-  /** Of the internal load balancer. @default plain HTTP */
+  /** The internal load balancer's certificate. @default plain HTTP */
   readonly certificateArn?: string;
   /** A public load balancer for browsers and mobile devices. @default none */
   readonly publicAccess?: {
     readonly certificateArn: string;
     /** @default 3,000 */
     readonly requestsPerFiveMinutes?: number;
-    /** Further path patterns. */
+    /** Additional path patterns. */
     readonly paths?: readonly string[];
   };
-  /** The KMS key of this region's SSM parameters. @default AWS's own for SSM */
+  /** The KMS key of this region's SSM parameters. @default the AWS managed key for SSM */
   readonly encryptionKeyArn?: string;
-  /** A further store that a relay at home fills. */
+  /** An additional store that the relay in the home region fills. */
   readonly redis?: { readonly url: string; readonly cluster: boolean };
-  /** Sizes, protection and insights of a production. @default true */
+  /** Production sizes, deletion protection and Container Insights. @default true */
   readonly production?: boolean;
   /** @default 90 */
   readonly logRetentionDays?: RetentionDays;
 }
 
 /**
- * The relay on Fargate, behind a load balancer fit for streams. Tasks are replaced one at a time and a deployment whose
- * tasks do not become healthy is rolled back. Throws an Error when a size is none of Fargate's, or timeouts contradict.
+ * The relay on Fargate, behind a load balancer configured for streams. Tasks are replaced one at a time, and a deployment
+ * whose tasks do not become healthy is rolled back. Throws an Error for a size that Fargate does not offer or for conflicting
+ * timeouts.
  */
 export class RelayService extends Construct {
   readonly cluster: ecs.Cluster;
@@ -65,9 +66,9 @@ export class RelayService extends Construct {
   readonly taskDefinition: RelayTaskDefinition;
   readonly internal: RelayLoadBalancer;
   readonly public?: RelayLoadBalancer;
-  /** By how many tasks there are; add to it what else yours should grow with. */
+  /** Scales the number of tasks; add your own scaling policies here. */
   readonly scaling: ecs.ScalableTaskCount;
-  /** Open streams of one task: what tasks are added for. */
+  /** Open streams per task, on which the service scales. */
   readonly streamsPerTask: Metric;
 
   constructor(scope: Construct, id: string, props: RelayServiceProps) {
@@ -76,7 +77,7 @@ export class RelayService extends Construct {
     const relay = fillRelay(rest, production);
     const region = literalRegion(this, 'a relay');
     const size = describeFargateProblem(relay.cpu, relay.memoryMiB);
-    if (size) throw new Error(`memoryMiB ${relay.memoryMiB} must be ${size}`);
+    if (size) throw new Error(`memoryMiB=${relay.memoryMiB} is invalid: expected ${size}`);
 
     const { redis, encryptionKeyArn } = props;
     this.taskDefinition = new RelayTaskDefinition(this, 'Relay', {
@@ -102,17 +103,17 @@ export class RelayService extends Construct {
       assignPublicIp: props.assignPublicIp ?? false,
       desiredCount: relay.tasks,
       minHealthyPercent: 100,
-      // Room for one more than the least there are: one at a time, or a share of a fleet that has grown.
+      // One task more than the minimum; a fleet that has scaled out replaces more at a time.
       maxHealthyPercent: Math.ceil(((relay.tasks + 1) / relay.tasks) * 100),
       availabilityZoneRebalancing: ecs.AvailabilityZoneRebalancing.ENABLED,
       circuitBreaker: { enable: true, rollback: true },
-      // Above INIT_TIMEOUT, which is how long readiness waits for LaunchDarkly.
+      // Longer than INIT_TIMEOUT, for which readiness waits for LaunchDarkly.
       healthCheckGracePeriod: Duration.seconds(60),
       propagateTags: ecs.PropagatedTagSource.SERVICE,
       enableECSManagedTags: true,
       ...(relay.redeploy && { forceNewDeployment: { enabled: true, nonce: relay.redeploy } }),
     });
-    // A table of the same app has to be there first.
+    // A table in the same stack must be created first.
     if (Construct.isConstruct(flagTable) && Stack.of(flagTable) === Stack.of(this)) {
       this.service.node.addDependency(flagTable);
     }
@@ -153,10 +154,10 @@ export class RelayService extends Construct {
   }
 
   private scale(relay: { readonly cpuTargetPercent: number; readonly streamsPerTask: number }): void {
-    // Whoever is scaled in loses a task's streams: seldom.
+    // Scaling in disconnects a task's streams, so do it rarely.
     const cooldowns = { scaleOutCooldown: Duration.minutes(1), scaleInCooldown: Duration.minutes(15) };
     this.scaling.scaleOnCpuUtilization('Cpu', { targetUtilizationPercent: relay.cpuTargetPercent, ...cooldowns });
-    // CPU says little about streams that are idle, and every one of them may reconnect at once.
+    // Idle streams use little CPU, but all of them may reconnect at once.
     this.scaling.scaleToTrackCustomMetric('Streams', {
       metric: this.streamsPerTask,
       targetValue: relay.streamsPerTask,
@@ -164,7 +165,7 @@ export class RelayService extends Construct {
     });
   }
 
-  /** Load balancers can write to a bucket with Amazon's own keys only. */
+  /** Load balancers can only write to buckets encrypted with Amazon S3 managed keys. */
   private accessLogBucket(): s3.Bucket {
     return new s3.Bucket(this, 'AccessLogs', {
       encryption: s3.BucketEncryption.S3_MANAGED,

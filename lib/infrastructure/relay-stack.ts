@@ -12,13 +12,13 @@ import type { RedisSettings } from './stage-settings.ts';
 export interface RelayStackProps extends StackProps {
   readonly stage: Stage;
   readonly flagTable: IFlagTable;
-  /** Of a stack of its own, or to be made in this one. */
+  /** In its own stack, or to be created in this one. */
   readonly network: RelayNetwork | ((scope: Construct) => RelayNetwork);
 }
 
 const REDIS_PORT = 6379;
 
-/** A relay and, where the stage wants one, the Redis that it fills: at home, and in each relay region. */
+/** A relay and, in the home region, the Redis that it fills if the stage has one. One per home and relay region. */
 export class RelayStack extends ZonedStack {
   readonly relay: RelayService;
   readonly network: RelayNetwork;
@@ -73,7 +73,7 @@ export class RelayStack extends ZonedStack {
 
   private redisOf(redis: RedisSettings): { url: string; cluster: boolean } {
     if ('url' in redis) return { url: redis.url, cluster: false };
-    // Serverless caches always encrypt, and always speak as a cluster.
+    // Serverless caches always use TLS and cluster mode.
     return { url: `rediss://${this.cache?.attrEndpointAddress}:${REDIS_PORT}`, cluster: true };
   }
 

@@ -12,24 +12,24 @@ import { EDGE_REGION } from './regions.ts';
 import { RelayNetwork, ZonedStack } from './relay-network.ts';
 import { RelayStack } from './relay-stack.ts';
 
-/** AWS's account of examples, which stands in the stage files until they are edited. */
+/** AWS's example account, used in the stage files until you edit them. */
 const EXAMPLE_ACCOUNT = '111122223333';
 
 /**
- * One deployment of everything. Stacks refer to each other by tokens within a region only, and by literals across
- * regions; what has to be there first is said by dependencies.
+ * One deployment of everything. Stacks in the same region may refer to each other by tokens; across regions they use
+ * literals. Dependencies define the order of deployment.
  */
 export class RelayStage extends Stage {
   readonly config: StageConfig;
   readonly flagTable: IFlagTable;
-  /** Where the table is made; absent when the stage adopts one. */
+  /** The stack of the table; absent when the stage uses an existing one. */
   readonly data?: Stack;
-  /** Home first. */
+  /** The home region first. */
   readonly relays: readonly RelayStack[];
   readonly edge?: EdgeStack;
-  /** At home: dashboard, alarms, saved queries, synthetic check. */
+  /** In the home region: dashboard, alarms, saved queries, synthetic check. */
   readonly observability: ObservabilityStack;
-  /** By region: home, replicas, and wherever else edge logs are kept. */
+  /** By region: home, replicas and other regions with edge logs. */
   readonly regions: ReadonlyMap<string, RegionStack>;
 
   constructor(scope: Construct, id: string, config: StageConfig) {
@@ -45,13 +45,13 @@ export class RelayStage extends Stage {
     this.relays = [homeRegion, ...config.relayRegions].map((region) => this.relayIn(region));
     this.regions = this.regionStacks();
     if (config.edge) this.edge = this.edgeStack(config.edge);
-    const watching = this.stackProps('observability', homeRegion, 'dashboard, alarms, synthetic check');
-    this.observability = addObservability(this, watching);
+    const observabilityProps = this.stackProps('observability', homeRegion, 'dashboard, alarms, synthetic check');
+    this.observability = addObservability(this, observabilityProps);
 
     acknowledgeFindings(this);
     for (const [key, value] of Object.entries(this.tagging())) Tags.of(this).add(key, value);
     if (JSON.stringify(config).includes(EXAMPLE_ACCOUNT)) {
-      const advice = `stage ${config.name} still holds an ARN of AWS's example account ${EXAMPLE_ACCOUNT}: put yours before deploying`;
+      const advice = `stage ${config.name} still contains an ARN of AWS's example account ${EXAMPLE_ACCOUNT}: replace it with your own before deploying`;
       Annotations.of(this.relays[0]!).addWarningV2('edge-flag-relay:exampleAccount', advice);
     }
   }
@@ -60,7 +60,7 @@ export class RelayStage extends Stage {
     const { config } = this;
     const suffix = region === config.homeRegion ? '' : `-${region}`;
     const { zones, vpc } = config.networks[region]!;
-    const networkProps = this.stackProps(`network${suffix}`, region, 'where the relay stands');
+    const networkProps = this.stackProps(`network${suffix}`, region, 'the network of the relay');
     const place = vpc ? undefined : new ZonedStack(this, `Network${suffix}`, networkProps);
     if (place) place.zones = zones;
     const network = (scope: Construct) =>
@@ -105,13 +105,13 @@ export class RelayStage extends Stage {
 
   private edgeStack(edge: NonNullable<StageConfig['edge']>): EdgeStack {
     const stack = new EdgeStack(this, 'Edge', {
-      ...this.stackProps('edge', EDGE_REGION, 'functions at the edge and their distribution'),
+      ...this.stackProps('edge', EDGE_REGION, 'edge functions and their distribution'),
       stage: this.config.name,
       flagTable: this.flagTable,
       edge,
       retain: this.config.production,
     });
-    // The functions read the table, and log into groups that should be there with their retention.
+    // The functions need the table, and log groups that already have their retention.
     if (this.data) stack.addStackDependency(this.data);
     for (const region of this.regions.values()) stack.addStackDependency(region);
     return stack;

@@ -26,7 +26,7 @@ export interface RelayTaskDefinitionProps {
   readonly region: string;
   readonly flagTable: IFlagTable;
   readonly relay: Relay;
-  /** Of ElastiCache or any other Redis. */
+  /** ElastiCache or any other Redis. */
   readonly redis?: { readonly url: string; readonly cluster: boolean } | undefined;
   readonly encryptionKeyArn?: string | undefined;
   readonly logRetentionDays: RetentionDays;
@@ -34,12 +34,10 @@ export interface RelayTaskDefinitionProps {
 
 const ROOT = join(import.meta.dirname, '../..');
 
-/**
- * Asks the relay itself. Images without a shell have no curl, but they have Node.js. 127.0.0.1: a name would be looked up.
- */
+/** Runs Node.js, since images without a shell have no curl. 127.0.0.1 avoids a name lookup. */
 const HEALTH_CHECK = `require('node:http').get('http://127.0.0.1:${RELAY_PORT}/livez',r=>process.exit(r.statusCode===200?0:1)).on('error',()=>process.exit(1))`;
 
-/** One relay: its container, its settings, its permissions, its log. */
+/** One relay: container, settings, permissions and log. */
 export class RelayTaskDefinition extends Construct {
   readonly task: ecs.FargateTaskDefinition;
   readonly logGroup: LogGroup;
@@ -102,14 +100,14 @@ export class RelayTaskDefinition extends Construct {
     this.task.taskRole.addToPrincipalPolicy(
       new PolicyStatement({
         actions: ['ssm:GetParameters', 'ssm:GetParametersByPath'],
-        // A path is asked for without its last slash, the parameters below it by name.
+        // GetParametersByPath is authorised on the path without its trailing slash, GetParameters on the names below it.
         resources: ['', '/*'].map((rest) => `${parameterArn(environmentsPath(stage).slice(1, -1), region)}${rest}`),
       }),
     );
     if (props.encryptionKeyArn) this.mayDecrypt(props.encryptionKeyArn);
   }
 
-  /** A private repository of ECR lets nobody pull who was not granted it. */
+  /** Pulling from a private ECR repository needs a grant. */
   private prebuilt(uri: string): ecs.ContainerImage {
     const [, account, region, repositoryName, tagOrDigest] =
       /^(\d{12})\.dkr\.ecr\.([a-z\d-]+)\.amazonaws\.com(?:\.cn)?\/([^:@]+)[:@](.+)$/.exec(uri) ?? [];
@@ -139,7 +137,7 @@ function parameterArn(name: string, region: string): string {
   return `arn:${Aws.PARTITION}:ssm:${region}:${Aws.ACCOUNT_ID}:parameter/${name}`;
 }
 
-/** The relay's settings, by the names of `docs/configuration.md`. */
+/** The relay's settings, named as in `docs/configuration.md`. */
 function variables(props: RelayTaskDefinitionProps, home: boolean): Record<string, string> {
   const { stage, region, flagTable, relay, redis } = props;
   const { connectionSeconds } = drains[relay.drain];
@@ -152,7 +150,7 @@ function variables(props: RelayTaskDefinitionProps, home: boolean): Record<strin
     USE_DYNAMODB: 'true',
     DYNAMODB_TABLE: flagTable.tableName,
     AWS_REGION: region,
-    // Conditional writes hold within one region only, so there is one region that writes.
+    // Conditional writes are only reliable within one region, so only one region writes.
     STORE_WRITER: home ? 'auto' : 'never',
     DRAIN_WINDOW: `${DRAIN_WINDOW_SECONDS}s`,
     GRACEFUL_SHUTDOWN_TIMEOUT: `${SHUTDOWN_SECONDS}s`,
@@ -160,9 +158,9 @@ function variables(props: RelayTaskDefinitionProps, home: boolean): Record<strin
     METRICS_EMF: 'true',
     METRICS_NAMESPACE: metricsNamespace(stage),
     ...(redis && home && { USE_REDIS: 'true', REDIS_URL: redis.url, ...(redis.cluster && { REDIS_CLUSTER: 'true' }) }),
-    // The user has no entry in an image's list of users, and AWS's SDK asks for a home.
+    // The user is not in the image's user list, and the AWS SDK needs a home directory.
     HOME: '/',
-    // Node.js by itself stops at 4 GB and would leave the rest of a large task unused.
+    // By default Node.js stops at 4 GB and leaves the rest of a large task unused.
     NODE_OPTIONS: `--max-old-space-size=${Math.floor(relay.memoryMiB * 0.75)}`,
   };
 }

@@ -8,8 +8,8 @@ export interface RelayWebAclProps {
 }
 
 /**
- * Contexts and events are JSON of any size, with any text in it: a URL or some HTML in an attribute is no attack, and the
- * relay never renders or fetches it. These rules of AWS's core set count, and block nothing.
+ * Contexts and events are JSON of any size with any text: a URL or HTML in an attribute is not an attack, and the relay never
+ * renders or fetches it. These rules of AWS's core rule set only count.
  */
 const COUNTED = [
   'SizeRestrictions_BODY',
@@ -24,7 +24,7 @@ const COUNTED = [
   'NoUserAgent_HEADER',
 ];
 
-/** In front of a public load balancer: how much one address may ask, AWS's list of bad addresses, known attacks. */
+/** Protects a public load balancer: rate limit per address, AWS's IP reputation list, known attacks. */
 export class RelayWebAcl extends Construct {
   readonly webAcl: CfnWebACL;
 
@@ -59,7 +59,7 @@ export class RelayWebAcl extends Construct {
         {
           name: 'Rate',
           priority: 0,
-          // 429 and not 403: SDKs come back after the first and give up for good after the second.
+          // 429 instead of 403: SDKs retry after a 429 and give up permanently after a 403.
           action: { block: { customResponse: { responseCode: 429 } } },
           visibilityConfig: visible('Rate'),
           statement: { rateBasedStatement: { limit: requestsPerFiveMinutes, aggregateKeyType: 'IP' } },

@@ -1,19 +1,19 @@
 /**
- * How one property of a stage file is distrusted. A reader answers the value, or undefined after it has said what would
- * do. Stage files are typed, but `cdk.json` is not.
+ * Checks one property of a stage file: returns its value, or undefined after reporting what was expected. Stage files are
+ * typed, but `cdk.json` is not.
  */
 export type Read<T> = (value: unknown, at: string, problems: Problems) => T | undefined;
 
-/** What is wrong, one message per property. */
+/** Problems found, one message per property. */
 export class Problems {
   private readonly byProperty = new Map<string, string>();
 
-  /** `wanted` completes "must be". */
+  /** `wanted` completes "expected". */
   mustBe(at: string, value: unknown, wanted: string): undefined {
-    this.say(at, `${at === '' ? shown(value) : `${at} ${shown(value)}`} must be ${wanted}`);
+    this.say(at, `${at === '' ? shown(value) : `${at}=${shown(value)}`} is invalid: expected ${wanted}`);
   }
 
-  /** Says nothing about a property of which something was said already, in whole or in part. */
+  /** Ignored if the property, a part of it or what it is part of already has a message. */
   say(at: string, message: string): undefined {
     for (const known of this.byProperty.keys()) {
       if (known === at || known.startsWith(`${at}.`) || at.startsWith(`${known}.`)) return;
@@ -26,7 +26,7 @@ export class Problems {
   }
 }
 
-/** LaunchDarkly's kinds of keys, and anything else that ends in what theirs end in. */
+/** LaunchDarkly's key formats. */
 const KEY = /\b(sdk|mob|rel|api)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/i;
 
 export function looksLikeKey(text: string): boolean {
@@ -34,9 +34,9 @@ export function looksLikeKey(text: string): boolean {
 }
 
 function shown(value: unknown): string {
-  // A password in an address is none of a message's business.
+  // Messages must not reveal a password in a URL.
   const text = (JSON.stringify(value) ?? String(value)).replace(/\/\/[^/@\s"]*@/g, '//…@');
-  if (looksLikeKey(text)) return 'with a key in it';
+  if (looksLikeKey(text)) return '(contains a key)';
   return text.length > 120 ? `${text.slice(0, 117)}...` : text;
 }
 
@@ -50,7 +50,7 @@ export function integer(min: number, max = Number.MAX_SAFE_INTEGER, unit = ''): 
   return (value, at, problems) =>
     Number.isInteger(value) && (value as number) >= min && (value as number) <= max
       ? (value as number)
-      : problems.mustBe(at, value, `a whole number${unit && ` of ${unit}`} ${range}`);
+      : problems.mustBe(at, value, `an integer ${range}${unit && ` (${unit})`}`);
 }
 
 export const boolean: Read<boolean> = (value, at, problems) =>
@@ -65,12 +65,12 @@ export function list<T>(item: Read<T>, wanted: string): Read<readonly T[]> {
   return (value, at, problems) => {
     if (!Array.isArray(value)) return problems.mustBe(at, value, wanted);
     const read = value.map((member, index) => item(member, `${at}[${index}]`, problems));
-    if (new Set(value).size < value.length) problems.mustBe(at, value, 'without repetitions');
+    if (new Set(value).size < value.length) problems.mustBe(at, value, 'no duplicates');
     return read.every((member) => member !== undefined) ? read : undefined;
   };
 }
 
-/** A map whose names are free within a pattern. */
+/** A map whose names match a pattern. */
 export function mapOf<T>(name: RegExp, item: Read<T>, wanted: string): Read<Readonly<Record<string, T>>> {
   return (value, at, problems) => {
     if (!isRecord(value)) return problems.mustBe(at, value, wanted);
@@ -82,7 +82,7 @@ export function mapOf<T>(name: RegExp, item: Read<T>, wanted: string): Read<Read
   };
 }
 
-/** A group of known properties; those in `required` have to be there, and no other may. */
+/** An object with known properties only; those in `required` must be present. */
 export function group<T extends object>(
   properties: { readonly [Name in keyof T]-?: Read<NonNullable<T[Name]>> },
   required: readonly (keyof T & string)[] = [],
@@ -92,7 +92,7 @@ export function group<T extends object>(
     const path = (name: string) => (at === '' ? name : `${at}.${name}`);
     for (const name of Object.keys(value)) {
       if (Object.hasOwn(properties, name)) continue;
-      problems.say(path(name), `${path(name)} is not known: ${advice(name, Object.keys(properties))}`);
+      problems.say(path(name), `${path(name)} is unknown: ${advice(name, Object.keys(properties))}`);
     }
     const read: Record<string, unknown> = {};
     for (const [name, reader] of Object.entries(properties) as [string, Read<unknown>][]) {
@@ -100,7 +100,7 @@ export function group<T extends object>(
       if (given !== undefined) read[name] = reader(given, path(name), problems);
       else if ((required as readonly string[]).includes(name)) problems.say(path(name), `${path(name)} is missing`);
     }
-    // Half of a group is none: what reads it counts on what is required.
+    // Code that reads a group relies on its required properties.
     return required.every((name) => read[name] !== undefined) ? (read as T) : undefined;
   };
 }
@@ -111,7 +111,7 @@ export function isRecord(value: unknown): value is Record<string, unknown> {
 
 function advice(name: string, known: readonly string[]): string {
   const near = known.find((one) => distance(one.toLowerCase(), name.toLowerCase()) <= 2);
-  return near ? `did you mean ${near}?` : `there are ${known.join(', ')}`;
+  return near ? `did you mean ${near}?` : `expected one of ${known.join(', ')}`;
 }
 
 /** Levenshtein's. */
@@ -127,7 +127,7 @@ function distance(a: string, b: string): number {
   return row.at(-1)!;
 }
 
-/** Every text in a value, names of properties included, with the path to it. */
+/** Every string in a value, property names included, with its path. */
 export function* textsIn(value: unknown, at = ''): Generator<readonly [at: string, text: string]> {
   if (typeof value === 'string') yield [at, value];
   else if (typeof value === 'object' && value !== null) {

@@ -20,24 +20,21 @@ const cidr: Read<string> = (value, at, problems) => {
     typeof value === 'string' ? /^(\d{1,3})\.(\d{1,3})\.(\d{1,3})\.(\d{1,3})\/(\d{1,2})$/.exec(value) : null;
   const [, ...numbers] = (match ?? []).map(Number);
   const fine = match && numbers.slice(0, 4).every((octet) => octet <= 255) && numbers[4]! <= 32;
-  return fine ? (value as string) : problems.mustBe(at, value, 'a range of addresses, such as 10.0.0.0/16');
+  return fine ? (value as string) : problems.mustBe(at, value, 'a CIDR block, such as 10.0.0.0/16');
 };
-const certificateArn = text(
-  /^arn:aws[\w-]*:acm:[a-z\d-]+:\d{12}:certificate\/[\da-f-]{36}$/,
-  'the ARN of an ACM certificate',
-);
-const certificates = mapOf(REGION, certificateArn, 'a map from regions to ARNs of ACM certificates');
+const certificateArn = text(/^arn:aws[\w-]*:acm:[a-z\d-]+:\d{12}:certificate\/[\da-f-]{36}$/, 'an ACM certificate ARN');
+const certificates = mapOf(REGION, certificateArn, 'a map of regions to ACM certificate ARNs');
 const email = text(/^[^\s@]+@[^\s@]+\.[^\s@]+$/, 'an e-mail address');
 const emails = list(email, 'a list of e-mail addresses');
-const subnet = text(/^subnet-([\da-f]{8}|[\da-f]{17})$/, 'the id of a subnet');
-const subnets = list(subnet, 'a list of ids of subnets');
-/** What ld-relay and this relay read: upper-case words. */
+const subnet = text(/^subnet-([\da-f]{8}|[\da-f]{17})$/, 'a subnet ID');
+const subnets = list(subnet, 'a list of subnet IDs');
+/** Environment variable names, as ld-relay and this relay read them. */
 const VARIABLE = /^[A-Z][A-Z0-9_]*$/;
-const hostName = text(/^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a host name in lower case');
+const hostName = text(/^(\*\.)?([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a lower-case host name');
 
 const vpc = group<ExistingVpc>(
   {
-    vpcId: text(/^vpc-([\da-f]{8}|[\da-f]{17})$/, 'the id of a VPC'),
+    vpcId: text(/^vpc-([\da-f]{8}|[\da-f]{17})$/, 'a VPC ID'),
     cidr,
     zones: list(zone, 'a list of availability zones'),
     privateSubnetIds: subnets,
@@ -57,7 +54,7 @@ const publicAccess = group<PublicAccessSettings>({
   certificates,
   // AWS WAF: a rate-based rule's limit.
   requestsPerFiveMinutes: integer(10, 2_000_000_000),
-  paths: list(text(/^\/[\w\-.$/~"'@:+&*?]{0,127}$/, "a load balancer's path pattern"), 'a list of path patterns'),
+  paths: list(text(/^\/[\w\-.$/~"'@:+&*?]{0,127}$/, 'a load balancer path pattern'), 'a list of path patterns'),
 });
 
 const relay = group<RelaySettings>({
@@ -68,11 +65,11 @@ const relay = group<RelaySettings>({
   architecture: oneOf('arm64', 'x86_64'),
   image: text(
     /^[a-z0-9][\w.-]*(:\d+)?(\/[\w.-]+)*(:[\w.-]+|@sha256:[\da-f]{64})$/,
-    'the URI of an image with its tag or digest',
+    'an image URI with a tag or digest',
   ),
-  hostName: text(/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a host name in lower case'),
+  hostName: text(/^([a-z0-9]([a-z0-9-]*[a-z0-9])?\.)+[a-z]{2,}$/, 'a lower-case host name'),
   certificates,
-  allowedCidrs: list(cidr, 'a list of ranges of addresses'),
+  allowedCidrs: list(cidr, 'a list of CIDR blocks'),
   heartbeatSeconds: integer(5, 120, 's'),
   idleTimeoutSeconds: integer(1, 4_000, 's'),
   drain: oneOf('quick', 'gentle'),
@@ -83,22 +80,22 @@ const relay = group<RelaySettings>({
   accessLogs: boolean,
   publicAccess,
   logLevel: oneOf('debug', 'info', 'warn', 'error'),
-  variables: mapOf(VARIABLE, text(/^[^\r\n]{0,4096}$/, 'one line of text'), 'a map from settings to texts'),
+  variables: mapOf(VARIABLE, text(/^[^\r\n]{0,4096}$/, 'one line of text'), 'a map of settings to strings'),
   secrets: mapOf(
     VARIABLE,
-    // Without the value: it may be the secret itself.
+    // The message omits the value, which may be the secret itself.
     (value, at, problems) =>
       typeof value === 'string' && /^\/[\w./-]{1,1010}$/.test(value)
         ? value
-        : problems.say(at, `${at} must be the name of an SSM parameter, such as /mine/redis-password`),
-    'a map from settings to names of SSM parameters',
+        : problems.say(at, `${at} is invalid: expected the name of an SSM parameter, such as /mine/redis-password`),
+    'a map of settings to SSM parameter names',
   ),
   encryptionKeys: mapOf(
     REGION,
-    text(/^arn:aws[\w-]*:kms:[a-z\d-]+:\d{12}:key\/[\w-]{1,64}$/, 'the ARN of a KMS key'),
-    'a map from regions to ARNs of KMS keys',
+    text(/^arn:aws[\w-]*:kms:[a-z\d-]+:\d{12}:key\/[\w-]{1,64}$/, 'a KMS key ARN'),
+    'a map of regions to KMS key ARNs',
   ),
-  redeploy: text(/^[\w.:+-]{1,255}$/, '1 to 255 of a-z A-Z 0-9 _ - . : +'),
+  redeploy: text(/^[\w.:+-]{1,255}$/, '1 to 255 characters from a-z A-Z 0-9 _ - . : +'),
 });
 
 const serverless = group<Extract<RedisSettings, { serverless: unknown }>>(
@@ -111,7 +108,7 @@ const serverless = group<Extract<RedisSettings, { serverless: unknown }>>(
   ['serverless'],
 );
 const endpoint = group<Extract<RedisSettings, { url: string }>>(
-  { url: text(/^rediss?:\/\/[^\s/@]+(:\d+)?(\/\d+)?$/, 'redis:// or rediss:// with a host, and no password') },
+  { url: text(/^rediss?:\/\/[^\s/@]+(:\d+)?(\/\d+)?$/, 'a redis:// or rediss:// URL with a host and no password') },
   ['url'],
 );
 const redis: Read<RedisSettings> = (value, at, problems) =>
@@ -122,7 +119,7 @@ const origin = group<Origin>(
     domainName: hostName,
     protocol: oneOf('http', 'https'),
     port: integer(1, 65_535),
-    path: text(/^\/.*[^/]$/, 'a path that starts with a slash and ends without one'),
+    path: text(/^\/.*[^/]$/, 'a path that starts with a slash and does not end with one'),
     // AWS: Lambda@Edge event structure, custom origin.
     readTimeoutSeconds: integer(4, 60, 's'),
     keepaliveTimeoutSeconds: integer(1, 60, 's'),
@@ -133,17 +130,17 @@ const origin = group<Origin>(
 
 const edge = group<EdgeSettings>(
   {
-    prefix: text(/^[\w.-]{0,200}$/, "an environment's prefix in the flag table"),
-    flagKey: text(/^[\w.-]{1,256}$/, "a flag's key"),
-    origins: mapOf(/^[\w.-]{1,64}$/, origin, 'a map from variants (a-z A-Z 0-9 _ - .) to origins'),
+    prefix: text(/^[\w.-]{0,200}$/, 'an environment prefix in the flag table'),
+    flagKey: text(/^[\w.-]{1,256}$/, 'a flag key'),
+    origins: mapOf(/^[\w.-]{1,64}$/, origin, 'a map of variants (a-z A-Z 0-9 _ - .) to origins'),
     defaultVariant: text(/^[\w.-]{1,64}$/, 'one of the variants'),
     variantHeader: text(/^[a-z0-9-]{1,64}$/, 'a lower-case header name'),
-    cookieName: text(/^[\w.-]{1,64}$/, 'the name of a cookie'),
+    cookieName: text(/^[\w.-]{1,64}$/, 'a cookie name'),
     cookieMaxAgeSeconds: integer(1, 34_560_000, 's'),
     reader: group<NonNullable<EdgeSettings['reader']>>({
       refreshMs: integer(1_000, 3_600_000, 'ms'),
       staleMs: (value, at, problems) =>
-        value === 'never' ? value : integer(0, undefined, 'ms, or "never",')(value, at, problems),
+        value === 'never' ? value : integer(0, undefined, 'ms, or "never"')(value, at, problems),
       staleWaitMs: integer(0, 5_000, 'ms'),
       coldDeadlineMs: integer(1, 5_000, 'ms'),
       bigSegments: boolean,
@@ -153,7 +150,7 @@ const edge = group<EdgeSettings>(
     priceClass: oneOf('100', '200', 'all'),
     webAclArn: text(
       new RegExp(`^arn:aws:wafv2:${EDGE_REGION}:\\d{12}:global/webacl/[\\w-]+/[\\da-f-]{36}$`),
-      `the ARN of a web ACL of CloudFront's scope (global, ${EDGE_REGION})`,
+      `the ARN of a web ACL with CloudFront scope (global, ${EDGE_REGION})`,
     ),
     logRegions: regions,
   },
@@ -167,19 +164,19 @@ const RETENTION_DAYS = [
 
 export const readSettings = group<StageSettings>(
   {
-    account: text(/^\d{12}$/, 'twelve digits, as a text'),
+    account: text(/^\d{12}$/, 'twelve digits, as a string'),
     homeRegion: region,
     replicaRegions: regions,
     // AWS: DynamoDB table names.
-    tableName: text(/^[\w.-]{3,255}$/, '3 to 255 of a-z A-Z 0-9 _ - .'),
+    tableName: text(/^[\w.-]{3,255}$/, '3 to 255 characters from a-z A-Z 0-9 _ - .'),
     table: oneOf('new', 'existing'),
     production: boolean,
     environments: list(
-      text(/^[\w.-]{1,64}$/, "an environment's name: 1 to 64 of a-z A-Z 0-9 _ - ."),
+      text(/^[\w.-]{1,64}$/, 'an environment name: 1 to 64 characters from a-z A-Z 0-9 _ - .'),
       'a list of names',
     ),
     relayRegions: regions,
-    networks: mapOf(REGION, network, 'a map from regions to networks'),
+    networks: mapOf(REGION, network, 'a map of regions to networks'),
     relay,
     redis,
     edge,
@@ -188,8 +185,8 @@ export const readSettings = group<StageSettings>(
     logRetentionDays: oneOf(...RETENTION_DAYS),
     tags: mapOf(
       /^(?!aws:)[\w\s.:/=+@-]{1,128}$/,
-      text(/^[\w\s.:/=+@-]{0,256}$/, "a tag's value"),
-      'a map from tag names to values',
+      text(/^[\w\s.:/=+@-]{0,256}$/, 'a tag value'),
+      'a map of tag names to values',
     ),
   },
   ['homeRegion', 'replicaRegions', 'tableName', 'production'],

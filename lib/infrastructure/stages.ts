@@ -7,21 +7,20 @@ import { prod } from './stages/prod.ts';
 export type { Stage } from './parse-stage.ts';
 export type { StageSettings } from './stage-settings.ts';
 
-/** The stage files. Add yours beside them: its name here is the word after `-c stage=`. */
+/** The stage files. Add yours here; its name is what follows `-c stage=`. */
 export const stages: Readonly<Record<string, StageSettings>> = { dev, prod };
 
 /**
- * The stage asked for, defaults filled in. `context` is what `cdk.json` says under `stages`: stages of its own, or
- * properties laid over those of the stage files. Throws one Error that lists every problem, each naming the property, its
- * value and what would do.
+ * The requested stage with its defaults. `context` is `stages` in `cdk.json`: new stages, or properties that override those
+ * of the stage files. Throws one Error that lists every problem: the property, its value and what was expected.
  */
 export function parseStage(name: unknown, known: Readonly<Record<string, unknown>> = stages, context?: unknown): Stage {
   if (context !== undefined && !isRecord(context)) {
-    throw new Error('stages in cdk.json must be an object of stages by name');
+    throw new Error('"stages" in cdk.json must be an object that maps names to stages');
   }
   const all = overlay(known, context) as Record<string, unknown>;
   if (typeof name !== 'string' || !Object.hasOwn(all, name)) {
-    throw new Error(`stage ${JSON.stringify(name)} is not known: use -c stage=${Object.keys(all).join(' or ')}`);
+    throw new Error(`stage ${JSON.stringify(name)} is unknown: use -c stage=${Object.keys(all).join(' or ')}`);
   }
   return readStage(name, all[name]);
 }

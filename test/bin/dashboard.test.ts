@@ -213,7 +213,7 @@ describe('npm run dashboard', () => {
   }, 60_000);
 
   test.each([
-    [['nowhere'], 'stage "nowhere" is not known: use -c stage=dev or prod'],
+    [['nowhere'], 'stage "nowhere" is unknown: use -c stage=dev or prod'],
     [['dev', 'prod'], 'expected one stage'],
   ])('%p is an error with its usage', async (args, message) => {
     await expect(runDashboard(args)).rejects.toThrow(message);

@@ -100,6 +100,7 @@ export const full: StageSettings = {
     expectedStreams: 20_000,
     reservedCapacityUnits: 100,
     architecture: 'x86_64',
+    hostName: 'relay.example.com',
     image: '123456789012.dkr.ecr.eu-west-1.amazonaws.com/relay:1.2.3',
     publicAccess: { requestsPerFiveMinutes: 1_000, paths: ['/ofrep/*'] },
     variables: { BASE_URI: 'https://sdk.eu.launchdarkly.com' },

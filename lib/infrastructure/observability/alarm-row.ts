@@ -1,32 +1,35 @@
 import type { IMetric } from 'aws-cdk-lib/aws-cloudwatch';
 import { certificateMetric } from './metrics.ts';
 
-/** One alarm. Its id is the anchor of its runbook unless told. */
+/** One alarm. `id` is also the anchor of its runbook, unless `runbook` is given. */
 export interface AlarmRow {
   readonly id: string;
-  /** Which of several of a kind. */
+  /** Distinguishes alarms with the same `id`. */
   readonly subject?: string;
   readonly says: string;
   readonly runbook?: string;
   readonly metric: IMetric;
-  /** Goes off above this … */
+  /** The alarm fires above this … */
   readonly above?: number;
   /** … or below this. */
   readonly below?: number;
-  /** So many periods (a minute each, unless the metric's is longer) … */
+  /** How many breaching periods (of a minute, unless the metric's is longer) … */
   readonly datapoints: number;
-  /** … of the last so many. Default: of as many. */
+  /** … out of how many. Default: `datapoints`. */
   readonly of?: number;
-  /** `fine`: there is none where nothing happens. `breaching`: its absence is the matter. */
+  /** `fine`: no data means no activity. `breaching`: missing data is the problem. */
   readonly missing: 'fine' | 'breaching';
-  /** Whether readers feel it, now or soon. */
+  /** Whether it affects users now or soon. */
   readonly pages?: true;
 }
 
 export function certificateRow(arn: string, subject?: string): AlarmRow {
   return {
-    ...{ id: 'certificate-expiry', datapoints: 1, missing: 'fine', ...(subject !== undefined && { subject }) },
-    // ACM renews 60 days before, and tries for 15.
+    id: 'certificate-expiry',
+    ...(subject !== undefined && { subject }),
+    datapoints: 1,
+    missing: 'fine',
+    // ACM starts to renew 60 days before expiry and retries for 15.
     says: 'A certificate expires within 44 days and has not been renewed.',
     metric: certificateMetric(arn),
     below: 45,

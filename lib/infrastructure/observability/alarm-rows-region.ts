@@ -2,7 +2,7 @@ import { type AlarmRow, certificateRow } from './alarm-row.ts';
 import { distributionMetric, edgeFunctionMetric, expression, tableMetric } from './metrics.ts';
 import type { Observed } from './observed.ts';
 
-/** What the alarms of a region need to know. */
+/** What a region's alarms need. */
 export type RegionObserved = Pick<Observed, 'stage' | 'tableName' | 'homeRegion' | 'replicaRegions' | 'edge'>;
 
 export function regionRows(
@@ -11,26 +11,35 @@ export function regionRows(
 ): AlarmRow[] {
   const table = { tableName };
   const throttle = (id: string, name: string, says: string): AlarmRow => ({
-    ...{ id, says, datapoints: 3, of: 5, missing: 'fine', above: 0 },
+    id,
+    says,
+    datapoints: 3,
+    of: 5,
+    missing: 'fine',
+    above: 0,
     metric: tableMetric(table, name, 'Sum'),
   });
   const holds = region === homeRegion || replicaRegions.includes(region);
   return [
-    ...(holds ? [throttle('read-throttle', 'ReadThrottleEvents', 'Reads of the flag table are throttled.')] : []),
+    ...(holds ? [throttle('read-throttle', 'ReadThrottleEvents', 'Reads from the flag table are throttled.')] : []),
     ...(region === homeRegion
-      ? [throttle('write-throttle', 'WriteThrottleEvents', 'Writes of the flag table are throttled.')]
+      ? [throttle('write-throttle', 'WriteThrottleEvents', 'Writes to the flag table are throttled.')]
       : []),
     ...(edge?.regions.includes(region) ? edge.functionNames : []).map(
       (functionName): AlarmRow => ({
-        ...{ id: 'edge-errors', subject: functionName, datapoints: 3, of: 5, missing: 'fine' },
-        says: `More than 1 % of the calls of ${functionName} fail in ${region}.`,
+        id: 'edge-errors',
+        subject: functionName,
+        datapoints: 3,
+        of: 5,
+        missing: 'fine',
+        says: `More than 1 % of ${functionName} invocations in ${region} fail.`,
         metric: expression(
           'IF(errors >= 5, 100 * errors / calls, 0)',
           {
             errors: edgeFunctionMetric(functionName, 'Errors', 'Sum'),
             calls: edgeFunctionMetric(functionName, 'Invocations', 'Sum'),
           },
-          'failed calls, %',
+          'failed invocations, %',
         ),
         above: 1,
       }),
@@ -45,8 +54,10 @@ export function edgeRows(observed: {
   const { distributionId, certificateArn } = observed;
   return [
     {
-      ...{ id: 'distribution-5xx', datapoints: 5, missing: 'fine' },
-      says: 'CloudFront answers more than 5 % of requests with 5xx.',
+      id: 'distribution-5xx',
+      datapoints: 5,
+      missing: 'fine',
+      says: 'CloudFront returns 5xx for more than 5 % of requests.',
       metric: distributionMetric(distributionId, '5xxErrorRate', 'Average'),
       above: 5,
     },

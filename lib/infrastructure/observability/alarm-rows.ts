@@ -18,7 +18,7 @@ function loadBalancerRows({ tasks }: Observed): (one: ObservedLoadBalancer) => A
   return (one) => {
     const { name: subject } = one;
     const of = (name: string, statistic: Statistic) => loadBalancerMetric(one, name, statistic);
-    /** Percent of what was asked; a handful of failures in a quiet minute is no rate. */
+    /** Percentage of requests; zero below five failures, so that quiet minutes raise no alarm. */
     const rate = (failures: string, label: string) =>
       expression(
         'IF(failed >= 5, 100 * failed / (answered + failed), 0)',
@@ -27,32 +27,52 @@ function loadBalancerRows({ tasks }: Observed): (one: ObservedLoadBalancer) => A
       );
     return [
       {
-        ...{ id: 'too-few-healthy-tasks', subject, pages: true, datapoints: 3, missing: 'breaching' },
+        id: 'too-few-healthy-tasks',
+        subject,
+        pages: true,
+        datapoints: 3,
+        missing: 'breaching',
         says: `Fewer than ${tasks} relays are ready.`,
         metric: of('HealthyHostCount', 'Minimum'),
         below: tasks,
       },
       {
-        ...{ id: 'unhealthy-tasks', subject, datapoints: 3, missing: 'fine' },
-        says: 'A relay does not become ready.',
+        id: 'unhealthy-tasks',
+        subject,
+        datapoints: 3,
+        missing: 'fine',
+        says: 'A relay is not becoming ready.',
         metric: of('UnHealthyHostCount', 'Minimum'),
         above: 0,
       },
       {
-        ...{ id: 'load-balancer-5xx', subject, pages: true, datapoints: 3, of: 5, missing: 'fine' },
-        says: 'The load balancer itself answers more than 1 % of requests with 5xx.',
-        metric: rate('HTTPCode_ELB_5XX_Count', '5xx of the load balancer, %'),
+        id: 'load-balancer-5xx',
+        subject,
+        pages: true,
+        datapoints: 3,
+        of: 5,
+        missing: 'fine',
+        says: 'The load balancer itself returns 5xx for more than 1 % of requests.',
+        metric: rate('HTTPCode_ELB_5XX_Count', 'load balancer 5xx, %'),
         above: 1,
       },
       {
-        ...{ id: 'relay-5xx', subject, pages: true, datapoints: 3, of: 5, missing: 'fine' },
-        says: 'Relays answer more than 1 % of requests with 5xx.',
-        metric: rate('HTTPCode_Target_5XX_Count', '5xx of relays, %'),
+        id: 'relay-5xx',
+        subject,
+        pages: true,
+        datapoints: 3,
+        of: 5,
+        missing: 'fine',
+        says: 'Relays return 5xx for more than 1 % of requests.',
+        metric: rate('HTTPCode_Target_5XX_Count', 'relay 5xx, %'),
         above: 1,
       },
       {
-        ...{ id: 'rejected-connections', subject, datapoints: 1, missing: 'fine' },
-        says: 'The load balancer turned connections away at its limit.',
+        id: 'rejected-connections',
+        subject,
+        datapoints: 1,
+        missing: 'fine',
+        says: 'The load balancer rejected connections at its limit.',
         metric: of('RejectedConnectionCount', 'Sum'),
         above: 0,
       },
@@ -62,8 +82,10 @@ function loadBalancerRows({ tasks }: Observed): (one: ObservedLoadBalancer) => A
 
 function serviceRows(observed: Observed): AlarmRow[] {
   const running: AlarmRow = {
-    ...{ id: 'running-below-desired', datapoints: 10, missing: 'fine' },
-    says: 'Fewer tasks run than ECS wants, for 10 minutes.',
+    id: 'running-below-desired',
+    datapoints: 10,
+    missing: 'fine',
+    says: 'For 10 minutes, fewer tasks have been running than desired.',
     metric: expression(
       'desired - running',
       {
@@ -77,26 +99,35 @@ function serviceRows(observed: Observed): AlarmRow[] {
   return [
     ...(observed.containerInsights ? [running] : []),
     {
-      ...{ id: 'cpu', datapoints: 5, missing: 'fine' },
-      says: 'Tasks use more than 70 % of their CPU, though more are added at 50 %.',
+      id: 'cpu',
+      datapoints: 5,
+      missing: 'fine',
+      says: 'Tasks use more than 70 % of their CPU, although scaling adds tasks at 50 %.',
       metric: serviceMetric(observed, 'CPUUtilization', 'Average'),
       above: 70,
     },
     {
-      ...{ id: 'memory', datapoints: 5, missing: 'fine' },
+      id: 'memory',
+      datapoints: 5,
+      missing: 'fine',
       says: 'A task uses more than 80 % of its memory.',
       metric: serviceMetric(observed, 'MemoryUtilization', 'Maximum'),
       above: 80,
     },
     {
-      ...{ id: 'no-metrics', datapoints: 5, missing: 'breaching' },
-      says: 'No relay has told anything for 5 minutes: every alarm on its metrics is blind.',
+      id: 'no-metrics',
+      datapoints: 5,
+      missing: 'breaching',
+      says: 'No metrics have arrived from any relay for 5 minutes: metric-based alarms are blind.',
       metric: relayMetric(observed, 'Up', 'Sum'),
       below: 1,
     },
     {
-      ...{ id: 'event-loop', datapoints: 3, of: 5, missing: 'fine' },
-      says: 'A relay kept everyone waiting for more than a second.',
+      id: 'event-loop',
+      datapoints: 3,
+      of: 5,
+      missing: 'fine',
+      says: "A relay's event loop was blocked for more than a second.",
       metric: relayMetric(observed, 'EventLoopDelay', 'Maximum'),
       above: 1,
     },
@@ -106,14 +137,20 @@ function serviceRows(observed: Observed): AlarmRow[] {
 function trafficRows(observed: Observed): AlarmRow[] {
   return [
     {
-      ...{ id: 'streams-refused', datapoints: 3, of: 5, missing: 'fine' },
-      says: 'Relays turn streams away with 503: too many wait for their first payload.',
+      id: 'streams-refused',
+      datapoints: 3,
+      of: 5,
+      missing: 'fine',
+      says: 'Relays reject streams with 503: too many are waiting for their first payload.',
       metric: relayMetric(observed, 'StreamsRefused', 'Sum'),
       above: 0,
     },
     {
-      ...{ id: 'events-dropped', datapoints: 3, of: 5, missing: 'fine' },
-      says: 'Analytics events are lost.',
+      id: 'events-dropped',
+      datapoints: 3,
+      of: 5,
+      missing: 'fine',
+      says: 'Analytics events are being lost.',
       metric: relayMetric(observed, 'EventsDropped', 'Sum'),
       above: 0,
     },
@@ -123,14 +160,20 @@ function trafficRows(observed: Observed): AlarmRow[] {
 function canaryRows(observed: Observed): AlarmRow[] {
   return [
     {
-      ...{ id: 'canary', pages: true, datapoints: 3, of: 5, missing: 'breaching' },
-      says: 'The synthetic check gets no stream from the relay, or no flag from the table.',
+      id: 'canary',
+      pages: true,
+      datapoints: 3,
+      of: 5,
+      missing: 'breaching',
+      says: 'The synthetic check gets no stream from the relay or no flags from the table.',
       metric: canaryMetric(observed, 'Success', 'Minimum'),
       below: 1,
     },
     {
-      ...{ id: 'canary-differs', datapoints: 5, missing: 'fine' },
-      says: 'Relay and flag table hold different flags.',
+      id: 'canary-differs',
+      datapoints: 5,
+      missing: 'fine',
+      says: 'The relay and the flag table have different flags.',
       metric: canaryMetric(observed, 'DifferingFlags', 'Maximum'),
       above: 0,
     },

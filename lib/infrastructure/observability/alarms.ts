@@ -9,25 +9,25 @@ import { homeRows } from './alarm-rows.ts';
 import { edgeRows, type RegionObserved, regionRows } from './alarm-rows-region.ts';
 import type { Observed } from './observed.ts';
 
-/** Where runbooks stand, unless told: from the root of the repository. */
+/** The default page of runbooks, relative to the repository's root. */
 const RUNBOOKS = 'docs/operations.md';
 
 export interface AlarmsProps {
   readonly observed: Observed;
-  /** Hears of every alarm, and of its end. */
+  /** Is notified when any alarm fires and when it ends. */
   readonly topic: ITopic;
   /** The address of the page of runbooks, without an anchor. @default docs/operations.md */
   readonly runbooks?: string | undefined;
 }
 
 export interface HomeAlarmsProps extends AlarmsProps {
-  /** Is told once, when one of the alarms that impair readers goes off first. @default the topic */
+  /** Is notified once, when the first alarm that affects users fires. @default the topic */
   readonly pages?: ITopic | undefined;
 }
 
 /**
- * The alarms of the relay's region. Each says to the topic what is wrong and where its runbook is; those that readers
- * feel are put together into one alarm, the only one that wakes somebody.
+ * The alarms of the relay's region. Each tells the topic what is wrong and where its runbook is. Alarms that affect users are
+ * combined into one alarm, the only one that pages.
  */
 export class RelayAlarms extends Construct {
   readonly alarms: readonly Alarm[];
@@ -41,16 +41,16 @@ export class RelayAlarms extends Construct {
     this.alarms = made.map(({ alarm }) => alarm);
     this.impaired = new CompositeAlarm(this, 'Impaired', {
       compositeAlarmName: `edge-flag-relay-${stage}-impaired`,
-      alarmDescription: describe('Readers are or will soon be affected.', 'impaired', runbooks),
+      alarmDescription: describe('Users are affected now or soon.', 'impaired', runbooks),
       alarmRule: AlarmRule.anyOf(...made.filter(({ row }) => row.pages).map(({ alarm }) => alarm)),
     });
     this.impaired.addAlarmAction(new SnsAction(pages));
     this.impaired.addOkAction(new SnsAction(pages));
 
-    // A deployment that is rolled back leaves a healthy service behind: no metric tells of it.
+    // No metric shows a rollback: it leaves a healthy service behind.
     new Rule(this, 'DeploymentFailed', {
       ruleName: `edge-flag-relay-${stage}-deployment-failed`,
-      description: 'ECS rolled a deployment of the relay back',
+      description: 'ECS rolled back a deployment of the relay',
       eventPattern: {
         source: ['aws.ecs'],
         detailType: ['ECS Deployment State Change'],
@@ -73,7 +73,7 @@ export interface RegionAlarmsProps extends Omit<AlarmsProps, 'observed'> {
   readonly region: string;
 }
 
-/** The alarms of a region that holds a replica, or in which edge functions run: alarms cannot look across regions. */
+/** The alarms of a region with a replica or with edge functions: alarms cannot use metrics of other regions. */
 export class RegionAlarms extends Construct {
   readonly alarms: readonly Alarm[];
 
@@ -85,7 +85,7 @@ export class RegionAlarms extends Construct {
   }
 }
 
-/** The alarms of a distribution and of its certificate: in us-east-1, where CloudFront tells. */
+/** The alarms of a distribution and its certificate, in us-east-1, where CloudFront reports metrics. */
 export class EdgeAlarms extends Construct {
   readonly alarms: readonly Alarm[];
 

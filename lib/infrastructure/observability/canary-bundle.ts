@@ -7,8 +7,8 @@ const lambda = join(import.meta.dirname, '../../../lambda/canary');
 const READER = '../edge-reader/index.ts';
 
 /**
- * Bundles one of the two functions into `index.cjs`; the Lambda handler is `index.handler`. The reader's function does not
- * carry the edge reader: it requires the layer, which is what it is there to show.
+ * Bundles one of the two functions into `index.cjs`; the Lambda handler is `index.handler`. The reader function does not
+ * contain the edge reader: it requires the layer, to check that the layer works.
  */
 export function buildCanary(entry: 'caller' | 'reader', outdir: string): void {
   const outfile = join(outdir, 'index.cjs');

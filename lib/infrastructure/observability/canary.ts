@@ -16,21 +16,21 @@ import { canaryNamespace } from './observed.ts';
 
 export interface RelayCanaryProps {
   readonly stage: string;
-  /** Whose SDK key is used: its name below the stage's path in SSM. */
+  /** The environment whose SDK key is used, by its name below the stage's path in SSM. */
   readonly environment: string;
-  /** The relay's origin, as seen from the VPC: `https://…`. */
+  /** The relay's origin, reachable from the VPC: `https://…`. */
   readonly relayUrl: string;
-  /** The name in the relay's certificate. @default the name is not checked, only who issued it */
+  /** The name in the relay's certificate. @default only the certificate's issuer is checked, not its name */
   readonly serverName?: string;
-  /** @default none: the relay lets the VPC in */
+  /** @default none: the relay accepts connections from the VPC */
   readonly loadBalancer?: ec2.IConnectable;
   readonly vpc: ec2.IVpc;
-  /** From which relay and DynamoDB can be reached; nothing else needs to be. */
+  /** Subnets that reach the relay and DynamoDB; nothing else is needed. */
   readonly subnets: ec2.SubnetSelection;
   readonly flagTable: IFlagTable;
-  /** The reader's layer, of this region. */
+  /** The reader layer of this region. */
   readonly readerLayer: lambda.ILayerVersion;
-  /** The KMS key of the SSM parameters. @default AWS's own for SSM */
+  /** The KMS key of the SSM parameters. @default the AWS managed key for SSM */
   readonly encryptionKeyArn?: string | undefined;
   /** @default 14 */
   readonly logRetentionDays?: RetentionDays;
@@ -39,9 +39,9 @@ export interface RelayCanaryProps {
 }
 
 /**
- * A synthetic check, in two functions. The caller, outside of any VPC, reads the key and tells CloudWatch how it went; the
- * reader, inside the relay's, opens a stream to the relay, reads the flags from the table through the layer, and compares.
- * So neither a NAT gateway nor an endpoint is needed, and a reader that cannot even start is told of, too.
+ * A synthetic check, in two functions. The caller, outside any VPC, reads the key and reports the result to CloudWatch; the
+ * reader, inside the relay's VPC, opens a stream to the relay, reads the flags from the table through the layer, and compares
+ * them. So the check needs neither a NAT gateway nor an endpoint, and also reports a reader that cannot start.
  */
 export class RelayCanary extends Construct implements ec2.IConnectable {
   readonly caller: lambda.Function;
@@ -76,7 +76,7 @@ export class RelayCanary extends Construct implements ec2.IConnectable {
         RELAY_URL: props.relayUrl,
         ...(props.serverName && { RELAY_SERVER_NAME: props.serverName }),
         TABLE_NAME: tableName,
-        // This region's replica is the one that the VPC's endpoint leads to.
+        // The VPC's endpoint only leads to this region's replica.
         REPLICAS: JSON.stringify({ default: nearest[region] ?? nearest.default }),
       },
     });
@@ -111,12 +111,12 @@ export class RelayCanary extends Construct implements ec2.IConnectable {
     new Rule(this, 'Schedule', {
       description: `edge-flag-relay: the synthetic check of stage ${stage}`,
       schedule: Schedule.rate(every),
-      // A check that failed has been told of; the next one comes in a minute.
+      // A failed check has already been reported; the next one runs in a minute.
       targets: [new LambdaFunction(this.caller, { retryAttempts: 0, maxEventAge: Duration.minutes(1) })],
     });
   }
 
-  /** With a role and a log group of its own, both of which Lambda would otherwise make as it likes. */
+  /** A function with its own role and log group, instead of those that Lambda would create. */
   private function(
     kind: 'caller' | 'reader',
     stage: string,
@@ -164,7 +164,7 @@ export class RelayCanary extends Construct implements ec2.IConnectable {
     );
     Validations.of(this).acknowledge({
       id: 'AwsSolutions-IAM5[Resource::*]',
-      reason: 'Lambda makes network interfaces before they have a name: their actions know no resource',
+      reason: 'these actions support no resource: Lambda creates network interfaces before they have a name',
     });
   }
 }

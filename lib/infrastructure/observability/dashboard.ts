@@ -7,13 +7,13 @@ import { isThereRoom, whatDoesItSay, whatFails } from './questions-of-limits.ts'
 import { WIDTH } from './widgets.ts';
 
 export interface RelayDashboardProps extends Observed {
-  /** Their states stand at the top. @default none */
+  /** Alarms whose states are shown at the top. @default none */
   readonly alarms?: readonly IAlarm[];
   /** The address of the page of runbooks. @default none is linked */
   readonly runbooks?: string | undefined;
 }
 
-/** One stage at a glance, all regions of it, in the order in which an operator asks. */
+/** One stage in all its regions, ordered by the questions that an operator asks. */
 export class RelayDashboard extends Construct {
   readonly dashboard: Dashboard;
 
@@ -22,7 +22,7 @@ export class RelayDashboard extends Construct {
     this.dashboard = new Dashboard(this, 'Dashboard', {
       dashboardName: `edge-flag-relay-${props.stage}`,
       defaultInterval: Duration.hours(3),
-      // Sums of what tasks tell once a minute mean something by the minute only, however long the time that is shown.
+      // Tasks report once a minute, so sums are only meaningful per minute, whatever range is shown.
       periodOverride: PeriodOverride.INHERIT,
       widgets: [
         [header(props)],

@@ -6,10 +6,10 @@ interface LogQuery {
   readonly lines: readonly string[];
 }
 
-// Metrics go the same way as the log; what they lack is a message.
+// Metrics are written to the same log, but without a message.
 const TROUBLE = 'filter ispresent(message) and level in ["WARN", "ERROR"]';
 
-/** What one asks the relay's log; its lines are JSON. */
+/** Queries for the relay's log, whose lines are JSON. */
 export const recentTrouble: LogQuery = {
   name: 'recent errors and warnings',
   lines: [
@@ -75,7 +75,7 @@ export interface LogQueriesProps {
   readonly logGroup: Pick<ILogGroup, 'logGroupName'>;
 }
 
-/** The queries, saved: Logs Insights lists them in the folder `edge-flag-relay/<stage>`. */
+/** Saves the queries: Logs Insights lists them in the folder `edge-flag-relay/<stage>`. */
 export class LogQueries extends Construct {
   constructor(scope: Construct, id: string, { stage, logGroup }: LogQueriesProps) {
     super(scope, id);

@@ -3,8 +3,8 @@ import { type IMetric, MathExpression, Metric } from 'aws-cdk-lib/aws-cloudwatch
 import { canaryNamespace, type Observed, type ObservedLoadBalancer } from './observed.ts';
 
 /**
- * What is asked of the relay's own metrics, and by which dimensions. A metric that nobody tells is no error to CloudWatch,
- * only silence: a test holds this against the table of what the relay tells.
+ * The relay metrics used here, and their dimensions. CloudWatch reports no error for a metric that does not exist, so a test
+ * compares this with the table of metrics that the relay reports.
  */
 export const relayMetrics = {
   StreamsOpen: [[], ['Environment'], ['Kind']],
@@ -43,7 +43,7 @@ export const relayMetrics = {
 
 export type RelayMetricName = keyof typeof relayMetrics;
 
-/** What the synthetic check tells, all without dimensions. */
+/** The metrics of the synthetic check, all without dimensions. */
 export const canaryMetrics = ['Success', 'StreamLatency', 'TableLatency', 'DifferingFlags'] as const;
 export type CanaryMetricName = (typeof canaryMetrics)[number];
 
@@ -53,7 +53,7 @@ const MINUTE = Duration.minutes(1);
 
 export interface MetricOptions {
   readonly label?: string;
-  /** Default: the stack's own. */
+  /** Default: the stack's region. */
   readonly region?: string;
   readonly period?: Duration;
 }
@@ -69,7 +69,7 @@ function metric(
   return new Metric({ namespace, metricName, statistic, dimensionsMap, period, ...more });
 }
 
-/** One of the relay's, as a whole or of one environment. Every task tells each once a minute. */
+/** A metric of the whole relay or of one environment. Every task reports it once a minute. */
 export function relayMetric(
   { namespace }: Pick<Observed, 'namespace'>,
   name: RelayMetricName,
@@ -78,12 +78,12 @@ export function relayMetric(
 ): Metric {
   const dimensions = environment === undefined ? [] : ['Environment'];
   if (!relayMetrics[name].some((by) => by.join() === dimensions.join())) {
-    throw new Error(`the relay does not tell ${name} by ${dimensions.join() || 'nothing'}`);
+    throw new Error(`the relay does not report ${name} by ${dimensions.join() || 'nothing'}`);
   }
   return metric(namespace, name, statistic, environment === undefined ? {} : { Environment: environment }, options);
 }
 
-/** One line for each value of a dimension that there is: environments come and go without a deployment. */
+/** One line per value of a dimension: environments come and go without a deployment. */
 export function relaySearch(
   { namespace }: Pick<Observed, 'namespace'>,
   name: RelayMetricName,
@@ -91,7 +91,7 @@ export function relaySearch(
   by: 'Environment' | 'Kind' | 'Reason' | 'Database',
 ): IMetric {
   if (!relayMetrics[name].some((dimensions) => dimensions.join() === by)) {
-    throw new Error(`the relay does not tell ${name} by ${by}`);
+    throw new Error(`the relay does not report ${name} by ${by}`);
   }
   return new MathExpression({
     expression: `SEARCH('{"${namespace}",${by}} MetricName="${name}"', '${statistic}', 60)`,
@@ -110,7 +110,7 @@ export function canaryMetric(
   return metric(canaryNamespace(stage), name, statistic, {}, options);
 }
 
-/** Of a load balancer and its targets. Those of its own side alone know no target group. */
+/** A metric of a load balancer or its targets. Only those of targets have the target group dimension. */
 export function loadBalancerMetric(
   { fullName, targetGroupFullName }: ObservedLoadBalancer,
   name: string,
@@ -132,7 +132,7 @@ export function serviceMetric(
   return metric(namespace, name, statistic, { ClusterName: clusterName, ServiceName: serviceName }, options);
 }
 
-/** Of one replica, told in its own region; replication's latency in the region that writes. */
+/** A metric of one replica, reported in its region; replication latency is reported in the writing region. */
 export function tableMetric(
   { tableName }: Pick<Observed, 'tableName'>,
   name: string,
@@ -143,7 +143,7 @@ export function tableMetric(
   return metric('AWS/DynamoDB', name, statistic, dimensions, options);
 }
 
-/** Edge functions report where they ran, under a name that begins with where they come from. */
+/** Edge functions report in the region where they ran, under a name that starts with their home region. */
 export function edgeFunctionMetric(
   functionName: string,
   name: 'Errors' | 'Invocations' | 'Throttles' | 'Duration',
@@ -153,7 +153,7 @@ export function edgeFunctionMetric(
   return metric('AWS/Lambda', name, statistic, { FunctionName: `us-east-1.${functionName}` }, options);
 }
 
-/** CloudFront tells in us-east-1 only. */
+/** CloudFront reports in us-east-1 only. */
 export function distributionMetric(
   distributionId: string,
   name: 'Requests' | '5xxErrorRate' | '4xxErrorRate',
@@ -164,7 +164,7 @@ export function distributionMetric(
   return metric('AWS/CloudFront', name, statistic, dimensions, options);
 }
 
-/** The same of every distribution of the account: the id of one made in us-east-1 is not known elsewhere when synthesised. */
+/** The same for every distribution of the account: synthesis in another region does not know the ID of a new one. */
 export function distributionSearch(name: '5xxErrorRate' | '4xxErrorRate', label: string): IMetric {
   return new MathExpression({
     expression: `SEARCH('{AWS/CloudFront,DistributionId,Region} MetricName="${name}"', 'Average', 60)`,
@@ -174,7 +174,7 @@ export function distributionSearch(name: '5xxErrorRate' | '4xxErrorRate', label:
   });
 }
 
-/** ACM tells once or twice a day. */
+/** ACM reports once or twice a day. */
 export function certificateMetric(certificateArn: string): Metric {
   const period = Duration.days(1);
   return metric(
@@ -190,7 +190,7 @@ export function expression(text: string, usingMetrics: Record<string, IMetric>, 
   return new MathExpression({ expression: text, usingMetrics, label, period: MINUTE });
 }
 
-/** The relay's own metrics, each with its name in the legend. */
+/** The relay's own metrics, with labels for the legend. */
 export function relayOf(observed: Pick<Observed, 'namespace'>) {
   return (name: RelayMetricName, statistic: Statistic, label: string, options: MetricOptions = {}) =>
     relayMetric(observed, name, statistic, { label, ...options });

@@ -11,7 +11,7 @@ import { RelayDashboard } from './dashboard.ts';
 import { LogQueries } from './log-queries.ts';
 import type { Observed, ObservedLoadBalancer } from './observed.ts';
 
-/** Names that exist only once a stage's relay does. */
+/** Names that exist only after a stage's relay is created. */
 export interface ObservedRelay {
   readonly clusterName: string;
   readonly serviceName: string;
@@ -22,13 +22,13 @@ export interface ObservedRelay {
 
 export interface ObservabilityStackProps extends StackProps {
   readonly stage: Stage;
-  /** Literals or tokens of the same region, or made in this stack. */
+  /** Literals, tokens of the same region, or created in this stack. */
   readonly relay: ObservedRelay | ((scope: Stack) => ObservedRelay);
-  /** Hears of every alarm of the home region. */
+  /** Is notified of every alarm of the home region. */
   readonly topic: ITopic;
-  /** Hears when readers are affected. @default the topic */
+  /** Is notified when users are affected. @default the topic */
   readonly pages?: ITopic | undefined;
-  /** What the synthetic check needs, made in this stack. @default no synthetic check */
+  /** The inputs of the synthetic check, created in this stack. @default no synthetic check */
   readonly canary?: ((scope: Stack) => CanaryNeeds | undefined) | undefined;
   /** The address of the page of runbooks. @default docs/operations.md */
   readonly runbooks?: string | undefined;
@@ -36,7 +36,7 @@ export interface ObservabilityStackProps extends StackProps {
 
 export type CanaryNeeds = Omit<RelayCanaryProps, 'stage' | 'logRetentionDays'>;
 
-/** At home: the dashboard of a stage, its alarms, the saved queries and the synthetic check. */
+/** In the home region: a stage's dashboard, alarms, saved queries and synthetic check. */
 export class ObservabilityStack extends Stack {
   readonly alarms: RelayAlarms;
   readonly dashboard: RelayDashboard;
@@ -59,7 +59,7 @@ export class ObservabilityStack extends Stack {
   }
 }
 
-/** What is looked at in a stage. */
+/** What to monitor in a stage. */
 export function observeStage(
   stage: Stage,
   relay: ObservedRelay,
@@ -80,14 +80,17 @@ export function observeStage(
   };
 }
 
-/** What region stacks need to know for theirs. */
+/** What the alarms of region stacks need. */
 export function observeTable(
   stage: Stage,
 ): Pick<Observed, 'stage' | 'tableName' | 'homeRegion' | 'replicaRegions' | 'edge'> {
   const { name, tableName, homeRegion, replicaRegions, edge } = stage;
   const regions = [...new Set(edge?.logRegions ?? [homeRegion, ...replicaRegions, EDGE_REGION])];
   return {
-    ...{ stage: name, tableName, homeRegion, replicaRegions },
+    stage: name,
+    tableName,
+    homeRegion,
+    replicaRegions,
     ...(edge && { edge: { functionNames: edgeFunctionNames(name), regions } }),
   };
 }

@@ -1,25 +1,25 @@
-/** What of one stage is looked at: names, as they stand in CloudWatch. Literals or tokens of the same region. */
+/** The monitored parts of one stage, by their CloudWatch names. Literals or tokens of the same region. */
 export interface Observed {
   readonly stage: string;
-  /** Of the relay's own metrics: its METRICS_NAMESPACE. */
+  /** The namespace of the relay's own metrics: its METRICS_NAMESPACE. */
   readonly namespace: string;
-  /** Those that get alarms of their own; others, such as those of auto-configuration, count in the relay's as a whole. */
+  /** Environments with their own alarms; others, such as those of auto-configuration, count in the relay's overall alarms. */
   readonly environments: readonly string[];
   readonly clusterName: string;
   readonly serviceName: string;
   readonly logGroupName: string;
-  /** How many tasks always run. */
+  /** The minimum number of tasks. */
   readonly tasks: number;
-  /** Whether the cluster has Container Insights, which alone tell how many tasks run. */
+  /** Whether the cluster has Container Insights, the only source of task counts. */
   readonly containerInsights: boolean;
-  /** Internal first. None: everything about them is left out. */
+  /** The internal one first. If empty, their alarms and widgets are left out. */
   readonly loadBalancers: readonly ObservedLoadBalancer[];
   readonly tableName: string;
   readonly homeRegion: string;
   readonly replicaRegions: readonly string[];
-  /** Of the relay's region. */
+  /** Certificates in the relay's region. */
   readonly certificateArns: readonly string[];
-  /** Whether these relays write the table: those at home. */
+  /** Whether these relays write to the table, as those in the home region do. */
   readonly writes: boolean;
   /** Whether the synthetic check runs. */
   readonly canary: boolean;
@@ -36,12 +36,12 @@ export interface ObservedLoadBalancer {
 
 export interface ObservedEdge {
   readonly functionNames: readonly string[];
-  /** Where they may run. */
+  /** Regions in which they may run. */
   readonly regions: readonly string[];
   readonly distributionId?: string | undefined;
 }
 
-/** CloudWatch's name for what the synthetic check measures. */
+/** The CloudWatch namespace of the synthetic check. */
 export function canaryNamespace(stage: string): string {
   return `EdgeFlagRelayCanary/${stage}`;
 }

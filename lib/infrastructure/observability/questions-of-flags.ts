@@ -13,7 +13,7 @@ import {
 import type { Observed } from './observed.ts';
 import { graph, numbers, question, WIDTH } from './widgets.ts';
 
-/** The height of what is nothing but zeros, while all is well. */
+/** The height of graphs that show only zeros while all is well. */
 const QUIET = 4;
 
 export function isItUp(observed: Observed & { readonly alarms?: readonly IAlarm[] }): IWidget[][] {
@@ -23,19 +23,19 @@ export function isItUp(observed: Observed & { readonly alarms?: readonly IAlarm[
     loadBalancerMetric(one, 'HealthyHostCount', 'Minimum', { label: `ready, ${one.name}` }),
   );
   const running = serviceMetric(observed, 'RunningTaskCount', 'Average', { label: 'running' });
-  const desired = serviceMetric(observed, 'DesiredTaskCount', 'Average', { label: 'wanted' });
+  const desired = serviceMetric(observed, 'DesiredTaskCount', 'Average', { label: 'desired' });
   const available = expression(
     '100 * (1 - FILL(failed, 0) / answers)',
     { failed: relayMetric(observed, 'Answers5xx', 'Sum'), answers: relayMetric(observed, 'Answers', 'Sum') },
-    'answers that are no 5xx, %',
+    'non-5xx responses, %',
   );
   const opened = expression(
     '100 * (1 - FILL(refused, 0) / (opened + FILL(refused, 0)))',
     { refused: relayMetric(observed, 'StreamsRefused', 'Sum'), opened: relayMetric(observed, 'StreamsOpened', 'Sum') },
-    'streams that were let in, %',
+    'streams accepted, %',
   );
   return [
-    [question('1. Is it up?', 'Alarms that are red have a runbook each; the goal of availability is 99.99 %.')],
+    [question('1. Is it up?', 'Each alarm has a runbook. The availability target is 99.99 %.')],
     ...(alarms.length > 0
       ? [
           [
@@ -63,8 +63,8 @@ export function isItUp(observed: Observed & { readonly alarms?: readonly IAlarm[
             numbers(
               'Synthetic check',
               [
-                canaryMetric(observed, 'Success', 'Minimum', { label: 'works (1) or not (0)' }),
-                canaryMetric(observed, 'StreamLatency', 'Average', { label: 'first flags by stream, ms' }),
+                canaryMetric(observed, 'Success', 'Minimum', { label: '1 = passing, 0 = failing' }),
+                canaryMetric(observed, 'StreamLatency', 'Average', { label: 'first flags from the stream, ms' }),
                 canaryMetric(observed, 'TableLatency', 'Average', { label: 'flags from the table, ms' }),
               ],
               12,
@@ -74,11 +74,11 @@ export function isItUp(observed: Observed & { readonly alarms?: readonly IAlarm[
     ],
     [
       graph('Availability', [available, opened], { unit: '%', max: 100, from: 'auto' }),
-      graph('Relays: ready', [...healthy, relay('Up', 'Sum', 'telling metrics')], {
+      graph('Relays ready', [...healthy, relay('Up', 'Sum', 'relays reporting metrics')], {
         unit: 'tasks',
-        leftAnnotations: [{ value: tasks, label: 'least' }],
+        leftAnnotations: [{ value: tasks, label: 'minimum' }],
       }),
-      ...(observed.containerInsights ? [graph('Relays: running', [running, desired], { unit: 'tasks' })] : []),
+      ...(observed.containerInsights ? [graph('Relays running', [running, desired], { unit: 'tasks' })] : []),
     ],
   ];
 }
@@ -93,24 +93,24 @@ export function whoIsConnected(observed: Observed): IWidget[][] {
     [
       question(
         '2. Who is connected?',
-        'all, flags, fdv2: server SDKs; eval, ping: browsers and mobile devices. A rush of openings after a cut is SDKs that reconnect.',
+        'all, flags, fdv2: server SDKs; eval, ping: browsers and mobile devices. A burst of new streams after a disconnect is SDKs reconnecting.',
       ),
     ],
     [
       graph('Open streams by kind', [search('StreamsOpen', 'Kind')], { stacked: true, unit: 'streams' }),
       graph('Open streams by environment', [search('StreamsOpen', 'Environment')], { stacked: true, unit: 'streams' }),
       graph(
-        'Streams opened, and turned away',
-        [relay('StreamsOpened', 'Sum', 'opened'), relay('StreamsRefused', 'Sum', 'turned away')],
+        'Streams opened and rejected',
+        [relay('StreamsOpened', 'Sum', 'opened'), relay('StreamsRefused', 'Sum', 'rejected')],
         { unit: 'per minute' },
       ),
     ],
     [
-      graph('Why streams ended', [search('StreamsClosed', 'Reason')], { stacked: true, unit: 'per minute' }),
+      graph('Streams closed, by reason', [search('StreamsClosed', 'Reason')], { stacked: true, unit: 'per minute' }),
       graph('Requests by environment', [search('Requests', 'Environment')], { stacked: true, unit: 'per minute' }),
       ...(observed.loadBalancers.length > 0
         ? [
-            graph('Load balancer: connections (both sides count)', balancers('ActiveConnectionCount'), {
+            graph('Load balancer connections (to clients and to relays)', balancers('ActiveConnectionCount'), {
               unit: 'open',
               right: observed.loadBalancers.map((one) =>
                 loadBalancerMetric(one, 'NewConnectionCount', 'Sum', { label: `${one.name}, new` }),
@@ -134,39 +134,43 @@ export function isDataFresh(observed: Observed): IWidget[][] {
     [
       question(
         '3. Is data fresh?',
-        'Memory goes on serving while LaunchDarkly, a key or a store is away: age says for how long. Age is counted since the last sign of life.',
+        'Relays keep serving from memory while LaunchDarkly, a key or a store is unavailable; the age shows for how long. It is measured since data was last received.',
       ),
     ],
     [
-      graph('Relays without LaunchDarkly', [relaySearch(observed, 'UpstreamDisconnected', 'Sum', 'Environment')], {
-        unit: 'relays',
-      }),
-      graph('Age of data, oldest relay', [highest('DataAge')], {
+      graph(
+        'Relays disconnected from LaunchDarkly',
+        [relaySearch(observed, 'UpstreamDisconnected', 'Sum', 'Environment')],
+        {
+          unit: 'relays',
+        },
+      ),
+      graph('Data age, oldest relay', [highest('DataAge')], {
         unit: 'seconds',
-        leftAnnotations: [{ value: 600, label: 'alarm, if it is so in every relay' }],
+        leftAnnotations: [{ value: 600, label: 'alarm, if every relay is above' }],
       }),
       graph(
         'From LaunchDarkly to streams',
         [relay('PropagationToStreams', 'p50', 'p50'), relay('PropagationToStreams', 'p99', 'p99')],
-        { unit: 'seconds', leftAnnotations: [{ value: 0.1, label: 'promised, p99' }] },
+        { unit: 'seconds', leftAnnotations: [{ value: 0.1, label: 'target, p99' }] },
       ),
     ],
     [
       graph(
         'From LaunchDarkly to stores',
         [
-          relay('PropagationToTable', 'p50', 'p50 of the flag table'),
-          relay('PropagationToTable', 'p99', 'p99 of the flag table'),
-          relay('PropagationToReplicas', 'p99', 'p99 of Redis and Consul'),
+          relay('PropagationToTable', 'p50', 'flag table, p50'),
+          relay('PropagationToTable', 'p99', 'flag table, p99'),
+          relay('PropagationToReplicas', 'p99', 'Redis and Consul, p99'),
         ],
-        { unit: 'seconds', leftAnnotations: [{ value: 1, label: 'promised, p99' }] },
+        { unit: 'seconds', leftAnnotations: [{ value: 1, label: 'target, p99' }] },
       ),
-      ...(replication.length > 0 ? [graph('From home to replicas', replication, { unit: 'ms' })] : []),
+      ...(replication.length > 0 ? [graph('From the home region to replicas', replication, { unit: 'ms' })] : []),
       ...(observed.writes
         ? [
-            graph('Environments written, by anyone', [
+            graph('Writing to the flag table', [
               relay('LeasesHeld', 'Sum', 'leases held'),
-              relay('StoreDown', 'Maximum', 'stores that do not answer'),
+              relay('StoreDown', 'Maximum', 'stores down'),
               relay('StoreDifferingItems', 'Sum', 'items repaired'),
             ]),
           ]
@@ -176,13 +180,13 @@ export function isDataFresh(observed: Observed): IWidget[][] {
       graph(
         'Keys',
         [
-          relay('KeyProblems', 'Maximum', 'environments whose keys nobody vouches for'),
-          relay('KeySourceDown', 'Maximum', 'source of keys is down'),
+          relay('KeyProblems', 'Maximum', 'environments with unconfirmed keys'),
+          relay('KeySourceDown', 'Maximum', 'key source down'),
         ],
         { height: QUIET },
       ),
-      graph('Refused by LaunchDarkly', [highest('UpstreamRefused')], { height: QUIET }),
-      graph('Flags that could not be understood', [highest('UnreadableItems')], { height: QUIET }),
+      graph('Rejected by LaunchDarkly', [highest('UpstreamRefused')], { height: QUIET }),
+      graph('Invalid flags and segments', [highest('UnreadableItems')], { height: QUIET }),
     ],
   ];
 }

@@ -34,8 +34,8 @@ export function whatFails(observed: Observed): IWidget[][] {
   return [
     [
       question(
-        '4. What fails?',
-        'Of the load balancer: no relay was there or it went away. Of relays: they answered 5xx themselves.',
+        '4. What is failing?',
+        'Load balancer errors: it had no healthy relay or lost the connection to one. Relay errors: relays returned 5xx themselves.',
       ),
     ],
     [
@@ -45,22 +45,22 @@ export function whatFails(observed: Observed): IWidget[][] {
               unit: 'per minute',
             }),
             graph(
-              'Of the load balancer',
+              'Load balancer errors',
               failures({
-                HTTPCode_ELB_502_Count: '502 a relay went away',
-                HTTPCode_ELB_503_Count: '503 no relay',
-                HTTPCode_ELB_504_Count: '504 too slow',
+                HTTPCode_ELB_502_Count: '502 connection to relay lost',
+                HTTPCode_ELB_503_Count: '503 no healthy relay',
+                HTTPCode_ELB_504_Count: '504 relay timed out',
                 RejectedConnectionCount: 'connections rejected',
-                TargetConnectionErrorCount: 'relay not reached',
+                TargetConnectionErrorCount: 'connection to relay failed',
               }),
               { unit: 'per minute' },
             ),
           ]
         : []),
       graph('Stores', [
-        relay('StoreWriteErrors', 'Sum', 'writes that failed'),
-        relay('StoreRetries', 'Sum', 'sent again'),
-        relay('StoreOversizedItems', 'Maximum', 'items too large'),
+        relay('StoreWriteErrors', 'Sum', 'failed writes'),
+        relay('StoreRetries', 'Sum', 'retries'),
+        relay('StoreOversizedItems', 'Maximum', 'oversized items'),
         relaySearch(observed, 'ReplicaStoreErrors', 'Sum', 'Database'),
       ]),
     ],
@@ -79,9 +79,9 @@ export function whatFails(observed: Observed): IWidget[][] {
     ...(edge
       ? [
           [
-            graph('Edge functions: failed calls', edgeErrors, { unit: 'per minute', width: 16 }),
+            graph('Edge functions: failed invocations', edgeErrors, { unit: 'per minute', width: 16 }),
             graph(
-              edge.distributionId ? 'CloudFront' : 'CloudFront, every distribution of the account',
+              edge.distributionId ? 'CloudFront' : 'CloudFront, all distributions of the account',
               distributions(edge.distributionId),
               {
                 unit: '% of requests',
@@ -101,13 +101,13 @@ export function isThereRoom(observed: Observed): IWidget[][] {
   return [
     [
       question(
-        '5. Is there room?',
-        'Tasks are added at 50 % CPU and by streams per task. Memory that only grows is streams that do not end.',
+        '5. Is there enough capacity?',
+        'Scaling adds tasks at 50 % CPU and by streams per task. Memory that only grows means streams that never end.',
       ),
     ],
     [
       graph(
-        'CPU and memory of tasks',
+        'Task CPU and memory',
         [
           serviceMetric(observed, 'CPUUtilization', 'Average', { label: 'CPU, average' }),
           serviceMetric(observed, 'CPUUtilization', 'Maximum', { label: 'CPU, highest' }),
@@ -121,7 +121,7 @@ export function isThereRoom(observed: Observed): IWidget[][] {
         },
       ),
       graph(
-        'Streams of a task',
+        'Streams per task',
         [
           relay('StreamsOpen', 'Average', 'average'),
           relay('StreamsOpen', 'Maximum', 'fullest'),
@@ -129,14 +129,14 @@ export function isThereRoom(observed: Observed): IWidget[][] {
         ],
         { unit: 'streams' },
       ),
-      graph('Longest wait of the event loop', [relay('EventLoopDelay', 'Maximum', 'slowest task')], {
+      graph('Longest event loop delay', [relay('EventLoopDelay', 'Maximum', 'slowest task')], {
         unit: 'seconds',
       }),
     ],
     [
-      graph('Reads of the table', each('ConsumedReadCapacityUnits'), { stacked: true, unit: 'units per minute' }),
+      graph('Table reads', each('ConsumedReadCapacityUnits'), { stacked: true, unit: 'units per minute' }),
       graph(
-        'Throttled reads, and writes at home',
+        'Throttled reads and home region writes',
         [
           ...each('ReadThrottleEvents'),
           tableMetric(observed, 'WriteThrottleEvents', 'Sum', { region: homeRegion, label: 'writes' }),
@@ -144,7 +144,7 @@ export function isThereRoom(observed: Observed): IWidget[][] {
         { unit: 'per minute' },
       ),
       graph(
-        'Snapshot, and capacity of the load balancer',
+        'Snapshot size and load balancer capacity',
         [relay('SnapshotBytes', 'Maximum', 'largest environment, bytes')],
         {
           unit: 'bytes',
@@ -162,7 +162,7 @@ export function isThereRoom(observed: Observed): IWidget[][] {
 
 export function whatDoesItSay({ logGroupName, homeRegion }: Observed): IWidget[][] {
   return [
-    [question('6. What does it say?', 'More queries are saved in Logs Insights, in the folder edge-flag-relay.')],
+    [question('6. What is in the log?', 'More saved queries are in Logs Insights, in the folder edge-flag-relay.')],
     [
       new LogQueryWidget({
         title: 'Recent errors and warnings',

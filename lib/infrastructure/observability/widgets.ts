@@ -13,7 +13,7 @@ import {
 /** A dashboard is 24 units wide. */
 export const WIDTH = 24;
 
-/** A question, and what to make of the answer. */
+/** A question and how to read the answer. */
 export function question(title: string, hint: string): IWidget {
   const markdown = `## ${title}\n${hint}`;
   return new TextWidget({ markdown, width: WIDTH, height: 2, background: TextWidgetBackground.TRANSPARENT });
@@ -24,13 +24,13 @@ export interface GraphOptions extends Pick<GraphWidgetProps, 'right' | 'stacked'
   readonly rightUnit?: string;
   readonly width?: number;
   readonly height?: number;
-  /** Of the left axis. */
+  /** Maximum of the left axis. */
   readonly max?: number;
-  /** Where the left axis begins. Default 0; `auto`: where the lines do. */
+  /** Minimum of the left axis. Default 0; `auto`: chosen by the data. */
   readonly from?: 'auto';
 }
 
-/** Lines from zero, a minute each: what tasks tell once a minute adds up by the minute only. */
+/** Lines from zero with a period of one minute: tasks report once a minute, so sums are only meaningful per minute. */
 export function graph(title: string, left: readonly IMetric[], options: GraphOptions = {}): IWidget {
   const { unit, rightUnit, width = 8, height = 6, max, from, ...more } = options;
   const axis = (label: string | undefined) => ({ min: 0, showUnits: false, ...(label && { label }) });
@@ -47,7 +47,7 @@ export function graph(title: string, left: readonly IMetric[], options: GraphOpt
   });
 }
 
-/** Numbers of this minute. */
+/** Numbers of the current minute. */
 export function numbers(title: string, metrics: readonly IMetric[], width = 8): IWidget {
   return new SingleValueWidget({
     title,

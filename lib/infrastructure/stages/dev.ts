@@ -1,6 +1,6 @@
 import type { StageSettings } from '../stage-settings.ts';
 
-/** Small and cheap: one region, no NAT gateway, plain HTTP inside the VPC, and everything goes when its stacks go. */
+/** Small and cheap: one region, no NAT gateway, plain HTTP inside the VPC, and everything is deleted with its stacks. */
 export const dev: StageSettings = {
   homeRegion: 'eu-west-1',
   replicaRegions: [],
@@ -10,7 +10,7 @@ export const dev: StageSettings = {
   edge: {
     prefix: 'test',
     flagKey: 'canary-checkout',
-    // Two sites that exist, so that the distribution works before yours are known.
+    // Two existing sites, so that the distribution works before you configure yours.
     origins: { stable: { domainName: 'example.com' }, canary: { domainName: 'example.org' } },
     defaultVariant: 'stable',
   },

@@ -1,6 +1,6 @@
 import type { StageSettings } from '../stage-settings.ts';
 
-/** Three continents, relays at home. Replace the certificate and the origins by yours. */
+/** Replicas on three continents, relays in the home region. Replace the certificate and the origins with yours. */
 export const prod: StageSettings = {
   homeRegion: 'eu-west-1',
   replicaRegions: ['us-east-1', 'ap-northeast-1'],
@@ -8,7 +8,7 @@ export const prod: StageSettings = {
   production: true,
   environments: ['production'],
   relay: {
-    // AWS's example account: synthesis warns while it stands here.
+    // AWS's example account: synthesis warns until you replace it.
     certificates: {
       'eu-west-1': 'arn:aws:acm:eu-west-1:111122223333:certificate/00000000-0000-0000-0000-000000000000',
     },

@@ -14,19 +14,19 @@ test('what CloudFront takes is taken', () => {
 });
 
 test.each<[object, string]>([
-  [{ Layers: ['arn:aws:lambda:us-east-1:1:layer:x:1'] }, 'has layers: bundle what they hold'],
-  [{ Environment: { Variables: { A: 'b' } } }, 'has environment variables: bake its configuration'],
-  [{ Architectures: ['arm64'] }, 'runs on arm64: only x86_64 does'],
+  [{ Layers: ['arn:aws:lambda:us-east-1:1:layer:x:1'] }, 'has layers: bundle their content instead'],
+  [{ Environment: { Variables: { A: 'b' } } }, 'has environment variables: bake its configuration in instead'],
+  [{ Architectures: ['arm64'] }, 'runs on arm64: only x86_64 is supported'],
   [{ VpcConfig: { SubnetIds: ['subnet-1'] } }, 'is in a VPC'],
   [{ TracingConfig: { Mode: 'Active' } }, 'is traced by X-Ray'],
   [{ DeadLetterConfig: { TargetArn: 'arn' } }, 'has a dead-letter queue'],
   [{ PackageType: 'Image' }, 'is a container image'],
   [{ Code: { ImageUri: 'x' } }, 'is a container image'],
-  [{ KmsKeyArn: 'arn' }, 'is encrypted with a key of its own'],
-  [{ Code: { SourceKMSKeyArn: 'arn' } }, 'is encrypted with a key of its own'],
+  [{ KmsKeyArn: 'arn' }, 'is encrypted with a customer managed key'],
+  [{ Code: { SourceKMSKeyArn: 'arn' } }, 'is encrypted with a customer managed key'],
   [{ EphemeralStorage: { Size: 1024 } }, 'has 1024 MB in /tmp: at most 512'],
   [{ FileSystemConfigs: [{}] }, 'mounts a file system'],
-  [{ RuntimeManagementConfig: { UpdateRuntimeOn: 'Manual' } }, 'manages its runtime by itself'],
+  [{ RuntimeManagementConfig: { UpdateRuntimeOn: 'Manual' } }, 'does not use automatic runtime updates'],
   [{ SnapStart: { ApplyOn: 'PublishedVersions' } }, 'uses SnapStart'],
   [{ Runtime: 'nodejs20.x' }, 'has the runtime nodejs20.x: use nodejs24.x'],
   [{ Runtime: 'java21' }, 'has the runtime java21: use nodejs24.x'],
@@ -38,6 +38,6 @@ test.each<[object, string]>([
 
 test('another region is refused', () => {
   expect(describeEdgeProblems(fine, at('origin-request', 'eu-west-1'))).toEqual([
-    'stands in eu-west-1: edge functions are made in us-east-1',
+    'is in eu-west-1: edge functions must be created in us-east-1',
   ]);
 });

@@ -212,7 +212,7 @@ describe('a function of one’s own', () => {
   test.each([
     ['us-east-1', { memorySize: 256 }, 'edge function Mine/Fn has 256 MB at viewer-response: at most 128'],
     ['us-east-1', { timeout: Duration.seconds(60) }, 'edge function Mine/Fn has a timeout of 60 s: at most 30'],
-    ['eu-west-1', {}, 'edge function Mine/Fn stands in eu-west-1: edge functions are made in us-east-1'],
+    ['eu-west-1', {}, 'edge function Mine/Fn is in eu-west-1: edge functions must be created in us-east-1'],
     [undefined, {}, 'an edge function needs a stack with a region: give Mine an env.region'],
   ])('in %s with %j is refused where it is made', (region, props, message) => {
     expect(() => new EdgeFlagFunction(stackIn(region), 'Fn', { code, functionName: 'mine', ...props })).toThrow(

@@ -289,8 +289,8 @@ describe('the construct by itself', () => {
   };
 
   test.each([
-    [{ cpu: 256, memoryMiB: 4096 }, 'memoryMiB 4096 must be 512, 1024, 2048 with a CPU of 256'],
-    [{ heartbeatSeconds: 180 }, 'idleTimeoutSeconds 120 must be above two heartbeats of 180 s'],
+    [{ cpu: 256, memoryMiB: 4096 }, 'memoryMiB=4096 is invalid: expected 512, 1024, 2048 with a CPU of 256'],
+    [{ heartbeatSeconds: 180 }, 'idleTimeoutSeconds=120 is invalid: expected more than two heartbeats of 180 s'],
   ])('refuses %j', (props, message) => {
     expect(build(props as object)).toThrow(message);
   });

@@ -1,9 +1,12 @@
-/** Everything at once: which stacks there are, what holds them together, and what must never be in them. */
+/**
+ * Whole stages: their stacks, what connects them, and what must never be in them. Synthesis is expensive, so all tests of
+ * whole stages are in this file and share one synthesis of each stage.
+ */
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
-import { CfnResource, type Stack, Validations } from 'aws-cdk-lib';
+import { type App, CfnResource, type Stack, Validations } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
 import { AwsSolutionsChecks } from 'cdk-nag';
@@ -11,14 +14,35 @@ import { readStage } from '../../../lib/infrastructure/parse-stage.ts';
 import { RelayStage } from '../../../lib/infrastructure/relay-stage.ts';
 import { stages } from '../../../lib/infrastructure/stages.ts';
 import { published } from '../../../relay-task/status/published.ts';
+import { itemsOf, putSnapshot } from '../../lambda/edge-reader/table-writer.ts';
+import { startTable } from '../../support/dynalite.ts';
+import { evaluateAll, exampleEnvironment } from '../../support/example-environment.ts';
+import { runAsLambda } from '../../support/run-as-lambda.ts';
 import { createApp, full, type Synthesised, shipped, synthesise } from '../../support/synthesise.ts';
 import { alarmsIn, metricsOf } from './observability/observe.ts';
 
 const cases = { full, dev: shipped.dev, prod: shipped.prod };
 const made = {} as Record<keyof typeof cases, Synthesised>;
 beforeAll(() => {
-  for (const name of ['full', 'dev', 'prod'] as const) made[name] = synthesise(name, cases[name]);
+  for (const name of ['full', 'dev', 'prod'] as const) made[name] = synthesise(name, cases[name], createCheckedApp());
 }, 120_000);
+
+/** An app that AWS's validator and cdk-nag's AwsSolutions check when it is synthesised. */
+function createCheckedApp(): App {
+  const app = createApp({ validated: true });
+  Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+  return app;
+}
+
+/** What the validator, the CDK's own warnings and cdk-nag reported: rule, then constructs. */
+function findingsIn({ outdir }: { readonly outdir: string }): string[] {
+  const report = JSON.parse(readFileSync(join(outdir, 'validation-report.json'), 'utf8')) as Report;
+  return report.pluginReports.flatMap(({ violations = [] }) =>
+    violations.map(({ ruleName, violatingConstructs = [] }) =>
+      [ruleName, ...violatingConstructs.map(({ constructPath }) => constructPath)].join(' '),
+    ),
+  );
+}
 
 const templatesOf = ({ stacks }: Synthesised): [Stack, Template][] =>
   stacks.map((stack) => [stack, Template.fromStack(stack)]);
@@ -28,7 +52,7 @@ const filesBelow = (directory: string): string[] =>
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
 
-test('the stacks stand in their regions, named so that no two stages meet in one account', () => {
+test('the stacks are in their regions, with names that differ between stages', () => {
   const placed = ({ stacks }: Synthesised) => stacks.map(({ stackName, region }) => `${region} ${stackName}`).sort();
   expect(placed(made.prod)).toEqual([
     'ap-northeast-1 edge-flag-relay-prod-region-ap-northeast-1',
@@ -54,7 +78,7 @@ test('the stacks stand in their regions, named so that no two stages meet in one
   ]);
 });
 
-test('production is protected from deletion, and every stack and resource says whose it is', () => {
+test('production is protected from deletion, and every stack and resource has the tags of its stage', () => {
   for (const [name, { stacks }] of Object.entries(made)) {
     for (const stack of stacks) expect(stack.terminationProtection).toBe(name !== 'dev');
     for (const stack of stacks)
@@ -64,7 +88,7 @@ test('production is protected from deletion, and every stack and resource says w
   expect(table!.Properties.Replicas[0].Tags).toEqual(expect.arrayContaining([{ Key: 'team', Value: 'platform' }]));
 });
 
-test('nothing refers across regions by a token: what crosses is literal', () => {
+test('references between regions are literals, never tokens', () => {
   for (const synthesised of Object.values(made)) {
     const exported = new Map<string, string>();
     const imported: [string, string][] = [];
@@ -81,7 +105,7 @@ test('nothing refers across regions by a token: what crosses is literal', () => 
   }
 });
 
-test('every log group of ours forgets after the days that the stage says', () => {
+test('every log group has the retention of its stage', () => {
   for (const synthesised of Object.values(made)) {
     for (const [, template] of templatesOf(synthesised)) {
       for (const { Properties } of Object.values(template.findResources('AWS::Logs::LogGroup'))) {
@@ -91,7 +115,7 @@ test('every log group of ours forgets after the days that the stage says', () =>
   }
 });
 
-test('the only Lambda functions are those at the edge and the synthetic check: nothing is configured behind the templates', () => {
+test('the only Lambda functions are the edge functions and the synthetic check: there are no custom resources', () => {
   const names = templatesOf(made.full).flatMap(([{ node }, template]) =>
     Object.values(template.findResources('AWS::Lambda::Function')).map(
       ({ Properties }) => `${node.id} ${Properties.FunctionName}`,
@@ -139,7 +163,7 @@ describe('the network', () => {
     one.template('Network').resourceCountIs('AWS::EC2::NatGateway', 1);
   });
 
-  test('keeps the table’s traffic off the NAT gateways, and logs what was refused', () => {
+  test('keeps table traffic off the NAT gateways, and logs rejected traffic', () => {
     const endpoints = Object.values(made.prod.template('Network').findResources('AWS::EC2::VPCEndpoint'));
     expect(endpoints.map(({ Properties }) => JSON.stringify(Properties.ServiceName)).sort()).toEqual([
       expect.stringContaining('.dynamodb'),
@@ -149,7 +173,7 @@ describe('the network', () => {
     made.prod.template('Network').hasResourceProperties('AWS::EC2::FlowLog', { TrafficType: 'REJECT' });
   });
 
-  test('may be one that is there already, in which nothing is made but the relay', () => {
+  test('may be an existing VPC, in which only the relay is created', () => {
     const template = made.full.template('Relay-us-west-2');
     for (const type of ['VPC', 'Subnet', 'NatGateway', 'RouteTable', 'VPCEndpoint'])
       template.resourceCountIs(`AWS::EC2::${type}`, 0);
@@ -161,14 +185,14 @@ describe('the network', () => {
   });
 });
 
-test('a table that is there already is adopted: no stack makes or changes one', () => {
+test('an existing table is used as it is: no stack creates or changes one', () => {
   const stage = synthesise('adopted', { ...shipped.prod, table: 'existing', tableName: 'ld-relay' });
   expect(stage.stacks.map(({ node }) => node.id)).not.toContain('Data');
   for (const [, template] of templatesOf(stage)) template.resourceCountIs('AWS::DynamoDB::GlobalTable', 0);
   expect(JSON.stringify(stage.template('Relay').toJSON())).toContain(':table/ld-relay');
 });
 
-test('two stages in one app share no name of a resource', () => {
+test('two stages in one app share no resource name', () => {
   const names = (synthesised: Synthesised) =>
     templatesOf(synthesised).flatMap(([stack, template]) =>
       Object.values(
@@ -183,7 +207,7 @@ test('two stages in one app share no name of a resource', () => {
   expect(names(made.prod).filter((name) => dev.has(name) && !/(ServiceName relay|Metric)/.test(name))).toEqual([]);
 });
 
-test('synthesis says the same again, in another directory', () => {
+test('synthesis is deterministic, whatever the output directory', () => {
   const contents = ({ outdir }: Synthesised) =>
     filesBelow(outdir)
       .filter((file) => !/(tree\.json|validation-report\.json|\.metadata\.json)$/.test(file))
@@ -193,7 +217,7 @@ test('synthesis says the same again, in another directory', () => {
   expect(contents(again)).toEqual(contents(made.full));
 });
 
-test('no key of LaunchDarkly’s and no secret of AWS’s is in any file of an assembly', () => {
+test('no LaunchDarkly key and no AWS secret is in any file of an assembly', () => {
   const secrets =
     /\b(sdk|mob|rel|api)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\bAKIA[0-9A-Z]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----/;
   for (const { outdir } of Object.values(made)) {
@@ -206,42 +230,26 @@ test('no key of LaunchDarkly’s and no secret of AWS’s is in any file of an a
   }
 });
 
-describe('whoever checks', () => {
-  /** What AWS's validator, the CDK's own warnings and cdk-nag's AwsSolutions say about a stage: rule, then constructs. */
-  function findingsIn(name: keyof typeof cases, spoil: (stack: Stack) => void = () => {}): string[] {
-    const app = createApp({ validated: true });
-    Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
-    const stage = new RelayStage(app, name, readStage(name, cases[name]));
-    spoil(stage.relays[0]!);
-    const quiet = jest.spyOn(console, 'error').mockImplementation(() => {});
-    try {
-      app.synth();
-    } catch {
-      // The report says what it was.
-    }
-    quiet.mockRestore();
-    const report = JSON.parse(readFileSync(join(app.outdir, 'validation-report.json'), 'utf8')) as Report;
-    return report.pluginReports.flatMap(({ violations = [] }) =>
-      violations.map(({ ruleName, violatingConstructs = [] }) =>
-        [ruleName, ...violatingConstructs.map(({ constructPath }) => constructPath)].join(' '),
-      ),
-    );
-  }
-
-  test.each(Object.keys(cases) as (keyof typeof cases)[])('finds nothing in %s that is not acknowledged', (name) => {
-    expect(findingsIn(name)).toEqual([]);
+describe('the validators', () => {
+  test.each(Object.keys(cases) as (keyof typeof cases)[])('report nothing in %s that is not acknowledged', (name) => {
+    expect(findingsIn(made[name])).toEqual([]);
   });
 
-  test('does look: one bucket and one impossible layer more are found', () => {
-    const findings = findingsIn('dev', (stack) => {
-      new Bucket(stack, 'Stray');
-      new CfnResource(stack, 'Impossible', { type: 'AWS::Lambda::LayerVersion', properties: { Content: 1, Wrong: 2 } });
-    });
+  test('do run: they report a stray bucket and an invalid layer', () => {
+    const app = createCheckedApp();
+    const { relays } = new RelayStage(app, 'dev', readStage('dev', cases.dev));
+    new Bucket(relays[0]!, 'Stray');
+    const properties = { Content: 1, Wrong: 2 };
+    new CfnResource(relays[0]!, 'Impossible', { type: 'AWS::Lambda::LayerVersion', properties });
+    const quiet = jest.spyOn(console, 'error').mockImplementation(() => {});
+    expect(() => app.synth()).toThrow();
+    quiet.mockRestore();
+    const findings = findingsIn(app);
     expect(findings.some((finding) => /^AwsSolutions-S1 .*Stray/.test(finding))).toBe(true);
     expect(findings.some((finding) => /Impossible/.test(finding))).toBe(true);
   });
 
-  test('is told a reason for each finding that is to be', () => {
+  test('get a reason for each acknowledged finding', () => {
     for (const { stage } of Object.values(made)) {
       const entries = stage.node.findAll().flatMap(({ node }) => node.metadata);
       const acknowledged = entries.filter(({ type }) => type === Validations.ACKNOWLEDGED_RULES_METADATA_KEY);
@@ -262,22 +270,296 @@ describe('the app', () => {
       env: { ...process.env, CDK_CONTEXT_JSON: JSON.stringify(context), CDK_OUTDIR: createApp().outdir },
     });
 
-  test('ends with the one message when the stage is wrong, and builds nothing', async () => {
+  test('exits with a single message when the stage is invalid, and builds nothing', async () => {
     const context = { stage: 'prod', stages: { prod: { relay: { tasks: 1, drain: 'slow' } } } };
     await expect(run(context)).rejects.toMatchObject({
       code: 1,
       stderr: expect.stringMatching(
-        /^stage prod: relay\.drain "slow" must be one of quick, gentle; relay\.tasks 1 must be at least 3 in production\n$/,
+        /^stage prod: relay\.drain="slow" is invalid: expected one of quick, gentle; relay\.tasks=1 is invalid: expected at least 3 in production\n$/,
       ),
     });
   });
 
-  test('warns while an example account stands in a stage that we ship', () => {
+  test('warns about the example account in a shipped stage', () => {
     const warnings: string[] = [];
     const error = jest.spyOn(console, 'error').mockImplementation((text) => void warnings.push(String(text)));
     synthesise('prod', stages.prod);
     error.mockRestore();
-    expect(warnings.join('\n')).toContain("AWS's example account 111122223333: put yours before deploying");
+    expect(warnings.join('\n')).toContain(
+      "AWS's example account 111122223333: replace it with your own before deploying",
+    );
+  });
+});
+
+describe('the regions', () => {
+  const regions = ['eu-west-1', 'us-east-1', 'ap-northeast-1', 'us-west-2'];
+
+  test('every region with a replica has the reader as a layer, for both architectures, under a name in SSM', () => {
+    for (const region of regions) {
+      const template = made.full.template(`Region-${region}`);
+      template.hasResource('AWS::Lambda::LayerVersion', {
+        // Functions that were deployed with an old version have to find it.
+        DeletionPolicy: 'Retain',
+        Properties: {
+          CompatibleArchitectures: ['arm64', 'x86_64'],
+          CompatibleRuntimes: ['nodejs22.x', 'nodejs24.x'],
+        },
+      });
+      template.hasResourceProperties('AWS::SSM::Parameter', {
+        Name: '/edge-flag-relay/full/reader-layer-arn',
+        Type: 'String',
+      });
+    }
+  });
+
+  test('each region has a log group with a retention for every edge function', () => {
+    for (const region of regions) {
+      const groups = Object.values(made.full.template(`Region-${region}`).findResources('AWS::Logs::LogGroup'));
+      expect(groups.map(({ Properties }) => [Properties.LogGroupName, Properties.RetentionInDays])).toEqual(
+        ['viewer-request', 'origin-request', 'viewer-response'].map((kind) => [
+          `/aws/lambda/us-east-1.edge-flag-relay-full-${kind}`,
+          90,
+        ]),
+      );
+    }
+  });
+
+  test('each region has an alarm topic that CloudWatch may publish to, and the home region also has one for pages', () => {
+    for (const region of regions) {
+      const template = made.full.template(`Region-${region}`);
+      const topics = Object.values(template.findResources('AWS::SNS::Topic')).map(
+        ({ Properties }) => Properties.TopicName,
+      );
+      const pages = region === 'eu-west-1' ? ['edge-flag-relay-full-pages'] : [];
+      expect(topics).toEqual(['edge-flag-relay-full-alarms', ...pages]);
+      template.hasResourceProperties('AWS::SNS::Subscription', { Protocol: 'email', Endpoint: 'team@example.com' });
+      for (const { Properties } of Object.values(template.findResources('AWS::SNS::TopicPolicy'))) {
+        const allowed = Properties.PolicyDocument.Statement.find(
+          ({ Effect }: { Effect: string }) => Effect === 'Allow',
+        );
+        expect(allowed).toMatchObject({
+          Action: 'sns:Publish',
+          Principal: { Service: ['cloudwatch.amazonaws.com', 'events.amazonaws.com'] },
+          Condition: { StringEquals: { 'aws:SourceAccount': '123456789012' } },
+        });
+      }
+    }
+    made.full
+      .template('Region-eu-west-1')
+      .hasResourceProperties('AWS::SNS::Subscription', { Endpoint: 'oncall@example.com' });
+  });
+
+  test('a stage without an edge has no edge log groups, and one without layers has no layer', () => {
+    const bare = synthesise('bare', { ...shipped.dev, edge: undefined, readerLayer: false });
+    expect([...bare.stage.regions.keys()]).toEqual(['eu-west-1']);
+    const template = bare.template('Region-eu-west-1');
+    template.resourceCountIs('AWS::Logs::LogGroup', 0);
+    template.resourceCountIs('AWS::Lambda::LayerVersion', 0);
+  });
+
+  describe('the layer in the assembly', () => {
+    const layerDirectory = () => {
+      const stack = made.full.stage.regions.get('eu-west-1')!;
+      const [layer] = Object.values(Template.fromStack(stack).findResources('AWS::Lambda::LayerVersion'));
+      const { files } = made.full.assets(stack.artifactId);
+      const path = files[layer!.Properties.Content.S3Key.replace('.zip', '')]!.source.path;
+      return join(made.full.outdir, 'assembly-full', path, 'nodejs/node_modules');
+    };
+    const asking = (load: string) => `
+    const { createReader } = ${load};
+    const reader = createReader(input.config);
+    const answers = [];
+    for (const [flag, context] of input.questions) answers.push(await reader.variationDetail(flag, context, 'fallback'));
+    return answers;`;
+
+    // Lambda finds layers by NODE_PATH for require, and its runtime resolves imports from the same folder.
+    test.each([
+      ['require', `require('edge-flag-reader')`],
+      [
+        'import',
+        'await import(require("node:url").pathToFileURL(process.env.NODE_PATH + "/edge-flag-reader/index.mjs").href)',
+      ],
+    ])('loaded with %s, gives the same answers as LaunchDarkly’s SDK', async (_, load) => {
+      const table = await startTable();
+      try {
+        await putSnapshot(table, 'production', itemsOf(exampleEnvironment()), { epoch: 1, seq: 1 });
+        const expected = [...evaluateAll(exampleEnvironment(), 'fallback')];
+        const { tableName, endpoint } = table;
+        const config = {
+          tableName,
+          endpoint,
+          prefix: 'production',
+          replicas: { default: ['eu-west-1'] },
+          coldDeadlineMs: 10_000,
+        };
+        const input = { config, questions: expected.map(([question]) => JSON.parse(question)) };
+        const answers = await runAsLambda('', asking(load), input, { NODE_PATH: layerDirectory() });
+        expect(answers).toEqual(JSON.parse(JSON.stringify(expected.map(([, detail]) => detail))));
+      } finally {
+        await table.close();
+      }
+    });
+
+    test('exports one file for import and one for require', async () => {
+      const script = `const p = require(process.env.NODE_PATH + '/edge-flag-reader/package.json'); return p.exports['.'];`;
+      expect(await runAsLambda('', script, null, { NODE_PATH: layerDirectory() })).toEqual({
+        import: './index.mjs',
+        require: './index.cjs',
+      });
+    });
+  });
+});
+
+describe('observability', () => {
+  /** The construct ids of the stacks that CloudFormation deploys before this one. */
+  const before = ({ stage }: Synthesised, id: string) =>
+    (stage.node.findChild(id) as Stack).dependencies.map(({ node }) => node.id).sort();
+  /** What a template reads from SSM: logical id to name. */
+  const readBy = (template: Template) =>
+    new Map(
+      Object.entries(template.findParameters('*', { Type: 'AWS::SSM::Parameter::Value<String>' })).map(
+        ([id, { Default }]) => [id, Default as string],
+      ),
+    );
+  const canary = ({ template }: Synthesised, kind: string) =>
+    Object.values(template('Observability').findResources('AWS::Lambda::Function')).find(({ Properties }) =>
+      Properties.FunctionName.endsWith(`-${kind}`),
+    )!.Properties;
+  const short = ({ AlarmName }: { AlarmName: string }) => AlarmName.replace('edge-flag-relay-full-', '');
+
+  test('SSM parameters are written by stacks that are deployed earlier than their readers', () => {
+    for (const synthesised of [made.full, made.dev]) {
+      const names = [...readBy(synthesised.template('Observability')).values()].filter(
+        (name) => !name.includes('cdk-boot'),
+      );
+      expect(before(synthesised, 'Observability')).toEqual(expect.arrayContaining(['Region-eu-west-1', 'Relay']));
+      const written = ['Relay', 'Region-eu-west-1'].flatMap((id) =>
+        Object.values(synthesised.template(id).findResources('AWS::SSM::Parameter')).map(
+          ({ Properties }) => Properties.Name,
+        ),
+      );
+      expect(names.length).toBeGreaterThan(4);
+      expect(names.filter((name) => !written.includes(name))).toEqual([]);
+      expect(new Set(written).size).toBe(written.length);
+    }
+    expect(before(made.full, 'Relay-us-west-2')).toContain('Region-us-west-2');
+  });
+
+  test('relays, topics and layers are not exported, so each stack can replace or remove its own', () => {
+    for (const { template, stacks } of [made.full, made.dev]) {
+      const able = stacks.map(({ node }) => node.id).filter((id) => !/^(Network|Data)/.test(id));
+      expect(able.length).toBeGreaterThan(3);
+      for (const id of able)
+        expect([id, JSON.stringify(template(id).toJSON())]).not.toEqual([id, expect.stringContaining('"Export"')]);
+    }
+  });
+
+  test('alarms and dashboard use the relay’s load balancers', () => {
+    const template = made.full.template('Observability');
+    const names = readBy(template);
+    const watched = new Set(
+      alarmsIn(template).flatMap(({ Dimensions = [] }) =>
+        Dimensions.filter(({ Name }) => Name === 'LoadBalancer').map(({ Value }) =>
+          names.get((Value as unknown as { Ref: string }).Ref),
+        ),
+      ),
+    );
+    const path = '/edge-flag-relay/full/load-balancers';
+    expect(watched).toEqual(new Set([`${path}/internal/full-name`, `${path}/public/full-name`]));
+    const published = Object.values(made.full.template('Relay').findResources('AWS::SSM::Parameter')).find(
+      ({ Properties }) => Properties.Name === `${path}/public/full-name`,
+    );
+    expect(published!.Properties.Value).toEqual({
+      'Fn::GetAtt': [expect.stringMatching(/^RelayPublic/), 'LoadBalancerFullName'],
+    });
+    expect(readBy(made.dev.template('Observability')).size).toBeGreaterThan(0);
+    expect([...readBy(made.dev.template('Observability')).values()].join()).not.toContain('/public/');
+  });
+
+  test('alarms notify the topic of their region, and the paging alarm its own topic', () => {
+    const topic = (region: string, kind = 'alarms') => [
+      `arn:aws:sns:${region}:123456789012:edge-flag-relay-full-${kind}`,
+    ];
+    /** With the partition that CloudFormation fills in. */
+    const actionsOf = (actions: unknown) =>
+      JSON.parse(JSON.stringify(actions).replaceAll('{"Ref":"AWS::Partition"}', '"aws"'), (_, value) =>
+        value?.['Fn::Join'] ? value['Fn::Join'][1].join(value['Fn::Join'][0]) : value,
+      );
+    for (const [id, region] of [
+      ['Observability', 'eu-west-1'],
+      ['Relay-us-west-2', 'us-west-2'],
+      ['Edge', 'us-east-1'],
+    ] as const) {
+      const alarms = alarmsIn(made.full.template(id));
+      expect(alarms.length).toBeGreaterThan(1);
+      for (const { AlarmActions } of alarms) expect([id, actionsOf(AlarmActions)]).toEqual([id, topic(region)]);
+    }
+    const [composite] = Object.values(
+      made.full.template('Observability').findResources('AWS::CloudWatch::CompositeAlarm'),
+    );
+    expect(actionsOf(composite!.Properties.AlarmActions)).toEqual(topic('eu-west-1', 'pages'));
+    const topics = Object.values(made.full.template('Region-eu-west-1').findResources('AWS::SNS::Topic'));
+    expect(topics.map(({ Properties }) => Properties.TopicName)).toEqual([
+      'edge-flag-relay-full-alarms',
+      'edge-flag-relay-full-pages',
+    ]);
+  });
+
+  test('a relay in another region has the same alarms as at home, except for writing, replication and the synthetic check', () => {
+    const elsewhere = alarmsIn(made.full.template('Relay-us-west-2')).map(short);
+    const home = alarmsIn(made.full.template('Observability')).map(short);
+    expect(elsewhere.filter((name) => !home.includes(name))).toEqual([]);
+    expect(home.filter((name) => !elsewhere.includes(name)).sort()).toEqual([
+      'canary',
+      'canary-differs',
+      'no-writer',
+      'replication-latency-ap-northeast-1',
+      'replication-latency-us-east-1',
+      'replication-latency-us-west-2',
+    ]);
+  });
+
+  test('each region with a replica has alarms for it, and the edge for its distribution', () => {
+    for (const region of ['eu-west-1', 'us-east-1', 'ap-northeast-1', 'us-west-2']) {
+      expect(alarmsIn(made.full.template(`Region-${region}`)).map(short)).toContain(`${region}-read-throttle`);
+    }
+    expect(alarmsIn(made.full.template('Edge')).map(short)).toEqual([
+      'edge-distribution-5xx',
+      'edge-certificate-expiry',
+    ]);
+  });
+
+  test('the synthetic check is in the relay’s subnets and uses the host name of the stage', () => {
+    const { VpcConfig, Environment, Layers } = canary(made.full, 'reader');
+    expect(Environment.Variables.RELAY_SERVER_NAME).toBe('relay.example.com');
+    const names = readBy(made.full.template('Observability'));
+    const [, [scheme, { Ref: host }]] = Environment.Variables.RELAY_URL['Fn::Join'];
+    expect([scheme, names.get(host)]).toEqual(['https://', '/edge-flag-relay/full/load-balancers/internal/dns-name']);
+    expect(names.get(Layers[0].Ref)).toBe('/edge-flag-relay/full/reader-layer-arn');
+    // In the subnets of the internal load balancer.
+    const [balancer] = Object.values(
+      made.full
+        .template('Relay')
+        .findResources('AWS::ElasticLoadBalancingV2::LoadBalancer', { Properties: { Scheme: 'internal' } }),
+    );
+    expect(VpcConfig.SubnetIds).toEqual(balancer!.Properties.Subnets);
+  });
+
+  test('without a certificate the synthetic check uses HTTP, and without a host name it checks none', () => {
+    const { Environment } = canary(made.dev, 'reader');
+    expect(Environment.Variables.RELAY_URL['Fn::Join'][1][0]).toBe('http://');
+    expect(Environment.Variables).not.toHaveProperty('RELAY_SERVER_NAME');
+    made.dev
+      .template('Observability')
+      .hasResourceProperties('AWS::EC2::SecurityGroupIngress', { FromPort: 80, ToPort: 80 });
+  });
+
+  test('a stage without environments or without layers has no synthetic check and no alarm for it', () => {
+    for (const lacking of [{ environments: [] }, { readerLayer: false }]) {
+      const template = synthesise('bare', { ...shipped.dev, edge: undefined, ...lacking }).template('Observability');
+      template.resourceCountIs('AWS::Lambda::Function', 0);
+      expect(alarmsIn(template).filter(({ AlarmName }) => AlarmName.includes('canary'))).toEqual([]);
+    }
   });
 });
 

@@ -24,7 +24,7 @@ const good: StageSettings = {
   edge,
 };
 
-/** The message about a stage file in which `wrong` stands in the place of what is good. */
+/** The error for a valid stage file with the properties in `wrong` replaced. */
 function messageOf(wrong: object, name = 'x'): string {
   try {
     parseStage(name, { [name]: { ...good, ...wrong } });
@@ -37,198 +37,258 @@ const relay = (wrong: object) => ({ relay: { ...good.relay, ...wrong } });
 const network = (wrong: object) => ({ networks: { 'eu-west-1': wrong } });
 const sdkKey = ['sdk', '12345678', '1234', '1234', '1234', '123456789012'].join('-');
 
-test('the stage files that we ship are accepted, and so is the good one that the wrong ones below are made of', () => {
+test('the shipped stage files are accepted, and so is the valid one on which the invalid ones below are based', () => {
   for (const name of Object.keys(stages)) expect(parseStage(name)).toMatchObject(stages[name]!);
   expect(messageOf({})).toBe('accepted');
 });
 
 test.each<[string, object, string]>([
-  // What a stage is.
-  ['an account that is not twelve digits', { account: '123' }, 'account "123" must be twelve digits, as a text'],
-  ['an account that lost its leading zeros', { account: 12345 }, 'account 12345 must be twelve digits, as a text'],
-  ['a region that is none', { homeRegion: 'Ireland' }, 'homeRegion "Ireland" must be a region, such as eu-west-1'],
-  ['no home region', { homeRegion: undefined }, 'homeRegion is missing'],
-  ['no word on production', { production: undefined }, 'production is missing'],
-  ['a yes that is no boolean', { production: 'yes' }, 'production "yes" must be true or false'],
+  // The stage.
   [
-    'replicas that are no list',
-    { replicaRegions: 'us-east-1' },
-    'replicaRegions "us-east-1" must be a list of regions',
+    'an account that is not twelve digits',
+    { account: '123' },
+    'account="123" is invalid: expected twelve digits, as a string',
   ],
-  ['a replica that is no region', { replicaRegions: ['us-east'] }, 'replicaRegions[0] "us-east" must be a region'],
-  ['a replica at home', { replicaRegions: ['eu-west-1'] }, 'replicaRegions must not contain the home region eu-west-1'],
-  ['a replica twice', { replicaRegions: ['us-east-1', 'us-east-1'] }, 'must be without repetitions'],
+  [
+    'an account that lost its leading zeros',
+    { account: 12345 },
+    'account=12345 is invalid: expected twelve digits, as a string',
+  ],
+  [
+    'an invalid region',
+    { homeRegion: 'Ireland' },
+    'homeRegion="Ireland" is invalid: expected a region, such as eu-west-1',
+  ],
+  ['no home region', { homeRegion: undefined }, 'homeRegion is missing'],
+  ['no production property', { production: undefined }, 'production is missing'],
+  ['a string instead of a boolean', { production: 'yes' }, 'production="yes" is invalid: expected true or false'],
+  [
+    'replicas that are not a list',
+    { replicaRegions: 'us-east-1' },
+    'replicaRegions="us-east-1" is invalid: expected a list of regions',
+  ],
+  [
+    'a replica with an invalid region',
+    { replicaRegions: ['us-east'] },
+    'replicaRegions[0]="us-east" is invalid: expected a region',
+  ],
+  [
+    'a replica in the home region',
+    { replicaRegions: ['eu-west-1'] },
+    'replicaRegions must not contain the home region eu-west-1',
+  ],
+  ['a duplicate replica', { replicaRegions: ['us-east-1', 'us-east-1'] }, 'is invalid: expected no duplicates'],
   ['a replica in another partition', { replicaRegions: ['cn-north-1'] }, 'must be in the partition of eu-west-1'],
   [
     'a table name with a space',
     { tableName: 'my flags' },
-    'tableName "my flags" must be 3 to 255 of a-z A-Z 0-9 _ - .',
+    'tableName="my flags" is invalid: expected 3 to 255 characters from a-z A-Z 0-9 _ - .',
   ],
-  ['a table that is neither', { table: 'old' }, 'table "old" must be one of new, existing'],
-  ['an environment twice', { environments: ['a', 'a'] }, 'environments ["a","a"] must be without repetitions'],
-  ['a property that is misspelt', { replicaRegion: [] }, 'replicaRegion is not known: did you mean replicaRegions?'],
-  ['a property of another world', { flavour: 1 }, 'flavour is not known: there are account, homeRegion'],
-  ['a retention that CloudWatch has not', { logRetentionDays: 10 }, 'logRetentionDays 10 must be one of 1, 3, 5, 7'],
+  ['an unknown kind of table', { table: 'old' }, 'table="old" is invalid: expected one of new, existing'],
+  [
+    'a duplicate environment',
+    { environments: ['a', 'a'] },
+    'environments=["a","a"] is invalid: expected no duplicates',
+  ],
+  ['a misspelt property', { replicaRegion: [] }, 'replicaRegion is unknown: did you mean replicaRegions?'],
+  ['an unknown property', { flavour: 1 }, 'flavour is unknown: expected one of account, homeRegion'],
+  [
+    'a retention that CloudWatch does not offer',
+    { logRetentionDays: 10 },
+    'logRetentionDays=10 is invalid: expected one of 1, 3, 5, 7',
+  ],
   [
     'an e-mail address without a host',
     { alarms: { emails: ['ops'] } },
-    'alarms.emails[0] "ops" must be an e-mail address',
+    'alarms.emails[0]="ops" is invalid: expected an e-mail address',
   ],
-  ["a tag of AWS's", { tags: { 'aws:x': 'y' } }, 'tags {"aws:x":"y"} must be a map from tag names to values'],
-  ['a tag of ours', { tags: { stage: 'y' } }, 'tags.stage is set by the app: leave it out'],
-  // Relays elsewhere.
+  [
+    "a tag of AWS's",
+    { tags: { 'aws:x': 'y' } },
+    'tags={"aws:x":"y"} is invalid: expected a map of tag names to values',
+  ],
+  ['a tag that the app sets', { tags: { stage: 'y' } }, 'tags.stage is set by the app: remove it'],
+  // Relays in other regions.
   ['a relay without a replica', { relayRegions: ['us-west-2'] }, 'us-west-2 must be one of replicaRegions'],
   [
-    'a relay region that is home',
+    'the home region as a relay region',
     { relayRegions: ['eu-west-1'] },
     'relayRegions must not contain the home region eu-west-1',
   ],
-  ['a relay region without a certificate', { relayRegions: ['us-east-1'] }, 'relay.certificates lacks us-east-1'],
+  [
+    'a relay region without a certificate',
+    { relayRegions: ['us-east-1'] },
+    'relay.certificates has no certificate for us-east-1',
+  ],
   // Networks.
   [
     'a network without a relay',
     { networks: { 'us-east-1': {} } },
-    'networks.us-east-1 has no effect: no relay stands there',
+    'networks.us-east-1 has no effect: there is no relay in that region',
   ],
   [
     'too few zones',
     network({ zones: ['eu-west-1a', 'eu-west-1b'] }),
-    'networks.eu-west-1.zones ["eu-west-1a","eu-west-1b"] must be at least 3 zones',
+    'networks.eu-west-1.zones=["eu-west-1a","eu-west-1b"] is invalid: expected at least 3 zones',
   ],
   [
     'zones of another region',
     network({ zones: ['us-east-1a', 'us-east-1b', 'us-east-1c'] }),
-    'must be zones of eu-west-1',
+    'is invalid: expected zones of eu-west-1',
   ],
   [
-    'a range that is too narrow',
+    'an address range that is too small',
     network({ cidr: '10.0.0.0/24' }),
-    'networks.eu-west-1.cidr "10.0.0.0/24" must be from /16 to /22',
+    'networks.eu-west-1.cidr="10.0.0.0/24" is invalid: expected a prefix length from /16 to /22',
   ],
-  ['a range that is none', network({ cidr: '10.0.0.300/16' }), 'must be a range of addresses, such as 10.0.0.0/16'],
+  [
+    'an invalid address range',
+    network({ cidr: '10.0.0.300/16' }),
+    'is invalid: expected a CIDR block, such as 10.0.0.0/16',
+  ],
   [
     'no NAT in production',
     network({ nat: 'none' }),
-    'networks.eu-west-1.nat "none" must be per-zone or one in production',
+    'networks.eu-west-1.nat="none" is invalid: expected per-zone or one in production',
   ],
-  ['NAT gateways by number', network({ nat: 3 }), 'networks.eu-west-1.nat 3 must be one of per-zone, one, none'],
   [
-    'a VPC that is none',
+    'NAT gateways by number',
+    network({ nat: 3 }),
+    'networks.eu-west-1.nat=3 is invalid: expected one of per-zone, one, none',
+  ],
+  [
+    'an invalid VPC ID',
     network({ vpc: { ...vpc, vpcId: 'main' } }),
-    'networks.eu-west-1.vpc.vpcId "main" must be the id of a VPC',
+    'networks.eu-west-1.vpc.vpcId="main" is invalid: expected a VPC ID',
   ],
   [
     'a VPC in one zone',
     network({ vpc: { ...vpc, zones: ['eu-west-1a'] } }),
-    'networks.eu-west-1.vpc.zones ["eu-west-1a"] must be at least 2 zones',
+    'networks.eu-west-1.vpc.zones=["eu-west-1a"] is invalid: expected at least 2 zones',
   ],
   [
     'fewer subnets than zones',
     network({ vpc: { ...vpc, privateSubnetIds: [vpc.privateSubnetIds[0]] } }),
-    'must be one for each of the 2 zones',
+    'is invalid: expected one subnet for each of the 2 zones',
   ],
   // The relay.
-  ['tasks below three in production', relay({ tasks: 2 }), 'relay.tasks 2 must be at least 3 in production'],
-  ['a host name with a scheme', relay({ hostName: 'https://relay.example.com' }), 'must be a host name in lower case'],
-  ['a host name that is a pattern', relay({ hostName: '*.example.com' }), 'must be a host name in lower case'],
-  ['half a task', relay({ tasks: 3.5 }), 'relay.tasks 3.5 must be a whole number from 1 to 1000'],
   [
-    'fewer tasks at most than at least',
+    'tasks below three in production',
+    relay({ tasks: 2 }),
+    'relay.tasks=2 is invalid: expected at least 3 in production',
+  ],
+  [
+    'a host name with a scheme',
+    relay({ hostName: 'https://relay.example.com' }),
+    'is invalid: expected a lower-case host name',
+  ],
+  ['a wildcard host name', relay({ hostName: '*.example.com' }), 'is invalid: expected a lower-case host name'],
+  ['a fraction of a task', relay({ tasks: 3.5 }), 'relay.tasks=3.5 is invalid: expected an integer from 1 to 1000'],
+  [
+    'fewer maxTasks than tasks',
     relay({ tasks: 6, maxTasks: 5 }),
-    'relay.maxTasks 5 must be at least the 6 tasks that always run',
+    'relay.maxTasks=5 is invalid: expected at least 6, the number of tasks that always run',
   ],
   [
-    'more streams than tasks can be added for',
+    'more streams than maxTasks can serve',
     relay({ expectedStreams: 50_000, maxTasks: 10 }),
-    'relay.maxTasks 10 must be at least the 20 tasks that always run (twice expectedStreams by streamsPerTask)',
+    'relay.maxTasks=10 is invalid: expected at least 20, the number of tasks that always run (twice expectedStreams divided by streamsPerTask)',
   ],
-  ['a CPU that Fargate has not', relay({ cpu: 1000 }), 'relay.cpu 1000 must be one of 256, 512, 1024'],
   [
-    'memory that does not go with the CPU',
+    'a CPU size that Fargate does not offer',
+    relay({ cpu: 1000 }),
+    'relay.cpu=1000 is invalid: expected one of 256, 512, 1024',
+  ],
+  [
+    'memory that does not fit the CPU',
     relay({ cpu: 1024, memoryMiB: 1024 }),
-    'relay.memoryMiB 1024 must be from 2048 to 8192 in steps of 1024 with a CPU of 1024',
+    'relay.memoryMiB=1024 is invalid: expected from 2048 to 8192 in steps of 1024 with a CPU of 1024',
   ],
   [
-    'memory that goes with no CPU of its size',
+    'memory between the sizes that the CPU offers',
     relay({ cpu: 32768, memoryMiB: 65536 }),
-    'relay.memoryMiB 65536 must be 61440, 122880, 249856 with a CPU of 32768',
+    'relay.memoryMiB=65536 is invalid: expected 61440, 122880, 249856 with a CPU of 32768',
   ],
   [
-    'an architecture of another name',
+    'an unknown architecture',
     relay({ architecture: 'amd64' }),
-    'relay.architecture "amd64" must be one of arm64, x86_64',
+    'relay.architecture="amd64" is invalid: expected one of arm64, x86_64',
   ],
   [
     'an image without a tag',
     relay({ image: 'example.com/relay' }),
-    'must be the URI of an image with its tag or digest',
+    'is invalid: expected an image URI with a tag or digest',
   ],
-  ['no certificate in production', relay({ certificates: undefined }), 'relay.certificates lacks eu-west-1'],
+  [
+    'no certificate in production',
+    relay({ certificates: undefined }),
+    'relay.certificates has no certificate for eu-west-1',
+  ],
   [
     'a certificate in the wrong region',
     relay({ certificates: { 'eu-west-1': arn('us-east-1') } }),
-    'must be of eu-west-1: a load balancer takes no other',
+    'is invalid: expected a certificate in eu-west-1, the region of its load balancer',
   ],
   [
     'a certificate of another account',
     relay({ certificates: { 'eu-west-1': arn('eu-west-1').replace('123456789012', '210987654321') } }),
-    "must be of the stage's account 123456789012",
+    "is invalid: expected a certificate in the stage's account 123456789012",
   ],
   [
-    'a certificate that is none',
+    'an invalid certificate',
     relay({ certificates: { 'eu-west-1': 'mine' } }),
-    'relay.certificates.eu-west-1 "mine" must be the ARN of an ACM certificate',
+    'relay.certificates.eu-west-1="mine" is invalid: expected an ACM certificate ARN',
   ],
   [
-    'a certificate where no relay stands',
+    'a certificate in a region without a relay',
     relay({ certificates: { 'eu-west-1': arn('eu-west-1'), 'us-east-1': arn('us-east-1') } }),
-    'relay.certificates.us-east-1 has no effect: no relay stands there',
+    'relay.certificates.us-east-1 has no effect: there is no relay in that region',
   ],
   [
     'an idle timeout of one heartbeat',
     relay({ idleTimeoutSeconds: 30 }),
-    'relay.idleTimeoutSeconds 30 must be above two heartbeats of 30 s',
+    'relay.idleTimeoutSeconds=30 is invalid: expected more than two heartbeats of 30 s',
   ],
   [
     'a heartbeat of half the idle timeout',
     relay({ heartbeatSeconds: 60 }),
-    'relay.idleTimeoutSeconds 120 must be above two heartbeats of 60 s',
+    'relay.idleTimeoutSeconds=120 is invalid: expected more than two heartbeats of 60 s',
   ],
   [
-    'an idle timeout that no load balancer has',
+    'an idle timeout above the maximum',
     relay({ idleTimeoutSeconds: 4001 }),
-    'relay.idleTimeoutSeconds 4001 must be a whole number of s from 1 to 4000',
+    'relay.idleTimeoutSeconds=4001 is invalid: expected an integer from 1 to 4000 (s)',
   ],
-  ['a way of draining that there is not', relay({ drain: 'slow' }), 'relay.drain "slow" must be one of quick, gentle'],
+  ['an unknown drain mode', relay({ drain: 'slow' }), 'relay.drain="slow" is invalid: expected one of quick, gentle'],
   [
-    'a setting that the app decides',
+    'a setting that the app manages',
     relay({ variables: { STORE_WRITER: 'auto' } }),
-    'relay.variables.STORE_WRITER is set by the app: other properties decide it',
+    'relay.variables.STORE_WRITER is set by the app, from other properties',
   ],
   [
     'a secret among the variables',
     relay({ variables: { REDIS_PASSWORD: 'hunter2' } }),
-    'relay.variables.REDIS_PASSWORD is a secret: put it in SSM',
+    'relay.variables.REDIS_PASSWORD is a secret: store it in SSM',
   ],
   [
     'an SDK key among the secrets',
     relay({ secrets: { LD_ENV_x: '/mine/key' } }),
-    'must be a map from settings to names of SSM parameters',
+    'is invalid: expected a map of settings to SSM parameter names',
   ],
   [
-    'an environment by variable',
+    'an environment variable for an SDK key',
     relay({ secrets: { LD_ENV_X: '/mine/key' } }),
-    'relay.secrets.LD_ENV_X: keys go to SSM, with npm run keys -- put',
+    'relay.secrets.LD_ENV_X: store keys in SSM with npm run keys -- put',
   ],
   [
-    'a secret where its name should be',
+    'a secret instead of its name',
     relay({ secrets: { REDIS_PASSWORD: 'hunter2' } }),
-    'must be the name of an SSM parameter, such as /mine/redis-password',
+    'is invalid: expected the name of an SSM parameter, such as /mine/redis-password',
   ],
   [
     'a key of another region',
     relay({ encryptionKeys: { 'eu-west-1': 'arn:aws:kms:us-east-1:123456789012:key/1' } }),
-    'relay.encryptionKeys.eu-west-1 "arn:aws:kms:us-east-1:123456789012:key/1" must be of eu-west-1',
+    'relay.encryptionKeys.eu-west-1="arn:aws:kms:us-east-1:123456789012:key/1" is invalid: expected a key in eu-west-1',
   ],
   [
     'a public load balancer whose VPC has no public subnet',
@@ -238,32 +298,32 @@ test.each<[string, object, string]>([
   [
     'a rate below what a web ACL can count',
     relay({ publicAccess: { requestsPerFiveMinutes: 1 } }),
-    'relay.publicAccess.requestsPerFiveMinutes 1 must be a whole number from 10',
+    'relay.publicAccess.requestsPerFiveMinutes=1 is invalid: expected an integer from 10',
   ],
   [
-    'a public path that is no path',
+    'an invalid public path',
     relay({ publicAccess: { paths: ['ofrep'] } }),
-    'relay.publicAccess.paths[0] "ofrep" must be a load balancer\'s path pattern',
+    'relay.publicAccess.paths[0]="ofrep" is invalid: expected a load balancer path pattern',
   ],
   // Redis.
   [
-    'a Redis in clear',
+    'a Redis without TLS',
     { redis: { url: 'redis://cache.example.com:6379' } },
-    'redis.url "redis://cache.example.com:6379" must be rediss:// in production',
+    'redis.url="redis://cache.example.com:6379" is invalid: expected rediss:// in production',
   ],
-  ['a Redis with its password', { redis: { url: 'rediss://u:p@cache.example.com' } }, 'with a host, and no password'],
-  ['a Redis of no kind', { redis: {} }, 'redis.serverless is missing'],
+  ['a Redis URL with a password', { redis: { url: 'rediss://u:p@cache.example.com' } }, 'with a host and no password'],
+  ['an empty Redis', { redis: {} }, 'redis.serverless is missing'],
   // The edge.
   [
     'a default variant without an origin',
     { edge: { ...edge, defaultVariant: 'newest' } },
-    'edge.defaultVariant "newest" must be one of old, new',
+    'edge.defaultVariant="newest" is invalid: expected one of old, new',
   ],
   ['no flag', { edge: { ...edge, flagKey: undefined } }, 'edge.flagKey is missing'],
   [
-    'an origin that is an address',
+    'a URL as an origin',
     { edge: { ...edge, origins: { old: { domainName: 'https://old.example.com' } } } },
-    'edge.origins.old.domainName "https://old.example.com" must be a host name',
+    'edge.origins.old.domainName="https://old.example.com" is invalid: expected a lower-case host name',
   ],
   [
     'a header that CloudFront forbids',
@@ -273,32 +333,32 @@ test.each<[string, object, string]>([
   [
     'an edge certificate outside us-east-1',
     { edge: { ...edge, domainNames: ['www.example.com'], certificateArn: arn('eu-west-1') } },
-    'must be of us-east-1: CloudFront takes no other',
+    'is invalid: expected a certificate in us-east-1, the only region that CloudFront accepts',
   ],
   [
-    'a name without a certificate',
+    'a domain name without a certificate',
     { edge: { ...edge, domainNames: ['www.example.com'] } },
     'edge.certificateArn is missing',
   ],
   [
-    'a certificate without a name',
+    'a certificate without a domain name',
     { edge: { ...edge, certificateArn: arn('us-east-1') } },
     'edge.domainNames is missing',
   ],
   [
-    'a web ACL of a region',
+    'a regional web ACL',
     { edge: { ...edge, webAclArn: 'arn:aws:wafv2:eu-west-1:123456789012:regional/webacl/a/b' } },
-    "must be the ARN of a web ACL of CloudFront's scope",
+    'is invalid: expected the ARN of a web ACL with CloudFront scope',
   ],
   [
     'a reader that never refreshes',
     { edge: { ...edge, reader: { refreshMs: 0 } } },
-    'edge.reader.refreshMs 0 must be a whole number of ms from 1000',
+    'edge.reader.refreshMs=0 is invalid: expected an integer from 1000 to 3600000 (ms)',
   ],
   [
     'the edge in China',
     { homeRegion: 'cn-north-1', replicaRegions: [], ...relay({ certificates: { 'cn-north-1': arn('cn-north-1') } }) },
-    'edge must be left out: Lambda@Edge does not reach the partition of cn-north-1',
+    'edge must be left out: Lambda@Edge is not available in the partition of cn-north-1',
   ],
 ])('a stage file with %s is refused with one message that names the property', (_, wrong, message) => {
   const said = messageOf(wrong);
@@ -309,80 +369,84 @@ test.each<[string, object, string]>([
 
 describe('a key pasted into a stage file', () => {
   test.each<[string, object, string]>([
-    ['as a value', relay({ redeploy: sdkKey }), 'relay.redeploy holds a key'],
-    ['within a text', { environments: [`production ${sdkKey}`] }, 'environments.0 holds a key'],
-    ['as a name', { tags: { [sdkKey]: 'production' } }, 'tags holds a key'],
-    ['where only known words stand', relay({ drain: sdkKey.replace('sdk', 'mob') }), 'relay.drain holds a key'],
-    ['under a property that is not known', { sdkKey }, 'sdkKey holds a key'],
+    ['as a value', relay({ redeploy: sdkKey }), 'relay.redeploy contains a key'],
+    ['within a text', { environments: [`production ${sdkKey}`] }, 'environments.0 contains a key'],
+    ['as a property name', { tags: { [sdkKey]: 'production' } }, 'tags contains a key'],
+    [
+      'where only certain words are allowed',
+      relay({ drain: sdkKey.replace('sdk', 'mob') }),
+      'relay.drain contains a key',
+    ],
+    ['under an unknown property', { sdkKey }, 'sdkKey contains a key'],
   ])('%s is refused, and is not repeated', (_, wrong, message) => {
-    expect(messageOf(wrong)).toContain(`${message}: keys go to SSM, with npm run keys -- put`);
+    expect(messageOf(wrong)).toContain(`${message}: store keys in SSM with npm run keys -- put`);
     expect(messageOf(wrong)).not.toContain('12345678-');
   });
 });
 
 test.each<[string, object]>([
   ['the password of a Redis', { redis: { url: 'rediss://user:hunter2@cache.example.com' } }],
-  ['a secret in the place of its name', relay({ secrets: { REDIS_PASSWORD: 'hunter2' } })],
+  ['a secret instead of its name', relay({ secrets: { REDIS_PASSWORD: 'hunter2' } })],
 ])('%s is not repeated in the message', (_, wrong) => {
-  expect(messageOf(wrong)).toMatch(/must be/);
+  expect(messageOf(wrong)).toMatch(/is invalid: expected/);
   expect(messageOf(wrong)).not.toContain('hunter2');
 });
 
-test('all problems of a file are told at once, each once', () => {
+test('all problems of a file are reported at once, each once', () => {
   const wrong = { account: 'x', replicaRegions: ['eu-west-1'], relay: { tasks: 1, drain: 'no' }, edge: undefined };
   expect(messageOf(wrong)).toBe(
-    'stage x: account "x" must be twelve digits, as a text; relay.drain "no" must be one of quick, gentle; ' +
-      'replicaRegions must not contain the home region eu-west-1; relay.tasks 1 must be at least 3 in production; ' +
-      'relay.certificates lacks eu-west-1: keys and flags must not cross the network in clear',
+    'stage x: account="x" is invalid: expected twelve digits, as a string; relay.drain="no" is invalid: expected one of quick, gentle; ' +
+      'replicaRegions must not contain the home region eu-west-1; relay.tasks=1 is invalid: expected at least 3 in production; ' +
+      'relay.certificates has no certificate for eu-west-1: keys and flags must be encrypted in transit',
   );
 });
 
 test.each(['staging', undefined, 'constructor', '__proto__'])(
-  'a stage that is not there (%s) is refused with the names that are',
+  'an unknown stage (%s) is refused with the known names',
   (name) => {
-    expect(() => parseStage(name)).toThrow('is not known: use -c stage=dev or prod');
+    expect(() => parseStage(name)).toThrow('is unknown: use -c stage=dev or prod');
   },
 );
 
-test('a stage whose name could not be part of the names of resources is refused', () => {
-  expect(messageOf({}, 'Prod_1')).toContain('its name must be 1 to 24 of a-z 0-9 -');
+test('a stage name that cannot be part of resource names is refused', () => {
+  expect(messageOf({}, 'Prod_1')).toContain('its name must be 1 to 24 characters from a-z 0-9 -');
 });
 
-describe('what cdk.json says', () => {
-  test('is laid over a stage file, property by property', () => {
+describe('cdk.json', () => {
+  test('overrides a stage file, property by property', () => {
     const stage = parseStage('prod', stages, { prod: { relay: { tasks: 5 }, alarms: { emails: ['a@example.com'] } } });
     expect(stage.relay).toMatchObject({ tasks: 5, certificates: stages.prod!.relay!.certificates });
     expect(stage.alarms).toEqual({ emails: ['a@example.com'], pageEmails: ['a@example.com'] });
   });
 
-  test('may be a stage of its own', () => {
+  test('may define a new stage', () => {
     const context = { test: { ...good, production: false, homeRegion: 'eu-north-1', relay: undefined } };
     expect(parseStage('test', stages, context)).toMatchObject({ name: 'test', homeRegion: 'eu-north-1' });
   });
 
   test.each<[unknown, string]>([
-    ['prod', 'stages in cdk.json must be an object of stages by name'],
-    [{ prod: 'large' }, 'stage prod: "large" must be an object'],
-    [{ prod: { relay: { tasks: '5' } } }, 'stage prod: relay.tasks "5" must be a whole number'],
-  ])('is distrusted: %j', (context, message) => {
+    ['prod', '"stages" in cdk.json must be an object that maps names to stages'],
+    [{ prod: 'large' }, 'stage prod: "large" is invalid: expected an object'],
+    [{ prod: { relay: { tasks: '5' } } }, 'stage prod: relay.tasks="5" is invalid: expected an integer'],
+  ])('is validated: %j', (context, message) => {
     expect(() => parseStage('prod', stages, context)).toThrow(message);
   });
 });
 
-describe('a stage that leaves things out', () => {
-  test('gets three tasks as roomy as an m4.xlarge in production, and small ones elsewhere', () => {
+describe('a stage with defaults', () => {
+  test('gets three tasks the size of an m4.xlarge in production, and small ones elsewhere', () => {
     expect(parseStage('prod').relay).toMatchObject({ tasks: 3, cpu: 4096, memoryMiB: 16_384, architecture: 'arm64' });
     expect(parseStage('dev').relay).toMatchObject({ tasks: 3, cpu: 256, memoryMiB: 1_024 });
   });
 
-  test('is provisioned for twice the streams that it expects', () => {
+  test('is provisioned for twice the expected streams', () => {
     const tasks = (settings: RelaySettings) => parseStage('x', { x: { ...good, ...relay(settings) } }).relay.tasks;
     expect(tasks({ expectedStreams: 7_500 })).toBe(3);
     expect(tasks({ expectedStreams: 7_501 })).toBe(4);
     expect(tasks({ expectedStreams: 100_000, streamsPerTask: 20_000 })).toBe(10);
   });
 
-  test('gets three zones that its region has', () => {
+  test('gets three zones that its region offers', () => {
     const zones = (homeRegion: string) =>
       parseStage('x', { x: { ...good, homeRegion, production: false, relay: {} } }).networks[homeRegion]?.zones;
     expect(zones('eu-west-1')).toEqual(['eu-west-1a', 'eu-west-1b', 'eu-west-1c']);

@@ -52,9 +52,9 @@ test('answers in the order in which an operator asks', () => {
     '1. Is it up?',
     '2. Who is connected?',
     '3. Is data fresh?',
-    '4. What fails?',
-    '5. Is there room?',
-    '6. What does it say?',
+    '4. What is failing?',
+    '5. Is there enough capacity?',
+    '6. What is in the log?',
   ]);
   const page = readFileSync(join(root, 'docs/operations.md'), 'utf8');
   for (const heading of headings) expect(page).toContain(`| ${heading.replace(/^\d\. /, '')} |`);
@@ -91,9 +91,9 @@ test('everything that relays tell is shown or watched', () => {
 
 test('a metric that relays do not tell that way is refused at synthesis', () => {
   const observed = { namespace: 'EdgeFlagRelay/x' };
-  expect(() => relayMetric(observed, 'UnreadableItems', 'Sum')).toThrow('does not tell UnreadableItems by nothing');
+  expect(() => relayMetric(observed, 'UnreadableItems', 'Sum')).toThrow('does not report UnreadableItems by nothing');
   expect(() => relayMetric(observed, 'LeasesHeld', 'Sum', { environment: 'a' })).toThrow('LeasesHeld by Environment');
-  expect(() => relaySearch(observed, 'Up', 'Sum', 'Kind')).toThrow('does not tell Up by Kind');
+  expect(() => relaySearch(observed, 'Up', 'Sum', 'Kind')).toThrow('does not report Up by Kind');
 });
 
 test('widgets fill rows of 24 and none covers another', () => {
