@@ -2,6 +2,7 @@ import { createHash, createHmac } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
+import type { LDContext } from '@launchdarkly/node-server-sdk';
 import {
   bucketByHex,
   canonicalKey,
@@ -12,6 +13,7 @@ import {
 } from '../../../lib/evaluation/index.ts';
 import { parseReference } from '../../../lib/evaluation/reference.ts';
 import { type BigSegmentsFixture, evaluatorOf, type Items, plain, sha1Hex } from './in-memory.ts';
+import { startOfficialSdk } from './official-sdk.ts';
 
 interface Vector {
   readonly id: string;
@@ -48,11 +50,34 @@ function sorted(value: unknown): unknown {
   );
 }
 
-test('the 504 curated cases are answered as the Node SDK answers them', () => {
+/** The vectors were recorded on Node 20. On later versions the SDK itself answers these otherwise. */
+const dependsOnNode = new Set(['re (?i:..)']);
+
+test('the 504 curated cases are answered as the Node SDK answered them on Node 20, but for those that depend on Node', () => {
   const vectors = load<Vector>('evaluation-curated.json');
   expect(vectors).toHaveLength(504);
-  expect(failures(vectors)).toEqual([]);
+  const fixed = vectors.filter(({ id }) => !dependsOnNode.has(id));
+  expect(fixed).toHaveLength(504 - dependsOnNode.size);
+  expect(failures(fixed)).toEqual([]);
 });
+
+test.each([...dependsOnNode])(
+  '%s is answered as the Node SDK answers it on the Node that runs this test',
+  async (id) => {
+    const vector = load<Vector>('evaluation-curated.json').find((one) => one.id === id);
+    if (!vector) throw new Error(`there is no vector ${id}`);
+    const { flags, segments = {}, flagKey, context } = vector;
+    const sdk = await startOfficialSdk();
+    try {
+      sdk.load(JSON.stringify({ flags, segments }), undefined);
+      const outcome = await sdk.call((client) => client.variationDetail(flagKey, context as LDContext, vector.default));
+      if (outcome.kind !== 'answered') throw new Error(`the SDK did not answer: ${outcome.kind}`);
+      expect(failures([{ ...vector, expect: plain(outcome.answer) }])).toEqual([]);
+    } finally {
+      sdk.close();
+    }
+  },
+);
 
 test('the 6,000 recorded random cases are answered as the Node SDK answers them', () => {
   const lines = gunzipSync(readFileSync(join(folder, 'fuzz.ndjson.gz')))
