@@ -11,10 +11,12 @@ export default {
       },
     ],
   },
-  // A bound against hanging, above the one of `eventually`: a machine under load is many times slower than an idle one.
-  testTimeout: 120_000,
-  maxWorkers: 2,
-  modulePathIgnorePatterns: ['<rootDir>/(cdk\\.out|dist)/'],
+  // What `cdk synth` and the bundler leave behind holds copies of package.json and of the sources.
+  modulePathIgnorePatterns: ['<rootDir>/cdk.out/', '<rootDir>/dist/'],
+  // Only against hanging: no test may fail because the machine is slow.
+  testTimeout: 180_000,
+  // More than the two cores of the smallest machine: many suites wait for timers and sockets.
+  maxWorkers: 4,
   setupFiles: ['<rootDir>/test/support/jest-setup.mjs'],
   reporters: ['default', '<rootDir>/test/support/skips-reporter.mjs'],
 };

@@ -91,14 +91,14 @@ test('a viewer stays with a variant, and is given the cookie once', async () => 
 
 test('viewers are shared out as the flag says, and none by what it sends', async () => {
   const seen: Record<string, number> = { stable: 0, canary: 0 };
-  for (let i = 0; i < 200; i += 1) {
+  for (let i = 0; i < 100; i += 1) {
     const { headers } = await visit(i % 2 ? { 'x-flag-variant': 'canary', 'x-flag-decision': 'mine' } : {});
     expect(headers['x-flag-decision']).toBe(`checkout=${headers['x-origin']}; reason=FALLTHROUGH`);
     seen[String(headers['x-origin'])]! += 1;
   }
-  // 60 expected, standard deviation 6.5: outside this once in 10^9 runs.
-  expect(seen.canary).toBeGreaterThan(20);
-  expect(seen.canary).toBeLessThan(100);
+  // 30 are expected, with a standard deviation of 4.6: once in 10^8 runs it is outside.
+  expect(seen.canary).toBeGreaterThan(3);
+  expect(seen.canary).toBeLessThan(57);
 });
 
 test('a change of the flag reaches viewers, and the edge tells its revision', async () => {

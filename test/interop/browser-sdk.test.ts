@@ -11,7 +11,7 @@ import { openNodeClient } from './node-client.ts';
 import { environmentId, type Site, startSite } from './site.ts';
 
 const fallback = 'FALLBACK';
-const count = process.env.LONG ? 1_000 : 100;
+const count = process.env.LONG ? 1_000 : 15;
 const flagKeys = Object.keys(clientSideEnvironment().flags);
 const alice = { kind: 'user', key: 'alice' };
 const viewer = { kind: 'user', key: 'viewer-1' };
@@ -87,7 +87,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
   test('with REPORT, it answers like our evaluator and follows changes', async () => {
     const site = await start();
     const client = await open(site, { useReport: true });
-    await answersLikeOurs(client, 20, true);
+    await answersLikeOurs(client, 10, true);
     await followsChanges(client, site);
   });
 

@@ -15,7 +15,7 @@ import { contexts, evaluatorOf, seedNote } from './client-side.ts';
 import { type DriverOptions, drivers, type SdkDriver, startDriver } from './sdk-driver.ts';
 
 // Bounds against hanging: a driver takes seconds to start on a busy machine.
-if (process.env.LONG) jest.setTimeout(1_800_000);
+jest.setTimeout(process.env.LONG ? 1_800_000 : 180_000);
 
 const sdkKey = 'sdk-interop';
 const fallback = 'FALLBACK';
@@ -49,7 +49,7 @@ async function answersLikeOurs(sdk: SdkDriver, understands: Client['understands'
   const environment = exampleEnvironment();
   const evaluator = evaluatorOf(environment);
   let asked = 0;
-  for (const context of contexts(process.env.LONG ? 1_000 : 100)) {
+  for (const context of contexts(process.env.LONG ? 1_000 : 40)) {
     for (const flag of Object.keys(environment.flags)) {
       if (!understands(flag, context)) continue;
       asked += 1;
@@ -58,7 +58,7 @@ async function answersLikeOurs(sdk: SdkDriver, understands: Client['understands'
       expect({ flag, context, answer }).toEqual({ flag, context, answer: expected });
     }
   }
-  expect(asked).toBeGreaterThan(300);
+  expect(asked).toBeGreaterThan(100);
 }
 
 /** An edited flag and a removed one. */

@@ -79,13 +79,17 @@ test.each([...dependsOnNode])(
   },
 );
 
-test('the 6,000 recorded random cases are answered as the Node SDK answers them', () => {
+/** The ordinary run takes every fourth of them. */
+const every = process.env.LONG ? 1 : 4;
+
+test('recorded random cases are answered as the Node SDK answers them', () => {
   const lines = gunzipSync(readFileSync(join(folder, 'fuzz.ndjson.gz')))
     .toString('utf8')
     .trim()
     .split('\n');
   expect(lines).toHaveLength(6000);
-  expect(failures(lines.map((line) => JSON.parse(line)))).toEqual([]);
+  const chosen = lines.filter((_, index) => index % every === 0);
+  expect(failures(chosen.map((line) => JSON.parse(line)))).toEqual([]);
 });
 
 describe('typed methods', () => {

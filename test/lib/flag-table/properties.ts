@@ -6,5 +6,5 @@ export function runs(ordinary: number, long: number): Pick<Parameters, 'numRuns'
   const isLong = process.env.LONG === '1';
   const seed = process.env.SEED === undefined ? (isLong ? Date.now() % 2 ** 31 : 20_251_121) : Number(process.env.SEED);
   // Jest's limit would cut off shrinking without telling the counterexample.
-  return { numRuns: isLong ? long : ordinary, seed, interruptAfterTimeLimit: isLong ? 250_000 : 20_000 };
+  return { numRuns: isLong ? long : ordinary, seed, interruptAfterTimeLimit: isLong ? 250_000 : 120_000 };
 }

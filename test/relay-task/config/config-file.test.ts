@@ -93,7 +93,7 @@ test('no text makes it throw, and every line of it is answered for', () => {
     '\uFEFF',
     'é',
   ];
-  for (let round = 0; round < (process.env.LONG ? 100_000 : 3_000); round += 1) {
+  for (let round = 0; round < (process.env.LONG ? 100_000 : 500); round += 1) {
     const text = Array.from(
       { length: 1 + Math.floor(random() * 30) },
       () => pieces[Math.floor(random() * pieces.length)],

@@ -1,6 +1,6 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { App, Stack } from 'aws-cdk-lib';
+import { Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { dashboardOf, type Widget } from '../../../../bin/dashboard/template.ts';
 import { told } from '../../../../lambda/canary/metrics.ts';
@@ -14,7 +14,7 @@ import {
 } from '../../../../lib/infrastructure/observability/metrics.ts';
 import { readStage } from '../../../../lib/infrastructure/parse-stage.ts';
 import { published } from '../../../../relay-task/status/published.ts';
-import { full } from '../../../support/synthesise.ts';
+import { createApp, full } from '../../../support/synthesise.ts';
 import { alarmsIn, metricsOf, observe } from './observe.ts';
 
 const root = join(import.meta.dirname, '../../../..');
@@ -134,7 +134,7 @@ test('sums of what tasks tell once a minute are taken by the minute, whatever ti
 });
 
 test('a relay without load balancers, insights, replicas and edge has a dashboard without them', () => {
-  const stack = new Stack(new App({ analyticsReporting: false }), 'Alone', { env: { region: 'eu-west-1' } });
+  const stack = new Stack(createApp(), 'Alone', { env: { region: 'eu-west-1' } });
   new RelayDashboard(stack, 'Dashboard', {
     ...{ stage: 'alone', namespace: 'EdgeFlagRelay/alone', environments: [], tableName: 'flags', tasks: 1 },
     ...{ clusterName: 'c', serviceName: 's', logGroupName: '/l', homeRegion: 'eu-west-1', replicaRegions: [] },
