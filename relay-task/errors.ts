@@ -1,18 +1,18 @@
 /**
- * What can go wrong in the relay in ways that a person has to mend. Each code stands in `docs/errors.md`.
+ * The errors that a person has to fix. Each code is documented in `docs/errors.md`.
  */
 export type RelayErrorCode =
-  /** The settings could not be understood; the message lists every problem. */
+  /** The settings are invalid; the message lists every problem. */
   | 'CONFIG_INVALID'
-  /** A port could not be listened on. */
+  /** The relay cannot listen on a port. */
   | 'LISTEN_FAILED'
-  /** A flags file could not be read or understood. */
+  /** A flags file is missing or invalid. */
   | 'FLAGS_FILE_INVALID'
   /** A store refused or did not answer. */
   | 'STORE_UNAVAILABLE'
-  /** A TLS certificate or its key could not be used. */
+  /** A TLS certificate or its key is unusable. */
   | 'CERTIFICATE_INVALID'
-  /** An archive for offline use could not be read or understood. */
+  /** An archive for offline use is missing or invalid. */
   | 'ARCHIVE_INVALID';
 
 export class RelayError extends Error {

@@ -1,4 +1,4 @@
-/** The stores that the configuration names, over connections that all environments share. */
+/** The configured stores, over connections that all environments share. */
 import { readFileSync } from 'node:fs';
 import type { Registry } from 'prom-client';
 import type { Config, RedisConfig } from '../config/config.ts';
@@ -16,15 +16,15 @@ import { createRedisStore } from '../store/redis-store.ts';
 
 export interface StoresOptions {
   readonly config: Pick<Config, 'dynamoDB' | 'redis' | 'consul' | 'storeWriter'>;
-  /** Names this process and no other one, ever. */
+  /** Identifies this process; no other process may ever use it. */
   readonly owner: string;
   readonly registry: Registry;
 }
 
-/** Where the items of one environment lie. */
+/** Where the stores keep the items of one environment. */
 export interface Place {
   readonly prefix: string;
-  /** Of DynamoDB; the configuration's unless told. */
+  /** A DynamoDB table of its own; undefined: the configured one. */
   readonly tableName: string | undefined;
 }
 
@@ -33,25 +33,25 @@ export interface StoreRequest {
   readonly view: ItemView;
   /** Unix ms when memory was last known to equal upstream, 0 before. */
   checkedAt(): number;
-  /** Whether anything ever confirms what memory holds; a file does not. */
+  /** Whether upstream ever confirms what memory holds; a file does not. */
   readonly confirms: boolean;
   readonly log: Log;
 }
 
 export interface Stores {
   open(request: StoreRequest): readonly Store[];
-  /** The stores that can hold Big Segments, the quickest to ask first. */
+  /** The stores that can hold Big Segments, the fastest first. */
   bigSegments(place: Place, log: Log): readonly BigSegmentStore[];
-  /** In the first store that is configured; undefined: there is none. A relay that may not write only reads. */
+  /** In the first configured store; undefined without one. A relay that may not write only reads. */
   keeper(name: string): Keeper | undefined;
-  /** To be called when every store is closed. */
+  /** To be called after every store is closed. */
   close(): Promise<void>;
 }
 
 /** Throws RelayError CONFIG_INVALID when a certificate cannot be read. Nothing is connected to before it is used. */
 export function createStores({ config, owner, registry }: StoresOptions): Stores {
   const { dynamoDB, redis, consul, storeWriter: writer } = config;
-  // An endpoint of one's own knows no regions, the client insists on one.
+  // A custom endpoint has no region, but the client requires one.
   const region = dynamoDB?.region ?? (dynamoDB?.url ? 'us-east-1' : undefined);
   const dynamoDBClient = dynamoDB && createDynamoDBClient({ region, endpoint: dynamoDB.url });
   const redisClient = redis && createRedisClient(connectionOf(redis));
