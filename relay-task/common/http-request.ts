@@ -61,8 +61,10 @@ export function httpRequest(options: HttpRequestOptions): Promise<HttpAnswer> {
       if (maxAnswerBytes === undefined) {
         // An answer that is cut off while it is thrown away is still an answer.
         response.on('error', () => {});
+        // The deadline holds until the rest has arrived, so that no socket stays open for a body that never ends.
+        response.on('close', end);
         response.resume();
-        return succeed(Buffer.alloc(0));
+        return resolve({ status, headers: answerHeaders, body: Buffer.alloc(0) });
       }
       collect(response, maxAnswerBytes).then(succeed, (error: Error) => fail(error.message, error));
     });

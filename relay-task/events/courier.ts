@@ -3,10 +3,10 @@ import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import type { Turnstile } from '../common/turnstile.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { createPatience, judge } from './patience.ts';
 import { type PostAnswer, post } from './post.ts';
-import type { Slots } from './slots.ts';
 import type { EventTimings } from './timings.ts';
 
 export interface Address {
@@ -48,7 +48,7 @@ export interface CourierOptions {
   readonly environment: string;
   readonly userAgent: string;
   readonly timings: EventTimings;
-  readonly slots: Slots;
+  readonly turnstile: Turnstile;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
   readonly retried: () => void;
@@ -93,7 +93,7 @@ export function createCourier(options: CourierOptions): Courier {
   }
 
   async function attempt({ path, key }: Address, { headers, json }: Payload, identity: object): Promise<PostAnswer> {
-    const giveBack = await options.slots.take(aborter.signal);
+    const giveBack = await options.turnstile.enter(aborter.signal);
     if (!giveBack) return { problem: 'closed' };
     try {
       const answer = await post({

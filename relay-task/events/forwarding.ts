@@ -1,5 +1,6 @@
 /** Brings what SDKs tell about evaluations to LaunchDarkly. */
 import type { Registry } from 'prom-client';
+import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { createBudget } from './budget.ts';
@@ -11,7 +12,6 @@ import {
 } from './environment-events.ts';
 import { createEventMeter } from './metrics.ts';
 import type { DropReason } from './queue.ts';
-import { createSlots } from './slots.ts';
 import { type EventTimings, usualTimings } from './timings.ts';
 
 export type { EnvironmentEvents, EnvironmentEventsOptions, EventCredentials } from './environment-events.ts';
@@ -54,7 +54,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const timings = { ...usualTimings, ...options.timings };
   const meter = createEventMeter(options.registry);
   const budget = createBudget(options.maxBytes ?? 32 * 1_024 ** 2, meter.queued);
-  const slots = createSlots(options.maxInFlight ?? 8);
+  const turnstile = createTurnstile({ maxInside: options.maxInFlight ?? 8 });
   const open = new Set<EnvironmentEvents>();
   const timer = setInterval(() => {
     for (const environment of open) environment.flush();
@@ -69,7 +69,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       environment: name,
       userAgent: options.userAgent,
       timings,
-      slots,
+      turnstile,
       outbound: options.outbound,
       log,
       retried: () => meter.retried(name),

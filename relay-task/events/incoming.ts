@@ -1,4 +1,5 @@
 import { isUtf8 } from 'node:buffer';
+import { isObject } from '../common/json.ts';
 import { elementsOf } from '../common/json-text.ts';
 import { type Fields, fieldsOf } from './tracking.ts';
 
@@ -51,8 +52,4 @@ function parse(body: Buffer): unknown {
 function isDiagnosticEvent(value: unknown): boolean {
   const { kind } = fieldsOf(value);
   return typeof kind === 'string' && kind.startsWith('diagnostic');
-}
-
-function isObject(value: unknown): boolean {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

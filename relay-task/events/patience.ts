@@ -1,4 +1,5 @@
 /** What becomes of a payload after an attempt that failed. */
+import { backoffMs } from '../common/backoff.ts';
 import type { PostAnswer } from './post.ts';
 import type { EventTimings } from './timings.ts';
 
@@ -23,11 +24,9 @@ const FEW_ATTEMPTS = 4;
 /** For one payload. `little`: a few attempts and no more. */
 export function createPatience(amount: 'little' | 'much', timings: EventTimings, random: () => number): Patience {
   const began = performance.now();
+  const failingTimes = { firstMs: timings.firstRetryMs, maxMs: timings.longestRetryMs };
+  const refusedTimes = { firstMs: timings.firstRefusedMs, maxMs: timings.longestRefusedMs };
   const count = { failing: 0, refused: 0, rejected: 0 };
-
-  function backoffMs(inARow: number, firstMs: number, longestMs: number): number {
-    return Math.min(firstMs * 2 ** (inARow - 1), longestMs) * (1 - random() / 2);
-  }
 
   return {
     after(outcome, answer) {
@@ -39,9 +38,9 @@ export function createPatience(amount: 'little' | 'much', timings: EventTimings,
         performance.now() - began >= timings.keepForMs ||
         (amount === 'little' && count.failing + count.refused >= FEW_ATTEMPTS);
       if (isOver) return outcome === 'refused' ? 'refused' : 'expired';
-      if (outcome === 'refused') return backoffMs(count.refused, timings.firstRefusedMs, timings.longestRefusedMs);
+      if (outcome === 'refused') return backoffMs(count.refused, refusedTimes, random);
       const wishedMs = 'status' in answer ? Math.min(answer.retryAfterMs ?? 0, timings.longestRefusedMs) : 0;
-      return Math.max(wishedMs, backoffMs(count.failing, timings.firstRetryMs, timings.longestRetryMs));
+      return Math.max(wishedMs, backoffMs(count.failing, failingTimes, random));
     },
   };
 }

@@ -1,3 +1,4 @@
+import { isObject } from '../common/json.ts';
 import type { BigSegmentPatch, MemberChanges } from '../ports.ts';
 
 /**
@@ -45,8 +46,4 @@ function parsePatch(patch: unknown, index: number): BigSegmentPatch {
 /** Absent and null are an object without anything. */
 function objectOf(value: unknown): Record<string, unknown> | undefined {
   return isObject(value ?? {}) ? ((value ?? {}) as Record<string, unknown>) : undefined;
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,7 @@
+import { describeError } from '../common/http-request.ts';
 import type { BigSegmentPatch, Outbound } from '../ports.ts';
 import { parsePatches } from './big-segments-patches.ts';
-import { connect, describeError } from './connect.ts';
+import { connect } from './connect.ts';
 import { streamUrl } from './event-stream.ts';
 import type { Failure } from './status.ts';
 

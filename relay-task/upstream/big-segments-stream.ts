@@ -1,6 +1,6 @@
+import { describeError } from '../common/http-request.ts';
 import type { BigSegmentPatch, Log, Outbound } from '../ports.ts';
 import { parsePatches } from './big-segments-patches.ts';
-import { describeError } from './connect.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import type { Failure } from './status.ts';
 

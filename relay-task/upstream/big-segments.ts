@@ -1,9 +1,9 @@
+import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
+import { describeError } from '../common/http-request.ts';
 import type { BigSegmentPatch, Log, Outbound, UpstreamStatus } from '../ports.ts';
-import { type BackoffTimes, createBackoff } from './backoff.ts';
 import { createPause } from './big-segments-pause.ts';
 import { FailureError, type PollOptions, pollPatches } from './big-segments-poll.ts';
 import { createBigSegmentStream } from './big-segments-stream.ts';
-import { describeError } from './connect.ts';
 import { type EventStreamTimes, streamUrl } from './event-stream.ts';
 import { createStatus, type Failure } from './status.ts';
 

@@ -1,5 +1,6 @@
 import http from 'node:http';
 import https from 'node:https';
+import { describeError } from '../common/http-request.ts';
 import type { Outbound } from '../ports.ts';
 import type { Failure } from './status.ts';
 
@@ -84,12 +85,6 @@ export function connect(options: ConnectOptions): { abort(): void } {
   }
 
   return { abort };
-}
-
-/** The message of a system error, some of which have none. */
-export function describeError(error: unknown): string {
-  const { message, code } = error as Partial<NodeJS.ErrnoException>;
-  return message || code || String(error);
 }
 
 function redirectTarget({ statusCode, headers }: http.IncomingMessage, from: URL): URL | undefined {

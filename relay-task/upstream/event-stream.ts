@@ -1,9 +1,10 @@
 import type { IncomingMessage } from 'node:http';
 import { createParser } from 'eventsource-parser';
+import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
+import { describeError } from '../common/http-request.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
-import { type BackoffTimes, createBackoff } from './backoff.ts';
-import { connect, describeError } from './connect.ts';
+import { connect } from './connect.ts';
 import type { Failure } from './status.ts';
 
 /** How patient a stream is; every default is LaunchDarkly's own. */

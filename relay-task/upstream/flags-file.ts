@@ -2,6 +2,7 @@ import { extname } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
+import { describeType, isObject, type JsonObject } from '../common/json.ts';
 import type { UnreadableItem } from '../ports.ts';
 import { describeJsonProblem } from './json-problem.ts';
 
@@ -16,8 +17,6 @@ export interface FileEntry {
 export type FlagsFile =
   | { readonly entries: readonly FileEntry[]; readonly unreadable: readonly UnreadableItem[] }
   | { readonly problem: string };
-
-type JsonObject = Readonly<Record<string, unknown>>;
 
 const SECTIONS = ['flags', 'segments', 'flagValues'] as const;
 
@@ -105,11 +104,7 @@ function parseYaml(text: string): Parsed {
   }
 }
 
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
+/** `empty` for YAML's null, which nobody writes out. */
 function nameOf(value: unknown): string {
-  if (value === null || value === undefined) return 'empty';
-  return Array.isArray(value) ? 'a list' : `a ${typeof value}`;
+  return value === null || value === undefined ? 'empty' : describeType(value);
 }

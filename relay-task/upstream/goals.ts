@@ -1,10 +1,10 @@
-import http from 'node:http';
-import https from 'node:https';
+import type { IncomingHttpHeaders } from 'node:http';
+import { isHopByHop } from '../common/hop-by-hop.ts';
+import { httpRequest } from '../common/http-request.ts';
 import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
 import type { Outbound } from '../ports.ts';
 import { createAnswerCache } from './answer-cache.ts';
-import { describeError } from './connect.ts';
 
 export interface GoalsOptions {
   /** LaunchDarkly's server for browsers; only its origin counts. */
@@ -81,48 +81,21 @@ const fromCache = (answer: GoalsAnswer): GoalsAnswer => ({
   headers: { ...answer.headers, 'x-from-cache': '1' },
 });
 
-function get(url: URL, etag: string | undefined, options: GoalsOptions): Promise<GoalsAnswer> {
+async function get(url: URL, etag: string | undefined, options: GoalsOptions): Promise<GoalsAnswer> {
   const { outbound, userAgent, timeoutMs = 10_000, maxAnswerBytes = 1024 * 1024 } = options;
-  const { request: send } = url.protocol === 'https:' ? https : http;
   const headers = { 'User-Agent': userAgent, 'Accept-Encoding': 'identity', ...(etag && { 'If-None-Match': etag }) };
-  return new Promise((resolve, reject) => {
-    const request = send(url, { headers, agent: outbound?.agentFor(url) ?? false });
-    const fail = (reason: string) => {
-      clearTimeout(timer);
-      request.destroy();
-      reject(new Error(`${url.host} ${reason}`));
-    };
-    const timer = setTimeout(() => fail(`did not answer within ${timeoutMs} ms`), timeoutMs);
-    request.on('error', (error) => fail(`could not be asked: ${describeError(error)}`));
-    request.on('response', (response) => {
-      const chunks: Buffer[] = [];
-      let bytes = 0;
-      response.on('error', (error) => fail(`broke off: ${describeError(error)}`));
-      response.on('data', (chunk: Buffer) => {
-        bytes += chunk.length;
-        if (bytes > maxAnswerBytes) return fail(`answered with more than ${maxAnswerBytes} bytes`);
-        chunks.push(chunk);
-      });
-      response.on('end', () => {
-        clearTimeout(timer);
-        const { statusCode: status = 502 } = response;
-        resolve({ status, headers: passedOn(response.headers), body: Buffer.concat(chunks) });
-      });
-    });
-    request.end();
-  });
+  const agent = outbound?.agentFor(url) ?? false;
+  const answer = await httpRequest({ url, headers, agent, timeoutMs, maxAnswerBytes });
+  return { ...answer, headers: passedOn(answer.headers) };
 }
 
-/** RFC 9110 section 7.6.1, and what belongs to the one who answers the browser: lengths, CORS, cookies. */
-const OWN = new Set([
-  ...['connection', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'te', 'trailer'],
-  ...['transfer-encoding', 'upgrade', 'content-length', 'set-cookie', 'x-from-cache'],
-]);
+/** Headers that the relay sets itself when it answers a browser, beside those of CORS. */
+const OWN: ReadonlySet<string> = new Set(['content-length', 'set-cookie', 'x-from-cache']);
 
-function passedOn(headers: http.IncomingHttpHeaders): Record<string, string> {
-  const named = new Set((headers.connection ?? '').split(',').map((name) => name.trim().toLowerCase()));
+function passedOn(headers: IncomingHttpHeaders): Record<string, string> {
   const kept = Object.entries(headers).flatMap(([name, value]) => {
-    if (value === undefined || OWN.has(name) || named.has(name) || name.startsWith('access-control-')) return [];
+    if (value === undefined || OWN.has(name) || isHopByHop(name, headers) || name.startsWith('access-control-'))
+      return [];
     return [[name, Array.isArray(value) ? value.join(', ') : value] as const];
   });
   return Object.fromEntries(kept);

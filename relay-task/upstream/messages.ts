@@ -1,6 +1,8 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { describeType, isObject, type JsonObject } from '../common/json.ts';
 import { parseSliced, type SlicedJson } from '../common/json-text.ts';
+import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
 
 /** What an event of LaunchDarkly's `/all` stream asks for. */
@@ -12,8 +14,6 @@ export type Message =
   | { readonly kind: 'ignored'; readonly why: string }
   /** Damaged as a whole; the stream cannot be trusted to go on. */
   | { readonly kind: 'invalid'; readonly problem: string };
-
-type JsonObject = Readonly<Record<string, unknown>>;
 
 const collections = [
   { kind: 'segments', name: 'segments' },
@@ -35,7 +35,7 @@ export function readMessage(event: string | undefined, text: string, held?: Held
     return { kind: 'invalid', problem: `a ${event} of ${text.length} characters is not JSON` };
   }
   const body = json.value;
-  if (!isObject(body)) return { kind: 'invalid', problem: `a ${event} is ${nameOf(body)}, not an object` };
+  if (!isObject(body)) return { kind: 'invalid', problem: `a ${event} is ${describeType(body)}, not an object` };
   if (event === 'put') return readPut(body, json, held);
   return readChange(event, body, json);
 }
@@ -44,11 +44,11 @@ export function readMessage(event: string | undefined, text: string, held?: Held
 function readItem(kind: Kind, key: string, data: unknown, json: string): Item | UnreadableItem | undefined {
   if (data === null) return undefined;
   const unreadable = (reason: string): UnreadableItem => ({ kind, key, reason });
-  if (!isObject(data)) return unreadable(`must be an object, not ${nameOf(data)}`);
+  if (!isObject(data)) return unreadable(`must be an object, not ${describeType(data)}`);
   if (key === '') return unreadable('key must not be empty');
   const { version, deleted } = data;
   if (!isVersion(version)) return unreadable(`version must be a whole number from 0, not ${show(version)}`);
-  if (deleted === true) return tombstone(kind, key, version);
+  if (deleted === true) return createTombstone(kind, key, version);
   if (data.key !== key)
     return unreadable(`key must be ${show(key)} as in the map that holds it, not ${show(data.key)}`);
   const problem = kind === 'features' ? describeFlagProblem(data) : describeSegmentProblem(data);
@@ -94,7 +94,7 @@ function readCollections(data: JsonObject, json: SlicedJson, path: readonly stri
   for (const { kind, name } of collections) {
     const members = data[name];
     if (members === undefined) continue;
-    if (!isObject(members)) return `${[...path, name].join('.')} is ${nameOf(members)}`;
+    if (!isObject(members)) return `${[...path, name].join('.')} is ${describeType(members)}`;
     const slices = json.members([...path, name]);
     for (const [key, value] of Object.entries(members)) {
       const slice = slices?.get(key) ?? '';
@@ -119,7 +119,7 @@ function readChange(event: 'patch' | 'delete', body: JsonObject, json: SlicedJso
     const { version } = body;
     if (!isVersion(version))
       return { kind: 'invalid', problem: `a delete of ${path} has the version ${show(version)}` };
-    return { kind: 'upsert', item: tombstone(kind, key, version) };
+    return { kind: 'upsert', item: createTombstone(kind, key, version) };
   }
   if (!isObject(body.data)) return { kind: 'invalid', problem: `a patch of ${path} has no data` };
   const item = readItem(kind, key, body.data, json.members([])?.get('data') ?? '');
@@ -127,21 +127,8 @@ function readChange(event: 'patch' | 'delete', body: JsonObject, json: SlicedJso
   return isUnreadable(item) ? { kind: 'skip', item } : { kind: 'upsert', item };
 }
 
-function tombstone(kind: Kind, key: string, version: number): Item {
-  return { kind, key, version, deleted: true, json: JSON.stringify({ key, version, deleted: true }) };
-}
-
-function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
 function isVersion(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-function nameOf(value: unknown): string {
-  if (value === null) return 'null';
-  return Array.isArray(value) ? 'a list' : `a ${typeof value}`;
 }
 
 function show(value: unknown): string {
