@@ -4,7 +4,7 @@ import { RelayError } from '../errors.ts';
 import type { ItemView, Log, Store } from '../ports.ts';
 import { createDynamoDBClient, createTable, describeError } from './dynamodb-client.ts';
 import { createDynamoDBDatabase } from './dynamodb-database.ts';
-import { type Engine, type Publication, startEngine } from './engine.ts';
+import { type Engine, PermissionLostError, type Publication, startEngine } from './engine.ts';
 import { type Lease, startLease } from './lease.ts';
 import { createStoreMetrics } from './metrics.ts';
 import { readItems } from './read-items.ts';
@@ -37,14 +37,6 @@ export interface DynamoDBStoreOptions {
   readonly timings?: Partial<Timings>;
 }
 
-/** A write was attempted without the lease, or with too little time left on it. */
-class NotHolderError extends Error {
-  constructor() {
-    super('this task does not hold the lease of the flag table');
-    this.name = 'NotHolderError';
-  }
-}
-
 /**
  * The DynamoDB flag table as a replica of one environment's memory: LaunchDarkly's own layout, and the snapshot beside it.
  * Competes for the lease from the start, once `setEligible(true)` was called. Nothing rejects but `read`, with
@@ -70,7 +62,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
   );
   const table = createTable({ client, tableName, timings, observer: metrics });
   const guarded = table.guardedBy(() => {
-    if (!lease?.held()) throw new NotHolderError();
+    if (!lease?.held()) throw new PermissionLostError();
   });
   /** Unix ms when the table was last known to hold what upstream has; undefined: leave what the head says. */
   let checkedAt: number | undefined;

@@ -81,6 +81,14 @@ export interface EngineOptions {
   onOutcome(error: unknown): void;
 }
 
+/** A write was not attempted, since this task may not write now or for too short a time. */
+export class PermissionLostError extends Error {
+  constructor() {
+    super('this task may not write the store');
+    this.name = 'PermissionLostError';
+  }
+}
+
 /** An item that others keep changing is left to the next comparison after this many tries. */
 const maxRounds = 5;
 
@@ -139,8 +147,8 @@ export function startEngine(options: EngineOptions): Engine {
       log.info('The store is out of date; writing items', { ...where, items: differing.length });
     oddManifest = false;
     unknown = doubts !== doubtsBefore;
-    // A little earlier now and then: relays that started together need not read together.
-    const intervalMs = contested ? timings.secondLookMs : timings.reconcileMs * (1 - Math.random() / 10);
+    // Up to 5 % sooner or later, so that relays that started together do not read together, and reads cost the same.
+    const intervalMs = contested ? timings.secondLookMs : timings.reconcileMs * (0.95 + Math.random() / 10);
     reconcileAt = clock.now() + intervalMs;
   }
 
@@ -173,7 +181,9 @@ export function startEngine(options: EngineOptions): Engine {
     const order = (kind: Kind) => [...work.values()].filter((one) => one.kind === kind);
     const queue = [...order('segments'), ...order('features')].map(planner.plan).filter((one) => one !== undefined);
     const rounds = new Map<string, number>();
-    while (permission.granted()) {
+    for (;;) {
+      // The permission may be renewed: what is not written yet must not count as done.
+      if (!permission.granted()) throw new PermissionLostError();
       const chunk = take(queue);
       const wanted = queue.length === 0 ? (database.keepsManifest ? ledger.manifest(chunk) : '') : undefined;
       const finish = wanted === manifest ? undefined : wanted;
@@ -260,10 +270,17 @@ export function startEngine(options: EngineOptions): Engine {
       } catch (error) {
         problem = error;
         unknown = true;
+      }
+      busy = false;
+      // Losing the permission is no failure of the database.
+      if (problem instanceof PermissionLostError) {
+        settle();
+        continue;
+      }
+      if (problem !== undefined) {
         failures += 1;
         retryAt = clock.now() + timings.retryBaseMs + backoffMs(failures, retryTimes(timings));
       }
-      busy = false;
       if (waiting.size === 0) hurried = false;
       if (!stopped) options.onOutcome(problem);
       settle();

@@ -1,0 +1,41 @@
+/** The engine by itself, for what no store without a lease can show. */
+import { type Engine, startEngine } from '../../../relay-task/store/engine.ts';
+import { systemClock } from '../../../relay-task/store/timings.ts';
+import { eventually } from '../../support/eventually.ts';
+import { createFakeDatabase } from './fake-database.ts';
+import { createMemory, flag, flags } from './memory.ts';
+import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
+
+let engine: Engine | undefined;
+afterEach(() => engine?.stop());
+
+test('what was not written when the permission lapsed is written once it is renewed', async () => {
+  const database = createFakeDatabase({ writes: 1, bytes: 1_000_000 });
+  const memory = createMemory(...flags(3));
+  let granted = true;
+  const permission = {
+    granted: () => granted,
+    expecting: () => true,
+    elsewhere: () => false,
+    contested: () => false,
+  };
+  engine = startEngine({
+    ...{ database, view: memory, permission, clock: systemClock, log: listenToLog(), where: {} },
+    // Nothing but the change itself brings it to the database.
+    timings: { ...quickReplica, glanceMs: 3_600_000 },
+    metrics: { differing() {}, published() {} },
+    onOutcome() {},
+  });
+  memory.listen(engine);
+  await engine.flush(10_000);
+  database.calls.length = 0;
+  database.after = (call) => {
+    if (call.startsWith('apply')) granted = false;
+  };
+  memory.set(flag('flag-0', 2), flag('flag-1', 2), flag('flag-2', 2));
+  await eventually(() => expect(granted).toBe(false));
+  database.after = () => {};
+  granted = true;
+  engine.wake();
+  await eventually(() => expect(database.texts()).toEqual(textsOfMemory(memory)));
+});
