@@ -22,7 +22,7 @@ beforeAll(() => {
   body = dashboardOf(readStage('full', full));
   html = pageOf(body, { stage: 'full', environments: full.environments! });
   document = new JSDOM(html).window.document;
-}, 60_000);
+});
 
 test('every widget of the template is on the page, at the position that CloudWatch gives it', () => {
   const sections = [...document.querySelectorAll('section')];
@@ -202,7 +202,7 @@ describe('npm run dashboard', () => {
     } finally {
       rmSync(directory, { recursive: true });
     }
-  }, 60_000);
+  });
 
   test('exits with 2 for an unknown option', async () => {
     const command = ['--import', 'tsx', 'bin/dashboard.ts', '--wrong'];
@@ -210,7 +210,7 @@ describe('npm run dashboard', () => {
       code: 2,
       stderr: expect.stringContaining("Unknown option '--wrong'"),
     });
-  }, 60_000);
+  });
 
   test.each([
     [['nowhere'], 'stage "nowhere" is unknown: use -c stage=dev or prod'],

@@ -24,9 +24,9 @@ export interface ClientOptions {
   readonly streaming: boolean;
   readonly useReport?: boolean;
   readonly sendEvents?: boolean;
-  /** The relay too, unless told. */
+  /** The relay by default. */
   readonly eventsUri?: string;
-  /** How long the SDK may try before it says that it failed; what it thinks best unless told. */
+  /** How long the SDK may try before it reports failure; its own default if not given. */
   readonly patienceSeconds?: number;
 }
 

@@ -73,7 +73,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     await followsChanges(await open(site), site);
   });
 
-  test('without a stream, it is told when it asks', async () => {
+  test('without a stream, it gets the change when it polls', async () => {
     const site = await start();
     const client = await open(site, { streaming: false });
     await answersLikeOurs(client, 10);
@@ -106,7 +106,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     await eventually(() => expect(show(client, 'retired')).toBe('off'));
   });
 
-  test('an environment that nobody knows gets a final answer', async () => {
+  test('an SDK with an unknown client-side ID gets a final answer', async () => {
     const site = await start();
     await expect(open(site, { environmentId: 'nobody', streaming: false })).rejects.toThrow(/404|not found|exhausted/i);
   });
@@ -152,7 +152,7 @@ test('with the EventSource that can, the older browser SDK has a stream of its o
   await eventually(() => expect(show(client, 'retired')).toBe('on'));
 });
 
-test('a change that alters nobody’s result writes no byte; a segment’s, which raises no version, a new put', async () => {
+test('a change that alters no result writes nothing; a changed segment, which raises no flag version, sends a new put', async () => {
   const site = await start();
   const path = `/eval/${environmentId}/${Buffer.from(JSON.stringify(viewer)).toString('base64url')}`;
   const stream = opened(await readStream({ port: site.port, path }));

@@ -71,7 +71,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
       await eventually(async () => expect(await show(client, 'retired')).toBe(fallback));
     });
 
-    test('without a stream, it is told when it asks', async () => {
+    test('without a stream, it gets the change when it polls', async () => {
       const running = await start();
       const client = await open(name, running, { streaming: false });
       await answersLikeOurs(client, 20);

@@ -72,7 +72,7 @@ export function evaluatorOf({ flags, segments }: Environment): Evaluator {
   });
 }
 
-/** What a client-side SDK is to answer for every flag, with `fallback` for those that it must not know. */
+/** What a client-side SDK must answer for every flag, with `fallback` for flags that it must not see. */
 export function clientSideAnswers(
   environment: Environment,
   context: SomeContext,

@@ -85,7 +85,7 @@ test('it gets every flag and segment as LaunchDarkly sent it, all flags at once,
   await expect(createPhpClient(site.uri, 'sdk-wrong').get('/sdk/flags')).rejects.toThrow('401');
 });
 
-test('its cache is told when nothing changed, by this relay and the next, and gets what did', async () => {
+test('its cache gets 304 while nothing has changed, from this relay and the next one, and gets what has changed', async () => {
   site = await startSite(data);
   const php = createPhpClient(site.uri);
   const paths = ['/sdk/flags', '/sdk/flags/retired', '/sdk/segments/friends'];

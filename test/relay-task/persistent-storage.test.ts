@@ -112,7 +112,7 @@ test('TTL expired: the next SDK is served from memory, too; nothing is read from
   expect(reads()).toEqual([]);
 });
 
-test('store down and back: no SDK is denied or told anything old meanwhile, and the store has the newest afterwards', async () => {
+test('while the store is down no SDK is refused or gets stale flags, and afterwards the store has the newest', async () => {
   const relay = await start();
   const first = await connect(relay, { a: 1, b: 1 });
   await untilStored({ a: 1, b: 1 });
@@ -141,7 +141,7 @@ test('LaunchDarkly down before the start: SDKs are served from the store at once
   await before.close();
   upstream.answer = 'cut';
   const relay = await start();
-  // INIT_TIMEOUT is an hour, and nobody waits for it.
+  // INIT_TIMEOUT is an hour; nothing waits for it.
   const first = await connect(relay, { a: 1, b: 1 });
   expect((await fetch(`${relay.uri}/readyz`)).status).toBe(200);
   expect(upstream.requests.length).toBeGreaterThan(1);

@@ -1,4 +1,4 @@
-/** Keys that are rotated while everybody reads: nobody is to notice, wherever the keys come from. */
+/** Keys are rotated while clients read. No client may notice, wherever the keys come from. */
 import { eventually } from '../support/eventually.ts';
 import { environmentRep, startFakeAutoConfig } from '../support/fake-auto-config.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';

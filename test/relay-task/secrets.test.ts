@@ -1,4 +1,4 @@
-/** Busy relays, with everything in them that nobody may read, and all that they say searched for it. */
+/** Starts busy relays that hold every kind of secret and searches all their output for them. */
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -91,7 +91,7 @@ async function beBusy({ uri, port }: { uri: string; port: number }, keys = { sdk
     body: JSON.stringify({ context: { targetingKey: person.key, email: person.email } }),
     headers: { Authorization: `Bearer ${keys.sdkKey}`, ...json },
   });
-  // Mistakes: keys nobody knows, in the wrong place, of the wrong kind; contexts that are none.
+  // Mistakes: unknown keys, keys in the wrong place, keys of the wrong kind, invalid contexts.
   for (const key of [strayKey, strayMobileKey, `${keys.sdkKey} ${keys.mobileKey}`, `api_key ${strayKey}`]) {
     await ask(uri, '/sdk/latest-all', withKey(key));
     await ask(uri, `/msdk/evalx/contexts/${encoded}`, withKey(key));
@@ -170,7 +170,7 @@ test('keys from the configuration, a proxy, three stores that are down, a restri
   await ask(relay.uri, '/status', withKey(strayKey));
 });
 
-test('keys from auto-configuration, with a rotation, a bad key, a twin, and records that nobody understands', async () => {
+test('keys from auto-configuration, with a rotation, a bad key, a twin, and unreadable records', async () => {
   const record = (version: number, value: string, more = {}) =>
     environmentRep(environmentId, version, { sdkKey: { value, ...more }, mobKey: mobileKey });
   const fake = opened(await startFakeAutoConfig(record(1, sdkKey)));
@@ -244,7 +244,7 @@ test('keys from SSM, unreadable, malformed, twice and revoked', async () => {
   await statusIsSilent(relay);
 });
 
-test('keys from an archive, with a rotation and an environment that nobody understands', async () => {
+test('keys from an archive, with a rotation and an unreadable environment', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'secrets-'));
   behind(() => rmSync(directory, { recursive: true }));
   const path = join(directory, 'flags.tar.gz');

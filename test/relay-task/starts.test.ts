@@ -106,7 +106,7 @@ describe('LaunchDarkly and the store', () => {
     },
   );
 
-  test('LaunchDarkly down, store down too: 503 and not ready; then LaunchDarkly alone, then the store, mend it', async () => {
+  test('with LaunchDarkly and the store down it answers 503 and is not ready; it recovers with LaunchDarkly alone, then with the store', async () => {
     upstream.answer = 'cut';
     store.cut();
     const { relay, client, port } = await startAsked({ ...variables, INIT_TIMEOUT: '100ms' });

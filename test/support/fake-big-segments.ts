@@ -1,6 +1,6 @@
 /**
  * LaunchDarkly's two endpoints of Big Segments on a real server: `GET /sdk/big-segments/revisions[?after=VERSION]` and the
- * stream `GET /big-segments`. It keeps a history of patches, tells it to whoever asks, and can be told to misbehave.
+ * stream `GET /big-segments`. It keeps a history of patches, sends it to every client, and can be made to misbehave.
  */
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

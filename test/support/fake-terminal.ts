@@ -23,7 +23,7 @@ export function personTyping(...lines: string[]): FakeTerminal {
     ...terminal,
     say(text) {
       terminal.say(text);
-      // The answer comes when the question was asked and somebody listens.
+      // Answer only after the question was printed and the program reads its input.
       if (!/(: |\[y\/N\] )$/.test(text)) return;
       const line = lines.shift();
       setTimeout(() => (line === undefined ? stdin.end() : stdin.write(line === '^C' ? '\x03' : `${line}\n`)), 5);

@@ -1,6 +1,6 @@
 /**
  * A LaunchDarkly to test against: a real HTTP server on a free port that speaks the streaming protocol of `/all`
- * and can be told to misbehave.
+ * and can be made to misbehave.
  */
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';

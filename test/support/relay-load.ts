@@ -112,8 +112,7 @@ export function startLoad(options: LoadOptions): Load {
     streams.set(stream, owner);
     await stream.next(20_000);
     void stream.ended.then((how) => {
-      if (streams.delete(stream) && !closing)
-        failures.push(`the stream ${path} ended (${how}), and nobody wanted that`);
+      if (streams.delete(stream) && !closing) failures.push(`the stream ${path} ended unexpectedly (${how})`);
     });
   }
 

@@ -1,4 +1,4 @@
-/** The relay as a process of its own, from the file that its image holds. Whoever starts one waits until it has ended. */
+/** The relay as a process of its own, from the bundle that its image holds. A test that starts one waits until it has ended. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -9,7 +9,7 @@ export const root = join(import.meta.dirname, '../..');
 
 export interface RelayProcess {
   readonly child: ChildProcess;
-  /** Everything that it wrote so far. */
+  /** Its output so far. */
   output(): { stdout: string; stderr: string };
   /** The exit code; null after a signal that it did not handle. */
   readonly exited: Promise<number | null>;
@@ -17,7 +17,7 @@ export interface RelayProcess {
 
 let directory: string | undefined;
 
-/** To be called once in a test file that starts processes: bundles them before its tests. */
+/** Bundles the relay before the tests of a file. Call it once in a file that starts processes. */
 export function bundleRelay(): void {
   beforeAll(async () => {
     directory = mkdtempSync(join(tmpdir(), 'relay-process-'));
@@ -44,7 +44,7 @@ export function runRelay(variables: Record<string, string>, args: readonly strin
   return { child, output: () => output, exited: new Promise((resolve) => child.once('close', resolve)) };
 }
 
-/** Throws until it listens. */
+/** Throws until the relay listens. */
 export function listeningPort(stdout: string): number {
   const line = stdout.split('\n').find((text) => text.includes('Relay listening'));
   return JSON.parse(line ?? '').port;

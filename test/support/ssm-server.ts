@@ -33,7 +33,7 @@ export interface SsmServer {
   readonly calls: SsmCall[];
   /** By full name; a live map for tests to look at. */
   readonly parameters: ReadonlyMap<string, StoredParameter>;
-  /** As PutParameter with Overwrite. SecureString for names that end in a key, unless told. */
+  /** As PutParameter with Overwrite. By default SecureString for names that end in `key`. */
   put(name: string, value: string, options?: { type?: StoredParameter['type']; modifiedAt?: number }): void;
   delete(name: string): void;
   /** Answers the next `times` calls with ThrottlingException. */

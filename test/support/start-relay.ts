@@ -12,7 +12,7 @@ export interface TestRelay extends Relay {
   readonly uri: string;
   /** Everything that the relay logged, before keys are redacted. */
   readonly lines: readonly LogLine[];
-  /** As `Relay.close`; rejects when a key, a password or a token that the relay was given stands in a log line or a metric. */
+  /** As `Relay.close`; rejects when a log line or a metric contains a key, a password or a token that the relay was given. */
   close(): Promise<void>;
 }
 
@@ -21,7 +21,7 @@ export interface TestRelayOptions {
   readonly file?: ConfigFile;
   /** HTTPS_PROXY and the like. */
   readonly env?: Variables;
-  /** What must not be told either: keys that the relay gets from elsewhere, contexts. */
+  /** More that must not be shown: keys that the relay gets from elsewhere, contexts. */
   readonly secrets?: readonly string[];
 }
 
@@ -60,16 +60,16 @@ export async function startTestRelay(variables: Variables, options: TestRelayOpt
   };
 }
 
-/** Throws when one of these texts tells one of the secrets. */
+/** Throws when one of these texts contains one of the secrets. */
 export function expectSilence(secrets: readonly string[], ...texts: readonly string[]): void {
   for (const text of texts) {
     for (const secret of secrets) {
-      if (text.includes(secret)) throw new Error(`the relay told the secret ${secret}: ${text.slice(0, 2_000)}`);
+      if (text.includes(secret)) throw new Error(`the relay showed the secret ${secret}: ${text.slice(0, 2_000)}`);
     }
   }
 }
 
-/** Everything in a configuration that nobody may read. A client-side ID is public. */
+/** Every secret in a configuration. A client-side ID is public. */
 export function secretsOf(config: Config): string[] {
   const { environments, autoConfig, statusToken, proxy, redis, consul } = config;
   return [
@@ -79,7 +79,7 @@ export function secretsOf(config: Config): string[] {
   ].filter((secret): secret is string => secret !== undefined && secret !== '');
 }
 
-/** Errors, which JSON takes for empty objects, are told whole. */
+/** JSON writes errors as empty objects; here they are written with message, stack and cause. */
 function textOf({ message, fields }: LogLine): string {
   const told = JSON.stringify(fields, (_key, value: unknown) =>
     value instanceof Error ? { stack: value.stack, message: value.message, cause: value.cause } : value,

@@ -1,4 +1,4 @@
-/** A proxy for any protocol over TCP, which can be told to fail. */
+/** A proxy for any protocol over TCP, which can be made to fail. */
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
 export interface TcpProxy {

@@ -48,7 +48,7 @@ beforeAll(async () => {
   });
   await new Promise<void>((resolve) => aws.listen(0, '127.0.0.1', resolve));
   endpoint = `http://127.0.0.1:${(aws.address() as AddressInfo).port}`;
-}, 30_000);
+});
 beforeEach(() => {
   parameters = { [`${path}/sdk-key`]: KEY, [`${path}/prefix`]: 'shop' };
   refuse = undefined;

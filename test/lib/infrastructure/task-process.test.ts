@@ -37,7 +37,7 @@ beforeAll(async () => {
     [join(root, 'node_modules/tsx/dist/cli.mjs'), 'bin/relay-bundle.ts', directory],
     { cwd: root },
   );
-}, 60_000);
+});
 afterAll(async () => {
   relay?.kill('SIGKILL');
   await Promise.all([table?.close(), ssm?.close(), upstream?.close()]);
@@ -75,9 +75,9 @@ test('the image’s relay, started as the task definition says, serves, fills th
     const said = lines.find((line) => line.includes('Relay listening'));
     if (!said) throw new Error(`not yet: ${lines.join('\n')}`);
     return (JSON.parse(said) as { port: number }).port;
-  }, 30_000);
+  });
   const base = `http://127.0.0.1:${port}`;
-  await eventually(async () => expect((await fetch(`${base}/readyz`)).status).toBe(200), 30_000);
+  await eventually(async () => expect((await fetch(`${base}/readyz`)).status).toBe(200));
 
   const answer = await fetch(`${base}/sdk/latest-all`, { headers: { Authorization: sdkKey } });
   expect(Object.keys(((await answer.json()) as { flags: object }).flags).sort()).toEqual(
@@ -103,7 +103,7 @@ test('the image’s relay, started as the task definition says, serves, fills th
     const Key = { namespace: { S: 'test:$inited' }, key: { S: 'test:$inited' } };
     const { Item } = await table.client.send(new GetItemCommand({ TableName: table.tableName, Key }));
     expect(Item).toBeDefined();
-  }, 30_000);
+  });
 
   relay.kill('SIGTERM');
   expect(await ended).toBe(0);

@@ -15,7 +15,7 @@ import { observe } from './observe.ts';
 let home: Template;
 beforeAll(() => {
   ({ home } = observe(full));
-}, 60_000);
+});
 
 interface Statement {
   readonly Action: string | string[];
@@ -154,5 +154,5 @@ describe('the functions as they are deployed', () => {
       await relay.close();
       await table.close();
     }
-  }, 60_000);
+  });
 });

@@ -24,7 +24,7 @@ let home: Template;
 beforeAll(() => {
   ({ home } = observe(full));
   ({ widgets } = dashboardOf(readStage('full', full)));
-}, 60_000);
+});
 
 interface Asked {
   readonly namespace: string;
