@@ -114,6 +114,32 @@ export interface Keeper {
   write(bytes: Uint8Array): Promise<void>;
 }
 
+/** What a stream sends, and what a client says about it when it opens one. */
+export type StreamDetails =
+  /**
+   * `all`: flags and segments, for server SDKs. `flags`: flags only, for the oldest ones. `ping`: only that something changed,
+   * for client-side SDKs; `refetch`: the same in OpenFeature's format.
+   */
+  | { readonly kind: 'all' | 'flags' | 'ping' | 'refetch' }
+  /** Flags evaluated for one context, for client-side SDKs. */
+  | { readonly kind: 'eval'; readonly context: Context; readonly withReasons: boolean }
+  /** The data of `all` in LaunchDarkly's second protocol. `basis`: the state that the client says it holds, or ''. */
+  | { readonly kind: 'fdv2'; readonly basis: string };
+
+export type StreamKind = StreamDetails['kind'];
+
+export type StreamOpening = StreamDetails & {
+  readonly credentialKind: CredentialKind;
+  /** What the stream was opened with. */
+  readonly credential: string;
+  /** A bounded name of the client, for metrics. */
+  readonly family: string;
+  /** HTTP/1.0 clients do not understand chunks. */
+  readonly httpVersion: string;
+  /** In addition to those of every stream: CORS for browsers. */
+  readonly headers?: Readonly<Record<string, string>>;
+};
+
 /** One step of one Big Segment. Members are hashes; versions are opaque, '' before the first. */
 export interface BigSegmentPatch {
   /** `<segment key>.g<generation>` */

@@ -1,6 +1,4 @@
-/**
- * The body of a request whose socket has left node:http already, because it becomes a stream: RFC 9112 sections 6 and 7.1.
- */
+/** Reads the body of a request whose socket has left node:http to become a stream: RFC 9112 sections 6 and 7.1. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Socket } from 'node:net';
 import { Refusal } from './reply.ts';
@@ -11,15 +9,15 @@ export interface BareBodyOptions {
   readonly timeoutMs: number;
 }
 
-/** Takes bytes as they come; true once the body is over. Throws Refusal 400. */
+/** Takes bytes as they arrive; true at the end of the body. Throws Refusal 400. */
 type Deframe = (bytes: Buffer, take: (piece: Buffer) => void) => boolean;
 
 /** A line of chunked framing or of trailers. */
 const MAX_LINE_BYTES = 8 * 1024;
 
 /**
- * Resolves with the body as it was sent, the socket paused and with nobody listening. `head` is what came behind the head
- * of the request. Rejects with Refusal: 400, 408, 413.
+ * Resolves with the body as it was sent, leaving the socket paused and without listeners. `head`: bytes that arrived with the
+ * request's head. Rejects with Refusal: 400, 408, 413.
  */
 export function readBareBody(
   socket: Socket,
@@ -67,7 +65,7 @@ export function readBareBody(
       socket.write('HTTP/1.1 100 Continue\r\n\r\n');
     }
     socket.on('data', onData).on('end', onGone).on('close', onGone);
-    // Also without bytes: there may be no body.
+    // Even without bytes, since there may be no body.
     onData(head);
   });
 }
@@ -114,7 +112,7 @@ function byChunks(): Deframe {
       if (expects === 'trailer') {
         if (text === '') return true;
       } else if (expects === 'end of chunk') {
-        if (text !== '') throw new Refusal(400, 'a chunk of the body is longer than it said');
+        if (text !== '') throw new Refusal(400, 'a chunk of the body is longer than its size line says');
         expects = 'size';
       } else {
         left = chunkSize(text);
@@ -125,7 +123,7 @@ function byChunks(): Deframe {
   };
 }
 
-/** Behind the size there may be extensions, which say nothing to us. */
+/** Extensions after the size are ignored. */
 function chunkSize(line: string): number {
   const [, digits] = /^([0-9a-f]{1,8})[ \t]*(?:;.*)?$/i.exec(line) ?? [];
   if (digits === undefined) throw new Refusal(400, 'a chunk of the body has no size');

@@ -1,6 +1,4 @@
-/**
- * Bodies that many ask for, made once: the text is put together from the raw JSON of items.
- */
+/** Bodies that many clients request, built once from the raw JSON of items. */
 import { createHash } from 'node:crypto';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { ItemView } from '../ports.ts';
@@ -48,10 +46,9 @@ function mapOf(view: ItemView, kind: Kind): string {
   return `{${entries.join(',')}}`;
 }
 
-/** Something made from a view and good for one generation. */
+/** Caches a value built from a view for one generation. */
 export type Perishable<T> = (view: ItemView, make: () => T) => T;
 
-/** Keeps what was made for a view until its generation changes. */
 export function perishable<T>(): Perishable<T> {
   const held = new WeakMap<ItemView, { readonly generation: number; readonly value: T }>();
   return (view, make) => {

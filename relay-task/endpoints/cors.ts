@@ -1,4 +1,4 @@
-/** What browsers have to be told so that they let a page read the answer: the Fetch standard, section 3.3. */
+/** CORS headers, which let pages read answers: the Fetch standard, section 3.3. */
 import type { ServedEnvironment } from './services.ts';
 
 const allowedHeaders = [
@@ -18,19 +18,19 @@ const allowedHeaders = [
   'X-LaunchDarkly-Hash',
 ];
 
-/** `Date`, by which SDKs correct the clock of the device; the others by their own use. */
+/** SDKs use `Date` to correct for the device's clock. */
 const exposedHeaders = 'Date,ETag,Retry-After,X-LD-EnvID';
 
 export interface CorsQuestion {
   readonly origin: string | undefined;
-  /** The methods of the address. */
+  /** The endpoint's methods. */
   readonly methods: readonly string[];
-  /** Undefined while nobody knows whose request it is: an error has to be readable, too. */
+  /** Undefined if the credential is missing or unknown: pages must be able to read that error, too. */
   readonly environment: Pick<ServedEnvironment, 'allowedOrigins' | 'allowedHeaders'> | undefined;
 }
 
 /**
- * Headers for every answer of an address that browsers use, preflights and errors included. An origin that is not allowed
+ * Headers for every answer of an endpoint that browsers use, including preflights and errors. An origin that is not allowed
  * gets no Access-Control-Allow-Origin.
  */
 export function corsHeaders({ origin, methods, environment }: CorsQuestion): Record<string, string> {
@@ -51,7 +51,7 @@ function allowedOrigin(origin: string | undefined, allowed: readonly string[]): 
   return origin !== undefined && allowed.includes(origin) ? origin : undefined;
 }
 
-/** `Vary` is a list: what the answer depends on anyway stays in it. */
+/** Merges headers; both values of `Vary` are kept. */
 export function withHeaders(
   headers: Readonly<Record<string, string>>,
   more: Readonly<Record<string, string>>,

@@ -1,12 +1,12 @@
-/** Who asks, and for which environment. */
+/** Which credential a request carries, and which environment it belongs to. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { CredentialKind } from '../ports.ts';
 import { messageReply, notYetReply, type Reply } from './reply.ts';
 import type { ServedEnvironment, Services } from './services.ts';
 
 /**
- * What a route asks for. `client`: a mobile key or a client-side ID, in the header or in the query parameter `auth`. `any`:
- * one of the three kinds, in the header or in OFREP's, `X-API-Key`.
+ * The credential that a route requires. `client`: a mobile key or client-side ID, in `Authorization` or the query parameter
+ * `auth`. `any`: any kind, in `Authorization` or OFREP's header `X-API-Key`.
  */
 export type Asked = CredentialKind | 'client' | 'any';
 
@@ -23,8 +23,8 @@ export interface Asking {
 }
 
 /**
- * The credential is the `Authorization` header, bare or behind `api_key` or `Bearer`; browsers, which cannot set headers on
- * streams, carry theirs in the path or the query.
+ * The credential is in the `Authorization` header, bare or after `api_key` or `Bearer`; browsers, which cannot set headers on
+ * streams, send it in the path or the query.
  */
 export function credentialOf(asked: Asked, { headers, params, query }: Asking): string | undefined {
   if (asked === 'environmentId') return params.envId;
@@ -36,7 +36,7 @@ export function credentialOf(asked: Asked, { headers, params, query }: Asking): 
   return text === '' || /\s/.test(text) ? undefined : text;
 }
 
-/** RFC 9110 wants one with every 401. */
+/** RFC 9110 requires a challenge with every 401. */
 export const challenge = { 'WWW-Authenticate': 'api_key' };
 
 const kindsOf: Readonly<Record<Asked, readonly CredentialKind[]>> = {
@@ -47,10 +47,7 @@ const kindsOf: Readonly<Record<Asked, readonly CredentialKind[]>> = {
   any: ['sdkKey', 'mobileKey', 'environmentId'],
 };
 
-/**
- * The environment, or the answer that there is none. What may be different in a moment is 503, never 4xx, since SDKs
- * stop for good on most 4xx.
- */
+/** The environment, or an error. A transient condition is a 503, since SDKs give up for good after most 4xx. */
 export function selectEnvironment(find: Services['find'], asked: Asked, asking: Asking): Selected | Reply {
   const credential = credentialOf(asked, asking);
   if (credential === undefined) return messageReply(401, missing[asked], challenge);
@@ -58,14 +55,14 @@ export function selectEnvironment(find: Services['find'], asked: Asked, asking: 
   let withoutFilter = false;
   for (const credentialKind of kindsOf[asked]) {
     const found = find(credentialKind, credential, filter);
-    if (found === 'not-yet') return notYetReply('the relay does not have its list of environments yet');
+    if (found === 'not-yet') return notYetReply(LIST_MISSING);
     if (found === 'unknown-filter') withoutFilter = true;
     else if (found !== 'unknown-credential') return { environment: found.environment, credential, credentialKind };
   }
   if (withoutFilter) {
     return messageReply(
       404,
-      'the credential is known, but not this payload filter: check the query parameter "filter"',
+      'the credential is valid, but its environment has no such payload filter: check the query parameter "filter"',
     );
   }
   return asked === 'environmentId'
@@ -73,6 +70,7 @@ export function selectEnvironment(find: Services['find'], asked: Asked, asking: 
     : messageReply(401, unknown[asked], challenge);
 }
 
+export const LIST_MISSING = 'the relay has not loaded its list of environments yet';
 const inHeader = 'the Authorization header must hold an SDK key or a mobile key and nothing else';
 const missing: Readonly<Record<Asked, string>> = {
   sdkKey: inHeader,

@@ -1,22 +1,23 @@
-/** From a request to its answer or to the stream that it opens: the row, the environment, the handler. */
+/** From a request to its answer or to the stream that it opens: finds the route, the environment and the handler. */
 import type { IncomingMessage } from 'node:http';
-import type { CredentialKind } from '../ports.ts';
+import type { CredentialKind, StreamOpening } from '../ports.ts';
 import { corsHeaders, withHeaders } from './cors.ts';
-import { type Asking, selectEnvironment } from './credentials.ts';
-import { messageReply, notYetReply, Refusal, type Reply } from './reply.ts';
-import { requireSecureMode } from './request-context.ts';
+import { selectEnvironment } from './credentials.ts';
+import { CANNOT_ANSWER, messageReply, Refusal, type Reply, SEE_LOG } from './reply.ts';
+import { withoutData } from './represent.ts';
+import type { EnvironmentRequest, RouteRequest } from './request.ts';
 import { createRouter, type Resolution } from './router.ts';
 import {
   createRoutes,
+  type EnvironmentRoute,
   type Route,
-  type RouteRequest,
   type RoutesOptions,
   type StreamRoute,
   servesBrowsers,
 } from './routes.ts';
-import type { ServedEnvironment, Services, StreamOpening } from './services.ts';
+import type { ServedEnvironment, Services } from './services.ts';
 
-/** One request and what is known of it so far, for its headers and for metrics. */
+/** One request and what is known about it so far, for headers and metrics. */
 export interface Exchange {
   readonly message: IncomingMessage;
   readonly resolution: Resolution<Route>;
@@ -33,11 +34,11 @@ export type Decision =
 export interface Dispatcher {
   readonly routes: readonly Route[];
   begin(message: IncomingMessage): Exchange;
-  /** Whether a stream is asked for, whose socket is to leave HTTP. Cheap to ask again. */
+  /** Whether the request opens a stream, so that its socket must leave node:http. Repeated calls are cheap. */
   asksForStream(message: IncomingMessage): boolean;
-  /** Never rejects. A stream comes out only for requests that ask for one. */
+  /** Never rejects. Returns a stream only for requests for which `asksForStream` is true. */
   decide(exchange: Exchange, body: RouteRequest['body']): Promise<Decision>;
-  /** With the headers that every answer of its address has. */
+  /** Adds the headers that every answer of the endpoint has. */
   dress(reply: Reply, exchange: Exchange): Reply;
   failed(error: unknown, exchange: Exchange): Reply;
   report(exchange: Exchange, status: number): void;
@@ -47,8 +48,7 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
   const { find, log } = options;
   const routes = createRoutes(options);
   const resolve = createRouter(routes);
-  const rowsOf = new Map<string, Route[]>();
-  for (const route of routes) rowsOf.set(route.path, [...(rowsOf.get(route.path) ?? []), route]);
+  const corsOf = createCorsOf(routes, find);
   const resolutions = new WeakMap<IncomingMessage, Resolution<Route>>();
 
   const resolutionOf = (message: IncomingMessage): Resolution<Route> => {
@@ -72,64 +72,30 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
     if (!route.credential) return { reply: await route.handler(request) };
     const selected = selectEnvironment(find, route.credential, request);
     if ('status' in selected) return { reply: selected };
-    exchange.environment = selected.environment;
-    exchange.credentialKind = selected.credentialKind;
-    const asking = { ...request, ...selected };
-    return 'stream' in route ? prepareStream(route, asking, exchange) : { reply: await route.handler(asking) };
-  };
+    const { environment, credential, credentialKind } = selected;
+    exchange.environment = environment;
+    exchange.credentialKind = credentialKind;
+    const identified: EnvironmentRequest = { ...request, ...selected };
+    if ('handler' in route) return { reply: await route.handler(identified) };
 
-  const prepareStream = async (
-    route: StreamRoute,
-    request: RouteRequest & { environment: ServedEnvironment; credential: string; credentialKind: CredentialKind },
-    exchange: Exchange,
-  ): Promise<Decision> => {
-    const { environment, credential, credentialKind, query, method } = request;
-    const context = route.context && (await route.context(request)).context;
-    if (context && credentialKind === 'environmentId') requireSecureMode(environment, context, query);
-    // A stream opens silent while there is no data yet; but not when there is no telling whether there ever will be.
-    if (!environment.view.initialized && environment.refused) {
-      return {
-        reply: notYetReply(`environment "${environment.name}" has no data, and LaunchDarkly refuses its SDK key`),
-      };
-    }
-    if (method === 'HEAD') return { reply: { status: 200, headers: { 'Content-Type': EVENT_STREAM } } };
-    const { kind, headers } = { kind: route.stream, headers: corsOf(exchange) };
-    return {
-      environment,
-      opening: {
-        kind,
-        credentialKind,
-        credential,
-        family: familyOf(exchange.message),
-        httpVersion: exchange.message.httpVersion,
-        ...(headers && { headers }),
-        ...(kind === 'eval' && context && { context, withReasons: query.get('withReasons') === 'true' }),
-        ...(kind === 'fdv2' && { basis: query.get('basis') ?? '' }),
-      },
+    const details = await route.stream(identified);
+    const instead = withoutStream(identified);
+    if (instead) return { reply: instead };
+    const cors = corsOf(exchange);
+    const opening: StreamOpening = {
+      ...details,
+      credentialKind,
+      credential,
+      family: familyOf(message),
+      httpVersion: message.httpVersion,
+      ...(cors && { headers: cors }),
     };
-  };
-
-  /** Undefined for addresses that browsers do not use. */
-  const corsOf = ({ message, resolution, environment }: Exchange): Record<string, string> | undefined => {
-    if (resolution.kind !== 'route' && resolution.kind !== 'method') return undefined;
-    const rows = resolution.kind === 'route' ? rowsOf.get(resolution.route.path)! : resolution.candidates;
-    const forBrowsers = rows.filter(servesBrowsers);
-    if (forBrowsers.length === 0) return undefined;
-    const { headers } = message;
-    return corsHeaders({
-      origin: headers.origin,
-      methods: forBrowsers.map(({ method }) => method),
-      environment: environment ?? environmentOf(forBrowsers[0]!, { ...resolution, headers }),
-    });
-  };
-  const environmentOf = ({ credential }: Route, asking: Asking) => {
-    const selected = selectEnvironment(find, credential!, asking);
-    return 'environment' in selected ? selected.environment : undefined;
+    return { environment, opening };
   };
 
   const failed = (error: unknown, { route }: Exchange): Reply => {
-    log.error('a request could not be answered', { route, error });
-    return messageReply(500, 'the relay failed to answer; its log says why');
+    log.error(CANNOT_ANSWER, { route, error });
+    return messageReply(500, SEE_LOG);
   };
 
   return {
@@ -167,10 +133,44 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
           durationMs: performance.now() - since,
         });
       } catch (error) {
-        log.error('an answer could not be counted', { route, error });
+        log.error('Cannot count an answer', { route, error });
       }
     },
   };
+}
+
+/** The CORS headers of an exchange; undefined for endpoints that browsers do not use. */
+function createCorsOf(
+  routes: readonly Route[],
+  find: Services['find'],
+): (exchange: Exchange) => Record<string, string> | undefined {
+  const byPath = new Map<string, (EnvironmentRoute | StreamRoute)[]>();
+  for (const route of routes.filter(servesBrowsers)) {
+    byPath.set(route.path, [...(byPath.get(route.path) ?? []), route]);
+  }
+  return ({ message, resolution, environment }) => {
+    if (resolution.kind !== 'route' && resolution.kind !== 'method') return undefined;
+    const rows =
+      resolution.kind === 'route' ? byPath.get(resolution.route.path) : resolution.candidates.filter(servesBrowsers);
+    const first = rows?.[0];
+    if (!rows || !first) return undefined;
+    const { headers } = message;
+    let asking = environment;
+    if (!asking) {
+      const selected = selectEnvironment(find, first.credential, { ...resolution, headers });
+      if ('environment' in selected) asking = selected.environment;
+    }
+    return corsHeaders({ origin: headers.origin, methods: rows.map(({ method }) => method), environment: asking });
+  };
+}
+
+/**
+ * The answer to a request for a stream that gets none. Streams may open before there is data and wait for it, but not while
+ * it is unknown whether there will ever be any.
+ */
+function withoutStream({ environment, method }: EnvironmentRequest): Reply | undefined {
+  if (!environment.view.initialized && environment.refused) return withoutData(environment);
+  return method === 'HEAD' ? { status: 200, headers: { 'Content-Type': EVENT_STREAM } } : undefined;
 }
 
 const EVENT_STREAM = 'text/event-stream; charset=utf-8';
@@ -183,13 +183,12 @@ function withoutRoute(message: IncomingMessage, resolution: Exclude<Resolution<R
     case 'method': {
       const forBrowsers = resolution.candidates.some(servesBrowsers);
       const allow = [...resolution.allow, ...(forBrowsers ? ['OPTIONS'] : [])].join(', ');
-      // Asked before every request that is not simple, without a credential in the header: whatever is wrong, the request
-      // itself is told so in words that the page can read.
+      // Preflights carry no credential in a header. They always succeed, so that the page can read the actual request's error.
       if (forBrowsers && message.method === 'OPTIONS') return { status: 200, headers: { Allow: allow } };
-      return messageReply(405, `this address answers ${allow}`, { Allow: allow });
+      return messageReply(405, `this path supports ${allow}`, { Allow: allow });
     }
     case 'redirect':
-      return messageReply(301, 'the path is not clean', { Location: resolution.location });
+      return messageReply(301, 'the path contains "//" or dot segments', { Location: resolution.location });
     case 'bad':
       return messageReply(400, resolution.message);
   }

@@ -1,17 +1,17 @@
-/** Bodies in the forms that clients accept (RFC 9110 section 12.5.3), each made once, when the first client wants it. */
+/** Compressed bodies (RFC 9110 section 12.5.3), each made once, when the first client needs it. */
 import { promisify } from 'node:util';
 import { brotliCompress, constants, gzip } from 'node:zlib';
 
 export type Encoding = 'identity' | 'gzip' | 'br';
 
-/** Below this, compression saves less than its header and the client's work cost. */
+/** Below this size, compression costs more than it saves. */
 const WORTH_COMPRESSING_BYTES = 1_024;
-/** About as quick as gzip's usual level, and smaller. */
+/** About as fast as gzip's default level, with smaller output. */
 const BROTLI_QUALITY = 4;
 
 export interface Body {
   readonly raw: Buffer;
-  /** Undefined when not worth it. Compressed off the main thread. */
+  /** Undefined if not worth it. Runs off the main thread. */
   compressed(encoding: 'gzip' | 'br'): Promise<Buffer> | undefined;
 }
 
@@ -39,7 +39,7 @@ export function bodyOf(text: string): Body {
   };
 }
 
-/** The smallest form among those that the client prefers equally. Compression has to be named; `*` is not enough. */
+/** The smallest encoding among those with the client's highest weight. Compression must be named; `*` is not enough. */
 export function acceptedEncoding(header: string | string[] | undefined): Encoding {
   const weights = { gzip: 0, br: 0 };
   for (const offer of String(header ?? '').split(',')) {

@@ -1,14 +1,14 @@
 /** Validators: RFC 9110 sections 8.8.3 and 13.1.2. */
 import type { Encoding } from './encoding.ts';
 
-/** A strong tag; each compressed form is another representation and has another tag. */
+/** A strong tag; each encoding is a representation of its own with its own tag. */
 export function etagOf(digest: string, encoding: Encoding): string {
   return encoding === 'identity' ? `"${digest}"` : `"${digest}-${encoding}"`;
 }
 
 /**
- * Whether a client that sent this `If-None-Match` holds what one of `digests` stands for: lists, `*`, weak tags, any
- * encoding; and tags without quotes, which ld-relay gave out.
+ * Whether this `If-None-Match` names one of `digests`, in any encoding. Accepts lists, `*`, weak tags, and tags without
+ * quotes, which ld-relay sends.
  */
 export function heldByClient(ifNoneMatch: string | undefined, digests: () => Iterable<string>): boolean {
   if (ifNoneMatch === undefined) return false;
@@ -24,7 +24,7 @@ export function heldByClient(ifNoneMatch: string | undefined, digests: () => Ite
   return false;
 }
 
-/** The encoding of the representation that a client holds, by the tag it sent. */
+/** The encoding of the representation that the client holds, from the tag it sent. */
 export function heldEncoding(ifNoneMatch: string | undefined, digest: string): Encoding {
   return (['br', 'gzip'] as const).find((encoding) => ifNoneMatch?.includes(`${digest}-${encoding}"`)) ?? 'identity';
 }

@@ -1,16 +1,16 @@
-/** All flags evaluated for one context: `evalx`, for mobile SDKs, browsers, and whoever has an SDK key. */
+/** `evalx`: all flags evaluated for one context, for mobile SDKs, browsers and holders of an SDK key. */
 import { createHash } from 'node:crypto';
 import type { EvaluatedFlag } from '../ports.ts';
 import { bodyOf } from './encoding.ts';
 import type { Reply } from './reply.ts';
 import { type Representation, represent, withoutData } from './represent.ts';
+import type { EnvironmentRequest, Handler, RouteRequest } from './request.ts';
 import { type RequestContext, requireSecureMode } from './request-context.ts';
-import type { Handler, RouteRequest } from './routes.ts';
 
 /** Reads the context of a request, from its path or its body. Rejects with Refusal. */
 export type ReadContext = (request: RouteRequest) => RequestContext | Promise<RequestContext>;
 
-/** What one context gets, and the digest of everything that it depends on. */
+/** The flags of one context, and a digest of everything that they depend on. */
 export interface Evaluation {
   readonly digest: string;
   flags(): readonly EvaluatedFlag[];
@@ -31,17 +31,16 @@ export function createEvalx(readContext: ReadContext): Handler {
 }
 
 /**
- * Flags are evaluated when somebody asks for them: a client that holds the answer already costs a hash. With Big Segments
- * the answer depends on memberships that are not part of the environment's content: then the digest is of the answers.
+ * Flags are evaluated only for a body: a client that already holds the answer costs a hash. With Big Segments the answer
+ * also depends on memberships, which are not part of the environment's content, so the digest covers the answers instead.
  */
 export async function evaluate(
-  request: RouteRequest,
+  request: EnvironmentRequest,
   readContext: ReadContext,
   answer: (evaluation: Evaluation) => Representation,
 ): Promise<Reply> {
   const { context, canonical } = await readContext(request);
-  const environment = request.environment!;
-  const audience = request.credentialKind!;
+  const { environment, credentialKind: audience } = request;
   if (audience === 'environmentId') requireSecureMode(environment, context, request.query);
   const { view, clientView } = environment;
   if (!view.initialized) return withoutData(environment);

@@ -1,26 +1,22 @@
-/** Events on their way to LaunchDarkly: they are taken, answered at once, and forwarded by somebody else. */
+/** Accepts events for LaunchDarkly and answers at once; another module forwards them. */
+import { isHopByHop } from '../common/hop-by-hop.ts';
 import type { EventIntake } from '../ports.ts';
 import { notYetReply, Refusal, type Reply } from './reply.ts';
+import type { EnvironmentRequest, Handler } from './request.ts';
 import { decodeBase64 } from './request-context.ts';
-import type { Handler, RouteRequest } from './routes.ts';
 
-/** Above this, only the first and the last character are looked at: to parse more would make everybody wait. */
+/** Of larger bodies only the first and last characters are checked, since parsing them would block the event loop. */
 const PARSED_BYTES = 1024 * 1024;
 
 export function createEvents(maxBytes: number): { analytics: Handler; diagnostic: Handler; image: Handler } {
   const take =
     (kind: keyof EventIntake): Handler =>
     async (request) => {
-      const intake = request.environment!.events;
-      if (!intake) return notForwarded(request);
+      const { environment, credentialKind, credential, headers } = request;
+      if (!environment.events) return notForwarded(request);
       const body = await request.body(maxBytes);
       requireEvents(body);
-      intake[kind]({
-        kind: request.credentialKind!,
-        credential: request.credential!,
-        headers: request.headers,
-        body,
-      });
+      environment.events[kind]({ kind: credentialKind, credential, headers, body });
       return { status: 202 };
     };
   return { analytics: take('analytics'), diagnostic: take('diagnostic'), image };
@@ -33,8 +29,8 @@ function requireEvents(body: Buffer): void {
 }
 
 /**
- * A lone object is let through beside arrays: an SDK that could not post a diagnostic event posts it again to the address
- * of analytics events.
+ * A single object is accepted as well as an array: an SDK that failed to post a diagnostic event retries it on the
+ * analytics endpoint.
  */
 function areEvents(body: Buffer): boolean {
   const text = body.toString().trim();
@@ -52,27 +48,27 @@ function isJson(text: string): boolean {
   }
 }
 
-/** SDKs try again on 503, and drop nothing that another relay may still take. */
-function notForwarded({ environment }: RouteRequest): Reply {
-  return notYetReply(`events are not forwarded for environment "${environment!.name}"`);
+/** SDKs retry after 503, so events are not lost if another relay forwards them. */
+function notForwarded({ environment }: EnvironmentRequest): Reply {
+  return notYetReply(`events are not forwarded for environment "${environment.name}"`);
 }
 
 /** A transparent pixel. */
 const GIF = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7', 'base64');
-/** What pages send by images has always been in this schema. */
+/** Image requests cannot name their schema; it has always been this one. */
 const IMAGE_SCHEMA = '3';
 
-/** Events of a page that can load an image and nothing else. Who shows an image cannot read an error: it is always shown. */
+/** Events of a page that can only load images. The page cannot read an error, so malformed events get the image, too. */
 const image: Handler = (request) => {
-  const intake = request.environment!.events;
-  if (!intake) return notForwarded(request);
+  const { environment, credentialKind, credential } = request;
+  if (!environment.events) return notForwarded(request);
   // In a query, `+` of the standard alphabet means a space.
   const body = decodeBase64((request.query.get('d') ?? '').replaceAll(' ', '+'));
   if (body && areEvents(body)) {
     const { 'x-launchdarkly-tags': _tags, ...headers } = request.headers;
-    intake.analytics({
-      kind: request.credentialKind!,
-      credential: request.credential!,
+    environment.events.analytics({
+      kind: credentialKind,
+      credential,
       headers: { ...headers, 'content-type': 'application/json', 'x-launchdarkly-event-schema': IMAGE_SCHEMA },
       body,
     });
@@ -80,17 +76,16 @@ const image: Handler = (request) => {
   return { status: 200, headers: { 'Content-Type': 'image/gif', 'Cache-Control': 'no-store' }, body: GIF };
 };
 
-/** For what browsers ask once per page: LaunchDarkly's answer, or that there are no goals. */
+/** Goals, which browsers request once per page: LaunchDarkly's answer, or an empty list. */
 export const goals: Handler = async ({ environment, query }) => {
-  const { goals: ask } = environment!;
-  const none = { status: 200, headers: { 'Content-Type': 'application/json' }, body: '[]' };
-  if (!ask) return none;
-  const answer = await ask(query.toString()).catch(() => undefined);
-  if (!answer) return notYetReply('LaunchDarkly does not answer about goals');
-  const headers = Object.entries(answer.headers).filter(([name]) => !ours.test(name));
+  if (!environment.goals) return { status: 200, headers: { 'Content-Type': 'application/json' }, body: '[]' };
+  const answer = await environment.goals(query.toString()).catch(() => undefined);
+  if (!answer) return notYetReply('LaunchDarkly did not answer the request for goals');
+  const headers = Object.entries(answer.headers).filter(([name]) => !isOurs(name.toLowerCase()));
   return { status: answer.status, headers: Object.fromEntries(headers), body: answer.body };
 };
 
-/** Between us and LaunchDarkly only, or said by us. */
-const ours =
-  /^(?:access-control-.*|connection|keep-alive|proxy-.*|te|trailer|transfer-encoding|upgrade|content-length|date|set-cookie|vary)$/i;
+/** Headers that belong to the connection to LaunchDarkly, or that the relay sets itself. */
+function isOurs(name: string): boolean {
+  return isHopByHop(name, {}) || /^(?:access-control-.*|proxy-.*|content-length|date|set-cookie|vary)$/.test(name);
+}

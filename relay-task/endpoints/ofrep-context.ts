@@ -1,11 +1,12 @@
 /**
- * OpenFeature's evaluation contexts, made LaunchDarkly's as LaunchDarkly's own OpenFeature provider for Node makes them
- * (`translateContext` of @launchdarkly/openfeature-js-server-common 1), so that a flag answers alike through either.
+ * Converts OpenFeature's evaluation contexts to LaunchDarkly's, as LaunchDarkly's OpenFeature provider for Node does
+ * (`translateContext` of @launchdarkly/openfeature-js-server-common 1), so that a flag has the same value through both.
  */
+import { isObject, type JsonObject } from '../common/json.ts';
 import { Refusal } from './reply.ts';
 import { contextFromValue, type RequestContext } from './request-context.ts';
 
-/** A request that OFREP answers with 400, in OpenFeature's words. */
+/** Why a request is answered with 400, with OpenFeature's error code. */
 export interface OpenFeatureProblem {
   readonly errorCode: 'PARSE_ERROR' | 'TARGETING_KEY_MISSING' | 'INVALID_CONTEXT';
   readonly errorDetails: string;
@@ -13,12 +14,12 @@ export interface OpenFeatureProblem {
 
 /** `body` is the JSON of a request: `{"context": {…}}`. */
 export function contextFromOpenFeature(body: unknown): RequestContext | OpenFeatureProblem {
-  if (!isStructure(body)) return problem('PARSE_ERROR', 'the body must be a JSON object: {"context": {…}}');
+  if (!isObject(body)) return problem('PARSE_ERROR', 'the body must be a JSON object: {"context": {…}}');
   const given = body.context ?? {};
-  if (!isStructure(given)) return problem('INVALID_CONTEXT', '"context" must be an object');
+  if (!isObject(given)) return problem('INVALID_CONTEXT', '"context" must be an object');
   const context = toLaunchDarkly(given);
-  const nameless = withoutKey(context);
-  if (nameless !== undefined) return problem('TARGETING_KEY_MISSING', nameless);
+  const missing = missingKey(context);
+  if (missing !== undefined) return problem('TARGETING_KEY_MISSING', missing);
   try {
     return contextFromValue(context, '"context"');
   } catch (error) {
@@ -28,19 +29,18 @@ export function contextFromOpenFeature(body: unknown): RequestContext | OpenFeat
 }
 
 /**
- * The kind is `kind`, or else `user`; the key is `targetingKey`, or else `key`; `privateAttributes` become LaunchDarkly's.
- * In a `multi` context every member that is a structure is a context of its own. What LaunchDarkly's provider leaves out with
- * a line in its log is left out: a `name` that is no text, an `anonymous` that is no boolean, members of a `multi` context
- * that are no structures.
+ * The kind is `kind`, by default `user`; the key is `targetingKey`, or else `key`; `privateAttributes` become LaunchDarkly's.
+ * In a `multi` context every object member is a context of its own. What LaunchDarkly's provider drops is dropped here, too:
+ * a `name` that is not a string, an `anonymous` that is not a boolean, members of a `multi` context that are not objects.
  */
-export function toLaunchDarkly(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
+export function toLaunchDarkly(given: JsonObject): Record<string, unknown> {
   if (given.kind !== 'multi') {
     return { kind: typeof given.kind === 'string' ? given.kind : 'user', ...singleKind(given) };
   }
   const members: [string, unknown][] = [];
   for (const [kind, member] of Object.entries(given)) {
     if (kind === 'kind') members.push([kind, member]);
-    else if (isStructure(member)) members.push([kind, singleKind(member)]);
+    else if (isObject(member)) members.push([kind, singleKind(member)]);
   }
   return Object.fromEntries(members);
 }
@@ -50,7 +50,7 @@ const typesOf = new Map([
   ['anonymous', 'boolean'],
 ]);
 
-function singleKind(given: Readonly<Record<string, unknown>>): Record<string, unknown> {
+function singleKind(given: JsonObject): Record<string, unknown> {
   const attributes: [string, unknown][] = [['key', given.targetingKey ?? given.key]];
   for (const [name, value] of Object.entries(given)) {
     if (name === 'targetingKey' || name === 'key' || name === 'kind') continue;
@@ -58,26 +58,22 @@ function singleKind(given: Readonly<Record<string, unknown>>): Record<string, un
     if (name === 'privateAttributes') attributes.push(['_meta', { privateAttributes: value }]);
     else if (wanted === undefined || typeof value === wanted) attributes.push([name, value]);
   }
-  // fromEntries defines properties, so that an attribute named __proto__ is one like any other.
+  // fromEntries defines properties, so an attribute named __proto__ is safe.
   return Object.fromEntries(attributes);
 }
 
-/** Which context has no key; undefined: all have one. */
-function withoutKey(context: Readonly<Record<string, unknown>>): string | undefined {
+/** Says which context has no key; undefined if all have one. */
+function missingKey(context: JsonObject): string | undefined {
   const isMissing = (key: unknown) => key === undefined || key === null || key === '';
   if (context.kind !== 'multi') {
     return isMissing(context.key) ? 'the context must have a "targetingKey" that is not empty' : undefined;
   }
   for (const [kind, member] of Object.entries(context)) {
-    if (isStructure(member) && isMissing(member.key)) {
+    if (isObject(member) && isMissing(member.key)) {
       return `the context of kind ${JSON.stringify(kind)} must have a "targetingKey" that is not empty`;
     }
   }
   return undefined;
-}
-
-function isStructure(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function problem(errorCode: OpenFeatureProblem['errorCode'], errorDetails: string): OpenFeatureProblem {

@@ -13,21 +13,21 @@ export interface OpenFeatureResult {
 }
 
 /**
- * `launchdarkly`: as LaunchDarkly's providers say it, OpenFeature leaving reasons open. `standard`: only what OFREP's
- * OpenAPI lists, LaunchDarkly's own beside it in the metadata.
+ * `launchdarkly`: LaunchDarkly's own reasons, as its providers give them. `standard`: only those that OFREP's OpenAPI lists,
+ * with LaunchDarkly's in the metadata.
  */
 export type Reasons = 'launchdarkly' | 'standard';
 
 /**
- * A client asks for standard reasons by `Prefer: reasons=standard` (RFC 7240). OpenFeature's provider for Python gets them
- * unasked: it looks reasons up in an enumeration and, for any other, gives its caller the default value.
+ * A client requests standard reasons with `Prefer: reasons=standard` (RFC 7240). OpenFeature's Python provider always gets
+ * them: it only knows an enumeration of reasons, and returns the caller's default for any other.
  */
 export function reasonsFor({ prefer = '', 'user-agent': userAgent = '' }: IncomingHttpHeaders): Reasons {
   const isAskedFor = /(?:^|,)\s*reasons="?standard"?\s*(?:[,;]|$)/i.test(String(prefer));
   return isAskedFor || userAgent.startsWith('python-requests/') ? 'standard' : 'launchdarkly';
 }
 
-/** What stands behind a flag's key in an `evalx` answer with reasons. */
+/** The value of a flag's key in an `evalx` answer with reasons. */
 interface Evaluated {
   readonly value: unknown;
   readonly variation: number | null;
@@ -35,7 +35,7 @@ interface Evaluated {
   readonly reason: Reason;
 }
 
-/** Equal answers of one state of a flag are one object, so each is put into this shape once. */
+/** Equal answers of one state of a flag are one object, so each is converted once. */
 export function createOpenFeatureResults(): (flag: EvaluatedFlag, reasons: Reasons) => OpenFeatureResult {
   const made = { launchdarkly: new WeakMap(), standard: new WeakMap() } satisfies Record<
     Reasons,
@@ -54,20 +54,20 @@ function toOpenFeature(key: string, evaluated: Evaluated, reasons: Reasons): Ope
   const { value, variation, version, reason } = evaluated;
   const { kind, ...details } = reason;
   const metadata = {
-    // Text, as OpenFeature's conventions for telemetry have it.
+    // A string, as OpenFeature's telemetry conventions require.
     version: String(version),
     ...details,
     ...(reasons === 'standard' && { reasonKind: kind }),
   };
   if (reason.kind === 'ERROR') {
-    // As LaunchDarkly's providers translate it.
+    // As in LaunchDarkly's providers.
     const errorCode = reason.errorKind === 'MALFORMED_FLAG' ? 'PARSE_ERROR' : 'GENERAL';
     const errorDetails = `the flag could not be evaluated: ${reason.errorKind}`;
     return { failed: true, json: JSON.stringify({ key, errorCode, errorDetails, metadata }) };
   }
   const success = {
     key,
-    // OFREP's way to say that the caller's default holds, which is what LaunchDarkly's SDKs return for null, too.
+    // Without a value the caller's default applies, which is also what LaunchDarkly's SDKs return for null.
     ...(value !== null && { value }),
     reason: reasons === 'standard' ? standardReason(reason) : kind,
     ...(variation !== null && { variant: String(variation) }),
@@ -77,8 +77,8 @@ function toOpenFeature(key: string, evaluated: Evaluated, reasons: Reasons): Ope
 }
 
 /**
- * Of OFREP's list. What fell through is called UNKNOWN: by its reason alone it may have been a percentage of contexts or all
- * of them, and STATIC would allow providers to keep the value for everybody.
+ * A fallthrough is UNKNOWN: its reason does not say whether it was a rollout to some contexts or to all, and STATIC would let
+ * providers cache the value for every context.
  */
 function standardReason({ kind, inExperiment }: Reason): 'TARGETING_MATCH' | 'SPLIT' | 'DISABLED' | 'UNKNOWN' {
   if (inExperiment) return 'SPLIT';

@@ -1,20 +1,21 @@
 /**
- * The OpenFeature Remote Evaluation Protocol: flags evaluated for OpenFeature's own providers, which know nothing of
- * LaunchDarkly. Source: github.com/open-feature/protocol, service/openapi.yaml 0.3, and 0.1 for `/ofrep/v1/configuration`,
- * which later versions dropped and older providers ask for.
+ * The OpenFeature Remote Evaluation Protocol, for OpenFeature's vendor-neutral providers. Source: service/openapi.yaml 0.3 of
+ * github.com/open-feature/protocol, and 0.1 for `/ofrep/v1/configuration`, which later versions dropped but older providers
+ * still request.
  */
 import { createHash } from 'node:crypto';
+import type { Context } from '../../lib/evaluation/index.ts';
 import type { Log } from '../ports.ts';
 import { bodyOf } from './encoding.ts';
 import { contextFromOpenFeature } from './ofrep-context.ts';
 import { createOpenFeatureResults, reasonsFor } from './ofrep-result.ts';
-import { jsonReply, messageReply, Refusal, type Reply } from './reply.ts';
+import { CANNOT_ANSWER, jsonReply, messageReply, Refusal, type Reply, SEE_LOG } from './reply.ts';
 import { represent, withoutData } from './represent.ts';
-import { jsonFromBody, type RequestContext, requireSecureMode } from './request-context.ts';
-import type { Handler, RouteRequest } from './routes.ts';
+import type { EnvironmentRequest, Handler } from './request.ts';
+import { jsonFromBody, passesSecureMode, type RequestContext } from './request-context.ts';
 
 export interface OfrepOptions {
-  /** Of the request's body, unpacked; a body of exactly the limit is taken. */
+  /** The largest body that is accepted, decompressed. */
   readonly maxContextBytes: number;
   readonly log?: Log | undefined;
 }
@@ -27,7 +28,7 @@ export interface OfrepHandlers {
   readonly configuration: Handler;
 }
 
-/** Answers depend on who asks, and are good until the next change. */
+/** Answers depend on the credential and are valid until the next change. */
 const privately = { 'Cache-Control': 'private, no-cache' };
 const CONFIGURATION = JSON.stringify({
   name: 'edge-flag-relay',
@@ -41,58 +42,53 @@ const CONFIGURATION = JSON.stringify({
 export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandlers {
   const resultOf = createOpenFeatureResults();
 
-  /** With errors in OFREP's shape, which names the flag where there is one. */
+  /** Reads the context and gives errors OFREP's shape, which names the flag if there is one. */
   const evaluating =
-    (answer: (request: RouteRequest, context: RequestContext, remembers: boolean) => Promise<Reply>): Handler =>
+    (
+      answer: (request: EnvironmentRequest, context: RequestContext, remembers: boolean) => Reply | Promise<Reply>,
+    ): Handler =>
     async (request) => {
-      const { key } = request.params;
-      const failure = (
-        status: number,
-        { errorCode, errorDetails }: { errorCode: string; errorDetails: string },
-        headers: Readonly<Record<string, string>> = {},
-      ) => jsonReply(status, { ...(key !== undefined && { key }), errorCode, errorDetails }, { ...headers });
+      const { environment, headers, params } = request;
+      const failure = (status: number, problem: Problem, more: Readonly<Record<string, string>> = {}) =>
+        jsonReply(status, { ...(params.key !== undefined && { key: params.key }), ...problem }, { ...more });
       try {
-        const read = contextFromOpenFeature(jsonFromBody(request.headers, await request.body(maxContextBytes)));
+        const read = contextFromOpenFeature(jsonFromBody(headers, await request.body(maxContextBytes)));
         if ('errorCode' in read) return failure(400, read);
-        const environment = request.environment!;
-        if (!isProven(request, read)) return messageReply(403, unproven);
+        if (!isProven(request, read.context)) return messageReply(403, unproven);
         if (!environment.view.initialized) return withoutData(environment);
         const memberships = environment.clientView.prepare(read.context);
         await memberships;
         return await answer(request, read, memberships !== undefined);
       } catch (error) {
         if (error instanceof Refusal) {
-          const { status, headers } = error.reply;
-          return failure(status, { errorCode: 'PARSE_ERROR', errorDetails: error.message }, headers);
+          const { reply, message } = error;
+          return failure(reply.status, { errorCode: 'PARSE_ERROR', errorDetails: message }, reply.headers);
         }
-        log?.error('a request could not be answered', { route: '/ofrep/v1/evaluate/flags', error });
-        return failure(500, { errorCode: 'GENERAL', errorDetails: 'the relay failed to answer; its log says why' });
+        log?.error(CANNOT_ANSWER, { route: '/ofrep/v1/evaluate/flags', error });
+        return failure(500, { errorCode: 'GENERAL', errorDetails: SEE_LOG });
       }
     };
 
   return {
     single: evaluating((request, { context }) => {
-      const key = request.params.key!;
-      const audience = request.credentialKind!;
-      const flag = request.environment!.clientView.evaluateOne(key, context, { audience, withReasons: true });
+      const { environment, credentialKind: audience, headers } = request;
+      const { key = '' } = request.params;
+      const flag = environment.clientView.evaluateOne(key, context, { audience, withReasons: true });
       if (!flag) {
         const errorDetails = `there is no flag ${JSON.stringify(key)} that this kind of credential may see`;
-        return Promise.resolve(jsonReply(404, { key, errorCode: 'FLAG_NOT_FOUND', errorDetails }, privately));
+        return jsonReply(404, { key, errorCode: 'FLAG_NOT_FOUND', errorDetails }, privately);
       }
-      const { failed, json } = resultOf(flag, reasonsFor(request.headers));
-      if (failed) {
-        const headers = { 'Content-Type': 'application/json', ...privately };
-        return Promise.resolve({ status: 400, headers, body: json });
-      }
+      const { failed, json } = resultOf(flag, reasonsFor(headers));
+      if (failed) return { status: 400, headers: { 'Content-Type': 'application/json', ...privately }, body: json };
       return represent(request, { digest: digestOf(json), headers: privately, body: () => bodyOf(json) });
     }),
 
-    // Flags are evaluated when somebody asks for them: a client that holds the answer already costs a hash. With Big
-    // Segments the answer depends on memberships that are not part of the environment's content: then the hash is of it.
+    // Flags are evaluated only for a body: a client that already holds the answer costs a hash. With Big Segments the answer
+    // also depends on memberships, which are not part of the environment's content, so the digest covers the answer instead.
     bulk: evaluating((request, { context, canonical }, remembers) => {
-      const { view, clientView, environmentId } = request.environment!;
-      const audience = request.credentialKind!;
-      const reasons = reasonsFor(request.headers);
+      const { environment, credentialKind: audience, headers } = request;
+      const { view, clientView, environmentId } = environment;
+      const reasons = reasonsFor(headers);
       const streams = eventStreams(request);
       const render = () => {
         const flags = clientView.evaluateAll(context, { audience, withReasons: true });
@@ -116,15 +112,20 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
   };
 }
 
+interface Problem {
+  readonly errorCode: string;
+  readonly errorDetails: string;
+}
+
 /**
- * Where a provider hears of changes, as the end of a JSON object. By its address alone, since browsers send no headers with
- * an EventSource; so only to those whose credential may stand in an address. The origin is the provider's own base URL's.
+ * Where a provider can listen for changes, as the end of a JSON object. Browsers send no headers with an EventSource, so
+ * only client-side IDs, which may appear in a URL, get one. It is relative to the provider's base URL.
  */
-function eventStreams({ credential, credentialKind, query }: RouteRequest): string {
+function eventStreams({ credential, credentialKind, query }: EnvironmentRequest): string {
   if (credentialKind !== 'environmentId') return '';
   const filter = query.get('filter') ?? '';
   const suffix = filter === '' ? '' : `?filter=${encodeURIComponent(filter)}`;
-  const requestUri = `/ofrep/v1/events/${encodeURIComponent(credential!)}${suffix}`;
+  const requestUri = `/ofrep/v1/events/${encodeURIComponent(credential)}${suffix}`;
   return `,"eventStreams":${JSON.stringify([{ type: 'sse', endpoint: { requestUri } }])}`;
 }
 
@@ -132,19 +133,12 @@ const unproven =
   'the environment is in secure mode, and neither the header X-LaunchDarkly-Hash nor the query parameter "h" is the hash of this context under an SDK key';
 
 /**
- * In secure mode browsers prove their context. By a header, since providers make headers anew for every request, and with
- * the context the hash changes; or in the query, as LaunchDarkly's SDKs do.
+ * Whether a browser passes secure mode. The hash may be a header, since providers build headers for every request and the
+ * hash changes with the context, or in the query, where LaunchDarkly's SDKs put it.
  */
-function isProven({ environment, credentialKind, headers, query }: RouteRequest, { context }: RequestContext): boolean {
+function isProven({ environment, credentialKind, headers, query }: EnvironmentRequest, context: Context): boolean {
   if (credentialKind !== 'environmentId') return true;
-  const hash = String(headers['x-launchdarkly-hash'] ?? query.get('h') ?? '');
-  try {
-    requireSecureMode(environment!, context, new URLSearchParams({ h: hash }));
-    return true;
-  } catch (error) {
-    if (error instanceof Refusal) return false;
-    throw error;
-  }
+  return passesSecureMode(environment, context, String(headers['x-launchdarkly-hash'] ?? query.get('h') ?? ''));
 }
 
 function digestOf(text: string): string {

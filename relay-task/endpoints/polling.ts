@@ -1,13 +1,13 @@
-/** Whole sets and single items for SDKs that ask instead of listening: server SDKs in polling mode, and PHP. */
+/** Whole sets and single items for SDKs that poll: server SDKs in polling mode, and PHP. */
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { type Bodies, createBodies, type Whole } from './bodies.ts';
 import { messageReply } from './reply.ts';
 import { represent, withoutData } from './represent.ts';
-import type { Handler } from './routes.ts';
+import type { Handler } from './request.ts';
 
 export interface Polling {
   whole(what: Whole): Handler;
-  /** All flags, for PHP, whose answers may be cached for a time. */
+  /** All flags for PHP, cacheable for the environment's TTL. */
   flagsForPhp: Handler;
   one(kind: Kind): Handler;
 }
@@ -18,7 +18,7 @@ export function createPolling(bodies: Bodies = createBodies()): Polling {
   const whole =
     (what: Whole, headers: (ttlMs: number) => Record<string, string> = () => ({})): Handler =>
     (request) => {
-      const environment = request.environment!;
+      const { environment } = request;
       const { view } = environment;
       if (!view.initialized) return withoutData(environment);
       return represent(request, {
@@ -32,10 +32,10 @@ export function createPolling(bodies: Bodies = createBodies()): Polling {
     whole: (what) => whole(what),
     flagsForPhp: whole('flags', freshness),
     one: (kind) => (request) => {
-      const environment = request.environment!;
+      const { environment } = request;
       const { view } = environment;
       if (!view.initialized) return withoutData(environment);
-      const key = request.params.key!;
+      const { key = '' } = request.params;
       const item = view.get(kind, key);
       if (!item || item.deleted)
         return messageReply(404, `there is no ${kind === 'features' ? 'flag' : 'segment'} "${key}"`);
@@ -50,7 +50,7 @@ export function createPolling(bodies: Bodies = createBodies()): Polling {
   };
 }
 
-/** `Expires` for caches of HTTP/1.0, which ld-relay relied on alone (RFC 9111 section 5.3). */
+/** Also `Expires`, for HTTP/1.0 caches (RFC 9111 section 5.3); ld-relay sends nothing else. */
 function freshness(ttlMs: number): Record<string, string> {
   if (!(ttlMs > 0)) return {};
   return {

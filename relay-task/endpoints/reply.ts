@@ -1,6 +1,4 @@
-/**
- * What a handler answers, as a value: it can be written to a response or, on a socket that has left HTTP, by hand.
- */
+/** Answers as values, which can be written to an HTTP response or to a bare socket that has left node:http. */
 import { type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
 
@@ -19,7 +17,7 @@ export function messageReply(status: number, message: string, headers: Record<st
   return jsonReply(status, { message }, headers);
 }
 
-/** Thrown by whatever reads a request and does not like what it reads: it is answered with `reply`. */
+/** Thrown for a request that cannot be understood or accepted; it is answered with `reply`. */
 export class Refusal extends Error {
   readonly reply: Reply;
   constructor(status: number, message: string, headers: Record<string, string> = {}) {
@@ -29,12 +27,16 @@ export class Refusal extends Error {
   }
 }
 
-/** A 503 that asks everyone to come back at a different time. SDKs retry on it, as they do not on most 4xx. */
+/** A 503, after which SDKs retry, unlike most 4xx. `Retry-After` is random, so that clients do not return all at once. */
 export function notYetReply(message: string): Reply {
   return messageReply(503, message, { 'Retry-After': String(2 + Math.floor(Math.random() * 9)) });
 }
 
-/** Answers through node:http. HEAD gets the length and no body. */
+/** For an error that nothing else handled: in the log, and to the client. */
+export const CANNOT_ANSWER = 'Cannot answer a request';
+export const SEE_LOG = 'the relay failed to answer; see its log';
+
+/** Answers through node:http. HEAD gets the length without the body. */
 export function sendReply(response: ServerResponse, method: string, reply: Reply, close: boolean): void {
   if (response.headersSent || response.destroyed) return;
   const { status, headers = {}, body = '' } = reply;
@@ -48,7 +50,10 @@ export function sendReply(response: ServerResponse, method: string, reply: Reply
 
 /** Answers on a bare socket and closes it. */
 export function sendRawReply(socket: Socket, reply: Reply): void {
-  if (socket.destroyed || !socket.writable) return void socket.destroy();
+  if (socket.destroyed || !socket.writable) {
+    socket.destroy();
+    return;
+  }
   const { status, headers = {}, body = '' } = reply;
   const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, `Date: ${new Date().toUTCString()}`];
   for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
@@ -58,7 +63,7 @@ export function sendRawReply(socket: Socket, reply: Reply): void {
   socket.write(lines.join('\r\n'));
   socket.write(body);
   socket.uncork();
-  // Unread bytes would turn the close into a reset, which can take the answer away from the client.
+  // Closing with unread bytes would reset the connection, and the client could lose the answer.
   socket.resume();
   socket.destroySoon();
 }

@@ -1,4 +1,4 @@
-/** From what there is to say to an answer: validator, 304, compressed form. */
+/** From content to an answer: ETag, 304 and compression. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { acceptedEncoding, type Body } from './encoding.ts';
 import { etagOf, heldByClient, heldEncoding } from './etag.ts';
@@ -6,15 +6,15 @@ import { notYetReply, type Reply } from './reply.ts';
 import type { ServedEnvironment } from './services.ts';
 
 export interface Representation {
-  /** Of the content and of everything else that the body depends on; equal in every relay that holds the same. */
+  /** Of everything that the body depends on; equal in every relay that holds the same data. */
   readonly digest: string;
-  /** By which other tags clients may know it. */
+  /** Other tags by which clients may know the content. */
   readonly aliases?: () => Iterable<string>;
-  /** Of 200 and 304. */
+  /** For 200 and 304. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Whatever tag the client sends, it does not hold what it says. */
+  /** Ignores If-None-Match: the client's tag does not prove what it holds. */
   readonly unconditional?: boolean;
-  /** Called unless the client holds it already. */
+  /** Not called if the client already holds the content. */
   body(): Body;
 }
 
@@ -47,11 +47,11 @@ export async function represent(
   };
 }
 
-/** Never an empty set and never 404: both would be believed. */
+/** Never an empty set or 404, since clients would believe either. */
 export function withoutData({ name, refused }: ServedEnvironment): Reply {
   return notYetReply(
     refused
-      ? `environment "${name}" has no data, and LaunchDarkly refuses its SDK key`
+      ? `environment "${name}" has no data, and LaunchDarkly rejects its SDK key`
       : `environment "${name}" has no data yet`,
   );
 }

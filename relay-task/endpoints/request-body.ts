@@ -1,18 +1,18 @@
-/** What stands behind the head of a request: collected up to a limit, and unpacked without believing what it claims to be. */
+/** Request bodies: collected up to a limit and decompressed without trusting their headers. */
 import type { IncomingMessage } from 'node:http';
 import { promisify } from 'node:util';
 import { brotliDecompress, gunzip, inflate, inflateRaw, type ZlibOptions } from 'node:zlib';
 import { Refusal } from './reply.ts';
 
 /**
- * So much beyond the limit is read and thrown away, so that the client is still there for its answer: to close on unread
- * bytes resets the connection, and a reset takes the answer with it.
+ * How much beyond the limit is read and dropped before giving up: closing with unread bytes would reset the connection, and
+ * the client would lose the answer.
  */
 const DRAINED_BYTES = 8 * 1024 * 1024;
 
-/** Gathers pieces, of which no more than `limitBytes` are kept. */
+/** Collects pieces and keeps at most `limitBytes`. */
 export interface Collector {
-  /** True when it is pointless to go on. */
+  /** True when reading further is pointless. */
   add(piece: Buffer): boolean;
   /** Throws Refusal 413. */
   finish(): Buffer;
@@ -35,7 +35,7 @@ export function createCollector(limitBytes: number): Collector {
   };
 }
 
-/** Rejects with Refusal: 413 above the limit, 400 when the client ended too early. */
+/** Rejects with Refusal: 413 above the limit, 400 if the client ended too early. */
 export function collectBody(message: IncomingMessage, limitBytes: number): Promise<Buffer> {
   const collector = createCollector(limitBytes);
   return new Promise((resolve, reject) => {
@@ -63,13 +63,13 @@ const unpackers: Readonly<Record<string, Unpack>> = {
   gzip: promisify(gunzip),
   'x-gzip': promisify(gunzip),
   br: promisify(brotliDecompress),
-  // RFC 9110 means the zlib format; some clients send the bare one. The low half of zlib's first byte is always 8.
-  deflate: (bytes, options) => promisify((bytes[0]! & 0x0f) === 8 ? inflate : inflateRaw)(bytes, options),
+  // RFC 9110 means the zlib format, but some clients send raw deflate. The low half of zlib's first byte is always 8.
+  deflate: (bytes, options) => promisify((bytes.readUInt8(0) & 0x0f) === 8 ? inflate : inflateRaw)(bytes, options),
 };
 
 /**
- * Undoes `Content-Encoding`, off the main thread and never beyond `limitBytes`. Rejects with Refusal: 400 for bytes that
- * are not what they should be, 413 above the limit, 415 for other encodings.
+ * Decompresses as `Content-Encoding` says, off the main thread, up to `limitBytes`. Rejects with Refusal: 400 for corrupt
+ * data, 413 above the limit, 415 for other encodings.
  */
 export async function unpackBody(bytes: Buffer, contentEncoding: string, limitBytes: number): Promise<Buffer> {
   const encoding = contentEncoding.trim().toLowerCase();
@@ -81,14 +81,14 @@ export async function unpackBody(bytes: Buffer, contentEncoding: string, limitBy
     return await unpack(bytes, { maxOutputLength: limitBytes });
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw tooLarge(limitBytes);
-    throw new Refusal(400, `the body is not ${encoding}, as Content-Encoding says, or not all of it`);
+    throw new Refusal(400, `the body is not valid ${encoding}, which Content-Encoding names, or it is incomplete`);
   }
 }
 
 function tooLarge(limitBytes: number): Refusal {
-  return new Refusal(413, `the body is larger than ${limitBytes} bytes, which is as much as the relay takes`);
+  return new Refusal(413, `the body exceeds the relay's limit of ${limitBytes} bytes`);
 }
 
 export function endedEarly(): Refusal {
-  return new Refusal(400, 'the request ended before its body did');
+  return new Refusal(400, 'the request ended before its body was complete');
 }

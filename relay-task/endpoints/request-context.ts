@@ -1,21 +1,22 @@
-/** The context that a client-side SDK asks for: in the path as base64url, or in the body; and the proof of who it is. */
+/** The context of a client-side SDK's request, in the path as base64url or in the body, and its secure mode hash. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { type Context, describeContextProblem, parseContext, secureModeHash } from '../../lib/evaluation/index.ts';
+import { canonicalJson } from '../common/json.ts';
 import { Refusal } from './reply.ts';
 import type { ServedEnvironment } from './services.ts';
 
 export interface RequestContext {
   readonly context: Context;
-  /** JSON with sorted names: the same text for every way to write the same context. */
+  /** Canonical JSON: the same text however the same context was written. */
   readonly canonical: string;
 }
 
-/** Deeper nesting means nothing in a context, and would be dear to walk through. */
+/** No real context nests deeper; unbounded depth could exhaust the stack. */
 const MAX_DEPTH = 100;
 const [QUOTE, BACKSLASH, OPENING, CLOSING] = Buffer.from('"\\{}') as unknown as [number, number, number, number];
 
-/** base64url with or without padding; the other alphabet, percent-encoded, too. Throws Refusal 400. */
+/** base64url with or without padding, or percent-encoded standard base64. Throws Refusal 400. */
 export function contextFromPath(text: string): RequestContext {
   const bytes = decodeBase64(text);
   if (!bytes) throw new Refusal(400, 'the context in the path is not base64url');
@@ -51,13 +52,13 @@ export function decodeBase64(text: string): Buffer | undefined {
 
 /** Of parsed JSON. Throws Refusal 400. */
 export function contextFromValue(value: unknown, where: string): RequestContext {
-  const problem = describeContextProblem(value);
-  if (problem !== undefined) throw new Refusal(400, `${where} is no evaluation context: ${problem}`);
+  const context = parseContext(value);
+  if (!context) throw new Refusal(400, `${where} is not an evaluation context: ${describeContextProblem(value)}`);
   const { kind, key } = value as { kind?: unknown; key?: unknown };
   if ((kind === undefined || kind === null) && String(key) === '') {
-    throw new Refusal(400, `${where} is no evaluation context: the key of a user must not be empty`);
+    throw new Refusal(400, `${where} is not an evaluation context: the key of a user must not be empty`);
   }
-  return { context: parseContext(value)!, canonical: JSON.stringify(value, sorted) };
+  return { context, canonical: canonicalJson(value) };
 }
 
 function parseJson(bytes: Buffer, where: string): unknown {
@@ -76,7 +77,7 @@ function parseJson(bytes: Buffer, where: string): unknown {
   }
 }
 
-/** How deep JSON text is nested, found byte by byte: deep enough text would exhaust the stack of anything recursive. */
+/** How deep JSON text is nested, without recursion, which deep enough text would break. */
 function depthOf(bytes: Buffer): number {
   let depth = 0;
   let deepest = 0;
@@ -94,25 +95,24 @@ function depthOf(bytes: Buffer): number {
   return deepest;
 }
 
-/** For JSON.stringify. fromEntries defines properties, so that an attribute named __proto__ is one like any other. */
-function sorted(_name: string, value: unknown): unknown {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
-}
-
 /**
- * LaunchDarkly's secure mode: the query's `h` ties the context to any SDK key in force, those in their grace time too, since
- * pages that were rendered with them are still open. Compared in constant time. Throws Refusal 400.
+ * LaunchDarkly's secure mode: `hash` must be the hash of the context under an SDK key in force. Keys in their grace time
+ * count, since pages rendered with them are still open. Compared in constant time.
  */
-export function requireSecureMode(environment: ServedEnvironment, context: Context, query: URLSearchParams): void {
-  if (!environment.secureMode) return;
-  const given = Buffer.from(query.get('h') ?? '');
+export function passesSecureMode(environment: ServedEnvironment, context: Context, hash: string): boolean {
+  if (!environment.secureMode) return true;
+  const given = Buffer.from(hash);
   let matches = false;
   for (const sdkKey of environment.sdkKeys()) {
     const expected = Buffer.from(secureModeHash(hmacSha256Hex, sdkKey, context));
     if (given.length === expected.length && timingSafeEqual(given, expected)) matches = true;
   }
-  if (matches) return;
+  return matches;
+}
+
+/** For the query parameter `h`. Throws Refusal 400. */
+export function requireSecureMode(environment: ServedEnvironment, context: Context, query: URLSearchParams): void {
+  if (passesSecureMode(environment, context, query.get('h') ?? '')) return;
   throw new Refusal(
     400,
     'the environment is in secure mode, and the query parameter "h" is not the hash of this context under an SDK key',

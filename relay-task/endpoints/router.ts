@@ -1,8 +1,8 @@
-/** From a request line to a row of the table of routes. */
+/** Finds the route of a request line. */
 
 export interface Pattern {
   readonly method: string;
-  /** Segments in braces take any one non-empty segment, or what stands before a suffix: `/sdk/flags/{key}`, `/a/{id}.gif`. */
+  /** Braces match any one non-empty segment, or its part before a suffix: `/sdk/flags/{key}`, `/a/{id}.gif`. */
   readonly path: string;
 }
 
@@ -22,11 +22,11 @@ export type Resolution<R> =
       readonly query: URLSearchParams;
     }
   | { readonly kind: 'none' }
-  /** The path is not clean; the clean one with the query. */
+  /** The path contains `//` or dot segments; `location` is the clean path with the query. */
   | { readonly kind: 'redirect'; readonly location: string }
   | { readonly kind: 'bad'; readonly message: string };
 
-/** GET routes answer HEAD too. One trailing slash is tolerated. Literal segments win over `{…}`. Never throws. */
+/** GET routes also answer HEAD. One trailing slash is ignored. Literal segments win over `{…}`. Never throws. */
 export function createRouter<R extends Pattern>(routes: readonly R[]): (method: string, url: string) => Resolution<R> {
   const paths = new Map<string, { segments: readonly string[]; byMethod: Map<string, R> }>();
   for (const route of routes) {
@@ -50,7 +50,10 @@ export function createRouter<R extends Pattern>(routes: readonly R[]): (method: 
     try {
       segments = (path.length > 1 ? path.replace(/\/$/, '') : path).slice(1).split('/').map(decodeURIComponent);
     } catch {
-      return { kind: 'bad', message: `the path holds a "%" that begins no UTF-8 character: ${path.slice(0, 200)}` };
+      return {
+        kind: 'bad',
+        message: `the path contains a "%" that is not part of an encoded UTF-8 character: ${path.slice(0, 200)}`,
+      };
     }
     const query = new URLSearchParams(rest.replace(/#.*$/s, ''));
     const candidates: R[] = [];
@@ -74,7 +77,7 @@ function matchSegments(pattern: readonly string[], segments: readonly string[]):
   if (pattern.length !== segments.length) return undefined;
   const params: Record<string, string> = {};
   for (const [index, part] of pattern.entries()) {
-    const segment = segments[index]!;
+    const segment = segments[index] ?? '';
     if (part.startsWith('{')) {
       const [name = '', suffix = ''] = part.slice(1).split('}');
       if (segment.length <= suffix.length || !segment.endsWith(suffix)) return undefined;
@@ -84,7 +87,7 @@ function matchSegments(pattern: readonly string[], segments: readonly string[]):
   return params;
 }
 
-/** Always begins with exactly one slash, so that the result cannot name another host. */
+/** Starts with exactly one slash, so that the result cannot name another host. */
 function cleanPath(path: string): string {
   const clean: string[] = [];
   for (const segment of path.split('/')) {

@@ -1,59 +1,52 @@
-/** Every address of the relay, one row each. `docs/endpoints.md` is held against this table. */
-import type { IncomingHttpHeaders } from 'node:http';
-import type { CredentialKind, Log } from '../ports.ts';
+/** Every endpoint of the relay, one row each. A test compares `docs/endpoints.md` with this table. */
+import type { Log } from '../ports.ts';
 import type { Asked } from './credentials.ts';
 import { createEvalx, type ReadContext } from './evalx.ts';
 import { createEvents, goals } from './events.ts';
 import { createFdv2Evaluation, createFdv2Poll } from './fdv2.ts';
 import { createOfrep } from './ofrep.ts';
+import { evaluated, fdv2, pingFor, plain, type ReadOpening } from './opening.ts';
 import { createPolling } from './polling.ts';
-import type { Reply } from './reply.ts';
+import type { Handler, RouteRequest } from './request.ts';
 import { contextFromBody, contextFromPath } from './request-context.ts';
-import type { ServedEnvironment, StreamKind } from './services.ts';
 import { createStatus, type StatusOptions } from './status.ts';
-
-export interface RouteRequest {
-  readonly method: string;
-  readonly params: Readonly<Record<string, string>>;
-  readonly query: URLSearchParams;
-  readonly headers: IncomingHttpHeaders;
-  /** Present on routes with a credential. */
-  readonly environment?: ServedEnvironment;
-  readonly credential?: string;
-  readonly credentialKind?: CredentialKind;
-  /** What stands behind the head, unpacked. To be called once. Rejects with Refusal. */
-  body(limitBytes: number): Promise<Buffer>;
-}
-
-/** May reject or throw: Refusal is answered with its reply, anything else with 500 and logged. */
-export type Handler = (request: RouteRequest) => Reply | Promise<Reply>;
 
 interface RouteBase {
   readonly method: 'GET' | 'POST' | 'REPORT';
   readonly path: string;
-  /** Addresses that browsers use, those that take a client-side ID, answer OPTIONS too, and carry CORS headers on everything. */
-  readonly credential?: Asked;
 }
 
-/** Answered by a handler, or with a stream, which needs a credential and may need a context. */
-export type Route =
-  | (RouteBase & { readonly handler: Handler })
-  | (RouteBase & { readonly credential: Asked; readonly stream: StreamKind; readonly context?: ReadContext });
+export interface OpenRoute extends RouteBase {
+  readonly credential?: undefined;
+  readonly handler: Handler<RouteRequest>;
+}
 
-export type StreamRoute = Extract<Route, { readonly stream: StreamKind }>;
+export interface EnvironmentRoute extends RouteBase {
+  readonly credential: Asked;
+  readonly handler: Handler;
+}
+
+export interface StreamRoute extends RouteBase {
+  readonly credential: Asked;
+  readonly stream: ReadOpening;
+}
+
+export type Route = OpenRoute | EnvironmentRoute | StreamRoute;
 
 export interface RoutesOptions extends StatusOptions {
-  /** For faults that a protocol wants answered in its own words. */
+  /** For failures that a protocol reports in its own format. */
   readonly log?: Log;
-  /** Of a context in a body, unpacked; a body of exactly the limit is taken: 5 MiB. */
+  /** The largest body with a context that is accepted, decompressed: 5 MiB. */
   readonly maxContextBytes?: number;
-  /** Of events, unpacked; a body of exactly the limit is taken: 10 MiB. */
+  /** The largest body of events that is accepted, decompressed: 10 MiB. */
   readonly maxInboundPayloadBytes?: number;
 }
 
 const MIB = 1024 * 1024;
 
-export function servesBrowsers({ credential }: Pick<Route, 'credential'>): boolean {
+/** Endpoints that accept a client-side ID. They answer OPTIONS, too, and all their answers have CORS headers. */
+export function servesBrowsers(route: Route): route is EnvironmentRoute | StreamRoute {
+  const { credential } = route;
   return credential === 'environmentId' || credential === 'client' || credential === 'any';
 }
 
@@ -63,13 +56,11 @@ export function createRoutes(options: RoutesOptions): readonly Route[] {
   const { analytics, diagnostic, image } = createEvents(maxInboundPayloadBytes);
   const ofrep = createOfrep({ maxContextBytes, log: options.log });
   const status = createStatus(options);
-  const inPath: ReadContext = ({ params }) => contextFromPath(params.context!);
+  const inPath: ReadContext = ({ params }) => contextFromPath(params.context ?? '');
   const inBody: ReadContext = async ({ headers, body }) => contextFromBody(headers, await body(maxContextBytes));
 
-  type Answer =
-    | { readonly credential: Asked; readonly handler: Handler }
-    | { readonly credential: Asked; readonly stream: StreamKind; readonly context: ReadContext };
-  /** The context behind the path, or in the body: by REPORT, or by POST where something in between refuses REPORT. */
+  type Answer = Omit<EnvironmentRoute, keyof RouteBase> | Omit<StreamRoute, keyof RouteBase>;
+  /** The context is in the path or in the body: of a REPORT, or of a POST for proxies that block REPORT. */
   const withContext = (
     inPaths: readonly string[],
     inBodies: readonly string[],
@@ -86,35 +77,35 @@ export function createRoutes(options: RoutesOptions): readonly Route[] {
       credential,
       handler: createEvalx(readContext),
     }));
-  const evaluated = (path: string, credential: Asked): Route[] =>
-    withContext([path], [path], (context) => ({ credential, stream: 'eval', context }));
+  const evaluatedStreams = (path: string, credential: Asked): Route[] =>
+    withContext([path], [path], (readContext) => ({ credential, stream: evaluated(readContext) }));
 
   return [
-    { method: 'GET', path: '/all', credential: 'sdkKey', stream: 'all' },
-    { method: 'GET', path: '/flags', credential: 'sdkKey', stream: 'flags' },
+    { method: 'GET', path: '/all', credential: 'sdkKey', stream: plain('all') },
+    { method: 'GET', path: '/flags', credential: 'sdkKey', stream: plain('flags') },
     { method: 'GET', path: '/sdk/latest-all', credential: 'sdkKey', handler: whole('all') },
     { method: 'GET', path: '/sdk/latest-flags', credential: 'sdkKey', handler: whole('flags') },
     { method: 'GET', path: '/sdk/latest-segments', credential: 'sdkKey', handler: whole('segments') },
     { method: 'GET', path: '/sdk/flags', credential: 'sdkKey', handler: flagsForPhp },
     { method: 'GET', path: '/sdk/flags/{key}', credential: 'sdkKey', handler: one('features') },
     { method: 'GET', path: '/sdk/segments/{key}', credential: 'sdkKey', handler: one('segments') },
-    { method: 'GET', path: '/sdk/stream', credential: 'sdkKey', stream: 'fdv2' },
+    { method: 'GET', path: '/sdk/stream', credential: 'sdkKey', stream: fdv2 },
     { method: 'GET', path: '/sdk/poll', credential: 'sdkKey', handler: createFdv2Poll() },
     ...evalx('/sdk/evalx', 'sdkKey'),
     { method: 'POST', path: '/bulk', credential: 'sdkKey', handler: analytics },
     { method: 'POST', path: '/diagnostic', credential: 'sdkKey', handler: diagnostic },
 
     ...evalx('/msdk/evalx', 'mobileKey'),
-    ...evaluated('/meval', 'mobileKey'),
-    { method: 'GET', path: '/mping', credential: 'mobileKey', stream: 'ping' },
+    ...evaluatedStreams('/meval', 'mobileKey'),
+    { method: 'GET', path: '/mping', credential: 'mobileKey', stream: plain('ping') },
     { method: 'POST', path: '/mobile', credential: 'mobileKey', handler: analytics },
     { method: 'POST', path: '/mobile/events', credential: 'mobileKey', handler: analytics },
     { method: 'POST', path: '/mobile/events/bulk', credential: 'mobileKey', handler: analytics },
     { method: 'POST', path: '/mobile/events/diagnostic', credential: 'mobileKey', handler: diagnostic },
 
     ...evalx('/sdk/evalx/{envId}', 'environmentId'),
-    ...evaluated('/eval/{envId}', 'environmentId'),
-    { method: 'GET', path: '/ping/{envId}', credential: 'environmentId', stream: 'ping' },
+    ...evaluatedStreams('/eval/{envId}', 'environmentId'),
+    { method: 'GET', path: '/ping/{envId}', credential: 'environmentId', stream: plain('ping') },
     { method: 'GET', path: '/sdk/goals/{envId}', credential: 'environmentId', handler: goals },
     { method: 'POST', path: '/events/bulk/{envId}', credential: 'environmentId', handler: analytics },
     { method: 'POST', path: '/events/diagnostic/{envId}', credential: 'environmentId', handler: diagnostic },
@@ -125,15 +116,14 @@ export function createRoutes(options: RoutesOptions): readonly Route[] {
       handler: createFdv2Evaluation(readContext),
     })),
     // A ping makes these SDKs poll.
-    ...withContext(['/sdk/stream/eval'], ['/sdk/stream/eval'], (context) => ({
+    ...withContext(['/sdk/stream/eval'], ['/sdk/stream/eval'], (readContext) => ({
       credential: 'client',
-      stream: 'ping',
-      context,
+      stream: pingFor(readContext),
     })),
 
     { method: 'POST', path: '/ofrep/v1/evaluate/flags/{key}', credential: 'any', handler: ofrep.single },
     { method: 'POST', path: '/ofrep/v1/evaluate/flags', credential: 'any', handler: ofrep.bulk },
-    { method: 'GET', path: '/ofrep/v1/events/{envId}', credential: 'environmentId', stream: 'refetch' },
+    { method: 'GET', path: '/ofrep/v1/events/{envId}', credential: 'environmentId', stream: plain('refetch') },
     { method: 'GET', path: '/ofrep/v1/configuration', credential: 'any', handler: ofrep.configuration },
 
     { method: 'GET', path: '/status', handler: status.all },

@@ -1,17 +1,17 @@
-/** Bounds how many first payloads are on their way at once; the rest wait in order, and beyond that are turned away. */
-export interface Admission<T> {
+/** Limits how many first payloads are being sent at once; others wait in order, and beyond a limit are turned away. */
+export interface Admission<T extends object> {
   readonly inFlight: number;
   readonly waiting: number;
-  /** `now`: go on. `later`: `admit` will be called. `no`: too many are waiting already. */
+  /** `now`: proceed. `later`: `admit` will be called. `no`: too many are waiting. */
   ask(candidate: T): 'now' | 'later' | 'no';
-  /** A payload is on its way and was not taken at once: it holds a place until `leave`. */
+  /** A payload was not accepted by the socket at once: it holds a place until `leave`. */
   enter(): void;
   leave(): void;
-  /** Takes back those who no longer wait; the rest keep their order. */
+  /** Removes and returns those that match; the rest keep their order. */
   withdraw(condition: (candidate: T) => boolean): T[];
 }
 
-export function createAdmission<T>(options: {
+export function createAdmission<T extends object>(options: {
   readonly maxInFlight: number;
   readonly maxWaiting: number;
   admit(candidate: T): void;
@@ -21,8 +21,8 @@ export function createAdmission<T>(options: {
   let first = 0;
   const waiting = () => queue.length - first;
   const next = () => {
-    while (waiting() > 0 && inFlight < options.maxInFlight) {
-      const candidate = queue[first++]!;
+    for (let candidate = queue[first]; candidate && inFlight < options.maxInFlight; candidate = queue[first]) {
+      first++;
       if (first > 1_024 && first * 2 > queue.length) {
         queue = queue.slice(first);
         first = 0;

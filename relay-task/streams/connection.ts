@@ -1,33 +1,29 @@
+/** Connections, the channels that they read, and the subjects that flags are evaluated for. */
 import type { Socket } from 'node:net';
 import type { Context } from '../../lib/evaluation/index.ts';
-import type { CredentialKind } from '../ports.ts';
-import type { Channel } from './channel.ts';
+import type { Change, CredentialKind, EvaluatedFlag, EvaluationOptions, StreamKind, StreamOpening } from '../ports.ts';
+import type { Framing } from './framing.ts';
 import type { CloseReason } from './meter.ts';
-import type { Subject } from './subjects.ts';
 
-/** What only the beginning of a stream needs to know. */
-export interface Opening {
-  /** Beside those of every stream. */
-  readonly headers?: Readonly<Record<string, string>> | undefined;
-  /** `eval` */
-  readonly context?: Context | undefined;
-  /** `eval` */
-  readonly withReasons?: boolean | undefined;
-  /** `fdv2`: the state that the client says it holds. */
-  readonly basis?: string | undefined;
-}
-
-/** Who opens a stream, and how. */
-export interface Reader {
-  readonly credential: string;
-  readonly credentialKind: CredentialKind;
-  readonly family: string;
-  readonly opening: Opening;
+/** The connections of one environment that receive streams of one kind with one framing. */
+export interface Channel {
+  readonly environment: string;
+  readonly kind: StreamKind;
+  readonly framing: Framing;
+  readonly connections: readonly Connection[];
+  /** Adds the connection and sends it the head and the current data. */
+  start(connection: Connection): void;
+  remove(connection: Connection): void;
+  /** Sends what the connection lacks until its socket pushes back. */
+  send(connection: Connection): void;
+  publish(change: Change): void;
+  /** The values of these flags may have changed although no item did. */
+  refresh?(flagKeys: readonly string[]): void;
 }
 
 /**
- * One reader of one channel. There are tens of thousands: a class with all fields set in the constructor keeps them of one
- * shape, and nothing here is a closure, a timer or a queue. Strings are shared between connections.
+ * One connection of one channel. There are tens of thousands: a class whose fields are all set in the constructor keeps them
+ * in one shape, and none has a closure, timer or queue of its own. Strings are shared between connections.
  */
 export class Connection {
   readonly socket: Socket;
@@ -35,39 +31,64 @@ export class Connection {
   readonly credential: string;
   readonly credentialKind: CredentialKind;
   readonly family: string;
-  /** Ms since the hub began; 0: lives for ever. */
+  /** Ms since the hub was created; 0: never. */
   readonly closeAt: number;
-  /** Let go when the stream has begun. */
-  opening: Opening | undefined;
+  /** Released once the stream has started. */
+  opening: StreamOpening | undefined;
   /** Of a stream of evaluated flags: whom they are evaluated for. */
   subject: Subject | undefined = undefined;
   /**
-   * The number of the event that it needs next; below the log's base: it needs a snapshot first. Where there is no log: -1 when
-   * it is to be sent what there is now, 0 when it has that.
+   * The number of the next event to send; below the log's base: it needs a snapshot first. In channels without a log: -1 if
+   * the current data is to be sent, 0 if it was.
    */
   next = -1;
-  /** The snapshot that it is being sent, and the piece of it that comes next. */
+  /** The snapshot that is being sent, and the index of its next piece. */
   snapshot: readonly Buffer[] | undefined = undefined;
   snapshotPiece = 0;
-  /** Ms since the hub began when the socket was last known to take bytes; 0: it takes them now. */
+  /** Ms since the hub was created when the socket stopped accepting bytes; 0: it accepts them. */
   lateSince = 0;
-  /** Ms since the hub began when it took one of the places for first payloads; 0: it holds none. */
+  /** Ms since the hub was created when it took one of the places for first payloads; 0: it holds none. */
   admittedAt = 0;
-  /** Set once it is being ended by us. */
+  /** Set when the relay ends it. */
   reason: CloseReason | undefined = undefined;
-  /** Its places in the channel's list and in its bucket, so that leaving is a swap; -1 in neither. */
+  /** Its positions in the channel's list and in its bucket, so that removal is a swap; -1: in neither. */
   inChannel = -1;
   bucket = -1;
   inBucket = -1;
 
-  constructor(socket: Socket, channel: Channel, who: Reader, closeAt: number) {
+  constructor(socket: Socket, channel: Channel, credential: string, opening: StreamOpening, closeAt: number) {
     this.socket = socket;
     this.channel = channel;
-    this.credential = who.credential;
-    this.credentialKind = who.credentialKind;
-    this.family = who.family;
+    this.credential = credential;
+    this.credentialKind = opening.credentialKind;
+    this.family = opening.family;
     this.closeAt = closeAt;
-    this.opening = who.opening;
+    this.opening = opening;
+  }
+}
+
+/** One context with one set of options; all its connections get the same answers. */
+export class Subject {
+  readonly id: string;
+  readonly context: Context;
+  readonly options: EvaluationOptions;
+  readonly connections: Connection[] = [];
+  /**
+   * What its connections were last sent for each flag, by the flag's slot; undefined until there is data. The client view
+   * makes each answer once, so a slot costs a pointer.
+   */
+  held: (EvaluatedFlag | undefined)[] | undefined = undefined;
+  /** Rises when `held` changes. */
+  stamp = 0;
+  /** Whether its first answers are being prepared. */
+  arriving = false;
+  /** Its position in the list. */
+  index = -1;
+
+  constructor(id: string, context: Context, options: EvaluationOptions) {
+    this.id = id;
+    this.context = context;
+    this.options = options;
   }
 }
 
@@ -82,10 +103,10 @@ export function connectionOf(socket: Socket): Connection | undefined {
   return (socket as Bound)[CONNECTION];
 }
 
-/** Swap-remove keeps the array dense; the moved element's place is told to `move`. Order means nothing here. */
+/** Removes by swapping in the last element, whose new index `move` gets. Order is not kept. */
 export function swapRemove<T>(array: T[], index: number, move: (element: T, index: number) => void): void {
-  const last = array.pop()!;
-  if (index === array.length) return;
+  const last = array.pop();
+  if (last === undefined || index === array.length) return;
   array[index] = last;
   move(last, index);
 }

@@ -1,35 +1,35 @@
 import type { EvaluatedFlag } from '../ports.ts';
+import type { Subject } from './connection.ts';
 import { eventText, type Framing, frame, piecesOf } from './framing.ts';
-import type { Subject } from './subjects.ts';
 
-/** The events of streams of evaluated flags, and the slots in which subjects hold what they were told. */
+/** The events of streams of evaluated flags, and the slots in which subjects hold what they were sent. */
 export interface EvaluatedEvents {
-  /** Whether anybody has been given answers. */
+  /** Whether any subject holds answers. */
   readonly used: boolean;
   slotOf(key: string): number;
   /** The answers, each in its slot. */
   place(answers: readonly EvaluatedFlag[]): (EvaluatedFlag | undefined)[];
   /** Everything that the subject holds, in pieces. */
   put(subject: Subject): readonly Buffer[];
-  /** Whether a reader who was told the one need not be told the other. */
+  /** Whether a client that was sent `before` need not be sent `after`. */
   saysTheSame(before: EvaluatedFlag | undefined, after: EvaluatedFlag | undefined): boolean;
   patch(flag: EvaluatedFlag): Buffer;
   remove(key: string, version: number): Buffer;
-  /** Everybody has been told of everything: events are forgotten, and the slots of flags that are gone are free. */
+  /** A pass is over: drops its events, and frees the slots of flags that are gone. */
   passed(gone: readonly string[]): void;
 }
 
-/** `onPut`: bytes of a whole set that was put together. */
+/** `onPut`: the size of a whole set that was serialised. */
 export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) => void): EvaluatedEvents {
   const slots = new Map<string, number>();
   /** `"KEY":` by slot. */
   const names: string[] = [];
   const free: number[] = [];
   let used = false;
-  /** One buffer per event of a pass, for all who are told the same. */
+  /** One buffer per event of a pass, shared by all connections. */
   const patches = new Map<EvaluatedFlag, Buffer>();
   const removals = new Map<string, Buffer>();
-  /** The last whole set, for readers of one subject. */
+  /** The last whole set, for other connections of the same subject. */
   let last: { readonly subject: Subject; readonly stamp: number; readonly pieces: readonly Buffer[] } | undefined;
 
   /** Answers without their versions. */
@@ -64,14 +64,16 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       used = true;
       const slotted = answers.map((answer) => slotOf(answer.key));
       const held: (EvaluatedFlag | undefined)[] = new Array(names.length).fill(undefined);
-      for (let i = 0; i < answers.length; i++) held[slotted[i]!] = answers[i];
+      slotted.forEach((slot, index) => {
+        held[slot] = answers[index];
+      });
       return held;
     },
     put(subject) {
       if (last?.subject === subject && last.stamp === subject.stamp) return last.pieces;
       const parts: string[] = [];
-      subject.held!.forEach((answer, slot) => {
-        if (answer) parts.push(names[slot]! + answer.json);
+      subject.held?.forEach((answer, slot) => {
+        if (answer) parts.push(`${names[slot]}${answer.json}`);
       });
       const bytes = frame(eventText('put', `{${parts.join(',')}}`), framing);
       last = { subject, stamp: subject.stamp, pieces: piecesOf(bytes) };
@@ -80,7 +82,7 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
     },
     saysTheSame(before, after) {
       if (!before || !after) return before === after;
-      // A version that fell has to be told: what follows would be below the one that readers know.
+      // A version that fell must be sent: later versions could stay below the one that clients know.
       if (before.json === after.json) return true;
       return after.version > before.version && contentOf(before) === contentOf(after);
     },

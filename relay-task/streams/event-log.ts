@@ -1,35 +1,37 @@
 import { PIECE_BYTES } from './framing.ts';
 
 /**
- * Framed events in one append-only log that all readers share. A reader's place in it is a number, so neither a burst nor
- * a slow reader makes a queue anywhere.
+ * Framed events in one append-only log that all connections share. A connection's position is a number, so neither a burst
+ * nor a slow client needs a queue.
  */
 export interface EventLog {
-  /** The number of the oldest event held. A reader whose next event is older has to start again from a snapshot. */
+  /** The number of the oldest event held. A connection whose next event is older needs a snapshot. */
   readonly base: number;
-  /** The number that the next event will have. */
+  /** The number of the next event. */
   readonly head: number;
   append(event: Buffer): void;
-  /** Forgets everything and counts one event that nobody can get: every reader has to start again from a snapshot. */
+  /** Drops everything and skips one number, so that every connection needs a snapshot. */
   reset(): void;
   /** Bytes from event `from` (not below `base`) to the head. */
   bytesFrom(from: number): number;
-  /** The bytes of the events from `from` on, up to `PIECE_BYTES` or one event, made once for all readers at the same place. */
+  /** The events from `from` on, up to `PIECE_BYTES` or one event, made once for all connections at that position. */
   piece(from: number): { readonly bytes: Buffer; readonly next: number };
 }
 
-/** Slow readers stand at different places; beyond this many, a piece is made for its reader alone. */
+/** Slow clients are at different positions; beyond this many, pieces are not shared. */
 const SHARED_PIECES = 64;
 
 export function createEventLog(limits: { readonly messages: number; readonly bytes: number }): EventLog {
-  let events: Buffer[] = [];
-  /** ends[i]: bytes appended since the beginning of time up to and with events[i]. */
-  let ends: number[] = [];
+  /** `end`: bytes appended up to and including the event. */
+  let events: { readonly bytes: Buffer; readonly end: number }[] = [];
   let base = 0;
   let written = 0;
   const pieces = new Map<number, { bytes: Buffer; next: number }>();
 
-  const startOf = (index: number) => (index < ends.length ? ends[index]! - events[index]!.length : written);
+  const startOf = (index: number) => {
+    const event = events[index];
+    return event ? event.end - event.bytes.length : written;
+  };
   const trim = () => {
     const held = written - startOf(0);
     if (events.length <= limits.messages && held <= limits.bytes) return;
@@ -40,7 +42,6 @@ export function createEventLog(limits: { readonly messages: number; readonly byt
     )
       cut++;
     events = events.slice(cut);
-    ends = ends.slice(cut);
     base += cut;
   };
   return {
@@ -50,28 +51,28 @@ export function createEventLog(limits: { readonly messages: number; readonly byt
     get head() {
       return base + events.length;
     },
-    append(event) {
+    append(bytes) {
       pieces.clear();
-      events.push(event);
-      written += event.length;
-      ends.push(written);
+      written += bytes.length;
+      events.push({ bytes, end: written });
       trim();
     },
     reset() {
       pieces.clear();
       base += events.length + 1;
       events = [];
-      ends = [];
     },
     bytesFrom: (from) => written - startOf(from - base),
     piece(from) {
       const shared = pieces.get(from);
       if (shared) return shared;
+      const rest = events.slice(from - base);
       const start = startOf(from - base);
-      let to = from + 1;
-      while (to < base + events.length && ends[to - base]! - start <= PIECE_BYTES) to++;
-      const bytes = to === from + 1 ? events[from - base]! : Buffer.concat(events.slice(from - base, to - base));
-      const piece = { bytes, next: to };
+      const tooFar = rest.findIndex(({ end }, index) => index > 0 && end - start > PIECE_BYTES);
+      const parts = (tooFar < 0 ? rest : rest.slice(0, tooFar)).map(({ bytes }) => bytes);
+      const [first] = parts;
+      const bytes = parts.length === 1 && first ? first : Buffer.concat(parts);
+      const piece = { bytes, next: from + parts.length };
       if (pieces.size < SHARED_PIECES) pieces.set(from, piece);
       return piece;
     },

@@ -1,21 +1,19 @@
-/**
- * Bytes on the wire of an event stream: RFC 9112 section 7.1 (chunks) around server-sent events (HTML standard, 9.2).
- */
+/** Event streams on the wire: server-sent events (HTML standard, 9.2) in chunks (RFC 9112 section 7.1). */
 
-/** `chunked` for HTTP/1.1; `plain`, ended by the end of the connection, for HTTP/1.0 (older nginx speaks it to its upstreams). */
+/** `chunked` for HTTP/1.1; `plain`, ended by closing the connection, for HTTP/1.0, which older nginx uses for upstreams. */
 export type Framing = 'chunked' | 'plain';
 
-/** `event: NAME`, one `data:` line, a blank line. `json` is made one line: line breaks in JSON text stand between tokens only. */
+/** `event: NAME`, one `data:` line, a blank line. */
 export function eventText(name: string, json: string): string {
   return `event: ${name}\ndata: ${oneLine(json)}\n\n`;
 }
 
-/** JSON text without line breaks. Inside a JSON string they are always escaped, so a space means the same. */
+/** JSON text without line breaks. They occur between tokens only, where a space means the same. */
 export function oneLine(json: string): string {
   return json.includes('\n') || json.includes('\r') ? json.replace(/[\r\n]+/g, ' ') : json;
 }
 
-/** What is written to one socket at once. */
+/** How much is written to one socket at once. */
 export const PIECE_BYTES = 256 * 1024;
 
 export function frame(text: string, framing: Framing): Buffer {
@@ -29,21 +27,21 @@ export function frame(text: string, framing: Framing): Buffer {
   return bytes;
 }
 
-/** A comment of one line and no event: it resets read timeouts of SDKs and of proxies, and nobody sees it. */
+/** A comment, which clients ignore but which resets read timeouts of SDKs and proxies. */
 export const heartbeats: Readonly<Record<Framing, Buffer>> = {
   chunked: frame(':\n', 'chunked'),
   plain: Buffer.from(':\n'),
 };
 
-/** What ends a body so that the client knows it was ended on purpose. */
+/** Ends a body so that the client can tell it was ended on purpose. */
 export const terminators: Readonly<Record<Framing, Buffer>> = {
   chunked: Buffer.from('0\r\n\r\n'),
   plain: Buffer.alloc(0),
 };
 
 /**
- * The head of a stream. `more`: headers beside those of every stream, or instead of them; CORS for browsers. Names and
- * values that no header can have are left out.
+ * The head of a stream. `more`: headers that are added to those of every stream or replace them; CORS for browsers. Invalid
+ * names and values are left out.
  */
 export function streamHead(
   framing: Framing,
@@ -56,7 +54,7 @@ export function streamHead(
     'Content-Type': 'text/event-stream; charset=utf-8',
     'Cache-Control': 'no-cache, no-store, must-revalidate',
     Connection: framing === 'chunked' ? 'keep-alive' : 'close',
-    // Whoever brings headers of CORS decides for himself which origins may read.
+    // Given CORS headers already say which origins may read.
     ...(Object.keys(more).length === 0 && { 'Access-Control-Allow-Origin': '*' }),
     'X-Accel-Buffering': 'no',
   };
@@ -71,7 +69,7 @@ export function streamHead(
   return Buffer.from(`HTTP/1.1 200 OK\r\n${lines.join('')}\r\n`);
 }
 
-/** Makes heads; the plain one is made once a second. */
+/** Makes heads; one without further headers is made once a second. */
 export function createHeads(framing: Framing, environmentId: () => string | undefined) {
   let plain: { readonly second: number; readonly bytes: Buffer } | undefined;
   return (more: Readonly<Record<string, string>> | undefined): Buffer => {
@@ -83,7 +81,7 @@ export function createHeads(framing: Framing, environmentId: () => string | unde
   };
 }
 
-/** Bytes in pieces as they are handed to sockets: large enough for few writes, small enough that draining shows progress. */
+/** Splits bytes into pieces for sockets: large enough for few writes, small enough that draining shows progress. */
 export function piecesOf(bytes: Buffer): Buffer[] {
   const pieces: Buffer[] = [];
   for (let from = 0; from < bytes.length; from += PIECE_BYTES) pieces.push(bytes.subarray(from, from + PIECE_BYTES));

@@ -1,103 +1,76 @@
-/** All open streams of the relay: environments, their channels, and how streams are ended together. */
+/** All open streams of the relay: the channels of its environments, and how streams are closed together. */
 import type { Socket } from 'node:net';
-import type { Item } from '../../lib/flag-table/index.ts';
-import type { Change, ClientView, CredentialKind, ItemView } from '../ports.ts';
-import { type Channel, type ChannelBasics, createChannel } from './channel.ts';
-import type { Connection, Opening } from './connection.ts';
-import { createEvaluatedChannel } from './evaluated-channel.ts';
+import { sleep } from '../common/pause.ts';
+import type { Change, StreamKind, StreamOpening } from '../ports.ts';
+import type { Channel, Connection } from './connection.ts';
 import type { Framing } from './framing.ts';
+import { type ChannelSettings, type StreamSource, streamKinds } from './kinds.ts';
 import { createLifecycle } from './lifecycle.ts';
-import { createFDv2Feed, createFeed, type FDv2Source, type StreamKind } from './messages.ts';
 import { type CloseReason, type StreamMeter, silentMeter } from './meter.ts';
-import type { Affected } from './passes.ts';
-import { createPingChannel } from './ping-channel.ts';
+import type { ChannelBasics } from './readers.ts';
+
+export type { StreamSource } from './kinds.ts';
 
 export interface HubOptions {
-  /** Ms between two heartbeats of a stream; 0 or less sends none. 30,000 unless told: half of an ALB's default idle timeout. */
+  /** Ms between heartbeats of a stream, by default 30,000, half of an ALB's idle timeout; 0 or less: none. */
   readonly heartbeatMs?: number;
-  /** Streams are ended at a random age between 80 and 100 % of it; 0 or less, as unless told: never. */
+  /** Streams are closed at a random age between 80 and 100 % of it; 0 or less, the default: never. */
   readonly maxAgeMs?: number;
-  /** A reader that takes nothing for so long is hung up on: 30,000 ms. */
+  /** A client that accepts nothing for this long is disconnected: 30,000 ms. */
   readonly stallMs?: number;
-  /** A reader for whom so much is queued in this process is hung up on: 8 MiB. */
+  /** A client with more than this queued in the process is disconnected: 8 MiB. */
   readonly maxBehindBytes?: number;
-  /** First payloads on their way at once (256), and streams that wait for theirs (1,024). */
+  /** How many first payloads are sent at once (256), and how many streams may wait for theirs (1,024). */
   readonly maxInitialInFlight?: number;
   readonly maxInitialWaiting?: number;
-  /** Events that a channel keeps for readers who are behind (1,024 and 4 MiB); who is further behind gets a `put`. */
+  /** Events that a channel keeps for clients that are behind (1,024 and 4 MiB); those further behind get a `put`. */
   readonly logMessages?: number;
   readonly logBytes?: number;
-  /** What streams of evaluated flags get: flags, or pings upon which SDKs fetch them. `evaluated` unless told. */
+  /** Whether streams of evaluated flags send flags, the default, or pings, after which SDKs fetch them. */
   readonly clientStreams?: 'evaluated' | 'ping';
-  /** A ping comes at a random moment between half of it and all of it; 0, as unless told: at once. */
+  /** Pings are sent at a random moment between half of it and all of it; 0, the default: at once. */
   readonly pingJitterMs?: number;
   readonly meter?: StreamMeter;
-}
-
-/** What an environment holds, and what is known about it beyond that. */
-export interface StreamedView extends ItemView {
-  /** Without it there are no FDv2 streams. */
-  readonly fdv2?: FDv2Source;
-  /** Which flags may answer differently after a change of these items; without it: all. */
-  affected?(items: readonly Item[]): Affected;
-}
-
-/** An environment as the hub needs it. */
-export interface StreamSource {
-  readonly name: string;
-  readonly view: StreamedView;
-  /** Without it streams of evaluated flags get pings. */
-  readonly clientView?: ClientView | undefined;
-  /** For `X-LD-EnvID`. */
-  environmentId?(): string | undefined;
-}
-
-export interface StreamRequest extends Opening {
-  readonly kind: StreamKind;
-  /** `sdkKey` unless told. For `eval`, whose flags are shown. */
-  readonly credentialKind?: CredentialKind;
-  /** What the stream was opened with; `closeCredential` ends it. */
-  readonly credential: string;
-  /** A bounded name of the client, for metrics. */
-  readonly family?: string;
-  /** HTTP/1.0 clients know no chunks. */
-  readonly httpVersion?: string;
 }
 
 /** The streams of one environment. */
 export interface EnvironmentStreams {
   /**
-   * Takes the socket over: from here on it belongs to the hub, until it closes. `false`: turned away (too many wait for
-   * their first payload, or the relay is closing, or the environment has no such streams); the socket is untouched and is
-   * to be answered with 503.
+   * Takes over the socket until it closes. False: turned away, because too many wait for their first payload, the relay is
+   * closing, or the environment has no such streams; the socket is untouched and must be answered with 503.
    */
-  open(socket: Socket, request: StreamRequest): boolean;
-  /** To be called with every change, in the same turn of the event loop in which the view changed; the first data too. */
+  open(socket: Socket, opening: StreamOpening): boolean;
+  /** Call with every change, including the first data, in the turn of the event loop in which the view changed. */
   publish(change: Change): void;
-  /** To be called when answers of these flags may differ although no item does: memberships in Big Segments changed. */
+  /** Call when values of these flags may have changed although no item did: memberships in Big Segments changed. */
   refresh(flagKeys: readonly string[]): void;
-  /** Ends the streams that were opened with this credential. */
+  /** Closes the streams that were opened with this credential. */
   closeCredential(credential: string): void;
-  /** Ends all streams and forgets the environment. */
+  /** Closes all streams and forgets the environment. */
   remove(): void;
   readonly connections: number;
 }
 
 export interface Hub {
   environment(source: StreamSource): EnvironmentStreams;
-  /** Refuses new streams and ends all others, spread evenly over `windowMs`. Resolves when no socket is left. */
+  /** Refuses new streams and closes all others, spread evenly over `windowMs`. Resolves when no socket is left. */
   closeAll(windowMs: number): Promise<void>;
   readonly connections: number;
   /** Streams that wait for their first payload. */
   readonly waiting: number;
 }
 
-/** What closed sockets have to be gone by, after the window of `closeAll`. */
+/** How long `closeAll` waits for closed sockets after its window. */
 const CLOSE_GRACE_MS = 2_000;
 
 export function createHub(options: HubOptions = {}): Hub {
-  const { logMessages = 1_024, logBytes = 4 * 1024 * 1024, meter = silentMeter } = options;
-  const { clientStreams = 'evaluated', pingJitterMs = 0 } = options;
+  const { meter = silentMeter } = options;
+  const settings: ChannelSettings = {
+    clientStreams: options.clientStreams ?? 'evaluated',
+    pingJitterMs: options.pingJitterMs ?? 0,
+    logMessages: options.logMessages ?? 1_024,
+    logBytes: options.logBytes ?? 4 * 1024 * 1024,
+  };
   const lifecycle = createLifecycle({
     heartbeatMs: Math.max(0, options.heartbeatMs ?? 30_000),
     maxAgeMs: Math.max(0, options.maxAgeMs ?? 0),
@@ -112,13 +85,6 @@ export function createHub(options: HubOptions = {}): Hub {
   const credentials = new Map<string, string>();
   let closing = false;
 
-  const accept = (channel: Channel, socket: Socket, request: StreamRequest): boolean => {
-    const credential = credentials.get(request.credential) ?? request.credential;
-    credentials.set(credential, credential);
-    const { credentialKind = 'sdkKey', family = 'other', headers, context, withReasons, basis } = request;
-    const opening = { headers, context, withReasons, basis };
-    return lifecycle.accept(channel, socket, { credential, credentialKind, family, opening });
-  };
   const finishWhere = (
     channels: readonly Channel[],
     reason: CloseReason,
@@ -143,35 +109,19 @@ export function createHub(options: HubOptions = {}): Hub {
     },
     environment(source) {
       const channels: Channel[] = [];
+      const channelFor = createChannelFinder(channels, source, settings, { meter, late: lifecycle.late });
       let removed = false;
       environments.add(channels);
-      const channelFor = (kind: StreamKind, framing: Framing): Channel | undefined => {
-        const known = channels.find((channel) => channel.kind === kind && channel.framing === framing);
-        const channel = known ?? create(kind, framing);
-        if (channel && !known) channels.push(channel);
-        return channel;
-      };
-      const create = (kind: StreamKind, framing: Framing): Channel | undefined => {
-        const { name, view, clientView } = source;
-        const environmentId = () => source.environmentId?.();
-        const basics: ChannelBasics = {
-          ...{ environment: name, view, environmentId, kind, framing, meter },
-          late: lifecycle.late,
-        };
-        if (kind === 'ping' || kind === 'refetch')
-          return createPingChannel({ ...basics, kind, jitterMs: pingJitterMs });
-        if (kind === 'eval') {
-          return clientView && createEvaluatedChannel({ ...basics, clientView, affected: affectedIn(view) });
-        }
-        const feed = kind === 'fdv2' ? view.fdv2 && createFDv2Feed(view.fdv2) : createFeed(kind, view);
-        return feed && createChannel({ ...basics, feed, logMessages, logBytes });
+      const accept = (socket: Socket, opening: StreamOpening): boolean => {
+        const channel = channelFor(opening.kind, opening.httpVersion === '1.0' ? 'plain' : 'chunked');
+        if (closing || removed || socket.destroyed || !channel) return false;
+        const credential = credentials.get(opening.credential) ?? opening.credential;
+        credentials.set(credential, credential);
+        return lifecycle.accept(channel, socket, credential, opening);
       };
       return {
-        open(socket, request) {
-          const evaluates = clientStreams === 'evaluated' && source.clientView && request.context;
-          const kind = request.kind === 'eval' && !evaluates ? 'ping' : request.kind;
-          const channel = channelFor(kind, request.httpVersion === '1.0' ? 'plain' : 'chunked');
-          const opened = !closing && !removed && !socket.destroyed && !!channel && accept(channel, socket, request);
+        open(socket, opening) {
+          const opened = accept(socket, opening);
           if (!opened) meter.refused(source.name);
           return opened;
         },
@@ -203,25 +153,38 @@ export function createHub(options: HubOptions = {}): Hub {
       const start = performance.now();
       for (let done = 0; done < all.length; ) {
         const share = windowMs > 0 ? Math.min(1, (performance.now() - start) / windowMs) : 1;
-        for (const target = Math.ceil(all.length * share); done < target; done++)
-          lifecycle.finish(all[done]!, 'shutdown');
-        if (done < all.length) await pause(Math.min(50, windowMs / 10));
+        const target = Math.ceil(all.length * share);
+        for (const connection of all.slice(done, target)) lifecycle.finish(connection, 'shutdown');
+        done = target;
+        if (done < all.length) await sleep(Math.min(50, windowMs / 10));
       }
-      for (const until = performance.now() + CLOSE_GRACE_MS; lifecycle.open > 0 && performance.now() < until; )
-        await pause(10);
-      for (const { connections } of channels)
+      const deadline = performance.now() + CLOSE_GRACE_MS;
+      while (lifecycle.open > 0 && performance.now() < deadline) await sleep(10);
+      for (const { connections } of channels) {
         for (const connection of connections) lifecycle.hangUp(connection, 'shutdown');
+      }
       lifecycle.stop('shutdown');
     },
   };
 }
 
-/** What the view says; one that does not say may be affected everywhere. */
-function affectedIn(view: StreamedView): (items: readonly Item[]) => Affected {
-  if (view.affected) return (items) => view.affected!(items);
-  return () => ({ flagKeys: Array.from(view.items('features'), ({ key }) => key), bigSegments: true });
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
+/** Finds or creates an environment's channels; undefined for a kind that it cannot serve. */
+function createChannelFinder(
+  channels: Channel[],
+  source: StreamSource,
+  settings: ChannelSettings,
+  { meter, late }: Pick<ChannelBasics, 'meter' | 'late'>,
+): (kind: StreamKind, framing: Framing) => Channel | undefined {
+  const { name: environment, view } = source;
+  const environmentId = () => source.environmentId?.();
+  const find = (kind: StreamKind, framing: Framing): Channel | undefined => {
+    const known = channels.find((channel) => channel.kind === kind && channel.framing === framing);
+    if (known) return known;
+    const { create, otherwise } = streamKinds[kind];
+    const created = create({ environment, view, environmentId, kind, framing, meter, late }, source, settings);
+    if (!created) return otherwise && find(otherwise, framing);
+    channels.push(created);
+    return created;
+  };
+  return find;
 }

@@ -1,13 +1,14 @@
 /**
- * From the arrival of a socket to its end: first payloads in turn, heartbeats and ages from one wheel, readers that do not
- * read, and the ways to end a stream. Nothing here is made once per connection but the connection itself.
+ * From a socket's arrival to its end: first payloads in turn, slow clients, and the ways to close a stream. Nothing is
+ * allocated per connection except the connection itself.
  */
 import type { Socket } from 'node:net';
+import type { StreamOpening } from '../ports.ts';
 import { createAdmission } from './admission.ts';
-import type { Channel } from './channel.ts';
-import { bind, Connection, connectionOf, type Reader, swapRemove } from './connection.ts';
-import { heartbeats, terminators } from './framing.ts';
+import { bind, type Channel, Connection, connectionOf } from './connection.ts';
+import { terminators } from './framing.ts';
 import type { CloseReason, StreamMeter } from './meter.ts';
+import { createWheel } from './wheel.ts';
 
 export interface LifecycleOptions {
   readonly heartbeatMs: number;
@@ -22,36 +23,32 @@ export interface LifecycleOptions {
 export interface Lifecycle {
   /** Sockets that have not closed. */
   readonly open: number;
-  /** Those among them that wait for their first payload. */
+  /** Those that wait for their first payload. */
   readonly waiting: number;
   /** False: too many are waiting; the socket is untouched. */
-  accept(channel: Channel, socket: Socket, reader: Reader): boolean;
-  /** To be told by channels when a socket does not take more. */
+  accept(channel: Channel, socket: Socket, credential: string, opening: StreamOpening): boolean;
+  /** Channels call it when a socket accepts no more. */
   late(connection: Connection): void;
-  /** Ends a stream on purpose: a reader that keeps up still gets what was published before, and sees a complete response. */
+  /** Ends the response properly: a client that keeps up still gets what was published before. */
   finish(connection: Connection, reason: CloseReason): void;
-  /** Cuts it. */
+  /** Destroys the socket. */
   hangUp(connection: Connection, reason: CloseReason): void;
-  /** Those who were waiting and are no longer. */
+  /** Removes and returns those that waited for their first payload. */
   withdraw(condition: (connection: Connection) => boolean): Connection[];
-  /** Cuts everyone who was ended and is not gone, or does not take bytes, and stops the timers. */
+  /** Destroys sockets that were ended and are not closed, or accept no bytes, and stops the timers. */
   stop(reason: CloseReason): void;
 }
 
-const BUCKETS = 32;
-const LONGEST_REVOLUTION_MS = 30_000;
-/** How long one first payload may keep others waiting. */
+/** How long one first payload may hold its place. */
 const ADMISSION_MS = 5_000;
 
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
-  const { heartbeatMs, maxAgeMs, stallMs, maxBehindBytes, meter } = options;
+  const { maxAgeMs, stallMs, maxBehindBytes, meter } = options;
   const began = performance.now();
   const now = () => Math.round(performance.now() - began) + 1;
-  const buckets: Connection[][] = Array.from({ length: BUCKETS }, () => []);
-  /** Who does not take bytes at present, oldest first, and who was ended and is not gone. */
+  /** Connections that accept no bytes at present, oldest first, and those that were ended and are not closed. */
   const late = new Set<Connection>();
   let open = 0;
-  let bucketOfNext = 0;
 
   const admission = createAdmission<Connection>({
     maxInFlight: options.maxInitialInFlight,
@@ -79,9 +76,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     if (!connection.snapshot) leaveAdmission(connection);
   };
   const start = (connection: Connection) => {
-    connection.bucket = bucketOfNext;
-    bucketOfNext = (bucketOfNext + 1) % BUCKETS;
-    connection.inBucket = buckets[connection.bucket]!.push(connection) - 1;
+    wheel.add(connection);
     connection.channel.start(connection);
     if (connection.lateSince === 0) return;
     connection.admittedAt = now();
@@ -89,11 +84,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   };
   const leaveLists = (connection: Connection) => {
     connection.channel.remove(connection);
-    if (connection.inBucket < 0) return;
-    swapRemove(buckets[connection.bucket]!, connection.inBucket, (moved, index) => {
-      moved.inBucket = index;
-    });
-    connection.inBucket = -1;
+    wheel.remove(connection);
   };
   const hangUp = (connection: Connection, reason: CloseReason) => {
     connection.reason ??= reason;
@@ -109,6 +100,15 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     connection.socket.end(terminators[connection.channel.framing]);
     isLate(connection);
   };
+
+  const wheel = createWheel({
+    heartbeatMs: options.heartbeatMs,
+    maxAgeMs,
+    meter,
+    now,
+    late: isLate,
+    old: (connection) => finish(connection, 'age'),
+  });
 
   // Shared by all sockets; `this` is the socket.
   function onDrain(this: Socket) {
@@ -133,36 +133,6 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     meter.closed(environment, kind, connection.family, connection.reason ?? 'client', connection.credentialKind);
   }
 
-  // One revolution of the wheel visits every bucket once. Heartbeats come every `revolutionsPerBeat`, ages want more visits.
-  const wanted = Math.min(
-    heartbeatMs || LONGEST_REVOLUTION_MS,
-    (maxAgeMs || Number.POSITIVE_INFINITY) / 20,
-    LONGEST_REVOLUTION_MS,
-  );
-  const revolutionsPerBeat = Math.ceil(heartbeatMs / wanted);
-  const revolutionMs = heartbeatMs > 0 ? heartbeatMs / revolutionsPerBeat : wanted;
-  let turns = 0;
-  const turnWheel = () => {
-    const index = turns % BUCKETS;
-    const revolution = Math.floor(turns++ / BUCKETS);
-    const beats = heartbeatMs > 0 && revolution % revolutionsPerBeat === index % revolutionsPerBeat;
-    const bucket = buckets[index]!;
-    const at = now();
-    let bytes = 0;
-    for (let place = bucket.length - 1; place >= 0; place--) {
-      const connection = bucket[place]!;
-      const { socket } = connection;
-      if (connection.closeAt > 0 && at >= connection.closeAt) finish(connection, 'age');
-      else if (connection.lateSince > 0 || !beats) continue;
-      else if (socket.writableLength > 0) isLate(connection);
-      else {
-        const beat = heartbeats[connection.channel.framing];
-        bytes += beat.length;
-        socket.write(beat);
-      }
-    }
-    if (bytes > 0) meter.wrote(bytes);
-  };
   const sweep = () => {
     const at = now();
     for (const connection of late) {
@@ -172,11 +142,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       else if (at - connection.admittedAt >= ADMISSION_MS) leaveAdmission(connection);
     }
   };
-  const timers = [
-    setInterval(turnWheel, Math.max(1, revolutionMs / BUCKETS)),
-    setInterval(sweep, Math.min(1_000, Math.max(5, stallMs / 8))),
-  ];
-  for (const timer of timers) timer.unref();
+  const sweeper = setInterval(sweep, Math.min(1_000, Math.max(5, stallMs / 8))).unref();
 
   return {
     get open() {
@@ -185,9 +151,9 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     get waiting() {
       return admission.waiting;
     },
-    accept(channel, socket, reader) {
+    accept(channel, socket, credential, opening) {
       const closeAt = maxAgeMs > 0 ? now() + Math.ceil(maxAgeMs * (0.8 + 0.2 * Math.random())) : 0;
-      const connection = new Connection(socket, channel, reader, closeAt);
+      const connection = new Connection(socket, channel, credential, opening, closeAt);
       const answer = admission.ask(connection);
       if (answer === 'no') return false;
       bind(socket, connection);
@@ -197,10 +163,10 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       socket.on('close', onClose);
       socket.setTimeout(0);
       socket.setKeepAlive(true, 60_000);
-      // Whatever the client still sends is dropped; reading goes on so that its end is noticed.
+      // Reads and drops what the client sends, to notice when it closes.
       socket.resume();
       open++;
-      meter.opened(channel.environment, channel.kind, reader.family, reader.credentialKind);
+      meter.opened(channel.environment, channel.kind, opening.family, opening.credentialKind);
       if (answer === 'now') start(connection);
       return true;
     },
@@ -210,7 +176,8 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     withdraw: (condition) => admission.withdraw(condition),
     stop(reason) {
       for (const connection of late) hangUp(connection, reason);
-      for (const timer of timers) clearInterval(timer);
+      wheel.stop();
+      clearInterval(sweeper);
     },
   };
 }

@@ -1,44 +1,29 @@
-/**
- * The events of the server-side streams, put together from the raw JSON of items: nothing is parsed or serialised again,
- * so fields that nobody here knows pass through.
- */
+/** The events of server-side streams, assembled from the raw JSON of items, so that unknown fields pass through. */
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import type { FDv2Event } from '../common/fdv2-events.ts';
 import type { ItemView } from '../ports.ts';
 import { eventText } from './framing.ts';
 
-/**
- * `all`: flags and segments, for server SDKs. `flags`: flags only, for the oldest. `fdv2`: the same data in LaunchDarkly's
- * second protocol. `eval`: flags evaluated for one context, for client-side SDKs. `ping`: that something changed, for them too;
- * `refetch`: the same in OpenFeature's words.
- */
-export type StreamKind = 'all' | 'flags' | 'ping' | 'refetch' | 'eval' | 'fdv2';
-
-/** An event of FDv2; its data as JSON. */
-export interface FDv2Event {
-  readonly event: string;
-  readonly json: string;
-}
-
-/** An environment's FDv2: everything; what leads on from a state, if it is remembered; one change. */
+/** An environment's FDv2 events: everything; what changed since a state, if it is remembered; one change. */
 export interface FDv2Source {
   full(named: boolean): readonly FDv2Event[];
   since(basis: string): readonly FDv2Event[] | undefined;
   update(items: readonly Item[]): readonly FDv2Event[];
 }
 
-/** What streams of one kind say, as text. */
+/** What streams of one kind send, as text. */
 export interface Feed {
   everything(): string;
-  /** One text for each event that readers may get apart from the others. */
+  /** One text for each event that may be sent without the others. */
   changes(items: readonly Item[]): readonly string[];
-  /** What leads on from the state that a client holds; undefined: `everything` does. */
+  /** What changed since the state that a client holds; undefined: send `everything`. */
   since?(basis: string): string | undefined;
 }
 
 export interface Messages {
-  /** The whole set as one `put` event. Tombstones are left out, so no entry is ever null. */
+  /** The whole set as one `put` event, without tombstones. */
   put(view: ItemView): string;
-  /** One item as a `patch` or, for a tombstone, a `delete`; undefined when this kind of stream does not tell of it. */
+  /** One item as a `patch` or, for a tombstone, a `delete`; undefined if this kind of stream does not carry it. */
   change(item: Item): string | undefined;
 }
 
@@ -65,7 +50,7 @@ export function createFeed(kind: 'all' | 'flags', view: ItemView): Feed {
   };
 }
 
-/** All events of one change are one text: none of them means anything without the last. */
+/** All events of one change are one text, since the last one commits the others. */
 export function createFDv2Feed(source: FDv2Source): Feed {
   const textOf = (events: readonly FDv2Event[]) => events.map(({ event, json }) => eventText(event, json)).join('');
   return {
@@ -78,7 +63,7 @@ export function createFDv2Feed(source: FDv2Source): Feed {
   };
 }
 
-/** The key goes into the path as it is: SDKs take everything behind the prefix, without decoding. */
+/** The key is not encoded in the path: SDKs take everything after the prefix as it is. */
 function changeText(item: Item, path: string): string {
   const start = `{"path":${JSON.stringify(path)}`;
   return item.deleted

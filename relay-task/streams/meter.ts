@@ -1,10 +1,9 @@
-import type { CredentialKind } from '../ports.ts';
-import type { StreamKind } from './messages.ts';
+import type { CredentialKind, StreamKind } from '../ports.ts';
 
-/** Why a stream ended. `client`: it went away itself, or its network did. */
+/** Why a stream ended. `client`: the client or its network closed it. */
 export type CloseReason = 'client' | 'slow' | 'age' | 'revoked' | 'removed' | 'shutdown';
 
-/** What the hub tells of its doings. `family` is whatever the caller of `open` named the client. */
+/** Receives the hub's measurements. `family` is the client's name from the opening. */
 export interface StreamMeter {
   opened(environment: string, kind: StreamKind, family: string, credentialKind: CredentialKind): void;
   closed(
@@ -14,13 +13,13 @@ export interface StreamMeter {
     reason: CloseReason,
     credentialKind: CredentialKind,
   ): void;
-  /** A stream was turned away because too many were waiting for their first payload, or because the relay is closing. */
+  /** A stream was turned away: too many were waiting for their first payload, or the relay is closing. */
   refused(environment: string): void;
   /** Bytes handed to sockets, framing included. */
   wrote(bytes: number): void;
-  /** A change has been written to everyone who can take it; counted from the arrival of the bytes that caused it. */
+  /** A change was written to every connection that accepts it; counted from the arrival of the bytes that caused it. */
   broadcast(durationMs: number): void;
-  /** A whole set was put together. */
+  /** A whole set was serialised. */
   snapshot(environment: string, kind: StreamKind, bytes: number): void;
 }
 

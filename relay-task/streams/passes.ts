@@ -1,34 +1,34 @@
 /**
- * Walks over all subjects after a change, in slices of a few milliseconds: with ten thousand contexts nothing else has to
- * wait for them. What changes meanwhile is taken up by the next pass.
+ * Visits all subjects after a change, in slices of a few milliseconds, so that ten thousand contexts do not block everything
+ * else. Changes in the meantime are left to the next pass.
  */
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { Change } from '../ports.ts';
-import type { Subject } from './subjects.ts';
+import type { Subject } from './connection.ts';
 import { SLICE_MS } from './turns.ts';
 
-/** What a change can mean for answers. */
+/** Which answers a change can affect. */
 export interface Affected {
   readonly flagKeys: readonly string[];
-  /** Whether memberships in Big Segments have to be looked up before these flags are evaluated. */
+  /** Whether memberships in Big Segments must be loaded before these flags are evaluated. */
   readonly bigSegments: boolean;
 }
 
-/** What is to be looked at in one pass. */
+/** What one pass evaluates. */
 export interface Work extends Affected {
-  /** Whatever differs is to be told by a `put`. */
+  /** Differences are sent as a `put`. */
   readonly whole: boolean;
 }
 
 export interface PassesOptions {
   readonly subjects: readonly Subject[];
   affected(items: readonly Item[]): Affected;
-  /** To be awaited before the visit; never rejects. */
+  /** Awaited before the visit; never rejects. */
   prepare(subject: Subject): Promise<void> | undefined;
   visit(subject: Subject, work: Work): void;
   /** After each slice, and each visit that had to wait. */
   paused(): void;
-  /** Everyone was visited. `idle`: nothing has changed since the pass began. `since`: when its oldest change arrived. */
+  /** All were visited. `idle`: nothing has changed since the pass began. `since`: when its oldest change arrived. */
   finished(work: Work, idle: boolean, since: number): void;
 }
 
@@ -37,13 +37,13 @@ export interface Passes {
   refresh(flagKeys: readonly string[]): void;
 }
 
-/** Contexts whose memberships are fetched at once. */
+/** Contexts whose memberships are loaded at the same time. */
 const MAX_PREPARING = 64;
 
 interface Pass {
   readonly work: Work;
   readonly since: number;
-  /** Subjects below it still have their turn; from the end to the beginning, so that nobody is missed when one leaves. */
+  /** Subjects below it still have their turn; from the end to the beginning, so that none is missed when one leaves. */
   cursor: number;
   preparing: number;
   over: boolean;
@@ -51,7 +51,7 @@ interface Pass {
 
 export function createPasses({ subjects, affected, prepare, visit, paused, finished }: PassesOptions): Passes {
   let running = false;
-  // What no pass has taken up yet.
+  // What no pass includes yet.
   let changed = new Map<string, Item>();
   let refreshed = new Set<string>();
   let whole = false;
@@ -81,14 +81,15 @@ export function createPasses({ subjects, affected, prepare, visit, paused, finis
     const until = performance.now() + SLICE_MS;
     pass.cursor = Math.min(pass.cursor, subjects.length);
     while (pass.cursor > 0 && pass.preparing < MAX_PREPARING) {
-      const subject = subjects[--pass.cursor]!;
+      const subject = subjects[--pass.cursor];
+      if (!subject) continue;
       const preparation = pass.work.bigSegments && subject.held ? prepare(subject) : undefined;
       if (preparation) visitAfter(preparation, subject, pass);
       else visit(subject, pass.work);
       if (performance.now() >= until) break;
     }
     paused();
-    // With all places taken, the first that becomes free goes on.
+    // If all places are taken, the first to become free continues.
     if (pass.preparing >= MAX_PREPARING) return;
     if (pass.cursor > 0) setImmediate(slice, pass);
     else finishIfDone(pass);

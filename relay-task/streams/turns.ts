@@ -1,9 +1,9 @@
-/** How long one turn of the event loop may be kept from everyone else, in ms. */
+/** The longest that work here may block one turn of the event loop, in ms. */
 export const SLICE_MS = 4;
 
-/** Work that comes in any number at once, such as first answers after a storm of connects, done a slice in each turn. */
+/** Spreads bursts of work, such as first answers after a storm of connects, over turns of the event loop. */
 export interface Turns {
-  /** Does it now if this turn has time left and nobody waits, else in a later turn, in order. */
+  /** Runs now if this turn has time left and nothing waits, otherwise in a later turn, in order. */
   run(work: () => void): void;
 }
 
@@ -26,12 +26,15 @@ export function createTurns(): Turns {
   const turn = () => {
     scheduled = false;
     spentMs = 0;
-    while (first < queue.length && spentMs < SLICE_MS) work(queue[first++]!);
+    for (let job = queue[first]; job && spentMs < SLICE_MS; job = queue[first]) {
+      first++;
+      work(job);
+    }
     if (first === queue.length) {
       queue = [];
       first = 0;
     }
-    // Also with an empty queue: the next turn's time is its own.
+    // Even with an empty queue, so that the next turn starts with its full time.
     if (spentMs > 0) schedule();
   };
 

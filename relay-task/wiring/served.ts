@@ -74,10 +74,6 @@ function serve(tenant: Tenant, { registry, events, goalsOf }: ServingParts): Ser
     view: memory,
     clientView: memory.clientView,
     events: own,
-    get evaluator() {
-      return memory.evaluator;
-    },
-    flags: memory.flags,
     get refused() {
       return tenant.upstream?.status().refused ?? false;
     },

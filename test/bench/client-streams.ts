@@ -68,11 +68,18 @@ async function serve(candidate: Candidate, flags: number, connections: number): 
   if (candidate === 'hub') {
     const hub = createHub({ meter: { ...silentMeter, broadcast: () => written() } });
     const streams = hub.environment({ name: 'bench', view: environment, clientView: environment.clientView });
+    const opening = {
+      kind: 'eval',
+      withReasons: false,
+      credential: 'id',
+      credentialKind: 'environmentId',
+      family: 'other',
+      httpVersion: '1.1',
+    } as const;
     onChange = streams.publish;
     server = createServer({ allowHalfOpen: true }, (socket) => {
       socket.once('data', (bytes) => {
-        const context = contextOf(bytes.toString().split(' ')[1]!);
-        streams.open(socket, { kind: 'eval', credential: 'id', credentialKind: 'environmentId', context });
+        streams.open(socket, { ...opening, context: contextOf(bytes.toString().split(' ')[1]!) });
       });
     });
   } else {
@@ -117,7 +124,8 @@ async function serve(candidate: Candidate, flags: number, connections: number): 
         globalThis.gc?.();
         await pause(150);
       }
-      return void process.send?.({ rss: process.memoryUsage.rss() });
+      process.send?.({ rss: process.memoryUsage.rss() });
+      return;
     }
     const cpu = process.cpuUsage();
     const item = changed(order.kind, flags, ++version, connections);

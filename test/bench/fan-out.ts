@@ -39,11 +39,14 @@ const patchOf = (version: number) => flag('banner', version);
 const bytesOf = (text: string) => frame(text, 'chunked').length;
 const firstItems = () => [flag('banner', 1), flag('filler', 1, { filler: 'x'.repeat(PUT_BYTES) })];
 
-/** What the endpoints of client-side SDKs would ask for. */
-
-const { clientView, evaluator, flags } = createEnvironment({ name: 'unused', log: silentLog, onChange() {} });
+/** What only the endpoints of client-side SDKs read. */
+const { clientView } = createEnvironment({ name: 'unused', log: silentLog, onChange() {} });
 const unused = {
-  ...{ clientView, evaluator, flags, secureMode: false, sdkKeys: () => [], allowedOrigins: [], allowedHeaders: [] },
+  clientView,
+  secureMode: false,
+  sdkKeys: () => [],
+  allowedOrigins: [],
+  allowedHeaders: [],
   ttlMs: 0,
 };
 
@@ -87,7 +90,8 @@ async function serve(candidate: Candidate): Promise<void> {
     if (order.order === 'patch') {
       // Versions of one width, so that all patches are equally long.
       for (let i = 0; i < order.count; i++) patch(1_000_000 + version++);
-      return void process.send?.({ bytes: order.count * bytesOf(messages.all.change(patchOf(1_000_000))!) });
+      process.send?.({ bytes: order.count * bytesOf(messages.all.change(patchOf(1_000_000))!) });
+      return;
     }
     for (let i = 0; i < 3; i++) {
       globalThis.gc?.();

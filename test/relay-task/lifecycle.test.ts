@@ -247,7 +247,7 @@ describe('TLS', () => {
     const options = { secrets: [first.key, second.key] };
     await expect(startTestRelay({ ...variables, TLS_KEY: keyFile }, options)).rejects.toMatchObject({
       code: 'CERTIFICATE_INVALID',
-      message: expect.stringContaining('belong together'),
+      message: expect.stringContaining('match each other'),
     });
     await expect(startTestRelay({ ...variables, TLS_KEY: '/nowhere/key.pem' }, options)).rejects.toMatchObject({
       code: 'CERTIFICATE_INVALID',

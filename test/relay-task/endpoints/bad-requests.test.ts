@@ -185,7 +185,10 @@ function send(port: number, { method, path, headers, body, slow }: BadRequest): 
       ([name, value]) => `${name}: ${value}\r\n`,
     );
     const request = Buffer.concat([Buffer.from(`${method} ${path} HTTP/1.1\r\n${lines.join('')}\r\n`), body]);
-    if (!slow) return void socket.write(request);
+    if (!slow) {
+      socket.write(request);
+      return;
+    }
     const step = Math.ceil(request.length / 8);
     const rest = (at: number) => {
       if (at >= request.length || socket.destroyed) return;

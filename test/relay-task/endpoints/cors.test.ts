@@ -14,7 +14,7 @@ const from = (origin: string | undefined, method: string, path: string): Promise
   ask(server.port, method, path, { headers: { ...json, ...(origin && { origin }) } });
 const allowOrigin = ({ headers }: Answer) => headers['access-control-allow-origin'];
 
-test('a preflight says what LaunchDarkly’s says, and what SDKs of today send', async () => {
+test('a preflight allows what LaunchDarkly’s does, and what current SDKs send', async () => {
   server.environment.allowedHeaders = ['X-Corp', 'X-Trace'];
   const { status, headers } = await from(site, 'OPTIONS', '/sdk/evalx/64a0/context');
   expect(status).toBe(200);
@@ -43,7 +43,7 @@ const paths = [
   `/sdk/poll/eval/${context}?auth=64a0`,
   `/sdk/stream/eval/${context}?auth=64a0`,
 ];
-test.each(paths)('%s: any origin, unless origins are configured; then those and no others', async (path) => {
+test.each(paths)('%s: any origin, or only the configured ones', async (path) => {
   expect(allowOrigin(await from(site, 'GET', path))).toBe(site);
   expect(allowOrigin(await from(undefined, 'GET', path))).toBe('*');
   server.environment.allowedOrigins = ['https://first.example', site];
@@ -58,7 +58,7 @@ test.each(paths)('%s: any origin, unless origins are configured; then those and 
   }
 });
 
-test('errors can be read by the page, whatever they are', async () => {
+test('the page can read every error', async () => {
   for (const [method, path, status] of [
     ['GET', `/sdk/evalx/unknown/contexts/${context}`, 404],
     ['GET', '/sdk/evalx/64a0/contexts/bad!', 400],
@@ -77,13 +77,13 @@ test('errors can be read by the page, whatever they are', async () => {
   expect(allowOrigin(await from('https://first.example', 'DELETE', '/ping/64a0'))).toBe('https://first.example');
 });
 
-test('304 can be read too', async () => {
+test('the page can read a 304', async () => {
   const { headers } = await from(site, 'GET', paths[0]!);
   const again = await ask(server.port, 'GET', paths[0]!, { headers: { origin: site, 'if-none-match': headers.etag! } });
   expect([again.status, allowOrigin(again)]).toEqual([304, site]);
 });
 
-test('addresses of servers and mobile devices carry none of this', async () => {
+test('endpoints of servers and mobile devices have no CORS headers', async () => {
   for (const [path, authorization] of [
     ['/sdk/latest-all', 'sdk-key'],
     [`/msdk/evalx/contexts/${context}`, 'mob-key'],

@@ -62,7 +62,7 @@ describe('a context', () => {
   const standard = Buffer.from(JSON.stringify(odd)).toString('base64');
   const shuffled = '{ "note": "ÿþ~~???>>>ûïÿ",\n "key": "bob", "kind": "user" }';
 
-  test('has the same answer and the same tag in whichever way it is sent', async () => {
+  test('has the same answer and tag however it is sent', async () => {
     const { port } = await start();
     expect(standard).toMatch(/\+.*\/|\/.*\+/);
     const at = (path: string) => ask(port, 'GET', `/sdk/evalx/64a0/contexts/${path}`);
@@ -155,7 +155,7 @@ describe('the tag', () => {
     (await ask(port, 'GET', path, { headers })).headers.etag!;
   const path = (context: unknown) => `/sdk/evalx/64a0/contexts/${base64url(context)}`;
 
-  test('is strong, and equal from every relay that holds the same items', async () => {
+  test('is strong, and equal in every relay that holds the same items', async () => {
     const [one, other] = [await start(), await start()];
     expect(await tagOf(one, path(alice))).toMatch(/^"[0-9a-f]{32}"$/);
     expect(await tagOf(one, path(alice))).toBe(await tagOf(other, path(alice)));
@@ -179,7 +179,7 @@ describe('the tag', () => {
     expect(new Set(tags).size).toBe(tags.length);
   });
 
-  test('costs a poll that changes nothing 304 and no evaluation', async () => {
+  test('makes a poll without changes a 304 without evaluation', async () => {
     const { port, environment } = await start();
     const first = await ask(port, 'GET', path(alice));
     const { etag } = first.headers;
@@ -194,7 +194,7 @@ describe('the tag', () => {
     expect(first.headers.vary).toBe('Authorization, Accept-Encoding, Origin');
   });
 
-  test('covers memberships of Big Segments, which are waited for', async () => {
+  test('covers memberships of Big Segments, which are loaded first', async () => {
     const { port, environment } = await start();
     let loaded = false;
     environment.bigSegment = {
@@ -217,7 +217,7 @@ describe('the tag', () => {
   });
 });
 
-test('a large answer is compressed for those who accept it', async () => {
+test('a large answer is compressed for clients that accept it', async () => {
   const { port, view } = await start();
   view.patch(...Array.from({ length: 50 }, (_, index) => flag(`flag-${index}`, 1)));
   const path = `/sdk/evalx/64a0/contexts/${base64url(alice)}`;
@@ -239,7 +239,7 @@ describe('secure mode', () => {
   const status = async ({ port }: TestServer, path: string, headers: Record<string, string> = {}) =>
     (await ask(port, 'GET', path, { headers })).status;
 
-  test.each(vectors.hashes)('%j is proven by LaunchDarkly’s hash and nothing else', async (context, hash) => {
+  test.each(vectors.hashes)('%j is accepted with LaunchDarkly’s hash only', async (context, hash) => {
     const server = await startSecure();
     for (const path of ['/sdk/evalx/64a0/contexts/', '/eval/64a0/']) {
       const url = `${path}${base64url(context)}`;
@@ -257,7 +257,7 @@ describe('secure mode', () => {
     expect([await status(server, `${poll}&h=${hash}`), await status(server, poll)]).toEqual([200, 400]);
   });
 
-  test('is asked of browsers only, and not of pings, events and goals', async () => {
+  test('applies to browsers only, and not to pings, events and goals', async () => {
     const server = await startSecure();
     const path = base64url(alice);
     expect(await status(server, `/msdk/evalx/contexts/${path}`, { authorization: 'mob-key' })).toBe(200);

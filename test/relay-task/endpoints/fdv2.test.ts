@@ -50,7 +50,7 @@ describe('/sdk/poll', () => {
   };
   const payloadOf = async (basis?: string) => understood((await poll(basis)).json().events, 'flag', 'segment');
 
-  test('without a basis: everything, flags and segments as they are, no tombstones', async () => {
+  test('without a basis: all flags and segments unchanged, no tombstones', async () => {
     const payload = await payloadOf();
     expect(payload).toMatchObject({ type: 'full', state: expect.stringMatching(/^[0-9a-f]+$/) });
     expect(payload!.updates.map(({ kind, key, version, object }) => [kind, key, version, object])).toEqual([
@@ -60,7 +60,7 @@ describe('/sdk/poll', () => {
     ]);
   });
 
-  test('from a basis that is remembered: what changed and what is gone', async () => {
+  test('from a basis that is remembered: what changed and what was deleted', async () => {
     const { state } = (await payloadOf())!;
     server.view.patch(flag('banner', 8));
     server.view.patch(tombstone('segments', 'beta', 4), flag('banner', 9));
@@ -73,14 +73,14 @@ describe('/sdk/poll', () => {
     ]);
   });
 
-  test('from the present state: nothing; from one that nobody remembers: everything', async () => {
+  test('from the current state: nothing; from an unknown one: everything', async () => {
     const { state } = (await payloadOf())!;
     expect(await payloadOf(state)).toMatchObject({ type: 'none', updates: [] });
     const full = await payloadOf('1000:from another relay & more');
     expect([full!.type, full!.updates.length, full!.state]).toEqual(['full', 3, state]);
   });
 
-  test('the tag is the state: 304 for those who hold it, never for those whose basis says otherwise', async () => {
+  test('the tag is the state: 304 for clients that hold it, never for those with another basis', async () => {
     const first = await poll();
     const { etag } = first.headers;
     const { state } = (await payloadOf())!;
@@ -147,7 +147,7 @@ describe('/sdk/poll/eval', () => {
     expect((await payloadOf('auth=64a0&withReasons=true'))!.updates[0]!.object).toHaveProperty('reason');
   });
 
-  test('from the present state nothing, from any other everything', async () => {
+  test('from the current state nothing, from any other everything', async () => {
     const { state } = (await payloadOf('auth=64a0'))!;
     expect(await payloadOf(`auth=64a0&basis=${state}`)).toMatchObject({ type: 'none' });
     const held = { 'if-none-match': `"${state}"` };

@@ -67,7 +67,8 @@ test.each([
   await sdk.waitForInitialization(60);
   await eventually(() => expect(server.opened.length).toBeGreaterThan(0));
   const { opening } = server.opened[0]!;
-  expect(opening).toMatchObject({ kind: 'eval', credential: '64a0', withReasons: false });
+  if (opening.kind !== 'eval') throw new Error(`opened as ${opening.kind}`);
+  expect(opening).toMatchObject({ credential: '64a0', withReasons: false });
   const flags = server.environment.clientView.evaluateAll(opening.context!, {
     audience: 'environmentId',
     withReasons: false,

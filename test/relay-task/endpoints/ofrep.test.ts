@@ -52,31 +52,34 @@ describe('credentials', () => {
     ['mob-key', ['everywhere', 'mobile']],
     ['64a0', ['everywhere', 'browser']],
   ] as const;
-  test.each(kinds)('%s opens what its kind may see, in every header in which providers send one', async (key, seen) => {
-    const server = await start();
-    const ways: Record<string, string>[] = [
-      { authorization: key },
-      { authorization: `Bearer ${key}` },
-      { authorization: `api_key ${key}` },
-      { authorization: '', 'x-api-key': key },
-      // Whatever a gateway put there.
-      { authorization: 'Basic dXNlcjpwYXNz', 'x-api-key': key },
-    ];
-    for (const headers of ways) {
-      const bulk = await evaluate(server, BULK, alice, { headers });
-      expect([bulk.status, keysOf(bulk.json())]).toEqual([200, seen]);
-      for (const name of all) {
-        const single = await evaluate(server, one(name), alice, { headers });
-        expect([name, single.status]).toEqual([name, seen.some((other) => other === name) ? 200 : 404]);
+  test.each(kinds)(
+    '%s gives access to what its kind may see, in every header that providers use',
+    async (key, seen) => {
+      const server = await start();
+      const ways: Record<string, string>[] = [
+        { authorization: key },
+        { authorization: `Bearer ${key}` },
+        { authorization: `api_key ${key}` },
+        { authorization: '', 'x-api-key': key },
+        // Whatever a gateway put there.
+        { authorization: 'Basic dXNlcjpwYXNz', 'x-api-key': key },
+      ];
+      for (const headers of ways) {
+        const bulk = await evaluate(server, BULK, alice, { headers });
+        expect([bulk.status, keysOf(bulk.json())]).toEqual([200, seen]);
+        for (const name of all) {
+          const single = await evaluate(server, one(name), alice, { headers });
+          expect([name, single.status]).toEqual([name, seen.some((other) => other === name) ? 200 : 404]);
+        }
       }
-    }
-    expect(server.answers[0]).toMatchObject({
-      route: BULK,
-      status: 200,
-      environment: 'production',
-      credential: expect.any(String),
-    });
-  });
+      expect(server.answers[0]).toMatchObject({
+        route: BULK,
+        status: 200,
+        environment: 'production',
+        credential: expect.any(String),
+      });
+    },
+  );
 
   test.each([['unknown'], [''], ['two words']])('%p gets 401 on every address', async (key) => {
     const { port } = await start();
@@ -95,7 +98,7 @@ describe('credentials', () => {
     }
   });
 
-  test('a payload filter may be asked for', async () => {
+  test('a payload filter can be requested', async () => {
     const server = await start();
     expect((await evaluate(server, `${BULK}?filter=none`, alice)).status).toBe(404);
   });
@@ -163,7 +166,7 @@ describe('an answer about one flag', () => {
     ]);
   });
 
-  test('an experiment is a split to those who take standard reasons only', async () => {
+  test('an experiment is a SPLIT for clients that need standard reasons', async () => {
     const rollout = { kind: 'experiment', seed: 1, variations: [{ variation: 0, weight: 100_000 }] };
     const extra = { fallthrough: { rollout } };
     expect(await answers(extra)).toEqual([
@@ -173,7 +176,7 @@ describe('an answer about one flag', () => {
     expect((await answers(extra, python))[1]).toMatchObject({ reason: 'SPLIT' });
   });
 
-  test('has no value where the default of the code holds', async () => {
+  test('has no value if the code’s default applies', async () => {
     const nothing = { on: false, offVariation: undefined };
     expect(await answers(nothing)).toEqual([200, { key: 'f', reason: 'OFF', metadata }]);
     // LaunchDarkly's SDKs return the default for null, too.
@@ -202,7 +205,7 @@ describe('an answer about one flag', () => {
   });
 });
 
-test('all flags come with the same answers that each one has alone, failures too', async () => {
+test('all flags together have the answers that each has alone, including failures', async () => {
   const view = createMemoryView([...items(), flag('broken', 8, { fallthrough: { variation: 99 } })]);
   const server = await start({ view });
   const bulk = (await evaluate(server, BULK, { targetingKey: 'bob' })).json();
@@ -215,7 +218,7 @@ test('all flags come with the same answers that each one has alone, failures too
   expect(bulk.flags[4]).toMatchObject({ key: 'broken', errorCode: 'PARSE_ERROR' });
 });
 
-test('who has a client-side ID is told of a stream that says when to ask again; a key may not stand in its address', async () => {
+test('a client-side ID gets the address of a stream of changes; keys must not appear in it', async () => {
   const server = await start({
     find: (kind, credential, filter, environment) =>
       kind === 'environmentId' && credential === '64a0' && (filter === '' || filter === 'a b')
@@ -239,7 +242,7 @@ test('who has a client-side ID is told of a stream that says when to ask again; 
   }
 });
 
-test('answers that several clients share are given to each with the reasons that it takes', async () => {
+test('answers that clients share have the kind of reasons that each needs', async () => {
   const server = await start();
   const { clientView } = server.environment;
   const everyone = clientView.evaluateAll(parseContext({ kind: 'user', key: 'alice' })!, {
@@ -258,7 +261,7 @@ test('answers that several clients share are given to each with the reasons that
   }
 });
 
-describe('a bad request is answered in OFREP’s words', () => {
+describe('a bad request gets OFREP’s errors', () => {
   const limit = 1024;
   const bad: [string, number, string, Asking][] = [
     ['no JSON', 400, 'PARSE_ERROR', { body: '{' }],
@@ -298,7 +301,7 @@ describe('a bad request is answered in OFREP’s words', () => {
     expect(single.headers['content-type']).toBe('application/json');
   });
 
-  test('what goes wrong in the relay is 500, logged without the request', async () => {
+  test('a failure of the relay is a 500, logged without the request', async () => {
     const server = await start();
     server.environment.clientView.evaluateAll = () => {
       throw new Error('a fault');
@@ -310,7 +313,7 @@ describe('a bad request is answered in OFREP’s words', () => {
   });
 });
 
-describe('what may be different in a moment is 503', () => {
+describe('a transient condition is a 503', () => {
   test.each([
     ['without data', { view: createMemoryView() }],
     ['without environments', { find: () => 'not-yet' as const }],
@@ -369,7 +372,7 @@ describe('a client that holds the answer', () => {
   });
 });
 
-test('a large answer is compressed for those who accept it', async () => {
+test('a large answer is compressed for clients that accept it', async () => {
   const many = Array.from({ length: 50 }, (_, index) => flag(`flag-${index}`, 1));
   const server = await start({ view: createMemoryView(many) });
   const plain = await evaluate(server, BULK, alice);
@@ -382,7 +385,7 @@ describe('secure mode', () => {
   const vectors: { sdkKey: string; hashes: [object, string][] } = JSON.parse(
     readFileSync(join(import.meta.dirname, '../../fixtures/endpoints/secure-mode.json'), 'utf8'),
   );
-  test('a browser proves its context by header or query; others need not', async () => {
+  test('a browser sends its hash by header or query; others need none', async () => {
     const server = await start();
     server.environment.secureMode = true;
     server.environment.sdkKeys = () => ['another', vectors.sdkKey];
@@ -405,7 +408,7 @@ describe('secure mode', () => {
 
 describe('browsers', () => {
   const origin = 'https://shop.example';
-  test('may ask with every header that this needs, and may read every answer', async () => {
+  test('may send every header that this needs, and read every answer', async () => {
     const server = await start();
     for (const path of [BULK, one('browser')]) {
       const preflight = await ask(server.port, 'OPTIONS', path, {

@@ -55,7 +55,7 @@ test.each([
   expect((await ask(path, { 'if-none-match': etag })).status).toBe(200);
 });
 
-test('the unquoted tags that ld-relay gave out are still found', async () => {
+test('unquoted tags from ld-relay still match', async () => {
   expect((await ask('/sdk/flags', { 'if-none-match': 'relay-b8788ef94d38151' })).status).toBe(304);
   expect((await ask('/sdk/flags/beta', { 'if-none-match': 'relay-12' })).status).toBe(304);
   expect((await ask('/sdk/flags/beta', { 'if-none-match': 'relay-11' })).status).toBe(200);
@@ -114,7 +114,7 @@ test('compressed when accepted and above 1 KB, under a tag of its own', async ()
   }
 });
 
-test('a hundred polls of one generation put the set together once', async () => {
+test('a hundred polls of one generation serialise the set once', async () => {
   const before = server.view.walks;
   await Promise.all(Array.from({ length: 100 }, () => ask('/sdk/latest-all', { 'accept-encoding': 'gzip' })));
   expect(server.view.walks - before).toBe(2);
@@ -128,20 +128,20 @@ describe('for PHP', () => {
     readFileSync(join(import.meta.dirname, '../../fixtures/endpoints/etags.json'), 'utf8'),
   );
 
-  test.each(vectors.allFlags)('the set %j is still found under ld-relay’s tag %s', async (versions, tag) => {
+  test.each(vectors.allFlags)('the set %j still matches ld-relay’s tag %s', async (versions, tag) => {
     server.view.put(Object.entries(versions).map(([key, version]) => flag(key, version)));
     expect((await ask('/sdk/flags', { 'if-none-match': tag })).status).toBe(304);
     server.view.patch(flag('more', 1));
     expect((await ask('/sdk/flags', { 'if-none-match': tag })).status).toBe(200);
   });
 
-  test.each(vectors.oneFlag)('version %i is still found under ld-relay’s tag %s', async (version, tag) => {
+  test.each(vectors.oneFlag)('version %i still matches ld-relay’s tag %s', async (version, tag) => {
     server.view.put([flag('one', version)]);
     expect((await ask('/sdk/flags/one', { 'if-none-match': tag })).status).toBe(304);
   });
 
   test.each(['/sdk/flags', '/sdk/flags/beta', '/sdk/segments/s'])(
-    '%s says how long it may be cached, with 304 too, and nothing without a time to live',
+    '%s says how long it may be cached, also with 304, and nothing without a TTL',
     async (path) => {
       server.environment.ttlMs = 90_000;
       const { etag } = Object.fromEntries((await ask(path)).headers);
@@ -158,7 +158,7 @@ describe('for PHP', () => {
     },
   );
 
-  test('other answers are not to be cached for a time', async () => {
+  test('other answers have no cache lifetime', async () => {
     server.environment.ttlMs = 90_000;
     expect((await ask('/sdk/latest-all')).headers.get('expires')).toBeNull();
     expect((await ask('/sdk/flags/never')).headers.get('expires')).toBeNull();

@@ -122,7 +122,7 @@ const openFeature = [
   'GET /ofrep/v1/configuration',
 ];
 
-test('the relay answers these addresses and no others', () => {
+test('the relay has these endpoints and no others', () => {
   const listed = rows.map(([method, path]) => `${method} ${path}`);
   // A project's key and an environment's, or an environment's name and a payload filter's.
   listed.splice(listed.indexOf('GET /status/{environment}') + 1, 0, 'GET /status/{environment}/{filter}');
@@ -205,15 +205,15 @@ test.each(titled(withCredential))('%s: before there is data', async (_, row) => 
   expect((await send(empty, row)).status).toBe(expected === 'taken' ? 202 : 200);
 });
 
-test.each(titled(withCredential))('%s: after LaunchDarkly refused the key and without data', async (_, row) => {
+test.each(titled(withCredential))('%s: after LaunchDarkly rejected the key and without data', async (_, row) => {
   const [, , , expected, data] = row;
   const answer = await send(refused, row);
   if (!data && expected !== 'stream') return expect(answer.status).toBe(expected === 'taken' ? 202 : 200);
   comesLater(answer);
-  expect(answer.json().message).toContain('refuses');
+  expect(answer.json().message).toContain('rejects');
 });
 
-test.each(titled(withCredential))('%s: after LaunchDarkly refused the key, with data', async (_, row) => {
+test.each(titled(withCredential))('%s: after LaunchDarkly rejected the key, with data', async (_, row) => {
   full.environment.refused = true;
   try {
     expect((await send(full, row)).status).toBe(row[3] === 'taken' ? 202 : 200);
@@ -238,7 +238,7 @@ test.each(titled(forBrowsers))('%s: OPTIONS is answered whatever else is wrong',
   }
 });
 
-test('OPTIONS for anything that browsers do not use gets 405', async () => {
+test('OPTIONS for endpoints that browsers do not use gets 405', async () => {
   expect((await ask(full.port, 'OPTIONS', '/all')).status).toBe(405);
   expect((await ask(full.port, 'OPTIONS', '/nothing')).status).toBe(404);
 });

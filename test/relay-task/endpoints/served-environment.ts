@@ -51,13 +51,6 @@ export function createTestEnvironment(memory: MemoryView): TestEnvironment {
     environmentId: '64a0',
     view,
     refused: false,
-    evaluator,
-    *flags(audience) {
-      for (const { key, deleted } of view.items('features')) {
-        const flag = deleted ? undefined : compiled(key);
-        if (flag && sees(flag, audience)) yield flag;
-      }
-    },
     clientView: {
       prepare: () => environment.bigSegment?.wait(),
       evaluateOne(key, context, { audience, withReasons }) {
@@ -76,7 +69,7 @@ export function createTestEnvironment(memory: MemoryView): TestEnvironment {
       },
       evaluateAll(context, options) {
         environment.evaluations++;
-        return [...environment.flags(options.audience)]
+        return [...view.items('features')]
           .map(({ key }) => environment.clientView.evaluateOne(key, context, options))
           .filter((flag): flag is EvaluatedFlag => flag !== undefined);
       },

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { createRelayServer, type RelayServer, type RelayServerOptions } from '../../../relay-task/endpoints/server.ts';
-import type { Found, Health, ServedEnvironment, StreamOpening } from '../../../relay-task/endpoints/services.ts';
-import type { CredentialKind, Log } from '../../../relay-task/ports.ts';
+import type { Found, Health, ServedEnvironment } from '../../../relay-task/endpoints/services.ts';
+import type { CredentialKind, Log, StreamOpening } from '../../../relay-task/ports.ts';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
 import { createMemoryView, type MemoryView } from '../streams/memory-view.ts';
 import { createTestEnvironment, type TestEnvironment } from './served-environment.ts';
@@ -54,8 +54,7 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
       return filter === '' ? { environment } : 'unknown-filter';
     },
     openStream(_environment, socket, opening) {
-      if (opening.kind === 'all' || opening.kind === 'flags')
-        return streams.open(socket, { ...opening, kind: opening.kind });
+      if (opening.kind === 'all' || opening.kind === 'flags') return streams.open(socket, opening);
       opened.push({ socket, opening });
       tell(socket, opening);
       return true;

@@ -93,7 +93,7 @@ test('a new certificate is shown to new connections, and open ones stay', async 
   socket.destroy();
 });
 
-test('a certificate that is none is refused by name, and the present one stays', async () => {
+test('an invalid certificate is rejected with its code, and the current one stays', async () => {
   const { port, server: relay } = await start(first);
   const invalid = { name: 'RelayError', code: 'CERTIFICATE_INVALID' };
   for (const bad of [

@@ -22,7 +22,12 @@ const connect = async ({ port, streams }: ClientHub, key = 'alice') => {
     '64a0',
     { kind: 'user', key },
     {
-      ...{ baseUrl: uri, streamUrl: uri, eventsUrl: uri, sendEvents: false, streaming: true, diagnosticOptOut: true },
+      baseUrl: uri,
+      streamUrl: uri,
+      eventsUrl: uri,
+      sendEvents: false,
+      streaming: true,
+      diagnosticOptOut: true,
       logger: silentLog,
     },
   );

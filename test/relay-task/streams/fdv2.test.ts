@@ -76,7 +76,7 @@ describe('a stream of FDv2', () => {
     }
   });
 
-  test('is silent until there is data, and told everything anew when only that is right', async () => {
+  test('is silent until there is data, and gets everything again when only that is correct', async () => {
     const { put, read } = await start();
     const reader = await read('/sdk/stream?basis=whatever');
     expect(reader.body()).toBe('');
@@ -100,7 +100,11 @@ describe('the official Node SDK with its FDv2 data system', () => {
   const connect = (port: number, dataSystem: LDOptions['dataSystem']) => {
     const uri = `http://127.0.0.1:${port}`;
     const client = init('sdk-key', {
-      ...{ baseUri: uri, streamUri: uri, eventsUri: uri, sendEvents: false, dataSystem },
+      baseUri: uri,
+      streamUri: uri,
+      eventsUri: uri,
+      sendEvents: false,
+      dataSystem,
       logger: silentLog,
     });
     clients.push(client);
@@ -126,7 +130,7 @@ describe('the official Node SDK with its FDv2 data system', () => {
     expect(requests).toEqual(['GET /sdk/stream']);
   });
 
-  test('polls first, then streams from the state that it was given, and misses nothing in between', async () => {
+  test('polls first, then streams from the state that it got, and misses nothing in between', async () => {
     const { put, upsert, environment, port, requests, read } = await start();
     put(flag('banner', 1), flag('other', 1));
     const client = connect(port, {
@@ -144,7 +148,7 @@ describe('the official Node SDK with its FDv2 data system', () => {
     expect(brief(await late.next())).toBe('server-intent xfer-changes');
   });
 
-  test('takes up its stream again after it was cut, from the state with which it began', async () => {
+  test('resumes its stream after a disconnect, from the state with which it started', async () => {
     const { put, upsert, streams, port, requests } = await start();
     put(flag('banner', 1), flag('other', 1));
     const client = connect(port, {

@@ -23,7 +23,7 @@ const versionsOf = (data: string): Record<string, number> => {
   return Object.fromEntries(Object.entries(flags).map(([key, { version }]) => [key, version]));
 };
 
-describe('what a stream says', () => {
+describe('what a stream sends', () => {
   test('the head, then everything in one put, then patches and deletes, each in one chunk', async () => {
     const view = createMemoryView([flag('banner', 7), tombstone('features', 'gone', 3), segment('beta', 2)]);
     const { read, streams } = await start(view);
@@ -60,7 +60,7 @@ describe('what a stream says', () => {
     expect(reader.chunks()).toBe(5);
   });
 
-  test('the oldest SDKs get flags without a wrapper and hear nothing of segments', async () => {
+  test('the oldest SDKs get flags without a wrapper, and no segments', async () => {
     const view = createMemoryView([flag('banner', 7), segment('beta', 2)]);
     const { read, streams } = await start(view);
     const reader = await read('flags');
@@ -99,7 +99,7 @@ describe('what a stream says', () => {
     });
   });
 
-  test('a stream without data is open and silent until the first put, also when it is empty', async () => {
+  test('a stream without data is open and silent until the first put, even an empty one', async () => {
     const view = createMemoryView();
     const { read, streams } = await start(view);
     const reader = await read();
@@ -128,8 +128,8 @@ describe('what a stream says', () => {
   });
 });
 
-describe('what is made once', () => {
-  test('a hundred streams share one put, and a change in between does not make another', async () => {
+describe('what is built once', () => {
+  test('a hundred streams share one put, and a change in between does not cause another', async () => {
     const view = createMemoryView([flag('a', 1, { filler: 'x'.repeat(10_000) }), segment('s', 1)]);
     const { read, streams } = await start(view);
     const readers = await Promise.all(Array.from({ length: 50 }, () => read()));
@@ -143,7 +143,7 @@ describe('what is made once', () => {
     expect(view.walks).toBe(2);
   });
 
-  test('a snapshot that changes have outgrown is made anew, once', async () => {
+  test('a snapshot that changes have outgrown is rebuilt once', async () => {
     const view = createMemoryView([flag('a', 1)]);
     const { read, streams } = await start(view);
     await (await read()).next();
@@ -154,7 +154,7 @@ describe('what is made once', () => {
     expect(view.walks).toBe(4);
   });
 
-  test('where nobody listens nothing is serialised', async () => {
+  test('without streams nothing is serialised', async () => {
     const view = createMemoryView([flag('a', 1)]);
     const { read, streams } = await start(view);
     let serialised = 0;
@@ -175,7 +175,7 @@ describe('what is made once', () => {
     expect(versionsOf((await (await read()).next()).data)).toEqual({ a: 2 });
   });
 
-  test('a burst is one write for each reader', async () => {
+  test('a burst is one write per stream', async () => {
     const view = createMemoryView([]);
     const wrote: number[] = [];
     const silent = () => {};
@@ -219,7 +219,7 @@ describe('order', () => {
     }
   });
 
-  test('readers that leave in the middle of a pass cost the others nothing', async () => {
+  test('streams that close during a pass do not affect the others', async () => {
     const view = createMemoryView([flag('a', 1)]);
     const { read, streams } = await start(view);
     const readers = await Promise.all(Array.from({ length: 700 }, () => read()));
@@ -240,8 +240,8 @@ describe('order', () => {
   });
 });
 
-describe('readers that do not read', () => {
-  test('one that falls behind is hung up on, and the others hear the rest', async () => {
+describe('slow clients', () => {
+  test('one that falls behind is disconnected, and the others get everything', async () => {
     const view = createMemoryView([flag('a', 1)]);
     const closed: string[] = [];
     const silent = () => {};
@@ -261,7 +261,7 @@ describe('readers that do not read', () => {
     slow!.pause();
     let version = 2;
     const told: number[] = [];
-    await until('the slow reader is hung up on', async () => {
+    await until('the slow client is disconnected', async () => {
       streams.publish(view.patch(large('a', version, 1)));
       told.push(version++);
       await others[0]!.until(() => others[0]!.events.length >= told.length + 1);
@@ -275,15 +275,15 @@ describe('readers that do not read', () => {
     }
   });
 
-  test('one for whom too much is queued is hung up on without waiting for the time', async () => {
+  test('one with too much queued is disconnected at once', async () => {
     const view = createMemoryView([large('a', 1, 12)]);
     const { read, hub } = await start(view, { maxBehindBytes: 100_000 });
     const reader = await read();
     reader.pause();
-    await until('it is hung up on', () => hub.connections === 0);
+    await until('it is disconnected', () => hub.connections === 0);
   });
 
-  test('what a slow reader holds in this process is one piece, however much it misses', async () => {
+  test('one holds a single piece in memory, however much it has missed', async () => {
     const view = createMemoryView([large('a', 1)]);
     const { read, streams, hub } = await start(view);
     const reader = await read();
@@ -299,7 +299,7 @@ describe('readers that do not read', () => {
     expect(reader.events.map(({ event }) => event)).toEqual(['put', 'put']);
   });
 
-  test('one that fell out of the log gets a put instead of what it missed', async () => {
+  test('one that is behind the log gets a put instead of what it missed', async () => {
     const view = createMemoryView([large('a', 1)]);
     const { read, streams } = await start(view, { logMessages: 10 });
     const slow = await read();
@@ -320,7 +320,7 @@ describe('readers that do not read', () => {
 });
 
 describe('first payloads', () => {
-  test('beyond the bound they queue, beyond the queue streams are turned away, and the queue moves on', async () => {
+  test('beyond the limit they queue, beyond the queue streams are turned away, and the queue advances', async () => {
     const view = createMemoryView([large('a', 1)]);
     const { read, hub } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 1 });
     const first = await read();
@@ -333,7 +333,7 @@ describe('first payloads', () => {
     expect((await (await second).next()).event).toBe('put');
   });
 
-  test('one who gives up waiting takes nobody else along', async () => {
+  test('one that gives up waiting does not affect the others', async () => {
     const view = createMemoryView([large('a', 1)]);
     const { read, hub, port } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 10 });
     const first = await read();
@@ -350,7 +350,7 @@ describe('first payloads', () => {
 });
 
 describe('ends', () => {
-  test('a revoked credential ends its streams and no others, and what was published before is still told', async () => {
+  test('a revoked credential closes its streams and no others, after sending what was published before', async () => {
     const view = createMemoryView([flag('a', 1)]);
     const { read, streams } = await start(view);
     const revoked = await read('all', { headers: { authorization: 'sdk-old' } });
@@ -365,7 +365,7 @@ describe('ends', () => {
   });
 
   test('a stream that has reached its age ends cleanly, at different times for different streams', async () => {
-    const { read } = await start(createMemoryView([]), { maxAgeMs: 500, heartbeatMs: 60_000 });
+    const { read } = await start(createMemoryView([]), { maxAgeMs: 1_500, heartbeatMs: 60_000 });
     const ends: number[] = [];
     const readers = await Promise.all(Array.from({ length: 20 }, () => read()));
     await Promise.all(
@@ -377,22 +377,23 @@ describe('ends', () => {
     expect(new Set(ends.map(Math.round)).size).toBeGreaterThan(1);
   });
 
-  test('heartbeats keep their interval where ages make the wheel turn faster', async () => {
-    const { read } = await start(createMemoryView([]), { maxAgeMs: 1_300, heartbeatMs: 320 });
+  test('heartbeats keep their interval when a maximum age makes the wheel turn faster', async () => {
+    const { read } = await start(createMemoryView([]), { maxAgeMs: 2_600, heartbeatMs: 320 });
+    const began = performance.now();
     const reader = await read();
     expect(await reader.ended).toBe('clean');
+    const livedMs = performance.now() - began;
     const beats = reader.body().split('\n\n')[1]!.length / 2;
-    // It lived for 1,040 to 1,365 ms.
     expect(beats).toBeGreaterThanOrEqual(1);
-    expect(beats).toBeLessThanOrEqual(5);
+    expect(beats).toBeLessThanOrEqual(livedMs / 320 + 1);
   });
 
-  test('closing spreads the ends over the window, refuses newcomers, and leaves no socket', async () => {
+  test('closing spreads the ends over the window, refuses new streams, and leaves no socket', async () => {
     const { read, hub, sockets } = await start(createMemoryView([flag('a', 1)]));
     const readers = await Promise.all(Array.from({ length: 40 }, () => read()));
     let clean = 0;
     for (const reader of readers) void reader.ended.then((how) => (clean += how === 'clean' ? 1 : 0));
-    const closed = hub.closeAll(1_000);
+    const closed = hub.closeAll(2_000);
     expect((await read()).status).toBe(503);
     await until('some are closed', () => clean > 0);
     expect(clean).toBeLessThan(40);
@@ -401,7 +402,7 @@ describe('ends', () => {
     await until('no socket is left', async () => (await sockets()) === 0);
   });
 
-  test('an environment that is removed takes its streams along', async () => {
+  test('removing an environment closes its streams', async () => {
     const { read, streams } = await start(createMemoryView([flag('a', 1)]));
     const reader = await read();
     await reader.next();
@@ -410,7 +411,7 @@ describe('ends', () => {
     expect((await read()).status).toBe(503);
   });
 
-  test('a client that disconnects at once, or only closes its half, is forgotten', async () => {
+  test('a client that disconnects at once, or closes only its side, is forgotten', async () => {
     const { read, hub, sockets } = await start(createMemoryView([large('a', 1)]));
     for (let round = 0; round < 20; round++) {
       const reader = await read();

@@ -11,7 +11,7 @@ afterEach(async () => {
   started = undefined;
 });
 
-test('the meter hears of every stream by kind, by kind of credential and by how it ended', async () => {
+test('the meter counts every stream by kind, kind of credential and how it ended', async () => {
   const opened: string[] = [];
   const closed: string[] = [];
   started = await startClientHub({
@@ -50,7 +50,7 @@ test('the meter hears of every stream by kind, by kind of credential and by how 
   for (const reader of [mobile, ...others]) expect(await reader.ended).toBe('clean');
 });
 
-test('streams of every kind that wait for data are ended with the environment', async () => {
+test('streams of every kind that wait for data are closed with the environment', async () => {
   started = await startClientHub();
   const { read, evaluated, streams } = started;
   const readers = [
@@ -62,12 +62,20 @@ test('streams of every kind that wait for data are ended with the environment', 
   for (const reader of readers) expect(await reader.ended).toBe('clean');
 });
 
-test('an environment that cannot speak FDv2 leaves the socket alone', () => {
+test('an environment without FDv2 leaves the socket untouched', () => {
   const refused: string[] = [];
   const hub = createHub({ meter: { ...silentMeter, refused: (environment) => void refused.push(environment) } });
   const streams = hub.environment({ name: 'old', view: createMemoryView([]) });
   const socket = new Socket();
-  expect(streams.open(socket, { kind: 'fdv2', credential: 'k' })).toBe(false);
+  const opening = {
+    kind: 'fdv2',
+    basis: '',
+    credential: 'k',
+    credentialKind: 'sdkKey',
+    family: 'x',
+    httpVersion: '1.1',
+  } as const;
+  expect(streams.open(socket, opening)).toBe(false);
   expect(refused).toEqual(['old']);
   expect(hub.connections).toBe(0);
   socket.destroy();

@@ -10,7 +10,7 @@ afterEach(() => started.close());
 
 const PING = 'event: ping\ndata:  \n\n';
 
-test('a ping stream is pinged once at its beginning and at each change, with the one space that parsers need', async () => {
+test('a ping stream gets a ping at its start and at each change, with the space that parsers need', async () => {
   const { put, upsert, streams, read } = await start();
   put(flag('a', 1));
   const reader = await read('/ping/64a0');
@@ -23,7 +23,7 @@ test('a ping stream is pinged once at its beginning and at each change, with the
   expect(reader.body()).toBe(PING.repeat(3));
 });
 
-test('one that begins without data is pinged when there is some', async () => {
+test('a ping stream that starts without data gets a ping when there is some', async () => {
   const { put, read } = await start();
   const reader = await read('/mping');
   expect(reader.body()).toBe('');
@@ -32,7 +32,7 @@ test('one that begins without data is pinged when there is some', async () => {
   expect(reader.body()).toBe(PING);
 });
 
-test('where evaluated streams are not wanted they are pinged', async () => {
+test('evaluated streams get pings if evaluation is switched off', async () => {
   const { put, upsert, evaluated } = await start({ clientStreams: 'ping' });
   put(flag('a', 1));
   const reader = await evaluated({ kind: 'user', key: 'x' });
@@ -42,7 +42,7 @@ test('where evaluated streams are not wanted they are pinged', async () => {
   expect(reader.body()).toBe(PING.repeat(2));
 });
 
-test('pings are spread over the second half of the time, and stand for every change until then', async () => {
+test('pings are spread over the second half of the jitter, and cover every change until then', async () => {
   const T = 400;
   const { put, upsert, read } = await start({ pingJitterMs: T });
   put(flag('a', 1));
@@ -65,7 +65,7 @@ test('pings are spread over the second half of the time, and stand for every cha
   for (const reader of readers) expect(reader.events).toHaveLength(3);
 });
 
-test('a change while pings are on their way is told to those who had theirs before it', async () => {
+test('a change while pings are being sent causes another for streams that already had theirs', async () => {
   const { put, upsert, read } = await start({ pingJitterMs: 1_000 });
   put(flag('a', 1));
   const readers = await Promise.all(Array.from({ length: 30 }, () => read('/ping/64a0')));

@@ -2,7 +2,7 @@ import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type Context, parseContext } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { createEnvironment, type Environment } from '../../../relay-task/environments/environment.ts';
-import type { BigSegments, ClientView, CredentialKind } from '../../../relay-task/ports.ts';
+import type { BigSegments, ClientView, CredentialKind, StreamDetails } from '../../../relay-task/ports.ts';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
 import { silentLog } from '../../support/logs.ts';
 import { type ReadStreamOptions, readStream, type StreamReader } from '../../support/read-stream.ts';
@@ -63,13 +63,13 @@ export async function startClientHub(options: ClientHubOptions = {}): Promise<Cl
     const context = () => contextOf(parts.at(-1)!);
     const credentialKind = AUDIENCES[parts[0]!] ?? 'sdkKey';
     const httpVersion = head.includes('HTTP/1.0') ? '1.0' : '1.1';
-    const common = { credential: 'key', credentialKind, family: 'test/1', headers, httpVersion };
-    const opens = (kind: 'ping' | 'eval' | 'fdv2', more = {}) => {
-      if (!streams.open(socket, { ...common, kind, ...more })) reply(socket, 503, '');
+    const common = { credential: 'key', credentialKind, family: 'test/1', ...(headers && { headers }), httpVersion };
+    const opens = (details: StreamDetails) => {
+      if (!streams.open(socket, { ...common, ...details })) reply(socket, 503, '');
     };
-    if (parts[0] === 'eval' || parts[0] === 'meval') return opens('eval', { context: context(), withReasons });
-    if (parts[0] === 'ping' || parts[0] === 'mping') return opens('ping');
-    if (url.pathname === '/sdk/stream') return opens('fdv2', { basis: url.searchParams.get('basis') ?? undefined });
+    if (parts[0] === 'eval' || parts[0] === 'meval') return opens({ kind: 'eval', context: context(), withReasons });
+    if (parts[0] === 'ping' || parts[0] === 'mping') return opens({ kind: 'ping' });
+    if (url.pathname === '/sdk/stream') return opens({ kind: 'fdv2', basis: url.searchParams.get('basis') ?? '' });
     if (url.pathname === '/sdk/poll') {
       const basis = url.searchParams.get('basis');
       const events = (basis ? environment.fdv2.since(basis) : undefined) ?? environment.fdv2.full(basis !== null);

@@ -1,7 +1,6 @@
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
-import type { StreamKind } from '../../../relay-task/streams/messages.ts';
 import { type ReadStreamOptions, readStream, type StreamReader } from '../../support/read-stream.ts';
 import type { MemoryView } from './memory-view.ts';
 
@@ -11,7 +10,7 @@ export interface TestHub {
   readonly port: number;
   /** How many sockets the server holds. */
   sockets(): Promise<number>;
-  read(kind?: StreamKind, options?: Partial<ReadStreamOptions>): Promise<StreamReader>;
+  read(kind?: 'all' | 'flags', options?: Partial<ReadStreamOptions>): Promise<StreamReader>;
   close(): Promise<void>;
 }
 
@@ -22,10 +21,10 @@ export async function startHub(view: MemoryView, options: HubOptions = {}): Prom
   const server = createServer({ allowHalfOpen: true }, (socket) => {
     socket.once('data', (bytes) => {
       const text = bytes.toString();
-      const kind: StreamKind = text.startsWith('GET /flags') ? 'flags' : 'all';
+      const kind = text.startsWith('GET /flags') ? 'flags' : 'all';
       const credential = /authorization: (\S+)/i.exec(text)?.[1] ?? 'sdk-key';
       const httpVersion = text.includes('HTTP/1.0') ? '1.0' : '1.1';
-      if (!streams.open(socket, { kind, credential, family: 'test/1', httpVersion })) {
+      if (!streams.open(socket, { kind, credential, credentialKind: 'sdkKey', family: 'test/1', httpVersion })) {
         socket.end('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n');
       }
     });

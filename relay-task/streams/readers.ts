@@ -1,0 +1,108 @@
+/** The connections of a channel: how each starts, catches up and leaves, whatever the channel sends. */
+import type { ItemView, StreamKind, StreamOpening } from '../ports.ts';
+import { type Connection, swapRemove } from './connection.ts';
+import { createHeads, type Framing } from './framing.ts';
+import type { StreamMeter } from './meter.ts';
+
+/** What every channel needs. */
+export interface ChannelBasics {
+  readonly environment: string;
+  readonly view: ItemView;
+  /** Read for every head that is made. */
+  environmentId(): string | undefined;
+  readonly kind: StreamKind;
+  readonly framing: Framing;
+  readonly meter: StreamMeter;
+  /** Called when a socket accepts no more; the channel's `send` is called when it does again. */
+  late(connection: Connection): void;
+}
+
+export interface ReadersOptions extends ChannelBasics {
+  /** A connection joins; before its first piece. */
+  begin(connection: Connection, opening: StreamOpening): void;
+  /** The next bytes that the connection lacks; undefined if there are none. */
+  nextPiece(connection: Connection): Buffer | undefined;
+}
+
+export interface Readers {
+  readonly connections: readonly Connection[];
+  /** Bytes written since the last `countBytes`. */
+  readonly uncountedBytes: number;
+  start(connection: Connection): void;
+  remove(connection: Connection): void;
+  /** Sends what the connection lacks until its socket pushes back. */
+  send(connection: Connection): void;
+  /** False: the socket accepts no more. */
+  write(connection: Connection, bytes: Buffer): boolean;
+  /** Reports what was written to the meter. */
+  countBytes(): void;
+}
+
+export function createReaders({ framing, environmentId, meter, late, begin, nextPiece }: ReadersOptions): Readers {
+  const head = createHeads(framing, environmentId);
+  const connections: Connection[] = [];
+  let uncountedBytes = 0;
+
+  const write = ({ socket }: Connection, bytes: Buffer): boolean => {
+    uncountedBytes += bytes.length;
+    // write() returns false for every large buffer, even if the kernel took all of it.
+    return socket.write(bytes) || socket.writableLength === 0;
+  };
+  const send = (connection: Connection): void => {
+    for (let piece = nextPiece(connection); piece; piece = nextPiece(connection)) {
+      if (write(connection, piece)) continue;
+      late(connection);
+      return;
+    }
+  };
+  const countBytes = () => {
+    if (uncountedBytes > 0) meter.wrote(uncountedBytes);
+    uncountedBytes = 0;
+  };
+  const move = (connection: Connection, index: number) => {
+    connection.inChannel = index;
+  };
+
+  return {
+    connections,
+    get uncountedBytes() {
+      return uncountedBytes;
+    },
+    start(connection) {
+      connection.inChannel = connections.push(connection) - 1;
+      const { socket, opening } = connection;
+      connection.opening = undefined;
+      if (opening) begin(connection, opening);
+      const headBytes = head(opening?.headers);
+      const piece = nextPiece(connection);
+      // Head and payload leave in one system call, and neither is copied.
+      socket.cork();
+      let takesMore = socket.write(headBytes);
+      if (piece) takesMore = socket.write(piece);
+      socket.uncork();
+      uncountedBytes += headBytes.length + (piece?.length ?? 0);
+      if (!takesMore && socket.writableLength > 0) late(connection);
+      else send(connection);
+      countBytes();
+    },
+    remove(connection) {
+      if (connection.inChannel < 0) return;
+      swapRemove(connections, connection.inChannel, move);
+      connection.inChannel = -1;
+    },
+    send,
+    write,
+    countBytes,
+  };
+}
+
+/** The next piece of the snapshot that is being sent, if there is one. */
+export function nextSnapshotPiece(connection: Connection): Buffer | undefined {
+  const { snapshot } = connection;
+  const piece = snapshot?.[connection.snapshotPiece++];
+  if (connection.snapshotPiece === snapshot?.length) {
+    connection.snapshot = undefined;
+    connection.snapshotPiece = 0;
+  }
+  return piece;
+}
