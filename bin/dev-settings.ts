@@ -1,5 +1,11 @@
 import { integer, type Reader, text } from '../relay-task/common/setting-values.ts';
-import { environmentSettings, filterSettings, linkerVariables, settings } from '../relay-task/config/settings.ts';
+import {
+  environmentSettings,
+  filterSettings,
+  linkerVariables,
+  settings,
+  settingsIn,
+} from '../relay-task/config/settings.ts';
 
 /** What `npm start` needs; the relay's own settings are passed through unchanged. */
 export interface DevSettings {
@@ -108,7 +114,7 @@ function parseArguments(args: readonly string[], problems: string[]): Variables 
 function knownSettings(): string[] {
   return [
     ...Object.values(devSettings).map(({ env }) => env),
-    ...Object.values(settings).map(({ env }) => env),
+    ...settingsIn(settings).map(({ env }) => env),
     ...[...Object.values(environmentSettings), ...Object.values(filterSettings)].map(({ env }) => `${env}<name>`),
   ];
 }

@@ -8,6 +8,7 @@ import {
   filterSettings,
   type Setting,
   settings,
+  settingsIn,
   settingsWithoutEffect,
 } from '../relay-task/config/settings.ts';
 import { createRoutes } from '../relay-task/endpoints/routes.ts';
@@ -43,7 +44,7 @@ describe('docs/configuration.md', () => {
   const page = read('docs/configuration.md');
   const rowsBelow = (heading: string) => rowsOf(below(page, heading)).filter(([name]) => /^[`–]/.test(name ?? ''));
   const all: [heading: string, suffix: string, Setting<unknown>][] = [
-    ...Object.values(settings).map((row): [string, string, Setting<unknown>] => [`### \`[${row.section}]\``, '', row]),
+    ...settingsIn(settings).map((row): [string, string, Setting<unknown>] => [`### \`[${row.section}]\``, '', row]),
     ...Object.values(environmentSettings).map((row): [string, string, Setting<unknown>] => [
       ...(['### `[Environment "<name>"]`', '<name>'] as const),
       row,
@@ -94,7 +95,7 @@ describe('docs/configuration.md', () => {
 
 test('docs/migrating-from-ld-relay.md names every old name of a setting', () => {
   const page = read('docs/migrating-from-ld-relay.md');
-  const tables = [...Object.values(settings), ...Object.values(environmentSettings), ...settingsWithoutEffect];
+  const tables = [...settingsIn(settings), ...Object.values(environmentSettings), ...settingsWithoutEffect];
   const old = tables.flatMap((row: Pick<Setting<unknown>, 'old'>) => row.old ?? []);
   expect(old.length).toBeGreaterThan(3);
   for (const { option, env } of old) {

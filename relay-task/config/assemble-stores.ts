@@ -1,120 +1,111 @@
-/** Which stores there are, and where. */
-
-import { boolean } from '../common/setting-values.ts';
-import type { Config, RedisConfig } from './config.ts';
-import { lastOf, type Piece, type Pieces } from './gather.ts';
+/** Which stores are in use, and where they are. */
+import type { Findings } from './findings.ts';
+import { lastOf, type Piece, type Pieces, switchOf } from './gather.ts';
 import { nameOf } from './places.ts';
-import type { Values } from './read-settings.ts';
+import type { Setting, Values } from './setting.ts';
 import { settings } from './settings.ts';
 import { CONSUL_PORT, REDIS_PORT } from './settings-stores.ts';
 
-const REDIS_ADDRESS = ['redisUrl', 'redisHost', 'redisPort', 'redisSentinels'];
+const { redis, consul, dynamoDB } = settings;
+
+const REDIS_ADDRESS: readonly Setting<unknown>[] = [redis.url, redis.host, redis.port, redis.sentinels];
 
 const inFile = ({ place }: Piece) => !('variable' in place);
 
 /**
- * As ld-relay has it, variables of a store that is not in use are not read: they may be somebody else's. Kubernetes
- * invents a REDIS_PORT wherever a service is called redis.
+ * Like ld-relay, ignores the variables of a store that is not in use: they may belong to something else. Kubernetes
+ * sets REDIS_PORT wherever a service is called redis.
  */
-export function withoutIdleStores(pieces: Pieces, warnings: string[]): Pieces {
-  const isOn = (key: string) => {
-    const result = boolean(lastOf(pieces, key)?.text || 'false');
-    return 'value' in result && result.value;
-  };
-  // An address in the file makes ld-relay read the variables even where USE_REDIS is not set.
-  const redisInFile = REDIS_ADDRESS.some((key) => pieces.get(key)?.some(inFile));
-  const inUse: Record<string, boolean> = {
-    Redis: isOn('useRedis') || redisInFile,
-    Consul: isOn('useConsul'),
-    DynamoDB: isOn('useDynamoDB'),
-  };
-  const switches: Record<string, string> = { Redis: 'USE_REDIS', Consul: 'USE_CONSUL', DynamoDB: 'USE_DYNAMODB' };
+export function withoutIdleStores(pieces: Pieces, findings: Findings): Pieces {
+  const inUse = new Map<string, boolean | undefined>([
+    // As in ld-relay, an address in the file is enough for the variables to count, even without USE_REDIS.
+    ['Redis', switchOf(pieces, redis.enabled) || REDIS_ADDRESS.some((setting) => pieces.get(setting)?.some(inFile))],
+    ['Consul', switchOf(pieces, consul.enabled)],
+    ['DynamoDB', switchOf(pieces, dynamoDB.enabled)],
+  ]);
+  const switches: readonly Setting<unknown>[] = [redis.enabled, consul.enabled, dynamoDB.enabled];
   const kept = new Map(pieces);
-  for (const [key, given] of pieces) {
-    const { section, env } = settings[key as keyof typeof settings];
-    const use = switches[section];
-    if (use === undefined || inUse[section] || env === use || env === 'AWS_REGION') continue;
-    keepOrDrop(kept, key, inFile);
+  for (const [setting, given] of pieces) {
+    const { section } = setting;
+    const use = switches.find((one) => one.section === section);
+    if (!use || inUse.get(section) || setting === use || setting === dynamoDB.region) continue;
+    keepOnly(kept, setting, inFile);
     for (const { place, text } of given.filter((piece) => !inFile(piece))) {
-      if (!text.startsWith('tcp://')) warnings.push(`${nameOf(place)} has no effect: ${use} is not set`);
+      if (!text.startsWith('tcp://')) findings.warning(`${nameOf(place)} has no effect: ${use.env} is not set`);
     }
   }
-  // As ld-relay has it, too: the switch sets the host back to localhost before the variable is read.
-  const host = lastOf(kept, 'consulHost');
-  if (isOn('useConsul') && host && inFile(host)) {
-    warnings.push(`${nameOf(host.place)} has no effect: USE_CONSUL=true means localhost unless CONSUL_HOST is set`);
-    kept.delete('consulHost');
+  // As in ld-relay, the switch resets the host to localhost before the variable is read.
+  const host = lastOf(kept, consul.address);
+  if (inUse.get('Consul') && host && inFile(host)) {
+    findings.warning(`${nameOf(host.place)} has no effect: USE_CONSUL=true means localhost unless CONSUL_HOST is set`);
+    kept.delete(consul.address);
   }
-  settleRedisAddress(kept, warnings);
+  settleRedisAddress(kept, findings);
   return kept;
 }
 
-/** Where the variables speak of another address than the file. */
-function settleRedisAddress(pieces: Map<string, readonly Piece[]>, warnings: string[]): void {
-  const off = lastOf(pieces, 'useRedis');
-  const stated = REDIS_ADDRESS.flatMap((key) => (pieces.get(key) ?? []).filter(inFile));
-  const [first] = stated;
-  if (off && first && /^(false|0|no|off)$/i.test(off.text)) {
-    warnings.push(`${nameOf(off.place)} does not switch off what the file says: ${nameOf(first.place)}`);
+/** Decides between the address in the file and the one in the variables. */
+function settleRedisAddress(pieces: Map<Setting<unknown>, readonly Piece[]>, findings: Findings): void {
+  const off = lastOf(pieces, redis.enabled);
+  const [first] = REDIS_ADDRESS.flatMap((setting) => (pieces.get(setting) ?? []).filter(inFile));
+  if (off && first && switchOf(pieces, redis.enabled) === false) {
+    findings.warning(`${nameOf(off.place)} does not switch Redis off: its address is set by ${nameOf(first.place)}`);
   }
-  const port = lastOf(pieces, 'redisPort');
-  // Nobody has asked for a linked container where an address is given.
-  const better = first ?? lastOf(pieces, 'redisUrl') ?? lastOf(pieces, 'redisSentinels');
+  const port = lastOf(pieces, redis.port);
+  // A linked container is not meant if an address is given.
+  const better = first ?? lastOf(pieces, redis.url) ?? lastOf(pieces, redis.sentinels);
   if (port?.text.startsWith('tcp://') && !inFile(port) && better) {
-    warnings.push(`${nameOf(port.place)} has no effect: ${nameOf(better.place)} says where Redis is`);
-    keepOrDrop(pieces, 'redisPort', inFile);
+    findings.warning(`${nameOf(port.place)} has no effect: the address of Redis is set by ${nameOf(better.place)}`);
+    keepOnly(pieces, redis.port, inFile);
   }
-  const url = lastOf(pieces, 'redisUrl');
-  if (url && !inFile(url))
-    for (const key of ['redisHost', 'redisPort']) keepOrDrop(pieces, key, (piece) => !inFile(piece));
+  const url = lastOf(pieces, redis.url);
+  if (url && !inFile(url)) {
+    for (const setting of [redis.host, redis.port]) keepOnly(pieces, setting, (piece) => !inFile(piece));
+  }
 }
 
-function keepOrDrop(pieces: Map<string, readonly Piece[]>, key: string, keeps: (piece: Piece) => boolean): void {
-  const kept = (pieces.get(key) ?? []).filter(keeps);
-  if (kept.length > 0) pieces.set(key, kept);
-  else pieces.delete(key);
+function keepOnly(
+  pieces: Map<Setting<unknown>, readonly Piece[]>,
+  setting: Setting<unknown>,
+  keeps: (piece: Piece) => boolean,
+): void {
+  const kept = (pieces.get(setting) ?? []).filter(keeps);
+  if (kept.length > 0) pieces.set(setting, kept);
+  else pieces.delete(setting);
 }
 
-export function assembleStores(
-  values: Values<typeof settings>,
-  pieces: Pieces,
-): Pick<Config, 'storeWriter' | 'awsRegion' | 'dynamoDB' | 'redis' | 'consul'> {
-  const { dynamoDBTable: tableName, dynamoDBUrl: url, awsRegion: region } = values;
-  const useRedis = values.useRedis || REDIS_ADDRESS.some((key) => pieces.get(key)?.at(-1)?.text);
-  const useConsul = values.useConsul || lastOf(pieces, 'consulHost')?.text;
+type StoreValues = Pick<Values<typeof settings>, 'dynamoDB' | 'redis' | 'consul'>;
+
+export function assembleStores(values: StoreValues, pieces: Pieces) {
+  const { enabled, ...table } = values.dynamoDB;
+  const useRedis = values.redis.enabled || REDIS_ADDRESS.some((setting) => lastOf(pieces, setting)?.text);
+  const useConsul = values.consul.enabled || lastOf(pieces, consul.address)?.text;
   return {
-    storeWriter: values.storeWriter,
-    awsRegion: region,
-    dynamoDB: values.useDynamoDB ? { tableName, url, region } : undefined,
-    redis: useRedis ? redisPart(values) : undefined,
-    consul: useConsul
-      ? {
-          address: values.consulHost ?? `http://localhost:${CONSUL_PORT}`,
-          token: values.consulToken,
-          tokenFile: values.consulTokenFile,
-        }
-      : undefined,
+    awsRegion: table.region,
+    dynamoDB: enabled ? table : undefined,
+    redis: useRedis ? redisOf(values.redis) : undefined,
+    consul: useConsul ? consulOf(values.consul) : undefined,
   };
 }
 
-function redisPart(values: Values<typeof settings>): RedisConfig {
-  const { redisUrl: url, redisPort: port, redisSentinels: nodes, redisSentinelMaster: master } = values;
+function consulOf({ address, token, tokenFile }: StoreValues['consul']) {
+  return { address: address ?? `http://localhost:${CONSUL_PORT}`, token, tokenFile };
+}
+
+/** With `sentinel`, host and port are not used; with `cluster`, they are those of one node. */
+export type RedisConfig = ReturnType<typeof redisOf>;
+
+function redisOf(values: StoreValues['redis']) {
+  const { enabled: _, url, port, sentinels: nodes, sentinelMaster: master, ...more } = values;
+  const { sentinelUsername, sentinelPassword, ...redis } = more;
   return {
-    host: url?.host ?? port?.host ?? values.redisHost ?? 'localhost',
+    ...redis,
+    host: url?.host ?? port?.host ?? redis.host ?? 'localhost',
     port: url?.port ?? port?.port ?? REDIS_PORT,
     db: url?.db ?? 0,
-    tls: values.redisTls || (url?.tls ?? false),
-    username: values.redisUsername ?? url?.username,
-    password: values.redisPassword ?? url?.password,
-    certFile: values.redisClientCertFile,
-    keyFile: values.redisClientKeyFile,
-    caFile: values.redisCaFile,
-    connectTimeoutMs: values.redisConnectTimeoutMs,
-    readTimeoutMs: values.redisReadTimeoutMs,
-    sentinel:
-      nodes && master
-        ? { nodes, master, username: values.redisSentinelUsername, password: values.redisSentinelPassword }
-        : undefined,
-    cluster: values.redisCluster,
+    tls: redis.tls || (url?.tls ?? false),
+    username: redis.username ?? url?.username,
+    password: redis.password ?? url?.password,
+    sentinel: nodes && master ? { nodes, master, username: sentinelUsername, password: sentinelPassword } : undefined,
   };
 }

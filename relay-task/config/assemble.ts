@@ -1,147 +1,107 @@
-/** Everything that was given, into one Config; `relay` is what of it counted. */
-
+/** From everything that was given to one Config. */
 import { assembleStores, withoutIdleStores } from './assemble-stores.ts';
-import type { Config, EnvironmentConfig, EnvironmentTemplate } from './config.ts';
-import type { Effective, Gathered, Pieces } from './gather.ts';
-import { nameOf } from './places.ts';
-import { type Findings, readPiece, readSettings, understood, type Values } from './read-settings.ts';
+import type { Findings } from './findings.ts';
+import type { Gathered, Pieces } from './gather.ts';
+import { nameOf, type Place } from './places.ts';
+import { readPiece, readSetting, understood } from './read-settings.ts';
+import { type Setting, type SettingTable, type Values, valuesOf } from './setting.ts';
 import { environmentSettings, filterSettings, settings } from './settings.ts';
 
-type Settings = Values<typeof settings>;
+/** The whole configuration, checked, as the tables of settings describe it. Durations in ms, sizes in bytes. */
+export type Config = ReturnType<typeof assemble>['config'];
+
+/** One environment that the configuration names. It has an SDK key, a flags file, or both. */
+export type EnvironmentConfig = Config['environments'][number];
+
+/** A setting with the value in force. */
+export interface Effective {
+  readonly setting: Setting<unknown>;
+  /** The environment or project, for settings that exist once for each. */
+  readonly name: string | undefined;
+  readonly text: string;
+  /** Where it was given; empty for the default. */
+  readonly places: readonly Place[];
+}
 
 const CLIENT_SIDE_BASE_URI = 'https://clientsdk.launchdarkly.com';
-/** ld-relay's default of long ago, which it replaces too. */
+/** A former default of ld-relay, which replaces it too. */
 const OLD_BASE_URI = 'https://app.launchdarkly.com';
-/** No SDK comes near; without any bound one request could take all memory. */
-const MOST_EVENT_BYTES = 64 * 1024 * 1024;
 
-export function assemble(
-  gathered: Gathered,
-  problems: string[],
-  warnings: string[],
-): { config: Config; effective: readonly Effective[]; relay: Pieces } {
-  const findings: Findings = { problems, warnings, effective: [] };
-  const relay = withoutIdleStores(gathered.relay, warnings);
-  const values = readSettings(settings, relay, findings);
-  const filters = new Map(
+/** `relay` is what is left of the relay's own settings without those of stores that are not in use. */
+export function assemble(gathered: Gathered, findings: Findings) {
+  const effective: Effective[] = [];
+  function read<Table extends SettingTable>(table: Table, pieces: Pieces, name?: string): Values<Table> {
+    return valuesOf(table, (setting) => {
+      const { value, text, places } = readSetting(setting, pieces.get(setting) ?? [], findings);
+      if (text !== undefined) effective.push({ setting, name, text, places });
+      return value;
+    });
+  }
+
+  const relay = withoutIdleStores(gathered.relay, findings);
+  const values = read(settings, relay);
+  const filters: ReadonlyMap<string, readonly string[]> = new Map(
     [...gathered.filters].map(([project, pieces]) => {
-      const { keys } = readSettings(filterSettings, pieces, findings, project);
+      const { keys } = read(filterSettings, pieces, project);
       return [project, [...new Set(keys)]];
     }),
   );
-  const environments = [...gathered.environments].map(([name, pieces]): EnvironmentConfig => {
-    const environment = readSettings(environmentSettings, pieces, findings, name);
+  const environments = [...gathered.environments].map(([name, pieces]) => {
+    const environment = read(environmentSettings, pieces, name);
     return { ...environment, name, filters: filters.get(environment.projKey ?? '') ?? [] };
   });
-  tellWithoutEffect(gathered, findings);
-  if (values.baseUri === OLD_BASE_URI) {
-    warnings.push(`${OLD_BASE_URI} is an old address: ${settings.baseUri.fallback} is used instead`);
-  }
+  warnWithoutEffect(gathered, findings);
+  return { config: { ...relayConfig(values, relay, findings), environments, filters }, effective, relay };
+}
+
+type RelayValues = Values<typeof settings>;
+
+function relayConfig(values: RelayValues, relay: Pieces, findings: Findings) {
+  const { template, autoConfig, offline, ssm, tls, proxy, prometheus, dynamoDB, redis, consul, ...plain } = values;
+  const { ntlmAuth: _, ...supportedProxy } = proxy;
   return {
-    config: {
-      ...relayPart(values),
-      ...sourcePart(values),
-      ...assembleStores(values, relay),
-      environments,
-      filters,
-    },
-    effective: findings.effective,
-    relay,
+    ...plain,
+    ...baseUris(plain, findings),
+    ...assembleStores({ dynamoDB, redis, consul }, relay),
+    drainWindowMs: Math.min(plain.drainWindowMs, plain.gracefulShutdownTimeoutMs),
+    tls: tlsOf(tls),
+    proxy: supportedProxy,
+    prometheus: prometheus.enabled ? { port: prometheus.port, prefix: prometheus.prefix } : undefined,
+    autoConfig: autoConfig.key ? { ...template, ...autoConfig, key: autoConfig.key } : undefined,
+    offline: offline.path ? { ...template, ...offline, path: offline.path } : undefined,
+    ssm: ssm.path ? { ...ssm, path: ssm.path } : undefined,
   };
 }
 
-function relayPart(values: Settings) {
-  const baseUri = values.baseUri === OLD_BASE_URI ? settings.baseUri.fallback : values.baseUri;
-  const customBase = baseUri !== settings.baseUri.fallback;
-  const { tlsEnabled, tlsCert, tlsKey, tlsMinVersion } = values;
-  return {
-    port: values.port,
-    listenHost: values.listenHost,
-    tls:
-      tlsEnabled && tlsCert !== undefined && tlsKey !== undefined
-        ? { certFile: tlsCert, keyFile: tlsKey, minVersion: nodeTlsVersions[tlsMinVersion] }
-        : undefined,
-    streamUri: values.streamUri,
-    baseUri,
-    clientSideBaseUri: values.clientSideBaseUri ?? (customBase ? baseUri : CLIENT_SIDE_BASE_URI),
-    exitOnError: values.exitOnError,
-    exitAlways: values.exitAlways,
-    ignoreConnectionErrors: values.ignoreConnectionErrors,
-    initTimeoutMs: values.initTimeoutMs,
-    heartbeatIntervalMs: values.heartbeatIntervalMs,
-    maxClientConnectionTimeMs: values.maxClientConnectionTimeMs,
-    disconnectedStatusTimeMs: values.disconnectedStatusTimeMs,
-    drainWindowMs: Math.min(values.drainWindowMs, values.gracefulShutdownTimeoutMs),
-    gracefulShutdownTimeoutMs: values.gracefulShutdownTimeoutMs,
-    readyRequires: values.readyRequires,
-    logLevel: values.logLevel,
-    bigSegments: {
-      staleAsDegraded: values.bigSegmentsStaleAsDegraded,
-      staleThresholdMs: values.bigSegmentsStaleThresholdMs,
-    },
-    expiredCredentialCleanupIntervalMs: values.expiredCredentialCleanupIntervalMs,
-    clientStreams: values.clientStreams,
-    pingStreamJitterMs: values.pingStreamJitterMs,
-    statusAccess: values.statusAccess,
-    statusToken: values.statusToken,
-    maxClientRequestBodyBytes: values.maxClientRequestBodyBytes,
-    initMaxConcurrent: values.initMaxConcurrent,
-    initMaxQueued: values.initMaxQueued,
-    prometheus: values.usePrometheus ? { port: values.prometheusPort, prefix: values.prometheusPrefix } : undefined,
-    metrics: {
-      emf: values.metricsEmf,
-      emfIntervalMs: values.metricsEmfIntervalMs,
-      namespace: values.metricsNamespace,
-    },
-  };
+function baseUris(
+  { baseUri, clientSideBaseUri }: Pick<RelayValues, 'baseUri' | 'clientSideBaseUri'>,
+  findings: Findings,
+) {
+  const usual = settings.baseUri.fallback;
+  const isOld = baseUri === OLD_BASE_URI;
+  if (isOld) findings.warning(`${OLD_BASE_URI} is an old address; using ${usual} instead`);
+  const base = isOld ? usual : baseUri;
+  return { baseUri: base, clientSideBaseUri: clientSideBaseUri ?? (base === usual ? CLIENT_SIDE_BASE_URI : base) };
 }
 
-const nodeTlsVersions = { '1.0': 'TLSv1', '1.1': 'TLSv1.1', '1.2': 'TLSv1.2', '1.3': 'TLSv1.3' } as const;
-
-function sourcePart(values: Settings) {
-  const template: EnvironmentTemplate = {
-    prefix: values.envDatastorePrefix,
-    tableName: values.envDatastoreTableName,
-    allowedOrigins: values.envAllowedOrigin,
-    allowedHeaders: values.envAllowedHeader,
-  };
-  const { autoConfigKey, fileDataSource, keysFromSsm } = values;
-  return {
-    autoConfig: autoConfigKey
-      ? { ...template, key: autoConfigKey, cacheEncryptionKey: values.autoConfigCacheEncryptionKey }
-      : undefined,
-    offline: fileDataSource
-      ? { ...template, path: fileDataSource, intervalMs: values.fileDataSourceMonitoringIntervalMs }
-      : undefined,
-    ssm: keysFromSsm ? { path: keysFromSsm, url: values.ssmUrl, graceMs: values.keysGraceMs } : undefined,
-    events: {
-      enabled: values.useEvents,
-      uri: values.eventsUri,
-      flushIntervalMs: values.eventsFlushIntervalMs,
-      capacity: values.eventsCapacity,
-      maxInboundPayloadBytes: values.eventsMaxInboundPayloadBytes || MOST_EVENT_BYTES,
-    },
-    proxy: {
-      url: values.proxyUrl,
-      user: values.proxyUser,
-      password: values.proxyPassword,
-      caCertFiles: values.proxyCaCertFiles,
-    },
-  };
+function tlsOf({ enabled, certFile, keyFile, minVersion }: RelayValues['tls']) {
+  if (!enabled || certFile === undefined || keyFile === undefined) return undefined;
+  return { certFile, keyFile, minVersion };
 }
 
 /** One line for each reason, and none for what is switched off. */
-function tellWithoutEffect(gathered: Gathered, findings: Findings): void {
+function warnWithoutEffect({ withoutEffect }: Gathered, findings: Findings): void {
   const namesByReason = new Map<string, string[]>();
-  for (const [row, pieces] of gathered.withoutEffect) {
+  const onlyProblems: Findings = { problem: findings.problem, warning: () => {} };
+  for (const [row, pieces] of withoutEffect) {
     for (const given of pieces.filter(({ text }) => text !== '')) {
-      for (const piece of understood(row, given, { ...findings, warnings: [] })) {
+      for (const piece of understood(row, given, onlyProblems)) {
         if (readPiece(row, piece, findings) === false) continue;
         namesByReason.set(row.why, [...(namesByReason.get(row.why) ?? []), nameOf(piece.place)]);
       }
     }
   }
   for (const [why, names] of namesByReason) {
-    findings.warnings.push(`${names.join(', ')} ${names.length === 1 ? 'has' : 'have'} no effect: ${why}`);
+    findings.warning(`${names.join(', ')} ${names.length === 1 ? 'has' : 'have'} no effect: ${why}`);
   }
 }

@@ -1,69 +1,67 @@
-/** What is wrong only taken together. */
+/** Checks of settings that depend on one another. */
+import type { Config, EnvironmentConfig } from './assemble.ts';
 import { checkPlaces } from './check-places.ts';
-import type { Config, EnvironmentConfig } from './config.ts';
-import { type Gathered, lastOf, placesOf } from './gather.ts';
+import type { Findings } from './findings.ts';
+import { lastOf, type Pieces, placesOf, switchOf } from './gather.ts';
 import { masked } from './places.ts';
-import { environmentSettings } from './settings.ts';
+import { environmentSettings, type Setting, settings, settingsIn } from './settings.ts';
 
-export function checkTogether(config: Config, gathered: Gathered, problems: string[], warnings: string[]): void {
-  checkSources(config, gathered, problems);
+export function checkTogether(config: Config, relay: Pieces, findings: Findings): void {
+  checkSources(config, relay, findings);
   for (const { name, sdkKey, flagsFile } of config.environments) {
     if (sdkKey !== undefined || flagsFile !== undefined) continue;
-    problems.push(
+    findings.problem(
       `environment ${name} has no SDK key: set LD_ENV_${name}, or sdkKey in [Environment "${name}"], or give it a flags file`,
     );
   }
-  reportTwins(config.environments, problems);
-  checkFilters(config, problems);
-  checkTransport(config, gathered, problems, warnings);
-  checkRedis(config, gathered, problems);
+  reportTwins(config.environments, findings);
+  checkFilters(config, findings);
+  checkTransport(config, relay, findings);
+  checkRedis(config, relay, findings);
   if (config.consul?.token !== undefined && config.consul.tokenFile !== undefined) {
-    problems.push(`${given(gathered, 'consulToken', 'consulTokenFile')}: give the Consul token or its file, not both`);
+    findings.problem(
+      `${given(relay, settings.consul.token, settings.consul.tokenFile)}: set the Consul token or its file, not both`,
+    );
   }
-  checkPlaces(config, problems, warnings);
+  checkPlaces(config, findings);
 }
 
-const given = ({ relay }: Gathered, ...keys: string[]) => placesOf(relay, ...keys).join(', ');
+const given = (relay: Pieces, ...rows: readonly Setting<unknown>[]) => placesOf(relay, ...rows).join(', ');
 
-/** Environments come from one source. */
-function checkSources(
-  { environments, autoConfig, offline, ssm }: Config,
-  gathered: Gathered,
-  problems: string[],
-): void {
+/** All environments come from one source. */
+function checkSources({ environments, autoConfig, offline, ssm }: Config, relay: Pieces, findings: Findings): void {
   const sources = [
-    ...(autoConfig ? [given(gathered, 'autoConfigKey')] : []),
-    ...(offline ? [given(gathered, 'fileDataSource')] : []),
-    ...(ssm ? [given(gathered, 'keysFromSsm')] : []),
+    ...(autoConfig ? [given(relay, settings.autoConfig.key)] : []),
+    ...(offline ? [given(relay, settings.offline.path)] : []),
+    ...(ssm ? [given(relay, settings.ssm.path)] : []),
   ];
   if (environments.length > 0) {
     const names = environments.map(({ name }) => name).join(', ');
     sources.push(`environment${environments.length === 1 ? '' : 's'} ${names}`);
   }
   if (sources.length === 0) {
-    problems.push(
-      'no environment: set LD_ENV_<name> to its SDK key, or say where environments come from with AUTO_CONFIG_KEY, FILE_DATA_SOURCE or KEYS_FROM_SSM',
+    findings.problem(
+      'no environments: set LD_ENV_<name> to an SDK key, or set AUTO_CONFIG_KEY, FILE_DATA_SOURCE or KEYS_FROM_SSM',
     );
   }
   if (sources.length > 1)
-    problems.push(`${sources.join(' and ')}: environments come from one source, remove the others`);
+    findings.problem(`${sources.join(' and ')}: only one source of environments is allowed; remove the others`);
   if (!autoConfig && !offline) {
-    const lone = ['envDatastorePrefix', 'envDatastoreTableName', 'envAllowedOrigin', 'envAllowedHeader'];
-    const found = filled(gathered, lone);
-    if (found) problems.push(`${found}: only for AUTO_CONFIG_KEY or FILE_DATA_SOURCE, and neither is set`);
+    const found = filled(relay, settingsIn(settings.template));
+    if (found) findings.problem(`${found}: needs AUTO_CONFIG_KEY or FILE_DATA_SOURCE, and neither is set`);
   }
   if (!offline) {
-    const found = filled(gathered, ['fileDataSourceMonitoringIntervalMs']);
-    if (found) problems.push(`${found}: only for FILE_DATA_SOURCE, which is not set`);
+    const found = filled(relay, [settings.offline.intervalMs]);
+    if (found) findings.problem(`${found}: needs FILE_DATA_SOURCE, which is not set`);
   }
 }
 
-function filled({ relay }: Gathered, keys: readonly string[]): string {
-  return placesOf(relay, ...keys.filter((key) => lastOf(relay, key)?.text)).join(', ');
+function filled(relay: Pieces, rows: readonly Setting<unknown>[]): string {
+  return given(relay, ...rows.filter((row) => lastOf(relay, row)?.text));
 }
 
-/** Two environments may not share a credential: a request could not be told apart. */
-function reportTwins(environments: readonly EnvironmentConfig[], problems: string[]): void {
+/** Environments may not share a credential: a request would belong to both. */
+function reportTwins(environments: readonly EnvironmentConfig[], findings: Findings): void {
   for (const credential of ['sdkKey', 'mobileKey', 'environmentId'] as const) {
     const owners = new Map<string, string>();
     for (const environment of environments) {
@@ -72,8 +70,8 @@ function reportTwins(environments: readonly EnvironmentConfig[], problems: strin
       const owner = owners.get(value);
       if (owner !== undefined) {
         const { env } = environmentSettings[credential];
-        problems.push(
-          `${env}${owner} and ${env}${environment.name} hold the same value: each environment needs its own`,
+        findings.problem(
+          `${env}${owner} and ${env}${environment.name} have the same value: each environment needs its own`,
         );
       }
       owners.set(value, environment.name);
@@ -81,78 +79,70 @@ function reportTwins(environments: readonly EnvironmentConfig[], problems: strin
   }
 }
 
-function checkFilters({ filters, environments, autoConfig }: Config, problems: string[]): void {
+function checkFilters({ filters, environments, autoConfig }: Config, findings: Findings): void {
   if (filters.size === 0) return;
   if (autoConfig) {
     const projects = [...filters.keys()].join(', ');
-    problems.push(
-      `filters of ${projects}: with auto-configuration LaunchDarkly says which filters there are, remove them here`,
+    findings.problem(
+      `filters of ${projects}: with AUTO_CONFIG_KEY, LaunchDarkly provides the filters; remove them here`,
     );
     return;
   }
   for (const { name, projKey } of environments) {
     if (projKey !== undefined) continue;
-    problems.push(`environment ${name} has no project key: where there are filters, set LD_PROJ_KEY_${name}`);
+    findings.problem(`environment ${name} has no project key, which filters require: set LD_PROJ_KEY_${name}`);
   }
   const projects = new Set(environments.map(({ projKey }) => projKey));
   for (const [project, keys] of filters) {
     if (!projects.has(project)) {
-      problems.push(`filters of project ${project}: no environment has LD_PROJ_KEY_<name>=${masked(project)}`);
+      findings.problem(`filters of project ${project}: no environment has LD_PROJ_KEY_<name>=${masked(project)}`);
     } else if (keys.length === 0) {
-      problems.push(`filters of project ${project}: there is no key, set LD_FILTER_KEYS_${project}`);
+      findings.problem(`filters of project ${project}: no keys; set LD_FILTER_KEYS_${project}`);
     }
   }
 }
 
-function checkTransport(
-  { proxy, tls, ...config }: Config,
-  gathered: Gathered,
-  problems: string[],
-  warnings: string[],
-): void {
-  const { relay } = gathered;
-  if (!tls && isTrue(gathered, 'tlsEnabled')) {
-    problems.push(`${given(gathered, 'tlsEnabled')}: TLS needs both TLS_CERT and TLS_KEY`);
+function checkTransport({ proxy, tls, statusAccess }: Config, relay: Pieces, findings: Findings): void {
+  if (!tls && switchOf(relay, settings.tls.enabled)) {
+    findings.problem(`${given(relay, settings.tls.enabled)}: TLS needs both TLS_CERT and TLS_KEY`);
   }
-  if (isTrue(gathered, 'proxyNtlmAuth')) {
-    problems.push(
-      `${given(gathered, 'proxyNtlmAuth')}: NTLM is not spoken; use a proxy that takes basic authentication, or none`,
+  if (switchOf(relay, settings.proxy.ntlmAuth)) {
+    findings.problem(
+      `${given(relay, settings.proxy.ntlmAuth)}: NTLM is not supported; use a proxy with basic authentication or none`,
     );
   }
   if (proxy.url === undefined && (proxy.user !== undefined || proxy.password !== undefined)) {
-    warnings.push(`${given(gathered, 'proxyUser', 'proxyPassword')}: no effect without PROXY_URL`);
+    findings.warning(`${given(relay, settings.proxy.user, settings.proxy.password)}: no effect without PROXY_URL`);
   }
-  if (lastOf(relay, 'statusToken') && config.statusAccess === 'public') {
-    warnings.push(`${given(gathered, 'statusToken')}: no effect while STATUS_ACCESS is public`);
+  if (lastOf(relay, settings.statusToken) && statusAccess === 'public') {
+    findings.warning(`${given(relay, settings.statusToken)}: no effect while STATUS_ACCESS is public`);
   }
 }
 
-function isTrue({ relay }: Gathered, key: string): boolean {
-  return /^(true|1|yes|on)$/i.test(lastOf(relay, key)?.text ?? '');
-}
-
-function checkRedis({ redis }: Config, gathered: Gathered, problems: string[]): void {
+function checkRedis({ redis }: Config, relay: Pieces, findings: Findings): void {
   if (!redis) return;
-  const { relay } = gathered;
-  const has = (key: string) => Boolean(lastOf(relay, key)?.text);
-  const address = ['redisHost', 'redisPort'].filter(has);
-  if (has('redisUrl') && address.length > 0) {
-    problems.push(`${given(gathered, 'redisUrl', ...address)}: give Redis a URL, or a host and a port, not both`);
+  const rows = settings.redis;
+  const has = (row: Setting<unknown>) => Boolean(lastOf(relay, row)?.text);
+  const address = [rows.host, rows.port].filter(has);
+  if (has(rows.url) && address.length > 0) {
+    findings.problem(`${given(relay, rows.url, ...address)}: set a URL for Redis, or a host and port, not both`);
   }
-  if (has('redisSentinels') !== has('redisSentinelMaster')) {
-    const places = given(gathered, 'redisSentinels', 'redisSentinelMaster');
-    problems.push(`${places}: Sentinels need both REDIS_SENTINELS and REDIS_SENTINEL_MASTER`);
+  if (has(rows.sentinels) !== has(rows.sentinelMaster)) {
+    const places = given(relay, rows.sentinels, rows.sentinelMaster);
+    findings.problem(`${places}: Sentinels need both REDIS_SENTINELS and REDIS_SENTINEL_MASTER`);
   }
-  if (has('redisSentinels') && (has('redisUrl') || address.length > 0)) {
-    const places = given(gathered, 'redisSentinels', 'redisUrl', ...address);
-    problems.push(`${places}: Sentinels know where Redis is, remove its own address`);
+  if (has(rows.sentinels) && (has(rows.url) || address.length > 0)) {
+    const places = given(relay, rows.sentinels, rows.url, ...address);
+    findings.problem(`${places}: Sentinels provide the address of Redis; remove the other address`);
   }
-  if (redis.cluster && has('redisSentinels')) {
-    problems.push(`${given(gathered, 'redisCluster', 'redisSentinels')}: a Redis Cluster has no Sentinels, choose one`);
+  if (redis.cluster && has(rows.sentinels)) {
+    findings.problem(
+      `${given(relay, rows.cluster, rows.sentinels)}: a Redis Cluster has no Sentinels; choose one of the two`,
+    );
   }
-  if (redis.cluster && redis.db !== 0) problems.push('REDIS_URL: a Redis Cluster has database 0 alone');
+  if (redis.cluster && redis.db !== 0) findings.problem('REDIS_URL: a Redis Cluster has only database 0');
   if ((redis.certFile === undefined) !== (redis.keyFile === undefined)) {
-    const places = given(gathered, 'redisClientCertFile', 'redisClientKeyFile');
-    problems.push(`${places}: a client certificate needs both REDIS_CLIENT_CERT_FILE and REDIS_CLIENT_KEY_FILE`);
+    const places = given(relay, rows.certFile, rows.keyFile);
+    findings.problem(`${places}: a client certificate needs both REDIS_CLIENT_CERT_FILE and REDIS_CLIENT_KEY_FILE`);
   }
 }

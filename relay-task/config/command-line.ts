@@ -1,7 +1,7 @@
-/** What stands behind the command's name, as ld-relay (Go's `flag` package) understands it. */
+/** The arguments of the command, as ld-relay reads them with Go's `flag` package. */
 export interface CommandLine {
-  /** The first of these that exists is read; undefined: nothing was said. */
-  readonly configFiles?: readonly string[];
+  /** The first of these that exists is read; undefined without --config. */
+  readonly configFiles: readonly string[] | undefined;
   readonly allowMissingFile: boolean;
   readonly fromEnv: boolean;
   readonly check: boolean;
@@ -12,13 +12,13 @@ export interface CommandLine {
 export const USAGE = `Usage: ld-relay [options]
 
   --config FILE[,FILE…]  read the configuration from the first of these files that exists
-  --allow-missing-file   it is no error if none exists
-  --from-env             let environment variables override the file, or stand alone
-  --check                say what is wrong, print the configuration in force with secrets masked, and end
-  --version              print the version and end
-  --help                 print this and end
+  --allow-missing-file   do not fail if none of the files exists
+  --from-env             read environment variables, which override the file
+  --check                validate the configuration, print it with secrets masked, and exit
+  --version              print the version and exit
+  --help                 print this help and exit
 
-Without --config and --from-env: /etc/ld-relay.conf, or the environment variables where that file does not exist.
+Without --config and --from-env, /etc/ld-relay.conf is read, or environment variables if that file does not exist.
 `;
 
 const SWITCHES = {
@@ -34,8 +34,8 @@ const TRUE = /^(1|t|T|true|TRUE|True)$/;
 const FALSE = /^(0|f|F|false|FALSE|False)$/;
 
 /**
- * One dash or two, `--config x` or `--config=x`, the last of several counts, and the first argument that is no option
- * ends them. A wrong argument is a problem; its value is not repeated.
+ * One dash or two, `--config x` or `--config=x`; the last one wins; arguments after the first non-option are ignored.
+ * A problem never repeats the value of an argument, which may be a key.
  */
 export function parseCommandLine(argv: readonly string[]): CommandLine | { readonly problem: string } {
   const switches = { allowMissingFile: false, fromEnv: false, check: false, version: false, help: false };
@@ -47,16 +47,16 @@ export function parseCommandLine(argv: readonly string[]): CommandLine | { reado
     if (name === 'config') {
       index += value === undefined ? 1 : 0;
       const files = value ?? argv[index];
-      if (!files) return { problem: '--config needs the name of a file' };
+      if (!files) return { problem: '--config needs a file name' };
       configFiles = files.split(',').filter((file) => file !== '');
     } else if (Object.hasOwn(SWITCHES, name)) {
       if (value !== undefined && !TRUE.test(value) && !FALSE.test(value)) {
-        return { problem: `--${name} is either there or not: write it without a value` };
+        return { problem: `--${name} takes no value but true or false` };
       }
       switches[SWITCHES[name as keyof typeof SWITCHES]] = value === undefined || TRUE.test(value);
     } else {
-      return { problem: `--${name} is not an option` };
+      return { problem: `Unknown option --${name}` };
     }
   }
-  return { ...switches, ...(configFiles && { configFiles }) };
+  return { ...switches, configFiles };
 }

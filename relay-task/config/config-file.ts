@@ -1,18 +1,18 @@
 /**
  * The syntax of `ld-relay.conf`: git-config's dialect (https://git-scm.com/docs/git-config#_syntax) as far as ld-relay
- * understands it. What sections and options mean is decided elsewhere.
+ * understands it. What sections and options mean is decided in `names.ts`.
  */
 export interface FileSection {
-  /** As written; names of sections compare without regard to case. */
+  /** As written; section names are case-insensitive. */
   readonly section: string;
-  /** What stands in quotes; compares exactly. */
+  /** The quoted part; case-sensitive. */
   readonly name: string | undefined;
   readonly line: number;
 }
 
 export interface FileOption extends FileSection {
   readonly option: string;
-  /** Undefined: there is no `=`, which means true. */
+  /** Undefined without `=`, which means true. */
   readonly value: string | undefined;
 }
 
@@ -20,7 +20,7 @@ export interface ParsedFile {
   readonly path: string;
   readonly sections: readonly FileSection[];
   readonly options: readonly FileOption[];
-  /** What is not of this syntax, each with file and line; the rest was understood nevertheless. */
+  /** Syntax errors with file and line; the other lines are still read. */
   readonly problems: readonly string[];
 }
 
@@ -28,7 +28,7 @@ const HEADER = /^\[\s*([A-Za-z0-9.-]+)(?:\s+"((?:[^"\\]|\\.)*)")?\s*\]/;
 const OPTION = /^([A-Za-z][A-Za-z0-9-]*)[ \t]*/;
 const ESCAPES: Record<string, string> = { '\\': '\\', '"': '"', n: '\n', t: '\t', b: '\b' };
 
-/** Never throws: everything that is wrong is in `problems`. Values are not repeated there, since they may be keys. */
+/** Never throws: errors are in `problems`, which never repeat values, since they may be keys. */
 export function parseConfigFile(text: string, path: string): ParsedFile {
   const lines = text.replace(/^\uFEFF/, '').split(/\r?\n/);
   const sections: FileSection[] = [];
@@ -44,8 +44,8 @@ export function parseConfigFile(text: string, path: string): ParsedFile {
       const header = HEADER.exec(rest);
       if (header === null) {
         section = undefined;
-        wrong('this is no section: write [Main] or [Environment "name"]');
-        // Its options would only repeat the complaint.
+        wrong('invalid section: write [Main] or [Environment "name"]');
+        // Do not report each of its options as well.
         while (index + 1 < lines.length && !lines[index + 1]!.trimStart().startsWith('[')) index += 1;
         continue;
       }
@@ -57,7 +57,7 @@ export function parseConfigFile(text: string, path: string): ParsedFile {
     const [head = '', option] = OPTION.exec(rest) ?? [];
     const after = rest.slice(head.length);
     if (option === undefined || !/^(=|[#;]|$)/.test(after)) {
-      wrong('this is neither a section, nor an option and its value, nor a comment that begins with # or ;');
+      wrong('expected a [Section], an option = value, or a comment that starts with # or ;');
       continue;
     }
     let value: string | undefined;
@@ -70,7 +70,7 @@ export function parseConfigFile(text: string, path: string): ParsedFile {
       }
       value = scanned.value;
     }
-    if (section === undefined) wrong(`${option} stands before any section: write [Main] above it`);
+    if (section === undefined) wrong(`${option} is not in a section: write [Main] above it`);
     else options.push({ ...section, option, value, line });
   }
   return { path, sections, options, problems };
@@ -78,18 +78,18 @@ export function parseConfigFile(text: string, path: string): ParsedFile {
 
 type Scanned = { readonly lastIndex: number } & ({ readonly value: string } | { readonly problem: string });
 
-/** One value from behind its `=`: quotes, escapes, a comment behind it, and the lines that a `\` at the end continues. */
+/** Reads one value after its `=`: quotes, escapes, a trailing comment, and lines continued with a `\` at the end. */
 function scanValue(lines: readonly string[], start: number, first: string): Scanned {
   let index = start;
   let rest = first.trimStart();
   let value = '';
-  /** How much of the value is kept though it is white: what stood in quotes. */
+  /** Up to here, trailing white space is quoted and therefore kept. */
   let kept = 0;
   let quoted = false;
   for (let at = 0; ; at += 1) {
     const char = rest[at];
     if (char === undefined) {
-      if (quoted) return { lastIndex: index, problem: 'has a quotation mark that is not closed on its line' };
+      if (quoted) return { lastIndex: index, problem: 'has an unclosed quotation mark' };
       break;
     }
     if (char === '\\') {

@@ -1,56 +1,46 @@
-/** Everything that was given, found under the setting that it belongs to: the file first, the variables over it. */
-import type { Variables } from './config.ts';
+/** Sorts everything that was given by the setting it belongs to: first the file, then the variables. */
+import { boolean } from '../common/setting-values.ts';
 import type { FileOption, ParsedFile } from './config-file.ts';
+import type { Findings } from './findings.ts';
 import { type Located, locateOption, locateVariable, suggestionFor } from './names.ts';
 import { nameOf, type Place } from './places.ts';
 import type { OldName, Setting } from './setting.ts';
-import { linkerVariables, type settingsWithoutEffect } from './settings.ts';
+import { environmentSettings, linkerVariables, type SettingWithoutEffect } from './settings.ts';
+
+export type Variables = Readonly<Record<string, string | undefined>>;
 
 /** One text that was given for a setting. */
 export interface Piece {
   readonly text: string;
   readonly place: Place;
-  /** An option without `=`: only a switch may stand like that. */
+  /** An option without `=`, which only a switch may be. */
   readonly bare?: boolean;
-  /** It was given under this older name. */
+  /** The older name under which it was given. */
   readonly old?: OldName;
 }
 
-/** Pieces by the name that the setting has in its table; never empty. */
-export type Pieces = ReadonlyMap<string, readonly Piece[]>;
-
-/** A setting with the value in force. */
-export interface Effective {
-  readonly setting: Setting<unknown>;
-  /** The environment or project, of settings that exist once for each. */
-  readonly name?: string;
-  readonly text: string;
-  /** Undefined: the default. */
-  readonly places: readonly Place[];
-}
+/** Never empty lists. */
+export type Pieces = ReadonlyMap<Setting<unknown>, readonly Piece[]>;
 
 export interface Gathered {
   readonly relay: Pieces;
   readonly environments: ReadonlyMap<string, Pieces>;
   readonly filters: ReadonlyMap<string, Pieces>;
-  readonly withoutEffect: ReadonlyMap<(typeof settingsWithoutEffect)[number], readonly Piece[]>;
+  readonly withoutEffect: ReadonlyMap<SettingWithoutEffect, readonly Piece[]>;
 }
 
-export function gather(
-  variables: Variables,
-  file: ParsedFile | undefined,
-  problems: string[],
-  warnings: string[],
-): Gathered {
-  const relay = new Map<string, Piece[]>();
-  const environments = new Map<string, Map<string, Piece[]>>();
-  const filters = new Map<string, Map<string, Piece[]>>();
-  const withoutEffect = new Map<(typeof settingsWithoutEffect)[number], Piece[]>();
+type GrowingPieces = Map<Setting<unknown>, Piece[]>;
+
+export function gather(variables: Variables, file: ParsedFile | undefined, findings: Findings): Gathered {
+  const relay: GrowingPieces = new Map();
+  const environments = new Map<string, GrowingPieces>();
+  const filters = new Map<string, GrowingPieces>();
+  const withoutEffect = new Map<SettingWithoutEffect, Piece[]>();
 
   const put = (located: Located, name: string | undefined, piece: Piece) => {
     if (located.table === 'without-effect') return append(withoutEffect, located.row, piece);
-    const byName = located.table === 'environment' ? environments : filters;
-    append(located.table === 'relay' ? relay : of(byName, name ?? ''), located.key, piece);
+    if (located.table === 'relay') return append(relay, located.row, piece);
+    append(of(located.table === 'environment' ? environments : filters, name ?? ''), located.row, piece);
   };
 
   if (file) readFile(file);
@@ -61,13 +51,13 @@ export function gather(
   function readFile({ path, sections, options }: ParsedFile): void {
     for (const { section, name, line } of sections) {
       const family = section.toLowerCase();
-      // A section alone defines its environment, so that its lack of a key is noticed.
+      // An empty section defines its environment too, so that the missing key is reported.
       if (name && family === 'environment') of(environments, name);
       if (name && family === 'filters') of(filters, name);
       const named = isNamed(section);
-      if (named && !name) problems.push(`${path}:${line}: [${section}] needs a name: write [${section} "name"]`);
+      if (named && !name) findings.problem(`${path}:${line}: [${section}] needs a name: write [${section} "name"]`);
       if (!named && name !== undefined) {
-        problems.push(`${path}:${line}: [${section}] takes no name: remove the part in quotation marks`);
+        findings.problem(`${path}:${line}: [${section}] takes no name: remove the quoted part`);
       }
     }
     for (const given of options) readOption(path, given);
@@ -76,10 +66,10 @@ export function gather(
   function readOption(path: string, { section, name, option, value, line }: FileOption): void {
     const located = locateOption(section, option);
     if (located === undefined) {
-      problems.push(`${path}:${line}: ${suggestionFor(section, option)}`);
+      findings.problem(`${path}:${line}: ${suggestionFor(section, option)}`);
       return;
     }
-    // That it has no name has been said of its section.
+    // The missing name is already reported for the section.
     if (isNamed(section) && !name) return;
     const shownSection = name === undefined ? section : `${section} "${name}"`;
     const place = { file: path, line, section: shownSection, option };
@@ -99,20 +89,20 @@ export function gather(
     const defined = new Set<string>();
     for (const { located, text } of given) {
       if (located?.table !== 'environment') continue;
-      const { name = '', key } = located;
-      // An empty LD_ENV_ completes nothing where the file has the key, and elsewhere shows that the key is missing.
-      if (key === 'sdkKey' && !located.old && (text !== '' || !inFile.has(name))) defined.add(name);
-      if (key === 'flagsFile' && text !== '') defined.add(name);
+      const { name = '', row } = located;
+      // An empty LD_ENV_ is ignored if the file has the environment; otherwise the missing key is reported.
+      if (row === environmentSettings.sdkKey && !located.old && (text !== '' || !inFile.has(name))) defined.add(name);
+      if (row === environmentSettings.flagsFile && text !== '') defined.add(name);
     }
     for (const name of defined) of(environments, name);
     for (const { variable, text, located } of given) {
       if (text === '') continue;
       if (located === undefined) {
         if (variable.startsWith('LD_') && !linkerVariables.test(variable)) {
-          warnings.push(`${variable} has no effect: there is no such setting`);
+          findings.warning(`${variable} has no effect: no such setting`);
         }
       } else if (located.table === 'environment' && !defined.has(located.name ?? '')) {
-        warnings.push(`${variable} has no effect: ${missingDefinition(located.name ?? '')}`);
+        findings.warning(`${variable} has no effect: ${missingDefinition(located.name ?? '')}`);
       } else {
         put(located, located.name, { text, place: { variable }, ...(located.old && { old: located.old }) });
       }
@@ -120,24 +110,30 @@ export function gather(
   }
 
   function missingDefinition(name: string): string {
-    if (!inFile.has(name)) return `there is no LD_ENV_${name}`;
-    return `environment ${name} stands in ${file?.path} alone; write it there, or set LD_ENV_${name} too`;
+    if (!inFile.has(name)) return `LD_ENV_${name} is not set`;
+    return `environment ${name} is defined only in ${file?.path}; set it there, or set LD_ENV_${name} too`;
   }
 }
 
-/** Whether there is one such section for each environment or project. */
+/** Whether there is such a section for each environment or project. */
 function isNamed(section: string): boolean {
   return /^(environment|filters)$/i.test(section);
 }
 
-/** The last piece that was given, as text; for switches that decide what else counts. */
-export function lastOf(pieces: Pieces, key: string): Piece | undefined {
-  return pieces.get(key)?.at(-1);
+/** The last piece that was given: the one in force. */
+export function lastOf(pieces: Pieces, setting: Setting<unknown>): Piece | undefined {
+  return pieces.get(setting)?.at(-1);
+}
+
+/** Undefined if the switch is not given, or not as a valid boolean. */
+export function switchOf(pieces: Pieces, setting: Setting<boolean>): boolean | undefined {
+  const result = boolean(lastOf(pieces, setting)?.text ?? '');
+  return 'value' in result ? result.value : undefined;
 }
 
 /** The names of the places where these settings were given. */
-export function placesOf(pieces: Pieces, ...keys: readonly string[]): string[] {
-  return keys.flatMap((key) => (pieces.get(key) ?? []).map(({ place }) => nameOf(place)));
+export function placesOf(pieces: Pieces, ...settings: readonly Setting<unknown>[]): string[] {
+  return settings.flatMap((setting) => (pieces.get(setting) ?? []).map(({ place }) => nameOf(place)));
 }
 
 function append<K>(map: Map<K, Piece[]>, key: K, piece: Piece): void {
@@ -146,8 +142,8 @@ function append<K>(map: Map<K, Piece[]>, key: K, piece: Piece): void {
   else map.set(key, [piece]);
 }
 
-function of(map: Map<string, Map<string, Piece[]>>, name: string): Map<string, Piece[]> {
-  const found = map.get(name) ?? new Map<string, Piece[]>();
+function of(map: Map<string, GrowingPieces>, name: string): GrowingPieces {
+  const found: GrowingPieces = map.get(name) ?? new Map();
   map.set(name, found);
   return found;
 }

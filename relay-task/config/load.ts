@@ -1,19 +1,22 @@
-/** From the command line to the configuration: which file, which variables, and what to do with them. */
+/** From the command line to the configuration: which file and which variables to read, and what to do then. */
 import { readFileSync } from 'node:fs';
 import { RelayError } from '../errors.ts';
 import { parseCommandLine, USAGE } from './command-line.ts';
 import { type Config, type ConfigFile, parseConfig, type Variables } from './config.ts';
 import { locateVariable } from './names.ts';
 import { describeConfig } from './print.ts';
+import { type Setting, settings } from './settings.ts';
 
-export const DEFAULT_FILE = '/etc/ld-relay.conf';
+const DEFAULT_FILE = '/etc/ld-relay.conf';
 
-/** The text of a file; undefined if there is none. Throws what the file system says otherwise. */
+const sources: readonly Setting<unknown>[] = [settings.autoConfig.key, settings.offline.path, settings.ssm.path];
+
+/** The text of a file; undefined if it does not exist. Throws any other error of the file system. */
 export type ReadFile = (path: string) => string | undefined;
 
 export type Loaded =
   | { readonly command: 'run'; readonly config: Config; readonly warnings: readonly string[] }
-  /** `report` is the configuration in force, secrets masked. */
+  /** `report` is the configuration in force with secrets masked. */
   | {
       readonly command: 'check';
       readonly config: Config;
@@ -25,7 +28,7 @@ export type Loaded =
   | { readonly command: 'help'; readonly usage: string; readonly problem?: string };
 
 /**
- * Understands arguments and variables as ld-relay does. Throws RelayError CONFIG_INVALID, as `parseConfig` does, also
+ * Reads arguments and variables as ld-relay does. Throws RelayError CONFIG_INVALID, as `parseConfig` does, also
  * for a file that is missing or cannot be read.
  */
 export function loadConfig(
@@ -41,23 +44,27 @@ export function loadConfig(
   const byDefault = line.configFiles === undefined && !line.fromEnv;
   const candidates = line.configFiles ?? (byDefault ? [DEFAULT_FILE] : []);
   const file = firstThatExists(candidates, readFile);
-  const telling = tellingVariables(variables);
-  // ld-relay would end here; whoever says what to relay in variables needs no file.
-  const variablesInstead = byDefault && file === undefined && telling.length > 0;
+  const sourceVariables = variablesWithSource(variables);
+  // ld-relay would exit here. If the variables say what to relay, no file is needed.
+  const variablesInstead = byDefault && file === undefined && sourceVariables.length > 0;
   if (candidates.length > 0 && file === undefined && !line.allowMissingFile && !variablesInstead) {
-    const remedy = byDefault ? 'name another with --config, or set LD_ENV_<name>' : 'or add --allow-missing-file';
-    const what = candidates.length === 1 ? 'there is no such file' : 'none of these files exists';
-    invalid(`${candidates.join(', ')}: ${what}; ${remedy}`);
+    const remedy = byDefault
+      ? 'Pass --config FILE, or set LD_ENV_<name>.'
+      : `Create ${candidates.length === 1 ? 'it' : 'one'}, or pass --allow-missing-file.`;
+    const what = candidates.length === 1 ? 'File not found' : 'None of these files exists';
+    invalid(`${what}: ${candidates.join(', ')}. ${remedy}`);
   }
   const withVariables = line.fromEnv || variablesInstead;
   const parsed = parseConfig(withVariables ? variables : {}, file);
   const { config } = parsed;
   const warnings = [...parsed.warnings];
-  if (!withVariables && telling.length > 0) {
-    warnings.push(`${telling.join(', ')}: not read, since there is a file and no --from-env`);
+  if (!withVariables && sourceVariables.length > 0) {
+    warnings.push(
+      `${sourceVariables.join(', ')}: ignored, since there is a configuration file; pass --from-env to use both`,
+    );
   }
   if (!line.check) return { command: 'run', config, warnings };
-  return { command: 'check', config, warnings, report: describeConfig(parsed) };
+  return { command: 'check', config, warnings, report: describeConfig(parsed.effective) };
 }
 
 function firstThatExists(candidates: readonly string[], readFile: ReadFile): ConfigFile | undefined {
@@ -66,7 +73,7 @@ function firstThatExists(candidates: readonly string[], readFile: ReadFile): Con
       const text = readFile(path);
       if (text !== undefined) return { path, text };
     } catch (error) {
-      invalid(`${path} cannot be read: ${(error as Error).message}`);
+      invalid(`Cannot read ${path}: ${(error as Error).message}`);
     }
   }
   return undefined;
@@ -77,12 +84,12 @@ function invalid(problem: string): never {
 }
 
 /** The variables that say what to relay. */
-function tellingVariables(variables: Variables): string[] {
+function variablesWithSource(variables: Variables): string[] {
   return Object.keys(variables).filter((variable) => {
     if (!variables[variable]?.trim()) return false;
     const located = locateVariable(variable);
     if (located === undefined || located.table === 'without-effect') return false;
-    return located.table !== 'relay' || ['autoConfigKey', 'fileDataSource', 'keysFromSsm'].includes(located.key);
+    return located.table !== 'relay' || sources.includes(located.row);
   });
 }
 

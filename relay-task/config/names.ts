@@ -1,55 +1,53 @@
-/** Which setting a name means: options of the file without regard to case, variables exactly. */
+/** Which setting a name means. Options of the file are case-insensitive, variables are not. */
 import { nearest } from '../common/edit-distance.ts';
-import type { OldName, Setting } from './setting.ts';
-import { environmentSettings, filterSettings, settings, settingsWithoutEffect } from './settings.ts';
+import { type OldName, type Setting, settingsIn } from './setting.ts';
+import {
+  environmentSettings,
+  filterSettings,
+  type SettingWithoutEffect,
+  settings,
+  settingsWithoutEffect,
+} from './settings.ts';
 
 export type Located = {
   /** The environment or project in the name of a variable. */
   readonly name?: string;
   readonly old?: OldName;
 } & (
-  | { readonly table: 'relay' | 'environment' | 'filters'; readonly key: string }
-  | { readonly table: 'without-effect'; readonly row: (typeof settingsWithoutEffect)[number] }
+  | { readonly table: 'relay' | 'environment' | 'filters'; readonly row: Setting<unknown> }
+  | { readonly table: 'without-effect'; readonly row: SettingWithoutEffect }
 );
 
-type Row = Pick<Setting<unknown>, 'section' | 'option' | 'env' | 'alsoIn' | 'old'>;
-
-const all: readonly { readonly row: Row; readonly located: Located }[] = [
-  ...rowsOf('relay', settings),
-  ...rowsOf('environment', environmentSettings),
-  ...rowsOf('filters', filterSettings),
-  ...settingsWithoutEffect.map((row) => ({ row, located: { table: 'without-effect' as const, row } })),
+const all: readonly Located[] = [
+  ...settingsIn(settings).map((row) => ({ table: 'relay' as const, row })),
+  ...settingsIn(environmentSettings).map((row) => ({ table: 'environment' as const, row })),
+  ...settingsIn(filterSettings).map((row) => ({ table: 'filters' as const, row })),
+  ...settingsWithoutEffect.map((row) => ({ table: 'without-effect' as const, row })),
 ];
 
-function rowsOf(table: 'relay' | 'environment' | 'filters', rows: Record<string, Row>) {
-  return Object.entries(rows).map(([key, row]) => ({ row, located: { table, key } }));
-}
-
-/** `section` in lower case → `option` in lower case → setting. */
+/** By section and option, both in lower case. */
 const options = new Map<string, Map<string, Located>>();
 const sectionNames = new Map<string, string>();
 const optionNames = new Map<string, string[]>();
 const variables = new Map<string, Located>();
-/** Variables that carry a name behind them; the longest first, so that `LD_TTL_MINUTES_x` is not `LD_TTL_` of `MINUTES_x`. */
+/** Variables that end in a name. The longest first, so that `LD_TTL_MINUTES_x` is not `LD_TTL_` of `MINUTES_x`. */
 const families: { readonly prefix: string; readonly located: Located }[] = [];
 
-for (const { row, located } of all) {
-  for (const section of [row.section, ...(row.alsoIn ?? [])]) {
+for (const located of all) {
+  const { section: ownSection, alsoIn = [], option, env: ownEnv, old: oldNames = [] } = located.row;
+  for (const section of [ownSection, ...alsoIn]) {
     const known = options.get(section.toLowerCase()) ?? new Map<string, Located>();
     options.set(section.toLowerCase(), known);
     sectionNames.set(section.toLowerCase(), section);
-    if (row.option !== undefined) {
-      known.set(row.option.toLowerCase(), located);
-      optionNames.set(section, [...(optionNames.get(section) ?? []), row.option]);
+    if (option !== undefined) {
+      known.set(option.toLowerCase(), located);
+      optionNames.set(section, [...(optionNames.get(section) ?? []), option]);
     }
-    for (const old of row.old ?? []) {
+    for (const old of oldNames) {
       if (old.option !== undefined) known.set(old.option.toLowerCase(), { ...located, old });
     }
   }
-  const named = [
-    { env: row.env, located },
-    ...(row.old ?? []).map((old) => ({ env: old.env, located: { ...located, old } })),
-  ];
+  const named = [{ env: ownEnv, located }, ...oldNames.map((old) => ({ env: old.env, located: { ...located, old } }))];
   for (const { env, located: found } of named) {
     if (env === undefined) continue;
     if (env.endsWith('_')) families.push({ prefix: env, located: found });
@@ -58,12 +56,12 @@ for (const { row, located } of all) {
 }
 families.sort((a, b) => b.prefix.length - a.prefix.length);
 
-/** Undefined: there is no such option in any section of that name. */
+/** Undefined if no section of that name has such an option. */
 export function locateOption(section: string, option: string): Located | undefined {
   return options.get(section.toLowerCase())?.get(option.toLowerCase());
 }
 
-/** Undefined: the variable is not ours. */
+/** Undefined if the variable is not a setting. */
 export function locateVariable(variable: string): Located | undefined {
   const found = variables.get(variable);
   if (found) return found;
@@ -71,15 +69,15 @@ export function locateVariable(variable: string): Located | undefined {
   return family && { ...family.located, name: variable.slice(family.prefix.length) };
 }
 
-/** What to say of an option that does not exist. */
+/** The message for an option that does not exist. */
 export function suggestionFor(section: string, option: string): string {
   const known = sectionNames.get(section.toLowerCase());
   if (known === undefined) {
     const names = [...sectionNames.values()];
     const near = nearest(section, names);
-    return `[${section}] is not a section: ${near ? `did you mean [${near}]?` : `there are ${names.join(', ')}`}`;
+    return `[${section}] is not a section: ${near ? `did you mean [${near}]?` : `expected one of ${names.join(', ')}`}`;
   }
   const names = optionNames.get(known) ?? [];
   const near = nearest(option, names);
-  return `[${section}] ${option} is not an option: ${near ? `did you mean ${near}?` : `there are ${names.join(', ')}`}`;
+  return `[${section}] ${option} is not an option: ${near ? `did you mean ${near}?` : `expected one of ${names.join(', ')}`}`;
 }

@@ -1,4 +1,4 @@
-/** Where a value came from, and how it is shown without giving secrets away. */
+/** Where a value came from, and how it is shown without revealing secrets. */
 export type Place =
   | { readonly variable: string }
   | { readonly file: string; readonly line: number; readonly section: string; readonly option: string };
@@ -18,13 +18,13 @@ export function originOf(place: Place): string {
   return 'variable' in place ? place.variable : `${place.file}:${place.line}`;
 }
 
-/** A value in a message: a key pasted into the wrong setting and a password in an address must not reach a log. */
+/** A value in a message. A key in the wrong setting or a password in a URL must not reach a log. */
 export function masked(value: string, secret = false): string {
   if (secret) return '…';
   return value.replace(/(^|[\s,;="'])((?:sdk|mob|rel|api)-)[\w-]+/g, '$1$2…').replace(/(\/\/)[^/\s]*@/g, '$1…@');
 }
 
-/** A secret as a print-out shows it: of LaunchDarkly's long keys enough to tell two apart, of anything else nothing. */
+/** A secret in a report: enough of LaunchDarkly's long keys to tell two apart, nothing of other secrets. */
 export function obscured(secret: string): string {
   const [prefix = ''] = /^(?:[a-z]{3}-)+/.exec(secret) ?? [];
   return `${prefix}********${prefix !== '' && secret.length - prefix.length >= 20 ? secret.slice(-4) : ''}`;

@@ -1,14 +1,13 @@
-/** The configuration in force, as a file that could be read again once its secrets were filled in. */
-import type { ParsedConfig } from './config.ts';
-import type { Effective } from './gather.ts';
+/** The configuration in force, as a file that could be read again once its secrets are filled in. */
+import type { Effective } from './assemble.ts';
 import { masked, obscured, originOf } from './places.ts';
 
-/** One line for each setting: its value, secrets masked, and where it came from. */
-export function describeConfig({ effective }: Pick<ParsedConfig, 'effective'>): string {
+/** One line for each setting: its value, with secrets masked, and where it came from. */
+export function describeConfig(effective: readonly Effective[]): string {
   const sections = new Map<string, string[]>();
   for (const entry of effective) {
     const { setting, name } = entry;
-    // Defaults need not be written; switches that only variables have cannot be.
+    // Defaults need not be set, and settings that are variables only cannot be set here.
     const comment = entry.places.length === 0 || setting.option === undefined ? '; ' : '';
     const assignment = `${comment}${setting.option ?? setting.env}`;
     const heading = name === undefined ? `[${setting.section}]` : `[${setting.section} ${quoted(name)}]`;
@@ -22,11 +21,11 @@ export function describeConfig({ effective }: Pick<ParsedConfig, 'effective'>): 
 function shown({ setting, text }: Effective): string {
   if (text === '') return '""';
   if (!setting.secret) return plain(masked(text));
-  // What an address says beside its password is no secret.
+  // Only the user and password of a URL are secret.
   return plain(text.includes('://') ? masked(text) : obscured(text));
 }
 
-/** In quotes where the file needs them. */
+/** Quoted if the file needs it. */
 function plain(text: string): string {
   return /^[^"\\#;\s]+$/.test(text) ? text : quoted(text);
 }

@@ -1,108 +1,77 @@
-/** The texts given for the settings of one table, into values. */
-
+/** From the texts given for a setting to its value. */
 import { boolean } from '../common/setting-values.ts';
-import type { Effective, Piece, Pieces } from './gather.ts';
-import { assignmentAt, masked, nameOf } from './places.ts';
-import type { Setting } from './setting.ts';
+import type { Findings } from './findings.ts';
+import type { Piece } from './gather.ts';
+import { assignmentAt, masked, nameOf, type Place } from './places.ts';
+import type { Setting, SettingSource } from './setting.ts';
 
-export type Values<Table extends Record<string, Setting<unknown>>> = {
-  readonly [Name in keyof Table]: Table[Name] extends Setting<infer T>
-    ? Table[Name]['fallback'] extends string
-      ? T
-      : T | undefined
-    : never;
-};
-
-/** What is said while reading. */
-export interface Findings {
-  readonly problems: string[];
-  readonly warnings: string[];
-  readonly effective: Effective[];
+export interface Reading {
+  /** Undefined if there is none, or if it is invalid, which is then a problem. */
+  readonly value: unknown;
+  /** The text in force; undefined if there is none. */
+  readonly text: string | undefined;
+  /** Where the text was given; empty for the default. */
+  readonly places: readonly Place[];
 }
 
-/** Reads a whole table. What could not be understood is a problem, and undefined here. */
-export function readSettings<Table extends Record<string, Setting<unknown>>>(
-  table: Table,
-  pieces: Pieces,
-  findings: Findings,
-  name?: string,
-): Values<Table> {
-  const values = Object.entries(table).map(([key, setting]) => {
-    const given = (pieces.get(key) ?? []).flatMap((piece) => understood(setting, piece, findings));
-    return [key, setting.many ? readMany(setting, given) : readLast(setting, given)];
-
-    function readMany(setting: Setting<unknown>, given: readonly Piece[]): unknown {
-      const filled = given.filter(({ text }) => text !== '');
-      if (filled.length === 0) return readLast(setting, []);
-      const items = filled.flatMap((piece) => (readPiece(setting, piece, findings) as readonly unknown[]) ?? []);
-      const places = filled.map(({ place }) => place);
-      findings.effective.push({ setting, ...(name !== undefined && { name }), text: items.join(','), places });
-      return items;
-    }
-
-    function readLast(setting: Setting<unknown>, given: readonly Piece[]): unknown {
-      const last = given.at(-1);
-      const piece = last?.text ? last : undefined;
-      const text = piece?.text ?? setting.fallback;
-      const places = piece ? [piece.place] : [];
-      if (text !== undefined) {
-        findings.effective.push({ setting, ...(name !== undefined && { name }), text, places });
-      }
-      if (piece) return readPiece(setting, piece, findings);
-      if (text === undefined) return undefined;
-      const result = setting.read(text);
-      if (!('value' in result)) throw new Error(`the default of ${setting.env} is not understood`);
-      return result.value;
-    }
-  });
-  // The mapped type is what makes this cast true: each name is filled from its own row.
-  return Object.fromEntries(values) as unknown as Values<Table>;
+export function readSetting(setting: Setting<unknown>, pieces: readonly Piece[], findings: Findings): Reading {
+  const given = pieces.flatMap((piece) => understood(setting, piece, findings));
+  const filled = given.filter(({ text }) => text !== '');
+  if (setting.many && filled.length > 0) {
+    const items = filled.flatMap((piece) => (readPiece(setting, piece, findings) as readonly unknown[]) ?? []);
+    return { value: items, text: items.join(','), places: filled.map(({ place }) => place) };
+  }
+  const last = given.at(-1);
+  if (last?.text) return { value: readPiece(setting, last, findings), text: last.text, places: [last.place] };
+  return { value: defaultOf(setting), text: setting.fallback, places: [] };
 }
 
-/** Reads one text; what cannot be understood becomes a problem. */
+function defaultOf({ fallback, read, env }: Setting<unknown>): unknown {
+  if (fallback === undefined) return undefined;
+  const result = read(fallback);
+  if (!('value' in result)) throw new Error(`the default of ${env} is invalid: expected ${result.wanted}`);
+  return result.value;
+}
+
+/** Reads one text; an invalid one is a problem. */
 export function readPiece(
-  setting: Pick<Setting<unknown>, 'read' | 'secret'>,
+  setting: Pick<SettingSource<unknown>, 'read' | 'secret'>,
   { text, place }: Piece,
-  findings: Pick<Findings, 'problems'>,
+  findings: Findings,
 ): unknown {
   const result = setting.read(text);
   if ('value' in result) return result.value;
   const shown = assignmentAt(place, masked(text, setting.secret));
-  findings.problems.push(`${shown} is invalid: expected ${result.wanted}`);
+  findings.problem(`${shown} is invalid: expected ${result.wanted}`);
   return undefined;
 }
 
 const PLAIN_NUMBER = /^-?\d{1,12}$/;
 
-/** What was given under an old name or in an old form, as it would be given today, with one line of advice. */
-export function understood(
-  setting: Pick<Setting<unknown>, 'option' | 'env' | 'read' | 'bareMs'>,
-  piece: Piece,
-  { problems, warnings }: Pick<Findings, 'problems' | 'warnings'>,
-): Piece[] {
+/** Translates an old name or form into today's, with one line of advice. Empty if the piece cannot be used. */
+export function understood(setting: SettingSource<unknown>, piece: Piece, findings: Findings): Piece[] {
   const { place, old, bare } = piece;
   if (bare && setting.read !== boolean) {
-    problems.push(`${nameOf(place)} has no value: write ${setting.option} = and the value behind it`);
+    findings.problem(`${nameOf(place)} has no value: write ${setting.option} = <value>`);
     return [];
   }
   const unitMs = old?.bareMs ?? setting.bareMs;
   const unitless = unitMs !== undefined && PLAIN_NUMBER.test(piece.text) && Number(piece.text) !== 0;
-  const text = unitless ? durationOf(Number(piece.text) * unitMs) : piece.text;
+  const text = unitless ? formatDuration(Number(piece.text) * unitMs) : piece.text;
   if (old) {
     const isVariable = 'variable' in place;
     const suffix = isVariable && old.env?.endsWith('_') ? place.variable.slice(old.env.length) : '';
     const today = isVariable ? `${setting.env}${suffix}` : setting.option;
     const value = unitless ? `${isVariable ? '=' : ' = '}${text}` : '';
-    warnings.push(`${nameOf(place)} is an old name: write ${today}${value}`);
+    findings.warning(`${nameOf(place)} is an old name: write ${today}${value}`);
   } else if (unitless) {
     const unit = unitMs === 1 ? 'milliseconds' : 'seconds';
-    warnings.push(`${assignmentAt(place, piece.text)} has no unit and is taken for ${unit}: write ${text}`);
+    findings.warning(`${assignmentAt(place, piece.text)} has no unit and is read as ${unit}: write ${text}`);
   }
   return [{ ...piece, text }];
 }
 
-/** As people would write it. */
-function durationOf(ms: number): string {
+function formatDuration(ms: number): string {
   if (ms % 60_000 === 0) return `${ms / 60_000}m`;
   return ms % 1000 === 0 ? `${ms / 1000}s` : `${ms}ms`;
 }

@@ -8,12 +8,21 @@ import {
   integer,
   logLevel,
   oneOf,
+  type Reader,
   text,
 } from '../common/setting-values.ts';
 import { inSection } from './setting.ts';
 
 const main = inSection('Main');
 const concurrency = inSection('Concurrency');
+
+const nodeTlsVersions = { '1.0': 'TLSv1', '1.1': 'TLSv1.1', '1.2': 'TLSv1.2', '1.3': 'TLSv1.3' } as const;
+
+/** As Node.js names the version. */
+const tlsVersion: Reader<(typeof nodeTlsVersions)[keyof typeof nodeTlsVersions]> = (value) => {
+  const result = oneOf('1.0', '1.1', '1.2', '1.3')(value);
+  return 'value' in result ? { value: nodeTlsVersions[result.value] } : result;
+};
 
 export const mainSettings = {
   port: main.setting('port', 'PORT', integer(0, 65_535), '8030', 'where to listen; 0 picks a free port'),
@@ -110,30 +119,34 @@ export const mainSettings = {
     '`/readyz` turns 200 when one environment has data, or only when all have',
   ),
   logLevel: main.setting('logLevel', 'LOG_LEVEL', logLevel, 'info', 'the least severe log lines to print'),
-  tlsEnabled: main.setting('tlsEnabled', 'TLS_ENABLED', boolean, 'false', 'listen with TLS'),
-  tlsCert: main.optional('tlsCert', 'TLS_CERT', text, 'the file of the certificate and its chain, PEM; watched'),
-  tlsKey: main.optional('tlsKey', 'TLS_KEY', text, "the file of the certificate's private key, PEM; watched"),
-  tlsMinVersion: main.setting(
-    'tlsMinVersion',
-    'TLS_MIN_VERSION',
-    oneOf('1.0', '1.1', '1.2', '1.3'),
-    '1.2',
-    'the oldest version of TLS that is spoken',
-  ),
-  bigSegmentsStaleAsDegraded: main.setting(
-    'bigSegmentsStaleAsDegraded',
-    'BIG_SEGMENTS_STALE_AS_DEGRADED',
-    boolean,
-    'false',
-    '`/status` says degraded while Big Segments are stale',
-  ),
-  bigSegmentsStaleThresholdMs: main.setting(
-    'bigSegmentsStaleThreshold',
-    'BIG_SEGMENTS_STALE_THRESHOLD',
-    durationMs,
-    '5m',
-    'how long after their last synchronisation Big Segments are stale',
-  ),
+  tls: {
+    enabled: main.setting('tlsEnabled', 'TLS_ENABLED', boolean, 'false', 'listen with TLS'),
+    certFile: main.optional('tlsCert', 'TLS_CERT', text, 'the file of the certificate and its chain, PEM; watched'),
+    keyFile: main.optional('tlsKey', 'TLS_KEY', text, "the file of the certificate's private key, PEM; watched"),
+    minVersion: main.setting(
+      'tlsMinVersion',
+      'TLS_MIN_VERSION',
+      tlsVersion,
+      '1.2',
+      'the oldest version of TLS that is spoken',
+    ),
+  },
+  bigSegments: {
+    staleAsDegraded: main.setting(
+      'bigSegmentsStaleAsDegraded',
+      'BIG_SEGMENTS_STALE_AS_DEGRADED',
+      boolean,
+      'false',
+      '`/status` says degraded while Big Segments are stale',
+    ),
+    staleThresholdMs: main.setting(
+      'bigSegmentsStaleThreshold',
+      'BIG_SEGMENTS_STALE_THRESHOLD',
+      durationMs,
+      '5m',
+      'how long after their last synchronisation Big Segments are stale',
+    ),
+  },
   expiredCredentialCleanupIntervalMs: main.setting(
     'expiredCredentialCleanupInterval',
     'EXPIRED_CREDENTIAL_CLEANUP_INTERVAL',

@@ -11,46 +11,32 @@ const metricPrefix: Reader<string> = (value) => ({
 });
 
 export const metricsSettings = {
-  usePrometheus: prometheus.setting(
-    'enabled',
-    'USE_PROMETHEUS',
-    boolean,
-    'false',
-    'serve metrics on a port of their own',
-  ),
-  prometheusPort: prometheus.setting(
-    'port',
-    'PROMETHEUS_PORT',
-    integer(0, 65_535),
-    '8031',
-    'that port; 0 picks a free one',
-  ),
-  prometheusPrefix: prometheus.setting(
-    'prefix',
-    'PROMETHEUS_PREFIX',
-    metricPrefix,
-    'launchdarkly_relay',
-    "what the names of ld-relay's metrics begin with",
-  ),
-  metricsEmf: metrics.setting(
-    'emf',
-    'METRICS_EMF',
-    boolean,
-    'false',
-    "print metrics to standard output in CloudWatch's embedded format",
-  ),
-  metricsEmfIntervalMs: metrics.setting(
-    'emfInterval',
-    'METRICS_EMF_INTERVAL',
-    durationFrom(1000, '1s'),
-    '60s',
-    'how often',
-  ),
-  metricsNamespace: metrics.setting(
-    'namespace',
-    'METRICS_NAMESPACE',
-    text,
-    'EdgeFlagRelay',
-    'the CloudWatch namespace of those metrics',
-  ),
+  prometheus: {
+    enabled: prometheus.setting('enabled', 'USE_PROMETHEUS', boolean, 'false', 'serve metrics on a port of their own'),
+    port: prometheus.setting('port', 'PROMETHEUS_PORT', integer(0, 65_535), '8031', 'that port; 0 picks a free one'),
+    prefix: prometheus.setting(
+      'prefix',
+      'PROMETHEUS_PREFIX',
+      metricPrefix,
+      'launchdarkly_relay',
+      "what the names of ld-relay's metrics begin with",
+    ),
+  },
+  metrics: {
+    emf: metrics.setting(
+      'emf',
+      'METRICS_EMF',
+      boolean,
+      'false',
+      "print metrics to standard output in CloudWatch's embedded format",
+    ),
+    emfIntervalMs: metrics.setting('emfInterval', 'METRICS_EMF_INTERVAL', durationFrom(1000, '1s'), '60s', 'how often'),
+    namespace: metrics.setting(
+      'namespace',
+      'METRICS_NAMESPACE',
+      text,
+      'EdgeFlagRelay',
+      'the CloudWatch namespace of those metrics',
+    ),
+  },
 } as const;

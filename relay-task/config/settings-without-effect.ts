@@ -1,18 +1,10 @@
 /** What ld-relay has and this relay has no use for: understood, checked, and answered with one line of why. */
 import { boolean, durationMs, integer, type Reader, text } from '../common/setting-values.ts';
+import type { SettingSource } from './setting.ts';
 
-export interface SettingWithoutEffect {
-  readonly section: string;
-  readonly option: string | undefined;
-  readonly env: string;
-  readonly read: Reader<unknown>;
+export interface SettingWithoutEffect extends SettingSource<unknown> {
   /** Completes "… has no effect: ". */
   readonly why: string;
-  readonly secret?: boolean;
-  readonly many?: boolean;
-  readonly alsoIn?: readonly string[];
-  readonly bareMs?: number;
-  readonly old?: readonly { readonly option?: string; readonly env?: string; readonly bareMs?: number }[];
 }
 
 const row = (

@@ -1,19 +1,19 @@
 /**
- * The one table of settings. Names are ld-relay's where ld-relay has the setting.
- * `docs/configuration.md` is held against these tables by a test.
+ * The tables of settings; the type of the configuration is derived from them. Names are ld-relay's if it has the setting.
+ * A test compares `docs/configuration.md` with these tables.
  */
 import { mainSettings } from './settings-main.ts';
 import { metricsSettings } from './settings-metrics.ts';
 import { sourceSettings } from './settings-sources.ts';
 import { storeSettings } from './settings-stores.ts';
 
-export type { Setting } from './setting.ts';
+export { type Setting, settingsIn } from './setting.ts';
 export { environmentSettings, filterSettings } from './settings-environment.ts';
-export { settingsWithoutEffect } from './settings-without-effect.ts';
+export { type SettingWithoutEffect, settingsWithoutEffect } from './settings-without-effect.ts';
 
 /** Every setting of the relay as a whole. */
 export const settings = { ...mainSettings, ...sourceSettings, ...storeSettings, ...metricsSettings } as const;
 
-/** Variables that begin with `LD_` and belong to the dynamic linker, not to us. */
+/** Variables of the dynamic linker, which begin with `LD_` too. */
 export const linkerVariables =
   /^LD_(LIBRARY_PATH|PRELOAD|RUN_PATH|AUDIT|BIND_NOW|BIND_NOT|DEBUG|DEBUG_OUTPUT|DYNAMIC_WEAK|HWCAP_MASK|ORIGIN_PATH|POINTER_GUARD|PROFILE|PROFILE_OUTPUT|SHOW_AUXV|TRACE_LOADED_OBJECTS|USE_LOAD_BIAS|ASSUME_KERNEL|VERBOSE|WARN)$/;

@@ -6,7 +6,7 @@ import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
 import { managedVariables } from '../../../lib/infrastructure/relay-contract.ts';
 import { RelayService } from '../../../lib/infrastructure/relay-service.ts';
 import { parseConfig } from '../../../relay-task/config/config.ts';
-import { settings } from '../../../relay-task/config/settings.ts';
+import { settings, settingsIn } from '../../../relay-task/config/settings.ts';
 import { published } from '../../../relay-task/status/published.ts';
 import { propertiesOf, taskOf, withRedisOf } from '../../support/relay-task.ts';
 import { createApp, full, type Synthesised, shipped, synthesise } from '../../support/synthesise.ts';
@@ -28,7 +28,7 @@ const relays = (): [string, Template][] => [
 ];
 describe('a task', () => {
   test('is told nothing that the relay does not understand, and every name is a setting of it', () => {
-    const known = new Set<string>(Object.values(settings).map(({ env }) => env));
+    const known = new Set<string>(settingsIn(settings).map(({ env }) => env));
     for (const [name, template] of relays()) {
       const { environment } = taskOf(template);
       const { NODE_OPTIONS, HOME, ...variables } = environment;

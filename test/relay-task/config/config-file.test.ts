@@ -37,13 +37,13 @@ test.each([
 ])('%j', (text, expected) => expect(valuesIn(text)).toEqual(expected));
 
 test.each([
-  ['a = "b', ['f:2: the value of a has a quotation mark that is not closed on its line']],
+  ['a = "b', ['f:2: the value of a has an unclosed quotation mark']],
   ['a = C:\\certs', ['f:2: the value of a has \\c: write \\\\ for a backslash']],
-  ['1a = b', ['f:2: this is neither a section, nor an option and its value, nor a comment that begins with # or ;']],
-  ['a : b', ['f:2: this is neither a section, nor an option and its value, nor a comment that begins with # or ;']],
-  ['\n[T', ['f:3: this is no section: write [Main] or [Environment "name"]']],
-  ['[Environment prod]\na = 1', ['f:2: this is no section: write [Main] or [Environment "name"]']],
-  ['[Environment "prod]\na = 1', ['f:2: this is no section: write [Main] or [Environment "name"]']],
+  ['1a = b', ['f:2: expected a [Section], an option = value, or a comment that starts with # or ;']],
+  ['a : b', ['f:2: expected a [Section], an option = value, or a comment that starts with # or ;']],
+  ['\n[T', ['f:3: invalid section: write [Main] or [Environment "name"]']],
+  ['[Environment prod]\na = 1', ['f:2: invalid section: write [Main] or [Environment "name"]']],
+  ['[Environment "prod]\na = 1', ['f:2: invalid section: write [Main] or [Environment "name"]']],
 ])('%j is refused with its line', (text, problems) => expect(valuesIn(text)).toEqual(problems));
 
 test('sections keep their case and say where they stand; names in quotes may hold anything', () => {
@@ -56,9 +56,7 @@ test('sections keep their case and say where they stand; names in quotes may hol
 });
 
 test('an option before any section is refused', () => {
-  expect(parseConfigFile('port = 1', 'f').problems).toEqual([
-    'f:1: port stands before any section: write [Main] above it',
-  ]);
+  expect(parseConfigFile('port = 1', 'f').problems).toEqual(['f:1: port is not in a section: write [Main] above it']);
 });
 
 test('one wrong line costs nothing but itself, and its value is not repeated', () => {

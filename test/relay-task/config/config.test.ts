@@ -1,7 +1,7 @@
 /** What a file and variables come to together, and what is said about it. */
 import { parseConfig, type Variables } from '../../../relay-task/config/config.ts';
 import { locateOption } from '../../../relay-task/config/names.ts';
-import { environmentSettings, filterSettings, settings } from '../../../relay-task/config/settings.ts';
+import { environmentSettings, filterSettings, settings, settingsIn } from '../../../relay-task/config/settings.ts';
 import { RelayError } from '../../../relay-task/errors.ts';
 import { problemsOf } from '../../support/config-rows.ts';
 
@@ -31,7 +31,7 @@ test('every problem is reported at once, in one RelayError', () => {
     'relay.conf:2: [Main] prot is not an option: did you mean port?',
     'PORT=x is invalid: expected an integer from 0 to 65535',
     'LOG_LEVEL=y is invalid: expected one of debug, info, warn, error, none',
-    expect.stringMatching(/^no environment: /),
+    expect.stringMatching(/^no environments: /),
   ]);
 });
 
@@ -62,7 +62,7 @@ describe('variables over a file', () => {
     const { config, warnings } = parse('[Environment "a"]\nsdkKey = sdk-a\nprefix = p', { LD_PREFIX_a: 'q' });
     expect(config.environments[0]?.prefix).toBe('p');
     expect(warnings[0]).toBe(
-      'LD_PREFIX_a has no effect: environment a stands in relay.conf alone; write it there, or set LD_ENV_a too',
+      'LD_PREFIX_a has no effect: environment a is defined only in relay.conf; set it there, or set LD_ENV_a too',
     );
   });
 
@@ -99,7 +99,9 @@ describe('variables over a file', () => {
       REDIS_PORT: 'tcp://10.0.0.1:6379',
     });
     expect(config.redis).toMatchObject({ host: 'r', port: 6379 });
-    expect(warnings).toContainEqual('REDIS_PORT has no effect: relay.conf:2: [Redis] host says where Redis is');
+    expect(warnings).toContainEqual(
+      'REDIS_PORT has no effect: the address of Redis is set by relay.conf:2: [Redis] host',
+    );
   });
 
   test.each([{ REDIS_URL: 'redis://r' }, { REDIS_SENTINELS: 's1', REDIS_SENTINEL_MASTER: 'm' }])(
@@ -112,14 +114,14 @@ describe('variables over a file', () => {
         REDIS_PORT: 'tcp://10.0.0.1:6379',
       });
       expect(config.redis?.host).not.toBe('10.0.0.1');
-      expect(warnings[0]).toBe(`REDIS_PORT has no effect: ${Object.keys(address)[0]} says where Redis is`);
+      expect(warnings[0]).toBe(`REDIS_PORT has no effect: the address of Redis is set by ${Object.keys(address)[0]}`);
     },
   );
 
   test('USE_REDIS=false does not switch off an address in the file, and that is said', () => {
     const { config, warnings } = parse('[Redis]\nhost = r\n[Environment "a"]\nsdkKey = sdk-a', { USE_REDIS: 'false' });
     expect(config.redis).toMatchObject({ host: 'r' });
-    expect(warnings[0]).toBe('USE_REDIS does not switch off what the file says: relay.conf:2: [Redis] host');
+    expect(warnings[0]).toBe('USE_REDIS does not switch Redis off: its address is set by relay.conf:2: [Redis] host');
   });
 
   test('as with ld-relay, USE_CONSUL alone means localhost', () => {
@@ -131,8 +133,8 @@ describe('variables over a file', () => {
 
 describe('warnings', () => {
   test.each<[string, Variables, string]>([
-    ['an environment that is not defined', { LD_PREFIX_x: 'x' }, 'LD_PREFIX_x has no effect: there is no LD_ENV_x'],
-    ['an unknown LD_ variable', { LD_MOBILE_KY_P: 'x' }, 'LD_MOBILE_KY_P has no effect: there is no such setting'],
+    ['an environment that is not defined', { LD_PREFIX_x: 'x' }, 'LD_PREFIX_x has no effect: LD_ENV_x is not set'],
+    ['an unknown LD_ variable', { LD_MOBILE_KY_P: 'x' }, 'LD_MOBILE_KY_P has no effect: no such setting'],
     ['a store that is off', { REDIS_HOST: 'r' }, 'REDIS_HOST has no effect: USE_REDIS is not set'],
     [
       'Datadog, once for all its settings',
@@ -143,7 +145,7 @@ describe('warnings', () => {
     [
       'a number without its unit',
       { HEARTBEAT_INTERVAL: '90' },
-      'HEARTBEAT_INTERVAL=90 has no unit and is taken for seconds: write 90s',
+      'HEARTBEAT_INTERVAL=90 has no unit and is read as seconds: write 90s',
     ],
     [
       'an old variable',
@@ -173,7 +175,7 @@ describe('warnings', () => {
   test('an archive with one environment may do without $CID', () => {
     const { warnings } = parseConfig({ FILE_DATA_SOURCE: 'a', USE_REDIS: '1' });
     expect(warnings).toEqual([
-      'two environments of the archive would write over each other in the store: put $CID into ENV_DATASTORE_PREFIX',
+      'two environments of the archive would overwrite each other in the store: put $CID in ENV_DATASTORE_PREFIX',
     ]);
   });
 });
@@ -185,8 +187,8 @@ describe('a file', () => {
     ['[Mian]\nport = 1', 'relay.conf:2: [Mian] is not a section: did you mean [Main]?'],
     ['[Redis]\npasword = x', 'relay.conf:2: [Redis] pasword is not an option: did you mean password?'],
     ['[Consul]\nport = 1', 'relay.conf:2: [Consul] port is not an option: did you mean host?'],
-    ['[Main]\nport', 'relay.conf:2: [Main] port has no value: write port = and the value behind it'],
-    ['[Main "x"]', 'relay.conf:1: [Main] takes no name: remove the part in quotation marks'],
+    ['[Main]\nport', 'relay.conf:2: [Main] port has no value: write port = <value>'],
+    ['[Main "x"]', 'relay.conf:1: [Main] takes no name: remove the quoted part'],
     ['[Environment]\nsdkKey = sdk-b', 'relay.conf:1: [Environment] needs a name: write [Environment "name"]'],
     ['[Filters ""]\nkeys = a', 'relay.conf:1: [Filters] needs a name: write [Filters "name"]'],
   ])('%j', (text, problem) => expect(problems(text)).toEqual([problem]));
@@ -199,14 +201,12 @@ describe('a file', () => {
 
 test('no message, warning or effective value that is shown repeats a key', () => {
   const secret = 'sdk-00000000-1111-2222-3333-444455556666';
-  const wrongPlaces: Variables[] = [...Object.values(settings), ...Object.values(environmentSettings)].map(
-    ({ env }) => ({
-      USE_REDIS: '1',
-      USE_CONSUL: '1',
-      USE_DYNAMODB: '1',
-      [env.endsWith('_') ? `${env}x` : env]: secret,
-    }),
-  );
+  const wrongPlaces: Variables[] = [...settingsIn(settings), ...Object.values(environmentSettings)].map(({ env }) => ({
+    USE_REDIS: '1',
+    USE_CONSUL: '1',
+    USE_DYNAMODB: '1',
+    [env.endsWith('_') ? `${env}x` : env]: secret,
+  }));
   for (const variables of wrongPlaces) {
     let said = '';
     try {
@@ -223,12 +223,10 @@ test('no message, warning or effective value that is shown repeats a key', () =>
 
 test('each setting has a name of its own in its section, a variable of its own, and says what it is for', () => {
   const tables = { relay: settings, environment: environmentSettings, filters: filterSettings };
-  const rows = Object.entries(tables).flatMap(([table, table2]) =>
-    Object.entries(table2).map(([key, row]) => ({ table, key, row })),
-  );
+  const rows = Object.entries(tables).flatMap(([table, table2]) => settingsIn(table2).map((row) => ({ table, row })));
   expect(new Set(rows.map(({ row }) => row.env)).size).toBe(rows.length);
-  for (const { table, key, row } of rows) {
-    if (row.option !== undefined) expect(locateOption(row.section, row.option)).toMatchObject({ table, key });
+  for (const { table, row } of rows) {
+    if (row.option !== undefined) expect(locateOption(row.section, row.option)).toMatchObject({ table, row });
     expect(row.says.length).toBeGreaterThan(5);
   }
 });

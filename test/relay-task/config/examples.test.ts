@@ -21,7 +21,7 @@ test('version 1 and 2: API keys, seconds and milliseconds, with advice for each'
     ],
   });
   expect([...warnings].sort()).toEqual([
-    'https://app.launchdarkly.com is an old address: https://sdk.launchdarkly.com is used instead',
+    'https://app.launchdarkly.com is an old address; using https://sdk.launchdarkly.com instead',
     'v1-redis.conf:11: [main] heartbeatIntervalSecs is an old name: write heartbeatInterval = 15s',
     'v1-redis.conf:15: [environment "Shop Production"] apiKey is an old name: write sdkKey',
     'v1-redis.conf:19: [environment "Shop Test"] apiKey is an old name: write sdkKey',

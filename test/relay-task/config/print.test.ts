@@ -74,6 +74,6 @@ test('it is a configuration file that means the same', () => {
       MAX_CLIENT_REQUEST_BODY_SIZE: '1KiB',
     },
   });
-  const printed = describeConfig(plain);
+  const printed = describeConfig(plain.effective);
   expect(parseConfig({}, { path: 'printed.conf', text: printed }).config).toEqual(plain.config);
 });

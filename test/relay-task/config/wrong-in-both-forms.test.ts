@@ -9,8 +9,7 @@ const url = 'an absolute URL that starts with http:// or https://';
 const size = 'a size with a unit, such as 5MiB, 512KiB or 0B';
 const switched = 'true or false';
 const is = 'is invalid: expected';
-const hint =
-  'set LD_ENV_<name> to its SDK key, or say where environments come from with AUTO_CONFIG_KEY, FILE_DATA_SOURCE or KEYS_FROM_SSM';
+const hint = 'set LD_ENV_<name> to an SDK key, or set AUTO_CONFIG_KEY, FILE_DATA_SOURCE or KEYS_FROM_SSM';
 
 const values: readonly Row[] = [
   ['Main: port = 99999', 'PORT=99999', `$1 := 99999 ${is} an integer from 0 to 65535`],
@@ -51,12 +50,12 @@ const values: readonly Row[] = [
   [
     'Redis: url = http://r',
     'REDIS_URL=http://r\nUSE_REDIS=1',
-    `$1 := … ${is} an address such as redis://host:6379, redis://user:password@host:6379/0 or rediss://host:6380`,
+    `$1 := … ${is} a URL such as redis://host:6379, redis://user:password@host:6379/0 or rediss://host:6380`,
   ],
   [
     'Redis: url = redis://r/flags',
     'REDIS_URL=redis://r/flags\nUSE_REDIS=1',
-    `$1 := … ${is} an address such as redis://host:6379, redis://user:password@host:6379/0 or rediss://host:6380`,
+    `$1 := … ${is} a URL such as redis://host:6379, redis://user:password@host:6379/0 or rediss://host:6380`,
   ],
   [
     'Redis: sentinels = s1:port\nRedis: sentinelMaster = m',
@@ -88,42 +87,42 @@ const together: readonly Row[] = [
   [
     'Proxy: ntlmAuth = true\nProxy: url = http://p',
     'PROXY_AUTH_NTLM=true\nPROXY_URL=http://p',
-    '$1: NTLM is not spoken; use a proxy that takes basic authentication, or none',
+    '$1: NTLM is not supported; use a proxy with basic authentication or none',
   ],
   [
     'AutoConfig: key = rel-1',
     'AUTO_CONFIG_KEY=rel-1',
-    '$1 and environment production: environments come from one source, remove the others',
+    '$1 and environment production: only one source of environments is allowed; remove the others',
   ],
   [
     'OfflineMode: fileDataSource = f',
     'FILE_DATA_SOURCE=f',
-    '$1 and environment production: environments come from one source, remove the others',
+    '$1 and environment production: only one source of environments is allowed; remove the others',
   ],
   [
     'SSM: path = /a',
     'KEYS_FROM_SSM=/a',
-    '$1 and environment production: environments come from one source, remove the others',
+    '$1 and environment production: only one source of environments is allowed; remove the others',
   ],
   [
     'AutoConfig: envDatastorePrefix = $CID\nAutoConfig: envAllowedOrigin = https://a',
     'ENV_DATASTORE_PREFIX=$CID\nENV_ALLOWED_ORIGIN=https://a',
-    '$1, $2: only for AUTO_CONFIG_KEY or FILE_DATA_SOURCE, and neither is set',
+    '$1, $2: needs AUTO_CONFIG_KEY or FILE_DATA_SOURCE, and neither is set',
   ],
   [
     'OfflineMode: fileDataSourceMonitoringInterval = 1s',
     'FILE_DATA_SOURCE_MONITORING_INTERVAL=1s',
-    '$1: only for FILE_DATA_SOURCE, which is not set',
+    '$1: needs FILE_DATA_SOURCE, which is not set',
   ],
   [
     'Redis: url = redis://a\nRedis: host = b',
     'REDIS_URL=redis://a\nREDIS_HOST=b\nUSE_REDIS=1',
-    '$1, $2: give Redis a URL, or a host and a port, not both',
+    '$1, $2: set a URL for Redis, or a host and port, not both',
   ],
   [
     'Redis: url = redis://a\nRedis: port = 6379',
     'REDIS_URL=redis://a\nREDIS_PORT=6379\nUSE_REDIS=1',
-    '$1, $2: give Redis a URL, or a host and a port, not both',
+    '$1, $2: set a URL for Redis, or a host and port, not both',
   ],
   [
     'Redis: sentinels = s1',
@@ -133,7 +132,7 @@ const together: readonly Row[] = [
   [
     'Redis: sentinels = s1\nRedis: host = r\nRedis: sentinelMaster = m',
     'REDIS_SENTINELS=s1\nREDIS_HOST=r\nREDIS_SENTINEL_MASTER=m\nUSE_REDIS=1',
-    '$1, $2: Sentinels know where Redis is, remove its own address',
+    '$1, $2: Sentinels provide the address of Redis; remove the other address',
   ],
   [
     'Redis: clientCertFile = c\nRedis: host = localhost',
@@ -143,12 +142,12 @@ const together: readonly Row[] = [
   [
     'Redis: host = r\nRedis: cluster = true\nEnvironment "production": prefix = p',
     'USE_REDIS=1\nREDIS_CLUSTER=true\nLD_PREFIX_production=p',
-    'LD_PREFIX_production: in a Redis Cluster all keys of an environment have to lie on one node, put a part of the prefix into braces: {p}',
+    'LD_PREFIX_production: in a Redis Cluster, all keys of an environment must be on one node; put part of the prefix in braces: {p}',
   ],
   [
     'Consul: token = t\nConsul: tokenFile = f\nConsul: host = localhost',
     'CONSUL_TOKEN=t\nCONSUL_TOKEN_FILE=f\nUSE_CONSUL=1',
-    '$1, $2: give the Consul token or its file, not both',
+    '$1, $2: set the Consul token or its file, not both',
   ],
   [
     'DynamoDB: enabled = true',
@@ -158,26 +157,26 @@ const together: readonly Row[] = [
   [
     'Filters "shop": keys = web',
     'LD_FILTER_KEYS_shop=web',
-    'environment production has no project key: where there are filters, set LD_PROJ_KEY_production',
+    'environment production has no project key, which filters require: set LD_PROJ_KEY_production',
     'filters of project shop: no environment has LD_PROJ_KEY_<name>=shop',
   ],
   [
     'Environment "production": projKey = shop\nFilters "shop": keys = "web,,ios"',
     'LD_PROJ_KEY_production=shop\nLD_FILTER_KEYS_shop=web,,ios',
     `$2 := web,,ios ${is} comma-separated keys, none of them empty`,
-    'filters of project shop: there is no key, set LD_FILTER_KEYS_shop',
+    'filters of project shop: no keys; set LD_FILTER_KEYS_shop',
   ],
   [
     'Environment "production": projKey = shop\nFilters "shop": keys = web\nRedis: host = localhost',
     'LD_PROJ_KEY_production=shop\nLD_FILTER_KEYS_shop=web\nUSE_REDIS=1',
-    'environment production has filters and no prefix: filtered and unfiltered flags would write over each other, set LD_PREFIX_production',
+    'environment production has filters but no prefix: filtered and unfiltered flags would overwrite each other; set LD_PREFIX_production',
   ],
 ];
 
 /** Nothing is added to these. */
 const whole: readonly Row[] = [
-  ['', '', `no environment: ${hint}`],
-  ['Main: port = 1', 'PORT=1', `no environment: ${hint}`],
+  ['', '', `no environments: ${hint}`],
+  ['Main: port = 1', 'PORT=1', `no environments: ${hint}`],
   [
     'Environment "x": mobileKey = mob-x',
     'LD_ENV_x=\nLD_MOBILE_KEY_x=mob-x',
@@ -191,22 +190,22 @@ const whole: readonly Row[] = [
   [
     'AutoConfig: key = rel-1\nOfflineMode: fileDataSource = f',
     'AUTO_CONFIG_KEY=rel-1\nFILE_DATA_SOURCE=f',
-    '$1 and $2: environments come from one source, remove the others',
+    '$1 and $2: only one source of environments is allowed; remove the others',
   ],
   [
     'AutoConfig: key = rel-1\nFilters "shop": keys = web',
     'AUTO_CONFIG_KEY=rel-1\nLD_FILTER_KEYS_shop=web',
-    'filters of shop: with auto-configuration LaunchDarkly says which filters there are, remove them here',
+    'filters of shop: with AUTO_CONFIG_KEY, LaunchDarkly provides the filters; remove them here',
   ],
   [
     'AutoConfig: key = rel-1\nRedis: host = r\nAutoConfig: envDatastorePrefix = ld',
     'AUTO_CONFIG_KEY=rel-1\nUSE_REDIS=1\nENV_DATASTORE_PREFIX=ld',
-    'environments would write over each other in the store: put $CID into ENV_DATASTORE_PREFIX',
+    'environments would overwrite each other in the store: put $CID in ENV_DATASTORE_PREFIX',
   ],
   [
     'AutoConfig: key = rel-1\nDynamoDB: enabled = true\nDynamoDB: tableName = t',
     'AUTO_CONFIG_KEY=rel-1\nUSE_DYNAMODB=1\nDYNAMODB_TABLE=t',
-    'environments would write over each other in the store: put $CID into ENV_DATASTORE_PREFIX or ENV_DATASTORE_TABLE_NAME',
+    'environments would overwrite each other in the store: put $CID in ENV_DATASTORE_PREFIX or ENV_DATASTORE_TABLE_NAME',
   ],
   [
     'OfflineMode: fileDataSource = f\nDynamoDB: enabled = true\nOfflineMode: envDatastorePrefix = $CID',
@@ -221,48 +220,48 @@ const whole: readonly Row[] = [
   [
     'SSM: path = keys',
     'KEYS_FROM_SSM=keys',
-    `$1 := keys ${is} a path of the parameter store, such as /edge-flag-relay/prod/environments/`,
-    `no environment: ${hint}`,
+    `$1 := keys ${is} a path of SSM parameters, such as /edge-flag-relay/prod/environments/`,
+    `no environments: ${hint}`,
   ],
   [
     'Redis: host = r\nEnvironment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b',
     'USE_REDIS=1\nLD_ENV_a=sdk-a\nLD_ENV_b=sdk-b',
-    'environments a and b would write over each other in Redis: give each its own LD_PREFIX_<name>',
+    'environments a and b would overwrite each other in Redis: give each its own LD_PREFIX_<name>',
   ],
   [
     'Redis: host = r\nEnvironment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "b": prefix = launchdarkly',
     'USE_REDIS=1\nLD_ENV_a=sdk-a\nLD_ENV_b=sdk-b\nLD_PREFIX_b=launchdarkly',
-    'environments a and b would write over each other in Redis: give each its own LD_PREFIX_<name>',
+    'environments a and b would overwrite each other in Redis: give each its own LD_PREFIX_<name>',
   ],
   [
     'Consul: host = c\nEnvironment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "a": prefix = p\nEnvironment "b": prefix = p',
     'USE_CONSUL=1\nCONSUL_HOST=c\nLD_ENV_a=sdk-a\nLD_ENV_b=sdk-b\nLD_PREFIX_a=p\nLD_PREFIX_b=p',
-    'environments a and b would write over each other in Consul: give each its own LD_PREFIX_<name>',
+    'environments a and b would overwrite each other in Consul: give each its own LD_PREFIX_<name>',
   ],
   [
     'DynamoDB: enabled\nDynamoDB: tableName = t\nEnvironment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "b": tableName = t',
     'USE_DYNAMODB=1\nDYNAMODB_TABLE=t\nLD_ENV_a=sdk-a\nLD_ENV_b=sdk-b\nLD_TABLE_NAME_b=t',
-    'environments a and b would write over each other in DynamoDB: give each its own LD_PREFIX_<name> or LD_TABLE_NAME_<name>',
+    'environments a and b would overwrite each other in DynamoDB: give each its own LD_PREFIX_<name> or LD_TABLE_NAME_<name>',
   ],
   [
     'Redis: host = r\nEnvironment "a": sdkKey = sdk-a\nEnvironment "a": prefix = p\nEnvironment "a": projKey = s\nEnvironment "b": sdkKey = sdk-b\nEnvironment "b": prefix = p/f\nEnvironment "b": projKey = t\nFilters "s": keys = f',
     'USE_REDIS=1\nLD_ENV_a=sdk-a\nLD_PREFIX_a=p\nLD_PROJ_KEY_a=s\nLD_ENV_b=sdk-b\nLD_PREFIX_b=p/f\nLD_PROJ_KEY_b=t\nLD_FILTER_KEYS_s=f',
-    'environments a/f and b would write over each other in Redis: give each its own LD_PREFIX_<name>',
+    'environments a/f and b would overwrite each other in Redis: give each its own LD_PREFIX_<name>',
   ],
   [
     'Environment "a": sdkKey = sdk-same\nEnvironment "b": sdkKey = sdk-same',
     'LD_ENV_a=sdk-same\nLD_ENV_b=sdk-same',
-    'LD_ENV_a and LD_ENV_b hold the same value: each environment needs its own',
+    'LD_ENV_a and LD_ENV_b have the same value: each environment needs its own',
   ],
   [
     'Environment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "a": mobileKey = mob-1\nEnvironment "b": mobileKey = mob-1',
     'LD_ENV_a=sdk-a\nLD_ENV_b=sdk-b\nLD_MOBILE_KEY_a=mob-1\nLD_MOBILE_KEY_b=mob-1',
-    'LD_MOBILE_KEY_a and LD_MOBILE_KEY_b hold the same value: each environment needs its own',
+    'LD_MOBILE_KEY_a and LD_MOBILE_KEY_b have the same value: each environment needs its own',
   ],
   [
     'Environment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "a": envId = 64\nEnvironment "b": envId = 64',
     'LD_ENV_a=sdk-a\nLD_ENV_b=sdk-b\nLD_CLIENT_SIDE_ID_a=64\nLD_CLIENT_SIDE_ID_b=64',
-    'LD_CLIENT_SIDE_ID_a and LD_CLIENT_SIDE_ID_b hold the same value: each environment needs its own',
+    'LD_CLIENT_SIDE_ID_a and LD_CLIENT_SIDE_ID_b have the same value: each environment needs its own',
   ],
   [
     'Main: port = x\nMain: initTimeout = 1\nRedis: port = y\nEvents: capacity = z',
@@ -271,7 +270,7 @@ const whole: readonly Row[] = [
     `$2 := 1 ${is} ${duration}`,
     `$4 := z ${is} an integer from 1 to 100000000`,
     `$3 := y ${is} a port from 1 to 65535, or tcp://host:port`,
-    `no environment: ${hint}`,
+    `no environments: ${hint}`,
   ],
 ];
 
