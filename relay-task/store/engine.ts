@@ -1,12 +1,12 @@
-import type { Kind } from '../../lib/flag-table/index.ts';
 import { backoffMs } from '../common/backoff.ts';
 import { createPause, sleep } from '../common/pause.ts';
 import type { Change, ItemView, Log } from '../ports.ts';
-import type { Database, Outcome, Write } from './database.ts';
+import { createApplier } from './apply.ts';
+import type { Database } from './database.ts';
 import { createLedger } from './ledger.ts';
-import { createPlanner, type Waiting } from './planner.ts';
-import { idOf } from './same-item.ts';
+import { createPlanner } from './planner.ts';
 import { type Clock, type EngineTimings, retryTimes } from './timings.ts';
+import { createWaitingItems } from './waiting.ts';
 
 /** Whether this task writes the environment at present. Call the engine's `doubt` when that changes. */
 export interface Permission {
@@ -53,7 +53,7 @@ export interface Engine {
 
 export interface EngineMetrics {
   /** One compare-and-set was answered. */
-  wroteItem?(written: boolean): void;
+  readonly wroteItem?: ((written: boolean) => void) | undefined;
   /** Items that a comparison found to differ from memory. */
   differing(items: number): void;
   /** Seconds from the receipt of the first change to its being stored. */
@@ -89,9 +89,6 @@ export class PermissionLostError extends Error {
   }
 }
 
-/** An item that others keep changing is left to the next comparison after this many tries. */
-const maxRounds = 5;
-
 /**
  * Starts at once, and writes as soon as the permission is granted and memory has data. Only the newest version of each item
  * is ever written, segments before flags. After a failure everything is read back, since nobody knows which writes were
@@ -103,11 +100,9 @@ export function startEngine(options: EngineOptions): Engine {
   const pause = createPause();
   const ledger = createLedger(view);
   const planner = createPlanner({ ...options, ledger });
+  const applier = createApplier({ database, ledger, planner, log, where, wroteItem: metrics.wroteItem });
+  const waiting = createWaitingItems();
   const flushing = new Set<() => void>();
-  let waiting = new Map<string, Waiting>();
-  let waitingSince: number | undefined;
-  /** What the database is known to have as its manifest; undefined: none, or no marker either. */
-  let manifest: string | undefined;
   /** The database has to be read before it can be written. */
   let unknown = true;
   /** Rises when what is being read becomes void. */
@@ -117,7 +112,6 @@ export function startEngine(options: EngineOptions): Engine {
   let stopped = false;
   let busy = false;
   let hurried = false;
-  let oddManifest = false;
   let failures = 0;
   let retryAt = Number.NEGATIVE_INFINITY;
   let glanceAt = database.glance ? Number.NEGATIVE_INFINITY : Infinity;
@@ -127,9 +121,16 @@ export function startEngine(options: EngineOptions): Engine {
   const active = () => !stopped && view.initialized && permission.granted();
   const upToDate = () => permission.granted() && !unknown && !busy && !behind && waiting.size === 0;
   const settled = () => stopped || !view.initialized || permission.elsewhere() || upToDate();
+  const publicationDueAt = () => publication?.dueAt() ?? Infinity;
 
+  /** Something may have ended that a flush waits for. */
   function settle(): void {
     if (settled()) for (const resolve of flushing) resolve();
+  }
+
+  function wake(): void {
+    pause.wake();
+    settle();
   }
 
   /** Adds what differs between the database and memory to what waits. */
@@ -138,97 +139,34 @@ export function startEngine(options: EngineOptions): Engine {
     const contested = unknown && permission.contested();
     const content = await database.readAll();
     // No await from here to the end: memory changes at any time.
-    ledger.adopt(content);
-    manifest = content.inited ? (content.manifest ?? (database.keepsManifest ? undefined : '')) : undefined;
+    applier.adopt(content);
     const differing = planner.compare();
-    for (const one of differing) if (!waiting.has(idOf(one))) waiting.set(idOf(one), one);
+    waiting.addDiffering(differing);
     metrics.differing(differing.length);
-    if (differing.length > 0)
+    if (differing.length > 0) {
       log.info('The store is out of date; writing items', { ...where, items: differing.length });
-    oddManifest = false;
+    }
     unknown = doubts !== doubtsBefore;
-    // Up to 5 % sooner or later, so that relays that started together do not read together, and reads cost the same.
-    const intervalMs = contested ? timings.secondLookMs : timings.reconcileMs * (0.95 + Math.random() / 10);
+    // A little earlier now and then: relays that started together need not read together.
+    const intervalMs = contested ? timings.secondLookMs : timings.reconcileMs * (1 - Math.random() / 10);
     reconcileAt = clock.now() + intervalMs;
   }
 
-  /** The writes that go together, taken off the queue. */
-  function take(queue: Write[]): Write[] {
-    let bytes = 0;
-    let count = 0;
-    for (const { item } of queue) {
-      bytes += item === undefined ? 0 : Buffer.byteLength(item.json);
-      if (count === database.limits.writes || (count > 0 && bytes > database.limits.bytes)) break;
-      count += 1;
-    }
-    return queue.splice(0, count);
-  }
-
-  /** Takes over one outcome; returns what to write instead of a write that was not done. */
-  function learn(write: Write, outcome: Outcome, work: Waiting): Write | undefined {
-    metrics.wroteItem?.(outcome.written);
-    if (outcome.written) ledger.wrote(write, outcome.token);
-    else if ('problem' in outcome) {
-      if (write.item) planner.refused(write.item, outcome.problem);
-    } else {
-      ledger.found(write.kind, write.key, outcome.row);
-      return planner.plan(work);
-    }
-    return undefined;
-  }
-
-  async function apply(work: ReadonlyMap<string, Waiting>): Promise<void> {
-    const order = (kind: Kind) => [...work.values()].filter((one) => one.kind === kind);
-    const queue = [...order('segments'), ...order('features')].map(planner.plan).filter((one) => one !== undefined);
-    const rounds = new Map<string, number>();
-    for (;;) {
-      // The permission may be renewed: what is not written yet must not count as done.
-      if (!permission.granted()) throw new PermissionLostError();
-      const chunk = take(queue);
-      const wanted = queue.length === 0 ? (database.keepsManifest ? ledger.manifest(chunk) : '') : undefined;
-      const finish = wanted === manifest ? undefined : wanted;
-      if (chunk.length === 0 && finish === undefined) return;
-      const outcomes = await database.apply(chunk, finish);
-      for (const [index, write] of chunk.entries()) {
-        const id = idOf(write);
-        const [outcome, one] = [outcomes[index], work.get(id)];
-        const again = outcome && one && learn(write, outcome, one);
-        const round = (rounds.get(id) ?? 0) + 1;
-        rounds.set(id, round);
-        if (again && round < maxRounds) queue.push(again);
-        else if (again) log.warn('Others keep changing an item; leaving it for later', { ...where, item: id });
-      }
-      if (finish !== undefined && outcomes.every(({ written }) => written)) manifest = finish;
-    }
-  }
-
   async function publish(): Promise<void> {
-    const [work, since] = [waiting, waitingSince];
-    [waiting, waitingSince] = [new Map(), undefined];
+    const work = waiting.take();
     lastPublicationAt = clock.now();
     behind = true;
     try {
-      await apply(work);
+      await applier.apply(work.items, permission.granted);
       const outcome = publication ? await publication.publish() : 'published';
       behind = outcome === 'postponed';
-      if (outcome === 'published' && since !== undefined) metrics.published((performance.now() - since) / 1000);
+      if (outcome === 'published' && work.since !== undefined) {
+        metrics.published((performance.now() - work.since) / 1000);
+      }
     } catch (error) {
-      // What was notified meanwhile is as new or newer.
-      for (const [id, one] of work) if (one.mode === 'replace' || !waiting.has(id)) waiting.set(id, one);
-      waitingSince = since ?? waitingSince;
+      waiting.putBack(work);
       throw error;
     }
-  }
-
-  async function glance(look: NonNullable<Database['glance']>): Promise<void> {
-    const { inited, manifest: found, counts } = await look();
-    glanceAt = clock.now() + timings.glanceMs;
-    if (!active() || unknown) return;
-    const fewer = counts.features < ledger.count('features') || counts.segments < ledger.count('segments');
-    const gone = !inited || found === undefined || fewer;
-    // Another relay may be a moment ahead or behind: a manifest that is not ours counts when it is seen twice.
-    if (gone || (found !== manifest && oddManifest)) unknown = true;
-    oddManifest = found !== manifest;
   }
 
   async function step(): Promise<void> {
@@ -236,13 +174,15 @@ export function startEngine(options: EngineOptions): Engine {
       await reconcile();
       await publish();
     }
-    if (database.glance && clock.now() >= glanceAt) await glance(database.glance);
+    if (database.glance && clock.now() >= glanceAt) {
+      const glance = await database.glance();
+      glanceAt = clock.now() + timings.glanceMs;
+      if (active() && !unknown) unknown = applier.isSuspicious(glance);
+    }
     if (!active() || unknown) return;
-    for (const one of planner.lookAgain()) waiting.set(idOf(one), one);
+    waiting.addOverruling(planner.lookAgain());
     if (waiting.size > 0 || clock.now() >= publicationDueAt()) await publish();
   }
-
-  const publicationDueAt = () => publication?.dueAt() ?? Infinity;
 
   /** How long there is nothing to do, in ms. */
   function pauseMs(): number {
@@ -270,17 +210,10 @@ export function startEngine(options: EngineOptions): Engine {
       } catch (error) {
         problem = error;
         unknown = true;
-      }
-      busy = false;
-      // Losing the permission is no failure of the database.
-      if (problem instanceof PermissionLostError) {
-        settle();
-        continue;
-      }
-      if (problem !== undefined) {
         failures += 1;
         retryAt = clock.now() + timings.retryBaseMs + backoffMs(failures, retryTimes(timings));
       }
+      busy = false;
       if (waiting.size === 0) hurried = false;
       if (!stopped) options.onOutcome(problem);
       settle();
@@ -288,25 +221,14 @@ export function startEngine(options: EngineOptions): Engine {
   }
   void run();
 
-  function wake(): void {
-    pause.wake();
-    settle();
-  }
-
   return {
     notify(change) {
       if (!permission.expecting()) return;
-      for (const { kind, key } of change.items) {
-        const id = idOf({ kind, key });
-        const fell = change.kind === 'put' || waiting.get(id)?.mode === 'replace';
-        waiting.set(id, { kind, key, mode: fell ? 'replace' : 'newer' });
-      }
-      waitingSince ??= change.receivedAt;
+      waiting.notify(change);
       wake();
     },
     doubt() {
-      waiting = new Map();
-      waitingSince = undefined;
+      waiting.clear();
       unknown = true;
       doubts += 1;
       failures = 0;
@@ -324,10 +246,10 @@ export function startEngine(options: EngineOptions): Engine {
       hurried = true;
       wake();
       const done = new AbortController();
-      const finished = () => done.abort();
-      flushing.add(finished);
+      const finish = () => done.abort();
+      flushing.add(finish);
       await sleep(timeoutMs, done.signal);
-      flushing.delete(finished);
+      flushing.delete(finish);
     },
     oversized: planner.oversized,
     waiting: () => waiting.size,

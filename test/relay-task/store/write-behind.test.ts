@@ -139,22 +139,33 @@ test('a write that was done although its answer was lost is not done twice', asy
   expect(database.texts()).toEqual(textsOfMemory(memory));
 });
 
-test('pauses between failing tries grow, and differ', async () => {
-  const database = createFakeDatabase();
-  const at: number[] = [];
-  database.before = () => {
-    at.push(performance.now());
-    throw new Error('down');
-  };
-  const store = open(database, createMemory(flag('a', 1)), {
-    timings: { ...quickReplica, retryBaseMs: 4, retryCapMs: 64 },
-  });
-  store.setEligible(true);
-  await eventually(() => expect(at.length).toBeGreaterThan(25));
-  const pauses = at.slice(1).map((time, index) => time - at[index]!);
-  const mean = (list: number[]) => list.reduce((sum, one) => sum + one, 0) / list.length;
-  expect(mean(pauses.slice(6))).toBeGreaterThan(2 * mean(pauses.slice(0, 2)));
-  expect(new Set(pauses.map(Math.round)).size).toBeGreaterThan(5);
+test('pauses between failing tries double up to the longest, each with jitter', async () => {
+  jest.useFakeTimers();
+  try {
+    const database = createFakeDatabase();
+    const at: number[] = [];
+    database.before = () => {
+      at.push(performance.now());
+      throw new Error('down');
+    };
+    const store = open(database, createMemory(flag('a', 1)), {
+      timings: { ...quickReplica, retryBaseMs: 4, retryCapMs: 64 },
+    });
+    store.setEligible(true);
+    await jest.advanceTimersByTimeAsync(2_000);
+    // The first try is the one that setEligible wakes.
+    const pauses = at.slice(1).map((time, index) => time - (at[index] ?? 0));
+    expect(pauses.length).toBeGreaterThan(20);
+    for (const [index, pause] of pauses.entries()) {
+      const backoffMs = Math.min(64, 4 * 2 ** index);
+      // Fake timers count in whole milliseconds.
+      expect(pause).toBeGreaterThanOrEqual(Math.floor(4 + backoffMs / 2));
+      expect(pause).toBeLessThanOrEqual(Math.ceil(4 + backoffMs));
+    }
+    expect(new Set(pauses.slice(6)).size).toBeGreaterThan(5);
+  } finally {
+    jest.useRealTimers();
+  }
 });
 
 test('when versions fell during an outage, the store follows without a second look', async () => {

@@ -1,0 +1,111 @@
+import type { Kind } from '../../lib/flag-table/index.ts';
+import type { Log } from '../ports.ts';
+import type { Content, Database, Glance, Outcome, Write } from './database.ts';
+import type { Ledger } from './ledger.ts';
+import type { Planner, Waiting } from './planner.ts';
+import { idOf } from './same-item.ts';
+
+/** Brings the rows of a database to memory's items, and its marks (manifest and `$inited`) to its rows. */
+export interface Applier {
+  /** Takes over what was read. */
+  adopt(content: Content): void;
+  /** Writes these items, then the marks, as long as `permitted`. */
+  apply(work: ReadonlyMap<string, Waiting>, permitted: () => boolean): Promise<void>;
+  /** Whether what was glanced at says that the database is not as it was left. */
+  isSuspicious(glance: Glance): boolean;
+}
+
+/** An item that others keep changing is left to the next comparison after this many tries. */
+const maxRounds = 5;
+
+export function createApplier(options: {
+  readonly database: Database;
+  readonly ledger: Ledger;
+  readonly planner: Planner;
+  readonly log: Log;
+  /** For log lines: which store of which environment. */
+  readonly where: Readonly<Record<string, unknown>>;
+  /** One compare-and-set was answered. */
+  readonly wroteItem?: ((written: boolean) => void) | undefined;
+}): Applier {
+  const { database, ledger, planner, log, where } = options;
+  /** The manifest that the database is known to have ('' where it keeps none); undefined: none, or no marker either. */
+  let manifest: string | undefined;
+  /** The last glance found a manifest that is not ours. */
+  let wasOdd = false;
+
+  /** Takes over one outcome; returns what to write instead of a write that was not done. */
+  function learn(write: Write, outcome: Outcome, work: Waiting): Write | undefined {
+    options.wroteItem?.(outcome.written);
+    if (outcome.written) ledger.wrote(write, outcome.token);
+    else if ('problem' in outcome) {
+      if (write.item) planner.refused(write.item, outcome.problem);
+    } else {
+      ledger.found(write.kind, write.key, outcome.row);
+      return planner.plan(work);
+    }
+    return undefined;
+  }
+
+  /** The manifest to write after these writes, the last ones; undefined: the database has it already. */
+  function finishOf(chunk: readonly Write[]): string | undefined {
+    const wanted = database.keepsManifest ? ledger.manifest(chunk) : '';
+    return wanted === manifest ? undefined : wanted;
+  }
+
+  return {
+    adopt(content) {
+      ledger.adopt(content);
+      const kept = database.keepsManifest ? content.manifest : '';
+      manifest = content.inited ? kept : undefined;
+      wasOdd = false;
+    },
+    async apply(work, permitted) {
+      const queue = inOrder(work).flatMap((one) => planner.plan(one) ?? []);
+      const rounds = new Map<string, number>();
+      while (permitted()) {
+        const chunk = takeChunk(queue, database.limits);
+        const finish = queue.length === 0 ? finishOf(chunk) : undefined;
+        if (chunk.length === 0 && finish === undefined) return;
+        const outcomes = await database.apply(chunk, finish);
+        for (const [index, write] of chunk.entries()) {
+          const id = idOf(write);
+          const [outcome, one] = [outcomes[index], work.get(id)];
+          const again = outcome && one && learn(write, outcome, one);
+          const round = (rounds.get(id) ?? 0) + 1;
+          rounds.set(id, round);
+          if (again && round < maxRounds) queue.push(again);
+          else if (again) log.warn('Others keep changing an item; leaving it for later', { ...where, item: id });
+        }
+        if (finish !== undefined && outcomes.every(({ written }) => written)) manifest = finish;
+      }
+    },
+    isSuspicious({ inited, manifest: found, counts }) {
+      const fewer = counts.features < ledger.count('features') || counts.segments < ledger.count('segments');
+      const isGone = !inited || found === undefined || fewer;
+      const isOdd = found !== manifest;
+      // Another relay may be a moment ahead or behind: a manifest that is not ours counts when it is seen twice.
+      const suspicious = isGone || (isOdd && wasOdd);
+      wasOdd = isOdd;
+      return suspicious;
+    },
+  };
+}
+
+/** Segments before flags, which name them. */
+function inOrder(work: ReadonlyMap<string, Waiting>): Waiting[] {
+  const ofKind = (kind: Kind) => [...work.values()].filter((one) => one.kind === kind);
+  return [...ofKind('segments'), ...ofKind('features')];
+}
+
+/** Takes the writes off the queue that go together. */
+function takeChunk(queue: Write[], limits: Database['limits']): Write[] {
+  let bytes = 0;
+  let count = 0;
+  for (const { item } of queue) {
+    bytes += item === undefined ? 0 : Buffer.byteLength(item.json);
+    if (count === limits.writes || (count > 0 && bytes > limits.bytes)) break;
+    count += 1;
+  }
+  return queue.splice(0, count);
+}

@@ -1,0 +1,59 @@
+import type { Change } from '../ports.ts';
+import type { Waiting } from './planner.ts';
+import { idOf } from './same-item.ts';
+
+/** Work that was taken, to be put back if it fails. */
+export interface TakenWork {
+  readonly items: ReadonlyMap<string, Waiting>;
+  /** `performance.now()` when the first of its changes was received. */
+  readonly since: number | undefined;
+}
+
+/** The items that wait to be written, each once, without their content: the newest version is looked up when it is written. */
+export interface WaitingItems {
+  readonly size: number;
+  notify(change: Change): void;
+  /** Adds items that a comparison found; what a change said about one counts more. */
+  addDiffering(items: readonly Waiting[]): void;
+  addOverruling(items: readonly Waiting[]): void;
+  take(): TakenWork;
+  putBack(work: TakenWork): void;
+  clear(): void;
+}
+
+export function createWaitingItems(): WaitingItems {
+  let items = new Map<string, Waiting>();
+  let since: number | undefined;
+  return {
+    get size() {
+      return items.size;
+    },
+    notify(change) {
+      for (const { kind, key } of change.items) {
+        const id = idOf({ kind, key });
+        const fell = change.kind === 'put' || items.get(id)?.mode === 'replace';
+        items.set(id, { kind, key, mode: fell ? 'replace' : 'newer' });
+      }
+      since ??= change.receivedAt;
+    },
+    addDiffering(differing) {
+      for (const one of differing) if (!items.has(idOf(one))) items.set(idOf(one), one);
+    },
+    addOverruling(overruling) {
+      for (const one of overruling) items.set(idOf(one), one);
+    },
+    take() {
+      const taken = { items, since };
+      [items, since] = [new Map(), undefined];
+      return taken;
+    },
+    putBack(work) {
+      // What was notified meanwhile is as new or newer.
+      for (const [id, one] of work.items) if (one.mode === 'replace' || !items.has(id)) items.set(id, one);
+      since = work.since ?? since;
+    },
+    clear() {
+      [items, since] = [new Map(), undefined];
+    },
+  };
+}
