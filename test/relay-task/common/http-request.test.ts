@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { createServer, type RequestListener } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { httpRequest } from '../../../relay-task/common/http-request.ts';
@@ -40,6 +41,17 @@ test('an answer may be as long as the limit, and no longer', async () => {
   await expect(httpRequest({ ...patient, url, maxAnswerBytes: 4 })).rejects.toThrow(
     `${url.host} answered with more than 4 bytes`,
   );
+});
+
+test('a connection whose body never ends is closed when the deadline passes', async () => {
+  let closed: Promise<unknown> | undefined;
+  const url = await serve((request, response) => {
+    closed = once(request.socket, 'close');
+    response.write('more follows');
+  });
+  expect((await httpRequest({ url, timeoutMs: 1_000 })).status).toBe(200);
+  expect(closed).toBeDefined();
+  await closed;
 });
 
 test('without a limit the head is the answer, even if the body never ends', async () => {
