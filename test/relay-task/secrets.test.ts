@@ -233,7 +233,7 @@ test('keys from SSM, unreadable, malformed, twice and revoked', async () => {
   ssm.heal();
   put('shop/previous-sdk-key', sdkKey);
   put('shop/previous-sdk-key-until', strayKey);
-  await said('previous-sdk-key-until is not understood');
+  await said('previous-sdk-key-until is invalid');
   await served(relay, newKey);
   ssm.deny();
   await said('is not authorized');
