@@ -21,11 +21,14 @@ import { runAsLambda } from '../../support/run-as-lambda.ts';
 import { createApp, full, type Synthesised, shipped, synthesise } from '../../support/synthesise.ts';
 import { alarmsIn, metricsOf } from './observability/observe.ts';
 
+// Synthesis and a child process can take long on a busy machine.
+jest.setTimeout(300_000);
+
 const cases = { full, dev: shipped.dev, prod: shipped.prod };
 const made = {} as Record<keyof typeof cases, Synthesised>;
 beforeAll(() => {
   for (const name of ['full', 'dev', 'prod'] as const) made[name] = synthesise(name, cases[name], createCheckedApp());
-}, 120_000);
+}, 300_000);
 
 /** An app that AWS's validator and cdk-nag's AwsSolutions check when it is synthesised. */
 function createCheckedApp(): App {
