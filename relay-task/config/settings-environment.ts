@@ -7,28 +7,22 @@ const filters = inSection('Filters');
 
 /** The settings of one environment: the variable is the prefix here followed by the environment's name. */
 export const environmentSettings = {
-  sdkKey: environment.optional(
-    'sdkKey',
-    'LD_ENV_',
-    text,
-    'the SDK key; this variable is what defines the environment',
-    {
-      secret: true,
-      old: [{ option: 'apiKey' }],
-    },
-  ),
+  sdkKey: environment.optional('sdkKey', 'LD_ENV_', text, 'the SDK key; this variable defines the environment', {
+    secret: true,
+    old: [{ option: 'apiKey' }],
+  }),
   mobileKey: environment.optional(
     'mobileKey',
     'LD_MOBILE_KEY_',
     text,
-    'the mobile key; without it the environment answers no mobile SDK',
+    'the mobile key; without it, mobile SDKs are not served',
     { secret: true },
   ),
   environmentId: environment.optional(
     'envId',
     'LD_CLIENT_SIDE_ID_',
     text,
-    'the client-side ID; without it the environment answers no browser SDK',
+    'the client-side ID; without it, browser SDKs are not served',
   ),
   prefix: environment.setting('prefix', 'LD_PREFIX_', text, '', "the prefix of the environment's keys in a store"),
   tableName: environment.optional('tableName', 'LD_TABLE_NAME_', text, "the environment's own DynamoDB table"),
@@ -37,7 +31,7 @@ export const environmentSettings = {
     'LD_ALLOWED_ORIGIN_',
     list,
     '',
-    'the origins from which browsers may ask; any unless set',
+    'the origins that browsers may send requests from; any by default',
     { many: true },
   ),
   allowedHeaders: environment.setting(
@@ -45,7 +39,7 @@ export const environmentSettings = {
     'LD_ALLOWED_HEADER_',
     list,
     '',
-    "request headers that browsers may send beside LaunchDarkly's own",
+    "request headers that browsers may send in addition to LaunchDarkly's",
     { many: true },
   ),
   secureMode: environment.setting(
@@ -53,7 +47,7 @@ export const environmentSettings = {
     'LD_SECURE_MODE_',
     boolean,
     'false',
-    'browsers have to send the hash of their context',
+    'browsers must send the hash of their context',
   ),
   logLevel: environment.optional('logLevel', 'LD_LOG_LEVEL_', logLevel, "the environment's own `LOG_LEVEL`"),
   ttlMs: environment.setting(
@@ -68,13 +62,13 @@ export const environmentSettings = {
     'projKey',
     'LD_PROJ_KEY_',
     text,
-    'the key of its project; every environment needs it where there are payload filters',
+    'the key of its project; required if there are payload filters',
   ),
   flagsFile: environment.optional(
     'flagsFile',
     'LD_FLAGS_FILE_',
     text,
-    'take flags from this JSON or YAML file, watched, instead of from LaunchDarkly; defines the environment too',
+    'read flags from this JSON or YAML file, watched for changes, instead of from LaunchDarkly; defines the environment too',
   ),
 } as const;
 
@@ -85,7 +79,7 @@ export const filterSettings = {
     'LD_FILTER_KEYS_',
     filledList,
     '',
-    "the keys of the project's payload filters; each environment of the project is then served filtered too",
+    "the keys of the project's payload filters; each environment of the project is then also served filtered",
     { many: true },
   ),
 } as const;

@@ -12,14 +12,26 @@ const metricPrefix: Reader<string> = (value) => ({
 
 export const metricsSettings = {
   prometheus: {
-    enabled: prometheus.setting('enabled', 'USE_PROMETHEUS', boolean, 'false', 'serve metrics on a port of their own'),
-    port: prometheus.setting('port', 'PROMETHEUS_PORT', integer(0, 65_535), '8031', 'that port; 0 picks a free one'),
+    enabled: prometheus.setting(
+      'enabled',
+      'USE_PROMETHEUS',
+      boolean,
+      'false',
+      'serve Prometheus metrics on a separate port',
+    ),
+    port: prometheus.setting(
+      'port',
+      'PROMETHEUS_PORT',
+      integer(0, 65_535),
+      '8031',
+      'the port for Prometheus metrics; 0 picks a free one',
+    ),
     prefix: prometheus.setting(
       'prefix',
       'PROMETHEUS_PREFIX',
       metricPrefix,
       'launchdarkly_relay',
-      "what the names of ld-relay's metrics begin with",
+      "the prefix of the names of ld-relay's metrics",
     ),
   },
   metrics: {

@@ -16,11 +16,11 @@ const row = (
   more: Partial<SettingWithoutEffect> = {},
 ): SettingWithoutEffect => ({ section, option, env, read, why, ...more });
 
-const memory = 'memory always holds everything, and the store is read only at the start';
+const memory = 'all data is in memory, and the store is read only at startup';
 const datadog = "Datadog's agent can collect the Prometheus metrics";
-const stackdriver = 'Stackdriver is not spoken; any collector can take the Prometheus metrics';
-const connections = 'connections upstream are few, and kept open';
-const slowReaders = 'a reader who is 8 MiB or 30 s behind is hung up on';
+const stackdriver = 'Stackdriver is not supported; any collector can read the Prometheus metrics';
+const connections = 'there are few upstream connections, and they are kept open';
+const slowReaders = 'clients 8 MiB or 30 s behind are always disconnected';
 
 export const settingsWithoutEffect: readonly SettingWithoutEffect[] = [
   row('Redis', 'localTtl', 'CACHE_TTL', durationMs, memory, {
@@ -42,21 +42,27 @@ export const settingsWithoutEffect: readonly SettingWithoutEffect[] = [
     'metricsCapacity',
     'EVENTS_METRICS_CAPACITY',
     integer(1, Number.MAX_SAFE_INTEGER),
-    'nothing about the use of this relay is reported',
+    'this relay reports no usage metrics',
   ),
-  row('AutoConfig', 'cacheKey', 'AUTO_CONFIG_CACHE_KEY', text, 'the copy has a place of its own in the store', {
+  row('AutoConfig', 'cacheKey', 'AUTO_CONFIG_CACHE_KEY', text, 'the copy has a fixed place in the store', {
     secret: true,
   }),
   row('Concurrency', 'initSendTimeout', 'INIT_SEND_TIMEOUT', durationMs, slowReaders),
   row('Concurrency', 'clientWriteMinBytesPerSecond', 'CLIENT_WRITE_MIN_BYTES_PER_SECOND', text, slowReaders),
   row('Concurrency', 'clientWriteSlack', 'CLIENT_WRITE_SLACK', durationMs, slowReaders),
   row('Concurrency', 'clientWriteMaxTime', 'CLIENT_WRITE_MAX_TIME', durationMs, slowReaders),
-  row('Http', 'enableCompression', 'HTTP_ENABLE_COMPRESSION', boolean, 'who asks for compressed answers gets them'),
+  row(
+    'Http',
+    'enableCompression',
+    'HTTP_ENABLE_COMPRESSION',
+    boolean,
+    'responses are compressed for clients that accept it',
+  ),
   row('Http', 'idleConnTimeout', 'HTTP_IDLE_CONN_TIMEOUT', durationMs, connections),
   row('Http', 'maxIdleConns', 'HTTP_MAX_IDLE_CONNS', integer(0, Number.MAX_SAFE_INTEGER), connections),
   row('Http', 'maxIdleConnsPerHost', 'HTTP_MAX_IDLE_CONNS_PER_HOST', integer(0, Number.MAX_SAFE_INTEGER), connections),
   row('Http', 'disableKeepAlive', 'HTTP_DISABLE_KEEPALIVE', boolean, connections),
-  row('Proxy', 'domain', 'PROXY_AUTH_DOMAIN', text, 'it is for NTLM only'),
+  row('Proxy', 'domain', 'PROXY_AUTH_DOMAIN', text, 'only NTLM needs it'),
   row('Datadog', 'enabled', 'USE_DATADOG', boolean, datadog),
   row('Datadog', 'prefix', 'DATADOG_PREFIX', text, datadog),
   row('Datadog', 'traceAddr', 'DATADOG_TRACE_ADDR', text, datadog),
@@ -65,5 +71,5 @@ export const settingsWithoutEffect: readonly SettingWithoutEffect[] = [
   row('Stackdriver', 'enabled', 'USE_STACKDRIVER', boolean, stackdriver),
   row('Stackdriver', 'prefix', 'STACKDRIVER_PREFIX', text, stackdriver),
   row('Stackdriver', 'projectId', 'STACKDRIVER_PROJECT_ID', text, stackdriver),
-  row('Main', undefined, 'LD_TRACE_LOG_BIG_SEGMENTS', boolean, '`LOG_LEVEL=debug` says more'),
+  row('Main', undefined, 'LD_TRACE_LOG_BIG_SEGMENTS', boolean, '`LOG_LEVEL=debug` logs more'),
 ];
