@@ -42,7 +42,13 @@ export const metricsSettings = {
       'false',
       "print metrics to standard output in CloudWatch's embedded format",
     ),
-    emfIntervalMs: metrics.setting('emfInterval', 'METRICS_EMF_INTERVAL', durationFrom(1000, '1s'), '60s', 'how often'),
+    emfIntervalMs: metrics.setting(
+      'emfInterval',
+      'METRICS_EMF_INTERVAL',
+      durationFrom(1000, '1s'),
+      '60s',
+      'how often to print those metrics',
+    ),
     namespace: metrics.setting(
       'namespace',
       'METRICS_NAMESPACE',
