@@ -1,6 +1,5 @@
 import {
   type Attributes,
-  decodeHead,
   encodeHead,
   type Head,
   type Key,
@@ -11,9 +10,11 @@ import {
 import { backoffMs } from '../common/backoff.ts';
 import { createPause, sleep } from '../common/pause.ts';
 import type { Log } from '../ports.ts';
-import { absent, absentOrOlderRev, both, type Condition, equal, exactly } from './conditions.ts';
+import { absent, absentOrOlderRev, type Condition, exactly } from './conditions.ts';
 import type { Table } from './dynamodb-client.ts';
-import { decide, type Sight, type TermStart } from './lease-decision.ts';
+import { decide, type TermStart } from './lease-decision.ts';
+import { claimOn, isClaimed, releaseOf, renewal, takeover } from './lease-head.ts';
+import { createSightings } from './lease-sight.ts';
 import { type Clock, retryTimes, type Timings } from './timings.ts';
 
 export interface LeaseOptions {
@@ -76,24 +77,12 @@ interface Holding {
   yielding: boolean;
 }
 
-interface Sighting {
-  readonly mark: string;
-  /** Monotonic ms at which this mark was first seen. */
-  readonly since: number;
-  readonly owner: string;
-}
-
-/** Attributes of the head that belong to the lease; readers of flags ignore them. */
-const yieldingName = 'yielding';
-const claimName = 'claim';
-
 export function startLease(options: LeaseOptions): Lease {
   const { table, prefix, owner, clock, timings, log } = options;
   const key: Key = { namespace: namespaces(prefix).snapshot, key: 'head' };
   let eligible = false;
   let closed = false;
   let holding: Holding | undefined;
-  let sighting: Sighting | undefined;
   /** The epoch of a takeover whose answer may have been lost. */
   let attempted: { epoch: number; start: TermStart } | undefined;
   /** This process gave the lease up for a task that promised to take it. */
@@ -103,17 +92,15 @@ export function startLease(options: LeaseOptions): Lease {
   let hurry = false;
   const pause = createPause();
 
-  const held = () => holding !== undefined && !closed && clock.now() - holding.sentAt < timings.stopMs;
+  const sightings = createSightings({ prefix, clock, timings, log, onChange: options.onChange });
 
-  function mine(epoch: number): Condition {
-    return equal({ owner: { S: owner }, epoch: { N: String(epoch) } });
-  }
+  const held = () => holding !== undefined && !closed && clock.now() - holding.sentAt < timings.stopMs;
 
   function lose(why: string): void {
     if (!holding) return;
     log.warn('Lost the write lease of the flag table', { prefix, why });
     holding = undefined;
-    sighting = undefined;
+    sightings.forget();
     options.onChange();
   }
 
@@ -123,15 +110,10 @@ export function startLease(options: LeaseOptions): Lease {
     if (!now) return false;
     const sentAt = clock.now();
     now.beat += 1;
-    const checkedAt = options.checkedAt();
     const yielding = !eligible;
     const turned = yielding !== now.yielding;
-    const set: Attributes = { ...extra.set, beat: { N: String(now.beat) } };
-    if (checkedAt !== undefined) set.checkedAt ??= { N: String(checkedAt) };
-    if (turned && yielding) set[yieldingName] = { BOOL: true };
-    const condition = extra.condition ? both(mine(now.epoch), extra.condition) : mine(now.epoch);
-    const remove = turned ? (yielding ? [claimName] : [yieldingName, claimName]) : [];
-    const head = await table.update('head', key, { set, remove, condition, retry: false });
+    const change = { ...extra, checkedAt: options.checkedAt(), yielding: turned ? yielding : undefined };
+    const head = await table.update('head', key, renewal({ ...now, owner }, change));
     if (!head || holding !== now) return false;
     // The lease may have lapsed while the answer was on its way, and the engine then sleeps until it is woken.
     const lapsed = !held();
@@ -139,7 +121,7 @@ export function startLease(options: LeaseOptions): Lease {
     now.yielding = yielding;
     if (lapsed) options.onChange();
     // A claim seen now was written since the previous renewal, so an eligible task is alive.
-    if (now.yielding && !turned && claimName in head && !eligible) {
+    if (now.yielding && !turned && isClaimed(head) && !eligible) {
       relieved = true;
       log.info('Handing the write lease to a task whose upstream is current', { prefix });
       await release(now);
@@ -149,19 +131,17 @@ export function startLease(options: LeaseOptions): Lease {
 
   async function release(term: Holding): Promise<void> {
     holding = undefined;
-    sighting = undefined;
+    sightings.forget();
     options.onChange();
     await options.quiesce();
-    const set: Attributes = { owner: { S: '' }, beat: { N: String(term.beat + 1) } };
-    const remove = [yieldingName, claimName];
-    await table.update('head', key, { set, remove, condition: mine(term.epoch), retry: false });
+    await table.update('head', key, releaseOf({ ...term, owner }));
   }
 
   function begin(epoch: number, beat: number, start: TermStart, sentAt: number, yielding: boolean): void {
     holding = { epoch, start, beat, sentAt, yielding };
     attempted = undefined;
     relieved = false;
-    sighting = undefined;
+    sightings.forget();
     log.info('Acquired the write lease of the flag table', { prefix, epoch, after: start });
     options.onChange();
   }
@@ -184,45 +164,16 @@ export function startLease(options: LeaseOptions): Lease {
   async function take(head: Head, start: TermStart): Promise<void> {
     const epoch = Math.max(head.epoch + 1, clock.wall());
     attempted = { epoch, start };
-    const beat = head.beat + 1;
     const sentAt = clock.now();
-    const set: Attributes = { owner: { S: owner }, epoch: { N: String(epoch) }, beat: { N: String(beat) } };
-    const seen = equal({
-      owner: { S: head.owner },
-      epoch: { N: String(head.epoch) },
-      beat: { N: String(head.beat) },
-    });
-    const remove = [yieldingName, claimName];
-    const taken = await table.update('head', key, { set, remove, condition: seen, retry: false });
-    if (taken) begin(epoch, beat, start, sentAt, false);
-  }
-
-  /** What the head says, and since when it has said so. */
-  function sightOf(attributes: Attributes | undefined): Sight {
-    if (!attributes) {
-      sighting = undefined;
-      return { kind: 'absent' };
-    }
-    const head = decodeHead(attributes);
-    const readable = !('problem' in head);
-    const mark = readable ? `${head.owner} ${head.epoch} ${head.beat}` : JSON.stringify(attributes);
-    if (sighting?.mark !== mark) {
-      if (!readable) log.warn('Cannot read the head of the flag table', { prefix, problem: head.problem });
-      sighting = { mark, since: clock.now(), owner: readable ? head.owner : '?' };
-      options.onChange();
-    }
-    const seenSince = sighting.since;
-    return readable
-      ? { kind: 'readable', head, yielding: yieldingName in attributes, seenSince }
-      : { kind: 'unreadable', foreign: !hasOurFormat(attributes), seenSince };
+    const taken = await table.update('head', key, takeover(head, { owner, epoch }));
+    if (taken) begin(epoch, head.beat + 1, start, sentAt, false);
   }
 
   /** Looks at the head, which another task or nobody holds, and does what the rules say. */
   async function look(): Promise<void> {
     const attributes = await table.get(key, { consistent: false });
     if (closed) return;
-    const sight = sightOf(attributes);
-    const action = decide(sight, { owner, eligible, attempted, relieved }, clock.now(), timings);
+    const action = decide(sightings.see(attributes), { owner, eligible, attempted, relieved }, clock.now(), timings);
     switch (action.kind) {
       case 'wait':
         return;
@@ -231,7 +182,9 @@ export function startLease(options: LeaseOptions): Lease {
       case 'take':
         return take(action.head, action.start);
       case 'claim':
-        return claim(action.head);
+        claims += 1;
+        await table.update('head', key, claimOn(action.head, `${owner} ${claims}`));
+        return;
       case 'resume': {
         // Its first renewal proves that the takeover went through.
         const { epoch, beat } = action.head;
@@ -239,14 +192,6 @@ export function startLease(options: LeaseOptions): Lease {
         await renew();
       }
     }
-  }
-
-  /** Tells a holder that would rather be relieved that this task is ready. */
-  async function claim(head: Head): Promise<void> {
-    const condition = both(equal({ owner: { S: head.owner }, epoch: { N: String(head.epoch) } }), stillYielding);
-    claims += 1;
-    const set: Attributes = { [claimName]: { S: `${owner} ${claims}` } };
-    await table.update('head', key, { set, condition, retry: false });
   }
 
   async function step(): Promise<void> {
@@ -303,7 +248,7 @@ export function startLease(options: LeaseOptions): Lease {
     elsewhere() {
       if (holding) return false;
       if (!eligible) return true;
-      return sighting !== undefined && sighting.owner !== '' && clock.now() - sighting.since < timings.expireMs;
+      return sightings.isHeldByOther();
     },
     setEligible(next) {
       if (next === eligible) return;
@@ -339,15 +284,4 @@ export function startLease(options: LeaseOptions): Lease {
       else await Promise.race([loop, sleep(timings.closeGraceMs)]);
     },
   };
-}
-
-const stillYielding: Condition = {
-  expression: 'attribute_exists(#cYielding)',
-  names: { '#cYielding': yieldingName },
-  values: {},
-};
-
-function hasOurFormat(attributes: Attributes): boolean {
-  const { format } = attributes;
-  return !format || !('N' in format) || !(Number(format.N) > SNAPSHOT_FORMAT);
 }

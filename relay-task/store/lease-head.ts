@@ -1,0 +1,80 @@
+/** The requests by which tasks change the head of the snapshot, which is the lease, too. */
+import { type Attributes, type Head, SNAPSHOT_FORMAT } from '../../lib/flag-table/index.ts';
+import { both, type Condition, equal } from './conditions.ts';
+import type { Update } from './dynamodb-client.ts';
+
+/** Attributes of the head that belong to the lease; readers of flags ignore them. */
+const yieldingName = 'yielding';
+const claimName = 'claim';
+
+/** Owner and epoch of a term. */
+interface TermId {
+  readonly owner: string;
+  readonly epoch: number;
+}
+
+const holdsStill = ({ owner, epoch }: TermId): Condition => equal({ owner: { S: owner }, epoch: { N: String(epoch) } });
+
+const stillYielding: Condition = {
+  expression: 'attribute_exists(#cYielding)',
+  names: { '#cYielding': yieldingName },
+  values: {},
+};
+
+/** Whether the holder would rather be relieved. */
+export function isYielding(head: Attributes): boolean {
+  return yieldingName in head;
+}
+
+/** Whether an eligible task has said that it is ready. */
+export function isClaimed(head: Attributes): boolean {
+  return claimName in head;
+}
+
+/** A head of a newer relay is left to newer relays. */
+export function hasOurFormat({ format }: Attributes): boolean {
+  return !format || !('N' in format) || !(Number(format.N) > SNAPSHOT_FORMAT);
+}
+
+/** `yielding`: whether to say from now on that the holder would rather be relieved; undefined: as before. */
+export function renewal(
+  term: TermId & { readonly beat: number },
+  change: {
+    readonly set?: Attributes | undefined;
+    readonly condition?: Condition | undefined;
+    /** Unix ms; undefined: as before. */
+    readonly checkedAt: number | undefined;
+    readonly yielding: boolean | undefined;
+  },
+): Update {
+  const set: Attributes = { ...change.set, beat: { N: String(term.beat) } };
+  if (change.checkedAt !== undefined) set.checkedAt ??= { N: String(change.checkedAt) };
+  if (change.yielding === true) set[yieldingName] = { BOOL: true };
+  const remove = change.yielding === undefined ? [] : change.yielding ? [claimName] : [yieldingName, claimName];
+  const condition = change.condition ? both(holdsStill(term), change.condition) : holdsStill(term);
+  return { set, remove, condition, retry: false };
+}
+
+/** Takes over a head that is still exactly the one that was seen. */
+export function takeover(seen: Head, { owner, epoch }: TermId): Update {
+  return {
+    set: { owner: { S: owner }, epoch: { N: String(epoch) }, beat: { N: String(seen.beat + 1) } },
+    remove: [yieldingName, claimName],
+    condition: equal({ owner: { S: seen.owner }, epoch: { N: String(seen.epoch) }, beat: { N: String(seen.beat) } }),
+    retry: false,
+  };
+}
+
+export function releaseOf(term: TermId & { readonly beat: number }): Update {
+  return {
+    set: { owner: { S: '' }, beat: { N: String(term.beat + 1) } },
+    remove: [yieldingName, claimName],
+    condition: holdsStill(term),
+    retry: false,
+  };
+}
+
+/** Tells a holder that would rather be relieved that a task is ready; each claim has a text of its own. */
+export function claimOn(head: Head, text: string): Update {
+  return { set: { [claimName]: { S: text } }, condition: both(holdsStill(head), stillYielding), retry: false };
+}
