@@ -9,8 +9,8 @@ import { idOf } from './same-item.ts';
 export interface Applier {
   /** Takes over what was read. */
   adopt(content: Content): void;
-  /** Writes these items, then the marks, as long as `permitted`. */
-  apply(work: ReadonlyMap<string, Waiting>, permitted: () => boolean): Promise<void>;
+  /** Writes these items, then the marks. Before each write it calls `demandPermission`, which throws to end it. */
+  apply(work: ReadonlyMap<string, Waiting>, demandPermission: () => void): Promise<void>;
   /** Whether what was glanced at says that the database is not as it was left. */
   isSuspicious(glance: Glance): boolean;
 }
@@ -60,10 +60,11 @@ export function createApplier(options: {
       manifest = content.inited ? kept : undefined;
       wasOdd = false;
     },
-    async apply(work, permitted) {
+    async apply(work, demandPermission) {
       const queue = inOrder(work).flatMap((one) => planner.plan(one) ?? []);
       const rounds = new Map<string, number>();
-      while (permitted()) {
+      for (;;) {
+        demandPermission();
         const chunk = takeChunk(queue, database.limits);
         const finish = queue.length === 0 ? finishOf(chunk) : undefined;
         if (chunk.length === 0 && finish === undefined) return;

@@ -41,7 +41,7 @@ const NUMBER_STEP = 1_000_000;
  * Big Segments in LaunchDarkly's layout: a metadata item with `synchronizedOn` and `lastVersion`, and an item for each
  * hash with the string sets `included` and `excluded`. A patch is one update for each hash, then the cursor.
  *
- * Beside these stands `patchNumber`, which no SDK looks at. Between two relays that apply the same patch, one may be so
+ * Beside these there is `patchNumber`, which no SDK looks at. Between two relays that apply the same patch, one may be so
  * late that the other has gone on to the next; what the late one still writes must then not undo that. So patches are
  * numbered in the metadata, every update carries its patch's number, and none goes over a higher one.
  */
@@ -70,7 +70,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
   }
 
   async function get(Key: ReturnType<typeof userKey>) {
-    // Whoever is told of a change asks at once, and must not be answered by a replica that has not heard of it.
+    // A relay that is told of a change reads at once, and a replica may not have the change yet.
     const command = new GetItemCommand({ TableName, Key, ConsistentRead: true });
     return (await call((how) => client.send(command, how))).Item;
   }

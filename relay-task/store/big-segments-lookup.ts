@@ -8,7 +8,7 @@ export interface BigSegmentLookupOptions {
   readonly log: Log;
   /** Memberships may differ: another relay moved the cursor, or a store that failed answers again. Must not throw. */
   onChange?(): void;
-  /** After so long without synchronisation evaluations say STALE. Default 2 min, as in LaunchDarkly's SDKs. */
+  /** Evaluations say STALE after this time without synchronisation. Default 2 min, as in LaunchDarkly's SDKs. */
   readonly staleAfterMs?: number;
   /** The same for `status`: `bigSegmentsStaleThreshold`. Default 5 min. */
   readonly statusStaleAfterMs?: number;
@@ -32,7 +32,7 @@ export interface BigSegmentLookupOptions {
 export interface BigSegmentLookup extends BigSegments {
   /** From now on the metadata is read at intervals. To be called when a Big Segment was seen; again does nothing. */
   start(): void;
-  /** Memberships were changed by this relay: reads the metadata now, and memberships anew by the next `load`. Never rejects. */
+  /** Memberships were changed by this relay: reads the metadata now, and memberships again by the next `load`. Never rejects. */
   refresh(): Promise<void>;
   close(): void;
 }

@@ -7,7 +7,7 @@ import { Counter, type Registry } from 'prom-client';
 import type { BigSegmentPatch } from '../ports.ts';
 
 /**
- * `applied`: the store is where the patch leads, whoever brought it there. `out-of-order`: the cursor is elsewhere, or another relay came in between; LaunchDarkly
+ * `applied`: the store is where the patch leads, whichever relay brought it there. `out-of-order`: the cursor is elsewhere, or another relay came in between; LaunchDarkly
  * has to be asked again.
  */
 export type PatchOutcome = 'applied' | 'out-of-order';
@@ -46,7 +46,7 @@ export interface HashChange {
   readonly excluded?: 'add' | 'remove';
 }
 
-/** A patch by hash: whoever is both added to and removed from one list is removed, as in ld-relay, which adds first. */
+/** A patch by hash: a context that is both added to and removed from one list is removed, as in ld-relay, which adds first. */
 export function changesByHash({ included, excluded }: BigSegmentPatch): HashChange[] {
   const changes = new Map<string, HashChange>();
   const note = (list: 'included' | 'excluded', hashes: readonly string[], change: 'add' | 'remove') => {

@@ -1,8 +1,9 @@
 import { readFileSync } from 'node:fs';
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from 'node:http';
-import { Agent as HttpsAgent, request as httpsRequest } from 'node:https';
+import { Agent as HttpAgent } from 'node:http';
+import { Agent as HttpsAgent } from 'node:https';
+import { httpRequest } from '../common/http-request.ts';
 
-/** Where a Consul agent is and how it is spoken to. */
+/** Where a Consul agent is, and how to connect to it. */
 export interface ConsulConnection {
   /** `host:port`, `http://host:port` or `https://…`; a path before `/v1` is kept. */
   readonly address: string;
@@ -14,7 +15,7 @@ export interface ConsulConnection {
   readonly ca?: string | undefined;
   readonly cert?: string | undefined;
   readonly key?: string | undefined;
-  /** After how long without the whole answer a request has failed. Default 5000. */
+  /** A request without a complete answer fails after this time. Default 5000. */
   readonly timeoutMs?: number | undefined;
 }
 
@@ -26,7 +27,7 @@ export interface ConsulAnswer {
 
 /** A thin client of Consul's HTTP API. https://developer.hashicorp.com/consul/api-docs */
 export interface ConsulClient {
-  /** For people. */
+  /** For logs and status. */
   readonly server: string;
   /** `path` begins after `/v1`. Rejects with one sentence that names neither token nor value. */
   request(method: 'GET' | 'PUT' | 'DELETE', path: string, body?: Buffer | string): Promise<ConsulAnswer>;
@@ -50,30 +51,15 @@ export function createConsulClient(connection: ConsulConnection): ConsulClient {
       token = readFileSync(tokenFile, 'utf8').trim();
       tokenKnown = true;
     } catch (error) {
-      throw new Error(`the token file ${tokenFile} cannot be read: ${(error as Error).message}`);
+      throw new Error(`cannot read the token file ${tokenFile}: ${(error as Error).message}`);
     }
   }
 
   function send(method: string, path: string, body: Buffer | string | undefined): Promise<ConsulAnswer> {
-    return new Promise((resolve, reject) => {
-      const outgoing = (secure ? httpsRequest : httpRequest)(`${server}/v1${path}`, {
-        ...{ method, agent, signal: AbortSignal.timeout(timeoutMs) },
-        headers: {
-          ...(token && { 'x-consul-token': token }),
-          ...(body !== undefined && { 'content-length': Buffer.byteLength(body) }),
-        },
-      });
-      const fail = (error: Error) =>
-        reject(/^(Abort|Timeout)Error$/.test(error.name) ? new Error(`no answer within ${timeoutMs} ms`) : error);
-      outgoing.on('error', fail);
-      outgoing.on('response', (incoming: IncomingMessage) => {
-        const chunks: Buffer[] = [];
-        incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-        incoming.on('error', fail);
-        incoming.on('end', () => resolve({ status: incoming.statusCode ?? 0, body: Buffer.concat(chunks) }));
-      });
-      outgoing.end(body);
-    });
+    const url = new URL(`${server}/v1${path}`);
+    const headers: Record<string, string> = token ? { 'x-consul-token': token } : {};
+    // An environment's size is its own; there is no length that an answer may not have.
+    return httpRequest({ url, method, headers, body, agent, timeoutMs, maxAnswerBytes: Infinity });
   }
 
   /** Inside a transaction a missing right is an error of an operation. */
@@ -84,15 +70,16 @@ export function createConsulClient(connection: ConsulConnection): ConsulClient {
     server,
     async request(method, path, body) {
       if (!tokenKnown) readToken();
+      const sent = token;
       let answer = await send(method, path, body);
       if (isRefusal(answer) && tokenFile !== undefined) {
-        const before = token;
         readToken();
-        if (token !== before) answer = await send(method, path, body);
+        // Another request may have read the file meanwhile, so the new token is compared with the one that was sent.
+        if (token !== sent) answer = await send(method, path, body);
       }
       const { status } = answer;
       if (isRefusal(answer))
-        throw new Error(`Consul refuses: ${sayOf(answer.body)}; look at the ACL token and its policy`);
+        throw new Error(`Consul refused the request: ${sayOf(answer.body)}; check the ACL token and its policy`);
       if (status !== 200 && status !== 404 && status !== 409) {
         throw new Error(`Consul answered ${status}: ${sayOf(answer.body)}`);
       }
@@ -102,7 +89,7 @@ export function createConsulClient(connection: ConsulConnection): ConsulClient {
   };
 }
 
-/** Keys may hold anything; slashes stand for themselves. */
+/** Keys may contain anything; slashes stay as they are. */
 export function kvPath(key: string): string {
   return `/kv/${encodeURIComponent(key).replaceAll('%2F', '/')}`;
 }

@@ -58,7 +58,7 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
     return rows;
   }
 
-  /** `features/`, `segments/`, `$inited`, `$manifest`: what stands directly below the prefix. */
+  /** `features/`, `segments/`, `$inited`, `$manifest`: what is directly below the prefix. */
   async function listTop(): Promise<Set<string>> {
     const path = `${kvPath(`${prefix}/`)}?keys&separator=/&consistent`;
     const { status, body } = await client.request('GET', path);

@@ -53,11 +53,11 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
     options.registry,
     { table: tableName, prefix },
     {
-      held: () => lease?.held() ?? false,
-      snapshotBytes: () => snapshot.figures().bytes,
-      epoch: () => snapshot.figures().rev?.epoch ?? 0,
-      seq: () => snapshot.figures().rev?.seq ?? 0,
-      oversized: () => engine.oversized().length,
+      lease_held: () => Number(lease?.held() ?? false),
+      snapshot_bytes: () => snapshot.figures().bytes,
+      revision_epoch: () => snapshot.figures().rev?.epoch ?? 0,
+      revision_seq: () => snapshot.figures().rev?.seq ?? 0,
+      oversized_items: () => engine.oversized().length,
     },
   );
   const table = createTable({ client, tableName, timings, observer: metrics });

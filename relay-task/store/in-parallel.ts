@@ -1,7 +1,7 @@
 /** At most this many writes of one environment are under way at once. */
 export const inFlight = 16;
 
-/** Works a list off, `limit` at a time. After the first failure nothing new is begun; rejects with it when the rest has ended. */
+/** Works through a list, `limit` at a time. After the first failure it starts nothing new, and rejects with it once the rest has ended. */
 export async function inParallel<T>(
   limit: number,
   list: readonly T[],

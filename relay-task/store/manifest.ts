@@ -33,7 +33,7 @@ export function encodeManifest(listed: Iterable<Listed>, missing: number): strin
 }
 
 /**
- * What a manifest says about a set that was read. `unverified`: there is none that this version understands.
+ * What a manifest says about a set that was read. `unverified`: there is no manifest that this version understands.
  * `partial`, with the reason: this is not the set that it describes, or that set was never whole.
  */
 export function checkManifest(

@@ -1,6 +1,6 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
-/** The measures of one store of one environment: each stands once in the registry, stores differ by their labels. */
+/** The metrics of one store of one environment. Each is in the registry once; stores differ by their labels. */
 export interface Measures {
   /** `more`: labels beside those of the store. */
   counter(name: string, help: string, more?: readonly string[]): Counter;

@@ -33,7 +33,7 @@ export interface RedisAddress {
   readonly port: number;
 }
 
-/** A connection that mends itself. One serves any number of stores; whoever makes it closes it. */
+/** A connection that repairs itself. One serves any number of stores; its creator closes it. */
 export interface RedisClient {
   readonly redis: Redis | Cluster;
   readonly isCluster: boolean;
@@ -41,7 +41,7 @@ export interface RedisClient {
   readonly server: string;
   /** Settles in time whatever the server does. Rejects with what is really wrong, as far as it is known. */
   call<T>(send: (redis: Redis | Cluster) => Promise<T>): Promise<T>;
-  /** Calls the listener after every connection that was made anew; answers how to stop that. */
+  /** Calls the listener after every reconnection; returns a function that stops that. */
   onReady(listener: () => void): () => void;
   close(): Promise<void>;
 }
@@ -50,7 +50,7 @@ const longestPauseMs = 2_000;
 /** A server that takes no writes at present, or not from us: another connection may find the one that does. */
 const wrongServer = /\b(READONLY|MASTERDOWN)\b/;
 
-/** Connects at the first command. Nothing is thrown for a server that is away: it is tried again for ever, with jitter. */
+/** Connects at the first command. Nothing is thrown when the server is unreachable: it is retried without end, with jitter. */
 export function createRedisClient(connection: RedisConnection): RedisClient {
   const { connectTimeoutMs = 3_000, commandTimeoutMs = 3_000 } = connection;
   const settled = settle(connection);
@@ -71,7 +71,7 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
     autoResendUnfulfilledCommands: false,
     // LOADING is an answer like others, and users without the right to INFO exist.
     enableReadyCheck: false,
-    // Its answer, coming after the connection is gone again, makes ioredis 5.11 take the client for ready, for ever.
+    // Its answer, coming after the connection is gone again, makes ioredis 5.11 consider the client ready from then on.
     disableClientInfo: true,
     retryStrategy,
     reconnectOnError: (error) => wrongServer.test(error.message),

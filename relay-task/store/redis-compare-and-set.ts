@@ -18,7 +18,7 @@ export type CompareAndSet = (writes: readonly Write[], manifest: string | undefi
 
 /**
  * KEYS: features, segments, $inited, $manifest. ARGV: the manifest or '', then for each write: kind, field, the SHA-1
- * of what must stand there or '', 'set' or 'remove', the text. Answers for each write 1, or what stands there.
+ * of what must be there or '', 'set' or 'remove', the text. Answers for each write 1, or what is there.
  */
 const script = `
 local outcomes = {}

@@ -6,7 +6,7 @@ import type { ItemView, Log, Store } from '../ports.ts';
 import type { Database } from './database.ts';
 import { startEngine } from './engine.ts';
 import { checkManifest } from './manifest.ts';
-import { createReplicaMetrics } from './replica-metrics.ts';
+import { createStoreMetrics } from './metrics.ts';
 import { createStoreState } from './store-state.ts';
 import { type EngineTimings, replicaTimings, systemClock } from './timings.ts';
 
@@ -48,13 +48,13 @@ export function createReplicaStore(
   const { name, server } = database;
   const where = { database: name, server, prefix };
   const state = createStoreState({ clock: systemClock, log, where, describe: database.describe });
-  const metrics = createReplicaMetrics(
+  const metrics = createStoreMetrics(
     options.registry,
     { database: name, prefix },
     {
-      up: () => state.read().state === 'VALID',
-      waiting: () => engine.waiting(),
-      oversized: () => engine.oversized().length,
+      up: () => Number(state.read().state === 'VALID'),
+      waiting_items: () => engine.waiting(),
+      oversized_items: () => engine.oversized().length,
     },
   );
   let eligible = false;

@@ -26,7 +26,7 @@ import type { Clock, Timings } from './timings.ts';
 /** A revision was refused although the lease says that we may write: what we believe of the table is wrong. */
 export class SupersededError extends Error {
   constructor(what: string) {
-    super(`the ${what} of the snapshot was refused: something newer stands there, or the lease is gone`);
+    super(`the ${what} of the snapshot was refused: the table has something newer, or the lease is gone`);
     this.name = 'SupersededError';
   }
 }
@@ -69,7 +69,7 @@ export function createSnapshotWriter(options: {
 }): SnapshotWriter {
   const { table, prefix, view, lease, clock, timings, log } = options;
   let base: Base | undefined;
-  /** The bank of the body that stands in the table, of use or not: its parts may still be read. */
+  /** The bank of the body in the table, usable or not: its parts may still be read. */
   let bankInUse: 0 | 1 | undefined;
   /** What readers assemble now, and its revision. */
   let content: ItemsById = new Map();
@@ -77,7 +77,7 @@ export function createSnapshotWriter(options: {
   /** That revision was published by this very writer, and never used for a body. */
   let contentIsOurs = false;
   let headRev: Rev | undefined;
-  /** The highest revision that stands anywhere in the snapshot. */
+  /** The highest revision anywhere in the snapshot. */
   let highest: Rev | undefined;
   let seq = 0;
   let seqEpoch = 0;

@@ -4,7 +4,6 @@ import { createEventMeter } from '../../../relay-task/events/metrics.ts';
 import { createMetrics } from '../../../relay-task/status/metrics.ts';
 import { dimensionLabels, published } from '../../../relay-task/status/published.ts';
 import { createStoreMetrics } from '../../../relay-task/store/metrics.ts';
-import { createReplicaMetrics } from '../../../relay-task/store/replica-metrics.ts';
 
 const metrics = createMetrics();
 afterAll(() => metrics.close());
@@ -15,9 +14,10 @@ function registryOfEverything() {
   metrics.watch({ environments: () => [] });
   createEventMeter(registry);
   const zero = () => 0;
-  const gauges = { held: () => false, snapshotBytes: zero, epoch: zero, seq: zero, oversized: zero };
-  createStoreMetrics(registry, { table: 'flags', prefix: '' }, gauges);
-  createReplicaMetrics(registry, { database: 'redis', prefix: '' }, { up: () => true, waiting: zero, oversized: zero });
+  const tableGauges = { lease_held: zero, snapshot_bytes: zero, revision_epoch: zero, revision_seq: zero };
+  createStoreMetrics(registry, { table: 'flags', prefix: '' }, { ...tableGauges, oversized_items: zero });
+  const replicaGauges = { up: zero, waiting_items: zero, oversized_items: zero };
+  createStoreMetrics(registry, { database: 'redis', prefix: '' }, replicaGauges);
   return registry;
 }
 

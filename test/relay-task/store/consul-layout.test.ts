@@ -3,6 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Store } from '../../../relay-task/ports.ts';
+import { createConsulClient } from '../../../relay-task/store/consul-client.ts';
 import { type ConsulStoreOptions, createConsulStore } from '../../../relay-task/store/consul-store.ts';
 import { startConsul, type TestConsul } from '../../support/consul-server.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -158,7 +159,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     consul.demandToken('second-secret');
     memory.set(flag('a', 2));
     await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
-    expect(store.status().lastError?.message).toMatch(/Permission denied.*look at the ACL token/);
+    expect(store.status().lastError?.message).toMatch(/Permission denied.*check the ACL token/);
     writeFileSync(tokenFile, 'second-secret');
     await expectToFollow(store, memory);
     writeFileSync(tokenFile, 'fourth-secret');
@@ -166,7 +167,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     const before = store.status().lastError;
     memory.set(flag('a', 3));
     await expectToFollow(store, memory);
-    // The new token stood in the file already: nobody noticed.
+    // The new token was in the file already, so no request failed, not even two that were refused at once.
     expect(store.status().lastError).toEqual(before);
     const plain = open(createMemory(), { token: 'third-secret', writer: 'never', log });
     await expect(plain.read()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
@@ -174,10 +175,25 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     rmSync(directory, { recursive: true });
   });
 
+  test('requests that are refused at the same moment all go on with the new token', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'edge-flag-relay-'));
+    const tokenFile = join(directory, 'token');
+    writeFileSync(tokenFile, 'first-secret');
+    consul.demandToken('first-secret');
+    const client = createConsulClient({ address: consul.address, tokenFile });
+    const ask = async () => (await client.request('GET', '/kv/env/features/a')).status;
+    expect(await ask()).toBe(404);
+    writeFileSync(tokenFile, 'second-secret');
+    consul.demandToken('second-secret');
+    expect(await Promise.all([ask(), ask(), ask()])).toEqual([404, 404, 404]);
+    client.close();
+    rmSync(directory, { recursive: true });
+  });
+
   test.each([
     ['is cut off', () => proxy.cut(), /ECONN|hang up|EPIPE/],
-    ['hangs', () => proxy.hang(), /no answer within 300 ms/],
-    ['is too slow to answer in time', () => proxy.slow(1_000), /no answer within 300 ms/],
+    ['hangs', () => proxy.hang(), /did not answer within 300 ms/],
+    ['is too slow to answer in time', () => proxy.slow(1_000), /did not answer within 300 ms/],
   ])('while Consul %s memory goes on, and afterwards the store is what memory is', async (_, begin, message) => {
     const memory = createMemory(...flags(10), segment('s', 1));
     const store = await openWriter(memory);

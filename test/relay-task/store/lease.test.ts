@@ -155,18 +155,20 @@ test.each([
   const memory = createMemory(...flags(5));
   let frozen: number | undefined;
   const clock = { now: () => frozen ?? performance.now(), wall: () => Date.now() };
-  const believer = await stores.open(memory, { clock, timings: hasty });
+  // With its clock at a standstill it would never try a second time: no request may time out.
+  const patient = { ...quick, requestTimeoutMs: 60_000 };
+  const believer = await stores.open(memory, { clock, timings: patient });
   believer.setEligible(true);
   await believer.flush(5_000);
   // Its clock stands still: it does not renew, and never notices that its time is over.
   frozen = performance.now();
   const successorMemory = createMemory(...memory.all(), ...news);
-  const [successor] = (await openEligible(1, successorMemory, hasty)) as [OpenStore];
+  const [successor] = (await openEligible(1, successorMemory, { ...patient, expireMs: 800 })) as [OpenStore];
   await eventually(() => expect(successor.status().writer).toBe(true));
-  await successor.flush(5_000);
+  await successor.flush(50_000);
   expect(believer.status().writer).toBe(true);
   const before = await head();
-  frozen += hasty.publishGapMs + 1;
+  frozen += patient.publishGapMs + 1;
   memory.set(flag('flag-0', 2, { on: false }));
   await eventually(() => expect(believer.status().writer).toBe(false));
   expect(await head()).toMatchObject({ owner: successor.owner, epoch: before.epoch, rev: before.rev });

@@ -31,7 +31,7 @@ async function getRow({ namespace, key }: Key): Promise<Attributes | undefined> 
 async function openHolder(memory: Memory, options = {}): Promise<OpenStore> {
   const store = await stores.open(memory, options);
   store.setEligible(true);
-  await store.flush(25_000);
+  await store.flush(60_000);
   return store;
 }
 
