@@ -4,14 +4,14 @@ import { request as requestSecure } from 'node:https';
 
 /** One POST to AWS. */
 export interface AwsRequest {
-  /** As it is signed: `ssm`, `lambda`. */
+  /** The service name in the signature: `ssm`, `lambda`. */
   readonly service: string;
   readonly region: string;
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: string;
   readonly timeoutMs: number;
-  /** Tests only: an origin in the place of `https://<service>.<region>.amazonaws.com`. */
+  /** Tests only: replaces `https://<service>.<region>.amazonaws.com`. */
   readonly endpoint?: string | undefined;
 }
 
@@ -22,10 +22,10 @@ export interface AwsReply {
 }
 
 /**
- * Sends it, signed with what Lambda keeps in `env`. Rejects when there is no answer in time.
+ * Sends the request, signed with the credentials that Lambda puts in `env`. Rejects when no answer arrives in time.
  *
- * Source: AWS General Reference, "Signature Version 4 signing process". Two calls in all do not need the SDK, which would
- * be most of this function's cold start.
+ * Source: AWS General Reference, "Signature Version 4 signing process". The AWS SDK would be most of this function's cold
+ * start, for only two calls.
  */
 export function sendToAws(
   given: AwsRequest,
@@ -76,7 +76,7 @@ function signed(
   const names = Object.keys(all).sort();
   const lines = names.map((name) => `${name}:${all[name]}\n`).join('');
   const scope = [time.slice(0, 8), region, service, 'aws4_request'];
-  // Paths are escaped once more when they are signed, but for S3; ours hold nothing that would be.
+  // Signing escapes paths a second time (except for S3); ours contain nothing to escape.
   const canonical = ['POST', url.pathname, '', lines, names.join(';'), sha256(body)].join('\n');
   const key = scope.reduce<string | Buffer>(
     (secret, part) => createHmac('sha256', secret).update(part).digest(),

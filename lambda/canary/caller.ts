@@ -4,22 +4,22 @@ import { metricsLine, valuesOf } from './metrics.ts';
 
 export interface CallerOptions {
   readonly region: string;
-  /** Where the environment's key lies in SSM: `/edge-flag-relay/<stage>/environments/<environment>`. */
+  /** The environment's path in SSM: `/edge-flag-relay/<stage>/environments/<environment>`. */
   readonly parameters: string;
   /** The function that does the check. */
   readonly readerName: string;
-  /** CloudWatch's, of the metrics. */
+  /** The CloudWatch namespace of the metrics. */
   readonly namespace: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Where lines go, line feed included; standard output unless told. */
+  /** Writes one line, which includes its line feed. Default: standard output. */
   write?(line: string): void;
-  /** Tests only: where SSM and Lambda are. */
+  /** Tests only: the endpoint of SSM and Lambda. */
   readonly endpoint?: string;
 }
 
 /**
- * The first of two functions: reads the environment's key from SSM, lets the other one, which stands in the relay's VPC,
- * check relay and table, and tells CloudWatch how it went. Never rejects: a failed check is a metric, not a retry.
+ * The first of two functions: reads the environment's key from SSM, has the other function, which runs in the relay's VPC,
+ * check relay and table, and reports the result to CloudWatch. Never rejects: a failed check is a metric, not a retry.
  */
 export function createCaller(options: CallerOptions): () => Promise<Answer> {
   const { region, parameters, readerName, namespace, env } = options;
@@ -41,7 +41,7 @@ export function createCaller(options: CallerOptions): () => Promise<Answer> {
     const { Parameters = [] } = JSON.parse(body) as { Parameters?: { Name: string; Value: string }[] };
     const value = (name: string) => Parameters.find(({ Name }) => Name === name)?.Value;
     const sdkKey = value(keyName);
-    if (!sdkKey) throw new Error(`there is no parameter ${keyName}: npm run keys -- put makes it`);
+    if (!sdkKey) throw new Error(`SSM parameter ${keyName} does not exist: create it with npm run keys -- put`);
     return { sdkKey, prefix: value(prefixName) ?? '' };
   }
 
@@ -54,7 +54,7 @@ export function createCaller(options: CallerOptions): () => Promise<Answer> {
       timeoutMs: 25_000,
     });
     if (status !== 200) throw new Error(`Lambda answered ${status} to Invoke of ${readerName}: ${typeOf(body)}`);
-    // What a function throws may hold anything; its kind is enough here, the rest is in its own log.
+    // An error message may contain anything, keys included, so only its type is reported; the function's own log has the rest.
     if (headers['x-amz-function-error']) throw new Error(`${readerName} failed: ${typeOf(body)}`);
     return JSON.parse(body) as Answer;
   }
@@ -71,7 +71,7 @@ export function createCaller(options: CallerOptions): () => Promise<Answer> {
   };
 }
 
-/** The kind of an error that AWS describes in JSON: `AccessDeniedException`. */
+/** The type of an error that AWS describes in JSON, such as `AccessDeniedException`. */
 function typeOf(body: string): string {
   try {
     const { __type, errorType, Type } = JSON.parse(body) as Record<string, unknown>;

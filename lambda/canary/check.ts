@@ -1,29 +1,29 @@
-/** What the two functions of the synthetic check say to each other. */
+/** The messages between the two functions of the synthetic check. */
 
-/** Asked by the caller. The key is in no log: invocations and their payloads travel by TLS and are not recorded. */
+/** The caller's request. The key appears in no log: payloads of invocations are sent over TLS and not recorded. */
 export interface Question {
   readonly sdkKey: string;
-  /** Of the environment in the flag table; empty: none. */
+  /** The environment's prefix in the flag table; may be empty. */
   readonly prefix: string;
 }
 
 export interface Check {
   readonly ok: boolean;
-  /** From the question to the flags, or to the problem. */
+  /** How long the check took, whether it succeeded or failed. */
   readonly ms: number;
   readonly problem?: string;
 }
 
 export interface Answer {
-  /** A stream was opened, and its first event held the flags. */
+  /** Whether a stream could be opened and its first event contained the flags. */
   readonly stream: Check;
-  /** Flags were read from the table, as any function of this region would. */
+  /** Whether flags could be read from the table, as any function in this region reads them. */
   readonly table: Check;
-  /** Flags of which one side has another version than the other, or none; undefined unless both answered. */
+  /** Number of flags that differ in version or exist on one side only; undefined unless both checks succeeded. */
   readonly differing?: number;
 }
 
-/** One line for people, without keys: no problem of ours repeats what was sent. */
+/** One human-readable line. It contains no key, since our error messages never repeat what was sent. */
 export function problemOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
 }

@@ -1,6 +1,6 @@
 import type { Answer } from './check.ts';
 
-/** What is told of each check, without dimensions, in CloudWatch's units. */
+/** The metrics of each check, without dimensions, and their CloudWatch units. */
 export const told = {
   Success: 'Count',
   StreamLatency: 'Milliseconds',
@@ -10,7 +10,7 @@ export const told = {
 
 type Values = Readonly<Partial<Record<keyof typeof told, number>>>;
 
-/** How a check went; a latency only of what worked. */
+/** The metric values of a check. Latency is reported only for the part that succeeded. */
 export function valuesOf({ stream, table, differing }: Answer): Values {
   return {
     Success: Number(stream.ok && table.ok),
@@ -20,7 +20,7 @@ export function valuesOf({ stream, table, differing }: Answer): Values {
   };
 }
 
-/** A line from which CloudWatch Logs makes metrics. AWS: "Specification: Embedded metric format". */
+/** A log line from which CloudWatch Logs extracts metrics. AWS: "Specification: Embedded metric format". */
 export function metricsLine(
   namespace: string,
   values: Values,

@@ -6,20 +6,20 @@ export interface OpenStreamOptions {
   /** The relay's origin. */
   readonly url: string;
   /**
-   * Whose certificate the relay shows. Unless told, the authority that issued it is checked and the name is not: a load
-   * balancer inside a VPC is reached by a name of AWS's, which no certificate of ours has.
+   * The name in the relay's certificate. Without it only the issuing authority is checked, not the name: the load balancer
+   * in the VPC has an AWS host name, which our certificates cannot contain.
    */
   readonly serverName?: string | undefined;
   readonly sdkKey: string;
   readonly timeoutMs: number;
 }
 
-/** More than any set of flags; a stream that is none must not fill memory. */
+/** More than any flag set. Keeps an endless response from filling memory. */
 const MAX_BYTES = 128 * 1024 * 1024;
 
 /**
- * Opens a stream as server SDKs do (GET /all), and takes the first event, which holds everything. Resolves to flags and
- * their versions; rejects with what the matter is. The stream is closed in either case.
+ * Opens a stream as server SDKs do (GET /all) and reads the first event, which contains all flags. Resolves to flag keys
+ * and versions; rejects with the reason of a failure. Closes the stream in either case.
  */
 export function openStream({ url, serverName, sdkKey, timeoutMs }: OpenStreamOptions): Promise<Map<string, number>> {
   const address = new URL('/all', url);
@@ -35,7 +35,7 @@ export function openStream({ url, serverName, sdkKey, timeoutMs }: OpenStreamOpt
       ...(serverName !== undefined && { host: serverName }),
     };
     const fail = (problem: string) => {
-      reject(new Error(signal.aborted ? `no flags came within ${timeoutMs} ms` : problem));
+      reject(new Error(signal.aborted ? `no flags arrived within ${timeoutMs} ms` : problem));
       outgoing.destroy();
     };
     const outgoing = request(address, { headers, signal, ...named }, (incoming) => {
@@ -45,12 +45,12 @@ export function openStream({ url, serverName, sdkKey, timeoutMs }: OpenStreamOpt
         .then(resolve, (error: Error) => fail(error.message))
         .finally(() => outgoing.destroy());
     });
-    outgoing.on('error', (error) => fail(`the relay was not reached: ${error.message}`));
+    outgoing.on('error', (error) => fail(`could not reach the relay: ${error.message}`));
     outgoing.end();
   });
 }
 
-/** The data of the first event that has any; comments are heartbeats. */
+/** The data of the first event. Comments are heartbeats and are skipped. */
 async function firstEvent(incoming: IncomingMessage): Promise<string> {
   let text = Buffer.alloc(0);
   let chunks: Buffer[] = [];
@@ -59,8 +59,8 @@ async function firstEvent(incoming: IncomingMessage): Promise<string> {
   for await (const chunk of incoming as AsyncIterable<Buffer>) {
     chunks.push(chunk);
     bytes += chunk.length;
-    if (bytes > MAX_BYTES) throw new Error(`the first event is above ${MAX_BYTES} bytes`);
-    // An event ends with an empty line, which may come in two pieces; only then is it worth joining them.
+    if (bytes > MAX_BYTES) throw new Error(`the first event is larger than ${MAX_BYTES} bytes`);
+    // An event ends with an empty line, which may be split between two chunks. Chunks are joined only at that point.
     const ended = chunk.includes('\n\n') || (last === '\n' && chunk[0] === 10);
     last = chunk.subarray(-1).toString('latin1');
     if (!ended) continue;
@@ -76,6 +76,6 @@ async function firstEvent(incoming: IncomingMessage): Promise<string> {
 
 function versionsIn(data: string): Map<string, number> {
   const { flags } = (JSON.parse(data) as { data?: { flags?: Record<string, { version: number }> } }).data ?? {};
-  if (!flags) throw new Error('the first event of the stream holds no flags');
+  if (!flags) throw new Error('the first event of the stream contains no flags');
   return new Map(Object.entries(flags).map(([key, { version }]) => [key, version]));
 }

@@ -6,7 +6,7 @@ export const handler = createCanaryReader({
   relayUrl: env.RELAY_URL ?? '',
   serverName: env.RELAY_SERVER_NAME,
   tableName: env.TABLE_NAME ?? '',
-  // As AWS's own SDKs have it; unset in Lambda.
+  // The same variable that the AWS SDKs read; unset in Lambda.
   endpoint: env.AWS_ENDPOINT_URL_DYNAMODB,
   replicas: JSON.parse(env.REPLICAS ?? '{"default":[]}'),
 });

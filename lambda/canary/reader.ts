@@ -7,28 +7,28 @@ export interface CanaryReaderOptions {
   readonly serverName?: string | undefined;
   readonly tableName: string;
   readonly replicas: ReaderConfig['replicas'];
-  /** For the stream and for the table, side by side. Default 10,000. */
+  /** Applies to the stream and to the table, which are checked in parallel. Default 10,000. */
   readonly timeoutMs?: number;
-  /** Where DynamoDB is, if not where AWS has it. */
+  /** The DynamoDB endpoint, if not the AWS default. */
   readonly endpoint?: string | undefined;
 }
 
 const context = { kind: 'user', key: 'edge-flag-relay-canary' };
 
 /**
- * The second of two functions, with the reader from its layer, as any function of the region would have it: opens a stream
- * to the relay, reads the flags from the table, and compares their versions. Never rejects.
+ * The second of two functions. It uses the reader layer, like any other function in the region: opens a stream to the
+ * relay, reads the flags from the table and compares their versions. Never rejects.
  */
 export function createCanaryReader(options: CanaryReaderOptions): (question: Question) => Promise<Answer> {
   const { relayUrl, serverName, tableName, replicas, endpoint, timeoutMs = 10_000 } = options;
   let reader: Reader | undefined;
   let of: string | undefined;
 
-  /** One for all calls, as functions should: a prefix seldom changes. */
+  /** One reader for all calls, as in any function; the prefix seldom changes. */
   function readerOf(prefix: string): Reader {
     if (!reader || of !== prefix) {
       of = prefix;
-      // Asked once a minute, and wants to know: what is held from the last time is worth nothing here.
+      // The check runs once a minute and must always read the table, never answer from memory.
       const fresh = { refreshMs: 1_000, staleMs: 0, staleWaitMs: timeoutMs, coldDeadlineMs: timeoutMs };
       reader = createReader({
         tableName,
@@ -46,7 +46,7 @@ export function createCanaryReader(options: CanaryReaderOptions): (question: Que
     const asked = readerOf(prefix);
     const { $valid, $flagsState } = await asked.allFlagsState(context);
     const { message } = asked.status();
-    if (!$valid) throw new Error(`the flag table could not be read: ${message}`);
+    if (!$valid) throw new Error(`could not read the flag table: ${message}`);
     return new Map(Object.entries($flagsState).map(([key, { version }]) => [key, version ?? 0]));
   }
 

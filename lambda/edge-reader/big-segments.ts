@@ -2,7 +2,7 @@ import { hash } from 'node:crypto';
 import type { BigSegmentsAnswer } from '../../lib/evaluation/index.ts';
 import { type Attributes, type Key, namespaces } from '../../lib/flag-table/index.ts';
 
-/** LaunchDarkly's SDKs: memberships are remembered for 5 s, and are stale 120 s after the last synchronisation. */
+/** Like LaunchDarkly's SDKs: memberships are cached for 5 s, and are stale 120 s after the last synchronisation. */
 const REMEMBER_MS = 5_000;
 const STALE_MS = 120_000;
 const MOST_REMEMBERED = 1_000;
@@ -10,13 +10,13 @@ const MOST_REMEMBERED = 1_000;
 export type Answers = Map<string, BigSegmentsAnswer>;
 
 export interface BigSegments {
-  /** What is remembered of a context key, if that was read within the last 5 s. */
+  /** The cached answer for a context key, if it was read within the last 5 s. */
   remembered(contextKey: string): BigSegmentsAnswer | undefined;
-  /** Reads what is not remembered and puts an answer for every key. Never rejects: what failed answers STORE_ERROR and is not remembered. */
+  /** Reads the keys from the table and sets an answer for each. Never rejects: on failure the answers are STORE_ERROR and are not cached. */
   load(contextKeys: Iterable<string>, answers: Answers): Promise<void>;
 }
 
-/** Who is in which Big Segment, as LaunchDarkly's stores keep it. A fixed expiry: the Node SDK's slides, so that a busy key is never read again. */
+/** Big Segment memberships as LaunchDarkly's stores keep them. Expiry is fixed; the Node SDK's slides, so that it never reads a busy key again. */
 export function createBigSegments(options: {
   readonly prefix: string;
   get(keys: readonly Key[]): Promise<readonly (Attributes | undefined)[]>;
@@ -45,7 +45,7 @@ export function createBigSegments(options: {
         if (memory.size + keys.length > MOST_REMEMBERED) memory.clear();
         for (const [index, key] of keys.entries()) {
           const membership: Record<string, boolean> = Object.create(null);
-          // Included wins over excluded.
+          // `included` takes precedence.
           for (const ref of refs(users[index], 'excluded')) membership[ref] = false;
           for (const ref of refs(users[index], 'included')) membership[ref] = true;
           memory.set(key, { readAt, membership, synchronizedOn: Number(Object(metadata?.synchronizedOn).N ?? 0) });

@@ -1,31 +1,31 @@
 /**
- * What a reader is told. At the edge this is baked into the bundle: Lambda@Edge allows neither environment variables
- * nor layers (AWS: "Restrictions on Lambda@Edge").
+ * The reader's configuration. At the edge it is compiled into the bundle, since Lambda@Edge allows neither environment
+ * variables nor layers (AWS: "Restrictions on Lambda@Edge").
  */
 export interface ReaderConfig {
   readonly tableName: string;
-  /** The environment's prefix in the table; absent or empty: no prefix. */
+  /** The environment's prefix in the table. Default: none. */
   readonly prefix?: string;
-  /** Execution region (`AWS_REGION`) to the regions that hold a replica, nearest first; `default` for any other region. */
+  /** Maps the execution region (`AWS_REGION`) to the regions that have a replica, nearest first; `default` is for all other regions. */
   readonly replicas: Readonly<Record<string, readonly string[]>> & { readonly default: readonly string[] };
-  /** Tests and `npm start` only: where DynamoDB is, for all regions or by region. */
+  /** Tests and `npm start` only: the DynamoDB endpoint, for all regions or by region. */
   readonly endpoint?: string | Readonly<Record<string, string>>;
-  /** For so long memory answers and nothing is read, ± 20 %. Default 10,000. */
+  /** The interval between reads of the table, ± 20 %; in between, calls are answered from memory. Default 10,000. */
   readonly refreshMs?: number;
-  /** Data older than this is worth a wait of `staleWaitMs`; `never`: it is not. Default 60,000. */
+  /** When data is older than this, a call waits up to `staleWaitMs` for newer data; `never`: it does not wait. Default 60,000. */
   readonly staleMs?: number | 'never';
-  /** The longest that a call waits for newer data while it has older. Default 75. */
+  /** The longest that a call waits for newer data when stale data is in memory. Default 75. */
   readonly staleWaitMs?: number;
   /**
-   * The longest that a call waits while nothing is held. Default 1,000: a TLS connection to a replica on another
-   * continent and one read take three round trips, up to 600 ms, and a viewer function has 5,000.
+   * The longest that a call waits when no data is in memory. Default 1,000: a TLS connection to a replica on another
+   * continent plus one read take three round trips, up to 600 ms, and a viewer function may run for 5,000.
    */
   readonly coldDeadlineMs?: number;
   /** Whether Big Segments are read from the table. Default true. */
   readonly bigSegments?: boolean;
 }
 
-/** A config with its defaults filled in: plain JSON, as it is baked into bundles. */
+/** A config with its defaults filled in: plain JSON, as it is compiled into bundles. */
 export interface Settings {
   readonly tableName: string;
   readonly prefix: string;
@@ -38,7 +38,7 @@ export interface Settings {
   readonly bigSegments: boolean;
 }
 
-/** Fills in the defaults. Throws one Error that lists every problem: the setting, its value, and what would do. */
+/** Fills in the defaults. Throws one Error that lists every problem: the setting, its value and what is expected. */
 export function parseReaderConfig(config: ReaderConfig): Settings {
   const problems: string[] = [];
   const given = Object(config) as Record<string, unknown>;

@@ -13,47 +13,47 @@ import type { Surroundings } from './surroundings.ts';
 import { type Flight, FREEZE_MS, type Table } from './table.ts';
 
 export interface ReaderStatus {
-  /** `loading`: nothing is held yet. `unreachable`: nothing is held and the last read failed. `stale`: see `message`. */
+  /** `loading`: no data yet. `unreachable`: no data, and the last read failed. `stale`: see `message`. */
   readonly state: 'loading' | 'ready' | 'stale' | 'unreachable';
-  /** For people: what is wrong, empty when nothing is. */
+  /** A human-readable description of the problem; empty if there is none. */
   readonly message: string;
-  /** How old what is held is: ms since the start of the last read that found it current. */
+  /** Age of the data: ms since the start of the last read that found it current. */
   readonly ageMs: number | undefined;
-  /** The snapshot's revision. */
+  /** The revision of the snapshot. */
   readonly rev: string | undefined;
-  /** Unix ms: when the relay was last known to be current with LaunchDarkly, by the snapshot's head. */
+  /** Unix ms: when the relay last confirmed that it is current with LaunchDarkly, according to the snapshot's head. */
   readonly checkedAt: number | undefined;
-  /** Which of the table's two forms is read. */
+  /** Which of the table's two layouts is read. */
   readonly source: 'snapshot' | 'official' | undefined;
   /** The region that answered last. */
   readonly replica: string | undefined;
-  /** The last failed read, kept after it went well again. `at` in Unix ms. */
+  /** The last failed read; kept after later reads succeed. `at` in Unix ms. */
   readonly lastError: { readonly at: number; readonly message: string } | undefined;
 }
 
-/** What is held of the table, and when it is looked at again. */
+/** The data read from the table, and when it is refreshed. */
 export interface Freshness {
-  /** Undefined while nothing is held. */
+  /** Undefined until data was read. */
   model(): Model | undefined;
-  /** Set while the official layout is read: then what a flag needs may first have to be fetched. */
+  /** Set while the official layout is in use: a flag and its dependencies may then have to be fetched first. */
   official(): Holding | undefined;
   snapshot(): Snapshot | undefined;
-  /** Starts a read if one is due. A promise: what the caller should wait for, never longer than its deadline; it never rejects. */
+  /** Starts a read if one is due. If the caller should wait for it, returns a promise, which settles by the deadline and never rejects. */
   look(wait?: boolean): Promise<void> | undefined;
-  /** Official layout: fetches what the flag (undefined: everything) needs; false if that could not be read in time. */
+  /** Official layout: fetches the flag (undefined: all flags) with its dependencies; false if it could not be read in time. */
   obtain(flagKey: string | undefined): Promise<boolean>;
-  /** A flight for one read beside these. */
+  /** A flight for a read outside of this module. */
   takeOff(ms: number): Flight;
-  /** What is held turned out to be unreadable: from here on the official layout. */
+  /** The snapshot turned out to be unreadable: switches to the official layout. */
   distrust(reason: string): void;
   status(): ReaderStatus;
 }
 
-/** A publication under way, or a replica behind: looked at again after these, then at the next interval. */
+/** Delays before reading again while a publication is under way or the replica lags; after these, the normal interval. */
 const LOOK_AGAIN_MS = [250, 1_000];
-/** The relay confirms at least every few minutes that it is current. */
+/** Data without confirmation for this long is stale: the relay confirms at least every few minutes that it is current. */
 const CHECKED_MS = 5 * 60_000;
-/** How often a table without a snapshot is asked for one. */
+/** How often to look for a snapshot in a table that has none. */
 const PROBE_MS = 60_000;
 
 export function createFreshness(settings: Settings, table: Table, { now, random }: Surroundings): Freshness {
@@ -80,7 +80,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
 
   const interval = () => refreshMs * (0.8 + 0.4 * random());
 
-  // Callers wait for coldDeadlineMs at most; what comes later still serves the next ones.
+  // Callers wait at most coldDeadlineMs; a later result still serves the next calls.
   const takeOff = (ms = 3 * coldDeadlineMs): Flight => ({ startedAt: now(), deadlineAt: now() + ms, dropped: false });
 
   async function fly<T>(flight: Flight, work: () => Promise<T>): Promise<T | undefined> {
@@ -104,7 +104,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
     readAt = at;
   }
 
-  /** Decides about a reading; true if the official layout is to be read. */
+  /** Applies a reading; true if the official layout must be read instead. */
   function adopt(reading: Reading, at: number): boolean {
     lookAt = now() + interval();
     const behind = 'behind' in reading && reading.behind;
@@ -129,7 +129,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
       const reading = snapshot ? await source.refresh(snapshot) : await source.cold();
       if (flight.dropped || !adopt(reading, flight.startedAt)) return;
     }
-    // While a table is being filled, what is missing is not yet known to be missing.
+    // While the table is being filled, a missing item may only not have been written yet.
     if (!official && !(await table.get([initedKey(prefix)], flight))[0]) throw new Error('the table is not filled yet');
     const next = official ? await layout.again(official, flight) : layout.empty();
     if (flight.dropped || snapshot) return;
@@ -137,7 +137,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
     if (!probe) lookAt = now() + interval();
   }
 
-  /** A clock that jumped means that the container was frozen: what was on its way then is lost, and so are the sockets. */
+  /** A jump of the clock means that the container was frozen: pending requests and sockets are lost. */
   function thaw(at: number) {
     let frozen = false;
     for (const flight of flights) {
@@ -225,7 +225,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
   }
 }
 
-/** Settles when the work does, or after so many ms; the work never rejects. */
+/** Settles with the work, or after `ms`. The work must never reject. */
 function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> | undefined {
   if (ms <= 0) return undefined;
   return new Promise((resolve) => {

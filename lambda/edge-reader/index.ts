@@ -1,4 +1,4 @@
-/** Flags at the edge, in one import: `createReader(config)`. */
+/** The edge reader's public API: `createReader(config)`. */
 import { parseReaderConfig, type ReaderConfig } from './config.ts';
 import { type Reader, startReader } from './reader.ts';
 import type { Surroundings } from './surroundings.ts';
@@ -11,8 +11,8 @@ export type { Surroundings } from './surroundings.ts';
 export { startReader };
 
 /**
- * A reader that starts reading at once. Throws one Error that lists everything wrong with the config. Bundles for the
- * edge use `startReader` instead: their config was parsed when they were built.
+ * A reader that starts reading at once. Throws one Error that lists every problem in the config. Edge bundles
+ * use `startReader` instead: their config was parsed at build time.
  */
 export function createReader(config: ReaderConfig, surroundings?: Partial<Surroundings>): Reader {
   return startReader(parseReaderConfig(config), surroundings);

@@ -1,18 +1,18 @@
 import { compileFlag, compileSegment, type Flag, type Segment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 
-/** Where a model's items come from; undefined for what is not there. */
+/** Looks up an item; undefined if it does not exist. */
 export type Find = (kind: Kind, key: string) => Item | undefined;
 
-/** One state of the table, made ready to be evaluated one item at a time, when it is first asked for. */
+/** One state of the table. Each item is compiled when it is first needed. */
 export interface Model {
   flag(key: string): Flag | undefined;
   segment(key: string): Segment | undefined;
 }
 
 /**
- * A maker of models that share what they compiled: an item that did not change is the same object in the next state,
- * and is not parsed again.
+ * Models made by one call share their compiled items: an unchanged item is the same object in the next state and is not
+ * parsed again.
  */
 export function createModels(): (find: Find) => Model {
   const compiled = new WeakMap<Item, Flag | Segment>();
@@ -40,7 +40,7 @@ export function createModels(): (find: Find) => Model {
   });
 }
 
-/** What cannot be read counts as deleted, as in LaunchDarkly's SDKs. */
+/** An unreadable item counts as deleted, as in LaunchDarkly's SDKs. */
 function parse(item: Item): unknown {
   if (!item.deleted) {
     try {

@@ -9,31 +9,31 @@ import {
 import type { createModels, Model } from './model.ts';
 import type { Flight, Table } from './table.ts';
 
-/** What was read of LaunchDarkly's own layout; undefined stands for an item that is not there. */
+/** Items read from LaunchDarkly's own layout; undefined: the item does not exist. */
 export interface Holding {
   readonly items: Map<string, Item | undefined>;
-  /** Flags whose prerequisites and segments are all in `items`. */
+  /** Keys of flags whose prerequisites and segments are all in `items`. */
   readonly whole: Set<string>;
-  /** Whether every flag and segment of the table is in `items`. */
+  /** Whether `items` contains every flag and segment of the table. */
   readonly everything: boolean;
   readonly model: Model;
 }
 
-/** So many flags in use cost about as many read units one by one as a table of three times as many costs to query. */
+/** Reading this many flags one by one costs about as much as querying a table that has three times as many. */
 const MOST_SINGLE = 100;
 
 export interface OfficialLayout {
   empty(): Holding;
-  /** Adds flags with all that they refer to: one batch for each level of dependencies. All or nothing. */
+  /** Adds flags and their dependencies, with one batch per level of dependencies. All or nothing. */
   add(holding: Holding, flagKeys: readonly string[], flight: Flight): Promise<void>;
-  /** The same flags, read again. Items that did not change keep their identity. */
+  /** Reads the same flags again. Unchanged items stay the same objects. */
   again(holding: Holding, flight: Flight): Promise<Holding>;
   everything(holding: Holding, flight: Flight): Promise<Holding>;
 }
 
 /**
- * Reads single items rather than the whole table: a table of 2,000 flags costs 400 read units to query, one flag with
- * its dependencies about two, and every container of every edge location refreshes what it holds.
+ * Reads single items rather than the whole table: querying a table of 2,000 flags costs 400 read units, one flag with its
+ * dependencies about two, and every container in every edge location refreshes its data.
  */
 export function createOfficialLayout(
   prefix: string,
@@ -51,7 +51,7 @@ export function createOfficialLayout(
 
   const accept = (kind: Kind, attributes: Attributes | undefined, before?: Item): Item | undefined => {
     const item = attributes && decodeOfficialItem(kind, attributes);
-    // LaunchDarkly's SDKs take an item that cannot be read for a deleted one.
+    // LaunchDarkly's SDKs treat an unreadable item as deleted.
     if (!item || 'problem' in item) return undefined;
     return before?.json === item.json && before.version === item.version && before.deleted === item.deleted
       ? before
@@ -59,7 +59,7 @@ export function createOfficialLayout(
   };
 
   async function add(holding: Holding, flagKeys: readonly string[], flight: Flight, before?: Holding['items']) {
-    // Read into the side, so that nobody sees a flag before what it refers to.
+    // Collected in a copy, so that no evaluation sees a flag before its dependencies.
     const side = hold(new Map(holding.items), false);
     const wanted = new Map<string, Key & { kind: Kind }>();
     const want = (kind: Kind, key: string) => {

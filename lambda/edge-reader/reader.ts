@@ -14,23 +14,27 @@ import type { Surroundings } from './surroundings.ts';
 import { createTable } from './table.ts';
 
 export interface AllFlagsStateOptions {
-  /** Only flags that browsers may see. */
+  /** Only flags that are available to browsers. */
   readonly clientSideOnly?: boolean;
   readonly withReasons?: boolean;
-  /** Leaves version and reason out where no event would need them. */
+  /** Omits version and reason of flags whose events do not need them. */
   readonly detailsOnlyForTrackedFlags?: boolean;
 }
 
 /**
- * Flags at the edge. Answers are those of LaunchDarkly's Node server SDK: value, variation index and reason.
+ * Evaluates flags at the edge. Value, variation index and reason are the same as in LaunchDarkly's Node server SDK.
  *
- * No method throws or rejects. While nothing can be answered from, the caller's fallback comes with the reason
- * `CLIENT_NOT_READY`, never with `FLAG_NOT_FOUND`: `status()` says why. A context is whatever the caller has.
+ * No method throws or rejects. While there is no data, the answer is the caller's fallback with the reason
+ * `CLIENT_NOT_READY`, never `FLAG_NOT_FOUND`; `status()` says why. A context may be any value: it is validated here.
  */
 export interface Reader {
-  /** Settles when something is held, or at the cold deadline. Starts a read if one is due. */
+  /** Settles when there is data, or at the cold deadline. Starts a read if one is due. */
   ready(): Promise<void>;
-  /** From memory, at once. `CLIENT_NOT_READY` until it was loaded; with the official layout also for flags that no asynchronous call has fetched, and for memberships of Big Segments that none has read within 5 s. */
+  /**
+   * Synchronous, from memory only. Answers `CLIENT_NOT_READY` until data was loaded. It also does so for flags of the
+   * official layout that no asynchronous call has fetched, and if the answer needs a Big Segment membership that none has
+   * read within the last 5 s.
+   */
   evaluate(flagKey: string, context: unknown, fallback: unknown): Detail;
   variation(flagKey: string, context: unknown, fallback: unknown): Promise<unknown>;
   variationDetail(flagKey: string, context: unknown, fallback: unknown): Promise<Detail>;
@@ -40,12 +44,12 @@ export interface Reader {
   numberVariationDetail(flagKey: string, context: unknown, fallback: number): Promise<Detail<number>>;
   stringVariation(flagKey: string, context: unknown, fallback: string): Promise<string>;
   stringVariationDetail(flagKey: string, context: unknown, fallback: string): Promise<Detail<string>>;
-  /** Every flag, as client-side SDKs are bootstrapped; `$valid` is false while nothing can be answered from. */
+  /** The state of all flags, for bootstrapping client-side SDKs; `$valid` is false while there is no data. */
   allFlagsState(context: unknown, options?: AllFlagsStateOptions): Promise<FlagsState>;
   status(): ReaderStatus;
 }
 
-/** Starts reading at once: called at module load, the connection is made while Lambda initialises. */
+/** Starts reading at once, so that a call at module load connects while Lambda initialises. */
 export function startReader(settings: Settings, surroundings: Partial<Surroundings> = {}): Reader {
   const around: Surroundings = { now: Date.now, random: Math.random, env: process.env, ...surroundings };
   const table = createTable(settings, around);
@@ -56,7 +60,7 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
     now: around.now,
   });
 
-  // Evaluation is synchronous, so one pair serves all calls: what is known of Big Segments, and what was asked in vain.
+  // Evaluation is synchronous, so all calls share these: the known Big Segment answers, and the context keys without one.
   let answers: Answers = new Map();
   let missing = new Set<string>();
 
@@ -73,7 +77,7 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
     }),
   });
 
-  /** From memory; undefined if something that the answer needs is not there. A flag key of undefined: all flags. */
+  /** Evaluates from memory; undefined if some of the data is missing. `flagKey` undefined: all flags. */
   function attempt<T>(flagKey: string | undefined, known: Answers, work: (evaluator: Evaluator) => T): T | undefined {
     missing = new Set();
     const official = fresh.official();
@@ -92,7 +96,7 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
   async function answer<T>(flagKey: string | undefined, otherwise: T, work: (evaluator: Evaluator) => T): Promise<T> {
     const known: Answers = new Map();
     await fresh.look();
-    // Each turn brings what the last one lacked; a context has few kinds, a read may be overtaken by a refresh once or twice.
+    // Each turn fetches what the last one lacked. A few suffice: contexts have few kinds, and refreshes seldom interfere.
     for (let turn = 0; turn < 8 && fresh.model(); turn += 1) {
       const result = attempt(flagKey, known, work);
       if (result !== undefined) return result;
@@ -102,7 +106,7 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
     return otherwise;
   }
 
-  /** One of the evaluator's methods, as the whole answer and as its value alone. */
+  /** Two forms of an evaluator method: one returns the detail, the other only the value. */
   const asking = <V>(method: 'evaluate' | 'boolVariation' | 'numberVariation' | 'stringVariation') => {
     const detail = (flagKey: string, context: unknown, fallback: V) =>
       answer(flagKey, notReady(fallback), (evaluator) => {

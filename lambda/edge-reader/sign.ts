@@ -1,16 +1,16 @@
 import { createHmac, hash } from 'node:crypto';
 
-/** The variables in which Lambda keeps the role's credentials. */
+/** The environment variables in which Lambda passes the role's credentials. */
 export type Credentials = Readonly<Record<string, string | undefined>>;
 
 const hmac = (key: string | Buffer, text: string) => createHmac('sha256', key).update(text).digest();
 
 /**
- * Headers for one call of DynamoDB's JSON API: POST to `/`, signed. `at` is Unix ms.
+ * Headers of a signed call to DynamoDB's JSON API: POST to `/`. `at` is Unix ms.
  *
- * Source: AWS General Reference, "Signature Version 4 signing process". Written out for this one shape of request, where
- * it is twenty lines: aws4 is a quarter of the bundle, and aws4fetch spends 50 ms of a cold start on loading WebCrypto
- * and fetch's headers. The test signs the same requests with aws4.
+ * Source: AWS General Reference, "Signature Version 4 signing process". For this one kind of request it takes twenty lines;
+ * aws4 would be a quarter of the bundle, and aws4fetch adds 50 ms to a cold start by loading WebCrypto and fetch's headers.
+ * The test signs the same requests with aws4.
  */
 export function signedHeaders(
   options: { readonly host: string; readonly region: string; readonly operation: string; readonly body: string },
@@ -20,7 +20,7 @@ export function signedHeaders(
   const { host, region, operation, body } = options;
   const time = new Date(at).toISOString().replace(/[:-]|\.\d+/g, '');
   const token = env.AWS_SESSION_TOKEN;
-  // In the order in which they are signed.
+  // In the order that the signature requires.
   const headers: Record<string, string> = {
     'content-type': 'application/x-amz-json-1.0',
     host,

@@ -3,28 +3,28 @@ import type { Settings } from './config.ts';
 import type { Surroundings } from './surroundings.ts';
 import { type Answer, createTransport, type Transport } from './transport.ts';
 
-/** One piece of reading, with the time that it may take. */
+/** One read of the table, and its deadline. */
 export interface Flight {
   /** Unix ms. */
   readonly startedAt: number;
   /** Unix ms. */
   readonly deadlineAt: number;
-  /** Its container was frozen under it: what comes of it is not wanted any more. */
+  /** The container was frozen during this read: its result must be ignored. */
   dropped: boolean;
 }
 
-/** The flag table, in whichever replica answers. Reads are eventually consistent. */
+/** The flag table, read from the nearest replica that answers. Reads are eventually consistent. */
 export interface Table {
-  /** In the order of the keys; undefined for an item that is not there. All or nothing: rejects if one could not be read. */
+  /** In the order of the keys; undefined if an item does not exist. Rejects if any of them could not be read. */
   get(keys: readonly Key[], flight: Flight): Promise<readonly (Attributes | undefined)[]>;
-  /** Everything in a namespace, all pages. */
+  /** All items of a namespace, from all pages. */
   query(namespace: string, flight: Flight): Promise<readonly Attributes[]>;
   /** The region that answered last. */
   replica(): string | undefined;
   drop(): void;
 }
 
-/** A timer later than this was not late: the process stood still. */
+/** A timer that fires later than this means that the process was frozen. */
 export const FREEZE_MS = 1_000;
 const REST_FIRST_MS = 500;
 const REST_MOST_MS = 10_000;
@@ -42,7 +42,7 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
   });
   let answered: Transport | undefined;
 
-  /** The nearest replica that is not resting from a failure, then the next nearest. */
+  /** Tries the replicas from the nearest on, without those that failed recently. */
   async function anywhere<T>(flight: Flight, work: (call: Call) => Promise<T>): Promise<T> {
     const awake = candidates.filter(({ restUntil }) => restUntil <= now());
     for (const [index, candidate] of awake.entries()) {
@@ -57,7 +57,7 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
         return result;
       } catch (problem) {
         candidate.problem = (problem as Error).message;
-        // Whatever was on its way when a container froze fails when it thaws; the replica is not to blame.
+        // Requests that were pending when the container froze fail when it thaws; that is not the replica's fault.
         if (flight.dropped || now() > flight.deadlineAt + FREEZE_MS) break;
         const restMs = Math.min(REST_FIRST_MS * 2 ** candidate.failures++, REST_MOST_MS);
         candidate.restUntil = now() + restMs * (0.8 + 0.4 * random());
@@ -123,8 +123,8 @@ const marshal = ({ namespace, key }: Key) => ({ namespace: { S: namespace }, key
 const name = (namespace: string, key: string) => `${namespace}\n${key}`;
 const text = (value: unknown) => Object(value).S as string;
 
-/** An answer without its list is half an answer, and half an answer is none. */
+/** Throws on a response without a list of items: it is incomplete, not empty. */
 function list(value: unknown): Attributes[] {
-  if (!Array.isArray(value)) throw new Error('no items in the answer');
+  if (!Array.isArray(value)) throw new Error('the response contains no list of items');
   return value;
 }

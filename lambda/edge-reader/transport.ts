@@ -2,31 +2,31 @@ import { Agent as HttpAgent, request as httpRequest } from 'node:http';
 import { Agent, request } from 'node:https';
 import { type Credentials, signedHeaders } from './sign.ts';
 
-/** One answered DynamoDB call, as its JSON protocol carries it. */
+/** A DynamoDB response, in its JSON protocol. */
 export type Answer = Record<string, unknown>;
 
-/** One region's DynamoDB, over kept-alive connections. */
+/** DynamoDB in one region, over keep-alive connections. */
 export interface Transport {
   readonly region: string;
-  /** Rejects with an Error that names what happened: refused, no answer in time, an HTTP status with AWS's own words. */
+  /** Rejects with an Error that names the cause: connection failure, timeout, or an HTTP status with AWS's message. */
   call(operation: string, body: unknown, timeoutMs: number): Promise<Answer>;
-  /** Hangs up everything, so that the next call opens a new connection. TLS sessions are kept and resumed. */
+  /** Closes all connections, so that the next call opens a new one. TLS sessions are kept and resumed. */
   drop(): void;
 }
 
 export interface TransportOptions {
   readonly region: string;
   readonly endpoint: string | undefined;
-  /** Read anew for each signature: Lambda exchanges them while an environment lives. */
+  /** Read for each signature, since Lambda rotates credentials while an environment runs. */
   readonly env: Credentials;
   now(): number;
 }
 
-/** A connection that idled longer than this, freezes included, is not trusted with a request that somebody waits for. */
+/** A connection that was idle for longer (freezes included) may be dead, so it is not reused. */
 const IDLE_MS = 20_000;
 
 /**
- * Signed DynamoDB calls over `node:https`. Not over `fetch`: loading it costs a cold start 50 ms and more.
+ * Signed DynamoDB calls over `node:https`, not `fetch`: loading that adds at least 50 ms to a cold start.
  * Source: AWS Signature Version 4; DynamoDB's low-level API (JSON 1.0).
  */
 export function createTransport({ region, endpoint, env, now }: TransportOptions): Transport {
@@ -78,7 +78,7 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
       try {
         return await send(operation, text, timeoutMs);
       } catch (problem) {
-        // The other side had hung up while the connection idled: that says nothing about this request.
+        // The server closed the idle connection, so this request was never processed: retry on a new one.
         if (!(problem as { onReused?: boolean }).onReused) throw problem;
         closeIdle();
         return await send(operation, text, Math.max(1, timeoutMs - (now() - startedAt)));
@@ -90,6 +90,6 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
 
 function parseAnswer(status: number | undefined, text: string): Answer {
   if (status === 200) return JSON.parse(text);
-  // AWS's own words: `{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":…}`.
+  // For example `{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":…}`.
   throw new Error(`HTTP ${status} ${text.slice(0, 200)}`);
 }

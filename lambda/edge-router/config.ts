@@ -1,16 +1,16 @@
 import type { ReaderConfig } from '../edge-reader/index.ts';
 import { DECISION_HEADER, describeHeaderProblem, VIEWER_HEADER } from './headers.ts';
 
-/** What is baked into the viewer-request function. */
+/** Compiled into the viewer-request function. */
 export interface ViewerRequestConfig {
   readonly reader: ReaderConfig;
-  /** The flag whose value is the name of a variant. */
+  /** The flag whose value names the variant. */
   readonly flagKey: string;
-  /** Every variant that may enter the cache key; any other value of the flag answers the default. */
+  /** The variants that may appear in the cache key; any other flag value selects the default. */
   readonly variants: readonly string[];
-  /** Where everybody goes while the flag cannot be answered. */
+  /** Used for every viewer while the flag cannot be evaluated. */
   readonly defaultVariant: string;
-  /** Must be in the cache policy's key. Default `x-flag-variant`. */
+  /** Must be part of the cache policy's key. Default `x-flag-variant`. */
   readonly variantHeader?: string;
   /** The first-party cookie that holds the viewer's id. Default `flag-viewer`. */
   readonly cookieName?: string;
@@ -23,33 +23,33 @@ export interface Origin {
   readonly protocol?: 'http' | 'https';
   /** Default 443, or 80 for http. */
   readonly port?: number;
-  /** Put before the viewer's path: starts with a slash, ends without. Default none. */
+  /** Prepended to the viewer's path: starts with a slash and does not end with one. Default none. */
   readonly path?: string;
   /** Default 30. */
   readonly readTimeoutSeconds?: number;
   /** Default 5. */
   readonly keepaliveTimeoutSeconds?: number;
-  /** The Host header that the origin sees. Default its domain name. */
+  /** The Host header sent to the origin. Default: its domain name. */
   readonly host?: string;
 }
 
-/** What is baked into the origin-request function. */
+/** Compiled into the origin-request function. */
 export interface OriginRequestConfig {
   readonly origins: Readonly<Record<string, Origin>>;
   readonly defaultVariant: string;
   readonly variantHeader?: string;
 }
 
-/** What is baked into the viewer-response function. */
+/** Compiled into the viewer-response function. */
 export interface ViewerResponseConfig {
   readonly cookieName?: string;
-  /** Default 34,560,000 (400 days): browsers keep no cookie longer (RFC 6265bis). */
+  /** Default 34,560,000 (400 days), the longest that browsers keep a cookie (RFC 6265bis). */
   readonly cookieMaxAgeSeconds?: number;
-  /** Whether the cookie is for https only. Default true; false for `http://localhost`. */
+  /** Whether the cookie is sent over https only. Default true; set false for `http://localhost`. */
   readonly secure?: boolean;
 }
 
-/** For the bundler: the handlers trust their config. Throws one Error that lists everything wrong with one of the three. */
+/** Called by the bundler, since the handlers do not validate their config. Throws one Error that lists every problem. */
 export function checkRouterConfig(
   config: Partial<ViewerRequestConfig & OriginRequestConfig & ViewerResponseConfig>,
 ): void {
@@ -58,7 +58,9 @@ export function checkRouterConfig(
   const names = variants ?? (origins && Object.keys(origins));
   for (const name of names ?? []) {
     if (!/^[\w.-]{1,64}$/.test(name)) {
-      problems.push(`variant ${JSON.stringify(name)} must be 1 to 64 of a-z A-Z 0-9 _ - . (it stands in a header)`);
+      problems.push(
+        `variant ${JSON.stringify(name)} must be 1 to 64 characters from a-z A-Z 0-9 _ - . (it is sent in a header)`,
+      );
     }
   }
   if (names && !names.includes(defaultVariant ?? '')) {
@@ -67,15 +69,15 @@ export function checkRouterConfig(
     );
   }
   if (variants && !/^[\w.-]+$/.test(flagKey ?? ''))
-    problems.push(`flagKey ${JSON.stringify(flagKey)} must be a flag's key`);
+    problems.push(`flagKey ${JSON.stringify(flagKey)} must be a flag key`);
   if (variantHeader !== undefined) {
     const problem = describeHeaderProblem(variantHeader);
     if (problem) problems.push(`variantHeader: ${problem}`);
     if ([VIEWER_HEADER, DECISION_HEADER].includes(variantHeader))
-      problems.push(`variantHeader: ${variantHeader} is taken`);
+      problems.push(`variantHeader: ${variantHeader} is already used by the router`);
   }
   if (cookieName !== undefined && !/^[\w.-]+$/.test(cookieName)) {
-    problems.push(`cookieName ${JSON.stringify(cookieName)} must be of a-z A-Z 0-9 _ - .`);
+    problems.push(`cookieName ${JSON.stringify(cookieName)} must be characters from a-z A-Z 0-9 _ - .`);
   }
   if (cookieMaxAgeSeconds !== undefined && !(Number.isInteger(cookieMaxAgeSeconds) && cookieMaxAgeSeconds > 0)) {
     problems.push(`cookieMaxAgeSeconds ${cookieMaxAgeSeconds} must be a whole number of seconds above 0`);
@@ -84,7 +86,7 @@ export function checkRouterConfig(
     if (!/^[a-z0-9.-]+$/.test(domainName))
       problems.push(`origins.${name}.domainName ${JSON.stringify(domainName)} must be a host name`);
     if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536))
-      problems.push(`origins.${name}.port ${port} must be a port`);
+      problems.push(`origins.${name}.port ${port} must be a port number from 1 to 65535`);
     if (path && !/^\/.*[^/]$/.test(path))
       problems.push(`origins.${name}.path ${path} must start with a slash and end without one`);
     if (protocol !== undefined && !/^https?$/.test(protocol))

@@ -1,12 +1,12 @@
 import type { CloudFrontHeaders } from 'aws-lambda';
 
-/** Read by viewer-response; viewer-request always sets or removes them, so that a viewer's own are never believed. */
+/** Read by viewer-response. viewer-request always sets or removes them, so a viewer cannot supply their own. */
 export const VIEWER_HEADER = 'x-flag-viewer';
 export const DECISION_HEADER = 'x-flag-decision';
 export const DEFAULT_VARIANT_HEADER = 'x-flag-variant';
 export const DEFAULT_COOKIE_NAME = 'flag-viewer';
 
-/** Headers that edge functions neither see nor may add. AWS: "Restrictions on all edge functions", disallowed headers. */
+/** Headers that edge functions cannot see and must not add. AWS: "Restrictions on all edge functions", disallowed headers. */
 export const DISALLOWED =
   /^(connection|expect|keep-alive|proxy-authenticate|proxy-authorization|proxy-connection|trailer|upgrade|x-accel-(buffering|charset|limit-rate|redirect)|x-amz-cf-.*|x-amzn-(auth|cf-billing|cf-id|cf-xff|errortype|fle-profile|header-count|header-order|lambda-integration-tag|requestid)|x-cache|x-edge-.*|x-forwarded-proto|x-real-ip)$/;
 
@@ -14,14 +14,14 @@ export const DISALLOWED =
 export function describeHeaderProblem(name: string): string | undefined {
   if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name))
     return `header ${JSON.stringify(name)} must be a lower-case header name`;
-  // The whole families are avoided, although CloudFront lists only some members of x-accel-.
+  // All headers with these prefixes are avoided, although CloudFront lists only some of x-accel-.
   if (DISALLOWED.test(name) || /^(x-edge-|x-amz-cf-|x-accel-)/.test(name)) {
-    return `header ${name} is one that CloudFront forbids to edge functions`;
+    return `header ${name} must not be set by edge functions (CloudFront forbids it)`;
   }
   return undefined;
 }
 
-/** CloudFront's shape: lower-case keys, lists of pairs. AWS: "Lambda@Edge event structure". Overwrites. */
+/** Sets a header in CloudFront's format: lower-case keys, lists of pairs. AWS: "Lambda@Edge event structure". */
 export function setHeader(headers: CloudFrontHeaders, name: string, value: string): void {
   headers[name] = [{ key: name, value }];
 }
@@ -37,7 +37,7 @@ export function isViewerId(value: string | undefined): value is string {
   return value !== undefined && UUID.test(value);
 }
 
-/** The viewer's id from the cookie of that name; undefined when it is missing or not one that we made. */
+/** The viewer's id from the cookie; undefined if the cookie is missing or was not set by this router. */
 export function viewerIdFromCookies(headers: CloudFrontHeaders, cookieName: string): string | undefined {
   for (const { value } of headers.cookie ?? []) {
     for (const pair of value.split(';')) {

@@ -1,4 +1,7 @@
-/** Three CloudFront handlers that route by flag: viewer-request decides, origin-request maps, viewer-response remembers. */
+/**
+ * CloudFront handlers that route by flag: viewer-request selects the variant, origin-request its origin, and
+ * viewer-response sets the cookie.
+ */
 export type { Origin, OriginRequestConfig, ViewerRequestConfig, ViewerResponseConfig } from './config.ts';
 export { createOriginRequestHandler } from './origin-request.ts';
 export { createViewerRequestHandler } from './viewer-request.ts';

@@ -1,7 +1,7 @@
 import type { OriginRequestConfig } from './config.ts';
 import { createOriginRequestHandler } from './origin-request.ts';
 
-/** Put here when the function is bundled: its configuration as a literal, and CommonJS's `exports`. */
+/** Replaced by the bundler: the configuration as a literal, and CommonJS's `exports`. */
 declare const __EDGE_CONFIG__: OriginRequestConfig;
 declare const __EDGE_EXPORTS__: Record<string, unknown>;
 

@@ -3,12 +3,12 @@ import type { OriginRequestConfig } from './config.ts';
 import { DEFAULT_VARIANT_HEADER, headerValue, setHeader } from './headers.ts';
 
 /**
- * On a cache miss, sends the request to the origin of its variant. Reads no flags: viewer-request has decided, and two
- * decisions could differ. A variant that nobody knows goes to the default origin.
+ * On a cache miss, sends the request to the origin of its variant. It reads no flags: viewer-request has already decided,
+ * and a second decision could differ. An unknown variant goes to the default origin.
  *
- * AWS: "Lambda@Edge event structure", custom origin; the Host header must be the new origin's, or origins that serve
+ * AWS: "Lambda@Edge event structure", custom origin. The Host header must name the new origin, or origins that serve
  * several sites answer for the wrong one. CloudFront resolves the distribution's own origin before this runs, so that
- * one has to exist.
+ * origin must exist.
  */
 export function createOriginRequestHandler(
   config: OriginRequestConfig,

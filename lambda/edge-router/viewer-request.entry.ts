@@ -2,16 +2,16 @@ import { type ReaderStatus, type Settings, startReader } from '../edge-reader/in
 import type { ViewerRequestConfig } from './config.ts';
 import { createViewerRequestHandler } from './viewer-request.ts';
 
-/** Put here when the function is bundled: its configuration as a literal, and CommonJS's `exports`. */
+/** Replaced by the bundler: the configuration as a literal, and CommonJS's `exports`. */
 declare const __EDGE_CONFIG__: ViewerRequestConfig & { readonly reader: Settings };
 declare const __EDGE_EXPORTS__: Record<string, unknown>;
 
-// At module load: the connection and the first read happen while Lambda initialises.
+// At module load, so that connecting and the first read happen while Lambda initialises.
 const reader = startReader(__EDGE_CONFIG__.reader);
 
 __EDGE_EXPORTS__.handler = createViewerRequestHandler(__EDGE_CONFIG__, reader);
 
-/** Not called by CloudFront: how `npm start` and tests see what this function holds. */
+/** Not called by CloudFront: lets `npm start` and tests inspect the reader. */
 __EDGE_EXPORTS__.status = async (): Promise<ReaderStatus> => {
   await reader.ready();
   return reader.status();

@@ -13,13 +13,13 @@ import {
 } from './headers.ts';
 
 /**
- * Decides before CloudFront looks into its cache: who the viewer is, which variant that is, and one header of the cache
- * key that says so. Whatever the viewer sent under our headers' names is overwritten.
+ * Runs before CloudFront's cache lookup: identifies the viewer, evaluates the flag and sets the variant header, which is
+ * part of the cache key. Headers of the same names that the viewer sent are overwritten.
  *
- * A viewer could try made-up ids in the cookie until one falls into a variant; no header names the variant itself.
+ * A viewer can still choose a variant by trying ids in the cookie, but not by sending a header.
  *
- * While the flag cannot be answered, the request passes to the default variant without an id, so that nobody is given
- * a cookie, and the decision says why. AWS: "Lambda@Edge event structure"; Node.js 24 takes async handlers only.
+ * While the flag cannot be evaluated, the request gets the default variant and no id, so that no cookie is set; the
+ * decision header says why. AWS: "Lambda@Edge event structure"; Node.js 24 supports async handlers only.
  */
 export function createViewerRequestHandler(
   config: ViewerRequestConfig,
@@ -49,7 +49,7 @@ export function createViewerRequestHandler(
   };
 }
 
-/** What rules can target. The key decides percentages. */
+/** The attributes that rules can target. The key determines percentage rollouts. */
 function contextOf(key: string, { clientIp, uri, headers }: CloudFrontRequest) {
   const ip = clientIp;
   return {

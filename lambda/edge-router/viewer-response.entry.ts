@@ -1,7 +1,7 @@
 import type { ViewerResponseConfig } from './config.ts';
 import { createViewerResponseHandler } from './viewer-response.ts';
 
-/** Put here when the function is bundled: its configuration as a literal, and CommonJS's `exports`. */
+/** Replaced by the bundler: the configuration as a literal, and CommonJS's `exports`. */
 declare const __EDGE_CONFIG__: ViewerResponseConfig;
 declare const __EDGE_EXPORTS__: Record<string, unknown>;
 

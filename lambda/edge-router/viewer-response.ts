@@ -11,11 +11,10 @@ import {
 } from './headers.ts';
 
 /**
- * Gives a new viewer the cookie, and says what was decided. Here and not at origin-response, whose Set-Cookie would be
- * cached and handed to everyone. A viewer who sent the id gets no cookie again: each Set-Cookie may end in somebody's
- * shared cache.
+ * Sets the cookie of a new viewer and reports the decision. Not done at origin-response, whose Set-Cookie would be cached
+ * and sent to every viewer. A viewer who sent the id gets no new cookie, since any Set-Cookie may end up in a shared cache.
  *
- * AWS: "Lambda@Edge event structure" (a viewer-response event carries the request as viewer-request left it);
+ * AWS: "Lambda@Edge event structure" (a viewer-response event contains the request as viewer-request modified it);
  * "Restrictions on all edge functions" (not invoked when the origin answers 400 or above).
  */
 export function createViewerResponseHandler(

@@ -202,10 +202,10 @@ describe('Big Segments', () => {
 
     // Remembered for 5 s however often it is used; then read again.
     table.resetConsumed();
-    skew += 4_900;
+    skew += 2_000;
     expect((await ask('user-key')).bigSegmentsStatus).toBe('HEALTHY');
     expect(table.consumed.requests.BatchGetItem).toBe(undefined);
-    skew += 200;
+    skew += 3_100;
     await putSynchronizedOn(table, prefix, Date.now() + skew - 120_001);
     expect(await ask('user-key')).toMatchObject({ kind: 'RULE_MATCH', bigSegmentsStatus: 'STALE' });
     expect(table.consumed.requests.BatchGetItem).toBe(1);
