@@ -92,7 +92,8 @@ describe('LaunchDarkly and the store', () => {
     async (answer) => {
       await fill();
       upstream.answer = answer;
-      const { relay, client, port } = await startAsked(variables);
+      // Who waits for LaunchDarkly is not served in this test.
+      const { relay, client, port } = await startAsked({ ...variables, INIT_TIMEOUT: '10m' });
       await eventually(() => expect(client.servedAfterMs).toBeLessThan(PROMISED_MS));
       await relay;
       expect(await versionAt(port)).toBe(1);

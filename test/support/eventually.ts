@@ -1,15 +1,20 @@
 /** A bound against hanging, not an assertion of speed: long enough for a machine under heavy load. */
 export const PATIENCE_MS = 60_000;
 
-/** Tries the claim every 5 ms until it no longer throws. Throws its last failure once the time is over. */
+/**
+ * Tries the claim every 5 ms, or less often if it takes long, until it no longer throws. Throws its last failure once the
+ * time is over.
+ */
 export async function eventually<T>(claim: () => T | Promise<T>, withinMs = PATIENCE_MS): Promise<T> {
   const deadline = performance.now() + withinMs;
   for (;;) {
+    const lookedAt = performance.now();
     try {
       return await claim();
     } catch (error) {
       if (performance.now() > deadline) throw error;
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      const pauseMs = Math.max(5, 2 * (performance.now() - lookedAt));
+      await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
 }

@@ -118,7 +118,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
   const faults: Behaviour[] = ['hang', 'cut', 'half', 'missing', 'throttle', 'broken'];
   test.each(faults)('keeps answering from what it holds while the table answers with: %s', async (fault) => {
     await forms[form]!();
-    const reader = open({ staleWaitMs: 50, coldDeadlineMs: 1_500 });
+    const reader = open({ staleWaitMs: 50, coldDeadlineMs: 10_000 });
     expect(await ask(reader)).toBe('old');
     await change[form]!();
     // A snapshot's head is a GetItem, whose answer without an item is a true answer: none there.
@@ -191,7 +191,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
   test('a replica that hangs costs at most its half of the deadline', async () => {
     await forms[form]!();
     near.behave('hang');
-    const reader = open({ coldDeadlineMs: 4_000 }, ['eu-west-1', 'us-east-1']);
+    const reader = open({ coldDeadlineMs: 1_000 }, ['eu-west-1', 'us-east-1']);
     expect(await ask(reader)).toBe('old');
     // Resting: it is not asked for what comes next.
     const before = near.asked.length;
@@ -223,7 +223,7 @@ test.each(['prerequisite', 'segment'])(
       item('features', flag(0, 1, 'other')),
       item('segments', { key: 'other', version: 1, included: ['alice'], salt: '' }),
     ]);
-    const reader = open({ coldDeadlineMs: 4_000 });
+    const reader = open({ coldDeadlineMs: 200 });
     await reader.ready();
     near.behave(({ body }) => (JSON.stringify(body).includes('"other"') ? 'broken' : 'pass'));
     expect(await detail(reader)).toEqual(notReady);

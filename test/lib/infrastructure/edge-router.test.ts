@@ -20,7 +20,7 @@ let prod: Synthesised;
 beforeAll(() => {
   everything = synthesise('full', full);
   prod = synthesise('prod', shipped.prod);
-}, 120_000);
+});
 
 interface Resource {
   readonly Properties: Record<string, unknown>;

@@ -12,7 +12,7 @@ beforeAll(() => {
   everything = synthesise('full', full);
   dev = synthesise('dev', shipped.dev);
   prod = synthesise('prod', shipped.prod);
-}, 120_000);
+});
 
 const relays = (): [string, Template][] => [
   ['full', everything.template('Relay')],

@@ -29,7 +29,7 @@ describeWithDynamoDBLocal('the DynamoDB store, on DynamoDB Local', (startLocalTa
       const memory = createMemory(...flags(200), segment('s', 1));
       const holder = await stores.open(memory, { timings: hasty });
       holder.setEligible(true);
-      await holder.flush(10_000);
+      await holder.flush(60_000);
       const heir = await stores.open(memory, { timings: hasty });
       heir.setEligible(true);
       const before = (await stores.rows('$snapshot')).head;
@@ -37,7 +37,7 @@ describeWithDynamoDBLocal('the DynamoDB store, on DynamoDB Local', (startLocalTa
       holder.proxy.cut();
       memory.set(flag('flag-1', 2), tombstone('features', 'flag-2', 2));
       await eventually(() => expect(heir.status().writer).toBe(true));
-      await heir.flush(10_000);
+      await heir.flush(60_000);
       const after = (await stores.rows('$snapshot')).head;
       expect(after?.owner).toBe(heir.owner);
       expect(Number(after?.epoch)).toBeGreaterThan(Number(before?.epoch));

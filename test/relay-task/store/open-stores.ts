@@ -18,8 +18,8 @@ import type { Memory } from './memory.ts';
 /** Patient about the lease, since test machines stall; quick about everything else. */
 export const quick: Timings = {
   renewMs: 300,
-  stopMs: 6_000,
-  expireMs: 10_000,
+  stopMs: 20_000,
+  expireMs: 30_000,
   pollMs: 20,
   publishGapMs: 30,
   glanceMs: 3_600_000,
@@ -28,7 +28,7 @@ export const quick: Timings = {
   deltaAgeMs: 3_600_000,
   reconcileMs: 3_600_000,
   secondLookMs: 150,
-  requestTimeoutMs: 3_000,
+  requestTimeoutMs: 15_000,
   retryBaseMs: 5,
   retryCapMs: 100,
   closeGraceMs: 100,

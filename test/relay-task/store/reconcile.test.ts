@@ -75,7 +75,7 @@ test('a flag that memory hears of before the second look stays', async () => {
     expect(store.proxy.passed.filter(({ operation }) => operation === 'Query').length).toBeGreaterThan(6),
   );
   memory.set(flag('early', 3));
-  await store.flush(5_000);
+  await store.flush(60_000);
   await eventually(() => expectTableToEqual(stores, memory));
   expect(store.proxy.passed.filter(({ operation }) => operation === 'DeleteItem')).toEqual([]);
 });
@@ -84,7 +84,7 @@ test.each(['body', 'delta', 'head'])('a snapshot whose %s was spoilt is made who
   const memory = createMemory(...flags(10));
   const store = await openHolder(memory, watchful);
   memory.set(flag('flag-3', 2));
-  await store.flush(5_000);
+  await store.flush(60_000);
   await stores.put({ namespace: { S: '$snapshot' }, key: { S: key }, rev: { S: 'zzz' }, junk: { N: '1' } });
   await eventually(() => expectTableToEqual(stores, memory));
 });
@@ -95,7 +95,7 @@ test('a body that replaces one of no use leaves its parts alone: readers may be 
   const { bank } = (await stores.rows('$snapshot')).body ?? {};
   await stores.put({ namespace: { S: '$snapshot' }, key: { S: 'delta' }, rev: { S: 'zzz' }, junk: { N: '1' } });
   await eventually(async () => expect((await stores.rows('$snapshot')).body?.bank).toBe(bank === '0' ? '1' : '0'));
-  await store.flush(5_000);
+  await store.flush(60_000);
   await expectTableToEqual(stores, memory);
 });
 
@@ -103,7 +103,7 @@ test('while nothing is wrong a reconciliation writes nothing', async () => {
   const memory = createMemory(...flags(30), segment('s', 1));
   const store = await openHolder(memory, watchful);
   memory.set(flag('flag-3', 2));
-  await store.flush(5_000);
+  await store.flush(60_000);
   store.proxy.passed.length = 0;
   await eventually(() =>
     expect(store.proxy.passed.filter(({ operation }) => operation === 'Query').length).toBeGreaterThan(12),

@@ -22,7 +22,7 @@ beforeAll(() => {
     ['us-east-1', all.edge],
   ];
   everyAlarm = templates.flatMap(([, template]) => alarmsIn(template));
-}, 120_000);
+});
 
 /** CloudWatch's anchor of a heading, as GitHub makes it of a plain word. */
 const runbooks = () => {
