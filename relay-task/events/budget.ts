@@ -1,7 +1,7 @@
-/** The memory that all queues together may hold. */
+/** The memory limit shared by all queues. */
 export interface Budget {
   readonly usedBytes: number;
-  /** False: it would be too much, and nothing was reserved. */
+  /** False: this would exceed the limit; nothing was reserved. */
   reserve(bytes: number): boolean;
   release(bytes: number): void;
 }

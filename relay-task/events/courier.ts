@@ -1,4 +1,4 @@
-/** Brings the payloads of one environment to LaunchDarkly, however often that takes. */
+/** Delivers the payloads of one environment to LaunchDarkly, with retries. */
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { promisify } from 'node:util';
@@ -11,39 +11,39 @@ import type { EventTimings } from './timings.ts';
 
 export interface Address {
   readonly path: string;
-  /** Undefined: this kind of events is sent without a key. */
+  /** Undefined: these events are sent without a key. */
   readonly key?: string | undefined;
 }
 
 export interface Payload {
-  /** What it is, for the log; what fails is complained about once for each subject. */
+  /** For log lines; each problem is logged once per subject. */
   readonly subject: string;
-  /** Asked before every attempt; undefined while the environment has no such credential. */
+  /** Called before every attempt; undefined while the environment has no such credential. */
   address(): Address | undefined;
   readonly headers: Readonly<Record<string, string>>;
   readonly json: Buffer;
-  /** Diagnostics are worth a few attempts, analytics much patience. */
+  /** Diagnostics are retried a few times, analytics for long. */
   readonly patience: 'little' | 'much';
 }
 
-/** How it ended. `too-large` is left to the caller, all others are final. */
+/** The result. The caller handles `too-large`; all others are final. */
 export type Verdict = 'delivered' | 'too-large' | 'rejected' | 'refused' | 'expired' | 'closed';
 
 export interface Courier {
-  /** LaunchDarkly's clock when it last answered, Unix ms; 0 before. */
+  /** LaunchDarkly's clock in its last response, Unix ms; 0 before the first. */
   readonly serverTime: number;
-  /** Never rejects. Every attempt carries the same payload ID, by which LaunchDarkly notices repetitions. */
+  /** Never rejects. Every attempt has the same payload ID, by which LaunchDarkly detects duplicates. */
   deliver(payload: Payload): Promise<Verdict>;
-  /** Those who were refused under a key that is no longer in force try again at once. */
+  /** Retries at once what was refused with a key that has changed since. */
   lookAtKeys(): void;
-  /** Everyone who waits tries again at once, and from now on soon. */
+  /** Retries everything at once, and from now on with short delays. */
   hurry(): void;
-  /** Cuts what is under way. */
+  /** Aborts requests and waits. */
   stop(): void;
 }
 
 export interface CourierOptions {
-  /** Without a slash at the end. */
+  /** Without a trailing slash. */
   readonly eventsUri: string;
   readonly environment: string;
   readonly userAgent: string;
@@ -60,18 +60,18 @@ interface Waiting {
   readonly keyChanged: () => boolean;
 }
 
-const KEYLESS: PostAnswer = { problem: 'the environment has no such key' };
+const KEYLESS: PostAnswer = { problem: 'the environment has no credential of this kind' };
 const COMPLAINTS = {
-  failing: 'events cannot be delivered; they are kept while there is room, and tried again',
+  failing: 'Cannot deliver events; keeping them while there is room, and retrying',
   refused:
-    'LaunchDarkly refuses events; they are kept while there is room, and tried again slowly or when the key changes',
+    'LaunchDarkly rejected events; keeping them while there is room, and retrying slowly or when the key changes',
 };
 const compress = promisify(gzip);
 
 export function createCourier(options: CourierOptions): Courier {
   const { timings, log, environment } = options;
   const aborter = new AbortController();
-  // Each request under way and each one waiting listens; that many of them is no leak.
+  // Each request, running or queued, adds a listener; many of them are not a leak.
   setMaxListeners(0, aborter.signal);
   const waiting = new Set<Waiting>();
   let serverTime = 0;
@@ -106,7 +106,7 @@ export function createCourier(options: CourierOptions): Courier {
           ...identity,
           ...(key !== undefined && { Authorization: key }),
         },
-        // Compressed anew each time: retries are rare, and so memory holds one copy only.
+        // Compressed for each attempt: retries are rare, and memory holds only one copy.
         body: await compress(json),
         outbound: options.outbound,
         timeoutMs: timings.requestTimeoutMs,
@@ -119,7 +119,7 @@ export function createCourier(options: CourierOptions): Courier {
     }
   }
 
-  /** Once for each kind of trouble, until it is over. */
+  /** Logs each kind of problem once, until it is over. */
   function complain(subject: string, kind: 'failing' | 'refused', cause: PostAnswer) {
     const known = complaints.get(subject) ?? new Set();
     if (known.has(kind)) return;
@@ -128,7 +128,7 @@ export function createCourier(options: CourierOptions): Courier {
   }
 
   function isFine(subject: string) {
-    if (complaints.delete(subject)) log.info('events are delivered again', { environment, events: subject });
+    if (complaints.delete(subject)) log.info('Event delivery recovered', { environment, events: subject });
   }
 
   async function deliver(payload: Payload): Promise<Verdict> {
@@ -143,7 +143,7 @@ export function createCourier(options: CourierOptions): Courier {
       if (outcome === 'delivered' || outcome === 'too-large') return outcome;
       if (aborter.signal.aborted) return 'closed';
 
-      // A connection that was kept alive may have died unnoticed; once is nothing.
+      // A single failure may just be a dead keep-alive connection.
       if (outcome === 'refused' || attempts > 1) complain(subject, outcome, answer);
       const next = patience.after(outcome, answer);
       if (typeof next === 'string') return next;

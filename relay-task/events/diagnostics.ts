@@ -1,15 +1,15 @@
-/** Diagnostic events of one environment: sent one by one, as they came, behind the back of whoever sent them. */
+/** Diagnostic events of one environment: forwarded one at a time, unchanged, in the background. */
 import type { Budget } from './budget.ts';
 import type { Verdict } from './courier.ts';
 
 export interface Diagnostics<T extends { readonly body: Buffer }> {
   add(event: T): void;
-  /** Resolves when nothing waits and nothing is being sent. */
+  /** Resolves when nothing is queued or being sent. */
   drained(): Promise<void>;
 }
 
 const MOST_WAITING = 100;
-/** What one costs beside its bytes, roughly: headers above all. */
+/** Estimated memory of an event besides its body: mostly headers. */
 const EVENT_BYTES = 1_024;
 
 export function createDiagnostics<T extends { readonly body: Buffer }>(options: {

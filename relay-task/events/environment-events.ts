@@ -1,4 +1,4 @@
-/** Takes in the events of one environment. */
+/** Receives the events of one environment. */
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
 import type { Budget } from './budget.ts';
@@ -14,7 +14,7 @@ import { summarise } from './summarise.ts';
 import { createSummary } from './summary.ts';
 import type { EventTimings } from './timings.ts';
 
-/** What an environment's events leave with. Read before every attempt, so that a rotated key counts at once. */
+/** The credentials that an environment's events are sent with. */
 export interface EventCredentials {
   readonly sdkKey?: string | undefined;
   readonly mobileKey?: string | undefined;
@@ -23,16 +23,16 @@ export interface EventCredentials {
 
 export interface EnvironmentEventsOptions {
   readonly name: string;
-  /** Read before every attempt to send. Must not throw. */
+  /** Called before every attempt, so that a rotated key is used at once. Must not throw. */
   readonly credentials: () => EventCredentials;
-  /** What memory holds for the flag at present. Must not throw. */
+  /** The flag as memory holds it. Must not throw. */
   readonly flag: (key: string) => Item | undefined;
 }
 
 export interface EnvironmentEvents extends EventIntake {
-  /** Sends what waits, without waiting for it. */
+  /** Starts sending what is queued. */
   flush(): void;
-  /** Takes nothing in any more; resolves when what was taken in is delivered, or lost because the time is over. */
+  /** Stops accepting events; resolves when all are delivered, or dropped after `timeoutMs`. */
   close(timeoutMs: number): Promise<void>;
 }
 
@@ -42,7 +42,7 @@ export interface EnvironmentEventsParts {
   readonly budget: Budget;
   readonly courier: Courier;
   readonly meter: EventMeter;
-  /** Of the first loss after events were delivered. */
+  /** Called for every loss. */
   readonly lost: (reason: DropReason) => void;
   readonly kept: () => void;
   readonly timings: EventTimings;
@@ -50,7 +50,7 @@ export interface EnvironmentEventsParts {
 }
 
 const PAYLOADS_REMEMBERED = 5_000;
-/** As many as LaunchDarkly's own SDKs remember. */
+/** The default of LaunchDarkly's SDKs. */
 const CONTEXTS_REMEMBERED = 1_000;
 
 export function createEnvironmentEvents(

@@ -1,4 +1,4 @@
-/** Brings what SDKs tell about evaluations to LaunchDarkly. */
+/** Forwards SDK events to LaunchDarkly. */
 import type { Registry } from 'prom-client';
 import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
@@ -17,23 +17,23 @@ import { type EventTimings, usualTimings } from './timings.ts';
 export type { EnvironmentEvents, EnvironmentEventsOptions, EventCredentials } from './environment-events.ts';
 
 export interface EventForwardingOptions {
-  /** Such as `https://events.launchdarkly.com`, with or without a path. */
+  /** For example `https://events.launchdarkly.com`, with or without a path. */
   readonly eventsUri: string;
-  /** How often queues are sent; one that is half full does not wait. 5,000 by default. */
+  /** How often queues are flushed; one that is half full is sent at once. 5,000 by default. */
   readonly flushIntervalMs?: number;
-  /** Events that a queue holds beside those being sent. 1,000 by default. */
+  /** Events per queue, not counting those being sent. 1,000 by default. */
   readonly capacity?: number;
-  /** Of all queues together. 32 MiB by default. */
+  /** For all queues together. 32 MiB by default. */
   readonly maxBytes?: number;
-  /** Of one request, before compression, unless one SDK's body alone is larger. 4 MiB by default. */
+  /** Per request, before compression; a larger body from one SDK is still sent whole. 4 MiB by default. */
   readonly maxPayloadBytes?: number;
-  /** Requests under way at a time. 8 by default. */
+  /** Concurrent requests. 8 by default. */
   readonly maxInFlight?: number;
   readonly userAgent: string;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
   readonly registry?: Registry | undefined;
-  /** Takes everything and sends nothing: there is no LaunchDarkly to send to. */
+  /** Offline mode: accepts events and drops them. */
   readonly discard?: boolean;
   readonly timings?: Partial<EventTimings>;
   /** From 0 to 1; for sampling and jitter. */
@@ -41,13 +41,13 @@ export interface EventForwardingOptions {
 }
 
 export interface EventForwarding {
-  /** The intake of one environment. Its `close` ends it alone. */
+  /** Opens one environment, which can be closed separately. */
   environment(options: EnvironmentEventsOptions): EnvironmentEvents;
-  /** Takes nothing in any more, delivers what was taken in, and stops; what is left when the time is over is lost. */
+  /** Stops accepting events and delivers the queued ones; drops what is left after `timeoutMs`. */
   close(timeoutMs: number): Promise<void>;
 }
 
-/** Throws a RelayError CONFIG_INVALID when `eventsUri` is no URL of a web server. */
+/** Throws a RelayError CONFIG_INVALID when `eventsUri` is not an http or https URL. */
 export function createEventForwarding(options: EventForwardingOptions): EventForwarding {
   const { log, random = Math.random, discard = false } = options;
   const eventsUri = readUri(options.eventsUri);
@@ -84,7 +84,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       timings,
       random,
       lost(reason) {
-        if (!told.has(reason)) log.warn('events were lost', { environment: name, reason });
+        if (!told.has(reason)) log.warn('Events were dropped', { environment: name, reason });
         told.add(reason);
       },
       kept: () => told.clear(),
@@ -120,5 +120,5 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
 function readUri(uri: string): string {
   const url = URL.canParse(uri) ? new URL(uri) : undefined;
   if (url?.protocol === 'https:' || url?.protocol === 'http:') return url.origin + url.pathname.replace(/\/+$/, '');
-  throw new RelayError('CONFIG_INVALID', `the address for events must begin with https:// or http://, not ${uri}`);
+  throw new RelayError('CONFIG_INVALID', `the events URI must begin with https:// or http://, not ${uri}`);
 }

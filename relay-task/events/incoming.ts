@@ -9,16 +9,17 @@ export interface IncomingEvent {
   readonly text: string;
 }
 
-/** `events` without what was no event, of which there were `malformed`. */
+/** A parsed request body. */
 export interface Incoming {
   readonly events: readonly IncomingEvent[];
+  /** How many elements were not events. */
   readonly malformed: number;
-  /** The body was one diagnostic event: js-core sends a failed one again to where analytics go. */
+  /** The body was a diagnostic event: js-core retries a failed one on the analytics path. */
   readonly isDiagnostic?: true;
 }
 
 /**
- * Looks at every byte before it is joined with those of others: one bad body would make LaunchDarkly reject all of them.
+ * Validates a body before its events are batched with others: LaunchDarkly rejects a whole batch for one invalid event.
  */
 export function parseIncoming(body: Buffer): Incoming {
   const value = parse(body);
@@ -38,7 +39,7 @@ export function isEvent(body: Buffer): boolean {
   return isObject(parse(body));
 }
 
-/** Undefined for what is no JSON. */
+/** Undefined for invalid JSON. */
 function parse(body: Buffer): unknown {
   if (!isUtf8(body)) return undefined;
   try {

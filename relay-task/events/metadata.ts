@@ -1,23 +1,23 @@
-/** What the headers of a delivery say about its events. Batches that differ in it are never mixed. */
+/** What a request's headers say about its events. Events with different metadata are never sent in one payload. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { CredentialKind, EventDelivery } from '../ports.ts';
 
 export interface Metadata {
   readonly kind: CredentialKind;
-  /** Of the events as they came; 1 if the header is absent or no number. */
+  /** Of the received events; 1 if the header is absent or not a number. */
   readonly schema: number;
-  /** SDKs older than schema 3, and PHP, leave it to the relay to summarise. */
+  /** The relay must summarize: SDKs older than schema 3, and PHP, do not. */
   readonly unsummarized: boolean;
   /** `X-LaunchDarkly-Tags`, or ''. */
   readonly tags: string;
   /** `X-LaunchDarkly-Wrapper`, or ''. */
   readonly wrapper: string;
-  /** What the SDK calls itself, or '' where only a browser is named. */
+  /** The SDK's name and version, or '' if only a browser is named. */
   readonly userAgent: string;
 }
 
 const FIRST_SUMMARISED_SCHEMA = 3;
-/** The schema that this relay writes when it summarises. */
+/** The schema of the events that the relay summarizes. */
 export const OWN_SCHEMA = 4;
 const LONGEST_TEXT = 512;
 
@@ -33,18 +33,18 @@ export function metadataOf({ kind, headers }: EventDelivery): Metadata {
   };
 }
 
-/** The same without anything that there can be any number of. */
+/** Drops the fields with an unbounded number of values. */
 export function plainMetadata({ kind, schema, unsummarized }: Metadata): Metadata {
   return { kind, schema, unsummarized, tags: '', wrapper: '', userAgent: '' };
 }
 
-/** Equal for what may be sent together. */
+/** Equal for events that may be sent together. */
 export function queueKey(about: Metadata): string {
   const { kind, schema, unsummarized, tags, wrapper, userAgent } = about;
   return JSON.stringify([kind, unsummarized || schema, tags, wrapper, userAgent]);
 }
 
-/** Beside those of every request. */
+/** In addition to those of every request. */
 export function outgoingHeaders(about: Metadata): Record<string, string> {
   return {
     'X-LaunchDarkly-Event-Schema': String(about.unsummarized ? OWN_SCHEMA : about.schema),
@@ -63,19 +63,19 @@ const DIAGNOSTIC_HEADERS = {
   'x-launchdarkly-event-schema': 'X-LaunchDarkly-Event-Schema',
 };
 
-/** A diagnostic event leaves alone, so it keeps everything that says who sent it. */
+/** A diagnostic event is sent alone, so it keeps all headers that identify the sender. */
 export function diagnosticHeaders(headers: IncomingHttpHeaders): Record<string, string> {
   const kept = Object.entries(DIAGNOSTIC_HEADERS).map(([name, proper]) => [proper, textOf(headers, name)] as const);
   return Object.fromEntries(kept.filter(([, text]) => text !== ''));
 }
 
-/** '' for what is absent, too long, or could not be sent on. */
+/** '' if the header is absent, too long, or not printable ASCII. */
 export function textOf(headers: IncomingHttpHeaders, name: string): string {
   const value = headers[name];
   return typeof value === 'string' && value.length <= LONGEST_TEXT && /^[ -~]*$/.test(value) ? value : '';
 }
 
-/** The first word of `NodeJSClient/9.13.7 …`. Browsers put their own name there, of which there are too many kinds. */
+/** The first word of `NodeJSClient/9.13.7 …`; '' for browsers, which have too many different names. */
 function sdkName(userAgent: string): string {
   const [name = ''] = /^[A-Za-z-]{1,40}\/[\w.+-]{1,40}/.exec(userAgent) ?? [];
   return /^(Mozilla|Opera|Dalvik|okhttp|curl|CFNetwork)\b/i.test(name) ? '' : name;

@@ -2,20 +2,20 @@ import { Counter, Gauge, type Registry } from 'prom-client';
 import type { CredentialKind } from '../ports.ts';
 import type { DropReason } from './queue.ts';
 
-/** What the forwarding of events tells of its doings. */
+/** Counts what happens to events. */
 export interface EventMeter {
-  /** Events as SDKs sent them. */
+  /** As sent by SDKs. */
   received(environment: string, kind: CredentialKind, events: number): void;
-  /** Events that LaunchDarkly took; where the relay summarises, its own. */
+  /** As accepted by LaunchDarkly, after summarizing. */
   forwarded(environment: string, kind: CredentialKind, events: number): void;
   dropped(environment: string, reason: DropReason, events: number): void;
-  /** A payload that an SDK had sent before. */
+  /** A payload that an SDK sent again. */
   repeated(environment: string): void;
   retried(environment: string): void;
   queued(bytes: number): void;
 }
 
-/** Registers the metrics once for each registry. */
+/** Registers the metrics once per registry. */
 export function createEventMeter(registry: Registry | undefined): EventMeter {
   const silent = () => {};
   if (!registry)
@@ -33,14 +33,17 @@ export function createEventMeter(registry: Registry | undefined): EventMeter {
     new Counter({ name, help, labelNames: ['env', ...labels], registers });
 
   const received = counter('relay_events_received_total', 'Events received from SDKs.', 'kind');
-  const forwarded = counter('relay_events_forwarded_total', 'Events that LaunchDarkly took.', 'kind');
-  const dropped = counter('relay_events_dropped_total', 'Events and diagnostics lost, by reason.', 'reason');
-  const repeated = counter('relay_event_payloads_repeated_total', 'Payloads that an SDK had sent before.');
-  const retried = counter('relay_event_retries_total', 'Payloads sent again after a failure.');
+  const forwarded = counter('relay_events_forwarded_total', 'Events accepted by LaunchDarkly.', 'kind');
+  const dropped = counter('relay_events_dropped_total', 'Events and diagnostic events dropped, by reason.', 'reason');
+  const repeated = counter(
+    'relay_event_payloads_repeated_total',
+    'Payloads that an SDK sent again, ignored as duplicates.',
+  );
+  const retried = counter('relay_event_retries_total', 'Payloads retried after a failure.');
   const bytesName = 'relay_events_queue_bytes';
   const bytes =
     (registry.getSingleMetric(bytesName) as Gauge | undefined) ??
-    new Gauge({ name: bytesName, help: 'Memory held by events that wait or are being sent.', registers });
+    new Gauge({ name: bytesName, help: 'Memory used by events that are queued or being sent, in bytes.', registers });
 
   return {
     received: (env, kind, events) => received.inc({ env, kind }, events),

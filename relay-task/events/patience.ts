@@ -1,9 +1,9 @@
-/** What becomes of a payload after an attempt that failed. */
+/** When to retry a payload, and when to give up. */
 import { backoffMs } from '../common/backoff.ts';
 import type { PostAnswer } from './post.ts';
 import type { EventTimings } from './timings.ts';
 
-/** `failing` passes by itself; `refused` is mended by a person, and `too-large` by a smaller payload. */
+/** `failing` is temporary; `refused` needs someone to act; `too-large` needs a smaller payload. */
 export type Outcome = 'delivered' | 'too-large' | 'failing' | 'refused';
 
 export function judge(answer: PostAnswer): Outcome {
@@ -15,13 +15,13 @@ export function judge(answer: PostAnswer): Outcome {
 }
 
 export interface Patience {
-  /** How long to wait before the next attempt, in ms; or why there is none. */
+  /** The delay before the next attempt, in ms, or the reason to give up. */
   after(outcome: 'failing' | 'refused', answer: PostAnswer): number | 'rejected' | 'refused' | 'expired';
 }
 
 const FEW_ATTEMPTS = 4;
 
-/** For one payload. `little`: a few attempts and no more. */
+/** For one payload. `little`: a few attempts only. */
 export function createPatience(amount: 'little' | 'much', timings: EventTimings, random: () => number): Patience {
   const began = performance.now();
   const failingTimes = { firstMs: timings.firstRetryMs, maxMs: timings.longestRetryMs };
@@ -32,7 +32,7 @@ export function createPatience(amount: 'little' | 'much', timings: EventTimings,
     after(outcome, answer) {
       count[outcome] += 1;
       if ('status' in answer && answer.status === 400) count.rejected += 1;
-      // What LaunchDarkly finds wrong with these very bytes will not mend itself, and others wait behind them.
+      // LaunchDarkly keeps rejecting these bytes; do not block the payloads behind them.
       if (count.rejected >= FEW_ATTEMPTS) return 'rejected';
       const isOver =
         performance.now() - began >= timings.keepForMs ||

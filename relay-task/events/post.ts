@@ -6,7 +6,7 @@ export interface PostOptions {
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
   readonly outbound?: Outbound | undefined;
-  /** For everything, from the connection to the end of the answer. */
+  /** For the whole request, from the connection to the end of the response. */
   readonly timeoutMs: number;
   readonly signal: AbortSignal;
 }
@@ -18,7 +18,7 @@ export type PostAnswer =
       readonly serverTime?: number;
       readonly retryAfterMs?: number;
     }
-  /** There was no answer. The text names the host and no key. */
+  /** There was no response. The text names the host, but no key. */
   | { readonly problem: string };
 
 /** One POST. Redirects are not followed. Never rejects. */

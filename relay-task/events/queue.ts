@@ -1,4 +1,4 @@
-/** Events that leave together: one kind of credential, one schema, one SDK. Sent one payload after the other, in order. */
+/** A queue of events with the same metadata. Payloads are sent one at a time, in order. */
 
 import { elementsOf } from '../common/json-text.ts';
 import type { Budget } from './budget.ts';
@@ -6,7 +6,7 @@ import type { Verdict } from './courier.ts';
 import type { Summary } from './summary.ts';
 
 export interface QueueOptions {
-  /** Events that may wait, beside those that are being sent. */
+  /** Maximum number of queued events, not counting those being sent. */
   readonly capacity: number;
   readonly maxPayloadBytes: number;
   readonly budget: Budget;
@@ -14,37 +14,37 @@ export interface QueueOptions {
   readonly deliver: (json: Buffer) => Promise<Verdict>;
   readonly forwarded: (events: number) => void;
   readonly dropped: (reason: DropReason, events: number) => void;
-  /** Counters that are sent with the next payload. */
+  /** Sent with the next payload. */
   readonly summary?: Summary | undefined;
 }
 
 export type DropReason = 'capacity' | 'memory' | 'malformed' | 'offline' | Exclude<Verdict, 'delivered'>;
 
 export interface Queue {
-  /** Nothing waits and nothing is being sent. */
+  /** Nothing is queued or being sent. */
   readonly idle: boolean;
   /** `performance.now()` of the last `add`. */
   readonly usedAt: number;
   readonly summary?: Summary | undefined;
-  /** The JSON texts of events. What does not fit is dropped, the newest first. */
+  /** Takes the JSON texts of events. Drops the newest ones that do not fit. */
   add(events: readonly string[]): void;
-  /** Sends what waits; if a payload is under way, then after it. */
+  /** Sends what is queued, after the payload that is being sent, if any. */
   flush(): void;
-  /** Resolves when nothing waits and nothing is being sent. */
+  /** Resolves when nothing is queued or being sent. */
   drained(): Promise<void>;
 }
 
-/** Some events, their texts joined by commas. */
+/** Events, their JSON texts joined by commas. */
 interface Batch {
   readonly bytes: Buffer;
   readonly events: number;
-  /** Given back to the budget when they are gone. */
+  /** Released to the budget once sent or dropped. */
   readonly reservedBytes: number;
 }
 
-/** What a batch costs beside its bytes, roughly. */
+/** Estimated memory of a batch besides its bytes. */
 const BATCH_BYTES = 256;
-/** How often what is rejected is halved. Each time takes several attempts, while others wait. */
+/** How often a rejected payload is split. Each time takes several attempts, while other events wait. */
 const MOST_REJECTIONS = 3;
 const COMMA = Buffer.from(',');
 
@@ -79,7 +79,7 @@ export function createQueue(options: QueueOptions): Queue {
     if (summary && summary.size >= capacity / 2) start();
   }
 
-  /** Takes the oldest batches, up to the size of a payload but one at least, out of those that wait. */
+  /** Takes the oldest batches from the queue: at least one, otherwise up to the size of a payload. */
   function seal(): Batch {
     if (summary && summary.size > 0) {
       const { reservedBytes } = summary;
@@ -115,7 +115,7 @@ export function createQueue(options: QueueOptions): Queue {
     running = undefined;
   }
 
-  /** What is too large is sent in halves. So is what was rejected, lest one bad event take all others with it. */
+  /** Splits a payload that is too large, or was rejected, so that one bad event does not cost all others. */
   async function send(json: Buffer, events: number, rejections = 0): Promise<void> {
     const verdict = await options.deliver(json);
     if (verdict === 'delivered') return forwarded(events);
@@ -127,7 +127,7 @@ export function createQueue(options: QueueOptions): Queue {
       await send(Buffer.from(`[${half.join(',')}]`), half.length, rejections + Number(verdict === 'rejected'));
   }
 
-  /** Sends unless something is being sent: full queues go on waiting for their turn. */
+  /** Starts sending unless a payload is being sent already. */
   function start() {
     if (!running && hasSome()) running = run();
   }

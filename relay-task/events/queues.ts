@@ -1,25 +1,25 @@
-/** The queues of one environment, as many as there are kinds of SDKs that send to it, but never too many. */
+/** The queues of one environment: one per kind of SDK, up to a limit. */
 import { type Metadata, plainMetadata, queueKey } from './metadata.ts';
 import type { Queue } from './queue.ts';
 import type { Recent } from './recent.ts';
 
 export interface EventQueue extends Queue {
-  /** Contexts that were described lately; where the relay summarises. */
+  /** Contexts described recently, if the relay summarizes. */
   readonly seen?: Recent | undefined;
 }
 
 export interface Queues {
   /**
-   * The queue for such events. Once too many queues are busy, events of further kinds share one that does not name
-   * their tags and SDK: losing those is better than losing events.
+   * The queue for events with this metadata. When too many queues are busy, further kinds share a queue without tags and
+   * SDK names: losing those is better than losing events.
    */
   find(about: Metadata): EventQueue;
   all(): Iterable<EventQueue>;
-  /** Gives up queues that are empty and were not used for so long. */
+  /** Removes empty queues that were not used for `idleMs`. */
   sweep(idleMs: number): void;
 }
 
-export const MOST_QUEUES = 64;
+const MOST_QUEUES = 64;
 
 export function createQueues(create: (about: Metadata) => EventQueue): Queues {
   /** Least recently used first. */

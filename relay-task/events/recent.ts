@@ -1,15 +1,15 @@
 import { createHash } from 'node:crypto';
 
-/** Keys up to this length are kept as they are. */
+/** Longer keys are hashed. */
 const LONGEST_KEPT = 128;
 
 export interface Recent {
-  /** True when the key was not remembered. It is now, and is the last to be forgotten. */
+  /** Marks the key as the most recently used. True if it is new. */
   add(key: string): boolean;
   clear(): void;
 }
 
-/** A memory for so many keys, the least recently used of which goes first. However long keys are, memory is bounded. */
+/** A set of at most `capacity` keys that evicts the least recently used. Bounds memory for keys of any length. */
 export function createRecent(capacity: number): Recent {
   const keys = new Set<string>();
   return {

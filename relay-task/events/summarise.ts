@@ -1,6 +1,6 @@
 /**
- * From events as PHP and old SDKs send them, one for each evaluation, to those that LaunchDarkly takes from others:
- * counts, contexts once, and whole events only where the flag asks for them.
+ * Turns the events of PHP and old SDKs, one per evaluation, into what LaunchDarkly expects: counts, each context once,
+ * and full events only where the flag requires them.
  */
 import { canonicalKey, parseContext } from '../../lib/evaluation/index.ts';
 import type { Item } from '../../lib/flag-table/index.ts';
@@ -13,28 +13,28 @@ import { type Fields, numberIn, trackingOf } from './tracking.ts';
 export interface SummariseOptions {
   readonly schema: number;
   readonly summary: Summary;
-  /** Contexts that were described lately, by canonical key. */
+  /** Contexts described recently, by canonical key. */
   readonly seen: Recent;
   readonly flag: (key: string) => Item | undefined;
-  /** LaunchDarkly's clock when it last answered, Unix ms. */
+  /** LaunchDarkly's clock in its last response, Unix ms. */
   readonly serverTime: number;
   /** From 0 to 1. */
   readonly random: () => number;
   readonly dropped: (reason: 'malformed' | 'capacity' | 'memory', events: number) => void;
 }
 
-/** An event that has been taken apart. */
+/** A parsed event. */
 interface Parts {
   readonly fields: Fields;
   /** The JSON texts of its members. */
   readonly texts: ReadonlyMap<string, string>;
-  /** The JSON text of the context, exactly as it came. */
+  /** The JSON text of the context, as received. */
   readonly context: string;
   readonly contextKinds: readonly string[];
   readonly creationDate: number;
 }
 
-/** The JSON texts of the events to send; evaluations are counted in the summary. */
+/** Returns the JSON texts of the events to send; counts evaluations in the summary. */
 export function summarise(events: readonly IncomingEvent[], options: SummariseOptions): string[] {
   return events.flatMap((event) => {
     const { kind } = event.fields;
@@ -71,7 +71,7 @@ function takeApart({ fields, text }: IncomingEvent): (Parts & { readonly context
   };
 }
 
-/** Counts an evaluation; the whole events that it leaves. */
+/** Counts an evaluation and returns the full events to send for it. */
 function evaluated(parts: Parts, options: SummariseOptions): string[] {
   const { fields, texts } = parts;
   const version = numberIn(fields, 'version');
@@ -99,7 +99,7 @@ function evaluated(parts: Parts, options: SummariseOptions): string[] {
   const ratio = numberIn(fields, 'samplingRatio') ?? flag?.samplingRatio;
   const whole: string[] = [];
   if (isTracked && sampled(ratio, options)) whole.push(featureEvent('feature', parts, variation, ratio));
-  // Whichever clock is ahead ends it: the relay's may be slow.
+  // The later clock decides: the relay's may be slow.
   const isDebugged = debugUntil > Math.max(Date.now(), options.serverTime);
   if (isDebugged && sampled(ratio, options)) whole.push(featureEvent('debug', parts, variation, ratio));
   return whole;
@@ -132,13 +132,13 @@ function stamp({ creationDate }: Parts): string {
   return `"creationDate":${creationDate}`;
 }
 
-/** Those that are there and say something, as they came. */
+/** The members that are present and not null, as received. */
 function members(texts: ReadonlyMap<string, string>, ...names: string[]): string {
   const present = names.filter((name) => texts.has(name) && texts.get(name) !== 'null');
   return present.map((name) => `,"${name}":${texts.get(name)}`).join('');
 }
 
-/** One in `ratio`; none for 0 and below. */
+/** True for one in `ratio` events; never for 0 and below. */
 function sampled(ratio: number | undefined, { random }: SummariseOptions): boolean {
   const whole = Math.trunc(ratio ?? 1);
   return whole === 1 || (whole > 1 && Math.floor(random() * whole) === 0);

@@ -1,9 +1,9 @@
-/** How often each flag answered what, between two payloads; equal to the `summary` event of LaunchDarkly's own SDKs. */
+/** Counts evaluations per flag and variation between two payloads, as in the `summary` event of LaunchDarkly's SDKs. */
 import type { Budget } from './budget.ts';
 
 export interface Evaluation {
   readonly flagKey: string;
-  /** Undefined: there is no such flag. */
+  /** Undefined: unknown flag. */
   readonly version?: number | undefined;
   readonly variation?: number | undefined;
   /** JSON texts. */
@@ -15,13 +15,13 @@ export interface Evaluation {
 }
 
 export interface Summary {
-  /** Counters held. */
+  /** Number of counters. */
   readonly size: number;
-  /** What they hold of the budget. Whoever takes the summary gives it back. */
+  /** Reserved from the budget. The caller of `take` must release it. */
   readonly reservedBytes: number;
-  /** `counted`, or why there is no room for another counter. */
+  /** `counted`, or the limit that prevented a new counter. */
   add(evaluation: Evaluation): 'counted' | 'capacity' | 'memory';
-  /** The event's JSON; the counters begin anew. */
+  /** Returns the event's JSON and resets the counters. */
   take(): string;
 }
 
@@ -35,7 +35,7 @@ interface FlagSummary {
   readonly counters: Map<string, Counter>;
 }
 
-/** What a counter costs beside its texts, roughly. */
+/** Estimated memory of a counter besides its texts. */
 const COUNTER_BYTES = 256;
 
 export function createSummary(capacity: number, budget: Budget): Summary {
@@ -106,8 +106,8 @@ function flagText({ fallback, contextKinds, counters }: FlagSummary): string {
 }
 
 /**
- * The same text in memory of its own. V8's slices point into the text they came from, so that one counter would keep
- * the whole body of a request alive.
+ * Copies the text. V8's slices reference the string they were cut from, so one counter would keep a whole request body
+ * in memory.
  */
 function detach(text: string | undefined): string | undefined {
   return text === undefined ? undefined : ` ${text}`.slice(1);

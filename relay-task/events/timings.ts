@@ -1,20 +1,20 @@
-/** How patient the forwarding is, in ms. */
+/** Timeouts and delays of event forwarding. */
 export interface EventTimings {
-  /** For one request, from the connection to the end of the answer. */
+  /** For one request, from the connection to the end of the response. */
   readonly requestTimeoutMs: number;
-  /** After a failure that will pass (no answer, 5xx, 400, 408, 429), doubled with each in a row, up to half less at random. */
+  /** After a temporary failure (no response, 5xx, 400, 408, 429); doubles with each failure in a row, minus jitter. */
   readonly firstRetryMs: number;
   readonly longestRetryMs: number;
-  /** The same after a refusal (401, 403, 404 …), which only a person mends. A changed key is tried at once. */
+  /** The same after a refusal (401, 403, 404 …), which needs someone to act. A changed key is tried at once. */
   readonly firstRefusedMs: number;
   readonly longestRefusedMs: number;
-  /** Between attempts while the forwarding is being closed. */
+  /** Maximum delay between attempts during shutdown. */
   readonly closingRetryMs: number;
-  /** A payload that could not be delivered for so long is dropped. */
+  /** A payload that could not be delivered for this long is dropped. */
   readonly keepForMs: number;
-  /** Contexts that were seen are forgotten, and so described again, this often. */
+  /** How often known contexts are forgotten, and so described again. */
   readonly forgetContextsMs: number;
-  /** A queue that was not used for so long is given up. */
+  /** A queue that was not used for this long is removed. */
   readonly idleQueueMs: number;
 }
 

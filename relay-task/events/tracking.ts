@@ -1,4 +1,4 @@
-/** What a flag says about events; asked where an SDK does not say it itself. */
+/** A flag's event settings, for SDKs that do not send them. */
 import type { Item } from '../../lib/flag-table/index.ts';
 
 export interface Tracking {
@@ -7,7 +7,7 @@ export interface Tracking {
   readonly debugEventsUntilDate: number | undefined;
   readonly samplingRatio: number | undefined;
   readonly excludeFromSummaries: boolean;
-  /** Whether an answer for this reason takes part in an experiment, so that its event is wanted whole. */
+  /** Whether an evaluation with this reason is part of an experiment and needs a full event. */
   isExperiment(reason: unknown): boolean;
   /** The first variation with this value. */
   variationOf(value: unknown): number | undefined;
@@ -15,7 +15,7 @@ export interface Tracking {
 
 const known = new WeakMap<Item, Tracking>();
 
-/** Undefined for tombstones and for what is no flag. */
+/** Undefined for tombstones and invalid flags. */
 export function trackingOf(item: Item | undefined): Tracking | undefined {
   if (!item || item.deleted) return undefined;
   const found = known.get(item) ?? read(item.json);
@@ -53,12 +53,12 @@ function read(json: string): Tracking | undefined {
 
 export type Fields = Readonly<Record<string, unknown>>;
 
-/** The members of an object; none of anything else. */
+/** The members of an object; none for any other value. */
 export function fieldsOf(value: unknown): Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Fields) : {};
 }
 
-/** Finite: JSON can name numbers that JavaScript would write as `Infinity`. */
+/** Only finite numbers: `1e999` is valid JSON, but parses to `Infinity`. */
 export function numberIn(fields: Fields, name: string): number | undefined {
   const value = fields[name];
   return Number.isFinite(value) ? (value as number) : undefined;
@@ -68,7 +68,7 @@ function listOf(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
 }
 
-/** Of JSON values. Goes as deep as `a`, which is the flag's. */
+/** Compares JSON values. Recursion is bounded by `a`, the flag's own value. */
 function equal(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null) return false;

@@ -1,6 +1,6 @@
 /**
- * The registry as CloudWatch metrics: lines of JSON on standard output, from which CloudWatch Logs makes metrics.
- * Source: AWS, "Specification: Embedded metric format" (at most 100 metrics a line and 100 values a metric).
+ * Publishes the registry as CloudWatch metrics: JSON lines on stdout that CloudWatch Logs turns into metrics.
+ * Source: AWS, "Specification: Embedded metric format" (at most 100 metrics per line and 100 values per metric).
  */
 import type { MetricObject, MetricObjectWithValues, MetricValue, Registry } from 'prom-client';
 import { type Dimension, dimensionLabels, type PublishedMetric, published } from './published.ts';
@@ -8,38 +8,38 @@ import { type Dimension, dimensionLabels, type PublishedMetric, published } from
 export interface EmfOptions {
   readonly registry: Registry;
   readonly namespace: string;
-  /** How often; 60,000 ms unless told, as CloudWatch keeps minutes. */
+  /** 60,000 by default, CloudWatch's resolution. */
   readonly intervalMs?: number;
-  /** Beside the metrics in each line, to search by; not a dimension. */
+  /** Added to each line for searches; not dimensions. */
   readonly properties?: Readonly<Record<string, string>>;
   readonly rows?: readonly PublishedMetric[];
-  /** Where lines go, line feed included; standard output unless told. */
+  /** Receives each line with its line feed; stdout by default. */
   write?(line: string): void;
   /** Unix ms. */
   now?(): number;
 }
 
 export interface Emf {
-  /** Writes one line for each combination of dimensions that has something to tell. Never rejects. */
+  /** Writes one line per combination of dimensions that has values. Never rejects. */
   emit(): Promise<void>;
-  /** Tells the last interval and stops. */
+  /** Emits the last interval and stops. */
   close(): Promise<void>;
 }
 
 type Measure = MetricObjectWithValues<MetricValue<string> & { metricName?: string }>;
 
 const MAX_VALUES = 100;
-/** More combinations than that are somebody's mistake, and each is billed. */
+/** More combinations are a mistake, and each is billed. */
 const MAX_LINES = 200;
 
 export function startEmf(options: EmfOptions): Emf {
   const { registry, namespace, intervalMs = 60_000, properties = {}, rows = published, now = Date.now } = options;
   const write = options.write ?? ((line: string) => void process.stdout.write(line));
-  /** What counters and buckets stood at last time. */
+  /** The values of counters and buckets at the previous emit. */
   const before = new Map<string, number>();
   let emitting: Promise<void> = Promise.resolve();
 
-  async function tell(): Promise<void> {
+  async function emitOnce(): Promise<void> {
     const measures = new Map(
       ((await registry.getMetricsAsJSON()) as (MetricObject & Measure)[]).map((measure) => [measure.name, measure]),
     );
@@ -59,7 +59,7 @@ export function startEmf(options: EmfOptions): Emf {
         }
       }
     }
-    // Only now: two rows may read one counter.
+    // Updated last, since two rows may read one counter.
     for (const [id, value] of standings(measures.values())) before.set(id, value);
     for (const { dimensions, values } of [...lines.values()].slice(0, MAX_LINES)) {
       const text = lineOf(dimensions, values);
@@ -92,7 +92,7 @@ export function startEmf(options: EmfOptions): Emf {
   }
 
   const emit = () => {
-    emitting = emitting.then(tell).catch(() => {});
+    emitting = emitting.then(emitOnce).catch(() => {});
     return emitting;
   };
   const timer = setInterval(emit, intervalMs);
@@ -106,10 +106,10 @@ export function startEmf(options: EmfOptions): Emf {
   };
 }
 
-/** A number, or how many observations fell below each bound. */
+/** A number, or the cumulative count of observations per bucket bound. */
 type Value = number | Map<number, number>;
 
-/** Each label set of a measure with what it has to tell since the last time. */
+/** Each label set of a measure with its value, for counters and histograms since the previous emit. */
 function* readings(measure: Measure, before: Map<string, number>): Iterable<[Record<string, string>, Value]> {
   if (String(measure.type) === 'histogram') {
     const histograms = new Map<string, { labels: Record<string, string>; counts: Map<number, number> }>();
@@ -160,8 +160,8 @@ function join(held: Value | undefined, more: Value, combine: PublishedMetric['co
 }
 
 /**
- * At most 100 values that are distributed as the observations were, each rounded up to its bucket's bound, so that
- * CloudWatch can tell percentiles over all tasks. The last bucket has no bound and is told as twice the one before.
+ * At most 100 values with the distribution of the observations, each rounded up to its bucket's bound, so that CloudWatch
+ * can compute percentiles over all tasks. The last bucket has no bound and is reported as twice the previous one.
  */
 function valuesOf(cumulative: ReadonlyMap<number, number>): number[] {
   const bounds = [...cumulative.keys()].sort((a, b) => a - b);
@@ -170,7 +170,7 @@ function valuesOf(cumulative: ReadonlyMap<number, number>): number[] {
   const values: number[] = [];
   for (const [i, bound] of bounds.entries()) {
     const value = Number.isFinite(bound) ? bound : 2 * (bounds[i - 1] ?? 1);
-    // Rounded down below the last one, so that a lone slow observation is not lost in the crowd.
+    // Rounded down except for the last bucket, so that a single slow observation is not lost.
     const until = (cumulative.get(bound) === total ? Math.ceil : Math.floor)((cumulative.get(bound) ?? 0) / scale);
     while (values.length < until && values.length < MAX_VALUES) values.push(value);
   }

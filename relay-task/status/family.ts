@@ -1,5 +1,5 @@
 /**
- * What a client calls itself, bounded: any text may arrive here, and each distinct answer is a label in metrics.
+ * Maps a client's User-Agent to a bounded set of names, because each distinct name becomes a metric label.
  * The families are the names in the User-Agent headers of LaunchDarkly's SDKs (`NodeJSClient/9.13.7`).
  */
 const FAMILIES = new Set(

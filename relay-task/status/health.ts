@@ -1,5 +1,4 @@
-/** Whether the relay is ready, and the body of `/status`: computed from views when asked, so there is nothing to keep current. */
-
+/** Readiness and the body of `/status`, computed from the current state on each request. */
 import { obscureKey, redactKeys } from '../common/secrets.ts';
 import type {
   BigSegments,
@@ -10,20 +9,20 @@ import type {
   UpstreamStatus,
 } from '../ports.ts';
 
-/** One environment (or one payload filter of one), as it is at the moment of asking. */
+/** The current state of one environment, or of one of its payload filters. */
 export interface EnvironmentHealth {
   /** `NAME`, or `NAME/FILTER`. */
   readonly name: string;
-  /** Its key in `/status`; the name unless told. Auto-configuration and archives know environments by client-side ID. */
+  /** Its key in `/status`; the name by default. Auto-configuration and archives use the client-side ID. */
   readonly id?: string;
-  /** The key with which LaunchDarkly is asked. */
+  /** The key for LaunchDarkly. */
   readonly sdkKey?: string | undefined;
-  /** Everything that opens it. */
+  /** All credentials that clients may use. */
   readonly credentials: readonly Credential[];
   readonly environmentId?: string | undefined;
-  /** Set while the source of keys cannot vouch for them. */
+  /** Set while the source cannot confirm the keys. */
   readonly keyProblem?: { readonly since: number; readonly message: string } | undefined;
-  /** As auto-configuration and archives know them. */
+  /** From auto-configuration and archives. */
   readonly labels?: {
     readonly envKey: string;
     readonly envName: string;
@@ -32,9 +31,9 @@ export interface EnvironmentHealth {
   };
   /** Unix ms. */
   readonly createdAt: number;
-  /** Whether it has data, from whichever source. */
+  /** Whether it has data, from any source. */
   readonly initialized: boolean;
-  /** Undefined: there is no key to connect with. */
+  /** Undefined: there is no key for LaunchDarkly. */
   readonly upstream?: UpstreamStatus | undefined;
   readonly stores: readonly StoreStatus[];
   readonly unreadable: readonly UnreadableItem[];
@@ -47,37 +46,37 @@ export interface EnvironmentHealth {
 export interface HealthOptions {
   readonly version: string;
   environments(): Iterable<EnvironmentHealth>;
-  /** Whether the source of environments and keys has answered completely once. */
+  /** Whether the source has delivered a complete list of environments and keys at least once. */
   keysKnown(): boolean;
-  /** Where environments and keys come from. */
+  /** The source of environments and keys. */
   source?(): EnvironmentSourceStatus | undefined;
-  /** Whether Big Segments that may be out of date make the relay degraded: `bigSegmentsStaleAsDegraded`. */
+  /** Whether stale Big Segments make the relay degraded. */
   readonly bigSegmentsStaleAsDegraded?: boolean;
   readonly initTimeoutMs: number;
   readonly disconnectedStatusTimeMs: number;
   readonly readyRequires: 'any' | 'all';
-  /** Unix ms; the clock unless told. */
+  /** Unix ms; `Date.now` by default. */
   now?(): number;
 }
 
 export interface Readiness {
   readonly ready: boolean;
-  /** What is missing, in words, when not ready. */
+  /** What is missing when not ready. */
   readonly waitingFor: readonly string[];
 }
 
 export interface RelayHealth {
-  /** To be called when the server accepts connections. */
+  /** Call this when the server accepts connections. */
   setListening(): void;
-  /** Not ready from here on, for good. */
+  /** Permanently not ready from now on. */
   setDraining(): void;
-  /** Once ready, it stays so until draining: overload and outages are no reason to take a relay out that holds data. */
+  /** Once ready, stays ready until draining: a relay with data should keep serving during overload and outages. */
   readiness(): Readiness;
   status(): RelayStatus;
   environmentStatus(identifier: string): EnvironmentStatus | undefined;
 }
 
-/** ld-relay's fields, then ours. */
+/** ld-relay's fields, followed by additional ones. */
 export interface EnvironmentStatus {
   readonly sdkKey: string;
   readonly envId?: string;
@@ -87,7 +86,7 @@ export interface EnvironmentStatus {
   readonly projName?: string;
   readonly mobileKey?: string;
   readonly expiringSdkKey?: string;
-  /** Every key in force, where there is more than one of a kind. */
+  /** All valid keys, if there is more than one of a kind. */
   readonly sdkKeys?: readonly KeyStatus[];
   readonly mobileKeys?: readonly KeyStatus[];
   readonly status: 'connected' | 'disconnected';
@@ -105,13 +104,13 @@ export interface EnvironmentStatus {
     readonly dbTable?: string;
   };
   readonly bigSegmentStatus?: NonNullable<ReturnType<BigSegments['status']>>;
-  /** The keys are the last known ones: their source does not have them any more, or they cannot be read. */
+  /** Set while the keys are the last known ones: removed from their source, or unreadable. */
   readonly keyProblem?: { readonly since: number; readonly message: string };
   readonly initialized: boolean;
-  /** Unix ms when memory was last known to equal upstream; 0 before. */
+  /** Unix ms when memory was last confirmed to equal upstream; 0 before the first time. */
   readonly checkedAt: number;
   readonly streams: number;
-  /** Every store, with what ld-relay does not tell. */
+  /** All stores, with more detail than ld-relay gives. */
   readonly stores: readonly StoreStatus[];
   readonly unreadable: readonly UnreadableItem[];
 }
@@ -217,7 +216,7 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
   const lastError = upstream?.lastError;
   return {
     sdkKey: obscureKey(environment.sdkKey ?? ''),
-    // A secret key that was put in the wrong place is not shown for that.
+    // A secret key may have been configured here by mistake.
     ...(environmentId === undefined ? {} : { envId: redactKeys(environmentId) }),
     ...labels,
     ...(mobileKey && { mobileKey: obscureKey(mobileKey.value) }),
@@ -245,7 +244,7 @@ function describeKey({ value, expiresAt }: Credential): KeyStatus {
   return { value: obscureKey(value), ...(expiresAt !== undefined && { expiry: expiresAt }) };
 }
 
-/** Without a database the store is memory, and valid once there is data. */
+/** Without a database, memory is the store; it is valid once there is data. */
 function describeStore(
   store: StoreStatus | undefined,
   initialized: boolean,

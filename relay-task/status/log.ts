@@ -1,20 +1,20 @@
-/** JSON lines on stdout, by Powertools, with a last line of defence against keys. */
+/** JSON log lines on stdout, written by Powertools. Every line is redacted in case it contains a key. */
 import { Logger, type LogItem } from '@aws-lambda-powertools/logger';
 import { redactKeys } from '../common/secrets.ts';
 import type { Log } from '../ports.ts';
 
 export interface LogOptions {
-  /** Rooms are told `none` for silence. */
+  /** `none` disables logging. */
   readonly level: LogLevel;
-  /** `edge-flag-relay` unless told. */
+  /** `edge-flag-relay` by default. */
   readonly service?: string;
-  /** Stand in every line. */
+  /** Added to every line. */
   readonly fields?: Readonly<Record<string, string | number>>;
-  /** Where lines go, line feed included; stdout unless told. */
+  /** Receives each line with its line feed; stdout by default. */
   write?(line: string): void;
 }
 
-/** Never throws. Powertools itself sends errors to stderr and works with plain strings; here every line takes one way out. */
+/** Never throws. Unlike Powertools, which writes errors to stderr, sends every line through `write`. */
 class LineLogger extends Logger {
   write: (line: string) => void = () => {};
 
@@ -42,7 +42,7 @@ export function createLog(options: LogOptions): Log {
 const severities = ['debug', 'info', 'warn', 'error', 'none'] as const;
 export type LogLevel = (typeof severities)[number];
 
-/** The same log without the lines that are less severe. */
+/** Drops log lines below `level`. */
 export function limitLog(log: Log, level: LogLevel): Log {
   const least = severities.indexOf(level);
   const silent = () => {};
@@ -51,7 +51,7 @@ export function limitLog(log: Log, level: LogLevel): Log {
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
-/** Powertools has taken cycles out already. */
+/** Powertools has already removed cycles. */
 function toJson(attributes: unknown): string {
   try {
     return JSON.stringify(attributes, (_key, value: unknown) => {
@@ -59,7 +59,7 @@ function toJson(attributes: unknown): string {
       return value instanceof Error ? describeError(value) : value;
     });
   } catch (error) {
-    return JSON.stringify({ level: 'ERROR', message: `a log line could not be serialised: ${String(error)}` });
+    return JSON.stringify({ level: 'ERROR', message: `Could not serialize a log line: ${String(error)}` });
   }
 }
 

@@ -1,11 +1,11 @@
-/** Prometheus's text on a port of its own, as ld-relay has it. */
+/** Serves Prometheus metrics on a separate port, as ld-relay does. */
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { RelayError } from '../errors.ts';
 
 export interface MetricsServerOptions {
   readonly port: number;
-  /** Every interface unless told. */
+  /** All interfaces by default. */
   readonly host?: string | undefined;
   text(): Promise<{ readonly contentType: string; readonly body: string }>;
 }
@@ -21,7 +21,7 @@ export async function startMetricsServer({ port, host, text }: MetricsServerOpti
     const path = request.url?.split('?')[0];
     if (path !== '/metrics' || (request.method !== 'GET' && request.method !== 'HEAD')) {
       response.writeHead(path === '/metrics' ? 405 : 404, { 'Content-Type': 'text/plain' });
-      return void response.end('the metrics are at GET /metrics\n');
+      return void response.end('metrics are at GET /metrics\n');
     }
     try {
       const { contentType, body } = await text();
@@ -33,8 +33,10 @@ export async function startMetricsServer({ port, host, text }: MetricsServerOpti
   });
   await new Promise<void>((resolve, reject) => {
     server.once('error', (error) => {
-      const where = `${host ?? 'every interface'}, port ${port}`;
-      reject(new RelayError('LISTEN_FAILED', `metrics cannot listen on ${where}: ${error.message}`, { cause: error }));
+      const where = `${host ?? 'all interfaces'}, port ${port}`;
+      reject(
+        new RelayError('LISTEN_FAILED', `cannot listen for metrics on ${where}: ${error.message}`, { cause: error }),
+      );
     });
     server.listen({ port, ...(host !== undefined && { host }) }, resolve);
   });

@@ -1,23 +1,23 @@
 /**
- * What the relay tells CloudWatch, one row each: CloudWatch's name, and where in the registry it comes from.
- * A custom metric costs by name and combination of dimensions, so this is what dashboards and alarms ask for, no more.
+ * The metrics published to CloudWatch: the name there and the measure in the registry. CloudWatch bills each name and
+ * combination of dimensions, so only what dashboards and alarms use is published.
  */
 export interface PublishedMetric {
   readonly name: string;
   readonly unit: 'Count' | 'Seconds' | 'Bytes';
-  /** The measure in the registry. A counter is told as what was added since the last time. */
+  /** The measure in the registry. A counter is published as its increase since the previous emit. */
   readonly from: string;
-  /** Which of its label sets count: all that have these values. */
+  /** Only label sets with these values. */
   readonly where?: Readonly<Record<string, string>>;
-  /** The combinations of dimensions under which it is told; [] is the relay as a whole. */
+  /** The combinations of dimensions to publish; [] is the whole relay. */
   readonly by: readonly (readonly Dimension[])[];
-  /** How label sets that fall into one combination come together: added up unless told. */
+  /** How label sets of one combination are merged; `sum` by default. */
   readonly combine?: 'sum' | 'max';
 }
 
 export type Dimension = 'Environment' | 'Kind' | 'Reason' | 'Database';
 
-/** The label of a measure that each dimension is read from. */
+/** The label that holds each dimension. */
 export const dimensionLabels: Readonly<Record<Dimension, string>> = {
   Environment: 'env',
   Kind: 'kind',

@@ -1,6 +1,11 @@
 import { Gauge, type Registry } from 'prom-client';
+import type { EnvironmentSourceStatus } from '../ports.ts';
 import type { EnvironmentHealth } from './health.ts';
-import type { Watched } from './metrics.ts';
+
+export interface Watched {
+  environments(): Iterable<EnvironmentHealth>;
+  source?(): EnvironmentSourceStatus | undefined;
+}
 
 interface Row {
   readonly name: string;
@@ -8,51 +13,54 @@ interface Row {
   value(environment: EnvironmentHealth): number;
 }
 
-/** One gauge each, with the environment as its label. Every one is 0 when all is well, but for the age. */
+/** Gauges with the environment as label. All are 0 when all is well, except the age. */
 const rows: readonly Row[] = [
   {
     name: 'relay_upstream_disconnected',
-    help: '1 while what an environment holds is not current with LaunchDarkly',
+    help: '1 while an environment is not connected to LaunchDarkly',
     value: ({ upstream }) => Number(upstream === undefined || upstream.state !== 'VALID'),
   },
   {
     name: 'relay_upstream_refused',
-    help: "1 while LaunchDarkly refuses an environment's SDK key",
+    help: "1 while LaunchDarkly rejects an environment's SDK key",
     value: ({ upstream }) => Number(upstream?.refused ?? false),
   },
   {
     name: 'relay_data_age_seconds',
-    help: 'since memory was last known to equal upstream; since the environment exists, before that',
+    help: 'Seconds since the flags in memory were last confirmed current (or since the environment was created)',
     value: ({ upstream, createdAt }) => Math.max(0, Date.now() - (upstream?.checkedAt || createdAt)) / 1_000,
   },
   {
     name: 'relay_environments_without_data',
-    help: '1 while an environment has nothing to serve',
+    help: '1 while an environment has no data',
     value: ({ initialized }) => Number(!initialized),
   },
   {
     name: 'relay_unreadable_items',
-    help: 'flags and segments that were skipped because they could not be understood',
+    help: 'Flags and segments that are invalid and were ignored',
     value: ({ unreadable }) => unreadable.length,
   },
   {
     name: 'relay_key_problems',
-    help: '1 while the source of keys cannot vouch for those of an environment',
+    help: "1 while an environment's keys could not be confirmed by their source",
     value: ({ keyProblem }) => Number(keyProblem !== undefined),
   },
   {
     name: 'relay_big_segments_stale',
-    help: '1 while the Big Segments of an environment may be out of date',
+    help: "1 while an environment's Big Segments may be out of date",
     value: ({ bigSegments }) => Number(bigSegments?.potentiallyStale ?? false),
   },
 ];
 
-/** Registers gauges that are computed from the relay's health whenever they are read. */
+/** Registers gauges that are computed from the relay's health whenever metrics are read. */
 export function watchHealth(registry: Registry, { environments, source }: Watched): void {
   const registers = [registry];
   for (const { name, help, value } of rows) {
     new Gauge({
-      ...{ name, help, labelNames: ['env'], registers },
+      name,
+      help,
+      labelNames: ['env'],
+      registers,
       collect() {
         // Environments come and go.
         this.reset();
@@ -74,7 +82,7 @@ export function watchHealth(registry: Registry, { environments, source }: Watche
   });
   new Gauge({
     name: 'relay_key_source_down',
-    help: '1 while the source of environments and keys does not answer; what it said last stays in force',
+    help: '1 while the source of environments and keys does not answer; the last known ones stay in use',
     registers,
     collect() {
       this.set(Number(source?.()?.state === 'INTERRUPTED'));

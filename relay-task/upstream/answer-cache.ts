@@ -3,12 +3,12 @@ export interface CacheableAnswer {
   readonly body: Uint8Array;
 }
 
-/** Beside the body: key, headers, bookkeeping. */
+/** Estimated memory of an entry besides its body and key: headers and bookkeeping. */
 const OVERHEAD_BYTES = 1_024;
 
 /**
- * A private cache of answers after RFC 9111, as far as `max-age`, `no-cache`, `no-store`, `Age` and `ETag` go. What was
- * not asked for the longest leaves first.
+ * A private HTTP cache (RFC 9111) that supports `max-age`, `no-cache`, `no-store`, `Age` and `ETag`. Evicts the least
+ * recently used entry first.
  */
 export function createAnswerCache<T extends CacheableAnswer>(options: { maxBytes: number; now(): number }) {
   const answers = new Map<string, { readonly answer: T; readonly freshUntil: number; readonly bytes: number }>();
@@ -20,7 +20,7 @@ export function createAnswerCache<T extends CacheableAnswer>(options: { maxBytes
   }
 
   return {
-    /** One that is not fresh is to be asked about with its `etag`, or serves while nobody answers. */
+    /** An entry that is not fresh must be revalidated with its `etag`; it may be served if that fails. */
     get(key: string): { readonly answer: T; readonly fresh: boolean; readonly etag: string | undefined } | undefined {
       const held = answers.get(key);
       if (!held) return undefined;
@@ -45,7 +45,7 @@ export function createAnswerCache<T extends CacheableAnswer>(options: { maxBytes
   };
 }
 
-/** In ms; undefined when it must not, or need not, be remembered. */
+/** In ms; undefined when the answer should not be cached. */
 function lifetimeOf(headers: Readonly<Record<string, string>>): number | undefined {
   const directives = (headers['cache-control'] ?? '')
     .toLowerCase()

@@ -10,20 +10,20 @@ export interface AutoConfigStreamOptions extends EventStreamTimes {
   readonly userAgent: string;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
-  /** One event. The answer says whether the stream goes on (undefined) or is made anew, and why. */
+  /** Handles one event. Returns undefined to continue, `reconnect` or a problem to reconnect. */
   onEvent(event: string | undefined, data: string): { readonly problem: string } | 'reconnect' | undefined;
-  /** After each failure, 401 included; a new attempt follows. */
+  /** Called after each failure, 401 included; the stream then reconnects. */
   onFailure(failure: Failure): void;
 }
 
 /**
- * Holds LaunchDarkly's stream of environments and keys, for ever: every failure is retried, a refusal slowly.
+ * Keeps LaunchDarkly's stream of environments and keys open until closed. Retries every failure; a rejected key slowly.
  * Throws CONFIG_INVALID when `streamUri` is not an http or https address.
  */
 export function startAutoConfigStream(options: AutoConfigStreamOptions): { close(): void } {
   return startEventStream({
     ...options,
-    name: 'auto-configuration stream',
+    name: 'Auto-configuration stream',
     url: streamUrl(options.streamUri, '/relay_auto_config', '?rpacProtocolVersion=2'),
     onEvent(event, data) {
       const verdict = options.onEvent(event, data);

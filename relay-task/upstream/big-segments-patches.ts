@@ -2,23 +2,23 @@ import { isObject } from '../common/json.ts';
 import type { BigSegmentPatch, MemberChanges } from '../ports.ts';
 
 /**
- * Reads a list of patches, of an answer or of an event. Throws an Error that says what is wrong with which of them; lists
- * and versions may be absent or null. What has no changes moves the cursor only.
+ * Parses a list of patches, from a poll or from the stream. Throws an Error that names the invalid patch and field. Lists
+ * and versions may be absent or null. A patch without changes only moves the cursor.
  */
 export function parsePatches(text: string): BigSegmentPatch[] {
   let parsed: unknown;
   try {
     parsed = JSON.parse(text);
   } catch {
-    throw new Error('patches of Big Segments must be JSON');
+    throw new Error('Big Segments patches must be JSON');
   }
-  if (!Array.isArray(parsed)) throw new Error('patches of Big Segments must be a list');
+  if (!Array.isArray(parsed)) throw new Error('Big Segments patches must be a list');
   return parsed.map(parsePatch);
 }
 
 function parsePatch(patch: unknown, index: number): BigSegmentPatch {
   const fail = (what: string): never => {
-    throw new Error(`patch ${index} of Big Segments: ${what}`);
+    throw new Error(`Big Segments patch ${index}: ${what}`);
   };
   if (!isObject(patch)) return fail('must be an object');
   const text = (name: string): string => {
@@ -43,7 +43,7 @@ function parsePatch(patch: unknown, index: number): BigSegmentPatch {
   return { segmentRef, previousVersion: text('previousVersion'), version: text('version'), included, excluded };
 }
 
-/** Absent and null are an object without anything. */
+/** Treats absent and null as an empty object. */
 function objectOf(value: unknown): Record<string, unknown> | undefined {
   return isObject(value ?? {}) ? ((value ?? {}) as Record<string, unknown>) : undefined;
 }

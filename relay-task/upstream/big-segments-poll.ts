@@ -5,7 +5,6 @@ import { connect } from './connect.ts';
 import { streamUrl } from './event-stream.ts';
 import type { Failure } from './status.ts';
 
-/** What went wrong, as an error. */
 export class FailureError extends Error {
   readonly failure: Failure;
   constructor(failure: Failure) {
@@ -21,16 +20,16 @@ export interface PollOptions {
   readonly outbound?: Outbound | undefined;
   /** 3 s. */
   readonly connectTimeoutMs?: number;
-  /** From the connection to the head of the answer; 30 s, for the first answer may be a large one. */
+  /** From the connection to the response headers; 30 s, since the first response may be large. */
   readonly answerTimeoutMs?: number;
-  /** Between two pieces of the answer; 30 s. */
+  /** Between two chunks of the body; 30 s. */
   readonly silenceTimeoutMs?: number;
   /** 256 MiB. */
   readonly maxAnswerBytes?: number;
 }
 
 /**
- * Asks for the patches after `cursor` ('' for all); none means that the cursor is up to date. Rejects with a
+ * Fetches the patches after `cursor` ('' for all); an empty list means that the cursor is up to date. Rejects with a
  * FailureError. Throws CONFIG_INVALID when `baseUri` is not an http or https address.
  */
 export function pollPatches(
@@ -55,7 +54,7 @@ export function pollPatches(
       reject(new FailureError(failure));
     };
     const broken = (message: string) => fail({ kind: 'NETWORK_ERROR', message });
-    const onAbort = () => broken('the question was withdrawn');
+    const onAbort = () => broken('the request was cancelled');
     signal.addEventListener('abort', onAbort);
     const connection = connect({
       ...{ url, outbound: options.outbound, connectTimeoutMs: options.connectTimeoutMs ?? 3_000 },
@@ -66,7 +65,7 @@ export function pollPatches(
         abandon = () => void response.destroy();
         const chunks: Buffer[] = [];
         let bytes = 0;
-        const silent = () => broken(`${url.host} fell silent amid an answer`);
+        const silent = () => broken(`${url.host} stopped sending before the end of its answer`);
         timer = setTimeout(silent, silenceTimeoutMs);
         response.on('error', (error) => broken(`${url.host} broke off: ${describeError(error)}`));
         response.on('data', (chunk: Buffer) => {

@@ -11,24 +11,24 @@ export interface BigSegmentStreamOptions extends EventStreamTimes {
   readonly userAgent: string;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
-  /** How many patches wait to be applied. */
+  /** How many patches are queued. */
   waiting(): number;
   onOpen(): void;
   onAlive(): void;
   onPatches(patches: readonly BigSegmentPatch[]): void;
-  /** Patches were left out, since too many wait. */
+  /** Patches were discarded because too many are queued. */
   onOverflow(): void;
-  /** Of the key in use; it is tried again. */
+  /** The stream of the active key failed; it reconnects. */
   onFailure(failure: Failure): void;
 }
 
 export interface BigSegmentStream {
-  /** Again does nothing. */
+  /** Idempotent. */
   open(): void;
   isOpen(): boolean;
-  /** The key to ask with. */
+  /** The key to poll with. */
   key(): string;
-  /** The stream of the key before goes on, if it is open, until the new one is. */
+  /** If the stream of the previous key is open, it stays open until the new one is. */
   setKey(sdkKey: string): void;
   close(): void;
 }
@@ -41,7 +41,7 @@ interface Member {
 
 const MAX_WAITING = 1_000;
 
-/** LaunchDarkly's stream of patches, whose key can change without a gap. Throws CONFIG_INVALID for a bad address. */
+/** LaunchDarkly's stream of patches. Changes keys without a gap. Throws CONFIG_INVALID for an invalid address. */
 export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSegmentStream {
   const url = streamUrl(options.streamUri, '/big-segments', '');
   let active: Member = { key: options.sdkKey, isOpen: false };
@@ -57,7 +57,7 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSeg
         if (member === next) {
           active.connection?.close();
           [active, next] = [member, undefined];
-          options.log.info('Big Segments are asked for with the new SDK key');
+          options.log.info('Big Segments stream now uses the new SDK key');
         }
         options.onOpen();
       },

@@ -7,11 +7,11 @@ import { createBigSegmentStream } from './big-segments-stream.ts';
 import { type EventStreamTimes, streamUrl } from './event-stream.ts';
 import { createStatus, type Failure } from './status.ts';
 
-/** Where Big Segments are kept. Everything rejects, in time, when it fails. */
+/** The store of Big Segments. Calls reject when they fail or time out. */
 export interface BigSegmentTarget {
-  /** The version of the last patch; '' when there was none. */
+  /** The version of the last patch; '' before the first. */
   metadata(): Promise<{ readonly cursor: string }>;
-  /** `applied`: the store is where the patch leads, whoever brought it there. */
+  /** `applied`: the store is at the patch's version; applying a patch twice is a no-op. */
   apply(patch: BigSegmentPatch): Promise<'applied' | 'out-of-order'>;
   setSynchronizedOn(unixMs: number): Promise<void>;
 }
@@ -19,13 +19,13 @@ export interface BigSegmentTarget {
 export interface BigSegmentTimes extends EventStreamTimes {
   /** After a failure; from 1 s to 30 s. */
   readonly pollBackoff?: BackoffTimes;
-  /** How often the store is looked at while nothing happens; it may have been wiped. 5 s. */
+  /** How often the store's cursor is checked while idle, in case it was wiped; 5 s. */
   readonly checkMs?: number;
-  /** How often the store is told that it is up to date; 30 s. */
+  /** How often the synchronization time is written to the store; 30 s. */
   readonly confirmMs?: number;
-  /** A patch that does not follow so soon after LaunchDarkly was asked is left to the next look at the store; 1 s. */
+  /** An out-of-order patch triggers a poll at once unless the last one is more recent than this; 1 s. */
   readonly askGapMs?: number;
-  /** How often LaunchDarkly is asked although the stream is open, lest anything stays missing; 5 min. */
+  /** How often LaunchDarkly is polled even while the stream is open, to catch missed patches; 5 min. */
   readonly askMs?: number;
 }
 
@@ -36,27 +36,27 @@ export interface BigSegmentSynchronizerOptions extends PollOptions {
   readonly store: BigSegmentTarget;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
-  /** The store holds something else, or is up to date for the first time or again. Must not throw. */
+  /** The store's content changed, or it became up to date. Must not throw. */
   onBatch(): void;
   readonly timings?: BigSegmentTimes;
 }
 
 export interface BigSegmentSynchronizer {
-  /** Again does nothing. */
+  /** Idempotent. */
   start(): void;
-  /** Goes over to another key once LaunchDarkly lets it in; until then the old one goes on, if it is still good. */
+  /** Switches to another key once LaunchDarkly accepts it; until then the old one stays in use if it still works. */
   setKey(sdkKey: string): void;
   status(): UpstreamStatus;
-  /** Resolves when nothing is written any more. */
+  /** Resolves when the last write has ended. */
   close(): Promise<void>;
 }
 
 const FRESH_MS = 360_000;
 
 /**
- * Makes a store follow LaunchDarkly's Big Segments: asks for what is new until there is nothing, holds the stream of
- * patches, and asks again whenever the stream was made anew or a patch does not follow what is stored. Everything is
- * retried for ever, with jitter. Relays that share a store share its cursor: who comes second finds the patch applied.
+ * Keeps a store up to date with LaunchDarkly's Big Segments: polls until there are no more patches, then applies patches
+ * from the stream, and polls again when the stream reconnects or a patch is out of order. Retries every failure without
+ * limit, with jitter. Relays that share a store share its cursor: applying a patch twice is a no-op.
  * Throws CONFIG_INVALID when an address is not an http or https address.
  */
 export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOptions): BigSegmentSynchronizer {
@@ -70,16 +70,16 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
   const inbox: BigSegmentPatch[] = [];
   let running: Promise<void> | undefined;
   let closed = false;
-  /** Something may have been missed: LaunchDarkly is to be asked. */
+  /** Patches may have been missed: poll LaunchDarkly. */
   let behind = true;
   let inTrouble = true;
   let changed = false;
-  /** Of the store, as far as we know. */
+  /** The store's cursor, as far as known. */
   let cursor: string | undefined;
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let askedAt = Number.NEGATIVE_INFINITY;
   let askedWith = options.sdkKey;
-  // Said now rather than at the first question.
+  // Rejects an invalid address now rather than at the first poll.
   streamUrl(options.baseUri, '/', '');
 
   const stream = createBigSegmentStream({
@@ -99,7 +99,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
     onOverflow: askAgain,
     onFailure(failure) {
       status.failed(failure);
-      // Where only the stream is held back, asking keeps the store up to date at the pace of its attempts.
+      // If only the stream is blocked, polling at each reconnect keeps the store up to date.
       askAgain();
     },
     waiting: () => inbox.length,
@@ -132,7 +132,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
     status.failed(failure);
     const delayMs = Math.round((failure.refused ? slow : backoff).next());
     const { kind, message, statusCode } = failure;
-    log.warn('Big Segments could not be synchronised, it will be tried again', {
+    log.warn('Big Segments synchronization failed; retrying', {
       ...{ kind, reason: message, statusCode, delayMs },
     });
     await pause.wait(delayMs, 'trouble');
@@ -157,7 +157,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
     }
   }
 
-  /** Another relay may be ahead; or the store was wiped, and has to be filled anew. */
+  /** Another relay may be ahead, or the store may have been wiped. */
   async function lookAtStore(): Promise<void> {
     if (inbox.length > 0) return;
     const found = (await store.metadata()).cursor;
@@ -186,7 +186,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
     return true;
   }
 
-  /** What the stream brought. */
+  /** Applies the patches that the stream delivered. */
   async function drain(): Promise<void> {
     for (let patch = inbox.shift(); patch && !closed; patch = inbox.shift()) {
       if (await place(patch)) continue;
@@ -195,13 +195,13 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
         await catchUp();
         if (await place(patch)) continue;
       }
-      // Either it is an old one, or the answer was older than the stream: the next look at the store asks again.
-      log.debug('a patch of Big Segments that follows nothing was left out');
+      // Either the patch is old, or the poll was older than the stream: the next check of the store polls again.
+      log.debug('Discarded an out-of-order Big Segments patch');
       cursor = undefined;
     }
   }
 
-  /** True: another relay was faster, and what it applied last is among what waits here. */
+  /** True: another relay was faster, and its last patch is queued here as well. */
   async function skipToCursor(patch: BigSegmentPatch): Promise<boolean> {
     const found = (await store.metadata()).cursor;
     const at = [patch, ...inbox].findLastIndex(({ version }) => version === found && version !== '');
@@ -228,7 +228,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
     setKey(sdkKey) {
       if (closed) return;
       stream.setKey(sdkKey);
-      // Whatever the key before was refused for, this one is tried at once.
+      // Try the new key at once, even if the previous one was rejected.
       if (!stream.isOpen()) {
         slow.reset();
         behind = true;
@@ -251,7 +251,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
 
 function stuckAt(cursor: string): Failure {
   const where = cursor === '' ? 'an empty store' : `version ${cursor}`;
-  return { kind: 'INVALID_DATA', message: `the patches of Big Segments that are offered do not lead on from ${where}` };
+  return { kind: 'INVALID_DATA', message: `LaunchDarkly offers no Big Segments patch that applies to ${where}` };
 }
 
 function failureOf(error: unknown): Failure {

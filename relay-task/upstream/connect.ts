@@ -7,13 +7,13 @@ import type { Failure } from './status.ts';
 export interface ConnectOptions {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
-  /** Directly, when absent. */
+  /** Absent: a direct connection. */
   readonly outbound?: Outbound | undefined;
-  /** For the connection itself, TLS included. */
+  /** For connecting, including TLS. */
   readonly connectTimeoutMs: number;
-  /** From the connection to the head of the answer. */
+  /** From the connection to the response headers. */
   readonly headTimeoutMs: number;
-  /** A 2xx answer; its body has not been read. */
+  /** A 2xx response; its body has not been read. */
   onResponse(response: http.IncomingMessage): void;
   /** At most once, and never after `onResponse`. */
   onFailure(failure: Failure): void;
@@ -21,7 +21,7 @@ export interface ConnectOptions {
 
 const MAX_REDIRECTS = 5;
 
-/** One GET, redirects followed. The `Authorization` header never reaches an origin other than the first. */
+/** Sends one GET and follows redirects. The `Authorization` header is never sent to another origin. */
 export function connect(options: ConnectOptions): { abort(): void } {
   let request: http.ClientRequest | undefined;
   let timer: NodeJS.Timeout | undefined;
@@ -46,7 +46,7 @@ export function connect(options: ConnectOptions): { abort(): void } {
     };
     limit(options.connectTimeoutMs, 'did not accept a connection');
     const { request: send } = url.protocol === 'https:' ? https : http;
-    // A socket of its own for each attempt: a pooled one may have died unnoticed.
+    // A new socket for each attempt: a pooled one may be dead.
     const current = send(url, { headers, agent: options.outbound?.agentFor(url) ?? false });
     request = current;
     current.on('socket', (socket) => {
@@ -55,7 +55,7 @@ export function connect(options: ConnectOptions): { abort(): void } {
       });
     });
     current.on('error', (error) => {
-      // One that was left behind for a redirect has nothing to say.
+      // Errors of a request that was redirected no longer matter.
       if (request === current) fail({ kind: 'NETWORK_ERROR', message: describeError(error) });
     });
     current.on('response', (response) => {
@@ -66,7 +66,7 @@ export function connect(options: ConnectOptions): { abort(): void } {
         over = true;
         return options.onResponse(response);
       }
-      // What is destroyed before it was read whole complains.
+      // Destroying a response before it was read completely emits an error.
       response.on('error', () => {});
       const target = redirectTarget(response, url);
       if (!target || redirects >= MAX_REDIRECTS) return fail(describeAnswer(statusCode, url, headers));
@@ -80,7 +80,7 @@ export function connect(options: ConnectOptions): { abort(): void } {
   try {
     attempt(options.url, options.headers, 0);
   } catch (error) {
-    // A key with characters that no header may carry. Node's message names the header, not its value.
+    // The key has characters that are invalid in a header. Node's message names the header, not its value.
     queueMicrotask(() => fail({ kind: 'UNKNOWN', message: describeError(error) }));
   }
 
@@ -100,6 +100,7 @@ function withoutKey({ Authorization: _key, ...rest }: Readonly<Record<string, st
 
 function describeAnswer(statusCode: number, url: URL, headers: Readonly<Record<string, string>>): Failure {
   const refused = statusCode >= 400 && statusCode < 500 && ![400, 408, 429].includes(statusCode);
-  const keyless = headers.Authorization === undefined ? ', where the key was not sent: it is another origin' : '';
+  const keyless =
+    headers.Authorization === undefined ? ' (redirected to another origin, where the key is not sent)' : '';
   return { kind: 'ERROR_RESPONSE', statusCode, refused, message: `${url.host} answered ${statusCode}${keyless}` };
 }

@@ -7,49 +7,49 @@ import type { Log, Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
 import type { Failure } from './status.ts';
 
-/** How patient a stream is; every default is LaunchDarkly's own. */
+/** Timeouts and limits of a stream. The defaults are those of LaunchDarkly's SDKs. */
 export interface EventStreamTimes {
   /** 3 s. */
   readonly connectTimeoutMs?: number;
-  /** From the connection to the head of the answer; 10 s. */
+  /** From the connection to the response headers; 10 s. */
   readonly headTimeoutMs?: number;
-  /** A stream without a byte for so long is dropped, heartbeats come every 3 min; 5 min. */
+  /** Reconnects after this long without data; heartbeats arrive every 3 min. 5 min. */
   readonly readTimeoutMs?: number;
   /** From 1 s to 30 s. */
   readonly backoff?: BackoffTimes;
-  /** After an answer that only a person can change, such as 401; from 5 min to 1 h. */
+  /** After a response that needs someone to act, such as 401; from 5 min to 1 h. */
   readonly refusedBackoff?: BackoffTimes;
-  /** A stream that lasted so long makes the next delay the first one again; 60 s. */
+  /** A stream that stayed open this long resets the backoff; 60 s. */
   readonly resetAfterMs?: number;
-  /** One event may be so long, in characters; 128 Mi. */
+  /** In characters; 128 Mi. */
   readonly maxEventLength?: number;
   /** For jitter; `Math.random`. */
   random?(): number;
 }
 
 export interface EventStreamOptions extends EventStreamTimes {
-  /** For log lines. */
+  /** Begins log messages, so it starts with a capital letter. */
   readonly name: string;
   readonly url: URL;
-  /** Sent bare in `Authorization`. */
+  /** Sent in `Authorization`, without a scheme. */
   readonly key: string;
   readonly userAgent: string;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
-  /** We were let in. */
+  /** LaunchDarkly accepted the key. */
   onOpen?(): void;
-  /** Bytes arrived, a heartbeat at least. */
+  /** Data arrived, possibly just a heartbeat. */
   onAlive?(): void;
   /**
-   * One event; `receivedAt` as `performance.now()`. The answer says whether the stream goes on (undefined), is made
-   * anew because it was asked for, or because it failed.
+   * Handles one event; `receivedAt` as `performance.now()`. Returns undefined to continue, `reconnect` when LaunchDarkly
+   * asked for it, or a failure, which also reconnects.
    */
   onEvent(event: string | undefined, data: string, receivedAt: number): Failure | 'reconnect' | undefined;
-  /** After each failure; a new attempt follows. */
+  /** Called after each failure; the stream then reconnects. */
   onFailure(failure: Failure): void;
 }
 
-/** Holds one stream of server-sent events from LaunchDarkly, for ever: every failure is retried. */
+/** Keeps one stream of server-sent events from LaunchDarkly open until closed. Retries every failure. */
 export function startEventStream(options: EventStreamOptions): { close(): void } {
   const { name, log, connectTimeoutMs = 3_000, headTimeoutMs = 10_000, readTimeoutMs = 300_000 } = options;
   const { resetAfterMs = 60_000, maxEventLength = 128 * 1024 * 1024 } = options;
@@ -85,7 +85,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       if (over) return;
       const delayMs = again(failure.refused ? slow : backoff);
       const { kind, message, statusCode } = failure;
-      log.warn(`${name} failed, it will be tried again`, { kind, reason: message, statusCode, delayMs });
+      log.warn(`${name} disconnected; reconnecting`, { kind, reason: message, statusCode, delayMs });
       options.onFailure(failure);
     }
 
@@ -93,15 +93,15 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       openedAt = performance.now();
       options.onOpen?.();
       slow.reset();
-      // Not "close": a peer that vanishes says nothing at all, hence the watchdog.
+      // A peer that vanishes closes nothing, so only a timeout notices.
       watchdog = setTimeout(() => {
-        fail({ kind: 'NETWORK_ERROR', message: `no byte within ${readTimeoutMs} ms` });
+        fail({ kind: 'NETWORK_ERROR', message: `no data received within ${readTimeoutMs} ms` });
       }, readTimeoutMs);
       response.on('error', (error) => fail({ kind: 'NETWORK_ERROR', message: describeError(error) }));
       response.on('close', () => fail({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
       const encoding = response.headers['content-encoding'];
       if (encoding && encoding !== 'identity') {
-        return fail({ kind: 'INVALID_DATA', message: `the stream is encoded as ${encoding}, which was not asked for` });
+        return fail({ kind: 'INVALID_DATA', message: `the stream has an unexpected Content-Encoding: ${encoding}` });
       }
       const read = reader();
       response.on('data', (chunk: Buffer) => {
@@ -113,7 +113,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
     }
 
     function reader(): (chunk: Buffer) => void {
-      // Characters may be cut in two between chunks.
+      // A character may be split between chunks.
       const decoder = new TextDecoder();
       let receivedAt = 0;
       const parser = createParser({
@@ -122,10 +122,10 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
           if (over) return;
           if (id !== undefined) lastEventId = id;
           const verdict = options.onEvent(event, data, receivedAt);
-          // Whoever heard of the event may have closed the stream.
+          // The handler may have closed the stream.
           if (verdict === undefined || over) return;
           if (verdict !== 'reconnect') return fail(verdict);
-          log.info(`${name} is made anew, as LaunchDarkly asked`, { delayMs: again(backoff) });
+          log.info(`${name} reconnecting at LaunchDarkly's request`, { delayMs: again(backoff) });
         },
         onError({ type }) {
           if (type !== 'max-buffer-size-exceeded') return;
@@ -159,7 +159,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   };
 }
 
-/** The address below `base`, whose own path is kept. Throws CONFIG_INVALID when it is not an http or https address. */
+/** Appends `path` to the path of `base`. Throws CONFIG_INVALID when it is not an http or https address. */
 export function streamUrl(base: string, path: string, query: string): URL {
   const url = URL.canParse(base) ? new URL(base) : undefined;
   if (url?.protocol !== 'http:' && url?.protocol !== 'https:') {

@@ -11,11 +11,11 @@ import { createStatus } from './status.ts';
 export interface FileReload {
   /** Unix ms. */
   readonly readAt: number;
-  /** How many flags and segments became different, the vanished included; 0 when there is a problem. */
+  /** How many flags and segments changed or were removed; 0 when there is a problem. */
   readonly changed: number;
-  /** Flags and segments that were skipped, with the reason. */
+  /** Flags and segments that were ignored, with the reason. */
   readonly unreadable: readonly UnreadableItem[];
-  /** Why the file as a whole could not be used; what was read before stays. */
+  /** Why the file could not be read; the last good version is still served. */
   readonly problem?: string;
 }
 
@@ -23,20 +23,20 @@ export interface FileSourceOptions {
   readonly path: string;
   readonly sink: UpstreamSink;
   readonly log: Log;
-  /** What memory holds, tombstones included: versions rise above it. */
+  /** What memory holds, including tombstones; new versions must be higher. */
   held(kind: Kind, key: string): Item | undefined;
   onStatus?(status: UpstreamStatus): void;
-  /** After each reading, the first one included. */
+  /** Called after each read, including the first. */
   onReload?(reload: FileReload): void;
-  /** How often the file is looked at where the operating system does not report changes; 1 s. */
+  /** How often the file is checked in case the operating system does not report changes; 1 s. */
   readonly pollIntervalMs?: number;
-  /** How long the file must rest before a change is read; 50 ms. */
+  /** How long the file must stay unchanged before it is read; 50 ms. */
   readonly settleMs?: number;
 }
 
 /**
- * Reads flags from a file and follows its changes. Rejects with FLAGS_FILE_INVALID when the first reading fails; later
- * a broken edit is reported and changes nothing.
+ * Reads flags from a file and watches it. Rejects with FLAGS_FILE_INVALID when the first read fails; later, an invalid
+ * edit is reported and the last good version is still served.
  */
 export async function startFileSource(options: FileSourceOptions): Promise<Upstream> {
   const { sink, log, pollIntervalMs = 1_000, settleMs = 50 } = options;
@@ -50,7 +50,7 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
       text = await readFile(path, 'utf8');
     } catch (error) {
       const { code, message } = error as NodeJS.ErrnoException;
-      return code === 'ENOENT' ? 'there is no such file' : message;
+      return code === 'ENOENT' ? 'file not found' : message;
     }
     const receivedAt = performance.now();
     const file = parseFlagsFile(text, path);
@@ -58,7 +58,7 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
     const items = file.entries.map((entry) => toItem(entry, options.held(entry.kind, entry.key)));
     const { unreadable } = file;
     const next = new Map(items.map(({ kind, key, version }) => [`${kind}/${key}`, version]));
-    // A skipped item keeps its previous version, here as well as in memory.
+    // An invalid item keeps its previous version, here as in memory.
     for (const { kind, key } of unreadable) {
       const version = delivered.get(`${kind}/${key}`);
       if (version !== undefined) next.set(`${kind}/${key}`, version);
@@ -66,7 +66,12 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
     const changed = countDifferences(delivered, next);
     delivered = next;
     for (const { kind, key, reason } of unreadable) {
-      log.warn('an item of the flags file could not be understood and was skipped', { path, kind, key, reason });
+      log.warn('Item in the flags file is invalid and was ignored; still serving its previous version', {
+        path,
+        kind,
+        key,
+        reason,
+      });
     }
     sink.put(items, unreadable, receivedAt);
     status.completed();
@@ -78,7 +83,7 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
     const problem = await load();
     if (problem === undefined) return true;
     const message = `${path}: ${problem}`;
-    log.warn('the flags file could not be used, what was read before stays', { path, reason: problem });
+    log.warn('Could not read the flags file; still serving the last good version', { path, reason: problem });
     status.failed({ kind: 'INVALID_DATA', message });
     options.onReload?.({ readAt: Date.now(), changed: 0, unreadable: [], problem: message });
     return true;
@@ -99,8 +104,8 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
 }
 
 /**
- * Gives an entry its version: what is held when nothing changed, else the larger of its own and one more than is held,
- * so that an edit that leaves `version` alone still reaches readers that only take newer versions.
+ * Chooses an entry's version: the held one if nothing changed, otherwise at least one more than that, so that an edit
+ * without a new `version` still reaches readers that only accept newer versions.
  */
 function toItem({ kind, key, version = 1, data }: FileEntry, held: Item | undefined): Item {
   const itemOf = (number: number): Item => ({
@@ -120,7 +125,7 @@ function complete(kind: Kind, data: Record<string, unknown>): string {
   return JSON.stringify(kind === 'features' ? normalizeFlag(data) : normalizeSegment(data));
 }
 
-/** In the form that files get, since what is held may have come from LaunchDarkly or from a table. */
+/** Normalized like a file's items, because the held item may come from LaunchDarkly or from a store. */
 function textOf({ kind, json }: Item): string {
   return complete(kind, JSON.parse(json) as Record<string, unknown>);
 }

@@ -2,7 +2,7 @@ import type { Item } from '../../lib/flag-table/index.ts';
 import type { Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { createStatus } from './status.ts';
 
-/** Flags that came with the environment itself, as from an archive: delivered once, current for ever. */
+/** Flags that are part of the environment's description, as in an archive: delivered once, always current. */
 export function startFixed(options: {
   readonly items: readonly Item[];
   readonly sink: UpstreamSink;

@@ -6,7 +6,7 @@ import { describeType, isObject, type JsonObject } from '../common/json.ts';
 import type { UnreadableItem } from '../ports.ts';
 import { describeJsonProblem } from './json-problem.ts';
 
-/** A flag or segment as somebody wrote it; `version` only when the file says one. */
+/** A flag or segment as written in the file. */
 export interface FileEntry {
   readonly kind: Kind;
   readonly key: string;
@@ -21,8 +21,8 @@ export type FlagsFile =
 const SECTIONS = ['flags', 'segments', 'flagValues'] as const;
 
 /**
- * Reads the file format of LaunchDarkly's SDKs (`flags`, `segments`, `flagValues`), JSON or YAML: by the extension, else
- * by what the text begins with. Never throws. See https://docs.launchdarkly.com/sdk/features/flags-from-files.
+ * Parses the file format of LaunchDarkly's SDKs (`flags`, `segments`, `flagValues`), JSON or YAML: decided by the
+ * extension, or by the first character. Never throws. See https://docs.launchdarkly.com/sdk/features/flags-from-files.
  */
 export function parseFlagsFile(text: string, path: string): FlagsFile {
   const parsed = isJson(text, path) ? parseJson(text) : parseYaml(text);
@@ -52,7 +52,7 @@ function readSections({ flags, segments, flagValues }: { readonly [name: string]
   for (const [key, data] of Object.entries(flags ?? {})) add('features', key, data);
   for (const [key, value] of Object.entries(flagValues ?? {})) {
     if (flags && Object.hasOwn(flags, key)) {
-      return { problem: `the flag ${JSON.stringify(key)} stands in flags and in flagValues; keep one of the two` };
+      return { problem: `flag ${JSON.stringify(key)} is defined in both flags and flagValues; keep one` };
     }
     add('features', key, { on: true, variations: [value], fallthrough: { variation: 0 } });
   }
@@ -80,7 +80,7 @@ function isJson(text: string, path: string): boolean {
 type Parsed = { readonly value: unknown } | { readonly problem: string };
 
 function parseJson(text: string): Parsed {
-  // Windows editors begin a file with a mark that JSON does not know.
+  // Windows editors may start a file with a byte order mark, which is not valid JSON.
   const json = text.replace(/^\uFEFF/, '');
   try {
     return { value: JSON.parse(json) };
@@ -99,12 +99,12 @@ function parseYaml(text: string): Parsed {
     const { line, col } = lines.linePos(error.pos[0]);
     return { problem: `line ${line}, column ${col}: ${error.message}` };
   } catch (error) {
-    // An alias that names nothing, or one that would grow without bound.
+    // An alias without an anchor, or one that expands without bound.
     return { problem: (error as Error).message };
   }
 }
 
-/** `empty` for YAML's null, which nobody writes out. */
+/** YAML's null is usually an empty value. */
 function nameOf(value: unknown): string {
   return value === null || value === undefined ? 'empty' : describeType(value);
 }

@@ -7,20 +7,20 @@ import type { Outbound } from '../ports.ts';
 import { createAnswerCache } from './answer-cache.ts';
 
 export interface GoalsOptions {
-  /** LaunchDarkly's server for browsers; only its origin counts. */
+  /** LaunchDarkly's server for browsers; only the origin is used. */
   readonly baseUri: string;
   readonly outbound?: Outbound | undefined;
   /** `EdgeFlagRelay/<version>` */
   readonly userAgent: string;
-  /** For the whole answer; 10 s. */
+  /** For the whole response; 10 s. */
   readonly timeoutMs?: number;
-  /** Of one answer; 1 MiB. */
+  /** Per response; 1 MiB. */
   readonly maxAnswerBytes?: number;
-  /** Of all answers that are remembered; 16 MiB. */
+  /** 16 MiB. */
   readonly maxCacheBytes?: number;
-  /** Questions that LaunchDarkly is asked at the same time; 16. */
+  /** Concurrent requests to LaunchDarkly; 16. */
   readonly maxConcurrent?: number;
-  /** Questions that wait for their turn; 256. */
+  /** Queued requests; 256. */
   readonly maxWaiting?: number;
   /** Unix ms; `Date.now`. */
   now?(): number;
@@ -28,15 +28,15 @@ export interface GoalsOptions {
 
 export interface GoalsAnswer {
   readonly status: number;
-  /** For whoever asked: without those of the connection, of CORS and of cookies. */
+  /** Without hop-by-hop, CORS and cookie headers. */
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
 }
 
 /**
- * LaunchDarkly's answers about click and page view goals of an environment, remembered as long as it allows
- * (`Cache-Control`, `ETag`) and beyond while it does not answer. `query` with or without its question mark. Rejects when
- * there is neither an answer nor a remembered one. Throws CONFIG_INVALID when `baseUri` is not an http or https address.
+ * Fetches an environment's click and page view goals from LaunchDarkly. Cached as its headers allow (`Cache-Control`,
+ * `ETag`), and served stale while LaunchDarkly does not answer. `query` with or without its question mark. Rejects when
+ * there is neither a response nor a cached one. Throws CONFIG_INVALID when `baseUri` is not an http or https address.
  */
 export function createGoals(options: GoalsOptions): (environmentId: string, query: string) => Promise<GoalsAnswer> {
   const { maxCacheBytes = 16 * 1024 * 1024, maxConcurrent = 16, maxWaiting = 256, now = Date.now } = options;
@@ -89,7 +89,7 @@ async function get(url: URL, etag: string | undefined, options: GoalsOptions): P
   return { ...answer, headers: passedOn(answer.headers) };
 }
 
-/** Headers that the relay sets itself when it answers a browser, beside those of CORS. */
+/** Headers that the relay sets itself when it answers a browser, besides those of CORS. */
 const OWN: ReadonlySet<string> = new Set(['content-length', 'set-cookie', 'x-from-cache']);
 
 function passedOn(headers: IncomingHttpHeaders): Record<string, string> {

@@ -6,14 +6,14 @@ export interface TextProblem {
   readonly column: number;
 }
 
-// One token with the white space before it: RFC 8259 section 2 to 7.
+// One token and the white space before it (RFC 8259, sections 2 to 7).
 const TOKEN =
   /[ \t\n\r]*(?:([{}[\],:])|("[ !#-[\]-\uffff]*(?:\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4})[ !#-[\]-\uffff]*)*")|(-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?|true|false|null))/y;
 const SPACE = /[ \t\n\r]*/y;
 
 /**
- * Where a text stops being JSON and what was expected there; undefined when it is JSON. The messages of `JSON.parse`
- * differ between versions of Node and often leave the place out.
+ * Finds the first syntax error in JSON and what was expected there; undefined when the text is valid. The messages of
+ * `JSON.parse` differ between versions of Node and often lack the position.
  */
 export function describeJsonProblem(text: string): TextProblem | undefined {
   const open: string[] = [];
@@ -37,7 +37,7 @@ const KEY = 'a key in double quotes';
 const FIRST_KEY = `${KEY} or }`;
 const FIRST_VALUE = 'a value or ]';
 
-/** What is expected after a token, or undefined when it may not stand where it stands. */
+/** What is expected after a token, or undefined when the token is not allowed here. */
 function step(expected: string, token: string, open: string[]): string | undefined {
   const inObject = open.at(-1) === '{';
   const afterValue = () => (open.length === 0 ? 'nothing more' : open.at(-1) === '{' ? 'a comma or }' : 'a comma or ]');

@@ -5,14 +5,14 @@ import { parseSliced, type SlicedJson } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
 
-/** What an event of LaunchDarkly's `/all` stream asks for. */
+/** A parsed event of LaunchDarkly's `/all` stream. */
 export type Message =
   | { readonly kind: 'put'; readonly items: readonly Item[]; readonly unreadable: readonly UnreadableItem[] }
   | { readonly kind: 'upsert'; readonly item: Item }
   | { readonly kind: 'skip'; readonly item: UnreadableItem }
-  /** Not for us: an event, a path or an entry that older readers leave alone as well. */
+  /** An unknown event or path, which LaunchDarkly's SDKs ignore as well. */
   | { readonly kind: 'ignored'; readonly why: string }
-  /** Damaged as a whole; the stream cannot be trusted to go on. */
+  /** The whole event is damaged; the stream must reconnect. */
   | { readonly kind: 'invalid'; readonly problem: string };
 
 const collections = [
@@ -20,10 +20,10 @@ const collections = [
   { kind: 'features', name: 'flags' },
 ] as const satisfies readonly { kind: Kind; name: string }[];
 
-/** What memory holds; an item whose bytes are the held ones need not be examined again. */
+/** What memory holds; an item with identical JSON is not validated again. */
 export type Held = (kind: Kind, key: string) => Item | undefined;
 
-/** Reads one event. Never throws; no text of the payload stands in a problem but keys, versions and paths. */
+/** Parses one event. Never throws. Problems quote only keys, versions and paths of the payload. */
 export function readMessage(event: string | undefined, text: string, held?: Held): Message {
   if (event !== 'put' && event !== 'patch' && event !== 'delete') {
     return { kind: 'ignored', why: `unknown event ${event ?? 'message'}` };
@@ -40,7 +40,7 @@ export function readMessage(event: string | undefined, text: string, held?: Held
   return readChange(event, body, json);
 }
 
-/** The item in `data`, whose raw text is `json`; undefined for null, which older relays send for a deletion. */
+/** Parses the item in `data`, whose raw text is `json`; undefined for null, which older relays send for a deletion. */
 function readItem(kind: Kind, key: string, data: unknown, json: string): Item | UnreadableItem | undefined {
   if (data === null) return undefined;
   const unreadable = (reason: string): UnreadableItem => ({ kind, key, reason });
@@ -62,7 +62,7 @@ function isUnreadable(item: Item | UnreadableItem): item is UnreadableItem {
 function readPut(body: JsonObject, json: SlicedJson, held?: Held): Message {
   if (body.path !== undefined && body.path !== '/') return { kind: 'ignored', why: 'a put for another path' };
   const { data } = body;
-  // Without `flags` a damaged put would pass for an empty environment and take every flag away.
+  // Without this check a damaged put would count as an empty environment and remove every flag.
   if (!isObject(data) || !isObject(data.flags)) return { kind: 'invalid', problem: 'a put has no data.flags' };
   const read = readCollections(data, json, ['data'], held);
   return typeof read === 'string' ? { kind: 'invalid', problem: `in a put, ${read}` } : { kind: 'put', ...read };
@@ -73,7 +73,7 @@ export interface DataSet {
   readonly unreadable: readonly UnreadableItem[];
 }
 
-/** Reads `{"flags":{…},"segments":{…}}`, as archives hold it. Never throws. */
+/** Parses `{"flags":{…},"segments":{…}}`, as stored in archives. Never throws. */
 export function readDataSet(text: string): DataSet | { readonly problem: string } {
   let json: SlicedJson;
   try {
@@ -87,7 +87,7 @@ export function readDataSet(text: string): DataSet | { readonly problem: string 
   return typeof read === 'string' ? { problem: read } : read;
 }
 
-/** A text says what is wrong. */
+/** Returns a string when the data is invalid: the problem. */
 function readCollections(data: JsonObject, json: SlicedJson, path: readonly string[], held?: Held): DataSet | string {
   const items: Item[] = [];
   const unreadable: UnreadableItem[] = [];

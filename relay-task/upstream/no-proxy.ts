@@ -1,8 +1,8 @@
 import { BlockList, isIP } from 'node:net';
 
 /**
- * Reads NO_PROXY as Go programs do, ld-relay among them: names with their subdomains, `.example.com` for subdomains
- * only, addresses, networks (`10.0.0.0/8`), each with a port if wanted, and `*`. What makes no sense matches nothing.
+ * Parses NO_PROXY as Go programs such as ld-relay do: names including subdomains, `.example.com` for subdomains only,
+ * addresses, networks (`10.0.0.0/8`), each optionally with a port, and `*`. Invalid entries match nothing.
  * See https://pkg.go.dev/golang.org/x/net/http/httpproxy#Config.
  */
 export function parseNoProxy(text: string): (url: URL) => boolean {

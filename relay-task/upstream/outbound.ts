@@ -9,20 +9,20 @@ import { parseNoProxy } from './no-proxy.ts';
 import { createForwardAgent, createTunnelAgent } from './proxy-agents.ts';
 
 export interface OutboundOptions {
-  /** For everything; with it the variables of `env` do not count. `proxy:3128` is taken for http. */
+  /** For all connections; overrides the variables in `env`. `proxy:3128` means http. */
   readonly proxyUrl?: string | undefined;
-  /** For the proxy, as Basic; instead of those that stand in its address. */
+  /** For the proxy's Basic authentication; overrides the credentials in its URL. */
   readonly user?: string | undefined;
   readonly password?: string | undefined;
-  /** PEM files, trusted beside the authorities that Node trusts. */
+  /** PEM files, trusted in addition to Node's own authorities. */
   readonly caCertFiles: readonly string[];
-  /** `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are looked up here, in capitals first; `NODE_EXTRA_CA_CERTS` too. */
+  /** For `HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY` (upper case first) and `NODE_EXTRA_CA_CERTS`. */
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 /**
- * How LaunchDarkly is reached. Throws CONFIG_INVALID, naming every address and file that cannot be used. No message
- * holds a user or a password.
+ * Creates the agents for connections to LaunchDarkly. Throws CONFIG_INVALID, naming every invalid address and file, but
+ * never a user or a password.
  */
 export function createOutbound({ proxyUrl, user, password, caCertFiles, env }: OutboundOptions): Outbound {
   const problems: string[] = [];
@@ -31,16 +31,15 @@ export function createOutbound({ proxyUrl, user, password, caCertFiles, env }: O
   const read = (name: string, text: string | undefined) => {
     if (text === undefined) return undefined;
     const proxy = parseProxy(text);
-    if (proxy === undefined)
-      problems.push(`${name} must be an http or https address of a proxy, such as http://proxy:3128`);
+    if (proxy === undefined) problems.push(`${name} must be an http or https URL, such as http://proxy:3128`);
     return proxy;
   };
-  const own = read('the URL of the proxy', proxyUrl?.trim() || undefined);
+  const own = read('the proxy URL', proxyUrl?.trim() || undefined);
   const proxies = own
     ? { 'https:': own, 'http:': own }
     : { 'https:': read('HTTPS_PROXY', fromEnv('HTTPS_PROXY')), 'http:': read('HTTP_PROXY', fromEnv('HTTP_PROXY')) };
   if (problems.length > 0) throw new RelayError('CONFIG_INVALID', problems.join('; '));
-  // An address that was set here is for everything, as in ld-relay; only the variables know exceptions.
+  // As in ld-relay, NO_PROXY applies only to the proxies from variables, not to a configured one.
   const spared = own ? () => false : parseNoProxy(fromEnv('NO_PROXY') ?? '');
 
   const direct = secureContext && new https.Agent({ secureContext });
@@ -61,7 +60,7 @@ function parseProxy(text: string): URL | undefined {
   const url = URL.canParse(address) ? new URL(address) : undefined;
   if (!url || url.hostname === '' || !['http:', 'https:'].includes(url.protocol)) return undefined;
   try {
-    // Done again when they are used, where nobody could report it.
+    // Decoded again when used, where an error could not be reported.
     decodeURIComponent(url.username + url.password);
     return url;
   } catch {
@@ -84,7 +83,7 @@ function readAuthorities(
 ): tls.SecureContext | undefined {
   if (files.length === 0) return undefined;
   const certificates = files.flatMap((file) => readCertificates(file, problems));
-  // Node forgets these as soon as it is given authorities; whether they can be read is its affair.
+  // Node ignores NODE_EXTRA_CA_CERTS once `ca` is set. Node itself warns if the file cannot be read.
   const extra = env.NODE_EXTRA_CA_CERTS ? readCertificates(env.NODE_EXTRA_CA_CERTS, []) : [];
   if (problems.length > 0) return undefined;
   return tls.createSecureContext({ ca: [...tls.rootCertificates, ...extra, ...certificates] });
@@ -96,12 +95,12 @@ function readCertificates(file: string, problems: string[]): string[] {
     text = readFileSync(file, 'utf8');
   } catch (error) {
     const { code, message } = error as NodeJS.ErrnoException;
-    problems.push(`the CA file ${file} cannot be read: ${code === 'ENOENT' ? 'there is no such file' : message}`);
+    problems.push(`cannot read the CA file ${file}: ${code === 'ENOENT' ? 'file not found' : message}`);
     return [];
   }
   const certificates = text.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
   if (certificates.length === 0 || !certificates.every(isCertificate)) {
-    problems.push(`the CA file ${file} must hold certificates in PEM form`);
+    problems.push(`the CA file ${file} must contain PEM certificates`);
   }
   return certificates;
 }

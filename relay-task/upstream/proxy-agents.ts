@@ -5,11 +5,11 @@ import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
 
 export interface ProxyOptions {
-  /** An http or https address; user and password stand in it. */
+  /** An http or https URL, including user and password. */
   readonly proxy: URL;
-  /** Whom TLS connections trust, to the proxy as to the target; Node's own choice when absent. */
+  /** For TLS to the proxy and to the target; Node's default when absent. */
   readonly secureContext?: tls.SecureContext | undefined;
-  /** A proxy that does not open its tunnel within so long is given up; 10 s. */
+  /** For opening the tunnel; 10 s. */
   readonly timeoutMs?: number;
 }
 
@@ -55,11 +55,11 @@ export function createTunnelAgent({ proxy, secureContext, timeoutMs = 10_000 }: 
     request.on('error', (error) => finish(error));
     request.end();
   };
-  // Node's documented way to bring one's own connections: https://nodejs.org/api/http.html#agentcreateconnectionoptions-callback
+  // Node's documented way to supply connections: https://nodejs.org/api/http.html#agentcreateconnectionoptions-callback
   return Object.assign(agent, { createConnection });
 }
 
-/** Reaches http targets by asking the proxy for the whole address (RFC 9112 section 3.2.2). */
+/** Reaches http targets by sending the absolute URL to the proxy (RFC 9112 section 3.2.2). */
 export function createForwardAgent({ proxy, secureContext }: ProxyOptions): http.Agent {
   const agent =
     proxy.protocol === 'https:' ? new https.Agent({ ...(secureContext && { secureContext }) }) : new http.Agent();
@@ -78,7 +78,7 @@ export function createForwardAgent({ proxy, secureContext }: ProxyOptions): http
   };
   return Object.assign(agent, {
     addRequest: forward,
-    // A request for an http target is to go out over TLS if the proxy wants it so.
+    // Lets a request for an http target go over TLS to an https proxy.
     protocol: 'http:',
   });
 }
@@ -106,6 +106,6 @@ function serverName(proxy: URL): string | undefined {
 }
 
 function describeRefusal(proxy: URL, statusCode: number | undefined): string {
-  const advice = statusCode === 407 ? ': it wants a user and a password' : '';
+  const advice = statusCode === 407 ? ' (authentication required)' : '';
   return `the proxy ${proxy.host} answered ${statusCode}${advice}`;
 }

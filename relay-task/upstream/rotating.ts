@@ -2,7 +2,7 @@ import type { Log, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 
 export interface RotatingOptions {
   readonly sdkKey: string;
-  /** Starts the upstream of one key; it tries for ever until it is closed. */
+  /** Starts the upstream of one key; it retries until it is closed. */
   start(sdkKey: string, sink: UpstreamSink, onStatus: (status: UpstreamStatus) => void): Upstream;
   readonly sink: UpstreamSink;
   onStatus?(status: UpstreamStatus): void;
@@ -11,11 +11,11 @@ export interface RotatingOptions {
 
 export interface RotatingUpstream extends Upstream {
   /**
-   * Goes over to another key as soon as that has delivered everything. Until then the old one goes on feeding, for ever
-   * if the new one is refused, and both are tried.
+   * Switches to another key once its connection has delivered the full flag set. Until then, possibly forever, the old
+   * key's connection stays in use and both keep retrying.
    */
   setKey(sdkKey: string): void;
-  /** Set while LaunchDarkly refuses a new key and the one before it goes on. `since`: Unix ms. */
+  /** Set while LaunchDarkly rejects the new key and the previous one stays in use. `since`: Unix ms. */
   keyProblem(): { readonly since: number; readonly message: string } | undefined;
 }
 
@@ -25,20 +25,20 @@ interface Member {
   delivered: boolean;
 }
 
-/** An upstream whose key can change without a gap: the new connection has delivered before the old one is let go. */
+/** An upstream that changes keys without a gap: the old connection closes after the new one has delivered. */
 export function startRotating(options: RotatingOptions): RotatingUpstream {
   const { sink, log } = options;
   const closing = new Set<Promise<void>>();
   let closed = false;
   let active = createMember(options.sdkKey);
   let next: Member | undefined;
-  /** What went before, so that a change of key neither hides an error nor looks like an outage. */
+  /** Carried over, so that a key change neither hides an error nor looks like an outage. */
   let lastError: UpstreamStatus['lastError'];
   let validBefore: { readonly promotedSince: number; readonly since: number } | undefined;
 
   function start(member: Member) {
     const present = () => !closed && (member === active || member === next);
-    // Before its first `put` a new key has nothing to add to what the old one says.
+    // Before its first `put`, a new key's connection must not change anything.
     const feeds = () => present() && (member === active || member.delivered);
     const memberSink: UpstreamSink = {
       put(items, unreadable, receivedAt) {
@@ -55,11 +55,11 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
       promoteWhenReady();
       options.onStatus?.(read());
     });
-    // It may have delivered while it was started.
+    // `start` may have delivered synchronously.
     promoteWhenReady();
   }
 
-  /** Not before it is current: a status in between would say that upstream is lost. */
+  /** Waits until the new upstream is current, so that the status never shows an outage. */
   function promoteWhenReady() {
     const status = next?.upstream?.status();
     if (!next?.delivered || !status?.current) return;
@@ -70,12 +70,12 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
     active = next;
     next = undefined;
     leave(old);
-    log.info('upstream is asked with the new SDK key');
+    log.info('LaunchDarkly stream now uses the new SDK key');
   }
 
   function leave({ upstream }: Member) {
     const done = upstream?.close().catch((error: unknown) => {
-      log.warn('an upstream did not close', { reason: String(error) });
+      log.warn('Could not close an upstream', { reason: String(error) });
     });
     if (!done) return;
     closing.add(done);
@@ -92,7 +92,7 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
       ...own,
       ...(stayedValid && validBefore && { stateSince: validBefore.since }),
       ...(latest && { lastError: latest }),
-      // While one of the two may still be let in, nobody can say that the environment is refused.
+      // The environment counts as refused only when LaunchDarkly rejects both keys.
       refused: own.refused && nextRefused,
     };
   }
@@ -105,10 +105,10 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
     keyProblem() {
       const { refused, stateSince, lastError: refusal } = next?.upstream?.status() ?? {};
       if (!refused || stateSince === undefined) return undefined;
-      const reason = refusal?.message ?? 'it was not let in';
+      const reason = refusal?.message ?? 'no reason given';
       return {
         since: stateSince,
-        message: `the new SDK key is refused (${reason}): LaunchDarkly is asked with the one before it`,
+        message: `LaunchDarkly rejected the new SDK key (${reason}); still using the previous one`,
       };
     },
 

@@ -5,18 +5,18 @@ export interface Failure {
   /** One sentence, without any key. */
   readonly message: string;
   readonly statusCode?: number;
-  /** Upstream answered, and will not let us in until somebody changes something. */
+  /** Upstream rejected the request, and will until someone acts. */
   readonly refused?: boolean;
 }
 
 export interface StatusOptions {
-  /** Called after each change; what it throws is the caller's own affair and is not caught. */
+  /** Called after each change. Errors are not caught. */
   onStatus?(status: UpstreamStatus): void;
-  /** After so long without a sign of life nothing is current. Infinite for sources that do not fall silent. */
+  /** The data stops being current after this long without a sign of life. Infinity for files. */
   freshMs: number;
 }
 
-/** Keeps the status of one upstream. */
+/** Tracks the status of one upstream. */
 export function createStatus({ onStatus, freshMs }: StatusOptions) {
   let state: ConnectionState = 'INITIALIZING';
   let stateSince = Date.now();
@@ -43,16 +43,16 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
 
   return {
     read,
-    /** Upstream let us in. */
+    /** Upstream accepted the key. */
     admitted(): void {
       refused = false;
     },
-    /** Something arrived, a heartbeat at least: what is held is still what upstream has. */
+    /** Data arrived, possibly just a heartbeat: memory still equals upstream. */
     alive(): void {
       lastSign = performance.now();
       if (complete) checkedAt = Date.now();
     },
-    /** Everything upstream has was delivered. */
+    /** The full set was delivered. */
     completed(): void {
       if (state === 'OFF') return;
       const changed = !complete || state !== 'VALID';
@@ -66,13 +66,13 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
     failed({ kind, message, statusCode, refused: nowRefused }: Failure): void {
       if (state === 'OFF') return;
       complete = false;
-      // Only an answer says whether we are let in; a broken line says nothing.
+      // Only a response says whether the key is accepted; a network error does not.
       if (statusCode !== undefined) refused = nowRefused ?? false;
       lastError = { kind, time: Date.now(), message, ...(statusCode !== undefined && { statusCode }) };
       if (state !== 'INITIALIZING') enter('INTERRUPTED');
       onStatus?.(read());
     },
-    /** For good: nothing is reported any more. */
+    /** Final: later calls report nothing. */
     closed(): void {
       complete = false;
       enter('OFF');

@@ -14,9 +14,9 @@ export interface StreamingOptions extends EventStreamTimes {
   readonly log: Log;
   /** `EdgeFlagRelay/<version>` */
   readonly userAgent: string;
-  /** Directly, when absent. */
+  /** Absent: a direct connection. */
   readonly outbound?: Outbound | undefined;
-  /** What memory holds; spares examining what a reconnect brings unchanged, which is most of it. */
+  /** What memory holds. After a reconnect most items are unchanged and are not validated again. */
   held?(kind: Kind, key: string): Item | undefined;
   onStatus?(status: UpstreamStatus): void;
 }
@@ -24,7 +24,7 @@ export interface StreamingOptions extends EventStreamTimes {
 const FRESH_MS = 360_000;
 
 /**
- * Holds one stream of LaunchDarkly's `/all` and delivers what it says, for ever: every failure is retried.
+ * Keeps LaunchDarkly's `/all` stream open until closed and delivers its events. Retries every failure.
  * Throws CONFIG_INVALID when `streamUri` is not an http or https address.
  */
 export function startStreaming(options: StreamingOptions): Upstream {
@@ -37,7 +37,10 @@ export function startStreaming(options: StreamingOptions): Upstream {
       case 'put':
         for (const { kind, key, reason } of message.unreadable) warnUnreadable(kind, key, reason);
         sink.put(message.items, message.unreadable, receivedAt);
-        log.info('upstream sent everything', { items: message.items.length, unreadable: message.unreadable.length });
+        log.info('Received the full flag set from LaunchDarkly', {
+          items: message.items.length,
+          unreadable: message.unreadable.length,
+        });
         return void status.completed();
       case 'upsert':
         return void sink.upsert(message.item, receivedAt);
@@ -45,19 +48,19 @@ export function startStreaming(options: StreamingOptions): Upstream {
         warnUnreadable(message.item.kind, message.item.key, message.item.reason);
         return void sink.skip(message.item);
       case 'ignored':
-        return void log.debug('upstream event ignored', { reason: message.why });
+        return void log.debug('Ignored an event from LaunchDarkly', { reason: message.why });
       case 'invalid':
         return { kind: 'INVALID_DATA', message: message.problem };
     }
   }
 
   function warnUnreadable(kind: string, key: string, reason: string) {
-    log.warn('an item could not be understood and was skipped; its previous version stays', { kind, key, reason });
+    log.warn('Item is invalid and was ignored; still serving its previous version', { kind, key, reason });
   }
 
   const stream = startEventStream({
     ...options,
-    name: 'upstream stream',
+    name: 'LaunchDarkly stream',
     url: streamUrl(streamUri, '/all', filter ? `?filter=${encodeURIComponent(filter)}` : ''),
     key: sdkKey,
     onOpen: status.admitted,

@@ -138,7 +138,9 @@ test('a flag goes from the file to the stream, the table and the edge, where it 
 
   // A broken one.
   writeFileSync(file, everybodyToCanary.replace('"flags": {', '"flags": '));
-  await eventually(() => expect(started.output()).toMatch(/what was read before stays .*line \d+, column \d+/));
+  await eventually(() =>
+    expect(started.output()).toMatch(/still serving the last good version .*line \d+, column \d+/),
+  );
   expect(await visit(edge)).toMatchObject({ status: 200, origin: 'canary' });
   stream.close();
 
@@ -224,7 +226,7 @@ describe('prints what is wrong in one line and exits with 1', () => {
     'a missing file',
     { FLAGS_FILE: '/nowhere/flags.json' },
     [],
-    /^FLAGS_FILE_INVALID: \/nowhere\/flags.json: there is no such file$/,
+    /^FLAGS_FILE_INVALID: \/nowhere\/flags.json: file not found$/,
   ];
   const misunderstood: Mistake[] = [
     ['a value that cannot be', { EDGE_PORT: 'http' }, [], /^CONFIG_INVALID: EDGE_PORT=http is invalid: expected /],

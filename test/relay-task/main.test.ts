@@ -83,7 +83,7 @@ test('started with a file as ld-relay is, it listens where the file says', async
 test('a flags file that is missing: one line, and exit code 1', async () => {
   const { output, exited } = run({ LD_ENV_x: 'sdk-x', LD_FLAGS_FILE_x: '/nowhere/flags.json', PORT: '0' });
   expect(await exited).toBe(1);
-  expect(output().stderr).toBe('FLAGS_FILE_INVALID: /nowhere/flags.json: there is no such file\n');
+  expect(output().stderr).toBe('FLAGS_FILE_INVALID: /nowhere/flags.json: file not found\n');
 });
 
 test('what ends at once: each on its own stream with its own exit code, and no secret in it', async () => {

@@ -213,7 +213,7 @@ describe('an environment from a file', () => {
   test('does not start without its file, and says which', async () => {
     await expect(startTestRelay(variables())).rejects.toMatchObject({
       code: 'FLAGS_FILE_INVALID',
-      message: `${file}: there is no such file`,
+      message: `${file}: file not found`,
     });
   });
 });

@@ -26,7 +26,7 @@ test('a full queue loses the newest events, counts them and says so once', async
   send(intake, numbered(7, 17));
   send(intake, numbered(7, 24));
   expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBe(11);
-  expect(lines.filter((line) => line.startsWith('events were lost'))).toHaveLength(1);
+  expect(lines.filter((line) => line.startsWith('Events were dropped'))).toHaveLength(1);
   launchDarkly.mood.react = () => 202;
   await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(20)));
 });

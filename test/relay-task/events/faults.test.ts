@@ -37,8 +37,8 @@ describe('while LaunchDarkly is in trouble', () => {
       expect(ids[4]).not.toBe(ids[0]);
       expect(await measured('relay_event_retries_total')).toBe(3);
       expect(lines.map((line) => line.split(' {')[0])).toEqual([
-        'events cannot be delivered; they are kept while there is room, and tried again',
-        'events are delivered again',
+        'Cannot deliver events; keeping them while there is room, and retrying',
+        'Event delivery recovered',
       ]);
     },
   );

@@ -221,7 +221,7 @@ describe('patches that do not follow', () => {
     const { valid, lines } = follow(fake, target, { timings });
     await valid();
     fake.stream(JSON.stringify([v(2, '+c')]));
-    await eventually(() => expect(lines.join()).toContain('was left out'));
+    await eventually(() => expect(lines.join()).toContain('Discarded an out-of-order Big Segments patch'));
     fake.history.push(v(1, '+b'), v(2, '+c'));
     await eventually(() => expect(target.cursor).toBe('v3'));
   });
@@ -246,7 +246,7 @@ describe('patches that do not follow', () => {
     // 200 ms and 400 ms came first.
     expect(Date.now() - since).toBeGreaterThan(500);
     expect(status().lastError).toMatchObject({ kind: 'INVALID_DATA', message: expect.stringContaining('empty store') });
-    expect(lines.join()).toContain('do not lead on');
+    expect(lines.join()).toContain('offers no Big Segments patch that applies');
     expect(target.synchronizedOn).toBe(0);
     fake.pollText = undefined;
     fake.history.push(v(0, '+a'));
@@ -389,7 +389,7 @@ describe('faults', () => {
     [
       'a version that is a number',
       '[{"segmentId":"s.g1","version":3}]',
-      'patch 0 of Big Segments: "version" must be text',
+      'Big Segments patch 0: "version" must be text',
     ],
     [
       'members that are no list',

@@ -110,13 +110,13 @@ segments:
 
   test('a flag of one name in both sections is a mistake', async () => {
     const { start } = await follow({ flags: { a: flagData('a', 1) }, flagValues: { a: 1 } });
-    await expect(start()).rejects.toThrow('the flag "a" stands in flags and in flagValues');
+    await expect(start()).rejects.toThrow('flag "a" is defined in both flags and flagValues');
   });
 });
 
 describe('at the start', () => {
   test.each([
-    ['flags.json', undefined, 'there is no such file'],
+    ['flags.json', undefined, 'file not found'],
     [
       'flags.json',
       '{\n  "flags": {\n    "a": {,\n',
@@ -324,7 +324,7 @@ describe('an edit', () => {
     heard();
     await unlink(path);
     await until('the loss to be seen', () => reloads.length === 2);
-    expect(reloads.at(-1)?.problem).toBe(`${path}: there is no such file`);
+    expect(reloads.at(-1)?.problem).toBe(`${path}: file not found`);
     expect(environment.get('features', 'a')).toMatchObject({ version: 1, deleted: false });
     await write({ flags: { a: flagData('a', 2) } });
     await until('the return to be seen', () => environment.get('features', 'a')?.version === 2);

@@ -197,11 +197,11 @@ describe('NO_PROXY', () => {
 
 describe('what cannot be used is refused at once', () => {
   test.each([
-    [{ proxyUrl: 'socks5://jane:secret@proxy' }, 'the URL of the proxy must be an http or https address'],
-    [{ proxyUrl: 'http://jane:secret%zz@proxy' }, 'the URL of the proxy must be an http or https address'],
+    [{ proxyUrl: 'socks5://jane:secret@proxy' }, 'the proxy URL must be an http or https URL'],
+    [{ proxyUrl: 'http://jane:secret%zz@proxy' }, 'the proxy URL must be an http or https URL'],
     [{ env: { HTTPS_PROXY: '::secret::' } }, 'HTTPS_PROXY must be'],
-    [{ caCertFiles: ['/no/such/file.pem'] }, '/no/such/file.pem cannot be read: there is no such file'],
-    [{ caCertFiles: [import.meta.filename] }, 'must hold certificates in PEM form'],
+    [{ caCertFiles: ['/no/such/file.pem'] }, 'cannot read the CA file /no/such/file.pem: file not found'],
+    [{ caCertFiles: [import.meta.filename] }, 'must contain PEM certificates'],
   ] as [Partial<OutboundOptions>, string][])('%j', (options, message) => {
     const attempt = () => createOutbound({ caCertFiles: [], env: {}, ...options });
     expect(attempt).toThrow(

@@ -90,7 +90,7 @@ test('a bad new key leaves the old one in force, is visible, and is used once it
   await upstream.patch('flags', flagData('a', 2));
   await eventually(() => expect(environment.get('features', 'a')?.version).toBe(2));
   answers.delete('new');
-  await eventually(() => expect(lines.join('\n')).toContain('asked with the new SDK key'));
+  await eventually(() => expect(lines.join('\n')).toContain('LaunchDarkly stream now uses the new SDK key'));
   await eventually(() => expect(upstream.openStreams).toBe(1));
   expect(rotating.status()).toMatchObject({ state: 'VALID', current: true, lastError: { statusCode: 401 } });
 });
