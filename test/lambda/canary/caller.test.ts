@@ -162,7 +162,7 @@ test.each<[string, () => void, RegExp, RegExp]>([
       invoked = readerOf('nothing');
     },
     /^$/,
-    /the flag table could not be read/,
+    /could not read the flag table/,
   ],
 ])('%s is told apart, and is no success', async (_, spoil, stream, tableProblem) => {
   await putSnapshot(table, 'shop', itemsOf(exampleEnvironment()), { epoch: 3, seq: 1 });
@@ -181,7 +181,7 @@ test.each<[string, () => void, string]>([
     () => {
       parameters = {};
     },
-    `there is no parameter ${path}/sdk-key: npm run keys -- put makes it`,
+    `SSM parameter ${path}/sdk-key does not exist: create it with npm run keys -- put`,
   ],
   [
     'SSM that refuses',

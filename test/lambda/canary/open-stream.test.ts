@@ -68,9 +68,9 @@ test.each<[string, RequestListener, string]>([
     (_, response) => void response.writeHead(200).end(':\n\n'),
     'ended before its first event',
   ],
-  ['a stream of nothing but heartbeats', pieces(':\n\n', ':\n\n'), 'no flags came within 300 ms'],
-  ['no answer', () => {}, 'no flags came within 300 ms'],
-  ['an event that holds no flags', pieces('event: put\ndata: {"path":"/"}\n\n'), 'holds no flags'],
+  ['a stream of nothing but heartbeats', pieces(':\n\n', ':\n\n'), 'no flags arrived within 300 ms'],
+  ['no answer', () => {}, 'no flags arrived within 300 ms'],
+  ['an event that holds no flags', pieces('event: put\ndata: {"path":"/"}\n\n'), 'contains no flags'],
   ['what is no JSON', pieces('event: put\ndata: nonsense\n\n'), 'JSON'],
 ])('says what the matter is: %s', async (_, listener, message) => {
   await expect(open(await serve(listener), 300)).rejects.toThrow(message);
@@ -79,7 +79,7 @@ test.each<[string, RequestListener, string]>([
 test('says that nobody is there', async () => {
   const host = await serve(() => {});
   for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve));
-  await expect(open(host)).rejects.toThrow('the relay was not reached');
+  await expect(open(host)).rejects.toThrow('could not reach the relay');
 });
 
 test('takes no certificate from an authority that nobody knows, whatever its name', async () => {
@@ -87,5 +87,5 @@ test('takes no certificate from an authority that nobody knows, whatever its nam
   const secure = (listener: RequestListener) => createSecureServer({ key, cert }, listener) as unknown as Server;
   const host = await serve(pieces(`${put({ a: { version: 3 } })}\n\n`), secure);
   const problem = await openStream({ url: `https://${host}`, sdkKey: 'sdk-1', timeoutMs: 5_000 }).catch(String);
-  expect(problem).toMatch(/not reached: .*(self-signed|certificate)/);
+  expect(problem).toMatch(/could not reach the relay: .*(self-signed|certificate)/);
 });

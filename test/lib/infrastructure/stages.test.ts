@@ -328,7 +328,7 @@ test.each<[string, object, string]>([
   [
     'a header that CloudFront forbids',
     { edge: { ...edge, variantHeader: 'x-edge-variant' } },
-    'edge.variantHeader: header x-edge-variant is one that CloudFront forbids',
+    'edge.variantHeader: header x-edge-variant must not be set by edge functions (CloudFront forbids it)',
   ],
   [
     'an edge certificate outside us-east-1',
