@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import { sleep } from '../common/pause.ts';
 import type { Turnstile } from '../common/turnstile.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { createPatience, judge } from './patience.ts';
@@ -78,18 +79,12 @@ export function createCourier(options: CourierOptions): Courier {
   const complaints = new Map<string, Set<'failing' | 'refused'>>();
   let closing = false;
 
-  function pause(ms: number, keyChanged: () => boolean): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = () => {
-        clearTimeout(timer);
-        waiting.delete(entry);
-        resolve();
-      };
-      const timer = setTimeout(wake, ms);
-      timer.unref();
-      const entry = { wake, keyChanged };
-      waiting.add(entry);
-    });
+  async function pause(ms: number, keyChanged: () => boolean): Promise<void> {
+    const controller = new AbortController();
+    const entry = { wake: () => controller.abort(), keyChanged };
+    waiting.add(entry);
+    await sleep(ms, controller.signal);
+    waiting.delete(entry);
   }
 
   async function attempt({ path, key }: Address, { headers, json }: Payload, identity: object): Promise<PostAnswer> {

@@ -18,7 +18,7 @@ export interface Metadata {
 
 const FIRST_SUMMARISED_SCHEMA = 3;
 /** The schema of the events that the relay summarizes. */
-export const OWN_SCHEMA = 4;
+const OWN_SCHEMA = 4;
 const LONGEST_TEXT = 512;
 
 export function metadataOf({ kind, headers }: EventDelivery): Metadata {

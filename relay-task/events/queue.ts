@@ -92,12 +92,7 @@ export function createQueue(options: QueueOptions): Queue {
     });
     const taken = end < 0 ? batches : batches.slice(0, end);
     batches = end < 0 ? [] : batches.slice(end);
-    const parts = taken.flatMap((batch, index) => (index === 0 ? [batch.bytes] : [COMMA, batch.bytes]));
-    const sealed = {
-      bytes: Buffer.concat([Buffer.from('['), ...parts, Buffer.from(']')]),
-      events: sum(taken, (batch) => batch.events),
-      reservedBytes: sum(taken, (batch) => batch.reservedBytes),
-    };
+    const sealed = joinBatches(taken);
     waitingEvents -= sealed.events;
     waitingBytes -= sum(taken, (batch) => batch.bytes.length);
     again = batches.length > 0;
@@ -148,6 +143,16 @@ export function createQueue(options: QueueOptions): Queue {
     async drained() {
       while (running) await running;
     },
+  };
+}
+
+/** As one JSON array. */
+function joinBatches(batches: readonly Batch[]): Batch {
+  const parts = batches.flatMap(({ bytes }, index) => (index === 0 ? [bytes] : [COMMA, bytes]));
+  return {
+    bytes: Buffer.concat([Buffer.from('['), ...parts, Buffer.from(']')]),
+    events: sum(batches, (batch) => batch.events),
+    reservedBytes: sum(batches, (batch) => batch.reservedBytes),
   };
 }
 

@@ -21,7 +21,8 @@ export async function startMetricsServer({ port, host, text }: MetricsServerOpti
     const path = request.url?.split('?')[0];
     if (path !== '/metrics' || (request.method !== 'GET' && request.method !== 'HEAD')) {
       response.writeHead(path === '/metrics' ? 405 : 404, { 'Content-Type': 'text/plain' });
-      return void response.end('metrics are at GET /metrics\n');
+      response.end('metrics are at GET /metrics\n');
+      return;
     }
     try {
       const { contentType, body } = await text();

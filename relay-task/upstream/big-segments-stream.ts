@@ -51,7 +51,9 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSeg
   function start(member: Member): void {
     member.connection = startEventStream({
       ...options,
-      ...{ name: 'Big Segments stream', url, key: member.key },
+      name: 'Big Segments stream',
+      url,
+      key: member.key,
       onOpen() {
         member.isOpen = true;
         if (member === next) {

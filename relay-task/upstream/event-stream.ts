@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http';
-import { createParser } from 'eventsource-parser';
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
 import { RelayError } from '../errors.ts';
@@ -64,8 +64,13 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
     let openedAt = Number.POSITIVE_INFINITY;
     let watchdog: NodeJS.Timeout | undefined;
     const connection = connect({
-      ...{ url: options.url, outbound: options.outbound, headers: headers() },
-      ...{ connectTimeoutMs, headTimeoutMs, onResponse, onFailure: fail },
+      url: options.url,
+      outbound: options.outbound,
+      headers: headersOf(options, lastEventId),
+      connectTimeoutMs,
+      headTimeoutMs,
+      onResponse,
+      onFailure: fail,
     });
     drop = () => {
       over = true;
@@ -103,22 +108,9 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       if (encoding && encoding !== 'identity') {
         return fail({ kind: 'INVALID_DATA', message: `the stream has an unexpected Content-Encoding: ${encoding}` });
       }
-      const read = reader();
-      response.on('data', (chunk: Buffer) => {
-        if (over) return;
-        watchdog?.refresh();
-        options.onAlive?.();
-        read(chunk);
-      });
-    }
-
-    function reader(): (chunk: Buffer) => void {
-      // A character may be split between chunks.
-      const decoder = new TextDecoder();
-      let receivedAt = 0;
-      const parser = createParser({
-        maxBufferSize: maxEventLength,
-        onEvent({ event, data, id }) {
+      const read = createReader({
+        maxEventLength,
+        onEvent({ event, data, id }, receivedAt) {
           if (over) return;
           if (id !== undefined) lastEventId = id;
           const verdict = options.onEvent(event, data, receivedAt);
@@ -127,26 +119,15 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
           if (verdict !== 'reconnect') return fail(verdict);
           log.info(`${name} reconnecting at LaunchDarkly's request`, { delayMs: again(backoff) });
         },
-        onError({ type }) {
-          if (type !== 'max-buffer-size-exceeded') return;
-          fail({ kind: 'INVALID_DATA', message: `an event is longer than ${maxEventLength} characters` });
-        },
+        onFailure: fail,
       });
-      return (chunk) => {
-        receivedAt = performance.now();
-        parser.feed(decoder.decode(chunk, { stream: true }));
-      };
+      response.on('data', (chunk: Buffer) => {
+        if (over) return;
+        watchdog?.refresh();
+        options.onAlive?.();
+        read(chunk);
+      });
     }
-  }
-
-  function headers(): Record<string, string> {
-    return {
-      Authorization: options.key,
-      'User-Agent': options.userAgent,
-      Accept: 'text/event-stream',
-      'Cache-Control': 'no-cache',
-      ...(lastEventId && /^[\x20-\x7e]+$/.test(lastEventId) && { 'Last-Event-ID': lastEventId }),
-    };
   }
 
   open();
@@ -156,6 +137,40 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       drop();
       clearTimeout(retryTimer);
     },
+  };
+}
+
+/** Parses chunks of a stream; `receivedAt` is the arrival of an event's last chunk. */
+function createReader(options: {
+  readonly maxEventLength: number;
+  onEvent(message: EventSourceMessage, receivedAt: number): void;
+  onFailure(failure: Failure): void;
+}): (chunk: Buffer) => void {
+  const { maxEventLength, onEvent, onFailure } = options;
+  // A character may be split between chunks.
+  const decoder = new TextDecoder();
+  let receivedAt = 0;
+  const parser = createParser({
+    maxBufferSize: maxEventLength,
+    onEvent: (message) => onEvent(message, receivedAt),
+    onError({ type }) {
+      if (type !== 'max-buffer-size-exceeded') return;
+      onFailure({ kind: 'INVALID_DATA', message: `an event is longer than ${maxEventLength} characters` });
+    },
+  });
+  return (chunk) => {
+    receivedAt = performance.now();
+    parser.feed(decoder.decode(chunk, { stream: true }));
+  };
+}
+
+function headersOf({ key, userAgent }: EventStreamOptions, lastEventId: string | undefined): Record<string, string> {
+  return {
+    Authorization: key,
+    'User-Agent': userAgent,
+    Accept: 'text/event-stream',
+    'Cache-Control': 'no-cache',
+    ...(lastEventId && /^[\x20-\x7e]+$/.test(lastEventId) && { 'Last-Event-ID': lastEventId }),
   };
 }
 

@@ -44,7 +44,10 @@ function readSections({ flags, segments, flagValues }: { readonly [name: string]
   const add = (kind: Kind, key: string, data: unknown) => {
     if (isObject(data) && data.deleted === true) return;
     const problem = describeEntryProblem(kind, key, data);
-    if (problem !== undefined) return void unreadable.push({ kind, key, reason: problem });
+    if (problem !== undefined) {
+      unreadable.push({ kind, key, reason: problem });
+      return;
+    }
     const { version, ...rest } = data as JsonObject;
     entries.push({ kind, key, version: version as number | undefined, data: { ...rest, key } });
   };

@@ -22,8 +22,8 @@ type Rule = (host: string, port: string) => boolean;
 function parseRule(entry: string): Rule | undefined {
   if (entry === '') return undefined;
   if (entry === '*') return () => true;
-  const network = /^\[?([^\]/]+)\]?\/(\d+)$/.exec(entry);
-  if (network) return networkRule(network[1]!, Number(network[2]));
+  const [, address, bits] = /^\[?([^\]/]+)\]?\/(\d+)$/.exec(entry) ?? [];
+  if (address !== undefined) return networkRule(address, Number(bits));
   const [, bracketed, plain, wantedPort] = /^(?:\[(.+)\]|([^:]+|.*:.*:.*?))(?::(\d+))?$/.exec(entry) ?? [];
   const wanted = bracketed ?? plain ?? '';
   const portFits = (port: string) => wantedPort === undefined || wantedPort === port;

@@ -26,14 +26,21 @@ export function createTunnelAgent({ proxy, secureContext, timeoutMs = 10_000 }: 
     const target = `${options.host?.includes(':') ? `[${options.host}]` : options.host}:${options.port}`;
     let over = false;
     const finish: Done = (error, stream) => {
-      if (over) return void stream?.destroy();
+      if (over) {
+        stream?.destroy();
+        return;
+      }
       over = true;
       clearTimeout(timer);
       done(error, stream);
     };
     const { request: send } = proxy.protocol === 'https:' ? https : http;
     const request = send({
-      ...{ host: hostOf(proxy), port: portOf(proxy), method: 'CONNECT', path: target, agent: false },
+      host: hostOf(proxy),
+      port: portOf(proxy),
+      method: 'CONNECT',
+      path: target,
+      agent: false,
       headers: { Host: target, ...authorization(proxy) },
       ...(secureContext && { secureContext }),
     });

@@ -41,14 +41,18 @@ export function startStreaming(options: StreamingOptions): Upstream {
           items: message.items.length,
           unreadable: message.unreadable.length,
         });
-        return void status.completed();
+        status.completed();
+        return undefined;
       case 'upsert':
-        return void sink.upsert(message.item, receivedAt);
+        sink.upsert(message.item, receivedAt);
+        return undefined;
       case 'skip':
         warnUnreadable(message.item.kind, message.item.key, message.item.reason);
-        return void sink.skip(message.item);
+        sink.skip(message.item);
+        return undefined;
       case 'ignored':
-        return void log.debug('Ignored an event from LaunchDarkly', { reason: message.why });
+        log.debug('Ignored an event from LaunchDarkly', { reason: message.why });
+        return undefined;
       case 'invalid':
         return { kind: 'INVALID_DATA', message: message.problem };
     }
