@@ -2,7 +2,7 @@ import type { CompiledFlag } from './compile.ts';
 import { parseContext } from './context.ts';
 import type { AllFlagsOptions, Context, Flag, FlagMetadata, FlagResult, FlagsState } from './model.ts';
 
-/** The state of all flags in the JSON with which client-side SDKs are bootstrapped. Values are null where none was chosen. */
+/** The state of all flags as JSON for bootstrapping client-side SDKs. A flag without a chosen variation has the value null. */
 export function flagsState(
   rawContext: unknown,
   options: AllFlagsOptions,
@@ -24,7 +24,7 @@ export function flagsState(
       metadata.push([flag.key, describe(flag, result, options)]);
     }
   }
-  // fromEntries defines properties, so that a flag named __proto__ is one like any other.
+  // fromEntries defines own properties, so a flag named __proto__ works like any other.
   return { ...Object.fromEntries(values), $flagsState: Object.fromEntries(metadata), $valid: valid };
 }
 

@@ -3,27 +3,27 @@ import { text } from './data.ts';
 import type { Bucket } from './model.ts';
 import { type Path, parseReference, readAttribute } from './reference.ts';
 
-/** By what a context is given its place on [0, 1]. */
+/** What determines a context's bucket on [0, 1]. */
 export interface Bucketing {
   readonly kind: string;
   /** Undefined: the reference is invalid. */
   readonly by: Path | undefined;
-  /** What is hashed before the attribute's value, the last dot included. */
+  /** Hashed before the attribute's value; includes the last dot. */
   readonly prefix: string;
 }
 
-/** Nothing as `by` means the key; only a kind beside it makes it a path. */
+/** Without `by`, buckets by the key. `by` is a path only if a kind is given, else an attribute name. */
 export function compileBucketing(kind: unknown, by: unknown, prefix: string): Bucketing {
   return { kind: text(kind ?? 'user'), by: parseReference(text(by || 'key'), !kind), prefix };
 }
 
-/** From 0 to 1; 0 where the attribute is neither text nor a whole number. */
+/** From 0 to 1; 0 if the attribute is neither a string nor an integer. */
 export function bucketOf(context: ParsedContext, { kind, by, prefix }: Bucketing, bucket: Bucket): number {
   const value = readAttribute(context, kind, by as Path);
   return typeof value === 'string' || Number.isInteger(value) ? bucket(prefix, String(value)) : 0;
 }
 
-/** Buckets by the platform's own SHA-1 in lower-case hexadecimal. In doubles, like the Node SDK. */
+/** Buckets with the platform's SHA-1, given in lower-case hexadecimal. Calculates with doubles, like the Node SDK. */
 export function bucketByHex(sha1Hex: (text: string) => string): Bucket {
   return (prefix, value) => {
     const hex = sha1Hex(prefix + value);
@@ -31,7 +31,7 @@ export function bucketByHex(sha1Hex: (text: string) => string): Bucket {
   };
 }
 
-/** Up to eight lower-case digits, in the arithmetic of 32 bits: faster than the engine's general parser. */
+/** Parses up to eight lower-case digits in 32-bit arithmetic, which is faster than parseInt. */
 function hexadecimal(text: string, from: number, to: number): number {
   let number = 0;
   for (let i = from; i < to; i++) {

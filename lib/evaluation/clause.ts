@@ -3,13 +3,13 @@ import { type ClauseData, list, objects, text } from './data.ts';
 import { compileTest, type Test } from './operators.ts';
 import { type Path, parseReference, readAttribute } from './reference.ts';
 
-/** One condition, with everything that can be worked out beforehand. */
+/** One condition, with everything precomputed that does not depend on the context. */
 export interface Clause {
   readonly negate: boolean;
   readonly kind: string;
   /** Undefined: the reference is invalid. */
   readonly path: Path | undefined;
-  /** The segments that are asked; undefined for every operator but `segmentMatch`. */
+  /** Keys of the segments to check; undefined for every operator except `segmentMatch`. */
   readonly segments: readonly string[] | undefined;
   readonly test: Test;
 }
@@ -17,21 +17,21 @@ export interface Clause {
 /** Undefined: malformed. */
 export type Match = boolean | undefined;
 
-/** The clauses of a rule; the segments that they name are added to `segmentKeys`. */
+/** Compiles the clauses of a rule. Adds the keys of the segments that they refer to, to `segmentKeys`. */
 export function compileClauses(
   data: readonly ClauseData[] | null | undefined,
   segmentKeys: Set<string>,
 ): readonly Clause[] {
-  // A rule that lacks them never matches, like one whose only clause has an unknown operator.
+  // A rule without `clauses` never matches: the stand-in clause has no operator.
   return objects(data ?? [{ attribute: 'key' }]).map(({ contextKind, attribute, op, values, negate }) => {
-    // Keys are texts; the Node SDK finds numbers among them, too.
+    // Segment keys are strings, but the Node SDK accepts numbers, too.
     const segments =
       op === 'segmentMatch' ? list(values).flatMap((key) => (typeof key === 'object' ? [] : String(key))) : undefined;
     segments?.forEach((key) => void segmentKeys.add(key));
     return {
       negate: !!negate,
       kind: text(contextKind ?? 'user'),
-      // Only a kind beside it makes the text a path.
+      // The attribute is a path only if a kind is given.
       path: parseReference(text(attribute ?? ''), !contextKind),
       segments,
       test: compileTest(op as string, list(values)),
@@ -39,7 +39,7 @@ export function compileClauses(
   });
 }
 
-/** Whether the context's value satisfies the clause: an absent value never does, whatever `negate` says. */
+/** Whether the context's value satisfies the clause. An absent value never does, even with `negate`. */
 export function matchesAttribute(context: ParsedContext, { path, kind, test, negate }: Clause): Match {
   if (!path) return undefined;
   const value = readAttribute(context, kind, path);

@@ -6,26 +6,26 @@ import { compileTarget, type Target } from './targets.ts';
 
 interface SegmentRule extends Bucketing {
   readonly clauses: readonly Clause[];
-  /** The share of contexts that match, from 0 to 1; undefined: all. */
+  /** The fraction of contexts that match, from 0 to 1; undefined: all. */
   readonly limit: number | undefined;
 }
 
 export interface CompiledSegment extends Segment {
   readonly generation: unknown;
   readonly unboundedKind: string;
-  /** Who is in, and after them who is not. */
+  /** The included keys, followed by the excluded keys. */
   readonly targets: readonly Target<boolean>[];
   readonly rules: readonly SegmentRule[];
 }
 
-/** A segment from its JSON, as `compileFlag`: where one with a part of the wrong type is asked, the flag is malformed. */
+/** Compiles a segment from its JSON. Never throws; evaluating a segment with a part of the wrong type makes the flag malformed. */
 export function compileSegment(data: unknown): Segment {
   const source = (data || { deleted: true }) as SegmentData;
   const segment = { ...head(source), unbounded: false, segmentKeys: [] };
   try {
     return { ...segment, ...compileBody(source) };
   } catch {
-    // Without targets and rules: reading those throws the TypeError that becomes MALFORMED_FLAG.
+    // It has no targets and rules, so evaluating it throws the TypeError that becomes MALFORMED_FLAG.
     return segment;
   }
 }
@@ -49,14 +49,14 @@ function compileBody(source: SegmentData): Omit<CompiledSegment, 'key' | 'versio
   };
 }
 
-/** The empty key of a legacy user is in no list. */
+/** The empty key of a legacy user never matches a list. */
 function compileTargets(keys: SegmentData['included'], contexts: SegmentData['includedContexts'], isIn: boolean) {
   return [{ values: keys } as TargetData, ...objects(contexts)].map((target) =>
     compileTarget({ ...target, values: list(target.values).filter((key) => key !== '') }, isIn),
   );
 }
 
-/** The name under which stores of Big Segments know this state of the segment. */
+/** The segment's reference in Big Segment stores. */
 export function bigSegmentRef(segment: Segment): string {
   return `${segment.key}.g${(segment as CompiledSegment).generation}`;
 }

@@ -19,16 +19,16 @@ interface Rule {
 
 export type Choice = Detail | Rollout;
 
-/** Variations by weight. */
+/** Variations with weights. */
 interface Rollout extends Bucketing {
   readonly entries: readonly RolloutEntry[];
 }
 
 interface RolloutEntry {
-  /** The upper end of its share, added up in the order of the Node SDK's additions. */
+  /** The upper end of this entry's range. Weights are added in the same order as in the Node SDK, for equal rounding. */
   readonly limit: number;
   readonly detail: Detail;
-  /** As a subject of the experiment, if it is one. */
+  /** The detail with `inExperiment`, if this entry is part of an experiment. */
   readonly tracked: Detail;
 }
 
@@ -49,8 +49,8 @@ export interface CompiledFlag extends Flag, FlagBody {
 }
 
 /**
- * A flag from its JSON, ready to be evaluated. Never throws: one with a part of the wrong type answers MALFORMED_FLAG.
- * The data is kept and parts of it are frozen: it must not be changed afterwards.
+ * Compiles a flag from its JSON. Never throws; a flag with a part of the wrong type evaluates to MALFORMED_FLAG.
+ * Keeps the data and freezes parts of it, so the caller must not change it afterwards.
  */
 export function compileFlag(data: unknown): Flag {
   const source = (data || { deleted: true }) as FlagData;
@@ -58,7 +58,7 @@ export function compileFlag(data: unknown): Flag {
   try {
     body = compileBody(source);
   } catch {
-    // On, and with nothing to choose from.
+    // The flag is on and has no variations.
     body = compileBody({ key: '', on: true });
   }
   const flag: CompiledFlag = {
@@ -104,7 +104,7 @@ function compileBody(source: FlagData): FlagBody {
   };
 }
 
-/** `contextTargets`, when there are any, decide alone: their entries for users stand for the first of `targets` with the same variation. */
+/** If there are `contextTargets`, only they count: each entry for users refers to the first of `targets` with the same variation. */
 function compileTargets(source: FlagData, variations: ArrayLike<unknown>): readonly Target<Detail>[] {
   const targets = objects(source.targets);
   const contextTargets = objects(source.contextTargets);
@@ -117,7 +117,7 @@ function compileTargets(source: FlagData, variations: ArrayLike<unknown>): reado
   );
 }
 
-/** A variation, or else a rollout; malformed if it is neither. */
+/** A variation or a rollout; malformed if there is neither. */
 function compileChoice(
   outcomes: ArrayLike<unknown>,
   prefix: string,
@@ -126,7 +126,7 @@ function compileChoice(
 ): Choice {
   const { kind, contextKind, bucketBy, seed, variations } = rollout ?? {};
   const experiment = kind === 'experiment';
-  // Experiments go by the key, whatever else is asked for, but it has to be text.
+  // Experiments always bucket by the key, but `bucketBy` must still be a string.
   const by = text(bucketBy || '');
   const bucketing = compileBucketing(contextKind, experiment ? '' : by, seed ? `${Number(seed)}.` : prefix);
   let limit = 0;

@@ -2,7 +2,7 @@ import type { Context } from './model.ts';
 
 export type Attributes = Readonly<Record<string, unknown>>;
 
-/** A context that was found valid. Attributes are read where they lie; nothing is copied. */
+/** A valid context. Attributes are read from the caller's object, not copied. */
 export class ParsedContext implements Context {
   declare readonly kinds: readonly string[];
   /** The attributes of each kind. */
@@ -24,8 +24,8 @@ export class ParsedContext implements Context {
 }
 
 /**
- * The context in a JSON value of any form (single-kind, multi-kind, legacy user), or undefined; see `describeContextProblem`.
- * One that was parsed is taken as it is.
+ * Parses a context of any form (single-kind, multi-kind, legacy user). Undefined if it is invalid; `describeContextProblem`
+ * says why. A context that is already parsed is returned unchanged.
  */
 export function parseContext(value: unknown): ParsedContext | undefined {
   if (value instanceof ParsedContext) return value;
@@ -41,7 +41,7 @@ export function parseContext(value: unknown): ParsedContext | undefined {
     : undefined;
 }
 
-/** A user from before contexts: its key may be empty and is turned into text, its custom attributes stand beside the others. */
+/** A legacy user: its key may be empty and is converted to a string; custom attributes are merged with the others. */
 function parseLegacyUser(user: Attributes): ParsedContext | undefined {
   const { key, custom, privateAttributeNames } = user;
   if (key === undefined || key === null || !areNames(privateAttributeNames)) return undefined;
@@ -54,7 +54,7 @@ function parseLegacyUser(user: Attributes): ParsedContext | undefined {
     if (privateAttributeNames) attributes._meta = { privateAttributes: privateAttributeNames };
     return new ParsedContext(['user'], [attributes]);
   } catch {
-    // The key is an object that will not be turned into text.
+    // The key is an object that cannot be converted to a string.
     return undefined;
   }
 }
@@ -69,12 +69,12 @@ function isMember(member: unknown): member is Attributes {
   return typeof key === 'string' && key !== '' && areNames((_meta as Attributes | null | undefined)?.privateAttributes);
 }
 
-/** Private attributes: nothing, or texts. */
+/** Whether private attributes are absent or an array of strings. */
 export function areNames(names: unknown): boolean {
   return !names || (Array.isArray(names) && names.every((name) => typeof name === 'string'));
 }
 
-/** LaunchDarkly's fully-qualified key: the bare key for one user, else `kind:key` of each kind in order, escaped. */
+/** LaunchDarkly's fully-qualified key: only the key for a single user, otherwise the escaped `kind:key` of each kind, sorted. */
 export function canonicalKey(context: Context): string {
   const keyOf = (kind: string) => (context as ParsedContext).keyOf(kind) as string;
   if (context.kinds.length === 1 && context.kinds[0] === 'user') return keyOf('user');
@@ -84,7 +84,7 @@ export function canonicalKey(context: Context): string {
     .join(':');
 }
 
-/** The hash with which LaunchDarkly's secure mode ties a browser to its context: lower-case hexadecimal HMAC-SHA-256. */
+/** The hash for LaunchDarkly's secure mode, which binds a browser to its context: HMAC-SHA-256 in lower-case hexadecimal. */
 export function secureModeHash(
   hmacSha256Hex: (key: string, message: string) => string,
   sdkKey: string,

@@ -1,6 +1,6 @@
 /**
- * Flags and segments as JSON has them, hoped to be of these types. Null means absent everywhere but in variations.
- * A part of the wrong type may throw a TypeError while it is compiled, which makes the whole item malformed.
+ * Flags and segments as parsed JSON; the types are expected, not checked. Null means absent everywhere except in variations.
+ * A part of the wrong type may throw a TypeError during compilation, which makes the whole item malformed.
  */
 type Maybe<T> = T | null | undefined;
 
@@ -78,35 +78,35 @@ export interface SegmentData extends ItemData {
   generation?: Maybe<number>;
 }
 
-/** Nobody sees its message: whoever compiles an item takes it for a malformed one. */
+/** The message is never shown: the caller catches the error and treats the item as malformed. */
 function wrongType(): never {
   throw new TypeError('wrong type');
 }
 
-/** An array, an empty one for nothing; throws on anything else. */
+/** The array, or an empty one if absent; throws on anything else. */
 export function list<T>(value: Maybe<readonly T[]>): readonly T[] {
   const array = value ?? [];
   return Array.isArray(array) ? array : wrongType();
 }
 
-/** An array of objects; throws on anything else. */
+/** The array of objects, or an empty one if absent; throws on anything else. */
 export function objects<T>(value: Maybe<readonly T[]>): readonly T[] {
   const array = list(value);
   return array.some((part) => Object(part) !== part || Array.isArray(part)) ? wrongType() : array;
 }
 
-/** Text; throws on anything else. */
+/** The string; throws on anything else. */
 export function text(value: unknown): string {
   return typeof value === 'string' ? value : wrongType();
 }
 
-/** What every compiled item begins with. */
+/** The fields that every compiled item has. */
 export function head({ key, version, deleted }: ItemData): { key: string; version: number; deleted: boolean } {
-  // A version that is missing is passed on as it is: nothing here calculates with it.
+  // A missing version stays missing: nothing here calculates with it.
   return { key: typeof key === 'string' ? key : '', version: (version ?? undefined) as number, deleted: !!deleted };
 }
 
-/** What is hashed before a value: key and salt, each with its dot. */
+/** Hashed before a value: key and salt, each followed by a dot. */
 export function hashPrefix({ key, salt }: ItemData): string {
   return `${text(key)}.${salt || ''}.`;
 }

@@ -1,6 +1,6 @@
 import { type Attributes, areNames, isKind, parseContext } from './context.ts';
 
-/** Undefined for a valid context; else one sentence naming what is wrong and what would do. */
+/** Undefined for a valid context; otherwise one sentence that says what is wrong and what is expected. */
 export function describeContextProblem(value: unknown): string | undefined {
   if (parseContext(value) !== undefined) return undefined;
   if (!isFields(value)) return `a context must be an object, not ${show(value)}`;

@@ -1,11 +1,11 @@
 import { type Field, type Shape, shapes } from './schema.ts';
 
-/** Undefined for a well-formed flag; else one sentence naming the path, the value and what would do. Judges types, not sense. */
+/** Undefined for a well-formed flag; otherwise one sentence with path, value and expected type. Only types are checked. */
 export function describeFlagProblem(data: unknown): string | undefined {
   return describeItem(data, shapes.flag);
 }
 
-/** As `describeFlagProblem`, for a segment. */
+/** The same as `describeFlagProblem`, for a segment. */
 export function describeSegmentProblem(data: unknown): string | undefined {
   return describeItem(data, shapes.segment);
 }

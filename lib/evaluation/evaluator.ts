@@ -5,7 +5,7 @@ import { evaluateIn, type Run, STATUSES } from './evaluate.ts';
 import type { Context, Detail, Evaluator, EvaluatorOptions, Flag, FlagResult } from './model.ts';
 import { errorDetail, MALFORMED } from './outcome.ts';
 
-/** An evaluator over flags and segments that are looked up synchronously. It holds nothing between calls. */
+/** An evaluator that looks up flags and segments synchronously. It keeps no state between calls. */
 export function createEvaluator(options: EvaluatorOptions): Evaluator {
   function settle(flag: Flag, context: Context, prerequisites: string[]): Detail {
     const run: Run = {
@@ -27,7 +27,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
     return bigSegmentsStatus ? { ...detail, reason: { ...detail.reason, bigSegmentsStatus } } : detail;
   }
 
-  /** An evaluating method. Without a flag or a context nothing is evaluated, and the type of the value is not checked. */
+  /** An evaluation method. If the flag or the context is missing, the fallback is returned without a type check. */
   function method<T>(type?: string): (flagKey: string, context: unknown, fallback: T) => Detail<T> {
     const evaluate = (flagKey: string, rawContext: unknown, fallback: unknown): Detail => {
       const context = parseContext(rawContext);
@@ -64,7 +64,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
   };
 }
 
-/** Whether events about this answer must be whole and carry the reason. */
+/** Whether events about this answer must be sent in full, with the reason. */
 function isExperiment(flag: CompiledFlag, { reason }: Detail): boolean {
   if (reason.inExperiment) return true;
   if (reason.kind === 'RULE_MATCH') return flag.rules[reason.ruleIndex]?.trackEvents === true;

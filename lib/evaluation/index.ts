@@ -1,6 +1,6 @@
 /**
- * What a flag means: flags, segments and contexts in, answers out, equal to those of LaunchDarkly's Node server SDK.
- * Imports nothing and runs anywhere; hashing and storage are handed in.
+ * Flag evaluation with the same answers as LaunchDarkly's Node server SDK. It has no imports and runs anywhere; the caller
+ * provides hashing and storage.
  */
 export { bucketByHex } from './bucketing.ts';
 export { clientSideAvailability } from './client-side.ts';

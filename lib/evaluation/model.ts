@@ -1,5 +1,5 @@
 /**
- * The answers of an evaluation, in LaunchDarkly's words.
+ * The types of evaluation results, in LaunchDarkly's terms.
  * Source: LaunchDarkly's server-side evaluation rules, as its Node server SDK 9.13 implements them.
  */
 export type ErrorKind =
@@ -10,16 +10,16 @@ export type ErrorKind =
   | 'WRONG_TYPE'
   | 'EXCEPTION';
 
-/** How far the Big Segments that were asked could be trusted; from best to worst. */
+/** How reliable the queried Big Segments were; from best to worst. */
 export type BigSegmentsStatus = 'HEALTHY' | 'STALE' | 'STORE_ERROR' | 'NOT_CONFIGURED';
 
 interface Extras {
-  /** Only ever present as `true`. */
+  /** Absent or `true`. */
   readonly inExperiment?: true;
   readonly bigSegmentsStatus?: BigSegmentsStatus;
 }
 
-/** Why an evaluation answered what it did. */
+/** Why an evaluation returned its value. */
 export type Reason =
   | ({ readonly kind: 'OFF' } & Extras)
   | ({ readonly kind: 'FALLTHROUGH' } & Extras)
@@ -28,7 +28,7 @@ export type Reason =
   | ({ readonly kind: 'PREREQUISITE_FAILED'; readonly prerequisiteKey: string } & Extras)
   | ({ readonly kind: 'ERROR'; readonly errorKind: ErrorKind } & Extras);
 
-/** One answer. Details and reasons may be shared between calls, and are frozen; the value is the flag's own data. */
+/** One result. Details and reasons may be shared between calls and are frozen; the value is part of the flag's data. */
 export interface Detail<T = unknown> {
   readonly value: T;
   /** The index in the flag's `variations`; null when the value is the caller's fallback. */
@@ -36,36 +36,36 @@ export interface Detail<T = unknown> {
   readonly reason: Reason;
 }
 
-/** What the store of Big Segments answers for one context key. */
+/** The answer of a Big Segment store for one context key. */
 export interface BigSegmentsAnswer {
   readonly status: BigSegmentsStatus;
-  /** Segment reference (`<key>.g<generation>`) to membership; absent or null: nothing is known about this key. */
+  /** Maps segment references (`<key>.g<generation>`) to membership; absent or null: the store has no entry for this key. */
   readonly membership?: Readonly<Record<string, boolean | undefined>> | null;
 }
 
-/** Where two texts, one behind the other in UTF-8, fall on [0, 1]: the first 60 bits of their SHA-1 over 2^60. */
+/** The bucket of two concatenated strings (UTF-8) on [0, 1]: the first 60 bits of their SHA-1, divided by 2^60. */
 export type Bucket = (prefix: string, value: string) => number;
 
-/** What an evaluator needs from outside. All calls are synchronous. */
+/** What an evaluator needs from its caller. All functions are synchronous. */
 export interface EvaluatorOptions {
   /** Tombstones may be returned; they count as absent. */
   flag(key: string): Flag | undefined;
   /** Tombstones may be returned; they count as absent. */
   segment(key: string): Segment | undefined;
-  /** `sha1Bucket` where the process lives long, `bucketByHex` around the platform's own SHA-1 where it does not. */
+  /** `sha1Bucket` in a long-lived process, `bucketByHex` with the platform's SHA-1 in a short-lived one. */
   bucket: Bucket;
-  /** Absent: no store of Big Segments is configured. Asked at most once per context key and evaluation; if it throws, the status is STORE_ERROR. */
+  /** Absent: no Big Segment store is configured. Called at most once per context key and evaluation; if it throws, the status is STORE_ERROR. */
   bigSegments?(contextKey: string): BigSegmentsAnswer;
 }
 
-/** The JSON of all flags for one context, as client-side SDKs are bootstrapped with it. */
+/** The JSON of all flags for one context, for bootstrapping client-side SDKs. */
 export interface FlagsState {
   readonly $flagsState: Readonly<Record<string, FlagMetadata>>;
   readonly $valid: boolean;
   readonly [flagKey: string]: unknown;
 }
 
-/** What stands in `$flagsState` for one flag. */
+/** The entry of one flag in `$flagsState`. */
 export interface FlagMetadata {
   readonly variation?: number;
   readonly version?: number;
@@ -78,29 +78,29 @@ export interface FlagMetadata {
 }
 export interface AllFlagsOptions {
   readonly flags: Iterable<Flag>;
-  /** Only flags that browsers may see (`clientSideAvailability.usingEnvironmentId`). */
+  /** Only flags that are available to browsers (`clientSideAvailability.usingEnvironmentId`). */
   readonly clientSideOnly?: boolean;
   readonly withReasons?: boolean;
-  /** Leaves version and reason out where no event would need them. */
+  /** Omits version and reason of flags whose events do not need them. */
   readonly detailsOnlyForTrackedFlags?: boolean;
 }
 
-/** A flag evaluated with what the evalx endpoint and events need beside the answer. */
+/** The result of a flag, with the additional data that the evalx endpoint and events need. */
 export interface FlagResult {
-  /** `value` is null where no variation was chosen. */
+  /** `value` is null if no variation was chosen. */
   readonly detail: Detail;
   /** Keys of the direct prerequisites that were evaluated, in order. */
   readonly prerequisites: readonly string[];
-  /** Whether events about this answer must carry its reason. */
+  /** Whether events about this result must include the reason. */
   readonly isExperiment: boolean;
 }
 
-/** A flag made ready to be evaluated. */
+/** A compiled flag. */
 export interface Flag {
   readonly key: string;
   readonly version: number;
   readonly deleted: boolean;
-  /** Direct prerequisites, each once. */
+  /** Keys of the direct prerequisites, without duplicates. */
   readonly prerequisiteKeys: readonly string[];
   /** Segments that the rules name, each once. */
   readonly segmentKeys: readonly string[];
@@ -110,26 +110,26 @@ export interface Flag {
   readonly debugEventsUntilDate: number | undefined;
 }
 
-/** A segment made ready to be evaluated. */
+/** A compiled segment. */
 export interface Segment {
   readonly key: string;
   readonly version: number;
   readonly deleted: boolean;
-  /** A Big Segment: its members are asked for, not listed. */
+  /** A Big Segment: its members are in a store, not in its data. */
   readonly unbounded: boolean;
   /** Segments that the rules name, each once. */
   readonly segmentKeys: readonly string[];
 }
 
-/** A context that was found valid. */
+/** A valid context. */
 export interface Context {
-  /** The kinds in the order in which they were given. */
+  /** The kinds, in their original order. */
   readonly kinds: readonly string[];
 }
 
-/** Answers what flags say for a context. Nothing here throws. */
+/** Evaluates flags for a context. No method throws. */
 export interface Evaluator {
-  /** `context` is whatever the caller has: an invalid one answers USER_NOT_SPECIFIED. */
+  /** `context` may be any value: an invalid one gives USER_NOT_SPECIFIED. */
   evaluate(flagKey: string, context: unknown, fallback: unknown): Detail;
   boolVariation(flagKey: string, context: unknown, fallback: boolean): Detail<boolean>;
   stringVariation(flagKey: string, context: unknown, fallback: string): Detail<string>;

@@ -3,14 +3,14 @@ import { type Field, type Shape, shapes } from './schema.ts';
 type Fields = Record<string, unknown>;
 
 /**
- * The complete form of a flag, as ld-relay writes it: every array present, its order of fields, unknown fields after them.
- * Old SDKs rely on the arrays. What is of the wrong type is left as it is; see `describeFlagProblem`.
+ * The complete form of a flag, as ld-relay writes it: all arrays present, fields in its order, then unknown fields.
+ * Old SDKs rely on the arrays. Values of the wrong type are not changed; see `describeFlagProblem`.
  */
 export function normalizeFlag(data: Fields): Fields {
   return completeFlag(data, true);
 }
 
-/** As `normalizeFlag`, for a segment. */
+/** The same as `normalizeFlag`, for a segment. */
 export function normalizeSegment(data: Fields): Fields {
   return completeObject(data, shapes.segment, true);
 }
@@ -18,7 +18,7 @@ export function normalizeSegment(data: Fields): Fields {
 export function completeFlag(data: Fields, keepUnknown: boolean): Fields {
   const flag = completeObject(data, shapes.flag, keepUnknown);
   const availability = flag.clientSideAvailability as { usingEnvironmentId?: unknown } | undefined;
-  // The older field mirrors the newer one wherever that exists.
+  // The older field mirrors the newer one, if present.
   if (availability !== undefined) flag.clientSide = availability.usingEnvironmentId;
   return flag;
 }
@@ -36,7 +36,7 @@ export function completeObject(data: Fields, fields: readonly Field[], keepUnkno
   }
   const names = new Set(fields.map(({ name }) => name));
   const unknown = keepUnknown ? Object.entries(data).filter(([name]) => !names.has(name)) : [];
-  // fromEntries defines properties, so that a field named __proto__ is one like any other.
+  // fromEntries defines own properties, so a field named __proto__ works like any other.
   return Object.fromEntries([...known, ...unknown]);
 }
 
@@ -48,7 +48,7 @@ function complete(value: unknown, shape: Shape, keepUnknown: boolean): unknown {
   return value;
 }
 
-/** A rollout without variations decides nothing, and ld-relay leaves it out. */
+/** A rollout without variations has no effect, and ld-relay omits it. */
 function isEmptyRollout(value: unknown): boolean {
   const { variations } = value as { variations?: unknown };
   return Array.isArray(variations) && variations.length === 0;

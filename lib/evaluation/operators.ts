@@ -1,18 +1,18 @@
 import { parseDate } from './dates.ts';
 import { compareVersions, parseVersion, type Version } from './versions.ts';
 
-/** A value in the form in which its operator compares; undefined: it can never satisfy the operator. */
+/** Converts a value for comparison; undefined: the value can never satisfy the operator. */
 type Form = (value: unknown) => unknown;
 type Comparison = (a: never, b: never) => unknown;
-/** The form of both sides, the comparison of a context's value with a clause's, and the form of the clause's if it is another. */
 type Callable = (...args: unknown[]) => unknown;
+/** The conversion of both values, the comparison of the context's value with the clause's, and the clause value's conversion if it differs. */
 type Operator = readonly [Form, Comparison, Form?];
 
 const text: Form = (value) => (typeof value === 'string' ? value : undefined);
 const number: Form = (value) => (typeof value === 'number' ? value : undefined);
 const anything: Form = (value) => value;
 
-/** JavaScript's dialect without flags, as in the Node SDK; what is no pattern matches nothing. */
+/** JavaScript's regular expressions without flags, as in the Node SDK. An invalid pattern never matches. */
 const pattern: Form = (source) => {
   try {
     return typeof source === 'string' ? new RegExp(source) : undefined;
@@ -21,7 +21,7 @@ const pattern: Form = (source) => {
   }
 };
 
-/** Clauses that ask for a range ask about one value twice. */
+/** Caches the last conversion, since range checks convert the same value twice. */
 function remembering(form: Form): Form {
   let last: unknown;
   let formed: unknown;
@@ -38,7 +38,7 @@ const version = remembering(parseVersion);
 const less: Comparison = (a: number, b: number) => a < b;
 const greater: Comparison = (a: number, b: number) => a > b;
 
-/** A plain object on purpose, like the Node SDK's table: operators named after members of Object.prototype answer the same. */
+/** A plain object on purpose, like the Node SDK's table, so that operators named like members of Object.prototype behave the same. */
 const OPERATORS: Readonly<Record<string, Operator | Callable | undefined>> = {
   in: [anything, Object.is],
   startsWith: [text, (a: string, b: string) => a.startsWith(b)],
@@ -56,7 +56,7 @@ const OPERATORS: Readonly<Record<string, Operator | Callable | undefined>> = {
   semVerGreaterThan: [version, (a: Version, b: Version) => compareVersions(a, b) > 0],
 };
 
-/** Whether a context's value (no array) satisfies the operator with any of the clause's values. */
+/** Whether a context's value (not an array) satisfies the operator with any of the clause's values. */
 export type Test = (value: unknown) => boolean;
 
 export function compileTest(op: string, values: readonly unknown[]): Test {
@@ -68,7 +68,7 @@ export function compileTest(op: string, values: readonly unknown[]): Test {
   const operator = Array.isArray(found) ? (found as Operator) : undefined;
   const [form, compare, operandForm = form] = operator ?? [
     anything,
-    // An unknown operator is satisfied by nothing.
+    // An unknown operator never matches.
     (a: unknown, b: unknown) => (found as Callable | undefined)?.call(OPERATORS, a, b),
   ];
   const operands = values.map(operandForm).filter((operand) => operand !== undefined) as never[];

@@ -4,26 +4,26 @@ export function errorDetail(errorKind: ErrorKind, value: unknown = null): Detail
   return { value, variationIndex: null, reason: { kind: 'ERROR', errorKind } };
 }
 
-/** The answer for data that means nothing. */
+/** The result for malformed data. */
 export const MALFORMED = freeze(errorDetail('MALFORMED_FLAG'));
 
 /**
- * The variation of this index. Answers are made with the flag and shared by every call, so they are frozen with the value in
- * them: no caller can change what the next one gets.
+ * The result for a variation index. Results are created when the flag is compiled and shared between calls, so they are
+ * frozen, values included.
  */
 export function pick(variations: ArrayLike<unknown>, index: unknown, reason: Reason): Detail {
   if (typeof index !== 'number' || !(index >= 0 && index < variations.length)) return MALFORMED;
   return freeze({ value: variations[index], variationIndex: index, reason });
 }
 
-/** The off variation; a flag without one has no value, which is no error. */
+/** The off variation. A flag without one has no value; that is not an error. */
 export function pickOff(variations: ArrayLike<unknown>, index: unknown, reason: Reason): Detail {
   return typeof index === 'number'
     ? pick(variations, index, reason)
     : freeze({ value: null, variationIndex: null, reason });
 }
 
-/** To its depths. */
+/** Freezes recursively. */
 function freeze<T>(value: T): T {
   if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
     Object.freeze(value);

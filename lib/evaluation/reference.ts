@@ -1,11 +1,11 @@
 import type { ParsedContext } from './context.ts';
 
-/** The names that lead to an attribute, from outside in. */
+/** The property names that lead to an attribute, outermost first. */
 export type Path = readonly string[];
 
 /**
  * The path in an attribute reference, or undefined when it is invalid.
- * `literal`: the text is one attribute name, as data from before contexts has it.
+ * `literal`: the text is a single attribute name, as in data from before contexts.
  * Source: LaunchDarkly's attribute references, with the Node SDK's leniencies (a component that begins with `~` is kept as it is).
  */
 export function parseReference(text: string, literal: boolean): Path | undefined {
@@ -19,11 +19,11 @@ function unescapeComponent(component: string): string {
   return component[0] === '~' ? component : component.replaceAll('~1', '/').replaceAll('~0', '~');
 }
 
-/** An attribute of the context of one kind; undefined or null when the context lacks the kind or the attribute. */
+/** An attribute of one kind; undefined or null if the context lacks the kind or the attribute. */
 export function readAttribute(context: ParsedContext, kind: string, path: Path): unknown {
   const first = path[0];
   const single = path.length === 1;
-  // The list of all kinds, whatever the kind.
+  // `kind` means the list of all kinds, regardless of the clause's kind.
   if (single && first === 'kind') return context.kinds;
   let value: unknown = context.ofKind(kind);
   if (single && first === 'anonymous') return value && !!(value as { anonymous?: unknown }).anonymous;

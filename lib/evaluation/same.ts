@@ -4,14 +4,14 @@ import { shapes } from './schema.ts';
 type Fields = Record<string, unknown>;
 
 /**
- * Whether two flags mean the same to evaluators and SDKs. Unknown fields, the order of fields, and the difference between
- * an absent field and its default do not count: ld-relay writes flags anew. Of tombstones only the version counts.
+ * Whether two flags are equivalent for evaluators and SDKs. Ignores unknown fields, the order of fields and the difference
+ * between an absent field and its default, since ld-relay rewrites flags. Tombstones are compared by version only.
  */
 export function sameFlag(a: unknown, b: unknown): boolean {
   return same(a, b, (data) => completeFlag(data, false));
 }
 
-/** As `sameFlag`, for segments. */
+/** The same as `sameFlag`, for segments. */
 export function sameSegment(a: unknown, b: unknown): boolean {
   return same(a, b, (data) => completeObject(data, shapes.segment, false));
 }
@@ -27,7 +27,7 @@ function isFields(value: unknown): value is Fields {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Equality of JSON values; the order of an object's fields does not count. */
+/** Deep equality of JSON values; ignores the order of an object's fields. */
 function equal(a: unknown, b: unknown): boolean {
   if (a === b) return true;
   if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((part, i) => equal(part, b[i]));

@@ -1,6 +1,6 @@
 /**
- * The shape of flags and segments as ld-relay writes them, field by field in its order. `normalize`, `same` and `describe` read it.
- * An absent variation index stays absent: evaluators disagree about what it means.
+ * The shape of flags and segments as ld-relay writes them, in its order of fields. Used by `normalize`, `same` and `describe`.
+ * An absent variation index stays absent, since evaluators disagree about its meaning.
  */
 type Scalar = 'text' | 'flag' | 'number' | 'whole' | 'any';
 
@@ -12,13 +12,13 @@ export type Shape =
 export interface Field {
   readonly name: string;
   readonly shape: Shape;
-  /** What stands there when the source has nothing. Undefined: the field is left out. */
+  /** The default for an absent field. Undefined: the field is omitted. */
   readonly fallback?: unknown;
-  /** The value that means the same as nothing, and is left out. */
+  /** A value that is equivalent to absence; the field is then omitted. */
   readonly omit?: unknown;
 }
 
-/** Made by one call without effects, so that bundles that do not read it can leave it out. */
+/** Created by one pure call, so that bundlers can drop it when it is unused. */
 export const shapes = /* @__PURE__ */ (() => {
   const text: Shape = { is: 'text' };
   const bool: Shape = { is: 'flag' };
@@ -29,7 +29,7 @@ export const shapes = /* @__PURE__ */ (() => {
   const object = (...fields: Field[]): Shape => ({ is: 'object', fields });
 
   const field = (name: string, shape: Shape, fallback: unknown): Field => ({ name, shape, fallback });
-  /** Present only where it says something. */
+  /** Omitted if absent. */
   const optional = (name: string, shape: Shape, omit?: unknown): Field => ({ name, shape, omit });
   const lists = (name: string, of: Shape): Field => ({ name, shape: list(of), fallback: [] });
 

@@ -1,17 +1,17 @@
 /**
- * SHA-1 (RFC 3174) of a short text, as much of it as bucketing needs. Once the engine has compiled it, it is faster than
- * asking the platform's; before that, in the first hundreds of calls, it is many times slower. So it is for processes
- * that live long: a relay, not an edge function.
+ * SHA-1 (RFC 3174) of a short string, limited to the bits that bucketing needs. Once the engine has compiled it, it is
+ * faster than the platform's; for the first few hundred calls it is many times slower. So it suits long-lived processes:
+ * the relay, not an edge function.
  */
 const words = new Int32Array(80);
 const state = new Int32Array(5);
 
-/** Where `prefix` and `value`, one behind the other in UTF-8, fall on [0, 1]: the first 60 bits of their hash over 2^60. */
+/** The bucket of `prefix` and `value`, concatenated in UTF-8, on [0, 1]: the first 60 bits of their hash, divided by 2^60. */
 export function sha1Bucket(prefix: string, value: string): number {
   return bucketOfBytes(prefix, value, 127) ?? bucketOfBytes(toBytes(prefix), toBytes(value), 255) ?? 0;
 }
 
-/** Undefined when there is a character above `most`. */
+/** Undefined if a character code is above `most`. */
 function bucketOfBytes(prefix: string, value: string, most: number): number | undefined {
   state[0] = 0x67452301;
   state[1] = 0xefcdab89;
@@ -32,7 +32,7 @@ function bucketOfBytes(prefix: string, value: string, most: number): number | un
     addBlock();
     filled = 0;
   }
-  // A bit behind the last byte, zeros, and the length in bits at the end of a block.
+  // Padding: a one bit after the last byte, zeros, and the length in bits at the end of the block.
   words[filled++] = ((word << 8) | 0x80) << (8 * (3 - (length & 3)));
   if (filled > 14) {
     words.fill(0, filled, 16);
@@ -45,7 +45,7 @@ function bucketOfBytes(prefix: string, value: string, most: number): number | un
   return ((state[0] >>> 0) * 2 ** 28 + (state[1] >>> 4)) / 2 ** 60;
 }
 
-/** Takes the 16 words of a block into the state. Five rounds a turn, so that no variable has to be moved. */
+/** Adds a block of 16 words to the state. Unrolled to five rounds per iteration, so that no variable has to be moved. */
 function addBlock(): void {
   const w = words;
   for (let i = 16; i < 80; i++) {
@@ -113,7 +113,7 @@ function addBlock(): void {
   state[4] = state[4]! + e;
 }
 
-/** UTF-8, each byte as one character; half a surrogate pair becomes U+FFFD, as in every platform's encoder. */
+/** UTF-8, with each byte as one character. A lone surrogate becomes U+FFFD, as in every platform's encoder. */
 function toBytes(text: string): string {
   let bytes = '';
   for (const character of text) {

@@ -1,7 +1,7 @@
 import type { ParsedContext } from './context.ts';
 import { list, type TargetData, text } from './data.ts';
 
-/** Keys of one kind, and what is decided for them. */
+/** Keys of one kind, and their result. */
 export interface Target<Result> {
   readonly kind: string;
   readonly keys: ReadonlySet<unknown>;
@@ -12,7 +12,7 @@ export function compileTarget<Result>({ contextKind, values }: TargetData, resul
   return { kind: text(contextKind ?? 'user'), keys: new Set(list(values)), result };
 }
 
-/** What the first target that names the context decides, if there is one. */
+/** The result of the first target that contains the context's key, if any. */
 export function findTarget<Result>(context: ParsedContext, targets: readonly Target<Result>[]): Result | undefined {
   for (let i = 0; i < targets.length; i++) {
     const { kind, keys, result } = targets[i]!;
