@@ -38,7 +38,7 @@ afterAll(async () => {
 
 function open(options: Partial<ReaderConfig> = {}, regions = ['eu-west-1']): Reader {
   const endpoint = { 'eu-west-1': near.endpoint, 'us-east-1': far.endpoint };
-  const base = { tableName: table.tableName, prefix, endpoint, coldDeadlineMs: 10_000, staleWaitMs: 1_500 };
+  const base = { tableName: table.tableName, prefix, endpoint, coldDeadlineMs: 2_000, staleWaitMs: 1_500 };
   // A jitter of none: 0.5 is the middle.
   const around = { env, now: () => Date.now() + skew, random: () => 0.5 };
   return createReader({ ...base, replicas: { default: regions }, ...options }, around);
@@ -118,8 +118,9 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
   const faults: Behaviour[] = ['hang', 'cut', 'half', 'missing', 'throttle', 'broken'];
   test.each(faults)('keeps answering from what it holds while the table answers with: %s', async (fault) => {
     await forms[form]!();
-    const reader = open({ staleWaitMs: 50, coldDeadlineMs: 10_000 });
-    expect(await ask(reader)).toBe('old');
+    const reader = open({ staleWaitMs: 50, coldDeadlineMs: 100 });
+    // On a busy machine the first read may miss its deadline.
+    await eventually(async () => expect(await ask(reader)).toBe('old'));
     await change[form]!();
     // A snapshot's head is a GetItem, whose answer without an item is a true answer: none there.
     near.behave(fault);
