@@ -1,4 +1,4 @@
-import { describeError } from '../common/http-request.ts';
+import { collect, describeError } from '../common/http-request.ts';
 import type { BigSegmentPatch, Outbound } from '../ports.ts';
 import { parsePatches } from './big-segments-patches.ts';
 import { connect } from './connect.ts';
@@ -32,15 +32,24 @@ export interface PollOptions {
  * Fetches the patches after `cursor` ('' for all); an empty list means that the cursor is up to date. Rejects with a
  * FailureError. Throws CONFIG_INVALID when `baseUri` is not an http or https address.
  */
-export function pollPatches(
+export async function pollPatches(
   options: PollOptions,
   cursor: string,
   sdkKey: string,
   signal: AbortSignal,
 ): Promise<BigSegmentPatch[]> {
-  const { silenceTimeoutMs = 30_000, maxAnswerBytes = 256 * 1024 * 1024 } = options;
   const query = cursor === '' ? '' : `?after=${encodeURIComponent(cursor)}`;
   const url = streamUrl(options.baseUri, '/sdk/big-segments/revisions', query);
+  const body = await download(url, options, sdkKey, signal);
+  try {
+    return parsePatches(body.toString());
+  } catch (error) {
+    throw new FailureError({ kind: 'INVALID_DATA', message: describeError(error) });
+  }
+}
+
+function download(url: URL, options: PollOptions, sdkKey: string, signal: AbortSignal): Promise<Buffer> {
+  const { silenceTimeoutMs = 30_000, maxAnswerBytes = 256 * 1024 * 1024 } = options;
   return new Promise((resolve, reject) => {
     let abandon = () => {};
     let timer: NodeJS.Timeout | undefined;
@@ -57,31 +66,27 @@ export function pollPatches(
     const onAbort = () => broken('the request was cancelled');
     signal.addEventListener('abort', onAbort);
     const connection = connect({
-      ...{ url, outbound: options.outbound, connectTimeoutMs: options.connectTimeoutMs ?? 3_000 },
+      url,
+      outbound: options.outbound,
+      connectTimeoutMs: options.connectTimeoutMs ?? 3_000,
       headTimeoutMs: options.answerTimeoutMs ?? 30_000,
       headers: { Authorization: sdkKey, 'User-Agent': options.userAgent, Accept: 'application/json' },
       onFailure: fail,
       onResponse(response) {
-        abandon = () => void response.destroy();
-        const chunks: Buffer[] = [];
-        let bytes = 0;
+        abandon = () => response.destroy();
         const silent = () => broken(`${url.host} stopped sending before the end of its answer`);
         timer = setTimeout(silent, silenceTimeoutMs);
-        response.on('error', (error) => broken(`${url.host} broke off: ${describeError(error)}`));
-        response.on('data', (chunk: Buffer) => {
-          timer?.refresh();
-          bytes += chunk.length;
-          if (bytes <= maxAnswerBytes) return void chunks.push(chunk);
-          fail({ kind: 'INVALID_DATA', message: `${url.host} answered with more than ${maxAnswerBytes} bytes` });
-        });
-        response.on('end', () => {
-          end();
-          try {
-            resolve(parsePatches(Buffer.concat(chunks).toString()));
-          } catch (error) {
-            fail({ kind: 'INVALID_DATA', message: describeError(error) });
-          }
-        });
+        response.on('data', () => timer?.refresh());
+        collect(response, maxAnswerBytes).then(
+          (body) => {
+            end();
+            resolve(body);
+          },
+          (error: Error) => {
+            const kind = response.errored ? 'NETWORK_ERROR' : 'INVALID_DATA';
+            fail({ kind, message: `${url.host} ${error.message}` });
+          },
+        );
       },
     });
     abandon = () => connection.abort();

@@ -84,16 +84,10 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
 
   function read(): UpstreamStatus {
     const own = active.upstream!.status();
-    const { lastError: nextError, refused: nextRefused = true } = next?.upstream?.status() ?? {};
-    const trouble = nextError && { ...nextError, message: `with the new SDK key: ${nextError.message}` };
-    const latest = latestOf(latestOf(lastError, own.lastError), trouble);
     const stayedValid = own.state === 'VALID' && own.stateSince === validBefore?.promotedSince;
     return {
-      ...own,
+      ...withNext(own, next?.upstream?.status(), lastError),
       ...(stayedValid && validBefore && { stateSince: validBefore.since }),
-      ...(latest && { lastError: latest }),
-      // The environment counts as refused only when LaunchDarkly rejects both keys.
-      refused: own.refused && nextRefused,
     };
   }
 
@@ -132,6 +126,23 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
 }
 
 const createMember = (sdkKey: string): Member => ({ sdkKey, upstream: undefined, delivered: false });
+
+/** The status of the active upstream and of the one that is to replace it, as one. */
+function withNext(
+  own: UpstreamStatus,
+  next: UpstreamStatus | undefined,
+  lastError: UpstreamStatus['lastError'],
+): UpstreamStatus {
+  const nextError = next?.lastError;
+  const trouble = nextError && { ...nextError, message: `with the new SDK key: ${nextError.message}` };
+  const latest = latestOf(latestOf(lastError, own.lastError), trouble);
+  return {
+    ...own,
+    ...(latest && { lastError: latest }),
+    // The environment counts as refused only when LaunchDarkly rejects both keys.
+    refused: own.refused && (next?.refused ?? true),
+  };
+}
 
 function latestOf<T extends { readonly time: number }>(a: T | undefined, b: T | undefined): T | undefined {
   return a && b ? (a.time > b.time ? a : b) : (a ?? b);

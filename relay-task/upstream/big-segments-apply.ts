@@ -1,0 +1,96 @@
+import type { BigSegmentPatch, Log } from '../ports.ts';
+import { FailureError } from './big-segments-poll.ts';
+import type { Failure } from './status.ts';
+
+/** The store of Big Segments. Calls reject when they fail or time out. */
+export interface BigSegmentTarget {
+  /** The version of the last patch; '' before the first. */
+  metadata(): Promise<{ readonly cursor: string }>;
+  /** `applied`: the store is at the patch's version; applying a patch twice is a no-op. */
+  apply(patch: BigSegmentPatch): Promise<'applied' | 'out-of-order'>;
+  setSynchronizedOn(unixMs: number): Promise<void>;
+}
+
+export interface PatchApplierOptions {
+  readonly store: BigSegmentTarget;
+  readonly log: Log;
+  readonly askGapMs: number;
+  readonly askMs: number;
+  /** Aborted: applies nothing more. */
+  readonly signal: AbortSignal;
+  /** Fetches the patches after a cursor ('' for all). */
+  poll(cursor: string): Promise<BigSegmentPatch[]>;
+  /** The store's content changed. */
+  onChanged(): void;
+}
+
+/** Applies patches to the store in the order of its cursor, which other relays may move as well. */
+export function createPatchApplier(options: PatchApplierOptions) {
+  const { store, log, askGapMs, askMs, signal, onChanged } = options;
+  /** Patches from the stream. */
+  const inbox: BigSegmentPatch[] = [];
+  /** The store's cursor, as far as known. */
+  let cursor: string | undefined;
+  let askedAt = Number.NEGATIVE_INFINITY;
+
+  /** Another relay may be ahead, or the store may have been wiped. */
+  async function isBehind(): Promise<boolean> {
+    if (inbox.length > 0) return false;
+    const found = (await store.metadata()).cursor;
+    return found !== cursor || performance.now() - askedAt >= askMs;
+  }
+
+  async function catchUp(): Promise<void> {
+    let before: string | undefined;
+    while (!signal.aborted) {
+      const found = (await store.metadata()).cursor;
+      if (found === before) throw new FailureError(stuckAt(found));
+      if (found !== cursor) onChanged();
+      before = cursor = found;
+      const patches = await options.poll(found);
+      askedAt = performance.now();
+      if (patches.length === 0) return;
+      for (const patch of patches) if (signal.aborted || !(await place(patch))) break;
+    }
+  }
+
+  async function place(patch: BigSegmentPatch): Promise<boolean> {
+    if ((await store.apply(patch)) === 'out-of-order') return false;
+    cursor = patch.version;
+    onChanged();
+    return true;
+  }
+
+  /** Applies the patches that the stream delivered. */
+  async function drain(): Promise<void> {
+    for (let patch = inbox.shift(); patch && !signal.aborted; patch = inbox.shift()) {
+      if (await place(patch)) continue;
+      if (await skipToCursor(patch)) continue;
+      if (performance.now() - askedAt >= askGapMs) {
+        await catchUp();
+        if (await place(patch)) continue;
+      }
+      // Either the patch is old, or the poll was older than the stream: the next check of the store polls again.
+      log.debug('Discarded an out-of-order Big Segments patch');
+      cursor = undefined;
+    }
+  }
+
+  /** True: another relay was faster, and its last patch is queued here as well. */
+  async function skipToCursor(patch: BigSegmentPatch): Promise<boolean> {
+    const found = (await store.metadata()).cursor;
+    const at = [patch, ...inbox].findLastIndex(({ version }) => version === found && version !== '');
+    if (at < 0) return false;
+    inbox.splice(0, at);
+    cursor = found;
+    onChanged();
+    return true;
+  }
+
+  return { inbox, isBehind, catchUp, drain };
+}
+
+function stuckAt(cursor: string): Failure {
+  const where = cursor === '' ? 'an empty store' : `version ${cursor}`;
+  return { kind: 'INVALID_DATA', message: `LaunchDarkly offers no Big Segments patch that applies to ${where}` };
+}

@@ -1,0 +1,90 @@
+import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
+import { describeError } from '../common/http-request.ts';
+import { sleep } from '../common/pause.ts';
+import type { Log } from '../ports.ts';
+import { FailureError } from './big-segments-poll.ts';
+import type { Failure } from './status.ts';
+
+export interface RetryLoopOptions {
+  work(): Promise<void>;
+  /** False: pauses before the next round. */
+  hasWork(): boolean;
+  /** Called when `work` fails. */
+  onFailure(failure: Failure): 'retry-now' | 'back-off';
+  readonly idleMs: number;
+  readonly backoff: BackoffTimes | undefined;
+  /** After a refusal. */
+  readonly refusedBackoff: BackoffTimes | undefined;
+  readonly random: (() => number) | undefined;
+  readonly log: Log;
+  /** Aborted: the loop ends after the current round. */
+  readonly signal: AbortSignal;
+}
+
+/** Repeats `work`: after a pause while idle, after a backoff when it failed. */
+export function createRetryLoop(options: RetryLoopOptions) {
+  const { work, hasWork, log, random, signal } = options;
+  const backoff = createBackoff(options.backoff ?? { firstMs: 1_000, maxMs: 30_000 }, random);
+  const slow = createBackoff(options.refusedBackoff ?? { firstMs: 300_000, maxMs: 3_600_000 }, random);
+  let running: Promise<void> | undefined;
+  let present: { readonly reason: 'idle' | 'failure'; readonly controller: AbortController } | undefined;
+
+  async function pause(ms: number, reason: 'idle' | 'failure'): Promise<void> {
+    const controller = new AbortController();
+    present = { reason, controller };
+    await sleep(ms, controller.signal);
+    present = undefined;
+  }
+
+  /** Has no effect on a later pause. */
+  function end(reason: 'idle' | 'failure'): void {
+    if (present?.reason === reason) present.controller.abort();
+  }
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        await work();
+        backoff.reset();
+        slow.reset();
+        if (!hasWork()) await pause(options.idleMs, 'idle');
+      } catch (error) {
+        if (!signal.aborted) await recover(failureOf(error));
+      }
+    }
+  }
+
+  async function recover(failure: Failure): Promise<void> {
+    if (options.onFailure(failure) === 'retry-now') return;
+    const delayMs = Math.round((failure.refused ? slow : backoff).next());
+    const { kind, message, statusCode } = failure;
+    log.warn('Big Segments synchronization failed; retrying', { kind, reason: message, statusCode, delayMs });
+    await pause(delayMs, 'failure');
+  }
+
+  return {
+    /** Idempotent. */
+    start(): void {
+      if (!signal.aborted) running ??= run();
+    },
+    /** Ends an idle pause, but no backoff. */
+    wake: () => end('idle'),
+    /** Ends any pause. */
+    retryNow(): void {
+      slow.reset();
+      end('idle');
+      end('failure');
+    },
+    /** Call this after aborting the signal. */
+    async ended(): Promise<void> {
+      end('idle');
+      end('failure');
+      await running;
+    },
+  };
+}
+
+function failureOf(error: unknown): Failure {
+  if (error instanceof FailureError) return error.failure;
+  return { kind: 'STORE_ERROR', message: describeError(error) };
+}
