@@ -123,8 +123,15 @@ export function parseArguments(
 
   const value = (name: string, key: string) => (options.has(name) ? { [key]: options.get(name) } : {});
   return {
-    ...{ verb, stage, environment, what, yes: options.has('--yes'), ends: options.has('--ends') },
-    ...{ ...value('--region', 'region'), ...value('--endpoint', 'endpoint'), ...value('--kms-key', 'kmsKey') },
+    verb,
+    stage,
+    environment,
+    what,
+    yes: options.has('--yes'),
+    ends: options.has('--ends'),
+    ...value('--region', 'region'),
+    ...value('--endpoint', 'endpoint'),
+    ...value('--kms-key', 'kmsKey'),
     graceMs: 'value' in grace ? grace.value : 0,
     // Every field was checked above for its verb.
   } as unknown as KeysCommand;

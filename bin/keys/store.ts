@@ -66,8 +66,12 @@ export function openKeyStore(options: { path: string; region: string; endpoint?:
         for (const { Name = '', Type = '', Version = 0, LastModifiedDate, ARN = '', Value } of page.Parameters ?? []) {
           const isReadable = decrypted || Type !== 'SecureString';
           found.push({
-            ...{ name: Name.slice(path.length + 1), type: Type, version: Version, arn: ARN },
-            ...{ modifiedAt: LastModifiedDate ?? new Date(0), text: isReadable ? Value : undefined },
+            name: Name.slice(path.length + 1),
+            type: Type,
+            version: Version,
+            arn: ARN,
+            modifiedAt: LastModifiedDate ?? new Date(0),
+            text: isReadable ? Value : undefined,
           });
         }
         NextToken = page.NextToken;
@@ -96,7 +100,10 @@ export function openKeyStore(options: { path: string; region: string; endpoint?:
     async put(name, value, { secret, kmsKey }) {
       const { Version = 0 } = await client.send(
         new PutParameterCommand({
-          ...{ Name: `${path}/${name}`, Value: value, Overwrite: true, Type: secret ? 'SecureString' : 'String' },
+          Name: `${path}/${name}`,
+          Value: value,
+          Overwrite: true,
+          Type: secret ? 'SecureString' : 'String',
           ...(secret && kmsKey !== undefined && { KeyId: kmsKey }),
         }),
       );

@@ -82,8 +82,15 @@ function parse(args: readonly string[]) {
     args: [...args],
     allowPositionals: true,
     options: {
-      ...{ table: text, prefix: text, environment: text, region: text, endpoint: text },
-      ...{ yes: flag, json: flag, quick: flag, help: { ...flag, short: 'h' } },
+      table: text,
+      prefix: text,
+      environment: text,
+      region: text,
+      endpoint: text,
+      yes: flag,
+      json: flag,
+      quick: flag,
+      help: { ...flag, short: 'h' },
     },
   });
 }

@@ -203,7 +203,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
     },
     status() {
       const at = now();
-      const message = model ? staleness(at) : (lastError?.message ?? '');
+      const message = model ? staleness(at, readAt, staleMs, head) : (lastError?.message ?? '');
       return {
         state: model ? (message ? 'stale' : 'ready') : lastError ? 'unreachable' : 'loading',
         message,
@@ -216,13 +216,6 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
       };
     },
   };
-
-  function staleness(at: number): string {
-    const old = (since: number, who: string) => `stale (${Math.round((at - since) / 1_000)} s): ${who}`;
-    if (at - readAt > staleMs) return old(readAt, 'not read');
-    if (head && at - head.checkedAt > CHECKED_MS) return old(head.checkedAt, 'the relay has not confirmed it');
-    return '';
-  }
 }
 
 /** Settles with the work, or after `ms`. The work must never reject. */
@@ -235,4 +228,12 @@ function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> | undef
       resolve(result);
     });
   });
+}
+
+/** Why data is stale; empty if it is not. */
+function staleness(at: number, readAt: number, staleMs: number, head: Head | undefined): string {
+  const old = (since: number, why: string) => `stale (${Math.round((at - since) / 1_000)} s): ${why}`;
+  if (at - readAt > staleMs) return old(readAt, 'not read');
+  if (head && at - head.checkedAt > CHECKED_MS) return old(head.checkedAt, 'the relay has not confirmed it');
+  return '';
 }

@@ -106,22 +106,10 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
     return otherwise;
   }
 
-  /** Two forms of an evaluator method: one returns the detail, the other only the value. */
-  const asking = <V>(method: 'evaluate' | 'boolVariation' | 'numberVariation' | 'stringVariation') => {
-    const detail = (flagKey: string, context: unknown, fallback: V) =>
-      answer(flagKey, notReady(fallback), (evaluator) => {
-        const evaluate = evaluator[method] as (flagKey: string, context: unknown, fallback: V) => Detail<V>;
-        return evaluate(flagKey, context, fallback);
-      });
-    return [
-      detail,
-      async (flagKey: string, context: unknown, fallback: V) => (await detail(flagKey, context, fallback)).value,
-    ] as const;
-  };
-  const [variationDetail, variation] = asking<unknown>('evaluate');
-  const [boolVariationDetail, boolVariation] = asking<boolean>('boolVariation');
-  const [numberVariationDetail, numberVariation] = asking<number>('numberVariation');
-  const [stringVariationDetail, stringVariation] = asking<string>('stringVariation');
+  const [variationDetail, variation] = asking<unknown>(answer, 'evaluate');
+  const [boolVariationDetail, boolVariation] = asking<boolean>(answer, 'boolVariation');
+  const [numberVariationDetail, numberVariation] = asking<number>(answer, 'numberVariation');
+  const [stringVariationDetail, stringVariation] = asking<string>(answer, 'stringVariation');
 
   const allFlags = function* (): Iterable<Flag> {
     const model = fresh.model();
@@ -154,6 +142,21 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
     status: fresh.status,
   };
 }
+
+type Answering = <T>(flagKey: string, otherwise: T, work: (evaluator: Evaluator) => T) => Promise<T>;
+
+/** Two forms of an evaluator method: one returns the detail, the other only the value. */
+const asking = <V>(answer: Answering, method: 'evaluate' | 'boolVariation' | 'numberVariation' | 'stringVariation') => {
+  const detail = (flagKey: string, context: unknown, fallback: V) =>
+    answer(flagKey, notReady(fallback), (evaluator) => {
+      const evaluate = evaluator[method] as (flagKey: string, context: unknown, fallback: V) => Detail<V>;
+      return evaluate(flagKey, context, fallback);
+    });
+  return [
+    detail,
+    async (flagKey: string, context: unknown, fallback: V) => (await detail(flagKey, context, fallback)).value,
+  ] as const;
+};
 
 const notReady = <V>(value: V): Detail<V> => ({
   value,

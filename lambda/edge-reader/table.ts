@@ -125,6 +125,6 @@ const text = (value: unknown) => Object(value).S as string;
 
 /** Throws on a response without a list of items: it is incomplete, not empty. */
 function list(value: unknown): Attributes[] {
-  if (!Array.isArray(value)) throw new Error('the response contains no list of items');
+  if (!Array.isArray(value)) throw new Error('the response has no items');
   return value;
 }

@@ -102,7 +102,7 @@ export interface Flag {
   readonly deleted: boolean;
   /** Keys of the direct prerequisites, without duplicates. */
   readonly prerequisiteKeys: readonly string[];
-  /** Segments that the rules name, each once. */
+  /** Keys of the segments that the rules refer to, without duplicates. */
   readonly segmentKeys: readonly string[];
   readonly trackEvents: boolean;
   readonly trackEventsFallthrough: boolean;
@@ -117,7 +117,7 @@ export interface Segment {
   readonly deleted: boolean;
   /** A Big Segment: its members are in a store, not in its data. */
   readonly unbounded: boolean;
-  /** Segments that the rules name, each once. */
+  /** Keys of the segments that the rules refer to, without duplicates. */
   readonly segmentKeys: readonly string[];
 }
 

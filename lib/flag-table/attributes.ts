@@ -1,6 +1,6 @@
 /**
- * DynamoDB attribute values as its JSON protocol and the AWS SDK carry them. `B` is bytes (AWS SDK) or base64 text
- * (the protocol itself); everything here that reads takes both.
+ * DynamoDB attribute values, as in its JSON protocol and in the AWS SDK. `B` is bytes (AWS SDK) or a base64 string
+ * (JSON protocol); the readers here accept both.
  */
 export type AttributeValue =
   | { S: string }
@@ -21,13 +21,13 @@ export interface Key {
 
 type Loose = Readonly<Record<string, unknown>> | undefined;
 
-/** The attribute as text, undefined when it is missing or of another type. */
+/** The attribute as a string; undefined if it is missing or of another type. */
 export function readText(attributes: Attributes, name: string): string | undefined {
   const value = (attributes[name] as Loose)?.S;
   return typeof value === 'string' ? value : undefined;
 }
 
-/** The attribute as a finite number, undefined when it is missing, of another type or not a number. */
+/** The attribute as a finite number; undefined if it is missing, of another type or not a number. */
 export function readNumber(attributes: Attributes, name: string): number | undefined {
   const text = (attributes[name] as Loose)?.N;
   if (typeof text !== 'string' || text.trim() === '') return undefined;
@@ -35,7 +35,7 @@ export function readNumber(attributes: Attributes, name: string): number | undef
   return Number.isFinite(value) ? value : undefined;
 }
 
-/** The attribute as bytes, undefined when it is missing or of another type. Text that is no base64 gives wrong bytes, not an error. */
+/** The attribute as bytes; undefined if it is missing or of another type. Invalid base64 gives wrong bytes, not an error. */
 export function readBytes(attributes: Attributes, name: string): Buffer | undefined {
   const value = (attributes[name] as Loose)?.B;
   if (typeof value === 'string') return Buffer.from(value, 'base64');

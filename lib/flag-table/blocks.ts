@@ -1,4 +1,4 @@
-/** Reads a snapshot's data: the header at once, each block when something in it is asked for. */
+/** Reads a snapshot's data: the header at once, each block when one of its items is first needed. */
 import { inflateRawSync } from 'node:zlib';
 import type { Item, Kind } from './item.ts';
 import {
@@ -19,15 +19,15 @@ export interface Block {
   stored: Buffer;
   readonly inflatedBytes: number;
   readonly dictionary: Buffer | undefined;
-  /** Once it was inflated. */
+  /** Set when the block was inflated. */
   items?: ItemsByKind;
-  /** Where the same items may be found as objects already, newest last. Dropped when the block is inflated. */
+  /** Items from earlier snapshots, newest last: equal ones are reused as objects. Dropped when the block is inflated. */
   known?: readonly ItemsByKind[];
 }
 
 /**
- * Data whose hash was checked. `held` is what the reader has: a block with the same bytes is taken over as the object that it is.
- * Text: the reason why the data is refused.
+ * Decodes data whose hash was checked. `held` are the reader's current blocks: one with the same bytes is reused as it is.
+ * Returns a string, the reason, if the data is invalid.
  */
 export function decodeBlocks(
   data: Buffer,
@@ -60,7 +60,7 @@ export function decodeBlocks(
       old.stored.equals(stored) &&
       sameBytes(old.dictionary, dictionary)
     ) {
-      old.stored = stored; // so that the old body's buffer can go
+      old.stored = stored; // so that the old body's buffer can be freed
       blocks.push(old);
     } else {
       blocks.push({ stored, inflatedBytes, dictionary, known: old?.items ? [old.items, ...known] : known });
@@ -71,7 +71,7 @@ export function decodeBlocks(
   return at === data.length ? blocks : 'wrong length';
 }
 
-/** The item's place in its block. Inflates the block if need be; undefined for a block that cannot be read. */
+/** Finds an item in its block, which is inflated if necessary; undefined if the block cannot be read. */
 export function findItem(blocks: readonly Block[], kind: Kind, key: string): { item: Item | undefined } | undefined {
   const items = openBlock(blocks[blockIndex(kind, key, blocks.length)]!);
   return items && { item: items[kind].get(key) };
@@ -88,7 +88,7 @@ export function openBlock(block: Block): ItemsByKind | undefined {
   return items;
 }
 
-/** Undefined when it does not inflate to exactly what the header says. */
+/** Undefined if the data does not inflate to exactly the size in the header. */
 export function inflateBlock({ stored, inflatedBytes, dictionary }: Block): Buffer | undefined {
   const bytes = stored.length === 0 ? stored : inflate(stored, inflatedBytes, dictionary);
   return bytes?.length === inflatedBytes ? bytes : undefined;
@@ -111,7 +111,7 @@ function readItems(bytes: Buffer, known: readonly ItemsByKind[]): ItemsByKind | 
   let at = 0;
   const varint = () => {
     for (let value = 0, scale = 1; ; scale *= 128) {
-      const byte = bytes[at++]!; // undefined behind the end: at becomes too large, which the caller finds
+      const byte = bytes[at++]!; // undefined past the end: `at` becomes too large, which the caller detects
       value += (byte & 127) * scale;
       if (!(byte > 127)) return value;
     }
@@ -136,7 +136,7 @@ function readItems(bytes: Buffer, known: readonly ItemsByKind[]): ItemsByKind | 
   return at === bytes.length ? items : undefined;
 }
 
-/** The object that is already known for the same content, so that what was compiled from it stays in use. */
+/** The existing object with the same content, if any, so that its compiled form stays in use. */
 export function sameItem(item: Item, known: readonly ItemsByKind[]): Item | undefined {
   for (const { [item.kind]: items } of known) {
     const old = items.get(item.key);

@@ -1,4 +1,4 @@
-/** Body, parts and delta as they lie in the table: checked here, hash first. Text stands for the reason of a refusal. */
+/** Decodes and verifies body, parts and delta from the table; checks the hash first. A returned string is the reason of a refusal. */
 import { type Attributes, readBytes, readNumber, readText } from './attributes.ts';
 import { decodeBlocks, type ItemsByKind, openBlock } from './blocks.ts';
 import { SNAPSHOT_FORMAT, wrongFormat } from './head.ts';
@@ -14,18 +14,19 @@ export interface Body {
   readonly data: Buffer;
 }
 
-/** The body before its parts are there: nothing of it may be used until `joinBody`. */
+/** A body without its parts: unverified, so it must not be used before `joinBody`. */
 export function decodeBody(attributes: Attributes): Body | string {
   const common = decodeCommon(attributes, 'body');
   if (typeof common === 'string') return common;
   const bank = readNumber(attributes, 'bank');
   const parts = readNumber(attributes, 'parts');
-  if (bank !== 0 && bank !== 1) return `body: bank ${bank}`;
-  if (parts === undefined || !Number.isInteger(parts) || parts < 0 || parts > MAX_PARTS) return `body: ${parts} parts`;
+  if (bank !== 0 && bank !== 1) return `body: invalid bank ${bank}`;
+  if (parts === undefined || !Number.isInteger(parts) || parts < 0 || parts > MAX_PARTS)
+    return `body: invalid parts ${parts}`;
   return { ...common, bank, parts };
 }
 
-/** All data of a body. `lags` when replication, or a publication under way, may yet bring what is missing. */
+/** The whole data of a body. `lags`: the missing part may still arrive, by replication or an unfinished publication. */
 export function joinBody(
   body: Body,
   parts: readonly (Attributes | undefined)[],
@@ -45,13 +46,13 @@ export function joinBody(
     : { reason: 'body: wrong hash', lags: false };
 }
 
-/** A delta is small: its items are read at once. `known` may hold the same items as objects. */
+/** Reads all items of a delta at once, since it is small. Equal items in `known` are reused as objects. */
 export function decodeDelta(attributes: Attributes, known: readonly ItemsByKind[]): Delta | string {
   const common = decodeCommon(attributes, 'delta');
   if (typeof common === 'string') return common;
   const { rev, sha256, data } = common;
   const base = parseRev(readText(attributes, 'base'));
-  if (!base || compareRev(rev, base) <= 0) return 'delta: no base older than itself';
+  if (!base || compareRev(rev, base) <= 0) return 'delta: base is missing or not older';
   if (!sealDelta(rev, base, data).equals(sha256)) return 'delta: wrong hash';
   const blocks = decodeBlocks(data, undefined, known);
   if (typeof blocks === 'string') return `delta: ${blocks}`;

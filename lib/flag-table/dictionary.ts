@@ -1,6 +1,6 @@
 /**
- * Phrases of LaunchDarkly's JSON, so that every block starts with them already seen. It travels with the data, deflated (about
- * 0.5 KB), and may be changed: readers use what they find. Deflate prefers what is near, so the most frequent stands last.
+ * Phrases of LaunchDarkly's JSON, used as the deflate dictionary of every block. It is stored with the data, deflated (about
+ * 0.5 KB), so it may be changed. Deflate prefers short distances, so the most frequent phrases come last.
  */
 export const dictionaryText = `{"key":"","included":["user-"],"excluded":[],"includedContexts":[{"contextKind":"organization","values":[]}],"excludedContexts":[],"salt":"","rules":[{"id":"","clauses":[],"weight":100000,"bucketBy":"key","rolloutContextKind":"user"}],"unbounded":true,"unboundedContextKind":"user","version":1,"generation":1,"deleted":true}
 "op":"segmentMatch","op":"endsWith","op":"startsWith","op":"matches","op":"contains","op":"lessThan","op":"greaterThanOrEqual","op":"before","op":"after","op":"semVerEqual","op":"semVerLessThan","op":"semVerGreaterThan","attribute":"country","attribute":"email","values":["@"

@@ -1,6 +1,6 @@
 /**
- * What the writer puts. Order matters: parts, body, delta, head; each only over an older `rev` (a string condition on that attribute),
- * the head on condition of owner and epoch. A rev must never be used for two contents, not even when the first put failed.
+ * The items that the writer puts. Order matters: parts, body, delta, head. Each put is conditional on an older `rev` (compared
+ * as a string), the head's on owner and epoch. A rev must never be used for two contents, even if the first put failed.
  */
 import { type Attributes, readBytes } from './attributes.ts';
 import { type Block, decodeBlocks } from './blocks.ts';
@@ -11,27 +11,27 @@ import { namespaces } from './namespaces.ts';
 import { compareRev, formatRev, type Rev } from './rev.ts';
 import { MAX_PARTS, partKey, sealBody, sealDelta } from './snapshot-format.ts';
 
-/** Data of one item: with the other attributes well under the 409,600 bytes that DynamoDB allows. */
+/** Limit for the data of one item: with the other attributes, well below DynamoDB's 409,600 bytes. */
 export const BODY_DATA_LIMIT_BYTES = 390_000;
-/** A delta's data beyond this is a reason to write a body. With the other attributes it stays within 32 KiB: 4 read units. */
+/** If a delta's data exceeds this, write a body instead. With the other attributes it fits in 32 KiB: 4 read units. */
 export const DELTA_LIMIT_BYTES = 32_000;
 
 export interface EncodedBody {
-  /** To be put after all parts. */
+  /** Put this after all parts. */
   body: Attributes;
   parts: Attributes[];
-  /** Stored bytes of data, over body and parts. */
+  /** Stored bytes of data in body and parts together. */
   bytes: number;
   itemCount: number;
 }
 
 /**
- * The whole set of items, tombstones included. Readers that hold exactly `rev` need not read it: they take deltas over it as they are.
- * So a body is best written of what was published last, with that very rev, and followed by the change as a delta.
+ * Encodes the whole set of items, tombstones included. Readers that already hold `rev` do not need the body: deltas apply to
+ * what they have. So write the body for the last published state, with its rev, and then the change as a delta.
  *
- * @param options.previous the body that this one replaces; keeps the number of blocks and the bytes of blocks whose items are the same
- * @param options.limits smaller ones, for tests: bytes of data in one item, and of JSON in one block
- * @throws RangeError when the items are more than readers accept: 128 MiB of JSON, or 25 MB compressed
+ * @param options.previous the body that this one replaces; keeps the number of blocks and the bytes of unchanged blocks
+ * @param options.limits lower limits, for tests: bytes of data in one item, and of JSON in one block
+ * @throws RangeError when the items exceed the readers' limits: 128 MiB of JSON, or 25 MB compressed
  */
 export function encodeBody(options: {
   prefix: string;
@@ -56,7 +56,7 @@ export function encodeBody(options: {
   const [first, ...rest] = pieces;
   if (rest.length > MAX_PARTS) {
     throw new RangeError(
-      `a snapshot of ${data.length} compressed bytes is beyond the ${MAX_PARTS} parts that readers accept`,
+      `a snapshot of ${data.length} compressed bytes exceeds the ${MAX_PARTS} parts that readers accept`,
     );
   }
   const text = formatRev(rev);
@@ -78,8 +78,8 @@ export function encodeBody(options: {
 }
 
 /**
- * Every item that differs from the body of revision `base`, tombstones too. What vanished without a tombstone cannot be said here:
- * it takes a body.
+ * Encodes every item that differs from the body of revision `base`, tombstones included. An item that disappeared without a
+ * tombstone cannot be expressed in a delta: write a body.
  *
  * @returns undefined when it would exceed `DELTA_LIMIT_BYTES`
  * @throws RangeError when `rev` is not newer than `base`
@@ -92,7 +92,9 @@ export function encodeDelta(options: {
 }): Attributes | undefined {
   const { rev, base } = options;
   if (compareRev(rev, base) <= 0) {
-    throw new RangeError(`a delta of revision ${formatRev(rev)} cannot apply to ${formatRev(base)}: it must be newer`);
+    throw new RangeError(
+      `a delta of revision ${formatRev(rev)} cannot apply to ${formatRev(base)}: it must be newer than its base`,
+    );
   }
   const { data } = encodeBlocks(options.items, () => 1);
   if (data.length > DELTA_LIMIT_BYTES) return undefined;

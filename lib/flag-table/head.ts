@@ -1,25 +1,25 @@
-/** The head of a snapshot: pointer and lease in one item of less than 1 KB, so that a poll costs half a read unit. */
+/** The head of a snapshot: pointer and lease in one item below 1 KB, so that a poll costs half a read unit. */
 import { type Attributes, readNumber, readText } from './attributes.ts';
 import { namespaces } from './namespaces.ts';
 import { formatRev, parseRev, type Rev } from './rev.ts';
 
-/** The format of all items of the snapshot. Another number is refused by readers: it needs other sort keys. */
+/** The format of all items of the snapshot. Readers refuse any other number, so a new format needs other sort keys. */
 export const SNAPSHOT_FORMAT = 1;
 
 export interface Head {
   format: number;
-  /** Who holds the lease; empty when it was released. */
+  /** The holder of the lease; empty if it was released. */
   owner: string;
   /** The owner's term. */
   epoch: number;
-  /** Rises with every renewal of the lease. */
+  /** Increases with every renewal of the lease. */
   beat: number;
-  /** What was published last; undefined before the first publication. */
+  /** The last published revision; undefined before the first publication. */
   rev?: Rev;
-  /** The body that the publication of `rev` builds on. */
+  /** The revision of the body that `rev` is based on. */
   base?: Rev;
   counts?: { flags: number; segments: number; deleted: number };
-  /** Unix ms: when the writer's memory was last known to be current with upstream. */
+  /** Unix ms: when the writer last confirmed that its memory is current with upstream. */
   checkedAt: number;
 }
 
@@ -45,7 +45,7 @@ export function encodeHead(prefix: string, head: Head): Attributes {
   return attributes;
 }
 
-/** What the head says but its counts, or why it cannot be used. */
+/** The head without its counts, or the reason why it is invalid. */
 export function decodeHead(attributes: Attributes): Head | { problem: string } {
   const format = readNumber(attributes, 'format');
   if (format !== SNAPSHOT_FORMAT) return { problem: wrongFormat('head', format) };
@@ -67,10 +67,10 @@ export function decodeHead(attributes: Attributes): Head | { problem: string } {
 }
 
 export function wrongFormat(item: string, format: number | undefined): string {
-  return `${item}: format ${format}, this reader knows ${SNAPSHOT_FORMAT}`;
+  return `${item}: unknown format ${format}, expected ${SNAPSHOT_FORMAT}`;
 }
 
-/** For people: nothing is decided by counts, so whoever reads flags has no use for them. Undefined when malformed. */
+/** The counts, which are informational: readers of flags do not need them. Undefined if malformed. */
 export function decodeCounts(attributes: Attributes): Head['counts'] {
   const counts = (attributes.counts as { M?: Attributes } | undefined)?.M;
   if (typeof counts !== 'object' || counts === null) return undefined;

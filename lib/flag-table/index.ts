@@ -1,4 +1,4 @@
-/** How flags lie in DynamoDB: keys, encodings, the snapshot. The relay writes with it, the reader at the edge reads. */
+/** How flags are stored in DynamoDB: keys, encodings and the snapshot. Used by the relay to write and by the edge reader to read. */
 export type { Attributes, AttributeValue, Key } from './attributes.ts';
 export {
   BODY_DATA_LIMIT_BYTES,

@@ -1,9 +1,9 @@
-/** The two kinds of data, by the names that LaunchDarkly's persistent stores give them. */
+/** The two kinds of data, by their names in LaunchDarkly's persistent stores. */
 export type Kind = 'features' | 'segments';
 
 /**
- * One flag or segment as it arrived: its JSON is kept whole, so that fields nobody here knows pass through.
- * `deleted` marks a tombstone: the memory of a deletion, kept so that an older version cannot come back.
+ * One flag or segment as received: its JSON is kept unchanged, so unknown fields are preserved.
+ * `deleted` marks a tombstone, which is kept so that an older version cannot come back.
  */
 export interface Item {
   readonly kind: Kind;

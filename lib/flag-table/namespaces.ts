@@ -4,13 +4,13 @@ export interface Namespaces {
   readonly segments: string;
   /** Partition and sort key of the marker that LaunchDarkly's layout is complete. */
   readonly inited: string;
-  /** Everything of the snapshot: head, body, parts, delta. */
+  /** The snapshot's items: head, body, parts, delta. */
   readonly snapshot: string;
   readonly bigSegmentsMetadata: string;
   readonly bigSegmentsUser: string;
 }
 
-/** LaunchDarkly's naming, and the snapshot beside it: `<prefix>:<name>`, without a colon when the prefix is empty. */
+/** LaunchDarkly's namespaces and that of the snapshot: `<prefix>:<name>`, without a colon if the prefix is empty. */
 export function namespaces(prefix: string): Namespaces {
   return {
     features: inNamespace(prefix, 'features'),

@@ -6,10 +6,10 @@ import { type Attributes, type Key, readNumber, readText } from './attributes.ts
 import type { Item, Kind } from './item.ts';
 import { inNamespace, namespaces } from './namespaces.ts';
 
-/** What official writers hold to; DynamoDB itself ends at 409,600 bytes. */
+/** The limit of official writers; DynamoDB's own is 409,600 bytes. */
 export const OFFICIAL_ITEM_LIMIT_BYTES = 400_000;
 
-/** An item as the official SDKs and ld-relay write it. Check `officialItemBytes` before it is put. */
+/** Encodes an item like the official SDKs and ld-relay. Check `officialItemBytes` before putting it. */
 export function encodeOfficialItem(prefix: string, item: Item): Attributes {
   return {
     namespace: { S: inNamespace(prefix, item.kind) },
@@ -20,26 +20,26 @@ export function encodeOfficialItem(prefix: string, item: Item): Attributes {
 }
 
 /**
- * Reads what any writer left: ld-relay, an SDK, this project. The `version` attribute wins over the JSON's, since conditional
- * writes compare it. Tombstones are known by the JSON's `deleted`, or by a `deleted` attribute; their JSON may name another
- * key (ld-relay writes `$deleted`) or be missing.
+ * Decodes items of any writer: ld-relay, an SDK, this project. The `version` attribute takes precedence over the JSON's, since
+ * conditional writes compare it. A tombstone has `deleted` in its JSON or as an attribute; its JSON may contain another key
+ * (ld-relay writes `$deleted`) or be missing.
  */
 export function decodeOfficialItem(kind: Kind, attributes: Attributes): Item | { problem: string; key: string } {
   const key = readText(attributes, 'key');
-  if (key === undefined || key === '') return { problem: 'an item without a key', key: '' };
+  if (key === undefined || key === '') return { problem: 'item without a key', key: '' };
   const refuse = (problem: string) => ({ problem: `${kind} "${key}": ${problem}`, key });
   const stored = readNumber(attributes, 'version');
-  if (stored === undefined && attributes.version !== undefined) return refuse('`version` is no number');
+  if (stored === undefined && attributes.version !== undefined) return refuse('`version` is not a number');
   const marked = (attributes.deleted as { BOOL?: unknown } | undefined)?.BOOL === true;
   const json = readText(attributes, 'item');
   if (json === undefined) {
     if (marked && stored !== undefined) return tombstone(kind, key, stored);
-    return refuse('`item` is no string');
+    return refuse('`item` is not a string');
   }
   const data = parseObject(json);
-  if (data === undefined) return refuse('`item` is no JSON object');
+  if (data === undefined) return refuse('`item` is not a JSON object');
   const version = stored ?? data.version;
-  if (typeof version !== 'number') return refuse('no `version`');
+  if (typeof version !== 'number') return refuse('`version` is missing');
   const deleted = data.deleted === true;
   if (marked && !deleted) return tombstone(kind, key, version);
   return { kind, key, version, deleted, json };
@@ -60,21 +60,21 @@ function parseObject(json: string): Record<string, unknown> | undefined {
   }
 }
 
-/** Key of the marker: partition and sort key are the same text. */
+/** Key of the marker: partition and sort key are the same string. */
 export function initedKey(prefix: string): Key {
   const { inited } = namespaces(prefix);
   return { namespace: inited, key: inited };
 }
 
-/** The marker that the layout is complete. It is written after everything else. */
+/** The marker that the layout is complete. Written last. */
 export function encodeInited(prefix: string): Attributes {
   const { namespace, key } = initedKey(prefix);
   return { namespace: { S: namespace }, key: { S: key } };
 }
 
 /**
- * Size by ld-relay's rule: 100, and for each attribute the UTF-8 length of its name and of its value's text.
- * Above `OFFICIAL_ITEM_LIMIT_BYTES` official writers skip the item.
+ * Size by ld-relay's formula: 100, plus the UTF-8 length of each attribute's name and value.
+ * Official writers skip items above `OFFICIAL_ITEM_LIMIT_BYTES`.
  */
 export function officialItemBytes(attributes: Attributes): number {
   let bytes = 100;
@@ -87,14 +87,14 @@ export function officialItemBytes(attributes: Attributes): number {
 }
 
 /**
- * What the old copy of an item gains when the new one is too big for this layout. Official readers do not look at either.
- * `since` in Unix ms. To be set by `UpdateItem`; a later `PutItem` that fits takes both away by replacing the item.
+ * Attributes added to the old copy of an item when the new one is too big for this layout. Official readers ignore them.
+ * `since` in Unix ms. Set them with `UpdateItem`; a later `PutItem` of a version that fits removes both.
  */
 export function encodeStale(since: number, currentVersion: number): Attributes {
   return { staleSince: { N: String(since) }, currentVersion: { N: String(currentVersion) } };
 }
 
-/** The marking, undefined when the copy is current. `since` in Unix ms. */
+/** The attributes of `encodeStale`; undefined if the copy is current. `since` in Unix ms. */
 export function decodeStale(attributes: Attributes): { since: number; currentVersion: number } | undefined {
   const since = readNumber(attributes, 'staleSince');
   const currentVersion = readNumber(attributes, 'currentVersion');

@@ -1,7 +1,7 @@
 /**
- * Puts a snapshot together from items that a replica may hold in any mixture of ages. What comes out is one published revision,
- * whole, or a refusal: the hash binds a body to its parts, `base` binds a delta to its body, and nothing rests on the head but
- * whether to look further.
+ * Assembles a snapshot from a replica's items, which may be of different ages. The result is one complete published revision
+ * or a refusal: the hash binds a body to its parts, `base` binds a delta to its body, and the head only decides whether to
+ * read further.
  */
 import type { Attributes, Key } from './attributes.ts';
 import { decodeBlocks } from './blocks.ts';
@@ -13,32 +13,32 @@ import { AssembledSnapshot, type Delta, type Snapshot } from './snapshot.ts';
 import { partKey } from './snapshot-format.ts';
 
 export type Reading =
-  /** `behind`: head.rev is newer than what could be assembled (replica lag, a publication under way): look again soon. */
+  /** `behind`: head.rev is newer than the assembled snapshot (replica lag or an unfinished publication): read again soon. */
   | { kind: 'snapshot'; snapshot: Snapshot; head: Head; behind: boolean }
-  /** Head names nothing newer than what is held. */
+  /** The head's revision is not newer than the held one. */
   | { kind: 'unchanged'; head: Head }
-  /** The table has no snapshot of this environment: no head, or one that never published. */
+  /** The table has no snapshot of this environment: no head, or nothing published yet. */
   | { kind: 'absent' }
   /**
-   * Nothing usable: keep what is held; cold: use LaunchDarkly's layout. `behind` is true when replica lag alone can be the cause,
-   * so that looking again after a moment is cheaper than reading that layout.
+   * The snapshot is unusable: keep the held one, or use LaunchDarkly's layout if there is none. `behind`: replica lag may be
+   * the only cause, so that reading again soon is cheaper than reading that layout.
    */
   | { kind: 'refused'; reason: string; head?: Head; behind: boolean };
 
 export interface SnapshotReader {
-  /** Reads everything, holding nothing. Rejects only when `get` rejects. */
+  /** Reads the whole snapshot. Rejects only if `get` rejects. */
   cold(): Promise<Reading>;
-  /** Reads the head, and what is newer than `held`. Never leads to an older revision. Rejects only when `get` rejects. */
+  /** Reads the head, and the rest only if it is newer than `held`. Never returns an older revision. Rejects only if `get` rejects. */
   refresh(held: Snapshot): Promise<Reading>;
 }
 
 export interface SnapshotReaderOptions {
   prefix: string;
-  /** One `GetItem` for one key, one `BatchGetItem` for several (never more than 100); undefined stands for a missing item. */
+  /** One `GetItem` for one key, one `BatchGetItem` for several (never more than 100); undefined: the item does not exist. */
   get(keys: readonly Key[]): Promise<readonly (Attributes | undefined)[]>;
 }
 
-/** As many full parts as one `BatchGetItem` answers with (16 MB). */
+/** The number of full parts that fit in one `BatchGetItem` response (16 MB). */
 const partsInOneRequest = 32;
 
 export function createSnapshotReader({ prefix, get }: SnapshotReaderOptions): SnapshotReader {
@@ -97,7 +97,7 @@ export function createSnapshotReader({ prefix, get }: SnapshotReaderOptions): Sn
       if (typeof delta === 'string') return { kind: 'refused', reason: delta, head, behind: false };
       const newer = delta && compareRev(delta.rev, held.rev) > 0;
       const next = (newer && held.apply(delta)) || held;
-      // When head names a base that is held, only the delta lags: a body would bring nothing and cost a hundred times as much.
+      // If the head's base is already held, only the delta lags: reading the body is useless and costs a hundred times as much.
       const lags = compareRev(head.base, next.base) === 0 || compareRev(head.base, next.rev) === 0;
       if (compareRev(next.rev, head.rev) >= 0 || (lags && (next !== held || !newer))) return answer(head, next);
       const [bodyItem] = await read('body');

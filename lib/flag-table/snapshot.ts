@@ -1,24 +1,24 @@
-/** What a reader holds: one whole revision of an environment. */
+/** A reader's data: one complete revision of an environment. */
 import { type Block, findItem, type ItemsByKind, noItems, openBlock } from './blocks.ts';
 import type { Item, Kind } from './item.ts';
 import { compareRev, type Rev } from './rev.ts';
 
-/** One revision, whole and immutable. Blocks are inflated when something in them is asked for. */
+/** One complete, immutable revision. A block is inflated when one of its items is first needed. */
 export interface Snapshot {
   readonly rev: Rev;
-  /** The revision that a delta must apply to, besides `rev` itself. */
+  /** A delta must be based on this revision or on `rev`. */
   readonly base: Rev;
-  /** The bank of the body's parts; undefined when the body of revision `base` was never read (deltas led there). */
+  /** The bank of the body's parts; undefined if the body of revision `base` was never read (only deltas were). */
   readonly bank: 0 | 1 | undefined;
   readonly complete: true;
   /**
-   * Set once a block turned out not to hold what its header says, although its hash was right: the writer was faulty.
-   * Items of that block are then missing from `get` and `items`, so that undefined no longer means "no such flag".
+   * Set when a block does not match its header although the hash was right, which means that the writer was faulty.
+   * Items of that block are then missing from `get` and `items`, so undefined no longer means "no such flag".
    */
   readonly problem: string | undefined;
-  /** Tombstones are returned. The same object every time, and the same in a later snapshot if nothing near it changed. */
+  /** Returns tombstones, too. Returns the same object every time, and usually in later snapshots while the item is unchanged. */
   get(kind: Kind, key: string): Item | undefined;
-  /** Everything, tombstones included, in no particular order. */
+  /** All items, tombstones included, in no particular order. */
   items(): Iterable<Item>;
 }
 
@@ -34,9 +34,9 @@ export class AssembledSnapshot implements Snapshot {
   readonly base: Rev;
   readonly bank: 0 | 1 | undefined;
   readonly blocks: readonly Block[];
-  /** What differs from the blocks at `base`: empty unless deltas led to it. */
+  /** The differences between the blocks and `base`: empty unless deltas led to it. */
   readonly changedAtBase: ItemsByKind;
-  /** What differs from the blocks at `rev`. */
+  /** The differences between the blocks and `rev`. */
   readonly changed: ItemsByKind;
   problem: string | undefined;
 
@@ -76,8 +76,8 @@ export class AssembledSnapshot implements Snapshot {
   }
 
   /**
-   * The snapshot that a delta leads to; undefined when it is for another base. A delta over the very revision that is held fits too:
-   * a body that only rewrites what is held need not be read.
+   * The snapshot after a delta; undefined if the delta has another base. A delta based on the held revision applies, too, so a
+   * body that only rewrites that revision need not be read.
    */
   apply(delta: Delta): AssembledSnapshot | undefined {
     const overBase = compareRev(delta.base, this.base) === 0;
@@ -95,7 +95,7 @@ export class AssembledSnapshot implements Snapshot {
   }
 }
 
-/** The revision `base`, without what changed since: what a writer that takes over compares with to make its delta. */
+/** The revision `base`, without later changes. A writer that takes over computes its delta against this. */
 export function atBase(snapshot: Snapshot): Snapshot {
   const { base, bank, blocks, changed, changedAtBase } = snapshot as AssembledSnapshot;
   return changed === changedAtBase ? snapshot : new AssembledSnapshot(base, base, bank, blocks, changedAtBase);

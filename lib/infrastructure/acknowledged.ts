@@ -3,18 +3,18 @@ import type { IConstruct } from 'constructs';
 import { edgeLogGroupName } from './edge-flag-function.ts';
 import type { EdgeStack } from './edge-stack.ts';
 import type { RelayStack } from './relay-stack.ts';
-import type { RelayStage } from './relay-stage.ts';
+import type { StageStacks } from './stage-stacks.ts';
 
 /**
  * Findings of the CDK, AWS's validator and cdk-nag's AwsSolutions that we accept, with the reasons. A test fails on any other
  * finding.
  */
-export function acknowledgeFindings(stage: RelayStage): void {
+export function acknowledgeFindings(stage: StageStacks): void {
   for (const relay of stage.relays) acknowledgeRelay(stage, relay);
   if (stage.edge) acknowledgeEdge(stage.edge);
 }
 
-function acknowledgeRelay({ config, node }: RelayStage, stack: RelayStack): void {
+function acknowledgeRelay({ config, node }: StageStacks, stack: RelayStack): void {
   const { relay, region } = stack;
   const network = node.tryFindChild(stack.node.id.replace('Relay', 'Network')) ?? stack;
   acknowledge(

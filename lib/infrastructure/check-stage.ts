@@ -1,7 +1,7 @@
 import { checkRouterConfig } from '../../lambda/edge-router/config.ts';
-import type { Network, Stage } from './parse-stage.ts';
 import { EDGE_REGION } from './regions.ts';
 import { describeFargateProblem, describeTimeoutProblem, managedVariables } from './relay-contract.ts';
+import type { Network, Stage } from './stage.ts';
 import type { Problems } from './stage-readers.ts';
 import type { StageSettings } from './stage-settings.ts';
 

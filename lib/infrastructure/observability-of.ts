@@ -13,12 +13,12 @@ import {
   observeStage,
   observeTable,
 } from './observability/observability-stack.ts';
-import type { Stage } from './parse-stage.ts';
 import { topicName } from './region-stack.ts';
 import { addressOf, type LoadBalancerAddress, type LoadBalancerName, publishedAddress } from './relay-addresses.ts';
 import { clusterName, relayLogGroupName, SERVICE_NAME } from './relay-contract.ts';
 import type { RelayStack } from './relay-stack.ts';
-import type { RelayStage } from './relay-stage.ts';
+import type { Stage } from './stage.ts';
+import type { StageStacks } from './stage-stacks.ts';
 
 /**
  * Adds monitoring to a stage after its other stacks: a stack in the home region with dashboard, alarms, saved queries and
@@ -27,7 +27,7 @@ import type { RelayStage } from './relay-stage.ts';
  * Stacks refer to load balancers, topics and layers by name, in SSM or literally: CloudFormation would refuse to replace or
  * remove them while another stack imports them. Dependencies define the order of deployment.
  */
-export function addObservability(stage: RelayStage, props: StackProps): ObservabilityStack {
+export function addObservability(stage: StageStacks, props: StackProps): ObservabilityStack {
   const { config, relays, regions, edge } = stage;
   const { name, homeRegion } = config;
   const home = relays[0]!;
@@ -89,7 +89,7 @@ function observedRelay(
 
 function canaryNeeds(
   scope: Construct,
-  { config, flagTable }: RelayStage,
+  { config, flagTable }: StageStacks,
   { network, region }: RelayStack,
 ): CanaryNeeds {
   const { name, relay, environments } = config;

@@ -1,32 +1,9 @@
 import { checkStage } from './check-stage.ts';
 import { defaultZones } from './regions.ts';
+import type { Network, Relay, Stage } from './stage.ts';
 import { isRecord, looksLikeKey, Problems, textsIn } from './stage-readers.ts';
 import { readSettings } from './stage-schema.ts';
-import type {
-  AlarmSettings,
-  NetworkSettings,
-  PublicAccessSettings,
-  RelaySettings,
-  StageSettings,
-} from './stage-settings.ts';
-
-type Filled<T, Optional extends keyof T = never> = Required<Omit<T, Optional>> & Pick<T, Optional>;
-
-export type Network = Filled<NetworkSettings, 'vpc'>;
-export type Relay = Filled<
-  Omit<RelaySettings, 'publicAccess'>,
-  'image' | 'hostName' | 'allowedCidrs' | 'expectedStreams' | 'reservedCapacityUnits' | 'redeploy'
-> & { readonly publicAccess?: Required<PublicAccessSettings> };
-export type { StageSettings };
-
-/** A stage with its defaults filled in. */
-export interface Stage extends Filled<StageSettings, 'account' | 'redis' | 'edge'> {
-  readonly name: string;
-  /** For the home region and each relay region. */
-  readonly networks: Readonly<Record<string, Network>>;
-  readonly relay: Relay;
-  readonly alarms: Required<AlarmSettings>;
-}
+import type { RelaySettings, StageSettings } from './stage-settings.ts';
 
 /**
  * Reads a stage file. Throws one Error that lists every problem: the property, its value and what was expected. A key in the

@@ -4,8 +4,8 @@ import * as elb from 'aws-cdk-lib/aws-elasticloadbalancingv2';
 import type { IBucket } from 'aws-cdk-lib/aws-s3';
 import { Construct } from 'constructs';
 import { clientSidePaths, inGroups, serverSidePaths, VALUES_PER_RULE } from './client-side-paths.ts';
-import type { Relay } from './parse-stage.ts';
 import { describeTimeoutProblem, drains, RELAY_PORT } from './relay-contract.ts';
+import type { Relay } from './stage.ts';
 
 export interface RelayLoadBalancerProps {
   readonly vpc: ec2.IVpc;

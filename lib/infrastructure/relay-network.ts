@@ -2,7 +2,7 @@ import { RemovalPolicy, Stack } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
-import type { Network } from './parse-stage.ts';
+import type { Network } from './stage.ts';
 
 export interface RelayNetworkProps {
   readonly network: Network;

@@ -3,10 +3,10 @@ import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { CfnServerlessCache } from 'aws-cdk-lib/aws-elasticache';
 import type { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
-import type { Stage } from './parse-stage.ts';
 import { publishAddress } from './relay-addresses.ts';
 import { type RelayNetwork, ZonedStack } from './relay-network.ts';
 import { RelayService } from './relay-service.ts';
+import type { Stage } from './stage.ts';
 import type { RedisSettings } from './stage-settings.ts';
 
 export interface RelayStackProps extends StackProps {

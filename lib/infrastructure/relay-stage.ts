@@ -6,11 +6,12 @@ import { EdgeStack } from './edge-stack.ts';
 import { FlagTable, type IFlagTable } from './flag-table.ts';
 import type { ObservabilityStack } from './observability/observability-stack.ts';
 import { addObservability } from './observability-of.ts';
-import type { Stage as StageConfig } from './parse-stage.ts';
 import { RegionStack } from './region-stack.ts';
 import { EDGE_REGION } from './regions.ts';
 import { RelayNetwork, ZonedStack } from './relay-network.ts';
 import { RelayStack } from './relay-stack.ts';
+import type { Stage as StageConfig } from './stage.ts';
+import type { StageStacks } from './stage-stacks.ts';
 
 /** AWS's example account, used in the stage files until you edit them. */
 const EXAMPLE_ACCOUNT = '111122223333';
@@ -19,17 +20,14 @@ const EXAMPLE_ACCOUNT = '111122223333';
  * One deployment of everything. Stacks in the same region may refer to each other by tokens; across regions they use
  * literals. Dependencies define the order of deployment.
  */
-export class RelayStage extends Stage {
+export class RelayStage extends Stage implements StageStacks {
   readonly config: StageConfig;
   readonly flagTable: IFlagTable;
-  /** The stack of the table; absent when the stage uses an existing one. */
   readonly data?: Stack;
-  /** The home region first. */
   readonly relays: readonly RelayStack[];
   readonly edge?: EdgeStack;
   /** In the home region: dashboard, alarms, saved queries, synthetic check. */
   readonly observability: ObservabilityStack;
-  /** By region: home, replicas and other regions with edge logs. */
   readonly regions: ReadonlyMap<string, RegionStack>;
 
   constructor(scope: Construct, id: string, config: StageConfig) {

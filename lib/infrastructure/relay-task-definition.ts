@@ -8,7 +8,6 @@ import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import { Construct } from 'constructs';
 import type { IFlagTable } from './flag-table.ts';
-import type { Relay } from './parse-stage.ts';
 import {
   DRAIN_WINDOW_SECONDS,
   drains,
@@ -20,6 +19,7 @@ import {
   SHUTDOWN_SECONDS,
   STOP_TIMEOUT_SECONDS,
 } from './relay-contract.ts';
+import type { Relay } from './stage.ts';
 
 export interface RelayTaskDefinitionProps {
   readonly stage: string;

@@ -1,10 +1,11 @@
-import { overlay, readStage, type Stage } from './parse-stage.ts';
+import { overlay, readStage } from './parse-stage.ts';
+import type { Stage } from './stage.ts';
 import { isRecord } from './stage-readers.ts';
 import type { StageSettings } from './stage-settings.ts';
 import { dev } from './stages/dev.ts';
 import { prod } from './stages/prod.ts';
 
-export type { Stage } from './parse-stage.ts';
+export type { Stage } from './stage.ts';
 export type { StageSettings } from './stage-settings.ts';
 
 /** The stage files. Add yours here; its name is what follows `-c stage=`. */

@@ -4,8 +4,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { App, type Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
-import { readStage, type StageSettings } from '../../lib/infrastructure/parse-stage.ts';
+import { readStage } from '../../lib/infrastructure/parse-stage.ts';
 import { RelayStage } from '../../lib/infrastructure/relay-stage.ts';
+import type { StageSettings } from '../../lib/infrastructure/stage-settings.ts';
 import { stages } from '../../lib/infrastructure/stages.ts';
 
 export const cdkContext: Record<string, unknown> = JSON.parse(

@@ -83,7 +83,7 @@ test.each([
   if (token) expect(names).toContain('x-amz-security-token');
 });
 
-test('without an answer in time, it says who was silent', async () => {
+test('a timeout is an error that names the service', async () => {
   answer = undefined;
   await expect(sendToAws({ ...ssm, endpoint, timeoutMs: 50 }, {}, at)).rejects.toThrow(
     'ssm in eu-west-1: did not answer within 50 ms',

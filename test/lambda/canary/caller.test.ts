@@ -98,7 +98,7 @@ const metricsIn = (line: Record<string, unknown>) =>
     }
   ).CloudWatchMetrics[0]!;
 
-test('relay and table with the same flags: it works, and CloudWatch is told how fast', async () => {
+test('the check succeeds and reports its latency when relay and table have the same flags', async () => {
   await putSnapshot(table, 'shop', itemsOf(exampleEnvironment()), { epoch: 1, seq: 1 });
   const { answer, line } = await check();
   expect(answer).toMatchObject({ stream: { ok: true }, table: { ok: true }, differing: 0 });
@@ -121,7 +121,7 @@ test('relay and table with the same flags: it works, and CloudWatch is told how 
   });
 });
 
-test('flags that only one side has, or in another version, are counted', async () => {
+test('flags that differ in version or exist on one side only are counted', async () => {
   const [first, ...rest] = itemsOf(exampleEnvironment()).filter(({ kind }) => kind === 'features');
   const newer = item('features', { ...JSON.parse(first!.json), version: first!.version + 1 });
   const more = item('features', {
@@ -138,7 +138,7 @@ test('flags that only one side has, or in another version, are counted', async (
   expect(line).toMatchObject({ Success: 1, DifferingFlags: 3 });
 });
 
-test('a function that stays warm reads anew each time', async () => {
+test('a warm function reads the table again on each call', async () => {
   await putSnapshot(table, 'shop', itemsOf(exampleEnvironment()), { epoch: 2, seq: 1 });
   const ask = () => invoked({ sdkKey: KEY, prefix: 'shop' });
   expect(await ask()).toMatchObject({ differing: 0 });
@@ -164,7 +164,7 @@ test.each<[string, () => void, RegExp, RegExp]>([
     /^$/,
     /could not read the flag table/,
   ],
-])('%s is told apart, and is no success', async (_, spoil, stream, tableProblem) => {
+])('%s fails the check with its own message', async (_, spoil, stream, tableProblem) => {
   await putSnapshot(table, 'shop', itemsOf(exampleEnvironment()), { epoch: 3, seq: 1 });
   spoil();
   const { answer, line } = await check();

@@ -38,7 +38,7 @@ const pieces =
 const open = (host: string, timeoutMs = 5_000) => openStream({ url: `http://${host}`, sdkKey: 'sdk-1', timeoutMs });
 const put = (flags: object) => `event: put\ndata: ${JSON.stringify({ path: '/', data: { flags, segments: {} } })}`;
 
-test('takes every flag of a relay with its version, and hangs up', async () => {
+test('every flag is read from a relay with its version, and the stream is closed', async () => {
   const relay = await startTestRelay({ LD_ENV_shop: 'sdk-1', LD_FLAGS_FILE_shop: exampleFile });
   try {
     const versions = await openStream({ url: relay.uri, sdkKey: 'sdk-1', timeoutMs: 5_000 });
@@ -57,7 +57,7 @@ test.each<[string, string[]]>([
   ['with its end in two pieces', [`${put({ a: { version: 3 } })}\n`, '\n']],
   ['with a change right behind it', [`${put({ a: { version: 3 } })}\n\nevent: patch\ndata: {"path":"/flags/a"}\n\n`]],
   ['in data of two lines', ['event: put\ndata: {"path":"/",\ndata: "data":{"flags":{"a":{"version":3}}}}\n\n']],
-])('reads a first event %s', async (_, sent) => {
+])('a first event %s is read', async (_, sent) => {
   expect(await open(await serve(pieces(...sent)))).toEqual(new Map([['a', 3]]));
 });
 
@@ -70,19 +70,19 @@ test.each<[string, RequestListener, string]>([
   ],
   ['a stream of nothing but heartbeats', pieces(':\n\n', ':\n\n'), 'no flags arrived within 300 ms'],
   ['no answer', () => {}, 'no flags arrived within 300 ms'],
-  ['an event that holds no flags', pieces('event: put\ndata: {"path":"/"}\n\n'), 'contains no flags'],
-  ['what is no JSON', pieces('event: put\ndata: nonsense\n\n'), 'JSON'],
-])('says what the matter is: %s', async (_, listener, message) => {
+  ['an event without flags', pieces('event: put\ndata: {"path":"/"}\n\n'), 'contains no flags'],
+  ['data that is not JSON', pieces('event: put\ndata: nonsense\n\n'), 'JSON'],
+])('the error names the cause: %s', async (_, listener, message) => {
   await expect(open(await serve(listener), 300)).rejects.toThrow(message);
 });
 
-test('says that nobody is there', async () => {
+test('a relay that does not listen is an error that says so', async () => {
   const host = await serve(() => {});
   for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve));
   await expect(open(host)).rejects.toThrow('could not reach the relay');
 });
 
-test('takes no certificate from an authority that nobody knows, whatever its name', async () => {
+test('a certificate from an unknown authority is rejected, even with the right name', async () => {
   const { private: key, cert } = await generate([{ name: 'commonName', value: '127.0.0.1' }]);
   const secure = (listener: RequestListener) => createSecureServer({ key, cert }, listener) as unknown as Server;
   const host = await serve(pieces(`${put({ a: { version: 3 } })}\n\n`), secure);

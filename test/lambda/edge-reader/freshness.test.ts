@@ -68,7 +68,7 @@ const change: Record<string, () => Promise<void>> = {
 };
 
 describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
-  test('answers from memory within the refresh interval, and asks nothing', async () => {
+  test('answers from memory within the refresh interval, without a request', async () => {
     await forms[form]!();
     const reader = open();
     expect(await ask(reader)).toBe('old');
@@ -79,7 +79,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
     expect(near.asked).toEqual([]);
   });
 
-  test('past the interval answers at once with what it holds, and adopts what one read behind it found', async () => {
+  test('answers at once after the interval with the data in memory, and refreshes it in the background', async () => {
     await forms[form]!();
     const reader = open();
     expect(await ask(reader)).toBe('old');
@@ -96,7 +96,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
     expect(reader.status()).toMatchObject({ state: 'ready' });
   });
 
-  test('past the stale limit waits for what is new', async () => {
+  test('waits for newer data after the stale limit', async () => {
     await forms[form]!();
     const reader = open();
     expect(await ask(reader)).toBe('old');
@@ -105,7 +105,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
     expect(await ask(reader)).toBe('new');
   });
 
-  test('past the stale limit of never does not wait', async () => {
+  test('never waits if the stale limit is "never"', async () => {
     await forms[form]!();
     const reader = open({ staleMs: 'never', staleWaitMs: 60_000 });
     expect(await ask(reader)).toBe('old');
@@ -116,7 +116,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
   });
 
   const faults: Behaviour[] = ['hang', 'cut', 'half', 'missing', 'throttle', 'broken'];
-  test.each(faults)('keeps answering from what it holds while the table answers with: %s', async (fault) => {
+  test.each(faults)('keeps answering from memory while the table answers with: %s', async (fault) => {
     await forms[form]!();
     const reader = open({ staleWaitMs: 50, coldDeadlineMs: 100 });
     // On a busy machine the first read may miss its deadline.
@@ -138,7 +138,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
 
   const coldFaults: Behaviour[] = ['hang', 'cut', 'half', 'throttle', 'broken'];
   test.each(coldFaults)(
-    'holding nothing, answers the fallback as not ready, never as not found, when the table answers with: %s',
+    'without data, answers the fallback as not ready, never as not found, when the table answers with: %s',
     async (fault) => {
       await forms[form]!();
       near.behave(fault);
@@ -156,7 +156,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
     },
   );
 
-  test('a container that froze with a read under way drops it, and reads anew over a new connection', async () => {
+  test('after a freeze drops the pending read and reads again over a new connection', async () => {
     await forms[form]!();
     const reader = open({ staleWaitMs: 1_500 });
     expect(await ask(reader)).toBe('old');
@@ -174,7 +174,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
     expect(reader.status().lastError).toBeUndefined();
   });
 
-  test('the next nearest replica answers when the nearest does not, and the nearest again when it has rested', async () => {
+  test('uses the next replica when the nearest fails, and the nearest again after a pause', async () => {
     await forms[form]!();
     near.behave('cut');
     const reader = open({ coldDeadlineMs: 4_000 }, ['eu-west-1', 'us-east-1']);
@@ -189,7 +189,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
     expect(reader.status()).toMatchObject({ replica: 'eu-west-1' });
   });
 
-  test('a replica that hangs costs at most its half of the deadline', async () => {
+  test('spends at most half of the deadline on a replica that hangs', async () => {
     await forms[form]!();
     near.behave('hang');
     const reader = open({ coldDeadlineMs: 1_000 }, ['eu-west-1', 'us-east-1']);
@@ -202,7 +202,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
   });
 });
 
-test('keys that DynamoDB left unprocessed are asked for again', async () => {
+test('keys that DynamoDB left unprocessed are requested again', async () => {
   await putOfficial(table, prefix, [
     item('features', { ...flag(0), prerequisites: ['a', 'b', 'c'].map((key) => ({ key, variation: 0 })) }),
     ...['a', 'b', 'c'].map((key) => item('features', flag(0, 1, key))),
@@ -268,7 +268,7 @@ test('a snapshot whose body fails its hash is refused, and the official layout a
   expect(reader.status().lastError?.message).toMatch(/hash/);
 });
 
-test('a head ahead of what its replica holds is looked at again soon, without being asked', async () => {
+test('the reader reads again soon, without a call, when the head is newer than the rest of the replica', async () => {
   await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 });
   await putHead(table, prefix, { epoch: 1, seq: 2 });
   const reader = open();
@@ -281,7 +281,7 @@ test('a head ahead of what its replica holds is looked at again soon, without be
   expect(skew).toBe(0);
 });
 
-test('a table that gains a snapshot is read through it from then on', async () => {
+test('the reader switches to the snapshot once the table has one', async () => {
   await putOfficial(table, prefix, one(0));
   const reader = open();
   expect(await ask(reader)).toBe('old');

@@ -36,7 +36,7 @@ describe.each([
   { form: 'the official layout', prefix: 'official', source: 'official' },
   { form: 'the official layout without a prefix', prefix: '', source: 'official' },
 ])('from $form', ({ prefix, source }) => {
-  test('every flag answers for every context what evaluation answers', async () => {
+  test('every flag gives the same answer as the evaluator for every context', async () => {
     const expected = evaluateAll(environment, 'fallback');
     const reader = open(prefix);
     for (const [question, detail] of expected) {
@@ -47,7 +47,7 @@ describe.each([
     expect(reader.status()).toMatchObject({ state: 'ready', source, replica: 'eu-west-1', message: '' });
   });
 
-  test("every flag answers for every context what LaunchDarkly's SDK answers", async () => {
+  test("every flag gives the same answer as LaunchDarkly's SDK for every context", async () => {
     const sdk = await startOfficialSdk(table, prefix);
     const reader = open(prefix);
     for (const flag of [...Object.keys(environment.flags), 'no-such-flag']) {
@@ -63,7 +63,7 @@ describe.each([
     sdk.close();
   });
 
-  test("all flags are the state that LaunchDarkly's SDK gives", async () => {
+  test("the state of all flags is the same as LaunchDarkly's SDK gives", async () => {
     const sdk = await startOfficialSdk(table, prefix);
     const reader = open(prefix);
     for (const options of [{}, { clientSideOnly: true }, { withReasons: true, detailsOnlyForTrackedFlags: true }]) {
@@ -77,7 +77,7 @@ describe.each([
     sdk.close();
   });
 
-  test('a typed method checks the type, an unknown flag is not found, a bad context is named', async () => {
+  test('a wrong type, an unknown flag and an invalid context each give their own error', async () => {
     const reader = open(prefix);
     const flag = Object.values(environment.flags).find(
       ({ variations }) => typeof (variations as unknown[])[0] === 'boolean',
@@ -102,7 +102,7 @@ describe.each([
   });
 });
 
-describe('what it costs', () => {
+describe('the number of requests', () => {
   const chain: Environment = {
     flags: {
       a: flagWith({ key: 'a', prerequisites: [{ key: 'b', variation: 0 }], segments: ['s1', 's2'] }),
@@ -116,7 +116,7 @@ describe('what it costs', () => {
     },
   };
 
-  test('the snapshot is one request, whatever is asked', async () => {
+  test('the snapshot takes one request, whichever flags are evaluated', async () => {
     await putSnapshot(table, 'chain', itemsOf(chain), { epoch: 1, seq: 1 });
     const reader = open('chain');
     table.resetConsumed();
@@ -127,7 +127,7 @@ describe('what it costs', () => {
     expect(table.consumed.requests).toEqual({ BatchGetItem: 1 });
   });
 
-  test('the official layout is one request for each level of dependencies, after the look for a snapshot', async () => {
+  test('the official layout takes one request per level of dependencies, after the one for a snapshot', async () => {
     await putOfficial(table, 'chain-official', itemsOf(chain));
     const reader = open('chain-official');
     await reader.ready();
@@ -144,7 +144,7 @@ describe('what it costs', () => {
     expect(table.consumed.requests).toEqual({ GetItem: 3, BatchGetItem: 1 });
   });
 
-  test('a flag that nobody has is asked for once', async () => {
+  test('a flag that does not exist is requested only once', async () => {
     const reader = open('chain-official');
     await reader.ready();
     table.resetConsumed();
@@ -181,7 +181,7 @@ describe('Big Segments', () => {
     await putMembership(table, prefix, hash('sha256', 'out', 'base64'), { excluded: ['vip.g3'] });
   });
 
-  test('membership is read from the table, and its age is in the reason', async () => {
+  test('membership is read from the table, and the reason has the status of the segment', async () => {
     const startedAt = Date.now();
     let skew = 0;
     const { endpoint, tableName } = table;
@@ -212,14 +212,14 @@ describe('Big Segments', () => {
     expect(table.consumed.requests.BatchGetItem).toBe(1);
   });
 
-  test('switched off, they are not configured', async () => {
+  test('they are NOT_CONFIGURED when switched off', async () => {
     const reader = open(prefix, { bigSegments: false });
     const { reason } = await reader.variationDetail('flag', { kind: 'user', key: 'user-key' }, null);
     expect(reason).toEqual({ kind: 'FALLTHROUGH', bigSegmentsStatus: 'NOT_CONFIGURED' });
   });
 });
 
-test('a table that is still being filled answers not ready, never that there is no such flag; then everything', async () => {
+test('a reader is not ready while the table is being filled, never answers "flag not found", and then has all flags', async () => {
   const [first, ...rest] = itemsOf(environment);
   const official = (items: Item[]) => items.map((one) => encodeOfficialItem('filling', one));
   for (const attributes of official([first!])) await put(table, attributes);
@@ -236,7 +236,7 @@ test('a table that is still being filled answers not ready, never that there is 
   expect(await reader.variation('retired', exampleContexts[0], 'fallback')).toBe('off');
 });
 
-test('a config with several mistakes is refused with all of them named', () => {
+test('a config with several mistakes is rejected with a message that lists all of them', () => {
   const wrong = {
     tableName: 'x',
     replicas: { default: [], 'eu-west-1': ['Ireland'] },

@@ -28,7 +28,7 @@ describe('viewer-request', () => {
       },
     });
 
-  test('writes the variant into one header, hands on who the viewer is, and changes nothing else', async () => {
+  test('sets the headers for variant, viewer and decision, and changes nothing else', async () => {
     const event = requestEvent('viewer-request', { Cookie: `a=b; flag-viewer=${id}; c=d` });
     const { headers: before, ...rest } = structuredClone(event.Records[0]!.cf.request);
     const { headers, ...same } = await answering('canary')(event);
@@ -68,7 +68,7 @@ describe('viewer-request', () => {
     expect(seen.size).toBe(3);
   });
 
-  test('what a viewer sends in our headers is overwritten', async () => {
+  test('overwrites headers of the same names that the viewer sent', async () => {
     const sent = { 'X-Flag-Variant': 'canary', 'X-Flag-Viewer': id, 'X-Flag-Decision': 'mine' };
     const { headers } = await answering('stable')(requestEvent('viewer-request', sent));
     expect(values(headers, 'x-flag-variant')).toEqual(['stable']);
@@ -76,7 +76,7 @@ describe('viewer-request', () => {
     expect(values(headers, 'x-flag-decision')).toEqual(['checkout=stable; reason=FALLTHROUGH']);
   });
 
-  test('when the flag cannot be answered everybody goes to the default, and nobody is given an id', async () => {
+  test('selects the default variant and sets no id when the flag cannot be evaluated', async () => {
     const handler = answering('canary', { kind: 'ERROR', errorKind: 'CLIENT_NOT_READY' });
     const { headers } = await handler(requestEvent('viewer-request', { 'x-flag-viewer': id }));
     expect(values(headers, 'x-flag-variant')).toEqual(['stable']);
@@ -84,7 +84,7 @@ describe('viewer-request', () => {
     expect(values(headers, 'x-flag-decision')).toEqual(['checkout=stable; reason=ERROR CLIENT_NOT_READY']);
   });
 
-  test('a value that is no variant stays out of the cache key', async () => {
+  test('keeps a flag value that is not a variant out of the cache key', async () => {
     for (const value of ['beta', 'x'.repeat(9_000), null, { a: 1 }, 'canary\r\nx: y']) {
       const { headers } = await answering(value)(requestEvent('viewer-request'));
       expect(values(headers, 'x-flag-variant')).toEqual(['stable']);
@@ -109,7 +109,7 @@ describe('origin-request', () => {
     },
   });
 
-  test('a variant goes to its origin, under the name that the origin expects', async () => {
+  test('sends a variant to its origin, with the Host header that the origin expects', async () => {
     const event = requestEvent('origin-request', { 'x-flag-variant': 'canary' });
     const request = await handler(event);
     expect(request.origin).toEqual({
@@ -138,7 +138,7 @@ describe('origin-request', () => {
 });
 
 describe('viewer-response', () => {
-  test('a new viewer gets the cookie beside those of the origin, and everybody the decision', async () => {
+  test('adds a cookie to the origin’s for a new viewer, and the decision for every viewer', async () => {
     const handler = createViewerResponseHandler({ cookieMaxAgeSeconds: 60 });
     const event = responseEvent(
       { 'x-flag-viewer': id, 'x-flag-decision': 'a=b; reason=OFF' },
@@ -153,7 +153,7 @@ describe('viewer-response', () => {
     expect(values(headers, 'x-flag-decision')).toEqual(['a=b; reason=OFF']);
   });
 
-  test('a viewer who sent the id, or has none, gets no cookie', async () => {
+  test('sets no cookie for a viewer who sent the id or was given none', async () => {
     const handler = createViewerResponseHandler({});
     const known = await handler(responseEvent({ Cookie: `flag-viewer=${id}`, 'x-flag-viewer': id }));
     expect(known.headers['set-cookie']).toBeUndefined();
@@ -161,13 +161,13 @@ describe('viewer-response', () => {
     expect((await handler(responseEvent({ 'x-flag-viewer': 'no; id' }))).headers['set-cookie']).toBeUndefined();
   });
 
-  test('over plain http the cookie is not Secure', async () => {
+  test('does not mark the cookie Secure over plain http', async () => {
     const { headers } = await createViewerResponseHandler({ secure: false })(responseEvent({ 'x-flag-viewer': id }));
     expect(values(headers, 'set-cookie')![0]).not.toContain('Secure');
   });
 });
 
-test('a router config with mistakes is refused with all of them named', () => {
+test('a router config with several mistakes is rejected with a message that lists all of them', () => {
   const wrong = {
     variants: ['a b'],
     defaultVariant: 'c',

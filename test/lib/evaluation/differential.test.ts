@@ -9,7 +9,7 @@ import type { Report } from './differential.ts';
 const cases = process.env.CASES ?? (process.env.LONG === '1' ? '300000' : '5000');
 const seed = process.env.SEED ?? '1';
 
-test(`the Node SDK and we answer ${cases} random cases alike (seed ${seed})`, () => {
+test(`${cases} random cases give the same answers as the Node SDK (seed ${seed})`, () => {
   const report = run('--cases', cases, '--seed', seed);
   expect(report.differences).toEqual([]);
   expect(report.cases).toBe(Number(cases));

@@ -91,11 +91,11 @@ describe('references', () => {
     expect(hits({ contextKind: 'user', attribute: reference, op: 'in', values: [1] }, context)).toBe(expected);
   });
 
-  test('without a kind beside it a text is one name', () => {
+  test('a reference without a context kind is a single attribute name', () => {
     expect(hits({ attribute: '/obj/x', op: 'in', values: [1] }, context)).toBe(true);
   });
 
-  test('anonymous is false where it is missing, and kind lists all kinds', () => {
+  test('a missing anonymous is false, and kind lists all kinds', () => {
     expect(hits({ attribute: 'anonymous', op: 'in', values: [false] }, user)).toBe(true);
     const multi = { kind: 'multi', user: { key: 'u' }, org: { key: 'o' } };
     expect(hits({ attribute: 'kind', op: 'in', values: ['org'] }, multi)).toBe(true);
@@ -118,7 +118,7 @@ describe('contexts', () => {
     [{ key: null }, 'the key of a user must be a string, not null'],
     [{ ...user, _meta: { privateAttributes: 3 } }, '_meta.privateAttributes must be an array of strings, not 3'],
     [{ key: 'k', privateAttributeNames: [1] }, 'privateAttributeNames must be an array of strings, not [1]'],
-  ])('%j is invalid, and the problem is named', (value, problem) => {
+  ])('%j is invalid, and the message says why', (value, problem) => {
     expect(parseContext(value)).toBeUndefined();
     expect(describeContextProblem(value)).toBe(problem);
     expect(evaluatorOf({ f: { key: 'f', ...base } }).evaluate('f', value, 7)).toEqual({
@@ -128,7 +128,7 @@ describe('contexts', () => {
     });
   });
 
-  test('one that was parsed can be evaluated again and again', () => {
+  test('a parsed context can be evaluated repeatedly', () => {
     const context = parseContext({ kind: 'multi', org: { key: 'o' }, user });
     expect(evaluatorOf({ f: { key: 'f', ...base } }).evaluate('f', context, null)).toMatchObject({ value: 'on' });
   });
@@ -155,8 +155,8 @@ describe('contexts', () => {
   });
 });
 
-describe('an answer is shared, so nobody can change it', () => {
-  test('detail, reason and value are frozen to their depths', () => {
+describe('a result is shared between calls and cannot be changed', () => {
+  test('detail, reason and value are deeply frozen', () => {
     const evaluator = evaluatorOf({
       f: { key: 'f', ...base, variations: [{ list: [{ n: 1 }] }], fallthrough: { variation: 0 } },
     });
@@ -166,15 +166,15 @@ describe('an answer is shared, so nobody can change it', () => {
     expect(evaluator.evaluate('f', user, null)).toBe(detail);
   });
 
-  test('the malformed answer too, though it is everybody’s', () => {
+  test('the result for malformed flags is frozen, too', () => {
     const evaluator = evaluatorOf({ f: { key: 'f', ...base, fallthrough: {} } });
     const result = evaluator.evaluateFlag(evaluator.flags.get('f')!, parseContext(user)!);
     expect([result.detail, result.detail.reason].every(Object.isFrozen)).toBe(true);
   });
 });
 
-describe('a flag at hand', () => {
-  test('is evaluated with its direct prerequisites, and tells whether it is an experiment', () => {
+describe('a compiled flag', () => {
+  test('is evaluated with its direct prerequisites, and the result says whether it is an experiment', () => {
     const evaluator = evaluatorOf({
       f: {
         key: 'f',
@@ -203,7 +203,7 @@ describe('a flag at hand', () => {
     expect(evaluate('t')).toMatchObject({ isExperiment: true });
   });
 
-  test('names once what must be fetched for it', () => {
+  test('lists its prerequisites and segments without duplicates', () => {
     const segmentMatch = (...values: unknown[]) => ({ op: 'segmentMatch', values });
     const flag = compileFlag({
       ...{ key: 'f', ...base },
@@ -232,7 +232,7 @@ describe('a flag at hand', () => {
       { clientSide: true, clientSideAvailability: {} },
       { usingMobileKey: false, usingEnvironmentId: false },
     ],
-  ])('%j is available to clients as ld-relay has it: %j', (data, expected) => {
+  ])('%j is available to the same clients as in ld-relay: %j', (data, expected) => {
     expect(clientSideAvailability(compileFlag({ key: 'f', ...data }))).toEqual(expected);
   });
 });
@@ -254,7 +254,7 @@ describe('Big Segments', () => {
     });
   };
 
-  test('the store is asked once for a context key, by reference', () => {
+  test('the store is queried once per context key', () => {
     const asked: string[] = [];
     const evaluator = evaluatorWith((key) => {
       asked.push(key);
@@ -265,7 +265,7 @@ describe('Big Segments', () => {
     expect(bigSegmentRef(compileSegment(big('b2')))).toBe('b2.g2');
   });
 
-  test('a store that throws is a status, not an exception', () => {
+  test('an error of the store gives the status STORE_ERROR, not an exception', () => {
     const evaluator = evaluatorWith(() => {
       throw new Error('out of reach');
     });
@@ -275,7 +275,7 @@ describe('Big Segments', () => {
     });
   });
 
-  test('one whose rules lead back to itself ends as malformed, where the Node SDK never ends', () => {
+  test('a segment whose rules refer back to it is malformed; the Node SDK never returns', () => {
     const rules = [{ clauses: [{ op: 'segmentMatch', values: ['b'] }] }];
     const evaluator = evaluatorOf(
       { f: matching({ op: 'segmentMatch', values: ['b'] }) },
@@ -319,8 +319,8 @@ describe('chains', () => {
   });
 });
 
-describe('nothing from outside throws', () => {
-  test('not a flag of any shape', () => {
+describe('invalid input', () => {
+  test('a flag of any shape does not throw', () => {
     for (const data of [
       null,
       undefined,
@@ -348,7 +348,7 @@ describe('nothing from outside throws', () => {
     { targets: [{ values: 'u' }] },
     { prerequisites: [{ key: 5 }] },
     { fallthrough: { variation: 0, rollout: { bucketBy: 5 } } },
-  ])('a flag with a part of the wrong type is malformed as a whole, though it be off: %j', (part) => {
+  ])('a flag with a part of the wrong type is malformed, even if it is off: %j', (part) => {
     const evaluator = evaluatorOf({ f: { key: 'f', ...base, on: false, ...part } });
     const malformed = { value: 7, variationIndex: null, reason: { kind: 'ERROR', errorKind: 'MALFORMED_FLAG' } };
     expect(evaluator.evaluate('f', user, 7)).toEqual(malformed);
@@ -371,7 +371,7 @@ describe('nothing from outside throws', () => {
     expect(evaluator.evaluate('g', user, 7).value).toBe('on');
   });
 
-  test('not a store or a hash that fails', () => {
+  test('a store or hash that fails does not throw', () => {
     const fail = () => {
       throw new Error('out of reach');
     };
@@ -391,7 +391,7 @@ describe('nothing from outside throws', () => {
     });
   });
 
-  test('and a flag named __proto__ is one like any other', () => {
+  test('a flag named __proto__ is evaluated like any other', () => {
     const evaluator = evaluatorOf(JSON.parse(`{"__proto__":${JSON.stringify({ key: '__proto__', ...base })}}`));
     const state = evaluator.allFlagsState(user, { flags: evaluator.flags.values() });
     expect(Object.getOwnPropertyDescriptor(state, '__proto__')?.value).toBe('on');

@@ -43,7 +43,7 @@ describe('a well-formed item has no problem', () => {
   });
 });
 
-describe('a problem names the path, the value and what would do', () => {
+describe('a problem names the path, the value and what is expected', () => {
   test.each([
     [5, 'the item must be an object, not 5'],
     [null, 'the item must be an object, not null'],
@@ -71,7 +71,7 @@ describe('a problem names the path, the value and what would do', () => {
 });
 
 describe('normalizing', () => {
-  test('gives a flag every array and ld-relay’s order, and keeps what it does not know', () => {
+  test('gives a flag all arrays in ld-relay’s order, and keeps unknown fields', () => {
     const sparse = {
       fromTheFuture: 1,
       version: 2,
@@ -100,13 +100,13 @@ describe('normalizing', () => {
     expect(JSON.stringify(normalizeFlag(sparse))).toBe(JSON.stringify(expected));
   });
 
-  test('leaves a complete flag as it is, and its source untouched', () => {
+  test('does not change a complete flag or its source', () => {
     const before = JSON.stringify(flag);
     expect(JSON.stringify(normalizeFlag(flag))).toBe(before);
     expect(JSON.stringify(flag)).toBe(before);
   });
 
-  test('makes the old clientSide follow clientSideAvailability', () => {
+  test('sets the old clientSide from clientSideAvailability', () => {
     const data = { key: 'f', version: 1, clientSide: true, clientSideAvailability: { usingMobileKey: true } };
     expect(normalizeFlag(data)).toMatchObject({
       clientSide: false,
@@ -114,7 +114,7 @@ describe('normalizing', () => {
     });
   });
 
-  test('keeps a variation that is null, and a seed of 0', () => {
+  test('keeps a variation of null and a seed of 0', () => {
     const rollout = { variations: [{ variation: 0, weight: 1 }], seed: 0 };
     expect(normalizeFlag({ key: 'f', variations: [null, { a: null }], fallthrough: { rollout } })).toMatchObject({
       variations: [null, { a: null }],
@@ -122,7 +122,7 @@ describe('normalizing', () => {
     });
   });
 
-  test('gives a segment every array and ld-relay’s order', () => {
+  test('gives a segment all arrays in ld-relay’s order', () => {
     const expected = {
       key: 's',
       included: ['a'],
@@ -145,7 +145,7 @@ describe('normalizing', () => {
     expect(JSON.stringify(normalizeSegment(sparse))).toBe(JSON.stringify(expected));
   });
 
-  test('a field named __proto__ is a field', () => {
+  test('keeps a field named __proto__', () => {
     const data = JSON.parse('{"key":"f","__proto__":{"on":true}}');
     expect(JSON.stringify(normalizeFlag(data))).toContain('"__proto__":{"on":true}');
     expect(normalizeFlag(data).on).toBe(false);
@@ -177,14 +177,14 @@ describe('two items are the same', () => {
     expect([sameFlag(flag, { ...flag, ...change }), sameFlag({ ...flag, ...change }, flag)]).toEqual([false, false]);
   });
 
-  test('for segments likewise', () => {
+  test('segments are compared in the same way', () => {
     const segment = { key: 's', version: 1, included: ['a'] };
     expect(sameSegment(segment, normalizeSegment(segment))).toBe(true);
     expect(sameSegment(segment, { ...segment, included: ['b'] })).toBe(false);
     expect(sameSegment(segment, { ...segment, unbounded: true })).toBe(false);
   });
 
-  test('and values that are no items are compared as they are', () => {
+  test('values that are not items are compared directly', () => {
     expect([sameFlag(1, 1), sameFlag(null, undefined), sameFlag([1], [1]), sameFlag({}, null)]).toEqual([
       true,
       false,

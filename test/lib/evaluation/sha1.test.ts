@@ -8,7 +8,7 @@ function expected(text: string): number {
   return Number(BigInt(`0x${first60Bits}`)) / 2 ** 60;
 }
 
-test('texts of every length around the ends of blocks fall where their SHA-1 does', () => {
+test('strings of every length around block boundaries get the bucket of their SHA-1', () => {
   for (let length = 0; length < 200; length++) {
     const text = 'x'.repeat(length);
     expect([length, sha1Bucket('', text)]).toEqual([length, expected(text)]);
@@ -16,7 +16,7 @@ test('texts of every length around the ends of blocks fall where their SHA-1 doe
   }
 });
 
-test('any two texts fall where the SHA-1 of their UTF-8 does, halves of surrogate pairs included', () => {
+test('any two strings get the bucket of the SHA-1 of their UTF-8, lone surrogates included', () => {
   const text = fc.oneof(
     fc.string(),
     fc.string({ unit: 'binary' }),

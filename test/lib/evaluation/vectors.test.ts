@@ -53,7 +53,7 @@ function sorted(value: unknown): unknown {
 /** The vectors were recorded on Node 20. On later versions the SDK itself answers these otherwise. */
 const dependsOnNode = new Set(['re (?i:..)']);
 
-test('the 504 curated cases are answered as the Node SDK answered them on Node 20, but for those that depend on Node', () => {
+test('the 504 curated cases give the Node SDK’s answers on Node 20, except for those that depend on the Node version', () => {
   const vectors = load<Vector>('evaluation-curated.json');
   expect(vectors).toHaveLength(504);
   const fixed = vectors.filter(({ id }) => !dependsOnNode.has(id));
@@ -82,7 +82,7 @@ test.each([...dependsOnNode])(
 /** The ordinary run takes every fourth of them. */
 const every = process.env.LONG ? 1 : 4;
 
-test('recorded random cases are answered as the Node SDK answers them', () => {
+test('recorded random cases give the Node SDK’s answers', () => {
   const lines = gunzipSync(readFileSync(join(folder, 'fuzz.ndjson.gz')))
     .toString('utf8')
     .trim()

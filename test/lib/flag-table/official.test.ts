@@ -26,7 +26,7 @@ const banner: Item = {
 };
 
 describe("LaunchDarkly's own layout", () => {
-  it('has the names that every SDK knows, with a colon only where there is a prefix', () => {
+  it('has the names that the SDKs use, with a colon only if there is a prefix', () => {
     expect(namespaces('prod')).toEqual({
       features: 'prod:features',
       segments: 'prod:segments',
@@ -39,7 +39,7 @@ describe("LaunchDarkly's own layout", () => {
     expect(namespaces('').inited).toBe('$inited');
   });
 
-  it('is byte for byte what ld-relay writes: namespace, key, version, item, and a marker without more', () => {
+  it('is exactly what ld-relay writes: namespace, key, version and item, and a marker without further attributes', () => {
     expect(encodeOfficialItem('prod', banner)).toEqual({
       namespace: { S: 'prod:features' },
       key: { S: 'banner' },
@@ -50,7 +50,7 @@ describe("LaunchDarkly's own layout", () => {
     expect(initedKey('')).toEqual({ namespace: '$inited', key: '$inited' });
   });
 
-  it('is measured by the rule of official writers: 100 and the UTF-8 bytes of names and values', () => {
+  it('is measured by the formula of official writers: 100 plus the UTF-8 bytes of names and values', () => {
     // namespace 9 + 8, key 3 + 6, version 7 + 1, item 4 + 4
     const attributes = encodeOfficialItem('', {
       kind: 'features',
@@ -63,7 +63,7 @@ describe("LaunchDarkly's own layout", () => {
     expect(OFFICIAL_ITEM_LIMIT_BYTES).toBe(400_000);
   });
 
-  it('marks an old copy whose successor is too large, in attributes that official readers do not look at', () => {
+  it('marks an old copy whose successor is too large, in attributes that official readers ignore', () => {
     const marked = { ...encodeOfficialItem('', banner), ...encodeStale(1_760_000_000_000, 9) };
     expect(marked).toMatchObject({ staleSince: { N: '1760000000000' }, currentVersion: { N: '9' } });
     expect(decodeStale(marked)).toEqual({ since: 1_760_000_000_000, currentVersion: 9 });
@@ -72,7 +72,7 @@ describe("LaunchDarkly's own layout", () => {
   });
 });
 
-describe('reading what any writer left', () => {
+describe('an item of any writer', () => {
   const stored = (more: Attributes): Attributes => ({ namespace: { S: 'features' }, key: { S: 'k' }, ...more });
   const read = (more: Record<string, unknown>) => decodeOfficialItem('features', stored(more as Attributes));
 
@@ -82,11 +82,11 @@ describe('reading what any writer left', () => {
     ['this project', { version: { N: '5' }, item: { S: '{"key":"k","version":5,"deleted":true}' } }, 5],
     ['a writer of the deleted attribute', { version: { N: '6' }, deleted: { BOOL: true } }, 6],
     ['a writer of both', { version: { N: '7' }, deleted: { BOOL: true }, item: { S: '{"version":7,"on":true}' } }, 7],
-  ])('knows the tombstone of %s', (_writer, more, version) => {
+  ])('is recognised as a tombstone of %s', (_writer, more, version) => {
     expect(read(more)).toMatchObject({ kind: 'features', key: 'k', version, deleted: true });
   });
 
-  it('lets the version attribute win over the JSON, and takes the JSON where there is none', () => {
+  it('has the version of the attribute, or of the JSON if there is no attribute', () => {
     expect(read({ version: { N: '9' }, item: { S: '{"version":3}' } })).toMatchObject({
       version: 9,
       json: '{"version":3}',
@@ -104,13 +104,13 @@ describe('reading what any writer left', () => {
     ['no version anywhere', { item: { S: '{}' } }, '`version`'],
     ['null attributes', { version: null, item: null }, '`version`'],
     ['a deleted attribute without a version', { deleted: { BOOL: true } }, '`item`'],
-  ])('names the key and the attribute for %s, and never throws', (_what, more, named) => {
+  ])('gives a problem that names key and attribute for %s, and never throws', (_what, more, named) => {
     const problem = read(more);
     expect(problem).toEqual({ key: 'k', problem: expect.stringContaining(named) });
     expect(problem).toEqual({ key: 'k', problem: expect.stringContaining('"k"') });
   });
 
-  it('has a problem with an item without a key', () => {
+  it('gives a problem if it has no key', () => {
     expect(decodeOfficialItem('features', {})).toEqual({ key: '', problem: expect.stringContaining('key') });
   });
 });

@@ -15,12 +15,12 @@ import { runs } from './properties.ts';
 const rev = fc.record({ epoch: fc.maxSafeNat(), seq: fc.nat(2 ** 31 - 1) });
 
 describe('revisions', () => {
-  it('are text of fixed width', () => {
+  it('are strings of fixed width', () => {
     expect(formatRev({ epoch: 1_760_000_000, seq: 7 })).toBe('000000001760000000.0000000007');
     expect(formatRev({ epoch: 1_760_000_000_000, seq: 7 })).toBe('000001760000000000.0000000007');
   });
 
-  it('sort as text the way they sort as revisions, so that DynamoDB can compare them', () => {
+  it('sort in the same order as their strings, so that DynamoDB can compare them', () => {
     fc.assert(
       fc.property(rev, rev, (a, b) => {
         const texts = [formatRev(a), formatRev(b)] as const;
@@ -31,7 +31,7 @@ describe('revisions', () => {
     );
   });
 
-  it('are older than any revision when there is none', () => {
+  it('are older than any other when undefined', () => {
     expect(compareRev(undefined, { epoch: 0, seq: 0 })).toBeLessThan(0);
     expect(compareRev({ epoch: 0, seq: 0 }, undefined)).toBeGreaterThan(0);
     expect(compareRev(undefined, undefined)).toBe(0);
@@ -61,20 +61,20 @@ describe('the head', () => {
     checkedAt: 1_760_000_123_456,
   };
 
-  it('says what was written, and stays under 1 KB with the longest prefix that people use', () => {
+  it('is decoded as it was written, and stays below 1 KB with a long prefix', () => {
     const attributes = encodeHead('a'.repeat(200), head);
     expect({ ...decodeHead(attributes), counts: decodeCounts(attributes) }).toEqual(head);
     expect(officialItemBytes(attributes)).toBeLessThan(1024);
     expect(attributes).toMatchObject({ namespace: { S: `${'a'.repeat(200)}:$snapshot` }, key: { S: 'head' } });
   });
 
-  it('may lack rev, base and counts: nothing was published yet', () => {
+  it('has no rev, base and counts before the first publication', () => {
     const { rev: _, base: __, counts: ___, ...bare } = head;
     expect(decodeHead(encodeHead('', bare))).toEqual(bare);
     expect(encodeHead('', bare).namespace).toEqual({ S: '$snapshot' });
   });
 
-  it('is refused by name for what is missing or malformed, and never throws', () => {
+  it('gives a problem that names the missing or malformed attribute, and never throws', () => {
     for (const name of ['format', 'owner', 'epoch', 'beat', 'checkedAt', 'rev', 'base']) {
       const spoilt = { ...encodeHead('', head), [name]: { BOOL: true } };
       expect(decodeHead(spoilt)).toEqual({ problem: expect.stringContaining(name) });

@@ -96,7 +96,7 @@ describe('a body', () => {
     );
   });
 
-  it('holds at most 390,000 bytes of data in each item, and an item larger than that goes over parts', async () => {
+  it('has at most 390,000 bytes of data per item, and is split into parts above that', async () => {
     const large: Item = {
       kind: 'segments',
       key: 'large',
@@ -126,7 +126,7 @@ describe('a body', () => {
     }
   });
 
-  it('may hold nothing', async () => {
+  it('may be empty', async () => {
     const snapshot = await snapshotOf(encodeBody({ prefix: '', items: [], rev, bank: 0 }));
     expect([...snapshot.items()]).toEqual([]);
     expect(snapshot.get('features', 'a')).toBeUndefined();
@@ -158,7 +158,7 @@ describe('a body', () => {
     expect(counts(of(10, last))).toBeLessThan(start);
   });
 
-  it('of format 1 is read for ever: bundles at the edge outlive relays', async () => {
+  it('of format 1 can still be read: edge bundles outlive relays', async () => {
     const path = join(__dirname, '../../fixtures/flag-table/snapshot-format-1.json');
     const {
       body,
@@ -174,7 +174,7 @@ describe('a body', () => {
   });
 });
 
-describe('a body that promises too much', () => {
+describe('a body with a wrong header', () => {
   const forge = (data: Buffer): Pick<EncodedBody, 'body' | 'parts'> => {
     const { body } = encodeBody({ prefix: '', items: [], rev, bank: 0 });
     return { body: { ...body, data: { B: data }, sha256: { B: sealBody(rev, 0, 0, data) } }, parts: [] };
@@ -187,7 +187,7 @@ describe('a body that promises too much', () => {
     return bytes;
   };
 
-  it('is refused by its header when it would inflate beyond what any reader holds', async () => {
+  it('is refused when it would inflate beyond the readers’ limit', async () => {
     const bomb = deflateRawSync(Buffer.alloc(1000));
     const data = Buffer.concat([header(1, 0, bomb.length, 200_000_000), bomb]);
     expect(await readBack(forge(data))).toMatchObject({
@@ -196,7 +196,7 @@ describe('a body that promises too much', () => {
     });
   });
 
-  it('never inflates a block beyond its promise, and names the problem instead of throwing', async () => {
+  it('never inflates a block beyond its declared size, and returns a problem instead of throwing', async () => {
     const bomb = deflateRawSync(Buffer.alloc(50_000_000));
     for (const promise of [1000, 60_000_000]) {
       const reading = await readBack(forge(Buffer.concat([header(1, 0, bomb.length, promise), bomb])));
@@ -208,7 +208,7 @@ describe('a body that promises too much', () => {
     }
   });
 
-  it('never inflates a dictionary beyond the window of deflate', async () => {
+  it('never inflates a dictionary beyond deflate’s window', async () => {
     const bomb = deflateRawSync(Buffer.alloc(1_000_000));
     const data = Buffer.concat([header(1, bomb.length, 0, 0), bomb]);
     expect(await readBack(forge(data))).toMatchObject({
@@ -217,7 +217,7 @@ describe('a body that promises too much', () => {
     });
   });
 
-  it('is refused, or has a problem, for any other bytes under a right hash', async () => {
+  it('is refused or has a problem for any other bytes with a right hash', async () => {
     const good = encodeBody({
       prefix: '',
       items: generateEnvironment(30),

@@ -71,7 +71,7 @@ test.each(['snap', 'official'])(
   },
 );
 
-test('the built router decides by the flag', async () => {
+test('the bundled router selects the variant by the flag', async () => {
   const { file } = await bundleEdge({
     entry: 'viewer-request',
     config: { reader, flagKey: 'canary-checkout', variants: ['stable', 'canary'], defaultVariant: 'stable' },
@@ -90,7 +90,7 @@ test('the built router decides by the flag', async () => {
   expect(status).toMatchObject({ state: 'ready', source: 'snapshot' });
 });
 
-test('neither AWS nor LaunchDarkly code is in the bundle, and the zip is the same whenever it is made', async () => {
+test('the bundle contains no code of AWS or LaunchDarkly, and its zip is reproducible', async () => {
   const [first, second] = [
     await bundleEdge({ entry: 'reader', config: reader, outdir: join(directory, 'one') }),
     await bundleEdge({ entry: 'reader', config: reader, outdir: join(directory, 'two') }),
@@ -105,7 +105,7 @@ test('neither AWS nor LaunchDarkly code is in the bundle, and the zip is the sam
   expect([...new Set(modules)].sort()).toEqual(['node:crypto', 'node:http', 'node:https', 'node:zlib']);
 });
 
-test('a config that is not literal, or wrong, is refused before anything is built', () => {
+test('a config that is invalid or contains tokens is rejected before anything is built', () => {
   const outdir = join(directory, 'refused');
   const build = (config: object) => () => buildEdge({ entry: 'reader', config: config as never, outdir });
   // What a CDK token turns into as text.

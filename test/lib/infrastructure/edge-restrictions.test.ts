@@ -4,7 +4,7 @@ import { describeEdgeProblems, type EdgeEventType } from '../../../lib/infrastru
 const fine = { Architectures: ['x86_64'], Runtime: 'nodejs24.x', Timeout: 5, MemorySize: 128 };
 const at = (eventType: EdgeEventType = 'viewer-request', region = 'us-east-1') => ({ eventType, region });
 
-test('what CloudFront takes is taken', () => {
+test('a function that CloudFront accepts is accepted', () => {
   expect(describeEdgeProblems(fine, at())).toEqual([]);
   expect(describeEdgeProblems({ Runtime: 'nodejs22.x' }, at())).toEqual([]);
   expect(describeEdgeProblems({ ...fine, MemorySize: 10_240, Timeout: 30 }, at('origin-request'))).toEqual([]);

@@ -42,7 +42,7 @@ function functionOf(template: Template, { LambdaFunctionARN }: Association): Res
 }
 
 describe('the edge', () => {
-  test('has three functions, each of which CloudFront takes', () => {
+  test('has three functions, each of which CloudFront accepts', () => {
     for (const stage of [everything, prod]) {
       const template = stage.template('Edge');
       const region = stage.stage.edge!.region;
@@ -60,7 +60,7 @@ describe('the edge', () => {
     }
   });
 
-  test('has roles that both Lambda and its edge may take, and that read one environment in every replica', () => {
+  test('has roles that Lambda and Lambda@Edge may assume, which may read one environment in every replica', () => {
     const template = everything.template('Edge');
     for (const { Properties } of Object.values(template.findResources('AWS::IAM::Role'))) {
       expect(Properties.AssumeRolePolicyDocument.Statement[0].Principal.Service).toEqual([
@@ -84,7 +84,7 @@ describe('the edge', () => {
     );
   });
 
-  test('caches by variant and by nothing else of the viewer', () => {
+  test('caches by variant and by nothing else that the viewer sends', () => {
     everything.template('Edge').hasResourceProperties('AWS::CloudFront::CachePolicy', {
       CachePolicyConfig: {
         ParametersInCacheKeyAndForwardedToOrigin: {
@@ -99,7 +99,7 @@ describe('the edge', () => {
     );
   });
 
-  test('speaks https with viewers and TLS 1.2 with origins, under its own names where it has a certificate', () => {
+  test('uses https with viewers and TLS 1.2 with origins, and its own names if it has a certificate', () => {
     const config = distributionOf(everything.template('Edge'));
     expect(config).toMatchObject({
       Aliases: ['www.example.com'],
@@ -115,7 +115,7 @@ describe('the edge', () => {
     });
   });
 
-  test('leaves functions behind in production, whose copies are gone only hours after their last use', () => {
+  test('retains functions in production, since CloudFront removes their replicas only hours later', () => {
     const policies = (stage: Synthesised) =>
       Object.values(stage.template('Edge').findResources('AWS::Lambda::Function')).map(
         ({ DeletionPolicy }) => DeletionPolicy,
@@ -156,7 +156,7 @@ describe('the functions in the assembly', () => {
     const asked = [];`;
 
   // The events are those of the CloudFront Developer Guide, "Lambda@Edge event structure": see events.ts.
-  test('decide, map and remember, with the events that AWS documents', async () => {
+  test('select the variant, its origin and the cookie, with the events that AWS documents', async () => {
     const config = { ...shipped.prod, tableName: table.tableName };
     const stage = synthesise('events', config);
     const [decided, asked] = (await runAsLambda(
@@ -214,7 +214,7 @@ describe('a function of one’s own', () => {
     ['us-east-1', { timeout: Duration.seconds(60) }, 'edge function Mine/Fn has a timeout of 60 s: at most 30'],
     ['eu-west-1', {}, 'edge function Mine/Fn is in eu-west-1: edge functions must be created in us-east-1'],
     [undefined, {}, 'an edge function needs a stack with a region: give Mine an env.region'],
-  ])('in %s with %j is refused where it is made', (region, props, message) => {
+  ])('in %s with %j is rejected by its constructor', (region, props, message) => {
     expect(() => new EdgeFlagFunction(stackIn(region), 'Fn', { code, functionName: 'mine', ...props })).toThrow(
       message,
     );

@@ -25,7 +25,7 @@ describe('the flag table', () => {
     });
   });
 
-  test('stands in the home region and in each replica region, each protected and recoverable', () => {
+  test('is in the home region and in each replica region, protected from deletion and with point-in-time recovery', () => {
     const [table] = Object.values(templateOf().findResources('AWS::DynamoDB::GlobalTable'));
     const replicas = table?.Properties.Replicas as Record<string, unknown>[];
     expect(replicas.map(({ Region }) => Region).sort()).toEqual(['eu-west-1', 'us-east-1']);
@@ -42,12 +42,12 @@ describe('the flag table', () => {
     templateOf().hasResourceProperties('AWS::DynamoDB::GlobalTable', { MultiRegionConsistency: Match.absent() });
   });
 
-  test('outlives its stack in production and dies with it elsewhere', () => {
+  test('is retained without its stack in production and deleted with it elsewhere', () => {
     templateOf().hasResource('AWS::DynamoDB::GlobalTable', { DeletionPolicy: 'Retain' });
     templateOf({ retain: false }).hasResource('AWS::DynamoDB::GlobalTable', { DeletionPolicy: 'Delete' });
   });
 
-  test('refuses a stack without a region, where home could not be told from a replica', () => {
+  test('rejects a stack without a region, since home and replica could not be distinguished', () => {
     const stack = new Stack(createApp(), 'Data');
     expect(() => new FlagTable(stack, 'FlagTable', { tableName: 'flags', replicaRegions: [] })).toThrow(
       'a flag table needs a stack with a region: give Data an env.region',
@@ -55,7 +55,7 @@ describe('the flag table', () => {
   });
 });
 
-describe('a flag table that was there already', () => {
+describe('an existing flag table', () => {
   const table = FlagTable.fromExisting('ld-flags', { homeRegion: 'eu-west-1', replicaRegions: ['us-east-1'] });
 
   function statementsFor(grant: (role: Role) => unknown): unknown[] {
@@ -74,13 +74,13 @@ describe('a flag table that was there already', () => {
   });
   const reads = ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'];
 
-  test('is read in every region that has a replica, and in no other way', () => {
+  test('may be read in every region that has a replica, and not written', () => {
     expect(statementsFor((role) => table.grantRead(role))).toEqual([
       { Effect: 'Allow', Action: reads, Resource: [arn('eu-west-1'), arn('us-east-1')] },
     ]);
   });
 
-  test('is read in one region and one environment, where that is asked for', () => {
+  test('may be limited to reading one region and one environment', () => {
     expect(statementsFor((role) => table.grantRead(role, { regions: ['us-east-1'], prefix: 'prod' }))).toEqual([
       {
         Effect: 'Allow',
@@ -91,7 +91,7 @@ describe('a flag table that was there already', () => {
     ]);
   });
 
-  test('is written at home only', () => {
+  test('may be written in the home region only', () => {
     expect(statementsFor((role) => table.grantWrite(role))).toEqual([
       {
         Effect: 'Allow',

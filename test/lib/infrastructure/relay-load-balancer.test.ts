@@ -22,7 +22,7 @@ const relays = (): [string, Template][] => [
 ];
 describe('a load balancer', () => {
   const internal = { Scheme: 'internal' };
-  test('outlasts two heartbeats, and the relay outlasts it', () => {
+  test('has an idle timeout of more than two heartbeats, and the relay’s is longer', () => {
     for (const [, template] of relays()) {
       const { config } = parseConfig(withRedisOf(taskOf(template).environment));
       for (const one of propertiesOf(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer')) {
@@ -33,7 +33,7 @@ describe('a load balancer', () => {
     }
   });
 
-  test('is internal by default, and lets in whom the stage allows', () => {
+  test('is internal by default, and admits the addresses that the stage allows', () => {
     for (const stage of [dev, prod]) {
       const template = stage.template('Relay');
       template.resourceCountIs('AWS::ElasticLoadBalancingV2::LoadBalancer', 1);
@@ -54,7 +54,7 @@ describe('a load balancer', () => {
     ]);
   });
 
-  test('gives a new stream to the task that has the fewest, and asks tasks whether they are ready', () => {
+  test('routes a new stream to the task with the fewest, and checks whether tasks are ready', () => {
     for (const [, template] of relays()) {
       for (const group of propertiesOf(template, 'AWS::ElasticLoadBalancingV2::TargetGroup')) {
         const attributes = attributesOf(group, 'TargetGroupAttributes');
@@ -66,7 +66,7 @@ describe('a load balancer', () => {
     }
   });
 
-  test('cuts the streams of a task that goes after a minute, or, gently, not before they have ended by themselves', () => {
+  test('closes the streams of a stopping task after a minute, or, if the drain is gentle, lets them end by themselves', () => {
     const delays = (template: Template) =>
       propertiesOf(template, 'AWS::ElasticLoadBalancingV2::TargetGroup').map((group) =>
         Number(attributesOf(group, 'TargetGroupAttributes')['deregistration_delay.timeout_seconds']),
@@ -81,7 +81,7 @@ describe('a load balancer', () => {
     }
   });
 
-  test('speaks TLS 1.2 or later where it has a certificate, plain HTTP where it has none', () => {
+  test('uses TLS 1.2 or later with a certificate, and plain HTTP without one', () => {
     const https = { Port: 443, Protocol: 'HTTPS', SslPolicy: 'ELBSecurityPolicy-TLS13-1-2-Res-PQ-2025-09' };
     prod.template('Relay').hasResourceProperties('AWS::ElasticLoadBalancingV2::Listener', https);
     dev
@@ -89,7 +89,7 @@ describe('a load balancer', () => {
       .hasResourceProperties('AWS::ElasticLoadBalancingV2::Listener', { Port: 80, Protocol: 'HTTP' });
   });
 
-  test('writes access logs and refuses deletion in production, and has capacity in reserve where that is asked for', () => {
+  test('writes access logs and is protected from deletion in production, and reserves capacity if configured', () => {
     const logging = (template: Template) =>
       attributesOf(propertiesOf(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer')[0], 'LoadBalancerAttributes');
     expect(logging(prod.template('Relay'))).toMatchObject({
@@ -188,7 +188,7 @@ describe('the public load balancer', () => {
     });
   });
 
-  test('has rules of at most five patterns, which is what a listener takes', () => {
+  test('has at most five patterns per rule, the limit of a listener', () => {
     const rules = propertiesOf(everything.template('Relay'), 'AWS::ElasticLoadBalancingV2::ListenerRule');
     expect(rules.length).toBeGreaterThan(3);
     for (const { Conditions } of rules as unknown as Rule[]) {
@@ -197,7 +197,7 @@ describe('the public load balancer', () => {
     }
   });
 
-  test('stands behind a web ACL that limits rates by address and blocks known evil, but no large context', () => {
+  test('has a web ACL that limits rates by address and blocks known attacks, but not large contexts', () => {
     const template = everything.template('Relay');
     template.hasResourceProperties('AWS::WAFv2::WebACL', { Scope: 'REGIONAL', DefaultAction: { Allow: {} } });
     template.resourceCountIs('AWS::WAFv2::WebACLAssociation', 1);

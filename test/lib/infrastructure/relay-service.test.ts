@@ -27,7 +27,7 @@ const relays = (): [string, Template][] => [
   ['prod', prod.template('Relay')],
 ];
 describe('a task', () => {
-  test('is told nothing that the relay does not understand, and every name is a setting of it', () => {
+  test('gets only variables that are settings of the relay', () => {
     const known = new Set<string>(settingsIn(settings).map(({ env }) => env));
     for (const [name, template] of relays()) {
       const { environment } = taskOf(template);
@@ -68,7 +68,7 @@ describe('a task', () => {
     });
   });
 
-  test('is not root, cannot write to its disk, has no capability, and may hold a million streams', () => {
+  test('does not run as root, cannot write to its disk, has no capabilities, and may open a million streams', () => {
     for (const [, template] of relays()) {
       expect(taskOf(template).container).toMatchObject({
         User: '65532:65532',
@@ -80,7 +80,7 @@ describe('a task', () => {
     }
   });
 
-  test('has two minutes for SIGTERM, which is all that Fargate gives, and closes its streams in half of them', () => {
+  test('has two minutes after SIGTERM, Fargate’s maximum, and closes its streams in half of that', () => {
     for (const [, template] of relays()) {
       const { container, environment } = taskOf(template);
       expect(container.StopTimeout).toBe(120);
@@ -91,7 +91,7 @@ describe('a task', () => {
     }
   });
 
-  test('is asked about its life at /livez, by the Node.js that it has: there is no curl in its image', () => {
+  test('is checked at /livez with Node.js, since its image has no curl', () => {
     for (const [, template] of relays()) {
       const [kind, program, flag, code] = taskOf(template).container.HealthCheck.Command;
       expect([kind, program, flag]).toEqual(['CMD', 'node', '-e']);
@@ -99,7 +99,7 @@ describe('a task', () => {
     }
   });
 
-  test('logs without ever waiting for CloudWatch, into a group with a retention', () => {
+  test('logs without waiting for CloudWatch, into a group with a retention', () => {
     for (const [, template] of relays()) {
       const options = { mode: 'non-blocking', 'max-buffer-size': '26214400b' };
       expect(taskOf(template).container.LogConfiguration).toMatchObject({ LogDriver: 'awslogs', Options: options });
@@ -108,7 +108,7 @@ describe('a task', () => {
     dev.template('Relay').hasResourceProperties('AWS::Logs::LogGroup', { RetentionInDays: 14 });
   });
 
-  test('is as roomy as an m4.xlarge in production and small in development, on ARM unless told otherwise', () => {
+  test('has the size of an m4.xlarge in production and is small in development, on ARM by default', () => {
     const task = 'AWS::ECS::TaskDefinition';
     const arm = { CpuArchitecture: 'ARM64', OperatingSystemFamily: 'LINUX' };
     prod.template('Relay').hasResourceProperties(task, { Cpu: '4096', Memory: '16384', RuntimePlatform: arm });
@@ -145,7 +145,7 @@ describe('a task', () => {
     expect(JSON.stringify(taskOf(template).container.Image)).toContain('relay:1.2.3');
   });
 
-  test('is built for the platform that it runs on, when it is deployed: synthesis needs no Docker', () => {
+  test('is built at deployment, for its own platform: synthesis needs no Docker', () => {
     const images = (stage: Synthesised) =>
       stage.stacks.flatMap(({ artifactId }) => Object.values(stage.assets(artifactId).dockerImages ?? {}));
     expect(images(prod)).toMatchObject([{ source: { dockerFile: 'relay-task/Dockerfile', platform: 'linux/arm64' } }]);
@@ -154,7 +154,7 @@ describe('a task', () => {
 });
 
 describe('the service', () => {
-  test('runs at least three tasks in as many zones, for twice the streams that are expected', () => {
+  test('runs at least three tasks in three zones, for twice the expected streams', () => {
     const desired = (template: Template) => propertiesOf(template, 'AWS::ECS::Service')[0]?.DesiredCount;
     expect(relays().map(([, template]) => desired(template))).toEqual([8, 8, 3, 3]);
     const subnets = (template: Template) =>
@@ -170,7 +170,7 @@ describe('the service', () => {
     elsewhere.hasResourceProperties('AWS::ECS::Service', subnets(elsewhere));
   });
 
-  test('replaces one task at a time, never below what is wanted, and rolls back what does not get healthy', () => {
+  test('replaces one task at a time, never below the desired count, and rolls back if new tasks do not become healthy', () => {
     for (const [, template] of relays()) {
       const [service] = propertiesOf(template, 'AWS::ECS::Service') as unknown as [Service];
       const { MaximumPercent, MinimumHealthyPercent } = service.DeploymentConfiguration;
@@ -184,7 +184,7 @@ describe('the service', () => {
     }
   });
 
-  test('waits for a task longer than a task waits for LaunchDarkly', () => {
+  test('waits longer for a task than the task waits for LaunchDarkly', () => {
     const { config } = parseConfig(taskOf(prod.template('Relay')).environment);
     for (const [, template] of relays()) {
       const [service] = propertiesOf(template, 'AWS::ECS::Service') as unknown as [Service];
@@ -220,13 +220,13 @@ describe('the service', () => {
     });
   });
 
-  test('is replaced as a whole when the stage says something new about it', () => {
+  test('replaces all tasks when the stage changes relay.redeploy', () => {
     everything.template('Relay').hasResourceProperties('AWS::ECS::Service', {
       ForceNewDeployment: { EnableForceNewDeployment: true, ForceNewDeploymentNonce: '2026-11-22' },
     });
   });
 
-  test('has a public address only where there is no other way out, and is reached through load balancers only', () => {
+  test('has a public address only without a NAT gateway, and is reachable through load balancers only', () => {
     const assigned = (template: Template) =>
       (propertiesOf(template, 'AWS::ECS::Service') as unknown as [Service])[0].NetworkConfiguration.AwsvpcConfiguration
         .AssignPublicIp;
@@ -242,7 +242,7 @@ describe('the service', () => {
 });
 
 describe('a further store', () => {
-  test('is a cache that only the relay reaches, over TLS, in the dialect that it speaks', () => {
+  test('is a cache that only the relay can reach, over TLS', () => {
     const template = everything.template('Relay');
     template.hasResourceProperties('AWS::ElastiCache::ServerlessCache', { Engine: 'valkey' });
     const { container } = taskOf(template);
@@ -264,7 +264,7 @@ describe('a further store', () => {
     everything.template('Relay-us-west-2').resourceCountIs('AWS::ElastiCache::ServerlessCache', 0);
   });
 
-  test('may be one that is there already', () => {
+  test('may be an existing one', () => {
     const stage = synthesise('own', {
       ...shipped.dev,
       edge: undefined,
@@ -295,7 +295,7 @@ describe('the construct by itself', () => {
     expect(build(props as object)).toThrow(message);
   });
 
-  test('needs nothing that has a default', () => {
+  test('requires no property that has a default', () => {
     expect(build({})().public).toBeUndefined();
   });
 });

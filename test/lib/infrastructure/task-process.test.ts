@@ -110,7 +110,7 @@ test('the image’s relay, started as the task definition says, serves, fills th
   expect(lines.join('\n')).not.toContain(sdkKey);
 });
 
-test('the image holds the relay’s file, the command that starts it, and nothing of ours besides', () => {
+test('the image contains only the relay’s bundle and the command that starts it', () => {
   const dockerfile = readFileSync(join(root, 'relay-task/Dockerfile'), 'utf8');
   const [, last] = dockerfile.split(/^FROM \$\{BASE\}$/m);
   expect(last).toMatch(/^COPY --from=build \/out\/relay\.mjs \/out\/ld-relay /m);

@@ -35,7 +35,7 @@ const anchorOf = (text: string) => /Runbook: docs\/operations\.md#([\w-]+)$/.exe
 const ids = (template: Template) =>
   alarmsIn(template).map(({ AlarmName }) => AlarmName.replace(/^edge-flag-relay-full-/, ''));
 
-test('every alarm tells its topic of its beginning and its end, and says what no data means', () => {
+test('every alarm notifies its topic when it starts and ends, and defines how missing data is treated', () => {
   expect(everyAlarm.length).toBeGreaterThan(40);
   for (const [region, template] of templates) {
     for (const alarm of alarmsIn(template)) {
@@ -53,7 +53,7 @@ test('every alarm tells its topic of its beginning and its end, and says what no
   }
 });
 
-test('alarm names are unique, and no alarm looks into another region', () => {
+test('alarm names are unique, and no alarm uses metrics of another region', () => {
   // Names hold the region or the word edge, since three stacks may stand in one region.
   expect(new Set(everyAlarm.map(({ AlarmName }) => AlarmName)).size).toBe(everyAlarm.length);
   for (const [, template] of templates) expect(JSON.stringify(alarmsIn(template))).not.toContain('"Region":"');
@@ -73,14 +73,14 @@ test('every alarm has a runbook, and every runbook an alarm', () => {
   expect([...new Set(anchors)].sort()).toEqual(runbooks().sort());
 });
 
-test('runbooks lead to runbooks that exist', () => {
+test('runbooks link to runbooks that exist', () => {
   const known = new Set(runbooks());
   const links = [...page.matchAll(/\]\(#([\w-]+)\)/g)].map(([, anchor]) => anchor!);
   expect(links.length).toBeGreaterThan(20);
   expect(links.filter((anchor) => !known.has(anchor))).toEqual([]);
 });
 
-test('runbooks that stand elsewhere are linked there', () => {
+test('runbooks in other documents are linked there', () => {
   const elsewhere = 'https://wiki.example.com/relay';
   const found = alarmsIn(observe(full, createApp(), elsewhere).home);
   expect(found.length).toBeGreaterThan(20);
@@ -88,7 +88,7 @@ test('runbooks that stand elsewhere are linked there', () => {
     expect(AlarmDescription).toMatch(/Runbook: https:\/\/wiki\.example\.com\/relay#[\w-]+$/);
 });
 
-test("every metric of the relay's that an alarm looks at is told by relays, by exactly these dimensions", () => {
+test('every relay metric in an alarm is published by relays with exactly these dimensions', () => {
   const asked = everyAlarm.flatMap(metricsOf).filter(({ namespace }) => namespace === 'EdgeFlagRelay/full');
   expect(new Set(asked.map(({ name }) => name)).size).toBeGreaterThan(15);
   const tells = ({ name, dimensions }: { name: string; dimensions: readonly string[] }) =>
@@ -96,7 +96,7 @@ test("every metric of the relay's that an alarm looks at is told by relays, by e
   expect(asked.filter((one) => !tells(one))).toEqual([]);
 });
 
-test('every metric of the synthetic check that an alarm looks at is told by it', () => {
+test('every metric of the synthetic check in an alarm is published by it', () => {
   const asked = everyAlarm.flatMap(metricsOf).filter(({ namespace }) => namespace === 'EdgeFlagRelayCanary/full');
   expect(asked.map(({ name }) => name).sort()).toEqual(['DifferingFlags', 'Success']);
   for (const { name, dimensions } of asked) expect([Object.keys(told).includes(name), dimensions]).toEqual([true, []]);
@@ -123,14 +123,14 @@ const dimensionsOfAws: Readonly<Record<string, readonly string[]>> = {
   DaysToExpiry: ['CertificateArn'],
 };
 
-test("every metric of AWS's that an alarm looks at has the dimensions under which AWS tells it", () => {
+test('every AWS metric in an alarm has the dimensions with which AWS publishes it', () => {
   const asked = everyAlarm.flatMap(metricsOf).filter(({ namespace }) => !namespace.startsWith('EdgeFlagRelay'));
   for (const { name, dimensions } of asked)
     expect([name, [...dimensions].sort()]).toEqual([name, dimensionsOfAws[name]]);
   expect(new Set(asked.map(({ name }) => name))).toEqual(new Set(Object.keys(dimensionsOfAws)));
 });
 
-test('what readers feel pages, once, and the rest does not', () => {
+test('alarms that affect readers page through one alarm, and the others do not', () => {
   const [composite] = Object.values(all.home.findResources('AWS::CloudWatch::CompositeAlarm'));
   expect(composite!.Properties).toMatchObject({
     AlarmName: 'edge-flag-relay-full-impaired',
@@ -162,7 +162,7 @@ test('what readers feel pages, once, and the rest does not', () => {
   expect(new Set(marked)).toEqual(new Set([...expected, 'impaired']));
 });
 
-test('alarms that are about silence go off by silence, the others do not', () => {
+test('only alarms about missing data go off when data is missing', () => {
   const breaching = alarmsIn(all.home).filter(({ TreatMissingData }) => TreatMissingData === 'breaching');
   expect(breaching.map(({ AlarmName }) => AlarmName.replace('edge-flag-relay-full-', '')).sort()).toEqual([
     'canary',
@@ -172,7 +172,7 @@ test('alarms that are about silence go off by silence, the others do not', () =>
   ]);
 });
 
-test('fewer ready relays than always run set the alarm off', () => {
+test('the alarm goes off when fewer relays are ready than always run', () => {
   const tasks = all.home.findResources('AWS::CloudWatch::Alarm', {
     Properties: { AlarmName: 'edge-flag-relay-full-too-few-healthy-tasks-internal' },
   });
@@ -181,14 +181,14 @@ test('fewer ready relays than always run set the alarm off', () => {
   expect(Properties).toMatchObject({ Threshold: 8, ComparisonOperator: 'LessThanThreshold', Statistic: 'Minimum' });
 });
 
-test('each environment has its own alarms, also for what is told of environments only', () => {
+test('each environment has its own alarms, also for metrics that exist per environment only', () => {
   const kinds = ['upstream-disconnected', 'upstream-refused', 'key-problem', 'unreadable-items', 'big-segments-stale'];
   for (const kind of kinds) {
     expect(ids(all.home).filter((id) => id.startsWith(kind))).toEqual([`${kind}-production`, `${kind}-staging`]);
   }
 });
 
-test('a stage without a list of environments, or with very many, is watched as a whole', () => {
+test('a stage with no list of environments or a very long one has alarms for the whole stage', () => {
   for (const environments of [['a'], Array.from({ length: 51 }, (_, index) => `e${index}`)]) {
     const found = ids(observe({ ...full, environments }).home);
     const whole = environments.length > 50;
@@ -198,7 +198,7 @@ test('a stage without a list of environments, or with very many, is watched as a
   }
 });
 
-test('replicas are watched where they are, writes at home, edge functions where they run', () => {
+test('alarms for replicas are in their regions, for writes at home, for edge functions where they run', () => {
   const functions = ['viewer-request', 'origin-request', 'viewer-response'];
   const edge = (region: string) => functions.map((kind) => `${region}-edge-errors-edge-flag-relay-full-${kind}`);
   expect(ids(all.region('eu-west-1'))).toEqual([
@@ -216,7 +216,7 @@ test('replicas are watched where they are, writes at home, edge functions where 
   expect(ids(all.edge)).toEqual(['edge-distribution-5xx', 'edge-certificate-expiry']);
 });
 
-test('a deployment that was rolled back is told of', () => {
+test('a rolled-back deployment sends a notification', () => {
   all.home.hasResourceProperties('AWS::Events::Rule', {
     EventPattern: {
       source: ['aws.ecs'],

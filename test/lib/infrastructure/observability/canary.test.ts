@@ -49,7 +49,7 @@ test('the caller may read one key and one prefix, call the reader, and write its
   ]);
 });
 
-test('the reader reads the table and stands in the VPC; it may not read keys', () => {
+test('the reader reads the table and runs in the VPC; it may not read keys', () => {
   const actions = allowed('Reader').map(([action]) => action);
   expect(actions.filter((action) => action.startsWith('dynamodb:')).sort()).toEqual([
     'dynamodb:BatchGetItem',
@@ -72,7 +72,7 @@ test('the reader may reach the relay and DynamoDB, and the load balancer lets it
   });
 });
 
-test('both run once a minute, without retries, with logs that end', () => {
+test('both run once a minute, without retries, and their logs have a retention', () => {
   home.hasResourceProperties('AWS::Events::Rule', { ScheduleExpression: 'rate(1 minute)' });
   const [rule] = Object.values(
     home.findResources('AWS::Events::Rule', { Properties: { ScheduleExpression: 'rate(1 minute)' } }),
@@ -85,7 +85,7 @@ test('both run once a minute, without retries, with logs that end', () => {
   ]);
 });
 
-test('the reader carries the layer and no reader of its own; only it stands in the VPC', () => {
+test('the reader uses the layer instead of its own copy; only it runs in the VPC', () => {
   const functions = Object.values(home.findResources('AWS::Lambda::Function')).map(({ Properties }) => Properties);
   const [reader] = functions.filter(({ FunctionName }) => FunctionName.endsWith('-reader'));
   const [caller] = functions.filter(({ FunctionName }) => FunctionName.endsWith('-caller'));
@@ -118,7 +118,7 @@ describe('the functions as they are deployed', () => {
     for (const one of directories) rmSync(one, { recursive: true, force: true });
   });
 
-  test('the reader requires the layer, and its bundle holds none of the layer', () => {
+  test('the reader requires the layer, and its bundle contains none of it', () => {
     const outdir = directory();
     buildCanary('reader', outdir);
     const code = readFileSync(join(outdir, 'index.cjs'), 'utf8');
@@ -126,7 +126,7 @@ describe('the functions as they are deployed', () => {
     expect(code.length).toBeLessThan(8_000);
   });
 
-  test('the reader, with the layer beside it, opens a stream to a relay and finds the same flags in the table', async () => {
+  test('the reader with its layer opens a stream to a relay and finds the same flags in the table', async () => {
     const [bundle, layer] = [directory(), directory()];
     buildCanary('reader', bundle);
     buildLayer(layer);

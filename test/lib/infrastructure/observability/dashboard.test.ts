@@ -46,7 +46,7 @@ const asked = (): Asked[] =>
     }),
   );
 
-test('answers in the order in which an operator asks', () => {
+test('the sections are in the order of an operator’s questions', () => {
   const headings = widgets.flatMap(({ properties }) => /^## (.*)$/m.exec(properties.markdown ?? '')?.[1] ?? []);
   expect(headings).toEqual([
     '1. Is it up?',
@@ -60,7 +60,7 @@ test('answers in the order in which an operator asks', () => {
   for (const heading of headings) expect(page).toContain(`| ${heading.replace(/^\d\. /, '')} |`);
 });
 
-test("every metric of the relay's that a widget shows is told by relays, by exactly these dimensions", () => {
+test('every relay metric in a widget is published by relays with exactly these dimensions', () => {
   const own = asked().filter(({ namespace }) => namespace === 'EdgeFlagRelay/full');
   expect(own.length).toBeGreaterThan(35);
   const tells = ({ name, dimensions }: Asked) =>
@@ -68,7 +68,7 @@ test("every metric of the relay's that a widget shows is told by relays, by exac
   expect(own.filter((one) => !tells(one))).toEqual([]);
 });
 
-test("the table of the relay's metrics names what relays tell, and the synthetic check's what it tells", () => {
+test('the tables of metrics list what relays and the synthetic check publish', () => {
   for (const [name, combinations] of Object.entries(relayMetrics)) {
     const by = published.find((row) => row.name === name)?.by.map((dimensions) => dimensions.join());
     for (const dimensions of combinations)
@@ -83,20 +83,20 @@ test("the table of the relay's metrics names what relays tell, and the synthetic
   ]);
 });
 
-test('everything that relays tell is shown or watched', () => {
+test('every metric that relays publish is in a widget or an alarm', () => {
   const alarms = alarmsIn(home).flatMap(metricsOf);
   const looked = new Set([...asked(), ...alarms].map(({ name }) => name));
   expect(published.map(({ name }) => name).filter((name) => !looked.has(name))).toEqual([]);
 });
 
-test('a metric that relays do not tell that way is refused at synthesis', () => {
+test('a metric that relays do not publish with these dimensions fails the synthesis', () => {
   const observed = { namespace: 'EdgeFlagRelay/x' };
   expect(() => relayMetric(observed, 'UnreadableItems', 'Sum')).toThrow('does not report UnreadableItems by nothing');
   expect(() => relayMetric(observed, 'LeasesHeld', 'Sum', { environment: 'a' })).toThrow('LeasesHeld by Environment');
   expect(() => relaySearch(observed, 'Up', 'Sum', 'Kind')).toThrow('does not report Up by Kind');
 });
 
-test('widgets fill rows of 24 and none covers another', () => {
+test('widgets fill rows of 24 and do not overlap', () => {
   const cells = new Set<string>();
   for (const { x, y, width, height } of widgets) {
     expect(x + width).toBeLessThanOrEqual(24);
@@ -109,7 +109,7 @@ test('widgets fill rows of 24 and none covers another', () => {
   }
 });
 
-test('what is told in other regions is read there', () => {
+test('metrics of other regions are read from those regions', () => {
   const regionsOf = (name: string) =>
     widgets.flatMap(({ properties }) =>
       (properties.metrics ?? []).flatMap((row) =>
@@ -123,7 +123,7 @@ test('what is told in other regions is read there', () => {
   expect(JSON.stringify(cloudFront?.properties.metrics)).toContain('"region":"us-east-1"');
 });
 
-test('sums of what tasks tell once a minute are taken by the minute, whatever time is shown', () => {
+test('sums over tasks use a period of one minute, whatever time range is shown', () => {
   const [dashboard] = Object.values(home.findResources('AWS::CloudWatch::Dashboard'));
   expect(JSON.stringify(dashboard!.Properties.DashboardBody)).toContain('\\"periodOverride\\":\\"inherit\\"');
   expect(dashboard!.Properties.DashboardName).toBe('edge-flag-relay-full');

@@ -7,7 +7,8 @@ import { Topic } from 'aws-cdk-lib/aws-sns';
 import { FlagTable } from '../../../../lib/infrastructure/flag-table.ts';
 import { EdgeAlarms, RegionAlarms } from '../../../../lib/infrastructure/observability/alarms.ts';
 import { ObservabilityStack, observeTable } from '../../../../lib/infrastructure/observability/observability-stack.ts';
-import { readStage, type StageSettings } from '../../../../lib/infrastructure/parse-stage.ts';
+import { readStage } from '../../../../lib/infrastructure/parse-stage.ts';
+import type { StageSettings } from '../../../../lib/infrastructure/stage-settings.ts';
 import { createApp } from '../../../support/synthesise.ts';
 
 const account = '123456789012';

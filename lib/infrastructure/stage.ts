@@ -1,0 +1,24 @@
+import type {
+  AlarmSettings,
+  NetworkSettings,
+  PublicAccessSettings,
+  RelaySettings,
+  StageSettings,
+} from './stage-settings.ts';
+
+type Filled<T, Optional extends keyof T = never> = Required<Omit<T, Optional>> & Pick<T, Optional>;
+
+export type Network = Filled<NetworkSettings, 'vpc'>;
+export type Relay = Filled<
+  Omit<RelaySettings, 'publicAccess'>,
+  'image' | 'hostName' | 'allowedCidrs' | 'expectedStreams' | 'reservedCapacityUnits' | 'redeploy'
+> & { readonly publicAccess?: Required<PublicAccessSettings> };
+
+/** A stage with its defaults filled in. */
+export interface Stage extends Filled<StageSettings, 'account' | 'redis' | 'edge'> {
+  readonly name: string;
+  /** For the home region and each relay region. */
+  readonly networks: Readonly<Record<string, Network>>;
+  readonly relay: Relay;
+  readonly alarms: Required<AlarmSettings>;
+}
