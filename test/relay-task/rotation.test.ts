@@ -132,7 +132,7 @@ describe.each(sources.slice(0, 2))('%s', (_name, startSource) => {
       expect(await environmentOf(relay)).toMatchObject({
         status: 'connected',
         connectionStatus: { state: 'VALID', lastError: { kind: 'ERROR_RESPONSE' } },
-        keyProblem: { since: expect.any(Number), message: expect.stringMatching(/new SDK key is refused .*401/) },
+        keyProblem: { since: expect.any(Number), message: expect.stringMatching(/rejected the new SDK key .*401/) },
       });
     });
     expect((await relay.metrics.text()).body).toMatch(/^relay_key_problems\{.*\} 1$/m);

@@ -295,7 +295,7 @@ test('a relay that has not confirmed its data for five minutes makes the status 
   await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 }, Date.now() - 301_000);
   const reader = open();
   expect(await ask(reader)).toBe('old');
-  expect(reader.status()).toMatchObject({ state: 'stale', message: expect.stringMatching(/^stale \(301 s\)/) });
+  expect(reader.status()).toMatchObject({ state: 'stale', message: expect.stringMatching(/^stale \(3\d\d s\)/) });
 });
 
 test('a clock that was set back does not stop the refresh', async () => {

@@ -180,7 +180,7 @@ test('a router config with several mistakes is rejected with a message that list
     /variant "a b" must be/,
     /defaultVariant "c"/,
     /flagKey ""/,
-    /x-edge-variant is one that/,
+    /x-edge-variant must not be set by edge functions/,
     /cookieName "a;b"/,
   ]) {
     expect(check).toThrow(part);
