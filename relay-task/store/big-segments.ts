@@ -78,8 +78,10 @@ export function countingPatches(
   const patches =
     (registry.getSingleMetric(name) as Counter | undefined) ??
     new Counter({
-      ...{ name, help: 'Patches of Big Segments, by what became of them in the store.' },
-      ...{ labelNames: ['database', 'prefix', 'outcome'], registers: [registry] },
+      name,
+      help: 'Patches of Big Segments, by their outcome in the store.',
+      labelNames: ['database', 'prefix', 'outcome'],
+      registers: [registry],
     });
   return {
     ...store,

@@ -38,7 +38,10 @@ export function createMeasures(registry: Registry, labels: Labels): Measures {
 
   function createGauge(name: string, help: string): Gauge {
     const gauge = new Gauge({
-      ...{ name, help, labelNames, registers },
+      name,
+      help,
+      labelNames,
+      registers,
       collect() {
         this.reset();
         for (const source of sources.get(this as Gauge)?.values() ?? []) this.set(source.labels, source.read());

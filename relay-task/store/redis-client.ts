@@ -90,7 +90,9 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
         clusterRetryStrategy: retryStrategy,
         slotsRefreshTimeout: connectTimeoutMs,
         // A failover takes seconds: then the store tries again, rather than the client inside one command.
-        ...{ maxRedirections: 8, retryDelayOnFailover: 100, retryDelayOnClusterDown: 100 },
+        maxRedirections: 8,
+        retryDelayOnFailover: 100,
+        retryDelayOnClusterDown: 100,
         // Names in certificates are the nodes' own.
         ...(common.tls && { dnsLookup: (address, done) => done(null, address) }),
       });

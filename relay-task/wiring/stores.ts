@@ -108,7 +108,11 @@ export function createStores({ config, owner, registry }: StoresOptions): Stores
 function connectionOf({ sentinel, cluster, certFile, keyFile, caFile, ...redis }: RedisConfig): RedisConnection {
   const { host, port, username, password, db, tls, connectTimeoutMs, readTimeoutMs } = redis;
   return {
-    ...{ username, password, db, connectTimeoutMs, commandTimeoutMs: readTimeoutMs },
+    username,
+    password,
+    db,
+    connectTimeoutMs,
+    commandTimeoutMs: readTimeoutMs,
     ...(tls && { tls }),
     ...(certFile !== undefined && { cert: readPem(certFile, 'REDIS_CLIENT_CERT_FILE') }),
     ...(keyFile !== undefined && { key: readPem(keyFile, 'REDIS_CLIENT_KEY_FILE') }),
