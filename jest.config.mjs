@@ -15,8 +15,8 @@ export default {
   modulePathIgnorePatterns: ['<rootDir>/cdk.out/', '<rootDir>/dist/'],
   // Only against hanging: no test may fail because the machine is slow.
   testTimeout: 180_000,
-  // More than the two cores of the smallest machine: many suites wait for timers and sockets.
-  maxWorkers: 4,
+  // One more than the two cores of the smallest machine: many suites wait for timers and sockets.
+  maxWorkers: 3,
   setupFiles: ['<rootDir>/test/support/jest-setup.mjs'],
   reporters: ['default', '<rootDir>/test/support/skips-reporter.mjs'],
 };

@@ -1,4 +1,4 @@
-import { obscureKey } from '../../relay-task/common/secrets.ts';
+import { looksLikeKey, obscureKey } from '../../relay-task/common/secrets.ts';
 import {
   addRevoked,
   dateTime,
@@ -41,11 +41,10 @@ function shownValue(path: string, text: string | undefined, ends: boolean): stri
   if (ssmParameters[name].secret) return ends ? endOf(text) : '';
   if (name === 'revoked') return parseRevoked(text).everything ? 'the whole environment' : 'keys';
   const ended = name === 'previous-sdk-key-until' && hasEnded(text);
-  return looksSecret(text) ? obscureKey(text) : `${text}${ended ? ' (expired)' : ''}`;
+  return looksLikeKey(text) ? obscureKey(text) : `${text}${ended ? ' (expired)' : ''}`;
 }
 
 /** A secret key stored as a plain setting by mistake must not be printed. */
-const looksSecret = (text: string) => /^(sdk|mob|api|rel)-/.test(text);
 
 export async function put(store: KeyStore, command: Of<'put'>, terminal: Terminal): Promise<void> {
   const { environment, what, kmsKey, yes } = command;
@@ -134,7 +133,7 @@ async function acceptable(what: SsmParameterName, terminal: Terminal, question: 
   const result = value === '' ? { wanted: 'a value; got none' } : read(value);
   if ('wanted' in result) throw new Refused(`${what} must be ${result.wanted}`);
   // A plain String parameter is readable by anyone with access to SSM.
-  if (!secret && looksSecret(value)) throw new Refused(`${what} is not secret, but that looks like a secret key`);
+  if (!secret && looksLikeKey(value)) throw new Refused(`${what} is not secret, but that looks like a secret key`);
   const oddity = unlikely(what, value);
   if (oddity !== undefined) terminal.say(`Note: ${oddity}.\n`);
   return value;

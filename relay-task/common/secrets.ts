@@ -5,6 +5,13 @@ export const KEY_PREFIXES = ['sdk', 'mob', 'rel', 'api'] as const;
 
 const KEYS = new RegExp(`\\b(${KEY_PREFIXES.join('|')})-[0-9a-z]{2}[0-9a-z_-]*`, 'gi');
 
+const BEGINS_AS_KEY = new RegExp(`^(${KEY_PREFIXES.join('|')})-`);
+
+/** Whether a text begins as LaunchDarkly's secret keys do; a client-side ID does not. */
+export function looksLikeKey(text: string): boolean {
+  return BEGINS_AS_KEY.test(text);
+}
+
 /** Leaves `sdk-…` of everything that looks like a key: it shows that there was one, and nothing of it. */
 export function redactKeys(text: string): string {
   return text.replace(KEYS, '$1-…');

@@ -1,3 +1,5 @@
+import { redactSecrets } from '../common/secrets.ts';
+
 /** Where a value came from, and how it is shown without revealing secrets. */
 export type Place =
   | { readonly variable: string }
@@ -21,7 +23,7 @@ export function originOf(place: Place): string {
 /** A value in a message. A key in the wrong setting or a password in a URL must not reach a log. */
 export function masked(value: string, secret = false): string {
   if (secret) return '…';
-  return value.replace(/(^|[\s,;="'])((?:sdk|mob|rel|api)-)[\w-]+/g, '$1$2…').replace(/(\/\/)[^/\s]*@/g, '$1…@');
+  return redactSecrets(value);
 }
 
 /** A secret in a report: enough of LaunchDarkly's long keys to tell two apart, nothing of other secrets. */

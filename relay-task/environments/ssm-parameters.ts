@@ -3,6 +3,7 @@
  * `/edge-flag-relay/<stage>/environments/<environment>/<parameter>`.
  */
 import { createHash } from 'node:crypto';
+import { looksLikeKey } from '../common/secrets.ts';
 import type { Reader } from '../common/setting-values.ts';
 import { settingReaders } from './ssm-settings.ts';
 
@@ -99,7 +100,7 @@ export function unlikely(name: SsmParameterName, value: string): string | undefi
   if (name === 'mobile-key' && !value.startsWith('mob-')) {
     return `${name} does not begin with mob-, as the mobile keys of LaunchDarkly do`;
   }
-  if (name === 'client-side-id' && /^(sdk|mob|api|rel)-/.test(value)) {
+  if (name === 'client-side-id' && looksLikeKey(value)) {
     return `${name} looks like a secret key: browsers show it to everybody, it must be the client-side ID`;
   }
   return undefined;

@@ -1,4 +1,5 @@
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
+import { backoffMs } from '../common/backoff.ts';
 
 /** Where a Redis is and how it is spoken to. One of `url`, `host`, `sentinels` with `master`, or `cluster`. */
 export interface RedisConnection {
@@ -58,7 +59,7 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
   let attempts = 0;
   const retryStrategy = () => {
     attempts += 1;
-    return Math.random() * Math.min(longestPauseMs, 50 * 2 ** Math.min(attempts, 10));
+    return backoffMs(attempts, { firstMs: 50, maxMs: longestPauseMs });
   };
   const common: RedisOptions = {
     ...settled.access,

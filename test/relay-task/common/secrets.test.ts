@@ -1,4 +1,4 @@
-import { obscureKey, redactKeys, redactSecrets } from '../../../relay-task/common/secrets.ts';
+import { looksLikeKey, obscureKey, redactKeys, redactSecrets } from '../../../relay-task/common/secrets.ts';
 
 const uuid = '4cf4ef0b-9a4d-4a1f-8a7c-0123456789ab';
 
@@ -6,9 +6,11 @@ test.each(['sdk', 'mob', 'rel', 'api'])('a key that begins with %s- is hidden in
   expect(redactKeys(`refused: "${prefix}-${uuid}", twice ${prefix}-${uuid.toUpperCase()}`)).toBe(
     `refused: "${prefix}-…", twice ${prefix}-…`,
   );
+  expect(looksLikeKey(`${prefix}-${uuid}`)).toBe(true);
 });
 
 test('a client-side ID is no secret and stays', () => {
+  expect(looksLikeKey('5e9f1a2b3c4d5e6f7a8b9c0d')).toBe(false);
   expect(redactKeys('5e9f1a2b3c4d5e6f7a8b9c0d')).toBe('5e9f1a2b3c4d5e6f7a8b9c0d');
 });
 

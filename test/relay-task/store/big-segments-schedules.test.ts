@@ -98,7 +98,7 @@ async function runSchedule(seed: number): Promise<void> {
     }
     change();
     for (const proxy of proxies) proxy.heal();
-    await eventually(() => expectTruth(stores, truth, `v${fake.history.length}`), 15_000);
+    await eventually(() => expectTruth(stores, truth, `v${fake.history.length}`));
   } catch (error) {
     throw new Error(`seed ${seed}: ${done.join(' ')}\n${error}`, { cause: error });
   } finally {

@@ -132,7 +132,7 @@ test.each(Object.keys(faults))('%s', async (name) => {
   // Whatever the table does, memory is served: the store never threw, and says what it knows.
   for (const store of all) expect(store.status().state).toMatch(/^(VALID|INTERRUPTED)$/);
   await heal?.();
-  await eventually(() => expectTableToEqual(stores, memory), 20_000);
+  await eventually(() => expectTableToEqual(stores, memory));
   await eventually(() => expect(all.filter((store) => store.status().writer)).toHaveLength(1));
   await eventually(() => expect(all.map((store) => store.status().state)).toEqual(['VALID', 'VALID']));
 });

@@ -6,6 +6,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { encodeOfficialItem, type Item } from '../../../lib/flag-table/index.ts';
 import { sameItem } from '../../../relay-task/store/same-item.ts';
 import type { Clock, Timings } from '../../../relay-task/store/timings.ts';
+import { PATIENCE_MS } from '../../support/eventually.ts';
 import { createMemory, flag, type Memory, segment, tombstone } from './memory.ts';
 import { hasty, type OpenStore, type Stores } from './open-stores.ts';
 
@@ -148,9 +149,14 @@ export function createRandomRelays(random: () => number, home: () => Stores): Ra
           if (!truth.get(kind, key)) tell(tombstone(kind, key, 100));
         }
       }
-      await Promise.all(relays.map(({ store }) => store.flush(10_000)));
+      await Promise.all(relays.map(({ store }) => store.flush(PATIENCE_MS)));
     },
   };
+}
+
+/** Waits for every run, so that one that fails leaves none of the others behind; then rejects with the first failure. */
+export async function allToTheirEnd(runs: readonly Promise<void>[]): Promise<void> {
+  for (const outcome of await Promise.allSettled(runs)) if (outcome.status === 'rejected') throw outcome.reason;
 }
 
 /** Seeds in groups that run at once: `SEED=7` or `SEED=11-60` from outside, else 1 to `ordinary`, or to `long` with LONG. */

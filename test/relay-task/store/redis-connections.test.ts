@@ -181,7 +181,7 @@ describeWithRedis('a Redis that Sentinels watch', () => {
     expect(await readTexts(sentinels.master.client)).toEqual(textsOfMemory(memory));
     await sentinels.master.kill();
     memory.set(flag('flag-1', 2), tombstone('features', 'flag-2', 2));
-    await eventually(async () => expect(await sentinels.replica.client.role()).toContain('master'), 20_000);
+    await eventually(async () => expect(await sentinels.replica.client.role()).toContain('master'));
     await eventually(async () => {
       expect(await readTexts(sentinels.replica.client)).toEqual(textsOfMemory(memory));
       expect(store.status().state).toBe('VALID');

@@ -3,11 +3,11 @@
  * the book or not. `SEED=<n>` runs one schedule, `SEED=<n>-<m>` some, `LONG=1` many.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, PATIENCE_MS } from '../../support/eventually.ts';
 import { startReplicatedTables } from '../../support/replicator.ts';
 import { createMemory, flag, flags, segment } from './memory.ts';
 import { expectTableToEqual, openTable, quick, type Stores } from './open-stores.ts';
-import { createRandomRelays, seedsInGroups, stateOf } from './random-relays.ts';
+import { allToTheirEnd, createRandomRelays, seedsInGroups, stateOf } from './random-relays.ts';
 import { seededRandom } from './seeded-random.ts';
 
 const groups = seedsInGroups({ ordinary: 2, long: 200, atOnce: 2 });
@@ -30,7 +30,7 @@ test('a relay away from home boots from its replica and never writes, eligible o
   const memory = createMemory(...flags(20), segment('s', 1));
   const writer = await home.open(memory);
   writer.setEligible(true);
-  await writer.flush(5_000);
+  await writer.flush(PATIENCE_MS);
   await drained();
   const awayMemory = createMemory();
   const reader = await away.open(awayMemory, { writer: 'never', timings: { ...quick, reconcileMs: 50 } });
@@ -41,7 +41,7 @@ test('a relay away from home boots from its replica and never writes, eligible o
   awayMemory.set(flag('flag-1', 7));
   memory.set(flag('flag-2', 2));
   await reader.flush(1_000);
-  await writer.flush(5_000);
+  await writer.flush(PATIENCE_MS);
   await drained();
   await expectTableToEqual(away, memory);
   const requests = reader.proxy.passed.map(({ operation }) => operation);
@@ -57,9 +57,9 @@ test('after home has moved, both regions have what the new home knows', async ()
   const memory = createMemory(...flags(10), segment('s', 1));
   const old = await first.open(memory);
   old.setEligible(true);
-  await old.flush(5_000);
+  await old.flush(PATIENCE_MS);
   memory.set(flag('flag-1', 2));
-  await old.flush(5_000);
+  await old.flush(PATIENCE_MS);
   const { head } = await first.rows('$snapshot');
   await old.close();
   await drained();
@@ -69,7 +69,7 @@ test('after home has moved, both regions have what the new home knows', async ()
   const clock = { now: () => performance.now(), wall: () => Date.now() - 86_400_000 };
   const heir = await second.open(news, { clock });
   heir.setEligible(true);
-  await heir.flush(5_000);
+  await heir.flush(PATIENCE_MS);
   await drained();
   await expectTableToEqual(second, news);
   await expectTableToEqual(first, news);
@@ -123,7 +123,7 @@ async function runSchedule(seed: number): Promise<void> {
       await expectTableToEqual(home, relays.truth);
       await drained();
       await expectTableToEqual(home, relays.truth);
-    }, 15_000);
+    });
     await relays.closeAll(home);
     await drained();
     expect(await everything(regions[0])).toEqual(await everything(regions[1]));
@@ -140,6 +140,6 @@ async function runSchedule(seed: number): Promise<void> {
 test.each(groups.map((group) => [group.join(', '), group] as const))(
   'schedules of the seeds %s end with both regions as upstream has it',
   async (_, group) => {
-    await Promise.all(group.map(runSchedule));
+    await allToTheirEnd(group.map(runSchedule));
   },
 );

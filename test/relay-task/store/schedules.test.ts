@@ -4,7 +4,7 @@
  */
 import { eventually } from '../../support/eventually.ts';
 import { expectTableToEqual, openTable } from './open-stores.ts';
-import { createRandomRelays, seedsInGroups } from './random-relays.ts';
+import { allToTheirEnd, createRandomRelays, seedsInGroups } from './random-relays.ts';
 import { seededRandom } from './seeded-random.ts';
 
 const groups = seedsInGroups({ ordinary: 6, long: 300, atOnce: 3 });
@@ -24,7 +24,7 @@ async function runSchedule(seed: number): Promise<void> {
       await relays.acts[name]?.();
     }
     await relays.healAll();
-    await eventually(() => expectTableToEqual(stores, relays.truth), 15_000);
+    await eventually(() => expectTableToEqual(stores, relays.truth));
     await eventually(() => expect(relays.open.filter(({ store }) => store.status().writer)).toHaveLength(1));
   } catch (error) {
     const statuses = relays.open.map(({ store }) => store.status());
@@ -38,6 +38,6 @@ async function runSchedule(seed: number): Promise<void> {
 test.each(groups.map((group) => [group.join(', '), group] as const))(
   'schedules of the seeds %s end with the table as upstream has it',
   async (_, group) => {
-    await Promise.all(group.map(runSchedule));
+    await allToTheirEnd(group.map(runSchedule));
   },
 );
