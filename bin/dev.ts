@@ -6,6 +6,7 @@ import { rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import packageJson from '../package.json' with { type: 'json' };
+import { sleep } from '../relay-task/common/pause.ts';
 import { parseConfig } from '../relay-task/config/config.ts';
 import { RelayError } from '../relay-task/errors.ts';
 import type { Log } from '../relay-task/ports.ts';
@@ -117,7 +118,7 @@ async function filled(edge: LocalEdge): Promise<void> {
   while (!stopping && (await edge.status()).rev === undefined) {
     if (Date.now() > giveUp)
       return console.warn('warning: no flags have arrived yet; viewers go to the default origin');
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await sleep(50);
   }
 }
 

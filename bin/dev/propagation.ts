@@ -1,5 +1,6 @@
 import { get } from 'node:http';
 import { compareRev, parseRev, type Rev } from '../../lib/flag-table/index.ts';
+import { sleep } from '../../relay-task/common/pause.ts';
 import type { LocalEdge } from './edge.ts';
 import type { EmbeddedDynamoDB } from './embedded-dynamodb.ts';
 
@@ -51,7 +52,7 @@ export async function startPropagationMeter(options: {
       } catch {
         // The other side may be closing.
       }
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      await sleep(LOOK_MS);
     }
     return undefined;
   }

@@ -5,7 +5,7 @@ import type { Timings } from './timings.ts';
 /** How a term began. After `expired` the previous holder may still have had a request in progress. */
 export type TermStart = 'created' | 'released' | 'expired';
 
-/** The head as another task, or nobody, left it. */
+/** The head as it was just read by a task without the lease. */
 export type Sight =
   | { readonly kind: 'absent' }
   /** `foreign`: written by a newer relay, to which it is left. */

@@ -169,7 +169,7 @@ export function startLease(options: LeaseOptions): Lease {
     if (taken) begin(epoch, head.beat + 1, start, sentAt, false);
   }
 
-  /** Looks at the head, which another task or nobody holds, and does what the rules say. */
+  /** Without the lease: reads the head and does what `decide` says. */
   async function look(): Promise<void> {
     const attributes = await table.get(key, { consistent: false });
     if (closed) return;

@@ -33,7 +33,7 @@ export function createStoreState(options: {
       } else {
         const message = options.describe(error);
         if (!failing.has(part)) {
-          log.warn('The store fails; still serving from memory, retrying', { ...where, part, message });
+          log.warn('The store fails; still serving from memory, retrying', { ...where, part, reason: message });
         }
         failing.add(part);
         lastError = { time: clock.wall(), message };

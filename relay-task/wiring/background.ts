@@ -1,4 +1,4 @@
-/** Work that nobody waits for now, such as closing what was replaced, and that must have ended before the relay has. */
+/** Work in the background, such as closing replaced stores, that has to end before the relay has closed. */
 export interface Background {
   add(work: Promise<unknown>): void;
   /** Resolves when everything added so far has ended, well or not. */

@@ -113,6 +113,7 @@ test('after an outage what is different is read first, and only that is written'
   await eventually(() =>
     expect(store.status()).toMatchObject({ state: 'INTERRUPTED', lastError: { message: 'Error: down' } }),
   );
+  expect(log.lines.join('\n')).toContain('"reason":"Error: down"');
   memory.set(flag('a', 3), tombstone('features', 'b', 2));
   database.calls.length = 0;
   database.before = () => {};
