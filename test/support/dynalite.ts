@@ -1,9 +1,18 @@
 /**
  * A real DynamoDB server (dynalite, in memory) on 127.0.0.1 and a free port, with the flag table created.
- * A small proxy stands before it that asks for consumed capacity on every request, whoever sends it, and adds it up:
- * so tests can state what a reader costs in the server's own count.
+ * Every request that reads or writes also asks for its consumed capacity, and the answers are added up, so tests can
+ * state what a reader costs in the server's own count.
  */
-import { Agent, createServer, type IncomingMessage, request, type Server, type ServerResponse } from 'node:http';
+import { EventEmitter } from 'node:events';
+import {
+  Agent,
+  createServer,
+  type IncomingMessage,
+  type RequestListener,
+  request,
+  type Server,
+  type ServerResponse,
+} from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import dynalite from 'dynalite';
@@ -36,26 +45,54 @@ const reads = new Set(['GetItem', 'BatchGetItem', 'Query', 'Scan']);
 const writes = new Set(['PutItem', 'UpdateItem', 'DeleteItem', 'BatchWriteItem']);
 
 /** Starts the server with an empty table: partition key `namespace` (S), sort key `key` (S). Close it after use. */
-export async function startTable(options: { tableName?: string } = {}): Promise<TestTable> {
-  const store = dynalite({ createTableMs: 0, deleteTableMs: 0, updateTableMs: 0 });
-  const table = await createTable({ port: await listen(store), tableName: options.tableName ?? 'flags' });
-  return {
-    ...table,
-    async close() {
-      await table.close();
-      await closeServer(store);
-    },
-  };
+export async function startTable({ tableName = 'flags' }: { tableName?: string } = {}): Promise<TestTable> {
+  const server = dynalite({ createTableMs: 0, deleteTableMs: 0, updateTableMs: 0 });
+  const [handle] = server.listeners('request') as RequestListener[];
+  server.removeAllListeners('request');
+  const consumed = nothing();
+  server.on('request', (incoming: IncomingMessage, outgoing: ServerResponse) => {
+    const operation = operationOf(incoming);
+    const end = outgoing.end.bind(outgoing) as (text?: string | Buffer) => ServerResponse;
+    outgoing.end = ((text?: string | Buffer) => {
+      count(consumed, operation, text ?? '');
+      return end(text);
+    }) as typeof outgoing.end;
+    collect(incoming, (body) => {
+      // dynalite wants of a request its head and these two events.
+      const { method, url, headers } = incoming;
+      const asking = Object.assign(new EventEmitter(), { method, url, headers }) as unknown as IncomingMessage;
+      handle!(asking, outgoing as Parameters<RequestListener>[1]);
+      asking.emit('data', askForCapacity(operation, body));
+      asking.emit('end');
+    });
+  });
+  const port = await listen(server);
+  return openTable({ port, tableName, consumed, close: () => closeServer(server) });
 }
 
 /** The same on a DynamoDB server that listens on this port of 127.0.0.1 already, and goes on after `close`. */
 export async function createTable({ port, tableName }: { port: number; tableName: string }): Promise<TestTable> {
-  const consumed: Consumed = { read: 0, write: 0, requests: {} };
+  const consumed = nothing();
   const agent = new Agent({ keepAlive: true });
   const front = createServer((incoming, outgoing) => {
     forward(incoming, outgoing, { agent, port, consumed });
   });
-  const endpoint = `http://127.0.0.1:${await listen(front)}`;
+  const close = async () => {
+    await closeServer(front);
+    agent.destroy();
+  };
+  return openTable({ port: await listen(front), tableName, consumed, close });
+}
+
+interface Opened {
+  readonly port: number;
+  readonly tableName: string;
+  readonly consumed: Consumed;
+  readonly close: () => Promise<void>;
+}
+
+async function openTable({ port, tableName, consumed, close }: Opened): Promise<TestTable> {
+  const endpoint = `http://127.0.0.1:${port}`;
   const client = new DynamoDBClient({ endpoint, region: testRegion, credentials: testCredentials });
   await client.send(
     new CreateTableCommand({
@@ -72,7 +109,7 @@ export async function createTable({ port, tableName }: { port: number; tableName
     }),
   );
   const resetConsumed = () => {
-    Object.assign(consumed, { read: 0, write: 0, requests: {} });
+    Object.assign(consumed, nothing());
   };
   resetConsumed();
   return {
@@ -83,10 +120,19 @@ export async function createTable({ port, tableName }: { port: number; tableName
     resetConsumed,
     async close() {
       client.destroy();
-      await closeServer(front);
-      agent.destroy();
+      await close();
     },
   };
+}
+
+const nothing = (): Consumed => ({ read: 0, write: 0, requests: {} });
+
+const operationOf = ({ headers }: IncomingMessage) => String(headers['x-amz-target'] ?? '').replace(/^.*\./, '');
+
+function count(consumed: Consumed, operation: string, answer: string | Buffer): void {
+  consumed.requests[operation] = (consumed.requests[operation] ?? 0) + 1;
+  if (reads.has(operation)) consumed.read += capacityOf(answer);
+  if (writes.has(operation)) consumed.write += capacityOf(answer);
 }
 
 function listen(server: Server): Promise<number> {
@@ -112,9 +158,9 @@ function forward(
   outgoing: ServerResponse,
   { agent, port, consumed }: { agent: Agent; port: number; consumed: Consumed },
 ): void {
-  const operation = String(incoming.headers['x-amz-target'] ?? '').replace(/^.*\./, '');
+  const operation = operationOf(incoming);
   collect(incoming, (body) => {
-    const bytes = reads.has(operation) || writes.has(operation) ? askForCapacity(body) : body;
+    const bytes = askForCapacity(operation, body);
     const { 'content-length': _, 'transfer-encoding': __, ...headers } = incoming.headers;
     const inner = request(
       {
@@ -127,9 +173,7 @@ function forward(
       },
       (answer) => {
         collect(answer, (text) => {
-          consumed.requests[operation] = (consumed.requests[operation] ?? 0) + 1;
-          if (reads.has(operation)) consumed.read += capacityOf(text);
-          if (writes.has(operation)) consumed.write += capacityOf(text);
+          count(consumed, operation, text);
           const { 'transfer-encoding': ___, connection: ____, ...answerHeaders } = answer.headers;
           outgoing.writeHead(answer.statusCode ?? 500, { ...answerHeaders, 'content-length': text.length });
           outgoing.end(text);
@@ -148,7 +192,8 @@ function collect(stream: IncomingMessage, done: (bytes: Buffer) => void): void {
   stream.on('error', () => {});
 }
 
-function askForCapacity(body: Buffer): Buffer {
+function askForCapacity(operation: string, body: Buffer): Buffer {
+  if (!reads.has(operation) && !writes.has(operation)) return body;
   try {
     const parsed = JSON.parse(body.toString()) as Record<string, unknown>;
     parsed.ReturnConsumedCapacity ??= 'TOTAL';
@@ -158,7 +203,7 @@ function askForCapacity(body: Buffer): Buffer {
   }
 }
 
-function capacityOf(answer: Buffer): number {
+function capacityOf(answer: string | Buffer): number {
   try {
     const { ConsumedCapacity: used } = JSON.parse(answer.toString()) as { ConsumedCapacity?: Capacity | Capacity[] };
     const all = used === undefined ? [] : Array.isArray(used) ? used : [used];

@@ -13,7 +13,7 @@ export async function eventually<T>(claim: () => T | Promise<T>, withinMs = PATI
       return await claim();
     } catch (error) {
       if (performance.now() > deadline) throw error;
-      const pauseMs = Math.max(5, 2 * (performance.now() - lookedAt));
+      const pauseMs = Math.max(5, 8 * (performance.now() - lookedAt));
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }

@@ -78,7 +78,7 @@ describe('a body', () => {
           expect(snapshot).toMatchObject({ rev, base: rev, bank: 1, problem: undefined });
         },
       ),
-      runs(150, 5000),
+      runs(60, 5000),
     );
   });
 
@@ -92,7 +92,7 @@ describe('a body', () => {
         const other = [...all].sort(() => random() - 0.5);
         expect(encode(other)).toEqual(encode(all));
       }),
-      runs(100, 3000),
+      runs(40, 3000),
     );
   });
 
@@ -244,7 +244,7 @@ describe('a body with a wrong header', () => {
           for (const one of reading.snapshot.items()) expect(typeof one.json).toBe('string');
         },
       ),
-      runs(300, 20_000),
+      runs(100, 20_000),
     );
   });
 });
@@ -260,7 +260,7 @@ describe('a delta', () => {
         expect(byId(atBase(snapshot).items())).toEqual(byId(all));
         for (const one of changes) expect(snapshot.get(one.kind, one.key)).toEqual(one);
       }),
-      runs(100, 3000),
+      runs(40, 3000),
     );
   });
 

@@ -94,7 +94,7 @@ describe('a snapshot read from a replica', () => {
           if (reading.kind === 'snapshot') expect(findMixture(model.published, reading.snapshot)).toBeUndefined();
         }
       }),
-      runs(150, 5000),
+      runs(50, 5000),
     );
     for (const outcome of ['newest', 'older', 'behind', 'refused', 'absent'] as const) {
       expect(outcomes[outcome]).toBeGreaterThan(10);
@@ -125,7 +125,7 @@ describe('a snapshot read from a replica', () => {
         // A snapshot is immutable: what was read later did not change what was read before.
         for (const { snapshot, items } of seen) expect(new Set(snapshot.items())).toEqual(new Set(items));
       }),
-      runs(120, 4000),
+      runs(40, 4000),
     );
     for (const outcome of ['newest', 'older', 'behind', 'unchanged', 'refused'] as const) {
       expect(outcomes[outcome]).toBeGreaterThan(10);
@@ -159,7 +159,7 @@ describe('a snapshot read from a replica', () => {
         if (refreshed.kind === 'unchanged') expect(held.rev).toEqual(model.newest());
         else expect(refreshed).toMatchObject({ kind: 'snapshot', behind: false, snapshot: { rev: model.newest() } });
       }),
-      runs(100, 4000),
+      runs(40, 4000),
     );
   });
 
@@ -184,7 +184,7 @@ describe('a snapshot read from a replica', () => {
           } else if (!model.overtaken) expect(reading).toMatchObject({ kind: 'snapshot' });
         }
       }),
-      runs(100, 4000),
+      runs(40, 4000),
     );
   });
 
@@ -206,7 +206,7 @@ describe('a snapshot read from a replica', () => {
           held = reading.snapshot;
         }
       }),
-      runs(150, 8000),
+      runs(60, 8000),
     );
     expect(outcomes.refused).toBeGreaterThan(100);
     expect(outcomes.newest).toBeGreaterThan(100);

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { elementsOf, membersOf } from '../../../relay-task/common/json-text.ts';
 
 const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
-const runs = { numRuns: process.env.LONG ? 20_000 : 200, ...seed };
+const runs = { numRuns: process.env.LONG ? 20_000 : 100, ...seed };
 const spaces = fc.array(fc.constantFrom(' ', '\n', '\t', '\r'), { maxLength: 2 }).map((some) => some.join(''));
 const values = fc.oneof(
   fc.json({ maxDepth: 4 }),

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { parseSliced } from '../../../relay-task/common/json-text.ts';
 
 const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
-const runs = { numRuns: process.env.LONG ? 20_000 : 200, ...seed };
+const runs = { numRuns: process.env.LONG ? 20_000 : 100, ...seed };
 
 describe('the text of the members of an object', () => {
   test('is exactly what was sent: numbers, key order, escapes, white space inside', () => {

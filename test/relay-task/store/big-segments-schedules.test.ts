@@ -13,7 +13,7 @@ import { openTable, quick, type Stores, silent } from './open-stores.ts';
 import { seededRandom } from './seeded-random.ts';
 
 const { SEED, LONG } = process.env;
-const seeds = SEED ? [Number(SEED)] : Array.from({ length: LONG ? 200 : 2 }, (_, index) => index + 1);
+const seeds = SEED ? [Number(SEED)] : Array.from({ length: LONG ? 200 : 1 }, (_, index) => index + 1);
 
 const metadata = 'big_segments_metadata';
 const hashes = ['a', 'b', 'c', 'd', 'e', 'f'];

@@ -13,7 +13,7 @@ import { seededRandom } from './seeded-random.ts';
 
 const { LONG } = process.env;
 /** How long a fault lasts, in ms. */
-const lasting = LONG ? 60_000 : 250;
+const lasting = LONG ? 60_000 : 100;
 const watchful = { ...hasty, pollMs: 50, reconcileMs: 200, secondLookMs: 80 };
 const names = { namespace: 'HASH', key: 'RANGE' } as const;
 /** Items that nothing changes meanwhile: what a fault did to them only a repair undoes. */

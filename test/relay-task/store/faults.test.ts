@@ -22,7 +22,8 @@ async function openHolder(memory: Memory, options = {}): Promise<OpenStore> {
 }
 
 test('with 30 % of writes throttled everything arrives, and nothing is written twice', async () => {
-  const memory = createMemory(...flags(100), segment('s', 1));
+  const count = process.env.LONG ? 100 : 30;
+  const memory = createMemory(...flags(count), segment('s', 1));
   const registry = new Registry();
   // An answer that comes too late counts as a failure, which is another matter.
   const timings = { ...quick, requestTimeoutMs: 60_000 };
@@ -30,7 +31,7 @@ test('with 30 % of writes throttled everything arrives, and nothing is written t
   store.proxy.throttle(0.3);
   store.setEligible(true);
   await store.flush(50_000);
-  memory.set(...flags(100, 2));
+  memory.set(...flags(count, 2));
   await store.flush(50_000);
   await expectTableToEqual(stores, memory);
   // A renewal of the lease that was throttled is sent again with the next one.
@@ -38,7 +39,7 @@ test('with 30 % of writes throttled everything arrives, and nothing is written t
   expect(store.proxy.passed.filter(({ key }) => key === 'flag-1')).toHaveLength(2);
   const metrics = await registry.metrics();
   expect(metrics).toMatch(/store_retries_total\{table="flags",prefix=""\} [1-9]/);
-  expect(metrics).toMatch(/store_writes_total\{table="flags",prefix="",kind="flag",outcome="written"\} 200/);
+  expect(metrics).toContain(`store_writes_total{table="flags",prefix="",kind="flag",outcome="written"} ${2 * count}\n`);
   expect(metrics).toMatch(/store_lease_held\{table="flags",prefix=""\} 1/);
 });
 

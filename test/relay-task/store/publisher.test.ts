@@ -55,7 +55,7 @@ test('items go only over nothing or an older version, snapshot items only over a
 });
 
 test('a start on an unchanged table writes nothing but the lease', async () => {
-  const memory = createMemory(...flags(500), segment('s', 1), tombstone('features', 'gone', 4));
+  const memory = createMemory(...flags(process.env.LONG ? 500 : 40), segment('s', 1), tombstone('features', 'gone', 4));
   const first = await openHolder(memory);
   await first.close();
   const second = await openHolder(createMemory(...memory.all()));

@@ -10,7 +10,7 @@ import { expectTableToEqual, openTable, quick, type Stores } from './open-stores
 import { allToTheirEnd, createRandomRelays, seedsInGroups, stateOf } from './random-relays.ts';
 import { seededRandom } from './seeded-random.ts';
 
-const groups = seedsInGroups({ ordinary: 2, long: 200, atOnce: 2 });
+const groups = seedsInGroups({ ordinary: 1, long: 200, atOnce: 2 });
 const namespaces = ['features', 'segments', '$inited', '$snapshot'];
 
 async function openRegions(random: () => number, maxDelayMs: number) {

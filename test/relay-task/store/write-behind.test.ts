@@ -426,7 +426,7 @@ describe('boot', () => {
   });
 });
 
-const runs = process.env.LONG ? 500 : 8;
+const runs = process.env.LONG ? 500 : 4;
 const seed = process.env.SEED ?? 'write-behind';
 test(`whatever two writers, failures and lost answers do, the store ends as memory is (${runs} schedules, SEED=${seed})`, async () => {
   for (let run = 0; run < runs; run++) {
