@@ -125,7 +125,7 @@ describe('a snapshot read from a replica', () => {
         // A snapshot is immutable: what was read later did not change what was read before.
         for (const { snapshot, items } of seen) expect(new Set(snapshot.items())).toEqual(new Set(items));
       }),
-      runs(40, 4000),
+      runs(100, 4000),
     );
     for (const outcome of ['newest', 'older', 'behind', 'unchanged', 'refused'] as const) {
       expect(outcomes[outcome]).toBeGreaterThan(10);
