@@ -1,13 +1,13 @@
 /**
- * Who may import whom: the tables of docs/architecture.md, held against every import in the sources. A path that ends in
- * `/` admits the folder, any other path one file or package. `node:` admits Node's own modules.
+ * Checks every import in the sources against the tables of docs/architecture.md. A path that ends in `/` allows the folder,
+ * any other path one file or package. `node:` allows Node's own modules.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize, relative } from 'node:path';
 
 const root = join(import.meta.dirname, '..');
 
-/** The tables of the page: what each module may import. The longest name that fits a file counts. */
+/** What each module may import, from the page's tables. The longest name that matches a file counts. */
 const modules = readModules(readFileSync(join(root, 'docs/architecture.md'), 'utf8'));
 
 function readModules(page: string): Record<string, readonly string[]> {
@@ -60,12 +60,12 @@ function admits(allowed: string, imported: string): boolean {
   return imported === allowed || (!allowed.endsWith('.ts') && imported.startsWith(`${allowed}/`));
 }
 
-/** Relative paths are resolved from the root of the repository, names of packages stay as they are. */
+/** Relative paths are resolved to paths from the repository's root; package names stay as they are. */
 function resolvedImports(file: string, text: string): string[] {
   return importsOf(text).map((path) => (path.startsWith('.') ? normalize(join(dirname(file), path)) : path));
 }
 
-/** What one file may not do, in words. */
+/** Describes every import that a file may not have. */
 function violations(file: string, text: string): string[] {
   const module = moduleOf(file);
   if (module === undefined) return [`${file} belongs to no module`];
@@ -74,7 +74,7 @@ function violations(file: string, text: string): string[] {
     .map((path) => `${file} may not import ${path}`);
 }
 
-test('there are sources to read', () => {
+test('the sources are found', () => {
   expect(sources.length).toBeGreaterThan(20);
 });
 
@@ -115,11 +115,11 @@ test.each([
   ['relay-task/common/backoff.ts', `import { Counter } from 'prom-client';`],
   ['relay-task/config/load.ts', `import { operators } from '../../lib/evaluation/operators.ts';`],
   ['lib/flag-table/decode.ts', `import { evaluate } from '../evaluation/index.ts';`],
-])('a stray import is noticed: %s with %s', (file, text) => {
+])('reports a forbidden import: %s with %s', (file, text) => {
   expect(violations(file, text)).toHaveLength(1);
 });
 
-/** The groups of files that import each other in a circle, each as the shortest way round that was found first. */
+/** The groups of files that import each other in a circle, each as the first shortest path found. */
 function circlesIn(graph: ReadonlyMap<string, readonly string[]>): string[] {
   const found = new Map<string, string>();
   for (const start of graph.keys()) {
@@ -154,10 +154,14 @@ test('no source files import each other in a circle, types included', () => {
 });
 
 test.each([
-  ['of two', { a: ['b'], b: ['a'] }, ['a → b → a']],
-  ['of three beside files that are in none', { x: ['a'], a: ['b'], b: ['c', 'y'], c: ['a'], y: [] }, ['a → b → c → a']],
+  ['of two files', { a: ['b'], b: ['a'] }, ['a → b → a']],
+  [
+    'of three files, without the files around it',
+    { x: ['a'], a: ['b'], b: ['c', 'y'], c: ['a'], y: [] },
+    ['a → b → c → a'],
+  ],
   ['of a file with itself', { a: ['a'] }, ['a → a']],
-])('a circle %s is found', (_, graph, circles) => {
+])('finds an import circle %s', (_, graph, circles) => {
   expect(circlesIn(new Map(Object.entries<readonly string[]>(graph)))).toEqual(circles);
 });
 
@@ -173,11 +177,11 @@ test('relay-task/common imports no module of the relay', () => {
   expect(found).toEqual([]);
 });
 
-test('evaluation is fenced off by its own compiler settings, too', () => {
+test('lib/evaluation is compiled without the types of Node.js', () => {
   const fence = JSON.parse(readFileSync(join(root, 'lib/evaluation/tsconfig.json'), 'utf8'));
   expect(fence.compilerOptions.types).toEqual([]);
 });
 
-test('there is no index of the whole library, which would pull the CDK into the edge', () => {
+test('lib has no index, which would pull the CDK into edge bundles', () => {
   expect(sources.map((file) => relative('lib', file))).not.toContain('index.ts');
 });

@@ -1,4 +1,4 @@
-/** Every setting, error code, address and script is documented, and nothing else is; links lead somewhere. */
+/** Every setting, error code, endpoint and script is documented, and nothing else is; no link is broken. */
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { devSettings } from '../bin/dev-settings.ts';
@@ -32,7 +32,7 @@ function rowsOf(page: string): string[][] {
 /** The part of a page below a heading. */
 function below(page: string, heading: string): string {
   const start = page.indexOf(`\n${heading}\n`);
-  if (start < 0) throw new Error(`there is no heading ${heading}`);
+  if (start < 0) throw new Error(`no heading ${heading}`);
   const text = page.slice(start + heading.length + 2);
   const end = text.search(/^##/m);
   return end < 0 ? text : text.slice(0, end);
@@ -56,9 +56,9 @@ describe('docs/configuration.md', () => {
   ];
   const headings = [...new Set(all.map(([heading]) => heading))];
 
-  test.each(headings)('%s names every setting of the section with its default, and no other', (heading) => {
+  test.each(headings)('%s lists every setting of the section with its default, and no others', (heading) => {
     const expected = all
-      .filter(([stands]) => stands === heading)
+      .filter(([where]) => where === heading)
       .map(([, suffix, { option, env, fallback, says }]) => [
         inCode(option),
         inCode(env + suffix),
@@ -68,11 +68,11 @@ describe('docs/configuration.md', () => {
     expect(rowsBelow(heading)).toEqual(expected);
   });
 
-  test('names every section, and no other', () => {
+  test('lists every section, and no others', () => {
     expect([...page.matchAll(/^### .*$/gm)].map(([heading]) => heading).sort()).toEqual([...headings].sort());
   });
 
-  test('names what has no effect, with the reason', () => {
+  test('lists every setting without effect, with the reason', () => {
     const expected = settingsWithoutEffect.map(({ section, alsoIn = [], option, env, why }) => [
       [section, ...alsoIn].map((name) => `\`[${name}]\``).join(', '),
       ...[inCode(option), inCode(env.endsWith('_') ? `${env}<name>` : env), why],
@@ -80,12 +80,12 @@ describe('docs/configuration.md', () => {
     expect(rowsBelow('## Without effect')).toEqual(expected);
   });
 
-  test('names the settings of npm start', () => {
+  test('lists the settings of npm start', () => {
     const expected = Object.values(devSettings).map(({ env, fallback, says }) => [inCode(env), inCode(fallback), says]);
     expect(rowsBelow('## `npm start`')).toEqual(expected);
   });
 
-  test('names every option of the command line', () => {
+  test('lists every command-line option', () => {
     const options = [...USAGE.matchAll(/^ {2}(--[a-z-]+)/gm)].map(([, option]) => option);
     expect(options.length).toBeGreaterThan(4);
     const documented = rowsOf(below(page, '## The command line')).map(([option]) => option?.split(' ')[0]);
@@ -93,7 +93,7 @@ describe('docs/configuration.md', () => {
   });
 });
 
-test('docs/migrating-from-ld-relay.md names every old name of a setting', () => {
+test('docs/migrating-from-ld-relay.md lists every old name of a setting', () => {
   const page = read('docs/migrating-from-ld-relay.md');
   const tables = [...settingsIn(settings), ...Object.values(environmentSettings), ...settingsWithoutEffect];
   const old = tables.flatMap((row: Pick<Setting<unknown>, 'old'>) => row.old ?? []);
@@ -104,7 +104,7 @@ test('docs/migrating-from-ld-relay.md names every old name of a setting', () => 
   }
 });
 
-test('every error code stands in docs/errors.md, and no other does', () => {
+test('docs/errors.md lists every error code, and no others', () => {
   const source = read('relay-task/errors.ts');
   const codes = [...source.matchAll(/\| '([A-Z_]+)'/g)].map(([, code]) => code);
   expect(codes.length).toBeGreaterThan(3);
@@ -112,7 +112,7 @@ test('every error code stands in docs/errors.md, and no other does', () => {
   expect(documented.filter((code) => /^[A-Z_]+$/.test(code ?? '')).sort()).toEqual(codes.sort());
 });
 
-test('every address stands in docs/endpoints.md, and no other does', () => {
+test('docs/endpoints.md lists every endpoint in the order of the routes, and no others', () => {
   const health = {
     status: () => ({}),
     environmentStatus: () => undefined,
@@ -133,7 +133,7 @@ const pages = [
     .map((name) => `docs/${name}`),
 ];
 
-test('every npm script that a page names exists', () => {
+test('every npm script that a page mentions exists', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
   const known = new Set([...Object.keys(scripts), 'ci', 'install']);
   for (const page of pages) {
@@ -143,7 +143,7 @@ test('every npm script that a page names exists', () => {
   }
 });
 
-test('CONTRIBUTING.md says what every npm script does', () => {
+test('CONTRIBUTING.md describes every npm script, and no others', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
   const described = rowsOf(below(read('CONTRIBUTING.md'), '## Commands')).flatMap(([cell]) =>
     [...(cell ?? '').matchAll(/`npm (?:run )?([\w:]+)/g)].map(([, script]) => script),
@@ -170,7 +170,7 @@ const anchorOf = (heading: string) =>
     .replace(/[^\p{L}\p{N} _-]/gu, '')
     .replaceAll(' ', '-');
 
-test.each(pages)('every link in %s leads to a file, and to a heading of it', (page) => {
+test.each(pages)('every link in %s leads to an existing file and heading', (page) => {
   const broken = linksOf(page).filter(({ path, anchor }) => {
     if (!existsSync(join(root, path))) return true;
     if (anchor === undefined) return false;

@@ -1,7 +1,7 @@
 /**
  * Compares the evaluator with LaunchDarkly's Node server SDK over seeded random environments and contexts.
  * `tsx test/fuzz.ts --cases 500000 --seed 7 [--json]`; CASES and SEED in the environment do the same.
- * Exits with 1 when an answer differs, after printing seed, case number and a reproduction that stands for itself.
+ * Exits with 1 when an answer differs, after printing seed, case number and a self-contained reproduction.
  */
 import { parseArgs } from 'node:util';
 import { compareWithOfficialSdk } from './lib/evaluation/differential.ts';

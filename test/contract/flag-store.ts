@@ -1,11 +1,11 @@
-/** What every store of flags promises to the relay, whatever database is behind it. */
+/** The contract of a flag store, whatever its database. */
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { Store } from '../../relay-task/ports.ts';
 import { createMemory, flag, type Memory, segment, tombstone } from '../relay-task/store/memory.ts';
 
-/** A database of its own for one test. */
+/** One test's own database. */
 export interface StoreDatabase {
-  /** A store on this database that hears of the memory's changes; `never`: one that may only read. */
+  /** A store in this database that receives the memory's changes; `never`: one that may only read. */
   open(memory: Memory, writer: 'auto' | 'never'): Promise<Store>;
   /** Closes all stores, and the database. */
   close(): Promise<void>;
@@ -32,18 +32,18 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       return items && [...items].sort((a, b) => (a.kind + a.key < b.kind + b.key ? -1 : 1));
     }
 
-    test('an empty database holds no set, which is not the same as an empty set', async () => {
+    test('an empty database has no flag set, rather than an empty one', async () => {
       expect(await readBack()).toBeUndefined();
     });
 
-    test('what memory holds when writing begins is stored without a change', async () => {
+    test('the flag set that is in memory when writing begins is stored without waiting for a change', async () => {
       const memory = createMemory(segment('s', 3), flag('a', 7), tombstone('features', 'gone', 2));
       const store = await openWriter(memory);
       await store.flush(patienceMs);
       expect(await readBack()).toEqual([flag('a', 7), tombstone('features', 'gone', 2), segment('s', 3)]);
     });
 
-    test('changes are stored, deletions as tombstones', async () => {
+    test('stores changes, and deletions as tombstones', async () => {
       const memory = createMemory(flag('a', 1), flag('b', 1));
       const store = await openWriter(memory);
       await store.flush(patienceMs);
@@ -53,7 +53,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a', 2, { on: false }), tombstone('features', 'b', 2), segment('new', 1)]);
     });
 
-    test('of many versions the last one is stored', async () => {
+    test('stores the last of many versions', async () => {
       const memory = createMemory(flag('a', 1));
       const store = await openWriter(memory);
       for (let version = 2; version <= 50; version++) memory.set(flag('a', version));
@@ -61,7 +61,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a', 50)]);
     });
 
-    test('when memory falls back to older versions, so does the store', async () => {
+    test('follows memory back to older versions', async () => {
       const memory = createMemory(flag('a', 9), flag('b', 5, { on: true }));
       const store = await openWriter(memory);
       await store.flush(patienceMs);
@@ -70,7 +70,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a', 3), flag('b', 5, { on: false })]);
     });
 
-    test('JSON is kept to the letter, whatever stands in it', async () => {
+    test('keeps JSON byte for byte, unusual formatting included', async () => {
       const json = '{ "key":"a", "version":1, "deleted":false, "later": {"\\u00e9":[1.0, null, "💡"]}, "on":true }';
       const memory = createMemory({ kind: 'features', key: 'a', version: 1, deleted: false, json });
       const store = await openWriter(memory);
@@ -78,7 +78,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect((await readBack())?.[0]?.json).toBe(json);
     });
 
-    test('a large environment is stored whole, and item by item as it was given', async () => {
+    test('stores every item of a large environment unchanged', async () => {
       const many = Array.from({ length: 100 }, (_, index) =>
         flag(`flag-${index}`, index + 1, { salt: `salt-${index}` }),
       );
@@ -89,7 +89,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([...wanted, segment('s', 1)]);
     });
 
-    test('an item of 300 KB and one with an unusual key are stored like any other', async () => {
+    test('stores an item of 300 KB and one with an unusual key like any other', async () => {
       const large = flag('large', 1, { description: 'é'.repeat(150_000) });
       const unusual = flag('a b/ü:%2F?#', 1);
       const memory = createMemory(large, unusual);
@@ -100,7 +100,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a b/ü:%2F?#', 2), large]);
     });
 
-    test('two tasks that hold the same at the same time leave the store as both hold it', async () => {
+    test('two tasks that write the same flag set at the same time leave exactly that set', async () => {
       const memories = [createMemory(flag('a', 1), flag('b', 1)), createMemory(flag('a', 1), flag('b', 1))];
       const stores = await Promise.all(memories.map(openWriter));
       await Promise.all(stores.map((store) => store.flush(patienceMs)));
@@ -111,7 +111,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a', 10), tombstone('features', 'b', 10)]);
     });
 
-    test('a task that starts on what another left keeps it, and adds what it knows better', async () => {
+    test('a new task keeps what its predecessor stored, and adds newer versions', async () => {
       const first = await openWriter(createMemory(flag('a', 1), flag('b', 2), tombstone('features', 'c', 3)));
       await first.flush(patienceMs);
       await first.close();
@@ -120,7 +120,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual(expect.arrayContaining([flag('a', 1), flag('b', 5)]));
     });
 
-    test('a task that is not eligible writes nothing', async () => {
+    test('writes nothing while the task is not eligible', async () => {
       const memory = createMemory(flag('a', 1));
       const store = await database.open(memory, 'auto');
       memory.set(flag('a', 2));
@@ -129,7 +129,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toBeUndefined();
     });
 
-    test('a store that may only read writes nothing, eligible or not', async () => {
+    test('writes nothing if it may only read, even if the task is eligible', async () => {
       const memory = createMemory(flag('a', 1));
       const store = await database.open(memory, 'never');
       store.setEligible(true);
@@ -138,7 +138,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toBeUndefined();
     });
 
-    test('the status tells state, database and writer', async () => {
+    test('reports its state, since when, and whether it writes', async () => {
       const memory = createMemory(flag('a', 1));
       const store = await openWriter(memory);
       await store.flush(patienceMs);
@@ -147,7 +147,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(Math.abs(status.stateSince - Date.now())).toBeLessThan(60_000);
     });
 
-    test('after close another store writes, and the closed one does not', async () => {
+    test('writes nothing after close, and lets another store take over', async () => {
       const memory = createMemory(flag('a', 1));
       const first = await openWriter(memory);
       await first.flush(patienceMs);

@@ -1,6 +1,6 @@
 /**
- * LaunchDarkly's browser SDKs behind one interface. Everything here runs in a page: in jsdom, or bundled in a browser, from
- * where only what JSON can say comes back.
+ * LaunchDarkly's browser SDKs behind one interface. Everything here runs in a page: in jsdom, or bundled in a browser, where
+ * results must be JSON.
  */
 import { createClient, type LDClient, type LDOptions } from '@launchdarkly/js-client-sdk';
 import { initialize, type LDClient as OlderClient } from 'launchdarkly-js-client-sdk';
@@ -19,19 +19,19 @@ export interface ClientOptions {
   readonly uri: string;
   readonly environmentId: string;
   readonly context: SomeContext;
-  /** Of secure mode. */
+  /** The hash of secure mode. */
   readonly hash?: string;
   readonly streaming: boolean;
   readonly useReport?: boolean;
   readonly sendEvents?: boolean;
-  /** The relay by default. */
+  /** Default: the relay. */
   readonly eventsUri?: string;
-  /** How long the SDK may try before it reports failure; its own default if not given. */
+  /** How long the SDK tries before it reports failure. Default: the SDK's own. */
   readonly patienceSeconds?: number;
 }
 
 export interface Client {
-  /** Rejects with what the SDK says. */
+  /** Rejects with the SDK's error. */
   identify(context: SomeContext, hash?: string): Promise<void>;
   answers(flags: readonly string[], fallback: unknown): Record<string, Answer>;
   track(event: string): void;
@@ -39,7 +39,7 @@ export interface Client {
   close(): Promise<void>;
 }
 
-/** Resolves when the SDK is initialised; rejects with what it says when it gives up. */
+/** Resolves when the SDK is initialised; rejects with its error when it gives up. */
 export type OpenClient = (options: ClientOptions) => Promise<Client>;
 
 function openCurrent(more: LDOptions): OpenClient {
@@ -99,7 +99,7 @@ const openOlder: OpenClient = async (options) => {
   return wrapOlder(client);
 };
 
-/** The older browser SDK and the Node client-side SDK are made of the same code. */
+/** The older browser SDK and the Node client-side SDK share their code. */
 export function wrapOlder(
   client: Pick<OlderClient, 'identify' | 'variationDetail' | 'track' | 'flush' | 'close'>,
 ): Client {

@@ -1,17 +1,17 @@
-/** What browser SDKs expect to find around them: a window and document of jsdom, and EventSources over real sockets. */
+/** The globals that browser SDKs need: jsdom's window and document, and EventSource over real sockets. */
 import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { EventSource } from 'eventsource';
 import { JSDOM, VirtualConsole } from 'jsdom';
 
-/** LaunchDarkly's own, of which the Node client-side SDK brings a copy. */
+/** Loads LaunchDarkly's EventSource, which is a dependency of the Node client-side SDK. */
 const fromNodeClient = createRequire(
   join(import.meta.dirname, '../../node_modules/launchdarkly-node-client-sdk/package.json'),
 );
 
-/** `reporting`: with the EventSource that LaunchDarkly offers to pages which want REPORT for their streams. */
+/** `reporting(true)` adds the EventSource that LaunchDarkly provides for pages that open their streams with REPORT. */
 export function openWindow(origin: string): { reporting(on: boolean): void; close(): void } {
-  // Failed requests are the tests' business, not the console's.
+  // Keeps failed requests out of the console: tests check them.
   const dom = new JSDOM('', { url: origin, virtualConsole: new VirtualConsole() });
   const { window } = dom;
   const added = { window, document: window.document, localStorage: window.localStorage, EventSource };

@@ -37,8 +37,8 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     opened(await openSdk({ uri, environmentId, context: alice, streaming: true, ...more }));
 
   /**
-   * Whoever it identifies as, it answers like our evaluator. `settles`: with REPORT, the older browser SDK may let what a
-   * ping made it fetch for the last context overtake what it fetches for the next one, and puts that right afterwards.
+   * The client gives our evaluator's answers for every context. `settles`: with REPORT, the older browser SDK may briefly
+   * use a late response for the previous context, which a ping made it request.
    */
   async function answersLikeOurs(client: Client, howMany: number, settles = false): Promise<void> {
     const environment = clientSideEnvironment();
@@ -51,7 +51,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     }
   }
 
-  /** A flag, then a segment, which changes the result of a flag and not its version. */
+  /** Changes a flag, then a segment, which changes a flag's result but not its version. */
   async function followsChanges(client: Client, { upstream }: Site): Promise<void> {
     await client.identify(viewer);
     expect(show(client, 'retired')).toBe('off');
@@ -64,16 +64,16 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     await eventually(() => expect(show(client, 'retired')).toBe(fallback));
   }
 
-  test(`streaming, it answers like our evaluator for ${count} contexts (${seedNote})`, async () => {
+  test(`when streaming, gives our evaluator's answers for ${count} contexts (${seedNote})`, async () => {
     await answersLikeOurs(await open(await start()), count);
   });
 
-  test('streaming, it follows changes, also those that raise no version', async () => {
+  test('when streaming, follows changes, including those that raise no flag version', async () => {
     const site = await start();
     await followsChanges(await open(site), site);
   });
 
-  test('without a stream, it gets the change when it polls', async () => {
+  test('without a stream, gets a change by polling', async () => {
     const site = await start();
     const client = await open(site, { streaming: false });
     await answersLikeOurs(client, 10);
@@ -84,14 +84,14 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     });
   });
 
-  test('with REPORT, it answers like our evaluator and follows changes', async () => {
+  test("with REPORT, gives our evaluator's answers and follows changes", async () => {
     const site = await start();
     const client = await open(site, { useReport: true });
     await answersLikeOurs(client, 10, true);
     await followsChanges(client, site);
   });
 
-  test('it survives a restart of the relay, and follows the next one', async () => {
+  test('keeps its flags while the relay restarts, then follows changes again', async () => {
     const site = await start();
     const client = await open(site);
     await site.stop();
@@ -106,12 +106,12 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     await eventually(() => expect(show(client, 'retired')).toBe('off'));
   });
 
-  test('an SDK with an unknown client-side ID gets a final answer', async () => {
+  test('gives up on an unknown client-side ID', async () => {
     const site = await start();
     await expect(open(site, { environmentId: 'nobody', streaming: false })).rejects.toThrow(/404|not found|exhausted/i);
   });
 
-  test('in secure mode, hashes under the key and under the one in its grace time open it, others do not', async () => {
+  test('in secure mode, is accepted with a hash by the current key or one in its grace period, and with no other', async () => {
     const rep = environmentRep(environmentId, 1, {
       secureMode: true,
       sdkKey: { value: 'sdk-new', expiring: { value: 'sdk-old', timestamp: Date.now() + 3_600_000 } },
@@ -131,7 +131,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
     await upstream.patch('flags', edited('flags', 'retired', { on: true, version: 2 }), toStreams);
     await eventually(() => expect(show(client, 'retired')).toBe('on'));
 
-    // Another context: what an SDK keeps in the browser's storage needs no hash.
+    // Another context: flags from the browser's storage need no hash.
     const refused = [undefined, hashOf('sdk-other', 'viewer-1'), hashOf('sdk-new', 'alice')].map((hash) =>
       open(site, { context: viewer, patienceSeconds: 0.5, streaming: false, ...(hash !== undefined && { hash }) }),
     );
@@ -139,7 +139,7 @@ describe.each(sdks)('$name', ({ openSdk }) => {
   });
 });
 
-test('with the EventSource that can, the older browser SDK has a stream of its own flags by REPORT', async () => {
+test("the older browser SDK streams with REPORT, through LaunchDarkly's EventSource polyfill", async () => {
   const site = await start();
   browser.reporting(true);
   const client = opened(
@@ -152,7 +152,7 @@ test('with the EventSource that can, the older browser SDK has a stream of its o
   await eventually(() => expect(show(client, 'retired')).toBe('on'));
 });
 
-test('a change that alters no result writes nothing; a changed segment, which raises no flag version, sends a new put', async () => {
+test('a client stream gets nothing for a change of no result, and a new put for a changed segment', async () => {
   const site = await start();
   const path = `/eval/${environmentId}/${Buffer.from(JSON.stringify(viewer)).toString('base64url')}`;
   const stream = opened(await readStream({ port: site.port, path }));
@@ -161,7 +161,7 @@ test('a change that alters no result writes nothing; a changed segment, which ra
 
   await site.upstream.patch('segments', edited('segments', 'friends', { included: ['somebody'], version: 2 }));
   await site.upstream.patch('flags', edited('flags', 'search-backend', { salt: 'other', version: 2 }));
-  // What comes behind it shows that those two are through.
+  // This later change proves that the first two were processed.
   await site.upstream.patch('flags', edited('flags', 'retired', { on: true, version: 2 }));
   const patch = await stream.next();
   expect(patch.event).toBe('patch');

@@ -1,4 +1,4 @@
-/** A page in headless Chromium, of an origin of its own, that holds LaunchDarkly's browser SDKs. */
+/** A page in headless Chromium, at its own origin, with LaunchDarkly's browser SDKs. */
 import { existsSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -7,18 +7,18 @@ import { build } from 'esbuild';
 import { type Browser, chromium, type JSHandle, type Page } from 'playwright-core';
 import type { Answer, BrowserClientName, Client, ClientOptions, SomeContext } from './browser-clients.ts';
 
-/** Undefined where none is installed. */
+/** Undefined if none is installed. */
 export const chromiumPath = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'].find((path) =>
   existsSync(path),
 );
 
-/** The bundle, as the page sees it. */
+/** The global that the bundle defines in the page. */
 declare const sdks: typeof import('./browser-clients.ts');
 
 export interface PageClient {
   identify(context: SomeContext, hash?: string): Promise<void>;
   answers(flags: readonly string[], fallback: unknown): Promise<Record<string, Answer>>;
-  /** For one context after the other. */
+  /** Identifies each context in turn and collects its answers. */
   answersFor(
     contexts: readonly SomeContext[],
     flags: readonly string[],
@@ -27,13 +27,13 @@ export interface PageClient {
 }
 
 export interface Pages {
-  /** Of the page. */
+  /** The page's origin. */
   readonly origin: string;
-  /** Opens an SDK in the page, with nothing in the page's storage. Rejects with what the SDK says when it gives up. */
+  /** Opens an SDK in the page, with empty storage. Rejects with the SDK's error when it gives up. */
   open(name: BrowserClientName, options: ClientOptions): Promise<PageClient>;
-  /** What comes first of this event and an error when the page opens an EventSource to the address. */
+  /** Opens an EventSource in the page; resolves to `event` or `error`, whichever fires first. */
   firstEvent(url: string, event: string): Promise<string>;
-  /** Closes the page with everything in it; the next call opens another. */
+  /** Closes the page; the next call opens another. */
   closePage(): Promise<void>;
   close(): Promise<void>;
 }

@@ -1,4 +1,4 @@
-/** LaunchDarkly's browser SDKs in a real browser, in a page of another origin than the relay's. */
+/** LaunchDarkly's browser SDKs in a real browser, on a page of a different origin than the relay's. */
 import { createHmac } from 'node:crypto';
 import type { Variables } from '../../relay-task/config/config.ts';
 import { eventually } from '../support/eventually.ts';
@@ -7,7 +7,7 @@ import { chromiumPath, type PageClient, type Pages, startPages } from './chromiu
 import { clientSideAnswers, clientSideEnvironment, contexts, edited, seedNote } from './client-side.ts';
 import { environmentId, type Site, sdkKey, startSite } from './site.ts';
 
-// Bounds against hanging: a browser takes seconds to start on a busy machine.
+// Only guards against hanging: a browser takes seconds to start on a busy machine.
 jest.setTimeout(process.env.LONG ? 1_800_000 : 180_000);
 
 const fallback = 'FALLBACK';
@@ -53,7 +53,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
       );
     }
 
-    test(`streaming, it answers like our evaluator for ${count} contexts, follows changes and survives a restart (${seedNote})`, async () => {
+    test(`when streaming, gives our evaluator's answers for ${count} contexts, follows changes and survives a restart (${seedNote})`, async () => {
       const running = await start();
       const { upstream } = running;
       const client = await open(name, running);
@@ -61,7 +61,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
       await client.identify(viewer);
       await upstream.patch('flags', edited('flags', 'retired', { on: true, version: 2 }));
       await eventually(async () => expect(await show(client, 'retired')).toBe('on'));
-      // The flag's version stays what it was.
+      // The version of the flag does not change.
       await upstream.patch('segments', edited('segments', 'friends', { included: ['viewer-1'], version: 2 }));
       await eventually(async () => expect(await show(client, 'site-banner')).toBe('Welcome back, friend'));
       await running.stop();
@@ -71,7 +71,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
       await eventually(async () => expect(await show(client, 'retired')).toBe(fallback));
     });
 
-    test('without a stream, it gets the change when it polls', async () => {
+    test('without a stream, gets a change by polling', async () => {
       const running = await start();
       const client = await open(name, running, { streaming: false });
       await answersLikeOurs(client, 20);
@@ -82,7 +82,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
       });
     });
 
-    test('REPORT, for which browsers ask first, works with and without a stream', async () => {
+    test('can use REPORT, which needs a CORS preflight, with and without a stream', async () => {
       const running = await start();
       await answersLikeOurs(await open(name, running, { useReport: true, streaming: false }), 20);
       const client = await open(name, running, { useReport: true });
@@ -91,7 +91,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
     });
   });
 
-  /** Side by side, for SDKs try more than once; another context, for they keep what they got for the other ones. */
+  /** In parallel, since SDKs retry; with another context, since SDKs cache the flags of earlier ones. */
   async function allRefused(running: Site, ...ways: Partial<ClientOptions>[]): Promise<void> {
     const attempts = names.flatMap((name) =>
       ways.map(async (way) => {
@@ -103,7 +103,7 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
     await Promise.all(attempts);
   }
 
-  test('secure mode opens to the right hash only, whichever SDK', async () => {
+  test('every SDK is refused in secure mode unless its hash is right', async () => {
     const running = await start({ LD_SECURE_MODE_interop: 'true' });
     const right = createHmac('sha256', sdkKey).update('alice').digest('hex');
     const clients: PageClient[] = [];
@@ -113,14 +113,14 @@ describeIf(chromiumPath ? 'headless Chromium' : 'headless Chromium (needs test/i
     await allRefused(running, { hash: right }, {});
   });
 
-  test('a page of an allowed origin is answered, whichever SDK; a page of another one is not', async () => {
+  test('every SDK works on a page of an allowed origin and is refused on any other', async () => {
     const allowed = await start({ LD_ALLOWED_ORIGIN_interop: `https://app.example,${pages.origin}` });
     for (const name of names) expect(await show(await open(name, allowed, { useReport: true }), 'retired')).toBe('off');
     await allowed.close();
     await allRefused(await start({ LD_ALLOWED_ORIGIN_interop: 'https://app.example' }), {}, { useReport: true });
   });
 
-  test('allowed origins hold for streams, too', async () => {
+  test('a stream opens from an allowed origin only', async () => {
     const context = Buffer.from(JSON.stringify(alice)).toString('base64url');
     for (const [allowed, first] of [
       [pages.origin, 'put'],

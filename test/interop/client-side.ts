@@ -1,4 +1,4 @@
-/** The example environment as client-side SDKs see it: contexts that reach every corner of it, and the right answers. */
+/** The example environment as client-side SDKs see it, contexts that reach all of its rules, and the expected answers. */
 import { hash } from 'node:crypto';
 import {
   bucketByHex,
@@ -11,10 +11,10 @@ import { type Environment, exampleContexts, exampleEnvironment } from '../suppor
 import { RandomChoices, randomFrom } from '../support/random.ts';
 import type { Answer, SomeContext } from './browser-clients.ts';
 
-/** A flag that client-side SDKs must not see, and on which one that they see depends. */
+/** A flag that client-side SDKs must not see, although a flag that they do see depends on it. */
 const serverOnly = 'search-backend';
 
-/** All flags but one made available to client-side SDKs. */
+/** All flags except one are available to client-side SDKs. */
 export function clientSideEnvironment(): Environment {
   const environment = exampleEnvironment();
   for (const [key, flag] of Object.entries(environment.flags)) {
@@ -26,12 +26,12 @@ export function clientSideEnvironment(): Environment {
 
 type Edited = { readonly key: string; readonly [field: string]: unknown };
 
-/** An item of that environment with these fields changed. */
+/** One of the environment's items with these fields changed. */
 export function edited(kind: keyof Environment, key: string, changes: Record<string, unknown>): Edited {
   return { ...clientSideEnvironment()[kind][key], key, ...changes };
 }
 
-/** Set it to see a failure again. */
+/** Set it to reproduce a failure. */
 const SEED = process.env.SEED ?? 'interop';
 
 class ContextChoices extends RandomChoices {
@@ -53,7 +53,7 @@ class ContextChoices extends RandomChoices {
   }
 }
 
-/** The example's own contexts, and as many others as are missing. */
+/** The example's own contexts, then random ones up to `count`. */
 export function contexts(count: number): readonly SomeContext[] {
   const choices = new ContextChoices(randomFrom(SEED));
   const all = [...exampleContexts] as SomeContext[];
@@ -63,7 +63,7 @@ export function contexts(count: number): readonly SomeContext[] {
 
 export const seedNote = `SEED=${SEED}`;
 
-/** Our evaluator on an environment held as plain JSON. */
+/** Our evaluator over an environment in plain JSON. */
 export function evaluatorOf({ flags, segments }: Environment): Evaluator {
   return createEvaluator({
     flag: (key) => (flags[key] ? compileFlag(flags[key]) : undefined),
@@ -72,7 +72,7 @@ export function evaluatorOf({ flags, segments }: Environment): Evaluator {
   });
 }
 
-/** What a client-side SDK must answer for every flag, with `fallback` for flags that it must not see. */
+/** The answers that a client-side SDK must give for every flag: `fallback` for flags that it must not see. */
 export function clientSideAnswers(
   environment: Environment,
   context: SomeContext,

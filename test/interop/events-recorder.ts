@@ -5,7 +5,7 @@ import { gunzipSync } from 'node:zlib';
 export interface ReceivedEvents {
   readonly path: string;
   readonly headers: IncomingHttpHeaders;
-  /** A diagnostic event comes alone. */
+  /** A diagnostic event is sent alone. */
   readonly events: readonly Record<string, unknown>[];
 }
 
@@ -15,7 +15,7 @@ export interface EventsRecorder {
   close(): Promise<void>;
 }
 
-/** The part of LaunchDarkly that takes events, from servers and from pages of any origin. */
+/** LaunchDarkly's events endpoint: accepts events from servers and from pages of any origin. */
 export async function startEventsRecorder(): Promise<EventsRecorder> {
   const requests: ReceivedEvents[] = [];
   const server = createServer((request, response) => {

@@ -1,4 +1,4 @@
-/** Events of official SDKs: what arrives at LaunchDarkly through a relay is what arrives there without one. */
+/** Events of official SDKs: LaunchDarkly receives the same events through a relay as without one. */
 import { init } from '@launchdarkly/node-server-sdk';
 import { eventually } from '../support/eventually.ts';
 import { silentLog } from '../support/logs.ts';
@@ -12,7 +12,7 @@ import { environmentId, type Site, sdkKey, startSite } from './site.ts';
 type Sent = Record<string, unknown>;
 
 let site: Site | undefined;
-/** Without a relay, and with one. */
+/** What LaunchDarkly receives without a relay, and with one. */
 let directly: EventsRecorder;
 let through: EventsRecorder;
 let browser: ReturnType<typeof openWindow>;
@@ -25,7 +25,7 @@ afterEach(async () => {
   browser.close();
 });
 
-/** Uses an SDK whose events go to the address, and resolves when it has sent them. */
+/** Uses an SDK that sends its events to the address; resolves when it has sent them. */
 type Use = (relay: string, events: string) => Promise<void>;
 
 const useNodeSdk: Use = async (relay, events) => {
@@ -59,7 +59,7 @@ const useClientSide =
     await client.close();
   };
 
-/** Times, which differ from one run to the next, made equal; events in one order. */
+/** Replaces dates and ids, which differ between runs, and sorts the events. */
 function comparable(events: readonly Sent[]): Sent[] {
   const timeless = events.map((event) =>
     JSON.parse(JSON.stringify(event, (key, value) => (/(Date|^id)$/.test(key) && value ? key : value))),
@@ -75,12 +75,12 @@ const sdks: readonly { name: string; use: Use; path: string }[] = [
   { name: 'the Node client-side SDK', use: useClientSide(openNodeClient), path: `/events/bulk/${environmentId}` },
 ];
 
-test.each(sdks)('$name', async ({ use, path }) => {
+test.each(sdks)('events of $name reach LaunchDarkly through a relay as they do directly', async ({ use, path }) => {
   [directly, through] = [await startEventsRecorder(), await startEventsRecorder()];
   const variables = { USE_EVENTS: 'true', EVENTS_HOST: through.uri, EVENTS_FLUSH_INTERVAL: '50ms' };
   site = await startSite(clientSideEnvironment(), variables);
   await use(site.uri, directly.uri);
-  // With nothing in its storage: an SDK that told about itself there does not do so again.
+  // Empty browser storage: an SDK that has noted there that it sent diagnostics does not send them again.
   browser.close();
   browser = openWindow('http://page.example');
   await use(site.uri, site.uri);
@@ -96,7 +96,7 @@ test.each(sdks)('$name', async ({ use, path }) => {
       schema: headers['x-launchdarkly-event-schema'],
       tags: headers['x-launchdarkly-tags'],
     }));
-  // However many requests they came in.
+  // As sets, since the number of requests may differ.
   expect(new Set(told(through).map((one) => JSON.stringify(one)))).toEqual(
     new Set(told(directly).map((one) => JSON.stringify(one))),
   );

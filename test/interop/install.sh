@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the interoperation suites need beside Node, each part only where its toolchain is: official SDKs of
-# other languages and DynamoDB Local, into .cache/interop; Chromium and Redis by apt-get, where root may use it. Suites
-# whose part is missing skip by name.
+# Installs what the interoperability suites need besides Node: official SDKs of other languages and DynamoDB Local into
+# .cache/interop, each if its toolchain is installed; Chromium and Redis with apt-get, if run as root. Suites whose part is
+# missing are skipped by name.
 set -u
 cd "$(dirname "$0")/../.."
 into=$PWD/.cache/interop
@@ -22,7 +22,7 @@ else
   echo "interop: no Go SDK"
 fi
 
-# One jar that holds everything it needs, from Maven Central.
+# One self-contained jar from Maven Central.
 java_sdk=com.launchdarkly:launchdarkly-java-server-sdk:7.13.0
 if command -v javac >/dev/null && command -v mvn >/dev/null &&
   timeout 180 mvn -q -B dependency:copy -Dartifact="$java_sdk" -DoutputDirectory="$into/java" >/dev/null &&
@@ -33,7 +33,7 @@ else
   echo "interop: no Java SDK"
 fi
 
-# DynamoDB Local counts as installed once it has started here: its native library is not there for every processor.
+# DynamoDB Local counts as installed once it has started: its native library does not exist for every processor.
 sources=test/interop/dynamodb-local
 local=$into/dynamodb-local
 started() { java -Djava.library.path="$local" -cp "$local:$local/*" Loopback </dev/null 2>/dev/null | grep -q 'listens on'; }

@@ -2,7 +2,7 @@ import { initialize } from 'launchdarkly-node-client-sdk';
 import { silentLog } from '../support/logs.ts';
 import { type OpenClient, wrapOlder } from './browser-clients.ts';
 
-/** LaunchDarkly's client-side SDK for Node, in the shape of those for browsers. */
+/** LaunchDarkly's client-side SDK for Node, behind the same interface as the browser SDKs. */
 export const openNodeClient: OpenClient = async (options) => {
   const { uri, context, hash, streaming, useReport = false, sendEvents = false } = options;
   const client = initialize(options.environmentId, context as never, {

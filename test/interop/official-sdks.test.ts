@@ -1,6 +1,6 @@
 /**
- * Official SDKs as clients of a relay that serves the example file: over its streams, by polling, and in daemon mode
- * on the table that it keeps. Each answers like our evaluator and follows an edit of the file.
+ * Official SDKs as clients of a relay that serves the example file: streaming, polling, and in daemon mode on the table that
+ * the relay writes. Each gives the same answers as our evaluator and follows an edit of the file.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -14,7 +14,7 @@ import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 import { contexts, evaluatorOf, seedNote } from './client-side.ts';
 import { type DriverOptions, drivers, type SdkDriver, startDriver } from './sdk-driver.ts';
 
-// Bounds against hanging: a driver takes seconds to start on a busy machine.
+// Only guards against hanging: a driver takes seconds to start on a busy machine.
 jest.setTimeout(process.env.LONG ? 1_800_000 : 180_000);
 
 const sdkKey = 'sdk-interop';
@@ -61,7 +61,7 @@ async function answersLikeOurs(sdk: SdkDriver, understands: Client['understands'
   expect(asked).toBeGreaterThan(100);
 }
 
-/** An edited flag and a removed one. */
+/** Edits one flag and removes another. */
 function editFile(): void {
   const environment = exampleEnvironment();
   environment.flags.retired = { ...environment.flags.retired, on: true };
@@ -82,7 +82,7 @@ async function followsTheEdit(sdk: SdkDriver, withinMs?: number): Promise<void> 
   }, withinMs);
 }
 
-/** The current Node SDK in this process, in the shape of the other languages' drivers; `more` options of it by mode. */
+/** The current Node SDK in this process, behind the interface of the other languages' drivers; `more`: its options by mode. */
 async function startNodeSdk(options: DriverOptions, more?: Record<string, LDOptions>): Promise<SdkDriver> {
   if (options.mode === 'daemon') throw new Error('the store package of the current Node SDK is not published');
   const client = init(options.sdkKey, {
@@ -153,11 +153,11 @@ interface Client {
   name: string;
   start: ((options: DriverOptions) => Promise<SdkDriver>) | undefined;
   modes: readonly DriverOptions['mode'][];
-  /** After minutes, as the Python SDK 9.18 does; all others take 401 for an answer. */
+  /** Minutes later, as the Python SDK 9.18 does; to all others a 401 is final. */
   triesWrongKeysAgain?: boolean;
-  /** What the relay's metrics say of it, where it might have fallen back to another protocol. */
+  /** A line of the relay's metrics that proves which protocol was used, where the SDK could fall back to another. */
   proof?: Partial<Record<DriverOptions['mode'], RegExp>>;
-  /** Absent: everything. */
+  /** Default: everything. */
   understands?: (flag: string, context: { kind: string }) => boolean;
 }
 
@@ -173,7 +173,7 @@ const clients: Client[] = [
     name: 'the older Node SDK with its DynamoDB store',
     start: startOlderNodeSdk,
     modes: ['daemon'],
-    // It knows users only: no other kinds of context, and no flag that looks at them.
+    // It supports users only: no other context kinds, and no flag that targets them.
     understands: (flag, { kind }) => kind === 'user' && flag !== 'new-search',
   },
   ...drivers.map(({ language, command, modes }) => ({
@@ -196,25 +196,28 @@ describe.each(clients)('$name', ({ start, modes, understands, proof, triesWrongK
   };
 
   for (const mode of modes) {
-    testIf(`answers in ${mode} mode like our evaluator, and follows an edit of the file (${seedNote})`, async () => {
-      const sdk = await startIn(mode);
-      try {
-        expect(sdk.ready).toBe(true);
-        await answersLikeOurs(sdk, understands);
-        const told = proof?.[mode];
-        if (told) await eventually(async () => expect((await relay.metrics.text()).body).toMatch(told));
-        // SDKs poll every 30 s at the most often: worth waiting for in the long run only.
-        if (mode !== 'polling') await followsTheEdit(sdk);
-        else if (process.env.LONG) await followsTheEdit(sdk, 70_000);
-      } finally {
-        await sdk.close();
-      }
-    });
+    testIf(
+      `in ${mode} mode, gives the same answers as our evaluator and follows an edit of the file (${seedNote})`,
+      async () => {
+        const sdk = await startIn(mode);
+        try {
+          expect(sdk.ready).toBe(true);
+          await answersLikeOurs(sdk, understands);
+          const told = proof?.[mode];
+          if (told) await eventually(async () => expect((await relay.metrics.text()).body).toMatch(told));
+          // SDKs poll at most every 30 s, too long to wait for in the ordinary run.
+          if (mode !== 'polling') await followsTheEdit(sdk);
+          else if (process.env.LONG) await followsTheEdit(sdk, 70_000);
+        } finally {
+          await sdk.close();
+        }
+      },
+    );
   }
 
   if (!modes.includes('streaming')) return;
 
-  testIf('survives a restart of the relay, and follows the next one', async () => {
+  testIf('keeps its flags while the relay restarts, then follows edits again', async () => {
     const sdk = await startIn('streaming');
     try {
       const { port } = relay;
@@ -229,7 +232,7 @@ describe.each(clients)('$name', ({ start, modes, understands, proof, triesWrongK
 
   if (triesWrongKeysAgain) return;
 
-  testIf('gets a final answer for a wrong key: it gives up long before its own time is over', async () => {
+  testIf('gives up on a wrong key long before its initialization timeout', async () => {
     let timer: NodeJS.Timeout | undefined;
     const impatience = new Promise((resolve) => {
       timer = setTimeout(resolve, 45_000, 'still trying');
@@ -239,7 +242,7 @@ describe.each(clients)('$name', ({ start, modes, understands, proof, triesWrongK
         await close();
         return ready;
       },
-      // The Node SDK rejects, and the Go driver ends.
+      // The Node SDK rejects; the Go driver exits.
       () => false,
     );
     expect(await Promise.race([outcome, impatience])).toBe(false);

@@ -1,7 +1,7 @@
 /**
- * OpenFeature's own providers for OFREP, which know nothing of LaunchDarkly, as clients of a relay that serves the example
- * file. They answer like LaunchDarkly's OpenFeature provider beside them, follow an edit, survive a restart of the relay, and
- * learn for good that a key is wrong.
+ * OpenFeature's own OFREP providers, which know nothing of LaunchDarkly, as clients of a relay that serves the example file.
+ * They give the same answers as LaunchDarkly's OpenFeature provider, follow an edit, survive a restart of the relay, and fail
+ * permanently for a wrong key.
  */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -30,7 +30,7 @@ const startRelay = (port = '0') =>
     LD_FLAGS_FILE_interop: join(directory, 'flags.json'),
   });
 const save = (environment: Environment) => writeFileSync(join(directory, 'flags.json'), JSON.stringify(environment));
-/** With a flag that has no value when it is off; browsers may see every other flag. */
+/** Has a flag without a value when off; every second flag is available to browsers. */
 const environment = (): Environment => {
   const { flags, segments } = exampleEnvironment();
   const unset = { key: 'unset', version: 1, on: false, variations: [true, false], salt: 's' };
@@ -57,7 +57,7 @@ afterEach(async () => {
   rmSync(directory, { recursive: true });
 });
 
-/** The same contexts as the example's, and more, in OpenFeature's words. */
+/** The example's contexts and more, in OpenFeature's form. */
 const contexts = [
   ...exampleContexts,
   ...Array.from({ length: 79 }, (_, index) => ({
@@ -70,7 +70,7 @@ const contexts = [
     (key === undefined ? others : { targetingKey: key, ...others }) as EvaluationContext,
 );
 const someone: EvaluationContext = { targetingKey: 'alice' };
-/** By the type of its values, as code asks for a flag. */
+/** A default for each flag, of the type of its values. */
 const defaults = Object.entries(environment().flags).map(([key, flag]) => {
   const [value] = flag.variations as JsonValue[];
   const asked = { boolean: false, string: 'none', number: -1, object: { none: true } };
@@ -116,14 +116,14 @@ async function ofrep(key: string): Promise<Details> {
 const webProvider = (key: string) =>
   new OFREPWebProvider({ baseUrl: relay.uri, headers: [['X-API-Key', key]], pollInterval: 50, cacheMode: 'disabled' });
 
-describe('the provider for servers', () => {
-  test('answers like LaunchDarkly’s own provider', async () => {
+describe("OpenFeature's server provider", () => {
+  test('gives the same answers as LaunchDarkly’s own provider', async () => {
     const [theirs, ours] = [await launchDarkly(), await ofrep(keys.sdkKey)];
     expect([contexts.length, defaults.length]).toEqual([100, expect.any(Number)]);
     const reasons = new Set<unknown>();
     for (const context of contexts) {
       const answers = defaults.map(async ([key, value]) => {
-        // This version of the provider takes the absence of a value for a fault, and returns the default all the same.
+        // This version of the provider treats an absent value as an error, but still returns the default.
         const [expected, answer] = await Promise.all([
           detail(theirs, key, value, context),
           detail(ours, key, value, context),
@@ -142,7 +142,7 @@ describe('the provider for servers', () => {
     );
   });
 
-  test('follows an edit, and finds the relay again after a restart', async () => {
+  test('follows an edit and reconnects after a restart of the relay', async () => {
     const client = await ofrep(keys.sdkKey);
     expect(await detail(client, 'retired', 'none', someone)).toMatchObject({ value: 'off', reason: 'OFF' });
     turn('retired', true);
@@ -157,16 +157,16 @@ describe('the provider for servers', () => {
     );
   });
 
-  test('gets nothing but defaults for a wrong key', async () => {
+  test('returns defaults for a wrong key', async () => {
     const client = await ofrep('sdk-wrong');
     expect(await detail(client, 'retired', 'none', someone)).toMatchObject({ value: 'none', errorCode: 'GENERAL' });
   });
 });
 
-describe('the provider for browsers', () => {
+describe("OpenFeature's web provider", () => {
   const visible = defaults.filter((_, index) => index % 2 === 0).map(([key]) => key);
 
-  test('answers like LaunchDarkly’s own provider, for every flag that browsers may see and for no other', async () => {
+  test('gives the same answers as LaunchDarkly’s own provider for flags available to browsers, and no others', async () => {
     const theirs = await launchDarkly();
     const provider = webProvider(keys.environmentId);
     await WebOpenFeature.setProviderAndWait('all', provider, someone);
@@ -188,7 +188,7 @@ describe('the provider for browsers', () => {
     }
   });
 
-  test('with a mobile key or an SDK key sees what those may see, and takes an absent value for the default', async () => {
+  test('accepts a mobile key or an SDK key, and uses the default for an absent value', async () => {
     const theirs = await launchDarkly();
     await WebOpenFeature.setProviderAndWait('server', webProvider(keys.sdkKey), someone);
     const client = WebOpenFeature.getClient('server') as Details;
@@ -199,7 +199,7 @@ describe('the provider for browsers', () => {
     await WebOpenFeature.setProviderAndWait('mobile', webProvider(keys.mobileKey), someone);
   });
 
-  test('follows an edit by polling, keeps its flags while the relay restarts, and follows the next edit', async () => {
+  test('when polling, follows an edit, keeps its flags while the relay restarts, and follows the next edit', async () => {
     await WebOpenFeature.setProviderAndWait('polling', webProvider(keys.sdkKey), someone);
     const client = WebOpenFeature.getClient('polling') as Details;
     expect(await detail(client, 'retired', 'none')).toMatchObject({ value: 'off' });
@@ -212,8 +212,8 @@ describe('the provider for browsers', () => {
     await eventually(async () => expect(await detail(client, 'retired', 'none')).toMatchObject({ value: 'off' }));
   });
 
-  test('hears of an edit by the event stream, without polling, and of the next one after a restart', async () => {
-    // What browsers have and Node has not.
+  test('follows edits through the event stream without polling, also after a restart of the relay', async () => {
+    // Browsers have it, Node does not.
     Object.assign(globalThis, { EventSource });
     try {
       const headers: [string, string][] = [['Authorization', `Bearer ${keys.environmentId}`]];
@@ -235,7 +235,7 @@ describe('the provider for browsers', () => {
     }
   });
 
-  test('learns for good that its key is wrong', async () => {
+  test('fails permanently for a wrong key', async () => {
     await expect(WebOpenFeature.setProviderAndWait('wrong', webProvider('wrong'), someone)).rejects.toThrow();
     expect(WebOpenFeature.getClient('wrong').providerStatus).toBe('FATAL');
   });

@@ -1,5 +1,5 @@
 /**
- * The PHP SDK's protocol, by a client that makes its requests: one per flag and segment, through an HTTP cache, with the
+ * The PHP SDK's protocol, by a client that makes the same requests: one per flag and segment, through an HTTP cache, with the
  * headers of its `GuzzleFeatureRequester` and `GuzzleEventPublisher`.
  */
 import { request } from 'node:http';
@@ -23,10 +23,10 @@ interface Answer {
 }
 
 interface PhpClient {
-  /** Undefined for 404, as its SDK has it; throws for what its SDK calls unexpected. */
+  /** As the SDK does: undefined for a 404; throws for any other unexpected status. */
   get(path: string): Promise<unknown>;
   publish(events: unknown[], headers: Record<string, string>): Promise<number>;
-  /** Status of each answer, oldest first; nothing was asked where the cache was fresh. */
+  /** The status of each response, oldest first; a fresh cache entry makes no request. */
   readonly asked: readonly number[];
 }
 
@@ -72,7 +72,7 @@ function createPhpClient(uri: string, key = sdkKey): PhpClient {
 
 const data = clientSideEnvironment();
 
-test('it gets every flag and segment as LaunchDarkly sent it, all flags at once, and nothing for what there is not', async () => {
+test('a PHP client gets every flag and segment as LaunchDarkly sent it, all flags at once, and nothing for an unknown key', async () => {
   site = await startSite(data);
   const php = createPhpClient(site.uri);
   for (const [key, flag] of Object.entries(data.flags)) expect(await php.get(`/sdk/flags/${key}`)).toEqual(flag);
@@ -85,7 +85,7 @@ test('it gets every flag and segment as LaunchDarkly sent it, all flags at once,
   await expect(createPhpClient(site.uri, 'sdk-wrong').get('/sdk/flags')).rejects.toThrow('401');
 });
 
-test('its cache gets 304 while nothing has changed, from this relay and the next one, and gets what has changed', async () => {
+test("a PHP client's cache gets 304 until an item changes, also after a restart of the relay, and then the item", async () => {
   site = await startSite(data);
   const php = createPhpClient(site.uri);
   const paths = ['/sdk/flags', '/sdk/flags/retired', '/sdk/segments/friends'];
@@ -107,7 +107,7 @@ test('its cache gets 304 while nothing has changed, from this relay and the next
   await eventually(async () => expect(await php.get('/sdk/flags/retired')).toBeUndefined());
 });
 
-test('with a time to live it does not ask again before that is over', async () => {
+test('a PHP client makes no request for an item within its time to live', async () => {
   site = await startSite(data, { LD_TTL_interop: '1m' });
   const php = createPhpClient(site.uri);
   const flag = await php.get('/sdk/flags/retired');
@@ -115,7 +115,7 @@ test('with a time to live it does not ask again before that is over', async () =
   expect(php.asked).toEqual([200]);
 });
 
-describe('events', () => {
+describe('events of a PHP client', () => {
   const feature = (more: Record<string, unknown>) => ({
     ...{ kind: 'feature', key: 'retired', value: 'off', variation: 0, version: 1, default: 'x', ...more },
   });
@@ -145,7 +145,7 @@ describe('events', () => {
       { kind: 'user', key: 'u' },
       { 'X-LaunchDarkly-Event-Schema': '4', 'X-LaunchDarkly-Unsummarized': 'true' },
     ],
-  ] as const)('%s are summarised', async (_title, name, who, headers) => {
+  ] as const)('%s are summarised by the relay', async (_title, name, who, headers) => {
     const arrived = await published(
       [
         feature({ creationDate: 1_000, [name]: who }),
@@ -168,7 +168,7 @@ describe('events', () => {
     });
   });
 
-  test('of schema 4 go on as they are', async () => {
+  test('of schema 4 are forwarded unchanged', async () => {
     const events = [
       { kind: 'identify', creationDate: 1, context: { kind: 'user', key: 'u' }, future: { field: 1 } },
       { kind: 'summary', startDate: 1, endDate: 2, features: {} },

@@ -4,12 +4,11 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 /**
- * An official SDK of another language in a process of its own. It is given its options as one JSON argument and
- * answers one JSON line per request line; the drivers are `python/driver.py`, `go/driver.go`
- * and `java/Driver.java`.
+ * An official SDK of another language in its own process. It gets its options as one JSON argument and answers each line of
+ * JSON with one line. The drivers are `python/driver.py`, `go/driver.go` and `java/Driver.java`.
  */
 export interface SdkDriver {
-  /** Whether the SDK said that it was initialised. */
+  /** Whether the SDK reported that it was initialised. */
   readonly ready: boolean;
   evaluate(flag: string, context: unknown, fallback: unknown): Promise<unknown>;
   close(): Promise<void>;
@@ -25,7 +24,7 @@ const python = join(installed, 'python/bin/python');
 const go = join(installed, 'go-driver');
 const java = join(installed, 'java');
 
-/** The languages' drivers; `command` is undefined where `test/interop/install.sh` has not installed them. */
+/** One driver per language; `command` is undefined unless `test/interop/install.sh` has installed it. */
 export const drivers = [
   {
     language: 'Python',
@@ -59,7 +58,7 @@ export async function startDriver(command: readonly string[], options: DriverOpt
   const lines = createInterface({ input: child.stdout! })[Symbol.asyncIterator]();
   const nextLine = async (): Promise<Record<string, unknown>> => {
     const { value, done } = await lines.next();
-    if (done) throw new Error(`the driver ended: ${errors}`);
+    if (done) throw new Error(`the driver exited: ${errors}`);
     return JSON.parse(value);
   };
   const { ready } = await nextLine();

@@ -1,4 +1,4 @@
-/** A LaunchDarkly to follow and a relay before it, as SDKs meet them. */
+/** A fake LaunchDarkly and a relay in front of it, for SDKs to connect to. */
 import type { Variables } from '../../relay-task/config/config.ts';
 import { type FakeUpstream, type FlagData, startFakeUpstream } from '../support/fake-upstream.ts';
 import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
@@ -12,13 +12,13 @@ export interface Site {
   /** The relay's address, the same after every restart. */
   readonly uri: string;
   readonly port: number;
-  /** Ends the relay. Another one comes at the same address with `start`. */
+  /** Stops the relay; `start` starts another at the same address. */
   stop(): Promise<void>;
   start(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** `upstream`: another LaunchDarkly than one that has this data; the site closes it. */
+/** `upstream` replaces the fake LaunchDarkly that would serve `data`; the site closes it. */
 export async function startSite(data: FlagData, variables: Variables = {}, upstream?: FakeUpstream): Promise<Site> {
   const launchDarkly = upstream ?? (await startFakeUpstream(data));
   let relay: TestRelay | undefined;

@@ -1,5 +1,5 @@
-// DynamoDB Local in memory, on 127.0.0.1 and a free port, until its standard input ends: see ../../support/dynamodb-local.ts.
-// Its own main class listens on every interface, on a port that must be named, and outlives the process that started it.
+// DynamoDB Local in memory, on 127.0.0.1 and a free port, until its standard input closes: see ../../support/dynamodb-local.ts.
+// Its own main class listens on every interface, needs a fixed port, and outlives the process that started it.
 import com.amazonaws.services.dynamodbv2.local.main.ServerRunner;
 import com.amazonaws.services.dynamodbv2.local.server.DynamoDBProxyServer;
 import java.lang.reflect.Field;
