@@ -3,20 +3,20 @@ import { join } from 'node:path';
 import type { Report } from './differential.ts';
 
 /**
- * The comparison runs in a process of its own: the SDK leaves rejections that nobody handles, and jest ends a test for those.
- * SEED and CASES choose another run; LONG=1 makes it 300,000 cases.
+ * The comparison runs in its own process: the SDK leaves unhandled rejections, which would fail the test in jest. SEED and CASES
+ * choose another run; LONG=1 runs 300,000 cases.
  */
 const cases = process.env.CASES ?? (process.env.LONG === '1' ? '300000' : '5000');
 const seed = process.env.SEED ?? '1';
 
-test(`${cases} random cases give the same answers as the Node SDK (seed ${seed})`, () => {
+test(`the evaluator gives the Node SDK's answers in ${cases} random cases (seed ${seed})`, () => {
   const report = run('--cases', cases, '--seed', seed);
   expect(report.differences).toEqual([]);
   expect(report.cases).toBe(Number(cases));
   const notCompared = Object.entries(report.counts).filter(
     ([label]) => /^(threw|endless|inherited|flag __proto__|wrong types)/.test(label) && !/equal/.test(label),
   );
-  // Were these to become many, the comparison would have stopped comparing.
+  // With too many exempted cases, the comparison would prove little.
   expect(notCompared.reduce((sum, [, count]) => sum + count, 0)).toBeLessThan(Number(cases) * 0.05);
   for (const kind of [
     'OFF',
@@ -41,7 +41,7 @@ function run(...args: string[]): Report {
       }),
     );
   } catch (error) {
-    // It ends with 1 when there are differences; they are on standard output all the same.
+    // It exits with 1 when there are differences; they are on standard output in any case.
     return JSON.parse((error as { stdout: string }).stdout);
   }
 }

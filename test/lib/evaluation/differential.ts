@@ -8,12 +8,12 @@ import { type Call, judge, type Method, plain } from './verdict.ts';
 export interface Report {
   readonly seed: string;
   readonly cases: number;
-  /** How the cases ended, and how often: reasons, methods, and each class of case that is not compared. */
+  /** How often each result occurred: method and reason, or the exemption of a case that is not compared. */
   readonly counts: Readonly<Record<string, number>>;
   readonly differences: readonly Difference[];
 }
 
-/** Everything that is needed to see it again. */
+/** One difference, with everything needed to reproduce it. */
 export interface Difference {
   readonly seed: string;
   readonly case: number;
@@ -96,7 +96,7 @@ async function compareEnvironment(run: {
   return number;
 }
 
-/** A question as our evaluator is asked it. */
+/** A call, in the form that our evaluator takes. */
 interface OurCall extends Call {
   ours(evaluator: Ours, context: unknown): unknown;
 }
@@ -137,7 +137,7 @@ function allFlagsCall(random: () => number): OurCall {
   };
 }
 
-/** Environments of even length are given one way of hashing, the others the other. */
+/** Environments alternate between the two implementations of hashing, by the length of their JSON. */
 function ourEvaluator(json: string, bigSegments: RandomEnvironment['bigSegments']): Ours {
   const { flags, segments } = JSON.parse(json) as Record<'flags' | 'segments', Items>;
   return evaluatorOf(flags, segments, bigSegments, json.length % 2 === 0 ? byHex : sha1Bucket);

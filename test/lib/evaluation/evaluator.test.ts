@@ -23,8 +23,8 @@ const hits = (clause: object, context: unknown) =>
 const attribute = (op: string, value: unknown, ...values: unknown[]) =>
   hits({ attribute: 'a', op, values }, { ...user, a: value });
 
-/** Expected outcomes are those of LaunchDarkly's operators, as its Node SDK has them. */
-describe('operators', () => {
+/** Expected results: LaunchDarkly's Node SDK. */
+describe('the operator', () => {
   test.each([
     ['in', 1, [1.0], true],
     ['in', '1', [1], false],
@@ -66,11 +66,11 @@ describe('operators', () => {
     ['unheardOf', 1, [1], false],
   ])('%s %j %j is %s', (op, value, values, expected) => {
     expect(attribute(op, value, ...values)).toBe(expected);
-    // What is there can be negated, whatever it is.
+    // An attribute that exists can be negated, whatever its type.
     expect(hits({ attribute: 'a', op, values, negate: true }, { ...user, a: value })).toBe(!expected);
   });
 
-  test('an absent attribute matches nothing, negated or not', () => {
+  test('in matches nothing for an absent attribute, negated or not', () => {
     expect([false, true].map((negate) => hits({ attribute: 'a', op: 'in', values: [1], negate }, user))).toEqual([
       false,
       false,
@@ -78,7 +78,7 @@ describe('operators', () => {
   });
 });
 
-describe('references', () => {
+describe('an attribute reference', () => {
   const context = { ...user, 'a/b': 1, obj: { x: { y: 1 }, list: [1] }, '/obj/x': 1, anonymous: false };
   test.each([
     ['/a~1b', true],
@@ -87,15 +87,15 @@ describe('references', () => {
     ['/obj/toString', false],
     ['/constructor', false],
     ['obj/x', false],
-  ])('%s finds its value: %s', (reference, expected) => {
+  ])('%s finds a value: %s', (reference, expected) => {
     expect(hits({ contextKind: 'user', attribute: reference, op: 'in', values: [1] }, context)).toBe(expected);
   });
 
-  test('a reference without a context kind is a single attribute name', () => {
+  test('without a context kind is a plain attribute name', () => {
     expect(hits({ attribute: '/obj/x', op: 'in', values: [1] }, context)).toBe(true);
   });
 
-  test('a missing anonymous is false, and kind lists all kinds', () => {
+  test('to a missing anonymous gives false, and to kind gives every kind', () => {
     expect(hits({ attribute: 'anonymous', op: 'in', values: [false] }, user)).toBe(true);
     const multi = { kind: 'multi', user: { key: 'u' }, org: { key: 'o' } };
     expect(hits({ attribute: 'kind', op: 'in', values: ['org'] }, multi)).toBe(true);
@@ -103,7 +103,7 @@ describe('references', () => {
   });
 });
 
-describe('contexts', () => {
+describe('a context', () => {
   test.each([
     [undefined, 'a context must be an object, not missing'],
     ['user', 'a context must be an object, not "user"'],
@@ -118,7 +118,7 @@ describe('contexts', () => {
     [{ key: null }, 'the key of a user must be a string, not null'],
     [{ ...user, _meta: { privateAttributes: 3 } }, '_meta.privateAttributes must be an array of strings, not 3'],
     [{ key: 'k', privateAttributeNames: [1] }, 'privateAttributeNames must be an array of strings, not [1]'],
-  ])('%j is invalid, and the message says why', (value, problem) => {
+  ])('%j is invalid, with a message that says why', (value, problem) => {
     expect(parseContext(value)).toBeUndefined();
     expect(describeContextProblem(value)).toBe(problem);
     expect(evaluatorOf({ f: { key: 'f', ...base } }).evaluate('f', value, 7)).toEqual({
@@ -128,12 +128,12 @@ describe('contexts', () => {
     });
   });
 
-  test('a parsed context can be evaluated repeatedly', () => {
+  test('can be parsed once and evaluated repeatedly', () => {
     const context = parseContext({ kind: 'multi', org: { key: 'o' }, user });
     expect(evaluatorOf({ f: { key: 'f', ...base } }).evaluate('f', context, null)).toMatchObject({ value: 'on' });
   });
 
-  // Published with LaunchDarkly's relay: HMAC-SHA-256 under the SDK key.
+  // Published with LaunchDarkly's relay: HMAC-SHA-256 with the SDK key.
   test.each([
     [{ kind: 'user', key: 'alice' }, 'alice', '86b55f259c84a9242e162039a6230fbaff72e3ddad8d5d3dca3f163b636c2199'],
     [{ kind: 'org', key: 'acme' }, 'org:acme', '291ff036bfc8900e1d2a3e8bf29302b1b16b9f4fea5f3e14473a0dc768607e73'],
@@ -142,7 +142,7 @@ describe('contexts', () => {
       'org:acme%3Aeu%25:user:alice',
       'cadefca28d2030a0c3c38a677f9e9d605df97b1984173dad9ce4f35c93a5c699',
     ],
-  ])('%j has its canonical key and secure-mode hash', (value, key, hash) => {
+  ])('%j has the canonical key and secure-mode hash that LaunchDarkly gives it', (value, key, hash) => {
     const context = parseContext(value)!;
     expect(canonicalKey(context)).toBe(key);
     expect(
@@ -155,8 +155,8 @@ describe('contexts', () => {
   });
 });
 
-describe('a result is shared between calls and cannot be changed', () => {
-  test('detail, reason and value are deeply frozen', () => {
+describe('a result, which calls share,', () => {
+  test('is deeply frozen', () => {
     const evaluator = evaluatorOf({
       f: { key: 'f', ...base, variations: [{ list: [{ n: 1 }] }], fallthrough: { variation: 0 } },
     });
@@ -166,7 +166,7 @@ describe('a result is shared between calls and cannot be changed', () => {
     expect(evaluator.evaluate('f', user, null)).toBe(detail);
   });
 
-  test('the result for malformed flags is frozen, too', () => {
+  test('is also frozen for a malformed flag', () => {
     const evaluator = evaluatorOf({ f: { key: 'f', ...base, fallthrough: {} } });
     const result = evaluator.evaluateFlag(evaluator.flags.get('f')!, parseContext(user)!);
     expect([result.detail, result.detail.reason].every(Object.isFrozen)).toBe(true);
@@ -174,7 +174,7 @@ describe('a result is shared between calls and cannot be changed', () => {
 });
 
 describe('a compiled flag', () => {
-  test('is evaluated with its direct prerequisites, and the result says whether it is an experiment', () => {
+  test('gives a result with its direct prerequisites and whether it is an experiment', () => {
     const evaluator = evaluatorOf({
       f: {
         key: 'f',
@@ -237,7 +237,7 @@ describe('a compiled flag', () => {
   });
 });
 
-describe('Big Segments', () => {
+describe('evaluation with Big Segments', () => {
   const asks = { op: 'segmentMatch', values: ['b1', 'b2'] };
   const big = (key: string) => ({ key, version: 1, unbounded: true, generation: 2 });
   const evaluatorWith = (
@@ -254,7 +254,7 @@ describe('Big Segments', () => {
     });
   };
 
-  test('the store is queried once per context key', () => {
+  test('queries the store once per context key', () => {
     const asked: string[] = [];
     const evaluator = evaluatorWith((key) => {
       asked.push(key);
@@ -265,7 +265,7 @@ describe('Big Segments', () => {
     expect(bigSegmentRef(compileSegment(big('b2')))).toBe('b2.g2');
   });
 
-  test('an error of the store gives the status STORE_ERROR, not an exception', () => {
+  test('reports an error of the store as the status STORE_ERROR, not as an exception', () => {
     const evaluator = evaluatorWith(() => {
       throw new Error('out of reach');
     });
@@ -275,7 +275,7 @@ describe('Big Segments', () => {
     });
   });
 
-  test('a segment whose rules refer back to it is malformed; the Node SDK never returns', () => {
+  test('reports a segment that refers to itself as malformed, where the Node SDK never returns', () => {
     const rules = [{ clauses: [{ op: 'segmentMatch', values: ['b'] }] }];
     const evaluator = evaluatorOf(
       { f: matching({ op: 'segmentMatch', values: ['b'] }) },
@@ -287,7 +287,7 @@ describe('Big Segments', () => {
   });
 });
 
-describe('chains', () => {
+describe('evaluation of prerequisites', () => {
   const chain = (length: number) =>
     Object.fromEntries(
       Array.from({ length }, (_, i) => [
@@ -296,14 +296,14 @@ describe('chains', () => {
       ]),
     );
 
-  test('of a thousand prerequisites are followed to the end', () => {
+  test('follows a chain of a thousand flags', () => {
     expect(evaluatorOf(chain(1000)).evaluate('f0', user, null)).toMatchObject({
       value: 'on',
       reason: { kind: 'FALLTHROUGH' },
     });
   });
 
-  test('too deep for the stack are an EXCEPTION, and the next answer is right again', () => {
+  test('gives EXCEPTION for a chain too deep for the stack, and correct results afterwards', () => {
     const evaluator = evaluatorOf(chain(30_000));
     expect(evaluator.evaluate('f0', user, 7)).toEqual({
       value: 7,
@@ -313,14 +313,14 @@ describe('chains', () => {
     expect(evaluator.evaluate('f29999', user, 7)).toMatchObject({ value: 'on' });
   });
 
-  test('that are cycles are malformed', () => {
+  test('gives MALFORMED_FLAG for a cycle', () => {
     const flags = { a: { key: 'a', ...base, prerequisites: [{ key: 'a', variation: 1 }] } };
     expect(evaluatorOf(flags).evaluate('a', user, 7).reason).toEqual({ kind: 'ERROR', errorKind: 'MALFORMED_FLAG' });
   });
 });
 
-describe('invalid input', () => {
-  test('a flag of any shape does not throw', () => {
+describe('evaluation of invalid input', () => {
+  test('never throws, whatever the shape of the flag', () => {
     for (const data of [
       null,
       undefined,
@@ -348,20 +348,20 @@ describe('invalid input', () => {
     { targets: [{ values: 'u' }] },
     { prerequisites: [{ key: 5 }] },
     { fallthrough: { variation: 0, rollout: { bucketBy: 5 } } },
-  ])('a flag with a part of the wrong type is malformed, even if it is off: %j', (part) => {
+  ])('gives MALFORMED_FLAG for a flag with a part of the wrong type, even when off: %j', (part) => {
     const evaluator = evaluatorOf({ f: { key: 'f', ...base, on: false, ...part } });
     const malformed = { value: 7, variationIndex: null, reason: { kind: 'ERROR', errorKind: 'MALFORMED_FLAG' } };
     expect(evaluator.evaluate('f', user, 7)).toEqual(malformed);
     expect(evaluator.flags.get('f')).toMatchObject({ key: 'f', version: 1, prerequisiteKeys: [], segmentKeys: [] });
   });
 
-  test('a segment with a part of the wrong type makes the flags that reach it malformed, and no others', () => {
+  test('gives MALFORMED_FLAG for a segment with a part of the wrong type, but only to flags that reach it', () => {
     const asks = { op: 'segmentMatch', values: ['s'] };
     const never = { attribute: 'key', op: 'in', values: ['nobody'] };
     const rules = (...clauses: object[]) => [{ id: 'r', variation: 2, clauses }];
     const evaluator = evaluatorOf(
       {
-        // What follows the clause does not swallow the error.
+        // The clause after the broken one does not hide the error.
         f: { key: 'f', ...base, rules: rules(asks, never) },
         g: { key: 'g', ...base, rules: rules(never, asks) },
       },
@@ -371,7 +371,7 @@ describe('invalid input', () => {
     expect(evaluator.evaluate('g', user, 7).value).toBe('on');
   });
 
-  test('a store or hash that fails does not throw', () => {
+  test('gives EXCEPTION when the store or the hash throws', () => {
     const fail = () => {
       throw new Error('out of reach');
     };
@@ -391,7 +391,7 @@ describe('invalid input', () => {
     });
   });
 
-  test('a flag named __proto__ is evaluated like any other', () => {
+  test('treats a flag named __proto__ like any other', () => {
     const evaluator = evaluatorOf(JSON.parse(`{"__proto__":${JSON.stringify({ key: '__proto__', ...base })}}`));
     const state = evaluator.allFlagsState(user, { flags: evaluator.flags.values() });
     expect(Object.getOwnPropertyDescriptor(state, '__proto__')?.value).toBe('on');

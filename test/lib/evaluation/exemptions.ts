@@ -5,11 +5,11 @@ import type { RandomEnvironment } from '../../support/random-environment.ts';
 import type { Case } from './verdict.ts';
 
 /**
- * The cases in which our answer may differ from the Node SDK's, and no others; undefined: it may not.
+ * The only cases in which our answer may differ from the Node SDK's; undefined if it may not.
  *
  * 1. `threw`: the SDK throws, never settles, or cannot load an item that the evaluation meets. Only for data that is malformed:
  *    an item of the wrong shape, `values` or `variations` that are missing, an operator that is a member of Object.prototype
- *    without being a harmless function, or a context that is not an object or whose private attributes are not texts.
+ *    without being a harmless function, or a context that is not an object or whose private attributes are not strings.
  * 2. `endless`: the SDK forgets the path inside a Big Segment's rules. Only where segments form a cycle through a Big Segment.
  * 3. `inherited kind`: in a multi-kind context the SDK looks kinds up on a plain object, so that a kind named after a member of
  *    Object.prototype is always there (or, for `__proto__`, lost).
@@ -96,14 +96,14 @@ export function wrongTypes({ environment, call, answer }: Case, official: unknow
       reason === 'ERROR MALFORMED_FLAG' || (call.method !== 'variationDetail' && reason === 'ERROR WRONG_TYPE');
     return excused && meetsWrongType(environment, call.flagKey) ? `wrong types, ${reason}` : undefined;
   }
-  // Flag by flag: those with wrong types may have no variation, and the others must be equal. Without a key they have odd names.
+  // Flag by flag: those with wrong types may have no variation, the others must be equal. A flag without a key has an odd name.
   const excused = Object.keys(environment.flags).filter((key) => meetsWrongType(environment, key));
   const names = new Set(
     excused.flatMap((key) => ['', key, String((environment.flags[key] as Entry | null)?.key ?? undefined)]),
   );
   const [ours, theirs] = [entries(answer), entries(official)];
   const equal = [...new Set([...Object.keys(ours), ...Object.keys(theirs)])].every((name) => {
-    // Exemption 5 beside this one.
+    // Exemption 5 applies as well.
     if (name === '__proto__' && !Object.hasOwn(theirs, name)) return true;
     const malformed = !ours[name] || (ours[name].value === null && ours[name].variation === undefined);
     return isDeepStrictEqual(ours[name], theirs[name]) || (names.has(name) && malformed);
@@ -117,14 +117,14 @@ interface Entry {
   readonly variation?: unknown;
 }
 
-/** What the state of all flags says about each. */
+/** Each flag's entry in the state of all flags. */
 function entries(state: unknown): Record<string, Entry> {
   const { $flagsState, $valid, ...values } = state as { $flagsState: Record<string, object>; $valid: unknown };
   const all = Object.entries(values).map(([name, value]) => [name, { ...$flagsState[name], value }]);
   return Object.fromEntries([...all, ['$valid', { value: $valid }]]);
 }
 
-/** Whether the flag, a prerequisite, or a segment that one of them names has a part of the wrong type. */
+/** Whether the flag, a prerequisite or a segment that either refers to has a part of the wrong type. */
 function meetsWrongType({ flags, segments }: RandomEnvironment, flagKey: string): boolean {
   const seen = new Set<string>();
   const meets = (kind: 'flag' | 'segment', key: unknown): boolean => {
@@ -160,7 +160,7 @@ export function repaired(data: unknown): unknown {
     : fixed;
 }
 
-/** Where `values` belongs. */
+/** Lists whose members have `values`. */
 const LISTS = new Set(['clauses', 'targets', 'contextTargets', 'includedContexts', 'excludedContexts']);
 
 function withValues(item: unknown): unknown {

@@ -13,7 +13,7 @@ import {
 
 export type Items = Readonly<Record<string, unknown>>;
 
-/** A store of Big Segments as the vectors describe it: memberships by raw context key; a key in `failKeys` cannot be read. */
+/** A Big Segment store as the vectors describe it: memberships by raw context key; keys in `failKeys` cannot be read. */
 export interface BigSegmentsFixture {
   readonly status: BigSegmentsStatus;
   readonly memberships: Readonly<Record<string, Readonly<Record<string, boolean>> | null>>;
@@ -24,7 +24,7 @@ export const sha1Hex = (text: string) => createHash('sha1').update(text).digest(
 
 export const byHex = bucketByHex(sha1Hex);
 
-/** An evaluator over plain JSON, and the compiled flags. */
+/** An evaluator over plain JSON, with the compiled flags. */
 export function evaluatorOf(
   flags: Items = {},
   segments: Items = {},
@@ -50,7 +50,7 @@ export function evaluatorOf(
   return { ...evaluator, flags: flagTable };
 }
 
-/** What a caller sees of an answer after JSON, so that absent and undefined are one. */
+/** The value after a JSON round trip, which removes the difference between absent and undefined. */
 export function plain<T>(value: T): T {
   return JSON.parse(JSON.stringify(value));
 }

@@ -28,13 +28,13 @@ const flag = {
   deleted: false,
 };
 
-describe('a well-formed item has no problem', () => {
+describe('no problem is found in', () => {
   test.each([
     ['a complete flag', flag],
     ['a flag with only a key and a version', { key: 'f', version: 1 }],
     ['a flag full of nulls', { ...flag, prerequisites: null, rules: null, fallthrough: null, offVariation: null }],
     ['a tombstone', { key: '$deleted', version: 3, deleted: true }],
-    ['unknown fields', { ...flag, fromTheFuture: { any: 'thing' } }],
+    ['a flag with unknown fields', { ...flag, fromTheFuture: { any: 'thing' } }],
   ])('%s', (_, data) => void expect(describeFlagProblem(data)).toBeUndefined());
 
   test('a segment', () => {
@@ -43,7 +43,7 @@ describe('a well-formed item has no problem', () => {
   });
 });
 
-describe('a problem names the path, the value and what is expected', () => {
+describe('the problem of an item names the path, the value and what is expected', () => {
   test.each([
     [5, 'the item must be an object, not 5'],
     [null, 'the item must be an object, not null'],
@@ -63,14 +63,14 @@ describe('a problem names the path, the value and what is expected', () => {
     [{ ...flag, salt: ['x'.repeat(200)] }, `salt must be a string, not ["${'x'.repeat(78)}…`],
   ])('%j', (data, problem) => void expect(describeFlagProblem(data)).toBe(problem));
 
-  test('of a segment too', () => {
+  test('for a segment, too', () => {
     expect(describeSegmentProblem({ key: 's', version: 1, includedContexts: [{ values: 'a' }] })).toBe(
       'includedContexts[0].values must be an array, not "a"',
     );
   });
 });
 
-describe('normalizing', () => {
+describe('normalization', () => {
   test('gives a flag all arrays in ld-relay’s order, and keeps unknown fields', () => {
     const sparse = {
       fromTheFuture: 1,
@@ -152,18 +152,18 @@ describe('normalizing', () => {
   });
 });
 
-describe('two items are the same', () => {
+describe('two items', () => {
   test.each([
-    ['when one is normalized', flag, normalizeFlag(flag)],
-    ['when one has unknown fields', flag, { ...flag, fromTheFuture: 1 }],
-    ['when the order of fields differs', flag, Object.fromEntries(Object.entries(flag).reverse())],
-    ['when one leaves defaults out', { key: 'f', version: 1 }, normalizeFlag({ key: 'f', version: 1 })],
+    ['one is normalized', flag, normalizeFlag(flag)],
+    ['one has unknown fields', flag, { ...flag, fromTheFuture: 1 }],
+    ['their fields are in a different order', flag, Object.fromEntries(Object.entries(flag).reverse())],
+    ['one omits defaults', { key: 'f', version: 1 }, normalizeFlag({ key: 'f', version: 1 })],
     [
-      'when both are tombstones of one version',
+      'both are tombstones of one version',
       { key: 'f', version: 3, deleted: true },
       { key: '$deleted', version: 3, deleted: true, on: false },
     ],
-  ])('%s', (_, a, b) => void expect([sameFlag(a, b), sameFlag(b, a)]).toEqual([true, true]));
+  ])('are equal when %s', (_, a, b) => void expect([sameFlag(a, b), sameFlag(b, a)]).toEqual([true, true]));
 
   test.each([
     ['on', { on: false }],
@@ -173,18 +173,18 @@ describe('two items are the same', () => {
     ['the version', { version: 8 }],
     ['the off variation', { offVariation: null }],
     ['a seed', { fallthrough: { rollout: { variations: [{ variation: 0, weight: 100_000 }], seed: 0 } } }],
-  ])('but not when they differ in %s', (_, change) => {
+  ])('are not equal when they differ in %s', (_, change) => {
     expect([sameFlag(flag, { ...flag, ...change }), sameFlag({ ...flag, ...change }, flag)]).toEqual([false, false]);
   });
 
-  test('segments are compared in the same way', () => {
+  test('are compared in the same way when they are segments', () => {
     const segment = { key: 's', version: 1, included: ['a'] };
     expect(sameSegment(segment, normalizeSegment(segment))).toBe(true);
     expect(sameSegment(segment, { ...segment, included: ['b'] })).toBe(false);
     expect(sameSegment(segment, { ...segment, unbounded: true })).toBe(false);
   });
 
-  test('values that are not items are compared directly', () => {
+  test('are compared as plain values when they are not objects', () => {
     expect([sameFlag(1, 1), sameFlag(null, undefined), sameFlag([1], [1]), sameFlag({}, null)]).toEqual([
       true,
       false,

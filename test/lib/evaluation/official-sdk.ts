@@ -4,16 +4,16 @@ import { init, type LDClient } from '@launchdarkly/node-server-sdk';
 import { silentLog } from '../../support/logs.ts';
 import type { RandomEnvironment } from '../../support/random-environment.ts';
 
-/** What became of a call to the official SDK. */
+/** The outcome of a call to the official SDK. */
 export type Outcome =
   | { readonly kind: 'answered'; readonly answer: unknown }
-  /** It threw, its promise can never settle any more, or it met an item that it cannot load. */
+  /** It threw, its promise can no longer settle, or it read an item that it cannot load. */
   | { readonly kind: 'threw'; readonly message: string }
-  /** It went round in circles, until its stack was full or it had asked its store for far too much. */
+  /** It followed a cycle until its stack overflowed or it exceeded a limit of reads. */
   | { readonly kind: 'endless' };
 
 export interface OfficialSdk {
-  /** Replaces everything that the SDK knows; the text is JSON of `{ flags, segments }`. */
+  /** Replaces all of the SDK's data; `json` is `{ flags, segments }`. */
   load(json: string, bigSegments: RandomEnvironment['bigSegments']): void;
   call(ask: (client: LDClient) => Promise<unknown>): Promise<Outcome>;
   close(): void;
@@ -23,8 +23,8 @@ type Callback = (result: unknown) => void;
 const MOST_READS = 3000;
 
 /**
- * LaunchDarkly's Node server SDK in daemon mode over a store in memory, answering synchronously. A client each for no store of
- * Big Segments and for every status, because the SDK learns the status from a timer; membership caching is off.
+ * LaunchDarkly's Node server SDK in daemon mode over an in-memory store that answers synchronously. There is one client without a
+ * Big Segment store and one for each status, because the SDK polls the status on a timer; membership caching is off.
  */
 export async function startOfficialSdk(): Promise<OfficialSdk> {
   let items: Record<string, Map<string, unknown>> = {};
@@ -35,7 +35,7 @@ export async function startOfficialSdk(): Promise<OfficialSdk> {
   const usable = (item: unknown) => item !== undefined && !!item && !(item as { deleted?: unknown }).deleted;
   const store = {
     get(kind: { namespace: string }, key: unknown, callback: Callback) {
-      // Never calling back ends an endless evaluation: its promise stays open and is forgotten.
+      // Not calling back stops an endless evaluation: its promise stays pending and is discarded.
       if (++reads > MOST_READS) return;
       const scalar = typeof key === 'string' || typeof key === 'number' || typeof key === 'boolean';
       const item = scalar ? items[kind.namespace]?.get(String(key)) : undefined;
@@ -115,7 +115,7 @@ export async function startOfficialSdk(): Promise<OfficialSdk> {
               reviveFullPayload({ [kind]: { item } } as never);
               return [key, item];
             } catch (error) {
-              // Whoever stores a tombstone does not ask what else is in it.
+              // The SDK does not parse the rest of a tombstone.
               return [key, (item as { deleted?: unknown })?.deleted ? undefined : new Unreadable(String(error))];
             }
           }),
@@ -136,7 +136,7 @@ export async function startOfficialSdk(): Promise<OfficialSdk> {
           outcome = { kind: 'threw', message: String(error) };
         },
       );
-      // Nothing in here waits for anything but promises, so after a turn of the event loop an open promise stays open.
+      // Nothing here waits for I/O or timers, so a promise that is pending after one turn of the event loop never settles.
       await Promise.race([settled, new Promise((resolve) => setImmediate(resolve))]);
       if (trouble !== undefined) outcome = { kind: 'threw', message: trouble };
       if (reads > MOST_READS || (outcome?.kind === 'threw' && outcome.message.startsWith('RangeError')))

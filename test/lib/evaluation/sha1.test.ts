@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import fc from 'fast-check';
 import { sha1Bucket } from '../../../lib/evaluation/index.ts';
 
-/** By Node's own SHA-1, in exact arithmetic up to the one rounding that a double needs. */
+/** From Node's SHA-1, computed exactly up to the final rounding to a double. */
 function expected(text: string): number {
   const first60Bits = createHash('sha1').update(text).digest('hex').slice(0, 15);
   return Number(BigInt(`0x${first60Bits}`)) / 2 ** 60;
@@ -24,7 +24,7 @@ test('any two strings get the bucket of the SHA-1 of their UTF-8, lone surrogate
   );
   fc.assert(
     fc.property(text, text, (prefix, value) => {
-      // A pair must not be cut in two between the texts: each is encoded by itself, as nobody's keys and salts are.
+      // Each text is encoded by itself, so a surrogate pair must not be split between them. Real keys and salts never are.
       fc.pre(!/[\ud800-\udbff]$/.test(prefix));
       expect(sha1Bucket(prefix, value)).toBe(expected(prefix + value));
     }),

@@ -29,7 +29,7 @@ interface Vector {
 const folder = join(__dirname, '../../fixtures/evaluation');
 const load = <T>(name: string): T[] => JSON.parse(readFileSync(join(folder, name), 'utf8'));
 
-/** Ids of the vectors that are answered otherwise, with both answers: a readable failure for thousands of cases. */
+/** The vectors with a different answer, with both answers: a readable failure for thousands of cases. */
 function failures(vectors: readonly Vector[]): unknown[] {
   return vectors.flatMap((vector) => {
     const evaluator = evaluatorOf(vector.flags, vector.segments, vector.bigSegments);
@@ -50,10 +50,10 @@ function sorted(value: unknown): unknown {
   );
 }
 
-/** The vectors were recorded on Node 20. On later versions the SDK itself answers these otherwise. */
+/** The vectors were recorded on Node 20. On later versions the SDK itself gives different answers for these. */
 const dependsOnNode = new Set(['re (?i:..)']);
 
-test('the 504 curated cases give the Node SDK’s answers on Node 20, except for those that depend on the Node version', () => {
+test('the evaluator gives the Node SDK’s answers in all 504 curated cases that do not depend on the version of Node', () => {
   const vectors = load<Vector>('evaluation-curated.json');
   expect(vectors).toHaveLength(504);
   const fixed = vectors.filter(({ id }) => !dependsOnNode.has(id));
@@ -62,10 +62,10 @@ test('the 504 curated cases give the Node SDK’s answers on Node 20, except for
 });
 
 test.each([...dependsOnNode])(
-  '%s is answered as the Node SDK answers it on the Node that runs this test',
+  'the evaluator gives the answer of the Node SDK on this version of Node for: %s',
   async (id) => {
     const vector = load<Vector>('evaluation-curated.json').find((one) => one.id === id);
-    if (!vector) throw new Error(`there is no vector ${id}`);
+    if (!vector) throw new Error(`no vector ${id}`);
     const { flags, segments = {}, flagKey, context } = vector;
     const sdk = await startOfficialSdk();
     try {
@@ -79,10 +79,10 @@ test.each([...dependsOnNode])(
   },
 );
 
-/** The ordinary run takes every fourth of them. */
+/** The ordinary run uses every fourth case. */
 const every = process.env.LONG ? 1 : 4;
 
-test('recorded random cases give the Node SDK’s answers', () => {
+test('the evaluator gives the Node SDK’s answers in the recorded random cases', () => {
   const lines = gunzipSync(readFileSync(join(folder, 'fuzz.ndjson.gz')))
     .toString('utf8')
     .trim()
@@ -92,10 +92,10 @@ test('recorded random cases give the Node SDK’s answers', () => {
   expect(failures(chosen.map((line) => JSON.parse(line)))).toEqual([]);
 });
 
-describe('typed methods', () => {
+describe('the vectors of typed methods', () => {
   const vectors = load<Vector & { valueType: 'bool' | 'int' | 'double' | 'string' | 'any' }>('typed-variation.json');
-  test('all 47 are here', () => void expect(vectors).toHaveLength(47));
-  test.each(vectors)('$id', ({ valueType, expect: expected, ...vector }) => {
+  test('are 47', () => void expect(vectors).toHaveLength(47));
+  test.each(vectors)('give the recorded answer: $id', ({ valueType, expect: expected, ...vector }) => {
     const evaluator = evaluatorOf(vector.flags, vector.segments);
     const args = [vector.flagKey, vector.context, vector.default as never] as const;
     const methods = {
@@ -109,16 +109,21 @@ describe('typed methods', () => {
   });
 });
 
-describe('the state of all flags', () => {
+describe('the vectors of all flags', () => {
   const vectors = load<Vector & { options: object }>('all-flags.json');
-  test('all 26 are here', () => void expect(vectors).toHaveLength(26));
-  test.each(vectors)('$id $options', ({ flags, segments, context, options, expect: expected }) => {
-    const evaluator = evaluatorOf(flags, segments);
-    expect(plain(evaluator.allFlagsState(context, { flags: evaluator.flags.values(), ...options }))).toEqual(expected);
-  });
+  test('are 26', () => void expect(vectors).toHaveLength(26));
+  test.each(vectors)(
+    'give the recorded state: $id $options',
+    ({ flags, segments, context, options, expect: expected }) => {
+      const evaluator = evaluatorOf(flags, segments);
+      expect(plain(evaluator.allFlagsState(context, { flags: evaluator.flags.values(), ...options }))).toEqual(
+        expected,
+      );
+    },
+  );
 });
 
-describe('contexts', () => {
+describe('the vectors of contexts', () => {
   interface ContextVector {
     readonly context: unknown;
     readonly valid: boolean;
@@ -128,8 +133,8 @@ describe('contexts', () => {
   }
   const vectors = load<ContextVector>('contexts.json');
   const hmac = (key: string, message: string) => createHmac('sha256', key).update(message).digest('hex');
-  test('all 35 are here', () => void expect(vectors).toHaveLength(35));
-  test.each(vectors)('%j', (vector) => {
+  test('are 35', () => void expect(vectors).toHaveLength(35));
+  test.each(vectors)('give the recorded kinds, key and hash: %j', (vector) => {
     const context = parseContext(vector.context);
     expect(context !== undefined).toBe(vector.valid);
     expect(describeContextProblem(vector.context) === undefined).toBe(vector.valid);
@@ -140,15 +145,15 @@ describe('contexts', () => {
   });
 });
 
-describe('attribute references', () => {
+describe('the vectors of attribute references', () => {
   const vectors = load<{ ref: string; literal: boolean; nodeComponents: string[] | null }>('attribute-references.json');
-  test('all 78 are here', () => void expect(vectors).toHaveLength(78));
-  test.each(vectors)('$ref literal: $literal', ({ ref, literal, nodeComponents }) => {
+  test('are 78', () => void expect(vectors).toHaveLength(78));
+  test.each(vectors)('give the recorded components: $ref literal: $literal', ({ ref, literal, nodeComponents }) => {
     expect(parseReference(ref, literal) ?? null).toEqual(nodeComponents);
   });
 });
 
-describe('buckets', () => {
+describe('the vectors of buckets', () => {
   interface BucketVector {
     readonly keyOfFlagOrSegment: string;
     readonly salt: string;
@@ -159,15 +164,18 @@ describe('buckets', () => {
     readonly bucket: number;
   }
   const vectors = load<BucketVector>('bucket-values.json');
-  test('all 40 are here', () => void expect(vectors).toHaveLength(40));
-  test.each(vectors)('$hashInput', ({ keyOfFlagOrSegment, salt, seed, bucketByValue, hashInput, sha1, bucket }) => {
-    const prefix = seed ? `${seed}.` : `${keyOfFlagOrSegment}.${salt}.`;
-    const value = String(bucketByValue);
-    expect(prefix + value).toBe(hashInput);
-    expect(sha1Hex(hashInput)).toBe(sha1);
-    expect(bucketByHex(sha1Hex)(prefix, value)).toBe(bucket);
-    expect(sha1Bucket(prefix, value)).toBe(bucket);
-  });
+  test('are 40', () => void expect(vectors).toHaveLength(40));
+  test.each(vectors)(
+    'give the recorded bucket: $hashInput',
+    ({ keyOfFlagOrSegment, salt, seed, bucketByValue, hashInput, sha1, bucket }) => {
+      const prefix = seed ? `${seed}.` : `${keyOfFlagOrSegment}.${salt}.`;
+      const value = String(bucketByValue);
+      expect(prefix + value).toBe(hashInput);
+      expect(sha1Hex(hashInput)).toBe(sha1);
+      expect(bucketByHex(sha1Hex)(prefix, value)).toBe(bucket);
+      expect(sha1Bucket(prefix, value)).toBe(bucket);
+    },
+  );
 });
 
 test('Big Segment stores hash context keys with SHA-256 in base64', () => {

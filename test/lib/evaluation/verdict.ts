@@ -11,7 +11,7 @@ export type Method =
   | 'numberVariationDetail'
   | 'stringVariationDetail'
   | 'allFlagsState';
-/** One question, put to both. */
+/** One call to both evaluators. */
 export interface Call {
   readonly method: Method;
   /** Undefined: all flags. */
@@ -57,14 +57,14 @@ export async function judge(one: Case): Promise<Verdict> {
     const excuse = wrongTypes(one, expected);
     return { label: excuse ?? 'DIFFERENT', equal: excuse !== undefined, official: { afterRepair: expected } };
   }
-  // Nothing to compare with: what the Go evaluator would refuse to read is malformed here, whatever the typed method makes of it.
+  // There is no answer to compare with. Data that the Go evaluator could not parse is malformed here, whatever the typed method returns.
   const endless = outcome.kind === 'endless' || (repair?.kind === 'endless' && hasBigSegmentCycle(one.environment));
   const reason = reasonOf(answer);
   const defined = ['MALFORMED_FLAG', 'USER_NOT_SPECIFIED', 'WRONG_TYPE'].some((kind) => reason === `ERROR ${kind}`);
   return { label: `${label}, ${reason}`, equal: endless || defined, official: outcome };
 }
 
-/** What the SDK does when missing lists are empty ones, as the Go evaluator reads them; undefined if none is missing. */
+/** The SDK's outcome with missing lists replaced by empty ones, as the Go evaluator reads them; undefined if none is missing. */
 async function askRepaired({ environment, json, contextJson, sdk, call }: Case): Promise<Outcome | undefined> {
   const fixed = toJson(repaired(JSON.parse(json)));
   if (fixed === json) return undefined;
@@ -74,7 +74,7 @@ async function askRepaired({ environment, json, contextJson, sdk, call }: Case):
   return outcome;
 }
 
-/** Without properties that are undefined; the rest, -0 included, as it is. */
+/** Removes undefined properties; everything else, including -0, stays the same. */
 export function plain(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(plain);
   if (typeof value !== 'object' || value === null) return value;

@@ -81,7 +81,7 @@ function rollout(random: Random, variations: number) {
   };
 }
 
-/** One flag; `version` and the salt are drawn from `random`. */
+/** One flag; its version and salt come from `random`. */
 export function generateFlag(random: Random, key: string, flagKeys: readonly string[] = []): Item {
   const boolean = random() < 0.7;
   const variations = boolean ? [true, false] : times(3, () => `${pick(random, words)}-${hex(random, 4)}`);
@@ -137,7 +137,7 @@ function item(kind: Kind, key: string, version: number, data: unknown): Item {
   return { kind, key, version, deleted: false, json: JSON.stringify(data) };
 }
 
-/** `flags` flags and a tenth as many segments (at least 2), as a LaunchDarkly `put` would bring them. */
+/** `flags` flags and a tenth as many segments (at least 2), as in a `put` from LaunchDarkly. */
 export function generateEnvironment(flags: number, seed = 1): Item[] {
   const random = createRandom(seed);
   const keys = times(flags, (index) => slug(random, index));

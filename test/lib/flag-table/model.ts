@@ -1,6 +1,6 @@
 /**
- * A writer as a log of single-item writes, and a replica that holds for each item any version of it. The model keeps the whole set
- * of items of every revision that was ever begun, so that a test can tell whether what was read is one of them.
+ * A writer, as a log of single-item writes. The model keeps the complete items of every revision that was ever begun, so that a
+ * test can check whether a reading is one of them.
  */
 import {
   type Attributes,
@@ -28,24 +28,24 @@ export type Operation =
   | { type: 'rewrite'; crashAfter: number | undefined }
   | { type: 'body'; edits: Edit[]; crashAfter: number | undefined }
   | { type: 'takeover' }
-  /** A writer that lost its lease unknowingly goes on with what its crash left undone. */
+  /** A writer that does not know that it lost its lease finishes the publication that was interrupted. */
   | { type: 'zombie' }
   | { type: 'renew' };
 
 export const limits = { dataBytes: 400, blockBytes: 512 };
 export const idOf = (item: { kind: Kind; key: string }) => `${item.kind}/${item.key}`;
 
-/** What the slots are called: any Unicode, the same key in both kinds, keys that are names of object properties. */
+/** The slots' keys: any Unicode, the same key in both kinds, names of object properties. */
 const keys = ['a', 'ключ', '鍵.with-dots', '🎏', '__proto__', 'constructor', 'a b', '\u0000', 'Z'.repeat(300)];
 
 type Content = ReadonlyMap<string, Item>;
 
 export interface Model {
   readonly log: { key: string; attributes: Attributes }[];
-  /** Every content by the text of its revision. */
+  /** The content of each revision, by the revision as a string. */
   readonly published: Map<string, Content>;
   run(operation: Operation): void;
-  /** Two writers wrote at once: the table may be refused until the next body. */
+  /** Whether two writers wrote at the same time: readers may then refuse the snapshot until the next body. */
   readonly overtaken: boolean;
   /** The newest revision whose head was written. */
   newest(): Rev | undefined;
@@ -58,7 +58,7 @@ export function createModel(prefix: string): Model {
   let epoch = 1_760_000_000_000;
   let seq = 0;
   let beat = 0;
-  /** What the writer knows to be in the table; undefined fields after a crash mean that it must write a body. */
+  /** The body that the writer knows to be in the table; if undefined, its next publication must be a body. */
   let base: { rev: Rev; content: Content; bank: 0 | 1; encoded: EncodedBody | undefined } | undefined;
   let rev: Rev | undefined;
   let nextBank: 0 | 1 = 0;
@@ -70,7 +70,7 @@ export function createModel(prefix: string): Model {
   const revOf = (attributes: Attributes) => (attributes.rev as { S: string }).S;
   const latest = (key: string) => log.findLast((write) => write.key === key)?.attributes;
 
-  /** One conditional put: only over an older revision. False: refused. */
+  /** A conditional put, which only replaces an older revision; false if it was refused. */
   function put(attributes: Attributes): boolean {
     const key = (attributes.key as { S: string }).S;
     const stored = latest(key);
@@ -97,7 +97,7 @@ export function createModel(prefix: string): Model {
       takeover();
       return;
     }
-    // A part of a crashed body may stand there under a newer revision: then this publication is given up, as writers do.
+    // A part of an interrupted body may have a newer revision: then the publication is abandoned, as writers do.
     if (!writes.every(put)) return;
     done();
     headRev = rev;
@@ -106,8 +106,8 @@ export function createModel(prefix: string): Model {
   }
 
   /**
-   * A new writer that trusts the table only as far as head and body agree; else its first publication is a body. A delta that
-   * a crash left without its head is what readers assemble already, so it is where the new writer goes on.
+   * A new writer, which uses the table only if head and body agree; otherwise its first publication is a body. Readers already
+   * apply a delta whose head was not written before a crash, so the new writer continues from it.
    */
   function takeover(): void {
     epoch += 1000;
@@ -183,7 +183,7 @@ export function createModel(prefix: string): Model {
           put(head());
           return;
         case 'rewrite':
-          // The body says again what was published last, under the same revision.
+          // The body repeats the last publication under the same revision.
           if (
             base &&
             rev &&
@@ -223,7 +223,7 @@ function describe(item: Item | undefined): string {
   return JSON.stringify(item && [item.kind, item.key, item.version, item.deleted, item.json]);
 }
 
-/** What is wrong with a snapshot as the content of its revision; undefined when it is whole. */
+/** How a snapshot differs from the content of its revision; undefined if it does not. */
 export function findMixture(
   published: Model['published'],
   snapshot: { rev: Rev; items(): Iterable<Item>; get(kind: Kind, key: string): Item | undefined },

@@ -26,7 +26,7 @@ const banner: Item = {
 };
 
 describe("LaunchDarkly's own layout", () => {
-  it('has the names that the SDKs use, with a colon only if there is a prefix', () => {
+  it('has the namespaces that SDKs use, with a colon only after a prefix', () => {
     expect(namespaces('prod')).toEqual({
       features: 'prod:features',
       segments: 'prod:segments',
@@ -39,7 +39,7 @@ describe("LaunchDarkly's own layout", () => {
     expect(namespaces('').inited).toBe('$inited');
   });
 
-  it('is exactly what ld-relay writes: namespace, key, version and item, and a marker without further attributes', () => {
+  it('has the attributes that ld-relay writes: namespace, key, version and item; the marker has only its key', () => {
     expect(encodeOfficialItem('prod', banner)).toEqual({
       namespace: { S: 'prod:features' },
       key: { S: 'banner' },
@@ -50,7 +50,7 @@ describe("LaunchDarkly's own layout", () => {
     expect(initedKey('')).toEqual({ namespace: '$inited', key: '$inited' });
   });
 
-  it('is measured by the formula of official writers: 100 plus the UTF-8 bytes of names and values', () => {
+  it('measures items by the formula of official writers: 100 plus the UTF-8 bytes of names and values', () => {
     // namespace 9 + 8, key 3 + 6, version 7 + 1, item 4 + 4
     const attributes = encodeOfficialItem('', {
       kind: 'features',
@@ -63,7 +63,7 @@ describe("LaunchDarkly's own layout", () => {
     expect(OFFICIAL_ITEM_LIMIT_BYTES).toBe(400_000);
   });
 
-  it('marks an old copy whose successor is too large, in attributes that official readers ignore', () => {
+  it('marks an old copy of an item that has become too large, in attributes that official readers ignore', () => {
     const marked = { ...encodeOfficialItem('', banner), ...encodeStale(1_760_000_000_000, 9) };
     expect(marked).toMatchObject({ staleSince: { N: '1760000000000' }, currentVersion: { N: '9' } });
     expect(decodeStale(marked)).toEqual({ since: 1_760_000_000_000, currentVersion: 9 });
@@ -72,7 +72,7 @@ describe("LaunchDarkly's own layout", () => {
   });
 });
 
-describe('an item of any writer', () => {
+describe('a decoded item', () => {
   const stored = (more: Attributes): Attributes => ({ namespace: { S: 'features' }, key: { S: 'k' }, ...more });
   const read = (more: Record<string, unknown>) => decodeOfficialItem('features', stored(more as Attributes));
 
@@ -82,11 +82,11 @@ describe('an item of any writer', () => {
     ['this project', { version: { N: '5' }, item: { S: '{"key":"k","version":5,"deleted":true}' } }, 5],
     ['a writer of the deleted attribute', { version: { N: '6' }, deleted: { BOOL: true } }, 6],
     ['a writer of both', { version: { N: '7' }, deleted: { BOOL: true }, item: { S: '{"version":7,"on":true}' } }, 7],
-  ])('is recognised as a tombstone of %s', (_writer, more, version) => {
+  ])('is a tombstone if it was deleted by %s', (_writer, more, version) => {
     expect(read(more)).toMatchObject({ kind: 'features', key: 'k', version, deleted: true });
   });
 
-  it('has the version of the attribute, or of the JSON if there is no attribute', () => {
+  it('has the version of its attribute, or of its JSON if there is no attribute', () => {
     expect(read({ version: { N: '9' }, item: { S: '{"version":3}' } })).toMatchObject({
       version: 9,
       json: '{"version":3}',
@@ -97,25 +97,25 @@ describe('an item of any writer', () => {
   it.each([
     ['no item', { version: { N: '1' } }, '`item`'],
     ['an item of another type', { version: { N: '1' }, item: { N: '5' } }, '`item`'],
-    ['cut JSON', { version: { N: '1' }, item: { S: '{"key":"k"' } }, 'JSON object'],
-    ['JSON that is no object', { version: { N: '1' }, item: { S: '[1]' } }, 'JSON object'],
+    ['truncated JSON', { version: { N: '1' }, item: { S: '{"key":"k"' } }, 'JSON object'],
+    ['JSON that is not an object', { version: { N: '1' }, item: { S: '[1]' } }, 'JSON object'],
     ['null', { version: { N: '1' }, item: { S: 'null' } }, 'JSON object'],
     ['a version that is text', { version: { S: '1' }, item: { S: '{}' } }, '`version`'],
     ['no version anywhere', { item: { S: '{}' } }, '`version`'],
     ['null attributes', { version: null, item: null }, '`version`'],
     ['a deleted attribute without a version', { deleted: { BOOL: true } }, '`item`'],
-  ])('gives a problem that names key and attribute for %s, and never throws', (_what, more, named) => {
+  ])('is a problem that names key and attribute, not an exception, for %s', (_what, more, named) => {
     const problem = read(more);
     expect(problem).toEqual({ key: 'k', problem: expect.stringContaining(named) });
     expect(problem).toEqual({ key: 'k', problem: expect.stringContaining('"k"') });
   });
 
-  it('gives a problem if it has no key', () => {
+  it('is a problem if it has no key', () => {
     expect(decodeOfficialItem('features', {})).toEqual({ key: '', problem: expect.stringContaining('key') });
   });
 });
 
-describe('together with the official DynamoDB store of the Node SDK', () => {
+describe("the Node SDK's official DynamoDB store", () => {
   const features = { namespace: 'features', streamApiPath: '/flags/', getDependencyKeys: () => [] };
   const segments = { namespace: 'segments', streamApiPath: '/segments/' };
   type Store = {
@@ -146,7 +146,7 @@ describe('together with the official DynamoDB store of the Node SDK', () => {
   const put = (attributes: Attributes) =>
     table.client.send(new PutItemCommand({ TableName: table.tableName, Item: attributes as never }));
 
-  it.each(['', 'prod'])('it reads every item that we write, with the prefix "%s"', async (prefix) => {
+  it.each(['', 'prod'])('reads every item that we write, with the prefix "%s"', async (prefix) => {
     const store = openStore(prefix);
     expect(await ask((done) => store.initialized(done))).toBe(false);
     const all = generateEnvironment(10);
@@ -181,7 +181,7 @@ describe('together with the official DynamoDB store of the Node SDK', () => {
     return yes;
   }
 
-  it('we read every item that it writes, tombstones too', async () => {
+  it('writes items, tombstones included, that we can read', async () => {
     const store = openStore('theirs');
     await ask((done) => store.upsert(features, { key: 'a', version: 3, on: true, salt: '' }, done));
     await ask((done) => store.upsert(features, { key: 'b', version: 1, on: true }, done));
@@ -202,7 +202,7 @@ describe('together with the official DynamoDB store of the Node SDK', () => {
     ]);
   });
 
-  it('our item and theirs are the same attributes', async () => {
+  it('writes an item with the same attributes as we do', async () => {
     const store = openStore('same');
     await ask((done) => store.upsert(features, { key: 'a', version: 3, on: true }, done));
     store.close();

@@ -14,13 +14,13 @@ import { runs } from './properties.ts';
 
 const rev = fc.record({ epoch: fc.maxSafeNat(), seq: fc.nat(2 ** 31 - 1) });
 
-describe('revisions', () => {
-  it('are strings of fixed width', () => {
+describe('a revision', () => {
+  it('is formatted with a fixed width', () => {
     expect(formatRev({ epoch: 1_760_000_000, seq: 7 })).toBe('000000001760000000.0000000007');
     expect(formatRev({ epoch: 1_760_000_000_000, seq: 7 })).toBe('000001760000000000.0000000007');
   });
 
-  it('sort in the same order as their strings, so that DynamoDB can compare them', () => {
+  it('sorts in the order of its string, so that DynamoDB can compare it', () => {
     fc.assert(
       fc.property(rev, rev, (a, b) => {
         const texts = [formatRev(a), formatRev(b)] as const;
@@ -31,7 +31,7 @@ describe('revisions', () => {
     );
   });
 
-  it('are older than any other when undefined', () => {
+  it('is older than any other if undefined', () => {
     expect(compareRev(undefined, { epoch: 0, seq: 0 })).toBeLessThan(0);
     expect(compareRev({ epoch: 0, seq: 0 }, undefined)).toBeGreaterThan(0);
     expect(compareRev(undefined, undefined)).toBe(0);
@@ -44,7 +44,7 @@ describe('revisions', () => {
     '999999999999999999.0000000001',
     ' 00001760000000000.0000000007',
     'x',
-  ])('are undefined for the text "%s"', (text) => {
+  ])('is undefined for the text "%s"', (text) => {
     expect(parseRev(text)).toBeUndefined();
   });
 });
@@ -61,7 +61,7 @@ describe('the head', () => {
     checkedAt: 1_760_000_123_456,
   };
 
-  it('is decoded as it was written, and stays below 1 KB with a long prefix', () => {
+  it('survives encoding and decoding, and stays below 1 KB with a long prefix', () => {
     const attributes = encodeHead('a'.repeat(200), head);
     expect({ ...decodeHead(attributes), counts: decodeCounts(attributes) }).toEqual(head);
     expect(officialItemBytes(attributes)).toBeLessThan(1024);
@@ -74,7 +74,7 @@ describe('the head', () => {
     expect(encodeHead('', bare).namespace).toEqual({ S: '$snapshot' });
   });
 
-  it('gives a problem that names the missing or malformed attribute, and never throws', () => {
+  it('is a problem that names the missing or malformed attribute, never an exception', () => {
     for (const name of ['format', 'owner', 'epoch', 'beat', 'checkedAt', 'rev', 'base']) {
       const spoilt = { ...encodeHead('', head), [name]: { BOOL: true } };
       expect(decodeHead(spoilt)).toEqual({ problem: expect.stringContaining(name) });

@@ -17,7 +17,7 @@ import { generateEnvironment } from './generate.ts';
 const prefix = 'prod';
 const at = (seq: number): Rev => ({ epoch: 1_760_000_000_000, seq });
 
-/** In capacity units as the server counts them, eventually consistent reads. */
+/** In capacity units, as reported by the server; reads are eventually consistent. */
 function describeCosts(start: () => Promise<TestTable>): void {
   let table: TestTable;
   const items = generateEnvironment(2000);
@@ -71,7 +71,7 @@ function describeCosts(start: () => Promise<TestTable>): void {
     return { body, some };
   }
 
-  it('a poll that finds nothing new: 0.5 read units, one GetItem; a lease renewal: 1 write unit', async () => {
+  it('is 0.5 read units in one GetItem for a poll without news, and 1 write unit for a lease renewal', async () => {
     await publishBody(220);
     const reader = createSnapshotReader({ prefix, get });
     const cold = await reader.cold();
@@ -81,7 +81,7 @@ function describeCosts(start: () => Promise<TestTable>): void {
     expect(await cost(() => putHead(at(1), at(1)))).toMatchObject({ write: 1 });
   });
 
-  it('one changed flag of 2,000: at most 1 read unit for a reader, and 2 write units beside the item for the writer', async () => {
+  it('is 1 read unit and, besides the item, 2 write units for one changed flag of 2,000', async () => {
     const { some } = await publishBody(2200);
     const reader = createSnapshotReader({ prefix, get });
     const cold = await reader.cold();
@@ -98,17 +98,17 @@ function describeCosts(start: () => Promise<TestTable>): void {
     if (refresh.value.kind === 'snapshot') expect(refresh.value.snapshot.get('features', flag.key)).toEqual(changed);
   });
 
-  it('everything, cold, of 2,000 flags: half a read unit for each 4 KiB of compressed data', async () => {
+  it('is half a read unit per 4 KiB of compressed data for a cold read of 2,000 flags', async () => {
     const { body } = await publishBody(2200);
     const cold = await cost(() => createSnapshotReader({ prefix, get }).cold());
     expect(cold.value).toMatchObject({ kind: 'snapshot', behind: false });
-    // Half a unit for each 4 KiB of each item, the head's and the missing delta's included.
+    // Half a unit per 4 KiB of each item, including the head and the missing delta.
     const sizes = [body.body, ...body.parts].map(({ data }) => (data as { B: Uint8Array }).B.length + 200);
     const expected = sizes.reduce((sum, size) => sum + Math.ceil(size / 4096) / 2, 0) + 1;
     expect(Math.abs(cold.read - expected)).toBeLessThanOrEqual(1);
   });
 
-  it('everything, cold, of 200 flags: under a quarter of the read units that the official layout takes', async () => {
+  it('is less than a quarter of the official layout’s read units for a cold read of 200 flags', async () => {
     const some = generateEnvironment(200);
     await put(encodeBody({ prefix, items: some, rev: at(1), bank: 0 }).body);
     await putHead(at(1), at(1));
@@ -137,6 +137,6 @@ function describeCosts(start: () => Promise<TestTable>): void {
   });
 }
 
-describe('what the snapshot costs in a real table', () => describeCosts(startTable));
+describe('the cost of the snapshot', () => describeCosts(startTable));
 
-describeWithDynamoDBLocal('what the snapshot costs as DynamoDB Local counts', describeCosts);
+describeWithDynamoDBLocal('the cost of the snapshot on DynamoDB Local', describeCosts);

@@ -61,8 +61,8 @@ const item: fc.Arbitrary<Item> = fc.record({
 const items = fc.uniqueArray(item, { maxLength: 60, selector: idOf });
 const byId = (all: Iterable<Item>) => new Map([...all].map((one) => [idOf(one), one]));
 
-describe('a body', () => {
-  it('is read as it was written: any keys, versions and text, any number of blocks and parts', async () => {
+describe('an encoded body', () => {
+  it('is decoded to the same items: any keys, versions and text, any number of blocks and parts', async () => {
     await fc.assert(
       fc.asyncProperty(
         items,
@@ -82,7 +82,7 @@ describe('a body', () => {
     );
   });
 
-  it('is the same bytes for the same items in any order, with repeated items too', async () => {
+  it('has the same bytes for the same items in any order, also with duplicates', async () => {
     const shuffled = fc.tuple(fc.array(item, { maxLength: 40 }), fc.integer());
     fc.assert(
       fc.property(shuffled, ([all, seed]) => {
@@ -113,7 +113,7 @@ describe('a body', () => {
     expect((await snapshotOf(written)).get('segments', 'large')).toEqual(large);
   });
 
-  it('may be exactly as large as one item, or one byte larger', async () => {
+  it('has no parts if it fits one table item exactly, and one part if it is a byte larger', async () => {
     const all = generateEnvironment(30);
     const { bytes } = encodeBody({ prefix: '', items: all, rev, bank: 0 });
     for (const [dataBytes, parts] of [
@@ -140,11 +140,11 @@ describe('a body', () => {
     const [before, after] = [blocksOf(first), blocksOf(second)];
     expect(after.length).toBe(before.length);
     expect(after.filter((bytes, i) => !bytes.equals(before[i]!)).length).toBe(1);
-    // What was taken over is what would have been written anyway.
+    // Reused blocks are identical to newly encoded ones.
     expect(second).toEqual(encodeBody({ prefix: '', items: changed, rev, bank: 0 }));
   });
 
-  it('does not change its number of blocks back and forth around a size, but follows a size that really changed', () => {
+  it('keeps its number of blocks when its size varies a little, and changes it when the size changes a lot', () => {
     const limits = { dataBytes: 1_000_000, blockBytes: 4096 };
     const of = (count: number, previous?: EncodedBody) =>
       encodeBody({ prefix: '', items: generateEnvironment(200, 5).slice(0, count), rev, bank: 0, limits, previous });
@@ -158,7 +158,7 @@ describe('a body', () => {
     expect(counts(of(10, last))).toBeLessThan(start);
   });
 
-  it('of format 1 can still be read: edge bundles outlive relays', async () => {
+  it('of format 1 can be decoded, since edge bundles and relays are deployed at different times', async () => {
     const path = join(__dirname, '../../fixtures/flag-table/snapshot-format-1.json');
     const {
       body,
@@ -174,7 +174,7 @@ describe('a body', () => {
   });
 });
 
-describe('a body with a wrong header', () => {
+describe('a forged body', () => {
   const forge = (data: Buffer): Pick<EncodedBody, 'body' | 'parts'> => {
     const { body } = encodeBody({ prefix: '', items: [], rev, bank: 0 });
     return { body: { ...body, data: { B: data }, sha256: { B: sealBody(rev, 0, 0, data) } }, parts: [] };
@@ -187,7 +187,7 @@ describe('a body with a wrong header', () => {
     return bytes;
   };
 
-  it('is refused when it would inflate beyond the readers’ limit', async () => {
+  it('is refused if it would inflate beyond the readers’ limit', async () => {
     const bomb = deflateRawSync(Buffer.alloc(1000));
     const data = Buffer.concat([header(1, 0, bomb.length, 200_000_000), bomb]);
     expect(await readBack(forge(data))).toMatchObject({
@@ -196,7 +196,7 @@ describe('a body with a wrong header', () => {
     });
   });
 
-  it('never inflates a block beyond its declared size, and returns a problem instead of throwing', async () => {
+  it('never makes a block inflate beyond its declared size, and gives a problem instead of an exception', async () => {
     const bomb = deflateRawSync(Buffer.alloc(50_000_000));
     for (const promise of [1000, 60_000_000]) {
       const reading = await readBack(forge(Buffer.concat([header(1, 0, bomb.length, promise), bomb])));
@@ -208,7 +208,7 @@ describe('a body with a wrong header', () => {
     }
   });
 
-  it('never inflates a dictionary beyond deflate’s window', async () => {
+  it('never makes a dictionary inflate beyond deflate’s window', async () => {
     const bomb = deflateRawSync(Buffer.alloc(1_000_000));
     const data = Buffer.concat([header(1, bomb.length, 0, 0), bomb]);
     expect(await readBack(forge(data))).toMatchObject({
@@ -217,7 +217,7 @@ describe('a body with a wrong header', () => {
     });
   });
 
-  it('is refused or has a problem for any other bytes with a right hash', async () => {
+  it('of any bytes with a valid hash is refused or has a problem', async () => {
     const good = encodeBody({
       prefix: '',
       items: generateEnvironment(30),
@@ -249,8 +249,8 @@ describe('a body with a wrong header', () => {
   });
 });
 
-describe('a delta', () => {
-  it('is read as it was written, over a body, tombstones too', async () => {
+describe('an encoded delta', () => {
+  it('is decoded over its body to the same items, tombstones included', async () => {
     await fc.assert(
       fc.asyncProperty(items, items, async (all, changes) => {
         const newest = { ...rev, seq: 2 };
@@ -264,7 +264,7 @@ describe('a delta', () => {
     );
   });
 
-  it('is undefined beyond its limit, and within 32 KiB as an item', () => {
+  it('is undefined beyond its limit, which keeps its table item within 32 KiB', () => {
     const make = (bytes: number) =>
       encodeDelta({
         prefix: 'p'.repeat(200),
@@ -274,7 +274,7 @@ describe('a delta', () => {
         rev: { ...rev, seq: 2 },
         base: rev,
       });
-    expect(make(30_000)).toBeUndefined(); // two UTF-8 bytes for half of them
+    expect(make(30_000)).toBeUndefined(); // half of them take two bytes in UTF-8
     const fits = make(18_000)!;
     expect((fits.data as { B: Uint8Array }).B.length).toBeLessThanOrEqual(DELTA_LIMIT_BYTES);
     expect(DELTA_LIMIT_BYTES + 200 + 32 + 300).toBeLessThanOrEqual(32_768);
@@ -285,7 +285,7 @@ describe('a delta', () => {
   });
 });
 
-/** By the documented layout, not by the decoder. */
+/** From the documented layout, without the decoder. */
 function blocksOf({ body, parts }: EncodedBody): Buffer[] {
   const data = Buffer.concat([body, ...parts].map(({ data: piece }) => (piece as { B: Uint8Array }).B));
   let at = 8 + 8 * data.readUInt32LE(0) + data.readUInt32LE(4);

@@ -23,7 +23,7 @@ if (process.env.LONG === '1') jest.setTimeout(300_000);
 const edit = fc.record({
   slot: fc.nat(17),
   what: fc.constantFrom('set', 'set', 'set', 'delete', 'revert', 'vanish'),
-  // Hex does not compress, so that bodies grow over several parts.
+  // Random hex hardly compresses, so bodies need several parts.
   text: fc.string({ unit: fc.constantFrom(...'0123456789abcdef'), minLength: 0, maxLength: 400 }),
 });
 const edits = fc.array(edit, { minLength: 1, maxLength: 6 });
@@ -38,11 +38,11 @@ const operation: fc.Arbitrary<Operation> = fc.oneof(
 ) as fc.Arbitrary<Operation>;
 const operations = fc.array(operation, { minLength: 1, maxLength: 14 });
 
-/** For each key any version that was ever written, or none: every answer of the replica is another mixture. */
+/** A replica that answers each read with any version of each item that was ever written, or with none. */
 function createReplica(model: Model, random: Random, spoil?: (attributes: Attributes, key: string) => Attributes) {
   const versions = new Map<string, Attributes[]>();
   for (const { key, attributes } of model.log) versions.set(key, [...(versions.get(key) ?? []), attributes]);
-  /** The newest most of the time, since pure chance would hardly ever give a head, a body and parts that agree. */
+  /** Mostly the newest, since random choices would hardly ever give a head, a body and parts that match. */
   const choose = (all: readonly Attributes[]) => {
     const luck = random();
     if (luck < 0.6) return all.at(-1);
@@ -58,7 +58,7 @@ function createReplica(model: Model, random: Random, spoil?: (attributes: Attrib
   };
 }
 
-/** The state that the writer itself sees: the newest version of every item. */
+/** The writer's own region: the newest version of every item. */
 function createOrigin(model: Model) {
   return async (wanted: readonly Key[]) =>
     wanted.map(({ key }) => model.log.findLast((write) => write.key === key)?.attributes);
@@ -81,7 +81,7 @@ function count(outcomes: ReturnType<typeof tally>, reading: Reading, newest: Rev
 }
 
 describe('a snapshot read from a replica', () => {
-  it('is one published revision whole, or refused, whatever versions of its items the replica holds', async () => {
+  it('is exactly one published revision, or refused, whatever mix of versions the replica has', async () => {
     const outcomes = tally();
     await fc.assert(
       fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
@@ -101,7 +101,7 @@ describe('a snapshot read from a replica', () => {
     }
   });
 
-  it('never goes back for a reader that refreshes, and stays whole over deltas, bodies, banks and takeovers', async () => {
+  it('never goes back to an older revision on refresh, across deltas, bodies, banks and takeovers', async () => {
     const outcomes = tally();
     await fc.assert(
       fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
@@ -122,7 +122,7 @@ describe('a snapshot read from a replica', () => {
             seen.push({ snapshot: held, items: [...held.items()] });
           }
         }
-        // A snapshot is immutable: what was read later did not change what was read before.
+        // A snapshot is immutable: later reads did not change earlier ones.
         for (const { snapshot, items } of seen) expect(new Set(snapshot.items())).toEqual(new Set(items));
       }),
       runs(100, 4000),
@@ -132,13 +132,13 @@ describe('a snapshot read from a replica', () => {
     }
   });
 
-  it('is the newest revision when every item has arrived, cold and by refresh from any earlier one', async () => {
+  it('is the newest revision once every item has been replicated, cold and after a refresh from any revision', async () => {
     await fc.assert(
       fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
         const random = createRandom(seed);
         const model = createModel('env');
         let held: Snapshot | undefined;
-        // A whole publication at the end: zombies and crashes before it must not keep anybody from it.
+        // A complete publication at the end: earlier crashes and overtaken writers must not hide it.
         const last: Operation = {
           type: 'body',
           edits: [{ slot: 0, what: 'set', text: 'last' }],
@@ -163,7 +163,7 @@ describe('a snapshot read from a replica', () => {
     );
   });
 
-  it('is there after every single write of every publication, once one was complete: a crash anywhere loses nothing', async () => {
+  it('stays readable after every single write once a publication was complete, so that a crash anywhere loses nothing', async () => {
     await fc.assert(
       fc.asyncProperty(operations, async (all) => {
         const model = runAll(all);
@@ -188,7 +188,7 @@ describe('a snapshot read from a replica', () => {
     );
   });
 
-  it('is whole or refused when attributes are flipped, cut, swapped between versions, retyped or lost', async () => {
+  it('is complete or refused when attributes are corrupted, truncated, swapped between versions, retyped or lost', async () => {
     const outcomes = tally();
     await fc.assert(
       fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
@@ -213,7 +213,7 @@ describe('a snapshot read from a replica', () => {
   });
 });
 
-/** Damages one attribute of some item. Base64 and bytes are both used, as readers meet both. */
+/** Damages one attribute of an item. Uses bytes and base64, since readers get both. */
 function spoiler(model: Model, random: Random) {
   const target = ['head', 'body', 'delta', 'part'][Math.floor(random() * 4)]!;
   return (attributes: Attributes, key: string): Attributes => {
@@ -251,7 +251,7 @@ function spoiler(model: Model, random: Random) {
   };
 }
 
-/** As DynamoDB's JSON protocol carries it: bytes as base64 text. */
+/** The form of DynamoDB's JSON protocol: bytes are base64. */
 function toWire(attributes: Attributes): Attributes {
   return Object.fromEntries(
     Object.entries(attributes).map(([name, value]) => [
@@ -261,7 +261,7 @@ function toWire(attributes: Attributes): Attributes {
   );
 }
 
-describe('the reader, step by step', () => {
+describe('a snapshot reader', () => {
   const revAt = (seq: number): Rev => ({ epoch: 1_760_000_000_000, seq });
   const flag = (key: string, version: number): Item => ({
     kind: 'features',
@@ -306,14 +306,14 @@ describe('the reader, step by step', () => {
     return done.snapshot;
   }
 
-  /** Not a matcher on the snapshot itself: printing one that differs takes minutes. */
+  /** Returns a string because jest would take minutes to print two snapshots that differ. */
   async function keeps(reading: Promise<Reading>, held: Snapshot): Promise<string> {
     const done = await reading;
     if (done.kind !== 'snapshot') return done.kind;
     return `${done.snapshot === held ? 'the same' : 'another'}, ${done.behind ? 'behind' : 'not behind'}`;
   }
 
-  it('reads head, body and delta in one request at first', async () => {
+  it('reads head, body and delta in one request when cold', async () => {
     const { reader, put, putHead, asked } = createTable();
     put(encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 }).body);
     putHead(revAt(1), revAt(1));
@@ -325,7 +325,7 @@ describe('the reader, step by step', () => {
     expect(asked).toEqual([['head', 'body', 'delta']]);
   });
 
-  it('answers absent without a head, and with a head that published nothing', async () => {
+  it('answers absent without a head, and with a head without a publication', async () => {
     const { reader, put, putHead } = createTable();
     expect(await reader.cold()).toEqual({ kind: 'absent' });
     put(encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 }).body);
@@ -334,7 +334,7 @@ describe('the reader, step by step', () => {
     expect(await reader.cold()).toEqual({ kind: 'absent' });
   });
 
-  it('refreshes with one small read while nothing is new, and with one more when a delta fits', async () => {
+  it('refreshes with one small read while nothing is new, and with a second one for a delta', async () => {
     const { reader, put, putHead, asked } = createTable('p');
     put(encodeBody({ prefix: 'p', items: [flag('a', 1), flag('b', 1)], rev: revAt(1), bank: 0 }).body);
     putHead(revAt(1), revAt(1));
@@ -349,7 +349,7 @@ describe('the reader, step by step', () => {
     expect(first.get('features', 'a')?.version).toBe(1);
   });
 
-  it('reverts changes that a later delta over the same base no longer contains', async () => {
+  it('undoes changes that a later delta over the same base no longer contains', async () => {
     const { reader, put, putHead } = createTable();
     put(encodeBody({ prefix: '', items: [flag('a', 5), flag('b', 1)], rev: revAt(1), bank: 0 }).body);
     put(encodeDelta({ prefix: '', items: [flag('a', 6)], rev: revAt(2), base: revAt(1) })!);
@@ -387,7 +387,7 @@ describe('the reader, step by step', () => {
     expect(asked.slice(1)).toEqual([['head'], ['delta']]);
   });
 
-  it('shares the items of blocks that a new body did not change, and of unchanged items in the others', async () => {
+  it('reuses the objects of all items that a new body did not change', async () => {
     const { reader, put, putHead } = createTable();
     const first = encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 });
     put(first.body);
@@ -419,7 +419,7 @@ describe('the reader, step by step', () => {
     }
   });
 
-  it('refuses a body of which a part is missing or of another revision, and says that looking again may help', async () => {
+  it('refuses a body with a missing or different part, and says that reading again may help', async () => {
     const { reader, put, putHead, table } = createTable();
     const limits = { dataBytes: 3000, blockBytes: 8192 };
     const old = encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0, limits });
@@ -441,7 +441,7 @@ describe('the reader, step by step', () => {
     });
   });
 
-  it('takes over no block that changed, even where its length did not', async () => {
+  it('reuses no block that changed without changing its length', async () => {
     const { reader, put, putHead } = createTable();
     put(encodeBody({ prefix: '', items: [flag('a', 1)], rev: revAt(1), bank: 0 }).body);
     putHead(revAt(1), revAt(1));
@@ -481,7 +481,7 @@ describe('the reader, step by step', () => {
     }
   });
 
-  it('keeps what it holds when a body is of an older revision, and does not read its parts', async () => {
+  it('keeps its snapshot when a body is older, and does not read its parts', async () => {
     const { reader, put, putHead, asked } = createTable();
     put(encodeBody({ prefix: '', items: many, rev: revAt(5), bank: 0 }).body);
     putHead(revAt(5), revAt(5));
@@ -501,7 +501,7 @@ describe('the reader, step by step', () => {
     expect(await reader.refresh(held)).toMatchObject({ kind: 'unchanged' });
   });
 
-  it('rejects when the store cannot be reached, with its error', async () => {
+  it("rejects with the store's error when the store cannot be reached", async () => {
     const reader = createSnapshotReader({ prefix: '', get: () => Promise.reject(new Error('no route')) });
     await expect(reader.cold()).rejects.toThrow('no route');
   });
