@@ -13,7 +13,7 @@ const [handler] = blocks.filter(([, kind]) => kind).map(([, , code]) => code!);
 
 let directory: string;
 beforeAll(() => {
-  // Below the root, so that packages are found, and not in the sources.
+  // Below the root, so that packages resolve, but outside of the sources.
   mkdirSync(join(root, '.cache'), { recursive: true });
   directory = mkdtempSync(join(root, '.cache/constructs-'));
   const placed = (code: string) => code.replaceAll(`'./lib/`, `'../../lib/`).replaceAll(`'./lambda/`, `'../../lambda/`);
@@ -24,7 +24,7 @@ beforeAll(() => {
 });
 afterAll(() => rmSync(directory, { recursive: true, force: true }));
 
-/** What a program of ours says, and how it ended. */
+/** Runs a program of node_modules; returns its exit code and output. */
 async function run(program: string, ...args: string[]): Promise<{ code: number; said: string }> {
   const options = { cwd: root, timeout: 170_000, env: { ...process.env, CDK_VALIDATION: 'false' } };
   const command = [join(root, 'node_modules', program), ...args];
@@ -41,11 +41,11 @@ test('docs/constructs.md has an example of every construct', () => {
   expect(examples.some((code) => code.includes('FlagTable.fromExisting('))).toBe(true);
 });
 
-test('its examples compile', async () => {
+test('the examples of docs/constructs.md compile', async () => {
   expect(await run('typescript/bin/tsc', '-p', directory)).toEqual({ code: 0, said: '' });
 });
 
-test('its examples synthesise', async () => {
+test('the examples of docs/constructs.md synthesise', async () => {
   const all = join(directory, 'all.mts');
   writeFileSync(all, examples.map((_, index) => `await import('./example-${index}.ts');`).join('\n'));
   expect(await run('tsx/dist/cli.mjs', all)).toMatchObject({ code: 0 });

@@ -1,4 +1,4 @@
-/** What docs/deploying.md says is what there is. */
+/** docs/deploying.md matches the code. */
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { parseStage, stages } from '../../../lib/infrastructure/stages.ts';
@@ -20,7 +20,7 @@ test.each([
   ['relay', 'RelaySettings', 12],
   ['edge', 'EdgeSettings', 3],
   ['alarms', 'AlarmSettings', 1],
-])('every %s property that it names exists', (group, type, least) => {
+])('every %s property in docs/deploying.md exists', (group, type, least) => {
   const named = [
     ...new Set([...page.matchAll(new RegExp(`\`${group}\\.([a-z]\\w+)`, 'g'))].map(([, member]) => member!)),
   ];
@@ -28,15 +28,15 @@ test.each([
   expect(membersOf(type)).toEqual(expect.arrayContaining(named));
 });
 
-test('what it shows of cdk.json is accepted', () => {
+test('the cdk.json in docs/deploying.md is valid', () => {
   const [, json] = /```json\n([\s\S]*?)```/.exec(page)!;
   const shown = JSON.parse(json!).context.stages;
-  // The account that is shown is not that of the certificate that we ship.
+  // Its account differs from that of the certificate in the stage file.
   shown.prod.account = '111122223333';
   expect(parseStage('prod', stages, shown).alarms.emails).toEqual(['team@example.com']);
 });
 
-test('its sums come out', () => {
+test('the calculations in docs/deploying.md are correct', () => {
   const sums = [...page.matchAll(/(?<=\| )([\d.,()×+÷⁶ ]+(?: \(of the NAT gateways\))?[\d.,()×+÷⁶ ]*) = ([\d.]+) \|/g)];
   expect(sums.length).toBeGreaterThan(8);
   for (const [, sum, result] of sums) {
@@ -46,7 +46,7 @@ test('its sums come out', () => {
   }
 });
 
-/** Sums, products, quotients and parentheses, as one learns at school. */
+/** Computes + × ÷ and parentheses, with the usual precedence. */
 function evaluate(text: string): number {
   const tokens = text.match(/[\d.]+|[()×÷+]/g)!;
   const product = (): number => {

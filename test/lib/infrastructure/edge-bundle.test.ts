@@ -32,7 +32,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true });
 });
 
-/** Runs a script against a bundle as Lambda would: its memory, its reserved variables, no working directory of ours. */
+/** Runs a script against a bundle as Lambda would: with its memory and reserved variables, outside of our directory. */
 async function runBundle(file: string, script: string, input: unknown = null): Promise<unknown> {
   const code = `const bundle = require(${JSON.stringify(file)}); const input = ${JSON.stringify(input)};
     (async () => { ${script} })().then((result) => console.log(JSON.stringify(result)));`;
@@ -50,7 +50,7 @@ async function runBundle(file: string, script: string, input: unknown = null): P
 }
 
 test.each(['snap', 'official'])(
-  'the built reader answers from %s what evaluation answers, and prints nothing',
+  'the built reader gives the evaluator’s answers from the %s layout, and prints nothing',
   async (prefix) => {
     const file = buildEdge({
       entry: 'reader',
@@ -71,7 +71,7 @@ test.each(['snap', 'official'])(
   },
 );
 
-test('the bundled router selects the variant by the flag', async () => {
+test('the bundled router selects the variant that the flag gives', async () => {
   const { file } = await bundleEdge({
     entry: 'viewer-request',
     config: { reader, flagKey: 'canary-checkout', variants: ['stable', 'canary'], defaultVariant: 'stable' },
@@ -108,7 +108,7 @@ test('the bundle contains no code of AWS or LaunchDarkly, and its zip is reprodu
 test('a config that is invalid or contains tokens is rejected before anything is built', () => {
   const outdir = join(directory, 'refused');
   const build = (config: object) => () => buildEdge({ entry: 'reader', config: config as never, outdir });
-  // What a CDK token turns into as text.
+  // A CDK token as a string.
   expect(build({ ...reader, tableName: `\${Token[TOKEN.12]}` })).toThrow(/\$\{Token\[TOKEN\.12\]\}.*the value itself/);
   expect(build({ ...reader, tableName: { 'Fn::GetAtt': ['Table', 'Name'] } })).toThrow(/Fn::GetAtt/);
   expect(build({ ...reader, refreshMs: Number.NaN })).toThrow(/plain JSON/);

@@ -1,10 +1,10 @@
-/** Row by row: CloudFront Developer Guide, "Restrictions on Lambda@Edge" and "Quotas on Lambda@Edge". */
+/** Expected values: CloudFront Developer Guide, "Restrictions on Lambda@Edge" and "Quotas on Lambda@Edge". */
 import { describeEdgeProblems, type EdgeEventType } from '../../../lib/infrastructure/edge-restrictions.ts';
 
 const fine = { Architectures: ['x86_64'], Runtime: 'nodejs24.x', Timeout: 5, MemorySize: 128 };
 const at = (eventType: EdgeEventType = 'viewer-request', region = 'us-east-1') => ({ eventType, region });
 
-test('a function that CloudFront accepts is accepted', () => {
+test('an edge function that CloudFront accepts has no problems', () => {
   expect(describeEdgeProblems(fine, at())).toEqual([]);
   expect(describeEdgeProblems({ Runtime: 'nodejs22.x' }, at())).toEqual([]);
   expect(describeEdgeProblems({ ...fine, MemorySize: 10_240, Timeout: 30 }, at('origin-request'))).toEqual([]);
@@ -32,11 +32,11 @@ test.each<[object, string]>([
   [{ Runtime: 'java21' }, 'has the runtime java21: use nodejs24.x'],
   [{ Timeout: 31 }, 'has a timeout of 31 s: at most 30'],
   [{ MemorySize: 256 }, 'has 256 MB at viewer-request: at most 128'],
-])('%j is refused', (wrong, problem) => {
+])('an edge function with %j is refused', (wrong, problem) => {
   expect(describeEdgeProblems({ ...fine, ...wrong }, at())).toEqual([problem]);
 });
 
-test('another region is refused', () => {
+test('an edge function outside us-east-1 is refused', () => {
   expect(describeEdgeProblems(fine, at('origin-request', 'eu-west-1'))).toEqual([
     'is in eu-west-1: edge functions must be created in us-east-1',
   ]);

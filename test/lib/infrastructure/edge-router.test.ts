@@ -1,4 +1,4 @@
-/** The edge stack: its template, and its functions as they lie in the synthesised assembly. */
+/** The edge stack: its template, and its functions in the synthesised assembly. */
 import { join } from 'node:path';
 import { Duration, Stack } from 'aws-cdk-lib';
 import type { Template } from 'aws-cdk-lib/assertions';
@@ -34,15 +34,15 @@ const distributionOf = (template: Template) =>
 const associationsOf = (template: Template): Association[] =>
   distributionOf(template).DefaultCacheBehavior.LambdaFunctionAssociations;
 
-/** The function behind an association: CloudFront takes a numbered version only. */
+/** The function of an association, which must refer to a numbered version. */
 function functionOf(template: Template, { LambdaFunctionARN }: Association): Resource {
   const version = template.findResources('AWS::Lambda::Version')[LambdaFunctionARN.Ref];
   expect(version).toBeDefined();
   return template.findResources('AWS::Lambda::Function')[version!.Properties.FunctionName.Ref] as Resource;
 }
 
-describe('the edge', () => {
-  test('has three functions, each of which CloudFront accepts', () => {
+describe('the edge stack', () => {
+  test('has three functions that CloudFront accepts', () => {
     for (const stage of [everything, prod]) {
       const template = stage.template('Edge');
       const region = stage.stage.edge!.region;
@@ -60,7 +60,7 @@ describe('the edge', () => {
     }
   });
 
-  test('has roles that Lambda and Lambda@Edge may assume, which may read one environment in every replica', () => {
+  test('has roles that Lambda and Lambda@Edge may assume and that may read one environment in every replica', () => {
     const template = everything.template('Edge');
     for (const { Properties } of Object.values(template.findResources('AWS::IAM::Role'))) {
       expect(Properties.AssumeRolePolicyDocument.Statement[0].Principal.Service).toEqual([
@@ -84,7 +84,7 @@ describe('the edge', () => {
     );
   });
 
-  test('caches by variant and by nothing else that the viewer sends', () => {
+  test('caches by variant and by no other viewer data', () => {
     everything.template('Edge').hasResourceProperties('AWS::CloudFront::CachePolicy', {
       CachePolicyConfig: {
         ParametersInCacheKeyAndForwardedToOrigin: {
@@ -93,13 +93,13 @@ describe('the edge', () => {
         },
       },
     });
-    // Nothing of the viewer reaches the origin in another way either.
+    // No viewer data reaches the origin through an origin request policy either.
     expect(distributionOf(everything.template('Edge')).DefaultCacheBehavior).not.toHaveProperty(
       'OriginRequestPolicyId',
     );
   });
 
-  test('uses https with viewers and TLS 1.2 with origins, and its own names if it has a certificate', () => {
+  test('uses https with viewers (TLS 1.2 or later) and origins, and its own domain names if it has a certificate', () => {
     const config = distributionOf(everything.template('Edge'));
     expect(config).toMatchObject({
       Aliases: ['www.example.com'],
@@ -125,7 +125,7 @@ describe('the edge', () => {
   });
 });
 
-describe('the functions in the assembly', () => {
+describe('the edge functions in the assembly', () => {
   let table: TestTable;
   beforeAll(async () => {
     table = await startTable();
@@ -148,7 +148,7 @@ describe('the functions in the assembly', () => {
       'index.cjs',
     );
   };
-  /** DynamoDB's own address, as far as the function can tell: its calls go to the table in this process. */
+  /** Redirects the function's calls to DynamoDB to the table in this process, and records their hosts. */
   const intercept = () => `
     const http = require('node:http'), https = require('node:https');
     https.request = (url, options) => { const to = new URL(${JSON.stringify(table.endpoint)}); asked.push(url.host);
@@ -156,7 +156,7 @@ describe('the functions in the assembly', () => {
     const asked = [];`;
 
   // The events are those of the CloudFront Developer Guide, "Lambda@Edge event structure": see events.ts.
-  test('select the variant, its origin and the cookie, with the events that AWS documents', async () => {
+  test('set the variant, its origin and the cookie for the events that AWS documents', async () => {
     const config = { ...shipped.prod, tableName: table.tableName };
     const stage = synthesise('events', config);
     const [decided, asked] = (await runAsLambda(
@@ -190,7 +190,7 @@ describe('the functions in the assembly', () => {
     expect(answered.headers['set-cookie']![0]!.value).toContain(`flag-viewer=${viewer}; Path=/;`);
   });
 
-  test('carry a list of replicas for each region that they run in, and no token', async () => {
+  test('contain a list of replicas for each region in which they run, and no token', async () => {
     const configs = (await runAsLambda(
       fileOf(everything, 'viewer-request'),
       'return require("node:fs").readFileSync(file, "utf8")',
@@ -204,7 +204,7 @@ describe('the functions in the assembly', () => {
   });
 });
 
-describe('a function of one’s own', () => {
+describe('a custom edge function', () => {
   const flagTable = FlagTable.fromExisting('flags', { homeRegion: 'eu-west-1', replicaRegions: ['us-east-1'] });
   const code = { router: 'viewer-response', config: {} } as const;
   const stackIn = (region?: string) => new Stack(createApp(), 'Mine', region ? { env: { region } } : {});
@@ -236,7 +236,7 @@ describe('a function of one’s own', () => {
         ),
       'is traced by X-Ray',
     ],
-  ])('that gets %s later fails the synthesis', (_, change, message) => {
+  ])('to which %s is added later fails synthesis', (_, change, message) => {
     const stack = stackIn('us-east-1');
     change(new EdgeFlagFunction(stack, 'Fn', { code, functionName: 'mine' }), stack);
     expect(() => (stack.node.root as ReturnType<typeof createApp>).synth()).toThrow(`edge function Mine/Fn ${message}`);

@@ -38,16 +38,16 @@ describe('the flag table', () => {
     }
   });
 
-  test('replicates asynchronously: three-region consistency would forbid TTL and transactions', () => {
+  test('replicates asynchronously, since multi-region strong consistency does not support TTL and transactions', () => {
     templateOf().hasResourceProperties('AWS::DynamoDB::GlobalTable', { MultiRegionConsistency: Match.absent() });
   });
 
-  test('is retained without its stack in production and deleted with it elsewhere', () => {
+  test('is retained when its stack is deleted in production, and deleted with it elsewhere', () => {
     templateOf().hasResource('AWS::DynamoDB::GlobalTable', { DeletionPolicy: 'Retain' });
     templateOf({ retain: false }).hasResource('AWS::DynamoDB::GlobalTable', { DeletionPolicy: 'Delete' });
   });
 
-  test('rejects a stack without a region, since home and replica could not be distinguished', () => {
+  test('rejects a stack without a region, which could not tell home from replicas', () => {
     const stack = new Stack(createApp(), 'Data');
     expect(() => new FlagTable(stack, 'FlagTable', { tableName: 'flags', replicaRegions: [] })).toThrow(
       'a flag table needs a stack with a region: give Data an env.region',
@@ -74,13 +74,13 @@ describe('an existing flag table', () => {
   });
   const reads = ['dynamodb:BatchGetItem', 'dynamodb:GetItem', 'dynamodb:Query'];
 
-  test('may be read in every region that has a replica, and not written', () => {
+  test('grants a reader read access in every region with a replica, and no write access', () => {
     expect(statementsFor((role) => table.grantRead(role))).toEqual([
       { Effect: 'Allow', Action: reads, Resource: [arn('eu-west-1'), arn('us-east-1')] },
     ]);
   });
 
-  test('may be limited to reading one region and one environment', () => {
+  test('can limit a reader to one region and one environment', () => {
     expect(statementsFor((role) => table.grantRead(role, { regions: ['us-east-1'], prefix: 'prod' }))).toEqual([
       {
         Effect: 'Allow',
@@ -91,7 +91,7 @@ describe('an existing flag table', () => {
     ]);
   });
 
-  test('may be written in the home region only', () => {
+  test('grants a relay write access in the home region only', () => {
     expect(statementsFor((role) => table.grantWrite(role))).toEqual([
       {
         Effect: 'Allow',
@@ -108,7 +108,7 @@ describe('an existing flag table', () => {
     ]);
   });
 
-  test('cannot be read where it has no replica', () => {
+  test('rejects a reader in a region without a replica', () => {
     expect(() => statementsFor((role) => table.grantRead(role, { regions: ['sa-east-1'] }))).toThrow(
       'flag table ld-flags has no replica in sa-east-1',
     );

@@ -2,14 +2,14 @@ import { EDGE_EXECUTION_REGIONS, nearestReplicas } from '../../../lib/infrastruc
 
 const replicas = nearestReplicas('eu-west-1', ['us-east-1', 'ap-northeast-1', 'eu-north-1']);
 
-test('every region of edge functions lists all replicas, and other regions start with the home region', () => {
+test('every region of edge functions has all replicas in its list, and the default list starts with home', () => {
   const all = ['ap-northeast-1', 'eu-north-1', 'eu-west-1', 'us-east-1'];
   for (const region of EDGE_EXECUTION_REGIONS) expect([...replicas[region]!].sort()).toEqual(all);
   expect(EDGE_EXECUTION_REGIONS).toHaveLength(13);
   expect(replicas.default[0]).toBe('eu-west-1');
 });
 
-test('a region with a replica reads that one', () => {
+test('a region with a replica reads its own', () => {
   for (const region of ['eu-west-1', 'us-east-1', 'ap-northeast-1']) expect(replicas[region]![0]).toBe(region);
 });
 
@@ -22,10 +22,10 @@ test.each([
   ['ap-northeast-2', 'ap-northeast-1'],
   ['ap-southeast-1', 'ap-northeast-1'],
   ['ap-southeast-2', 'ap-northeast-1'],
-])('%s has no replica and reads the nearest: %s', (region, nearest) => {
+])('%s, which has no replica, reads the nearest: %s', (region, nearest) => {
   expect(replicas[region]![0]).toBe(nearest);
 });
 
-test('a replica in an unknown region comes last', () => {
+test('a replica in an unknown region is last in the list', () => {
   expect(nearestReplicas('eu-west-1', ['xx-new-1'])['us-east-1']).toEqual(['eu-west-1', 'xx-new-1']);
 });

@@ -1,4 +1,4 @@
-/** The relay's load balancers, of a stage with everything on and of the two that we ship. */
+/** The relay's load balancers, in a stage with every feature and in the two stages that we ship. */
 import { Match, type Template } from 'aws-cdk-lib/assertions';
 import { KEEP_ALIVE_SECONDS } from '../../../lib/infrastructure/relay-contract.ts';
 import { parseConfig } from '../../../relay-task/config/config.ts';
@@ -22,7 +22,7 @@ const relays = (): [string, Template][] => [
 ];
 describe('a load balancer', () => {
   const internal = { Scheme: 'internal' };
-  test('has an idle timeout of more than two heartbeats, and the relay’s is longer', () => {
+  test('has an idle timeout longer than two heartbeats and shorter than the relay’s keep-alive', () => {
     for (const [, template] of relays()) {
       const { config } = parseConfig(withRedisOf(taskOf(template).environment));
       for (const one of propertiesOf(template, 'AWS::ElasticLoadBalancingV2::LoadBalancer')) {
@@ -33,7 +33,7 @@ describe('a load balancer', () => {
     }
   });
 
-  test('is internal by default, and admits the addresses that the stage allows', () => {
+  test('is internal by default, and accepts the addresses that the stage allows', () => {
     for (const stage of [dev, prod]) {
       const template = stage.template('Relay');
       template.resourceCountIs('AWS::ElasticLoadBalancingV2::LoadBalancer', 1);
@@ -54,19 +54,19 @@ describe('a load balancer', () => {
     ]);
   });
 
-  test('routes a new stream to the task with the fewest, and checks whether tasks are ready', () => {
+  test('routes a new stream to the task with the fewest, and checks the readiness of tasks', () => {
     for (const [, template] of relays()) {
       for (const group of propertiesOf(template, 'AWS::ElasticLoadBalancingV2::TargetGroup')) {
         const attributes = attributesOf(group, 'TargetGroupAttributes');
         expect(attributes['load_balancing.algorithm.type']).toBe('least_outstanding_requests');
-        // The two exclude each other, and no validator says so.
+        // The two are mutually exclusive, which no validator checks.
         expect(attributes).not.toHaveProperty('slow_start.duration_seconds');
         expect(group).toMatchObject({ HealthCheckPath: '/readyz', Matcher: { HttpCode: '200' }, TargetType: 'ip' });
       }
     }
   });
 
-  test('closes the streams of a stopping task after a minute, or, if the drain is gentle, lets them end by themselves', () => {
+  test('closes the streams of a stopping task after a minute or, with a gentle drain, waits for them to end', () => {
     const delays = (template: Template) =>
       propertiesOf(template, 'AWS::ElasticLoadBalancingV2::TargetGroup').map((group) =>
         Number(attributesOf(group, 'TargetGroupAttributes')['deregistration_delay.timeout_seconds']),
@@ -109,7 +109,7 @@ describe('the public load balancer', () => {
     Actions: { Type: string }[];
     Conditions: { Field: string; PathPatternConfig: { Values: string[] } }[];
   }
-  /** As an ALB does it: the first rule that matches, by priority; `*` is any text, case counts. */
+  /** As an ALB does: the first matching rule by priority; `*` matches any text, and case matters. */
   function actionFor(path: string): string {
     const template = everything.template('Relay');
     const rules = propertiesOf(template, 'AWS::ElasticLoadBalancingV2::ListenerRule') as unknown as Rule[];
@@ -150,7 +150,7 @@ describe('the public load balancer', () => {
     '/sdk/poll/eval/eyJrZXkiOiJhIn0',
     '/sdk/stream/eval/eyJrZXkiOiJhIn0',
     '/ofrep/v1/evaluate/flags',
-  ])('lets %s through', (path) => {
+  ])('forwards %s', (path) => {
     expect(actionFor(path)).toBe('forward');
   });
 
@@ -176,7 +176,7 @@ describe('the public load balancer', () => {
     '/metrics',
     '/',
     '/SDK/latest-all',
-  ])('does not let %s through', (path) => {
+  ])('does not forward %s', (path) => {
     expect(actionFor(path)).toMatch(/^(fixed-response|default)$/);
     everything.template('Relay').hasResourceProperties('AWS::ElasticLoadBalancingV2::Listener', {
       DefaultActions: [
@@ -188,7 +188,7 @@ describe('the public load balancer', () => {
     });
   });
 
-  test('has at most five patterns per rule, the limit of a listener', () => {
+  test('has at most five patterns per rule, AWS’s limit', () => {
     const rules = propertiesOf(everything.template('Relay'), 'AWS::ElasticLoadBalancingV2::ListenerRule');
     expect(rules.length).toBeGreaterThan(3);
     for (const { Conditions } of rules as unknown as Rule[]) {
@@ -197,7 +197,7 @@ describe('the public load balancer', () => {
     }
   });
 
-  test('has a web ACL that limits rates by address and blocks known attacks, but not large contexts', () => {
+  test('has a web ACL that limits the rate per address and blocks known attacks, but not large contexts', () => {
     const template = everything.template('Relay');
     template.hasResourceProperties('AWS::WAFv2::WebACL', { Scope: 'REGIONAL', DefaultAction: { Allow: {} } });
     template.resourceCountIs('AWS::WAFv2::WebACLAssociation', 1);
@@ -212,7 +212,7 @@ describe('the public load balancer', () => {
       'AWSManagedRulesKnownBadInputsRuleSet',
       'AWSManagedRulesCommonRuleSet',
     ]);
-    // 403 would be the end of an SDK; 429 is not.
+    // SDKs give up permanently after a 403, but retry after a 429.
     expect(acl.Rules[0]?.Action).toEqual({ Block: { CustomResponse: { ResponseCode: 429 } } });
     const counted = acl.Rules.flatMap(
       ({ Statement }) => Statement.ManagedRuleGroupStatement?.RuleActionOverrides ?? [],

@@ -1,4 +1,4 @@
-/** The relay's task, service and stores, of a stage with everything on and of the two that we ship. */
+/** The relay's task, service and stores, in a stage with every feature and in the two stages that we ship. */
 import { Stack } from 'aws-cdk-lib';
 import { Match, type Template } from 'aws-cdk-lib/assertions';
 import { Vpc } from 'aws-cdk-lib/aws-ec2';
@@ -26,8 +26,8 @@ const relays = (): [string, Template][] => [
   ['dev', dev.template('Relay')],
   ['prod', prod.template('Relay')],
 ];
-describe('a task', () => {
-  test('gets only variables that are settings of the relay', () => {
+describe('a relay task', () => {
+  test('gets only environment variables that the relay knows', () => {
     const known = new Set<string>(settingsIn(settings).map(({ env }) => env));
     for (const [name, template] of relays()) {
       const { environment } = taskOf(template);
@@ -43,14 +43,14 @@ describe('a task', () => {
     }
   });
 
-  test('has no setting that a stage file could not be told from ours', () => {
+  test('has no variable of the app that a stage file could override', () => {
     for (const [, template] of relays()) {
       const { NODE_OPTIONS, HOME, BASE_URI, ...variables } = taskOf(template).environment;
       expect(managedVariables).toEqual(expect.arrayContaining(Object.keys(variables)));
     }
   });
 
-  test('reads its keys from its stage, keeps its table current at home, and leaves it alone elsewhere', () => {
+  test('reads the keys of its stage, and writes the table only in the home region', () => {
     expect(taskOf(prod.template('Relay')).environment).toMatchObject({
       PORT: '8030',
       HEARTBEAT_INTERVAL: '30s',
@@ -68,7 +68,7 @@ describe('a task', () => {
     });
   });
 
-  test('does not run as root, cannot write to its disk, has no capabilities, and may open a million streams', () => {
+  test('is not root, has a read-only disk and no capabilities, and may open a million streams', () => {
     for (const [, template] of relays()) {
       expect(taskOf(template).container).toMatchObject({
         User: '65532:65532',
@@ -80,7 +80,7 @@ describe('a task', () => {
     }
   });
 
-  test('has two minutes after SIGTERM, Fargate’s maximum, and closes its streams in half of that', () => {
+  test('has Fargate’s maximum of two minutes after SIGTERM, and closes its streams in half of them', () => {
     for (const [, template] of relays()) {
       const { container, environment } = taskOf(template);
       expect(container.StopTimeout).toBe(120);
@@ -91,7 +91,7 @@ describe('a task', () => {
     }
   });
 
-  test('is checked at /livez with Node.js, since its image has no curl', () => {
+  test('has a health check of /livez that needs no curl in the image', () => {
     for (const [, template] of relays()) {
       const [kind, program, flag, code] = taskOf(template).container.HealthCheck.Command;
       expect([kind, program, flag]).toEqual(['CMD', 'node', '-e']);
@@ -99,7 +99,7 @@ describe('a task', () => {
     }
   });
 
-  test('logs without waiting for CloudWatch, into a group with a retention', () => {
+  test('logs without blocking, to a log group with a retention', () => {
     for (const [, template] of relays()) {
       const options = { mode: 'non-blocking', 'max-buffer-size': '26214400b' };
       expect(taskOf(template).container.LogConfiguration).toMatchObject({ LogDriver: 'awslogs', Options: options });
@@ -134,7 +134,7 @@ describe('a task', () => {
     ]);
   });
 
-  test('gets further secrets from SSM when it starts, and its image from a repository that it may pull from', () => {
+  test('gets additional secrets from SSM at start, and may pull its image', () => {
     const template = everything.template('Relay');
     const [secret] = taskOf(template).container.Secrets;
     expect(secret).toMatchObject({ Name: 'AUTO_CONFIG_KEY' });
@@ -145,7 +145,7 @@ describe('a task', () => {
     expect(JSON.stringify(taskOf(template).container.Image)).toContain('relay:1.2.3');
   });
 
-  test('is built at deployment, for its own platform: synthesis needs no Docker', () => {
+  test('has an image that is built at deployment for its platform, so that synthesis needs no Docker', () => {
     const images = (stage: Synthesised) =>
       stage.stacks.flatMap(({ artifactId }) => Object.values(stage.assets(artifactId).dockerImages ?? {}));
     expect(images(prod)).toMatchObject([{ source: { dockerFile: 'relay-task/Dockerfile', platform: 'linux/arm64' } }]);
@@ -153,7 +153,7 @@ describe('a task', () => {
   });
 });
 
-describe('the service', () => {
+describe('the relay service', () => {
   test('runs at least three tasks in three zones, for twice the expected streams', () => {
     const desired = (template: Template) => propertiesOf(template, 'AWS::ECS::Service')[0]?.DesiredCount;
     expect(relays().map(([, template]) => desired(template))).toEqual([8, 8, 3, 3]);
@@ -184,7 +184,7 @@ describe('the service', () => {
     }
   });
 
-  test('waits longer for a task than the task waits for LaunchDarkly', () => {
+  test('gives a new task more time than the task gives LaunchDarkly', () => {
     const { config } = parseConfig(taskOf(prod.template('Relay')).environment);
     for (const [, template] of relays()) {
       const [service] = propertiesOf(template, 'AWS::ECS::Service') as unknown as [Service];
@@ -192,7 +192,7 @@ describe('the service', () => {
     }
   });
 
-  test('grows with streams per task, by our own metric, and with CPU, and shrinks slowly', () => {
+  test('scales out by streams per task and by CPU, and scales in slowly', () => {
     const policies = propertiesOf(everything.template('Relay'), 'AWS::ApplicationAutoScaling::ScalingPolicy');
     const slow = { ScaleInCooldown: 900, ScaleOutCooldown: 60 };
     expect(policies.map((policy) => policy.TargetTrackingScalingPolicyConfiguration)).toEqual([
@@ -211,7 +211,7 @@ describe('the service', () => {
         }),
       },
     ]);
-    // Each task tells it as a whole, without a dimension: the average is that of tasks.
+    // Each task reports it without dimensions, so the average is per task.
     const told = published.find(({ name }) => name === 'StreamsOpen');
     expect(told).toMatchObject({ from: 'relay_streams_open', by: expect.arrayContaining([[]]) });
     everything.template('Relay').hasResourceProperties('AWS::ApplicationAutoScaling::ScalableTarget', {
@@ -226,7 +226,7 @@ describe('the service', () => {
     });
   });
 
-  test('has a public address only without a NAT gateway, and is reachable through load balancers only', () => {
+  test('gives tasks public addresses only without a NAT gateway, and accepts connections from load balancers only', () => {
     const assigned = (template: Template) =>
       (propertiesOf(template, 'AWS::ECS::Service') as unknown as [Service])[0].NetworkConfiguration.AwsvpcConfiguration
         .AssignPublicIp;
@@ -241,7 +241,7 @@ describe('the service', () => {
   });
 });
 
-describe('a further store', () => {
+describe('an additional store', () => {
   test('is a cache that only the relay can reach, over TLS', () => {
     const template = everything.template('Relay');
     template.hasResourceProperties('AWS::ElastiCache::ServerlessCache', { Engine: 'valkey' });
@@ -259,12 +259,12 @@ describe('a further store', () => {
     expect(rules[0]).not.toHaveProperty('CidrIp');
   });
 
-  test('is filled from home only', () => {
+  test('is written by the relay in the home region only', () => {
     expect(taskOf(everything.template('Relay-us-west-2')).environment).not.toHaveProperty('USE_REDIS');
     everything.template('Relay-us-west-2').resourceCountIs('AWS::ElastiCache::ServerlessCache', 0);
   });
 
-  test('may be an existing one', () => {
+  test('can be an existing Redis', () => {
     const stage = synthesise('own', {
       ...shipped.dev,
       edge: undefined,
@@ -276,7 +276,7 @@ describe('a further store', () => {
   });
 });
 
-describe('the construct by itself', () => {
+describe('the RelayService construct', () => {
   const flagTable = FlagTable.fromExisting('flags', { homeRegion: 'eu-west-1', replicaRegions: [] });
   const build = (props: object) => () => {
     const stack = new Stack(createApp(), 'Mine', { env: { region: 'eu-west-1' } });
@@ -311,7 +311,7 @@ function arn(service: string, region: string, resource: string): unknown {
   return `arn:<Partition>:${service}:${region}:<AccountId>:${resource}`;
 }
 
-/** Service, actions and resources of what a role is granted; references as `<name>`. */
+/** What a role is granted: service, actions and resources, with references as `<name>`. */
 function statementsOf(template: Template, role: string): [string, string[], unknown[]][] {
   const policies = Object.entries(template.findResources('AWS::IAM::Policy')).filter(([id]) => id.includes(role));
   expect(policies).toHaveLength(1);

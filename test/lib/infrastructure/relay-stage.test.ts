@@ -32,14 +32,14 @@ beforeAll(() => {
   }
 }, 300_000);
 
-/** An app that AWS's validator and cdk-nag's AwsSolutions check when it is synthesised. */
+/** An app whose synthesis runs AWS's validator and cdk-nag's AwsSolutions. */
 function createCheckedApp(): App {
   const app = createApp({ validated: true });
   Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
   return app;
 }
 
-/** What the validator, the CDK's own warnings and cdk-nag reported: rule, then constructs. */
+/** Findings of the validator, the CDK and cdk-nag: the rule, then the constructs. */
 function findingsIn({ outdir }: { readonly outdir: string }): string[] {
   const report = JSON.parse(readFileSync(join(outdir, 'validation-report.json'), 'utf8')) as Report;
   return report.pluginReports.flatMap(({ violations = [] }) =>
@@ -57,7 +57,7 @@ const filesBelow = (directory: string): string[] =>
     .map((entry) => join(entry.parentPath, entry.name))
     .sort();
 
-test('the stacks are in their regions, with names that differ between stages', () => {
+test('every stack is in its region and has the stage in its name', () => {
   const placed = ({ stacks }: Synthesised) => stacks.map(({ stackName, region }) => `${region} ${stackName}`).sort();
   expect(placed(made.prod)).toEqual([
     'ap-northeast-1 edge-flag-relay-prod-region-ap-northeast-1',
@@ -99,7 +99,7 @@ test('references between regions are literals, never tokens', () => {
     const imported: [string, string][] = [];
     for (const [stack, template] of templatesOf(synthesised)) {
       const text = JSON.stringify(template.toJSON());
-      // A weak reference is never renewed by the stack that it refers to, and is refused in Outputs and in Fn::Sub.
+      // A weak reference is not updated with the stack that it refers to, and is not allowed in Outputs and Fn::Sub.
       expect(text).not.toContain('Fn::GetStackOutput');
       expect(text).not.toMatch(/Custom::CrossRegion/);
       for (const [, name] of text.matchAll(/"Export":\{"Name":"([^"]+)"/g)) exported.set(name!, stack.region);
@@ -120,7 +120,7 @@ test('every log group has the retention of its stage', () => {
   }
 });
 
-test('the only Lambda functions are the edge functions and the synthetic check: there are no custom resources', () => {
+test('the only Lambda functions are the edge functions and the synthetic check, so there are no custom resources', () => {
   const names = templatesOf(made.full).flatMap(([{ node }, template]) =>
     Object.values(template.findResources('AWS::Lambda::Function')).map(
       ({ Properties }) => `${node.id} ${Properties.FunctionName}`,
@@ -135,7 +135,7 @@ test('the only Lambda functions are the edge functions and the synthetic check: 
   ]);
 });
 
-test('docs/deploying.md counts the metrics and alarms that are paid for', () => {
+test('docs/deploying.md states the number of billed metrics and alarms', () => {
   const page = readFileSync(join(import.meta.dirname, '../../../docs/deploying.md'), 'utf8');
   const numbers = (row: string) =>
     (
@@ -154,7 +154,7 @@ test('docs/deploying.md counts the metrics and alarms that are paid for', () => 
 });
 
 describe('the network', () => {
-  test('spans three zones, with a NAT gateway in each in production and none in development', () => {
+  test('spans three zones, with a NAT gateway in each zone in production and none in development', () => {
     const zones = (synthesised: Synthesised) =>
       new Set(
         Object.values(synthesised.template('Network').findResources('AWS::EC2::Subnet')).map(
@@ -178,7 +178,7 @@ describe('the network', () => {
     made.prod.template('Network').hasResourceProperties('AWS::EC2::FlowLog', { TrafficType: 'REJECT' });
   });
 
-  test('may be an existing VPC, in which only the relay is created', () => {
+  test('can be an existing VPC, in which no network resources are created', () => {
     const template = made.full.template('Relay-us-west-2');
     for (const type of ['VPC', 'Subnet', 'NatGateway', 'RouteTable', 'VPCEndpoint'])
       template.resourceCountIs(`AWS::EC2::${type}`, 0);
@@ -190,7 +190,7 @@ describe('the network', () => {
   });
 });
 
-test('an existing table is used as it is: no stack creates or changes one', () => {
+test('an existing table is used without creating or changing one', () => {
   const stage = synthesise('adopted', { ...shipped.prod, table: 'existing', tableName: 'ld-relay' });
   expect(stage.stacks.map(({ node }) => node.id)).not.toContain('Data');
   for (const [, template] of templatesOf(stage)) template.resourceCountIs('AWS::DynamoDB::GlobalTable', 0);
@@ -212,7 +212,7 @@ test('two stages in one app share no resource name', () => {
   expect(names(made.prod).filter((name) => dev.has(name) && !/(ServiceName relay|Metric)/.test(name))).toEqual([]);
 });
 
-test('synthesis is deterministic, whatever the output directory', () => {
+test('synthesis gives the same files in any output directory', () => {
   const contents = ({ outdir }: Synthesised) =>
     filesBelow(outdir)
       .filter((file) => !/(tree\.json|validation-report\.json|\.metadata\.json)$/.test(file))
@@ -222,7 +222,7 @@ test('synthesis is deterministic, whatever the output directory', () => {
   expect(contents(again)).toEqual(contents(made.full));
 });
 
-test('no LaunchDarkly key and no AWS secret is in any file of an assembly', () => {
+test('no file of an assembly contains a LaunchDarkly key or an AWS secret', () => {
   const secrets =
     /\b(sdk|mob|rel|api)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b|\bAKIA[0-9A-Z]{16}\b|-----BEGIN [A-Z ]*PRIVATE KEY-----/;
   for (const { outdir } of Object.values(made)) {
@@ -236,11 +236,11 @@ test('no LaunchDarkly key and no AWS secret is in any file of an assembly', () =
 });
 
 describe('the validators', () => {
-  test.each(checked)('report nothing in %s that is not acknowledged', (name) => {
+  test.each(checked)('find nothing in %s that is not acknowledged', (name) => {
     expect(findingsIn(made[name])).toEqual([]);
   });
 
-  test('do run: they report a stray bucket and an invalid layer', () => {
+  test('find a bucket without logs and an invalid layer, so they do run', () => {
     const app = createCheckedApp();
     const stack = new Stack(app, 'stack');
     new Bucket(stack, 'Stray');
@@ -254,7 +254,7 @@ describe('the validators', () => {
     expect(findings.some((finding) => /Impossible/.test(finding))).toBe(true);
   });
 
-  test('get a reason for each acknowledged finding', () => {
+  test('are given a reason for each acknowledged finding', () => {
     for (const { stage } of Object.values(made)) {
       const entries = stage.node.findAll().flatMap(({ node }) => node.metadata);
       const acknowledged = entries.filter(({ type }) => type === Validations.ACKNOWLEDGED_RULES_METADATA_KEY);
@@ -268,14 +268,14 @@ describe('the validators', () => {
   });
 });
 
-describe('the app', () => {
+describe('the CDK app', () => {
   const run = (context: object) =>
     promisify(execFile)(process.execPath, ['--import', 'tsx', 'bin/app.ts'], {
       cwd: join(import.meta.dirname, '../../..'),
       env: { ...process.env, CDK_CONTEXT_JSON: JSON.stringify(context), CDK_OUTDIR: createApp().outdir },
     });
 
-  test('exits with a single message when the stage is invalid, and builds nothing', async () => {
+  test('exits with one message for an invalid stage', async () => {
     const context = { stage: 'prod', stages: { prod: { relay: { tasks: 1, drain: 'slow' } } } };
     await expect(run(context)).rejects.toMatchObject({
       code: 1,
@@ -296,14 +296,14 @@ describe('the app', () => {
   });
 });
 
-describe('the regions', () => {
+describe('the region stacks', () => {
   const regions = ['eu-west-1', 'us-east-1', 'ap-northeast-1', 'us-west-2'];
 
-  test('every region with a replica has the reader as a layer, for both architectures, under a name in SSM', () => {
+  test('have the reader as a layer for both architectures, with its ARN in SSM, if the region has a replica', () => {
     for (const region of regions) {
       const template = made.full.template(`Region-${region}`);
       template.hasResource('AWS::Lambda::LayerVersion', {
-        // Functions that were deployed with an old version have to find it.
+        // Functions that were deployed with an old version still need it.
         DeletionPolicy: 'Retain',
         Properties: {
           CompatibleArchitectures: ['arm64', 'x86_64'],
@@ -317,7 +317,7 @@ describe('the regions', () => {
     }
   });
 
-  test('each region has a log group with a retention for every edge function', () => {
+  test('have a log group with a retention for every edge function', () => {
     for (const region of regions) {
       const groups = Object.values(made.full.template(`Region-${region}`).findResources('AWS::Logs::LogGroup'));
       expect(groups.map(({ Properties }) => [Properties.LogGroupName, Properties.RetentionInDays])).toEqual(
@@ -329,7 +329,7 @@ describe('the regions', () => {
     }
   });
 
-  test('each region has an alarm topic that CloudWatch may publish to, and the home region also has one for pages', () => {
+  test('have an alarm topic that CloudWatch may publish to and, in the home region, one for pages', () => {
     for (const region of regions) {
       const template = made.full.template(`Region-${region}`);
       const topics = Object.values(template.findResources('AWS::SNS::Topic')).map(
@@ -354,7 +354,7 @@ describe('the regions', () => {
       .hasResourceProperties('AWS::SNS::Subscription', { Endpoint: 'oncall@example.com' });
   });
 
-  test('a stage without an edge has no edge log groups, and one without layers has no layer', () => {
+  test('have no log groups without an edge, and no layer if layers are switched off', () => {
     const bare = synthesise('bare', { ...shipped.dev, edge: undefined, readerLayer: false });
     expect([...bare.stage.regions.keys()]).toEqual(['eu-west-1']);
     const template = bare.template('Region-eu-west-1');
@@ -362,7 +362,7 @@ describe('the regions', () => {
     template.resourceCountIs('AWS::Lambda::LayerVersion', 0);
   });
 
-  describe('the layer in the assembly', () => {
+  describe('contain a layer that', () => {
     const layerDirectory = () => {
       const stack = made.full.stage.regions.get('eu-west-1')!;
       const [layer] = Object.values(Template.fromStack(stack).findResources('AWS::Lambda::LayerVersion'));
@@ -377,14 +377,14 @@ describe('the regions', () => {
     for (const [flag, context] of input.questions) answers.push(await reader.variationDetail(flag, context, 'fallback'));
     return answers;`;
 
-    // Lambda finds layers by NODE_PATH for require, and its runtime resolves imports from the same folder.
+    // Lambda finds layers through NODE_PATH for require, and its runtime resolves imports from the same folder.
     test.each([
       ['require', `require('edge-flag-reader')`],
       [
         'import',
         'await import(require("node:url").pathToFileURL(process.env.NODE_PATH + "/edge-flag-reader/index.mjs").href)',
       ],
-    ])('loaded with %s, gives the same answers as LaunchDarkly’s SDK', async (_, load) => {
+    ])('gives the same answers as LaunchDarkly’s SDK when loaded with %s', async (_, load) => {
       const table = await startTable();
       try {
         await putSnapshot(table, 'production', itemsOf(exampleEnvironment()), { epoch: 1, seq: 1 });
@@ -415,11 +415,11 @@ describe('the regions', () => {
   });
 });
 
-describe('observability', () => {
+describe('monitoring', () => {
   /** The construct ids of the stacks that CloudFormation deploys before this one. */
   const before = ({ stage }: Synthesised, id: string) =>
     (stage.node.findChild(id) as Stack).dependencies.map(({ node }) => node.id).sort();
-  /** What a template reads from SSM: logical id to name. */
+  /** The SSM parameters that a template reads: logical id to name. */
   const readBy = (template: Template) =>
     new Map(
       Object.entries(template.findParameters('*', { Type: 'AWS::SSM::Parameter::Value<String>' })).map(
@@ -432,7 +432,7 @@ describe('observability', () => {
     )!.Properties;
   const short = ({ AlarmName }: { AlarmName: string }) => AlarmName.replace('edge-flag-relay-full-', '');
 
-  test('SSM parameters are written by stacks that are deployed earlier than their readers', () => {
+  test('reads SSM parameters that stacks deployed earlier have written', () => {
     for (const synthesised of [made.full, made.dev]) {
       const names = [...readBy(synthesised.template('Observability')).values()].filter(
         (name) => !name.includes('cdk-boot'),
@@ -450,7 +450,7 @@ describe('observability', () => {
     expect(before(made.full, 'Relay-us-west-2')).toContain('Region-us-west-2');
   });
 
-  test('relays, topics and layers are not exported, so each stack can replace or remove its own', () => {
+  test('needs no exports of relays, topics and layers, so that their stacks can replace or remove them', () => {
     for (const { template, stacks } of [made.full, made.dev]) {
       const able = stacks.map(({ node }) => node.id).filter((id) => !/^(Network|Data)/.test(id));
       expect(able.length).toBeGreaterThan(3);
@@ -459,7 +459,7 @@ describe('observability', () => {
     }
   });
 
-  test('alarms and dashboard use the relay’s load balancers', () => {
+  test('has alarms on the relay’s own load balancers', () => {
     const template = made.full.template('Observability');
     const names = readBy(template);
     const watched = new Set(
@@ -481,11 +481,11 @@ describe('observability', () => {
     expect([...readBy(made.dev.template('Observability')).values()].join()).not.toContain('/public/');
   });
 
-  test('alarms notify the topic of their region, and the paging alarm its own topic', () => {
+  test('has alarms that notify the topic of their region, and a paging alarm that notifies its own', () => {
     const topic = (region: string, kind = 'alarms') => [
       `arn:aws:sns:${region}:123456789012:edge-flag-relay-full-${kind}`,
     ];
-    /** With the partition that CloudFormation fills in. */
+    /** Fills in the partition, as CloudFormation does. */
     const actionsOf = (actions: unknown) =>
       JSON.parse(JSON.stringify(actions).replaceAll('{"Ref":"AWS::Partition"}', '"aws"'), (_, value) =>
         value?.['Fn::Join'] ? value['Fn::Join'][1].join(value['Fn::Join'][0]) : value,
@@ -510,7 +510,7 @@ describe('observability', () => {
     ]);
   });
 
-  test('a relay in another region has the same alarms as at home, except for writing, replication and the synthetic check', () => {
+  test('has the same alarms for a relay in another region, except for writing, replication and the synthetic check', () => {
     const elsewhere = alarmsIn(made.full.template('Relay-us-west-2')).map(short);
     const home = alarmsIn(made.full.template('Observability')).map(short);
     expect(elsewhere.filter((name) => !home.includes(name))).toEqual([]);
@@ -524,7 +524,7 @@ describe('observability', () => {
     ]);
   });
 
-  test('each region with a replica has alarms for it, and the edge for its distribution', () => {
+  test('has alarms on each replica in its region, and on the distribution at the edge', () => {
     for (const region of ['eu-west-1', 'us-east-1', 'ap-northeast-1', 'us-west-2']) {
       expect(alarmsIn(made.full.template(`Region-${region}`)).map(short)).toContain(`${region}-read-throttle`);
     }
@@ -534,14 +534,14 @@ describe('observability', () => {
     ]);
   });
 
-  test('the synthetic check is in the relay’s subnets and uses the host name of the stage', () => {
+  test('has a synthetic check in the relay’s subnets that verifies the host name of the stage', () => {
     const { VpcConfig, Environment, Layers } = canary(made.full, 'reader');
     expect(Environment.Variables.RELAY_SERVER_NAME).toBe('relay.example.com');
     const names = readBy(made.full.template('Observability'));
     const [, [scheme, { Ref: host }]] = Environment.Variables.RELAY_URL['Fn::Join'];
     expect([scheme, names.get(host)]).toEqual(['https://', '/edge-flag-relay/full/load-balancers/internal/dns-name']);
     expect(names.get(Layers[0].Ref)).toBe('/edge-flag-relay/full/reader-layer-arn');
-    // In the subnets of the internal load balancer.
+    // The subnets of the internal load balancer.
     const [balancer] = Object.values(
       made.full
         .template('Relay')
@@ -550,7 +550,7 @@ describe('observability', () => {
     expect(VpcConfig.SubnetIds).toEqual(balancer!.Properties.Subnets);
   });
 
-  test('without a certificate the synthetic check uses HTTP, and without a host name it checks none', () => {
+  test('has a synthetic check that uses HTTP without a certificate, and verifies no name without a host name', () => {
     const { Environment } = canary(made.dev, 'reader');
     expect(Environment.Variables.RELAY_URL['Fn::Join'][1][0]).toBe('http://');
     expect(Environment.Variables).not.toHaveProperty('RELAY_SERVER_NAME');
@@ -559,7 +559,7 @@ describe('observability', () => {
       .hasResourceProperties('AWS::EC2::SecurityGroupIngress', { FromPort: 80, ToPort: 80 });
   });
 
-  test('a stage without environments or without layers has no synthetic check and no alarm for it', () => {
+  test('has no synthetic check and no alarm on it without environments or layers', () => {
     for (const lacking of [{ environments: [] }, { readerLayer: false }]) {
       const template = synthesise('bare', { ...shipped.dev, edge: undefined, ...lacking }).template('Observability');
       template.resourceCountIs('AWS::Lambda::Function', 0);

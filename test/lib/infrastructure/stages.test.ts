@@ -37,7 +37,7 @@ const relay = (wrong: object) => ({ relay: { ...good.relay, ...wrong } });
 const network = (wrong: object) => ({ networks: { 'eu-west-1': wrong } });
 const sdkKey = ['sdk', '12345678', '1234', '1234', '1234', '123456789012'].join('-');
 
-test('the shipped stage files are accepted, and so is the valid one on which the invalid ones below are based', () => {
+test('the shipped stage files are valid, and so is the one from which the invalid ones below are derived', () => {
   for (const name of Object.keys(stages)) expect(parseStage(name)).toMatchObject(stages[name]!);
   expect(messageOf({})).toBe('accepted');
 });
@@ -370,7 +370,7 @@ test.each<[string, object, string]>([
 describe('a key pasted into a stage file', () => {
   test.each<[string, object, string]>([
     ['as a value', relay({ redeploy: sdkKey }), 'relay.redeploy contains a key'],
-    ['within a text', { environments: [`production ${sdkKey}`] }, 'environments.0 contains a key'],
+    ['within a string', { environments: [`production ${sdkKey}`] }, 'environments.0 contains a key'],
     ['as a property name', { tags: { [sdkKey]: 'production' } }, 'tags contains a key'],
     [
       'where only certain words are allowed',
@@ -392,7 +392,7 @@ test.each<[string, object]>([
   expect(messageOf(wrong)).not.toContain('hunter2');
 });
 
-test('all problems of a file are reported at once, each once', () => {
+test('all problems of a stage file are reported at once, each once', () => {
   const wrong = { account: 'x', replicaRegions: ['eu-west-1'], relay: { tasks: 1, drain: 'no' }, edge: undefined };
   expect(messageOf(wrong)).toBe(
     'stage x: account="x" is invalid: expected twelve digits, as a string; relay.drain="no" is invalid: expected one of quick, gentle; ' +
@@ -402,24 +402,24 @@ test('all problems of a file are reported at once, each once', () => {
 });
 
 test.each(['staging', undefined, 'constructor', '__proto__'])(
-  'an unknown stage (%s) is refused with the known names',
+  'an unknown stage (%s) is refused with a message that lists the known ones',
   (name) => {
     expect(() => parseStage(name)).toThrow('is unknown: use -c stage=dev or prod');
   },
 );
 
-test('a stage name that cannot be part of resource names is refused', () => {
+test('a stage name that is invalid in resource names is refused', () => {
   expect(messageOf({}, 'Prod_1')).toContain('its name must be 1 to 24 characters from a-z 0-9 -');
 });
 
 describe('cdk.json', () => {
-  test('overrides a stage file, property by property', () => {
+  test('overrides a stage file property by property', () => {
     const stage = parseStage('prod', stages, { prod: { relay: { tasks: 5 }, alarms: { emails: ['a@example.com'] } } });
     expect(stage.relay).toMatchObject({ tasks: 5, certificates: stages.prod!.relay!.certificates });
     expect(stage.alarms).toEqual({ emails: ['a@example.com'], pageEmails: ['a@example.com'] });
   });
 
-  test('may define a new stage', () => {
+  test('can define a new stage', () => {
     const context = { test: { ...good, production: false, homeRegion: 'eu-north-1', relay: undefined } };
     expect(parseStage('test', stages, context)).toMatchObject({ name: 'test', homeRegion: 'eu-north-1' });
   });

@@ -1,6 +1,6 @@
 /**
- * The relay as ECS would start it: the file that the image holds, with the command and the variables of the synthesised
- * task definition, as nobody, against an SSM and a DynamoDB on this machine.
+ * The relay as ECS starts it: the file from the image, with the command and variables of the synthesised task definition, as
+ * an unprivileged user, with local SSM and DynamoDB servers.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
@@ -44,7 +44,7 @@ afterAll(async () => {
   rmSync(directory, { recursive: true, force: true });
 });
 
-test('the image’s relay, started as the task definition says, serves, fills the table, and ends on SIGTERM', async () => {
+test('the relay from the image, started as the task definition says, serves, fills the table and exits on SIGTERM', async () => {
   const stage = synthesise('dev', {
     ...shipped.dev,
     edge: undefined,
@@ -56,7 +56,7 @@ test('the image’s relay, started as the task definition says, serves, fills th
   ssm.put('/edge-flag-relay/dev/environments/test/prefix', 'test', { type: 'String' });
 
   const lines: string[] = [];
-  // Only what is elsewhere in an account is told apart: the addresses of the two services, credentials, a free port.
+  // The only differences from a real task: the two services' addresses, credentials, and a free port.
   const here = {
     PORT: '0',
     AWS_ENDPOINT_URL_SSM: ssm.endpoint,
@@ -83,10 +83,10 @@ test('the image’s relay, started as the task definition says, serves, fills th
   expect(Object.keys(((await answer.json()) as { flags: object }).flags).sort()).toEqual(
     Object.keys(exampleEnvironment().flags).sort(),
   );
-  // What the load balancer's idle timeout is held against.
+  // The load balancer's idle timeout must be shorter than this.
   expect(answer.headers.get('keep-alive')).toBe(`timeout=${KEEP_ALIVE_SECONDS}`);
 
-  // The health check itself, as ECS runs it in the container, asks a fixed port: here the one that is free.
+  // Runs the health check as ECS does in the container, with the port replaced.
   const [, program, ...check] = container.HealthCheck.Command;
   const asked = check.map((argument) => argument.replace('8030', String(port)));
   expect(program).toBe('node');

@@ -24,7 +24,7 @@ beforeAll(() => {
   everyAlarm = templates.flatMap(([, template]) => alarmsIn(template));
 });
 
-/** CloudWatch's anchor of a heading, as GitHub makes it of a plain word. */
+/** The anchors of the runbooks' headings. */
 const runbooks = () => {
   const from = page.indexOf('\n## Alarms\n');
   const until = page.indexOf('\n## ', from + 4);
@@ -43,7 +43,7 @@ test('every alarm notifies its topic when it starts and ends, and defines how mi
       expect(alarm).toMatchObject({ AlarmActions: [topic], OKActions: [topic] });
       expect(['breaching', 'notBreaching']).toContain(alarm.TreatMissingData);
       const periods = [alarm.Period, ...(alarm.Metrics ?? []).map(({ MetricStat }) => MetricStat?.Period)];
-      // CloudWatch: 10, 20, 30, or whole minutes; and no more than a day to look back over.
+      // CloudWatch: 10, 20, 30 or whole minutes, and at most one day in total.
       for (const period of periods.filter((one) => one !== undefined)) {
         expect(period % 60).toBe(0);
         expect(period * alarm.EvaluationPeriods).toBeLessThanOrEqual(86_400);
@@ -54,7 +54,7 @@ test('every alarm notifies its topic when it starts and ends, and defines how mi
 });
 
 test('alarm names are unique, and no alarm uses metrics of another region', () => {
-  // Names hold the region or the word edge, since three stacks may stand in one region.
+  // Names contain the region or the word edge, since a region may have three stacks.
   expect(new Set(everyAlarm.map(({ AlarmName }) => AlarmName)).size).toBe(everyAlarm.length);
   for (const [, template] of templates) expect(JSON.stringify(alarmsIn(template))).not.toContain('"Region":"');
 });
@@ -80,7 +80,7 @@ test('runbooks link to runbooks that exist', () => {
   expect(links.filter((anchor) => !known.has(anchor))).toEqual([]);
 });
 
-test('runbooks in other documents are linked there', () => {
+test('alarms link to runbooks on another page if one is given', () => {
   const elsewhere = 'https://wiki.example.com/relay';
   const found = alarmsIn(observe(full, createApp(), elsewhere).home);
   expect(found.length).toBeGreaterThan(20);
@@ -102,7 +102,7 @@ test('every metric of the synthetic check in an alarm is published by it', () =>
   for (const { name, dimensions } of asked) expect([Object.keys(told).includes(name), dimensions]).toEqual([true, []]);
 });
 
-// AWS: the dimensions under which each service tells its metrics; any other combination is silence.
+// AWS: the dimensions of each service's metrics; any other combination has no data.
 const dimensionsOfAws: Readonly<Record<string, readonly string[]>> = {
   HealthyHostCount: ['LoadBalancer', 'TargetGroup'],
   UnHealthyHostCount: ['LoadBalancer', 'TargetGroup'],
@@ -130,7 +130,7 @@ test('every AWS metric in an alarm has the dimensions with which AWS publishes i
   expect(new Set(asked.map(({ name }) => name))).toEqual(new Set(Object.keys(dimensionsOfAws)));
 });
 
-test('alarms that affect readers page through one alarm, and the others do not', () => {
+test('alarms that affect users page through one alarm, and the others do not', () => {
   const [composite] = Object.values(all.home.findResources('AWS::CloudWatch::CompositeAlarm'));
   expect(composite!.Properties).toMatchObject({
     AlarmName: 'edge-flag-relay-full-impaired',
@@ -162,7 +162,7 @@ test('alarms that affect readers page through one alarm, and the others do not',
   expect(new Set(marked)).toEqual(new Set([...expected, 'impaired']));
 });
 
-test('only alarms about missing data go off when data is missing', () => {
+test('only alarms that treat missing data as a failure fire when data is missing', () => {
   const breaching = alarmsIn(all.home).filter(({ TreatMissingData }) => TreatMissingData === 'breaching');
   expect(breaching.map(({ AlarmName }) => AlarmName.replace('edge-flag-relay-full-', '')).sort()).toEqual([
     'canary',
@@ -172,7 +172,7 @@ test('only alarms about missing data go off when data is missing', () => {
   ]);
 });
 
-test('the alarm goes off when fewer relays are ready than always run', () => {
+test('too-few-healthy-tasks fires when fewer relays are ready than always run', () => {
   const tasks = all.home.findResources('AWS::CloudWatch::Alarm', {
     Properties: { AlarmName: 'edge-flag-relay-full-too-few-healthy-tasks-internal' },
   });
@@ -181,14 +181,14 @@ test('the alarm goes off when fewer relays are ready than always run', () => {
   expect(Properties).toMatchObject({ Threshold: 8, ComparisonOperator: 'LessThanThreshold', Statistic: 'Minimum' });
 });
 
-test('each environment has its own alarms, also for metrics that exist per environment only', () => {
+test('each environment has its own alarms', () => {
   const kinds = ['upstream-disconnected', 'upstream-refused', 'key-problem', 'unreadable-items', 'big-segments-stale'];
   for (const kind of kinds) {
     expect(ids(all.home).filter((id) => id.startsWith(kind))).toEqual([`${kind}-production`, `${kind}-staging`]);
   }
 });
 
-test('a stage with no list of environments or a very long one has alarms for the whole stage', () => {
+test('a stage with more than 50 environments has alarms for the whole stage instead', () => {
   for (const environments of [['a'], Array.from({ length: 51 }, (_, index) => `e${index}`)]) {
     const found = ids(observe({ ...full, environments }).home);
     const whole = environments.length > 50;
@@ -198,7 +198,7 @@ test('a stage with no list of environments or a very long one has alarms for the
   }
 });
 
-test('alarms for replicas are in their regions, for writes at home, for edge functions where they run', () => {
+test('alarms on replicas are in their regions, on writes in the home region, on edge functions where they run', () => {
   const functions = ['viewer-request', 'origin-request', 'viewer-response'];
   const edge = (region: string) => functions.map((kind) => `${region}-edge-errors-edge-flag-relay-full-${kind}`);
   expect(ids(all.region('eu-west-1'))).toEqual([
@@ -208,7 +208,7 @@ test('alarms for replicas are in their regions, for writes at home, for edge fun
   ]);
   expect(ids(all.region('us-east-1'))).toEqual(['us-east-1-read-throttle', ...edge('us-east-1')]);
   const [errors] = alarmsIn(all.region('us-east-1')).filter(({ AlarmName }) => AlarmName.includes('viewer-request'));
-  // Where it ran, edge functions carry the region that they come from in their name.
+  // Where they run, edge functions have their home region in their name.
   expect(errors!.Metrics!.flatMap(({ MetricStat }) => MetricStat?.Metric.Dimensions ?? [])).toContainEqual({
     Name: 'FunctionName',
     Value: 'us-east-1.edge-flag-relay-full-viewer-request',

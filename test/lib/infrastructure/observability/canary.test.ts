@@ -22,7 +22,7 @@ interface Statement {
   readonly Resource: unknown;
 }
 
-/** What a function may do: action, then resources. */
+/** A function's permissions: action, then resources. */
 function allowed(name: 'Caller' | 'Reader'): [string, string][] {
   const policies = Object.entries(home.findResources('AWS::IAM::Policy')).filter(([id]) =>
     id.startsWith(`Canary${name}`),
@@ -34,7 +34,7 @@ function allowed(name: 'Caller' | 'Reader'): [string, string][] {
   );
 }
 
-test('the caller may read one key and one prefix, call the reader, and write its log; nothing else', () => {
+test('the caller may only read one key and one prefix, invoke the reader, and write its log', () => {
   const may = allowed('Caller');
   expect(may.map(([action]) => action).sort()).toEqual([
     'lambda:InvokeFunction',
@@ -49,7 +49,7 @@ test('the caller may read one key and one prefix, call the reader, and write its
   ]);
 });
 
-test('the reader reads the table and runs in the VPC; it may not read keys', () => {
+test('the reader may read the table and run in the VPC, but not read keys', () => {
   const actions = allowed('Reader').map(([action]) => action);
   expect(actions.filter((action) => action.startsWith('dynamodb:')).sort()).toEqual([
     'dynamodb:BatchGetItem',
@@ -60,7 +60,7 @@ test('the reader reads the table and runs in the VPC; it may not read keys', () 
   expect(actions).toContain('ec2:CreateNetworkInterface');
 });
 
-test('the reader may reach the relay and DynamoDB, and the load balancer lets it in', () => {
+test('the reader can connect to the relay and DynamoDB, and the load balancer accepts it', () => {
   home.hasResourceProperties('AWS::EC2::SecurityGroup', {
     SecurityGroupEgress: [{ CidrIp: '0.0.0.0/0', IpProtocol: 'tcp', FromPort: 443, ToPort: 443 }],
   });
@@ -72,7 +72,7 @@ test('the reader may reach the relay and DynamoDB, and the load balancer lets it
   });
 });
 
-test('both run once a minute, without retries, and their logs have a retention', () => {
+test('the synthetic check runs once a minute without retries, and its logs have a retention', () => {
   home.hasResourceProperties('AWS::Events::Rule', { ScheduleExpression: 'rate(1 minute)' });
   const [rule] = Object.values(
     home.findResources('AWS::Events::Rule', { Properties: { ScheduleExpression: 'rate(1 minute)' } }),
@@ -85,7 +85,7 @@ test('both run once a minute, without retries, and their logs have a retention',
   ]);
 });
 
-test('the reader uses the layer instead of its own copy; only it runs in the VPC', () => {
+test('only the reader runs in the VPC and uses the layer', () => {
   const functions = Object.values(home.findResources('AWS::Lambda::Function')).map(({ Properties }) => Properties);
   const [reader] = functions.filter(({ FunctionName }) => FunctionName.endsWith('-reader'));
   const [caller] = functions.filter(({ FunctionName }) => FunctionName.endsWith('-caller'));
@@ -107,7 +107,7 @@ test('the reader uses the layer instead of its own copy; only it runs in the VPC
   expect(JSON.stringify(home.toJSON())).not.toMatch(/sdk-[0-9a-f]{8}-/);
 });
 
-describe('the functions as they are deployed', () => {
+describe('the built reader function', () => {
   const directories: string[] = [];
   const directory = () => {
     const made = mkdtempSync(join(tmpdir(), 'canary-'));
@@ -118,7 +118,7 @@ describe('the functions as they are deployed', () => {
     for (const one of directories) rmSync(one, { recursive: true, force: true });
   });
 
-  test('the reader requires the layer, and its bundle contains none of it', () => {
+  test('requires the layer and contains none of its code', () => {
     const outdir = directory();
     buildCanary('reader', outdir);
     const code = readFileSync(join(outdir, 'index.cjs'), 'utf8');
@@ -126,7 +126,7 @@ describe('the functions as they are deployed', () => {
     expect(code.length).toBeLessThan(8_000);
   });
 
-  test('the reader with its layer opens a stream to a relay and finds the same flags in the table', async () => {
+  test('opens a stream to a relay and finds the same flags in the table', async () => {
     const [bundle, layer] = [directory(), directory()];
     buildCanary('reader', bundle);
     buildLayer(layer);

@@ -46,7 +46,7 @@ const asked = (): Asked[] =>
     }),
   );
 
-test('the sections are in the order of an operator’s questions', () => {
+test('the dashboard’s sections are the questions of docs/operations.md, in order', () => {
   const headings = widgets.flatMap(({ properties }) => /^## (.*)$/m.exec(properties.markdown ?? '')?.[1] ?? []);
   expect(headings).toEqual([
     '1. Is it up?',
@@ -68,7 +68,7 @@ test('every relay metric in a widget is published by relays with exactly these d
   expect(own.filter((one) => !tells(one))).toEqual([]);
 });
 
-test('the tables of metrics list what relays and the synthetic check publish', () => {
+test('the infrastructure’s tables of metrics match what relays and the synthetic check publish', () => {
   for (const [name, combinations] of Object.entries(relayMetrics)) {
     const by = published.find((row) => row.name === name)?.by.map((dimensions) => dimensions.join());
     for (const dimensions of combinations)
@@ -89,7 +89,7 @@ test('every metric that relays publish is in a widget or an alarm', () => {
   expect(published.map(({ name }) => name).filter((name) => !looked.has(name))).toEqual([]);
 });
 
-test('a metric that relays do not publish with these dimensions fails the synthesis', () => {
+test('a metric that relays do not publish with these dimensions fails synthesis', () => {
   const observed = { namespace: 'EdgeFlagRelay/x' };
   expect(() => relayMetric(observed, 'UnreadableItems', 'Sum')).toThrow('does not report UnreadableItems by nothing');
   expect(() => relayMetric(observed, 'LeasesHeld', 'Sum', { environment: 'a' })).toThrow('LeasesHeld by Environment');
@@ -109,7 +109,7 @@ test('widgets fill rows of 24 and do not overlap', () => {
   }
 });
 
-test('metrics of other regions are read from those regions', () => {
+test('widgets read the metrics of other regions from those regions', () => {
   const regionsOf = (name: string) =>
     widgets.flatMap(({ properties }) =>
       (properties.metrics ?? []).flatMap((row) =>
@@ -133,7 +133,7 @@ test('sums over tasks use a period of one minute, whatever time range is shown',
   }
 });
 
-test('a relay without load balancers, insights, replicas and edge has a dashboard without them', () => {
+test('the dashboard of a relay without load balancers, insights, replicas and edge omits them', () => {
   const stack = new Stack(createApp(), 'Alone', { env: { region: 'eu-west-1' } });
   new RelayDashboard(stack, 'Dashboard', {
     ...{ stage: 'alone', namespace: 'EdgeFlagRelay/alone', environments: [], tableName: 'flags', tasks: 1 },
@@ -154,14 +154,14 @@ test('a relay without load balancers, insights, replicas and edge has a dashboar
   expect(body).toContain('StreamsOpen');
 });
 
-describe('saved queries', () => {
+describe('the saved queries', () => {
   const sources = readdirSync(join(root, 'relay-task'), { recursive: true, encoding: 'utf8' })
     .filter((path) => path.endsWith('.ts'))
     .map((path) => readFileSync(join(root, 'relay-task', path), 'utf8'))
     .join('\n');
 
   test.each(logQueries.map(({ name, lines }) => [name, lines] as const))(
-    '%s: looks for what relays write',
+    'match messages and fields that relays log: %s',
     (_, lines) => {
       const text = lines.join('\n');
       for (const [, pattern] of text.matchAll(/message like \/([^/]+)\//g)) {

@@ -1,4 +1,4 @@
-/** The observability of a stage, synthesised beside what a real one has in other stacks. */
+/** A stage's monitoring, with placeholders for what a real stage has in other stacks. */
 import { type App, CfnWaitConditionHandle, Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { SecurityGroup, Vpc } from 'aws-cdk-lib/aws-ec2';
@@ -19,7 +19,7 @@ export interface Observability {
   readonly app: App;
   readonly stack: ObservabilityStack;
   readonly home: Template;
-  /** Of a replica's region, with edge functions. */
+  /** The template of a region with a replica and edge functions. */
   readonly region: (region: string) => Template;
   readonly edge: Template;
 }
@@ -29,7 +29,7 @@ export function observe(settings: StageSettings, app = createApp(), runbooks?: s
   const { homeRegion: region, replicaRegions, tableName, environments } = stage;
   const env = { account, region };
   const given = new Stack(app, 'Given', { env });
-  // An empty stack is an error to the validator.
+  // The validator rejects an empty stack.
   new CfnWaitConditionHandle(given, 'Something');
   const stack = new ObservabilityStack(app, 'Observability', {
     env,
@@ -64,7 +64,7 @@ export function observe(settings: StageSettings, app = createApp(), runbooks?: s
   });
   const topicOf = (scope: Stack) => Topic.fromTopicArn(scope, 'Topic', tickets.replace('eu-west-1', scope.region));
   const regions = new Map<string, Stack>();
-  /** Each in an app of its own, made when asked for. */
+  /** Each in its own app, created on demand. */
   const regionOf = (name: string) => {
     const known = regions.get(name);
     if (known) return known;
@@ -85,7 +85,7 @@ export function observe(settings: StageSettings, app = createApp(), runbooks?: s
   return {
     app,
     stack,
-    // Read when asked for: this synthesises the app.
+    // A getter, since this synthesises the app.
     get home() {
       return templateOf(stack);
     },
@@ -136,7 +136,7 @@ export interface NamedMetric {
   readonly dimensions: readonly string[];
 }
 
-/** Every metric that an alarm looks at. */
+/** Every metric that an alarm uses. */
 export function metricsOf(alarm: CfnAlarm): NamedMetric[] {
   const own = alarm.Namespace
     ? [{ Namespace: alarm.Namespace, MetricName: alarm.MetricName!, Dimensions: alarm.Dimensions ?? [] }]
