@@ -20,45 +20,49 @@ function acknowledgeRelay({ config, node }: StageStacks, stack: RelayStack): voi
   acknowledge(
     network,
     'CloudFormation-Validate::W3010',
-    'zones are named in the stage, so that synthesis asks no account for them',
+    'zones are named in the stage, so that synthesis needs no lookup in an account',
   );
   if (config.networks[region]?.vpc) {
     acknowledge(
       network,
       'Annotation::@aws-cdk/aws-ec2:noSubnetRouteTableId',
-      'nothing here touches the route tables of a VPC that was there already',
+      'the route tables of an existing VPC are not changed',
     );
   }
   acknowledge(
     relay.taskDefinition,
     'AwsSolutions-ECS2',
-    'settings that are no secrets are to be seen in the task definition; keys are read from SSM by the relay itself',
+    'only settings that are not secret are in the task definition; the relay reads keys from SSM itself',
   );
   acknowledge(
     relay.taskDefinition,
     `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:ssm:${region}:<AWS::AccountId>:parameter/edge-flag-relay/${config.name}/environments/*]`,
-    "the relay serves every environment below its stage's own path, those that are added later too",
+    "the relay serves every environment below its stage's path, including those added later",
   );
   if (!config.relay.image || /\.dkr\.ecr\./.test(config.relay.image)) {
     acknowledge(
       relay.taskDefinition,
       'AwsSolutions-IAM5[Resource::*]',
-      'ecr:GetAuthorizationToken knows no resource; pulling is granted on the one repository',
+      'ecr:GetAuthorizationToken does not support resources; pulling is granted on one repository only',
     );
   }
   if (!config.production) {
-    acknowledge(relay.cluster, 'AwsSolutions-ECS4', 'container insights are priced per metric: in production only');
+    acknowledge(relay.cluster, 'AwsSolutions-ECS4', 'Container Insights are billed per metric: on in production only');
   }
   if (config.relay.accessLogs) {
-    acknowledge(relay, 'AwsSolutions-S1', 'this bucket is where access logs go; its own would need a further one');
+    acknowledge(
+      relay,
+      'AwsSolutions-S1',
+      'this bucket receives access logs; logging its own access needs another bucket',
+    );
   } else {
-    acknowledge(relay, 'AwsSolutions-ELB2', 'the stage switches access logs off; relay.accessLogs switches them on');
+    acknowledge(relay, 'AwsSolutions-ELB2', 'access logs are switched off in the stage; relay.accessLogs enables them');
   }
   if (relay.public) {
     acknowledge(
       relay.public,
       'AwsSolutions-EC23',
-      'browsers and mobile devices come from everywhere; only their paths are let through, behind a web ACL',
+      'browsers and mobile devices connect from any address; only their paths are accepted, behind a web ACL',
     );
   }
 }
@@ -69,21 +73,21 @@ function acknowledgeEdge(stack: EdgeStack): void {
     acknowledge(
       one,
       `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:logs:*:<AWS::AccountId>:log-group:${edgeLogGroupName(one.functionName)}:*]`,
-      'edge functions log wherever they run, each into its own log group',
+      'edge functions log in every region where they run, each to its own log group',
     );
   }
-  acknowledge(distribution, 'AwsSolutions-CFR1', 'who may see the site is the matter of its owner');
-  acknowledge(distribution, 'AwsSolutions-CFR2', 'a web ACL of the site is set by edge.webAclArn');
+  acknowledge(distribution, 'AwsSolutions-CFR1', 'restricting countries is the decision of the site owner');
+  acknowledge(distribution, 'AwsSolutions-CFR2', 'edge.webAclArn sets a web ACL for the site');
   acknowledge(
     distribution,
     'AwsSolutions-CFR3',
-    "logs of a site hold its viewers' addresses: whether to keep them is the matter of its owner",
+    "access logs contain viewers' addresses, so keeping them is the decision of the site owner",
   );
   if (!stack.hasOwnName) {
     acknowledge(
       distribution,
       'AwsSolutions-CFR4',
-      "CloudFront's own name has CloudFront's certificate, whose TLS policy is fixed; edge.certificateArn sets ours",
+      "CloudFront's default domain has a certificate with a fixed TLS policy; edge.certificateArn replaces it",
     );
   }
 }

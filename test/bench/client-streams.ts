@@ -1,13 +1,12 @@
 /**
- * What a change costs with many evaluated streams: our hub against a server that evaluates everything for everyone again.
+ * The cost of a change with many evaluated streams: our hub against a server that evaluates all flags for every stream again.
  *
- * Method: each candidate is a server in a process of its own, on loopback, with 500 flags (a third of them rollouts, a
- * third with rules); the clients are raw sockets in another process, each with a context of its own. The baseline is
- * stock node:http; at a change it walks its streams, evaluates all flags for each with the same evaluator, and writes the
- * patches that differ, in one go. Then single flags change one at a time: so that everybody's answer differs, so that one
- * context in a hundred's does, and so that nobody's does. Printed are medians: ms from the change to its last write, the
- * longest time in which the event loop did nothing else, and CPU; and resident memory for each stream, after collection,
- * less what the empty server had. Machines differ: trust the ratios.
+ * Method: each candidate is a server in its own process, on loopback, with 500 flags (a third of them rollouts, a third with
+ * rules); the clients are raw sockets in another process, each with its own context. The baseline is stock node:http: at a
+ * change it evaluates all flags for each of its streams with the same evaluator, and writes the patches that differ, without
+ * yielding. Single flags change one at a time: so that every context's result changes, one in a hundred does, or none does.
+ * The output is medians: ms from the change to its last write, the longest time that the event loop was blocked, CPU, and
+ * resident memory per stream after garbage collection, minus that of the empty server. Machines differ: trust the ratios.
  *
  *   npx tsx test/bench/client-streams.ts [--json] [--connections 10000] [--flags 500] [--changes 7]
  */
@@ -46,14 +45,14 @@ function firstFlags(count: number) {
   return Array.from({ length: count }, (_, i) => flag(`flag-${i}`, 1, [rollout, rules, {}][i % 3]));
 }
 
-/** The flag as it becomes: the last one, so that it is not found early. */
+/** The changed flag: the last one, so that a search does not find it early. */
 function changed(kind: Kind, count: number, version: number, connections: number) {
   const key = `flag-${count - 1}`;
   if (kind === 'everybody')
     return flag(key, version, { on: version % 2 === 0, variations: [`v${version}`, `w${version}`] });
   const hundredth = Array.from({ length: connections / 100 }, (_, i) => String(i * 100));
   const values = kind === 'nobody' ? ['nobody'] : hundredth;
-  // Both have the variations of the one before, so that only targets make a difference.
+  // Both have the variations of the previous flag, so that only targets differ.
   const variations = ['same', kind === 'nobody' ? 'other' : `v${version}`];
   return flag(key, version, { targets: [{ variation: 1, values }], variations });
 }
@@ -107,7 +106,7 @@ async function serve(candidate: Candidate, flags: number, connections: number): 
   }
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', 4_096, resolve));
 
-  // Every turn of the event loop looks at the clock: the longest time between two looks is what everyone else waited.
+  // Reads the clock in every turn of the event loop: the longest gap is how long everything else had to wait.
   let longest = 0;
   let last = 0;
   let watching = false;
@@ -149,7 +148,7 @@ async function serve(candidate: Candidate, flags: number, connections: number): 
   process.send?.({ port: (server.address() as AddressInfo).port });
 }
 
-/** Connects them all, some at a time, and reads what comes. */
+/** Opens all connections in batches, and reads their data. */
 function load(port: number, connections: number): void {
   let opened = 0;
   let heads = 0;
@@ -186,7 +185,7 @@ async function measure(candidate: Candidate, flags: number, connections: number,
   const result: Record<string, number> = { 'connecting all, s': (performance.now() - began) / 1_000 };
   result['memory per stream, KB'] = ((await memory()) - empty) / 1024 / connections;
   for (const kind of KINDS) {
-    // The first of its kind moves everyone to where the others are alike.
+    // The first change of each kind moves all contexts to the state from which the others are comparable.
     await ask({ order: 'change', kind });
     const told: Told[] = [];
     for (let i = 0; i < changes; i++) {

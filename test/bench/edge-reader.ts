@@ -1,12 +1,12 @@
 /**
- * The reader at the edge against LaunchDarkly's Node server SDK in daemon mode.
+ * The edge reader against LaunchDarkly's Node server SDK in daemon mode.
  *
  * Method: both are bundled by esbuild (minified, CommonJS, `mainFields` module,main). `official` is @launchdarkly/node-server-sdk
- * with @aws-sdk/client-dynamodb and a store of some lines written for this benchmark, one GetItem for each key behind the
- * SDK's own PersistentDataStoreWrapper: the store package itself (@launchdarkly/node-server-sdk-dynamodb) is not a dependency
- * here. Each sample is a fresh process on this Node that loads a bundle and evaluates one flag with a prerequisite and two
- * segments, over plain HTTP from a local dynalite; variants are interleaved. `load` is until the module has loaded, `total`
- * until the first value. Medians; trust the ratios, not the ms: no TLS, no distance, and Lambda's CPU share is smaller.
+ * with @aws-sdk/client-dynamodb and a small store written for this benchmark: one GetItem per key, behind the SDK's own
+ * PersistentDataStoreWrapper, since the store package (@launchdarkly/node-server-sdk-dynamodb) is not a dependency here.
+ * Each sample is a fresh process on this Node that loads a bundle and evaluates one flag with a prerequisite and two
+ * segments, over plain HTTP from a local dynalite; variants are interleaved. `load` is the time until the module is loaded,
+ * `total` until the first value. Medians; trust the ratios, not the ms: there is no TLS and no distance, and Lambda has less CPU.
  *
  * npm run bench -- edge-reader [--json] [samples]
  */
@@ -62,7 +62,7 @@ interface Variant {
   readonly file: string;
   readonly minifiedBytes: number;
   readonly zipBytes: number;
-  /** Code that leaves the value of the flag in `value`. */
+  /** Code that stores the flag's value in `value`. */
   readonly ask: string;
 }
 
@@ -108,7 +108,7 @@ async function official(): Promise<Variant> {
   const code = Buffer.from(result.outputFiles[0]!.contents);
   writeFileSync(file, code);
   const ask = `await bundle.client.waitForInitialization({ timeout: 60 }); value = await bundle.client.variation('flag', context, null);`;
-  // 127 bytes: what a zip of one file adds.
+  // 127 bytes: the overhead of a zip with one file.
   return {
     name: 'official',
     file,
@@ -146,7 +146,7 @@ const results = new Map<string, Sample[]>(variants.map(({ name }) => [name, []])
 for (let round = 0; round <= samples; round += 1) {
   for (const variant of variants) {
     const sample = await measure(variant);
-    // The first of each warms the disk.
+    // The first run of each only warms the disk cache.
     if (round > 0) results.get(variant.name)!.push(sample);
   }
 }

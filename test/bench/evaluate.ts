@@ -1,10 +1,10 @@
 /**
- * How much faster one evaluation is than with LaunchDarkly's Node server SDK.
+ * One evaluation, compared with LaunchDarkly's Node server SDK.
  *
- * Method: the SDK runs in daemon mode over a feature store in memory, in this process, without events; both sides are given
- * the same raw context objects, a fresh one for each of 64 users in turn, and both look the flag up by key. After warming up,
- * short slices of the two alternate, so that both meet the same weather, and the medians over all slices are compared.
- * The SDK can only be awaited; ours answers at once. Answers are compared before anything is timed.
+ * Method: the SDK runs in this process, in daemon mode over an in-memory feature store, without events. Both get the same raw
+ * context objects, a fresh one for each of 64 users in turn, and both look up the flag by key. After a warm-up, short slices of
+ * the two alternate, so that both run under the same load, and the medians over all slices are compared. The SDK is
+ * asynchronous, ours is synchronous. Answers are compared before anything is timed.
  *
  * `tsx test/bench/evaluate.ts [--slices 40] [--json]`
  */
@@ -183,7 +183,7 @@ for (const key of keys) {
       throw new Error(`${key}: ${JSON.stringify({ ours, official })}`);
   }
 }
-// Everything is warmed up before anything is timed, so that no case profits from code that has seen only that case.
+// Warms up all cases before timing any, so that no case benefits from code optimised for that case alone.
 for (const key of keys) {
   await officialSlice(key, WARM_UP_MS);
   ourSlice(key, WARM_UP_MS);

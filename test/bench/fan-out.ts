@@ -1,11 +1,11 @@
 /**
- * What one stream costs: our hub against stock node:http, which writes one shared buffer to every response.
+ * The cost of a stream: our hub against stock node:http, which writes one shared buffer to every response.
  *
- * Method: each candidate is a server in a process of its own, on loopback; the clients are raw sockets in another process
- * that only count bytes. Candidates take turns for some rounds; medians are printed. Per round: every client connects and gets a first
- * `put` of 50 KB (CPU of the storm, then resident memory after garbage collection, less what the empty server had), then
- * patches of about 300 bytes go out one at a time, each awaited by all clients, then in bursts of 20 (CPU per million
- * deliveries, and the time until the last client has it). Machines differ and clients share it: trust the ratios.
+ * Method: each candidate is a server in its own process, on loopback; the clients are raw sockets in another process that only
+ * count bytes. Candidates take turns for several rounds; the output is medians. In each round every client connects and gets a
+ * `put` of 50 KB (CPU of the connection storm, then resident memory after garbage collection, minus that of the empty server),
+ * then patches of about 300 bytes, first one at a time, each until all clients have it, then in bursts of 20 (CPU per million
+ * deliveries, and the time until the last client has it). Machines differ, and clients share the machine: trust the ratios.
  *
  *   npx tsx test/bench/fan-out.ts [--json] [--connections 2000] [--rounds 3]
  */
@@ -28,7 +28,7 @@ const BURSTS = 10;
 const BURST = 20;
 
 type Candidate = 'hub' | 'stock';
-/** Orders to a server: `measure` answers with memory after collection and CPU so far, `patch` with the bytes for each client. */
+/** Commands to a server: `measure` returns memory after garbage collection and CPU so far, `patch` the bytes per client. */
 type Order = { readonly order: 'measure' } | { readonly order: 'patch'; readonly count: number };
 interface Measured {
   readonly rss: number;
@@ -39,7 +39,7 @@ const patchOf = (version: number) => flag('banner', version);
 const bytesOf = (text: string) => frame(text, 'chunked').length;
 const firstItems = () => [flag('banner', 1), flag('filler', 1, { filler: 'x'.repeat(PUT_BYTES) })];
 
-/** What only the endpoints of client-side SDKs read. */
+/** Only used by client-side endpoints. */
 const { clientView } = createEnvironment({ name: 'unused', log: silentLog, onChange() {} });
 const unused = {
   clientView,
@@ -88,7 +88,7 @@ async function serve(candidate: Candidate): Promise<void> {
   let version = 1;
   process.on('message', async (order: Order) => {
     if (order.order === 'patch') {
-      // Versions of one width, so that all patches are equally long.
+      // Versions have a fixed width, so that all patches have the same length.
       for (let i = 0; i < order.count; i++) patch(1_000_000 + version++);
       process.send?.({ bytes: order.count * bytesOf(messages.all.change(patchOf(1_000_000))!) });
       return;
@@ -103,7 +103,7 @@ async function serve(candidate: Candidate): Promise<void> {
   process.send?.({ port });
 }
 
-/** Connects and counts. Told a number of bytes, it answers when that many more have arrived in all. */
+/** Connects and counts bytes. Given a number of bytes, it answers when that many more have arrived in total. */
 function load(port: number, connections: number): void {
   let received = 0;
   let wanted = 0;
@@ -171,7 +171,7 @@ async function measure(candidate: Candidate, connections: number): Promise<Recor
     const ms: number[] = [];
     for (let i = 0; i < times; i++) ms.push(await send(count));
     const after = await state();
-    // Collecting garbage three times is part of `state`; it is small against the runs and equal for both.
+    // `state` includes three garbage collections, which are short compared with the runs and equal for both.
     return { cpu: ((after.cpuMs - before.cpuMs) * 1_000) / (times * count * connections), lastMs: median(ms) };
   };
   const single = await run(SINGLE_PATCHES, 1);

@@ -1,4 +1,4 @@
-/** `npm run bench` lists the benchmarks; `npm run bench -- <name> [--json]` runs one. Each states its method at its head. */
+/** `npm run bench` lists the benchmarks; `npm run bench -- <name> [--json]` runs one. Each describes its method at its top. */
 import { readdirSync } from 'node:fs';
 
 const names = readdirSync(import.meta.dirname)

@@ -7,7 +7,7 @@
  * Method: one process; each time is the median of several runs after warm-up, measured with `performance.now()`; the variants of one
  * size run one after the other, so trust ratios, not ms. Read units are computed by DynamoDB's rule for eventually consistent
  * reads (half a unit for each 4 KiB: of each item by GetItem and BatchGetItem, of a page's sum by Query); a test compares that with
- * the server's own count. "one flag" is a fresh snapshot every time: inflate one block, find one item.
+ * the server's own count. "one flag" is from a fresh snapshot each time: inflate one block, find one item.
  */
 import {
   type Attributes,
@@ -86,7 +86,7 @@ for (const flags of [10, 200, 2000]) {
 if (process.argv.includes('--json')) console.log(JSON.stringify(results, undefined, 2));
 else console.table(Object.fromEntries(results.map(({ flags, ...rest }) => [`${flags} flags`, rest])));
 
-/** Median ms of `timed`, of `prepare` alone when there is no other. */
+/** Median ms of `timed`, or of `prepare` if there is no `timed`. */
 async function median<T>(
   runs: number,
   prepare: () => T | Promise<T>,

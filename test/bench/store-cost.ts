@@ -1,20 +1,19 @@
 /**
- * What the flag table costs to write, against ld-relay's way of writing it: one environment of 2,000 flags (about 1.3 KB
- * of JSON each) and 200 segments.
+ * The cost of writing the flag table, compared with ld-relay: one environment of 2,000 flags (about 1.3 KB of JSON each) and
+ * 200 segments.
  *
  *     npx tsx test/bench/store-cost.ts [--json] [--flags 2000]
  *
- * Method: whole relays with their real timings, on real sockets, between a stand-in for LaunchDarkly and a real
- * DynamoDB server (dynalite). Every write is counted with the capacity that this server itself says it consumed, refused
- * conditions too. A case is over when nothing but renewals of the lease was written for two seconds. Renewals and
- * takeovers are counted apart: they go on whether or not anything happens.
+ * Method: complete relays with their real timings, on real sockets, between a fake LaunchDarkly and a real DynamoDB server
+ * (dynalite). Every write is counted with the capacity that the server reports, including failed conditions. A case is over
+ * when only lease renewals were written for two seconds. Renewals and takeovers are counted separately, since they do not
+ * depend on changes.
  *
- * ld-relay does not run here. Its column is computed from what its DynamoDB store does, with the same items: on every
- * start, and on every reconnect to LaunchDarkly, each instance writes every item and the marker, without a condition; on
- * every change each instance puts the item on condition that it is newer, and a refused condition consumes what a write
- * would.
+ * ld-relay does not run here. Its column is computed from what its DynamoDB store does, with the same items: on every start
+ * and every reconnect to LaunchDarkly, each instance writes every item and the marker unconditionally; on every change each
+ * instance puts the item if it is newer, and a failed condition consumes as much as a write.
  *
- * Ends with 1 when the relay wrote more than is promised.
+ * Exits with 1 if the relay wrote more than promised.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -42,7 +41,7 @@ interface Cost {
   readonly flags: number;
   readonly segments: number;
   readonly markers: number;
-  /** Body and its parts. */
+  /** The body and its parts. */
   readonly bodies: number;
   readonly deltas: number;
   /** Updates of the head that name a new revision. */
@@ -65,7 +64,7 @@ try {
   const [changed] = flags.slice(7).map((flag) => nextVersion(flag, 1));
   await measure('(b) one flag changes, three relays run', () => send(upstream, changed!), upserts([changed!]));
   await measure(
-    '(c) LaunchDarkly’s stream is cut, three relays reconnect',
+    '(c) LaunchDarkly’s stream drops, three relays reconnect',
     async () => {
       const { connections } = upstream;
       upstream.cut();
@@ -73,7 +72,7 @@ try {
     },
     wholeSet(relays),
   );
-  // Bodies keep a distance of 10 s, which is no part of the cost.
+  // Bodies are at least 10 s apart, which is not part of the cost.
   await delay(defaultTimings.bodyGapMs);
   const many = flags.slice(0, 500).map((flag) => nextVersion(flag, 2));
   await measure(
@@ -127,7 +126,7 @@ async function startRelay(): Promise<void> {
   await relay.stored(60_000);
 }
 
-/** Until nothing but the lease is written any more. */
+/** Resolves when only the lease is being written. */
 async function quiet(): Promise<void> {
   let since = performance.now();
   let seen = -1;
@@ -142,7 +141,7 @@ function isHead({ namespace, key }: PassedRequest): boolean {
   return namespace === 'bench:$snapshot' && key === 'head';
 }
 
-/** A renewal, a takeover or a release: a write of the head that names no revision. */
+/** A renewal, a takeover or a release: a write of the head without a revision. */
 function isLease(one: PassedRequest): boolean {
   return isHead(one) && !one.condition.includes('rev <');
 }
@@ -167,19 +166,19 @@ function dataOf(all: readonly Item[]): FlagData {
   return { flags: some('features'), segments: some('segments') };
 }
 
-/** ld-relay's `init`, by so many instances. */
+/** The cost of ld-relay's `init` by this many instances. */
 function wholeSet(instances: number): { writes: number; units: number } {
   const rows = [...items.map((item) => encodeOfficialItem('bench', item)), encodeInited('bench')];
   return { writes: instances * rows.length, units: instances * rows.reduce((sum, row) => sum + writeUnits(row), 0) };
 }
 
-/** ld-relay's `upsert` of each, by every relay. */
+/** The cost of ld-relay's `upsert` of each item by every relay. */
 function upserts(changed: readonly Item[]): { writes: number; units: number } {
   const units = changed.reduce((sum, item) => sum + writeUnits(encodeOfficialItem('bench', item)), 0);
   return { writes: relays * changed.length, units: relays * units };
 }
 
-/** DynamoDB's rule: a unit for each KiB of names and values begun. */
+/** DynamoDB's rule: one unit per started KiB of names and values. */
 function writeUnits(row: ReturnType<typeof encodeOfficialItem>): number {
   const bytes = Object.entries(row).reduce((sum, [name, value]) => {
     const [[type, text]] = Object.entries(value) as [[string, string]];
@@ -208,7 +207,7 @@ function report(): void {
     console.table(Object.fromEntries(rows));
     console.log(
       `The lease, per environment and month: ${month.renewalUnits} write units (${month.renewalUsd} USD) by its holder, ` +
-        `${month.waitingReadUnits} read units (${month.waitingUsd} USD) by each task that waits.`,
+        `${month.waitingReadUnits} read units (${month.waitingUsd} USD) by each waiting task.`,
     );
     for (const one of broken) console.error(one);
   }
@@ -224,7 +223,7 @@ function brokenPromises(name: string, cost: Cost): string[] {
     d: publications <= 2,
   };
   const kept = promises[/^\((.)\)/.exec(name)?.[1] ?? ''] ?? true;
-  return kept ? [] : [`${name}: more was written than is promised: ${JSON.stringify(cost)}`];
+  return kept ? [] : [`${name}: wrote more than promised: ${JSON.stringify(cost)}`];
 }
 
 function round(value: number): number {

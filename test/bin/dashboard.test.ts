@@ -24,7 +24,7 @@ beforeAll(() => {
   document = new JSDOM(html).window.document;
 });
 
-test('every widget of the template is on the page, at the position that CloudWatch gives it', () => {
+test('the page has every widget of the template, at its position in CloudWatch', () => {
   const sections = [...document.querySelectorAll('section')];
   expect(sections).toHaveLength(body.widgets.length);
   for (const [index, { x, y, width, height, type, properties }] of body.widgets.entries()) {
@@ -35,7 +35,7 @@ test('every widget of the template is on the page, at the position that CloudWat
   }
 });
 
-test('every line of a widget is drawn in the colour that the legend gives it', () => {
+test('every line of a widget has the colour of its legend', () => {
   const sections = [...document.querySelectorAll('section')];
   let charts = 0;
   for (const [index, { type, properties }] of body.widgets.entries()) {
@@ -54,7 +54,7 @@ test('every line of a widget is drawn in the colour that the legend gives it', (
   expect(charts).toBeGreaterThan(20);
 });
 
-test("every threshold is drawn, with the alarm's text and value", () => {
+test("every threshold is drawn with its alarm's text and value", () => {
   const sections = [...document.querySelectorAll('section')];
   let thresholds = 0;
   for (const [index, { properties }] of body.widgets.entries()) {
@@ -82,11 +82,11 @@ test('alarms are listed by name, and the log table has the columns of the query'
   expect(columns).toEqual(['@timestamp', 'level', 'message', 'environment', 'reason', 'prefix']);
 });
 
-test('the same stage gives the same page', () => {
+test('the page is the same for the same stage', () => {
   expect(pageOf(body, { stage: 'full', environments: full.environments! })).toBe(html);
 });
 
-test('text of widgets is escaped', () => {
+test('the text of widgets is escaped', () => {
   const widget = {
     type: 'text',
     x: 0,
@@ -112,7 +112,7 @@ describe('metric math', () => {
     ['a / b', [0.5, null, null, null]],
     ['FILL(b, 0) + 1', [3, 1, 3, 1]],
     ['100 * (1 - FILL(b, 0) / a)', [-100, 100, null, 100]],
-  ])('%s', (expression, expected) => {
+  ])('%s is computed minute by minute', (expression, expected) => {
     expect(compute(expression, named, 4)).toEqual(expected);
   });
 
@@ -150,7 +150,7 @@ describe('a chart', () => {
     expect(textsOf(svg)).toEqual(expect.arrayContaining(['0', '20', '100', '-3:00', '-1:30', 'now']));
   });
 
-  test('reaches up to a threshold above all values', () => {
+  test('extends its axis to a threshold above all values', () => {
     const annotations = { horizontal: [{ value: 900, label: 'page at' }] };
     const svg = chartOf({ annotations }, [lineOf(() => 10)], size);
     const [[, path] = []] = pathsOf(svg, '#d13212');
@@ -160,7 +160,7 @@ describe('a chart', () => {
     expect(textsOf(svg)).toContain('page at 900');
   });
 
-  test('stacks areas on each other', () => {
+  test('stacks areas', () => {
     const svg = chartOf({ stacked: true }, [lineOf(() => 40), lineOf(() => 60)], size);
     const tops = ['#1f77b4', '#e07b00'].map((colour) =>
       new RegExp(`d="M52 (\\d+)[^"]*"[^>]*fill="${colour}"`).exec(svg),
@@ -168,7 +168,7 @@ describe('a chart', () => {
     expect(tops.map((top) => top?.[1])).toEqual(['80', '20']);
   });
 
-  test('gives the right axis a scale of its own', () => {
+  test('has a separate scale for the right axis', () => {
     const svg = chartOf({}, [lineOf(() => 10), lineOf(() => 4_000, 'right')], size);
     expect(textsOf(svg)).toEqual(expect.arrayContaining(['10', '4000']));
   });
@@ -181,7 +181,7 @@ test.each([
   [4615, '4615'],
   [12_345, '12.3k'],
   [640_000_000, '640M'],
-])('%p is written %s', (value, text) => {
+])('the value %p is written as %s', (value, text) => {
   expect(short(value)).toBe(text);
 });
 
@@ -215,7 +215,7 @@ describe('npm run dashboard', () => {
   test.each([
     [['nowhere'], 'stage "nowhere" is unknown: use -c stage=dev or prod'],
     [['dev', 'prod'], 'expected one stage'],
-  ])('%p is an error with its usage', async (args, message) => {
+  ])('rejects the arguments %p, with its usage', async (args, message) => {
     await expect(runDashboard(args)).rejects.toThrow(message);
     await expect(runDashboard(args)).rejects.toThrow('npm run dashboard -- [stage]');
   });

@@ -6,7 +6,7 @@ function settingsOf(args: string[], environment: Record<string, string> = {}) {
   return result.settings;
 }
 
-test('without settings, the example file is served to the three local credentials', () => {
+test('npm start without settings serves the example file to the three local credentials', () => {
   const { variables, ...rest } = settingsOf([]);
   expect(rest).toEqual({
     flagsFile: 'examples/flags.json',
@@ -24,7 +24,7 @@ test('without settings, the example file is served to the three local credential
   });
 });
 
-test('arguments override the environment', () => {
+test('arguments of npm start override the environment', () => {
   const { edgePort, variables } = settingsOf(['EDGE_PORT=1', 'PORT=2'], { EDGE_PORT: '3', PORT: '4' });
   expect({ edgePort, port: variables.PORT }).toEqual({ edgePort: 1, port: '2' });
 });
@@ -37,14 +37,14 @@ test('LD_SDK_KEY takes flags from LaunchDarkly instead of the file', () => {
   expect(variables.LD_SDK_KEY).toBeUndefined();
 });
 
-test("ld-relay's LD_ENV_<name> does the same under its own name, and the edge reads the first", () => {
+test("ld-relay's LD_ENV_<name> takes flags from LaunchDarkly under that name, and the edge reads the first", () => {
   const { variables, environment } = settingsOf([], { LD_ENV_Production: 'sdk-p', LD_ENV_Staging: 'sdk-s' });
   expect(environment).toEqual({ name: 'Production', prefix: 'Production', fromFile: false });
   expect(variables.LD_ENV_local).toBeUndefined();
   expect(variables.LD_PREFIX_Staging).toBe('Staging');
 });
 
-test('every problem is reported at once', () => {
+test('all problems of the settings are reported at once', () => {
   const result = parseDevSettings(['--port', 'EGDE_PORT=1', 'EDGE_PORT=x'], { DYNAMODB_PORT: '-1' });
   expect('problems' in result && result.problems).toEqual([
     'Unknown argument --port. Pass settings as NAME=value, e.g. PORT=8031; list: docs/configuration.md',

@@ -1,4 +1,4 @@
-/** The keys commands against an SSM server, and how a relay reacts. */
+/** The keys commands with an SSM server, and how a relay reacts. */
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -34,7 +34,7 @@ afterEach(async () => {
   process.env = { ...before };
 });
 
-/** Runs a command, and checks that no key is ever shown. */
+/** Runs a command, and checks that its output contains no key. */
 async function keys(args: string, terminal: FakeTerminal = pipeOf()): Promise<number> {
   const exitCode = await runKeys([...args.split(' ').filter(Boolean), '--endpoint', server.endpoint], terminal);
   for (const secret of secrets) expect(terminal.printed() + terminal.said()).not.toContain(secret);
@@ -83,7 +83,7 @@ describe('put', () => {
     expect(written()).toEqual([]);
   });
 
-  test('accepts a key with an unusual prefix, with a note', async () => {
+  test('accepts a key with an unusual prefix, and prints a note', async () => {
     const terminal = pipeOf(mobile);
     expect(await keys('put dev production sdk-key', terminal)).toBe(0);
     expect(terminal.said()).toMatch(/does not begin with sdk-/);
@@ -137,7 +137,7 @@ test.each([
 describe('rotate', () => {
   const rotateTo = (value: string, more = '') => keys(`rotate dev production${more}`, pipeOf(value));
 
-  test('writes the previous key, then its end, then the new key', async () => {
+  test('writes the previous key, then its expiry, then the new key', async () => {
     await keys('put dev production sdk-key', pipeOf(first));
     const startedAt = Date.now();
     server.calls.length = 0;
@@ -154,7 +154,7 @@ describe('rotate', () => {
     expect(until).toBeLessThanOrEqual(Date.now() + 7_200_000);
   });
 
-  test('requires an existing key and a different new one', async () => {
+  test('requires an existing key and a new key that differs from it', async () => {
     expect(await rotateTo(second)).toBe(1);
     await keys('put dev production sdk-key', pipeOf(first));
     server.calls.length = 0;
@@ -186,7 +186,7 @@ describe('rotate', () => {
 });
 
 describe('list', () => {
-  test('shows names, versions and plain settings, and nothing of keys', async () => {
+  test('shows names, versions and plain settings, but no keys', async () => {
     await keys('put dev production sdk-key', pipeOf(first));
     await keys('put dev production ttl', pipeOf('30s'));
     // Stored with the wrong type by mistake, it still must not be shown.
@@ -206,7 +206,7 @@ describe('list', () => {
     expect(server.calls.some(({ decrypted }) => decrypted)).toBe(false);
   });
 
-  test('shows the last four characters with --ends', async () => {
+  test('shows the last four characters of keys with --ends', async () => {
     await keys('put dev production sdk-key', pipeOf(first));
     const terminal = pipeOf();
     await keys('list dev --ends', terminal);
@@ -220,7 +220,7 @@ describe('list', () => {
   });
 });
 
-describe('a relay that watches', () => {
+describe('a running relay', () => {
   let source: SsmSource;
   let environments: readonly EnvironmentDescription[];
   let client: SSMClient;
@@ -249,7 +249,7 @@ describe('a relay that watches', () => {
 
   const valid = () => environments.flatMap(({ credentials }) => credentials.map(({ value }) => value)).sort();
 
-  test('accepts both keys after rotate, and drops the old one right after revoke, without an alarm', async () => {
+  test('accepts both keys after rotate, and drops the old one right after revoke without reporting a problem', async () => {
     await keys('rotate dev production', pipeOf(second));
     await eventually(() => expect(environments[0]?.sdkKey).toBe(second));
     expect(valid()).toEqual([mobile, first, second]);
@@ -279,7 +279,7 @@ describe('a relay that watches', () => {
     await eventually(() => expect(valid()).toEqual([second]));
   });
 
-  test('keeps what nobody confirmed', async () => {
+  test('keeps its keys when a revoke was not confirmed', async () => {
     server.calls.length = 0;
     expect(await keys('revoke dev production sdk-key')).toBe(1);
     expect(await keys('revoke dev production sdk-key', personTyping('n'))).toBe(1);
@@ -292,7 +292,7 @@ test.each([
   ['denied', () => server.deny(), /^AWS denied access; see docs\/keys.md for the required permissions/],
   ['unreachable', () => server.down(), /^Cannot reach AWS in eu-west-1/],
   ['broken', () => server.break(), /^InternalServerError/],
-])('SSM that is %s ends with 1 and one clear sentence', async (_, fault, message) => {
+])('npm run keys prints one sentence and exits with 1 if SSM is %s', async (_, fault, message) => {
   fault();
   const terminal = pipeOf();
   expect(await keys('list dev', terminal)).toBe(1);
@@ -300,7 +300,7 @@ test.each([
   expect(terminal.said().trimEnd().split('\n')).toHaveLength(1);
 });
 
-test('a stage with relays in several regions has keys in each of them', () => {
+test('a stage with relays in several regions has keys in each region', () => {
   const stage = { homeRegion: 'eu-west-1', replicaRegions: ['us-east-1'], tableName: 'flags', production: false };
   const stages = { alone: stage, both: { ...stage, relayRegions: ['us-east-1'] } };
   expect(otherRegionsOf('alone', 'eu-west-1', stages)).toEqual([]);
@@ -309,7 +309,7 @@ test('a stage with relays in several regions has keys in each of them', () => {
   expect(otherRegionsOf('unheard-of', 'us-east-1', stages)).toEqual([]);
 });
 
-describe('as a process', () => {
+describe('npm run keys', () => {
   function run(args: string[], variables: Record<string, string>, input = '') {
     const { PATH = '' } = process.env;
     const child = spawn(process.execPath, ['--import', 'tsx', 'bin/keys.ts', ...args], {
@@ -328,7 +328,7 @@ describe('as a process', () => {
     });
   }
 
-  test('puts what is piped into it', async () => {
+  test('stores a piped key', async () => {
     const signedIn = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
     const args = ['put', 'dev', 'production', 'sdk-key', '--endpoint', server.endpoint];
     const { exitCode, output } = await run(args, signedIn, `${first}\n`);
@@ -346,7 +346,7 @@ describe('as a process', () => {
   });
 });
 
-test('every parameter stands in docs/keys.md, and no other does', () => {
+test('docs/keys.md lists every parameter, and no others', () => {
   const rows = readFileSync(join(root, 'docs/keys.md'), 'utf8').matchAll(/^\| `([\w-]+)` \| (.*?) \| (.*?) \|$/gm);
   expect([...rows].map(([, name, type, says]) => [name, type, says])).toEqual(
     Object.entries(ssmParameters).map(([name, { secret, says }]) => [name, secret ? 'SecureString' : 'String', says]),

@@ -73,7 +73,7 @@ function visit(headers: Record<string, string> = {}, url = edge.url): Promise<An
 
 const cookieOf = ({ headers }: Answer) => headers['set-cookie']?.[0]?.split(';')[0];
 
-test('a viewer stays with a variant, and is given the cookie once', async () => {
+test('a viewer keeps its variant and gets the cookie once', async () => {
   const first = await visit();
   expect([first.status, lines]).toEqual([200, []]);
   expect(first.headers['set-cookie']![0]).toMatch(
@@ -89,7 +89,7 @@ test('a viewer stays with a variant, and is given the cookie once', async () => 
   }
 });
 
-test('viewers are shared out as the flag says, and none by what it sends', async () => {
+test('viewers are split as the flag says, whatever headers they send', async () => {
   const seen: Record<string, number> = { stable: 0, canary: 0 };
   for (let i = 0; i < 100; i += 1) {
     const { headers } = await visit(i % 2 ? { 'x-flag-variant': 'canary', 'x-flag-decision': 'mine' } : {});
@@ -101,7 +101,7 @@ test('viewers are shared out as the flag says, and none by what it sends', async
   expect(seen.canary).toBeLessThan(57);
 });
 
-test('a change of the flag reaches viewers, and the edge tells its revision', async () => {
+test('a flag change reaches viewers, and the status has its revision', async () => {
   await putDelta(table, 'local', [flag(100, 2)], { epoch: 1, seq: 2 }, { epoch: 1, seq: 1 });
   await eventually(async () => {
     expect(await edge.status()).toMatchObject({
@@ -113,7 +113,7 @@ test('a change of the flag reaches viewers, and the edge tells its revision', as
   for (let i = 0; i < 5; i += 1) expect((await visit()).headers['x-origin']).toBe('canary');
 });
 
-test('a function that crashed runs again for the next request', async () => {
+test('a crashed function is restarted for the next request', async () => {
   const before = edge.pids()['viewer-request']!;
   process.kill(before, 'SIGKILL');
   await eventually(() => expect(edge.pids()['viewer-request']).toBeUndefined());
@@ -122,7 +122,7 @@ test('a function that crashed runs again for the next request', async () => {
   expect(lines.join('\n')).toContain('viewer-request exited (SIGKILL)');
 });
 
-test('closing ends every process, and the port is free', async () => {
+test('close ends every process and frees the port', async () => {
   const other = await startLocalEdge({
     port: 0,
     table: { endpoint: table.endpoint, name: table.tableName, prefix: 'local' },
@@ -136,7 +136,7 @@ test('closing ends every process, and the port is free', async () => {
   await expect(visit({}, other.url)).rejects.toThrow('ECONNREFUSED');
 });
 
-test('with the table away viewers go to the default origin, and the decision says why', async () => {
+test('without the table, viewers get the default origin and a decision that says why', async () => {
   const lonely = await startLocalEdge({
     port: 0,
     table: { endpoint: 'http://127.0.0.1:1', name: table.tableName },
@@ -153,7 +153,7 @@ test('with the table away viewers go to the default origin, and the decision say
   }
 });
 
-describe('the process of a function', () => {
+describe("an edge function's process", () => {
   const directory = mkdtempSync(join(tmpdir(), 'lambda-process-'));
   afterAll(() => rmSync(directory, { recursive: true }));
   const host = join(directory, 'host.cjs');
@@ -174,7 +174,7 @@ describe('the process of a function', () => {
     await build({ entryPoints, outfile: host, bundle: true, format: 'cjs', platform: 'node', target: 'node20' });
   });
 
-  test('has the variables and the memory that Lambda gives, and nothing of ours', async () => {
+  test('has the variables and memory that Lambda provides, and no other variables', async () => {
     const lambda = startLambdaProcess({
       name: 'f',
       host,
@@ -191,7 +191,7 @@ describe('the process of a function', () => {
     await lambda.close();
   });
 
-  test('throws, crashes and hangs are told apart, and each is survived', async () => {
+  test('reports exceptions, crashes and timeouts as different errors, and recovers from each', async () => {
     const lambda = startLambdaProcess({
       name: 'f',
       host,
@@ -223,7 +223,7 @@ describe('the process of a function', () => {
   });
 });
 
-describe('results that CloudFront rejects', () => {
+describe('the check of results', () => {
   const { request } = requestEvent('viewer-request').Records[0]!.cf;
   const before = request.headers;
   const withHeader = (name: string, value: unknown) => ({ ...request, headers: { ...before, [name]: value } });
@@ -237,24 +237,24 @@ describe('results that CloudFront rejects', () => {
       /x-edge-thing is forbidden/,
     ],
     ['an upper-case key', withHeader('X-A', [{ key: 'X-A', value: 'b' }]), /lower case/],
-    ['a header that is no list', withHeader('a', 'b'), /must be a list/],
-    ['a value that is no string', withHeader('a', [{ key: 'a', value: 1 }]), /must be a string/],
-    ['a pair under another name', withHeader('b', pair), /is another header/],
+    ['a header that is not a list', withHeader('a', 'b'), /must be a list/],
+    ['a value that is not a string', withHeader('a', [{ key: 'a', value: 1 }]), /must be a string/],
+    ['a pair with another name', withHeader('b', pair), /is another header/],
     ['a changed Host', withHeader('host', [{ key: 'Host', value: 'evil' }]), /host is read-only in viewer-request/],
     ['a uri without a slash', { ...request, uri: 'x' }, /uri "x"/],
     ['a response with a status out of range', { status: '99' }, /status "99"/],
     ['a 204 with a body', { status: '204', body: 'x' }, /no body/],
-    ['too much', { status: '200', body: 'x'.repeat(41_000) }, /viewer-request allows 40960/],
-  ])('%s', (_, result, problem) => {
+    ['a body above the limit', { status: '200', body: 'x'.repeat(41_000) }, /viewer-request allows 40960/],
+  ])('rejects %s', (_, result, problem) => {
     expect(describeResultProblem('viewer-request', result, before)).toMatch(problem);
   });
 
-  test('and what it accepts', () => {
+  test('accepts a valid request and a valid response', () => {
     expect(describeResultProblem('viewer-request', withHeader('a', pair), before)).toBeUndefined();
     expect(describeResultProblem('viewer-request', { status: 302, headers: {} }, before)).toBeUndefined();
   });
 
-  test('a viewer-response that changes the status', () => {
+  test('rejects a viewer-response that changes the status', () => {
     const response = { status: '201', statusDescription: '', headers: {} };
     expect(describeResultProblem('viewer-response', response, {}, '200')).toMatch(/may not change the status/);
   });

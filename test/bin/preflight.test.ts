@@ -1,4 +1,4 @@
-/** What is looked at before a deployment, on a real SSM server, a real table and a real upstream. */
+/** The checks before a deployment, with a real SSM server, a real table and a real upstream. */
 import { spawn } from 'node:child_process';
 import { createServer, type Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -61,7 +61,7 @@ async function preflight(changes: object = {}, options: { online?: boolean; base
   return { exitCode, lines: printed.trimEnd().split('\n') };
 }
 
-test('lists every check and exits with 0 if everything is ready', async () => {
+test('preflight lists every check and exits with 0 if everything is ready', async () => {
   expect(await preflight()).toEqual({
     exitCode: 0,
     lines: [
@@ -76,7 +76,7 @@ test('lists every check and exits with 0 if everything is ready', async () => {
   });
 });
 
-test('reports every problem at once, each with advice', async () => {
+test('preflight reports every problem at once, each with advice', async () => {
   ssm.delete('/cdk-bootstrap/hnb659fds/version');
   ssm.put(`${path}/staging/sdk-key`, 'two words');
   ssm.put(`${path}/staging/sdk_key`, 'x');
@@ -103,7 +103,7 @@ test('reports every problem at once, each with advice', async () => {
   }
 });
 
-test('an invalid stage stops the check, with every problem of the stage', async () => {
+test('an invalid stage stops the checks with a message that lists its problems', async () => {
   const { exitCode, lines } = await preflight({ homeRegion: 'Dublin', tableName: 'x' });
   expect(exitCode).toBe(1);
   expect(lines[0]).toMatch(/^✗ stage test: .*homeRegion.*Dublin.*tableName/);
@@ -126,8 +126,8 @@ test('a previous key with a long grace period and a key of another kind are note
   expect(exitCode).toBe(0);
 });
 
-describe('the table', () => {
-  test('that exists is fine', async () => {
+describe('a table', () => {
+  test('that exists passes', async () => {
     const { lines } = await preflight({ tableName: table.tableName, account: undefined });
     expect(lines).toContain(`✓ the table ${table.tableName} exists in eu-west-1`);
   });
@@ -183,7 +183,7 @@ test('relays in several regions must have the same keys', () => {
 test.each([
   ['denied', () => ssm.deny(), /→ AWS denied access/],
   ['unreachable', () => ssm.down(), /→ Cannot reach AWS in eu-west-1/],
-])('SSM that is %s is one problem', async (_, fault, advice) => {
+])('SSM that is %s is reported as one problem', async (_, fault, advice) => {
   fault();
   const { exitCode, lines } = await preflight();
   expect(lines).toContain('✗ cannot read the keys in eu-west-1');
@@ -191,7 +191,7 @@ test.each([
   expect(exitCode).toBe(1);
 });
 
-describe('with --online', () => {
+describe('preflight with --online', () => {
   let launchDarkly: Server;
   let baseUri: string;
   const asked: (string | undefined)[] = [];
@@ -220,7 +220,7 @@ describe('with --online', () => {
     expect(exitCode).toBe(1);
   });
 
-  test('an unreachable LaunchDarkly is a note', async () => {
+  test('only notes that LaunchDarkly is unreachable', async () => {
     const { exitCode, lines } = await preflight({}, { online: true, baseUri: 'http://127.0.0.1:9' });
     expect(lines.join('\n')).toMatch(/! could not ask LaunchDarkly about production/);
     expect(exitCode).toBe(0);
@@ -228,10 +228,10 @@ describe('with --online', () => {
 });
 
 test.each([
-  ['no stage', [], 2, /^expected one stage/],
-  ['an unknown option', ['dev', '--frobnicate'], 2, /Unknown option '--frobnicate'/],
-  ['no credentials', ['dev'], 1, /✗ not signed in to AWS\n {4}→ No AWS credentials found: sign in/],
-])('as a process, with %s', async (_, args, expected, message) => {
+  ['without a stage', [], 2, /^expected one stage/],
+  ['with an unknown option', ['dev', '--frobnicate'], 2, /Unknown option '--frobnicate'/],
+  ['without credentials', ['dev'], 1, /✗ not signed in to AWS\n {4}→ No AWS credentials found: sign in/],
+])('npm run preflight %s prints the error and exits with its code', async (_, args, expected, message) => {
   const { PATH = '' } = process.env;
   const child = spawn(process.execPath, ['--import', 'tsx', 'bin/preflight.ts', ...args], {
     ...{ cwd: root, stdio: ['ignore', 'pipe', 'pipe'] as ['ignore', 'pipe', 'pipe'] },

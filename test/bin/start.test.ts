@@ -21,10 +21,10 @@ import { readStream } from '../support/read-stream.ts';
 
 const root = join(import.meta.dirname, '../..');
 const { LONG } = process.env;
-/** A bound against hanging: on a busy machine it takes a minute. */
+/** Only guards against hanging: on a busy machine it takes a minute. */
 const STARTED_MS = 150_000;
 jest.setTimeout(300_000);
-/** Where tsx keeps what it compiled, below the directory for temporary files. */
+/** The cache of tsx, below the directory for temporary files. */
 const compiled = `tsx-${userInfo().uid}`;
 
 interface Started {
@@ -99,7 +99,7 @@ async function visit(edge: string, headers: Record<string, string> = {}) {
   };
 }
 
-test('a flag goes from the file to the stream, the table and the edge, where it routes viewers', async () => {
+test('a flag change goes from the file to the stream, the table and the edge, where it routes viewers', async () => {
   const started = start();
   const { relay, edge } = await addressesOf(started);
 
@@ -136,7 +136,7 @@ test('a flag goes from the file to the stream, the table and the edge, where it 
   );
   expect(await visit(edge)).toMatchObject({ origin: 'canary' });
 
-  // A broken one.
+  // An edit that breaks the file.
   writeFileSync(file, everybodyToCanary.replace('"flags": {', '"flags": '));
   await eventually(() =>
     expect(started.output()).toMatch(/still serving the last good version .*line \d+, column \d+/),
@@ -179,32 +179,39 @@ const paste = (command: string) => execFileSync('bash', ['-c', command], { encod
 const pastes = spawnSync('bash', ['-c', 'curl --version && sed --version && grep --version']).status === 0;
 
 describe('the printed commands (needs bash, curl, grep and sed)', () => {
-  (pastes ? test : test.skip)('route a viewer twice alike, and show the stream, the table and an edit', async () => {
-    const started = start();
-    const { edge } = await addressesOf(started);
-    expect(paste(printedCommand(started, 1))).toMatch(/set-cookie: flag-viewer=/i);
-    const [one, two] = [paste(printedCommand(started, 2)), paste(printedCommand(started, 2))];
-    expect(one).toBe(two);
-    expect(one).not.toMatch(/set-cookie/i);
-    // The stream never ends: cut it off after its first bytes.
-    expect(paste(`${printedCommand(started, 3)} --max-time 2 | head -c 10`)).toBe('event: put');
-    const items = JSON.parse(paste(printedCommand(started, 4))).Items.map(
-      (item: Record<string, { S: string }>) => `${item.namespace?.S} ${item.key?.S}`,
-    );
-    expect(items).toEqual(
-      expect.arrayContaining(['local:features canary-checkout', 'local:$inited local:$inited', 'local:$snapshot head']),
-    );
-    paste(printedCommand(started, 5));
-    await eventually(async () => expect(await visit(edge)).toMatchObject({ origin: 'canary' }));
-    // Two signals at once, as when a shell and a parent process both forward it.
-    started.child.kill('SIGTERM');
-    started.child.kill('SIGINT');
-    expect(await started.exited).toBe(0);
-    expect(leftBehind()).toEqual([]);
-  });
+  (pastes ? test : test.skip)(
+    'route a viewer the same way twice, and show the stream, the table and an edit',
+    async () => {
+      const started = start();
+      const { edge } = await addressesOf(started);
+      expect(paste(printedCommand(started, 1))).toMatch(/set-cookie: flag-viewer=/i);
+      const [one, two] = [paste(printedCommand(started, 2)), paste(printedCommand(started, 2))];
+      expect(one).toBe(two);
+      expect(one).not.toMatch(/set-cookie/i);
+      // The stream never ends: cut it off after its first bytes.
+      expect(paste(`${printedCommand(started, 3)} --max-time 2 | head -c 10`)).toBe('event: put');
+      const items = JSON.parse(paste(printedCommand(started, 4))).Items.map(
+        (item: Record<string, { S: string }>) => `${item.namespace?.S} ${item.key?.S}`,
+      );
+      expect(items).toEqual(
+        expect.arrayContaining([
+          'local:features canary-checkout',
+          'local:$inited local:$inited',
+          'local:$snapshot head',
+        ]),
+      );
+      paste(printedCommand(started, 5));
+      await eventually(async () => expect(await visit(edge)).toMatchObject({ origin: 'canary' }));
+      // Two signals at once, as when a shell and a parent process both forward it.
+      started.child.kill('SIGTERM');
+      started.child.kill('SIGINT');
+      expect(await started.exited).toBe(0);
+      expect(leftBehind()).toEqual([]);
+    },
+  );
 });
 
-test('with LD_SDK_KEY the flags come from LaunchDarkly instead of the file', async () => {
+test('npm start with LD_SDK_KEY gets flags from LaunchDarkly instead of the file', async () => {
   upstream = await startFakeUpstream(JSON.parse(readFileSync(exampleFile, 'utf8')));
   const started = start({ LD_SDK_KEY: 'sdk-from-launchdarkly', STREAM_URI: upstream.uri });
   const { edge } = await addressesOf(started);
@@ -215,22 +222,27 @@ test('with LD_SDK_KEY the flags come from LaunchDarkly instead of the file', asy
 
 type Mistake = [string, Record<string, string>, string[], RegExp];
 
-describe('prints what is wrong in one line and exits with 1', () => {
+describe('npm start prints one line and exits with 1 if', () => {
   const unknown: Mistake = [
-    'an unknown setting',
+    'a setting is unknown',
     {},
     ['FLAG_FILE=x'],
     /^CONFIG_INVALID: Unknown setting FLAG_FILE\. Known settings: /,
   ];
   const missing: Mistake = [
-    'a missing file',
+    'the flags file is missing',
     { FLAGS_FILE: '/nowhere/flags.json' },
     [],
     /^FLAGS_FILE_INVALID: \/nowhere\/flags.json: file not found$/,
   ];
   const misunderstood: Mistake[] = [
-    ['a value that cannot be', { EDGE_PORT: 'http' }, [], /^CONFIG_INVALID: EDGE_PORT=http is invalid: expected /],
-    ["a setting of the relay's", { INIT_TIMEOUT: 'soon' }, [], /^CONFIG_INVALID: INIT_TIMEOUT=soon /],
+    ['a value is invalid', { EDGE_PORT: 'http' }, [], /^CONFIG_INVALID: EDGE_PORT=http is invalid: expected /],
+    [
+      "a value of one of the relay's settings is invalid",
+      { INIT_TIMEOUT: 'soon' },
+      [],
+      /^CONFIG_INVALID: INIT_TIMEOUT=soon /,
+    ],
   ];
 
   test.each([unknown, missing, ...(LONG ? misunderstood : [])])('%s', async (_, variables, args, line) => {
@@ -240,14 +252,17 @@ describe('prints what is wrong in one line and exits with 1', () => {
     expect(started.output().trimEnd()).not.toContain('\n');
   });
 
-  test.each(LONG ? ['PORT', 'DYNAMODB_PORT', 'EDGE_PORT'] : ['EDGE_PORT'])('%s is in use', async (setting) => {
-    const blocker = createServer();
-    await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
-    const { port } = blocker.address() as { port: number };
-    const started = start({ [setting]: String(port) });
-    expect(await started.exited).toBe(1);
-    expect(started.output()).toMatch(/^LISTEN_FAILED: .*\n$/);
-    expect(started.output()).toContain(String(port));
-    await new Promise((resolve) => blocker.close(resolve));
-  });
+  test.each(LONG ? ['PORT', 'DYNAMODB_PORT', 'EDGE_PORT'] : ['EDGE_PORT'])(
+    'the port of %s is in use',
+    async (setting) => {
+      const blocker = createServer();
+      await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
+      const { port } = blocker.address() as { port: number };
+      const started = start({ [setting]: String(port) });
+      expect(await started.exited).toBe(1);
+      expect(started.output()).toMatch(/^LISTEN_FAILED: .*\n$/);
+      expect(started.output()).toContain(String(port));
+      await new Promise((resolve) => blocker.close(resolve));
+    },
+  );
 });

@@ -46,7 +46,7 @@ function rowsOf(printed: string): Record<string, string> {
 }
 
 describe('show', () => {
-  test('prints the writer, its lease, the revision, sizes, counts and that nothing drifts', async () => {
+  test('prints the writer, its lease, the revision, sizes, counts and that nothing has drifted', async () => {
     const memory = createMemory(...flags(5), segment('s', 1), tombstone('features', 'gone', 2));
     const holder = await fill(memory, { checkedAt: () => Date.now() - 3_000 });
     memory.set(flag('flag-1', 2));
@@ -92,7 +92,7 @@ describe('show', () => {
     expect(rowsOf(printed)).toMatchObject({ lease: 'was released; no relay is writing', owner: 'nobody' });
   });
 
-  test('a table that ld-relay filled has no snapshot and no lease, and may have Big Segments', async () => {
+  test('reports no snapshot, no lease and the Big Segments of a table that ld-relay filled', async () => {
     await putForeign(flag('a', 1));
     const key = 'production:big_segments_metadata';
     const row = { synchronizedOn: { N: String(Date.now() - 10_000) }, lastVersion: { S: 'v7' } };
@@ -105,7 +105,7 @@ describe('show', () => {
     expect(rows.drift).toBeUndefined();
   });
 
-  test('without a prefix it shows every environment that the relay’s variables name', async () => {
+  test('reports every environment that the relay’s variables name if there is no prefix', async () => {
     await fill(createMemory(flag('a', 1)));
     await fill(createMemory(flag('b', 1), flag('c', 1)), { prefix: 'staging' });
     const env = { LD_PREFIX_live: 'production', LD_PREFIX_test: 'staging' };
@@ -124,7 +124,7 @@ describe('show', () => {
 });
 
 describe('verify', () => {
-  test('ends with 0 when both layouts say the same, whoever serialised the items', async () => {
+  test('exits with 0 if both layouts are equal, even when serialised differently', async () => {
     const memory = createMemory(...flags(4), segment('s', 1));
     await fill(memory);
     const json = JSON.stringify({ ...(JSON.parse(memory.get('features', 'flag-1')!.json) as object), targets: [] });
@@ -164,7 +164,7 @@ describe('verify', () => {
     );
   });
 
-  test('a change that a relay is about to publish is no difference', async () => {
+  test('does not count a change that a relay is about to publish as a difference', async () => {
     const memory = createMemory(...flags(3));
     await fill(memory);
     await putForeign(flag('flag-1', 2));
@@ -182,7 +182,7 @@ describe('verify', () => {
     expect(terminal.said()).toMatch(/^Differences found/);
   });
 
-  test('an item too large for LaunchDarkly’s layout is a note', async () => {
+  test('only notes an item that is too large for LaunchDarkly’s layout', async () => {
     const memory = createMemory(flag('big', 1), flag('small', 1));
     const holder = await fill(memory);
     memory.set(flag('big', 2, { note: 'x'.repeat(401_000) }));
@@ -219,7 +219,7 @@ describe('drop-snapshot', () => {
     expect((await store('drop-snapshot --prefix production --yes')).printed).toMatch(/has no snapshot/);
   });
 
-  test('asks first; no answer means no', async () => {
+  test('asks for confirmation, and removes nothing without an answer', async () => {
     await (await fill(createMemory(flag('a', 1)))).close();
     for (const terminal of [pipeOf(), personTyping('n'), personTyping()]) {
       const { exitCode, said } = await store('drop-snapshot --prefix production', terminal);
@@ -231,7 +231,7 @@ describe('drop-snapshot', () => {
     expect(await stores.snapshot('production')).toBeUndefined();
   });
 
-  test('a running relay writes a new snapshot at once', async () => {
+  test('makes a running relay write a new snapshot at once', async () => {
     const memory = createMemory(...flags(3), segment('s', 1));
     await fill(memory, { prefix: '' });
     const { exitCode, said } = await store("drop-snapshot --prefix '' --yes");
@@ -241,7 +241,7 @@ describe('drop-snapshot', () => {
   });
 });
 
-describe('errors say what is wrong and what to do', () => {
+describe('npm run store', () => {
   test.each([
     ['shwo', 'Unknown command shwo. Commands: show, verify, drop-snapshot'],
     ['show production', 'Unexpected argument "production". Use --prefix to choose the environment.'],
@@ -249,13 +249,13 @@ describe('errors say what is wrong and what to do', () => {
     ['show --prefix a --environment b', '--prefix and --environment cannot be combined'],
     ['show --environment live', 'LD_PREFIX_live is not set, so the prefix is unknown. Pass --prefix'],
     ['drop-snapshot --yes', "drop-snapshot requires --prefix <prefix> ('' for none)"],
-  ])('%s', async (args, message) => {
+  ])('%s is a usage error: exits with 2 and says what to do', async (args, message) => {
     const { exitCode, said } = await store(args);
     expect(exitCode).toBe(2);
     expect(said).toContain(message);
   });
 
-  test('no table, a missing table, a prefix without data, an unreachable database', async () => {
+  test('says what to check for a missing table, a prefix without data and an unreachable database', async () => {
     expect((await store('show', pipeOf(), { DYNAMODB_TABLE: '' })).said).toMatch(
       /^No table given\. Pass --table <name>/,
     );
@@ -270,7 +270,7 @@ describe('errors say what is wrong and what to do', () => {
     expect([away.exitCode, away.said]).toEqual([2, expect.stringMatching(/^Cannot reach AWS in http:\/\/127.0.0.1:9/)]);
   });
 
-  test('as a process it prints help and exits with the code', async () => {
+  test('prints help, and exits with the code of the command', async () => {
     await (await fill(createMemory(flag('a', 1)))).close();
     await putForeign(flag('a', 3));
     const run = (...args: string[]) =>

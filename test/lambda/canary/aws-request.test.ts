@@ -1,4 +1,4 @@
-/** Expected signatures: aws4 1.13, which signs what AWS's own test suite holds. */
+/** Expected signatures: aws4 1.13, which is tested against AWS's own test suite. */
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
@@ -53,10 +53,10 @@ const invoke: AwsRequest = {
 };
 
 test.each([
-  ['a call of SSM', ssm, undefined],
-  ['a call of Lambda, in another region', invoke, undefined],
-  ['with the session token of a role', ssm, 'token/with+signs=='],
-])('%s is signed as aws4 signs it', async (_, request, token) => {
+  ['a call to SSM', ssm, undefined],
+  ['a call to Lambda in another region', invoke, undefined],
+  ["a call with a role's session token", ssm, 'token/with+signs=='],
+])('%s has the signature that aws4 computes', async (_, request, token) => {
   const env = {
     AWS_ACCESS_KEY_ID: 'AKIDEXAMPLE',
     AWS_SECRET_ACCESS_KEY: 'wJalrXUtnFEMI/K7MDENG',
@@ -70,7 +70,7 @@ test.each([
   const expected = aws4.sign(
     {
       ...{ service: request.service, region: request.region, method: 'POST', path: request.path, body: request.body },
-      // What aws4 writes by itself is left to it.
+      // Without the headers that aws4 adds itself.
       headers: {
         ...Object.fromEntries(names.filter((name) => !OURS.has(name)).map((name) => [name, headers[name]])),
         'X-Amz-Date': '20261122T063005Z',

@@ -12,7 +12,7 @@ import { item, itemsOf, putSnapshot } from '../edge-reader/table-writer.ts';
 const KEY = 'sdk-canary-0123456789';
 const path = '/edge-flag-relay/test/environments/shop';
 
-/** SSM and Lambda at once; Lambda's function is the real one, called as Lambda calls it. */
+/** SSM and Lambda in one server; it calls the real function as Lambda does. */
 let aws: Server;
 let endpoint: string;
 let table: TestTable;
@@ -23,7 +23,7 @@ let invoked: (question: { sdkKey: string; prefix: string }) => Promise<Answer>;
 let lines: string[];
 
 beforeAll(async () => {
-  // The reader signs with what it finds.
+  // The reader signs its requests for this region.
   process.env.AWS_REGION = 'eu-west-1';
   table = await startTable();
   relay = await startTestRelay({ LD_ENV_shop: KEY, LD_FLAGS_FILE_shop: exampleFile });
@@ -98,7 +98,7 @@ const metricsIn = (line: Record<string, unknown>) =>
     }
   ).CloudWatchMetrics[0]!;
 
-test('the check succeeds and reports its latency when relay and table have the same flags', async () => {
+test('the check succeeds and reports latencies when relay and table have the same flags', async () => {
   await putSnapshot(table, 'shop', itemsOf(exampleEnvironment()), { epoch: 1, seq: 1 });
   const { answer, line } = await check();
   expect(answer).toMatchObject({ stream: { ok: true }, table: { ok: true }, differing: 0 });
@@ -121,7 +121,7 @@ test('the check succeeds and reports its latency when relay and table have the s
   });
 });
 
-test('flags that differ in version or exist on one side only are counted', async () => {
+test('the check counts flags that differ in version or exist on one side only', async () => {
   const [first, ...rest] = itemsOf(exampleEnvironment()).filter(({ kind }) => kind === 'features');
   const newer = item('features', { ...JSON.parse(first!.json), version: first!.version + 1 });
   const more = item('features', {
@@ -138,12 +138,12 @@ test('flags that differ in version or exist on one side only are counted', async
   expect(line).toMatchObject({ Success: 1, DifferingFlags: 3 });
 });
 
-test('a warm function reads the table again on each call', async () => {
+test('a warm function reads the table on each call', async () => {
   await putSnapshot(table, 'shop', itemsOf(exampleEnvironment()), { epoch: 2, seq: 1 });
   const ask = () => invoked({ sdkKey: KEY, prefix: 'shop' });
   expect(await ask()).toMatchObject({ differing: 0 });
   await putSnapshot(table, 'shop', itemsOf(exampleEnvironment()).slice(1), { epoch: 2, seq: 2 });
-  // A minute lies between checks; the reader looks again after one second.
+  // Checks are a minute apart; the reader reads again after one second.
   await eventually(async () => expect((await ask()).differing).toBeGreaterThan(0));
 });
 
@@ -157,7 +157,7 @@ test.each<[string, () => void, RegExp, RegExp]>([
     /^$/,
   ],
   [
-    'a table that is not there',
+    'a table that does not exist',
     () => {
       invoked = readerOf('nothing');
     },
@@ -184,14 +184,14 @@ test.each<[string, () => void, string]>([
     `SSM parameter ${path}/sdk-key does not exist: create it with npm run keys -- put`,
   ],
   [
-    'SSM that refuses',
+    'a refused request to SSM',
     () => {
       refuse = { target: 'ssm', status: 400, body: '{"__type":"AccessDeniedException","message":"no"}' };
     },
     `SSM answered 400 to GetParameters of ${path}: AccessDeniedException`,
   ],
   [
-    'a reader that is not there',
+    'a reader that does not exist',
     () => {
       refuse = { target: 'lambda', status: 404, body: '{"Type":"User","Message":"Function not found"}' };
     },
@@ -205,7 +205,7 @@ test.each<[string, () => void, string]>([
     },
     'the-reader failed: Sandbox.Timedout',
   ],
-])('%s is a failed check with a reason, not a rejection', async (_, spoil, problem) => {
+])('%s fails the check with a reason instead of rejecting', async (_, spoil, problem) => {
   spoil();
   const { answer, line } = await check();
   expect(answer).toEqual({

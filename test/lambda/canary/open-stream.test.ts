@@ -25,7 +25,7 @@ async function serve(
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** A relay that sends these pieces, a while apart, and goes on holding the stream. */
+/** A relay that sends these pieces a while apart and keeps the stream open. */
 const pieces =
   (...all: readonly string[]): RequestListener =>
   async (_request, response) => {
@@ -38,7 +38,7 @@ const pieces =
 const open = (host: string, timeoutMs = 5_000) => openStream({ url: `http://${host}`, sdkKey: 'sdk-1', timeoutMs });
 const put = (flags: object) => `event: put\ndata: ${JSON.stringify({ path: '/', data: { flags, segments: {} } })}`;
 
-test('every flag is read from a relay with its version, and the stream is closed', async () => {
+test('a stream gives the version of every flag, and is refused for an unknown key', async () => {
   const relay = await startTestRelay({ LD_ENV_shop: 'sdk-1', LD_FLAGS_FILE_shop: exampleFile });
   try {
     const versions = await openStream({ url: relay.uri, sdkKey: 'sdk-1', timeoutMs: 5_000 });
@@ -54,15 +54,15 @@ test('every flag is read from a relay with its version, and the stream is closed
 test.each<[string, string[]]>([
   ['in one piece', [`${put({ a: { version: 3 } })}\n\n`]],
   ['after heartbeats', [':\n\n', ':\n\n', `${put({ a: { version: 3 } })}\n\n`]],
-  ['with its end in two pieces', [`${put({ a: { version: 3 } })}\n`, '\n']],
-  ['with a change right behind it', [`${put({ a: { version: 3 } })}\n\nevent: patch\ndata: {"path":"/flags/a"}\n\n`]],
-  ['in data of two lines', ['event: put\ndata: {"path":"/",\ndata: "data":{"flags":{"a":{"version":3}}}}\n\n']],
+  ['with its end split between two pieces', [`${put({ a: { version: 3 } })}\n`, '\n']],
+  ['directly followed by a change', [`${put({ a: { version: 3 } })}\n\nevent: patch\ndata: {"path":"/flags/a"}\n\n`]],
+  ['with two lines of data', ['event: put\ndata: {"path":"/",\ndata: "data":{"flags":{"a":{"version":3}}}}\n\n']],
 ])('a first event %s is read', async (_, sent) => {
   expect(await open(await serve(pieces(...sent)))).toEqual(new Map([['a', 3]]));
 });
 
 test.each<[string, RequestListener, string]>([
-  ['503', (_, response) => void response.writeHead(503).end(), 'the relay answered 503'],
+  ['a 503 response', (_, response) => void response.writeHead(503).end(), 'the relay answered 503'],
   [
     'a stream that ends at once',
     (_, response) => void response.writeHead(200).end(':\n\n'),
@@ -72,11 +72,11 @@ test.each<[string, RequestListener, string]>([
   ['no answer', () => {}, 'no flags arrived within 300 ms'],
   ['an event without flags', pieces('event: put\ndata: {"path":"/"}\n\n'), 'contains no flags'],
   ['data that is not JSON', pieces('event: put\ndata: nonsense\n\n'), 'JSON'],
-])('the error names the cause: %s', async (_, listener, message) => {
+])('opening a stream fails with the cause: %s', async (_, listener, message) => {
   await expect(open(await serve(listener), 300)).rejects.toThrow(message);
 });
 
-test('a relay that does not listen is an error that says so', async () => {
+test('opening a stream fails with the cause: a relay that does not listen', async () => {
   const host = await serve(() => {});
   for (const server of servers.splice(0)) await new Promise((resolve) => server.close(resolve));
   await expect(open(host)).rejects.toThrow('could not reach the relay');

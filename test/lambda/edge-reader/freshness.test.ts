@@ -1,4 +1,4 @@
-/** When a reader looks again, and what it answers while the table misbehaves. The clock is moved by the tests. */
+/** When a reader reads the table again, and how it answers while the table fails. The tests move the clock. */
 import { createReader, type Reader, type ReaderConfig } from '../../../lambda/edge-reader/index.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -39,7 +39,7 @@ afterAll(async () => {
 function open(options: Partial<ReaderConfig> = {}, regions = ['eu-west-1']): Reader {
   const endpoint = { 'eu-west-1': near.endpoint, 'us-east-1': far.endpoint };
   const base = { tableName: table.tableName, prefix, endpoint, coldDeadlineMs: 2_000, staleWaitMs: 1_500 };
-  // A jitter of none: 0.5 is the middle.
+  // 0.5 means no jitter.
   const around = { env, now: () => Date.now() + skew, random: () => 0.5 };
   return createReader({ ...base, replicas: { default: regions }, ...options }, around);
 }
@@ -57,7 +57,7 @@ const ask = (reader: Reader) => reader.variation('flag', context, 'fallback');
 const detail = (reader: Reader) => reader.variationDetail('flag', context, 'fallback');
 const asked = (replica: Replica) => replica.asked.map(({ operation }) => operation);
 
-/** Either of the table's forms, at its first state. */
+/** Writes the first state of either layout. */
 const forms: Record<string, () => Promise<void>> = {
   snapshot: () => putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 }),
   official: () => putOfficial(table, prefix, one(0)),
@@ -67,7 +67,7 @@ const change: Record<string, () => Promise<void>> = {
   official: () => putOfficial(table, prefix, one(1, 2)),
 };
 
-describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
+describe.each(['snapshot', 'official'])('a reader of the %s layout', (form) => {
   test('answers from memory within the refresh interval, without a request', async () => {
     await forms[form]!();
     const reader = open();
@@ -86,7 +86,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
     await change[form]!();
     near.asked.length = 0;
     skew = 10_500;
-    // Held back, so that the answer cannot have waited for it.
+    // The read hangs, so the answer cannot have waited for it.
     near.behave('hang');
     expect(await Promise.all([ask(reader), ask(reader), ask(reader)])).toEqual(['old', 'old', 'old']);
     await eventually(() => expect(near.asked).toHaveLength(1));
@@ -122,7 +122,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
     // On a busy machine the first read may miss its deadline.
     await eventually(async () => expect(await ask(reader)).toBe('old'));
     await change[form]!();
-    // A snapshot's head is a GetItem, whose answer without an item is a true answer: none there.
+    // A reader of the snapshot uses GetItem for the head, where a response without an item is valid: there is none.
     near.behave(fault);
     for (let i = 0; i < 3; i += 1) {
       skew += 61_000;
@@ -138,7 +138,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
 
   const coldFaults: Behaviour[] = ['hang', 'cut', 'half', 'throttle', 'broken'];
   test.each(coldFaults)(
-    'without data, answers the fallback as not ready, never as not found, when the table answers with: %s',
+    'without data, answers the fallback with CLIENT_NOT_READY, never FLAG_NOT_FOUND, when the table answers with: %s',
     async (fault) => {
       await forms[form]!();
       near.behave(fault);
@@ -167,7 +167,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
     const connections = near.connections();
     await change[form]!();
     near.behave('pass');
-    // Frozen for two hours: no timer has run, the answer to the old read never comes.
+    // Frozen for two hours: no timer has fired, and the pending read never gets a response.
     skew += 2 * 3_600_000;
     expect(await ask(reader)).toBe('new');
     expect(near.connections()).toBeGreaterThan(connections);
@@ -194,7 +194,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s', (form) => {
     near.behave('hang');
     const reader = open({ coldDeadlineMs: 1_000 }, ['eu-west-1', 'us-east-1']);
     expect(await ask(reader)).toBe('old');
-    // Resting: it is not asked for what comes next.
+    // The failed replica is skipped for a while.
     const before = near.asked.length;
     skew += 100;
     await reader.variation('other', context, null);
@@ -211,31 +211,28 @@ test('keys that DynamoDB left unprocessed are requested again', async () => {
   expect(await detail(open())).toMatchObject({ value: 'old', reason: { kind: 'FALLTHROUGH' } });
 });
 
-test.each(['prerequisite', 'segment'])(
-  'a %s that cannot be read is never taken for one that is not there',
-  async (which) => {
-    await putOfficial(table, prefix, [
-      item('features', {
-        ...flag(0),
-        ...(which === 'prerequisite'
-          ? { prerequisites: [{ key: 'other', variation: 0 }] }
-          : { rules: [{ variation: 1, clauses: [{ attribute: '', op: 'segmentMatch', values: ['other'] }] }] }),
-      }),
-      item('features', flag(0, 1, 'other')),
-      item('segments', { key: 'other', version: 1, included: ['alice'], salt: '' }),
-    ]);
-    const reader = open({ coldDeadlineMs: 200 });
-    await reader.ready();
-    near.behave(({ body }) => (JSON.stringify(body).includes('"other"') ? 'broken' : 'pass'));
-    expect(await detail(reader)).toEqual(notReady);
-    expect(reader.status().lastError?.message).toMatch(/HTTP 500/);
-    near.behave('pass');
-    skew += 30_000;
-    expect(await detail(reader)).toMatchObject(which === 'segment' ? { value: 'new' } : { value: 'old' });
-  },
-);
+test.each(['prerequisite', 'segment'])('a %s that cannot be read is never treated as missing', async (which) => {
+  await putOfficial(table, prefix, [
+    item('features', {
+      ...flag(0),
+      ...(which === 'prerequisite'
+        ? { prerequisites: [{ key: 'other', variation: 0 }] }
+        : { rules: [{ variation: 1, clauses: [{ attribute: '', op: 'segmentMatch', values: ['other'] }] }] }),
+    }),
+    item('features', flag(0, 1, 'other')),
+    item('segments', { key: 'other', version: 1, included: ['alice'], salt: '' }),
+  ]);
+  const reader = open({ coldDeadlineMs: 200 });
+  await reader.ready();
+  near.behave(({ body }) => (JSON.stringify(body).includes('"other"') ? 'broken' : 'pass'));
+  expect(await detail(reader)).toEqual(notReady);
+  expect(reader.status().lastError?.message).toMatch(/HTTP 500/);
+  near.behave('pass');
+  skew += 30_000;
+  expect(await detail(reader)).toMatchObject(which === 'segment' ? { value: 'new' } : { value: 'old' });
+});
 
-test('once many flags of the official layout are in use, refreshes query the table', async () => {
+test('refreshes query the whole table once many flags of the official layout are in use', async () => {
   const keys = Array.from({ length: 101 }, (_, index) => `f${index}`);
   await putOfficial(table, prefix, [...one(0), ...keys.map((key) => item('features', flag(0, 1, key)))]);
   const reader = open();
@@ -249,7 +246,7 @@ test('once many flags of the official layout are in use, refreshes query the tab
   expect(near.asked).toHaveLength(2);
 });
 
-test('a snapshot whose body fails its hash is refused, and the official layout answers', async () => {
+test('a snapshot with a wrong hash is refused, and the official layout is used', async () => {
   await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 });
   await putOfficial(table, prefix, one(1, 2));
   await put(table, {
@@ -268,16 +265,16 @@ test('a snapshot whose body fails its hash is refused, and the official layout a
   expect(reader.status().lastError?.message).toMatch(/hash/);
 });
 
-test('the reader reads again soon, without a call, when the head is newer than the rest of the replica', async () => {
+test('the reader reads again soon, even without a call, while the head is newer than the rest of the replica', async () => {
   await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 });
   await putHead(table, prefix, { epoch: 1, seq: 2 });
   const reader = open();
   expect(await ask(reader)).toBe('old');
   await change.snapshot!();
-  // The status starts no read.
+  // Calling status() starts no read.
   await eventually(() => expect(reader.status().rev).toBe('000000000000000001.0000000002'));
   expect(await ask(reader)).toBe('new');
-  // The clock never came near the next interval.
+  // The next refresh interval was never reached.
   expect(skew).toBe(0);
 });
 
@@ -291,14 +288,14 @@ test('the reader switches to the snapshot once the table has one', async () => {
   expect(reader.status()).toMatchObject({ source: 'snapshot', lastError: undefined });
 });
 
-test('a relay that has not confirmed its data for five minutes makes the status stale, not the answers', async () => {
+test('the status is stale, and answers continue, when the relay has not confirmed its data for five minutes', async () => {
   await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 }, Date.now() - 301_000);
   const reader = open();
   expect(await ask(reader)).toBe('old');
   expect(reader.status()).toMatchObject({ state: 'stale', message: expect.stringMatching(/^stale \(3\d\d s\)/) });
 });
 
-test('a clock that was set back does not stop the refresh', async () => {
+test('a clock that is set back does not stop refreshes', async () => {
   await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 });
   const reader = open();
   expect(await ask(reader)).toBe('old');
@@ -307,7 +304,7 @@ test('a clock that was set back does not stop the refresh', async () => {
   await eventually(async () => expect(await ask(reader)).toBe('new'));
 });
 
-test('a quiet refresh is one GetItem, and flags that did not change stay compiled', async () => {
+test('a refresh without changes takes one GetItem, and unchanged flags stay compiled', async () => {
   const others = [item('features', flag(0, 1, 'a')), item('features', flag(0, 1, 'b'))];
   await putSnapshot(table, prefix, [...one(0), ...others], { epoch: 1, seq: 1 });
   const reader = open();
@@ -316,17 +313,17 @@ test('a quiet refresh is one GetItem, and flags that did not change stay compile
   skew = 61_000;
   await ask(reader);
   expect(asked(near)).toEqual(['GetItem']);
-  // What was found unchanged is as good as new.
+  // A read that found no changes makes the data current.
   expect(reader.status()).toMatchObject({ state: 'ready', message: '' });
   expect(reader.status().ageMs).toBeLessThan(60_000);
   await change.snapshot!();
   skew += 61_000;
   expect(await ask(reader)).toBe('new');
-  // Compiled flags hold their answers ready: the same object means that nothing was parsed again.
+  // Compiled flags keep their results: the same object means that nothing was parsed again.
   expect(await reader.variationDetail('a', context, null)).toBe(before);
 });
 
-test('items of the official layout that did not change stay compiled, too', async () => {
+test('unchanged items of the official layout stay compiled', async () => {
   await putOfficial(table, prefix, [...one(0), item('features', flag(0, 1, 'a'))]);
   const reader = open();
   expect(await ask(reader)).toBe('old');

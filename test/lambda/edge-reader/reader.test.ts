@@ -35,8 +35,8 @@ describe.each([
   { form: 'the snapshot', prefix: 'both', source: 'snapshot' },
   { form: 'the official layout', prefix: 'official', source: 'official' },
   { form: 'the official layout without a prefix', prefix: '', source: 'official' },
-])('from $form', ({ prefix, source }) => {
-  test('every flag gives the same answer as the evaluator for every context', async () => {
+])('a reader of $form', ({ prefix, source }) => {
+  test('gives the evaluator’s answer for every flag and context', async () => {
     const expected = evaluateAll(environment, 'fallback');
     const reader = open(prefix);
     for (const [question, detail] of expected) {
@@ -47,7 +47,7 @@ describe.each([
     expect(reader.status()).toMatchObject({ state: 'ready', source, replica: 'eu-west-1', message: '' });
   });
 
-  test("every flag gives the same answer as LaunchDarkly's SDK for every context", async () => {
+  test("gives LaunchDarkly's SDK's answer for every flag and context", async () => {
     const sdk = await startOfficialSdk(table, prefix);
     const reader = open(prefix);
     for (const flag of [...Object.keys(environment.flags), 'no-such-flag']) {
@@ -63,7 +63,7 @@ describe.each([
     sdk.close();
   });
 
-  test("the state of all flags is the same as LaunchDarkly's SDK gives", async () => {
+  test("gives the same state of all flags as LaunchDarkly's SDK", async () => {
     const sdk = await startOfficialSdk(table, prefix);
     const reader = open(prefix);
     for (const options of [{}, { clientSideOnly: true }, { withReasons: true, detailsOnlyForTrackedFlags: true }]) {
@@ -77,7 +77,7 @@ describe.each([
     sdk.close();
   });
 
-  test('a wrong type, an unknown flag and an invalid context each give their own error', async () => {
+  test('gives different errors for a wrong type, an unknown flag and an invalid context', async () => {
     const reader = open(prefix);
     const flag = Object.values(environment.flags).find(
       ({ variations }) => typeof (variations as unknown[])[0] === 'boolean',
@@ -102,7 +102,7 @@ describe.each([
   });
 });
 
-describe('the number of requests', () => {
+describe('a reader makes', () => {
   const chain: Environment = {
     flags: {
       a: flagWith({ key: 'a', prerequisites: [{ key: 'b', variation: 0 }], segments: ['s1', 's2'] }),
@@ -116,7 +116,7 @@ describe('the number of requests', () => {
     },
   };
 
-  test('the snapshot takes one request, whichever flags are evaluated', async () => {
+  test('one request for a snapshot, whichever flags are evaluated', async () => {
     await putSnapshot(table, 'chain', itemsOf(chain), { epoch: 1, seq: 1 });
     const reader = open('chain');
     table.resetConsumed();
@@ -127,7 +127,7 @@ describe('the number of requests', () => {
     expect(table.consumed.requests).toEqual({ BatchGetItem: 1 });
   });
 
-  test('the official layout takes one request per level of dependencies, after the one for a snapshot', async () => {
+  test('one request per level of dependencies in the official layout, after looking for a snapshot', async () => {
     await putOfficial(table, 'chain-official', itemsOf(chain));
     const reader = open('chain-official');
     await reader.ready();
@@ -144,7 +144,7 @@ describe('the number of requests', () => {
     expect(table.consumed.requests).toEqual({ GetItem: 3, BatchGetItem: 1 });
   });
 
-  test('a flag that does not exist is requested only once', async () => {
+  test('one request for a flag that does not exist', async () => {
     const reader = open('chain-official');
     await reader.ready();
     table.resetConsumed();
@@ -152,7 +152,7 @@ describe('the number of requests', () => {
     expect(table.consumed.requests).toEqual({ GetItem: 1 });
   });
 
-  test('more than a hundred dependencies and more than a page of flags are all read', async () => {
+  test('as many requests as needed for more than a hundred dependencies and more than a page of flags', async () => {
     const names = Array.from({ length: 130 }, (_, index) => `s${index}`);
     const flag = flagWith({ key: 'wide', segments: names });
     const segments = names.map((key) => item('segments', { key, included: key === 's129' ? ['alice'] : [], salt: '' }));
@@ -168,7 +168,7 @@ describe('the number of requests', () => {
   });
 });
 
-describe('Big Segments', () => {
+describe('a reader with Big Segments', () => {
   const prefix = 'big';
   const flag = flagWith({ key: 'flag', segments: ['vip'] });
   const segment = { key: 'vip', version: 1, unbounded: true, generation: 3, salt: '' };
@@ -181,7 +181,7 @@ describe('Big Segments', () => {
     await putMembership(table, prefix, hash('sha256', 'out', 'base64'), { excluded: ['vip.g3'] });
   });
 
-  test('membership is read from the table, and the reason has the status of the segment', async () => {
+  test('reads memberships from the table and reports their status in the reason', async () => {
     const startedAt = Date.now();
     let skew = 0;
     const { endpoint, tableName } = table;
@@ -201,7 +201,7 @@ describe('Big Segments', () => {
     expect(await ask('stranger')).toEqual({ kind: 'FALLTHROUGH', bigSegmentsStatus: 'HEALTHY' });
     expect(reader.evaluate('flag', { kind: 'user', key: 'user-key' }, 1).reason.kind).toBe('RULE_MATCH');
 
-    // Remembered for 5 s however often it is used; then read again.
+    // Cached for 5 s, however often it is used, then read again.
     table.resetConsumed();
     skew += 4_900;
     expect((await ask('user-key')).bigSegmentsStatus).toBe('HEALTHY');
@@ -212,7 +212,7 @@ describe('Big Segments', () => {
     expect(table.consumed.requests.BatchGetItem).toBe(1);
   });
 
-  test('they are NOT_CONFIGURED when switched off', async () => {
+  test('reports NOT_CONFIGURED when they are switched off', async () => {
     const reader = open(prefix, { bigSegments: false });
     const { reason } = await reader.variationDetail('flag', { kind: 'user', key: 'user-key' }, null);
     expect(reason).toEqual({ kind: 'FALLTHROUGH', bigSegmentsStatus: 'NOT_CONFIGURED' });
@@ -236,7 +236,7 @@ test('a reader is not ready while the table is being filled, never answers "flag
   expect(await reader.variation('retired', exampleContexts[0], 'fallback')).toBe('off');
 });
 
-test('a config with several mistakes is rejected with a message that lists all of them', () => {
+test('a reader config with several errors is rejected with a message that lists them all', () => {
   const wrong = {
     tableName: 'x',
     replicas: { default: [], 'eu-west-1': ['Ireland'] },

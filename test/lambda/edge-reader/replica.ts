@@ -1,10 +1,10 @@
-/** One replica of a table: a real HTTP server on 127.0.0.1 before the DynamoDB server, that fails on demand. */
+/** A replica of a table that fails on demand: an HTTP server on 127.0.0.1 in front of the DynamoDB server. */
 import { createServer, type IncomingHttpHeaders, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
 /**
- * `hang`: takes the request, never answers. `cut`: hangs up. `half`: sends half of the answer, then hangs up.
- * `missing`: an answer without its items. `unprocessed`: a batch of which nothing but the first key is answered.
+ * `hang`: never answers. `cut`: closes the connection. `half`: sends half of the response, then closes the connection.
+ * `missing`: a response without items. `unprocessed`: only the first key of a batch is answered.
  */
 export type Behaviour = 'pass' | 'hang' | 'cut' | 'half' | 'missing' | 'throttle' | 'unprocessed' | 'broken';
 

@@ -25,7 +25,7 @@ test.each([
     token: 'tok/en+=',
   },
   { host: '127.0.0.1:8000', region: 'ap-northeast-1', operation: 'Query', body: '{}', token: 'x'.repeat(900) },
-])('$operation in $region is signed as aws4 signs it', ({ host, region, operation, body, token }) => {
+])('$operation in $region has the signature that aws4 computes', ({ host, region, operation, body, token }) => {
   const headers = signedHeaders({ host, region, operation, body }, { ...env, AWS_SESSION_TOKEN: token }, at);
   const { authorization, ...unsigned } = headers;
   const expected = aws4.sign(

@@ -1,4 +1,4 @@
-/** Writes a table as relays do, with the encoders of lib/flag-table, in both of its forms. */
+/** Writes a table as relays do, in both layouts, with the encoders of lib/flag-table. */
 import {
   type AttributeValue,
   BatchWriteItemCommand,
@@ -74,7 +74,7 @@ export async function putSnapshot(
   await putHead(table, prefix, rev, checkedAt);
 }
 
-/** A publication of what differs from the body of revision `base`. */
+/** Publishes items that differ from the body of revision `base`. */
 export async function putDelta(
   table: TestTable,
   prefix: string,

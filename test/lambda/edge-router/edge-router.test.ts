@@ -53,9 +53,9 @@ describe('viewer-request', () => {
   test.each([
     ['no cookie', {}],
     ['another cookie', { Cookie: `flag-viewerx=${id}; xflag-viewer=${id}` }],
-    ['a cookie that is no id', { Cookie: 'flag-viewer=../../etc/passwd' }],
-    ['an id with something behind it', { Cookie: `flag-viewer=${id}x` }],
-  ])('a viewer with %s is given a new id', async (_, headers: Record<string, string>) => {
+    ['a cookie that is not an id', { Cookie: 'flag-viewer=../../etc/passwd' }],
+    ['an id followed by other text', { Cookie: `flag-viewer=${id}x` }],
+  ])('gives a new id to a viewer with %s', async (_, headers: Record<string, string>) => {
     const seen = new Set<string>();
     for (let i = 0; i < 3; i += 1) {
       const request = await answering('stable')(requestEvent('viewer-request', headers));
@@ -128,17 +128,20 @@ describe('origin-request', () => {
     expect([request.uri, request.querystring]).toEqual(['/picture.jpg', 'size=large']);
   });
 
-  test.each(['beta', '', 'constructor', undefined])('variant %p goes to the default origin', async (variant) => {
-    const request = await handler(
-      requestEvent('origin-request', variant === undefined ? {} : { 'x-flag-variant': variant }),
-    );
-    expect(request.origin?.custom).toMatchObject({ domainName: 'stable.example.com', port: 443, protocol: 'https' });
-    expect(values(request.headers, 'host')).toEqual(['stable.example.com']);
-  });
+  test.each(['beta', '', 'constructor', undefined])(
+    'sends the unknown variant %p to the default origin',
+    async (variant) => {
+      const request = await handler(
+        requestEvent('origin-request', variant === undefined ? {} : { 'x-flag-variant': variant }),
+      );
+      expect(request.origin?.custom).toMatchObject({ domainName: 'stable.example.com', port: 443, protocol: 'https' });
+      expect(values(request.headers, 'host')).toEqual(['stable.example.com']);
+    },
+  );
 });
 
 describe('viewer-response', () => {
-  test('adds a cookie to the origin’s for a new viewer, and the decision for every viewer', async () => {
+  test('adds a cookie after the origin’s for a new viewer, and the decision header for every viewer', async () => {
     const handler = createViewerResponseHandler({ cookieMaxAgeSeconds: 60 });
     const event = responseEvent(
       { 'x-flag-viewer': id, 'x-flag-decision': 'a=b; reason=OFF' },
@@ -153,7 +156,7 @@ describe('viewer-response', () => {
     expect(values(headers, 'x-flag-decision')).toEqual(['a=b; reason=OFF']);
   });
 
-  test('sets no cookie for a viewer who sent the id or was given none', async () => {
+  test('sets no cookie for a viewer who sent the id or got none', async () => {
     const handler = createViewerResponseHandler({});
     const known = await handler(responseEvent({ Cookie: `flag-viewer=${id}`, 'x-flag-viewer': id }));
     expect(known.headers['set-cookie']).toBeUndefined();
@@ -167,7 +170,7 @@ describe('viewer-response', () => {
   });
 });
 
-test('a router config with several mistakes is rejected with a message that lists all of them', () => {
+test('a router config with several errors is rejected with a message that lists them all', () => {
   const wrong = {
     variants: ['a b'],
     defaultVariant: 'c',
