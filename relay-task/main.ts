@@ -68,7 +68,12 @@ function levelOf({ ignoreConnectionErrors }: Config): 'warn' | 'error' {
 }
 
 async function run(relay: Relay, { config, log, end }: Running): Promise<void> {
-  log.info('Relay listening', { port: relay.port, environments: config.environments.map(({ name }) => name) });
+  log.info('Relay listening', {
+    port: relay.port,
+    version: packageJson.version,
+    environments: config.environments.map(({ name }) => name),
+    stores: (['dynamoDB', 'redis', 'consul'] as const).filter((store) => config[store] !== undefined),
+  });
   const without = await relay.initialized();
   if (without.length === 0) return;
   log[levelOf(config)]('No data within INIT_TIMEOUT; will keep retrying', { environments: without });

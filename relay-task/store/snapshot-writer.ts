@@ -124,7 +124,7 @@ export function createSnapshotWriter(options: {
     if (reading.kind !== 'snapshot' || reading.behind || reading.snapshot.problem !== undefined) {
       const why = reading.kind === 'refused' ? reading.reason : reading.kind;
       if (reading.kind !== 'absent')
-        log.warn('the snapshot in the flag table is of no use; it is rewritten', { prefix, why });
+        log.warn('The snapshot in the flag table is unusable; rewriting it', { prefix, why });
       return;
     }
     const { snapshot, head } = reading;

@@ -52,6 +52,7 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSeg
     member.connection = startEventStream({
       ...options,
       name: 'Big Segments stream',
+      rejected: 'LaunchDarkly rejected the SDK key for Big Segments; retrying slowly',
       url,
       key: member.key,
       onOpen() {

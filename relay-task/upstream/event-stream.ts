@@ -30,6 +30,8 @@ export interface EventStreamTimes {
 export interface EventStreamOptions extends EventStreamTimes {
   /** Begins log messages, so it starts with a capital letter. */
   readonly name: string;
+  /** The whole message when LaunchDarkly rejects the key (401, 403). Default: the same as for other failures. */
+  readonly rejected?: string;
   readonly url: URL;
   /** Sent in `Authorization`, without a scheme. */
   readonly key: string;
@@ -90,7 +92,8 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       if (over) return;
       const delayMs = again(failure.refused ? slow : backoff);
       const { kind, message, statusCode } = failure;
-      log.warn(`${name} disconnected; reconnecting`, { kind, reason: message, statusCode, delayMs });
+      const rejected = statusCode === 401 || statusCode === 403 ? options.rejected : undefined;
+      log.warn(rejected ?? `${name} disconnected; reconnecting`, { kind, reason: message, statusCode, delayMs });
       options.onFailure(failure);
     }
 

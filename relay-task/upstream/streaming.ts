@@ -65,6 +65,7 @@ export function startStreaming(options: StreamingOptions): Upstream {
   const stream = startEventStream({
     ...options,
     name: 'LaunchDarkly stream',
+    rejected: 'LaunchDarkly rejected the SDK key; keeping the current flags, retrying slowly',
     url: streamUrl(streamUri, '/all', filter ? `?filter=${encodeURIComponent(filter)}` : ''),
     key: sdkKey,
     onOpen: status.admitted,

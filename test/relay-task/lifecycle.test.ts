@@ -134,6 +134,9 @@ describe('as a process', () => {
       return environments.shop.stores[0]?.writer;
     };
     await eventually(async () => expect(await isWriter(uri)).toBe(true));
+    expect(linesOf(relay)).toContainEqual(
+      expect.objectContaining({ message: 'Relay listening', environments: ['shop'], stores: ['dynamoDB'] }),
+    );
     const other = opened(
       await startTestRelay({ LD_ENV_shop: sdkKey, STREAM_URI: upstream.uri, ...storeVariables(table) }),
     );

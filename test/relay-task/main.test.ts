@@ -24,6 +24,11 @@ test('SIGTERM with a stream open: the reader gets a clean end, and the process e
   expect(await stream.ended).toBe('clean');
   expect(await exited).toBe(0);
   expect(JSON.stringify(output())).not.toContain('sdk-main-test');
+  const line = output()
+    .stdout.split('\n')
+    .find((text) => text.includes('Relay listening'));
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+  expect(JSON.parse(line ?? '')).toMatchObject({ port, version, environments: ['local'], stores: [] });
 });
 
 test('a second signal ends it at once, with 1', async () => {

@@ -134,7 +134,7 @@ export function isDataFresh(observed: Observed): IWidget[][] {
     [
       question(
         '3. Is data fresh?',
-        'Relays keep serving from memory while LaunchDarkly, a key or a store is unavailable; the age shows for how long. It is measured since data was last received.',
+        'Relays keep serving from memory while LaunchDarkly, a key or a store is unavailable; the data age shows how long ago the data was last confirmed current.',
       ),
     ],
     [

@@ -258,13 +258,16 @@ describe('a failure', () => {
       const upstream = await startUpstream();
       upstream.answer = { status, body: 'no' };
       const soon = { backoff: { firstMs: 60_000, maxMs: 60_000 } };
-      const { puts, stream } = listen(upstream, soon);
+      const { puts, stream, lines } = listen(upstream, soon);
       await upstream.requested(2);
       await until('a status', () => stream.status().refused);
       expect(stream.status()).toMatchObject({
         state: 'INITIALIZING',
         lastError: { kind: 'ERROR_RESPONSE', statusCode: status },
       });
+      const says =
+        status === 401 || status === 403 ? 'LaunchDarkly rejected the SDK key' : 'LaunchDarkly stream disconnected';
+      expect(lines[0]).toContain(says);
       upstream.answer = 'stream';
       await until('a put', () => puts.length === 1);
       expect(stream.status()).toMatchObject({ state: 'VALID', refused: false, current: true });
