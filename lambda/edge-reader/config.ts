@@ -43,11 +43,11 @@ export function parseReaderConfig(config: ReaderConfig): Settings {
   const problems: string[] = [];
   const given = Object(config) as Record<string, unknown>;
   const must = (name: string, value: unknown, fine: boolean, wanted: string) => {
-    if (!fine) problems.push(`${name} must be ${wanted}, not ${JSON.stringify(value)}`);
+    if (!fine) problems.push(`${name}=${JSON.stringify(value)} is invalid: expected ${wanted}`);
   };
   const integer = (name: string, fallback: number, least: number): number => {
     const value = given[name] ?? fallback;
-    must(name, value, Number.isInteger(value) && (value as number) >= least, `a whole number of ms from ${least}`);
+    must(name, value, Number.isInteger(value) && (value as number) >= least, `an integer of at least ${least} (ms)`);
     return value as number;
   };
 

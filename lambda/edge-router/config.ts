@@ -59,17 +59,17 @@ export function checkRouterConfig(
   for (const name of names ?? []) {
     if (!/^[\w.-]{1,64}$/.test(name)) {
       problems.push(
-        `variant ${JSON.stringify(name)} must be 1 to 64 characters from a-z A-Z 0-9 _ - . (it is sent in a header)`,
+        `variant ${JSON.stringify(name)} is invalid: expected 1 to 64 characters from a-z A-Z 0-9 _ - . (it is sent in a header)`,
       );
     }
   }
   if (names && !names.includes(defaultVariant ?? '')) {
     problems.push(
-      `defaultVariant ${JSON.stringify(defaultVariant)} must be one of ${names.join(', ') || 'the variants'}`,
+      `defaultVariant=${JSON.stringify(defaultVariant)} is invalid: expected one of ${names.join(', ') || 'the variants'}`,
     );
   }
   if (variants && !/^[\w.-]+$/.test(flagKey ?? ''))
-    problems.push(`flagKey ${JSON.stringify(flagKey)} must be a flag key`);
+    problems.push(`flagKey=${JSON.stringify(flagKey)} is invalid: expected a flag key`);
   if (variantHeader !== undefined) {
     const problem = describeHeaderProblem(variantHeader);
     if (problem) problems.push(`variantHeader: ${problem}`);
@@ -77,20 +77,22 @@ export function checkRouterConfig(
       problems.push(`variantHeader: ${variantHeader} is already used by the router`);
   }
   if (cookieName !== undefined && !/^[\w.-]+$/.test(cookieName)) {
-    problems.push(`cookieName ${JSON.stringify(cookieName)} must be characters from a-z A-Z 0-9 _ - .`);
+    problems.push(`cookieName=${JSON.stringify(cookieName)} is invalid: expected characters from a-z A-Z 0-9 _ - .`);
   }
   if (cookieMaxAgeSeconds !== undefined && !(Number.isInteger(cookieMaxAgeSeconds) && cookieMaxAgeSeconds > 0)) {
-    problems.push(`cookieMaxAgeSeconds ${cookieMaxAgeSeconds} must be a whole number of seconds above 0`);
+    problems.push(`cookieMaxAgeSeconds=${cookieMaxAgeSeconds} is invalid: expected an integer of at least 1 (s)`);
   }
   for (const [name, { domainName, port, path, protocol }] of Object.entries(origins ?? {})) {
     if (!/^[a-z0-9.-]+$/.test(domainName))
-      problems.push(`origins.${name}.domainName ${JSON.stringify(domainName)} must be a host name`);
+      problems.push(`origins.${name}.domainName=${JSON.stringify(domainName)} is invalid: expected a host name`);
     if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536))
-      problems.push(`origins.${name}.port ${port} must be a port number from 1 to 65535`);
+      problems.push(`origins.${name}.port=${port} is invalid: expected an integer from 1 to 65535`);
     if (path && !/^\/.*[^/]$/.test(path))
-      problems.push(`origins.${name}.path ${path} must start with a slash and end without one`);
+      problems.push(
+        `origins.${name}.path=${JSON.stringify(path)} is invalid: expected a path that starts with a slash and does not end with one`,
+      );
     if (protocol !== undefined && !/^https?$/.test(protocol))
-      problems.push(`origins.${name}.protocol ${protocol} must be http or https`);
+      problems.push(`origins.${name}.protocol=${JSON.stringify(protocol)} is invalid: expected http or https`);
   }
   if (problems.length > 0) throw new Error(`edge router: ${problems.join('; ')}`);
 }

@@ -244,11 +244,11 @@ test('a reader config with several errors is rejected with a message that lists 
     endpoint: 'ftp://x',
   };
   const read = () => createReader(wrong);
-  expect(read).toThrow(/tableName must be the name of a table, not "x"/);
-  expect(read).toThrow(/replicas\.default must be at least one region, such as eu-west-1, not \[\]/);
-  expect(read).toThrow(/replicas\.eu-west-1 must be .*Ireland/);
-  expect(read).toThrow(/refreshMs must be a whole number of ms from 1, not -1/);
-  expect(read).toThrow(/endpoint must be an http or https origin, not "ftp:\/\/x"/);
+  expect(read).toThrow(/tableName="x" is invalid: expected the name of a table/);
+  expect(read).toThrow(/replicas\.default=\[\] is invalid: expected at least one region, such as eu-west-1/);
+  expect(read).toThrow(/replicas\.eu-west-1=\["Ireland"\] is invalid: expected /);
+  expect(read).toThrow(/refreshMs=-1 is invalid: expected an integer of at least 1 \(ms\)/);
+  expect(read).toThrow(/endpoint="ftp:\/\/x" is invalid: expected an http or https origin/);
 });
 
 function segmentMatch(values: readonly string[]) {

@@ -180,11 +180,11 @@ test('a router config with several errors is rejected with a message that lists 
   };
   const check = () => checkRouterConfig(wrong);
   for (const part of [
-    /variant "a b" must be/,
-    /defaultVariant "c"/,
-    /flagKey ""/,
+    /variant "a b" is invalid: expected 1 to 64 characters/,
+    /defaultVariant="c" is invalid: expected one of a b/,
+    /flagKey="" is invalid: expected a flag key/,
     /x-edge-variant must not be set/,
-    /cookieName "a;b"/,
+    /cookieName="a;b" is invalid: expected characters/,
   ]) {
     expect(check).toThrow(part);
   }
