@@ -1,14 +1,14 @@
 import type { Answer } from './check.ts';
 
 /** The metrics of each check, without dimensions, and their CloudWatch units. */
-export const told = {
+export const metricUnits = {
   Success: 'Count',
   StreamLatency: 'Milliseconds',
   TableLatency: 'Milliseconds',
   DifferingFlags: 'Count',
 } as const;
 
-type Values = Readonly<Partial<Record<keyof typeof told, number>>>;
+type Values = Readonly<Partial<Record<keyof typeof metricUnits, number>>>;
 
 /** The metric values of a check. Latency is reported only for the part that succeeded. */
 export function valuesOf({ stream, table, differing }: Answer): Values {
@@ -27,7 +27,10 @@ export function metricsLine(
   more: Readonly<Record<string, unknown>>,
   at: number,
 ): string {
-  const metrics = Object.keys(values).map((name) => ({ Name: name, Unit: told[name as keyof typeof told] }));
+  const metrics = Object.keys(values).map((name) => ({
+    Name: name,
+    Unit: metricUnits[name as keyof typeof metricUnits],
+  }));
   const CloudWatchMetrics = [{ Namespace: namespace, Dimensions: [[]], Metrics: metrics }];
   return `${JSON.stringify({ _aws: { Timestamp: at, CloudWatchMetrics }, ...more, ...values })}\n`;
 }

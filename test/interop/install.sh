@@ -38,7 +38,7 @@ sources=test/interop/dynamodb-local
 local=$into/dynamodb-local
 started() { java -Djava.library.path="$local" -cp "$local:$local/*" Loopback </dev/null 2>/dev/null | grep -q 'listens on'; }
 if [ "$local/Loopback.class" -nt "$sources/pom.xml" ] && [ "$local/Loopback.class" -nt "$sources/Loopback.java" ]; then
-  echo "interop: DynamoDB Local is here"
+  echo "interop: DynamoDB Local already installed"
 elif rm -rf "$local" && command -v javac >/dev/null && command -v mvn >/dev/null &&
   timeout 60 mvn -q -B -f "$sources/pom.xml" dependency:copy-dependencies -DoutputDirectory="$local" >/dev/null &&
   javac -cp "$local/*" -d "$local" "$sources/Loopback.java" && started; then
@@ -61,5 +61,5 @@ if [ "$(id -u)" = 0 ] && [ -f /etc/debian_version ] && command -v apt-get >/dev/
   fi
 fi
 for program in chromium redis-server; do
-  if [ -x "/usr/bin/$program" ]; then echo "interop: $program is here"; else echo "interop: no $program"; fi
+  if [ -x "/usr/bin/$program" ]; then echo "interop: $program installed"; else echo "interop: no $program"; fi
 done

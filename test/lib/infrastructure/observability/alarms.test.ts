@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Template } from 'aws-cdk-lib/assertions';
-import { told } from '../../../../lambda/canary/metrics.ts';
+import { metricUnits } from '../../../../lambda/canary/metrics.ts';
 import { published } from '../../../../relay-task/status/published.ts';
 import { createApp, full } from '../../../support/synthesise.ts';
 import { alarmsIn, type CfnAlarm, metricsOf, type Observability, observe, pages, tickets } from './observe.ts';
@@ -99,7 +99,8 @@ test('every relay metric in an alarm is published by relays with exactly these d
 test('every metric of the synthetic check in an alarm is published by it', () => {
   const asked = everyAlarm.flatMap(metricsOf).filter(({ namespace }) => namespace === 'EdgeFlagRelayCanary/full');
   expect(asked.map(({ name }) => name).sort()).toEqual(['DifferingFlags', 'Success']);
-  for (const { name, dimensions } of asked) expect([Object.keys(told).includes(name), dimensions]).toEqual([true, []]);
+  for (const { name, dimensions } of asked)
+    expect([Object.keys(metricUnits).includes(name), dimensions]).toEqual([true, []]);
 });
 
 // AWS: the dimensions of each service's metrics; any other combination has no data.

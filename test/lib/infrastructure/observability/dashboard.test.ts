@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { dashboardOf, type Widget } from '../../../../bin/dashboard/template.ts';
-import { told } from '../../../../lambda/canary/metrics.ts';
+import { metricUnits } from '../../../../lambda/canary/metrics.ts';
 import { RelayDashboard } from '../../../../lib/infrastructure/observability/dashboard.ts';
 import { logQueries } from '../../../../lib/infrastructure/observability/log-queries.ts';
 import {
@@ -74,7 +74,7 @@ test('the infrastructure’s tables of metrics match what relays and the synthet
     for (const dimensions of combinations)
       expect([name, by]).toEqual([name, expect.arrayContaining([dimensions.join()])]);
   }
-  expect(Object.keys(told)).toEqual([...canaryMetrics]);
+  expect(Object.keys(metricUnits)).toEqual([...canaryMetrics]);
   const shown = asked().filter(({ namespace }) => namespace === 'EdgeFlagRelayCanary/full');
   expect(shown.map(({ name, dimensions }) => [name, dimensions])).toEqual([
     ['Success', []],
