@@ -44,7 +44,7 @@ async function keys(args: string, terminal: FakeTerminal = pipeOf()): Promise<nu
 const stored = (name: string) => server.parameters.get(`${path}/${name}`);
 const written = () => server.calls.filter(({ operation }) => /Put|Delete/.test(operation));
 
-describe('put', () => {
+describe('npm run keys -- put', () => {
   test('stores a piped key as a SecureString, encrypted with the given KMS key', async () => {
     const terminal = pipeOf(`${first}\n`);
     expect(await keys('put dev production sdk-key --kms-key alias/flags', terminal)).toBe(0);
@@ -126,7 +126,7 @@ test.each([
   ['list dev --frobnicate', /Unknown option --frobnicate/],
   ['list', /<stage> is required/],
   ['delete dev', /Unknown command delete/],
-])('%s is a usage error: exits with 2, without a request to AWS', async (args, message) => {
+])('npm run keys -- %s is a usage error: exits with 2, without a request to AWS', async (args, message) => {
   const terminal = pipeOf(second);
   expect(await keys(args, terminal)).toBe(2);
   expect(terminal.said()).toMatch(message);
@@ -134,7 +134,7 @@ test.each([
   expect(server.calls).toEqual([]);
 });
 
-describe('rotate', () => {
+describe('npm run keys -- rotate', () => {
   const rotateTo = (value: string, more = '') => keys(`rotate dev production${more}`, pipeOf(value));
 
   test('writes the previous key, then its expiry, then the new key', async () => {
@@ -185,7 +185,7 @@ describe('rotate', () => {
   });
 });
 
-describe('list', () => {
+describe('npm run keys -- list', () => {
   test('shows names, versions and plain settings, but no keys', async () => {
     await keys('put dev production sdk-key', pipeOf(first));
     await keys('put dev production ttl', pipeOf('30s'));

@@ -45,7 +45,7 @@ function rowsOf(printed: string): Record<string, string> {
   return Object.fromEntries(rows.flatMap((row) => (row ? [[row[1], row[2]]] : [])));
 }
 
-describe('show', () => {
+describe('npm run store -- show', () => {
   test('prints the writer, its lease, the revision, sizes, counts and that nothing has drifted', async () => {
     const memory = createMemory(...flags(5), segment('s', 1), tombstone('features', 'gone', 2));
     const holder = await fill(memory, { checkedAt: () => Date.now() - 3_000 });
@@ -123,7 +123,7 @@ describe('show', () => {
   });
 });
 
-describe('verify', () => {
+describe('npm run store -- verify', () => {
   test('exits with 0 if both layouts are equal, even when serialised differently', async () => {
     const memory = createMemory(...flags(4), segment('s', 1));
     await fill(memory);
@@ -204,7 +204,7 @@ describe('verify', () => {
   });
 });
 
-describe('drop-snapshot', () => {
+describe('npm run store -- drop-snapshot', () => {
   test('removes the snapshot of one prefix and nothing else', async () => {
     const memory = createMemory(...flags(3));
     const holder = await fill(memory);
@@ -249,7 +249,7 @@ describe('npm run store', () => {
     ['show --prefix a --environment b', '--prefix and --environment cannot be combined'],
     ['show --environment live', 'LD_PREFIX_live is not set, so the prefix is unknown. Pass --prefix'],
     ['drop-snapshot --yes', "drop-snapshot requires --prefix <prefix> ('' for none)"],
-  ])('%s is a usage error: exits with 2 and says what to do', async (args, message) => {
+  ])('-- %s is a usage error: exits with 2 and says what to do', async (args, message) => {
     const { exitCode, said } = await store(args);
     expect(exitCode).toBe(2);
     expect(said).toContain(message);

@@ -80,8 +80,12 @@ describe('a decoded item', () => {
     ['ld-relay', { version: { N: '3' }, item: { S: '{"key":"$deleted","version":3,"deleted":true}' } }, 3],
     ['an SDK', { version: { N: '4' }, item: { S: '{"version":4,"deleted":true}' } }, 4],
     ['this project', { version: { N: '5' }, item: { S: '{"key":"k","version":5,"deleted":true}' } }, 5],
-    ['a writer of the deleted attribute', { version: { N: '6' }, deleted: { BOOL: true } }, 6],
-    ['a writer of both', { version: { N: '7' }, deleted: { BOOL: true }, item: { S: '{"version":7,"on":true}' } }, 7],
+    ['a writer that sets the deleted attribute', { version: { N: '6' }, deleted: { BOOL: true } }, 6],
+    [
+      'a writer that does both',
+      { version: { N: '7' }, deleted: { BOOL: true }, item: { S: '{"version":7,"on":true}' } },
+      7,
+    ],
   ])('is a tombstone if it was deleted by %s', (_writer, more, version) => {
     expect(read(more)).toMatchObject({ kind: 'features', key: 'k', version, deleted: true });
   });

@@ -34,7 +34,7 @@ function allowed(name: 'Caller' | 'Reader'): [string, string][] {
   );
 }
 
-test('the caller may only read one key and one prefix, invoke the reader, and write its log', () => {
+test('the canary’s caller may only read one key and one prefix, invoke the reader, and write its log', () => {
   const may = allowed('Caller');
   expect(may.map(([action]) => action).sort()).toEqual([
     'lambda:InvokeFunction',
@@ -49,7 +49,7 @@ test('the caller may only read one key and one prefix, invoke the reader, and wr
   ]);
 });
 
-test('the reader may read the table and run in the VPC, but not read keys', () => {
+test('the canary’s reader may read the table and run in the VPC, but not read keys', () => {
   const actions = allowed('Reader').map(([action]) => action);
   expect(actions.filter((action) => action.startsWith('dynamodb:')).sort()).toEqual([
     'dynamodb:BatchGetItem',
@@ -60,7 +60,7 @@ test('the reader may read the table and run in the VPC, but not read keys', () =
   expect(actions).toContain('ec2:CreateNetworkInterface');
 });
 
-test('the reader can connect to the relay and DynamoDB, and the load balancer accepts it', () => {
+test('the canary’s reader can connect to the relay and DynamoDB, and the load balancer accepts it', () => {
   home.hasResourceProperties('AWS::EC2::SecurityGroup', {
     SecurityGroupEgress: [{ CidrIp: '0.0.0.0/0', IpProtocol: 'tcp', FromPort: 443, ToPort: 443 }],
   });
@@ -85,7 +85,7 @@ test('the synthetic check runs once a minute without retries, and its logs have 
   ]);
 });
 
-test('only the reader runs in the VPC and uses the layer', () => {
+test('only the canary’s reader runs in the VPC and uses the layer', () => {
   const functions = Object.values(home.findResources('AWS::Lambda::Function')).map(({ Properties }) => Properties);
   const [reader] = functions.filter(({ FunctionName }) => FunctionName.endsWith('-reader'));
   const [caller] = functions.filter(({ FunctionName }) => FunctionName.endsWith('-caller'));
@@ -107,7 +107,7 @@ test('only the reader runs in the VPC and uses the layer', () => {
   expect(JSON.stringify(home.toJSON())).not.toMatch(/sdk-[0-9a-f]{8}-/);
 });
 
-describe('the built reader function', () => {
+describe('the canary’s built reader', () => {
   const directories: string[] = [];
   const directory = () => {
     const made = mkdtempSync(join(tmpdir(), 'canary-'));
