@@ -1,5 +1,13 @@
 /** The requests by which tasks change the head of the snapshot, which is the lease, too. */
-import { type Attributes, type Head, SNAPSHOT_FORMAT } from '../../lib/flag-table/index.ts';
+import {
+  type Attributes,
+  encodeHead,
+  type Head,
+  type Key,
+  namespaces,
+  type Rev,
+  SNAPSHOT_FORMAT,
+} from '../../lib/flag-table/index.ts';
 import { both, type Condition, equal } from './conditions.ts';
 import type { Update } from './dynamodb-client.ts';
 
@@ -20,6 +28,30 @@ const stillYielding: Condition = {
   names: { '#cYielding': yieldingName },
   values: {},
 };
+
+export interface Publication {
+  readonly rev: Rev;
+  readonly base: Rev;
+  readonly counts: NonNullable<Head['counts']>;
+  /** Unix ms: when upstream was last known to have nothing newer than this. */
+  readonly checkedAt: number;
+}
+
+export function headKey(prefix: string): Key {
+  return { namespace: namespaces(prefix).snapshot, key: 'head' };
+}
+
+/** The head of the first term, which points at nothing. */
+export function firstHead(prefix: string, { owner, epoch }: TermId, checkedAt: number | undefined): Attributes {
+  return encodeHead(prefix, { format: SNAPSHOT_FORMAT, owner, epoch, beat: 1, checkedAt: checkedAt ?? 0 });
+}
+
+/** What a renewal sets so that the head points at a publication. */
+export function publicationOf(prefix: string, publication: Publication): Attributes {
+  const head = { format: SNAPSHOT_FORMAT, owner: '', epoch: 0, beat: 0, ...publication };
+  const { namespace: _, key: __, owner: ___, epoch: ____, beat: _____, ...set } = encodeHead(prefix, head);
+  return set;
+}
 
 /** Whether the holder would rather be relieved. */
 export function isYielding(head: Attributes): boolean {
