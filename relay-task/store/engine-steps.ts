@@ -1,0 +1,162 @@
+/** What an engine does in one step. */
+import type { ItemView, Log } from '../ports.ts';
+import { createApplier } from './apply.ts';
+import type { Database } from './database.ts';
+import { createLedger } from './ledger.ts';
+import { createPlanner } from './planner.ts';
+import type { Clock, EngineTimings } from './timings.ts';
+import type { WaitingItems } from './waiting.ts';
+
+/** Whether this task writes the environment at present. Call the engine's `doubt` when that changes. */
+export interface Permission {
+  /** May it write at this moment? */
+  granted(): boolean;
+  /** Whether changes have to be remembered, to be written now or when the permission, which lapsed, is renewed. */
+  expecting(): boolean;
+  /** True when another task writes, or none: nothing to wait for. */
+  elsewhere(): boolean;
+  /** Whether a task that wrote before may still have a write in progress. */
+  contested(): boolean;
+}
+
+/** What follows a write of items, such as the snapshot beside them. */
+export interface Publication {
+  /** `postponed`: it is too early, see `dueAt`. */
+  publish(): Promise<'published' | 'unchanged' | 'postponed'>;
+  /** Monotonic ms at which `publish` has something to do although nothing changes; Infinity: never. */
+  dueAt(): number;
+}
+
+export interface EngineMetrics {
+  /** One compare-and-set was answered. */
+  readonly wroteItem?: ((written: boolean) => void) | undefined;
+  /** Items that a comparison found to differ from memory. */
+  differing(items: number): void;
+  /** Seconds from the receipt of the first change to its being stored. */
+  published(seconds: number): void;
+}
+
+export interface StepOptions {
+  readonly database: Database;
+  readonly view: ItemView;
+  readonly permission: Permission;
+  readonly publication?: Publication | undefined;
+  /**
+   * Unix ms when memory was last known to equal upstream, 0 before. With it, a row newer than memory is overruled only
+   * once memory was confirmed later than the row was seen, so a relay whose stream has silently died takes nothing back
+   * that another relay wrote. Absent where nothing ever confirms memory (files), or where a lease does.
+   */
+  readonly checkedAt?: (() => number) | undefined;
+  readonly clock: Clock;
+  readonly timings: EngineTimings;
+  readonly metrics: EngineMetrics;
+  readonly log: Log;
+  /** For log lines: which store of which environment. */
+  readonly where: Readonly<Record<string, unknown>>;
+}
+
+/** A write was not attempted, since this task may not write now or for too short a time. */
+export class PermissionLostError extends Error {
+  constructor() {
+    super('this task may not write the store');
+    this.name = 'PermissionLostError';
+  }
+}
+
+export function createSteps(options: StepOptions, waiting: WaitingItems, active: () => boolean) {
+  const { database, view, permission, publication, clock, timings, metrics, log, where } = options;
+  const ledger = createLedger(view);
+  const planner = createPlanner({ ...options, ledger });
+  const applier = createApplier({ database, ledger, planner, log, where, wroteItem: metrics.wroteItem });
+  /** The database has to be read before it can be written. */
+  let unknown = true;
+  /** Rises when what is being read becomes void. */
+  let doubts = 0;
+  /** The last publication was postponed or failed. */
+  let behind = false;
+  let glanceAt = database.glance ? Number.NEGATIVE_INFINITY : Infinity;
+  let reconcileAt = Number.NEGATIVE_INFINITY;
+  let lastPublicationAt = Number.NEGATIVE_INFINITY;
+
+  const publicationDueAt = () => publication?.dueAt() ?? Infinity;
+
+  /** Adds what differs between the database and memory to what waits. */
+  async function reconcile(): Promise<void> {
+    const doubtsBefore = doubts;
+    const contested = unknown && permission.contested();
+    const content = await database.readAll();
+    // No await from here to the end: memory changes at any time.
+    applier.adopt(content);
+    const differing = planner.compare();
+    waiting.addDiffering(differing);
+    metrics.differing(differing.length);
+    if (differing.length > 0) {
+      log.info('The store is out of date; writing items', { ...where, items: differing.length });
+    }
+    unknown = doubts !== doubtsBefore;
+    // Up to 5 % sooner or later, so that relays that started together do not read together, and reads cost the same.
+    const intervalMs = contested ? timings.secondLookMs : timings.reconcileMs * (0.95 + Math.random() / 10);
+    reconcileAt = clock.now() + intervalMs;
+  }
+
+  async function publish(): Promise<void> {
+    const work = waiting.take();
+    lastPublicationAt = clock.now();
+    behind = true;
+    try {
+      await applier.apply(work.items, demandPermission);
+      const outcome = publication ? await publication.publish() : 'published';
+      behind = outcome === 'postponed';
+      if (outcome === 'published' && work.since !== undefined) {
+        metrics.published((performance.now() - work.since) / 1000);
+      }
+    } catch (error) {
+      waiting.putBack(work);
+      throw error;
+    }
+  }
+
+  /** The permission may be renewed later: what is not written yet must not count as done. */
+  function demandPermission(): void {
+    if (!permission.granted()) throw new PermissionLostError();
+  }
+
+  /** Compares, glances and writes, as far as each is due. After it rejected, call `doubt`. */
+  async function step(): Promise<void> {
+    if (active() && (unknown || clock.now() >= reconcileAt)) {
+      await reconcile();
+      await publish();
+    }
+    if (database.glance && clock.now() >= glanceAt) {
+      const glance = await database.glance();
+      glanceAt = clock.now() + timings.glanceMs;
+      if (active() && !unknown) unknown = applier.isSuspicious(glance);
+    }
+    if (!active() || unknown) return;
+    waiting.addOverruling(planner.lookAgain());
+    if (waiting.size > 0 || clock.now() >= publicationDueAt()) await publish();
+  }
+
+  return {
+    step,
+    /** Monotonic ms at which a step has something to do. `hurried`: changes do not wait for `publishGapMs`. */
+    dueAt(hurried: boolean): number {
+      if (!active()) return glanceAt;
+      if (unknown) return Number.NEGATIVE_INFINITY;
+      const writeAt = hurried ? Number.NEGATIVE_INFINITY : lastPublicationAt + timings.publishGapMs;
+      const waitingAt = waiting.size > 0 ? writeAt : Infinity;
+      return Math.min(waitingAt, glanceAt, reconcileAt, planner.nextLookAt(), publicationDueAt());
+    },
+    /** Whether the database has everything, as far as is known. */
+    isDone: () => !unknown && !behind && waiting.size === 0,
+    /** Everything believed of the database is void, with what is just being read. */
+    doubt(): void {
+      unknown = true;
+      doubts += 1;
+    },
+    glanceSoon(): void {
+      glanceAt = Math.min(glanceAt, clock.now());
+    },
+    oversized: planner.oversized,
+  };
+}
