@@ -1,32 +1,42 @@
 import {
+  type AttributeValue,
   type DynamoDBClient,
-  type DynamoDBClientConfig,
   GetItemCommand,
   UpdateItemCommand,
+  type UpdateItemCommandInput,
 } from '@aws-sdk/client-dynamodb';
 import type { Registry } from 'prom-client';
 import { namespaces } from '../../lib/flag-table/index.ts';
 import { awsNameOf, callAws } from '../common/aws-call.ts';
 import type { BigSegmentPatch, Log } from '../ports.ts';
-import { type BigSegmentStore, changesByHash, countingPatches, type HashChange, membershipOf } from './big-segments.ts';
-import { createDynamoDBClient, describeError } from './dynamodb-client.ts';
+import {
+  type BigSegmentStore,
+  changesByHash,
+  countingPatches,
+  type HashChange,
+  membershipOf,
+  type PatchOutcome,
+} from './big-segments.ts';
+import { createDynamoDBClient, type DynamoDBClientOptions, describeError } from './dynamodb-client.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
 import { defaultTimings, retryTimes, type Timings } from './timings.ts';
 
-export interface DynamoDBBigSegmentsOptions {
+export interface DynamoDBBigSegmentsOptions extends DynamoDBClientOptions {
   readonly tableName: string;
   /** '' for none. */
   readonly prefix: string;
   readonly log: Log;
   readonly registry?: Registry | undefined;
-  /** A client of the caller's, who also closes it; else one is made of the next three. */
+  /** A client of the caller's, who also closes it; else one is made. */
   readonly client?: DynamoDBClient;
-  readonly region?: string | undefined;
-  readonly endpoint?: string | undefined;
-  readonly credentials?: DynamoDBClientConfig['credentials'];
   /** For tests. */
   readonly timings?: Partial<Timings>;
 }
+
+type Row = Record<string, AttributeValue>;
+
+/** An update but for what it is of. */
+type Request = Omit<UpdateItemCommandInput, 'TableName' | 'Key'>;
 
 interface Position {
   readonly cursor: string;
@@ -54,7 +64,8 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
   const userKey = (hash: string) => ({ namespace: { S: bigSegmentsUser }, key: { S: hash } });
   const closing = new AbortController();
 
-  async function call<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> {
+  /** Undefined: the condition did not hold. */
+  async function call<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T | undefined> {
     try {
       return await callAws((abortSignal) => send({ abortSignal }), {
         service: 'DynamoDB',
@@ -64,88 +75,31 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
         signal: closing.signal,
       });
     } catch (error) {
-      if (awsNameOf(error) === 'ConditionalCheckFailedException') throw error;
+      if (awsNameOf(error) === 'ConditionalCheckFailedException') return undefined;
       throw new Error(describeError(error, TableName), { cause: error });
     }
   }
 
-  async function get(Key: ReturnType<typeof userKey>) {
+  async function get(Key: ReturnType<typeof userKey>): Promise<Row> {
     // A relay that is told of a change reads at once, and a replica may not have the change yet.
     const command = new GetItemCommand({ TableName, Key, ConsistentRead: true });
-    return (await call((how) => client.send(command, how))).Item;
+    return (await call((how) => client.send(command, how)))?.Item ?? {};
   }
 
-  /** False: the condition did not hold. */
-  async function update(command: UpdateItemCommand): Promise<boolean> {
-    try {
-      await call((how) => client.send(command, how));
-      return true;
-    } catch (error) {
-      if (awsNameOf(error) === 'ConditionalCheckFailedException') return false;
-      throw error;
-    }
+  /** The attributes that the update asked for; undefined: the condition did not hold. */
+  async function update(Key: ReturnType<typeof userKey>, request: Request): Promise<Row | undefined> {
+    const command = new UpdateItemCommand({ TableName, Key, ...request });
+    const answer = await call((how) => client.send(command, how));
+    return answer && (answer.Attributes ?? {});
   }
 
-  /** Where the table is. The first number is the time, so that it is above those of an earlier life of the table. */
+  /** Where the table is. */
   async function readPosition(): Promise<Position> {
-    const item = await get(metadataKey);
-    if (item?.patchNumber) return { cursor: item.lastVersion?.S ?? '', number: Number(item.patchNumber.N) };
-    const command = new UpdateItemCommand({
-      TableName,
-      Key: metadataKey,
-      ReturnValues: 'ALL_NEW',
-      UpdateExpression: 'SET #number = if_not_exists(#number, :now)',
-      ExpressionAttributeNames: { '#number': 'patchNumber' },
-      ExpressionAttributeValues: { ':now': { N: String(Date.now()) } },
-    });
-    const { Attributes } = await call((how) => client.send(command, how));
-    return { cursor: Attributes?.lastVersion?.S ?? '', number: Number(Attributes?.patchNumber?.N) };
+    const row = await get(metadataKey);
+    return positionOf(row.patchNumber ? row : ((await update(metadataKey, numbering(Date.now()))) ?? {}));
   }
 
-  /** Answers false when the table is no longer where it was found. */
-  function move({ cursor, number }: Position, to: Position): Promise<boolean> {
-    const atCursor = cursor === '' ? '(attribute_not_exists(#cursor) OR #cursor = :from)' : '#cursor = :from';
-    return update(
-      new UpdateItemCommand({
-        TableName,
-        Key: metadataKey,
-        UpdateExpression: 'SET #cursor = :to, #number = :number',
-        ConditionExpression: `${atCursor} AND #number = :before`,
-        ExpressionAttributeNames: { '#cursor': 'lastVersion', '#number': 'patchNumber' },
-        ExpressionAttributeValues: {
-          ':from': { S: cursor },
-          ':to': { S: to.cursor },
-          ':before': { N: String(number) },
-          ':number': { N: String(to.number) },
-        },
-      }),
-    );
-  }
-
-  /** False: the item has been written by a later patch. */
-  function change({ hash, included, excluded }: HashChange, segmentRef: string, number: number): Promise<boolean> {
-    const lists = Object.entries({ included, excluded });
-    const names = (change: 'add' | 'remove') =>
-      lists.filter(([, is]) => is === change).map(([name]) => `#${name} :ref`);
-    const [adds, removes] = [names('add'), names('remove')];
-    const touched = lists.filter(([, is]) => is !== undefined).map(([name]) => [`#${name}`, name]);
-    return update(
-      new UpdateItemCommand({
-        TableName,
-        Key: userKey(hash),
-        UpdateExpression: [
-          'SET #number = :number',
-          ...(adds.length > 0 ? [`ADD ${adds.join(', ')}`] : []),
-          ...(removes.length > 0 ? [`DELETE ${removes.join(', ')}`] : []),
-        ].join(' '),
-        ConditionExpression: 'attribute_not_exists(#number) OR #number <= :number',
-        ExpressionAttributeNames: { ...Object.fromEntries(touched), '#number': 'patchNumber' },
-        ExpressionAttributeValues: { ':ref': { SS: [segmentRef] }, ':number': { N: String(number) } },
-      }),
-    );
-  }
-
-  async function apply(patch: BigSegmentPatch) {
+  async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
     const { previousVersion, version, segmentRef } = patch;
     const from = await readPosition();
     const moves = version !== previousVersion;
@@ -153,39 +107,36 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     const number = from.number + (moves ? 1 : 0);
     let overtaken = false;
     await inParallel(inFlight, changesByHash(patch), async (one) => {
-      if (!overtaken) overtaken = !(await change(one, segmentRef, number));
+      if (!overtaken) overtaken = !(await update(userKey(one.hash), changing(one, segmentRef, number)));
     });
     if (overtaken) {
       // Nobody went on meanwhile? Then the metadata was deleted or restored, and its numbers have to catch up.
       const raised = Math.max(Date.now(), from.number + NUMBER_STEP);
-      if (await move(from, { cursor: from.cursor, number: raised })) {
+      if (await update(metadataKey, moving(from, { cursor: from.cursor, number: raised }))) {
         log.info('the numbers of Big Segments patches were raised above those in the table', { prefix });
       }
       return 'out-of-order';
     }
-    if (!moves || (await move(from, { cursor: version, number }))) return 'applied';
+    if (!moves || (await update(metadataKey, moving(from, { cursor: version, number })))) return 'applied';
     // Another relay was first; or an answer was lost, and what was tried again was done already.
     return (await readPosition()).cursor === version ? 'applied' : 'out-of-order';
   }
 
   const store: BigSegmentStore = {
     async metadata() {
-      const { lastVersion, synchronizedOn } = (await get(metadataKey)) ?? {};
+      const { lastVersion, synchronizedOn } = await get(metadataKey);
       return { cursor: lastVersion?.S ?? '', synchronizedOn: synchronizedOn?.N ? Number(synchronizedOn.N) : undefined };
     },
     apply,
     async setSynchronizedOn(unixMs) {
-      const command = new UpdateItemCommand({
-        TableName,
-        Key: metadataKey,
+      await update(metadataKey, {
         UpdateExpression: 'SET #at = :at',
         ExpressionAttributeNames: { '#at': 'synchronizedOn' },
         ExpressionAttributeValues: { ':at': { N: String(unixMs) } },
       });
-      await update(command);
     },
     async membership(hash) {
-      const { included, excluded } = (await get(userKey(hash))) ?? {};
+      const { included, excluded } = await get(userKey(hash));
       return membershipOf(included?.SS ?? [], excluded?.SS ?? []);
     },
     async close() {
@@ -194,4 +145,52 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     },
   };
   return countingPatches(store, registry, { database: 'dynamodb', prefix });
+}
+
+function positionOf({ lastVersion, patchNumber }: Row): Position {
+  return { cursor: lastVersion?.S ?? '', number: Number(patchNumber?.N) };
+}
+
+/** Begins to number patches. The first number is the time, so that it is above those of an earlier life of the table. */
+function numbering(unixMs: number): Request {
+  return {
+    ReturnValues: 'ALL_NEW',
+    UpdateExpression: 'SET #number = if_not_exists(#number, :now)',
+    ExpressionAttributeNames: { '#number': 'patchNumber' },
+    ExpressionAttributeValues: { ':now': { N: String(unixMs) } },
+  };
+}
+
+/** Moves the table on if it is still where it was found. */
+function moving({ cursor, number }: Position, to: Position): Request {
+  const atCursor = cursor === '' ? '(attribute_not_exists(#cursor) OR #cursor = :from)' : '#cursor = :from';
+  return {
+    UpdateExpression: 'SET #cursor = :to, #number = :number',
+    ConditionExpression: `${atCursor} AND #number = :before`,
+    ExpressionAttributeNames: { '#cursor': 'lastVersion', '#number': 'patchNumber' },
+    ExpressionAttributeValues: {
+      ':from': { S: cursor },
+      ':to': { S: to.cursor },
+      ':before': { N: String(number) },
+      ':number': { N: String(to.number) },
+    },
+  };
+}
+
+/** Changes one hash unless a later patch has written it. */
+function changing({ included, excluded }: HashChange, segmentRef: string, number: number): Request {
+  const lists = Object.entries({ included, excluded });
+  const names = (change: 'add' | 'remove') => lists.filter(([, is]) => is === change).map(([name]) => `#${name} :ref`);
+  const [adds, removes] = [names('add'), names('remove')];
+  const touched = lists.filter(([, is]) => is !== undefined).map(([name]) => [`#${name}`, name]);
+  return {
+    UpdateExpression: [
+      'SET #number = :number',
+      ...(adds.length > 0 ? [`ADD ${adds.join(', ')}`] : []),
+      ...(removes.length > 0 ? [`DELETE ${removes.join(', ')}`] : []),
+    ].join(' '),
+    ConditionExpression: 'attribute_not_exists(#number) OR #number <= :number',
+    ExpressionAttributeNames: { ...Object.fromEntries(touched), '#number': 'patchNumber' },
+    ExpressionAttributeValues: { ':ref': { SS: [segmentRef] }, ':number': { N: String(number) } },
+  };
 }

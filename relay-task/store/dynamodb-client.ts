@@ -59,16 +59,14 @@ const maxRetries = 10;
 /** DynamoDB's limit of one BatchGetItem. */
 const keysAtOnce = 100;
 
-/** A client for any number of stores. */
-export function createDynamoDBClient({
-  region,
-  endpoint,
-  credentials,
-}: {
+export interface DynamoDBClientOptions {
   readonly region?: string | undefined;
   readonly endpoint?: string | undefined;
   readonly credentials?: DynamoDBClientConfig['credentials'];
-}): DynamoDBClient {
+}
+
+/** A client for any number of stores. */
+export function createDynamoDBClient({ region, endpoint, credentials }: DynamoDBClientOptions): DynamoDBClient {
   return new DynamoDBClient({
     // Retries are ours (common/aws-call): the lease decides how long a write may still be tried.
     maxAttempts: 1,

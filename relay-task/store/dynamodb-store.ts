@@ -1,8 +1,8 @@
-import type { DynamoDBClient, DynamoDBClientConfig } from '@aws-sdk/client-dynamodb';
+import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { Registry } from 'prom-client';
 import { RelayError } from '../errors.ts';
 import type { ItemView, Log, Store } from '../ports.ts';
-import { createDynamoDBClient, createTable, describeError } from './dynamodb-client.ts';
+import { createDynamoDBClient, createTable, type DynamoDBClientOptions, describeError } from './dynamodb-client.ts';
 import { createDynamoDBDatabase } from './dynamodb-database.ts';
 import { type Engine, startEngine } from './engine.ts';
 import { PermissionLostError, type Publication } from './engine-steps.ts';
@@ -13,7 +13,7 @@ import { createSnapshotWriter } from './snapshot-writer.ts';
 import { createStoreState } from './store-state.ts';
 import { type Clock, defaultTimings, systemClock, type Timings } from './timings.ts';
 
-export interface DynamoDBStoreOptions {
+export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
   readonly tableName: string;
   /** '' for none. No two environments may share one in a table. */
   readonly prefix: string;
@@ -27,11 +27,8 @@ export interface DynamoDBStoreOptions {
   readonly owner: string;
   readonly log: Log;
   readonly registry?: Registry;
-  /** A client of the caller's, who also closes it; else one is made of the next three. */
+  /** A client of the caller's, who also closes it; else one is made. */
   readonly client?: DynamoDBClient;
-  readonly region?: string | undefined;
-  readonly endpoint?: string | undefined;
-  readonly credentials?: DynamoDBClientConfig['credentials'];
   /** For tests. */
   readonly clock?: Clock;
   /** For tests. */
