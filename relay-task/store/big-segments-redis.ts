@@ -1,10 +1,15 @@
-import { createHash } from 'node:crypto';
 import type { Registry } from 'prom-client';
 import { sleep } from '../common/pause.ts';
 import type { BigSegmentPatch } from '../ports.ts';
-import { type BigSegmentStore, changesByHash, countingPatches, membershipOf } from './big-segments.ts';
-import { createRedisClient, describeRedisError, type RedisClient, type RedisConnection } from './redis-client.ts';
-import { describePrefixProblem } from './redis-store.ts';
+import {
+  type BigSegmentStore,
+  changesByHash,
+  countingPatches,
+  membershipOf,
+  type PatchOutcome,
+} from './big-segments.ts';
+import { createScript, describeRedisError, type RedisClient, type RedisConnection } from './redis-client.ts';
+import { openRedis } from './redis-store.ts';
 import { DEFAULT_PREFIX } from './replica-store.ts';
 
 export interface RedisBigSegmentsOptions {
@@ -26,7 +31,7 @@ for i = 3, #KEYS do redis.call(ARGV[i + 1], KEYS[i], ARGV[3]) end
 if ARGV[2] ~= ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end
 return 1
 `;
-const scriptSha = createHash('sha1').update(script).digest('hex');
+const runScript = createScript(script);
 
 /** So many sets are changed at once, that the server's other clients need not wait. */
 const SETS_AT_ONCE = 5_000;
@@ -39,6 +44,8 @@ interface Step {
   readonly changes: readonly { readonly command: 'SADD' | 'SREM'; readonly key: string }[];
 }
 
+type Keys = ReturnType<typeof keysOf>;
+
 /**
  * Big Segments in LaunchDarkly's layout: `PFX:big_segment_include:HASH`, `PFX:big_segment_exclude:HASH`,
  * `PFX:big_segments_synchronized_on`, `PFX:big_segments_cursor`. Every step checks the cursor in the same breath. Unlike
@@ -46,22 +53,9 @@ interface Step {
  * Throws for a prefix that a Cluster cannot hold.
  */
 export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSegmentStore {
-  const { connection, registry } = options;
   const prefix = options.prefix || DEFAULT_PREFIX;
-  const shared = 'redis' in connection;
-  const client = shared ? connection : createRedisClient(connection);
-  const problem = describePrefixProblem(prefix, { cluster: client.isCluster });
-  if (problem !== undefined) {
-    if (!shared) void client.close();
-    throw new Error(problem);
-  }
-  const cursorKey = `${prefix}:big_segments_cursor`;
-  const lockKey = `${prefix}:big_segments_lock`;
-  const synchronizedKey = `${prefix}:big_segments_synchronized_on`;
-  const setKeys = {
-    included: (hash: string) => `${prefix}:big_segment_include:${hash}`,
-    excluded: (hash: string) => `${prefix}:big_segment_exclude:${hash}`,
-  };
+  const { client, close } = openRedis(options.connection, prefix);
+  const keys = keysOf(prefix);
   /** Transactions need a connection of their own: WATCH belongs to the connection, and EXEC of another ends it. */
   let own: RedisClient['redis'] | undefined;
   let scriptsRefused = false;
@@ -75,97 +69,110 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
     }
   }
 
+  /** False: the cursor is elsewhere, and nothing was done. */
   async function take(step: Step): Promise<boolean> {
     if (!scriptsRefused) {
       try {
-        return await byScript(step);
+        return await call((redis) => byScript(redis, keys, step));
       } catch (error) {
         if (!/NOPERM|unknown command/i.test((error as Error).message)) throw error;
         scriptsRefused = true;
       }
     }
-    return byTransaction(step);
-  }
-
-  function byScript({ from, to, ref, changes }: Step): Promise<boolean> {
-    const keys = [cursorKey, lockKey, ...changes.map(({ key }) => key)];
-    const args = [keys.length, ...keys, from, to, ref, ...changes.map(({ command }) => command)];
-    return call(async (redis) => {
-      try {
-        return (await redis.call('EVALSHA', scriptSha, ...args)) === 1;
-      } catch (error) {
-        if (!(error as Error).message.startsWith('NOSCRIPT')) throw error;
-        return (await redis.call('EVAL', script, ...args)) === 1;
-      }
-    });
-  }
-
-  async function byTransaction({ from, to, ref, changes }: Step): Promise<boolean> {
     own ??= client.redis.duplicate().on('error', () => {});
     const redis = own;
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const answer = await call(async () => {
-        await redis.watch(lockKey, cursorKey);
-        if (((await redis.get(cursorKey)) ?? '') !== from) {
-          await redis.unwatch();
-          return 'elsewhere';
-        }
-        const transaction = redis.multi().set(lockKey, '');
-        for (const { command, key } of changes) {
-          if (command === 'SADD') transaction.sadd(key, ref);
-          else transaction.srem(key, ref);
-        }
-        if (to !== from) transaction.set(cursorKey, to);
-        return transaction.exec();
-      });
+      const answer = await call(() => tryTransaction(redis, keys, step));
       if (answer === 'elsewhere') return false;
       const failed = answer?.find(([error]) => error);
       if (failed?.[0]) throw new Error(`${client.server}: ${failed[0].message}`);
       if (answer) return true;
       await sleep(Math.random() * 5 * tries);
     }
-    throw new Error(`${client.server}: others changed ${lockKey} during ${MAX_TRIES} transactions in a row`);
+    throw new Error(`${client.server}: others changed ${keys.lock} during ${MAX_TRIES} transactions in a row`);
   }
 
-  async function apply(patch: BigSegmentPatch) {
-    const { previousVersion: from, version, segmentRef: ref } = patch;
-    const changes = changesByHash(patch).flatMap((change) =>
-      (['included', 'excluded'] as const).flatMap((list) => {
-        const command = { add: 'SADD', remove: 'SREM' } as const;
-        return change[list] ? [{ command: command[change[list]], key: setKeys[list](change.hash) }] : [];
-      }),
-    );
-    for (let start = 0; start === 0 || start < changes.length; start += SETS_AT_ONCE) {
-      const end = start + SETS_AT_ONCE;
-      const to = end >= changes.length ? version : from;
-      if (await take({ from, to, ref, changes: changes.slice(start, end) })) continue;
+  async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
+    const { previousVersion, version } = patch;
+    for (const step of stepsOf(patch, keys)) {
+      if (await take(step)) continue;
       // Another relay was first, or this one was and the answer was lost.
       const { cursor } = await store.metadata();
-      return version !== from && cursor === version ? 'applied' : 'out-of-order';
+      return version !== previousVersion && cursor === version ? 'applied' : 'out-of-order';
     }
     return 'applied';
   }
 
   const store: BigSegmentStore = {
     async metadata() {
-      const [cursor, synchronizedOn] = await call((redis) => redis.mget(cursorKey, synchronizedKey));
+      const [cursor, synchronizedOn] = await call((redis) => redis.mget(keys.cursor, keys.synchronized));
       return { cursor: cursor ?? '', synchronizedOn: synchronizedOn ? Number(synchronizedOn) : undefined };
     },
     apply,
     async setSynchronizedOn(unixMs) {
-      await call((redis) => redis.set(synchronizedKey, String(unixMs)));
+      await call((redis) => redis.set(keys.synchronized, String(unixMs)));
     },
     async membership(hash) {
       const [included, excluded] = await Promise.all([
-        call((redis) => redis.smembers(setKeys.included(hash))),
-        call((redis) => redis.smembers(setKeys.excluded(hash))),
+        call((redis) => redis.smembers(keys.included(hash))),
+        call((redis) => redis.smembers(keys.excluded(hash))),
       ]);
       return membershipOf(included, excluded);
     },
     async close() {
       own?.disconnect();
-      if (!shared) await client.close();
+      await close();
     },
   };
-  return countingPatches(store, registry, { database: 'redis', prefix });
+  return countingPatches(store, options.registry, { database: 'redis', prefix });
+}
+
+function keysOf(prefix: string) {
+  return {
+    cursor: `${prefix}:big_segments_cursor`,
+    lock: `${prefix}:big_segments_lock`,
+    synchronized: `${prefix}:big_segments_synchronized_on`,
+    included: (hash: string) => `${prefix}:big_segment_include:${hash}`,
+    excluded: (hash: string) => `${prefix}:big_segment_exclude:${hash}`,
+  };
+}
+
+/** At least one step; the last one moves the cursor. */
+function stepsOf(patch: BigSegmentPatch, keys: Keys): Step[] {
+  const { previousVersion: from, version, segmentRef: ref } = patch;
+  const commands = { add: 'SADD', remove: 'SREM' } as const;
+  const changes = changesByHash(patch).flatMap((change) =>
+    (['included', 'excluded'] as const).flatMap((list) => {
+      const command = change[list] && commands[change[list]];
+      return command ? [{ command, key: keys[list](change.hash) }] : [];
+    }),
+  );
+  const steps: Step[] = [];
+  for (let start = 0; start === 0 || start < changes.length; start += SETS_AT_ONCE) {
+    const end = start + SETS_AT_ONCE;
+    steps.push({ from, to: end >= changes.length ? version : from, ref, changes: changes.slice(start, end) });
+  }
+  return steps;
+}
+
+async function byScript(redis: RedisClient['redis'], keys: Keys, { from, to, ref, changes }: Step): Promise<boolean> {
+  const sets = changes.map(({ key }) => key);
+  const commands = changes.map(({ command }) => command);
+  return (await runScript(redis, [keys.cursor, keys.lock, ...sets], [from, to, ref, ...commands])) === 1;
+}
+
+/** Null: somebody else wrote meanwhile. */
+async function tryTransaction(redis: RedisClient['redis'], keys: Keys, { from, to, ref, changes }: Step) {
+  await redis.watch(keys.lock, keys.cursor);
+  if (((await redis.get(keys.cursor)) ?? '') !== from) {
+    await redis.unwatch();
+    return 'elsewhere';
+  }
+  const transaction = redis.multi().set(keys.lock, '');
+  for (const { command, key } of changes) {
+    if (command === 'SADD') transaction.sadd(key, ref);
+    else transaction.srem(key, ref);
+  }
+  if (to !== from) transaction.set(keys.cursor, to);
+  return transaction.exec();
 }

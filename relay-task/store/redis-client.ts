@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { backoffMs } from '../common/backoff.ts';
 
@@ -149,6 +150,19 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
     async close() {
       redis.disconnect();
     },
+  };
+}
+
+/** Runs a script by its digest, and sends its text to a server that does not have it. Answers with buffers. */
+export function createScript(text: string) {
+  const digest = createHash('sha1').update(text).digest('hex');
+  return async (redis: Redis | Cluster, keys: readonly string[], args: readonly string[]): Promise<unknown> => {
+    try {
+      return await redis.callBuffer('EVALSHA', digest, keys.length, ...keys, ...args);
+    } catch (error) {
+      if (!(error as Error).message.startsWith('NOSCRIPT')) throw error;
+      return redis.callBuffer('EVAL', text, keys.length, ...keys, ...args);
+    }
   };
 }
 

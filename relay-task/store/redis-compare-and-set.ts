@@ -3,7 +3,7 @@ import type { Kind } from '../../lib/flag-table/index.ts';
 import { sleep } from '../common/pause.ts';
 import type { Outcome, Row, Write } from './database.ts';
 import { decodeRow } from './ledger.ts';
-import type { RedisClient } from './redis-client.ts';
+import { createScript, type RedisClient } from './redis-client.ts';
 
 /** Where things are: `PFX:features`, `PFX:segments`, `PFX:$inited`, and beside them our own `PFX:$manifest`. */
 export interface RedisKeys {
@@ -46,7 +46,7 @@ if whole and ARGV[1] ~= '' then
 end
 return outcomes
 `;
-const scriptSha = createHash('sha1').update(script).digest('hex');
+const runScript = createScript(script);
 
 /** How often a transaction is tried that others keep disturbing. */
 const maxTries = 20;
@@ -89,14 +89,11 @@ async function byScript(
     const token = over?.token ?? '';
     return item ? [kind, key, token, 'set', item.json] : [kind, key, token, 'remove', ''];
   });
-  const answers = (await client.call(async (redis) => {
-    try {
-      return await redis.callBuffer('EVALSHA', scriptSha, keys.length, ...keys, manifest, ...args);
-    } catch (error) {
-      if (!(error as Error).message.startsWith('NOSCRIPT')) throw error;
-      return redis.callBuffer('EVAL', script, keys.length, ...keys, manifest, ...args);
-    }
-  })) as (number | Buffer | null)[];
+  const answers = (await client.call((redis) => runScript(redis, keys, [manifest, ...args]))) as (
+    | number
+    | Buffer
+    | null
+  )[];
   return writes.map((write, index) => {
     const answer = answers[index] ?? null;
     return typeof answer === 'number' ? done(write) : { written: false, row: findRow(write, answer) };

@@ -14,26 +14,33 @@ export interface RedisStoreOptions extends ReplicaStoreOptions {
  * once on a task that may not write. Throws for a prefix that a Cluster cannot hold: ask `describePrefixProblem` before.
  */
 export function createRedisStore(options: RedisStoreOptions): Store {
-  const { connection, log } = options;
-  const shared = 'redis' in connection;
-  const client = shared ? connection : createRedisClient(connection);
-  const problem = describePrefixProblem(options.prefix, { cluster: client.isCluster });
-  if (problem !== undefined) {
-    if (!shared) void client.close();
-    throw new Error(problem);
-  }
+  const prefix = options.prefix || DEFAULT_PREFIX;
+  const { client, close } = openRedis(options.connection, prefix);
   return createReplicaStore(options, (onReconnected) => {
     const stopListening = client.onReady(onReconnected);
     return createRedisDatabase({
       client,
-      log,
-      prefix: options.prefix || DEFAULT_PREFIX,
+      log: options.log,
+      prefix,
       async close() {
         stopListening();
-        if (!shared) await client.close();
+        await close();
       },
     });
   });
+}
+
+/** The client of a store. `close` leaves a client of the caller's open. Throws for a prefix that a Cluster cannot hold. */
+export function openRedis(connection: RedisConnection | RedisClient, prefix: string) {
+  const shared = 'redis' in connection;
+  const client = shared ? connection : createRedisClient(connection);
+  const close = async () => {
+    if (!shared) await client.close();
+  };
+  const problem = describePrefixProblem(prefix, { cluster: client.isCluster });
+  if (problem === undefined) return { client, close };
+  void close();
+  throw new Error(problem);
 }
 
 /**
