@@ -39,48 +39,18 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
   const initedKey = `${prefix}/$inited`;
   const manifestKey = `${prefix}/$manifest`;
   const keyOf = ({ kind, key }: Pick<Write, 'kind' | 'key'>) => `${prefix}/${kind}/${key}`;
-
-  async function getPair(key: string): Promise<KvPair | undefined> {
-    const { status, body } = await client.request('GET', `${kvPath(key)}?consistent`);
-    return status === 200 ? parsePairs(body)[0] : undefined;
-  }
-
-  async function readFolder(kind: Kind): Promise<Map<string, Row>> {
-    const folder = keyOf({ kind, key: '' });
-    const { status, body } = await client.request('GET', `${kvPath(folder)}?recurse&consistent`);
-    const rows = new Map<string, Row>();
-    if (status !== 200) return rows;
-    for (const pair of parsePairs(body)) {
-      // The folder itself may be a key, too.
-      const key = pair.Key.slice(folder.length);
-      if (key !== '') rows.set(key, rowOf(kind, key, pair));
-    }
-    return rows;
-  }
-
-  /** `features/`, `segments/`, `$inited`, `$manifest`: what is directly below the prefix. */
-  async function listTop(): Promise<Set<string>> {
-    const path = `${kvPath(`${prefix}/`)}?keys&separator=/&consistent`;
-    const { status, body } = await client.request('GET', path);
-    const keys = status === 200 ? (JSON.parse(body.toString()) as string[]) : [];
-    return new Set(keys.map((key) => key.slice(prefix.length + 1)));
-  }
+  const readRows = (kind: Kind) => readFolder(client, kind, keyOf({ kind, key: '' }));
 
   async function findRow({ kind, key }: Write): Promise<Row | undefined> {
-    const pair = await getPair(keyOf({ kind, key }));
+    const pair = await getPair(client, keyOf({ kind, key }));
     return pair && rowOf(kind, key, pair);
-  }
-
-  async function transact(operations: readonly Operation[]): Promise<TxnAnswer> {
-    const { body } = await client.request('PUT', '/txn', JSON.stringify(operations.map((KV) => ({ KV }))));
-    return JSON.parse(body.toString()) as TxnAnswer;
   }
 
   /** A value that no transaction can take: the marker and the manifest then follow on their own. */
   async function putAlone(write: Write, text: string): Promise<Outcome> {
     const path = `${kvPath(keyOf(write))}?cas=${write.over?.token ?? 0}`;
     const { body } = await client.request('PUT', path, text);
-    const pair = await getPair(keyOf(write));
+    const pair = await getPair(client, keyOf(write));
     return pair && body.toString().trim() === 'true' && textOf(pair) === text
       ? { written: true, token: tokenOf(pair) }
       : { written: false, row: pair && rowOf(write.kind, write.key, pair) };
@@ -101,7 +71,7 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
       const finish = manifest !== undefined && left.length === writes.length;
       const marks = finish ? [setOf(manifestKey, manifest), setOf(initedKey, '')] : [];
       if (left.length + marks.length === 0) break;
-      const { Results, Errors } = await transact([...left.map(operationOf), ...marks]);
+      const { Results, Errors } = await transact(client, [...left.map(operationOf), ...marks]);
       if (!Errors || Errors.length === 0) {
         const indices = new Map((Results ?? []).map(({ KV }) => [KV?.Key, KV?.ModifyIndex]));
         for (const write of left) {
@@ -130,12 +100,12 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
     keepsManifest: true,
     marksStale: false,
     async readAll(): Promise<Content> {
-      const [inited, manifest] = [await getPair(initedKey), await getPair(manifestKey)];
-      const [segments, features] = await Promise.all([readFolder('segments'), readFolder('features')]);
+      const [inited, manifest] = [await getPair(client, initedKey), await getPair(client, manifestKey)];
+      const [segments, features] = await Promise.all([readRows('segments'), readRows('features')]);
       return { rows: { features, segments }, inited: inited !== undefined, manifest: manifest && textOf(manifest) };
     },
     async glance() {
-      const [top, manifest] = await Promise.all([listTop(), getPair(manifestKey)]);
+      const [top, manifest] = await Promise.all([listBelow(client, `${prefix}/`), getPair(client, manifestKey)]);
       // Counting means listing every key: a folder that is gone is seen here, a single item at the next comparison.
       const atLeast = (kind: Kind) => (top.has(`${kind}/`) ? Infinity : 0);
       const counts = { features: atLeast('features'), segments: atLeast('segments') };
@@ -161,6 +131,35 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
     },
     close: async () => client.close(),
   };
+}
+
+async function getPair(client: ConsulClient, key: string): Promise<KvPair | undefined> {
+  const { status, body } = await client.request('GET', `${kvPath(key)}?consistent`);
+  return status === 200 ? parsePairs(body)[0] : undefined;
+}
+
+async function readFolder(client: ConsulClient, kind: Kind, folder: string): Promise<Map<string, Row>> {
+  const { status, body } = await client.request('GET', `${kvPath(folder)}?recurse&consistent`);
+  const rows = new Map<string, Row>();
+  if (status !== 200) return rows;
+  for (const pair of parsePairs(body)) {
+    // The folder itself may be a key, too.
+    const key = pair.Key.slice(folder.length);
+    if (key !== '') rows.set(key, rowOf(kind, key, pair));
+  }
+  return rows;
+}
+
+/** What is directly below a folder: keys, and folders with their slash. */
+async function listBelow(client: ConsulClient, folder: string): Promise<Set<string>> {
+  const { status, body } = await client.request('GET', `${kvPath(folder)}?keys&separator=/&consistent`);
+  const keys = status === 200 ? (JSON.parse(body.toString()) as string[]) : [];
+  return new Set(keys.map((key) => key.slice(folder.length)));
+}
+
+async function transact(client: ConsulClient, operations: readonly Operation[]): Promise<TxnAnswer> {
+  const { body } = await client.request('PUT', '/txn', JSON.stringify(operations.map((KV) => ({ KV }))));
+  return JSON.parse(body.toString()) as TxnAnswer;
 }
 
 function parsePairs(body: Buffer): KvPair[] {
