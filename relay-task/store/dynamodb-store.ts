@@ -1,11 +1,11 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { Registry } from 'prom-client';
-import { RelayError } from '../errors.ts';
 import type { ItemView, Log, Store } from '../ports.ts';
 import { createDynamoDBClient, createTable, type DynamoDBClientOptions, describeError } from './dynamodb-client.ts';
 import { createDynamoDBDatabase } from './dynamodb-database.ts';
 import { type Engine, startEngine } from './engine.ts';
 import { PermissionLostError, type Publication } from './engine-steps.ts';
+import { createEngineStore } from './engine-store.ts';
 import { type Lease, startLease } from './lease.ts';
 import { createStoreMetrics } from './metrics.ts';
 import { readItems } from './read-items.ts';
@@ -120,45 +120,27 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
       if (error === undefined || lease?.held()) state.report('write', error);
     },
   });
-  let closing: Promise<void> | undefined;
-
-  async function close(): Promise<void> {
-    engine.stop();
-    await lease?.close();
-    table.abort();
-    metrics.close();
-    if (!options.client) client.destroy();
-  }
-
-  return {
-    async read() {
-      try {
-        const items = await readItems({ table, prefix, log });
-        state.report('read', undefined);
-        return items;
-      } catch (error) {
-        state.report('read', error);
-        throw new RelayError('STORE_UNAVAILABLE', `flag table: ${describe(error)}`, { cause: error });
-      }
-    },
-    notify: engine.notify,
+  return createEngineStore({
+    engine,
+    place: 'flag table',
+    describe,
+    readItems: () => readItems({ table, prefix, log }),
+    onRead: (error) => state.report('read', error),
     setEligible: (eligible) => lease?.setEligible(eligible),
-    status() {
-      const oversized = engine.oversized();
-      return {
-        ...state.read(),
-        database: 'dynamodb',
-        dbTable: tableName,
-        dbServer: options.endpoint ?? options.region,
-        ...(prefix !== '' && { dbPrefix: prefix }),
-        writer: lease?.held() ?? false,
-        ...(oversized.length > 0 && { oversized }),
-      };
+    status: () => ({
+      ...state.read(),
+      database: 'dynamodb',
+      dbTable: tableName,
+      dbServer: options.endpoint ?? options.region,
+      ...(prefix !== '' && { dbPrefix: prefix }),
+      writer: lease?.held() ?? false,
+    }),
+    async close() {
+      engine.stop();
+      await lease?.close();
+      table.abort();
+      metrics.close();
+      if (!options.client) client.destroy();
     },
-    flush: engine.flush,
-    close() {
-      closing ??= close();
-      return closing;
-    },
-  };
+  });
 }

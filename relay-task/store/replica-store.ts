@@ -1,10 +1,10 @@
 import type { Registry } from 'prom-client';
 import type { Item } from '../../lib/flag-table/index.ts';
 import { sleep } from '../common/pause.ts';
-import { RelayError } from '../errors.ts';
 import type { ItemView, Log, Store } from '../ports.ts';
 import type { Database } from './database.ts';
 import { startEngine } from './engine.ts';
+import { createEngineStore } from './engine-store.ts';
 import { checkManifest } from './manifest.ts';
 import { createStoreMetrics } from './metrics.ts';
 import { createStoreState } from './store-state.ts';
@@ -58,11 +58,11 @@ export function createReplicaStore(
     },
   );
   let eligible = false;
-  let closing: Promise<void> | undefined;
-  const writing = () => writer === 'auto' && eligible && !closing;
+  let closed = false;
+  const writing = () => writer === 'auto' && eligible && !closed;
 
   function report(part: 'read' | 'write', error: unknown): void {
-    if (closing) return;
+    if (closed) return;
     if (error !== undefined) metrics.failed();
     state.report(part, error);
   }
@@ -85,49 +85,26 @@ export function createReplicaStore(
     onOutcome: (error) => report('write', error),
   });
 
-  async function close(): Promise<void> {
-    engine.stop();
-    await engine.idle();
-    metrics.close();
-    await database.close();
-  }
-
-  return {
-    async read() {
-      try {
-        const items = await readItems(database, { log, where, rereadMs: timings.rereadMs });
-        report('read', undefined);
-        return items;
-      } catch (error) {
-        report('read', error);
-        throw new RelayError('STORE_UNAVAILABLE', `${name} at ${server}: ${database.describe(error)}`, {
-          cause: error,
-        });
-      }
-    },
-    notify: engine.notify,
+  return createEngineStore({
+    engine,
+    place: `${name} at ${server}`,
+    describe: database.describe,
+    readItems: () => readItems(database, { log, where, rereadMs: timings.rereadMs }),
+    onRead: (error) => report('read', error),
     setEligible(next) {
       if (next === eligible) return;
       eligible = next;
       engine.doubt();
     },
-    status() {
-      const oversized = engine.oversized();
-      return {
-        ...state.read(),
-        database: name,
-        dbServer: server,
-        dbPrefix: prefix,
-        writer: writing(),
-        ...(oversized.length > 0 && { oversized }),
-      };
+    status: () => ({ ...state.read(), database: name, dbServer: server, dbPrefix: prefix, writer: writing() }),
+    async close() {
+      closed = true;
+      engine.stop();
+      await engine.idle();
+      metrics.close();
+      await database.close();
     },
-    flush: engine.flush,
-    close() {
-      closing ??= close();
-      return closing;
-    },
-  };
+  });
 }
 
 /** The readable items; undefined when the set is not complete. If the manifest does not fit, the set is read once more. */

@@ -1,0 +1,44 @@
+import type { Item } from '../../lib/flag-table/index.ts';
+import { RelayError } from '../errors.ts';
+import type { Store, StoreStatus } from '../ports.ts';
+import type { Engine } from './engine.ts';
+
+/** A store on an engine: what the flag table and the replicas have in common. */
+export function createEngineStore(options: {
+  readonly engine: Engine;
+  /** For errors: which database. */
+  readonly place: string;
+  describe(error: unknown): string;
+  readItems(): Promise<readonly Item[] | undefined>;
+  /** A reading went well (undefined) or failed. */
+  onRead(error: unknown): void;
+  setEligible(eligible: boolean): void;
+  status(): StoreStatus;
+  close(): Promise<void>;
+}): Store {
+  const { engine, setEligible } = options;
+  let closing: Promise<void> | undefined;
+  return {
+    async read() {
+      try {
+        const items = await options.readItems();
+        options.onRead(undefined);
+        return items;
+      } catch (error) {
+        options.onRead(error);
+        throw new RelayError('STORE_UNAVAILABLE', `${options.place}: ${options.describe(error)}`, { cause: error });
+      }
+    },
+    notify: engine.notify,
+    setEligible,
+    status() {
+      const oversized = engine.oversized();
+      return { ...options.status(), ...(oversized.length > 0 && { oversized }) };
+    },
+    flush: engine.flush,
+    close() {
+      closing ??= options.close();
+      return closing;
+    },
+  };
+}
