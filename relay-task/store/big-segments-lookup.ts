@@ -72,25 +72,11 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
     }
   }
 
-  /** Undefined: nobody is to wait for a store that fails or has too much to do. */
-  async function ask(contextKey: string): Promise<Membership | null | undefined> {
-    if (watch.available() === false) return undefined;
-    const leave = await turnstile.enter().catch(() => undefined);
-    try {
-      // Those who waited hear at once of what failed meanwhile.
-      if (!leave || watch.available() === false) return undefined;
-      return await watch.readMembership(hashOf(contextKey));
-    } catch (error) {
-      watch.report(error as Error);
-      return undefined;
-    } finally {
-      leave?.();
-    }
-  }
-
   async function read(contextKey: string): Promise<void> {
     const asked = { generation, readAt: now() };
-    const membership = await ask(contextKey);
+    // A turnstile that is full rejects. Those who waited hear at once of what failed meanwhile.
+    const readInTurn = () => turnstile.run(() => watch.readMembership(hashOf(contextKey))).catch(() => undefined);
+    const membership = watch.available() === false ? undefined : await readInTurn();
     const failed = membership === undefined;
     const known = failed ? (cache.get(contextKey)?.membership ?? null) : membership;
     remember(contextKey, { ...asked, membership: known, failed });

@@ -87,10 +87,17 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
     metadata: () => metadata,
     /** Undefined: not known yet. */
     available: () => available,
-    readMembership: (hash: string): Promise<Membership | null> => ask(preferred, (store) => store.membership(hash)),
+    /** Undefined: no store answers, or none did lately. */
+    async readMembership(hash: string): Promise<Membership | null | undefined> {
+      if (available === false) return undefined;
+      try {
+        return await ask(preferred, (store) => store.membership(hash));
+      } catch (error) {
+        report(error as Error);
+        return undefined;
+      }
+    },
     readMetadata,
-    /** A store was asked for something else, and answered (undefined) or not. */
-    report,
     /** Reads the metadata from now on, if it did not before. Resolves when it was read once. */
     async start(): Promise<void> {
       if (!closed) first ??= poll();

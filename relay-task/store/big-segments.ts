@@ -3,8 +3,9 @@
  * followed LaunchDarkly (the cursor); and when it was last known to be in step.
  */
 import { createHash } from 'node:crypto';
-import { Counter, type Registry } from 'prom-client';
+import type { Registry } from 'prom-client';
 import type { BigSegmentPatch } from '../ports.ts';
+import { createMeasures } from './measures.ts';
 
 /**
  * `applied`: the store is where the patch leads, whichever relay brought it there. `out-of-order`: the cursor is elsewhere, or another relay came in between; LaunchDarkly
@@ -74,15 +75,8 @@ export function countingPatches(
   labels: { readonly database: 'dynamodb' | 'redis'; readonly prefix: string },
 ): BigSegmentStore {
   if (!registry) return store;
-  const name = 'big_segments_patches_total';
-  const patches =
-    (registry.getSingleMetric(name) as Counter | undefined) ??
-    new Counter({
-      name,
-      help: 'Patches of Big Segments, by their outcome in the store.',
-      labelNames: ['database', 'prefix', 'outcome'],
-      registers: [registry],
-    });
+  const help = 'Patches of Big Segments, by their outcome in the store.';
+  const patches = createMeasures(registry, labels).counter('big_segments_patches_total', help, ['outcome']);
   return {
     ...store,
     async apply(patch) {

@@ -5,6 +5,11 @@ import type { Timings } from './timings.ts';
 /** How a term began. After `expired` the previous holder may still have had a request in progress. */
 export type TermStart = 'created' | 'released' | 'expired';
 
+export interface Term {
+  readonly epoch: number;
+  readonly start: TermStart;
+}
+
 /** The head as it was just read by a task without the lease. */
 export type Sight =
   | { readonly kind: 'absent' }
@@ -20,13 +25,14 @@ export type Sight =
     };
 
 export interface Knowledge {
+  /** Names this process; no two processes may share it. */
   readonly owner: string;
   /** Whether this task's data is current, so that it may take the lease. */
-  readonly eligible: boolean;
-  /** The epoch of a takeover whose answer may have been lost. */
-  readonly attempted: { readonly epoch: number } | undefined;
+  eligible: boolean;
+  /** A takeover whose answer may have been lost. */
+  attempted: Term | undefined;
   /** This task gave the lease up for one that promised to take it. */
-  readonly relieved: boolean;
+  relieved: boolean;
 }
 
 export type LeaseAction =
@@ -44,7 +50,7 @@ const wait: LeaseAction = { kind: 'wait' };
 /** What a task without the lease does after it looked at the head; `now` in monotonic ms. */
 export function decide(
   sight: Sight,
-  knowledge: Knowledge,
+  knowledge: Readonly<Knowledge>,
   now: number,
   timings: Pick<Timings, 'expireMs'>,
 ): LeaseAction {

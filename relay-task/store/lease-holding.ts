@@ -3,15 +3,10 @@ import type { Attributes } from '../../lib/flag-table/index.ts';
 import type { Log } from '../ports.ts';
 import { absentOrOlderRev, type Condition } from './conditions.ts';
 import type { Table } from './dynamodb-client.ts';
-import type { TermStart } from './lease-decision.ts';
+import type { Knowledge, Term } from './lease-decision.ts';
 import { headKey, isClaimed, type Publication, publicationOf, releaseOf, renewal } from './lease-head.ts';
 import type { Sightings } from './lease-sight.ts';
 import type { Clock, Timings } from './timings.ts';
-
-export interface Term {
-  readonly epoch: number;
-  readonly start: TermStart;
-}
 
 interface Holding extends Term {
   epoch: number;
@@ -23,21 +18,14 @@ interface Holding extends Term {
 }
 
 /** What a task knows of its own part in the lease. */
-export interface LeaseState {
-  /** Whether this task's data is current, so that it may take the lease. */
-  eligible: boolean;
+export interface LeaseState extends Knowledge {
   closed: boolean;
   holding: Holding | undefined;
-  /** A takeover whose answer may have been lost. */
-  attempted: Term | undefined;
-  /** This process gave the lease up for a task that promised to take it. */
-  relieved: boolean;
 }
 
 export interface HoldingOptions {
   readonly table: Table;
   readonly prefix: string;
-  /** Names this process; no two processes may share it. */
   readonly owner: string;
   readonly clock: Clock;
   readonly timings: Timings;
@@ -58,13 +46,8 @@ export function mayWrite({ holding, closed }: LeaseState, now: number, { stopMs 
 export function createLeaseHolding(options: HoldingOptions, sightings: Sightings) {
   const { table, prefix, owner, clock, timings, log } = options;
   const key = headKey(prefix);
-  const state: LeaseState = {
-    eligible: false,
-    closed: false,
-    holding: undefined,
-    attempted: undefined,
-    relieved: false,
-  };
+  const idle: Knowledge = { owner, eligible: false, attempted: undefined, relieved: false };
+  const state: LeaseState = { ...idle, closed: false, holding: undefined };
 
   function end(): void {
     state.holding = undefined;

@@ -1,9 +1,9 @@
 import { backoffMs } from '../common/backoff.ts';
 import { createPause, sleep } from '../common/pause.ts';
 import { absent, exactly } from './conditions.ts';
-import { decide } from './lease-decision.ts';
+import { decide, type Term } from './lease-decision.ts';
 import { claimOn, firstHead, headKey, type Publication, takeover } from './lease-head.ts';
-import { createLeaseHolding, type HoldingOptions, mayWrite, type Term } from './lease-holding.ts';
+import { createLeaseHolding, type HoldingOptions, mayWrite } from './lease-holding.ts';
 import { createSightings } from './lease-sight.ts';
 import { retryTimes } from './timings.ts';
 
@@ -52,7 +52,7 @@ export function startLease(options: LeaseOptions): Lease {
   async function look(): Promise<void> {
     const attributes = await table.get(key, { consistent: false });
     if (state.closed) return;
-    const action = decide(sightings.see(attributes), { ...state, owner }, clock.now(), timings);
+    const action = decide(sightings.see(attributes), state, clock.now(), timings);
     switch (action.kind) {
       case 'wait':
         return;

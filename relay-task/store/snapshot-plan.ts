@@ -76,11 +76,6 @@ function deltaOver(over: Base, items: readonly Item[]): Delta | undefined {
   return over.items.size > items.length - added ? undefined : { over, changes };
 }
 
-/** Undefined when there is none. */
-export function highestRev(revs: readonly (Rev | undefined)[]): Rev | undefined {
-  return revs.reduce((a, b) => (compareRev(a, b) >= 0 ? a : b), undefined);
-}
-
 /** The revision after all others of its epoch. */
 export function nextRev(epoch: number, ...others: readonly (Rev | undefined)[]): Rev {
   return { epoch, seq: 1 + Math.max(0, ...others.map((rev) => (rev?.epoch === epoch ? rev.seq : 0))) };

@@ -1,5 +1,6 @@
 import {
   type Attributes,
+  compareRev,
   createSnapshotReader,
   decodeHead,
   encodeBody,
@@ -22,7 +23,6 @@ import {
   countsOf,
   type Delta,
   deltaOverNewBody,
-  highestRev,
   nextRev,
   type Published,
   planPublication,
@@ -85,7 +85,8 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
 
   async function adopt(rows: readonly Attributes[]): Promise<void> {
     const byKey = new Map(rows.map((row) => [textOf(row, 'key'), row]));
-    highest = highestRev(rows.map((row) => parseRev(textOf(row, 'rev'))));
+    const revs = rows.map((row) => parseRev(textOf(row, 'rev')));
+    highest = revs.reduce((a, b) => (compareRev(a, b) >= 0 ? a : b), undefined);
     const reading = await readSnapshot(prefix, byKey);
     published = undefined;
     const body = byKey.get('body');

@@ -19,7 +19,7 @@ const sight = (head: Head, seenSince: number, yielding = false): Sight => ({
 const idle: Knowledge = { owner: 'me', eligible: false, attempted: undefined, relieved: false };
 const eligible: Knowledge = { ...idle, eligible: true };
 const relieved: Knowledge = { ...idle, relieved: true };
-const attempted: Knowledge = { ...eligible, attempted: { epoch: 7 } };
+const attempted: Knowledge = { ...eligible, attempted: { epoch: 7, start: 'expired' } };
 
 const wait: LeaseAction = { kind: 'wait' };
 const takeReleased: LeaseAction = { kind: 'take', head: released, start: 'released' };
