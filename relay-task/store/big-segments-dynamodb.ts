@@ -35,7 +35,7 @@ export interface DynamoDBBigSegmentsOptions extends DynamoDBClientOptions {
 
 type Row = Record<string, AttributeValue>;
 
-/** An update but for what it is of. */
+/** An update without its table and key. */
 type Request = Omit<UpdateItemCommandInput, 'TableName' | 'Key'>;
 
 interface Position {
@@ -81,7 +81,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
   }
 
   async function get(Key: ReturnType<typeof userKey>): Promise<Row> {
-    // A relay that is told of a change reads at once, and a replica may not have the change yet.
+    // A relay reads as soon as it is told of a change, which a replica may not have yet.
     const command = new GetItemCommand({ TableName, Key, ConsistentRead: true });
     return (await call((how) => client.send(command, how)))?.Item ?? {};
   }
@@ -110,10 +110,10 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
       if (!overtaken) overtaken = !(await update(userKey(one.hash), changing(one, segmentRef, number)));
     });
     if (overtaken) {
-      // Nobody went on meanwhile? Then the metadata was deleted or restored, and its numbers have to catch up.
+      // If the position is unchanged, the metadata was deleted or restored, and its numbers have to catch up.
       const raised = Math.max(Date.now(), from.number + NUMBER_STEP);
       if (await update(metadataKey, moving(from, { cursor: from.cursor, number: raised }))) {
-        log.info('the numbers of Big Segments patches were raised above those in the table', { prefix });
+        log.info('Raised the numbers of Big Segments patches above those in the table', { prefix });
       }
       return 'out-of-order';
     }

@@ -9,11 +9,11 @@ export interface BigSegmentLookupOptions extends BigSegmentWatchOptions {
   readonly staleAfterMs?: number;
   /** The same for `status`: `bigSegmentsStaleThreshold`. Default 5 min. */
   readonly statusStaleAfterMs?: number;
-  /** How long a membership is taken as it was read. Default 5 s. */
+  /** How long a membership is used before it is read again. Default 5 s. */
   readonly cacheMs?: number;
-  /** So many contexts are remembered. Default 1000. */
+  /** How many contexts are remembered. Default 1000. */
   readonly cacheSize?: number;
-  /** So many memberships are read at the same time; so many more may wait. Default 64 and 4096. */
+  /** How many memberships are read at the same time, and how many more reads may wait. Default 64 and 4096. */
   readonly maxInside?: number;
   readonly maxWaiting?: number;
   /** Unix ms; `Date.now`. */
@@ -21,7 +21,7 @@ export interface BigSegmentLookupOptions extends BigSegmentWatchOptions {
 }
 
 export interface BigSegmentLookup extends BigSegments {
-  /** From now on the metadata is read at intervals. To be called when a Big Segment was seen; again does nothing. */
+  /** Starts to read the metadata at intervals. Call it when a Big Segment was seen. Idempotent. */
   start(): void;
   /** Memberships were changed by this relay: reads the metadata now, and memberships again by the next `load`. Never rejects. */
   refresh(): Promise<void>;
@@ -30,15 +30,15 @@ export interface BigSegmentLookup extends BigSegments {
 
 interface Entry {
   readonly membership: Membership | null;
-  /** When it was asked for, in changes: another one came in between if this differs. */
+  /** How many changes came before it was read. */
   readonly generation: number;
   readonly readAt: number;
   readonly failed: boolean;
 }
 
 /**
- * Memberships for evaluation. When no store answers, what was read before goes on counting, and the reason says
- * STORE_ERROR: an outage takes nobody out of a segment who is remembered.
+ * Memberships for evaluation. When no store answers, evaluations use the last known membership and say STORE_ERROR, so an
+ * outage removes no remembered context from a segment.
  */
 export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSegmentLookup {
   const { staleAfterMs = 120_000, statusStaleAfterMs = 300_000, cacheMs = 5_000, cacheSize = 1_000 } = options;
@@ -62,7 +62,7 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
   }
 
   function remember(contextKey: string, entry: Entry): void {
-    // A slow answer from before a change says nothing any more.
+    // A slow answer from before a change is outdated.
     if ((cache.get(contextKey)?.generation ?? 0) > entry.generation) return;
     cache.delete(contextKey);
     cache.set(contextKey, entry);
@@ -74,7 +74,7 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
 
   async function read(contextKey: string): Promise<void> {
     const asked = { generation, readAt: now() };
-    // A turnstile that is full rejects. Those who waited hear at once of what failed meanwhile.
+    // Rejects only when too many wait already.
     const readInTurn = () => turnstile.run(() => watch.readMembership(hashOf(contextKey))).catch(() => undefined);
     const membership = watch.available() === false ? undefined : await readInTurn();
     const failed = membership === undefined;
@@ -82,7 +82,7 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
     remember(contextKey, { ...asked, membership: known, failed });
   }
 
-  /** One read serves everybody who asks while it is under way, unless memberships changed since it began. */
+  /** Calls share a read that is in progress, unless memberships changed since it began. */
   function loadOne(contextKey: string): Promise<void> {
     const id = `${generation} ${contextKey}`;
     const present = loading.get(id);
@@ -109,7 +109,7 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
         if (entry && isFresh(entry)) remember(key, entry);
         else missing.push(key);
       }
-      // Without the metadata nobody can tell fresh from stale.
+      // Without the metadata, fresh and stale look the same.
       await Promise.all([...missing.map(loadOne), ...(watch.metadata() ? [] : [started])]);
     },
     status() {

@@ -4,7 +4,7 @@ import type { BigSegmentMetadata, BigSegmentStore, Membership } from './big-segm
 type ReadStore = Pick<BigSegmentStore, 'metadata' | 'membership'>;
 
 export interface BigSegmentWatchOptions {
-  /** The first one counts; the next ones stand in for it while it fails. */
+  /** The first one is used; the others replace it while it fails. */
   readonly stores: readonly ReadStore[];
   readonly log: Log;
   /** Memberships may differ: another relay moved the cursor, or a store that failed answers again. Must not throw. */
@@ -13,14 +13,14 @@ export interface BigSegmentWatchOptions {
   readonly pollMs?: number;
   /** How long an evaluation waits for the store. Default 2 s. */
   readonly timeoutMs?: number;
-  /** How often a store that failed is tried again; until it answers nobody waits for it. Default 1 s. */
+  /** How often a failed store is tried again. Until it answers, evaluations do not wait for it. Default 1 s. */
   readonly retryMs?: number;
 }
 
 /** Reads the metadata at intervals, and knows whether a store can be read. */
 export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
   const { stores, log, pollMs = 5_000, timeoutMs = 2_000, retryMs = 1_000 } = options;
-  /** The store that answered last; the metadata is always asked for from the first one on. */
+  /** The store that answered last. Metadata is always asked of the first one first. */
   let preferred = 0;
   let metadata: BigSegmentMetadata | undefined;
   let available: boolean | undefined;
@@ -46,16 +46,16 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
     const before = available;
     available = error === undefined;
     if (error && before !== false) {
-      log.warn('Big Segments cannot be read; what is known of them answers', { reason: error.message });
+      log.warn('Big Segments cannot be read; using the last known memberships', { reason: error.message });
       if (first) schedule(retryMs);
     }
     if (error || before !== false || closed) return;
     log.info('Big Segments can be read again');
-    // Meanwhile some were answered without their memberships.
+    // Meanwhile some evaluations had to do without memberships.
     options.onChange?.();
   }
 
-  /** Answers whether the cursor is elsewhere than before. */
+  /** Returns whether the cursor moved. */
   async function readMetadata(): Promise<boolean> {
     try {
       const read = await ask(0, (store) => store.metadata());
@@ -87,7 +87,7 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
     metadata: () => metadata,
     /** Undefined: not known yet. */
     available: () => available,
-    /** Undefined: no store answers, or none did lately. */
+    /** Undefined: no store answers. After a failure none is asked until the metadata can be read again. */
     async readMembership(hash: string): Promise<Membership | null | undefined> {
       if (available === false) return undefined;
       try {

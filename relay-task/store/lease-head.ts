@@ -41,7 +41,7 @@ export function headKey(prefix: string): Key {
   return { namespace: namespaces(prefix).snapshot, key: 'head' };
 }
 
-/** The head of the first term, which points at nothing. */
+/** A new head, which points at no publication. */
 export function firstHead(prefix: string, { owner, epoch }: TermId, checkedAt: number | undefined): Attributes {
   return encodeHead(prefix, { format: SNAPSHOT_FORMAT, owner, epoch, beat: 1, checkedAt: checkedAt ?? 0 });
 }
