@@ -32,7 +32,7 @@ test.each([
   ['a 429', awsError('Whatever', 429)],
   ['a 500', awsError('InternalServerError', 500)],
   ['a 503 of another name', awsError('Unknown', 503)],
-])('%s is tried again', async (_, error) => {
+])('%s is retried', async (_, error) => {
   const { send, calls } = failing(error, error);
   let retries = 0;
   const onRetry = () => {
@@ -42,13 +42,13 @@ test.each([
   expect([calls(), retries]).toEqual([3, 2]);
 });
 
-test('after as many retries as are allowed the last error is the answer', async () => {
+test('the last error is thrown once the retries are used up', async () => {
   const { send, calls } = failing(...Array.from({ length: 9 }, (_, at) => awsError(`Throttling${at}`, 400)));
   await expect(callAws(send, options)).rejects.toThrow('Throttling2');
   expect(calls()).toBe(3);
 });
 
-test('what AWS refuses is not asked again', async () => {
+test('an error that is not transient is not retried', async () => {
   const { send, calls } = failing(awsError('ValidationException', 400));
   await expect(callAws(send, options)).rejects.toThrow('ValidationException');
   expect(calls()).toBe(1);
@@ -57,14 +57,14 @@ test('what AWS refuses is not asked again', async () => {
 test.each([
   [false, 1],
   [true, 3],
-])('with retryUnanswered %s a request without an answer is sent %i times', async (retryUnanswered, sent) => {
+])('with retryUnanswered %s an unanswered request is sent %i times', async (retryUnanswered, sent) => {
   const reset = new Error('socket hang up');
   const { send, calls } = failing(reset, reset, reset);
   await expect(callAws(send, { ...options, retryUnanswered })).rejects.toThrow('socket hang up');
   expect(calls()).toBe(sent);
 });
 
-test('a request that the SDK leaves open ends with its deadline, and is aborted', async () => {
+test('a request that the SDK leaves open is aborted at its deadline', async () => {
   let aborted = false;
   const send = (signal: AbortSignal) => {
     signal.addEventListener('abort', () => {
@@ -76,7 +76,7 @@ test('a request that the SDK leaves open ends with its deadline, and is aborted'
   expect(aborted).toBe(true);
 });
 
-test('an aborted call ends at once with the reason, during an attempt and between two', async () => {
+test('aborting ends a call at once with the reason, during an attempt or between two', async () => {
   const during = new AbortController();
   const open = callAws(() => new Promise<never>(() => {}), { ...options, signal: during.signal });
   during.abort(new Error('the store closes'));
@@ -92,7 +92,7 @@ test('an aborted call ends at once with the reason, during an attempt and betwee
   expect(calls()).toBe(1);
 });
 
-test('what runs before each attempt can give the call up', async () => {
+test('a hook before an attempt can abandon the call', async () => {
   const { send, calls } = failing(awsError('Throttling', 400), awsError('Throttling', 400));
   let attempts = 0;
   const before = () => {
@@ -103,7 +103,7 @@ test('what runs before each attempt can give the call up', async () => {
   expect(calls()).toBe(1);
 });
 
-test('errors are told apart', () => {
+test('throttling and transient errors are recognised', () => {
   expect(isThrottle(awsError('RequestLimitExceeded'))).toBe(true);
   expect(isThrottle(awsError('TooManyRequestsException'))).toBe(true);
   expect(isThrottle(awsError('InternalServerError', 500))).toBe(false);

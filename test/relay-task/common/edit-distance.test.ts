@@ -21,4 +21,4 @@ test.each([
   ['timeout', undefined],
 ])('the name nearest to %s is %s', (word, expected) => expect(nearest(word, names)).toBe(expected));
 
-test('there is no nearest of no names', () => expect(nearest('port', [])).toBeUndefined());
+test('an empty list has no nearest name', () => expect(nearest('port', [])).toBeUndefined());

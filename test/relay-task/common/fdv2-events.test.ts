@@ -20,6 +20,6 @@ test.each([
     { version: 5, kind: 'flag-eval', key: 'a', object: { value: true } },
   ],
   [transferredEvent('"s"'), 'payload-transferred', { state: '"s"', id: 'default', version: 1 }],
-])('%j is the event %s', ({ event, json }, name, data) => {
+])('%j is a valid %s event', ({ event, json }, name, data) => {
   expect([event, JSON.parse(json)]).toEqual([name, data]);
 });

@@ -1,6 +1,6 @@
 import { isHopByHop } from '../../../relay-task/common/hop-by-hop.ts';
 
-test('headers of the connection are not passed on, nor those that it names', () => {
+test('headers named by Connection are hop-by-hop, besides the standard ones', () => {
   const headers = { connection: 'close, X-Trace' };
   const names = ['connection', 'transfer-encoding', 'x-trace', 'close', 'etag', 'cache-control'];
   expect(names.filter((name) => isHopByHop(name, headers))).toEqual([

@@ -16,10 +16,10 @@ async function serve(listener: RequestListener): Promise<URL> {
   return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/path?x=1`);
 }
 
-/** Without a limit that a test could meet by accident. */
+/** Limits that no test reaches by accident. */
 const patient = { timeoutMs: 120_000, maxAnswerBytes: 1_000 };
 
-test('the whole request goes out, the whole answer comes back', async () => {
+test('the whole request is sent and the whole response is returned', async () => {
   const url = await serve(async (request, response) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
@@ -35,7 +35,7 @@ test('the whole request goes out, the whole answer comes back', async () => {
   ]);
 });
 
-test('an answer may be as long as the limit, and no longer', async () => {
+test('a response may be as long as the limit, but no longer', async () => {
   const url = await serve((_, response) => response.end('12345'));
   expect((await httpRequest({ ...patient, url, maxAnswerBytes: 5 })).body.toString()).toBe('12345');
   await expect(httpRequest({ ...patient, url, maxAnswerBytes: 4 })).rejects.toThrow(
@@ -54,7 +54,7 @@ test('a connection whose body never ends is closed when the deadline passes', as
   await closed;
 });
 
-test('without a limit the head is the answer, even if the body never ends', async () => {
+test('without a size limit only the head is returned, even if the body never ends', async () => {
   const url = await serve((_, response) => response.writeHead(202).write('and so on'));
   const { timeoutMs } = patient;
   const answer = await httpRequest({ url, timeoutMs, agent: false });
@@ -64,7 +64,7 @@ test('without a limit the head is the answer, even if the body never ends', asyn
 test.each<[string, RequestListener]>([
   ['no head', () => {}],
   ['a body that never ends', (_, response) => void response.writeHead(200).write('x')],
-])('%s in time fails the request, and its connection is closed', async (_, listener) => {
+])('%s in time fails the request and closes its connection', async (_, listener) => {
   let closed: Promise<void> | undefined;
   const url = await serve((request, response) => {
     closed = new Promise((resolve) => request.socket.once('close', () => resolve()));
@@ -74,14 +74,14 @@ test.each<[string, RequestListener]>([
   await closed;
 });
 
-test('an answer that breaks off fails the request', async () => {
+test('a truncated response fails the request', async () => {
   const url = await serve((request, response) => {
     response.writeHead(200, { 'Content-Length': '10' }).write('x', () => request.socket.destroy());
   });
   await expect(httpRequest({ ...patient, url })).rejects.toThrow(`${url.host} broke off its answer`);
 });
 
-test('an aborted signal ends the request, or does not let it begin', async () => {
+test('an aborted signal ends the request, or keeps it from starting', async () => {
   const controller = new AbortController();
   const url = await serve(() => controller.abort());
   await expect(httpRequest({ ...patient, url, signal: controller.signal })).rejects.toThrow('cancelled');
@@ -95,7 +95,7 @@ test('a header that cannot be sent fails the request without showing its value',
   expect(failure).not.toContain('sdk-1');
 });
 
-test('nobody there: the message names the host', async () => {
+test('a refused connection names the host', async () => {
   await expect(httpRequest({ ...patient, url: new URL('http://127.0.0.1:1/') })).rejects.toThrow(
     /^127\.0\.0\.1:1 could not be asked: .*ECONNREFUSED/,
   );

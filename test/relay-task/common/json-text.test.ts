@@ -23,7 +23,7 @@ const values = fc.oneof(
   ),
 );
 
-test('the elements of an array are found as they stand there', () => {
+test('array elements are returned exactly as written', () => {
   fc.assert(
     fc.property(fc.array(values), spaces, (texts, space) => {
       expect(elementsOf(`${space}[${space}${texts.join(`${space},${space}`)}${space}]${space}`)).toEqual(
@@ -34,7 +34,7 @@ test('the elements of an array are found as they stand there', () => {
   );
 });
 
-test('the members of an object are found as they stand there, the last of equal names', () => {
+test('object members are returned exactly as written, and the last duplicate wins', () => {
   fc.assert(
     fc.property(fc.array(fc.tuple(fc.string({ unit: 'binary' }), values)), spaces, (members, space) => {
       const texts = members.map(([name, text]) => `${JSON.stringify(name)}${space}:${space}${text}${space}`);
@@ -46,7 +46,7 @@ test('the members of an object are found as they stand there, the last of equal 
   );
 });
 
-test('how deep a value nests does not matter', () => {
+test('the nesting depth of a value does not matter', () => {
   const deep = '['.repeat(200_000) + ']'.repeat(200_000);
   expect(elementsOf(`[${deep},1]`)).toEqual([deep, '1']);
 });

@@ -1,16 +1,16 @@
 import { canonicalJson, describeType, isObject } from '../../../relay-task/common/json.ts';
 
-test('an object is neither null nor a list nor a scalar', () => {
+test('null, arrays and scalars are not objects', () => {
   expect([{}, { a: 1 }].map(isObject)).toEqual([true, true]);
   expect([null, undefined, [], 'a', 1, true].map(isObject)).toEqual([false, false, false, false, false, false]);
 });
 
-test('a type is named without the value', () => {
+test('the description of a type does not contain the value', () => {
   const named = [null, undefined, [1], 'secret', 7, true, {}].map(describeType);
   expect(named).toEqual(['null', 'undefined', 'a list', 'a string', 'a number', 'a boolean', 'an object']);
 });
 
-test('objects that differ in the order of members only have the same canonical JSON', () => {
+test('objects that differ only in member order have the same canonical JSON', () => {
   const text = '{"a":[{"x":1,"y":2},3],"b":{"c":null,"d":"é"}}';
   expect(canonicalJson(JSON.parse(text))).toBe(text);
   expect(canonicalJson({ b: { d: 'é', c: null }, a: [{ y: 2, x: 1 }, 3] })).toBe(text);

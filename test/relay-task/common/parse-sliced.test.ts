@@ -4,8 +4,8 @@ import { parseSliced } from '../../../relay-task/common/json-text.ts';
 const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
 const runs = { numRuns: process.env.LONG ? 20_000 : 100, ...seed };
 
-describe('the text of the members of an object', () => {
-  test('is exactly what was sent: numbers, key order, escapes, white space inside', () => {
+describe('parseSliced', () => {
+  test('returns members exactly as sent: numbers, key order, escapes, inner white space', () => {
     const text = '{"data" : { "flags":{ "a" :{"z":1.0, "b" :12345678901234567890,"é":"\\u00e9\\""} ,"c":-0}}}';
     const members = parseSliced(text).members(['data', 'flags']);
     expect([...(members ?? [])]).toEqual([
@@ -14,12 +14,12 @@ describe('the text of the members of an object', () => {
     ]);
   });
 
-  test('of equal keys the last counts, on the way as well as at the end', () => {
+  test('keeps the last of duplicate keys, on the path as well as at its end', () => {
     const text = '{"data":{"a":1},"data":{"a":2,"\\u0061":3}}';
     expect(parseSliced(text).members(['data'])).toEqual(new Map([['a', '3']]));
   });
 
-  test('keys are unescaped, and those of Object.prototype are keys like any other', () => {
+  test('unescapes keys and treats names from Object.prototype like any other', () => {
     const text = '{"__proto__":{"toString":1},"q\\"\\\\":[{"}":"]"}]}';
     const json = parseSliced(text);
     expect([...(json.members([]) ?? [])]).toEqual([
@@ -29,21 +29,21 @@ describe('the text of the members of an object', () => {
     expect(json.members(['__proto__'])).toEqual(new Map([['toString', '1']]));
   });
 
-  test.each(['[1]', '"text"', '{"data":[{}]}', '{"data":null}', '{}'])('%s has no object at data', (text) => {
+  test.each(['[1]', '"text"', '{"data":[{}]}', '{"data":null}', '{}'])('finds no object at "data" in %s', (text) => {
     expect(parseSliced(text).members(['data'])).toBeUndefined();
   });
 
-  test('nesting of 200,000 levels is no deeper than any other', () => {
+  test('reads a value nested 200,000 levels deep', () => {
     const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
     const members = parseSliced(`{"a":${deep},"b":2}`).members([]);
     expect([members?.get('a') === deep, members?.get('b')]).toEqual([true, '2']);
   });
 
-  test.each(['', '{', '{"a":1,}', '{"a":01}', "{'a':1}", '{"a":1}x', '{"a":"\n"}', 'NaN'])('%j is refused', (text) => {
+  test.each(['', '{', '{"a":1,}', '{"a":01}', "{'a':1}", '{"a":1}x', '{"a":"\n"}', 'NaN'])('rejects %j', (text) => {
     expect(() => parseSliced(text)).toThrow(SyntaxError);
   });
 
-  test('whatever JSON it is, the members parse to what JSON.parse says they are', () => {
+  test('finds the members that JSON.parse finds, with equal values', () => {
     const space = fc.constantFrom('', ' ', '\n', '\t\r\n  ');
     fc.assert(
       fc.property(fc.dictionary(fc.string({ unit: 'binary' }), fc.jsonValue()), space, (object, gap) => {
@@ -60,7 +60,7 @@ describe('the text of the members of an object', () => {
     );
   }, 600_000);
 
-  test('text is refused exactly when JSON.parse refuses it', () => {
+  test('rejects text exactly when JSON.parse does', () => {
     const almost = fc
       .tuple(fc.json(), fc.nat(), fc.constantFrom('', '"', '{', ']', ',', '\\', '0', ' '))
       .map(([text, at, put]) => text.slice(0, at % (text.length + 1)) + put + text.slice((at % (text.length + 1)) + 1));

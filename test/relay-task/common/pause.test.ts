@@ -1,6 +1,6 @@
 import { createPause, sleep } from '../../../relay-task/common/pause.ts';
 
-describe('time is a fake', () => {
+describe('with fake timers', () => {
   beforeEach(() => jest.useFakeTimers());
   afterEach(() => jest.useRealTimers());
 
@@ -15,7 +15,7 @@ describe('time is a fake', () => {
     return done;
   }
 
-  test('a sleep lasts as long as it was told to', async () => {
+  test('a sleep lasts exactly as long as requested', async () => {
     const asleep = sleep(1_000);
     jest.advanceTimersByTime(999);
     expect(await isDone(asleep)).toBe(false);
@@ -23,7 +23,7 @@ describe('time is a fake', () => {
     expect(await isDone(asleep)).toBe(true);
   });
 
-  test('an aborted signal ends a sleep, or does not let it begin, and leaves no timer', async () => {
+  test('an aborted signal ends a sleep, or keeps it from starting, and leaves no timer', async () => {
     const controller = new AbortController();
     const asleep = sleep(1_000, controller.signal);
     controller.abort();
@@ -32,7 +32,7 @@ describe('time is a fake', () => {
     expect(jest.getTimerCount()).toBe(0);
   });
 
-  test('a pause lasts until its time is over', async () => {
+  test('a pause lasts until its time is up', async () => {
     const pause = createPause();
     const waiting = pause.wait(1_000);
     jest.advanceTimersByTime(999);
@@ -41,7 +41,7 @@ describe('time is a fake', () => {
     expect(await isDone(waiting)).toBe(true);
   });
 
-  test('a pause without an end lasts until it is woken', async () => {
+  test('a pause without a time limit lasts until it is woken', async () => {
     const pause = createPause();
     const waiting = pause.wait(Infinity);
     expect(jest.getTimerCount()).toBe(0);
@@ -50,7 +50,7 @@ describe('time is a fake', () => {
     expect(await isDone(waiting)).toBe(true);
   });
 
-  test('a wake before the wait ends that wait, and only that one', async () => {
+  test('a wake before the wait ends that wait and no other', async () => {
     const pause = createPause();
     pause.wake();
     pause.wake();

@@ -2,19 +2,19 @@ import { looksLikeKey, obscureKey, redactKeys, redactSecrets } from '../../../re
 
 const uuid = '4cf4ef0b-9a4d-4a1f-8a7c-0123456789ab';
 
-test.each(['sdk', 'mob', 'rel', 'api'])('a key that begins with %s- is hidden in a text', (prefix) => {
+test.each(['sdk', 'mob', 'rel', 'api'])('a key that starts with %s- is masked in text', (prefix) => {
   expect(redactKeys(`refused: "${prefix}-${uuid}", twice ${prefix}-${uuid.toUpperCase()}`)).toBe(
     `refused: "${prefix}-…", twice ${prefix}-…`,
   );
   expect(looksLikeKey(`${prefix}-${uuid}`)).toBe(true);
 });
 
-test('a client-side ID is no secret and stays', () => {
+test('a client-side ID is not secret and is not masked', () => {
   expect(looksLikeKey('5e9f1a2b3c4d5e6f7a8b9c0d')).toBe(false);
   expect(redactKeys('5e9f1a2b3c4d5e6f7a8b9c0d')).toBe('5e9f1a2b3c4d5e6f7a8b9c0d');
 });
 
-test('user and password of an address are hidden, host and path stay', () => {
+test('the user and password of a URL are masked, its host and path are not', () => {
   expect(redactSecrets('rediss://user:pass@cache:6379/1')).toBe('rediss://…@cache:6379/1');
   expect(redactSecrets(`https://relay/${`sdk-${uuid}`}`)).toBe('https://relay/sdk-…');
 });

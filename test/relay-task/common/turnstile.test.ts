@@ -1,6 +1,6 @@
 import { createTurnstile } from '../../../relay-task/common/turnstile.ts';
 
-/** Jobs that end when they are told to, by name, and the names of those that began, in their order. */
+/** Jobs that end on command, and the names of those that started, in order. */
 function createJobs(turnstile: ReturnType<typeof createTurnstile>) {
   const begun: string[] = [];
   const ends = new Map<string, (error?: Error) => void>();
@@ -16,7 +16,7 @@ function createJobs(turnstile: ReturnType<typeof createTurnstile>) {
 
 const settled = () => new Promise((resolve) => setImmediate(resolve));
 
-test('lets so many in, the others in their order, and nobody past those who wait', async () => {
+test('jobs start in order, up to the limit, and a full queue rejects further ones', async () => {
   const { begun, ends, start } = createJobs(createTurnstile({ maxInside: 2, maxWaiting: 2 }));
   const jobs = ['a', 'b', 'c', 'd'].map(start);
   await settled();
@@ -35,7 +35,7 @@ test('lets so many in, the others in their order, and nobody past those who wait
   expect(await Promise.all([...jobs, late])).toEqual(['a', 'b', 'c', 'd', 'f']);
 });
 
-test('a job that fails makes room as well', async () => {
+test('a job that fails frees its place', async () => {
   const { begun, ends, start } = createJobs(createTurnstile({ maxInside: 1, maxWaiting: 1 }));
   const first = start('a');
   const second = start('b');
@@ -48,7 +48,7 @@ test('a job that fails makes room as well', async () => {
   expect(await second).toBe('b');
 });
 
-test('whoever waits can leave the line, and the place goes to the next', async () => {
+test('an aborted waiter leaves the queue and the next one takes its turn', async () => {
   const turnstile = createTurnstile({ maxInside: 1 });
   const leave = await turnstile.enter();
   const controller = new AbortController();
@@ -60,7 +60,7 @@ test('whoever waits can leave the line, and the place goes to the next', async (
   expect(await third).toBeInstanceOf(Function);
 });
 
-test('a signal that was aborted before lets nobody in', async () => {
+test('a signal that is already aborted does not take a place', async () => {
   const turnstile = createTurnstile({ maxInside: 1 });
   expect(await turnstile.enter(AbortSignal.abort())).toBeUndefined();
   expect(await turnstile.enter()).toBeInstanceOf(Function);

@@ -27,7 +27,7 @@ async function watch(path: string, taken: () => boolean = () => true) {
   return counts;
 }
 
-test('a file that stays as it was read is no change, however often it is looked at', async () => {
+test('a file that stays the same is never reported as a change', async () => {
   const path = join(createFolder(), 'file');
   writeFileSync(path, 'a');
   const counts = await watch(path);
@@ -45,7 +45,7 @@ test.each<[string, (path: string) => void]>([
     },
   ],
   ['removed', (path) => rmSync(path)],
-])('a file that is %s is one change', async (_, change) => {
+])('a file that is %s is reported as one change', async (_, change) => {
   const path = join(createFolder(), 'file');
   writeFileSync(path, 'a');
   const counts = await watch(path);
@@ -56,7 +56,7 @@ test.each<[string, (path: string) => void]>([
   expect(counts.changes).toBe(1);
 });
 
-test('a file that appears, and a link that turns to another file, are changes', async () => {
+test('a file that appears and a link that is switched to another file are changes', async () => {
   const folder = createFolder();
   const path = join(folder, 'file');
   const counts = await watch(path);
@@ -69,7 +69,7 @@ test('a file that appears, and a link that turns to another file, are changes', 
   await eventually(() => expect(counts.changes).toBe(2));
 });
 
-test('a change that could not be taken is reported until it is', async () => {
+test('a change that its handler did not accept is reported again until it does', async () => {
   const path = join(createFolder(), 'file');
   writeFileSync(path, 'a');
   let tries = 0;
