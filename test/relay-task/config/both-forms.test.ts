@@ -1,9 +1,9 @@
-/** What a file says and what variables say mean the same. */
+/** A file and the corresponding variables give the same configuration. */
 import type { Config, EnvironmentConfig } from '../../../relay-task/config/config.ts';
 import { parseAsFile, parseAsVariables } from '../../support/config-rows.ts';
 
 type Expected = { readonly [Name in keyof Config]?: unknown };
-/** Lines of the file, variables, and what both must come to. */
+/** Lines of the file, variables, and the configuration expected from both. */
 type Row = readonly [file: string, variables: string, expected: Expected];
 
 const redis = {
@@ -23,7 +23,7 @@ const production: EnvironmentConfig = {
 const environment = (more: Partial<EnvironmentConfig>): Expected => ({ environments: [{ ...production, ...more }] });
 const template = { prefix: '', tableName: undefined, allowedOrigins: [], allowedHeaders: [] };
 
-/** Every setting at least once, and what deserves more than one look. */
+/** Every setting at least once, and some with several values. */
 const one: readonly Row[] = [
   ['Main: port = 8333', 'PORT=8333', { port: 8333 }],
   ['Main: port = 0', 'PORT=0', { port: 0 }],
@@ -347,7 +347,7 @@ const environments: readonly Row[] = [
   ],
 ];
 
-/** Nothing is added to these. */
+/** Complete configurations, which the tests use as they are. */
 const whole: readonly Row[] = [
   [
     'Environment "A b": sdkKey = sdk-a\nEnvironment "a B": sdkKey = sdk-b',
@@ -452,7 +452,7 @@ test.each(
     title: variables.replaceAll('\n', ' ') || 'nothing but an environment',
     ...{ file, variables, expected, whole },
   })),
-)('$title', ({ expected, ...given }) => {
+)('a file and variables agree: $title', ({ expected, ...given }) => {
   const wanted = Object.entries(expected);
   for (const { config } of [parseAsFile(given), parseAsVariables(given)]) {
     // What is undefined in a value means the same as what is not there.
@@ -461,4 +461,4 @@ test.each(
   }
 });
 
-test('there are at least a hundred of them', () => expect(rows.length).toBeGreaterThanOrEqual(100));
+test('the table has at least 100 rows', () => expect(rows.length).toBeGreaterThanOrEqual(100));

@@ -1,4 +1,4 @@
-/** The dialect of `ld-relay.conf`, held against https://git-scm.com/docs/git-config#_syntax. */
+/** The dialect of `ld-relay.conf`, checked against https://git-scm.com/docs/git-config#_syntax. */
 import { parseConfigFile } from '../../../relay-task/config/config-file.ts';
 import { randomFrom } from '../../support/random.ts';
 
@@ -34,7 +34,7 @@ test.each([
     ],
   ],
   ['# a = 1\n; b = 2\n\n\t\nc = 3', [['c', '3']]],
-])('%j', (text, expected) => expect(valuesIn(text)).toEqual(expected));
+])('%j is parsed', (text, expected) => expect(valuesIn(text)).toEqual(expected));
 
 test.each([
   ['a = "b', ['f:2: the value of a has an unclosed quotation mark']],
@@ -44,9 +44,9 @@ test.each([
   ['\n[T', ['f:3: invalid section: write [Main] or [Environment "name"]']],
   ['[Environment prod]\na = 1', ['f:2: invalid section: write [Main] or [Environment "name"]']],
   ['[Environment "prod]\na = 1', ['f:2: invalid section: write [Main] or [Environment "name"]']],
-])('%j is refused with its line', (text, problems) => expect(valuesIn(text)).toEqual(problems));
+])('%j is rejected with its line number', (text, problems) => expect(valuesIn(text)).toEqual(problems));
 
-test('sections keep their case and say where they stand; names in quotes may hold anything', () => {
+test('sections keep their case and line number, and quoted names may hold any character', () => {
   const { sections } = parseConfigFile('[Main]\n[ENVIRONMENT  "A \\"b\\" \\\\ ] é"] # comment\n[x]a = 1', 'f');
   expect(sections).toEqual([
     { section: 'Main', name: undefined, line: 1 },
@@ -55,11 +55,11 @@ test('sections keep their case and say where they stand; names in quotes may hol
   ]);
 });
 
-test('an option before any section is refused', () => {
+test('an option before the first section is rejected', () => {
   expect(parseConfigFile('port = 1', 'f').problems).toEqual(['f:1: port is not in a section: write [Main] above it']);
 });
 
-test('one wrong line costs nothing but itself, and its value is not repeated', () => {
+test('an invalid line does not affect the others, and its value is not repeated', () => {
   const { options, problems } = parseConfigFile(
     '[Main]\nport = 1\nsdk-secret\\!\nlogLevel = "sdk-secret\ntlsCert = c',
     'f',
@@ -69,7 +69,7 @@ test('one wrong line costs nothing but itself, and its value is not repeated', (
   expect(problems.join()).not.toContain('secret');
 });
 
-test('no text makes it throw, and every line of it is answered for', () => {
+test('no input makes the parser throw, and every result has a valid line number', () => {
   const seed = process.env.SEED ?? 'config-file';
   const random = randomFrom(seed);
   const pieces = [

@@ -1,4 +1,4 @@
-/** What a file and variables come to together, and what is said about it. */
+/** The configuration that a file and variables give together, and its warnings. */
 import { parseConfig, type Variables } from '../../../relay-task/config/config.ts';
 import { locateOption } from '../../../relay-task/config/names.ts';
 import { environmentSettings, filterSettings, settings, settingsIn } from '../../../relay-task/config/settings.ts';
@@ -8,7 +8,7 @@ import { problemsOf } from '../../support/config-rows.ts';
 const one = { LD_ENV_Production: 'sdk-1' };
 const parse = (text: string, variables: Variables = {}) => parseConfig(variables, { path: 'relay.conf', text });
 
-test('what is not set has the default that ld-relay documents', () => {
+test('settings that are not set have the defaults that ld-relay documents', () => {
   const { config, warnings } = parseConfig(one);
   expect(warnings).toEqual([]);
   expect(config).toMatchObject({
@@ -24,7 +24,7 @@ test('what is not set has the default that ld-relay documents', () => {
   expect(config.environments).toMatchObject([{ name: 'Production', sdkKey: 'sdk-1', prefix: '', secureMode: false }]);
 });
 
-test('every problem is reported at once, in one RelayError', () => {
+test('all problems are reported together, in one RelayError', () => {
   const variables = { PORT: 'x', LOG_LEVEL: 'y' };
   expect(() => parse('[Main]\nprot = 1', variables)).toThrow(RelayError);
   expect(problemsOf(() => parse('[Main]\nprot = 1', variables))).toEqual([
@@ -35,8 +35,8 @@ test('every problem is reported at once, in one RelayError', () => {
   ]);
 });
 
-describe('variables over a file', () => {
-  test('a variable outdoes an option, and an empty one does not', () => {
+describe('variables on top of a file', () => {
+  test('a variable overrides an option unless it is empty', () => {
     const { config } = parse('[Main]\nport = 1\nlogLevel = warn\n[Environment "a"]\nsdkKey = sdk-a', {
       PORT: '2',
       LOG_LEVEL: '',
@@ -44,7 +44,7 @@ describe('variables over a file', () => {
     expect(config).toMatchObject({ port: 2, logLevel: 'warn' });
   });
 
-  test('a variable completes an environment that the file leaves incomplete', () => {
+  test('variables complete an environment that is incomplete in the file', () => {
     const { config } = parse('[Environment "a"]\nprefix = p\nallowedOrigin = https://a', {
       ...{ LD_ENV_a: 'sdk-a', LD_MOBILE_KEY_a: 'mob-a', LD_ALLOWED_ORIGIN_a: 'https://b' },
     });
@@ -53,12 +53,12 @@ describe('variables over a file', () => {
     ]);
   });
 
-  test('environments of both stand side by side', () => {
+  test('environments of the file and of variables are combined', () => {
     const { config } = parse('[Environment "a"]\nsdkKey = sdk-a', { LD_ENV_b: 'sdk-b' });
     expect(config.environments.map(({ name }) => name)).toEqual(['a', 'b']);
   });
 
-  test('as with ld-relay, an environment of the file is only touched where its LD_ENV_ variable stands', () => {
+  test('as with ld-relay, variables change an environment of the file only if its LD_ENV_ variable is set', () => {
     const { config, warnings } = parse('[Environment "a"]\nsdkKey = sdk-a\nprefix = p', { LD_PREFIX_a: 'q' });
     expect(config.environments[0]?.prefix).toBe('p');
     expect(warnings[0]).toBe(
@@ -66,35 +66,35 @@ describe('variables over a file', () => {
     );
   });
 
-  test('an LD_ENV_ variable that is empty does not touch it either, and takes no key away', () => {
+  test('an empty LD_ENV_ variable does not change an environment of the file or remove its key', () => {
     const { config } = parse('[Environment "a"]\nsdkKey = sdk-a\nprefix = p', { LD_ENV_a: '', LD_PREFIX_a: 'q' });
     expect(config.environments).toMatchObject([{ name: 'a', sdkKey: 'sdk-a', prefix: 'p' }]);
   });
 
-  test('what is wrong in the file and right in a variable is right', () => {
+  test('a valid variable replaces an invalid option', () => {
     expect(parse('[Main]\nport = x\n[Environment "a"]\nsdkKey = sdk-a', { PORT: '2' }).config.port).toBe(2);
   });
 
-  test('USE_DYNAMODB=false switches off what the file switches on', () => {
+  test('USE_DYNAMODB=false disables DynamoDB although the file enables it', () => {
     const text = '[DynamoDB]\nenabled = true\ntableName = t\n[Environment "a"]\nsdkKey = sdk-a';
     expect(parse(text, { USE_DYNAMODB: 'false' }).config.dynamoDB).toBeUndefined();
   });
 
-  test('an address in the file makes the variables of Redis count', () => {
+  test('an address in the file is enough for Redis variables to take effect', () => {
     const { config } = parse('[Redis]\nhost = r\n[Environment "a"]\nsdkKey = sdk-a', {
       ...{ REDIS_PASSWORD: 'pw', REDIS_TLS: '1', REDIS_PORT: '7000' },
     });
     expect(config.redis).toMatchObject({ host: 'r', port: 7000, password: 'pw', tls: true });
   });
 
-  test('REDIS_URL outdoes a host and a port in the file', () => {
+  test('REDIS_URL overrides the host and port in the file', () => {
     const { config } = parse('[Redis]\nhost = r\nport = 1\n[Environment "a"]\nsdkKey = sdk-a', {
       REDIS_URL: 'redis://other:2',
     });
     expect(config.redis).toMatchObject({ host: 'other', port: 2 });
   });
 
-  test('a linked container does not outdo the address in the file', () => {
+  test('a linked container does not override the address in the file', () => {
     const { config, warnings } = parse('[Redis]\nhost = r\n[Environment "a"]\nsdkKey = sdk-a', {
       REDIS_PORT: 'tcp://10.0.0.1:6379',
     });
@@ -105,7 +105,7 @@ describe('variables over a file', () => {
   });
 
   test.each([{ REDIS_URL: 'redis://r' }, { REDIS_SENTINELS: 's1', REDIS_SENTINEL_MASTER: 'm' }])(
-    'nor does it outdo %j',
+    'a linked container does not override %j',
     (address) => {
       const { config, warnings } = parseConfig({
         ...one,
@@ -118,7 +118,7 @@ describe('variables over a file', () => {
     },
   );
 
-  test('USE_REDIS=false does not switch off an address in the file, and that is said', () => {
+  test('USE_REDIS=false does not disable Redis if the file has an address, and a warning says so', () => {
     const { config, warnings } = parse('[Redis]\nhost = r\n[Environment "a"]\nsdkKey = sdk-a', { USE_REDIS: 'false' });
     expect(config.redis).toMatchObject({ host: 'r' });
     expect(warnings[0]).toBe('USE_REDIS does not switch Redis off: its address is set by relay.conf:2: [Redis] host');
@@ -159,20 +159,20 @@ describe('warnings', () => {
       { USE_REDIS: '1' },
       'LD_PREFIX_Production is not set: a second environment will need one',
     ],
-  ])('%s', (_, variables, warning) => {
+  ])('are given for %s', (_, variables, warning) => {
     expect(parseConfig({ ...one, ...variables }).warnings).toEqual([warning]);
   });
 
   test.each<[string, Variables]>([
     ["the dynamic linker's own variables", { LD_LIBRARY_PATH: '/lib', LD_PRELOAD: 'x' }],
     ['a service called redis in Kubernetes', { REDIS_PORT: 'tcp://10.0.0.1:6379', REDIS_SERVICE_HOST: '10.0.0.1' }],
-    ['what is switched off in words', { USE_REDIS: 'false', TLS_ENABLED: '0', USE_DATADOG: 'no' }],
-    ['what is empty', { LD_PREFIX_x: '', LD_FOO: '', REDIS_HOST: '', PORT: ' ' }],
-  ])('%s: nothing is said', (_, variables) => {
+    ['settings that are explicitly off', { USE_REDIS: 'false', TLS_ENABLED: '0', USE_DATADOG: 'no' }],
+    ['empty variables', { LD_PREFIX_x: '', LD_FOO: '', REDIS_HOST: '', PORT: ' ' }],
+  ])('are not given for %s', (_, variables) => {
     expect(parseConfig({ ...one, ...variables }).warnings).toEqual([]);
   });
 
-  test('an archive with one environment may do without $CID', () => {
+  test('an archive with one environment does not need $CID', () => {
     const { warnings } = parseConfig({ FILE_DATA_SOURCE: 'a', USE_REDIS: '1' });
     expect(warnings).toEqual([
       'two environments of the archive would overwrite each other in the store: put $CID in ENV_DATASTORE_PREFIX',
@@ -191,15 +191,15 @@ describe('a file', () => {
     ['[Main "x"]', 'relay.conf:1: [Main] takes no name: remove the quoted part'],
     ['[Environment]\nsdkKey = sdk-b', 'relay.conf:1: [Environment] needs a name: write [Environment "name"]'],
     ['[Filters ""]\nkeys = a', 'relay.conf:1: [Filters] needs a name: write [Filters "name"]'],
-  ])('%j', (text, problem) => expect(problems(text)).toEqual([problem]));
+  ])('with %j gets one problem with its file and line', (text, problem) => expect(problems(text)).toEqual([problem]));
 
-  test('of an option that stands twice the last counts; one section may stand twice', () => {
+  test('may repeat a section and an option, whose last value wins', () => {
     const { config } = parse('[Main]\nport = 1\nport = 2\n[main]\nPORT = 3\n[environment "a"]\nSDKKEY = sdk-a');
     expect(config).toMatchObject({ port: 3, environments: [{ name: 'a', sdkKey: 'sdk-a' }] });
   });
 });
 
-test('no message, warning or effective value that is shown repeats a key', () => {
+test('no message, warning or printed value contains a key', () => {
   const secret = 'sdk-00000000-1111-2222-3333-444455556666';
   const wrongPlaces: Variables[] = [...settingsIn(settings), ...Object.values(environmentSettings)].map(({ env }) => ({
     USE_REDIS: '1',
@@ -221,7 +221,7 @@ test('no message, warning or effective value that is shown repeats a key', () =>
   }
 });
 
-test('each setting has a name of its own in its section, a variable of its own, and says what it is for', () => {
+test('each setting has its own option, its own variable and a description', () => {
   const tables = { relay: settings, environment: environmentSettings, filters: filterSettings };
   const rows = Object.entries(tables).flatMap(([table, table2]) => settingsIn(table2).map((row) => ({ table, row })));
   expect(new Set(rows.map(({ row }) => row.env)).size).toBe(rows.length);

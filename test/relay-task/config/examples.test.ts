@@ -9,7 +9,7 @@ function read(path: string): ParsedConfig {
   return parseConfig({}, { path, text: readFileSync(join(fixtures, path), 'utf8') });
 }
 
-test('version 1 and 2: API keys, seconds and milliseconds, with advice for each', () => {
+test('version 1 and 2: API keys, seconds and milliseconds are read, with a warning for each', () => {
   const { config, warnings } = read('v1-redis.conf');
   expect(config).toMatchObject({
     ...{ exitOnError: false, ignoreConnectionErrors: true, heartbeatIntervalMs: 15_000 },
@@ -29,7 +29,7 @@ test('version 1 and 2: API keys, seconds and milliseconds, with advice for each'
   ]);
 });
 
-test('version 4: events, a mobile environment and one for browsers', () => {
+test('version 4: events, a mobile environment and a browser environment are read', () => {
   const { config, warnings } = read('v4-events.conf');
   expect(config).toMatchObject({
     exitOnError: true,
@@ -50,14 +50,14 @@ test('version 4: events, a mobile environment and one for browsers', () => {
   );
 });
 
-test('version 5: three stores, which are one too many for ld-relay alone', () => {
+test('version 5: three stores are read, although ld-relay itself allows only two', () => {
   const { config } = read('v5-stores.conf');
   expect(config.redis).toMatchObject({ host: 'localhost', port: 6379 });
   expect(config.dynamoDB).toMatchObject({ tableName: 'my-feature-flags' });
   expect(config.consul).toMatchObject({ address: 'http://localhost:8500' });
 });
 
-test('version 8: every section', () => {
+test('version 8: every section is read', () => {
   const { config, warnings } = read('v8-everything.conf');
   expect(config).toMatchObject({
     ...{ streamUri: 'http://internal.example/stream', baseUri: 'http://internal.example/base', port: 8333 },
@@ -89,7 +89,7 @@ test('version 8: every section', () => {
   expect(reasons).toHaveLength(2);
 });
 
-test('version 8: automatic configuration with a store', () => {
+test('version 8: automatic configuration with a store is read', () => {
   expect(read('v8-auto-config.conf').config).toMatchObject({
     autoConfig: {
       ...{ key: 'rel-abcdef01-2345-6789-abcd-ef0123456789', prefix: 'ld-flags-$CID' },
@@ -100,7 +100,7 @@ test('version 8: automatic configuration with a store', () => {
   });
 });
 
-test('version 8: offline mode', () => {
+test('version 8: offline mode is read', () => {
   const { config, warnings } = read('v8-offline.conf');
   expect(config).toMatchObject({
     offline: { path: '/path/to/archive.tar.gz', intervalMs: 300_000, prefix: '$CID' },
@@ -109,7 +109,7 @@ test('version 8: offline mode', () => {
   expect(warnings).toEqual([]);
 });
 
-test('version 8: payload filters belong to all environments of their project', () => {
+test('version 8: payload filters apply to all environments of their project', () => {
   const { config } = read('v8-filters.conf');
   expect(config.environments.map(({ name, filters }) => ({ name, filters }))).toEqual([
     { name: 'production', filters: ['web-storefront', 'ios-app', 'android-app'] },
@@ -118,7 +118,7 @@ test('version 8: payload filters belong to all environments of their project', (
   ]);
 });
 
-test('version 8: TLS and a proxy, in a file that Windows wrote', () => {
+test('version 8: TLS and a proxy are read from a file with Windows line endings', () => {
   const { config } = read('v8-tls-proxy.conf');
   expect(config).toMatchObject({
     tls: { certFile: '/certs/tls.crt', keyFile: '/certs/tls.key', minVersion: 'TLSv1.3' },

@@ -1,4 +1,4 @@
-/** The command line, and which file and variables it means: ld-relay's, with a few friendly extensions. */
+/** The command line, and the file and variables that it selects: as in ld-relay, with a few extensions. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ function environmentsOf(loaded: Loaded): string[] {
   return 'config' in loaded ? loaded.config.environments.map(({ name }) => name) : [];
 }
 
-describe('where the configuration is read', () => {
+describe('the source of the configuration', () => {
   const files = { 'a.conf': conf('a'), 'b.conf': conf('b'), '/etc/ld-relay.conf': conf('etc') };
   const variables = { LD_ENV_v: 'sdk-v' };
 
@@ -38,15 +38,15 @@ describe('where the configuration is read', () => {
     ['--config a.conf -- --from-env', ['a']],
     ['', ['etc']],
     ['--allow-missing-file', ['etc']],
-  ])('%j', (args, names) => expect(environmentsOf(load(args, files, variables))).toEqual(names));
+  ])('with arguments %j', (args, names) => expect(environmentsOf(load(args, files, variables))).toEqual(names));
 
-  test('without arguments and without /etc/ld-relay.conf, variables that say what to relay are enough', () => {
+  test('variables are enough without arguments and without /etc/ld-relay.conf', () => {
     expect(environmentsOf(load('', {}, variables))).toEqual(['v']);
     expect(load('', {}, { AUTO_CONFIG_KEY: 'rel-1' })).toMatchObject({ config: { autoConfig: { key: 'rel-1' } } });
     expect(environmentsOf(load('', {}, { LD_FLAGS_FILE_f: 'flags.yaml' }))).toEqual(['f']);
   });
 
-  test('variables that are not read are named', () => {
+  test('a warning names variables that are ignored', () => {
     const loaded = load('', files, { ...variables, PORT: '1' });
     expect(loaded).toMatchObject({
       config: { port: 8030 },
@@ -55,19 +55,19 @@ describe('where the configuration is read', () => {
   });
 });
 
-describe('what is missing', () => {
+describe('a missing file', () => {
   test.each([
     ['', 'File not found: /etc/ld-relay.conf. Pass --config FILE, or set LD_ENV_<name>.'],
     ['--config x', 'File not found: x. Create it, or pass --allow-missing-file.'],
     ['--config x --from-env', 'File not found: x. Create it, or pass --allow-missing-file.'],
     ['--config x,y', 'None of these files exists: x, y. Create one, or pass --allow-missing-file.'],
-  ])('%j', (args, problem) => {
+  ])('is reported for arguments %j', (args, problem) => {
     expect(problemsOf(() => load(args, {}, { PORT: '1', ...(args !== '' && { LD_ENV_a: 'sdk-a' }) }))).toEqual([
       problem,
     ]);
   });
 
-  test('only existence is forgiven', () => {
+  test('--allow-missing-file only tolerates a missing file', () => {
     expect(problemsOf(() => load('--config x --allow-missing-file', { x: '[' }))[0]).toMatch(/^x:1: invalid section/);
     const readFile = () => {
       throw new Error('EACCES: permission denied');
@@ -78,7 +78,7 @@ describe('what is missing', () => {
   });
 });
 
-describe('what is asked for besides running', () => {
+describe('the command line', () => {
   test.each([
     ['--version', { command: 'version' }],
     ['-version', { command: 'version' }],
@@ -89,14 +89,14 @@ describe('what is asked for besides running', () => {
     ['--config', { command: 'help', problem: '--config needs a file name' }],
     ['--config=', { command: 'help', problem: '--config needs a file name' }],
     ['--toString', { command: 'help', problem: 'Unknown option --toString' }],
-  ])('%s', (args, expected) => expect(load(args)).toMatchObject(expected));
+  ])('%s gives its command or usage', (args, expected) => expect(load(args)).toMatchObject(expected));
 
-  test('a wrong argument is named without its value', () => {
+  test('an unknown option is reported without its value', () => {
     expect(JSON.stringify(load('--sdk-key=sdk-1234'))).not.toContain('1234');
   });
 });
 
-test('files are read from the disk, each message with the path as it was given', () => {
+test('files are read from disk, and messages show the path as given', () => {
   const directory = mkdtempSync(join(tmpdir(), 'config-'));
   try {
     const path = join(directory, 'ld-relay.conf');

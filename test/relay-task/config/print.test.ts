@@ -1,4 +1,4 @@
-/** What `--check` prints: the configuration in force, where each value came from, and no secret. */
+/** What `--check` prints: the effective configuration and where each value came from, without secrets. */
 import { parseConfig } from '../../../relay-task/config/config.ts';
 import { loadConfig } from '../../../relay-task/config/load.ts';
 import { describeConfig } from '../../../relay-task/config/print.ts';
@@ -27,7 +27,7 @@ function check() {
   return loaded;
 }
 
-test('each value stands with where it came from', () => {
+test('each value is printed with its source', () => {
   const lines = check()
     .report.split('\n')
     .map((line) => line.replace(/ +#/, ' #'));
@@ -49,14 +49,14 @@ test('each value stands with where it came from', () => {
   );
 });
 
-test('no secret is in it', () => {
+test('no secret is printed', () => {
   const { report, warnings } = check();
   for (const secret of ['hunter', 'staple', '00000000-1111', '99999999-1111', 'mob-short']) {
     expect(report + warnings.join()).not.toContain(secret);
   }
 });
 
-test('it is a configuration file that means the same', () => {
+test('the printed configuration is a valid file with the same meaning', () => {
   const plain = parseConfig({
     ...{ LD_FLAGS_FILE_a: 'my flags.yaml', LD_PREFIX_a: 'x"y\\z', LD_TTL_a: '5m', LD_PROJ_KEY_a: 'shop' },
     ...{

@@ -1,4 +1,4 @@
-/** What is wrong in a file is wrong in variables, and both say where, what and what would do. */
+/** What is invalid in a file is invalid in variables; both messages say where, what and what to do. */
 import { messageFor, parseAsFile, parseAsVariables, problemsOf } from '../../support/config-rows.ts';
 
 /** Lines of the file, variables, and the problems; `$1` is the first setting of either, `$1 := x` the same with its value. */
@@ -173,7 +173,7 @@ const together: readonly Row[] = [
   ],
 ];
 
-/** Nothing is added to these. */
+/** Complete configurations, which the tests use as they are. */
 const whole: readonly Row[] = [
   ['', '', `no environments: ${hint}`],
   ['Main: port = 1', 'PORT=1', `no environments: ${hint}`],
@@ -281,11 +281,11 @@ const rows = [
 
 const named = rows.map((row) => ({ title: row.variables.replaceAll('\n', ' ') || 'nothing at all', ...row }));
 
-test.each(named)('$title', ({ problems, ...given }) => {
+test.each(named)('a file and variables are rejected alike: $title', ({ problems, ...given }) => {
   for (const form of ['file', 'variables'] as const) {
     const found = problemsOf(() => (form === 'file' ? parseAsFile(given) : parseAsVariables(given)));
     expect(found).toEqual(problems.map((problem) => messageFor(form, problem, given)));
   }
 });
 
-test('there are at least sixty of them', () => expect(rows.length).toBeGreaterThanOrEqual(60));
+test('the table has at least 60 rows', () => expect(rows.length).toBeGreaterThanOrEqual(60));
