@@ -1,4 +1,4 @@
-/** A whole relay that starts on a table which another writer filled: nothing that is equal is written again. */
+/** A whole relay starts on a table that another writer filled; it does not rewrite equal items. */
 import { PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { startTable, type TestTable } from '../support/dynalite.ts';
 import { describeWithDynamoDBLocal } from '../support/dynamodb-local.ts';
@@ -14,7 +14,7 @@ type Json = Record<string, unknown>;
 const prefix = 'production';
 const { opened } = closeAfterEach();
 
-/** Puts everything as it is given, the marker last. */
+/** Puts all items as given, then the marker. */
 async function put(table: TestTable, { flags, segments }: Environment): Promise<void> {
   const write = (Item: Json) =>
     table.client.send(new PutItemCommand({ TableName: table.tableName, Item: Item as never }));
@@ -45,7 +45,7 @@ function fail(message: string): never {
   throw new Error(message);
 }
 
-/** As ld-relay re-serialises: its own order, every array there, fields without a value as null or false. */
+/** As ld-relay serialises: its own field order, every array present, missing values as null or false. */
 function fillAsLdRelay(table: TestTable, { flags, segments }: Environment): Promise<void> {
   const flag = (given: Json): Json => {
     const { key, on, prerequisites, targets, contextTargets, rules, fallthrough, offVariation, variations } = given;
@@ -76,7 +76,7 @@ function adopts(start: () => Promise<TestTable>): void {
   test.each([
     ['ld-relay', fillAsLdRelay],
     ['LaunchDarkly’s store for the older Node SDK', fillAsNodeSdk],
-  ])('on a table that %s filled, only what is newer is written, and the snapshot', async (_, fill) => {
+  ])('writes only newer items and the snapshot to a table filled by %s', async (_, fill) => {
     const environment = exampleEnvironment();
     const table = opened(await start());
     const proxy = opened(await startFaultyProxy(table.endpoint));
@@ -105,6 +105,6 @@ function adopts(start: () => Promise<TestTable>): void {
   });
 }
 
-describe('adoption', () => adopts(startTable));
+describe('a starting relay', () => adopts(startTable));
 
-describeWithDynamoDBLocal('adoption, on DynamoDB Local', adopts);
+describeWithDynamoDBLocal('a starting relay, on DynamoDB Local', adopts);

@@ -20,7 +20,7 @@ const context = Buffer.from('{"kind":"user","key":"alice"}').toString('base64url
 
 const { opened } = closeAfterEach();
 
-test('a membership that LaunchDarkly takes away reaches evalx and an open stream, though no version rose', async () => {
+test('removing a Big Segment membership changes evalx and open streams, although no version rises', async () => {
   const member = hashOf('alice');
   const table = opened(await startTable());
   const launchDarkly = opened(await startFakeBigSegments(wirePatch('vip.g3', '', 'v1', [`+${member}`])));

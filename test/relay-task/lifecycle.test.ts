@@ -1,4 +1,4 @@
-/** From the start of a relay to its end: what the documentation says of exit codes, signals, certificates and proxies. */
+/** A relay from start to exit: documented exit codes, signals, certificates and proxies. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect as connectTcp, createServer, type Server } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -31,7 +31,7 @@ function temporaryDirectory(): string {
   return directory;
 }
 
-/** Ended with the test, whatever becomes of it. */
+/** Killed after the test, whether it passes or not. */
 function run(variables: Record<string, string>): RelayProcess {
   const relay = runRelay({
     ...{ LISTEN_HOST: '127.0.0.1', PORT: '0', LD_ENV_shop: sdkKey, DRAIN_WINDOW: '0' },
@@ -63,7 +63,7 @@ async function storedVersion(table: TestTable): Promise<number | undefined> {
   return Item && Number(Item.version?.N);
 }
 
-describe('as a process', () => {
+describe('the relay process', () => {
   let upstream: FakeUpstream;
   let table: TestTable;
   beforeEach(async () => {
@@ -71,7 +71,7 @@ describe('as a process', () => {
     table = opened(await startTable());
   });
 
-  test('EXIT_ALWAYS fills the store without listening: 0, or 1 without data or without a store', async () => {
+  test('with EXIT_ALWAYS fills the store without listening and exits with 0, or with 1 if there is no data or no store', async () => {
     const blocker = opened(closable(createServer()));
     const taken = String(await listen(blocker.server));
     const down = opened(await startFakeUpstream());
@@ -96,7 +96,7 @@ describe('as a process', () => {
     );
   });
 
-  test('EXIT_ON_ERROR ends a relay that gets no data in time, unless connection errors are ignored', async () => {
+  test('with EXIT_ON_ERROR exits if it gets no data in time, unless connection errors are ignored', async () => {
     upstream.answer = { status: 503 };
     const base = { STREAM_URI: upstream.uri, INIT_TIMEOUT: '300ms', EXIT_ON_ERROR: 'true' };
     const strict = run(base);
@@ -120,7 +120,7 @@ describe('as a process', () => {
     expect(await lenient.exited).toBe(0);
   });
 
-  test('SIGTERM: not ready, no new streams, open ones end over the window, stores are full, the lease is free', async () => {
+  test('on SIGTERM turns unready, rejects new streams, ends open ones over the drain window, flushes stores and frees the lease', async () => {
     const relay = run({
       ...{ STREAM_URI: upstream.uri, ...storeVariables(table), DRAIN_WINDOW: '1s' },
       ...{ METRICS_EMF: 'true', METRICS_EMF_INTERVAL: '1s' },
@@ -162,7 +162,7 @@ describe('as a process', () => {
     const late = await readStream({ port, path: '/all', headers: authorized });
     expect(late).toMatchObject({ status: 503, headers: { 'retry-after': expect.stringMatching(/^\d+$/) } });
     expect(await Promise.all(ended)).toEqual(Array.from({ length: count }, () => 'clean'));
-    // Ten streams end over a second. What a busy machine delays comes in fewer steps, but not all at once.
+    // Ten streams end over one second. A busy machine may end them in fewer steps, but not all at once.
     expect(ends.at(-1)! - ends[0]!).toBeGreaterThan(process.env.LONG ? 450 : 50);
     expect(await relay.exited).toBe(0);
     expect(await storedVersion(table)).toBe(2);
@@ -178,12 +178,12 @@ describe('as a process', () => {
     expect(told.some((line) => line.StreamsOpen === count)).toBe(true);
   });
 
-  test('a signal while it still starts ends it in order, too', async () => {
+  test('exits cleanly on a signal during startup', async () => {
     upstream.answer = 'hang';
     const hanging = opened(closable(createServer()));
     const endpoint = `http://127.0.0.1:${await listen(hanging.server)}`;
     const relay = run({ STREAM_URI: upstream.uri, ...storeVariables(table, endpoint), LOG_LEVEL: 'debug' });
-    // It waits for the store.
+    // It is waiting for the store.
     await new Promise<void>((resolve) => hanging.server.once('connection', () => resolve()));
     relay.child.kill('SIGTERM');
     expect(await relay.exited).toBe(0);
@@ -200,7 +200,7 @@ describe('TLS', () => {
     return { cert, key };
   };
 
-  test('the listener takes no version below the least, and a new certificate without a restart', async () => {
+  test('the listener rejects older TLS versions and takes a new certificate without a restart', async () => {
     const [first, second] = await Promise.all([certificate('first.example'), certificate('second.example')]);
     const directory = temporaryDirectory();
     const [certFile, keyFile] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
@@ -229,7 +229,7 @@ describe('TLS', () => {
       });
     await expect(meet('TLSv1.2')).rejects.toThrow(/protocol version|handshake/i);
     expect(await meet('TLSv1.3')).toBe('first.example');
-    // Half of a pair: the present one stays.
+    // Only half of the pair is new, so the current one stays.
     writeFileSync(certFile, second.cert);
     await eventually(() =>
       expect(relay.lines).toContainEqual(
@@ -241,7 +241,7 @@ describe('TLS', () => {
     await eventually(async () => expect(await meet('TLSv1.3')).toBe('second.example'));
   });
 
-  test('a certificate that is none ends the start with its name, and leaves nothing open', async () => {
+  test('an invalid certificate fails the start with its name and leaves nothing open', async () => {
     const [first, second] = await Promise.all([certificate('first.example'), certificate('second.example')]);
     const directory = temporaryDirectory();
     const [certFile, keyFile] = [join(directory, 'cert.pem'), join(directory, 'key.pem')];
@@ -259,7 +259,7 @@ describe('TLS', () => {
     });
   });
 
-  test('LaunchDarkly is reached through a CONNECT proxy, and trusted for PROXY_CA_CERTS alone', async () => {
+  test('LaunchDarkly is reached through a CONNECT proxy and trusted only with PROXY_CA_CERTS', async () => {
     const upstream = opened(await startFakeUpstream({ flags: { a: flag(1) } }));
     const pair = await certificate('launchdarkly.example');
     const terminator = opened(
@@ -277,7 +277,7 @@ describe('TLS', () => {
     const base = { LD_ENV_shop: sdkKey, STREAM_URI: 'https://launchdarkly.example' };
     const withAuth = { PROXY_AUTH_USER: 'relay', PROXY_AUTH_PASSWORD: 'p4ss-w0rd' };
     const relays = [
-      // As the setting, and as the variable that everybody knows.
+      // Configured by the relay's setting, then by the conventional variable.
       opened(await startTestRelay({ ...base, ...withAuth, PROXY_URL: proxy.uri, PROXY_CA_CERTS: caFile })),
       opened(
         await startTestRelay({ ...base, PROXY_CA_CERTS: caFile }, { env: { HTTPS_PROXY: proxy.uri }, secrets: [] }),
@@ -309,7 +309,7 @@ describe('TLS', () => {
   });
 });
 
-test('Prometheus has a port of its own, which closes with the relay', async () => {
+test('Prometheus has its own port, which closes with the relay', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag(1) } }));
   const relay = await startTestRelay({
     ...{ LD_ENV_shop: sdkKey, STREAM_URI: upstream.uri },
@@ -328,7 +328,7 @@ test('Prometheus has a port of its own, which closes with the relay', async () =
   await expect(fetch(uri)).rejects.toThrow();
 });
 
-test('a broken flags file beside an environment that is fine: the start fails with its name, and nothing is left open', async () => {
+test('a broken flags file fails the start with its name and leaves nothing open, even if other environments are fine', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag(1) } }));
   const table = opened(await startTable());
   const file = join(temporaryDirectory(), 'flags.json');
@@ -343,7 +343,7 @@ test('a broken flags file beside an environment that is fine: the start fails wi
   });
   await eventually(() => expect(upstream.openStreams).toBe(0));
   const asked = upstream.requests.length;
-  // Whoever starts next has the table to itself at once.
+  // The next relay gets the lease at once.
   writeFileSync(file, '{"flags": {}}');
   const next = opened(await startTestRelay(variables));
   await next.initialized();

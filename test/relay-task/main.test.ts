@@ -9,7 +9,7 @@ import { bundleRelay, listeningPort, root, runRelay as run } from '../support/re
 
 bundleRelay();
 
-test('SIGTERM with a stream open: the reader gets a clean end, and the process ends with 0', async () => {
+test('on SIGTERM the relay ends an open stream cleanly and exits with 0', async () => {
   const { child, output, exited } = run({
     PORT: '0',
     LISTEN_HOST: '127.0.0.1',
@@ -31,7 +31,7 @@ test('SIGTERM with a stream open: the reader gets a clean end, and the process e
   expect(JSON.parse(line ?? '')).toMatchObject({ port, version, environments: ['local'], stores: [] });
 });
 
-test('a second signal ends it at once, with 1', async () => {
+test('a second signal makes the relay exit with 1 at once', async () => {
   const { child, output, exited } = run({
     PORT: '0',
     LISTEN_HOST: '127.0.0.1',
@@ -41,13 +41,13 @@ test('a second signal ends it at once, with 1', async () => {
   });
   const port = await eventually(() => listeningPort(output().stdout));
   await readStream({ port, path: '/all', headers: { Authorization: 'sdk-main-test' } });
-  // At once: a relay with little to close would have ended by itself.
+  // Sent together: a relay with little to close would exit by itself in between.
   child.kill('SIGTERM');
   child.kill('SIGINT');
   expect(await exited).toBe(1);
 });
 
-test('what GRACEFUL_SHUTDOWN_TIMEOUT allows is not exceeded', async () => {
+test('the relay exits within GRACEFUL_SHUTDOWN_TIMEOUT although the drain window is longer', async () => {
   const { child, output, exited } = run({
     PORT: '0',
     LISTEN_HOST: '127.0.0.1',
@@ -59,11 +59,11 @@ test('what GRACEFUL_SHUTDOWN_TIMEOUT allows is not exceeded', async () => {
   const port = await eventually(() => listeningPort(output().stdout));
   await readStream({ port, path: '/all', headers: { Authorization: 'sdk-main-test' } });
   child.kill('SIGTERM');
-  // Whether everything was finished in that time is up to the machine.
+  // Whether it finishes in time depends on the machine.
   expect([0, 1]).toContain(await exited);
 });
 
-test('started with a file as ld-relay is, it listens where the file says', async () => {
+test("the relay starts with ld-relay's arguments and listens where the file says", async () => {
   const directory = mkdtempSync(join(tmpdir(), 'main-'));
   const path = join(directory, 'ld-relay.conf');
   writeFileSync(
@@ -85,13 +85,13 @@ test('started with a file as ld-relay is, it listens where the file says', async
   }
 });
 
-test('a flags file that is missing: one line, and exit code 1', async () => {
+test('a missing flags file prints one line and exits with 1', async () => {
   const { output, exited } = run({ LD_ENV_x: 'sdk-x', LD_FLAGS_FILE_x: '/nowhere/flags.json', PORT: '0' });
   expect(await exited).toBe(1);
   expect(output().stderr).toBe('FLAGS_FILE_INVALID: /nowhere/flags.json: file not found\n');
 });
 
-test('what ends at once: each on its own stream with its own exit code, and no secret in it', async () => {
+test('--check, --version and usage errors use the right stream and exit code, and print no secret', async () => {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   const check = run({ LD_ENV_a: 'sdk-check-secret', PORT: '8333', LD_FOO: '1' }, ['--check']);
   const wrong = run({ LD_ENV_a: 'sdk-check-secret', PORT: 'x', LOG_LEVEL: 'y' }, ['--check']);

@@ -17,7 +17,7 @@ import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 const sdkKey = 'sdk-00000000-1111-2222-3333-444455556666';
 const headers = { Authorization: sdkKey };
 const cacheTtlMs = 50;
-/** The store is promised to equal memory 30 s after its return at the latest. */
+/** The store must equal memory within 30 s of coming back. */
 const promisedMs = 30_000;
 
 const flag = (key: string, version: number) => ({
@@ -31,7 +31,7 @@ const data = (...flags: ReturnType<typeof flag>[]) => ({
 let table: TestTable;
 let proxy: FaultyProxy;
 let upstream: FakeUpstream;
-// Before the relays close: they flush to a store that answers.
+// Runs before the relays close, so that they can flush.
 afterEach(() => proxy.heal());
 const { opened } = closeAfterEach();
 
@@ -55,7 +55,7 @@ const start = async (): Promise<TestRelay> =>
     }),
   );
 
-/** An SDK that connects: its stream, once put and the patches that follow it have led to these versions. */
+/** Connects like an SDK and reads its put and patches until it holds these versions. */
 async function connect(relay: TestRelay, wanted: Record<string, number>) {
   const stream = opened(await readStream({ port: relay.port, path: '/all', headers }));
   expect(stream.status).toBe(200);
@@ -64,7 +64,7 @@ async function connect(relay: TestRelay, wanted: Record<string, number>) {
   const { flags } = JSON.parse(put.data).data as { flags: Record<string, { version: number }> };
   const versions = Object.fromEntries(Object.entries(flags).map(([key, { version }]) => [key, version]));
   while (Object.entries(wanted).some(([key, version]) => versions[key] !== version)) {
-    // One shared snapshot greets everybody; what came after it follows. Rejects when nothing does.
+    // The put is a shared snapshot; later changes follow as patches. Rejects if none arrives.
     const { event, data } = await stream.next();
     expect(event).toBe('patch');
     const { data: item } = JSON.parse(data) as { data: { key: string; version: number } };
@@ -95,13 +95,13 @@ const untilStored = (versions: Record<string, number>) =>
 
 const reads = () => proxy.passed.filter(({ operation }) => /^(GetItem|BatchGetItem|Query|Scan)$/.test(operation));
 
-test('TTL fresh: an SDK is served from memory, and what LaunchDarkly sent is in the store', async () => {
+test("while the cache TTL is fresh, SDKs are served from memory and the store receives LaunchDarkly's data", async () => {
   const relay = await start();
   await connect(relay, { a: 1, b: 1 });
   await untilStored({ a: 1, b: 1 });
 });
 
-test('TTL expired: the next SDK is served from memory, too; nothing is read from the store for it', async () => {
+test('after the cache TTL expires, SDKs are still served from memory without reading the store', async () => {
   const relay = await start();
   await connect(relay, { a: 1, b: 1 });
   await untilStored({ a: 1, b: 1 });
@@ -112,7 +112,7 @@ test('TTL expired: the next SDK is served from memory, too; nothing is read from
   expect(reads()).toEqual([]);
 });
 
-test('while the store is down no SDK is refused or gets stale flags, and afterwards the store has the newest', async () => {
+test('during a store outage SDKs connect and get fresh flags, and the store catches up afterwards', async () => {
   const relay = await start();
   const first = await connect(relay, { a: 1, b: 1 });
   await untilStored({ a: 1, b: 1 });
@@ -130,18 +130,18 @@ test('while the store is down no SDK is refused or gets stale flags, and afterwa
   expect(await stored()).toEqual({ a: 1, b: 1 });
   proxy.heal();
   await untilStored({ a: 2, b: 1 });
-  // ld-relay drops its stream to LaunchDarkly to get everything once more.
+  // ld-relay would reconnect to LaunchDarkly to get everything again.
   expect(upstream.connections).toBe(1);
   await eventually(async () => expect((await health()).environments.production?.dataStoreStatus.state).toBe('VALID'));
 });
 
-test('LaunchDarkly down before the start: SDKs are served from the store at once, and get the news when it is back', async () => {
+test('a relay started while LaunchDarkly is down serves SDKs from the store at once, and sends the changes when it is back', async () => {
   const before = await start();
   await untilStored({ a: 1, b: 1 });
   await before.close();
   upstream.answer = 'cut';
   const relay = await start();
-  // INIT_TIMEOUT is an hour; nothing waits for it.
+  // INIT_TIMEOUT is an hour, and nothing waits for it.
   const first = await connect(relay, { a: 1, b: 1 });
   expect((await fetch(`${relay.uri}/readyz`)).status).toBe(200);
   expect(upstream.requests.length).toBeGreaterThan(1);
@@ -151,7 +151,7 @@ test('LaunchDarkly down before the start: SDKs are served from the store at once
   await untilStored({ a: 1, b: 5 });
 });
 
-test('LaunchDarkly down after the start: old and new SDKs are served, and only the news is sent and stored when it is back', async () => {
+test('during a LaunchDarkly outage old and new SDKs are served, and only real changes are sent and stored afterwards', async () => {
   const relay = await start();
   const first = await connect(relay, { a: 1, b: 1 });
   await untilStored({ a: 1, b: 1 });

@@ -1,4 +1,4 @@
-/** The relay as a whole, on real sockets: what people are promised of it when something around it fails. */
+/** The whole relay on real sockets: what it guarantees when something around it fails. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -12,7 +12,7 @@ import { closeAfterEach } from '../support/opened.ts';
 import { readStream } from '../support/read-stream.ts';
 import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 
-/** Whatever an answer holds; what is looked at is asserted. */
+/** Any response; the tests assert what they read. */
 // biome-ignore lint/suspicious/noExplicitAny: the tests reach into answers of many shapes
 type Json = any;
 
@@ -49,7 +49,7 @@ async function getJson(
   return { status: response.status, retryAfter: response.headers.get('retry-after'), body: text && JSON.parse(text) };
 }
 
-test('what LaunchDarkly sends reaches a stream byte for byte, unknown fields included', async () => {
+test("a stream carries LaunchDarkly's items byte for byte, unknown fields included", async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1, { future: { field: 1 } }) } }));
   const relay = await start(upstreamVariables(upstream));
   const stream = opened(await readStream({ port: relay.port, path: '/all', headers: authorized }));
@@ -64,7 +64,7 @@ test('what LaunchDarkly sends reaches a stream byte for byte, unknown fields inc
   expect(JSON.parse((await stream.next()).data)).toEqual({ path: '/flags/a', version: 3 });
 });
 
-test('an upstream that reconnects with the same data says nothing to readers; with newer data, only what is new', async () => {
+test('an upstream reconnect sends readers nothing if the data is the same, and only changes otherwise', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1), b: flag('b', 1) } }));
   const relay = await start(upstreamVariables(upstream));
   const stream = opened(await readStream({ port: relay.port, path: '/all', headers: authorized }));
@@ -79,7 +79,7 @@ test('an upstream that reconnects with the same data says nothing to readers; wi
   expect(stream.events).toHaveLength(2);
 });
 
-test('a relay with a filled store serves while LaunchDarkly is down, and says that it is disconnected from it', async () => {
+test('a relay with a filled store serves while LaunchDarkly is down, and its status shows the disconnect', async () => {
   const table = opened(await startTable());
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 5) } }));
   const first = await startTestRelay(upstreamVariables(upstream, table));
@@ -104,7 +104,7 @@ test('a relay with a filled store serves while LaunchDarkly is down, and says th
   expect((await stream.next(15_000)).data).toContain('"version":6');
 });
 
-test('a relay without any data answers 503 with Retry-After, never 4xx: LaunchDarkly down, then refusing', async () => {
+test('a relay without data answers 503 with Retry-After and never 4xx, whether LaunchDarkly is down or rejects its key', async () => {
   const upstream = opened(await startFakeUpstream());
   upstream.answer = { status: 503 };
   const relay = await start({ ...upstreamVariables(upstream), INIT_TIMEOUT: '1ms' });
@@ -124,14 +124,14 @@ test('a relay without any data answers 503 with Retry-After, never 4xx: LaunchDa
   expect(JSON.stringify(body)).not.toContain(sdkKey);
 });
 
-test('a wrong key gets a final answer', async () => {
+test('an unknown key gets 401', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1) } }));
   const relay = await start(upstreamVariables(upstream));
   const response = await fetch(`${relay.uri}/sdk/latest-all`, { headers: { Authorization: 'sdk-other' } });
   expect(response.status).toBe(401);
 });
 
-test('an unreadable flag is skipped by name; its previous version stays and the others are served', async () => {
+test('an invalid flag is reported by name, its previous version is kept, and the others are served', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1), b: flag('b', 1) } }));
   const relay = await start(upstreamVariables(upstream));
   await eventually(async () => expect((await getJson(relay, '/sdk/flags/a')).status).toBe(200));
@@ -144,7 +144,7 @@ test('an unreadable flag is skipped by name; its previous version stays and the 
   expect(logged).toMatchObject({ level: 'warn', fields: { environment: 'production', reason: unreadable[0].reason } });
 });
 
-test('of two relays on one table one writes, and the other takes over when it stops', async () => {
+test('of two relays on one table only one writes, and the other takes over when it stops', async () => {
   const table = opened(await startTable());
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1) } }));
   const relays = [
@@ -169,7 +169,7 @@ test('of two relays on one table one writes, and the other takes over when it st
   for (const relay of relays) await relay.close();
 });
 
-test('a port that is taken is named, and nothing is left open', async () => {
+test('a port in use is named in the error, and nothing is left open', async () => {
   const blocker = createServer();
   await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
   const { port } = blocker.address() as { port: number };
@@ -192,7 +192,7 @@ describe('an environment from a file', () => {
   afterEach(() => rmSync(directory, { recursive: true }));
   const variables = (): Variables => ({ LD_ENV_production: sdkKey, LD_FLAGS_FILE_production: file });
 
-  test('is served, follows edits, and keeps the last good data through a broken one', async () => {
+  test('is served, follows edits, and keeps its last good data while the file is broken', async () => {
     writeFileSync(file, JSON.stringify(exampleEnvironment()));
     const relay = await start(variables());
     const stream = opened(await readStream({ port: relay.port, path: '/all', headers: authorized }));
@@ -210,7 +210,7 @@ describe('an environment from a file', () => {
     expect(patch).toMatchObject({ path: '/flags/retired', data: { on: true, version: 2 } });
   });
 
-  test('does not start without its file, and says which', async () => {
+  test('fails the start if the file is missing, and the error names the file', async () => {
     await expect(startTestRelay(variables())).rejects.toMatchObject({
       code: 'FLAGS_FILE_INVALID',
       message: `${file}: file not found`,

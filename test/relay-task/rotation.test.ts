@@ -1,4 +1,4 @@
-/** Keys are rotated while clients read. No client may notice, wherever the keys come from. */
+/** Keys are rotated while clients read. No client may notice, for any source of keys. */
 import { eventually } from '../support/eventually.ts';
 import { environmentRep, startFakeAutoConfig } from '../support/fake-auto-config.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
@@ -16,7 +16,7 @@ import {
 import { startSsmServer } from '../support/ssm-server.ts';
 import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 
-/** Whatever an answer holds; what is looked at is asserted. */
+/** Any response; the tests assert what they read. */
 // biome-ignore lint/suspicious/noExplicitAny: the tests reach into answers of many shapes
 type Json = any;
 
@@ -61,10 +61,10 @@ const sources = [
   ['the archive', startRotatingArchive],
 ] as const;
 
-describe.each(sources)('%s', (name, startSource) => {
+describe.each(sources)('rotation with keys from %s', (name, startSource) => {
   const asksLaunchDarkly = name !== 'the archive';
 
-  test(`${ROTATIONS} rotations under ${STREAMS} streams and ${REQUESTS_PER_SECOND} requests a second: nothing fails, drops or empties`, async () => {
+  test(`${ROTATIONS} rotations under ${STREAMS} streams and ${REQUESTS_PER_SECOND} requests a second fail no request, drop no stream and lose no flag`, async () => {
     const all = Array.from({ length: ROTATIONS + 1 }, (_, number) => keyOf(number));
     const source = opened(await startSource({ sdkKey: keyOf(0) }));
     const { door, mobileKey, environmentId } = source;
@@ -101,7 +101,7 @@ describe.each(sources)('%s', (name, startSource) => {
       await load.retire(previous);
       expect(await statusOf(relay, previous)).toBe(200);
       const ended = load.ended(previous);
-      // What was said last of the grace time counts.
+      // The last expiry that was announced counts.
       const until = Date.now() + 300;
       await source.say({ sdkKey: next, previous: { sdkKey: previous, until } });
       await eventually(async () => expect(await statusOf(relay, previous)).toBe(401));
@@ -111,7 +111,7 @@ describe.each(sources)('%s', (name, startSource) => {
     }
 
     expect(load.openStreams).toBe(STREAMS - sdksPerKey);
-    // Official SDKs that were closed went by themselves.
+    // SDKs that closed by themselves count as client.
     const wanted = { client: ROTATIONS * sdksPerKey, revoked: ROTATIONS * serverStreamsPerKey };
     await eventually(async () => expect(await closedBy(relay)).toEqual(wanted));
     await load.close();
@@ -121,9 +121,9 @@ describe.each(sources)('%s', (name, startSource) => {
   });
 });
 
-describe.each(sources.slice(0, 2))('%s', (_name, startSource) => {
+describe.each(sources.slice(0, 2))('a new key from %s', (_name, startSource) => {
   const [old, bad, later] = [keyOf(1), keyOf(2), keyOf(3)];
-  test('a bad new key leaves the old one in force, shows in /status, and is used once it is good', async () => {
+  test('that LaunchDarkly rejects leaves the old one in use, shows in /status, and is used once it is accepted', async () => {
     const source = opened(await startSource({ sdkKey: old }));
     const relay = await startFrom(source, [old, bad]);
     await eventually(async () => expect(await statusOf(relay, old)).toBe(200));
@@ -136,7 +136,7 @@ describe.each(sources.slice(0, 2))('%s', (_name, startSource) => {
       });
     });
     expect((await relay.metrics.text()).body).toMatch(/^relay_key_problems\{.*\} 1$/m);
-    // Still fed under the old key; both open the environment, which is the source's business.
+    // The old key still feeds it; clients may use both, as the source of keys says.
     await source.change(2);
     await eventually(async () => {
       const response = await fetch(`${relay.uri}/sdk/flags/a`, { headers: { Authorization: old } });
@@ -149,7 +149,7 @@ describe.each(sources.slice(0, 2))('%s', (_name, startSource) => {
     expect(await environmentOf(relay)).not.toHaveProperty('keyProblem');
   });
 
-  test('a task that starts in mid-grace takes both keys, and the old one ends when its time is over', async () => {
+  test('is served along with the old one by a task that starts during the grace period, until that ends', async () => {
     const until = Date.now() + 5_000;
     const source = opened(await startSource({ sdkKey: later, previous: { sdkKey: old, until } }));
     source.door.good.add(old);
@@ -165,7 +165,7 @@ describe.each(sources.slice(0, 2))('%s', (_name, startSource) => {
     expect(await statusOf(relay, later)).toBe(200);
   });
 
-  test('a task that starts in mid-grace with a bad new key gets its flags under the old one', async () => {
+  test('that LaunchDarkly rejects does not keep a task that starts during the grace period from getting flags with the old one', async () => {
     const source = opened(await startSource({ sdkKey: bad, previous: { sdkKey: old, until: inAnHour() } }));
     source.door.good.delete(bad);
     source.door.good.add(old);
@@ -176,7 +176,7 @@ describe.each(sources.slice(0, 2))('%s', (_name, startSource) => {
   });
 });
 
-describe('what else comes and goes while streams are open', () => {
+describe('while streams are open', () => {
   const [shop, blog] = ['aaaaaaaaaaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbbbbbbbbbb'];
   const flags = (version: number) => ({
     flags: { a: { key: 'a', version, on: false, variations: [1], salt: '' } },
@@ -187,7 +187,7 @@ describe('what else comes and goes while streams are open', () => {
   const ask = async (relay: TestRelay, sdkKey: string, path: string) =>
     (await fetch(`${relay.uri}${path}`, { headers: { Authorization: sdkKey } })).status;
 
-  test('an environment that auto-configuration adds is served, one that it removes is not, and the others go on', async () => {
+  test('auto-configuration adds and removes environments without affecting the others', async () => {
     const fake = opened(await startFakeAutoConfig(environmentRep(shop, 1)));
     fake.upstream.data = flags(1);
     const relay = opened(
@@ -211,7 +211,7 @@ describe('what else comes and goes while streams are open', () => {
     await staying.stream.until(({ events }) => events.at(-1)?.event === 'patch');
   });
 
-  test('a payload filter comes and goes without a word to unfiltered streams, and its upstream rotates with the rest', async () => {
+  test('a payload filter is added and removed without affecting unfiltered streams, and its upstream uses the rotated key', async () => {
     const rotated = (version: number, more = {}) =>
       environmentRep(shop, version, { sdkKey: { value: `sdk-new-${shop}`, ...more } });
     const fake = opened(await startFakeAutoConfig(environmentRep(shop, 1)));
@@ -248,7 +248,7 @@ describe('what else comes and goes while streams are open', () => {
     expect(whole.stream.events.map(({ event }) => event)).toEqual(['put', 'patch']);
   });
 
-  test('an environment of SSM that gets its SDK key later is connected then', async () => {
+  test('an SSM environment connects as soon as it gets an SDK key', async () => {
     const upstream = opened(await startFakeUpstream(flags(1)));
     const ssm = opened(await startSsmServer());
     const [sdkKey, mobileKey] = [keyOf(7), 'mob-00000000-0000-0000-0000-000000000007'];

@@ -19,7 +19,7 @@ import { expectSilence, startTestRelay, type TestRelay } from '../support/start-
 
 bundleRelay();
 
-/** Keys that look like LaunchDarkly's, each of its own; the log's own redaction does not count here. */
+/** Distinct keys in LaunchDarkly's format, searched for in full. */
 const keyOf = (kind: 'sdk' | 'mob' | 'rel', number: number) =>
   `${kind}-5ec7e7${String(number).padStart(2, '0')}-aaaa-bbbb-cccc-dddddddddd${String(number).padStart(2, '0')}`;
 const [sdkKey, newKey, badKey, twinKey, strayKey] = [1, 2, 3, 4, 5].map((number) => keyOf('sdk', number)) as [
@@ -49,7 +49,7 @@ const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('
 
 const { opened, behind } = closeAfterEach();
 
-/** Whatever it logs, counts or answers is searched; its log lines and metrics when it closes. */
+/** Responses are searched as they arrive, log lines and metrics when the relay closes. */
 async function start(variables: Variables): Promise<TestRelay> {
   const all = { LOG_LEVEL: 'debug', ...variables };
   return opened(await startTestRelay(all, { timings: hastyTimings, secrets }));
@@ -66,7 +66,7 @@ const withKey = (key: string) => ({ headers: { Authorization: key } });
 const served = (relay: TestRelay, key = sdkKey) =>
   eventually(async () => expect(await ask(relay.uri, '/sdk/flags/a', withKey(key))).toBe(200));
 
-/** Everything that clients do right and wrong. */
+/** Valid and invalid requests of every kind. */
 async function beBusy({ uri, port }: { uri: string; port: number }, keys = { sdkKey, mobileKey }): Promise<void> {
   const encoded = base64(person);
   const events = JSON.stringify([{ kind: 'identify', creationDate: 1, context: person }]);
@@ -114,7 +114,7 @@ async function beBusy({ uri, port }: { uri: string; port: number }, keys = { sdk
   }
 }
 
-/** Everything that LaunchDarkly may do wrong, with a secret in it where there is room for one. */
+/** Every kind of bad response from LaunchDarkly, with a secret wherever one fits. */
 async function misbehave(upstream: FakeUpstream, relay: TestRelay): Promise<void> {
   const to = { to: ({ url }: { url: string }) => url.startsWith('/all') };
   await upstream.patch('flags', flag(2, { rules: 'none' }), to);
@@ -146,7 +146,7 @@ async function statusIsSilent({ uri }: { uri: string }, token?: string): Promise
   }
 }
 
-test('keys from the configuration, a proxy, three stores that are down, a restricted status', async () => {
+test('a relay with a proxy, three stores that are down and a restricted status leaks no secret', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag(1) } }));
   const proxy = opened(await startFakeProxy(Number(new URL(upstream.uri).port)));
   const relay = await start({
@@ -170,7 +170,7 @@ test('keys from the configuration, a proxy, three stores that are down, a restri
   await ask(relay.uri, '/status', withKey(strayKey));
 });
 
-test('keys from auto-configuration, with a rotation, a bad key, a twin, and unreadable records', async () => {
+test('a relay with auto-configuration leaks no key during a rotation, with a bad key, a duplicate, or unreadable records', async () => {
   const record = (version: number, value: string, more = {}) =>
     environmentRep(environmentId, version, { sdkKey: { value, ...more }, mobKey: mobileKey });
   const fake = opened(await startFakeAutoConfig(record(1, sdkKey)));
@@ -193,7 +193,7 @@ test('keys from auto-configuration, with a rotation, a bad key, a twin, and unre
   await served(relay, badKey);
   await eventually(() => expect(JSON.stringify(relay.lines)).toContain('answered 401'));
   await statusIsSilent(relay);
-  // A second environment with a key of the first, and records with keys where others belong.
+  // A second environment with a key of the first, and records with keys in the wrong fields.
   await fake.patch(environmentRep('ffffffffffffffffffffffff', 1, { sdkKey: { value: newKey } }));
   await fake.patch({ ...record(4, twinKey), version: twinKey as unknown as number });
   await fake.patch({ ...record(5, twinKey), sdkKeys: [{ value: strayKey }] });
@@ -208,7 +208,7 @@ test('keys from auto-configuration, with a rotation, a bad key, a twin, and unre
   await statusIsSilent(relay);
 });
 
-test('keys from SSM, unreadable, malformed, twice and revoked', async () => {
+test('a relay with keys from SSM leaks no key that is unreadable, malformed, duplicate or revoked', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag(1) } }));
   const ssm = opened(await startSsmServer());
   const put = (name: string, value: string) => ssm.put(`/relay/${name}`, value);
@@ -244,7 +244,7 @@ test('keys from SSM, unreadable, malformed, twice and revoked', async () => {
   await statusIsSilent(relay);
 });
 
-test('keys from an archive, with a rotation and an unreadable environment', async () => {
+test('a relay with an archive leaks no key during a rotation, or from an unreadable environment', async () => {
   const directory = mkdtempSync(join(tmpdir(), 'secrets-'));
   behind(() => rmSync(directory, { recursive: true }));
   const path = join(directory, 'flags.tar.gz');
@@ -267,7 +267,7 @@ test('keys from an archive, with a rotation and an unreadable environment', asyn
   await statusIsSilent(relay);
 });
 
-test('what the process writes: a busy life at debug level, the check of a configuration, and mistakes in one', async () => {
+test('the relay process leaks no secret at debug level, in --check, or in config errors', async () => {
   const settings = {
     ...{ LISTEN_HOST: '127.0.0.1', PORT: '0', LOG_LEVEL: 'debug', DRAIN_WINDOW: '0', METRICS_EMF: 'true' },
     ...{ LD_ENV_shop: sdkKey, LD_MOBILE_KEY_shop: mobileKey, LD_CLIENT_SIDE_ID_shop: environmentId },
@@ -294,7 +294,7 @@ test('what the process writes: a busy life at debug level, the check of a config
   await statusIsSilent({ uri: `http://127.0.0.1:${port}` });
   relay.child.kill('SIGTERM');
   await relay.exited;
-  // Redacted or not, what was given shows nowhere; the usage may repeat the name of a file.
+  // The usage message may repeat a file name.
   expectSilence(secrets, ...[relay, wrong, check].flatMap(({ output }) => Object.values(output())));
   expectSilence([strayKey], JSON.stringify(usage.output()));
   expect(check.output().stdout).toContain('sdk-********');

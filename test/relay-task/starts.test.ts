@@ -1,4 +1,4 @@
-/** Starts when something around the relay is down, slow or refuses: the promised state, and never a final answer to a good key. */
+/** Starts while something around the relay is down, slow or refusing: the state is as documented, and a good key never gets a final error. */
 import { ScanCommand } from '@aws-sdk/client-dynamodb';
 import type { Variables } from '../../relay-task/config/config.ts';
 import { startTable, type TestTable } from '../support/dynalite.ts';
@@ -13,7 +13,7 @@ import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
 import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 
-/** Whatever an answer holds; what is looked at is asserted. */
+/** Any response; the tests assert what they read. */
 // biome-ignore lint/suspicious/noExplicitAny: the tests reach into answers of many shapes
 type Json = any;
 
@@ -21,7 +21,7 @@ const sdkKey = 'sdk-00000000-1111-2222-3333-444455556666';
 const mobileKey = 'mob-00000000-1111-2222-3333-444455556666';
 const environmentId = 'cccccccccccccccccccccccc';
 const context = Buffer.from('{"kind":"user","key":"k"}').toString('base64url');
-/** Boot from store: what the relay promises, asserted on an idle machine. Elsewhere only a bound against hanging. */
+/** The documented time to boot from a store, asserted on an idle machine; otherwise only a bound against hanging. */
 const PROMISED_MS = process.env.LONG ? 3_000 : 60_000;
 
 const flagsIn = (version: number) => ({
@@ -36,7 +36,7 @@ const everyKind = [
 
 const { opened, behind } = closeAfterEach();
 
-/** Starts a relay, and clients that ask before it listens. */
+/** Starts a relay, and clients that send requests before it listens. */
 async function startAsked(
   variables: Variables,
   asked: Parameters<typeof startPatientClient>[1] = everyKind,
@@ -64,7 +64,7 @@ async function expectNothingFatal(client: PatientClient): Promise<void> {
   expect(client.fatal).toEqual([]);
 }
 
-describe('LaunchDarkly and the store', () => {
+describe('a relay that starts with LaunchDarkly and a store', () => {
   let upstream: FakeUpstream;
   let table: TestTable;
   let store: FaultyProxy;
@@ -88,11 +88,11 @@ describe('LaunchDarkly and the store', () => {
   }
 
   test.each(['cut', 'hang', { status: 503 }] as const)(
-    'LaunchDarkly down (%j), store full: every kind of client is served from the store',
+    'serves every kind of client from a full store while LaunchDarkly is down (%j)',
     async (answer) => {
       await fill();
       upstream.answer = answer;
-      // Who waits for LaunchDarkly is not served in this test.
+      // A relay that waited for LaunchDarkly would serve nothing in this test.
       const { relay, client, port } = await startAsked({ ...variables, INIT_TIMEOUT: '10m' });
       await eventually(() => expect(client.servedAfterMs).toBeLessThan(PROMISED_MS));
       await relay;
@@ -107,7 +107,7 @@ describe('LaunchDarkly and the store', () => {
     },
   );
 
-  test('with LaunchDarkly and the store down it answers 503 and is not ready; it recovers with LaunchDarkly alone, then with the store', async () => {
+  test('answers 503 while both are down, serves once LaunchDarkly is back, and fills the store when that is back', async () => {
     upstream.answer = 'cut';
     store.cut();
     const { relay, client, port } = await startAsked({ ...variables, INIT_TIMEOUT: '100ms' });
@@ -131,12 +131,12 @@ describe('LaunchDarkly and the store', () => {
     await expectNothingFatal(client);
   });
 
-  test('both slow: the store does not hold LaunchDarkly up, and what it says too late does not count', async () => {
+  test('does not wait for the store if both are slow, and ignores data that the store delivers too late', async () => {
     await fill();
     upstream.data = flagsIn(2);
     const slowUpstream = opened(await startTcpProxy(Number(new URL(upstream.uri).port)));
     slowUpstream.slow(100);
-    // Several requests one after the other: the store comes last by far.
+    // Reading takes several requests in sequence, so the store is slowest by far.
     store.slow(2_500);
     const { relay, client, port } = await startAsked({
       ...variables,
@@ -153,7 +153,7 @@ describe('LaunchDarkly and the store', () => {
     await expectNothingFatal(client);
   });
 
-  test('LaunchDarkly answers 401, then the key is good: 503 until then, and it shows', async () => {
+  test('answers 503 while LaunchDarkly rejects the key, shows it in the status, and serves once the key is accepted', async () => {
     upstream.answer = { status: 401 };
     const { relay, client, port } = await startAsked(variables);
     await relay;
@@ -174,7 +174,7 @@ describe('LaunchDarkly and the store', () => {
   });
 });
 
-describe('SSM', () => {
+describe('a relay with keys from SSM', () => {
   let upstream: FakeUpstream;
   let ssm: SsmServer;
   let variables: Variables;
@@ -197,7 +197,7 @@ describe('SSM', () => {
     ['forbidden', () => ssm.deny()],
     ['broken', () => ssm.break()],
     ['without permission to decrypt', () => ssm.deny('GetParameters')],
-  ] as const)('%s at the start: 503 until it answers, then everybody is served', async (_how, fail) => {
+  ] as const)('answers 503 if SSM is %s at startup, and serves everyone once it answers', async (_how, fail) => {
     fail();
     const { relay, client, port } = await startAsked(variables);
     await relay;
@@ -208,7 +208,7 @@ describe('SSM', () => {
     await served(client);
     await eventually(async () => expect(await keySource(port)).toMatchObject({ state: 'VALID' }));
     await expectNothingFatal(client);
-    // Only now can anybody say that a key is unknown.
+    // Only now can a key be known to be unknown.
     const unknown = await fetch(`http://127.0.0.1:${port}/sdk/flags`, { headers: { Authorization: 'sdk-other' } });
     expect(unknown.status).toBe(401);
   });
@@ -218,7 +218,7 @@ describe('SSM', () => {
     ['throttled', () => ssm.throttle(1_000)],
     ['forbidden', () => ssm.deny()],
   ] as const)(
-    '%s later: keys go on, it shows, and a key that was made meanwhile gets 503 until it is known',
+    'keeps its keys while SSM is %s, shows it, and answers 503 to a new key until it is read',
     async (_how, fail) => {
       const newKey = 'sdk-99999999-1111-2222-3333-444455556666';
       const { relay, client, port } = await startAsked(variables);
@@ -241,7 +241,7 @@ describe('SSM', () => {
     },
   );
 
-  test('a new key that cannot be decrypted: the one before it goes on, the new one gets 503, and it shows', async () => {
+  test('keeps the previous key if a new one cannot be decrypted, answers 503 to the new one, and shows it', async () => {
     const newKey = 'sdk-99999999-1111-2222-3333-444455556666';
     const { client, port } = await startAsked(variables);
     await served(client);
@@ -263,10 +263,10 @@ describe('SSM', () => {
   });
 });
 
-describe('auto-configuration, kept in the store', () => {
+describe('auto-configuration cached in the store', () => {
   const shop = environmentRep(environmentId, 1, { sdkKey: { value: sdkKey }, mobKey: mobileKey });
 
-  test('LaunchDarkly down: a relay that writes and one that may not serve what was said last, and catch up later', async () => {
+  test('serves a relay that writes and one that only reads while LaunchDarkly is down, and both catch up later', async () => {
     const fake = opened(await startFakeAutoConfig(shop));
     fake.upstream.data = flagsIn(1);
     const table = opened(await startTable());
@@ -292,7 +292,7 @@ describe('auto-configuration, kept in the store', () => {
     const [writing, reading] = [await startAsked(variables), await startAsked({ ...variables, STORE_WRITER: 'never' })];
     for (const { client, port } of [writing, reading]) {
       await eventually(() => expect(client.answers).toContain(200));
-      // The patience with LaunchDarkly comes first.
+      // The wait for LaunchDarkly comes first.
       expect(client.servedAfterMs).toBeLessThan(PROMISED_MS + 1_000);
       const status = await statusAt(port);
       expect(status.keySource).toMatchObject({ kind: 'auto-configuration', state: 'INTERRUPTED' });
@@ -301,7 +301,7 @@ describe('auto-configuration, kept in the store', () => {
     }
     expect(await stored()).toBe(before);
 
-    // Nobody knows yet what LaunchDarkly has said meanwhile.
+    // The relay cannot know yet what LaunchDarkly has changed.
     const blog = environmentRep('dddddddddddddddddddddddd', 1);
     const late = startPatientClient(writing.port, [{ path: '/sdk/latest-all', key: blog.sdkKey.value }]);
     behind(() => late.stop());
