@@ -5,7 +5,7 @@ import { PATIENCE_MS } from '../../support/eventually.ts';
 export interface Answer {
   readonly status: number;
   readonly headers: IncomingHttpHeaders;
-  /** Of a stream: its first piece. */
+  /** For a stream: its first chunk. */
   readonly body: Buffer;
   text(): string;
   // biome-ignore lint/suspicious/noExplicitAny: a test says what it expects
@@ -17,7 +17,7 @@ export interface AskOptions {
   readonly body?: string | Buffer;
 }
 
-/** One request on a connection of its own, with any method, nothing unpacked. */
+/** One request on its own connection, with any method; the response is not decompressed. */
 export function ask(port: number, method: string, path: string, { headers, body }: AskOptions = {}): Promise<Answer> {
   return new Promise((resolve, reject) => {
     const outgoing = request({ host: '127.0.0.1', port, method, path, agent: false, headers: { ...headers } });
@@ -51,7 +51,7 @@ export function ask(port: number, method: string, path: string, { headers, body 
 export const base64url = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 export const json = { 'content-type': 'application/json' };
 
-/** What the server answers to raw bytes, until it closes the connection or has said enough. */
+/** What the server answers to raw bytes, until it closes the connection or `enough` is true. */
 export function say(
   port: number,
   bytes: string | Buffer,

@@ -1,5 +1,5 @@
 /**
- * Requests that are wrong in one way or several, from a seed: `SEED=7 npx jest bad-requests`. Each one gets a 4xx whose JSON
+ * Random requests with one fault or several; `SEED=7 npx jest bad-requests` repeats a run. Each one gets a 4xx whose JSON
  * says what is wrong. 200 of them, 2,000 with LONG=1.
  */
 import { connect } from 'node:net';
@@ -19,7 +19,7 @@ interface BadRequest {
   readonly path: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly body: Buffer;
-  /** Bytes arrive in pieces, with a breath between them. */
+  /** Sends the bytes in pieces, one per turn of the event loop. */
   readonly slow: boolean;
   /** What is wrong with it. */
   readonly fault: string;
@@ -198,7 +198,7 @@ function send(port: number, { method, path, headers, body, slow }: BadRequest): 
   });
 }
 
-test(`${COUNT} bad requests each get a 4xx that names the fault, and take nothing with them (SEED=${seed})`, async () => {
+test(`${COUNT} bad requests each get a 4xx with a reason and do not harm the relay (SEED=${seed})`, async () => {
   const requests = new BadRequests(randomFrom(seed));
   const server = await startServer({
     view: createMemoryView([flag('banner', 1)]),

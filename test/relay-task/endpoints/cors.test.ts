@@ -14,7 +14,7 @@ const from = (origin: string | undefined, method: string, path: string): Promise
   ask(server.port, method, path, { headers: { ...json, ...(origin && { origin }) } });
 const allowOrigin = ({ headers }: Answer) => headers['access-control-allow-origin'];
 
-test('a preflight allows what LaunchDarkly’s does, and what current SDKs send', async () => {
+test('a preflight allows the headers that LaunchDarkly allows and current SDKs send', async () => {
   server.environment.allowedHeaders = ['X-Corp', 'X-Trace'];
   const { status, headers } = await from(site, 'OPTIONS', '/sdk/evalx/64a0/context');
   expect(status).toBe(200);
@@ -30,7 +30,7 @@ test('a preflight allows what LaunchDarkly’s does, and what current SDKs send'
   expect(headers.allow).toBe('REPORT, POST, OPTIONS');
 });
 
-test.each(['/events/bulk/64a0', '/events/diagnostic/64a0'])('%s names its methods', async (path) => {
+test.each(['/events/bulk/64a0', '/events/diagnostic/64a0'])('a preflight for %s lists its methods', async (path) => {
   expect((await from(site, 'OPTIONS', path)).headers['access-control-allow-methods']).toBe('POST,OPTIONS');
 });
 
@@ -43,7 +43,7 @@ const paths = [
   `/sdk/poll/eval/${context}?auth=64a0`,
   `/sdk/stream/eval/${context}?auth=64a0`,
 ];
-test.each(paths)('%s: any origin, or only the configured ones', async (path) => {
+test.each(paths)('%s allows any origin by default, and otherwise only the configured ones', async (path) => {
   expect(allowOrigin(await from(site, 'GET', path))).toBe(site);
   expect(allowOrigin(await from(undefined, 'GET', path))).toBe('*');
   server.environment.allowedOrigins = ['https://first.example', site];
@@ -58,7 +58,7 @@ test.each(paths)('%s: any origin, or only the configured ones', async (path) => 
   }
 });
 
-test('the page can read every error', async () => {
+test('a page can read every error', async () => {
   for (const [method, path, status] of [
     ['GET', `/sdk/evalx/unknown/contexts/${context}`, 404],
     ['GET', '/sdk/evalx/64a0/contexts/bad!', 400],
@@ -83,7 +83,7 @@ test('the page can read a 304', async () => {
   expect([again.status, allowOrigin(again)]).toEqual([304, site]);
 });
 
-test('endpoints of servers and mobile devices have no CORS headers', async () => {
+test('endpoints for servers and mobile devices have no CORS headers', async () => {
   for (const [path, authorization] of [
     ['/sdk/latest-all', 'sdk-key'],
     [`/msdk/evalx/contexts/${context}`, 'mob-key'],

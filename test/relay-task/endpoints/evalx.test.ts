@@ -39,30 +39,33 @@ const kinds = [
 ] as const;
 const on = (version: number, value = true) => ({ value, variation: value ? 0 : 1, version, flagVersion: version });
 
-test.each(kinds)('%s: all that this kind may see, and no tombstones', async (kind, prefix, headers) => {
-  const { port } = await start();
-  const answer = await ask(port, 'GET', `${prefix}/contexts/${base64url(alice)}`, { headers });
-  const all = { everywhere: on(3), mobile: on(4), browser: on(5), server: on(6) };
-  const expected = {
-    sdkKey: all,
-    mobileKey: { everywhere: all.everywhere, mobile: all.mobile },
-    environmentId: { everywhere: all.everywhere, browser: all.browser },
-  };
-  expect(answer.json()).toEqual(expected[kind]);
-  const withReasons = await ask(port, 'GET', `${prefix}/users/${base64url(alice)}?withReasons=true`, { headers });
-  expect(withReasons.json().everywhere).toEqual({ ...on(3), reason: { kind: 'FALLTHROUGH' } });
-  expect(
-    (await ask(port, 'GET', `${prefix}/users/${base64url(alice)}?withReasons=1`, { headers })).text(),
-  ).not.toContain('reason');
-});
+test.each(kinds)(
+  'evalx with an %s returns the flags visible to that kind of credential, without tombstones',
+  async (kind, prefix, headers) => {
+    const { port } = await start();
+    const answer = await ask(port, 'GET', `${prefix}/contexts/${base64url(alice)}`, { headers });
+    const all = { everywhere: on(3), mobile: on(4), browser: on(5), server: on(6) };
+    const expected = {
+      sdkKey: all,
+      mobileKey: { everywhere: all.everywhere, mobile: all.mobile },
+      environmentId: { everywhere: all.everywhere, browser: all.browser },
+    };
+    expect(answer.json()).toEqual(expected[kind]);
+    const withReasons = await ask(port, 'GET', `${prefix}/users/${base64url(alice)}?withReasons=true`, { headers });
+    expect(withReasons.json().everywhere).toEqual({ ...on(3), reason: { kind: 'FALLTHROUGH' } });
+    expect(
+      (await ask(port, 'GET', `${prefix}/users/${base64url(alice)}?withReasons=1`, { headers })).text(),
+    ).not.toContain('reason');
+  },
+);
 
-describe('a context', () => {
-  // Its base64 holds every character that the two alphabets write differently.
+describe('an evalx context', () => {
+  // Its base64 contains both characters that differ between the two alphabets.
   const odd = { kind: 'user', key: 'bob', note: 'ÿþ~~???>>>ûïÿ' };
   const standard = Buffer.from(JSON.stringify(odd)).toString('base64');
   const shuffled = '{ "note": "ÿþ~~???>>>ûïÿ",\n "key": "bob", "kind": "user" }';
 
-  test('has the same answer and tag however it is sent', async () => {
+  test('gives the same answer and ETag however it is sent', async () => {
     const { port } = await start();
     expect(standard).toMatch(/\+.*\/|\/.*\+/);
     const at = (path: string) => ask(port, 'GET', `/sdk/evalx/64a0/contexts/${path}`);
@@ -87,19 +90,19 @@ describe('a context', () => {
   });
 
   test.each([
-    ['a user from before contexts', { key: 'bob', custom: { a: 1 } }],
-    ['a user with a number as key', { key: 7 }],
-    ['many kinds', { kind: 'multi', user: { key: 'bob' }, org: { key: 'acme' } }],
-    ['one kind of many', { kind: 'multi', org: { key: 'acme' } }],
+    ['a legacy user', { key: 'bob', custom: { a: 1 } }],
+    ['a legacy user with a number as key', { key: 7 }],
+    ['a multi-kind context', { kind: 'multi', user: { key: 'bob' }, org: { key: 'acme' } }],
+    ['a multi-kind context with one kind', { kind: 'multi', org: { key: 'acme' } }],
   ])('may be %s', async (_, context) => {
     const { port } = await start();
     expect((await ask(port, 'GET', `/sdk/evalx/64a0/users/${base64url(context)}`)).status).toBe(200);
   });
 
   const bad: readonly [string, string | Buffer, RegExp][] = [
-    ['no JSON', '{"kind":', /not JSON/],
-    ['nothing', '', /empty/],
-    ['a text', '"alice"', /must be an object, not "alice"/],
+    ['not JSON', '{"kind":', /not JSON/],
+    ['empty', '', /empty/],
+    ['a string', '"alice"', /must be an object, not "alice"/],
     ['null', 'null', /must be an object/],
     ['an array', '[]', /must be an object/],
     ['without a key', '{"kind":"user"}', /key of the user context.*missing/],
@@ -109,9 +112,9 @@ describe('a context', () => {
     ['of a bad kind', '{"kind":"a b","key":"x"}', /"a b"/],
     ['of the kind "kind"', '{"kind":"kind","key":"x"}', /not "kind"/],
     ['of no kinds', '{"kind":"multi"}', /at least one/],
-    ['with a bad kind among many', '{"kind":"multi","user":{"key":""}}', /user context/],
+    ['with one bad kind of several', '{"kind":"multi","user":{"key":""}}', /user context/],
     ['not UTF-8', Buffer.from([0x22, 0xff, 0x22]), /UTF-8/],
-    ['too deep', `{"kind":"user","key":"a","x":${'['.repeat(500_000)}${']'.repeat(500_000)}}`, /deep/],
+    ['nested too deeply', `{"kind":"user","key":"a","x":${'['.repeat(500_000)}${']'.repeat(500_000)}}`, /deep/],
   ];
   test.each(bad)('that is %s gets 400 with the reason', async (_, body, reason) => {
     const { port, logged } = await start();
@@ -129,14 +132,14 @@ describe('a context', () => {
     expect(logged).toEqual([]);
   });
 
-  test.each(['e', 'ey#J', 'eyJ%20', '%C3%BC', 'e30===', 'e=30', '=='])('%s in the path is 400', async (text) => {
+  test.each(['e', 'ey#J', 'eyJ%20', '%C3%BC', 'e30===', 'e=30', '=='])('encoded as %s gets 400', async (text) => {
     const { port } = await start();
     const answer = await ask(port, 'GET', `/sdk/evalx/64a0/contexts/${text}`);
     expect([answer.status, answer.json().message]).toEqual([400, expect.stringMatching(/base64url|JSON|empty/)]);
   });
 
   test.each(['text/plain', 'application/jsonp', '', 'application/json; charset=latin1'])(
-    'in a body of the type "%s" gets 415',
+    'in a body of type "%s" gets 415',
     async (type) => {
       const { port } = await start();
       for (const path of ['/sdk/evalx/64a0/context', '/eval/64a0']) {
@@ -150,12 +153,12 @@ describe('a context', () => {
   );
 });
 
-describe('the tag', () => {
+describe('the ETag of an evalx answer', () => {
   const tagOf = async ({ port }: TestServer, path: string, headers: Record<string, string> = {}) =>
     (await ask(port, 'GET', path, { headers })).headers.etag!;
   const path = (context: unknown) => `/sdk/evalx/64a0/contexts/${base64url(context)}`;
 
-  test('is strong, and equal in every relay that holds the same items', async () => {
+  test('is strong and the same on every relay with the same items', async () => {
     const [one, other] = [await start(), await start()];
     expect(await tagOf(one, path(alice))).toMatch(/^"[0-9a-f]{32}"$/);
     expect(await tagOf(one, path(alice))).toBe(await tagOf(other, path(alice)));
@@ -166,7 +169,7 @@ describe('the tag', () => {
     expect(changed).toBe(await tagOf(other, path(alice)));
   });
 
-  test('differs by attributes, options and kind of credential', async () => {
+  test('differs by context attributes, options and kind of credential', async () => {
     const server = await start();
     const tags = [
       await tagOf(server, path(alice)),
@@ -179,7 +182,7 @@ describe('the tag', () => {
     expect(new Set(tags).size).toBe(tags.length);
   });
 
-  test('makes a poll without changes a 304 without evaluation', async () => {
+  test('lets an unchanged poll get 304 without evaluation', async () => {
     const { port, environment } = await start();
     const first = await ask(port, 'GET', path(alice));
     const { etag } = first.headers;
@@ -194,7 +197,7 @@ describe('the tag', () => {
     expect(first.headers.vary).toBe('Authorization, Accept-Encoding, Origin');
   });
 
-  test('covers memberships of Big Segments, which are loaded first', async () => {
+  test('covers Big Segment memberships, which are loaded first', async () => {
     const { port, environment } = await start();
     let loaded = false;
     environment.bigSegment = {
@@ -217,7 +220,7 @@ describe('the tag', () => {
   });
 });
 
-test('a large answer is compressed for clients that accept it', async () => {
+test('a large evalx answer is compressed for clients that accept it', async () => {
   const { port, view } = await start();
   view.patch(...Array.from({ length: 50 }, (_, index) => flag(`flag-${index}`, 1)));
   const path = `/sdk/evalx/64a0/contexts/${base64url(alice)}`;
@@ -239,7 +242,7 @@ describe('secure mode', () => {
   const status = async ({ port }: TestServer, path: string, headers: Record<string, string> = {}) =>
     (await ask(port, 'GET', path, { headers })).status;
 
-  test.each(vectors.hashes)('%j is accepted with LaunchDarkly’s hash only', async (context, hash) => {
+  test.each(vectors.hashes)('requires LaunchDarkly’s hash for %j', async (context, hash) => {
     const server = await startSecure();
     for (const path of ['/sdk/evalx/64a0/contexts/', '/eval/64a0/']) {
       const url = `${path}${base64url(context)}`;
@@ -257,7 +260,7 @@ describe('secure mode', () => {
     expect([await status(server, `${poll}&h=${hash}`), await status(server, poll)]).toEqual([200, 400]);
   });
 
-  test('applies to browsers only, and not to pings, events and goals', async () => {
+  test('applies to browsers only, and not to pings, events or goals', async () => {
     const server = await startSecure();
     const path = base64url(alice);
     expect(await status(server, `/msdk/evalx/contexts/${path}`, { authorization: 'mob-key' })).toBe(200);

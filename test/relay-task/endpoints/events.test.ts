@@ -25,13 +25,13 @@ afterEach(async () => {
   servers = [];
 });
 
-test.each(addresses)('%s: posted events are accepted with their headers', async (path, key, to, kind) => {
+test.each(addresses)('%s accepts events and passes on their headers', async (path, key, to, kind) => {
   const { port, environment } = await start();
   const headers = { ...json, authorization: key, 'x-launchdarkly-event-schema': '4', 'x-launchdarkly-payload-id': 'p' };
   const began = Date.now();
   const answer = await ask(port, 'POST', path, { headers, body: events });
   expect([answer.status, answer.body.length]).toEqual([202, 0]);
-  // SDKs use it to correct the clock of their debug events.
+  // SDKs use it to correct their clock for debug events.
   expect(Date.parse(answer.headers.date!)).toBeGreaterThan(began - 1_500);
   expect(Date.parse(answer.headers.date!)).toBeLessThanOrEqual(Date.now());
   expect(environment.delivered).toEqual([
@@ -47,7 +47,7 @@ test.each<[string, (bytes: Buffer) => Buffer]>([
   ['deflate', deflateRawSync],
   ['br', brotliCompressSync],
   ['identity', (bytes) => bytes],
-])('a body in %s is decompressed', async (encoding, pack) => {
+])('an event body in %s is decompressed', async (encoding, pack) => {
   const { port, environment } = await start();
   const headers = { authorization: 'sdk-key', 'content-encoding': encoding };
   expect((await ask(port, 'POST', '/bulk', { headers, body: pack(Buffer.from(events)) })).status).toBe(202);
@@ -55,16 +55,16 @@ test.each<[string, (bytes: Buffer) => Buffer]>([
 });
 
 test.each<[string, string | Buffer, number, RegExp, string]>([
-  ['nothing', '', 400, /empty/, ''],
-  ['nothing, compressed', '', 400, /empty/, 'gzip'],
+  ['no content', '', 400, /empty/, ''],
+  ['no content, compressed', '', 400, /empty/, 'gzip'],
   ['white space', ' \n', 400, /JSON/, ''],
-  ['no JSON', '[{"kind":', 400, /JSON/, ''],
-  ['JSON that holds no events', '"custom"', 400, /JSON/, ''],
+  ['invalid JSON', '[{"kind":', 400, /JSON/, ''],
+  ['JSON that is not events', '"custom"', 400, /JSON/, ''],
   ['something that is not gzip', events, 400, /gzip/, 'gzip'],
-  ['half of a gzip', gzipSync(events).subarray(0, 20), 400, /gzip/, 'gzip'],
+  ['truncated gzip', gzipSync(events).subarray(0, 20), 400, /gzip/, 'gzip'],
   ['an unknown encoding', events, 415, /gzip, deflate or br/, 'zip'],
   ['two encodings', gzipSync(gzipSync(events)), 415, /gzip, deflate or br/, 'gzip, gzip'],
-])('%s is refused with a reason', async (_, body, status, reason, encoding) => {
+])('an event body with %s is rejected with a reason', async (_, body, status, reason, encoding) => {
   const { port, environment } = await start();
   for (const path of ['/bulk', '/diagnostic']) {
     const headers = { authorization: 'sdk-key', ...(encoding && { 'content-encoding': encoding }) };
@@ -74,7 +74,7 @@ test.each<[string, string | Buffer, number, RegExp, string]>([
   expect(environment.delivered).toEqual([]);
 });
 
-test('a single object on /bulk is accepted: an SDK sends a diagnostic event there after a failure', async () => {
+test('a single object on /bulk is accepted, since an SDK sends a diagnostic event there after a failure', async () => {
   const { port, environment } = await start();
   expect(
     (await ask(port, 'POST', '/bulk', { headers: { authorization: 'sdk-key' }, body: '{"kind":"diagnostic"}' })).status,
@@ -82,7 +82,7 @@ test('a single object on /bulk is accepted: an SDK sends a diagnostic event ther
   expect(environment.delivered.length).toBe(1);
 });
 
-test('the limit applies to decompressed bytes, and a body of exactly the limit is accepted', async () => {
+test('the size limit applies to decompressed bytes and is inclusive', async () => {
   const body = `["${'x'.repeat(100_000)}"]`;
   const { port, environment } = await start({ server: { maxInboundPayloadBytes: body.length } });
   const post = (text: string, headers: Record<string, string> = {}) =>
@@ -101,7 +101,7 @@ test('the limit applies to decompressed bytes, and a body of exactly the limit i
   expect(environment.delivered.length).toBe(3);
 });
 
-test('a gzip bomb is cut at the limit', async () => {
+test('decompressing a gzip bomb stops at the limit', async () => {
   const { port, environment } = await start();
   const bomb = gzipSync(Buffer.alloc(100 * 1024 * 1024));
   const before = process.memoryUsage().arrayBuffers;
@@ -112,7 +112,7 @@ test('a gzip bomb is cut at the limit', async () => {
   expect(environment.delivered).toEqual([]);
 });
 
-test('if events are not forwarded, the answer makes SDKs retry', async () => {
+test('events get 503 if forwarding is off, so that SDKs retry', async () => {
   const { port, environment } = await start();
   environment.events = undefined;
   for (const [path, authorization] of addresses) {
@@ -122,7 +122,7 @@ test('if events are not forwarded, the answer makes SDKs retry', async () => {
   expect((await ask(port, 'GET', '/a/64a0.gif')).status).toBe(503);
 });
 
-describe('an image', () => {
+describe('an event image', () => {
   const pixel = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7', 'base64');
   const odd = '[{"kind":"custom","key":"ÿþ~~???>>>ûïÿ"}]';
   const standard = Buffer.from(odd).toString('base64');
@@ -149,7 +149,7 @@ describe('an image', () => {
   });
 
   test.each(['', '?d=', '?d=%F0%9F', '?d=e30===', `?d=${Buffer.from('[{').toString('base64')}`])(
-    'is shown and nothing is taken for %j',
+    'is returned for %j, without any event',
     async (query) => {
       const { port, environment } = await start();
       const answer = await ask(port, 'GET', `/a/64a0.gif${query}`);
@@ -158,19 +158,19 @@ describe('an image', () => {
   );
 });
 
-test.each(['/a/64a0.png', '/a/.gif', '/a/64a0', '/a/64a0.gif.gif'])('%s is not an image', async (path) => {
+test.each(['/a/64a0.png', '/a/.gif', '/a/64a0', '/a/64a0.gif.gif'])('%s is not an event image', async (path) => {
   const { port } = await start();
   expect((await ask(port, 'GET', path)).status).toBe(404);
 });
 
 describe('goals', () => {
-  test('are an empty list if LaunchDarkly is not asked', async () => {
+  test('are an empty list without a goals source', async () => {
     const { port } = await start();
     const answer = await ask(port, 'GET', '/sdk/goals/64a0');
     expect([answer.status, answer.text(), answer.headers['content-type']]).toEqual([200, '[]', 'application/json']);
   });
 
-  test('are LaunchDarkly’s answer without hop-by-hop headers', async () => {
+  test('are LaunchDarkly’s response without its hop-by-hop headers', async () => {
     const { port, environment } = await start();
     const asked: string[] = [];
     environment.goals = async (query) => {
@@ -194,7 +194,7 @@ describe('goals', () => {
     ]);
   });
 
-  test('are a 503 if LaunchDarkly does not answer', async () => {
+  test('get 503 if LaunchDarkly does not answer', async () => {
     const { port, environment } = await start();
     environment.goals = () => Promise.reject(new Error('down'));
     const answer = await ask(port, 'GET', '/sdk/goals/64a0');

@@ -1,6 +1,6 @@
 /**
- * What users of LaunchDarkly's own relay (8.10) do not get: the faults 14 to 22 in our list of them, each by what users get
- * here instead.
+ * Known faults of LaunchDarkly's own relay (8.10), numbers 14 to 22 in our list of them; each test shows what this relay
+ * does instead.
  */
 import { createHmac } from 'node:crypto';
 import { createMemoryView, flag, segment } from '../streams/memory-view.ts';
@@ -22,7 +22,7 @@ afterEach(() => server.close());
 const sdk = { authorization: 'sdk-key' };
 const get = (path: string, headers: Record<string, string> = {}) => ask(server.port, 'GET', path, { headers });
 
-test('14: caches get quoted tags, may send lists of them, get the tag with 304, Cache-Control, and validators for evalx', async () => {
+test('fault 14: ETags are quoted, match in lists and come with 304; evalx has them too, and responses have Cache-Control', async () => {
   server.environment.ttlMs = 60_000;
   for (const path of [
     '/sdk/flags',
@@ -40,7 +40,7 @@ test('14: caches get quoted tags, may send lists of them, get the tag with 304, 
   }
 });
 
-test('15: allowedOrigins restrict streams too, errors can be read, caches keep origins apart, methods are named everywhere', async () => {
+test('fault 15: allowedOrigins apply to streams, errors are readable, responses vary by origin, preflights list methods', async () => {
   server.environment.allowedOrigins = [site];
   for (const path of ['/ping/64a0', `/eval/64a0/${base64url(alice)}`]) {
     expect((await get(path, { origin: site })).headers['access-control-allow-origin']).toBe(site);
@@ -54,7 +54,7 @@ test('15: allowedOrigins restrict streams too, errors can be read, caches keep o
   expect(diagnostic.headers['access-control-allow-methods']).toBe('POST,OPTIONS');
 });
 
-test('16: HEAD, a trailing slash, a charset, and POST where REPORT is blocked all work', async () => {
+test('fault 16: HEAD, a trailing slash, a charset, and POST instead of REPORT all work', async () => {
   expect((await ask(server.port, 'HEAD', '/sdk/flags', { headers: sdk })).status).toBe(200);
   expect((await get('/sdk/flags/', sdk)).status).toBe(200);
   const headers = { 'content-type': 'application/json; charset=utf-8' };
@@ -75,7 +75,7 @@ test('16: HEAD, a trailing slash, a charset, and POST where REPORT is blocked al
   }
 });
 
-test('17: Bearer is understood, and every error is JSON that says what is wrong', async () => {
+test('fault 17: Bearer is accepted, and every error is JSON that says what is wrong', async () => {
   expect((await get('/sdk/flags', { authorization: 'Bearer sdk-key' })).status).toBe(200);
   for (const [path, authorization, status, message] of [
     ['/sdk/flags', '', 401, /Authorization header/],
@@ -93,7 +93,7 @@ test('17: Bearer is understood, and every error is JSON that says what is wrong'
   }
 });
 
-test('18: events that are too large get 413, events of exactly the limit are taken, malformed ones get 400', async () => {
+test('fault 18: events above the limit get 413, events of exactly the limit 202, malformed ones 400', async () => {
   const limited = await startServer({ server: { maxInboundPayloadBytes: 10 } });
   const post = (body: string) => ask(limited.port, 'POST', '/bulk', { headers: { ...json, ...sdk }, body });
   const statuses = [await post('[12345678]'), await post('[123456789]'), await post('[12,')].map(
@@ -103,7 +103,7 @@ test('18: events that are too large get 413, events of exactly the limit are tak
   expect(statuses).toEqual([202, 413, 400]);
 });
 
-test('19: pages rendered with the SDK key of yesterday keep working in secure mode', async () => {
+test('fault 19: in secure mode, hashes made with the previous SDK key keep working', async () => {
   server.environment.secureMode = true;
   server.environment.sdkKeys = () => ['new', 'old'];
   for (const [key, status] of [
@@ -116,20 +116,20 @@ test('19: pages rendered with the SDK key of yesterday keep working in secure mo
   }
 });
 
-test('20: server SDKs may poll', async () => {
+test('fault 20: server SDKs can poll', async () => {
   expect((await get('/sdk/latest-all', sdk)).json()).toMatchObject({
     flags: { banner: { version: 7 } },
     segments: { beta: { version: 2 } },
   });
 });
 
-test('21: fields that this relay does not know reach SDKs that do', async () => {
+test('fault 21: SDKs receive fields that the relay does not know', async () => {
   expect((await get('/sdk/flags/banner', sdk)).json().newField).toEqual({ from: 'tomorrow' });
   const all = (await get('/sdk/latest-all', sdk)).json();
   expect([all.flags.banner.newField, all.segments.beta.newField]).toEqual([{ from: 'tomorrow' }, 1]);
 });
 
-test('22: evalx answers carry flagVersion', async () => {
+test('fault 22: evalx answers have flagVersion', async () => {
   for (const [path, headers] of [
     ['/sdk/evalx/contexts', sdk],
     ['/msdk/evalx/contexts', { authorization: 'mob-key' }],

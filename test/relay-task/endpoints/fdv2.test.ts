@@ -26,7 +26,7 @@ interface Payload {
   }[];
 }
 
-/** What LaunchDarkly's own protocol handler makes of an answer: the payload, or nothing. */
+/** The payload that LaunchDarkly's own protocol handler reads from an answer, if any. */
 const understood = (events: { event: string; data: unknown }[], ...kinds: string[]): Payload | undefined => {
   const asIs = (object: unknown) => object;
   const complaints: unknown[] = [];
@@ -50,7 +50,7 @@ describe('/sdk/poll', () => {
   };
   const payloadOf = async (basis?: string) => understood((await poll(basis)).json().events, 'flag', 'segment');
 
-  test('without a basis: all flags and segments unchanged, no tombstones', async () => {
+  test('without a basis returns all flags and segments unchanged, without tombstones', async () => {
     const payload = await payloadOf();
     expect(payload).toMatchObject({ type: 'full', state: expect.stringMatching(/^[0-9a-f]+$/) });
     expect(payload!.updates.map(({ kind, key, version, object }) => [kind, key, version, object])).toEqual([
@@ -60,7 +60,7 @@ describe('/sdk/poll', () => {
     ]);
   });
 
-  test('from a basis that is remembered: what changed and what was deleted', async () => {
+  test('with a known basis returns what was changed and deleted since', async () => {
     const { state } = (await payloadOf())!;
     server.view.patch(flag('banner', 8));
     server.view.patch(tombstone('segments', 'beta', 4), flag('banner', 9));
@@ -73,14 +73,14 @@ describe('/sdk/poll', () => {
     ]);
   });
 
-  test('from the current state: nothing; from an unknown one: everything', async () => {
+  test('with the current basis returns nothing, with an unknown one everything', async () => {
     const { state } = (await payloadOf())!;
     expect(await payloadOf(state)).toMatchObject({ type: 'none', updates: [] });
     const full = await payloadOf('1000:from another relay & more');
     expect([full!.type, full!.updates.length, full!.state]).toEqual(['full', 3, state]);
   });
 
-  test('the tag is the state: 304 for clients that hold it, never for those with another basis', async () => {
+  test('uses the state as its ETag: 304 if the client has it, unless it names another basis', async () => {
     const first = await poll();
     const { etag } = first.headers;
     const { state } = (await payloadOf())!;
@@ -93,7 +93,7 @@ describe('/sdk/poll', () => {
     expect((await poll(state, { 'if-none-match': etag! })).status).toBe(200);
   });
 
-  test('an official SDK in this protocol’s polling mode starts with it', async () => {
+  test('lets an official SDK in FDv2 polling mode start', async () => {
     const uri = `http://127.0.0.1:${server.port}`;
     const client = init('sdk-key', {
       baseUri: uri,
@@ -113,7 +113,7 @@ describe('/sdk/poll', () => {
   });
 });
 
-test('/sdk/stream is opened with the basis that the client names', async () => {
+test('/sdk/stream opens with the basis that the client names', async () => {
   for (const basis of ['', 'abc', 'a%3Ab']) {
     const path = `/sdk/stream${basis && `?basis=${basis}`}`;
     const reader = await readStream({ port: server.port, path, headers: { authorization: 'sdk-key' } });
@@ -129,7 +129,7 @@ describe('/sdk/poll/eval', () => {
     ask(server.port, 'GET', `${path}?${query}`, { headers });
   const payloadOf = async (query: string) => understood((await poll(query)).json().events, 'flag-eval');
 
-  test('gives browsers and mobile SDKs what evalx gives them', async () => {
+  test('returns what evalx returns to browsers and mobile SDKs', async () => {
     const expected = { value: true, variation: 0, flagVersion: 7 };
     const browser = await payloadOf('auth=64a0');
     expect(browser!.type).toBe('full');
@@ -147,7 +147,7 @@ describe('/sdk/poll/eval', () => {
     expect((await payloadOf('auth=64a0&withReasons=true'))!.updates[0]!.object).toHaveProperty('reason');
   });
 
-  test('from the current state nothing, from any other everything', async () => {
+  test('with the current basis returns nothing, with any other everything', async () => {
     const { state } = (await payloadOf('auth=64a0'))!;
     expect(await payloadOf(`auth=64a0&basis=${state}`)).toMatchObject({ type: 'none' });
     const held = { 'if-none-match': `"${state}"` };

@@ -36,7 +36,7 @@ test.each([
   ['GET', {}],
   ['REPORT', { useReport: true }],
 ])(
-  'the official Node client-side SDK starts by %s, follows identify, and posts its events',
+  'the official Node client-side SDK starts with %s, follows identify, and posts its events',
   async (method, options) => {
     const sdk = connect({ ...options, streaming: false, evaluationReasons: true });
     await sdk.waitForInitialization(60);
@@ -62,7 +62,7 @@ test.each([
 test.each([
   ['GET', {}],
   ['REPORT', { useReport: true }],
-])('it asks for its stream by %s with the context that it has', async (method, options) => {
+])('the official Node client-side SDK opens its stream with %s and its context', async (method, options) => {
   const sdk = connect({ ...options, streaming: true, sendEvents: false });
   await sdk.waitForInitialization(60);
   await eventually(() => expect(server.opened.length).toBeGreaterThan(0));

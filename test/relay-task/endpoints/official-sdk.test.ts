@@ -46,7 +46,7 @@ test('an official SDK in streaming mode starts and follows patches, deletes and 
   await until('the put', async () => await client.boolVariation('banner', alice, false));
 });
 
-test('an official SDK in polling mode starts and polls again with the tag it was given', async () => {
+test('an official SDK in polling mode starts with one poll of /sdk/latest-all', async () => {
   const { port, answers } = await start({ view: createMemoryView([flag('banner', 1)]) });
   const client = connect(port, { stream: false, pollInterval: 30 });
   await client.waitForInitialization({ timeout: 60 });
@@ -54,7 +54,7 @@ test('an official SDK in polling mode starts and polls again with the tag it was
   expect(answers.map(({ route }) => route)).toEqual(['/sdk/latest-all']);
 });
 
-test('an official SDK that comes before the data waits and starts with it', async () => {
+test('an official SDK that connects before there is data starts as soon as there is', async () => {
   const { port, view, streams } = await start({ view: createMemoryView() });
   const client = connect(port);
   await until('it is connected', () => streams.connections === 1);
@@ -63,7 +63,7 @@ test('an official SDK that comes before the data waits and starts with it', asyn
   expect(await client.boolVariation('banner', alice, false)).toBe(true);
 });
 
-test('an official SDK survives what is not known yet and starts when it is', async () => {
+test('an official SDK retries while its key is not known yet, and starts when it is', async () => {
   let known = false;
   const { port } = await start({
     view: createMemoryView([flag('banner', 1)]),

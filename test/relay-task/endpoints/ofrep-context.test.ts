@@ -1,4 +1,4 @@
-/** The expected side is LaunchDarkly's own OpenFeature provider: the context that it hands to LaunchDarkly's SDK. */
+/** Expected values come from LaunchDarkly's own OpenFeature provider: the context that it passes to LaunchDarkly's SDK. */
 import type { LDContext } from '@launchdarkly/node-server-sdk';
 import { LaunchDarklyProvider } from '@launchdarkly/openfeature-node-server';
 import type { EvaluationContext } from '@openfeature/server-sdk';
@@ -49,10 +49,13 @@ const contexts: readonly EvaluationContext[] = [
   { kind: 'multi', user: { targetingKey: 'a', name: 1, anonymous: 1, deep: { a: { b: 1 } } } },
 ];
 
-test.each(contexts.map((context) => [JSON.stringify(context), context]))('%s', async (_, context) => {
-  const ours = toLaunchDarkly(overTheWire(context as Record<string, unknown>));
-  expect(ours).toEqual(await byLaunchDarkly(context as EvaluationContext));
-});
+test.each(contexts.map((context) => [JSON.stringify(context), context]))(
+  "%s becomes the context that LaunchDarkly's provider makes of it",
+  async (_, context) => {
+    const ours = toLaunchDarkly(overTheWire(context as Record<string, unknown>));
+    expect(ours).toEqual(await byLaunchDarkly(context as EvaluationContext));
+  },
+);
 
 class Contexts extends RandomChoices {
   context(): EvaluationContext {
@@ -94,7 +97,7 @@ class Contexts extends RandomChoices {
 }
 
 const seed = process.env.SEED ?? String(Date.now());
-test(`random contexts (SEED=${seed})`, async () => {
+test(`random contexts become what LaunchDarkly's provider makes of them (SEED=${seed})`, async () => {
   const contexts = new Contexts(randomFrom(seed));
   for (let count = process.env.LONG ? 20_000 : 300; count > 0; count--) {
     const context = contexts.context();
@@ -103,7 +106,7 @@ test(`random contexts (SEED=${seed})`, async () => {
   }
 });
 
-test('an attribute that is named like something that every object has is kept', () => {
+test('attributes named like properties of Object.prototype are kept', () => {
   const body = JSON.parse('{"context":{"targetingKey":"a","constructor":"x","__proto__":{"y":1}}}');
   const read = contextFromOpenFeature(body);
   expect(read).toMatchObject({ canonical: '{"__proto__":{"y":1},"constructor":"x","key":"a","kind":"user"}' });

@@ -45,7 +45,7 @@ const evaluate = ({ port }: TestServer, path: string, context: unknown, { header
   });
 const keysOf = (bulk: { flags: { key: string }[] }) => bulk.flags.map(({ key }) => key);
 
-describe('credentials', () => {
+describe('OFREP credentials', () => {
   const all = ['everywhere', 'mobile', 'browser', 'server'];
   const kinds = [
     ['sdk-key', all],
@@ -53,7 +53,7 @@ describe('credentials', () => {
     ['64a0', ['everywhere', 'browser']],
   ] as const;
   test.each(kinds)(
-    '%s gives access to what its kind may see, in every header that providers use',
+    'include %s, for the flags visible to its kind, in every header that providers use',
     async (key, seen) => {
       const server = await start();
       const ways: Record<string, string>[] = [
@@ -61,7 +61,7 @@ describe('credentials', () => {
         { authorization: `Bearer ${key}` },
         { authorization: `api_key ${key}` },
         { authorization: '', 'x-api-key': key },
-        // Whatever a gateway put there.
+        // A gateway may set this header.
         { authorization: 'Basic dXNlcjpwYXNz', 'x-api-key': key },
       ];
       for (const headers of ways) {
@@ -81,7 +81,7 @@ describe('credentials', () => {
     },
   );
 
-  test.each([['unknown'], [''], ['two words']])('%p gets 401 on every address', async (key) => {
+  test.each([['unknown'], [''], ['two words']])('%p get 401 on every endpoint', async (key) => {
     const { port } = await start();
     for (const [method, path] of [
       ['POST', BULK],
@@ -98,13 +98,13 @@ describe('credentials', () => {
     }
   });
 
-  test('a payload filter can be requested', async () => {
+  test('may come with a payload filter', async () => {
     const server = await start();
     expect((await evaluate(server, `${BULK}?filter=none`, alice)).status).toBe(404);
   });
 });
 
-describe('an answer about one flag', () => {
+describe('an OFREP answer about one flag', () => {
   const answers = async (extra: Record<string, unknown>, headers: Record<string, string> = {}) => {
     const server = await start({ view: createMemoryView([flag('f', 12, extra)]) });
     const answer = await evaluate(server, one('f'), alice, { headers });
@@ -119,15 +119,15 @@ describe('an answer about one flag', () => {
   const python = { 'user-agent': 'python-requests/2.32.3' };
 
   test.each([
-    ['what fell through', {}, { value: true, variant: '0', reason: 'FALLTHROUGH' }, 'UNKNOWN'],
-    ['off', { on: false }, { value: false, variant: '1', reason: 'OFF' }, 'DISABLED'],
+    ['a fallthrough', {}, { value: true, variant: '0', reason: 'FALLTHROUGH' }, 'UNKNOWN'],
+    ['a flag that is off', { on: false }, { value: false, variant: '1', reason: 'OFF' }, 'DISABLED'],
     [
       'a target',
       { targets: [{ values: ['alice'], variation: 1 }] },
       { value: false, variant: '1', reason: 'TARGET_MATCH' },
       'TARGETING_MATCH',
     ],
-    ['text', { variations: ['blue'] }, { value: 'blue', variant: '0', reason: 'FALLTHROUGH' }, 'UNKNOWN'],
+    ['a string', { variations: ['blue'] }, { value: 'blue', variant: '0', reason: 'FALLTHROUGH' }, 'UNKNOWN'],
     ['a number', { variations: [1.5] }, { value: 1.5, variant: '0', reason: 'FALLTHROUGH' }, 'UNKNOWN'],
     [
       'a structure',
@@ -136,14 +136,14 @@ describe('an answer about one flag', () => {
       'UNKNOWN',
     ],
     ['a list', { variations: [[1]] }, { value: [1], variant: '0', reason: 'FALLTHROUGH' }, 'UNKNOWN'],
-  ])('%s', async (_, extra, expected, standard) => {
+  ])('has the reason and value for %s', async (_, extra, expected, standard) => {
     expect(await answers(extra)).toEqual([200, { key: 'f', ...expected, metadata }]);
     const strict = { ...expected, reason: standard, metadata: { ...metadata, reasonKind: expected.reason } };
     expect(await answers(extra, python)).toEqual([200, { key: 'f', ...strict }]);
     expect(await answers(extra, { prefer: 'wait=5, reasons=standard' })).toEqual([200, { key: 'f', ...strict }]);
   });
 
-  test('says which rule or prerequisite decided', async () => {
+  test('names the deciding rule or prerequisite', async () => {
     expect(await answers({ rules: [ruleFor({ variation: 1 })] })).toEqual([
       200,
       {
@@ -166,7 +166,7 @@ describe('an answer about one flag', () => {
     ]);
   });
 
-  test('an experiment is a SPLIT for clients that need standard reasons', async () => {
+  test('has the reason SPLIT for an experiment if the client needs standard reasons', async () => {
     const rollout = { kind: 'experiment', seed: 1, variations: [{ variation: 0, weight: 100_000 }] };
     const extra = { fallthrough: { rollout } };
     expect(await answers(extra)).toEqual([
@@ -176,17 +176,17 @@ describe('an answer about one flag', () => {
     expect((await answers(extra, python))[1]).toMatchObject({ reason: 'SPLIT' });
   });
 
-  test('has no value if the code’s default applies', async () => {
+  test('has no value if the default in the code applies', async () => {
     const nothing = { on: false, offVariation: undefined };
     expect(await answers(nothing)).toEqual([200, { key: 'f', reason: 'OFF', metadata }]);
-    // LaunchDarkly's SDKs return the default for null, too.
+    // LaunchDarkly's SDKs also return the default for null.
     expect(await answers({ variations: [null] })).toEqual([
       200,
       { key: 'f', reason: 'FALLTHROUGH', variant: '0', metadata },
     ]);
   });
 
-  test('a malformed flag is a failure', async () => {
+  test('is an error for a malformed flag', async () => {
     expect(await answers({ fallthrough: { variation: 99 } })).toEqual([
       400,
       {
@@ -198,14 +198,14 @@ describe('an answer about one flag', () => {
     ]);
   });
 
-  test.each(['none', 'gone', 'toString', 'käse/1'])('no flag %p: 404', async (key) => {
+  test.each(['none', 'gone', 'toString', 'käse/1'])('is 404 for the unknown flag %p', async (key) => {
     const answer = await evaluate(await start(), one(encodeURIComponent(key)), alice);
     expect(answer.status).toBe(404);
     expect(answer.json()).toEqual({ key, errorCode: 'FLAG_NOT_FOUND', errorDetails: expect.stringContaining(key) });
   });
 });
 
-test('all flags together have the answers that each has alone, including failures', async () => {
+test('an OFREP bulk answer has the same results as single answers, including errors', async () => {
   const view = createMemoryView([...items(), flag('broken', 8, { fallthrough: { variation: 99 } })]);
   const server = await start({ view });
   const bulk = (await evaluate(server, BULK, { targetingKey: 'bob' })).json();
@@ -218,7 +218,7 @@ test('all flags together have the answers that each has alone, including failure
   expect(bulk.flags[4]).toMatchObject({ key: 'broken', errorCode: 'PARSE_ERROR' });
 });
 
-test('a client-side ID gets the address of a stream of changes; keys must not appear in it', async () => {
+test('an OFREP bulk answer for a client-side ID names a stream of changes, and no other key appears in one', async () => {
   const server = await start({
     find: (kind, credential, filter, environment) =>
       kind === 'environmentId' && credential === '64a0' && (filter === '' || filter === 'a b')
@@ -242,7 +242,7 @@ test('a client-side ID gets the address of a stream of changes; keys must not ap
   }
 });
 
-test('answers that clients share have the kind of reasons that each needs', async () => {
+test('an OFREP answer shared by clients has the kind of reasons that each client needs', async () => {
   const server = await start();
   const { clientView } = server.environment;
   const everyone = clientView.evaluateAll(parseContext({ kind: 'user', key: 'alice' })!, {
@@ -261,37 +261,32 @@ test('answers that clients share have the kind of reasons that each needs', asyn
   }
 });
 
-describe('a bad request gets OFREP’s errors', () => {
+describe('a bad OFREP request', () => {
   const limit = 1024;
   const bad: [string, number, string, Asking][] = [
-    ['no JSON', 400, 'PARSE_ERROR', { body: '{' }],
-    ['nothing', 400, 'PARSE_ERROR', { body: '' }],
+    ['invalid JSON', 400, 'PARSE_ERROR', { body: '{' }],
+    ['no body', 400, 'PARSE_ERROR', { body: '' }],
     ['a list', 400, 'PARSE_ERROR', { body: '[]' }],
-    ['not UTF-8', 400, 'PARSE_ERROR', { body: Buffer.from([0x7b, 0xff, 0x7d]) }],
-    ['too deep', 400, 'PARSE_ERROR', { body: `{"context":${'['.repeat(200)}${']'.repeat(200)}}` }],
+    ['invalid UTF-8', 400, 'PARSE_ERROR', { body: Buffer.from([0x7b, 0xff, 0x7d]) }],
+    ['too deep a context', 400, 'PARSE_ERROR', { body: `{"context":${'['.repeat(200)}${']'.repeat(200)}}` }],
     [
-      'half of gzip',
+      'truncated gzip',
       400,
       'PARSE_ERROR',
       { body: gzipSync('{"context":{}}').subarray(0, 20), headers: { 'content-encoding': 'gzip' } },
     ],
-    ['above the limit', 413, 'PARSE_ERROR', { body: ' '.repeat(limit + 1) }],
-    ['no JSON by its type', 415, 'PARSE_ERROR', { body: '{}', headers: { 'content-type': 'text/plain' } }],
+    ['a body above the limit', 413, 'PARSE_ERROR', { body: ' '.repeat(limit + 1) }],
+    ['another content type', 415, 'PARSE_ERROR', { body: '{}', headers: { 'content-type': 'text/plain' } }],
     ['no context', 400, 'TARGETING_KEY_MISSING', { body: '{}' }],
     ['an empty context', 400, 'TARGETING_KEY_MISSING', { body: '{"context":{}}' }],
     ['an empty key', 400, 'TARGETING_KEY_MISSING', { body: '{"context":{"targetingKey":""}}' }],
-    [
-      'a member without a key',
-      400,
-      'TARGETING_KEY_MISSING',
-      { body: '{"context":{"kind":"multi","org":{"name":"x"}}}' },
-    ],
+    ['a kind without a key', 400, 'TARGETING_KEY_MISSING', { body: '{"context":{"kind":"multi","org":{"name":"x"}}}' }],
     ['a context that is a list', 400, 'INVALID_CONTEXT', { body: '{"context":[]}' }],
     ['a key that is a number', 400, 'INVALID_CONTEXT', { body: '{"context":{"targetingKey":7}}' }],
-    ['a kind that is none', 400, 'INVALID_CONTEXT', { body: '{"context":{"targetingKey":"a","kind":"a b"}}' }],
-    ['no member', 400, 'INVALID_CONTEXT', { body: '{"context":{"kind":"multi"}}' }],
+    ['an invalid kind', 400, 'INVALID_CONTEXT', { body: '{"context":{"targetingKey":"a","kind":"a b"}}' }],
+    ['no kinds', 400, 'INVALID_CONTEXT', { body: '{"context":{"kind":"multi"}}' }],
   ];
-  test.each(bad)('%s: %i %s', async (_, status, errorCode, asking) => {
+  test.each(bad)('with %s gets %i %s', async (_, status, errorCode, asking) => {
     const server = await start({ server: { maxContextBytes: limit } });
     const single = await evaluate(server, one('everywhere'), undefined, asking);
     const bulk = await evaluate(server, BULK, undefined, asking);
@@ -301,7 +296,7 @@ describe('a bad request gets OFREP’s errors', () => {
     expect(single.headers['content-type']).toBe('application/json');
   });
 
-  test('a failure of the relay is a 500, logged without the request', async () => {
+  test('differs from a failure of the relay, which gets 500 and a log line without the request', async () => {
     const server = await start();
     server.environment.clientView.evaluateAll = () => {
       throw new Error('a fault');
@@ -313,11 +308,11 @@ describe('a bad request gets OFREP’s errors', () => {
   });
 });
 
-describe('a transient condition is a 503', () => {
+describe('an OFREP request before the relay is ready', () => {
   test.each([
     ['without data', { view: createMemoryView() }],
     ['without environments', { find: () => 'not-yet' as const }],
-  ])('%s', async (_, options) => {
+  ])('gets 503 (%s)', async (_, options) => {
     const server = await start(options);
     for (const path of [BULK, one('everywhere')]) {
       const answer = await evaluate(server, path, alice);
@@ -327,8 +322,8 @@ describe('a transient condition is a 503', () => {
   });
 });
 
-describe('a client that holds the answer', () => {
-  test('gets 304 for the same context however it is written, until something changes', async () => {
+describe('an OFREP client with an ETag', () => {
+  test('gets 304 for the same context in any form until something changes', async () => {
     const server = await start();
     const context = { targetingKey: 'alice', plan: 'a', n: 1 };
     const first = await evaluate(server, BULK, context);
@@ -349,7 +344,7 @@ describe('a client that holds the answer', () => {
     expect((await again(context)).status).toBe(200);
   });
 
-  test('gets another answer when only a membership in a Big Segment changed', async () => {
+  test('gets a new answer if only a Big Segment membership changed', async () => {
     const server = await start();
     let waited = 0;
     const wait = async () => void waited++;
@@ -364,7 +359,7 @@ describe('a client that holds the answer', () => {
     expect(waited).toBe(4);
   });
 
-  test('asks again each time: answers stay out of shared caches', async () => {
+  test('revalidates every time, and shared caches keep no answer', async () => {
     const server = await start();
     for (const path of [BULK, one('everywhere'), one('none')]) {
       expect((await evaluate(server, path, alice)).headers['cache-control']).toBe('private, no-cache');
@@ -372,7 +367,7 @@ describe('a client that holds the answer', () => {
   });
 });
 
-test('a large answer is compressed for clients that accept it', async () => {
+test('a large OFREP answer is compressed for clients that accept it', async () => {
   const many = Array.from({ length: 50 }, (_, index) => flag(`flag-${index}`, 1));
   const server = await start({ view: createMemoryView(many) });
   const plain = await evaluate(server, BULK, alice);
@@ -381,11 +376,11 @@ test('a large answer is compressed for clients that accept it', async () => {
   expect(packed.body.length).toBeLessThan(plain.body.length / 4);
 });
 
-describe('secure mode', () => {
+describe('OFREP in secure mode', () => {
   const vectors: { sdkKey: string; hashes: [object, string][] } = JSON.parse(
     readFileSync(join(import.meta.dirname, '../../fixtures/endpoints/secure-mode.json'), 'utf8'),
   );
-  test('a browser sends its hash by header or query; others need none', async () => {
+  test('requires the hash of browsers only, by header or query', async () => {
     const server = await start();
     server.environment.secureMode = true;
     server.environment.sdkKeys = () => ['another', vectors.sdkKey];
@@ -406,9 +401,9 @@ describe('secure mode', () => {
   });
 });
 
-describe('browsers', () => {
+describe('a browser that uses OFREP', () => {
   const origin = 'https://shop.example';
-  test('may send every header that this needs, and read every answer', async () => {
+  test('can send every header it needs and read every answer', async () => {
     const server = await start();
     for (const path of [BULK, one('browser')]) {
       const preflight = await ask(server.port, 'OPTIONS', path, {
@@ -431,7 +426,7 @@ describe('browsers', () => {
     }
   });
 
-  test('of another origin than the configured ones may not', async () => {
+  test('is not allowed from an origin that is not configured', async () => {
     const server = await start();
     server.environment.allowedOrigins = ['https://other.example'];
     const answer = await evaluate(server, BULK, alice, { key: '64a0', headers: { origin } });
@@ -439,7 +434,7 @@ describe('browsers', () => {
   });
 });
 
-test('older providers find the configuration, once', async () => {
+test("OFREP's configuration is served to older providers, with an ETag", async () => {
   const { port } = await start({ view: createMemoryView() });
   const headers = { authorization: '64a0' };
   const answer = await ask(port, 'GET', '/ofrep/v1/configuration', { headers });

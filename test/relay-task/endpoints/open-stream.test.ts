@@ -34,7 +34,7 @@ const addresses = [
   ['/sdk/stream/eval', { authorization: 'api_key mob-key' }, 'ping', 'mobileKey', 'mob-key'],
 ] as const;
 
-describe.each(addresses)('%s %j', (path, headers, kind, credentialKind, credential) => {
+describe.each(addresses)('a stream on %s %j', (path, headers, kind, credentialKind, credential) => {
   const expected = (withReasons: boolean) =>
     expect.objectContaining({
       kind,
@@ -45,7 +45,7 @@ describe.each(addresses)('%s %j', (path, headers, kind, credentialKind, credenti
     });
   const [bare, query = ''] = path.split('?');
 
-  test('opens the same stream by GET, REPORT and POST', async () => {
+  test('opens in the same way by GET, REPORT and POST', async () => {
     const { port } = await start();
     const and = query ? '&' : '?';
     const got = await read(port, {
@@ -66,7 +66,7 @@ describe.each(addresses)('%s %j', (path, headers, kind, credentialKind, credenti
     }
   });
 
-  test('hands over a socket that nothing else reads from or writes to', async () => {
+  test('gets a socket that nothing else reads from or writes to', async () => {
     const { port, opened } = await start();
     for (const method of ['REPORT', 'POST']) {
       const reader = await read(port, {
@@ -82,7 +82,7 @@ describe.each(addresses)('%s %j', (path, headers, kind, credentialKind, credenti
       expect(
         ['data', 'error', 'close', 'end', 'drain', 'timeout'].map((name) => [name, socket.listenerCount(name)]),
       ).toEqual(
-        // The fake stream's own two, node:http's of every socket, and node:net's.
+        // Two of the fake stream; those for close and end are node:http's and node:net's.
         [
           ['data', 1],
           ['error', 1],
@@ -110,7 +110,7 @@ const chunked = (text: string, size: number) => {
 };
 const zipped = gzipSync(alice);
 
-describe('a body arrives', () => {
+describe('the body of a stream request', () => {
   test.each([
     ['with a length', Buffer.concat([Buffer.from(head(`Content-Length: ${bytes}`)), Buffer.from(alice)])],
     ['in chunks', Buffer.concat([Buffer.from(head('Transfer-Encoding: chunked')), chunked(alice, 7)])],
@@ -118,7 +118,7 @@ describe('a body arrives', () => {
       'compressed',
       Buffer.concat([Buffer.from(head(`Content-Encoding: gzip\r\nContent-Length: ${zipped.length}`)), zipped]),
     ],
-  ])('%s, at once or byte by byte', async (_, request) => {
+  ])('may arrive %s, in one piece or byte by byte', async (_, request) => {
     const { port, opened } = await start();
     expect(await say(port, request, (heard) => heard.includes('event: opening'))).toContain('event: opening');
     const socket = connect(port, '127.0.0.1');
@@ -134,7 +134,7 @@ describe('a body arrives', () => {
     expect(opened[1]!.opening).toEqual(opened[0]!.opening);
   });
 
-  test('after 100 Continue', async () => {
+  test('may arrive after 100 Continue', async () => {
     const { port } = await start();
     const socket = connect(port, '127.0.0.1');
     let heard = '';
@@ -148,12 +148,12 @@ describe('a body arrives', () => {
     socket.destroy();
   });
 
-  test('never: 408', async () => {
+  test('gets 408 if it never arrives', async () => {
     const { port } = await start({ server: { requestTimeoutMs: 100, headersTimeoutMs: 100 } });
     expect(await say(port, head('Content-Length: 9'))).toMatch(/^HTTP\/1.1 408 .*"message"/s);
   });
 
-  test('in part, and the client is gone: nothing is opened and nothing breaks', async () => {
+  test('opens nothing and harms nothing if the client leaves in the middle of it', async () => {
     const { port, opened, answers, logged } = await start();
     for (let i = 0; i < 20; i++) {
       const socket = connect(port, '127.0.0.1');
@@ -168,14 +168,14 @@ describe('a body arrives', () => {
   });
 });
 
-describe('a refused stream gets a reason', () => {
+describe('a rejected stream request gets a reason', () => {
   test.each([
-    ['without a body', head('X: y'), 400, /empty/],
+    ['for a missing body', head('X: y'), 400, /empty/],
     ['for a body that is not a context', `${head('Content-Length: 2')}{}`, 400, /key/],
     ['for a chunk without a size', `${head('Transfer-Encoding: chunked')}zz\r\n`, 400, /chunk/],
-    ['for a chunk that is too long', `${head('Transfer-Encoding: chunked')}1\r\nabc\r\n0\r\n\r\n`, 400, /chunk/],
-    ['for an endless line', `${head('Transfer-Encoding: chunked')}1;${'x'.repeat(10_000)}`, 400, /line/],
-    ['for a size beyond all bounds', `${head('Transfer-Encoding: chunked')}fffffffff\r\n`, 400, /chunk/],
+    ['for a chunk longer than its size', `${head('Transfer-Encoding: chunked')}1\r\nabc\r\n0\r\n\r\n`, 400, /chunk/],
+    ['for an endless chunk header', `${head('Transfer-Encoding: chunked')}1;${'x'.repeat(10_000)}`, 400, /line/],
+    ['for a chunk size that is too large', `${head('Transfer-Encoding: chunked')}fffffffff\r\n`, 400, /chunk/],
     ['for a body that is not compressed', `${head('Content-Encoding: gzip\r\nContent-Length: 2')}{}`, 400, /gzip/],
     ['for an unknown encoding', `${head('Content-Encoding: zip\r\nContent-Length: 2')}{}`, 415, /gzip, deflate or br/],
   ])('%s', async (_, request, status, reason) => {
@@ -188,7 +188,7 @@ describe('a refused stream gets a reason', () => {
     expect((await get('/livez')).status).toBe(200);
   });
 
-  test('above the limit, also when the client sends all of it first', async () => {
+  test('for a body above the limit, even if the client sends all of it first', async () => {
     const { port } = await start({ server: { maxContextBytes: bytes } });
     expect((await ask(port, 'REPORT', '/eval/64a0', { headers: json, body: alice })).status).toBe(200);
     for (const body of [`${alice} `, 'x'.repeat(3_000_000)]) {
@@ -203,7 +203,7 @@ describe('a refused stream gets a reason', () => {
     }
   });
 
-  test('while the relay closes', async () => {
+  test('while the relay is closing', async () => {
     const server = await start();
     const socket = connect(server.port, '127.0.0.1');
     let heard = '';
@@ -219,7 +219,7 @@ describe('a refused stream gets a reason', () => {
   });
 });
 
-test('HEAD of a stream has its content type, and checks the context', async () => {
+test('HEAD of a stream returns its content type and checks the context', async () => {
   const { port, opened } = await start();
   const good = await ask(port, 'HEAD', `/eval/64a0/${base64url({ kind: 'user', key: 'a' })}`);
   expect([good.status, good.headers['content-type']]).toEqual([200, 'text/event-stream; charset=utf-8']);

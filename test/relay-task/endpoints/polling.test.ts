@@ -8,7 +8,7 @@ import { startServer, type TestServer } from './start-server.ts';
 const filler = { filler: 'x'.repeat(5_000) };
 let server: TestServer;
 beforeEach(async () => {
-  // The values of LaunchDarkly's relay: SHA-1 of "alpha:3beta:12" begins with b8788ef94d38151.
+  // As LaunchDarkly's relay computes it: the SHA-1 of "alpha:3beta:12" begins with b8788ef94d38151.
   const items = [flag('beta', 12, filler), flag('alpha', 3), segment('s', 4, filler), tombstone('segments', 'gone', 9)];
   server = await startServer({ view: createMemoryView(items) });
 });
@@ -16,7 +16,7 @@ afterEach(() => server.close());
 const ask = (path: string, headers: Record<string, string> = {}) =>
   server.get(path, { headers: { authorization: 'sdk-key', 'accept-encoding': 'identity', ...headers } });
 
-test('bodies are the raw JSON of the items, without tombstones', async () => {
+test('polls return the raw JSON of the items, without tombstones', async () => {
   server.view.patch(tombstone('features', 'alpha', 4));
   const flags = `{"beta":${flag('beta', 12, filler).json}}`;
   const segments = `{"s":${segment('s', 4, filler).json}}`;
@@ -38,7 +38,7 @@ test.each([
   '/sdk/flags',
   '/sdk/flags/beta',
   '/sdk/segments/s',
-])('%s: the tag is strong and quoted, every form of If-None-Match finds it, and 304 keeps it', async (path) => {
+])('%s has a strong ETag that matches every form of If-None-Match and is sent with 304', async (path) => {
   const first = await ask(path);
   const etag = first.headers.get('etag')!;
   expect(etag).toMatch(/^"[0-9a-f]+"$/);
@@ -55,13 +55,13 @@ test.each([
   expect((await ask(path, { 'if-none-match': etag })).status).toBe(200);
 });
 
-test('unquoted tags from ld-relay still match', async () => {
+test('unquoted ETags from ld-relay still match', async () => {
   expect((await ask('/sdk/flags', { 'if-none-match': 'relay-b8788ef94d38151' })).status).toBe(304);
   expect((await ask('/sdk/flags/beta', { 'if-none-match': 'relay-12' })).status).toBe(304);
   expect((await ask('/sdk/flags/beta', { 'if-none-match': 'relay-11' })).status).toBe(200);
 });
 
-test('the tag of one item is a digest of its content and nothing of this process', async () => {
+test('the ETag of one item is a digest of its content only', async () => {
   const expected = createHash('sha256')
     .update(flag('beta', 12, filler).json)
     .digest('hex')
@@ -69,7 +69,7 @@ test('the tag of one item is a digest of its content and nothing of this process
   expect((await ask('/sdk/flags/beta')).headers.get('etag')).toBe(`"${expected}"`);
 });
 
-test('a change of a segment leaves the tag of the flags alone', async () => {
+test('a changed segment does not change the ETag of the flags', async () => {
   const tags = () =>
     Promise.all(
       ['/sdk/latest-flags', '/sdk/latest-segments', '/sdk/latest-all'].map(async (path) =>
@@ -82,10 +82,10 @@ test('a change of a segment leaves the tag of the flags alone', async () => {
   expect(after.map((tag, index) => tag === before[index])).toEqual([true, false, false]);
 });
 
-test('compressed when accepted and above 1 KB, under a tag of its own', async () => {
+test('polls above 1 KB are compressed if the client accepts it, under their own ETag', async () => {
   const raw = await ask('/sdk/latest-all');
   const text = await raw.text();
-  // A raw socket, since fetch would unpack it.
+  // A raw socket, since fetch would decompress it.
   const zipped = async (path: string, accept: string) => {
     const reader = await readStream({
       port: server.port,
@@ -114,7 +114,7 @@ test('compressed when accepted and above 1 KB, under a tag of its own', async ()
   }
 });
 
-test('a hundred polls of one generation serialise the set once', async () => {
+test('a hundred polls of the same data serialise it once', async () => {
   const before = server.view.walks;
   await Promise.all(Array.from({ length: 100 }, () => ask('/sdk/latest-all', { 'accept-encoding': 'gzip' })));
   expect(server.view.walks - before).toBe(2);
@@ -123,25 +123,25 @@ test('a hundred polls of one generation serialise the set once', async () => {
   expect(server.view.walks - before).toBe(4);
 });
 
-describe('for PHP', () => {
+describe('polling for PHP', () => {
   const vectors: { allFlags: [Record<string, number>, string][]; oneFlag: [number, string][] } = JSON.parse(
     readFileSync(join(import.meta.dirname, '../../fixtures/endpoints/etags.json'), 'utf8'),
   );
 
-  test.each(vectors.allFlags)('the set %j still matches ld-relay’s tag %s', async (versions, tag) => {
+  test.each(vectors.allFlags)('lets ld-relay’s ETag match for the set %j (%s)', async (versions, tag) => {
     server.view.put(Object.entries(versions).map(([key, version]) => flag(key, version)));
     expect((await ask('/sdk/flags', { 'if-none-match': tag })).status).toBe(304);
     server.view.patch(flag('more', 1));
     expect((await ask('/sdk/flags', { 'if-none-match': tag })).status).toBe(200);
   });
 
-  test.each(vectors.oneFlag)('version %i still matches ld-relay’s tag %s', async (version, tag) => {
+  test.each(vectors.oneFlag)('lets ld-relay’s ETag match for version %i of a flag (%s)', async (version, tag) => {
     server.view.put([flag('one', version)]);
     expect((await ask('/sdk/flags/one', { 'if-none-match': tag })).status).toBe(304);
   });
 
   test.each(['/sdk/flags', '/sdk/flags/beta', '/sdk/segments/s'])(
-    '%s says how long it may be cached, also with 304, and nothing without a TTL',
+    'sends cache lifetimes on %s, with 304 too, and none without a TTL',
     async (path) => {
       server.environment.ttlMs = 90_000;
       const { etag } = Object.fromEntries((await ask(path)).headers);
@@ -158,7 +158,7 @@ describe('for PHP', () => {
     },
   );
 
-  test('other answers have no cache lifetime', async () => {
+  test('sends no cache lifetime on other responses', async () => {
     server.environment.ttlMs = 90_000;
     expect((await ask('/sdk/latest-all')).headers.get('expires')).toBeNull();
     expect((await ask('/sdk/flags/never')).headers.get('expires')).toBeNull();

@@ -1,4 +1,4 @@
-/** Every address of the relay, against the list of LaunchDarkly's own relay and what LaunchDarkly answers beside it. */
+/** Every endpoint of the relay: those of LaunchDarkly's own relay, and those that LaunchDarkly itself offers in addition. */
 import type { CredentialKind } from '../../../relay-task/ports.ts';
 import { createMemoryView, flag, segment } from '../streams/memory-view.ts';
 import { type Answer, ask, base64url, json } from './ask.ts';
@@ -7,7 +7,7 @@ import { startServer, type TestServer } from './start-server.ts';
 const alice = { kind: 'user', key: 'alice' };
 type Expected = 'stream' | 'json' | 'taken' | 'gif';
 type Who = CredentialKind | 'client' | 'nobody';
-/** Method, path, who may ask, what comes; whether it needs the environment's data. */
+/** Method, path, accepted credential, kind of response, and whether it needs the environment's data. */
 type Row = readonly [string, string, Who, Expected, ('needs data' | '')?];
 
 const inPathAndBody = (paths: readonly string[], bodies: readonly string[], who: Who, expected: Expected): Row[] => {
@@ -114,7 +114,7 @@ beforeAll(async () => {
 });
 afterAll(() => Promise.all([full, empty, refused, unlisted].map((server) => server.close())));
 
-/** Their bodies and errors are another protocol's: see ofrep.test.ts. */
+/** Another protocol with its own bodies and errors: see ofrep.test.ts. */
 const openFeature = [
   'POST /ofrep/v1/evaluate/flags/{key}',
   'POST /ofrep/v1/evaluate/flags',
@@ -124,13 +124,13 @@ const openFeature = [
 
 test('the relay has these endpoints and no others', () => {
   const listed = rows.map(([method, path]) => `${method} ${path}`);
-  // A project's key and an environment's, or an environment's name and a payload filter's.
+  // The segments are a project and environment key, or an environment name and a payload filter.
   listed.splice(listed.indexOf('GET /status/{environment}') + 1, 0, 'GET /status/{environment}/{filter}');
   listed.splice(listed.indexOf('GET /status'), 0, ...openFeature);
   expect(full.server.routes.map(({ method, path }) => `${method} ${path}`)).toEqual(listed);
 });
 
-test.each(titled(rows))('%s: the right credential gets an answer', async (_, row) => {
+test.each(titled(rows))('%s answers requests with the right credential', async (_, row) => {
   const [, , who, expected] = row;
   const answer = await send(full, row);
   expect(answer.status).toBe(expected === 'taken' ? 202 : 200);
@@ -140,7 +140,7 @@ test.each(titled(rows))('%s: the right credential gets an answer', async (_, row
   if (who !== 'nobody' && expected !== 'stream') expect(answer.headers['x-ld-envid']).toBe('64a0');
 });
 
-test.each(titled(withCredential))('%s: a wrong credential gets a final answer', async (_, row) => {
+test.each(titled(withCredential))('%s rejects a wrong credential for good', async (_, row) => {
   const [, , who] = row;
   for (const wrong of ['sdk-wrong', ...Object.values(right)]) {
     if (wrong === '' || wrong === right[who] || (who === 'client' && wrong === '64a0')) continue;
@@ -152,7 +152,7 @@ test.each(titled(withCredential))('%s: a wrong credential gets a final answer', 
 });
 
 test.each(titled(withCredential.filter(([, , who]) => who !== 'environmentId')))(
-  '%s: no credential gets 401',
+  '%s without a credential gets 401',
   async (_, row) => {
     const answer = await send(full, row, '');
     expect(answer.status).toBe(401);
@@ -160,7 +160,7 @@ test.each(titled(withCredential.filter(([, , who]) => who !== 'environmentId')))
   },
 );
 
-test.each(titled(withCredential))('%s: a filter that the environment does not have gets 404', async (_, row) => {
+test.each(titled(withCredential))('%s with a filter that the environment does not have gets 404', async (_, row) => {
   const [method, path, who, expected] = row;
   const answer = await ask(full.port, method, `${concrete(path, '64a0')}?filter=zzz`, {
     headers: { ...json, authorization: right[who] },
@@ -170,7 +170,7 @@ test.each(titled(withCredential))('%s: a filter that the environment does not ha
   expect(answer.json().message).toContain('filter');
 });
 
-test.each(titled(rows))('%s: another method gets 405 with Allow', async (_, [method, path, who]) => {
+test.each(titled(rows))('%s with another method gets 405 with Allow', async (_, [method, path, who]) => {
   const answer = await ask(full.port, 'DELETE', concrete(path, '64a0'), { headers: { authorization: right[who] } });
   expect(answer.status).toBe(405);
   const allowed = answer.headers.allow?.split(', ') ?? [];
@@ -181,7 +181,7 @@ test.each(titled(rows))('%s: another method gets 405 with Allow', async (_, [met
 });
 
 test.each(titled(rows.filter(([method]) => method === 'GET')))(
-  '%s: HEAD and a trailing slash do no harm',
+  '%s also works with HEAD and with a trailing slash',
   async (_, row) => {
     const [, path, who] = row;
     const authorization = right[who];
@@ -192,28 +192,31 @@ test.each(titled(rows.filter(([method]) => method === 'GET')))(
   },
 );
 
-test.each(titled(withCredential))('%s: before the list of environments is known, 503', async (_, row) => {
+test.each(titled(withCredential))('%s gets 503 before the list of environments is known', async (_, row) => {
   comesLater(await send(unlisted, row));
   comesLater(await send(unlisted, row, 'wrong'));
 });
 
-test.each(titled(withCredential))('%s: before there is data', async (_, row) => {
+test.each(titled(withCredential))('%s gets 503 before there is data, if it needs data', async (_, row) => {
   const [, , , expected, data] = row;
   if (data) return comesLater(await send(empty, row));
-  // Streams of evaluated flags and pings open silent: here they tell how they were opened.
+  // Streams on /all and /flags open and stay silent, so there is nothing to await.
   if (expected === 'stream' && !/ping|eval|sdk/.test(row[1])) return;
   expect((await send(empty, row)).status).toBe(expected === 'taken' ? 202 : 200);
 });
 
-test.each(titled(withCredential))('%s: after LaunchDarkly rejected the key and without data', async (_, row) => {
-  const [, , , expected, data] = row;
-  const answer = await send(refused, row);
-  if (!data && expected !== 'stream') return expect(answer.status).toBe(expected === 'taken' ? 202 : 200);
-  comesLater(answer);
-  expect(answer.json().message).toContain('rejects');
-});
+test.each(titled(withCredential))(
+  '%s gets 503 after LaunchDarkly rejected the key, if it needs data',
+  async (_, row) => {
+    const [, , , expected, data] = row;
+    const answer = await send(refused, row);
+    if (!data && expected !== 'stream') return expect(answer.status).toBe(expected === 'taken' ? 202 : 200);
+    comesLater(answer);
+    expect(answer.json().message).toContain('rejects');
+  },
+);
 
-test.each(titled(withCredential))('%s: after LaunchDarkly rejected the key, with data', async (_, row) => {
+test.each(titled(withCredential))('%s works after LaunchDarkly rejected the key, if there is data', async (_, row) => {
   full.environment.refused = true;
   try {
     expect((await send(full, row)).status).toBe(row[3] === 'taken' ? 202 : 200);
@@ -222,7 +225,7 @@ test.each(titled(withCredential))('%s: after LaunchDarkly rejected the key, with
   }
 });
 
-test.each(titled(forBrowsers))('%s: OPTIONS is answered whatever else is wrong', async (_, [method, path]) => {
+test.each(titled(forBrowsers))('%s answers OPTIONS in every state of the relay', async (_, [method, path]) => {
   for (const server of [full, empty, refused, unlisted]) {
     for (const envId of ['64a0', 'unknown']) {
       const answer = await ask(server.port, 'OPTIONS', concrete(path, envId), {
@@ -238,7 +241,7 @@ test.each(titled(forBrowsers))('%s: OPTIONS is answered whatever else is wrong',
   }
 });
 
-test('OPTIONS for endpoints that browsers do not use gets 405', async () => {
+test('endpoints that browsers do not use reject OPTIONS with 405', async () => {
   expect((await ask(full.port, 'OPTIONS', '/all')).status).toBe(405);
   expect((await ask(full.port, 'OPTIONS', '/nothing')).status).toBe(404);
 });

@@ -14,19 +14,19 @@ import type { MemoryView } from '../streams/memory-view.ts';
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
-/** Everything that a test may change, and what was done to it. */
+/** Everything that a test may change, and a record of what was done to it. */
 export interface TestEnvironment extends Writable<ServedEnvironment> {
   view: MemoryView & ServedView;
-  /** How often all flags were evaluated. */
+  /** Number of evaluations of all flags. */
   evaluations: number;
-  /** Stands for the memberships of Big Segments: awaited before evaluating, and read then. */
+  /** Stands for Big Segment memberships: awaited before evaluating, then read. */
   bigSegment: { wait(): Promise<void>; flag: string; value: unknown } | undefined;
   readonly delivered: ({ readonly to: 'analytics' | 'diagnostic' } & EventDelivery)[];
 }
 
 const sha = (algorithm: string, text: string) => createHash(algorithm).update(text).digest('hex');
 
-/** An environment over a memory, small and evaluated by the library itself, one item parsed per question. */
+/** A small environment over a memory; it compiles a flag on each evaluation. */
 export function createTestEnvironment(memory: MemoryView): TestEnvironment {
   const view = withStates(memory);
   const compiled = (key: string) => {
@@ -90,9 +90,9 @@ export function createTestEnvironment(memory: MemoryView): TestEnvironment {
   return environment;
 }
 
-/** The memory, remembering every state that it was in. */
+/** The memory, with a history of its states. */
 function withStates(memory: MemoryView): MemoryView & ServedView {
-  // Not by walking through it, which tests count.
+  // The digest does not walk through the items, which tests count.
   const state = () => (memory.initialized ? memory.digest('all') : '');
   const changes: { readonly before: string; readonly items: readonly Item[] }[] = [];
   return Object.assign(Object.create(memory) as MemoryView, {

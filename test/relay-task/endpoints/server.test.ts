@@ -23,11 +23,11 @@ const items = () => [
   tombstone('segments', 'old', 9),
 ];
 const authorization = { authorization: 'sdk-key' };
-/** The answer to the first request shows that the server has read the beginning of the second. */
+/** An answer to the first request proves that the server has read the start of the second. */
 const ONE_AND_A_HALF_REQUESTS = 'GET /livez HTTP/1.1\r\nHost: a\r\n\r\nGET /livez HTTP/1.1\r\nHost: a\r\n';
 
-describe('addresses', () => {
-  test('elsewhere is 404 in JSON, unclean paths lead to the clean one on the same host, undecodable ones are 400', async () => {
+describe('a request path', () => {
+  test('gets 404 in JSON if unknown, 301 to its clean form, and 400 if it cannot be decoded', async () => {
     const { get, port } = await start();
     for (const path of ['/', '/nothing', '/all/more', '/sdk/flags/a/b', '/ALL']) {
       const response = await get(path);
@@ -49,7 +49,7 @@ describe('addresses', () => {
     expect((await get('/sdk/flags/%ff', { headers: authorization })).status).toBe(400);
   });
 
-  test('a key in a path is percent-decoded, and may hold a slash that way', async () => {
+  test('is percent-decoded, so that a key may contain a slash', async () => {
     const { get } = await start({ view: createMemoryView([flag('a/b ü', 1)]) });
     expect(await (await get('/sdk/flags/a%2Fb%20%C3%BC', { headers: authorization })).json()).toMatchObject({
       key: 'a/b ü',
@@ -57,7 +57,7 @@ describe('addresses', () => {
   });
 });
 
-describe('credentials', () => {
+describe("a server SDK's request", () => {
   test.each([
     ['sdk-key', 200],
     ['api_key sdk-key', 200],
@@ -69,7 +69,7 @@ describe('credentials', () => {
     ['sdk-key sdk-key', 401],
     ['mob-key', 401],
     ['sdk-other', 401],
-  ])('Authorization "%s" is answered with %i on streams and polls', async (text, status) => {
+  ])('with Authorization "%s" gets %i on streams and polls', async (text, status) => {
     const { port } = await start();
     for (const path of ['/all', '/sdk/latest-all']) {
       const reader = await readStream({ port, path, headers: { authorization: text } });
@@ -82,7 +82,7 @@ describe('credentials', () => {
     }
   });
 
-  test('what is not known yet is 503 with Retry-After, an unknown filter 404', async () => {
+  test('gets 503 with Retry-After while its key is not known yet, and 404 for an unknown filter', async () => {
     const { get } = await start({
       find: (_kind, _credential, filter) => (filter === 'x' ? 'unknown-filter' : 'not-yet'),
     });
@@ -94,7 +94,7 @@ describe('credentials', () => {
     }
   });
 
-  test('without data polls are 503, never an empty set or 404, and streams wait; refused by upstream both are 503', async () => {
+  test('gets 503 on polls without data while streams wait; once upstream rejects the key, both get 503', async () => {
     const { get, port, environment, streams, view } = await start({ view: createMemoryView() });
     const polls = [
       '/sdk/latest-all',
@@ -122,7 +122,7 @@ describe('credentials', () => {
     waiting.close();
   });
 
-  test('Retry-After differs from client to client', async () => {
+  test('gets a Retry-After that differs between clients', async () => {
     const { get } = await start({ view: createMemoryView() });
     const seen = new Set<string | null>();
     for (let i = 0; i < 40; i++)
@@ -131,8 +131,8 @@ describe('credentials', () => {
   });
 });
 
-describe('streams through HTTP', () => {
-  test('a put, then patches; what is pipelined behind the request is dropped', async () => {
+describe('a stream over HTTP', () => {
+  test('starts with a put, then sends patches, and ignores pipelined requests', async () => {
     const { port, streams, view } = await start({ view: createMemoryView(items()) });
     const reader = await readStream({
       port,
@@ -147,7 +147,7 @@ describe('streams through HTTP', () => {
     reader.close();
   });
 
-  test('a request with a body, an Upgrade header, or in absolute form opens a stream all the same', async () => {
+  test('opens in spite of a body, an Upgrade header or an absolute URL', async () => {
     const { port } = await start();
     for (const options of [
       { path: '/all', headers: { ...authorization, 'content-length': '3' }, pipelined: 'abc' },
@@ -161,7 +161,7 @@ describe('streams through HTTP', () => {
     }
   });
 
-  test('a stream on a connection that was kept alive by an ordinary request', async () => {
+  test('opens on a connection that was kept alive after another request', async () => {
     const { port } = await start();
     const text = await say(port, 'GET /livez HTTP/1.1\r\nHost: a\r\n\r\n', (heard) => heard.includes('alive'));
     expect(text).toContain('alive');
@@ -177,7 +177,7 @@ describe('streams through HTTP', () => {
     socket.destroy();
   });
 
-  test('an Upgrade to a websocket elsewhere gets an ordinary answer and the connection is closed', async () => {
+  test('leaves a websocket Upgrade on another path to an ordinary response', async () => {
     const { port } = await start();
     const upgrade = 'Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n';
     expect(await say(port, `GET /livez HTTP/1.1\r\nHost: a\r\n${upgrade}`)).toMatch(
@@ -187,7 +187,7 @@ describe('streams through HTTP', () => {
     expect(await say(port, 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n')).toMatch(/^HTTP\/1.1 400 /);
   });
 
-  test('a stream that is pipelined behind an unanswered request is not mixed with the answer', async () => {
+  test('pipelined behind an unanswered request is not mixed with its response', async () => {
     const { port, hub } = await start();
     const head = 'HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n';
     const text = await say(port, `GET /sdk/latest-all ${head}GET /all ${head}`);
@@ -195,7 +195,7 @@ describe('streams through HTTP', () => {
     expect(hub.connections).toBe(0);
   });
 
-  test('streams beyond the bound are turned away with 503 and Retry-After', async () => {
+  test('beyond the limit is rejected with 503 and Retry-After', async () => {
     const big = flag('a', 1, { filler: 'x'.repeat(12 * 1024 * 1024) });
     const { port, get } = await start({
       view: createMemoryView([big]),
@@ -208,7 +208,7 @@ describe('streams through HTTP', () => {
     slow.close();
   });
 
-  test('clients that vanish while they ask do no harm', async () => {
+  test('survives clients that disconnect during their request', async () => {
     const { port, hub, get } = await start({ view: createMemoryView(items()) });
     for (let i = 0; i < 50; i++) {
       const socket = connect(port, '127.0.0.1');
@@ -220,7 +220,7 @@ describe('streams through HTTP', () => {
   });
 });
 
-describe('bad input', () => {
+describe('a malformed request', () => {
   const nonsense: readonly [string, number][] = [
     ['nonsense\r\n\r\n', 400],
     ['GET /all HTTP/9.9\r\n\r\n', 400],
@@ -230,7 +230,7 @@ describe('bad input', () => {
     ['OPTIONS * HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n', 400],
   ];
   test.each(nonsense.map(([bytes, status]) => [bytes.slice(0, 60), status, bytes] as const))(
-    '%j is answered with %i',
+    'like %j gets %i',
     async (_, status, bytes) => {
       const { port, get } = await start();
       expect(await say(port, bytes)).toMatch(new RegExp(`^HTTP/1.1 ${status} `));
@@ -238,12 +238,12 @@ describe('bad input', () => {
     },
   );
 
-  test('a head that does not end is answered with 408', async () => {
+  test('without an end of its head gets 408', async () => {
     const { port } = await start({ server: { headersTimeoutMs: 200, requestTimeoutMs: 400 } });
     expect(await say(port, 'GET /livez HTTP/1.1\r\nHost: a\r\n')).toMatch(/^HTTP\/1.1 408 /);
   });
 
-  test('random bytes never make a 5xx or take the relay down', async () => {
+  test('with random bytes never causes a 5xx or stops the relay', async () => {
     const seed = Number(process.env.SEED ?? 7);
     let state = seed;
     const random = () => {
@@ -286,24 +286,24 @@ describe('bad input', () => {
     }
     expect((await get('/livez')).status).toBe(200);
   });
-
-  test('a handler that fails is a 500 in JSON that tells nothing, and a line in the log', async () => {
-    const { get, logged } = await start({
-      health: {
-        status: () => {
-          throw new Error('secret');
-        },
-      },
-    });
-    const response = await get('/status');
-    expect(response.status).toBe(500);
-    expect(await response.text()).not.toContain('secret');
-    expect(logged.join()).toContain('secret');
-  });
 });
 
-describe('being run', () => {
-  test('a port that is taken is an error with a code that names the port', async () => {
+test('a handler that throws causes a 500 without details, and a log line', async () => {
+  const { get, logged } = await start({
+    health: {
+      status: () => {
+        throw new Error('secret');
+      },
+    },
+  });
+  const response = await get('/status');
+  expect(response.status).toBe(500);
+  expect(await response.text()).not.toContain('secret');
+  expect(logged.join()).toContain('secret');
+});
+
+describe('the server', () => {
+  test('reports a port in use with a code and the port', async () => {
     const { port, server } = await start();
     const other = await start();
     await expect(other.server.listen({ port, host: '127.0.0.1' })).rejects.toThrow();
@@ -325,7 +325,7 @@ describe('being run', () => {
     expect(server.routes.length).toBeGreaterThan(0);
   });
 
-  test('closing lets a request in progress finish, and closes its connection', async () => {
+  test('lets a request in progress finish before closing its connection', async () => {
     const test = await start();
     const socket = connect(test.port, '127.0.0.1');
     let heard = '';
@@ -343,7 +343,7 @@ describe('being run', () => {
     await expect(test.get('/livez')).rejects.toThrow();
   });
 
-  test('closing does not wait for connections without any request', async () => {
+  test('closes without waiting for idle connections', async () => {
     const test = await start();
     const socket = connect(test.port, '127.0.0.1');
     socket.on('error', () => {});
@@ -353,7 +353,7 @@ describe('being run', () => {
     await gone;
   });
 
-  test('closing cuts what does not finish in time', async () => {
+  test('closes requests that do not finish in time', async () => {
     const test = await start();
     const socket = connect(test.port, '127.0.0.1');
     socket.on('error', () => {});
@@ -368,7 +368,7 @@ describe('being run', () => {
     await gone;
   });
 
-  test('readiness is 200 or 503 with what is missing', async () => {
+  test('answers /readyz with 200, or with 503 and what is missing', async () => {
     let ready = false;
     const { get } = await start({ health: { readiness: () => ({ ready, waitingFor: ready ? [] : ['data'] }) } });
     const before = await get('/readyz');
@@ -379,7 +379,7 @@ describe('being run', () => {
     expect((await get('/status/other')).status).toBe(404);
   });
 
-  test('every answer is reported with the pattern of its route', async () => {
+  test('reports every response with its route pattern', async () => {
     const { get, port, answers } = await start({ view: createMemoryView(items()) });
     await get('/sdk/flags/banner', { headers: authorization });
     await get('/sdk/flags/banner');

@@ -15,7 +15,7 @@ export interface TestServer {
   readonly environment: TestEnvironment;
   readonly logged: string[];
   readonly answers: { route: string; method: string; status: number; environment: string | undefined }[];
-  /** Streams of the kinds that have no hub here. */
+  /** Opened streams of the kinds that have no hub in this test. */
   readonly opened: { readonly socket: Socket; readonly opening: StreamOpening }[];
   get(path: string, init?: RequestInit): Promise<Response>;
   close(): Promise<void>;
@@ -31,8 +31,8 @@ export interface TestServerOptions {
 }
 
 /**
- * A real server on a free port, with one environment in memory. Streams of server SDKs come from a real hub; of the others
- * only the opening is told, in one event, and what arrives on the socket afterwards is told back.
+ * A real server on a free port, with one environment in memory. Server SDK streams come from a real hub. Other streams send
+ * one event with their opening, then one event for each piece of data that they receive.
  */
 export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
   const environment = createTestEnvironment(options.view ?? createMemoryView([]));

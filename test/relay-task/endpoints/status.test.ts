@@ -17,12 +17,12 @@ const paths = ['/status', '/status/production', '/status/nothing', '/status/a/b'
 const statuses = ({ port }: TestServer, authorization = '') =>
   Promise.all(paths.map(async (path) => (await ask(port, 'GET', path, { headers: { authorization } })).status));
 
-test('the status is public unless told', async () => {
+test('/status is public by default', async () => {
   expect(await statuses(await start({}))).toEqual([200, 200, 404, 404]);
   expect(await statuses(await start({ statusAccess: 'public', statusToken: 'token' }))).toEqual([200, 200, 404, 404]);
 });
 
-test('a restricted status is for holders of an SDK key or of the token', async () => {
+test('a restricted /status requires an SDK key or the token', async () => {
   const server = await start({ statusAccess: 'restricted', statusToken: 'token' });
   for (const right of ['sdk-key', 'Bearer sdk-key', 'token', 'Bearer token', 'api_key token']) {
     expect([right, await statuses(server, right)]).toEqual([right, [200, 200, 404, 404]]);
@@ -39,13 +39,13 @@ test('a restricted status is for holders of an SDK key or of the token', async (
   }
 });
 
-test('a restricted status is not refused to a key that may be known in a moment', async () => {
+test('a restricted /status gets 503 for a key that may become known', async () => {
   const server = await start({ statusAccess: 'restricted', statusToken: 'token' }, { find: () => 'not-yet' });
   expect(await statuses(server, 'sdk-key')).toEqual([503, 503, 503, 503]);
   expect(await statuses(server, 'token')).toEqual([200, 200, 404, 404]);
 });
 
-test('liveness and readiness are always open; names of environments are part of the status', async () => {
+test('/livez and /readyz are always open, but only /status access shows environment names', async () => {
   const health = { readiness: () => ({ ready: false, waitingFor: ['environment "secret project"'] }) };
   const server = await start({ statusAccess: 'restricted', statusToken: 'token' }, { health });
   expect((await ask(server.port, 'GET', '/livez')).json()).toEqual({ status: 'alive' });

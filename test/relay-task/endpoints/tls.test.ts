@@ -45,7 +45,7 @@ const sayTls = (port: number, bytes: string, enough: (heard: string) => boolean,
 const livez = 'GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
 const isAlive = (heard: string) => heard.includes('alive');
 
-test('answers and streams come over TLS as they do without', async () => {
+test('responses and streams work over TLS as they do without', async () => {
   const { port } = await start(first);
   const status = await new Promise((resolve, reject) => {
     get({ port, host: '127.0.0.1', path: '/livez', rejectUnauthorized: false }, (response) => {
@@ -71,7 +71,7 @@ test('answers and streams come over TLS as they do without', async () => {
   expect(bad.heard).toMatch(/^HTTP\/1.1 400 /);
 });
 
-test('a new certificate is shown to new connections, and open ones stay', async () => {
+test('a new certificate is used for new connections, and open ones continue', async () => {
   const { port, server: relay, streams, view } = await start(first);
   let heard = '';
   const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false });
@@ -93,7 +93,7 @@ test('a new certificate is shown to new connections, and open ones stay', async 
   socket.destroy();
 });
 
-test('an invalid certificate is rejected with its code, and the current one stays', async () => {
+test('an invalid certificate is rejected with its code, and the current one is kept', async () => {
   const { port, server: relay } = await start(first);
   const invalid = { name: 'RelayError', code: 'CERTIFICATE_INVALID' };
   for (const bad of [
@@ -110,7 +110,7 @@ test('an invalid certificate is rejected with its code, and the current one stay
   await plain.close();
 });
 
-test('the least version is held, after a replacement too; who speaks none is hung up on', async () => {
+test('the minimum TLS version applies, also after a certificate is replaced, and plain HTTP gets no answer', async () => {
   const { port, server: relay } = await start({ ...first, minVersion: 'TLSv1.3' });
   relay.replaceCertificate(second);
   await expect(sayTls(port, livez, isAlive, { maxVersion: 'TLSv1.2' })).rejects.toThrow();
