@@ -34,7 +34,7 @@ function createFolder() {
   const folder = mkdtempSync(join(tmpdir(), 'archive-'));
   behind(() => rmSync(folder, { recursive: true }));
   const path = join(folder, 'archive.tar.gz');
-  /** As it should be done: whole from the first moment. */
+  /** Replaces the file atomically, as an operator should. */
   const replace = (bytes: Uint8Array) => {
     writeFileSync(`${path}.new`, bytes);
     renameSync(`${path}.new`, path);
@@ -72,7 +72,7 @@ test.each([
   ['.tar.gz', {}],
   ['.tar', { gzip: false }],
   ['names that begin with ./', { prefix: './' }],
-])('%s: every environment is described with its flags, whose bytes are kept', async (_, options) => {
+])('every environment of an archive (%s) is read with its settings and flags, byte for byte', async (_, options) => {
   const text = '{"flags":{"a":{"key":"a","version":1,"variations":[1.0,1e2],"unknown":"ü"}},"other":{},"segments":{}}';
   const bytes = await packArchive(
     { e1: environment('e1', 3, 'd1', {}, text), e2: environment('e2', 1, 'd2') },
@@ -99,7 +99,7 @@ test.each([
   expect(source.status()).toMatchObject({ kind: 'archive', state: 'VALID' });
 });
 
-test('the checksum may be raw or hexadecimal, and what is no top-level JSON file is left alone', async () => {
+test('the checksum may be raw or hexadecimal, and only JSON files at the top level are read', async () => {
   const environments = { e1: environment('e1', 1, 'd1') };
   const { env, dataId, data } = environments.e1;
   const md5 = createHash('md5').update(JSON.stringify(data)).update(JSON.stringify({ env, dataId })).digest('hex');
@@ -130,18 +130,18 @@ describe('an archive that is', () => {
       {},
     ],
     ['cut short', async () => (await whole()).subarray(0, -20), /unexpected end/, {}],
-    ['no archive', async () => Buffer.alloc(2_000, 'x'), /header/i, {}],
+    ['not an archive', async () => Buffer.alloc(2_000, 'x'), /header/i, {}],
     ['empty', async () => Buffer.alloc(0), /has no checksum/, {}],
     ['too large in one file', whole, /its file e1\.json has \d+ bytes, 100 are too many/, { maxFileBytes: 100 }],
-    ['too large in all', whole, /more than 600 bytes/, { maxTotalBytes: 600 }],
-  ])('%s is refused at the start', async (_, bytes, message, limits) => {
+    ['too large in total', whole, /more than 600 bytes/, { maxTotalBytes: 600 }],
+  ])('%s is rejected at startup', async (_, bytes, message, limits) => {
     await expect(start(await bytes(), limits)).rejects.toMatchObject({
       code: 'ARCHIVE_INVALID',
       message: expect.stringMatching(message),
     });
   });
 
-  test('not there is refused at the start', async () => {
+  test('missing is rejected at startup', async () => {
     const path = join(createFolder().folder, 'missing.tar');
     await expect(start(await whole(), { path })).rejects.toMatchObject({
       code: 'ARCHIVE_INVALID',
@@ -150,13 +150,13 @@ describe('an archive that is', () => {
   });
 });
 
-test('a new archive changes what differs: data with its ID, keys by rotation, environments that came and went', async () => {
+test('a new archive changes only data with a new ID, rotates keys, and adds and removes environments', async () => {
   const { lists, find, keysOf, replace } = await start(
     await packArchive({ e1: environment('e1', 1, 'd1'), e2: environment('e2', 1, 'd1') }),
   );
   const before = find('e1')?.data;
   const sdkKey = { value: 'sdk-new', expiring: { value: 'sdk-e1', timestamp: LATER } };
-  // Other data under the same ID: the ID counts.
+  // Different data under the same ID is ignored: the ID decides.
   const e1 = environment('e1', 2, 'd1', { sdkKey, mobKey: 'mob-new' }, flags(flagData('b', 1)));
   replace(await packArchive({ e1, e3: environment('e3', 1, 'd1') }));
   await eventually(() => expect(lists.at(-1)?.map(({ id }) => id)).toEqual(['e1', 'e3']));
@@ -167,7 +167,7 @@ test('a new archive changes what differs: data with its ID, keys by rotation, en
   expect(find('e1')?.data?.items.map(({ key }) => key)).toEqual(['s', 'b']);
 });
 
-test('an invalid archive changes nothing, is reported once, and the next good one counts', async () => {
+test('an invalid archive changes nothing and is reported once, and the next valid one is used', async () => {
   const good = await packArchive({ e1: environment('e1', 1, 'd1') });
   const { source, lists, lines, find, path, folder, replace } = await start(good);
   replace(good.subarray(0, -20));
@@ -192,7 +192,7 @@ test('an archive that is still being written is not read', async () => {
     intervalMs: 250,
   });
   const bytes = await packArchive({ e1: environment('e1', 2, 'd2') });
-  // Several looks long, and different at each.
+  // Takes several polls, and the file differs at each.
   for (let at = 1; at <= 40; at += 1) {
     writeFileSync(path, bytes.subarray(0, at));
     await new Promise((resolve) => setTimeout(resolve, 20));
@@ -204,11 +204,11 @@ test('an archive that is still being written is not read', async () => {
 });
 
 test.each<[string, Partial<ArchivedEnvironment>, RegExp]>([
-  ['whose description is of another one', { env: environmentRep('e9', 2) }, /envId must be/],
-  ['without keys that make sense', { env: environmentRep('e1', 2, { sdkKey: 'secret' }) }, /sdkKey must be an object/],
+  ['described as another one', { env: environmentRep('e9', 2) }, /envId must be/],
+  ['with invalid keys', { env: environmentRep('e1', 2, { sdkKey: 'secret' }) }, /sdkKey must be an object/],
   ['whose flags are not JSON', { data: '{"flags"', dataId: 'd2' }, /e1-data\.json: is not JSON/],
   ['without flags', { data: {}, dataId: 'd2' }, /e1-data\.json: has no flags/],
-])('an environment %s keeps what is known of it, and the others go on', async (_, broken, reason) => {
+])('an environment %s keeps its previous state, and the others are updated', async (_, broken, reason) => {
   const { find, lines, replace } = await start(
     await packArchive({ e1: environment('e1', 1, 'd1'), e2: environment('e2', 1, 'd1') }),
   );
@@ -220,14 +220,14 @@ test.each<[string, Partial<ArchivedEnvironment>, RegExp]>([
   expect(lines.join('\n')).not.toMatch(/secret|sdk-e1/);
 });
 
-test('a flag that cannot be understood is named and left out', async () => {
+test('an invalid flag is named in the log and left out', async () => {
   const data = flags(flagData('a', 1), flagData('b', 1, { variations: 'x' }));
   const { find, lines } = await start(await packArchive({ e1: environment('e1', 1, 'd1', {}, data) }));
   expect(find('e1')?.data?.items.map(({ key }) => key)).toEqual(['s', 'a']);
   expect(lines.join('\n')).toMatch(/Skipped.*"key":"b"/);
 });
 
-test('nothing is delivered after closing', async () => {
+test('a closed source delivers nothing', async () => {
   const { source, lists, replace } = await start(await packArchive({ e1: environment('e1', 1, 'd1') }));
   await source.close();
   replace(await packArchive({ e1: environment('e1', 2, 'd2') }));

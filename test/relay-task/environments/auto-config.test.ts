@@ -17,7 +17,7 @@ async function launchDarkly(...environments: Parameters<typeof startFakeAutoConf
   return fake;
 }
 
-/** A source over a real stream, and all lists that it delivered. */
+/** A source over a real stream, and all lists of environments that it delivered. */
 function start(fake: FakeAutoConfig, more: Partial<Parameters<typeof startAutoConfig>[0]> = {}) {
   const lists: EnvironmentDescription[][] = [];
   const { log, lines } = createLogRecorder();
@@ -49,14 +49,14 @@ function start(fake: FakeAutoConfig, more: Partial<Parameters<typeof startAutoCo
   return { source, lists, lines, last, find, keysOf, answered };
 }
 
-/** Everything that was sent before is known to have been handled. */
+/** Waits until everything sent so far has been handled. */
 async function settled(fake: FakeAutoConfig, find: (id: string) => unknown) {
   const id = `settled-${Object.keys(fake.environments).length}`;
   await fake.patch(environmentRep(id, 1));
   await eventually(() => expect(find(id)).toBeDefined());
 }
 
-test('asks as ld-relay does, and describes each environment whole', async () => {
+test('requests the stream as ld-relay does and reads every field of an environment', async () => {
   const fake = await launchDarkly(
     environmentRep('e1', 3, { secureMode: true }),
     environmentRep('e2', 1, { projName: '', envName: '' }),
@@ -88,7 +88,7 @@ test('asks as ld-relay does, and describes each environment whole', async () => 
   expect(lines.join('\n')).not.toMatch(/sdk-e1|mob-e1|rel-do/);
 });
 
-test('says nothing before LaunchDarkly has, and says so when there are no environments', async () => {
+test('delivers nothing before LaunchDarkly has answered, then possibly an empty list', async () => {
   const fake = await launchDarkly();
   fake.upstream.answer = 'silent';
   const { source, lists } = start(fake);
@@ -100,8 +100,8 @@ test('says nothing before LaunchDarkly has, and says so when there are no enviro
   await eventually(() => expect(lists).toEqual([[]]));
 });
 
-describe('versions', () => {
-  test('only a newer patch counts, in whatever order patches and deletions arrive', async () => {
+describe('an environment from auto-configuration', () => {
+  test('takes only newer patches, in whatever order patches and deletions arrive', async () => {
     const fake = await launchDarkly(environmentRep('e1', 5));
     const { find, answered } = start(fake);
     await answered();
@@ -121,7 +121,7 @@ describe('versions', () => {
     await eventually(() => expect(find('e1')).toBeDefined());
   });
 
-  test('a deletion of what was never seen is remembered', async () => {
+  test('stays deleted if its deletion arrived first', async () => {
     const fake = await launchDarkly();
     const { find, answered } = start(fake);
     await answered();
@@ -131,7 +131,7 @@ describe('versions', () => {
     expect(find('e1')).toBeUndefined();
   });
 
-  test('a put takes away what it does not list, and forgets its deletions', async () => {
+  test('is removed by a put that omits it, after which any version is accepted', async () => {
     const fake = await launchDarkly(environmentRep('e1', 5), environmentRep('e2', 5));
     const { last, answered } = start(fake);
     await answered();
@@ -144,7 +144,7 @@ describe('versions', () => {
     await eventually(() => expect(last().map(({ id }) => id)).toEqual(['e3', 'e1']));
   });
 
-  test('a reconnect that brings the same is silent', async () => {
+  test('is not delivered again by a reconnect with the same data', async () => {
     const fake = await launchDarkly(environmentRep('e1', 5));
     const { lists, answered, source } = start(fake);
     await answered();
@@ -155,8 +155,8 @@ describe('versions', () => {
   });
 });
 
-describe('keys', () => {
-  test('rotate with a grace, which a repeated notice does not change', async () => {
+describe("an environment's keys", () => {
+  test('rotate with a grace period that a repeated notice does not change', async () => {
     const fake = await launchDarkly(environmentRep('e1', 1));
     const { find, keysOf, answered } = start(fake);
     await answered();
@@ -168,7 +168,7 @@ describe('keys', () => {
     expect(keysOf('e1')).toEqual(['sdk-new', `sdk-e1 until ${LATER}`, 'mob-e1', 'e1']);
   });
 
-  test('whose notice has expired are revoked', async () => {
+  test('are revoked once their expiry has passed', async () => {
     const fake = await launchDarkly(environmentRep('e1', 1));
     const { keysOf, answered } = start(fake);
     await answered();
@@ -178,7 +178,7 @@ describe('keys', () => {
     await eventually(() => expect(keysOf('e1')).toEqual(['sdk-new', 'mob-e1', 'e1']));
   });
 
-  test('stay when an update has none, and a mobile key goes when the update says so', async () => {
+  test('are kept if an update omits them, except a mobile key that it sets to empty', async () => {
     const fake = await launchDarkly(environmentRep('e1', 1));
     const { keysOf, find, answered } = start(fake);
     await answered();
@@ -193,7 +193,7 @@ describe('keys', () => {
     await eventually(() => expect(keysOf('e1')).toEqual(['sdk-e1', 'e1']));
   });
 
-  test('that are listed are all that there are, and the listed ends count', async () => {
+  test('are exactly those of the list if there is one, with the expiry that it gives', async () => {
     const fake = await launchDarkly(environmentRep('e1', 1));
     const { keysOf, find, answered } = start(fake);
     await answered();
@@ -213,7 +213,7 @@ describe('keys', () => {
     expect(find('e1')?.sdkKey).toBe('sdk-e1');
   });
 
-  test('are read in whatever case LaunchDarkly writes their names', async () => {
+  test('are read in any case of their field names', async () => {
     const { envId, sdkKey: _, mobKey: __, ...rest } = environmentRep('e1', 1);
     const fake = await launchDarkly();
     fake.environments.e1 = { ...rest, envID: envId, SDKKEY: { Value: 'sdk-x', Expiring: null }, MobKey: 'mob-x' };
@@ -223,8 +223,8 @@ describe('keys', () => {
   });
 });
 
-describe('filters', () => {
-  test('belong to the environments of their project, whichever came first, with the keys of now', async () => {
+describe('payload filters', () => {
+  test('apply to all environments of their project in any order of arrival, with current keys', async () => {
     const fake = await launchDarkly(environmentRep('e1', 1), environmentRep('other', 1, { projKey: 'blog' }));
     const { find, answered } = start(fake);
     await answered();
@@ -237,7 +237,7 @@ describe('filters', () => {
     expect(find('other')?.filters).toEqual([]);
   });
 
-  test('change, follow an environment to another project, and go', async () => {
+  test('can change, follow an environment to another project, and be removed', async () => {
     const fake = await launchDarkly(environmentRep('e1', 1));
     fake.filters.f1 = { projKey: 'shop', key: 'web', version: 1 };
     fake.filters.f2 = { projKey: 'blog', key: 'posts', version: 1 };
@@ -253,10 +253,10 @@ describe('filters', () => {
   });
 });
 
-describe('what cannot be understood takes nothing away', () => {
+describe('an invalid auto-configuration message', () => {
   test.each([
     ['an inner ID of another environment', { envId: 'e9' }, /envId must be .*e1.* as outside/],
-    ['a text for a version', { version: 'secret-sdk' }, /version must be a whole number/],
+    ['text as the version', { version: 'secret-sdk' }, /version must be a whole number/],
     [
       'a key in use that is not listed',
       { sdkKeys: [{ key: 'a', value: 'secret-sdk' }] },
@@ -272,9 +272,13 @@ describe('what cannot be understood takes nothing away', () => {
       { sdkKeys: [{ key: 'a' }, { value: 'sdk-e1' }] },
       /each of sdkKeys must have a value/,
     ],
-    ['a grace without a time', { sdkKey: { value: 'sdk-2', expiring: { value: 'secret-sdk' } } }, /timestamp/],
-    ['keys as a text', { sdkKey: 'secret-sdk' }, /sdkKey must be an object, not a string/],
-  ])('in a put: %s', async (_, broken, problem) => {
+    [
+      'a grace period without an expiry',
+      { sdkKey: { value: 'sdk-2', expiring: { value: 'secret-sdk' } } },
+      /timestamp/,
+    ],
+    ['text instead of keys', { sdkKey: 'secret-sdk' }, /sdkKey must be an object, not a string/],
+  ])('that is a put with %s changes nothing for that environment', async (_, broken, problem) => {
     const fake = await launchDarkly(environmentRep('e1', 1));
     const { find, keysOf, lines, answered } = start(fake);
     await answered();
@@ -295,7 +299,7 @@ describe('what cannot be understood takes nothing away', () => {
     ['a patch of a broken environment', 'patch', { path: '/environments/e1', data: { envId: 'e1', version: -1 } }],
     ['a patch of a broken filter', 'patch', { path: '/filters/f1', data: { key: '', projKey: 'shop' } }],
     ['a deletion without a number', 'delete', { path: '/environments/e1', version: 'x' }],
-  ])('%s: the stream is made anew', async (_, event, data) => {
+  ])('that is %s makes the source reconnect and changes nothing', async (_, event, data) => {
     const fake = await launchDarkly(environmentRep('e1', 1));
     const { source, lists, answered } = start(fake);
     await answered();
@@ -310,7 +314,7 @@ describe('what cannot be understood takes nothing away', () => {
     ['an unknown event', 'hello', {}],
     ['an unknown path', 'patch', { path: '/teams/x', data: {} }],
     ['a put for another path', 'put', { path: '/environments', data: {} }],
-  ])('%s is ignored', async (_, event, data) => {
+  ])('that is %s is ignored', async (_, event, data) => {
     const fake = await launchDarkly(environmentRep('e1', 1));
     const { find, answered, last } = start(fake);
     await answered();
@@ -321,8 +325,8 @@ describe('what cannot be understood takes nothing away', () => {
   });
 });
 
-describe('the stream', () => {
-  test('is made anew when LaunchDarkly asks, which is no error', async () => {
+describe('the auto-configuration stream', () => {
+  test('reconnects without an error when LaunchDarkly asks for it', async () => {
     const fake = await launchDarkly(environmentRep('e1', 1));
     const { source, find, answered } = start(fake);
     await answered();
@@ -333,35 +337,32 @@ describe('the stream', () => {
     expect(source.status().lastError).toBeUndefined();
   });
 
-  test.each([401, 403])(
-    'that is refused with %i is tried again, at first and in mid-life, and takes nothing away',
-    async (status) => {
-      const fake = await launchDarkly(environmentRep('e1', 1));
-      fake.upstream.answer = { status };
-      const { source, lists, lines, find, answered } = start(fake);
-      await fake.upstream.requested(2);
-      expect(lists).toEqual([]);
+  test.each([401, 403])('is retried after a %i, at startup and later, and nothing is lost', async (status) => {
+    const fake = await launchDarkly(environmentRep('e1', 1));
+    fake.upstream.answer = { status };
+    const { source, lists, lines, find, answered } = start(fake);
+    await fake.upstream.requested(2);
+    expect(lists).toEqual([]);
+    expect(source.status()).toMatchObject({
+      state: 'INITIALIZING',
+      lastError: { message: expect.stringContaining(String(status)) },
+    });
+    fake.upstream.answer = 'stream';
+    await answered();
+    fake.upstream.answer = { status };
+    fake.upstream.cut();
+    await eventually(() =>
       expect(source.status()).toMatchObject({
-        state: 'INITIALIZING',
-        lastError: { message: expect.stringContaining(String(status)) },
-      });
-      fake.upstream.answer = 'stream';
-      await answered();
-      fake.upstream.answer = { status };
-      fake.upstream.cut();
-      await eventually(() =>
-        expect(source.status()).toMatchObject({
-          state: 'INTERRUPTED',
-          lastError: { message: expect.stringContaining(`${status}`) },
-        }),
-      );
-      expect(find('e1')).toBeDefined();
-      const asked = fake.upstream.requests.length;
-      await fake.upstream.requested(asked + 2);
-      fake.upstream.answer = 'stream';
-      await answered();
-      // Said at the beginning of each refusal, not at each attempt.
-      expect(lines.filter((line) => line.includes('rejected the auto-configuration key'))).toHaveLength(2);
-    },
-  );
+        state: 'INTERRUPTED',
+        lastError: { message: expect.stringContaining(`${status}`) },
+      }),
+    );
+    expect(find('e1')).toBeDefined();
+    const asked = fake.upstream.requests.length;
+    await fake.upstream.requested(asked + 2);
+    fake.upstream.answer = 'stream';
+    await answered();
+    // Logged once per outage, not per attempt.
+    expect(lines.filter((line) => line.includes('rejected the auto-configuration key'))).toHaveLength(2);
+  });
 });

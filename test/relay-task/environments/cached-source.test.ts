@@ -11,7 +11,7 @@ const LATER = Date.now() + 3_600_000;
 
 const { behind } = closeAfterEach();
 
-/** A store for one thing, that can be down. */
+/** A store for one value, which can be down. */
 function createKeeper() {
   const keeper = {
     down: false,
@@ -56,7 +56,7 @@ function start(fake: FakeAutoConfig, keeper: Keeper, { secret = 'rel-secret', pa
   return { source, lists, lines, ids };
 }
 
-/** A store that holds what a relay learnt before LaunchDarkly went down. */
+/** A store with the state that a relay cached before LaunchDarkly went down. */
 async function learn(...environments: Parameters<typeof startFakeAutoConfig>) {
   const keeper = createKeeper();
   const fake = await launchDarkly(...environments);
@@ -67,7 +67,7 @@ async function learn(...environments: Parameters<typeof startFakeAutoConfig>) {
   return { keeper, fake, learnt: lists.at(-1) };
 }
 
-test('a relay starts with the last good state while LaunchDarkly is down, keys in their grace included', async () => {
+test('a relay starts from the cached state while LaunchDarkly is down, including keys in their grace period', async () => {
   const sdkKey = { value: 'sdk-new', expiring: { value: 'sdk-old', timestamp: LATER } };
   const { keeper, fake, learnt } = await learn(environmentRep('e1', 7, { sdkKey }), environmentRep('e2', 1));
   fake.upstream.answer = { status: 503 };
@@ -81,7 +81,7 @@ test('a relay starts with the last good state while LaunchDarkly is down, keys i
   });
 });
 
-test('LaunchDarkly corrects what was remembered, even where it went back', async () => {
+test("LaunchDarkly's data replaces the cached state, even with lower versions", async () => {
   const { keeper, fake } = await learn(environmentRep('e1', 7), environmentRep('e2', 1));
   fake.upstream.answer = { status: 503 };
   delete fake.environments.e2;
@@ -95,7 +95,7 @@ test('LaunchDarkly corrects what was remembered, even where it went back', async
   expect(source.status().state).toBe('VALID');
 });
 
-test('what LaunchDarkly says in time comes first, and is not overtaken by what was remembered', async () => {
+test('data that LaunchDarkly sends in time is used, and the cached state never overwrites it', async () => {
   const { keeper } = await learn(environmentRep('e1', 7));
   const fake = await launchDarkly(environmentRep('e9', 1));
   const slow: Keeper = {
@@ -108,14 +108,14 @@ test('what LaunchDarkly says in time comes first, and is not overtaken by what w
   };
   const { source, lists, ids } = start(fake, slow, { patienceMs: 0 });
   await eventually(() => expect(ids()).toEqual(['e9']));
-  // Nothing is kept before what was remembered has been read.
+  // Nothing is written before the cached state has been read.
   const { writes } = keeper;
   await eventually(() => expect(keeper.writes).toBe(writes + 1));
   await source.close();
   expect(lists).toHaveLength(1);
 });
 
-test('the store holds no key, no ID and no name in plain text, and never the same bytes twice', async () => {
+test('the store contains no key, ID or name in plain text, and never the same bytes twice', async () => {
   const { keeper, fake } = await learn(environmentRep('e1-visible', 7));
   const first = Buffer.from(keeper.bytes!);
   const { lists } = start(fake, keeper);
@@ -143,7 +143,7 @@ test.each([
     'format is 9',
   ],
   ['a piece of it', (bytes: Uint8Array) => bytes.subarray(0, 20), 'rel-secret', 'too short'],
-])('what was sealed with %s is not used, and the next good state replaces it', async (_, spoil, secret, reason) => {
+])('a cached state with %s is ignored and replaced by the next good one', async (_, spoil, secret, reason) => {
   const { keeper, fake } = await learn(environmentRep('e1', 7));
   keeper.bytes = spoil(keeper.bytes!);
   fake.upstream.answer = { status: 503 };
@@ -156,7 +156,7 @@ test.each([
   await expect(createSeal(secret).open(keeper.bytes!)).resolves.toContain('sdk-e1');
 });
 
-test('what is sealed whole but not understood is not used', async () => {
+test('a cached state that decrypts but has an invalid format is ignored', async () => {
   const keeper = createKeeper();
   keeper.bytes = await createSeal('rel-secret').close(
     '{"environments":[["e1",{"envId":"e2"},{"credentials":[]}]],"filters":[]}',
@@ -168,7 +168,7 @@ test('what is sealed whole but not understood is not used', async () => {
   expect(lists).toEqual([]);
 });
 
-test('a store that comes back late is read while LaunchDarkly is still down', async () => {
+test('a store that comes back late is still read while LaunchDarkly is down', async () => {
   const { keeper, fake } = await learn(environmentRep('e1', 7));
   fake.upstream.answer = { status: 503 };
   keeper.down = true;
@@ -180,7 +180,7 @@ test('a store that comes back late is read while LaunchDarkly is still down', as
   await eventually(() => expect(ids()).toEqual(['e1']));
 });
 
-test('a store that is down while something changed gets the last state, once', async () => {
+test('a store that was down during changes gets the latest state in one write', async () => {
   const { keeper, fake } = await learn(environmentRep('e1', 7));
   const { ids, lines } = start(fake, keeper);
   await eventually(() => expect(ids()).toEqual(['e1']));
@@ -198,7 +198,7 @@ test('a store that is down while something changed gets the last state, once', a
   expect(keeper.writes).toBe(writes + 1);
 });
 
-test('the same state is not written again', async () => {
+test('an unchanged state is not written again', async () => {
   const { keeper, fake } = await learn(environmentRep('e1', 7));
   const { writes } = keeper;
   const { source, ids } = start(fake, keeper);

@@ -8,7 +8,7 @@ function start() {
   const changes: Change[] = [];
   const { log, lines } = createLogRecorder();
   const environment = createEnvironment({ name: 'test', log, onChange: (change) => void changes.push(change) });
-  /** The changes since this was last asked, as `put a2 b1x`: x marks a tombstone. */
+  /** The changes since the last call, as `put a2 b1x`; x marks a tombstone. */
   const heard = () =>
     changes
       .splice(0)
@@ -39,8 +39,8 @@ const tombstone = (kind: Kind, key: string, version: number): Item => ({
   json: JSON.stringify({ key, version, deleted: true }),
 });
 
-describe('the first data', () => {
-  test('is a put, even when there is nothing in it', () => {
+describe('the first data of an environment', () => {
+  test('is announced as a put, even if it is empty', () => {
     const { environment, heard, put } = start();
     expect(environment.initialized).toBe(false);
     put();
@@ -48,7 +48,7 @@ describe('the first data', () => {
     expect(heard()).toEqual(['put']);
   });
 
-  test('does not come from a patch: one flag alone would pass for all there is', () => {
+  test('cannot come from a patch, because one flag alone would look like the full set', () => {
     const { environment, heard } = start();
     environment.upsert(flag('a', 1), 0);
     expect(environment.initialized).toBe(false);
@@ -57,7 +57,7 @@ describe('the first data', () => {
 });
 
 describe('a reconnect', () => {
-  test('with the same data says nothing to anyone', () => {
+  test('with the same data announces nothing', () => {
     const { environment, heard, put } = start();
     put(flag('a', 1), segment('s', 1));
     heard();
@@ -66,7 +66,7 @@ describe('a reconnect', () => {
     expect(environment.generation).toBe(1);
   });
 
-  test('with newer, new and vanished items is a patch: segments, flags, then deletions in the other order', () => {
+  test('with newer, new and missing items is one patch: segments, flags, then deletions in reverse order', () => {
     const { heard, put } = start();
     put(flag('a', 1), flag('gone', 7), segment('s', 1), segment('lost', 3));
     heard();
@@ -87,7 +87,7 @@ describe('a reconnect', () => {
     expect(environment.get('features', 'a')).toBe(item);
   });
 
-  test('with the same meaning in other bytes keeps the newer bytes and says nothing', () => {
+  test('with equal data in other bytes keeps the newer bytes and announces nothing', () => {
     const { environment, heard, put } = start();
     put(flag('a', 1));
     heard();
@@ -101,7 +101,7 @@ describe('a reconnect', () => {
     expect(environment.digest('all')).not.toBe(digest);
   });
 
-  test('that brings a vanished item back is believed at any version', () => {
+  test('that restores a missing item accepts it at any version', () => {
     const { environment, heard, put } = start();
     put(flag('a', 5));
     put();
@@ -115,7 +115,7 @@ describe('a reconnect', () => {
     expect(heard()).toEqual(['patch a7']);
   });
 
-  test('that forgot a tombstone lets a patch of any version in', () => {
+  test('that drops a tombstone makes any later version acceptable', () => {
     const { heard, put, environment } = start();
     put(flag('a', 5));
     environment.upsert(tombstone('features', 'a', 6), 0);
@@ -129,7 +129,7 @@ describe('a reconnect', () => {
 });
 
 describe('a patch', () => {
-  test.each([4, 5])('of version %i does not touch version 5', (version) => {
+  test.each([4, 5])('of version %i does not replace version 5', (version) => {
     const { environment, heard, put } = start();
     put(flag('a', 5));
     heard();
@@ -139,7 +139,7 @@ describe('a patch', () => {
     expect(environment.get('features', 'a')).toMatchObject({ version: 5, deleted: false });
   });
 
-  test('carries the moment at which its bytes arrived', () => {
+  test('carries the time at which its bytes arrived', () => {
     const { environment, changes, put } = start();
     put(flag('a', 5));
     environment.upsert(flag('a', 6), 1234.5);
@@ -147,8 +147,8 @@ describe('a patch', () => {
   });
 });
 
-describe('an item that could not be understood', () => {
-  test('keeps its previous version and has not vanished', () => {
+describe('an invalid item', () => {
+  test('keeps its previous version and does not count as missing', () => {
     const { environment, heard, put } = start();
     put(flag('a', 1), flag('b', 1));
     heard();
@@ -160,7 +160,7 @@ describe('an item that could not be understood', () => {
     expect(environment.unreadable()).toEqual([]);
   });
 
-  test('of a patch is listed until a whole set is without it', () => {
+  test('of a patch is listed until a full set omits it', () => {
     const { environment, put } = start();
     put(flag('a', 1));
     environment.skip({ kind: 'features', key: 'a', reason: 'no' });
@@ -171,8 +171,8 @@ describe('an item that could not be understood', () => {
   });
 });
 
-describe('data of a store', () => {
-  test('is served at once, and is compared with what upstream then sends', () => {
+describe('data from a store', () => {
+  test('is served at once, then compared with what upstream sends', () => {
     const { environment, heard } = start();
     expect(environment.boot([flag('a', 1), flag('b', 1), tombstone('features', 'c', 3)])).toBe(true);
     expect(environment.initialized).toBe(true);
@@ -181,7 +181,7 @@ describe('data of a store', () => {
     expect(heard()).toEqual(['patch b2']);
   });
 
-  test('never overrides what upstream sent', () => {
+  test('never replaces what upstream sent', () => {
     const { environment, heard, put } = start();
     put(flag('a', 1));
     heard();
@@ -190,7 +190,7 @@ describe('data of a store', () => {
     expect(environment.get('features', 'a')).toMatchObject({ version: 1 });
   });
 
-  test('that is damaged costs the damaged item alone', () => {
+  test('that is partly damaged loses only the damaged items', () => {
     const { environment, lines } = start();
     const broken = { ...flag('a', 1), json: '{"key":"a","version":1,' };
     const foreign = { ...flag('b', 1), key: 'c' };
@@ -204,8 +204,8 @@ describe('data of a store', () => {
   });
 });
 
-describe('the compiled form', () => {
-  test('is made once and again only when the item changed', () => {
+describe('the compiled form of an item', () => {
+  test('is built once and again only when the item changes', () => {
     const { environment, put } = start();
     put(flag('a', 1), flag('b', 1), segment('s', 1));
     const [a, b, s] = [environment.flag('a'), environment.flag('b'), environment.segment('s')];
@@ -219,7 +219,7 @@ describe('the compiled form', () => {
     expect(environment.flag('nowhere')).toBeUndefined();
   });
 
-  test('answers evaluations with what memory holds now', () => {
+  test('always evaluates the current items', () => {
     const { environment, put } = start();
     put(flag('a', 1));
     const ask = () => environment.evaluator.evaluate('a', { kind: 'user', key: 'u' }, 'fallback');
@@ -232,7 +232,7 @@ describe('the compiled form', () => {
 });
 
 describe('the digest', () => {
-  test('is equal wherever the same items are held, whatever came before and in whatever order', () => {
+  test('is the same for the same items, whatever their history and order', () => {
     const one = start();
     one.put(flag('b', 1), flag('old', 1), segment('s', 1));
     one.environment.upsert(flag('a', 3), 0);
@@ -245,7 +245,7 @@ describe('the digest', () => {
     }
   });
 
-  test('differs when a kind, a key, a version or content differs', () => {
+  test('differs if a kind, key, version or content differs', () => {
     const sets = [[], [flag('a', 1)], [flag('a', 2)], [flag('b', 1)], [flag('a', 1, { on: false })], [segment('a', 1)]];
     const digests = sets.map((items) => {
       const { environment, put } = start();

@@ -26,7 +26,7 @@ function start(items: readonly Item[], bigSegments?: BigSegments) {
 }
 
 describe('an evaluated flag', () => {
-  test('has the members of evalx in their order, and flagVersion, and nothing that is false or empty', () => {
+  test('has the fields of evalx in their order and flagVersion, and omits what is false or empty', () => {
     const { one } = start([flag('banner', 7, { variations: ['red', 'blue'], fallthrough: { variation: 1 } })]);
     expect(one('banner')).toBe('{"value":"blue","variation":1,"version":7,"flagVersion":7}');
     expect(one('banner', 'sdkKey', true)).toBe(
@@ -34,7 +34,7 @@ describe('an evaluated flag', () => {
     );
   });
 
-  test('that is tracked, debugged, an experiment and has prerequisites says all of it, the reason without being asked', () => {
+  test('shows tracking, debugging, experiment and prerequisites, and then the reason unasked', () => {
     const { one } = start([
       flag('first', 1),
       flag('checkout', 31, {
@@ -50,12 +50,12 @@ describe('an evaluated flag', () => {
     );
   });
 
-  test('without a value says null, twice', () => {
+  test('without a value has null as its value and variation', () => {
     const { one } = start([flag('off', 2, { on: false, offVariation: null })]);
     expect(one('off')).toBe('{"value":null,"variation":null,"version":2,"flagVersion":2}');
   });
 
-  test('names the prerequisites that were evaluated, up to the first that fails, and only those that the audience may see', () => {
+  test('lists the prerequisites evaluated up to the first that fails, if the audience may see them', () => {
     const { one } = start([
       flag('hidden', 1, HIDDEN),
       flag('open', 1),
@@ -71,7 +71,7 @@ describe('an evaluated flag', () => {
     expect(named('mobileKey')).toEqual(['open', 'fails']);
   });
 
-  test('is one object for all contexts that get the same answer, until the flag changes', () => {
+  test('is one shared object for all contexts with the same answer until the flag changes', () => {
     const { environment } = start([flag('a', 1)]);
     const options = { audience: 'sdkKey', withReasons: false } as const;
     const answers = ['x', 'y'].map((key) =>
@@ -84,7 +84,7 @@ describe('an evaluated flag', () => {
   });
 });
 
-describe('an audience', () => {
+describe('an audience of flags', () => {
   const items = [
     flag('both', 1),
     flag('mobile', 1, { clientSideAvailability: { usingMobileKey: true, usingEnvironmentId: false } }),
@@ -99,7 +99,7 @@ describe('an audience', () => {
     ['sdkKey', ['both', 'mobile', 'browser', 'old', 'older', 'none']],
     ['mobileKey', ['both', 'mobile', 'old', 'older']],
     ['environmentId', ['both', 'browser', 'old']],
-  ] as const)('%s sees its flags, in the order of the items, and no tombstone', (audience, expected) => {
+  ] as const)('(%s) gets its flags in the order of the items, without tombstones', (audience, expected) => {
     const { environment, keys, one } = start(items);
     expect(keys(audience)).toEqual(expected);
     expect(Array.from(environment.flags(audience), ({ key }) => key)).toEqual(expected);
@@ -107,7 +107,7 @@ describe('an audience', () => {
       expect(one(key, audience) !== undefined).toBe((expected as readonly string[]).includes(key));
   });
 
-  test('sees a flag as soon as it is made available, and no longer than that', () => {
+  test('gains and loses a flag with its availability', () => {
     const { environment, keys } = start([flag('a', 1), flag('b', 1)]);
     environment.upsert(flag('a', 2, HIDDEN), 0);
     expect(keys('environmentId')).toEqual(['b']);
@@ -116,7 +116,7 @@ describe('an audience', () => {
   });
 });
 
-describe('a change can affect', () => {
+describe('the flags affected by a change', () => {
   const uses = (key: string, version = 1, extra = {}) =>
     flag(key, version, {
       rules: [{ id: key, variation: 1, clauses: [{ op: 'segmentMatch', attribute: '', values: ['inner'] }] }],
@@ -133,7 +133,7 @@ describe('a change can affect', () => {
   const affected = ({ environment }: ReturnType<typeof start>, ...changed: Item[]) =>
     [...environment.affected(changed).flagKeys].sort();
 
-  test('what uses the items at any distance, through segments and prerequisites, and nothing else', () => {
+  test('include every flag that depends on it through segments and prerequisites, and no other', () => {
     const started = start(items);
     expect(affected(started, segment('core', 2))).toEqual(['above', 'direct', 'top']);
     expect(affected(started, flag('above', 2))).toEqual(['above', 'top']);
@@ -142,7 +142,7 @@ describe('a change can affect', () => {
     expect(affected(started, flag('new', 1), segment('inner', 2))).toEqual(['above', 'direct', 'new', 'top']);
   });
 
-  test('what the items say now, not what they said before', () => {
+  test('follow the current items, not earlier ones', () => {
     const started = start(items);
     const core = segment('core', 2);
     affected(started, core);
@@ -154,7 +154,7 @@ describe('a change can affect', () => {
     expect(affected(started, core)).toEqual([]);
   });
 
-  test('flags in a circle, each once', () => {
+  test('include each flag of a cycle once', () => {
     const circle = ['a', 'b', 'c'].map((key, i) =>
       flag(key, 1, { prerequisites: [{ key: ['b', 'c', 'a'][i], variation: 0 }] }),
     );
@@ -162,7 +162,7 @@ describe('a change can affect', () => {
   });
 });
 
-describe('Big Segments', () => {
+describe('Big Segments in an evaluation', () => {
   const loads: string[][] = [];
   const members = new Map<string, boolean>();
   const bigSegments: BigSegments = {
@@ -182,7 +182,7 @@ describe('Big Segments', () => {
     members.clear();
   });
 
-  test('are loaded by the keys of the kinds that they ask for, before evaluating', async () => {
+  test('are loaded for the context kinds that they use, before evaluating', async () => {
     const { environment, one } = start([big, beta], bigSegments);
     expect(environment.hasBigSegments).toBe(true);
     await environment.clientView.prepare(both);
@@ -194,7 +194,7 @@ describe('Big Segments', () => {
     expect(one('beta', 'sdkKey', false, both)).toBe('{"value":false,"variation":1,"version":1,"flagVersion":1}');
   });
 
-  test('cost nothing where there are none, or where the context has no such kind', () => {
+  test('cost nothing if there are none or the context lacks their kind', () => {
     const without = start([segment('small', 1), beta], bigSegments);
     expect(without.environment.hasBigSegments).toBe(false);
     expect(without.environment.clientView.prepare(both)).toBeUndefined();
@@ -203,7 +203,7 @@ describe('Big Segments', () => {
     expect(loads).toEqual([]);
   });
 
-  test('that changed are announced with the flags that ask them, at any distance, and with nothing where nobody does', () => {
+  test('refresh the flags that depend on them when they change, and nothing if none does', () => {
     const above = flag('above', 1, { prerequisites: [{ key: 'beta', variation: 0 }] });
     const asked = start([big, beta, above, flag('other', 1)], bigSegments);
     asked.environment.bigSegmentsChanged();

@@ -8,14 +8,14 @@ const MUCH_LATER = NOW + 7_200_000;
 
 const none = { sdkKeys: [], mobileKey: undefined, mobileKeys: [] };
 const key = (value: string, expiresAt?: number) => ({ value, ...(expiresAt !== undefined && { expiresAt }) });
-/** `sdkKey` with a grace for another key, as LaunchDarkly's auto-configuration says it. */
+/** `sdkKey` with a grace period for another key, as in LaunchDarkly's auto-configuration. */
 const sdk = (sdkKey: string, expiring?: { value: string; expiresAt?: number }): KeyStatement => ({
   ...none,
   sdkKey,
   expiring,
 });
 
-/** Makes the statements one after the other, all at NOW, and shows what is in force as `primary, other until time`. */
+/** Applies the statements in order, all at NOW, and shows the resulting keys as `primary, other until time`. */
 function after(...statements: KeyStatement[]): string[] {
   const held = statements.reduce((keys, statement) => rotateKeys(keys, statement, NOW), NO_KEYS);
   const names = new Map([
@@ -31,50 +31,50 @@ function after(...statements: KeyStatement[]): string[] {
   return shown;
 }
 
-describe('an SDK key', () => {
-  // The rows of ld-relay's state machine: P is the key in use, V the one that is stated, K a key with a grace until T.
+describe('an SDK key rotation', () => {
+  // The rows of ld-relay's state machine: P is the current key, V the stated one, K a key with a grace period until T.
   test.each<[string, KeyStatement[], string[]]>([
     ['V = P, no grace: nothing happens', [sdk('P'), sdk('P')], ['sdkKey P']],
     ['V ≠ P, no grace: P ends now', [sdk('P'), sdk('V')], ['sdkKey V']],
     [
-      'K has its grace already: V is in use, P ends now, K keeps its time',
+      'K already has a grace period: V is in use, P ends now, K keeps its time',
       [sdk('P', key('K', LATER)), sdk('V', key('K', LATER))],
       ['sdkKey V', 'sdkKey K until later'],
     ],
     [
-      'K has its grace already and gets another: the last statement counts',
+      'K already has a grace period and gets another: the last one counts',
       [sdk('P', key('K', MUCH_LATER)), sdk('P', key('K', LATER))],
       ['sdkKey P', 'sdkKey K until later'],
     ],
     ['T has passed, K = P: P ends now', [sdk('P'), sdk('V', key('P', PAST))], ['sdkKey V']],
-    ['T has passed, K ≠ P: P ends now, too', [sdk('P'), sdk('V', key('K', PAST))], ['sdkKey V']],
+    ['T has passed, K ≠ P: P also ends now', [sdk('P'), sdk('V', key('K', PAST))], ['sdkKey V']],
     [
-      'T has passed for a K in its grace: K ends now',
+      'T has passed for a K in its grace period: K ends now',
       [sdk('P', key('K', LATER)), sdk('P', key('K', PAST))],
       ['sdkKey P'],
     ],
     ['K = P: P works until T', [sdk('P'), sdk('V', key('P', LATER))], ['sdkKey V', 'sdkKey P until later']],
     ['K ≠ P: K works until T, P ends now', [sdk('P'), sdk('V', key('K', LATER))], ['sdkKey V', 'sdkKey K until later']],
-    ['a task that boots in mid-grace knows both', [sdk('V', key('K', LATER))], ['sdkKey V', 'sdkKey K until later']],
+    ['boot during the grace period: both keys work', [sdk('V', key('K', LATER))], ['sdkKey V', 'sdkKey K until later']],
     ['T is now: K still works', [sdk('V', key('K', NOW))], ['sdkKey V', `sdkKey K until ${NOW}`]],
     [
-      'a key in its grace that is used again has no end',
+      'K is in use again: its expiry is dropped',
       [sdk('A'), sdk('B', key('A', LATER)), sdk('A', key('B', LATER))],
       ['sdkKey A', 'sdkKey B until later'],
     ],
-    ['a grace for the key in use is none', [sdk('V', key('V', LATER))], ['sdkKey V']],
+    ['K = V: the grace period is ignored', [sdk('V', key('V', LATER))], ['sdkKey V']],
     [
-      'two rotations in a row: both old keys keep the time that they were promised',
+      'two rotations in a row: both old keys keep their expiry',
       [sdk('A'), sdk('B', key('A', LATER)), sdk('C', key('B', MUCH_LATER))],
       ['sdkKey C', 'sdkKey A until later', 'sdkKey B until much later'],
     ],
-    ['no key is stated: the old one stays', [sdk('P'), { ...none, sdkKey: undefined }], ['sdkKey P']],
+    ['no key is stated: the old one is kept', [sdk('P'), { ...none, sdkKey: undefined }], ['sdkKey P']],
     ['no key was ever stated: there is none', [{ ...none, sdkKey: undefined }], []],
   ])('%s', (_, statements, expected) => {
     expect(after(...statements)).toEqual(expected);
   });
 
-  test('that ended in its grace is gone after the next statement', () => {
+  test('removes an expired key at the next statement', () => {
     const rotated = rotateKeys(rotateKeys(NO_KEYS, sdk('A'), NOW), sdk('B', key('A', LATER)), NOW);
     expect(rotateKeys(rotated, sdk('B'), LATER + 1).credentials).toEqual([{ kind: 'sdkKey', value: 'B' }]);
   });
@@ -84,12 +84,16 @@ describe('a list of SDK keys', () => {
   const list = (sdkKey: string, ...sdkKeys: KeyStatement['sdkKeys']): KeyStatement => ({ ...none, sdkKey, sdkKeys });
 
   test.each<[string, KeyStatement[], string[]]>([
-    ['is complete', [list('A', key('A'), key('B')), list('A', key('A'), key('C'))], ['sdkKey A', 'sdkKey C']],
-    ['begins with the key in use', [list('B', key('A'), key('B'))], ['sdkKey B', 'sdkKey A']],
-    ['gives keys their time', [list('A', key('A'), key('B', LATER))], ['sdkKey A', 'sdkKey B until later']],
-    ['leaves out what has ended', [list('A', key('A'), key('B', PAST))], ['sdkKey A']],
     [
-      'takes an end back',
+      'replaces the previous list',
+      [list('A', key('A'), key('B')), list('A', key('A'), key('C'))],
+      ['sdkKey A', 'sdkKey C'],
+    ],
+    ['begins with the key in use', [list('B', key('A'), key('B'))], ['sdkKey B', 'sdkKey A']],
+    ['sets the expiry of keys', [list('A', key('A'), key('B', LATER))], ['sdkKey A', 'sdkKey B until later']],
+    ['leaves out expired keys', [list('A', key('A'), key('B', PAST))], ['sdkKey A']],
+    [
+      'can remove an expiry',
       [list('A', key('A'), key('B', LATER)), list('A', key('A'), key('B'))],
       ['sdkKey A', 'sdkKey B'],
     ],
@@ -98,9 +102,9 @@ describe('a list of SDK keys', () => {
       [list('A', key('A'), key('B')), list('B', key('A'), key('B'))],
       ['sdkKey B', 'sdkKey A'],
     ],
-    ['makes the older form of grace not count', [{ ...list('A', key('A')), expiring: key('K', LATER) }], ['sdkKey A']],
-    ['ends graces that it does not name', [sdk('A', key('K', LATER)), list('A', key('A'))], ['sdkKey A']],
-    ['that is no longer made leaves the key in use', [list('A', key('A'), key('B')), sdk('A')], ['sdkKey A']],
+    ['overrides the older form of grace period', [{ ...list('A', key('A')), expiring: key('K', LATER) }], ['sdkKey A']],
+    ['ends grace periods of keys that it omits', [sdk('A', key('K', LATER)), list('A', key('A'))], ['sdkKey A']],
+    ['that is no longer sent leaves only the key in use', [list('A', key('A'), key('B')), sdk('A')], ['sdkKey A']],
   ])('%s', (_, statements, expected) => {
     expect(after(...statements)).toEqual(expected);
   });
@@ -113,16 +117,16 @@ describe('a mobile key', () => {
   });
 
   test.each<[string, KeyStatement[], string[]]>([
-    ['is swapped without a grace', [mobile('M'), mobile('N')], ['mobileKey N']],
-    ['stays when none is stated', [mobile('M'), mobile(undefined)], ['mobileKey M']],
-    ['goes when the statement says that there is none', [mobile('M'), mobile(null)], []],
+    ['is replaced without a grace period', [mobile('M'), mobile('N')], ['mobileKey N']],
+    ['is kept if none is stated', [mobile('M'), mobile(undefined)], ['mobileKey M']],
+    ['is removed if the statement says that there is none', [mobile('M'), mobile(null)], []],
     [
-      'gets its grace from the list',
+      'gets its grace period from the list',
       [mobile('M'), mobile('N', key('N'), key('M', LATER))],
       ['mobileKey N', 'mobileKey M until later'],
     ],
     [
-      'that the list does not name ends',
+      'is removed if the list omits it',
       [mobile('M', key('M'), key('O')), mobile('N', key('N'), key('M'))],
       ['mobileKey N', 'mobileKey M'],
     ],
@@ -132,7 +136,7 @@ describe('a mobile key', () => {
   });
 });
 
-test('a key that came back into use outlives the end that it once had', () => {
+test('a key that comes back into use does not expire at its earlier expiry', () => {
   let now = NOW;
   const timers: (() => void)[] = [];
   const clock = {

@@ -1,5 +1,5 @@
 /**
- * The promise that everything downstream rests on: every reader that applies what goes out holds what memory holds, and
+ * The invariant that everything downstream relies on: every reader that applies the changes holds what memory holds, and
  * memory holds what an SDK connected directly to LaunchDarkly would hold.
  *
  * The readers here follow LaunchDarkly's own rule: a put replaces everything, a patch or delete counts only when its
@@ -18,7 +18,7 @@ interface Spec {
   readonly version: number;
   /** -1: a tombstone. */
   readonly content: number;
-  /** The same meaning in other bytes. */
+  /** Equal data in other bytes. */
   readonly spaced: boolean;
 }
 
@@ -54,7 +54,7 @@ function itemOf({ kind, key, version, content, spaced }: Spec): Item {
   return { kind, key, version, deleted: false, json: JSON.stringify(data, null, spaced ? 1 : 0) };
 }
 
-/** An in-memory store as every official server SDK has one. */
+/** An in-memory store like that of every official server SDK. */
 function createReader() {
   let held = new Map<string, Item>();
   return {
@@ -70,7 +70,7 @@ function createReader() {
   };
 }
 
-/** The live items by meaning, as text, since thousands are compared. */
+/** The live items as canonical text, which is fast to compare. */
 function live(items: Iterable<Item>): string {
   const present = [...items].filter(({ deleted }) => !deleted).sort((a, b) => (nameOf(a) < nameOf(b) ? -1 : 1));
   return present.map((item) => `${nameOf(item)} ${JSON.stringify(JSON.parse(item.json))}`).join('\n');
@@ -80,7 +80,7 @@ function equal(actual: unknown, expected: unknown) {
   if (actual !== expected) expect(actual).toBe(expected);
 }
 
-/** Runs the events; fails when a reader, or the SDK without a relay, holds anything else than memory. */
+/** Runs the events and fails if a reader, or an SDK without a relay, differs from memory. */
 function run(events: readonly Event[]) {
   const memory = () => [...environment.items('features'), ...environment.items('segments')];
   const readers = [createReader()];
@@ -129,7 +129,7 @@ function run(events: readonly Event[]) {
   }
 }
 
-test('whatever upstream and stores do, readers hold what memory holds, which is what a direct SDK would hold', () => {
+test('readers always hold what memory holds, and memory what a direct SDK would hold', () => {
   const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
   fc.assert(fc.property(fc.array(event, { maxLength: 12 }), run), {
     numRuns: process.env.LONG ? 100_000 : 600,

@@ -43,7 +43,7 @@ const sdkKey = (value: string, expiresAt?: number) => ({
 });
 
 describe('a credential', () => {
-  test('nobody can say that it is unknown before the source of keys has been read once', () => {
+  test('is never reported unknown before the source of keys has been read once', () => {
     const { registry } = start();
     expect(registry.find('sdkKey', SDK_KEY)).toBe('not-yet');
     registry.apply({ type: 'add-environment', name: 'production', environment: 'P', credentials: [sdkKey(SDK_KEY)] });
@@ -55,7 +55,7 @@ describe('a credential', () => {
     expect(registry.find('sdkKey', 'sdk-other')).toBe('unknown-credential');
   });
 
-  test('of one kind is unknown as another', () => {
+  test('of one kind is unknown as another kind', () => {
     const { registry } = start();
     registry.apply({ type: 'source-complete' });
     registry.apply({ type: 'add-environment', name: 'a', environment: 'A', credentials: [sdkKey(SDK_KEY)] });
@@ -63,7 +63,7 @@ describe('a credential', () => {
     expect(registry.find('environmentId', SDK_KEY)).toBe('unknown-credential');
   });
 
-  test('opens a different view with each filter', () => {
+  test('opens a different view for each filter', () => {
     const { registry } = start();
     registry.apply({ type: 'add-environment', name: 'a', environment: 'all', credentials: [sdkKey(SDK_KEY)] });
     registry.apply({ type: 'add-environment', name: 'a', filter: 'small', environment: 'some' });
@@ -71,14 +71,14 @@ describe('a credential', () => {
     expect(registry.find('sdkKey', SDK_KEY, 'small')).toMatchObject({ environment: 'some' });
   });
 
-  test('that is known before its environment is built is not unknown', () => {
+  test('is not unknown while its environment is still being built', () => {
     const { registry } = start();
     registry.apply({ type: 'source-complete' });
     registry.apply({ type: 'set-credentials', name: 'a', credentials: [sdkKey(SDK_KEY)] });
     expect(registry.find('sdkKey', SDK_KEY)).toBe('not-yet');
   });
 
-  test('of two environments belongs to the first; the problem names both and not the key', () => {
+  test('of two environments belongs to the first, and the problem names both but not the key', () => {
     const { registry } = start();
     registry.apply({ type: 'source-complete' });
     registry.apply({ type: 'add-environment', name: 'first', environment: '1', credentials: [sdkKey(SDK_KEY)] });
@@ -95,7 +95,7 @@ describe('a credential', () => {
     expect(registry.find('mobileKey', MOBILE_KEY)).toMatchObject({ environment: '2' });
   });
 
-  test('an empty one is refused and opens nothing', () => {
+  test('that is empty is rejected and opens nothing', () => {
     const { registry } = start();
     registry.apply({ type: 'source-complete' });
     const problems = registry.apply({
@@ -110,8 +110,8 @@ describe('a credential', () => {
   });
 });
 
-describe('what vanishes', () => {
-  test('is told to listeners once, for every view, and the kept credentials go on', () => {
+describe('a removed credential', () => {
+  test('is reported once for each view, and other credentials keep working', () => {
     const { registry, vanished } = start();
     registry.apply({ type: 'source-complete' });
     const kept = { kind: 'mobileKey' as const, value: MOBILE_KEY };
@@ -127,7 +127,7 @@ describe('what vanishes', () => {
     expect(registry.find('mobileKey', MOBILE_KEY, 'f')).toMatchObject({ environment: 'some' });
   });
 
-  test('an expiring key works until its time and not after, and its streams are then closed', () => {
+  test('that expires works until its expiry, then its streams are closed', () => {
     const { registry, vanished, advance } = start();
     registry.apply({ type: 'source-complete' });
     registry.apply({
@@ -147,7 +147,7 @@ describe('what vanishes', () => {
     expect(registry.credentials('a')).toEqual([{ kind: 'sdkKey', value: 'new' }]);
   });
 
-  test('a deprecated key that becomes the primary one again does not expire', () => {
+  test('that becomes the primary key again does not expire', () => {
     const { registry, vanished, advance } = start();
     registry.apply({
       type: 'add-environment',
@@ -161,7 +161,7 @@ describe('what vanishes', () => {
     expect(registry.find('sdkKey', 'old')).toMatchObject({ environment: 'A' });
   });
 
-  test('an expiry further away than a timer reaches does not come early', () => {
+  test('with an expiry beyond the range of a timer does not expire early', () => {
     const { registry, vanished, advance } = start();
     const farAway = 60 * 86_400_000;
     registry.apply({ type: 'add-environment', name: 'a', environment: 'A', credentials: [sdkKey('k', farAway)] });
@@ -171,7 +171,7 @@ describe('what vanishes', () => {
     expect(vanished).toHaveLength(1);
   });
 
-  test('a removed environment takes its credentials along, and another may then have them', () => {
+  test('of a removed environment can be used by another one', () => {
     const { registry, vanished } = start();
     registry.apply({ type: 'source-complete' });
     registry.apply({ type: 'add-environment', name: 'a', environment: 'A', credentials: [sdkKey(SDK_KEY)] });

@@ -1,6 +1,6 @@
 import { createPacing } from '../../../relay-task/environments/ssm-pacing.ts';
 
-describe('the pace of readings', () => {
+describe('the interval between SSM reads', () => {
   const intervals = { intervalMs: 30_000, slowestMs: 300_000, retryMs: 1_000, confirmMs: 5_000 };
   const complete = { complete: true, throttled: false, unconfirmed: false };
 
@@ -8,11 +8,11 @@ describe('the pace of readings', () => {
     [0, 24_000],
     [0.5, 30_000],
     [0.999999, 36_000],
-  ])('spreads the interval: random %d makes %d ms', (random, ms) => {
+  ])('is spread: random %d gives %d ms', (random, ms) => {
     expect(Math.round(createPacing(intervals, () => random).next(complete))).toBe(ms);
   });
 
-  test('doubles with each throttled reading up to five minutes, and returns with the first that is not', () => {
+  test('doubles with each throttled read up to five minutes, then resets with the first unthrottled one', () => {
     const pacing = createPacing(intervals, () => 0.5);
     pacing.next(complete);
     const throttled = { complete: false, throttled: true, unconfirmed: false };
@@ -21,7 +21,7 @@ describe('the pace of readings', () => {
     expect(pacing.next(complete)).toBe(30_000);
   });
 
-  test('comes back soon after a failure, at boot and later, and soon after half of a change', () => {
+  test('is short after a failure, at startup and later, and after a partial change', () => {
     const pacing = createPacing(intervals, () => 0.5);
     const failed = { complete: false, throttled: false, unconfirmed: false };
     const waits = [1, 2, 3, 4, 5, 6, 7].map(() => pacing.next(failed));

@@ -1,10 +1,10 @@
-/** A setting of an environment means the same whether a variable or an SSM parameter holds it. */
+/** A setting of an environment means the same in a variable and in an SSM parameter. */
 import { parseConfig } from '../../../relay-task/config/config.ts';
 import { settingReaders } from '../../../relay-task/environments/ssm-settings.ts';
 import { problemsOf } from '../../support/config-rows.ts';
 
 type Row = readonly [variable: string, field: string, parameter: keyof typeof settingReaders, spellings: Spellings];
-/** `undefined`: refused. */
+/** `undefined`: rejected. */
 type Spellings = readonly (readonly [text: string, value: unknown])[];
 
 const rows: readonly Row[] = [
@@ -69,7 +69,7 @@ test.each(
   rows.flatMap(([variable, field, parameter, spellings]) =>
     spellings.map(([text, value]) => ({ variable, field, parameter, text, value })),
   ),
-)('$variable=$text and the SSM parameter $parameter', ({ variable, field, parameter, text, value }) => {
+)('$variable=$text means the same in the SSM parameter $parameter', ({ variable, field, parameter, text, value }) => {
   const parse = () => parseConfig({ LD_ENV_a: 'sdk-a', [variable]: text });
   const result = settingReaders[parameter](text);
   if (value === undefined) {

@@ -1,4 +1,4 @@
-/** The relay's keys in SSM, by the official SDK on real sockets. */
+/** The relay's keys in SSM, read with the official SDK on real sockets. */
 import { createHash } from 'node:crypto';
 import { DeleteParameterCommand, type ParameterType, PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { Registry } from 'prom-client';
@@ -30,12 +30,12 @@ const mobileKey = 'mob-44444444-dddd-4ddd-8ddd-000000000004';
 const clientSideId = '5f0000000000000000000005';
 
 interface Watched extends SsmSource {
-  /** Every list that was delivered. */
+  /** Every delivered list of environments. */
   readonly delivered: (readonly EnvironmentDescription[])[];
   readonly lines: string[];
   environment(id: string): EnvironmentDescription;
   ids(): string[];
-  /** Values of a kind of credential that are valid now. */
+  /** The values of the currently valid credentials of an environment. */
   keys(id: string): string[];
   advance(ms: number): void;
   now(): number;
@@ -97,7 +97,7 @@ afterEach(async () => {
   for (const one of opened.splice(0).reverse()) await one.close();
 });
 
-/** Until the source has read everything once more from beginning to end. */
+/** Waits until the source has read everything once more. */
 async function readAgain(server: SsmServer, times = 2): Promise<void> {
   const lists = () => server.calls.filter(({ operation }) => operation === 'GetParametersByPath').length;
   const before = lists();
@@ -106,8 +106,8 @@ async function readAgain(server: SsmServer, times = 2): Promise<void> {
 
 describe.each([
   ['our own server', async () => startSsmServer(), true],
-  ['moto, where it is installed', startMoto, motoIsInstalled],
-] as const)('with %s', (_, start, installed) => {
+  ['moto (needs moto)', startMoto, motoIsInstalled],
+] as const)('the SSM source with %s', (_, start, installed) => {
   const testIf = installed ? test : test.skip;
   let endpoint: string;
 
@@ -121,7 +121,7 @@ describe.each([
 
   afterAll(() => server?.close());
 
-  // moto takes a second to start: one for all.
+  // moto takes a second to start, so all tests share one.
   afterEach(async () => {
     for (const name of made.splice(0)) await remove(name).catch(() => {});
   });
@@ -141,7 +141,7 @@ describe.each([
     writer.destroy();
   }
 
-  testIf('every environment is read with all that it says, over as many pages as it takes', async () => {
+  testIf('reads every setting of every environment across all pages', async () => {
     const settings = {
       prefix: 'shop',
       'table-name': 'shop-flags',
@@ -199,7 +199,7 @@ describe.each([
     ]);
   });
 
-  testIf('what is added, changed or removed takes effect without a restart', async () => {
+  testIf('applies added, changed and removed parameters without a restart', async () => {
     await put('production/sdk-key', sdkKey, 'SecureString');
     const source = watch(endpoint);
     await eventually(() => expect(source.ids()).toEqual(['production']));
@@ -219,7 +219,7 @@ describe.each([
   });
 });
 
-describe('with faults', () => {
+describe('the SSM source', () => {
   let server: SsmServer;
 
   const put = (name: string, value: string, options?: Parameters<SsmServer['put']>[2]) =>
@@ -242,7 +242,7 @@ describe('with faults', () => {
     return source;
   }
 
-  test('a listing asks for no decryption, and only what changed is decrypted, ten at a time', async () => {
+  test('lists without decryption and decrypts only what changed, ten at a time', async () => {
     for (let number = 0; number < 11; number++) put(`many-${number}/sdk-key`, `sdk-many-${number}`);
     const source = await started();
     const decryptions = () => server.calls.filter(({ decrypted }) => decrypted);
@@ -259,7 +259,7 @@ describe('with faults', () => {
     ]);
   });
 
-  test('a parameter that was deleted and made again is read again, though its version is 1 as before', async () => {
+  test('rereads a parameter that was deleted and recreated, although its version is 1 again', async () => {
     const source = await started();
     remove('production/sdk-key');
     put('production/sdk-key', newKey, { modifiedAt: Date.now() + 1_000 });
@@ -267,7 +267,7 @@ describe('with faults', () => {
     await eventually(() => expect(source.environment('production').sdkKey).toBe(newKey));
   });
 
-  test('a key that vanished keeps working for the grace time, visibly, and then goes', async () => {
+  test('keeps a missing key for the grace period, reports it, then removes it', async () => {
     const source = await started();
     remove('production/mobile-key');
     await eventually(() => expect(problem(source)).toBe('production/mobile-key is no longer in SSM'));
@@ -282,7 +282,7 @@ describe('with faults', () => {
     expect(problem(source)).toBeUndefined();
   });
 
-  test('a key that comes back in its grace time is in order again', async () => {
+  test('reports no problem once a missing key is back', async () => {
     const source = await started();
     remove('production/sdk-key');
     await eventually(() => expect(problem(source)).toBeDefined());
@@ -293,7 +293,7 @@ describe('with faults', () => {
     expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
   });
 
-  test('a whole folder that vanished keeps working with its settings, and then goes', async () => {
+  test('keeps a missing folder with its settings for the grace period, then removes it', async () => {
     put('production/prefix', 'shop');
     put('production/secure-mode', 'true');
     put('staging/sdk-key', newKey);
@@ -306,7 +306,7 @@ describe('with faults', () => {
     await eventually(() => expect(source.ids()).toEqual(['staging']));
   });
 
-  test('a revoked key goes at once, wherever it stands, and no grace time keeps it', async () => {
+  test('removes a revoked key at once, in any parameter and even in its grace period', async () => {
     const source = await started();
     remove('production/mobile-key');
     await eventually(() => expect(problem(source)).toBeDefined());
@@ -320,7 +320,7 @@ describe('with faults', () => {
     await eventually(() => expect(source.keys('production')).toEqual([newKey]));
   });
 
-  test('a revoked environment goes at once, and comes back only with other keys', async () => {
+  test('removes a revoked environment at once and readds it only with other keys', async () => {
     put('staging/sdk-key', newKey);
     const source = await started();
     revoke('production', '*', fingerprint(sdkKey), fingerprint(mobileKey));
@@ -330,10 +330,10 @@ describe('with faults', () => {
     expect(source.keys('production')).toEqual([]);
   });
 
-  describe('the previous SDK key', () => {
+  describe('with a previous SDK key', () => {
     const inOneHour = () => new Date(Date.now() + hourMs).toISOString();
 
-    test('works until its time exactly, in a relay that boots amid its grace too', async () => {
+    test('accepts it exactly until its expiry, even after booting during the grace period', async () => {
       const until = inOneHour();
       put('production/previous-sdk-key', sdkKey);
       put('production/previous-sdk-key-until', until);
@@ -350,14 +350,14 @@ describe('with faults', () => {
       source.advance(hourMs + 1);
       await eventually(() => expect(source.environment('production').credentials).toHaveLength(2));
       expect(problem(source)).toBeUndefined();
-      // Tidying up after its end is no alarm.
+      // Deleting it after its expiry is not a problem.
       remove('production/previous-sdk-key');
       remove('production/previous-sdk-key-until');
       await readAgain(server);
       expect(problem(source)).toBeUndefined();
     });
 
-    test('ends at once when its time is moved into the past', async () => {
+    test('rejects it at once when its expiry is moved into the past', async () => {
       put('production/previous-sdk-key', sdkKey);
       put('production/previous-sdk-key-until', inOneHour());
       put('production/sdk-key', newKey);
@@ -367,7 +367,7 @@ describe('with faults', () => {
       await eventually(() => expect(source.keys('production')).toEqual([newKey, mobileKey]));
     });
 
-    test('keeps its promise when a further rotation takes its place', async () => {
+    test('honours its expiry even after another rotation replaces it', async () => {
       const until = inOneHour();
       put('production/previous-sdk-key', sdkKey);
       put('production/previous-sdk-key-until', until);
@@ -385,12 +385,12 @@ describe('with faults', () => {
       );
     });
 
-    test('is never refused by a reading that sees only half of a rotation', async () => {
+    test('never rejects it when a read sees only half of a rotation', async () => {
       for (let number = 0; number < 7; number++) put(`a-${number}/ttl`, '1s');
       put('production/previous-sdk-key', newestKey);
       put('production/previous-sdk-key-until', new Date(Date.now() - hourMs).toISOString());
       const source = await started();
-      // The first page ends before sdk-key: it shows the old previous key, the second page shows the new key.
+      // The first page ends before sdk-key and has the old previous key; the second page has the new key.
       let rotated = false;
       server.before(({ continued }) => {
         if (!continued || rotated) return;
@@ -408,7 +408,7 @@ describe('with faults', () => {
       });
     });
 
-    test('without a time of its own ends a grace time after it was written, equally in every relay', async () => {
+    test('without an expiry accepts it for the grace period after it was written, on every relay alike', async () => {
       const modifiedAt = Date.now() - 20 * hourMs;
       put('production/previous-sdk-key', newKey, { modifiedAt });
       const source = await started();
@@ -419,7 +419,7 @@ describe('with faults', () => {
       expect(problem(source)).toMatch(/previous-sdk-key has no previous-sdk-key-until/);
     });
 
-    test('stays in force for upstream, too, when the new key is no key', async () => {
+    test('uses it for upstream, too, if the new key is invalid', async () => {
       put('production/previous-sdk-key', sdkKey);
       put('production/previous-sdk-key-until', inOneHour());
       put('production/sdk-key', 'two words');
@@ -434,7 +434,7 @@ describe('with faults', () => {
   const valuesOf = (list: readonly EnvironmentDescription[], id: string) =>
     list.find((one) => one.id === id)?.credentials.map(({ value }) => value) ?? [];
 
-  test('a key that was replaced without a previous key goes, once a second reading has said so', async () => {
+  test('removes a replaced key without a previous key after a second read confirms it', async () => {
     const source = await started();
     put('production/sdk-key', newKey);
     await eventually(() => expect(source.environment('production').sdkKey).toBe(newKey));
@@ -460,25 +460,28 @@ describe('with faults', () => {
     ['ttl', '30', 'a duration with a unit, such as 30s, 1m30s or 250ms'],
     ['log-level', 'loud', 'one of debug, info, warn, error, none'],
     ['revoked', 'sdk-key', 'fingerprints of 32 hex digits, separated by commas, or *'],
-  ])('%s=%j is refused with what would do, and the last value and all else stay', async (name, value, wanted) => {
-    put('production/prefix', 'shop');
-    put('staging/sdk-key', newKey);
-    const source = await started();
-    const before = source.environment('production');
-    put(`production/${name}`, value);
-    put('staging/ttl', '7s');
-    await eventually(() => expect(problem(source)).toBe(`production/${name} is invalid: it must be ${wanted}`));
-    const { keyProblem: _, secureMode, ...after } = source.environment('production');
-    const { keyProblem: __, secureMode: ___, ...expected } = before;
-    expect(after).toEqual(expected);
-    // Where nothing was understood before, the safe side holds.
-    expect(secureMode).toBe(name === 'secure-mode');
-    await eventually(() =>
-      expect(source.environment('staging')).toMatchObject({ ttlMs: 7_000, keyProblem: undefined }),
-    );
-  });
+  ])(
+    'reports that %s=%j is invalid and what is expected, and keeps the last value and everything else',
+    async (name, value, wanted) => {
+      put('production/prefix', 'shop');
+      put('staging/sdk-key', newKey);
+      const source = await started();
+      const before = source.environment('production');
+      put(`production/${name}`, value);
+      put('staging/ttl', '7s');
+      await eventually(() => expect(problem(source)).toBe(`production/${name} is invalid: it must be ${wanted}`));
+      const { keyProblem: _, secureMode, ...after } = source.environment('production');
+      const { keyProblem: __, secureMode: ___, ...expected } = before;
+      expect(after).toEqual(expected);
+      // Without an earlier valid value the safe one is used.
+      expect(secureMode).toBe(name === 'secure-mode');
+      await eventually(() =>
+        expect(source.environment('staging')).toMatchObject({ ttlMs: 7_000, keyProblem: undefined }),
+      );
+    },
+  );
 
-  test('a key of another kind than its name is taken, and said to be odd', async () => {
+  test('accepts a key with the prefix of another kind, with a warning', async () => {
     put('production/sdk-key', 'mob-odd-key-for-a-server');
     secrets.push('mob-odd-key-for-a-server');
     const source = await started();
@@ -487,7 +490,7 @@ describe('with faults', () => {
     expect(problem(source)).toBeUndefined();
   });
 
-  test('a key that two environments hold stays with the one that had it first, and the other says so', async () => {
+  test('leaves a key of two environments with the first, and reports it for the other', async () => {
     const source = await started();
     put('aaa/sdk-key', sdkKey, { modifiedAt: Date.now() + 5_000 });
     put('aaa/mobile-key', 'mob-other');
@@ -500,7 +503,7 @@ describe('with faults', () => {
     expect(problem(source)).toBeUndefined();
   });
 
-  test('a key that moves from one environment to another is the other one’s at once', async () => {
+  test('moves a key to another environment at once', async () => {
     const source = await started();
     remove('production/sdk-key');
     put('shop/sdk-key', sdkKey);
@@ -508,7 +511,7 @@ describe('with faults', () => {
     expect(source.keys('production')).toEqual([mobileKey]);
   });
 
-  test('an environment that would write over another in a store is given a prefix of its own', async () => {
+  test('gives an environment that would overwrite another in a store its own prefix', async () => {
     const source = await started({ defaults: { tableName: 'flags' } });
     put('aaa/sdk-key', newKey);
     put('aaa/prefix', 'production');
@@ -517,7 +520,7 @@ describe('with faults', () => {
     put('bbb/table-name', 'other');
     put('ccc/prefix', 'shop', { modifiedAt: Date.now() + 2_000 });
     put('ddd/prefix', 'shop', { modifiedAt: Date.now() + 1_000 });
-    // Saying it later than another does not take an environment its own name.
+    // An environment keeps its own name as prefix, even if another one claimed it earlier.
     put('production/prefix', 'production', { modifiedAt: Date.now() + 3_000 });
     await eventually(() =>
       expect(source.delivered.at(-1)?.map(({ tableName, prefix }) => [tableName, prefix])).toEqual([
@@ -531,7 +534,7 @@ describe('with faults', () => {
     expect(problem(source, 'aaa')).toMatch(/would overwrite production in the store/);
   });
 
-  test('payload filters are those of the project, unless the environment has its own', async () => {
+  test('uses the payload filters of the project unless the environment has its own', async () => {
     put('production/project-key', 'shop');
     put('staging/project-key', 'shop');
     put('staging/sdk-key', newKey);
@@ -541,7 +544,7 @@ describe('with faults', () => {
     expect(source.environment('staging').filters).toEqual(['web']);
   });
 
-  test('a parameter that nobody knows is named once and ignored', async () => {
+  test('names an unknown parameter once and ignores it', async () => {
     put('production/sdk_key', 'x');
     put('production/deeper/sdk-key', 'x');
     put('stray', 'x');
@@ -552,7 +555,7 @@ describe('with faults', () => {
     expect(source.ids()).toEqual(['production']);
   });
 
-  test('a parameter that cannot be decrypted does not take the others with it', async () => {
+  test('reads the other parameters if one cannot be decrypted', async () => {
     put('staging/sdk-key', newKey);
     server.forbid(`${path}/production/sdk-key`);
     const source = await started();
@@ -566,7 +569,7 @@ describe('with faults', () => {
     expect(source.unread()).toBe(0);
   });
 
-  test('a new value that cannot be decrypted leaves the last one in force for the grace time', async () => {
+  test('keeps the last value for the grace period if a new one cannot be decrypted', async () => {
     const source = await started();
     server.forbid(`${path}/production/sdk-key`);
     put('production/sdk-key', newKey);
@@ -586,10 +589,10 @@ describe('with faults', () => {
     ['SSM is down', (one: SsmServer) => one.down(), /ECONN|socket hang up|ECONNRESET/],
     ['SSM hangs', (one: SsmServer) => one.hang(), /no answer from SSM within 300 ms/],
     ['SSM throttles', (one: SsmServer) => one.throttle(1_000_000), /ThrottlingException/],
-  ])('%s: the last answer stays in force for ever, and all is well when it ends', async (_, fault, message) => {
+  ])('keeps its last state while %s, and recovers afterwards', async (_, fault, message) => {
     const requestTimeoutMs = message.source.includes('300 ms') ? 300 : fast.requestTimeoutMs;
     const source = await started({ timings: { ...fast, requestTimeoutMs } });
-    // Something new, or the permission to read would not be missed.
+    // A change, or the missing permission to read would not show.
     put('production/sdk-key', newKey);
     put('production/mobile-key', 'mob-new');
     fault(server);
@@ -609,10 +612,10 @@ describe('with faults', () => {
   test.each([
     ['is down', (one: SsmServer) => one.down()],
     ['hangs', (one: SsmServer) => one.hang()],
-    ['refuses', (one: SsmServer) => one.deny()],
+    ['denies access', (one: SsmServer) => one.deny()],
     ['throttles', (one: SsmServer) => one.throttle(1_000_000)],
     ['decrypts nothing', (one: SsmServer) => one.deny('GetParameters')],
-  ])('a relay that boots while SSM %s calls no credential unknown, and serves once it is back', async (_, fault) => {
+  ])('reports no credential unknown if SSM %s at startup, and serves once it is back', async (_, fault) => {
     fault(server);
     const source = watch(server.endpoint, { timings: { ...fast, requestTimeoutMs: 300 } });
     await eventually(() => expect(source.status().lastError).toBeDefined());
@@ -622,14 +625,14 @@ describe('with faults', () => {
     await eventually(() => expect(source.keys('production')).toEqual([sdkKey, mobileKey]));
   });
 
-  test('a throttled or broken request is sent again within the reading', async () => {
+  test('retries a throttled or failed request within the same read', async () => {
     server.throttle(2);
     const source = watch(server.endpoint, { intervalMs: 60_000 });
     await eventually(() => expect(source.ids()).toEqual(['production']));
     expect(source.status()).toEqual({ kind: 'ssm', state: 'VALID', stateSince: expect.any(Number) });
   });
 
-  test('a client is made for the region and endpoint where none is given, and closed with the source', async () => {
+  test('creates its own client for the region and endpoint, and closes it', async () => {
     const before = { ...process.env };
     Object.assign(process.env, { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' });
     try {
@@ -645,26 +648,26 @@ describe('with faults', () => {
     }
   });
 
-  test('slow pages are waited for', async () => {
+  test('waits for slow pages', async () => {
     for (let number = 0; number < 25; number++) put(`many-${number}/sdk-key`, `sdk-many-${number}`);
     server.slow(30);
     const source = await started();
     expect(source.ids()).toHaveLength(26);
   });
 
-  test('an empty folder is an answer: there is no environment', async () => {
+  test('delivers an empty list for an empty folder', async () => {
     const source = watch(server.endpoint, { path: '/elsewhere' });
     await eventually(() => expect(source.delivered).toEqual([[]]));
     expect(source.status().state).toBe('VALID');
   });
 
-  test('what did not change is not delivered again', async () => {
+  test('does not deliver the same state again', async () => {
     const source = await started();
     await readAgain(server, 4);
     expect(source.delivered).toHaveLength(1);
   });
 
-  test('metrics say how readings end and which environment is in trouble', async () => {
+  test('has metrics for the outcome of reads and for environments with problems', async () => {
     const registry = new Registry();
     const source = await started({ registry });
     remove('production/mobile-key');
@@ -679,7 +682,7 @@ describe('with faults', () => {
     await eventually(async () => expect(await registry.metrics()).not.toContain('environment_key_problem{'));
   });
 
-  test('closing ends a request under way, and nothing is asked afterwards', async () => {
+  test('aborts a request when closed and sends no more', async () => {
     const source = await started();
     server.hang();
     const asked = server.calls.length;

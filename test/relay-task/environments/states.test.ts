@@ -16,7 +16,7 @@ function start(...items: Item[]) {
   return { environment, since };
 }
 
-describe('the state', () => {
+describe('the state of an environment', () => {
   test('is empty before there is data and never afterwards', () => {
     const { environment } = start();
     expect(environment.state()).toBe('');
@@ -25,7 +25,7 @@ describe('the state', () => {
     expect(environment.state()).not.toBe('');
   });
 
-  test('is the same wherever the same live items are held, and comes back with them', () => {
+  test('is the same for the same live items, and returns with them', () => {
     const one = start(flag('a', 1), segment('s', 1)).environment;
     const other = start(segment('s', 1), flag('a', 1), flag('b', 1)).environment;
     const before = other.state();
@@ -37,8 +37,8 @@ describe('the state', () => {
   });
 });
 
-describe('what leads from a state to the present one', () => {
-  test('is what differs, each item once and as it is now, segments before flags and deletions last', () => {
+describe('the changes since a state', () => {
+  test('are what differs, each item once in its current version: segments, flags, then deletions', () => {
     const { environment, since } = start(flag('a', 1), flag('b', 1), segment('s', 1));
     const first = environment.state();
     expect(since(first)).toEqual([]);
@@ -51,13 +51,13 @@ describe('what leads from a state to the present one', () => {
     expect(since(second)).toEqual(['a3']);
   });
 
-  test('is unknown for a state of somewhere else', () => {
+  test('are unknown for a state of another relay', () => {
     const { since } = start(flag('a', 1));
     expect(since('0123456789abcdef0123456789abcdef')).toBeUndefined();
     expect(since('')).toBeUndefined();
   });
 
-  test('is unknown across a change that only a whole set makes right', () => {
+  test('are unknown across a change that needs a put', () => {
     const { environment, since } = start(flag('a', 5));
     const before = environment.state();
     environment.put([flag('a', 4)], [], 0);
@@ -65,7 +65,7 @@ describe('what leads from a state to the present one', () => {
     expect(since(environment.state())).toEqual([]);
   });
 
-  test('is unknown for a state that was left and came back: who names it may hold higher versions since', () => {
+  test('are unknown for a state that was left and came back, since a client may hold higher versions', () => {
     const { environment, since } = start(flag('a', 5));
     const before = environment.state();
     environment.upsert(flag('a', 6), 0);
@@ -74,7 +74,7 @@ describe('what leads from a state to the present one', () => {
     expect(since(before)).toBeUndefined();
   });
 
-  test('is nothing where bytes were replaced by others that mean the same', () => {
+  test('are empty if only bytes changed, not their meaning', () => {
     const { environment, since } = start({ ...flag('a', 1), json: flag('a', 1).json.replace('{', '{ ') });
     const before = environment.state();
     environment.put([flag('a', 1)], [], 0);
@@ -83,10 +83,10 @@ describe('what leads from a state to the present one', () => {
   });
 });
 
-describe('the memory of states', () => {
+describe('the history of states', () => {
   const named = (...keys: string[]) => keys.map((key) => flag(key, 1));
 
-  test('is bounded by steps: the oldest are forgotten, the newest never', () => {
+  test('is bounded by steps and always keeps the newest', () => {
     const history = createHistory({ steps: 10 });
     for (let i = 0; i < 100; i++) history.record(`s${i}`, 'patch', named(`k${i}`));
     expect(history.latest).toBe('s99');
@@ -97,7 +97,7 @@ describe('the memory of states', () => {
     ]);
   });
 
-  test('is bounded by what changed: a change of everything is remembered alone', () => {
+  test('is bounded by the number of changes, but always keeps the newest', () => {
     const history = createHistory({ names: 10 });
     history.record('a', 'patch', named('x'));
     history.record('b', 'patch', named(...Array.from({ length: 50 }, (_, i) => `k${i}`)));
@@ -123,7 +123,7 @@ describe('the events of FDv2', () => {
     },
   ];
 
-  test('are everything that lives for a client without a state, and for one whose state is unknown', () => {
+  test('are a full transfer for a client without a state or with an unknown one', () => {
     const { environment } = start(flag('a', 1), segment('s', 2), tombstone('features', 'gone', 9));
     const transferred = ['payload-transferred', { state: environment.state(), id: 'default', version: 1 }];
     const objects = [object(segment('s', 2)), object(flag('a', 1))];
@@ -136,7 +136,7 @@ describe('the events of FDv2', () => {
     expect(events(environment.fdv2.full(true))![0]).toEqual(intent('xfer-full', 'cant-catchup'));
   });
 
-  test('are what differs for a client whose state is remembered, and none for one who has everything', () => {
+  test('are the changes for a client with a known state, and none if it is current', () => {
     const { environment } = start(flag('a', 1), flag('b', 1));
     const basis = environment.state();
     expect(events(environment.fdv2.since(basis))).toEqual([intent('none', 'up-to-date')]);
@@ -150,7 +150,7 @@ describe('the events of FDv2', () => {
     ]);
   });
 
-  test('carry items byte for byte', () => {
+  test('contain items byte for byte', () => {
     const strange = { ...flag('a', 1), json: flag('a', 1).json.replace('{', '{"new field": 1e2, ') };
     const { environment } = start(strange);
     expect(environment.fdv2.full(false)[1]!.json).toBe(

@@ -1,7 +1,7 @@
 import { startStaticSource } from '../../../relay-task/environments/static-source.ts';
 import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
 
-test('delivers what was configured, whole and once, before anything else happens', async () => {
+test('the static source delivers its configuration once and before anything else happens', async () => {
   const lists: (readonly EnvironmentDescription[])[] = [];
   const environment: EnvironmentDescription = {
     ...{ id: 'production', name: 'production', sdkKey: 'sdk-1', credentials: [{ kind: 'sdkKey', value: 'sdk-1' }] },
