@@ -120,9 +120,9 @@ function accept(place: Place, before: Held | undefined, listed: Listed, value: s
   const { version, modifiedAt } = listed;
   const secure = listed.text === undefined;
   const text = value.trim();
-  const result = text === '' ? { wanted: 'a value, not empty' } : ssmParameters[place.name].read(text);
+  const result = text === '' ? { wanted: 'a non-empty value' } : ssmParameters[place.name].read(text);
   if (!('wanted' in result)) return { version, modifiedAt, secure, text, trouble: undefined };
-  const message = `${listed.name} is invalid: it must be ${result.wanted}`;
+  const message = `${listed.name} is invalid: expected ${result.wanted}`;
   return { version, modifiedAt, secure, text: before?.text, trouble: troubleOf('refused', message, before, now) };
 }
 

@@ -101,7 +101,7 @@ export function unlikely(name: SsmParameterName, value: string): string | undefi
     return `${name} does not begin with mob-, as the mobile keys of LaunchDarkly do`;
   }
   if (name === 'client-side-id' && looksLikeKey(value)) {
-    return `${name} looks like a secret key: browsers show it to everybody, it must be the client-side ID`;
+    return `${name} looks like a secret key: browsers show it to everyone; use the client-side ID instead`;
   }
   return undefined;
 }

@@ -4,7 +4,7 @@ import { boolean, durationMs, list, logLevel, type Reader, text } from '../commo
 const word: Reader<string> = (value) => (/^\S+$/.test(value) ? { value } : { wanted: 'one word without spaces' });
 
 const tableName: Reader<string> = (value) =>
-  /^[\w.-]{3,255}$/.test(value) ? { value } : { wanted: '3 to 255 of a-z A-Z 0-9 _ - .' };
+  /^[\w.-]{3,255}$/.test(value) ? { value } : { wanted: '3 to 255 characters from a-z A-Z 0-9 _ - .' };
 
 export const settingReaders = {
   prefix: word,

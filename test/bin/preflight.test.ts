@@ -89,7 +89,7 @@ test('preflight reports every problem at once, each with advice', async () => {
     '    → sign in to 999999999999 (AWS_PROFILE), or correct account in the stage file',
     '✗ environment canary has no key in eu-west-1',
     '    → npm run keys -- put test canary sdk-key',
-    '✗ eu-west-1: staging/sdk-key is invalid: it must be one word without spaces: the key and nothing else',
+    '✗ eu-west-1: staging/sdk-key is invalid: expected one word without spaces: the key and nothing else',
     '    → npm run keys -- put test staging sdk-key',
     '✗ eu-west-1: shop/sdk-key has the same value as production/sdk-key: give each environment its own',
     '✗ eu-west-1: shop/previous-sdk-key has no previous-sdk-key-until: it expires when the grace time after it was written is over',

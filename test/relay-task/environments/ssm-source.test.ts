@@ -426,7 +426,7 @@ describe('the SSM source', () => {
       const source = await started();
       expect(source.environment('production').sdkKey).toBe(sdkKey);
       expect(problem(source)).toBe(
-        'production/sdk-key is invalid: it must be one word without spaces: the key and nothing else',
+        'production/sdk-key is invalid: expected one word without spaces: the key and nothing else',
       );
     });
   });
@@ -449,13 +449,13 @@ describe('the SSM source', () => {
 
   test.each([
     ['sdk-key', 'two words', 'one word without spaces: the key and nothing else'],
-    ['sdk-key', '   ', 'a value, not empty'],
+    ['sdk-key', '   ', 'a non-empty value'],
     ['mobile-key', 'mob-ä', 'one word without spaces: the key and nothing else'],
     ['previous-sdk-key-until', 'tomorrow', 'a date and time with its zone, such as 2026-11-22T08:00:00Z'],
     ['previous-sdk-key-until', '2026-02-30T08:00:00Z', 'a date and time with its zone, such as 2026-11-22T08:00:00Z'],
     ['previous-sdk-key-until', '2026-11-22', 'a date and time with its zone, such as 2026-11-22T08:00:00Z'],
     ['prefix', 'a b', 'one word without spaces'],
-    ['table-name', 'x', '3 to 255 of a-z A-Z 0-9 _ - .'],
+    ['table-name', 'x', '3 to 255 characters from a-z A-Z 0-9 _ - .'],
     ['secure-mode', 'maybe', 'true or false'],
     ['ttl', '30', 'a duration with a unit, such as 30s, 1m30s or 250ms'],
     ['log-level', 'loud', 'one of debug, info, warn, error, none'],
@@ -469,7 +469,7 @@ describe('the SSM source', () => {
       const before = source.environment('production');
       put(`production/${name}`, value);
       put('staging/ttl', '7s');
-      await eventually(() => expect(problem(source)).toBe(`production/${name} is invalid: it must be ${wanted}`));
+      await eventually(() => expect(problem(source)).toBe(`production/${name} is invalid: expected ${wanted}`));
       const { keyProblem: _, secureMode, ...after } = source.environment('production');
       const { keyProblem: __, secureMode: ___, ...expected } = before;
       expect(after).toEqual(expected);
