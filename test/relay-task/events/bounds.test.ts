@@ -5,7 +5,7 @@ import { custom, send, startEnvironment, startLaunchDarkly } from './support.ts'
 const NEVER = 3_600_000;
 const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, index) => custom(from + index));
 
-test('a queue that is half full is sent without waiting for the others', async () => {
+test('a queue that is half full is sent without the others', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER, capacity: 10 });
   send(intake, numbered(4), { schema: 3 });
@@ -17,7 +17,7 @@ test('a queue that is half full is sent without waiting for the others', async (
   expect(launchDarkly.requests[1]?.events).toEqual(numbered(5));
 });
 
-test('a full queue loses the newest events, counts them and says so once', async () => {
+test('a full queue drops the newest events, counts them and logs it once', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const { intake, measured, lines } = startEnvironment(launchDarkly.uri, { capacity: 10 });
   send(intake, numbered(10));
@@ -31,7 +31,7 @@ test('a full queue loses the newest events, counts them and says so once', async
   await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(20)));
 });
 
-test('all queues together hold no more memory than allowed, and give it back', async () => {
+test('all queues together stay within their memory limit and release memory after delivery', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const maxBytes = 50_000;
   const { intake, measured } = startEnvironment(launchDarkly.uri, { maxBytes });
@@ -56,7 +56,7 @@ test('all queues together hold no more memory than allowed, and give it back', a
   expect(launchDarkly.taken().length).toBeGreaterThan(20);
 });
 
-test('a thousand different tags make no more queues than allowed, and no event is lost for it', async () => {
+test('a thousand different tags create no more queues than allowed, and lose no event', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 20 });
   for (let app = 0; app < 1_000; app++) {
@@ -69,7 +69,7 @@ test('a thousand different tags make no more queues than allowed, and no event i
   expect(new Set(tags.filter((of) => of !== undefined)).size).toBe(64);
 });
 
-test('queues that fell idle make room for those of other SDKs', async () => {
+test('idle queues make room for those of other SDKs', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 5 });
   for (let app = 0; app < 130; app++) {
@@ -96,7 +96,7 @@ test('a body with more events than a queue holds is sent in parts', async () => 
   expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBe(5);
 });
 
-test('payloads are cut at the size allowed', async () => {
+test('payloads are split at the size limit', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 50, maxPayloadBytes: 2_000 });
   const events = Array.from({ length: 20 }, (_, index) => custom(index, { data: 'x'.repeat(300) }));
@@ -105,7 +105,7 @@ test('payloads are cut at the size allowed', async () => {
   expect(Math.max(...launchDarkly.requests.map(({ text }) => text.length))).toBeLessThan(2_100);
 });
 
-test('a memory forgets what was used least recently, and long keys cost as much as short ones', () => {
+test('createRecent forgets the least recently used key, and long keys cost no more than short ones', () => {
   const recent = createRecent(2);
   const long = 'x'.repeat(100_000);
   expect(['a', long, 'a', 'b', long, 'b', long].map((key) => recent.add(key))).toEqual([

@@ -17,9 +17,9 @@ const SEED = process.env.SEED ?? 'events';
 const keys = (events: readonly { readonly key?: unknown }[]) => events.map(({ key }) => key);
 const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, index) => custom(from + index));
 
-describe('while LaunchDarkly is in trouble', () => {
+describe('events during a LaunchDarkly outage', () => {
   test.each<Reaction>([500, 503, 400, 408, 429, 'cut', 'hang', 'lost'])(
-    'events survive three times %s, are sent again under the same payload ID, and those behind them wait',
+    'survive three failures (%s) under one payload ID, and later events wait',
     async (reaction) => {
       let failures = 3;
       const launchDarkly = await startLaunchDarkly(() => (failures-- > 0 ? reaction : 202));
@@ -43,7 +43,7 @@ describe('while LaunchDarkly is in trouble', () => {
     },
   );
 
-  test('events outlast that nobody listens', async () => {
+  test('survive a refused connection', async () => {
     const { uri, server } = await startServer(() => {});
     await new Promise((resolve) => server.close(resolve));
     const { intake, measured } = startEnvironment(uri);
@@ -64,7 +64,7 @@ describe('while LaunchDarkly is in trouble', () => {
     expect(bodies).toEqual(['/bulk']);
   });
 
-  test('it is asked again no sooner than it wishes', async () => {
+  test('are retried no earlier than Retry-After says', async () => {
     const at: number[] = [];
     const launchDarkly = await startLaunchDarkly(() => {
       at.push(performance.now());
@@ -73,11 +73,11 @@ describe('while LaunchDarkly is in trouble', () => {
     const { intake } = startEnvironment(launchDarkly.uri);
     send(intake, numbered(1));
     await eventually(() => expect(launchDarkly.taken()).toHaveLength(1));
-    // Not about speed: with the retry of these tests, which comes within 5 ms, it would be far below.
+    // Without Retry-After, these tests retry within 5 ms.
     expect(at[1]! - at[0]!).toBeGreaterThan(900);
   });
 
-  test('what stays undeliverable is given up in the end, and what came later is sent', async () => {
+  test('are dropped if they cannot be delivered in time, and later ones are sent', async () => {
     const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('event-0') ? 500 : 202));
     const { intake, measured } = startEnvironment(launchDarkly.uri, { timings: { keepForMs: 50 } });
     send(intake, numbered(1));
@@ -87,7 +87,7 @@ describe('while LaunchDarkly is in trouble', () => {
     expect(await measured('relay_events_dropped_total', { reason: 'expired' })).toBe(1);
   });
 
-  test('no more requests are under way than allowed, however many queues wait', async () => {
+  test('are sent with a limited number of concurrent requests, however many queues wait', async () => {
     const launchDarkly = await startLaunchDarkly(async () => {
       await sleep(10);
       return 202;
@@ -101,8 +101,8 @@ describe('while LaunchDarkly is in trouble', () => {
   });
 });
 
-describe('what is too large or wrong', () => {
-  test('is sent in halves, in order; only the event that is too large alone is lost', async () => {
+describe('a payload that LaunchDarkly rejects', () => {
+  test('as too large is sent in halves, in order, and only an event that is too large itself is lost', async () => {
     const launchDarkly = await startLaunchDarkly(({ events }) =>
       events.length > 3 || events.some(({ key }) => key === 'event-6') ? 413 : 202,
     );
@@ -116,7 +116,7 @@ describe('what is too large or wrong', () => {
     expect(new Set(ids).size).toBe(ids.length);
   });
 
-  test('takes few others with it when LaunchDarkly rejects it', async () => {
+  test('as invalid is split, so that few other events are lost', async () => {
     const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('"event-3"') ? 400 : 202));
     const { intake, measured } = startEnvironment(launchDarkly.uri);
     send(intake, numbered(8));
@@ -127,8 +127,8 @@ describe('what is too large or wrong', () => {
   });
 });
 
-describe.each([401, 403, 404])('while LaunchDarkly answers %d', (status) => {
-  test('events are kept and leave at once when the environment has another key', async () => {
+describe.each([401, 403, 404])('events while LaunchDarkly answers %d', (status) => {
+  test('are kept and sent at once when the environment gets another key', async () => {
     const launchDarkly = await startLaunchDarkly(({ headers }) => (headers.authorization === SDK_KEY ? status : 202));
     const { intake, credentials, lines } = startEnvironment(launchDarkly.uri);
     send(intake, numbered(1));
@@ -145,7 +145,7 @@ describe.each([401, 403, 404])('while LaunchDarkly answers %d', (status) => {
     expect(lines.join()).not.toMatch(/never-show|sdk-/);
   });
 
-  test('it is asked again, and events leave when it has changed its mind', async () => {
+  test('are retried and delivered once LaunchDarkly accepts them', async () => {
     let refusals = 3;
     const launchDarkly = await startLaunchDarkly(() => (refusals-- > 0 ? status : 202));
     const { intake } = startEnvironment(launchDarkly.uri, { timings: { firstRefusedMs: 5, longestRefusedMs: 5 } });
@@ -156,7 +156,7 @@ describe.each([401, 403, 404])('while LaunchDarkly answers %d', (status) => {
   });
 });
 
-test('an environment that has no mobile key yet keeps the events of mobile SDKs until it has', async () => {
+test('events of mobile SDKs are kept while the environment has no mobile key', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { forwarding } = startEnvironment(launchDarkly.uri);
   const credentials: { mobileKey?: string } = {};
@@ -168,8 +168,8 @@ test('an environment that has no mobile key yet keeps the events of mobile SDKs 
   await eventually(() => expect(launchDarkly.taken('/mobile')).toEqual(numbered(2)));
 });
 
-describe('closing', () => {
-  test('delivers what waits, through failures too', async () => {
+describe('closing the event forwarding', () => {
+  test('delivers queued events despite failures', async () => {
     let failures = 2;
     const launchDarkly = await startLaunchDarkly(() => (failures-- > 0 ? 503 : 202));
     const never = 3_600_000;
@@ -186,7 +186,7 @@ describe('closing', () => {
     expect(await measured('relay_events_dropped_total', { reason: 'closed' })).toBe(1);
   });
 
-  test('delivers everything, also what takes several payloads', async () => {
+  test('delivers all events, even in several payloads', async () => {
     const launchDarkly = await startLaunchDarkly();
     const { intake, forwarding } = startEnvironment(launchDarkly.uri, {
       flushIntervalMs: 3_600_000,
@@ -199,7 +199,7 @@ describe('closing', () => {
     expect(launchDarkly.taken()).toEqual(numbered(20));
   });
 
-  test('ends when the time is over, and counts what was lost', async () => {
+  test('stops at its deadline and counts the lost events', async () => {
     const launchDarkly = await startLaunchDarkly(() => 'hang');
     const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri);
     send(intake, numbered(3));
@@ -210,7 +210,7 @@ describe('closing', () => {
     expect(await measured('relay_events_queue_bytes')).toBe(0);
   });
 
-  test('does not wait for a LaunchDarkly that refuses', async () => {
+  test('does not wait for a LaunchDarkly that rejects the key', async () => {
     const launchDarkly = await startLaunchDarkly(() => 401);
     const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri);
     send(intake, numbered(3));
@@ -218,7 +218,7 @@ describe('closing', () => {
     expect(await measured('relay_events_dropped_total', { reason: 'refused' })).toBe(3);
   });
 
-  test('of one environment leaves the others alone', async () => {
+  test('for one environment does not affect the others', async () => {
     const launchDarkly = await startLaunchDarkly();
     const { intake, forwarding } = startEnvironment(launchDarkly.uri);
     const other = forwarding.environment({
@@ -233,7 +233,7 @@ describe('closing', () => {
   });
 });
 
-test(`whatever happens on the way, every event arrives once and in order (SEED=${SEED})`, async () => {
+test(`every event arrives once and in order whatever fails (SEED=${SEED})`, async () => {
   const rounds = process.env.LONG ? 40 : 4;
   for (let round = 0; round < rounds; round++) {
     const random = randomFrom(`${SEED} ${round}`);

@@ -46,7 +46,7 @@ const contexts: LDContext[] = [
   { key: 'dave', custom: { old: true } } as LDContext,
 ];
 
-/** An SDK that evaluates, and the same evaluations as an SDK sends them that leaves everything to the relay. */
+/** Evaluations by an official SDK, and the same evaluations as events of an SDK that leaves summaries to the relay. */
 async function evaluate(random: () => number, withHints: (flag: string) => boolean) {
   const upstream = await startFakeUpstream({ flags });
   closeLater(() => upstream.close());
@@ -103,7 +103,7 @@ interface Expected {
   readonly reason: Event;
 }
 
-/** What the flags above answer. */
+/** The results of the flags above. */
 function evaluated(key: string, context: LDContext, value: unknown): Expected {
   const flag = flags[key] as { variations: unknown[]; on: boolean } | undefined;
   if (!flag) return { variation: undefined, reason: { kind: 'ERROR', errorKind: 'FLAG_NOT_FOUND' } };
@@ -128,7 +128,7 @@ function isExperiment(flag: Record<string, unknown> | undefined, reason: Event):
   return reason.kind === 'FALLTHROUGH' && flag?.trackEventsFallthrough === true;
 }
 
-/** What a PHP SDK knows about the flag and says. */
+/** The settings of a flag that a PHP SDK sends. */
 function hintsOf(flag: Record<string, unknown>, reason: Event): Event {
   return {
     trackEvents: flag.trackEvents === true || isExperiment(flag, reason),
@@ -138,7 +138,7 @@ function hintsOf(flag: Record<string, unknown>, reason: Event): Event {
   };
 }
 
-/** Without what two SDKs cannot agree on: times, and how a user from before contexts is written. */
+/** Removes what differs between two SDKs: times, and the format of a legacy user. */
 function comparable(events: readonly Event[]): Event[] {
   return events.map(({ creationDate, startDate, endDate, ...event }) => {
     expect(typeof (creationDate ?? startDate)).toBe('number');
@@ -149,9 +149,9 @@ function comparable(events: readonly Event[]): Event[] {
 }
 
 describe.each([
-  ['say what the flag wants', () => true],
-  ['leave it to the relay to look the flag up', () => false],
-  ['sometimes say what the flag wants', (flag: string) => flag.length % 2 === 0],
+  ['have the settings of their flag', () => true],
+  ['rely on the relay for the settings of their flag', () => false],
+  ['sometimes have the settings of their flag', (flag: string) => flag.length % 2 === 0],
 ])('unsummarised events that %s', (_what, withHints) => {
   test(`become exactly the events of the official Node SDK for the same evaluations (SEED=${SEED})`, async () => {
     const { official, unsummarized } = await evaluate(randomFrom(SEED), withHints);
@@ -193,7 +193,7 @@ const feature = (key: string, more: object = {}) => ({
   ...more,
 });
 
-test('contexts, values and data are carried byte for byte', async () => {
+test('contexts, values and data are forwarded byte for byte', async () => {
   const context = String.raw`{ "kind":"user","key":"al\u0069ce", "n":1.0e0,"x":12345678901234567890 }`;
   const parts = `"creationDate":1,"context":${context},"key":"tracked"`;
   const { request } = await summarised([
@@ -214,7 +214,7 @@ test('contexts, values and data are carried byte for byte', async () => {
   );
 });
 
-test('the variation that SDKs of schema 1 do not tell is found by its value', async () => {
+test('for SDKs of schema 1, which send no variation, the variation is found by its value', async () => {
   const events = [
     feature('plain', { version: 3, value: { deep: [1, null] } }),
     feature('plain', { version: 3, value: 3 }),
@@ -235,7 +235,7 @@ test('the variation that SDKs of schema 1 do not tell is found by its value', as
   expect(await counters(2)).toEqual([{ variation: undefined, count: 4 }]);
 });
 
-test('only the rule that an experiment is on makes events whole', async () => {
+test('only the rule of an experiment causes full feature events', async () => {
   const matched = (ruleIndex: number) =>
     feature('experiment by rule', { version: 8, reason: { kind: 'RULE_MATCH', ruleIndex } });
   const { request } = await summarised([matched(0), matched(1), matched(2)], 2);
@@ -243,7 +243,7 @@ test('only the rule that an experiment is on makes events whole', async () => {
   expect(request.events[1]).toMatchObject({ reason: { ruleIndex: 1 } });
 });
 
-test('a flag is not debugged any more when the clock of LaunchDarkly or of the relay says so', async () => {
+test("debugging of a flag ends by the later of LaunchDarkly's and the relay's clock", async () => {
   const launchDarkly = await startLaunchDarkly(() => ({
     status: 202,
     headers: { Date: new Date(FUTURE - 10_000).toUTCString() },
@@ -253,14 +253,14 @@ test('a flag is not debugged any more when the clock of LaunchDarkly or of the r
   send(intake, [until(Date.now() - 1), until(FUTURE - 20_000)], { schema: 2 });
   await eventually(() => expect(launchDarkly.taken()).toHaveLength(3));
   expect(launchDarkly.taken().map(({ kind }) => kind)).toEqual(['index', 'debug', 'summary']);
-  // What is counted as forwarded has been answered, Date and all.
+  // Events count as forwarded once the response, with its Date, has arrived.
   await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(3));
   send(intake, [until(FUTURE - 20_000), until(FUTURE)], { schema: 2 });
   await eventually(() => expect(launchDarkly.taken()).toHaveLength(5));
   expect(launchDarkly.requests[1]?.events.map(({ kind }) => kind)).toEqual(['debug', 'summary']);
 });
 
-test('one event in as many as the sampling ratio says is sent, and tells the ratio; all are counted', async () => {
+test('sampled events are one in as many as the ratio says and carry the ratio, and all are counted', async () => {
   let draw = 0;
   const events = Array.from({ length: 40 }, () => feature('x', { version: 1, trackEvents: true, samplingRatio: 10 }));
   const { request } = await summarised(events, 2, { random: () => (draw++ % 10) / 10 });
@@ -270,7 +270,7 @@ test('one event in as many as the sampling ratio says is sent, and tells the rat
   expect(request.events.at(-1)).toMatchObject({ features: { x: { counters: [{ count: 40 }] } } });
 });
 
-test('a context is described once, and again when it was forgotten', async () => {
+test('a context is indexed once, and again after it was forgotten', async () => {
   const { intake, launchDarkly } = await summarised([feature('x'), feature('x')]);
   send(intake, [feature('x')], { schema: 1 });
   send(intake, [feature('x', { context: user('bob') })], { schema: 1 });
@@ -286,14 +286,14 @@ test('a context is described once, and again when it was forgotten', async () =>
   });
 });
 
-test('flags may have names that objects have', async () => {
+test('flags may be named like properties of Object.prototype', async () => {
   const names = ['constructor', '__proto__', 'toString', '"'];
   const { request } = await summarised(names.map((key) => feature(key, { version: 1 })));
   const { features } = request.events.at(-1) as { features: object };
   expect(Object.keys(features)).toEqual(names);
 });
 
-test('counters of what LaunchDarkly did not take yet are added up', async () => {
+test('counters that LaunchDarkly has not accepted yet are added up', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const { intake } = startEnvironment(launchDarkly.uri, {}, flags);
   send(intake, [feature('x', { version: 1 })], { schema: 1 });
@@ -313,12 +313,12 @@ test('counters of what LaunchDarkly did not take yet are added up', async () => 
 
 test.each<[string, Event | string]>([
   ['no kind', { context: user('a'), key: 'x' }],
-  ['a kind that is no text', { kind: 5, context: user('a'), key: 'x' }],
+  ['a kind that is not a string', { kind: 5, context: user('a'), key: 'x' }],
   ['no context', { kind: 'feature', key: 'x', value: 1 }],
-  ['a context that is invalid', { kind: 'custom', key: 'x', context: { kind: 'user' } }],
-  ['only the key of a user', { kind: 'custom', key: 'x', userKey: 'a' }],
+  ['an invalid context', { kind: 'custom', key: 'x', context: { kind: 'user' } }],
+  ['only a user key', { kind: 'custom', key: 'x', userKey: 'a' }],
   ['no key', { kind: 'feature', context: user('a') }],
-])('an event with %s is left out, and the others are not', async (_what, event) => {
+])('an event with %s is dropped, and the others are not', async (_what, event) => {
   const { request, measured } = await summarised([event, custom(1)]);
   expect(request.events).toEqual([{ kind: 'index', creationDate: AT, context: user('alice') }, custom(1)]);
   expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1);
@@ -333,7 +333,7 @@ test.each([
   ['debugEventsUntilDate', '{}'],
   ['variation', '[1]'],
   ['reason', '5'],
-])('an event whose %s is %s makes no bad JSON', async (name, value) => {
+])('an event whose %s is %s does not produce invalid JSON', async (name, value) => {
   const { request } = await summarised([
     `{"kind":"feature","key":"plain","context":{"kind":"user","key":"a"},"value":1,"default":null,"${name}":${value}}`,
   ]);

@@ -20,11 +20,11 @@ export interface Received {
   readonly text: string;
   /** The body as JSON. */
   readonly events: Event[];
-  /** What it was answered with. */
+  /** The status of the response. */
   readonly status: number;
 }
 
-/** `hang`: no answer; `cut`: the connection is destroyed; `lost`: the events are taken, but the answer never arrives. */
+/** `hang`: no response; `cut`: the connection is destroyed; `lost`: the events are accepted, but the response is lost. */
 export type Reaction =
   | number
   | 'hang'
@@ -47,7 +47,7 @@ export async function startServer(
   return { uri: `http://127.0.0.1:${(server.address() as AddressInfo).port}`, server };
 }
 
-/** The part of LaunchDarkly that takes events, with whatever mood it is told to have. */
+/** LaunchDarkly's event recorder; `mood.react` decides its responses. */
 export async function startLaunchDarkly(
   react: (request: Omit<Received, 'status'>) => Reaction | Promise<Reaction> = () => 202,
 ) {
@@ -64,7 +64,7 @@ export async function startLaunchDarkly(
       const text = (request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body).toString();
       const received = { path: request.url ?? '', headers: request.headers, text, events: JSON.parse(text) as Event[] };
       const reaction = await mood.react(received);
-      // Before the answer is on its way: whoever gets it may ask the next thing at once.
+      // Before the response is sent, because the next request may follow at once.
       mood.underWay -= 1;
       const status = statusOf(reaction);
       requests.push({ ...received, status });
@@ -78,7 +78,7 @@ export async function startLaunchDarkly(
     server,
     mood,
     requests,
-    /** Events that were taken, in order; a payload ID that was taken before counts once, as at LaunchDarkly. */
+    /** Accepted events in order; a repeated payload ID counts once, as at LaunchDarkly. */
     taken(path?: string): Event[] {
       const payloads = new Set<unknown>();
       return requests.flatMap(({ headers, events, status, path: to }) => {
@@ -86,7 +86,7 @@ export async function startLaunchDarkly(
         if (status < 200 || status > 299 || (path !== undefined && to !== path)) return [];
         if (id !== undefined && payloads.has(id)) return [];
         payloads.add(id);
-        // A diagnostic event comes alone.
+        // A diagnostic event is a single object.
         return Array.isArray(events) ? events : [events];
       });
     },
@@ -99,7 +99,7 @@ function statusOf(reaction: Reaction): number {
   return reaction === 'lost' ? 202 : 0;
 }
 
-/** Impatient, so that tests need not wait. */
+/** Retries soon, so that tests need not wait. */
 export function startForwarding(eventsUri: string, more: Partial<EventForwardingOptions> = {}) {
   const { log, lines } = createLogRecorder();
   const registry = new Registry();
@@ -120,7 +120,7 @@ export function startForwarding(eventsUri: string, more: Partial<EventForwarding
     },
   });
   closeLater(() => forwarding.close(0));
-  /** Of one metric, over all labels or those given. */
+  /** The sum of one metric, over all labels or the given ones. */
   const measured = async (name: string, labels: Record<string, string> = {}) => {
     const metric = await registry.getSingleMetric(name)?.get();
     const matching = metric?.values.filter((value) =>
@@ -157,7 +157,7 @@ export interface Sending {
   readonly headers?: IncomingHttpHeaders;
 }
 
-/** As the endpoints hand a request over. */
+/** Passes a request on as the endpoints do. */
 export function send(intake: EventIntake, body: unknown, { kind = 'sdkKey', schema = 4, headers }: Sending = {}): void {
   intake.analytics({
     kind,
@@ -167,7 +167,7 @@ export function send(intake: EventIntake, body: unknown, { kind = 'sdkKey', sche
   });
 }
 
-/** A server to point an official SDK at; bodies of events go to the intake as the endpoints would hand them over. */
+/** A server for an official SDK that passes event bodies to the intake as the endpoints do. */
 export function startInbound(intake: EventIntake) {
   return startServer((request, response) => {
     const chunks: Buffer[] = [];

@@ -19,8 +19,8 @@ import {
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-describe('events of an SDK that summarises', () => {
-  test('of the official Node SDK reach LaunchDarkly as it sent them, diagnostics too', async () => {
+describe('summarised events', () => {
+  test('of the official Node SDK reach LaunchDarkly exactly as sent, diagnostics included', async () => {
     const data: FlagData = { flags: { a: flagData('a', 3, { trackEvents: true }), b: flagData('b', 4) }, segments: {} };
     const upstream = await startFakeUpstream(data);
     closeLater(() => upstream.close());
@@ -82,7 +82,7 @@ describe('events of an SDK that summarises', () => {
     await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(expected.length));
   });
 
-  test('keep their bytes: numbers, order, spaces inside, fields that nobody knows', async () => {
+  test('keep their bytes: numbers, order, inner spaces, unknown fields', async () => {
     const launchDarkly = await startLaunchDarkly();
     const { intake } = startEnvironment(launchDarkly.uri);
     const first = String.raw`{ "kind":"new", "n":12345678901234567890, "z":1e400,"a":[1.0,{"]":"}\\"}],"u":"\u00e9é\"" }`;
@@ -97,7 +97,7 @@ describe('events of an SDK that summarises', () => {
     ['sdkKey', '/base/bulk', SDK_KEY],
     ['mobileKey', '/base/mobile', MOBILE_KEY],
     ['environmentId', `/base/events/bulk/${ENVIRONMENT_ID}`, undefined],
-  ] as const)('that come with %s go to %s under the key of the environment', async (kind, path, key) => {
+  ] as const)("sent with %s go to %s under the environment's key", async (kind, path, key) => {
     const launchDarkly = await startLaunchDarkly();
     const { intake } = startEnvironment(`${launchDarkly.uri}/base/`);
     send(intake, [custom(1)], { kind, schema: 3 });
@@ -107,7 +107,7 @@ describe('events of an SDK that summarises', () => {
     expect(launchDarkly.requests[0]?.headers['x-launchdarkly-event-schema']).toBe('3');
   });
 
-  test('go to the new key as soon as the environment has one', async () => {
+  test('go out under a new key as soon as the environment has one', async () => {
     const launchDarkly = await startLaunchDarkly();
     const { intake, credentials } = startEnvironment(launchDarkly.uri);
     credentials.sdkKey = 'sdk-new';
@@ -144,7 +144,7 @@ describe('events of an SDK that summarises', () => {
     ]);
   });
 
-  test('that an SDK sends again, because it missed the answer, are forwarded once', async () => {
+  test('that an SDK resends because the response was lost are forwarded once', async () => {
     const launchDarkly = await startLaunchDarkly();
     const { intake, measured } = startEnvironment(launchDarkly.uri);
     const headers = { 'x-launchdarkly-payload-id': '11111111-2222-3333-4444-555555555555' };
@@ -157,12 +157,12 @@ describe('events of an SDK that summarises', () => {
   });
 
   test.each([
-    ['no JSON', '[{"kind":"custom"'],
-    ['no array', '{"kind":"custom"}'],
-    ['text', 'null'],
-    ['no UTF-8', Buffer.from('[{"kind":"\u00ff"}]', 'latin1')],
+    ['not JSON', '[{"kind":"custom"'],
+    ['not an array', '{"kind":"custom"}'],
+    ['null', 'null'],
+    ['not UTF-8', Buffer.from('[{"kind":"\u00ff"}]', 'latin1')],
     ['an array of other things', '[1,null,"x",[{}],true]'],
-  ])('that are %s do no harm to those of others', async (_what, body) => {
+  ])('that are %s do not affect other events', async (_what, body) => {
     const launchDarkly = await startLaunchDarkly();
     const { intake, measured, lines } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 50 });
     send(intake, [custom(1)]);
@@ -177,7 +177,7 @@ describe('events of an SDK that summarises', () => {
 });
 
 describe('diagnostic events', () => {
-  test('keep the headers that say who sent them, and no others', async () => {
+  test('keep the headers that identify the sender, and no others', async () => {
     const launchDarkly = await startLaunchDarkly();
     const { intake } = startEnvironment(launchDarkly.uri);
     intake.diagnostic({
@@ -210,7 +210,7 @@ describe('diagnostic events', () => {
     });
   });
 
-  test('that js-core sends to the address of the others go where they belong', async () => {
+  test('that js-core posts to the analytics endpoint are sent to the diagnostic endpoint', async () => {
     const launchDarkly = await startLaunchDarkly();
     const { intake } = startEnvironment(launchDarkly.uri);
     send(intake, { kind: 'diagnostic', id: 1 }, { kind: 'environmentId' });
@@ -218,7 +218,7 @@ describe('diagnostic events', () => {
     expect(launchDarkly.requests[0]?.path).toBe(`/events/diagnostic/${ENVIRONMENT_ID}`);
   });
 
-  test('that are no JSON object are left out', async () => {
+  test('that are not JSON objects are dropped', async () => {
     const launchDarkly = await startLaunchDarkly();
     const { intake, measured } = startEnvironment(launchDarkly.uri);
     for (const body of ['', '[]', '{"id":', '{"id":1}'])
@@ -227,7 +227,7 @@ describe('diagnostic events', () => {
     expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(3);
   });
 
-  test('are given up after a few attempts, and the next one is sent', async () => {
+  test('are dropped after a few attempts, and the next one is sent', async () => {
     const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('first') ? 503 : 202));
     const { intake } = startEnvironment(launchDarkly.uri);
     for (const name of ['first', 'second'])
@@ -237,7 +237,7 @@ describe('diagnostic events', () => {
   });
 });
 
-test('without a LaunchDarkly to send to, everything is taken and nothing is sent', async () => {
+test('offline, events are accepted and discarded', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, { discard: true });
   send(intake, [custom(1)]);
@@ -247,7 +247,7 @@ test('without a LaunchDarkly to send to, everything is taken and nothing is sent
   expect(await measured('relay_events_dropped_total', { reason: 'offline' })).toBe(2);
 });
 
-test('requests go through the agent that leads outside', async () => {
+test('requests use the outbound agent', async () => {
   const launchDarkly = await startLaunchDarkly();
   const asked: string[] = [];
   let connections = 0;
@@ -272,7 +272,7 @@ test('requests go through the agent that leads outside', async () => {
   expect(connections).toBe(1);
 });
 
-test('headers that could not be sent on are left out', async () => {
+test('headers that cannot be forwarded are dropped', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake } = startEnvironment(launchDarkly.uri);
   const headers = {
@@ -289,6 +289,6 @@ test('headers that could not be sent on are left out', async () => {
   ).toEqual(['x-launchdarkly-event-schema', 'x-launchdarkly-payload-id']);
 });
 
-test.each(['events.launchdarkly.com', 'ftp://x', ''])('the address %j is refused', (uri) => {
+test.each(['events.launchdarkly.com', 'ftp://x', ''])('the events URI %j is rejected', (uri) => {
   expect(() => startEnvironment(uri)).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
 });

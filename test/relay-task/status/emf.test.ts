@@ -43,7 +43,7 @@ beforeEach(() => {
 });
 afterEach(() => emf.close());
 
-test('a line carries its metrics, its dimensions and properties as the specification has them', async () => {
+test('a line has its metrics, dimensions and properties as the specification requires', async () => {
   const open = new Gauge({ name: 'open', help: '-', labelNames: ['env', 'kind'], registers: [registry] });
   open.set({ env: 'production', kind: 'all' }, 3);
   open.set({ env: 'production', kind: 'eval' }, 4);
@@ -70,7 +70,7 @@ test('a line carries its metrics, its dimensions and properties as the specifica
   expect(lines[1]?._aws.CloudWatchMetrics[0]?.Dimensions).toEqual([['Environment']]);
 });
 
-test('a counter is told as what was added since the last time, for every row that reads it', async () => {
+test('a counter is published as its increase since the last line, for every row that reads it', async () => {
   const closed = new Counter({ name: 'closed', help: '-', labelNames: ['reason'], registers: [registry] });
   emf = start([
     { name: 'Closed', unit: 'Count', from: 'closed', by: [[]] },
@@ -83,7 +83,7 @@ test('a counter is told as what was added since the last time, for every row tha
   expect(await tell()).toMatchObject([{ Closed: 1, Slow: 0 }]);
 });
 
-test('a histogram is told as values that are spread as the observations were, at most a hundred, the slowest among them', async () => {
+test('a histogram is published as at most 100 values with the same distribution, including the slowest', async () => {
   const seconds = new Histogram({ name: 'seconds', help: '-', buckets: [0.1, 1, 10], registers: [registry] });
   emf = start([{ name: 'Seconds', unit: 'Seconds', from: 'seconds', by: [[]] }]);
   for (const value of [0.05, 0.5, 0.6, 99]) seconds.observe(value);
@@ -95,11 +95,11 @@ test('a histogram is told as values that are spread as the observations were, at
   expect(values).toHaveLength(100);
   expect(new Set(values)).toEqual(new Set([0.1, 10]));
   expect(values.at(-1)).toBe(10);
-  // Nothing was observed: there is nothing to tell.
+  // Nothing was observed, so nothing is published.
   expect(await tell()).toEqual([]);
 });
 
-test('the worst of several environments is told where adding up would mean nothing', async () => {
+test('the maximum of several environments is published where a sum would be meaningless', async () => {
   const age = new Gauge({ name: 'age', help: '-', labelNames: ['env'], registers: [registry] });
   age.set({ env: 'a' }, 5);
   age.set({ env: 'b' }, 50);
@@ -107,14 +107,14 @@ test('the worst of several environments is told where adding up would mean nothi
   expect(await tell()).toMatchObject([{ Age: 50 }]);
 });
 
-test('no more lines are written than somebody wants to pay for', async () => {
+test('the number of lines is limited to bound the cost', async () => {
   const open = new Gauge({ name: 'open', help: '-', labelNames: ['env'], registers: [registry] });
   for (let i = 0; i < 1_000; i++) open.set({ env: `e${i}` }, 1);
   emf = start([{ name: 'Open', unit: 'Count', from: 'open', by: [['Environment']] }]);
   expect(await tell()).toHaveLength(200);
 });
 
-test('what is added in the last interval is told at the end', async () => {
+test('closing publishes what was counted in the last interval', async () => {
   const added = new Counter({ name: 'added', help: '-', registers: [registry] });
   emf = start([{ name: 'Added', unit: 'Count', from: 'added', by: [[]] }]);
   await emf.emit();
@@ -124,7 +124,7 @@ test('what is added in the last interval is told at the end', async () => {
   expect(JSON.parse(written[0] ?? '{}')).toMatchObject({ Added: 3 });
 });
 
-test("the relay's own measures make valid lines: at most 100 metrics, known units, no name twice", async () => {
+test("the relay's own metrics give valid lines: at most 100 metrics, known units, unique names", async () => {
   const metrics = createMetrics();
   registry = metrics.registry;
   metrics.streams.opened('production', 'all', 'NodeJSClient/9');

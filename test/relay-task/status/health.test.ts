@@ -60,26 +60,42 @@ describe('readiness', () => {
   });
 
   test.each([
-    ['one waits for its first data', [environment(), environment({ name: 'b', ...empty })], false],
-    ['one is past INIT_TIMEOUT', [environment(), environment({ name: 'b', ...empty, createdAt: T - 60_000 })], true],
     [
-      'one is refused',
+      'is false while an environment waits for its first data',
+      [environment(), environment({ name: 'b', ...empty })],
+      false,
+    ],
+    [
+      'is true once the only environment without data is past INIT_TIMEOUT',
+      [environment(), environment({ name: 'b', ...empty, createdAt: T - 60_000 })],
+      true,
+    ],
+    [
+      'is true if the only environment without data was rejected upstream',
       [environment(), environment({ name: 'b', initialized: false, upstream: upstream({ refused: true }) })],
       true,
     ],
-    ['one has no key', [environment(), environment({ name: 'b', initialized: false, upstream: undefined })], true],
-    ['all are past INIT_TIMEOUT without data', [environment({ ...empty, createdAt: T - 60_000 })], false],
-    ['none is configured', [], true],
     [
-      'upstream is interrupted, but there is data',
+      'is true if the only environment without data has no key',
+      [environment(), environment({ name: 'b', initialized: false, upstream: undefined })],
+      true,
+    ],
+    [
+      'is false if all environments are past INIT_TIMEOUT without data',
+      [environment({ ...empty, createdAt: T - 60_000 })],
+      false,
+    ],
+    ['is true without any environment', [], true],
+    [
+      'is true if upstream is interrupted but there is data',
       [environment({ upstream: upstream({ state: 'INTERRUPTED' }) })],
       true,
     ],
-  ])('when %s: %#', (_title, environments, ready) => {
+  ])('%s', (_title, environments, ready) => {
     expect(start(environments).health.readiness().ready).toBe(ready);
   });
 
-  test('READY_REQUIRES=all waits for every environment', () => {
+  test('with READY_REQUIRES=all needs data for every environment', () => {
     const environments = [environment(), environment({ name: 'b', ...empty, createdAt: T - 60_000 })];
     const { health, state } = start(environments, { readyRequires: 'all' });
     expect(health.readiness()).toEqual({ ready: false, waitingFor: ['data for environment "b"'] });
@@ -87,7 +103,7 @@ describe('readiness', () => {
     expect(health.readiness().ready).toBe(true);
   });
 
-  test('once ready it stays so whatever happens, until draining', () => {
+  test('stays true once reached, whatever happens, until draining', () => {
     const { health, state } = start([environment()]);
     expect(health.readiness().ready).toBe(true);
     state.environments = [environment(empty)];
@@ -153,7 +169,7 @@ describe('/status', () => {
     });
   });
 
-  test('an interruption counts from DISCONNECTED_STATUS_TIME on', () => {
+  test('reports an environment as disconnected after DISCONNECTED_STATUS_TIME', () => {
     const { health, state } = start([environment({ upstream: upstream({ state: 'INTERRUPTED', stateSince: T }) })]);
     state.now = T + 59_999;
     expect(health.status().status).toBe('healthy');
@@ -164,7 +180,7 @@ describe('/status', () => {
     });
   });
 
-  test('without data or key an environment is disconnected and initializing since it was made', () => {
+  test('reports an environment without data or key as disconnected and initializing since its creation', () => {
     const { health } = start([environment({ initialized: false, upstream: undefined })]);
     expect(health.status()).toMatchObject({
       status: 'degraded',
@@ -178,7 +194,7 @@ describe('/status', () => {
     });
   });
 
-  test('one environment is found by name, client-side ID, or project and environment key', () => {
+  test('finds one environment by name, client-side ID, or project and environment key', () => {
     const labels = { envKey: 'prod', envName: 'Production', projKey: 'web', projName: 'Web' };
     const { health } = start([environment({ name: 'a/b', environmentId: '64a0', labels })]);
     for (const identifier of ['a/b', '64a0', 'web/prod']) {
@@ -188,7 +204,7 @@ describe('/status', () => {
   });
 });
 
-// The first is LaunchDarkly's published shape; the others are keys that ld-relay shows more of.
+// The first has LaunchDarkly's documented format; ld-relay shows more of the others.
 test.each([
   ['sdk-00000000-1111-2222-3333-444455556666', 'sdk-********-****-****-****-*******56666'],
   ['mob-abcdefgh-1111-2222-3333-444455556666', 'mob-********-****-****-****-*******56666'],
@@ -196,14 +212,14 @@ test.each([
   ['sdk-xyz12345', 'sdk-********'],
   ['abcde', '*****'],
   ['', ''],
-])('%s is shown as %s', (key, shown) => {
+])('the key %s is shown as %s', (key, shown) => {
   expect(obscureKey(key)).toBe(shown);
 });
 
-describe('/status, where keys rotate', () => {
+describe('/status with rotating keys', () => {
   const old = 'sdk-99999999-1111-2222-3333-444455551111';
 
-  test('names the key in its grace time as ld-relay does, and every key with its end', () => {
+  test('shows the expiring key as ld-relay does, and every key with its expiry', () => {
     const { health } = start([
       environment({
         credentials: [
@@ -222,7 +238,7 @@ describe('/status, where keys rotate', () => {
     });
   });
 
-  test('tells what is wrong with the keys and with their source', () => {
+  test('reports problems with keys and with their source', () => {
     const keyProblem = { since: T, message: 'the parameter sdk-key is missing' };
     const source = { kind: 'ssm', state: 'INTERRUPTED', stateSince: T } as const;
     const { health } = start([environment({ keyProblem })], { source: () => source });
@@ -234,7 +250,7 @@ describe('/status, where keys rotate', () => {
   });
 });
 
-test('Big Segments that may be out of date are shown, and make the relay degraded only where that is asked for', () => {
+test('stale Big Segments are shown in /status, and degrade the relay only if configured to', () => {
   const bigSegments = { available: true, potentiallyStale: true, lastSynchronizedOn: T - 600_000 };
   const environments = [environment({ bigSegments })];
   expect(start(environments).health.status()).toMatchObject({

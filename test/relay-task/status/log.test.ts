@@ -15,7 +15,7 @@ function lines(
   });
 }
 
-test('a line is one JSON object with level, message, time, service and fields', () => {
+test('a log line is one JSON object with level, message, time, service and fields', () => {
   const [line] = lines({ service: 'relay', fields: { stage: 'prod' } }, (log) =>
     log.warn('upstream lost', { environment: 'a', tries: 3 }),
   );
@@ -36,7 +36,7 @@ test.each([
   ['warn', ['WARN', 'ERROR']],
   ['error', ['ERROR']],
   ['none', []],
-] as const)('at level %s: %j', (level, expected) => {
+] as const)('the level %s writes %j', (level, expected) => {
   const written = lines({ level }, (log) => {
     log.debug('x');
     log.info('x');
@@ -46,7 +46,7 @@ test.each([
   expect(written.map((line) => line.level)).toEqual(expected);
 });
 
-test('no key gets out, wherever it stands', () => {
+test('no key is logged, in any part of a line', () => {
   const key = 'sdk-00000000-1111-2222-3333-444455556666';
   const written: string[] = [];
   const log = createLog({ level: 'debug', write: (line) => written.push(line) });
@@ -63,7 +63,7 @@ test('no key gets out, wherever it stands', () => {
   expect(redactKeys('mask-sdk node-sdk-x')).toBe('mask-sdk node-sdk-x');
 });
 
-test('errors keep message, code, stack and cause; cycles and big numbers do no harm', () => {
+test('errors keep message, code, stack and cause, and cycles and big integers do not break the log', () => {
   const cycle: Record<string, unknown> = { big: 10n };
   cycle.self = cycle;
   const shared = { a: 1 };
@@ -89,7 +89,7 @@ test('errors keep message, code, stack and cause; cycles and big numbers do no h
   });
 });
 
-test('outside of Lambda all levels go to stdout', () => {
+test('outside Lambda all levels go to stdout', () => {
   const script = `
     import { createLog } from ${JSON.stringify(resolve('relay-task/status/log.ts'))};
     const log = createLog({ level: 'info' });

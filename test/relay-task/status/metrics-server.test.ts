@@ -11,7 +11,7 @@ afterAll(async () => {
   metrics.close();
 });
 
-test("Prometheus finds its text at /metrics, with ld-relay's names", async () => {
+test("GET /metrics returns Prometheus text with ld-relay's names", async () => {
   metrics.streams.opened('production', 'all', 'GoClient/7');
   const response = await fetch(`http://127.0.0.1:${server.port}/metrics`);
   expect(response.status).toBe(200);
@@ -26,11 +26,11 @@ test.each([
   ['GET', '/status', 404],
   ['POST', '/metrics', 405],
   ['GET', '/metrics?x=1', 200],
-])('%s %s is answered with %i', async (method, path, status) => {
+])('%s %s gets %i', async (method, path, status) => {
   expect((await fetch(`http://127.0.0.1:${server.port}${path}`, { method })).status).toBe(status);
 });
 
-test('a port that is taken is named', async () => {
+test('a port in use is named in the error', async () => {
   const again = startMetricsServer({ port: server.port, host: '127.0.0.1', text: metrics.text });
   await expect(again).rejects.toMatchObject({
     code: 'LISTEN_FAILED',

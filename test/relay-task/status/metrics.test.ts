@@ -8,7 +8,7 @@ beforeEach(() => {
 });
 afterEach(() => metrics.close());
 
-test("ld-relay's three measures have its names and labels", async () => {
+test('the three metrics of ld-relay have its names and labels', async () => {
   metrics.streams.opened('production', 'all', 'NodeJSClient/9');
   metrics.streams.opened('production', 'all', 'NodeJSClient/9');
   metrics.streams.closed('production', 'all', 'NodeJSClient/9', 'slow');
@@ -46,11 +46,11 @@ test.each([
   ['NodeJSClient/', 'other'],
   ['', 'other'],
   [undefined, 'other'],
-])('a client that calls itself %s is counted as %s', (userAgent, family) => {
+])('a client with the user agent %s is counted as %s', (userAgent, family) => {
   expect(familyOf(userAgent)).toBe(family);
 });
 
-test('labels stay bounded whatever clients call themselves and whichever methods they use', async () => {
+test('labels stay bounded for any user agents and methods', async () => {
   for (let i = 0; i < 500; i++) {
     const family = familyOf(`Client${i}/${i}.0`);
     metrics.streams.opened('production', 'all', family);
@@ -69,7 +69,7 @@ test('labels stay bounded whatever clients call themselves and whichever methods
   expect(body.match(/^relay_http_answers_total\{/gm)).toHaveLength(1);
 });
 
-test('upstreams, stores and keys that are not well are 1, and environments that are gone are not told any more', async () => {
+test('unhealthy upstreams, stores and keys are 1, and removed environments disappear', async () => {
   const environments: EnvironmentHealth[] = [
     {
       name: 'production',

@@ -1,4 +1,4 @@
-/** What CloudWatch is told comes from measures that exist, by labels that they have. */
+/** Everything published to CloudWatch comes from an existing metric and its labels. */
 import type { Counter, Gauge, Histogram } from 'prom-client';
 import { createEventMeter } from '../../../relay-task/events/metrics.ts';
 import { createMetrics } from '../../../relay-task/status/metrics.ts';
@@ -8,7 +8,7 @@ import { createStoreMetrics } from '../../../relay-task/store/metrics.ts';
 const metrics = createMetrics();
 afterAll(() => metrics.close());
 
-/** Every measure that a relay with each kind of store has. */
+/** All metrics of a relay with every kind of store. */
 function registryOfEverything() {
   const { registry } = metrics;
   metrics.watch({ environments: () => [] });
@@ -24,10 +24,13 @@ function registryOfEverything() {
 const registry = registryOfEverything();
 type Measure = (Counter | Gauge | Histogram) & { readonly labelNames: readonly string[] };
 
-test.each(published.map((row) => [row.name, row] as const))('%s is read from a measure and its labels', (_, row) => {
-  const measure = registry.getSingleMetric(row.from) as Measure | undefined;
-  expect(measure?.labelNames).toBeDefined();
-  const labels = new Set(measure!.labelNames);
-  const needed = [...row.by.flat().map((dimension) => dimensionLabels[dimension]), ...Object.keys(row.where ?? {})];
-  expect(needed.filter((label) => !labels.has(label))).toEqual([]);
-});
+test.each(published.map((row) => [row.name, row] as const))(
+  '%s comes from an existing metric and its labels',
+  (_, row) => {
+    const measure = registry.getSingleMetric(row.from) as Measure | undefined;
+    expect(measure?.labelNames).toBeDefined();
+    const labels = new Set(measure!.labelNames);
+    const needed = [...row.by.flat().map((dimension) => dimensionLabels[dimension]), ...Object.keys(row.where ?? {})];
+    expect(needed.filter((label) => !labels.has(label))).toEqual([]);
+  },
+);
