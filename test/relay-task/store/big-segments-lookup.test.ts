@@ -1,4 +1,4 @@
-/** Memberships for evaluation, from a store that may be slow, away or behind. */
+/** Memberships for evaluation, from a store that may be slow, unavailable or stale. */
 import { compileFlag, compileSegment, createEvaluator } from '../../../lib/evaluation/index.ts';
 import { hashOf, type Membership } from '../../../relay-task/store/big-segments.ts';
 import {
@@ -16,7 +16,7 @@ afterEach(() => {
 const ALICE = 'K9gGyX8OAK8aH8Myj6djqSaXI8jbj6xPk69x2xhtbpA=';
 const NOW = 1_700_000_000_000;
 
-/** A store that answers as told and remembers what it was asked. */
+/** A fake store that records its requests. */
 function createStore() {
   const store = {
     memberships: { [ALICE]: { 'vip.g1': true } } as Record<string, Membership>,
@@ -67,7 +67,7 @@ function start(more: Partial<BigSegmentLookupOptions> = {}) {
   return { ...lookup, store, clock, lines, told };
 }
 
-test('a context is asked for by the hash of its key, and an unknown one is known to be in nothing', async () => {
+test('a lookup reads the hash of the context key, and an unknown context has no memberships', async () => {
   const { lookup, load, store } = start();
   expect(lookup('alice')).toEqual({ status: 'STORE_ERROR' });
   await load(['alice', 'bob']);
@@ -76,7 +76,7 @@ test('a context is asked for by the hash of its key, and an unknown one is known
   expect(lookup('bob')).toEqual({ status: 'HEALTHY', membership: null });
 });
 
-test('an evaluation says what the store knows, and how well', async () => {
+test('an evaluation uses the stored memberships and reports their status', async () => {
   const { lookup, load, clock, store } = start();
   const segment = compileSegment({ key: 'vip', version: 1, unbounded: true, generation: 1, rules: [], salt: 's' });
   const clause = { attribute: '', op: 'segmentMatch', values: ['vip'] };
@@ -100,12 +100,12 @@ test('an evaluation says what the store knows, and how well', async () => {
   await eventually(() => expect(lookup('alice').status).toBe('HEALTHY'));
   store.down = true;
   clock.now += 5_000;
-  // Nobody is taken out of a segment by an outage.
+  // An outage does not remove anyone from a segment.
   expect(await answer('alice')).toEqual(['in', 'STORE_ERROR']);
   expect(await answer('carol')).toEqual(['out', 'STORE_ERROR']);
 });
 
-test('a membership is remembered for 5 s, and no longer', async () => {
+test('a membership is cached for exactly 5 s', async () => {
   const { load, store, clock, lookup } = start();
   await load(['alice']);
   clock.now += 4_999;
@@ -118,13 +118,13 @@ test('a membership is remembered for 5 s, and no longer', async () => {
   expect(lookup('alice').membership).toEqual({ 'vip.g1': false });
 });
 
-test('who asks at the same time shares one read', async () => {
+test('concurrent loads of one context share a read', async () => {
   const { load, store } = start();
   await Promise.all(Array.from({ length: 50 }, () => load(['alice', 'alice'])));
   expect(store.asked).toEqual([ALICE]);
 });
 
-test('so many are remembered; whoever was loaded longest ago goes first', async () => {
+test('the cache is bounded and evicts the context that was loaded longest ago', async () => {
   const { load, lookup } = start({ cacheSize: 3 });
   for (const key of ['a', 'b', 'c', 'a', 'd']) await load([key]);
   expect(['a', 'b', 'c', 'd'].map((key) => lookup(key).status)).toEqual([
@@ -135,7 +135,7 @@ test('so many are remembered; whoever was loaded longest ago goes first', async 
   ]);
 });
 
-test('so many reads are under way, so many wait, and the others are told at once', async () => {
+test('concurrent and waiting reads are bounded, and further ones fail at once', async () => {
   const { load, lookup, store, status, lines } = start({ maxInside: 4, maxWaiting: 6 });
   await load(['first']);
   store.most = 0;
@@ -143,13 +143,13 @@ test('so many reads are under way, so many wait, and the others are told at once
   await Promise.all(keys.map((key) => load([key])));
   expect(store.most).toBeLessThanOrEqual(5);
   expect(keys.filter((key) => lookup(key).status === 'HEALTHY')).toHaveLength(10);
-  // A crowd is no outage.
+  // Too many requests are not an outage.
   expect(status()?.available).toBe(true);
   expect(lines).toEqual([]);
 });
 
-describe('status', () => {
-  test('there is none before a Big Segment was seen, then it follows the metadata', async () => {
+describe('the status of Big Segments', () => {
+  test('is undefined until a Big Segment is seen, then follows the metadata', async () => {
     const { start: begin, status, store, clock } = start();
     expect(status()).toBeUndefined();
     begin();
@@ -165,7 +165,7 @@ describe('status', () => {
     await eventually(() => expect(status()).toMatchObject({ available: false, lastSynchronizedOn: clock.now }));
   });
 
-  test('what was never synchronised is stale', async () => {
+  test('is stale if they were never synchronised', async () => {
     const { load, lookup, status, store } = start();
     store.synchronizedOn = undefined;
     await load(['alice']);
@@ -173,7 +173,7 @@ describe('status', () => {
     expect(status()).toEqual({ available: true, potentiallyStale: true, lastSynchronizedOn: 0 });
   });
 
-  test('both limits can be set', async () => {
+  test('uses both configured limits', async () => {
     const { load, lookup, status, clock } = start({ staleAfterMs: 1_000, statusStaleAfterMs: 2_000 });
     await load(['alice']);
     clock.now += 1_500;
@@ -184,21 +184,21 @@ describe('status', () => {
   });
 });
 
-describe('changes', () => {
-  test('another relay moved the cursor: whoever reads is told, and reads anew', async () => {
+describe('a change of Big Segments', () => {
+  test('by another relay is announced, then memberships are read again', async () => {
     const { load, lookup, store, told } = start();
     await load(['alice']);
     store.memberships[ALICE] = { 'vip.g1': false };
     store.cursor = 'v2';
     await eventually(() => expect(told.changes).toBe(1));
-    // What was read last answers until then.
+    // Until then the last memberships are used.
     expect(lookup('alice').membership).toEqual({ 'vip.g1': true });
     await load(['alice']);
     expect(lookup('alice').membership).toEqual({ 'vip.g1': false });
     expect(told.changes).toBe(1);
   });
 
-  test('this relay moved it: read anew at once, and nobody is told twice', async () => {
+  test('by this relay is read again at once and not announced twice', async () => {
     const { load, lookup, store, told, refresh } = start({ pollMs: 200 });
     await load(['alice']);
     store.memberships[ALICE] = { 'vip.g1': false };
@@ -212,7 +212,7 @@ describe('changes', () => {
     expect(told.changes).toBe(0);
   });
 
-  test('an answer from before a change is not taken for one from after it', async () => {
+  test('is not hidden by a read that began before it', async () => {
     const { load, lookup, store, refresh } = start();
     await load(['bob']);
     let answerOld = (_membership: Membership) => {};
@@ -233,8 +233,8 @@ describe('changes', () => {
   });
 });
 
-describe('a store that fails', () => {
-  test('is tried again behind the readers, who do not wait for it, and are told when it is back', async () => {
+describe('a failing Big Segment store', () => {
+  test('is retried in the background without delaying readers, and its recovery is announced', async () => {
     const { load, lookup, store, lines, told, clock } = start();
     await load(['alice']);
     store.down = true;
@@ -256,16 +256,16 @@ describe('a store that fails', () => {
     expect(lines.join()).not.toMatch(/alice|bob|key-/);
   });
 
-  test('that never answers holds readers up for the time that was set, once', async () => {
+  test('that never answers delays readers once, for the configured time', async () => {
     const { load, lookup, store } = start({ timeoutMs: 40, maxInside: 2 });
     store.hanging = true;
     await Promise.all(['a', 'b', 'c', 'd', 'e'].map((key) => load([key])));
     expect(lookup('e')).toEqual({ status: 'STORE_ERROR', membership: null });
-    // Those who waited for their turn were not sent into the same trap.
+    // Waiting loads did not ask the store, too.
     expect(store.asked).toHaveLength(2);
   });
 
-  test('is stood in for by the next one, and nobody waits for it meanwhile', async () => {
+  test('is replaced by the next store, and nobody waits for it meanwhile', async () => {
     const [one, two] = [createStore(), createStore()];
     one.hanging = true;
     two.memberships[ALICE] = { 'other.g1': true };
@@ -279,7 +279,7 @@ describe('a store that fails', () => {
     expect(one.asked).toHaveLength(asked);
   });
 
-  test('is asked first again when it is back', async () => {
+  test('is preferred again once it recovers', async () => {
     const [one, two] = [createStore(), createStore()];
     one.down = true;
     two.memberships[ALICE] = { 'other.g1': true };

@@ -1,6 +1,6 @@
 /**
- * Random schedules of patches, faults and relays on one real table. At the end of each the table holds what LaunchDarkly
- * said, hash by hash. `SEED=<n>` runs one schedule, `LONG=1` many.
+ * Random schedules of patches, faults and relays on one real table. After each one the table holds what LaunchDarkly
+ * sent, hash by hash. `SEED=<n>` runs one schedule, `LONG=1` many.
  */
 import { DeleteItemCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
@@ -130,4 +130,4 @@ async function expectTruth(stores: Stores, truth: ReadonlyMap<string, ReadonlySe
   expect(filled(found)).toEqual(filled(truth));
 }
 
-test.each(seeds)('schedule %i ends with the table as LaunchDarkly has it', runSchedule);
+test.each(seeds)("after schedule %i the table holds LaunchDarkly's Big Segments", runSchedule);

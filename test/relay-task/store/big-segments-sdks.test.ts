@@ -1,4 +1,4 @@
-/** The whole way: LaunchDarkly's two endpoints, our synchroniser, a real database, an official SDK in daemon mode. */
+/** End to end: LaunchDarkly's two endpoints, our synchroniser, a real database, an official SDK in daemon mode. */
 import { PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { init } from '@launchdarkly/node-server-sdk';
 import { RedisBigSegmentStore, RedisFeatureStore } from '@launchdarkly/node-server-sdk-redis';
@@ -36,7 +36,7 @@ const items = {
     rules: [{ id: 'r', clauses: [clause], variation: 0, trackEvents: false }],
     ...{ targets: [], prerequisites: [] },
   },
-  // Whoever is in no list of the Big Segment is in it by this rule when called Ruth.
+  // This rule matches Ruth if she is in neither list of the Big Segment.
   segments: {
     ...segment,
     rules: [{ id: 'q', clauses: [{ ...clause, attribute: 'name', op: 'in', values: ['Ruth'] }] }],
@@ -45,7 +45,7 @@ const items = {
 const daemon = { useLdd: true, sendEvents: false, diagnosticOptOut: true, logger: silent };
 const times = { userCacheTime: 0.001, statusPollInterval: 0.02 };
 
-/** The part of both SDKs that is asked. */
+/** What the test uses of both SDKs. */
 interface Sdk {
   variationDetail(
     key: string,
@@ -68,7 +68,7 @@ async function followed(store: ReturnType<typeof createRedisBigSegments>, sdk: S
   const fake = await startFakeBigSegments(
     wirePatch('vip.g3', '', '', [`+${alice}`]),
     wirePatch('vip.g3', '', 'v1', [`+${bob}`], [`+${bob}`, `+${ruth}`]),
-    // Another generation of the segment counts nothing.
+    // Memberships of another generation do not count.
     wirePatch('vip.g2', 'v1', 'v2', [`+${hashOf('carol')}`], []),
   );
   closers.push(() => fake.close());
@@ -104,7 +104,7 @@ test('the older Node SDK reads and follows Big Segments in DynamoDB', async () =
   }
   const marker = { S: `${prefix}:$inited` };
   await client.send(new PutItemCommand({ TableName: tableName, Item: { namespace: marker, key: marker } }));
-  // A retry of its poll would come when the test is over.
+  // It would retry its poll only after the end of the test.
   const clientOptions = { endpoint, region: testRegion, credentials: testCredentials, maxRetries: 0 };
   const sdk = initOlder('sdk-daemon', {
     ...daemon,
@@ -118,7 +118,7 @@ test('the older Node SDK reads and follows Big Segments in DynamoDB', async () =
 });
 
 describeWithRedis('with Redis', () => {
-  test('the Node SDK reads and follows Big Segments', async () => {
+  test('the Node SDK reads and follows Big Segments in Redis', async () => {
     const server = await startRedis();
     closers.push(() => server.close());
     for (const [hash, item] of Object.entries(items)) {

@@ -1,4 +1,4 @@
-/** Big Segments in DynamoDB and in Redis: what stands there, and that faults between relays and databases change nothing. */
+/** Big Segments in DynamoDB and Redis: what is stored, and that faults between relays and databases do no harm. */
 
 import { DynamoDBClient, type UpdateItemCommandInput } from '@aws-sdk/client-dynamodb';
 import { register } from 'prom-client';
@@ -43,7 +43,7 @@ test.each([
   expect(hashOf(key)).toBe(hash);
 });
 
-test('a patch is told by hash, and who is added and removed at once is removed', () => {
+test('changes are grouped by hash, and a removal wins over an addition in the same list', () => {
   expect(changesByHash(patch('', 'v1', ['+a', '-b', '+c', '-c'], ['+b', '-a', '+d']))).toEqual([
     { hash: 'a', included: 'add', excluded: 'remove' },
     { hash: 'c', included: 'remove' },
@@ -53,35 +53,35 @@ test('a patch is told by hash, and who is added and removed at once is removed',
 });
 
 interface Bench {
-  /** A store behind faults of its own. */
+  /** A store behind its own faulty connection. */
   open(): Promise<{ store: BigSegmentStore; cut(): void; heal(): void }>;
-  /** Everything in the database, in the words of LaunchDarkly's layout, our own numbers left out. */
+  /** Everything in the database in LaunchDarkly's layout, without our own numbers. */
   dump(): Promise<Record<string, unknown>>;
 }
 
-/** What both databases promise. */
+/** The tests of both databases. */
 function promises(bench: () => Bench): void {
-  test('begins empty: no cursor, never synchronised, nobody known', async () => {
+  test('start without a cursor, a time of synchronisation or memberships', async () => {
     const { store } = await bench().open();
     expect(await store.metadata()).toEqual({ cursor: '', synchronizedOn: undefined });
     expect(await store.membership('nobody')).toBeNull();
   });
 
-  test('a patch adds, removes, and moves the cursor; included wins over excluded', async () => {
+  test('apply a patch with additions and removals and move the cursor, and included wins over excluded', async () => {
     const { store } = await bench().open();
     expect(await store.apply(patch('', 'v1', ['+a', '+b'], ['+b', '+c']))).toBe('applied');
     expect(await store.apply(patch('v1', 'v2', ['+a'], [], 'other.g1'))).toBe('applied');
     expect({ ...(await store.membership('a')) }).toEqual({ 'vip.g3': true, 'other.g1': true });
     expect({ ...(await store.membership('b')) }).toEqual({ 'vip.g3': true });
     expect({ ...(await store.membership('c')) }).toEqual({ 'vip.g3': false });
-    // One hash in two lists of one patch: two operations on one item are refused by DynamoDB's transactions.
+    // One hash in two lists of a patch: DynamoDB rejects a transaction with two operations on one item.
     expect(await store.apply(patch('v2', 'v3', ['-a', '-b'], ['+a', '-b']))).toBe('applied');
     expect({ ...(await store.membership('a')) }).toEqual({ 'vip.g3': false, 'other.g1': true });
     expect(await store.membership('b')).toBeNull();
     expect((await store.metadata()).cursor).toBe('v3');
   });
 
-  test('a patch that does not follow changes nothing', async () => {
+  test('ignore an out-of-order patch', async () => {
     const { store } = await bench().open();
     expect(await store.apply(patch('v1', 'v2', ['+a']))).toBe('out-of-order');
     expect(await bench().dump()).toEqual({});
@@ -93,14 +93,14 @@ function promises(bench: () => Bench): void {
     expect(await bench().dump()).toEqual(before);
   });
 
-  test('a patch that stands already is applied, and is not applied again', async () => {
+  test('report a patch that was already applied as applied, without applying it again', async () => {
     const { store } = await bench().open();
     await store.apply(patch('', 'v1', ['+a']));
     expect(await store.apply(patch('', 'v1', ['+b']))).toBe('applied');
     expect(await store.membership('b')).toBeNull();
   });
 
-  test('while a Big Segment is loaded for the first time, several patches have no version', async () => {
+  test('accept several patches without a version during the first load', async () => {
     const { store } = await bench().open();
     expect(await store.apply(patch('', '', ['+a']))).toBe('applied');
     expect(await store.apply(patch('', '', ['+b']))).toBe('applied');
@@ -112,7 +112,7 @@ function promises(bench: () => Bench): void {
     });
   });
 
-  test('the time of synchronisation is replaced, and leaves the cursor alone', async () => {
+  test('replace the time of synchronisation without moving the cursor', async () => {
     const { store } = await bench().open();
     await store.apply(patch('', 'v1'));
     await store.setSynchronizedOn(1_700_000_000_000);
@@ -120,7 +120,7 @@ function promises(bench: () => Bench): void {
     expect(await store.metadata()).toEqual({ cursor: 'v1', synchronizedOn: 1_700_000_000_001 });
   });
 
-  test('a segment and a context may have any name', async () => {
+  test('accept any segment and context names', async () => {
     const { store } = await bench().open();
     await store.apply(patch('', 'v"1 ü', ['+__proto__', '+a:b/c='], [], '__proto__.g1'));
     expect(Object.keys((await store.membership('__proto__')) ?? {})).toEqual(['__proto__.g1']);
@@ -128,14 +128,14 @@ function promises(bench: () => Bench): void {
     expect((await store.metadata()).cursor).toBe('v"1 ü');
   });
 
-  test('two relays apply the same patches side by side, and each finds them applied', async () => {
+  test('are safe when two relays apply the same patches at the same time', async () => {
     const [one, two] = [await bench().open(), await bench().open()];
     const patches = [1, 2, 3, 4].map((n) =>
       patch(n === 1 ? '' : `v${n - 1}`, `v${n}`, [`${n % 2 ? '+' : '-'}a`, `+${n}`]),
     );
     const walk = async ({ store }: typeof one) => {
       for (const next of patches) {
-        // Whoever is behind looks where the store is, as the synchroniser does.
+        // A relay that is behind reads the cursor, as the synchroniser does.
         while ((await store.apply(next)) !== 'applied') {
           const { cursor } = await store.metadata();
           if (patches.findIndex(({ version }) => version === cursor) >= patches.indexOf(next)) break;
@@ -148,7 +148,7 @@ function promises(bench: () => Bench): void {
     for (const n of ['1', '2', '3', '4']) expect({ ...(await two.store.membership(n)) }).toEqual({ 'vip.g3': true });
   });
 
-  test('while the database is away everything rejects and says why; afterwards it goes on', async () => {
+  test('reject every call with a reason during an outage, and work again afterwards', async () => {
     const { store, cut, heal } = await bench().open();
     await store.apply(patch('', 'v1', ['+a']));
     cut();
@@ -205,7 +205,7 @@ describe('Big Segments in DynamoDB', () => {
 
   promises(() => ({ open: openStore, dump }));
 
-  test("stand in LaunchDarkly's layout, and a number that no SDK looks at", async () => {
+  test("use LaunchDarkly's layout, plus a number that SDKs ignore", async () => {
     const { store } = await openStore();
     await store.apply(patch('', 'v1', ['+a'], ['+a', '+b']));
     await store.setSynchronizedOn(1_700_000_000_000);
@@ -223,7 +223,7 @@ describe('Big Segments in DynamoDB', () => {
     });
   });
 
-  test('without a prefix there is no colon', async () => {
+  test('have no colon in their namespaces without a prefix', async () => {
     prefix = '';
     const { store } = await openStore();
     await store.apply(patch('', 'v1', ['+x']));
@@ -231,7 +231,7 @@ describe('Big Segments in DynamoDB', () => {
     expect(Object.keys(await stores.rows('big_segments_metadata'))).toEqual(['big_segments_metadata']);
   });
 
-  test('a table that ld-relay filled is taken over at its cursor', async () => {
+  test('continue from the cursor of a table that ld-relay filled', async () => {
     const metadata = `${prefix}:big_segments_metadata`;
     const namespace = `${prefix}:big_segments_user`;
     await stores.put({ namespace: { S: metadata }, key: { S: metadata }, lastVersion: { S: 'v7' } });
@@ -242,7 +242,7 @@ describe('Big Segments in DynamoDB', () => {
     expect({ ...(await store.membership('a')) }).toEqual({ 'old.g1': true, 'vip.g3': false });
   });
 
-  test('cut between any two requests of a patch and done again, it comes to the same', async () => {
+  test('are the same after a patch is interrupted at any request and retried', async () => {
     const next = patch('v1', 'v2', ['-a', '+b', '+c'], ['+a', '-d']);
     for (const cutAt of process.env.LONG ? [0, 1, 2, 3, 4, 5] : [0, 2, 4, 5]) {
       prefix = `cut-${round}-${cutAt}`;
@@ -265,7 +265,7 @@ describe('Big Segments in DynamoDB', () => {
     }
   });
 
-  test('a relay that is late with one patch does not undo the next one', async () => {
+  test('are not reverted by a relay that is late with a patch', async () => {
     const client = clientFor(stores.table.endpoint);
     let release = () => {};
     let held = () => {};
@@ -299,7 +299,7 @@ describe('Big Segments in DynamoDB', () => {
     expect(await cursorOf()).toBe('v2');
   });
 
-  test('metadata that was deleted, or restored from earlier, is brought forward again', async () => {
+  test('catch up again after their metadata was deleted or restored', async () => {
     const metadata = `${prefix}:big_segments_metadata`;
     const { store } = await openStore();
     await store.apply(patch('', 'v1', ['+a']));
@@ -316,10 +316,10 @@ describe('Big Segments in DynamoDB', () => {
     expect({ ...(await store.membership('b')) }).toEqual({ 'vip.g3': true });
   });
 
-  test('throttled writes are tried again, none is lost', async () => {
+  test('lose no write to throttling', async () => {
     const { store, throttle } = await openStore();
     let turn = 0;
-    // Every other write, whichever way the SDK orders them.
+    // Every other write, in any order.
     throttle(0.5);
     const random = jest.spyOn(Math, 'random').mockImplementation(() => (turn++ % 2 ? 0.1 : 0.9));
     try {
@@ -339,7 +339,7 @@ describe('Big Segments in DynamoDB', () => {
     expect(Object.keys(rows).sort()).toEqual(many(60).sort());
   });
 
-  test('at most 16 updates are under way at once, one for each hash', async () => {
+  test('are updated with one request per hash, at most 16 at a time', async () => {
     const client = clientFor(stores.table.endpoint);
     let underWay = 0;
     let most = 0;
@@ -365,11 +365,11 @@ describe('Big Segments in DynamoDB', () => {
       ),
     );
     expect(most).toBe(16);
-    // 50 hashes, the first number, the cursor
+    // 50 hashes, the initial number and the cursor
     expect(table.consumed.requests).toEqual({ GetItem: 1, UpdateItem: 52 });
   });
 
-  test('a table that does not exist is named, and closing ends what is under way', async () => {
+  test('name a missing table, and closing aborts open requests', async () => {
     const { store } = await openStore({ tableName: 'no-such-table' });
     await expect(store.metadata()).rejects.toThrow('table no-such-table does not exist');
     const open = await openStore({ timings: { ...quick, requestTimeoutMs: 60_000 } });
@@ -379,7 +379,7 @@ describe('Big Segments in DynamoDB', () => {
     await expect(asked).rejects.toThrow('closed');
   });
 
-  test('patches are counted by what became of them', async () => {
+  test('count patches by outcome', async () => {
     const { store, cut } = await openStore({ registry: register });
     await store.apply(patch('', 'v1'));
     await store.apply(patch('v8', 'v9'));
@@ -428,7 +428,7 @@ describeWithRedis('Big Segments in Redis', () => {
     'env:big_segments_synchronized_on': '1700000000000',
   };
 
-  test("stand in LaunchDarkly's layout, byte by byte", async () => {
+  test("use LaunchDarkly's layout, byte by byte", async () => {
     const { store } = await openStore();
     await store.apply(patch('', 'v1', ['+a', '+b'], ['+b']));
     await store.apply(patch('v1', 'v2', ['+a', '-b'], [], 'other.g1'));
@@ -437,7 +437,7 @@ describeWithRedis('Big Segments in Redis', () => {
     expect(await dump()).toEqual({ ...layout, 'env:big_segment_include:b': ['vip.g3'] });
   });
 
-  test('so does what a user writes who may not run scripts', async () => {
+  test('use the same layout if scripts are not permitted', async () => {
     await server.client.call('ACL', 'SETUSER', 'plain', 'on', '>secret', '~*', '+@all', '-@scripting');
     const { store } = await openStore({ username: 'plain', password: 'secret' });
     await store.apply(patch('', 'v1', ['+a', '+b'], ['+b']));
@@ -453,13 +453,13 @@ describeWithRedis('Big Segments in Redis', () => {
     expect(await dump()).toEqual({ ...layout, 'env:big_segments_cursor': 'v3' });
   });
 
-  test('without a prefix it is `launchdarkly`', async () => {
+  test('are stored under `launchdarkly` without a prefix', async () => {
     const { store } = await openStore({}, '');
     await store.setSynchronizedOn(1);
     expect(await dump()).toEqual({ 'launchdarkly:big_segments_synchronized_on': '1' });
   });
 
-  test('a patch of more sets than are changed at once is applied whole', async () => {
+  test('apply a patch with more sets than one batch holds completely', async () => {
     const { store } = await openStore();
     expect(
       await store.apply(
@@ -474,7 +474,7 @@ describeWithRedis('Big Segments in Redis', () => {
     expect((await store.metadata()).cursor).toBe('v1');
   });
 
-  test('a server that was wiped takes nothing but a beginning', async () => {
+  test('accept only a first patch after the server was wiped', async () => {
     const { store } = await openStore();
     await store.apply(patch('', 'v1', ['+a']));
     await server.client.flushall();
@@ -482,20 +482,20 @@ describeWithRedis('Big Segments in Redis', () => {
     expect(await dump()).toEqual({});
   });
 
-  test('an answer that was lost does not make a patch fail for ever, or be applied twice', async () => {
+  test('apply a patch once, even if its answer was lost', async () => {
     const { store, loseAnswers, heal } = await openStore();
     await store.apply(patch('', 'v1', ['+a']));
     loseAnswers();
     await expect(store.apply(patch('v1', 'v2', ['-a']))).rejects.toThrow();
     heal();
     expect(await server.client.get('env:big_segments_cursor')).toBe('v2');
-    // Were it taken away again, it would have been applied twice.
+    // Applying the patch a second time would remove it.
     await server.client.sadd('env:big_segment_include:a', 'vip.g3');
     expect(await store.apply(patch('v1', 'v2', ['-a']))).toBe('applied');
     expect({ ...(await store.membership('a')) }).toEqual({ 'vip.g3': true });
   });
 
-  test('a transaction of ld-relay that was begun before sees that it was overtaken', async () => {
+  test('make an earlier transaction of ld-relay fail', async () => {
     const { store } = await openStore();
     const ldRelay = server.client.duplicate();
     closers.push(async () => ldRelay.disconnect());
@@ -504,12 +504,12 @@ describeWithRedis('Big Segments in Redis', () => {
     expect(await ldRelay.multi().set('env:big_segments_cursor', 'v0').exec()).toBeNull();
   });
 
-  test('a Cluster needs a hash tag in the prefix', () => {
+  test('need a hash tag in the prefix for a Cluster', () => {
     const connection = { cluster: [{ host: '127.0.0.1', port: server.port }] };
     expect(() => createRedisBigSegments({ connection, prefix: 'env' })).toThrow('such as "{env}"');
   });
 
-  test('with one, everything of an environment lies on one node', async () => {
+  test('are stored on one Cluster node if the prefix has a hash tag', async () => {
     const cluster = await startCluster();
     closers.push(() => cluster.close());
     const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }));

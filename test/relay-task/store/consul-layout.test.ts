@@ -1,4 +1,4 @@
-/** On a server of ours that speaks Consul's KV API, with a faulty proxy before it. */
+/** On a fake Consul server with the KV API, behind a faulty proxy. */
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { createMemory, flag, flags, type Memory, segment, tombstone } from './me
 import { listenToLog, quickReplica } from './open-replicas.ts';
 import { sorted } from './open-stores.ts';
 
-describe('the Consul store, on a server of ours that speaks the KV API', () => {
+describe('the Consul store, on a fake server', () => {
   let consul: TestConsul;
   let proxy: FaultyProxy;
   const opened: Store[] = [];
@@ -58,7 +58,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
       expect(store.status().state).toBe('VALID');
     });
 
-  test("keeps LaunchDarkly's layout, and one key more", async () => {
+  test("uses LaunchDarkly's layout, plus one key", async () => {
     await openWriter(createMemory(flag('a', 7), segment('s', 3), tombstone('features', 'gone', 2)));
     const { 'env/$manifest': manifest, ...official } = consul.entries();
     expect(official).toEqual({
@@ -71,12 +71,12 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     expect(JSON.parse(manifest ?? '')).toMatchObject({ format: 1, flags: 1, segments: 1 });
   });
 
-  test('lies below `launchdarkly` without a prefix', async () => {
+  test('uses the folder `launchdarkly` without a prefix', async () => {
     await openWriter(createMemory(flag('a', 1)), { prefix: '' });
     expect(Object.keys(stored('launchdarkly'))).toEqual(['launchdarkly/features/a']);
   });
 
-  test('environments whose prefixes begin alike never touch each other', async () => {
+  test('keeps environments apart whose prefixes start alike', async () => {
     const [one, ten] = [createMemory(flag('a', 1)), createMemory(flag('b', 1), segment('s', 1))];
     const timings = { ...quickReplica, reconcileMs: 40, secondLookMs: 20 };
     await openWriter(ten, { prefix: 'app10', timings });
@@ -89,7 +89,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     for (const { path } of consul.requests) expect(path).toMatch(/^\/(txn$|kv\/app10?\/)/);
   });
 
-  test('a transaction holds at most 64 operations, all of them check-and-set but for the marks', async () => {
+  test('puts at most 64 operations in a transaction, all check-and-set except manifest and marker', async () => {
     await openWriter(createMemory(...flags(150)));
     const transactions = consul.requests.filter(({ path }) => path === '/txn').map(({ verbs }) => verbs);
     expect(transactions.length).toBeGreaterThan(2);
@@ -99,7 +99,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     expect(transactions.flat().filter((verb) => verb === 'cas')).toHaveLength(150);
   });
 
-  test('a change costs one transaction', async () => {
+  test('sends one transaction per change', async () => {
     const memory = createMemory(...flags(20));
     const store = await openWriter(memory, { timings: { ...quickReplica, glanceMs: 3_600_000 } });
     consul.requests.length = 0;
@@ -108,7 +108,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     expect(consul.requests).toEqual([{ method: 'PUT', path: '/txn', verbs: ['cas', 'set', 'set'] }]);
   });
 
-  test('what another client wrote in between is neither lost nor in the way', async () => {
+  test('loses no concurrent write by another client and is not blocked by it', async () => {
     const memory = createMemory(flag('a', 1), flag('b', 1), flag('c', 1));
     const store = await openWriter(memory, { timings: { ...quickReplica, glanceMs: 3_600_000 } });
     consul.beforeTransaction(() => {
@@ -122,7 +122,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     await expectToFollow(store, memory);
   });
 
-  test('values up to 512 KB are kept, also those that no transaction takes', async () => {
+  test('keeps values up to 512 KB, even those too large for a transaction', async () => {
     const large = flag('large', 1, { description: 'x'.repeat(500_000) });
     const memory = createMemory(large, flag('a', 1));
     const store = await openWriter(memory);
@@ -133,7 +133,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     expect(await read()).toHaveLength(2);
   });
 
-  test('a value above 512 KB keeps its old copy and is named', async () => {
+  test('keeps the old copy of a value above 512 KB and names it', async () => {
     const memory = createMemory(flag('large', 1), flag('a', 1));
     const log = listenToLog();
     const store = await openWriter(memory, { log });
@@ -147,7 +147,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     expect(log.lines.join()).toContain('does not fit');
   });
 
-  test('a token is sent and nowhere told; one from a file is read again when it is refused', async () => {
+  test('sends its token without logging it, and rereads a token file when the token is rejected', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'edge-flag-relay-'));
     const tokenFile = join(directory, 'token');
     writeFileSync(tokenFile, 'first-secret\n');
@@ -167,7 +167,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     const before = store.status().lastError;
     memory.set(flag('a', 3));
     await expectToFollow(store, memory);
-    // The new token was in the file already, so no request failed, not even two that were refused at once.
+    // The file already had the new token, so no request failed, not even two concurrent ones.
     expect(store.status().lastError).toEqual(before);
     const plain = open(createMemory(), { token: 'third-secret', writer: 'never', log });
     await expect(plain.read()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
@@ -175,7 +175,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     rmSync(directory, { recursive: true });
   });
 
-  test('requests that are refused at the same moment all go on with the new token', async () => {
+  test('retries all requests that were rejected at the same time with the new token', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'edge-flag-relay-'));
     const tokenFile = join(directory, 'token');
     writeFileSync(tokenFile, 'first-secret');
@@ -194,7 +194,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     ['is cut off', () => proxy.cut(), /ECONN|hang up|EPIPE/],
     ['hangs', () => proxy.hang(), /did not answer within 300 ms/],
     ['is too slow to answer in time', () => proxy.slow(1_000), /did not answer within 300 ms/],
-  ])('while Consul %s memory goes on, and afterwards the store is what memory is', async (_, begin, message) => {
+  ])('catches up with memory after Consul %s', async (_, begin, message) => {
     const memory = createMemory(...flags(10), segment('s', 1));
     const store = await openWriter(memory);
     begin();
@@ -207,7 +207,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     await expectToFollow(store, memory);
   });
 
-  test('a wiped Consul is filled again, and so is one that lost a folder', async () => {
+  test('refills a wiped Consul, and one that lost a folder', async () => {
     const memory = createMemory(...flags(3), segment('s', 1));
     const store = await openWriter(memory);
     consul.wipe();
@@ -217,7 +217,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     await expectToFollow(store, memory);
   });
 
-  test("ld-relay's is read and adopted: tombstones named `$deleted`, no manifest", async () => {
+  test("reads and adopts ld-relay's layout: tombstones named `$deleted`, no manifest", async () => {
     const relayed =
       '{"version":4,"key":"a","on":true,"variations":[true,false],"fallthrough":{"variation":0},"salt":""}';
     consul.set('env/features/a', relayed);
@@ -232,7 +232,7 @@ describe('the Consul store, on a server of ours that speaks the KV API', () => {
     expect(consul.entries()['env/features/a']).toBe(relayed);
   });
 
-  test('with an item missing it is no set', async () => {
+  test('does not boot from a set with a missing item', async () => {
     await (await openWriter(createMemory(...flags(3)))).close();
     consul.delete('env/features/flag-1');
     expect(await read()).toBeUndefined();

@@ -23,8 +23,6 @@ async function openOn(server: { address: string; close(): Promise<void> }): Prom
   };
 }
 
-describeFlagStore('the Consul store, on a server of ours that speaks the KV API', async () =>
-  openOn(await startConsul()),
-);
+describeFlagStore('the Consul store, on a fake server', async () => openOn(await startConsul()));
 if (hasConsul) describeFlagStore('the Consul store, on a real agent', async () => openOn(await startConsulAgent()));
 else test.skip('the Consul store, on a real agent (needs consul)', () => {});

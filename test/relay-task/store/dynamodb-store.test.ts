@@ -16,16 +16,16 @@ async function openOn(table: TestTable): Promise<StoreDatabase> {
 describeFlagStore('the DynamoDB store', async () => openOn(await startTable()));
 
 describeWithDynamoDBLocal('the DynamoDB store, on DynamoDB Local', (startLocalTable) => {
-  describeFlagStore('as any store', async () => openOn(await startLocalTable()));
+  describeFlagStore('(shared tests)', async () => openOn(await startLocalTable()));
 
-  describe('and the flag table', () => {
+  describe('with two stores', () => {
     let stores: Stores;
     beforeEach(async () => {
       stores = await openTable(await startLocalTable());
     });
     afterEach(() => stores.close());
 
-    test('a holder that dies is replaced, under a higher epoch, and what it left undone is done', async () => {
+    test('replaces a holder that dies with a higher epoch and completes its work', async () => {
       const memory = createMemory(...flags(200), segment('s', 1));
       const holder = await stores.open(memory, { timings: hasty });
       holder.setEligible(true);

@@ -16,7 +16,7 @@ const { LONG } = process.env;
 const lasting = LONG ? 60_000 : 100;
 const watchful = { ...hasty, pollMs: 50, reconcileMs: 200, secondLookMs: 80 };
 const names = { namespace: 'HASH', key: 'RANGE' } as const;
-/** Items that nothing changes meanwhile: what a fault did to them only a repair undoes. */
+/** Items that do not change meanwhile, so that only a repair can undo the damage of a fault. */
 const still = [flag('still-0', 7), flag('still-1', 7), segment('still', 7)];
 
 let table: TestTable;
@@ -60,7 +60,7 @@ interface Scene {
   readonly memory: Memory;
 }
 
-/** What happens, and how it ends; without an end it is over at once. */
+/** Starts a fault and returns how to end it, if it does not end by itself. */
 type Fault = (scene: Scene) => Promise<undefined | (() => unknown)> | undefined | (() => unknown);
 
 const onAll =
@@ -83,22 +83,22 @@ const isWrite = ({ operation }: { operation: string }) => /^(Put|Update|Delete)/
 const faults: Record<string, Fault> = {
   'the table is cut off': onAll((proxy) => proxy.cut()),
   'the holder is cut off, the other one is not': onHolder((proxy) => proxy.cut()),
-  'the table takes requests and never answers': onAll((proxy) => proxy.hang()),
+  'the table never answers': onAll((proxy) => proxy.hang()),
   'the holder’s requests hang': onHolder((proxy) => proxy.hang()),
   'the table is slow': onAll((proxy) => proxy.slow(60)),
-  'the holder is slower than its requests may be': onHolder((proxy) => proxy.slow(300)),
+  'the holder is slower than the request timeout': onHolder((proxy) => proxy.slow(300)),
   '30 % of writes are throttled': onAll((proxy) => proxy.throttle(0.3)),
   'every write is throttled': onAll((proxy) => proxy.throttle(1)),
-  'a third of the answers get lost': onAll((proxy) => proxy.loseAnswers(0.33)),
+  'a third of the answers are lost': onAll((proxy) => proxy.loseAnswers(0.33)),
   'the credentials expire': onAll((proxy) => proxy.refuse('ExpiredTokenException')),
   'the permission to write is withdrawn': onAll((proxy) => proxy.refuse('AccessDeniedException', isWrite)),
   'every permission of the holder is withdrawn': onHolder((proxy) => proxy.refuse('AccessDeniedException')),
   'the table is wiped': () => wipe() as Promise<undefined>,
-  'the table is deleted, and made anew': async () => {
+  'the table is deleted and recreated': async () => {
     await dropTable();
     return createFlagTable;
   },
-  'foreign hands write items, also of higher versions': async ({ memory }) => {
+  'another writer writes items, some with higher versions': async ({ memory }) => {
     for (const version of [1, 7, 500, 1_000_000]) {
       await stores.put(encodeOfficialItem('', flag(`flag-${version % 7}`, version, { on: false })));
       await stores.put(encodeOfficialItem('', flag('still-0', version, { on: false })));
@@ -107,14 +107,14 @@ const faults: Record<string, Fault> = {
     }
     return undefined;
   },
-  'ld-relay starts on the table: everything is rewritten without a condition, at older versions': async () => {
+  'ld-relay starts on the table and rewrites everything unconditionally with older versions': async () => {
     for (const item of [...flags(10, 0), flag('still-0', 6), flag('still-1', 7, { on: false })])
       await stores.put(encodeOfficialItem('', item));
     return undefined;
   },
 };
 
-test.each(Object.keys(faults))('%s', async (name) => {
+test.each(Object.keys(faults))('the table equals memory after a fault: %s', async (name) => {
   const memory = createMemory(...flags(10), segment('s', 1), ...still);
   const all = [
     await stores.open(memory, { timings: watchful, random: seededRandom(1) }),
@@ -129,7 +129,7 @@ test.each(Object.keys(faults))('%s', async (name) => {
     memory.set(flag(`flag-${version % 10}`, version, { salt: `s${version}` }), segment('s', version));
     await delay(25);
   }
-  // Whatever the table does, memory is served: the store never threw, and says what it knows.
+  // The store never throws, and its status stays valid.
   for (const store of all) expect(store.status().state).toMatch(/^(VALID|INTERRUPTED)$/);
   await heal?.();
   await eventually(() => expectTableToEqual(stores, memory));
@@ -137,7 +137,7 @@ test.each(Object.keys(faults))('%s', async (name) => {
   await eventually(() => expect(all.map((store) => store.status().state)).toEqual(['VALID', 'VALID']));
 });
 
-test('a table that does not exist yet is filled when it does', async () => {
+test('a missing table is filled once it exists', async () => {
   await dropTable();
   const memory = createMemory(...flags(10), segment('s', 1));
   const store = await stores.open(memory);
@@ -149,9 +149,9 @@ test('a table that does not exist yet is filled when it does', async () => {
   await eventually(() => expect(store.status()).toMatchObject({ state: 'VALID', writer: true }));
 });
 
-test('credentials that expired are asked for anew, and writing goes on', async () => {
+test('expired credentials are renewed and writing continues', async () => {
   const memory = createMemory(...flags(3));
-  // As those of a task's role: they carry the time of their end.
+  // Like those of a task role, with an expiry.
   let current = 'FIRST';
   const asked: string[] = [];
   const credentials = async () => {
@@ -180,7 +180,7 @@ test('credentials that expired are asked for anew, and writing goes on', async (
   client.destroy();
 });
 
-test('a holder whose upstream is dead gives way to one whose upstream is not, and what it had missed is written', async () => {
+test('a holder without upstream hands over to one with upstream, which writes the missed changes', async () => {
   const truth = createMemory(...flags(5));
   const stale = createMemory(...flags(5));
   const holder = await stores.open(stale, { timings: quick });
@@ -196,7 +196,7 @@ test('a holder whose upstream is dead gives way to one whose upstream is not, an
 });
 
 test.each([-86_400_000, 86_400_000])(
-  'a wall clock that steps by %i ms changes nothing for the holder, nor for its heir',
+  'wall clock steps of %i ms affect neither the holder nor its successor',
   async (stepMs) => {
     const memory = createMemory(...flags(5));
     let offsetMs = 0;

@@ -1,4 +1,4 @@
-/** The engine by itself, for what no store without a lease can show. */
+/** The engine alone, for what cannot be shown with a store that has no lease. */
 import { type Engine, startEngine } from '../../../relay-task/store/engine.ts';
 import { systemClock } from '../../../relay-task/store/timings.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -9,7 +9,7 @@ import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 let engine: Engine | undefined;
 afterEach(() => engine?.stop());
 
-test('what was not written when the permission lapsed is written once it is renewed', async () => {
+test('changes that were not written when the permission lapsed are written once it is renewed', async () => {
   const database = createFakeDatabase({ writes: 1, bytes: 1_000_000 });
   const memory = createMemory(...flags(3));
   let granted = true;
@@ -21,7 +21,7 @@ test('what was not written when the permission lapsed is written once it is rene
   };
   engine = startEngine({
     ...{ database, view: memory, permission, clock: systemClock, log: listenToLog(), where: {} },
-    // Nothing but the change itself brings it to the database.
+    // Only the change itself triggers a write.
     timings: { ...quickReplica, glanceMs: 3_600_000 },
     metrics: { differing() {}, published() {} },
     onOutcome() {},

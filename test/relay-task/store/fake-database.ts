@@ -1,4 +1,4 @@
-/** A database in memory, behind the port of stores, which counts, fails and waits as it is told. */
+/** An in-memory database for stores, which counts calls, and fails and waits on command. */
 import { createHash } from 'node:crypto';
 import type { Item, Kind } from '../../../lib/flag-table/index.ts';
 import type { Content, Outcome, Row, Write } from '../../../relay-task/store/database.ts';
@@ -9,11 +9,11 @@ export interface FakeDatabase extends ReplicaDatabase {
   readonly rows: Record<Kind, Map<string, string>>;
   inited: boolean;
   manifest: string | undefined;
-  /** `readAll`, `glance`, or the keys of a batch: `apply a b`, and `+` if the marks followed. */
+  /** `readAll`, `glance`, or the keys of a batch: `apply a b`, with `+` if manifest and marker followed. */
   readonly calls: string[];
   /** Awaited before each call; may throw. */
   before: (call: string) => Promise<void> | void;
-  /** Awaited after a call was done; may throw, which leaves it done. */
+  /** Awaited after a call took effect; may throw, as if its answer was lost. */
   after: (call: string) => Promise<void> | void;
   wipe(): void;
   put(item: Item): void;

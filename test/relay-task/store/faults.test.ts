@@ -21,11 +21,11 @@ async function openHolder(memory: Memory, options = {}): Promise<OpenStore> {
   return store;
 }
 
-test('with 30 % of writes throttled everything arrives, and nothing is written twice', async () => {
+test('with 30 % of writes throttled all items are written, each once', async () => {
   const count = process.env.LONG ? 100 : 30;
   const memory = createMemory(...flags(count), segment('s', 1));
   const registry = new Registry();
-  // An answer that comes too late counts as a failure, which is another matter.
+  // A late answer would count as a failure, which is not tested here.
   const timings = { ...quick, requestTimeoutMs: 60_000 };
   const store = await stores.open(memory, { random: seededRandom(1), registry, timings });
   store.proxy.throttle(0.3);
@@ -34,7 +34,7 @@ test('with 30 % of writes throttled everything arrives, and nothing is written t
   memory.set(...flags(count, 2));
   await store.flush(50_000);
   await expectTableToEqual(stores, memory);
-  // A renewal of the lease that was throttled is sent again with the next one.
+  // A throttled renewal of the lease is not retried before the next one is due.
   await eventually(() => expect(store.status().state).toBe('VALID'));
   expect(store.proxy.passed.filter(({ key }) => key === 'flag-1')).toHaveLength(2);
   const metrics = await registry.metrics();
@@ -43,7 +43,7 @@ test('with 30 % of writes throttled everything arrives, and nothing is written t
   expect(metrics).toMatch(/store_lease_held\{table="flags",prefix=""\} 1/);
 });
 
-test('an outage shows in the status; afterwards only what differs is written', async () => {
+test('the status shows an outage, and only differences are written afterwards', async () => {
   const memory = createMemory(...flags(50));
   const store = await openHolder(memory);
   store.proxy.cut();
@@ -61,7 +61,7 @@ test('an outage shows in the status; afterwards only what differs is written', a
   expect(items.map(({ key }) => key).sort()).toEqual(['flag-1', 'flag-2']);
 });
 
-test('after an outage the whole table is compared, not only what was waiting', async () => {
+test('after an outage the whole table is compared, not only pending changes', async () => {
   const memory = createMemory(...flags(5));
   const store = await openHolder(memory);
   store.proxy.cut();
@@ -72,7 +72,7 @@ test('after an outage the whole table is compared, not only what was waiting', a
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('a database that takes requests and never answers holds nobody up', async () => {
+test('a database that never answers blocks nothing', async () => {
   const memory = createMemory(...flags(5));
   const store = await openHolder(memory, { timings: { ...quick, requestTimeoutMs: 1_000 } });
   store.proxy.hang();
@@ -85,7 +85,7 @@ test('a database that takes requests and never answers holds nobody up', async (
 });
 
 test.each(['ResourceNotFoundException', 'ExpiredTokenException', 'AccessDeniedException'])(
-  '%s is retried for ever, and the store fills once it is over',
+  '%s is retried indefinitely, and the store fills once it is resolved',
   async (error) => {
     const memory = createMemory(...flags(5));
     const store = await stores.open(memory);
@@ -102,7 +102,7 @@ test.each(['ResourceNotFoundException', 'ExpiredTokenException', 'AccessDeniedEx
   },
 );
 
-test('a table that does not exist yet is waited for', async () => {
+test('the status names a table that does not exist yet', async () => {
   const memory = createMemory(flag('a', 1));
   const store = await stores.open(memory, { tableName: 'not-yet' });
   store.setEligible(true);
@@ -110,7 +110,7 @@ test('a table that does not exist yet is waited for', async () => {
   expect(store.status().state).toBe('INTERRUPTED');
 });
 
-test('answers that get lost leave the table as memory has it', async () => {
+test('lost answers leave the table equal to memory', async () => {
   const memory = createMemory(...flags(30));
   const store = await openHolder(memory, { random: seededRandom(7) });
   store.proxy.loseAnswers(0.3);
@@ -123,7 +123,7 @@ test('answers that get lost leave the table as memory has it', async () => {
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('closing is quick even when the database hangs', async () => {
+test('closing is quick even if the database hangs', async () => {
   const memory = createMemory(flag('a', 1));
   const store = await openHolder(memory, { timings: { ...quick, requestTimeoutMs: 500 } });
   store.proxy.hang();
@@ -132,8 +132,8 @@ test('closing is quick even when the database hangs', async () => {
   expect(store.status().writer).toBe(false);
 });
 
-// Whatever request a writer dies before, its successor brings the table to what memory holds.
-describe('a writer that dies in the middle', () => {
+// Whichever request a writer dies before, its successor makes the table equal to memory.
+describe('a successor completes the work of a writer that dies in the middle', () => {
   const noise = (length: number) => randomBytes(length / 2).toString('hex');
   const bulky = (version: number) => flags(10).map(({ key }) => flag(key, version, { salt: noise(100_000) }));
   const cases: [string, number, (memory: Memory) => void][] = [

@@ -10,14 +10,14 @@ import { hasRedis, startRedis } from '../../support/redis.ts';
 
 interface KeptIn {
   open(prefix: string, name: string): Keeper;
-  /** What stands in the database, by key. */
+  /** The keys in the database. */
   keys(): Promise<string[]>;
-  /** From now on nobody answers. */
+  /** Stops the database. */
   stop(): Promise<void>;
   limitBytes: number;
 }
 
-/** Two keepers of one name are one thing; bytes come back as they were given. */
+/** Keepers with the same name share one value. */
 function describeKeeper(title: string, start: () => Promise<KeptIn>, expectedKeys: readonly string[]): void {
   describe(title, () => {
     let kept: KeptIn;
@@ -26,18 +26,18 @@ function describeKeeper(title: string, start: () => Promise<KeptIn>, expectedKey
     });
     afterEach(() => kept.stop());
 
-    test('nothing is kept at first', async () => {
+    test('holds nothing at first', async () => {
       expect(await kept.open('env', 'state').read()).toBeUndefined();
     });
 
-    test('any bytes come back, the last ones, by another keeper of the same name', async () => {
+    test('returns the last bytes that any keeper of the same name wrote', async () => {
       const bytes = randomBytes(100_000);
       await kept.open('env', 'state').write(randomBytes(200_000));
       await kept.open('env', 'state').write(bytes);
       expect(Buffer.from((await kept.open('env', 'state').read()) ?? []).equals(bytes)).toBe(true);
     });
 
-    test('names and prefixes keep apart', async () => {
+    test('keeps names and prefixes apart', async () => {
       for (const [prefix, name] of [
         ['env', 'a'],
         ['env', 'b'],
@@ -50,7 +50,7 @@ function describeKeeper(title: string, start: () => Promise<KeptIn>, expectedKey
       expect((await kept.keys()).sort()).toEqual([...expectedKeys].sort());
     });
 
-    test('what is too large is refused by name, and what was kept stays', async () => {
+    test('rejects a value that is too large by name and keeps the last one', async () => {
       if (kept.limitBytes === Infinity) return;
       const keeper = kept.open('env', 'state');
       await keeper.write(Buffer.from('small'));
@@ -63,7 +63,7 @@ function describeKeeper(title: string, start: () => Promise<KeptIn>, expectedKey
       expect(await keeper.read()).toHaveLength(kept.limitBytes);
     });
 
-    test('who does not answer is told', async () => {
+    test('reports a database that does not answer', async () => {
       const keeper = kept.open('env', 'state');
       await kept.stop();
       await expect(keeper.read()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
@@ -96,7 +96,7 @@ const rows = ['env:$keeper a', 'env:$keeper b', '$keeper a'];
 describeKeeper('the keeper in DynamoDB', async () => inDynamoDB(await startTable()), rows);
 
 describeWithDynamoDBLocal('the keeper in DynamoDB, on DynamoDB Local', (startLocalTable) => {
-  describeKeeper('as in any database', async () => inDynamoDB(await startLocalTable()), rows);
+  describeKeeper('(shared tests)', async () => inDynamoDB(await startLocalTable()), rows);
 });
 
 if (hasRedis) {
@@ -115,7 +115,7 @@ if (hasRedis) {
   }, ['env:$keeper:a', 'env:$keeper:b', 'launchdarkly:$keeper:a']);
 } else test.skip('the keeper in Redis (needs redis-server)', () => {});
 
-describeKeeper('the keeper in Consul, on a server of ours that speaks the KV API', async () => {
+describeKeeper('the keeper in Consul, on a fake server', async () => {
   const consul = await startConsul();
   let stopped: Promise<void> | undefined;
   return {

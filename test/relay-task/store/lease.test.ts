@@ -40,7 +40,7 @@ test('of three eligible stores exactly one writes', async () => {
   await expectTableToEqual(stores, memory);
 });
 
-test('a holder that dies is replaced, under a higher epoch, and what it left undone is done', async () => {
+test('a holder that dies is replaced with a higher epoch, and its unfinished work is done', async () => {
   const memory = createMemory(flag('a', 1));
   const [first, second] = (await openEligible(2, memory, hasty)) as [OpenStore, OpenStore];
   await eventually(() => expect(writers([first, second])).toHaveLength(1));
@@ -57,7 +57,7 @@ test('a holder that dies is replaced, under a higher epoch, and what it left und
   await expectTableToEqual(stores, memory);
 });
 
-test('nobody takes the lease of a holder whose beat goes on', async () => {
+test('a lease whose holder keeps beating is never taken', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory, hasty)) as [OpenStore];
   await first.flush(5_000);
@@ -69,7 +69,7 @@ test('nobody takes the lease of a holder whose beat goes on', async () => {
   expect(second.status().writer).toBe(false);
 });
 
-test('a holder stops writing before anybody may take over: it counts from when its last successful renewal was sent', async () => {
+test('a holder stops writing before anyone may take over, counting from when its last successful renewal was sent', async () => {
   const memory = createMemory(flag('a', 1));
   const [store] = (await openEligible(1, memory, hasty)) as [OpenStore];
   await store.flush(5_000);
@@ -81,7 +81,7 @@ test('a holder stops writing before anybody may take over: it counts from when i
   await eventually(() => expect(store.status()).toMatchObject({ writer: true, state: 'VALID' }));
 });
 
-test('a renewal whose answer comes after the time ran out sets the holder to work again', async () => {
+test('a holder resumes work if the answer to its renewal arrives late', async () => {
   const memory = createMemory(flag('a', 1));
   const timings = { ...quick, renewMs: 200, stopMs: 300 };
   const [holder] = (await openEligible(1, memory, timings)) as [OpenStore];
@@ -95,7 +95,7 @@ test('a renewal whose answer comes after the time ran out sets the holder to wor
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('close releases the lease at once, and the next holder need not wait for it to run out', async () => {
+test('closing releases the lease, so that the next holder takes it at once', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory, { ...quick, expireMs: 1e9 })) as [OpenStore];
   await first.flush(5_000);
@@ -105,7 +105,7 @@ test('close releases the lease at once, and the next holder need not wait for it
   await eventually(() => expect(second.status().writer).toBe(true));
 });
 
-test('a store that is not eligible takes no lease, free or not', async () => {
+test('a store that is not eligible takes no lease, not even a free one', async () => {
   const memory = createMemory(flag('a', 1));
   const idle = await stores.open(memory);
   const [holder] = (await openEligible(1, memory)) as [OpenStore];
@@ -117,7 +117,7 @@ test('a store that is not eligible takes no lease, free or not', async () => {
   expect(idle.proxy.passed.filter(({ operation }) => operation !== 'GetItem')).toEqual([]);
 });
 
-test('a holder whose upstream is gone stays while nobody is eligible, and yields as soon as somebody is', async () => {
+test('a holder that lost upstream keeps the lease until another store is eligible, then yields it', async () => {
   const memory = createMemory(flag('a', 1));
   const [holder] = (await openEligible(1, memory, { ...quick, expireMs: 1e9 })) as [OpenStore];
   await holder.flush(5_000);
@@ -134,7 +134,7 @@ test('a holder whose upstream is gone stays while nobody is eligible, and yields
   await expectTableToEqual(stores, memory);
 });
 
-test('a holder whose upstream came back in time keeps the lease', async () => {
+test('a holder whose upstream recovers in time keeps the lease', async () => {
   const memory = createMemory(flag('a', 1));
   const [holder] = (await openEligible(1, memory)) as [OpenStore];
   await holder.flush(5_000);
@@ -151,30 +151,33 @@ test('a holder whose upstream came back in time keeps the lease', async () => {
 test.each([
   ['has published', [flag('new', 1)]],
   ['found nothing to publish', []],
-])('a store that believes it still holds a lost lease cannot publish, when its successor %s', async (_, news) => {
-  const memory = createMemory(...flags(5));
-  let frozen: number | undefined;
-  const clock = { now: () => frozen ?? performance.now(), wall: () => Date.now() };
-  // With its clock at a standstill it would never try a second time: no request may time out.
-  const patient = { ...quick, requestTimeoutMs: 60_000 };
-  const believer = await stores.open(memory, { clock, timings: patient });
-  believer.setEligible(true);
-  await believer.flush(5_000);
-  // Its clock stands still: it does not renew, and never notices that its time is over.
-  frozen = performance.now();
-  const successorMemory = createMemory(...memory.all(), ...news);
-  const [successor] = (await openEligible(1, successorMemory, { ...patient, expireMs: 800 })) as [OpenStore];
-  await eventually(() => expect(successor.status().writer).toBe(true));
-  await successor.flush(50_000);
-  expect(believer.status().writer).toBe(true);
-  const before = await head();
-  frozen += patient.publishGapMs + 1;
-  memory.set(flag('flag-0', 2, { on: false }));
-  await eventually(() => expect(believer.status().writer).toBe(false));
-  expect(await head()).toMatchObject({ owner: successor.owner, epoch: before.epoch, rev: before.rev });
-});
+])(
+  'a store with a lost lease cannot publish even if it believes to hold it, after its successor %s',
+  async (_, news) => {
+    const memory = createMemory(...flags(5));
+    let frozen: number | undefined;
+    const clock = { now: () => frozen ?? performance.now(), wall: () => Date.now() };
+    // With its clock stopped it would never retry, so no request may time out.
+    const patient = { ...quick, requestTimeoutMs: 60_000 };
+    const believer = await stores.open(memory, { clock, timings: patient });
+    believer.setEligible(true);
+    await believer.flush(5_000);
+    // With its clock stopped it does not renew, and never notices that its lease expired.
+    frozen = performance.now();
+    const successorMemory = createMemory(...memory.all(), ...news);
+    const [successor] = (await openEligible(1, successorMemory, { ...patient, expireMs: 800 })) as [OpenStore];
+    await eventually(() => expect(successor.status().writer).toBe(true));
+    await successor.flush(50_000);
+    expect(believer.status().writer).toBe(true);
+    const before = await head();
+    frozen += patient.publishGapMs + 1;
+    memory.set(flag('flag-0', 2, { on: false }));
+    await eventually(() => expect(believer.status().writer).toBe(false));
+    expect(await head()).toMatchObject({ owner: successor.owner, epoch: before.epoch, rev: before.rev });
+  },
+);
 
-test('the epoch rises even where the wall clock of the next holder is behind', async () => {
+test('the epoch rises even if the wall clock of the next holder is behind', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory)) as [OpenStore];
   await first.flush(5_000);
@@ -186,7 +189,7 @@ test('the epoch rises even where the wall clock of the next holder is behind', a
   expect(Number((await head()).epoch)).toBe(Number(epoch) + 1);
 });
 
-test('revisions of a later time than ours, left without a head, are written over', async () => {
+test('orphaned revisions from the future are overwritten if the head is missing', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory)) as [OpenStore];
   await first.flush(5_000);
@@ -201,7 +204,7 @@ test('revisions of a later time than ours, left without a head, are written over
   await expectTableToEqual(stores, memory);
 });
 
-test('a head that cannot be read is replaced once nobody renews it; one of a newer format is left alone', async () => {
+test('an unreadable head is replaced once it stops changing, except for one in a newer format', async () => {
   const memory = createMemory(flag('a', 1));
   await stores.put({ namespace: { S: '$snapshot' }, key: { S: 'head' }, format: { N: '99' }, owner: { S: 'newer' } });
   const [store] = (await openEligible(1, memory, hasty)) as [OpenStore];
@@ -214,7 +217,7 @@ test('a head that cannot be read is replaced once nobody renews it; one of a new
   await expectTableToEqual(stores, memory);
 });
 
-test('a takeover whose answer got lost is known by what stands in the head', async () => {
+test('a takeover whose answer was lost is recognised in the head', async () => {
   const memory = createMemory(flag('a', 1));
   const store = await stores.open(memory, { timings: { ...hasty, expireMs: 1e9 } });
   store.proxy.loseAnswers(1);
@@ -225,7 +228,7 @@ test('a takeover whose answer got lost is known by what stands in the head', asy
   await eventually(() => expect(store.status().writer).toBe(true));
 });
 
-test('checkedAt follows memory while the table does', async () => {
+test('checkedAt follows memory while the table is up to date', async () => {
   let checkedAt = 1_700_000_000_000;
   const memory = createMemory(flag('a', 1));
   const store = await stores.open(memory, { checkedAt: () => checkedAt });
@@ -235,7 +238,7 @@ test('checkedAt follows memory while the table does', async () => {
   await eventually(async () => expect(Number((await head()).checkedAt)).toBe(checkedAt));
 });
 
-test('the head stays within 1 KB and readable with all attributes of the lease in it', async () => {
+test('the head is readable and below 1 KB with all lease attributes', async () => {
   const memory = createMemory(...flags(3));
   const [holder] = (await openEligible(1, memory, { ...quick, renewMs: 1_000 })) as [OpenStore];
   await holder.flush(5_000);

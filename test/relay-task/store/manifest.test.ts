@@ -4,12 +4,12 @@ import { flag, segment, tombstone } from './memory.ts';
 
 const items = [flag('b', 2), tombstone('features', 'gone', 9), segment('s', 3), flag('a', 1)];
 
-test('states counts of what is live, and the digest of its sorted lines', () => {
+test('a manifest has the counts of live items and the digest of their sorted lines', () => {
   const digest = createHash('sha256').update('features/a 1\nfeatures/b 2\nsegments/s 3').digest('hex');
   expect(JSON.parse(encodeManifest(items, 0))).toEqual({ format: 1, flags: 2, segments: 1, missing: 0, digest });
 });
 
-test('is the same for the same set in any order, with or without tombstones, however it is serialised', () => {
+test('a manifest is the same for the same items in any order and format, with or without tombstones', () => {
   const same = [...items].reverse().filter(({ deleted }) => !deleted);
   expect(
     encodeManifest(
@@ -20,18 +20,18 @@ test('is the same for the same set in any order, with or without tombstones, how
 });
 
 test.each([
-  ['the same set', items, 'whole'],
-  ['a flag less', items.slice(1), 'partial'],
-  ['a segment less', items.filter(({ kind }) => kind === 'features'), 'partial'],
-  ['a flag more', [...items, flag('c', 1)], 'partial'],
-  ['a flag of another version', [...items.slice(1), flag('b', 3)], 'partial'],
-  ['a flag that was deleted', [...items.slice(1), tombstone('features', 'b', 3)], 'partial'],
-  ['nothing at all', [], 'partial'],
-] as const)('%s: %#', (_, found, verdict) => {
+  ['matches the same set', items, 'whole'],
+  ['does not match a set without one of its flags', items.slice(1), 'partial'],
+  ['does not match a set without its segment', items.filter(({ kind }) => kind === 'features'), 'partial'],
+  ['does not match a set with another flag', [...items, flag('c', 1)], 'partial'],
+  ['does not match a set with another version of a flag', [...items.slice(1), flag('b', 3)], 'partial'],
+  ['does not match a set with a deleted flag', [...items.slice(1), tombstone('features', 'b', 3)], 'partial'],
+  ['does not match an empty set', [], 'partial'],
+] as const)('a manifest %s', (_, found, verdict) => {
   expect(checkManifest(encodeManifest(items, 0), found).verdict).toBe(verdict);
 });
 
-test('tells what is there and what should be', () => {
+test('a partial set is reported with expected and actual counts', () => {
   const check = checkManifest(encodeManifest(items, 0), items.slice(1));
   expect(check).toEqual({
     verdict: 'partial',
@@ -39,12 +39,12 @@ test('tells what is there and what should be', () => {
   });
 });
 
-test('of a set that never was whole is never whole', () => {
+test('a manifest of an incomplete set never matches', () => {
   expect(checkManifest(encodeManifest(items, 1), items)).toMatchObject({ verdict: 'partial' });
 });
 
 test.each([undefined, '', '{', 'null', '[]', '{"format":2,"digest":"x"}', '{"format":1}'])(
-  'without one that is understood the set is unverified: %j',
+  'without a valid manifest (%j) a set is unverified',
   (text) => {
     expect(checkManifest(text, items)).toEqual({ verdict: 'unverified' });
   },

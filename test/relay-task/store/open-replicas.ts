@@ -1,10 +1,10 @@
-/** What tests of the stores without a lease share. */
+/** Shared by the tests of stores without a lease. */
 import type { Item } from '../../../lib/flag-table/index.ts';
 import type { Log } from '../../../relay-task/ports.ts';
 import type { EngineTimings } from '../../../relay-task/store/timings.ts';
 import type { Memory } from './memory.ts';
 
-/** Everything soon, nothing periodic but glances. */
+/** Everything happens soon, and only glances are periodic. */
 export const quickReplica: EngineTimings = {
   publishGapMs: 10,
   glanceMs: 100,
@@ -21,7 +21,7 @@ export interface Heard extends Log {
   readonly lines: string[];
 }
 
-/** A log that can be read, with all fields. */
+/** A log that records its lines with all fields. */
 export function listenToLog(): Heard {
   const lines: string[] = [];
   const at = (level: string) => (message: string, fields?: Record<string, unknown>) =>
@@ -29,7 +29,7 @@ export function listenToLog(): Heard {
   return { lines, debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
-/** Memory as texts by kind and key, which is how the layouts hold it. */
+/** The texts in memory by kind and key, as in the layouts. */
 export function textsOf(items: Iterable<Item>): Record<string, Record<string, string>> {
   const texts: Record<string, Record<string, string>> = { features: {}, segments: {} };
   for (const { kind, key, json } of items) texts[kind]![key] = json;

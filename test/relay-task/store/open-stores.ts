@@ -1,4 +1,4 @@
-/** Real stores on one real table, closed when the test is over; and what stands in the table, read without the store's code. */
+/** Real stores on one real table, closed after the test, and the contents of the table, read without the store's code. */
 import { randomUUID } from 'node:crypto';
 import { DynamoDBClient, PutItemCommand, QueryCommand } from '@aws-sdk/client-dynamodb';
 import {
@@ -15,7 +15,7 @@ import { startTable, type TestTable, testCredentials, testRegion } from '../../s
 import { type FaultyProxy, startFaultyProxy } from '../../support/faulty-proxy.ts';
 import type { Memory } from './memory.ts';
 
-/** Patient about the lease, since test machines stall; quick about everything else. */
+/** Long lease times, since test machines stall; everything else is quick. */
 export const quick: Timings = {
   renewMs: 300,
   stopMs: 20_000,
@@ -34,7 +34,7 @@ export const quick: Timings = {
   closeGraceMs: 100,
 };
 
-/** For tests about the lease running out. */
+/** For tests in which the lease expires. */
 export const hasty: Timings = { ...quick, renewMs: 100, stopMs: 400, expireMs: 800, requestTimeoutMs: 200 };
 
 export const silent = { debug() {}, info() {}, warn() {}, error() {} };
@@ -46,20 +46,20 @@ export interface OpenStore extends Store {
 
 export interface Stores {
   readonly table: TestTable;
-  /** A store behind a proxy of its own. Not eligible until told so. */
+  /** A store behind its own proxy; not eligible until `setEligible(true)`. */
   open(memory: Memory, options?: Partial<DynamoDBStoreOptions> & { random?: () => number }): Promise<OpenStore>;
   /** Rows of a namespace, by sort key, in plain values. */
   rows(namespace: string): Promise<Record<string, Record<string, unknown>>>;
-  /** The official layout as versions: `{ 'flag-1': 3 }`; tombstones and all. */
+  /** Versions in the official layout, tombstones included: `{ 'flag-1': 3 }`. */
   versions(namespace?: string): Promise<Record<string, number>>;
-  /** What the snapshot decodes to, by a reader of its own; undefined when it is not whole, or not what the head names. */
+  /** The items of the snapshot, by a new reader; undefined if it is incomplete or not the revision of the head. */
   snapshot(prefix?: string): Promise<Item[] | undefined>;
-  /** Writes a row as a foreign hand would. */
+  /** Writes a row like another writer. */
   put(row: Attributes): Promise<void>;
   close(): Promise<void>;
 }
 
-/** On a table of its own, or on the one that is given; closes it too. */
+/** Opens stores on the given table or a new one, and closes it too. */
 export async function openTable(given?: TestTable): Promise<Stores> {
   const table = given ?? (await startTable());
   const client = new DynamoDBClient({ endpoint: table.endpoint, region: testRegion, credentials: testCredentials });
@@ -112,7 +112,7 @@ export async function openTable(given?: TestTable): Promise<Stores> {
       const byKey = new Map(rows.map((row) => [plain(row.key), row]));
       const get = async (keys: readonly Key[]) => keys.map(({ key }) => byKey.get(key));
       const reading = await createSnapshotReader({ prefix, get }).cold();
-      // A reader that holds an older revision learns of this one by the head alone.
+      // A reader with an older revision learns of a new one from the head only.
       const named = reading.kind === 'snapshot' && compareRev(reading.snapshot.rev, reading.head.rev) === 0;
       return named ? [...reading.snapshot.items()] : undefined;
     },
@@ -125,7 +125,7 @@ export async function openTable(given?: TestTable): Promise<Stores> {
       await Promise.all(opened.map(({ proxy }) => proxy.close()));
       for (const one of opened) one.client.destroy();
       client.destroy();
-      // What was cut off is still being worked on by the server, which must not find its database closed.
+      // The server still works on requests that were cut off, and must not find its database closed.
       for (let turn = 0; turn < 50; turn++) await new Promise(setImmediate);
       await table.close();
     },
@@ -141,12 +141,12 @@ function mapValues(row: Attributes): Record<string, unknown> {
   return Object.fromEntries(Object.entries(row).map(([name, value]) => [name, plain(value)]));
 }
 
-/** Items in one order, for comparison. */
+/** Items in a fixed order, for comparison. */
 export function sorted(items: readonly Item[] | undefined): Item[] | undefined {
   return items && [...items].sort((a, b) => (`${a.kind} ${a.key}` < `${b.kind} ${b.key}` ? -1 : 1));
 }
 
-/** Table and snapshot say what memory says. */
+/** Fails unless table and snapshot equal memory. */
 export async function expectTableToEqual(stores: Stores, memory: Memory): Promise<void> {
   for (const kind of ['features', 'segments'] as const) {
     const rows = await stores.rows(kind);

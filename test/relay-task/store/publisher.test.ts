@@ -12,7 +12,7 @@ beforeEach(async () => {
 afterEach(() => stores.close());
 
 const head = async () => (await stores.rows('$snapshot')).head ?? {};
-/** Writes that are not mere renewals of the lease. */
+/** Writes other than renewals of the lease. */
 const written = ({ proxy }: OpenStore) =>
   proxy.passed.filter(
     ({ operation, condition }) => operation !== 'GetItem' && operation !== 'Query' && !isRenewal(condition),
@@ -35,14 +35,14 @@ async function openHolder(memory: Memory, options = {}): Promise<OpenStore> {
   return store;
 }
 
-test('the first fill goes in order: segments, flags, the marker, the body, the head', async () => {
+test('the first fill writes segments, flags, the marker, the body and the head in this order', async () => {
   const memory = createMemory(flag('a', 1), segment('s', 1), flag('b', 1));
   const store = await openHolder(memory);
   expect(names(store)).toEqual(['head', 'segments', 'features', 'features', '$inited', 'body', 'head']);
   await expectTableToEqual(stores, memory);
 });
 
-test('items go only over nothing or an older version, snapshot items only over an older revision, the head only for its holder', async () => {
+test('writes are conditional: items need an older version, the snapshot an older revision, the head its holder', async () => {
   const memory = createMemory(flag('a', 1));
   const store = await openHolder(memory);
   memory.set(flag('a', 2));
@@ -54,7 +54,7 @@ test('items go only over nothing or an older version, snapshot items only over a
   expect(publication?.condition).toMatch(/^\(owner = :ce0 AND epoch = :ce1\) AND .*rev < :cRev/);
 });
 
-test('a start on an unchanged table writes nothing but the lease', async () => {
+test('a start on an unchanged table writes only the lease', async () => {
   const memory = createMemory(...flags(process.env.LONG ? 500 : 40), segment('s', 1), tombstone('features', 'gone', 4));
   const first = await openHolder(memory);
   await first.close();
@@ -64,7 +64,7 @@ test('a start on an unchanged table writes nothing but the lease', async () => {
   expect(written(second).reduce((sum, { writeUnits }) => sum + writeUnits, 0)).toBe(1);
 });
 
-test('one change with three stores costs the item, the delta and the head, once', async () => {
+test('with three stores a change costs one write each of item, delta and head', async () => {
   const memory = createMemory(...flags(20));
   const holder = await openHolder(memory);
   const others = [await stores.open(memory), await stores.open(memory)];
@@ -78,7 +78,7 @@ test('one change with three stores costs the item, the delta and the head, once'
   await expectTableToEqual(stores, memory);
 });
 
-test('when versions fall or content changes under a version, both layouts follow at once', async () => {
+test('both layouts follow at once if versions fall or content changes under a version', async () => {
   const memory = createMemory(flag('fell', 9), flag('same', 5), flag('rose', 1), segment('s', 4));
   const store = await openHolder(memory);
   memory.set(flag('fell', 3), flag('same', 5, { on: false }), flag('rose', 2), tombstone('segments', 's', 2));
@@ -89,7 +89,7 @@ test('when versions fall or content changes under a version, both layouts follow
   expect(last('rose')).toBe('attribute_not_exists(namespace) OR version < :cVersion');
 });
 
-test('equal content publishes nothing', async () => {
+test('unchanged content is not published', async () => {
   const memory = createMemory(...flags(20));
   const store = await openHolder(memory);
   store.proxy.passed.length = 0;
@@ -100,7 +100,7 @@ test('equal content publishes nothing', async () => {
   expect(names(store)).toEqual([]);
 });
 
-test('500 changes within a second make at most two publications, the first at once', async () => {
+test('500 changes within a second cause at most two publications', async () => {
   const memory = createMemory(...flags(50));
   const store = await openHolder(memory, { timings: { ...quick, publishGapMs: 1_000, bodyGapMs: 0 } });
   const start = Number((await head()).rev?.toString().split('.')[1]);
@@ -119,7 +119,7 @@ test('500 changes within a second make at most two publications, the first at on
   await expectTableToEqual(stores, memory);
 });
 
-test('many changes become a new body once the delta would be too large, and bodies keep their distance', async () => {
+test('changes too large for a delta cause a new body, with a minimum interval between bodies', async () => {
   const memory = createMemory(...flags(20));
   const store = await openHolder(memory, { timings: { ...quick, bodyGapMs: 1_000 } });
   const bodies = () => store.proxy.passed.filter(({ key }) => key === 'body').length;
@@ -135,12 +135,12 @@ test('many changes become a new body once the delta would be too large, and bodi
   await store.flush(60_000);
   const times = store.proxy.passed.filter(({ key }) => key === 'body').map(({ at }) => at);
   expect(times.length).toBeGreaterThan(1);
-  // Less what the first of two was underway.
+  // Allows for the time that the first request took.
   for (const [index, at] of times.slice(1).entries()) expect(at - times[index]!).toBeGreaterThan(800);
   await expectTableToEqual(stores, memory);
 });
 
-test('a delta that is old enough is folded into a body, though nothing changes', async () => {
+test('an old delta is folded into a body without any further change', async () => {
   const memory = createMemory(...flags(5));
   const store = await openHolder(memory, { timings: { ...quick, deltaAgeMs: 400 } });
   memory.set(flag('flag-0', 2));
@@ -149,7 +149,7 @@ test('a delta that is old enough is folded into a body, though nothing changes',
   await eventually(() => expect(store.proxy.passed.filter(({ key }) => key === 'body')).toHaveLength(2));
   await store.flush(60_000);
   const rows = await stores.rows('$snapshot');
-  // The body has the revision that was published before: whoever holds that needs no body.
+  // The body has the revision that was published last, so readers that hold it need no body.
   expect([rows.body?.rev, rows.head?.base, rows.delta?.base]).toEqual([rev, rev, rev]);
   await expectTableToEqual(stores, memory);
   const writes = names(store).length;
@@ -157,7 +157,7 @@ test('a delta that is old enough is folded into a body, though nothing changes',
   expect(names(store)).toHaveLength(writes);
 });
 
-test('a reader that holds what was published last never reads a body again', async () => {
+test('a reader that holds the last revision never reads a body again', async () => {
   const memory = createMemory(...flags(20));
   const store = await openHolder(memory, { timings: { ...quick, bodyGapMs: 0 } });
   const asked: string[] = [];
@@ -183,7 +183,7 @@ test('a reader that holds what was published last never reads a body again', asy
   await expectTableToEqual(stores, memory);
 });
 
-test('a body that did not arrive keeps the next one waiting no longer than the failure', async () => {
+test('a failed body does not delay the next one', async () => {
   const memory = createMemory(...flags(5));
   const store = await stores.open(memory, { timings: { ...quick, bodyGapMs: 1e9 } });
   store.proxy.cutAfter(0, ({ key }) => key === 'body');
@@ -193,7 +193,7 @@ test('a body that did not arrive keeps the next one waiting no longer than the f
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('a body larger than one item is written in parts, banks in turn, parts before the body', async () => {
+test('a body larger than one item is written in parts, in alternating banks, with the body last', async () => {
   const large = (version: number) =>
     flags(12).map(({ key }) => flag(key, version, { note: noise(90_000, `${key}.${version}`) }));
   const memory = createMemory(...large(1));
@@ -207,7 +207,7 @@ test('a body larger than one item is written in parts, banks in turn, parts befo
   await expectTableToEqual(stores, memory);
 });
 
-test('an item that does not fit keeps its old copy, which says so; the snapshot has it whole', async () => {
+test('an item that does not fit keeps its old copy, marked as stale, and is complete in the snapshot', async () => {
   const memory = createMemory(flag('big', 1), flag('small', 1));
   const store = await openHolder(memory);
   const big = flag('big', 2, { note: 'x'.repeat(401_000) });
@@ -234,7 +234,7 @@ test('an item that does not fit keeps its old copy, which says so; the snapshot 
   await expectTableToEqual(stores, shrunk);
 });
 
-test('an item whose key no table can hold is named, and all others are written', async () => {
+test('an item whose key is too long for the table is reported, and all others are written', async () => {
   const memory = createMemory(flag('k'.repeat(1_100), 1), flag('a', 1));
   const store = await openHolder(memory);
   expect(await stores.versions()).toEqual({ a: 1 });
@@ -242,7 +242,7 @@ test('an item whose key no table can hold is named, and all others are written',
   expect(await stores.snapshot()).toHaveLength(2);
 });
 
-test('environments of one table keep apart by their prefixes', async () => {
+test('environments in one table are kept apart by prefix', async () => {
   const red = createMemory(flag('a', 1));
   const blue = createMemory(flag('a', 9), flag('b', 1));
   const one = await openHolder(red, { prefix: 'red' });

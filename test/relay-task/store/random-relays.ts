@@ -10,7 +10,7 @@ import { PATIENCE_MS } from '../../support/eventually.ts';
 import { createMemory, flag, type Memory, segment, tombstone } from './memory.ts';
 import { hasty, type OpenStore, type Stores } from './open-stores.ts';
 
-/** Patient enough for a machine on which many things run, hasty enough that leases run out within a schedule. */
+/** Long enough for a busy machine, short enough that leases expire within a schedule. */
 const timings: Timings = {
   ...hasty,
   ...{ renewMs: 150, stopMs: 900, expireMs: 1_900, requestTimeoutMs: 900, pollMs: 80 },
@@ -24,24 +24,24 @@ export interface RandomRelay {
 }
 
 export interface RandomRelays {
-  /** What upstream has. */
+  /** The data of upstream. */
   readonly truth: Memory;
   readonly open: readonly RandomRelay[];
-  /** Every state that a memory of the schedule ever had, as text by `stateOf`. */
+  /** Every state that any memory ever had, by `stateOf`. */
   readonly states: ReadonlySet<string>;
-  /** What may happen, by name. */
+  /** The random actions, by name. */
   readonly acts: Readonly<Record<string, () => unknown>>;
   start(stores: Stores): Promise<void>;
   /** Closes every relay on this table. */
   closeAll(stores: Stores): Promise<void>;
-  /** Ends every fault; all memories become the truth. Resolves when the relays believe that the table is, too. */
+  /** Ends every fault and sets all memories to the truth. Resolves when the relays report that the table is up to date. */
   healAll(): Promise<void>;
 }
 
 const keys = 12;
 const mostRelays = 4;
 
-/** `home` is where relays are started, and foreign hands write. */
+/** `home` returns the stores that new relays and other writers use. */
 export function createRandomRelays(random: () => number, home: () => Stores): RandomRelays {
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
   const truth = createMemory(flag('f0', 1), segment('s0', 1));
@@ -58,7 +58,7 @@ export function createRandomRelays(random: () => number, home: () => Stores): Ra
     const key = `${kind[0]}${Math.floor(random() * keys)}`;
     const version = Math.max(1, (truth.get(kind, key)?.version ?? 0) + (random() < 0.1 ? -2 : 1));
     if (random() < 0.15) return tombstone(kind, key, version);
-    // A field with a meaning: differences in fields that nobody knows are none.
+    // A known field, since unknown ones are not compared.
     const salt = 'n'.repeat(Math.floor(random() * 3_000)) + random();
     return kind === 'features' ? flag(key, version, { salt }) : segment(key, version, { salt });
   }
@@ -109,7 +109,7 @@ export function createRandomRelays(random: () => number, home: () => Stores): Ra
       throttle: () => pick(relays)?.store.proxy.throttle(0.4),
       loseAnswers: () => pick(relays)?.store.proxy.loseAnswers(0.4),
       heal: () => pick(relays)?.store.proxy.heal(),
-      // Its memory grows old; it believes itself current until it notices.
+      // Its memory goes stale; it stays eligible until it notices.
       upstreamDies: () => {
         const relay = pick(relays);
         if (relay) relay.connected = false;
@@ -119,7 +119,7 @@ export function createRandomRelays(random: () => number, home: () => Stores): Ra
         relay?.store.setEligible(false);
       },
       upstreamReturns: () => relays.forEach(connect),
-      // Its clock stands still: its lease does not run out by its own count.
+      // Its clock stops, so its own lease never seems to expire.
       freeze: () => pick(relays)?.clock.freeze(),
       thaw: () => pick(relays)?.clock.thaw(),
       stepClock: () => pick(relays)?.clock.step((random() - 0.5) * 172_800_000),
@@ -142,7 +142,7 @@ export function createRandomRelays(random: () => number, home: () => Stores): Ra
         relay.clock.thaw();
         connect(relay);
       }
-      // Foreign tombstones of keys that memory never knew may stay, so memory learns of every key.
+      // Other writers' tombstones of unknown keys may stay, so memory gets every key.
       for (const kind of ['features', 'segments'] as const) {
         for (let index = 0; index < keys; index++) {
           const key = `${kind[0]}${index}`;
@@ -154,7 +154,7 @@ export function createRandomRelays(random: () => number, home: () => Stores): Ra
   };
 }
 
-/** Waits for every run, so that one that fails leaves none of the others behind; then rejects with the first failure. */
+/** Waits for every run even if one fails, then rejects with the first failure. */
 export async function allToTheirEnd(runs: readonly Promise<void>[]): Promise<void> {
   for (const outcome of await Promise.allSettled(runs)) if (outcome.status === 'rejected') throw outcome.reason;
 }
@@ -169,7 +169,7 @@ export function seedsInGroups(counts: { ordinary: number; long: number; atOnce: 
   return groups.map((start) => seeds.slice(start, start + counts.atOnce));
 }
 
-/** What an environment holds, as text that says the same for the same items in any order. */
+/** The items as text, the same for any order. */
 export function stateOf(items: readonly Item[]): string {
   return items
     .map(({ kind, key, json }) => `${kind} ${key} ${json}`)

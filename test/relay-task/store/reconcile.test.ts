@@ -22,7 +22,7 @@ async function openHolder(memory: Memory, timings = quick): Promise<OpenStore> {
 
 const putForeign = (item: Item) => stores.put(encodeOfficialItem('', item));
 
-test('what a foreign hand changed is put right, item by item', async () => {
+test('changes by another writer are repaired item by item', async () => {
   const memory = createMemory(flag('lower', 5), flag('same', 5), flag('gone', 5), segment('junk', 5), flag('fine', 5));
   const store = await openHolder(memory, watchful);
   const { DeleteItemCommand } = await import('@aws-sdk/client-dynamodb');
@@ -36,7 +36,7 @@ test('what a foreign hand changed is put right, item by item', async () => {
   expect(new Set(dataWrites(store).map(({ key }) => key))).toEqual(new Set(['lower', 'same', 'gone', 'junk']));
 });
 
-test('a repair goes only over exactly what was read', async () => {
+test('a repair only overwrites exactly what was read', async () => {
   const memory = createMemory(flag('a', 5));
   const store = await openHolder(memory, watchful);
   await putForeign(flag('a', 5, { on: false }));
@@ -46,7 +46,7 @@ test('a repair goes only over exactly what was read', async () => {
   expect(repair?.condition).toMatch(/version = :c\d/);
 });
 
-test('a version above memory is replaced only if it still stands at the second look', async () => {
+test('a version above memory is replaced only if it is still there at the second look', async () => {
   const memory = createMemory(flag('stays', 5), flag('heard', 5), flag('other', 1));
   await openHolder(memory, { ...watchful, secondLookMs: 600 });
   await putForeign(flag('stays', 9, { on: false }));
@@ -58,7 +58,7 @@ test('a version above memory is replaced only if it still stands at the second l
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('a flag that memory never heard of is removed at the second look; foreign tombstones stay', async () => {
+test('an unknown flag is removed at the second look, and tombstones of other writers are kept', async () => {
   const memory = createMemory(flag('a', 1));
   await openHolder(memory, watchful);
   await putForeign(flag('stranger', 3));
@@ -66,7 +66,7 @@ test('a flag that memory never heard of is removed at the second look; foreign t
   await eventually(async () => expect(await stores.versions()).toEqual({ a: 1, buried: 8 }));
 });
 
-test('a flag that memory hears of before the second look stays', async () => {
+test('an unknown flag that arrives in memory before the second look is kept', async () => {
   const memory = createMemory(flag('a', 1));
   const store = await openHolder(memory, { ...watchful, secondLookMs: 300 });
   store.proxy.passed.length = 0;
@@ -80,7 +80,7 @@ test('a flag that memory hears of before the second look stays', async () => {
   expect(store.proxy.passed.filter(({ operation }) => operation === 'DeleteItem')).toEqual([]);
 });
 
-test.each(['body', 'delta', 'head'])('a snapshot whose %s was spoilt is made whole', async (key) => {
+test.each(['body', 'delta', 'head'])('a damaged %s of a snapshot is rewritten', async (key) => {
   const memory = createMemory(...flags(10));
   const store = await openHolder(memory, watchful);
   memory.set(flag('flag-3', 2));
@@ -89,7 +89,7 @@ test.each(['body', 'delta', 'head'])('a snapshot whose %s was spoilt is made who
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
-test('a body that replaces one of no use leaves its parts alone: readers may be at them', async () => {
+test('a body that replaces an unusable one uses the other bank, since readers may be reading its parts', async () => {
   const memory = createMemory(...flags(10));
   const store = await openHolder(memory, watchful);
   const { bank } = (await stores.rows('$snapshot')).body ?? {};
@@ -99,7 +99,7 @@ test('a body that replaces one of no use leaves its parts alone: readers may be 
   await expectTableToEqual(stores, memory);
 });
 
-test('while nothing is wrong a reconciliation writes nothing', async () => {
+test('a reconciliation without differences writes nothing', async () => {
   const memory = createMemory(...flags(30), segment('s', 1));
   const store = await openHolder(memory, watchful);
   memory.set(flag('flag-3', 2));
@@ -111,7 +111,7 @@ test('while nothing is wrong a reconciliation writes nothing', async () => {
   expect(dataWrites(store)).toEqual([]);
 });
 
-test('a table that ld-relay filled is adopted: no item is rewritten, the snapshot is added', async () => {
+test('a table that ld-relay filled is adopted: items are not rewritten, and the snapshot is added', async () => {
   const stripped = {
     prerequisites: [],
     targets: [],
@@ -133,7 +133,7 @@ test('a table that ld-relay filled is adopted: no item is rewritten, the snapsho
   expect(await stores.snapshot()).toHaveLength(21);
 });
 
-test('reading: the snapshot first, else the official layout if it is complete, skipping what cannot be read', async () => {
+test('reading uses the snapshot, else a complete official layout without unreadable items', async () => {
   const reader = await stores.open(createMemory(), { writer: 'never' });
   expect(await reader.read()).toBeUndefined();
   await putForeign(flag('a', 1));

@@ -35,7 +35,7 @@ describeWithRedis('compare-and-set in Redis', () => {
       return createCompareAndSet(client, keys, (why) => refusals.push(why));
     }
 
-    test('only what is over exactly what stands there is written; the rest is answered with what stands there', async () => {
+    test('writes only where the current value is the expected one, and otherwise returns the current value', async () => {
       await server.client.hset('p:features', { same: 'old', other: 'foreign', gone: 'old', stays: 'foreign' });
       const outcomes = await connect()(
         [
@@ -62,7 +62,7 @@ describeWithRedis('compare-and-set in Redis', () => {
       });
     });
 
-    test('manifest and marker are written only if everything was', async () => {
+    test('writes manifest and marker only if all items were written', async () => {
       const compareAndSet = connect();
       await server.client.hset('p:features', 'a', 'foreign');
       await compareAndSet([write('b', undefined, 'new'), write('a', undefined, 'new')], 'manifest');
@@ -71,7 +71,7 @@ describeWithRedis('compare-and-set in Redis', () => {
       expect(await server.client.mget('p:$inited', 'p:$manifest')).toEqual(['', 'manifest']);
     });
 
-    test('of many who count up at once none loses a step', async () => {
+    test('loses no concurrent increment', async () => {
       const steps = 15;
       const counted = (count: number) => `{"version":${count}}`;
       await server.client.hset('p:features', 'count', counted(0));
@@ -91,7 +91,7 @@ describeWithRedis('compare-and-set in Redis', () => {
       expect(await server.client.hget('p:features', 'count')).toBe(counted(4 * steps));
     });
 
-    test('is what was used', async () => {
+    test('is the method that is used', async () => {
       refusals.length = 0;
       await connect()([write('a', undefined, 'new')], undefined);
       expect(refusals).toEqual(how === 'by script' ? [] : [expect.stringContaining('NOPERM')]);

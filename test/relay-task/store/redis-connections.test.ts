@@ -55,8 +55,8 @@ async function readTexts(client: Pick<TestRedis['client'], 'hgetall'>, prefix = 
 
 const example = () => createMemory(...flags(10), segment('s', 1), tombstone('features', 'gone', 3));
 
-describeWithRedis('a single Redis', () => {
-  test('by URL, with user, password and database number, none of which anybody is shown', async () => {
+describeWithRedis('the Redis store on a single server', () => {
+  test('connects by URL with user, password and database number, and shows none of the credentials', async () => {
     const server = await serve();
     await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>pass/word', '~*', '+@all');
     const memory = example();
@@ -69,7 +69,7 @@ describeWithRedis('a single Redis', () => {
     expect(await readTexts(server.client)).toEqual(textsOfMemory(memory));
   });
 
-  test('these rights are enough for an ACL user', async () => {
+  test('works with these ACL permissions', async () => {
     const server = await serve();
     const rights = ['+eval', '+evalsha', '+hget', '+hset', '+hdel', '+hscan', '+hlen', '+exists', '+get', '+set'];
     await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~env:*', ...rights);
@@ -84,7 +84,7 @@ describeWithRedis('a single Redis', () => {
     expect(log.lines.filter((line) => !line.includes('The store is out of date'))).toEqual([]);
   });
 
-  test('where scripts are refused items are written by WATCH and MULTI, and no version is rolled back', async () => {
+  test('writes with WATCH and MULTI if scripts are not permitted, and rolls back no version', async () => {
     const server = await serve();
     await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~*', '+@all', '-@scripting');
     const memory = example();
@@ -104,7 +104,7 @@ describeWithRedis('a single Redis', () => {
     expect(await readTexts(server.client, 'other')).toMatchObject({ features: { only: flag('only', 1).json } });
   });
 
-  test('a transaction that somebody disturbs is seen as not done, and done again', async () => {
+  test('retries a transaction that was disturbed', async () => {
     const server = await serve();
     await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~*', '+@all', '-@scripting');
     const memory = example();
@@ -128,7 +128,7 @@ describeWithRedis('a single Redis', () => {
     expect(await server.client.hget('env:features', 'flag-1')).toBe(flag('flag-1', 20).json);
   });
 
-  test('a server that forgot its scripts is given them again', async () => {
+  test('reloads its scripts after SCRIPT FLUSH', async () => {
     const server = await serve();
     const memory = example();
     const store = await openWriter({ host: '127.0.0.1', port: server.port }, memory);
@@ -139,7 +139,7 @@ describeWithRedis('a single Redis', () => {
     expect(store.status().lastError).toBeUndefined();
   });
 
-  test('over TLS with a private CA, and only with it', async () => {
+  test('connects over TLS with a private CA, and only with it', async () => {
     const own = await generate([{ name: 'commonName', value: 'localhost' }], {
       keySize: 2048,
       extensions: [
@@ -167,8 +167,8 @@ describeWithRedis('a single Redis', () => {
   });
 });
 
-describeWithRedis('a Redis that Sentinels watch', () => {
-  test('is found by its name, and followed when another one is made master', async () => {
+describeWithRedis('the Redis store with Sentinels', () => {
+  test('finds the master by name and follows a failover', async () => {
     const sentinels = await startSentinels();
     closing.push(() => sentinels.close());
     const memory = example();
@@ -189,7 +189,7 @@ describeWithRedis('a Redis that Sentinels watch', () => {
   });
 });
 
-describeWithRedis('a Redis Cluster of three', () => {
+describeWithRedis('the Redis store on a Cluster of three nodes', () => {
   let cluster: TestCluster;
   let through: Cluster;
   beforeAll(async () => {
@@ -203,7 +203,7 @@ describeWithRedis('a Redis Cluster of three', () => {
   });
   const connection = (): RedisConnection => ({ cluster: [{ host: '127.0.0.1', port: cluster.nodes[1]!.port }] });
 
-  test('environments with hash tags lie where their slots are, and are read back', async () => {
+  test('writes environments with hash tags to their slots and reads them back', async () => {
     const prefixes = ['{one}', '{two}', 'team:{three}', '{four}'];
     const memory = example();
     for (const prefix of prefixes) {
@@ -215,7 +215,7 @@ describeWithRedis('a Redis Cluster of three', () => {
     expect(sizes.filter((size) => size > 0).length).toBeGreaterThan(1);
   });
 
-  test('a slot that moves to another node is followed', async () => {
+  test('follows a slot that moves to another node', async () => {
     const memory = example();
     const store = await openWriter(connection(), memory, { prefix: '{moving}' });
     const slot = Number(await cluster.nodes[0]!.client.call('CLUSTER', 'KEYSLOT', '{moving}:features'));
@@ -232,7 +232,7 @@ describeWithRedis('a Redis Cluster of three', () => {
     expect(await to.client.hgetall('{moving}:features')).toEqual(textsOfMemory(memory).features);
   });
 
-  test('where scripts are refused transactions go to the right node', async () => {
+  test('sends transactions to the right node if scripts are not permitted', async () => {
     for (const { client } of cluster.nodes) {
       await client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~*', '+@all', '-@scripting');
     }
@@ -245,7 +245,7 @@ describeWithRedis('a Redis Cluster of three', () => {
   });
 });
 
-test('a prefix without a hash tag is refused before anything is sent', () => {
+test('rejects a prefix without a hash tag before it sends anything', () => {
   const connection = { cluster: [{ host: '127.0.0.1', port: 1 }] };
   expect(() =>
     createRedisStore({ connection, prefix: 'plain', view: example(), writer: 'auto', log: listenToLog() }),
@@ -260,12 +260,12 @@ test.each([
   ['}a{', 'the prefix "}a{" must contain a hash tag in a Redis Cluster, such as "{a}"'],
   ['{a}', undefined],
   ['team:{a}:b', undefined],
-])('the prefix %j in a Cluster', (prefix, problem) => {
+])('a Cluster needs a hash tag in the prefix %j', (prefix, problem) => {
   expect(describePrefixProblem(prefix, { cluster: true })).toBe(problem);
   expect(describePrefixProblem(prefix, { cluster: false })).toBeUndefined();
 });
 
-test('no source of the Redis store asks for all keys, or for a whole hash at once', () => {
+test('the source of the Redis store never uses KEYS or reads a whole hash at once', () => {
   for (const name of ['redis-client', 'redis-compare-and-set', 'redis-database', 'redis-store']) {
     const source = readFileSync(`${import.meta.dirname}/../../../relay-task/store/${name}.ts`, 'utf8');
     expect(source).not.toMatch(/\.keys\(['"`*]|hgetall|\bSCAN\b/i);

@@ -1,4 +1,4 @@
-/** A proxy on a real socket between store and Redis, and a Redis that is killed, demoted and locked. */
+/** A faulty proxy between store and Redis, and a Redis that is killed, demoted and locked. */
 import type { Store } from '../../../relay-task/ports.ts';
 import { createRedisStore, type RedisStoreOptions } from '../../../relay-task/store/redis-store.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -51,7 +51,7 @@ describeWithRedis('the Redis store under faults', () => {
     return { features, segments };
   }
 
-  /** Changes of every sort; the call returns at once, whatever the store does. */
+  /** Changes of every kind; returns at once, whatever the store does. */
   function changeMemory(): void {
     for (let version = 2; version <= 30; version++) memory.set(flag('flag-1', version));
     memory.set(tombstone('features', 'flag-2', 2), flag('new', 1), segment('s', 2));
@@ -70,43 +70,40 @@ describeWithRedis('the Redis store under faults', () => {
       end: () => proxy.heal(),
       message: /ECONNRESET|EPIPE|closed|ECONNREFUSED/i,
     },
-    'takes everything and answers nothing': {
+    'never answers': {
       begin: () => proxy.hang(),
       end: () => proxy.heal(),
       message: /no answer|timeout/i,
     },
-    'does what it is asked, and its answers are lost': {
+    'works but its answers are lost': {
       begin: () => proxy.loseAnswers(),
       end: () => proxy.heal(),
       message: /closed|ECONNRESET|EPIPE|abort/i,
     },
   };
-  test.each(Object.keys(faults))(
-    'while Redis %s memory goes on, and afterwards the store is what memory is',
-    async (name) => {
-      const { begin, end, message } = faults[name]!;
-      begin();
-      const before = performance.now();
-      changeMemory();
-      // Nothing was waited for: the change is a matter of memory.
-      expect(performance.now() - before).toBeLessThan(1_000);
-      await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
-      await expect(store.read()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
-      expect(store.status().lastError?.message).toMatch(message);
-      memory.set(flag('flag-3', 2));
-      end();
-      await expectStoreToFollow();
-    },
-  );
+  test.each(Object.keys(faults))('does not block memory while Redis %s, and catches up afterwards', async (name) => {
+    const { begin, end, message } = faults[name]!;
+    begin();
+    const before = performance.now();
+    changeMemory();
+    // Changing memory waits for nothing.
+    expect(performance.now() - before).toBeLessThan(1_000);
+    await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
+    await expect(store.read()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
+    expect(store.status().lastError?.message).toMatch(message);
+    memory.set(flag('flag-3', 2));
+    end();
+    await expectStoreToFollow();
+  });
 
-  test('a connection that is dead without a word is given up for a new one', async () => {
+  test('replaces a connection that silently died', async () => {
     proxy.freeze();
     changeMemory();
     await expectStoreToFollow();
     expect(store.status().lastError?.message).toMatch(/no answer|timeout/i);
   });
 
-  test('a slow Redis is behind, and catches up with the newest versions only', async () => {
+  test('falls behind a slow Redis and catches up with the newest versions only', async () => {
     proxy.slow(60);
     changeMemory();
     const before = proxy.sentBytes();
@@ -116,7 +113,7 @@ describeWithRedis('the Redis store under faults', () => {
     expect(store.status().lastError).toBeUndefined();
   });
 
-  test('a Redis that is killed and comes back empty is filled again', async () => {
+  test('refills a Redis that was killed and came back empty', async () => {
     await server.kill();
     changeMemory();
     await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
@@ -125,12 +122,12 @@ describeWithRedis('the Redis store under faults', () => {
     expect(await server.client.exists('env:$inited')).toBe(1);
   });
 
-  test('a Redis that is wiped under a quiet connection is filled again', async () => {
+  test('refills a Redis that was wiped without a disconnect', async () => {
     await server.client.flushall();
     await expectStoreToFollow();
   });
 
-  test('a Redis that became a read-only replica is left for the one that takes writes', async () => {
+  test('reconnects if its Redis became a read-only replica', async () => {
     const successor = await startRedis();
     closing.push(() => successor.close());
     await server.client.replicaof('127.0.0.1', successor.port);
@@ -138,12 +135,12 @@ describeWithRedis('the Redis store under faults', () => {
     changeMemory();
     await eventually(() => expect(store.status().lastError?.message).toMatch(/READONLY|MASTERDOWN/));
     await eventually(() => expect(proxy.connections()).toBeGreaterThan(connections));
-    // The name now leads to the new master, as a managed Redis does it.
+    // The name now resolves to the new master, as with a managed Redis.
     proxy.redirect(successor.port);
     await expectStoreToFollow();
   });
 
-  test('a wrong password is told, and once the right one is set the store follows', async () => {
+  test('reports a wrong password and catches up once it is right', async () => {
     await server.client.config('SET', 'requirepass', 'right');
     await server.client.auth('right');
     const locked = await openWriter({ password: 'wrong-secret' }, 50);
@@ -157,7 +154,7 @@ describeWithRedis('the Redis store under faults', () => {
     await eventually(() => expect(locked.status().state).toBe('VALID'));
   });
 
-  test('a Redis without memory to spare fails, and is caught up with when it has some', async () => {
+  test('fails while Redis is out of memory and catches up afterwards', async () => {
     await server.client.config('SET', 'maxmemory', '1');
     changeMemory();
     await eventually(() => expect(store.status().lastError?.message).toMatch(/OOM/));
@@ -165,7 +162,7 @@ describeWithRedis('the Redis store under faults', () => {
     await expectStoreToFollow();
   });
 
-  test('every failure costs a bounded number of connections, not one for each change', async () => {
+  test('opens a bounded number of connections during an outage', async () => {
     proxy.cut();
     const before = proxy.connections();
     for (let version = 2; version <= 500; version++) memory.set(flag('flag-1', version));
@@ -173,7 +170,7 @@ describeWithRedis('the Redis store under faults', () => {
     expect(proxy.connections() - before).toBeLessThan(30);
   });
 
-  test('two writers and a wipe: both end content, and the store is what memory is', async () => {
+  test('equals memory after a wipe with two writers', async () => {
     const second = await openWriter();
     closing.push(() => second.close());
     await server.client.flushall();

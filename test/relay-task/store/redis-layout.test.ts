@@ -1,4 +1,4 @@
-/** What stands in Redis, byte by byte; and who else reads and writes it. */
+/** What is stored in Redis, byte by byte, and how other readers and writers use it. */
 import { init } from '@launchdarkly/node-server-sdk';
 import { RedisFeatureStore } from '@launchdarkly/node-server-sdk-redis';
 import type { Item } from '../../../lib/flag-table/index.ts';
@@ -12,7 +12,7 @@ import { createMemory, flag, flags, type Memory, segment, tombstone } from './me
 import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 import { sorted } from './open-stores.ts';
 
-describeWithRedis('what stands in Redis', () => {
+describeWithRedis('the layout in Redis', () => {
   let server: TestRedis;
   const opened: Store[] = [];
   beforeAll(async () => {
@@ -42,7 +42,7 @@ describeWithRedis('what stands in Redis', () => {
   const read = (options: Partial<RedisStoreOptions> = {}) =>
     open(createMemory(), { writer: 'never', ...options }).read();
 
-  test("is LaunchDarkly's layout, and one key more", async () => {
+  test("is LaunchDarkly's, plus one key", async () => {
     await openWriter(createMemory(flag('a', 7), segment('s', 3), tombstone('features', 'gone', 2)));
     expect((await server.client.keys('*')).sort()).toEqual([
       'env:$inited',
@@ -61,13 +61,13 @@ describeWithRedis('what stands in Redis', () => {
     expect(await server.client.ttl('env:features')).toBe(-1);
   });
 
-  test('lies below `launchdarkly` without a prefix', async () => {
+  test('uses the prefix `launchdarkly` if none is set', async () => {
     await openWriter(createMemory(flag('a', 1)), { prefix: '' });
     expect(await server.client.hkeys('launchdarkly:features')).toEqual(['a']);
     expect(await server.client.exists('launchdarkly:$inited')).toBe(1);
   });
 
-  test('is never seen half-done: a publication is one transaction', async () => {
+  test('is never half written, since a publication is one transaction', async () => {
     const memory = createMemory(flag('a', 1), flag('b', 1));
     const store = await openWriter(memory);
     let watching = true;
@@ -88,7 +88,7 @@ describeWithRedis('what stands in Redis', () => {
     for (const pair of seen) expect(pair).toMatch(/^(\d+) \1$/);
   });
 
-  test("ld-relay's is read: tombstones named `$deleted`, items it wrote anew, no manifest", async () => {
+  test('is read as ld-relay writes it: tombstones named `$deleted`, items in its own format, no manifest', async () => {
     const relayed =
       '{"key":"a","version":4,"on":true,"variations":[true,false],"fallthrough":{"variation":0},"salt":""}';
     await server.client.hset('env:features', { a: relayed, gone: '{"key":"$deleted","version":5,"deleted":true}' });
@@ -106,7 +106,7 @@ describeWithRedis('what stands in Redis', () => {
     ]);
   });
 
-  test("ld-relay's is adopted in place: nothing that is equal is written again", async () => {
+  test('is adopted from ld-relay without rewriting equal items', async () => {
     const relayed =
       '{"version":4,"key":"a","on":true,"variations":[true,false],"fallthrough":{"variation":0},"salt":""}';
     await server.client.hset('env:features', { a: relayed, b: flag('b', 1).json });
@@ -117,7 +117,7 @@ describeWithRedis('what stands in Redis', () => {
     expect(await read()).toHaveLength(2);
   });
 
-  test("ld-relay's next start, which rewrites everything without tombstones, leaves a set that boots", async () => {
+  test('still boots after ld-relay restarts and rewrites everything without tombstones', async () => {
     const memory = createMemory(flag('a', 1), tombstone('features', 'gone', 2), segment('s', 1));
     await (await openWriter(memory)).close();
     await server.client
@@ -130,13 +130,13 @@ describeWithRedis('what stands in Redis', () => {
     expect(sorted(await read())).toEqual([flag('a', 1), segment('s', 1)]);
   });
 
-  test('with a hash evicted it is no set', async () => {
+  test('does not boot if a hash was evicted', async () => {
     await (await openWriter(createMemory(...flags(5), segment('s', 1)))).close();
     await server.client.del('env:segments');
     expect(await read()).toBeUndefined();
   });
 
-  test('of a large environment is read in parts', async () => {
+  test('is read in parts for a large environment', async () => {
     const memory = createMemory(...flags(3_000));
     await openWriter(memory);
     await server.client.config('RESETSTAT');
@@ -146,14 +146,14 @@ describeWithRedis('what stands in Redis', () => {
     expect(statistics).not.toMatch(/cmdstat_(hgetall|keys|scan):/);
   });
 
-  test('by bytes that are no text is put right like anything broken', async () => {
+  test('is repaired if it contains bytes that are not text', async () => {
     const memory = createMemory(flag('a', 1));
     await openWriter(memory, { timings: { ...quickReplica, reconcileMs: 50 } });
     await server.client.hset('env:features', 'a', Buffer.from([0xff, 0xfe, 0x00, 0xc3]));
     await eventually(async () => expect(await server.client.hget('env:features', 'a')).toBe(flag('a', 1).json));
   });
 
-  test('of many environments goes over one connection of the caller, who also closes it', async () => {
+  test('is written for many environments over one connection, which the caller closes', async () => {
     const client = createRedisClient({ host: '127.0.0.1', port: server.port });
     const memories = Array.from({ length: 10 }, (_, index) => createMemory(...flags(20, index + 1)));
     const stores = await Promise.all(
@@ -171,7 +171,7 @@ describeWithRedis('what stands in Redis', () => {
     await client.close();
   });
 
-  test('is followed by the official Node SDK in daemon mode, which answers like our evaluator', async () => {
+  test('works for the official Node SDK in daemon mode, which answers like our evaluator', async () => {
     const environment = exampleEnvironment();
     const itemsOf = (kind: Item['kind'], data: Record<string, unknown>): Item[] =>
       Object.entries(data).map(([key, value]) => {
@@ -224,7 +224,7 @@ describeWithRedis('what stands in Redis', () => {
     }
   });
 
-  test("what the official Node SDK's own store put there is read", async () => {
+  test("is read as the official Node SDK's own store writes it", async () => {
     const feature = RedisFeatureStore({
       redisOpts: { host: '127.0.0.1', port: server.port },
       prefix: 'env',

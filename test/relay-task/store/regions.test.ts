@@ -1,6 +1,6 @@
 /**
- * Two regions whose tables follow each other late, in any order, last writer wins. Writers run at home; home may move, by
- * the book or not. `SEED=<n>` runs one schedule, `SEED=<n>-<m>` some, `LONG=1` many.
+ * Two regions whose tables replicate late, in any order, last writer wins. Writers run in the home region, which may move,
+ * orderly or not. `SEED=<n>` runs one schedule, `SEED=<n>-<m>` some, `LONG=1` many.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually, PATIENCE_MS } from '../../support/eventually.ts';
@@ -24,7 +24,7 @@ async function everything(region: Stores): Promise<unknown> {
   return Object.fromEntries(await Promise.all(namespaces.map(async (name) => [name, await region.rows(name)])));
 }
 
-test('a relay away from home boots from its replica and never writes, eligible or not', async () => {
+test('a relay outside the home region boots from its replica and never writes, eligible or not', async () => {
   const { drained, regions, close } = await openRegions(seededRandom(1), 30);
   const [home, away] = regions;
   const memory = createMemory(...flags(20), segment('s', 1));
@@ -51,7 +51,7 @@ test('a relay away from home boots from its replica and never writes, eligible o
   await close();
 });
 
-test('after home has moved, both regions have what the new home knows', async () => {
+test('after the home region moves, both regions have the data of the new one', async () => {
   const { drained, regions, close } = await openRegions(seededRandom(2), 30);
   const [first, second] = regions;
   const memory = createMemory(...flags(10), segment('s', 1));
@@ -65,7 +65,7 @@ test('after home has moved, both regions have what the new home knows', async ()
   await drained();
   const news = createMemory(...memory.all());
   news.setQuietly(flag('flag-2', 3), flag('new', 1));
-  // Its wall clock is a day behind the old home's.
+  // Its wall clock is a day behind that of the old home.
   const clock = { now: () => performance.now(), wall: () => Date.now() - 86_400_000 };
   const heir = await second.open(news, { clock });
   heir.setEligible(true);
@@ -74,7 +74,7 @@ test('after home has moved, both regions have what the new home knows', async ()
   await expectTableToEqual(second, news);
   await expectTableToEqual(first, news);
   const moved = (await first.rows('$snapshot')).head;
-  // Readers never go back, so the new home's revisions must be above the old one's.
+  // Readers never go back, so the revisions of the new home must be higher.
   expect(String(moved?.rev) > String(head?.rev)).toBe(true);
   await close();
 });
@@ -88,7 +88,7 @@ async function runSchedule(seed: number): Promise<void> {
   const names = Object.keys(relays.acts);
   const done: string[] = [];
 
-  /** By the book: the old writers stop, replication catches up, the new ones start. Or in haste, with both at work. */
+  /** Orderly: the old writers stop, replication catches up, the new ones start. In haste: both write at the same time. */
   async function moveHome(): Promise<void> {
     const before = home;
     home = regions.find((one) => one !== before)!;
@@ -103,7 +103,7 @@ async function runSchedule(seed: number): Promise<void> {
     await relays.closeAll(before);
   }
 
-  /** A reader that finds a whole revision in any region finds one that some relay's memory was. */
+  /** Any complete revision in any region must have been the memory of some relay. */
   async function readAnywhere(): Promise<void> {
     const items = await pick(regions).snapshot();
     if (items && !relays.states.has(stateOf(items))) throw new Error(`a reader got what never was: ${stateOf(items)}`);
@@ -138,7 +138,7 @@ async function runSchedule(seed: number): Promise<void> {
 }
 
 test.each(groups.map((group) => [group.join(', '), group] as const))(
-  'schedules of the seeds %s end with both regions as upstream has it',
+  'after the schedules %s both regions equal upstream',
   async (_, group) => {
     await allToTheirEnd(group.map(runSchedule));
   },

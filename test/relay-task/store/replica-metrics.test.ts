@@ -5,7 +5,7 @@ import { createFakeDatabase } from './fake-database.ts';
 import { createMemory, flag, type Memory } from './memory.ts';
 import { listenToLog, quickReplica } from './open-replicas.ts';
 
-test('stores of several environments share the metrics of one registry, and take their series with them', async () => {
+test('stores of several environments share one metrics registry and remove their series when closed', async () => {
   const registry = new Registry();
   const databases = [createFakeDatabase(), createFakeDatabase()];
   const open = async (memory: Memory, index: number) => {

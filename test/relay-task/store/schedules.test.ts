@@ -1,5 +1,5 @@
 /**
- * Random schedules of changes, faults and writers. At the end of each one the table is as upstream has it, item by item,
+ * Random schedules of changes, faults and writers. After each one the table equals upstream, item by item,
  * and the snapshot decodes to the same. `SEED=<n>` runs one schedule, `SEED=<n>-<m>` some, `LONG=1` many.
  */
 import { eventually } from '../../support/eventually.ts';
@@ -36,7 +36,7 @@ async function runSchedule(seed: number): Promise<void> {
 }
 
 test.each(groups.map((group) => [group.join(', '), group] as const))(
-  'schedules of the seeds %s end with the table as upstream has it',
+  'after the schedules %s the table equals upstream',
   async (_, group) => {
     await allToTheirEnd(group.map(runSchedule));
   },

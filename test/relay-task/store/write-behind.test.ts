@@ -35,7 +35,7 @@ async function openWriter(database: FakeDatabase, memory: Memory, options: Parti
 
 const applies = ({ calls }: FakeDatabase) => calls.filter((call) => call.startsWith('apply'));
 
-/** Holds calls back until `release`. */
+/** Holds calls until `release`. */
 function gate(): { wait: () => Promise<void>; release(): void } {
   let release = () => {};
   const opened = new Promise<void>((resolve) => {
@@ -44,7 +44,7 @@ function gate(): { wait: () => Promise<void>; release(): void } {
   return { wait: () => opened, release };
 }
 
-test('while a write is under way only the newest version of each item waits, and it goes next', async () => {
+test('during a write only the newest version of each item waits, and is written next', async () => {
   const database = createFakeDatabase();
   const memory = createMemory(flag('a', 1), flag('b', 1));
   const store = await openWriter(database, memory);
@@ -61,7 +61,7 @@ test('while a write is under way only the newest version of each item waits, and
   expect(database.texts()).toEqual(textsOfMemory(memory));
 });
 
-test('segments are written before flags, no more at once than the database takes, and the marks after everything', async () => {
+test('segments are written before flags in batches, manifest and marker last', async () => {
   const database = createFakeDatabase({ writes: 2, bytes: 1_000_000 });
   await openWriter(
     database,
@@ -70,14 +70,14 @@ test('segments are written before flags, no more at once than the database takes
   expect(applies(database)).toEqual(['apply s1 s2', 'apply f1 f2', 'apply f3+']);
 });
 
-test('a batch ends where its bytes would be too many; one large item goes alone', async () => {
+test('a batch is limited in bytes, and a large item is written alone', async () => {
   const database = createFakeDatabase({ writes: 100, bytes: 1_000 });
   const large = flag('large', 1, { description: 'x'.repeat(2_000) });
   await openWriter(database, createMemory(flag('a', 1), large, flag('b', 1), flag('c', 1)));
   expect(applies(database)).toEqual(['apply a', 'apply large', 'apply b c+']);
 });
 
-test('what already stands there as memory has it is not written again, whatever wrote it', async () => {
+test('equal items are not rewritten, whoever wrote them', async () => {
   const database = createFakeDatabase();
   const reserialised = {
     ...flag('a', 4),
@@ -102,7 +102,7 @@ test('a start on an unchanged store writes nothing', async () => {
   expect(applies(database)).toEqual([]);
 });
 
-test('after an outage what is different is read first, and only that is written', async () => {
+test('after an outage the store is read, and only differences are written', async () => {
   const database = createFakeDatabase();
   const memory = createMemory(flag('a', 1), flag('b', 1), flag('c', 1));
   const store = await openWriter(database, memory);
@@ -123,7 +123,7 @@ test('after an outage what is different is read first, and only that is written'
   await eventually(() => expect(store.status().state).toBe('VALID'));
 });
 
-test('a write that was done although its answer was lost is not done twice', async () => {
+test('a write whose answer was lost is not repeated', async () => {
   const database = createFakeDatabase();
   const memory = createMemory(flag('a', 1));
   const store = await openWriter(database, memory);
@@ -140,7 +140,7 @@ test('a write that was done although its answer was lost is not done twice', asy
   expect(database.texts()).toEqual(textsOfMemory(memory));
 });
 
-test('pauses between failing tries double up to the longest, each with jitter', async () => {
+test('retries back off exponentially to a maximum, with jitter', async () => {
   jest.useFakeTimers();
   try {
     const database = createFakeDatabase();
@@ -154,7 +154,7 @@ test('pauses between failing tries double up to the longest, each with jitter', 
     });
     store.setEligible(true);
     await jest.advanceTimersByTimeAsync(2_000);
-    // The first try is the one that setEligible wakes.
+    // setEligible triggers the first attempt.
     const pauses = at.slice(1).map((time, index) => time - (at[index] ?? 0));
     expect(pauses.length).toBeGreaterThan(20);
     for (const [index, pause] of pauses.entries()) {
@@ -169,7 +169,7 @@ test('pauses between failing tries double up to the longest, each with jitter', 
   }
 });
 
-test('when versions fell during an outage, the store follows without a second look', async () => {
+test('versions that fell during an outage are written without a second look', async () => {
   const database = createFakeDatabase();
   const memory = createMemory(flag('a', 9));
   const store = await openWriter(database, memory, { timings: { ...quickReplica, secondLookMs: 3_600_000 } });
@@ -183,10 +183,10 @@ test('when versions fell during an outage, the store follows without a second lo
   expect(database.texts()).toEqual(textsOfMemory(memory));
 });
 
-describe('what other hands wrote', () => {
+describe('an item changed by another writer', () => {
   const watchful = { ...quickReplica, reconcileMs: 40 };
 
-  test('is put right at the next comparison if it is older, other or broken', async () => {
+  test('is repaired at the next comparison if it is older, different or damaged', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(
       flag('older', 5),
@@ -205,7 +205,7 @@ describe('what other hands wrote', () => {
     expect(applies(database).join(' ')).not.toContain('fine');
   });
 
-  test('is left alone at first if it is newer, and taken back only if it still stands at the second look', async () => {
+  test('is kept at first if it is newer, and replaced only if it is still there at the second look', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('stays', 5), flag('heard', 5), flag('other', 1));
     await openWriter(database, memory, { timings: { ...watchful, secondLookMs: 400 } });
@@ -219,7 +219,7 @@ describe('what other hands wrote', () => {
     expect(log.lines.filter((line) => line.includes('not what LaunchDarkly sent'))).toHaveLength(1);
   });
 
-  test('is removed at the second look if memory never knew it; tombstones stay', async () => {
+  test('is removed at the second look if it is unknown, unless it is a tombstone', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('a', 1));
     await openWriter(database, memory, { timings: watchful });
@@ -229,7 +229,7 @@ describe('what other hands wrote', () => {
     expect(database.rows.segments.has('buried')).toBe(true);
   });
 
-  test('is taken back only once memory was confirmed after it was seen, where that is told', async () => {
+  test('is replaced only after memory was confirmed since it was seen, if checkedAt is available', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('a', 5));
     let checkedAt = Date.now() - 1;
@@ -242,7 +242,7 @@ describe('what other hands wrote', () => {
     await eventually(() => expect(database.rows.features.get('a')).toBe(flag('a', 5).json));
   });
 
-  test('is never overwritten unseen: a refused write answers with what stands there', async () => {
+  test('is never overwritten blindly, since a rejected write returns the current value', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('a', 1), flag('b', 1));
     const store = await openWriter(database, memory, { timings: { ...quickReplica, glanceMs: 3_600_000 } });
@@ -251,12 +251,12 @@ describe('what other hands wrote', () => {
     database.calls.length = 0;
     memory.set(flag('a', 2), flag('b', 2));
     await store.flush(patienceMs);
-    // The first was written by an equal writer, the second is newer: neither is written a second time.
+    // The first is equal and the second newer, so neither is written again.
     expect(applies(database)).toEqual(['apply a b+', 'apply +']);
     expect(database.rows.features.get('b')).toBe(flag('b', 7, { on: false }).json);
   });
 
-  test('an item that others change all the time holds up no other', async () => {
+  test('all the time does not block other items', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('a', 1), flag('b', 1));
     const store = await openWriter(database, memory);
@@ -271,8 +271,8 @@ describe('what other hands wrote', () => {
   });
 });
 
-describe('glances', () => {
-  test('a wiped database is filled again', async () => {
+describe('a glance', () => {
+  test('finds a wiped database, which is filled again', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(...flags(5), segment('s', 1));
     await openWriter(database, memory);
@@ -281,7 +281,7 @@ describe('glances', () => {
     expect(database.texts()).toEqual(textsOfMemory(memory));
   });
 
-  test('a hash that vanished alone is filled again', async () => {
+  test('finds a lost hash, which is filled again', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(...flags(5), segment('s', 1));
     await openWriter(database, memory);
@@ -289,7 +289,7 @@ describe('glances', () => {
     await eventually(() => expect(database.texts()).toEqual(textsOfMemory(memory)));
   });
 
-  test('a manifest that is not ours, twice, is looked into: a server fell back to an older state', async () => {
+  test('finds a database restored to an older state, if its manifest is foreign twice', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('a', 1));
     const store = await openWriter(database, memory);
@@ -301,7 +301,7 @@ describe('glances', () => {
     await eventually(() => expect(database.texts()).toEqual(textsOfMemory(memory)));
   });
 
-  test('while nothing changes nothing but glances is sent', async () => {
+  test('is all that is sent while nothing changes', async () => {
     const database = createFakeDatabase();
     await openWriter(database, createMemory(flag('a', 1)), { timings: { ...quickReplica, glanceMs: 10 } });
     database.calls.length = 0;
@@ -309,7 +309,7 @@ describe('glances', () => {
     expect(new Set(database.calls)).toEqual(new Set(['glance']));
   });
 
-  test('a store that may only read tells by glances whether the database is there', async () => {
+  test('shows a store that may only read whether the database is available', async () => {
     const database = createFakeDatabase();
     const store = open(database, createMemory(flag('a', 1)), { writer: 'never' });
     await eventually(() => expect(store.status()).toMatchObject({ state: 'VALID', writer: false }));
@@ -323,7 +323,7 @@ describe('glances', () => {
   });
 });
 
-test('a task that is no longer eligible writes nothing more, and compares when it is again', async () => {
+test('a task that is no longer eligible stops writing, and compares once it is eligible again', async () => {
   const database = createFakeDatabase();
   const memory = createMemory(flag('a', 1));
   const store = await openWriter(database, memory);
@@ -338,7 +338,7 @@ test('a task that is no longer eligible writes nothing more, and compares when i
   expect(database.texts()).toEqual(textsOfMemory(memory));
 });
 
-test('memory that was filled from another store takes nothing back from this one', async () => {
+test('memory that booted from another store does not roll this one back', async () => {
   const database = createFakeDatabase();
   const newest = createMemory(flag('a', 9));
   await (await openWriter(database, newest)).close();
@@ -349,7 +349,7 @@ test('memory that was filled from another store takes nothing back from this one
   expect(database.texts()).toEqual(textsOfMemory(newest));
 });
 
-test('an item that does not fit keeps its old copy and is named, until it fits again', async () => {
+test('an item that does not fit keeps its old copy and is named until it fits', async () => {
   const database = createFakeDatabase();
   const memory = createMemory(flag('a', 1), flag('b', 1));
   const store = await openWriter(database, memory);
@@ -363,10 +363,10 @@ test('an item that does not fit keeps its old copy and is named, until it fits a
   expect(database.texts()).toEqual(textsOfMemory(memory));
 });
 
-describe('boot', () => {
+describe('booting from a store', () => {
   const read = (database: FakeDatabase) => open(database, createMemory(), { writer: 'never' }).read();
 
-  test('what was written is whole', async () => {
+  test('reads everything that was written', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('a', 1), tombstone('features', 'b', 2), segment('s', 1));
     await openWriter(database, memory);
@@ -379,7 +379,7 @@ describe('boot', () => {
     ['a version is not the one that was written', (database: FakeDatabase) => database.put(flag('flag-3', 7))],
     ['an item cannot be read', (database: FakeDatabase) => database.rows.features.set('flag-3', '{')],
     ['something was added', (database: FakeDatabase) => database.put(flag('more', 1))],
-  ])('a set in which %s is not served as whole', async (_, damage) => {
+  ])('rejects a set in which %s', async (_, damage) => {
     const database = createFakeDatabase();
     const writer = await openWriter(database, createMemory(...flags(5), segment('s', 1)));
     await writer.close();
@@ -388,7 +388,7 @@ describe('boot', () => {
     expect(log.lines.join()).toContain('set in the store is not complete');
   });
 
-  test('a set that another writer is just changing is read a second time', async () => {
+  test('reads a set again that another writer is changing', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(...flags(5));
     await openWriter(database, memory);
@@ -398,7 +398,7 @@ describe('boot', () => {
     expect(await read(database)).toHaveLength(5);
   });
 
-  test('without a manifest the marker decides, and the log says that the set cannot be verified', async () => {
+  test('without a manifest relies on the marker, and logs that the set cannot be verified', async () => {
     const database = createFakeDatabase();
     database.put(flag('a', 1));
     expect(await read(database)).toBeUndefined();
@@ -407,14 +407,14 @@ describe('boot', () => {
     expect(log.lines.join()).toContain('cannot be verified');
   });
 
-  test('a set without an item that was too large for the store is not whole', async () => {
+  test('rejects a set without an item that was too large for the store', async () => {
     const database = createFakeDatabase();
     await openWriter(database, createMemory(flag('a', 1), flag('large', 1, { description: 'x'.repeat(20_000) })));
     expect(await read(database)).toBeUndefined();
     expect(log.lines.join()).toContain('too large');
   });
 
-  test('a failing database rejects with STORE_UNAVAILABLE and its name', async () => {
+  test('fails with STORE_UNAVAILABLE and the name of the database', async () => {
     const database = createFakeDatabase();
     database.before = () => {
       throw new Error('down');
@@ -428,7 +428,7 @@ describe('boot', () => {
 
 const runs = process.env.LONG ? 500 : 4;
 const seed = process.env.SEED ?? 'write-behind';
-test(`whatever two writers, failures and lost answers do, the store ends as memory is (${runs} schedules, SEED=${seed})`, async () => {
+test(`the store equals memory after ${runs} schedules of two writers, failures and lost answers (SEED=${seed})`, async () => {
   for (let run = 0; run < runs; run++) {
     const random = randomFrom(`${seed} ${run}`);
     const whole = (below: number) => Math.floor(random() * below);
@@ -454,7 +454,7 @@ test(`whatever two writers, failures and lost answers do, the store ends as memo
       const key = `k${whole(4)}`;
       const item = random() < 0.25 ? tombstone('features', key, version) : flag(key, version);
       memories[0]!.set(item);
-      // The other hears of it a moment later, as two relays of one stream do.
+      // The other gets it a moment later, as with two relays of one stream.
       if (random() < 0.5) await pause(whole(4));
       memories[1]!.set(item);
       const dice = random();
@@ -468,7 +468,7 @@ test(`whatever two writers, failures and lost answers do, the store ends as memo
     await eventually(async () => {
       const texts = { run, ...database.texts(), inited: database.inited };
       expect(texts).toEqual({ run, ...textsOfMemory(memories[0]!), inited: true });
-      // The manifest says so, too.
+      // The manifest agrees.
       expect(await reader.read()).toHaveLength(memories[0]!.all().length);
     });
     await Promise.all([reader, ...stores].map((store) => store.close()));
