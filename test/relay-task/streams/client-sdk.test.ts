@@ -42,7 +42,7 @@ describe('the official Node client-side SDK', () => {
     rules: [{ id: 'r', variation: 1, clauses: [{ op: 'segmentMatch', attribute: '', values: ['beta'] }] }],
   };
 
-  test('follows patches, deletions, and changes that raise no version', async () => {
+  test('follows patches, deletions, and changes without a version bump', async () => {
     const hub = await start();
     hub.put(flag('a', 1), flag('b', 1, inSegment), segment('beta', 1));
     const client = await connect(hub);
@@ -57,11 +57,11 @@ describe('the official Node client-side SDK', () => {
     await until('the return', () => client.variation('a') === true);
     hub.put(flag('a', 1, { on: false }));
     await until('the whole set', () => client.variation('a') === false && client.variation('b', 'gone') === 'gone');
-    // Its flags came over the stream: after the first, none was fetched.
+    // Its flags came over the stream; it fetched none after the first.
     expect(hub.requests.filter((request) => request.includes('/evalx/'))).toHaveLength(1);
   });
 
-  test('fetches its flags when it is pinged', async () => {
+  test('fetches its flags when pinged', async () => {
     const hub = await start({ clientStreams: 'ping' });
     hub.put(flag('a', 1));
     const client = await connect(hub);
@@ -70,7 +70,7 @@ describe('the official Node client-side SDK', () => {
     expect(hub.requests.filter((request) => request.includes('/evalx/')).length).toBeGreaterThan(1);
   });
 
-  test('follows whom it identifies as', async () => {
+  test('follows the context passed to identify', async () => {
     const hub = await start();
     hub.put(flag('a', 1, { targets: [{ variation: 1, values: ['bob'] }] }));
     const client = await connect(hub);

@@ -32,7 +32,7 @@ const answer = (value: unknown, variation: number, version: number) => ({
 });
 
 describe('a stream of evaluated flags', () => {
-  test('begins with a put of what evalx answers for the same context, audience and options', async () => {
+  test('starts with a put of what evalx returns for the same context, audience and options', async () => {
     const { put, environment, evaluated, read } = await start();
     put(
       targeting('a', 1, 'alice'),
@@ -50,7 +50,7 @@ describe('a stream of evaluated flags', () => {
     expect(JSON.parse(mobile.data)).toEqual({ a: answer(true, 0, 1), mobile: answer(true, 0, 1) });
   });
 
-  test('is open and silent until there is data, then gets its put', async () => {
+  test('is open and silent until there is data, then gets a put', async () => {
     const { put, evaluated } = await start();
     const [one, two] = [await evaluated(user('a')), await evaluated(user('b'))];
     expect(one.body()).toBe('');
@@ -65,7 +65,7 @@ describe('a stream of evaluated flags', () => {
     expect(await next(await evaluated(user('a')))).toEqual(['put', {}]);
   });
 
-  test('has the headers of its opening, instead of those of every stream where they are the same', async () => {
+  test('has the headers of its opening, which override the default ones', async () => {
     const headers = {
       'access-control-allow-origin': 'https://app.example',
       Vary: 'Origin',
@@ -84,8 +84,8 @@ describe('a stream of evaluated flags', () => {
   });
 });
 
-describe('after a change', () => {
-  test('only contexts whose answer differs hear of it, of that flag alone', async () => {
+describe('a change', () => {
+  test('is sent only to contexts whose answer differs, as a patch of that flag', async () => {
     const { put, upsert, evaluated } = await start();
     put(flag('a', 1), flag('b', 1));
     const [alice, bob] = [await evaluated(user('alice')), await evaluated(user('bob'))];
@@ -99,7 +99,7 @@ describe('after a change', () => {
     expect(bob.events).toHaveLength(2);
   });
 
-  test('that alters no value sends not a single byte', async () => {
+  test('that alters no answer sends no bytes', async () => {
     const { put, upsert, evaluated } = await start({ heartbeatMs: 0 });
     put(flag('a', 1), flag('hidden', 1, HIDDEN), segment('s', 1), flag('b', 1));
     const reader = await evaluated(user('alice'));
@@ -117,8 +117,8 @@ describe('after a change', () => {
 
   test.each([
     ['a deletion', tombstone('features', 'a', 2)],
-    ['a flag that is no longer made available', flag('a', 2, HIDDEN)],
-  ])('%s is a delete, and its return a patch', async (_what, gone) => {
+    ["the end of a flag's availability", flag('a', 2, HIDDEN)],
+  ])('that is %s is a delete, and undoing it a patch', async (_what, gone) => {
     const { put, upsert, evaluated } = await start();
     put(flag('a', 1));
     const reader = await evaluated(user('alice'));
@@ -127,7 +127,7 @@ describe('after a change', () => {
     expect(await next(reader)).toEqual(['delete', { key: 'a', version: 2 }]);
     upsert(flag('a', 3));
     expect(await next(reader)).toEqual(['patch', { key: 'a', ...answer(true, 0, 3) }]);
-    // Its place is somebody else's by now, or its own again.
+    // By now another flag, or the same one, has its place.
     upsert(flag('new', 1));
     expect(await next(reader)).toEqual(['patch', { key: 'new', ...answer(true, 0, 1) }]);
     expect(await next(await evaluated(user('alice')))).toEqual([
@@ -136,7 +136,7 @@ describe('after a change', () => {
     ]);
   });
 
-  test('of a segment, those whose answer differs get everything in one put: a patch of the same version would be ignored', async () => {
+  test('of a segment is sent as one put where answers differ, since a patch with the same version would be ignored', async () => {
     const { put, upsert, evaluated } = await start();
     put(segment('beta', 1), inSegment('a', 1, 'beta'), flag('b', 1));
     const [alice, bob] = [await evaluated(user('alice')), await evaluated(user('bob'))];
@@ -147,7 +147,7 @@ describe('after a change', () => {
     expect(await next(bob)).toEqual(['patch', { key: 'b', ...answer(false, 1, 2) }]);
   });
 
-  test('of a prerequisite, the flag itself is a patch where it is alone, and everything is a put where others differ too', async () => {
+  test('of a prerequisite is a patch if only that flag differs, and a put if others differ too', async () => {
     const { put, upsert, evaluated } = await start();
     put(flag('base', 1), flag('top', 1, { prerequisites: [{ key: 'base', variation: 0 }] }));
     const reader = await evaluated(user('alice'));
@@ -162,7 +162,7 @@ describe('after a change', () => {
     ]);
   });
 
-  test('in which a version fell, everyone who is told anything is told everything', async () => {
+  test('with a lower version is a put for every context whose answer differs', async () => {
     const { put, upsert, evaluated } = await start();
     put(flag('a', 5), flag('b', 5));
     const reader = await evaluated(user('alice'));
@@ -173,7 +173,7 @@ describe('after a change', () => {
     expect(await next(reader)).toEqual(['patch', { key: 'a', ...answer(false, 1, 4) }]);
   });
 
-  test('in which a deleted flag comes back with a lower version, it comes with everything', async () => {
+  test('that restores a deleted flag with a lower version is a put', async () => {
     const { put, upsert, evaluated } = await start();
     put(flag('a', 5), flag('b', 5));
     const reader = await evaluated(user('alice'));
@@ -184,7 +184,7 @@ describe('after a change', () => {
     expect(await next(reader)).toEqual(['put', { a: answer(true, 0, 3), b: answer(true, 0, 5) }]);
   });
 
-  test('HTTP/1.0 clients hear of it without chunks', async () => {
+  test('reaches HTTP/1.0 clients without chunked encoding', async () => {
     const { put, upsert, evaluated } = await start();
     put(flag('a', 1));
     const reader = await evaluated(user('alice'), '', { httpVersion: '1.0' });
@@ -195,7 +195,7 @@ describe('after a change', () => {
   });
 });
 
-describe('work', () => {
+describe('the evaluation work', () => {
   const counting = () => {
     const calls = { all: 0, one: [] as string[] };
     const wrap = (view: ClientView): ClientView => ({
@@ -212,7 +212,7 @@ describe('work', () => {
     return { calls, wrap };
   };
 
-  test('is shared by all streams of one context, however its attributes are ordered, and by no others', async () => {
+  test('is shared by all streams of one context, in any order of attributes, and by no others', async () => {
     const { calls, wrap } = counting();
     const { put, upsert, evaluated } = await start({ wrap });
     put(flag('a', 1));
@@ -232,7 +232,7 @@ describe('work', () => {
     expect(calls.one).toEqual(['a', 'a', 'a']);
   });
 
-  test('is done for the flags that a change can affect and for nothing else', async () => {
+  test('is limited to the flags that a change can affect', async () => {
     const { calls, wrap } = counting();
     const { put, upsert, evaluated } = await start({ wrap });
     put(segment('s', 1), inSegment('a', 1, 's'), ...Array.from({ length: 20 }, (_, i) => flag(`f${i}`, 1)));
@@ -246,7 +246,7 @@ describe('work', () => {
     expect(calls.one).toEqual(['a', 'f7']);
   });
 
-  test('for many contexts lets other work run many times in between', async () => {
+  test('for many contexts yields to other work many times', async () => {
     let turns = 0;
     let slow = false;
     const turnsAt: number[] = [];
@@ -278,7 +278,7 @@ describe('work', () => {
     expect(turnsAt.at(-1)! - turnsAt[0]!).toBeGreaterThanOrEqual(15);
   });
 
-  test('ends with the last stream of a context', async () => {
+  test('stops with the last stream of a context', async () => {
     const { calls, wrap } = counting();
     const { put, upsert, evaluated, hub } = await start({ wrap });
     put(flag('a', 1));
@@ -301,7 +301,7 @@ describe('work', () => {
 describe('a slow reader of evaluated flags', () => {
   const big = (version: number) => flag('big', version, { variations: [`${version} ${'x'.repeat(400_000)}`] });
 
-  test('is owed one put and no queue, and the others never wait', async () => {
+  test('is owed one put instead of a queue, and the others never wait for it', async () => {
     const { put, upsert, evaluated, hub } = await start({ stallMs: 60_000 });
     put(big(1));
     const [slow, quick] = [await evaluated(user('slow')), await evaluated(user('quick'))];
@@ -323,7 +323,7 @@ describe('a slow reader of evaluated flags', () => {
     expect(hub.connections).toBe(2);
   });
 
-  test('that takes nothing for too long is hung up on', async () => {
+  test('that reads nothing for too long is disconnected', async () => {
     const { put, upsert, evaluated, hub } = await start({ stallMs: 200 });
     put(big(1));
     const slow = await evaluated(user('slow'));
@@ -339,7 +339,7 @@ describe('a slow reader of evaluated flags', () => {
   });
 });
 
-describe('Big Segments', () => {
+describe('Big Segments on a stream of evaluated flags', () => {
   const members = new Set<string>();
   const loaded = new Set<string>();
   let loads = 0;
@@ -360,7 +360,7 @@ describe('Big Segments', () => {
     loads = 0;
   });
 
-  test('are looked up before the first put, and once for all streams of a context', async () => {
+  test('are looked up before the first put, once for all streams of a context', async () => {
     const { put, evaluated } = await start({ bigSegments });
     put(...items);
     members.add('alice');
@@ -374,7 +374,7 @@ describe('Big Segments', () => {
     expect(loads).toBeLessThanOrEqual(3);
   });
 
-  test('that changed are looked up anew, and those whose answer differs get a put', async () => {
+  test('are looked up again after a change, which is a put where answers differ', async () => {
     const { put, upsert, evaluated, environment } = await start({ bigSegments });
     put(...items);
     const readers = await Promise.all(Array.from({ length: 200 }, (_, i) => evaluated(user(`u${i}`))));
@@ -389,7 +389,7 @@ describe('Big Segments', () => {
     expect(loaded.size).toBe(200);
   });
 
-  test('of a stream that begins before there is data are looked up with the data', async () => {
+  test('are looked up with the first data if the stream opened before it', async () => {
     const { put, evaluated } = await start({ bigSegments });
     const reader = await evaluated(user('alice'));
     members.add('alice');

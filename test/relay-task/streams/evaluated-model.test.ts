@@ -12,7 +12,7 @@ interface Held {
   readonly variation?: number;
 }
 
-/** What a client-side SDK holds after these events: `put` replaces, the others count when their version is higher. */
+/** What a client-side SDK holds after these events: `put` replaces everything, other events apply if their version is higher. */
 function heldAfter(events: readonly StreamEvent[]): Record<string, unknown> {
   let held = new Map<string, Held>();
   for (const { event, data } of events) {
@@ -27,7 +27,7 @@ function heldAfter(events: readonly StreamEvent[]): Record<string, unknown> {
   return valuesOf(Object.fromEntries(held));
 }
 
-/** Values and variations alone: a higher version with the same answer need not be told. */
+/** Values and variations only, since a higher version with the same answer need not be sent. */
 function valuesOf(flags: Record<string, Held>): Record<string, unknown> {
   const present = Object.entries(flags).filter(([, { variation }]) => variation !== undefined);
   return Object.fromEntries(present.sort().map(([key, { value, variation }]) => [key, [value, variation]]));
@@ -80,7 +80,7 @@ class Changes extends RandomChoices {
     const key = this.pick(this.keys);
     return this.chance(0.15) ? tombstone('features', key, this.version(key)) : this.flag(key);
   }
-  /** A whole set, in which versions may have fallen. */
+  /** A full set, in which versions may be lower. */
   all(): Item[] {
     const rise = () => this.whole(-4, 1);
     return [
@@ -94,7 +94,7 @@ const seed = process.env.SEED ?? 'evaluated streams';
 const ROUNDS = process.env.LONG ? 60 : 3;
 const STEPS = 120;
 
-test(`whatever changes and whenever they connect, clients end with what evalx answers (seed ${JSON.stringify(seed)})`, async () => {
+test(`clients end with what evalx returns after any changes and connects (seed ${JSON.stringify(seed)})`, async () => {
   for (let round = 0; round < ROUNDS; round++) {
     const changes = new Changes(randomFrom(`${seed} ${round}`));
     const dices = randomFrom(`${seed} ${round} readers`);
@@ -117,7 +117,7 @@ test(`whatever changes and whenever they connect, clients end with what evalx an
         readers.push({ key, reader: await evaluated({ kind: 'user', key }) });
       } else if (dice < 0.22) put(...changes.all());
       else upsert(changes.one());
-      // Sometimes several changes come before anyone is told.
+      // Sometimes several changes happen before the hub is notified.
       if (dice > 0.6) await new Promise((resolve) => setImmediate(resolve));
       if (step % 30 === 29) await check(`after step ${step}`);
     }

@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { createEventLog } from '../../../relay-task/streams/event-log.ts';
 import { PIECE_BYTES } from '../../../relay-task/streams/framing.ts';
 
-/** Everything from a place on, piece by piece, as a reader would get it. */
+/** Everything from a position on, piece by piece, as a reader would get it. */
 function readFrom(log: ReturnType<typeof createEventLog>, from: number): string {
   let text = '';
   for (let next = from; next < log.head; ) {
@@ -14,7 +14,7 @@ function readFrom(log: ReturnType<typeof createEventLog>, from: number): string 
   return text;
 }
 
-test('from any place it holds, the log leads to the head with every event once and in order', () => {
+test('from any retained position the event log leads to its head with every event once and in order', () => {
   const command = fc.oneof(
     { weight: 10, arbitrary: fc.record({ size: fc.integer({ min: 1, max: 40 }) }) },
     { weight: 1, arbitrary: fc.constant('reset' as const) },
@@ -51,7 +51,7 @@ test('from any place it holds, the log leads to the head with every event once a
   );
 });
 
-test('readers at the same place share one buffer, and one event is never copied', () => {
+test('readers at the same position of the event log share one buffer, and events are never copied', () => {
   const log = createEventLog({ messages: 10, bytes: 1_000 });
   const event = Buffer.from('one');
   log.append(event);
@@ -61,7 +61,7 @@ test('readers at the same place share one buffer, and one event is never copied'
   expect(log.piece(0).bytes.toString()).toBe('onetwo');
 });
 
-test('a piece is bounded, so that what a socket holds is', () => {
+test('a piece of the event log is bounded, and so is what a socket holds', () => {
   const log = createEventLog({ messages: 100, bytes: 100 * PIECE_BYTES });
   for (let i = 0; i < 10; i++) log.append(Buffer.alloc(PIECE_BYTES / 4, i));
   expect(log.piece(0)).toEqual({ bytes: expect.any(Buffer), next: 4 });

@@ -23,8 +23,8 @@ const brief = ({ event, data }: StreamEvent): string => {
   return `${event} ${payloads?.[0].intentCode ?? state ?? `${key}${version}`}`;
 };
 
-describe('a stream of FDv2', () => {
-  test('begins with everything and goes on with changes, each committed by the state that it makes', async () => {
+describe('an FDv2 stream', () => {
+  test('starts with everything and sends changes, each committed with its new state', async () => {
     const { put, upsert, environment, read } = await start();
     put(flag('a', 1), segment('s', 1), tombstone('features', 'gone', 4));
     const reader = await read('/sdk/stream');
@@ -47,7 +47,7 @@ describe('a stream of FDv2', () => {
     ]);
   });
 
-  test('begins with what a client misses that says what it holds, with nothing where that is everything, and goes on', async () => {
+  test("starts with the changes since the client's basis, or nothing if it is current, and goes on", async () => {
     const { put, upsert, environment, read } = await start();
     put(flag('a', 1), flag('b', 1));
     const basis = environment.state();
@@ -76,7 +76,7 @@ describe('a stream of FDv2', () => {
     }
   });
 
-  test('is silent until there is data, and gets everything again when only that is correct', async () => {
+  test('is silent until there is data, and gets a full transfer again when a put requires it', async () => {
     const { put, read } = await start();
     const reader = await read('/sdk/stream?basis=whatever');
     expect(reader.body()).toBe('');
@@ -87,7 +87,7 @@ describe('a stream of FDv2', () => {
     expect(reader.events.slice(3, 5).map(brief)).toEqual(['server-intent xfer-full', 'put-object a4']);
   });
 
-  test('keeps alive with comments', async () => {
+  test('sends comments as heartbeats', async () => {
     const { put, read } = await start({ heartbeatMs: 40 });
     put();
     const reader = await read('/sdk/stream');
@@ -95,7 +95,7 @@ describe('a stream of FDv2', () => {
   });
 });
 
-describe('the official Node SDK with its FDv2 data system', () => {
+describe('the official Node SDK with FDv2', () => {
   const alice = { kind: 'user', key: 'alice' };
   const connect = (port: number, dataSystem: LDOptions['dataSystem']) => {
     const uri = `http://127.0.0.1:${port}`;
@@ -112,7 +112,7 @@ describe('the official Node SDK with its FDv2 data system', () => {
   };
   const inSegment = [{ variation: 1, clauses: [{ attribute: '', op: 'segmentMatch', values: ['beta'] }] }];
 
-  test('starts from a stream and follows changes, deletions and whole sets', async () => {
+  test('starts from a stream and follows changes, deletions and puts', async () => {
     const { put, upsert, port, requests } = await start();
     put(flag('banner', 1), segment('beta', 1));
     const client = connect(port, {
@@ -130,7 +130,7 @@ describe('the official Node SDK with its FDv2 data system', () => {
     expect(requests).toEqual(['GET /sdk/stream']);
   });
 
-  test('polls first, then streams from the state that it got, and misses nothing in between', async () => {
+  test('polls first, then streams from the state it got without missing anything', async () => {
     const { put, upsert, environment, port, requests, read } = await start();
     put(flag('banner', 1), flag('other', 1));
     const client = connect(port, {
@@ -143,12 +143,12 @@ describe('the official Node SDK with its FDv2 data system', () => {
     expect(await client.boolVariation('banner', alice, false)).toBe(true);
     upsert(flag('banner', 2, { on: false }));
     await until('the change', async () => (await client.boolVariation('banner', alice, true)) === false);
-    // What such a stream begins with when it comes late.
+    // What such a stream starts with if it connects late.
     const late = await read(`/sdk/stream?basis=${basis}`);
     expect(brief(await late.next())).toBe('server-intent xfer-changes');
   });
 
-  test('resumes its stream after a disconnect, from the state with which it started', async () => {
+  test('resumes its stream after a disconnect from its last state', async () => {
     const { put, upsert, streams, port, requests } = await start();
     put(flag('banner', 1), flag('other', 1));
     const client = connect(port, {
@@ -164,7 +164,7 @@ describe('the official Node SDK with its FDv2 data system', () => {
     expect(requests.filter((request) => request.includes('/sdk/stream')).length).toBeGreaterThanOrEqual(2);
   });
 
-  test('starts by polling alone', async () => {
+  test('starts with polling alone', async () => {
     const { put, port, requests } = await start();
     put(flag('banner', 1));
     const client = connect(port, { dataSource: { dataSourceOptionsType: 'pollingOnly', pollInterval: 30 } });

@@ -15,7 +15,7 @@ afterEach(async () => {
   open = [];
 });
 
-/** Linux buffers up to 4 MB at the sender and 6 MB at the receiver: nobody takes it whole without reading. */
+/** Linux buffers up to 4 MB at the sender and 6 MB at the receiver, so larger data needs a reader. */
 const large = (key: string, version: number, megabytes = 12) =>
   flag(key, version, { filler: 'x'.repeat(megabytes * 1024 * 1024) });
 const versionsOf = (data: string): Record<string, number> => {
@@ -23,8 +23,8 @@ const versionsOf = (data: string): Record<string, number> => {
   return Object.fromEntries(Object.entries(flags).map(([key, { version }]) => [key, version]));
 };
 
-describe('what a stream sends', () => {
-  test('the head, then everything in one put, then patches and deletes, each in one chunk', async () => {
+describe('a stream from the hub', () => {
+  test('sends its head, one put with everything, then patches and deletes in one chunk each', async () => {
     const view = createMemoryView([flag('banner', 7), tombstone('features', 'gone', 3), segment('beta', 2)]);
     const { read, streams } = await start(view);
     const reader = await read();
@@ -60,7 +60,7 @@ describe('what a stream sends', () => {
     expect(reader.chunks()).toBe(5);
   });
 
-  test('the oldest SDKs get flags without a wrapper, and no segments', async () => {
+  test('sends the oldest SDKs flags without a wrapper, and no segments', async () => {
     const view = createMemoryView([flag('banner', 7), segment('beta', 2)]);
     const { read, streams } = await start(view);
     const reader = await read('flags');
@@ -75,7 +75,7 @@ describe('what a stream sends', () => {
     expect(await reader.next()).toEqual({ event: 'delete', data: '{"path":"/banner","version":9}' });
   });
 
-  test('an HTTP/1.0 client gets no chunks', async () => {
+  test('has no chunks for an HTTP/1.0 client', async () => {
     const view = createMemoryView([]);
     const { read, streams } = await start(view, { heartbeatMs: 64 });
     const reader = await read('all', { httpVersion: '1.0' });
@@ -87,7 +87,7 @@ describe('what a stream sends', () => {
     await reader.until(() => reader.body().endsWith('\n\n:\n'));
   });
 
-  test('JSON over several lines arrives as one data line, keys with quotes as they are, unknown fields untouched', async () => {
+  test('sends multi-line JSON as one data line, with keys and unknown fields unchanged', async () => {
     const pretty = { ...flag('a', 1), json: '{\r\n  "key": "a",\n  "new": "\\n ü \u2028",\r  "version": 1\n}' };
     const odd = flag('say "hi" \\ ü', 2);
     const { read } = await start(createMemoryView([pretty, odd]));
@@ -99,7 +99,7 @@ describe('what a stream sends', () => {
     });
   });
 
-  test('a stream without data is open and silent until the first put, even an empty one', async () => {
+  test('is open and silent without data until the first put, even an empty one', async () => {
     const view = createMemoryView();
     const { read, streams } = await start(view);
     const reader = await read();
@@ -109,7 +109,7 @@ describe('what a stream sends', () => {
     expect((await reader.next()).data).toBe('{"path":"/","data":{"flags":{},"segments":{}}}');
   });
 
-  test('a put replaces everything for everyone', async () => {
+  test('sends a put that replaces everything to all clients', async () => {
     const view = createMemoryView([flag('a', 5)]);
     const { read, streams } = await start(view);
     const readers = await Promise.all([read(), read('flags')]);
@@ -119,7 +119,7 @@ describe('what a stream sends', () => {
     expect(await readers[1]!.next()).toEqual({ event: 'put', data: `{"a":${flag('a', 2).json}}` });
   });
 
-  test('heartbeats are the two bytes of a comment, in a chunk of their own', async () => {
+  test('sends heartbeats of two bytes in their own chunk', async () => {
     const { read } = await start(createMemoryView([]), { heartbeatMs: 64 });
     const reader = await read();
     await reader.until(() => reader.chunks() >= 4);
@@ -128,12 +128,12 @@ describe('what a stream sends', () => {
   });
 });
 
-describe('what is built once', () => {
-  test('a hundred streams share one put, and a change in between does not cause another', async () => {
+describe('serialisation in the hub', () => {
+  test('is shared by a hundred streams, even across a change', async () => {
     const view = createMemoryView([flag('a', 1, { filler: 'x'.repeat(10_000) }), segment('s', 1)]);
     const { read, streams } = await start(view);
     const readers = await Promise.all(Array.from({ length: 50 }, () => read()));
-    expect(view.walks).toBe(2); // flags and segments, once
+    expect(view.walks).toBe(2); // flags and segments, once each
     streams.publish(view.patch(flag('a', 2)));
     readers.push(...(await Promise.all(Array.from({ length: 50 }, () => read()))));
     for (const reader of readers) {
@@ -143,7 +143,7 @@ describe('what is built once', () => {
     expect(view.walks).toBe(2);
   });
 
-  test('a snapshot that changes have outgrown is rebuilt once', async () => {
+  test('is repeated once if changes outgrow the snapshot', async () => {
     const view = createMemoryView([flag('a', 1)]);
     const { read, streams } = await start(view);
     await (await read()).next();
@@ -154,7 +154,7 @@ describe('what is built once', () => {
     expect(view.walks).toBe(4);
   });
 
-  test('without streams nothing is serialised', async () => {
+  test('does not happen without streams', async () => {
     const view = createMemoryView([flag('a', 1)]);
     const { read, streams } = await start(view);
     let serialised = 0;
@@ -175,7 +175,7 @@ describe('what is built once', () => {
     expect(versionsOf((await (await read()).next()).data)).toEqual({ a: 2 });
   });
 
-  test('a burst is one write per stream', async () => {
+  test('of a burst of changes is one write per stream', async () => {
     const view = createMemoryView([]);
     const wrote: number[] = [];
     const silent = () => {};
@@ -195,8 +195,8 @@ describe('what is built once', () => {
   });
 });
 
-describe('order', () => {
-  test('put comes before every patch and no version is missed, however connects and changes interleave', async () => {
+describe('the order of events', () => {
+  test('is a put before every patch without missing a version, however connects and changes interleave', async () => {
     const view = createMemoryView([flag('counter', 0)]);
     const { read, streams } = await start(view);
     const reading: ReturnType<typeof read>[] = [];
@@ -219,7 +219,7 @@ describe('order', () => {
     }
   });
 
-  test('streams that close during a pass do not affect the others', async () => {
+  test('is not affected by streams that close during a pass', async () => {
     const view = createMemoryView([flag('a', 1)]);
     const { read, streams } = await start(view);
     const readers = await Promise.all(Array.from({ length: 700 }, () => read()));
@@ -240,8 +240,8 @@ describe('order', () => {
   });
 });
 
-describe('slow clients', () => {
-  test('one that falls behind is disconnected, and the others get everything', async () => {
+describe('a slow client', () => {
+  test('that falls behind is disconnected, and the others get everything', async () => {
     const view = createMemoryView([flag('a', 1)]);
     const closed: string[] = [];
     const silent = () => {};
@@ -275,7 +275,7 @@ describe('slow clients', () => {
     }
   });
 
-  test('one with too much queued is disconnected at once', async () => {
+  test('with too much queued is disconnected at once', async () => {
     const view = createMemoryView([large('a', 1, 12)]);
     const { read, hub } = await start(view, { maxBehindBytes: 100_000 });
     const reader = await read();
@@ -283,7 +283,7 @@ describe('slow clients', () => {
     await until('it is disconnected', () => hub.connections === 0);
   });
 
-  test('one holds a single piece in memory, however much it has missed', async () => {
+  test('holds one piece in memory, however much it missed', async () => {
     const view = createMemoryView([large('a', 1)]);
     const { read, streams, hub } = await start(view);
     const reader = await read();
@@ -295,11 +295,11 @@ describe('slow clients', () => {
     expect(hub.connections).toBe(1);
     reader.resume();
     await reader.until(() => reader.events.at(-1)?.data.includes('"version":11,') ?? false);
-    // The put it was in the middle of, and one that makes good for all it missed: the log holds less than ten changes.
+    // The put that was in progress, and one for everything it missed, since the log holds fewer than ten changes.
     expect(reader.events.map(({ event }) => event)).toEqual(['put', 'put']);
   });
 
-  test('one that is behind the log gets a put instead of what it missed', async () => {
+  test('behind the log gets a put instead of the changes', async () => {
     const view = createMemoryView([large('a', 1)]);
     const { read, streams } = await start(view, { logMessages: 10 });
     const slow = await read();
@@ -319,8 +319,8 @@ describe('slow clients', () => {
   });
 });
 
-describe('first payloads', () => {
-  test('beyond the limit they queue, beyond the queue streams are turned away, and the queue advances', async () => {
+describe('a first payload', () => {
+  test('waits in a queue beyond the limit, and is rejected if the queue is full', async () => {
     const view = createMemoryView([large('a', 1)]);
     const { read, hub } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 1 });
     const first = await read();
@@ -333,7 +333,7 @@ describe('first payloads', () => {
     expect((await (await second).next()).event).toBe('put');
   });
 
-  test('one that gives up waiting does not affect the others', async () => {
+  test('whose client gives up waiting does not affect the others', async () => {
     const view = createMemoryView([large('a', 1)]);
     const { read, hub, port } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 10 });
     const first = await read();
@@ -349,8 +349,8 @@ describe('first payloads', () => {
   });
 });
 
-describe('ends', () => {
-  test('a revoked credential closes its streams and no others, after sending what was published before', async () => {
+describe('the end of a stream', () => {
+  test('follows the revocation of its credential, after everything published before', async () => {
     const view = createMemoryView([flag('a', 1)]);
     const { read, streams } = await start(view);
     const revoked = await read('all', { headers: { authorization: 'sdk-old' } });
@@ -364,7 +364,7 @@ describe('ends', () => {
     await kept.until(() => kept.events.length === 3);
   });
 
-  test('a stream that has reached its age ends cleanly, at different times for different streams', async () => {
+  test('comes at the maximum age, cleanly and at different times for different streams', async () => {
     const { read } = await start(createMemoryView([]), { maxAgeMs: 1_500, heartbeatMs: 60_000 });
     const ends: number[] = [];
     const readers = await Promise.all(Array.from({ length: 20 }, () => read()));
@@ -377,7 +377,7 @@ describe('ends', () => {
     expect(new Set(ends.map(Math.round)).size).toBeGreaterThan(1);
   });
 
-  test('heartbeats keep their interval when a maximum age makes the wheel turn faster', async () => {
+  test('at a maximum age does not change the interval of heartbeats', async () => {
     const { read } = await start(createMemoryView([]), { maxAgeMs: 2_600, heartbeatMs: 320 });
     const began = performance.now();
     const reader = await read();
@@ -388,7 +388,7 @@ describe('ends', () => {
     expect(beats).toBeLessThanOrEqual(livedMs / 320 + 1);
   });
 
-  test('closing spreads the ends over the window, refuses new streams, and leaves no socket', async () => {
+  test('is spread over the closing window, in which new streams are rejected, and no socket is left', async () => {
     const { read, hub, sockets } = await start(createMemoryView([flag('a', 1)]));
     const readers = await Promise.all(Array.from({ length: 40 }, () => read()));
     let clean = 0;
@@ -402,7 +402,7 @@ describe('ends', () => {
     await until('no socket is left', async () => (await sockets()) === 0);
   });
 
-  test('removing an environment closes its streams', async () => {
+  test('follows the removal of its environment', async () => {
     const { read, streams } = await start(createMemoryView([flag('a', 1)]));
     const reader = await read();
     await reader.next();
@@ -411,7 +411,7 @@ describe('ends', () => {
     expect((await read()).status).toBe(503);
   });
 
-  test('a client that disconnects at once, or closes only its side, is forgotten', async () => {
+  test('is noticed if a client disconnects at once or half-closes', async () => {
     const { read, hub, sockets } = await start(createMemoryView([large('a', 1)]));
     for (let round = 0; round < 20; round++) {
       const reader = await read();
@@ -421,7 +421,7 @@ describe('ends', () => {
     await until('all are forgotten', async () => hub.connections === 0 && (await sockets()) === 0);
   });
 
-  test('bytes that a client sends later are dropped', async () => {
+  test('does not come from data that a client sends, which is dropped', async () => {
     const view = createMemoryView([flag('a', 1)]);
     const { read, streams } = await start(view);
     const reader = await read();

@@ -11,7 +11,7 @@ afterEach(async () => {
   started = undefined;
 });
 
-test('the meter counts every stream by kind, kind of credential and how it ended', async () => {
+test('the meter counts every stream by kind, credential kind and reason of its end', async () => {
   const opened: string[] = [];
   const closed: string[] = [];
   started = await startClientHub({
@@ -50,7 +50,7 @@ test('the meter counts every stream by kind, kind of credential and how it ended
   for (const reader of [mobile, ...others]) expect(await reader.ended).toBe('clean');
 });
 
-test('streams of every kind that wait for data are closed with the environment', async () => {
+test('waiting streams of every kind close with their environment', async () => {
   started = await startClientHub();
   const { read, evaluated, streams } = started;
   const readers = [
@@ -62,7 +62,7 @@ test('streams of every kind that wait for data are closed with the environment',
   for (const reader of readers) expect(await reader.ended).toBe('clean');
 });
 
-test('an environment without FDv2 leaves the socket untouched', () => {
+test('a hub without FDv2 leaves the socket of an FDv2 request untouched', () => {
   const refused: string[] = [];
   const hub = createHub({ meter: { ...silentMeter, refused: (environment) => void refused.push(environment) } });
   const streams = hub.environment({ name: 'old', view: createMemoryView([]) });

@@ -10,7 +10,7 @@ afterEach(() => started.close());
 
 const PING = 'event: ping\ndata:  \n\n';
 
-test('a ping stream gets a ping at its start and at each change, with the space that parsers need', async () => {
+test('a ping stream gets a ping at its start and at each change, in the form that parsers need', async () => {
   const { put, upsert, streams, read } = await start();
   put(flag('a', 1));
   const reader = await read('/ping/64a0');
@@ -23,7 +23,7 @@ test('a ping stream gets a ping at its start and at each change, with the space 
   expect(reader.body()).toBe(PING.repeat(3));
 });
 
-test('a ping stream that starts without data gets a ping when there is some', async () => {
+test('a ping stream without data gets a ping when data arrives', async () => {
   const { put, read } = await start();
   const reader = await read('/mping');
   expect(reader.body()).toBe('');
@@ -32,7 +32,7 @@ test('a ping stream that starts without data gets a ping when there is some', as
   expect(reader.body()).toBe(PING);
 });
 
-test('evaluated streams get pings if evaluation is switched off', async () => {
+test('streams of evaluated flags get pings if evaluation is off', async () => {
   const { put, upsert, evaluated } = await start({ clientStreams: 'ping' });
   put(flag('a', 1));
   const reader = await evaluated({ kind: 'user', key: 'x' });
@@ -42,7 +42,7 @@ test('evaluated streams get pings if evaluation is switched off', async () => {
   expect(reader.body()).toBe(PING.repeat(2));
 });
 
-test('pings are spread over the second half of the jitter, and cover every change until then', async () => {
+test('pings are spread over the second half of the jitter, and one ping covers all changes until then', async () => {
   const T = 400;
   const { put, upsert, read } = await start({ pingJitterMs: T });
   put(flag('a', 1));
@@ -59,13 +59,13 @@ test('pings are spread over the second half of the jitter, and cover every chang
   expect(Math.min(...after)).toBeGreaterThanOrEqual(T / 2);
   expect(new Set(after.map((ms) => Math.round(ms / 10))).size).toBeGreaterThan(2);
   for (const reader of readers) expect(reader.events).toHaveLength(2);
-  // The next change is a round of its own.
+  // The next change starts a new round.
   upsert(flag('a', 7));
   await Promise.all(readers.map((reader) => reader.next()));
   for (const reader of readers) expect(reader.events).toHaveLength(3);
 });
 
-test('a change while pings are being sent causes another for streams that already had theirs', async () => {
+test('a change during a round of pings causes another ping for streams that already had one', async () => {
   const { put, upsert, read } = await start({ pingJitterMs: 1_000 });
   put(flag('a', 1));
   const readers = await Promise.all(Array.from({ length: 30 }, () => read('/ping/64a0')));

@@ -9,7 +9,7 @@ import { type ReadStreamOptions, readStream, type StreamReader } from '../../sup
 
 export interface ClientHubOptions extends HubOptions {
   readonly bigSegments?: BigSegments;
-  /** Between the environment and the hub, to count or to slow down. */
+  /** Wraps the environment before the hub uses it, to count or to slow down. */
   wrap?(view: ClientView): ClientView;
   readonly headers?: Record<string, string>;
 }
@@ -36,7 +36,7 @@ const AUDIENCES: Readonly<Record<string, CredentialKind>> = {
   mping: 'mobileKey',
 };
 
-/** An environment and a hub on real sockets, with as much HTTP as official SDKs need, and no more. */
+/** An environment and a hub on real sockets, with just as much HTTP as official SDKs need. */
 export async function startClientHub(options: ClientHubOptions = {}): Promise<ClientHub> {
   const { bigSegments, wrap = (view) => view, headers, ...hubOptions } = options;
   const hub = createHub(hubOptions);
@@ -117,7 +117,7 @@ export async function startClientHub(options: ClientHubOptions = {}): Promise<Cl
   };
 }
 
-/** What an evalx request is answered with. */
+/** The body of an evalx response. */
 export function evalx(
   { clientView }: { clientView: ClientView },
   context: Context,

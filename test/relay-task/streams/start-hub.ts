@@ -8,13 +8,13 @@ export interface TestHub {
   readonly hub: Hub;
   readonly streams: EnvironmentStreams;
   readonly port: number;
-  /** How many sockets the server holds. */
+  /** The number of open sockets of the server. */
   sockets(): Promise<number>;
   read(kind?: 'all' | 'flags', options?: Partial<ReadStreamOptions>): Promise<StreamReader>;
   close(): Promise<void>;
 }
 
-/** A hub on real sockets without HTTP: the path of a request names the kind, its `Authorization` the credential. */
+/** A hub on real sockets without HTTP: the path of a request is the kind of stream, `Authorization` the credential. */
 export async function startHub(view: MemoryView, options: HubOptions = {}): Promise<TestHub> {
   const hub = createHub(options);
   const streams = hub.environment({ name: 'test', view, environmentId: () => '64a0' });

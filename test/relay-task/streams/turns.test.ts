@@ -5,7 +5,7 @@ const busy = (ms: number) => {
   for (const until = performance.now() + ms; performance.now() < until; );
 };
 
-test('the first job runs at once; many run in order over many turns, and other work runs in between', async () => {
+test('the first job runs at once, and many jobs run in order over several turns with other work in between', async () => {
   const turns = createTurns();
   const done: number[] = [];
   const turnAt: number[] = [];
@@ -31,7 +31,7 @@ test('the first job runs at once; many run in order over many turns, and other w
   expect(turnAt.at(-1)! - turnAt[0]!).toBeGreaterThanOrEqual(12);
 });
 
-test('each turn starts with its full time', async () => {
+test('every turn has its full time slice', async () => {
   const turns = createTurns();
   turns.run(() => busy(6));
   let done = false;

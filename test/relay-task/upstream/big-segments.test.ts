@@ -1,4 +1,4 @@
-/** A store follows LaunchDarkly's Big Segments, whatever happens to either. */
+/** Keeping a store up to date with LaunchDarkly's Big Segments, whatever fails. */
 import type { Outbound } from '../../../relay-task/ports.ts';
 import {
   type BigSegmentSynchronizerOptions,
@@ -12,17 +12,17 @@ import { closeAfterEach } from '../../support/opened.ts';
 
 const { behind } = closeAfterEach();
 
-/** A store in memory that keeps the rule of the cursor. What it holds is written out as `SEGMENT list HASH`. */
+/** An in-memory store that checks the cursor. Its members are `SEGMENT list HASH`. */
 function createTarget() {
   const target = {
     cursor: '',
     members: new Set<string>(),
     synchronizedOn: 0,
     writes: 0,
-    /** Rejects everything while set. */
+    /** While set, every call fails with this message. */
     down: undefined as string | undefined,
     applied: [] as string[],
-    /** Somebody else's doing, right before a patch is looked at. */
+    /** Called before each patch, to act as another relay. */
     before: undefined as ((version: string) => void) | undefined,
     async metadata() {
       if (target.down) throw new Error(target.down);
@@ -95,8 +95,8 @@ function follow(fake: FakeBigSegments, target: Target, more: Partial<BigSegmentS
 
 const v = (from: number, hash: string) => wirePatch('vip.g1', from === 0 ? '' : `v${from}`, `v${from + 1}`, [hash]);
 
-describe('the cycle', () => {
-  test('asks until there is nothing more, opens the stream, asks once more, and follows the stream', async () => {
+describe('the Big Segments synchroniser', () => {
+  test('polls until there are no more patches, opens the stream, polls once more, and follows the stream', async () => {
     const fake = await launchDarkly(v(0, '+a'), v(1, '+b'), v(2, '-a'));
     fake.pageSize = 2;
     const target = createTarget();
@@ -123,14 +123,14 @@ describe('the cycle', () => {
     expect(target.synchronizedOn).toBeGreaterThan(0);
   });
 
-  test('goes on at the stored cursor, written for a URL', async () => {
+  test('continues from the stored cursor, URL-encoded', async () => {
     const fake = await launchDarkly();
     const target = Object.assign(createTarget(), { cursor: 'a/b c&d' });
     await follow(fake, target).valid();
     expect(fake.asked[0]?.url).toBe('/sdk/big-segments/revisions?after=a%2Fb%20c%26d');
   });
 
-  test('what was changed between the answer and the stream is asked for', async () => {
+  test('polls for changes made between the poll and the stream', async () => {
     const fake = await launchDarkly();
     fake.streamStatus = 503;
     const target = createTarget();
@@ -142,7 +142,7 @@ describe('the cycle', () => {
     await eventually(() => expect(target.cursor).toBe('v1'));
   });
 
-  test('lists that are null or absent are empty, and a patch without changes moves the cursor', async () => {
+  test('treats null and missing lists as empty, and moves the cursor for a patch without changes', async () => {
     const fake = await launchDarkly(
       { segmentId: 's.g1', previousVersion: '', version: 'v1', changes: null },
       { segmentId: 's.g1', previousVersion: 'v1', version: 'v2', changes: { included: { add: ['x'], remove: null } } },
@@ -153,7 +153,7 @@ describe('the cycle', () => {
     expect([target.cursor, ...target.members]).toEqual(['v3', 's.g1 included x']);
   });
 
-  test('the store is told again and again that it is up to date, while nothing happens', async () => {
+  test('confirms to the store regularly that it is up to date', async () => {
     const fake = await launchDarkly();
     const target = createTarget();
     const { valid, told } = follow(fake, target, { timings: { ...quick, checkMs: 10, confirmMs: 30 } });
@@ -165,7 +165,7 @@ describe('the cycle', () => {
     expect(fake.polls()).toBe(2);
   });
 
-  test('goes through the proxy of the outside', async () => {
+  test('uses the outbound proxy', async () => {
     const fake = await launchDarkly();
     const urls: string[] = [];
     const outbound: Outbound = {
@@ -178,7 +178,7 @@ describe('the cycle', () => {
     expect(new Set(urls)).toEqual(new Set(['/sdk/big-segments/revisions', '/big-segments']));
   });
 
-  test('an address that is none is refused at once', () => {
+  test('rejects an invalid URL at once', () => {
     const wrong = (addresses: object) => () =>
       createBigSegmentSynchronizer({
         ...{ streamUri: 'http://a', baseUri: 'http://a', sdkKey: 'k', userAgent: 'u', store: createTarget() },
@@ -190,8 +190,8 @@ describe('the cycle', () => {
   });
 });
 
-describe('patches that do not follow', () => {
-  test('on the stream: LaunchDarkly is asked, and the stream goes on', async () => {
+describe('an out-of-order patch', () => {
+  test('on the stream causes a poll, and the stream continues', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     await follow(fake, target).valid();
@@ -203,7 +203,7 @@ describe('patches that do not follow', () => {
     expect(fake.streams()).toBe(1);
   });
 
-  test('an old one is left out; what follows is applied', async () => {
+  test('that is old is ignored, and the next one is applied', async () => {
     const fake = await launchDarkly(v(0, '+a'), v(1, '-a'));
     const target = createTarget();
     await follow(fake, target).valid();
@@ -214,7 +214,7 @@ describe('patches that do not follow', () => {
     expect(fake.streams()).toBe(1);
   });
 
-  test('when the answer is older than the stream, a later look finds the rest', async () => {
+  test('newer than the poll is found by a later check', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     const timings = { ...quick, askGapMs: 60_000, checkMs: 500 };
@@ -226,7 +226,7 @@ describe('patches that do not follow', () => {
     await eventually(() => expect(target.cursor).toBe('v3'));
   });
 
-  test('what never came by the stream is found by asking now and then', async () => {
+  test('that never came on the stream is found by an occasional poll', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     await follow(fake, target, { timings: { ...quick, askMs: 60 } }).valid();
@@ -235,7 +235,7 @@ describe('patches that do not follow', () => {
     expect(fake.streams()).toBe(1);
   });
 
-  test('in the answer, again and again: asked with a growing pause, not in a tight loop, and visible', async () => {
+  test('in every poll is retried with increasing pauses and shown in the status', async () => {
     const fake = await launchDarkly();
     fake.pollText = JSON.stringify([v(5, '+x')]);
     const target = createTarget();
@@ -243,7 +243,7 @@ describe('patches that do not follow', () => {
     const { status, lines } = follow(fake, target, { timings: { ...quick, pollBackoff, random: () => 0 } });
     const since = Date.now();
     await eventually(() => expect(fake.polls()).toBeGreaterThanOrEqual(3));
-    // 200 ms and 400 ms came first.
+    // It paused for 200 ms and 400 ms.
     expect(Date.now() - since).toBeGreaterThan(500);
     expect(status().lastError).toMatchObject({ kind: 'INVALID_DATA', message: expect.stringContaining('empty store') });
     expect(lines.join()).toContain('offers no Big Segments patch that applies');
@@ -253,7 +253,7 @@ describe('patches that do not follow', () => {
     await eventually(() => expect(target.cursor).toBe('v1'));
   });
 
-  test('patches of a first load without versions that never end are no tight loop either', async () => {
+  test('without a version that repeats forever does not cause a tight loop either', async () => {
     const fake = await launchDarkly(wirePatch('s.g1', '', '', ['+a']));
     const pollBackoff = { firstMs: 60_000, maxMs: 60_000 };
     const { status } = follow(fake, createTarget(), { timings: { ...quick, pollBackoff } });
@@ -263,7 +263,7 @@ describe('patches that do not follow', () => {
 });
 
 describe('several relays on one store', () => {
-  test('everything is applied once, by whomever, and all of them know of it', async () => {
+  test('apply every patch once, and all of them notice', async () => {
     const fake = await launchDarkly(v(0, '+a'), v(1, '+b'));
     const target = createTarget();
     const relays = [follow(fake, target), follow(fake, target), follow(fake, target)];
@@ -278,7 +278,7 @@ describe('several relays on one store', () => {
     expect(fake.streams()).toBe(3);
   });
 
-  test('one that was overtaken by several patches skips them without asking LaunchDarkly', async () => {
+  test('skip patches that another one applied without polling LaunchDarkly', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     await follow(fake, target, { timings: { ...quick, checkMs: 60_000 } }).valid();
@@ -293,7 +293,7 @@ describe('several relays on one store', () => {
     expect(fake.polls()).toBe(asked);
   });
 
-  test('a cursor that somebody moved is noticed without any event, and readers are told', async () => {
+  test('notice a cursor moved by another relay without any event', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     const { valid, told } = follow(fake, target);
@@ -306,8 +306,8 @@ describe('several relays on one store', () => {
   });
 });
 
-describe('faults', () => {
-  test('a store that was wiped is filled anew within the next looks', async () => {
+describe('the Big Segments synchroniser under faults', () => {
+  test('refills a wiped store at the next checks', async () => {
     const fake = await launchDarkly(v(0, '+a'), v(1, '+b'));
     const target = createTarget();
     await follow(fake, target).valid();
@@ -318,7 +318,7 @@ describe('faults', () => {
     expect(fake.streams()).toBe(1);
   });
 
-  test('a store that is down loses nothing of what came meanwhile', async () => {
+  test('applies what it missed after a store outage', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     const { valid, status, lines, told } = follow(fake, target);
@@ -336,7 +336,7 @@ describe('faults', () => {
     expect(lines.join()).toContain('the store is away');
   });
 
-  test('a stream that ends, or says what cannot be understood, is made anew in its place', async () => {
+  test('replaces a stream that ends or is invalid', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     const { valid, status } = follow(fake, target);
@@ -353,7 +353,7 @@ describe('faults', () => {
     expect(fake.streams()).toBe(3);
   });
 
-  test('readers are told when it works again, although nothing was missed', async () => {
+  test('announces its recovery even if nothing was missed', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     const { valid, status, told } = follow(fake, target);
@@ -367,7 +367,7 @@ describe('faults', () => {
     expect(target.applied).toEqual(['v1']);
   });
 
-  test('a stream that opens again ends the pause after a failed question', async () => {
+  test('polls at once when the stream reopens, despite a pause after a failed poll', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     const pollBackoff = { firstMs: 3_600_000, maxMs: 3_600_000 };
@@ -384,21 +384,25 @@ describe('faults', () => {
   });
 
   test.each([
-    ['no JSON', '<html>', 'must be JSON'],
-    ['no list', '{}', 'must be a list'],
+    ['not JSON', '<html>', 'must be JSON'],
+    ['not a list', '{}', 'must be a list'],
     [
-      'a version that is a number',
+      'a patch with a number as version',
       '[{"segmentId":"s.g1","version":3}]',
       'Big Segments patch 0: "version" must be text',
     ],
     [
-      'members that are no list',
+      'a patch whose members are not a list',
       '[{"segmentId":"s","changes":{"included":{"add":7}}}]',
       '"included.add" must be a list',
     ],
-    ['an empty hash', '[{"segmentId":"s","changes":{"excluded":{"remove":[""]}}}]', '"excluded.remove" must be a list'],
-    ['changes of no segment', '[{"changes":{"included":{"add":["a"]}}}]', '"segmentId" must name'],
-  ])('an answer that is %s is named, changes nothing, and is asked for again', async (_what, text, problem) => {
+    [
+      'a patch with an empty hash',
+      '[{"segmentId":"s","changes":{"excluded":{"remove":[""]}}}]',
+      '"excluded.remove" must be a list',
+    ],
+    ['a patch without a segment', '[{"changes":{"included":{"add":["a"]}}}]', '"segmentId" must name'],
+  ])('reports a poll that is %s, changes nothing, and polls again', async (_what, text, problem) => {
     const fake = await launchDarkly(v(0, '+a'));
     fake.pollText = text;
     const target = createTarget();
@@ -409,7 +413,7 @@ describe('faults', () => {
     await eventually(() => expect(target.cursor).toBe('v1'));
   });
 
-  test('where only the stream is held back, asking keeps the store up to date', async () => {
+  test('keeps the store up to date by polling if only the stream fails', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     fake.streamStatus = 502;
     const target = createTarget();
@@ -421,7 +425,7 @@ describe('faults', () => {
     expect(status().state).not.toBe('VALID');
   });
 
-  test('closing ends everything, and nothing can be started afterwards', async () => {
+  test('closes everything, and cannot be started afterwards', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
     const { valid, close, status } = follow(fake, target);
@@ -439,8 +443,8 @@ describe('faults', () => {
   });
 });
 
-describe('keys', () => {
-  test('a refusal is retried slowly and seen, and ends when the key is let in', async () => {
+describe("the Big Segments synchroniser's key", () => {
+  test('is retried slowly after a rejection, which the status shows, until it is accepted', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     fake.keys = new Set();
     const target = createTarget();
@@ -458,7 +462,7 @@ describe('keys', () => {
     expect(target.cursor).toBe('v1');
   });
 
-  test('another key is tried at once, however long the pause after a refusal is', async () => {
+  test('is used at once if it is new, despite a pause after a rejection', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     fake.keys = new Set(['sdk-2']);
     const target = createTarget();
@@ -470,7 +474,7 @@ describe('keys', () => {
     expect(target.cursor).toBe('v1');
   });
 
-  test('so it is when the refusal of the key before comes only afterwards', async () => {
+  test('is used at once if it is new, even if the old one is rejected only afterwards', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     fake.keys = new Set(['sdk-2']);
     fake.pollDelayMs = 100;
@@ -483,7 +487,7 @@ describe('keys', () => {
     expect(target.cursor).toBe('v1');
   });
 
-  test('a rotation amid the stream loses nothing: the old stream goes on until the new one is open', async () => {
+  test('is rotated without a gap: the old stream stays until the new one is open', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     fake.keys = new Set(['sdk-1']);
     const target = createTarget();
@@ -504,7 +508,7 @@ describe('keys', () => {
     expect(lines.join()).not.toMatch(/sdk-[12]/);
   });
 
-  test('going back to the key in use ends the attempt with the other', async () => {
+  test('is kept if it is set again before the new one is in use', async () => {
     const fake = await launchDarkly();
     fake.keys = new Set(['sdk-1']);
     const { setKey, valid } = follow(fake, createTarget());

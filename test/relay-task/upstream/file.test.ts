@@ -18,7 +18,7 @@ async function directory() {
   return path;
 }
 
-/** A file source in front of real memory, as the relay has them. */
+/** A file source connected to real memory, as in the relay. */
 async function follow(content: unknown, more: Partial<FileSourceOptions> & { name?: string } = {}) {
   const { name = 'flags.json', ...options } = more;
   const path = join(await directory(), name);
@@ -48,7 +48,7 @@ async function follow(content: unknown, more: Partial<FileSourceOptions> & { nam
       .splice(0)
       .map(({ kind, items }) => [kind, ...items.map((i) => `${i.key}${i.version}${i.deleted ? 'x' : ''}`)].join(' '));
   const json = (kind: Kind, key: string) => JSON.parse(environment.get(kind, key)?.json ?? 'null');
-  /** Writes and waits until the change was read. */
+  /** Writes and waits until the change has been read. */
   const edit = async (next: unknown) => {
     const before = reloads.length;
     await write(next);
@@ -57,7 +57,7 @@ async function follow(content: unknown, more: Partial<FileSourceOptions> & { nam
   return { path, write, edit, start, environment, heard, json, reloads, statuses, lines };
 }
 
-describe('the formats', () => {
+describe('a flags file', () => {
   const flag = { on: true, variations: ['red', 'blue'], fallthrough: { variation: 1 } };
   const yaml = `
 flags:
@@ -84,7 +84,7 @@ segments:
     ['flags.YML', yaml],
     ['flags', yaml],
     ['flags.conf', JSON.stringify(json)],
-  ])('%s is understood, complete as LaunchDarkly would send it', async (name, text) => {
+  ])('named %s is read and completed as LaunchDarkly would send it', async (name, text) => {
     const { start, environment, json: item } = await follow(text, { name });
     await start();
     expect(item('features', 'colour')).toEqual({
@@ -102,19 +102,19 @@ segments:
     expect(ask('limits')).toMatchObject({ value: { upload: 1.5 } });
   });
 
-  test('fields that nobody here knows pass through', async () => {
+  test('may have unknown fields, which are kept', async () => {
     const { start, json: item } = await follow({ flags: { a: { ...flagData('a', 3), future: { x: [1] } } } });
     await start();
     expect(item('features', 'a')).toMatchObject({ version: 3, future: { x: [1] } });
   });
 
-  test('a flag of one name in both sections is a mistake', async () => {
+  test('with the same flag in both sections is rejected', async () => {
     const { start } = await follow({ flags: { a: flagData('a', 1) }, flagValues: { a: 1 } });
     await expect(start()).rejects.toThrow('flag "a" is defined in both flags and flagValues');
   });
 });
 
-describe('at the start', () => {
+describe('a flags file at startup', () => {
   test.each([
     ['flags.json', undefined, 'file not found'],
     [
@@ -130,7 +130,7 @@ describe('at the start', () => {
     ['flags.json', '[]', 'must be a map with flags, segments, flagValues, not a list'],
     ['flags.json', '{"flag":{}}', 'has none of flags, segments, flagValues'],
     ['flags.json', '{"flags":[]}', 'flags must be a map by key, not a list'],
-  ])('%s with %j is FLAGS_FILE_INVALID, which names the path and the problem', async (name, text, problem) => {
+  ])('%s with %j is FLAGS_FILE_INVALID with the path and the problem', async (name, text, problem) => {
     const { start, path, environment } = await follow(text, { name });
     const error = await start().catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ name: 'RelayError', code: 'FLAGS_FILE_INVALID' });
@@ -139,7 +139,7 @@ describe('at the start', () => {
     expect(environment.initialized).toBe(false);
   });
 
-  test('one bad flag is skipped by name and the others are served', async () => {
+  test('with one invalid flag names it and serves the others', async () => {
     const { start, environment, reloads } = await follow({
       flags: {
         good: flagData('good', 1),
@@ -161,7 +161,7 @@ describe('at the start', () => {
     expect(source.status()).toMatchObject({ state: 'VALID', current: true, refused: false });
   });
 
-  test('versions rise above what a store held, and what is equal keeps its version', async () => {
+  test('gets versions above those in the store, except for equal flags', async () => {
     const { start, environment, heard } = await follow({
       flags: { same: flagData('same', 1), other: flagData('other', 1) },
     });
@@ -180,8 +180,8 @@ describe('at the start', () => {
   });
 });
 
-describe('an edit', () => {
-  test('that leaves versions alone goes out as a patch of what changed', async () => {
+describe('an edit of the flags file', () => {
+  test('without new versions is a patch of what changed', async () => {
     const flags = { a: flagData('a', 3), b: flagData('b', 1) };
     const { start, edit, heard, reloads } = await follow({ flags, flagValues: { v: 1 } });
     await start();
@@ -191,7 +191,7 @@ describe('an edit', () => {
     expect(reloads.at(-1)).toMatchObject({ changed: 2, unreadable: [] });
   });
 
-  test('with a version of its own gets the larger one', async () => {
+  test('with an explicit version uses the larger one', async () => {
     const { start, edit, heard } = await follow({ flags: { a: flagData('a', 3), b: flagData('b', 5) } });
     await start();
     heard();
@@ -201,7 +201,7 @@ describe('an edit', () => {
     expect(heard()).toEqual([]);
   });
 
-  test('of a field that nobody here knows is a change, of white space and key order it is not', async () => {
+  test('of an unknown field is a change, of white space and key order is not', async () => {
     const { start, edit, heard, reloads } = await follow({ flags: { a: { ...flagData('a', 1), future: 1 } } });
     await start();
     heard();
@@ -213,7 +213,7 @@ describe('an edit', () => {
     expect(reloads.at(-1)).toMatchObject({ changed: 0 });
   });
 
-  test('that takes a flag out is a deletion, and one that puts it back is heard, too', async () => {
+  test('that removes a flag is a deletion, and one that restores it is a change', async () => {
     const { start, edit, heard } = await follow({ flags: { a: flagData('a', 1), b: flagData('b', 1) } });
     await start();
     heard();
@@ -225,7 +225,7 @@ describe('an edit', () => {
     expect(heard()).toEqual(['patch a4x']);
   });
 
-  test('that breaks the file is reported with its place and changes nothing until it is mended', async () => {
+  test('that breaks the file is reported with its position and changes nothing until it is fixed', async () => {
     const { start, edit, heard, statuses, reloads, path } = await follow({ flags: { a: flagData('a', 1) } });
     const source = await start();
     heard();
@@ -244,7 +244,7 @@ describe('an edit', () => {
     expect(statuses.map(({ state }) => state)).toEqual(['VALID', 'INTERRUPTED', 'VALID']);
   });
 
-  test('that breaks one flag leaves its previous version in place', async () => {
+  test('that breaks one flag keeps its previous version', async () => {
     const { start, edit, heard, environment, reloads } = await follow({
       flags: { a: flagData('a', 1), b: flagData('b', 1) },
     });
@@ -259,7 +259,7 @@ describe('an edit', () => {
     expect(environment.unreadable()).toEqual([]);
   });
 
-  test('by an editor that writes another file and renames it is seen', async () => {
+  test('by rename is noticed', async () => {
     const { start, heard, path, reloads } = await follow(
       { flags: { a: flagData('a', 1) } },
       { pollIntervalMs: 3_600_000 },
@@ -274,7 +274,7 @@ describe('an edit', () => {
     }
   });
 
-  test('by swapping what a link points to, as Kubernetes does, is seen', async () => {
+  test('by switching a symbolic link, as in Kubernetes, is noticed', async () => {
     const { start, heard, path, reloads, environment } = await follow(undefined);
     const [one, two] = [`${path}.1`, `${path}.2`];
     await writeFile(one, JSON.stringify({ flags: { a: flagData('a', 1) } }));
@@ -288,7 +288,7 @@ describe('an edit', () => {
     expect(environment.get('features', 'a')).toMatchObject({ version: 2 });
   });
 
-  test('is seen by polling where nothing reports it: the directory was replaced', async () => {
+  test('is noticed by polling if its directory was replaced', async () => {
     const { start, environment, path, reloads } = await follow(
       { flags: { a: flagData('a', 1) } },
       { pollIntervalMs: 20 },
@@ -303,7 +303,7 @@ describe('an edit', () => {
     await until('the edit to be read', () => environment.get('features', 'a')?.version === 2);
   });
 
-  test('that is written slowly is read when it is whole', async () => {
+  test('that is written slowly is read once it is complete', async () => {
     const { start, heard, path, reloads } = await follow({ flags: { a: flagData('a', 1) } }, { settleMs: 800 });
     await start();
     heard();
@@ -318,7 +318,7 @@ describe('an edit', () => {
     expect(reloads.filter(({ problem }) => problem)).toEqual([]);
   });
 
-  test('that removes the file takes nothing away', async () => {
+  test('that deletes the file changes nothing', async () => {
     const { start, heard, path, write, reloads, environment } = await follow({ flags: { a: flagData('a', 1) } });
     await start();
     heard();
@@ -332,7 +332,7 @@ describe('an edit', () => {
   });
 });
 
-test('a closed source reads no more', async () => {
+test('a closed file source reads nothing', async () => {
   const { start, write, reloads, path } = await follow({ flagValues: { a: 1 } }, { pollIntervalMs: 10 });
   const source = await start();
   await source.close();

@@ -8,7 +8,7 @@ import { closeAfterEach } from '../../support/opened.ts';
 
 const { behind } = closeAfterEach();
 
-/** A LaunchDarkly that answers as told, and remembers what it was asked. */
+/** A fake LaunchDarkly that records its requests. */
 async function start(more: Partial<GoalsOptions> = {}) {
   const asked: IncomingMessage[] = [];
   const server = createServer((request, response) => {
@@ -37,7 +37,7 @@ const json =
   (_request: IncomingMessage, response: ServerResponse): void =>
     void response.writeHead(status, { 'Content-Type': 'application/json', ...headers }).end(body);
 
-test('asks for the environment with the query, and hands on what is for the browser', async () => {
+test('goals are requested for the environment with the query, and returned with the headers meant for browsers', async () => {
   const launchDarkly = await start();
   launchDarkly.answer = json('[{"key":"g"}]', {
     ...{ 'Access-Control-Allow-Origin': '*', 'Set-Cookie': 'a=b', 'X-Other': 'kept', 'X-Hop': '1' },
@@ -53,7 +53,7 @@ test('asks for the environment with the query, and hands on what is for the brow
   expect(headers).toEqual({ 'content-type': 'application/json', date: expect.any(String), 'x-other': 'kept' });
 });
 
-test('hands on what LaunchDarkly refuses, and forgets it', async () => {
+test('an error from LaunchDarkly is returned and not cached', async () => {
   const launchDarkly = await start();
   launchDarkly.answer = json('no', { 'Cache-Control': 'max-age=60' }, 404);
   expect(await launchDarkly.goals('e', '')).toMatchObject({ status: 404 });
@@ -61,8 +61,8 @@ test('hands on what LaunchDarkly refuses, and forgets it', async () => {
   expect(await launchDarkly.goals('e', '')).toMatchObject({ status: 200 });
 });
 
-describe('an answer is remembered', () => {
-  test('for as long as LaunchDarkly allows, by environment and query, its age counted', async () => {
+describe('a response with goals is cached', () => {
+  test('for as long as LaunchDarkly allows, by environment and query, less its age', async () => {
     const launchDarkly = await start();
     launchDarkly.answer = json('[1]', { 'Cache-Control': 'private, max-age=60', Age: '10' });
     await launchDarkly.goals('e', '');
@@ -79,7 +79,7 @@ describe('an answer is remembered', () => {
     expect(launchDarkly.asked).toHaveLength(4);
   });
 
-  test.each(['no-store, max-age=60', 'max-age=0', ''])('not at all under %j', async (directive) => {
+  test.each(['no-store, max-age=60', 'max-age=0', ''])('never with the Cache-Control %j', async (directive) => {
     const launchDarkly = await start();
     launchDarkly.answer = json('[]', directive ? { 'Cache-Control': directive } : {});
     await launchDarkly.goals('e', '');
@@ -88,7 +88,7 @@ describe('an answer is remembered', () => {
   });
 
   test.each(['max-age=1', 'no-cache, max-age=60', ''])(
-    'under %j with its tag, which is asked about',
+    'for revalidation by its ETag with the Cache-Control %j',
     async (directive) => {
       const launchDarkly = await start();
       launchDarkly.answer = json('[1]', { ETag: '"a"', ...(directive && { 'Cache-Control': directive }) });
@@ -107,7 +107,7 @@ describe('an answer is remembered', () => {
     },
   );
 
-  test('beyond its time while LaunchDarkly fails or is away', async () => {
+  test('beyond its lifetime while LaunchDarkly fails', async () => {
     const launchDarkly = await start();
     launchDarkly.answer = json('[1]', { 'Cache-Control': 'max-age=1' });
     await launchDarkly.goals('e', '');
@@ -120,7 +120,7 @@ describe('an answer is remembered', () => {
     expect(launchDarkly.asked).toHaveLength(3);
   });
 
-  test('within bounds: what was not asked for the longest leaves first', async () => {
+  test('within a size limit, and the least recently used one is evicted', async () => {
     const launchDarkly = await start({ maxCacheBytes: 8_000 });
     launchDarkly.answer = json('x'.repeat(1_000), { 'Cache-Control': 'max-age=60' });
     for (const id of ['a', 'b', 'c', 'a', 'd']) await launchDarkly.goals(id, '');
@@ -132,20 +132,24 @@ describe('an answer is remembered', () => {
   });
 });
 
-describe('without an answer it rejects', () => {
+describe('a request for goals rejects', () => {
   test.each<[string, (request: IncomingMessage, response: ServerResponse) => void, RegExp]>([
     ['the connection breaks', (request) => void request.socket.destroy(), /could not be asked/],
     [
-      'the answer breaks off',
+      'the response is truncated',
       (request, response) => {
         response.writeHead(200, { 'Content-Length': '10' });
         response.write('[', () => request.socket.destroy());
       },
       /broke off/,
     ],
-    ['nothing comes', () => {}, /did not answer within 60 ms/],
-    ['only a head comes', (_, response) => void response.writeHead(200).flushHeaders(), /did not answer within 60 ms/],
-    ['too much comes', json('x'.repeat(2_000)), /more than 1000 bytes/],
+    ['there is no response', () => {}, /did not answer within 60 ms/],
+    [
+      'only the head arrives',
+      (_, response) => void response.writeHead(200).flushHeaders(),
+      /did not answer within 60 ms/,
+    ],
+    ['the response is too large', json('x'.repeat(2_000)), /more than 1000 bytes/],
   ])('when %s', async (_, answer, message) => {
     const timeoutMs = message.source.includes('60 ms') ? 60 : 60_000;
     const launchDarkly = await start({ timeoutMs, maxAnswerBytes: 1_000 });
@@ -154,7 +158,7 @@ describe('without an answer it rejects', () => {
   });
 });
 
-test('the same question is asked once at a time, and only so many at once', async () => {
+test('equal requests for goals share one, and the number of concurrent ones is limited', async () => {
   const launchDarkly = await start({ maxConcurrent: 2, maxWaiting: 1 });
   const held: ServerResponse[] = [];
   launchDarkly.answer = (_, response) => void held.push(response);
@@ -170,7 +174,7 @@ test('the same question is asked once at a time, and only so many at once', asyn
   expect(await launchDarkly.goals('d', '')).toMatchObject({ status: 200 });
 });
 
-test('goes through the proxy', async () => {
+test('goals are requested through the proxy', async () => {
   const launchDarkly = await start();
   const proxy = await startFakeProxy(launchDarkly.port);
   behind(() => proxy.close());
@@ -180,7 +184,7 @@ test('goes through the proxy', async () => {
   expect(proxy.asked.map(({ what }) => what)).toEqual(['GET http://clientsdk.example.com/sdk/goals/e']);
 });
 
-test('an address that is none is refused at once', () => {
+test('goals with an invalid URL are rejected at once', () => {
   expect(() => createGoals({ baseUri: 'clientsdk', userAgent: 'x' })).toThrow(
     expect.objectContaining({ code: 'CONFIG_INVALID' }),
   );

@@ -15,7 +15,7 @@ import { createSinkRecorder, flagData } from './support.ts';
 
 const { behind } = closeAfterEach();
 
-/** A certificate for these names that nobody trusts unless told to, and the file that tells. */
+/** A self-signed certificate for these names, and its file. */
 async function createAuthority() {
   const altNames = [
     { type: 2 as const, value: 'stream.example.com' },
@@ -35,7 +35,7 @@ async function createAuthority() {
   return { key, cert, file, folder };
 }
 
-/** A LaunchDarkly behind TLS: one `put` to whoever asks. */
+/** A fake LaunchDarkly behind TLS that sends one `put`. */
 async function startTlsUpstream({ key, cert }: { key: string; cert: string }) {
   const server = createServer({ key, cert }, (_request, response) => {
     response.writeHead(200, { 'Content-Type': 'text/event-stream' });
@@ -70,7 +70,7 @@ async function startProxy(targetPort: number, tls?: { key: string; cert: string 
 }
 
 describe('a stream over TLS', () => {
-  test('trusts the authorities of the CA files, and without them none but the public ones', async () => {
+  test('trusts the CA files, and only public authorities without them', async () => {
     const authority = await createAuthority();
     const port = await startTlsUpstream(authority);
     const trusting = listen(`https://127.0.0.1:${port}`, { caCertFiles: [authority.file] });
@@ -81,7 +81,7 @@ describe('a stream over TLS', () => {
   });
 
   test.each(['http', 'https'])(
-    'goes through a tunnel of an %s proxy, whose user is sent and never logged',
+    'uses a tunnel through an %s proxy, and sends its user but never logs it',
     async (scheme) => {
       const authority = await createAuthority();
       const proxy = await startProxy(await startTlsUpstream(authority), scheme === 'https' ? authority : undefined);
@@ -95,7 +95,7 @@ describe('a stream over TLS', () => {
     },
   );
 
-  test('is not opened to a target whose certificate is for another name', async () => {
+  test('rejects a certificate for another name', async () => {
     const authority = await createAuthority();
     const proxy = await startProxy(await startTlsUpstream(authority));
     const { stream, puts } = listen('https://other.example.com', {
@@ -106,7 +106,7 @@ describe('a stream over TLS', () => {
     expect(puts).toEqual([]);
   });
 
-  test('that the proxy refuses is tried again, and says what the proxy answered', async () => {
+  test("is retried if the proxy rejects it, and reports the proxy's response", async () => {
     const authority = await createAuthority();
     const proxy = await startProxy(await startTlsUpstream(authority));
     proxy.refuse = 407;
@@ -119,7 +119,7 @@ describe('a stream over TLS', () => {
     await eventually(() => expect(puts).toHaveLength(1));
   });
 
-  test('behind a proxy that never answers is tried again', async () => {
+  test('is retried if the proxy never answers', async () => {
     const authority = await createAuthority();
     const proxy = await startProxy(await startTlsUpstream(authority));
     proxy.refuse = 'hang';
@@ -134,7 +134,7 @@ describe('a stream over TLS', () => {
   });
 });
 
-test('a stream without TLS is asked for by its whole address, with the key for the target', async () => {
+test('a stream without TLS is requested from the proxy by absolute URL, with the key for the target', async () => {
   const upstream = await startFakeUpstream({ flags: { a: flagData('a', 1) } });
   behind(() => upstream.close());
   const proxy = await startProxy(Number(new URL(upstream.uri).port));
@@ -148,7 +148,7 @@ test('a stream without TLS is asked for by its whole address, with the key for t
   });
 });
 
-test('the variables name a proxy for each scheme', async () => {
+test('environment variables set the proxy for each scheme', async () => {
   const authority = await createAuthority();
   const proxy = await startProxy(await startTlsUpstream(authority));
   const { puts } = listen('https://stream.example.com', {
@@ -184,25 +184,25 @@ describe('NO_PROXY', () => {
     ['fd00::1', 'https://[fd00:0::1]', false],
     ['[fd00::1]:443', 'https://[fd00::1]', false],
     ['10.0.0.0/99,x/y,.,:', 'https://10.1.2.3', true],
-  ])('%j: is %s proxied? %s', (NO_PROXY, target, proxied) => {
+  ])('%j proxies %s: %s', (NO_PROXY, target, proxied) => {
     const { agentFor } = createOutbound({ caCertFiles: [], env: { HTTPS_PROXY: 'http://proxy:3128', NO_PROXY } });
     expect(agentFor(new URL(target)) !== undefined).toBe(proxied);
   });
 
-  test('does not count for a proxy that was set for the relay alone', () => {
+  test("does not apply to a proxy in the relay's own settings", () => {
     const { agentFor } = createOutbound({ proxyUrl: 'proxy:3128', caCertFiles: [], env: { NO_PROXY: '*' } });
     expect(agentFor(new URL('https://stream.launchdarkly.com'))).toBeDefined();
   });
 });
 
-describe('what cannot be used is refused at once', () => {
+describe('an invalid outbound setting', () => {
   test.each([
     [{ proxyUrl: 'socks5://jane:secret@proxy' }, 'the proxy URL must be an http or https URL'],
     [{ proxyUrl: 'http://jane:secret%zz@proxy' }, 'the proxy URL must be an http or https URL'],
     [{ env: { HTTPS_PROXY: '::secret::' } }, 'HTTPS_PROXY must be'],
     [{ caCertFiles: ['/no/such/file.pem'] }, 'cannot read the CA file /no/such/file.pem: file not found'],
     [{ caCertFiles: [import.meta.filename] }, 'must contain PEM certificates'],
-  ] as [Partial<OutboundOptions>, string][])('%j', (options, message) => {
+  ] as [Partial<OutboundOptions>, string][])('is rejected: %j', (options, message) => {
     const attempt = () => createOutbound({ caCertFiles: [], env: {}, ...options });
     expect(attempt).toThrow(
       expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringContaining(message) }),
@@ -210,7 +210,7 @@ describe('what cannot be used is refused at once', () => {
     expect(attempt).toThrow(expect.objectContaining({ message: expect.not.stringContaining('secret') }));
   });
 
-  test('everything in one message', () => {
+  test('is reported together with all others', () => {
     const attempt = () => createOutbound({ proxyUrl: 'ftp://x', caCertFiles: ['/no/a.pem', '/no/b.pem'], env: {} });
     expect(attempt).toThrow(/a\.pem.*b\.pem.*proxy/);
   });

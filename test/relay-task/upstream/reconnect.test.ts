@@ -1,4 +1,4 @@
-/** Upstream and memory together, over real sockets: what readers would be told when the line breaks and comes back. */
+/** Upstream and memory together over real sockets: the changes that readers get after a reconnect. */
 import { init, type LDClient } from '@launchdarkly/node-server-sdk';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { Change } from '../../../relay-task/ports.ts';
@@ -46,7 +46,7 @@ async function start(flags: ReturnType<typeof flagData>[]) {
   return { upstream, environment, stream, heard, reconnect };
 }
 
-test('a reconnect to the same data is silent, to newer data a patch, to older data a put', async () => {
+test('a reconnect with equal data is silent, with newer data a patch, with older data a put', async () => {
   const { heard, reconnect } = await start([flagData('a', 2), flagData('b', 1)]);
   expect(heard()).toEqual(['put s1 a2 b1']);
   await reconnect([flagData('a', 2), flagData('b', 1)]);
@@ -57,7 +57,7 @@ test('a reconnect to the same data is silent, to newer data a patch, to older da
   expect(heard()).toEqual(['put a1 b1']);
 });
 
-test('an outage takes nothing away, and a patch that is older than what is held changes nothing', async () => {
+test('an outage removes nothing, and an outdated patch changes nothing', async () => {
   const { upstream, environment, heard, stream } = await start([flagData('a', 2)]);
   heard();
   upstream.answer = { status: 503 };
@@ -72,7 +72,7 @@ test('an outage takes nothing away, and a patch that is older than what is held 
   expect(heard()).toEqual(['patch a3']);
 });
 
-test('a broken flag on reconnect keeps its previous version and is named', async () => {
+test('an invalid flag after a reconnect keeps its previous version and is named', async () => {
   const { environment, heard, reconnect } = await start([flagData('a', 2), flagData('b', 1)]);
   heard();
   await reconnect([flagData('a', 3, { variations: 'broken' }), flagData('b', 2)]);
@@ -81,7 +81,7 @@ test('a broken flag on reconnect keeps its previous version and is named', async
   expect(environment.unreadable()).toMatchObject([{ key: 'a', reason: expect.stringContaining('variations') }]);
 });
 
-test('the fake upstream is one that the official SDK takes for LaunchDarkly', async () => {
+test('an official SDK works with the fake upstream', async () => {
   const { upstream } = await start([flagData('a', 1)]);
   const client: LDClient = init('sdk-key', {
     streamUri: upstream.uri,

@@ -12,7 +12,7 @@ const { behind } = closeAfterEach();
 
 const of = (key: string) => (request: RecordedRequest) => request.headers.authorization === key;
 
-/** A real environment behind a real connection with the key `old`; LaunchDarkly refuses the keys that are `bad`. */
+/** A real environment and connection with the key `old`; LaunchDarkly rejects keys in `bad`. */
 async function start() {
   const upstream = await startFakeUpstream({ flags: { a: flagData('a', 1), b: flagData('b', 1) } });
   behind(() => upstream.close());
@@ -41,7 +41,7 @@ async function start() {
   return { upstream, answers, changes, statuses, lines, environment, rotating, asked };
 }
 
-test('the new key takes over without a change of data, of state or of being current', async () => {
+test('a new key takes over without a change of data or status', async () => {
   const { upstream, rotating, changes, statuses, asked } = await start();
   const { stateSince } = rotating.status();
   changes.splice(0);
@@ -58,7 +58,7 @@ test('the new key takes over without a change of data, of state or of being curr
   await eventually(() => expect(changes).toHaveLength(1));
 });
 
-test('until the new key has delivered everything the old one goes on feeding, and the new one says nothing', async () => {
+test('the old key feeds the environment until the new one has delivered everything', async () => {
   const { upstream, answers, environment, rotating, asked } = await start();
   answers.set('new', 'silent');
   rotating.setKey('new');
@@ -74,7 +74,7 @@ test('until the new key has delivered everything the old one goes on feeding, an
   expect(environment.get('features', 'b')?.version).toBe(2);
 });
 
-test('a bad new key leaves the old one in force, is visible, and is used once it is good', async () => {
+test('a bad new key leaves the old one in use, is shown in the status, and is used once it is accepted', async () => {
   const { upstream, answers, environment, rotating, asked, lines } = await start();
   answers.set('new', { status: 401 });
   rotating.setKey('new');
@@ -95,7 +95,7 @@ test('a bad new key leaves the old one in force, is visible, and is used once it
   expect(rotating.status()).toMatchObject({ state: 'VALID', current: true, lastError: { statusCode: 401 } });
 });
 
-test('an old key that LaunchDarkly takes away before the new one is up costs no data; both are tried', async () => {
+test('revoking the old key before the new one is connected loses no data, and both are retried', async () => {
   const { upstream, answers, environment, rotating, asked } = await start();
   answers.set('new', { status: 503 }).set('old', { status: 401 });
   rotating.setKey('new');
@@ -116,7 +116,7 @@ test('an old key that LaunchDarkly takes away before the new one is up costs no 
   expect(asked('old')).toBe(length);
 });
 
-test('a second new key during the hand-over replaces the first', async () => {
+test('a second new key during a takeover replaces the first', async () => {
   const { upstream, answers, rotating, asked } = await start();
   answers.set('first', 'hang');
   rotating.setKey('first');
@@ -129,7 +129,7 @@ test('a second new key during the hand-over replaces the first', async () => {
   expect([asked('old'), asked('first'), asked('second')]).toEqual([1, 1, 1]);
 });
 
-test('a way back to the old key during the hand-over keeps its connection', async () => {
+test('returning to the old key during a takeover keeps its connection', async () => {
   const { upstream, answers, environment, rotating, asked } = await start();
   answers.set('new', { status: 401 });
   rotating.setKey('new');
@@ -140,13 +140,13 @@ test('a way back to the old key during the hand-over keeps its connection', asyn
   await upstream.patch('flags', flagData('a', 2));
   await eventually(() => expect(environment.get('features', 'a')?.version).toBe(2));
   expect(asked('old')).toBe(1);
-  // One more may have been on its way.
+  // One more may have been in progress.
   expect(asked('new')).toBeLessThanOrEqual(asks + 1);
   await eventually(() => expect(upstream.open().map(({ headers }) => headers.authorization)).toEqual(['old']));
   expect(rotating.status()).toMatchObject({ state: 'VALID', current: true, lastError: { statusCode: 401 } });
 });
 
-test('a key that is set again changes nothing', async () => {
+test('setting the same key again changes nothing', async () => {
   const { answers, rotating, asked } = await start();
   rotating.setKey('old');
   answers.set('new', 'silent');
@@ -156,7 +156,7 @@ test('a key that is set again changes nothing', async () => {
   expect(asked('old')).toBe(1);
 });
 
-test('what breaks after the hand-over counts from when it broke', async () => {
+test('a failure after a takeover is dated from when it happened', async () => {
   const { upstream, answers, rotating, asked } = await start();
   rotating.setKey('new');
   await eventually(() => {
@@ -172,7 +172,7 @@ test('what breaks after the hand-over counts from when it broke', async () => {
   expect(rotating.status().stateSince).toBeGreaterThanOrEqual(brokenAt);
 });
 
-test('closing closes both, and nothing is delivered or reported afterwards', async () => {
+test('closing closes both connections, and nothing is delivered or reported afterwards', async () => {
   const { upstream, answers, changes, statuses, rotating, asked } = await start();
   answers.set('new', 'silent');
   rotating.setKey('new');

@@ -37,8 +37,8 @@ function listen(upstream: Pick<FakeUpstream, 'uri'>, more: Partial<StreamingOpti
   return { ...recorder, stream, statuses, lines };
 }
 
-describe('the request', () => {
-  test('asks for /all with the headers of a LaunchDarkly SDK and not for compression', async () => {
+describe('the request for a stream', () => {
+  test('asks for /all with the headers of a LaunchDarkly SDK and without compression', async () => {
     const upstream = await startUpstream();
     const { puts } = listen(upstream);
     await until('a put', () => puts.length === 1);
@@ -66,13 +66,13 @@ describe('the request', () => {
     expect(upstream.requests[0]?.url).toBe(url);
   });
 
-  test.each(['stream.launchdarkly.com', 'ftp://x', ''])('to %j is refused when it is started', (uri) => {
+  test.each(['stream.launchdarkly.com', 'ftp://x', ''])('to %j is rejected at once', (uri) => {
     expect(() => listen({ uri })).toThrow(expect.objectContaining({ code: 'CONFIG_INVALID' }));
   });
 });
 
-describe('what upstream sends', () => {
-  test('is delivered with its bytes, tombstones marked, null entries left out', async () => {
+describe('an upstream message', () => {
+  test('is delivered byte for byte, with tombstones marked and null entries left out', async () => {
     const upstream = await startUpstream();
     upstream.answer = 'silent';
     const { puts, stream } = listen(upstream);
@@ -94,7 +94,7 @@ describe('what upstream sends', () => {
   });
 
   test.each([1, 2, 3, 7, 64])(
-    'arrives whole in chunks of %i bytes, cut through characters and line ends',
+    'arrives intact in chunks of %i bytes that split characters and line ends',
     async (chunkBytes) => {
       const flags = { 'flag-é-🏁': flagData('flag-é-🏁', 1, { variations: ['ü', '日本語', '🏁🏁'] }) };
       const upstream = await startUpstream({ flags });
@@ -110,7 +110,7 @@ describe('what upstream sends', () => {
     },
   );
 
-  test('as patch and delete is delivered item by item, keys with slashes included', async () => {
+  test('with a patch or delete is delivered item by item, including keys with slashes', async () => {
     const upstream = await startUpstream();
     const { puts, upserts } = listen(upstream);
     await until('a put', () => puts.length === 1);
@@ -128,7 +128,7 @@ describe('what upstream sends', () => {
     expect(upserts[2]?.json).toBe('{"key":"a/b","version":4,"deleted":true}');
   });
 
-  test('and is not for us is ignored: other events, paths, fields and comments', async () => {
+  test('for other events, paths or fields is ignored', async () => {
     const upstream = await startUpstream();
     const { puts, upserts, statuses } = listen(upstream);
     await until('a put', () => puts.length === 1);
@@ -143,7 +143,7 @@ describe('what upstream sends', () => {
     expect(statuses.map(({ state }) => state)).toEqual(['VALID']);
   });
 
-  test('and cannot be understood is skipped by name, and everything else is delivered', async () => {
+  test('with invalid items skips them by name and delivers the others', async () => {
     const upstream = await startUpstream({
       flags: {
         good: flagData('good', 1),
@@ -186,7 +186,7 @@ describe('what upstream sends', () => {
     ['a patch without a path', 'patch', '{"data":{}}'],
     ['a patch without data', 'patch', '{"path":"/flags/a"}'],
     ['a delete without a version', 'delete', '{"path":"/flags/a"}'],
-  ])('as %s restarts the stream, delivers nothing of it and recovers', async (_what, event, data) => {
+  ])('with %s reconnects, delivers nothing of it and recovers', async (_what, event, data) => {
     const upstream = await startUpstream({ flags: { a: flagData('a', 1) } });
     const { puts, upserts, statuses, stream } = listen(upstream);
     await until('a put', () => puts.length === 1);
@@ -203,7 +203,7 @@ describe('what upstream sends', () => {
     expect(stream.status().lastError).toMatchObject({ kind: 'INVALID_DATA' });
   });
 
-  test('and never ends is cut off at the limit', async () => {
+  test('without an end is cut off at the limit', async () => {
     const upstream = await startUpstream();
     upstream.answerNext('silent');
     const { puts, statuses } = listen(upstream, { maxEventLength: 1_000 });
@@ -214,8 +214,8 @@ describe('what upstream sends', () => {
   });
 });
 
-describe('a failure', () => {
-  test('of the line is retried, and the new put is delivered', async () => {
+describe('an upstream failure', () => {
+  test('of the connection is retried, and the new put is delivered', async () => {
     const upstream = await startUpstream({ flags: { a: flagData('a', 1) } });
     const { puts, stream, statuses } = listen(upstream);
     await until('a put', () => puts.length === 1);
@@ -253,7 +253,7 @@ describe('a failure', () => {
   });
 
   test.each([401, 403, 404, 405, 410])(
-    'of status %i is visible as refused, retried slowly and never final',
+    'of status %i is shown as rejected, retried slowly and never final',
     async (status) => {
       const upstream = await startUpstream();
       upstream.answer = { status, body: 'no' };
@@ -274,7 +274,7 @@ describe('a failure', () => {
     },
   );
 
-  test('after data takes nothing away: refused then is INTERRUPTED', async () => {
+  test('after data was received is only INTERRUPTED, even for a rejection', async () => {
     const upstream = await startUpstream({ flags: { a: flagData('a', 1) } });
     const { puts, stream } = listen(upstream);
     await until('a put', () => puts.length === 1);
@@ -285,7 +285,7 @@ describe('a failure', () => {
     expect(puts).toHaveLength(1);
   });
 
-  test('of the line after a refusal does not make it forgotten, an answer of another kind does', async () => {
+  test('of the connection after a rejection does not clear it, another status does', async () => {
     const upstream = await startUpstream();
     upstream.answerNext({ status: 401 }, 'cut', { status: 503 });
     const { puts, statuses } = listen(upstream);
@@ -293,7 +293,7 @@ describe('a failure', () => {
     expect(statuses.map(({ refused }) => refused)).toEqual([true, true, false, false]);
   });
 
-  test('to say anything is noticed by the watchdog, and heartbeats keep it quiet', async () => {
+  test('in the form of silence is noticed by the watchdog, and heartbeats prevent it', async () => {
     const upstream = await startUpstream();
     const { puts, stream } = listen(upstream, { readTimeoutMs: 600 });
     await until('a put', () => puts.length === 1);
@@ -309,7 +309,7 @@ describe('a failure', () => {
     });
   });
 
-  test('to answer at all is noticed, too', async () => {
+  test('to respond is noticed by the watchdog', async () => {
     const upstream = await startUpstream();
     upstream.answerNext('hang', 'cut');
     const { puts, statuses } = listen(upstream, { headTimeoutMs: 400 });
@@ -318,7 +318,7 @@ describe('a failure', () => {
     expect(upstream.requests).toHaveLength(3);
   });
 
-  test('to greet leaves an open stream that is not current', async () => {
+  test('to send data leaves an open stream that is not current', async () => {
     const upstream = await startUpstream({ flags: { a: flagData('a', 1) } });
     const { puts, stream } = listen(upstream);
     await until('a put', () => puts.length === 1);
@@ -332,7 +332,7 @@ describe('a failure', () => {
     expect(stream.status()).toMatchObject({ state: 'VALID', current: true });
   });
 
-  test('doubles the wait up to the longest, less up to half by chance, and a long stream starts it anew', async () => {
+  test('doubles the delay up to the maximum, with jitter of at most half, and a long stream resets it', async () => {
     const upstream = await startUpstream();
     upstream.answer = { status: 503 };
     const delays = (lines: string[]) => lines.flatMap((line) => /"delayMs":(\d+)/.exec(line)?.[1] ?? []).map(Number);
@@ -375,7 +375,7 @@ describe('a redirect', () => {
     expect(stream.status().lastError?.message).toContain('the key is not sent');
   });
 
-  test('that goes round in circles ends', async () => {
+  test('in a loop is given up', async () => {
     const upstream = await startUpstream();
     upstream.answer = { status: 302, headers: { Location: '/all' } };
     const { statuses, stream } = listen(upstream, { backoff: { firstMs: 60_000, maxMs: 60_000 } });
@@ -396,7 +396,7 @@ test('a closed upstream makes no more requests and reports nothing', async () =>
   expect([upstream.requests.length, statuses.length, stream.status().state]).toEqual([1, seen, 'OFF']);
 });
 
-test('the SDK key stands in no line of the log and in no status', async () => {
+test('the SDK key is never logged or shown in a status', async () => {
   const upstream = await startUpstream();
   upstream.answerNext({ status: 401, body: SDK_KEY }, 'cut', { status: 302, headers: { Location: '//[' } });
   const { puts, lines, statuses } = listen(upstream);
@@ -408,7 +408,7 @@ test('the SDK key stands in no line of the log and in no status', async () => {
   expect(JSON.stringify(statuses)).not.toContain(SDK_KEY);
 });
 
-test('a key that no header may carry is a failure like others, and is not shown', async () => {
+test('a key that is not a valid header value fails like any other and is not shown', async () => {
   const upstream = await startUpstream();
   const { statuses, lines } = listen(upstream, { sdkKey: 'sdk-\n-secret' });
   await until('a failure', () => statuses.length >= 1);

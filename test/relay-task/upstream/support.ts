@@ -6,7 +6,7 @@ export interface Put {
   readonly unreadable: readonly UnreadableItem[];
 }
 
-/** A sink that only remembers. */
+/** A sink that records what it gets. */
 export function createSinkRecorder() {
   const puts: Put[] = [];
   const upserts: Item[] = [];
@@ -19,7 +19,7 @@ export function createSinkRecorder() {
   return { sink, puts, upserts, skipped };
 }
 
-/** A flag as LaunchDarkly sends it, complete. */
+/** A complete flag as LaunchDarkly sends it. */
 export function flagData(key: string, version: number, more: Record<string, unknown> = {}) {
   return {
     key,
@@ -42,7 +42,7 @@ export function flagData(key: string, version: number, more: Record<string, unkn
   };
 }
 
-/** A segment as LaunchDarkly sends it, complete. */
+/** A complete segment as LaunchDarkly sends it. */
 export function segmentData(key: string, version: number, more: Record<string, unknown> = {}) {
   return {
     key,

@@ -13,7 +13,7 @@ const describeShop = (more: Partial<EnvironmentDescription>): EnvironmentDescrip
   ...more,
 });
 
-/** Rooms that only remember what they were asked for. */
+/** Modules that only record their calls. */
 function open(startUpstream: (description: EnvironmentDescription) => Promise<void> = async () => {}) {
   const said: string[] = [];
   const silent = () => {};
@@ -52,7 +52,7 @@ function open(startUpstream: (description: EnvironmentDescription) => Promise<vo
   return { tenants, say, said };
 }
 
-test('a key that is learned later starts the upstream, another one is handed to it', async () => {
+test('a key that arrives later starts the upstream, and another one is passed to it', async () => {
   const { tenants, say, said } = open();
   say({});
   await tenants.started();
@@ -65,7 +65,7 @@ test('a key that is learned later starts the upstream, another one is handed to 
   expect(said.at(-1)).toBe('close one');
 });
 
-test('what changes while the upstream starts is made up for when it has', async () => {
+test('changes during the start of an upstream are applied afterwards', async () => {
   let proceed = () => {};
   const { tenants, say, said } = open(() => new Promise((resolve) => (proceed = resolve)));
   say({ sdkKey: 'one' });
@@ -78,7 +78,7 @@ test('what changes while the upstream starts is made up for when it has', async 
   await tenants.close();
 });
 
-test('after a start that failed, another source is tried at once, and the failure is not repeated', async () => {
+test('a failed start is replaced by another source at once', async () => {
   const { tenants, say, said } = open(async ({ flagsFile }) => {
     if (flagsFile === 'broken.json') throw new Error('broken');
   });
@@ -96,7 +96,7 @@ test('after a start that failed, another source is tried at once, and the failur
   await tenants.close();
 });
 
-test('an environment that goes while its upstream starts leaves none behind', async () => {
+test('an environment that is removed while its upstream starts leaves no upstream behind', async () => {
   let proceed = () => {};
   const { tenants, say, said } = open(() => new Promise((resolve) => (proceed = resolve)));
   say({ sdkKey: 'one' });
