@@ -21,7 +21,7 @@ import { createEnvironment } from '../../relay-task/environments/environment.ts'
 import type { Change, EvaluatedFlag } from '../../relay-task/ports.ts';
 import { createHub } from '../../relay-task/streams/hub.ts';
 import { silentMeter } from '../../relay-task/streams/meter.ts';
-import { flag } from '../relay-task/streams/memory-view.ts';
+import { flag } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
 
 type Candidate = 'hub' | 'naive';

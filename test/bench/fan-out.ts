@@ -19,8 +19,9 @@ import { createEnvironment } from '../../relay-task/environments/environment.ts'
 import { frame } from '../../relay-task/streams/framing.ts';
 import { createHub } from '../../relay-task/streams/hub.ts';
 import { messages } from '../../relay-task/streams/messages.ts';
-import { createMemoryView, flag } from '../relay-task/streams/memory-view.ts';
+import { flag } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
+import { createMemory } from '../support/memory.ts';
 
 const PUT_BYTES = 50_000;
 const SINGLE_PATCHES = 40;
@@ -51,7 +52,7 @@ const unused = {
 };
 
 async function serve(candidate: Candidate): Promise<void> {
-  const view = createMemoryView(firstItems());
+  const view = createMemory(...firstItems());
   let patch: (version: number) => void;
   let port: number;
   if (candidate === 'hub') {
@@ -68,7 +69,7 @@ async function serve(candidate: Candidate): Promise<void> {
       log: silentLog,
     });
     port = (await server.listen({ port: 0, host: '127.0.0.1' })).port;
-    patch = (version) => streams.publish(view.patch(patchOf(version)));
+    patch = (version) => streams.publish(view.set(patchOf(version)));
   } else {
     const responses = new Set<ServerResponse>();
     const put = Buffer.from(messages.all.put(view));

@@ -3,10 +3,11 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { runStore } from '../../bin/store/run.ts';
 import { encodeOfficialItem } from '../../lib/flag-table/index.ts';
-import { createMemory, flag, flags, type Memory, segment, tombstone } from '../relay-task/store/memory.ts';
+import { flag, flags, segment, tombstone } from '../relay-task/store/items.ts';
 import { expectTableToEqual, type OpenStore, openTable, quick, type Stores } from '../relay-task/store/open-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FakeTerminal, personTyping, pipeOf } from '../support/fake-terminal.ts';
+import { createMemory, type Memory } from '../support/memory.ts';
 
 const root = join(import.meta.dirname, '../..');
 const before = { ...process.env };

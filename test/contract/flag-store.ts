@@ -1,7 +1,8 @@
 /** The contract of a flag store, whatever its database. */
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { Store } from '../../relay-task/ports.ts';
-import { createMemory, flag, type Memory, segment, tombstone } from '../relay-task/store/memory.ts';
+import { flag, segment, tombstone } from '../relay-task/store/items.ts';
+import { createMemory, type Memory } from '../support/memory.ts';
 
 /** One test's own database. */
 export interface StoreDatabase {

@@ -5,8 +5,9 @@
 import { connect } from 'node:net';
 import { deflateSync, gzipSync } from 'node:zlib';
 import { PATIENCE_MS } from '../../support/eventually.ts';
+import { flag } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
 import { RandomChoices, randomFrom } from '../../support/random.ts';
-import { createMemoryView, flag } from '../streams/memory-view.ts';
 import { startServer } from './start-server.ts';
 
 const COUNT = process.env.LONG ? 2_000 : 200;
@@ -201,7 +202,7 @@ function send(port: number, { method, path, headers, body, slow }: BadRequest): 
 test(`${COUNT} bad requests each get a 4xx with a reason and do not harm the relay (SEED=${seed})`, async () => {
   const requests = new BadRequests(randomFrom(seed));
   const server = await startServer({
-    view: createMemoryView([flag('banner', 1)]),
+    view: createMemory(flag('banner', 1)),
     server: { maxContextBytes: LIMIT, maxInboundPayloadBytes: LIMIT },
   });
   const heapAfter = async (count: number) => {

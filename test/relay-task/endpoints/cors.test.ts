@@ -1,5 +1,6 @@
+import { flag } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
 import { readStream } from '../../support/read-stream.ts';
-import { createMemoryView, flag } from '../streams/memory-view.ts';
 import { type Answer, ask, base64url, json } from './ask.ts';
 import { startServer, type TestServer } from './start-server.ts';
 
@@ -7,7 +8,7 @@ const context = base64url({ kind: 'user', key: 'alice' });
 const site = 'https://app.example';
 let server: TestServer;
 beforeEach(async () => {
-  server = await startServer({ view: createMemoryView([flag('banner', 1)]) });
+  server = await startServer({ view: createMemory(flag('banner', 1)) });
 });
 afterEach(() => server.close());
 const from = (origin: string | undefined, method: string, path: string): Promise<Answer> =>

@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gunzipSync } from 'node:zlib';
-import { createMemoryView, flag, tombstone } from '../streams/memory-view.ts';
+import { flag, tombstone } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
 import { ask, base64url, json } from './ask.ts';
 import { startServer, type TestServer } from './start-server.ts';
 
@@ -23,7 +24,7 @@ const vectors: { sdkKey: string; hashes: [object, string][] } = JSON.parse(
 const alice = { kind: 'user', key: 'alice' };
 let servers: TestServer[] = [];
 const start = async () => {
-  const server = await startServer({ view: createMemoryView(items()) });
+  const server = await startServer({ view: createMemory(...items()) });
   servers.push(server);
   return server;
 };
@@ -162,10 +163,10 @@ describe('the ETag of an evalx answer', () => {
     const [one, other] = [await start(), await start()];
     expect(await tagOf(one, path(alice))).toMatch(/^"[0-9a-f]{32}"$/);
     expect(await tagOf(one, path(alice))).toBe(await tagOf(other, path(alice)));
-    one.view.patch(flag('everywhere', 4));
+    one.view.set(flag('everywhere', 4));
     const changed = await tagOf(one, path(alice));
     expect(changed).not.toBe(await tagOf(other, path(alice)));
-    other.view.patch(flag('everywhere', 4));
+    other.view.set(flag('everywhere', 4));
     expect(changed).toBe(await tagOf(other, path(alice)));
   });
 
@@ -222,7 +223,7 @@ describe('the ETag of an evalx answer', () => {
 
 test('a large evalx answer is compressed for clients that accept it', async () => {
   const { port, view } = await start();
-  view.patch(...Array.from({ length: 50 }, (_, index) => flag(`flag-${index}`, 1)));
+  view.set(...Array.from({ length: 50 }, (_, index) => flag(`flag-${index}`, 1)));
   const path = `/sdk/evalx/64a0/contexts/${base64url(alice)}`;
   const plain = await ask(port, 'GET', path);
   const zipped = await ask(port, 'GET', path, { headers: { 'accept-encoding': 'gzip' } });

@@ -1,5 +1,6 @@
 import { brotliCompressSync, deflateRawSync, deflateSync, gzipSync } from 'node:zlib';
-import { createMemoryView, flag } from '../streams/memory-view.ts';
+import { flag } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
 import { ask, json } from './ask.ts';
 import { startServer, type TestServer, type TestServerOptions } from './start-server.ts';
 
@@ -16,7 +17,7 @@ const addresses = [
 ] as const;
 let servers: TestServer[] = [];
 const start = async (options: TestServerOptions = {}) => {
-  const server = await startServer({ view: createMemoryView([flag('banner', 1)]), ...options });
+  const server = await startServer({ view: createMemory(flag('banner', 1)), ...options });
   servers.push(server);
   return server;
 };

@@ -3,7 +3,8 @@
  * does instead.
  */
 import { createHmac } from 'node:crypto';
-import { createMemoryView, flag, segment } from '../streams/memory-view.ts';
+import { flag, segment } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
 import { ask, base64url, json } from './ask.ts';
 import { startServer, type TestServer } from './start-server.ts';
 
@@ -12,10 +13,7 @@ const site = 'https://app.example';
 let server: TestServer;
 beforeEach(async () => {
   server = await startServer({
-    view: createMemoryView([
-      flag('banner', 7, { newField: { from: 'tomorrow' } }),
-      segment('beta', 2, { newField: 1 }),
-    ]),
+    view: createMemory(flag('banner', 7, { newField: { from: 'tomorrow' } }), segment('beta', 2, { newField: 1 })),
   });
 });
 afterEach(() => server.close());

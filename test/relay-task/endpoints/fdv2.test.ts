@@ -1,15 +1,16 @@
 import { internal } from '@launchdarkly/js-sdk-common';
 import { init } from '@launchdarkly/node-server-sdk';
+import { flag, segment, tombstone } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
+import { createMemory } from '../../support/memory.ts';
 import { readStream } from '../../support/read-stream.ts';
-import { createMemoryView, flag, segment, tombstone } from '../streams/memory-view.ts';
 import { ask, base64url, json } from './ask.ts';
 import { startServer, type TestServer } from './start-server.ts';
 
 let server: TestServer;
 beforeEach(async () => {
   server = await startServer({
-    view: createMemoryView([flag('banner', 7), flag('menu', 2), segment('beta', 3), tombstone('features', 'gone', 4)]),
+    view: createMemory(flag('banner', 7), flag('menu', 2), segment('beta', 3), tombstone('features', 'gone', 4)),
   });
 });
 afterEach(() => server.close());
@@ -62,8 +63,8 @@ describe('/sdk/poll', () => {
 
   test('with a known basis returns what was changed and deleted since', async () => {
     const { state } = (await payloadOf())!;
-    server.view.patch(flag('banner', 8));
-    server.view.patch(tombstone('segments', 'beta', 4), flag('banner', 9));
+    server.view.set(flag('banner', 8));
+    server.view.set(tombstone('segments', 'beta', 4), flag('banner', 9));
     const changes = (await payloadOf(state))!;
     expect(changes.type).toBe('partial');
     expect(changes.state).toBe((await payloadOf())!.state);
@@ -89,7 +90,7 @@ describe('/sdk/poll', () => {
     expect((await poll(state, { 'if-none-match': etag! })).status).toBe(304);
     const behind = await poll('older', { 'if-none-match': etag! });
     expect([behind.status, understood(behind.json().events, 'flag', 'segment')!.type]).toEqual([200, 'full']);
-    server.view.patch(flag('banner', 8));
+    server.view.set(flag('banner', 8));
     expect((await poll(state, { 'if-none-match': etag! })).status).toBe(200);
   });
 
@@ -154,7 +155,7 @@ describe('/sdk/poll/eval', () => {
     expect((await poll('auth=64a0', held)).status).toBe(304);
     expect((await poll(`auth=64a0&basis=${state}`, held)).status).toBe(304);
     expect((await poll('auth=64a0&basis=older', held)).status).toBe(200);
-    server.view.patch(flag('banner', 8));
+    server.view.set(flag('banner', 8));
     const changed = await payloadOf(`auth=64a0&basis=${state}`);
     expect([changed!.type, changed!.updates.length]).toEqual(['full', 2]);
   });

@@ -1,14 +1,15 @@
 import { initialize, type LDClient, type LDOptions } from 'launchdarkly-node-client-sdk';
 import { eventually } from '../../support/eventually.ts';
+import { flag } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
-import { createMemoryView, flag } from '../streams/memory-view.ts';
+import { createMemory } from '../../support/memory.ts';
 import { startServer, type TestServer } from './start-server.ts';
 
 let server: TestServer;
 let client: LDClient | undefined;
 beforeEach(async () => {
   server = await startServer({
-    view: createMemoryView([flag('banner', 7, { targets: [{ values: ['bob'], variation: 1 }] })]),
+    view: createMemory(flag('banner', 7, { targets: [{ values: ['bob'], variation: 1 }] })),
   });
 });
 afterEach(async () => {

@@ -3,7 +3,8 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { gzipSync } from 'node:zlib';
 import { parseContext } from '../../../lib/evaluation/index.ts';
-import { createMemoryView, flag, tombstone } from '../streams/memory-view.ts';
+import { flag, tombstone } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
 import { ask, json } from './ask.ts';
 import { startServer, type TestServer, type TestServerOptions } from './start-server.ts';
 
@@ -24,7 +25,7 @@ const one = (key: string) => `${BULK}/${key}`;
 
 let servers: TestServer[] = [];
 const start = async (options: TestServerOptions = {}) => {
-  const server = await startServer({ view: createMemoryView(items()), ...options });
+  const server = await startServer({ view: createMemory(...items()), ...options });
   servers.push(server);
   return server;
 };
@@ -106,7 +107,7 @@ describe('OFREP credentials', () => {
 
 describe('an OFREP answer about one flag', () => {
   const answers = async (extra: Record<string, unknown>, headers: Record<string, string> = {}) => {
-    const server = await start({ view: createMemoryView([flag('f', 12, extra)]) });
+    const server = await start({ view: createMemory(flag('f', 12, extra)) });
     const answer = await evaluate(server, one('f'), alice, { headers });
     return [answer.status, answer.json()];
   };
@@ -206,7 +207,7 @@ describe('an OFREP answer about one flag', () => {
 });
 
 test('an OFREP bulk answer has the same results as single answers, including errors', async () => {
-  const view = createMemoryView([...items(), flag('broken', 8, { fallthrough: { variation: 99 } })]);
+  const view = createMemory(...items(), flag('broken', 8, { fallthrough: { variation: 99 } }));
   const server = await start({ view });
   const bulk = (await evaluate(server, BULK, { targetingKey: 'bob' })).json();
   expect(bulk.metadata).toEqual({ flagSetId: '64a0' });
@@ -310,7 +311,7 @@ describe('a bad OFREP request', () => {
 
 describe('an OFREP request before the relay is ready', () => {
   test.each([
-    ['without data', { view: createMemoryView() }],
+    ['without data', { view: createMemory() }],
     ['without environments', { find: () => 'not-yet' as const }],
   ])('gets 503 (%s)', async (_, options) => {
     const server = await start(options);
@@ -340,7 +341,7 @@ describe('an OFREP client with an ETag', () => {
     expect((await again({ ...context, n: 2 })).status).toBe(200);
     expect((await again(context, {}, 'mob-key')).status).toBe(200);
     expect((await again(context, { prefer: 'reasons=standard' })).status).toBe(200);
-    server.view.patch(flag('server', 7));
+    server.view.set(flag('server', 7));
     expect((await again(context)).status).toBe(200);
   });
 
@@ -369,7 +370,7 @@ describe('an OFREP client with an ETag', () => {
 
 test('a large OFREP answer is compressed for clients that accept it', async () => {
   const many = Array.from({ length: 50 }, (_, index) => flag(`flag-${index}`, 1));
-  const server = await start({ view: createMemoryView(many) });
+  const server = await start({ view: createMemory(...many) });
   const plain = await evaluate(server, BULK, alice);
   const packed = await evaluate(server, BULK, alice, { headers: { 'accept-encoding': 'gzip' } });
   expect(packed.headers['content-encoding']).toBe('gzip');
@@ -435,7 +436,7 @@ describe('a browser that uses OFREP', () => {
 });
 
 test("OFREP's configuration is served to older providers, with an ETag", async () => {
-  const { port } = await start({ view: createMemoryView() });
+  const { port } = await start({ view: createMemory() });
   const headers = { authorization: '64a0' };
   const answer = await ask(port, 'GET', '/ofrep/v1/configuration', { headers });
   expect(answer.status).toBe(200);

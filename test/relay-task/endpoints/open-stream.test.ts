@@ -1,8 +1,9 @@
 import { connect } from 'node:net';
 import { gzipSync } from 'node:zlib';
 import { eventually } from '../../support/eventually.ts';
+import { flag } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
 import { readStream, type StreamReader } from '../../support/read-stream.ts';
-import { createMemoryView, flag } from '../streams/memory-view.ts';
 import { ask, base64url, json, say } from './ask.ts';
 import { startServer, type TestServer, type TestServerOptions } from './start-server.ts';
 
@@ -11,7 +12,7 @@ const bytes = Buffer.byteLength(alice);
 let servers: TestServer[] = [];
 let readers: StreamReader[] = [];
 const start = async (options: TestServerOptions = {}) => {
-  const server = await startServer({ view: createMemoryView([flag('banner', 1)]), ...options });
+  const server = await startServer({ view: createMemory(flag('banner', 1)), ...options });
   servers.push(server);
   return server;
 };

@@ -1,8 +1,9 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { flag, segment, tombstone } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
 import { readStream } from '../../support/read-stream.ts';
-import { createMemoryView, flag, segment, tombstone } from '../streams/memory-view.ts';
 import { startServer, type TestServer } from './start-server.ts';
 
 const filler = { filler: 'x'.repeat(5_000) };
@@ -10,14 +11,14 @@ let server: TestServer;
 beforeEach(async () => {
   // As LaunchDarkly's relay computes it: the SHA-1 of "alpha:3beta:12" begins with b8788ef94d38151.
   const items = [flag('beta', 12, filler), flag('alpha', 3), segment('s', 4, filler), tombstone('segments', 'gone', 9)];
-  server = await startServer({ view: createMemoryView(items) });
+  server = await startServer({ view: createMemory(...items) });
 });
 afterEach(() => server.close());
 const ask = (path: string, headers: Record<string, string> = {}) =>
   server.get(path, { headers: { authorization: 'sdk-key', 'accept-encoding': 'identity', ...headers } });
 
 test('polls return the raw JSON of the items, without tombstones', async () => {
-  server.view.patch(tombstone('features', 'alpha', 4));
+  server.view.set(tombstone('features', 'alpha', 4));
   const flags = `{"beta":${flag('beta', 12, filler).json}}`;
   const segments = `{"s":${segment('s', 4, filler).json}}`;
   expect(await (await ask('/sdk/latest-all')).text()).toBe(`{"flags":${flags},"segments":${segments}}`);
@@ -51,7 +52,7 @@ test.each([
   for (const other of ['"other"', `"${etag.slice(2)}`, '', '"*"', 'relay-1']) {
     expect([other, (await ask(path, { 'if-none-match': other })).status]).toEqual([other, 200]);
   }
-  server.view.patch(flag('beta', 13), segment('s', 5));
+  server.view.set(flag('beta', 13), segment('s', 5));
   expect((await ask(path, { 'if-none-match': etag })).status).toBe(200);
 });
 
@@ -77,7 +78,7 @@ test('a changed segment does not change the ETag of the flags', async () => {
       ),
     );
   const before = await tags();
-  server.view.patch(segment('s', 5));
+  server.view.set(segment('s', 5));
   const after = await tags();
   expect(after.map((tag, index) => tag === before[index])).toEqual([true, false, false]);
 });
@@ -118,7 +119,7 @@ test('a hundred polls of the same data serialise it once', async () => {
   const before = server.view.walks;
   await Promise.all(Array.from({ length: 100 }, () => ask('/sdk/latest-all', { 'accept-encoding': 'gzip' })));
   expect(server.view.walks - before).toBe(2);
-  server.view.patch(flag('alpha', 4));
+  server.view.set(flag('alpha', 4));
   await ask('/sdk/latest-all');
   expect(server.view.walks - before).toBe(4);
 });
@@ -131,7 +132,7 @@ describe('polling for PHP', () => {
   test.each(vectors.allFlags)('lets ld-relay’s ETag match for the set %j (%s)', async (versions, tag) => {
     server.view.put(Object.entries(versions).map(([key, version]) => flag(key, version)));
     expect((await ask('/sdk/flags', { 'if-none-match': tag })).status).toBe(304);
-    server.view.patch(flag('more', 1));
+    server.view.set(flag('more', 1));
     expect((await ask('/sdk/flags', { 'if-none-match': tag })).status).toBe(200);
   });
 

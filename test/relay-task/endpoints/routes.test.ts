@@ -1,6 +1,7 @@
 /** Every endpoint of the relay: those of LaunchDarkly's own relay, and those that LaunchDarkly itself offers in addition. */
 import type { CredentialKind } from '../../../relay-task/ports.ts';
-import { createMemoryView, flag, segment } from '../streams/memory-view.ts';
+import { flag, segment } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
 import { type Answer, ask, base64url, json } from './ask.ts';
 import { startServer, type TestServer } from './start-server.ts';
 
@@ -106,9 +107,9 @@ let empty: TestServer;
 let refused: TestServer;
 let unlisted: TestServer;
 beforeAll(async () => {
-  full = await startServer({ view: createMemoryView([flag('banner', 7), segment('beta', 2)]) });
-  empty = await startServer({ view: createMemoryView() });
-  refused = await startServer({ view: createMemoryView() });
+  full = await startServer({ view: createMemory(flag('banner', 7), segment('beta', 2)) });
+  empty = await startServer({ view: createMemory() });
+  refused = await startServer({ view: createMemory() });
   refused.environment.refused = true;
   unlisted = await startServer({ find: () => 'not-yet' });
 });

@@ -10,13 +10,13 @@ import {
 import type { Item } from '../../../lib/flag-table/index.ts';
 import type { ServedEnvironment, ServedView } from '../../../relay-task/endpoints/services.ts';
 import type { CredentialKind, EvaluatedFlag, EventDelivery } from '../../../relay-task/ports.ts';
-import type { MemoryView } from '../streams/memory-view.ts';
+import type { Memory } from '../../support/memory.ts';
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
 
 /** Everything that a test may change, and a record of what was done to it. */
 export interface TestEnvironment extends Writable<ServedEnvironment> {
-  view: MemoryView & ServedView;
+  view: Memory & ServedView;
   /** Number of evaluations of all flags. */
   evaluations: number;
   /** Stands for Big Segment memberships: awaited before evaluating, then read. */
@@ -27,7 +27,7 @@ export interface TestEnvironment extends Writable<ServedEnvironment> {
 const sha = (algorithm: string, text: string) => createHash(algorithm).update(text).digest('hex');
 
 /** A small environment over a memory; it compiles a flag on each evaluation. */
-export function createTestEnvironment(memory: MemoryView): TestEnvironment {
+export function createTestEnvironment(memory: Memory): TestEnvironment {
   const view = withStates(memory);
   const compiled = (key: string) => {
     const item = view.get('features', key);
@@ -91,11 +91,11 @@ export function createTestEnvironment(memory: MemoryView): TestEnvironment {
 }
 
 /** The memory, with a history of its states. */
-function withStates(memory: MemoryView): MemoryView & ServedView {
+function withStates(memory: Memory): Memory & ServedView {
   // The digest does not walk through the items, which tests count.
   const state = () => (memory.initialized ? memory.digest('all') : '');
   const changes: { readonly before: string; readonly items: readonly Item[] }[] = [];
-  return Object.assign(Object.create(memory) as MemoryView, {
+  return Object.assign(Object.create(memory) as Memory, {
     state,
     changesSince(since: string) {
       const index = changes.findIndex(({ before }) => before === since);
@@ -103,9 +103,9 @@ function withStates(memory: MemoryView): MemoryView & ServedView {
       const last = new Map(changes.slice(index).flatMap((change) => change.items.map((item) => [item.key, item])));
       return [...last.values()];
     },
-    patch(...list: readonly Item[]) {
+    set(...list: readonly Item[]) {
       changes.push({ before: state(), items: list });
-      return memory.patch(...list);
+      return memory.set(...list);
     },
   });
 }

@@ -1,8 +1,9 @@
 import { connect } from 'node:net';
 import { until } from '../../support/eventually.ts';
+import { flag, segment, tombstone } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
+import { createMemory } from '../../support/memory.ts';
 import { readStream } from '../../support/read-stream.ts';
-import { createMemoryView, flag, segment, tombstone } from '../streams/memory-view.ts';
 import { say } from './ask.ts';
 import { startServer, type TestServer, type TestServerOptions } from './start-server.ts';
 
@@ -50,7 +51,7 @@ describe('a request path', () => {
   });
 
   test('is percent-decoded, so that a key may contain a slash', async () => {
-    const { get } = await start({ view: createMemoryView([flag('a/b ü', 1)]) });
+    const { get } = await start({ view: createMemory(flag('a/b ü', 1)) });
     expect(await (await get('/sdk/flags/a%2Fb%20%C3%BC', { headers: authorization })).json()).toMatchObject({
       key: 'a/b ü',
     });
@@ -95,7 +96,7 @@ describe("a server SDK's request", () => {
   });
 
   test('gets 503 on polls without data while streams wait; once upstream rejects the key, both get 503', async () => {
-    const { get, port, environment, streams, view } = await start({ view: createMemoryView() });
+    const { get, port, environment, streams, view } = await start({ view: createMemory() });
     const polls = [
       '/sdk/latest-all',
       '/sdk/latest-flags',
@@ -123,7 +124,7 @@ describe("a server SDK's request", () => {
   });
 
   test('gets a Retry-After that differs between clients', async () => {
-    const { get } = await start({ view: createMemoryView() });
+    const { get } = await start({ view: createMemory() });
     const seen = new Set<string | null>();
     for (let i = 0; i < 40; i++)
       seen.add((await get('/sdk/flags', { headers: authorization })).headers.get('retry-after'));
@@ -133,7 +134,7 @@ describe("a server SDK's request", () => {
 
 describe('a stream over HTTP', () => {
   test('starts with a put, then sends patches, and ignores pipelined requests', async () => {
-    const { port, streams, view } = await start({ view: createMemoryView(items()) });
+    const { port, streams, view } = await start({ view: createMemory(...items()) });
     const reader = await readStream({
       port,
       path: '/all?filter=',
@@ -141,7 +142,7 @@ describe('a stream over HTTP', () => {
       pipelined: 'GET /status HTTP/1.1\r\nHost: a\r\n\r\n',
     });
     expect((await reader.next()).event).toBe('put');
-    streams.publish(view.patch(flag('banner', 8)));
+    streams.publish(view.set(flag('banner', 8)));
     expect((await reader.next()).event).toBe('patch');
     expect(reader.body()).not.toContain('healthy');
     reader.close();
@@ -198,7 +199,7 @@ describe('a stream over HTTP', () => {
   test('beyond the limit is rejected with 503 and Retry-After', async () => {
     const big = flag('a', 1, { filler: 'x'.repeat(12 * 1024 * 1024) });
     const { port, get } = await start({
-      view: createMemoryView([big]),
+      view: createMemory(big),
       hub: { maxInitialInFlight: 1, maxInitialWaiting: 0 },
     });
     const slow = await readStream({ port, path: '/all', headers: authorization });
@@ -209,7 +210,7 @@ describe('a stream over HTTP', () => {
   });
 
   test('survives clients that disconnect during their request', async () => {
-    const { port, hub, get } = await start({ view: createMemoryView(items()) });
+    const { port, hub, get } = await start({ view: createMemory(...items()) });
     for (let i = 0; i < 50; i++) {
       const socket = connect(port, '127.0.0.1');
       socket.on('error', () => {});
@@ -250,7 +251,7 @@ describe('a malformed request', () => {
       state = (state * 1_103_515_245 + 12_345) % 2_147_483_648;
       return state / 2_147_483_648;
     };
-    const { port, get } = await start({ view: createMemoryView(items()) });
+    const { port, get } = await start({ view: createMemory(...items()) });
     const parts = [
       '/',
       '%',
@@ -380,7 +381,7 @@ describe('the server', () => {
   });
 
   test('reports every response with its route pattern', async () => {
-    const { get, port, answers } = await start({ view: createMemoryView(items()) });
+    const { get, port, answers } = await start({ view: createMemory(...items()) });
     await get('/sdk/flags/banner', { headers: authorization });
     await get('/sdk/flags/banner');
     await get('/nothing');

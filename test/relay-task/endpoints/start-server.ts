@@ -3,7 +3,7 @@ import { createRelayServer, type RelayServer, type RelayServerOptions } from '..
 import type { Found, Health, ServedEnvironment } from '../../../relay-task/endpoints/services.ts';
 import type { CredentialKind, Log, StreamOpening } from '../../../relay-task/ports.ts';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
-import { createMemoryView, type MemoryView } from '../streams/memory-view.ts';
+import { createEmptyMemory, type Memory } from '../../support/memory.ts';
 import { createTestEnvironment, type TestEnvironment } from './served-environment.ts';
 
 export interface TestServer {
@@ -22,7 +22,7 @@ export interface TestServer {
 }
 
 export interface TestServerOptions {
-  readonly view?: MemoryView;
+  readonly view?: Memory;
   readonly hub?: HubOptions;
   readonly server?: Partial<RelayServerOptions>;
   readonly health?: Partial<Health>;
@@ -35,7 +35,7 @@ export interface TestServerOptions {
  * one event with their opening, then one event for each piece of data that they receive.
  */
 export async function startServer(options: TestServerOptions = {}): Promise<TestServer> {
-  const environment = createTestEnvironment(options.view ?? createMemoryView([]));
+  const environment = createTestEnvironment(options.view ?? createEmptyMemory());
   const { view } = environment;
   const keys: Record<CredentialKind, string> = { sdkKey: 'sdk-key', mobileKey: 'mob-key', environmentId: '64a0' };
   const hub = createHub(options.hub);

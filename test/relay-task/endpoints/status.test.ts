@@ -1,11 +1,11 @@
 import type { RelayServerOptions } from '../../../relay-task/endpoints/server.ts';
-import { createMemoryView } from '../streams/memory-view.ts';
+import { createEmptyMemory } from '../../support/memory.ts';
 import { ask } from './ask.ts';
 import { startServer, type TestServer, type TestServerOptions } from './start-server.ts';
 
 let servers: TestServer[] = [];
 const start = async (server: Partial<RelayServerOptions>, more: TestServerOptions = {}) => {
-  const started = await startServer({ view: createMemoryView([]), server, ...more });
+  const started = await startServer({ view: createEmptyMemory(), server, ...more });
   servers.push(started);
   return started;
 };

@@ -3,7 +3,8 @@ import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { generate } from 'selfsigned';
 import type { TlsOptions } from '../../../relay-task/endpoints/server.ts';
 import { PATIENCE_MS } from '../../support/eventually.ts';
-import { createMemoryView, flag } from '../streams/memory-view.ts';
+import { flag } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
 import { base64url, say } from './ask.ts';
 import { startServer, type TestServer } from './start-server.ts';
 
@@ -22,7 +23,7 @@ afterEach(async () => {
   server = undefined;
 });
 const start = async (tls: TlsOptions) => {
-  server = await startServer({ view: createMemoryView([flag('banner', 1)]), server: { tls } });
+  server = await startServer({ view: createMemory(flag('banner', 1)), server: { tls } });
   return server;
 };
 /** What the server says to a request over TLS, until `enough`. */
@@ -88,7 +89,7 @@ test('a new certificate is used for new connections, and open ones continue', as
   expect((await sayTls(port, livez, isAlive)).peer.subject.CN).toBe('first.example');
   relay.replaceCertificate(second);
   expect((await sayTls(port, livez, isAlive)).peer.subject.CN).toBe('second.example');
-  streams.publish(view.patch(flag('banner', 2)));
+  streams.publish(view.set(flag('banner', 2)));
   await until('event: patch');
   socket.destroy();
 });

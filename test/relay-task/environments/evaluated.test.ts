@@ -2,8 +2,8 @@ import { parseContext } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { BigSegments, CredentialKind } from '../../../relay-task/ports.ts';
+import { flag, segment, tombstone } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
-import { flag, segment, tombstone } from '../streams/memory-view.ts';
 
 const alice = parseContext({ kind: 'user', key: 'alice' })!;
 const HIDDEN = { clientSideAvailability: { usingMobileKey: false, usingEnvironmentId: false }, clientSide: false };

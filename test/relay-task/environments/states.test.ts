@@ -1,8 +1,8 @@
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import { createHistory } from '../../../relay-task/environments/history.ts';
+import { flag, segment, tombstone } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
-import { flag, segment, tombstone } from '../streams/memory-view.ts';
 
 function start(...items: Item[]) {
   const environment = createEnvironment({

@@ -8,7 +8,8 @@ import { type ConsulStoreOptions, createConsulStore } from '../../../relay-task/
 import { startConsul, type TestConsul } from '../../support/consul-server.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type FaultyProxy, startFaultyProxy } from '../../support/faulty-proxy.ts';
-import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
+import { createMemory, type Memory } from '../../support/memory.ts';
+import { flag, flags, segment, tombstone } from './items.ts';
 import { listenToLog, quickReplica } from './open-replicas.ts';
 import { sorted } from './open-stores.ts';
 

@@ -2,7 +2,8 @@ import { describeFlagStore, type StoreDatabase } from '../../contract/flag-store
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { describeWithDynamoDBLocal } from '../../support/dynamodb-local.ts';
 import { eventually } from '../../support/eventually.ts';
-import { createMemory, flag, flags, segment, tombstone } from './memory.ts';
+import { createMemory } from '../../support/memory.ts';
+import { flag, flags, segment, tombstone } from './items.ts';
 import { expectTableToEqual, hasty, openTable, type Stores } from './open-stores.ts';
 
 async function openOn(table: TestTable): Promise<StoreDatabase> {

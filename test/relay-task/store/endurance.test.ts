@@ -7,7 +7,8 @@ import { CreateTableCommand, DeleteItemCommand, DeleteTableCommand, DynamoDBClie
 import { encodeOfficialItem } from '../../../lib/flag-table/index.ts';
 import { startTable, type TestTable, testRegion } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
-import { createMemory, flag, flags, type Memory, segment } from './memory.ts';
+import { createMemory, type Memory } from '../../support/memory.ts';
+import { flag, flags, segment } from './items.ts';
 import { expectTableToEqual, hasty, type OpenStore, openTable, quick, type Stores } from './open-stores.ts';
 import { seededRandom } from './seeded-random.ts';
 

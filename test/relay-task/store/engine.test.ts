@@ -2,8 +2,9 @@
 import { type Engine, startEngine } from '../../../relay-task/store/engine.ts';
 import { systemClock } from '../../../relay-task/store/timings.ts';
 import { eventually } from '../../support/eventually.ts';
+import { createMemory } from '../../support/memory.ts';
 import { createFakeDatabase } from './fake-database.ts';
-import { createMemory, flag, flags } from './memory.ts';
+import { flag, flags } from './items.ts';
 import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 
 let engine: Engine | undefined;

@@ -4,7 +4,8 @@ import { Registry } from 'prom-client';
 import { encodeOfficialItem } from '../../../lib/flag-table/index.ts';
 import { RelayError } from '../../../relay-task/errors.ts';
 import { eventually } from '../../support/eventually.ts';
-import { createMemory, flag, flags, type Memory, segment } from './memory.ts';
+import { createMemory, type Memory } from '../../support/memory.ts';
+import { flag, flags, segment } from './items.ts';
 import { expectTableToEqual, type OpenStore, openTable, quick, type Stores } from './open-stores.ts';
 import { seededRandom } from './seeded-random.ts';
 

@@ -1,7 +1,8 @@
 import { decodeCounts, decodeHead } from '../../../lib/flag-table/index.ts';
 import { systemClock } from '../../../relay-task/store/timings.ts';
 import { eventually } from '../../support/eventually.ts';
-import { createMemory, flag, flags } from './memory.ts';
+import { createMemory } from '../../support/memory.ts';
+import { flag, flags } from './items.ts';
 import { expectTableToEqual, hasty, type OpenStore, openTable, quick, type Stores } from './open-stores.ts';
 
 let stores: Stores;

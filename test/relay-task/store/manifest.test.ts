@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { checkManifest, encodeManifest } from '../../../relay-task/store/manifest.ts';
-import { flag, segment, tombstone } from './memory.ts';
+import { flag, segment, tombstone } from './items.ts';
 
 const items = [flag('b', 2), tombstone('features', 'gone', 9), segment('s', 3), flag('a', 1)];
 

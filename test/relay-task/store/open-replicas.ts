@@ -2,7 +2,7 @@
 import type { Item } from '../../../lib/flag-table/index.ts';
 import type { Log } from '../../../relay-task/ports.ts';
 import type { EngineTimings } from '../../../relay-task/store/timings.ts';
-import type { Memory } from './memory.ts';
+import type { Memory } from '../../support/memory.ts';
 
 /** Everything happens soon, and only glances are periodic. */
 export const quickReplica: EngineTimings = {

@@ -13,7 +13,7 @@ import { createDynamoDBStore, type DynamoDBStoreOptions } from '../../../relay-t
 import type { Timings } from '../../../relay-task/store/timings.ts';
 import { startTable, type TestTable, testCredentials, testRegion } from '../../support/dynalite.ts';
 import { type FaultyProxy, startFaultyProxy } from '../../support/faulty-proxy.ts';
-import type { Memory } from './memory.ts';
+import type { Memory } from '../../support/memory.ts';
 
 /** Long lease times, since test machines stall; everything else is quick. */
 export const quick: Timings = {

@@ -2,7 +2,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { GetItemCommand } from '@aws-sdk/client-dynamodb';
 import { type Attributes, createSnapshotReader, type Key } from '../../../lib/flag-table/index.ts';
 import { eventually } from '../../support/eventually.ts';
-import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
+import { createMemory, type Memory } from '../../support/memory.ts';
+import { flag, flags, segment, tombstone } from './items.ts';
 import { expectTableToEqual, type OpenStore, openTable, quick, type Stores, sorted } from './open-stores.ts';
 
 let stores: Stores;

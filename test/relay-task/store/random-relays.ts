@@ -7,7 +7,8 @@ import { encodeOfficialItem, type Item } from '../../../lib/flag-table/index.ts'
 import { sameItem } from '../../../relay-task/store/same-item.ts';
 import type { Clock, Timings } from '../../../relay-task/store/timings.ts';
 import { PATIENCE_MS } from '../../support/eventually.ts';
-import { createMemory, flag, type Memory, segment, tombstone } from './memory.ts';
+import { createMemory, type Memory } from '../../support/memory.ts';
+import { flag, segment, tombstone } from './items.ts';
 import { hasty, type OpenStore, type Stores } from './open-stores.ts';
 
 /** Long enough for a busy machine, short enough that leases expire within a schedule. */

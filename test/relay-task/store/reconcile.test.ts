@@ -1,6 +1,7 @@
 import { encodeOfficialItem, type Item } from '../../../lib/flag-table/index.ts';
 import { eventually } from '../../support/eventually.ts';
-import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
+import { createMemory, type Memory } from '../../support/memory.ts';
+import { flag, flags, segment, tombstone } from './items.ts';
 import { expectTableToEqual, type OpenStore, openTable, quick, type Stores } from './open-stores.ts';
 
 let stores: Stores;

@@ -10,6 +10,7 @@ import {
   type RedisStoreOptions,
 } from '../../../relay-task/store/redis-store.ts';
 import { eventually } from '../../support/eventually.ts';
+import { createMemory, type Memory } from '../../support/memory.ts';
 import {
   describeWithRedis,
   startCluster,
@@ -18,7 +19,7 @@ import {
   type TestCluster,
   type TestRedis,
 } from '../../support/redis.ts';
-import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
+import { flag, flags, segment, tombstone } from './items.ts';
 import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 
 const closing: (() => Promise<void>)[] = [];

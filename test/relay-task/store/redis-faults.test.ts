@@ -2,9 +2,10 @@
 import type { Store } from '../../../relay-task/ports.ts';
 import { createRedisStore, type RedisStoreOptions } from '../../../relay-task/store/redis-store.ts';
 import { eventually } from '../../support/eventually.ts';
+import { createMemory, type Memory } from '../../support/memory.ts';
 import { describeWithRedis, startRedis, type TestRedis } from '../../support/redis.ts';
 import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts';
-import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
+import { flag, flags, segment, tombstone } from './items.ts';
 import { quickReplica, textsOfMemory } from './open-replicas.ts';
 import { silent } from './open-stores.ts';
 

@@ -7,8 +7,9 @@ import { createRedisClient } from '../../../relay-task/store/redis-client.ts';
 import { createRedisStore, type RedisStoreOptions } from '../../../relay-task/store/redis-store.ts';
 import { eventually } from '../../support/eventually.ts';
 import { evaluateAll, exampleContexts, exampleEnvironment } from '../../support/example-environment.ts';
+import { createMemory, type Memory } from '../../support/memory.ts';
 import { describeWithRedis, startRedis, type TestRedis } from '../../support/redis.ts';
-import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
+import { flag, flags, segment, tombstone } from './items.ts';
 import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 import { sorted } from './open-stores.ts';
 

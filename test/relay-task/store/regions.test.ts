@@ -4,8 +4,9 @@
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually, PATIENCE_MS } from '../../support/eventually.ts';
+import { createMemory } from '../../support/memory.ts';
 import { startReplicatedTables } from '../../support/replicator.ts';
-import { createMemory, flag, flags, segment } from './memory.ts';
+import { flag, flags, segment } from './items.ts';
 import { expectTableToEqual, openTable, quick, type Stores } from './open-stores.ts';
 import { allToTheirEnd, createRandomRelays, seedsInGroups, stateOf } from './random-relays.ts';
 import { seededRandom } from './seeded-random.ts';

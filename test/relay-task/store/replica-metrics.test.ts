@@ -1,8 +1,9 @@
 import { Registry } from 'prom-client';
 import { createReplicaStore } from '../../../relay-task/store/replica-store.ts';
 import { eventually } from '../../support/eventually.ts';
+import { createMemory, type Memory } from '../../support/memory.ts';
 import { createFakeDatabase } from './fake-database.ts';
-import { createMemory, flag, type Memory } from './memory.ts';
+import { flag } from './items.ts';
 import { listenToLog, quickReplica } from './open-replicas.ts';
 
 test('stores of several environments share one metrics registry and remove their series when closed', async () => {

@@ -7,7 +7,7 @@ import {
   type Published,
   planPublication,
 } from '../../../relay-task/store/snapshot-plan.ts';
-import { flag } from './memory.ts';
+import { flag } from './items.ts';
 
 const now = 100_000;
 const [a1, a2, b1] = [flag('a', 1), flag('a', 2), flag('b', 1)];

@@ -1,9 +1,10 @@
 import type { Store } from '../../../relay-task/ports.ts';
 import { createReplicaStore, type ReplicaStoreOptions } from '../../../relay-task/store/replica-store.ts';
 import { eventually } from '../../support/eventually.ts';
+import { createMemory, type Memory } from '../../support/memory.ts';
 import { randomFrom } from '../../support/random.ts';
 import { createFakeDatabase, type FakeDatabase } from './fake-database.ts';
-import { createMemory, flag, flags, type Memory, segment, tombstone } from './memory.ts';
+import { flag, flags, segment, tombstone } from './items.ts';
 import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 
 const patienceMs = 10_000;

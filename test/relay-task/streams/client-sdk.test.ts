@@ -1,7 +1,7 @@
 import { initialize, type LDClient } from 'launchdarkly-node-client-sdk';
 import { until } from '../../support/eventually.ts';
+import { flag, segment, tombstone } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
-import { flag, segment, tombstone } from './memory-view.ts';
 import { type ClientHub, type ClientHubOptions, startClientHub } from './start-client-hub.ts';
 
 let started: ClientHub;

@@ -1,8 +1,8 @@
 import { parseContext } from '../../../lib/evaluation/index.ts';
 import type { BigSegments, ClientView } from '../../../relay-task/ports.ts';
 import { until } from '../../support/eventually.ts';
+import { flag, segment, tombstone } from '../../support/items.ts';
 import type { StreamReader } from '../../support/read-stream.ts';
-import { flag, segment, tombstone } from './memory-view.ts';
 import { type ClientHub, type ClientHubOptions, evalx, startClientHub } from './start-client-hub.ts';
 
 let started: ClientHub;

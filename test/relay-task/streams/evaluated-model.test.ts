@@ -1,9 +1,9 @@
 import { parseContext } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { until } from '../../support/eventually.ts';
+import { flag, segment, tombstone } from '../../support/items.ts';
 import { RandomChoices, randomFrom } from '../../support/random.ts';
 import type { StreamEvent, StreamReader } from '../../support/read-stream.ts';
-import { flag, segment, tombstone } from './memory-view.ts';
 import { evalx, startClientHub } from './start-client-hub.ts';
 
 interface Held {

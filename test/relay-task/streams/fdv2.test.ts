@@ -1,8 +1,8 @@
 import { init, type LDClient, type LDOptions } from '@launchdarkly/node-server-sdk';
 import { until } from '../../support/eventually.ts';
+import { flag, segment, tombstone } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
 import type { StreamEvent } from '../../support/read-stream.ts';
-import { flag, segment, tombstone } from './memory-view.ts';
 import { type ClientHub, type ClientHubOptions, startClientHub } from './start-client-hub.ts';
 
 let started: ClientHub;

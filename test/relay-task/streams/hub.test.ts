@@ -1,11 +1,12 @@
 import { connect } from 'node:net';
 import type { HubOptions } from '../../../relay-task/streams/hub.ts';
 import { turnsOfLoop, until } from '../../support/eventually.ts';
-import { createMemoryView, flag, type MemoryView, segment, tombstone } from './memory-view.ts';
+import { flag, segment, tombstone } from '../../support/items.ts';
+import { createEmptyMemory, createMemory, type Memory } from '../../support/memory.ts';
 import { startHub, type TestHub } from './start-hub.ts';
 
 let open: TestHub[] = [];
-const start = async (view: MemoryView, options?: HubOptions) => {
+const start = async (view: Memory, options?: HubOptions) => {
   const test = await startHub(view, options);
   open.push(test);
   return test;
@@ -25,7 +26,7 @@ const versionsOf = (data: string): Record<string, number> => {
 
 describe('a stream from the hub', () => {
   test('sends its head, one put with everything, then patches and deletes in one chunk each', async () => {
-    const view = createMemoryView([flag('banner', 7), tombstone('features', 'gone', 3), segment('beta', 2)]);
+    const view = createMemory(flag('banner', 7), tombstone('features', 'gone', 3), segment('beta', 2));
     const { read, streams } = await start(view);
     const reader = await read();
     expect(reader.status).toBe(200);
@@ -43,13 +44,13 @@ describe('a stream from the hub', () => {
     expect(reader.body()).toBe(
       `event: put\ndata: {"path":"/","data":{"flags":{"banner":${flag('banner', 7).json}},"segments":{"beta":${segment('beta', 2).json}}}}\n\n`,
     );
-    streams.publish(view.patch(flag('banner', 8)));
+    streams.publish(view.set(flag('banner', 8)));
     await reader.next();
-    streams.publish(view.patch(segment('beta', 3)));
+    streams.publish(view.set(segment('beta', 3)));
     await reader.next();
-    streams.publish(view.patch(tombstone('features', 'banner', 9)));
+    streams.publish(view.set(tombstone('features', 'banner', 9)));
     await reader.next();
-    streams.publish(view.patch(tombstone('segments', 'beta', 4)));
+    streams.publish(view.set(tombstone('segments', 'beta', 4)));
     await reader.next();
     expect(reader.events.slice(1)).toEqual([
       { event: 'patch', data: `{"path":"/flags/banner","data":${flag('banner', 8).json}}` },
@@ -61,13 +62,13 @@ describe('a stream from the hub', () => {
   });
 
   test('sends the oldest SDKs flags without a wrapper, and no segments', async () => {
-    const view = createMemoryView([flag('banner', 7), segment('beta', 2)]);
+    const view = createMemory(flag('banner', 7), segment('beta', 2));
     const { read, streams } = await start(view);
     const reader = await read('flags');
     expect((await reader.next()).data).toBe(`{"banner":${flag('banner', 7).json}}`);
-    streams.publish(view.patch(segment('beta', 3)));
-    streams.publish(view.patch(flag('banner', 8)));
-    streams.publish(view.patch(tombstone('features', 'banner', 9)));
+    streams.publish(view.set(segment('beta', 3)));
+    streams.publish(view.set(flag('banner', 8)));
+    streams.publish(view.set(tombstone('features', 'banner', 9)));
     expect(await reader.next()).toEqual({
       event: 'patch',
       data: `{"path":"/banner","data":${flag('banner', 8).json}}`,
@@ -76,13 +77,13 @@ describe('a stream from the hub', () => {
   });
 
   test('has no chunks for an HTTP/1.0 client', async () => {
-    const view = createMemoryView([]);
+    const view = createEmptyMemory();
     const { read, streams } = await start(view, { heartbeatMs: 64 });
     const reader = await read('all', { httpVersion: '1.0' });
     expect(reader.headers['transfer-encoding']).toBeUndefined();
     expect(reader.headers.connection).toBe('close');
     expect((await reader.next()).data).toBe('{"path":"/","data":{"flags":{},"segments":{}}}');
-    streams.publish(view.patch(flag('a', 1)));
+    streams.publish(view.set(flag('a', 1)));
     expect((await reader.next()).event).toBe('patch');
     await reader.until(() => reader.body().endsWith('\n\n:\n'));
   });
@@ -90,7 +91,7 @@ describe('a stream from the hub', () => {
   test('sends multi-line JSON as one data line, with keys and unknown fields unchanged', async () => {
     const pretty = { ...flag('a', 1), json: '{\r\n  "key": "a",\n  "new": "\\n ü \u2028",\r  "version": 1\n}' };
     const odd = flag('say "hi" \\ ü', 2);
-    const { read } = await start(createMemoryView([pretty, odd]));
+    const { read } = await start(createMemory(pretty, odd));
     const { data } = await (await read()).next();
     expect(data).not.toMatch(/[\r\n]/);
     expect(JSON.parse(data).data.flags).toEqual({
@@ -100,7 +101,7 @@ describe('a stream from the hub', () => {
   });
 
   test('is open and silent without data until the first put, even an empty one', async () => {
-    const view = createMemoryView();
+    const view = createMemory();
     const { read, streams } = await start(view);
     const reader = await read();
     expect(reader.status).toBe(200);
@@ -110,7 +111,7 @@ describe('a stream from the hub', () => {
   });
 
   test('sends a put that replaces everything to all clients', async () => {
-    const view = createMemoryView([flag('a', 5)]);
+    const view = createMemory(flag('a', 5));
     const { read, streams } = await start(view);
     const readers = await Promise.all([read(), read('flags')]);
     for (const reader of readers) await reader.next();
@@ -120,7 +121,7 @@ describe('a stream from the hub', () => {
   });
 
   test('sends heartbeats of two bytes in their own chunk', async () => {
-    const { read } = await start(createMemoryView([]), { heartbeatMs: 64 });
+    const { read } = await start(createEmptyMemory(), { heartbeatMs: 64 });
     const reader = await read();
     await reader.until(() => reader.chunks() >= 4);
     expect(reader.body()).toMatch(/^event: put\ndata: \{.*\}\n\n(:\n){3,}$/);
@@ -130,11 +131,11 @@ describe('a stream from the hub', () => {
 
 describe('serialisation in the hub', () => {
   test('is shared by a hundred streams, even across a change', async () => {
-    const view = createMemoryView([flag('a', 1, { filler: 'x'.repeat(10_000) }), segment('s', 1)]);
+    const view = createMemory(flag('a', 1, { filler: 'x'.repeat(10_000) }), segment('s', 1));
     const { read, streams } = await start(view);
     const readers = await Promise.all(Array.from({ length: 50 }, () => read()));
     expect(view.walks).toBe(2); // flags and segments, once each
-    streams.publish(view.patch(flag('a', 2)));
+    streams.publish(view.set(flag('a', 2)));
     readers.push(...(await Promise.all(Array.from({ length: 50 }, () => read()))));
     for (const reader of readers) {
       await reader.until(() => reader.events.length === 2);
@@ -144,18 +145,18 @@ describe('serialisation in the hub', () => {
   });
 
   test('is repeated once if changes outgrow the snapshot', async () => {
-    const view = createMemoryView([flag('a', 1)]);
+    const view = createMemory(flag('a', 1));
     const { read, streams } = await start(view);
     await (await read()).next();
     for (let version = 2; version < 10; version++)
-      streams.publish(view.patch(flag('a', version, { filler: 'x'.repeat(20_000) })));
+      streams.publish(view.set(flag('a', version, { filler: 'x'.repeat(20_000) })));
     const readers = await Promise.all([read(), read(), read()]);
     for (const reader of readers) expect(versionsOf((await reader.next()).data)).toEqual({ a: 9 });
     expect(view.walks).toBe(4);
   });
 
   test('does not happen without streams', async () => {
-    const view = createMemoryView([flag('a', 1)]);
+    const view = createMemory(flag('a', 1));
     const { read, streams } = await start(view);
     let serialised = 0;
     const watched = {
@@ -170,13 +171,13 @@ describe('serialisation in the hub', () => {
     old.close();
     await until('the reader is gone', () => streams.connections === 0);
     const { walks } = view;
-    streams.publish(view.patch(watched));
+    streams.publish(view.set(watched));
     expect([view.walks, serialised]).toEqual([walks, 0]);
     expect(versionsOf((await (await read()).next()).data)).toEqual({ a: 2 });
   });
 
   test('of a burst of changes is one write per stream', async () => {
-    const view = createMemoryView([]);
+    const view = createEmptyMemory();
     const wrote: number[] = [];
     const silent = () => {};
     const meter = { opened: silent, closed: silent, refused: silent, broadcast: silent, snapshot: silent };
@@ -185,7 +186,7 @@ describe('serialisation in the hub', () => {
     await reader.next();
     let segments = 0;
     reader.socket.on('data', () => segments++);
-    for (let version = 1; version <= 20; version++) streams.publish(view.patch(flag('a', version)));
+    for (let version = 1; version <= 20; version++) streams.publish(view.set(flag('a', version)));
     await reader.until(() => reader.events.length === 21);
     expect(segments).toBe(1);
     expect(wrote).toHaveLength(2);
@@ -197,12 +198,12 @@ describe('serialisation in the hub', () => {
 
 describe('the order of events', () => {
   test('is a put before every patch without missing a version, however connects and changes interleave', async () => {
-    const view = createMemoryView([flag('counter', 0)]);
+    const view = createMemory(flag('counter', 0));
     const { read, streams } = await start(view);
     const reading: ReturnType<typeof read>[] = [];
     const last = 150;
     for (let version = 1; version <= last; version++) {
-      streams.publish(view.patch(flag('counter', version)));
+      streams.publish(view.set(flag('counter', version)));
       if (version % 3 === 0) reading.push(read());
       if (version % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
@@ -220,16 +221,16 @@ describe('the order of events', () => {
   });
 
   test('is not affected by streams that close during a pass', async () => {
-    const view = createMemoryView([flag('a', 1)]);
+    const view = createMemory(flag('a', 1));
     const { read, streams } = await start(view);
     const readers = await Promise.all(Array.from({ length: 700 }, () => read()));
-    streams.publish(view.patch(flag('a', 2)));
+    streams.publish(view.set(flag('a', 2)));
     for (const [index, reader] of readers.entries()) {
       if (index % 3 === 0) reader.socket.resetAndDestroy();
     }
-    streams.publish(view.patch(flag('a', 3)));
+    streams.publish(view.set(flag('a', 3)));
     await new Promise((resolve) => setImmediate(resolve));
-    streams.publish(view.patch(flag('a', 4)));
+    streams.publish(view.set(flag('a', 4)));
     for (const [index, reader] of readers.entries()) {
       if (index % 3 !== 0) await reader.until(() => reader.events.length === 4);
     }
@@ -242,7 +243,7 @@ describe('the order of events', () => {
 
 describe('a slow client', () => {
   test('that falls behind is disconnected, and the others get everything', async () => {
-    const view = createMemoryView([flag('a', 1)]);
+    const view = createMemory(flag('a', 1));
     const closed: string[] = [];
     const silent = () => {};
     const { read, streams, hub } = await start(view, {
@@ -262,13 +263,13 @@ describe('a slow client', () => {
     let version = 2;
     const told: number[] = [];
     await until('the slow client is disconnected', async () => {
-      streams.publish(view.patch(large('a', version, 1)));
+      streams.publish(view.set(large('a', version, 1)));
       told.push(version++);
       await others[0]!.until(() => others[0]!.events.length >= told.length + 1);
       return hub.connections === 2;
     });
     expect(closed).toEqual(['slow']);
-    streams.publish(view.patch(flag('a', version)));
+    streams.publish(view.set(flag('a', version)));
     for (const reader of others) {
       await reader.until(() => reader.events.at(-1)!.data.includes(`"version":${version},`));
       expect(reader.events.slice(1).map(({ data }) => JSON.parse(data).data.version)).toEqual([...told, version]);
@@ -276,7 +277,7 @@ describe('a slow client', () => {
   });
 
   test('with too much queued is disconnected at once', async () => {
-    const view = createMemoryView([large('a', 1, 12)]);
+    const view = createMemory(large('a', 1, 12));
     const { read, hub } = await start(view, { maxBehindBytes: 100_000 });
     const reader = await read();
     reader.pause();
@@ -284,12 +285,12 @@ describe('a slow client', () => {
   });
 
   test('holds one piece in memory, however much it missed', async () => {
-    const view = createMemoryView([large('a', 1)]);
+    const view = createMemory(large('a', 1));
     const { read, streams, hub } = await start(view);
     const reader = await read();
     reader.pause();
     for (let version = 2; version < 12; version++) {
-      streams.publish(view.patch(large('a', version, 2)));
+      streams.publish(view.set(large('a', version, 2)));
       await new Promise((resolve) => setTimeout(resolve, 10));
     }
     expect(hub.connections).toBe(1);
@@ -300,7 +301,7 @@ describe('a slow client', () => {
   });
 
   test('behind the log gets a put instead of the changes', async () => {
-    const view = createMemoryView([large('a', 1)]);
+    const view = createMemory(large('a', 1));
     const { read, streams } = await start(view, { logMessages: 10 });
     const slow = await read();
     const fast = await read('all');
@@ -308,7 +309,7 @@ describe('a slow client', () => {
     await fast.next();
     const small = (version: number) => flag('b', version);
     for (let version = 1; version <= 50; version++) {
-      streams.publish(view.patch(small(version)));
+      streams.publish(view.set(small(version)));
       await fast.until(() => fast.events.length === version + 1);
     }
     slow.resume();
@@ -321,7 +322,7 @@ describe('a slow client', () => {
 
 describe('a first payload', () => {
   test('waits in a queue beyond the limit, and is rejected if the queue is full', async () => {
-    const view = createMemoryView([large('a', 1)]);
+    const view = createMemory(large('a', 1));
     const { read, hub } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 1 });
     const first = await read();
     first.pause();
@@ -334,7 +335,7 @@ describe('a first payload', () => {
   });
 
   test('whose client gives up waiting does not affect the others', async () => {
-    const view = createMemoryView([large('a', 1)]);
+    const view = createMemory(large('a', 1));
     const { read, hub, port } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 10 });
     const first = await read();
     first.pause();
@@ -351,21 +352,21 @@ describe('a first payload', () => {
 
 describe('the end of a stream', () => {
   test('follows the revocation of its credential, after everything published before', async () => {
-    const view = createMemoryView([flag('a', 1)]);
+    const view = createMemory(flag('a', 1));
     const { read, streams } = await start(view);
     const revoked = await read('all', { headers: { authorization: 'sdk-old' } });
     const kept = await read('all', { headers: { authorization: 'sdk-new' } });
     await Promise.all([revoked.next(), kept.next()]);
-    streams.publish(view.patch(flag('a', 2)));
+    streams.publish(view.set(flag('a', 2)));
     streams.closeCredential('sdk-old');
     expect(await revoked.ended).toBe('clean');
     expect(revoked.events).toHaveLength(2);
-    streams.publish(view.patch(flag('a', 3)));
+    streams.publish(view.set(flag('a', 3)));
     await kept.until(() => kept.events.length === 3);
   });
 
   test('comes at the maximum age, cleanly and at different times for different streams', async () => {
-    const { read } = await start(createMemoryView([]), { maxAgeMs: 1_500, heartbeatMs: 60_000 });
+    const { read } = await start(createEmptyMemory(), { maxAgeMs: 1_500, heartbeatMs: 60_000 });
     const ends: number[] = [];
     const readers = await Promise.all(Array.from({ length: 20 }, () => read()));
     await Promise.all(
@@ -378,7 +379,7 @@ describe('the end of a stream', () => {
   });
 
   test('at a maximum age does not change the interval of heartbeats', async () => {
-    const { read } = await start(createMemoryView([]), { maxAgeMs: 2_600, heartbeatMs: 320 });
+    const { read } = await start(createEmptyMemory(), { maxAgeMs: 2_600, heartbeatMs: 320 });
     const began = performance.now();
     const reader = await read();
     expect(await reader.ended).toBe('clean');
@@ -389,7 +390,7 @@ describe('the end of a stream', () => {
   });
 
   test('is spread over the closing window, in which new streams are rejected, and no socket is left', async () => {
-    const { read, hub, sockets } = await start(createMemoryView([flag('a', 1)]));
+    const { read, hub, sockets } = await start(createMemory(flag('a', 1)));
     const readers = await Promise.all(Array.from({ length: 40 }, () => read()));
     let clean = 0;
     for (const reader of readers) void reader.ended.then((how) => (clean += how === 'clean' ? 1 : 0));
@@ -403,7 +404,7 @@ describe('the end of a stream', () => {
   });
 
   test('follows the removal of its environment', async () => {
-    const { read, streams } = await start(createMemoryView([flag('a', 1)]));
+    const { read, streams } = await start(createMemory(flag('a', 1)));
     const reader = await read();
     await reader.next();
     streams.remove();
@@ -412,7 +413,7 @@ describe('the end of a stream', () => {
   });
 
   test('is noticed if a client disconnects at once or half-closes', async () => {
-    const { read, hub, sockets } = await start(createMemoryView([large('a', 1)]));
+    const { read, hub, sockets } = await start(createMemory(large('a', 1)));
     for (let round = 0; round < 20; round++) {
       const reader = await read();
       if (round % 2 === 0) reader.socket.resetAndDestroy();
@@ -422,12 +423,12 @@ describe('the end of a stream', () => {
   });
 
   test('does not come from data that a client sends, which is dropped', async () => {
-    const view = createMemoryView([flag('a', 1)]);
+    const view = createMemory(flag('a', 1));
     const { read, streams } = await start(view);
     const reader = await read();
     await reader.next();
     reader.socket.write('GET /status HTTP/1.1\r\n\r\n'.repeat(100));
-    streams.publish(view.patch(flag('a', 2)));
+    streams.publish(view.set(flag('a', 2)));
     expect((await reader.next()).event).toBe('patch');
     expect(reader.events).toHaveLength(2);
   });

@@ -2,7 +2,8 @@ import { Socket } from 'node:net';
 import { createHub } from '../../../relay-task/streams/hub.ts';
 import { silentMeter } from '../../../relay-task/streams/meter.ts';
 import { until } from '../../support/eventually.ts';
-import { createMemoryView, flag } from './memory-view.ts';
+import { flag } from '../../support/items.ts';
+import { createEmptyMemory } from '../../support/memory.ts';
 import { type ClientHub, startClientHub } from './start-client-hub.ts';
 
 let started: ClientHub | undefined;
@@ -65,7 +66,7 @@ test('waiting streams of every kind close with their environment', async () => {
 test('a hub without FDv2 leaves the socket of an FDv2 request untouched', () => {
   const refused: string[] = [];
   const hub = createHub({ meter: { ...silentMeter, refused: (environment) => void refused.push(environment) } });
-  const streams = hub.environment({ name: 'old', view: createMemoryView([]) });
+  const streams = hub.environment({ name: 'old', view: createEmptyMemory() });
   const socket = new Socket();
   const opening = {
     kind: 'fdv2',

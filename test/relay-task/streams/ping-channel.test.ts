@@ -1,4 +1,4 @@
-import { flag } from './memory-view.ts';
+import { flag } from '../../support/items.ts';
 import { type ClientHub, type ClientHubOptions, startClientHub } from './start-client-hub.ts';
 
 let started: ClientHub;

@@ -1,8 +1,8 @@
 import type { AddressInfo } from 'node:net';
 import { createServer } from 'node:net';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
+import type { Memory } from '../../support/memory.ts';
 import { type ReadStreamOptions, readStream, type StreamReader } from '../../support/read-stream.ts';
-import type { MemoryView } from './memory-view.ts';
 
 export interface TestHub {
   readonly hub: Hub;
@@ -15,7 +15,7 @@ export interface TestHub {
 }
 
 /** A hub on real sockets without HTTP: the path of a request is the kind of stream, `Authorization` the credential. */
-export async function startHub(view: MemoryView, options: HubOptions = {}): Promise<TestHub> {
+export async function startHub(view: Memory, options: HubOptions = {}): Promise<TestHub> {
   const hub = createHub(options);
   const streams = hub.environment({ name: 'test', view, environmentId: () => '64a0' });
   const server = createServer({ allowHalfOpen: true }, (socket) => {
