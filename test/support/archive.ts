@@ -5,20 +5,20 @@ import { gzipSync } from 'node:zlib';
 import { type Header, pack } from 'tar-stream';
 
 export interface ArchivedEnvironment {
-  /** What stands in `ENVID.json`. */
+  /** The content of `ENVID.json`. */
   readonly env: unknown;
   readonly dataId: unknown;
-  /** What stands in `ENVID-data.json`; a text as it is. */
+  /** The content of `ENVID-data.json`; a string is written as it is. */
   readonly data: unknown;
 }
 
 export interface PackOptions {
   readonly gzip?: boolean;
-  /** Instead of the right one; undefined: none at all. */
+  /** Replaces the right checksum; undefined: none. */
   readonly checksum?: Uint8Array | string | undefined;
   /** Further entries. */
   readonly more?: readonly (Partial<Header> & { readonly name: string; readonly content?: string })[];
-  /** Of the entries' names, such as `./`. */
+  /** A prefix of the entries' names, such as `./`. */
   readonly prefix?: string;
 }
 
@@ -30,7 +30,7 @@ export async function packArchive(
   const { gzip = true, more = [], prefix = '' } = options;
   const textOf = (value: unknown) => (typeof value === 'string' ? value : JSON.stringify(value));
   const files: [string, string][] = Object.entries(environments).flatMap(([id, { env, dataId, data }]) => [
-    // Behind it in the order of the checksum, since '-' comes before '.'.
+    // The data file comes first in the checksum, since '-' sorts before '.'.
     [`${id}.json`, textOf({ env, dataId })],
     [`${id}-data.json`, textOf(data)],
   ]);

@@ -17,7 +17,7 @@ const split = (text: string) => text.split('\n').filter((line) => line.trim() !=
 
 export function fileOf({ file, whole }: Given): string {
   const lines = [...split(file), ...(whole ? [] : ['Environment "production": sdkKey = sdk-1'])];
-  // The section of each option stands above it, so option number n is on line 2n.
+  // Each option follows its own section line, so option n is on line 2n.
   return lines.map((line) => line.trim().replace(/^([A-Za-z]+(?: "[^"]*")?): ?/, '[$1]\n')).join('\n');
 }
 
@@ -37,7 +37,7 @@ export function parseAsVariables(given: Given): ParsedConfig {
   return parseConfig(variablesOf(given));
 }
 
-/** Every problem of a configuration that must be refused. */
+/** All problems of a configuration that must be rejected. */
 export function problemsOf(parse: () => unknown): readonly string[] {
   try {
     parse();

@@ -22,16 +22,16 @@ export interface ConsulRequest {
 export interface TestConsul {
   /** `http://127.0.0.1:<port>` */
   readonly address: string;
-  /** All keys as text; `set` and `delete` are a foreign hand's. */
+  /** All keys as text; `set` and `delete` act as another client. */
   entries(): Record<string, string>;
   set(key: string, text: string): void;
   delete(key: string): void;
   wipe(): void;
-  /** What was asked, oldest first; a live list, to be emptied by `length = 0`. */
+  /** All requests, oldest first; a live list that `length = 0` empties. */
   readonly requests: ConsulRequest[];
-  /** Only this token is let in; undefined: everybody. */
+  /** Only this token is accepted; undefined: any. */
   demandToken(token: string | undefined): void;
-  /** Called before each transaction is done, as another client that comes first. */
+  /** Called before each transaction, to act as another client that comes first. */
   beforeTransaction(act: (() => void) | undefined): void;
   close(): Promise<void>;
 }
@@ -102,7 +102,7 @@ export async function startConsul(): Promise<TestConsul> {
     answer(outgoing, 200, String(holds));
   }
 
-  /** Why an operation does not hold, in Consul's words. */
+  /** Why an operation fails, in Consul's words. */
   function problemOf({ Verb, Key, Index = 0, Value = '' }: Operation): string | undefined {
     const found = entries.get(Key);
     if (Buffer.from(Value, 'base64').length > valueLimitBytes) return `Value for key "${Key}" is too large`;

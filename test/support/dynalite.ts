@@ -31,13 +31,13 @@ export interface TestTable {
   readonly endpoint: string;
   readonly tableName: string;
   readonly client: DynamoDBClient;
-  /** What was used since the start or the last `resetConsumed()`; a live object. */
+  /** The usage since the start or the last `resetConsumed()`; a live object. */
   readonly consumed: Consumed;
   resetConsumed(): void;
   close(): Promise<void>;
 }
 
-/** Any non-empty pair will do for dynalite; given here for readers that sign their own requests. */
+/** dynalite accepts any credentials; readers that sign their own requests need some. */
 export const testCredentials = { accessKeyId: 'test', secretAccessKey: 'test' } as const;
 export const testRegion = 'us-east-1';
 
@@ -70,7 +70,7 @@ export async function startTable({ tableName = 'flags' }: { tableName?: string }
   return openTable({ port, tableName, consumed, close: () => closeServer(server) });
 }
 
-/** The same on a DynamoDB server that listens on this port of 127.0.0.1 already, and goes on after `close`. */
+/** The same on a DynamoDB server that already listens on this port of 127.0.0.1, and keeps running after `close`. */
 export async function createTable({ port, tableName }: { port: number; tableName: string }): Promise<TestTable> {
   const consumed = nothing();
   const agent = new Agent({ keepAlive: true });

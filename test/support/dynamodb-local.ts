@@ -1,4 +1,4 @@
-/** DynamoDB Local, Amazon's own emulator of DynamoDB, in memory, where `test/interop/install.sh` has installed it. */
+/** DynamoDB Local, Amazon's own emulator of DynamoDB, in memory, if `test/interop/install.sh` has installed it. */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
@@ -8,7 +8,7 @@ import { createTable, type TestTable } from './dynalite.ts';
 const folder = join(import.meta.dirname, '../../.cache/interop/dynamodb-local');
 const hasDynamoDBLocal = existsSync(join(folder, 'Loopback.class'));
 
-/** Small and quick to start rather than fast later on. */
+/** Options for a quick start and little memory. */
 const java = ['-Xmx128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', `-Djava.library.path=${folder}`];
 
 /**
@@ -28,7 +28,7 @@ export function describeWithDynamoDBLocal(title: string, body: (startTable: () =
   });
 }
 
-/** On 127.0.0.1 and a free port; ends with this process at the latest. */
+/** Listens on 127.0.0.1 and a free port; ends with this process at the latest. */
 async function startDynamoDBLocal(): Promise<{ readonly port: number; close(): Promise<void> }> {
   const child = spawn('java', [...java, '-cp', `${folder}:${folder}/*`, 'Loopback'], {
     stdio: ['pipe', 'pipe', 'pipe'],

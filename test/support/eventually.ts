@@ -19,7 +19,7 @@ export async function eventually<T>(claim: () => T | Promise<T>, withinMs = PATI
   }
 }
 
-/** Waits until the condition holds. Throws and says what it waited for once the time is over. */
+/** Waits until the condition holds. After the time limit it throws and says what it waited for. */
 export async function until(
   what: string,
   holds: () => boolean | Promise<boolean>,
@@ -30,7 +30,7 @@ export async function until(
   }, withinMs);
 }
 
-/** Lets the event loop run for some turns, so that what has arrived on sockets in this process is accepted and read. */
+/** Lets the event loop run for some turns, so that data on sockets of this process is accepted and read. */
 export async function turnsOfLoop(count = 20): Promise<void> {
   for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve));
 }

@@ -28,7 +28,7 @@ export const exampleContexts: readonly Record<string, unknown>[] = [
   ...Array.from({ length: 12 }, (_, index) => ({ kind: 'user', key: `viewer-${index}` })),
 ];
 
-/** What our evaluator answers, for one environment held as plain JSON. */
+/** The results of our evaluator for one environment in plain JSON. */
 export function evaluateAll(environment: Environment, fallback: unknown): Map<string, Detail> {
   const evaluator = createEvaluator({
     flag: (key) => (environment.flags[key] ? compileFlag(environment.flags[key]) : undefined),

@@ -2,14 +2,14 @@
 import { type FakeUpstream, type FlagData, type RecordedRequest, startFakeUpstream } from './fake-upstream.ts';
 
 export interface FakeAutoConfig {
-  /** To misbehave, and to see what was asked. */
+  /** For faults, and to inspect requests. */
   readonly upstream: FakeUpstream;
-  /** What a new stream is greeted with. Changes here are not announced. */
+  /** The data of the first put on a new stream. Changes here are not announced. */
   readonly environments: Record<string, Record<string, unknown>>;
   readonly filters: Record<string, Record<string, unknown>>;
-  /** Sends everything to those who listen. */
+  /** Sends a put to all open streams. */
   put(): Promise<void>;
-  /** Changes an environment and says so. */
+  /** Changes an environment and sends a patch. */
   patch(environment: Record<string, unknown> & { readonly envId: string }): Promise<void>;
   patchFilter(id: string, filter: Record<string, unknown>): Promise<void>;
   delete(table: 'environments' | 'filters', id: string, version: number): Promise<void>;
@@ -20,7 +20,7 @@ export async function startFakeAutoConfig(
   ...environments: ReturnType<typeof environmentRep>[]
 ): Promise<FakeAutoConfig> {
   const upstream = await startFakeUpstream();
-  // The streams of flags, which a relay opens at the same address, hear nothing of it.
+  // A relay opens its streams of flags at the same address; they must not get these events.
   const isAutoConfig = ({ url }: RecordedRequest) => url.startsWith('/relay_auto_config');
   const event = (name: string, data: unknown) => upstream.event(name, data, { to: isAutoConfig });
   const fake: FakeAutoConfig = {
@@ -42,7 +42,7 @@ export async function startFakeAutoConfig(
     },
     close: () => upstream.close(),
   };
-  // The greeting of a fake upstream is a put of whatever data it has for the request.
+  // A fake upstream starts a stream with a put of its data for the request.
   upstream.dataFor = (request) =>
     isAutoConfig(request)
       ? ({ environments: fake.environments, filters: fake.filters } as unknown as FlagData)
@@ -50,7 +50,7 @@ export async function startFakeAutoConfig(
   return fake;
 }
 
-/** An environment as LaunchDarkly sends it, with keys made of its ID. */
+/** An environment as LaunchDarkly sends it, with keys derived from its ID. */
 export function environmentRep(envId: string, version: number, more: Record<string, unknown> = {}) {
   return {
     envId,

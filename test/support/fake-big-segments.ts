@@ -22,26 +22,26 @@ export interface FakeBigSegments {
   readonly uri: string;
   /** Path and query of every request so far. */
   readonly asked: readonly { readonly url: string; readonly key: string; readonly userAgent: string }[];
-  /** What polls are answered from, oldest first. */
+  /** The patches that polls return, oldest first. */
   readonly history: WirePatch[];
   readonly openStreams: number;
-  /** Who is let in; anybody while undefined. */
+  /** The accepted keys; undefined: any. */
   keys: ReadonlySet<string> | undefined;
   /** Polls are answered with this status instead. */
   pollStatus: number | undefined;
   /** Polls are answered with this text instead. */
   pollText: string | undefined;
-  /** Polls, refusals included, are answered so much later. */
+  /** Delays all polls, rejections included. */
   pollDelayMs: number;
   /** Streams are answered with this status instead. */
   streamStatus: number | undefined;
-  /** At most so many patches per answer. */
+  /** The most patches per poll. */
   pageSize: number;
-  /** Into the history and onto every stream, as one event. */
+  /** Adds patches to the history and sends them to every stream as one event. */
   push(...patches: readonly WirePatch[]): void;
-  /** Onto every stream only. */
+  /** Sends text to every stream only. */
   stream(data: string): void;
-  /** How many polls, and how many streams, were asked for. */
+  /** The number of polls and of stream requests so far. */
   polls(): number;
   streams(): number;
   /** Ends the streams of this key, or all. */

@@ -11,12 +11,12 @@ export interface FakeProxy {
   readonly asked: readonly { readonly what: string; readonly authorization: string | undefined }[];
   /** Sockets that clients hold open. */
   readonly openSockets: number;
-  /** What is asked gets this status instead; `hang`: no answer at all. */
+  /** All requests get this status instead; `hang`: no response. */
   refuse: number | 'hang' | undefined;
   close(): Promise<void>;
 }
 
-/** Everything goes to this port of 127.0.0.1, whatever name was asked for, so that tests can use any name. */
+/** Everything goes to this port of 127.0.0.1, so that tests can request any host name. */
 export async function startFakeProxy(targetPort: number, tls?: { key: string; cert: string }): Promise<FakeProxy> {
   const asked: { what: string; authorization: string | undefined }[] = [];
   const sockets = new Set<Socket>();
@@ -51,7 +51,7 @@ export async function startFakeProxy(targetPort: number, tls?: { key: string; ce
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       outgoing.flushHeaders();
       answer.pipe(outgoing);
-      // One that was cut is cut here too.
+      // If one side is cut, the other is cut, too.
       answer.on('close', () => answer.complete || outgoing.destroy());
     });
     inner.on('error', () => outgoing.destroy());

@@ -2,9 +2,9 @@ import { PassThrough } from 'node:stream';
 import type { Terminal } from '../../bin/keys/terminal.ts';
 
 export interface FakeTerminal extends Terminal {
-  /** What was printed as result. */
+  /** The output on stdout. */
   readonly printed: () => string;
-  /** What was asked and said beside. */
+  /** Questions and other messages. */
   readonly said: () => string;
 }
 
@@ -15,7 +15,7 @@ export function pipeOf(input = ''): FakeTerminal {
   return around(stdin);
 }
 
-/** A person at a terminal who types these lines, each after one question. `^C` is Ctrl-C. */
+/** A terminal where a user types these lines, each after one question. `^C` is Ctrl-C. */
 export function personTyping(...lines: string[]): FakeTerminal {
   const stdin = Object.assign(new PassThrough(), { isTTY: true, setRawMode: () => stdin });
   const terminal = around(stdin);
@@ -23,7 +23,7 @@ export function personTyping(...lines: string[]): FakeTerminal {
     ...terminal,
     say(text) {
       terminal.say(text);
-      // Answer only after the question was printed and the program reads its input.
+      // Answers only after the question was printed and the program reads its input.
       if (!/(: |\[y\/N\] )$/.test(text)) return;
       const line = lines.shift();
       setTimeout(() => (line === undefined ? stdin.end() : stdin.write(line === '^C' ? '\x03' : `${line}\n`)), 5);

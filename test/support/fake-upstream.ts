@@ -32,7 +32,7 @@ export type Answer =
   | { readonly status: number; readonly headers?: Record<string, string>; readonly body?: string };
 
 export interface SendOptions {
-  /** Bytes per write; each write is a piece of its own. Whole by default. */
+  /** Bytes per write; each write arrives on its own. Everything in one write by default. */
   readonly chunkBytes?: number;
   /** Only to the streams that this request opened; all by default. */
   readonly to?: (request: RecordedRequest) => boolean;
@@ -49,24 +49,24 @@ export interface FakeUpstream {
   readonly openStreams: number;
   /** The requests that opened them. */
   open(): readonly RecordedRequest[];
-  /** What a new stream is greeted with; `patch` and `delete` keep it up to date. */
+  /** The data of the first put on a new stream; `patch` and `delete` keep it up to date. */
   data: FlagData;
   /** Different data by request (by key, by filter); undefined means `data`. */
   dataFor: (request: RecordedRequest) => FlagData | undefined;
-  /** How every request is answered from now on; `stream` at first. */
+  /** The answer to every request from now on; initially `stream`. */
   answer: Answer | ((request: RecordedRequest) => Answer);
-  /** How the greeting is cut up. */
+  /** Bytes per write of the first put. */
   greetChunkBytes: number | undefined;
-  /** The next requests get these answers, in this order, before `answer` counts again. */
+  /** The next requests get these answers in order, before `answer` applies again. */
   answerNext(...answers: Answer[]): void;
-  /** Sends a `put` with this data to all streams and greets new ones with it. */
+  /** Sends a `put` with this data to all streams, now and when they open. */
   put(data: FlagData, options?: SendOptions): Promise<void>;
   /** Sends a `patch`. The item must have a key. */
   patch(kind: 'flags' | 'segments', item: { readonly key: string }, options?: SendOptions): Promise<void>;
   delete(kind: 'flags' | 'segments', key: string, version: number, options?: SendOptions): Promise<void>;
-  /** Any event, with `data` as it is when it is text and as JSON otherwise. */
+  /** Sends any event; `data` is sent as it is if it is a string, else as JSON. */
   event(name: string, data: unknown, options?: SendOptions): Promise<void>;
-  /** A comment line, as heartbeats are. */
+  /** A comment line, like a heartbeat. */
   comment(text?: string, options?: SendOptions): Promise<void>;
   /** Raw bytes. */
   send(bytes: string | Uint8Array, options?: SendOptions): Promise<void>;
@@ -88,7 +88,7 @@ interface Stream {
 
 const putText = (data: FlagData) => `event: put\ndata: ${JSON.stringify({ path: '/', data })}\n\n`;
 
-/** A real server on 127.0.0.1 and a free port. Whoever starts it closes it. */
+/** A real server on 127.0.0.1 and a free port. The caller closes it. */
 export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<FakeUpstream> {
   const requests: RecordedRequest[] = [];
   const streams = new Set<Stream>();
@@ -100,7 +100,7 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
     if (!chunkBytes) return void response.write(buffer);
     for (let at = 0; at < buffer.length && !response.destroyed; at += chunkBytes) {
       response.write(buffer.subarray(at, at + chunkBytes));
-      // Lets each piece leave on its own; without it Node would join them.
+      // Sends each piece on its own; otherwise Node would join them.
       await new Promise((resolve) => setImmediate(resolve));
     }
   }

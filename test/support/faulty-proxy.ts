@@ -8,7 +8,7 @@ import type { AddressInfo } from 'node:net';
 export interface PassedRequest {
   /** `PutItem`, `GetItem`, … */
   readonly operation: string;
-  /** Partition and sort key, '' where the operation has none. */
+  /** Partition and sort key; '' if the operation has none. */
   readonly namespace: string;
   readonly key: string;
   /** The condition, with its names filled in; '' for none. */
@@ -23,21 +23,21 @@ export interface PassedRequest {
 
 export interface FaultyProxy {
   readonly endpoint: string;
-  /** What was passed on, oldest first; a live list, to be emptied by `length = 0`. */
+  /** The requests that were passed on, oldest first; a live list that `length = 0` empties. */
   readonly passed: PassedRequest[];
   /** Refuses connections and cuts those that are open. */
   cut(): void;
-  /** Takes requests, and never answers. */
+  /** Accepts requests and never answers. */
   hang(): void;
-  /** Delays every request by so many ms. */
+  /** Delays every request by this many ms. */
   slow(delayMs: number): void;
   /** Answers this share of writes (0 to 1) with ProvisionedThroughputExceededException, without passing them on. */
   throttle(share: number): void;
-  /** Answers everything that `matching` accepts (default: all) with this error (`ExpiredTokenException`, …), status 400. */
+  /** Answers requests that `matching` accepts (default: all) with this error (`ExpiredTokenException`, …) and status 400. */
   refuse(errorName: string, matching?: (asked: { operation: string; accessKeyId: string }) => boolean): void;
   /** Passes this share of writes on, and cuts the connection instead of answering. */
   loseAnswers(share: number): void;
-  /** Cuts everything after so many further requests that `matching` accepts (default: writes). */
+  /** Cuts everything after this many further requests that `matching` accepts (default: writes). */
   cutAfter(requests: number, matching?: (passed: PassedRequest) => boolean): void;
   /** Ends all faults, and cuts the connections that hang. */
   heal(): void;
@@ -184,7 +184,7 @@ function describeRequest(operation: string, body: Buffer): PassedRequest {
   };
 }
 
-/** The test table's own front asks for the units of every request. */
+/** The test table's own proxy requests the consumed units every time. */
 function unitsOf(answer: Buffer): number {
   return (parse(answer) as { ConsumedCapacity?: { CapacityUnits?: number } }).ConsumedCapacity?.CapacityUnits ?? 0;
 }

@@ -1,16 +1,16 @@
 import type { FakeUpstream } from './fake-upstream.ts';
 
-/** Who is let in by a fake LaunchDarkly. */
+/** The keys that a fake LaunchDarkly accepts. */
 export interface Doorkeeper {
-  /** The keys that are good; a live set. Anything else is answered with 401. */
+  /** The accepted keys; a live set. Other keys get 401. */
   readonly good: Set<string>;
-  /** As LaunchDarkly ends a key: its streams are cut, and it is let in no more. */
+  /** Revokes a key like LaunchDarkly: its streams are cut, and it is rejected. */
   end(key: string): void;
-  /** How many streams this key has open. */
+  /** The number of open streams of this key. */
   streams(key: string): number;
 }
 
-/** From now on the fake takes events from anybody, and opens streams for these keys only. */
+/** From now on the fake accepts events from anyone, and streams for these keys only. */
 export function keepDoor(fake: FakeUpstream, ...good: string[]): Doorkeeper {
   const keys = new Set(good);
   fake.answer = ({ method, headers }) => {

@@ -1,9 +1,9 @@
 import type { Log } from '../../relay-task/ports.ts';
 
-/** Says nothing. For the relay's code and for the official SDKs, whose loggers have the same four methods. */
+/** Discards everything. For the relay's code and for the official SDKs, whose loggers have the same four methods. */
 export const silentLog = { debug() {}, info() {}, warn() {}, error() {} } satisfies Log;
 
-/** Remembers every line as `message {fields}`, so that a test can look for what must or must not be logged. */
+/** Records every line as `message {fields}`. */
 export function createLogRecorder() {
   const lines: string[] = [];
   const note = (message: string, fields?: Record<string, unknown>) =>

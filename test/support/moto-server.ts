@@ -1,4 +1,4 @@
-/** moto, an emulator of AWS in Python, where `test/interop/install.sh` has installed it. */
+/** moto, an emulator of AWS in Python, if `test/interop/install.sh` has installed it. */
 import { execFileSync, spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -26,7 +26,7 @@ sys.stdin.read()
 server.stop()
 `;
 
-/** On 127.0.0.1 and a free port; ends with this process at the latest. */
+/** Listens on 127.0.0.1 and a free port; ends with this process at the latest. */
 export async function startMoto(): Promise<{ readonly endpoint: string; close(): Promise<void> }> {
   const child = spawn(python, ['-c', script], { stdio: ['pipe', 'pipe', 'ignore'] });
   const exited = new Promise<void>((resolve) => child.once('exit', () => resolve()));

@@ -1,17 +1,17 @@
-/** Clients that ask a relay from before it listens, again and again, and remember every answer. */
+/** Clients that send requests to a relay repeatedly, even before it listens, and record every response. */
 import { type AddressInfo, createServer } from 'node:net';
 
 export interface PatientClient {
-  /** Statuses of all answers so far, without those from before it listened; 'cut' for a request without an answer. */
+  /** Statuses of all responses since it listens; 'cut' for a request without one. */
   readonly answers: readonly (number | 'cut')[];
-  /** 503 without `Retry-After`, and every 4xx: what would end an SDK for good. In sentences. */
+  /** Descriptions of responses that would stop an SDK for good: 4xx, and 503 without `Retry-After`. */
   readonly fatal: readonly string[];
   /** Ms since the start until the first 200; undefined before. */
   readonly servedAfterMs: number | undefined;
   stop(): Promise<void>;
 }
 
-/** With each of these headers and paths in turn. */
+/** Sends each of these requests in turn. */
 export function startPatientClient(
   port: number,
   asked: readonly { readonly path: string; readonly key?: string }[],

@@ -25,7 +25,7 @@ import {
 export interface RandomEnvironment {
   readonly flags: Readonly<Record<string, unknown>>;
   readonly segments: Readonly<Record<string, unknown>>;
-  /** Absent: no store of Big Segments. */
+  /** Undefined: no Big Segment store. */
   readonly bigSegments?: {
     readonly status: Exclude<BigSegmentsStatus, 'NOT_CONFIGURED'>;
     /** By raw context key. */
@@ -52,7 +52,7 @@ class Generator extends RandomValues {
     if (odd) this.segmentKeys.push(this.pick(INHERITED));
     let flags = Object.fromEntries(this.flagKeys.map((key, i) => [key, this.flag(key, i)]));
     let segments = Object.fromEntries(this.segmentKeys.map((key, i) => [key, this.segment(key, i)]));
-    // Wrong types are few: they excuse an answer that is malformed, and so hide what else is wrong with it.
+    // Wrong types are rare, because any malformed flag is an error and hides other differences.
     const wrongType = this.chance(0.07);
     if (wrongType || this.chance(0.2)) {
       for (let i = this.whole(1, wrongType ? 2 : 4); i > 0; i--) {
@@ -106,7 +106,7 @@ class Generator extends RandomValues {
     };
   }
 
-  /** A flag that does nothing but try one condition, so that no other part can hide what became of it. */
+  /** A flag that only tests one condition, so that no other part can hide its result. */
   private probe(key: string): unknown {
     const op = this.pick(OPERATORS);
     const odd = this.chance(0.3);
@@ -165,7 +165,7 @@ class Generator extends RandomValues {
     };
   }
 
-  /** Now and then exactly where some context falls, so that the boundary itself is met. */
+  /** Sometimes exactly the bucket of a context, to test the boundary. */
   private weight(prefix: string): number {
     if (this.chance(0.35)) return this.whole(0, 100_000);
     if (this.chance(0.4)) return this.pick(WEIGHTS);
@@ -209,7 +209,7 @@ class Generator extends RandomValues {
     };
   }
 
-  /** `after`: the index of the segment that they belong to; it refers mostly to later ones. */
+  /** `after`: the index of the segment with these rules; they mostly refer to later segments. */
   private clauses(after = -1): unknown[] {
     return this.some(0.96, this.pick([1, 2, 3]), () => {
       if (this.chance(0.3)) {

@@ -1,7 +1,7 @@
 import { RandomChoices } from './random.ts';
 import { INHERITED, KEYS, KINDS, NAMES, NUMBERS, PATTERNS, TEXTS } from './random-vocabulary.ts';
 
-/** Attribute values, what clauses compare them with, and contexts. */
+/** Attribute values, clause values, and contexts. */
 export class RandomValues extends RandomChoices {
   protected operand(op: string): unknown {
     if (this.chance(0.06)) return this.value();
@@ -185,7 +185,7 @@ export class RandomValues extends RandomChoices {
       Object.defineProperty(parent, name, { value, configurable: true, enumerable: true, writable: true });
     if (wrongType) set(this.pick(WRONG));
     else if (name === 'key' || name === 'version')
-      return copy as T; // Nothing is well-formed without them.
+      return copy as T; // No data is well-formed without them.
     else if (Array.isArray(parent)) parent.splice(Number(name), 1);
     else if (this.chance(0.5)) set(null);
     else delete (parent as Record<string, unknown>)[name];

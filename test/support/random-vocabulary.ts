@@ -1,8 +1,8 @@
-/** The words of random environments: ordinary ones, and those at which evaluators are known to disagree. */
+/** The words of random environments: ordinary ones, and those on which evaluators are known to disagree. */
 export const INHERITED = ['__proto__', 'constructor', 'toString'];
 export const KINDS = ['user', 'org', 'device', 'a.b-c_9', '5'];
 export const KEYS = ['a', 'b', 'é😀', 'key with:colon%', '0', 'toString', 'u-1'];
-/** What stands in lists of keys; only a legacy user can have the empty one. */
+/** Keys in target lists; only a legacy user can have the empty one. */
 export const LISTED = [...KEYS, '', ''];
 export const NAMES = [
   'name',

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 
 export type Random = () => number;
 
-/** A small generator of numbers from 0 to 1 (mulberry32), started from any text. */
+/** A small generator of numbers from 0 to 1 (mulberry32), seeded with any text. */
 export function randomFrom(seed: string): Random {
   let state = createHash('sha256').update(seed).digest().readUInt32LE();
   return () => {

@@ -7,7 +7,7 @@ export interface StreamEvent {
   readonly data: string;
 }
 
-/** A response read byte by byte from a raw socket, so that a test sees what was really sent. */
+/** A response read from a raw socket, so that a test sees exactly what was sent. */
 export interface StreamReader {
   readonly status: number;
   /** Names in lower case. */
@@ -16,11 +16,11 @@ export interface StreamReader {
   readonly events: readonly StreamEvent[];
   /** The body so far, without chunk framing. */
   body(): string;
-  /** How many chunks carried the body so far (0 without chunked framing). */
+  /** The number of chunks of the body so far (0 without chunked encoding). */
   chunks(): number;
-  /** The first event that has not been handed out by `next` yet. Rejects when the stream ends or the time is over. */
+  /** The next event. Rejects when the stream ends or the time is over. */
   next(timeoutMs?: number): Promise<StreamEvent>;
-  /** Resolves when `condition` holds; rejects when the stream is over without it or the time is. */
+  /** Resolves when `condition` holds; rejects when the stream ends first or the time is over. */
   until(condition: (reader: StreamReader) => boolean, timeoutMs?: number): Promise<void>;
   /** How it ended: `clean` after the last chunk or all of Content-Length, `cut` otherwise. */
   readonly ended: Promise<'clean' | 'cut'>;
@@ -37,13 +37,13 @@ export interface ReadStreamOptions {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly httpVersion?: '1.0' | '1.1';
-  /** Bytes sent in the same segment behind the request. */
+  /** Bytes sent in the same segment after the request. */
   readonly pipelined?: string;
   /** For the head of the response and as the default of `next` and `until`; `PATIENCE_MS` by default. */
   readonly timeoutMs?: number;
 }
 
-/** Sends one request and resolves when the head of the answer is here, whatever its status. */
+/** Sends one request and resolves when the head of the response has arrived, whatever its status. */
 export async function readStream(options: ReadStreamOptions): Promise<StreamReader> {
   const {
     port,
@@ -111,7 +111,7 @@ export async function readStream(options: ReadStreamOptions): Promise<StreamRead
     }
   };
   const take = (bytes: Buffer) => {
-    // A chunk of many megabytes comes in many pieces: they are joined once.
+    // A chunk of many megabytes arrives in many pieces, which are joined only once.
     pieces.push(bytes);
     piecesBytes += bytes.length;
     if (raw.length + piecesBytes < needed) return;

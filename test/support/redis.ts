@@ -19,9 +19,9 @@ export function describeWithRedis(title: string, body: () => void): void {
 
 export interface TestRedis {
   readonly port: number;
-  /** Talks to this server, past whatever a test puts between a store and it. */
+  /** A direct connection to this server, past any proxy of the test. */
   readonly client: Redis;
-  /** Ends the process without a word, as `kill -9` does. */
+  /** Kills the process, like `kill -9`. */
   kill(): Promise<void>;
   /** Starts it again on the same port, empty. */
   restart(): Promise<void>;
@@ -31,7 +31,7 @@ export interface TestRedis {
 export interface RedisServerOptions {
   /** Further arguments, such as `['--requirepass', 'secret']`. */
   readonly args?: readonly string[];
-  /** How the test itself gets in. */
+  /** The credentials of the test's own connection. */
   readonly access?: RedisOptions;
   /** Listens with TLS only; with a CA that also signed the clients' certificates, those are demanded. */
   readonly tls?: { readonly ca: string; readonly cert: string; readonly key: string };
@@ -114,7 +114,7 @@ export interface TestSentinels {
   readonly master: TestRedis;
   readonly replica: TestRedis;
   readonly sentinel: TestRedis;
-  /** The name under which the Sentinel knows the master. */
+  /** The name of the master in the Sentinel. */
   readonly name: string;
   close(): Promise<void>;
 }

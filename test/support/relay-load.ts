@@ -21,22 +21,22 @@ export interface Load {
   readonly requests: number;
   /** Evaluations by official SDKs so far. */
   readonly evaluations: number;
-  /** What should not have been, in sentences. */
+  /** Descriptions of everything that must not happen. */
   readonly failures: readonly string[];
   /** How many streams are open. */
   readonly openStreams: number;
-  /** From now on requests are made with this SDK key too. */
+  /** From now on requests use this SDK key, too. */
   use(sdkKey: string): void;
-  /** No more requests with it; those under way have been answered when this resolves. Its streams stay. */
+  /** Stops requests with this key and resolves when those in progress are answered. Its streams stay open. */
   retire(sdkKey: string): Promise<void>;
   /** Opens raw streams of server SDKs, and waits until each has its first event. */
   openServerStreams(sdkKey: string, count: number): Promise<void>;
   /** Opens raw streams of mobile SDKs and browsers in turn. */
   openClientStreams(count: number): Promise<void>;
-  /** Starts official SDKs, each of which evaluates the flag again and again. */
+  /** Starts official SDKs, each of which evaluates the flag repeatedly. */
   startSdks(sdkKey: string, count: number): Promise<void>;
   closeSdks(sdkKey: string): void;
-  /** Resolves when the raw streams of this key, which was revoked, are over; answers with how each one ended. */
+  /** Resolves with how each raw stream of this revoked key ended, once all have. */
   ended(sdkKey: string): Promise<readonly string[]>;
   /** Resolves when every open server stream has seen this flag in this version. */
   seen(flag: string, version: number): Promise<void>;

@@ -1,4 +1,4 @@
-/** The relay as a process of its own, from the bundle that its image holds. A test that starts one waits until it has ended. */
+/** The relay as its own process, from the bundle in its image. A test that starts one waits until it has exited. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -27,7 +27,7 @@ export function bundleRelay(): void {
   afterAll(() => rmSync(directory!, { recursive: true }));
 }
 
-/** With these variables and no others. */
+/** Runs with these variables and no others. */
 export function runRelay(variables: Record<string, string>, args: readonly string[] = []): RelayProcess {
   const { PATH = '' } = process.env;
   const child = spawn(process.execPath, [join(directory!, 'relay.mjs'), ...args], {

@@ -33,7 +33,7 @@ export function attributesOf(properties: Record<string, unknown> | undefined, na
   );
 }
 
-/** A task's variables as they will be when its cache has an address. */
+/** A task's variables once its cache has an address. */
 export function withRedisOf(environment: Record<string, string>): Record<string, string | undefined> {
   return { ...environment, REDIS_URL: environment.REDIS_URL && 'rediss://cache:6379' };
 }

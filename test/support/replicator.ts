@@ -19,15 +19,15 @@ type Row = Record<string, AttributeValue>;
 
 interface Region {
   readonly inner: TestTable;
-  /** By item: when what stands here was written, wherever that was. */
+  /** By item: when its current value was written, in either region. */
   readonly stamps: Map<string, number>;
-  /** One write of an item at a time: the stamp belongs to what it wrote. */
+  /** Serialises writes of an item, so that each stamp belongs to its value. */
   readonly locks: Map<string, Promise<unknown>>;
 }
 
 const writes = new Set(['PutItem', 'UpdateItem', 'DeleteItem']);
 
-/** `random` decides how long each write takes to the other region: from nothing to `maxDelayMs`. */
+/** `random` decides how long each write takes to the other region, up to `maxDelayMs`. */
 export async function startReplicatedTables(options: {
   random: () => number;
   maxDelayMs: number;
@@ -63,7 +63,7 @@ export async function startReplicatedTables(options: {
       }),
     );
     onTheirWay.add(journey);
-    // A region that is closed takes nothing any more.
+    // A closed region accepts nothing.
     void journey.catch(() => {}).finally(() => onTheirWay.delete(journey));
   }
 

@@ -1,4 +1,4 @@
-/** The three places from which keys can be rotated, each as a real one that a relay is pointed at. */
+/** The three sources that can rotate keys, as real servers and files for a relay. */
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,7 @@ import { startSsmServer } from './ssm-server.ts';
 
 export interface Keys {
   readonly sdkKey: string;
-  /** In its grace time until `until`, Unix ms. */
+  /** In its grace period until `until`, Unix ms. */
   readonly previous?: { readonly sdkKey: string; readonly until: number };
 }
 
@@ -23,16 +23,16 @@ export interface RotatingSource {
   readonly door: Doorkeeper;
   readonly mobileKey: string;
   readonly environmentId: string;
-  /** What the source says from now on. */
+  /** Changes what the source says. */
   say(keys: Keys): Promise<void>;
-  /** Another version of the flag `a`, by whichever way flags come. */
+  /** Publishes another version of the flag `a`. */
   change(version: number): Promise<void>;
   close(): Promise<void>;
 }
 
 export const autoConfigKey = 'rel-00000000-0000-0000-0000-00000000abcd';
 
-/** Everything that is patient with LaunchDarkly or SSM is less so. */
+/** Shortens all waits for LaunchDarkly and SSM. */
 export const hastyTimings: RelayTimings = {
   ssm: {
     intervalMs: 150,
@@ -64,7 +64,7 @@ export async function startRotatingSsm(first: Keys): Promise<RotatingSource> {
       ...{ USE_EVENTS: 'true', EVENTS_HOST: launchDarkly.uri },
     },
     ...{ launchDarkly, door, mobileKey, environmentId },
-    // In the order in which the operator's command writes them.
+    // In the order in which the `keys` command writes them.
     async say({ sdkKey, previous }) {
       if (previous) {
         put('previous-sdk-key', previous.sdkKey);

@@ -1,4 +1,4 @@
-/** Runs code against a built file in a process of its own, as Lambda would: reserved variables only, none of our folders. */
+/** Runs code against a built file in its own process, as Lambda would: reserved variables only, none of our folders. */
 import { execFile } from 'node:child_process';
 import { tmpdir } from 'node:os';
 import { promisify } from 'node:util';

@@ -1,6 +1,6 @@
 /**
- * Names what was skipped and why it says it was, and ends with one plain line of counts.
- * A skipped suite is named once, by its own title, which says what it needs.
+ * Names what was skipped, with the reason in its title, and ends with one plain line of counts.
+ * A skipped suite is named once, by its title, which says what it needs.
  */
 export default class SkipsReporter {
   onRunComplete(_contexts, results) {

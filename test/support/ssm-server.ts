@@ -29,7 +29,7 @@ export interface StoredParameter {
 
 export interface SsmServer {
   readonly endpoint: string;
-  /** What was asked, oldest first; a live list, to be emptied by `length = 0`. */
+  /** All calls, oldest first; a live list that `length = 0` empties. */
   readonly calls: SsmCall[];
   /** By full name; a live map for tests to look at. */
   readonly parameters: ReadonlyMap<string, StoredParameter>;
@@ -40,17 +40,17 @@ export interface SsmServer {
   throttle(times: number): void;
   /** Answers this operation, or every one, with AccessDeniedException. */
   deny(operation?: string): void;
-  /** These parameters cannot be decrypted: a call that asks for one of them fails as a whole, as KMS has it. */
+  /** These parameters cannot be decrypted: a call with one of them fails as a whole, as with KMS. */
   forbid(...names: string[]): void;
   /** Answers everything with InternalServerError. */
   break(): void;
-  /** Takes requests, and never answers. */
+  /** Accepts requests and never answers. */
   hang(): void;
-  /** Delays every answer by so many ms. */
+  /** Delays every response by this many ms. */
   slow(delayMs: number): void;
   /** Refuses connections and cuts those that are open. */
   down(): void;
-  /** Runs before every answer, once for each call: for what happens amid a reading. */
+  /** Runs before every response, to change parameters during a read. */
   before(run: ((call: SsmCall) => void) | undefined): void;
   /** Ends all faults. */
   heal(): void;
@@ -106,7 +106,7 @@ export async function startSsmServer(): Promise<SsmServer> {
         .filter(({ name }) => name.startsWith(`${path}/`))
         .filter(({ name }) => body.Recursive === true || !name.slice(path.length + 1).includes('/'))
         .sort((a, b) => (a.name < b.name ? -1 : 1));
-      // A token says where the page begins, so that pages of a changing folder stay apart as they do in AWS.
+      // The token is the start of the page, so that pages of a changing folder do not overlap, as in AWS.
       const after = body.NextToken === undefined ? '' : Buffer.from(String(body.NextToken), 'base64').toString();
       const rest = below.filter(({ name }) => name > after);
       const page = rest.slice(0, size);

@@ -21,13 +21,13 @@ export interface TestRelayOptions {
   readonly file?: ConfigFile;
   /** HTTPS_PROXY and the like. */
   readonly env?: Variables;
-  /** More that must not be shown: keys that the relay gets from elsewhere, contexts. */
+  /** Further secrets that must not be shown: keys from other sources, contexts. */
   readonly secrets?: readonly string[];
 }
 
-/** A real relay on a free port of the loopback interface, configured by variables as people configure it. */
+/** A real relay on a free port of the loopback interface, configured by environment variables. */
 export async function startTestRelay(variables: Variables, options: TestRelayOptions = {}): Promise<TestRelay> {
-  // DynamoDB's client signs with whatever it finds; dynalite takes anything.
+  // The DynamoDB client needs credentials to sign; dynalite accepts any.
   process.env.AWS_ACCESS_KEY_ID = 'local';
   process.env.AWS_SECRET_ACCESS_KEY = 'local';
   const lines: LogLine[] = [];
@@ -60,7 +60,7 @@ export async function startTestRelay(variables: Variables, options: TestRelayOpt
   };
 }
 
-/** Throws when one of these texts contains one of the secrets. */
+/** Throws if one of these texts contains one of the secrets. */
 export function expectSilence(secrets: readonly string[], ...texts: readonly string[]): void {
   for (const text of texts) {
     for (const secret of secrets) {

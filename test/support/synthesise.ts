@@ -21,7 +21,7 @@ process.once('exit', () => {
   for (const directory of directories) rmSync(directory, { recursive: true, force: true });
 });
 
-/** An app that writes to a directory of its own and leaves AWS's validator to the suite that is about it. */
+/** An app that writes to its own directory and does not run AWS's validator, which has its own suite. */
 export function createApp(options: { readonly validated?: boolean } = {}): App {
   const outdir = mkdtempSync(join(tmpdir(), 'cdk-out-'));
   directories.push(outdir);
@@ -69,7 +69,7 @@ export function synthesise(name: string, raw: unknown, app: App = createApp()): 
   };
 }
 
-/** The stages that we ship, production's with an account that is no example, so that nothing warns. */
+/** The stages in the repository, production with a real account number so that there is no warning. */
 export const shipped = JSON.parse(JSON.stringify(stages).replaceAll('111122223333', '123456789012')) as Readonly<
   Record<'dev' | 'prod', StageSettings>
 >;
@@ -77,7 +77,7 @@ export const shipped = JSON.parse(JSON.stringify(stages).replaceAll('11112222333
 const arn = (region: string, last: string) =>
   `arn:aws:acm:${region}:123456789012:certificate/12345678-1234-1234-1234-${last.padStart(12, '0')}`;
 
-/** A stage with everything on. */
+/** A stage with every feature enabled. */
 export const full: StageSettings = {
   account: '123456789012',
   homeRegion: 'eu-west-1',

@@ -5,15 +5,15 @@ export interface TcpProxy {
   readonly port: number;
   /** Refuses connections and cuts those that are open. */
   cut(): void;
-  /** Takes connections and bytes, and passes nothing on. */
+  /** Accepts connections and bytes, and forwards nothing. */
   hang(): void;
-  /** The connections that are open now pass nothing on, ever; new ones do. */
+  /** The connections that are open now never forward anything again; new ones do. */
   freeze(): void;
-  /** Delays what passes, either way, by so many ms. */
+  /** Delays data in both directions by this many ms. */
   slow(delayMs: number): void;
-  /** Passes what clients say on, and cuts the connection instead of passing the answer back. */
+  /** Forwards requests, and cuts the connection instead of returning the response. */
   loseAnswers(): void;
-  /** From now on connections lead to this port of 127.0.0.1; those that are open are cut. */
+  /** From now on connections go to this port of 127.0.0.1; open ones are cut. */
   redirect(port: number): void;
   /** How many connections were made so far. */
   connections(): number;

@@ -117,8 +117,8 @@ test('the older Node SDK reads and follows Big Segments in DynamoDB', async () =
   await followed(store, sdk as unknown as Sdk);
 });
 
-describeWithRedis('with Redis', () => {
-  test('the Node SDK reads and follows Big Segments in Redis', async () => {
+describeWithRedis('the Node SDK with Big Segments in Redis', () => {
+  test('reads and follows them', async () => {
     const server = await startRedis();
     closers.push(() => server.close());
     for (const [hash, item] of Object.entries(items)) {
