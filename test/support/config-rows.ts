@@ -2,7 +2,7 @@ import { type ParsedConfig, parseConfig, type Variables } from '../../relay-task
 import { RelayError } from '../../relay-task/errors.ts';
 
 /**
- * The same settings said twice: lines of a file, each `Section: option = value`, and variables, each `NAME=value`.
+ * The same settings in two forms: lines of a file, each `Section: option = value`, and variables, each `NAME=value`.
  * Unless `whole` is set, one environment called production is added to both.
  */
 export interface Given {
@@ -49,7 +49,7 @@ export function problemsOf(parse: () => unknown): readonly string[] {
 }
 
 /**
- * `$1` in a message: the name of the first setting; `$1 := x`: the name with its value. As each of the two forms has it.
+ * Fills in a message: `$1` is the name of the first setting, `$1 := x` the name with its value, as written in this form.
  */
 export function messageFor(form: 'file' | 'variables', message: string, given: Given): string {
   return message.replace(/\$(\d)( := )?/g, (_, digit: string, assigned: string | undefined) => {

@@ -1,7 +1,7 @@
 /**
- * A server of ours that speaks the part of Consul's HTTP API which the documentation promises for KV and transactions:
- * https://developer.hashicorp.com/consul/api-docs/kv and /txn. It is no Consul: titles of tests say so. Where `consul`
- * is installed, `startConsulAgent` starts a real one.
+ * A fake Consul server with the documented HTTP API for KV and transactions:
+ * https://developer.hashicorp.com/consul/api-docs/kv and /txn. Titles of tests say that it is a fake. `startConsulAgent`
+ * starts a real agent if `consul` is installed.
  */
 import { spawn, spawnSync } from 'node:child_process';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';

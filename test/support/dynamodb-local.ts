@@ -13,7 +13,7 @@ const java = ['-Xmx128m', '-XX:+UseSerialGC', '-XX:TieredStopAtLevel=1', `-Djava
 
 /**
  * A suite on one server, since a Java process takes a second to start; `startTable` gives each test a table of its own.
- * Skipped, by its title, where DynamoDB Local is not installed.
+ * Skipped by title if DynamoDB Local is not installed.
  */
 export function describeWithDynamoDBLocal(title: string, body: (startTable: () => Promise<TestTable>) => void): void {
   const describeIf = hasDynamoDBLocal ? describe : describe.skip;

@@ -5,7 +5,7 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** A patch as it travels. */
+/** A patch on the wire. */
 export interface WirePatch {
   readonly environmentId?: string;
   readonly segmentId: string;

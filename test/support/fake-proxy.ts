@@ -1,4 +1,4 @@
-/** An HTTP proxy to test against: real sockets on 127.0.0.1, tunnels and forwarded requests, and can be made to refuse. */
+/** A fake HTTP proxy on real sockets of 127.0.0.1, with tunnels and forwarded requests, which can be made to refuse. */
 import { createServer, type IncomingMessage, request, type Server } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { type AddressInfo, connect, type Socket } from 'node:net';

@@ -1,6 +1,6 @@
 /**
- * A LaunchDarkly to test against: a real HTTP server on a free port that speaks the streaming protocol of `/all`
- * and can be made to misbehave.
+ * A fake LaunchDarkly: a real HTTP server on a free port that speaks the streaming protocol of `/all` and can be made to
+ * misbehave.
  */
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -13,7 +13,7 @@ export interface FlagData {
 
 export interface RecordedRequest {
   readonly method: string;
-  /** Path and query as they were asked for. */
+  /** Path and query as requested. */
   readonly url: string;
   readonly headers: IncomingHttpHeaders;
   /** Unix ms. */
@@ -21,8 +21,8 @@ export interface RecordedRequest {
 }
 
 /**
- * What a request gets. `stream`: the stream, greeted with a `put` of `data`; `silent`: the head of a stream and nothing
- * more; `hang`: not even a head; `cut`: the connection is destroyed; else a status with optional headers and body.
+ * The answer to a request. `stream`: the stream, starting with a `put` of `data`; `silent`: the head of a stream and
+ * nothing more; `hang`: not even a head; `cut`: the connection is destroyed; else a status with optional headers and body.
  */
 export type Answer =
   | 'stream'

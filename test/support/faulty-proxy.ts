@@ -1,5 +1,5 @@
 /**
- * A real HTTP proxy before a DynamoDB server, on 127.0.0.1 and a free port, that fails as networks and tables do.
+ * A real HTTP proxy in front of a DynamoDB server, on 127.0.0.1 and a free port, that fails like networks and tables.
  * It keeps a list of the requests that it passed on, so that a test can state what was written, and in which order.
  */
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';

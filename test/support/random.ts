@@ -43,7 +43,7 @@ export class RandomChoices {
     return Array.from({ length: count }, (_, index) => make(index));
   }
 
-  /** From 1 to `most` of them with the given probability, else none. */
+  /** With the given probability 1 to `most` of them, else none. */
   protected some<T>(share: number, most: number, make: (index: number) => T): T[] {
     return this.chance(share) ? this.times(this.whole(1, most), make) : [];
   }

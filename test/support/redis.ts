@@ -1,6 +1,6 @@
 /**
  * Real Redis servers on 127.0.0.1 and free ports, without persistence: single ones, with ACLs or TLS, a master with a
- * replica and a Sentinel, a Cluster of three. Where `redis-server` is missing, tests skip by name (`describeWithRedis`).
+ * replica and a Sentinel, a Cluster of three. If `redis-server` is missing, tests are skipped by name (`describeWithRedis`).
  */
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';

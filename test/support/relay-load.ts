@@ -1,6 +1,6 @@
 /**
- * Readers of a relay, all at once: requests on every kind of credential, raw streams and official SDKs, each of which
- * notes whatever a rotation of keys must not do.
+ * Concurrent readers of a relay: requests with every kind of credential, raw streams and official SDKs. Each records
+ * everything that a rotation of keys must not cause.
  */
 import { init, type LDClient } from '@launchdarkly/node-server-sdk';
 import { until } from './eventually.ts';

@@ -1,4 +1,4 @@
-/** What a template says about the relay's container. */
+/** The relay's container in a template. */
 import type { Template } from 'aws-cdk-lib/assertions';
 
 export interface Container {
@@ -11,7 +11,7 @@ export interface Container {
   readonly StopTimeout: number;
 }
 
-/** The container as CloudFormation has it, and its variables; one whose value is made when deploying reads as `<token>`. */
+/** The container in CloudFormation and its variables; a value that is known only at deployment reads as `<token>`. */
 export function taskOf(template: Template): { container: Container; environment: Record<string, string> } {
   const [task] = Object.values(template.findResources('AWS::ECS::TaskDefinition'));
   const [container] = task!.Properties.ContainerDefinitions as [Container];

@@ -1,6 +1,6 @@
 /**
- * Two DynamoDB servers joined as a global table is: what is written in one region appears in the other after a while, in
- * any order, and of two writes of one item the later one stays. Conditions hold within one region only.
+ * Two DynamoDB servers joined like a global table: a write in one region appears in the other after a while, in any order,
+ * and of two writes of one item the later one wins. Conditions apply within one region only.
  */
 import { Agent, createServer, type IncomingMessage, request } from 'node:http';
 import type { AddressInfo } from 'node:net';

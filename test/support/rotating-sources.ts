@@ -18,7 +18,7 @@ export interface Keys {
 
 export interface RotatingSource {
   readonly variables: Variables;
-  /** LaunchDarkly's streams and events; it is not asked for flags where those come with the archive. */
+  /** LaunchDarkly's streams and events; with an archive it gets no requests for flags. */
   readonly launchDarkly: FakeUpstream;
   readonly door: Doorkeeper;
   readonly mobileKey: string;

@@ -1,6 +1,6 @@
 /**
  * SSM's Parameter Store on 127.0.0.1 and a free port: the JSON 1.1 protocol of the six operations that we use, with
- * pages, versions, types and errors as the API reference has them, and with the faults that tests need.
+ * pages, versions, types and errors as in the API reference, and with the faults that tests need.
  * https://docs.aws.amazon.com/systems-manager/latest/APIReference/
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';

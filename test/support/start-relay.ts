@@ -12,7 +12,7 @@ export interface TestRelay extends Relay {
   readonly uri: string;
   /** Everything that the relay logged, before keys are redacted. */
   readonly lines: readonly LogLine[];
-  /** As `Relay.close`; rejects when a log line or a metric contains a key, a password or a token that the relay was given. */
+  /** Like `Relay.close`, but rejects if a log line or metric contains a key, password or token of the relay. */
   close(): Promise<void>;
 }
 

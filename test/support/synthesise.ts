@@ -48,7 +48,7 @@ export interface AssetManifest {
   readonly dockerImages?: Readonly<Record<string, { readonly source: Readonly<Record<string, unknown>> }>>;
 }
 
-/** Synthesises a stage: `raw` is what its file says. */
+/** Synthesises a stage: `raw` is the content of its file. */
 export function synthesise(name: string, raw: unknown, app: App = createApp()): Synthesised {
   const stage = new RelayStage(app, name, readStage(name, raw));
   app.synth();

@@ -1,6 +1,6 @@
 /**
  * One fault at a time, on a real socket between two stores and their table, while memory keeps changing. Afterwards the
- * table is as memory has it, item by item, and the snapshot decodes to the same.
+ * table equals memory, item by item, and the snapshot decodes to the same.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { CreateTableCommand, DeleteItemCommand, DeleteTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';

@@ -1,6 +1,6 @@
 /**
- * Relays of a random schedule. Each has a memory of its own, which follows the truth while its upstream is connected, a
- * proxy of its own before the table, and clocks of its own.
+ * Relays of a random schedule. Each has its own memory, which follows the truth while its upstream is connected, its own
+ * proxy to the table, and its own clocks.
  */
 import { setTimeout as delay } from 'node:timers/promises';
 import { encodeOfficialItem, type Item } from '../../../lib/flag-table/index.ts';
