@@ -190,7 +190,7 @@ describe('the relay process', () => {
   });
 });
 
-describe('TLS', () => {
+describe('with TLS,', () => {
   const certificate = async (name: string, ca?: { key: string; cert: string }) => {
     const { cert, private: key } = await generate([{ name: 'commonName', value: name }], {
       keySize: 2048,

@@ -176,7 +176,7 @@ describe.each(sources.slice(0, 2))('a new key from %s', (_name, startSource) => 
   });
 });
 
-describe('while streams are open', () => {
+describe('while streams are open,', () => {
   const [shop, blog] = ['aaaaaaaaaaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbbbbbbbbbb'];
   const flags = (version: number) => ({
     flags: { a: { key: 'a', version, on: false, variations: [1], salt: '' } },

@@ -1,6 +1,6 @@
 import { createPause, sleep } from '../../../relay-task/common/pause.ts';
 
-describe('with fake timers', () => {
+describe('with fake timers,', () => {
   beforeEach(() => jest.useFakeTimers());
   afterEach(() => jest.useRealTimers());
 

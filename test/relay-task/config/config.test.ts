@@ -35,7 +35,7 @@ test('all problems are reported together, in one RelayError', () => {
   ]);
 });
 
-describe('variables on top of a file', () => {
+describe('with a file and variables,', () => {
   test('a variable overrides an option unless it is empty', () => {
     const { config } = parse('[Main]\nport = 1\nlogLevel = warn\n[Environment "a"]\nsdkKey = sdk-a', {
       PORT: '2',
@@ -172,7 +172,7 @@ describe('warnings', () => {
     expect(parseConfig({ ...one, ...variables }).warnings).toEqual([]);
   });
 
-  test('an archive with one environment does not need $CID', () => {
+  test('are given instead of an error for an archive without $CID', () => {
     const { warnings } = parseConfig({ FILE_DATA_SOURCE: 'a', USE_REDIS: '1' });
     expect(warnings).toEqual([
       'two environments of the archive would overwrite each other in the store: put $CID in ENV_DATASTORE_PREFIX',

@@ -38,15 +38,17 @@ describe('the source of the configuration', () => {
     ['--config a.conf -- --from-env', ['a']],
     ['', ['etc']],
     ['--allow-missing-file', ['etc']],
-  ])('with arguments %j', (args, names) => expect(environmentsOf(load(args, files, variables))).toEqual(names));
+  ])('is right for the arguments %j', (args, names) =>
+    expect(environmentsOf(load(args, files, variables))).toEqual(names),
+  );
 
-  test('variables are enough without arguments and without /etc/ld-relay.conf', () => {
+  test('may be variables alone, without arguments and without /etc/ld-relay.conf', () => {
     expect(environmentsOf(load('', {}, variables))).toEqual(['v']);
     expect(load('', {}, { AUTO_CONFIG_KEY: 'rel-1' })).toMatchObject({ config: { autoConfig: { key: 'rel-1' } } });
     expect(environmentsOf(load('', {}, { LD_FLAGS_FILE_f: 'flags.yaml' }))).toEqual(['f']);
   });
 
-  test('a warning names variables that are ignored', () => {
+  test('excludes variables if there is a file, and a warning names them', () => {
     const loaded = load('', files, { ...variables, PORT: '1' });
     expect(loaded).toMatchObject({
       config: { port: 8030 },
@@ -67,7 +69,7 @@ describe('a missing file', () => {
     ]);
   });
 
-  test('--allow-missing-file only tolerates a missing file', () => {
+  test('is tolerated with --allow-missing-file, but other problems are not', () => {
     expect(problemsOf(() => load('--config x --allow-missing-file', { x: '[' }))[0]).toMatch(/^x:1: invalid section/);
     const readFile = () => {
       throw new Error('EACCES: permission denied');
@@ -89,9 +91,9 @@ describe('the command line', () => {
     ['--config', { command: 'help', problem: '--config needs a file name' }],
     ['--config=', { command: 'help', problem: '--config needs a file name' }],
     ['--toString', { command: 'help', problem: 'Unknown option --toString' }],
-  ])('%s gives its command or usage', (args, expected) => expect(load(args)).toMatchObject(expected));
+  ])('gives the command or usage for %s', (args, expected) => expect(load(args)).toMatchObject(expected));
 
-  test('an unknown option is reported without its value', () => {
+  test('reports a wrong argument without its value', () => {
     expect(JSON.stringify(load('--sdk-key=sdk-1234'))).not.toContain('1234');
   });
 });

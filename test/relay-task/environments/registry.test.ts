@@ -110,7 +110,7 @@ describe('a credential', () => {
   });
 });
 
-describe('a removed credential', () => {
+describe('a removed or expiring credential', () => {
   test('is reported once for each view, and other credentials keep working', () => {
     const { registry, vanished } = start();
     registry.apply({ type: 'source-complete' });
@@ -127,7 +127,7 @@ describe('a removed credential', () => {
     expect(registry.find('mobileKey', MOBILE_KEY, 'f')).toMatchObject({ environment: 'some' });
   });
 
-  test('that expires works until its expiry, then its streams are closed', () => {
+  test('works until its expiry, then its streams are closed', () => {
     const { registry, vanished, advance } = start();
     registry.apply({ type: 'source-complete' });
     registry.apply({
@@ -147,7 +147,7 @@ describe('a removed credential', () => {
     expect(registry.credentials('a')).toEqual([{ kind: 'sdkKey', value: 'new' }]);
   });
 
-  test('that becomes the primary key again does not expire', () => {
+  test('does not expire if it becomes the primary key again', () => {
     const { registry, vanished, advance } = start();
     registry.apply({
       type: 'add-environment',
@@ -161,7 +161,7 @@ describe('a removed credential', () => {
     expect(registry.find('sdkKey', 'old')).toMatchObject({ environment: 'A' });
   });
 
-  test('with an expiry beyond the range of a timer does not expire early', () => {
+  test('does not expire early if its expiry is beyond the range of a timer', () => {
     const { registry, vanished, advance } = start();
     const farAway = 60 * 86_400_000;
     registry.apply({ type: 'add-environment', name: 'a', environment: 'A', credentials: [sdkKey('k', farAway)] });
@@ -171,7 +171,7 @@ describe('a removed credential', () => {
     expect(vanished).toHaveLength(1);
   });
 
-  test('of a removed environment can be used by another one', () => {
+  test('can be used by another environment once its own is removed', () => {
     const { registry, vanished } = start();
     registry.apply({ type: 'source-complete' });
     registry.apply({ type: 'add-environment', name: 'a', environment: 'A', credentials: [sdkKey(SDK_KEY)] });
