@@ -195,9 +195,7 @@ describe('npm run dashboard', () => {
     const directory = mkdtempSync(join(tmpdir(), 'dashboard-'));
     try {
       const file = join(directory, 'new/page.html');
-      const command = ['--import', 'tsx', 'bin/dashboard.ts', 'dev', '--out', file];
-      const { stdout } = await promisify(execFile)(process.execPath, command, { cwd: root });
-      expect(stdout).toBe(`${file}\n`);
+      expect(await runDashboard(['dev', '--out', file])).toBe(`${file}\n`);
       expect(readFileSync(file, 'utf8')).toContain('<h1>Feature flags: dev</h1>');
     } finally {
       rmSync(directory, { recursive: true });

@@ -38,15 +38,15 @@ let directory: string;
 let file: string;
 let upstream: FakeUpstream | undefined;
 
-beforeEach(() => {
+function prepare(): void {
   directory = mkdtempSync(join(tmpdir(), 'start-'));
   file = join(directory, 'flags.json');
   copyFileSync(exampleFile, file);
   mkdirSync(join(tmpdir(), compiled), { recursive: true });
   symlinkSync(join(tmpdir(), compiled), join(directory, compiled));
-});
+}
 
-afterEach(async () => {
+async function cleanUp(): Promise<void> {
   for (const { child, exited } of running.splice(0)) {
     child.kill('SIGKILL');
     await exited;
@@ -54,7 +54,7 @@ afterEach(async () => {
   await upstream?.close();
   upstream = undefined;
   rmSync(directory, { recursive: true });
-});
+}
 
 function start(variables: Record<string, string> = {}, args: string[] = []): Started {
   const { PATH = '' } = process.env;
@@ -99,60 +99,6 @@ async function visit(edge: string, headers: Record<string, string> = {}) {
   };
 }
 
-test('a flag change goes from the file to the stream, the table and the edge, where it routes viewers', async () => {
-  const started = start();
-  const { relay, edge } = await addressesOf(started);
-
-  // The same viewer gets the same origin again.
-  const first = await visit(edge);
-  expect(first).toMatchObject({ status: 200, origin: expect.stringMatching(/^(stable|canary)$/) });
-  expect(first.page).toContain(`<h1`);
-  expect(first.decision).toBe(`canary-checkout=${first.origin}; reason=FALLTHROUGH`);
-  for (let visits = 0; visits < 3; visits++) {
-    const again = await visit(edge, { Cookie: first.cookie ?? '' });
-    expect(again).toMatchObject({ origin: first.origin, cookie: undefined });
-  }
-  // A request without a cookie is a new viewer; at 75 to 25 both origins soon appear.
-  const met = new Set<string | null>();
-  for (let visits = 0; visits < 200 && met.size < 2; visits++) met.add((await visit(edge)).origin);
-  expect([...met].sort()).toEqual(['canary', 'stable']);
-
-  const stream = await readStream({
-    port: Number(new URL(relay).port),
-    path: '/all',
-    headers: { Authorization: 'sdk-local' },
-  });
-  expect((await stream.next()).event).toBe('put');
-
-  // An edit.
-  const everybodyToCanary = readFileSync(file, 'utf8').replace('75000', '0').replace('25000', '100000');
-  writeFileSync(file, everybodyToCanary);
-  expect(JSON.parse((await stream.next()).data)).toMatchObject({
-    path: '/flags/canary-checkout',
-    data: { version: 2 },
-  });
-  await eventually(() =>
-    expect(started.output()).toMatch(/1 item changed: file → stream \d+ ms, → table \d+ ms, → edge \d+ ms/),
-  );
-  expect(await visit(edge)).toMatchObject({ origin: 'canary' });
-
-  // An edit that breaks the file.
-  writeFileSync(file, everybodyToCanary.replace('"flags": {', '"flags": '));
-  await eventually(() =>
-    expect(started.output()).toMatch(/still serving the last good version .*line \d+, column \d+/),
-  );
-  expect(await visit(edge)).toMatchObject({ status: 200, origin: 'canary' });
-  stream.close();
-
-  // Ctrl-C.
-  const functions = childrenOf(started.child.pid ?? 0);
-  started.child.kill('SIGINT');
-  expect(await started.exited).toBe(0);
-  await expect(fetch(edge)).rejects.toThrow();
-  expect(leftBehind()).toEqual([]);
-  await eventually(() => expect(functions.filter(isRunning)).toEqual([]));
-});
-
 /** Except the caches of the tools that run TypeScript. */
 const leftBehind = () => readdirSync(directory).filter((name) => !/^(flags\.json|tsx-.*|swc-.*)$/.test(name));
 
@@ -178,91 +124,163 @@ function printedCommand(started: Started, number: number): string {
 const paste = (command: string) => execFileSync('bash', ['-c', command], { encoding: 'utf8' });
 const pastes = spawnSync('bash', ['-c', 'curl --version && sed --version && grep --version']).status === 0;
 
-describe('the printed commands (needs bash, curl, grep and sed)', () => {
-  (pastes ? test : test.skip)(
-    'route a viewer the same way twice, and show the stream, the table and an edit',
-    async () => {
-      const started = start();
-      const { edge } = await addressesOf(started);
-      expect(paste(printedCommand(started, 1))).toMatch(/set-cookie: flag-viewer=/i);
-      const [one, two] = [paste(printedCommand(started, 2)), paste(printedCommand(started, 2))];
-      expect(one).toBe(two);
-      expect(one).not.toMatch(/set-cookie/i);
-      // The stream never ends: cut it off after its first bytes.
-      expect(paste(`${printedCommand(started, 3)} --max-time 2 | head -c 10`)).toBe('event: put');
-      const items = JSON.parse(paste(printedCommand(started, 4))).Items.map(
-        (item: Record<string, { S: string }>) => `${item.namespace?.S} ${item.key?.S}`,
-      );
-      expect(items).toEqual(
-        expect.arrayContaining([
-          'local:features canary-checkout',
-          'local:$inited local:$inited',
-          'local:$snapshot head',
-        ]),
-      );
-      paste(printedCommand(started, 5));
-      await eventually(async () => expect(await visit(edge)).toMatchObject({ origin: 'canary' }));
-      // Two signals at once, as when a shell and a parent process both forward it.
-      started.child.kill('SIGTERM');
-      started.child.kill('SIGINT');
-      expect(await started.exited).toBe(0);
-      expect(leftBehind()).toEqual([]);
-    },
-  );
-});
+describe('npm start on a flags file', () => {
+  let started: Started;
+  beforeAll(() => {
+    prepare();
+    started = start();
+  });
+  afterAll(cleanUp);
 
-test('npm start with LD_SDK_KEY gets flags from LaunchDarkly instead of the file', async () => {
-  upstream = await startFakeUpstream(JSON.parse(readFileSync(exampleFile, 'utf8')));
-  const started = start({ LD_SDK_KEY: 'sdk-from-launchdarkly', STREAM_URI: upstream.uri });
-  const { edge } = await addressesOf(started);
-  expect(upstream.requests[0]?.headers.authorization).toBe('sdk-from-launchdarkly');
-  expect((await visit(edge)).decision).toMatch(/reason=FALLTHROUGH/);
-  expect(started.output()).not.toContain('sdk-from-launchdarkly');
-});
+  test('a flag change goes from the file to the stream, the table and the edge, where it routes viewers', async () => {
+    const { relay, edge } = await addressesOf(started);
 
-type Mistake = [string, Record<string, string>, string[], RegExp];
+    // The same viewer gets the same origin again.
+    const first = await visit(edge);
+    expect(first).toMatchObject({ status: 200, origin: expect.stringMatching(/^(stable|canary)$/) });
+    expect(first.page).toContain(`<h1`);
+    expect(first.decision).toBe(`canary-checkout=${first.origin}; reason=FALLTHROUGH`);
+    for (let visits = 0; visits < 3; visits++) {
+      const again = await visit(edge, { Cookie: first.cookie ?? '' });
+      expect(again).toMatchObject({ origin: first.origin, cookie: undefined });
+    }
+    // A request without a cookie is a new viewer; at 75 to 25 both origins soon appear.
+    const met = new Set<string | null>();
+    for (let visits = 0; visits < 200 && met.size < 2; visits++) met.add((await visit(edge)).origin);
+    expect([...met].sort()).toEqual(['canary', 'stable']);
 
-describe('npm start prints one line and exits with 1 if', () => {
-  const unknown: Mistake = [
-    'a setting is unknown',
-    {},
-    ['FLAG_FILE=x'],
-    /^CONFIG_INVALID: Unknown setting FLAG_FILE\. Known settings: /,
-  ];
-  const missing: Mistake = [
-    'the flags file is missing',
-    { FLAGS_FILE: '/nowhere/flags.json' },
-    [],
-    /^FLAGS_FILE_INVALID: \/nowhere\/flags.json: file not found$/,
-  ];
-  const misunderstood: Mistake[] = [
-    ['a value is invalid', { EDGE_PORT: 'http' }, [], /^CONFIG_INVALID: EDGE_PORT=http is invalid: expected /],
-    [
-      "a value of one of the relay's settings is invalid",
-      { INIT_TIMEOUT: 'soon' },
-      [],
-      /^CONFIG_INVALID: INIT_TIMEOUT=soon /,
-    ],
-  ];
+    const stream = await readStream({
+      port: Number(new URL(relay).port),
+      path: '/all',
+      headers: { Authorization: 'sdk-local' },
+    });
+    expect((await stream.next()).event).toBe('put');
 
-  test.each([unknown, missing, ...(LONG ? misunderstood : [])])('%s', async (_, variables, args, line) => {
-    const started = start(variables, args);
-    expect(await started.exited).toBe(1);
-    expect(started.output().trimEnd()).toMatch(line);
-    expect(started.output().trimEnd()).not.toContain('\n');
+    // An edit.
+    const everybodyToCanary = readFileSync(file, 'utf8').replace('75000', '0').replace('25000', '100000');
+    writeFileSync(file, everybodyToCanary);
+    expect(JSON.parse((await stream.next()).data)).toMatchObject({
+      path: '/flags/canary-checkout',
+      data: { version: 2 },
+    });
+    await eventually(() =>
+      expect(started.output()).toMatch(/1 item changed: file → stream \d+ ms, → table \d+ ms, → edge \d+ ms/),
+    );
+    expect(await visit(edge)).toMatchObject({ origin: 'canary' });
+
+    // An edit that breaks the file.
+    writeFileSync(file, everybodyToCanary.replace('"flags": {', '"flags": '));
+    await eventually(() =>
+      expect(started.output()).toMatch(/still serving the last good version .*line \d+, column \d+/),
+    );
+    expect(await visit(edge)).toMatchObject({ status: 200, origin: 'canary' });
+    stream.close();
+
+    // The first one again.
+    copyFileSync(exampleFile, file);
+    await eventually(async () => expect((await visit(edge)).origin).toBe('stable'));
   });
 
-  test.each(LONG ? ['PORT', 'DYNAMODB_PORT', 'EDGE_PORT'] : ['EDGE_PORT'])(
-    'the port of %s is in use',
-    async (setting) => {
-      const blocker = createServer();
-      await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
-      const { port } = blocker.address() as { port: number };
-      const started = start({ [setting]: String(port) });
+  describe('the printed commands (needs bash, curl, grep and sed)', () => {
+    (pastes ? test : test.skip)(
+      'route a viewer the same way twice, and show the stream, the table and an edit',
+      async () => {
+        const { edge } = await addressesOf(started);
+        expect(paste(printedCommand(started, 1))).toMatch(/set-cookie: flag-viewer=/i);
+        const [one, two] = [paste(printedCommand(started, 2)), paste(printedCommand(started, 2))];
+        expect(one).toBe(two);
+        expect(one).not.toMatch(/set-cookie/i);
+        // The stream never ends: cut it off after its first bytes.
+        expect(paste(`${printedCommand(started, 3)} --max-time 2 | head -c 10`)).toBe('event: put');
+        const items = JSON.parse(paste(printedCommand(started, 4))).Items.map(
+          (item: Record<string, { S: string }>) => `${item.namespace?.S} ${item.key?.S}`,
+        );
+        expect(items).toEqual(
+          expect.arrayContaining([
+            'local:features canary-checkout',
+            'local:$inited local:$inited',
+            'local:$snapshot head',
+          ]),
+        );
+        paste(printedCommand(started, 5));
+        await eventually(async () => expect(await visit(edge)).toMatchObject({ origin: 'canary' }));
+      },
+    );
+  });
+
+  test('Ctrl-C ends every process and leaves no file behind', async () => {
+    const { edge } = await addressesOf(started);
+    const functions = childrenOf(started.child.pid ?? 0);
+    started.child.kill('SIGINT');
+    expect(await started.exited).toBe(0);
+    await expect(fetch(edge)).rejects.toThrow();
+    expect(leftBehind()).toEqual([]);
+    await eventually(() => expect(functions.filter(isRunning)).toEqual([]));
+  });
+});
+
+describe('npm start', () => {
+  beforeEach(prepare);
+  afterEach(cleanUp);
+
+  test('with LD_SDK_KEY gets flags from LaunchDarkly instead of the file', async () => {
+    upstream = await startFakeUpstream(JSON.parse(readFileSync(exampleFile, 'utf8')));
+    const started = start({ LD_SDK_KEY: 'sdk-from-launchdarkly', STREAM_URI: upstream.uri });
+    const { edge } = await addressesOf(started);
+    expect(upstream.requests[0]?.headers.authorization).toBe('sdk-from-launchdarkly');
+    expect((await visit(edge)).decision).toMatch(/reason=FALLTHROUGH/);
+    expect(started.output()).not.toContain('sdk-from-launchdarkly');
+    // Two signals at once, as when a shell and a parent process both forward it.
+    started.child.kill('SIGTERM');
+    started.child.kill('SIGINT');
+    expect(await started.exited).toBe(0);
+    expect(leftBehind()).toEqual([]);
+  });
+
+  type Mistake = [string, Record<string, string>, string[], RegExp];
+
+  describe('prints one line and exits with 1 if', () => {
+    const unknown: Mistake = [
+      'a setting is unknown',
+      {},
+      ['FLAG_FILE=x'],
+      /^CONFIG_INVALID: Unknown setting FLAG_FILE\. Known settings: /,
+    ];
+    const missing: Mistake = [
+      'the flags file is missing',
+      { FLAGS_FILE: '/nowhere/flags.json' },
+      [],
+      /^FLAGS_FILE_INVALID: \/nowhere\/flags.json: file not found$/,
+    ];
+    const misunderstood: Mistake[] = [
+      ['a value is invalid', { EDGE_PORT: 'http' }, [], /^CONFIG_INVALID: EDGE_PORT=http is invalid: expected /],
+      [
+        "a value of one of the relay's settings is invalid",
+        { INIT_TIMEOUT: 'soon' },
+        [],
+        /^CONFIG_INVALID: INIT_TIMEOUT=soon /,
+      ],
+    ];
+
+    test.each([unknown, missing, ...(LONG ? misunderstood : [])])('%s', async (_, variables, args, line) => {
+      const started = start(variables, args);
       expect(await started.exited).toBe(1);
-      expect(started.output()).toMatch(/^LISTEN_FAILED: .*\n$/);
-      expect(started.output()).toContain(String(port));
-      await new Promise((resolve) => blocker.close(resolve));
-    },
-  );
+      expect(started.output().trimEnd()).toMatch(line);
+      expect(started.output().trimEnd()).not.toContain('\n');
+    });
+
+    test.each(LONG ? ['PORT', 'DYNAMODB_PORT', 'EDGE_PORT'] : ['EDGE_PORT'])(
+      'the port of %s is in use',
+      async (setting) => {
+        const blocker = createServer();
+        await new Promise<void>((resolve) => blocker.listen(0, '127.0.0.1', resolve));
+        const { port } = blocker.address() as { port: number };
+        const started = start({ [setting]: String(port) });
+        expect(await started.exited).toBe(1);
+        expect(started.output()).toMatch(/^LISTEN_FAILED: .*\n$/);
+        expect(started.output()).toContain(String(port));
+        await new Promise((resolve) => blocker.close(resolve));
+      },
+    );
+  });
 });
