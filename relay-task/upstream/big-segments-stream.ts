@@ -2,6 +2,7 @@ import { describeError } from '../common/http-request.ts';
 import type { BigSegmentPatch, Log, Outbound } from '../ports.ts';
 import { parsePatches } from './big-segments-patches.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
+import { createHandover } from './handover.ts';
 import type { Failure } from './status.ts';
 
 export interface BigSegmentStreamOptions extends EventStreamTimes {
@@ -34,7 +35,7 @@ export interface BigSegmentStream {
 }
 
 interface Member {
-  readonly key: string;
+  readonly sdkKey: string;
   connection?: { close(): void };
   isOpen: boolean;
 }
@@ -44,8 +45,14 @@ const MAX_WAITING = 1_000;
 /** LaunchDarkly's stream of patches. Changes keys without a gap. Throws CONFIG_INVALID for an invalid address. */
 export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSegmentStream {
   const url = streamUrl(options.streamUri, '/big-segments', '');
-  let active: Member = { key: options.sdkKey, isOpen: false };
-  let next: Member | undefined;
+  const handover = createHandover<Member>({
+    sdkKey: options.sdkKey,
+    create: (sdkKey) => ({ sdkKey, isOpen: false }),
+    isReady: ({ isOpen }) => isOpen,
+    isKept: ({ isOpen }) => isOpen,
+    onPromote: () => options.log.info('Big Segments stream now uses the new SDK key'),
+    leave: ({ connection }) => connection?.close(),
+  });
   let started = false;
 
   function start(member: Member): void {
@@ -54,14 +61,10 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSeg
       name: 'Big Segments stream',
       rejected: 'LaunchDarkly rejected the SDK key for Big Segments; retrying slowly',
       url,
-      key: member.key,
+      key: member.sdkKey,
       onOpen() {
         member.isOpen = true;
-        if (member === next) {
-          active.connection?.close();
-          [active, next] = [member, undefined];
-          options.log.info('Big Segments stream now uses the new SDK key');
-        }
+        handover.promoteWhenReady();
         options.onOpen();
       },
       onEvent(_event, data) {
@@ -76,35 +79,28 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSeg
       },
       onFailure(failure) {
         member.isOpen = false;
-        if (member === active) options.onFailure(failure);
+        if (member === handover.active()) options.onFailure(failure);
       },
     });
   }
 
   return {
     open() {
-      if (!started) start(active);
+      if (!started) start(handover.active());
       started = true;
     },
-    isOpen: () => active.isOpen,
-    key: () => (active.isOpen ? active : (next ?? active)).key,
+    isOpen: () => handover.active().isOpen,
+    key() {
+      const active = handover.active();
+      return (active.isOpen ? active : (handover.next() ?? active)).sdkKey;
+    },
     setKey(sdkKey) {
-      if (sdkKey === (next ?? active).key) return;
-      next?.connection?.close();
-      next = undefined;
-      if (sdkKey === active.key) return;
-      const member: Member = { key: sdkKey, isOpen: false };
-      if (active.isOpen) next = member;
-      else {
-        active.connection?.close();
-        active = member;
-      }
-      if (started) start(member);
+      const member = handover.setKey(sdkKey);
+      if (member && started) start(member);
     },
     close() {
       started = true;
-      active.connection?.close();
-      next?.connection?.close();
+      handover.leaveAll();
     },
   };
 }

@@ -1,4 +1,5 @@
 import type { Log, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
+import { createHandover } from './handover.ts';
 
 export interface RotatingOptions {
   readonly sdkKey: string;
@@ -30,47 +31,47 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
   const { sink, log } = options;
   const closing = new Set<Promise<void>>();
   let closed = false;
-  let active = createMember(options.sdkKey);
-  let next: Member | undefined;
+  const handover = createHandover<Member>({
+    sdkKey: options.sdkKey,
+    create: (sdkKey) => ({ sdkKey, upstream: undefined, delivered: false }),
+    // Waits until the new upstream is current, so that the status never shows an outage.
+    isReady: ({ delivered, upstream }) => delivered && upstream?.status().current === true,
+    isKept: () => true,
+    onPromote({ upstream }) {
+      const before = read();
+      lastError = before.lastError;
+      const promotedSince = upstream?.status().stateSince;
+      validBefore = before.state === 'VALID' ? { promotedSince, since: before.stateSince } : undefined;
+      log.info('LaunchDarkly stream now uses the new SDK key');
+    },
+    leave,
+  });
   /** Carried over, so that a key change neither hides an error nor looks like an outage. */
   let lastError: UpstreamStatus['lastError'];
-  let validBefore: { readonly promotedSince: number; readonly since: number } | undefined;
+  let validBefore: { readonly promotedSince: number | undefined; readonly since: number } | undefined;
 
   function start(member: Member) {
-    const present = () => !closed && (member === active || member === next);
+    const isActive = () => member === handover.active();
+    const present = () => !closed && (isActive() || member === handover.next());
     // Before its first `put`, a new key's connection must not change anything.
-    const feeds = () => present() && (member === active || member.delivered);
+    const feeds = () => present() && (isActive() || member.delivered);
     const memberSink: UpstreamSink = {
       put(items, unreadable, receivedAt) {
         if (!present()) return;
         member.delivered = true;
         sink.put(items, unreadable, receivedAt);
-        promoteWhenReady();
+        handover.promoteWhenReady();
       },
       upsert: (item, receivedAt) => void (feeds() && sink.upsert(item, receivedAt)),
       skip: (item) => void (feeds() && sink.skip(item)),
     };
     member.upstream = options.start(member.sdkKey, memberSink, () => {
       if (!present() || !member.upstream) return;
-      promoteWhenReady();
+      handover.promoteWhenReady();
       options.onStatus?.(read());
     });
     // `start` may have delivered synchronously.
-    promoteWhenReady();
-  }
-
-  /** Waits until the new upstream is current, so that the status never shows an outage. */
-  function promoteWhenReady() {
-    const status = next?.upstream?.status();
-    if (!next?.delivered || !status?.current) return;
-    const before = read();
-    lastError = before.lastError;
-    validBefore = before.state === 'VALID' ? { promotedSince: status.stateSince, since: before.stateSince } : undefined;
-    const old = active;
-    active = next;
-    next = undefined;
-    leave(old);
-    log.info('LaunchDarkly stream now uses the new SDK key');
+    handover.promoteWhenReady();
   }
 
   function leave({ upstream }: Member) {
@@ -83,21 +84,21 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
   }
 
   function read(): UpstreamStatus {
-    const own = active.upstream!.status();
+    const own = handover.active().upstream!.status();
     const stayedValid = own.state === 'VALID' && own.stateSince === validBefore?.promotedSince;
     return {
-      ...withNext(own, next?.upstream?.status(), lastError),
+      ...withNext(own, handover.next()?.upstream?.status(), lastError),
       ...(stayedValid && validBefore && { stateSince: validBefore.since }),
     };
   }
 
-  start(active);
+  start(handover.active());
 
   return {
     status: read,
 
     keyProblem() {
-      const { refused, stateSince, lastError: refusal } = next?.upstream?.status() ?? {};
+      const { refused, stateSince, lastError: refusal } = handover.next()?.upstream?.status() ?? {};
       if (!refused || stateSince === undefined) return undefined;
       const reason = refusal?.message ?? 'no reason given';
       return {
@@ -107,25 +108,20 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
     },
 
     setKey(sdkKey) {
-      if (closed || sdkKey === (next ?? active).sdkKey) return;
+      if (closed || sdkKey === (handover.next() ?? handover.active()).sdkKey) return;
       lastError = read().lastError;
-      if (next) leave(next);
-      next = undefined;
-      if (sdkKey === active.sdkKey) return options.onStatus?.(read());
-      next = createMember(sdkKey);
-      start(next);
+      const member = handover.setKey(sdkKey);
+      if (member) start(member);
+      else options.onStatus?.(read());
     },
 
     async close() {
       closed = true;
-      leave(active);
-      if (next) leave(next);
+      handover.leaveAll();
       await Promise.all(closing);
     },
   };
 }
-
-const createMember = (sdkKey: string): Member => ({ sdkKey, upstream: undefined, delivered: false });
 
 /** The status of the active upstream and of the one that is to replace it, as one. */
 function withNext(
