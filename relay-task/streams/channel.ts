@@ -30,7 +30,7 @@ interface Snapshot {
 }
 
 export function createChannel(options: ChannelOptions): Channel {
-  const { environment, kind, framing, view, feed, meter } = options;
+  const { framing, view, feed, meter } = options;
   const log = createEventLog({ messages: options.logMessages, bytes: options.logBytes });
   const snapshots = createSnapshots(options, log);
   const bridges = createBridges(options);
@@ -61,16 +61,7 @@ export function createChannel(options: ChannelOptions): Channel {
   const passes = createLogPasses(readers, log, (since) => meter.broadcast(performance.now() - since));
 
   return {
-    environment,
-    kind,
-    framing,
-    connections: readers.connections,
-    start: readers.start,
-    remove: readers.remove,
-    send(connection) {
-      readers.send(connection);
-      readers.countBytes();
-    },
+    ...readers.channel,
     publish(change) {
       bridges.clear();
       if (readers.connections.length === 0) {

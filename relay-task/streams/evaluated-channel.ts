@@ -16,7 +16,7 @@ import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Channel, Connection, Subject } from './connection.ts';
 import { createEvaluatedEvents, type EvaluatedEvents } from './evaluated-events.ts';
 import { type Affected, createPasses, type Work } from './passes.ts';
-import { type ChannelBasics, createReaders, nextSnapshotPiece } from './readers.ts';
+import { type ChannelBasics, createReaders, nextSnapshotPiece, type Readers } from './readers.ts';
 import { createSubjects } from './subjects.ts';
 import { createTurns } from './turns.ts';
 
@@ -93,17 +93,7 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     for (const connection of connections) {
       if (connection.lateSince > 0) connection.next = -1;
       else if (connection.next < 0) readers.send(connection);
-      else {
-        const { socket } = connection;
-        let takesMore = true;
-        if (changes.length > 1) socket.cork();
-        for (const bytes of changes) takesMore = readers.write(connection, bytes);
-        if (changes.length > 1) {
-          socket.uncork();
-          takesMore = socket.writableLength === 0;
-        }
-        if (!takesMore) options.late(connection);
-      }
+      else if (!writeAll(readers, connection, changes)) options.late(connection);
     }
   };
 
@@ -121,18 +111,10 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
   });
 
   return {
-    environment,
-    kind,
-    framing,
-    connections: readers.connections,
-    start: readers.start,
+    ...readers.channel,
     remove(connection) {
       subjects.leave(connection);
-      readers.remove(connection);
-    },
-    send(connection) {
-      readers.send(connection);
-      readers.countBytes();
+      readers.channel.remove(connection);
     },
     publish(change) {
       if (readers.connections.length > 0) passes.publish(change);
@@ -141,6 +123,17 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
       if (readers.connections.length > 0) passes.refresh(flagKeys);
     },
   };
+}
+
+/** Several events leave in one system call. False: the socket accepts no more. */
+function writeAll({ write }: Readers, connection: Connection, changes: readonly Buffer[]): boolean {
+  const { socket } = connection;
+  let takesMore = true;
+  if (changes.length > 1) socket.cork();
+  for (const bytes of changes) takesMore = write(connection, bytes);
+  if (changes.length === 1) return takesMore;
+  socket.uncork();
+  return socket.writableLength === 0;
 }
 
 interface Evaluation extends Pick<EvaluatedChannelOptions, 'view' | 'clientView'> {

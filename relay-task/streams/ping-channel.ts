@@ -22,7 +22,7 @@ const SLOTS = 64;
 const SLICE_CONNECTIONS = 512;
 
 export function createPingChannel(options: PingChannelOptions): Channel {
-  const { environment, kind, framing, view, jitterMs } = options;
+  const { kind, framing, view, jitterMs } = options;
   const ping = frame(texts[kind], framing);
 
   /** `next` is -1 while a ping is due, otherwise 0. */
@@ -51,16 +51,7 @@ export function createPingChannel(options: PingChannelOptions): Channel {
   };
 
   return {
-    environment,
-    kind,
-    framing,
-    connections: readers.connections,
-    start: readers.start,
-    remove: readers.remove,
-    send(connection) {
-      readers.send(connection);
-      readers.countBytes();
-    },
+    ...readers.channel,
     publish: announce,
     refresh: announce,
   };

@@ -1,6 +1,6 @@
 /** The connections of a channel: how each starts, catches up and leaves, whatever the channel sends. */
 import type { ItemView, StreamKind, StreamOpening } from '../ports.ts';
-import { type Connection, swapRemove } from './connection.ts';
+import { type Channel, type Connection, swapRemove } from './connection.ts';
 import { createHeads, type Framing } from './framing.ts';
 import type { StreamMeter } from './meter.ts';
 
@@ -25,11 +25,11 @@ export interface ReadersOptions extends ChannelBasics {
 }
 
 export interface Readers {
+  /** What is the same in every channel. */
+  readonly channel: Omit<Channel, 'publish' | 'refresh'>;
   readonly connections: readonly Connection[];
   /** Bytes written since the last `countBytes`. */
   readonly uncountedBytes: number;
-  start(connection: Connection): void;
-  remove(connection: Connection): void;
   /** Sends what the connection lacks until its socket pushes back. */
   send(connection: Connection): void;
   /** False: the socket accepts no more. */
@@ -38,7 +38,8 @@ export interface Readers {
   countBytes(): void;
 }
 
-export function createReaders({ framing, environmentId, meter, late, begin, nextPiece }: ReadersOptions): Readers {
+export function createReaders(options: ReadersOptions): Readers {
+  const { environment, kind, framing, environmentId, meter, late, begin, nextPiece } = options;
   const head = createHeads(framing, environmentId);
   const connections: Connection[] = [];
   let uncountedBytes = 0;
@@ -64,31 +65,41 @@ export function createReaders({ framing, environmentId, meter, late, begin, next
   };
 
   return {
+    channel: {
+      environment,
+      kind,
+      framing,
+      connections,
+      start(connection) {
+        connection.inChannel = connections.push(connection) - 1;
+        const { socket, opening } = connection;
+        connection.opening = undefined;
+        if (opening) begin(connection, opening);
+        const headBytes = head(opening?.headers);
+        const piece = nextPiece(connection);
+        // Head and payload leave in one system call, and neither is copied.
+        socket.cork();
+        let takesMore = socket.write(headBytes);
+        if (piece) takesMore = socket.write(piece);
+        socket.uncork();
+        uncountedBytes += headBytes.length + (piece?.length ?? 0);
+        if (!takesMore && socket.writableLength > 0) late(connection);
+        else send(connection);
+        countBytes();
+      },
+      remove(connection) {
+        if (connection.inChannel < 0) return;
+        swapRemove(connections, connection.inChannel, move);
+        connection.inChannel = -1;
+      },
+      send(connection) {
+        send(connection);
+        countBytes();
+      },
+    },
     connections,
     get uncountedBytes() {
       return uncountedBytes;
-    },
-    start(connection) {
-      connection.inChannel = connections.push(connection) - 1;
-      const { socket, opening } = connection;
-      connection.opening = undefined;
-      if (opening) begin(connection, opening);
-      const headBytes = head(opening?.headers);
-      const piece = nextPiece(connection);
-      // Head and payload leave in one system call, and neither is copied.
-      socket.cork();
-      let takesMore = socket.write(headBytes);
-      if (piece) takesMore = socket.write(piece);
-      socket.uncork();
-      uncountedBytes += headBytes.length + (piece?.length ?? 0);
-      if (!takesMore && socket.writableLength > 0) late(connection);
-      else send(connection);
-      countBytes();
-    },
-    remove(connection) {
-      if (connection.inChannel < 0) return;
-      swapRemove(connections, connection.inChannel, move);
-      connection.inChannel = -1;
     },
     send,
     write,
