@@ -150,14 +150,7 @@ export function createHub(options: HubOptions = {}): Hub {
       for (const connection of lifecycle.withdraw(() => true)) lifecycle.hangUp(connection, 'shutdown');
       const channels = [...environments].flat();
       const all = channels.flatMap((channel) => channel.connections);
-      const start = performance.now();
-      for (let done = 0; done < all.length; ) {
-        const share = windowMs > 0 ? Math.min(1, (performance.now() - start) / windowMs) : 1;
-        const target = Math.ceil(all.length * share);
-        for (const connection of all.slice(done, target)) lifecycle.finish(connection, 'shutdown');
-        done = target;
-        if (done < all.length) await sleep(Math.min(50, windowMs / 10));
-      }
+      await spreadEvenly(all, windowMs, (connection) => lifecycle.finish(connection, 'shutdown'));
       const deadline = performance.now() + CLOSE_GRACE_MS;
       while (lifecycle.open > 0 && performance.now() < deadline) await sleep(10);
       for (const { connections } of channels) {
@@ -166,6 +159,17 @@ export function createHub(options: HubOptions = {}): Hub {
       lifecycle.stop('shutdown');
     },
   };
+}
+
+async function spreadEvenly<T>(items: readonly T[], windowMs: number, visit: (item: T) => void): Promise<void> {
+  const start = performance.now();
+  for (let done = 0; done < items.length; ) {
+    const share = windowMs > 0 ? Math.min(1, (performance.now() - start) / windowMs) : 1;
+    const target = Math.ceil(items.length * share);
+    for (const item of items.slice(done, target)) visit(item);
+    done = target;
+    if (done < items.length) await sleep(Math.min(50, windowMs / 10));
+  }
 }
 
 /** Finds or creates an environment's channels; undefined for a kind that it cannot serve. */

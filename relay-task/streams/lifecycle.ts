@@ -43,11 +43,9 @@ export interface Lifecycle {
 const ADMISSION_MS = 5_000;
 
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
-  const { maxAgeMs, stallMs, maxBehindBytes, meter } = options;
+  const { maxAgeMs, meter } = options;
   const began = performance.now();
   const now = () => Math.round(performance.now() - began) + 1;
-  /** Connections that accept no bytes at present, oldest first, and those that were ended and are not closed. */
-  const late = new Set<Connection>();
   let open = 0;
 
   const admission = createAdmission<Connection>({
@@ -58,11 +56,6 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     },
   });
 
-  const isLate = (connection: Connection) => {
-    late.delete(connection);
-    connection.lateSince = now();
-    late.add(connection);
-  };
   const leaveAdmission = (connection: Connection) => {
     if (connection.admittedAt === 0) return;
     connection.admittedAt = 0;
@@ -70,7 +63,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   };
   const resume = (connection: Connection) => {
     if (connection.lateSince === 0 || connection.reason) return;
-    late.delete(connection);
+    late.remove(connection);
     connection.lateSince = 0;
     connection.channel.send(connection);
     if (!connection.snapshot) leaveAdmission(connection);
@@ -98,15 +91,16 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     connection.reason = reason;
     leaveLists(connection);
     connection.socket.end(terminators[connection.channel.framing]);
-    isLate(connection);
+    late.add(connection);
   };
 
+  const late = createLateList({ ...options, now, hangUp, resume, leaveAdmission });
   const wheel = createWheel({
     heartbeatMs: options.heartbeatMs,
     maxAgeMs,
     meter,
     now,
-    late: isLate,
+    late: late.add,
     old: (connection) => finish(connection, 'age'),
   });
 
@@ -115,34 +109,17 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     const connection = connectionOf(this);
     if (connection) resume(connection);
   }
-  function onEnd(this: Socket) {
-    this.destroy();
-  }
-  function onError() {
-    // 'close' follows.
-  }
   function onClose(this: Socket) {
     const connection = connectionOf(this);
     if (!connection) return;
     leaveLists(connection);
-    late.delete(connection);
+    late.remove(connection);
     leaveAdmission(connection);
     connection.snapshot = undefined;
     open--;
     const { environment, kind } = connection.channel;
     meter.closed(environment, kind, connection.family, connection.reason ?? 'client', connection.credentialKind);
   }
-
-  const sweep = () => {
-    const at = now();
-    for (const connection of late) {
-      const { socket } = connection;
-      if (at - connection.lateSince >= stallMs || socket.writableLength > maxBehindBytes) hangUp(connection, 'slow');
-      else if (socket.writableLength === 0) resume(connection);
-      else if (at - connection.admittedAt >= ADMISSION_MS) leaveAdmission(connection);
-    }
-  };
-  const sweeper = setInterval(sweep, Math.min(1_000, Math.max(5, stallMs / 8))).unref();
 
   return {
     get open() {
@@ -157,26 +134,70 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       const answer = admission.ask(connection);
       if (answer === 'no') return false;
       bind(socket, connection);
-      socket.on('drain', onDrain);
-      socket.on('end', onEnd);
-      socket.on('error', onError);
-      socket.on('close', onClose);
-      socket.setTimeout(0);
-      socket.setKeepAlive(true, 60_000);
-      // Reads and drops what the client sends, to notice when it closes.
-      socket.resume();
+      listen(socket, onDrain, onClose);
       open++;
       meter.opened(channel.environment, channel.kind, opening.family, opening.credentialKind);
       if (answer === 'now') start(connection);
       return true;
     },
-    late: isLate,
+    late: late.add,
     finish,
     hangUp,
-    withdraw: (condition) => admission.withdraw(condition),
+    withdraw: admission.withdraw,
     stop(reason) {
-      for (const connection of late) hangUp(connection, reason);
+      late.stop(reason);
       wheel.stop();
+    },
+  };
+}
+
+function onEnd(this: Socket) {
+  this.destroy();
+}
+
+function onError() {
+  // 'close' follows.
+}
+
+function listen(socket: Socket, onDrain: (this: Socket) => void, onClose: (this: Socket) => void): void {
+  socket.on('drain', onDrain);
+  socket.on('end', onEnd);
+  socket.on('error', onError);
+  socket.on('close', onClose);
+  socket.setTimeout(0);
+  socket.setKeepAlive(true, 60_000);
+  // Reads and drops what the client sends, to notice when it closes.
+  socket.resume();
+}
+
+interface LateListOptions extends Pick<LifecycleOptions, 'stallMs' | 'maxBehindBytes'>, Pick<Lifecycle, 'hangUp'> {
+  now(): number;
+  resume(connection: Connection): void;
+  leaveAdmission(connection: Connection): void;
+}
+
+/** Connections that accept no bytes at present, oldest first, and those that were ended and are not closed. */
+function createLateList({ stallMs, maxBehindBytes, now, hangUp, resume, leaveAdmission }: LateListOptions) {
+  const late = new Set<Connection>();
+  const sweep = () => {
+    const at = now();
+    for (const connection of late) {
+      const { socket } = connection;
+      if (at - connection.lateSince >= stallMs || socket.writableLength > maxBehindBytes) hangUp(connection, 'slow');
+      else if (socket.writableLength === 0) resume(connection);
+      else if (at - connection.admittedAt >= ADMISSION_MS) leaveAdmission(connection);
+    }
+  };
+  const sweeper = setInterval(sweep, Math.min(1_000, Math.max(5, stallMs / 8))).unref();
+  return {
+    add(connection: Connection): void {
+      late.delete(connection);
+      connection.lateSince = now();
+      late.add(connection);
+    },
+    remove: (connection: Connection) => late.delete(connection),
+    stop(reason: CloseReason): void {
+      for (const connection of late) hangUp(connection, reason);
       clearInterval(sweeper);
     },
   };
