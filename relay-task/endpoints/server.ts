@@ -5,8 +5,10 @@
 import { createServer as createHttpServer, IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
+import type { Duplex } from 'node:stream';
 import { createSecureContext } from 'node:tls';
 import { RelayError } from '../errors.ts';
+import type { Log } from '../ports.ts';
 import { readBareBody } from './bare-body.ts';
 import { createDispatcher, type Decision, type Dispatcher, type Exchange } from './dispatch.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
@@ -138,46 +140,23 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
 
   server.on('request', answer);
   server.on('upgrade', (message, duplex, head) => answerWithStream(message, duplex as Socket, head));
-  server.on('clientError', (error: NodeJS.ErrnoException, duplex) => {
-    const socket = duplex as Socket;
-    const reply = clientErrorReply(error.code);
-    // No answer to clients that are gone, or that do not speak TLS where it is required.
-    if (reply && socket.writable) sendRawReply(socket, reply);
-    else socket.destroy();
-  });
+  server.on('clientError', answerClientError);
 
   return {
     routes: dispatcher.routes,
-    listen: ({ port, host }) =>
-      new Promise((resolve, reject) => {
-        const fail = (error: NodeJS.ErrnoException) => reject(listenError(port, host, error));
-        server.once('error', fail);
-        server.listen({ port, host, backlog: 4_096 }, () => {
-          server.off('error', fail);
-          server.on('error', (error) => log.error('The HTTP server failed', { error }));
-          resolve({ port: (server.address() as AddressInfo).port });
-        });
-      }),
+    listen: (address) => listen(server, address, log),
     replaceCertificate(certificate) {
       if (!tls || !secureServer) {
         throw new RelayError('CERTIFICATE_INVALID', 'cannot replace the certificate: the relay does not use TLS');
       }
       secureServer.setSecureContext(checked({ ...certificate, minVersion: tls.minVersion }));
     },
-    close: (timeoutMs) =>
-      new Promise((resolve) => {
-        closing = true;
-        const timer = setTimeout(() => {
-          server.closeAllConnections();
-          resolve();
-        }, timeoutMs);
-        server.close(() => {
-          clearTimeout(timer);
-          resolve();
-        });
-        server.closeIdleConnections();
-        for (const socket of unused.sockets) if (tls || socket.bytesRead === 0) socket.destroy();
-      }),
+    async close(timeoutMs) {
+      closing = true;
+      const closed = closeServer(server, timeoutMs);
+      for (const socket of unused.sockets) if (tls || socket.bytesRead === 0) socket.destroy();
+      await closed;
+    },
   };
 }
 
@@ -251,6 +230,41 @@ function checked({ cert, key, minVersion = 'TLSv1.2' }: TlsOptions) {
     );
   }
   return { cert, key, minVersion };
+}
+
+function listen(server: Server, { port, host }: { port: number; host?: string }, log: Log): Promise<{ port: number }> {
+  return new Promise((resolve, reject) => {
+    const fail = (error: NodeJS.ErrnoException) => reject(listenError(port, host, error));
+    server.once('error', fail);
+    server.listen({ port, host, backlog: 4_096 }, () => {
+      server.off('error', fail);
+      server.on('error', (error) => log.error('The HTTP server failed', { error }));
+      resolve({ port: (server.address() as AddressInfo).port });
+    });
+  });
+}
+
+/** Open requests may finish for at most `timeoutMs`. */
+function closeServer(server: Server, timeoutMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => {
+      server.closeAllConnections();
+      resolve();
+    }, timeoutMs);
+    server.close(() => {
+      clearTimeout(timer);
+      resolve();
+    });
+    server.closeIdleConnections();
+  });
+}
+
+function answerClientError(error: NodeJS.ErrnoException, duplex: Duplex): void {
+  const socket = duplex as Socket;
+  const reply = clientErrorReply(error.code);
+  // No answer to clients that are gone, or that do not speak TLS where it is required.
+  if (reply && socket.writable) sendRawReply(socket, reply);
+  else socket.destroy();
 }
 
 function clientErrorReply(code = ''): Reply | undefined {
