@@ -102,17 +102,11 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
     return { problems, vanished };
   }
 
-  function removeViews(holder: Holder<E>, filters: readonly string[]): Vanished<E>[] {
-    const vanished = holder.credentials.flatMap((credential) => vanishedOf(holder, filters, credential, 'removed'));
-    for (const filter of filters) holder.views.delete(filter);
-    return vanished;
-  }
-
   function remove(name: string, filter: string | undefined): Vanished<E>[] {
     const holder = holders.get(name);
     if (!holder) return [];
     if (filter !== undefined && !holder.views.has(filter)) return [];
-    if (filter !== undefined && holder.views.size > 1) return removeViews(holder, [filter]);
+    if (filter !== undefined && holder.views.size > 1) return removeView(holder, filter);
     // With the last view the name goes, too, so that its credentials become unknown.
     const { vanished } = setCredentials(holder, [], 'removed');
     holders.delete(name);
@@ -120,12 +114,8 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
   }
 
   function expire() {
-    const vanished = [...holders.values()].flatMap((holder) =>
-      holder.credentials.every(isValid)
-        ? []
-        : setCredentials(holder, holder.credentials.filter(isValid), 'expired').vanished,
-    );
-    settle(vanished);
+    const all = [...holders.values()];
+    settle(all.flatMap((holder) => setCredentials(holder, holder.credentials.filter(isValid), 'expired').vanished));
   }
 
   /** Ends every change: sets the timer for the next expiry and calls the listeners. */
@@ -149,19 +139,12 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
         return [];
       }
       const holder = holderOf(change.name);
-      const gone: Vanished<E>[] = [];
-      if (change.type === 'add-environment') {
-        const { filter = '', environment } = change;
-        const previous = holder.views.get(filter);
-        if (previous !== undefined && previous !== environment) gone.push(...removeViews(holder, [filter]));
-        holder.views.set(filter, environment);
-      }
-      if (!change.credentials) {
-        settle(gone);
-        return [];
-      }
-      const { problems, vanished } = setCredentials(holder, change.credentials, 'revoked');
-      settle([...gone, ...vanished]);
+      const replaced =
+        change.type === 'add-environment' ? setView(holder, change.filter ?? '', change.environment) : [];
+      const { problems, vanished } = change.credentials
+        ? setCredentials(holder, change.credentials, 'revoked')
+        : { problems: [], vanished: [] };
+      settle([...replaced, ...vanished]);
       return problems;
     },
 
@@ -215,6 +198,20 @@ function judge<E>(
     }
   }
   return { accepted, problems };
+}
+
+/** Returns what vanished with the environment that was there before. */
+function setView<E>(holder: Holder<E>, filter: string, environment: E): Vanished<E>[] {
+  const previous = holder.views.get(filter);
+  const vanished = previous === undefined || previous === environment ? [] : removeView(holder, filter);
+  holder.views.set(filter, environment);
+  return vanished;
+}
+
+function removeView<E>(holder: Holder<E>, filter: string): Vanished<E>[] {
+  const vanished = holder.credentials.flatMap((credential) => vanishedOf(holder, [filter], credential, 'removed'));
+  holder.views.delete(filter);
+  return vanished;
 }
 
 function vanishedOf<E>(

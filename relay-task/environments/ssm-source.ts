@@ -56,14 +56,11 @@ const defaultTimings: SsmTimings & Omit<SsmIntervals, 'intervalMs'> = {
  * While SSM cannot be read as a whole, the last result stays in force. Never throws.
  */
 export function startSsmSource(options: SsmSourceOptions): SsmSource {
-  const { sink, log, region, endpoint, intervalMs = 30_000, graceMs = 86_400_000 } = options;
+  const { sink, log, intervalMs = 30_000, graceMs = 86_400_000 } = options;
   const now = options.clock?.now ?? Date.now;
   const timings = { ...defaultTimings, ...options.timings };
   const path = options.path.replace(/\/+$/, '');
-  const client =
-    options.client ??
-    // The reader has its own retries.
-    new SSMClient({ ...(region && { region }), ...(endpoint && { endpoint }), maxAttempts: 1 });
+  const client = options.client ?? openClient(options);
   const reader = createSsmReader({ client, path, timings });
   const memory = createSsmMemory({ graceMs });
   const describe = createDescriptions({
@@ -155,6 +152,11 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
       if (options.client === undefined) client.destroy();
     },
   };
+}
+
+function openClient({ region, endpoint }: SsmSourceOptions): SSMClient {
+  // The reader has its own retries.
+  return new SSMClient({ ...(region && { region }), ...(endpoint && { endpoint }), maxAttempts: 1 });
 }
 
 /** Keys that could not be read, if that began after `since` (Unix ms). */
