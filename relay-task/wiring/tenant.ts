@@ -122,23 +122,11 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
     if (memory.hasBigSegments) bigSegments?.start();
   }
 
-  async function closeStores(): Promise<void> {
-    const closing = stores.map(async (store) => {
-      await store.flush(FLUSH_MS);
-      await store.close();
-    });
-    await Promise.all([...closing, bigSegments?.close()]);
-  }
+  const closeStores = () => Promise.all([...stores.map(flushAndClose), bigSegments?.close()]);
 
   function tellEligibility(): void {
     const current = upstream.present()?.status().current ?? false;
     for (const store of stores) store.setEligible(current);
-  }
-
-  /** Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve. */
-  async function boot(): Promise<void> {
-    await Promise.all(stores.map((store) => bootFrom(store, memory, log)));
-    await upstream.start();
   }
 
   const tenant: Tenant = {
@@ -161,7 +149,8 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
     },
   };
   openStores();
-  const started = boot();
+  // Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve.
+  const started = Promise.all(stores.map((store) => bootFrom(store, memory, log))).then(upstream.start);
   // Some callers wait for it and hear of a failure; the others need not.
   started.catch(() => {});
 
@@ -186,6 +175,11 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
       await Promise.all([closeStores(), upstream.close(), background.ended()]);
     },
   });
+}
+
+async function flushAndClose(store: Store): Promise<void> {
+  await store.flush(FLUSH_MS);
+  await store.close();
 }
 
 async function bootFrom(store: Store, memory: Environment, log: Log): Promise<void> {
