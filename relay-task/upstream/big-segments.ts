@@ -54,15 +54,13 @@ const FRESH_MS = 360_000;
  */
 export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOptions): BigSegmentSynchronizer {
   const { store, log, timings = {} } = options;
-  const { checkMs = 5_000, confirmMs = 30_000, askGapMs = 1_000, askMs = 300_000 } = timings;
+  const { checkMs = 5_000, askGapMs = 1_000, askMs = 300_000 } = timings;
+  const confirmation = createConfirmation(options);
   const status = createStatus({ freshMs: FRESH_MS });
   const closing = new AbortController();
   const { signal } = closing;
   /** Patches may have been missed: poll LaunchDarkly. */
   let behind = true;
-  let inTrouble = true;
-  let changed = false;
-  let confirmedAt = Number.NEGATIVE_INFINITY;
   let askedWith = options.sdkKey;
   // Rejects an invalid address now rather than at the first poll.
   streamUrl(options.baseUri, '/', '');
@@ -103,9 +101,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
       askedWith = stream.key();
       return pollPatches(options, cursor, askedWith, signal);
     },
-    onChanged() {
-      changed = true;
-    },
+    onChanged: confirmation.changed,
   });
 
   const loop = createRetryLoop({
@@ -113,7 +109,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
     hasWork: () => behind || applier.inbox.length > 0,
     onFailure(failure) {
       behind = true;
-      inTrouble = true;
+      confirmation.failed();
       if (failure.refused && askedWith !== stream.key()) return 'retry-now';
       status.failed(failure);
       return 'back-off';
@@ -143,20 +139,10 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
       await applier.drain();
       if (signal.aborted || behind) return;
       if (stream.isOpen()) status.completed();
-      await confirm(asks || stream.isOpen());
+      await confirmation.write(asks || stream.isOpen());
     } finally {
-      if (changed && !signal.aborted) options.onBatch();
-      changed = false;
+      if (!signal.aborted) confirmation.report();
     }
-  }
-
-  async function confirm(isCurrent: boolean): Promise<void> {
-    const isDue = performance.now() - confirmedAt >= confirmMs;
-    if (!changed && !inTrouble && !(isCurrent && isDue)) return;
-    await store.setSynchronizedOn(Date.now());
-    confirmedAt = performance.now();
-    changed ||= inTrouble;
-    inTrouble = false;
   }
 
   return {
@@ -176,6 +162,34 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
       stream.close();
       await loop.ended();
       status.closed();
+    },
+  };
+}
+
+/** Writes the synchronization time to the store: after changes, after failures, and at intervals while it is up to date. */
+function createConfirmation({ store, onBatch, timings: { confirmMs = 30_000 } = {} }: BigSegmentSynchronizerOptions) {
+  let confirmedAt = Number.NEGATIVE_INFINITY;
+  let inTrouble = true;
+  let changed = false;
+  return {
+    changed(): void {
+      changed = true;
+    },
+    failed(): void {
+      inTrouble = true;
+    },
+    async write(isCurrent: boolean): Promise<void> {
+      const isDue = performance.now() - confirmedAt >= confirmMs;
+      if (!changed && !inTrouble && !(isCurrent && isDue)) return;
+      await store.setSynchronizedOn(Date.now());
+      confirmedAt = performance.now();
+      changed ||= inTrouble;
+      inTrouble = false;
+    },
+    /** Reports that the content changed, or became up to date, since the last call. */
+    report(): void {
+      if (changed) onBatch();
+      changed = false;
     },
   };
 }
