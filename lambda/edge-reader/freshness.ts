@@ -39,7 +39,7 @@ export interface Freshness {
   official(): Holding | undefined;
   snapshot(): Snapshot | undefined;
   /** Starts a read if one is due. If the caller should wait for it, returns a promise, which settles by the deadline and never rejects. */
-  look(wait?: boolean): Promise<void> | undefined;
+  look(wait?: boolean): Promise<unknown> | undefined;
   /** Official layout: fetches the flag (undefined: all flags) with its dependencies; false if it could not be read in time. */
   obtain(flagKey: string | undefined): Promise<boolean>;
   /** A flight for a read outside of this module. */
@@ -60,8 +60,6 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
   const { prefix, refreshMs, staleMs, staleWaitMs, coldDeadlineMs } = settings;
   const models = createModels();
   const layout = createOfficialLayout(prefix, table, models);
-  const flights = new Set<Flight>();
-  const fetching = new Map<string | undefined, Promise<boolean>>();
 
   let snapshot: Snapshot | undefined;
   let head: Head | undefined;
@@ -71,7 +69,6 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
   let lookAt = 0;
   let looksBehind = 0;
   let probeAt = 0;
-  let refresh: { readonly startedAt: number; readonly done: Promise<void> } | undefined;
   let lastError: ReaderStatus['lastError'];
 
   const fail = (problem: unknown) => {
@@ -81,26 +78,14 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
   const interval = () => refreshMs * (0.8 + 0.4 * random());
 
   // Callers wait at most coldDeadlineMs; a later result still serves the next calls.
-  const takeOff = (ms = 3 * coldDeadlineMs): Flight => ({ startedAt: now(), deadlineAt: now() + ms, dropped: false });
-
-  async function fly<T>(flight: Flight, work: () => Promise<T>): Promise<T | undefined> {
-    flights.add(flight);
-    try {
-      return await work();
-    } catch (problem) {
-      if (!flight.dropped) fail(problem);
-      return undefined;
-    } finally {
-      flights.delete(flight);
-    }
-  }
+  const reads = createReads(now, 3 * coldDeadlineMs, fail, table.drop);
 
   function hold(next: { snapshot?: Snapshot | undefined; official?: Holding; head?: Head }, at: number) {
     if (next.official || next.snapshot !== snapshot) {
       const find = next.snapshot;
       model = find ? models((kind, key) => find.get(kind, key)) : next.official?.model;
     }
-    ({ snapshot, official, head } = { snapshot: undefined, official: undefined, head: undefined, ...next });
+    ({ snapshot, official, head } = next);
     readAt = at;
   }
 
@@ -137,64 +122,32 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
     if (!probe) lookAt = now() + interval();
   }
 
-  /** A jump of the clock means that the container was frozen: pending requests and sockets are lost. */
-  function thaw(at: number) {
-    let frozen = false;
-    for (const flight of flights) {
-      if (at <= flight.deadlineAt + FREEZE_MS) continue;
-      flight.dropped = frozen = true;
-      flights.delete(flight);
-    }
-    if (!frozen) return;
-    refresh = undefined;
-    fetching.clear();
-    table.drop();
-  }
-
-  function look(wait = true): Promise<void> | undefined {
+  function look(wait = true): Promise<unknown> | undefined {
     const at = now();
-    thaw(at);
+    reads.thaw(at);
     if (model && at < lookAt && at >= readAt) return undefined;
-    if (!refresh) {
-      const flight = takeOff();
-      const mine = {
-        startedAt: at,
-        done: fly(flight, () => read(flight)).then(() => {
-          if (refresh === mine) refresh = undefined;
-        }),
-      };
-      refresh = mine;
-    }
+    const { flight, done } = reads.join(null, read);
     if (!wait || (model && at - readAt < staleMs && at >= readAt)) return undefined;
-    return within(refresh.done, refresh.startedAt + (model ? staleWaitMs : coldDeadlineMs) - at);
+    return within(done, flight.startedAt + (model ? staleWaitMs : coldDeadlineMs) - at);
   }
 
   return {
     look,
-    takeOff,
+    takeOff: reads.takeOff,
     model: () => model,
     official: () => official,
     snapshot: () => snapshot,
     async obtain(flagKey) {
       const into = official;
       if (!into) return false;
-      let under = fetching.get(flagKey);
-      if (!under) {
-        const flight = takeOff();
-        under = fly(flight, async () => {
-          if (flagKey !== undefined) await layout.add(into, [flagKey], flight);
-          else {
-            const all = await layout.everything(into, flight);
-            if (!flight.dropped && !snapshot) hold({ official: all }, Math.min(readAt, flight.startedAt));
-          }
-          return !flight.dropped;
-        }).then((done) => {
-          if (fetching.get(flagKey) === under) fetching.delete(flagKey);
-          return done === true;
-        });
-        fetching.set(flagKey, under);
-      }
-      return (await within(under, coldDeadlineMs)) === true;
+      const { done } = reads.join(flagKey, async (flight) => {
+        if (flagKey !== undefined) await layout.add(into, [flagKey], flight);
+        else {
+          const all = await layout.everything(into, flight);
+          if (!flight.dropped && !snapshot) hold({ official: all }, Math.min(readAt, flight.startedAt));
+        }
+      });
+      return (await within(done, coldDeadlineMs)) === true;
     },
     distrust(reason) {
       fail(reason);
@@ -214,6 +167,53 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
         replica: table.replica(),
         lastError,
       };
+    },
+  };
+}
+
+/** The reads under way. Reads for the same key are one: a flag, all flags (undefined), or the refresh (null). */
+function createReads(now: () => number, limitMs: number, fail: (problem: unknown) => void, dropSockets: () => void) {
+  const flights = new Set<Flight>();
+  const joined = new Map<string | undefined | null, { readonly flight: Flight; readonly done: Promise<boolean> }>();
+
+  const takeOff = (ms = limitMs): Flight => ({ startedAt: now(), deadlineAt: now() + ms, dropped: false });
+
+  return {
+    takeOff,
+    /** Joins the read for the key, or starts it. `done`: whether it succeeded; never rejects. */
+    join(key: string | undefined | null, read: (flight: Flight) => Promise<void>) {
+      let mine = joined.get(key);
+      if (!mine) {
+        const flight = takeOff();
+        flights.add(flight);
+        const done = read(flight)
+          .then(
+            () => !flight.dropped,
+            (problem) => {
+              if (!flight.dropped) fail(problem);
+              return false;
+            },
+          )
+          .finally(() => {
+            flights.delete(flight);
+            if (joined.get(key) === mine) joined.delete(key);
+          });
+        mine = { flight, done };
+        joined.set(key, mine);
+      }
+      return mine;
+    },
+    /** A jump of the clock means that the container was frozen: pending requests and sockets are lost. */
+    thaw(at: number) {
+      let frozen = false;
+      for (const flight of flights) {
+        if (at <= flight.deadlineAt + FREEZE_MS) continue;
+        flight.dropped = frozen = true;
+        flights.delete(flight);
+      }
+      if (!frozen) return;
+      joined.clear();
+      dropSockets();
     },
   };
 }

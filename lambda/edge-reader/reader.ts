@@ -122,7 +122,9 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
   fresh.look(false);
 
   return {
-    ready: async () => await fresh.look(),
+    async ready() {
+      await fresh.look();
+    },
     evaluate(flagKey, context, fallback) {
       fresh.look(false);
       return attempt(flagKey, new Map(), ({ evaluate }) => evaluate(flagKey, context, fallback)) ?? notReady(fallback);
