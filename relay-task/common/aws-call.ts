@@ -32,7 +32,7 @@ export async function callAws<T>(send: (abortSignal: AbortSignal) => Promise<T>,
   for (let failures = 1; ; failures += 1) {
     await options.before?.();
     try {
-      return await attempt(send, options);
+      return await callAwsOnce(send, options);
     } catch (error) {
       options.onError?.(error);
       const passing = isTransient(error) || (retryUnanswered && awsStatusOf(error) === 0);
@@ -45,9 +45,9 @@ export async function callAws<T>(send: (abortSignal: AbortSignal) => Promise<T>,
 }
 
 /** Settles in time whatever the SDK does: its promise can stay open when it is aborted in the middle of an answer. */
-function attempt<T>(
+export function callAwsOnce<T>(
   send: (abortSignal: AbortSignal) => Promise<T>,
-  { service, timeoutMs, signal }: AwsCallOptions,
+  { service, timeoutMs, signal }: Pick<AwsCallOptions, 'service' | 'timeoutMs' | 'signal'>,
 ): Promise<T> {
   return new Promise((resolve, reject) => {
     const controller = new AbortController();

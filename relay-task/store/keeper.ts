@@ -1,4 +1,5 @@
 import { type DynamoDBClient, GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
+import { callAwsOnce } from '../common/aws-call.ts';
 import { RelayError } from '../errors.ts';
 import type { Keeper } from '../ports.ts';
 import { type ConsulConnection, createConsulClient, kvPath } from './consul-client.ts';
@@ -16,20 +17,21 @@ export interface KeeperName {
 /** DynamoDB's 400 KB, less the keys. */
 const dynamoDBLimitBytes = 409_600 - 4_096;
 const consulLimitBytes = 512 * 1024;
-const dynamoDBTimeoutMs = 5_000;
+const dynamoDBCall = { service: 'DynamoDB', timeoutMs: 5_000 };
 
 /** Kept in the flag table: namespace `PFX:$keeper` (`$keeper` without a prefix), sort key `name`, bytes in `data`. */
 export function createDynamoDBKeeper(options: KeeperName & { client: DynamoDBClient; tableName: string }): Keeper {
   const { client, tableName: TableName, prefix, name } = options;
   const Key = { namespace: { S: prefix === '' ? '$keeper' : `${prefix}:$keeper` }, key: { S: name } };
-  const timely = () => ({ abortSignal: AbortSignal.timeout(dynamoDBTimeoutMs) });
   return guarded(`table ${TableName}`, name, dynamoDBLimitBytes, {
     async read() {
-      const { Item } = await client.send(new GetItemCommand({ TableName, Key, ConsistentRead: true }), timely());
+      const command = new GetItemCommand({ TableName, Key, ConsistentRead: true });
+      const { Item } = await callAwsOnce((abortSignal) => client.send(command, { abortSignal }), dynamoDBCall);
       return Item?.data?.B;
     },
     async write(bytes) {
-      await client.send(new PutItemCommand({ TableName, Item: { ...Key, data: { B: bytes } } }), timely());
+      const command = new PutItemCommand({ TableName, Item: { ...Key, data: { B: bytes } } });
+      await callAwsOnce((abortSignal) => client.send(command, { abortSignal }), dynamoDBCall);
     },
   });
 }
