@@ -79,10 +79,6 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     connection.channel.remove(connection);
     wheel.remove(connection);
   };
-  const hangUp = (connection: Connection, reason: CloseReason) => {
-    connection.reason ??= reason;
-    connection.socket.destroy();
-  };
   const finish = (connection: Connection, reason: CloseReason) => {
     if (connection.reason) return;
     if (connection.inChannel < 0 || connection.snapshot) return hangUp(connection, reason);
@@ -94,15 +90,8 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     late.add(connection);
   };
 
-  const late = createLateList({ ...options, now, hangUp, resume, leaveAdmission });
-  const wheel = createWheel({
-    heartbeatMs: options.heartbeatMs,
-    maxAgeMs,
-    meter,
-    now,
-    late: late.add,
-    old: (connection) => finish(connection, 'age'),
-  });
+  const late = createLateList({ ...options, now, resume, leaveAdmission });
+  const wheel = createWheel({ ...options, now, late: late.add, old: (connection) => finish(connection, 'age') });
 
   // Shared by all sockets; `this` is the socket.
   function onDrain(this: Socket) {
@@ -133,8 +122,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       const connection = new Connection(socket, channel, credential, opening, closeAt);
       const answer = admission.ask(connection);
       if (answer === 'no') return false;
-      bind(socket, connection);
-      listen(socket, onDrain, onClose);
+      listen(connection, onDrain, onClose);
       open++;
       meter.opened(channel.environment, channel.kind, opening.family, opening.credentialKind);
       if (answer === 'now') start(connection);
@@ -151,6 +139,11 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   };
 }
 
+function hangUp(connection: Connection, reason: CloseReason): void {
+  connection.reason ??= reason;
+  connection.socket.destroy();
+}
+
 function onEnd(this: Socket) {
   this.destroy();
 }
@@ -159,7 +152,9 @@ function onError() {
   // 'close' follows.
 }
 
-function listen(socket: Socket, onDrain: (this: Socket) => void, onClose: (this: Socket) => void): void {
+function listen(connection: Connection, onDrain: (this: Socket) => void, onClose: (this: Socket) => void): void {
+  const { socket } = connection;
+  bind(socket, connection);
   socket.on('drain', onDrain);
   socket.on('end', onEnd);
   socket.on('error', onError);
@@ -170,14 +165,14 @@ function listen(socket: Socket, onDrain: (this: Socket) => void, onClose: (this:
   socket.resume();
 }
 
-interface LateListOptions extends Pick<LifecycleOptions, 'stallMs' | 'maxBehindBytes'>, Pick<Lifecycle, 'hangUp'> {
+interface LateListOptions extends Pick<LifecycleOptions, 'stallMs' | 'maxBehindBytes'> {
   now(): number;
   resume(connection: Connection): void;
   leaveAdmission(connection: Connection): void;
 }
 
 /** Connections that accept no bytes at present, oldest first, and those that were ended and are not closed. */
-function createLateList({ stallMs, maxBehindBytes, now, hangUp, resume, leaveAdmission }: LateListOptions) {
+function createLateList({ stallMs, maxBehindBytes, now, resume, leaveAdmission }: LateListOptions) {
   const late = new Set<Connection>();
   const sweep = () => {
     const at = now();
