@@ -262,7 +262,7 @@ describe('npm start', () => {
       ],
     ];
 
-    test.each([unknown, missing, ...(LONG ? misunderstood : [])])('%s', async (_, variables, args, line) => {
+    test.each([unknown, ...(LONG ? [missing, ...misunderstood] : [])])('%s', async (_, variables, args, line) => {
       const started = start(variables, args);
       expect(await started.exited).toBe(1);
       expect(started.output().trimEnd()).toMatch(line);

@@ -114,21 +114,12 @@ describe('the edge stack', () => {
       ],
     });
   });
-
-  test('retains functions in production, since CloudFront removes their replicas only hours later', () => {
-    const policies = (stage: Synthesised) =>
-      Object.values(stage.template('Edge').findResources('AWS::Lambda::Function')).map(
-        ({ DeletionPolicy }) => DeletionPolicy,
-      );
-    expect(policies(prod)).toEqual(['Retain', 'Retain', 'Retain']);
-    expect(policies(synthesise('dev', shipped.dev))).toEqual(['Delete', 'Delete', 'Delete']);
-  });
 });
 
 describe('the edge functions in the assembly', () => {
   let table: TestTable;
   beforeAll(async () => {
-    table = await startTable();
+    table = await startTable({ tableName: prod.stage.config.tableName });
     await putSnapshot(table, 'production', itemsOf(exampleEnvironment()), { epoch: 1, seq: 1 });
   });
   afterAll(() => table.close());
@@ -157,10 +148,8 @@ describe('the edge functions in the assembly', () => {
 
   // The events are those of the CloudFront Developer Guide, "Lambda@Edge event structure": see events.ts.
   test('set the variant, its origin and the cookie for the events that AWS documents', async () => {
-    const config = { ...shipped.prod, tableName: table.tableName };
-    const stage = synthesise('events', config);
     const [decided, asked] = (await runAsLambda(
-      fileOf(stage, 'viewer-request'),
+      fileOf(prod, 'viewer-request'),
       `${intercept()} const bundle = require(file); await bundle.status(); return [await bundle.handler(input), asked];`,
       requestEvent('viewer-request'),
       { AWS_REGION: 'us-west-2' },
@@ -173,7 +162,7 @@ describe('the edge functions in the assembly', () => {
     expect(new Set(asked)).toEqual(new Set(['dynamodb.us-east-1.amazonaws.com']));
 
     const mapped = (await runAsLambda(
-      fileOf(stage, 'origin-request'),
+      fileOf(prod, 'origin-request'),
       'return require(file).handler(input)',
       requestEvent('origin-request', { 'x-flag-variant': variant }),
     )) as Request;
@@ -183,7 +172,7 @@ describe('the edge functions in the assembly', () => {
 
     const viewer = decided.headers['x-flag-viewer']![0]!.value;
     const answered = (await runAsLambda(
-      fileOf(stage, 'viewer-response'),
+      fileOf(prod, 'viewer-response'),
       'return require(file).handler(input)',
       responseEvent({ 'x-flag-viewer': viewer }),
     )) as Request;

@@ -93,6 +93,15 @@ test('production is protected from deletion, and every stack and resource has th
   expect(table!.Properties.Replicas[0].Tags).toEqual(expect.arrayContaining([{ Key: 'team', Value: 'platform' }]));
 });
 
+test('edge functions are retained in production, since CloudFront removes their replicas only hours later', () => {
+  const policies = (synthesised: Synthesised) =>
+    Object.values(synthesised.template('Edge').findResources('AWS::Lambda::Function')).map(
+      ({ DeletionPolicy }) => DeletionPolicy,
+    );
+  expect(policies(made.prod)).toEqual(['Retain', 'Retain', 'Retain']);
+  expect(policies(made.dev)).toEqual(['Delete', 'Delete', 'Delete']);
+});
+
 test('references between regions are literals, never tokens', () => {
   for (const synthesised of Object.values(made)) {
     const exported = new Map<string, string>();
