@@ -386,7 +386,8 @@ describe('the end of a stream', () => {
     const livedMs = performance.now() - began;
     const beats = reader.body().split('\n\n')[1]!.length / 2;
     expect(beats).toBeGreaterThanOrEqual(1);
-    expect(beats).toBeLessThanOrEqual(livedMs / 320 + 1);
+    // Node cuts the wheel's ticks to whole milliseconds, so a turn is up to a tenth shorter than the interval.
+    expect(beats).toBeLessThanOrEqual((1.1 * livedMs) / 320 + 1);
   });
 
   test('is spread over the closing window, in which new streams are rejected, and no socket is left', async () => {
