@@ -5,7 +5,8 @@ export interface RotatingOptions {
   readonly sdkKey: string;
   /** Starts the upstream of one key; it retries until it is closed. */
   start(sdkKey: string, sink: UpstreamSink, onStatus: (status: UpstreamStatus) => void): Upstream;
-  readonly sink: UpstreamSink;
+  /** Where the flag sets of this key go. Upserts of one key never follow the set of another. */
+  sinkOf(sdkKey: string): UpstreamSink;
   onStatus?(status: UpstreamStatus): void;
   readonly log: Log;
 }
@@ -28,7 +29,7 @@ interface Member {
 
 /** An upstream that changes keys without a gap: the old connection closes after the new one has delivered. */
 export function startRotating(options: RotatingOptions): RotatingUpstream {
-  const { sink, log } = options;
+  const { log } = options;
   const closing = new Set<Promise<void>>();
   let closed = false;
   const handover = createHandover<Member>({
@@ -46,19 +47,22 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
     },
     leave,
   });
+  /** Whose flag set was delivered last. */
+  let source: Member | undefined;
   /** Carried over, so that a key change neither hides an error nor looks like an outage. */
   let lastError: UpstreamStatus['lastError'];
   let validBefore: { readonly promotedSince: number | undefined; readonly since: number } | undefined;
 
   function start(member: Member) {
-    const isActive = () => member === handover.active();
-    const present = () => !closed && (isActive() || member === handover.next());
-    // Before its first `put`, a new key's connection must not change anything.
-    const feeds = () => present() && (isActive() || member.delivered);
+    const sink = options.sinkOf(member.sdkKey);
+    const present = () => !closed && (member === handover.active() || member === handover.next());
+    // The two keys may be of different environments, if one of them was a mistake.
+    const feeds = () => present() && member === source;
     const memberSink: UpstreamSink = {
       put(items, unreadable, receivedAt) {
         if (!present()) return;
         member.delivered = true;
+        source = member;
         sink.put(items, unreadable, receivedAt);
         handover.promoteWhenReady();
       },
@@ -103,7 +107,7 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
       const reason = refusal?.message ?? 'no reason given';
       return {
         since: stateSince,
-        message: `LaunchDarkly rejected the new SDK key (${reason}); still using the previous one`,
+        message: `LaunchDarkly rejected the new SDK key (${reason}), so it gets 503; still using the previous one`,
       };
     },
 

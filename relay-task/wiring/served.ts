@@ -46,6 +46,7 @@ export function createServedTenants(parts: ServingParts): ServedTenants {
       const found = registry.find(kind, credential, filter);
       // A credential is unknown only if the source would have named it.
       if (typeof found === 'string') return knowsAllKeys() ? found : 'not-yet';
+      if (!found.environment.admission.admits(kind, credential)) return 'not-yet';
       const environment = served.get(found.environment);
       return environment ? { environment } : 'not-yet';
     },

@@ -11,6 +11,7 @@ import type {
   UpstreamStatus,
 } from '../ports.ts';
 import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
+import { type Admission, createAdmission } from './admission.ts';
 import { createBackground } from './background.ts';
 import type { Place } from './stores.ts';
 import { createFollowingUpstream, type TenantUpstream } from './tenant-upstream.ts';
@@ -22,6 +23,8 @@ export interface Tenant {
   readonly filter: string;
   /** What the source says at present. */
   readonly description: EnvironmentDescription;
+  /** Which of its credentials may have the data in memory. */
+  readonly admission: Pick<Admission, 'admits' | 'holds'>;
   /** Unix ms. */
   readonly createdAt: number;
   readonly memory: Environment;
@@ -81,6 +84,7 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
   const { log, parts, placeOf } = options;
   const name = filter === '' ? first.name : `${first.name}/${filter}`;
   const background = createBackground();
+  const admission = createAdmission(first);
   let description = first;
   let place = placeOf(first, filter);
   let stores: readonly Store[] = [];
@@ -135,6 +139,7 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
     get description() {
       return description;
     },
+    admission,
     createdAt: Date.now(),
     memory,
     streams,
@@ -159,6 +164,7 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
     update(next: EnvironmentDescription) {
       const { sdkKey } = description;
       description = next;
+      admission.update(next);
       const nextPlace = placeOf(next, filter);
       if (nextPlace.prefix !== place.prefix || nextPlace.tableName !== place.tableName) {
         background.add(closeStores());

@@ -1,10 +1,11 @@
 /** What feeds one environment: LaunchDarkly's stream, a watched file, or the data that came with its description. */
-import type { Log, Outbound } from '../ports.ts';
+import type { Log, Outbound, UpstreamSink } from '../ports.ts';
 import type { EventStreamTimes } from '../upstream/event-stream.ts';
 import { type FileReload, startFileSource } from '../upstream/file.ts';
 import { startFixed } from '../upstream/fixed.ts';
 import { startRotating } from '../upstream/rotating.ts';
 import { startStreaming } from '../upstream/streaming.ts';
+import { firstKeyOf, sourceOf } from './admission.ts';
 import type { Tenant, TenantParts } from './tenant.ts';
 
 export interface UpstreamsOptions {
@@ -22,22 +23,24 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
   const { streamUri, outbound, userAgent, times, logOf } = options;
   return async (tenant, sink, onStatus) => {
     const { description, filter, name } = tenant;
-    const { sdkKey, flagsFile, data, credentials } = description;
-    const common = { sink, onStatus, held: tenant.memory.get, log: logOf(tenant) };
+    const { sdkKey, flagsFile, data } = description;
+    const from = (source: string): UpstreamSink => ({
+      ...sink,
+      put(items, unreadable, receivedAt) {
+        tenant.admission.holds(source);
+        sink.put(items, unreadable, receivedAt);
+      },
+    });
+    const common = { sink: from(sourceOf(description)), onStatus, held: tenant.memory.get, log: logOf(tenant) };
     if (flagsFile !== undefined) {
       return startFileSource({ ...common, path: flagsFile, onReload: (reload) => options.onReload?.(name, reload) });
     }
     if (data) return startFixed({ ...common, items: data.items });
     if (sdkKey === undefined) return undefined;
-    // A relay that starts during a rotation begins with the earlier key: the new one may not work yet.
-    const [earlier] = credentials
-      .flatMap(({ kind, value, expiresAt }) =>
-        kind === 'sdkKey' && value !== sdkKey && expiresAt !== undefined ? [{ value, expiresAt }] : [],
-      )
-      .sort((a, b) => b.expiresAt - a.expiresAt);
     const upstream = startRotating({
       ...common,
-      sdkKey: earlier?.value ?? sdkKey,
+      sinkOf: (key) => from(sourceOf(description, key)),
+      sdkKey: firstKeyOf(description) ?? sdkKey,
       start: (key, to, tell) =>
         startStreaming({
           ...times,

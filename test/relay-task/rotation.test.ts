@@ -136,13 +136,13 @@ describe.each(sources.slice(0, 2))('a new key from %s', (_name, startSource) => 
       });
     });
     expect((await relay.metrics.text()).body).toMatch(/^relay_key_problems\{.*\} 1$/m);
-    // The old key still feeds it; clients may use both, as the source of keys says.
+    // The old key still feeds it.
     await source.change(2);
     await eventually(async () => {
       const response = await fetch(`${relay.uri}/sdk/flags/a`, { headers: { Authorization: old } });
       expect(await response.json()).toMatchObject({ version: 2 });
     });
-    expect(await statusOf(relay, bad)).toBe(200);
+    expect(await statusOf(relay, bad)).toBe(503);
 
     source.door.good.add(bad);
     await eventually(() => expect([source.door.streams(old), source.door.streams(bad)]).toEqual([0, 1]));
@@ -171,7 +171,7 @@ describe.each(sources.slice(0, 2))('a new key from %s', (_name, startSource) => 
     source.door.good.add(old);
     const relay = await startFrom(source, [old, bad]);
     await eventually(async () => expect(await statusOf(relay, old)).toBe(200));
-    expect(await statusOf(relay, bad)).toBe(200);
+    expect(await statusOf(relay, bad)).toBe(503);
     await eventually(async () => expect(await environmentOf(relay)).toHaveProperty('keyProblem'));
   });
 });

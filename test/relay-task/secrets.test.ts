@@ -190,8 +190,8 @@ test('a relay with auto-configuration leaks no key during a rotation, with a bad
   await fake.patch(record(2, newKey, { expiring: { value: sdkKey, timestamp: inAnHour } }));
   await served(relay, newKey);
   await fake.patch(record(3, badKey, { expiring: { value: newKey, timestamp: inAnHour } }));
-  await served(relay, badKey);
   await eventually(() => expect(JSON.stringify(relay.lines)).toContain('answered 401'));
+  await eventually(async () => expect(await ask(relay.uri, '/sdk/flags/a', withKey(badKey))).toBe(503));
   await statusIsSilent(relay);
   // A second environment with a key of the first, and records with keys in the wrong fields.
   await fake.patch(environmentRep('ffffffffffffffffffffffff', 1, { sdkKey: { value: newKey } }));

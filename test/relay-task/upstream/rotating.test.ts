@@ -24,7 +24,7 @@ async function start() {
   const environment = createEnvironment({ name: 'test', log, onChange: (change) => void changes.push(change) });
   const rotating = startRotating({
     sdkKey: 'old',
-    sink: environment,
+    sinkOf: () => environment,
     log,
     onStatus: (status) => void statuses.push(status),
     start: (sdkKey, sink, onStatus) =>

@@ -1,0 +1,161 @@
+/** An SDK key that is put right must never open the data of the key that was there before. */
+import { eventually } from '../support/eventually.ts';
+import { environmentRep, startFakeAutoConfig } from '../support/fake-auto-config.ts';
+import { type Answer, type FakeUpstream, type RecordedRequest, startFakeUpstream } from '../support/fake-upstream.ts';
+import { closeAfterEach } from '../support/opened.ts';
+import { readStream } from '../support/read-stream.ts';
+import { autoConfigKey, hastyTimings } from '../support/rotating-sources.ts';
+import { startSsmServer } from '../support/ssm-server.ts';
+import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
+
+const [wrong, right] = ['sdk-00000000-0000-0000-0000-00000000000a', 'sdk-00000000-0000-0000-0000-00000000000b'];
+const [mobile, newMobile] = ['mob-00000000-0000-0000-0000-00000000000a', 'mob-00000000-0000-0000-0000-00000000000b'];
+const id = 'aaaaaaaaaaaaaaaaaaaaaaaa';
+const { opened } = closeAfterEach();
+
+/** What the fake LaunchDarkly has for each key: one flag that names it. */
+const dataOf = (key: string) => ({
+  flags: {
+    whose: {
+      ...{ key: 'whose', version: 1, on: false, offVariation: 0, variations: [key], salt: '' },
+      clientSideAvailability: { usingMobileKey: true, usingEnvironmentId: true },
+    },
+  },
+  segments: {},
+});
+
+interface Source {
+  readonly launchDarkly: FakeUpstream;
+  readonly relay: TestRelay;
+  /** The environment's keys from now on; the SDK key before is not in a grace period. */
+  say(sdkKey: string, mobileKey?: string): Promise<void>;
+}
+
+const answers = (launchDarkly: FakeUpstream, toRight: () => Answer) => {
+  const isStream = ({ url }: RecordedRequest) => url.startsWith('/all');
+  launchDarkly.answer = (request) =>
+    isStream(request) && request.headers.authorization === right ? toRight() : 'stream';
+};
+
+async function startRelay(variables: Record<string, string>): Promise<TestRelay> {
+  const secrets = [wrong, right, mobile, newMobile];
+  return opened(await startTestRelay(variables, { timings: hastyTimings, secrets }));
+}
+
+async function startSsm(): Promise<Source> {
+  const launchDarkly = opened(await startFakeUpstream());
+  launchDarkly.dataFor = ({ headers }) => dataOf(String(headers.authorization));
+  const ssm = opened(await startSsmServer());
+  const say = async (sdkKey: string, mobileKey = mobile) => {
+    ssm.put('/relay/shop/sdk-key', sdkKey);
+    ssm.put('/relay/shop/mobile-key', mobileKey);
+  };
+  await say(wrong);
+  const relay = await startRelay({
+    ...{ KEYS_FROM_SSM: '/relay', SSM_URL: ssm.endpoint, STREAM_URI: launchDarkly.uri },
+  });
+  return { launchDarkly, relay, say };
+}
+
+async function startAutoConfig(): Promise<Source> {
+  const record = (version: number, sdkKey: string, mobKey: string) =>
+    environmentRep(id, version, { sdkKey: { value: sdkKey }, mobKey });
+  const fake = opened(await startFakeAutoConfig(record(1, wrong, mobile)));
+  const { upstream: launchDarkly } = fake;
+  const configure = launchDarkly.dataFor;
+  launchDarkly.dataFor = (request) => configure(request) ?? dataOf(String(request.headers.authorization));
+  let version = 1;
+  const relay = await startRelay({ AUTO_CONFIG_KEY: autoConfigKey, STREAM_URI: launchDarkly.uri });
+  return {
+    ...{ launchDarkly, relay },
+    async say(sdkKey, mobileKey = mobile) {
+      version += 1;
+      await fake.patch(record(version, sdkKey, mobileKey));
+    },
+  };
+}
+
+/** The key whose data a client with this key gets by polling, or the status. */
+async function polled({ relay }: Source, key: string): Promise<string | number> {
+  const path = key.startsWith('mob') ? '/msdk/evalx/user' : '/sdk/latest-all';
+  const response = await fetch(`${relay.uri}${path}`, {
+    headers: { Authorization: key, 'Content-Type': 'application/json' },
+    ...(key.startsWith('mob') && { method: 'REPORT', body: '{"kind":"user","key":"u"}' }),
+  });
+  const text = await response.text();
+  if (response.status !== 200) return response.status;
+  const { flags, whose } = JSON.parse(text);
+  return whose?.value ?? flags.whose.variations[0];
+}
+
+/** The same by a new stream. */
+async function streamed({ relay }: Source, key: string): Promise<string | number> {
+  const stream = await readStream({ port: relay.port, path: '/all', headers: { Authorization: key } });
+  if (stream.status !== 200) return stream.status;
+  const { data } = JSON.parse((await stream.next()).data);
+  stream.close();
+  return data.flags.whose.variations[0];
+}
+
+describe.each([
+  ['SSM', startSsm],
+  ['auto-configuration', startAutoConfig],
+])('an SDK key that is corrected in %s', (_name, start) => {
+  test.each<[string, Answer]>([
+    ['hangs', 'hang'],
+    ['sends no data', 'silent'],
+    ['answers 401', { status: 401 }],
+    ['answers 500', { status: 500 }],
+    ['closes the connection', 'cut'],
+  ])('opens nothing while LaunchDarkly %s, and then the data of its own environment', async (_what, trouble) => {
+    const source = await start();
+    let answer: Answer = trouble;
+    answers(source.launchDarkly, () => answer);
+    await eventually(async () => expect(await polled(source, wrong)).toBe(wrong));
+    await source.say(right);
+    const asked = () => source.launchDarkly.requests.filter(({ headers }) => headers.authorization === right).length;
+    await eventually(() => expect(asked()).toBeGreaterThan(0));
+    // Not known is 401 or 503; known is 503 until there is data.
+    for (let look = 0; look < 20; look++) {
+      expect([401, 503]).toContain(await polled(source, right));
+      expect([401, 503]).toContain(await streamed(source, right));
+    }
+    await eventually(async () => expect(await polled(source, right)).toBe(503));
+    // The clients that were there before go on.
+    expect(await polled(source, mobile)).toBe(wrong);
+
+    answer = 'stream';
+    source.launchDarkly.cut(({ headers }) => headers.authorization === right);
+    await eventually(async () => expect(await polled(source, right)).toBe(right), 90_000);
+    expect(await streamed(source, right)).toBe(right);
+    expect(await polled(source, mobile)).toBe(right);
+  });
+
+  test('never opens other data when LaunchDarkly answers at once, whenever a client asks', async () => {
+    const source = await start();
+    await eventually(async () => expect(await polled(source, wrong)).toBe(wrong));
+    const seen = new Set<string | number>();
+    await source.say(right, newMobile);
+    await eventually(async () => {
+      for (const key of [right, newMobile]) {
+        seen.add(await polled(source, key));
+        expect([...seen]).not.toContain(wrong);
+      }
+      expect(await polled(source, newMobile)).toBe(right);
+      expect(await streamed(source, right)).toBe(right);
+    });
+  });
+
+  test('takes the mobile key that comes with it along: 503 until the data is that of the SDK key', async () => {
+    const source = await start();
+    let answer: Answer = 'silent';
+    answers(source.launchDarkly, () => answer);
+    await eventually(async () => expect(await polled(source, mobile)).toBe(wrong));
+    await source.say(right, newMobile);
+    await eventually(async () => expect(await polled(source, newMobile)).toBe(503));
+    for (let look = 0; look < 20; look++) expect(await polled(source, newMobile)).toBe(503);
+    answer = 'stream';
+    source.launchDarkly.cut(({ headers }) => headers.authorization === right);
+    await eventually(async () => expect(await polled(source, newMobile)).toBe(right), 90_000);
+  });
+});
