@@ -69,7 +69,7 @@ test('an unknown flag is removed at the second look, and tombstones of other wri
 
 test('an unknown flag that arrives in memory before the second look is kept', async () => {
   const memory = createMemory(flag('a', 1));
-  const store = await openHolder(memory, { ...watchful, secondLookMs: 300 });
+  const store = await openHolder(memory, { ...watchful, secondLookMs: 60_000 });
   store.proxy.passed.length = 0;
   await putForeign(flag('early', 3));
   await eventually(() =>
