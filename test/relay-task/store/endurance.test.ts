@@ -123,7 +123,7 @@ test.each(Object.keys(faults))('the table equals memory after a fault: %s', asyn
   ];
   for (const store of all) store.setEligible(true);
   await eventually(() => expect(holderOf(all)).toBeDefined());
-  await holderOf(all)?.flush(5_000);
+  await holderOf(all)?.flush(60_000);
   const heal = await faults[name]?.({ all, memory });
   const until = performance.now() + lasting;
   for (let version = 2; performance.now() < until; version++) {
@@ -169,7 +169,7 @@ test('expired credentials are renewed and writing continues', async () => {
   });
   const store = await stores.open(memory, { client, timings: quick });
   store.setEligible(true);
-  await store.flush(5_000);
+  await store.flush(60_000);
   first.proxy.refuse('ExpiredTokenException', ({ accessKeyId }) => accessKeyId === 'FIRST');
   memory.set(flag('flag-1', 2));
   await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
@@ -186,13 +186,13 @@ test('a holder without upstream hands over to one with upstream, which writes th
   const stale = createMemory(...flags(5));
   const holder = await stores.open(stale, { timings: quick });
   holder.setEligible(true);
-  await holder.flush(5_000);
+  await holder.flush(60_000);
   const fresh = await stores.open(truth, { timings: quick });
   fresh.setEligible(true);
   truth.set(flag('flag-1', 2), flag('flag-2', 2));
   holder.setEligible(false);
   await eventually(() => expect(fresh.status().writer).toBe(true));
-  await fresh.flush(5_000);
+  await fresh.flush(60_000);
   await eventually(() => expectTableToEqual(stores, truth));
 });
 
@@ -204,11 +204,11 @@ test.each([-86_400_000, 86_400_000])(
     const clock = { now: () => performance.now(), wall: () => Math.round(Date.now() + offsetMs) };
     const holder = await stores.open(memory, { clock });
     holder.setEligible(true);
-    await holder.flush(5_000);
+    await holder.flush(60_000);
     const before = (await stores.rows('$snapshot')).head;
     offsetMs = stepMs;
     memory.set(flag('flag-1', 2));
-    await holder.flush(5_000);
+    await holder.flush(60_000);
     const after = (await stores.rows('$snapshot')).head;
     expect(after?.epoch).toBe(before?.epoch);
     await expectTableToEqual(stores, memory);
@@ -216,7 +216,7 @@ test.each([-86_400_000, 86_400_000])(
     const heir = await stores.open(memory, { clock: { ...clock, wall: () => Math.round(Date.now() - offsetMs) } });
     heir.setEligible(true);
     memory.set(flag('flag-2', 2));
-    await heir.flush(5_000);
+    await heir.flush(60_000);
     await expectTableToEqual(stores, memory);
     const last = (await stores.rows('$snapshot')).head;
     expect(String(last?.rev) > String(after?.rev)).toBe(true);

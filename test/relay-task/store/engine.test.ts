@@ -28,7 +28,7 @@ test('changes that were not written when the permission lapsed are written once 
     onOutcome() {},
   });
   memory.listen(engine);
-  await engine.flush(10_000);
+  await engine.flush(60_000);
   database.calls.length = 0;
   database.after = (call) => {
     if (call.startsWith('apply')) granted = false;

@@ -18,7 +18,7 @@ afterEach(() => stores.close());
 async function openHolder(memory: Memory, options = {}): Promise<OpenStore> {
   const store = await stores.open(memory, options);
   store.setEligible(true);
-  await store.flush(25_000);
+  await store.flush(60_000);
   return store;
 }
 
@@ -97,7 +97,7 @@ test.each(['ResourceNotFoundException', 'ExpiredTokenException', 'AccessDeniedEx
     memory.set(flag('flag-1', 2));
     await delay(100);
     store.proxy.heal();
-    await store.flush(10_000);
+    await store.flush(60_000);
     await expectTableToEqual(stores, memory);
     expect(store.status()).toMatchObject({ state: 'VALID', writer: true });
   },
@@ -120,7 +120,7 @@ test('lost answers leave the table equal to memory', async () => {
     await delay(40);
   }
   store.proxy.heal();
-  await store.flush(10_000);
+  await store.flush(60_000);
   await eventually(() => expectTableToEqual(stores, memory));
 });
 
@@ -157,7 +157,7 @@ describe('a successor completes the work of a writer that dies in the middle', (
       if (first) doomed.proxy.cutAfter(count);
       doomed.setEligible(true);
       if (!first) {
-        await doomed.flush(5_000);
+        await doomed.flush(60_000);
         doomed.proxy.cutAfter(count);
         change(memory);
       }
@@ -167,7 +167,7 @@ describe('a successor completes the work of a writer that dies in the middle', (
       const heirMemory = createMemory(...memory.all());
       const heir = await stores.open(heirMemory, { timings: { ...timings, expireMs: 100 } });
       heir.setEligible(true);
-      await heir.flush(5_000);
+      await heir.flush(60_000);
       await eventually(() => expectTableToEqual(stores, heirMemory));
     });
   }

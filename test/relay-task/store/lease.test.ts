@@ -30,7 +30,7 @@ test('of three eligible stores exactly one writes', async () => {
   await eventually(() => expect(writers(all)).toHaveLength(1));
   for (let version = 2; version <= 5; version++) {
     memory.set(flag('a', version));
-    await writers(all)[0]!.flush(5_000);
+    await writers(all)[0]!.flush(60_000);
     expect(await stores.versions()).toEqual({ a: version });
   }
   expect(writers(all)).toHaveLength(1);
@@ -47,12 +47,12 @@ test('a holder that dies is replaced with a higher epoch, and its unfinished wor
   await eventually(() => expect(writers([first, second])).toHaveLength(1));
   const [dying] = writers([first, second]) as [OpenStore];
   const heir = dying === first ? second : first;
-  await dying.flush(5_000);
+  await dying.flush(60_000);
   const before = await head();
   dying.proxy.cut();
   memory.set(flag('a', 2));
   await eventually(() => expect(heir.status().writer).toBe(true));
-  await heir.flush(5_000);
+  await heir.flush(60_000);
   expect(Number((await head()).epoch)).toBeGreaterThan(Number(before.epoch));
   expect((await head()).owner).toBe(heir.owner);
   await expectTableToEqual(stores, memory);
@@ -61,7 +61,7 @@ test('a holder that dies is replaced with a higher epoch, and its unfinished wor
 test('a lease whose holder keeps beating is never taken', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory, hasty)) as [OpenStore];
-  await first.flush(5_000);
+  await first.flush(60_000);
   const { epoch } = await head();
   const [second] = (await openEligible(1, memory, hasty)) as [OpenStore];
   const firstBeat = Number((await head()).beat);
@@ -73,7 +73,7 @@ test('a lease whose holder keeps beating is never taken', async () => {
 test('a holder stops writing before anyone may take over, counting from when its last successful renewal was sent', async () => {
   const memory = createMemory(flag('a', 1));
   const [store] = (await openEligible(1, memory, hasty)) as [OpenStore];
-  await store.flush(5_000);
+  await store.flush(60_000);
   store.proxy.hang();
   await eventually(() => expect(store.status().writer).toBe(false));
   expect(store.status().state).toBe('INTERRUPTED');
@@ -86,7 +86,7 @@ test('a holder resumes work if the answer to its renewal arrives late', async ()
   const memory = createMemory(flag('a', 1));
   const timings = { ...quick, renewMs: 200, stopMs: 300 };
   const [holder] = (await openEligible(1, memory, timings)) as [OpenStore];
-  await holder.flush(5_000);
+  await holder.flush(60_000);
   // Sent in time, answered too late: 200 + 250 > 300.
   holder.proxy.slow(250);
   await eventually(() => expect(holder.status().writer).toBe(false));
@@ -99,7 +99,7 @@ test('a holder resumes work if the answer to its renewal arrives late', async ()
 test('closing releases the lease, so that the next holder takes it at once', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory, { ...quick, expireMs: 1e9 })) as [OpenStore];
-  await first.flush(5_000);
+  await first.flush(60_000);
   const [second] = (await openEligible(1, memory, { ...quick, expireMs: 1e9 })) as [OpenStore];
   await first.close();
   expect((await head()).owner).not.toBe(first.owner);
@@ -110,7 +110,7 @@ test('a store that is not eligible takes no lease, not even a free one', async (
   const memory = createMemory(flag('a', 1));
   const idle = await stores.open(memory);
   const [holder] = (await openEligible(1, memory)) as [OpenStore];
-  await holder.flush(5_000);
+  await holder.flush(60_000);
   await holder.close();
   const looks = idle.proxy.passed.length;
   await eventually(() => expect(idle.proxy.passed.length).toBeGreaterThan(looks + 5));
@@ -121,7 +121,7 @@ test('a store that is not eligible takes no lease, not even a free one', async (
 test('a holder that lost upstream keeps the lease until another store is eligible, then yields it', async () => {
   const memory = createMemory(flag('a', 1));
   const [holder] = (await openEligible(1, memory, { ...quick, expireMs: 1e9 })) as [OpenStore];
-  await holder.flush(5_000);
+  await holder.flush(60_000);
   const other = await stores.open(memory, { timings: { ...quick, expireMs: 1e9 } });
   holder.setEligible(false);
   const { beat } = await head();
@@ -131,14 +131,14 @@ test('a holder that lost upstream keeps the lease until another store is eligibl
   await eventually(() => expect(other.status().writer).toBe(true));
   expect(holder.status().writer).toBe(false);
   memory.set(flag('a', 2));
-  await other.flush(5_000);
+  await other.flush(60_000);
   await expectTableToEqual(stores, memory);
 });
 
 test('a holder whose upstream recovers in time keeps the lease', async () => {
   const memory = createMemory(flag('a', 1));
   const [holder] = (await openEligible(1, memory)) as [OpenStore];
-  await holder.flush(5_000);
+  await holder.flush(60_000);
   holder.setEligible(false);
   await eventually(async () => expect(await head()).toHaveProperty('yielding'));
   holder.setEligible(true);
@@ -162,7 +162,7 @@ test.each([
     const patient = { ...quick, requestTimeoutMs: 60_000 };
     const believer = await stores.open(memory, { clock, timings: patient });
     believer.setEligible(true);
-    await believer.flush(5_000);
+    await believer.flush(60_000);
     // With its clock stopped it does not renew, and never notices that its lease expired.
     frozen = performance.now();
     const successorMemory = createMemory(...memory.all(), ...news);
@@ -181,19 +181,19 @@ test.each([
 test('the epoch rises even if the wall clock of the next holder is behind', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory)) as [OpenStore];
-  await first.flush(5_000);
+  await first.flush(60_000);
   const { epoch } = await head();
   await first.close();
   const late = await stores.open(memory, { clock: { now: systemClock.now, wall: () => 1_000 } });
   late.setEligible(true);
-  await late.flush(5_000);
+  await late.flush(60_000);
   expect(Number((await head()).epoch)).toBe(Number(epoch) + 1);
 });
 
 test('orphaned revisions from the future are overwritten if the head is missing', async () => {
   const memory = createMemory(flag('a', 1));
   const [first] = (await openEligible(1, memory)) as [OpenStore];
-  await first.flush(5_000);
+  await first.flush(60_000);
   await first.close();
   const { DeleteItemCommand } = await import('@aws-sdk/client-dynamodb');
   const Key = { namespace: { S: '$snapshot' }, key: { S: 'head' } };
@@ -201,7 +201,7 @@ test('orphaned revisions from the future are overwritten if the head is missing'
   memory.set(flag('a', 2));
   const late = await stores.open(memory, { clock: { now: systemClock.now, wall: () => 1_000 } });
   late.setEligible(true);
-  await late.flush(5_000);
+  await late.flush(60_000);
   await expectTableToEqual(stores, memory);
 });
 
@@ -214,7 +214,7 @@ test('an unreadable head is replaced once it stops changing, except for one in a
   expect((await head()).owner).toBe('newer');
   await stores.put({ namespace: { S: '$snapshot' }, key: { S: 'head' }, format: { N: '1' }, owner: { S: 'broken' } });
   await eventually(() => expect(store.status().writer).toBe(true));
-  await store.flush(5_000);
+  await store.flush(60_000);
   await expectTableToEqual(stores, memory);
 });
 
@@ -234,7 +234,7 @@ test('checkedAt follows memory while the table is up to date', async () => {
   const memory = createMemory(flag('a', 1));
   const store = await stores.open(memory, { checkedAt: () => checkedAt });
   store.setEligible(true);
-  await store.flush(5_000);
+  await store.flush(60_000);
   checkedAt += 60_000;
   await eventually(async () => expect(Number((await head()).checkedAt)).toBe(checkedAt));
 });
@@ -242,7 +242,7 @@ test('checkedAt follows memory while the table is up to date', async () => {
 test('the head is readable and below 1 KB with all lease attributes', async () => {
   const memory = createMemory(...flags(3));
   const [holder] = (await openEligible(1, memory, { ...quick, renewMs: 1_000 })) as [OpenStore];
-  await holder.flush(5_000);
+  await holder.flush(60_000);
   holder.setEligible(false);
   await eventually(async () => expect(await head()).toHaveProperty('yielding'));
   const row = await head();

@@ -17,7 +17,7 @@ const dataWrites = ({ proxy }: OpenStore) =>
 async function openHolder(memory: Memory, timings = quick): Promise<OpenStore> {
   const store = await stores.open(memory, { timings });
   store.setEligible(true);
-  await store.flush(25_000);
+  await store.flush(60_000);
   return store;
 }
 

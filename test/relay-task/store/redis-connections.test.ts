@@ -45,7 +45,7 @@ async function openWriter(
   closing.push(() => store.close());
   memory.listen(store);
   store.setEligible(true);
-  await store.flush(10_000);
+  await store.flush(60_000);
   return store;
 }
 
@@ -79,7 +79,7 @@ describeWithRedis('the Redis store on a single server', () => {
     const connection = { host: '127.0.0.1', port: server.port, username: 'relay', password: 'secret' };
     const store = await openWriter(connection, memory, { log });
     memory.set(flag('flag-1', 2));
-    await store.flush(10_000);
+    await store.flush(60_000);
     expect(await store.read()).toHaveLength(memory.all().length);
     expect(await readTexts(server.client)).toEqual(textsOfMemory(memory));
     expect(log.lines.filter((line) => !line.includes('The store is out of date'))).toEqual([]);
@@ -99,7 +99,7 @@ describeWithRedis('the Redis store on a single server', () => {
     await server.client.hset('env:features', 'flag-3', flag('flag-3', 9).json);
     for (let version = 2; version <= 20; version++) memory.set(flag('flag-1', version), flag('flag-3', version % 8));
     memory.set(flag('flag-3', 2), tombstone('features', 'flag-2', 2));
-    await Promise.all(stores.map((store) => store.flush(10_000)));
+    await Promise.all(stores.map((store) => store.flush(60_000)));
     await eventually(async () => expect(await readTexts(server.client)).toEqual(textsOfMemory(memory)));
     expect(log.lines.join('\n')).toMatch(/Redis refuses scripts.*NOPERM/);
     expect(await readTexts(server.client, 'other')).toMatchObject({ features: { only: flag('only', 1).json } });
@@ -125,7 +125,7 @@ describeWithRedis('the Redis store on a single server', () => {
     }
     disturbing = false;
     await noise;
-    await store.flush(10_000);
+    await store.flush(60_000);
     expect(await server.client.hget('env:features', 'flag-1')).toBe(flag('flag-1', 20).json);
   });
 
@@ -135,7 +135,7 @@ describeWithRedis('the Redis store on a single server', () => {
     const store = await openWriter({ host: '127.0.0.1', port: server.port }, memory);
     await server.client.script('FLUSH');
     memory.set(flag('flag-1', 2));
-    await store.flush(10_000);
+    await store.flush(60_000);
     expect(await readTexts(server.client)).toEqual(textsOfMemory(memory));
     expect(store.status().lastError).toBeUndefined();
   });
@@ -229,7 +229,7 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
     await from.client.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5_000, 'KEYS', ...keys);
     for (const { client } of [to, from]) await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(ids[1]));
     memory.set(flag('flag-1', 2), flag('new', 1));
-    await store.flush(10_000);
+    await store.flush(60_000);
     expect(await to.client.hgetall('{moving}:features')).toEqual(textsOfMemory(memory).features);
   });
 
@@ -241,7 +241,7 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
     const access = { username: 'relay', password: 'secret' };
     const store = await openWriter({ ...connection(), ...access }, memory, { prefix: '{tagged}' });
     memory.set(flag('flag-1', 2));
-    await store.flush(10_000);
+    await store.flush(60_000);
     expect(await readTexts(through, '{tagged}')).toEqual(textsOfMemory(memory));
   });
 });

@@ -37,7 +37,7 @@ describeWithRedis('the layout in Redis', () => {
   async function openWriter(memory: Memory, options: Partial<RedisStoreOptions> = {}): Promise<Store> {
     const store = open(memory, options);
     store.setEligible(true);
-    await store.flush(10_000);
+    await store.flush(60_000);
     return store;
   }
   const read = (options: Partial<RedisStoreOptions> = {}) =>
@@ -81,7 +81,7 @@ describeWithRedis('the layout in Redis', () => {
     })();
     for (let version = 2; version <= 60; version++) {
       memory.set(flag('a', version), flag('b', version));
-      await store.flush(10_000);
+      await store.flush(60_000);
     }
     watching = false;
     await watch;
@@ -210,7 +210,7 @@ describeWithRedis('the layout in Redis', () => {
         ...itemsOf('features', { retired: { ...retired, version: 99, on: true } }),
         tombstone('features', 'site-banner', 99),
       );
-      await store.flush(10_000);
+      await store.flush(60_000);
       const context = exampleContexts[0] as { kind: 'user'; key: string };
       expect(await client.variationDetail('retired', context, 'FALLBACK')).toMatchObject({
         value: 'on',

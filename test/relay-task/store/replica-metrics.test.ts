@@ -16,13 +16,13 @@ test('stores of several environments share one metrics registry and remove their
     );
     memory.listen(store);
     store.setEligible(true);
-    await store.flush(10_000);
+    await store.flush(60_000);
     return store;
   };
   const memories = [createMemory(flag('a', 1), flag('b', 1)), createMemory(flag('a', 1))];
   const stores = await Promise.all(memories.map(open));
   memories[0]?.set(flag('a', 2), flag('large', 1, { description: 'x'.repeat(20_000) }));
-  await stores[0]?.flush(10_000);
+  await stores[0]?.flush(60_000);
   const value = async (line: string) =>
     (await registry.metrics()).split('\n').find((one) => one.startsWith(`${line} `));
   const labels = (prefix: string, more = '') => `{database="redis",prefix="${prefix}"${more}}`;
