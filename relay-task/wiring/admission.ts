@@ -17,7 +17,7 @@ export interface Admission {
 export function createAdmission(first: EnvironmentDescription): Admission {
   let description = first;
   // What is in the environment's place of a store counts as data of its first key.
-  let held = sourceOf(first, firstKeyOf(first));
+  let held = sourceOf(first, first.sdkKey && firstKeyOf(first.sdkKey, first.credentials));
   /** The credentials that came with another source than the data. */
   let newcomers = new Set(held === sourceOf(first) ? [] : [idOf('sdkKey', first.sdkKey ?? '')]);
   return {
@@ -42,13 +42,13 @@ export function sourceOf({ flagsFile, data, sdkKey }: EnvironmentDescription, ke
 }
 
 /** The key to start with. In the middle of a rotation it is the earlier one, since the new one may not work yet. */
-export function firstKeyOf({ sdkKey, credentials }: EnvironmentDescription): string | undefined {
+export function firstKeyOf(sdkKey: string, credentials: EnvironmentDescription['credentials']): string {
   const [earlier] = credentials
     .flatMap(({ kind, value, expiresAt }) =>
       kind === 'sdkKey' && value !== sdkKey && expiresAt !== undefined ? [{ value, expiresAt }] : [],
     )
     .sort((a, b) => b.expiresAt - a.expiresAt);
-  return sdkKey && (earlier?.value ?? sdkKey);
+  return earlier?.value ?? sdkKey;
 }
 
 const idOf = (kind: CredentialKind, value: string) => `${kind} ${value}`;

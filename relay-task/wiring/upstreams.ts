@@ -40,7 +40,7 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
     const upstream = startRotating({
       ...common,
       sinkOf: (key) => from(sourceOf(description, key)),
-      sdkKey: firstKeyOf(description) ?? sdkKey,
+      sdkKey: firstKeyOf(sdkKey, description.credentials),
       start: (key, to, tell) =>
         startStreaming({
           ...times,

@@ -1,4 +1,4 @@
-/** An SDK key that is put right must never open the data of the key that was there before. */
+/** A corrected SDK key must never open the data of the key that it replaced. */
 import { eventually } from '../support/eventually.ts';
 import { environmentRep, startFakeAutoConfig } from '../support/fake-auto-config.ts';
 import { type Answer, type FakeUpstream, type RecordedRequest, startFakeUpstream } from '../support/fake-upstream.ts';
@@ -17,7 +17,12 @@ const { opened } = closeAfterEach();
 const dataOf = (key: string) => ({
   flags: {
     whose: {
-      ...{ key: 'whose', version: 1, on: false, offVariation: 0, variations: [key], salt: '' },
+      key: 'whose',
+      version: 1,
+      on: false,
+      offVariation: 0,
+      variations: [key],
+      salt: '',
       clientSideAvailability: { usingMobileKey: true, usingEnvironmentId: true },
     },
   },
@@ -27,7 +32,7 @@ const dataOf = (key: string) => ({
 interface Source {
   readonly launchDarkly: FakeUpstream;
   readonly relay: TestRelay;
-  /** The environment's keys from now on; the SDK key before is not in a grace period. */
+  /** Sets the environment's keys. The SDK key that is replaced has no grace period. */
   say(sdkKey: string, mobileKey?: string): Promise<void>;
 }
 
@@ -52,7 +57,9 @@ async function startSsm(): Promise<Source> {
   };
   await say(wrong);
   const relay = await startRelay({
-    ...{ KEYS_FROM_SSM: '/relay', SSM_URL: ssm.endpoint, STREAM_URI: launchDarkly.uri },
+    KEYS_FROM_SSM: '/relay',
+    SSM_URL: ssm.endpoint,
+    STREAM_URI: launchDarkly.uri,
   });
   return { launchDarkly, relay, say };
 }
@@ -67,7 +74,8 @@ async function startAutoConfig(): Promise<Source> {
   let version = 1;
   const relay = await startRelay({ AUTO_CONFIG_KEY: autoConfigKey, STREAM_URI: launchDarkly.uri });
   return {
-    ...{ launchDarkly, relay },
+    launchDarkly,
+    relay,
     async say(sdkKey, mobileKey = mobile) {
       version += 1;
       await fake.patch(record(version, sdkKey, mobileKey));
@@ -115,13 +123,13 @@ describe.each([
     await source.say(right);
     const asked = () => source.launchDarkly.requests.filter(({ headers }) => headers.authorization === right).length;
     await eventually(() => expect(asked()).toBeGreaterThan(0));
-    // Not known is 401 or 503; known is 503 until there is data.
+    // Before the relay knows the key it answers 401 or 503, afterwards 503 until there is data.
     for (let look = 0; look < 20; look++) {
       expect([401, 503]).toContain(await polled(source, right));
       expect([401, 503]).toContain(await streamed(source, right));
     }
     await eventually(async () => expect(await polled(source, right)).toBe(503));
-    // The clients that were there before go on.
+    // Existing clients are not affected.
     expect(await polled(source, mobile)).toBe(wrong);
 
     answer = 'stream';

@@ -58,7 +58,7 @@ export async function startTable({ tableName = 'flags' }: { tableName?: string }
       return end(text);
     }) as typeof outgoing.end;
     collect(incoming, (body) => {
-      // dynalite wants of a request its head and these two events.
+      // dynalite reads only the head of a request and these two events.
       const { method, url, headers } = incoming;
       const asking = Object.assign(new EventEmitter(), { method, url, headers }) as unknown as IncomingMessage;
       handle!(asking, outgoing as Parameters<RequestListener>[1]);

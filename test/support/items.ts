@@ -1,8 +1,8 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 
-/** A boolean flag with all fields that official SDKs need; it is on and returns variation 0. */
-export function flag(key: string, version: number, extra: Record<string, unknown> = {}): Item {
-  const json = JSON.stringify({
+/** A complete flag as LaunchDarkly sends it. */
+export function flagData(key: string, version: number, more: Record<string, unknown> = {}) {
+  return {
     key,
     on: true,
     prerequisites: [],
@@ -12,17 +12,27 @@ export function flag(key: string, version: number, extra: Record<string, unknown
     fallthrough: { variation: 0 },
     offVariation: 1,
     variations: [true, false],
-    clientSideAvailability: { usingMobileKey: true, usingEnvironmentId: true },
-    clientSide: true,
+    clientSide: false,
     salt: 'salt',
     trackEvents: false,
     trackEventsFallthrough: false,
     debugEventsUntilDate: null,
     version,
     deleted: false,
-    ...extra,
-  });
-  return { kind: 'features', key, version, deleted: false, json };
+    ...more,
+  };
+}
+
+/** The same as an item, which clients may see: it is on and returns variation 0. */
+export function flag(key: string, version: number, extra: Record<string, unknown> = {}): Item {
+  const visible = { clientSide: true, clientSideAvailability: { usingMobileKey: true, usingEnvironmentId: true } };
+  return {
+    kind: 'features',
+    key,
+    version,
+    deleted: false,
+    json: JSON.stringify(flagData(key, version, { ...visible, ...extra })),
+  };
 }
 
 export function segment(key: string, version: number, extra: Record<string, unknown> = {}): Item {

@@ -13,7 +13,7 @@ export const cdkContext: Record<string, unknown> = JSON.parse(
   readFileSync(join(import.meta.dirname, '../../cdk.json'), 'utf8'),
 ).context;
 
-// Nobody reads where a construct was made, and to find it out takes a tenth of a synthesis.
+// No test reads where a construct was created, and recording it takes a tenth of a synthesis.
 process.env.CDK_DISABLE_STACK_TRACE = '1';
 
 const directories: string[] = [];

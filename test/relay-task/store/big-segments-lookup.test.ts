@@ -265,7 +265,7 @@ describe('a failing Big Segment store', () => {
     expect(store.asked).toHaveLength(2);
   });
 
-  test('is replaced by the next store, and nobody waits for it meanwhile', async () => {
+  test('is replaced by the next store, and reads do not wait for it meanwhile', async () => {
     const [one, two] = [createStore(), createStore()];
     one.hanging = true;
     two.memberships[ALICE] = { 'other.g1': true };

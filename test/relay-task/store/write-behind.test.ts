@@ -78,7 +78,7 @@ test('a batch is limited in bytes, and a large item is written alone', async () 
   expect(applies(database)).toEqual(['apply a', 'apply large', 'apply b c+']);
 });
 
-test('equal items are not rewritten, whoever wrote them', async () => {
+test('equal items are not rewritten, no matter which task wrote them', async () => {
   const database = createFakeDatabase();
   const reserialised = {
     ...flag('a', 4),

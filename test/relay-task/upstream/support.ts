@@ -1,6 +1,8 @@
 import type { Item } from '../../../lib/flag-table/index.ts';
 import type { UnreadableItem, UpstreamSink } from '../../../relay-task/ports.ts';
 
+export { flagData } from '../../support/items.ts';
+
 export interface Put {
   readonly items: readonly Item[];
   readonly unreadable: readonly UnreadableItem[];
@@ -17,29 +19,6 @@ export function createSinkRecorder() {
     skip: (item) => void skipped.push(item),
   };
   return { sink, puts, upserts, skipped };
-}
-
-/** A complete flag as LaunchDarkly sends it. */
-export function flagData(key: string, version: number, more: Record<string, unknown> = {}) {
-  return {
-    key,
-    on: true,
-    prerequisites: [],
-    targets: [],
-    contextTargets: [],
-    rules: [],
-    fallthrough: { variation: 0 },
-    offVariation: 1,
-    variations: [true, false],
-    clientSide: false,
-    salt: 'salt',
-    trackEvents: false,
-    trackEventsFallthrough: false,
-    debugEventsUntilDate: null,
-    version,
-    deleted: false,
-    ...more,
-  };
 }
 
 /** A complete segment as LaunchDarkly sends it. */
