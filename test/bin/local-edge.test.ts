@@ -198,13 +198,13 @@ describe("an edge function's process", () => {
       file,
       region: 'sa-east-1',
       memoryMb: 128,
-      timeoutMs: 2_000,
+      timeoutMs: 4_000,
       log() {},
     });
     await expect(lambda.invoke('throw')).rejects.toThrow('f threw RangeError: oops');
     await expect(lambda.invoke('crash')).rejects.toThrow('f crashed (3)');
     await expect(lambda.invoke('x')).resolves.toMatchObject({ event: 'x' });
-    await expect(lambda.invoke('hang')).rejects.toThrow('f timed out after 2000 ms');
+    await expect(lambda.invoke('hang')).rejects.toThrow('f timed out after 4000 ms');
     await expect(lambda.invoke('x')).resolves.toMatchObject({ event: 'x' });
     await lambda.close();
   });

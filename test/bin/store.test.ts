@@ -178,7 +178,7 @@ describe('npm run store -- verify', () => {
       },
     };
     const variables = { DYNAMODB_TABLE: 'flags', DYNAMODB_URL: stores.table.endpoint };
-    const run = { terminal: heard, env: variables, lookAgainMs: 1_500 };
+    const run = { terminal: heard, env: variables, lookAgainMs: 6_000 };
     expect(await runStore(['verify', '--prefix', 'production'], run)).toBe(0);
     expect(terminal.said()).toMatch(/^Differences found/);
   });

@@ -12,7 +12,7 @@ export interface StoreDatabase {
   close(): Promise<void>;
 }
 
-const patienceMs = 10_000;
+const patienceMs = 60_000;
 
 export function describeFlagStore(name: string, start: () => Promise<StoreDatabase>): void {
   describe(name, () => {

@@ -150,8 +150,7 @@ describe.each(sources.slice(0, 2))('a new key from %s', (_name, startSource) => 
   });
 
   test('is served along with the old one by a task that starts during the grace period, until that ends', async () => {
-    const until = Date.now() + 5_000;
-    const source = opened(await startSource({ sdkKey: later, previous: { sdkKey: old, until } }));
+    const source = opened(await startSource({ sdkKey: later, previous: { sdkKey: old, until: inAnHour() } }));
     source.door.good.add(old);
     const relay = await startFrom(source, [old, later]);
     await eventually(async () => expect(await statusOf(relay, later)).toBe(200));
@@ -159,6 +158,8 @@ describe.each(sources.slice(0, 2))('a new key from %s', (_name, startSource) => 
     await eventually(() => expect([source.door.streams(old), source.door.streams(later)]).toEqual([0, 1]));
     const stream = await readStream({ port: relay.port, path: '/all', headers: { Authorization: old } });
     expect((await stream.next()).event).toBe('put');
+    const until = Date.now() + 1_000;
+    await source.say({ sdkKey: later, previous: { sdkKey: old, until } });
     expect(await stream.ended).toBe('clean');
     expect(Date.now()).toBeGreaterThan(until);
     expect(await statusOf(relay, old)).toBe(401);

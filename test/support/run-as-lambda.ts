@@ -16,7 +16,7 @@ export async function runAsLambda(
   const { stdout, stderr } = await promisify(execFile)(process.execPath, ['-e', code], {
     cwd: tmpdir(),
     env: { AWS_REGION: 'eu-west-1', ...credentials, ...env },
-    timeout: 20_000,
+    timeout: 170_000,
     maxBuffer: 16 * 1024 * 1024,
   });
   if (stderr !== '') throw new Error(stderr);

@@ -42,12 +42,17 @@ afterAll(() => {
 });
 
 const ssm: AwsRequest = {
-  ...{ service: 'ssm', region: 'eu-west-1', path: '/', timeoutMs: 5_000 },
+  ...{ service: 'ssm', region: 'eu-west-1', path: '/', timeoutMs: 60_000 },
   headers: { 'content-type': 'application/x-amz-json-1.1', 'x-amz-target': 'AmazonSSM.GetParameters' },
   body: '{"Names":["/edge-flag-relay/prod/ä"]}',
 };
 const invoke: AwsRequest = {
-  ...{ service: 'lambda', region: 'ap-northeast-1', path: '/2015-03-31/functions/a-b_c/invocations', timeoutMs: 5_000 },
+  ...{
+    service: 'lambda',
+    region: 'ap-northeast-1',
+    path: '/2015-03-31/functions/a-b_c/invocations',
+    timeoutMs: 60_000,
+  },
   headers: { 'content-type': 'application/json' },
   body: '{}',
 };

@@ -68,7 +68,7 @@ const readerOf = (tableName: string) =>
       relayUrl: relay.uri,
       tableName,
       replicas: { default: ['eu-west-1'] },
-      timeoutMs: 1_000,
+      timeoutMs: 60_000,
       endpoint: table.endpoint,
     },
   });

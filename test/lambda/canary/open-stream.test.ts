@@ -35,15 +35,15 @@ const pieces =
       await sleep(20);
     }
   };
-const open = (host: string, timeoutMs = 5_000) => openStream({ url: `http://${host}`, sdkKey: 'sdk-1', timeoutMs });
+const open = (host: string, timeoutMs = 60_000) => openStream({ url: `http://${host}`, sdkKey: 'sdk-1', timeoutMs });
 const put = (flags: object) => `event: put\ndata: ${JSON.stringify({ path: '/', data: { flags, segments: {} } })}`;
 
 test('a stream gives the version of every flag, and is refused for an unknown key', async () => {
   const relay = await startTestRelay({ LD_ENV_shop: 'sdk-1', LD_FLAGS_FILE_shop: exampleFile });
   try {
-    const versions = await openStream({ url: relay.uri, sdkKey: 'sdk-1', timeoutMs: 5_000 });
+    const versions = await openStream({ url: relay.uri, sdkKey: 'sdk-1', timeoutMs: 60_000 });
     expect([...versions.keys()].sort()).toEqual(Object.keys(exampleEnvironment().flags).sort());
-    await expect(openStream({ url: relay.uri, sdkKey: 'sdk-other', timeoutMs: 5_000 })).rejects.toThrow(
+    await expect(openStream({ url: relay.uri, sdkKey: 'sdk-other', timeoutMs: 60_000 })).rejects.toThrow(
       'the relay answered 401',
     );
   } finally {
@@ -86,6 +86,6 @@ test('a certificate from an unknown authority is rejected, even with the right n
   const { private: key, cert } = await generate([{ name: 'commonName', value: '127.0.0.1' }]);
   const secure = (listener: RequestListener) => createSecureServer({ key, cert }, listener) as unknown as Server;
   const host = await serve(pieces(`${put({ a: { version: 3 } })}\n\n`), secure);
-  const problem = await openStream({ url: `https://${host}`, sdkKey: 'sdk-1', timeoutMs: 5_000 }).catch(String);
+  const problem = await openStream({ url: `https://${host}`, sdkKey: 'sdk-1', timeoutMs: 60_000 }).catch(String);
   expect(problem).toMatch(/could not reach the relay: .*(self-signed|certificate)/);
 });

@@ -42,7 +42,7 @@ async function runBundle(file: string, script: string, input: unknown = null): P
     {
       cwd: tmpdir(),
       env: { AWS_REGION: 'eu-west-1', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b', AWS_SESSION_TOKEN: 'c' },
-      timeout: 20_000,
+      timeout: 170_000,
     },
   );
   expect(stderr).toBe('');

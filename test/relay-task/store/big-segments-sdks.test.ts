@@ -43,7 +43,8 @@ const items = {
   },
 };
 const daemon = { useLdd: true, sendEvents: false, diagnosticOptOut: true, logger: silent };
-const times = { userCacheTime: 0.001, statusPollInterval: 0.02 };
+// The SDKs poll at this interval even if the last poll has no answer yet: on a busy machine 20 ms pile up without end.
+const times = { userCacheTime: 0.001, statusPollInterval: 0.25 };
 
 /** What the test uses of both SDKs. */
 interface Sdk {
@@ -131,7 +132,7 @@ describeWithRedis('the Node SDK with Big Segments in Redis', () => {
       featureStore: RedisFeatureStore({ redisOpts: connection, prefix, cacheTTL: 0 }),
       bigSegments: { store: RedisBigSegmentStore({ redisOpts: connection, prefix }), ...times },
     });
-    await sdk.waitForInitialization({ timeout: 10 });
+    await sdk.waitForInitialization({ timeout: 60 });
     const store = createRedisBigSegments({ connection, prefix });
     closers.push(() => store.close());
     await followed(store, sdk as unknown as Sdk);

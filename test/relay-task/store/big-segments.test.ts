@@ -405,7 +405,7 @@ describeWithRedis('Big Segments in Redis', () => {
   async function openStore(more: object = {}, prefix = 'env') {
     const proxy = await startTcpProxy(server.port);
     closers.push(() => proxy.close());
-    const timeouts = { connectTimeoutMs: 500, commandTimeoutMs: 500 };
+    const timeouts = { connectTimeoutMs: 60_000, commandTimeoutMs: 60_000 };
     const connection = { host: '127.0.0.1', port: proxy.port, ...timeouts, ...more };
     const store = createRedisBigSegments({ connection, prefix });
     closers.push(() => store.close());

@@ -30,7 +30,14 @@ describe('the Consul store, on a fake server', () => {
 
   function open(memory: Memory, options: Partial<ConsulStoreOptions> = {}): Store {
     const store = createConsulStore({
-      ...{ address: proxy.endpoint, prefix: 'env', view: memory, writer: 'auto', log: listenToLog(), timeoutMs: 300 },
+      ...{
+        address: proxy.endpoint,
+        prefix: 'env',
+        view: memory,
+        writer: 'auto',
+        log: listenToLog(),
+        timeoutMs: 60_000,
+      },
       ...{ timings: quickReplica, ...options },
     });
     opened.push(store);
@@ -40,7 +47,7 @@ describe('the Consul store, on a fake server', () => {
   async function openWriter(memory: Memory, options: Partial<ConsulStoreOptions> = {}): Promise<Store> {
     const store = open(memory, options);
     store.setEligible(true);
-    await store.flush(2_000);
+    await store.flush(60_000);
     return store;
   }
   const read = (options: Partial<ConsulStoreOptions> = {}) =>
@@ -105,7 +112,7 @@ describe('the Consul store, on a fake server', () => {
     const store = await openWriter(memory, { timings: { ...quickReplica, glanceMs: 3_600_000 } });
     consul.requests.length = 0;
     memory.set(flag('flag-1', 2));
-    await store.flush(2_000);
+    await store.flush(60_000);
     expect(consul.requests).toEqual([{ method: 'PUT', path: '/txn', verbs: ['cas', 'set', 'set'] }]);
   });
 
@@ -118,7 +125,7 @@ describe('the Consul store, on a fake server', () => {
       consul.set('env/features/b', flag('b', 1, { on: false }).json);
     });
     memory.set(flag('a', 2), flag('b', 2), flag('c', 2));
-    await store.flush(2_000);
+    await store.flush(60_000);
     expect(stored()).toEqual({ ...wanted(memory), 'env/features/a': flag('a', 9).json });
     await expectToFollow(store, memory);
   });
@@ -128,7 +135,7 @@ describe('the Consul store, on a fake server', () => {
     const memory = createMemory(large, flag('a', 1));
     const store = await openWriter(memory);
     memory.set({ ...large, version: 2, json: large.json.replace('"version":1', '"version":2') });
-    await store.flush(2_000);
+    await store.flush(60_000);
     expect(stored()).toEqual(wanted(memory));
     expect(store.status().oversized).toBeUndefined();
     expect(await read()).toHaveLength(2);
@@ -139,7 +146,7 @@ describe('the Consul store, on a fake server', () => {
     const log = listenToLog();
     const store = await openWriter(memory, { log });
     memory.set(flag('large', 2, { description: 'x'.repeat(600_000) }), flag('a', 2));
-    await store.flush(2_000);
+    await store.flush(60_000);
     expect(stored()).toEqual({ 'env/features/a': flag('a', 2).json, 'env/features/large': flag('large', 1).json });
     expect(store.status()).toMatchObject({
       state: 'VALID',
@@ -192,12 +199,12 @@ describe('the Consul store, on a fake server', () => {
   });
 
   test.each([
-    ['is cut off', () => proxy.cut(), /ECONN|hang up|EPIPE/],
-    ['hangs', () => proxy.hang(), /did not answer within 300 ms/],
-    ['is too slow to answer in time', () => proxy.slow(1_000), /did not answer within 300 ms/],
-  ])('catches up with memory after Consul %s', async (_, begin, message) => {
+    ['is cut off', () => proxy.cut(), /ECONN|hang up|EPIPE/, 60_000],
+    ['hangs', () => proxy.hang(), /did not answer within 300 ms/, 300],
+    ['is too slow to answer in time', () => proxy.slow(1_000), /did not answer within 300 ms/, 300],
+  ])('catches up with memory after Consul %s', async (_, begin, message, timeoutMs) => {
     const memory = createMemory(...flags(10), segment('s', 1));
-    const store = await openWriter(memory);
+    const store = await openWriter(memory, { timeoutMs });
     begin();
     for (let version = 2; version <= 30; version++) memory.set(flag('flag-1', version));
     memory.set(tombstone('features', 'flag-2', 2), flag('new', 1));

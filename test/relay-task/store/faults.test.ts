@@ -31,9 +31,9 @@ test('with 30 % of writes throttled all items are written, each once', async () 
   const store = await stores.open(memory, { random: seededRandom(1), registry, timings });
   store.proxy.throttle(0.3);
   store.setEligible(true);
-  await store.flush(50_000);
+  await store.flush(60_000);
   memory.set(...flags(count, 2));
-  await store.flush(50_000);
+  await store.flush(60_000);
   await expectTableToEqual(stores, memory);
   // A throttled renewal of the lease is not retried before the next one is due.
   await eventually(() => expect(store.status().state).toBe('VALID'));

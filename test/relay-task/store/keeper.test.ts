@@ -102,7 +102,7 @@ describeWithDynamoDBLocal('the keeper in DynamoDB, on DynamoDB Local', (startLoc
 if (hasRedis) {
   describeKeeper('the keeper in Redis', async () => {
     const server = await startRedis();
-    const client = createRedisClient({ host: '127.0.0.1', port: server.port, commandTimeoutMs: 300 });
+    const client = createRedisClient({ host: '127.0.0.1', port: server.port, commandTimeoutMs: 5_000 });
     return {
       open: (prefix, name) => createRedisKeeper({ client, prefix, name }),
       keys: () => server.client.keys('*'),

@@ -101,22 +101,24 @@ test('unchanged content is not published', async () => {
   expect(names(store)).toEqual([]);
 });
 
-test('500 changes within a second cause at most two publications', async () => {
+test('500 changes cause at most one publication per publishGapMs, and two more', async () => {
   const memory = createMemory(...flags(50));
   const store = await openHolder(memory, { timings: { ...quick, publishGapMs: 1_000, bodyGapMs: 0 } });
   const start = Number((await head()).rev?.toString().split('.')[1]);
+  const began = performance.now();
   for (let change = 0; change < 500; change++) {
     memory.set(flag(`flag-${change % 50}`, 2 + Math.floor(change / 50)));
     if (change % 20 === 0) await new Promise((resolve) => setTimeout(resolve, 5));
   }
+  const gaps = Math.floor((performance.now() - began) / 1_000);
   await eventually(async () => expect((await stores.versions())['flag-49']).toBe(11));
   await eventually(async () =>
     expect(store.proxy.passed.filter(({ key }) => key === 'head').length).toBeGreaterThan(1),
   );
   await store.flush(60_000);
-  expect(Number((await head()).rev?.toString().split('.')[1]) - start).toBeLessThanOrEqual(2);
+  expect(Number((await head()).rev?.toString().split('.')[1]) - start).toBeLessThanOrEqual(2 + gaps);
   const perFlag = store.proxy.passed.filter(({ key }) => key === 'flag-0').length;
-  expect(perFlag).toBeLessThanOrEqual(3);
+  expect(perFlag).toBeLessThanOrEqual(3 + gaps);
   await expectTableToEqual(stores, memory);
 });
 

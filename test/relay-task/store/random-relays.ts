@@ -11,10 +11,13 @@ import { createMemory, type Memory } from '../../support/memory.ts';
 import { flag, segment, tombstone } from './items.ts';
 import { hasty, type OpenStore, type Stores } from './open-stores.ts';
 
-/** Long enough for a busy machine, short enough that leases expire within a schedule. */
+/** Short enough that leases expire within a schedule; without LONG, long enough for a busy machine. */
 const timings: Timings = {
   ...hasty,
-  ...{ renewMs: 150, stopMs: 900, expireMs: 1_900, requestTimeoutMs: 900, pollMs: 80 },
+  ...(process.env.LONG
+    ? { renewMs: 150, stopMs: 900, expireMs: 1_900, requestTimeoutMs: 900 }
+    : { renewMs: 300, stopMs: 3_000, expireMs: 5_000, requestTimeoutMs: 3_000 }),
+  pollMs: 80,
   ...{ reconcileMs: 300, secondLookMs: 60, bodyGapMs: 50 },
 };
 

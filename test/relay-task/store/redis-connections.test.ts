@@ -186,7 +186,7 @@ describeWithRedis('the Redis store with Sentinels', () => {
     await eventually(async () => {
       expect(await readTexts(sentinels.replica.client)).toEqual(textsOfMemory(memory));
       expect(store.status().state).toBe('VALID');
-    }, 20_000);
+    });
   });
 });
 

@@ -30,7 +30,7 @@ describeWithRedis('the Redis store under faults', () => {
     await server.close();
   });
 
-  async function openWriter(connection: RedisStoreOptions['connection'] = {}, flushMs = 2_000): Promise<Store> {
+  async function openWriter(connection: RedisStoreOptions['connection'] = {}, flushMs = 60_000): Promise<Store> {
     const opened = createRedisStore({
       connection: {
         ...{ host: '127.0.0.1', port: proxy.port, connectTimeoutMs: 300, commandTimeoutMs: 300 },
@@ -105,6 +105,8 @@ describeWithRedis('the Redis store under faults', () => {
   });
 
   test('falls behind a slow Redis and catches up with the newest versions only', async () => {
+    await store.close();
+    store = await openWriter({ commandTimeoutMs: 60_000 });
     proxy.slow(60);
     changeMemory();
     const before = proxy.sentBytes();

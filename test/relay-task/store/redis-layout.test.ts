@@ -194,7 +194,7 @@ describeWithRedis('the layout in Redis', () => {
       logger: { error() {}, warn() {}, info() {}, debug() {} },
     });
     try {
-      await client.waitForInitialization({ timeout: 10 });
+      await client.waitForInitialization({ timeout: 60 });
       let asked = 0;
       for (const [question, expected] of evaluateAll(environment, 'FALLBACK')) {
         const [key, context] = JSON.parse(question);

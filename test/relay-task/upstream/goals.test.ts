@@ -24,7 +24,13 @@ async function start(more: Partial<GoalsOptions> = {}) {
   const { port } = server.address() as AddressInfo;
   const clock = { now: 1_760_000_000_000 };
   const baseUri = `http://127.0.0.1:${port}/ignored/path`;
-  const goals = createGoals({ baseUri, userAgent: 'EdgeFlagRelay/1.2.3', now: () => clock.now, ...more });
+  const goals = createGoals({
+    baseUri,
+    userAgent: 'EdgeFlagRelay/1.2.3',
+    timeoutMs: 60_000,
+    now: () => clock.now,
+    ...more,
+  });
   const launchDarkly = {
     ...{ asked, port, clock, goals },
     answer: (_request: IncomingMessage, response: ServerResponse): void => void response.end('[]'),
