@@ -280,10 +280,20 @@ export interface StoreStatus {
   readonly oversized?: readonly string[];
 }
 
+/** The complete set that a store holds. */
+export interface StoredSet {
+  readonly items: readonly Item[];
+  /**
+   * Whose data it is, as the writer named it; '' when that cannot be said. Undefined: the store does not say, since another
+   * program wrote it, or an earlier version.
+   */
+  readonly source: string | undefined;
+}
+
 /** A replica of memory in a database, written behind. */
 export interface Store {
-  /** The complete set that the store holds; undefined when there is none. Rejects when the store cannot be reached. */
-  read(): Promise<readonly Item[] | undefined>;
+  /** Undefined when there is no complete set. Rejects when the store cannot be reached. */
+  read(): Promise<StoredSet | undefined>;
   /** Tells the store that memory changed; never throws, never waits. */
   notify(change: Change): void;
   /** Tells the store whether this task's upstream is current, which decides whether it may write. */

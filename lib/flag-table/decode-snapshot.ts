@@ -2,7 +2,7 @@
 import { type Attributes, readBytes, readNumber, readText } from './attributes.ts';
 import { decodeBlocks, type ItemsByKind, openBlock } from './blocks.ts';
 import { SNAPSHOT_FORMAT, wrongFormat } from './head.ts';
-import { compareRev, parseRev, type Rev } from './rev.ts';
+import { compareRev, formatRev, parseRev, type Rev } from './rev.ts';
 import type { Delta } from './snapshot.ts';
 import { MAX_PARTS, sealBody, sealDelta } from './snapshot-format.ts';
 
@@ -24,6 +24,17 @@ export function decodeBody(attributes: Attributes): Body | string {
   if (parts === undefined || !Number.isInteger(parts) || parts < 0 || parts > MAX_PARTS)
     return `body: invalid parts ${parts}`;
   return { ...common, bank, parts };
+}
+
+/**
+ * Whose data a revision is, as its writer named it: in the body or delta that brought the revision. Undefined: the writer
+ * named nobody. The rows, by sort key, are those that the revision was assembled from.
+ */
+export function sourceIn(rows: ReadonlyMap<string, Attributes | undefined>, rev: Rev): string | undefined {
+  const row = ['delta', 'body']
+    .map((key) => rows.get(key))
+    .find((one) => one && readText(one, 'rev') === formatRev(rev));
+  return row && readText(row, 'source');
 }
 
 /** The whole data of a body. `lags`: the missing part may still arrive, by replication or an unfinished publication. */

@@ -30,6 +30,7 @@ export interface EncodedBody {
  * what they have. So write the body for the last published state, with its rev, and then the change as a delta.
  *
  * @param options.previous the body that this one replaces; keeps the number of blocks and the bytes of unchanged blocks
+ * @param options.source whose data it is, see `sourceIn`
  * @param options.limits lower limits, for tests: bytes of data in one item, and of JSON in one block
  * @throws RangeError when the items exceed the readers' limits: 128 MiB of JSON, or 25 MB compressed
  */
@@ -38,6 +39,7 @@ export function encodeBody(options: {
   items: Iterable<Item>;
   rev: Rev;
   bank: 0 | 1;
+  source?: string | undefined;
   previous?: EncodedBody | undefined;
   limits?: { dataBytes: number; blockBytes: number };
 }): EncodedBody {
@@ -67,6 +69,7 @@ export function encodeBody(options: {
       format: { N: String(SNAPSHOT_FORMAT) },
       rev: { S: text },
       bank: { N: String(bank) },
+      ...sourceOf(options),
       parts: { N: String(rest.length) },
       sha256: { B: sealBody(rev, bank, rest.length, data) },
       data: { B: first! },
@@ -89,6 +92,7 @@ export function encodeDelta(options: {
   items: Iterable<Item>;
   rev: Rev;
   base: Rev;
+  source?: string | undefined;
 }): Attributes | undefined {
   const { rev, base } = options;
   if (compareRev(rev, base) <= 0) {
@@ -104,9 +108,14 @@ export function encodeDelta(options: {
     format: { N: String(SNAPSHOT_FORMAT) },
     rev: { S: formatRev(rev) },
     base: { S: formatRev(base) },
+    ...sourceOf(options),
     sha256: { B: sealDelta(rev, base, data) },
     data: { B: data },
   };
+}
+
+function sourceOf({ source }: { readonly source?: string | undefined }): Attributes {
+  return source === undefined ? {} : { source: { S: source } };
 }
 
 function blocksOf({ body, parts }: EncodedBody): readonly Block[] | undefined {

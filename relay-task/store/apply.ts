@@ -2,6 +2,7 @@ import type { Kind } from '../../lib/flag-table/index.ts';
 import type { Log } from '../ports.ts';
 import type { Content, Database, Glance, Outcome, Write } from './database.ts';
 import type { Ledger } from './ledger.ts';
+import { parseManifest } from './manifest.ts';
 import type { Planner, Waiting } from './planner.ts';
 import { idOf } from './same-item.ts';
 
@@ -22,6 +23,8 @@ export function createApplier(options: {
   readonly database: Database;
   readonly ledger: Ledger;
   readonly planner: Planner;
+  /** Names where the data in memory comes from; the manifest keeps it. */
+  readonly source?: (() => string | undefined) | undefined;
   readonly log: Log;
   /** For log lines: which store of which environment. */
   readonly where: Readonly<Record<string, unknown>>;
@@ -31,6 +34,8 @@ export function createApplier(options: {
   const { database, ledger, planner, log, where } = options;
   /** The manifest that the database is known to have ('' where it keeps none); undefined: none, or no marker either. */
   let manifest: string | undefined;
+  /** Whose data the manifest says it is. */
+  let owner: string | undefined;
   /** The last glance found a manifest that is not ours. */
   let wasOdd = false;
 
@@ -47,17 +52,37 @@ export function createApplier(options: {
     return undefined;
   }
 
+  /** The database is known to have this manifest now, and the marker. */
+  function marked(text: string | undefined): void {
+    manifest = text;
+    owner = text === undefined ? undefined : parseManifest(text)?.source;
+  }
+
   /** The manifest to write after these writes, the last ones; undefined: the database has it already. */
   function finishOf(chunk: readonly Write[]): string | undefined {
-    const wanted = database.keepsManifest ? ledger.manifest(chunk) : '';
+    const wanted = database.keepsManifest ? ledger.manifest(chunk, nextOwner(chunk)) : '';
     return wanted === manifest ? undefined : wanted;
+  }
+
+  /** A set becomes a source's own once it holds nothing else, and stays so while other relays write newer items. */
+  function nextOwner(chunk: readonly Write[]): string | undefined {
+    const source = options.source?.();
+    return source === owner || source === undefined || ledger.equalsMemory(chunk) ? source : '';
+  }
+
+  /** From the first item of another source to the last one, the set is nobody's. */
+  async function disown(): Promise<void> {
+    if (!owner || owner === options.source?.()) return;
+    const text = ledger.manifest([], '');
+    await database.apply([], text);
+    marked(text);
   }
 
   return {
     adopt(content) {
       ledger.adopt(content);
       const kept = database.keepsManifest ? content.manifest : '';
-      manifest = content.inited ? kept : undefined;
+      marked(content.inited ? kept : undefined);
       wasOdd = false;
     },
     async apply(work, demandPermission) {
@@ -65,6 +90,7 @@ export function createApplier(options: {
       const rounds = new Map<string, number>();
       for (;;) {
         demandPermission();
+        if (queue.length > 0) await disown();
         const chunk = takeChunk(queue, database.limits);
         const finish = queue.length === 0 ? finishOf(chunk) : undefined;
         if (chunk.length === 0 && finish === undefined) return;
@@ -78,7 +104,7 @@ export function createApplier(options: {
           if (again && round < maxRounds) queue.push(again);
           else if (again) log.warn('Others keep changing an item; leaving it for later', { ...where, item: id });
         }
-        if (finish !== undefined && outcomes.every(({ written }) => written)) manifest = finish;
+        if (finish !== undefined && outcomes.every(({ written }) => written)) marked(finish);
       }
     },
     isSuspicious({ inited, manifest: found, counts }) {

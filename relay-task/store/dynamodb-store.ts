@@ -19,6 +19,8 @@ export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
   readonly prefix: string;
   /** The environment's memory, which the table follows. */
   readonly view: ItemView;
+  /** `EngineOptions.source` */
+  source?(): string | undefined;
   /** Unix ms when memory was last known to equal upstream, 0 before: `UpstreamStatus.checkedAt`. */
   checkedAt(): number;
   /** `auto`: writes while it holds the lease. `never`: only reads, as relays outside the home region must. */
@@ -90,7 +92,16 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
           },
           onOutcome: (error) => state.report('lease', error),
         });
-  const snapshot = createSnapshotWriter({ table: guarded, prefix, view, lease, clock, timings, log });
+  const snapshot = createSnapshotWriter({
+    table: guarded,
+    prefix,
+    view,
+    source: options.source,
+    lease,
+    clock,
+    timings,
+    log,
+  });
   const publication: Publication = {
     async publish() {
       const confirmedAt = options.checkedAt();

@@ -41,6 +41,8 @@ export interface StepOptions {
   readonly view: ItemView;
   readonly permission: Permission;
   readonly publication?: Publication | undefined;
+  /** Names where the data in memory comes from, such as one SDK key's stream. */
+  readonly source?: (() => string | undefined) | undefined;
   /**
    * Unix ms when memory was last known to equal upstream, 0 before. With it, a row newer than memory is overruled only
    * once memory was confirmed later than the row was seen, so a relay whose stream has silently died takes nothing back
@@ -67,7 +69,7 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
   const { database, view, permission, publication, clock, timings, metrics, log, where } = options;
   const ledger = createLedger(view);
   const planner = createPlanner({ ...options, ledger });
-  const applier = createApplier({ database, ledger, planner, log, where, wroteItem: metrics.wroteItem });
+  const applier = createApplier({ ...options, ledger, planner, wroteItem: metrics.wroteItem });
   /** The database has to be read before it can be written. */
   let unknown = true;
   /** Rises when what is being read becomes void. */

@@ -1,6 +1,5 @@
-import type { Item } from '../../lib/flag-table/index.ts';
 import { RelayError } from '../errors.ts';
-import type { Store, StoreStatus } from '../ports.ts';
+import type { Store, StoredSet, StoreStatus } from '../ports.ts';
 import type { Engine } from './engine.ts';
 
 /** A store on an engine: what the flag table and the replicas have in common. */
@@ -9,7 +8,7 @@ export function createEngineStore(options: {
   /** For errors: which database. */
   readonly place: string;
   describe(error: unknown): string;
-  readItems(): Promise<readonly Item[] | undefined>;
+  readItems(): Promise<StoredSet | undefined>;
   /** A reading went well (undefined) or failed. */
   onRead(error: unknown): void;
   setEligible(eligible: boolean): void;
@@ -21,9 +20,9 @@ export function createEngineStore(options: {
   return {
     async read() {
       try {
-        const items = await options.readItems();
+        const set = await options.readItems();
         options.onRead(undefined);
-        return items;
+        return set;
       } catch (error) {
         options.onRead(error);
         throw new RelayError('STORE_UNAVAILABLE', `${options.place}: ${options.describe(error)}`, { cause: error });

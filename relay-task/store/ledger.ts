@@ -26,8 +26,10 @@ export interface Ledger {
   wrote(write: Write, token: string | undefined): void;
   /** How many rows are known. */
   count(kind: Kind): number;
-  /** The manifest of what the database holds once `pending` is written. */
-  manifest(pending: readonly Write[]): string;
+  /** Whether the database holds exactly what memory holds once `pending` is written, tombstones apart. */
+  equalsMemory(pending: readonly Write[]): boolean;
+  /** The manifest of what the database holds once `pending` is written, as data of `source`. */
+  manifest(pending: readonly Write[], source: string | undefined): string;
 }
 
 /** Reads what any official writer left under a key: ld-relay names its tombstones `$deleted`. */
@@ -74,7 +76,19 @@ export function createLedger(view: ItemView): Ledger {
       for (const { kind } of known.values()) if (kind === wanted) count += 1;
       return count;
     },
-    manifest(pending) {
+    equalsMemory(pending) {
+      const written = new Map(pending.map(({ kind, key, item }) => [idOf({ kind, key }), item]));
+      const holds = (item: Item) => {
+        const id = idOf(item);
+        return sameItem(written.has(id) ? written.get(id) : known.get(id)?.item, item);
+      };
+      for (const item of everything(view)) if (!item.deleted && !holds(item)) return false;
+      for (const { kind, key, deleted } of known.values()) {
+        if (!deleted && !view.get(kind, key) && !written.has(idOf({ kind, key }))) return false;
+      }
+      return true;
+    },
+    manifest(pending, source) {
       const listed = new Map<string, Listed>();
       for (const [id, { kind, key, version, deleted }] of known) {
         if (version !== undefined) listed.set(id, { kind, key, version, deleted });
@@ -85,7 +99,7 @@ export function createLedger(view: ItemView): Ledger {
       }
       let missing = 0;
       for (const item of everything(view)) if (!item.deleted && !listed.has(idOf(item))) missing += 1;
-      return encodeManifest(listed.values(), missing);
+      return encodeManifest(listed.values(), missing, source);
     },
   };
 }

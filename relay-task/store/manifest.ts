@@ -13,6 +13,8 @@ interface Manifest {
   /** Live items that the database cannot hold, and of which it has no older copy either. */
   readonly missing: number;
   readonly digest: string;
+  /** Whose data it is; '' while the set is changed from one source's to another's. Absent in earlier versions. */
+  readonly source?: string | undefined;
 }
 
 /**
@@ -20,7 +22,7 @@ interface Manifest {
  * `kind/key version`. Live items only, and versions rather than bytes: so that it also holds after another official
  * writer brought the same set, re-serialised and without tombstones.
  */
-export function encodeManifest(listed: Iterable<Listed>, missing: number): string {
+export function encodeManifest(listed: Iterable<Listed>, missing: number, source?: string): string {
   const lines: string[] = [];
   let flags = 0;
   for (const { kind, key, version, deleted } of listed) {
@@ -29,7 +31,8 @@ export function encodeManifest(listed: Iterable<Listed>, missing: number): strin
     lines.push(`${kind}/${key} ${version}`);
   }
   const digest = createHash('sha256').update(lines.sort().join('\n')).digest('hex');
-  return JSON.stringify({ format: FORMAT, flags, segments: lines.length - flags, missing, digest } satisfies Manifest);
+  const segments = lines.length - flags;
+  return JSON.stringify({ format: FORMAT, flags, segments, missing, digest, source } satisfies Manifest);
 }
 
 /**
@@ -39,24 +42,34 @@ export function encodeManifest(listed: Iterable<Listed>, missing: number): strin
 export function checkManifest(
   text: string | undefined,
   items: readonly Listed[],
-): { readonly verdict: 'whole' | 'unverified' } | { readonly verdict: 'partial'; readonly reason: string } {
+):
+  | { readonly verdict: 'whole' | 'unverified'; readonly source: string | undefined }
+  | { readonly verdict: 'partial'; readonly reason: string } {
   const stated = text === undefined ? undefined : parseManifest(text);
-  if (!stated) return { verdict: 'unverified' };
+  if (!stated) return { verdict: 'unverified', source: undefined };
   if (stated.missing > 0) {
     return { verdict: 'partial', reason: `${stated.missing} items are too large for this store` };
   }
   const found = parseManifest(encodeManifest(items, 0))!;
-  if (found.digest === stated.digest) return { verdict: 'whole' };
+  if (found.digest === stated.digest) return { verdict: 'whole', source: stated.source };
   const describe = ({ flags, segments }: Manifest) => `${flags} flags and ${segments} segments`;
   const reason = `the manifest states ${describe(stated)}, there are ${describe(found)}`;
   return { verdict: 'partial', reason: describe(stated) === describe(found) ? `${reason} of other versions` : reason };
 }
 
-function parseManifest(text: string): Manifest | undefined {
+/** Undefined: this version does not understand it. */
+export function parseManifest(text: string): Manifest | undefined {
   try {
-    const { format, flags, segments, missing, digest } = JSON.parse(text) as Partial<Manifest>;
+    const { format, flags, segments, missing, digest, source } = JSON.parse(text) as Partial<Manifest>;
     if (format !== FORMAT || typeof digest !== 'string') return undefined;
-    return { format, flags: Number(flags), segments: Number(segments), missing: Number(missing), digest };
+    return {
+      format,
+      flags: Number(flags),
+      segments: Number(segments),
+      missing: Number(missing),
+      digest,
+      source: typeof source === 'string' ? source : undefined,
+    };
   } catch {
     return undefined;
   }

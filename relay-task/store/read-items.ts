@@ -1,28 +1,35 @@
 import {
+  type Attributes,
   createSnapshotReader,
   decodeOfficialItem,
   type Item,
   initedKey,
   namespaces,
+  sourceIn,
 } from '../../lib/flag-table/index.ts';
 import { sleep } from '../common/pause.ts';
-import type { Log } from '../ports.ts';
+import type { Log, StoredSet } from '../ports.ts';
 import type { Table } from './dynamodb-client.ts';
 
 /** A publication in progress has ended by then. */
 const lookAgainMs = 250;
 
 /**
- * The items of one environment in a table: the snapshot, else LaunchDarkly's own layout if it is complete, else undefined.
- * Reads are strongly consistent. Invalid items are left out and logged. Rejects as `table` does.
+ * What a table holds of one environment: the snapshot, else LaunchDarkly's own layout if it is complete, else undefined.
+ * That layout cannot say whose data it is. Reads are strongly consistent. Invalid items are left out and logged. Rejects as
+ * `table` does.
  */
-export async function readItems(options: {
-  table: Table;
-  prefix: string;
-  log: Log;
-}): Promise<readonly Item[] | undefined> {
+export async function readItems(options: { table: Table; prefix: string; log: Log }): Promise<StoredSet | undefined> {
   const { table, prefix, log } = options;
-  const reader = createSnapshotReader({ prefix, get: (keys) => table.getMany(keys) });
+  const rows = new Map<string, Attributes | undefined>();
+  const reader = createSnapshotReader({
+    prefix,
+    async get(keys) {
+      const found = await table.getMany(keys);
+      for (const [index, { key }] of keys.entries()) rows.set(key, found[index]);
+      return found;
+    },
+  });
   let reading = await reader.cold();
   if ((reading.kind === 'snapshot' || reading.kind === 'refused') && reading.behind) {
     await sleep(lookAgainMs);
@@ -32,9 +39,15 @@ export async function readItems(options: {
     log.warn('The snapshot in the flag table is unusable', { prefix, why: reading.reason });
   }
   const snapshot = reading.kind === 'snapshot' ? reading.snapshot : undefined;
-  const fromSnapshot = snapshot && [...snapshot.items()];
-  if (reading.kind === 'snapshot' && !reading.behind && snapshot?.problem === undefined) return fromSnapshot;
-  return (await readOfficialItems(options)) ?? fromSnapshot;
+  const source = snapshot && sourceIn(rows, snapshot.rev);
+  const fromSnapshot = snapshot && { items: [...snapshot.items()], source };
+  const isNewest = reading.kind === 'snapshot' && !reading.behind;
+  // An older revision that says whose it is comes before newer rows that do not.
+  if (snapshot && snapshot.problem === undefined && (isNewest || source !== undefined)) return fromSnapshot;
+  const official = await readOfficialItems(options);
+  if (!official) return fromSnapshot;
+  const isMarked = [...rows.values()].some((row) => row && 'source' in row);
+  return { items: official, source: isMarked ? '' : undefined };
 }
 
 async function readOfficialItems({ table, prefix, log }: { table: Table; prefix: string; log: Log }) {

@@ -1,7 +1,7 @@
 import type { Registry } from 'prom-client';
 import type { Item } from '../../lib/flag-table/index.ts';
 import { sleep } from '../common/pause.ts';
-import type { ItemView, Log, Store } from '../ports.ts';
+import type { ItemView, Log, Store, StoredSet } from '../ports.ts';
 import type { Database } from './database.ts';
 import { startEngine } from './engine.ts';
 import { createEngineStore } from './engine-store.ts';
@@ -18,6 +18,8 @@ export interface ReplicaStoreOptions {
   readonly view: ItemView;
   /** `auto`: writes while eligible. `never`: only reads. */
   readonly writer: 'auto' | 'never';
+  /** `EngineOptions.source` */
+  source?(): string | undefined;
   /** `EngineOptions.checkedAt` */
   readonly checkedAt?: (() => number) | undefined;
   readonly log: Log;
@@ -70,6 +72,7 @@ export function createReplicaStore(
   const engine = startEngine({
     database,
     view,
+    source: options.source,
     checkedAt,
     permission: {
       granted: writing,
@@ -107,11 +110,11 @@ export function createReplicaStore(
   });
 }
 
-/** The readable items; undefined when the set is not complete. If the manifest does not fit, the set is read once more. */
+/** The set, without unreadable items; undefined when it is not complete. If the manifest does not fit, the set is read once more. */
 async function readItems(
   database: Database,
   { log, where, rereadMs }: { log: Log; where: Readonly<Record<string, unknown>>; rereadMs: number },
-): Promise<readonly Item[] | undefined> {
+): Promise<StoredSet | undefined> {
   for (let look = 1; ; look++) {
     const { rows, inited, manifest } = await database.readAll();
     if (!inited) return undefined;
@@ -124,7 +127,7 @@ async function readItems(
     if (check.verdict === 'unverified') {
       log.info('The store has no manifest; it is marked complete but cannot be verified', where);
     }
-    if (check.verdict !== 'partial') return items;
+    if (check.verdict !== 'partial') return { items, source: check.source };
     if (look === 2) {
       log.warn('The set in the store is not complete; not using it', { ...where, reason: check.reason });
       return undefined;

@@ -29,6 +29,8 @@ export interface Published {
   /** That revision was published by this very writer, and never used for a body. */
   readonly isOurs: boolean;
   readonly headRev: Rev | undefined;
+  /** Whose data that revision is. */
+  readonly source: string | undefined;
   /** Monotonic ms since which a delta has been needed. */
   readonly deltaSince: number | undefined;
 }
@@ -48,11 +50,19 @@ export type Plan =
   | { readonly kind: 'body' };
 
 /** A delta that has been needed since `foldBefore` (monotonic ms) or longer is folded into a new body. */
-export function planPublication(published: Published | undefined, items: readonly Item[], foldBefore: number): Plan {
+export function planPublication(
+  published: Published | undefined,
+  items: readonly Item[],
+  source: string | undefined,
+  foldBefore: number,
+): Plan {
   if (!published) return { kind: 'body' };
   const { base, content, rev, headRev } = published;
   const isDeltaOld = published.deltaSince !== undefined && published.deltaSince <= foldBefore;
-  const unchanged = content.size === items.length && items.every((item) => sameItem(content.get(idOf(item)), item));
+  const unchanged =
+    published.source === source &&
+    content.size === items.length &&
+    items.every((item) => sameItem(content.get(idOf(item)), item));
   if (unchanged && !isDeltaOld) {
     return compareRev(rev, headRev) === 0 ? { kind: 'nothing' } : { kind: 'point', at: published };
   }
@@ -86,7 +96,12 @@ export function byId(items: readonly Item[]): ItemsById {
 }
 
 /** What was read back. Items are memory's own objects where they are the same, so that nothing is held or compared twice. */
-export function publishedBefore(snapshot: Snapshot, headRev: Rev | undefined, view: ItemView, now: number): Published {
+export function publishedBefore(
+  snapshot: Snapshot,
+  { headRev, source }: Pick<Published, 'headRev' | 'source'>,
+  view: ItemView,
+  now: number,
+): Published {
   const itemsOf = (one: Snapshot): ItemsById =>
     byId(
       [...one.items()].map((item) => {
@@ -98,7 +113,7 @@ export function publishedBefore(snapshot: Snapshot, headRev: Rev | undefined, vi
   const base: Base = { rev: snapshot.base, items: itemsOf(older) };
   const content = older === snapshot ? base.items : itemsOf(snapshot);
   const deltaSince = compareRev(snapshot.rev, snapshot.base) === 0 ? undefined : now;
-  return { base, content, rev: snapshot.rev, isOurs: false, headRev, deltaSince };
+  return { base, content, rev: snapshot.rev, isOurs: false, headRev, source, deltaSince };
 }
 
 export function countsOf(items: readonly Item[]): NonNullable<Head['counts']> {

@@ -10,6 +10,7 @@ import {
   parseRev,
   type Reading,
   type Rev,
+  sourceIn,
 } from '../../lib/flag-table/index.ts';
 import type { ItemView, Log } from '../ports.ts';
 import { absentOrOlderRev, exactly } from './conditions.ts';
@@ -54,6 +55,8 @@ export interface SnapshotWriterOptions {
   readonly table: Table;
   readonly prefix: string;
   readonly view: ItemView;
+  /** Whose data memory holds. */
+  source?(): string | undefined;
   /** Undefined: this task never writes. */
   readonly lease: Lease | undefined;
   readonly clock: Clock;
@@ -63,6 +66,7 @@ export interface SnapshotWriterOptions {
 
 interface Memory {
   readonly items: readonly Item[];
+  readonly source: string | undefined;
   readonly checkedAt: number;
 }
 
@@ -101,7 +105,8 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
       log.warn('The snapshot in the flag table is unusable; rewriting it', { prefix, why });
       return;
     }
-    published = publishedBefore(reading.snapshot, reading.head.rev, view, clock.now());
+    const source = sourceIn(byKey, reading.snapshot.rev);
+    published = publishedBefore(reading.snapshot, { headRev: reading.head.rev, source }, view, clock.now());
   }
 
   async function takeRev(): Promise<Rev> {
@@ -115,11 +120,11 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
     throw new SupersededError(kind);
   }
 
-  async function putBody(items: readonly Item[], rev: Rev): Promise<Base> {
+  async function putBody(items: readonly Item[], rev: Rev, source: string | undefined): Promise<Base> {
     const bank = bankInUse === 0 ? 1 : 0;
     attempt = { rev, before: lastBodyAt };
     lastBodyAt = clock.now();
-    const encoded = encodeBody({ prefix, items, rev, bank, previous: published?.base.encoded });
+    const encoded = encodeBody({ prefix, items, rev, bank, source, previous: published?.base.encoded });
     await inParallel(inFlight, encoded.parts, (part) => put('part', rev, part));
     await put('body', rev, encoded.body);
     attempt = undefined;
@@ -138,15 +143,23 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
     await point(rev, base.rev, memory);
     const before = base === published?.base ? published.deltaSince : undefined;
     const deltaSince = delta && delta.changes.length > 0 ? (before ?? clock.now()) : undefined;
-    published = { base, content: byId(memory.items), rev, isOurs: true, headRev: rev, deltaSince };
+    published = {
+      base,
+      content: byId(memory.items),
+      rev,
+      isOurs: true,
+      headRev: rev,
+      source: memory.source,
+      deltaSince,
+    };
     deltaBytes = delta ? dataBytes(delta.row) : 0;
     return 'published';
   }
 
   async function publish(checkedAt: number): Promise<'published' | 'unchanged' | 'postponed'> {
-    const memory: Memory = { items: [...everything(view)], checkedAt };
+    const memory: Memory = { items: [...everything(view)], source: options.source?.(), checkedAt };
     postponed = false;
-    const plan = planPublication(published, memory.items, clock.now() - timings.deltaAgeMs);
+    const plan = planPublication(published, memory.items, memory.source, clock.now() - timings.deltaAgeMs);
     if (plan.kind === 'nothing') return 'unchanged';
     if (plan.kind === 'point') {
       await point(plan.at.rev, plan.at.base.rev, memory);
@@ -155,7 +168,7 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
     }
     if (plan.kind === 'delta') {
       const rev = await takeRev();
-      const delta = encode(prefix, rev, plan.delta);
+      const delta = encode(prefix, rev, memory.source, plan.delta);
       if (delta) return finish(rev, delta.over, memory, delta);
     }
     if (clock.now() - lastBodyAt < timings.bodyGapMs) {
@@ -163,9 +176,9 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
       return 'postponed';
     }
     const rev = await takeRev();
-    const delta = encode(prefix, rev, deltaOverNewBody(published, memory.items));
-    if (!delta) return finish(rev, await putBody(memory.items, rev), memory);
-    return finish(rev, await putBody([...delta.over.items.values()], delta.over.rev), memory, delta);
+    const delta = encode(prefix, rev, memory.source, deltaOverNewBody(published, memory.items));
+    if (!delta) return finish(rev, await putBody(memory.items, rev, memory.source), memory);
+    return finish(rev, await putBody([...delta.over.items.values()], delta.over.rev, published?.source), memory, delta);
   }
 
   return {
@@ -195,8 +208,13 @@ function readSnapshot(prefix: string, rows: ReadonlyMap<string, Attributes>): Pr
 }
 
 /** Undefined: there is none, or it is too long. */
-function encode(prefix: string, rev: Rev, delta: Delta | undefined): EncodedDelta | undefined {
-  const row = delta && encodeDelta({ prefix, items: delta.changes, rev, base: delta.over.rev });
+function encode(
+  prefix: string,
+  rev: Rev,
+  source: string | undefined,
+  delta: Delta | undefined,
+): EncodedDelta | undefined {
+  const row = delta && encodeDelta({ prefix, items: delta.changes, rev, base: delta.over.rev, source });
   return row && { ...delta, row };
 }
 

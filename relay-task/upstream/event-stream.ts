@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
@@ -39,7 +39,7 @@ export interface EventStreamOptions extends EventStreamTimes {
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
   /** LaunchDarkly accepted the key. */
-  onOpen?(): void;
+  onOpen?(headers: IncomingHttpHeaders): void;
   /** Data arrived, possibly just a heartbeat. */
   onAlive?(): void;
   /**
@@ -99,7 +99,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
 
     function onResponse(response: IncomingMessage) {
       openedAt = performance.now();
-      options.onOpen?.();
+      options.onOpen?.(response.headers);
       slow.reset();
       // A peer that vanishes closes nothing, so only a timeout notices.
       watchdog = setTimeout(() => {

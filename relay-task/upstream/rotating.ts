@@ -17,12 +17,14 @@ export interface RotatingUpstream extends Upstream {
    * key's connection stays in use and both keep retrying.
    */
   setKey(sdkKey: string): void;
-  /** Set while LaunchDarkly rejects the new key and the previous one stays in use. `since`: Unix ms. */
+  /** Set while LaunchDarkly sends nothing for the new key, so that the previous one stays in use. `since`: Unix ms. */
   keyProblem(): { readonly since: number; readonly message: string } | undefined;
 }
 
 interface Member {
   readonly sdkKey: string;
+  /** Unix ms. */
+  readonly since: number;
   upstream: Upstream | undefined;
   delivered: boolean;
 }
@@ -34,7 +36,7 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
   let closed = false;
   const handover = createHandover<Member>({
     sdkKey: options.sdkKey,
-    create: (sdkKey) => ({ sdkKey, upstream: undefined, delivered: false }),
+    create: (sdkKey) => ({ sdkKey, since: Date.now(), upstream: undefined, delivered: false }),
     // Waits until the new upstream is current, so that the status never shows an outage.
     isReady: ({ delivered, upstream }) => delivered && upstream?.status().current === true,
     isKept: () => true,
@@ -102,12 +104,14 @@ export function startRotating(options: RotatingOptions): RotatingUpstream {
     status: read,
 
     keyProblem() {
-      const { refused, stateSince, lastError: refusal } = handover.next()?.upstream?.status() ?? {};
-      if (!refused || stateSince === undefined) return undefined;
-      const reason = refusal?.message ?? 'no reason given';
+      const next = handover.next();
+      if (!next || next.delivered) return undefined;
+      const { refused, stateSince, lastError: failure } = next.upstream?.status() ?? {};
+      const what = refused ? 'rejected the new SDK key' : 'has sent no flags for the new SDK key yet';
+      const reason = failure?.message ?? 'no answer so far';
       return {
-        since: stateSince,
-        message: `LaunchDarkly rejected the new SDK key (${reason}), so it gets 503; still using the previous one`,
+        since: (refused ? stateSince : undefined) ?? next.since,
+        message: `LaunchDarkly ${what} (${reason}), so it gets 503; still using the previous one`,
       };
     },
 

@@ -19,6 +19,8 @@ export interface StreamingOptions extends EventStreamTimes {
   /** What memory holds. After a reconnect most items are unchanged and are not validated again. */
   held?(kind: Kind, key: string): Item | undefined;
   onStatus?(status: UpstreamStatus): void;
+  /** LaunchDarkly says which environment the key belongs to; before the first event. */
+  onEnvironmentId?(id: string): void;
 }
 
 const FRESH_MS = 360_000;
@@ -68,7 +70,11 @@ export function startStreaming(options: StreamingOptions): Upstream {
     rejected: 'LaunchDarkly rejected the SDK key; keeping the current flags, retrying slowly',
     url: streamUrl(streamUri, '/all', filter ? `?filter=${encodeURIComponent(filter)}` : ''),
     key: sdkKey,
-    onOpen: status.admitted,
+    onOpen(headers) {
+      status.admitted();
+      const id = headers['x-ld-envid'];
+      if (typeof id === 'string' && id !== '') options.onEnvironmentId?.(id);
+    },
     onAlive: status.alive,
     onEvent: deliver,
     onFailure: status.failed,

@@ -31,6 +31,8 @@ export interface Place {
 export interface StoreRequest {
   readonly place: Place;
   readonly view: ItemView;
+  /** Names where the data in memory comes from. */
+  source(): string;
   /** Unix ms when memory was last known to equal upstream, 0 before. */
   checkedAt(): number;
   /** Whether upstream ever confirms what memory holds; a file does not. */
@@ -65,8 +67,8 @@ export function createStores({ config, owner, registry }: StoresOptions): Stores
   }
 
   return {
-    open({ place, view, checkedAt, confirms, log }) {
-      const common = { prefix: place.prefix, view, writer, log, registry };
+    open({ place, view, source, checkedAt, confirms, log }) {
+      const common = { prefix: place.prefix, view, source, writer, log, registry };
       const replica = { ...common, ...(confirms && { checkedAt }) };
       return [
         ...(dynamoDBClient

@@ -38,6 +38,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
       stores.open({
         place,
         view: tenant.memory,
+        source: tenant.admission.mark,
         log: logOf(tenant),
         checkedAt: () => tenant.upstream?.status().checkedAt ?? 0,
         confirms: comesFromLaunchDarkly(tenant.description),

@@ -24,7 +24,7 @@ export interface Tenant {
   /** What the source says at present. */
   readonly description: EnvironmentDescription;
   /** Which of its credentials may have the data in memory. */
-  readonly admission: Pick<Admission, 'admits' | 'holds'>;
+  readonly admission: Omit<Admission, 'update'>;
   /** Unix ms. */
   readonly createdAt: number;
   readonly memory: Environment;
@@ -84,7 +84,7 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
   const { log, parts, placeOf } = options;
   const name = filter === '' ? first.name : `${first.name}/${filter}`;
   const background = createBackground();
-  const admission = createAdmission(first);
+  const admission = createAdmission(first, closeStrangers);
   let description = first;
   let place = placeOf(first, filter);
   let stores: readonly Store[] = [];
@@ -126,6 +126,13 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
     if (memory.hasBigSegments) bigSegments?.start();
   }
 
+  /** Before data of another environment reaches their streams. */
+  function closeStrangers(): void {
+    for (const { kind, value } of description.credentials) {
+      if (!admission.admits(kind, value)) streams.closeCredential(value);
+    }
+  }
+
   const closeStores = () => Promise.all([...stores.map(flushAndClose), bigSegments?.close()]);
 
   function tellEligibility(): void {
@@ -155,7 +162,7 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
   };
   openStores();
   // Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve.
-  const started = Promise.all(stores.map((store) => bootFrom(store, memory, log))).then(upstream.start);
+  const started = Promise.all(stores.map((store) => bootFrom(store, memory, admission, log))).then(upstream.start);
   // Some callers wait for it and hear of a failure; the others need not.
   started.catch(() => {});
 
@@ -188,13 +195,18 @@ async function flushAndClose(store: Store): Promise<void> {
   await store.close();
 }
 
-async function bootFrom(store: Store, memory: Environment, log: Log): Promise<void> {
+async function bootFrom(store: Store, memory: Environment, admission: Admission, log: Log): Promise<void> {
   const done = new AbortController();
   const read = store.read().then(
-    (items) => {
-      if (!items || !memory.boot(items)) return;
-      const { database } = store.status();
-      log.info('Booted from the store', { environment: memory.name, database, items: items.length });
+    (set) => {
+      if (!set || memory.initialized) return;
+      const where = { environment: memory.name, database: store.status().database };
+      if (!admission.takes(set.source)) {
+        log.warn("The store holds another SDK key's flags; waiting for LaunchDarkly", where);
+        return;
+      }
+      memory.boot(set.items);
+      log.info('Booted from the store', { ...where, items: set.items.length });
     },
     // The store has logged it and retries.
     () => {},

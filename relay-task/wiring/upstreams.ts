@@ -47,6 +47,7 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
           ...common,
           sink: to,
           onStatus: tell,
+          onEnvironmentId: (id) => tenant.admission.belongs(key, id),
           streamUri,
           sdkKey: key,
           filter,

@@ -2,6 +2,7 @@
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { Store } from '../../relay-task/ports.ts';
 import { flag, segment, tombstone } from '../relay-task/store/items.ts';
+import { eventually } from '../support/eventually.ts';
 import { createMemory, type Memory } from '../support/memory.ts';
 
 /** One test's own database. */
@@ -29,8 +30,8 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
     }
 
     async function readBack(): Promise<Item[] | undefined> {
-      const items = await (await database.open(createMemory(), 'never')).read();
-      return items && [...items].sort((a, b) => (a.kind + a.key < b.kind + b.key ? -1 : 1));
+      const set = await (await database.open(createMemory(), 'never')).read();
+      return set && [...set.items].sort((a, b) => (a.kind + a.key < b.kind + b.key ? -1 : 1));
     }
 
     test('an empty database has no flag set, rather than an empty one', async () => {
@@ -119,6 +120,41 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       const second = await openWriter(createMemory(flag('a', 1), flag('b', 5)));
       await second.flush(patienceMs);
       expect(await readBack()).toEqual(expect.arrayContaining([flag('a', 1), flag('b', 5)]));
+    });
+
+    const sourceRead = async () => (await (await database.open(createMemory(), 'never')).read())?.source;
+
+    test('says whose data it holds, and who has it after other data of another source', async () => {
+      const memory = createMemory(flag('a', 5), flag('b', 5), segment('s', 5));
+      memory.source = 'one';
+      const store = await openWriter(memory);
+      await store.flush(patienceMs);
+      expect(await sourceRead()).toBe('one');
+      memory.set(flag('a', 6));
+      await store.flush(patienceMs);
+      expect(await sourceRead()).toBe('one');
+      memory.source = 'other';
+      memory.set(flag('a', 9), flag('b', 6), segment('s', 6));
+      await eventually(async () => expect(await sourceRead()).toBe('other'));
+      expect(await readBack()).toEqual([flag('a', 9), flag('b', 6), segment('s', 6)]);
+    });
+
+    test('says whose data it holds after the next task got the same data from another source', async () => {
+      const memory = createMemory(flag('a', 5));
+      memory.source = 'one';
+      const first = await openWriter(memory);
+      await first.flush(patienceMs);
+      await first.close();
+      memory.source = 'other';
+      const second = await openWriter(memory);
+      await second.flush(patienceMs);
+      expect(await sourceRead()).toBe('other');
+    });
+
+    test('does not say whose data it holds if the writer does not know', async () => {
+      const store = await openWriter(createMemory(flag('a', 1)));
+      await store.flush(patienceMs);
+      expect(await sourceRead()).toBeUndefined();
     });
 
     test('writes nothing while the task is not eligible', async () => {

@@ -53,6 +53,8 @@ export interface FakeUpstream {
   data: FlagData;
   /** Different data by request (by key, by filter); undefined means `data`. */
   dataFor: (request: RecordedRequest) => FlagData | undefined;
+  /** Headers of a stream's response. */
+  headersFor: (request: RecordedRequest) => Readonly<Record<string, string>>;
   /** The answer to every request from now on; initially `stream`. */
   answer: Answer | ((request: RecordedRequest) => Answer);
   /** Bytes per write of the first put. */
@@ -111,7 +113,11 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
     if (typeof answer === 'object')
       return void response.writeHead(answer.status, answer.headers).end(answer.body ?? '');
     connections += 1;
-    response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8', 'Cache-Control': 'no-cache' });
+    response.writeHead(200, {
+      'Content-Type': 'text/event-stream; charset=utf-8',
+      'Cache-Control': 'no-cache',
+      ...fake.headersFor(request),
+    });
     response.flushHeaders();
     const stream = { request, response };
     streams.add(stream);
@@ -152,6 +158,7 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
     },
     data: { flags: data.flags ?? {}, segments: data.segments ?? {} },
     dataFor: () => undefined,
+    headersFor: () => ({}),
     answer: 'stream',
     greetChunkBytes: undefined,
     answerNext: (...answers) => void queued.push(...answers),

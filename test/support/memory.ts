@@ -4,6 +4,8 @@ import type { Change, ItemView, Store } from '../../relay-task/ports.ts';
 
 /** An environment's memory that a test changes by hand. It tells stores of changes, and returns them for streams. */
 export interface Memory extends ItemView {
+  /** Where its data comes from, for stores. */
+  source: string | undefined;
   /** Replaces everything. */
   put(items: readonly Item[]): Change;
   /** Sets these items. The change is a `put` if a version fell or content changed under a version. */
@@ -34,6 +36,7 @@ export function createMemory(...initial: readonly Item[]): Memory {
     return change;
   };
   const memory: Memory = {
+    source: undefined,
     get initialized() {
       return initialized;
     },

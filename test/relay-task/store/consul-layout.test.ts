@@ -50,8 +50,8 @@ describe('the Consul store, on a fake server', () => {
     await store.flush(60_000);
     return store;
   }
-  const read = (options: Partial<ConsulStoreOptions> = {}) =>
-    open(createMemory(), { writer: 'never', ...options }).read();
+  const read = async (options: Partial<ConsulStoreOptions> = {}) =>
+    (await open(createMemory(), { writer: 'never', ...options }).read())?.items;
   const wanted = (memory: Memory, prefix = 'env') =>
     Object.fromEntries(memory.all().map(({ kind, key, json }) => [`${prefix}/${kind}/${key}`, json]));
   function stored(prefix = 'env'): Record<string, string> {

@@ -11,6 +11,7 @@ async function openOn(server: { address: string; close(): Promise<void> }): Prom
     async open(memory, writer) {
       const store = createConsulStore({
         ...{ address: server.address, prefix: 'env', writer, view: memory, log: silent, timings: quickReplica },
+        source: () => memory.source,
       });
       opened.push(store);
       memory.listen(store);

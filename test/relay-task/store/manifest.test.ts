@@ -39,6 +39,16 @@ test('a partial set is reported with expected and actual counts', () => {
   });
 });
 
+test.each([['one'], [''], [undefined]])('a manifest says whose data the set is: %j', (source) => {
+  expect(checkManifest(encodeManifest(items, 0, source), items)).toEqual({ verdict: 'whole', source });
+});
+
+test('a manifest without a source has the same bytes as in earlier versions', () => {
+  expect(encodeManifest([], 0)).toBe(
+    `{"format":1,"flags":0,"segments":0,"missing":0,"digest":"${createHash('sha256').digest('hex')}"}`,
+  );
+});
+
 test('a manifest of an incomplete set never matches', () => {
   expect(checkManifest(encodeManifest(items, 1), items)).toMatchObject({ verdict: 'partial' });
 });
@@ -46,6 +56,6 @@ test('a manifest of an incomplete set never matches', () => {
 test.each([undefined, '', '{', 'null', '[]', '{"format":2,"digest":"x"}', '{"format":1}'])(
   'without a valid manifest (%j) a set is unverified',
   (text) => {
-    expect(checkManifest(text, items)).toEqual({ verdict: 'unverified' });
+    expect(checkManifest(text, items)).toEqual({ verdict: 'unverified', source: undefined });
   },
 );

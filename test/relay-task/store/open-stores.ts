@@ -92,6 +92,7 @@ export async function openTable(given?: TestTable): Promise<Stores> {
       const owner = options.owner ?? randomUUID();
       const store = createDynamoDBStore({
         ...{ client: storeClient, tableName: table.tableName, prefix: '', view: memory, owner, log: silent },
+        source: () => memory.source,
         ...{ writer: 'auto' as const, checkedAt: () => 1_700_000_000_000, timings: quick },
         ...options,
       });

@@ -141,11 +141,11 @@ test('reading uses the snapshot, else a complete official layout without unreada
   expect(await reader.read()).toBeUndefined();
   await stores.put({ namespace: { S: '$inited' }, key: { S: '$inited' } });
   await stores.put({ namespace: { S: 'features' }, key: { S: 'junk' }, version: { N: '1' }, item: { S: 'no json' } });
-  expect(await reader.read()).toEqual([flag('a', 1)]);
+  expect(await reader.read()).toEqual({ items: [flag('a', 1)], source: undefined });
   const memory = createMemory(flag('a', 2), segment('s', 1));
   const store = await openHolder(memory);
   await putForeign(flag('only-official', 1));
-  expect((await reader.read())?.map(({ key }) => key).sort()).toEqual(['a', 's']);
+  expect((await reader.read())?.items.map(({ key }) => key).sort()).toEqual(['a', 's']);
   expect(store.status().writer).toBe(true);
 });
 
@@ -153,6 +153,6 @@ test('reading follows all pages of a large table', async () => {
   for (let index = 0; index < 15; index++) await putForeign(flag(`big-${index}`, 1, { note: 'x'.repeat(100_000) }));
   await stores.put({ namespace: { S: '$inited' }, key: { S: '$inited' } });
   const reader = await stores.open(createMemory(), { writer: 'never' });
-  expect(await reader.read()).toHaveLength(15);
+  expect((await reader.read())?.items).toHaveLength(15);
   expect(reader.proxy.passed.filter(({ operation }) => operation === 'Query').length).toBeGreaterThan(2);
 });

@@ -80,7 +80,7 @@ describeWithRedis('the Redis store on a single server', () => {
     const store = await openWriter(connection, memory, { log });
     memory.set(flag('flag-1', 2));
     await store.flush(60_000);
-    expect(await store.read()).toHaveLength(memory.all().length);
+    expect((await store.read())?.items).toHaveLength(memory.all().length);
     expect(await readTexts(server.client)).toEqual(textsOfMemory(memory));
     expect(log.lines.filter((line) => !line.includes('The store is out of date'))).toEqual([]);
   });
@@ -210,7 +210,7 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
     for (const prefix of prefixes) {
       const store = await openWriter(connection(), memory, { prefix });
       expect(await readTexts(through, prefix)).toEqual(textsOfMemory(memory));
-      expect(await store.read()).toHaveLength(memory.all().length);
+      expect((await store.read())?.items).toHaveLength(memory.all().length);
     }
     const sizes = await Promise.all(cluster.nodes.map(({ client }) => client.dbsize()));
     expect(sizes.filter((size) => size > 0).length).toBeGreaterThan(1);

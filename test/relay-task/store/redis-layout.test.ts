@@ -40,8 +40,8 @@ describeWithRedis('the layout in Redis', () => {
     await store.flush(60_000);
     return store;
   }
-  const read = (options: Partial<RedisStoreOptions> = {}) =>
-    open(createMemory(), { writer: 'never', ...options }).read();
+  const read = async (options: Partial<RedisStoreOptions> = {}) =>
+    (await open(createMemory(), { writer: 'never', ...options }).read())?.items;
 
   test("is LaunchDarkly's, plus one key", async () => {
     await openWriter(createMemory(flag('a', 7), segment('s', 3), tombstone('features', 'gone', 2)));

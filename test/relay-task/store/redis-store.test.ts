@@ -13,7 +13,7 @@ if (hasRedis)
       async open(memory, writer) {
         const store = createRedisStore({
           ...{ connection: { host: '127.0.0.1', port: server.port }, prefix: 'env', writer, view: memory },
-          ...{ log: silent, timings: quickReplica },
+          ...{ log: silent, timings: quickReplica, source: () => memory.source },
         });
         opened.push(store);
         memory.listen(store);

@@ -35,7 +35,7 @@ test('a relay outside the home region boots from its replica and never writes, e
   await drained();
   const awayMemory = createMemory();
   const reader = await away.open(awayMemory, { writer: 'never', timings: { ...quick, reconcileMs: 50 } });
-  const items = await reader.read();
+  const items = (await reader.read())?.items;
   expect(stateOf(items ?? [])).toBe(stateOf(memory.all()));
   awayMemory.setQuietly(...(items ?? []));
   reader.setEligible(true);

@@ -19,6 +19,7 @@ const bodyOnly: Published = {
   rev: rev(3),
   isOurs: true,
   headRev: rev(3),
+  source: 'k',
   deltaSince: undefined,
 };
 const withDelta: Published = { ...bodyOnly, content: byId([a2, b1]), rev: rev(4), headRev: rev(4), deltaSince: now };
@@ -48,7 +49,17 @@ test.each<[string, Published | undefined, Item[], Plan]>([
   ['an old delta and a head left behind take a body', behind(withOldDelta), [a2, b1], body],
   ['an old delta whose changes are taken back takes an empty delta', withOldDelta, [a1, b1], delta()],
 ])('%s', (_, published, items, plan) => {
-  expect(planPublication(published, items, foldBefore)).toEqual(plan);
+  expect(planPublication(published, items, 'k', foldBefore)).toEqual(plan);
+});
+
+test.each<[string, Published, Item[], Plan]>([
+  ['the same data of another source takes an empty delta', bodyOnly, [a1, b1], delta()],
+  ['the same data of another source takes its delta again', withDelta, [a2, b1], delta(a2)],
+  ['other data of another source takes a delta', bodyOnly, [a2, b1], delta(a2)],
+  ['data of another source without an item takes a body', bodyOnly, [a1], body],
+  ['a head left behind is not pointed at data of another source', behind(bodyOnly), [a1, b1], delta()],
+])('%s', (_, published, items, plan) => {
+  expect(planPublication(published, items, 'another', foldBefore)).toEqual(plan);
 });
 
 const overContent = { over: { rev: rev(4), items: withDelta.content }, changes: [flag('b', 2)] };

@@ -1,3 +1,4 @@
+import type { Item } from '../../../lib/flag-table/index.ts';
 import type { Store } from '../../../relay-task/ports.ts';
 import { createReplicaStore, type ReplicaStoreOptions } from '../../../relay-task/store/replica-store.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -19,7 +20,11 @@ afterEach(async () => {
 
 function open(database: FakeDatabase, memory: Memory, options: Partial<ReplicaStoreOptions> = {}): Store {
   const store = createReplicaStore(
-    { prefix: 'env', view: memory, writer: 'auto', log, timings: quickReplica, ...options },
+    {
+      ...{ prefix: 'env', view: memory, writer: 'auto', log, timings: quickReplica },
+      source: () => memory.source,
+      ...options,
+    },
     () => database,
   );
   opened.push(store);
@@ -364,8 +369,105 @@ test('an item that does not fit keeps its old copy and is named until it fits', 
   expect(database.texts()).toEqual(textsOfMemory(memory));
 });
 
+describe('a store says whose data it holds', () => {
+  /** Fills a store from one source, then gives memory another one's data. */
+  async function change(next: Item[] = [], foreign: Item[] = []) {
+    const database = createFakeDatabase({ writes: 1, bytes: 1_000_000 });
+    const memory = createMemory(flag('a', 5), flag('b', 5), flag('c', 5));
+    memory.source = 'one';
+    const store = await openWriter(database, memory);
+    const sources: unknown[] = [];
+    database.after = (call) => {
+      if (call.startsWith('apply')) sources.push(sourceIn(database));
+    };
+    database.calls.length = 0;
+    foreign.forEach(database.put);
+    memory.source = 'other';
+    if (next.length > 0) memory.put(next);
+    return { database, memory, store, sources };
+  }
+  const sourceIn = ({ manifest }: FakeDatabase) => JSON.parse(manifest ?? '{}').source;
+
+  test('before its first and until after its last item of another source, it is nobody’s', async () => {
+    const { database, memory, sources } = await change([flag('a', 6), flag('b', 6), flag('c', 6)]);
+    await eventually(() => expect(sourceIn(database)).toBe('other'));
+    expect(applies(database)).toEqual(['apply +', 'apply a', 'apply b', 'apply c+']);
+    expect(sources).toEqual(['', '', '', 'other']);
+    expect(database.texts()).toEqual(textsOfMemory(memory));
+  });
+
+  test('it stays nobody’s as long as one row is another source’s, such as one with a higher version', async () => {
+    const { database, memory, sources } = await change([flag('a', 6), flag('b', 6), flag('c', 6)], [flag('b', 9)]);
+    await eventually(() => expect(sourceIn(database)).toBe('other'));
+    const overruled = applies(database).indexOf('apply b+');
+    expect(overruled).toBeGreaterThan(0);
+    expect(sources.slice(0, overruled)).toEqual(sources.slice(0, overruled).map(() => ''));
+    expect(database.texts()).toEqual(textsOfMemory(memory));
+  });
+
+  test('it stays nobody’s until a flag that the new source does not have is gone', async () => {
+    const { database, sources } = await change([flag('a', 6), flag('b', 6), tombstone('features', 'c', 6)]);
+    await eventually(() => expect(sourceIn(database)).toBe('other'));
+    expect(database.rows.features.get('c')).toBe(tombstone('features', 'c', 6).json);
+    expect(sources.indexOf('other')).toBe(sources.length - 1);
+  });
+
+  test('if memory’s source changes in the middle of a write, what is stored is nobody’s', async () => {
+    const database = createFakeDatabase({ writes: 1, bytes: 1_000_000 });
+    const memory = createMemory(flag('a', 5), flag('b', 5));
+    memory.source = 'one';
+    await openWriter(database, memory);
+    const sources: unknown[] = [];
+    database.after = (call) => {
+      if (!call.startsWith('apply')) return;
+      sources.push(sourceIn(database));
+      if (call !== 'apply a') return;
+      memory.source = 'other';
+      memory.put([flag('a', 3), flag('b', 3)]);
+    };
+    memory.set(flag('a', 6), flag('b', 6));
+    await eventually(() => expect(sourceIn(database)).toBe('other'));
+    // `a` was still written as data of the first source.
+    expect(sources[0]).toBe('one');
+    expect(new Set(sources.slice(1, -1))).toEqual(new Set(['']));
+    expect(database.texts()).toEqual(textsOfMemory(memory));
+  });
+
+  test('the same data under another key only gets another name', async () => {
+    const { database, store, sources } = await change();
+    store.setEligible(false);
+    store.setEligible(true);
+    await eventually(() => expect(sourceIn(database)).toBe('other'));
+    expect(applies(database)).toEqual(['apply +']);
+    expect(sources).toEqual(['other']);
+  });
+
+  test('a newer item of another relay does not make it nobody’s', async () => {
+    const database = createFakeDatabase();
+    const memory = createMemory(flag('a', 5), flag('b', 5));
+    memory.source = 'one';
+    const store = await openWriter(database, memory, { timings: { ...quickReplica, secondLookMs: 3_600_000 } });
+    database.put(flag('a', 6));
+    memory.set(flag('b', 6));
+    await store.flush(patienceMs);
+    expect(sourceIn(database)).toBe('one');
+  });
+
+  test('a set of an earlier version gets a name once it equals memory', async () => {
+    const database = createFakeDatabase();
+    const memory = createMemory(flag('a', 5), flag('b', 5));
+    const earlier = await openWriter(database, memory);
+    await earlier.close();
+    expect(sourceIn(database)).toBeUndefined();
+    memory.source = 'one';
+    await openWriter(database, memory);
+    expect(sourceIn(database)).toBe('one');
+  });
+});
+
 describe('booting from a store', () => {
-  const read = (database: FakeDatabase) => open(database, createMemory(), { writer: 'never' }).read();
+  const read = async (database: FakeDatabase) =>
+    (await open(database, createMemory(), { writer: 'never' }).read())?.items;
 
   test('reads everything that was written', async () => {
     const database = createFakeDatabase();
@@ -470,7 +572,7 @@ test(`the store equals memory after ${runs} schedules of two writers, failures a
       const texts = { run, ...database.texts(), inited: database.inited };
       expect(texts).toEqual({ run, ...textsOfMemory(memories[0]!), inited: true });
       // The manifest agrees.
-      expect(await reader.read()).toHaveLength(memories[0]!.all().length);
+      expect((await reader.read())?.items).toHaveLength(memories[0]!.all().length);
     });
     await Promise.all([reader, ...stores].map((store) => store.close()));
   }

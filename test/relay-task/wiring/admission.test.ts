@@ -87,3 +87,89 @@ test('a key that changes beside a flags file opens the file as before', () => {
   admission.update({ ...environment(sdk('b')), flagsFile: 'f.json' });
   expect(admission.admits('sdkKey', 'b')).toBe(true);
 });
+
+const browser = (value: string): Credential => ({ kind: 'environmentId', value });
+const withId = (id: string, ...credentials: [Credential, ...Credential[]]): EnvironmentDescription => ({
+  ...environment(...credentials, browser(id)),
+  environmentId: id,
+});
+
+test('a stored set is taken if one of the SDK keys wrote it, or if nobody says whose it is', () => {
+  const marks = ['a', 'b', 'c'].map((key) => createAdmission(environment(sdk(key))).mark());
+  expect(new Set(marks).size).toBe(3);
+  const [a, b, c] = marks;
+  const start = () => createAdmission(environment(sdk('b'), sdk('a', 9)));
+  expect([a, b, c, '', undefined].map((mark) => start().takes(mark))).toEqual([true, true, false, false, true]);
+});
+
+test.each([
+  ['the earlier key', 'a', [true, false]],
+  ['the new key', 'b', [true, true]],
+])('in a rotation a stored set of %s opens what it may', (_, writer, admitted) => {
+  const admission = createAdmission(environment(sdk('b'), sdk('a', 9)));
+  expect(admission.takes(createAdmission(environment(sdk(writer))).mark())).toBe(true);
+  expect(['a', 'b'].map((key) => admission.admits('sdkKey', key))).toEqual(admitted);
+  expect(admission.mark()).toBe(createAdmission(environment(sdk(writer))).mark());
+});
+
+test('a mark does not contain the key', () => {
+  const key = 'sdk-00000000-0000-0000-0000-00000000000a';
+  const mark = createAdmission(environment(sdk(key))).mark();
+  expect(mark).toMatch(/^[\w-]{22}$/);
+  expect(key).not.toContain(mark);
+});
+
+test('while LaunchDarkly says that the SDK key is of another environment than the client-side ID, only SDK keys are admitted', () => {
+  let changes = 0;
+  const admission = createAdmission(withId('production', sdk('a'), mobile('m')), () => {
+    changes += 1;
+  });
+  const admitted = () => [
+    admission.admits('sdkKey', 'a'),
+    admission.admits('mobileKey', 'm'),
+    admission.admits('environmentId', 'production'),
+  ];
+  expect(admission.problem()).toBeUndefined();
+  admission.belongs('a', 'production');
+  expect(admitted()).toEqual([true, true, true]);
+  expect(admission.problem()).toBeUndefined();
+  admission.belongs('a', 'staging');
+  expect(admitted()).toEqual([true, false, false]);
+  expect(admission.problem()?.message).toMatch(
+    /belongs to the environment staging, but the client-side ID is production/,
+  );
+  expect(changes).toBe(2);
+  admission.update(withId('staging', sdk('a'), mobile('m')));
+  expect(admission.admits('environmentId', 'staging')).toBe(true);
+  expect(admission.admits('mobileKey', 'm')).toBe(true);
+  expect(admission.problem()).toBeUndefined();
+});
+
+test('the ID of a payload filter’s stream is that of its environment', () => {
+  const admission = createAdmission(withId('production', sdk('a')));
+  admission.belongs('a', 'production.filter');
+  expect(admission.admits('environmentId', 'production')).toBe(true);
+});
+
+test('a key in its grace time that LaunchDarkly says is of another environment loses the data of the new key', () => {
+  const admission = createAdmission(environment(sdk('a'), mobile('m')));
+  admission.belongs('a', 'staging');
+  admission.holds(A);
+  admission.update(withId('production', sdk('b'), sdk('a', 9), mobile('m')));
+  // Nothing is said of the key in grace time but that the data is its own.
+  expect(admission.admits('sdkKey', 'a')).toBe(true);
+  admission.belongs('b', 'production');
+  admission.holds(B);
+  expect(['a', 'b'].map((key) => admission.admits('sdkKey', key))).toEqual([false, true]);
+  expect(admission.admits('mobileKey', 'm')).toBe(true);
+});
+
+test('a key in its grace time of the same environment keeps the data of the new key', () => {
+  const admission = createAdmission(environment(sdk('a')));
+  admission.belongs('a', 'production');
+  admission.holds(A);
+  admission.update(environment(sdk('b'), sdk('a', 9)));
+  admission.belongs('b', 'production');
+  admission.holds(B);
+  expect(['a', 'b'].map((key) => admission.admits('sdkKey', key))).toEqual([true, true]);
+});
