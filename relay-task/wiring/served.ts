@@ -111,7 +111,7 @@ export function healthOf(tenant: Tenant, registry: Registry<Tenant>): Environmen
     sdkKey,
     environmentId,
     createdAt,
-    keyProblem: keyProblem ?? tenant.admission.problem() ?? upstream?.keyProblem?.(),
+    keyProblem: keyProblem ?? tenant.admission.problem() ?? upstream?.keyProblem?.() ?? tenant.sourceProblem,
     id: filter === '' ? id : `${id}/${filter}`,
     ...(labels && { labels }),
     credentials: registry.credentials(id),

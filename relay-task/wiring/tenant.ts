@@ -1,20 +1,12 @@
 /** One environment, or one payload filter of one, from its first data to its end: memory, streams, stores and upstream. */
 import { sleep } from '../common/pause.ts';
 import { createEnvironment, type Environment } from '../environments/environment.ts';
-import type {
-  BigSegments,
-  Change,
-  EnvironmentDescription,
-  Log,
-  Store,
-  UpstreamSink,
-  UpstreamStatus,
-} from '../ports.ts';
+import type { BigSegments, Change, EnvironmentDescription, Log, Store, UpstreamStatus } from '../ports.ts';
 import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
 import { type Admission, createAdmission } from './admission.ts';
 import { createBackground } from './background.ts';
 import type { Place } from './stores.ts';
-import { createFollowingUpstream, type TenantUpstream } from './tenant-upstream.ts';
+import { createFollowingUpstream, type SinkOf, type TenantUpstream } from './tenant-upstream.ts';
 
 export interface Tenant {
   /** `NAME`, or `NAME/FILTER`: for logs, metrics and `/status`. */
@@ -25,6 +17,8 @@ export interface Tenant {
   readonly description: EnvironmentDescription;
   /** Which of its credentials may have the data in memory. */
   readonly admission: Omit<Admission, 'update'>;
+  /** Why its flags do not come from the source that the description names. */
+  readonly sourceProblem: EnvironmentDescription['keyProblem'];
   /** Unix ms. */
   readonly createdAt: number;
   readonly memory: Environment;
@@ -51,7 +45,7 @@ export interface TenantParts {
   /** Undefined while there is nothing to start from. May reject with RelayError FLAGS_FILE_INVALID. */
   upstream(
     tenant: Tenant,
-    sink: UpstreamSink,
+    sinkOf: SinkOf,
     onStatus: (status: UpstreamStatus) => void,
   ): Promise<TenantUpstream | undefined>;
 }
@@ -116,7 +110,14 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
     name,
     log,
     description: () => description,
-    open: () => parts.upstream(tenant, memory, tellEligibility),
+    open: (sinkOf) => parts.upstream(tenant, sinkOf, tellEligibility),
+    sinkOf: (source) => ({
+      ...memory,
+      put(items, unreadable, receivedAt) {
+        admission.holds(source);
+        memory.put(items, unreadable, receivedAt);
+      },
+    }),
     onStarted: tellEligibility,
   });
 
@@ -158,6 +159,9 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
     },
     get bigSegments() {
       return bigSegments;
+    },
+    get sourceProblem() {
+      return upstream.problem();
     },
   };
   openStores();

@@ -1,5 +1,5 @@
 /** What feeds one environment: LaunchDarkly's stream, a watched file, or the data that came with its description. */
-import type { Log, Outbound, UpstreamSink } from '../ports.ts';
+import type { Log, Outbound } from '../ports.ts';
 import type { EventStreamTimes } from '../upstream/event-stream.ts';
 import { type FileReload, startFileSource } from '../upstream/file.ts';
 import { startFixed } from '../upstream/fixed.ts';
@@ -21,17 +21,10 @@ export interface UpstreamsOptions {
 /** The function it returns rejects with RelayError FLAGS_FILE_INVALID. */
 export function createUpstreams(options: UpstreamsOptions): TenantParts['upstream'] {
   const { streamUri, outbound, userAgent, times, logOf } = options;
-  return async (tenant, sink, onStatus) => {
+  return async (tenant, sinkOf, onStatus) => {
     const { description, filter, name } = tenant;
     const { sdkKey, flagsFile, data } = description;
-    const from = (source: string): UpstreamSink => ({
-      ...sink,
-      put(items, unreadable, receivedAt) {
-        tenant.admission.holds(source);
-        sink.put(items, unreadable, receivedAt);
-      },
-    });
-    const common = { sink: from(sourceOf(description)), onStatus, held: tenant.memory.get, log: logOf(tenant) };
+    const common = { sink: sinkOf(sourceOf(description)), onStatus, held: tenant.memory.get, log: logOf(tenant) };
     if (flagsFile !== undefined) {
       return startFileSource({ ...common, path: flagsFile, onReload: (reload) => options.onReload?.(name, reload) });
     }
@@ -39,7 +32,7 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
     if (sdkKey === undefined) return undefined;
     const upstream = startRotating({
       ...common,
-      sinkOf: (key) => from(sourceOf(description, key)),
+      sinkOf: (key) => sinkOf(sourceOf(description, key)),
       sdkKey: firstKeyOf(sdkKey, description.credentials),
       start: (key, to, tell) =>
         startStreaming({

@@ -1,4 +1,7 @@
 /** A store never gives a key the data of another environment: it says whose data it holds. */
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { encodeInited, encodeOfficialItem } from '../../lib/flag-table/index.ts';
 import type { Variables } from '../../relay-task/config/config.ts';
@@ -151,6 +154,36 @@ test('a table that ld-relay filled is adopted, since it does not say whose data 
   const store = { USE_DYNAMODB: 'true', DYNAMODB_TABLE: table.tableName, DYNAMODB_URL: table.endpoint };
   const relay = opened(await start(store));
   await eventually(async () => expect(await polled(relay, production)).toBe('ld-relay'));
+});
+
+test('a flags file that cannot be read leaves the stream in use, and the stream that hangs leaves the file in use', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'flags-'));
+  opened({ close: async () => rmSync(directory, { recursive: true }) });
+  const write = (whose: string, version: number) =>
+    writeFileSync(join(directory, 'flags.json'), JSON.stringify({ flags: { whose: flagOf(whose, version) } }));
+  write('file', 1);
+  ssm.put('/relay/shop/sdk-key', production);
+  const relay = opened(await start());
+  await eventually(async () => expect(await polled(relay, production)).toBe(production));
+
+  ssm.put('/relay/shop/flags-file', join(directory, 'flag.json'), { type: 'String' });
+  await eventually(async () =>
+    expect((await statusOf(relay)).keyProblem?.message).toMatch(/flag\.json.*file not found/),
+  );
+  await launchDarkly.patch('flags', flagOf('a change by the stream', 2));
+  await eventually(async () => expect(await polled(relay, production)).toBe('a change by the stream'));
+
+  ssm.put('/relay/shop/flags-file', join(directory, 'flags.json'), { type: 'String' });
+  await eventually(async () => expect(await polled(relay, production)).toBe('file'));
+  await eventually(() => expect(launchDarkly.openStreams).toBe(0));
+  expect(await statusOf(relay)).not.toHaveProperty('keyProblem');
+
+  answers = { [production]: 'hang' };
+  ssm.delete('/relay/shop/flags-file');
+  await eventually(async () => expect((await statusOf(relay)).keyProblem?.message).toContain('the new source'));
+  write('a change of the file', 2);
+  await eventually(async () => expect(await polled(relay, production)).toBe('a change of the file'));
+  expect(await polled(relay, production)).not.toBe(production);
 });
 
 describe('if LaunchDarkly says which environment a key belongs to', () => {
