@@ -21,8 +21,9 @@ export async function readAsRelay(client: SSMClient, path: string, tableName: st
   const reader = createSsmReader({ client, path, timings });
   const memory = createSsmMemory({ graceMs });
   const listed = await reader.list();
-  memory.apply(listed, await reader.decrypt(memory.wanted(listed)), Date.now());
+  const decrypted = await reader.decrypt(memory.wanted(listed));
+  memory.apply(listed, { decrypted, controls: new Map() }, Date.now());
   const describe = createDescriptions({ defaults: { tableName }, graceMs, confirmMs: 0 });
-  const { descriptions, remarks } = describe(memory.environments(), Date.now());
+  const { descriptions, remarks } = describe(memory.environments(), { now: Date.now(), partial: false });
   return { descriptions, remarks, unknown: memory.takeUnknown(), arn: listed[0]?.arn };
 }

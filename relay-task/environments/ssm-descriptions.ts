@@ -1,7 +1,7 @@
 import type { Credential, EnvironmentDescription } from '../ports.ts';
 import { choosePlaces, type StorePlace, settleTwins } from './ssm-conflicts.ts';
 import { type Claim, type Draft, draftOf, idOf, isOver } from './ssm-drafts.ts';
-import type { HeldParameters } from './ssm-memory.ts';
+import { type HeldParameters, isUnread } from './ssm-memory.ts';
 import type { SsmParameterName } from './ssm-parameters.ts';
 import { settingOf } from './ssm-settings.ts';
 
@@ -35,6 +35,12 @@ export interface Described {
   readonly unconfirmed: boolean;
 }
 
+export interface Moment {
+  readonly now: number;
+  /** Values that changed are still to be read: nothing that was replaced is confirmed by this. */
+  readonly partial: boolean;
+}
+
 /** Makes descriptions of the held parameters. Remembers the last ones, so that a promised expiry is kept. */
 export function createDescriptions({ defaults, graceMs, confirmMs }: DescriptionOptions) {
   let last = new Map<string, readonly Credential[]>();
@@ -44,7 +50,9 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
   const since = new Map<string, number>();
 
   /** Credentials of the last descriptions that SSM no longer names and that are still valid. */
-  function lingering({ id, parameters, revoked, claims }: Draft, waiting: Map<string, number>, now: number): Claim[] {
+  function lingering(draft: Draft, waiting: Map<string, number>, { now, partial }: Moment): Claim[] {
+    const { id, parameters, revoked, claims } = draft;
+    const mayHaveMoved = sdkKeyNames.some((name) => isUnread(parameters.get(name), now - graceMs));
     const fresh = new Set(claims.map(idOf));
     const kept: Claim[] = [];
     for (const credential of last.get(id) ?? []) {
@@ -57,23 +65,32 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
         if (isEarlier && !isOver(expiresAt, now)) kept.push(claimOf(id, 'an earlier SDK key', credential));
         continue;
       }
+      // One of the parameters that cannot be read may have it: in a rotation a key moves from one to the other.
+      if (credential.kind === 'sdkKey' && mayHaveMoved) {
+        kept.push(claimOf(id, `an ${credential.kind} that may have moved`, credential));
+        continue;
+      }
       // SSM has no snapshot of several parameters: a reading during a rotation may see only half of it.
       const name = `${id} ${idOf(credential)}`;
       const at = replaced.get(name) ?? now;
-      if (now - at >= confirmMs) continue;
+      if (now - at >= confirmMs && !partial) continue;
       waiting.set(name, at);
       kept.push(claimOf(id, `a ${credential.kind} that was replaced`, credential));
     }
     return kept;
   }
 
-  return (environments: ReadonlyMap<string, HeldParameters>, now: number): Described => {
+  return (environments: ReadonlyMap<string, HeldParameters>, moment: Moment): Described => {
+    const { now } = moment;
     const drafts = [...environments]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([id, parameters]) => draftOf(id, parameters, { graceMs, now }))
       .filter(({ revoked }) => !revoked.everything);
     const waiting = new Map<string, number>();
-    for (const draft of drafts) draft.claims.push(...lingering(draft, waiting, now));
+    for (const draft of drafts) {
+      holdBack(draft, last.get(draft.id) ?? []);
+      draft.claims.push(...lingering(draft, waiting, moment));
+    }
     replaced = waiting;
     settleTwins(drafts);
     const places = choosePlaces(drafts, defaults.tableName);
@@ -95,6 +112,20 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
     };
   };
 }
+
+/**
+ * While the SDK key cannot be read, whose flags the environment gets is not known: a credential that is new may belong to
+ * another one than the flags that it holds.
+ */
+function holdBack(draft: Draft, known: readonly Credential[]): void {
+  const { claims } = draft;
+  const isFirst = known.length === 0 && claims.some(({ parameter }) => parameter === 'previous-sdk-key');
+  if (!isUnread(draft.parameters.get('sdk-key')) || isFirst) return;
+  const ids = new Set(known.map(idOf));
+  claims.splice(0, claims.length, ...claims.filter((claim) => ids.has(idOf(claim))));
+}
+
+const sdkKeyNames = ['sdk-key', 'previous-sdk-key'] as const;
 
 function describe(
   { id, parameters, claims, problems }: Draft,

@@ -1,9 +1,13 @@
 import { dateTime, isParameterName, parseRevoked, type SsmParameterName, ssmParameters } from './ssm-parameters.ts';
-import type { Decrypted, Listed } from './ssm-reader.ts';
+import type { Decrypted, Decryption, Listed } from './ssm-reader.ts';
 
-/** Why a parameter's present value is missing, unreadable or invalid. */
+/** Why a parameter's present value is not in force. */
 export interface Trouble {
-  readonly kind: 'missing' | 'unreadable' | 'refused';
+  /**
+   * `unreadable`: it cannot be decrypted, though others of its environment can. `unreachable`: SSM failed, or nothing of
+   * the environment can be decrypted; the last value counts for as long as that lasts.
+   */
+  readonly kind: 'missing' | 'unreadable' | 'unreachable' | 'invalid';
   /** Unix ms. */
   readonly since: number;
   /** One sentence that names the parameter, without its value. */
@@ -26,20 +30,44 @@ export type HeldParameters = ReadonlyMap<SsmParameterName, Held>;
 export interface SsmMemory {
   /** The parameters whose values have to be read before the listing can be applied. */
   wanted(listed: readonly Listed[]): readonly string[];
-  /** A SecureString in the listing that was readable before. */
-  control(listed: readonly Listed[]): string | undefined;
-  apply(listed: readonly Listed[], decrypted: Decrypted, now: number): void;
+  /**
+   * Parameters that were readable before, to be read again where nothing could be read: they tell whether one parameter
+   * is out of reach or all are.
+   */
+  controls(listed: readonly Listed[], decrypted: Decrypted): readonly string[];
+  /** Applies what needs no decryption and can stand alone: revocations and settings of known environments. */
+  applySettings(listed: readonly Listed[], now: number): void;
+  apply(listed: readonly Listed[], values: ReadValues, now: number): void;
   environments(): ReadonlyMap<string, HeldParameters>;
   /** Parameters that the relay does not know; each is returned once. */
   takeUnknown(): readonly string[];
 }
+
+/**
+ * Whether its present value could not be read, so that the held one, if any, is the one before. A value that only by itself
+ * cannot be decrypted counts if that began after `since`, Unix ms.
+ */
+export function isUnread(held: Held | undefined, since = Number.NEGATIVE_INFINITY): boolean {
+  const { trouble } = held ?? {};
+  return trouble?.kind === 'unreachable' || (trouble?.kind === 'unreadable' && trouble.since > since);
+}
+
+export interface ReadValues {
+  /** What was read of the wanted parameters. */
+  readonly decrypted: Decrypted;
+  /** What was read of the controls. */
+  readonly controls: Decrypted;
+}
+
+/** How many parameters of other environments tell whether SSM decrypts at all. */
+const FOREIGN_CONTROLS = 10;
 
 export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmMemory {
   const environments = new Map<string, Map<SsmParameterName, Held>>();
   const named = new Set<string>();
   let unknown: string[] = [];
 
-  const heldOf = ({ environment, name }: Place) => environments.get(environment)?.get(name);
+  const heldOf = (place: Place | undefined) => place && environments.get(place.environment)?.get(place.name);
 
   function keep({ environment, name }: Place, held: Held) {
     const parameters = environments.get(environment) ?? new Map<SsmParameterName, Held>();
@@ -53,15 +81,29 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
         return place !== undefined && one.text === undefined && !isUnchanged(heldOf(place), one) ? [one.name] : [];
       }),
 
-    control(listed) {
-      return listed.find((one) => {
-        const place = placeOf(one.name);
-        const held = place && heldOf(place);
+    controls(listed, decrypted) {
+      const reachable = reachableIn(decrypted);
+      const silent = new Set([...decrypted.keys()].map(environmentOf).filter((name) => !reachable.has(name)));
+      if (silent.size === 0) return [];
+      const known = listed.filter((one) => {
+        const held = heldOf(placeOf(one.name));
         return one.text === undefined && isUnchanged(held, one) && held.secure && held.text !== undefined;
-      })?.name;
+      });
+      const own = known.filter(({ name }) => silent.has(environmentOf(name)));
+      const others = known.filter(({ name }) => !silent.has(environmentOf(name))).slice(0, FOREIGN_CONTROLS);
+      return [...own, ...(reachable.size === 0 ? others : [])].map(({ name }) => name);
     },
 
-    apply(listed, { texts, unreadable }, now) {
+    applySettings(listed, now) {
+      for (const one of listed) {
+        const place = placeOf(one.name);
+        if (place === undefined || ssmParameters[place.name].key || !environments.has(place.environment)) continue;
+        if (one.text !== undefined) keep(place, nextHeld(place, heldOf(place), one, { text: one.text }, now)!);
+      }
+    },
+
+    apply(listed, { decrypted, controls }, now) {
+      const reachable = new Set([...reachableIn(decrypted), ...reachableIn(controls)]);
       const present = new Set<string>();
       for (const one of listed) {
         const place = placeOf(one.name);
@@ -70,11 +112,12 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
           named.add(one.name);
           continue;
         }
-        const reading = { value: one.text ?? texts.get(one.name), problem: unreadable.get(one.name) };
+        const reading =
+          one.text === undefined ? readingOf(place, decrypted.get(one.name), reachable) : { text: one.text };
         const held = nextHeld(place, heldOf(place), one, reading, now);
         if (held === undefined) continue;
         present.add(one.name);
-        keep(place, held);
+        if (!waitsForItsKey(place, held, decrypted, now)) keep(place, held);
       }
       for (const [environment, parameters] of [...environments]) {
         dropUnreadable(parameters, now - graceMs);
@@ -97,22 +140,47 @@ function isUnchanged(held: Held | undefined, { version, modifiedAt }: Listed): h
   return held !== undefined && held.version === version && held.modifiedAt === modifiedAt;
 }
 
+type Reading = { readonly text: string } | { readonly kind: 'unreadable' | 'unreachable'; readonly reason: string };
+
+function readingOf(
+  { environment }: Place,
+  decryption: Decryption | undefined,
+  reachable: ReadonlySet<string>,
+): Reading | undefined {
+  if (decryption === undefined || 'text' in decryption) return decryption;
+  if ('failed' in decryption) return { kind: 'unreachable', reason: decryption.failed };
+  return { kind: reachable.has(environment) ? 'unreadable' : 'unreachable', reason: decryption.refused };
+}
+
+/** Environments of which something could be decrypted. */
+function reachableIn(decrypted: Decrypted): Set<string> {
+  return new Set([...decrypted].flatMap(([name, decryption]) => ('text' in decryption ? [environmentOf(name)] : [])));
+}
+
 /** What to hold of a listed parameter; undefined when it was deleted between the listing and the reading. */
 function nextHeld(
   place: Place,
   held: Held | undefined,
   listed: Listed,
-  { value, problem }: { readonly value: string | undefined; readonly problem: string | undefined },
+  reading: Reading | undefined,
   now: number,
 ): Held | undefined {
   if (isUnchanged(held, listed)) {
     return held.trouble?.kind === 'missing' ? accept(place, held, listed, held.text ?? '', now) : held;
   }
-  if (value !== undefined) return accept(place, held, listed, value, now);
-  if (problem === undefined) return undefined;
+  if (reading === undefined) return undefined;
+  if ('text' in reading) return accept(place, held, listed, reading.text, now);
   // With its old version it counts as changed and is read again.
   const before = held ?? { version: 0, modifiedAt: 0, secure: true, text: undefined };
-  return { ...before, trouble: troubleOf('unreadable', `${listed.name} cannot be read: ${problem}`, held, now) };
+  return { ...before, trouble: troubleOf(reading.kind, `${listed.name} cannot be read: ${reading.reason}`, held, now) };
+}
+
+/** A later expiry must not revive an earlier previous key while the one that it is meant for cannot be read. */
+function waitsForItsKey({ environment, name }: Place, { text }: Held, decrypted: Decrypted, now: number): boolean {
+  if (name !== 'previous-sdk-key-until' || text === undefined) return false;
+  const key = decrypted.get(`${environment}/previous-sdk-key`);
+  const until = dateTime(text);
+  return key !== undefined && !('text' in key) && 'value' in until && until.value > now;
 }
 
 /** Accepts the value that is in SSM now, or keeps the last one and notes why. */
@@ -123,14 +191,15 @@ function accept(place: Place, before: Held | undefined, listed: Listed, value: s
   const result = text === '' ? { wanted: 'a non-empty value' } : ssmParameters[place.name].read(text);
   if (!('wanted' in result)) return { version, modifiedAt, secure, text, trouble: undefined };
   const message = `${listed.name} is invalid: expected ${result.wanted}`;
-  return { version, modifiedAt, secure, text: before?.text, trouble: troubleOf('refused', message, before, now) };
+  return { version, modifiedAt, secure, text: before?.text, trouble: troubleOf('invalid', message, before, now) };
 }
 
 /** The value of a key that has been unreadable or invalid since `before` or earlier no longer counts; its trouble stays. */
 function dropUnreadable(parameters: Map<SsmParameterName, Held>, before: number): void {
   for (const [name, held] of parameters) {
     const { trouble } = held;
-    if (trouble === undefined || trouble.kind === 'missing' || trouble.since > before) continue;
+    if (trouble?.kind !== 'unreadable' && trouble?.kind !== 'invalid') continue;
+    if (trouble.since > before) continue;
     if (ssmParameters[name].key) parameters.set(name, { ...held, text: undefined });
   }
 }
@@ -173,12 +242,16 @@ interface Place {
   readonly name: SsmParameterName;
 }
 
+const environmentOf = (path: string) => path.split('/')[0] ?? '';
+
 function placeOf(path: string): Place | undefined {
   const [environment = '', name = '', ...deeper] = path.split('/');
   return environment !== '' && deeper.length === 0 && isParameterName(name) ? { environment, name } : undefined;
 }
 
-/** Another kind or message of trouble does not restart the grace time. */
+/** Another kind or message of trouble does not restart the grace time, which begins after an outage. */
 function troubleOf(kind: Trouble['kind'], message: string, before: Held | undefined, now: number): Trouble {
-  return { kind, message, since: before?.trouble?.since ?? now };
+  const earlier = before?.trouble;
+  const begins = earlier === undefined || (earlier.kind === 'unreachable' && kind !== 'unreachable');
+  return { kind, message, since: begins ? now : earlier.since };
 }

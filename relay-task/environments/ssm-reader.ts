@@ -28,20 +28,22 @@ export interface Listed {
   readonly text: string | undefined;
 }
 
-export interface Decrypted {
-  readonly texts: ReadonlyMap<string, string>;
-  /** Those that cannot be read, with the reason. Parameters deleted meanwhile are in neither. */
-  readonly unreadable: ReadonlyMap<string, string>;
-}
+/** What reading one value gave. */
+export type Decryption =
+  | { readonly text: string }
+  /** SSM or KMS refused this parameter, and would refuse it again. */
+  | { readonly refused: string }
+  /** No answer, or one that may be different next time. */
+  | { readonly failed: string };
+
+/** By name. Parameters that were deleted since the listing are missing. */
+export type Decrypted = ReadonlyMap<string, Decryption>;
 
 export interface SsmReader {
   /** Everything below the path; SecureStrings without their values. */
   list(): Promise<readonly Listed[]>;
-  /**
-   * The values of `names`; one that cannot be decrypted does not fail the others. `control` is a parameter that was
-   * readable before: when nothing can be read, not even the control, the permission is gone and the call rejects.
-   */
-  decrypt(names: readonly string[], control?: string): Promise<Decrypted>;
+  /** The values of `names`. One that cannot be read does not fail the others. Rejects only once closed. */
+  decrypt(names: readonly string[]): Promise<Decrypted>;
   /** How many requests were throttled since the start. */
   throttled(): number;
   /** Rejects requests in progress. */
@@ -63,13 +65,15 @@ export function createSsmReader(options: {
   const closing = new AbortController();
   const prefix = `${path}/`;
   const pace = createPace(timings.spacingMs);
+  /** Names whose last reading gave no value. */
+  const unreadable = new Set<string>();
   let throttled = 0;
 
-  function call<T>(send: (abortSignal: AbortSignal) => Promise<T>): Promise<T> {
+  function call<T>(send: (abortSignal: AbortSignal) => Promise<T>, retries = timings.retries): Promise<T> {
     return callAws(send, {
       service: 'SSM',
       timeoutMs: timings.requestTimeoutMs,
-      retries: timings.retries,
+      retries,
       backoff: { firstMs: timings.retryBaseMs, maxMs: timings.retryCapMs },
       retryUnanswered: true,
       signal: closing.signal,
@@ -80,33 +84,28 @@ export function createSsmReader(options: {
     });
   }
 
-  async function read(names: readonly string[]): Promise<readonly Parameter[]> {
+  async function read(names: readonly string[], retries?: number): Promise<Map<string, Decryption>> {
     const command = new GetParametersCommand({ Names: names.map((name) => prefix + name), WithDecryption: true });
-    return (await call((abortSignal) => client.send(command, { abortSignal }))).Parameters ?? [];
+    const { Parameters = [] } = await call((abortSignal) => client.send(command, { abortSignal }), retries);
+    return new Map(
+      Parameters.flatMap(({ Name = '', Value }) =>
+        Value === undefined ? [] : [[Name.slice(prefix.length), { text: Value }]],
+      ),
+    );
   }
 
-  /** SSM fails a batch when one of its parameters cannot be decrypted; then each is requested alone. */
-  async function readEach(names: readonly string[], texts: Map<string, string>, unreadable: Map<string, string>) {
-    const keep = (parameters: readonly Parameter[]) => {
-      for (const { Name = '', Value } of parameters) {
-        if (Value !== undefined) texts.set(Name.slice(prefix.length), Value);
-      }
-    };
-    for (let start = 0; start < names.length; start += BATCH) {
-      const batch = names.slice(start, start + BATCH);
-      try {
-        keep(await read(batch));
-      } catch (error) {
-        if (!isRefusal(error)) throw error;
-        for (const name of batch) {
-          try {
-            keep(batch.length === 1 ? await Promise.reject(error) : await read([name]));
-          } catch (refusal) {
-            if (!isRefusal(refusal)) throw refusal;
-            unreadable.set(name, describeSsmError(refusal));
-          }
-        }
-      }
+  /** SSM fails a batch because of one parameter in it; then each is requested alone. */
+  async function readBatch(names: readonly string[]): Promise<Decrypted> {
+    try {
+      return await read(names);
+    } catch (error) {
+      // Ten requests instead of one would only be throttled more.
+      if (names.length === 1 || isThrottle(error)) return new Map(names.map((name) => [name, decryptionOf(error)]));
+      const retries = isRefusal(error) ? timings.retries : 0;
+      const alone = names.map((name) =>
+        read([name], retries).catch((reason: unknown) => new Map([[name, decryptionOf(reason)]])),
+      );
+      return new Map((await Promise.all(alone)).flatMap((one) => [...one]));
     }
   }
 
@@ -130,16 +129,27 @@ export function createSsmReader(options: {
       throw new Error(`The listing of ${path} in SSM did not end after ${MOST_PAGES} pages`);
     },
 
-    async decrypt(names, control) {
-      const texts = new Map<string, string>();
-      const unreadable = new Map<string, string>();
-      await readEach(names, texts, unreadable);
-      if (unreadable.size > 0 && texts.size === 0) {
-        const controls = new Map<string, string>();
-        if (control !== undefined) await readEach([control], controls, new Map());
-        if (controls.size === 0) throw new Error([...unreadable.values()][0]);
+    async decrypt(names) {
+      const decrypted = new Map<string, Decryption>();
+      // What could not be read last time comes last, so that it never holds up the others.
+      const inOrder = [...names].sort((a, b) => Number(unreadable.has(a)) - Number(unreadable.has(b)));
+      for (let start = 0; start < inOrder.length; start += BATCH) {
+        const batch = inOrder.slice(start, start + BATCH);
+        const found = await readBatch(batch);
+        closing.signal.throwIfAborted();
+        for (const name of batch) {
+          const decryption = found.get(name);
+          if (decryption === undefined || 'text' in decryption) unreadable.delete(name);
+          else unreadable.add(name);
+          if (decryption !== undefined) decrypted.set(name, decryption);
+        }
+        const failure = failureOfAll(batch, found);
+        if (failure === undefined) continue;
+        // SSM itself fails, and more requests could take minutes.
+        for (const name of inOrder.slice(start)) decrypted.set(name, failure);
+        break;
       }
-      return { texts, unreadable };
+      return decrypted;
     },
 
     throttled: () => throttled,
@@ -170,6 +180,17 @@ export function describeSsmError(error: unknown): string {
   return name === '' || name === 'Error' || name === 'AggregateError' || text.startsWith(name)
     ? text
     : `${name}: ${text}`;
+}
+
+/** The failure of the first name, if none of them got an answer of its own. */
+function failureOfAll(names: readonly string[], decrypted: Decrypted): Decryption | undefined {
+  const isFailure = (name: string) => 'failed' in (decrypted.get(name) ?? {});
+  return names.every(isFailure) ? decrypted.get(names[0] ?? '') : undefined;
+}
+
+function decryptionOf(error: unknown): Decryption {
+  const reason = describeSsmError(error);
+  return isRefusal(error) ? { refused: reason } : { failed: reason };
 }
 
 /** SSM or KMS refused, and would refuse again. */

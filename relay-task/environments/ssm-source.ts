@@ -1,14 +1,13 @@
 import { SSMClient } from '@aws-sdk/client-ssm';
 import type { Registry } from 'prom-client';
-import { isThrottle } from '../common/aws-call.ts';
 import { createPause } from '../common/pause.ts';
 import type { EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Log } from '../ports.ts';
-import { createDescriptions, type Remarks, type SsmDefaults } from './ssm-descriptions.ts';
-import { createSsmMemory, type SsmMemory } from './ssm-memory.ts';
+import { createDescriptions, type Moment, type Remarks, type SsmDefaults } from './ssm-descriptions.ts';
+import { createSsmMemory, isUnread, type SsmMemory } from './ssm-memory.ts';
 import { createSsmMetrics } from './ssm-metrics.ts';
-import { createPacing, type SsmIntervals } from './ssm-pacing.ts';
+import { createPacing, type Reading, type SsmIntervals } from './ssm-pacing.ts';
 import { ssmParameters } from './ssm-parameters.ts';
-import { createSsmReader, describeSsmError, type SsmTimings } from './ssm-reader.ts';
+import { createSsmReader, type Decryption, describeSsmError, type SsmTimings } from './ssm-reader.ts';
 
 export interface SsmSourceOptions {
   /** The folder of the environments, `/edge-flag-relay/<stage>/environments`, with or without a slash at the end. */
@@ -34,7 +33,8 @@ export interface SsmSourceOptions {
 export interface SsmSource extends EnvironmentSource {
   /**
    * How many keys exist in SSM that this process could never read. While there are any, an unknown credential may be one
-   * of them, so it is answered with 503 and not with 401. Each counts for the grace time at most.
+   * of them, so it is answered with 503 and not with 401. One that only by itself cannot be decrypted counts for the
+   * grace time at most.
    */
   unread(): number;
 }
@@ -53,7 +53,7 @@ const defaultTimings: SsmTimings & Omit<SsmIntervals, 'intervalMs'> = {
 /**
  * Reads environments and their keys from SSM's Parameter Store and follows every change. A reading lists everything
  * below the path without decryption and decrypts only what changed; https://docs.aws.amazon.com/systems-manager/latest/APIReference/API_GetParametersByPath.html.
- * While SSM cannot be read as a whole, the last result stays in force. Never throws.
+ * What cannot be read stays as it was and holds up nothing else. Never throws.
  */
 export function startSsmSource(options: SsmSourceOptions): SsmSource {
   const { sink, log, intervalMs = 30_000, graceMs = 86_400_000 } = options;
@@ -87,20 +87,9 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     if (status.state !== state) status = { ...status, state, stateSince: now() };
   }
 
-  async function readOnce(): Promise<boolean> {
-    const listed = await reader.list();
-    const wanted = memory.wanted(listed);
-    const decrypted = await reader.decrypt(wanted, memory.control(listed));
-    const at = now();
-    memory.apply(listed, decrypted, at);
-    const { descriptions, remarks, unconfirmed } = describe(memory.environments(), at);
-    completeAt = at;
-    if (status.state !== 'VALID') log.info('Read the keys in SSM', { path, environments: descriptions.length });
-    enter('VALID');
-    for (const name of memory.takeUnknown()) {
-      log.warn('Ignoring unknown SSM parameter', { parameter: `${path}/${name}` });
-    }
-    if (delivered === undefined && descriptions.length === 0) log.warn('There is no environment in SSM yet', { path });
+  /** Describes what is held, and delivers it if it changed. */
+  function deliver(moment: Moment) {
+    const { descriptions, remarks, unconfirmed } = describe(memory.environments(), moment);
     tellRemarks(remarks);
     troubled = descriptions.filter(({ keyProblem }) => keyProblem).map(({ name }) => name);
     const text = JSON.stringify(descriptions);
@@ -109,16 +98,44 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
       delivered = text;
       sink.replace(descriptions);
     }
-    return unconfirmed;
+    return { environments: descriptions.length, unconfirmed };
+  }
+
+  async function readOnce(): Promise<Pick<Reading, 'complete' | 'unconfirmed'>> {
+    const listed = await reader.list();
+    const wanted = memory.wanted(listed);
+    if (delivered !== undefined && wanted.length > 0) {
+      memory.applySettings(listed, now());
+      deliver({ now: now(), partial: true });
+    }
+    const decrypted = await reader.decrypt(wanted);
+    const controls = await reader.decrypt(memory.controls(listed, decrypted));
+    const at = now();
+    memory.apply(listed, { decrypted, controls }, at);
+    for (const name of memory.takeUnknown()) {
+      log.warn('Ignoring unknown SSM parameter', { parameter: `${path}/${name}` });
+    }
+    const outage = outageIn([...decrypted.values(), ...controls.values()]);
+    // Without any key there is nothing to serve, and no credential may count as unknown.
+    if (outage !== undefined && delivered === undefined && !canServe(memory)) throw new Error(outage);
+    const isFirst = delivered === undefined;
+    const { environments, unconfirmed } = deliver({ now: at, partial: false });
+    if (outage !== undefined) throw new Error(outage);
+    completeAt = at;
+    if (status.state !== 'VALID') log.info('Read the keys in SSM', { path, environments });
+    enter('VALID');
+    if (isFirst && environments === 0) log.warn('There is no environment in SSM yet', { path });
+    return { complete: ![...decrypted.values()].some((one) => 'failed' in one), unconfirmed };
   }
 
   /** Reads once; returns how long to wait until the next reading, in ms. */
   async function round(): Promise<number> {
     const throttledBefore = reader.throttled();
+    const isThrottled = () => reader.throttled() > throttledBefore;
+    const outcomeOf = (complete: boolean) => (complete ? 'complete' : isThrottled() ? 'throttled' : 'failed');
     let outcome = { complete: false, unconfirmed: false };
     try {
-      outcome = { complete: true, unconfirmed: await readOnce() };
-      metrics.read('complete');
+      outcome = await readOnce();
     } catch (error) {
       if (closed) return 0;
       const message = `Cannot read ${path} in SSM: ${describeSsmError(error)}`;
@@ -128,9 +145,9 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
       }
       status = { ...status, lastError: { time: now(), message } };
       if (status.state === 'VALID') enter('INTERRUPTED');
-      metrics.read(isThrottle(error) ? 'throttled' : 'failed');
     }
-    return pacing.next({ ...outcome, throttled: reader.throttled() > throttledBefore });
+    metrics.read(outcomeOf(outcome.complete));
+    return pacing.next({ ...outcome, throttled: isThrottled() });
   }
 
   async function run() {
@@ -159,15 +176,25 @@ function openClient({ region, endpoint }: SsmSourceOptions): SSMClient {
   return new SSMClient({ ...(region && { region }), ...(endpoint && { endpoint }), maxAttempts: 1 });
 }
 
-/** Keys that could not be read, if that began after `since` (Unix ms). */
+/** Why nothing can be decrypted, not even what could be before; undefined: something can, or nothing was tried. */
+function outageIn(decryptions: readonly Decryption[]): string | undefined {
+  const [first] = decryptions;
+  if (first === undefined || decryptions.some((one) => 'text' in one)) return undefined;
+  return 'failed' in first ? first.failed : (first as { refused: string }).refused;
+}
+
+/** Whether an environment has an SDK key, or needs none. */
+function canServe(memory: SsmMemory): boolean {
+  return [...memory.environments().values()].some(
+    (parameters) => parameters.get('sdk-key')?.text !== undefined || parameters.has('flags-file'),
+  );
+}
+
+/** Keys that could not be read: by an outage, or by themselves since a time after `since` (Unix ms). */
 function countUnread(memory: SsmMemory, since: number): number {
   let count = 0;
   for (const parameters of memory.environments().values()) {
-    for (const [name, { trouble }] of parameters) {
-      // Its held value, if any, is the one before.
-      const isUnread = trouble?.kind === 'unreadable' && trouble.since > since;
-      if (ssmParameters[name].key && isUnread) count += 1;
-    }
+    for (const [name, held] of parameters) if (ssmParameters[name].key && isUnread(held, since)) count += 1;
   }
   return count;
 }

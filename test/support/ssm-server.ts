@@ -42,10 +42,10 @@ export interface SsmServer {
   deny(operation?: string): void;
   /** These parameters cannot be decrypted: a call with one of them fails as a whole, as with KMS. */
   forbid(...names: string[]): void;
-  /** Answers everything with InternalServerError. */
-  break(): void;
-  /** Accepts requests and never answers. */
-  hang(): void;
+  /** Answers everything, or what asks for one of these parameters by name, with InternalServerError. */
+  break(...names: string[]): void;
+  /** Accepts this operation's requests, or all, and never answers. */
+  hang(operation?: string): void;
   /** Delays every response by this many ms. */
   slow(delayMs: number): void;
   /** Refuses connections and cuts those that are open. */
@@ -72,8 +72,8 @@ export async function startSsmServer(): Promise<SsmServer> {
   const forbidden = new Set<string>();
   let throttles = 0;
   let denied: ((operation: string) => boolean) | undefined;
-  let broken = false;
-  let hanging = false;
+  let broken = (_names: readonly string[]) => false;
+  let hanging: ((operation: string) => boolean) | undefined;
   let isDown = false;
   let delayMs = 0;
   let listener: ((call: SsmCall) => void) | undefined;
@@ -165,7 +165,8 @@ export async function startSsmServer(): Promise<SsmServer> {
       throttles -= 1;
       return fail('ThrottlingException', 'Rate exceeded');
     }
-    if (broken) return fail('InternalServerError', 'An error occurred on the server side.', 500);
+    if (broken((body.Names as string[] | undefined) ?? [String(body.Name)]))
+      return fail('InternalServerError', 'An error occurred on the server side.', 500);
     if (denied?.(operation)) {
       return fail(
         'AccessDeniedException',
@@ -183,7 +184,7 @@ export async function startSsmServer(): Promise<SsmServer> {
     const call = { operation, names, decrypted: body.WithDecryption === true, continued: body.NextToken !== undefined };
     calls.push(call);
     listener?.(call);
-    if (hanging) return;
+    if (hanging?.(operation)) return;
     const { status, body: reply } = answer(operation, body);
     setTimeout(() => {
       outgoing.writeHead(status, { 'content-type': 'application/x-amz-json-1.1' });
@@ -217,11 +218,11 @@ export async function startSsmServer(): Promise<SsmServer> {
     forbid(...names) {
       for (const name of names) forbidden.add(name);
     },
-    break() {
-      broken = true;
+    break(...names) {
+      broken = (asked) => names.length === 0 || names.some((name) => asked.includes(name));
     },
-    hang() {
-      hanging = true;
+    hang(operation) {
+      hanging = (one) => operation === undefined || one === operation;
     },
     slow(ms) {
       delayMs = ms;
@@ -238,8 +239,8 @@ export async function startSsmServer(): Promise<SsmServer> {
       forbidden.clear();
       throttles = 0;
       denied = undefined;
-      broken = false;
-      hanging = false;
+      broken = () => false;
+      hanging = undefined;
       isDown = false;
       delayMs = 0;
     },

@@ -419,6 +419,28 @@ describe('the SSM source', () => {
       expect(problem(source)).toMatch(/previous-sdk-key has no previous-sdk-key-until/);
     });
 
+    test('a new expiry revives no earlier key while the one that it is meant for cannot be read', async () => {
+      put('production/previous-sdk-key', newestKey);
+      put('production/previous-sdk-key-until', new Date(Date.now() - hourMs).toISOString());
+      const source = await started();
+      server.forbid(`${path}/production/previous-sdk-key`);
+      put('production/previous-sdk-key', sdkKey);
+      put('production/previous-sdk-key-until', inOneHour());
+      put('production/sdk-key', newKey);
+      await eventually(() => expect(source.environment('production').sdkKey).toBe(newKey));
+      await readAgain(server, 4);
+      // The key that was rotated away may be the one that cannot be read.
+      expect(new Set(source.keys('production'))).toEqual(new Set([newKey, sdkKey, mobileKey]));
+      expect(source.delivered.map((list) => valuesOf(list, 'production').includes(newestKey))).not.toContain(true);
+      server.heal();
+      await eventually(() =>
+        expect(source.environment('production').credentials).toContainEqual({
+          ...{ kind: 'sdkKey', value: sdkKey },
+          expiresAt: expect.any(Number),
+        }),
+      );
+    });
+
     test('uses it for upstream, too, if the new key is invalid', async () => {
       put('production/previous-sdk-key', sdkKey);
       put('production/previous-sdk-key-until', inOneHour());
@@ -555,11 +577,11 @@ describe('the SSM source', () => {
     expect(source.ids()).toEqual(['production']);
   });
 
-  test('reads the other parameters if one cannot be decrypted', async () => {
+  test('opens nothing of an environment whose SDK key cannot be decrypted, and everything of the others', async () => {
     put('staging/sdk-key', newKey);
     server.forbid(`${path}/production/sdk-key`);
     const source = await started();
-    expect(source.keys('production')).toEqual([mobileKey]);
+    expect(source.keys('production')).toEqual([]);
     expect(problem(source)).toMatch(/^production\/sdk-key cannot be read: AccessDeniedException: The ciphertext/);
     expect(source.keys('staging')).toEqual([newKey]);
     expect(source.unread()).toBe(1);
@@ -582,6 +604,117 @@ describe('the SSM source', () => {
     await eventually(() => expect(source.keys('production')).toEqual([mobileKey]));
   });
 
+  describe.each(
+    ['aaa', 'zzz'].flatMap((bad) => [
+      {
+        ...{ bad, why: 'that its KMS key denies', reason: /AccessDeniedException/ },
+        fault: (...names: string[]) => server.forbid(...names),
+      },
+      {
+        ...{ bad, why: 'that SSM answers with 500', reason: /InternalServerError/ },
+        fault: (...names: string[]) => server.break(...names),
+      },
+    ]),
+  )('with one environment out of reach', ({ bad, why, fault, reason }) => {
+    const faulty = (...names: string[]) => fault(...names.map((name) => `${path}/${bad}/${name}`));
+
+    test(`an environment ${bad} ${why} keeps its keys without end, and every change of the others is applied`, async () => {
+      put(`${bad}/sdk-key`, newKey);
+      put(`${bad}/mobile-key`, 'mob-bad');
+      put('other/sdk-key', 'sdk-other');
+      const source = await started();
+      faulty('sdk-key', 'mobile-key');
+      put(`${bad}/sdk-key`, newestKey);
+      await eventually(() => expect(problem(source, bad)).toMatch(reason));
+      revoke('production', fingerprint(mobileKey));
+      put('production/secure-mode', 'true');
+      put('other/sdk-key', 'sdk-other-new');
+      put('shop/sdk-key', 'sdk-shop');
+      await eventually(() => expect(source.ids()).toContain('shop'));
+      await eventually(() => expect(source.keys('other')).toEqual(['sdk-other-new']));
+      expect(source.keys('production')).toEqual([sdkKey]);
+      expect(source.environment('production').secureMode).toBe(true);
+      source.advance(1_000 * hourMs);
+      await readAgain(server);
+      expect(source.keys(bad)).toEqual([newKey, 'mob-bad']);
+      expect(source.status().state).toBe('VALID');
+      expect(source.unread()).toBe(1);
+      server.heal();
+      await eventually(() => expect(source.keys(bad)).toEqual([newestKey, 'mob-bad']));
+      expect(problem(source, bad)).toBeUndefined();
+    });
+
+    test(`a relay that starts serves everyone but the environment ${bad} ${why}, and calls no credential unknown`, async () => {
+      put(`${bad}/sdk-key`, newKey);
+      put('shop/sdk-key', 'sdk-shop');
+      faulty('sdk-key');
+      const source = await started();
+      expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+      expect(source.keys('shop')).toEqual(['sdk-shop']);
+      expect(source.keys(bad)).toEqual([]);
+      expect(problem(source, bad)).toMatch(reason);
+      source.advance(1_000 * hourMs);
+      await readAgain(server);
+      expect(source.unread()).toBe(1);
+      server.heal();
+      await eventually(() => expect(source.keys(bad)).toEqual([newKey]));
+      expect(source.unread()).toBe(0);
+    });
+  });
+
+  test('more broken parameters than a request holds do not hold up the others, whatever their names', async () => {
+    const broken = Array.from({ length: 23 }, (_, number) => `aaa-${number}/sdk-key`);
+    for (const name of broken) put(name, `sdk-${name}`);
+    put('shop/sdk-key', 'sdk-shop');
+    server.break(...broken.map((name) => `${path}/${name}`));
+    const source = await started();
+    await eventually(() => expect(source.keys('shop')).toEqual(['sdk-shop']));
+    expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+  });
+
+  test.each([
+    ['hang', (one: SsmServer) => one.hang('GetParameters')],
+    ['are denied', (one: SsmServer) => one.deny('GetParameters')],
+    ['are throttled', (one: SsmServer) => one.before(({ decrypted }) => decrypted && one.throttle(1))],
+  ])('revokes a key and turns secure mode on while requests to decrypt %s', async (_, fault) => {
+    const source = await started();
+    fault(server);
+    put('production/sdk-key', newKey);
+    revoke('production', fingerprint(mobileKey));
+    put('production/secure-mode', 'true');
+    await eventually(() => expect(source.keys('production')).toEqual([sdkKey]));
+    expect(source.environment('production').secureMode).toBe(true);
+  });
+
+  test('the grace period of a key begins when others of its environment can be decrypted again', async () => {
+    const source = await started();
+    server.forbid(`${path}/production/sdk-key`, `${path}/production/mobile-key`);
+    put('production/sdk-key', newKey);
+    await eventually(() => expect(problem(source)).toMatch(/cannot be read/));
+    source.advance(1_000 * hourMs);
+    await readAgain(server);
+    server.heal();
+    server.forbid(`${path}/production/sdk-key`);
+    await readAgain(server);
+    expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+    source.advance(24.1 * hourMs);
+    await eventually(() => expect(source.keys('production')).toEqual([mobileKey]));
+  });
+
+  test('a credential that appears while the SDK key cannot be read opens nothing until it is', async () => {
+    const source = await started();
+    server.forbid(`${path}/production/sdk-key`);
+    put('production/sdk-key', newKey);
+    put('production/client-side-id', clientSideId);
+    put('production/mobile-key', 'mob-new');
+    await eventually(() => expect(problem(source)).toMatch(/cannot be read/));
+    await readAgain(server, 4);
+    expect(source.keys('production')).toEqual([sdkKey]);
+    expect(source.environment('production').environmentId).toBeUndefined();
+    server.heal();
+    await eventually(() => expect(source.keys('production')).toEqual([newKey, 'mob-new', clientSideId]));
+  });
+
   test.each([
     ['the permission to list is withdrawn', (one: SsmServer) => one.deny('GetParametersByPath'), /AccessDenied/],
     ['the permission to read is withdrawn', (one: SsmServer) => one.deny('GetParameters'), /AccessDenied/],
@@ -602,8 +735,9 @@ describe('the SSM source', () => {
     const failedAt = () => source.status().lastError?.time ?? 0;
     const before = failedAt();
     await eventually(() => expect(failedAt()).toBeGreaterThan(before));
-    expect(source.delivered).toHaveLength(1);
-    expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+    expect(new Set(source.delivered.map((list) => valuesOf(list, 'production').join()))).toEqual(
+      new Set([`${sdkKey},${mobileKey}`]),
+    );
     server.heal();
     await eventually(() => expect(source.environment('production').sdkKey).toBe(newKey));
     expect(source.status()).toMatchObject({ state: 'VALID', lastError: { message: expect.stringMatching(message) } });
