@@ -1,3 +1,4 @@
+import { holdsKey } from '../../relay-task/common/secrets.ts';
 import { durationFrom } from '../../relay-task/common/setting-values.ts';
 import {
   isParameterName,
@@ -66,9 +67,6 @@ const optionsOf: Record<string, readonly string[]> = {
   revoke: [],
 };
 
-/** LaunchDarkly's keys are a prefix and a UUID. */
-const looksLikeKey = /\b(sdk|mob|rel|api)-[0-9a-f]{6}/i;
-
 const leaked =
   'An argument looks like a key. Arguments stay in the shell’s history and are visible to everyone on the machine. ' +
   'Leave the value out: you will be prompted, or pipe it in. Treat this key as compromised and reset it in LaunchDarkly.';
@@ -77,7 +75,7 @@ const leaked =
 export function parseArguments(
   args: readonly string[],
 ): KeysCommand | 'help' | { readonly problems: readonly string[] } {
-  if (args.some((argument) => looksLikeKey.test(argument))) return { problems: [leaked] };
+  if (args.some(holdsKey)) return { problems: [leaked] };
   const problems: string[] = [];
   const options = new Map<string, string>();
   const words: string[] = [];

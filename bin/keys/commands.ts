@@ -6,6 +6,7 @@ import {
   parseRevoked,
   type SsmParameterName,
   ssmParameters,
+  storedPlainly,
   unlikely,
   withoutEverything,
 } from '../../relay-task/environments/ssm-parameters.ts';
@@ -22,17 +23,33 @@ export class Refused extends Error {}
 const withinAMinute = 'Relays pick it up within a minute.';
 
 /** Names, types, versions, dates; values of plain settings only. */
-export async function list(store: KeyStore, { ends }: Of<'list'>, { out }: Terminal): Promise<void> {
-  const parameters = await store.list({ decrypted: ends });
+export async function list(store: KeyStore, { ends }: Of<'list'>, { out, say }: Terminal): Promise<void> {
+  const listed = await store.list();
+  const parameters = ends ? await store.decrypt(listed) : listed;
   if (parameters.length === 0) return out(`No environments in ${store.region} yet.\n`);
-  const rows = parameters.map(({ name, type, version, modifiedAt, text }) => [
+  const rows = parameters.map(({ name, type, version, modifiedAt, text, problem }) => [
     name,
     type,
     String(version),
     modifiedAt.toISOString().slice(0, 19).replace('T', ' '),
-    shownValue(name, text, ends),
+    problem === undefined ? shownValue(name, text, ends) : '(cannot be decrypted)',
   ]);
   out(tableOf([['parameter', 'type', 'version', 'changed (UTC)', 'value'], ...rows]));
+  for (const { name, problem } of parameters) if (problem !== undefined) say(`Cannot decrypt ${name}: ${problem}\n`);
+  for (const { name, text, type } of listed) {
+    const isPlain = text !== undefined && type !== 'SecureString' && isSecret(name);
+    if (isPlain) say(`Warning: ${storedPlainly(name)}.\n`);
+  }
+}
+
+/** Whether the parameter holds something that clients present. */
+function isCredential(name: string): boolean {
+  return isParameterName(name) && ssmParameters[name].key && name !== 'previous-sdk-key-until';
+}
+
+function isSecret(path: string): boolean {
+  const name = path.split('/')[1] ?? '';
+  return isParameterName(name) && ssmParameters[name].secret;
 }
 
 function shownValue(path: string, text: string | undefined, ends: boolean): string {
@@ -44,21 +61,22 @@ function shownValue(path: string, text: string | undefined, ends: boolean): stri
   return looksLikeKey(text) ? obscureKey(text) : `${text}${ended ? ' (expired)' : ''}`;
 }
 
-/** A secret key stored as a plain setting by mistake must not be printed. */
-
 export async function put(store: KeyStore, command: Of<'put'>, terminal: Terminal): Promise<void> {
   const { environment, what, kmsKey, yes } = command;
   const { secret } = ssmParameters[what];
-  const before = secret ? await store.get(`${environment}/${what}`) : undefined;
   const value = await acceptable(what, terminal, `${environment}/${what}`);
-  await refuseRevoked(store, environment, value);
-  if (before !== undefined && before.text === value)
-    return terminal.out(`${environment}/${what} already has this value.\n`);
+  const listed = await store.list();
+  const named = (name: string) => listed.find((one) => one.name === `${environment}/${name}`);
+  refuseRevoked(named('revoked')?.text, environment, value);
+  const held = await store.decrypt([named(what) ?? [], rivalsOf(what, environment, listed)].flat());
+  const before = held.find(({ name }) => name === `${environment}/${what}`);
+  refuseForeign(held, environment, value, listed, terminal);
+  if (secret && before?.text === value) return terminal.out(`${environment}/${what} already has this value.\n`);
   if (before !== undefined && what === 'sdk-key') {
     const warning = `${environment}/sdk-key ${endOf(before.text)} stops working at once; \`rotate\` keeps both working for a while. Replace it?`;
     await agree(terminal, warning, yes);
   }
-  await reopen(store, environment);
+  await reopen(store, environment, named('revoked')?.text);
   const version = await store.put(`${environment}/${what}`, value, { secret, kmsKey });
   terminal.out(`${environment}/${what} ${secret ? `${endOf(value)} ` : ''}is version ${version}. ${withinAMinute}\n`);
 }
@@ -67,16 +85,22 @@ export async function put(store: KeyStore, command: Of<'put'>, terminal: Termina
 export async function rotate(store: KeyStore, command: Of<'rotate'>, terminal: Terminal): Promise<void> {
   const { environment, graceMs, kmsKey, yes } = command;
   const name = (what: SsmParameterName) => `${environment}/${what}`;
-  const current = await store.get(name('sdk-key'));
+  const listed = await store.list();
+  const own = listed.filter((one) => one.name.startsWith(`${environment}/`));
+  const held = await store.decrypt([...own, ...rivalsOf('sdk-key', environment, listed)]);
+  const found = (what: SsmParameterName) => held.find((one) => one.name === name(what));
+  const [current, previous, until] = [found('sdk-key'), found('previous-sdk-key'), found('previous-sdk-key-until')];
   if (current?.text === undefined) {
+    const replacing = `\`put ${command.stage} ${environment} sdk-key\``;
     throw new Refused(
-      `${name('sdk-key')} does not exist; create it with \`put ${command.stage} ${environment} sdk-key\``,
+      current === undefined
+        ? `${name('sdk-key')} does not exist; create it with ${replacing}`
+        : `${name('sdk-key')} cannot be decrypted, so it cannot become the previous key: ${current.problem}. ${replacing} replaces it at once`,
     );
   }
-  const previous = await store.get(name('previous-sdk-key'));
-  const until = await store.get(name('previous-sdk-key-until'));
   const value = await acceptable('sdk-key', terminal, `the new ${name('sdk-key')}`);
-  await refuseRevoked(store, environment, value);
+  refuseRevoked(found('revoked')?.text, environment, value);
+  refuseForeign(held, environment, value, listed, terminal);
   if (value === current.text) throw new Refused(`${name('sdk-key')} already has this value; nothing to rotate`);
   const inGrace = until?.text !== undefined && !hasEnded(until.text) && previous?.text !== current.text;
   if (previous !== undefined && inGrace) {
@@ -97,16 +121,20 @@ export async function rotate(store: KeyStore, command: Of<'rotate'>, terminal: T
 export async function revoke(store: KeyStore, command: Of<'revoke'>, terminal: Terminal): Promise<void> {
   const { environment, what, yes } = command;
   const all = what === 'environment';
-  const present = (await store.list({ decrypted: true })).filter(({ name }) => name.startsWith(`${environment}/`));
-  const isKey = (name: string) => isParameterName(name) && ssmParameters[name].key && name !== 'previous-sdk-key-until';
-  const keys = present.filter(({ name }) => {
-    const parameter = name.slice(environment.length + 1);
-    return all ? isKey(parameter) : parameter === what;
-  });
-  const values = keys.flatMap(({ text }) => (text === undefined ? [] : [text.trim()]));
+  const present = (await store.list()).filter(({ name }) => name.startsWith(`${environment}/`));
   if (present.length === 0) throw new Refused(`environment ${environment} does not exist`);
+  const keys = await store.decrypt(
+    present.filter(({ name }) => {
+      const parameter = name.slice(environment.length + 1);
+      return all ? isCredential(parameter) : parameter === what;
+    }),
+  );
+  const values = keys.flatMap(({ text }) => (text === undefined ? [] : [text.trim()]));
+  for (const { name, problem } of keys) if (problem) terminal.say(`Cannot decrypt ${name}: ${problem}\n`);
   if (values.length === 0 && !all) {
-    terminal.say(`${environment}/${what} is not in SSM. To revoke a key that was there, enter it.\n`);
+    const where =
+      keys.length === 0 ? 'is not in SSM. To revoke a key that was there' : 'is still to be revoked. For that';
+    terminal.say(`${environment}/${what} ${where}, enter it.\n`);
     values.push((await readValue(terminal, 'The key to revoke', { shown: false })).trim());
     if (values[0] === '') throw new Refused('No key given');
   }
@@ -132,24 +160,62 @@ async function acceptable(what: SsmParameterName, terminal: Terminal, question: 
   const value = (await readValue(terminal, question, { shown: !secret })).trim();
   const result = value === '' ? { wanted: 'a value; got none' } : read(value);
   if ('wanted' in result) throw new Refused(`${what} must be ${result.wanted}`);
-  // A plain String parameter is readable by anyone with access to SSM.
-  if (!secret && looksLikeKey(value)) throw new Refused(`${what} is not secret, but that looks like a secret key`);
   const oddity = unlikely(what, value);
   if (oddity !== undefined) terminal.say(`Note: ${oddity}.\n`);
   return value;
 }
 
-async function refuseRevoked(store: KeyStore, environment: string, value: string): Promise<void> {
-  const marker = await store.get(`${environment}/revoked`);
-  if (parseRevoked(marker?.text).has(value)) {
+function refuseRevoked(revoked: string | undefined, environment: string, value: string): void {
+  if (parseRevoked(revoked).has(value)) {
     throw new Refused(`this key of ${environment} was revoked; reset it in LaunchDarkly and enter the new one`);
   }
 }
 
+/** Parameters of other environments that could have the same credential. */
+function rivalsOf(
+  what: SsmParameterName,
+  environment: string,
+  listed: readonly StoredParameter[],
+): readonly StoredParameter[] {
+  const names = what.endsWith('sdk-key') ? ['sdk-key', 'previous-sdk-key'] : [what];
+  if (!isCredential(what)) return [];
+  return listed.filter(({ name }) => {
+    const [other, parameter = ''] = name.split('/');
+    return other !== environment && names.includes(parameter);
+  });
+}
+
+/** Two environments with one credential could not be told apart. */
+function refuseForeign(
+  held: readonly StoredParameter[],
+  environment: string,
+  value: string,
+  listed: readonly StoredParameter[],
+  terminal: Terminal,
+): void {
+  const others = held.filter(({ name }) => name.split('/')[0] !== environment);
+  const textOf = (name: string) => listed.find((one) => one.name === name)?.text;
+  const owner = others.find(({ name, text }) => {
+    const [other, parameter] = name.split('/');
+    const revoked = parseRevoked(textOf(`${other}/revoked`));
+    const until = parameter === 'previous-sdk-key' ? textOf(`${other}/previous-sdk-key-until`) : undefined;
+    const counts = !revoked.everything && !revoked.has(value) && (until === undefined || !hasEnded(until));
+    return counts && text?.trim() === value;
+  });
+  if (owner !== undefined) {
+    throw new Refused(
+      `${owner.name} already has this value. Each environment needs its own: copy the one of ${environment} from LaunchDarkly`,
+    );
+  }
+  const hidden = others.filter(({ problem }) => problem !== undefined);
+  if (hidden.length === 0) return;
+  const names = hidden.map(({ name }) => name).join(', ');
+  terminal.say(`Note: could not compare it with ${names}: ${hidden[0]?.problem}\n`);
+}
+
 /** Reopens an environment that was revoked as a whole; its old keys stay revoked. */
-async function reopen(store: KeyStore, environment: string): Promise<void> {
+async function reopen(store: KeyStore, environment: string, text: string | undefined): Promise<void> {
   const name = `${environment}/revoked`;
-  const text = (await store.get(name))?.text;
   if (text === undefined || !parseRevoked(text).everything) return;
   const rest = withoutEverything(text);
   if (rest === undefined) await store.remove([name]);

@@ -1,13 +1,7 @@
 /** The SSM requests of the commands, and readable texts for AWS's errors. */
-import {
-  DeleteParametersCommand,
-  GetParameterCommand,
-  GetParametersByPathCommand,
-  ParameterNotFound,
-  PutParameterCommand,
-  SSMClient,
-} from '@aws-sdk/client-ssm';
+import { DeleteParametersCommand, PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { parseStage, type Stage } from '../../lib/infrastructure/stages.ts';
+import { createSsmReader } from '../../relay-task/environments/ssm-reader.ts';
 
 export interface StoredParameter {
   /** Below the path: `production/sdk-key`. */
@@ -16,15 +10,18 @@ export interface StoredParameter {
   readonly version: number;
   readonly modifiedAt: Date;
   readonly arn: string;
-  /** A SecureString has it only if decryption was requested. */
+  /** A SecureString has it once it was decrypted. */
   readonly text: string | undefined;
+  /** Why it could not be decrypted. */
+  readonly problem?: string;
 }
 
 export interface KeyStore {
   readonly region: string;
-  list(options?: { decrypted: boolean }): Promise<readonly StoredParameter[]>;
-  /** Decrypted; undefined if it does not exist. */
-  get(name: string): Promise<StoredParameter | undefined>;
+  /** Everything below the path; SecureStrings without their values. */
+  list(): Promise<readonly StoredParameter[]>;
+  /** The same parameters with their values, or with the reason why they have none. Deleted ones are left out. */
+  decrypt(parameters: readonly StoredParameter[]): Promise<readonly StoredParameter[]>;
   /** Resolves with the version. */
   put(name: string, value: string, options: { secret: boolean; kmsKey?: string | undefined }): Promise<number>;
   remove(names: readonly string[]): Promise<void>;
@@ -51,51 +48,31 @@ function parsedStage(stage: string, stages?: Readonly<Record<string, unknown>>):
   }
 }
 
+/** The SDK's client has its own retries. */
+const timings = { requestTimeoutMs: 15_000, retryBaseMs: 250, retryCapMs: 5_000, retries: 0, spacingMs: 50 };
+
 export function openKeyStore(options: { path: string; region: string; endpoint?: string | undefined }): KeyStore {
   const { path, region, endpoint } = options;
   const client = new SSMClient({ region, ...(endpoint !== undefined && { endpoint }) });
+  const reader = createSsmReader({ client, path, timings });
   return {
     region,
-    async list({ decrypted } = { decrypted: false }) {
-      const found: StoredParameter[] = [];
-      let NextToken: string | undefined;
-      do {
-        const page = await client.send(
-          new GetParametersByPathCommand({ Path: path, Recursive: true, WithDecryption: decrypted, NextToken }),
-        );
-        for (const { Name = '', Type = '', Version = 0, LastModifiedDate, ARN = '', Value } of page.Parameters ?? []) {
-          const isReadable = decrypted || Type !== 'SecureString';
-          found.push({
-            name: Name.slice(path.length + 1),
-            type: Type,
-            version: Version,
-            arn: ARN,
-            modifiedAt: LastModifiedDate ?? new Date(0),
-            text: isReadable ? Value : undefined,
-          });
-        }
-        NextToken = page.NextToken;
-      } while (NextToken);
-      return found.sort((a, b) => (a.name < b.name ? -1 : 1));
+    async list() {
+      const listed = await reader.list();
+      return listed
+        .map(({ modifiedAt, ...one }) => ({ ...one, modifiedAt: new Date(modifiedAt) }))
+        .sort((a, b) => (a.name < b.name ? -1 : 1));
     },
-    async get(name) {
-      try {
-        const { Parameter } = await client.send(
-          new GetParameterCommand({ Name: `${path}/${name}`, WithDecryption: true }),
-        );
-        const { Type = '', Version = 0, LastModifiedDate, ARN = '', Value } = Parameter ?? {};
-        return {
-          name,
-          type: Type,
-          version: Version,
-          arn: ARN,
-          modifiedAt: LastModifiedDate ?? new Date(0),
-          text: Value,
-        };
-      } catch (error) {
-        if (error instanceof ParameterNotFound) return undefined;
-        throw error;
-      }
+    async decrypt(parameters) {
+      const hidden = parameters.filter(({ text }) => text === undefined);
+      const decrypted = await reader.decrypt(hidden.map(({ name }) => name));
+      return parameters.flatMap((one): StoredParameter[] => {
+        if (one.text !== undefined) return [one];
+        const found = decrypted.get(one.name);
+        if (found === undefined) return [];
+        if ('text' in found) return [{ ...one, text: found.text }];
+        return [{ ...one, problem: 'failed' in found ? found.failed : found.refused }];
+      });
     },
     async put(name, value, { secret, kmsKey }) {
       const { Version = 0 } = await client.send(
@@ -115,7 +92,10 @@ export function openKeyStore(options: { path: string; region: string; endpoint?:
         await client.send(new DeleteParametersCommand({ Names }));
       }
     },
-    close: () => client.destroy(),
+    close() {
+      reader.close();
+      client.destroy();
+    },
   };
 }
 

@@ -24,7 +24,10 @@ export function keyChecks(stage: string, region: string, view: RelayView, looked
   for (const description of descriptions) {
     const { problems = [], oddities = [] } = remarks.get(description.id) ?? {};
     for (const problem of problems) checks.push(bad(`${region}: ${problem}`, adviceOn(problem, command)));
-    for (const oddity of oddities) checks.push(note(`${region}: ${oddity}`, 'check that it is the right key'));
+    for (const oddity of oddities) {
+      const advice = /does not begin with/.test(oddity) ? 'check that it is the right key' : undefined;
+      checks.push(note(`${region}: ${oddity}`, advice));
+    }
     if (problems.length === 0) checks.push(good(`environment ${description.id} in ${region}: ${keysOf(description)}`));
     checks.push(...previousChecks(description, region));
     if (looked.environments.length > 0 && !looked.environments.includes(description.id)) {

@@ -12,6 +12,13 @@ export function looksLikeKey(text: string): boolean {
   return BEGINS_AS_KEY.test(text);
 }
 
+const HOLDS_KEY = new RegExp(`\\b(${KEY_PREFIXES.join('|')})-[0-9a-f]{8}(?![0-9a-z])`, 'i');
+
+/** Whether a text holds what is surely a secret key: a prefix and the beginning of a UUID. */
+export function holdsKey(text: string): boolean {
+  return HOLDS_KEY.test(text);
+}
+
 /** Leaves `sdk-…` of everything that looks like a key: it shows that there was one, and nothing of it. */
 export function redactKeys(text: string): string {
   return text.replace(KEYS, '$1-…');

@@ -1,6 +1,14 @@
 import type { Credential, CredentialKind } from '../ports.ts';
 import type { Held, HeldParameters } from './ssm-memory.ts';
-import { dateTime, parseRevoked, type Revoked, type SsmParameterName, unlikely } from './ssm-parameters.ts';
+import {
+  dateTime,
+  parseRevoked,
+  type Revoked,
+  type SsmParameterName,
+  ssmParameters,
+  storedPlainly,
+  unlikely,
+} from './ssm-parameters.ts';
 
 /** One credential that an environment claims, and what decides between two claims. */
 export interface Claim extends Credential {
@@ -28,10 +36,12 @@ export function draftOf(
 ): Draft {
   const revoked = parseRevoked(parameters.get('revoked')?.text);
   const draft: Draft = { id, parameters, revoked, claims: [], problems: [], oddities: [] };
-  for (const [name, { trouble, text }] of parameters) {
+  for (const [name, { trouble, text, secure }] of parameters) {
     if (trouble !== undefined) draft.problems.push(trouble.message);
-    const oddity = text === undefined ? undefined : unlikely(name, text);
+    if (text === undefined) continue;
+    const oddity = unlikely(name, text);
     if (oddity !== undefined) draft.oddities.push(`${id}: ${oddity}`);
+    if (ssmParameters[name].secret && !secure) draft.oddities.push(storedPlainly(`${id}/${name}`));
   }
   const claim = (kind: CredentialKind, name: SsmParameterName, expiresAt?: number) => {
     const held = parameters.get(name);

@@ -3,7 +3,7 @@
  * `/edge-flag-relay/<stage>/environments/<environment>/<parameter>`.
  */
 import { createHash } from 'node:crypto';
-import { looksLikeKey } from '../common/secrets.ts';
+import { holdsKey } from '../common/secrets.ts';
 import type { Reader } from '../common/setting-values.ts';
 import { settingReaders } from './ssm-settings.ts';
 
@@ -24,9 +24,28 @@ export interface SsmParameter {
   readonly says: string;
 }
 
-/** What could be sent in an Authorization header. */
-const credential: Reader<string> = (text) =>
-  /^[\x21-\x7e]+$/.test(text) ? { value: text } : { wanted: 'one word without spaces: the key and nothing else' };
+type Kind = 'an SDK key' | 'a mobile key' | 'a client-side ID' | 'an auto-configuration key' | 'an API access token';
+
+/** How each kind of LaunchDarkly's keys begins; client-side IDs are known by their whole form. */
+const kinds: readonly (readonly [RegExp, Kind])[] = [
+  [/^sdk-/i, 'an SDK key'],
+  [/^mob-/i, 'a mobile key'],
+  [/^rel-/i, 'an auto-configuration key'],
+  [/^api-/i, 'an API access token'],
+  [/^[0-9a-f]{24}$/, 'a client-side ID'],
+];
+
+/**
+ * What could be sent in an Authorization header, unless it is evidently of another kind: as client-side ID a secret key would
+ * be sent to every browser, and as SDK key what apps and browsers contain would open the flags with all their rules.
+ */
+const credential =
+  (own: Kind): Reader<string> =>
+  (text) => {
+    if (!/^[\x21-\x7e]+$/.test(text)) return { wanted: 'one word without spaces: the key and nothing else' };
+    const [, kind = own] = kinds.find(([form]) => form.test(text)) ?? [];
+    return kind === own ? { value: text } : { wanted: `${own}, not ${kind}` };
+  };
 
 /** RFC 3339, section 5.6: a date, a time and a zone. Answers Unix ms. */
 export const dateTime: Reader<number> = (text) => {
@@ -39,21 +58,25 @@ export const dateTime: Reader<number> = (text) => {
   return exists && !Number.isNaN(value) ? { value } : wanted;
 };
 
-const key = (says: string): SsmParameter => ({ secret: true, key: true, read: credential, says });
-const plain = (read: Reader<unknown>, says: string): SsmParameter => ({ secret: false, key: false, read, says });
+const key = (kind: Kind, says: string): SsmParameter => ({ secret: true, key: true, read: credential(kind), says });
+const plain = (read: Reader<unknown>, says: string): SsmParameter => ({
+  ...{ secret: false, key: false, says },
+  // Settings are shown in `/status`, in logs and in the names of keys in stores.
+  read: (text) => (holdsKey(text) ? { wanted: 'a setting, not a secret key' } : read(text)),
+});
 
 /** Every parameter that an environment may have. `docs/keys.md` is held against this table by a test. */
 export const ssmParameters = {
-  'sdk-key': key('the SDK key: of server SDKs, and with which the relay asks LaunchDarkly'),
-  'previous-sdk-key': key('the SDK key before that, still accepted until `previous-sdk-key-until`'),
+  'sdk-key': key('an SDK key', 'the SDK key: of server SDKs, and with which the relay asks LaunchDarkly'),
+  'previous-sdk-key': key('an SDK key', 'the SDK key before that, still accepted until `previous-sdk-key-until`'),
   'previous-sdk-key-until': {
     ...plain(dateTime, 'when the previous SDK key ends, RFC 3339; without it: a grace time after that key was written'),
     key: true,
   },
-  'mobile-key': key('the mobile key; without it the environment answers no mobile SDK'),
+  'mobile-key': key('a mobile key', 'the mobile key; without it the environment answers no mobile SDK'),
   'client-side-id': {
-    ...plain(credential, 'the client-side ID; without it the environment answers no browser SDK'),
-    key: true,
+    ...{ secret: false, key: true, read: credential('a client-side ID') },
+    says: 'the client-side ID; without it the environment answers no browser SDK',
   },
   prefix: plain(settingReaders.prefix, "the prefix of the environment's keys in a store; its name unless set"),
   'table-name': plain(settingReaders['table-name'], "the environment's own DynamoDB table"),
@@ -100,10 +123,15 @@ export function unlikely(name: SsmParameterName, value: string): string | undefi
   if (name === 'mobile-key' && !value.startsWith('mob-')) {
     return `${name} does not begin with mob-, as the mobile keys of LaunchDarkly do`;
   }
-  if (name === 'client-side-id' && looksLikeKey(value)) {
-    return `${name} looks like a secret key: browsers show it to everyone; use the client-side ID instead`;
-  }
   return undefined;
+}
+
+/** What to say of a secret that is no SecureString. SSM cannot change the type of a parameter that exists. */
+export function storedPlainly(name: string): string {
+  return (
+    `${name} is stored unencrypted, as a String: everyone who may list parameters can read the key. ` +
+    'Delete it, put it again as a SecureString, and reset the key in LaunchDarkly'
+  );
 }
 
 /** Stands in `revoked` for the whole environment. */

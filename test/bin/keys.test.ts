@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { runKeys } from '../../bin/keys/run.ts';
 import { otherRegionsOf } from '../../bin/keys/store.ts';
-import { ssmParameters } from '../../relay-task/environments/ssm-parameters.ts';
+import { parseRevoked, ssmParameters } from '../../relay-task/environments/ssm-parameters.ts';
 import { type SsmSource, startSsmSource } from '../../relay-task/environments/ssm-source.ts';
 import type { EnvironmentDescription } from '../../relay-task/ports.ts';
 import { eventually } from '../support/eventually.ts';
@@ -70,7 +70,10 @@ describe('npm run keys -- put', () => {
     ['sdk-key', '', 'sdk-key must be a value; got none\n'],
     ['sdk-key', 'two words', 'sdk-key must be one word without spaces: the key and nothing else\n'],
     ['ttl', '90', 'ttl must be a duration with a unit, such as 30s, 1m30s or 250ms\n'],
-    ['client-side-id', first, 'client-side-id is not secret, but that looks like a secret key\n'],
+    ['client-side-id', first, 'client-side-id must be a client-side ID, not an SDK key\n'],
+    ['sdk-key', mobile, 'sdk-key must be an SDK key, not a mobile key\n'],
+    ['mobile-key', '5f0000000000000000000005', 'mobile-key must be a mobile key, not a client-side ID\n'],
+    ['prefix', first, 'prefix must be a setting, not a secret key\n'],
     [
       'previous-sdk-key-until',
       'soon',
@@ -84,9 +87,37 @@ describe('npm run keys -- put', () => {
   });
 
   test('accepts a key with an unusual prefix, and prints a note', async () => {
-    const terminal = pipeOf(mobile);
+    const terminal = pipeOf('key-of-another-form');
     expect(await keys('put dev production sdk-key', terminal)).toBe(0);
     expect(terminal.said()).toMatch(/does not begin with sdk-/);
+  });
+
+  test.each([
+    ['sdk-key', 'sdk-key', first],
+    ['sdk-key', 'previous-sdk-key', first],
+    ['previous-sdk-key', 'sdk-key', first],
+    ['mobile-key', 'mobile-key', mobile],
+    ['client-side-id', 'client-side-id', '5f0000000000000000000005'],
+  ])(
+    'rejects the %s that another environment has as its %s, names that environment, and writes nothing',
+    async (what, theirs, value) => {
+      server.put(`${path}/production/${theirs}`, value);
+      const terminal = pipeOf(value);
+      expect(await keys(`put dev staging ${what} --yes`, terminal)).toBe(1);
+      expect(terminal.said()).toBe(
+        `production/${theirs} already has this value. Each environment needs its own: copy the one of staging from LaunchDarkly\n`,
+      );
+      expect(written()).toEqual([]);
+    },
+  );
+
+  test.each([
+    ['expired there', () => server.put(`${path}/production/previous-sdk-key-until`, '2020-01-01T00:00:00Z')],
+    ['was revoked there', () => server.put(`${path}/production/revoked`, '*')],
+  ])('accepts a previous SDK key of another environment that %s', async (_, end) => {
+    server.put(`${path}/production/previous-sdk-key`, first);
+    end();
+    expect(await keys('put dev staging sdk-key', pipeOf(first))).toBe(0);
   });
 
   test.each([
@@ -185,6 +216,85 @@ describe('npm run keys -- rotate', () => {
   });
 });
 
+describe('npm run keys, while another key of the stage cannot be decrypted', () => {
+  const denied = ['aaa/sdk-key', 'production/mobile-key', 'zzz/previous-sdk-key', 'zzz/sdk-key'];
+
+  beforeEach(() => {
+    server.put(`${path}/production/sdk-key`, first);
+    for (const name of denied) server.put(`${path}/${name}`, third);
+    server.put(`${path}/production/mobile-key`, mobile);
+    server.forbid(...denied.map((name) => `${path}/${name}`));
+  });
+
+  test('list --ends shows all others, and says which one cannot be decrypted', async () => {
+    const terminal = pipeOf();
+    expect(await keys('list dev --ends', terminal)).toBe(0);
+    const rows = terminal
+      .printed()
+      .trimEnd()
+      .split('\n')
+      .map((line) => line.split(/ {2,}/));
+    expect(rows.map(([name, , , , value]) => [name, value]).slice(1)).toEqual([
+      ['aaa/sdk-key', '(cannot be decrypted)'],
+      ['production/mobile-key', '(cannot be decrypted)'],
+      ['production/sdk-key', '…beef'],
+      ['zzz/previous-sdk-key', '(cannot be decrypted)'],
+      ['zzz/sdk-key', '(cannot be decrypted)'],
+    ]);
+    for (const name of denied) expect(terminal.said()).toMatch(`Cannot decrypt ${name}: AccessDeniedException`);
+  });
+
+  test('put stores a new key, and says with which it could not be compared', async () => {
+    const terminal = pipeOf(second);
+    expect(await keys('put dev shop sdk-key', terminal)).toBe(0);
+    expect(stored('shop/sdk-key')?.value).toBe(second);
+    expect(terminal.said()).toMatch(
+      'could not compare it with aaa/sdk-key, zzz/previous-sdk-key, zzz/sdk-key: AccessDeniedException',
+    );
+  });
+
+  test('put replaces the key that cannot be decrypted', async () => {
+    expect(await keys('put dev aaa sdk-key --yes', pipeOf(second))).toBe(0);
+    expect(stored('aaa/sdk-key')?.value).toBe(second);
+  });
+
+  test('rotate rotates', async () => {
+    expect(await keys('rotate dev production', pipeOf(second))).toBe(0);
+    expect(stored('production/previous-sdk-key')?.value).toBe(first);
+    expect(stored('production/sdk-key')?.value).toBe(second);
+  });
+
+  test('rotate changes nothing if the key to be rotated is the one, and says what would', async () => {
+    server.calls.length = 0;
+    const terminal = pipeOf(second);
+    expect(await keys('rotate dev aaa', terminal)).toBe(1);
+    expect(terminal.said()).toMatch(
+      /^aaa\/sdk-key cannot be decrypted, so it cannot become the previous key: Access.*`put dev aaa sdk-key` replaces it at once$/m,
+    );
+    expect(written()).toEqual([]);
+  });
+
+  test('revoke revokes a key that can be decrypted', async () => {
+    expect(await keys('revoke dev production sdk-key --yes')).toBe(0);
+    expect(stored('production/sdk-key')).toBeUndefined();
+    expect(parseRevoked(stored('production/revoked')?.value).has(first)).toBe(true);
+  });
+
+  test('revoke revokes a key that cannot be decrypted once it is entered', async () => {
+    const terminal = pipeOf(third);
+    expect(await keys('revoke dev zzz previous-sdk-key --yes', terminal)).toBe(0);
+    expect(terminal.said()).toMatch('zzz/previous-sdk-key is still to be revoked. For that, enter it.');
+    expect(stored('zzz/previous-sdk-key')).toBeUndefined();
+    expect(parseRevoked(stored('zzz/revoked')?.value).has(third)).toBe(true);
+  });
+
+  test('revoke revokes a whole environment', async () => {
+    expect(await keys('revoke dev zzz environment --yes')).toBe(0);
+    expect([...server.parameters.keys()].filter((name) => name.includes('zzz'))).toEqual([`${path}/zzz/revoked`]);
+    expect(stored('zzz/revoked')?.value).toBe('*');
+  });
+});
+
 describe('npm run keys -- list', () => {
   test('shows names, versions and plain settings, but no keys', async () => {
     await keys('put dev production sdk-key', pipeOf(first));
@@ -204,6 +314,10 @@ describe('npm run keys -- list', () => {
       ['staging/sdk_key', 'String', '1', 'DATE'],
     ]);
     expect(server.calls.some(({ decrypted }) => decrypted)).toBe(false);
+    expect(terminal.said()).toBe(
+      'Warning: staging/mobile-key is stored unencrypted, as a String: everyone who may list parameters can read the key. ' +
+        'Delete it, put it again as a SecureString, and reset the key in LaunchDarkly.\n',
+    );
   });
 
   test('shows the last four characters of keys with --ends', async () => {

@@ -117,12 +117,13 @@ test('an environment that the stage does not name is only a note', async () => {
   expect(exitCode).toBe(0);
 });
 
-test('a previous key with a long grace period and a key of another kind are notes', async () => {
-  ssm.put(`${path}/production/previous-sdk-key`, 'mob-of-another-kind');
+test('a previous key with a long grace period, one of an unusual form and one that is not encrypted are notes', async () => {
+  ssm.put(`${path}/production/previous-sdk-key`, 'of-another-form', { type: 'String' });
   ssm.put(`${path}/production/previous-sdk-key-until`, '2199-01-01T00:00:00Z');
   const { exitCode, lines } = await preflight();
   expect(lines).toContain('! eu-west-1: the previous SDK key of production works until 2199-01-01T00:00:00.000Z');
   expect(lines.join()).toMatch(/! eu-west-1: production: previous-sdk-key does not begin with sdk-/);
+  expect(lines.join()).toMatch(/! eu-west-1: production\/previous-sdk-key is stored unencrypted, as a String/);
   expect(exitCode).toBe(0);
 });
 

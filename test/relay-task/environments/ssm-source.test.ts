@@ -503,13 +503,69 @@ describe('the SSM source', () => {
     },
   );
 
-  test('accepts a key with the prefix of another kind, with a warning', async () => {
-    put('production/sdk-key', 'mob-odd-key-for-a-server');
-    secrets.push('mob-odd-key-for-a-server');
+  test('accepts a key of a form that LaunchDarkly does not use, with a warning', async () => {
+    put('production/sdk-key', 'odd-key-for-a-server');
+    secrets.push('odd-key-for-a-server');
     const source = await started();
-    expect(source.environment('production').sdkKey).toBe('mob-odd-key-for-a-server');
+    expect(source.environment('production').sdkKey).toBe('odd-key-for-a-server');
     expect(source.lines.join()).toContain('sdk-key does not begin with sdk-');
     expect(problem(source)).toBeUndefined();
+  });
+
+  const apiToken = 'api-66666666-eeee-4eee-8eee-000000000006';
+  const autoConfigKey = 'rel-77777777-ffff-4fff-8fff-000000000007';
+  test.each([
+    ['client-side-id', newKey, 'a client-side ID, not an SDK key'],
+    ['client-side-id', mobileKey, 'a client-side ID, not a mobile key'],
+    ['client-side-id', apiToken, 'a client-side ID, not an API access token'],
+    ['client-side-id', autoConfigKey, 'a client-side ID, not an auto-configuration key'],
+    ['sdk-key', mobileKey, 'an SDK key, not a mobile key'],
+    ['sdk-key', clientSideId, 'an SDK key, not a client-side ID'],
+    ['sdk-key', apiToken, 'an SDK key, not an API access token'],
+    ['previous-sdk-key', clientSideId, 'an SDK key, not a client-side ID'],
+    ['mobile-key', newKey, 'a mobile key, not an SDK key'],
+    ['mobile-key', clientSideId, 'a mobile key, not a client-side ID'],
+    ['prefix', newKey, 'a setting, not a secret key'],
+    ['project-key', `shop-${apiToken}`, 'a setting, not a secret key'],
+    ['filters', `web,${mobileKey}`, 'a setting, not a secret key'],
+    ['allowed-headers', newKey, 'a setting, not a secret key'],
+    ['flags-file', `/${newKey}.json`, 'a setting, not a secret key'],
+  ])('%s=%s is refused as the wrong kind of value, and opens and shows nothing', async (name, value, wanted) => {
+    if (value !== clientSideId) secrets.push(value);
+    const source = await started();
+    const before = source.keys('production');
+    put(`production/${name}`, value, { type: /key$/.test(name) ? 'SecureString' : 'String' });
+    await eventually(() => expect(problem(source)).toBe(`production/${name} is invalid: expected ${wanted}`));
+    expect(source.keys('production')).toEqual(before);
+    const { credentials, sdkKey: _, ...shown } = source.environment('production');
+    expect(JSON.stringify(shown)).not.toContain(value);
+    expect(credentials).toHaveLength(2);
+  });
+
+  test.each(['api-gateway', 'mob-app', 'sdk-team', 'rel-2024'])(
+    'a prefix that is no key, %s, is accepted',
+    async (prefix) => {
+      put('production/prefix', prefix);
+      const source = await started();
+      expect(source.environment('production').prefix).toBe(prefix);
+    },
+  );
+
+  test.each([
+    ['sdk-key', sdkKey],
+    ['mobile-key', mobileKey],
+    ['previous-sdk-key', newKey],
+  ])('warns once of a %s that is stored as a plain String, and uses it', async (name, value) => {
+    remove(`production/${name}`);
+    put(`production/${name}`, value, { type: 'String' });
+    const source = await started();
+    await readAgain(server);
+    expect(source.keys('production')).toContain(value);
+    const warnings = source.lines.filter((line) =>
+      line.includes(`production/${name} is stored unencrypted, as a String`),
+    );
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain('put it again as a SecureString, and reset the key in LaunchDarkly');
   });
 
   test('leaves a key of two environments with the first, and reports it for the other', async () => {
