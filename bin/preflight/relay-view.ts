@@ -19,7 +19,7 @@ const timings = { requestTimeoutMs: 10_000, retryBaseMs: 250, retryCapMs: 5_000,
 /** What a relay that starts now would make of the keys, by the relay's own code. Rejects when SSM cannot be read. */
 export async function readAsRelay(client: SSMClient, path: string, tableName: string): Promise<RelayView> {
   const reader = createSsmReader({ client, path, timings });
-  const memory = createSsmMemory({ graceMs });
+  const memory = createSsmMemory({ graceMs, settleMs: 0 });
   const listed = await reader.list();
   const decrypted = await reader.decrypt(memory.wanted(listed));
   memory.apply(listed, { decrypted, controls: new Map() }, Date.now());

@@ -26,7 +26,7 @@ export interface Held {
 
 export type HeldParameters = ReadonlyMap<SsmParameterName, Held>;
 
-/** The last accepted value of every parameter; missing parameters count for the grace time. */
+/** The last accepted value of every parameter; missing ones count for a time. */
 export interface SsmMemory {
   /** The parameters whose values have to be read before the listing can be applied. */
   wanted(listed: readonly Listed[]): readonly string[];
@@ -62,8 +62,17 @@ export interface ReadValues {
 /** How many parameters of other environments tell whether SSM decrypts at all. */
 const FOREIGN_CONTROLS = 10;
 
-export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmMemory {
+export interface MemoryOptions {
+  /** How long a missing, unreadable or invalid key counts. */
+  readonly graceMs: number;
+  /** How long a missing setting counts. */
+  readonly settleMs: number;
+}
+
+export function createSsmMemory(options: MemoryOptions): SsmMemory {
   const environments = new Map<string, Map<SsmParameterName, Held>>();
+  /** When settings were first missing, by path. */
+  const gone = new Map<string, number>();
   const named = new Set<string>();
   let unknown: string[] = [];
 
@@ -117,11 +126,12 @@ export function createSsmMemory({ graceMs }: { readonly graceMs: number }): SsmM
         const held = nextHeld(place, heldOf(place), one, reading, now);
         if (held === undefined) continue;
         present.add(one.name);
+        gone.delete(one.name);
         if (!waitsForItsKey(place, held, decrypted, now)) keep(place, held);
       }
       for (const [environment, parameters] of [...environments]) {
-        dropUnreadable(parameters, now - graceMs);
-        dropMissing(environment, parameters, present, { now, graceMs });
+        dropUnreadable(parameters, now - options.graceMs);
+        dropMissing(environment, parameters, present, { ...options, now, gone });
         if (parameters.size === 0) environments.delete(environment);
       }
     },
@@ -204,29 +214,41 @@ function dropUnreadable(parameters: Map<SsmParameterName, Held>, before: number)
   }
 }
 
-/** A missing key counts for the grace time, unless it was revoked or has expired; a missing setting is gone at once. */
+/**
+ * A missing key counts for the grace time, unless it was revoked or has expired. A missing setting counts until `settleMs`
+ * have passed with all keys in place: it may be put again, and its default may allow more than it did.
+ */
 function dropMissing(
   environment: string,
   parameters: Map<SsmParameterName, Held>,
   present: ReadonlySet<string>,
-  { now, graceMs }: { readonly now: number; readonly graceMs: number },
+  { now, graceMs, settleMs, gone }: MemoryOptions & { readonly now: number; readonly gone: Map<string, number> },
 ): void {
   const revoked = parseRevoked(parameters.get('revoked')?.text);
   const isGone = (name: SsmParameterName) => !present.has(`${environment}/${name}`);
   let missing = false;
+  let ended = false;
   for (const [name, held] of [...parameters].sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (!ssmParameters[name].key || !isGone(name)) continue;
     const trouble = troubleOf('missing', `${environment}/${name} is no longer in SSM`, held, now);
     const over = now - trouble.since >= graceMs || held.text === undefined || hasEnded(name, parameters, now);
-    if (over || revoked.everything || revoked.has(held.text)) parameters.delete(name);
-    else {
+    if (over || revoked.everything || revoked.has(held.text)) {
+      parameters.delete(name);
+      ended = true;
+    } else {
       parameters.set(name, { ...held, trouble });
       missing = true;
     }
   }
-  // If a whole folder was deleted by mistake, the environment keeps its settings as long as its keys.
-  for (const name of missing ? [] : [...parameters.keys()]) {
-    if (!ssmParameters[name].key && isGone(name)) parameters.delete(name);
+  const settings = [...parameters.keys()].filter((name) => !ssmParameters[name].key && isGone(name));
+  const isEmpty = ended && settings.length === parameters.size;
+  for (const name of settings) {
+    const path = `${environment}/${name}`;
+    const since = missing ? now : (gone.get(path) ?? now);
+    gone.set(path, since);
+    if (missing || (now - since < settleMs && !isEmpty)) continue;
+    parameters.delete(name);
+    gone.delete(path);
   }
 }
 

@@ -3,7 +3,7 @@ import type { Registry } from 'prom-client';
 import { createPause } from '../common/pause.ts';
 import type { EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Log } from '../ports.ts';
 import { createDescriptions, type Moment, type Remarks, type SsmDefaults } from './ssm-descriptions.ts';
-import { createSsmMemory, isUnread, type SsmMemory } from './ssm-memory.ts';
+import { createSsmMemory, isUnread, type MemoryOptions, type SsmMemory } from './ssm-memory.ts';
 import { createSsmMetrics } from './ssm-metrics.ts';
 import { createPacing, type Reading, type SsmIntervals } from './ssm-pacing.ts';
 import { ssmParameters } from './ssm-parameters.ts';
@@ -27,7 +27,7 @@ export interface SsmSourceOptions {
   /** Unix ms, for tests. */
   readonly clock?: { now(): number };
   /** For tests; a relay never changes them. */
-  readonly timings?: Partial<SsmTimings & Omit<SsmIntervals, 'intervalMs'>>;
+  readonly timings?: Partial<SourceTimings>;
 }
 
 export interface SsmSource extends EnvironmentSource {
@@ -39,7 +39,9 @@ export interface SsmSource extends EnvironmentSource {
   unread(): number;
 }
 
-const defaultTimings: SsmTimings & Omit<SsmIntervals, 'intervalMs'> = {
+type SourceTimings = SsmTimings & Omit<SsmIntervals, 'intervalMs'> & Pick<MemoryOptions, 'settleMs'>;
+
+const defaultTimings: SourceTimings = {
   requestTimeoutMs: 5_000,
   retryBaseMs: 250,
   retryCapMs: 5_000,
@@ -48,6 +50,7 @@ const defaultTimings: SsmTimings & Omit<SsmIntervals, 'intervalMs'> = {
   slowestMs: 300_000,
   retryMs: 1_000,
   confirmMs: 5_000,
+  settleMs: 60_000,
 };
 
 /**
@@ -62,7 +65,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   const path = options.path.replace(/\/+$/, '');
   const client = options.client ?? openClient(options);
   const reader = createSsmReader({ client, path, timings });
-  const memory = createSsmMemory({ graceMs });
+  const memory = createSsmMemory({ graceMs, settleMs: timings.settleMs });
   const describe = createDescriptions({
     defaults: options.defaults ?? {},
     graceMs,

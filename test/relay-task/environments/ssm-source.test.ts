@@ -18,6 +18,7 @@ const fast = {
   retryBaseMs: 1,
   retryMs: 5,
   confirmMs: 20,
+  settleMs: 60_000,
   slowestMs: 100,
   requestTimeoutMs: 60_000,
   retries: 2,
@@ -213,7 +214,10 @@ describe.each([
     await eventually(() => expect(source.environment('production').sdkKey).toBe(newestKey));
     await eventually(() => expect(source.keys('production')).toEqual([newestKey, mobileKey]));
     await remove('production/ttl');
-    await eventually(() => expect(source.environment('production').ttlMs).toBe(0));
+    await eventually(() => {
+      source.advance(61_000);
+      expect(source.environment('production').ttlMs).toBe(0);
+    });
     await put('staging/revoked', createHash('sha256').update(newKey).digest('hex').slice(0, 32));
     await eventually(() => expect(source.keys('staging')).toEqual([]));
   });
@@ -304,6 +308,75 @@ describe('the SSM source', () => {
     expect(problem(source, 'staging')).toBeUndefined();
     source.advance(24.1 * hourMs);
     await eventually(() => expect(source.ids()).toEqual(['staging']));
+  });
+
+  describe('a setting that is deleted', () => {
+    const settings = {
+      'secure-mode': 'true',
+      filters: 'web',
+      prefix: 'shop',
+      'table-name': 'shop-flags',
+      'allowed-origins': 'https://a.example',
+      'flags-file': '/flags.json',
+      'log-level': 'error',
+      revoked: fingerprint(mobileKey),
+    };
+
+    test.each(Object.entries(settings))(
+      '%s=%s stays in force while it is deleted and put again',
+      async (name, value) => {
+        put(`production/${name}`, value);
+        const source = await started();
+        remove(`production/${name}`);
+        await readAgain(server, 3);
+        source.advance(59_000);
+        await readAgain(server, 3);
+        put(`production/${name}`, value);
+        await readAgain(server);
+        source.advance(hourMs);
+        await readAgain(server);
+        expect(source.delivered).toHaveLength(1);
+        // The next deletion begins anew.
+        remove(`production/${name}`);
+        await readAgain(server, 3);
+        expect(source.delivered).toHaveLength(1);
+      },
+    );
+
+    test.each(Object.entries(settings))('%s=%s no longer counts after a minute', async (name, value) => {
+      const source = await started();
+      const without = source.environment('production');
+      put(`production/${name}`, value);
+      await eventually(() => expect(source.environment('production')).not.toEqual(without));
+      remove(`production/${name}`);
+      await readAgain(server);
+      source.advance(61_000);
+      await eventually(() => expect(source.environment('production')).toEqual(without));
+    });
+
+    test('secure-mode stays in force when a folder is deleted and comes back with its keys first', async () => {
+      put('production/secure-mode', 'true');
+      const source = await started();
+      for (const name of ['mobile-key', 'sdk-key', 'secure-mode']) remove(`production/${name}`);
+      await eventually(() => expect(problem(source)).toMatch(/no longer in SSM/));
+      source.advance(hourMs);
+      await readAgain(server);
+      put('production/sdk-key', sdkKey);
+      put('production/mobile-key', mobileKey);
+      await eventually(() => expect(problem(source)).toBeUndefined());
+      source.advance(30_000);
+      await readAgain(server);
+      put('production/secure-mode', 'true');
+      await readAgain(server);
+      expect(source.delivered.map(([environment]) => environment?.secureMode)).not.toContain(false);
+    });
+
+    test('a setting takes effect at once with the value that replaces it', async () => {
+      put('production/secure-mode', 'true');
+      const source = await started();
+      put('production/secure-mode', 'false');
+      await eventually(() => expect(source.environment('production').secureMode).toBe(false));
+    });
   });
 
   test('removes a revoked key at once, in any parameter and even in its grace period', async () => {
