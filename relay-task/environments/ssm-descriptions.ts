@@ -1,8 +1,9 @@
 import type { Credential, EnvironmentDescription } from '../ports.ts';
-import { choosePlaces, type StorePlace, settleTwins } from './ssm-conflicts.ts';
 import { type Claim, type Draft, draftOf, idOf, isOver } from './ssm-drafts.ts';
 import { type HeldParameters, isUnread } from './ssm-memory.ts';
+import { createOwners, type Owners } from './ssm-owners.ts';
 import type { SsmParameterName } from './ssm-parameters.ts';
+import { choosePlaces, type StorePlace } from './ssm-places.ts';
 import { settingOf } from './ssm-settings.ts';
 
 /** Defaults for environments without settings of their own. */
@@ -33,6 +34,12 @@ export interface Described {
   readonly remarks: ReadonlyMap<string, Remarks>;
   /** A replaced credential waits to be confirmed: read again soon. */
   readonly unconfirmed: boolean;
+  /** How many credentials no environment may have for now, since their owner is not known or no longer there. */
+  readonly withheld: number;
+}
+
+export interface Descriptions extends Pick<Owners, 'adopt' | 'disputes' | 'undecided'> {
+  describe(environments: ReadonlyMap<string, HeldParameters>, moment: Moment): Described;
 }
 
 export interface Moment {
@@ -42,7 +49,8 @@ export interface Moment {
 }
 
 /** Makes descriptions of the held parameters. Remembers the last ones, so that a promised expiry is kept. */
-export function createDescriptions({ defaults, graceMs, confirmMs }: DescriptionOptions) {
+export function createDescriptions({ defaults, graceMs, confirmMs }: DescriptionOptions): Descriptions {
+  const owners = createOwners({ graceMs });
   let last = new Map<string, readonly Credential[]>();
   /** When a credential was first seen to be replaced. */
   let replaced = new Map<string, number>();
@@ -67,7 +75,7 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
       }
       // One of the parameters that cannot be read may have it: in a rotation a key moves from one to the other.
       if (credential.kind === 'sdkKey' && mayHaveMoved) {
-        kept.push(claimOf(id, `an ${credential.kind} that may have moved`, credential));
+        kept.push({ ...claimOf(id, 'an SDK key that may have moved', credential), standing: 'present' });
         continue;
       }
       // SSM has no snapshot of several parameters: a reading during a rotation may see only half of it.
@@ -80,19 +88,17 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
     return kept;
   }
 
-  return (environments: ReadonlyMap<string, HeldParameters>, moment: Moment): Described => {
+  function describeAll(environments: ReadonlyMap<string, HeldParameters>, moment: Moment): Described {
     const { now } = moment;
     const drafts = [...environments]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([id, parameters]) => draftOf(id, parameters, { graceMs, now }))
       .filter(({ revoked }) => !revoked.everything);
     const waiting = new Map<string, number>();
-    for (const draft of drafts) {
-      holdBack(draft, last.get(draft.id) ?? []);
-      draft.claims.push(...lingering(draft, waiting, moment));
-    }
+    for (const draft of drafts) draft.claims.push(...lingering(draft, waiting, moment));
     replaced = waiting;
-    settleTwins(drafts);
+    const withheld = owners.settle(drafts, now);
+    for (const draft of drafts) holdBack(draft, last.get(draft.id) ?? []);
     const places = choosePlaces(drafts, defaults.tableName);
 
     const problemsNow = new Set(drafts.flatMap(({ id, problems }) => problems.map((text) => `${id} ${text}`)));
@@ -109,8 +115,11 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
       descriptions,
       remarks: new Map(drafts.map(({ id, problems, oddities }) => [id, { problems, oddities }])),
       unconfirmed: replaced.size > 0,
+      withheld,
     };
-  };
+  }
+
+  return { ...owners, describe: describeAll };
 }
 
 /**
@@ -175,5 +184,5 @@ function troubleSince({ parameters }: Draft, message: string): number | undefine
 }
 
 function claimOf(environment: string, parameter: string, credential: Credential): Claim {
-  return { ...credential, environment, parameter, present: false, modifiedAt: 0 };
+  return { ...credential, environment, parameter, standing: 'replaced', modifiedAt: 0 };
 }

@@ -14,8 +14,10 @@ import {
 export interface Claim extends Credential {
   readonly environment: string;
   readonly parameter: string;
-  /** Whether it is in SSM now; earlier values give way. */
-  readonly present: boolean;
+  /** `missing`: its parameter is not in SSM, and it counts for the grace time. `replaced`: it gives way to any other. */
+  readonly standing: 'present' | 'missing' | 'replaced';
+  /** Unix ms, of a missing one. */
+  readonly missingSince?: number;
   readonly modifiedAt: number;
 }
 
@@ -59,7 +61,9 @@ export function draftOf(
       environment: id,
       parameter: name,
       modifiedAt: held.modifiedAt,
-      present: held.trouble?.kind !== 'missing',
+      ...(held.trouble?.kind === 'missing'
+        ? { standing: 'missing', missingSince: held.trouble.since }
+        : { standing: 'present' }),
     });
   };
   claim('sdkKey', 'sdk-key');

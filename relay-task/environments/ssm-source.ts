@@ -1,10 +1,11 @@
 import { SSMClient } from '@aws-sdk/client-ssm';
 import type { Registry } from 'prom-client';
 import { createPause } from '../common/pause.ts';
-import type { EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Log } from '../ports.ts';
+import type { EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Keeper, Log } from '../ports.ts';
 import { createDescriptions, type Moment, type Remarks, type SsmDefaults } from './ssm-descriptions.ts';
 import { createSsmMemory, isUnread, type MemoryOptions, type SsmMemory } from './ssm-memory.ts';
 import { createSsmMetrics } from './ssm-metrics.ts';
+import { createOwnerRecord } from './ssm-owner-record.ts';
 import { createPacing, type Reading, type SsmIntervals } from './ssm-pacing.ts';
 import { ssmParameters } from './ssm-parameters.ts';
 import { createSsmReader, type Decryption, describeSsmError, type SsmTimings } from './ssm-reader.ts';
@@ -20,6 +21,8 @@ export interface SsmSourceOptions {
   readonly log: Log;
   readonly registry?: Registry | undefined;
   readonly defaults?: SsmDefaults;
+  /** Where it is kept which environment had a key first; undefined: nowhere. */
+  readonly keeper?: Keeper | undefined;
   /** The time between readings, ± 20 % at random; 30 s. */
   readonly intervalMs?: number;
   /** How long a key that disappeared or cannot be read keeps working; 24 h. */
@@ -32,7 +35,7 @@ export interface SsmSourceOptions {
 
 export interface SsmSource extends EnvironmentSource {
   /**
-   * How many keys exist in SSM that this process could never read. While there are any, an unknown credential may be one
+   * How many keys exist in SSM that this process could never read, or whose environment it does not know. While there are any, an unknown credential may be one
    * of them, so it is answered with 503 and not with 401. One that only by itself cannot be decrypted counts for the
    * grace time at most.
    */
@@ -66,25 +69,33 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   const client = options.client ?? openClient(options);
   const reader = createSsmReader({ client, path, timings });
   const memory = createSsmMemory({ graceMs, settleMs: timings.settleMs });
-  const describe = createDescriptions({
+  const descriptions = createDescriptions({
     defaults: options.defaults ?? {},
     graceMs,
     confirmMs: timings.confirmMs * 0.8,
   });
   const pacing = createPacing({ ...timings, intervalMs });
+  const record = createOwnerRecord({ keeper: options.keeper, log });
   const tellRemarks = createTeller(log);
 
   let status: EnvironmentSourceStatus = { kind: 'ssm', state: 'INITIALIZING', stateSince: now() };
   let completeAt = 0;
   let delivered: string | undefined;
   let troubled: readonly string[] = [];
+  /** How many credentials open nothing until their environment is known. */
+  let withheld = 0;
+  let isRecalled = false;
   let closed = false;
   const pause = createPause();
   const metrics = createSsmMetrics(options.registry, {
     completeAt: () => completeAt,
     troubled: () => troubled,
-    unread: () => countUnread(memory, now() - graceMs),
+    unread,
   });
+
+  function unread(): number {
+    return countUnread(memory, now() - graceMs) + withheld;
+  }
 
   function enter(state: EnvironmentSourceStatus['state']) {
     if (status.state !== state) status = { ...status, state, stateSince: now() };
@@ -92,16 +103,27 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
 
   /** Describes what is held, and delivers it if it changed. */
   function deliver(moment: Moment) {
-    const { descriptions, remarks, unconfirmed } = describe(memory.environments(), moment);
+    const described = descriptions.describe(memory.environments(), moment);
+    const { descriptions: environments, remarks } = described;
     tellRemarks(remarks);
-    troubled = descriptions.filter(({ keyProblem }) => keyProblem).map(({ name }) => name);
-    const text = JSON.stringify(descriptions);
+    troubled = environments.filter(({ keyProblem }) => keyProblem).map(({ name }) => name);
+    withheld = described.withheld;
+    const text = JSON.stringify(environments);
     if (text !== delivered) {
-      if (delivered !== undefined) log.info('The environments in SSM changed', { environments: descriptions.length });
+      if (delivered !== undefined) log.info('The environments in SSM changed', { environments: environments.length });
       delivered = text;
-      sink.replace(descriptions);
+      sink.replace(environments);
     }
-    return { environments: descriptions.length, unconfirmed };
+    return { environments: environments.length, unconfirmed: described.unconfirmed };
+  }
+
+  /** What earlier tasks and other relays know of credentials that several environments have. */
+  async function learnOwners(at: number) {
+    if (isRecalled && descriptions.undecided().size === 0) return;
+    const disputes = await record.read();
+    if (disputes === undefined) return;
+    descriptions.adopt(disputes, isRecalled ? 'undecided' : 'all', at);
+    isRecalled = true;
   }
 
   async function readOnce(): Promise<Pick<Reading, 'complete' | 'unconfirmed'>> {
@@ -111,6 +133,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
       memory.applySettings(listed, now());
       deliver({ now: now(), partial: true });
     }
+    await learnOwners(now());
     const decrypted = await reader.decrypt(wanted);
     const controls = await reader.decrypt(memory.controls(listed, decrypted));
     const at = now();
@@ -123,6 +146,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     if (outage !== undefined && delivered === undefined && !canServe(memory)) throw new Error(outage);
     const isFirst = delivered === undefined;
     const { environments, unconfirmed } = deliver({ now: at, partial: false });
+    if (isRecalled) record.keep(descriptions.disputes(), descriptions.undecided());
     if (outage !== undefined) throw new Error(outage);
     completeAt = at;
     if (status.state !== 'VALID') log.info('Read the keys in SSM', { path, environments });
@@ -163,12 +187,13 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   const running = run();
   return {
     status: () => status,
-    unread: () => countUnread(memory, now() - graceMs),
+    unread,
     async close() {
       closed = true;
       reader.close();
       pause.wake();
       await running;
+      await record.close();
       if (options.client === undefined) client.destroy();
     },
   };

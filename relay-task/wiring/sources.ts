@@ -28,7 +28,7 @@ export interface SourceOptions {
   readonly log: Log;
   readonly registry: Registry;
   readonly timings: SourceTimings;
-  /** Where the last good auto-configuration is kept; undefined: nowhere. */
+  /** Where the last good auto-configuration is kept, or which environment had a key first; undefined: nowhere. */
   keeper(name: string): Keeper | undefined;
 }
 
@@ -84,13 +84,15 @@ async function startSource(options: SourceOptions, sink: EnvironmentSink): Promi
   return startStaticSource({ sink, environments: config.environments.map(describe) });
 }
 
-function startSsm({ config, log, registry, timings }: SourceOptions, ssm: SsmConfig, sink: EnvironmentSink) {
+function startSsm({ config, log, registry, timings, keeper }: SourceOptions, ssm: SsmConfig, sink: EnvironmentSink) {
   const tableName = config.dynamoDB?.tableName;
   return startSsmSource({
     ...timings.ssm,
     sink,
     log,
     registry,
+    // Stages may share a table.
+    keeper: keeper(`key-owners${ssm.path.replace(/\W+/g, '-')}`),
     path: ssm.path,
     graceMs: ssm.graceMs,
     region: config.awsRegion ?? (ssm.url ? 'us-east-1' : undefined),

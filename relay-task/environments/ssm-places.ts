@@ -1,27 +1,6 @@
-/** Two environments cannot share a credential or a place in a store. */
-import { type Claim, type Draft, idOf } from './ssm-drafts.ts';
+/** Two environments cannot share a place in a store. */
+import type { Draft } from './ssm-drafts.ts';
 import { settingOf } from './ssm-settings.ts';
-
-/** Two environments with one credential could not be told apart, so the first keeps it. */
-export function settleTwins(drafts: readonly Draft[]): void {
-  const owners = new Map<string, Claim>();
-  const claims = drafts.flatMap((draft) => draft.claims);
-  for (const claim of claims.sort(byRight)) if (!owners.has(idOf(claim))) owners.set(idOf(claim), claim);
-  for (const { id, claims, problems } of drafts) {
-    const mine = new Map<string, Claim>();
-    for (const claim of claims) {
-      if (owners.get(idOf(claim))?.environment === id) mine.set(idOf(claim), longerOf(mine.get(idOf(claim)), claim));
-    }
-    for (const claim of claims) {
-      const owner = owners.get(idOf(claim))!;
-      if (owner.environment === id || !claim.present) continue;
-      problems.push(
-        `${id}/${claim.parameter} has the same value as ${owner.environment}/${owner.parameter}: give each environment its own`,
-      );
-    }
-    claims.splice(0, claims.length, ...mine.values());
-  }
-}
 
 export interface StorePlace {
   readonly prefix: string;
@@ -57,16 +36,4 @@ export function choosePlaces(drafts: readonly Draft[], everyones: string | undef
     places.set(draft.id, { prefix: free, tableName });
   }
   return places;
-}
-
-/** During a rotation the present key and the previous one are briefly the same. */
-function longerOf(a: Claim | undefined, b: Claim): Claim {
-  if (a === undefined) return b;
-  return (a.expiresAt ?? Number.POSITIVE_INFINITY) >= (b.expiresAt ?? Number.POSITIVE_INFINITY) ? a : b;
-}
-
-function byRight(a: Claim, b: Claim): number {
-  return (
-    Number(b.present) - Number(a.present) || a.modifiedAt - b.modifiedAt || (a.environment < b.environment ? -1 : 1)
-  );
 }

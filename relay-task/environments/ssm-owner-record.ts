@@ -1,0 +1,120 @@
+/** What is known of credentials in dispute, kept in the store for tasks that start later. It holds fingerprints, no keys. */
+import { isObject } from '../common/json.ts';
+import { sleep } from '../common/pause.ts';
+import type { Keeper, Log } from '../ports.ts';
+import type { Dispute, Disputes } from './ssm-owners.ts';
+
+export interface OwnerRecord {
+  /** What the store holds; undefined when it does not answer in time. Never rejects. */
+  read(): Promise<Disputes | undefined>;
+  /** Stores this in the background; of credentials that are `undecided` here, what the store holds stays. Never throws. */
+  keep(disputes: Disputes, undecided: ReadonlySet<string>): void;
+  /** Waits for a write in progress. */
+  close(): Promise<void>;
+}
+
+/** Boot may wait this long: a task has to serve within 3 s. */
+const READ_MS = 2_000;
+const LIMIT_CHARACTERS = 1024 * 1024;
+
+/** Without a keeper nothing is kept. */
+export function createOwnerRecord({ keeper, log }: { keeper: Keeper | undefined; log: Log }): OwnerRecord {
+  let stored = '{}';
+  let failed = false;
+  let reading: Promise<Disputes | undefined> | undefined;
+  let writing: Promise<void> | undefined;
+
+  /** Logs the first of several failures. */
+  async function attempt<T>(verb: string, run: () => Promise<T>): Promise<T | undefined> {
+    try {
+      const result = await run();
+      failed = false;
+      return result;
+    } catch (error) {
+      if (!failed) {
+        log.warn(`Could not ${verb} the record of which environment had a key first; retrying`, {
+          reason: (error as Error).message,
+        });
+      }
+      failed = true;
+      return undefined;
+    }
+  }
+
+  async function load(): Promise<Disputes> {
+    const bytes = await keeper?.read();
+    stored = bytes === undefined ? '{}' : Buffer.from(bytes).toString();
+    try {
+      return parseDisputes(stored);
+    } catch (error) {
+      // It is replaced by the next write.
+      log.warn('Ignoring the record of which environment had a key first', { reason: (error as Error).message });
+      return {};
+    }
+  }
+
+  async function write(disputes: Disputes, undecided: ReadonlySet<string>): Promise<void> {
+    const before = await load();
+    const others = Object.entries(before).filter(([print]) => undecided.has(print));
+    const text = textOf({ ...Object.fromEntries(others), ...disputes });
+    if (text === stored) return;
+    await keeper?.write(Buffer.from(text));
+    stored = text;
+  }
+
+  return {
+    async read() {
+      reading ??= attempt('read', load).finally(() => {
+        reading = undefined;
+      });
+      const done = new AbortController();
+      const found = await Promise.race([reading, sleep(READ_MS, done.signal).then(() => undefined)]);
+      done.abort();
+      return found;
+    },
+
+    keep(disputes, undecided) {
+      if (keeper === undefined || writing !== undefined || textOf(disputes) === stored) return;
+      writing = attempt('store', () => write(disputes, undecided)).finally(() => {
+        writing = undefined;
+      });
+    },
+
+    async close() {
+      await writing;
+    },
+  };
+}
+
+/** Equal for equal disputes. */
+function textOf(disputes: Disputes): string {
+  return JSON.stringify(Object.fromEntries(Object.entries(disputes).sort(([a], [b]) => (a < b ? -1 : 1))));
+}
+
+/** Entries that are none are left out. Throws when it is no JSON object. */
+function parseDisputes(text: string): Disputes {
+  if (text.length > LIMIT_CHARACTERS)
+    throw new Error(`it has ${text.length} characters, more than ${LIMIT_CHARACTERS}`);
+  const value: unknown = JSON.parse(text);
+  if (!isObject(value)) throw new Error('it is no JSON object');
+  return Object.fromEntries(
+    Object.entries(value).flatMap(([print, dispute]) => {
+      const parsed = disputeOf(dispute);
+      return parsed === undefined ? [] : [[print, parsed]];
+    }),
+  );
+}
+
+function disputeOf(value: unknown): Dispute | undefined {
+  if (!isObject(value)) return undefined;
+  const { owner, key, later, missingSince } = value;
+  if (typeof owner !== 'string' || !Array.isArray(later) || !later.every((name) => typeof name === 'string')) {
+    return undefined;
+  }
+  return {
+    owner,
+    ...(typeof key === 'string' && { key }),
+    later,
+    ...(typeof missingSince === 'number' && { missingSince }),
+  };
+}

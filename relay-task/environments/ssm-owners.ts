@@ -1,0 +1,233 @@
+/**
+ * Two environments with one credential could not be told apart, so the one that had it first keeps it. SSM does not tell which
+ * that was: a parameter that is written or created again looks newer than the mistake elsewhere. So the relay remembers, and
+ * what it knows of credentials in dispute is kept for tasks that start later.
+ */
+import type { CredentialKind } from '../ports.ts';
+import { type Claim, type Draft, idOf } from './ssm-drafts.ts';
+import { isUnread } from './ssm-memory.ts';
+import { fingerprintOf, type SsmParameterName } from './ssm-parameters.ts';
+
+/** What is known of a credential in dispute. */
+export interface Dispute {
+  /** The environment that had it first. */
+  readonly owner: string;
+  /** Fingerprint of the owner's SDK key: who has that key is the same environment under another name. */
+  readonly key?: string | undefined;
+  /** Environments that got it while the owner had it, in this order. */
+  readonly later: readonly string[];
+  /** Unix ms when the owner's parameter was first missing. */
+  readonly missingSince?: number | undefined;
+}
+
+/** By the fingerprint of kind and value. */
+export type Disputes = Readonly<Record<string, Dispute>>;
+
+export interface Owners {
+  /** Leaves each credential with one environment, or with none. Returns how many are with none. */
+  settle(drafts: readonly Draft[], now: number): number;
+  /** What an earlier process knew; of credentials that no one here is known to own, or of all. */
+  adopt(disputes: Disputes, extent: 'all' | 'undecided', now: number): void;
+  disputes(): Disputes;
+  /** Fingerprints of credentials in dispute whose owner is not known. */
+  undecided(): ReadonlySet<string>;
+}
+
+export function createOwners({ graceMs }: { readonly graceMs: number }): Owners {
+  /** By ID of the credential, those without dispute included. */
+  let known = new Map<string, Dispute>();
+  let undecided = new Set<string>();
+  /** Adopted, and not met in a claim yet: its values may still be unreadable. */
+  let adopted = new Map<string, { readonly dispute: Dispute; readonly at: number }>();
+
+  /** The owner, or undefined while the credential is withheld. */
+  function decide(id: string, claims: readonly Claim[], drafts: ReadonlyMap<string, Draft>, now: number) {
+    const before = known.get(id) ?? takeAdopted(id);
+    const holders = claims.filter(({ standing }) => standing !== 'replaced').sort(byRight);
+    const named = environmentsOf(holders);
+    if (before === undefined) {
+      // Whoever serves an SDK key gets its flags from LaunchDarkly, so the choice can do little harm.
+      const isClear = named.length === 1 || holders[0]?.kind === 'sdkKey';
+      return isClear ? remember(id, holders[0]!.environment, named, undefined) : undefined;
+    }
+    const own = holders.filter(({ environment }) => environment === before.owner);
+    if (own.some(({ standing }) => standing === 'present')) return remember(id, before.owner, named, before);
+    if (own.length > 0) {
+      const moved = holders.find(
+        ({ environment, standing }) => standing === 'present' && !isNamed(environment, before),
+      );
+      return remember(id, moved?.environment ?? before.owner, named, before, moved ? undefined : own[0]?.missingSince);
+    }
+    const heir = heirOf(before, holders, drafts);
+    const missingSince = before.missingSince ?? now;
+    if (heir !== undefined || now - missingSince >= graceMs) {
+      const next = before.later.find((name) => named.includes(name));
+      return remember(id, heir ?? next ?? named[0]!, named, before);
+    }
+    known.set(id, { ...before, later: laterOf(before.owner, named, before), missingSince });
+    return undefined;
+  }
+
+  function takeAdopted(id: string): Dispute | undefined {
+    if (adopted.size === 0) return undefined;
+    const print = fingerprintOf(id);
+    const found = adopted.get(print);
+    adopted.delete(print);
+    return found?.dispute;
+  }
+
+  function remember(
+    id: string,
+    owner: string,
+    named: readonly string[],
+    before: Dispute | undefined,
+    missingSince?: number,
+  ): string {
+    const key = before?.owner === owner ? before.key : undefined;
+    known.set(id, { owner, key, later: laterOf(owner, named, before), missingSince });
+    return owner;
+  }
+
+  return {
+    settle(drafts, now) {
+      const byId = new Map(drafts.map((draft) => [draft.id, draft]));
+      const claims = new Map<string, Claim[]>();
+      for (const claim of drafts.flatMap((draft) => draft.claims)) {
+        const id = idOf(claim);
+        const others = claims.get(id);
+        if (others) others.push(claim);
+        else claims.set(id, [claim]);
+      }
+      const owners = new Map<string, string | undefined>();
+      undecided = new Set();
+      for (const [id, all] of claims) {
+        const [first] = all;
+        const isReplaced = all.every(({ standing }) => standing === 'replaced');
+        const owner = isReplaced ? (known.get(id)?.owner ?? first!.environment) : decide(id, all, byId, now);
+        owners.set(id, owner);
+        if (owner === undefined && !known.has(id)) undecided.add(fingerprintOf(id));
+        const dispute = known.get(id);
+        if (dispute && dispute.later.length > 0)
+          known.set(id, { ...dispute, key: keyOf(byId.get(dispute.owner)) ?? dispute.key });
+      }
+      known = new Map([...known].filter(([id, dispute]) => claims.has(id) || isInGrace(dispute, now - graceMs)));
+      adopted = new Map([...adopted].filter(([, { at }]) => now - at < graceMs));
+      for (const draft of drafts) keepOwn(draft, owners, claims, known);
+      return [...owners.values()].filter((owner) => owner === undefined).length;
+    },
+
+    adopt(disputes, extent, now) {
+      for (const [print, dispute] of Object.entries(disputes)) {
+        if (extent === 'all' || undecided.has(print)) adopted.set(print, { dispute, at: now });
+      }
+      if (extent === 'all') known = new Map([...known].filter(([id]) => !adopted.has(fingerprintOf(id))));
+    },
+
+    disputes() {
+      const mine = [...known].filter(([, { later }]) => later.length > 0);
+      return Object.fromEntries([
+        ...[...adopted].map(([print, { dispute }]) => [print, dispute] as const),
+        ...mine.map(([id, dispute]) => [fingerprintOf(id), dispute] as const),
+      ]);
+    },
+
+    undecided: () => undecided,
+  };
+}
+
+/** Removes the claims that belong to others, and says why. */
+function keepOwn(
+  { id, claims, problems }: Draft,
+  owners: ReadonlyMap<string, string | undefined>,
+  all: ReadonlyMap<string, readonly Claim[]>,
+  known: ReadonlyMap<string, Dispute>,
+): void {
+  const mine = new Map<string, Claim>();
+  for (const claim of claims) {
+    const credential = idOf(claim);
+    const owner = owners.get(credential);
+    if (owner === id) mine.set(credential, longerOf(mine.get(credential), claim));
+    else if (claim.standing === 'present') {
+      const isTheirs = ({ environment }: Claim) => (owner === undefined ? environment !== id : environment === owner);
+      const theirs = all.get(credential)?.find(isTheirs);
+      problems.push(refusalOf(claim, owner, theirs, known.get(credential)));
+    }
+  }
+  claims.splice(0, claims.length, ...mine.values());
+}
+
+function refusalOf(
+  claim: Claim,
+  owner: string | undefined,
+  theirs: Claim | undefined,
+  dispute: Dispute | undefined,
+): string {
+  const name = `${claim.environment}/${claim.parameter}`;
+  const advice = 'give each environment its own';
+  if (owner !== undefined) return `${name} has the same value as ${owner}/${theirs?.parameter}: ${advice}`;
+  if (dispute !== undefined) {
+    return `${name} is the value that ${dispute.owner} had first and that is no longer there: it opens nothing until the grace time after that is over; ${advice}`;
+  }
+  return `${name} has the same value as ${theirs?.environment}/${theirs?.parameter}, and which had it first is not known: it opens neither; ${advice}`;
+}
+
+/** Who may have the credential, since its owner certainly has it no more; undefined: nobody yet. */
+function heirOf(
+  { owner, key, later }: Dispute,
+  holders: readonly Claim[],
+  drafts: ReadonlyMap<string, Draft>,
+): string | undefined {
+  const [first] = holders;
+  if (first === undefined) return undefined;
+  const sameKey = holders.find(({ environment }) => key !== undefined && keyOf(drafts.get(environment)) === key);
+  if (sameKey !== undefined) return sameKey.environment;
+  const held = drafts.get(owner)?.parameters.get(parameterOf[first.kind]);
+  const isReplaced = held !== undefined && held.trouble?.kind !== 'missing' && !isUnread(held);
+  if (!isReplaced) return undefined;
+  const named = environmentsOf(holders);
+  return later.find((name) => named.includes(name)) ?? first.environment;
+}
+
+const parameterOf: Record<CredentialKind, SsmParameterName> = {
+  sdkKey: 'sdk-key',
+  mobileKey: 'mobile-key',
+  environmentId: 'client-side-id',
+};
+
+function keyOf(draft: Draft | undefined): string | undefined {
+  const text = draft?.parameters.get('sdk-key')?.text;
+  return text === undefined ? undefined : fingerprintOf(text);
+}
+
+function environmentsOf(claims: readonly Claim[]): string[] {
+  return [...new Set(claims.map(({ environment }) => environment))];
+}
+
+const isNamed = (environment: string, { owner, later }: Dispute) =>
+  environment === owner || later.includes(environment);
+
+/** Those that were there before, then the new ones. */
+function laterOf(owner: string, named: readonly string[], before: Dispute | undefined): string[] {
+  const earlier = [before?.owner, ...(before?.later ?? [])].filter((name) => name !== undefined);
+  return [...new Set([...earlier, ...named])].filter((name) => name !== owner && named.includes(name));
+}
+
+function isInGrace({ later, missingSince }: Dispute, since: number): boolean {
+  return later.length > 0 && missingSince !== undefined && missingSince > since;
+}
+
+/** During a rotation the present key and the previous one are briefly the same. */
+function longerOf(a: Claim | undefined, b: Claim): Claim {
+  if (a === undefined) return b;
+  return (a.expiresAt ?? Number.POSITIVE_INFINITY) >= (b.expiresAt ?? Number.POSITIVE_INFINITY) ? a : b;
+}
+
+/** For SDK keys that several environments have: who uses it, then who is there, then the older parameter. */
+function byRight(a: Claim, b: Claim): number {
+  return (
+    Number(b.parameter === 'sdk-key') - Number(a.parameter === 'sdk-key') ||
+    Number(b.standing === 'present') - Number(a.standing === 'present') ||
+    a.modifiedAt - b.modifiedAt ||
+    (a.environment < b.environment ? -1 : 1)
+  );
+}
