@@ -92,7 +92,7 @@ function startSsm({ config, log, registry, timings, keeper }: SourceOptions, ssm
     log,
     registry,
     // Stages may share a table.
-    keeper: keeper(`key-owners${ssm.path.replace(/\W+/g, '-')}`),
+    keeper: keeper(['key-owners', ...ssm.path.split(/\W+/).filter(Boolean)].join('-')),
     path: ssm.path,
     graceMs: ssm.graceMs,
     region: config.awsRegion ?? (ssm.url ? 'us-east-1' : undefined),
