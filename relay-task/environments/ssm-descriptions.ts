@@ -90,14 +90,14 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
 
   function describeAll(environments: ReadonlyMap<string, HeldParameters>, moment: Moment): Described {
     const { now } = moment;
-    const drafts = [...environments]
+    const all = [...environments]
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([id, parameters]) => draftOf(id, parameters, { graceMs, now }))
-      .filter(({ revoked }) => !revoked.everything);
+      .map(([id, parameters]) => draftOf(id, parameters, { graceMs, now }));
+    const drafts = all.filter(({ revoked }) => !revoked.everything);
     const waiting = new Map<string, number>();
     for (const draft of drafts) draft.claims.push(...lingering(draft, waiting, moment));
     replaced = waiting;
-    const withheld = owners.settle(drafts, now);
+    const withheld = owners.settle(drafts, new Map(all.map(({ id, revoked }) => [id, revoked])), now);
     for (const draft of drafts) holdBack(draft, last.get(draft.id) ?? []);
     const places = choosePlaces(drafts, defaults.tableName);
 

@@ -6,7 +6,7 @@
 import type { CredentialKind } from '../ports.ts';
 import { type Claim, type Draft, idOf } from './ssm-drafts.ts';
 import { isUnread } from './ssm-memory.ts';
-import { fingerprintOf, type SsmParameterName } from './ssm-parameters.ts';
+import { fingerprintOf, type Revoked, type SsmParameterName } from './ssm-parameters.ts';
 
 /** What is known of a credential in dispute. */
 export interface Dispute {
@@ -24,8 +24,11 @@ export interface Dispute {
 export type Disputes = Readonly<Record<string, Dispute>>;
 
 export interface Owners {
-  /** Leaves each credential with one environment, or with none. Returns how many are with none. */
-  settle(drafts: readonly Draft[], now: number): number;
+  /**
+   * Leaves each credential with one environment, or with none. Returns how many are with none, without those that their owner
+   * revoked; `revoked` is what each environment revoked.
+   */
+  settle(drafts: readonly Draft[], revoked: ReadonlyMap<string, Revoked>, now: number): number;
   /** What an earlier process knew; of credentials that no one here is known to own, or of all. */
   adopt(disputes: Disputes, extent: 'all' | 'undecided', now: number): void;
   disputes(): Disputes;
@@ -89,7 +92,7 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
   }
 
   return {
-    settle(drafts, now) {
+    settle(drafts, revoked, now) {
       const byId = new Map(drafts.map((draft) => [draft.id, draft]));
       const claims = new Map<string, Claim[]>();
       for (const claim of drafts.flatMap((draft) => draft.claims)) {
@@ -113,7 +116,10 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
       known = new Map([...known].filter(([id, dispute]) => claims.has(id) || isInGrace(dispute, now - graceMs)));
       adopted = new Map([...adopted].filter(([, { at }]) => now - at < graceMs));
       for (const draft of drafts) keepOwn(draft, owners, claims, known);
-      return [...owners.values()].filter((owner) => owner === undefined).length;
+      return [...owners].filter(([id, owner]) => {
+        const list = revoked.get(known.get(id)?.owner ?? '');
+        return owner === undefined && !list?.everything && !list?.has(claims.get(id)![0]!.value);
+      }).length;
     },
 
     adopt(disputes, extent, now) {

@@ -1,4 +1,5 @@
 /** A credential in two environments belongs to the one that had it first, in every relay, whatever happens to parameters. */
+import { createHash } from 'node:crypto';
 import { SSMClient } from '@aws-sdk/client-ssm';
 import { type SsmSource, startSsmSource } from '../../../relay-task/environments/ssm-source.ts';
 import type { EnvironmentDescription, Keeper } from '../../../relay-task/ports.ts';
@@ -310,6 +311,26 @@ test('mobile keys that are swapped change their environments', async () => {
   put('staging/mobile-key', other['mobile-key']);
   await eventually(() => expect(relay.ownerOf(values['mobile-key'])).toBe('production'));
   await eventually(() => expect(relay.ownerOf(other['mobile-key'])).toBe('staging'));
+});
+
+test.each(
+  ambiguous.flatMap(
+    (kind) =>
+      [
+        [kind, 'key', createHash('sha256').update(values[kind]).digest('hex').slice(0, 32)],
+        [kind, 'environment', '*'],
+      ] as const,
+  ),
+)('a %s whose owner revoked the %s opens nothing elsewhere, and is unknown', async (kind, _, entry) => {
+  const running = await withMistake(kind);
+  put('production/revoked', entry);
+  remove(`production/${kind}`);
+  await eventually(() => expect(running.ownerOf(values[kind])).toBe('401'));
+  expect(running.problemOf('staging')).toContain(`staging/${kind} is the value that production had first`);
+  const started = await startRelay();
+  await started.read();
+  expect(started.ownerOf(values[kind])).toBe('401');
+  expect(started.ownerOf(stagingKey)).toBe('staging');
 });
 
 test('a relay that starts while the store is down opens a key in dispute for nobody, and for its owner once the store answers', async () => {
