@@ -2,13 +2,13 @@
 import { isObject } from '../common/json.ts';
 import { sleep } from '../common/pause.ts';
 import type { Keeper, Log } from '../ports.ts';
-import type { Dispute, Disputes } from './ssm-owners.ts';
+import type { Dispute, Disputes, Owners } from './ssm-owners.ts';
 
 export interface OwnerRecord {
-  /** What the store holds; undefined when it does not answer in time. Never rejects. */
-  read(): Promise<Disputes | undefined>;
-  /** Stores this in the background; of credentials that are `undecided` here, what the store holds stays. Never throws. */
-  keep(disputes: Disputes, undecided: ReadonlySet<string>): void;
+  /** Adopts what earlier tasks and other relays know, if it is still to be learnt or something is undecided. Never rejects. */
+  learn(now: number): Promise<void>;
+  /** Stores what is known here, in the background. Never throws. */
+  keep(): void;
   /** Waits for a write in progress. */
   close(): Promise<void>;
 }
@@ -18,7 +18,16 @@ const READ_MS = 2_000;
 const LIMIT_CHARACTERS = 1024 * 1024;
 
 /** Without a keeper nothing is kept. */
-export function createOwnerRecord({ keeper, log }: { keeper: Keeper | undefined; log: Log }): OwnerRecord {
+export function createOwnerRecord({
+  keeper,
+  owners,
+  log,
+}: {
+  readonly keeper: Keeper | undefined;
+  readonly owners: Pick<Owners, 'adopt' | 'disputes' | 'undecided'>;
+  readonly log: Log;
+}): OwnerRecord {
+  let isLearnt = false;
   let stored = '{}';
   let failed = false;
   let reading: Promise<Disputes | undefined> | undefined;
@@ -53,6 +62,7 @@ export function createOwnerRecord({ keeper, log }: { keeper: Keeper | undefined;
     }
   }
 
+  /** Of what is undecided here, what the store holds stays. */
   async function write(disputes: Disputes, undecided: ReadonlySet<string>): Promise<void> {
     const before = await load();
     const others = Object.entries(before).filter(([print]) => undecided.has(print));
@@ -62,20 +72,31 @@ export function createOwnerRecord({ keeper, log }: { keeper: Keeper | undefined;
     stored = text;
   }
 
+  /** What the store holds; undefined when it does not answer in time. */
+  async function read(): Promise<Disputes | undefined> {
+    reading ??= attempt('read', load).finally(() => {
+      reading = undefined;
+    });
+    const done = new AbortController();
+    const found = await Promise.race([reading, sleep(READ_MS, done.signal).then(() => undefined)]);
+    done.abort();
+    return found;
+  }
+
   return {
-    async read() {
-      reading ??= attempt('read', load).finally(() => {
-        reading = undefined;
-      });
-      const done = new AbortController();
-      const found = await Promise.race([reading, sleep(READ_MS, done.signal).then(() => undefined)]);
-      done.abort();
-      return found;
+    async learn(now) {
+      if (isLearnt && owners.undecided().size === 0) return;
+      const disputes = await read();
+      if (disputes === undefined) return;
+      owners.adopt(disputes, isLearnt ? 'undecided' : 'all', now);
+      isLearnt = true;
     },
 
-    keep(disputes, undecided) {
-      if (keeper === undefined || writing !== undefined || textOf(disputes) === stored) return;
-      writing = attempt('store', () => write(disputes, undecided)).finally(() => {
+    keep() {
+      // What was not learnt must not be overwritten.
+      const disputes = owners.disputes();
+      if (keeper === undefined || !isLearnt || writing !== undefined || textOf(disputes) === stored) return;
+      writing = attempt('store', () => write(disputes, owners.undecided())).finally(() => {
         writing = undefined;
       });
     },

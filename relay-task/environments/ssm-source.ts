@@ -2,7 +2,7 @@ import { SSMClient } from '@aws-sdk/client-ssm';
 import type { Registry } from 'prom-client';
 import { createPause } from '../common/pause.ts';
 import type { EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Keeper, Log } from '../ports.ts';
-import { createDescriptions, type Moment, type Remarks, type SsmDefaults } from './ssm-descriptions.ts';
+import { createDescriptions, type Described, type Moment, type Remarks, type SsmDefaults } from './ssm-descriptions.ts';
 import { createSsmMemory, isUnread, type MemoryOptions, type SsmMemory } from './ssm-memory.ts';
 import { createSsmMetrics } from './ssm-metrics.ts';
 import { createOwnerRecord } from './ssm-owner-record.ts';
@@ -75,65 +75,39 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     confirmMs: timings.confirmMs * 0.8,
   });
   const pacing = createPacing({ ...timings, intervalMs });
-  const record = createOwnerRecord({ keeper: options.keeper, log });
-  const tellRemarks = createTeller(log);
+  const record = createOwnerRecord({ keeper: options.keeper, owners: descriptions, log });
+  const delivery = createDelivery({
+    sink,
+    log,
+    describe: (moment) => descriptions.describe(memory.environments(), moment),
+  });
 
   let status: EnvironmentSourceStatus = { kind: 'ssm', state: 'INITIALIZING', stateSince: now() };
   let completeAt = 0;
-  let delivered: string | undefined;
-  let troubled: readonly string[] = [];
-  /** How many credentials open nothing until their environment is known. */
-  let withheld = 0;
-  let isRecalled = false;
   let closed = false;
   const pause = createPause();
   const metrics = createSsmMetrics(options.registry, {
     completeAt: () => completeAt,
-    troubled: () => troubled,
+    troubled: delivery.troubled,
     unread,
   });
 
   function unread(): number {
-    return countUnread(memory, now() - graceMs) + withheld;
+    return countUnread(memory, now() - graceMs) + delivery.withheld();
   }
 
   function enter(state: EnvironmentSourceStatus['state']) {
     if (status.state !== state) status = { ...status, state, stateSince: now() };
   }
 
-  /** Describes what is held, and delivers it if it changed. */
-  function deliver(moment: Moment) {
-    const described = descriptions.describe(memory.environments(), moment);
-    const { descriptions: environments, remarks } = described;
-    tellRemarks(remarks);
-    troubled = environments.filter(({ keyProblem }) => keyProblem).map(({ name }) => name);
-    withheld = described.withheld;
-    const text = JSON.stringify(environments);
-    if (text !== delivered) {
-      if (delivered !== undefined) log.info('The environments in SSM changed', { environments: environments.length });
-      delivered = text;
-      sink.replace(environments);
-    }
-    return { environments: environments.length, unconfirmed: described.unconfirmed };
-  }
-
-  /** What earlier tasks and other relays know of credentials that several environments have. */
-  async function learnOwners(at: number) {
-    if (isRecalled && descriptions.undecided().size === 0) return;
-    const disputes = await record.read();
-    if (disputes === undefined) return;
-    descriptions.adopt(disputes, isRecalled ? 'undecided' : 'all', at);
-    isRecalled = true;
-  }
-
   async function readOnce(): Promise<Pick<Reading, 'complete' | 'unconfirmed'>> {
     const listed = await reader.list();
     const wanted = memory.wanted(listed);
-    if (delivered !== undefined && wanted.length > 0) {
+    if (delivery.hasBegun() && wanted.length > 0) {
       memory.applySettings(listed, now());
-      deliver({ now: now(), partial: true });
+      delivery.deliver({ now: now(), partial: true });
     }
-    await learnOwners(now());
+    await record.learn(now());
     const decrypted = await reader.decrypt(wanted);
     const controls = await reader.decrypt(memory.controls(listed, decrypted));
     const at = now();
@@ -143,10 +117,10 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     }
     const outage = outageIn([...decrypted.values(), ...controls.values()]);
     // Without any key there is nothing to serve, and no credential may count as unknown.
-    if (outage !== undefined && delivered === undefined && !canServe(memory)) throw new Error(outage);
-    const isFirst = delivered === undefined;
-    const { environments, unconfirmed } = deliver({ now: at, partial: false });
-    if (isRecalled) record.keep(descriptions.disputes(), descriptions.undecided());
+    if (outage !== undefined && !delivery.hasBegun() && !canServe(memory)) throw new Error(outage);
+    const isFirst = !delivery.hasBegun();
+    const { environments, unconfirmed } = delivery.deliver({ now: at, partial: false });
+    record.keep();
     if (outage !== undefined) throw new Error(outage);
     completeAt = at;
     if (status.state !== 'VALID') log.info('Read the keys in SSM', { path, environments });
@@ -202,6 +176,40 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
 function openClient({ region, endpoint }: SsmSourceOptions): SSMClient {
   // The reader has its own retries.
   return new SSMClient({ ...(region && { region }), ...(endpoint && { endpoint }), maxAttempts: 1 });
+}
+
+/** Describes what is held, and delivers it if it changed. */
+function createDelivery(options: {
+  readonly sink: EnvironmentSink;
+  readonly log: Log;
+  describe(moment: Moment): Described;
+}) {
+  const { sink, log } = options;
+  const tellRemarks = createTeller(log);
+  let delivered: string | undefined;
+  let troubled: readonly string[] = [];
+  let withheld = 0;
+  return {
+    deliver(moment: Moment) {
+      const { descriptions, remarks, ...described } = options.describe(moment);
+      tellRemarks(remarks);
+      troubled = descriptions.filter(({ keyProblem }) => keyProblem).map(({ name }) => name);
+      withheld = described.withheld;
+      const environments = descriptions.length;
+      const text = JSON.stringify(descriptions);
+      if (text !== delivered) {
+        if (delivered !== undefined) log.info('The environments in SSM changed', { environments });
+        delivered = text;
+        sink.replace(descriptions);
+      }
+      return { environments, unconfirmed: described.unconfirmed };
+    },
+    hasBegun: () => delivered !== undefined,
+    /** Names of environments with a key problem. */
+    troubled: () => troubled,
+    /** How many credentials open nothing until their environment is known. */
+    withheld: () => withheld,
+  };
 }
 
 /** Why nothing can be decrypted, not even what could be before; undefined: something can, or nothing was tried. */
