@@ -157,12 +157,23 @@ export interface MemberChanges {
   readonly remove: readonly string[];
 }
 
+/** What an evaluation knows about memberships in Big Segments, by context key. */
+export type Memberships = ReadonlyMap<string, BigSegmentsAnswer>;
+
+export interface LoadOptions {
+  /** Waits for its turn as long as it takes, for streams, which are open anyway. Otherwise the wait has a limit. */
+  readonly patient?: boolean;
+  /** What the caller was told before: used while the store cannot be asked, even if nothing else remembers it. */
+  readonly known?: Memberships | undefined;
+}
+
 /** Which contexts are in which Big Segments, according to a store. */
 export interface BigSegments {
-  /** The result of the last `load` of the key; STORE_ERROR for a key that was never loaded. */
-  lookup(contextKey: string): BigSegmentsAnswer;
-  /** Loads these keys for `lookup`, from a cache of a few seconds or from the store. Never rejects. */
-  load(contextKeys: readonly string[]): Promise<void>;
+  /**
+   * Memberships of these keys, from a cache of a few seconds or from the store, which may be waited for. Undefined: they
+   * are not known yet, because too many others are being looked up; nothing may be answered without them. Never rejects.
+   */
+  load(contextKeys: readonly string[], options?: LoadOptions): Promise<Memberships | undefined>;
   /** Undefined until there is a Big Segment. */
   status():
     | { readonly available: boolean; readonly potentiallyStale: boolean; readonly lastSynchronizedOn: number }
@@ -185,12 +196,22 @@ export interface EvaluationOptions {
 
 /** An environment's flags for client-side SDKs. */
 export interface ClientView {
-  /** Loads memberships in Big Segments before an evaluation; undefined when there are none to load. Never rejects. */
-  prepare(context: Context): Promise<void> | undefined;
+  /**
+   * Loads the memberships in Big Segments that evaluations of this context need; undefined when they need none. Resolves
+   * with undefined when they are not known yet (see `BigSegments.load`). Never rejects.
+   */
+  prepare(context: Context, options?: LoadOptions): Promise<Memberships | undefined> | undefined;
+  /** Whether these memberships are all that an evaluation of this context needs now. */
+  isPrepared(context: Context, memberships: Memberships | undefined): boolean;
   /** Undefined: no such flag for this audience. */
-  evaluateOne(key: string, context: Context, options: EvaluationOptions): EvaluatedFlag | undefined;
+  evaluateOne(
+    key: string,
+    context: Context,
+    options: EvaluationOptions,
+    memberships?: Memberships,
+  ): EvaluatedFlag | undefined;
   /** All flags that the audience may see, in the view's order. */
-  evaluateAll(context: Context, options: EvaluationOptions): EvaluatedFlag[];
+  evaluateAll(context: Context, options: EvaluationOptions, memberships?: Memberships): EvaluatedFlag[];
 }
 
 /** The items of an environment in memory, tombstones included. */

@@ -150,6 +150,13 @@ export const mainSettings = {
       '5m',
       'Big Segments are stale this long after their last synchronisation',
     ),
+    cacheBytes: main.setting(
+      'bigSegmentsCacheSize',
+      'BIG_SEGMENTS_CACHE_SIZE',
+      bytes,
+      '32MiB',
+      'memory for the memberships of contexts in Big Segments, which stay in use while the store cannot be asked; 32 MiB hold about 90,000 contexts. All environments share it, and open streams remember their own',
+    ),
   },
   expiredCredentialCleanupIntervalMs: main.setting(
     'expiredCredentialCleanupInterval',

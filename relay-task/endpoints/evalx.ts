@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import type { EvaluatedFlag } from '../ports.ts';
 import { bodyOf } from './encoding.ts';
+import { prepare } from './memberships.ts';
 import type { Reply } from './reply.ts';
 import { type Representation, represent, withoutData } from './represent.ts';
 import type { EnvironmentRequest, Handler, RouteRequest } from './request.ts';
@@ -47,12 +48,10 @@ export async function evaluate(
 
   const withReasons = request.query.get('withReasons') === 'true';
   const options = { audience, withReasons };
-  const memberships = clientView.prepare(context);
-  let flags: readonly EvaluatedFlag[] | undefined;
-  if (memberships) {
-    await memberships;
-    flags = clientView.evaluateAll(context, options);
-  }
+  const prepared = await prepare(environment, context);
+  if ('reply' in prepared) return prepared.reply;
+  const { memberships } = prepared;
+  const flags = memberships && clientView.evaluateAll(context, options, memberships);
   const content = flags ? flags.map(({ key, json }) => [key, json]) : view.digest('all');
   const digest = createHash('sha256')
     .update(JSON.stringify([content, canonical, audience, withReasons]))

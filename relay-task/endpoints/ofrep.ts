@@ -5,8 +5,9 @@
  */
 import { createHash } from 'node:crypto';
 import type { Context } from '../../lib/evaluation/index.ts';
-import type { Log } from '../ports.ts';
+import type { Log, Memberships } from '../ports.ts';
 import { bodyOf } from './encoding.ts';
+import { prepare } from './memberships.ts';
 import { contextFromOpenFeature } from './ofrep-context.ts';
 import { createOpenFeatureResults, reasonsFor } from './ofrep-result.ts';
 import { CANNOT_ANSWER, jsonReply, messageReply, Refusal, type Reply, SEE_LOG } from './reply.ts';
@@ -45,7 +46,11 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
   /** Reads the context and gives errors OFREP's shape, which names the flag if there is one. */
   const evaluating =
     (
-      answer: (request: EnvironmentRequest, context: RequestContext, remembers: boolean) => Reply | Promise<Reply>,
+      answer: (
+        request: EnvironmentRequest,
+        context: RequestContext,
+        memberships: Memberships | undefined,
+      ) => Reply | Promise<Reply>,
     ): Handler =>
     async (request) => {
       const { environment, headers, params } = request;
@@ -56,9 +61,9 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
         if ('errorCode' in read) return failure(400, read);
         if (!isProven(request, read.context)) return messageReply(403, unproven);
         if (!environment.view.initialized) return withoutData(environment);
-        const memberships = environment.clientView.prepare(read.context);
-        await memberships;
-        return await answer(request, read, memberships !== undefined);
+        const prepared = await prepare(environment, read.context);
+        if ('reply' in prepared) return prepared.reply;
+        return await answer(request, read, prepared.memberships);
       } catch (error) {
         if (error instanceof Refusal) {
           const { reply, message } = error;
@@ -70,10 +75,10 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
     };
 
   return {
-    single: evaluating((request, { context }) => {
+    single: evaluating((request, { context }, memberships) => {
       const { environment, credentialKind: audience, headers } = request;
       const { key = '' } = request.params;
-      const flag = environment.clientView.evaluateOne(key, context, { audience, withReasons: true });
+      const flag = environment.clientView.evaluateOne(key, context, { audience, withReasons: true }, memberships);
       if (!flag) {
         const errorDetails = `there is no flag ${JSON.stringify(key)} that this kind of credential may see`;
         return jsonReply(404, { key, errorCode: 'FLAG_NOT_FOUND', errorDetails }, privately);
@@ -85,18 +90,18 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
 
     // Flags are evaluated only for a body: a client that already holds the answer costs a hash. With Big Segments the answer
     // also depends on memberships, which are not part of the environment's content, so the digest covers the answer instead.
-    bulk: evaluating((request, { context, canonical }, remembers) => {
+    bulk: evaluating((request, { context, canonical }, memberships) => {
       const { environment, credentialKind: audience, headers } = request;
       const { view, clientView, environmentId } = environment;
       const reasons = reasonsFor(headers);
       const streams = eventStreams(request);
       const render = () => {
-        const flags = clientView.evaluateAll(context, { audience, withReasons: true });
+        const flags = clientView.evaluateAll(context, { audience, withReasons: true }, memberships);
         const metadata =
           environmentId === undefined ? '' : `,"metadata":${JSON.stringify({ flagSetId: environmentId })}`;
         return `{"flags":[${flags.map((flag) => resultOf(flag, reasons).json).join(',')}]${metadata}${streams}}`;
       };
-      const rendered = remembers ? render() : undefined;
+      const rendered = memberships ? render() : undefined;
       const digest = digestOf(
         rendered ?? JSON.stringify(['ofrep', view.digest('all'), canonical, audience, reasons, environmentId, streams]),
       );

@@ -1,14 +1,16 @@
 import {
+  type Context,
   compileFlag,
   compileSegment,
   createEvaluator,
   type Evaluator,
   type Flag,
+  type FlagResult,
   type Segment,
   sha1Bucket,
 } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import type { BigSegments, ClientView, CredentialKind } from '../ports.ts';
+import type { BigSegments, ClientView, CredentialKind, Memberships } from '../ports.ts';
 import { createDependencies } from './dependencies.ts';
 import { createClientView, mayBeSeen } from './evaluated.ts';
 
@@ -47,6 +49,10 @@ export function createCompiled(
   const segments = new Map<string, Segment>();
   const listed = new Map<CredentialKind, readonly Flag[]>();
   let unbounded: readonly Segment[] | undefined;
+  /** The context kinds of the Big Segments. */
+  let unboundedKinds: ReadonlySet<string> | undefined;
+  /** Those of the evaluation in progress. */
+  let memberships: Memberships | undefined;
 
   function compiled<T>(cache: Map<string, T>, kind: Kind, key: string, compile: (data: unknown) => T): T | undefined {
     const held = cache.get(key);
@@ -69,8 +75,17 @@ export function createCompiled(
     flag,
     segment,
     bucket: sha1Bucket,
-    ...(bigSegments && { bigSegments: (key: string) => bigSegments.lookup(key) }),
+    ...(bigSegments && { bigSegments: (key: string) => memberships?.get(key) ?? { status: 'STORE_ERROR' } }),
   });
+
+  function evaluateFlag(held: Flag, context: Context, known: Memberships | undefined): FlagResult {
+    memberships = known;
+    try {
+      return evaluator.evaluateFlag(held, context);
+    } finally {
+      memberships = undefined;
+    }
+  }
 
   function flagsFor(audience: CredentialKind): readonly Flag[] {
     let list = listed.get(audience);
@@ -108,6 +123,7 @@ export function createCompiled(
       } else {
         segments.delete(key);
         unbounded = undefined;
+        unboundedKinds = undefined;
       }
     },
     flag,
@@ -117,9 +133,12 @@ export function createCompiled(
     clientView: createClientView({
       flag,
       flags: flagsFor,
-      evaluator,
+      evaluateFlag,
       bigSegments,
-      bigSegmentKinds: () => unboundedSegments().map(kindOf),
+      bigSegmentKinds() {
+        unboundedKinds ??= new Set(unboundedSegments().map(kindOf));
+        return unboundedKinds;
+      },
     }),
     affected(items) {
       const flagKeys = [...dependencies.usersOf(items)];

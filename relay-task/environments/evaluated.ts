@@ -1,14 +1,21 @@
-import { type Context, clientSideAvailability, type Evaluator, type Flag } from '../../lib/evaluation/index.ts';
-import type { BigSegments, ClientView, CredentialKind, EvaluatedFlag, EvaluationOptions } from '../ports.ts';
+import { type Context, clientSideAvailability, type Flag, type FlagResult } from '../../lib/evaluation/index.ts';
+import type {
+  BigSegments,
+  ClientView,
+  CredentialKind,
+  EvaluatedFlag,
+  EvaluationOptions,
+  Memberships,
+} from '../ports.ts';
 
 export interface ClientViewOptions {
   flag(key: string): Flag | undefined;
   /** Live flags that the audience may see. */
   flags(audience: CredentialKind): readonly Flag[];
-  readonly evaluator: Evaluator;
+  evaluateFlag(flag: Flag, context: Context, memberships: Memberships | undefined): FlagResult;
   readonly bigSegments?: BigSegments | undefined;
   /** The context kinds of the Big Segments; empty without Big Segments. */
-  bigSegmentKinds(): readonly string[];
+  bigSegmentKinds(): ReadonlySet<string>;
 }
 
 /** Whether this audience may see the flag. */
@@ -31,16 +38,21 @@ const MAX_TEXTS = 1_000;
 
 /** An environment's flags as client-side SDKs get them. Equal results of one state of a flag are the same object. */
 export function createClientView(options: ClientViewOptions): ClientView {
-  const { flag: flagOf, evaluator, bigSegments } = options;
+  const { flag: flagOf, evaluateFlag, bigSegments } = options;
   const answersOf = new WeakMap<Flag, Answers>();
 
-  function evaluate(flag: Flag, context: Context, { audience, withReasons }: EvaluationOptions): EvaluatedFlag {
+  function evaluate(
+    flag: Flag,
+    context: Context,
+    { audience, withReasons }: EvaluationOptions,
+    memberships: Memberships | undefined,
+  ): EvaluatedFlag {
     let answers = answersOf.get(flag);
     if (answers === undefined) {
       answers = { shared: [new Map(), new Map()], byText: new Map() };
       answersOf.set(flag, answers);
     }
-    const { detail, prerequisites, isExperiment } = evaluator.evaluateFlag(flag, context);
+    const { detail, prerequisites, isExperiment } = evaluateFlag(flag, context, memberships);
     const { reason } = detail;
     // Prerequisites depend on other flags, and results about Big Segments and errors are new objects each time.
     const isShared = prerequisites.length === 0 && reason.kind !== 'ERROR' && reason.bigSegmentsStatus === undefined;
@@ -70,21 +82,32 @@ export function createClientView(options: ClientViewOptions): ClientView {
     return made;
   }
 
+  /** The keys by which Big Segments know the context. */
+  function keysOf(context: Context): ReadonlySet<string> {
+    const keys = new Set<string>();
+    if (!bigSegments) return keys;
+    for (const kind of options.bigSegmentKinds()) {
+      const key = keyOf(context, kind);
+      if (key) keys.add(key);
+    }
+    return keys;
+  }
+
   return {
-    prepare(context) {
-      if (!bigSegments) return undefined;
-      const keys = new Set<string>();
-      for (const kind of options.bigSegmentKinds()) {
-        const key = keyOf(context, kind);
-        if (key) keys.add(key);
-      }
-      return keys.size > 0 ? bigSegments.load([...keys]) : undefined;
+    prepare(context, how) {
+      const keys = keysOf(context);
+      return keys.size > 0 ? bigSegments?.load([...keys], how) : undefined;
     },
-    evaluateOne(key, context, wanted) {
+    isPrepared(context, memberships) {
+      for (const key of keysOf(context)) if (!memberships?.has(key)) return false;
+      return true;
+    },
+    evaluateOne(key, context, wanted, memberships) {
       const flag = flagOf(key);
-      return flag && mayBeSeen(flag, wanted.audience) ? evaluate(flag, context, wanted) : undefined;
+      return flag && mayBeSeen(flag, wanted.audience) ? evaluate(flag, context, wanted, memberships) : undefined;
     },
-    evaluateAll: (context, wanted) => options.flags(wanted.audience).map((flag) => evaluate(flag, context, wanted)),
+    evaluateAll: (context, wanted, memberships) =>
+      options.flags(wanted.audience).map((flag) => evaluate(flag, context, wanted, memberships)),
   };
 }
 

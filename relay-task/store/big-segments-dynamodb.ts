@@ -1,5 +1,4 @@
 import {
-  type AttributeValue,
   type DynamoDBClient,
   GetItemCommand,
   UpdateItemCommand,
@@ -10,6 +9,7 @@ import { namespaces } from '../../lib/flag-table/index.ts';
 import { awsNameOf, callAws } from '../common/aws-call.ts';
 import type { BigSegmentPatch, Log } from '../ports.ts';
 import {
+  type BigSegmentMetadata,
   type BigSegmentStore,
   changesByHash,
   countingPatches,
@@ -17,7 +17,13 @@ import {
   membershipOf,
   type PatchOutcome,
 } from './big-segments.ts';
-import { createDynamoDBClient, type DynamoDBClientOptions, describeError } from './dynamodb-client.ts';
+import {
+  batchGet,
+  createDynamoDBClient,
+  type DynamoDBClientOptions,
+  describeError,
+  type Row,
+} from './dynamodb-client.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
 import { defaultTimings, retryTimes, type Timings } from './timings.ts';
 
@@ -32,8 +38,6 @@ export interface DynamoDBBigSegmentsOptions extends DynamoDBClientOptions {
   /** For tests. */
   readonly timings?: Partial<Timings>;
 }
-
-type Row = Record<string, AttributeValue>;
 
 /** An update without its table and key. */
 type Request = Omit<UpdateItemCommandInput, 'TableName' | 'Key'>;
@@ -64,19 +68,23 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
   const userKey = (hash: string) => ({ namespace: { S: bigSegmentsUser }, key: { S: hash } });
   const closing = new AbortController();
 
+  const retried = <T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> =>
+    callAws((abortSignal) => send({ abortSignal }), {
+      service: 'DynamoDB',
+      timeoutMs: timings.requestTimeoutMs,
+      retries: MAX_RETRIES,
+      backoff: retryTimes(timings),
+      signal: closing.signal,
+    });
+  const failureOf = (error: unknown) => new Error(describeError(error, TableName), { cause: error });
+
   /** Undefined: the condition did not hold. */
   async function call<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T | undefined> {
     try {
-      return await callAws((abortSignal) => send({ abortSignal }), {
-        service: 'DynamoDB',
-        timeoutMs: timings.requestTimeoutMs,
-        retries: MAX_RETRIES,
-        backoff: retryTimes(timings),
-        signal: closing.signal,
-      });
+      return await retried(send);
     } catch (error) {
       if (awsNameOf(error) === 'ConditionalCheckFailedException') return undefined;
-      throw new Error(describeError(error, TableName), { cause: error });
+      throw failureOf(error);
     }
   }
 
@@ -124,8 +132,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
 
   const store: BigSegmentStore = {
     async metadata() {
-      const { lastVersion, synchronizedOn } = await get(metadataKey);
-      return { cursor: lastVersion?.S ?? '', synchronizedOn: synchronizedOn?.N ? Number(synchronizedOn.N) : undefined };
+      return metadataOf(await get(metadataKey));
     },
     apply,
     async setSynchronizedOn(unixMs) {
@@ -135,9 +142,30 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
         ExpressionAttributeValues: { ':at': { N: String(unixMs) } },
       });
     },
-    async membership(hash) {
-      const { included, excluded } = await get(userKey(hash));
-      return membershipOf(included?.SS ?? [], excluded?.SS ?? []);
+    async read(hashes) {
+      const rows = new Map<string, Row>();
+      const wanted = [metadataKey, ...hashes.map(userKey)];
+      try {
+        for (const row of await batchGet({
+          client,
+          TableName,
+          keys: wanted,
+          backoff: retryTimes(timings),
+          call: retried,
+        })) {
+          rows.set(idOf(row), row);
+        }
+      } catch (error) {
+        throw failureOf(error);
+      }
+      const rowOf = (key: Row) => rows.get(idOf(key)) ?? {};
+      return {
+        metadata: metadataOf(rowOf(metadataKey)),
+        memberships: hashes.map((hash) => {
+          const { included, excluded } = rowOf(userKey(hash));
+          return membershipOf(included?.SS ?? [], excluded?.SS ?? []);
+        }),
+      };
     },
     async close() {
       closing.abort(new Error('the store of Big Segments was closed'));
@@ -145,6 +173,14 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     },
   };
   return countingPatches(store, registry, { database: 'dynamodb', prefix });
+}
+
+function idOf({ namespace, key }: Row): string {
+  return `${namespace?.S} ${key?.S}`;
+}
+
+function metadataOf({ lastVersion, synchronizedOn }: Row): BigSegmentMetadata {
+  return { cursor: lastVersion?.S ?? '', synchronizedOn: synchronizedOn?.N ? Number(synchronizedOn.N) : undefined };
 }
 
 function positionOf({ lastVersion, patchNumber }: Row): Position {

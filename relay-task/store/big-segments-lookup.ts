@@ -1,7 +1,9 @@
 import type { BigSegmentsAnswer } from '../../lib/evaluation/index.ts';
-import { createTurnstile } from '../common/turnstile.ts';
-import type { BigSegments } from '../ports.ts';
+import { sleep } from '../common/pause.ts';
+import type { BigSegments, LoadOptions } from '../ports.ts';
 import { hashOf, type Membership } from './big-segments.ts';
+import { type CacheEntry, createMembershipMemory, type MembershipMemory } from './big-segments-cache.ts';
+import { createMembershipReads, type ReadMembership } from './big-segments-reads.ts';
 import { type BigSegmentWatchOptions, createBigSegmentWatch } from './big-segments-watch.ts';
 
 export interface BigSegmentLookupOptions extends BigSegmentWatchOptions {
@@ -11,11 +13,13 @@ export interface BigSegmentLookupOptions extends BigSegmentWatchOptions {
   readonly statusStaleAfterMs?: number;
   /** How long a membership is used before it is read again. Default 5 s. */
   readonly cacheMs?: number;
-  /** How many contexts are remembered. Default 1000. */
-  readonly cacheSize?: number;
-  /** How many memberships are read at the same time, and how many more reads may wait. Default 64 and 4096. */
+  /** Where memberships are remembered. Default: 32 MiB of its own. */
+  readonly memory?: MembershipMemory;
+  /** How many requests are in progress at the same time, and how many more contexts may wait. Default 4 and 50,000. */
   readonly maxInside?: number;
   readonly maxWaiting?: number;
+  /** How long a load that is not patient waits. Default 5 s. */
+  readonly waitMs?: number;
   /** Unix ms; `Date.now`. */
   now?(): number;
 }
@@ -25,29 +29,20 @@ export interface BigSegmentLookup extends BigSegments {
   start(): void;
   /** Memberships were changed by this relay: reads the metadata now, and memberships again by the next `load`. Never rejects. */
   refresh(): Promise<void>;
+  /** Loads in progress resolve with what is known, or with undefined. */
   close(): void;
 }
 
-interface Entry {
-  readonly membership: Membership | null;
-  /** How many changes came before it was read. */
-  readonly generation: number;
-  readonly readAt: number;
-  readonly failed: boolean;
-}
-
 /**
- * Memberships for evaluation. When no store answers, evaluations use the last known membership and say STORE_ERROR, so an
- * outage removes no remembered context from a segment.
+ * Memberships for evaluation. While no store can be relied on, evaluations use the last known membership and say STALE. A
+ * context of which nothing is known waits; it gets STORE_ERROR only if the store cannot be asked for longer than that.
  */
 export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSegmentLookup {
-  const { staleAfterMs = 120_000, statusStaleAfterMs = 300_000, cacheMs = 5_000, cacheSize = 1_000 } = options;
-  const { maxInside = 64, maxWaiting = 4_096, now = Date.now } = options;
-  const turnstile = createTurnstile({ maxInside, maxWaiting });
-  /** Least recently loaded first. */
-  const cache = new Map<string, Entry>();
-  const loading = new Map<string, Promise<void>>();
+  const { staleAfterMs = 120_000, statusStaleAfterMs = 300_000, cacheMs = 5_000, waitMs = 5_000 } = options;
+  const { maxInside = 4, maxWaiting = 50_000, outageWaitMs = 5_000, now = Date.now } = options;
+  const cache = (options.memory ?? createMembershipMemory({ limitBytes: 32 * 1024 * 1024 })).open();
   let generation = 0;
+  let closed = false;
   const watch = createBigSegmentWatch({
     ...options,
     onChange() {
@@ -55,76 +50,99 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
       options.onChange?.();
     },
   });
+  const reads = createMembershipReads({ read, generation: () => generation, maxInside, maxWaiting });
 
-  function isFresh({ readAt, failed, generation: asked }: Entry): boolean {
-    const age = now() - readAt;
-    return !failed && asked === generation && age < cacheMs && age >= 0;
+  async function read(hashes: readonly string[]): Promise<readonly ReadMembership[] | undefined> {
+    const asked = { generation, readAt: now() };
+    const reading = await watch.read(hashes);
+    if (!reading) return undefined;
+    const outdated = reading.reliability === 'outdated';
+    return hashes.map((hash, index) => {
+      const membership = reading.memberships[index] ?? null;
+      const held = cache.get(hash);
+      // What was known is newer than an outdated store, and than a slow answer from before a change.
+      if (!held || (!outdated && held.generation <= asked.generation)) cache.set(hash, { ...asked, membership });
+      return { membership, outdated };
+    });
   }
 
-  function remember(contextKey: string, entry: Entry): void {
-    // A slow answer from before a change is outdated.
-    if ((cache.get(contextKey)?.generation ?? 0) > entry.generation) return;
-    cache.delete(contextKey);
-    cache.set(contextKey, entry);
-    for (const oldest of cache.keys()) {
-      if (cache.size <= cacheSize) break;
-      cache.delete(oldest);
+  function isFresh({ readAt, generation: asked }: CacheEntry): boolean {
+    const age = now() - readAt;
+    return watch.reliability() === 'current' && asked === generation && age < cacheMs && age >= 0;
+  }
+
+  const staleFor = (ms: number) => now() - (watch.newest()?.synchronizedOn ?? 0) > ms;
+  const current = (membership: Membership | null): BigSegmentsAnswer => ({
+    status: staleFor(staleAfterMs) ? 'STALE' : 'HEALTHY',
+    membership,
+  });
+
+  function lastKnown(key: string, hash: string, { known }: LoadOptions): BigSegmentsAnswer | undefined {
+    const entry = cache.get(hash);
+    const membership = entry ? entry.membership : known?.get(key)?.membership;
+    return membership === undefined ? undefined : { status: 'STALE', membership };
+  }
+
+  /** Undefined: too many wait already, or the lookup was closed. */
+  async function answer(key: string, hash: string, how: LoadOptions): Promise<BigSegmentsAnswer | undefined> {
+    const began = performance.now();
+    for (;;) {
+      const entry = cache.get(hash);
+      if (entry && isFresh(entry)) {
+        cache.set(hash, entry);
+        return current(entry.membership);
+      }
+      const before = lastKnown(key, hash, how);
+      const reliability = watch.reliability();
+      if (!closed && reliability !== 'none' && !(reliability === 'outdated' && before)) {
+        const found = await reads.get(hash, how.patient ?? false);
+        if (found === 'full') return before;
+        if (found && !found.outdated) return current(found.membership);
+        if (found) return before ?? { status: 'STALE', membership: found.membership };
+      }
+      const known = lastKnown(key, hash, how);
+      if (known || closed) return known;
+      const isOver = await watch.recovery();
+      if (closed) return undefined;
+      if (!isOver || performance.now() - began > outageWaitMs) return { status: 'STORE_ERROR' };
     }
   }
 
-  async function read(contextKey: string): Promise<void> {
-    const asked = { generation, readAt: now() };
-    // Rejects only when too many wait already.
-    const readInTurn = () => turnstile.run(() => watch.readMembership(hashOf(contextKey))).catch(() => undefined);
-    const membership = watch.available() === false ? undefined : await readInTurn();
-    const failed = membership === undefined;
-    const known = failed ? (cache.get(contextKey)?.membership ?? null) : membership;
-    remember(contextKey, { ...asked, membership: known, failed });
-  }
-
-  /** Calls share a read that is in progress, unless memberships changed since it began. */
-  function loadOne(contextKey: string): Promise<void> {
-    const id = `${generation} ${contextKey}`;
-    const present = loading.get(id);
-    if (present) return present;
-    const made = read(contextKey).finally(() => loading.delete(id));
-    loading.set(id, made);
-    return made;
-  }
-
-  const staleFor = (ms: number) => now() - (watch.metadata()?.synchronizedOn ?? 0) > ms;
-
   return {
-    lookup(contextKey): BigSegmentsAnswer {
-      const entry = cache.get(contextKey);
-      if (!entry) return { status: 'STORE_ERROR' };
-      if (entry.failed) return { status: 'STORE_ERROR', membership: entry.membership };
-      return { status: staleFor(staleAfterMs) ? 'STALE' : 'HEALTHY', membership: entry.membership };
-    },
-    async load(contextKeys) {
-      const started = watch.start();
-      const missing: string[] = [];
-      for (const key of contextKeys) {
-        const entry = cache.get(key);
-        if (entry && isFresh(entry)) remember(key, entry);
-        else missing.push(key);
-      }
-      // Without the metadata, fresh and stale look the same.
-      await Promise.all([...missing.map(loadOne), ...(watch.metadata() ? [] : [started])]);
+    async load(keys, how = {}) {
+      watch.start();
+      const deadline = new AbortController();
+      const late = how.patient ? undefined : sleep(waitMs, deadline.signal);
+      const answers = await Promise.all(
+        keys.map(async (key) => {
+          const hash = hashOf(key);
+          const found = answer(key, hash, how);
+          return [
+            key,
+            await (late ? Promise.race([found, late.then(() => lastKnown(key, hash, how))]) : found),
+          ] as const;
+        }),
+      );
+      deadline.abort();
+      const complete = answers.filter((one): one is [string, BigSegmentsAnswer] => one[1] !== undefined);
+      return complete.length === keys.length ? new Map(complete) : undefined;
     },
     status() {
       const available = watch.available();
       if (available === undefined) return undefined;
-      const lastSynchronizedOn = watch.metadata()?.synchronizedOn ?? 0;
-      return { available, potentiallyStale: staleFor(statusStaleAfterMs), lastSynchronizedOn };
+      const potentiallyStale = watch.reliability() !== 'current' || staleFor(statusStaleAfterMs);
+      return { available, potentiallyStale, lastSynchronizedOn: watch.newest()?.synchronizedOn ?? 0 };
     },
-    start() {
-      void watch.start();
-    },
+    start: watch.start,
     async refresh() {
       generation += 1;
-      await watch.readMetadata();
+      await watch.refresh();
     },
-    close: watch.close,
+    close() {
+      closed = true;
+      watch.close();
+      reads.close();
+      cache.close();
+    },
   };
 }

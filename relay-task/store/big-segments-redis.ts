@@ -2,6 +2,7 @@ import type { Registry } from 'prom-client';
 import { sleep } from '../common/pause.ts';
 import type { BigSegmentPatch } from '../ports.ts';
 import {
+  type BigSegmentMetadata,
   type BigSegmentStore,
   changesByHash,
   countingPatches,
@@ -106,18 +107,19 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
   const store: BigSegmentStore = {
     async metadata() {
       const [cursor, synchronizedOn] = await call((redis) => redis.mget(keys.cursor, keys.synchronized));
-      return { cursor: cursor ?? '', synchronizedOn: synchronizedOn ? Number(synchronizedOn) : undefined };
+      return metadataOf(cursor, synchronizedOn);
     },
     apply,
     async setSynchronizedOn(unixMs) {
       await call((redis) => redis.set(keys.synchronized, String(unixMs)));
     },
-    async membership(hash) {
-      const [included, excluded] = await Promise.all([
-        call((redis) => redis.smembers(keys.included(hash))),
-        call((redis) => redis.smembers(keys.excluded(hash))),
-      ]);
-      return membershipOf(included, excluded);
+    async read(hashes) {
+      const sets = await call((redis) => readSets(redis, keys, hashes));
+      const [cursor, synchronizedOn] = (sets.pop() ?? []) as (string | null)[];
+      return {
+        memberships: hashes.map((_, index) => membershipOf(sets[2 * index] ?? [], sets[2 * index + 1] ?? [])),
+        metadata: metadataOf(cursor, synchronizedOn),
+      };
     },
     async close() {
       own?.disconnect();
@@ -125,6 +127,24 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
     },
   };
   return countingPatches(store, options.registry, { database: 'redis', prefix });
+}
+
+/**
+ * Two sets for each hash, then cursor and time of synchronisation. These come last: if the server was emptied before any
+ * of the sets was read, they show it.
+ */
+async function readSets(redis: RedisClient['redis'], keys: Keys, hashes: readonly string[]): Promise<string[][]> {
+  const pipeline = redis.pipeline();
+  for (const hash of hashes) pipeline.smembers(keys.included(hash)).smembers(keys.excluded(hash));
+  const answers = (await pipeline.mget(keys.cursor, keys.synchronized).exec()) ?? [];
+  return answers.map(([error, answer]) => {
+    if (error) throw error;
+    return answer as string[];
+  });
+}
+
+function metadataOf(cursor: string | null | undefined, synchronizedOn: string | null | undefined): BigSegmentMetadata {
+  return { cursor: cursor ?? '', synchronizedOn: synchronizedOn ? Number(synchronizedOn) : undefined };
 }
 
 function keysOf(prefix: string) {

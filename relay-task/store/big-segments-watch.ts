@@ -1,79 +1,141 @@
 import type { Log } from '../ports.ts';
-import type { BigSegmentMetadata, BigSegmentStore, Membership } from './big-segments.ts';
-
-type ReadStore = Pick<BigSegmentStore, 'metadata' | 'membership'>;
+import type { BigSegmentReading, BigSegmentStore } from './big-segments.ts';
+import { createStandings } from './big-segments-standing.ts';
 
 export interface BigSegmentWatchOptions {
-  /** The first one is used; the others replace it while it fails. */
-  readonly stores: readonly ReadStore[];
+  /** The first one is used; the others replace it while it cannot be relied on. */
+  readonly stores: readonly Pick<BigSegmentStore, 'read'>[];
   readonly log: Log;
-  /** Memberships may differ: another relay moved the cursor, or a store that failed answers again. Must not throw. */
+  /** Memberships may differ: another relay moved the cursor, or a store can be relied on again. Must not throw. */
   onChange?(): void;
   /** How often the metadata is read. Default 5 s. */
   readonly pollMs?: number;
-  /** How long an evaluation waits for the store. Default 2 s. */
+  /** How long a read waits for the store. Default 2 s. */
   readonly timeoutMs?: number;
-  /** How often a failed store is tried again. Until it answers, evaluations do not wait for it. Default 1 s. */
+  /** How often a store that cannot be relied on is tried again. Default 1 s. */
   readonly retryMs?: number;
+  /** How long evaluations without a known membership wait for the end of an outage, from its beginning. Default 5 s. */
+  readonly outageWaitMs?: number;
 }
 
-/** Reads the metadata at intervals, and knows whether a store can be read. */
+/** `outdated`: the stores' answers are older than what was known. `none`: no store can be asked. */
+export type Reliability = 'current' | 'outdated' | 'none';
+
+export interface WatchedReading extends BigSegmentReading {
+  readonly reliability: 'current' | 'outdated';
+}
+
+/** What the stores said to one question. */
+interface Result {
+  /** Whether any of them answered. */
+  readonly answered: boolean;
+  readonly reading: WatchedReading | undefined;
+  /** Why no current answer was found; '' if there is one. */
+  readonly problem: string;
+}
+
+/** Reads from the stores, and knows whether they can be relied on. */
 export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
-  const { stores, log, pollMs = 5_000, timeoutMs = 2_000, retryMs = 1_000 } = options;
-  /** The store that answered last. Metadata is always asked of the first one first. */
+  const { stores, log, pollMs = 5_000, timeoutMs = 2_000, retryMs = 1_000, outageWaitMs = 5_000 } = options;
+  const standings = createStandings();
+  const outage = createOutage(outageWaitMs);
+  /** The store that was current last. The metadata is always asked of the first one first. */
   let preferred = 0;
-  let metadata: BigSegmentMetadata | undefined;
   let available: boolean | undefined;
+  let reliability: Reliability | undefined;
+  /** The cursor that readers were told of. */
+  let cursor: string | undefined;
+  /** Questions are numbered, since answers may overtake each other. */
+  let asked = 0;
+  let succeeded = 0;
+  let failed = 0;
+  /** A hash of the last question that failed: the next attempt has to read it, and not only the metadata. */
+  let probe: readonly string[] = [];
+  /** The message about the trouble at present. */
+  let reported = '';
   let first: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
-  async function ask<T>(from: number, question: (store: ReadStore) => Promise<T>): Promise<T> {
-    let failure: unknown = new Error('there is no store of Big Segments');
-    for (const store of [...stores.slice(from), ...stores.slice(0, from)]) {
+  /** Asks one store after the other until one is current. */
+  async function question(from: number, hashes: readonly string[]): Promise<Result> {
+    let answered = false;
+    let reading: WatchedReading | undefined;
+    let problem = 'there is no store of Big Segments';
+    for (let step = 0; step < stores.length; step++) {
+      const index = (from + step) % stores.length;
       try {
-        const answer = await within(timeoutMs, question(store));
-        preferred = stores.indexOf(store);
-        return answer;
+        const found = await within(timeoutMs, stores[index]!.read(hashes));
+        answered = true;
+        const standing = standings.judge(index, found.metadata);
+        if (standing.kind === 'current') {
+          preferred = index;
+          return { answered, reading: { ...found, reliability: 'current' }, problem: '' };
+        }
+        problem = standing.reason;
+        if (standing.kind === 'outdated') reading ??= { ...found, reliability: 'outdated' };
       } catch (error) {
-        failure = error;
+        problem = (error as Error).message;
       }
     }
-    throw failure;
+    return { answered, reading, problem };
   }
 
-  function report(error: Error | undefined): void {
-    const before = available;
-    available = error === undefined;
-    if (error && before !== false) {
-      log.warn('Big Segments cannot be read; using the last known memberships', { reason: error.message });
-      if (first) schedule(retryMs);
+  /** Asks, and draws conclusions from the answer. Returns whether the stores can be relied on again. */
+  async function ask(from: number, hashes: readonly string[]) {
+    const number = ++asked;
+    const result = await question(from, hashes);
+    const { answered, reading, problem } = result;
+    const isCurrent = reading?.reliability === 'current';
+    // A later question had the opposite answer already.
+    const isOvertaken = isCurrent ? number <= failed : number < succeeded;
+    if (isOvertaken || closed) return { reading, recovered: false };
+    const before = reliability;
+    reliability = reading?.reliability ?? 'none';
+    available = answered;
+    if (isCurrent) {
+      succeeded = Math.max(succeeded, number);
+      probe = [];
+      outage.end(true);
+    } else {
+      failed = asked;
+      if (hashes.length > 0) probe = hashes.slice(0, 1);
+      if (reliability === 'none') outage.begin();
+      else outage.end(true);
     }
-    if (error || before !== false || closed) return;
-    log.info('Big Segments can be read again');
-    // Meanwhile some evaluations had to do without memberships.
-    options.onChange?.();
+    report(answered, problem);
+    const recovered = isCurrent && before !== undefined && before !== 'current';
+    if (recovered) cursor = standings.newest?.cursor;
+    return { reading, recovered };
   }
 
-  /** Returns whether the cursor moved. */
-  async function readMetadata(): Promise<boolean> {
-    try {
-      const read = await ask(0, (store) => store.metadata());
-      const moved = metadata !== undefined && metadata.cursor !== read.cursor;
-      metadata = read;
-      report(undefined);
-      return moved;
-    } catch (error) {
-      report(error as Error);
-      return false;
+  function report(answered: boolean, problem: string): void {
+    const message = problem === '' ? '' : answered ? BEHIND : UNREADABLE;
+    if (message === reported) return;
+    reported = message;
+    if (message === '') {
+      log.info('Big Segments can be read again');
+      return;
     }
+    // It is no trouble that a new store has yet to be filled.
+    log[answered && !standings.newest ? 'info' : 'warn'](message, { reason: problem });
+    if (first) schedule(retryMs);
+  }
+
+  /** Returns whether memberships may differ from what was read before. */
+  async function look(): Promise<'moved' | 'recovered' | undefined> {
+    const { recovered } = await ask(0, probe);
+    if (recovered) return 'recovered';
+    const before = cursor;
+    cursor = standings.newest?.cursor;
+    return before !== undefined && before !== cursor ? 'moved' : undefined;
   }
 
   async function poll(): Promise<void> {
-    const moved = await readMetadata();
+    const change = await look();
     if (closed) return;
-    schedule(available ? pollMs : retryMs);
-    if (moved) options.onChange?.();
+    schedule(reliability === 'current' ? pollMs : retryMs);
+    if (change) options.onChange?.();
   }
 
   function schedule(ms: number): void {
@@ -84,28 +146,60 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
   }
 
   return {
-    metadata: () => metadata,
-    /** Undefined: not known yet. */
+    newest: () => standings.newest,
+    /** Whether any store answers; undefined: not known yet. */
     available: () => available,
-    /** Undefined: no store answers. After a failure none is asked until the metadata can be read again. */
-    async readMembership(hash: string): Promise<Membership | null | undefined> {
-      if (available === false) return undefined;
-      try {
-        return await ask(preferred, (store) => store.membership(hash));
-      } catch (error) {
-        report(error as Error);
-        return undefined;
-      }
+    /** Undefined: not known yet. */
+    reliability: () => reliability,
+    /** Undefined: no store can be asked. */
+    async read(hashes: readonly string[]): Promise<WatchedReading | undefined> {
+      const { reading, recovered } = await ask(preferred, hashes);
+      if (recovered) options.onChange?.();
+      return reading;
     },
-    readMetadata,
-    /** Reads the metadata from now on, if it did not before. Resolves when it was read once. */
-    async start(): Promise<void> {
+    /** Whether a store can be asked, after an outage ended; false once it lasts longer than evaluations wait. */
+    recovery: outage.over,
+    /** This relay changed memberships. */
+    async refresh(): Promise<void> {
+      if ((await look()) === 'recovered' && !closed) options.onChange?.();
+    },
+    /** Reads the metadata from now on, if it did not before. */
+    start(): void {
       if (!closed) first ??= poll();
-      await first;
     },
     close(): void {
       closed = true;
       clearTimeout(timer);
+      outage.end(false);
+    },
+  };
+}
+
+const UNREADABLE = 'Big Segments cannot be read; using the last known memberships';
+const BEHIND = 'The store of Big Segments is not up to date; using the last known memberships until it is';
+
+/** The time in which no store can be asked. */
+function createOutage(waitMs: number) {
+  let over = Promise.resolve(true);
+  let settle: ((isOver: boolean) => void) | undefined;
+  let begun = false;
+  let timer: NodeJS.Timeout | undefined;
+  return {
+    over: () => over,
+    begin(): void {
+      if (begun) return;
+      begun = true;
+      over = new Promise((resolve) => {
+        settle = resolve;
+      });
+      timer = setTimeout(() => settle?.(false), waitMs);
+      timer.unref();
+    },
+    end(isOver: boolean): void {
+      begun = false;
+      clearTimeout(timer);
+      settle?.(isOver);
+      over = Promise.resolve(isOver);
     },
   };
 }
@@ -113,7 +207,7 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
 async function within<T>(ms: number, work: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms);
+    timer = setTimeout(() => reject(new Error(`no answer within ${ms} ms`)), ms).unref();
   });
   return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }

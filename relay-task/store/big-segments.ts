@@ -23,6 +23,17 @@ export interface BigSegmentMetadata {
 /** Segment reference to whether the context is included (true) or excluded (false). */
 export type Membership = Readonly<Record<string, boolean>>;
 
+/** What a store holds about some hashes. */
+export interface BigSegmentReading {
+  /** In the order of the hashes; null when nothing is known about one. */
+  readonly memberships: readonly (Membership | null)[];
+  /** As of then: whoever reads from a store that was emptied has to notice. */
+  readonly metadata: BigSegmentMetadata;
+}
+
+/** With the metadata, as many items as one request to DynamoDB may ask for. */
+export const MAX_READ = 99;
+
 /** One environment's Big Segments in a database. Everything but `close` rejects, in time, when that fails. */
 export interface BigSegmentStore {
   /** As of now, not of a replica. */
@@ -30,8 +41,8 @@ export interface BigSegmentStore {
   /** A patch that was cut short may be applied again, by whomever: it comes to the same. */
   apply(patch: BigSegmentPatch): Promise<PatchOutcome>;
   setSynchronizedOn(unixMs: number): Promise<void>;
-  /** Null when nothing is known about the hash. */
-  membership(hash: string): Promise<Membership | null>;
+  /** At most `MAX_READ` hashes. */
+  read(hashes: readonly string[]): Promise<BigSegmentReading>;
   close(): Promise<void>;
 }
 

@@ -11,11 +11,12 @@ import {
 } from '@aws-sdk/client-dynamodb';
 import type { Attributes, Key } from '../../lib/flag-table/index.ts';
 import { awsNameOf, callAws } from '../common/aws-call.ts';
-import { backoffMs } from '../common/backoff.ts';
+import { type BackoffTimes, backoffMs } from '../common/backoff.ts';
 import { sleep } from '../common/pause.ts';
 import type { Condition } from './conditions.ts';
 import { retryTimes, type Timings } from './timings.ts';
 
+export type Row = Record<string, SdkValue>;
 export type WriteKind = 'flag' | 'segment' | 'inited' | 'stale-mark' | 'part' | 'body' | 'delta' | 'head';
 /** `refused`: the condition did not hold, which is not an error. */
 export type WriteOutcome = 'written' | 'refused' | 'failed';
@@ -76,6 +77,29 @@ export function createDynamoDBClient({ region, endpoint, credentials }: DynamoDB
   });
 }
 
+/** The items of at most 100 keys, strongly consistent, in no order. Asks again for those that DynamoDB leaves out. */
+export async function batchGet(options: {
+  readonly client: DynamoDBClient;
+  readonly TableName: string;
+  readonly keys: readonly Row[];
+  readonly backoff: BackoffTimes;
+  /** Sends a request, and retries it. */
+  call<T>(send: (how: { readonly abortSignal: AbortSignal }) => Promise<T>): Promise<T>;
+}): Promise<Row[]> {
+  const { client, TableName, backoff, call } = options;
+  const found: Row[] = [];
+  let wanted = [...options.keys];
+  for (let round = 0; wanted.length > 0; round++) {
+    if (round > maxRetries) throw new Error(`DynamoDB left ${wanted.length} keys of a BatchGetItem unread`);
+    if (round > 0) await sleep(backoffMs(round, backoff));
+    const command = new BatchGetItemCommand({ RequestItems: { [TableName]: { Keys: wanted, ConsistentRead: true } } });
+    const answer = await call((how) => client.send(command, how));
+    found.push(...(answer.Responses?.[TableName] ?? []));
+    wanted = answer.UnprocessedKeys?.[TableName]?.Keys ?? [];
+  }
+  return found;
+}
+
 export function createTable(options: {
   client: DynamoDBClient;
   tableName: string;
@@ -98,22 +122,14 @@ export function createTable(options: {
     });
   }
 
-  /** The items of some keys, as far as DynamoDB gives them in one go. */
-  async function getBatch(keys: readonly Key[]): Promise<Attributes[]> {
-    const found: Attributes[] = [];
-    let wanted = keys.map(sdkKey);
-    for (let round = 0; wanted.length > 0; round++) {
-      if (round > maxRetries) throw new Error(`DynamoDB left ${wanted.length} keys of a BatchGetItem unread`);
-      if (round > 0) await sleep(backoffMs(round, backoff));
-      const command = new BatchGetItemCommand({
-        RequestItems: { [TableName]: { Keys: wanted, ConsistentRead: true } },
-      });
-      const answer = await call((abortSignal) => client.send(command, { abortSignal }));
-      found.push(...((answer.Responses?.[TableName] ?? []) as Attributes[]));
-      wanted = answer.UnprocessedKeys?.[TableName]?.Keys ?? [];
-    }
-    return found;
-  }
+  const getBatch = (keys: readonly Key[]) =>
+    batchGet({
+      client,
+      TableName,
+      keys: keys.map(sdkKey),
+      backoff,
+      call: (send) => call((abortSignal) => send({ abortSignal })),
+    });
 
   function build(guard?: () => void): Table {
     async function write<T>(kind: WriteKind, send: (signal: AbortSignal) => Promise<T>, retry?: boolean) {
@@ -140,7 +156,9 @@ export function createTable(options: {
         if (only && keys.length === 1) return [await table.get(only)];
         const found = new Map<string, Attributes>();
         for (let start = 0; start < keys.length; start += keysAtOnce) {
-          for (const item of await getBatch(keys.slice(start, start + keysAtOnce))) found.set(idOf(item), item);
+          for (const item of await getBatch(keys.slice(start, start + keysAtOnce))) {
+            found.set(idOf(item as Attributes), item as Attributes);
+          }
         }
         return keys.map(({ namespace, key }) => found.get(`${namespace} ${key}`));
       },

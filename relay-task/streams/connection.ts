@@ -1,7 +1,15 @@
 /** Connections, the channels that they read, and the subjects that flags are evaluated for. */
 import type { Socket } from 'node:net';
 import type { Context } from '../../lib/evaluation/index.ts';
-import type { Change, CredentialKind, EvaluatedFlag, EvaluationOptions, StreamKind, StreamOpening } from '../ports.ts';
+import type {
+  Change,
+  CredentialKind,
+  EvaluatedFlag,
+  EvaluationOptions,
+  Memberships,
+  StreamKind,
+  StreamOpening,
+} from '../ports.ts';
 import type { Framing } from './framing.ts';
 import type { CloseReason } from './meter.ts';
 
@@ -82,6 +90,10 @@ export class Subject {
   stamp = 0;
   /** Whether its first answers are being prepared. */
   arriving = false;
+  /** The last known memberships in Big Segments. */
+  memberships: Memberships | undefined = undefined;
+  /** What is to be evaluated again, since memberships were still being loaded for it. */
+  missed: { readonly flagKeys: readonly string[]; readonly whole: boolean } | undefined = undefined;
   /** Its position in the list. */
   index = -1;
 

@@ -53,6 +53,14 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     },
   });
 
+  /** Loads the subject's memberships in Big Segments; undefined if it needs none. Resolves with false if none can be had. */
+  const prepare = (subject: Subject): Promise<boolean> | undefined =>
+    clientView.prepare(subject.context, { patient: true, known: subject.memberships })?.then((memberships) => {
+      if (memberships) subject.memberships = memberships;
+      return memberships !== undefined;
+    });
+  const isPrepared = (subject: Subject) => clientView.isPrepared(subject.context, subject.memberships);
+
   /** Evaluates a subject's first answers, if there is data and nothing else does so. */
   const arrive = (subject: Subject): void => {
     if (subject.held || subject.arriving || !view.initialized) return;
@@ -60,28 +68,57 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     const answer = () => {
       subject.arriving = false;
       if (subject.connections.length > 0) {
-        subject.held = events.place(clientView.evaluateAll(subject.context, subject.options));
+        // A Big Segment of another context kind arrived meanwhile.
+        if (!isPrepared(subject)) return arrive(subject);
+        subject.held = events.place(clientView.evaluateAll(subject.context, subject.options, subject.memberships));
         for (const connection of subject.connections) {
           if (connection !== starting && connection.lateSince === 0) readers.send(connection);
         }
+        catchUp(subject);
       }
       readers.countBytes();
     };
-    const preparation = clientView.prepare(subject.context);
+    const preparation = prepare(subject);
     if (preparation) {
-      const go = () => turns.run(answer);
-      preparation.then(go, go);
+      void preparation.then((isReady) => {
+        if (isReady) turns.run(answer);
+        else subject.arriving = false;
+      });
     } else turns.run(answer);
   };
   const update = (subject: Subject, work: Work): void => {
     const { held } = subject;
-    if (!held) {
-      arrive(subject);
+    if (!held || !isPrepared(subject)) {
+      if (held || (subject.arriving && work.bigSegments)) miss(subject, work);
+      if (held) catchUp(subject);
+      else arrive(subject);
       return;
     }
     const changes = changesOf(subject, held, work, { view, clientView, events });
     if (changes === 'everything') sendEverything(subject);
     else if (changes.length > 0) sendChanges(subject, changes);
+  };
+  const miss = (subject: Subject, { flagKeys, whole }: Work): void => {
+    const { missed } = subject;
+    subject.missed = missed
+      ? { flagKeys: [...new Set([...missed.flagKeys, ...flagKeys])], whole: missed.whole || whole }
+      : { flagKeys, whole };
+  };
+  /** Evaluates what the subject missed, with new memberships. */
+  const catchUp = (subject: Subject): void => {
+    const { missed } = subject;
+    if (!missed) return;
+    subject.missed = undefined;
+    const again = () => {
+      if (subject.connections.length === 0) return;
+      // A flag that is gone belongs to the pass, which frees its slot.
+      const flagKeys = missed.flagKeys.filter((key) => view.get('features', key)?.deleted === false);
+      update(subject, { flagKeys, bigSegments: true, whole: missed.whole });
+      readers.countBytes();
+    };
+    const preparation = prepare(subject);
+    if (preparation) void preparation.then((isReady) => isReady && turns.run(again));
+    else again();
   };
   const sendEverything = (subject: Subject) => {
     for (const connection of subject.connections) {
@@ -100,7 +137,8 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
   const passes = createPasses({
     subjects: subjects.list,
     affected: (items) => (events.used ? options.affected(items) : { flagKeys: [], bigSegments: false }),
-    prepare: (subject) => clientView.prepare(subject.context),
+    prepare: (subject, { bigSegments }) =>
+      subject.held && (bigSegments || !isPrepared(subject)) ? prepare(subject) : undefined,
     visit: update,
     paused: readers.countBytes,
     finished({ flagKeys }, idle, since) {
@@ -152,7 +190,7 @@ function changesOf(
   for (const key of flagKeys) {
     const slot = events.slotOf(key);
     const before = held[slot];
-    const after = clientView.evaluateOne(key, subject.context, subject.options);
+    const after = clientView.evaluateOne(key, subject.context, subject.options, subject.memberships);
     if (before === after) continue;
     while (held.length < slot) held.push(undefined);
     held[slot] = after;

@@ -24,7 +24,7 @@ export interface PassesOptions {
   readonly subjects: readonly Subject[];
   affected(items: readonly Item[]): Affected;
   /** Awaited before the visit; never rejects. */
-  prepare(subject: Subject): Promise<void> | undefined;
+  prepare(subject: Subject, work: Work): Promise<unknown> | undefined;
   visit(subject: Subject, work: Work): void;
   /** After each slice, and each visit that had to wait. */
   paused(): void;
@@ -83,7 +83,7 @@ export function createPasses({ subjects, affected, prepare, visit, paused, finis
     while (pass.cursor > 0 && pass.preparing < MAX_PREPARING) {
       const subject = subjects[--pass.cursor];
       if (!subject) continue;
-      const preparation = pass.work.bigSegments && subject.held ? prepare(subject) : undefined;
+      const preparation = prepare(subject, pass.work);
       if (preparation) visitAfter(preparation, subject, pass);
       else visit(subject, pass.work);
       if (performance.now() >= until) break;
@@ -94,7 +94,7 @@ export function createPasses({ subjects, affected, prepare, visit, paused, finis
     if (pass.cursor > 0) setImmediate(slice, pass);
     else finishIfDone(pass);
   };
-  const visitAfter = (preparation: Promise<void>, subject: Subject, pass: Pass): void => {
+  const visitAfter = (preparation: Promise<unknown>, subject: Subject, pass: Pass): void => {
     pass.preparing++;
     const go = () => {
       const full = pass.preparing-- === MAX_PREPARING;

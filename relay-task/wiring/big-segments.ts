@@ -1,6 +1,7 @@
 /** Big Segments of one environment: synchronised from LaunchDarkly into every store that can hold them, and looked up. */
 import type { Log } from '../ports.ts';
 import type { BigSegmentStore } from '../store/big-segments.ts';
+import type { MembershipMemory } from '../store/big-segments-cache.ts';
 import { createBigSegmentLookup } from '../store/big-segments-lookup.ts';
 import {
   type BigSegmentSynchronizer,
@@ -17,14 +18,22 @@ export interface TenantBigSegmentsOptions
   /** False: another relay keeps the stores in sync, or none does. */
   readonly synchronises: boolean;
   readonly staleThresholdMs: number;
+  /** Where memberships are remembered. */
+  readonly memory: MembershipMemory;
   readonly log: Log;
   onBatch(): void;
 }
 
 export function createTenantBigSegments(options: TenantBigSegmentsOptions): TenantBigSegments | undefined {
-  const { stores, log, onBatch, staleThresholdMs, synchronises } = options;
+  const { stores, log, onBatch, staleThresholdMs, synchronises, memory } = options;
   if (stores.length === 0) return undefined;
-  const lookup = createBigSegmentLookup({ stores, log, onChange: onBatch, statusStaleAfterMs: staleThresholdMs });
+  const lookup = createBigSegmentLookup({
+    stores,
+    log,
+    memory,
+    onChange: onBatch,
+    statusStaleAfterMs: staleThresholdMs,
+  });
   let synchronizers: BigSegmentSynchronizer[] = [];
   let { sdkKey } = options;
   let started = false;
@@ -43,7 +52,6 @@ export function createTenantBigSegments(options: TenantBigSegmentsOptions): Tena
     for (const synchronizer of synchronizers) synchronizer.start();
   };
   return {
-    lookup: lookup.lookup,
     load: lookup.load,
     status: lookup.status,
     start() {

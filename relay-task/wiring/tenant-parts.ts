@@ -2,6 +2,7 @@
 import type { Config } from '../config/config.ts';
 import type { EnvironmentDescription, Log, Outbound } from '../ports.ts';
 import { limitLog } from '../status/log.ts';
+import { createMembershipMemory } from '../store/big-segments-cache.ts';
 import type { Hub } from '../streams/hub.ts';
 import type { EventStreamTimes } from '../upstream/event-stream.ts';
 import type { FileReload } from '../upstream/file.ts';
@@ -26,6 +27,7 @@ export interface TenantPartsOptions {
 export function createTenantParts(options: TenantPartsOptions): TenantParts {
   const { config, hub, stores, outbound, userAgent } = options;
   const { streamUri, baseUri } = config;
+  const memory = createMembershipMemory({ limitBytes: config.bigSegments.cacheBytes });
 
   function logOf({ name, description }: { readonly name: string; readonly description: EnvironmentDescription }): Log {
     const log = limitLog(options.log, description.logLevel ?? config.logLevel);
@@ -54,6 +56,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
         onBatch,
         sdkKey,
         log,
+        memory,
         stores: stores.bigSegments(place, log),
         synchronises: config.storeWriter !== 'never' && comesFromLaunchDarkly(tenant.description),
         staleThresholdMs: config.bigSegments.staleThresholdMs,

@@ -1,7 +1,16 @@
 /** One environment, or one payload filter of one, from its first data to its end: memory, streams, stores and upstream. */
 import { sleep } from '../common/pause.ts';
 import { createEnvironment, type Environment } from '../environments/environment.ts';
-import type { BigSegments, Change, EnvironmentDescription, Log, Store, UpstreamStatus } from '../ports.ts';
+import type {
+  BigSegments,
+  Change,
+  EnvironmentDescription,
+  LoadOptions,
+  Log,
+  Memberships,
+  Store,
+  UpstreamStatus,
+} from '../ports.ts';
 import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
 import { type Admission, createAdmission } from './admission.ts';
 import { createBackground } from './background.ts';
@@ -87,11 +96,7 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
   const memory = createEnvironment({
     name,
     log,
-    bigSegments: {
-      lookup: (key) => bigSegments?.lookup(key) ?? { status: 'NOT_CONFIGURED' },
-      load: async (keys) => bigSegments?.load(keys),
-      status: () => bigSegments?.status(),
-    },
+    bigSegments: { load: loadMemberships, status: () => bigSegments?.status() },
     onRefresh: (flagKeys) => streams.refresh(flagKeys),
     onChange(change) {
       streams.publish(change);
@@ -120,6 +125,14 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
     }),
     onStarted: tellEligibility,
   });
+
+  async function loadMemberships(keys: readonly string[], how?: LoadOptions): Promise<Memberships | undefined> {
+    const asked = bigSegments;
+    if (!asked) return new Map(keys.map((key) => [key, { status: 'NOT_CONFIGURED' }]));
+    const memberships = await asked.load(keys, how);
+    // The tenant may have moved to another place meanwhile.
+    return memberships || asked === bigSegments ? memberships : loadMemberships(keys, how);
+  }
 
   function openStores(): void {
     stores = parts.stores(place, tenant);

@@ -91,9 +91,9 @@ const one: readonly Row[] = [
   ],
   ['Main: tlsCert = c\nMain: tlsKey = k', 'TLS_CERT=c\nTLS_KEY=k', { tls: undefined }],
   [
-    'Main: bigSegmentsStaleAsDegraded = true\nMain: bigSegmentsStaleThreshold = 7m',
-    'BIG_SEGMENTS_STALE_AS_DEGRADED=true\nBIG_SEGMENTS_STALE_THRESHOLD=7m',
-    { bigSegments: { staleAsDegraded: true, staleThresholdMs: 420_000 } },
+    'Main: bigSegmentsStaleAsDegraded = true\nMain: bigSegmentsStaleThreshold = 7m\nMain: bigSegmentsCacheSize = 8MiB',
+    'BIG_SEGMENTS_STALE_AS_DEGRADED=true\nBIG_SEGMENTS_STALE_THRESHOLD=7m\nBIG_SEGMENTS_CACHE_SIZE=8MiB',
+    { bigSegments: { staleAsDegraded: true, staleThresholdMs: 420_000, cacheBytes: 8_388_608 } },
   ],
   [
     'Main: expiredCredentialCleanupInterval = 100ms',

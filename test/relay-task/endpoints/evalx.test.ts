@@ -209,13 +209,14 @@ describe('the ETag of an evalx answer', () => {
       wait: async () => {
         await new Promise((resolve) => setImmediate(resolve));
         loaded = true;
+        return new Map();
       },
     };
     const first = await ask(port, 'GET', path(alice));
     expect(first.json().everywhere.value).toBe('in');
     const held = { headers: { 'if-none-match': first.headers.etag! } };
     expect((await ask(port, 'GET', path(alice), held)).status).toBe(304);
-    environment.bigSegment = { flag: 'everywhere', value: 'out', wait: async () => {} };
+    environment.bigSegment = { flag: 'everywhere', value: 'out', wait: async () => new Map() };
     const second = await ask(port, 'GET', path(alice), held);
     expect([second.status, second.json().everywhere.value]).toEqual([200, 'out']);
   });

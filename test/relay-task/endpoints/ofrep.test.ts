@@ -348,7 +348,10 @@ describe('an OFREP client with an ETag', () => {
   test('gets a new answer if only a Big Segment membership changed', async () => {
     const server = await start();
     let waited = 0;
-    const wait = async () => void waited++;
+    const wait = async () => {
+      waited++;
+      return new Map();
+    };
     server.environment.bigSegment = { wait, flag: 'everywhere', value: 'in' };
     const first = await evaluate(server, BULK, alice);
     expect(first.json().flags[0].value).toBe('in');

@@ -9,7 +9,7 @@ import {
 } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
 import type { ServedEnvironment, ServedView } from '../../../relay-task/endpoints/services.ts';
-import type { CredentialKind, EvaluatedFlag, EventDelivery } from '../../../relay-task/ports.ts';
+import type { CredentialKind, EvaluatedFlag, EventDelivery, Memberships } from '../../../relay-task/ports.ts';
 import type { Memory } from '../../support/memory.ts';
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
@@ -20,7 +20,7 @@ export interface TestEnvironment extends Writable<ServedEnvironment> {
   /** Number of evaluations of all flags. */
   evaluations: number;
   /** Stands for Big Segment memberships: awaited before evaluating, then read. */
-  bigSegment: { wait(): Promise<void>; flag: string; value: unknown } | undefined;
+  bigSegment: { wait(): Promise<Memberships | undefined>; flag: string; value: unknown } | undefined;
   readonly delivered: ({ readonly to: 'analytics' | 'diagnostic' } & EventDelivery)[];
 }
 
@@ -53,6 +53,7 @@ export function createTestEnvironment(memory: Memory): TestEnvironment {
     refused: false,
     clientView: {
       prepare: () => environment.bigSegment?.wait(),
+      isPrepared: (_context, memberships) => !environment.bigSegment || memberships !== undefined,
       evaluateOne(key, context, { audience, withReasons }) {
         const flag = compiled(key);
         if (!flag || flag.deleted || !sees(flag, audience)) return undefined;

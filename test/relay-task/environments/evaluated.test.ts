@@ -1,7 +1,7 @@
 import { parseContext } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
-import type { BigSegments, CredentialKind } from '../../../relay-task/ports.ts';
+import type { BigSegments, CredentialKind, Memberships } from '../../../relay-task/ports.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
 
@@ -18,8 +18,13 @@ function start(items: readonly Item[], bigSegments?: BigSegments) {
     onRefresh: (keys) => void refreshed.push([...keys]),
   });
   environment.put(items, [], 0);
-  const one = (key: string, audience: CredentialKind = 'sdkKey', withReasons = false, context = alice) =>
-    environment.clientView.evaluateOne(key, context, { audience, withReasons })?.json;
+  const one = (
+    key: string,
+    audience: CredentialKind = 'sdkKey',
+    withReasons = false,
+    context = alice,
+    memberships?: Memberships,
+  ) => environment.clientView.evaluateOne(key, context, { audience, withReasons }, memberships)?.json;
   const keys = (audience: CredentialKind) =>
     environment.clientView.evaluateAll(alice, { audience, withReasons: false }).map(({ key }) => key);
   return { environment, one, keys, refreshed };
@@ -166,9 +171,9 @@ describe('Big Segments in an evaluation', () => {
   const loads: string[][] = [];
   const members = new Map<string, boolean>();
   const bigSegments: BigSegments = {
-    lookup: (key) => ({ status: 'HEALTHY', membership: { 'big.g2': members.get(key) } }),
     async load(keys) {
       loads.push([...keys]);
+      return new Map(keys.map((key) => [key, { status: 'HEALTHY', membership: { 'big.g2': members.get(key) } }]));
     },
     status: () => undefined,
   };
@@ -185,13 +190,30 @@ describe('Big Segments in an evaluation', () => {
   test('are loaded for the context kinds that they use, before evaluating', async () => {
     const { environment, one } = start([big, beta], bigSegments);
     expect(environment.hasBigSegments).toBe(true);
-    await environment.clientView.prepare(both);
+    const out = await environment.clientView.prepare(both);
     expect(loads).toEqual([['acme']]);
-    expect(one('beta', 'sdkKey', true, both)).toBe(
+    expect(one('beta', 'sdkKey', true, both, out)).toBe(
       '{"value":true,"variation":0,"version":1,"flagVersion":1,"reason":{"kind":"FALLTHROUGH","bigSegmentsStatus":"HEALTHY"}}',
     );
     members.set('acme', true);
-    expect(one('beta', 'sdkKey', false, both)).toBe('{"value":false,"variation":1,"version":1,"flagVersion":1}');
+    const inside = await environment.clientView.prepare(both);
+    expect(one('beta', 'sdkKey', false, both, inside)).toBe(
+      '{"value":false,"variation":1,"version":1,"flagVersion":1}',
+    );
+    // Another evaluation keeps what it was told.
+    expect(one('beta', 'sdkKey', false, both, out)).toBe('{"value":true,"variation":0,"version":1,"flagVersion":1}');
+  });
+
+  test('are missing if they were loaded before another kind of context had a Big Segment', async () => {
+    const { environment } = start([big, beta], bigSegments);
+    const { clientView } = environment;
+    expect(clientView.isPrepared(both, undefined)).toBe(false);
+    expect(clientView.isPrepared(alice, undefined)).toBe(true);
+    const memberships = await clientView.prepare(both);
+    expect(clientView.isPrepared(both, memberships)).toBe(true);
+    environment.upsert(segment('large', 1, { unbounded: true, generation: 1 }), 0);
+    expect(clientView.isPrepared(both, memberships)).toBe(false);
+    expect(clientView.isPrepared(both, await clientView.prepare(both))).toBe(true);
   });
 
   test('cost nothing if there are none or the context lacks their kind', () => {

@@ -3,7 +3,7 @@
 import { DynamoDBClient, type UpdateItemCommandInput } from '@aws-sdk/client-dynamodb';
 import { register } from 'prom-client';
 import type { BigSegmentPatch } from '../../../relay-task/ports.ts';
-import { type BigSegmentStore, changesByHash, hashOf } from '../../../relay-task/store/big-segments.ts';
+import { type BigSegmentStore, changesByHash, hashOf, MAX_READ } from '../../../relay-task/store/big-segments.ts';
 import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
 import { createRedisBigSegments } from '../../../relay-task/store/big-segments-redis.ts';
 import { testCredentials, testRegion } from '../../support/dynalite.ts';
@@ -52,6 +52,10 @@ test('changes are grouped by hash, and a removal wins over an addition in the sa
   ]);
 });
 
+async function membershipIn(store: BigSegmentStore, hash: string) {
+  return (await store.read([hash])).memberships[0];
+}
+
 interface Bench {
   /** A store behind its own faulty connection. */
   open(): Promise<{ store: BigSegmentStore; cut(): void; heal(): void }>;
@@ -64,20 +68,20 @@ function promises(bench: () => Bench): void {
   test('start without a cursor, a time of synchronisation or memberships', async () => {
     const { store } = await bench().open();
     expect(await store.metadata()).toEqual({ cursor: '', synchronizedOn: undefined });
-    expect(await store.membership('nobody')).toBeNull();
+    expect(await membershipIn(store, 'nobody')).toBeNull();
   });
 
   test('apply a patch with additions and removals and move the cursor, and included wins over excluded', async () => {
     const { store } = await bench().open();
     expect(await store.apply(patch('', 'v1', ['+a', '+b'], ['+b', '+c']))).toBe('applied');
     expect(await store.apply(patch('v1', 'v2', ['+a'], [], 'other.g1'))).toBe('applied');
-    expect({ ...(await store.membership('a')) }).toEqual({ 'vip.g3': true, 'other.g1': true });
-    expect({ ...(await store.membership('b')) }).toEqual({ 'vip.g3': true });
-    expect({ ...(await store.membership('c')) }).toEqual({ 'vip.g3': false });
+    expect({ ...(await membershipIn(store, 'a')) }).toEqual({ 'vip.g3': true, 'other.g1': true });
+    expect({ ...(await membershipIn(store, 'b')) }).toEqual({ 'vip.g3': true });
+    expect({ ...(await membershipIn(store, 'c')) }).toEqual({ 'vip.g3': false });
     // One hash in two lists of a patch: DynamoDB rejects a transaction with two operations on one item.
     expect(await store.apply(patch('v2', 'v3', ['-a', '-b'], ['+a', '-b']))).toBe('applied');
-    expect({ ...(await store.membership('a')) }).toEqual({ 'vip.g3': false, 'other.g1': true });
-    expect(await store.membership('b')).toBeNull();
+    expect({ ...(await membershipIn(store, 'a')) }).toEqual({ 'vip.g3': false, 'other.g1': true });
+    expect(await membershipIn(store, 'b')).toBeNull();
     expect((await store.metadata()).cursor).toBe('v3');
   });
 
@@ -97,7 +101,7 @@ function promises(bench: () => Bench): void {
     const { store } = await bench().open();
     await store.apply(patch('', 'v1', ['+a']));
     expect(await store.apply(patch('', 'v1', ['+b']))).toBe('applied');
-    expect(await store.membership('b')).toBeNull();
+    expect(await membershipIn(store, 'b')).toBeNull();
   });
 
   test('accept several patches without a version during the first load', async () => {
@@ -106,7 +110,7 @@ function promises(bench: () => Bench): void {
     expect(await store.apply(patch('', '', ['+b']))).toBe('applied');
     expect((await store.metadata()).cursor).toBe('');
     expect(await store.apply(patch('', 'v1'))).toBe('applied');
-    expect({ ...(await store.membership('a')), cursor: (await store.metadata()).cursor }).toEqual({
+    expect({ ...(await membershipIn(store, 'a')), cursor: (await store.metadata()).cursor }).toEqual({
       'vip.g3': true,
       cursor: 'v1',
     });
@@ -120,11 +124,27 @@ function promises(bench: () => Bench): void {
     expect(await store.metadata()).toEqual({ cursor: 'v1', synchronizedOn: 1_700_000_000_001 });
   });
 
+  test('are read many at a time, in the order asked for, together with their metadata', async () => {
+    const { store } = await bench().open();
+    const hashes = many(MAX_READ);
+    await store.apply(patch('', 'v1', [`+${hashes[3]}`, `+${hashes[98]}`], [`+${hashes[0]}`]));
+    await store.setSynchronizedOn(1_700_000_000_000);
+    const { memberships, metadata } = await store.read(hashes);
+    expect(metadata).toEqual({ cursor: 'v1', synchronizedOn: 1_700_000_000_000 });
+    const found = memberships.map((membership) => membership && { ...membership });
+    expect(found).toEqual(
+      hashes.map(
+        (_, index) => ({ 0: { 'vip.g3': false }, 3: { 'vip.g3': true }, 98: { 'vip.g3': true } })[index] ?? null,
+      ),
+    );
+    expect(await store.read([])).toEqual({ memberships: [], metadata });
+  });
+
   test('accept any segment and context names', async () => {
     const { store } = await bench().open();
     await store.apply(patch('', 'v"1 ü', ['+__proto__', '+a:b/c='], [], '__proto__.g1'));
-    expect(Object.keys((await store.membership('__proto__')) ?? {})).toEqual(['__proto__.g1']);
-    expect(Object.entries((await store.membership('a:b/c=')) ?? {})).toEqual([['__proto__.g1', true]]);
+    expect(Object.keys((await membershipIn(store, '__proto__')) ?? {})).toEqual(['__proto__.g1']);
+    expect(Object.entries((await membershipIn(store, 'a:b/c=')) ?? {})).toEqual([['__proto__.g1', true]]);
     expect((await store.metadata()).cursor).toBe('v"1 ü');
   });
 
@@ -144,8 +164,8 @@ function promises(bench: () => Bench): void {
     };
     await Promise.all([walk(one), walk(two)]);
     expect((await one.store.metadata()).cursor).toBe('v4');
-    expect(await one.store.membership('a')).toBeNull();
-    for (const n of ['1', '2', '3', '4']) expect({ ...(await two.store.membership(n)) }).toEqual({ 'vip.g3': true });
+    expect(await membershipIn(one.store, 'a')).toBeNull();
+    for (const n of ['1', '2', '3', '4']) expect({ ...(await membershipIn(two.store, n)) }).toEqual({ 'vip.g3': true });
   });
 
   test('reject every call with a reason during an outage, and work again afterwards', async () => {
@@ -154,10 +174,10 @@ function promises(bench: () => Bench): void {
     cut();
     await expect(store.apply(patch('v1', 'v2', ['+b']))).rejects.toThrow(/\w/);
     await expect(store.metadata()).rejects.toThrow(/\w/);
-    await expect(store.membership('a')).rejects.toThrow(/\w/);
+    await expect(store.read(['a'])).rejects.toThrow(/\w/);
     heal();
     expect(await store.apply(patch('v1', 'v2', ['+b']))).toBe('applied');
-    expect({ ...(await store.membership('b')) }).toEqual({ 'vip.g3': true });
+    expect({ ...(await membershipIn(store, 'b')) }).toEqual({ 'vip.g3': true });
   });
 }
 
@@ -239,7 +259,7 @@ describe('Big Segments in DynamoDB', () => {
     const { store } = await openStore();
     expect(await store.apply(patch('v6', 'v7'))).toBe('applied');
     expect(await store.apply(patch('v7', 'v8', ['-a'], ['+a']))).toBe('applied');
-    expect({ ...(await store.membership('a')) }).toEqual({ 'old.g1': true, 'vip.g3': false });
+    expect({ ...(await membershipIn(store, 'a')) }).toEqual({ 'old.g1': true, 'vip.g3': false });
   });
 
   test('are the same after a patch is interrupted at any request and retried', async () => {
@@ -294,8 +314,8 @@ describe('Big Segments in DynamoDB', () => {
     expect(await store.apply(patch('v1', 'v2', ['-a']))).toBe('applied');
     release();
     expect(await late).toBe('out-of-order');
-    expect(await store.membership('a')).toBeNull();
-    expect({ ...(await store.membership('b')) }).toEqual({ 'vip.g3': true });
+    expect(await membershipIn(store, 'a')).toBeNull();
+    expect({ ...(await membershipIn(store, 'b')) }).toEqual({ 'vip.g3': true });
     expect(await cursorOf()).toBe('v2');
   });
 
@@ -312,8 +332,8 @@ describe('Big Segments in DynamoDB', () => {
       }
     }
     expect(outcomes).toEqual(['out-of-order v1', 'applied v1', 'applied v2']);
-    expect(await store.membership('a')).toBeNull();
-    expect({ ...(await store.membership('b')) }).toEqual({ 'vip.g3': true });
+    expect(await membershipIn(store, 'a')).toBeNull();
+    expect({ ...(await membershipIn(store, 'b')) }).toEqual({ 'vip.g3': true });
   });
 
   test('lose no write to throttling', async () => {
@@ -492,7 +512,7 @@ describeWithRedis('Big Segments in Redis', () => {
     // Applying the patch a second time would remove it.
     await server.client.sadd('env:big_segment_include:a', 'vip.g3');
     expect(await store.apply(patch('v1', 'v2', ['-a']))).toBe('applied');
-    expect({ ...(await store.membership('a')) }).toEqual({ 'vip.g3': true });
+    expect({ ...(await membershipIn(store, 'a')) }).toEqual({ 'vip.g3': true });
   });
 
   test('make an earlier transaction of ld-relay fail', async () => {
@@ -518,7 +538,7 @@ describeWithRedis('Big Segments in Redis', () => {
     expect(await store.apply(patch('', 'v1', ['+a', '+b'], ['+c']))).toBe('applied');
     await store.setSynchronizedOn(1);
     expect(await store.metadata()).toEqual({ cursor: 'v1', synchronizedOn: 1 });
-    expect({ ...(await store.membership('c')) }).toEqual({ 'vip.g3': false });
+    expect({ ...(await membershipIn(store, 'c')) }).toEqual({ 'vip.g3': false });
     const sizes = await Promise.all(cluster.nodes.map(({ client }) => client.dbsize()));
     expect(sizes.sort()).toEqual([0, 0, 6]);
   });

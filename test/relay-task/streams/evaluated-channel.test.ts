@@ -1,5 +1,5 @@
-import { parseContext } from '../../../lib/evaluation/index.ts';
-import type { BigSegments, ClientView } from '../../../relay-task/ports.ts';
+import { type BigSegmentsAnswer, parseContext } from '../../../lib/evaluation/index.ts';
+import type { BigSegments, ClientView, LoadOptions } from '../../../relay-task/ports.ts';
 import { until } from '../../support/eventually.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
 import type { StreamReader } from '../../support/read-stream.ts';
@@ -341,23 +341,24 @@ describe('a slow reader of evaluated flags', () => {
 
 describe('Big Segments on a stream of evaluated flags', () => {
   const members = new Set<string>();
-  const loaded = new Set<string>();
-  let loads = 0;
+  const loads: { readonly key: string; readonly how: LoadOptions | undefined }[] = [];
+  /** What a load says in the end, if it is not what the members are when it begins. */
+  let answerTo = (key: string): Promise<BigSegmentsAnswer> | BigSegmentsAnswer => truth(key);
+  const truth = (key: string): BigSegmentsAnswer => ({ status: 'HEALTHY', membership: { 'big.g1': members.has(key) } });
   const bigSegments: BigSegments = {
-    lookup: (key) =>
-      loaded.has(key) ? { status: 'HEALTHY', membership: { 'big.g1': members.has(key) } } : { status: 'STORE_ERROR' },
-    async load(keys) {
-      loads++;
+    async load(keys, how) {
+      for (const key of keys) loads.push({ key, how });
+      const answers = await Promise.all(keys.map(async (key) => [key, await answerTo(key)] as const));
       await new Promise((resolve) => setTimeout(resolve, 1));
-      for (const key of keys) loaded.add(key);
+      return new Map(answers);
     },
     status: () => undefined,
   };
   const items = [segment('big', 1, { unbounded: true, generation: 1 }), inSegment('a', 1, 'big'), flag('b', 1)];
   beforeEach(() => {
     members.clear();
-    loaded.clear();
-    loads = 0;
+    loads.length = 0;
+    answerTo = truth;
   });
 
   test('are looked up before the first put, once for all streams of a context', async () => {
@@ -371,7 +372,7 @@ describe('Big Segments on a stream of evaluated flags', () => {
         reason: { kind: 'RULE_MATCH', ruleIndex: 0, ruleId: 'r', bigSegmentsStatus: 'HEALTHY' },
       });
     }
-    expect(loads).toBeLessThanOrEqual(3);
+    expect(loads.length).toBeLessThanOrEqual(3);
   });
 
   test('are looked up again after a change, which is a put where answers differ', async () => {
@@ -380,13 +381,13 @@ describe('Big Segments on a stream of evaluated flags', () => {
     const readers = await Promise.all(Array.from({ length: 200 }, (_, i) => evaluated(user(`u${i}`))));
     await Promise.all(readers.map((reader) => reader.next()));
     members.add('u7').add('u150');
-    loaded.clear();
+    loads.length = 0;
     environment.bigSegmentsChanged();
     expect(await next(readers[7]!)).toEqual(['put', { a: answer(false, 1, 1), b: answer(true, 0, 1) }]);
     expect(await next(readers[150]!)).toEqual(['put', { a: answer(false, 1, 1), b: answer(true, 0, 1) }]);
     upsert(flag('b', 2, { on: false }));
     for (const reader of readers) expect(await next(reader)).toEqual(['patch', { key: 'b', ...answer(false, 1, 2) }]);
-    expect(loaded.size).toBe(200);
+    expect(new Set(loads.map(({ key }) => key)).size).toBe(200);
   });
 
   test('are looked up with the first data if the stream opened before it', async () => {
@@ -395,5 +396,59 @@ describe('Big Segments on a stream of evaluated flags', () => {
     members.add('alice');
     put(...items);
     expect(await next(reader)).toEqual(['put', { a: answer(false, 1, 1), b: answer(true, 0, 1) }]);
+  });
+
+  test('are waited for as long as it takes, and a stream hands in what it was told before', async () => {
+    const { put, evaluated, environment } = await start({ bigSegments });
+    put(...items);
+    const reader = await evaluated(user('alice'));
+    await reader.next();
+    members.add('alice');
+    environment.bigSegmentsChanged();
+    await reader.next();
+    expect(loads.map(({ how }) => how?.patient)).toEqual([true, true]);
+    expect([...loads[1]!.how!.known!]).toEqual([['alice', { status: 'HEALTHY', membership: { 'big.g1': false } }]]);
+  });
+
+  test('that change while the first answers wait for them are sent right after these', async () => {
+    const { put, evaluated, environment } = await start({ bigSegments });
+    put(...items);
+    const first = await evaluated(user('first'));
+    await first.next();
+    let answerOld = (_answer: BigSegmentsAnswer) => {};
+    answerTo = (key) =>
+      key === 'first'
+        ? truth(key)
+        : new Promise((resolve) => {
+            answerOld = resolve;
+          });
+    const reader = await evaluated(user('alice'));
+    await until('the lookup', () => loads.some(({ key }) => key === 'alice'));
+    members.add('alice').add('first');
+    environment.bigSegmentsChanged();
+    // The pass is over, and could not reach the stream that has no answers yet.
+    await first.next();
+    answerTo = truth;
+    answerOld({ status: 'STORE_ERROR' });
+    expect(await next(reader)).toEqual(['put', { a: answer(true, 0, 1), b: answer(true, 0, 1) }]);
+    expect(await next(reader)).toEqual(['put', { a: answer(false, 1, 1), b: answer(true, 0, 1) }]);
+  });
+
+  test('that use another kind of context are waited for, too, if they arrive before the first answers', async () => {
+    const { put, upsert, evaluated } = await start({ bigSegments });
+    put(...items, inSegment('c', 1, 'other'));
+    let answerOld = (_answer: BigSegmentsAnswer) => {};
+    answerTo = () =>
+      new Promise((resolve) => {
+        answerOld = resolve;
+      });
+    const both = { kind: 'multi', user: { key: 'alice' }, org: { key: 'acme' } };
+    const reader = await evaluated(both, '?withReasons=true');
+    await until('the lookup', () => loads.length > 0);
+    answerTo = truth;
+    upsert(segment('other', 1, { unbounded: true, generation: 1, unboundedContextKind: 'org' }));
+    answerOld(truth('alice'));
+    const { a, c } = JSON.parse((await reader.next()).data);
+    expect([a.reason.bigSegmentsStatus, c.reason.bigSegmentsStatus]).toEqual(['HEALTHY', 'HEALTHY']);
   });
 });
