@@ -176,7 +176,13 @@ export interface BigSegments {
   load(contextKeys: readonly string[], options?: LoadOptions): Promise<Memberships | undefined>;
   /** Undefined until there is a Big Segment. */
   status():
-    | { readonly available: boolean; readonly potentiallyStale: boolean; readonly lastSynchronizedOn: number }
+    | {
+        readonly available: boolean;
+        readonly potentiallyStale: boolean;
+        readonly lastSynchronizedOn: number;
+        /** Hashes of contexts whose segments the store cannot all keep; `*`: any context may be one. */
+        readonly incompleteContexts?: readonly string[];
+      }
     | undefined;
 }
 

@@ -3,6 +3,8 @@ import type { Membership } from './big-segments.ts';
 /** What is remembered about one context. */
 export interface CacheEntry {
   readonly membership: Membership | null;
+  /** The store could not keep all segments of the context. */
+  readonly incomplete: boolean;
   /** How many changes came before it was read. */
   readonly generation: number;
   /** Unix ms. */

@@ -13,6 +13,7 @@ import {
   type BigSegmentStore,
   changesByHash,
   countingPatches,
+  EVERY_HASH,
   type HashChange,
   membershipOf,
   type PatchOutcome,
@@ -50,6 +51,8 @@ interface Position {
 const MAX_RETRIES = 8;
 /** How far numbers rise when the table holds higher ones than its metadata knows of. */
 const NUMBER_STEP = 1_000_000;
+/** So many incomplete contexts are named in the metadata, which every read contains. */
+const MAX_NAMED = 50;
 
 /**
  * Big Segments in LaunchDarkly's layout: a metadata item with `synchronizedOn` and `lastVersion`, and an item for each
@@ -58,6 +61,8 @@ const NUMBER_STEP = 1_000_000;
  * Beside these there is `patchNumber`, which no SDK looks at. Between two relays that apply the same patch, one may be so
  * late that the other has gone on to the next; what the late one still writes must then not undo that. So patches are
  * numbered in the metadata, every update carries its patch's number, and none goes over a higher one.
+ *
+ * And there is `incomplete`: hashes whose item has reached DynamoDB's limit, so that it lacks segments.
  */
 export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): BigSegmentStore {
   const { tableName: TableName, prefix, log, registry } = options;
@@ -107,6 +112,28 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     return positionOf(row.patchNumber ? row : ((await update(metadataKey, numbering(Date.now()))) ?? {}));
   }
 
+  /** The item is full. The patch goes on without it, since it will not fit later either. */
+  async function markIncomplete(hash: string, segment: string): Promise<void> {
+    const marked = await update(metadataKey, marking('ADD #hashes :hashes', hash));
+    if ((marked?.incomplete?.SS?.length ?? 0) > MAX_NAMED) {
+      await update(metadataKey, marking('SET #hashes = :hashes', EVERY_HASH));
+    }
+    log.error('A context is in more Big Segments than an item of DynamoDB can hold; its evaluations say STALE', {
+      ...{ hash, segment, table: TableName, namespace: bigSegmentsUser, limit: '400 KB' },
+    });
+  }
+
+  /** False: a later patch has written the hash. */
+  async function change(one: HashChange, segmentRef: string, number: number): Promise<boolean> {
+    try {
+      return (await update(userKey(one.hash), changing(one, segmentRef, number))) !== undefined;
+    } catch (error) {
+      if (!isTooLarge(error)) throw error;
+      await markIncomplete(one.hash, segmentRef);
+      return true;
+    }
+  }
+
   async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
     const { previousVersion, version, segmentRef } = patch;
     const from = await readPosition();
@@ -114,9 +141,12 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     if (from.cursor !== previousVersion) return moves && from.cursor === version ? 'applied' : 'out-of-order';
     const number = from.number + (moves ? 1 : 0);
     let overtaken = false;
-    await inParallel(inFlight, changesByHash(patch), async (one) => {
-      if (!overtaken) overtaken = !(await update(userKey(one.hash), changing(one, segmentRef, number)));
-    });
+    for await (const group of changesByHash(patch)) {
+      await inParallel(inFlight, group, async (one) => {
+        if (!overtaken) overtaken = !(await change(one, segmentRef, number));
+      });
+      if (overtaken) break;
+    }
     if (overtaken) {
       // If the position is unchanged, the metadata was deleted or restored, and its numbers have to catch up.
       const raised = Math.max(Date.now(), from.number + NUMBER_STEP);
@@ -179,12 +209,30 @@ function idOf({ namespace, key }: Row): string {
   return `${namespace?.S} ${key?.S}`;
 }
 
-function metadataOf({ lastVersion, synchronizedOn }: Row): BigSegmentMetadata {
-  return { cursor: lastVersion?.S ?? '', synchronizedOn: synchronizedOn?.N ? Number(synchronizedOn.N) : undefined };
+function metadataOf({ lastVersion, synchronizedOn, incomplete }: Row): BigSegmentMetadata {
+  return {
+    cursor: lastVersion?.S ?? '',
+    synchronizedOn: synchronizedOn?.N ? Number(synchronizedOn.N) : undefined,
+    ...(incomplete?.SS && { incomplete: incomplete.SS }),
+  };
 }
 
 function positionOf({ lastVersion, patchNumber }: Row): Position {
   return { cursor: lastVersion?.S ?? '', number: Number(patchNumber?.N) };
+}
+
+function isTooLarge(error: unknown): boolean {
+  const { cause } = error as Error;
+  return awsNameOf(cause) === 'ValidationException' && /item size/i.test((cause as Error).message);
+}
+
+function marking(UpdateExpression: string, hash: string): Request {
+  return {
+    ReturnValues: 'UPDATED_NEW',
+    UpdateExpression,
+    ExpressionAttributeNames: { '#hashes': 'incomplete' },
+    ExpressionAttributeValues: { ':hashes': { SS: [hash] } },
+  };
 }
 
 /** Begins to number patches. The first number is the time, so that it is above those of an earlier life of the table. */

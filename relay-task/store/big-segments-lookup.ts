@@ -1,7 +1,7 @@
 import type { BigSegmentsAnswer } from '../../lib/evaluation/index.ts';
 import { sleep } from '../common/pause.ts';
 import type { BigSegments, LoadOptions } from '../ports.ts';
-import { hashOf, type Membership } from './big-segments.ts';
+import { EVERY_HASH, hashOf } from './big-segments.ts';
 import { type CacheEntry, createMembershipMemory, type MembershipMemory } from './big-segments-cache.ts';
 import { createMembershipReads, type ReadMembership } from './big-segments-reads.ts';
 import { type BigSegmentWatchOptions, createBigSegmentWatch } from './big-segments-watch.ts';
@@ -57,12 +57,15 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
     const reading = await watch.read(hashes);
     if (!reading) return undefined;
     const outdated = reading.reliability === 'outdated';
+    const named = new Set(reading.metadata.incomplete);
     return hashes.map((hash, index) => {
       const membership = reading.memberships[index] ?? null;
+      const incomplete = named.has(hash) || named.has(EVERY_HASH);
       const held = cache.get(hash);
       // What was known is newer than an outdated store, and than a slow answer from before a change.
-      if (!held || (!outdated && held.generation <= asked.generation)) cache.set(hash, { ...asked, membership });
-      return { membership, outdated };
+      if (!held || (!outdated && held.generation <= asked.generation))
+        cache.set(hash, { ...asked, membership, incomplete });
+      return { membership, incomplete, outdated };
     });
   }
 
@@ -72,8 +75,8 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
   }
 
   const staleFor = (ms: number) => now() - (watch.newest()?.synchronizedOn ?? 0) > ms;
-  const current = (membership: Membership | null): BigSegmentsAnswer => ({
-    status: staleFor(staleAfterMs) ? 'STALE' : 'HEALTHY',
+  const current = ({ membership, incomplete }: Pick<CacheEntry, 'membership' | 'incomplete'>): BigSegmentsAnswer => ({
+    status: incomplete || staleFor(staleAfterMs) ? 'STALE' : 'HEALTHY',
     membership,
   });
 
@@ -90,14 +93,14 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
       const entry = cache.get(hash);
       if (entry && isFresh(entry)) {
         cache.set(hash, entry);
-        return current(entry.membership);
+        return current(entry);
       }
       const before = lastKnown(key, hash, how);
       const reliability = watch.reliability();
       if (!closed && reliability !== 'none' && !(reliability === 'outdated' && before)) {
         const found = await reads.get(hash, how.patient ?? false);
         if (found === 'full') return before;
-        if (found && !found.outdated) return current(found.membership);
+        if (found && !found.outdated) return current(found);
         if (found) return before ?? { status: 'STALE', membership: found.membership };
       }
       const known = lastKnown(key, hash, how);
@@ -130,8 +133,13 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
     status() {
       const available = watch.available();
       if (available === undefined) return undefined;
-      const potentiallyStale = watch.reliability() !== 'current' || staleFor(statusStaleAfterMs);
-      return { available, potentiallyStale, lastSynchronizedOn: watch.newest()?.synchronizedOn ?? 0 };
+      const { synchronizedOn = 0, incomplete } = watch.newest() ?? {};
+      return {
+        available,
+        potentiallyStale: watch.reliability() !== 'current' || staleFor(statusStaleAfterMs) || incomplete !== undefined,
+        lastSynchronizedOn: synchronizedOn,
+        ...(incomplete && { incompleteContexts: incomplete }),
+      };
     },
     start: watch.start,
     async refresh() {

@@ -3,6 +3,7 @@ import { MAX_READ, type Membership } from './big-segments.ts';
 /** A membership that was read just now. */
 export interface ReadMembership {
   readonly membership: Membership | null;
+  readonly incomplete: boolean;
   /** The store is behind what it held before. */
   readonly outdated: boolean;
 }

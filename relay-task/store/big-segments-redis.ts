@@ -34,15 +34,19 @@ return 1
 `;
 const runScript = createScript(script);
 
-/** So many sets are changed at once, that the server's other clients need not wait. */
-const SETS_AT_ONCE = 5_000;
 const MAX_TRIES = 20;
+
+interface Change {
+  readonly command: 'SADD' | 'SREM';
+  readonly key: string;
+}
 
 interface Step {
   readonly from: string;
   readonly to: string;
   readonly ref: string;
-  readonly changes: readonly { readonly command: 'SADD' | 'SREM'; readonly key: string }[];
+  /** Not so many that the server's other clients have to wait. */
+  readonly changes: readonly Change[];
 }
 
 type Keys = ReturnType<typeof keysOf>;
@@ -95,7 +99,7 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
 
   async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
     const { previousVersion, version } = patch;
-    for (const step of stepsOf(patch, keys)) {
+    for await (const step of stepsOf(patch, keys)) {
       if (await take(step)) continue;
       // Another relay was first, or this one was and the answer was lost.
       const { cursor } = await store.metadata();
@@ -158,22 +162,22 @@ function keysOf(prefix: string) {
 }
 
 /** At least one step; the last one moves the cursor. */
-function stepsOf(patch: BigSegmentPatch, keys: Keys): Step[] {
+async function* stepsOf(patch: BigSegmentPatch, keys: Keys): AsyncGenerator<Step> {
   const { previousVersion: from, version, segmentRef: ref } = patch;
-  const commands = { add: 'SADD', remove: 'SREM' } as const;
-  const changes = changesByHash(patch).flatMap((change) =>
-    (['included', 'excluded'] as const).flatMap((list) => {
-      const command = change[list] && commands[change[list]];
-      return command ? [{ command, key: keys[list](change.hash) }] : [];
-    }),
-  );
-  const steps: Step[] = [];
-  for (let start = 0; start === 0 || start < changes.length; start += SETS_AT_ONCE) {
-    const end = start + SETS_AT_ONCE;
-    steps.push({ from, to: end >= changes.length ? version : from, ref, changes: changes.slice(start, end) });
+  let changes: Change[] = [];
+  for await (const group of changesByHash(patch)) {
+    if (changes.length > 0) yield { from, to: from, ref, changes };
+    changes = group.flatMap((change) =>
+      (['included', 'excluded'] as const).flatMap((list) => {
+        const command = change[list] && commands[change[list]];
+        return command ? [{ command, key: keys[list](change.hash) }] : [];
+      }),
+    );
   }
-  return steps;
+  yield { from, to: version, ref, changes };
 }
+
+const commands = { add: 'SADD', remove: 'SREM' } as const;
 
 async function byScript(redis: RedisClient['redis'], keys: Keys, { from, to, ref, changes }: Step): Promise<boolean> {
   const sets = changes.map(({ key }) => key);

@@ -4,6 +4,7 @@
  */
 import { createHash } from 'node:crypto';
 import type { Registry } from 'prom-client';
+import { inSlices } from '../common/slices.ts';
 import type { BigSegmentPatch } from '../ports.ts';
 import { createMeasures } from './measures.ts';
 
@@ -18,7 +19,11 @@ export interface BigSegmentMetadata {
   readonly cursor: string;
   /** Unix ms; undefined: never. */
   readonly synchronizedOn: number | undefined;
+  /** Hashes that are in more segments than the database can keep of one context; `EVERY_HASH`: too many to name. */
+  readonly incomplete?: readonly string[];
 }
+
+export const EVERY_HASH = '*';
 
 /** Segment reference to whether the context is included (true) or excluded (false). */
 export type Membership = Readonly<Record<string, boolean>>;
@@ -58,16 +63,54 @@ export interface HashChange {
   readonly excluded?: 'add' | 'remove';
 }
 
-/** A patch by hash: a context that is both added to and removed from one list is removed, as in ld-relay, which adds first. */
-export function changesByHash({ included, excluded }: BigSegmentPatch): HashChange[] {
+/** So many hashes are grouped in one turn of the event loop. */
+const HASHES_AT_ONCE = 4_096;
+
+/**
+ * A patch by hash: a context that is both added to and removed from one list is removed, as in ld-relay, which adds first.
+ * In groups, and with pauses, so that a patch with a million members does not block the event loop.
+ */
+export async function* changesByHash(patch: BigSegmentPatch): AsyncGenerator<readonly HashChange[]> {
+  const lists = [patch.included.add, patch.included.remove, patch.excluded.add, patch.excluded.remove];
+  const count = lists.reduce((sum, list) => sum + list.length, 0);
+  const parts = await inSlices(partition(lists, Math.ceil(count / HASHES_AT_ONCE)));
+  for (const [addIn = [], removeIn = [], addEx = [], removeEx = []] of parts) {
+    yield grouped([
+      ['included', 'add', addIn],
+      ['included', 'remove', removeIn],
+      ['excluded', 'add', addEx],
+      ['excluded', 'remove', removeEx],
+    ]);
+  }
+}
+
+/** Each list in as many parts. A hash is in the same part of every list. */
+function* partition(lists: readonly (readonly string[])[], count: number): Generator<void, readonly string[][][]> {
+  if (count <= 1) return [lists.map((list) => [...list])].slice(0, count);
+  const parts = Array.from({ length: count }, () => lists.map((): string[] => []));
+  let steps = 0;
+  for (const [index, list] of lists.entries()) {
+    for (const hash of list) {
+      parts[partOf(hash, count)]?.[index]?.push(hash);
+      if (++steps % HASHES_AT_ONCE === 0) yield;
+    }
+  }
+  return parts;
+}
+
+function partOf(hash: string, count: number): number {
+  let sum = 0;
+  for (let at = 0; at < hash.length; at++) sum = (sum * 31 + hash.charCodeAt(at)) | 0;
+  return Math.abs(sum) % count;
+}
+
+type Changes = readonly (readonly ['included' | 'excluded', 'add' | 'remove', readonly string[]])[];
+
+function grouped(lists: Changes): HashChange[] {
   const changes = new Map<string, HashChange>();
-  const note = (list: 'included' | 'excluded', hashes: readonly string[], change: 'add' | 'remove') => {
+  for (const [list, change, hashes] of lists) {
     for (const hash of hashes) changes.set(hash, { ...changes.get(hash), hash, [list]: change });
-  };
-  note('included', included.add, 'add');
-  note('included', included.remove, 'remove');
-  note('excluded', excluded.add, 'add');
-  note('excluded', excluded.remove, 'remove');
+  }
   return [...changes.values()];
 }
 

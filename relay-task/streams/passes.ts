@@ -3,9 +3,9 @@
  * else. Changes in the meantime are left to the next pass.
  */
 import type { Item } from '../../lib/flag-table/index.ts';
+import { SLICE_MS } from '../common/slices.ts';
 import type { Change } from '../ports.ts';
 import type { Subject } from './connection.ts';
-import { SLICE_MS } from './turns.ts';
 
 /** Which answers a change can affect. */
 export interface Affected {

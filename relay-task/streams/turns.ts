@@ -1,5 +1,4 @@
-/** The longest that work here may block one turn of the event loop, in ms. */
-export const SLICE_MS = 4;
+import { SLICE_MS } from '../common/slices.ts';
 
 /** Spreads bursts of work, such as first answers after a storm of connects, over turns of the event loop. */
 export interface Turns {

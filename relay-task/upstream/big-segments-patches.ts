@@ -1,4 +1,6 @@
 import { isObject } from '../common/json.ts';
+import { parseInSlices } from '../common/sliced-json.ts';
+import { inSlices } from '../common/slices.ts';
 import type { BigSegmentPatch, MemberChanges } from '../ports.ts';
 
 /**
@@ -10,8 +12,22 @@ export function parsePatches(text: string): BigSegmentPatch[] {
   try {
     parsed = JSON.parse(text);
   } catch {
-    throw new Error('Big Segments patches must be JSON');
+    throw notJson();
   }
+  return patchesIn(parsed);
+}
+
+/** The same, for any number of members. Rejects instead. */
+export async function parsePatchesInSlices(bytes: Buffer): Promise<BigSegmentPatch[]> {
+  const parsed = await inSlices(parseInSlices(bytes)).catch(() => {
+    throw notJson();
+  });
+  return patchesIn(parsed);
+}
+
+const notJson = () => new Error('Big Segments patches must be JSON');
+
+function patchesIn(parsed: unknown): BigSegmentPatch[] {
   if (!Array.isArray(parsed)) throw new Error('Big Segments patches must be a list');
   return parsed.map(parsePatch);
 }

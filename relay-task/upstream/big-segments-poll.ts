@@ -1,6 +1,6 @@
 import { collect, describeError } from '../common/http-request.ts';
 import type { BigSegmentPatch, Outbound } from '../ports.ts';
-import { parsePatches } from './big-segments-patches.ts';
+import { parsePatchesInSlices } from './big-segments-patches.ts';
 import { connect } from './connect.ts';
 import { streamUrl } from './event-stream.ts';
 import type { Failure } from './status.ts';
@@ -42,7 +42,7 @@ export async function pollPatches(
   const url = streamUrl(options.baseUri, '/sdk/big-segments/revisions', query);
   const body = await download(url, options, sdkKey, signal);
   try {
-    return parsePatches(body.toString());
+    return await parsePatchesInSlices(body);
   } catch (error) {
     throw new FailureError({ kind: 'INVALID_DATA', message: describeError(error) });
   }

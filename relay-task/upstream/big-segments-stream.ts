@@ -17,7 +17,7 @@ export interface BigSegmentStreamOptions extends EventStreamTimes {
   onOpen(): void;
   onAlive(): void;
   onPatches(patches: readonly BigSegmentPatch[]): void;
-  /** Patches were discarded because too many are queued. */
+  /** Patches were discarded, because too many are queued or they are too large: they have to be polled. */
   onOverflow(): void;
   /** The stream of the active key failed; it reconnects. */
   onFailure(failure: Failure): void;
@@ -41,6 +41,8 @@ interface Member {
 }
 
 const MAX_WAITING = 1_000;
+/** What is parsed at once: a few ms. */
+const MAX_EVENT_LENGTH = 512 * 1024;
 
 /** LaunchDarkly's stream of patches. Changes keys without a gap. Throws CONFIG_INVALID for an invalid address. */
 export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSegmentStream {
@@ -68,6 +70,11 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSeg
         options.onOpen();
       },
       onEvent(_event, data) {
+        // Polls parse in slices.
+        if (data.length > MAX_EVENT_LENGTH) {
+          options.onOverflow();
+          return undefined;
+        }
         try {
           const patches = parsePatches(data);
           if (options.waiting() + patches.length > MAX_WAITING) options.onOverflow();

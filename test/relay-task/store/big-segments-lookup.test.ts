@@ -24,6 +24,7 @@ function createStore() {
     memberships: { [ALICE]: { 'vip.g1': true } } as Record<string, Membership>,
     cursor: 'v1',
     synchronizedOn: NOW as number | undefined,
+    incomplete: undefined as readonly string[] | undefined,
     down: false,
     hanging: false,
     /** Hashes, in the order in which they were read. */
@@ -45,7 +46,10 @@ function createStore() {
       if (store.down) throw new Error('the store is away');
       return {
         memberships: hashes.map((hash) => store.memberships[hash] ?? null),
-        metadata: { cursor: store.cursor, synchronizedOn: store.synchronizedOn },
+        metadata: {
+          ...{ cursor: store.cursor, synchronizedOn: store.synchronizedOn },
+          ...(store.incomplete && { incomplete: store.incomplete }),
+        },
       };
     },
   };
@@ -214,6 +218,19 @@ test('a lookup that takes too long is answered by what is known, or with 503, an
   expect(await stream).toBe(503);
 });
 
+test.each([
+  ['a context whose segments do not all fit in the store', [ALICE], [stale(IN), healthy(null)]],
+  ['every context if too many do not fit in the store', ['*'], [stale(IN), stale(null)]],
+])('%s is STALE, and the status names it', async (_who, incomplete, [alice, bob]) => {
+  const { tell, store, status } = start();
+  store.incomplete = incomplete;
+  for (let cached = 0; cached < 2; cached++) expect([await tell('alice'), await tell('bob')]).toEqual([alice, bob]);
+  expect(status()).toEqual({
+    ...{ available: true, potentiallyStale: true, lastSynchronizedOn: NOW },
+    incompleteContexts: incomplete,
+  });
+});
+
 describe('the memory for memberships', () => {
   const many = (prefix: string, count: number) => Array.from({ length: count }, (_, index) => `${prefix}-${index}`);
 
@@ -228,7 +245,7 @@ describe('the memory for memberships', () => {
 
   test('is bounded in bytes, and many contexts of one environment displace none of another', async () => {
     const memory = createMembershipMemory({ limitBytes: 100_000 });
-    const [flooded, other] = [start({ memory }), start({ memory })];
+    const [other, flooded] = [start({ memory }), start({ memory })];
     const few = many('few', 100);
     await other.load(few);
     await flooded.load(many('flood', 5_000));
@@ -311,7 +328,7 @@ describe('a change of Big Segments', () => {
   });
 
   test('is not hidden by a read that began before it', async () => {
-    const { tell, store, refresh } = start({ pollMs: 60_000 });
+    const { tell, store, refresh } = start({ pollMs: 60_000, timeoutMs: 60_000 });
     await tell('bob');
     let answerOld = (_reading: BigSegmentReading) => {};
     const { read } = store;
@@ -327,7 +344,9 @@ describe('a change of Big Segments', () => {
     expect(await tell('alice')).toEqual(healthy(OUT));
     answerOld({ memberships: [IN], metadata: { cursor: 'v1', synchronizedOn: NOW } });
     await old;
-    expect(await tell('alice')).toEqual(healthy(OUT));
+    store.down = true;
+    await refresh();
+    expect(await tell('alice')).toEqual(stale(OUT));
   });
 });
 
@@ -525,11 +544,23 @@ describe.each([
     expect(await tell('alice')).toEqual(stale(IN));
     expect(await tell('bob')).toEqual(stale(IN));
     expect(await tell('carol')).toEqual(stale(null));
+    expect(await tell('alice')).toEqual(stale(IN));
     Object.assign(store, { cursor: 'v3', synchronizedOn: clock.now, memberships: { [hashOf('carol')]: IN } });
     await eventually(() => expect(told.changes).toBe(1));
     expect(await tell('alice')).toEqual(healthy(null));
     expect(await tell('carol')).toEqual(healthy(IN));
   });
+});
+
+test('a Big Segment store that caught up is announced even if a read finds out', async () => {
+  const { tell, store, told, clock } = start({ pollMs: 60_000, retryMs: 60_000 });
+  await tell('alice');
+  clock.now += 5_000;
+  Object.assign(store, { cursor: 'v0', synchronizedOn: NOW - 3_600_000, memberships: {} });
+  expect(await tell('alice')).toEqual(stale(IN));
+  Object.assign(store, { cursor: 'v3', synchronizedOn: clock.now });
+  expect(await tell('bob')).toEqual(healthy(null));
+  expect(told.changes).toBe(1);
 });
 
 test("a Big Segment store stays in use if another relay's clock is behind", async () => {

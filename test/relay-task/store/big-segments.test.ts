@@ -3,7 +3,14 @@
 import { DynamoDBClient, type UpdateItemCommandInput } from '@aws-sdk/client-dynamodb';
 import { register } from 'prom-client';
 import type { BigSegmentPatch } from '../../../relay-task/ports.ts';
-import { type BigSegmentStore, changesByHash, hashOf, MAX_READ } from '../../../relay-task/store/big-segments.ts';
+import {
+  type BigSegmentStore,
+  changesByHash,
+  EVERY_HASH,
+  type HashChange,
+  hashOf,
+  MAX_READ,
+} from '../../../relay-task/store/big-segments.ts';
 import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
 import { createRedisBigSegments } from '../../../relay-task/store/big-segments-redis.ts';
 import { testCredentials, testRegion } from '../../support/dynalite.ts';
@@ -43,14 +50,43 @@ test.each([
   expect(hashOf(key)).toBe(hash);
 });
 
-test('changes are grouped by hash, and a removal wins over an addition in the same list', () => {
-  expect(changesByHash(patch('', 'v1', ['+a', '-b', '+c', '-c'], ['+b', '-a', '+d']))).toEqual([
-    { hash: 'a', included: 'add', excluded: 'remove' },
-    { hash: 'c', included: 'remove' },
-    { hash: 'b', included: 'remove', excluded: 'add' },
-    { hash: 'd', excluded: 'add' },
+test('changes are grouped by hash, and a removal wins over an addition in the same list', async () => {
+  const groups = await groupsOf(patch('', 'v1', ['+a', '-b', '+c', '-c'], ['+b', '-a', '+d']));
+  expect(groups).toEqual([
+    [
+      { hash: 'a', included: 'add', excluded: 'remove' },
+      { hash: 'c', included: 'remove' },
+      { hash: 'b', included: 'remove', excluded: 'add' },
+      { hash: 'd', excluded: 'add' },
+    ],
+  ]);
+  expect(await groupsOf(patch('', 'v1'))).toEqual([]);
+});
+
+test('a large patch is grouped in many small parts, each hash in one of them, whatever lists it is in', async () => {
+  const hashes = Array.from({ length: 200_000 }, (_, index) => hashOf(`context-${index}`));
+  const groups = await groupsOf({
+    ...patch('', 'v1'),
+    included: { add: hashes, remove: hashes.slice(0, 1_000) },
+    excluded: { add: hashes.slice(500, 1_500), remove: [] },
+  });
+  expect(groups.length).toBeGreaterThanOrEqual(200_000 / 4_096);
+  expect(Math.max(...groups.map(({ length }) => length))).toBeLessThan(2 * 4_096);
+  const changes = new Map(groups.flat().map(({ hash, ...change }) => [hash, change]));
+  expect(groups.flat()).toHaveLength(200_000);
+  expect([0, 500, 1_000, 1_500].map((index) => changes.get(hashes[index]!))).toEqual([
+    { included: 'remove' },
+    { included: 'remove', excluded: 'add' },
+    { included: 'add', excluded: 'add' },
+    { included: 'add' },
   ]);
 });
+
+async function groupsOf(one: BigSegmentPatch): Promise<HashChange[][]> {
+  const groups: HashChange[][] = [];
+  for await (const group of changesByHash(one)) groups.push([...group]);
+  return groups;
+}
 
 async function membershipIn(store: BigSegmentStore, hash: string) {
   return (await store.read([hash])).memberships[0];
@@ -357,6 +393,37 @@ describe('Big Segments in DynamoDB', () => {
     }
     const rows = await stores.rows(`${prefix}:big_segments_user`);
     expect(Object.keys(rows).sort()).toEqual(many(60).sort());
+  });
+
+  describe('with an item at the limit of 400 KB', () => {
+    /** The segments of a context that is in as many as an item can hold. */
+    const segments = Array.from({ length: 39 }, (_, index) => `${index}`.padStart(10_000, 's'));
+    const full = (key: string) =>
+      stores.put({ namespace: { S: `${prefix}:big_segments_user` }, key: { S: key }, included: { SS: segments } });
+
+    test('name the context in the log and in the metadata, and apply everything else', async () => {
+      const lines: string[] = [];
+      const note = (message: string, fields?: object) => void lines.push(`${message} ${JSON.stringify(fields)}`);
+      const { store } = await openStore({ log: { ...silent, error: note } });
+      await full('b');
+      expect(await store.apply(patch('', 'v1', ['+a', '+b', '+c'], [], `${'x'.repeat(20_000)}.g1`))).toBe('applied');
+      expect(await store.apply(patch('v1', 'v2', ['-c']))).toBe('applied');
+      const { memberships, metadata } = await store.read(['a', 'b', 'c']);
+      expect(metadata).toEqual({ cursor: 'v2', synchronizedOn: undefined, incomplete: ['b'] });
+      expect(await store.metadata()).toEqual(metadata);
+      expect(memberships.map((membership) => Object.keys(membership ?? {}).length)).toEqual([1, 39, 1]);
+      expect(lines).toHaveLength(1);
+      expect(lines[0]).toMatch(/STALE.*"hash":"b","segment":"x+\.g1"/);
+    });
+
+    test('name only so many contexts, and every context if there are more', async () => {
+      const { store } = await openStore();
+      const hashes = many(51);
+      for (const hash of hashes) await full(hash);
+      const tooMuch = hashes.map((hash) => `+${hash}`);
+      expect(await store.apply(patch('', 'v1', tooMuch, [], `${'x'.repeat(20_000)}.g1`))).toBe('applied');
+      expect((await store.metadata()).incomplete).toContain(EVERY_HASH);
+    });
   });
 
   test('are updated with one request per hash, at most 16 at a time', async () => {

@@ -142,6 +142,22 @@ describe('the Big Segments synchroniser', () => {
     await eventually(() => expect(target.cursor).toBe('v1'));
   });
 
+  test('polls for a patch that is too large to be parsed at once, and keeps its stream', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    const { status, valid } = follow(fake, target);
+    await valid();
+    const polls = fake.polls();
+    const hashes = Array.from({ length: 20_000 }, (_, index) => `+${index}${'-'.repeat(40)}`);
+    fake.push(wirePatch('vip.g1', 'v1', 'v2', hashes));
+    await eventually(() => expect(target.cursor).toBe('v2'));
+    expect(target.members.size).toBe(20_001);
+    expect(fake.polls()).toBeGreaterThan(polls);
+    fake.push(v(2, '-a'));
+    await eventually(() => expect(target.members.size).toBe(20_000));
+    expect([fake.streams(), status().state]).toEqual([1, 'VALID']);
+  });
+
   test('treats null and missing lists as empty, and moves the cursor for a patch without changes', async () => {
     const fake = await launchDarkly(
       { segmentId: 's.g1', previousVersion: '', version: 'v1', changes: null },

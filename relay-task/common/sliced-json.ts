@@ -1,0 +1,104 @@
+/** JSON that is too large to be parsed in one turn of the event loop. */
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COMMA = 0x2c;
+const COLON = 0x3a;
+const OPEN_ARRAY = 0x5b;
+const CLOSE_ARRAY = 0x5d;
+const OPEN_OBJECT = 0x7b;
+const CLOSE_OBJECT = 0x7d;
+const MAX_DEPTH = 100;
+/** So many values are parsed between two yields: less than a millisecond's work. */
+export const VALUES_AT_ONCE = 1_000;
+
+/**
+ * Parses UTF-8 as `JSON.parse` does, and yields in between. Strings do not keep the buffer alive. Throws SyntaxError, also
+ * for values that are nested more than 100 levels deep. Members named `__proto__` are left out.
+ */
+export function* parseInSlices(bytes: Buffer): Generator<void, unknown> {
+  let at = 0;
+  let values = 0;
+
+  function fail(): never {
+    throw new SyntaxError(at >= bytes.length ? 'Unexpected end of JSON' : `Unexpected token at byte ${at} of JSON`);
+  }
+  function skipSpace(): void {
+    while (isSpace(bytes[at])) at += 1;
+  }
+  function peek(): number {
+    skipSpace();
+    return bytes[at] ?? fail();
+  }
+  /** Whether it is the next byte, which is then passed. */
+  function takes(byte: number): boolean {
+    if (peek() !== byte) return false;
+    at += 1;
+    return true;
+  }
+  function text(): string {
+    const start = at;
+    let isPlain = true;
+    for (at += 1; bytes[at] !== QUOTE; at += 1) {
+      const byte = bytes[at];
+      if (byte === undefined) fail();
+      if (byte < 0x20 || byte > 0x7e || byte === BACKSLASH) isPlain = false;
+      if (byte === BACKSLASH) at += 1;
+    }
+    at += 1;
+    return isPlain
+      ? bytes.toString('latin1', start + 1, at - 1)
+      : (JSON.parse(bytes.toString('utf8', start, at)) as string);
+  }
+  /** A number, true, false or null. */
+  function word(): unknown {
+    const start = at;
+    while (at < bytes.length && !isDelimiter(bytes[at]!)) at += 1;
+    return JSON.parse(bytes.toString('utf8', start, at));
+  }
+  function* array(depth: number): Generator<void, unknown[]> {
+    const list: unknown[] = [];
+    at += 1;
+    if (takes(CLOSE_ARRAY)) return list;
+    do {
+      if (++values % VALUES_AT_ONCE === 0) yield;
+      list.push(peek() === QUOTE ? text() : yield* value(depth));
+    } while (takes(COMMA));
+    if (!takes(CLOSE_ARRAY)) fail();
+    return list;
+  }
+  function* object(depth: number): Generator<void, Record<string, unknown>> {
+    const members: Record<string, unknown> = {};
+    at += 1;
+    if (takes(CLOSE_OBJECT)) return members;
+    do {
+      if (++values % VALUES_AT_ONCE === 0) yield;
+      if (peek() !== QUOTE) fail();
+      const name = text();
+      if (!takes(COLON)) fail();
+      const member = yield* value(depth);
+      if (name !== '__proto__') members[name] = member;
+    } while (takes(COMMA));
+    if (!takes(CLOSE_OBJECT)) fail();
+    return members;
+  }
+  function* value(depth: number): Generator<void, unknown> {
+    const byte = peek();
+    if (byte === QUOTE) return text();
+    if (byte !== OPEN_ARRAY && byte !== OPEN_OBJECT) return word();
+    if (depth === MAX_DEPTH) fail();
+    return yield* byte === OPEN_ARRAY ? array(depth + 1) : object(depth + 1);
+  }
+
+  const parsed = yield* value(0);
+  skipSpace();
+  return at === bytes.length ? parsed : fail();
+}
+
+function isSpace(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
+}
+
+function isDelimiter(byte: number): boolean {
+  return isSpace(byte) || byte === COMMA || byte === CLOSE_ARRAY || byte === CLOSE_OBJECT || byte === COLON;
+}
