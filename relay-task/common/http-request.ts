@@ -73,7 +73,12 @@ export function httpRequest(options: HttpRequestOptions): Promise<HttpAnswer> {
 }
 
 /** The whole body. Rejects when it is longer than `maxBytes` or breaks off; the message goes behind a host's name. */
-export function collect(response: http.IncomingMessage, maxBytes: number): Promise<Buffer> {
+export async function collect(response: http.IncomingMessage, maxBytes: number): Promise<Buffer> {
+  return Buffer.concat(await collectChunks(response, maxBytes));
+}
+
+/** The same, in the pieces in which it arrived. */
+export function collectChunks(response: http.IncomingMessage, maxBytes: number): Promise<Buffer[]> {
   return new Promise((resolve, reject) => {
     const chunks: Buffer[] = [];
     let bytes = 0;
@@ -83,7 +88,7 @@ export function collect(response: http.IncomingMessage, maxBytes: number): Promi
       if (bytes <= maxBytes) chunks.push(chunk);
       else reject(new Error(`answered with more than ${maxBytes} bytes`));
     });
-    response.on('end', () => resolve(Buffer.concat(chunks)));
+    response.on('end', () => resolve(chunks));
   });
 }
 

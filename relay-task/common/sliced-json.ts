@@ -12,6 +12,17 @@ const MAX_DEPTH = 100;
 /** So many values are parsed between two yields: less than a millisecond's work. */
 export const VALUES_AT_ONCE = 1_000;
 
+/** One buffer of many. Copying hundreds of MB takes too long for one turn, too. */
+export function* joinInSlices(chunks: readonly Buffer[]): Generator<void, Buffer> {
+  const joined = Buffer.allocUnsafe(chunks.reduce((sum, { length }) => sum + length, 0));
+  let at = 0;
+  for (const chunk of chunks) {
+    at += chunk.copy(joined, at);
+    yield;
+  }
+  return joined;
+}
+
 /**
  * Parses UTF-8 as `JSON.parse` does, and yields in between. Strings do not keep the buffer alive. Throws SyntaxError, also
  * for values that are nested more than 100 levels deep. Members named `__proto__` are left out.

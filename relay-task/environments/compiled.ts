@@ -48,9 +48,6 @@ export function createCompiled(
   const flags = new Map<string, Flag>();
   const segments = new Map<string, Segment>();
   const listed = new Map<CredentialKind, readonly Flag[]>();
-  let unbounded: readonly Segment[] | undefined;
-  /** The context kinds of the Big Segments. */
-  let unboundedKinds: ReadonlySet<string> | undefined;
   /** Those of the evaluation in progress. */
   let memberships: Memberships | undefined;
 
@@ -66,6 +63,7 @@ export function createCompiled(
 
   const flag = (key: string) => flags.get(key) ?? compiled(flags, 'features', key, compileFlag);
   const segment = (key: string) => segments.get(key) ?? compiled(segments, 'segments', key, compileSegment);
+  const unbounded = createUnbounded(() => view.items('segments'), segment);
   const dependencies = createDependencies({
     keys: (kind) => Array.from(view.items(kind), ({ key }) => key),
     flag,
@@ -97,22 +95,8 @@ export function createCompiled(
     return list;
   }
 
-  function unboundedSegments(): readonly Segment[] {
-    if (unbounded === undefined) {
-      const found: Segment[] = [];
-      for (const { key, deleted, json } of view.items('segments')) {
-        // Checking the text first avoids compiling segments with long lists of members.
-        if (deleted || !/"unbounded"\s*:\s*true/.test(json)) continue;
-        const held = segment(key);
-        if (held?.unbounded) found.push(held);
-      }
-      unbounded = found;
-    }
-    return unbounded;
-  }
-
   const usersOfBigSegments = () =>
-    dependencies.usersOf(unboundedSegments().map(({ key }) => ({ kind: 'segments', key })));
+    dependencies.usersOf(unbounded.segments().map(({ key }) => ({ kind: 'segments', key })));
 
   return {
     replaced({ kind, key }) {
@@ -122,8 +106,7 @@ export function createCompiled(
         listed.clear();
       } else {
         segments.delete(key);
-        unbounded = undefined;
-        unboundedKinds = undefined;
+        unbounded.changed();
       }
     },
     flag,
@@ -135,20 +118,50 @@ export function createCompiled(
       flags: flagsFor,
       evaluateFlag,
       bigSegments,
-      bigSegmentKinds() {
-        unboundedKinds ??= new Set(unboundedSegments().map(kindOf));
-        return unboundedKinds;
-      },
+      bigSegmentKinds: unbounded.kinds,
     }),
     affected(items) {
       const flagKeys = [...dependencies.usersOf(items)];
-      if (!bigSegments || unboundedSegments().length === 0) return { flagKeys, bigSegments: false };
+      if (!bigSegments || unbounded.segments().length === 0) return { flagKeys, bigSegments: false };
       const users = usersOfBigSegments();
       return { flagKeys, bigSegments: flagKeys.some((key) => users.has(key)) };
     },
     usersOfBigSegments,
     get hasBigSegments() {
-      return unboundedSegments().length > 0;
+      return unbounded.segments().length > 0;
+    },
+  };
+}
+
+/** The Big Segments among the items, found at first use. */
+function createUnbounded(items: () => Iterable<Item>, segment: (key: string) => Segment | undefined) {
+  let found: readonly Segment[] | undefined;
+  let foundKinds: ReadonlySet<string> | undefined;
+
+  function find(): Segment[] {
+    const list: Segment[] = [];
+    for (const { key, deleted, json } of items()) {
+      // Checking the text first avoids compiling segments with long lists of members.
+      if (deleted || !/"unbounded"\s*:\s*true/.test(json)) continue;
+      const held = segment(key);
+      if (held?.unbounded) list.push(held);
+    }
+    return list;
+  }
+  function segments(): readonly Segment[] {
+    found ??= find();
+    return found;
+  }
+  return {
+    segments,
+    /** Their context kinds. */
+    kinds(): ReadonlySet<string> {
+      foundKinds ??= new Set(segments().map(kindOf));
+      return foundKinds;
+    },
+    changed(): void {
+      found = undefined;
+      foundKinds = undefined;
     },
   };
 }

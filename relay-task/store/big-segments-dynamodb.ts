@@ -66,45 +66,13 @@ const MAX_NAMED = 50;
  */
 export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): BigSegmentStore {
   const { tableName: TableName, prefix, log, registry } = options;
-  const timings: Timings = { ...defaultTimings, ...options.timings };
-  const client = options.client ?? createDynamoDBClient(options);
+  const requests = createRequests(options);
+  const { get, update } = requests;
   const { bigSegmentsMetadata, bigSegmentsUser } = namespaces(prefix);
   const metadataKey = { namespace: { S: bigSegmentsMetadata }, key: { S: bigSegmentsMetadata } };
   const userKey = (hash: string) => ({ namespace: { S: bigSegmentsUser }, key: { S: hash } });
-  const closing = new AbortController();
-
-  const retried = <T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> =>
-    callAws((abortSignal) => send({ abortSignal }), {
-      service: 'DynamoDB',
-      timeoutMs: timings.requestTimeoutMs,
-      retries: MAX_RETRIES,
-      backoff: retryTimes(timings),
-      signal: closing.signal,
-    });
-  const failureOf = (error: unknown) => new Error(describeError(error, TableName), { cause: error });
-
-  /** Undefined: the condition did not hold. */
-  async function call<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T | undefined> {
-    try {
-      return await retried(send);
-    } catch (error) {
-      if (awsNameOf(error) === 'ConditionalCheckFailedException') return undefined;
-      throw failureOf(error);
-    }
-  }
-
-  async function get(Key: ReturnType<typeof userKey>): Promise<Row> {
-    // A relay reads as soon as it is told of a change, which a replica may not have yet.
-    const command = new GetItemCommand({ TableName, Key, ConsistentRead: true });
-    return (await call((how) => client.send(command, how)))?.Item ?? {};
-  }
-
-  /** The attributes that the update asked for; undefined: the condition did not hold. */
-  async function update(Key: ReturnType<typeof userKey>, request: Request): Promise<Row | undefined> {
-    const command = new UpdateItemCommand({ TableName, Key, ...request });
-    const answer = await call((how) => client.send(command, how));
-    return answer && (answer.Attributes ?? {});
-  }
+  /** How much of a patch was written before it failed; its version and number say that nothing has happened since. */
+  let interrupted: { readonly id: string; readonly groups: number } | undefined;
 
   /** Where the table is. */
   async function readPosition(): Promise<Position> {
@@ -140,13 +108,20 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     const moves = version !== previousVersion;
     if (from.cursor !== previousVersion) return moves && from.cursor === version ? 'applied' : 'out-of-order';
     const number = from.number + (moves ? 1 : 0);
+    const id = `${number} ${version}`;
+    const written = moves && interrupted?.id === id ? interrupted.groups : 0;
     let overtaken = false;
+    let groups = 0;
     for await (const group of changesByHash(patch)) {
+      groups += 1;
+      if (groups <= written) continue;
       await inParallel(inFlight, group, async (one) => {
         if (!overtaken) overtaken = !(await change(one, segmentRef, number));
       });
       if (overtaken) break;
+      interrupted = { id, groups };
     }
+    interrupted = undefined;
     if (overtaken) {
       // If the position is unchanged, the metadata was deleted or restored, and its numbers have to catch up.
       const raised = Math.max(Date.now(), from.number + NUMBER_STEP);
@@ -173,36 +148,75 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
       });
     },
     async read(hashes) {
-      const rows = new Map<string, Row>();
-      const wanted = [metadataKey, ...hashes.map(userKey)];
-      try {
-        for (const row of await batchGet({
-          client,
-          TableName,
-          keys: wanted,
-          backoff: retryTimes(timings),
-          call: retried,
-        })) {
-          rows.set(idOf(row), row);
-        }
-      } catch (error) {
-        throw failureOf(error);
-      }
-      const rowOf = (key: Row) => rows.get(idOf(key)) ?? {};
+      const rows = await requests.getMany([metadataKey, ...hashes.map(userKey)]);
       return {
-        metadata: metadataOf(rowOf(metadataKey)),
+        metadata: metadataOf(rows(metadataKey)),
         memberships: hashes.map((hash) => {
-          const { included, excluded } = rowOf(userKey(hash));
+          const { included, excluded } = rows(userKey(hash));
           return membershipOf(included?.SS ?? [], excluded?.SS ?? []);
         }),
       };
     },
-    async close() {
+    close: requests.close,
+  };
+  return countingPatches(store, registry, { database: 'dynamodb', prefix });
+}
+
+/** Requests to the table. What fails rejects with one sentence. */
+function createRequests(options: DynamoDBBigSegmentsOptions) {
+  const { tableName: TableName } = options;
+  const timings: Timings = { ...defaultTimings, ...options.timings };
+  const client = options.client ?? createDynamoDBClient(options);
+  const closing = new AbortController();
+  const backoff = retryTimes(timings);
+
+  const retried = <T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> =>
+    callAws((abortSignal) => send({ abortSignal }), {
+      service: 'DynamoDB',
+      timeoutMs: timings.requestTimeoutMs,
+      retries: MAX_RETRIES,
+      backoff,
+      signal: closing.signal,
+    });
+  const failureOf = (error: unknown) => new Error(describeError(error, TableName), { cause: error });
+
+  /** Undefined: the condition did not hold. */
+  async function call<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T | undefined> {
+    try {
+      return await retried(send);
+    } catch (error) {
+      if (awsNameOf(error) === 'ConditionalCheckFailedException') return undefined;
+      throw failureOf(error);
+    }
+  }
+
+  return {
+    async get(Key: Row): Promise<Row> {
+      // A relay reads as soon as it is told of a change, which a replica may not have yet.
+      const command = new GetItemCommand({ TableName, Key, ConsistentRead: true });
+      return (await call((how) => client.send(command, how)))?.Item ?? {};
+    },
+    /** The rows, by key; strongly consistent, too. */
+    async getMany(keys: readonly Row[]): Promise<(key: Row) => Row> {
+      try {
+        const found = await batchGet({ client, TableName, keys, backoff, call: retried });
+        const rows = new Map(found.map((row) => [idOf(row), row]));
+        return (key) => rows.get(idOf(key)) ?? {};
+      } catch (error) {
+        throw failureOf(error);
+      }
+    },
+    /** The attributes that the update asked for; undefined: the condition did not hold. */
+    async update(Key: Row, request: Request): Promise<Row | undefined> {
+      const command = new UpdateItemCommand({ TableName, Key, ...request });
+      const answer = await call((how) => client.send(command, how));
+      return answer && (answer.Attributes ?? {});
+    },
+    async close(): Promise<void> {
       closing.abort(new Error('the store of Big Segments was closed'));
       if (!options.client) client.destroy();
     },
   };
-  return countingPatches(store, registry, { database: 'dynamodb', prefix });
 }
 
 function idOf({ namespace, key }: Row): string {

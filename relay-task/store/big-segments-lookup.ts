@@ -4,7 +4,7 @@ import type { BigSegments, LoadOptions } from '../ports.ts';
 import { EVERY_HASH, hashOf } from './big-segments.ts';
 import { type CacheEntry, createMembershipMemory, type MembershipMemory } from './big-segments-cache.ts';
 import { createMembershipReads, type ReadMembership } from './big-segments-reads.ts';
-import { type BigSegmentWatchOptions, createBigSegmentWatch } from './big-segments-watch.ts';
+import { type BigSegmentWatchOptions, createBigSegmentWatch, type WatchedReading } from './big-segments-watch.ts';
 
 export interface BigSegmentLookupOptions extends BigSegmentWatchOptions {
   /** Evaluations say STALE after this time without synchronisation. Default 2 min, as in LaunchDarkly's SDKs. */
@@ -56,16 +56,12 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
     const asked = { generation, readAt: now() };
     const reading = await watch.read(hashes);
     if (!reading) return undefined;
-    const outdated = reading.reliability === 'outdated';
-    const named = new Set(reading.metadata.incomplete);
     return hashes.map((hash, index) => {
-      const membership = reading.memberships[index] ?? null;
-      const incomplete = named.has(hash) || named.has(EVERY_HASH);
+      const found = membershipIn(reading, hash, index);
       const held = cache.get(hash);
       // What was known is newer than an outdated store, and than a slow answer from before a change.
-      if (!held || (!outdated && held.generation <= asked.generation))
-        cache.set(hash, { ...asked, membership, incomplete });
-      return { membership, incomplete, outdated };
+      if (!held || (!found.outdated && held.generation <= asked.generation)) cache.set(hash, { ...asked, ...found });
+      return found;
     });
   }
 
@@ -130,17 +126,7 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
       const complete = answers.filter((one): one is [string, BigSegmentsAnswer] => one[1] !== undefined);
       return complete.length === keys.length ? new Map(complete) : undefined;
     },
-    status() {
-      const available = watch.available();
-      if (available === undefined) return undefined;
-      const { synchronizedOn = 0, incomplete } = watch.newest() ?? {};
-      return {
-        available,
-        potentiallyStale: watch.reliability() !== 'current' || staleFor(statusStaleAfterMs) || incomplete !== undefined,
-        lastSynchronizedOn: synchronizedOn,
-        ...(incomplete && { incompleteContexts: incomplete }),
-      };
-    },
+    status: () => statusOf(watch, staleFor(statusStaleAfterMs)),
     start: watch.start,
     async refresh() {
       generation += 1;
@@ -152,5 +138,26 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
       reads.close();
       cache.close();
     },
+  };
+}
+
+function membershipIn({ memberships, metadata, reliability }: WatchedReading, hash: string, index: number) {
+  const { incomplete = [] } = metadata;
+  return {
+    membership: memberships[index] ?? null,
+    incomplete: incomplete.includes(hash) || incomplete.includes(EVERY_HASH),
+    outdated: reliability === 'outdated',
+  };
+}
+
+function statusOf(watch: ReturnType<typeof createBigSegmentWatch>, isOld: boolean): ReturnType<BigSegments['status']> {
+  const available = watch.available();
+  if (available === undefined) return undefined;
+  const { synchronizedOn = 0, incomplete } = watch.newest() ?? {};
+  return {
+    available,
+    potentiallyStale: isOld || watch.reliability() !== 'current' || incomplete !== undefined,
+    lastSynchronizedOn: synchronizedOn,
+    ...(incomplete && { incompleteContexts: incomplete }),
   };
 }

@@ -1,6 +1,6 @@
 import type { Log } from '../ports.ts';
 import type { BigSegmentReading, BigSegmentStore } from './big-segments.ts';
-import { createStandings } from './big-segments-standing.ts';
+import { createStandings, type Standings } from './big-segments-standing.ts';
 
 export interface BigSegmentWatchOptions {
   /** The first one is used; the others replace it while it cannot be relied on. */
@@ -29,6 +29,8 @@ export interface WatchedReading extends BigSegmentReading {
 interface Result {
   /** Whether any of them answered. */
   readonly answered: boolean;
+  /** The one that was asked last. */
+  readonly store: number;
   readonly reading: WatchedReading | undefined;
   /** Why no current answer was found; '' if there is one. */
   readonly problem: string;
@@ -39,6 +41,7 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
   const { stores, log, pollMs = 5_000, timeoutMs = 2_000, retryMs = 1_000, outageWaitMs = 5_000 } = options;
   const standings = createStandings();
   const outage = createOutage(outageWaitMs);
+  const trouble = createTroubleLog(log);
   /** The store that was current last. The metadata is always asked of the first one first. */
   let preferred = 0;
   let available: boolean | undefined;
@@ -51,44 +54,19 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
   let failed = 0;
   /** A hash of the last question that failed: the next attempt has to read it, and not only the metadata. */
   let probe: readonly string[] = [];
-  /** The message about the trouble at present. */
-  let reported = '';
   let first: Promise<void> | undefined;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
-  /** Asks one store after the other until one is current. */
-  async function question(from: number, hashes: readonly string[]): Promise<Result> {
-    let answered = false;
-    let reading: WatchedReading | undefined;
-    let problem = 'there is no store of Big Segments';
-    for (let step = 0; step < stores.length; step++) {
-      const index = (from + step) % stores.length;
-      try {
-        const found = await within(timeoutMs, stores[index]!.read(hashes));
-        answered = true;
-        const standing = standings.judge(index, found.metadata);
-        if (standing.kind === 'current') {
-          preferred = index;
-          return { answered, reading: { ...found, reliability: 'current' }, problem: '' };
-        }
-        problem = standing.reason;
-        if (standing.kind === 'outdated') reading ??= { ...found, reliability: 'outdated' };
-      } catch (error) {
-        problem = (error as Error).message;
-      }
-    }
-    return { answered, reading, problem };
-  }
-
   /** Asks, and draws conclusions from the answer. Returns whether the stores can be relied on again. */
   async function ask(from: number, hashes: readonly string[]) {
     const number = ++asked;
-    const result = await question(from, hashes);
+    const result = await question(stores, standings, { from, hashes, timeoutMs });
     const { answered, reading, problem } = result;
+    if (reading?.reliability === 'current') preferred = result.store;
     const isCurrent = reading?.reliability === 'current';
     // A later question had the opposite answer already.
-    const isOvertaken = isCurrent ? number <= failed : number < succeeded;
+    const isOvertaken = number < (isCurrent ? failed : succeeded);
     if (isOvertaken || closed) return { reading, recovered: false };
     const before = reliability;
     reliability = reading?.reliability ?? 'none';
@@ -98,34 +76,22 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
       probe = [];
       outage.end(true);
     } else {
-      failed = asked;
+      failed = Math.max(failed, number);
       if (hashes.length > 0) probe = hashes.slice(0, 1);
       if (reliability === 'none') outage.begin();
       else outage.end(true);
     }
-    report(answered, problem);
+    if (trouble.report(problem, answered, standings.newest !== undefined) && first) schedule(retryMs);
     const recovered = isCurrent && before !== undefined && before !== 'current';
     if (recovered) cursor = standings.newest?.cursor;
     return { reading, recovered };
-  }
-
-  function report(answered: boolean, problem: string): void {
-    const message = problem === '' ? '' : answered ? BEHIND : UNREADABLE;
-    if (message === reported) return;
-    reported = message;
-    if (message === '') {
-      log.info('Big Segments can be read again');
-      return;
-    }
-    // It is no trouble that a new store has yet to be filled.
-    log[answered && !standings.newest ? 'info' : 'warn'](message, { reason: problem });
-    if (first) schedule(retryMs);
   }
 
   /** Returns whether memberships may differ from what was read before. */
   async function look(): Promise<'moved' | 'recovered' | undefined> {
     const { recovered } = await ask(0, probe);
     if (recovered) return 'recovered';
+    if (reliability !== 'current') return undefined;
     const before = cursor;
     cursor = standings.newest?.cursor;
     return before !== undefined && before !== cursor ? 'moved' : undefined;
@@ -175,8 +141,57 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
   };
 }
 
+/** Asks one store after the other until one is current. */
+async function question(
+  stores: BigSegmentWatchOptions['stores'],
+  standings: Standings,
+  {
+    from,
+    hashes,
+    timeoutMs,
+  }: { readonly from: number; readonly hashes: readonly string[]; readonly timeoutMs: number },
+): Promise<Result> {
+  let answered = false;
+  let reading: WatchedReading | undefined;
+  let problem = 'there is no store of Big Segments';
+  let store = from;
+  for (let step = 0; step < stores.length; step++) {
+    store = (from + step) % stores.length;
+    try {
+      const found = await within(timeoutMs, stores[store]!.read(hashes));
+      answered = true;
+      const standing = standings.judge(store, found.metadata);
+      if (standing.kind === 'current') {
+        return { answered, store, reading: { ...found, reliability: 'current' }, problem: '' };
+      }
+      problem = standing.reason;
+      if (standing.kind === 'outdated') reading ??= { ...found, reliability: 'outdated' };
+    } catch (error) {
+      problem = (error as Error).message;
+    }
+  }
+  return { answered, store, reading, problem };
+}
+
 const UNREADABLE = 'Big Segments cannot be read; using the last known memberships';
 const BEHIND = 'The store of Big Segments is not up to date; using the last known memberships until it is';
+
+/** Logs the beginning and the end of each kind of trouble, once. */
+function createTroubleLog(log: Log) {
+  let reported = '';
+  return {
+    /** `problem` is '' without trouble. Returns whether trouble began, or became another. */
+    report(problem: string, answered: boolean, hadData: boolean): boolean {
+      const message = problem === '' ? '' : answered ? BEHIND : UNREADABLE;
+      if (message === reported) return false;
+      reported = message;
+      if (message === '') log.info('Big Segments can be read again');
+      // It is no trouble that a new store has yet to be filled.
+      else log[answered && !hadData ? 'info' : 'warn'](message, { reason: problem });
+      return message !== '';
+    },
+  };
+}
 
 /** The time in which no store can be asked. */
 function createOutage(waitMs: number) {

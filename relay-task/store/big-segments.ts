@@ -64,7 +64,7 @@ export interface HashChange {
 }
 
 /** So many hashes are grouped in one turn of the event loop. */
-const HASHES_AT_ONCE = 4_096;
+export const HASHES_AT_ONCE = 1_024;
 
 /**
  * A patch by hash: a context that is both added to and removed from one list is removed, as in ld-relay, which adds first.

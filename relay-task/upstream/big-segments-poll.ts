@@ -1,4 +1,6 @@
-import { collect, describeError } from '../common/http-request.ts';
+import { collectChunks, describeError } from '../common/http-request.ts';
+import { joinInSlices } from '../common/sliced-json.ts';
+import { inSlices } from '../common/slices.ts';
 import type { BigSegmentPatch, Outbound } from '../ports.ts';
 import { parsePatchesInSlices } from './big-segments-patches.ts';
 import { connect } from './connect.ts';
@@ -40,15 +42,15 @@ export async function pollPatches(
 ): Promise<BigSegmentPatch[]> {
   const query = cursor === '' ? '' : `?after=${encodeURIComponent(cursor)}`;
   const url = streamUrl(options.baseUri, '/sdk/big-segments/revisions', query);
-  const body = await download(url, options, sdkKey, signal);
+  const chunks = await download(url, options, sdkKey, signal);
   try {
-    return await parsePatchesInSlices(body);
+    return await parsePatchesInSlices(await inSlices(joinInSlices(chunks)));
   } catch (error) {
     throw new FailureError({ kind: 'INVALID_DATA', message: describeError(error) });
   }
 }
 
-function download(url: URL, options: PollOptions, sdkKey: string, signal: AbortSignal): Promise<Buffer> {
+function download(url: URL, options: PollOptions, sdkKey: string, signal: AbortSignal): Promise<Buffer[]> {
   const { silenceTimeoutMs = 30_000, maxAnswerBytes = 256 * 1024 * 1024 } = options;
   return new Promise((resolve, reject) => {
     let abandon = () => {};
@@ -77,10 +79,10 @@ function download(url: URL, options: PollOptions, sdkKey: string, signal: AbortS
         const silent = () => broken(`${url.host} stopped sending before the end of its answer`);
         timer = setTimeout(silent, silenceTimeoutMs);
         response.on('data', () => timer?.refresh());
-        collect(response, maxAnswerBytes).then(
-          (body) => {
+        collectChunks(response, maxAnswerBytes).then(
+          (chunks) => {
             end();
-            resolve(body);
+            resolve(chunks);
           },
           (error: Error) => {
             const kind = response.errored ? 'NETWORK_ERROR' : 'INVALID_DATA';

@@ -5,9 +5,7 @@ import type {
   BigSegments,
   Change,
   EnvironmentDescription,
-  LoadOptions,
   Log,
-  Memberships,
   Store,
   UpstreamStatus,
 } from '../ports.ts';
@@ -96,7 +94,7 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
   const memory = createEnvironment({
     name,
     log,
-    bigSegments: { load: loadMemberships, status: () => bigSegments?.status() },
+    bigSegments: { load: loadingFrom(() => bigSegments), status: () => bigSegments?.status() },
     onRefresh: (flagKeys) => streams.refresh(flagKeys),
     onChange(change) {
       streams.publish(change);
@@ -125,14 +123,6 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
     }),
     onStarted: tellEligibility,
   });
-
-  async function loadMemberships(keys: readonly string[], how?: LoadOptions): Promise<Memberships | undefined> {
-    const asked = bigSegments;
-    if (!asked) return new Map(keys.map((key) => [key, { status: 'NOT_CONFIGURED' }]));
-    const memberships = await asked.load(keys, how);
-    // The tenant may have moved to another place meanwhile.
-    return memberships || asked === bigSegments ? memberships : loadMemberships(keys, how);
-  }
 
   function openStores(): void {
     stores = parts.stores(place, tenant);
@@ -205,6 +195,17 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
       await Promise.all([closeStores(), upstream.close(), background.ended()]);
     },
   });
+}
+
+function loadingFrom(present: () => BigSegments | undefined): BigSegments['load'] {
+  const load: BigSegments['load'] = async (keys, how) => {
+    const asked = present();
+    if (!asked) return new Map(keys.map((key) => [key, { status: 'NOT_CONFIGURED' }]));
+    const memberships = await asked.load(keys, how);
+    // The tenant may have moved to another place meanwhile.
+    return memberships || asked === present() ? memberships : load(keys, how);
+  };
+  return load;
 }
 
 async function flushAndClose(store: Store): Promise<void> {

@@ -7,6 +7,7 @@ import {
   type BigSegmentStore,
   changesByHash,
   EVERY_HASH,
+  HASHES_AT_ONCE,
   type HashChange,
   hashOf,
   MAX_READ,
@@ -70,8 +71,8 @@ test('a large patch is grouped in many small parts, each hash in one of them, wh
     included: { add: hashes, remove: hashes.slice(0, 1_000) },
     excluded: { add: hashes.slice(500, 1_500), remove: [] },
   });
-  expect(groups.length).toBeGreaterThanOrEqual(200_000 / 4_096);
-  expect(Math.max(...groups.map(({ length }) => length))).toBeLessThan(2 * 4_096);
+  expect(groups.length).toBeGreaterThanOrEqual(200_000 / HASHES_AT_ONCE);
+  expect(Math.max(...groups.map(({ length }) => length))).toBeLessThan(2 * HASHES_AT_ONCE);
   const changes = new Map(groups.flat().map(({ hash, ...change }) => [hash, change]));
   expect(groups.flat()).toHaveLength(200_000);
   expect([0, 500, 1_000, 1_500].map((index) => changes.get(hashes[index]!))).toEqual([
@@ -393,6 +394,29 @@ describe('Big Segments in DynamoDB', () => {
     }
     const rows = await stores.rows(`${prefix}:big_segments_user`);
     expect(Object.keys(rows).sort()).toEqual(many(60).sort());
+  });
+
+  test('continue an interrupted patch where it failed', async () => {
+    const { store, passed, cutAfter, heal } = await openStore();
+    const hashes = many(3 * HASHES_AT_ONCE);
+    const big = patch(
+      'v1',
+      'v2',
+      hashes.map((hash) => `+${hash}`),
+    );
+    await store.apply(patch('', 'v1', ['+old']));
+    cutAfter(2 * HASHES_AT_ONCE + 10, ({ namespace }) => namespace.endsWith('big_segments_user'));
+    await expect(store.apply(big)).rejects.toThrow(/\w/);
+    heal();
+    passed.length = 0;
+    expect(await store.apply(big)).toBe('applied');
+    const updates = passed.filter(({ namespace }) => namespace.endsWith('big_segments_user'));
+    expect(updates.length).toBeLessThan(2 * HASHES_AT_ONCE);
+    const rows = await stores.rows(`${prefix}:big_segments_user`);
+    expect(Object.keys(rows).sort()).toEqual([...hashes, 'old'].sort());
+    // Another patch begins at its beginning.
+    expect(await store.apply(patch('v2', 'v3', [`-${hashes[0]}`]))).toBe('applied');
+    expect(await membershipIn(store, hashes[0]!)).toBeNull();
   });
 
   describe('with an item at the limit of 400 KB', () => {
