@@ -53,13 +53,9 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     },
   });
 
-  /** Loads the subject's memberships in Big Segments; undefined if it needs none. Resolves with false if none can be had. */
-  const prepare = (subject: Subject): Promise<boolean> | undefined =>
-    clientView.prepare(subject.context, { patient: true, known: subject.memberships })?.then((memberships) => {
-      if (memberships) subject.memberships = memberships;
-      return memberships !== undefined;
-    });
-  const isPrepared = (subject: Subject) => clientView.isPrepared(subject.context, subject.memberships);
+  const isLive = (key: string) => view.get('features', key)?.deleted === false;
+  const { prepare, isPrepared } = createPreparation(clientView);
+  const { sendEverything, sendChanges } = createSender(readers, options.late);
 
   /** Evaluates a subject's first answers, if there is data and nothing else does so. */
   const arrive = (subject: Subject): void => {
@@ -88,21 +84,21 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
   };
   const update = (subject: Subject, work: Work): void => {
     const { held } = subject;
-    if (!held || !isPrepared(subject)) {
-      if (held || (subject.arriving && work.bigSegments)) miss(subject, work);
-      if (held) catchUp(subject);
-      else arrive(subject);
+    if (!held) {
+      if (subject.arriving && work.bigSegments) miss(subject, work);
+      arrive(subject);
       return;
     }
-    const changes = changesOf(subject, held, work, { view, clientView, events });
+    let { flagKeys } = work;
+    if (!isPrepared(subject)) {
+      miss(subject, { ...work, flagKeys: flagKeys.filter(isLive) });
+      catchUp(subject);
+      // The slots of flags that are gone are freed after the pass.
+      flagKeys = flagKeys.filter((key) => !isLive(key));
+    }
+    const changes = changesOf(subject, held, { ...work, flagKeys }, { view, clientView, events });
     if (changes === 'everything') sendEverything(subject);
     else if (changes.length > 0) sendChanges(subject, changes);
-  };
-  const miss = (subject: Subject, { flagKeys, whole }: Work): void => {
-    const { missed } = subject;
-    subject.missed = missed
-      ? { flagKeys: [...new Set([...missed.flagKeys, ...flagKeys])], whole: missed.whole || whole }
-      : { flagKeys, whole };
   };
   /** Evaluates what the subject missed, with new memberships. */
   const catchUp = (subject: Subject): void => {
@@ -111,27 +107,13 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     subject.missed = undefined;
     const again = () => {
       if (subject.connections.length === 0) return;
-      // A flag that is gone belongs to the pass, which frees its slot.
-      const flagKeys = missed.flagKeys.filter((key) => view.get('features', key)?.deleted === false);
-      update(subject, { flagKeys, bigSegments: true, whole: missed.whole });
+      // The pass about a deletion has come by itself.
+      update(subject, { flagKeys: missed.flagKeys.filter(isLive), bigSegments: true, whole: missed.whole });
       readers.countBytes();
     };
     const preparation = prepare(subject);
     if (preparation) void preparation.then((isReady) => isReady && turns.run(again));
     else again();
-  };
-  const sendEverything = (subject: Subject) => {
-    for (const connection of subject.connections) {
-      connection.next = -1;
-      if (connection.lateSince === 0) readers.send(connection);
-    }
-  };
-  const sendChanges = ({ connections }: Subject, changes: readonly Buffer[]) => {
-    for (const connection of connections) {
-      if (connection.lateSince > 0) connection.next = -1;
-      else if (connection.next < 0) readers.send(connection);
-      else if (!writeAll(readers, connection, changes)) options.late(connection);
-    }
   };
 
   const passes = createPasses({
@@ -143,7 +125,7 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     paused: readers.countBytes,
     finished({ flagKeys }, idle, since) {
       // With another change waiting, a subject may still hold an answer of a flag that is gone by now.
-      events.passed(idle ? flagKeys.filter((key) => view.get('features', key)?.deleted !== false) : []);
+      events.passed(idle ? flagKeys.filter((key) => !isLive(key)) : []);
       meter.broadcast(performance.now() - since);
     },
   });
@@ -161,6 +143,43 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
       if (readers.connections.length > 0) passes.refresh(flagKeys);
     },
   };
+}
+
+/** The memberships in Big Segments that subjects need. */
+function createPreparation(clientView: ClientView) {
+  /** Loads the subject's memberships in Big Segments; undefined if it needs none. Resolves with false if none can be had. */
+  const prepare = (subject: Subject): Promise<boolean> | undefined =>
+    clientView.prepare(subject.context, { patient: true, known: subject.memberships })?.then((memberships) => {
+      if (memberships) subject.memberships = memberships;
+      return memberships !== undefined;
+    });
+  const isPrepared = (subject: Subject) => clientView.isPrepared(subject.context, subject.memberships);
+  return { prepare, isPrepared };
+}
+
+function miss(subject: Subject, { flagKeys, whole }: Work): void {
+  const { missed } = subject;
+  subject.missed = missed
+    ? { flagKeys: [...new Set([...missed.flagKeys, ...flagKeys])], whole: missed.whole || whole }
+    : { flagKeys, whole };
+}
+
+/** Sends to all connections of a subject. */
+function createSender(readers: Readers, late: ChannelBasics['late']) {
+  const sendEverything = (subject: Subject) => {
+    for (const connection of subject.connections) {
+      connection.next = -1;
+      if (connection.lateSince === 0) readers.send(connection);
+    }
+  };
+  const sendChanges = ({ connections }: Subject, changes: readonly Buffer[]) => {
+    for (const connection of connections) {
+      if (connection.lateSince > 0) connection.next = -1;
+      else if (connection.next < 0) readers.send(connection);
+      else if (!writeAll(readers, connection, changes)) late(connection);
+    }
+  };
+  return { sendEverything, sendChanges };
 }
 
 /** Several events leave in one system call. False: the socket accepts no more. */
