@@ -8,7 +8,13 @@ import { CONSUL_PORT, REDIS_PORT } from './settings-stores.ts';
 
 const { redis, consul, dynamoDB } = settings;
 
-const REDIS_ADDRESS: readonly Setting<unknown>[] = [redis.url, redis.host, redis.port, redis.sentinels];
+const REDIS_ADDRESS: readonly Setting<unknown>[] = [
+  redis.url,
+  redis.host,
+  redis.port,
+  redis.sentinels,
+  redis.clusterNodes,
+];
 
 const inFile = ({ place }: Piece) => !('variable' in place);
 
@@ -53,7 +59,8 @@ function settleRedisAddress(pieces: Map<Setting<unknown>, readonly Piece[]>, fin
   }
   const port = lastOf(pieces, redis.port);
   // A linked container is not meant if an address is given.
-  const better = first ?? lastOf(pieces, redis.url) ?? lastOf(pieces, redis.sentinels);
+  const better =
+    first ?? [redis.url, redis.sentinels, redis.clusterNodes].map((one) => lastOf(pieces, one)).find(Boolean);
   if (port?.text.startsWith('tcp://') && !inFile(port) && better) {
     findings.warning(`${nameOf(port.place)} has no effect: the address of Redis is set by ${nameOf(better.place)}`);
     keepOnly(pieces, redis.port, inFile);
@@ -92,16 +99,20 @@ function consulOf({ address, token, tokenFile }: StoreValues['consul']) {
   return { address: address ?? `http://localhost:${CONSUL_PORT}`, token, tokenFile };
 }
 
-/** With `sentinel`, host and port are not used; with `cluster`, they are those of one node. */
+/** With `sentinel` or `cluster` (its nodes, as far as they are set), host and port are not used. */
 export type RedisConfig = ReturnType<typeof redisOf>;
 
 function redisOf(values: StoreValues['redis']) {
   const { enabled: _, url, port, sentinels: nodes, sentinelMaster: master, ...more } = values;
-  const { sentinelUsername, sentinelPassword, ...redis } = more;
+  const { sentinelUsername, sentinelPassword, cluster, clusterNodes, ...redis } = more;
+  const host = url?.host ?? port?.host ?? redis.host;
+  const address = { host: host ?? 'localhost', port: url?.port ?? port?.port ?? REDIS_PORT };
+  const isAddressSet = host !== undefined || port !== undefined;
+  const seeds = [...(isAddressSet || !clusterNodes ? [address] : []), ...(clusterNodes ?? [])];
   return {
     ...redis,
-    host: url?.host ?? port?.host ?? redis.host ?? 'localhost',
-    port: url?.port ?? port?.port ?? REDIS_PORT,
+    ...address,
+    cluster: cluster || clusterNodes ? seeds : undefined,
     db: url?.db ?? 0,
     tls: redis.tls || (url?.tls ?? false),
     username: redis.username ?? url?.username,

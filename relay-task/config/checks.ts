@@ -137,7 +137,7 @@ function checkRedis({ redis }: Config, relay: Pieces, findings: Findings): void 
   }
   if (redis.cluster && has(rows.sentinels)) {
     findings.problem(
-      `${given(relay, rows.cluster, rows.sentinels)}: a Redis Cluster has no Sentinels; choose one of the two`,
+      `${given(relay, rows.cluster, rows.clusterNodes, rows.sentinels)}: a Redis Cluster has no Sentinels; choose one of the two`,
     );
   }
   if (redis.cluster && redis.db !== 0) findings.problem('REDIS_URL: a Redis Cluster has only database 0');

@@ -99,7 +99,7 @@ export const storeSettings = {
       'USE_REDIS',
       boolean,
       'false',
-      'keep Redis up to date; in the file, set `url`, `host`, `port` or `sentinels` instead. Without it, the variables below are ignored',
+      'keep Redis up to date; in the file, set `url`, `host`, `port`, `sentinels` or `clusterNodes` instead. Without it, the variables below are ignored',
     ),
     url: redis.optional(
       'url',
@@ -177,6 +177,12 @@ export const storeSettings = {
       boolean,
       'false',
       'the address is a node of a Redis Cluster; part of each prefix must then be in braces, such as `{production}`',
+    ),
+    clusterNodes: redis.optional(
+      'clusterNodes',
+      'REDIS_CLUSTER_NODES',
+      hostsAndPorts(REDIS_PORT),
+      'comma-separated nodes of a Redis Cluster, beside the address or instead of it: at start one that answers is enough',
     ),
   },
   consul: {

@@ -127,7 +127,7 @@ function connectionOf({ sentinel, cluster, certFile, keyFile, caFile, ...redis }
           sentinelPassword: sentinel.password,
         }
       : cluster
-        ? { cluster: [{ host, port }] }
+        ? { cluster }
         : { host, port }),
   };
 }

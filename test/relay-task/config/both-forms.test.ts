@@ -9,7 +9,7 @@ type Row = readonly [file: string, variables: string, expected: Expected];
 const redis = {
   ...{ host: 'localhost', port: 6379, db: 0, tls: false, username: undefined, password: undefined },
   ...{ certFile: undefined, keyFile: undefined, caFile: undefined, connectTimeoutMs: 5000, readTimeoutMs: 5000 },
-  ...{ sentinel: undefined, cluster: false },
+  ...{ sentinel: undefined, cluster: undefined },
 };
 const events = {
   ...{ enabled: false, uri: 'https://events.launchdarkly.com', flushIntervalMs: 5000, capacity: 1000 },
@@ -253,7 +253,33 @@ const stores: readonly Row[] = [
   [
     'Redis: host = c1\nRedis: cluster = true\nEnvironment "production": prefix = {production}',
     'USE_REDIS=1\nREDIS_HOST=c1\nREDIS_CLUSTER=true\nLD_PREFIX_production={production}',
-    { redis: { ...redis, host: 'c1', cluster: true } },
+    { redis: { ...redis, host: 'c1', cluster: [{ host: 'c1', port: 6379 }] } },
+  ],
+  [
+    'Redis: clusterNodes = c1, c2:7000\nEnvironment "production": prefix = {production}',
+    'USE_REDIS=1\nREDIS_CLUSTER_NODES=c1, c2:7000\nLD_PREFIX_production={production}',
+    {
+      redis: {
+        ...redis,
+        cluster: [
+          { host: 'c1', port: 6379 },
+          { host: 'c2', port: 7000 },
+        ],
+      },
+    },
+  ],
+  [
+    'Redis: url = rediss://u:p@c1\nRedis: cluster = true\nRedis: clusterNodes = c2\nEnvironment "production": prefix = {production}',
+    'USE_REDIS=1\nREDIS_URL=rediss://u:p@c1\nREDIS_CLUSTER=1\nREDIS_CLUSTER_NODES=c2\nLD_PREFIX_production={production}',
+    {
+      redis: {
+        ...{ ...redis, host: 'c1', tls: true, username: 'u', password: 'p' },
+        cluster: [
+          { host: 'c1', port: 6379 },
+          { host: 'c2', port: 6379 },
+        ],
+      },
+    },
   ],
   ['Consul: host = localhost', 'USE_CONSUL=true', { consul: { address: 'http://localhost:8500' } }],
   ['Consul: host = c1', 'USE_CONSUL=1\nCONSUL_HOST=c1', { consul: { address: 'http://c1:8500' } }],

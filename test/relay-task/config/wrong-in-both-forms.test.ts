@@ -145,6 +145,16 @@ const together: readonly Row[] = [
     'LD_PREFIX_production: in a Redis Cluster, all keys of an environment must be on one node; put part of the prefix in braces: {p}',
   ],
   [
+    'Redis: clusterNodes = c1\nEnvironment "production": prefix = p',
+    'USE_REDIS=1\nREDIS_CLUSTER_NODES=c1\nLD_PREFIX_production=p',
+    'LD_PREFIX_production: in a Redis Cluster, all keys of an environment must be on one node; put part of the prefix in braces: {p}',
+  ],
+  [
+    'Redis: clusterNodes = c1\nRedis: sentinels = s1\nRedis: sentinelMaster = m\nEnvironment "production": prefix = {p}',
+    'REDIS_CLUSTER_NODES=c1\nREDIS_SENTINELS=s1\nREDIS_SENTINEL_MASTER=m\nUSE_REDIS=1\nLD_PREFIX_production={p}',
+    '$1, $2: a Redis Cluster has no Sentinels; choose one of the two',
+  ],
+  [
     'Consul: token = t\nConsul: tokenFile = f\nConsul: host = localhost',
     'CONSUL_TOKEN=t\nCONSUL_TOKEN_FILE=f\nUSE_CONSUL=1',
     '$1, $2: set the Consul token or its file, not both',

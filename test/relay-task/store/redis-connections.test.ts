@@ -19,6 +19,7 @@ import {
   type TestCluster,
   type TestRedis,
 } from '../../support/redis.ts';
+import { startTcpProxy } from '../../support/tcp-proxy.ts';
 import { flag, flags, segment, tombstone } from './items.ts';
 import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 
@@ -231,6 +232,20 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
     memory.set(flag('flag-1', 2), flag('new', 1));
     await store.flush(60_000);
     expect(await to.client.hgetall('{moving}:features')).toEqual(textsOfMemory(memory).features);
+  });
+
+  test('connects if the first of its nodes is down and the second never answers', async () => {
+    const silent = await startTcpProxy(cluster.nodes[0]!.port);
+    closing.push(() => silent.close());
+    silent.hang();
+    const down = await serve();
+    await down.kill();
+    const ports = [down.port, silent.port, cluster.nodes[2]!.port];
+    const nodes = ports.map((port) => ({ host: '127.0.0.1', port }));
+    const memory = example();
+    const store = await openWriter({ cluster: nodes, connectTimeoutMs: 300 }, memory, { prefix: '{seeds}' });
+    await eventually(async () => expect(await readTexts(through, '{seeds}')).toEqual(textsOfMemory(memory)));
+    expect(store.status().dbServer).toBe(`redis+cluster://${ports.map((port) => `127.0.0.1:${port}`).join()}`);
   });
 
   test('sends transactions to the right node if scripts are not permitted', async () => {
