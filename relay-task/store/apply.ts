@@ -1,12 +1,15 @@
 import type { Kind } from '../../lib/flag-table/index.ts';
-import type { Log } from '../ports.ts';
-import type { Content, Database, Glance, Outcome, Write } from './database.ts';
+import type { ItemView, Log } from '../ports.ts';
+import type { Content, Database, Glance, Held, Outcome, Write } from './database.ts';
 import type { Ledger } from './ledger.ts';
-import { parseManifest } from './manifest.ts';
+import { parseManifest, statedCounts } from './manifest.ts';
 import type { Planner, Waiting } from './planner.ts';
-import { idOf } from './same-item.ts';
+import { everything, idOf } from './same-item.ts';
 
-/** Brings the rows of a database to memory's items, and its marks (manifest and `$inited`) to its rows. */
+/**
+ * Brings the rows of a database to memory's items, and its marks (manifest and `$inited`) to its rows. The marker is taken
+ * away from a set that lost rows, and comes back last.
+ */
 export interface Applier {
   /** Takes over what was read. */
   adopt(content: Content): void;
@@ -21,6 +24,7 @@ const maxRounds = 5;
 
 export function createApplier(options: {
   readonly database: Database;
+  readonly view: ItemView;
   readonly ledger: Ledger;
   readonly planner: Planner;
   /** Names where the data in memory comes from; the manifest keeps it. */
@@ -31,7 +35,11 @@ export function createApplier(options: {
   /** One compare-and-set was answered. */
   readonly wroteItem?: ((written: boolean) => void) | undefined;
 }): Applier {
-  const { database, ledger, planner, log, where } = options;
+  const { database, view, ledger, planner, log, where } = options;
+  /** Whether the database is known to have the marker. */
+  let inited = false;
+  /** The marker is there, but rows are missing that were there before. */
+  let lostRows = false;
   /** The manifest that the database is known to have ('' where it keeps none); undefined: none, or no marker either. */
   let manifest: string | undefined;
   /** Whose data the manifest says it is. */
@@ -74,18 +82,44 @@ export function createApplier(options: {
   async function disown(): Promise<void> {
     if (!owner || owner === options.source?.()) return;
     const text = ledger.manifest([], '');
-    await database.apply([], text);
+    await database.apply([], { inited, ...ledger.held([]) }, text);
     marked(text);
+  }
+
+  /** Whether items are missing, and there were more rows before: as the manifest says, or as this process has seen. */
+  function hasLost({ rows, manifest }: Content, before: Held['counts']): boolean {
+    const stated = statedCounts(manifest);
+    // Without either, a hash or folder that is gone altogether is a loss.
+    const isShort = (kind: Kind) => rows[kind].size < Math.max(1, stated[kind], before[kind]);
+    for (const item of everything(view)) {
+      if (!item.deleted && !rows[item.kind].has(item.key) && isShort(item.kind)) return true;
+    }
+    return false;
+  }
+
+  /** Takes the marker away from what is no longer a complete set. */
+  async function unmark(): Promise<void> {
+    await database.unmark();
+    [inited, lostRows] = [false, false];
+    marked(undefined);
+    log.warn('The store lost items; it is not marked complete until it is filled again', where);
   }
 
   return {
     adopt(content) {
+      const { counts } = ledger.held([]);
+      lostRows = content.inited && hasLost(content, counts);
       ledger.adopt(content);
+      inited = content.inited;
       const kept = database.keepsManifest ? content.manifest : '';
-      marked(content.inited ? kept : undefined);
+      marked(inited ? kept : undefined);
       wasOdd = false;
     },
     async apply(work, demandPermission) {
+      if (lostRows) {
+        demandPermission();
+        await unmark();
+      }
       const queue = inOrder(work).flatMap((one) => planner.plan(one) ?? []);
       const rounds = new Map<string, number>();
       for (;;) {
@@ -94,7 +128,7 @@ export function createApplier(options: {
         const chunk = takeChunk(queue, database.limits);
         const finish = queue.length === 0 ? finishOf(chunk) : undefined;
         if (chunk.length === 0 && finish === undefined) return;
-        const outcomes = await database.apply(chunk, finish);
+        const outcomes = await database.apply(chunk, { inited, ...ledger.held(chunk) }, finish);
         for (const [index, write] of chunk.entries()) {
           const id = idOf(write);
           const [outcome, one] = [outcomes[index], work.get(id)];
@@ -104,12 +138,15 @@ export function createApplier(options: {
           if (again && round < maxRounds) queue.push(again);
           else if (again) log.warn('Others keep changing an item; leaving it for later', { ...where, item: id });
         }
-        if (finish !== undefined && outcomes.every(({ written }) => written)) marked(finish);
+        if (finish !== undefined && outcomes.every(({ written }) => written)) {
+          inited = true;
+          marked(finish);
+        }
       }
     },
-    isSuspicious({ inited, manifest: found, counts }) {
+    isSuspicious({ inited: isMarked, manifest: found, counts }) {
       const fewer = counts.features < ledger.count('features') || counts.segments < ledger.count('segments');
-      const isGone = !inited || found === undefined || fewer;
+      const isGone = !isMarked || found === undefined || fewer;
       const isOdd = found !== manifest;
       // Another relay may be a moment ahead or behind: a manifest that is not ours counts when it is seen twice.
       const suspicious = isGone || (isOdd && wasOdd);

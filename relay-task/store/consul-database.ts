@@ -1,13 +1,14 @@
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { type ConsulClient, kvPath } from './consul-client.ts';
-import type { Content, Outcome, Row, Write } from './database.ts';
+import type { Content, Held, Outcome, Row, Write } from './database.ts';
 import { decodeRow } from './ledger.ts';
 import type { ReplicaDatabase } from './replica-store.ts';
+import { demandCounts, StoreLossError } from './store-loss.ts';
 
 /** Consul's `kv_max_value_size`, and `txn_max_req_len` beside it. */
 const valueLimitBytes = 512 * 1024;
-/** A transaction takes 64 operations; two are kept for the manifest and the marker. */
-const operationsAtOnce = 62;
+/** A transaction takes 64 operations; two are kept for manifest and marker, three for what must still be there. */
+const operationsAtOnce = 59;
 /** Values are base64 in transactions, and every operation has a frame. */
 const textBytesAtOnce = 320 * 1024;
 const maxTries = 5;
@@ -23,6 +24,8 @@ type Operation =
   | { readonly Verb: 'cas'; readonly Key: string; readonly Value: string; readonly Index: number }
   | { readonly Verb: 'delete-cas'; readonly Key: string; readonly Index: number }
   | { readonly Verb: 'check-not-exists'; readonly Key: string }
+  /** Fails when there is no such key. */
+  | { readonly Verb: 'get'; readonly Key: string }
   | { readonly Verb: 'set'; readonly Key: string; readonly Value: string };
 
 interface TxnAnswer {
@@ -63,15 +66,31 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
     return over === undefined ? { Verb: 'check-not-exists', Key } : { Verb: 'delete-cas', Key, Index };
   }
 
+  /** The marker, and a row of each folder: operations that fail when it is gone. */
+  const checksOf = ({ inited, witnesses }: Held): Operation[] =>
+    [...(inited ? [initedKey] : []), ...witnesses.map(keyOf)].map((Key) => ({ Verb: 'get', Key }));
+
+  async function unmark(): Promise<void> {
+    await client.request('DELETE', kvPath(initedKey));
+  }
+
+  /** One row of each folder says little about the others: where the marker is missing, they are counted. */
+  async function demandRows({ counts }: Held): Promise<void> {
+    const count = async (kind: Kind) => (await listKeys(client, keyOf({ kind, key: '' }))).length;
+    demandCounts(`${prefix}/`, { features: await count('features'), segments: await count('segments') }, counts);
+  }
+
   /** One transaction, tried again without those of its operations that are refused. */
-  async function applyTogether(writes: readonly Write[], manifest: string | undefined): Promise<Outcome[]> {
+  async function applyTogether(writes: readonly Write[], held: Held, manifest: string | undefined): Promise<Outcome[]> {
     const outcomes = new Map<Write, Outcome>();
+    const checks = checksOf(held);
+    if (manifest !== undefined && !held.inited) await demandRows(held);
     for (let tries = 1; tries <= maxTries; tries++) {
       const left = writes.filter((write) => !outcomes.has(write));
       const finish = manifest !== undefined && left.length === writes.length;
       const marks = finish ? [setOf(manifestKey, manifest), setOf(initedKey, '')] : [];
       if (left.length + marks.length === 0) break;
-      const { Results, Errors } = await transact(client, [...left.map(operationOf), ...marks]);
+      const { Results, Errors } = await transact(client, [...left.map(operationOf), ...checks, ...marks]);
       if (!Errors || Errors.length === 0) {
         const indices = new Map((Results ?? []).map(({ KV }) => [KV?.Key, KV?.ModifyIndex]));
         for (const write of left) {
@@ -79,6 +98,11 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
           outcomes.set(write, { written: true, token: index === undefined ? undefined : String(index) });
         }
         break;
+      }
+      const missing = Errors.flatMap(({ OpIndex }) => checks[OpIndex - left.length] ?? [])[0];
+      if (missing) {
+        await unmark();
+        throw new StoreLossError(`the key ${missing.Key} is gone`);
       }
       const strange = Errors.find(({ OpIndex, What }) => !left[OpIndex] || !/stale|exist/.test(What));
       if (strange) throw new Error(`Consul refuses a transaction: ${strange.What.slice(0, 200)}`);
@@ -104,6 +128,7 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
       const [segments, features] = await Promise.all([readRows('segments'), readRows('features')]);
       return { rows: { features, segments }, inited: inited !== undefined, manifest: manifest && textOf(manifest) };
     },
+    unmark,
     async glance() {
       const [top, manifest] = await Promise.all([listBelow(client, `${prefix}/`), getPair(client, manifestKey)]);
       // Counting means listing every key: a folder that is gone is seen here, a single item at the next comparison.
@@ -111,13 +136,13 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
       const counts = { features: atLeast('features'), segments: atLeast('segments') };
       return { inited: top.has('$inited'), manifest: manifest && textOf(manifest), counts };
     },
-    async apply(writes, manifest) {
+    async apply(writes, held, manifest) {
       const [only] = writes;
       if (writes.length !== 1 || !only?.item || Buffer.byteLength(only.item.json) <= textBytesAtOnce) {
-        return applyTogether(writes, manifest);
+        return applyTogether(writes, held, manifest);
       }
       const outcome = await putAlone(only, only.item.json);
-      if (outcome.written && manifest !== undefined) await applyTogether([], manifest);
+      if (outcome.written && manifest !== undefined) await applyTogether([], held, manifest);
       return [outcome];
     },
     misfit({ json }) {
@@ -152,9 +177,13 @@ async function readFolder(client: ConsulClient, kind: Kind, folder: string): Pro
 
 /** What is directly below a folder: keys, and folders with their slash. */
 async function listBelow(client: ConsulClient, folder: string): Promise<Set<string>> {
-  const { status, body } = await client.request('GET', `${kvPath(folder)}?keys&separator=/&consistent`);
-  const keys = status === 200 ? (JSON.parse(body.toString()) as string[]) : [];
+  const keys = await listKeys(client, folder, '&separator=/');
   return new Set(keys.map((key) => key.slice(folder.length)));
+}
+
+async function listKeys(client: ConsulClient, folder: string, query = ''): Promise<string[]> {
+  const { status, body } = await client.request('GET', `${kvPath(folder)}?keys${query}&consistent`);
+  return status === 200 ? (JSON.parse(body.toString()) as string[]) : [];
 }
 
 async function transact(client: ConsulClient, operations: readonly Operation[]): Promise<TxnAnswer> {

@@ -57,6 +57,16 @@ export interface Glance {
   readonly counts: Readonly<Record<Kind, number>>;
 }
 
+/** What the database is known to have before the next writes, so that a loss is noticed before `$inited` vouches for the rest. */
+export interface Held {
+  /** Whether the marker `$inited` is there. */
+  readonly inited: boolean;
+  /** How many rows there are at least: those of items that memory knows too, since nobody removes these. */
+  readonly counts: Readonly<Record<Kind, number>>;
+  /** For each kind one of these rows that the next writes leave alone, for databases that cannot count cheaply. */
+  readonly witnesses: readonly Pick<Write, 'kind' | 'key'>[];
+}
+
 /** LaunchDarkly's layout of one environment in some database. All calls reject when it fails. */
 export interface Database {
   readonly name: StoreStatus['database'];
@@ -72,8 +82,11 @@ export interface Database {
   /**
    * Writes in order; returns outcomes in the order of `writes`. With `manifest`, that record ('' where none is kept) and the
    * marker `$inited` follow, but only if every write was done; as one transaction where the database has transactions.
+   * When the database turns out to have less than `held`, it removes the marker, and rejects with `StoreLossError`.
    */
-  apply(writes: readonly Write[], manifest?: string): Promise<readonly Outcome[]>;
+  apply(writes: readonly Write[], held: Held, manifest?: string): Promise<readonly Outcome[]>;
+  /** Removes the marker `$inited`, if it is there: readers that open now see no set rather than a part of one. */
+  unmark(): Promise<void>;
   /** Why the layout cannot hold the item; undefined: it can. */
   misfit(item: Item): string | undefined;
   /** One sentence for status and log. */

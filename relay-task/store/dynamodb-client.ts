@@ -6,6 +6,8 @@ import {
   GetItemCommand,
   PutItemCommand,
   QueryCommand,
+  type QueryCommandInput,
+  type QueryCommandOutput,
   type AttributeValue as SdkValue,
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
@@ -45,6 +47,8 @@ export interface Table {
   getMany(keys: readonly Key[]): Promise<readonly (Attributes | undefined)[]>;
   /** Strongly consistent; all pages. */
   query(namespace: string): Promise<readonly Attributes[]>;
+  /** How many items `query` would return; as dear, but without their bytes. */
+  count(namespace: string): Promise<number>;
   put(kind: WriteKind, item: Attributes, condition?: Condition): Promise<boolean>;
   /** The whole item after the update. */
   update(kind: WriteKind, key: Key, update: Update): Promise<Attributes | undefined>;
@@ -131,6 +135,28 @@ export function createTable(options: {
       call: (send) => call((abortSignal) => send({ abortSignal })),
     });
 
+  async function eachPage(
+    namespace: string,
+    more: Pick<QueryCommandInput, 'Select'>,
+    take: (page: QueryCommandOutput) => void,
+  ): Promise<void> {
+    let ExclusiveStartKey: Record<string, SdkValue> | undefined;
+    do {
+      const command = new QueryCommand({
+        TableName,
+        ConsistentRead: true,
+        KeyConditionExpression: '#n = :n',
+        ExpressionAttributeNames: { '#n': 'namespace' },
+        ExpressionAttributeValues: { ':n': { S: namespace } },
+        ExclusiveStartKey,
+        ...more,
+      });
+      const page = await call((abortSignal) => client.send(command, { abortSignal }));
+      take(page);
+      ExclusiveStartKey = page.LastEvaluatedKey;
+    } while (ExclusiveStartKey);
+  }
+
   function build(guard?: () => void): Table {
     async function write<T>(kind: WriteKind, send: (signal: AbortSignal) => Promise<T>, retry?: boolean) {
       try {
@@ -164,21 +190,17 @@ export function createTable(options: {
       },
       async query(namespace) {
         const items: Attributes[] = [];
-        let ExclusiveStartKey: Record<string, SdkValue> | undefined;
-        do {
-          const command = new QueryCommand({
-            TableName,
-            ConsistentRead: true,
-            KeyConditionExpression: '#n = :n',
-            ExpressionAttributeNames: { '#n': 'namespace' },
-            ExpressionAttributeValues: { ':n': { S: namespace } },
-            ExclusiveStartKey,
-          });
-          const page = await call((abortSignal) => client.send(command, { abortSignal }));
+        await eachPage(namespace, {}, (page) => {
           for (const item of page.Items ?? []) items.push(item as Attributes);
-          ExclusiveStartKey = page.LastEvaluatedKey;
-        } while (ExclusiveStartKey);
+        });
         return items;
+      },
+      async count(namespace) {
+        let count = 0;
+        await eachPage(namespace, { Select: 'COUNT' }, (page) => {
+          count += page.Count ?? 0;
+        });
+        return count;
       },
       async put(kind, item, condition) {
         const command = new PutItemCommand({ TableName, Item: sdkItem(item), ...conditionOf(condition) });

@@ -16,9 +16,10 @@ import {
 } from '../../lib/flag-table/index.ts';
 import { awsNameOf } from '../common/aws-call.ts';
 import { absent, absentOrOlder, type Condition, exactly } from './conditions.ts';
-import type { Database, Outcome, Row, Write } from './database.ts';
+import type { Database, Held, Outcome, Row, Write } from './database.ts';
 import { describeError, keyOf, type Table } from './dynamodb-client.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
+import { demandCounts, StoreLossError } from './store-loss.ts';
 import type { Clock } from './timings.ts';
 
 /** All rows of one environment, both layouts. */
@@ -111,6 +112,32 @@ export function createDynamoDBDatabase(options: {
     }
   }
 
+  async function unmark(): Promise<void> {
+    await table.remove('inited', initedKey(prefix), exactly(encodeInited(prefix)));
+  }
+
+  /** The marker and a row of each kind are still there. */
+  async function demandWitnesses({ inited, witnesses }: Held): Promise<void> {
+    const keys = [...(inited ? [initedKey(prefix)] : []), ...witnesses.map(keyOfItem)];
+    if (keys.length === 0) return;
+    const missing = (await table.getMany(keys)).indexOf(undefined);
+    if (missing < 0) return;
+    await unmark();
+    const { namespace, key } = keys[missing]!;
+    throw new StoreLossError(`the item "${key}" of ${namespace} is gone`);
+  }
+
+  /** Two rows say little about the others: before the marker is put, they are counted. */
+  async function demandRows({ counts }: Held, writes: readonly Write[]): Promise<void> {
+    const added = (kind: Kind) => writes.filter((one) => one.kind === kind && one.item && !one.over).length;
+    const removed = (kind: Kind) => writes.filter((one) => one.kind === kind && !one.item).length;
+    const wanted = (kind: Kind) => counts[kind] + added(kind) - removed(kind);
+    const names = namespaces(prefix);
+    const [features, segments] = await Promise.all([table.count(names.features), table.count(names.segments)]);
+    const least = { features: wanted('features'), segments: wanted('segments') };
+    demandCounts(`table ${tableName}`, { features, segments }, least);
+  }
+
   return {
     name: 'dynamodb',
     limits: { writes: Infinity, bytes: Infinity },
@@ -122,7 +149,9 @@ export function createDynamoDBDatabase(options: {
       const decoded = (kind: Kind) => new Map(rows[kind].flatMap((row) => entryOf(kind, row)));
       return { rows: { features: decoded('features'), segments: decoded('segments') }, inited, manifest: undefined };
     },
-    async apply(writes, manifest) {
+    unmark,
+    async apply(writes, held, manifest) {
+      await demandWitnesses(held);
       const outcomes = new Map<Write, Outcome>();
       for (const kind of ['segments', 'features'] as const) {
         const queue = writes.filter((write) => write.kind === kind);
@@ -130,6 +159,7 @@ export function createDynamoDBDatabase(options: {
       }
       const all = writes.flatMap((write) => outcomes.get(write) ?? []);
       if (manifest !== undefined && all.every(({ written }) => written)) {
+        await demandRows(held, writes);
         await table.put('inited', encodeInited(prefix), absent);
       }
       return all;

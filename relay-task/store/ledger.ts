@@ -1,6 +1,6 @@
 import { decodeOfficialItem, type Item, type Kind } from '../../lib/flag-table/index.ts';
 import type { ItemView } from '../ports.ts';
-import type { Content, Replaced, Row, Write } from './database.ts';
+import type { Content, Held, Replaced, Row, Write } from './database.ts';
 import { encodeManifest, type Listed } from './manifest.ts';
 import { everything, idOf, sameItem } from './same-item.ts';
 
@@ -28,6 +28,8 @@ export interface Ledger {
   count(kind: Kind): number;
   /** Whether the database holds exactly what memory holds once `pending` is written, tombstones apart. */
   equalsMemory(pending: readonly Write[]): boolean;
+  /** What is known to be there, with witnesses that `writes` leave alone. */
+  held(writes: readonly Write[]): Omit<Held, 'inited'>;
   /** The manifest of what the database holds once `pending` is written, as data of `source`. */
   manifest(pending: readonly Write[], source: string | undefined): string;
 }
@@ -87,6 +89,18 @@ export function createLedger(view: ItemView): Ledger {
         if (!deleted && !view.get(kind, key) && !written.has(idOf({ kind, key }))) return false;
       }
       return true;
+    },
+    held(writes) {
+      const counts = { features: 0, segments: 0 };
+      const touched = new Set(writes.map(idOf));
+      const witnesses = new Map<Kind, Pick<Write, 'kind' | 'key'>>();
+      for (const [id, { kind, key, deleted }] of known) {
+        // A tombstone, or an item that memory does not know, may be removed by another writer.
+        if (deleted || !view.get(kind, key)) continue;
+        counts[kind] += 1;
+        if (!witnesses.has(kind) && !touched.has(id)) witnesses.set(kind, { kind, key });
+      }
+      return { counts, witnesses: [...witnesses.values()] };
     },
     manifest(pending, source) {
       const listed = new Map<string, Listed>();

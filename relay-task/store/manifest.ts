@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Item } from '../../lib/flag-table/index.ts';
+import type { Item, Kind } from '../../lib/flag-table/index.ts';
 
 /** What the manifest is made of: enough to say of each live item which version must stand there. */
 export type Listed = Pick<Item, 'kind' | 'key' | 'version' | 'deleted'>;
@@ -55,6 +55,17 @@ export function checkManifest(
   const describe = ({ flags, segments }: Manifest) => `${flags} flags and ${segments} segments`;
   const reason = `the manifest states ${describe(stated)}, there are ${describe(found)}`;
   return { verdict: 'partial', reason: describe(stated) === describe(found) ? `${reason} of other versions` : reason };
+}
+
+/** A set that nothing vouches for, and that has not even tombstones of flags, has rather lost its flags than never had any. */
+export function hasFlags(items: readonly Listed[]): boolean {
+  return items.some(({ kind }) => kind === 'features');
+}
+
+/** How many live rows a manifest states; none without one that this version understands. */
+export function statedCounts(text: string | undefined): Record<Kind, number> {
+  const stated = text === undefined ? undefined : parseManifest(text);
+  return { features: stated?.flags ?? 0, segments: stated?.segments ?? 0 };
 }
 
 /** Undefined: this version does not understand it. */

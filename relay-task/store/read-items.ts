@@ -10,6 +10,7 @@ import {
 import { sleep } from '../common/pause.ts';
 import type { Log, StoredSet } from '../ports.ts';
 import type { Table } from './dynamodb-client.ts';
+import { hasFlags } from './manifest.ts';
 
 /** A publication in progress has ended by then. */
 const lookAgainMs = 250;
@@ -61,5 +62,7 @@ async function readOfficialItems({ table, prefix, log }: { table: Table; prefix:
       else items.push(item);
     }
   }
-  return items;
+  if (hasFlags(items)) return items;
+  log.warn('The flag table is marked complete, but has no snapshot and no flag; not using it', { prefix });
+  return undefined;
 }

@@ -1,9 +1,10 @@
 import { createHash } from 'node:crypto';
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { sleep } from '../common/pause.ts';
-import type { Outcome, Row, Write } from './database.ts';
+import type { Held, Outcome, Row, Write } from './database.ts';
 import { decodeRow } from './ledger.ts';
 import { createScript, type RedisClient } from './redis-client.ts';
+import { demandCounts } from './store-loss.ts';
 
 /** Where things are: `PFX:features`, `PFX:segments`, `PFX:$inited`, and beside them our own `PFX:$manifest`. */
 export interface RedisKeys {
@@ -13,17 +14,38 @@ export interface RedisKeys {
   readonly manifest: string;
 }
 
-/** Writes all that hold in one transaction; the manifest and then the marker follow if every write was done. */
-export type CompareAndSet = (writes: readonly Write[], manifest: string | undefined) => Promise<readonly Outcome[]>;
+/**
+ * Writes all that hold in one transaction; the manifest and then the marker follow if every write was done. A hash that is
+ * of another type is removed first. With fewer rows than `held`, the marker is removed instead: `StoreLossError`.
+ */
+export type CompareAndSet = (
+  writes: readonly Write[],
+  held: Pick<Held, 'counts'>,
+  manifest: string | undefined,
+) => Promise<readonly Outcome[]>;
 
 /**
- * KEYS: features, segments, $inited, $manifest. ARGV: the manifest or '', then for each write: kind, field, the SHA-1
- * of what must be there or '', 'set' or 'remove', the text. Answers for each write 1, or what is there.
+ * KEYS: features, segments, $inited, $manifest. ARGV: the manifest or '', how many fields the two hashes have at least,
+ * then for each write: kind, field, the SHA-1 of what must be there or '', 'set' or 'remove', the text. Answers with how
+ * many fields they have; and, unless these are too few, for each write with 1, or with what is there.
  */
 const script = `
+local isHash, counts = {}, {}
+for i = 1, 2 do
+  local count = redis.pcall('HLEN', KEYS[i])
+  isHash[i] = type(count) == 'number'
+  counts[i] = isHash[i] and count or 0
+end
+if counts[1] < tonumber(ARGV[2]) or counts[2] < tonumber(ARGV[3]) then
+  redis.call('DEL', KEYS[3])
+  return {counts}
+end
+for i = 1, 2 do
+  if not isHash[i] then redis.call('DEL', KEYS[i]) end
+end
 local outcomes = {}
 local whole = true
-for i = 2, #ARGV, 5 do
+for i = 4, #ARGV, 5 do
   local hash = KEYS[1]
   if ARGV[i] == 'segments' then hash = KEYS[2] end
   local found = redis.call('HGET', hash, ARGV[i + 1])
@@ -44,7 +66,7 @@ if whole and ARGV[1] ~= '' then
   redis.call('SET', KEYS[4], ARGV[1])
   redis.call('SET', KEYS[3], '')
 end
-return outcomes
+return {counts, outcomes}
 `;
 const runScript = createScript(script);
 
@@ -62,10 +84,11 @@ export function createCompareAndSet(
   onRefused: (why: string) => void,
 ): CompareAndSet {
   let scriptsRefused = false;
-  return async (writes, manifest) => {
+  return async (writes, { counts }, manifest) => {
+    const work: Work = { writes, counts, manifest };
     if (!scriptsRefused) {
       try {
-        return await byScript(client, keys, writes, manifest);
+        return await byScript(client, keys, work);
       } catch (error) {
         const { message } = error as Error;
         // A user may not run scripts, or the command was renamed or never built in.
@@ -74,26 +97,27 @@ export function createCompareAndSet(
         onRefused(message);
       }
     }
-    return byTransaction(client, keys, writes, manifest);
+    return byTransaction(client, keys, work);
   };
 }
 
-async function byScript(
-  client: RedisClient,
-  { features, segments, inited, manifest: manifestKey }: RedisKeys,
-  writes: readonly Write[],
-  manifest = '',
-): Promise<Outcome[]> {
-  const keys = [features, segments, inited, manifestKey];
+interface Work {
+  readonly writes: readonly Write[];
+  readonly counts: Held['counts'];
+  readonly manifest: string | undefined;
+}
+
+async function byScript(client: RedisClient, keys: RedisKeys, work: Work): Promise<Outcome[]> {
+  const { writes, counts, manifest = '' } = work;
   const args = writes.flatMap(({ kind, key, over, item }) => {
     const token = over?.token ?? '';
     return item ? [kind, key, token, 'set', item.json] : [kind, key, token, 'remove', ''];
   });
-  const answers = (await client.call((redis) => runScript(redis, keys, [manifest, ...args]))) as (
-    | number
-    | Buffer
-    | null
-  )[];
+  const least = [String(counts.features), String(counts.segments)];
+  const names = [keys.features, keys.segments, keys.inited, keys.manifest];
+  const answer = await client.call((redis) => runScript(redis, names, [manifest, ...least, ...args]));
+  const [[features = 0, segments = 0], answers = []] = answer as [number[], (number | Buffer | null)[]?];
+  demandCounts('Redis', { features, segments }, counts);
   return writes.map((write, index) => {
     const answer = answers[index] ?? null;
     return typeof answer === 'number' ? done(write) : { written: false, row: findRow(write, answer) };
@@ -103,15 +127,10 @@ async function byScript(
 /** Transactions of one connection must not mix: WATCH is the connection's. */
 const turns = new WeakMap<object, Promise<unknown>>();
 
-function byTransaction(
-  client: RedisClient,
-  keys: RedisKeys,
-  writes: readonly Write[],
-  manifest: string | undefined,
-): Promise<Outcome[]> {
+function byTransaction(client: RedisClient, keys: RedisKeys, work: Work): Promise<Outcome[]> {
   const turn = (turns.get(client.redis) ?? Promise.resolve()).then(async () => {
     for (let tries = 1; tries <= maxTries; tries++) {
-      const outcomes = await tryTransaction(client, keys, writes, manifest);
+      const outcomes = await tryTransaction(client, keys, work);
       if (outcomes) return outcomes;
       await sleep(Math.random() * 5 * tries);
     }
@@ -125,15 +144,20 @@ function byTransaction(
 }
 
 /** Undefined: somebody else wrote meanwhile, and nothing was done. */
-async function tryTransaction(
-  client: RedisClient,
-  keys: RedisKeys,
-  writes: readonly Write[],
-  manifest: string | undefined,
-): Promise<Outcome[] | undefined> {
+async function tryTransaction(client: RedisClient, keys: RedisKeys, work: Work): Promise<Outcome[] | undefined> {
+  const { writes, counts, manifest } = work;
+  const kinds = ['features', 'segments'] as const;
   await client.call((redis) => redis.watch(keys.features, keys.segments));
+  const isHash = { features: true, segments: true };
+  const count = async (kind: Kind) => {
+    const hash = await unlessWrongType(client, (redis) => redis.hlen(keys[kind]));
+    isHash[kind] = hash !== undefined;
+    return hash?.answer ?? 0;
+  };
+  const fields = { features: await count('features'), segments: await count('segments') };
+  const isShort = kinds.some((kind) => fields[kind] < counts[kind]);
   const found = await Promise.all(
-    writes.map(({ kind, key }) => client.call((redis) => redis.hgetBuffer(keys[kind], key))),
+    writes.map(({ kind, key }) => (isHash[kind] ? client.call((redis) => redis.hgetBuffer(keys[kind], key)) : null)),
   );
   const outcomes = writes.map((write, index): Outcome => {
     const row = findRow(write, found[index] ?? null);
@@ -141,6 +165,8 @@ async function tryTransaction(
   });
   const answer = await client.call((redis) => {
     const transaction = redis.multi();
+    if (isShort) return transaction.del(keys.inited).exec();
+    for (const kind of kinds) if (!isHash[kind]) transaction.del(keys[kind]);
     for (const [index, { kind, key, item }] of writes.entries()) {
       if (!outcomes[index]?.written) continue;
       if (item) transaction.hset(keys[kind], key, item.json);
@@ -153,7 +179,22 @@ async function tryTransaction(
   });
   const failed = answer?.find(([error]) => error);
   if (failed?.[0]) throw failed[0];
-  return answer ? outcomes : undefined;
+  if (!answer) return undefined;
+  demandCounts('Redis', fields, counts);
+  return outcomes;
+}
+
+/** Undefined: the key is of another type than the command is for. */
+export async function unlessWrongType<T>(
+  client: RedisClient,
+  send: (redis: RedisClient['redis']) => Promise<T>,
+): Promise<{ readonly answer: T } | undefined> {
+  try {
+    return { answer: await client.call(send) };
+  } catch (error) {
+    if ((error as Error).message.startsWith('WRONGTYPE')) return undefined;
+    throw error;
+  }
 }
 
 function done({ item }: Write): Outcome {

@@ -2,13 +2,15 @@ import type { Kind } from '../../lib/flag-table/index.ts';
 import type { Log } from '../ports.ts';
 import type { Content, Row } from './database.ts';
 import { describeRedisError, type RedisClient } from './redis-client.ts';
-import { createCompareAndSet, type RedisKeys, rowOf } from './redis-compare-and-set.ts';
+import { createCompareAndSet, type RedisKeys, rowOf, unlessWrongType } from './redis-compare-and-set.ts';
 import type { ReplicaDatabase } from './replica-store.ts';
 
 /** A string of Redis ends there. */
 const valueLimitBytes = 512 * 1024 * 1024;
 /** How many fields are asked for at once, so that a large environment does not hold up the server's other clients. */
 const fieldsAtOnce = 250;
+/** What HSCAN answers for a hash without fields. */
+const nothing: [cursor: Buffer, fields: Buffer[]] = [Buffer.from('0'), []];
 
 /**
  * LaunchDarkly's layout in Redis: hashes `PFX:features` and `PFX:segments`, and `PFX:$inited`. In a Cluster the prefix has
@@ -30,15 +32,42 @@ export function createRedisDatabase(options: {
   const compareAndSet = createCompareAndSet(client, keys, (why) =>
     log.info('Redis refuses scripts; items are written by WATCH and MULTI', { prefix, why }),
   );
+  /** Keys of the wrong type that the log has named. */
+  const named = new Set<string>();
 
-  const readMarks = () =>
-    Promise.all([client.call((redis) => redis.exists(keys.inited)), client.call((redis) => redis.get(keys.manifest))]);
+  /** A key of another type counts as missing, and the next write replaces it, as ld-relay would at its start. */
+  async function unlessWrong<T>(
+    key: string,
+    missing: T,
+    read: (redis: RedisClient['redis']) => Promise<T>,
+  ): Promise<T> {
+    const found = await unlessWrongType(client, read);
+    if (found) named.delete(key);
+    else if (!named.has(key)) {
+      named.add(key);
+      const type = await client.call((redis) => redis.type(key)).catch(() => 'unknown');
+      log.warn('A key in Redis has the wrong type; the relay that writes replaces it', { prefix, key, type });
+    }
+    return found ? found.answer : missing;
+  }
 
-  async function readHash(kind: Kind): Promise<Map<string, Row>> {
+  async function readMarks() {
+    const [inited, manifest] = await Promise.all(
+      [keys.inited, keys.manifest].map((key) => unlessWrong(key, null, (redis) => redis.get(key))),
+    );
+    return { inited: inited !== null, manifest: manifest ?? undefined };
+  }
+
+  const countFields = (key: string) => unlessWrong(key, 0, (redis) => redis.hlen(key));
+
+  async function readRows(kind: Kind): Promise<Map<string, Row>> {
     const rows = new Map<string, Row>();
     let cursor = '0';
     do {
-      const [next, flat] = await client.call((redis) => redis.hscanBuffer(keys[kind], cursor, 'COUNT', fieldsAtOnce));
+      const from = cursor;
+      const [next, flat] = await unlessWrong(keys[kind], nothing, (redis) =>
+        redis.hscanBuffer(keys[kind], from, 'COUNT', fieldsAtOnce),
+      );
       for (let at = 0; at + 1 < flat.length; at += 2) {
         const [field, value] = [flat[at], flat[at + 1]];
         if (!field || !value) continue;
@@ -57,19 +86,22 @@ export function createRedisDatabase(options: {
     keepsManifest: true,
     marksStale: false,
     async readAll(): Promise<Content> {
-      const [inited, manifest] = await readMarks();
-      const [segments, features] = await Promise.all([readHash('segments'), readHash('features')]);
-      return { rows: { features, segments }, inited: inited === 1, manifest: manifest ?? undefined };
+      const marks = await readMarks();
+      const [segments, features] = await Promise.all([readRows('segments'), readRows('features')]);
+      return { rows: { features, segments }, ...marks };
     },
     async glance() {
-      const [[inited, manifest], features, segments] = await Promise.all([
+      const [marks, features, segments] = await Promise.all([
         readMarks(),
-        client.call((redis) => redis.hlen(keys.features)),
-        client.call((redis) => redis.hlen(keys.segments)),
+        countFields(keys.features),
+        countFields(keys.segments),
       ]);
-      return { inited: inited === 1, manifest: manifest ?? undefined, counts: { features, segments } };
+      return { ...marks, counts: { features, segments } };
     },
     apply: compareAndSet,
+    async unmark() {
+      await client.call((redis) => redis.del(keys.inited));
+    },
     misfit({ json }) {
       const bytes = Buffer.byteLength(json);
       return bytes > valueLimitBytes ? `it has ${bytes} bytes, Redis takes ${valueLimitBytes}` : undefined;

@@ -5,7 +5,7 @@ import type { ItemView, Log, Store, StoredSet } from '../ports.ts';
 import type { Database } from './database.ts';
 import { startEngine } from './engine.ts';
 import { createEngineStore } from './engine-store.ts';
-import { checkManifest } from './manifest.ts';
+import { checkManifest, hasFlags } from './manifest.ts';
 import { createStoreMetrics } from './metrics.ts';
 import { createStoreState } from './store-state.ts';
 import { type EngineTimings, replicaTimings, systemClock } from './timings.ts';
@@ -125,6 +125,10 @@ async function readItems(
     }
     const check = checkManifest(manifest, items);
     if (check.verdict === 'unverified') {
+      if (!hasFlags(items)) {
+        log.warn('The store is marked complete, but has no manifest and no flag; not using it', where);
+        return undefined;
+      }
       log.info('The store has no manifest; it is marked complete but cannot be verified', where);
     }
     if (check.verdict !== 'partial') return { items, source: check.source };

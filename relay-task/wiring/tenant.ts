@@ -1,14 +1,7 @@
 /** One environment, or one payload filter of one, from its first data to its end: memory, streams, stores and upstream. */
 import { sleep } from '../common/pause.ts';
 import { createEnvironment, type Environment } from '../environments/environment.ts';
-import type {
-  BigSegments,
-  Change,
-  EnvironmentDescription,
-  Log,
-  Store,
-  UpstreamStatus,
-} from '../ports.ts';
+import type { BigSegments, Change, EnvironmentDescription, Log, Store, UpstreamStatus } from '../ports.ts';
 import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
 import { type Admission, createAdmission } from './admission.ts';
 import { createBackground } from './background.ts';

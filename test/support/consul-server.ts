@@ -108,6 +108,7 @@ export async function startConsul(): Promise<TestConsul> {
     if (Buffer.from(Value, 'base64').length > valueLimitBytes) return `Value for key "${Key}" is too large`;
     if (Verb === 'set' || Verb === 'delete') return undefined;
     if (Verb === 'check-not-exists') return found && `key "${Key}" exists`;
+    if (Verb === 'get') return found ? undefined : `key "${Key}" doesn't exist`;
     const stale = Index !== (found?.modifyIndex ?? 0);
     if (Verb === 'cas') return stale ? `failed to set key "${Key}", index is stale` : undefined;
     if (Verb === 'delete-cas') return found && stale ? `failed to delete key "${Key}", index is stale` : undefined;
@@ -127,6 +128,8 @@ export async function startConsul(): Promise<TestConsul> {
     }
     const Results = operations.flatMap(({ Verb, Key, Value = '' }) => {
       if (Verb.startsWith('delete')) remove(Key);
+      const found = entries.get(Key);
+      if (Verb === 'get' && found) return [{ KV: pairOf([Key, found]) }];
       if (Verb !== 'set' && Verb !== 'cas') return [];
       return [{ KV: { ...pairOf([Key, put(Key, Buffer.from(Value, 'base64'))]), Value: null } }];
     });

@@ -7,6 +7,7 @@ import { silent } from './open-stores.ts';
 
 async function openOn(server: { address: string; close(): Promise<void> }): Promise<StoreDatabase> {
   const opened: Store[] = [];
+  const folder = `${server.address}/v1/kv/env/`;
   return {
     async open(memory, writer) {
       const store = createConsulStore({
@@ -16,6 +17,17 @@ async function openOn(server: { address: string; close(): Promise<void> }): Prom
       opened.push(store);
       memory.listen(store);
       return store;
+    },
+    async lose(what) {
+      await fetch(`${folder}${what === 'flags' ? 'features/' : ''}?recurse`, { method: 'DELETE' });
+    },
+    async look() {
+      const answer = await fetch(`${folder}?keys&consistent`);
+      const keys = answer.ok ? ((await answer.json()) as string[]) : [];
+      return {
+        marked: keys.includes('env/$inited'),
+        flags: keys.filter((key) => key.startsWith('env/features/')).length,
+      };
     },
     async close() {
       await Promise.all(opened.map((store) => store.close()));

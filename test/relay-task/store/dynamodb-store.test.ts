@@ -10,6 +10,15 @@ async function openOn(table: TestTable): Promise<StoreDatabase> {
   const stores = await openTable(table);
   return {
     open: (memory, writer) => stores.open(memory, { writer }),
+    async lose(what) {
+      // The head goes last: a holder that misses it fills the table again.
+      const rest = what === 'everything' ? ['segments', '$inited', '$snapshot'] : [];
+      for (const namespace of ['features', ...rest]) await stores.clear(namespace);
+    },
+    async look() {
+      const marked = Object.keys(await stores.rows('$inited')).length > 0;
+      return { marked, flags: Object.keys(await stores.rows('features')).length };
+    },
     close: () => stores.close(),
   };
 }

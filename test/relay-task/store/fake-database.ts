@@ -4,6 +4,7 @@ import type { Item, Kind } from '../../../lib/flag-table/index.ts';
 import type { Content, Outcome, Row, Write } from '../../../relay-task/store/database.ts';
 import { decodeRow } from '../../../relay-task/store/ledger.ts';
 import type { ReplicaDatabase } from '../../../relay-task/store/replica-store.ts';
+import { demandCounts } from '../../../relay-task/store/store-loss.ts';
 
 export interface FakeDatabase extends ReplicaDatabase {
   readonly rows: Record<Kind, Map<string, string>>;
@@ -58,8 +59,15 @@ export function createFakeDatabase(limits = { writes: 100, bytes: 1_000_000 }): 
         const { inited, manifest } = fake;
         return { inited, manifest, counts: { features: rows.features.size, segments: rows.segments.size } };
       }),
-    apply: (writes, manifest) =>
+    unmark: () =>
+      answer('unmark', () => {
+        fake.inited = false;
+      }),
+    apply: (writes, held, manifest) =>
       answer(`apply ${writes.map(({ key }) => key).join(' ')}${manifest === undefined ? '' : '+'}`, () => {
+        const counts = { features: rows.features.size, segments: rows.segments.size };
+        if (counts.features < held.counts.features || counts.segments < held.counts.segments) fake.inited = false;
+        demandCounts('fake', counts, held.counts);
         const outcomes = writes.map(({ kind, key, over, item }: Write): Outcome => {
           const text = rows[kind].get(key);
           const found = text === undefined ? undefined : rowOf(kind, key, text);

@@ -1,6 +1,6 @@
 /** Real stores on one real table, closed after the test, and the contents of the table, read without the store's code. */
 import { randomUUID } from 'node:crypto';
-import { DynamoDBClient, PutItemCommand, QueryCommand } from '@aws-sdk/client-dynamodb';
+import { DeleteItemCommand, DynamoDBClient, PutItemCommand, QueryCommand } from '@aws-sdk/client-dynamodb';
 import {
   type Attributes,
   compareRev,
@@ -54,6 +54,8 @@ export interface Stores {
   versions(namespace?: string): Promise<Record<string, number>>;
   /** The items of the snapshot, by a new reader; undefined if it is incomplete or not the revision of the head. */
   snapshot(prefix?: string): Promise<Item[] | undefined>;
+  /** Deletes all rows of a namespace. */
+  clear(namespace: string): Promise<void>;
   /** Writes a row like another writer. */
   put(row: Attributes): Promise<void>;
   close(): Promise<void>;
@@ -116,6 +118,12 @@ export async function openTable(given?: TestTable): Promise<Stores> {
       // A reader with an older revision learns of a new one from the head only.
       const named = reading.kind === 'snapshot' && compareRev(reading.snapshot.rev, reading.head.rev) === 0;
       return named ? [...reading.snapshot.items()] : undefined;
+    },
+    async clear(namespace) {
+      for (const { namespace: partition, key } of await query(namespace)) {
+        const Key = { namespace: partition, key } as never;
+        await client.send(new DeleteItemCommand({ TableName: table.tableName, Key }));
+      }
     },
     async put(row) {
       await client.send(new PutItemCommand({ TableName: table.tableName, Item: row as never }));

@@ -16,7 +16,7 @@ const head = async () => (await stores.rows('$snapshot')).head ?? {};
 /** Writes other than renewals of the lease. */
 const written = ({ proxy }: OpenStore) =>
   proxy.passed.filter(
-    ({ operation, condition }) => operation !== 'GetItem' && operation !== 'Query' && !isRenewal(condition),
+    ({ operation, condition }) => !['GetItem', 'BatchGetItem', 'Query'].includes(operation) && !isRenewal(condition),
   );
 const isRenewal = (condition: string) => condition === 'owner = :ce0 AND epoch = :ce1';
 const names = (store: OpenStore) =>

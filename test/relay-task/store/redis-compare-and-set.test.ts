@@ -5,6 +5,8 @@ import { describeWithRedis, startRedis, type TestRedis } from '../../support/red
 
 const keys = { features: 'p:features', segments: 'p:segments', inited: 'p:$inited', manifest: 'p:$manifest' };
 const token = (text: string) => tokenOf(Buffer.from(text));
+/** Nothing is known of the hashes. */
+const none = { counts: { features: 0, segments: 0 } };
 const write = (key: string, over: string | undefined, json: string | undefined): Write => ({
   kind: 'features',
   key,
@@ -46,6 +48,7 @@ describeWithRedis('compare-and-set in Redis', () => {
           write('gone', 'old', undefined),
           write('stays', 'old', undefined),
         ],
+        none,
         undefined,
       );
       const refused = { written: false, row: expect.objectContaining({ token: token('foreign') }) };
@@ -65,9 +68,9 @@ describeWithRedis('compare-and-set in Redis', () => {
     test('writes manifest and marker only if all items were written', async () => {
       const compareAndSet = connect();
       await server.client.hset('p:features', 'a', 'foreign');
-      await compareAndSet([write('b', undefined, 'new'), write('a', undefined, 'new')], 'manifest');
+      await compareAndSet([write('b', undefined, 'new'), write('a', undefined, 'new')], none, 'manifest');
       expect(await server.client.exists('p:$inited', 'p:$manifest')).toBe(0);
-      await compareAndSet([write('a', 'foreign', 'new')], 'manifest');
+      await compareAndSet([write('a', 'foreign', 'new')], none, 'manifest');
       expect(await server.client.mget('p:$inited', 'p:$manifest')).toEqual(['', 'manifest']);
     });
 
@@ -78,7 +81,7 @@ describeWithRedis('compare-and-set in Redis', () => {
       const countUp = async (compareAndSet: CompareAndSet) => {
         let seen = 0;
         for (let done = 0; done < steps; ) {
-          const [outcome] = await compareAndSet([write('count', counted(seen), counted(seen + 1))], undefined);
+          const [outcome] = await compareAndSet([write('count', counted(seen), counted(seen + 1))], none, undefined);
           if (outcome?.written) {
             seen += 1;
             done += 1;
@@ -93,7 +96,7 @@ describeWithRedis('compare-and-set in Redis', () => {
 
     test('is the method that is used', async () => {
       refusals.length = 0;
-      await connect()([write('a', undefined, 'new')], undefined);
+      await connect()([write('a', undefined, 'new')], none, undefined);
       expect(refusals).toEqual(how === 'by script' ? [] : [expect.stringContaining('NOPERM')]);
     });
   });

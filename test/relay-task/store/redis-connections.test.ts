@@ -73,7 +73,20 @@ describeWithRedis('the Redis store on a single server', () => {
 
   test('works with these ACL permissions', async () => {
     const server = await serve();
-    const rights = ['+eval', '+evalsha', '+hget', '+hset', '+hdel', '+hscan', '+hlen', '+exists', '+get', '+set'];
+    const rights = [
+      '+eval',
+      '+evalsha',
+      '+hget',
+      '+hset',
+      '+hdel',
+      '+hscan',
+      '+hlen',
+      '+exists',
+      '+get',
+      '+set',
+      '+del',
+      '+type',
+    ];
     await server.client.call('ACL', 'SETUSER', 'relay', 'on', '>secret', '~env:*', ...rights);
     const memory = example();
     const log = listenToLog();

@@ -137,6 +137,107 @@ describeWithRedis('the layout in Redis', () => {
     expect(await read()).toBeUndefined();
   });
 
+  describe.each(['by script', 'without scripts'])('written %s', (how) => {
+    const unhurried = { timings: { ...quickReplica, glanceMs: 3_600_000 } };
+    const connection = {
+      ...{ host: '127.0.0.1', port: 0 },
+      ...(how === 'by script' ? {} : { username: 'noscripts', password: 'secret' }),
+    };
+    beforeAll(() => server.client.call('ACL', 'SETUSER', 'noscripts', 'on', '>secret', '~*', '+@all', '-@scripting'));
+
+    test.each([
+      ['everything', () => server.client.flushall()],
+      ['an evicted hash', () => server.client.del('env:features')],
+      ['a hash of which one field is gone', () => server.client.hdel('env:features', 'flag-7')],
+    ])('notices the loss of %s at the next write, without waiting for a glance', async (_, lose) => {
+      const memory = createMemory(...flags(30), segment('s', 1));
+      const log = listenToLog();
+      const store = await openWriter(memory, { ...unhurried, connection: { ...connection, port: server.port }, log });
+      await lose();
+      memory.set(flag('new', 1));
+      await store.flush(60_000);
+      await eventually(async () => {
+        expect(await server.client.hgetall('env:features')).toEqual(textsOfMemory(memory).features);
+        expect(await server.client.exists('env:$inited', 'env:$manifest')).toBe(2);
+      });
+      expect(await read()).toHaveLength(32);
+      expect(log.lines.join()).toMatch(/Redis has \d+ of at least \d+ features: it was wiped, or lost a part/);
+    });
+
+    const wrongTypes: Record<string, (key: string) => Promise<unknown>> = {
+      string: (key) => server.client.set(key, 'x'),
+      list: (key) => server.client.rpush(key, 'x'),
+      hash: (key) => server.client.hset(key, 'x', 'x'),
+    };
+    test.each([
+      ['features', 'string'],
+      ['features', 'list'],
+      ['segments', 'string'],
+      ['$inited', 'hash'],
+      ['$manifest', 'list'],
+    ])('repairs `%s` that is a %s, and logs it', async (name, type) => {
+      const key = `env:${name}`;
+      const log = listenToLog();
+      const memory = createMemory(...flags(3), segment('s', 1));
+      const wrong = async () => {
+        await server.client.del(key);
+        await wrongTypes[type]!(key);
+      };
+      const expectRepaired = () =>
+        eventually(async () => {
+          expect(await server.client.hgetall('env:features')).toEqual(textsOfMemory(memory).features);
+          expect(await server.client.hgetall('env:segments')).toEqual(textsOfMemory(memory).segments);
+          expect(await server.client.mget('env:$inited', 'env:$manifest')).toEqual([
+            '',
+            expect.stringContaining('"flags":3'),
+          ]);
+          expect(store.status().state).toBe('VALID');
+        });
+      await wrong();
+      const store = await openWriter(memory, { connection: { ...connection, port: server.port }, log });
+      await expectRepaired();
+      await wrong();
+      await expectRepaired();
+      expect(log.lines.join('\n')).toContain(
+        `A key in Redis has the wrong type; the relay that writes replaces it {"prefix":"env","key":"${key}","type":"${type}"}`,
+      );
+    });
+  });
+
+  test('leaves a key of the wrong type alone if the relay may only read, and boots from nothing', async () => {
+    await server.client.set('env:features', 'not ours');
+    await server.client.set('env:$inited', '');
+    const reader = open(createMemory(flag('a', 1)), { writer: 'never' });
+    reader.setEligible(true);
+    expect(await reader.read()).toBeUndefined();
+    await eventually(() => expect(reader.status().state).toBe('VALID'));
+    expect(await server.client.get('env:features')).toBe('not ours');
+  });
+
+  test('of ld-relay from which the flags were evicted is not used, and is marked again once they are back', async () => {
+    await server.client.hset('env:segments', 's', segment('s', 1).json);
+    await server.client.set('env:$inited', '');
+    const log = listenToLog();
+    expect(await read({ log })).toBeUndefined();
+    expect(log.lines.join()).toContain('marked complete, but has no manifest and no flag');
+    const memory = createMemory(...flags(500), segment('s', 1));
+    let partial = 0;
+    let watching = true;
+    const watch = (async () => {
+      while (watching) {
+        const [marked, fields] = (await server.client.multi().exists('env:$inited').hlen('env:features').exec())!;
+        if (marked?.[1] === 1 && fields?.[1] !== 0 && fields?.[1] !== 500) partial += 1;
+      }
+    })();
+    const store = await openWriter(memory, { log });
+    await store.flush(60_000);
+    watching = false;
+    await watch;
+    expect(partial).toBe(0);
+    expect(await read()).toHaveLength(501);
+    expect(log.lines.join()).toContain('The store lost items; it is not marked complete until it is filled again');
+  });
+
   test('is read in parts for a large environment', async () => {
     const memory = createMemory(...flags(3_000));
     await openWriter(memory);

@@ -19,6 +19,14 @@ if (hasRedis)
         memory.listen(store);
         return store;
       },
+      async lose(what) {
+        if (what === 'everything') await server.client.flushall();
+        else await server.client.del('env:features');
+      },
+      async look() {
+        const [marked, flags] = (await server.client.multi().exists('env:$inited').hlen('env:features').exec())!;
+        return { marked: marked?.[1] === 1, flags: Number(flags?.[1]) };
+      },
       async close() {
         await Promise.all(opened.map((store) => store.close()));
         await server.close();

@@ -2,7 +2,7 @@ import type { Item } from '../../../lib/flag-table/index.ts';
 import type { Store } from '../../../relay-task/ports.ts';
 import { createReplicaStore, type ReplicaStoreOptions } from '../../../relay-task/store/replica-store.ts';
 import { eventually } from '../../support/eventually.ts';
-import { createMemory, type Memory } from '../../support/memory.ts';
+import { createEmptyMemory, createMemory, type Memory } from '../../support/memory.ts';
 import { randomFrom } from '../../support/random.ts';
 import { createFakeDatabase, type FakeDatabase } from './fake-database.ts';
 import { flag, flags, segment, tombstone } from './items.ts';
@@ -355,6 +355,61 @@ test('memory that booted from another store does not roll this one back', async 
   expect(database.texts()).toEqual(textsOfMemory(newest));
 });
 
+describe('a marker', () => {
+  const unhurried = { timings: { ...quickReplica, glanceMs: 3_600_000 } };
+  const threeAtOnce = { writes: 3, bytes: 1_000_000 };
+
+  test('is not put when the database was wiped while it was being filled', async () => {
+    const database = createFakeDatabase(threeAtOnce);
+    let wipes = 0;
+    const marked: number[] = [];
+    database.after = (call) => {
+      if (call === 'apply flag-3 flag-4 flag-5' && wipes++ === 0) database.wipe();
+      if (database.inited) marked.push(database.rows.features.size);
+    };
+    await openWriter(database, createMemory(...flags(8)), unhurried);
+    await eventually(() => expect(database.inited).toBe(true));
+    expect(wipes).toBe(2);
+    expect(new Set(marked)).toEqual(new Set([8]));
+  });
+
+  test.each([
+    ['with its manifest', true],
+    ['without a manifest', false],
+  ])('is taken from a set that lost its flags, %s, before the first of them is back', async (_, keepsManifest) => {
+    const database = createFakeDatabase(threeAtOnce);
+    const memory = createMemory(...flags(8), segment('s', 1));
+    await (await openWriter(database, memory, unhurried)).close();
+    database.rows.features.clear();
+    if (!keepsManifest) database.manifest = undefined;
+    database.calls.length = 0;
+    await openWriter(database, memory, unhurried);
+    const [first, ...rest] = database.calls.filter((call) => call === 'unmark' || call.startsWith('apply'));
+    expect(first).toBe('unmark');
+    expect(rest.map((call) => call.endsWith('+'))).toEqual([false, false, true]);
+  });
+
+  test('stays on a set that is merely old', async () => {
+    const database = createFakeDatabase(threeAtOnce);
+    await (await openWriter(database, createMemory(...flags(8)), unhurried)).close();
+    database.calls.length = 0;
+    await openWriter(database, createMemory(...flags(8, 2), flag('new', 1)), unhurried);
+    expect(database.calls).not.toContain('unmark');
+    expect(database.rows.features.size).toBe(9);
+  });
+
+  test('stays when another writer removed tombstones', async () => {
+    const database = createFakeDatabase();
+    const memory = createMemory(flag('a', 1), tombstone('features', 'gone', 2));
+    const store = await openWriter(database, memory, unhurried);
+    database.rows.features.delete('gone');
+    database.calls.length = 0;
+    memory.set(flag('a', 2));
+    await store.flush(patienceMs);
+    expect(database.calls).toEqual(['apply a+']);
+  });
+});
+
 test('an item that does not fit keeps its old copy and is named until it fits', async () => {
   const database = createFakeDatabase();
   const memory = createMemory(flag('a', 1), flag('b', 1));
@@ -501,6 +556,20 @@ describe('booting from a store', () => {
     expect(await read(database)).toHaveLength(5);
   });
 
+  test('without a manifest and without a flag rejects the set, since its flags may have been evicted', async () => {
+    const database = createFakeDatabase();
+    database.put(segment('s', 1));
+    database.inited = true;
+    expect(await read(database)).toBeUndefined();
+    expect(log.lines.join()).toContain('no manifest and no flag; not using it');
+  });
+
+  test('of an environment without flags reads the empty set that its manifest states', async () => {
+    const database = createFakeDatabase();
+    await openWriter(database, createEmptyMemory());
+    expect(await read(database)).toEqual([]);
+  });
+
   test('without a manifest relies on the marker, and logs that the set cannot be verified', async () => {
     const database = createFakeDatabase();
     database.put(flag('a', 1));
@@ -575,5 +644,42 @@ test(`the store equals memory after ${runs} schedules of two writers, failures a
       expect((await reader.read())?.items).toHaveLength(memories[0]!.all().length);
     });
     await Promise.all([reader, ...stores].map((store) => store.close()));
+  }
+}, 600_000);
+
+test(`a marker never vouches for a part of the set after a write, in ${runs} schedules of losses (SEED=${seed})`, async () => {
+  for (let run = 0; run < runs; run++) {
+    const random = randomFrom(`${seed} loss ${run}`);
+    const whole = (below: number) => Math.floor(random() * below);
+    const database = createFakeDatabase({ writes: 1 + whole(4), bytes: 100_000 });
+    const partial: string[] = [];
+    database.before = () => new Promise((resolve) => setTimeout(resolve, whole(3)));
+    database.after = (call) => {
+      const count = flags(12).filter(({ key }) => database.rows.features.has(key)).length;
+      if (call.startsWith('apply') && database.inited && count < 12)
+        partial.push(`run ${run}: ${call}: ${count} of 12`);
+    };
+    const memories = [createMemory(...flags(12)), createMemory(...flags(12))];
+    const stores = memories.map((memory) => {
+      const store = open(database, memory, { timings: { ...quickReplica, glanceMs: 10, retryCapMs: 10 } });
+      store.setEligible(true);
+      return store;
+    });
+    for (let version = 2; version < 20; version++) {
+      const item = flag(`flag-${whole(15)}`, version);
+      for (const memory of memories) {
+        if (random() < 0.5) await new Promise((resolve) => setTimeout(resolve, whole(6)));
+        memory.set(item);
+      }
+      const dice = random();
+      if (dice < 0.15) database.wipe();
+      else if (dice < 0.3) database.rows.features.clear();
+    }
+    await eventually(() => {
+      expect(database.inited).toBe(true);
+      expect(database.texts()).toEqual(textsOfMemory(memories[0]!));
+    });
+    expect(partial).toEqual([]);
+    await Promise.all(stores.map((store) => store.close()));
   }
 }, 600_000);

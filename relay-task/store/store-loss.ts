@@ -1,0 +1,18 @@
+import type { Held } from './database.ts';
+
+/** The database has less than it is known to have: it was wiped, or lost a part. Its marker is gone, too. */
+export class StoreLossError extends Error {
+  constructor(what: string) {
+    super(`${what}: it was wiped, or lost a part; it is not marked complete until it is filled again`);
+    this.name = 'StoreLossError';
+  }
+}
+
+/** Throws when there are fewer rows than there have to be. */
+export function demandCounts(where: string, found: Held['counts'], least: Held['counts']): void {
+  for (const kind of ['features', 'segments'] as const) {
+    if (found[kind] < least[kind]) {
+      throw new StoreLossError(`${where} has ${found[kind]} of at least ${least[kind]} ${kind}`);
+    }
+  }
+}
