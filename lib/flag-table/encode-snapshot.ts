@@ -9,12 +9,15 @@ import { SNAPSHOT_FORMAT } from './head.ts';
 import type { Item } from './item.ts';
 import { namespaces } from './namespaces.ts';
 import { compareRev, formatRev, type Rev } from './rev.ts';
-import { MAX_PARTS, partKey, sealBody, sealDelta } from './snapshot-format.ts';
+import { MAX_PARTS, partKey, sealBodyInSlices, sealDelta } from './snapshot-format.ts';
+import { createYield } from './yield.ts';
 
 /** Limit for the data of one item: with the other attributes, well below DynamoDB's 409,600 bytes. */
 export const BODY_DATA_LIMIT_BYTES = 390_000;
 /** If a delta's data exceeds this, write a body instead. With the other attributes it fits in 32 KiB: 4 read units. */
 export const DELTA_LIMIT_BYTES = 32_000;
+/** JSON of flags shrinks to a tenth or so, never to a hundredth. */
+const DELTA_JSON_LIMIT = 4 * 1024 * 1024;
 
 export interface EncodedBody {
   /** Put this after all parts. */
@@ -34,7 +37,7 @@ export interface EncodedBody {
  * @param options.limits lower limits, for tests: bytes of data in one item, and of JSON in one block
  * @throws RangeError when the items exceed the readers' limits: 128 MiB of JSON, or 25 MB compressed
  */
-export function encodeBody(options: {
+export async function encodeBody(options: {
   prefix: string;
   items: Iterable<Item>;
   rev: Rev;
@@ -42,13 +45,15 @@ export function encodeBody(options: {
   source?: string | undefined;
   previous?: EncodedBody | undefined;
   limits?: { dataBytes: number; blockBytes: number };
-}): EncodedBody {
+}): Promise<EncodedBody> {
   const { rev, bank, limits = { dataBytes: BODY_DATA_LIMIT_BYTES, blockBytes: BLOCK_TARGET_BYTES } } = options;
   const namespace = { S: namespaces(options.prefix).snapshot };
   const previous = options.previous && blocksOf(options.previous);
-  const { data, itemCount } = encodeBlocks(
+  const yieldNow = createYield();
+  const { data, itemCount } = await encodeBlocks(
     options.items,
     (totalBytes) => chooseBlockCount(totalBytes, previous?.length, limits.blockBytes),
+    yieldNow,
     previous,
   );
   const pieces: Buffer[] = [];
@@ -71,7 +76,7 @@ export function encodeBody(options: {
       bank: { N: String(bank) },
       ...sourceOf(options),
       parts: { N: String(rest.length) },
-      sha256: { B: sealBody(rev, bank, rest.length, data) },
+      sha256: { B: await sealBodyInSlices({ rev, bank, parts: rest.length, data }, yieldNow) },
       data: { B: first! },
     },
     parts: rest.map((piece, i) => ({ namespace, key: { S: partKey(bank, i) }, rev: { S: text }, data: { B: piece } })),
@@ -84,23 +89,25 @@ export function encodeBody(options: {
  * Encodes every item that differs from the body of revision `base`, tombstones included. An item that disappeared without a
  * tombstone cannot be expressed in a delta: write a body.
  *
- * @returns undefined when it would exceed `DELTA_LIMIT_BYTES`
+ * @returns undefined when it would exceed `DELTA_LIMIT_BYTES`, or so probably does that it is not tried (4 MiB of JSON)
  * @throws RangeError when `rev` is not newer than `base`
  */
-export function encodeDelta(options: {
+export async function encodeDelta(options: {
   prefix: string;
   items: Iterable<Item>;
   rev: Rev;
   base: Rev;
   source?: string | undefined;
-}): Attributes | undefined {
+}): Promise<Attributes | undefined> {
   const { rev, base } = options;
   if (compareRev(rev, base) <= 0) {
     throw new RangeError(
       `a delta of revision ${formatRev(rev)} cannot apply to ${formatRev(base)}: it must be newer than its base`,
     );
   }
-  const { data } = encodeBlocks(options.items, () => 1);
+  const items = [...options.items];
+  if (items.reduce((sum, { json }) => sum + json.length, 0) > DELTA_JSON_LIMIT) return undefined;
+  const { data } = await encodeBlocks(items, () => 1, createYield());
   if (data.length > DELTA_LIMIT_BYTES) return undefined;
   return {
     namespace: { S: namespaces(options.prefix).snapshot },

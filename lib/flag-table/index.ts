@@ -30,3 +30,4 @@ export {
   type SnapshotReader,
   type SnapshotReaderOptions,
 } from './snapshot-reader.ts';
+export { createYield } from './yield.ts';

@@ -31,6 +31,7 @@ import { createHash } from 'node:crypto';
 import { SNAPSHOT_FORMAT } from './head.ts';
 import type { Kind } from './item.ts';
 import { formatRev, type Rev } from './rev.ts';
+import type { Yield } from './yield.ts';
 
 /** Readers refuse more parts: about 25 MB stored, more than any environment that fits in a reader's memory. */
 export const MAX_PARTS = 63;
@@ -53,7 +54,25 @@ export function blockIndex(kind: Kind, key: string, blockCount: number): number 
 }
 
 export function sealBody(rev: Rev, bank: number, parts: number, data: Uint8Array): Buffer {
-  return seal(`body ${SNAPSHOT_FORMAT} ${formatRev(rev)} ${bank} ${parts}\n`, data);
+  return seal(bodyLine(rev, bank, parts), data);
+}
+
+function bodyLine(rev: Rev, bank: number, parts: number): string {
+  return `body ${SNAPSHOT_FORMAT} ${formatRev(rev)} ${bank} ${parts}\n`;
+}
+
+/** As `sealBody`, for a body of many MB. */
+export async function sealBodyInSlices(
+  { rev, bank, parts, data }: { rev: Rev; bank: number; parts: number; data: Uint8Array },
+  yieldNow: Yield,
+): Promise<Buffer> {
+  const sliceBytes = 1024 * 1024;
+  const hash = createHash('sha256').update(bodyLine(rev, bank, parts));
+  for (let at = 0; at < data.length; at += sliceBytes) {
+    hash.update(data.subarray(at, at + sliceBytes));
+    await yieldNow();
+  }
+  return hash.digest();
 }
 
 export function sealDelta(rev: Rev, base: Rev, data: Uint8Array): Buffer {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import {
   type Attributes,
+  createYield,
   decodeOfficialItem,
   decodeStale,
   encodeInited,
@@ -146,8 +147,19 @@ export function createDynamoDBDatabase(options: {
     async readAll() {
       const { rows, inited, snapshot } = await readContent(table, prefix);
       await options.onSnapshot(snapshot);
-      const decoded = (kind: Kind) => new Map(rows[kind].flatMap((row) => entryOf(kind, row)));
-      return { rows: { features: decoded('features'), segments: decoded('segments') }, inited, manifest: undefined };
+      // Parsing thousands of items takes long.
+      const yieldNow = createYield();
+      const decoded = async (kind: Kind) => {
+        const byKey = new Map<string, Row>();
+        for (const attributes of rows[kind]) {
+          const row = rowOf(kind, attributes);
+          if (row) byKey.set(keyOf(attributes).key, row);
+          await yieldNow();
+        }
+        return byKey;
+      };
+      const [features, segments] = [await decoded('features'), await decoded('segments')];
+      return { rows: { features, segments }, inited, manifest: undefined };
     },
     unmark,
     async apply(writes, held, manifest) {
@@ -175,11 +187,6 @@ export function createDynamoDBDatabase(options: {
     },
     describe: (error) => describeError(error, tableName),
   };
-}
-
-function entryOf(kind: Kind, attributes: Attributes): [string, Row][] {
-  const row = rowOf(kind, attributes);
-  return row ? [[keyOf(attributes).key, row]] : [];
 }
 
 function rowOf(kind: Kind, attributes: Attributes | undefined): Row | undefined {

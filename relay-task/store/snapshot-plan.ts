@@ -2,6 +2,7 @@
 import {
   atBase,
   compareRev,
+  createYield,
   type EncodedBody,
   type Head,
   type Item,
@@ -96,22 +97,26 @@ export function byId(items: readonly Item[]): ItemsById {
 }
 
 /** What was read back. Items are memory's own objects where they are the same, so that nothing is held or compared twice. */
-export function publishedBefore(
+export async function publishedBefore(
   snapshot: Snapshot,
   { headRev, source }: Pick<Published, 'headRev' | 'source'>,
   view: ItemView,
   now: number,
-): Published {
-  const itemsOf = (one: Snapshot): ItemsById =>
-    byId(
-      [...one.items()].map((item) => {
-        const ours = view.get(item.kind, item.key);
-        return ours && sameItem(item, ours) ? ours : item;
-      }),
-    );
+): Promise<Published> {
+  // Inflating and parsing a snapshot of many MB takes long.
+  const yieldNow = createYield();
+  const itemsOf = async (one: Snapshot): Promise<ItemsById> => {
+    const items = new Map<string, Item>();
+    for (const item of one.items()) {
+      const ours = view.get(item.kind, item.key);
+      items.set(idOf(item), ours && sameItem(item, ours) ? ours : item);
+      await yieldNow();
+    }
+    return items;
+  };
   const older = atBase(snapshot);
-  const base: Base = { rev: snapshot.base, items: itemsOf(older) };
-  const content = older === snapshot ? base.items : itemsOf(snapshot);
+  const base: Base = { rev: snapshot.base, items: await itemsOf(older) };
+  const content = older === snapshot ? base.items : await itemsOf(snapshot);
   const deltaSince = compareRev(snapshot.rev, snapshot.base) === 0 ? undefined : now;
   return { base, content, rev: snapshot.rev, isOurs: false, headRev, source, deltaSince };
 }

@@ -106,7 +106,7 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
       return;
     }
     const source = sourceIn(byKey, reading.snapshot.rev);
-    published = publishedBefore(reading.snapshot, { headRev: reading.head.rev, source }, view, clock.now());
+    published = await publishedBefore(reading.snapshot, { headRev: reading.head.rev, source }, view, clock.now());
   }
 
   async function takeRev(): Promise<Rev> {
@@ -124,7 +124,7 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
     const bank = bankInUse === 0 ? 1 : 0;
     attempt = { rev, before: lastBodyAt };
     lastBodyAt = clock.now();
-    const encoded = encodeBody({ prefix, items, rev, bank, source, previous: published?.base.encoded });
+    const encoded = await encodeBody({ prefix, items, rev, bank, source, previous: published?.base.encoded });
     await inParallel(inFlight, encoded.parts, (part) => put('part', rev, part));
     await put('body', rev, encoded.body);
     attempt = undefined;
@@ -168,7 +168,7 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
     }
     if (plan.kind === 'delta') {
       const rev = await takeRev();
-      const delta = encode(prefix, rev, memory.source, plan.delta);
+      const delta = await encode(prefix, rev, memory.source, plan.delta);
       if (delta) return finish(rev, delta.over, memory, delta);
     }
     if (clock.now() - lastBodyAt < timings.bodyGapMs) {
@@ -176,7 +176,7 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
       return 'postponed';
     }
     const rev = await takeRev();
-    const delta = encode(prefix, rev, memory.source, deltaOverNewBody(published, memory.items));
+    const delta = await encode(prefix, rev, memory.source, deltaOverNewBody(published, memory.items));
     if (!delta) return finish(rev, await putBody(memory.items, rev, memory.source), memory);
     return finish(rev, await putBody([...delta.over.items.values()], delta.over.rev, published?.source), memory, delta);
   }
@@ -208,13 +208,13 @@ function readSnapshot(prefix: string, rows: ReadonlyMap<string, Attributes>): Pr
 }
 
 /** Undefined: there is none, or it is too long. */
-function encode(
+async function encode(
   prefix: string,
   rev: Rev,
   source: string | undefined,
   delta: Delta | undefined,
-): EncodedDelta | undefined {
-  const row = delta && encodeDelta({ prefix, items: delta.changes, rev, base: delta.over.rev, source });
+): Promise<EncodedDelta | undefined> {
+  const row = delta && (await encodeDelta({ prefix, items: delta.changes, rev, base: delta.over.rev, source }));
   return row && { ...delta, row };
 }
 

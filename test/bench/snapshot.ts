@@ -12,6 +12,7 @@
 import {
   type Attributes,
   createSnapshotReader,
+  type EncodedBody,
   encodeBody,
   encodeDelta,
   encodeHead,
@@ -27,13 +28,13 @@ const results = [];
 for (const flags of [10, 200, 2000]) {
   const items = generateEnvironment(flags);
   const officialItems = items.map((item) => encodeOfficialItem('prod', item));
-  const encode = (previous?: ReturnType<typeof encodeBody>, some = items) =>
+  const encode = (previous?: EncodedBody, some = items) =>
     encodeBody({ prefix: 'prod', items: some, rev: first, bank: 0, previous });
-  const written = encode();
+  const written = await encode();
   const flag = items.findLast(({ kind }) => kind === 'features')!;
   const changed = { ...flag, version: flag.version + 1, json: flag.json.replace('"on":true', '"on":false') };
   const untouched = items.find(({ kind }) => kind === 'features')!;
-  const delta = encodeDelta({ prefix: 'prod', items: [changed], rev: second, base: first })!;
+  const delta = (await encodeDelta({ prefix: 'prod', items: [changed], rev: second, base: first }))!;
   const head = encodeHead('prod', {
     format: SNAPSHOT_FORMAT,
     owner: 'x'.repeat(90),

@@ -68,7 +68,7 @@ export async function putSnapshot(
   rev: Rev,
   checkedAt?: number,
 ): Promise<void> {
-  const { body, parts } = encodeBody({ prefix, items, rev, bank: 0 });
+  const { body, parts } = await encodeBody({ prefix, items, rev, bank: 0 });
   for (const part of parts) await put(table, part);
   await put(table, body);
   await putHead(table, prefix, rev, checkedAt);
@@ -82,7 +82,7 @@ export async function putDelta(
   rev: Rev,
   base: Rev,
 ): Promise<void> {
-  await put(table, encodeDelta({ prefix, items, rev, base })!);
+  await put(table, (await encodeDelta({ prefix, items, rev, base }))!);
   await putHead(table, prefix, rev, Date.now(), base);
 }
 

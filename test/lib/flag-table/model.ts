@@ -44,7 +44,7 @@ export interface Model {
   readonly log: { key: string; attributes: Attributes }[];
   /** The content of each revision, by the revision as a string. */
   readonly published: Map<string, Content>;
-  run(operation: Operation): void;
+  run(operation: Operation): Promise<void>;
   /** Whether two writers wrote at the same time: readers may then refuse the snapshot until the next body. */
   readonly overtaken: boolean;
   /** The newest revision whose head was written. */
@@ -144,10 +144,17 @@ export function createModel(prefix: string): Model {
     }
   }
 
-  function writeBody(asRev: Rev, crashAfter: number | undefined): void {
+  async function writeBody(asRev: Rev, crashAfter: number | undefined): Promise<void> {
     const content = new Map(memory);
     const bank = nextBank;
-    const encoded = encodeBody({ prefix, items: content.values(), rev: asRev, bank, previous: base?.encoded, limits });
+    const encoded = await encodeBody({
+      prefix,
+      items: content.values(),
+      rev: asRev,
+      bank,
+      previous: base?.encoded,
+      limits,
+    });
     publish([...encoded.parts, encoded.body], crashAfter, () => {
       base = { rev: asRev, content, bank, encoded };
       rev = asRev;
@@ -169,7 +176,7 @@ export function createModel(prefix: string): Model {
     get overtaken() {
       return overtaken;
     },
-    run(operation) {
+    async run(operation) {
       switch (operation.type) {
         case 'takeover':
           return takeover();
@@ -191,7 +198,7 @@ export function createModel(prefix: string): Model {
             published.get(formatRev(rev)) &&
             sameContent(memory, published.get(formatRev(rev))!)
           ) {
-            writeBody(rev, operation.crashAfter);
+            await writeBody(rev, operation.crashAfter);
           }
           return;
         case 'body': {
@@ -204,7 +211,9 @@ export function createModel(prefix: string): Model {
           const differing = base && [...memory.values()].filter((item) => base!.content.get(idOf(item)) !== item);
           const vanished = base && [...base.content.keys()].some((id) => !memory.has(id));
           const delta =
-            differing && !vanished ? encodeDelta({ prefix, items: differing, rev: next, base: base!.rev }) : undefined;
+            differing && !vanished
+              ? await encodeDelta({ prefix, items: differing, rev: next, base: base!.rev })
+              : undefined;
           if (!delta) return writeBody(next, operation.crashAfter);
           return publish([delta], operation.crashAfter, () => {
             rev = next;

@@ -65,7 +65,7 @@ function describeCosts(start: () => Promise<TestTable>): void {
 
   async function publishBody(count: number) {
     const some = items.slice(0, count);
-    const body = encodeBody({ prefix, items: some, rev: at(1), bank: 0 });
+    const body = await encodeBody({ prefix, items: some, rev: at(1), bank: 0 });
     for (const part of [...body.parts, body.body]) await put(part);
     await putHead(at(1), at(1));
     return { body, some };
@@ -89,7 +89,7 @@ function describeCosts(start: () => Promise<TestTable>): void {
     const flag = some.find(({ kind }) => kind === 'features')!;
     const changed = { ...flag, version: flag.version + 1 };
     const publication = await cost(async () => {
-      await put(encodeDelta({ prefix, items: [changed], rev: at(2), base: at(1) })!);
+      await put((await encodeDelta({ prefix, items: [changed], rev: at(2), base: at(1) }))!);
       await putHead(at(2), at(1));
     });
     expect(publication.write).toBe(2);
@@ -110,7 +110,7 @@ function describeCosts(start: () => Promise<TestTable>): void {
 
   it('is less than a quarter of the official layout’s read units for a cold read of 200 flags', async () => {
     const some = generateEnvironment(200);
-    await put(encodeBody({ prefix, items: some, rev: at(1), bank: 0 }).body);
+    await put((await encodeBody({ prefix, items: some, rev: at(1), bank: 0 })).body);
     await putHead(at(1), at(1));
     const cold = await cost(() => createSnapshotReader({ prefix, get }).cold());
     expect(cold).toMatchObject({ requests: { BatchGetItem: 1 }, value: { kind: 'snapshot' } });

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { deflateRawSync } from 'node:zlib';
+import zlib, { deflateRawSync } from 'node:zlib';
 import fc from 'fast-check';
 import {
   type Attributes,
@@ -69,7 +69,7 @@ describe('an encoded body', () => {
         fc.integer({ min: 300, max: 4000 }),
         fc.integer({ min: 10, max: 4000 }),
         async (all, dataBytes, blockBytes) => {
-          const written = encodeBody({ prefix: '', items: all, rev, bank: 1, limits: { dataBytes, blockBytes } });
+          const written = await encodeBody({ prefix: '', items: all, rev, bank: 1, limits: { dataBytes, blockBytes } });
           fc.pre(written.parts.length <= 63);
           const snapshot = await snapshotOf(written);
           expect(byId(snapshot.items())).toEqual(byId(all));
@@ -84,13 +84,13 @@ describe('an encoded body', () => {
 
   it('has the same bytes for the same items in any order, also with duplicates', async () => {
     const shuffled = fc.tuple(fc.array(item, { maxLength: 40 }), fc.integer());
-    fc.assert(
-      fc.property(shuffled, ([all, seed]) => {
+    await fc.assert(
+      fc.asyncProperty(shuffled, async ([all, seed]) => {
         const random = createRandom(seed);
         const encode = (some: Item[]) =>
           encodeBody({ prefix: 'p', items: some, rev, bank: 0, limits: { dataBytes: 1_000_000, blockBytes: 200 } });
         const other = [...all].sort(() => random() - 0.5);
-        expect(encode(other)).toEqual(encode(all));
+        expect(await encode(other)).toEqual(await encode(all));
       }),
       runs(40, 3000),
     );
@@ -104,7 +104,7 @@ describe('an encoded body', () => {
       deleted: false,
       json: randomBytes(600_000).toString('hex'),
     };
-    const written = encodeBody({ prefix: '', items: [large, ...generateEnvironment(20)], rev, bank: 0 });
+    const written = await encodeBody({ prefix: '', items: [large, ...generateEnvironment(20)], rev, bank: 0 });
     const sizes = [written.body, ...written.parts].map(({ data }) => (data as { B: Uint8Array }).B.length);
     expect(sizes.slice(0, -1).every((size) => size === BODY_DATA_LIMIT_BYTES)).toBe(true);
     expect(sizes.length).toBe(2);
@@ -115,47 +115,74 @@ describe('an encoded body', () => {
 
   it('has no parts if it fits one table item exactly, and one part if it is a byte larger', async () => {
     const all = generateEnvironment(30);
-    const { bytes } = encodeBody({ prefix: '', items: all, rev, bank: 0 });
+    const { bytes } = await encodeBody({ prefix: '', items: all, rev, bank: 0 });
     for (const [dataBytes, parts] of [
       [bytes, 0],
       [bytes - 1, 1],
     ] as const) {
-      const written = encodeBody({ prefix: '', items: all, rev, bank: 0, limits: { dataBytes, blockBytes: 65_536 } });
+      const written = await encodeBody({
+        prefix: '',
+        items: all,
+        rev,
+        bank: 0,
+        limits: { dataBytes, blockBytes: 65_536 },
+      });
       expect(written.parts.length).toBe(parts);
       expect(byId((await snapshotOf(written)).items())).toEqual(byId(all));
     }
   });
 
   it('may be empty', async () => {
-    const snapshot = await snapshotOf(encodeBody({ prefix: '', items: [], rev, bank: 0 }));
+    const snapshot = await snapshotOf(await encodeBody({ prefix: '', items: [], rev, bank: 0 }));
     expect([...snapshot.items()]).toEqual([]);
     expect(snapshot.get('features', 'a')).toBeUndefined();
   });
 
-  it('keeps the bytes of every block whose items did not change', () => {
+  it('keeps the bytes of every block whose items did not change', async () => {
     const all = generateEnvironment(400, 3);
-    const first = encodeBody({ prefix: '', items: all, rev, bank: 0 });
+    const first = await encodeBody({ prefix: '', items: all, rev, bank: 0 });
     const changed = all.with(100, { ...all[100]!, version: 100_000, json: '{"key":"changed"}' });
-    const second = encodeBody({ prefix: '', items: changed, rev, bank: 0, previous: first });
+    const second = await encodeBody({ prefix: '', items: changed, rev, bank: 0, previous: first });
     const [before, after] = [blocksOf(first), blocksOf(second)];
     expect(after.length).toBe(before.length);
     expect(after.filter((bytes, i) => !bytes.equals(before[i]!)).length).toBe(1);
     // Reused blocks are identical to newly encoded ones.
-    expect(second).toEqual(encodeBody({ prefix: '', items: changed, rev, bank: 0 }));
+    expect(second).toEqual(await encodeBody({ prefix: '', items: changed, rev, bank: 0 }));
   });
 
-  it('keeps its number of blocks when its size varies a little, and changes it when the size changes a lot', () => {
+  it('keeps its number of blocks when its size varies a little, and changes it when the size changes a lot', async () => {
     const limits = { dataBytes: 1_000_000, blockBytes: 4096 };
     const of = (count: number, previous?: EncodedBody) =>
       encodeBody({ prefix: '', items: generateEnvironment(200, 5).slice(0, count), rev, bank: 0, limits, previous });
     const counts = (written: EncodedBody) => blocksOf(written).length;
-    let last = of(100);
+    let last = await of(100);
     const start = counts(last);
     for (const count of [60, 110, 70, 120, 60, 130]) {
-      last = of(count, last);
+      last = await of(count, last);
       expect(counts(last)).toBe(start);
     }
-    expect(counts(of(10, last))).toBeLessThan(start);
+    expect(counts(await of(10, last))).toBeLessThan(start);
+  });
+
+  it('is deflated by zlib’s threads, block by block, and other work runs between the blocks', async () => {
+    const onThisThread = jest.spyOn(zlib, 'deflateRawSync');
+    const all = generateEnvironment(3000, 7);
+    let turns = 0;
+    let ended = false;
+    const turn = () => {
+      turns += 1;
+      if (!ended) setImmediate(turn);
+    };
+    setImmediate(turn);
+    const written = await encodeBody({ prefix: '', items: all, rev, bank: 0 });
+    ended = true;
+    const count = blocksOf(written).length;
+    expect(count).toBeGreaterThan(30);
+    expect(onThisThread).not.toHaveBeenCalled();
+    // Two blocks at a time, and the answer of a thread takes a turn of the event loop.
+    expect(turns).toBeGreaterThanOrEqual(count / 2);
+    onThisThread.mockRestore();
+    expect(byId((await snapshotOf(written)).items())).toEqual(byId(all));
   });
 
   it('of format 1 can be decoded, since edge bundles and relays are deployed at different times', async () => {
@@ -175,8 +202,8 @@ describe('an encoded body', () => {
 });
 
 describe('a forged body', () => {
-  const forge = (data: Buffer): Pick<EncodedBody, 'body' | 'parts'> => {
-    const { body } = encodeBody({ prefix: '', items: [], rev, bank: 0 });
+  const forge = async (data: Buffer): Promise<Pick<EncodedBody, 'body' | 'parts'>> => {
+    const { body } = await encodeBody({ prefix: '', items: [], rev, bank: 0 });
     return { body: { ...body, data: { B: data }, sha256: { B: sealBody(rev, 0, 0, data) } }, parts: [] };
   };
   const header = (...numbers: number[]) => {
@@ -190,7 +217,7 @@ describe('a forged body', () => {
   it('is refused if it would inflate beyond the readers’ limit', async () => {
     const bomb = deflateRawSync(Buffer.alloc(1000));
     const data = Buffer.concat([header(1, 0, bomb.length, 200_000_000), bomb]);
-    expect(await readBack(forge(data))).toMatchObject({
+    expect(await readBack(await forge(data))).toMatchObject({
       kind: 'refused',
       reason: expect.stringContaining('200000000'),
     });
@@ -199,7 +226,7 @@ describe('a forged body', () => {
   it('never makes a block inflate beyond its declared size, and gives a problem instead of an exception', async () => {
     const bomb = deflateRawSync(Buffer.alloc(50_000_000));
     for (const promise of [1000, 60_000_000]) {
-      const reading = await readBack(forge(Buffer.concat([header(1, 0, bomb.length, promise), bomb])));
+      const reading = await readBack(await forge(Buffer.concat([header(1, 0, bomb.length, promise), bomb])));
       if (reading.kind !== 'snapshot') throw new Error('blocks are inflated when asked for');
       expect(reading.snapshot.problem).toBeUndefined();
       expect(reading.snapshot.get('features', 'a')).toBeUndefined();
@@ -211,14 +238,14 @@ describe('a forged body', () => {
   it('never makes a dictionary inflate beyond deflate’s window', async () => {
     const bomb = deflateRawSync(Buffer.alloc(1_000_000));
     const data = Buffer.concat([header(1, bomb.length, 0, 0), bomb]);
-    expect(await readBack(forge(data))).toMatchObject({
+    expect(await readBack(await forge(data))).toMatchObject({
       kind: 'refused',
       reason: expect.stringContaining('dictionary'),
     });
   });
 
   it('of any bytes with a valid hash is refused or has a problem', async () => {
-    const good = encodeBody({
+    const good = await encodeBody({
       prefix: '',
       items: generateEnvironment(30),
       rev,
@@ -238,7 +265,7 @@ describe('a forged body', () => {
           fc.nat(bytes.length).map((length) => bytes.subarray(0, length)),
         ),
         async (data) => {
-          const reading = await readBack(forge(data));
+          const reading = await readBack(await forge(data));
           if (reading.kind === 'refused') return;
           if (reading.kind !== 'snapshot') throw new Error(reading.kind);
           for (const one of reading.snapshot.items()) expect(typeof one.json).toBe('string');
@@ -254,8 +281,8 @@ describe('an encoded delta', () => {
     await fc.assert(
       fc.asyncProperty(items, items, async (all, changes) => {
         const newest = { ...rev, seq: 2 };
-        const delta = encodeDelta({ prefix: '', items: changes, rev: newest, base: rev });
-        const snapshot = await snapshotOf(encodeBody({ prefix: '', items: all, rev, bank: 0 }), delta, newest);
+        const delta = await encodeDelta({ prefix: '', items: changes, rev: newest, base: rev });
+        const snapshot = await snapshotOf(await encodeBody({ prefix: '', items: all, rev, bank: 0 }), delta, newest);
         expect(byId(snapshot.items())).toEqual(new Map([...byId(all), ...byId(changes)]));
         expect(byId(atBase(snapshot).items())).toEqual(byId(all));
         for (const one of changes) expect(snapshot.get(one.kind, one.key)).toEqual(one);
@@ -264,7 +291,7 @@ describe('an encoded delta', () => {
     );
   });
 
-  it('is undefined beyond its limit, which keeps its table item within 32 KiB', () => {
+  it('is undefined beyond its limit, which keeps its table item within 32 KiB', async () => {
     const make = (bytes: number) =>
       encodeDelta({
         prefix: 'p'.repeat(200),
@@ -274,14 +301,14 @@ describe('an encoded delta', () => {
         rev: { ...rev, seq: 2 },
         base: rev,
       });
-    expect(make(30_000)).toBeUndefined(); // half of them take two bytes in UTF-8
-    const fits = make(18_000)!;
+    expect(await make(30_000)).toBeUndefined(); // half of them take two bytes in UTF-8
+    const fits = (await make(18_000))!;
     expect((fits.data as { B: Uint8Array }).B.length).toBeLessThanOrEqual(DELTA_LIMIT_BYTES);
     expect(DELTA_LIMIT_BYTES + 200 + 32 + 300).toBeLessThanOrEqual(32_768);
   });
 
-  it('must be newer than its base', () => {
-    expect(() => encodeDelta({ prefix: '', items: [], rev, base: rev })).toThrow(/must be newer/);
+  it('must be newer than its base', async () => {
+    await expect(encodeDelta({ prefix: '', items: [], rev, base: rev })).rejects.toThrow(/must be newer/);
   });
 });
 

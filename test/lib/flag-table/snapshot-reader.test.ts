@@ -64,9 +64,9 @@ function createOrigin(model: Model) {
     wanted.map(({ key }) => model.log.findLast((write) => write.key === key)?.attributes);
 }
 
-function runAll(all: readonly Operation[]): Model {
+async function runAll(all: readonly Operation[]): Promise<Model> {
   const model = createModel('env');
-  for (const one of all) model.run(one);
+  for (const one of all) await model.run(one);
   return model;
 }
 
@@ -85,7 +85,7 @@ describe('a snapshot read from a replica', () => {
     const outcomes = tally();
     await fc.assert(
       fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
-        const model = runAll(all);
+        const model = await runAll(all);
         const random = createRandom(seed);
         const reader = createSnapshotReader({ prefix: 'env', get: createReplica(model, random) });
         for (let i = 0; i < 10; i++) {
@@ -110,7 +110,7 @@ describe('a snapshot read from a replica', () => {
         const seen: { snapshot: Snapshot; items: readonly Item[] }[] = [];
         let held: Snapshot | undefined;
         for (const one of all) {
-          model.run(one);
+          await model.run(one);
           for (let i = 0; i < 3; i++) {
             const reader = createSnapshotReader({ prefix: 'env', get: createReplica(model, random) });
             const reading = held ? await reader.refresh(held) : await reader.cold();
@@ -145,7 +145,7 @@ describe('a snapshot read from a replica', () => {
           crashAfter: undefined,
         };
         for (const one of [...all, last]) {
-          model.run(one);
+          await model.run(one);
           if (random() < 0.5) continue;
           const reader = createSnapshotReader({ prefix: 'env', get: createReplica(model, random) });
           const reading = held ? await reader.refresh(held) : await reader.cold();
@@ -166,7 +166,7 @@ describe('a snapshot read from a replica', () => {
   it('stays readable after every single write once a publication was complete, so that a crash anywhere loses nothing', async () => {
     await fc.assert(
       fc.asyncProperty(operations, async (all) => {
-        const model = runAll(all);
+        const model = await runAll(all);
         const table = new Map<string, Attributes>();
         const reader = createSnapshotReader({
           prefix: 'env',
@@ -192,7 +192,7 @@ describe('a snapshot read from a replica', () => {
     const outcomes = tally();
     await fc.assert(
       fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
-        const model = runAll(all);
+        const model = await runAll(all);
         const random = createRandom(seed);
         let held: Snapshot | undefined;
         for (let i = 0; i < 12; i++) {
@@ -315,7 +315,7 @@ describe('a snapshot reader', () => {
 
   it('reads head, body and delta in one request when cold', async () => {
     const { reader, put, putHead, asked } = createTable();
-    put(encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 }).body);
+    put((await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 })).body);
     putHead(revAt(1), revAt(1));
     expect(await reader.cold()).toMatchObject({
       kind: 'snapshot',
@@ -328,7 +328,7 @@ describe('a snapshot reader', () => {
   it('answers absent without a head, and with a head without a publication', async () => {
     const { reader, put, putHead } = createTable();
     expect(await reader.cold()).toEqual({ kind: 'absent' });
-    put(encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 }).body);
+    put((await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 })).body);
     expect(await reader.cold()).toEqual({ kind: 'absent' });
     putHead();
     expect(await reader.cold()).toEqual({ kind: 'absent' });
@@ -336,11 +336,11 @@ describe('a snapshot reader', () => {
 
   it('refreshes with one small read while nothing is new, and with a second one for a delta', async () => {
     const { reader, put, putHead, asked } = createTable('p');
-    put(encodeBody({ prefix: 'p', items: [flag('a', 1), flag('b', 1)], rev: revAt(1), bank: 0 }).body);
+    put((await encodeBody({ prefix: 'p', items: [flag('a', 1), flag('b', 1)], rev: revAt(1), bank: 0 })).body);
     putHead(revAt(1), revAt(1));
     const first = await snapshotOf(reader.cold());
     expect(await reader.refresh(first)).toMatchObject({ kind: 'unchanged', head: { checkedAt: 5 } });
-    put(encodeDelta({ prefix: 'p', items: [flag('a', 2)], rev: revAt(2), base: revAt(1) })!);
+    put((await encodeDelta({ prefix: 'p', items: [flag('a', 2)], rev: revAt(2), base: revAt(1) }))!);
     putHead(revAt(2), revAt(1));
     const second = await snapshotOf(reader.refresh(first));
     expect(asked.slice(1)).toEqual([['head'], ['head'], ['delta']]);
@@ -351,11 +351,11 @@ describe('a snapshot reader', () => {
 
   it('undoes changes that a later delta over the same base no longer contains', async () => {
     const { reader, put, putHead } = createTable();
-    put(encodeBody({ prefix: '', items: [flag('a', 5), flag('b', 1)], rev: revAt(1), bank: 0 }).body);
-    put(encodeDelta({ prefix: '', items: [flag('a', 6)], rev: revAt(2), base: revAt(1) })!);
+    put((await encodeBody({ prefix: '', items: [flag('a', 5), flag('b', 1)], rev: revAt(1), bank: 0 })).body);
+    put((await encodeDelta({ prefix: '', items: [flag('a', 6)], rev: revAt(2), base: revAt(1) }))!);
     putHead(revAt(2), revAt(1));
     const held = await snapshotOf(reader.cold());
-    put(encodeDelta({ prefix: '', items: [flag('b', 2)], rev: revAt(3), base: revAt(1) })!);
+    put((await encodeDelta({ prefix: '', items: [flag('b', 2)], rev: revAt(3), base: revAt(1) }))!);
     putHead(revAt(3), revAt(1));
     const next = await snapshotOf(reader.refresh(held));
     expect([next.get('features', 'a')?.version, next.get('features', 'b')?.version]).toEqual([5, 2]);
@@ -363,12 +363,12 @@ describe('a snapshot reader', () => {
 
   it('applies deltas over a body that repeats its own revision, without reading that body', async () => {
     const { reader, put, putHead, asked } = createTable();
-    put(encodeBody({ prefix: '', items: [flag('a', 1), flag('b', 1)], rev: revAt(1), bank: 0 }).body);
-    put(encodeDelta({ prefix: '', items: [flag('a', 2)], rev: revAt(2), base: revAt(1) })!);
+    put((await encodeBody({ prefix: '', items: [flag('a', 1), flag('b', 1)], rev: revAt(1), bank: 0 })).body);
+    put((await encodeDelta({ prefix: '', items: [flag('a', 2)], rev: revAt(2), base: revAt(1) }))!);
     putHead(revAt(2), revAt(1));
     const held = await snapshotOf(reader.cold());
-    put(encodeBody({ prefix: '', items: [flag('a', 2), flag('b', 1)], rev: revAt(2), bank: 1 }).body);
-    put(encodeDelta({ prefix: '', items: [flag('b', 2)], rev: revAt(3), base: revAt(2) })!);
+    put((await encodeBody({ prefix: '', items: [flag('a', 2), flag('b', 1)], rev: revAt(2), bank: 1 })).body);
+    put((await encodeDelta({ prefix: '', items: [flag('b', 2)], rev: revAt(3), base: revAt(2) }))!);
     putHead(revAt(3), revAt(2));
     const next = await snapshotOf(reader.refresh(held));
     expect(asked.slice(1)).toEqual([['head'], ['delta']]);
@@ -379,7 +379,7 @@ describe('a snapshot reader', () => {
 
   it('does not read a body while only the delta lags behind the head', async () => {
     const { reader, put, putHead, asked } = createTable();
-    put(encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 }).body);
+    put((await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 })).body);
     putHead(revAt(1), revAt(1));
     const held = await snapshotOf(reader.cold());
     putHead(revAt(2), revAt(1));
@@ -389,14 +389,14 @@ describe('a snapshot reader', () => {
 
   it('reuses the objects of all items that a new body did not change', async () => {
     const { reader, put, putHead } = createTable();
-    const first = encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 });
+    const first = await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 });
     put(first.body);
     putHead(revAt(1), revAt(1));
     const held = await snapshotOf(reader.cold());
     const before = new Map([...held.items()].map((item) => [item.kind + item.key, item]));
     const changed = { ...many[50]!, version: 1_000_000, json: '{"key":"x"}' };
     const items = many.with(50, changed);
-    put(encodeBody({ prefix: '', items, rev: revAt(2), bank: 1, previous: first }).body);
+    put((await encodeBody({ prefix: '', items, rev: revAt(2), bank: 1, previous: first })).body);
     putHead(revAt(2), revAt(2));
     const next = await snapshotOf(reader.refresh(held));
     for (const item of next.items()) {
@@ -409,8 +409,8 @@ describe('a snapshot reader', () => {
   it('refuses other formats of head, body and delta with a reason that names both numbers', async () => {
     for (const name of ['head', 'body', 'delta']) {
       const { reader, put, putHead, table } = createTable();
-      put(encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 }).body);
-      put(encodeDelta({ prefix: '', items: [], rev: revAt(2), base: revAt(1) })!);
+      put((await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 })).body);
+      put((await encodeDelta({ prefix: '', items: [], rev: revAt(2), base: revAt(1) }))!);
       putHead(revAt(2), revAt(1));
       table.set(name, { ...table.get(name)!, format: { N: '2' } });
       const reading = await reader.cold();
@@ -422,8 +422,8 @@ describe('a snapshot reader', () => {
   it('refuses a body with a missing or different part, and says that reading again may help', async () => {
     const { reader, put, putHead, table } = createTable();
     const limits = { dataBytes: 3000, blockBytes: 8192 };
-    const old = encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0, limits });
-    const body = encodeBody({ prefix: '', items: many.slice(1), rev: revAt(2), bank: 0, limits });
+    const old = await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0, limits });
+    const body = await encodeBody({ prefix: '', items: many.slice(1), rev: revAt(2), bank: 0, limits });
     putHead(revAt(2), revAt(2));
     put(...body.parts, body.body);
     expect(await reader.cold()).toMatchObject({ kind: 'snapshot' });
@@ -443,12 +443,12 @@ describe('a snapshot reader', () => {
 
   it('reuses no block that changed without changing its length', async () => {
     const { reader, put, putHead } = createTable();
-    put(encodeBody({ prefix: '', items: [flag('a', 1)], rev: revAt(1), bank: 0 }).body);
+    put((await encodeBody({ prefix: '', items: [flag('a', 1)], rev: revAt(1), bank: 0 })).body);
     putHead(revAt(1), revAt(1));
     let held = await snapshotOf(reader.cold());
     for (let version = 2; version < 10; version++) {
       held.get('features', 'a');
-      put(encodeBody({ prefix: '', items: [flag('a', version)], rev: revAt(version), bank: 0 }).body);
+      put((await encodeBody({ prefix: '', items: [flag('a', version)], rev: revAt(version), bank: 0 })).body);
       putHead(revAt(version), revAt(version));
       held = await snapshotOf(reader.refresh(held));
       expect(held.get('features', 'a')).toEqual(flag('a', version));
@@ -457,17 +457,15 @@ describe('a snapshot reader', () => {
 
   it.each(['body', 'delta'])('refuses a %s with any attribute of another publication', async (name) => {
     const { reader, put, putHead, table } = createTable();
-    const publish = (seq: number) => {
-      put(
-        encodeBody({ prefix: '', items: [flag('a', seq), flag('b', 1)], rev: revAt(seq), bank: seq % 4 === 1 ? 0 : 1 })
-          .body,
-      );
-      put(encodeDelta({ prefix: '', items: [flag('b', seq)], rev: revAt(seq + 1), base: revAt(seq) })!);
+    const publish = async (seq: number) => {
+      const bank = seq % 4 === 1 ? 0 : 1;
+      put((await encodeBody({ prefix: '', items: [flag('a', seq), flag('b', 1)], rev: revAt(seq), bank })).body);
+      put((await encodeDelta({ prefix: '', items: [flag('b', seq)], rev: revAt(seq + 1), base: revAt(seq) }))!);
       putHead(revAt(seq + 1), revAt(seq));
     };
-    publish(1);
+    await publish(1);
     const old = table.get(name)!;
-    publish(3);
+    await publish(3);
     const now = table.get(name)!;
     expect(await reader.cold()).toMatchObject({ kind: 'snapshot', behind: false });
     for (const attribute of ['rev', 'base', 'bank', 'sha256', 'data']) {
@@ -483,10 +481,10 @@ describe('a snapshot reader', () => {
 
   it('keeps its snapshot when a body is older, and does not read its parts', async () => {
     const { reader, put, putHead, asked } = createTable();
-    put(encodeBody({ prefix: '', items: many, rev: revAt(5), bank: 0 }).body);
+    put((await encodeBody({ prefix: '', items: many, rev: revAt(5), bank: 0 })).body);
     putHead(revAt(5), revAt(5));
     const held = await snapshotOf(reader.cold());
-    const old = encodeBody({
+    const old = await encodeBody({
       prefix: '',
       items: many,
       rev: revAt(3),

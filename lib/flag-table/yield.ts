@@ -1,0 +1,14 @@
+/** Awaited often during long work: lets the event loop turn when the work has had its slice of time. */
+export type Yield = () => Promise<void>;
+
+/** Long enough to get on, short enough that nobody notices. */
+const sliceMs = 5;
+
+export function createYield(): Yield {
+  let until = performance.now() + sliceMs;
+  return async () => {
+    if (performance.now() < until) return;
+    await new Promise((resolve) => setImmediate(resolve));
+    until = performance.now() + sliceMs;
+  };
+}
