@@ -11,8 +11,8 @@ import { everything, idOf } from './same-item.ts';
  * away from a set that lost rows, and comes back last.
  */
 export interface Applier {
-  /** Takes over what was read. */
-  adopt(content: Content): void;
+  /** Takes over what was read. True: it is marked as a complete set, and has lost nothing. */
+  adopt(content: Content): boolean;
   /** Writes these items, then the marks. Before each write it calls `demandPermission`, which throws to end it. */
   apply(work: ReadonlyMap<string, Waiting>, demandPermission: () => void): Promise<void>;
   /** Whether what was glanced at says that the database is not as it was left. */
@@ -114,6 +114,7 @@ export function createApplier(options: {
       const kept = database.keepsManifest ? content.manifest : '';
       marked(inited ? kept : undefined);
       wasOdd = false;
+      return inited && !lostRows;
     },
     async apply(work, demandPermission) {
       if (lostRows) {

@@ -6,6 +6,7 @@ import { createDynamoDBDatabase } from './dynamodb-database.ts';
 import { type Engine, startEngine } from './engine.ts';
 import { PermissionLostError, type Publication } from './engine-steps.ts';
 import { createEngineStore } from './engine-store.ts';
+import { createGraves } from './graves.ts';
 import { type Lease, startLease } from './lease.ts';
 import { createStoreMetrics } from './metrics.ts';
 import { readItems } from './read-items.ts';
@@ -43,8 +44,10 @@ export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
  * `STORE_UNAVAILABLE`. `flush` resolves at once on a task that does not hold the lease: the holder writes.
  */
 export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
-  const { tableName, prefix, view, log, owner, clock = systemClock } = options;
+  const { tableName, prefix, log, owner, clock = systemClock } = options;
   const timings: Timings = { ...defaultTimings, ...options.timings };
+  const graves = createGraves({ ...options, clock, timings });
+  const { view } = graves;
   const client = options.client ?? createDynamoDBClient(options);
   const where = { database: 'dynamodb', tableName, prefix };
   const describe = (error: unknown) => describeError(error, tableName);
@@ -113,7 +116,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
   };
   const engine: Engine = startEngine({
     database: createDynamoDBDatabase({ table: guarded, tableName, prefix, clock, onSnapshot: snapshot.adopt }),
-    view,
+    graves,
     permission: {
       granted: () => lease?.held() ?? false,
       expecting: () => lease?.term() !== undefined,

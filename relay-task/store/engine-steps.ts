@@ -1,7 +1,8 @@
 /** What an engine does in one step. */
-import type { ItemView, Log } from '../ports.ts';
+import type { Log } from '../ports.ts';
 import { createApplier } from './apply.ts';
 import type { Database } from './database.ts';
+import type { Graves } from './graves.ts';
 import { createLedger } from './ledger.ts';
 import { createPlanner } from './planner.ts';
 import type { Clock, EngineTimings } from './timings.ts';
@@ -38,7 +39,8 @@ export interface EngineMetrics {
 
 export interface StepOptions {
   readonly database: Database;
-  readonly view: ItemView;
+  /** Memory, as far as the store has to hold it. */
+  readonly graves: Graves;
   readonly permission: Permission;
   readonly publication?: Publication | undefined;
   /** Names where the data in memory comes from, such as one SDK key's stream. */
@@ -66,10 +68,11 @@ export class PermissionLostError extends Error {
 }
 
 export function createSteps(options: StepOptions, waiting: WaitingItems, active: () => boolean) {
-  const { database, view, permission, publication, clock, timings, metrics, log, where } = options;
+  const { database, graves, permission, publication, clock, timings, metrics, log, where } = options;
+  const { view } = graves;
   const ledger = createLedger(view);
   const planner = createPlanner({ ...options, ledger });
-  const applier = createApplier({ ...options, ledger, planner, wroteItem: metrics.wroteItem });
+  const applier = createApplier({ ...options, view, ledger, planner, wroteItem: metrics.wroteItem });
   /** The database has to be read before it can be written. */
   let unknown = true;
   /** Rises when what is being read becomes void. */
@@ -88,7 +91,8 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
     const contested = unknown && permission.contested();
     const content = await database.readAll();
     // No await from here to the end: memory changes at any time.
-    applier.adopt(content);
+    const isWhole = applier.adopt(content);
+    if (isWhole) graves.look([...ledger.all()].filter(({ deleted }) => deleted));
     const differing = planner.compare();
     waiting.addDiffering(differing);
     metrics.differing(differing.length);

@@ -40,7 +40,8 @@ export interface EngineOptions extends StepOptions {
  * memory agree even when several write.
  */
 export function startEngine(options: EngineOptions): Engine {
-  const { view, permission, clock, timings } = options;
+  const { permission, clock, timings } = options;
+  const { view } = options.graves;
   const pause = createPause();
   const waiting = createWaitingItems();
   const flushing = new Set<() => void>();

@@ -1,6 +1,7 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import type { ItemView, Log } from '../ports.ts';
+import type { Log } from '../ports.ts';
 import type { Database, Write } from './database.ts';
+import type { Graves } from './graves.ts';
 import type { Known, Ledger } from './ledger.ts';
 import { everything, idOf, sameItem } from './same-item.ts';
 import type { Clock, EngineTimings } from './timings.ts';
@@ -45,8 +46,8 @@ export interface Planner {
 
 export interface PlannerOptions {
   readonly database: Database;
-  readonly view: ItemView;
   readonly ledger: Ledger;
+  readonly graves: Graves;
   /** Unix ms when memory was last known to equal upstream; absent: always. */
   readonly checkedAt?: (() => number) | undefined;
   readonly clock: Clock;
@@ -57,7 +58,8 @@ export interface PlannerOptions {
 }
 
 export function createPlanner(options: PlannerOptions): Planner {
-  const { database, view, ledger, clock, timings, log, where, checkedAt = () => Infinity } = options;
+  const { database, ledger, graves, clock, timings, log, where, checkedAt = () => Infinity } = options;
+  const { view } = graves;
   const suspects = new Map<string, Suspect>();
   const misfits = new Map<string, string>();
 
@@ -93,6 +95,9 @@ export function createPlanner(options: PlannerOptions): Planner {
     return mode !== 'replace' && known.version !== undefined && known.version > item.version;
   }
 
+  /** Of a row that memory does not know: tombstones keep out older versions until they are spent. */
+  const mayStay = (known: Known) => known.deleted && !graves.isSpent(known);
+
   function plan({ kind, key, mode }: Waiting): Write | undefined {
     const id = idOf({ kind, key });
     const item = view.get(kind, key);
@@ -104,7 +109,7 @@ export function createPlanner(options: PlannerOptions): Planner {
     }
     suspects.delete(id);
     if (seenTwice) log.warn('An item in the store is not what LaunchDarkly sent; replacing it', { ...where, item: id });
-    if (!item) return known && !known.deleted ? { kind, key, over: known, action: 'remove', item } : undefined;
+    if (!item) return known && !mayStay(known) ? { kind, key, over: known, action: 'remove', item } : undefined;
     if (sameItem(known?.item, item)) return undefined;
     if (fits(item)) return { kind, key, over: known, action: 'put', item };
     return needsMark(item, known) ? { kind, key, over: known, action: 'mark-stale', item } : undefined;
@@ -120,8 +125,9 @@ export function createPlanner(options: PlannerOptions): Planner {
         else if (fits(item) || needsMark(item, known))
           differing.push({ kind: item.kind, key: item.key, mode: 'newer' });
       }
-      for (const { kind, key, deleted } of ledger.all()) {
-        if (!deleted && !view.get(kind, key)) differing.push({ kind, key, mode: 'newer' });
+      for (const known of ledger.all()) {
+        const { kind, key } = known;
+        if (!mayStay(known) && !view.get(kind, key)) differing.push({ kind, key, mode: 'newer' });
       }
       for (const [id, { token }] of suspects) if (ledger.get(id)?.token !== token) suspects.delete(id);
       return differing;

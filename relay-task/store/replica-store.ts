@@ -5,6 +5,7 @@ import type { ItemView, Log, Store, StoredSet } from '../ports.ts';
 import type { Database } from './database.ts';
 import { startEngine } from './engine.ts';
 import { createEngineStore } from './engine-store.ts';
+import { createGraves } from './graves.ts';
 import { checkManifest, hasFlags } from './manifest.ts';
 import { createStoreMetrics } from './metrics.ts';
 import { createStoreState } from './store-state.ts';
@@ -43,9 +44,10 @@ export function createReplicaStore(
   options: ReplicaStoreOptions,
   connect: (onReconnected: () => void) => ReplicaDatabase,
 ): Store {
-  const { view, log, writer, checkedAt } = options;
+  const { log, writer, checkedAt } = options;
   const prefix = options.prefix || DEFAULT_PREFIX;
   const timings: EngineTimings = { ...replicaTimings, ...options.timings };
+  const graves = createGraves({ view: options.view, checkedAt, clock: systemClock, timings });
   const database = connect(() => engine.reconnected());
   const { name, server } = database;
   const where = { database: name, server, prefix };
@@ -71,7 +73,7 @@ export function createReplicaStore(
 
   const engine = startEngine({
     database,
-    view,
+    graves,
     source: options.source,
     checkedAt,
     permission: {

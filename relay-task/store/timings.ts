@@ -10,6 +10,8 @@ export interface EngineTimings {
   readonly reconcileMs: number;
   /** How long something newer than memory, or unknown to it, may stay in the database before memory overrules it. */
   readonly secondLookMs: number;
+  /** How long a tombstone stays in the store after it was first seen. */
+  readonly tombstoneMs: number;
   /** The delay before a set that another writer may be changing is read again. */
   readonly rereadMs: number;
   /** The first delay after a failure; doubles up to `retryCapMs`. */
@@ -48,6 +50,7 @@ export const replicaTimings: EngineTimings = {
   glanceMs: 5_000,
   reconcileMs: 300_000,
   secondLookMs: 30_000,
+  tombstoneMs: 24 * 3_600_000,
   rereadMs: 250,
   retryBaseMs: 50,
   retryCapMs: 5_000,

@@ -1,5 +1,6 @@
 /** The engine alone, for what cannot be shown with a store that has no lease. */
 import { type Engine, startEngine } from '../../../relay-task/store/engine.ts';
+import { createGraves } from '../../../relay-task/store/graves.ts';
 import { systemClock } from '../../../relay-task/store/timings.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createMemory } from '../../support/memory.ts';
@@ -21,7 +22,8 @@ test('changes that were not written when the permission lapsed are written once 
     contested: () => false,
   };
   engine = startEngine({
-    ...{ database, view: memory, permission, clock: systemClock, log: listenToLog(), where: {} },
+    graves: createGraves({ view: memory, clock: systemClock, timings: quickReplica }),
+    ...{ database, permission, clock: systemClock, log: listenToLog(), where: {} },
     // Only the change itself triggers a write.
     timings: { ...quickReplica, glanceMs: 3_600_000 },
     metrics: { differing() {}, published() {} },

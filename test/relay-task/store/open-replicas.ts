@@ -10,6 +10,7 @@ export const quickReplica: EngineTimings = {
   glanceMs: 100,
   reconcileMs: 3_600_000,
   secondLookMs: 150,
+  tombstoneMs: 3_600_000,
   rereadMs: 30,
   retryBaseMs: 5,
   retryCapMs: 100,

@@ -28,6 +28,7 @@ export const quick: Timings = {
   deltaAgeMs: 3_600_000,
   reconcileMs: 3_600_000,
   secondLookMs: 150,
+  tombstoneMs: 3_600_000,
   requestTimeoutMs: 15_000,
   retryBaseMs: 5,
   retryCapMs: 100,

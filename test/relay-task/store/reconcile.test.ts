@@ -71,6 +71,19 @@ test('an unknown flag is removed at the second look, and tombstones of other wri
   await eventually(async () => expect(await stores.versions()).toEqual({ a: 1, buried: 8 }));
 });
 
+test('a tombstone leaves the table and the snapshot once it has been there long enough', async () => {
+  const memory = createMemory(flag('a', 1), tombstone('features', 'gone', 2));
+  await putForeign(tombstone('segments', 'buried', 8));
+  const timings = { ...watchful, tombstoneMs: 500 };
+  const store = await stores.open(memory, { timings, checkedAt: Date.now });
+  store.setEligible(true);
+  await eventually(async () => expect(await stores.versions()).toEqual({ a: 1, gone: 2 }));
+  await eventually(async () => expect(await stores.versions()).toEqual({ a: 1 }));
+  await eventually(async () => expect(await stores.versions('segments')).toEqual({}));
+  await eventually(async () => expect(await stores.snapshot()).toEqual([flag('a', 1)]));
+  expect(Object.keys(await stores.rows('$inited'))).toEqual(['$inited']);
+});
+
 test('an unknown flag that arrives in memory before the second look is kept', async () => {
   const memory = createMemory(flag('a', 1));
   const store = await openHolder(memory, { ...watchful, secondLookMs: 60_000 });

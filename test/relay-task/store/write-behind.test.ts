@@ -410,6 +410,71 @@ describe('a marker', () => {
   });
 });
 
+describe('a tombstone', () => {
+  const shortLived = { ...quickReplica, reconcileMs: 20, tombstoneMs: 60 };
+  const longLived = { ...quickReplica, reconcileMs: 20 };
+  const buried = tombstone('features', 'buried', 3);
+
+  test('leaves the store when it has been there long enough and memory was confirmed since', async () => {
+    const database = createFakeDatabase();
+    const memory = createMemory(flag('a', 1), tombstone('features', 'gone', 2));
+    database.put(buried);
+    let checkedAt = 0;
+    await openWriter(database, memory, { timings: shortLived, checkedAt: () => checkedAt });
+    const { manifest } = database;
+    database.calls.length = 0;
+    await eventually(() => expect(database.calls.filter((call) => call === 'readAll').length).toBeGreaterThan(10));
+    expect(Object.keys(database.texts().features!).sort()).toEqual(['a', 'buried', 'gone']);
+    checkedAt = Date.now();
+    await eventually(() => expect(Object.keys(database.texts().features!)).toEqual(['a']));
+    // The set is the same without it.
+    expect(database.manifest).toBe(manifest);
+    expect(database.calls).not.toContain('unmark');
+    database.calls.length = 0;
+    await eventually(() => expect(database.calls.filter((call) => call === 'readAll').length).toBeGreaterThan(5));
+    expect(applies(database)).toEqual([]);
+  });
+
+  test('stays when its item is younger than the rule says', async () => {
+    const database = createFakeDatabase();
+    const memory = createMemory(flag('a', 1), tombstone('features', 'gone', 2));
+    await openWriter(database, memory, { timings: longLived });
+    database.calls.length = 0;
+    await eventually(() => expect(database.calls.filter((call) => call === 'readAll').length).toBeGreaterThan(10));
+    expect(database.texts()).toEqual(textsOfMemory(memory));
+  });
+
+  test('that another relay removed is not written again, unless the store lost everything', async () => {
+    const database = createFakeDatabase();
+    const memory = createMemory(flag('a', 1), tombstone('features', 'gone', 2), tombstone('features', 'kept', 2));
+    await openWriter(database, memory, { timings: longLived });
+    const someReadings = async () => {
+      database.calls.length = 0;
+      await eventually(() => expect(database.calls.filter((call) => call === 'readAll').length).toBeGreaterThan(5));
+    };
+    await someReadings();
+    database.rows.features.delete('gone');
+    await someReadings();
+    expect(Object.keys(database.texts().features!).sort()).toEqual(['a', 'kept']);
+    database.wipe();
+    await eventually(() => expect(Object.keys(database.texts().features!).sort()).toEqual(['a', 'kept']));
+    expect(database.inited).toBe(true);
+  });
+
+  test('that was removed keeps out no flag of that key, and a new deletion is stored again', async () => {
+    const database = createFakeDatabase();
+    const memory = createMemory(flag('a', 1), tombstone('features', 'gone', 2));
+    const store = await openWriter(database, memory, { timings: { ...shortLived, tombstoneMs: 400 } });
+    await eventually(() => expect(Object.keys(database.texts().features!)).toEqual(['a']));
+    memory.set(flag('gone', 3));
+    await store.flush(patienceMs);
+    expect(database.texts()).toEqual(textsOfMemory(memory));
+    memory.set(tombstone('features', 'gone', 4));
+    await store.flush(patienceMs);
+    expect(database.rows.features.get('gone')).toBe(tombstone('features', 'gone', 4).json);
+  });
+});
+
 test('an item that does not fit keeps its old copy and is named until it fits', async () => {
   const database = createFakeDatabase();
   const memory = createMemory(flag('a', 1), flag('b', 1));
