@@ -166,7 +166,9 @@ test.each([
     // With its clock stopped it does not renew, and never notices that its lease expired.
     frozen = performance.now();
     const successorMemory = createMemory(...memory.all(), ...news);
-    const [successor] = (await openEligible(1, successorMemory, { ...patient, expireMs: 800 })) as [OpenStore];
+    // Its second look after a takeover would repair what the believer writes, and publish that.
+    const timings = { ...patient, expireMs: 800, secondLookMs: 3_600_000 };
+    const [successor] = (await openEligible(1, successorMemory, timings)) as [OpenStore];
     await eventually(() => expect(successor.status().writer).toBe(true));
     await successor.flush(60_000);
     expect(believer.status().writer).toBe(true);
