@@ -36,7 +36,7 @@ export const autoConfigKey = 'rel-00000000-0000-0000-0000-00000000abcd';
 export const hastyTimings: RelayTimings = {
   ssm: {
     intervalMs: 150,
-    timings: { spacingMs: 1, retryBaseMs: 20, retryCapMs: 100, retryMs: 50, confirmMs: 100 },
+    timings: { spacingMs: 1, retryBaseMs: 20, retryCapMs: 100, retryMs: 50, confirmMs: 100, settleMs: 300 },
   },
   upstream: { backoff: { firstMs: 20, maxMs: 100 }, refusedBackoff: { firstMs: 50, maxMs: 100 } },
 };
