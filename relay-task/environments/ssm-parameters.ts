@@ -60,7 +60,9 @@ export const dateTime: Reader<number> = (text) => {
 
 const key = (kind: Kind, says: string): SsmParameter => ({ secret: true, key: true, read: credential(kind), says });
 const plain = (read: Reader<unknown>, says: string): SsmParameter => ({
-  ...{ secret: false, key: false, says },
+  secret: false,
+  key: false,
+  says,
   // Settings are shown in `/status`, in logs and in the names of keys in stores.
   read: (text) => (holdsKey(text) ? { wanted: 'a setting, not a secret key' } : read(text)),
 });
@@ -75,7 +77,9 @@ export const ssmParameters = {
   },
   'mobile-key': key('a mobile key', 'the mobile key; without it the environment answers no mobile SDK'),
   'client-side-id': {
-    ...{ secret: false, key: true, read: credential('a client-side ID') },
+    secret: false,
+    key: true,
+    read: credential('a client-side ID'),
     says: 'the client-side ID; without it the environment answers no browser SDK',
   },
   prefix: plain(settingReaders.prefix, "the prefix of the environment's keys in a store; its name unless set"),

@@ -87,7 +87,11 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
       await update(metadataKey, marking('SET #hashes = :hashes', EVERY_HASH));
     }
     log.error('A context is in more Big Segments than an item of DynamoDB can hold; its evaluations say STALE', {
-      ...{ hash, segment, table: TableName, namespace: bigSegmentsUser, limit: '400 KB' },
+      hash,
+      segment,
+      table: TableName,
+      namespace: bigSegmentsUser,
+      limit: '400 KB',
     });
   }
 
