@@ -34,7 +34,10 @@ export interface FaultyProxy {
   /** Answers this share of writes (0 to 1) with ProvisionedThroughputExceededException, without passing them on. */
   throttle(share: number): void;
   /** Answers requests that `matching` accepts (default: all) with this error (`ExpiredTokenException`, …) and status 400. */
-  refuse(errorName: string, matching?: (asked: { operation: string; accessKeyId: string }) => boolean): void;
+  refuse(
+    errorName: string,
+    matching?: (asked: { operation: string; key: string; accessKeyId: string }) => boolean,
+  ): void;
   /** Passes this share of writes on, and cuts the connection instead of answering. */
   loseAnswers(share: number): void;
   /** Cuts everything after this many further requests that `matching` accepts (default: writes). */
@@ -81,7 +84,7 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
     }
     const throttled = writes.has(operation) && random() < throttledShare;
     const [, accessKeyId = ''] = /Credential=([^/]+)/.exec(String(incoming.headers.authorization)) ?? [];
-    const refused = refuses?.({ operation, accessKeyId }) ?? true;
+    const refused = refuses?.({ operation, key: asked.key ?? '', accessKeyId }) ?? true;
     const error = (refused ? refusal : undefined) ?? (throttled ? 'ProvisionedThroughputExceededException' : undefined);
     if (error !== undefined) {
       outgoing.writeHead(400, { 'content-type': 'application/x-amz-json-1.0' });
