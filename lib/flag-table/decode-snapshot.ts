@@ -28,7 +28,7 @@ export function decodeBody(attributes: Attributes): Body | string {
 
 /**
  * Whose data a revision is, as its writer named it: in the body or delta that brought the revision. Undefined: the writer
- * named nobody. The rows, by sort key, are those that the revision was assembled from.
+ * gave no name. The rows, by sort key, are those that the revision was assembled from.
  */
 export function sourceIn(rows: ReadonlyMap<string, Attributes | undefined>, rev: Rev): string | undefined {
   const row = ['delta', 'body']

@@ -1,7 +1,7 @@
 /** Awaited often during long work: lets the event loop turn when the work has had its slice of time. */
 export type Yield = () => Promise<void>;
 
-/** Long enough to get on, short enough that nobody notices. */
+/** Long enough to make progress, short enough not to delay requests. */
 const sliceMs = 5;
 
 export function createYield(): Yield {

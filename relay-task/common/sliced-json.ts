@@ -1,13 +1,7 @@
 /** JSON that is too large to be parsed in one turn of the event loop. */
+import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-text.ts';
 
-const QUOTE = 0x22;
-const BACKSLASH = 0x5c;
-const COMMA = 0x2c;
 const COLON = 0x3a;
-const OPEN_ARRAY = 0x5b;
-const CLOSE_ARRAY = 0x5d;
-const OPEN_OBJECT = 0x7b;
-const CLOSE_OBJECT = 0x7d;
 const MAX_DEPTH = 100;
 /** So many values are parsed between two yields: less than a millisecond's work. */
 export const VALUES_AT_ONCE = 1_000;
@@ -70,18 +64,18 @@ export function* parseInSlices(bytes: Buffer): Generator<void, unknown> {
   function* array(depth: number): Generator<void, unknown[]> {
     const list: unknown[] = [];
     at += 1;
-    if (takes(CLOSE_ARRAY)) return list;
+    if (takes(CLOSE_BRACKET)) return list;
     do {
       if (++values % VALUES_AT_ONCE === 0) yield;
       list.push(peek() === QUOTE ? text() : yield* value(depth));
     } while (takes(COMMA));
-    if (!takes(CLOSE_ARRAY)) fail();
+    if (!takes(CLOSE_BRACKET)) fail();
     return list;
   }
   function* object(depth: number): Generator<void, Record<string, unknown>> {
     const members: Record<string, unknown> = {};
     at += 1;
-    if (takes(CLOSE_OBJECT)) return members;
+    if (takes(CLOSE_BRACE)) return members;
     do {
       if (++values % VALUES_AT_ONCE === 0) yield;
       if (peek() !== QUOTE) fail();
@@ -90,15 +84,15 @@ export function* parseInSlices(bytes: Buffer): Generator<void, unknown> {
       const member = yield* value(depth);
       if (name !== '__proto__') members[name] = member;
     } while (takes(COMMA));
-    if (!takes(CLOSE_OBJECT)) fail();
+    if (!takes(CLOSE_BRACE)) fail();
     return members;
   }
   function* value(depth: number): Generator<void, unknown> {
     const byte = peek();
     if (byte === QUOTE) return text();
-    if (byte !== OPEN_ARRAY && byte !== OPEN_OBJECT) return word();
+    if (byte !== OPEN_BRACKET && byte !== OPEN_BRACE) return word();
     if (depth === MAX_DEPTH) fail();
-    return yield* byte === OPEN_ARRAY ? array(depth + 1) : object(depth + 1);
+    return yield* byte === OPEN_BRACKET ? array(depth + 1) : object(depth + 1);
   }
 
   const parsed = yield* value(0);
@@ -111,5 +105,5 @@ function isSpace(byte: number | undefined): boolean {
 }
 
 function isDelimiter(byte: number): boolean {
-  return isSpace(byte) || byte === COMMA || byte === CLOSE_ARRAY || byte === CLOSE_OBJECT || byte === COLON;
+  return isSpace(byte) || byte === COMMA || byte === CLOSE_BRACKET || byte === CLOSE_BRACE || byte === COLON;
 }

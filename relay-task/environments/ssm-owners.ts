@@ -177,7 +177,7 @@ function refusalOf(
   return `${name} has the same value as ${theirs?.environment}/${theirs?.parameter}, and which had it first is not known: it opens neither; ${advice}`;
 }
 
-/** Who may have the credential, since its owner certainly has it no more; undefined: nobody yet. */
+/** The environment that gets the credential, since its owner has certainly given it up; undefined: none yet. */
 function heirOf(
   { owner, key, later }: Dispute,
   holders: readonly Claim[],

@@ -32,7 +32,7 @@ export type Membership = Readonly<Record<string, boolean>>;
 export interface BigSegmentReading {
   /** In the order of the hashes; null when nothing is known about one. */
   readonly memberships: readonly (Membership | null)[];
-  /** As of then: whoever reads from a store that was emptied has to notice. */
+  /** Read at the same moment, so that a reader notices a store that was emptied. */
   readonly metadata: BigSegmentMetadata;
 }
 
