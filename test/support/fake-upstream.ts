@@ -74,11 +74,11 @@ export interface FakeUpstream {
   send(bytes: string | Uint8Array, options?: SendOptions): Promise<void>;
   /** Ends every stream properly. */
   end(): void;
-  /** Destroys the connection of every stream, or of those that these requests opened. */
+  /** Destroys the connection of every stream and hanging request, or of those that these requests opened. */
   cut(which?: (request: RecordedRequest) => boolean): void;
-  /** Resolves when this many streams have been opened in all; rejects after 10 s. */
+  /** Resolves when this many streams have been opened in all; rejects after a minute. */
   connected(count: number): Promise<void>;
-  /** Resolves when this many requests have been made in all; rejects after 10 s. */
+  /** Resolves when this many requests have been made in all; rejects after a minute. */
   requested(count: number): Promise<void>;
   close(): Promise<void>;
 }
@@ -94,6 +94,7 @@ const putText = (data: FlagData) => `event: put\ndata: ${JSON.stringify({ path: 
 export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<FakeUpstream> {
   const requests: RecordedRequest[] = [];
   const streams = new Set<Stream>();
+  const hanging = new Set<Stream>();
   const queued: Answer[] = [];
   let connections = 0;
 
@@ -108,7 +109,12 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
   }
 
   function respond(answer: Answer, request: RecordedRequest, incoming: IncomingMessage, response: ServerResponse) {
-    if (answer === 'hang') return;
+    if (answer === 'hang') {
+      const hung = { request, response };
+      hanging.add(hung);
+      response.on('close', () => hanging.delete(hung));
+      return;
+    }
     if (answer === 'cut') return void incoming.socket.destroy();
     if (typeof answer === 'object')
       return void response.writeHead(answer.status, answer.headers).end(answer.body ?? '');
@@ -181,7 +187,7 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
     end: () => streams.forEach(({ response }) => void response.end()),
     open: () => [...streams].map(({ request }) => request),
     cut(which = () => true) {
-      for (const { request, response } of streams) if (which(request)) response.socket?.destroy();
+      for (const { request, response } of [...streams, ...hanging]) if (which(request)) response.socket?.destroy();
     },
     connected: (count) => until(`${count} streams, saw ${connections}`, () => connections >= count),
     requested: (count) => until(`${count} requests, saw ${requests.length}`, () => requests.length >= count),
