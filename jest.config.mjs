@@ -15,8 +15,8 @@ export default {
   modulePathIgnorePatterns: ['<rootDir>/cdk.out/', '<rootDir>/dist/'],
   // Only against hanging: no test may fail because the machine is slow.
   testTimeout: 180_000,
-  // One more than the two cores of the smallest machine: many suites wait for timers and sockets.
-  maxWorkers: 3,
+  // Two per core of the smallest machine: a suite waits for timers and sockets for half of its time.
+  maxWorkers: 4,
   setupFiles: ['<rootDir>/test/support/jest-setup.mjs'],
   reporters: ['default', '<rootDir>/test/support/skips-reporter.mjs'],
 };

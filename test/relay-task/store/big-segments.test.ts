@@ -15,6 +15,7 @@ import {
 import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
 import { createRedisBigSegments } from '../../../relay-task/store/big-segments-redis.ts';
 import { testCredentials, testRegion } from '../../support/dynalite.ts';
+import { eventually } from '../../support/eventually.ts';
 import { startFaultyProxy } from '../../support/faulty-proxy.ts';
 import { describeWithRedis, startCluster, startRedis, type TestRedis } from '../../support/redis.ts';
 import { startTcpProxy } from '../../support/tcp-proxy.ts';
@@ -399,20 +400,22 @@ describe('Big Segments in DynamoDB', () => {
 
   test('continue an interrupted patch where it failed', async () => {
     const { store, passed, cutAfter, heal } = await openStore();
-    const hashes = many(3 * HASHES_AT_ONCE);
+    // Just enough for two parts of about the same size.
+    const hashes = many(HASHES_AT_ONCE + 1);
     const big = patch(
       'v1',
       'v2',
       hashes.map((hash) => `+${hash}`),
     );
     await store.apply(patch('', 'v1', ['+old']));
-    cutAfter(2 * HASHES_AT_ONCE + 10, ({ namespace }) => namespace.endsWith('big_segments_user'));
+    cutAfter(0.75 * HASHES_AT_ONCE, ({ namespace }) => namespace.endsWith('big_segments_user'));
     await expect(store.apply(big)).rejects.toThrow(/\w/);
     heal();
     passed.length = 0;
-    expect(await store.apply(big)).toBe('applied');
+    // The first attempts may still get connections that were cut.
+    await eventually(async () => expect(await store.apply(big)).toBe('applied'));
     const updates = passed.filter(({ namespace }) => namespace.endsWith('big_segments_user'));
-    expect(updates.length).toBeLessThan(2 * HASHES_AT_ONCE);
+    expect(updates.length).toBeLessThan(0.75 * HASHES_AT_ONCE);
     const rows = await stores.rows(`${prefix}:big_segments_user`);
     expect(Object.keys(rows).sort()).toEqual([...hashes, 'old'].sort());
     // Another patch begins at its beginning.
