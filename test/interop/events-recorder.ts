@@ -25,6 +25,8 @@ export async function startEventsRecorder(): Promise<EventsRecorder> {
       const allowed = String(request.headers['access-control-request-headers'] ?? '');
       const cors = { 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': allowed };
       if (request.method === 'OPTIONS') return void response.writeHead(200, cors).end();
+      // Another suite's client of DynamoDB may still look for its server, which had this port before.
+      if (request.headers['x-amz-target'] !== undefined) return void response.writeHead(404).end();
       const body = Buffer.concat(chunks);
       const text = (request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body).toString();
       const events = [JSON.parse(text)].flat();

@@ -88,7 +88,10 @@ const statusOf = async (relay: TestRelay): Promise<any> =>
 /** Runs a relay with this SDK key until the store holds what LaunchDarkly sent. */
 async function fill(store: Variables, key: string): Promise<void> {
   ssm.put('/relay/shop/sdk-key', key);
-  const relay = await start(store);
+  await closeWhenStored(opened(await start(store)), key);
+}
+
+async function closeWhenStored(relay: TestRelay, key: string): Promise<void> {
   await eventually(async () => expect(await polled(relay, key)).toBe(key));
   await eventually(async () =>
     expect((await statusOf(relay)).stores[0]).toMatchObject({ state: 'VALID', writer: true }),
@@ -122,7 +125,7 @@ describe.each(Object.keys(stores))('a task that starts while LaunchDarkly hangs,
 
     answers = {};
     launchDarkly.cut();
-    await fill(store, production);
+    await closeWhenStored(relay, production);
     answers = { [production]: 'hang' };
     const next = opened(await start(store));
     await eventually(async () => expect(await polled(next, production)).toBe(production));
