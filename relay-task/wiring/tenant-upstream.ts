@@ -50,68 +50,39 @@ export function createFollowingUpstream(options: {
 }): FollowingUpstream {
   const { name, log, description } = options;
   const background = createBackground();
-  let active: Member | undefined;
-  /** Opened, but it has not delivered yet. */
-  let next: Member | undefined;
   let starting = true;
   let retry: NodeJS.Timeout | undefined;
   let problem: EnvironmentDescription['keyProblem'];
   let closed = false;
-
-  function leave(member: Member | undefined): void {
-    if (!member || member.left) return;
-    member.left = true;
-    if (member.upstream) background.add(member.upstream.close());
-  }
-
-  /** From now on this is the source. */
-  function promote(member: Member): void {
-    if (member === active) return;
-    leave(active);
-    active = member;
-    next = undefined;
-    problem = undefined;
-  }
-
-  /** Data of a member that was left, or of one that has not delivered its whole set, changes nothing. */
-  const gated =
-    (member: Member): SinkOf =>
-    (source) => {
-      const sink = options.sinkOf(source);
-      return {
-        put(items, unreadable, receivedAt) {
-          if (member.left) return;
-          promote(member);
-          sink.put(items, unreadable, receivedAt);
-        },
-        upsert: (item, receivedAt) => void (member === active && sink.upsert(item, receivedAt)),
-        skip: (item) => void (member === active && sink.skip(item)),
-      };
-    };
+  const members = createMembers({
+    sinkOf: options.sinkOf,
+    onPromoted() {
+      problem = undefined;
+    },
+    onLeft: (upstream) => background.add(upstream.close()),
+  });
 
   async function start(): Promise<void> {
     if (closed) return;
     starting = true;
-    const member: Member = { followed: description(), upstream: undefined, since: Date.now(), left: false };
-    next = member;
+    const member = members.begin(description());
     try {
-      member.upstream = await options.open(gated(member));
+      member.upstream = await options.open(members.sinkOf(member));
       if (closed) return await member.upstream?.close();
-      if (!member.upstream || !active?.upstream) promote(member);
+      if (!member.upstream || !members.active?.upstream) members.promote(member);
       starting = false;
       follow();
       options.onStarted();
     } catch (error) {
       starting = false;
-      leave(next);
-      next = undefined;
+      members.leaveNext();
       tryAgain((error as Error).message);
       throw error;
     }
   }
 
   function tryAgain(reason: string): void {
-    if (active?.upstream) problem = { since: problem?.since ?? Date.now(), message: `${reason}; ${STILL}` };
+    if (members.active?.upstream) problem = { since: problem?.since ?? Date.now(), message: `${reason}; ${STILL}` };
     retry = setTimeout(() => {
       // Logged only here: where the configuration itself is wrong, the relay exits with this reason before.
       log.error('Could not start the flag source for the environment; retrying', { environment: name, reason });
@@ -123,18 +94,15 @@ export function createFollowingUpstream(options: {
   function follow(): void {
     const wanted = description();
     // A start in progress looks for changes itself when it is done.
-    if (starting || wanted === (next ?? active)?.followed) return;
-    if (next && !isSameSource(wanted, next.followed)) {
-      leave(next);
-      next = undefined;
-    }
-    const latest = next ?? active;
+    if (starting || wanted === members.latest?.followed) return;
+    if (members.next && !isSameSource(wanted, members.next.followed)) members.leaveNext();
+    const { latest } = members;
     if (!latest || !isSameSource(wanted, latest.followed)) {
       clearTimeout(retry);
       background.add(start());
       return;
     }
-    if (latest === active) {
+    if (latest === members.active) {
       // What could not be started is no longer wanted.
       clearTimeout(retry);
       problem = undefined;
@@ -145,10 +113,11 @@ export function createFollowingUpstream(options: {
   }
 
   return {
-    present: () => active?.upstream,
+    present: () => members.active?.upstream,
     start,
     follow,
     problem() {
+      const { active, next } = members;
       if (!active || !next?.upstream) return problem;
       const reason = next.upstream.status().lastError?.message ?? 'no answer so far';
       return { since: next.since, message: `the new source has delivered no flags yet (${reason}); ${STILL}` };
@@ -156,10 +125,73 @@ export function createFollowingUpstream(options: {
     async close() {
       closed = true;
       clearTimeout(retry);
-      leave(next);
-      leave(active);
+      members.leaveNext();
+      members.leaveActive();
       await background.ended();
     },
+  };
+}
+
+/** The source in use and the one that follows it, if there is any. */
+function createMembers(options: {
+  readonly sinkOf: SinkOf;
+  onPromoted(): void;
+  onLeft(upstream: TenantUpstream): void;
+}) {
+  let active: Member | undefined;
+  /** Opened, but it has not delivered yet. */
+  let next: Member | undefined;
+
+  function leave(member: Member | undefined): void {
+    if (!member || member.left) return;
+    member.left = true;
+    if (member.upstream) options.onLeft(member.upstream);
+  }
+
+  /** From now on this is the source. */
+  function promote(member: Member): void {
+    if (member === active) return;
+    leave(active);
+    active = member;
+    next = undefined;
+    options.onPromoted();
+  }
+
+  return {
+    get active() {
+      return active;
+    },
+    get next() {
+      return next;
+    },
+    get latest() {
+      return next ?? active;
+    },
+    begin(followed: EnvironmentDescription): Member {
+      next = { followed, upstream: undefined, since: Date.now(), left: false };
+      return next;
+    },
+    promote,
+    leaveNext() {
+      leave(next);
+      next = undefined;
+    },
+    leaveActive: () => leave(active),
+    /** Data of a member that was left, or of one that has not delivered its whole set, changes nothing. */
+    sinkOf:
+      (member: Member): SinkOf =>
+      (source) => {
+        const sink = options.sinkOf(source);
+        return {
+          put(items, unreadable, receivedAt) {
+            if (member.left) return;
+            promote(member);
+            sink.put(items, unreadable, receivedAt);
+          },
+          upsert: (item, receivedAt) => void (member === active && sink.upsert(item, receivedAt)),
+          skip: (item) => void (member === active && sink.skip(item)),
+        };
+      },
   };
 }
 
