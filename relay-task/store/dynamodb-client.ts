@@ -81,14 +81,17 @@ export function createDynamoDBClient({ region, endpoint, credentials }: DynamoDB
   });
 }
 
+type Send<T> = (how: { readonly abortSignal: AbortSignal }) => Promise<T>;
+/** Sends a request, and retries it. */
+type Call = <T>(send: Send<T>) => Promise<T>;
+
 /** The items of at most 100 keys, strongly consistent, in no order. Asks again for those that DynamoDB leaves out. */
 export async function batchGet(options: {
   readonly client: DynamoDBClient;
   readonly TableName: string;
   readonly keys: readonly Row[];
   readonly backoff: BackoffTimes;
-  /** Sends a request, and retries it. */
-  call<T>(send: (how: { readonly abortSignal: AbortSignal }) => Promise<T>): Promise<T>;
+  readonly call: Call;
 }): Promise<Row[]> {
   const { client, TableName, backoff, call } = options;
   const found: Row[] = [];
@@ -114,8 +117,8 @@ export function createTable(options: {
   const backoff = retryTimes(timings);
   let aborter = new AbortController();
 
-  function call<T>(send: (abortSignal: AbortSignal) => Promise<T>, guard?: () => void, retry = true): Promise<T> {
-    return callAws(send, {
+  function call<T>(send: Send<T>, guard?: () => void, retry = true): Promise<T> {
+    return callAws((abortSignal) => send({ abortSignal }), {
       service: 'DynamoDB',
       timeoutMs: timings.requestTimeoutMs,
       retries: retry ? maxRetries : 0,
@@ -126,39 +129,10 @@ export function createTable(options: {
     });
   }
 
-  const getBatch = (keys: readonly Key[]) =>
-    batchGet({
-      client,
-      TableName,
-      keys: keys.map(sdkKey),
-      backoff,
-      call: (send) => call((abortSignal) => send({ abortSignal })),
-    });
-
-  async function eachPage(
-    namespace: string,
-    more: Pick<QueryCommandInput, 'Select'>,
-    take: (page: QueryCommandOutput) => void,
-  ): Promise<void> {
-    let ExclusiveStartKey: Record<string, SdkValue> | undefined;
-    do {
-      const command = new QueryCommand({
-        TableName,
-        ConsistentRead: true,
-        KeyConditionExpression: '#n = :n',
-        ExpressionAttributeNames: { '#n': 'namespace' },
-        ExpressionAttributeValues: { ':n': { S: namespace } },
-        ExclusiveStartKey,
-        ...more,
-      });
-      const page = await call((abortSignal) => client.send(command, { abortSignal }));
-      take(page);
-      ExclusiveStartKey = page.LastEvaluatedKey;
-    } while (ExclusiveStartKey);
-  }
+  const reads = createReads(client, TableName, backoff, call);
 
   function build(guard?: () => void): Table {
-    async function write<T>(kind: WriteKind, send: (signal: AbortSignal) => Promise<T>, retry?: boolean) {
+    async function write<T>(kind: WriteKind, send: Send<T>, retry?: boolean) {
       try {
         const answer = await call(send, guard, retry);
         observer.wrote(kind, 'written');
@@ -171,49 +145,20 @@ export function createTable(options: {
       }
     }
 
-    const table: Table = {
-      async get(key, { consistent = true } = {}) {
-        const command = new GetItemCommand({ TableName, Key: sdkKey(key), ConsistentRead: consistent });
-        const { Item } = await call((abortSignal) => client.send(command, { abortSignal }));
-        return Item as Attributes | undefined;
-      },
-      async getMany(keys) {
-        const [only] = keys;
-        if (only && keys.length === 1) return [await table.get(only)];
-        const found = new Map<string, Attributes>();
-        for (let start = 0; start < keys.length; start += keysAtOnce) {
-          for (const item of await getBatch(keys.slice(start, start + keysAtOnce))) {
-            found.set(idOf(item as Attributes), item as Attributes);
-          }
-        }
-        return keys.map(({ namespace, key }) => found.get(`${namespace} ${key}`));
-      },
-      async query(namespace) {
-        const items: Attributes[] = [];
-        await eachPage(namespace, {}, (page) => {
-          for (const item of page.Items ?? []) items.push(item as Attributes);
-        });
-        return items;
-      },
-      async count(namespace) {
-        let count = 0;
-        await eachPage(namespace, { Select: 'COUNT' }, (page) => {
-          count += page.Count ?? 0;
-        });
-        return count;
-      },
+    return {
+      ...reads,
       async put(kind, item, condition) {
         const command = new PutItemCommand({ TableName, Item: sdkItem(item), ...conditionOf(condition) });
-        return (await write(kind, (abortSignal) => client.send(command, { abortSignal }))) !== undefined;
+        return (await write(kind, (how) => client.send(command, how))) !== undefined;
       },
       async update(kind, key, update) {
         const command = new UpdateItemCommand({ TableName, Key: sdkKey(key), ...expressionOf(update) });
-        const answer = await write(kind, (abortSignal) => client.send(command, { abortSignal }), update.retry);
+        const answer = await write(kind, (how) => client.send(command, how), update.retry);
         return answer?.Attributes as Attributes | undefined;
       },
       async remove(kind, key, condition) {
         const command = new DeleteItemCommand({ TableName, Key: sdkKey(key), ...conditionOf(condition) });
-        return (await write(kind, (abortSignal) => client.send(command, { abortSignal }))) !== undefined;
+        return (await write(kind, (how) => client.send(command, how))) !== undefined;
       },
       guardedBy: build,
       abort() {
@@ -221,9 +166,62 @@ export function createTable(options: {
         aborter = new AbortController();
       },
     };
-    return table;
   }
   return build();
+}
+
+function createReads(client: DynamoDBClient, TableName: string, backoff: BackoffTimes, call: Call) {
+  async function get(key: Key, { consistent = true } = {}): Promise<Attributes | undefined> {
+    const command = new GetItemCommand({ TableName, Key: sdkKey(key), ConsistentRead: consistent });
+    const { Item } = await call((how) => client.send(command, how));
+    return Item as Attributes | undefined;
+  }
+
+  async function* pages(namespace: string, more?: Pick<QueryCommandInput, 'Select'>) {
+    let ExclusiveStartKey: Row | undefined;
+    do {
+      const command = new QueryCommand({
+        TableName,
+        ConsistentRead: true,
+        KeyConditionExpression: '#n = :n',
+        ExpressionAttributeNames: { '#n': 'namespace' },
+        ExpressionAttributeValues: { ':n': { S: namespace } },
+        ExclusiveStartKey,
+        ...more,
+      });
+      const page: QueryCommandOutput = await call((how) => client.send(command, how));
+      yield page;
+      ExclusiveStartKey = page.LastEvaluatedKey;
+    } while (ExclusiveStartKey);
+  }
+
+  return {
+    get,
+    async getMany(keys: readonly Key[]): Promise<readonly (Attributes | undefined)[]> {
+      const [only] = keys;
+      if (only && keys.length === 1) return [await get(only)];
+      const found = new Map<string, Attributes>();
+      for (let start = 0; start < keys.length; start += keysAtOnce) {
+        const batch = keys.slice(start, start + keysAtOnce).map(sdkKey);
+        for (const item of await batchGet({ client, TableName, keys: batch, backoff, call })) {
+          found.set(idOf(item as Attributes), item as Attributes);
+        }
+      }
+      return keys.map(({ namespace, key }) => found.get(`${namespace} ${key}`));
+    },
+    async query(namespace: string): Promise<readonly Attributes[]> {
+      const items: Attributes[] = [];
+      for await (const page of pages(namespace)) {
+        for (const item of page.Items ?? []) items.push(item as Attributes);
+      }
+      return items;
+    },
+    async count(namespace: string): Promise<number> {
+      let count = 0;
+      for await (const page of pages(namespace, { Select: 'COUNT' })) count += page.Count ?? 0;
+      return count;
+    },
+  };
 }
 
 /** One sentence for status and log. A missing table is the most common mistake, so it gets a sentence of its own. */

@@ -1,24 +1,18 @@
-import { createHash } from 'node:crypto';
 import {
   type Attributes,
   createYield,
-  decodeOfficialItem,
-  decodeStale,
   encodeInited,
   encodeOfficialItem,
-  encodeStale,
-  type Item,
   initedKey,
-  type Key,
   type Kind,
   namespaces,
   OFFICIAL_ITEM_LIMIT_BYTES,
   officialItemBytes,
 } from '../../lib/flag-table/index.ts';
-import { awsNameOf } from '../common/aws-call.ts';
-import { absent, absentOrOlder, type Condition, exactly } from './conditions.ts';
+import { absent, exactly } from './conditions.ts';
 import type { Database, Held, Outcome, Row, Write } from './database.ts';
 import { describeError, keyOf, type Table } from './dynamodb-client.ts';
+import { createCompareAndSet, itemKey, rowOf } from './dynamodb-compare-and-set.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
 import { demandCounts, StoreLossError } from './store-loss.ts';
 import type { Clock } from './timings.ts';
@@ -44,11 +38,7 @@ export async function readContent(table: Table, prefix: string): Promise<TableCo
 /** DynamoDB's limit of a sort key. */
 const sortKeyLimitBytes = 1_024;
 
-/**
- * LaunchDarkly's own layout in a DynamoDB table. A version that rises is put over no row or an older one, in one request;
- * anything else goes only over exactly the row that was read just before. `onSnapshot` gets the rows of the snapshot with
- * every complete reading.
- */
+/** LaunchDarkly's own layout in a DynamoDB table. `onSnapshot` gets the rows of the snapshot with every complete reading. */
 export function createDynamoDBDatabase(options: {
   readonly table: Table;
   readonly tableName: string;
@@ -56,62 +46,8 @@ export function createDynamoDBDatabase(options: {
   readonly clock: Clock;
   onSnapshot(rows: readonly Attributes[]): Promise<void>;
 }): Database {
-  const { table, tableName, prefix, clock } = options;
-  const keyOfItem = ({ kind, key }: Pick<Write, 'kind' | 'key'>): Key => ({ namespace: namespaces(prefix)[kind], key });
-  const metricOf = (kind: Kind) => (kind === 'features' ? 'flag' : 'segment');
-
-  /** The write was not done: this is the row. */
-  async function refusedBy(write: Write): Promise<Outcome> {
-    return { written: false, row: rowOf(write.kind, await table.get(keyOfItem(write))) };
-  }
-
-  async function put(write: Write, item: Item): Promise<Outcome> {
-    const attributes = encodeOfficialItem(prefix, item);
-    const putOver = async (condition: Condition): Promise<Outcome> =>
-      (await table.put(metricOf(write.kind), attributes, condition))
-        ? { written: true, token: tokenOf(attributes) }
-        : refusedBy(write);
-    const { over } = write;
-    const rises = over === undefined || (over.version !== undefined && over.version < item.version);
-    if (rises) return putOver(absentOrOlder(item.version));
-    const read = await table.get(keyOfItem(write));
-    if (!read) return putOver(absent);
-    if (tokenOf(read) !== over.token) return { written: false, row: rowOf(write.kind, read) };
-    return putOver(exactly(read));
-  }
-
-  async function remove(write: Write): Promise<Outcome> {
-    const key = keyOfItem(write);
-    const read = await table.get(key);
-    if (!read) return { written: true, token: undefined };
-    if (tokenOf(read) !== write.over?.token) return { written: false, row: rowOf(write.kind, read) };
-    const removed = await table.remove(metricOf(write.kind), key, exactly(read));
-    return removed ? { written: true, token: undefined } : refusedBy(write);
-  }
-
-  /** The old copy stays, and says that it is old. */
-  async function markStale(write: Write, { version }: Item): Promise<Outcome> {
-    const older = absentOrOlder(version);
-    const condition: Condition = {
-      expression: `attribute_exists(#cNamespace) AND (${older.expression}) AND (attribute_not_exists(#cCurrent) OR #cCurrent <> :cVersion)`,
-      names: { ...older.names, '#cCurrent': 'currentVersion' },
-      values: older.values,
-    };
-    const set = encodeStale(clock.wall(), version);
-    const marked = await table.update('stale-mark', keyOfItem(write), { set, condition });
-    return marked ? { written: true, token: tokenOf(marked) } : refusedBy(write);
-  }
-
-  async function one(write: Write): Promise<Outcome> {
-    try {
-      if (!write.item) return await remove(write);
-      return await (write.action === 'mark-stale' ? markStale(write, write.item) : put(write, write.item));
-    } catch (error) {
-      // About this item alone: the others must not wait for it.
-      if (awsNameOf(error) !== 'ValidationException') throw error;
-      return { written: false, problem: String(error) };
-    }
-  }
+  const { table, tableName, prefix } = options;
+  const compareAndSet = createCompareAndSet(options);
 
   async function unmark(): Promise<void> {
     await table.remove('inited', initedKey(prefix), exactly(encodeInited(prefix)));
@@ -119,7 +55,7 @@ export function createDynamoDBDatabase(options: {
 
   /** The marker and a row of each kind are still there. */
   async function demandWitnesses({ inited, witnesses }: Held): Promise<void> {
-    const keys = [...(inited ? [initedKey(prefix)] : []), ...witnesses.map(keyOfItem)];
+    const keys = [...(inited ? [initedKey(prefix)] : []), ...witnesses.map((witness) => itemKey(prefix, witness))];
     if (keys.length === 0) return;
     const missing = (await table.getMany(keys)).indexOf(undefined);
     if (missing < 0) return;
@@ -167,7 +103,7 @@ export function createDynamoDBDatabase(options: {
       const outcomes = new Map<Write, Outcome>();
       for (const kind of ['segments', 'features'] as const) {
         const queue = writes.filter((write) => write.kind === kind);
-        await inParallel(inFlight, queue, async (write) => outcomes.set(write, await one(write)));
+        await inParallel(inFlight, queue, async (write) => outcomes.set(write, await compareAndSet(write)));
       }
       const all = writes.flatMap((write) => outcomes.get(write) ?? []);
       if (manifest !== undefined && all.every(({ written }) => written)) {
@@ -187,16 +123,4 @@ export function createDynamoDBDatabase(options: {
     },
     describe: (error) => describeError(error, tableName),
   };
-}
-
-function rowOf(kind: Kind, attributes: Attributes | undefined): Row | undefined {
-  if (!attributes) return undefined;
-  const token = tokenOf(attributes);
-  return { item: decodeOfficialItem(kind, attributes), token, staleFor: decodeStale(attributes)?.currentVersion };
-}
-
-/** A digest of all attributes, which DynamoDB returns in any order. */
-function tokenOf(attributes: Attributes): string {
-  const entries = Object.entries(attributes).sort(([a], [b]) => (a < b ? -1 : 1));
-  return createHash('sha1').update(JSON.stringify(entries)).digest('base64');
 }
