@@ -43,6 +43,8 @@ export function mayWrite({ holding, closed }: LeaseState, now: number, { stopMs 
   return holding !== undefined && !closed && now - holding.sentAt < stopMs;
 }
 
+export type LeaseHolding = ReturnType<typeof createLeaseHolding>;
+
 export function createLeaseHolding(options: HoldingOptions, sightings: Sightings) {
   const { table, prefix, owner, clock, timings, log } = options;
   const key = headKey(prefix);

@@ -1,9 +1,9 @@
 import { backoffMs } from '../common/backoff.ts';
 import { createPause, sleep } from '../common/pause.ts';
-import { absent, exactly } from './conditions.ts';
-import { decide, type Term } from './lease-decision.ts';
-import { claimOn, firstHead, headKey, type Publication, takeover } from './lease-head.ts';
+import type { Term } from './lease-decision.ts';
+import type { Publication } from './lease-head.ts';
 import { createLeaseHolding, type HoldingOptions, mayWrite } from './lease-holding.ts';
+import { createLeaseSeeking } from './lease-seeking.ts';
 import { createSightings } from './lease-sight.ts';
 import { retryTimes } from './timings.ts';
 
@@ -32,58 +32,18 @@ export interface Lease {
 }
 
 export function startLease(options: LeaseOptions): Lease {
-  const { table, prefix, owner, clock, timings } = options;
-  const key = headKey(prefix);
+  const { clock, timings } = options;
   const sightings = createSightings(options);
-  const { state, begin, renew, check, publish, raise, releaseQuietly } = createLeaseHolding(options, sightings);
+  const holding = createLeaseHolding(options, sightings);
+  const { state, check, publish, raise, releaseQuietly } = holding;
+  const seek = createLeaseSeeking(options, sightings, holding);
   const pause = createPause();
-  let claims = 0;
   let failures = 0;
   /** The next step renews the lease whether or not it is due. */
   let hurry = false;
 
-  async function acquire(term: Term, beat: number, request: () => Promise<unknown>): Promise<void> {
-    state.attempted = term;
-    const sentAt = clock.now();
-    if (await request()) begin(term, beat, sentAt);
-  }
-
-  /** Without the lease: reads the head and does what `decide` says. */
-  async function look(): Promise<void> {
-    const attributes = await table.get(key, { consistent: false });
-    if (state.closed) return;
-    const action = decide(sightings.see(attributes), state, clock.now(), timings);
-    switch (action.kind) {
-      case 'wait':
-        return;
-      case 'create': {
-        const term: Term = { epoch: clock.wall(), start: action.replacing ? 'expired' : 'created' };
-        const head = firstHead(prefix, { ...term, owner }, options.checkedAt());
-        const condition = action.replacing && attributes ? exactly(attributes) : absent;
-        return acquire(term, 1, () => table.put('head', head, condition));
-      }
-      case 'take': {
-        const { head, start } = action;
-        const epoch = Math.max(head.epoch + 1, clock.wall());
-        return acquire({ epoch, start }, head.beat + 1, () =>
-          table.update('head', key, takeover(head, { owner, epoch })),
-        );
-      }
-      case 'claim':
-        claims += 1;
-        await table.update('head', key, claimOn(action.head, `${owner} ${claims}`));
-        return;
-      case 'resume': {
-        // Its first renewal proves that the takeover went through.
-        const { epoch, beat } = action.head;
-        begin({ epoch, start: state.attempted?.start ?? 'expired' }, beat, clock.now() - timings.stopMs);
-        await renew();
-      }
-    }
-  }
-
   async function step(): Promise<void> {
-    if (!state.holding) return look();
+    if (!state.holding) return seek();
     const due = hurry || clock.now() - state.holding.sentAt >= timings.renewMs;
     hurry = false;
     if (due) await check();
