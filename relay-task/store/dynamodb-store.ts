@@ -4,7 +4,7 @@ import type { ItemView, Log, Store } from '../ports.ts';
 import { createDynamoDBClient, createTable, type DynamoDBClientOptions, describeError } from './dynamodb-client.ts';
 import { createDynamoDBDatabase } from './dynamodb-database.ts';
 import { type Engine, startEngine } from './engine.ts';
-import { PermissionLostError, type Publication } from './engine-steps.ts';
+import { type Permission, PermissionLostError, type Publication } from './engine-steps.ts';
 import { createEngineStore } from './engine-store.ts';
 import { createGraves } from './graves.ts';
 import { type Lease, startLease } from './lease.ts';
@@ -44,7 +44,7 @@ export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
  * `STORE_UNAVAILABLE`. `flush` resolves at once on a task that does not hold the lease: the holder writes.
  */
 export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
-  const { tableName, prefix, log, owner, clock = systemClock } = options;
+  const { tableName, prefix, log, clock = systemClock } = options;
   const timings: Timings = { ...defaultTimings, ...options.timings };
   const graves = createGraves({ ...options, clock, timings });
   const { view } = graves;
@@ -74,12 +74,10 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
     options.writer === 'never'
       ? undefined
       : startLease({
+          ...options,
           table,
-          prefix,
-          owner,
           clock,
           timings,
-          log,
           checkedAt() {
             if (engine.upToDate()) checkedAt = options.checkedAt();
             return checkedAt;
@@ -95,16 +93,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
           },
           onOutcome: (error) => state.report('lease', error),
         });
-  const snapshot = createSnapshotWriter({
-    table: guarded,
-    prefix,
-    view,
-    source: options.source,
-    lease,
-    clock,
-    timings,
-    log,
-  });
+  const snapshot = createSnapshotWriter({ ...options, table: guarded, view, lease, clock, timings });
   const publication: Publication = {
     async publish() {
       const confirmedAt = options.checkedAt();
@@ -117,12 +106,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
   const engine: Engine = startEngine({
     database: createDynamoDBDatabase({ table: guarded, tableName, prefix, clock, onSnapshot: snapshot.adopt }),
     graves,
-    permission: {
-      granted: () => lease?.held() ?? false,
-      expecting: () => lease?.term() !== undefined,
-      elsewhere: () => lease?.elsewhere() ?? true,
-      contested: () => lease?.term()?.start === 'expired',
-    },
+    permission: permissionOf(lease),
     publication,
     clock,
     timings,
@@ -157,4 +141,14 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
       if (!options.client) client.destroy();
     },
   });
+}
+
+/** Undefined: this task never writes. */
+function permissionOf(lease: Lease | undefined): Permission {
+  return {
+    granted: () => lease?.held() ?? false,
+    expecting: () => lease?.term() !== undefined,
+    elsewhere: () => lease?.elsewhere() ?? true,
+    contested: () => lease?.term()?.start === 'expired',
+  };
 }

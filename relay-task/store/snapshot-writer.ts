@@ -3,6 +3,7 @@ import {
   compareRev,
   createSnapshotReader,
   decodeHead,
+  type EncodedBody,
   encodeBody,
   encodeDelta,
   formatRev,
@@ -75,17 +76,12 @@ type EncodedDelta = Delta & { readonly row: Attributes };
 export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWriter {
   const { table, prefix, view, lease, clock, timings, log } = options;
   let published: Published | undefined;
-  /** The bank of the body in the table, usable or not: its parts may still be read. */
-  let bankInUse: 0 | 1 | undefined;
   /** The highest revision that was read, and the last one of this writer. */
   let highest: Rev | undefined;
   let last: Rev | undefined;
-  let lastBodyAt = Number.NEGATIVE_INFINITY;
-  /** A body whose end is not known, and when the one before it was written. */
-  let attempt: { readonly rev: Rev; readonly before: number } | undefined;
   let postponed = false;
-  let bodyBytes = 0;
   let deltaBytes = 0;
+  const bodies = createBodyWriter(options);
 
   async function adopt(rows: readonly Attributes[]): Promise<void> {
     const byKey = new Map(rows.map((row) => [textOf(row, 'key'), row]));
@@ -93,11 +89,7 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
     highest = revs.reduce((a, b) => (compareRev(a, b) >= 0 ? a : b), undefined);
     const reading = await readSnapshot(prefix, byKey);
     published = undefined;
-    const body = byKey.get('body');
-    bankInUse = bankOf(body);
-    // A body that did not arrive keeps nobody waiting.
-    if (attempt && textOf(body ?? {}, 'rev') !== formatRev(attempt.rev)) lastBodyAt = attempt.before;
-    attempt = undefined;
+    bodies.found(byKey.get('body'));
     for (const row of rows.filter(isRuined)) await table.remove(kindOf(row), keyOf(row), exactly(row));
     if (reading.kind === 'absent') return;
     if (reading.kind !== 'snapshot' || reading.behind || reading.snapshot.problem !== undefined) {
@@ -114,23 +106,8 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
     return last;
   }
 
-  async function put(kind: 'part' | 'body' | 'delta', rev: Rev, attributes: Attributes): Promise<void> {
-    if (await table.put(kind, attributes, absentOrOlderRev(rev))) return;
-    await lease?.check();
-    throw new SupersededError(kind);
-  }
-
-  async function putBody(items: readonly Item[], rev: Rev, source: string | undefined): Promise<Base> {
-    const bank = bankInUse === 0 ? 1 : 0;
-    attempt = { rev, before: lastBodyAt };
-    lastBodyAt = clock.now();
-    const encoded = await encodeBody({ prefix, items, rev, bank, source, previous: published?.base.encoded });
-    await inParallel(inFlight, encoded.parts, (part) => put('part', rev, part));
-    await put('body', rev, encoded.body);
-    attempt = undefined;
-    bankInUse = bank;
-    bodyBytes = encoded.bytes;
-    return { rev, items: byId(items), encoded };
+  function putBody(items: readonly Item[], rev: Rev, source: string | undefined): Promise<Base> {
+    return bodies.write(items, rev, source, published?.base.encoded);
   }
 
   async function point(rev: Rev, base: Rev, { items, checkedAt }: Memory): Promise<void> {
@@ -139,7 +116,7 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
 
   /** Writes the delta, if there is one, and points the head at the revision. */
   async function finish(rev: Rev, base: Base, memory: Memory, delta?: EncodedDelta): Promise<'published'> {
-    if (delta) await put('delta', rev, delta.row);
+    if (delta) await putRow(options, 'delta', rev, delta.row);
     await point(rev, base.rev, memory);
     const before = base === published?.base ? published.deltaSince : undefined;
     const deltaSince = delta && delta.changes.length > 0 ? (before ?? clock.now()) : undefined;
@@ -171,7 +148,7 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
       const delta = await encode(prefix, rev, memory.source, plan.delta);
       if (delta) return finish(rev, delta.over, memory, delta);
     }
-    if (clock.now() - lastBodyAt < timings.bodyGapMs) {
+    if (bodies.isTooEarly()) {
       postponed = true;
       return 'postponed';
     }
@@ -185,11 +162,63 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
     adopt,
     publish,
     dueAt() {
-      if (postponed) return lastBodyAt + timings.bodyGapMs;
+      if (postponed) return bodies.nextAt();
       return published?.deltaSince === undefined ? Infinity : published.deltaSince + timings.deltaAgeMs;
     },
-    figures: () => ({ rev: published?.headRev, bytes: bodyBytes + deltaBytes }),
+    figures: () => ({ rev: published?.headRev, bytes: bodies.bytes() + deltaBytes }),
   };
+}
+
+/** Writes bodies, each in the bank that is not in use, and knows when the next one may follow. */
+function createBodyWriter(options: SnapshotWriterOptions) {
+  const { prefix, clock, timings } = options;
+  /** The bank of the body in the table, usable or not: its parts may still be read. */
+  let bankInUse: 0 | 1 | undefined;
+  let lastAt = Number.NEGATIVE_INFINITY;
+  /** A body whose end is not known, and when the one before it was written. */
+  let attempt: { readonly rev: Rev; readonly before: number } | undefined;
+  let bytes = 0;
+
+  return {
+    /** The table was read, and this is its body. */
+    found(body: Attributes | undefined): void {
+      bankInUse = bankOf(body);
+      // A body that did not arrive keeps nobody waiting.
+      if (attempt && textOf(body ?? {}, 'rev') !== formatRev(attempt.rev)) lastAt = attempt.before;
+      attempt = undefined;
+    },
+    async write(
+      items: readonly Item[],
+      rev: Rev,
+      source: string | undefined,
+      previous: EncodedBody | undefined,
+    ): Promise<Base> {
+      const bank = bankInUse === 0 ? 1 : 0;
+      attempt = { rev, before: lastAt };
+      lastAt = clock.now();
+      const encoded = await encodeBody({ prefix, items, rev, bank, source, previous });
+      await inParallel(inFlight, encoded.parts, (part) => putRow(options, 'part', rev, part));
+      await putRow(options, 'body', rev, encoded.body);
+      attempt = undefined;
+      bankInUse = bank;
+      bytes = encoded.bytes;
+      return { rev, items: byId(items), encoded };
+    },
+    isTooEarly: () => clock.now() - lastAt < timings.bodyGapMs,
+    nextAt: () => lastAt + timings.bodyGapMs,
+    bytes: () => bytes,
+  };
+}
+
+async function putRow(
+  { table, lease }: SnapshotWriterOptions,
+  kind: 'part' | 'body' | 'delta',
+  rev: Rev,
+  attributes: Attributes,
+): Promise<void> {
+  if (await table.put(kind, attributes, absentOrOlderRev(rev))) return;
+  await lease?.check();
+  throw new SupersededError(kind);
 }
 
 /** The epoch of this term, which is raised first if the table has higher ones. */
