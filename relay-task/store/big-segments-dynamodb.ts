@@ -145,11 +145,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     },
     apply,
     async setSynchronizedOn(unixMs) {
-      await update(metadataKey, {
-        UpdateExpression: 'SET #at = :at',
-        ExpressionAttributeNames: { '#at': 'synchronizedOn' },
-        ExpressionAttributeValues: { ':at': { N: String(unixMs) } },
-      });
+      await update(metadataKey, synchronizing(unixMs));
     },
     async read(hashes) {
       const rows = await requests.getMany([metadataKey, ...hashes.map(userKey)]);
@@ -250,6 +246,14 @@ function marking(UpdateExpression: string, hash: string): Request {
     UpdateExpression,
     ExpressionAttributeNames: { '#hashes': 'incomplete' },
     ExpressionAttributeValues: { ':hashes': { SS: [hash] } },
+  };
+}
+
+function synchronizing(unixMs: number): Request {
+  return {
+    UpdateExpression: 'SET #at = :at',
+    ExpressionAttributeNames: { '#at': 'synchronizedOn' },
+    ExpressionAttributeValues: { ':at': { N: String(unixMs) } },
   };
 }
 

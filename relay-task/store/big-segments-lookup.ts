@@ -33,6 +33,9 @@ export interface BigSegmentLookup extends BigSegments {
   close(): void;
 }
 
+/** A membership that can be relied on. */
+type Found = Pick<CacheEntry, 'membership' | 'incomplete'>;
+
 /**
  * Memberships for evaluation. While no store can be relied on, evaluations use the last known membership and say STALE. A
  * context of which nothing is known waits; it gets STORE_ERROR only if the store cannot be asked for longer than that.
@@ -71,10 +74,7 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
   }
 
   const staleFor = (ms: number) => now() - (watch.newest()?.synchronizedOn ?? 0) > ms;
-  const current = ({ membership, incomplete }: Pick<CacheEntry, 'membership' | 'incomplete'>): BigSegmentsAnswer => ({
-    status: incomplete || staleFor(staleAfterMs) ? 'STALE' : 'HEALTHY',
-    membership,
-  });
+  const current = (found: Found) => answerOf(found, staleFor(staleAfterMs));
 
   function lastKnown(key: string, hash: string, { known }: LoadOptions): BigSegmentsAnswer | undefined {
     const entry = cache.get(hash);
@@ -116,10 +116,8 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
         keys.map(async (key) => {
           const hash = hashOf(key);
           const found = answer(key, hash, how);
-          return [
-            key,
-            await (late ? Promise.race([found, late.then(() => lastKnown(key, hash, how))]) : found),
-          ] as const;
+          const soon = late?.then(() => lastKnown(key, hash, how));
+          return [key, await (soon ? Promise.race([found, soon]) : found)] as const;
         }),
       );
       deadline.abort();
@@ -148,6 +146,10 @@ function membershipIn({ memberships, metadata, reliability }: WatchedReading, ha
     incomplete: incomplete.includes(hash) || incomplete.includes(EVERY_HASH),
     outdated: reliability === 'outdated',
   };
+}
+
+function answerOf({ membership, incomplete }: Found, isOld: boolean): BigSegmentsAnswer {
+  return { status: incomplete || isOld ? 'STALE' : 'HEALTHY', membership };
 }
 
 function statusOf(watch: ReturnType<typeof createBigSegmentWatch>, isOld: boolean): ReturnType<BigSegments['status']> {

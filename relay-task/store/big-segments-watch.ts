@@ -42,16 +42,13 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
   const standings = createStandings();
   const outage = createOutage(outageWaitMs);
   const trouble = createTroubleLog(log);
+  const questions = createQuestions();
   /** The store that was current last. The metadata is always asked of the first one first. */
   let preferred = 0;
   let available: boolean | undefined;
   let reliability: Reliability | undefined;
   /** The cursor that readers were told of. */
   let cursor: string | undefined;
-  /** Questions are numbered, since answers may overtake each other. */
-  let asked = 0;
-  let succeeded = 0;
-  let failed = 0;
   /** A hash of the last question that failed: the next attempt has to read it, and not only the metadata. */
   let probe: readonly string[] = [];
   let first: Promise<void> | undefined;
@@ -60,23 +57,19 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
 
   /** Asks, and draws conclusions from the answer. Returns whether the stores can be relied on again. */
   async function ask(from: number, hashes: readonly string[]) {
-    const number = ++asked;
+    const number = questions.next();
     const result = await question(stores, standings, { from, hashes, timeoutMs });
     const { answered, reading, problem } = result;
-    if (reading?.reliability === 'current') preferred = result.store;
     const isCurrent = reading?.reliability === 'current';
-    // A later question had the opposite answer already.
-    const isOvertaken = number < (isCurrent ? failed : succeeded);
-    if (isOvertaken || closed) return { reading, recovered: false };
+    if (isCurrent) preferred = result.store;
+    if (closed || !questions.counts(number, isCurrent)) return { reading, recovered: false };
     const before = reliability;
     reliability = reading?.reliability ?? 'none';
     available = answered;
     if (isCurrent) {
-      succeeded = Math.max(succeeded, number);
       probe = [];
       outage.end(true);
     } else {
-      failed = Math.max(failed, number);
       if (hashes.length > 0) probe = hashes.slice(0, 1);
       if (reliability === 'none') outage.begin();
       else outage.end(true);
@@ -189,6 +182,23 @@ function createTroubleLog(log: Log) {
       // It is no trouble that a new store has yet to be filled.
       else log[answered && !hadData ? 'info' : 'warn'](message, { reason: problem });
       return message !== '';
+    },
+  };
+}
+
+/** Questions are numbered, since answers may overtake each other. */
+function createQuestions() {
+  let asked = 0;
+  let succeeded = 0;
+  let failed = 0;
+  return {
+    next: () => ++asked,
+    /** Takes note of an answer. False: a later question had the opposite answer already. */
+    counts(number: number, hasSucceeded: boolean): boolean {
+      if (number < (hasSucceeded ? failed : succeeded)) return false;
+      if (hasSucceeded) succeeded = Math.max(succeeded, number);
+      else failed = Math.max(failed, number);
+      return true;
     },
   };
 }
