@@ -78,8 +78,8 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
   const holders = new Map<string, Holder<E>>();
   const byCredential = new Map<string, { readonly holder: Holder<E>; readonly credential: Credential }>();
   const listeners = new Set<(vanished: readonly Vanished<E>[]) => void>();
+  const expiries = createExpiries(clock, expire);
   let complete = false;
-  let cancelTimer = () => {};
 
   const isValid = ({ expiresAt }: Credential) => expiresAt === undefined || clock.now() <= expiresAt;
 
@@ -96,8 +96,14 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
     const vanished = gone.flatMap((credential) =>
       vanishedOf(holder, [...holder.views.keys()], credential, isValid(credential) ? reason : 'expired'),
     );
-    for (const { kind, value } of gone) byCredential.delete(idOf(kind, value));
-    for (const [id, credential] of accepted) byCredential.set(id, { holder, credential });
+    for (const { kind, value } of gone) {
+      byCredential.delete(idOf(kind, value));
+      expiries.set(idOf(kind, value), undefined);
+    }
+    for (const [id, credential] of accepted) {
+      byCredential.set(id, { holder, credential });
+      expiries.set(id, credential.expiresAt);
+    }
     holder.credentials = [...accepted.values()];
     return { problems, vanished };
   }
@@ -113,18 +119,12 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
     return vanished;
   }
 
-  function expire() {
-    const all = [...holders.values()];
-    settle(all.flatMap((holder) => setCredentials(holder, holder.credentials.filter(isValid), 'expired').vanished));
+  function expire(ids: readonly string[]) {
+    const due = new Set(ids.flatMap((id) => byCredential.get(id)?.holder ?? []));
+    tell([...due].flatMap((holder) => setCredentials(holder, holder.credentials.filter(isValid), 'expired').vanished));
   }
 
-  /** Ends every change: sets the timer for the next expiry and calls the listeners. */
-  function settle(vanished: readonly Vanished<E>[]) {
-    cancelTimer();
-    const times = [...byCredential.values()].map(({ credential }) => credential.expiresAt ?? Number.POSITIVE_INFINITY);
-    const next = times.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
-    const waitMs = Math.max(0, next - clock.now()) + 1;
-    cancelTimer = Number.isFinite(waitMs) ? clock.after(Math.min(waitMs, LONGEST_TIMER_MS), expire) : () => {};
+  function tell(vanished: readonly Vanished<E>[]) {
     if (vanished.length > 0) for (const listener of listeners) listener(vanished);
   }
 
@@ -135,7 +135,7 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
         return [];
       }
       if (change.type === 'remove-environment') {
-        settle(remove(change.name, change.filter));
+        tell(remove(change.name, change.filter));
         return [];
       }
       const holder = holderOf(change.name);
@@ -144,7 +144,7 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
       const { problems, vanished } = change.credentials
         ? setCredentials(holder, change.credentials, 'revoked')
         : { problems: [], vanished: [] };
-      settle([...replaced, ...vanished]);
+      tell([...replaced, ...vanished]);
       return problems;
     },
 
@@ -171,7 +171,42 @@ export function createRegistry<E>({ clock = systemClock }: { clock?: Clock } = {
       };
     },
 
-    close: () => cancelTimer(),
+    close: expiries.close,
+  };
+}
+
+/**
+ * Calls `onDue` with the IDs whose time is over. A change costs the same however many others wait: the timer is only set
+ * again when it would come too late, and when it comes too early it looks again.
+ */
+function createExpiries({ now, after }: Clock, onDue: (ids: readonly string[]) => void) {
+  /** Unix ms, by ID. */
+  const waiting = new Map<string, number>();
+  let firesAt = Number.POSITIVE_INFINITY;
+  let cancel = () => {};
+
+  function arm(at: number) {
+    cancel();
+    firesAt = Math.min(at + 1, now() + LONGEST_TIMER_MS);
+    cancel = after(Math.max(0, firesAt - now()), fire);
+  }
+
+  function fire() {
+    firesAt = Number.POSITIVE_INFINITY;
+    const due = [...waiting].filter(([, at]) => at < now()).map(([id]) => id);
+    for (const id of due) waiting.delete(id);
+    onDue(due);
+    const next = [...waiting.values()].reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+    if (next + 1 < firesAt) arm(next);
+  }
+
+  return {
+    set(id: string, expiresAt: number | undefined) {
+      if (expiresAt === undefined) return void waiting.delete(id);
+      waiting.set(id, expiresAt);
+      if (expiresAt + 1 < firesAt) arm(expiresAt);
+    },
+    close: () => cancel(),
   };
 }
 

@@ -1,4 +1,5 @@
 import { type Clock, createRegistry, type Vanished } from '../../../relay-task/environments/registry.ts';
+import type { Credential } from '../../../relay-task/ports.ts';
 
 const SDK_KEY = 'sdk-11111111-2222-3333-4444-555555566666';
 const MOBILE_KEY = 'mob-11111111-2222-3333-4444-555555577777';
@@ -187,4 +188,58 @@ describe('a removed or expiring credential', () => {
     ).toEqual([]);
     expect(registry.find('sdkKey', SDK_KEY)).toMatchObject({ name: 'b' });
   });
+});
+
+test('a change of one environment costs the same however many others there are, and sets no timer of theirs again', () => {
+  const time = createManualClock();
+  let timers = 0;
+  const registry = createRegistry<string>({
+    clock: {
+      now: time.clock.now,
+      after(ms, run) {
+        timers += 1;
+        return time.clock.after(ms, run);
+      },
+    },
+  });
+  let looks = 0;
+  const watched = (value: string, expiresAt: number | undefined): Credential =>
+    ({
+      kind: 'sdkKey',
+      value,
+      get expiresAt() {
+        looks += 1;
+        return expiresAt;
+      },
+    }) as Credential;
+  for (let i = 0; i < 3_000; i++) {
+    const credentials = [watched(`new-${i}`, undefined), watched(`old-${i}`, 5_000 + i)];
+    registry.apply({ type: 'add-environment', name: `e${i}`, environment: `E${i}`, credentials });
+  }
+  expect(timers).toBe(1);
+  looks = 0;
+  registry.apply({ type: 'set-credentials', name: 'e7', credentials: [sdkKey('new-7'), sdkKey('newer', 9_999)] });
+  // Only the credentials that the environment had, each a few times.
+  expect(looks).toBeLessThan(20);
+  expect(timers).toBe(1);
+});
+
+test('credentials that expire one after the other end at their own time, whatever changes in between', () => {
+  const { registry, vanished, advance } = start();
+  const add = (name: string, expiresAt: number) =>
+    registry.apply({ type: 'add-environment', name, environment: name, credentials: [sdkKey(name, expiresAt)] });
+  add('third', 4_000);
+  add('first', 2_000);
+  add('second', 3_000);
+  add('prolonged', 2_500);
+  add('removed', 1_500);
+  registry.apply({ type: 'set-credentials', name: 'prolonged', credentials: [sdkKey('prolonged', 5_000)] });
+  registry.apply({ type: 'remove-environment', name: 'removed' });
+  vanished.length = 0;
+  const gone: string[][] = [];
+  for (const ms of [1_001, 1_000, 1_000, 1_000]) {
+    advance(ms);
+    gone.push(vanished.splice(0).map(({ credential }) => credential));
+  }
+  expect(gone).toEqual([['first'], ['second'], ['third'], ['prolonged']]);
 });
