@@ -66,8 +66,9 @@ export interface EnvironmentDescription {
 /** Where a source of environments delivers. */
 export interface EnvironmentSink {
   /**
-   * The complete list, at the start and after every change; other environments are removed at once. Until the first
-   * call no credential counts as unknown. Synchronous; never throws.
+   * The complete list, at the start and after every change. What is no longer in it is revoked when this returns; the rest
+   * follows in slices, at the cost of what changed: the same object as before is known to be unchanged. Until the first
+   * list is in force, no credential counts as unknown. Never throws.
    */
   replace(environments: readonly EnvironmentDescription[]): void;
 }

@@ -157,7 +157,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     registry,
     events,
     goalsOf: createGoals({ baseUri: config.clientSideBaseUri, outbound, userAgent }),
-    knowsAllKeys: source.knowsAllKeys,
+    knowsAllKeys: () => source.knowsAllKeys() && tenants.settled,
   });
   const { onReload } = options;
   const tenants = createTenants({

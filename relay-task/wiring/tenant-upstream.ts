@@ -43,8 +43,8 @@ export function createFollowingUpstream(options: {
   readonly name: string;
   readonly log: Log;
   description(): EnvironmentDescription;
-  /** Resolves with undefined while there is nothing to start from. */
-  open(sinkOf: SinkOf): Promise<TenantUpstream | undefined>;
+  /** Resolves with undefined while there is nothing to start from, or when `closing` was aborted. */
+  open(sinkOf: SinkOf, closing: AbortSignal): Promise<TenantUpstream | undefined>;
   readonly sinkOf: SinkOf;
   onStarted(): void;
 }): FollowingUpstream {
@@ -53,7 +53,7 @@ export function createFollowingUpstream(options: {
   let starting = true;
   let retry: NodeJS.Timeout | undefined;
   let problem: EnvironmentDescription['keyProblem'];
-  let closed = false;
+  const closing = new AbortController();
   const members = createMembers({
     sinkOf: options.sinkOf,
     onPromoted() {
@@ -63,12 +63,12 @@ export function createFollowingUpstream(options: {
   });
 
   async function start(): Promise<void> {
-    if (closed) return;
+    if (closing.signal.aborted) return;
     starting = true;
     const member = members.begin(description());
     try {
-      member.upstream = await options.open(members.sinkOf(member));
-      if (closed) return await member.upstream?.close();
+      member.upstream = await options.open(members.sinkOf(member), closing.signal);
+      if (closing.signal.aborted) return await member.upstream?.close();
       if (!member.upstream || !members.active?.upstream) members.promote(member);
       starting = false;
       follow();
@@ -123,7 +123,7 @@ export function createFollowingUpstream(options: {
       return { since: next.since, message: `the new source has delivered no flags yet (${reason}); ${STILL}` };
     },
     async close() {
-      closed = true;
+      closing.abort();
       clearTimeout(retry);
       members.leaveNext();
       members.leaveActive();

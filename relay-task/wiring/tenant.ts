@@ -47,6 +47,8 @@ export interface TenantParts {
     tenant: Tenant,
     sinkOf: SinkOf,
     onStatus: (status: UpstreamStatus) => void,
+    /** Aborted when the tenant closes. */
+    closing: AbortSignal,
   ): Promise<TenantUpstream | undefined>;
 }
 
@@ -106,7 +108,7 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
     name,
     log,
     description: () => description,
-    open: (sinkOf) => parts.upstream(tenant, sinkOf, tellEligibility),
+    open: (sinkOf, closing) => parts.upstream(tenant, sinkOf, tellEligibility, closing),
     sinkOf: (source) => ({
       ...memory,
       put(items, unreadable, receivedAt) {

@@ -1,4 +1,6 @@
 /** The tenants that the source of environments names at present, and the credentials that open them. */
+import { isDeepStrictEqual } from 'node:util';
+import { inSlices } from '../common/slices.ts';
 import type { Registry } from '../environments/registry.ts';
 import type { EnvironmentDescription, EnvironmentSink } from '../ports.ts';
 import { createBackground } from './background.ts';
@@ -14,6 +16,8 @@ export interface TenantsOptions extends TenantOptions {
 
 export interface Tenants extends EnvironmentSink {
   readonly all: readonly Tenant[];
+  /** Whether everything that the source named is in force. Until then an unknown credential may be one that it named. */
+  readonly settled: boolean;
   /**
    * Resolves when every tenant that exists by now has read its stores and started its upstream. Rejects with the first
    * upstream that could not be started, such as FLAGS_FILE_INVALID; it is tried again meanwhile.
@@ -29,7 +33,19 @@ export function createTenants(options: TenantsOptions): Tenants {
   const { log, registry } = options;
   /** By the description's id, then by filter. */
   const tenants = new Map<string, Map<string, LiveTenant>>();
+  /** What the source named last, by id. */
+  let named: ReadonlyMap<string, EnvironmentDescription> = new Map();
+  /** The ids whose tenants do not follow it yet, in its order. */
+  const waiting = new Set<string>();
+  /** Tenants that nobody can find any more and that are still to be closed. */
+  const leaving = new Set<LiveTenant>();
+  /** Why credentials were refused, by id. Each may be free after any change. */
+  const refused = new Map<string, readonly string[]>();
   const removed = createBackground();
+  let settled = true;
+  let settling = Promise.resolve();
+  /** The first environment that could not be set up. */
+  let failure: unknown;
   const all = () => [...tenants.values()].flatMap((views) => [...views.values()]);
 
   registry.onVanished((vanished) => {
@@ -37,35 +53,36 @@ export function createTenants(options: TenantsOptions): Tenants {
   });
 
   function remove(tenant: LiveTenant): void {
+    leaving.delete(tenant);
     tenant.streams.remove();
     options.onRemoved?.(tenant);
     removed.add(tenant.close());
   }
 
   /** Those that are not named any more. */
-  function removeAllBut(ids: ReadonlySet<string>): void {
+  function removeUnnamed(): void {
     for (const [id, views] of tenants) {
-      if (ids.has(id)) continue;
+      if (named.has(id)) continue;
       // Its credentials first, so that another environment may have them.
       registry.apply({ type: 'remove-environment', name: id });
       tenants.delete(id);
-      for (const tenant of views.values()) remove(tenant);
+      refused.delete(id);
+      for (const tenant of views.values()) leaving.add(tenant);
     }
   }
 
   function revoke({ id, credentials }: EnvironmentDescription): void {
     if (!tenants.has(id)) return;
-    const kept = registry
-      .credentials(id)
-      .filter((held) => credentials.some(({ kind, value }) => kind === held.kind && value === held.value));
-    registry.apply({ type: 'set-credentials', name: id, credentials: kept });
+    const held = registry.credentials(id);
+    const kept = held.filter((one) => credentials.some(({ kind, value }) => kind === one.kind && value === one.value));
+    if (kept.length < held.length) registry.apply({ type: 'set-credentials', name: id, credentials: kept });
   }
 
   function apply(description: EnvironmentDescription): void {
     const { id, name, credentials } = description;
     const views = tenants.get(id) ?? new Map<string, LiveTenant>();
     tenants.set(id, views);
-    for (const tenant of views.values()) tenant.update(description);
+    for (const tenant of views.values()) if (tenant.description !== description) tenant.update(description);
     const filters = ['', ...description.filters];
     for (const [filter, tenant] of views) {
       if (filters.includes(filter)) continue;
@@ -80,30 +97,83 @@ export function createTenants(options: TenantsOptions): Tenants {
       options.onAdded?.(tenant);
       registry.apply({ type: 'add-environment', name: id, filter, environment: tenant });
     }
-    for (const problem of registry.apply({ type: 'set-credentials', name: id, credentials })) {
-      log.error('Refused a credential', { environment: name, problem });
+    tellRefused(id, name, registry.apply({ type: 'set-credentials', name: id, credentials }));
+  }
+
+  /** Each problem once. */
+  function tellRefused(id: string, name: string, problems: readonly string[]): void {
+    const known = refused.get(id) ?? [];
+    if (problems.length > 0) refused.set(id, problems);
+    else refused.delete(id);
+    for (const problem of problems) {
+      if (!known.includes(problem)) log.error('Refused a credential', { environment: name, problem });
     }
+  }
+
+  function setUp(id: string): void {
+    const description = named.get(id);
+    try {
+      if (description) apply(description);
+    } catch (error) {
+      failure ??= error;
+      // It is tried again with the next change.
+      refused.set(id, []);
+      log.error('Could not set up the environment', { environment: id, reason: (error as Error).message });
+    }
+  }
+
+  /** Yields between two environments. */
+  function* settle(): Generator<void, void> {
+    while (leaving.size > 0 || waiting.size > 0) {
+      const [tenant] = leaving;
+      const [id = ''] = waiting;
+      if (tenant) remove(tenant);
+      else if (waiting.delete(id)) setUp(id);
+      if (leaving.size > 0 || waiting.size > 0) yield;
+    }
+    settled = true;
+    registry.apply({ type: 'source-complete' });
   }
 
   return {
     get all() {
       return all();
     },
+    get settled() {
+      return settled;
+    },
     replace(descriptions) {
-      removeAllBut(new Set(descriptions.map(({ id }) => id)));
+      const before = named;
+      named = new Map(descriptions.map((description) => [description.id, description]));
+      removeUnnamed();
+      const changed = descriptions.filter((description) => !isSame(before.get(description.id), description));
       // Every revocation comes before every grant, since a credential may move from one environment to another.
-      descriptions.forEach(revoke);
-      descriptions.forEach(apply);
-      registry.apply({ type: 'source-complete' });
+      changed.forEach(revoke);
+      const ids = new Set(changed.map(({ id }) => id));
+      for (const { id } of descriptions) if (ids.has(id) || refused.has(id)) waiting.add(id);
+      if (!settled) return;
+      settled = false;
+      // A small change is in force when this returns, but thousands of environments must not block the event loop.
+      settling = inSlices(settle());
     },
     async started() {
+      await settling;
+      if (failure !== undefined) throw failure;
       await Promise.all(all().map((tenant) => tenant.started));
     },
     tellEligibility() {
       for (const tenant of all()) tenant.tellEligibility();
     },
     async close() {
+      waiting.clear();
+      named = new Map();
+      for (const tenant of leaving) remove(tenant);
       await Promise.all([...all().map((tenant) => tenant.close()), removed.ended()]);
     },
   };
+}
+
+/** The items of an archive are compared by their ID. */
+function isSame(a: EnvironmentDescription | undefined, b: EnvironmentDescription): boolean {
+  return a === b || (a !== undefined && isDeepStrictEqual({ ...a, data: a.data?.id }, { ...b, data: b.data?.id }));
 }

@@ -1,5 +1,6 @@
 /** What feeds one environment: LaunchDarkly's stream, a watched file, or the data that came with its description. */
-import type { Log, Outbound } from '../ports.ts';
+import { createTurnstile, type Turnstile } from '../common/turnstile.ts';
+import type { Log, Outbound, UpstreamStatus } from '../ports.ts';
 import type { EventStreamTimes } from '../upstream/event-stream.ts';
 import { type FileReload, startFileSource } from '../upstream/file.ts';
 import { startFixed } from '../upstream/fixed.ts';
@@ -16,12 +17,17 @@ export interface UpstreamsOptions {
   logOf(tenant: Tenant): Log;
   /** After every reading of an environment's flags file. Must not throw. */
   onReload?: ((environment: string, reload: FileReload) => void) | undefined;
+  /** How many environments connect at the same time (64), and how long one may hold up the others (1 s). */
+  readonly connecting?: { readonly atOnce: number; readonly patienceMs: number };
 }
 
 /** The function it returns rejects with RelayError FLAGS_FILE_INVALID. */
 export function createUpstreams(options: UpstreamsOptions): TenantParts['upstream'] {
   const { streamUri, outbound, userAgent, times, logOf } = options;
-  return async (tenant, sinkOf, onStatus) => {
+  const { atOnce, patienceMs } = options.connecting ?? { atOnce: 64, patienceMs: 1_000 };
+  // Answers that arrive together are parsed together: thousands would block the event loop for seconds.
+  const connecting = createTurnstile({ maxInside: atOnce });
+  return async (tenant, sinkOf, onStatus, closing) => {
     const { description, filter, name } = tenant;
     const { sdkKey, flagsFile, data } = description;
     const common = { sink: sinkOf(sourceOf(description)), onStatus, held: tenant.memory.get, log: logOf(tenant) };
@@ -30,6 +36,8 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
     }
     if (data) return startFixed({ ...common, items: data.items });
     if (sdkKey === undefined) return undefined;
+    const answered = await enter(connecting, closing, patienceMs);
+    if (!answered) return undefined;
     const upstream = startRotating({
       ...common,
       sinkOf: (key) => sinkOf(sourceOf(description, key)),
@@ -39,7 +47,10 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
           ...times,
           ...common,
           sink: to,
-          onStatus: tell,
+          onStatus(status) {
+            answered(status);
+            tell(status);
+          },
           onEnvironmentId: (id) => tenant.admission.belongs(key, id),
           streamUri,
           sdkKey: key,
@@ -50,5 +61,27 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
     });
     upstream.setKey(sdkKey);
     return upstream;
+  };
+}
+
+/**
+ * Resolves with a function that takes every status of the connection and lets the next one in after the first answer or
+ * failure; with undefined when `closing` was aborted first.
+ */
+async function enter(connecting: Turnstile, closing: AbortSignal, patienceMs: number) {
+  const leave = await connecting.enter(closing);
+  if (!leave) return undefined;
+  let inside = true;
+  const end = () => {
+    clearTimeout(timer);
+    closing.removeEventListener('abort', end);
+    if (inside) leave();
+    inside = false;
+  };
+  const timer = setTimeout(end, patienceMs);
+  timer.unref();
+  closing.addEventListener('abort', end);
+  return ({ current, lastError }: UpstreamStatus) => {
+    if (current || lastError) end();
   };
 }

@@ -5,7 +5,7 @@ import type { Tenant } from '../../../relay-task/wiring/tenant.ts';
 import type { TenantUpstream } from '../../../relay-task/wiring/tenant-upstream.ts';
 import { createTenants } from '../../../relay-task/wiring/tenants.ts';
 import { eventually } from '../../support/eventually.ts';
-import { silentLog } from '../../support/logs.ts';
+import { createLogRecorder } from '../../support/logs.ts';
 import { flag } from '../store/items.ts';
 
 const describeShop = (more: Partial<EnvironmentDescription>): EnvironmentDescription => ({
@@ -15,16 +15,26 @@ const describeShop = (more: Partial<EnvironmentDescription>): EnvironmentDescrip
 });
 
 /** Modules that only record their calls. */
-function open(startUpstream: (description: EnvironmentDescription) => Promise<void> = async () => {}) {
+function open(
+  startUpstream: (description: EnvironmentDescription) => Promise<void> = async () => {},
+  onTouched: (id: string) => void = () => {},
+) {
   const said: string[] = [];
   /** The sinks of the upstreams that were started, by name. */
   const sinks: Record<string, UpstreamSink> = {};
   const silent = () => {};
   const registry = createRegistry<Tenant>();
+  const { log, lines } = createLogRecorder();
+  /** The environments that were set up or changed. */
+  const touched: string[] = [];
   const tenants = createTenants({
     registry,
-    log: silentLog,
-    placeOf: ({ prefix, tableName }) => ({ prefix, tableName }),
+    log,
+    placeOf({ id, prefix, tableName }) {
+      touched.push(id);
+      onTouched(id);
+      return { prefix, tableName };
+    },
     parts: {
       streams: () => ({
         ...{ open: () => false, publish: silent, refresh: silent, closeCredential: silent, remove: silent },
@@ -57,7 +67,7 @@ function open(startUpstream: (description: EnvironmentDescription) => Promise<vo
   /** The version of the flag in memory. */
   const version = () => shop().memory.get('features', 'a')?.version;
   const put = (name: string, version: number) => sinks[name]?.put([flag('a', version)], [], 0);
-  return { tenants, say, said, sinks, shop, version, put };
+  return { tenants, registry, lines, touched, say, said, sinks, shop, version, put };
 }
 
 test('a key that arrives later starts the upstream, and another one is passed to it', async () => {
@@ -197,4 +207,105 @@ test('a key that is taken away closes its upstream at once, and what is in memor
   await eventually(() => expect(said.at(-1)).toBe('close one'));
   expect(version()).toBe(1);
   await tenants.close();
+});
+
+describe('a list of many environments', () => {
+  const sdkKey = (value: string) => ({ kind: 'sdkKey', value }) as const;
+  const describeOne = (id: string, key = `sdk-${id}`, more: Partial<EnvironmentDescription> = {}) =>
+    describeShop({ id, name: id, credentials: [sdkKey(key)], ...more });
+  const many = (count: number) => Array.from({ length: count }, (_, i) => describeOne(`e${i}`));
+  const settled = (tenants: { readonly settled: boolean }) => eventually(() => expect(tenants.settled).toBe(true));
+
+  test('costs no work for the environments that are described as before', async () => {
+    const { tenants, touched } = open();
+    const list = many(300);
+    tenants.replace(list);
+    await settled(tenants);
+    expect(new Set(touched).size).toBe(300);
+    touched.length = 0;
+    // The same objects, and equal ones from a source that describes everything anew.
+    tenants.replace([...list]);
+    tenants.replace(many(300));
+    expect(tenants.settled).toBe(true);
+    expect(touched).toEqual([]);
+    tenants.replace(list.map((description) => (description.id === 'e7' ? { ...description, ttlMs: 1 } : description)));
+    expect(touched).toEqual(['e7']);
+    await tenants.close();
+  });
+
+  test('is set up in slices, and only then is an unknown credential known to be none of them', async () => {
+    const perTurn = new Map<number, number>();
+    let turn = 0;
+    const { tenants, registry } = open(undefined, () => {
+      // A slice is over after 4 ms, so on no machine it can take in more than five.
+      for (const until = performance.now() + 1; performance.now() < until; );
+      perTurn.set(turn, (perTurn.get(turn) ?? 0) + 1);
+    });
+    let counting = true;
+    const count = () => {
+      turn += 1;
+      if (counting) setImmediate(count);
+    };
+    setImmediate(count);
+    tenants.replace(many(60));
+    expect(tenants.settled).toBe(false);
+    expect(registry.complete).toBe(false);
+    expect(registry.find('sdkKey', 'sdk-e59')).toBe('not-yet');
+    await settled(tenants);
+    counting = false;
+    expect(Math.max(...perTurn.values())).toBeLessThanOrEqual(5);
+    expect(registry.complete).toBe(true);
+    expect(registry.find('sdkKey', 'sdk-e59')).toMatchObject({ name: 'e59' });
+    await tenants.close();
+  });
+
+  test('revokes at once, also while an earlier list is still being set up, and a newer list replaces it', async () => {
+    const { tenants, registry, touched } = open(undefined, () => {
+      for (const until = performance.now() + 1; performance.now() < until; );
+    });
+    tenants.replace(many(60));
+    expect(registry.find('sdkKey', 'sdk-e0')).toMatchObject({ name: 'e0' });
+    // e0 loses its key to the last one, e1 is gone, e59 never comes into force as it was.
+    const next = many(60).filter(({ id }) => id !== 'e1' && id !== 'e0' && id !== 'e59');
+    tenants.replace([describeOne('e0', 'sdk-other'), ...next, describeOne('e59', 'sdk-e0')]);
+    expect(tenants.settled).toBe(false);
+    expect(registry.find('sdkKey', 'sdk-e0')).toBe('not-yet');
+    expect(registry.find('sdkKey', 'sdk-e1')).toBe('not-yet');
+    await settled(tenants);
+    expect(registry.find('sdkKey', 'sdk-e0')).toMatchObject({ name: 'e59' });
+    expect(registry.find('sdkKey', 'sdk-e59')).toBe('unknown-credential');
+    expect(registry.find('sdkKey', 'sdk-e1')).toBe('unknown-credential');
+    expect(tenants.all).toHaveLength(59);
+    expect(touched.filter((id) => id === 'e59')).toHaveLength(1);
+    await tenants.close();
+  });
+
+  test('gives a refused credential to an environment that did not change, once its owner gave it up', async () => {
+    const { tenants, registry, lines } = open();
+    const second = describeOne('second', 'sdk-shared');
+    tenants.replace([describeOne('first', 'sdk-shared'), second]);
+    tenants.replace([describeOne('first', 'sdk-shared', { ttlMs: 5 }), second]);
+    expect(registry.find('sdkKey', 'sdk-shared')).toMatchObject({ name: 'first' });
+    expect(lines.filter((line) => line.includes('Refused a credential'))).toHaveLength(1);
+    tenants.replace([describeOne('first', 'sdk-own'), second]);
+    expect(registry.find('sdkKey', 'sdk-shared')).toMatchObject({ name: 'second' });
+    await tenants.close();
+  });
+
+  test('an environment that cannot be set up harms no other, and is tried again with the next change', async () => {
+    let broken = true;
+    const { tenants, registry, lines } = open(undefined, (id) => {
+      if (id === 'e1' && broken) throw new Error('no such place');
+    });
+    tenants.replace(many(3));
+    await settled(tenants);
+    expect(lines).toContainEqual(expect.stringContaining('"environment":"e1","reason":"no such place"'));
+    expect(registry.find('sdkKey', 'sdk-e2')).toMatchObject({ name: 'e2' });
+    await expect(tenants.started()).rejects.toThrow('no such place');
+    broken = false;
+    tenants.replace(many(4));
+    await settled(tenants);
+    expect(registry.find('sdkKey', 'sdk-e1')).toMatchObject({ name: 'e1' });
+    await tenants.close();
+  });
 });
