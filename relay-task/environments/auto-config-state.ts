@@ -1,6 +1,7 @@
+import { isDeepStrictEqual } from 'node:util';
 import { isObject } from '../common/json.ts';
 import type { EnvironmentDescription } from '../ports.ts';
-import { type AutoConfigMessage, type Entries, type FilterRecord, parseFilterRecord } from './auto-config-messages.ts';
+import { type AutoConfigMessage, type FilterRecord, parseFilterRecord } from './auto-config-messages.ts';
 import {
   describeRecord,
   type EnvironmentRecord,
@@ -15,12 +16,22 @@ interface HeldEnvironment {
   /** The JSON value as it was received, to be stored. */
   readonly data: unknown;
   readonly keys: HeldKeys;
+  /** The last description, as long as nothing that it was made of changes. */
+  described?: {
+    readonly filters: readonly string[];
+    readonly until: number;
+    readonly description: EnvironmentDescription;
+  };
+  /** Its part of the stored state. */
+  text?: string;
 }
 
 interface HeldFilter {
   readonly record: FilterRecord;
   readonly data: unknown;
 }
+
+const NO_FILTERS: readonly string[] = [];
 
 /** Below every version, so that LaunchDarkly's data always wins over remembered data. */
 const REMEMBERED = -1;
@@ -39,72 +50,117 @@ export function createAutoConfigState() {
 
   const upsertFilter = (id: string, filter: HeldFilter) => filters.upsert(id, filter.record.version, () => filter);
 
-  function filtersOf({ labels }: EnvironmentRecord): string[] {
-    const ofProject = filters.values().filter(({ record }) => record.projKey === labels.projKey);
-    return [...new Set(ofProject.map(({ record }) => record.key))].sort();
+  /** By project, sorted. A project whose filters did not change keeps its list. */
+  let filterKeys: ReadonlyMap<string, readonly string[]> = new Map();
+
+  function readFilterKeys(): void {
+    const sets = new Map<string, Set<string>>();
+    for (const { record } of filters.values()) {
+      sets.set(record.projKey, (sets.get(record.projKey) ?? new Set()).add(record.key));
+    }
+    const listOf = ([project, keys]: [string, Set<string>]): [string, readonly string[]] => {
+      const list = [...keys].sort();
+      const before = filterKeys.get(project) ?? NO_FILTERS;
+      return [project, isDeepStrictEqual(before, list) ? before : list];
+    };
+    filterKeys = new Map([...sets].map(listOf));
+  }
+
+  function ofFilters(changed: boolean): boolean {
+    if (changed) readFilterKeys();
+    return changed;
+  }
+
+  function describeOne(held: HeldEnvironment, templates: EnvironmentTemplates, now: number): EnvironmentDescription {
+    const { record, keys, described } = held;
+    const ofProject = filterKeys.get(record.labels.projKey) ?? NO_FILTERS;
+    if (described?.filters === ofProject && now <= described.until) return described.description;
+    const valid = withoutExpired(keys, now);
+    const ends = valid.credentials.map(({ expiresAt = Number.POSITIVE_INFINITY }) => expiresAt);
+    const description = describeRecord(record, valid, ofProject, templates);
+    held.described = { filters: ofProject, until: Math.min(...ends, Number.POSITIVE_INFINITY), description };
+    return description;
+  }
+
+  function* putAll(message: Extract<Applicable, { kind: 'put' }>, now: number): Generator<void, boolean> {
+    let changed = environments.retain(message.environments);
+    if (filters.retain(message.filters)) changed = true;
+    for (const [id, received] of message.environments) {
+      if (typeof received !== 'string' && upsertEnvironment(id, received, now)) changed = true;
+      yield;
+    }
+    for (const [id, received] of message.filters) {
+      if (typeof received !== 'string' && upsertFilter(id, received)) changed = true;
+    }
+    readFilterKeys();
+    return changed;
   }
 
   return {
-    /** Returns whether anything changed. */
-    apply(message: Applicable, now: number): boolean {
+    /** Returns whether anything changed. Yields between two environments of a put. */
+    *apply(message: Applicable, now: number): Generator<void, boolean> {
       switch (message.kind) {
-        case 'put': {
-          // Every call has to be made, so they are not joined with `||`.
-          const results = [
-            environments.retain(message.environments),
-            filters.retain(message.filters),
-            ...readable(message.environments).map(([id, received]) => upsertEnvironment(id, received, now)),
-            ...readable(message.filters).map(([id, received]) => upsertFilter(id, received)),
-          ];
-          return results.some(Boolean);
-        }
+        case 'put':
+          return yield* putAll(message, now);
         case 'environment':
           return upsertEnvironment(message.id, message.received, now);
         case 'filter':
-          return upsertFilter(message.id, message.received);
+          return ofFilters(upsertFilter(message.id, message.received));
         case 'delete':
-          return (message.table === 'environments' ? environments : filters).remove(message.id, message.version);
+          return message.table === 'environments'
+            ? environments.remove(message.id, message.version)
+            : ofFilters(filters.remove(message.id, message.version));
       }
     },
 
-    describe(templates: EnvironmentTemplates, now: number): EnvironmentDescription[] {
-      return environments
-        .values()
-        .map(({ record, keys }) => describeRecord(record, withoutExpired(keys, now), filtersOf(record), templates));
+    /** An environment that did not change has the same description as before. Yields between two that are described anew. */
+    *describe(templates: EnvironmentTemplates, now: number): Generator<void, EnvironmentDescription[]> {
+      const all: EnvironmentDescription[] = [];
+      for (const held of environments.values()) {
+        const before = held.described?.description;
+        const description = describeOne(held, templates, now);
+        all.push(description);
+        if (description !== before) yield;
+      }
+      return all;
     },
 
-    /** Everything but tombstones as JSON, keys in plain text. */
-    serialize(): string {
-      return JSON.stringify({
-        environments: environments.values().map(({ record, data, keys }) => [record.environmentId, data, keys]),
-        filters: filters.entries().map(([id, { data }]) => [id, data]),
-      });
+    /** Everything but tombstones as JSON, keys in plain text. Yields between two environments that changed. */
+    *serialize(): Generator<void, string> {
+      const texts: string[] = [];
+      const ofFilters = JSON.stringify(filters.entries().map(([id, { data }]) => [id, data]));
+      // A list: what changes between two yields belongs to the next state.
+      for (const held of environments.values()) {
+        const { record, data, keys, text } = held;
+        held.text ??= JSON.stringify([record.environmentId, data, keys]);
+        texts.push(held.text);
+        if (text === undefined) yield;
+      }
+      return `{"environments":[${texts.join(',')}],"filters":${ofFilters}}`;
     },
 
     /**
      * Loads the result of `serialize` into an empty state. Returns false when any part is invalid, since a part alone
-     * would look complete and make the other keys unknown. Never throws.
+     * would look complete and make the other keys unknown. Never throws. Yields between two environments.
      */
-    restore(text: string): boolean {
+    *restore(text: string): Generator<void, boolean> {
       const stored = parse(text);
       if (stored === undefined) return false;
       for (const [id, data, keys] of stored.environments) {
         const record = parseEnvironmentRecord(data, String(id));
         if ('problem' in record || !isHeldKeys(keys)) return false;
         environments.upsert(record.environmentId, REMEMBERED, () => ({ record, data, keys }));
+        yield;
       }
       for (const [id, data] of stored.filters) {
         const record = parseFilterRecord(data);
         if ('problem' in record) return false;
         filters.upsert(String(id), REMEMBERED, () => ({ record, data }));
       }
+      readFilterKeys();
       return true;
     },
   };
-}
-
-function readable<T>(entries: Entries<T>) {
-  return [...entries].flatMap(([id, entry]) => (typeof entry === 'string' ? [] : [[id, entry] as const]));
 }
 
 function parse(text: string): { environments: unknown[][]; filters: unknown[][] } | undefined {

@@ -1,7 +1,8 @@
 import { sleep } from '../common/pause.ts';
+import { inSlices } from '../common/slices.ts';
 import type { EnvironmentSink, EnvironmentSource, Keeper, Log } from '../ports.ts';
 import { type Entries, parseAutoConfigMessage } from './auto-config-messages.ts';
-import { createAutoConfigState } from './auto-config-state.ts';
+import { type Applicable, createAutoConfigState } from './auto-config-state.ts';
 import { createRemembered } from './cached-source.ts';
 import type { EnvironmentTemplates } from './environment-record.ts';
 import { createSourceStatus } from './source-status.ts';
@@ -39,14 +40,21 @@ export interface AutoConfigOptions extends EnvironmentTemplates {
 export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   const { sink, log, cache, now = Date.now } = options;
   const status = createSourceStatus('auto-configuration');
-  const remembered = cache && createRemembered({ ...cache, log });
+  const remembered = cache && createRemembered({ ...cache, what: 'the last good auto-configuration', log });
   let state = createAutoConfigState();
+  /** LaunchDarkly has sent a put. */
   let heard = false;
+  /** Its environments have been delivered. */
+  let delivered = false;
+  /** Messages that are still to be applied. */
+  const arrived: Applicable[] = [];
+  let applying = false;
   let refused = false;
   const closing = new AbortController();
 
-  function deliver() {
-    const environments = state.describe(options, now());
+  function* deliver(): Generator<void, void> {
+    const environments = yield* state.describe(options, now());
+    if (closing.signal.aborted) return;
     log.info('Auto-configuration changed', { environments: environments.length });
     sink.replace(environments);
   }
@@ -61,16 +69,30 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
     }
     // A new connection will begin with a complete put.
     if (!heard && message.kind !== 'put') return { problem: 'the stream did not begin with a put' };
-    if (message.kind === 'put') {
-      logInvalid('environment', message.environments);
-      logInvalid('filter', message.filters);
-    }
-    const changed = state.apply(message, now());
-    if (changed || !heard) deliver();
     heard = true;
-    status.answered();
-    remembered?.keep(state.serialize());
+    arrived.push(message);
+    if (!applying) {
+      applying = true;
+      void inSlices(applyArrived());
+    }
     return undefined;
+  }
+
+  /** In their order. A put of thousands of environments takes several turns of the event loop, and what follows it waits. */
+  function* applyArrived(): Generator<void, void> {
+    for (let message = arrived.shift(); message && !closing.signal.aborted; message = arrived.shift()) {
+      if (message.kind === 'put') {
+        logInvalid('environment', message.environments);
+        logInvalid('filter', message.filters);
+      }
+      const changed = yield* state.apply(message, now());
+      const isNews = changed || !delivered;
+      if (isNews) yield* deliver();
+      delivered = true;
+      status.answered();
+      if (isNews) remembered?.keep(state.serialize);
+    }
+    applying = false;
   }
 
   function logInvalid<T>(what: 'environment' | 'filter', entries: Entries<T>) {
@@ -84,14 +106,18 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
     const [text] = await Promise.all([remembered?.recall(), sleep(patienceMs, closing.signal)]);
     if (text === undefined || heard || closing.signal.aborted) return;
     const restored = createAutoConfigState();
-    if (!restored.restore(text)) {
+    const isReadable = await inSlices(restored.restore(text));
+    if (heard || closing.signal.aborted) return;
+    if (!isReadable) {
       log.warn('Cannot use the last good auto-configuration', { reason: 'this version cannot read it' });
       return;
     }
     state = restored;
     log.warn('LaunchDarkly did not answer in time; using the last good auto-configuration');
-    deliver();
+    applying = true;
+    await inSlices(deliver());
     status.remembered();
+    await inSlices(applyArrived());
   }
 
   const onFailure: AutoConfigListener['onFailure'] = (failure) => {

@@ -1,5 +1,6 @@
 import { createBackoff } from '../common/backoff.ts';
 import { sleep } from '../common/pause.ts';
+import { inSlices } from '../common/slices.ts';
 import type { Keeper, Log } from '../ports.ts';
 import { createSeal } from './sealed.ts';
 
@@ -7,9 +8,13 @@ export interface RememberedOptions {
   readonly keeper: Keeper;
   /** The sealing key is derived from it. */
   readonly secret: string;
+  /** For messages: `the last good auto-configuration`. */
+  readonly what: string;
   readonly log: Log;
   /** The first delay between attempts while the store does not answer; 2 s, doubled up to 60 s. */
   readonly retryMs?: number;
+  /** The time between two writes, so that many changes cost few of them; 1 s. */
+  readonly pauseMs?: number;
 }
 
 export interface Remembered {
@@ -18,19 +23,24 @@ export interface Remembered {
    * answers or `close` is called. Never rejects.
    */
   recall(): Promise<string | undefined>;
-  /** Stores this text instead, sealed, in the background; only the last of several, and an equal text not again. */
-  keep(text: string): void;
-  /** Waits for a write in progress. */
+  /**
+   * Stores the text that this makes instead, sealed, in the background; only the last of several, and an equal text not again.
+   * It is made in slices, when it is written.
+   */
+  keep(make: () => Generator<unknown, string>): void;
+  /** Waits for a write in progress, and writes what waits for its pause. */
   close(): Promise<void>;
 }
 
 const MAX_RETRY_MS = 60_000;
 
 /** One text that outlives the process, sealed before it leaves it. */
-export function createRemembered({ keeper, secret, log, retryMs = 2_000 }: RememberedOptions): Remembered {
+export function createRemembered(options: RememberedOptions): Remembered {
+  const { keeper, secret, what, log, retryMs = 2_000, pauseMs = 1_000 } = options;
   const seal = createSeal(secret);
   let kept: string | undefined;
-  let wanted: string | undefined;
+  let wanted: (() => Generator<unknown, string>) | undefined;
+  let written: typeof wanted;
   let writing: Promise<void> | undefined;
   let recalled: Promise<string | undefined> | undefined;
   const closing = new AbortController();
@@ -44,7 +54,7 @@ export function createRemembered({ keeper, secret, log, retryMs = 2_000 }: Remem
       } catch (error) {
         const delayMs = backoff.next();
         const reason = (error as Error).message;
-        log.warn(`Could not ${verb} the last good auto-configuration; retrying`, { reason, delayMs });
+        log.warn(`Could not ${verb} ${what}; retrying`, { reason, delayMs });
         await sleep(delayMs, closing.signal);
       }
     }
@@ -58,22 +68,27 @@ export function createRemembered({ keeper, secret, log, retryMs = 2_000 }: Remem
       kept = await seal.open(bytes);
       return kept;
     } catch (error) {
-      log.warn('Cannot use the last good auto-configuration', { reason: (error as Error).message });
+      log.warn(`Cannot use ${what}`, { reason: (error as Error).message });
       return undefined;
     }
   }
 
   async function writeNewest(): Promise<void> {
-    const text = wanted;
-    if (text === undefined) return;
-    await keeper.write(await seal.close(text));
+    const make = wanted;
+    if (make === undefined) return;
+    const text = await inSlices(make());
+    if (text !== kept) await keeper.write(await seal.close(text));
     kept = text;
+    written = make;
   }
 
   async function write(): Promise<void> {
     // Most tasks start with nothing new, and what is stored already need not be written.
     await recalled;
-    while (wanted !== kept && !closing.signal.aborted) await untilDone('store', writeNewest);
+    while (wanted !== written && !closing.signal.aborted) {
+      await untilDone('store', writeNewest);
+      await sleep(pauseMs, closing.signal);
+    }
   }
 
   return {
@@ -82,8 +97,9 @@ export function createRemembered({ keeper, secret, log, retryMs = 2_000 }: Remem
       return recalled;
     },
 
-    keep(text) {
-      wanted = text;
+    keep(make) {
+      // Another function each time, so that what changes during a write is written, too.
+      wanted = () => make();
       writing ??= write().finally(() => {
         writing = undefined;
       });
@@ -92,6 +108,10 @@ export function createRemembered({ keeper, secret, log, retryMs = 2_000 }: Remem
     async close() {
       closing.abort();
       await writing;
+      if (written === undefined || wanted === written) return;
+      await writeNewest().catch((error: Error) => {
+        log.warn(`Could not store ${what}; the next start finds an earlier one`, { reason: error.message });
+      });
     },
   };
 }
