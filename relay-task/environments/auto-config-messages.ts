@@ -18,13 +18,15 @@ export interface Received<T> {
 /** By ID; a string is the reason why an entry is invalid. */
 export type Entries<T> = ReadonlyMap<string, Received<T> | string>;
 
+export interface PutEntries {
+  readonly environments: Entries<EnvironmentRecord>;
+  readonly filters: Entries<FilterRecord>;
+}
+
 /** What an event of the auto-configuration stream asks for. */
 export type AutoConfigMessage =
-  | {
-      readonly kind: 'put';
-      readonly environments: Entries<EnvironmentRecord>;
-      readonly filters: Entries<FilterRecord>;
-    }
+  /** Its entries can be thousands, so they are read in slices: yields between two of them. */
+  | { readonly kind: 'put'; read(): Generator<void, PutEntries> }
   | { readonly kind: 'environment'; readonly id: string; readonly received: Received<EnvironmentRecord> }
   | { readonly kind: 'filter'; readonly id: string; readonly received: Received<FilterRecord> }
   | { readonly kind: 'delete'; readonly table: Table; readonly id: string; readonly version: number }
@@ -66,20 +68,26 @@ function readPut(body: JsonObject): AutoConfigMessage {
   if (!isObject(filters)) return { kind: 'invalid', problem: `data.filters of a put is ${describeType(filters)}` };
   return {
     kind: 'put',
-    environments: readEntries(environments, parseEnvironmentRecord),
-    filters: readEntries(filters, parseFilterRecord),
+    *read() {
+      return {
+        environments: yield* readEntries(environments, parseEnvironmentRecord),
+        filters: yield* readEntries(filters, parseFilterRecord),
+      };
+    },
   };
 }
 
-function readEntries<T extends object>(
+function* readEntries<T extends object>(
   members: JsonObject,
   parse: (data: unknown, id: string) => T | { readonly problem: string },
-): Entries<T> {
-  const entries = Object.entries(members).map(([id, data]) => {
+): Generator<void, Entries<T>> {
+  const entries = new Map<string, Received<T> | string>();
+  for (const [id, data] of Object.entries(members)) {
     const record = parse(data, id);
-    return [id, isProblem(record) ? record.problem : { record, data }] as const;
-  });
-  return new Map(entries);
+    entries.set(id, isProblem(record) ? record.problem : { record, data });
+    yield;
+  }
+  return entries;
 }
 
 function readPatch(table: Table, id: string, body: JsonObject): AutoConfigMessage {

@@ -1,7 +1,12 @@
 import { isDeepStrictEqual } from 'node:util';
 import { isObject } from '../common/json.ts';
 import type { EnvironmentDescription } from '../ports.ts';
-import { type AutoConfigMessage, type FilterRecord, parseFilterRecord } from './auto-config-messages.ts';
+import {
+  type AutoConfigMessage,
+  type FilterRecord,
+  type PutEntries,
+  parseFilterRecord,
+} from './auto-config-messages.ts';
 import {
   describeRecord,
   type EnvironmentRecord,
@@ -36,7 +41,9 @@ const NO_FILTERS: readonly string[] = [];
 /** Below every version, so that LaunchDarkly's data always wins over remembered data. */
 const REMEMBERED = -1;
 
-export type Applicable = Extract<AutoConfigMessage, { kind: 'put' | 'environment' | 'filter' | 'delete' }>;
+export type Applicable =
+  | ({ readonly kind: 'put' } & PutEntries)
+  | Extract<AutoConfigMessage, { kind: 'environment' | 'filter' | 'delete' }>;
 
 /** The state that the auto-configuration messages received so far add up to. Times are Unix ms. */
 export function createAutoConfigState() {

@@ -1,8 +1,13 @@
 import { sleep } from '../common/pause.ts';
 import { inSlices } from '../common/slices.ts';
 import type { EnvironmentSink, EnvironmentSource, Keeper, Log } from '../ports.ts';
-import { type Entries, parseAutoConfigMessage } from './auto-config-messages.ts';
-import { type Applicable, createAutoConfigState } from './auto-config-state.ts';
+import {
+  type AutoConfigMessage,
+  type Entries,
+  type PutEntries,
+  parseAutoConfigMessage,
+} from './auto-config-messages.ts';
+import { createAutoConfigState } from './auto-config-state.ts';
 import { createRemembered } from './cached-source.ts';
 import type { EnvironmentTemplates } from './environment-record.ts';
 import { createSourceStatus } from './source-status.ts';
@@ -28,10 +33,14 @@ export interface AutoConfigOptions extends EnvironmentTemplates {
     /** How long to wait for LaunchDarkly before using the stored state; 1 s. */
     readonly patienceMs?: number;
     readonly retryMs?: number;
+    /** Between two writes; 1 s. */
+    readonly pauseMs?: number;
   };
   /** Unix ms; `Date.now`. */
   now?(): number;
 }
+
+type Arrived = Exclude<AutoConfigMessage, { kind: 'reconnect' | 'ignored' | 'invalid' }>;
 
 /**
  * Environments, keys and filters from LaunchDarkly's relay auto-configuration. No failure removes an environment; a
@@ -47,7 +56,7 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   /** Its environments have been delivered. */
   let delivered = false;
   /** Messages that are still to be applied. */
-  const arrived: Applicable[] = [];
+  const arrived: Arrived[] = [];
   let applying = false;
   let refused = false;
   const closing = new AbortController();
@@ -81,11 +90,8 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   /** In their order. A put of thousands of environments takes several turns of the event loop, and what follows it waits. */
   function* applyArrived(): Generator<void, void> {
     for (let message = arrived.shift(); message && !closing.signal.aborted; message = arrived.shift()) {
-      if (message.kind === 'put') {
-        logInvalid('environment', message.environments);
-        logInvalid('filter', message.filters);
-      }
-      const changed = yield* state.apply(message, now());
+      const change = message.kind === 'put' ? { kind: 'put' as const, ...(yield* readPut(message)) } : message;
+      const changed = yield* state.apply(change, now());
       const isNews = changed || !delivered;
       if (isNews) yield* deliver();
       delivered = true;
@@ -93,6 +99,13 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
       if (isNews) remembered?.keep(state.serialize);
     }
     applying = false;
+  }
+
+  function* readPut({ read }: Extract<Arrived, { kind: 'put' }>): Generator<void, PutEntries> {
+    const entries = yield* read();
+    logInvalid('environment', entries.environments);
+    logInvalid('filter', entries.filters);
+    return entries;
   }
 
   function logInvalid<T>(what: 'environment' | 'filter', entries: Entries<T>) {

@@ -366,3 +366,59 @@ describe('the auto-configuration stream', () => {
     expect(lines.filter((line) => line.includes('rejected the auto-configuration key'))).toHaveLength(2);
   });
 });
+
+describe('auto-configuration of many environments', () => {
+  const many = (count: number) => Array.from({ length: count }, (_, i) => environmentRep(`e${i}`, 1));
+
+  test('describes only the environments that a message changes, and hands on the others as they were', async () => {
+    const fake = await launchDarkly(...many(300), environmentRep('blog', 1, { projKey: 'blog' }));
+    fake.filters.f0 = { projKey: 'shop', key: 'web', version: 1 };
+    const { last, answered, find } = start(fake);
+    await answered();
+    const changedSince = (before: readonly EnvironmentDescription[]) =>
+      last().flatMap(({ id }, i) => (last()[i] === before[i] ? [] : [id]));
+    const first = last();
+    await fake.patch(environmentRep('e7', 2, { secureMode: true }));
+    await eventually(() => expect(find('e7')?.secureMode).toBe(true));
+    expect(changedSince(first)).toEqual(['e7']);
+    const second = last();
+    await fake.patchFilter('f1', { projKey: 'blog', key: 'posts', version: 1 });
+    await eventually(() => expect(find('blog')?.filters).toEqual(['posts']));
+    expect(changedSince(second)).toEqual(['blog']);
+    const third = last();
+    // A put that says the same of all but one.
+    fake.environments.e9 = environmentRep('e9', 2, { secureMode: true });
+    await fake.put();
+    await eventually(() => expect(find('e9')?.secureMode).toBe(true));
+    expect(changedSince(third)).toEqual(['e9']);
+  });
+
+  test('describes an environment again once a key of it has expired', async () => {
+    let now = Date.now();
+    const fake = await launchDarkly(environmentRep('e1', 1), environmentRep('e2', 1));
+    const { keysOf, answered, find } = start(fake, { now: () => now });
+    await answered();
+    const expiring = { value: 'sdk-e1', timestamp: LATER };
+    await fake.patch(environmentRep('e1', 2, { sdkKey: { value: 'sdk-new', expiring } }));
+    await eventually(() => expect(keysOf('e1')).toContain(`sdk-e1 until ${LATER}`));
+    now = LATER + 1;
+    await fake.patch(environmentRep('e2', 2, { secureMode: true }));
+    await eventually(() => expect(find('e2')?.secureMode).toBe(true));
+    expect(keysOf('e1')).toEqual(['sdk-new', 'mob-e1', 'e1']);
+  });
+
+  test('delivers a put whole, and what follows it afterwards, however long it takes', async () => {
+    const fake = await launchDarkly();
+    const { lists, answered, find } = start(fake);
+    await answered();
+    for (const environment of many(2_000)) fake.environments[environment.envId] = environment;
+    const sent = fake.put();
+    void fake.patch(environmentRep('e1999', 2, { secureMode: true }));
+    void fake.delete('environments', 'e0', 2);
+    await sent;
+    await eventually(() => expect(lists).toHaveLength(4));
+    expect(lists.map((list) => list.length)).toEqual([0, 2_000, 2_000, 1_999]);
+    expect(lists[1]?.at(-1)?.secureMode).toBe(false);
+    expect(find('e1999')?.secureMode).toBe(true);
+  });
+});

@@ -36,14 +36,14 @@ async function launchDarkly(...environments: Parameters<typeof startFakeAutoConf
   return fake;
 }
 
-function start(fake: FakeAutoConfig, keeper: Keeper, { secret = 'rel-secret', patienceMs = 20 } = {}) {
+function start(fake: FakeAutoConfig, keeper: Keeper, { secret = 'rel-secret', patienceMs = 20, pauseMs = 1_000 } = {}) {
   const lists: EnvironmentDescription[][] = [];
   const { log, lines } = createLogRecorder();
   const source = startAutoConfig({
     ...{ prefixTemplate: '$CID', tableNameTemplate: '', allowedOrigins: [], allowedHeaders: [] },
     sink: { replace: (environments) => void lists.push([...environments]) },
     log,
-    cache: { keeper, secret, patienceMs, retryMs: 10 },
+    cache: { keeper, secret, patienceMs, retryMs: 10, pauseMs },
     open: (listener) =>
       startAutoConfigStream({
         ...listener,
@@ -208,4 +208,20 @@ test('an unchanged state is not written again', async () => {
   await eventually(() => expect(source.status()).toMatchObject({ state: 'VALID', lastError: {} }));
   await source.close();
   expect(keeper.writes).toBe(writes);
+});
+
+test('many changes in a row are stored by few writes, and the last of them before the relay ends', async () => {
+  const keeper = createKeeper();
+  const fake = await launchDarkly(environmentRep('e1', 1));
+  const { source, lists } = start(fake, keeper, { pauseMs: 600_000 });
+  await eventually(() => expect(keeper.writes).toBe(1));
+  for (let version = 2; version <= 20; version++)
+    await fake.patch(environmentRep('e1', version, { envName: `v${version}` }));
+  await eventually(() => expect(lists.at(-1)?.[0]?.name).toBe('Shop v20'));
+  await source.close();
+  expect(keeper.writes).toBe(2);
+  fake.upstream.answer = 'silent';
+  const { ids, lists: remembered } = start(fake, keeper);
+  await eventually(() => expect(ids()).toEqual(['e1']));
+  expect(remembered.at(-1)?.[0]?.name).toBe('Shop v20');
 });
