@@ -55,6 +55,7 @@ const rows: readonly Row[] = [
 /** Registers gauges that are computed from the relay's health whenever metrics are read. */
 export function watchHealth(registry: Registry, { environments, source }: Watched): void {
   const registers = [registry];
+  const present = oncePerReading(environments);
   for (const { name, help, value } of rows) {
     new Gauge({
       name,
@@ -64,7 +65,7 @@ export function watchHealth(registry: Registry, { environments, source }: Watche
       collect() {
         // Environments come and go.
         this.reset();
-        for (const environment of environments()) this.set({ env: environment.name }, value(environment));
+        for (const environment of present()) this.set({ env: environment.name }, value(environment));
       },
     });
   }
@@ -75,7 +76,7 @@ export function watchHealth(registry: Registry, { environments, source }: Watche
     registers,
     collect() {
       this.reset();
-      for (const { name, stores } of environments()) {
+      for (const { name, stores } of present()) {
         for (const { database, state } of stores) this.set({ env: name, database }, Number(state === 'INTERRUPTED'));
       }
     },
@@ -88,4 +89,18 @@ export function watchHealth(registry: Registry, { environments, source }: Watche
       this.set(Number(source?.()?.state === 'INTERRUPTED'));
     },
   });
+}
+
+/** All gauges are collected in one turn, and what they show of thousands of environments is looked up once for all of them. */
+function oncePerReading(environments: Watched['environments']): () => readonly EnvironmentHealth[] {
+  let found: readonly EnvironmentHealth[] | undefined;
+  return () => {
+    if (found === undefined) {
+      found = [...environments()];
+      queueMicrotask(() => {
+        found = undefined;
+      });
+    }
+    return found;
+  };
 }

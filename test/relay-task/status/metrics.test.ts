@@ -103,3 +103,17 @@ test('unhealthy upstreams, stores and keys are 1, and removed environments disap
   environments.length = 0;
   expect((await metrics.text()).body).not.toContain('env="production"');
 });
+
+test('environments are looked up once per reading, however many gauges show them', async () => {
+  let looks = 0;
+  metrics.watch({
+    environments() {
+      looks += 1;
+      return [];
+    },
+  });
+  await metrics.text();
+  expect(looks).toBe(1);
+  await metrics.registry.getMetricsAsJSON();
+  expect(looks).toBe(2);
+});
