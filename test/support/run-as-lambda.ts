@@ -22,3 +22,14 @@ export async function runAsLambda(
   if (stderr !== '') throw new Error(stderr);
   return JSON.parse(stdout);
 }
+
+/**
+ * Source of `decide(handler, event)` for `runAsLambda`: asks the router until it knows the flags. On a busy machine the
+ * first read may take longer than a viewer waits for it.
+ */
+export const decideSource = `const decide = async (handler, event) => {
+  for (;;) {
+    const request = await handler(structuredClone(event));
+    if (!request.headers['x-flag-decision'][0].value.endsWith('CLIENT_NOT_READY')) return request;
+  }
+};`;

@@ -9,6 +9,7 @@ import { itemsOf, putOfficial, putSnapshot } from '../../lambda/edge-reader/tabl
 import { requestEvent } from '../../lambda/edge-router/events.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { evaluateAll, exampleEnvironment } from '../../support/example-environment.ts';
+import { decideSource } from '../../support/run-as-lambda.ts';
 
 const directory = mkdtempSync(join(tmpdir(), 'edge-bundle-'));
 let table: TestTable;
@@ -80,7 +81,7 @@ test('the bundled router selects the variant that the flag gives', async () => {
   });
   const answer = await runBundle(
     file,
-    'return [await bundle.handler(input), await bundle.status()];',
+    `${decideSource} return [await decide(bundle.handler, input), await bundle.status()];`,
     requestEvent('viewer-request'),
   );
   const [request, status] = answer as [{ headers: Record<string, { value: string }[]> }, unknown];

@@ -12,7 +12,7 @@ import { itemsOf, putSnapshot } from '../../lambda/edge-reader/table-writer.ts';
 import { requestEvent, responseEvent } from '../../lambda/edge-router/events.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { exampleEnvironment } from '../../support/example-environment.ts';
-import { runAsLambda } from '../../support/run-as-lambda.ts';
+import { decideSource, runAsLambda } from '../../support/run-as-lambda.ts';
 import { createApp, full, type Synthesised, shipped, synthesise } from '../../support/synthesise.ts';
 
 let everything: Synthesised;
@@ -150,12 +150,7 @@ describe('the edge functions in the assembly', () => {
   test('set the variant, its origin and the cookie for the events that AWS documents', async () => {
     const [decided, asked] = (await runAsLambda(
       fileOf(prod, 'viewer-request'),
-      `${intercept()} const bundle = require(file);
-        // On a busy machine the first read may take longer than a viewer waits for it.
-        for (;;) {
-          const result = await bundle.handler(structuredClone(input));
-          if (!result.headers['x-flag-decision'][0].value.endsWith('CLIENT_NOT_READY')) return [result, asked];
-        }`,
+      `${intercept()} ${decideSource} return [await decide(require(file).handler, input), asked];`,
       requestEvent('viewer-request'),
       { AWS_REGION: 'us-west-2' },
     )) as [Request, string[]];
