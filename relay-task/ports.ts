@@ -68,9 +68,10 @@ export interface EnvironmentSink {
   /**
    * The complete list, at the start and after every change. What is no longer in it is revoked when this returns; the rest
    * follows in slices, at the cost of what changed: the same object as before is known to be unchanged. Until the first
-   * list is in force, no credential counts as unknown. Never throws.
+   * list is in force, no credential counts as unknown. `incomplete`: more environments are known to exist and follow as they
+   * can be read. Never throws.
    */
-  replace(environments: readonly EnvironmentDescription[]): void;
+  replace(environments: readonly EnvironmentDescription[], extent?: 'incomplete'): void;
 }
 
 /** A running source of environments and keys. */

@@ -105,6 +105,13 @@ export const sourceSettings = {
       parameterPath,
       'read environments and keys from the SSM parameters under this path, watched for changes',
     ),
+    cacheEncryptionKey: ssm.optional(
+      'cacheEncryptionKey',
+      'SSM_CACHE_ENCRYPTION_KEY',
+      text,
+      'keep a copy of the last good keys in the store, encrypted with this secret',
+      { secret: true },
+    ),
     url: ssm.optional('url', 'SSM_URL', httpUrl, "the SSM endpoint, if not the region's default"),
     graceMs: ssm.setting(
       'keysGraceTime',

@@ -84,7 +84,8 @@ export function createRemembered(options: RememberedOptions): Remembered {
 
   async function write(): Promise<void> {
     // Most tasks start with nothing new, and what is stored already need not be written.
-    await recalled;
+    const aborted = new Promise((resolve) => closing.signal.addEventListener('abort', resolve, { once: true }));
+    await Promise.race([recalled, aborted]);
     while (wanted !== written && !closing.signal.aborted) {
       await untilDone('store', writeNewest);
       await sleep(pauseMs, closing.signal);

@@ -32,6 +32,8 @@ export interface Remarks {
 export interface Described {
   readonly descriptions: readonly EnvironmentDescription[];
   readonly remarks: ReadonlyMap<string, Remarks>;
+  /** The environments of which some value is still being read. */
+  readonly awaited: ReadonlySet<string>;
   /** A replaced credential waits to be confirmed: read again soon. */
   readonly unconfirmed: boolean;
   /** How many credentials no environment may have for now, since their owner is not known or no longer there. */
@@ -114,12 +116,17 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
     return {
       descriptions,
       remarks: new Map(drafts.map(({ id, problems, oddities }) => [id, { problems, oddities }])),
+      awaited: new Set(drafts.filter(isAwaited).map(({ id }) => id)),
       unconfirmed: replaced.size > 0,
       withheld,
     };
   }
 
   return { ...owners, describe: describeAll };
+}
+
+function isAwaited({ parameters }: Draft): boolean {
+  return [...parameters.values()].some(({ trouble }) => trouble?.kind === 'awaited');
 }
 
 /**

@@ -39,7 +39,7 @@ export function draftOf(
   const revoked = parseRevoked(parameters.get('revoked')?.text);
   const draft: Draft = { id, parameters, revoked, claims: [], problems: [], oddities: [] };
   for (const [name, { trouble, text, secure }] of parameters) {
-    if (trouble !== undefined) draft.problems.push(trouble.message);
+    if (trouble !== undefined && trouble.kind !== 'awaited') draft.problems.push(trouble.message);
     if (text === undefined) continue;
     const oddity = unlikely(name, text);
     if (oddity !== undefined) draft.oddities.push(`${id}: ${oddity}`);

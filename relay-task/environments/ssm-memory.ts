@@ -1,3 +1,4 @@
+import { isObject } from '../common/json.ts';
 import { dateTime, isParameterName, parseRevoked, type SsmParameterName, ssmParameters } from './ssm-parameters.ts';
 import type { Decrypted, Decryption, Listed } from './ssm-reader.ts';
 
@@ -5,9 +6,9 @@ import type { Decrypted, Decryption, Listed } from './ssm-reader.ts';
 export interface Trouble {
   /**
    * `unreadable`: it cannot be decrypted, though others of its environment can. `unreachable`: SSM failed, or nothing of
-   * the environment can be decrypted; the last value counts for as long as that lasts.
+   * the environment can be decrypted; the last value counts for as long as that lasts. `awaited`: it is being read.
    */
-  readonly kind: 'missing' | 'unreadable' | 'unreachable' | 'invalid';
+  readonly kind: 'missing' | 'unreadable' | 'unreachable' | 'awaited' | 'invalid';
   /** Unix ms. */
   readonly since: number;
   /** One sentence that names the parameter, without its value. */
@@ -38,6 +39,10 @@ export interface SsmMemory {
   /** Applies what needs no decryption and can stand alone: revocations and settings of known environments. */
   applySettings(listed: readonly Listed[], now: number): void;
   apply(listed: readonly Listed[], values: ReadValues, now: number): void;
+  /** Everything that is held, as JSON, keys in plain text. Yields between two environments. */
+  save(): Generator<void, string>;
+  /** Loads the result of `save` into an empty memory. False: it is not what `save` makes. Never throws. */
+  restore(text: string): boolean;
   environments(): ReadonlyMap<string, HeldParameters>;
   /** Parameters that the relay does not know; each is returned once. */
   takeUnknown(): readonly string[];
@@ -49,12 +54,18 @@ export interface SsmMemory {
  */
 export function isUnread(held: Held | undefined, since = Number.NEGATIVE_INFINITY): boolean {
   const { trouble } = held ?? {};
-  return trouble?.kind === 'unreachable' || (trouble?.kind === 'unreadable' && trouble.since > since);
+  return (
+    trouble?.kind === 'unreachable' ||
+    trouble?.kind === 'awaited' ||
+    (trouble?.kind === 'unreadable' && trouble.since > since)
+  );
 }
 
 export interface ReadValues {
   /** What was read of the wanted parameters. */
   readonly decrypted: Decrypted;
+  /** Wanted parameters that are still to be read. */
+  readonly awaited?: ReadonlySet<string>;
   /** What was read of the controls. */
   readonly controls: Decrypted;
 }
@@ -111,7 +122,7 @@ export function createSsmMemory(options: MemoryOptions): SsmMemory {
       }
     },
 
-    apply(listed, { decrypted, controls }, now) {
+    apply(listed, { decrypted, controls, awaited }, now) {
       const reachable = new Set([...reachableIn(decrypted), ...reachableIn(controls)]);
       const present = new Set<string>();
       for (const one of listed) {
@@ -121,8 +132,11 @@ export function createSsmMemory(options: MemoryOptions): SsmMemory {
           named.add(one.name);
           continue;
         }
-        const reading =
-          one.text === undefined ? readingOf(place, decrypted.get(one.name), reachable) : { text: one.text };
+        const reading: Reading | undefined = awaited?.has(one.name)
+          ? { kind: 'awaited', reason: 'it is being read' }
+          : one.text === undefined
+            ? readingOf(place, decrypted.get(one.name), reachable)
+            : { text: one.text };
         const held = nextHeld(place, heldOf(place), one, reading, now);
         if (held === undefined) continue;
         present.add(one.name);
@@ -138,6 +152,21 @@ export function createSsmMemory(options: MemoryOptions): SsmMemory {
 
     environments: () => environments,
 
+    *save() {
+      const rows: string[] = [];
+      for (const [environment, parameters] of environments) {
+        rows.push(JSON.stringify([environment, [...parameters]]));
+        yield;
+      }
+      return `[${rows.join(',')}]`;
+    },
+
+    restore(text) {
+      const rows = parseSaved(text);
+      for (const [environment, parameters] of rows ?? []) environments.set(environment, new Map(parameters));
+      return rows !== undefined;
+    },
+
     takeUnknown() {
       const taken = unknown;
       unknown = [];
@@ -146,11 +175,27 @@ export function createSsmMemory(options: MemoryOptions): SsmMemory {
   };
 }
 
+/** We wrote and sealed it ourselves, so checking its outline is enough. */
+function parseSaved(text: string): [string, [SsmParameterName, Held][]][] | undefined {
+  try {
+    const rows: unknown = JSON.parse(text);
+    const isPair = (value: unknown): value is [string, unknown] =>
+      Array.isArray(value) && value.length === 2 && typeof value[0] === 'string';
+    const isParameter = (value: unknown) => isPair(value) && isParameterName(value[0]) && isObject(value[1]);
+    const isRow = (row: unknown) => isPair(row) && Array.isArray(row[1]) && row[1].every(isParameter);
+    return Array.isArray(rows) && rows.every(isRow) ? rows : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
 function isUnchanged(held: Held | undefined, { version, modifiedAt }: Listed): held is Held {
   return held !== undefined && held.version === version && held.modifiedAt === modifiedAt;
 }
 
-type Reading = { readonly text: string } | { readonly kind: 'unreadable' | 'unreachable'; readonly reason: string };
+type Reading =
+  | { readonly text: string }
+  | { readonly kind: 'unreadable' | 'unreachable' | 'awaited'; readonly reason: string };
 
 function readingOf(
   { environment }: Place,
@@ -175,6 +220,9 @@ function nextHeld(
   reading: Reading | undefined,
   now: number,
 ): Held | undefined {
+  // What was wrong with it before does not begin anew while it is read again.
+  if (held?.trouble !== undefined && reading !== undefined && 'kind' in reading && reading.kind === 'awaited')
+    return held;
   if (isUnchanged(held, listed)) {
     return held.trouble?.kind === 'missing' ? accept(place, held, listed, held.text ?? '', now) : held;
   }
@@ -274,6 +322,7 @@ function placeOf(path: string): Place | undefined {
 /** Another kind or message of trouble does not restart the grace time, which begins after an outage. */
 function troubleOf(kind: Trouble['kind'], message: string, before: Held | undefined, now: number): Trouble {
   const earlier = before?.trouble;
-  const begins = earlier === undefined || (earlier.kind === 'unreachable' && kind !== 'unreachable');
+  const isPassing = (one: Trouble['kind']) => one === 'unreachable' || one === 'awaited';
+  const begins = earlier === undefined || (isPassing(earlier.kind) && !isPassing(kind));
   return { kind, message, since: begins ? now : earlier.since };
 }

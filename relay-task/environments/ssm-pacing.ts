@@ -17,21 +17,22 @@ export interface Reading {
   readonly unconfirmed: boolean;
 }
 
-/** How long to wait before the next reading, in ms. Throttling doubles the interval until a reading is not throttled. */
+/**
+ * How long to wait before the next reading, in ms. Throttling doubles the interval until a complete reading is not throttled.
+ * A reading that failed goes on where it was, soon: its requests have a pace of their own.
+ */
 export function createPacing(intervals: SsmIntervals, random: () => number = Math.random) {
   const { intervalMs, slowestMs, retryMs, confirmMs } = intervals;
-  // A relay without keys serves nobody, so it retries sooner; throttling slows it down all the same.
-  let currentMs = retryMs;
+  let currentMs = intervalMs;
   let failures = 0;
   return {
     next({ complete, throttled, unconfirmed }: Reading): number {
       failures = complete ? 0 : failures + 1;
-      if (complete) currentMs = Math.max(currentMs, intervalMs);
+      if (!complete) return spread(Math.min(intervalMs, retryMs * 2 ** (failures - 1)));
       if (throttled) {
         currentMs = Math.min(slowestMs, currentMs * 2);
         return spread(currentMs);
       }
-      if (!complete) return spread(Math.min(intervalMs, retryMs * 2 ** (failures - 1)));
       currentMs = intervalMs;
       return unconfirmed ? Math.min(confirmMs, intervalMs) : spread(intervalMs);
     },
@@ -41,3 +42,44 @@ export function createPacing(intervals: SsmIntervals, random: () => number = Mat
     return ms * (0.8 + 0.4 * random());
   }
 }
+
+/** The time between requests, in ms, for relays that share an account's limit and do not know of one another. */
+export interface RequestPace {
+  /** How long the next request has to wait: not at all for a burst, then `spacingMs`, or more after throttling. */
+  next(): number;
+  /** SSM throttled a request. */
+  throttled(): void;
+}
+
+const BURST = 10;
+/** The longest time between two requests. */
+const WIDEST_MS = 2_000;
+
+/**
+ * Additive increase, multiplicative decrease of the rate, as in TCP: relays that are throttled alike arrive at the same share
+ * of what SSM allows.
+ */
+export function createRequestPace(
+  spacingMs: number,
+  now: () => number = () => performance.now(),
+  random: () => number = Math.random,
+): RequestPace {
+  let currentMs = spacingMs;
+  let free = now() - BURST * spacingMs;
+  return {
+    next() {
+      const at = now();
+      // Its own pace counts as burst only while nothing was throttled.
+      const burst = currentMs > spacingMs ? 0 : BURST * spacingMs;
+      free = Math.max(free, at - burst) + currentMs * (0.5 + random());
+      if (currentMs > spacingMs) currentMs = Math.max(spacingMs, 1 / (1 / currentMs + 1 / (spacingMs * STEPS)));
+      return Math.max(0, free - at);
+    },
+    throttled() {
+      currentMs = Math.min(Math.max(WIDEST_MS, spacingMs), currentMs * 2);
+    },
+  };
+}
+
+/** So many requests in a row without throttling bring the rate back from nothing to the full one. */
+const STEPS = 100;

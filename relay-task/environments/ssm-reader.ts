@@ -2,6 +2,7 @@
 import { GetParametersByPathCommand, GetParametersCommand, type Parameter, type SSMClient } from '@aws-sdk/client-ssm';
 import { awsStatusOf, callAws, isThrottle } from '../common/aws-call.ts';
 import { sleep } from '../common/pause.ts';
+import { createRequestPace } from './ssm-pacing.ts';
 
 export interface SsmTimings {
   /** A request without an answer fails after this time. */
@@ -40,10 +41,16 @@ export type Decryption =
 export type Decrypted = ReadonlyMap<string, Decryption>;
 
 export interface SsmReader {
-  /** Everything below the path; SecureStrings without their values. */
+  /**
+   * Everything below the path; SecureStrings without their values. After a failure the next call goes on with the page that
+   * failed.
+   */
   list(): Promise<readonly Listed[]>;
-  /** The values of `names`. One that cannot be read does not fail the others. Rejects only once closed. */
-  decrypt(names: readonly string[]): Promise<Decrypted>;
+  /**
+   * The values of `names`. One that cannot be read does not fail the others. `onBatch` is called with what was read so far
+   * when more is to follow. Rejects only once closed.
+   */
+  decrypt(names: readonly string[], onBatch?: (soFar: Decrypted) => void): Promise<Decrypted>;
   /** How many requests were throttled since the start. */
   throttled(): number;
   /** Rejects requests in progress. */
@@ -52,7 +59,8 @@ export interface SsmReader {
 
 /** The limit of parameters in one request or answer. */
 const BATCH = 10;
-const BURST = 10;
+/** A listing that takes longer begins again: what its first pages said may have changed. */
+const LISTING_MS = 300_000;
 /** An account has at most 10,000 parameters: more pages mean an endless listing. */
 const MOST_PAGES = 2_000;
 
@@ -64,7 +72,9 @@ export function createSsmReader(options: {
   const { client, path, timings } = options;
   const closing = new AbortController();
   const prefix = `${path}/`;
-  const pace = createPace(timings.spacingMs);
+  const pace = createRequestPace(timings.spacingMs);
+  /** A listing that failed on the way. */
+  let unfinished: Listing | undefined;
   /** Names whose last reading gave no value. */
   const unreadable = new Set<string>();
   let throttled = 0;
@@ -77,9 +87,11 @@ export function createSsmReader(options: {
       backoff: { firstMs: timings.retryBaseMs, maxMs: timings.retryCapMs },
       retryUnanswered: true,
       signal: closing.signal,
-      before: () => sleep(pace(), closing.signal),
+      before: () => sleep(pace.next(), closing.signal),
       onError(error) {
-        if (isThrottle(error)) throttled += 1;
+        if (!isThrottle(error)) return;
+        throttled += 1;
+        pace.throttled();
       },
     });
   }
@@ -92,6 +104,17 @@ export function createSsmReader(options: {
         Value === undefined ? [] : [[Name.slice(prefix.length), { text: Value }]],
       ),
     );
+  }
+
+  function readPage(NextToken: string | undefined) {
+    const command = new GetParametersByPathCommand({
+      Path: path,
+      Recursive: true,
+      WithDecryption: false,
+      MaxResults: BATCH,
+      ...(NextToken !== undefined && { NextToken }),
+    });
+    return call((abortSignal) => client.send(command, { abortSignal }));
   }
 
   /** SSM fails a batch because of one parameter in it; then each is requested alone. */
@@ -111,25 +134,31 @@ export function createSsmReader(options: {
 
   return {
     async list() {
-      const listed: Listed[] = [];
-      let NextToken: string | undefined;
-      for (let pages = 0; pages < MOST_PAGES; pages++) {
-        const command = new GetParametersByPathCommand({
-          Path: path,
-          Recursive: true,
-          WithDecryption: false,
-          MaxResults: BATCH,
-          ...(NextToken !== undefined && { NextToken }),
-        });
-        const page = await call((abortSignal) => client.send(command, { abortSignal }));
-        for (const parameter of page.Parameters ?? []) listed.push(listedOf(parameter, prefix));
-        NextToken = page.NextToken || undefined;
-        if (NextToken === undefined) return listed;
+      let listing = unfinished ?? begin();
+      if (performance.now() - listing.startedAt > LISTING_MS) listing = begin();
+      for (let refused = false; listing.pages < MOST_PAGES; ) {
+        unfinished = listing;
+        try {
+          const page = await readPage(listing.token);
+          listing.listed.push(...(page.Parameters ?? []).map((parameter) => listedOf(parameter, prefix)));
+          listing.pages += 1;
+          listing.token = page.NextToken || undefined;
+        } catch (error) {
+          // SSM no longer knows the token.
+          if (refused || listing.token === undefined || !isRefusal(error)) throw error;
+          refused = true;
+          listing = begin();
+          continue;
+        }
+        if (listing.token !== undefined) continue;
+        unfinished = undefined;
+        return listing.listed;
       }
+      unfinished = undefined;
       throw new Error(`The listing of ${path} in SSM did not end after ${MOST_PAGES} pages`);
     },
 
-    async decrypt(names) {
+    async decrypt(names, onBatch = () => {}) {
       const decrypted = new Map<string, Decryption>();
       // What could not be read last time comes last, so that it never holds up the others.
       const inOrder = [...names].sort((a, b) => Number(unreadable.has(a)) - Number(unreadable.has(b)));
@@ -144,7 +173,10 @@ export function createSsmReader(options: {
           if (decryption !== undefined) decrypted.set(name, decryption);
         }
         const failure = failureOfAll(batch, found);
-        if (failure === undefined) continue;
+        if (failure === undefined) {
+          if (start + BATCH < inOrder.length) onBatch(decrypted);
+          continue;
+        }
         // SSM itself fails, and more requests could take minutes.
         for (const name of inOrder.slice(start)) decrypted.set(name, failure);
         break;
@@ -156,6 +188,17 @@ export function createSsmReader(options: {
     close: () => closing.abort(),
   };
 }
+
+/** A listing on its way. */
+interface Listing {
+  readonly listed: Listed[];
+  readonly startedAt: number;
+  pages: number;
+  /** Of the next page. */
+  token: string | undefined;
+}
+
+const begin = (): Listing => ({ listed: [], startedAt: performance.now(), pages: 0, token: undefined });
 
 function listedOf(
   { Name = '', ARN = '', Type, Version = 0, LastModifiedDate, Value }: Parameter,
@@ -197,14 +240,4 @@ function decryptionOf(error: unknown): Decryption {
 function isRefusal(error: unknown): boolean {
   const status = awsStatusOf(error);
   return !isThrottle(error) && status >= 400 && status < 500;
-}
-
-/** Returns how long the next request has to wait, in ms: not at all for a burst, then evenly spaced. */
-function createPace(spacingMs: number): () => number {
-  let free = performance.now() - BURST * spacingMs;
-  return () => {
-    const now = performance.now();
-    free = Math.max(free, now - BURST * spacingMs) + spacingMs;
-    return Math.max(0, free - now);
-  };
 }

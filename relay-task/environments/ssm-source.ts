@@ -1,7 +1,8 @@
 import { SSMClient } from '@aws-sdk/client-ssm';
 import type { Registry } from 'prom-client';
-import { createPause } from '../common/pause.ts';
+import { createPause, sleep } from '../common/pause.ts';
 import type { EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Keeper, Log } from '../ports.ts';
+import { createRemembered } from './cached-source.ts';
 import { createDescriptions, type Described, type Moment, type Remarks, type SsmDefaults } from './ssm-descriptions.ts';
 import { createSsmMemory, isUnread, type MemoryOptions, type SsmMemory } from './ssm-memory.ts';
 import { createSsmMetrics } from './ssm-metrics.ts';
@@ -23,6 +24,8 @@ export interface SsmSourceOptions {
   readonly defaults?: SsmDefaults;
   /** Where it is kept which environment had a key first; undefined: nowhere. */
   readonly keeper?: Keeper | undefined;
+  /** Where the last good keys are stored, sealed, so that a relay serves while SSM throttles or does not answer. */
+  readonly cache?: { readonly keeper: Keeper; readonly secret: string } | undefined;
   /** The time between readings, ± 20 % at random; 30 s. */
   readonly intervalMs?: number;
   /** How long a key that disappeared or cannot be read keeps working; 24 h. */
@@ -82,8 +85,11 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     describe: (moment) => descriptions.describe(memory.environments(), moment),
   });
 
+  const remembered = options.cache && createRemembered({ ...options.cache, what: 'the last good keys of SSM', log });
+
   let status: EnvironmentSourceStatus = { kind: 'ssm', state: 'INITIALIZING', stateSince: now() };
   let completeAt = 0;
+  let isRemembering = false;
   let closed = false;
   const pause = createPause();
   const metrics = createSsmMetrics(options.registry, {
@@ -102,13 +108,17 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
 
   async function readOnce(): Promise<Pick<Reading, 'complete' | 'unconfirmed'>> {
     const listed = await reader.list();
-    const wanted = memory.wanted(listed);
+    const wanted = [...memory.wanted(listed)].sort((a, b) => rankOf(a) - rankOf(b));
     if (delivery.hasBegun() && wanted.length > 0) {
       memory.applySettings(listed, now());
       delivery.deliver({ now: now(), partial: true });
     }
     await record.learn(now());
-    const decrypted = await reader.decrypt(wanted);
+    const decrypted = await reader.decrypt(wanted, (soFar) => {
+      const awaited = new Set(wanted.filter((name) => !soFar.has(name)));
+      memory.apply(listed, { decrypted: soFar, controls: new Map(), awaited }, now());
+      if (canServe(memory)) delivery.deliver({ now: now(), partial: true });
+    });
     const controls = await reader.decrypt(memory.controls(listed, decrypted));
     const at = now();
     memory.apply(listed, { decrypted, controls }, at);
@@ -123,10 +133,29 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     record.keep();
     if (outage !== undefined) throw new Error(outage);
     completeAt = at;
+    remembered?.keep(() => save(memory, at));
     if (status.state !== 'VALID') log.info('Read the keys in SSM', { path, environments });
     enter('VALID');
     if (isFirst && environments === 0) log.warn('There is no environment in SSM yet', { path });
     return { complete: ![...decrypted.values()].some((one) => 'failed' in one), unconfirmed };
+  }
+
+  /** What an earlier process or another relay read, unless SSM was faster. Never rejects. */
+  async function useRemembered(): Promise<void> {
+    const text = await remembered?.recall();
+    if (text === undefined || delivery.hasBegun() || closed) return;
+    await record.learn(now());
+    if (delivery.hasBegun() || closed) return;
+    const saved = parseSaved(text);
+    if (saved === undefined || now() - saved.at > graceMs || !memory.restore(saved.memory)) {
+      const reason =
+        saved && now() - saved.at > graceMs ? 'it is older than the grace time' : 'this version cannot read it';
+      log.warn('Cannot use the last good keys of SSM', { reason });
+      return;
+    }
+    const { environments } = delivery.deliver({ now: now(), partial: true });
+    log.warn('Using the last good keys until SSM confirms them', { path, environments });
+    isRemembering = true;
   }
 
   /** Reads once; returns how long to wait until the next reading, in ms. */
@@ -141,17 +170,21 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
       if (closed) return 0;
       const message = `Cannot read ${path} in SSM: ${describeSsmError(error)}`;
       if (status.state === 'VALID' || status.lastError?.message !== message) {
-        const consequence = completeAt > 0 ? 'the last keys stay in force' : 'no key is known yet';
+        const consequence = completeAt > 0 || isRemembering ? 'the last keys stay in force' : 'no key is known yet';
         log.error(`Cannot read the keys in SSM; ${consequence}, retrying`, { path, reason: describeSsmError(error) });
       }
       status = { ...status, lastError: { time: now(), message } };
-      if (status.state === 'VALID') enter('INTERRUPTED');
+      if (status.state === 'VALID' || isRemembering) enter('INTERRUPTED');
     }
     metrics.read(outcomeOf(outcome.complete));
     return pacing.next({ ...outcome, throttled: isThrottled() });
   }
 
   async function run() {
+    const recalled = new AbortController();
+    const recalling = useRemembered().finally(() => recalled.abort());
+    // What is known need not be decrypted again. A store that does not answer holds nobody up.
+    if (remembered) await Promise.race([recalling, sleep(RECALL_MS, recalled.signal)]);
     while (!closed) {
       const waitMs = await round();
       if (!closed) await pause.wait(waitMs);
@@ -166,11 +199,36 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
       closed = true;
       reader.close();
       pause.wake();
+      await remembered?.close();
       await running;
       await record.close();
       if (options.client === undefined) client.destroy();
     },
   };
+}
+
+/** How long the first reading waits for what is remembered. */
+const RECALL_MS = 1_000;
+/** Relays that hold the same keys store the same text within this time. */
+const AGE_STEP_MS = 3_600_000;
+
+function* save(memory: SsmMemory, at: number): Generator<unknown, string> {
+  const saved = yield* memory.save();
+  return JSON.stringify({ at: Math.floor(at / AGE_STEP_MS) * AGE_STEP_MS, memory: saved });
+}
+
+function parseSaved(text: string): { readonly at: number; readonly memory: string } | undefined {
+  try {
+    const { at, memory } = JSON.parse(text);
+    return typeof at === 'number' && typeof memory === 'string' ? { at, memory } : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** SDK keys first: each of them is what an environment is served with. */
+function rankOf(name: string): number {
+  return ['sdk-key', 'mobile-key'].indexOf(name.slice(name.lastIndexOf('/') + 1)) >>> 0;
 }
 
 function openClient({ region, endpoint }: SsmSourceOptions): SSMClient {
@@ -187,11 +245,19 @@ function createDelivery(options: {
   const { sink, log } = options;
   const tellRemarks = createTeller(log);
   let delivered: string | undefined;
+  /** Whether every environment that exists has been delivered once. */
+  let isWhole = false;
   let troubled: readonly string[] = [];
   let withheld = 0;
   return {
     deliver(moment: Moment) {
-      const { descriptions, remarks, ...described } = options.describe(moment);
+      const { remarks, ...described } = options.describe(moment);
+      const isReading = !isWhole && described.awaited.size > 0;
+      isWhole ||= !isReading;
+      // While the first reading goes on, an environment is delivered once something opens it.
+      const descriptions = described.descriptions.filter(
+        ({ id, credentials }) => !isReading || !described.awaited.has(id) || credentials.length > 0,
+      );
       tellRemarks(remarks);
       troubled = descriptions.filter(({ keyProblem }) => keyProblem).map(({ name }) => name);
       withheld = described.withheld;
@@ -200,7 +266,7 @@ function createDelivery(options: {
       if (text !== delivered) {
         if (delivered !== undefined) log.info('The environments in SSM changed', { environments });
         delivered = text;
-        sink.replace(descriptions);
+        sink.replace(descriptions, isReading ? 'incomplete' : undefined);
       }
       return { environments, unconfirmed: described.unconfirmed };
     },

@@ -86,16 +86,22 @@ async function startSource(options: SourceOptions, sink: EnvironmentSink): Promi
 
 function startSsm({ config, log, registry, timings, keeper }: SourceOptions, ssm: SsmConfig, sink: EnvironmentSink) {
   const tableName = config.dynamoDB?.tableName;
+  const region = config.awsRegion ?? (ssm.url ? 'us-east-1' : undefined);
+  // Stages may share a table.
+  const keeperOf = (...names: string[]) => keeper([...names, ...ssm.path.split(/\W+/).filter(Boolean)].join('-'));
+  const secret = ssm.cacheEncryptionKey;
+  // Each region has keys of its own, and a table may be replicated.
+  const cache = secret === undefined ? undefined : keeperOf('ssm-keys', ...(region === undefined ? [] : [region]));
   return startSsmSource({
     ...timings.ssm,
     sink,
     log,
     registry,
-    // Stages may share a table.
-    keeper: keeper(['key-owners', ...ssm.path.split(/\W+/).filter(Boolean)].join('-')),
+    keeper: keeperOf('key-owners'),
+    ...(cache && secret !== undefined && { cache: { keeper: cache, secret } }),
     path: ssm.path,
     graceMs: ssm.graceMs,
-    region: config.awsRegion ?? (ssm.url ? 'us-east-1' : undefined),
+    region,
     endpoint: ssm.url,
     defaults: { filters: Object.fromEntries(config.filters), ...(tableName !== undefined && { tableName }) },
   });

@@ -42,6 +42,7 @@ export function createTenants(options: TenantsOptions): Tenants {
   /** Why credentials were refused, by id. Each may be free after any change. */
   const refused = new Map<string, readonly string[]>();
   const removed = createBackground();
+  let isComplete = false;
   let settled = true;
   let settling = Promise.resolve();
   /** The first environment that could not be set up. */
@@ -132,7 +133,7 @@ export function createTenants(options: TenantsOptions): Tenants {
       if (leaving.size > 0 || waiting.size > 0) yield;
     }
     settled = true;
-    registry.apply({ type: 'source-complete' });
+    if (isComplete) registry.apply({ type: 'source-complete' });
   }
 
   return {
@@ -142,7 +143,8 @@ export function createTenants(options: TenantsOptions): Tenants {
     get settled() {
       return settled;
     },
-    replace(descriptions) {
+    replace(descriptions, extent) {
+      isComplete = extent !== 'incomplete';
       const before = named;
       named = new Map(descriptions.map((description) => [description.id, description]));
       removeUnnamed();

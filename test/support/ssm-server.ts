@@ -38,6 +38,12 @@ export interface SsmServer {
   delete(name: string): void;
   /** Answers the next `times` calls with ThrottlingException. */
   throttle(times: number): void;
+  /** From now on answers so many calls a second, as many at once after a rest, and the others with ThrottlingException. */
+  limit(perSecond: number): void;
+  /** How many calls were not throttled by `limit`. */
+  admitted(): number;
+  /** Answers with ThrottlingException, or as to a token that has expired, what this says of a call. */
+  faultWhen(fault: (call: SsmCall) => 'throttled' | 'expired' | undefined): void;
   /** Answers this operation, or every one, with AccessDeniedException. */
   deny(operation?: string): void;
   /** These parameters cannot be decrypted: a call with one of them fails as a whole, as with KMS. */
@@ -71,6 +77,9 @@ export async function startSsmServer(): Promise<SsmServer> {
   const calls: SsmCall[] = [];
   const forbidden = new Set<string>();
   let throttles = 0;
+  let tokens: { perSecond: number; left: number; at: number } | undefined;
+  let admitted = 0;
+  let faultOf: Parameters<SsmServer['faultWhen']>[0] = () => undefined;
   let denied: ((operation: string) => boolean) | undefined;
   let broken = (_names: readonly string[]) => false;
   let hanging: ((operation: string) => boolean) | undefined;
@@ -160,7 +169,23 @@ export async function startSsmServer(): Promise<SsmServer> {
     },
   };
 
-  function answer(operation: string, body: Body): Answer {
+  function isAdmitted(): boolean {
+    if (tokens) {
+      const at = performance.now();
+      const { perSecond } = tokens;
+      tokens.left = Math.min(perSecond, tokens.left + ((at - tokens.at) * perSecond) / 1_000);
+      tokens.at = at;
+      if (tokens.left < 1) return false;
+      tokens.left -= 1;
+    }
+    admitted += 1;
+    return true;
+  }
+
+  function answer(operation: string, body: Body, call: SsmCall): Answer {
+    const fault = faultOf(call);
+    if (fault === 'throttled' || !isAdmitted()) return fail('ThrottlingException', 'Rate exceeded');
+    if (fault === 'expired') return fail('InvalidNextToken', 'The specified token is not valid.');
     if (throttles > 0) {
       throttles -= 1;
       return fail('ThrottlingException', 'Rate exceeded');
@@ -185,7 +210,7 @@ export async function startSsmServer(): Promise<SsmServer> {
     calls.push(call);
     listener?.(call);
     if (hanging?.(operation)) return;
-    const { status, body: reply } = answer(operation, body);
+    const { status, body: reply } = answer(operation, body, call);
     setTimeout(() => {
       outgoing.writeHead(status, { 'content-type': 'application/x-amz-json-1.1' });
       outgoing.end(JSON.stringify(reply));
@@ -211,6 +236,13 @@ export async function startSsmServer(): Promise<SsmServer> {
     delete: (name) => void parameters.delete(name),
     throttle(times) {
       throttles = times;
+    },
+    limit(perSecond) {
+      tokens = { perSecond, left: perSecond, at: performance.now() };
+    },
+    admitted: () => admitted,
+    faultWhen(fault) {
+      faultOf = fault;
     },
     deny(operation) {
       denied = (one) => operation === undefined || one === operation;
@@ -238,6 +270,8 @@ export async function startSsmServer(): Promise<SsmServer> {
       if (hanging) server.closeAllConnections();
       forbidden.clear();
       throttles = 0;
+      tokens = undefined;
+      faultOf = () => undefined;
       denied = undefined;
       broken = () => false;
       hanging = undefined;

@@ -71,10 +71,17 @@ export function expectSilence(secrets: readonly string[], ...texts: readonly str
 
 /** Every secret in a configuration. A client-side ID is public. */
 export function secretsOf(config: Config): string[] {
-  const { environments, autoConfig, statusToken, proxy, redis, consul } = config;
+  const { environments, autoConfig, ssm, statusToken, proxy, redis, consul } = config;
   return [
     ...environments.flatMap(({ sdkKey, mobileKey }) => [sdkKey, mobileKey]),
-    ...[autoConfig?.key, autoConfig?.cacheEncryptionKey, statusToken, proxy.password, consul?.token],
+    ...[
+      autoConfig?.key,
+      autoConfig?.cacheEncryptionKey,
+      ssm?.cacheEncryptionKey,
+      statusToken,
+      proxy.password,
+      consul?.token,
+    ],
     ...[redis?.password, redis?.sentinel?.password],
   ].filter((secret): secret is string => secret !== undefined && secret !== '');
 }

@@ -447,6 +447,11 @@ const whole: readonly Row[] = [
     { ssm: { path: '/a/', url: 'http://localhost:4566', graceMs: 3_600_000 } },
   ],
   [
+    'SSM: path = /a/\nSSM: cacheEncryptionKey = secret',
+    'KEYS_FROM_SSM=/a/\nSSM_CACHE_ENCRYPTION_KEY=secret',
+    { ssm: { path: '/a/', cacheEncryptionKey: 'secret', graceMs: 86_400_000 }, environments: [] },
+  ],
+  [
     'DynamoDB: enabled\nDynamoDB: tableName = t\nEnvironment "a": sdkKey = sdk-a\nEnvironment "a": prefix = a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "b": prefix = b',
     'USE_DYNAMODB=1\nDYNAMODB_TABLE=t\nLD_ENV_a=sdk-a\nLD_PREFIX_a=a\nLD_ENV_b=sdk-b\nLD_PREFIX_b=b',
     {
