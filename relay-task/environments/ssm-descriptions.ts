@@ -2,7 +2,7 @@ import type { Credential, EnvironmentDescription } from '../ports.ts';
 import { type Claim, type Draft, draftOf, idOf, isOver } from './ssm-drafts.ts';
 import { type HeldParameters, isUnread } from './ssm-memory.ts';
 import { createOwners, type Owners } from './ssm-owners.ts';
-import type { SsmParameterName } from './ssm-parameters.ts';
+import { type SsmParameterName, ssmParameters } from './ssm-parameters.ts';
 import { choosePlaces, type StorePlace } from './ssm-places.ts';
 import { settingOf } from './ssm-settings.ts';
 
@@ -95,11 +95,12 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
     const all = [...environments]
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([id, parameters]) => draftOf(id, parameters, { graceMs, now }));
-    const drafts = all.filter(({ revoked }) => !revoked.everything);
+    const known = all.filter(({ revoked }) => !revoked.everything);
     const waiting = new Map<string, number>();
-    for (const draft of drafts) draft.claims.push(...lingering(draft, waiting, moment));
+    for (const draft of known) draft.claims.push(...lingering(draft, waiting, moment));
     replaced = waiting;
-    const withheld = owners.settle(drafts, new Map(all.map(({ id, revoked }) => [id, revoked])), now);
+    const withheld = owners.settle(known, new Map(all.map(({ id, revoked }) => [id, revoked])), now);
+    const drafts = withoutRenamed(known);
     for (const draft of drafts) holdBack(draft, last.get(draft.id) ?? []);
     const places = choosePlaces(drafts, defaults.tableName);
 
@@ -127,6 +128,18 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
 
 function isAwaited({ parameters }: Draft): boolean {
   return [...parameters.values()].some(({ trouble }) => trouble?.kind === 'awaited');
+}
+
+/** A folder whose keys are gone and which left its SDK key to another folder is only a former name of that environment. */
+function withoutRenamed(drafts: readonly Draft[]): Draft[] {
+  const claimed = new Set(drafts.flatMap(({ claims }) => claims.map(idOf)));
+  return drafts.filter(({ parameters, claims }) => {
+    const value = parameters.get('sdk-key')?.text;
+    if (claims.length > 0 || value === undefined) return true;
+    const keys = [...parameters].filter(([name]) => ssmParameters[name].key);
+    const areGone = keys.every(([, { trouble }]) => trouble?.kind === 'missing');
+    return !areGone || !claimed.has(idOf({ kind: 'sdkKey', value }));
+  });
 }
 
 /**
@@ -162,10 +175,12 @@ function describe(
     environmentId: standing('client-side-id'),
     // If the key is invalid or revoked, the previous one stays in use as long as it is valid.
     sdkKey: standing('sdk-key') ?? claims.find(({ kind }) => kind === 'sdkKey')?.value,
-    credentials: claims.map(({ kind, value, expiresAt }) => ({
+    credentials: claims.map(({ kind, value, expiresAt, standing }) => ({
       kind,
       value,
       ...(expiresAt !== undefined && { expiresAt }),
+      // An earlier SDK key in its grace time is not named either, but nobody doubts that.
+      ...(standing === 'replaced' && expiresAt === undefined && { replaced: true as const }),
     })),
     filters: settingOf('filters', text('filters')) ?? (ofProject ? defaults.filters![projectKey]! : []),
     // An invalid value was probably meant to turn it on.

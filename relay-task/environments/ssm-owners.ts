@@ -61,11 +61,13 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
       );
       return remember(id, moved?.environment ?? before.owner, named, before, moved ? undefined : own[0]?.missingSince);
     }
-    const heir = heirOf(before, holders, drafts);
+    // One whose parameter is missing gave it up before its owner did.
+    const present = holders.filter(({ standing }) => standing === 'present');
+    const heirs = present.length > 0 ? present : holders;
+    const heir = heirOf(before, heirs, drafts);
     const missingSince = before.missingSince ?? now;
     if (heir !== undefined || now - missingSince >= graceMs) {
-      const next = before.later.find((name) => named.includes(name));
-      return remember(id, heir ?? next ?? named[0]!, named, before);
+      return remember(id, heir ?? firstOf(heirs, before), named, before);
     }
     known.set(id, { ...before, later: laterOf(before.owner, named, before), missingSince });
     return undefined;
@@ -189,9 +191,13 @@ function heirOf(
   if (sameKey !== undefined) return sameKey.environment;
   const held = drafts.get(owner)?.parameters.get(parameterOf[first.kind]);
   const isReplaced = held !== undefined && held.trouble?.kind !== 'missing' && !isUnread(held);
-  if (!isReplaced) return undefined;
+  return isReplaced ? firstOf(holders, { later }) : undefined;
+}
+
+/** Who got it first, as far as is known. */
+function firstOf(holders: readonly Claim[], { later }: Pick<Dispute, 'later'>): string {
   const named = environmentsOf(holders);
-  return later.find((name) => named.includes(name)) ?? first.environment;
+  return later.find((name) => named.includes(name)) ?? named[0]!;
 }
 
 const parameterOf: Record<CredentialKind, SsmParameterName> = {

@@ -4,7 +4,8 @@ import type { CredentialKind, EnvironmentDescription } from '../ports.ts';
 /**
  * Decides which credentials may have the data that is in memory. Data belongs to the source that it came from, such as one
  * SDK key's stream: a credential that arrives together with another SDK key may be one that was corrected or moved here
- * from another environment, so it waits until that key has delivered. Where LaunchDarkly says which environment a key
+ * from another environment, so it waits until that key has delivered. One that is no longer named loses the data when that
+ * changes its source. Where LaunchDarkly says which environment a key
  * belongs to, credentials of another environment wait until the configuration is corrected.
  */
 export interface Admission {
@@ -16,26 +17,58 @@ export interface Admission {
   holds(source: string): void;
   /** LaunchDarkly says that the SDK key belongs to the environment with this client-side ID. */
   belongs(sdkKey: string, environmentId: string): void;
-  /** Names the source of the data in memory for a store, without giving away a key. */
+  /**
+   * Names the source of the data in memory for a store, without giving away a key: a hash, and after a dot the environment
+   * that the data is of, if LaunchDarkly said so.
+   */
   mark(): string;
   /**
    * Whether data of a store with this mark may be served, see `StoredSet.source`; if so, memory holds it from now on. Data
    * without a mark counts as that of the key that this task starts with.
    */
   takes(mark: string | undefined): boolean;
+  /** Where the data in memory comes from, see `sourceOf`. */
+  source(): string;
   /** Set while LaunchDarkly says that the SDK key and the client-side ID are of two environments. */
   problem(): EnvironmentDescription['keyProblem'];
 }
 
+/** By source: the environment that its data is of, according to LaunchDarkly. */
+export interface Heard {
+  get(source: string): string | undefined;
+  set(source: string, environment: string): void;
+}
+
+/** Far more than the keys of a relay; an entry takes about 100 bytes. */
+const MOST_HEARD = 20_000;
+
+/** For all environments of a relay, since a key that was heard of in one may move to another. Forgets the oldest of too many. */
+export function createHeard(most = MOST_HEARD): Heard {
+  const environments = new Map<string, string>();
+  return {
+    get: (source) => environments.get(source),
+    set(source, environment) {
+      environments.delete(source);
+      environments.set(source, environment);
+      const [oldest] = environments.keys();
+      if (environments.size > most && oldest !== undefined) environments.delete(oldest);
+    },
+  };
+}
+
 /** `onChange`: the answers of `admits` may be others now. Must not throw. */
-export function createAdmission(first: EnvironmentDescription, onChange: () => void = () => {}): Admission {
+export function createAdmission(
+  first: EnvironmentDescription,
+  onChange: () => void = () => {},
+  environments: Heard = createHeard(),
+): Admission {
   let description = first;
   // Data without a mark in the environment's place of a store counts as data of this key.
   let held = sourceOf(first, first.sdkKey && firstKeyOf(first.sdkKey, first.credentials));
-  /** The credentials that came with another source than the data. */
+  /** The credentials that came with the present source, or while another one was present that had not delivered. */
   let newcomers = new Set(held === sourceOf(first) ? [] : [idOf('sdkKey', first.sdkKey ?? '')]);
-  /** By source: the environment that its data is of, according to LaunchDarkly. */
-  const environments = new Map<string, string>();
+  /** By credential that the source of environments no longer names: where the data came from when that was noticed. */
+  let leaving = new Map<string, string>();
   let conflictSince: number | undefined;
 
   const sourcesNow = () => [
@@ -52,6 +85,13 @@ export function createAdmission(first: EnvironmentDescription, onChange: () => v
     return (kind === 'environmentId' ? value : (description.environmentId ?? environment)) !== environment;
   }
 
+  /** Whether the data is no longer that of which the credential was a part. */
+  function hasLostData(id: string): boolean {
+    const source = leaving.get(id);
+    if (source === undefined || source === held) return false;
+    return environments.get(source) === undefined || environments.get(source) !== environments.get(held);
+  }
+
   function changed(): void {
     const environment = environments.get(held);
     const disagree = environment !== undefined && (description.environmentId ?? environment) !== environment;
@@ -66,15 +106,19 @@ export function createAdmission(first: EnvironmentDescription, onChange: () => v
 
   return {
     admits: (kind, value) =>
-      (held === sourceOf(description) || !newcomers.has(idOf(kind, value))) && !isForeign(kind, value),
+      (held === sourceOf(description) || !newcomers.has(idOf(kind, value))) &&
+      !hasLostData(idOf(kind, value)) &&
+      !isForeign(kind, value),
     update(next) {
       const known = new Set(description.credentials.map(({ kind, value }) => idOf(kind, value)));
-      const isOther = held !== sourceOf(next);
+      const before = sourceOf(description);
+      // Who has the data may keep it. Who only waits for it goes on waiting: an earlier key may deliver again.
+      const isEstablished = held === before && before !== sourceOf(next);
       const ids = next.credentials.map(({ kind, value }) => idOf(kind, value));
       description = next;
-      newcomers = new Set(isOther ? ids.filter((id) => newcomers.has(id) || !known.has(id)) : []);
-      const kept = new Set([held, ...sourcesNow()]);
-      for (const source of environments.keys()) if (!kept.has(source)) environments.delete(source);
+      const replaced = next.credentials.filter((one) => one.replaced).map(({ kind, value }) => idOf(kind, value));
+      leaving = new Map(replaced.map((id) => [id, leaving.get(id) ?? held]));
+      newcomers = new Set(ids.filter((id) => !known.has(id) || (newcomers.has(id) && !isEstablished)));
       changed();
     },
     holds,
@@ -83,14 +127,17 @@ export function createAdmission(first: EnvironmentDescription, onChange: () => v
       environments.set(sourceOf(description, sdkKey), environmentId.split('.')[0] ?? '');
       changed();
     },
-    mark: () => markOf(held),
+    mark: () => [markOf(held), environments.get(held) ?? []].flat().join('.'),
     takes(mark) {
       if (mark === undefined) return true;
-      const source = sourcesNow().find((one) => markOf(one) === mark);
+      const [hash, environment] = mark.split('.');
+      const source = sourcesNow().find((one) => markOf(one) === hash);
       if (source === undefined) return false;
+      if (environment !== undefined) environments.set(source, environment);
       holds(source);
       return true;
     },
+    source: () => held,
     problem() {
       if (conflictSince === undefined) return undefined;
       const { environmentId } = description;
@@ -106,6 +153,14 @@ export function createAdmission(first: EnvironmentDescription, onChange: () => v
 export function sourceOf({ flagsFile, data, sdkKey }: EnvironmentDescription, key = sdkKey): string {
   if (flagsFile !== undefined) return `file ${flagsFile}`;
   return data ? `data ${data.id}` : `key ${key ?? ''}`;
+}
+
+/** The sources of an environment that has its data from LaunchDarkly: its SDK key, then those in their grace time. */
+export function keySourcesOf(description: EnvironmentDescription): readonly string[] {
+  const { sdkKey, flagsFile, data, credentials } = description;
+  if (sdkKey === undefined || flagsFile !== undefined || data !== undefined) return [];
+  const others = credentials.filter(({ kind, value }) => kind === 'sdkKey' && value !== sdkKey);
+  return [sdkKey, ...others.map(({ value }) => value)].map((key) => sourceOf(description, key));
 }
 
 /** The key to start with. In the middle of a rotation it is the earlier one, since the new one may not work yet. */

@@ -3,7 +3,7 @@ import { sleep } from '../common/pause.ts';
 import { createEnvironment, type Environment } from '../environments/environment.ts';
 import type { BigSegments, Change, EnvironmentDescription, Log, Store, UpstreamStatus } from '../ports.ts';
 import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
-import { type Admission, createAdmission } from './admission.ts';
+import { type Admission, createAdmission, type Heard } from './admission.ts';
 import { createBackground } from './background.ts';
 import type { Place } from './stores.ts';
 import { createFollowingUpstream, type SinkOf, type TenantUpstream } from './tenant-upstream.ts';
@@ -66,6 +66,8 @@ export interface LiveTenant extends Tenant {
   /** Resolves when the stores were read and the upstream was started; rejects when it could not be. */
   readonly started: Promise<void>;
   update(description: EnvironmentDescription): void;
+  /** Begins with the data of another tenant, which comes from one of its own SDK keys. Ignored once there is data. */
+  inherit(other: Tenant): void;
   /** Tells the stores whether this task's data is current. */
   tellEligibility(): void;
   /** Writes what is waiting and closes upstream and stores; the streams are the hub's. */
@@ -76,11 +78,15 @@ export interface LiveTenant extends Tenant {
 const BOOT_FROM_STORE_MS = 2_000;
 const FLUSH_MS = 5_000;
 
-export function createTenant(first: EnvironmentDescription, filter: string, options: TenantOptions): LiveTenant {
+export function createTenant(
+  first: EnvironmentDescription,
+  filter: string,
+  options: TenantOptions & { readonly heard: Heard },
+): LiveTenant {
   const { log, parts, placeOf } = options;
   const name = filter === '' ? first.name : `${first.name}/${filter}`;
   const background = createBackground();
-  const admission = createAdmission(first, closeStrangers);
+  const admission = createAdmission(first, closeStrangers, options.heard);
   let description = first;
   let place = placeOf(first, filter);
   let stores: readonly Store[] = [];
@@ -184,6 +190,17 @@ export function createTenant(first: EnvironmentDescription, filter: string, opti
         bigSegments?.setKey(next.sdkKey);
       }
       upstream.follow();
+    },
+    inherit(other: Tenant) {
+      if (memory.initialized) return;
+      admission.holds(other.admission.source());
+      const items = [...other.memory.items('segments'), ...other.memory.items('features')];
+      memory.put(items, other.memory.unreadable(), performance.now());
+      log.info('Kept the flags of an SDK key whose environment has another name now', {
+        environment: name,
+        before: other.name,
+        items: items.length,
+      });
     },
     tellEligibility,
     async close() {

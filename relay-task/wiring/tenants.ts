@@ -3,6 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { inSlices } from '../common/slices.ts';
 import type { Registry } from '../environments/registry.ts';
 import type { EnvironmentDescription, EnvironmentSink } from '../ports.ts';
+import { createHeard, keySourcesOf } from './admission.ts';
 import { createBackground } from './background.ts';
 import { createTenant, type LiveTenant, type Tenant, type TenantOptions } from './tenant.ts';
 
@@ -33,6 +34,7 @@ export function createTenants(options: TenantsOptions): Tenants {
   const { log, registry } = options;
   /** By the description's id, then by filter. */
   const tenants = new Map<string, Map<string, LiveTenant>>();
+  const heard = createHeard();
   /** What the source named last, by id. */
   let named: ReadonlyMap<string, EnvironmentDescription> = new Map();
   /** The ids whose tenants do not follow it yet, in its order. */
@@ -42,6 +44,9 @@ export function createTenants(options: TenantsOptions): Tenants {
   /** Why credentials were refused, by id. Each may be free after any change. */
   const refused = new Map<string, readonly string[]>();
   const removed = createBackground();
+  /** Of the lists that are not wholly in force yet: the tenants before them, and where a new one finds its data among these. */
+  let predecessors: readonly Tenant[] = [];
+  let heirlooms: Heirlooms = () => undefined;
   let isComplete = false;
   let settled = true;
   let settling = Promise.resolve();
@@ -93,10 +98,14 @@ export function createTenants(options: TenantsOptions): Tenants {
     }
     for (const filter of filters) {
       if (views.has(filter)) continue;
-      const tenant = createTenant(description, filter, options);
+      const tenant = createTenant(description, filter, { ...options, heard });
       views.set(filter, tenant);
       options.onAdded?.(tenant);
       registry.apply({ type: 'add-environment', name: id, filter, environment: tenant });
+    }
+    for (const tenant of views.values()) {
+      const other = tenant.memory.initialized ? undefined : heirlooms(tenant);
+      if (other) tenant.inherit(other);
     }
     tellRefused(id, name, registry.apply({ type: 'set-credentials', name: id, credentials }));
   }
@@ -133,6 +142,8 @@ export function createTenants(options: TenantsOptions): Tenants {
       if (leaving.size > 0 || waiting.size > 0) yield;
     }
     settled = true;
+    predecessors = [];
+    heirlooms = () => undefined;
     if (isComplete) registry.apply({ type: 'source-complete' });
   }
 
@@ -145,6 +156,8 @@ export function createTenants(options: TenantsOptions): Tenants {
     },
     replace(descriptions, extent) {
       isComplete = extent !== 'incomplete';
+      predecessors = [...new Set([...predecessors, ...all()])];
+      heirlooms = createHeirlooms(predecessors);
       const before = named;
       named = new Map(descriptions.map((description) => [description.id, description]));
       removeUnnamed();
@@ -178,4 +191,37 @@ export function createTenants(options: TenantsOptions): Tenants {
 /** The items of an archive are compared by their ID. */
 function isSame(a: EnvironmentDescription | undefined, b: EnvironmentDescription): boolean {
   return a === b || (a !== undefined && isDeepStrictEqual({ ...a, data: a.data?.id }, { ...b, data: b.data?.id }));
+}
+
+/** Another tenant that holds the data of one of a tenant's SDK keys, whose environment may have had that tenant's name. */
+type Heirlooms = (tenant: Tenant) => Tenant | undefined;
+
+/** Of several tenants, the one whose data was confirmed last. Nothing is looked through before it is first asked. */
+function createHeirlooms(tenants: readonly Tenant[]): Heirlooms {
+  let bySource: Map<string, Tenant> | undefined;
+  const nameOf = ({ filter }: Tenant, source: string) => `${filter} ${source}`;
+  const checkedAt = (tenant: Tenant | undefined) => tenant?.upstream?.status().checkedAt ?? 0;
+
+  function index(): Map<string, Tenant> {
+    const found = new Map<string, Tenant>();
+    for (const tenant of tenants) {
+      if (!tenant.memory.initialized) continue;
+      const name = nameOf(tenant, tenant.admission.source());
+      const before = found.get(name);
+      if (!before || checkedAt(before) < checkedAt(tenant)) found.set(name, tenant);
+    }
+    return found;
+  }
+
+  return (tenant) => {
+    const sources = keySourcesOf(tenant.description);
+    if (sources.length === 0) return undefined;
+    bySource ??= index();
+    for (const source of sources) {
+      const found = bySource.get(nameOf(tenant, source));
+      // Data of another source may have arrived since.
+      if (found?.admission.source() === source) return found;
+    }
+    return undefined;
+  };
 }

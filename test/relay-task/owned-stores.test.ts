@@ -213,6 +213,18 @@ describe('if LaunchDarkly says which environment a key belongs to', () => {
     expect(await statusOf(relay)).not.toHaveProperty('keyProblem');
   });
 
+  test.each(Object.keys(stores))('a task that starts from %s while LaunchDarkly hangs knows it, too', async (name) => {
+    const store = await stores[name]!();
+    await fill(store, staging);
+    answers = { [staging]: 'hang' };
+    const relay = opened(await start(store));
+    await eventually(async () => expect(await polled(relay, staging)).toBe(staging));
+    for (let look = 0; look < 20; look++) {
+      expect(await polled(relay, mobile)).toBe(503);
+      expect(await polled(relay, environmentId)).toBe(503);
+    }
+  });
+
   test('an SDK key that is replaced by that of another environment ends the open streams of other credentials', async () => {
     ssm.put('/relay/shop/sdk-key', production);
     const relay = opened(await start());

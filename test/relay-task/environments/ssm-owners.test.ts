@@ -291,6 +291,31 @@ test('a folder that is copied under a new name and then deleted goes on under th
   });
 });
 
+test('a folder that gets another name is no environment any more, and its place in the store is free', async () => {
+  for (const one of kinds) put(`production/${one}`, values[one]);
+  const relay = await startRelay();
+  for (const one of kinds) remove(`production/${one}`);
+  for (const one of kinds) put(`shop/${one}`, values[one]);
+  put('shop/prefix', 'production');
+  await eventually(() => expect(relay.delivered.at(-1)).toMatchObject([{ id: 'shop', prefix: 'production' }]));
+  expect(relay.problemOf('shop')).toBeUndefined();
+  for (const value of Object.values(values)) expect(relay.ownerOf(value)).toBe('shop');
+  // Its former name is an environment again as soon as it has a key.
+  put('production/sdk-key', other['sdk-key']);
+  await eventually(() => expect(relay.ownerOf(other['sdk-key'])).toBe('production'));
+});
+
+test('a folder that left only some of its keys to another one stays an environment, with a problem', async () => {
+  for (const one of kinds) put(`production/${one}`, values[one]);
+  const relay = await startRelay();
+  for (const one of kinds) remove(`production/${one}`);
+  put('shop/sdk-key', values['sdk-key']);
+  await eventually(() => expect(relay.ownerOf(values['sdk-key'])).toBe('shop'));
+  await relay.read();
+  expect(relay.problemOf('production')).toContain('production/mobile-key is no longer in SSM');
+  for (const kind of ambiguous) expect(relay.ownerOf(values[kind])).toBe('production');
+});
+
 test('a mobile key that is moved to another environment opens that one at once', async () => {
   put('production/sdk-key', values['sdk-key']);
   put('production/mobile-key', values['mobile-key']);
@@ -299,6 +324,22 @@ test('a mobile key that is moved to another environment opens that one at once',
   remove('production/mobile-key');
   put('staging/mobile-key', values['mobile-key']);
   await eventually(() => expect(relay.ownerOf(values['mobile-key'])).toBe('staging'));
+});
+
+test('a mobile key that is moved on does not go back to an environment whose parameter was deleted before', async () => {
+  put('production/sdk-key', values['sdk-key']);
+  put('production/mobile-key', values['mobile-key']);
+  put('staging/sdk-key', stagingKey);
+  put('shop/sdk-key', other['sdk-key']);
+  const relay = await startRelay();
+  remove('production/mobile-key');
+  put('staging/mobile-key', values['mobile-key']);
+  await eventually(() => expect(relay.ownerOf(values['mobile-key'])).toBe('staging'));
+  put('staging/mobile-key', other['mobile-key']);
+  put('shop/mobile-key', values['mobile-key']);
+  await eventually(() => expect(relay.ownerOf(other['mobile-key'])).toBe('staging'));
+  await relay.read();
+  expect(relay.ownerOf(values['mobile-key'])).toBe('shop');
 });
 
 test('mobile keys that are swapped change their environments', async () => {

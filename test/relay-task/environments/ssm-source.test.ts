@@ -540,6 +540,9 @@ describe('the SSM source', () => {
       [newKey, mobileKey, sdkKey],
       [newKey, mobileKey],
     ]);
+    // Until then the old key is marked, since it may be of another environment than the new one.
+    const marked = source.delivered.flatMap((list) => list[0]!.credentials.filter(({ replaced }) => replaced));
+    expect(marked).toEqual([{ kind: 'sdkKey', value: sdkKey, replaced: true }]);
   });
 
   test.each([

@@ -1,5 +1,5 @@
 import type { Credential, EnvironmentDescription } from '../../../relay-task/ports.ts';
-import { createAdmission, firstKeyOf, sourceOf } from '../../../relay-task/wiring/admission.ts';
+import { createAdmission, createHeard, firstKeyOf, sourceOf } from '../../../relay-task/wiring/admission.ts';
 
 const sdk = (value: string, expiresAt?: number): Credential => ({
   kind: 'sdkKey',
@@ -40,12 +40,54 @@ test('a new key and what comes with it are admitted once the key has delivered; 
   expect(admitted()).toEqual(['sdkKey a', 'mobileKey m']);
 });
 
+test('a new key that had its data waits again when the earlier key delivers once more, whatever the source said meanwhile', () => {
+  const admission = createAdmission(environment(sdk('a'), mobile('m')));
+  const rotating = environment(sdk('b'), sdk('a', 9), mobile('m'));
+  admission.holds(A);
+  admission.update(rotating);
+  admission.holds(B);
+  admission.update({ ...rotating, credentials: [...rotating.credentials, mobile('n')] });
+  const admitted = () => [
+    ...['a', 'b'].map((key) => admission.admits('sdkKey', key)),
+    ...['m', 'n'].map((key) => admission.admits('mobileKey', key)),
+  ];
+  expect(admitted()).toEqual([true, true, true, true]);
+  admission.holds(A);
+  expect(admitted()).toEqual([true, false, true, false]);
+  admission.holds(B);
+  admission.update(environment(sdk('c'), sdk('b', 9), mobile('m'), mobile('n')));
+  expect(admission.admits('sdkKey', 'b')).toBe(true);
+  expect(['m', 'n'].map((key) => admission.admits('mobileKey', key))).toEqual([true, true]);
+  expect(admission.admits('sdkKey', 'c')).toBe(false);
+});
+
 test('a credential that is repeated before the key has delivered goes on waiting', () => {
   const admission = createAdmission(environment(sdk('a')));
   admission.update(environment(sdk('b')));
   admission.update(environment(sdk('b'), mobile('m')));
   expect([admission.admits('sdkKey', 'b'), admission.admits('mobileKey', 'm')]).toEqual([false, false]);
 });
+
+test.each([
+  ['nobody says that both are of one environment', undefined, 'production', [false, false]],
+  ['LaunchDarkly says that they are of two', 'staging', 'production', [false, false]],
+  ['LaunchDarkly says that they are of one', 'production', 'production', [true, true]],
+])(
+  'what is no longer named keeps its data until another key has delivered, and afterwards only as one environment: %s',
+  (_, old, present, after) => {
+    const [gone, goneMobile] = [sdk('a'), mobile('m')].map((one): Credential => ({ ...one, replaced: true }));
+    const admission = createAdmission(environment(sdk('a'), mobile('m')));
+    if (old !== undefined) admission.belongs('a', old);
+    admission.holds(A);
+    admission.update(environment(sdk('b'), mobile('n'), gone!, goneMobile!));
+    const admitted = () => [admission.admits('sdkKey', 'a'), admission.admits('mobileKey', 'm')];
+    expect(admitted()).toEqual([true, true]);
+    admission.belongs('b', present);
+    admission.holds(B);
+    expect(admitted()).toEqual(after);
+    expect([admission.admits('sdkKey', 'b'), admission.admits('mobileKey', 'n')]).toEqual([true, true]);
+  },
+);
 
 test('the key before is admitted when it comes back, since the data is its own', () => {
   const admission = createAdmission(environment(sdk('a')));
@@ -112,6 +154,17 @@ test.each([
   expect(admission.mark()).toBe(createAdmission(environment(sdk(writer))).mark());
 });
 
+test('a mark tells which environment LaunchDarkly said that the data is of, to a task that has not heard it yet', () => {
+  const description = withId('production', sdk('a'), mobile('m'));
+  const writer = createAdmission(description);
+  writer.belongs('a', 'staging');
+  const admission = createAdmission(description);
+  expect(admission.takes(writer.mark())).toBe(true);
+  expect(admission.admits('sdkKey', 'a')).toBe(true);
+  expect([admission.admits('mobileKey', 'm'), admission.admits('environmentId', 'production')]).toEqual([false, false]);
+  expect(admission.mark()).toBe(writer.mark());
+});
+
 test('a mark does not contain the key', () => {
   const key = 'sdk-00000000-0000-0000-0000-00000000000a';
   const mark = createAdmission(environment(sdk(key))).mark();
@@ -162,6 +215,21 @@ test('a key in its grace time that LaunchDarkly says is of another environment l
   admission.holds(B);
   expect(['a', 'b'].map((key) => admission.admits('sdkKey', key))).toEqual([false, true]);
   expect(admission.admits('mobileKey', 'm')).toBe(true);
+});
+
+test('what LaunchDarkly said of a key in one environment counts in the next one that has it', () => {
+  const heard = createHeard();
+  createAdmission(environment(sdk('a')), undefined, heard).belongs('a', 'staging');
+  const next = createAdmission(environment(sdk('b'), sdk('a', 9)), undefined, heard);
+  next.belongs('b', 'production');
+  next.holds(B);
+  expect(['a', 'b'].map((key) => next.admits('sdkKey', key))).toEqual([false, true]);
+});
+
+test('of too many keys, those that LaunchDarkly named first are forgotten', () => {
+  const heard = createHeard(2);
+  for (const source of ['a', 'b', 'a', 'c']) heard.set(source, 'production');
+  expect(['a', 'b', 'c'].map(heard.get)).toEqual(['production', undefined, 'production']);
 });
 
 test('a key in its grace time of the same environment keeps the data of the new key', () => {
