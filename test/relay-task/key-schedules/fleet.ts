@@ -1,0 +1,213 @@
+/** Three relays with a LaunchDarkly and a source of keys for each, and one store for all. */
+import type { Variables } from '../../../relay-task/config/config.ts';
+import { startConsul } from '../../support/consul-server.ts';
+import { startTable } from '../../support/dynalite.ts';
+import { type FakeAutoConfig, startFakeAutoConfig } from '../../support/fake-auto-config.ts';
+import type { Answer, RecordedRequest } from '../../support/fake-upstream.ts';
+import { hasRedis, startRedis } from '../../support/redis.ts';
+import { hastyTimings } from '../../support/rotating-sources.ts';
+import { startTestRelay, type TestRelay } from '../../support/start-relay.ts';
+import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts';
+import type { Choices } from './operations.ts';
+import type { Knowledge } from './oracle.ts';
+import { openSource, type Source } from './sources.ts';
+import type { State, World } from './world.ts';
+
+export const storeNames = ['DynamoDB', 'Consul', ...(hasRedis ? ['Redis'] : [])];
+
+export interface Member {
+  readonly number: number;
+  readonly knowledge: Knowledge;
+  /** Undefined while it starts. */
+  readonly relay: TestRelay | undefined;
+  readonly faults: Readonly<Record<string, () => unknown>>;
+  /** Its source tells it nothing new until `hear`. */
+  lag(): void;
+  hear(): Promise<void>;
+  heal(): Promise<void>;
+  /** It has answered as every relay has to: what it can know begins at the present state. */
+  settled(): void;
+  /** Starts again from the store: after an orderly end, or after one in which nothing could be written any more. */
+  restart(how: 'orderly' | 'killed'): Promise<void>;
+  /** LaunchDarkly has new data of this environment. */
+  changed(environment: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+export async function openStore(
+  name: string,
+): Promise<{ port: number; variables(port: number): Variables; close(): Promise<void> }> {
+  if (name === 'Redis') {
+    const redis = await startRedis();
+    const variables = (port: number) => ({ USE_REDIS: 'true', REDIS_HOST: '127.0.0.1', REDIS_PORT: String(port) });
+    return { port: redis.port, variables, close: redis.close };
+  }
+  if (name === 'Consul') {
+    const consul = await startConsul();
+    const variables = (port: number) => ({ USE_CONSUL: 'true', CONSUL_HOST: `127.0.0.1:${port}` });
+    return { port: Number(new URL(consul.address).port), variables, close: consul.close };
+  }
+  const { tableName, endpoint, close } = await startTable();
+  const variables = (port: number) => ({
+    ...{ USE_DYNAMODB: 'true', DYNAMODB_TABLE: tableName, DYNAMODB_URL: `http://127.0.0.1:${port}` },
+  });
+  return { port: Number(new URL(endpoint).port), variables, close };
+}
+
+const isOfFlags = ({ url }: RecordedRequest) => url.startsWith('/all');
+const keyIn = ({ headers }: RecordedRequest) => String(headers.authorization);
+
+/** LaunchDarkly as one relay sees it. */
+async function openLaunchDarkly(world: World, { pick, random }: Choices) {
+  const fake: FakeAutoConfig = await startFakeAutoConfig();
+  const { upstream } = fake;
+  const configuration = upstream.dataFor;
+  let trouble: ((sdkKey: string) => Answer | undefined) | undefined;
+  let isAutoConfigSilent = false;
+  upstream.dataFor = (request) =>
+    isOfFlags(request) ? world.dataOf(world.environmentOf(keyIn(request))) : configuration(request);
+  upstream.headersFor = (request): Record<string, string> =>
+    isOfFlags(request) && world.sendsIds ? { 'X-LD-EnvID': idOf(world, keyIn(request)) } : {};
+  upstream.answer = (request) => {
+    if (!isOfFlags(request)) return isAutoConfigSilent ? 'silent' : 'stream';
+    return trouble?.(keyIn(request)) ?? (world.accepts(keyIn(request)) ? 'stream' : { status: 401 });
+  };
+  const toSome = (answer: Answer) => {
+    const one = random() < 0.5 ? pick(world.credentials.filter(({ kind }) => kind === 'sdkKey')).value : undefined;
+    trouble = (sdkKey) => (one === undefined || sdkKey === one ? answer : undefined);
+    if (random() < 0.6) upstream.cut(isOfFlags);
+  };
+  return {
+    fake,
+    faults: {
+      launchDarklyHangs: () => toSome('hang'),
+      launchDarklyIsSilent: () => toSome('silent'),
+      launchDarklyRejects: () => toSome({ status: 401 }),
+      launchDarklyFindsNothing: () => toSome({ status: 404 }),
+      launchDarklyFails: () => toSome({ status: 503 }),
+      launchDarklyIsCut: () => toSome('cut'),
+      launchDarklyTrickles() {
+        upstream.greetChunkBytes = 40;
+        upstream.cut(isOfFlags);
+      },
+      autoConfigIsSilent() {
+        isAutoConfigSilent = true;
+        upstream.cut((request) => !isOfFlags(request));
+      },
+    },
+    heal() {
+      [trouble, isAutoConfigSilent, upstream.greetChunkBytes] = [undefined, false, undefined];
+      // A stream that says nothing, or a request without an answer, would go on until its timeout.
+      upstream.cut();
+    },
+    /** The environments' streams get both flags; those that hang get nothing. */
+    async changed(environment: string) {
+      const { flags } = world.dataOf(environment);
+      const to = (request: RecordedRequest) =>
+        isOfFlags(request) &&
+        trouble?.(keyIn(request)) === undefined &&
+        world.environmentOf(keyIn(request)) === environment;
+      for (const flag of Object.values(flags))
+        await upstream.event('patch', { path: `/flags/${(flag as { key: string }).key}`, data: flag }, { to });
+    },
+  };
+}
+
+/** The client-side ID of LaunchDarkly's environment of this key: of several made for it, the one that its folder has. */
+function idOf({ folders, credentials, environmentOf }: World, sdkKey: string): string {
+  const isHome = (id: string | undefined) => id !== undefined && environmentOf(id) === environmentOf(sdkKey);
+  const own = folders.find((folder) => folder.sdkKey === sdkKey && isHome(folder.clientId))?.clientId;
+  return (
+    own ??
+    credentials.find(({ kind, value }) => kind === 'environmentId' && isHome(value))?.value ??
+    'c0ffee000000999999999999'
+  );
+}
+
+export async function openMember(
+  world: World,
+  store: Awaited<ReturnType<typeof openStore>>,
+  number: number,
+  choices: Choices,
+): Promise<Member> {
+  const launchDarkly = await openLaunchDarkly(world, choices);
+  const source: Source = await openSource(world, launchDarkly.fake, choices);
+  const endings: Promise<void>[] = [];
+  let proxy: TcpProxy;
+  let relay: TestRelay | undefined;
+  let isLagging = false;
+  let oldest = 0;
+  let read: State[] = [];
+  /** The configuration that it was started with. */
+  let startedAt = 0;
+
+  async function start(): Promise<void> {
+    proxy = await startTcpProxy(store.port);
+    startedAt = world.states.length - 1;
+    read = [];
+    const variables = {
+      ...source.variables(),
+      ...store.variables(proxy.port),
+      STREAM_URI: launchDarkly.fake.upstream.uri,
+    };
+    relay = await startTestRelay({ ...variables, LOG_LEVEL: 'debug' }, { timings: hastyTimings });
+  }
+
+  async function hear(): Promise<void> {
+    isLagging = false;
+    await source.say(world.states.at(-1)!);
+  }
+
+  await start();
+  return {
+    number,
+    get knowledge() {
+      const isFixed = world.source === 'configuration';
+      return { oldest: isFixed ? startedAt : oldest, newest: isFixed ? startedAt : world.states.length - 1, read };
+    },
+    get relay() {
+      return relay;
+    },
+    faults: {
+      ...launchDarkly.faults,
+      ...source.faults,
+      storeIsDown: () => proxy.cut(),
+      storeHangs: () => proxy.hang(),
+      storeIsSlow: () => proxy.slow(100),
+    },
+    lag() {
+      isLagging = true;
+    },
+    async hear() {
+      if (!isLagging) await hear();
+    },
+    async heal() {
+      source.heal();
+      launchDarkly.heal();
+      proxy.heal();
+      await hear();
+    },
+    settled() {
+      oldest = world.states.length - 1;
+      read.push(world.states[oldest]!);
+    },
+    async restart(how) {
+      const [before, itsProxy] = [relay, proxy];
+      relay = undefined;
+      if (how === 'killed') itsProxy.cut();
+      const end = before?.close().finally(() => itsProxy.close());
+      // Who is killed does not end before the next one starts.
+      if (end && how === 'killed') endings.push(end);
+      else await end;
+      await start();
+    },
+    changed: (environment) => launchDarkly.changed(environment),
+    async close() {
+      await relay?.close();
+      await Promise.all(endings);
+      await proxy.close();
+      await source.close();
+      await launchDarkly.fake.close();
+    },
+  };
+}
