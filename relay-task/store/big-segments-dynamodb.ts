@@ -1,12 +1,7 @@
-import {
-  type DynamoDBClient,
-  GetItemCommand,
-  UpdateItemCommand,
-  type UpdateItemCommandInput,
-} from '@aws-sdk/client-dynamodb';
+import { type DynamoDBClient, GetItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import type { Registry } from 'prom-client';
 import { namespaces } from '../../lib/flag-table/index.ts';
-import { awsNameOf, callAws } from '../common/aws-call.ts';
+import { awsNameOf, callAws, callAwsOnce } from '../common/aws-call.ts';
 import type { BigSegmentPatch, Log } from '../ports.ts';
 import {
   type BigSegmentMetadata,
@@ -14,10 +9,20 @@ import {
   changesByHash,
   countingPatches,
   EVERY_HASH,
+  groupCount,
   type HashChange,
   membershipOf,
   type PatchOutcome,
 } from './big-segments.ts';
+import {
+  createPatchWriter,
+  groupsIn,
+  moving,
+  type Position,
+  positionOf,
+  progressText,
+  type Request,
+} from './big-segments-writer.ts';
 import {
   batchGet,
   createDynamoDBClient,
@@ -40,14 +45,6 @@ export interface DynamoDBBigSegmentsOptions extends DynamoDBClientOptions {
   readonly timings?: Partial<Timings>;
 }
 
-/** An update without its table and key. */
-type Request = Omit<UpdateItemCommandInput, 'TableName' | 'Key'>;
-
-interface Position {
-  readonly cursor: string;
-  readonly number: number;
-}
-
 const MAX_RETRIES = 8;
 /** How far numbers rise when the table holds higher ones than its metadata knows of. */
 const NUMBER_STEP = 1_000_000;
@@ -60,7 +57,8 @@ const MAX_NAMED = 50;
  *
  * Beside these there is `patchNumber`, which no SDK looks at. Between two relays that apply the same patch, one may be so
  * late that the other has gone on to the next; what the late one still writes must then not undo that. So patches are
- * numbered in the metadata, every update carries its patch's number, and none goes over a higher one.
+ * numbered in the metadata, every update carries its patch's number, and none goes over a higher one. So that no two relays
+ * do the same work, the metadata names a `writer`, with a `beat` and the `progress` of a large patch: `createPatchWriter`.
  *
  * And there is `incomplete`: hashes whose item has reached DynamoDB's limit, so that it lacks segments.
  */
@@ -71,14 +69,14 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
   const { bigSegmentsMetadata, bigSegmentsUser } = namespaces(prefix);
   const metadataKey = { namespace: { S: bigSegmentsMetadata }, key: { S: bigSegmentsMetadata } };
   const userKey = (hash: string) => ({ namespace: { S: bigSegmentsUser }, key: { S: hash } });
+  const writer = createPatchWriter({
+    read: () => get(metadataKey),
+    update: (request) => update(metadataKey, request),
+    timings: requests.timings,
+    signal: requests.signal,
+  });
   /** How much of a patch was written before it failed; its version and number say that nothing has happened since. */
   let interrupted: { readonly id: string; readonly groups: number } | undefined;
-
-  /** Where the table is. */
-  async function readPosition(): Promise<Position> {
-    const row = await get(metadataKey);
-    return positionOf(row.patchNumber ? row : ((await update(metadataKey, numbering(Date.now()))) ?? {}));
-  }
 
   /** The item is full. The patch goes on without it, since it will not fit later either. */
   async function markIncomplete(hash: string, segment: string): Promise<void> {
@@ -106,37 +104,61 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     }
   }
 
-  async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
+  /** Writes what the patch changes. `lost`: another relay became the writer. `overtaken`: a later patch was found. */
+  async function writeMembers(patch: BigSegmentPatch, from: Position): Promise<'written' | 'lost' | 'overtaken'> {
     const { previousVersion, version, segmentRef } = patch;
-    const from = await readPosition();
     const moves = version !== previousVersion;
-    if (from.cursor !== previousVersion) return moves && from.cursor === version ? 'applied' : 'out-of-order';
     const number = from.number + (moves ? 1 : 0);
     const id = `${number} ${version}`;
-    const written = moves && interrupted?.id === id ? interrupted.groups : 0;
-    let overtaken = false;
-    let groups = 0;
-    for await (const group of changesByHash(patch)) {
-      groups += 1;
-      if (groups <= written) continue;
-      await inParallel(inFlight, group, async (one) => {
-        if (!overtaken) overtaken = !(await change(one, segmentRef, number));
-      });
-      if (overtaken) break;
-      interrupted = { id, groups };
+    const total = groupCount(patch);
+    const resumed = Math.max(interrupted?.id === id ? interrupted.groups : 0, groupsIn(from, total, version));
+    let written = moves ? resumed : 0;
+    let stopped: 'lost' | 'overtaken' | undefined;
+    const stop = writer.show(
+      previousVersion,
+      () => progressText(written, total, version),
+      () => {
+        stopped ??= 'lost';
+      },
+    );
+    try {
+      let groups = 0;
+      for await (const group of changesByHash(patch)) {
+        groups += 1;
+        if (groups <= written) continue;
+        await inParallel(inFlight, group, async (one) => {
+          if (!stopped && !(await change(one, segmentRef, number))) stopped = 'overtaken';
+        });
+        if (stopped) return stopped;
+        written = groups;
+        interrupted = { id, groups };
+      }
+    } finally {
+      stop();
     }
     interrupted = undefined;
-    if (overtaken) {
+    return 'written';
+  }
+
+  async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
+    const { previousVersion, version } = patch;
+    const from = await writer.turn(previousVersion);
+    const moves = version !== previousVersion;
+    if (from.cursor !== previousVersion) return moves && from.cursor === version ? 'already-applied' : 'out-of-order';
+    const outcome = await writeMembers(patch, from);
+    if (outcome === 'lost') return apply(patch);
+    if (outcome === 'overtaken') {
       // If the position is unchanged, the metadata was deleted or restored, and its numbers have to catch up.
-      const raised = Math.max(Date.now(), from.number + NUMBER_STEP);
-      if (await update(metadataKey, moving(from, { cursor: from.cursor, number: raised }))) {
+      const number = Math.max(Date.now(), from.number + NUMBER_STEP);
+      if (await update(metadataKey, moving(from, { cursor: from.cursor, number }))) {
         log.info('Raised the numbers of Big Segments patches above those in the table', { prefix });
       }
       return 'out-of-order';
     }
-    if (!moves || (await update(metadataKey, moving(from, { cursor: version, number })))) return 'applied';
+    if (!moves) return 'applied';
+    if (await update(metadataKey, moving(from, { cursor: version, number: from.number + 1 }))) return 'applied';
     // Another relay was first; or an answer was lost, and what was tried again was done already.
-    return (await readPosition()).cursor === version ? 'applied' : 'out-of-order';
+    return positionOf(await get(metadataKey)).cursor === version ? 'applied' : 'out-of-order';
   }
 
   const store: BigSegmentStore = {
@@ -157,7 +179,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
         }),
       };
     },
-    close: requests.close,
+    close: () => requests.close(metadataKey, writer.release()),
   };
   return countingPatches(store, registry, { database: 'dynamodb', prefix });
 }
@@ -191,6 +213,8 @@ function createRequests(options: DynamoDBBigSegmentsOptions) {
   }
 
   return {
+    timings,
+    signal: closing.signal,
     async get(Key: Row): Promise<Row> {
       // A relay reads as soon as it is told of a change, which a replica may not have yet.
       const command = new GetItemCommand({ TableName, Key, ConsistentRead: true });
@@ -212,8 +236,20 @@ function createRequests(options: DynamoDBBigSegmentsOptions) {
       const answer = await call((how) => client.send(command, how));
       return answer && (answer.Attributes ?? {});
     },
-    async close(): Promise<void> {
+    /** Ends what is in progress, and sends a last update. Never rejects. */
+    async close(Key: Row, last: Request | undefined): Promise<void> {
       closing.abort(new Error('the store of Big Segments was closed'));
+      if (last) {
+        const send = (abortSignal: AbortSignal) =>
+          client.send(new UpdateItemCommand({ TableName, Key, ...last }), { abortSignal });
+        const { requestTimeoutMs: timeoutMs } = timings;
+        await callAwsOnce(send, { service: 'DynamoDB', timeoutMs }).catch((error: unknown) => {
+          // Another relay became the writer already.
+          if (awsNameOf(error) === 'ConditionalCheckFailedException') return;
+          const fields = { reason: describeError(error, TableName), waitMs: timings.patchExpireMs };
+          options.log.warn('Could not hand over the writing of Big Segments; the next writer will wait', fields);
+        });
+      }
       if (!options.client) client.destroy();
     },
   };
@@ -229,10 +265,6 @@ function metadataOf({ lastVersion, synchronizedOn, incomplete }: Row): BigSegmen
     synchronizedOn: synchronizedOn?.N ? Number(synchronizedOn.N) : undefined,
     ...(incomplete?.SS && { incomplete: incomplete.SS }),
   };
-}
-
-function positionOf({ lastVersion, patchNumber }: Row): Position {
-  return { cursor: lastVersion?.S ?? '', number: Number(patchNumber?.N) };
 }
 
 function isTooLarge(error: unknown): boolean {
@@ -254,32 +286,6 @@ function synchronizing(unixMs: number): Request {
     UpdateExpression: 'SET #at = :at',
     ExpressionAttributeNames: { '#at': 'synchronizedOn' },
     ExpressionAttributeValues: { ':at': { N: String(unixMs) } },
-  };
-}
-
-/** Begins to number patches. The first number is the time, so that it is above those of an earlier life of the table. */
-function numbering(unixMs: number): Request {
-  return {
-    ReturnValues: 'ALL_NEW',
-    UpdateExpression: 'SET #number = if_not_exists(#number, :now)',
-    ExpressionAttributeNames: { '#number': 'patchNumber' },
-    ExpressionAttributeValues: { ':now': { N: String(unixMs) } },
-  };
-}
-
-/** Moves the table on if it is still where it was found. */
-function moving({ cursor, number }: Position, to: Position): Request {
-  const atCursor = cursor === '' ? '(attribute_not_exists(#cursor) OR #cursor = :from)' : '#cursor = :from';
-  return {
-    UpdateExpression: 'SET #cursor = :to, #number = :number',
-    ConditionExpression: `${atCursor} AND #number = :before`,
-    ExpressionAttributeNames: { '#cursor': 'lastVersion', '#number': 'patchNumber' },
-    ExpressionAttributeValues: {
-      ':from': { S: cursor },
-      ':to': { S: to.cursor },
-      ':before': { N: String(number) },
-      ':number': { N: String(to.number) },
-    },
   };
 }
 

@@ -99,11 +99,16 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
 
   async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
     const { previousVersion, version } = patch;
+    let taken = 0;
     for await (const step of stepsOf(patch, keys)) {
-      if (await take(step)) continue;
+      if (await take(step)) {
+        taken += 1;
+        continue;
+      }
       // Another relay was first, or this one was and the answer was lost.
       const { cursor } = await store.metadata();
-      return version !== previousVersion && cursor === version ? 'applied' : 'out-of-order';
+      if (version === previousVersion || cursor !== version) return 'out-of-order';
+      return taken === 0 ? 'already-applied' : 'applied';
     }
     return 'applied';
   }

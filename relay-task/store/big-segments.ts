@@ -9,10 +9,10 @@ import type { BigSegmentPatch } from '../ports.ts';
 import { createMeasures } from './measures.ts';
 
 /**
- * `applied`: the store is where the patch leads, whichever relay brought it there. `out-of-order`: the cursor is elsewhere, or another relay came in between; LaunchDarkly
- * has to be asked again.
+ * `applied`: this relay brought the store to where the patch leads. `already-applied`: it was there. `out-of-order`: the
+ * cursor is elsewhere, or another relay came in between; LaunchDarkly has to be asked again.
  */
-export type PatchOutcome = 'applied' | 'out-of-order';
+export type PatchOutcome = 'applied' | 'already-applied' | 'out-of-order';
 
 export interface BigSegmentMetadata {
   /** The version of the last patch; '' when there was none. */
@@ -43,7 +43,10 @@ export const MAX_READ = 99;
 export interface BigSegmentStore {
   /** As of now, not of a replica. */
   metadata(): Promise<BigSegmentMetadata>;
-  /** A patch that was cut short may be applied again, by whomever: it comes to the same. */
+  /**
+   * Where one relay writes for all, waits for it as long as it is seen to write. A patch that was cut short may be applied
+   * again, by whomever: it comes to the same.
+   */
   apply(patch: BigSegmentPatch): Promise<PatchOutcome>;
   setSynchronizedOn(unixMs: number): Promise<void>;
   /** At most `MAX_READ` hashes. */
@@ -71,9 +74,7 @@ export const HASHES_AT_ONCE = 1_024;
  * In groups, and with pauses, so that a patch with a million members does not block the event loop.
  */
 export async function* changesByHash(patch: BigSegmentPatch): AsyncGenerator<readonly HashChange[]> {
-  const lists = [patch.included.add, patch.included.remove, patch.excluded.add, patch.excluded.remove];
-  const count = lists.reduce((sum, list) => sum + list.length, 0);
-  const parts = await inSlices(partition(lists, Math.ceil(count / HASHES_AT_ONCE)));
+  const parts = await inSlices(partition(listsOf(patch), groupCount(patch)));
   for (const [addIn = [], removeIn = [], addEx = [], removeEx = []] of parts) {
     yield grouped([
       ['included', 'add', addIn],
@@ -84,7 +85,20 @@ export async function* changesByHash(patch: BigSegmentPatch): AsyncGenerator<rea
   }
 }
 
-/** Each list in as many parts. A hash is in the same part of every list. */
+/** How many groups there are. */
+export function groupCount(patch: BigSegmentPatch): number {
+  const members = listsOf(patch).reduce((sum, list) => sum + list.length, 0);
+  return Math.ceil(members / HASHES_AT_ONCE);
+}
+
+function listsOf({ included, excluded }: BigSegmentPatch) {
+  return [included.add, included.remove, excluded.add, excluded.remove] as const;
+}
+
+/**
+ * Each list in as many parts. A hash is in the same part of every list. Relays continue each other's patches part by part,
+ * so that other releases must divide a patch in the same way, or into another number of parts.
+ */
 function* partition(lists: readonly (readonly string[])[], count: number): Generator<void, readonly string[][][]> {
   if (count <= 1) return [lists.map((list) => [...list])].slice(0, count);
   const parts = Array.from({ length: count }, () => lists.map((): string[] => []));

@@ -40,6 +40,10 @@ export interface Timings extends EngineTimings {
   readonly bodyGapMs: number;
   /** A delta that has been needed for this long is folded into a new body. */
   readonly deltaAgeMs: number;
+  /** How often the writer of Big Segments shows that it is at work on a patch. */
+  readonly patchBeatMs: number;
+  /** Another relay applies a patch of Big Segments when their writer has shown nothing for this long. Above `requestTimeoutMs`. */
+  readonly patchExpireMs: number;
   /** A request without an answer fails after this time. */
   readonly requestTimeoutMs: number;
 }
@@ -67,6 +71,8 @@ export const defaultTimings: Timings = {
   pollMs: 700,
   bodyGapMs: 10_000,
   deltaAgeMs: 3_600_000,
+  patchBeatMs: 1_000,
+  patchExpireMs: 5_000,
   requestTimeoutMs: 3_000,
 };
 

@@ -6,8 +6,11 @@ import type { Failure } from './status.ts';
 export interface BigSegmentTarget {
   /** The version of the last patch; '' before the first. */
   metadata(): Promise<{ readonly cursor: string }>;
-  /** `applied`: the store is at the patch's version; applying a patch twice is a no-op. */
-  apply(patch: BigSegmentPatch): Promise<'applied' | 'out-of-order'>;
+  /**
+   * `applied`: the store is at the patch's version now; `already-applied`: it was, maybe because another relay brought it
+   * there meanwhile.
+   */
+  apply(patch: BigSegmentPatch): Promise<'applied' | 'already-applied' | 'out-of-order'>;
   setSynchronizedOn(unixMs: number): Promise<void>;
 }
 
@@ -20,8 +23,8 @@ export interface PatchApplierOptions {
   readonly signal: AbortSignal;
   /** Fetches the patches after a cursor ('' for all). */
   poll(cursor: string): Promise<BigSegmentPatch[]>;
-  /** The store's content changed. */
-  onChanged(): void;
+  /** The store's content changed. `confirm`: no other relay is known to write the time of synchronisation after it. */
+  onChanged(change: { readonly confirm: boolean }): void;
 }
 
 /** Applies patches to the store in the order of its cursor, which other relays may move as well. */
@@ -45,7 +48,7 @@ export function createPatchApplier(options: PatchApplierOptions) {
     while (!signal.aborted) {
       const found = (await store.metadata()).cursor;
       if (found === before) throw new FailureError(stuckAt(found));
-      if (found !== cursor) onChanged();
+      if (found !== cursor) onChanged({ confirm: true });
       before = cursor = found;
       const patches = await options.poll(found);
       askedAt = performance.now();
@@ -55,9 +58,10 @@ export function createPatchApplier(options: PatchApplierOptions) {
   }
 
   async function place(patch: BigSegmentPatch): Promise<boolean> {
-    if ((await store.apply(patch)) === 'out-of-order') return false;
+    const outcome = await store.apply(patch);
+    if (outcome === 'out-of-order') return false;
     cursor = patch.version;
-    onChanged();
+    onChanged({ confirm: outcome === 'applied' });
     return true;
   }
 
@@ -83,7 +87,7 @@ export function createPatchApplier(options: PatchApplierOptions) {
     if (at < 0) return false;
     inbox.splice(0, at);
     cursor = found;
-    onChanged();
+    onChanged({ confirm: false });
     return true;
   }
 

@@ -166,23 +166,29 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
   };
 }
 
-/** Writes the synchronization time to the store: after changes, after failures, and at intervals while it is up to date. */
+/**
+ * Writes the synchronization time to the store: after this relay's changes, after failures, and at intervals while it is up
+ * to date.
+ */
 function createConfirmation({ store, onBatch, timings: { confirmMs = 30_000 } = {} }: BigSegmentSynchronizerOptions) {
   let confirmedAt = Number.NEGATIVE_INFINITY;
   let inTrouble = true;
   let changed = false;
+  let unconfirmed = false;
   return {
-    changed(): void {
+    changed({ confirm }: { readonly confirm: boolean }): void {
       changed = true;
+      unconfirmed ||= confirm;
     },
     failed(): void {
       inTrouble = true;
     },
     async write(isCurrent: boolean): Promise<void> {
       const isDue = performance.now() - confirmedAt >= confirmMs;
-      if (!changed && !inTrouble && !(isCurrent && isDue)) return;
+      if (!unconfirmed && !inTrouble && !(isCurrent && isDue)) return;
       await store.setSynchronizedOn(Date.now());
       confirmedAt = performance.now();
+      unconfirmed = false;
       changed ||= inTrouble;
       inTrouble = false;
     },

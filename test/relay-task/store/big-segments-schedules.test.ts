@@ -2,30 +2,27 @@
  * Random schedules of patches, faults and relays on one real table. After each one the table holds what LaunchDarkly
  * sent, hash by hash. `SEED=<n>` runs one schedule, `LONG=1` many.
  */
-import { DeleteItemCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
-import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
-import { createBigSegmentSynchronizer } from '../../../relay-task/upstream/big-segments.ts';
-import { testCredentials, testRegion } from '../../support/dynalite.ts';
+import { DeleteItemCommand } from '@aws-sdk/client-dynamodb';
 import { eventually } from '../../support/eventually.ts';
 import { startFakeBigSegments, wirePatch } from '../../support/fake-big-segments.ts';
-import { type FaultyProxy, startFaultyProxy } from '../../support/faulty-proxy.ts';
-import { openTable, quick, type Stores, silent } from './open-stores.ts';
+import type { FaultyProxy } from '../../support/faulty-proxy.ts';
+import { startBigSegmentRelay } from './big-segments-relays.ts';
+import { openTable, type Stores } from './open-stores.ts';
 import { seededRandom } from './seeded-random.ts';
 
 const { SEED, LONG } = process.env;
-const seeds = SEED ? [Number(SEED)] : Array.from({ length: LONG ? 200 : 1 }, (_, index) => index + 1);
+const seeds = SEED ? [Number(SEED)] : Array.from({ length: LONG ? 200 : 20 }, (_, index) => index + 1);
 
-/** A request that hangs also ends when the proxy heals, so a busy machine needs no shorter limit. */
-const REQUEST_TIMEOUT_MS = LONG ? 300 : 10_000;
+const timings = {
+  /** A request that hangs also ends when the proxy heals, so a busy machine needs no shorter limit. */
+  requestTimeoutMs: LONG ? 300 : 10_000,
+  /** Relays take over from each other often, and now and then from one that only is slow. */
+  ...{ patchBeatMs: 20, patchExpireMs: 100 },
+};
 
 const metadata = 'big_segments_metadata';
 const hashes = ['a', 'b', 'c', 'd', 'e', 'f'];
 const refs = ['vip.g1', 'vip.g2', 'beta.g1'];
-const timings = {
-  ...{ backoff: { firstMs: 5, maxMs: 50 }, pollBackoff: { firstMs: 5, maxMs: 50 } },
-  ...{ checkMs: 30, confirmMs: 50, askGapMs: 10, askMs: 10_000 },
-};
-
 async function runSchedule(seed: number): Promise<void> {
   const random = seededRandom(seed);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
@@ -37,24 +34,9 @@ async function runSchedule(seed: number): Promise<void> {
   const done: string[] = [];
 
   async function startRelay() {
-    const proxy = await startFaultyProxy(stores.table.endpoint, random);
-    proxies.push(proxy);
-    const access = { region: testRegion, credentials: testCredentials, maxAttempts: 1 };
-    const client = new DynamoDBClient({ endpoint: proxy.endpoint, ...access });
-    const { tableName } = stores.table;
-    const store = createDynamoDBBigSegments({
-      ...{ client, tableName, prefix: '', log: silent, timings: { ...quick, requestTimeoutMs: REQUEST_TIMEOUT_MS } },
-    });
-    const relay = createBigSegmentSynchronizer({
-      ...{ streamUri: fake.uri, baseUri: fake.uri, sdkKey: 'sdk', userAgent: 'u', store, timings },
-      ...{ log: silent, onBatch() {} },
-    });
-    closers.push(async () => {
-      await Promise.all([relay.close(), store.close()]);
-      client.destroy();
-      await proxy.close();
-    });
-    relay.start();
+    const relay = await startBigSegmentRelay({ stores, launchDarkly: fake, timings, random });
+    proxies.push(relay.proxy);
+    closers.push(relay.close);
   }
 
   function change(): void {

@@ -29,6 +29,8 @@ export const quick: Timings = {
   reconcileMs: 3_600_000,
   secondLookMs: 150,
   tombstoneMs: 3_600_000,
+  patchBeatMs: 3_600_000,
+  patchExpireMs: 30_000,
   requestTimeoutMs: 15_000,
   retryBaseMs: 5,
   retryCapMs: 100,

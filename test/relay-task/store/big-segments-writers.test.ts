@@ -1,0 +1,274 @@
+/** Several relays, one table of Big Segments, and how often each member is written. */
+import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import { changesByHash, HASHES_AT_ONCE } from '../../../relay-task/store/big-segments.ts';
+import type { Timings } from '../../../relay-task/store/timings.ts';
+import { parsePatches } from '../../../relay-task/upstream/big-segments-patches.ts';
+import { eventually } from '../../support/eventually.ts';
+import {
+  type FakeBigSegments,
+  startFakeBigSegments,
+  type WirePatch,
+  wirePatch,
+} from '../../support/fake-big-segments.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { type BigSegmentRelay, startBigSegmentRelay } from './big-segments-relays.ts';
+import { openTable, type Stores } from './open-stores.ts';
+
+const metadata = 'big_segments_metadata';
+const members = 'big_segments_user';
+/** A busy machine answers within the request timeout, too. */
+const brief = { patchBeatMs: 20, patchExpireMs: 3_000, requestTimeoutMs: 2_000 };
+
+const { opened } = closeAfterEach();
+
+async function start(count: number, timings: Partial<Timings> = {}) {
+  const stores = opened(await openTable());
+  const launchDarkly = opened(await startFakeBigSegments());
+  const startRelay = async () => opened(await startBigSegmentRelay({ stores, launchDarkly, timings, confirmMs: 1e9 }));
+  const relays: BigSegmentRelay[] = [];
+  for (let index = 0; index < count; index++) relays.push(await startRelay());
+  await eventually(() => expect(launchDarkly.openStreams).toBe(count));
+  return { stores, launchDarkly, relays, startRelay };
+}
+
+/** The patch that follows the last one. */
+function next({ history }: FakeBigSegments, included: readonly string[], excluded: readonly string[] = []): WirePatch {
+  const count = history.length;
+  return wirePatch('vip.g1', count === 0 ? '' : `v${count}`, `v${count + 1}`, included, excluded);
+}
+
+const hashesOf = (name: string, count: number) => Array.from({ length: count }, (_, index) => `${name}-${index}`);
+const added = (hashes: readonly string[]) => hashes.map((hash) => `+${hash}`);
+
+const metadataOf = async (stores: Stores) => (await stores.rows(metadata))[metadata] ?? {};
+const isAt = (stores: Stores, version: string) =>
+  eventually(async () => expect((await metadataOf(stores)).lastVersion).toBe(version));
+
+async function membersOf(stores: Stores, list: 'included' | 'excluded' = 'included'): Promise<string[]> {
+  const rows = Object.entries(await stores.rows(members));
+  return rows.flatMap(([hash, row]) => ((row[list] as string[] | undefined)?.length ? [hash] : [])).sort();
+}
+
+const writesOf = ({ proxy }: BigSegmentRelay, namespace = members) =>
+  proxy.passed.filter((passed) => passed.operation === 'UpdateItem' && passed.namespace === namespace);
+
+/** How often each member was written, by all relays together. */
+function writesByHash(relays: readonly BigSegmentRelay[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const { key } of relays.flatMap((relay) => writesOf(relay))) counts[key] = (counts[key] ?? 0) + 1;
+  return counts;
+}
+
+const once = (hashes: readonly string[]) => Object.fromEntries(hashes.map((hash) => [hash, 1]));
+
+/** The relay that the table names as the writer, and the others. */
+function byRole(relays: readonly BigSegmentRelay[]) {
+  const [writer, ...idle] = [...relays].sort((a, b) => writesOf(b).length - writesOf(a).length);
+  return { writer: writer!, idle };
+}
+
+test.each([2, 3])('of %i relays one writes each member of each patch, and all are told of it', async (count) => {
+  const { stores, launchDarkly, relays } = await start(count);
+  const hashes: string[] = [];
+  async function change(size: number) {
+    const batches = relays.map((relay) => relay.batches);
+    const patch = next(launchDarkly, added(hashesOf(`patch-${launchDarkly.history.length}`, size)));
+    hashes.push(...(patch.changes?.included?.add ?? []));
+    launchDarkly.push(patch);
+    await isAt(stores, patch.version);
+    await eventually(() => {
+      for (const [index, relay] of relays.entries()) expect(relay.batches).toBeGreaterThan(batches[index]!);
+    });
+  }
+  await change(3);
+  const { writer, idle } = byRole(relays);
+  const first = writesByHash(relays);
+  for (const relay of relays) relay.proxy.passed.length = 0;
+  for (let patch = 2; patch <= 12; patch++) await change(patch * 3);
+  expect({ ...first, ...writesByHash(relays) }).toEqual(once(hashes));
+  // For each patch the cursor, and the time of synchronisation.
+  expect(writesOf(writer, metadata)).toHaveLength(2 * 11);
+  for (const relay of idle) expect(relay.proxy.passed.filter(({ operation }) => operation !== 'GetItem')).toEqual([]);
+  expect(await membersOf(stores)).toEqual(hashes.sort());
+});
+
+test('a burst of patches that all relays get at once is written by one of them', async () => {
+  const { stores, launchDarkly, relays } = await start(3);
+  const hashes = hashesOf('burst', 60);
+  for (const hash of hashes) launchDarkly.push(next(launchDarkly, [`+${hash}`]));
+  await isAt(stores, 'v60');
+  expect(writesByHash(relays)).toEqual(once(hashes));
+});
+
+test('a relay alone asks for nothing more than a patch needs', async () => {
+  const { stores, launchDarkly, relays } = await start(1);
+  const [relay] = relays as [BigSegmentRelay];
+  launchDarkly.push(next(launchDarkly, ['+a']));
+  await isAt(stores, 'v1');
+  await eventually(() => expect(relay.batches).toBe(2));
+  relay.proxy.passed.length = 0;
+  launchDarkly.push(next(launchDarkly, ['-a', '+b']));
+  await eventually(() => expect(relay.batches).toBe(3));
+  // Its position, two members, the cursor and the time.
+  const asked = relay.proxy.passed.map(({ operation, namespace }) => `${operation} ${namespace}`);
+  expect(asked.slice(-5)).toEqual([
+    ...[`GetItem ${metadata}`, `UpdateItem ${members}`, `UpdateItem ${members}`],
+    ...[`UpdateItem ${metadata}`, `UpdateItem ${metadata}`],
+  ]);
+  // All others are regular looks.
+  expect(new Set(asked.slice(0, -5))).not.toContain(`UpdateItem ${metadata}`);
+});
+
+/** A patch of three groups, which one of two relays writes slowly, and of which a part is known to be written. */
+async function interruptLargePatch() {
+  const { stores, launchDarkly, relays } = await start(2, brief);
+  launchDarkly.push(next(launchDarkly, ['+first']));
+  await isAt(stores, 'v1');
+  const { writer, idle } = byRole(relays);
+  const hashes = hashesOf('large', 2 * HASHES_AT_ONCE + 1);
+  const large = next(launchDarkly, added(hashes));
+  writer.proxy.slow(30);
+  launchDarkly.push(large);
+  await eventually(async () => expect((await metadataOf(stores)).progress).toMatch(/^[12]\/3 v2$/));
+  return { stores, launchDarkly, relays, writer, heir: idle[0]!, hashes, large };
+}
+
+test('the patch of a relay that dies at work is continued by another, after what is known to be written', async () => {
+  const { stores, writer, heir, hashes, large } = await interruptLargePatch();
+  writer.proxy.cut();
+  const [groups] = String((await metadataOf(stores)).progress).split('/');
+  await isAt(stores, 'v2');
+  expect(await membersOf(stores)).toEqual(['first', ...hashes].sort());
+  let left = 0;
+  let index = 0;
+  for await (const group of changesByHash(parsePatches(JSON.stringify([large]))[0]!)) {
+    if (index++ >= Number(groups)) left += group.length;
+  }
+  expect(writesOf(heir)).toHaveLength(left);
+  expect(left).toBeLessThan(hashes.length);
+});
+
+test('a relay that freezes at work undoes nothing when it wakes up, and lets its heir go on writing', async () => {
+  const { stores, launchDarkly, relays, writer, heir, hashes } = await interruptLargePatch();
+  writer.proxy.hang();
+  await isAt(stores, 'v2');
+  launchDarkly.push(
+    next(
+      launchDarkly,
+      hashes.slice(0, 50).map((hash) => `-${hash}`),
+    ),
+  );
+  await isAt(stores, 'v3');
+  writer.proxy.heal();
+  const expected = ['first', ...hashes.slice(50)].sort();
+  for (const relay of relays) relay.proxy.passed.length = 0;
+  const { batches } = writer;
+  launchDarkly.push(next(launchDarkly, ['+last']));
+  await isAt(stores, 'v4');
+  await eventually(() => expect(writer.batches).toBeGreaterThan(batches));
+  expect(await membersOf(stores)).toEqual(['last', ...expected].sort());
+  expect(writesOf(heir).filter(({ key }) => key === 'last')).toHaveLength(1);
+  expect(writesOf(writer)).toEqual([]);
+});
+
+test('a relay that only is slow loses nothing to a hasty one, which stops when the other is first', async () => {
+  const { stores, launchDarkly, relays } = await start(2, { ...brief, patchBeatMs: 1e6, patchExpireMs: 50 });
+  launchDarkly.push(next(launchDarkly, ['+first']));
+  await isAt(stores, 'v1');
+  const { writer } = byRole(relays);
+  const hashes = hashesOf('slow', HASHES_AT_ONCE + 1);
+  writer.proxy.slow(20);
+  launchDarkly.push(next(launchDarkly, added(hashes)), wirePatch('vip.g1', 'v2', 'v3', [`-${hashes[0]}`]));
+  await isAt(stores, 'v3');
+  expect(await membersOf(stores)).toEqual(['first', ...hashes.slice(1)].sort());
+  writer.proxy.heal();
+  launchDarkly.push(next(launchDarkly, [`-${hashes[1]}`]));
+  await isAt(stores, 'v4');
+  expect(await membersOf(stores)).toEqual(['first', ...hashes.slice(2)].sort());
+});
+
+test('a relay that shuts down lets the next one write at once', async () => {
+  // 30 s would be longer than `eventually` waits.
+  const { stores, launchDarkly, relays } = await start(2, { patchExpireMs: 120_000 });
+  launchDarkly.push(next(launchDarkly, ['+a']));
+  await isAt(stores, 'v1');
+  await byRole(relays).writer.close();
+  launchDarkly.push(next(launchDarkly, ['+b']));
+  await isAt(stores, 'v2');
+  expect(await membersOf(stores)).toEqual(['a', 'b']);
+});
+
+test('a relay that did not write says nothing when it shuts down', async () => {
+  const { stores, launchDarkly, relays } = await start(2);
+  launchDarkly.push(next(launchDarkly, ['+a']));
+  await isAt(stores, 'v1');
+  const { writer, idle } = byRole(relays);
+  await eventually(() => expect(idle[0]!.batches).toBe(2));
+  const before = idle[0]!.proxy.passed.length;
+  const { writer: named } = await metadataOf(stores);
+  await idle[0]!.close();
+  const late = idle[0]!.proxy.passed.slice(before).filter(({ operation }) => operation !== 'GetItem');
+  expect(late).toEqual([]);
+  expect((await metadataOf(stores)).writer).toBe(named);
+  await writer.close();
+  expect((await metadataOf(stores)).writer).toBeUndefined();
+});
+
+test('a patch that the writer does not get is written by another, which goes on writing', async () => {
+  const { stores, launchDarkly, relays } = await start(1, brief);
+  launchDarkly.push(next(launchDarkly, ['+a']));
+  await isAt(stores, 'v1');
+  const writer = relays[0]!;
+  const deaf = opened(await startFakeBigSegments(...launchDarkly.history));
+  const heir = opened(await startBigSegmentRelay({ stores, launchDarkly: deaf, timings: brief, confirmMs: 1e9 }));
+  await eventually(() => expect(deaf.openStreams).toBe(1));
+  deaf.push(next(deaf, ['+b']));
+  await isAt(stores, 'v2');
+  deaf.push(next(deaf, ['+c']));
+  await isAt(stores, 'v3');
+  expect(writesOf(heir).map(({ key }) => key)).toEqual(['b', 'c']);
+  // LaunchDarkly's side of the first relay recovers.
+  launchDarkly.history.push(...deaf.history.slice(1));
+  launchDarkly.push(next(launchDarkly, ['+d']));
+  deaf.push(next(deaf, ['+d']));
+  await isAt(stores, 'v4');
+  expect(writesByHash([writer, heir])).toEqual(once(['a', 'b', 'c', 'd']));
+  expect(writesOf(heir).map(({ key }) => key)).toEqual(['b', 'c', 'd']);
+});
+
+test('ld-relay beside our relays moves the cursor, and nobody writes what it wrote', async () => {
+  const { stores, launchDarkly, relays } = await start(2, brief);
+  launchDarkly.push(next(launchDarkly, ['+a']));
+  await isAt(stores, 'v1');
+  for (const relay of relays) relay.proxy.passed.length = 0;
+  const batches = relays.map((relay) => relay.batches);
+  // As ld-relay writes: the member, then the cursor, on condition of the cursor before.
+  const update = (namespace: string, key: string, change: object) =>
+    stores.table.client.send(
+      new UpdateItemCommand({
+        TableName: stores.table.tableName,
+        Key: { namespace: { S: namespace }, key: { S: key } },
+        ...change,
+      }),
+    );
+  const ours = next(launchDarkly, ['+b']);
+  launchDarkly.history.push(ours);
+  await update(members, 'b', {
+    UpdateExpression: 'ADD included :set',
+    ExpressionAttributeValues: { ':set': { SS: ['vip.g1'] } },
+  });
+  await update(metadata, metadata, {
+    UpdateExpression: 'SET lastVersion = :v2',
+    ConditionExpression: 'lastVersion = :v1',
+    ExpressionAttributeValues: { ':v1': { S: 'v1' }, ':v2': { S: 'v2' } },
+  });
+  launchDarkly.stream(JSON.stringify([ours]));
+  await eventually(() => {
+    for (const [index, relay] of relays.entries()) expect(relay.batches).toBeGreaterThan(batches[index]!);
+  });
+  expect(writesByHash(relays)).toEqual({});
+  launchDarkly.push(next(launchDarkly, ['-a', '+c']));
+  await isAt(stores, 'v3');
+  expect(await membersOf(stores)).toEqual(['b', 'c']);
+  expect(writesByHash(relays)).toEqual({ a: 1, c: 1 });
+});
