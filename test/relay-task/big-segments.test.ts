@@ -4,8 +4,9 @@ import { startTable } from '../support/dynalite.ts';
 import { eventually } from '../support/eventually.ts';
 import { startFakeBigSegments, wirePatch } from '../support/fake-big-segments.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
+import { startFaultyProxy } from '../support/faulty-proxy.ts';
 import { closeAfterEach } from '../support/opened.ts';
-import { readStream } from '../support/read-stream.ts';
+import { readStream, type StreamReader } from '../support/read-stream.ts';
 import { startTestRelay } from '../support/start-relay.ts';
 
 const clause = { attribute: '', op: 'segmentMatch', values: ['vip'], negate: false };
@@ -20,6 +21,13 @@ const context = Buffer.from('{"kind":"user","key":"alice"}').toString('base64url
 
 const { opened } = closeAfterEach();
 
+const variables = {
+  LD_ENV_prod: 'sdk-00000000-1111-2222-3333-444455556666',
+  LD_CLIENT_SIDE_ID_prod: 'client-id',
+  LD_PREFIX_prod: 'prod',
+  USE_DYNAMODB: 'true',
+};
+
 test('removing a Big Segment membership changes evalx and open streams, although no version rises', async () => {
   const member = hashOf('alice');
   const table = opened(await startTable());
@@ -28,12 +36,9 @@ test('removing a Big Segment membership changes evalx and open streams, although
   upstream.answer = ({ url }) => (url.startsWith('/big-segments') ? 'silent' : 'stream');
   const relay = opened(
     await startTestRelay({
-      LD_ENV_prod: 'sdk-00000000-1111-2222-3333-444455556666',
-      LD_CLIENT_SIDE_ID_prod: 'client-id',
-      LD_PREFIX_prod: 'prod',
+      ...variables,
       STREAM_URI: upstream.uri,
       BASE_URI: launchDarkly.uri,
-      USE_DYNAMODB: 'true',
       DYNAMODB_TABLE: table.tableName,
       DYNAMODB_URL: table.endpoint,
     }),
@@ -61,4 +66,42 @@ test('removing a Big Segment membership changes evalx and open streams, although
   expect(next.event).toBe('put');
   expect(JSON.parse(next.data).club).toMatchObject({ value: 'out', version: 1 });
   expect(await evaluate()).toMatchObject({ value: 'out' });
+});
+
+test('of two relays on one table one writes a Big Segments patch, and clients of both are told', async () => {
+  const member = hashOf('alice');
+  const table = opened(await startTable());
+  const proxy = opened(await startFaultyProxy(table.endpoint));
+  const launchDarkly = opened(await startFakeBigSegments(wirePatch('vip.g3', '', 'v1', [`+${member}`])));
+  const upstream = opened(await startFakeUpstream({ flags: { club }, segments: { vip } }));
+  upstream.answer = ({ url }) => (url.startsWith('/big-segments') ? 'silent' : 'stream');
+  const bigSegmentStreams = () => upstream.open().filter(({ url }) => url === '/big-segments');
+  const streams: StreamReader[] = [];
+  for (let relays = 1; relays <= 2; relays++) {
+    const { port } = opened(
+      await startTestRelay({
+        ...variables,
+        STREAM_URI: upstream.uri,
+        BASE_URI: launchDarkly.uri,
+        DYNAMODB_TABLE: table.tableName,
+        DYNAMODB_URL: proxy.endpoint,
+      }),
+    );
+    const stream = opened(await readStream({ port, path: `/eval/client-id/${context}` }));
+    streams.push(stream);
+    expect(JSON.parse((await stream.next(60_000)).data).club).toMatchObject({ value: 'in' });
+    await eventually(() => expect(bigSegmentStreams()).toHaveLength(relays));
+  }
+  for (const [last, patch] of [
+    ['out', wirePatch('vip.g3', 'v1', 'v2', [`-${member}`])],
+    ['in', wirePatch('vip.g3', 'v2', 'v3', [`+${member}`])],
+  ] as const) {
+    launchDarkly.history.push(patch);
+    await upstream.event('patch', JSON.stringify([patch]), { to: ({ url }) => url === '/big-segments' });
+    for (const stream of streams) {
+      expect(JSON.parse((await stream.next(60_000)).data).club).toMatchObject({ value: last });
+    }
+  }
+  const writes = proxy.passed.filter(({ namespace }) => namespace === 'prod:big_segments_user');
+  expect(writes.filter(({ operation }) => operation === 'UpdateItem')).toHaveLength(3);
 });
