@@ -44,8 +44,10 @@ export function createStandings(): Standings {
 
   function isIncomplete(store: number, { cursor, synchronizedOn }: BigSegmentMetadata): boolean {
     if (synchronizedOn === undefined) return true;
+    // ld-relay goes on writing the time of synchronisation into a store that was emptied, and refills it later.
+    if (cursor === '' && newest !== undefined && newest.cursor !== '') return true;
     const since = incomplete.get(store);
-    if (since === undefined) return cursor === '' && newest !== undefined && newest.cursor !== '';
+    if (since === undefined) return false;
     // It was synchronised since, or has come back to where it was.
     return synchronizedOn <= since && (cursor === '' || cursor !== newest?.cursor);
   }

@@ -2,13 +2,12 @@
  * What clients are told about Big Segments while the store misbehaves: the whole relay, and ld-relay beside it.
  *
  * Method: a real Redis holds the memberships of one segment, in which every second context is. Half of the contexts have
- * polled before, the others are new; then all poll at the same moment, each on a keep-alive socket of its own as far as the
- * limit of open files allows, while Redis is well, pauses for 3 s, is killed and comes back empty after 3 s, or answers 500 ms
+ * polled before, the others are new; then all poll at the same moment, over as many keep-alive sockets as there may be, while Redis is well, pauses for 3 s, is killed and comes back empty after 3 s, or answers 500 ms
  * late. A 5xx is asked again after a second, as SDKs do. The right answer follows from the context's key. Afterwards 2,000
- * contexts poll again and again until the store is full, and at last everyone once more. LaunchDarkly serves ten patches,
+ * contexts poll again and again until the store is full, and at last everyone who was not told the truth. LaunchDarkly serves ten patches,
  * 300 ms each, and sends another one when Redis is back, since ld-relay notices an empty store only then.
  *
- *   npx tsx test/bench/big-segments.ts [--json] [--contexts 20000] [--ld-relay /path/to/ld-relay] [--states paused,lagging]
+ *   npx tsx test/bench/big-segments.ts [--json] [--contexts 20000] [--sockets 18000] [--ld-relay /path/to/ld-relay] [--states paused,lagging]
  *
  * Exits with 1 if our relay told anybody a wrong membership. Without --ld-relay only our relay runs.
  */
@@ -28,16 +27,17 @@ const { values } = parseArgs({
   options: {
     json: { type: 'boolean', default: false },
     contexts: { type: 'string', default: '20000' },
+    sockets: { type: 'string', default: '18000' },
     'ld-relay': { type: 'string' },
     states: { type: 'string', default: 'healthy,paused,emptied,lagging' },
   },
 });
 const COUNT = Number(values.contexts);
-/** Node and ld-relay may open 20,000 files on many machines. */
-const MAX_SOCKETS = 18_000;
+const MAX_SOCKETS = Number(values.sockets);
 const SAMPLE = Math.min(2_000, COUNT);
 const PATCHES = 10;
-const GIVE_UP_MS = 120_000;
+/** Nothing takes so long on a machine that does nothing else. */
+const GIVE_UP_MS = 240_000;
 
 type State = 'healthy' | 'paused' | 'emptied' | 'lagging';
 type Kind = 'right' | 'last known' | 'STORE_ERROR' | 'wrong' | 'none';
@@ -138,6 +138,7 @@ function judge(key: string, text: string): Kind {
 }
 
 const all = (site: Site, some: readonly string[]) => Promise.all(some.map((key) => poll(site, key)));
+const isTrue = (answer: Answer | undefined) => answer?.kind === 'right' || answer?.kind === 'last known';
 const count = (answers: readonly Answer[], kind: Kind) => answers.filter((answer) => answer.kind === kind).length;
 
 async function beginFault(site: Site, state: State): Promise<void> {
@@ -191,17 +192,21 @@ async function run(candidate: string, state: State, directory: string) {
       await sleep(100);
     } while (!full);
     await recovery;
-    // Until everyone knows the truth.
-    let missing = keys;
+    let missing = keys.filter((_, index) => !isTrue(first[index]));
     const restored = performance.now();
     while (missing.length > 0 && performance.now() - restored < GIVE_UP_MS / 2) {
       const answers = await all(site, missing);
-      missing = missing.filter((_, index) => answers[index]?.kind !== 'right' && answers[index]?.kind !== 'last known');
+      missing = missing.filter((_, index) => !isTrue(answers[index]));
       if (missing.length > 0) await sleep(500);
     }
     const times = first.map(({ ms }) => ms).sort((a, b) => a - b);
     return {
-      ...{ relay: candidate === 'relay' ? 'edge-flag-relay' : 'ld-relay', state, contexts: COUNT },
+      ...{
+        relay: candidate === 'relay' ? 'edge-flag-relay' : 'ld-relay',
+        state,
+        contexts: COUNT,
+        sockets: MAX_SOCKETS,
+      },
       ...{ right: count(first, 'right'), lastKnown: count(first, 'last known') },
       ...{ storeError: count(first, 'STORE_ERROR'), wrong: count(first, 'wrong'), none: count(first, 'none') },
       ...{ medianMs: Math.round(times[times.length >> 1]!), lastMs: Math.round(times.at(-1)!) },

@@ -499,6 +499,21 @@ describe('a Big Segment store that lost its data', () => {
     await eventually(async () => expect(await tell('alice')).toEqual(healthy(null)));
   });
 
+  test('is not complete while it is empty, although ld-relay goes on confirming that it is', async () => {
+    const { tell, store, clock } = await lose({ pollMs: 60_000 });
+    const { asked } = store;
+    for (let confirmed = 1; confirmed <= 3; confirmed++) {
+      clock.now += 30_000;
+      store.synchronizedOn = clock.now;
+      const { length } = asked;
+      await eventually(() => expect(asked.length).toBeGreaterThan(length + 2));
+      expect(await tell('alice')).toEqual(stale(IN));
+    }
+    clock.now += 30_000;
+    Object.assign(store, { cursor: 'v10', synchronizedOn: clock.now, memberships: { [ALICE]: OUT } });
+    await eventually(async () => expect(await tell('alice')).toEqual(healthy(OUT)));
+  });
+
   test('gives a context that was never seen no answer, and the truth once there is one', async () => {
     const { tell, store, told, clock } = await lose();
     expect(await tell('bob')).toEqual(STORE_ERROR);
