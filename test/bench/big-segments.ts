@@ -40,7 +40,8 @@ const PATCHES = 10;
 const GIVE_UP_MS = 240_000;
 
 type State = 'healthy' | 'paused' | 'emptied' | 'lagging';
-type Kind = 'right' | 'last known' | 'STORE_ERROR' | 'wrong' | 'none';
+/** `no flag`: the answer has no flags. `none`: there was no answer. */
+type Kind = 'right' | 'last known' | 'STORE_ERROR' | 'wrong' | 'no flag' | 'none';
 interface Answer {
   readonly kind: Kind;
   readonly ms: number;
@@ -130,7 +131,7 @@ async function poll(site: Site, key: string): Promise<Answer> {
 
 function judge(key: string, text: string): Kind {
   const { club: answer } = JSON.parse(text) as { club?: { variation: number; reason: { bigSegmentsStatus?: string } } };
-  if (!answer) return 'wrong';
+  if (!answer) return 'no flag';
   const { bigSegmentsStatus: status } = answer.reason;
   if (status === 'STORE_ERROR') return 'STORE_ERROR';
   if (answer.variation !== (isMember(key) ? 0 : 1)) return 'wrong';
@@ -208,12 +209,14 @@ async function run(candidate: string, state: State, directory: string) {
         sockets: MAX_SOCKETS,
       },
       ...{ right: count(first, 'right'), lastKnown: count(first, 'last known') },
-      ...{ storeError: count(first, 'STORE_ERROR'), wrong: count(first, 'wrong'), none: count(first, 'none') },
+      ...{ storeError: count(first, 'STORE_ERROR'), wrong: count(first, 'wrong') },
+      ...{ noFlag: count(first, 'no flag'), none: count(first, 'none') },
       ...{ medianMs: Math.round(times[times.length >> 1]!), lastMs: Math.round(times.at(-1)!) },
       ...{
         laterAnswers: later.length,
         laterStoreError: count(later, 'STORE_ERROR'),
         laterWrong: count(later, 'wrong'),
+        laterNoFlag: count(later, 'no flag'),
       },
       ...{ neverTold: missing.length },
     };

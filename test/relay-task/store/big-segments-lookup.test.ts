@@ -502,6 +502,7 @@ describe('a Big Segment store that lost its data', () => {
   test('is not complete while it is empty, although ld-relay goes on confirming that it is', async () => {
     const { tell, store, clock } = await lose({ pollMs: 60_000 });
     const { asked } = store;
+    expect(await tell('alice')).toEqual(stale(IN));
     for (let confirmed = 1; confirmed <= 3; confirmed++) {
       clock.now += 30_000;
       store.synchronizedOn = clock.now;
