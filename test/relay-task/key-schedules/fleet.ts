@@ -66,8 +66,13 @@ async function openLaunchDarkly(world: World, { pick, random }: Choices) {
   let isAutoConfigSilent = false;
   upstream.dataFor = (request) =>
     isOfFlags(request) ? world.dataOf(world.environmentOf(keyIn(request))) : configuration(request);
-  upstream.headersFor = (request): Record<string, string> =>
-    isOfFlags(request) && world.sendsIds ? { 'X-LD-EnvID': idOf(world, keyIn(request)) } : {};
+  const heard = new Map<string, number>();
+  upstream.headersFor = (request): Record<string, string> => {
+    if (!isOfFlags(request) || !world.sendsIds) return {};
+    const sdkKey = keyIn(request);
+    heard.set(sdkKey, heard.get(sdkKey) ?? Date.now());
+    return { 'X-LD-EnvID': idOf(world, sdkKey) };
+  };
   upstream.answer = (request) => {
     if (!isOfFlags(request)) return isAutoConfigSilent ? 'silent' : 'stream';
     return trouble?.(keyIn(request)) ?? (world.accepts(keyIn(request)) ? 'stream' : { status: 401 });
@@ -79,6 +84,7 @@ async function openLaunchDarkly(world: World, { pick, random }: Choices) {
   };
   return {
     fake,
+    heard,
     faults: {
       launchDarklyHangs: () => toSome('hang'),
       launchDarklyIsSilent: () => toSome('silent'),
@@ -145,6 +151,7 @@ export async function openMember(
     proxy = await startTcpProxy(store.port);
     startedAt = world.states.length - 1;
     read = [];
+    launchDarkly.heard.clear();
     const variables = {
       ...source.variables(),
       ...store.variables(proxy.port),
@@ -163,7 +170,12 @@ export async function openMember(
     number,
     get knowledge() {
       const isFixed = world.source === 'configuration';
-      return { oldest: isFixed ? startedAt : oldest, newest: isFixed ? startedAt : world.states.length - 1, read };
+      return {
+        oldest: isFixed ? startedAt : oldest,
+        newest: isFixed ? startedAt : world.states.length - 1,
+        read,
+        heardAt: (sdkKey) => launchDarkly.heard.get(sdkKey),
+      };
     },
     get relay() {
       return relay;

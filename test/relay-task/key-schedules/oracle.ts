@@ -11,6 +11,8 @@ export interface Knowledge {
   readonly newest: number;
   /** The states that it is known to have read, since it started. */
   readonly read: readonly State[];
+  /** Unix ms when LaunchDarkly first told it the environment of this SDK key, since it started. */
+  heardAt(sdkKey: string): number | undefined;
 }
 
 export interface Answer {
@@ -30,8 +32,9 @@ export function objectionTo(world: World, knowledge: Knowledge, { credential, st
     return mayBeUnknown ? undefined : `a final ${status} for a good ${credential.kind}`;
   }
   if (status !== 200) return `status ${status}`;
-  const hasHeardIds = world.sendsIds && knowledge.read.length > 0;
-  const allowed = dataFor(world, states, credential, hasHeardIds);
+  // What has just been sent may still be on its way.
+  const hasHeard = (knowledge.heardAt(credential.value) ?? at) < at - 1_000;
+  const allowed = dataFor(world, states, credential, hasHeard);
   const foreign = whoseIn(body).filter((environment) => !allowed.has(environment));
   if (foreign.length === 0) return undefined;
   return `data of ${foreign.join(', ')} for a ${credential.kind} of ${[...allowed].join(', ') || 'nobody'}`;
@@ -79,7 +82,7 @@ function dataFor(
   world: World,
   states: readonly State[],
   { kind, value }: Credential,
-  hasHeardIds: boolean,
+  hasHeard: boolean,
 ): ReadonlySet<string> {
   const { environmentOf, source, sendsIds } = world;
   const allowed = new Set<string>();
@@ -95,7 +98,7 @@ function dataFor(
     }
     const isInGrace = folder.previous.some(({ sdkKey }) => sdkKey === value);
     // By its grace time a key is said to be of the same environment as the present key, if LaunchDarkly has not said otherwise.
-    if (kind === 'sdkKey' && (hasHeardIds || !isInGrace)) continue;
+    if (kind === 'sdkKey' && (hasHeard || !isInGrace)) continue;
     for (const sdkKey of [folder.sdkKey, ...folder.previous.map((one) => one.sdkKey)]) {
       const environment = environmentOf(sdkKey);
       const { clientId } = folder;
