@@ -174,7 +174,7 @@ export async function openMember(
         oldest: isFixed ? startedAt : oldest,
         newest: isFixed ? startedAt : world.states.length - 1,
         read,
-        heardAt: (sdkKey) => launchDarkly.heard.get(sdkKey),
+        heardAt: (sdkKey: string) => launchDarkly.heard.get(sdkKey),
       };
     },
     get relay() {
