@@ -2,7 +2,7 @@
 import { isDeepStrictEqual } from 'node:util';
 import { inSlices } from '../common/slices.ts';
 import type { Registry } from '../environments/registry.ts';
-import type { EnvironmentDescription, EnvironmentSink } from '../ports.ts';
+import type { EnvironmentDescription, EnvironmentSink, Log } from '../ports.ts';
 import { createHeard, keySourcesOf } from './admission.ts';
 import { createBackground } from './background.ts';
 import { createTenant, type LiveTenant, type Tenant, type TenantOptions } from './tenant.ts';
@@ -37,21 +37,15 @@ export function createTenants(options: TenantsOptions): Tenants {
   const heard = createHeard();
   /** What the source named last, by id. */
   let named: ReadonlyMap<string, EnvironmentDescription> = new Map();
-  /** The ids whose tenants do not follow it yet, in its order. */
-  const waiting = new Set<string>();
-  /** Tenants that nobody can find any more and that are still to be closed. */
-  const leaving = new Set<LiveTenant>();
-  /** Why credentials were refused, by id. Each may be free after any change. */
-  const refused = new Map<string, readonly string[]>();
+  const refusals = createRefusals(log);
   const removed = createBackground();
   /** Of the lists that are not wholly in force yet: the tenants before them, and where a new one finds its data among these. */
   let predecessors: readonly Tenant[] = [];
   let heirlooms: Heirlooms = () => undefined;
   let isComplete = false;
-  let settled = true;
-  let settling = Promise.resolve();
   /** The first environment that could not be set up. */
   let failure: unknown;
+  const backlog = createBacklog({ remove, setUp, onSettled });
   const all = () => [...tenants.values()].flatMap((views) => [...views.values()]);
 
   registry.onVanished((vanished) => {
@@ -59,7 +53,6 @@ export function createTenants(options: TenantsOptions): Tenants {
   });
 
   function remove(tenant: LiveTenant): void {
-    leaving.delete(tenant);
     tenant.streams.remove();
     options.onRemoved?.(tenant);
     removed.add(tenant.close());
@@ -72,8 +65,8 @@ export function createTenants(options: TenantsOptions): Tenants {
       // Its credentials first, so that another environment may have them.
       registry.apply({ type: 'remove-environment', name: id });
       tenants.delete(id);
-      refused.delete(id);
-      for (const tenant of views.values()) leaving.add(tenant);
+      refusals.forget(id);
+      backlog.addLeaving(views.values());
     }
   }
 
@@ -107,17 +100,7 @@ export function createTenants(options: TenantsOptions): Tenants {
       const other = tenant.memory.initialized ? undefined : heirlooms(tenant);
       if (other) tenant.inherit(other);
     }
-    tellRefused(id, name, registry.apply({ type: 'set-credentials', name: id, credentials }));
-  }
-
-  /** Each problem once. */
-  function tellRefused(id: string, name: string, problems: readonly string[]): void {
-    const known = refused.get(id) ?? [];
-    if (problems.length > 0) refused.set(id, problems);
-    else refused.delete(id);
-    for (const problem of problems) {
-      if (!known.includes(problem)) log.error('Refused a credential', { environment: name, problem });
-    }
+    refusals.tell(id, name, registry.apply({ type: 'set-credentials', name: id, credentials }));
   }
 
   function setUp(id: string): void {
@@ -126,22 +109,12 @@ export function createTenants(options: TenantsOptions): Tenants {
       if (description) apply(description);
     } catch (error) {
       failure ??= error;
-      // It is tried again with the next change.
-      refused.set(id, []);
+      refusals.retry(id);
       log.error('Could not set up the environment', { environment: id, reason: (error as Error).message });
     }
   }
 
-  /** Yields between two environments. */
-  function* settle(): Generator<void, void> {
-    while (leaving.size > 0 || waiting.size > 0) {
-      const [tenant] = leaving;
-      const [id = ''] = waiting;
-      if (tenant) remove(tenant);
-      else if (waiting.delete(id)) setUp(id);
-      if (leaving.size > 0 || waiting.size > 0) yield;
-    }
-    settled = true;
+  function onSettled(): void {
     predecessors = [];
     heirlooms = () => undefined;
     if (isComplete) registry.apply({ type: 'source-complete' });
@@ -152,7 +125,7 @@ export function createTenants(options: TenantsOptions): Tenants {
       return all();
     },
     get settled() {
-      return settled;
+      return backlog.settled();
     },
     replace(descriptions, extent) {
       isComplete = extent !== 'incomplete';
@@ -165,14 +138,11 @@ export function createTenants(options: TenantsOptions): Tenants {
       // Every revocation comes before every grant, since a credential may move from one environment to another.
       changed.forEach(revoke);
       const ids = new Set(changed.map(({ id }) => id));
-      for (const { id } of descriptions) if (ids.has(id) || refused.has(id)) waiting.add(id);
-      if (!settled) return;
-      settled = false;
-      // A small change is in force when this returns, but thousands of environments must not block the event loop.
-      settling = inSlices(settle());
+      backlog.addWaiting(descriptions.map(({ id }) => id).filter((id) => ids.has(id) || refusals.has(id)));
+      backlog.work();
     },
     async started() {
-      await settling;
+      await backlog.ended();
       if (failure !== undefined) throw failure;
       await Promise.all(all().map((tenant) => tenant.started));
     },
@@ -180,10 +150,83 @@ export function createTenants(options: TenantsOptions): Tenants {
       for (const tenant of all()) tenant.tellEligibility();
     },
     async close() {
-      waiting.clear();
       named = new Map();
-      for (const tenant of leaving) remove(tenant);
+      backlog.giveUp();
       await Promise.all([...all().map((tenant) => tenant.close()), removed.ended()]);
+    },
+  };
+}
+
+/**
+ * What the latest lists still ask for. A small change is in force when `work` returns, but thousands of environments must
+ * not block the event loop.
+ */
+function createBacklog(options: {
+  remove(tenant: LiveTenant): void;
+  /** Makes the environment follow what the source named last. Must not throw. */
+  setUp(id: string): void;
+  onSettled(): void;
+}) {
+  /** Ids, in the order of the source. */
+  const waiting = new Set<string>();
+  /** Tenants that nobody can find any more. */
+  const leaving = new Set<LiveTenant>();
+  let settled = true;
+  let ended = Promise.resolve();
+
+  function* steps(): Generator<void, void> {
+    while (leaving.size > 0 || waiting.size > 0) {
+      const [tenant] = leaving;
+      const [id = ''] = waiting;
+      if (tenant) {
+        leaving.delete(tenant);
+        options.remove(tenant);
+      } else if (waiting.delete(id)) options.setUp(id);
+      if (leaving.size > 0 || waiting.size > 0) yield;
+    }
+    settled = true;
+    options.onSettled();
+  }
+
+  return {
+    settled: () => settled,
+    ended: () => ended,
+    addWaiting(ids: Iterable<string>): void {
+      for (const id of ids) waiting.add(id);
+    },
+    addLeaving(tenants: Iterable<LiveTenant>): void {
+      for (const tenant of tenants) leaving.add(tenant);
+    },
+    work(): void {
+      if (!settled) return;
+      settled = false;
+      ended = inSlices(steps());
+    },
+    /** Removes what is leaving, and sets up nothing more. */
+    giveUp(): void {
+      waiting.clear();
+      for (const tenant of leaving) options.remove(tenant);
+      leaving.clear();
+    },
+  };
+}
+
+/** Environments to which the registry refused credentials. These may be free after any change. */
+function createRefusals(log: Log) {
+  const problemsOf = new Map<string, readonly string[]>();
+  return {
+    has: (id: string) => problemsOf.has(id),
+    forget: (id: string) => void problemsOf.delete(id),
+    /** It is set up again with the next change. */
+    retry: (id: string) => void problemsOf.set(id, []),
+    /** Logs each problem once. */
+    tell(id: string, environment: string, problems: readonly string[]): void {
+      const known = problemsOf.get(id) ?? [];
+      if (problems.length > 0) problemsOf.set(id, problems);
+      else problemsOf.delete(id);
+      for (const problem of problems) {
+        if (!known.includes(problem)) log.error('Refused a credential', { environment, problem });
+      }
     },
   };
 }
