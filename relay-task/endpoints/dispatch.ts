@@ -3,7 +3,7 @@ import type { IncomingMessage } from 'node:http';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
 import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
-import { CANNOT_ANSWER, messageReply, Refusal, type Reply, SEE_LOG } from './reply.ts';
+import { CANNOT_ANSWER, messageReply, notYetReply, Refusal, type Reply, SEE_LOG } from './reply.ts';
 import { withoutData } from './represent.ts';
 import type { EnvironmentRequest, RouteRequest } from './request.ts';
 import { createRouter, type Resolution } from './router.ts';
@@ -29,7 +29,12 @@ export interface Exchange {
 
 export type Decision =
   | { readonly reply: Reply }
-  | { readonly environment: ServedEnvironment; readonly opening: StreamOpening };
+  | {
+      readonly environment: ServedEnvironment;
+      readonly opening: StreamOpening;
+      /** The answer instead, if the credential has lost the environment, or its data, since. Call it right before opening. */
+      refusal(): Reply | undefined;
+    };
 
 export interface Dispatcher {
   readonly routes: readonly Route[];
@@ -76,7 +81,16 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
     exchange.environment = environment;
     exchange.credentialKind = credentialKind;
     const identified: EnvironmentRequest = { ...request, ...selected };
-    if ('handler' in route) return { reply: await route.handler(identified) };
+    // While an answer is made, the credential may be revoked, or data may arrive that it must not get.
+    const refusal = (): Reply | undefined => {
+      const again = selectEnvironment(find, route.credential, request);
+      if ('status' in again) return again;
+      return again.environment === environment ? undefined : notYetReply('the credential moves to another environment');
+    };
+    if ('handler' in route) {
+      const reply = await route.handler(identified);
+      return { reply: (showsData(reply) ? refusal() : undefined) ?? reply };
+    }
 
     const details = await route.stream(identified);
     const instead = withoutStream(identified);
@@ -90,7 +104,7 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
       httpVersion: message.httpVersion,
       ...(cors && { headers: cors }),
     };
-    return { environment, opening };
+    return { environment, opening, refusal };
   };
 
   const failed = (error: unknown, { route }: Exchange): Reply => {
@@ -137,6 +151,11 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
       }
     },
   };
+}
+
+/** An answer to posted events shows none, and must not be taken back once they are accepted. */
+function showsData({ status }: Reply): boolean {
+  return status === 200 || status === 304;
 }
 
 /** The CORS headers of an exchange; undefined for endpoints that browsers do not use. */

@@ -126,11 +126,13 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   /** The answer if there is no stream. */
   const openStream = (
     socket: Socket,
-    { environment, opening }: Extract<Decision, { opening: unknown }>,
+    { environment, opening, refusal }: Extract<Decision, { opening: unknown }>,
     exchange: Exchange,
   ): Reply | undefined => {
     if (closing) return notYetReply('the relay is shutting down');
     try {
+      const refused = refusal();
+      if (refused) return refused;
       if (options.openStream(environment, socket, opening)) return undefined;
       return notYetReply('too many streams are being opened');
     } catch (error) {
