@@ -119,33 +119,29 @@ test('a relay alone asks for nothing more than a patch needs', async () => {
   expect(new Set(asked.slice(0, -5))).not.toContain(`UpdateItem ${metadata}`);
 });
 
-/** A patch of three groups, which one of two relays writes slowly, and of which a part is known to be written. */
+/** A patch of two groups, which one of two relays writes slowly, and of which a part is known to be written. */
 async function interruptLargePatch() {
   const { stores, launchDarkly, relays } = await start(2, brief);
   launchDarkly.push(next(launchDarkly, ['+first']));
   await isAt(stores, 'v1');
   const { writer, idle } = byRole(relays);
-  const hashes = hashesOf('large', 2 * HASHES_AT_ONCE + 1);
+  const hashes = hashesOf('large', HASHES_AT_ONCE + 1);
   const large = next(launchDarkly, added(hashes));
   writer.proxy.slow(30);
   launchDarkly.push(large);
-  await eventually(async () => expect((await metadataOf(stores)).progress).toMatch(/^[12]\/3 v2$/));
+  await eventually(async () => expect((await metadataOf(stores)).progress).toBe('1/2 v2'));
   return { stores, launchDarkly, relays, writer, heir: idle[0]!, hashes, large };
 }
 
 test('the patch of a relay that dies at work is continued by another, after what is known to be written', async () => {
   const { stores, writer, heir, hashes, large } = await interruptLargePatch();
   writer.proxy.cut();
-  const [groups] = String((await metadataOf(stores)).progress).split('/');
   await isAt(stores, 'v2');
   expect(await membersOf(stores)).toEqual(['first', ...hashes].sort());
-  let left = 0;
-  let index = 0;
-  for await (const group of changesByHash(parsePatches(JSON.stringify([large]))[0]!)) {
-    if (index++ >= Number(groups)) left += group.length;
-  }
-  expect(writesOf(heir)).toHaveLength(left);
-  expect(left).toBeLessThan(hashes.length);
+  const groups: (readonly { readonly hash: string }[])[] = [];
+  for await (const group of changesByHash(parsePatches(JSON.stringify([large]))[0]!)) groups.push(group);
+  // A write may be sent again on a busy machine.
+  expect(new Set(writesOf(heir).map(({ key }) => key))).toEqual(new Set(groups[1]!.map(({ hash }) => hash)));
 });
 
 test('a relay that freezes at work undoes nothing when it wakes up, and lets its heir go on writing', async () => {
