@@ -69,6 +69,7 @@ export function createAdmission(
   let newcomers = new Set(held === sourceOf(first) ? [] : [idOf('sdkKey', first.sdkKey ?? '')]);
   /** By credential that the source of environments no longer names: where the data came from when that was noticed. */
   let leaving = new Map<string, string>();
+  let hasData = false;
   let conflictSince: number | undefined;
 
   const sourcesNow = () => [
@@ -101,12 +102,18 @@ export function createAdmission(
 
   function holds(source: string): void {
     held = source;
+    const { sdkKey } = description;
+    // The key counted as one that has its data only because there was none.
+    if (!hasData && sdkKey !== undefined && source !== sourceOf(description)) newcomers.add(idOf('sdkKey', sdkKey));
+    hasData = true;
     changed();
   }
 
+  const isOwn = (kind: CredentialKind, value: string) => kind === 'sdkKey' && held === sourceOf(description, value);
+
   return {
     admits: (kind, value) =>
-      (held === sourceOf(description) || !newcomers.has(idOf(kind, value))) &&
+      (held === sourceOf(description) || isOwn(kind, value) || !newcomers.has(idOf(kind, value))) &&
       !hasLostData(idOf(kind, value)) &&
       !isForeign(kind, value),
     update(next) {

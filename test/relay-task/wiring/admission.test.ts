@@ -40,6 +40,15 @@ test('a new key and what comes with it are admitted once the key has delivered; 
   expect(admitted()).toEqual(['sdkKey a', 'mobileKey m']);
 });
 
+test('a key without data waits when the first data is that of a key whose grace time was added later, which has it at once', () => {
+  const admission = createAdmission(environment(sdk('b'), mobile('m')));
+  admission.update(environment(sdk('b'), sdk('a', 9), mobile('m')));
+  admission.holds(A);
+  expect(['a', 'b'].map((key) => admission.admits('sdkKey', key))).toEqual([true, false]);
+  admission.holds(B);
+  expect(['a', 'b'].map((key) => admission.admits('sdkKey', key))).toEqual([true, true]);
+});
+
 test('a new key that had its data waits again when the earlier key delivers once more, whatever the source said meanwhile', () => {
   const admission = createAdmission(environment(sdk('a'), mobile('m')));
   const rotating = environment(sdk('b'), sdk('a', 9), mobile('m'));
