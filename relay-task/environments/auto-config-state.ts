@@ -120,7 +120,7 @@ export function createAutoConfigState() {
       }
     },
 
-    /** An environment that did not change has the same description as before. Yields between two that are described anew. */
+    /** An environment that did not change keeps the same object as its description. Yields between two that did. */
     *describe(templates: EnvironmentTemplates, now: number): Generator<void, EnvironmentDescription[]> {
       const all: EnvironmentDescription[] = [];
       for (const held of environments.values()) {

@@ -179,7 +179,7 @@ function describe(
       kind,
       value,
       ...(expiresAt !== undefined && { expiresAt }),
-      // An earlier SDK key in its grace time is not named either, but nobody doubts that.
+      // An earlier SDK key in its grace time is not named either, but its expiry says that it is still valid.
       ...(standing === 'replaced' && expiresAt === undefined && { replaced: true as const }),
     })),
     filters: settingOf('filters', text('filters')) ?? (ofProject ? defaults.filters![projectKey]! : []),

@@ -220,7 +220,7 @@ function nextHeld(
   reading: Reading | undefined,
   now: number,
 ): Held | undefined {
-  // What was wrong with it before does not begin anew while it is read again.
+  // While it is read again, an earlier problem keeps the time when it began.
   if (held?.trouble !== undefined && reading !== undefined && 'kind' in reading && reading.kind === 'awaited')
     return held;
   if (isUnchanged(held, listed)) {

@@ -147,9 +147,9 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     await record.learn(now());
     if (delivery.hasBegun() || closed) return;
     const saved = parseSaved(text);
-    if (saved === undefined || now() - saved.at > graceMs || !memory.restore(saved.memory)) {
-      const reason =
-        saved && now() - saved.at > graceMs ? 'it is older than the grace time' : 'this version cannot read it';
+    const isTooOld = saved !== undefined && now() - saved.at > graceMs;
+    if (saved === undefined || isTooOld || !memory.restore(saved.memory)) {
+      const reason = isTooOld ? 'it is older than the grace time' : 'this version cannot read it';
       log.warn('Cannot use the last good keys of SSM', { reason });
       return;
     }
@@ -183,7 +183,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   async function run() {
     const recalled = new AbortController();
     const recalling = useRemembered().finally(() => recalled.abort());
-    // What is known need not be decrypted again. A store that does not answer holds nobody up.
+    // What is remembered need not be decrypted again. A store that does not answer must not delay the first reading for long.
     if (remembered) await Promise.race([recalling, sleep(RECALL_MS, recalled.signal)]);
     while (!closed) {
       const waitMs = await round();
@@ -226,9 +226,10 @@ function parseSaved(text: string): { readonly at: number; readonly memory: strin
   }
 }
 
-/** SDK keys first: each of them is what an environment is served with. */
+/** The order of decryption: SDK keys first, since nothing is served without them, then mobile keys, then the rest. */
 function rankOf(name: string): number {
-  return ['sdk-key', 'mobile-key'].indexOf(name.slice(name.lastIndexOf('/') + 1)) >>> 0;
+  const rank = ['sdk-key', 'mobile-key'].indexOf(name.slice(name.lastIndexOf('/') + 1));
+  return rank < 0 ? 2 : rank;
 }
 
 function openClient({ region, endpoint }: SsmSourceOptions): SSMClient {

@@ -99,7 +99,7 @@ export function positionOf({ lastVersion, patchNumber, progress }: Row): Positio
 }
 
 /**
- * Makes a relay the writer if nobody wrote since the item was read. Where patches are not numbered yet, the first number
+ * Makes this relay the writer unless the writer or the cursor has changed since the item was read. Where patches are not numbered yet, the first number
  * is the time, so that it is above those of an earlier life of the table.
  */
 function claiming(row: Row, owner: string): Request {

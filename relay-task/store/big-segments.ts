@@ -45,7 +45,7 @@ export interface BigSegmentStore {
   metadata(): Promise<BigSegmentMetadata>;
   /**
    * Where one relay writes for all, waits for it as long as it is seen to write. A patch that was cut short may be applied
-   * again, by whomever: it comes to the same.
+   * again by any relay, with the same result.
    */
   apply(patch: BigSegmentPatch): Promise<PatchOutcome>;
   setSynchronizedOn(unixMs: number): Promise<void>;

@@ -61,7 +61,7 @@ export interface Glance {
 export interface Held {
   /** Whether the marker `$inited` is there. */
   readonly inited: boolean;
-  /** How many rows there are at least: those of items that memory knows too, since nobody removes these. */
+  /** A lower bound on the number of rows: those of items that memory knows, too, since no relay removes these. */
   readonly counts: Readonly<Record<Kind, number>>;
   /** For each kind one of these rows that the next writes leave alone, for databases that cannot count cheaply. */
   readonly witnesses: readonly Pick<Write, 'kind' | 'key'>[];

@@ -16,7 +16,7 @@ export interface Marks {
   lostRows(): boolean;
   /** Takes the marker away from what is no longer a complete set. */
   unmark(): Promise<void>;
-  /** To be called before items are written: from the first item of another source to the last one, the set is nobody's. */
+  /** Call it before items are written: from the first item of another source to the last one, the set has no owner. */
   disown(): Promise<void>;
   /** Writes, and the marks with them if these are the last writes and the database does not have the marks already. */
   write(writes: readonly Write[], areLast: boolean): Promise<readonly Outcome[]>;

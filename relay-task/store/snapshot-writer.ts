@@ -183,7 +183,7 @@ function createBodyWriter(options: SnapshotWriterOptions) {
     /** The table was read, and this is its body. */
     found(body: Attributes | undefined): void {
       bankInUse = bankOf(body);
-      // A body that did not arrive keeps nobody waiting.
+      // A body that did not arrive does not delay the next one.
       if (attempt && textOf(body ?? {}, 'rev') !== formatRev(attempt.rev)) lastAt = attempt.before;
       attempt = undefined;
     },

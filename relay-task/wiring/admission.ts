@@ -5,8 +5,8 @@ import type { CredentialKind, EnvironmentDescription } from '../ports.ts';
  * Decides which credentials may have the data that is in memory. Data belongs to the source that it came from, such as one
  * SDK key's stream: a credential that arrives together with another SDK key may be one that was corrected or moved here
  * from another environment, so it waits until that key has delivered. One that is no longer named loses the data when that
- * changes its source. Where LaunchDarkly says which environment a key
- * belongs to, credentials of another environment wait until the configuration is corrected.
+ * changes its source. Where LaunchDarkly says which environment a key belongs to, credentials of another environment wait
+ * until the configuration is corrected.
  */
 export interface Admission {
   /** False: the credential belongs to this environment, but the data may not. Answer with 503. */

@@ -10,17 +10,16 @@
  *
  *   npx tsx test/bench/client-streams.ts [--json] [--connections 10000] [--flags 500] [--changes 7]
  */
-import { type ChildProcess, fork } from 'node:child_process';
 import { createServer as createHttpServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect, createServer } from 'node:net';
 import { performance } from 'node:perf_hooks';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { type Context, parseContext } from '../../lib/evaluation/index.ts';
 import { createEnvironment } from '../../relay-task/environments/environment.ts';
 import type { Change, EvaluatedFlag } from '../../relay-task/ports.ts';
 import { createHub } from '../../relay-task/streams/hub.ts';
 import { silentMeter } from '../../relay-task/streams/meter.ts';
+import { createBenchChildren } from '../support/bench-children.ts';
 import { flag } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
 
@@ -201,21 +200,8 @@ async function measure(candidate: Candidate, flags: number, connections: number,
   return result;
 }
 
-const children = new Set<ChildProcess>();
-function start(args: readonly string[]): ChildProcess {
-  const child = fork(fileURLToPath(import.meta.url), args, { execArgv: ['--import', 'tsx', '--expose-gc'] });
-  children.add(child);
-  return child;
-}
-function heard<T>(child: ChildProcess): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('a child process fell silent')), 180_000);
-    child.once('message', (message) => {
-      clearTimeout(timer);
-      resolve(message as T);
-    });
-  });
-}
+const { start, heard } = createBenchChildren({ moduleUrl: import.meta.url, nodeOptions: ['--expose-gc'] });
+
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 const round2 = (value: number) => Math.round(value * 100) / 100;
@@ -252,9 +238,6 @@ const [flagCount, connectionCount] = [Number(values.flags), Number(values.connec
 if (values.serve) void serve(values.serve as Candidate, flagCount, connectionCount);
 else if (values.load) load(Number(values.load), connectionCount);
 else {
-  process.on('exit', () => {
-    for (const child of children) child.kill();
-  });
   main(flagCount, connectionCount, Number(values.changes), values.json).then(
     () => process.exit(0),
     (error: unknown) => {

@@ -10,11 +10,10 @@
  *
  *   npx tsx test/bench/environments.ts [--json] [--few 300] [--many 3000] [--patches 20]
  */
-import { type ChildProcess, fork } from 'node:child_process';
 import { Agent, get } from 'node:http';
 import { performance } from 'node:perf_hooks';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { createBenchChildren } from '../support/bench-children.ts';
 import { environmentRep, startFakeAutoConfig } from '../support/fake-auto-config.ts';
 import { flag } from '../support/items.ts';
 import { startTestRelay } from '../support/start-relay.ts';
@@ -107,23 +106,7 @@ async function measure(count: number, patches: number): Promise<Record<string, n
   return result;
 }
 
-const children = new Set<ChildProcess>();
-
-function start(args: readonly string[]): ChildProcess {
-  const child = fork(fileURLToPath(import.meta.url), args, { execArgv: ['--import', 'tsx'] });
-  children.add(child);
-  return child;
-}
-
-function heard<T>(child: ChildProcess): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('a child process fell silent')), 180_000);
-    child.once('message', (message) => {
-      clearTimeout(timer);
-      resolve(message as T);
-    });
-  });
-}
+const { start, heard } = createBenchChildren({ moduleUrl: import.meta.url, signal: 'SIGKILL' });
 
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const round = (value: number) => Math.round(value * 10) / 10;
@@ -157,9 +140,6 @@ const { values } = parseArgs({
 if (values.launchdarkly) void serveLaunchDarkly(Number(values.launchdarkly));
 else if (values.relay) void serveRelay(values.relay);
 else {
-  process.on('exit', () => {
-    for (const child of children) child.kill('SIGKILL');
-  });
   main(Number(values.few), Number(values.many), Number(values.patches), values.json).then(
     () => process.exit(0),
     (error: unknown) => {

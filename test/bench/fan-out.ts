@@ -9,16 +9,15 @@
  *
  *   npx tsx test/bench/fan-out.ts [--json] [--connections 2000] [--rounds 3]
  */
-import { type ChildProcess, fork } from 'node:child_process';
 import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
-import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { createRelayServer } from '../../relay-task/endpoints/server.ts';
 import { createEnvironment } from '../../relay-task/environments/environment.ts';
 import { frame } from '../../relay-task/streams/framing.ts';
 import { createHub } from '../../relay-task/streams/hub.ts';
 import { messages } from '../../relay-task/streams/messages.ts';
+import { createBenchChildren } from '../support/bench-children.ts';
 import { flag } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
 import { createMemory } from '../support/memory.ts';
@@ -191,21 +190,12 @@ async function measure(candidate: Candidate, connections: number): Promise<Recor
   };
 }
 
-const children = new Set<ChildProcess>();
-function start(args: readonly string[]): ChildProcess {
-  const child = fork(fileURLToPath(import.meta.url), args, { execArgv: ['--import', 'tsx', '--expose-gc'] });
-  children.add(child);
-  return child;
-}
-function heard<T>(child: ChildProcess): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error('a child process fell silent')), 60_000);
-    child.once('message', (message) => {
-      clearTimeout(timer);
-      resolve(message as T);
-    });
-  });
-}
+const { start, heard } = createBenchChildren({
+  moduleUrl: import.meta.url,
+  nodeOptions: ['--expose-gc'],
+  silenceMs: 60_000,
+});
+
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
@@ -241,9 +231,6 @@ const { values } = parseArgs({
 if (values.serve) void serve(values.serve as Candidate);
 else if (values.load) load(Number(values.load), Number(values.connections));
 else {
-  process.on('exit', () => {
-    for (const child of children) child.kill();
-  });
   main(Number(values.connections), Number(values.rounds), values.json).then(
     () => process.exit(0),
     (error: unknown) => {
