@@ -72,7 +72,10 @@ export interface Answered {
 }
 
 export interface Services {
-  /** `filter` is the query parameter, '' when absent. Must not throw. */
+  /**
+   * `filter` is the query parameter, '' when absent. The same environment is always the same object: requests look again
+   * before data is sent. Must not throw.
+   */
   find(kind: CredentialKind, credential: string, filter: string): Found;
   /** Takes over the socket and answers on it. False: the socket is untouched and must be answered with 503. */
   openStream(environment: ServedEnvironment, socket: Socket, opening: StreamOpening): boolean;

@@ -57,8 +57,9 @@ async function serve(candidate: Candidate): Promise<void> {
   if (candidate === 'hub') {
     const hub = createHub();
     const streams = hub.environment({ name: 'bench', view });
+    const environment = { ...unused, name: 'bench', view, refused: false };
     const server = createRelayServer({
-      find: () => ({ environment: { ...unused, name: 'bench', view, refused: false } }),
+      find: () => ({ environment }),
       openStream: (_environment, socket, opening) => streams.open(socket, opening),
       health: {
         status: () => ({}),
