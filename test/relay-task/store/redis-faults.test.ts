@@ -91,7 +91,8 @@ describeWithRedis('the Redis store under faults', () => {
     expect(performance.now() - before).toBeLessThan(1_000);
     await eventually(() => expect(store.status().state).toBe('INTERRUPTED'));
     await expect(store.read()).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' });
-    expect(store.status().lastError?.message).toMatch(message);
+    // On a busy machine the first failure may be a request that timed out before.
+    await eventually(() => expect(store.status().lastError?.message).toMatch(message));
     memory.set(flag('flag-3', 2));
     end();
     await expectStoreToFollow();
