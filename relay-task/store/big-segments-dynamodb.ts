@@ -43,6 +43,8 @@ export interface DynamoDBBigSegmentsOptions extends DynamoDBClientOptions {
   readonly client?: DynamoDBClient;
   /** For tests. */
   readonly timings?: Partial<Timings>;
+  /** The size of the groups in which a patch is written and continued; also for tests. All relays need the same. */
+  readonly hashesAtOnce?: number;
 }
 
 const MAX_RETRIES = 8;
@@ -63,7 +65,7 @@ const MAX_NAMED = 50;
  * And there is `incomplete`: hashes whose item has reached DynamoDB's limit, so that it lacks segments.
  */
 export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): BigSegmentStore {
-  const { tableName: TableName, prefix, log, registry } = options;
+  const { tableName: TableName, prefix, log, registry, hashesAtOnce } = options;
   const requests = createRequests(options);
   const { get, update } = requests;
   const { bigSegmentsMetadata, bigSegmentsUser } = namespaces(prefix);
@@ -110,7 +112,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     const moves = version !== previousVersion;
     const number = from.number + (moves ? 1 : 0);
     const id = `${number} ${version}`;
-    const total = groupCount(patch);
+    const total = groupCount(patch, hashesAtOnce);
     const resumed = Math.max(interrupted?.id === id ? interrupted.groups : 0, groupsIn(from, total, version));
     let written = moves ? resumed : 0;
     let stopped: 'lost' | 'overtaken' | undefined;
@@ -123,7 +125,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     );
     try {
       let groups = 0;
-      for await (const group of changesByHash(patch)) {
+      for await (const group of changesByHash(patch, hashesAtOnce)) {
         groups += 1;
         if (groups <= written) continue;
         await inParallel(inFlight, group, async (one) => {

@@ -66,15 +66,18 @@ export interface HashChange {
   readonly excluded?: 'add' | 'remove';
 }
 
-/** So many hashes are grouped in one turn of the event loop. */
+/** So many hashes are grouped in one turn of the event loop, and make one part of a patch. */
 export const HASHES_AT_ONCE = 1_024;
 
 /**
  * A patch by hash: a context that is both added to and removed from one list is removed, as in ld-relay, which adds first.
  * In groups, and with pauses, so that a patch with a million members does not block the event loop.
  */
-export async function* changesByHash(patch: BigSegmentPatch): AsyncGenerator<readonly HashChange[]> {
-  const parts = await inSlices(partition(listsOf(patch), groupCount(patch)));
+export async function* changesByHash(
+  patch: BigSegmentPatch,
+  hashesAtOnce = HASHES_AT_ONCE,
+): AsyncGenerator<readonly HashChange[]> {
+  const parts = await inSlices(partition(listsOf(patch), groupCount(patch, hashesAtOnce)));
   for (const [addIn = [], removeIn = [], addEx = [], removeEx = []] of parts) {
     yield grouped([
       ['included', 'add', addIn],
@@ -86,9 +89,9 @@ export async function* changesByHash(patch: BigSegmentPatch): AsyncGenerator<rea
 }
 
 /** How many groups there are. */
-export function groupCount(patch: BigSegmentPatch): number {
+export function groupCount(patch: BigSegmentPatch, hashesAtOnce = HASHES_AT_ONCE): number {
   const members = listsOf(patch).reduce((sum, list) => sum + list.length, 0);
-  return Math.ceil(members / HASHES_AT_ONCE);
+  return Math.ceil(members / hashesAtOnce);
 }
 
 function listsOf({ included, excluded }: BigSegmentPatch) {

@@ -27,8 +27,8 @@ export interface FaultyProxy {
   readonly passed: PassedRequest[];
   /** Refuses connections and cuts those that are open. */
   cut(): void;
-  /** Accepts requests and never answers. */
-  hang(): void;
+  /** Accepts requests and never answers those that `matching` accepts (default: all). */
+  hang(matching?: (asked: PassedRequest) => boolean): void;
   /** Delays every request by this many ms. */
   slow(delayMs: number): void;
   /** Answers this share of writes (0 to 1) with ProvisionedThroughputExceededException, without passing them on. */
@@ -55,7 +55,7 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
   const agent = new Agent({ keepAlive: true });
   const passed: PassedRequest[] = [];
   let down = false;
-  let hanging = false;
+  let hangs: ((asked: PassedRequest) => boolean) | undefined;
   let delayMs = 0;
   let throttledShare = 0;
   let lostShare = 0;
@@ -72,9 +72,9 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
 
   function handle(incoming: IncomingMessage, outgoing: ServerResponse, body: Buffer): void {
     if (down) return void outgoing.destroy();
-    if (hanging) return;
     const operation = String(incoming.headers['x-amz-target'] ?? '').replace(/^.*\./, '');
     const asked = describeRequest(operation, body);
+    if (hangs?.(asked)) return;
     if (countdown?.matching(asked)) {
       if (countdown.left === 0) {
         cut();
@@ -124,8 +124,8 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     passed,
     cut,
-    hang() {
-      hanging = true;
+    hang(matching = () => true) {
+      hangs = matching;
     },
     slow(ms) {
       delayMs = ms;
@@ -144,9 +144,9 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
       countdown = { left: requests, matching };
     },
     heal() {
-      if (hanging) server.closeAllConnections();
+      if (hangs) server.closeAllConnections();
       down = false;
-      hanging = false;
+      hangs = undefined;
       delayMs = 0;
       throttledShare = 0;
       lostShare = 0;

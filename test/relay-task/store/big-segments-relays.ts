@@ -8,6 +8,9 @@ import type { FakeBigSegments } from '../../support/fake-big-segments.ts';
 import { type FaultyProxy, startFaultyProxy } from '../../support/faulty-proxy.ts';
 import { quick, type Stores, silent } from './open-stores.ts';
 
+/** These relays write a patch in groups of this size: small, so that a patch of two groups is written soon. */
+export const GROUP_SIZE = 64;
+
 export interface BigSegmentRelay {
   /** Between the relay and the table. */
   readonly proxy: FaultyProxy;
@@ -35,7 +38,7 @@ export async function startBigSegmentRelay(options: {
   const access = { region: testRegion, credentials: testCredentials, maxAttempts: 1 };
   const client = new DynamoDBClient({ endpoint: proxy.endpoint, ...access });
   const store = createDynamoDBBigSegments({
-    ...{ client, tableName: stores.table.tableName, prefix: '', log: silent },
+    ...{ client, tableName: stores.table.tableName, prefix: '', log: silent, hashesAtOnce: GROUP_SIZE },
     timings: { ...quick, ...options.timings },
   });
   let batches = 0;
