@@ -39,6 +39,8 @@ export interface EnvironmentDescription {
     readonly projName: string;
   };
   readonly environmentId?: string | undefined;
+  /** The client-side ID that it had until its parameter was deleted and another environment got it: whose its mobile keys may be. */
+  readonly formerEnvironmentId?: string | undefined;
   /** The key to connect to LaunchDarkly with; undefined while none is known. */
   readonly sdkKey?: string | undefined;
   /** All credentials of the environment, including keys in their grace time and the client-side ID. */

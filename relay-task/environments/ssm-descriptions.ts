@@ -173,6 +173,7 @@ function describe(
     id,
     name: id,
     environmentId: standing('client-side-id'),
+    formerEnvironmentId: formerIdIn(parameters, standing('client-side-id')),
     // If the key is invalid or revoked, the previous one stays in use as long as it is valid.
     sdkKey: standing('sdk-key') ?? claims.find(({ kind }) => kind === 'sdkKey')?.value,
     credentials: claims.map(({ kind, value, expiresAt, standing }) => ({
@@ -199,6 +200,12 @@ function describe(
             message: problems.join('; '),
           },
   };
+}
+
+/** What is deleted was not corrected: the ID still says whose the mobile keys are, even if it opens another environment now. */
+function formerIdIn(parameters: HeldParameters, present: string | undefined): string | undefined {
+  const held = parameters.get('client-side-id');
+  return present === undefined && held?.trouble?.kind === 'missing' ? held.text : undefined;
 }
 
 function troubleSince({ parameters }: Draft, message: string): number | undefined {

@@ -13,8 +13,11 @@ export interface Admission {
   admits(kind: CredentialKind, value: string): boolean;
   /** What the source of environments says from now on. */
   update(next: EnvironmentDescription): void;
-  /** From now on the data in memory comes from this source, see `sourceOf`. */
-  holds(source: string): void;
+  /**
+   * From now on the data in memory comes from this source, see `sourceOf`. Returns whether the data before may be another
+   * environment's: it has another source, and LaunchDarkly did not say that both are of one environment.
+   */
+  holds(source: string): boolean;
   /** LaunchDarkly says that the SDK key belongs to the environment with this client-side ID. */
   belongs(sdkKey: string, environmentId: string): void;
   /**
@@ -83,30 +86,36 @@ export function createAdmission(
     if (environment === undefined) return false;
     if (kind === 'sdkKey') return (environments.get(sourceOf(description, value)) ?? environment) !== environment;
     // Nobody says whose a mobile key is. While the SDK key and the client-side ID disagree, it may be either's.
-    return (kind === 'environmentId' ? value : (description.environmentId ?? environment)) !== environment;
+    return (kind === 'environmentId' ? value : (clientIdOf(description) ?? environment)) !== environment;
   }
 
   /** Whether the data is no longer that of which the credential was a part. */
   function hasLostData(id: string): boolean {
     const source = leaving.get(id);
-    if (source === undefined || source === held) return false;
-    return environments.get(source) === undefined || environments.get(source) !== environments.get(held);
+    return source !== undefined && mayDiffer(source, held);
+  }
+
+  /** Whether two sources may have the data of two environments. */
+  function mayDiffer(a: string, b: string): boolean {
+    return a !== b && (environments.get(a) === undefined || environments.get(a) !== environments.get(b));
   }
 
   function changed(): void {
     const environment = environments.get(held);
-    const disagree = environment !== undefined && (description.environmentId ?? environment) !== environment;
+    const disagree = environment !== undefined && (clientIdOf(description) ?? environment) !== environment;
     conflictSince = disagree ? (conflictSince ?? Date.now()) : undefined;
     onChange();
   }
 
-  function holds(source: string): void {
+  function holds(source: string): boolean {
+    const isOther = hasData && mayDiffer(held, source);
     held = source;
     const { sdkKey } = description;
     // The key counted as one that has its data only because there was none.
     if (!hasData && sdkKey !== undefined && source !== sourceOf(description)) newcomers.add(idOf('sdkKey', sdkKey));
     hasData = true;
     changed();
+    return isOther;
   }
 
   const isOwn = (kind: CredentialKind, value: string) => kind === 'sdkKey' && held === sourceOf(description, value);
@@ -147,10 +156,9 @@ export function createAdmission(
     source: () => held,
     problem() {
       if (conflictSince === undefined) return undefined;
-      const { environmentId } = description;
       return {
         since: conflictSince,
-        message: `LaunchDarkly says that the SDK key belongs to the environment ${environments.get(held)}, but the client-side ID is ${environmentId}: correct one of them; mobile and client-side SDKs get 503 until then`,
+        message: `LaunchDarkly says that the SDK key belongs to the environment ${environments.get(held)}, but the client-side ID is ${clientIdOf(description)}: correct one of them; mobile and client-side SDKs get 503 until then`,
       };
     },
   };
@@ -183,6 +191,10 @@ export function firstKeyOf(sdkKey: string, credentials: EnvironmentDescription['
 /** A hash: SDK keys are random, so nobody finds the key to a mark. */
 function markOf(source: string): string {
   return createHash('sha256').update(`edge-flag-relay ${source}`).digest('base64url').slice(0, 22);
+}
+
+function clientIdOf({ environmentId, formerEnvironmentId }: EnvironmentDescription): string | undefined {
+  return environmentId ?? formerEnvironmentId;
 }
 
 const idOf = (kind: CredentialKind, value: string) => `${kind} ${value}`;

@@ -316,6 +316,23 @@ test('a folder that left only some of its keys to another one stays an environme
   for (const kind of ambiguous) expect(relay.ownerOf(values[kind])).toBe('production');
 });
 
+test('a client-side ID that a deleted folder left to another one still says whose its mobile key is', async () => {
+  for (const one of kinds) put(`production/${one}`, values[one]);
+  const relay = await startRelay();
+  for (const one of kinds) remove(`production/${one}`);
+  put('shop/sdk-key', other['sdk-key']);
+  put('shop/client-side-id', values['client-side-id']);
+  await eventually(() => expect(relay.ownerOf(values['client-side-id'])).toBe('shop'));
+  expect(relay.ownerOf(values['mobile-key'])).toBe('production');
+  const production = () => relay.delivered.at(-1)?.find(({ id }) => id === 'production');
+  expect(production()).toMatchObject({ environmentId: undefined, formerEnvironmentId: values['client-side-id'] });
+  // Another value is a correction.
+  put('production/client-side-id', other['client-side-id']);
+  await eventually(() =>
+    expect(production()).toMatchObject({ environmentId: other['client-side-id'], formerEnvironmentId: undefined }),
+  );
+});
+
 test('a mobile key that is moved to another environment opens that one at once', async () => {
   put('production/sdk-key', values['sdk-key']);
   put('production/mobile-key', values['mobile-key']);

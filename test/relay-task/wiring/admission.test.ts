@@ -98,6 +98,17 @@ test.each([
   },
 );
 
+test('the data before another source’s may be another environment’s, unless LaunchDarkly says that it is not', () => {
+  const admission = createAdmission(environment(sdk('a'), sdk('b', 9)));
+  expect([admission.holds(A), admission.holds(A), admission.holds(B)]).toEqual([false, false, true]);
+  admission.belongs('a', 'production');
+  expect(admission.holds(A)).toBe(true);
+  admission.belongs('b', 'production');
+  expect(admission.holds(B)).toBe(false);
+  admission.belongs('a', 'staging');
+  expect(admission.holds(A)).toBe(true);
+});
+
 test('the key before is admitted when it comes back, since the data is its own', () => {
   const admission = createAdmission(environment(sdk('a')));
   admission.holds(A);
@@ -205,6 +216,16 @@ test('while LaunchDarkly says that the SDK key is of another environment than th
   expect(admission.admits('environmentId', 'staging')).toBe(true);
   expect(admission.admits('mobileKey', 'm')).toBe(true);
   expect(admission.problem()).toBeUndefined();
+});
+
+test('a client-side ID that was deleted and given to another environment still says whose the mobile keys are', () => {
+  const admission = createAdmission(withId('production', sdk('a'), mobile('m')));
+  admission.belongs('a', 'staging');
+  admission.update({ ...environment(sdk('a'), mobile('m')), formerEnvironmentId: 'production' });
+  expect([admission.admits('sdkKey', 'a'), admission.admits('mobileKey', 'm')]).toEqual([true, false]);
+  expect(admission.problem()?.message).toMatch(/the client-side ID is production/);
+  admission.update(environment(sdk('a'), mobile('m')));
+  expect(admission.admits('mobileKey', 'm')).toBe(true);
 });
 
 test('the ID of a payload filter’s stream is that of its environment', () => {
