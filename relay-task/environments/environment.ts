@@ -38,6 +38,16 @@ export interface Environment extends ItemView, UpstreamSink {
    * out and named in `unreadable`.
    */
   boot(items: readonly Item[]): boolean;
+  /**
+   * `keeping`: the items that stay although the set does not contain them, by default those that are in it but could not be
+   * read; none if what is held may be another environment's.
+   */
+  put(
+    items: readonly Item[],
+    unreadable: readonly UnreadableItem[],
+    receivedAt: number,
+    keeping?: 'unreadable' | 'none',
+  ): void;
   /** Items that were invalid when they last arrived. */
   unreadable(): readonly UnreadableItem[];
   /** Compiled at first use, tombstones included. */
@@ -128,9 +138,10 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
       return true;
     },
 
-    put(items, skipped, receivedAt) {
+    put(items, skipped, receivedAt, keeping = 'unreadable') {
       unreadable = new Map(skipped.map((item) => [nameOf(item), item]));
-      const outcome = memory.replace(items, (kind, key) => unreadable.has(nameOf({ kind, key })));
+      const isKept = (kind: Kind, key: string) => keeping === 'unreadable' && unreadable.has(nameOf({ kind, key }));
+      const outcome = memory.replace(items, isKept);
       announce(outcome, receivedAt);
     },
 

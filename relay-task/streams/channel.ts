@@ -62,6 +62,7 @@ export function createChannel(options: ChannelOptions): Channel {
 
   return {
     ...readers.channel,
+    renew: snapshots.clear,
     publish(change) {
       bridges.clear();
       if (readers.connections.length === 0) {

@@ -25,6 +25,8 @@ export interface Channel {
   /** Sends what the connection lacks until its socket pushes back. */
   send(connection: Connection): void;
   publish(change: Change): void;
+  /** Connections that start from now on get nothing that was made for others before. */
+  renew?(): void;
   /** The values of these flags may have changed although no item did. */
   refresh?(flagKeys: readonly string[]): void;
 }

@@ -67,6 +67,7 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
       subjects.leave(connection);
       readers.channel.remove(connection);
     },
+    renew: subjects.renew,
     publish(change) {
       if (readers.connections.length > 0) passes.publish(change);
     },

@@ -44,6 +44,11 @@ export interface EnvironmentStreams {
   publish(change: Change): void;
   /** Call when values of these flags may have changed although no item did: memberships in Big Segments changed. */
   refresh(flagKeys: readonly string[]): void;
+  /**
+   * Call before a change after which the view holds data of another source, in the same turn: streams that open afterwards
+   * may be of clients that must not see the data before it, so they get nothing that was made of that.
+   */
+  renew(): void;
   /** Closes the streams that were opened with this credential. */
   closeCredential(credential: string): void;
   /** Closes all streams and forgets the environment. */
@@ -130,6 +135,9 @@ export function createHub(options: HubOptions = {}): Hub {
         },
         refresh(flagKeys) {
           for (const channel of channels) channel.refresh?.(flagKeys);
+        },
+        renew() {
+          for (const channel of channels) channel.renew?.();
         },
         closeCredential: (credential) => {
           credentials.delete(credential);

@@ -26,7 +26,7 @@ export interface ReadersOptions extends ChannelBasics {
 
 export interface Readers {
   /** What is the same in every channel. */
-  readonly channel: Omit<Channel, 'publish' | 'refresh'>;
+  readonly channel: Omit<Channel, 'publish' | 'refresh' | 'renew'>;
   readonly connections: readonly Connection[];
   /** Bytes written since the last `countBytes`. */
   readonly uncountedBytes: number;

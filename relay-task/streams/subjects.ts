@@ -11,6 +11,8 @@ export interface Subjects {
   /** Adds the connection to its subject. */
   join(connection: Connection, context: Context, options: EvaluationOptions): Subject;
   leave(connection: Connection): void;
+  /** Connections that join from now on share no subject with those before. */
+  renew(): void;
 }
 
 export function createSubjects(): Subjects {
@@ -37,12 +39,13 @@ export function createSubjects(): Subjects {
       // Few connections share a subject; even thousands are scanned in microseconds.
       swapRemove(subject.connections, subject.connections.indexOf(connection), () => {});
       if (subject.connections.length > 0) return;
-      byId.delete(subject.id);
+      if (byId.get(subject.id) === subject) byId.delete(subject.id);
       swapRemove(list, subject.index, (moved, index) => {
         moved.index = index;
       });
       subject.index = -1;
     },
+    renew: () => byId.clear(),
   };
 }
 

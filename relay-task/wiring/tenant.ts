@@ -118,8 +118,9 @@ export function createTenant(
     sinkOf: (source) => ({
       ...memory,
       put(items, unreadable, receivedAt) {
-        admission.holds(source);
-        memory.put(items, unreadable, receivedAt);
+        if (admission.source() !== source) streams.renew();
+        const mayBeForeign = admission.holds(source);
+        memory.put(items, unreadable, receivedAt, mayBeForeign ? 'none' : 'unreadable');
       },
     }),
     onStarted: tellEligibility,

@@ -12,13 +12,15 @@ const [wrong, right] = ['sdk-00000000-0000-0000-0000-00000000000a', 'sdk-0000000
 const [mobile, newMobile] = ['mob-00000000-0000-0000-0000-00000000000a', 'mob-00000000-0000-0000-0000-00000000000b'];
 const id = 'aaaaaaaaaaaaaaaaaaaaaaaa';
 const { opened } = closeAfterEach();
+/** Above that of the wrong key: what differs between the two is a patch for whoever may go on. */
+const versionOf = (key: string) => (key === right ? 2 : 1);
 
 /** What the fake LaunchDarkly has for each key: one flag that names it. */
 const dataOf = (key: string) => ({
   flags: {
     whose: {
       key: 'whose',
-      version: 1,
+      version: versionOf(key),
       on: false,
       offVariation: 0,
       variations: [key],
@@ -32,8 +34,8 @@ const dataOf = (key: string) => ({
 interface Source {
   readonly launchDarkly: FakeUpstream;
   readonly relay: TestRelay;
-  /** Sets the environment's keys. The SDK key that is replaced has no grace period. */
-  say(sdkKey: string, mobileKey?: string): Promise<void>;
+  /** Sets the environment's keys. The SDK key that is replaced has no grace period unless it is given as `previous`. */
+  say(sdkKey: string, mobileKey?: string, more?: { previous?: string }): Promise<void>;
 }
 
 const answers = (launchDarkly: FakeUpstream, toRight: () => Answer) => {
@@ -51,7 +53,11 @@ async function startSsm(): Promise<Source> {
   const launchDarkly = opened(await startFakeUpstream());
   launchDarkly.dataFor = ({ headers }) => dataOf(String(headers.authorization));
   const ssm = opened(await startSsmServer());
-  const say = async (sdkKey: string, mobileKey = mobile) => {
+  const say: Source['say'] = async (sdkKey, mobileKey = mobile, { previous } = {}) => {
+    if (previous !== undefined) {
+      ssm.put('/relay/shop/previous-sdk-key', previous);
+      ssm.put('/relay/shop/previous-sdk-key-until', new Date(Date.now() + 3_600_000).toISOString());
+    }
     ssm.put('/relay/shop/sdk-key', sdkKey);
     ssm.put('/relay/shop/mobile-key', mobileKey);
   };
@@ -104,6 +110,21 @@ async function streamed({ relay }: Source, key: string): Promise<string | number
   stream.close();
   return data.flags.whose.variations[0];
 }
+
+test('a stream that opens after a correction begins with its own data, although one of the wrong key is still open', async () => {
+  const source = await startSsm();
+  const all = (key: string) =>
+    readStream({ port: source.relay.port, path: '/all', headers: { Authorization: key } }).then(opened);
+  await eventually(async () => expect(await polled(source, wrong)).toBe(wrong));
+  const wrongStream = await all(wrong);
+  expect((await wrongStream.next()).data).toContain(wrong);
+  await source.say(right, mobile, { previous: wrong });
+  // LaunchDarkly does not say whose the wrong key is, so its stream goes on in the grace time.
+  await wrongStream.until(() => wrongStream.body().includes(right));
+  const { data } = await (await all(right)).next();
+  expect(data).toContain(right);
+  expect(data).not.toContain(wrong);
+});
 
 describe.each([
   ['SSM', startSsm],

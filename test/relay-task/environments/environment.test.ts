@@ -160,6 +160,16 @@ describe('an invalid item', () => {
     expect(environment.unreadable()).toEqual([]);
   });
 
+  test('does not keep its previous version when that may be another environment’s', () => {
+    const { environment, heard, put } = start();
+    put(flag('a', 1), flag('b', 1));
+    heard();
+    environment.put([flag('b', 2)], [{ kind: 'features', key: 'a', reason: 'rules must be an array' }], 0, 'none');
+    expect(heard()).toEqual(['patch b2 a2x']);
+    expect(environment.get('features', 'a')).toMatchObject({ deleted: true });
+    expect(environment.unreadable()).toEqual([{ kind: 'features', key: 'a', reason: 'rules must be an array' }]);
+  });
+
   test('of a patch is listed until a full set omits it', () => {
     const { environment, put } = start();
     put(flag('a', 1));

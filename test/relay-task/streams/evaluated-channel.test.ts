@@ -398,6 +398,33 @@ describe('Big Segments on a stream of evaluated flags', () => {
     expect(await next(reader)).toEqual(['put', { a: answer(false, 1, 1), b: answer(true, 0, 1) }]);
   });
 
+  test('are awaited by a stream that opens after a renewal, which gets nothing evaluated for the same context before', async () => {
+    const { put, streams, evaluated } = await start({ bigSegments });
+    put(flag('foreign', 1));
+    const before = await evaluated(user('alice'));
+    await before.next();
+    let proceed = () => {};
+    const blocked = new Promise<void>((resolve) => {
+      proceed = resolve;
+    });
+    answerTo = (key) => blocked.then(() => truth(key));
+    streams.renew();
+    put(...items);
+    // The stream before still has its old answers.
+    await until('it is being prepared', () => loads.length > 0);
+    const after = await evaluated(user('alice'));
+    proceed();
+    const own = { a: answer(true, 0, 1), b: answer(true, 0, 1) };
+    expect(await next(after)).toEqual(['put', own]);
+    await before.until(() => before.body().includes('"b"'));
+    // Either leaves without the other.
+    before.close();
+    await until('it is gone', () => streams.connections === 1);
+    const another = await evaluated(user('alice'));
+    expect(await next(another)).toEqual(['put', own]);
+    expect(after.body()).not.toContain('foreign');
+  });
+
   test('are waited for as long as it takes, and a stream hands in what it was told before', async () => {
     const { put, evaluated, environment } = await start({ bigSegments });
     put(...items);

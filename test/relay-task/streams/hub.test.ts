@@ -144,6 +144,24 @@ describe('serialisation in the hub', () => {
     expect(view.walks).toBe(2);
   });
 
+  test.each(['all', 'flags'] as const)('of %s is repeated for streams that open after a renewal', async (kind) => {
+    const view = createMemory(flag('foreign', 1));
+    const { read, streams } = await start(view);
+    const before = await read(kind);
+    await before.next();
+    streams.renew();
+    streams.publish(view.set(flag('own', 1)));
+    streams.publish(view.set(tombstone('features', 'foreign', 2)));
+    const after = await read(kind);
+    expect((await after.next()).data).not.toContain('foreign');
+    // Whoever had a stream is told of what changed.
+    await before.until(() => before.events.length === 3);
+    expect(before.events.map(({ event }) => event)).toEqual(['put', 'patch', 'delete']);
+    streams.publish(view.set(flag('own', 2)));
+    await after.until(() => after.events.length === 2);
+    expect(after.body()).not.toContain('foreign');
+  });
+
   test('is repeated once if changes outgrow the snapshot', async () => {
     const view = createMemory(flag('a', 1));
     const { read, streams } = await start(view);

@@ -37,7 +37,14 @@ function open(
     },
     parts: {
       streams: () => ({
-        ...{ open: () => false, publish: silent, refresh: silent, closeCredential: silent, remove: silent },
+        ...{
+          open: () => false,
+          publish: silent,
+          refresh: silent,
+          renew: silent,
+          closeCredential: silent,
+          remove: silent,
+        },
         connections: 0,
       }),
       stores({ prefix }) {
