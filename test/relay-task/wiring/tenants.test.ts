@@ -291,10 +291,13 @@ describe('a list of many environments', () => {
     const { tenants, registry, lines } = open();
     const second = describeOne('second', 'sdk-shared');
     tenants.replace([describeOne('first', 'sdk-shared'), second]);
+    await settled(tenants);
     tenants.replace([describeOne('first', 'sdk-shared', { ttlMs: 5 }), second]);
+    await settled(tenants);
     expect(registry.find('sdkKey', 'sdk-shared')).toMatchObject({ name: 'first' });
     expect(lines.filter((line) => line.includes('Refused a credential'))).toHaveLength(1);
     tenants.replace([describeOne('first', 'sdk-own'), second]);
+    await settled(tenants);
     expect(registry.find('sdkKey', 'sdk-shared')).toMatchObject({ name: 'second' });
     await tenants.close();
   });
