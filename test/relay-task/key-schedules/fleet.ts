@@ -64,8 +64,15 @@ async function openLaunchDarkly(world: World, { pick, random }: Choices) {
   const configuration = upstream.dataFor;
   let trouble: ((sdkKey: string) => Answer | undefined) | undefined;
   let isAutoConfigSilent = false;
+  let isGarbled = false;
   upstream.dataFor = (request) =>
-    isOfFlags(request) ? world.dataOf(world.environmentOf(keyIn(request))) : configuration(request);
+    isOfFlags(request) ? dataFor(world.environmentOf(keyIn(request))) : configuration(request);
+  /** One of the two flags, which every environment has, cannot be read while it is garbled. */
+  const dataFor = (environment: string) => {
+    const data = world.dataOf(environment);
+    if (isGarbled) data.flags.whose = { key: 'whose', version: world.versionOf(environment), rules: 'none' };
+    return data;
+  };
   const heard = new Map<string, number>();
   upstream.headersFor = (request): Record<string, string> => {
     if (!isOfFlags(request) || !world.sendsIds) return {};
@@ -96,19 +103,23 @@ async function openLaunchDarkly(world: World, { pick, random }: Choices) {
         upstream.greetChunkBytes = 40;
         upstream.cut(isOfFlags);
       },
+      launchDarklyIsGarbled() {
+        isGarbled = true;
+        if (random() < 0.5) upstream.cut(isOfFlags);
+      },
       autoConfigIsSilent() {
         isAutoConfigSilent = true;
         upstream.cut((request) => !isOfFlags(request));
       },
     },
     heal() {
-      [trouble, isAutoConfigSilent, upstream.greetChunkBytes] = [undefined, false, undefined];
+      [trouble, isAutoConfigSilent, isGarbled, upstream.greetChunkBytes] = [undefined, false, false, undefined];
       // A stream that says nothing, or a request without an answer, would go on until its timeout.
       upstream.cut();
     },
     /** The environments' streams get both flags; those that hang get nothing. */
     async changed(environment: string) {
-      const { flags } = world.dataOf(environment);
+      const { flags } = dataFor(environment);
       const to = (request: RecordedRequest) =>
         isOfFlags(request) &&
         trouble?.(keyIn(request)) === undefined &&
@@ -144,16 +155,17 @@ export async function openMember(
   let isLagging = false;
   let oldest = 0;
   let read: State[] = [];
-  /** The configuration that it was started with. */
-  let startedAt = 0;
+  /** The state that its source has been told, and the one that it was started with. */
+  let told = world.states.length - 1;
+  let startedAt = told;
 
   async function start(): Promise<void> {
     proxy = await startTcpProxy(store.port);
-    startedAt = world.states.length - 1;
+    startedAt = told;
     read = [];
     launchDarkly.heard.clear();
     const variables = {
-      ...source.variables(),
+      ...(await source.variables()),
       ...store.variables(proxy.port),
       STREAM_URI: launchDarkly.fake.upstream.uri,
     };
@@ -162,7 +174,8 @@ export async function openMember(
 
   async function hear(): Promise<void> {
     isLagging = false;
-    await source.say(world.states.at(-1)!);
+    told = world.states.length - 1;
+    await source.say(world.states[told]!);
   }
 
   await start();

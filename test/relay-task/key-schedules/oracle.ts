@@ -73,6 +73,12 @@ function mayBeKept({ states }: World, { name, gone }: Folder, { kind, value }: C
   return states.some((state) => state.some((one) => one.name === name && presentOf(one, kind) === value));
 }
 
+/** The client-side IDs that a relay may know the folder by: of one that was deleted it keeps the last that it read. */
+function clientIdsOf({ states }: World, { name, clientId, gone }: Folder): readonly (string | undefined)[] {
+  if (gone.environmentId === undefined) return [clientId];
+  return [clientId, ...states.flat().flatMap((one) => (one.name === name ? [one.clientId] : []))];
+}
+
 function presentOf({ sdkKey, mobileKey, clientId }: Folder, kind: Credential['kind']): string | undefined {
   return { sdkKey, mobileKey, environmentId: clientId }[kind];
 }
@@ -101,10 +107,10 @@ function dataFor(
     if (kind === 'sdkKey' && (hasHeard || !isInGrace)) continue;
     for (const sdkKey of [folder.sdkKey, ...folder.previous.map((one) => one.sdkKey)]) {
       const environment = environmentOf(sdkKey);
-      const { clientId } = folder;
-      // LaunchDarkly says that the SDK key and the client-side ID are of two environments.
-      if (sendsIds && kind !== 'sdkKey' && clientId !== undefined && environmentOf(clientId) !== environment) continue;
-      allowed.add(environment);
+      // LaunchDarkly may say that the SDK key and the client-side ID are of two environments.
+      const ids = clientIdsOf(world, folder);
+      const mayAgree = ids.some((id) => id === undefined || environmentOf(id) === environment);
+      if (kind === 'sdkKey' || !sendsIds || mayAgree) allowed.add(environment);
     }
   }
   return allowed;

@@ -14,7 +14,7 @@ import type { Folder, State, World } from './world.ts';
 /** What one relay is told. */
 export interface Source {
   /** For a relay that starts now. */
-  variables(): Variables;
+  variables(): Variables | Promise<Variables>;
   /** Says this from now on; a relay hears of it by itself, unless only a restart tells it. */
   say(state: State): Promise<void>;
   readonly faults: Readonly<Record<string, () => void>>;
@@ -117,20 +117,25 @@ async function openArchive(world: World): Promise<Source> {
   const directory = mkdtempSync(join(tmpdir(), 'key-schedule-'));
   const path = join(directory, 'flags.tar.gz');
   let version = 0;
+  let present: State = [];
+  async function say(state: State): Promise<void> {
+    present = state;
+    version += 1;
+    const archived = state.map((folder) => {
+      const environment = world.environmentOf(folder.name);
+      const dataId = `${folder.name}-${world.versionOf(environment)}`;
+      return [folder.name, { env: recordOf(folder, version), dataId, data: world.dataOf(environment) }] as const;
+    });
+    writeFileSync(`${path}.new`, await packArchive(Object.fromEntries(archived)));
+    renameSync(`${path}.new`, path);
+  }
   return {
-    variables: () => ({
-      ...{ FILE_DATA_SOURCE: path, FILE_DATA_SOURCE_MONITORING_INTERVAL: '100ms', ENV_DATASTORE_PREFIX: '$CID' },
-    }),
-    async say(state) {
-      version += 1;
-      const archived = state.map((folder) => {
-        const environment = world.environmentOf(folder.name);
-        const dataId = `${folder.name}-${world.versionOf(environment)}`;
-        return [folder.name, { env: recordOf(folder, version), dataId, data: world.dataOf(environment) }] as const;
-      });
-      writeFileSync(`${path}.new`, await packArchive(Object.fromEntries(archived)));
-      renameSync(`${path}.new`, path);
+    async variables() {
+      // No relay starts with an archive that is broken.
+      await say(present);
+      return { FILE_DATA_SOURCE: path, FILE_DATA_SOURCE_MONITORING_INTERVAL: '100ms', ENV_DATASTORE_PREFIX: '$CID' };
     },
+    say,
     faults: { archiveIsBroken: () => writeFileSync(path, 'no archive') },
     heal() {},
     close: async () => rmSync(directory, { recursive: true }),
