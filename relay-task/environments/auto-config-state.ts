@@ -48,39 +48,16 @@ export type Applicable =
 /** The state that the auto-configuration messages received so far add up to. Times are Unix ms. */
 export function createAutoConfigState() {
   const environments = createVersionedTable<HeldEnvironment>();
-  const filters = createVersionedTable<HeldFilter>();
+  const filters = createFilters();
 
   const upsertEnvironment = (id: string, { record, data }: Omit<HeldEnvironment, 'keys'>, now: number) =>
     environments.upsert(id, record.version, (held) => {
       return { record, data, keys: rotateKeys(held?.keys ?? NO_KEYS, record.statement, now) };
     });
 
-  const upsertFilter = (id: string, filter: HeldFilter) => filters.upsert(id, filter.record.version, () => filter);
-
-  /** By project, sorted. A project whose filters did not change keeps its list. */
-  let filterKeys: ReadonlyMap<string, readonly string[]> = new Map();
-
-  function readFilterKeys(): void {
-    const sets = new Map<string, Set<string>>();
-    for (const { record } of filters.values()) {
-      sets.set(record.projKey, (sets.get(record.projKey) ?? new Set()).add(record.key));
-    }
-    const listOf = ([project, keys]: [string, Set<string>]): [string, readonly string[]] => {
-      const list = [...keys].sort();
-      const before = filterKeys.get(project) ?? NO_FILTERS;
-      return [project, isDeepStrictEqual(before, list) ? before : list];
-    };
-    filterKeys = new Map([...sets].map(listOf));
-  }
-
-  function ofFilters(changed: boolean): boolean {
-    if (changed) readFilterKeys();
-    return changed;
-  }
-
   function describeOne(held: HeldEnvironment, templates: EnvironmentTemplates, now: number): EnvironmentDescription {
     const { record, keys, described } = held;
-    const ofProject = filterKeys.get(record.labels.projKey) ?? NO_FILTERS;
+    const ofProject = filters.keysOf(record.labels.projKey);
     if (described?.filters === ofProject && now <= described.until) return described.description;
     const valid = withoutExpired(keys, now);
     const ends = valid.credentials.map(({ expiresAt = Number.POSITIVE_INFINITY }) => expiresAt);
@@ -97,9 +74,8 @@ export function createAutoConfigState() {
       yield;
     }
     for (const [id, received] of message.filters) {
-      if (typeof received !== 'string' && upsertFilter(id, received)) changed = true;
+      if (typeof received !== 'string' && filters.upsert(id, received)) changed = true;
     }
-    readFilterKeys();
     return changed;
   }
 
@@ -112,11 +88,11 @@ export function createAutoConfigState() {
         case 'environment':
           return upsertEnvironment(message.id, message.received, now);
         case 'filter':
-          return ofFilters(upsertFilter(message.id, message.received));
+          return filters.upsert(message.id, message.received);
         case 'delete':
           return message.table === 'environments'
             ? environments.remove(message.id, message.version)
-            : ofFilters(filters.remove(message.id, message.version));
+            : filters.remove(message.id, message.version);
       }
     },
 
@@ -162,10 +138,48 @@ export function createAutoConfigState() {
       for (const [id, data] of stored.filters) {
         const record = parseFilterRecord(data);
         if ('problem' in record) return false;
-        filters.upsert(String(id), REMEMBERED, () => ({ record, data }));
+        filters.upsert(String(id), { record, data }, REMEMBERED);
       }
-      readFilterKeys();
       return true;
+    },
+  };
+}
+
+/** The payload filters, and their keys by project. */
+function createFilters() {
+  const table = createVersionedTable<HeldFilter>();
+  /** By project, sorted. A project whose filters did not change keeps its list. Undefined: to be made again. */
+  let keys: ReadonlyMap<string, readonly string[]> | undefined;
+  let before: ReadonlyMap<string, readonly string[]> = new Map();
+
+  function readKeys(): ReadonlyMap<string, readonly string[]> {
+    const sets = new Map<string, Set<string>>();
+    for (const { record } of table.values()) {
+      sets.set(record.projKey, (sets.get(record.projKey) ?? new Set()).add(record.key));
+    }
+    const listOf = ([project, set]: [string, Set<string>]): [string, readonly string[]] => {
+      const list = [...set].sort();
+      const known = before.get(project) ?? NO_FILTERS;
+      return [project, isDeepStrictEqual(known, list) ? known : list];
+    };
+    before = new Map([...sets].map(listOf));
+    return before;
+  }
+
+  function noting(changed: boolean): boolean {
+    if (changed) keys = undefined;
+    return changed;
+  }
+
+  return {
+    upsert: (id: string, filter: HeldFilter, version = filter.record.version) =>
+      noting(table.upsert(id, version, () => filter)),
+    remove: (id: string, version: number) => noting(table.remove(id, version)),
+    retain: (ids: { has(id: string): boolean }) => noting(table.retain(ids)),
+    entries: table.entries,
+    keysOf(project: string): readonly string[] {
+      keys ??= readKeys();
+      return keys.get(project) ?? NO_FILTERS;
     },
   };
 }

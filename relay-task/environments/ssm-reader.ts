@@ -1,5 +1,11 @@
 /** Requests to SSM's Parameter Store: paged, paced and in batches. */
-import { GetParametersByPathCommand, GetParametersCommand, type Parameter, type SSMClient } from '@aws-sdk/client-ssm';
+import {
+  GetParametersByPathCommand,
+  type GetParametersByPathCommandOutput,
+  GetParametersCommand,
+  type Parameter,
+  type SSMClient,
+} from '@aws-sdk/client-ssm';
 import { awsStatusOf, callAws, isThrottle } from '../common/aws-call.ts';
 import { sleep } from '../common/pause.ts';
 import { createRequestPace } from './ssm-pacing.ts';
@@ -73,8 +79,6 @@ export function createSsmReader(options: {
   const closing = new AbortController();
   const prefix = `${path}/`;
   const pace = createRequestPace(timings.spacingMs);
-  /** A listing that failed on the way. */
-  let unfinished: Listing | undefined;
   /** Names whose last reading gave no value. */
   const unreadable = new Set<string>();
   let throttled = 0;
@@ -106,16 +110,7 @@ export function createSsmReader(options: {
     );
   }
 
-  function readPage(NextToken: string | undefined) {
-    const command = new GetParametersByPathCommand({
-      Path: path,
-      Recursive: true,
-      WithDecryption: false,
-      MaxResults: BATCH,
-      ...(NextToken !== undefined && { NextToken }),
-    });
-    return call((abortSignal) => client.send(command, { abortSignal }));
-  }
+  const listing = createListing(path, (command) => call((abortSignal) => client.send(command, { abortSignal })));
 
   /** SSM fails a batch because of one parameter in it; then each is requested alone. */
   async function readBatch(names: readonly string[]): Promise<Decrypted> {
@@ -133,30 +128,7 @@ export function createSsmReader(options: {
   }
 
   return {
-    async list() {
-      let listing = unfinished ?? begin();
-      if (performance.now() - listing.startedAt > LISTING_MS) listing = begin();
-      for (let refused = false; listing.pages < MOST_PAGES; ) {
-        unfinished = listing;
-        try {
-          const page = await readPage(listing.token);
-          listing.listed.push(...(page.Parameters ?? []).map((parameter) => listedOf(parameter, prefix)));
-          listing.pages += 1;
-          listing.token = page.NextToken || undefined;
-        } catch (error) {
-          // SSM no longer knows the token.
-          if (refused || listing.token === undefined || !isRefusal(error)) throw error;
-          refused = true;
-          listing = begin();
-          continue;
-        }
-        if (listing.token !== undefined) continue;
-        unfinished = undefined;
-        return listing.listed;
-      }
-      unfinished = undefined;
-      throw new Error(`The listing of ${path} in SSM did not end after ${MOST_PAGES} pages`);
-    },
+    list: listing.next,
 
     async decrypt(names, onBatch = () => {}) {
       const decrypted = new Map<string, Decryption>();
@@ -186,6 +158,51 @@ export function createSsmReader(options: {
 
     throttled: () => throttled,
     close: () => closing.abort(),
+  };
+}
+
+/** Lists everything below the path, page by page. A page that fails does not throw away the ones before it. */
+function createListing(
+  path: string,
+  send: (command: GetParametersByPathCommand) => Promise<GetParametersByPathCommandOutput>,
+) {
+  /** A listing that failed on the way. */
+  let unfinished: Listing | undefined;
+
+  const readPage = (NextToken: string | undefined) =>
+    send(
+      new GetParametersByPathCommand({
+        ...{ Path: path, Recursive: true, WithDecryption: false, MaxResults: BATCH },
+        ...(NextToken !== undefined && { NextToken }),
+      }),
+    );
+
+  return {
+    /** The whole listing. Rejects with the page that failed; the next call goes on there. */
+    async next(): Promise<readonly Listed[]> {
+      let listing = unfinished ?? begin();
+      if (performance.now() - listing.startedAt > LISTING_MS) listing = begin();
+      for (let refused = false; listing.pages < MOST_PAGES; ) {
+        unfinished = listing;
+        try {
+          const page = await readPage(listing.token);
+          listing.listed.push(...(page.Parameters ?? []).map((parameter) => listedOf(parameter, `${path}/`)));
+          listing.pages += 1;
+          listing.token = page.NextToken || undefined;
+        } catch (error) {
+          // SSM no longer knows the token.
+          if (refused || listing.token === undefined || !isRefusal(error)) throw error;
+          refused = true;
+          listing = begin();
+          continue;
+        }
+        if (listing.token !== undefined) continue;
+        unfinished = undefined;
+        return listing.listed;
+      }
+      unfinished = undefined;
+      throw new Error(`The listing of ${path} in SSM did not end after ${MOST_PAGES} pages`);
+    },
   };
 }
 

@@ -84,26 +84,18 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     log,
     describe: (moment) => descriptions.describe(memory.environments(), moment),
   });
-
   const remembered = options.cache && createRemembered({ ...options.cache, what: 'the last good keys of SSM', log });
-
-  let status: EnvironmentSourceStatus = { kind: 'ssm', state: 'INITIALIZING', stateSince: now() };
-  let completeAt = 0;
-  let isRemembering = false;
+  const progress = createProgress({ path, log, now });
   let closed = false;
   const pause = createPause();
   const metrics = createSsmMetrics(options.registry, {
-    completeAt: () => completeAt,
+    completeAt: progress.completeAt,
     troubled: delivery.troubled,
     unread,
   });
 
   function unread(): number {
     return countUnread(memory, now() - graceMs) + delivery.withheld();
-  }
-
-  function enter(state: EnvironmentSourceStatus['state']) {
-    if (status.state !== state) status = { ...status, state, stateSince: now() };
   }
 
   async function readOnce(): Promise<Pick<Reading, 'complete' | 'unconfirmed'>> {
@@ -132,10 +124,8 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     const { environments, unconfirmed } = delivery.deliver({ now: at, partial: false });
     record.keep();
     if (outage !== undefined) throw new Error(outage);
-    completeAt = at;
     remembered?.keep(() => save(memory, at));
-    if (status.state !== 'VALID') log.info('Read the keys in SSM', { path, environments });
-    enter('VALID');
+    progress.completed(at, environments);
     if (isFirst && environments === 0) log.warn('There is no environment in SSM yet', { path });
     return { complete: ![...decrypted.values()].some((one) => 'failed' in one), unconfirmed };
   }
@@ -146,16 +136,9 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     if (text === undefined || delivery.hasBegun() || closed) return;
     await record.learn(now());
     if (delivery.hasBegun() || closed) return;
-    const saved = parseSaved(text);
-    const isTooOld = saved !== undefined && now() - saved.at > graceMs;
-    if (saved === undefined || isTooOld || !memory.restore(saved.memory)) {
-      const reason = isTooOld ? 'it is older than the grace time' : 'this version cannot read it';
-      log.warn('Cannot use the last good keys of SSM', { reason });
-      return;
-    }
-    const { environments } = delivery.deliver({ now: now(), partial: true });
-    log.warn('Using the last good keys until SSM confirms them', { path, environments });
-    isRemembering = true;
+    const reason = restoreSaved(memory, text, now() - graceMs);
+    if (reason !== undefined) return log.warn('Cannot use the last good keys of SSM', { reason });
+    progress.remembers(delivery.deliver({ now: now(), partial: true }).environments);
   }
 
   /** Reads once; returns how long to wait until the next reading, in ms. */
@@ -168,13 +151,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
       outcome = await readOnce();
     } catch (error) {
       if (closed) return 0;
-      const message = `Cannot read ${path} in SSM: ${describeSsmError(error)}`;
-      if (status.state === 'VALID' || status.lastError?.message !== message) {
-        const consequence = completeAt > 0 || isRemembering ? 'the last keys stay in force' : 'no key is known yet';
-        log.error(`Cannot read the keys in SSM; ${consequence}, retrying`, { path, reason: describeSsmError(error) });
-      }
-      status = { ...status, lastError: { time: now(), message } };
-      if (status.state === 'VALID' || isRemembering) enter('INTERRUPTED');
+      progress.failed(describeSsmError(error));
     }
     metrics.read(outcomeOf(outcome.complete));
     return pacing.next({ ...outcome, throttled: isThrottled() });
@@ -193,7 +170,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
 
   const running = run();
   return {
-    status: () => status,
+    status: progress.status,
     unread,
     async close() {
       closed = true;
@@ -217,6 +194,13 @@ function* save(memory: SsmMemory, at: number): Generator<unknown, string> {
   return JSON.stringify({ at: Math.floor(at / AGE_STEP_MS) * AGE_STEP_MS, memory: saved });
 }
 
+/** Loads the result of `save` into an empty memory, unless it is from before `oldest`, Unix ms. Returns why it cannot be used. */
+function restoreSaved(memory: SsmMemory, text: string, oldest: number): string | undefined {
+  const saved = parseSaved(text);
+  if (saved !== undefined && saved.at < oldest) return 'it is older than the grace time';
+  return saved !== undefined && memory.restore(saved.memory) ? undefined : 'this version cannot read it';
+}
+
 function parseSaved(text: string): { readonly at: number; readonly memory: string } | undefined {
   try {
     const { at, memory } = JSON.parse(text);
@@ -224,6 +208,41 @@ function parseSaved(text: string): { readonly at: number; readonly memory: strin
   } catch {
     return undefined;
   }
+}
+
+/** What the log and `/status` say of the readings. */
+function createProgress({ path, log, now }: { readonly path: string; readonly log: Log; now(): number }) {
+  let status: EnvironmentSourceStatus = { kind: 'ssm', state: 'INITIALIZING', stateSince: now() };
+  let completeAt = 0;
+  let isRemembering = false;
+
+  function enter(state: EnvironmentSourceStatus['state']): void {
+    if (status.state !== state) status = { ...status, state, stateSince: now() };
+  }
+
+  return {
+    status: () => status,
+    /** Unix ms; 0: never. */
+    completeAt: () => completeAt,
+    remembers(environments: number): void {
+      log.warn('Using the last good keys until SSM confirms them', { path, environments });
+      isRemembering = true;
+    },
+    completed(at: number, environments: number): void {
+      completeAt = at;
+      if (status.state !== 'VALID') log.info('Read the keys in SSM', { path, environments });
+      enter('VALID');
+    },
+    failed(reason: string): void {
+      const message = `Cannot read ${path} in SSM: ${reason}`;
+      if (status.state === 'VALID' || status.lastError?.message !== message) {
+        const consequence = completeAt > 0 || isRemembering ? 'the last keys stay in force' : 'no key is known yet';
+        log.error(`Cannot read the keys in SSM; ${consequence}, retrying`, { path, reason });
+      }
+      status = { ...status, lastError: { time: now(), message } };
+      if (status.state === 'VALID' || isRemembering) enter('INTERRUPTED');
+    },
+  };
 }
 
 /** The order of decryption: SDK keys first, since nothing is served without them, then mobile keys, then the rest. */

@@ -65,82 +65,19 @@ const MAX_NAMED = 50;
  * And there is `incomplete`: hashes whose item has reached DynamoDB's limit, so that it lacks segments.
  */
 export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): BigSegmentStore {
-  const { tableName: TableName, prefix, log, registry, hashesAtOnce } = options;
+  const { prefix, log, registry } = options;
   const requests = createRequests(options);
   const { get, update } = requests;
-  const { bigSegmentsMetadata, bigSegmentsUser } = namespaces(prefix);
+  const { bigSegmentsMetadata } = namespaces(prefix);
   const metadataKey = { namespace: { S: bigSegmentsMetadata }, key: { S: bigSegmentsMetadata } };
-  const userKey = (hash: string) => ({ namespace: { S: bigSegmentsUser }, key: { S: hash } });
+  const userKey = keysOfUsers(prefix);
   const writer = createPatchWriter({
     read: () => get(metadataKey),
     update: (request) => update(metadataKey, request),
     timings: requests.timings,
     signal: requests.signal,
   });
-  /** How much of a patch was written before it failed; its version and number say that nothing has happened since. */
-  let interrupted: { readonly id: string; readonly groups: number } | undefined;
-
-  /** The item is full. The patch goes on without it, since it will not fit later either. */
-  async function markIncomplete(hash: string, segment: string): Promise<void> {
-    const marked = await update(metadataKey, marking('ADD #hashes :hashes', hash));
-    if ((marked?.incomplete?.SS?.length ?? 0) > MAX_NAMED) {
-      await update(metadataKey, marking('SET #hashes = :hashes', EVERY_HASH));
-    }
-    log.error('A context is in more Big Segments than an item of DynamoDB can hold; its evaluations say STALE', {
-      hash,
-      segment,
-      table: TableName,
-      namespace: bigSegmentsUser,
-      limit: '400 KB',
-    });
-  }
-
-  /** False: a later patch has written the hash. */
-  async function change(one: HashChange, segmentRef: string, number: number): Promise<boolean> {
-    try {
-      return (await update(userKey(one.hash), changing(one, segmentRef, number))) !== undefined;
-    } catch (error) {
-      if (!isTooLarge(error)) throw error;
-      await markIncomplete(one.hash, segmentRef);
-      return true;
-    }
-  }
-
-  /** Writes what the patch changes. `lost`: another relay became the writer. `overtaken`: a later patch was found. */
-  async function writeMembers(patch: BigSegmentPatch, from: Position): Promise<'written' | 'lost' | 'overtaken'> {
-    const { previousVersion, version, segmentRef } = patch;
-    const moves = version !== previousVersion;
-    const number = from.number + (moves ? 1 : 0);
-    const id = `${number} ${version}`;
-    const total = groupCount(patch, hashesAtOnce);
-    const resumed = Math.max(interrupted?.id === id ? interrupted.groups : 0, groupsIn(from, total, version));
-    let written = moves ? resumed : 0;
-    let stopped: 'lost' | 'overtaken' | undefined;
-    const stop = writer.show(
-      previousVersion,
-      () => progressText(written, total, version),
-      () => {
-        stopped ??= 'lost';
-      },
-    );
-    try {
-      let groups = 0;
-      for await (const group of changesByHash(patch, hashesAtOnce)) {
-        groups += 1;
-        if (groups <= written) continue;
-        await inParallel(inFlight, group, async (one) => {
-          if (!stopped && !(await change(one, segmentRef, number))) stopped = 'overtaken';
-        });
-        if (stopped) return stopped;
-        written = groups;
-        interrupted = { id, groups };
-      }
-    } finally {
-      stop();
-    }
-    interrupted = undefined;
-    return 'written';
-  }
+  const writeMembers = createMemberWriter({ ...options, update, writer, metadataKey });
 
   async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
     const { previousVersion, version } = patch;
@@ -184,6 +121,96 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     close: () => requests.close(metadataKey, writer.release()),
   };
   return countingPatches(store, registry, { database: 'dynamodb', prefix });
+}
+
+function keysOfUsers(prefix: string): (hash: string) => Row {
+  const { bigSegmentsUser } = namespaces(prefix);
+  return (hash) => ({ namespace: { S: bigSegmentsUser }, key: { S: hash } });
+}
+
+/** Writes the members of a patch, in groups, and shows meanwhile that it does. */
+function createMemberWriter({
+  tableName,
+  prefix,
+  log,
+  hashesAtOnce,
+  update,
+  writer,
+  metadataKey,
+}: Pick<DynamoDBBigSegmentsOptions, 'tableName' | 'prefix' | 'log' | 'hashesAtOnce'> & {
+  update(key: Row, request: Request): Promise<Row | undefined>;
+  readonly writer: ReturnType<typeof createPatchWriter>;
+  readonly metadataKey: Row;
+}) {
+  const { bigSegmentsUser } = namespaces(prefix);
+  const userKey = keysOfUsers(prefix);
+  /** How much of a patch was written before it failed; its version and number say that nothing has happened since. */
+  let interrupted: { readonly id: string; readonly groups: number } | undefined;
+
+  /** The item is full. The patch goes on without it, since it will not fit later either. */
+  async function markIncomplete(hash: string, segment: string): Promise<void> {
+    const marked = await update(metadataKey, marking('ADD #hashes :hashes', hash));
+    if ((marked?.incomplete?.SS?.length ?? 0) > MAX_NAMED) {
+      await update(metadataKey, marking('SET #hashes = :hashes', EVERY_HASH));
+    }
+    log.error('A context is in more Big Segments than an item of DynamoDB can hold; its evaluations say STALE', {
+      hash,
+      segment,
+      table: tableName,
+      namespace: bigSegmentsUser,
+      limit: '400 KB',
+    });
+  }
+
+  /** False: a later patch has written the hash. */
+  async function change(one: HashChange, segmentRef: string, number: number): Promise<boolean> {
+    try {
+      return (await update(userKey(one.hash), changing(one, segmentRef, number))) !== undefined;
+    } catch (error) {
+      if (!isTooLarge(error)) throw error;
+      await markIncomplete(one.hash, segmentRef);
+      return true;
+    }
+  }
+
+  /** Writes what the patch changes. `lost`: another relay became the writer. `overtaken`: a later patch was found. */
+  return async function writeMembers(
+    patch: BigSegmentPatch,
+    from: Position,
+  ): Promise<'written' | 'lost' | 'overtaken'> {
+    const { previousVersion, version, segmentRef } = patch;
+    const moves = version !== previousVersion;
+    const number = from.number + (moves ? 1 : 0);
+    const id = `${number} ${version}`;
+    const total = groupCount(patch, hashesAtOnce);
+    const resumed = Math.max(interrupted?.id === id ? interrupted.groups : 0, groupsIn(from, total, version));
+    let written = moves ? resumed : 0;
+    let stopped: 'lost' | 'overtaken' | undefined;
+    const stop = writer.show(
+      previousVersion,
+      () => progressText(written, total, version),
+      () => {
+        stopped ??= 'lost';
+      },
+    );
+    try {
+      let groups = 0;
+      for await (const group of changesByHash(patch, hashesAtOnce)) {
+        groups += 1;
+        if (groups <= written) continue;
+        await inParallel(inFlight, group, async (one) => {
+          if (!stopped && !(await change(one, segmentRef, number))) stopped = 'overtaken';
+        });
+        if (stopped) return stopped;
+        written = groups;
+        interrupted = { id, groups };
+      }
+    } finally {
+      stop();
+    }
+    interrupted = undefined;
+    return 'written';
+  };
 }
 
 /** Requests to the table. What fails rejects with one sentence. */

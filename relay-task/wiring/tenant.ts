@@ -88,19 +88,16 @@ export function createTenant(
   const background = createBackground();
   const admission = createAdmission(first, closeStrangers, options.heard);
   let description = first;
-  let place = placeOf(first, filter);
-  let stores: readonly Store[] = [];
-  let bigSegments: TenantBigSegments | undefined;
 
   const memory = createEnvironment({
     name,
     log,
-    bigSegments: { load: loadingFrom(() => bigSegments), status: () => bigSegments?.status() },
+    bigSegments: { load: loadingFrom(() => kept.bigSegments), status: () => kept.bigSegments?.status() },
     onRefresh: (flagKeys) => streams.refresh(flagKeys),
     onChange(change) {
       streams.publish(change);
-      for (const store of stores) store.notify(change);
-      if (memory.hasBigSegments) bigSegments?.start();
+      for (const store of kept.stores) store.notify(change);
+      if (memory.hasBigSegments) kept.bigSegments?.start();
       options.onChange?.(tenant, change);
     },
   });
@@ -126,12 +123,6 @@ export function createTenant(
     onStarted: tellEligibility,
   });
 
-  function openStores(): void {
-    stores = parts.stores(place, tenant);
-    bigSegments = parts.bigSegments(place, tenant, () => memory.bigSegmentsChanged());
-    if (memory.hasBigSegments) bigSegments?.start();
-  }
-
   /** Before data of another environment reaches their streams. */
   function closeStrangers(): void {
     for (const { kind, value } of description.credentials) {
@@ -139,11 +130,9 @@ export function createTenant(
     }
   }
 
-  const closeStores = () => Promise.all([...stores.map(flushAndClose), bigSegments?.close()]);
-
   function tellEligibility(): void {
     const current = upstream.present()?.status().current ?? false;
-    for (const store of stores) store.setEligible(current);
+    for (const store of kept.stores) store.setEligible(current);
   }
 
   const tenant: Tenant = {
@@ -157,21 +146,21 @@ export function createTenant(
     memory,
     streams,
     get stores() {
-      return stores;
+      return kept.stores;
     },
     get upstream() {
       return upstream.present();
     },
     get bigSegments() {
-      return bigSegments;
+      return kept.bigSegments;
     },
     get sourceProblem() {
       return upstream.problem();
     },
   };
-  openStores();
+  const kept = createKept(tenant, parts, placeOf(first, filter));
   // Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve.
-  const started = Promise.all(stores.map((store) => bootFrom(store, memory, admission, log))).then(upstream.start);
+  const started = Promise.all(kept.stores.map((store) => bootFrom(store, memory, admission, log))).then(upstream.start);
   // Some callers wait for it and hear of a failure; the others need not.
   started.catch(() => {});
 
@@ -181,14 +170,12 @@ export function createTenant(
       const { sdkKey } = description;
       description = next;
       admission.update(next);
-      const nextPlace = placeOf(next, filter);
-      if (nextPlace.prefix !== place.prefix || nextPlace.tableName !== place.tableName) {
-        background.add(closeStores());
-        place = nextPlace;
-        openStores();
+      const moved = kept.move(placeOf(next, filter));
+      if (moved) {
+        background.add(moved.closed);
         tellEligibility();
       } else if (next.sdkKey !== undefined && next.sdkKey !== sdkKey) {
-        bigSegments?.setKey(next.sdkKey);
+        kept.bigSegments?.setKey(next.sdkKey);
       }
       upstream.follow();
     },
@@ -205,9 +192,43 @@ export function createTenant(
     },
     tellEligibility,
     async close() {
-      await Promise.all([closeStores(), upstream.close(), background.ended()]);
+      await Promise.all([kept.close(), upstream.close(), background.ended()]);
     },
   });
+}
+
+/** What keeps a tenant's data outside this process, in one place of each store. */
+function createKept(tenant: Tenant, parts: TenantParts, first: Place) {
+  let place = first;
+  let stores: readonly Store[] = [];
+  let bigSegments: TenantBigSegments | undefined;
+
+  function open(): void {
+    stores = parts.stores(place, tenant);
+    bigSegments = parts.bigSegments(place, tenant, () => tenant.memory.bigSegmentsChanged());
+    if (tenant.memory.hasBigSegments) bigSegments?.start();
+  }
+
+  const close = () => Promise.all([...stores.map(flushAndClose), bigSegments?.close()]);
+
+  open();
+  return {
+    get stores() {
+      return stores;
+    },
+    get bigSegments() {
+      return bigSegments;
+    },
+    /** Opens another place, and closes the one before. Undefined: it is the same. */
+    move(next: Place): { readonly closed: Promise<unknown> } | undefined {
+      if (next.prefix === place.prefix && next.tableName === place.tableName) return undefined;
+      const closed = close();
+      place = next;
+      open();
+      return { closed };
+    },
+    close,
+  };
 }
 
 function loadingFrom(present: () => BigSegments | undefined): BigSegments['load'] {
