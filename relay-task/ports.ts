@@ -21,8 +21,8 @@ export interface Credential {
   readonly value: string;
   /** Unix ms after which it is no longer valid; absent: valid until it is removed. */
   readonly expiresAt?: number;
-  /** The source no longer names it, which is still to be confirmed. */
-  readonly replaced?: true;
+  /** The source no longer names it, or cannot be read: it is the last known one, until the source says more. */
+  readonly unconfirmed?: true;
 }
 
 /** One environment as a source describes it: configuration, SSM, auto-configuration, an archive. */

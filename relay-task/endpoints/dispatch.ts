@@ -89,7 +89,7 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
     };
     if ('handler' in route) {
       const reply = await route.handler(identified);
-      return { reply: (showsData(reply) ? refusal() : undefined) ?? reply };
+      return { reply: (reply.status === ACCEPTED ? undefined : refusal()) ?? reply };
     }
 
     const details = await route.stream(identified);
@@ -153,10 +153,8 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
   };
 }
 
-/** An answer to posted events shows none, and must not be taken back once they are accepted. */
-function showsData({ status }: Reply): boolean {
-  return status === 200 || status === 304;
-}
+/** Of posted events, which must not be refused once they are accepted. */
+const ACCEPTED = 202;
 
 /** The CORS headers of an exchange; undefined for endpoints that browsers do not use. */
 function createCorsOf(

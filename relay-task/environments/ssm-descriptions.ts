@@ -1,7 +1,7 @@
 import type { Credential, EnvironmentDescription } from '../ports.ts';
 import { type Claim, type Draft, draftOf, idOf, isOver } from './ssm-drafts.ts';
 import { type HeldParameters, isUnread } from './ssm-memory.ts';
-import { createOwners, type Owners } from './ssm-owners.ts';
+import { createOwners, type Owners, parameterOf } from './ssm-owners.ts';
 import { type SsmParameterName, ssmParameters } from './ssm-parameters.ts';
 import { choosePlaces, type StorePlace } from './ssm-places.ts';
 import { settingOf } from './ssm-settings.ts';
@@ -59,6 +59,13 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
   /** When a problem was first seen. */
   const since = new Map<string, number>();
 
+  /** Whether the environment did not get what replaced it, since another one owns that: the value before stays in force. */
+  function isRefused({ id, parameters }: Draft, { kind }: Credential): boolean {
+    const successor = parameters.get(parameterOf[kind])?.text;
+    if (successor === undefined || isUnread(parameters.get('sdk-key'))) return false;
+    return !last.get(id)?.some(({ value }) => value === successor);
+  }
+
   /** Credentials of the last descriptions that SSM no longer names and that are still valid. */
   function lingering(draft: Draft, waiting: Map<string, number>, { now, partial }: Moment): Claim[] {
     const { id, parameters, revoked, claims } = draft;
@@ -83,7 +90,7 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
       // SSM has no snapshot of several parameters: a reading during a rotation may see only half of it.
       const name = `${id} ${idOf(credential)}`;
       const at = replaced.get(name) ?? now;
-      if (now - at >= confirmMs && !partial) continue;
+      if (now - at >= confirmMs && !partial && !isRefused(draft, credential)) continue;
       waiting.set(name, at);
       kept.push(claimOf(id, `a ${credential.kind} that was replaced`, credential));
     }
@@ -176,12 +183,11 @@ function describe(
     formerEnvironmentId: formerIdIn(parameters, standing('client-side-id')),
     // If the key is invalid or revoked, the previous one stays in use as long as it is valid.
     sdkKey: standing('sdk-key') ?? claims.find(({ kind }) => kind === 'sdkKey')?.value,
-    credentials: claims.map(({ kind, value, expiresAt, standing }) => ({
-      kind,
-      value,
-      ...(expiresAt !== undefined && { expiresAt }),
-      // An earlier SDK key in its grace time is not named either, but its expiry says that it is still valid.
-      ...(standing === 'replaced' && expiresAt === undefined && { replaced: true as const }),
+    credentials: claims.map((claim) => ({
+      kind: claim.kind,
+      value: claim.value,
+      ...(claim.expiresAt !== undefined && { expiresAt: claim.expiresAt }),
+      ...(isConfirmed(claim, parameters) ? {} : { unconfirmed: true as const }),
     })),
     filters: settingOf('filters', text('filters')) ?? (ofProject ? defaults.filters![projectKey]! : []),
     // An invalid value was probably meant to turn it on.
@@ -200,6 +206,12 @@ function describe(
             message: problems.join('; '),
           },
   };
+}
+
+/** An earlier SDK key in its grace time is not named any more, but its expiry says that it is still valid. */
+function isConfirmed({ standing, parameter, expiresAt }: Claim, parameters: HeldParameters): boolean {
+  const held = parameters.get(parameter as SsmParameterName);
+  return expiresAt !== undefined || (standing === 'present' && held !== undefined && held.trouble === undefined);
 }
 
 /** What is deleted was not corrected: the ID still says whose the mobile keys are, even if it opens another environment now. */

@@ -200,7 +200,7 @@ function firstOf(holders: readonly Claim[], { later }: Pick<Dispute, 'later'>): 
   return later.find((name) => named.includes(name)) ?? named[0]!;
 }
 
-const parameterOf: Record<CredentialKind, SsmParameterName> = {
+export const parameterOf: Record<CredentialKind, SsmParameterName> = {
   sdkKey: 'sdk-key',
   mobileKey: 'mobile-key',
   environmentId: 'client-side-id',

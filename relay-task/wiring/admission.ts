@@ -32,6 +32,8 @@ export interface Admission {
   takes(mark: string | undefined): boolean;
   /** Where the data in memory comes from, see `sourceOf`. */
   source(): string;
+  /** The client-side ID of the environment that the data in memory is of, as far as is known. */
+  environmentId(): string | undefined;
   /** Set while LaunchDarkly says that the SDK key and the client-side ID are of two environments. */
   problem(): EnvironmentDescription['keyProblem'];
 }
@@ -70,10 +72,16 @@ export function createAdmission(
   let held = sourceOf(first, first.sdkKey && firstKeyOf(first.sdkKey, first.credentials));
   /** The credentials that came with the present source, or while another one was present that had not delivered. */
   let newcomers = new Set(held === sourceOf(first) ? [] : [idOf('sdkKey', first.sdkKey ?? '')]);
-  /** By credential that the source of environments no longer names: where the data came from when that was noticed. */
+  /** By credential that the source of environments does not confirm: where the data came from when that was noticed. */
   let leaving = new Map<string, string>();
   let hasData = false;
   let conflictSince: number | undefined;
+
+  /** A newcomer belongs to the key that it came with, any other credential to the data that it had. */
+  function leavingIn(next: EnvironmentDescription): Map<string, string> {
+    const ids = next.credentials.filter(({ unconfirmed }) => unconfirmed).map(({ kind, value }) => idOf(kind, value));
+    return new Map(ids.map((id) => [id, leaving.get(id) ?? (newcomers.has(id) ? sourceOf(next) : held)]));
+  }
 
   const sourcesNow = () => [
     sourceOf(description),
@@ -120,11 +128,14 @@ export function createAdmission(
 
   const isOwn = (kind: CredentialKind, value: string) => kind === 'sdkKey' && held === sourceOf(description, value);
 
+  leaving = leavingIn(first);
+
   return {
     admits: (kind, value) =>
-      (held === sourceOf(description) || isOwn(kind, value) || !newcomers.has(idOf(kind, value))) &&
-      !hasLostData(idOf(kind, value)) &&
-      !isForeign(kind, value),
+      isOwn(kind, value) ||
+      ((held === sourceOf(description) || !newcomers.has(idOf(kind, value))) &&
+        !hasLostData(idOf(kind, value)) &&
+        !isForeign(kind, value)),
     update(next) {
       const known = new Set(description.credentials.map(({ kind, value }) => idOf(kind, value)));
       const before = sourceOf(description);
@@ -132,20 +143,22 @@ export function createAdmission(
       const isEstablished = held === before && before !== sourceOf(next);
       const ids = next.credentials.map(({ kind, value }) => idOf(kind, value));
       description = next;
-      const replaced = next.credentials.filter((one) => one.replaced).map(({ kind, value }) => idOf(kind, value));
-      leaving = new Map(replaced.map((id) => [id, leaving.get(id) ?? held]));
       newcomers = new Set(ids.filter((id) => !known.has(id) || (newcomers.has(id) && !isEstablished)));
+      leaving = leavingIn(next);
       changed();
     },
     holds,
     belongs(sdkKey, environmentId) {
       // For a payload filter it may be followed by a dot and the filter.
-      environments.set(sourceOf(description, sdkKey), environmentId.split('.')[0] ?? '');
+      environments.set(sourceOfKey(sdkKey), environmentId.split('.')[0] ?? '');
       changed();
     },
     mark: () => [markOf(held), environments.get(held) ?? []].flat().join('.'),
     takes(mark) {
-      if (mark === undefined) return true;
+      if (mark === undefined) {
+        holds(held);
+        return true;
+      }
       const [hash, environment] = mark.split('.');
       const source = sourcesNow().find((one) => markOf(one) === hash);
       if (source === undefined) return false;
@@ -154,6 +167,8 @@ export function createAdmission(
       return true;
     },
     source: () => held,
+    environmentId: () =>
+      environments.get(held) ?? (held === sourceOf(description) ? description.environmentId : undefined),
     problem() {
       if (conflictSince === undefined) return undefined;
       return {
@@ -167,8 +182,10 @@ export function createAdmission(
 /** Names where an environment's data comes from: a file, an archive's data, or the stream of an SDK key. */
 export function sourceOf({ flagsFile, data, sdkKey }: EnvironmentDescription, key = sdkKey): string {
   if (flagsFile !== undefined) return `file ${flagsFile}`;
-  return data ? `data ${data.id}` : `key ${key ?? ''}`;
+  return data ? `data ${data.id}` : sourceOfKey(key);
 }
+
+const sourceOfKey = (key = '') => `key ${key}`;
 
 /** The sources of an environment that has its data from LaunchDarkly: its SDK key, then those in their grace time. */
 export function keySourcesOf(description: EnvironmentDescription): readonly string[] {

@@ -79,7 +79,7 @@ function serve(tenant: Tenant, { registry, events, goalsOf }: ServingParts): Ser
       return tenant.upstream?.status().refused ?? false;
     },
     get environmentId() {
-      return tenant.description.environmentId;
+      return tenant.admission.environmentId();
     },
     get secureMode() {
       return tenant.description.secureMode;

@@ -105,7 +105,7 @@ export function createTenant(
     name,
     view: memory,
     clientView: memory.clientView,
-    environmentId: () => description.environmentId,
+    environmentId: admission.environmentId,
   });
   const upstream = createFollowingUpstream({
     name,
@@ -115,8 +115,10 @@ export function createTenant(
     sinkOf: (source) => ({
       ...memory,
       put(items, unreadable, receivedAt) {
-        if (admission.source() !== source) streams.renew();
+        const isOther = admission.source() !== source;
         const mayBeForeign = admission.holds(source);
+        // After the streams that lose the data were closed: they got the rest of it.
+        if (isOther) streams.renew();
         memory.put(items, unreadable, receivedAt, mayBeForeign ? 'none' : 'unreadable');
       },
     }),

@@ -110,6 +110,8 @@ export function createTenants(options: TenantsOptions): Tenants {
     } catch (error) {
       failure ??= error;
       refusals.retry(id);
+      // They are good, and get 503 until it can be set up.
+      if (description) registry.apply({ type: 'set-credentials', name: id, credentials: description.credentials });
       log.error('Could not set up the environment', { environment: id, reason: (error as Error).message });
     }
   }

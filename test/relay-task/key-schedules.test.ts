@@ -5,7 +5,7 @@
  * `SEED=<n>` runs one schedule, `SEED=<n>-<m>` some, `LONG=1` many. A failure names the seed and the steps.
  */
 import { setTimeout as delay } from 'node:timers/promises';
-import { eventually } from '../support/eventually.ts';
+import { eventually, turnsOfLoop } from '../support/eventually.ts';
 import { type Clients, startClients } from './key-schedules/clients.ts';
 import { type Member, openMember, openStore, storeNames } from './key-schedules/fleet.ts';
 import { type Choices, operations } from './key-schedules/operations.ts';
@@ -98,6 +98,8 @@ async function settle({ world, members, clients, done }: Schedule): Promise<void
       expect(left).toEqual([]);
     }
   });
+  // Clients read what relays have sent so far: both are in this process.
+  await turnsOfLoop(50);
   clients.judgeStreams();
   for (const member of members) member.settled();
   expect(clients.objections).toEqual([]);

@@ -44,6 +44,16 @@ describe.each(after)('a credential that %s while a request is answered', (_what,
   });
 });
 
+test('a refusal that was made from the data before is withdrawn when the data changes meanwhile', async () => {
+  let asked = 0;
+  server = await startServer({
+    view: createMemory(flag('banner', 1)),
+    find: (_kind, _credential, _filter, environment) => (asked++ === 0 ? { environment } : 'not-yet'),
+  });
+  const response = await server.get('/sdk/flags/of-the-other', { headers: { Authorization: 'sdk-key' } });
+  expect(response.status).toBe(503);
+});
+
 test('events that were accepted stay accepted when their key is revoked meanwhile', async () => {
   let asked = 0;
   server = await startServer({

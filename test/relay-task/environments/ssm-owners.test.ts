@@ -359,6 +359,26 @@ test('a mobile key that is moved on does not go back to an environment whose par
   expect(relay.ownerOf(values['mobile-key'])).toBe('shop');
 });
 
+test.each(kinds)(
+  'the %s of two environments can be swapped one after the other: the first keeps its own until then',
+  async (kind) => {
+    for (const one of kinds) put(`production/${one}`, values[one]);
+    for (const one of kinds) put(`staging/${one}`, one === 'sdk-key' ? stagingKey : other[one]);
+    const [mine, theirs] = [values[kind], kind === 'sdk-key' ? stagingKey : other[kind]];
+    const relay = await startRelay();
+    put(`production/${kind}`, theirs);
+    await eventually(() => expect(relay.problemOf('production')).toContain(`has the same value as staging/${kind}`));
+    // Longer than a replaced value waits to be confirmed.
+    relay.advance(hourMs);
+    await relay.read();
+    expect([relay.ownerOf(mine), relay.ownerOf(theirs)]).toEqual(['production', 'staging']);
+    put(`staging/${kind}`, mine);
+    await eventually(() => expect([relay.ownerOf(mine), relay.ownerOf(theirs)]).toEqual(['staging', 'production']));
+    await relay.read();
+    expect([relay.ownerOf(mine), relay.ownerOf(theirs)]).toEqual(['staging', 'production']);
+  },
+);
+
 test('mobile keys that are swapped change their environments', async () => {
   put('production/sdk-key', values['sdk-key']);
   put('staging/sdk-key', stagingKey);

@@ -47,11 +47,13 @@ export function startClients(world: World, members: readonly Member[]): Clients 
   let stopped = false;
   const pick = <T>(list: readonly T[]): T => list[Math.floor(Math.random() * list.length)]!;
 
-  function judge(member: Member, path: string, answer: Answer): void {
+  /** `oldest`: the oldest state that the relay could be at when it was asked. */
+  function judge(member: Member, path: string, answer: Answer, oldest = member.knowledge.oldest): void {
     judged += 1;
-    const objection = objectionTo(world, member.knowledge, answer);
+    const { knowledge } = member;
+    const { newest } = knowledge;
+    const objection = objectionTo(world, { ...knowledge, oldest }, answer);
     if (objection === undefined) return;
-    const { oldest, newest } = member.knowledge;
     const told = { relay: member.number, path, ...answer, body: answer.body.slice(0, 300), oldest, newest };
     objections.push(`${objection}: ${JSON.stringify(told)}`);
   }
@@ -59,6 +61,7 @@ export function startClients(world: World, members: readonly Member[]): Clients 
   async function ask(member: Member, credential: Credential, path = pick(polls[credential.kind](credential.value))) {
     const { relay } = member;
     if (!relay) return undefined;
+    const { oldest } = member.knowledge;
     let answer: Answer;
     try {
       const response = await fetch(`${relay.uri}${path}`, { headers: { Authorization: credential.value } });
@@ -69,7 +72,7 @@ export function startClients(world: World, members: readonly Member[]): Clients 
       return undefined;
     }
     // The next relay in its place may know less.
-    if (member.relay === relay) judge(member, path, answer);
+    if (member.relay === relay) judge(member, path, answer, oldest);
     return answer;
   }
 
@@ -78,11 +81,12 @@ export function startClients(world: World, members: readonly Member[]): Clients 
     if (!relay) return;
     const path = pick(streams[credential.kind](credential.value));
     const headers = { Authorization: credential.value };
+    const { oldest } = member.knowledge;
     const reader = await readStream({ port: relay.port, path, headers }).catch(() => undefined);
     if (!reader) return;
     if (member.relay !== relay) return reader.close();
     if (reader.status !== 200) {
-      judge(member, path, { credential, status: reader.status, body: '', at: Date.now() });
+      judge(member, path, { credential, status: reader.status, body: '', at: Date.now() }, oldest);
       return reader.close();
     }
     const stream: OpenStream = { member, credential, path, reader, judged: 0 };

@@ -4,6 +4,9 @@
  */
 import { type Credential, credentialsOf, type Folder, type State, type World } from './world.ts';
 
+/** A key whose grace time ends later than this, in ms, still opens its environment when a relay is asked. */
+const GRACE_LEFT_MS = 600_000;
+
 /** What a relay can know: it may be at any state since the oldest one. */
 export interface Knowledge {
   /** Numbers of states, both included. */
@@ -73,10 +76,13 @@ function mayBeKept({ states }: World, { name, gone }: Folder, { kind, value }: C
   return states.some((state) => state.some((one) => one.name === name && presentOf(one, kind) === value));
 }
 
-/** The client-side IDs that a relay may know the folder by: of one that was deleted it keeps the last that it read. */
-function clientIdsOf({ states }: World, { name, clientId, gone }: Folder): readonly (string | undefined)[] {
-  if (gone.environmentId === undefined) return [clientId];
-  return [clientId, ...states.flat().flatMap((one) => (one.name === name ? [one.clientId] : []))];
+/**
+ * The folder as it says whose data a credential of this kind may have. One that was deleted may have what it had before, whatever the
+ * folder says meanwhile.
+ */
+function lastsOf({ states }: World, folder: Folder, kind: Credential['kind']): readonly Folder[] {
+  if (folder.gone[kind] === undefined) return [folder];
+  return states.flat().filter(({ name, gone }) => name === folder.name && gone[kind] === undefined);
 }
 
 function presentOf({ sdkKey, mobileKey, clientId }: Folder, kind: Credential['kind']): string | undefined {
@@ -94,9 +100,8 @@ function dataFor(
   const allowed = new Set<string>();
   // What LaunchDarkly itself would send for the key.
   if (kind === 'sdkKey' && source !== 'archive') allowed.add(environmentOf(value));
-  for (const folder of [...states.flat(), ...formerFolders(world)]) {
-    const isNamed = credentialsOf(folder).some((one) => one.kind === kind && one.value === value);
-    if (!isNamed && !mayBeKept(world, folder, { kind, value })) continue;
+  for (const folder of [...states.flat(), ...formerFolders(world)].flatMap((one) => lastsOf(world, one, kind))) {
+    if (!credentialsOf(folder).some((one) => one.kind === kind && one.value === value)) continue;
     // An archive brings each environment's data along.
     if (source === 'archive') {
       allowed.add(environmentOf(folder.name));
@@ -107,10 +112,10 @@ function dataFor(
     if (kind === 'sdkKey' && (hasHeard || !isInGrace)) continue;
     for (const sdkKey of [folder.sdkKey, ...folder.previous.map((one) => one.sdkKey)]) {
       const environment = environmentOf(sdkKey);
-      // LaunchDarkly may say that the SDK key and the client-side ID are of two environments.
-      const ids = clientIdsOf(world, folder);
-      const mayAgree = ids.some((id) => id === undefined || environmentOf(id) === environment);
-      if (kind === 'sdkKey' || !sendsIds || mayAgree) allowed.add(environment);
+      const { clientId } = folder;
+      // LaunchDarkly says that the SDK key and the client-side ID are of two environments.
+      if (sendsIds && kind !== 'sdkKey' && clientId !== undefined && environmentOf(clientId) !== environment) continue;
+      allowed.add(environment);
     }
   }
   return allowed;
@@ -118,7 +123,7 @@ function dataFor(
 
 /** What every relay has to answer once all faults are over: a text that the body contains, or a status; undefined: either. */
 export function settledAnswer(world: World, credential: Credential): string | 503 | 'final' | undefined {
-  const { environmentOf, versionOf, sendsIds, source } = world;
+  const { environmentOf, sendsIds, source } = world;
   const { kind, value } = credential;
   const holders = world.folders.filter(
     (folder) => presentOf(folder, kind) === value && folder.gone[kind] === undefined,
@@ -130,16 +135,31 @@ export function settledAnswer(world: World, credential: Credential): string | 50
     const isKept =
       world.folders.some((one) => mayBeKept(world, one, credential)) ||
       formerFolders(world).some((one) => presentOf(one, kind) === value);
-    return isKept || previous.length > 0 ? undefined : 'final';
+    if (isKept || previous.length > 1) return undefined;
+    const [former] = previous;
+    return former ? answerInGrace(world, former, value) : 'final';
   }
-  const newest = (environment: string) => `${environment}:${versionOf(environment)}`;
-  if (source === 'archive') return newest(environmentOf(folder.name));
+  if (source === 'archive') return newest(world, environmentOf(folder.name));
   // Without its SDK key the environment has no source any more, or a key that is another environment's too.
   if (folder.gone.sdkKey !== undefined || sharesItsKey(world, folder)) return undefined;
   const environment = environmentOf(folder.sdkKey);
   const isForeign = folder.clientId !== undefined && environmentOf(folder.clientId) !== environment;
   if (kind !== 'sdkKey' && sendsIds && isForeign) return 503;
-  return newest(environment);
+  return newest(world, environment);
+}
+
+/** A key in its grace time goes on, unless it is of another environment than the key that came after it. */
+function answerInGrace(world: World, folder: Folder, sdkKey: string): string | undefined {
+  const { environmentOf, source } = world;
+  const isStated = folder.previous.at(-1)?.sdkKey === sdkKey;
+  const isOver = folder.previous.some((one) => one.sdkKey === sdkKey && one.until < Date.now() + GRACE_LEFT_MS);
+  const environment = environmentOf(source === 'archive' ? folder.name : folder.sdkKey);
+  if (!isStated || isOver || folder.gone.sdkKey !== undefined || sharesItsKey(world, folder)) return undefined;
+  return source === 'archive' || environmentOf(sdkKey) === environment ? newest(world, environment) : undefined;
+}
+
+function newest({ versionOf }: World, environment: string): string {
+  return `${environment}:${versionOf(environment)}`;
 }
 
 function sharesItsKey({ folders }: World, folder: Folder): boolean {

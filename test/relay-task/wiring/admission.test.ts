@@ -84,7 +84,7 @@ test.each([
 ])(
   'what is no longer named keeps its data until another key has delivered, and afterwards only as one environment: %s',
   (_, old, present, after) => {
-    const [gone, goneMobile] = [sdk('a'), mobile('m')].map((one): Credential => ({ ...one, replaced: true }));
+    const [gone, goneMobile] = [sdk('a'), mobile('m')].map((one): Credential => ({ ...one, unconfirmed: true }));
     const admission = createAdmission(environment(sdk('a'), mobile('m')));
     if (old !== undefined) admission.belongs('a', old);
     admission.holds(A);
@@ -97,6 +97,58 @@ test.each([
     expect([admission.admits('sdkKey', 'b'), admission.admits('mobileKey', 'n')]).toEqual([true, true]);
   },
 );
+
+test('a credential that the source does not confirm belongs to the key that it came with', () => {
+  const unconfirmed = (one: Credential): Credential => ({ ...one, unconfirmed: true });
+  const admission = createAdmission(withId('one', sdk('a'), mobile('m')));
+  admission.holds(A);
+  // The SDK key and the client-side ID of another environment, while the mobile key is missing.
+  admission.update(withId('two', sdk('b'), unconfirmed(mobile('m')), unconfirmed(mobile('n'))));
+  admission.belongs('b', 'two');
+  expect([admission.admits('mobileKey', 'm'), admission.admits('mobileKey', 'n')]).toEqual([true, false]);
+  admission.holds(B);
+  expect([admission.admits('mobileKey', 'm'), admission.admits('mobileKey', 'n')]).toEqual([false, true]);
+  admission.update(withId('two', sdk('b'), mobile('m'), mobile('n')));
+  expect(admission.admits('mobileKey', 'm')).toBe(true);
+});
+
+test('a key that is not confirmed has its own data, whatever was held when that was noticed', () => {
+  const admission = createAdmission(environment(sdk('a')));
+  admission.holds(A);
+  admission.update(environment(sdk('b'), sdk('a', 9)));
+  admission.update(environment({ ...sdk('b'), unconfirmed: true }, sdk('a', 9)));
+  expect(admission.admits('sdkKey', 'b')).toBe(false);
+  admission.holds(B);
+  expect(admission.admits('sdkKey', 'b')).toBe(true);
+});
+
+test('the client-side ID is that of the data: as LaunchDarkly said, else as the source says with the same SDK key', () => {
+  const admission = createAdmission(withId('one', sdk('a')));
+  admission.holds(A);
+  expect(admission.environmentId()).toBe('one');
+  admission.update(withId('two', sdk('b'), sdk('a', 9)));
+  expect(admission.environmentId()).toBeUndefined();
+  admission.holds(B);
+  expect(admission.environmentId()).toBe('two');
+  admission.belongs('b', 'three');
+  expect(admission.environmentId()).toBe('three');
+});
+
+test('what LaunchDarkly says of a key does not count for a flags file', () => {
+  const heard = createHeard();
+  const withFile = (id: string, key: string) => ({ ...withId(id, sdk(key)), flagsFile: '/flags.json' });
+  createAdmission(withFile('one', 'a'), undefined, heard).belongs('a', 'one');
+  const other = createAdmission(withFile('two', 'b'), undefined, heard);
+  other.holds('file /flags.json');
+  expect(other.admits('environmentId', 'two')).toBe(true);
+});
+
+test('unmarked data of a store is data, so that the next source’s may be another environment’s', () => {
+  const admission = createAdmission(environment(sdk('a')));
+  expect(admission.takes(undefined)).toBe(true);
+  admission.update(environment(sdk('b')));
+  expect(admission.holds(B)).toBe(true);
+});
 
 test('the data before another source’s may be another environment’s, unless LaunchDarkly says that it is not', () => {
   const admission = createAdmission(environment(sdk('a'), sdk('b', 9)));

@@ -20,8 +20,12 @@ function open(
   onTouched: (id: string) => void = () => {},
 ) {
   const said: string[] = [];
+  /** What streams were told. */
+  const ofStreams: string[] = [];
   /** The sinks of the upstreams that were started, by name. */
   const sinks: Record<string, UpstreamSink> = {};
+  /** Of the last upstream with an SDK key: where another key's data goes. */
+  let sinkOfKey = (_key: string): UpstreamSink | undefined => undefined;
   const silent = () => {};
   const registry = createRegistry<Tenant>();
   const { log, lines } = createLogRecorder();
@@ -37,14 +41,9 @@ function open(
     },
     parts: {
       streams: () => ({
-        ...{
-          open: () => false,
-          publish: silent,
-          refresh: silent,
-          renew: silent,
-          closeCredential: silent,
-          remove: silent,
-        },
+        ...{ open: () => false, publish: silent, refresh: silent, remove: silent },
+        renew: () => void ofStreams.push('renew'),
+        closeCredential: (credential) => void ofStreams.push(`close those of ${credential}`),
         connections: 0,
       }),
       stores({ prefix }) {
@@ -60,6 +59,7 @@ function open(
         if (name === undefined) return undefined;
         said.push(`start ${name}`);
         sinks[name] = sinkOf(`source ${name}`);
+        if (sdkKey !== undefined) sinkOfKey = (key) => sinkOf(`key ${key}`);
         const upstream: TenantUpstream = {
           status: () => ({ state: 'VALID', stateSince: 0, refused: false, current: true, checkedAt: 0 }),
           setKey: (key) => void said.push(`key ${key}`),
@@ -74,7 +74,8 @@ function open(
   /** The version of the flag in memory. */
   const version = () => shop().memory.get('features', 'a')?.version;
   const put = (name: string, version: number) => sinks[name]?.put([flag('a', version)], [], 0);
-  return { tenants, registry, lines, touched, say, said, sinks, shop, version, put };
+  const putFrom = (key: string, version: number) => sinkOfKey(key)?.put([flag('a', version)], [], 0);
+  return { putFrom, tenants, registry, lines, touched, say, said, ofStreams, sinks, shop, version, put };
 }
 
 test('a key that arrives later starts the upstream, and another one is passed to it', async () => {
@@ -205,6 +206,22 @@ test('a new source that has not delivered, or cannot be started, is forgotten if
   expect(said.at(-1)).toBe('close one');
 });
 
+test('streams that lose the data are closed before the others are renewed: what ends gets the rest of the data before', async () => {
+  const sdkKey = (value: string) => ({ kind: 'sdkKey', value }) as const;
+  const { tenants, say, ofStreams, putFrom } = open();
+  say({ sdkKey: 'one', credentials: [sdkKey('one')] });
+  await tenants.started();
+  putFrom('one', 1);
+  say({ sdkKey: 'two', credentials: [sdkKey('two'), { ...sdkKey('one'), unconfirmed: true }] });
+  ofStreams.length = 0;
+  putFrom('one', 2);
+  expect(ofStreams).not.toContain('renew');
+  ofStreams.length = 0;
+  putFrom('two', 3);
+  expect(ofStreams).toEqual(['close those of one', 'renew']);
+  await tenants.close();
+});
+
 test('a key that is taken away closes its upstream at once, and what is in memory stays', async () => {
   const { say, said, version, put, tenants } = open();
   say({ sdkKey: 'one' });
@@ -310,6 +327,9 @@ describe('a list of many environments', () => {
     tenants.replace(many(3));
     await settled(tenants);
     expect(lines).toContainEqual(expect.stringContaining('"environment":"e1","reason":"no such place"'));
+    // Its key is good: the answer is 503.
+    expect(registry.find('sdkKey', 'sdk-e1')).toBe('not-yet');
+    expect(registry.find('sdkKey', 'sdk-other')).toBe('unknown-credential');
     expect(registry.find('sdkKey', 'sdk-e2')).toMatchObject({ name: 'e2' });
     await expect(tenants.started()).rejects.toThrow('no such place');
     broken = false;
