@@ -11,7 +11,7 @@ import { startTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts';
 import type { Choices } from './operations.ts';
 import type { Knowledge } from './oracle.ts';
 import { openSource, type Source } from './sources.ts';
-import type { State, World } from './world.ts';
+import type { Folder, State, World } from './world.ts';
 
 export const storeNames = ['DynamoDB', 'Consul', ...(hasRedis ? ['Redis'] : [])];
 
@@ -133,7 +133,8 @@ async function openLaunchDarkly(world: World, { pick, random }: Choices) {
 /** The client-side ID of LaunchDarkly's environment of this key: of several made for it, the one that its folder has. */
 function idOf({ folders, credentials, environmentOf }: World, sdkKey: string): string {
   const isHome = (id: string | undefined) => id !== undefined && environmentOf(id) === environmentOf(sdkKey);
-  const own = folders.find((folder) => folder.sdkKey === sdkKey && isHome(folder.clientId))?.clientId;
+  const names = (folder: Folder) => [folder, ...folder.previous].some((one) => one.sdkKey === sdkKey);
+  const own = folders.find((folder) => names(folder) && isHome(folder.clientId))?.clientId;
   return (
     own ??
     credentials.find(({ kind, value }) => kind === 'environmentId' && isHome(value))?.value ??

@@ -29,7 +29,8 @@ export interface Answer {
 /** Why the answer must not be given; undefined: it may be. */
 export function objectionTo(world: World, knowledge: Knowledge, { credential, status, body, at }: Answer) {
   const states = world.states.slice(knowledge.oldest, knowledge.newest + 1);
-  if (status === 503) return undefined;
+  // A flag that cannot be read is missing, which says nothing of the credential.
+  if (status === 503 || (status === 404 && body.includes('there is no flag'))) return undefined;
   if (status >= 400 && status < 500) {
     const mayBeUnknown = states.some((state) => !isGood(state, credential, knowledge.read, at));
     return mayBeUnknown ? undefined : `a final ${status} for a good ${credential.kind}`;
