@@ -18,6 +18,8 @@ export interface RecordedRequest {
   readonly headers: IncomingHttpHeaders;
   /** Unix ms. */
   readonly at: number;
+  /** Unix ms; undefined: its stream is still open. */
+  endedAt?: number;
 }
 
 /**
@@ -127,7 +129,10 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
     response.flushHeaders();
     const stream = { request, response };
     streams.add(stream);
-    response.on('close', () => streams.delete(stream));
+    response.on('close', () => {
+      streams.delete(stream);
+      request.endedAt = Date.now();
+    });
     if (answer === 'stream') void write(response, putText(fake.dataFor(request) ?? fake.data), fake.greetChunkBytes);
   }
 

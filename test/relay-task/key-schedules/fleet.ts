@@ -54,6 +54,9 @@ export async function openStore(
   return { port: Number(new URL(endpoint).port), variables, close };
 }
 
+/** After this time a relay has read the head of an open stream. */
+const HEARD_MS = 1_000;
+
 const isOfFlags = ({ url }: RecordedRequest) => url.startsWith('/all');
 const keyIn = ({ headers }: RecordedRequest) => String(headers.authorization);
 
@@ -73,11 +76,12 @@ async function openLaunchDarkly(world: World, { pick, random }: Choices) {
     if (isGarbled) data.flags.whose = { key: 'whose', version: world.versionOf(environment), rules: 'none' };
     return data;
   };
-  const heard = new Map<string, number>();
+  /** The streams that told of their environment, by SDK key. */
+  const told = new Map<string, RecordedRequest[]>();
   upstream.headersFor = (request): Record<string, string> => {
     if (!isOfFlags(request) || !world.sendsIds) return {};
     const sdkKey = keyIn(request);
-    heard.set(sdkKey, heard.get(sdkKey) ?? Date.now());
+    told.set(sdkKey, [...(told.get(sdkKey) ?? []), request]);
     return { 'X-LD-EnvID': idOf(world, sdkKey) };
   };
   upstream.answer = (request) => {
@@ -91,7 +95,12 @@ async function openLaunchDarkly(world: World, { pick, random }: Choices) {
   };
   return {
     fake,
-    heard,
+    /** A relay that leaves a stream at once may not have read its head. */
+    heardAt(sdkKey: string): number | undefined {
+      const read = told.get(sdkKey)?.find(({ at, endedAt = Date.now() }) => endedAt - at > HEARD_MS);
+      return read && read.at + HEARD_MS;
+    },
+    forget: () => told.clear(),
     faults: {
       launchDarklyHangs: () => toSome('hang'),
       launchDarklyIsSilent: () => toSome('silent'),
@@ -164,7 +173,7 @@ export async function openMember(
     proxy = await startTcpProxy(store.port);
     startedAt = told;
     read = [];
-    launchDarkly.heard.clear();
+    launchDarkly.forget();
     const variables = {
       ...(await source.variables()),
       ...store.variables(proxy.port),
@@ -188,7 +197,7 @@ export async function openMember(
         oldest: isFixed ? startedAt : oldest,
         newest: isFixed ? startedAt : world.states.length - 1,
         read,
-        heardAt: (sdkKey: string) => launchDarkly.heard.get(sdkKey),
+        heardAt: launchDarkly.heardAt,
       };
     },
     get relay() {

@@ -36,8 +36,7 @@ export function objectionTo(world: World, knowledge: Knowledge, { credential, st
     return mayBeUnknown ? undefined : `a final ${status} for a good ${credential.kind}`;
   }
   if (status !== 200) return `status ${status}`;
-  // What has just been sent may still be on its way.
-  const hasHeard = (knowledge.heardAt(credential.value) ?? at) < at - 1_000;
+  const hasHeard = (knowledge.heardAt(credential.value) ?? at) < at;
   const allowed = dataFor(world, states, credential, hasHeard);
   const foreign = whoseIn(body).filter((environment) => !allowed.has(environment));
   if (foreign.length === 0) return undefined;
