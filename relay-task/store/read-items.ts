@@ -48,7 +48,9 @@ export async function readItems(options: { table: Table; prefix: string; log: Lo
   const official = await readOfficialItems(options);
   if (!official) return fromSnapshot;
   const isMarked = [...rows.values()].some((row) => row && 'source' in row);
-  return { items: official, source: isMarked ? '' : undefined };
+  // One that has the lease has published nothing yet: what it has written so far may be of another key than what was there.
+  const isBeingWritten = reading.kind === 'absent' && rows.get('head') !== undefined;
+  return { items: official, source: isMarked || isBeingWritten ? '' : undefined };
 }
 
 async function readOfficialItems({ table, prefix, log }: { table: Table; prefix: string; log: Log }) {

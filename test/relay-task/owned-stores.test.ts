@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { PutItemCommand } from '@aws-sdk/client-dynamodb';
-import { encodeInited, encodeOfficialItem } from '../../lib/flag-table/index.ts';
+import { encodeHead, encodeInited, encodeOfficialItem } from '../../lib/flag-table/index.ts';
 import type { Variables } from '../../relay-task/config/config.ts';
 import { startConsul } from '../support/consul-server.ts';
 import { startTable } from '../support/dynalite.ts';
@@ -143,20 +143,31 @@ describe.each(Object.keys(stores))('a task that starts while LaunchDarkly hangs,
   });
 });
 
-test('a table that ld-relay filled is adopted, since it does not say whose data it holds', async () => {
+/** A relay that starts while LaunchDarkly hangs, with a table in LaunchDarkly's own layout and these further rows. */
+async function startBesideLdRelay(...more: object[]): Promise<TestRelay> {
   const table = opened(await startTable());
   const json = JSON.stringify(flagOf('ld-relay'));
-  for (const Item of [
-    encodeOfficialItem('shop', { kind: 'features', key: 'whose', version: 1, deleted: false, json }),
-    encodeInited('shop'),
-  ]) {
+  const official = encodeOfficialItem('shop', { kind: 'features', key: 'whose', version: 1, deleted: false, json });
+  for (const Item of [official, encodeInited('shop'), ...more]) {
     await table.client.send(new PutItemCommand({ TableName: table.tableName, Item: Item as never }));
   }
   answers = { [production]: 'hang' };
   ssm.put('/relay/shop/sdk-key', production);
   const store = { USE_DYNAMODB: 'true', DYNAMODB_TABLE: table.tableName, DYNAMODB_URL: table.endpoint };
-  const relay = opened(await start(store));
+  return opened(await start(store));
+}
+
+test('a table that ld-relay filled is adopted, since it does not say whose data it holds', async () => {
+  const relay = await startBesideLdRelay();
   await eventually(async () => expect(await polled(relay, production)).toBe('ld-relay'));
+});
+
+test('a table that a relay has begun to write is not adopted before that says whose data it is', async () => {
+  const head = encodeHead('shop', { format: 1, owner: 'another relay', epoch: 7, beat: 1, checkedAt: 0 });
+  const relay = await startBesideLdRelay(head);
+  const refused = "The store holds another SDK key's flags; waiting for LaunchDarkly";
+  await eventually(() => expect(relay.lines.map(({ message }) => message)).toContain(refused));
+  expect(await polled(relay, production)).toBe(503);
 });
 
 test('a flags file that cannot be read leaves the stream in use, and the stream that hangs leaves the file in use', async () => {
