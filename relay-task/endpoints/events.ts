@@ -77,9 +77,9 @@ const image: Handler = (request) => {
 };
 
 /** Goals, which browsers request once per page: LaunchDarkly's answer, or an empty list. */
-export const goals: Handler = async ({ environment, query }) => {
+export const goals: Handler = async ({ environment, credential, query }) => {
   if (!environment.goals) return { status: 200, headers: { 'Content-Type': 'application/json' }, body: '[]' };
-  const answer = await environment.goals(query.toString()).catch(() => undefined);
+  const answer = await environment.goals(credential, query.toString()).catch(() => undefined);
   if (!answer) return notYetReply('LaunchDarkly did not answer the request for goals');
   const headers = Object.entries(answer.headers).filter(([name]) => !isOurs(name.toLowerCase()));
   return { status: answer.status, headers: Object.fromEntries(headers), body: answer.body };

@@ -33,10 +33,10 @@ export interface ServedEnvironment {
   /** Undefined: events are not forwarded. */
   readonly events?: EventIntake | undefined;
   /**
-   * LaunchDarkly's answer about click and page view goals; undefined: never requested. `query` is the request's query,
-   * without the question mark. Rejects if LaunchDarkly does not answer.
+   * LaunchDarkly's answer about click and page view goals of the client-side ID of a request; undefined: never requested.
+   * `query` is the request's query, without the question mark. Rejects if LaunchDarkly does not answer.
    */
-  readonly goals?: ((query: string) => Promise<GoalsAnswer>) | undefined;
+  readonly goals?: ((environmentId: string, query: string) => Promise<GoalsAnswer>) | undefined;
 }
 
 export interface GoalsAnswer {

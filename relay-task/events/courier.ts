@@ -1,4 +1,4 @@
-/** Delivers the payloads of one environment to LaunchDarkly, with retries. */
+/** Delivers payloads of one environment to LaunchDarkly, with retries. */
 import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { promisify } from 'node:util';
@@ -19,8 +19,8 @@ export interface Address {
 export interface Payload {
   /** For log lines; each problem is logged once per subject. */
   readonly subject: string;
-  /** Called before every attempt; undefined while the environment has no such credential. */
-  address(): Address | undefined;
+  /** Called before every attempt. */
+  address(): Address;
   readonly headers: Readonly<Record<string, string>>;
   readonly json: Buffer;
   /** Diagnostics are retried a few times, analytics for long. */
@@ -61,7 +61,6 @@ interface Waiting {
   readonly keyChanged: () => boolean;
 }
 
-const KEYLESS: PostAnswer = { problem: 'the environment has no credential of this kind' };
 const COMPLAINTS = {
   failing: 'Cannot deliver events; keeping them while there is room, and retrying',
   refused:
@@ -132,8 +131,8 @@ export function createCourier(options: CourierOptions): Courier {
     const patience = createPatience(payload.patience, timings, options.random);
     for (let attempts = 1; ; attempts++) {
       const address = payload.address();
-      const answer = address ? await attempt(address, payload, identity) : KEYLESS;
-      const outcome = address ? judge(answer) : 'refused';
+      const answer = await attempt(address, payload, identity);
+      const outcome = judge(answer);
       if (outcome === 'delivered') isFine(subject);
       if (outcome === 'delivered' || outcome === 'too-large') return outcome;
       if (aborter.signal.aborted) return 'closed';
@@ -170,6 +169,6 @@ export function createCourier(options: CourierOptions): Courier {
   };
 }
 
-function isSame(a: Address | undefined, b: Address | undefined): boolean {
-  return a?.key === b?.key && a?.path === b?.path;
+function isSame(a: Address, b: Address): boolean {
+  return a.key === b.key && a.path === b.path;
 }

@@ -1,8 +1,10 @@
-/** Diagnostic events of one environment: forwarded one at a time, unchanged, in the background. */
+/** Diagnostic events that came with one credential: forwarded one at a time, unchanged, in the background. */
 import type { Budget } from './budget.ts';
 import type { Verdict } from './courier.ts';
 
 export interface Diagnostics<T extends { readonly body: Buffer }> {
+  /** Nothing is queued or being sent. */
+  readonly idle: boolean;
   add(event: T): void;
   /** Resolves when nothing is queued or being sent. */
   drained(): Promise<void>;
@@ -33,6 +35,9 @@ export function createDiagnostics<T extends { readonly body: Buffer }>(options: 
   }
 
   return {
+    get idle() {
+      return !running;
+    },
     add(event) {
       if (waiting.length >= MOST_WAITING) return dropped('capacity', 1);
       if (!budget.reserve(event.body.length + EVENT_BYTES)) return dropped('memory', 1);

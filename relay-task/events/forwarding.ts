@@ -6,6 +6,12 @@ import type { Log, Outbound } from '../ports.ts';
 import { createBudget } from './budget.ts';
 import { createCourier } from './courier.ts';
 import {
+  type CredentialEvents,
+  type CredentialEventsOptions,
+  type CredentialEventsParts,
+  createCredentialEvents,
+} from './credential-events.ts';
+import {
   createEnvironmentEvents,
   type EnvironmentEvents,
   type EnvironmentEventsOptions,
@@ -14,7 +20,7 @@ import { createEventMeter } from './metrics.ts';
 import type { DropReason } from './queue.ts';
 import { type EventTimings, usualTimings } from './timings.ts';
 
-export type { EnvironmentEvents, EnvironmentEventsOptions, EventCredentials } from './environment-events.ts';
+export type { EnvironmentEvents, EnvironmentEventsOptions } from './environment-events.ts';
 
 export interface EventForwardingOptions {
   /** For example `https://events.launchdarkly.com`, with or without a path. */
@@ -61,9 +67,8 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   }, options.flushIntervalMs ?? 5_000);
   timer.unref();
 
-  function create(environment: EnvironmentEventsOptions): EnvironmentEvents {
-    const { name } = environment;
-    const told = new Set<DropReason>();
+  function openCredential(of: CredentialEventsOptions): CredentialEvents {
+    const { name } = of;
     const courier = createCourier({
       eventsUri,
       environment: name,
@@ -75,7 +80,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       retried: () => meter.retried(name),
       random,
     });
-    return createEnvironmentEvents(environment, {
+    return createCredentialEvents(of, {
       capacity: options.capacity ?? 1_000,
       maxPayloadBytes: options.maxPayloadBytes ?? 4 * 1_024 ** 2,
       budget,
@@ -83,11 +88,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       meter,
       timings,
       random,
-      lost(reason) {
-        if (!told.has(reason)) log.warn('Events were dropped', { environment: name, reason });
-        told.add(reason);
-      },
-      kept: () => told.clear(),
+      ...createTeller(log, name),
     });
   }
 
@@ -99,7 +100,15 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   return {
     environment(of) {
       if (discard) return discarding(of);
-      const created = create(of);
+      const { lost } = createTeller(log, of.name);
+      const created = createEnvironmentEvents(of, {
+        idleMs: timings.idleQueueMs,
+        open: openCredential,
+        tooLate() {
+          meter.dropped(of.name, 'closed', 1);
+          lost('closed');
+        },
+      });
       const environment = {
         ...created,
         async close(timeoutMs: number) {
@@ -114,6 +123,18 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       await Promise.all(Array.from(open, (environment) => environment.close(timeoutMs)));
       clearInterval(timer);
     },
+  };
+}
+
+/** Logs each reason for losses once, until events are delivered again. */
+function createTeller(log: Log, environment: string): Pick<CredentialEventsParts, 'lost' | 'kept'> {
+  const told = new Set<DropReason>();
+  return {
+    lost(reason) {
+      if (!told.has(reason)) log.warn('Events were dropped', { environment, reason });
+      told.add(reason);
+    },
+    kept: () => told.clear(),
   };
 }
 

@@ -1,9 +1,7 @@
 /** What a request's headers say about its events. Events with different metadata are never sent in one payload. */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { CredentialKind, EventDelivery } from '../ports.ts';
 
 export interface Metadata {
-  readonly kind: CredentialKind;
   /** Of the received events; 1 if the header is absent or not a number. */
   readonly schema: number;
   /** The relay must summarize: SDKs older than schema 3, and PHP, do not. */
@@ -21,10 +19,9 @@ const FIRST_SUMMARISED_SCHEMA = 3;
 const OWN_SCHEMA = 4;
 const LONGEST_TEXT = 512;
 
-export function metadataOf({ kind, headers }: EventDelivery): Metadata {
+export function metadataOf(headers: IncomingHttpHeaders): Metadata {
   const schema = Number(/^[1-9]\d?$/.exec(textOf(headers, 'x-launchdarkly-event-schema'))?.[0] ?? 1);
   return {
-    kind,
     schema,
     unsummarized: schema < FIRST_SUMMARISED_SCHEMA || headers['x-launchdarkly-unsummarized'] !== undefined,
     tags: textOf(headers, 'x-launchdarkly-tags'),
@@ -34,14 +31,14 @@ export function metadataOf({ kind, headers }: EventDelivery): Metadata {
 }
 
 /** Drops the fields with an unbounded number of values. */
-export function plainMetadata({ kind, schema, unsummarized }: Metadata): Metadata {
-  return { kind, schema, unsummarized, tags: '', wrapper: '', userAgent: '' };
+export function plainMetadata({ schema, unsummarized }: Metadata): Metadata {
+  return { schema, unsummarized, tags: '', wrapper: '', userAgent: '' };
 }
 
 /** Equal for events that may be sent together. */
 export function queueKey(about: Metadata): string {
-  const { kind, schema, unsummarized, tags, wrapper, userAgent } = about;
-  return JSON.stringify([kind, unsummarized || schema, tags, wrapper, userAgent]);
+  const { schema, unsummarized, tags, wrapper, userAgent } = about;
+  return JSON.stringify([unsummarized || schema, tags, wrapper, userAgent]);
 }
 
 /** In addition to those of every request. */

@@ -1,4 +1,4 @@
-/** The queues of one environment: one per kind of SDK, up to a limit. */
+/** The queues of one credential: one per kind of SDK, up to a limit. */
 import { type Metadata, plainMetadata, queueKey } from './metadata.ts';
 import type { Queue } from './queue.ts';
 import type { Recent } from './recent.ts';

@@ -14,7 +14,7 @@ export interface EventTimings {
   readonly keepForMs: number;
   /** How often known contexts are forgotten, and so described again. */
   readonly forgetContextsMs: number;
-  /** A queue that was not used for this long is removed. */
+  /** A queue that was not used for this long is removed, and what is remembered of a credential with it. */
   readonly idleQueueMs: number;
 }
 

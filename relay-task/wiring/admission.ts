@@ -34,6 +34,11 @@ export interface Admission {
   source(): string;
   /** The client-side ID of the environment that the data in memory is of, as far as is known. */
   environmentId(): string | undefined;
+  /**
+   * The present SDK key if LaunchDarkly says that it is of the same environment as this one; otherwise this one. Here counts
+   * whose the keys are, wherever the data in memory comes from.
+   */
+  successorOf(sdkKey: string): string;
   /** Set while LaunchDarkly says that the SDK key and the client-side ID are of two environments. */
   problem(): EnvironmentDescription['keyProblem'];
 }
@@ -169,6 +174,10 @@ export function createAdmission(
     source: () => held,
     environmentId: () =>
       environments.get(held) ?? (held === sourceOf(description) ? description.environmentId : undefined),
+    successorOf(sdkKey) {
+      const present = description.sdkKey ?? sdkKey;
+      return mayDiffer(sourceOfKey(sdkKey), sourceOfKey(present)) ? sdkKey : present;
+    },
     problem() {
       if (conflictSince === undefined) return undefined;
       return {

@@ -2,7 +2,6 @@
 import type { ServedEnvironment, Services } from '../endpoints/services.ts';
 import type { Registry } from '../environments/registry.ts';
 import type { EnvironmentEvents, EventForwarding } from '../events/forwarding.ts';
-import type { CredentialKind } from '../ports.ts';
 import type { EnvironmentHealth } from '../status/health.ts';
 import type { createGoals } from '../upstream/goals.ts';
 import type { Tenant } from './tenant.ts';
@@ -57,17 +56,10 @@ export function createServedTenants(parts: ServingParts): ServedTenants {
 /** A tenant as the endpoints serve it: always what its source says at present. */
 function serve(tenant: Tenant, { registry, events, goalsOf }: ServingParts): Served {
   const { memory, name } = tenant;
-  const keys = (kind: CredentialKind) =>
-    registry
-      .credentials(tenant.description.id)
-      .filter((credential) => credential.kind === kind)
-      .map(({ value }) => value);
   const own = events?.environment({
     name,
-    credentials: () => {
-      const { sdkKey, environmentId } = tenant.description;
-      return { sdkKey, environmentId, mobileKey: keys('mobileKey')[0] };
-    },
+    // A client-side ID is its environment, and nobody says whose a mobile key is.
+    senderOf: (kind, credential) => (kind === 'sdkKey' ? tenant.admission.successorOf(credential) : credential),
     flag: (key) => memory.get('features', key),
   });
   return {
@@ -84,7 +76,11 @@ function serve(tenant: Tenant, { registry, events, goalsOf }: ServingParts): Ser
     get secureMode() {
       return tenant.description.secureMode;
     },
-    sdkKeys: () => keys('sdkKey'),
+    sdkKeys: () =>
+      registry
+        .credentials(tenant.description.id)
+        .filter(({ kind }) => kind === 'sdkKey')
+        .map(({ value }) => value),
     get allowedOrigins() {
       return tenant.description.allowedOrigins;
     },
@@ -95,9 +91,8 @@ function serve(tenant: Tenant, { registry, events, goalsOf }: ServingParts): Ser
       return tenant.description.ttlMs;
     },
     get goals() {
-      const { environmentId, flagsFile, data } = tenant.description;
-      const asked = environmentId !== undefined && flagsFile === undefined && data === undefined;
-      return asked ? (query: string) => goalsOf(environmentId, query) : undefined;
+      const { flagsFile, data } = tenant.description;
+      return flagsFile === undefined && data === undefined ? goalsOf : undefined;
     },
   };
 }

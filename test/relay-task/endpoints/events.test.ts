@@ -174,7 +174,8 @@ describe('goals', () => {
   test('are LaunchDarkly’s response without its hop-by-hop headers', async () => {
     const { port, environment } = await start();
     const asked: string[] = [];
-    environment.goals = async (query) => {
+    environment.goals = async (environmentId, query) => {
+      expect(environmentId).toBe('64a0');
       asked.push(query);
       const headers = {
         'Content-Type': 'application/json',

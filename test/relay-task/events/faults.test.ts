@@ -156,18 +156,6 @@ describe.each([401, 403, 404])('events while LaunchDarkly answers %d', (status) 
   });
 });
 
-test('events of mobile SDKs are kept while the environment has no mobile key', async () => {
-  const launchDarkly = await startLaunchDarkly();
-  const { forwarding } = startEnvironment(launchDarkly.uri);
-  const credentials: { mobileKey?: string } = {};
-  const intake = forwarding.environment({ name: 'late', credentials: () => credentials, flag: () => undefined });
-  send(intake, numbered(2), { kind: 'mobileKey' });
-  await sleep(30);
-  expect(launchDarkly.requests).toEqual([]);
-  credentials.mobileKey = 'mob-late';
-  await eventually(() => expect(launchDarkly.taken('/mobile')).toEqual(numbered(2)));
-});
-
 describe('closing the event forwarding', () => {
   test('delivers queued events despite failures', async () => {
     let failures = 2;
@@ -223,7 +211,7 @@ describe('closing the event forwarding', () => {
     const { intake, forwarding } = startEnvironment(launchDarkly.uri);
     const other = forwarding.environment({
       name: 'other',
-      credentials: () => ({ sdkKey: 'sdk-other' }),
+      senderOf: () => 'sdk-other',
       flag: () => undefined,
     });
     send(other, numbered(1));

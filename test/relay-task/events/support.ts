@@ -131,6 +131,7 @@ export function startForwarding(eventsUri: string, more: Partial<EventForwarding
   return { forwarding, lines, registry, measured };
 }
 
+/** An environment whose events are all sent with `credentials`, which a test may change. */
 export function startEnvironment(
   eventsUri: string,
   more: Partial<EventForwardingOptions> = {},
@@ -141,7 +142,7 @@ export function startEnvironment(
   const items = new Map(Object.entries(flags).map(([key, data]) => [key, itemOf(key, data)]));
   const intake = started.forwarding.environment({
     name: 'production',
-    credentials: () => credentials,
+    senderOf: (kind) => credentials[kind],
     flag: (key) => items.get(key),
   });
   return { ...started, intake, credentials };

@@ -323,3 +323,36 @@ test('a key in its grace time of the same environment keeps the data of the new 
   admission.holds(B);
   expect(['a', 'b'].map((key) => admission.admits('sdkKey', key))).toEqual([true, true]);
 });
+
+describe('the key to send events with that came with an SDK key', () => {
+  const both = environment(sdk('b'), sdk('a', 9));
+  const successors = (admission: ReturnType<typeof createAdmission>) => ['a', 'b'].map(admission.successorOf);
+
+  test('is itself until LaunchDarkly has said that it is of the same environment as the present key', () => {
+    const admission = createAdmission(both);
+    expect(successors(admission)).toEqual(['a', 'b']);
+    admission.belongs('a', 'x');
+    expect(successors(admission)).toEqual(['a', 'b']);
+    admission.belongs('b', 'x');
+    expect(successors(admission)).toEqual(['b', 'b']);
+  });
+
+  test('is itself where the present key is of another environment, in both directions', () => {
+    const admission = createAdmission(both);
+    admission.belongs('a', 'x');
+    admission.belongs('b', 'y');
+    expect(successors(admission)).toEqual(['a', 'b']);
+    admission.update(environment(sdk('a'), sdk('b', 9)));
+    expect(successors(admission)).toEqual(['a', 'b']);
+  });
+
+  test('is itself while flags come from one file for both', () => {
+    const admission = createAdmission({ ...both, flagsFile: 'flags.json' });
+    expect(successors(admission)).toEqual(['a', 'b']);
+  });
+
+  test('is itself in an environment that has no SDK key any more', () => {
+    const { sdkKey: _none, ...none } = environment(sdk('a'));
+    expect(createAdmission({ ...none, credentials: [] }).successorOf('a')).toBe('a');
+  });
+});
