@@ -350,9 +350,4 @@ describe('the key to send events with that came with an SDK key', () => {
     const admission = createAdmission({ ...both, flagsFile: 'flags.json' });
     expect(successors(admission)).toEqual(['a', 'b']);
   });
-
-  test('is itself in an environment that has no SDK key any more', () => {
-    const { sdkKey: _none, ...none } = environment(sdk('a'));
-    expect(createAdmission({ ...none, credentials: [] }).successorOf('a')).toBe('a');
-  });
 });
