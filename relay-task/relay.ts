@@ -43,6 +43,8 @@ export interface RelayOptions {
 export interface RelayTimings extends SourceTimings {
   /** Between looks at the files of the certificate; 10 s. */
   readonly certificateMs?: number;
+  /** How long another environment's Big Segments must be left alone before they are deleted; 60 s. */
+  readonly quietMs?: number;
 }
 
 export interface Relay {
@@ -147,7 +149,8 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const outbound = createOutbound({ proxyUrl, user, password, caCertFiles, env: options.env ?? {} });
   const userAgent = `EdgeFlagRelay/${version}`;
   const certificate = config.tls && readCertificate(config.tls);
-  const stores = createStores({ config, owner: `${hostname()} ${randomUUID()}`, registry: measures });
+  const owner = `${hostname()} ${randomUUID()}`;
+  const stores = createStores({ config, owner, registry: measures, quietMs: timings.quietMs });
   const { keeper } = stores;
   const hub = createRelayHub(config, metrics);
   const source = createSource({ config, outbound, userAgent, log, timings, registry: measures, keeper });

@@ -1,10 +1,10 @@
-import { type DynamoDBClient, GetItemCommand, UpdateItemCommand } from '@aws-sdk/client-dynamodb';
 import type { Registry } from 'prom-client';
 import { namespaces } from '../../lib/flag-table/index.ts';
-import { awsNameOf, callAws, callAwsOnce } from '../common/aws-call.ts';
-import type { BigSegmentPatch, Log } from '../ports.ts';
+import { awsNameOf } from '../common/aws-call.ts';
+import type { BigSegmentPatch } from '../ports.ts';
 import {
   type BigSegmentMetadata,
+  type BigSegmentOwnerOptions,
   type BigSegmentStore,
   changesByHash,
   countingPatches,
@@ -14,6 +14,9 @@ import {
   membershipOf,
   type PatchOutcome,
 } from './big-segments.ts';
+import { createEmptier, markOf, numberAbove } from './big-segments-emptier.ts';
+import { createOwnership, ownerProblem } from './big-segments-owner.ts';
+import { createRequests, type RequestsOptions } from './big-segments-requests.ts';
 import {
   createPatchWriter,
   groupsIn,
@@ -23,33 +26,17 @@ import {
   progressText,
   type Request,
 } from './big-segments-writer.ts';
-import {
-  batchGet,
-  createDynamoDBClient,
-  type DynamoDBClientOptions,
-  describeError,
-  type Row,
-} from './dynamodb-client.ts';
+import type { Row } from './dynamodb-client.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
-import { defaultTimings, retryTimes, type Timings } from './timings.ts';
 
-export interface DynamoDBBigSegmentsOptions extends DynamoDBClientOptions {
-  readonly tableName: string;
+export interface DynamoDBBigSegmentsOptions extends RequestsOptions, BigSegmentOwnerOptions {
   /** '' for none. */
   readonly prefix: string;
-  readonly log: Log;
   readonly registry?: Registry | undefined;
-  /** A client of the caller's, who also closes it; else one is made. */
-  readonly client?: DynamoDBClient;
-  /** For tests. */
-  readonly timings?: Partial<Timings>;
   /** The size of the groups in which a patch is written and continued; also for tests. All relays need the same. */
   readonly hashesAtOnce?: number;
 }
 
-const MAX_RETRIES = 8;
-/** How far numbers rise when the table holds higher ones than its metadata knows of. */
-const NUMBER_STEP = 1_000_000;
 /** So many incomplete contexts are named in the metadata, which every read contains. */
 const MAX_NAMED = 50;
 
@@ -62,10 +49,11 @@ const MAX_NAMED = 50;
  * numbered in the metadata, every update carries its patch's number, and none goes over a higher one. So that no two relays
  * do the same work, the metadata names a `writer`, with a `beat` and the `progress` of a large patch: `createPatchWriter`.
  *
- * And there is `incomplete`: hashes whose item has reached DynamoDB's limit, so that it lacks segments.
+ * And there is `incomplete`: hashes whose item has reached DynamoDB's limit, so that it lacks segments. And `environment`, whose
+ * members these are, with `emptying` while those of an earlier one are deleted: `createEmptier`.
  */
 export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): BigSegmentStore {
-  const { prefix, log, registry } = options;
+  const { prefix, log, registry, environment = () => undefined } = options;
   const requests = createRequests(options);
   const { get, update } = requests;
   const { bigSegmentsMetadata } = namespaces(prefix);
@@ -74,6 +62,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
   const writer = createPatchWriter({
     read: () => get(metadataKey),
     update: (request) => update(metadataKey, request),
+    isOwn: (row) => !row.emptying && (environment() ?? row.environment?.S) === row.environment?.S,
     timings: requests.timings,
     signal: requests.signal,
   });
@@ -82,13 +71,14 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
   async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
     const { previousVersion, version } = patch;
     const from = await writer.turn(previousVersion);
+    if (!from) return 'out-of-order';
     const moves = version !== previousVersion;
     if (from.cursor !== previousVersion) return moves && from.cursor === version ? 'already-applied' : 'out-of-order';
     const outcome = await writeMembers(patch, from);
     if (outcome === 'lost') return apply(patch);
     if (outcome === 'overtaken') {
       // If the position is unchanged, the metadata was deleted or restored, and its numbers have to catch up.
-      const number = Math.max(Date.now(), from.number + NUMBER_STEP);
+      const number = numberAbove(from.number);
       if (await update(metadataKey, moving(from, { cursor: from.cursor, number }))) {
         log.info('Raised the numbers of Big Segments patches above those in the table', { prefix });
       }
@@ -104,9 +94,23 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     async metadata() {
       return metadataOf(await get(metadataKey));
     },
+    own: createOwnership({
+      environment,
+      quietMs: options.quietMs,
+      async look() {
+        const row = await get(metadataKey);
+        return { metadata: metadataOf(row), mark: markOf(row) };
+      },
+      async name(id) {
+        await update(metadataKey, naming(id));
+      },
+      empty: createEmptier({ log, prefix, metadataKey, requests }),
+    }),
     apply,
     async setSynchronizedOn(unixMs) {
-      await update(metadataKey, synchronizing(unixMs));
+      if (await update(metadataKey, synchronizing(unixMs, environment()))) return;
+      const problem = ownerProblem(metadataOf(await get(metadataKey)), environment());
+      throw new Error(problem ?? 'the store was emptied meanwhile');
     },
     async read(hashes) {
       const rows = await requests.getMany([metadataKey, ...hashes.map(userKey)]);
@@ -213,86 +217,23 @@ function createMemberWriter({
   };
 }
 
-/** Requests to the table. What fails rejects with one sentence. */
-function createRequests(options: DynamoDBBigSegmentsOptions) {
-  const { tableName: TableName } = options;
-  const timings: Timings = { ...defaultTimings, ...options.timings };
-  const client = options.client ?? createDynamoDBClient(options);
-  const closing = new AbortController();
-  const backoff = retryTimes(timings);
-
-  const retried = <T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T> =>
-    callAws((abortSignal) => send({ abortSignal }), {
-      service: 'DynamoDB',
-      timeoutMs: timings.requestTimeoutMs,
-      retries: MAX_RETRIES,
-      backoff,
-      signal: closing.signal,
-    });
-  const failureOf = (error: unknown) => new Error(describeError(error, TableName), { cause: error });
-
-  /** Undefined: the condition did not hold. */
-  async function call<T>(send: (how: { abortSignal: AbortSignal }) => Promise<T>): Promise<T | undefined> {
-    try {
-      return await retried(send);
-    } catch (error) {
-      if (awsNameOf(error) === 'ConditionalCheckFailedException') return undefined;
-      throw failureOf(error);
-    }
-  }
-
-  return {
-    timings,
-    signal: closing.signal,
-    async get(Key: Row): Promise<Row> {
-      // A relay reads as soon as it is told of a change, which a replica may not have yet.
-      const command = new GetItemCommand({ TableName, Key, ConsistentRead: true });
-      return (await call((how) => client.send(command, how)))?.Item ?? {};
-    },
-    /** The rows, by key; strongly consistent, too. */
-    async getMany(keys: readonly Row[]): Promise<(key: Row) => Row> {
-      try {
-        const found = await batchGet({ client, TableName, keys, backoff, call: retried });
-        const rows = new Map(found.map((row) => [idOf(row), row]));
-        return (key) => rows.get(idOf(key)) ?? {};
-      } catch (error) {
-        throw failureOf(error);
-      }
-    },
-    /** The attributes that the update asked for; undefined: the condition did not hold. */
-    async update(Key: Row, request: Request): Promise<Row | undefined> {
-      const command = new UpdateItemCommand({ TableName, Key, ...request });
-      const answer = await call((how) => client.send(command, how));
-      return answer && (answer.Attributes ?? {});
-    },
-    /** Ends what is in progress, and sends a last update. Never rejects. */
-    async close(Key: Row, last: Request | undefined): Promise<void> {
-      closing.abort(new Error('the store of Big Segments was closed'));
-      if (last) {
-        const send = (abortSignal: AbortSignal) =>
-          client.send(new UpdateItemCommand({ TableName, Key, ...last }), { abortSignal });
-        const { requestTimeoutMs: timeoutMs } = timings;
-        await callAwsOnce(send, { service: 'DynamoDB', timeoutMs }).catch((error: unknown) => {
-          // Another relay became the writer already.
-          if (awsNameOf(error) === 'ConditionalCheckFailedException') return;
-          const fields = { reason: describeError(error, TableName), waitMs: timings.patchExpireMs };
-          options.log.warn('Could not hand over the writing of Big Segments; the next writer will wait', fields);
-        });
-      }
-      if (!options.client) client.destroy();
-    },
-  };
-}
-
-function idOf({ namespace, key }: Row): string {
-  return `${namespace?.S} ${key?.S}`;
-}
-
-function metadataOf({ lastVersion, synchronizedOn, incomplete }: Row): BigSegmentMetadata {
+function metadataOf({ lastVersion, synchronizedOn, incomplete, environment, emptying }: Row): BigSegmentMetadata {
   return {
     cursor: lastVersion?.S ?? '',
     synchronizedOn: synchronizedOn?.N ? Number(synchronizedOn.N) : undefined,
     ...(incomplete?.SS && { incomplete: incomplete.SS }),
+    ...(environment?.S && { environment: environment.S }),
+    ...(emptying && { emptying: true }),
+  };
+}
+
+/** Names the environment in metadata that name none. */
+function naming(environment: string): Request {
+  return {
+    UpdateExpression: 'SET #environment = :environment',
+    ConditionExpression: 'attribute_not_exists(#environment)',
+    ExpressionAttributeNames: { '#environment': 'environment' },
+    ExpressionAttributeValues: { ':environment': { S: environment } },
   };
 }
 
@@ -310,11 +251,19 @@ function marking(UpdateExpression: string, hash: string): Request {
   };
 }
 
-function synchronizing(unixMs: number): Request {
+function synchronizing(unixMs: number, environment: string | undefined): Request {
+  const owned = environment === undefined ? '' : ' AND #environment = :environment';
   return {
     UpdateExpression: 'SET #at = :at',
-    ExpressionAttributeNames: { '#at': 'synchronizedOn' },
-    ExpressionAttributeValues: { ':at': { N: String(unixMs) } },
+    ConditionExpression: `attribute_not_exists(#emptying)${owned}`,
+    ExpressionAttributeNames: {
+      ...{ '#at': 'synchronizedOn', '#emptying': 'emptying' },
+      ...(environment !== undefined && { '#environment': 'environment' }),
+    },
+    ExpressionAttributeValues: {
+      ':at': { N: String(unixMs) },
+      ...(environment !== undefined && { ':environment': { S: environment } }),
+    },
   };
 }
 

@@ -1,84 +1,166 @@
+import { randomUUID } from 'node:crypto';
+import { Cluster } from 'ioredis';
 import type { Registry } from 'prom-client';
 import { sleep } from '../common/pause.ts';
-import type { BigSegmentPatch } from '../ports.ts';
+import type { BigSegmentPatch, Log } from '../ports.ts';
 import {
   type BigSegmentMetadata,
+  type BigSegmentOwnerOptions,
   type BigSegmentStore,
   changesByHash,
   countingPatches,
   membershipOf,
   type PatchOutcome,
 } from './big-segments.ts';
+import { createOwnership, ownerProblem } from './big-segments-owner.ts';
 import { createScript, describeRedisError, type RedisClient, type RedisConnection } from './redis-client.ts';
 import { openRedis } from './redis-store.ts';
 import { DEFAULT_PREFIX } from './replica-store.ts';
 
-export interface RedisBigSegmentsOptions {
+export interface RedisBigSegmentsOptions extends BigSegmentOwnerOptions {
   /** Where Redis is, or a client of the caller's (`createRedisClient`), who also closes it. */
   readonly connection: RedisConnection | RedisClient;
   /** '' for `launchdarkly`. */
   readonly prefix: string;
+  readonly log: Log;
   readonly registry?: Registry | undefined;
 }
 
 /**
- * KEYS: cursor, lock, then a set for each change. ARGV: what the cursor must be, what it becomes, the segment reference,
- * then SADD or SREM for each set. The lock is what ld-relay watches.
+ * KEYS: what is expected, then what is changed. ARGV: how many keys are expected, their values ('' for none), then a command
+ * and its argument for each of the others.
  */
 const script = `
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 0 end
-redis.call('SET', KEYS[2], '')
-for i = 3, #KEYS do redis.call(ARGV[i + 1], KEYS[i], ARGV[3]) end
-if ARGV[2] ~= ARGV[1] then redis.call('SET', KEYS[1], ARGV[2]) end
+local expected = tonumber(ARGV[1])
+for i = 1, expected do
+  if (redis.call('GET', KEYS[i]) or '') ~= ARGV[i + 1] then return 0 end
+end
+for i = expected + 1, #KEYS do
+  local at = 2 * i - expected
+  if ARGV[at] == 'DEL' then redis.call('DEL', KEYS[i]) else redis.call(ARGV[at], KEYS[i], ARGV[at + 1]) end
+end
 return 1
 `;
 const runScript = createScript(script);
 
-const MAX_TRIES = 20;
+/** A key, and its value; '' for none. */
+type Expected = readonly [key: string, value: string];
 
-interface Change {
-  readonly command: 'SADD' | 'SREM';
-  readonly key: string;
-}
+type Command =
+  | readonly [name: 'SADD' | 'SREM' | 'SET', key: string, argument: string]
+  | readonly [name: 'DEL', key: string];
 
 interface Step {
-  readonly from: string;
-  readonly to: string;
-  readonly ref: string;
+  readonly expected: readonly Expected[];
   /** Not so many that the server's other clients have to wait. */
-  readonly changes: readonly Change[];
+  readonly commands: readonly Command[];
 }
 
 type Keys = ReturnType<typeof keysOf>;
+
+const MAX_TRIES = 20;
+/** So many keys of the server are looked at between two signs of life. */
+const SCAN_COUNT = 1_000;
 
 /**
  * Big Segments in LaunchDarkly's layout: `PFX:big_segment_include:HASH`, `PFX:big_segment_exclude:HASH`,
  * `PFX:big_segments_synchronized_on`, `PFX:big_segments_cursor`. Every step checks the cursor in the same breath. Unlike
  * ld-relay's, a store without a cursor takes only a first patch: after a loss of data everything has to come again.
- * Throws for a prefix that a Cluster cannot hold.
+ *
+ * Beside these, `PFX:big_segments_environment` says whose members these are, and `PFX:big_segments_emptying` that those of an
+ * earlier environment are being deleted. Throws for a prefix that a Cluster cannot hold.
  */
 export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSegmentStore {
   const prefix = options.prefix || DEFAULT_PREFIX;
+  const { log, environment = () => undefined } = options;
   const { client, close } = openRedis(options.connection, prefix);
   const keys = keysOf(prefix);
+  const { call, take, end } = createSteps(client, keys);
+  /** What the store says in any step that changes what readers rely on. */
+  const owned = (): Expected[] => {
+    const own = environment();
+    return [[keys.emptying, ''], ...(own === undefined ? [] : [[keys.environment, own] as const])];
+  };
+  const metadata = async () => metadataOf(await call((redis) => redis.mget(...metadataKeys(keys))));
+
+  async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
+    const { previousVersion, version } = patch;
+    let taken = 0;
+    for await (const step of stepsOf(patch, keys)) {
+      if (await take({ ...step, expected: [...step.expected, ...owned()] })) {
+        taken += 1;
+        continue;
+      }
+      // Another relay was first, or this one was and the answer was lost.
+      const found = await metadata();
+      if (version === previousVersion || found.cursor !== version) return 'out-of-order';
+      if (ownerProblem(found, environment())) return 'out-of-order';
+      return taken === 0 ? 'already-applied' : 'applied';
+    }
+    return 'applied';
+  }
+
+  const store: BigSegmentStore = {
+    metadata,
+    own: createOwnership({
+      environment,
+      quietMs: options.quietMs,
+      async look() {
+        const found = await call((redis) => redis.mget(...metadataKeys(keys)));
+        return { metadata: metadataOf(found), mark: JSON.stringify(found) };
+      },
+      async name(id) {
+        await call((redis) => redis.set(keys.environment, id, 'NX'));
+      },
+      empty: createEmptier({ client, log, prefix, keys, call, take }),
+    }),
+    apply,
+    async setSynchronizedOn(unixMs) {
+      const step: Step = { expected: owned(), commands: [['SET', keys.synchronized, String(unixMs)]] };
+      if (await take(step)) return;
+      throw new Error(ownerProblem(await metadata(), environment()) ?? 'the store was emptied meanwhile');
+    },
+    async read(hashes) {
+      const sets = await call((redis) => readSets(redis, keys, hashes));
+      const found = (sets.pop() ?? []) as (string | null)[];
+      return {
+        memberships: hashes.map((_, index) => membershipOf(sets[2 * index] ?? [], sets[2 * index + 1] ?? [])),
+        metadata: metadataOf(found),
+      };
+    },
+    async close() {
+      end();
+      await close();
+    },
+  };
+  return countingPatches(store, options.registry, { database: 'redis', prefix });
+}
+
+type Call = <T>(send: (redis: RedisClient['redis']) => Promise<T>) => Promise<T>;
+type Take = (step: Step) => Promise<boolean>;
+
+/** Changes that are made only if the metadata are as expected. What fails rejects with one sentence. */
+function createSteps(client: RedisClient, keys: Keys) {
   /** Transactions need a connection of their own: WATCH belongs to the connection, and EXEC of another ends it. */
   let own: RedisClient['redis'] | undefined;
   let scriptsRefused = false;
+  let ended = false;
 
-  async function call<T>(send: (redis: RedisClient['redis']) => Promise<T>): Promise<T> {
+  const call: Call = async (send) => {
+    if (ended) throw new Error('the store of Big Segments was closed');
     try {
       return await client.call(send);
     } catch (error) {
       // Errors of the client hold the command, and that the hashes of contexts.
       throw new Error(`${client.server}: ${describeRedisError(error)}`);
     }
-  }
+  };
 
-  /** False: the cursor is elsewhere, and nothing was done. */
-  async function take(step: Step): Promise<boolean> {
+  /** False: something is not as expected, and nothing was done. */
+  const take: Take = async (step) => {
     if (!scriptsRefused) {
       try {
-        return await call((redis) => byScript(redis, keys, step));
+        return await call((redis) => byScript(redis, step));
       } catch (error) {
         if (!/NOPERM|unknown command/i.test((error as Error).message)) throw error;
         scriptsRefused = true;
@@ -95,65 +177,122 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
       await sleep(Math.random() * 5 * tries);
     }
     throw new Error(`${client.server}: others changed ${keys.lock} during ${MAX_TRIES} transactions in a row`);
-  }
+  };
 
-  async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
-    const { previousVersion, version } = patch;
-    let taken = 0;
-    for await (const step of stepsOf(patch, keys)) {
-      if (await take(step)) {
-        taken += 1;
-        continue;
-      }
-      // Another relay was first, or this one was and the answer was lost.
-      const { cursor } = await store.metadata();
-      if (version === previousVersion || cursor !== version) return 'out-of-order';
-      return taken === 0 ? 'already-applied' : 'applied';
-    }
-    return 'applied';
-  }
-
-  const store: BigSegmentStore = {
-    async metadata() {
-      const [cursor, synchronizedOn] = await call((redis) => redis.mget(keys.cursor, keys.synchronized));
-      return metadataOf(cursor, synchronizedOn);
-    },
-    apply,
-    async setSynchronizedOn(unixMs) {
-      await call((redis) => redis.set(keys.synchronized, String(unixMs)));
-    },
-    async read(hashes) {
-      const sets = await call((redis) => readSets(redis, keys, hashes));
-      const [cursor, synchronizedOn] = (sets.pop() ?? []) as (string | null)[];
-      return {
-        memberships: hashes.map((_, index) => membershipOf(sets[2 * index] ?? [], sets[2 * index + 1] ?? [])),
-        metadata: metadataOf(cursor, synchronizedOn),
-      };
-    },
-    async close() {
+  return {
+    call,
+    take,
+    /** Starts nothing more. */
+    end(): void {
+      ended = true;
       own?.disconnect();
-      await close();
     },
   };
-  return countingPatches(store, options.registry, { database: 'redis', prefix });
 }
 
 /**
- * Two sets for each hash, then cursor and time of synchronisation. These come last: if the server was emptied before any
+ * Deletes the members of another environment: first the cursor and the time of synchronisation, together with a sign that this
+ * is in progress, then the members, then the sign. Every step renews the sign, and is refused where another relay has.
+ */
+function createEmptier({
+  client,
+  log,
+  prefix,
+  keys,
+  call,
+  take,
+}: {
+  readonly client: RedisClient;
+  readonly log: Log;
+  readonly prefix: string;
+  readonly keys: Keys;
+  readonly call: Call;
+  readonly take: Take;
+}): (mark: string, environment: string) => Promise<boolean> {
+  return async function empty(mark, environment) {
+    const token = randomUUID();
+    let signs = 0;
+    let sign = `${token} 0`;
+    /** Also true if it was made before, and the answer was lost. */
+    const made = async (step: Step, is: string | null) =>
+      (await take(step)) || (await call((redis) => redis.get(keys.emptying))) === is;
+
+    const before = JSON.parse(mark) as (string | null)[];
+    const begun = await made(
+      {
+        expected: metadataKeys(keys).map((key, index) => [key, before[index] ?? '']),
+        commands: [
+          ['SET', keys.lock, ''],
+          ['SET', keys.environment, environment],
+          ['SET', keys.emptying, sign],
+          ['DEL', keys.synchronized],
+          ['DEL', keys.cursor],
+        ],
+      },
+      sign,
+    );
+    if (!begun) return false;
+    const { emptying, environment: earlier } = metadataOf(before);
+    log.warn('Deleting the Big Segments of another environment from the store', {
+      prefix,
+      reason: emptying
+        ? 'another relay has begun it and did not end it'
+        : `they belong to the environment ${earlier}, and the SDK key to ${environment}`,
+    });
+    for await (const found of scan(client, keys, call)) {
+      const next = `${token} ${++signs}`;
+      const deletions = found.map((key) => ['DEL', key] as const);
+      const step: Step = { expected: [[keys.emptying, sign]], commands: [...deletions, ['SET', keys.emptying, next]] };
+      if (!(await made(step, next))) return false;
+      sign = next;
+    }
+    const last: Step = { expected: [[keys.emptying, sign]], commands: [['DEL', keys.emptying]] };
+    if (!(await made(last, null))) return false;
+    log.info('Deleted the Big Segments of another environment; loading those of this one', { prefix });
+    return true;
+  };
+}
+
+/** The sets of members, some at a time: whatever was there before the beginning is found. */
+async function* scan({ redis }: RedisClient, keys: Keys, call: Call): AsyncGenerator<readonly string[]> {
+  const [included, excluded] = [keys.included(''), keys.excluded('')];
+  const pattern = `${keys.members.replace(/[\\*?[\]]/g, '\\$&')}*`;
+  // The sets are all on one node, but clients cannot ask which one it is.
+  for (const node of redis instanceof Cluster ? redis.nodes('master') : [redis]) {
+    let cursor = '0';
+    do {
+      const [next, found] = await call(() => node.scan(cursor, 'MATCH', pattern, 'COUNT', SCAN_COUNT));
+      yield found.filter((key) => key.startsWith(included) || key.startsWith(excluded));
+      cursor = next;
+    } while (cursor !== '0');
+  }
+}
+
+/**
+ * Two sets for each hash, then the metadata. These come last: if the server was emptied before any
  * of the sets was read, they show it.
  */
 async function readSets(redis: RedisClient['redis'], keys: Keys, hashes: readonly string[]): Promise<string[][]> {
   const pipeline = redis.pipeline();
   for (const hash of hashes) pipeline.smembers(keys.included(hash)).smembers(keys.excluded(hash));
-  const answers = (await pipeline.mget(keys.cursor, keys.synchronized).exec()) ?? [];
+  const answers = (await pipeline.mget(...metadataKeys(keys)).exec()) ?? [];
   return answers.map(([error, answer]) => {
     if (error) throw error;
     return answer as string[];
   });
 }
 
-function metadataOf(cursor: string | null | undefined, synchronizedOn: string | null | undefined): BigSegmentMetadata {
-  return { cursor: cursor ?? '', synchronizedOn: synchronizedOn ? Number(synchronizedOn) : undefined };
+const metadataKeys = (keys: Keys) => [keys.cursor, keys.synchronized, keys.environment, keys.emptying];
+
+/** From the values of `metadataKeys`. */
+function metadataOf(values: readonly (string | null)[]): BigSegmentMetadata {
+  const [cursor, synchronizedOn, environment, emptying] = values;
+  return {
+    cursor: cursor ?? '',
+    synchronizedOn: synchronizedOn ? Number(synchronizedOn) : undefined,
+    ...(environment && { environment }),
+    ...(emptying && { emptying: true }),
+  };
 }
 
 function keysOf(prefix: string) {
@@ -161,47 +300,57 @@ function keysOf(prefix: string) {
     cursor: `${prefix}:big_segments_cursor`,
     lock: `${prefix}:big_segments_lock`,
     synchronized: `${prefix}:big_segments_synchronized_on`,
+    environment: `${prefix}:big_segments_environment`,
+    emptying: `${prefix}:big_segments_emptying`,
+    members: `${prefix}:big_segment_`,
     included: (hash: string) => `${prefix}:big_segment_include:${hash}`,
     excluded: (hash: string) => `${prefix}:big_segment_exclude:${hash}`,
   };
 }
 
-/** At least one step; the last one moves the cursor. */
+/** At least one step; the last one moves the cursor. The lock is what ld-relay watches. */
 async function* stepsOf(patch: BigSegmentPatch, keys: Keys): AsyncGenerator<Step> {
   const { previousVersion: from, version, segmentRef: ref } = patch;
-  let changes: Change[] = [];
+  const expected: readonly Expected[] = [[keys.cursor, from]];
+  const lock: Command = ['SET', keys.lock, ''];
+  let changes: readonly Command[] = [];
   for await (const group of changesByHash(patch)) {
-    if (changes.length > 0) yield { from, to: from, ref, changes };
+    if (changes.length > 0) yield { expected, commands: [lock, ...changes] };
     changes = group.flatMap((change) =>
-      (['included', 'excluded'] as const).flatMap((list) => {
+      (['included', 'excluded'] as const).flatMap((list): Command[] => {
         const command = change[list] && commands[change[list]];
-        return command ? [{ command, key: keys[list](change.hash) }] : [];
+        return command ? [[command, keys[list](change.hash), ref]] : [];
       }),
     );
   }
-  yield { from, to: version, ref, changes };
+  const move: readonly Command[] = version === from ? [] : [['SET', keys.cursor, version]];
+  yield { expected, commands: [lock, ...changes, ...move] };
 }
 
 const commands = { add: 'SADD', remove: 'SREM' } as const;
 
-async function byScript(redis: RedisClient['redis'], keys: Keys, { from, to, ref, changes }: Step): Promise<boolean> {
-  const sets = changes.map(({ key }) => key);
-  const commands = changes.map(({ command }) => command);
-  return (await runScript(redis, [keys.cursor, keys.lock, ...sets], [from, to, ref, ...commands])) === 1;
+async function byScript(redis: RedisClient['redis'], { expected, commands }: Step): Promise<boolean> {
+  const keys = [...expected.map(([key]) => key), ...commands.map(([, key]) => key)];
+  const values = expected.map(([, value]) => value);
+  const changes = commands.flatMap(([name, , argument = '']) => [name, argument]);
+  return (await runScript(redis, keys, [String(expected.length), ...values, ...changes])) === 1;
 }
 
 /** Null: somebody else wrote meanwhile. */
-async function tryTransaction(redis: RedisClient['redis'], keys: Keys, { from, to, ref, changes }: Step) {
-  await redis.watch(keys.lock, keys.cursor);
-  if (((await redis.get(keys.cursor)) ?? '') !== from) {
+async function tryTransaction(redis: RedisClient['redis'], keys: Keys, { expected, commands }: Step) {
+  const asked = expected.map(([key]) => key);
+  await redis.watch(keys.lock, ...asked);
+  const found = await redis.mget(...asked);
+  if (expected.some(([, value], index) => (found[index] ?? '') !== value)) {
     await redis.unwatch();
     return 'elsewhere';
   }
-  const transaction = redis.multi().set(keys.lock, '');
-  for (const { command, key } of changes) {
-    if (command === 'SADD') transaction.sadd(key, ref);
-    else transaction.srem(key, ref);
+  const transaction = redis.multi();
+  for (const [name, key, argument = ''] of commands) {
+    if (name === 'SADD') transaction.sadd(key, argument);
+    else if (name === 'SREM') transaction.srem(key, argument);
+    else if (name === 'SET') transaction.set(key, argument);
+    else transaction.del(key);
   }
-  if (to !== from) transaction.set(keys.cursor, to);
   return transaction.exec();
 }

@@ -1,8 +1,10 @@
 import type { BigSegmentMetadata } from './big-segments.ts';
+import { ownerProblem } from './big-segments-owner.ts';
 
 /**
  * `current`: the store holds what was known before, or more. `outdated`: it is complete, but behind, like a restored backup
- * or a replica that was promoted. `incomplete`: it was never synchronised, or was emptied and is not full again.
+ * or a replica that was promoted. `incomplete`: it was never synchronised, or was emptied and is not full again,
+ * or it is another environment's.
  */
 export type Standing =
   | { readonly kind: 'current' }
@@ -23,9 +25,9 @@ export interface Standings {
 /**
  * Whether a store can be relied on. Cursors have no order, so it is known from three things: which cursors were left
  * behind, that a store without a cursor is empty, and that a relay writes the time of synchronisation only when the store
- * holds everything.
+ * holds everything. A store with the members of another environment counts as incomplete.
  */
-export function createStandings(): Standings {
+export function createStandings(environment: () => string | undefined = () => undefined): Standings {
   let newest: BigSegmentMetadata | undefined;
   /** Cursors before the newest, oldest first. */
   const passed = new Set<string>();
@@ -58,6 +60,8 @@ export function createStandings(): Standings {
     },
     judge(store, metadata) {
       const { cursor, synchronizedOn = 0 } = metadata;
+      const reason = ownerProblem(metadata, environment());
+      if (reason) return { kind: 'incomplete', reason };
       if (isIncomplete(store, metadata)) {
         incomplete.set(store, Math.max(incomplete.get(store) ?? 0, synchronizedOn));
         return { kind: 'incomplete', reason: newest ? lostData(cursor, newest.cursor) : NEVER };

@@ -6,6 +6,8 @@ export interface BigSegmentWatchOptions {
   /** The first one is used; the others replace it while it cannot be relied on. */
   readonly stores: readonly Pick<BigSegmentStore, 'read'>[];
   readonly log: Log;
+  /** LaunchDarkly's ID of the environment whose flags are evaluated; undefined: not known. Default: never. */
+  environment?(): string | undefined;
   /** Memberships may differ: another relay moved the cursor, or a store can be relied on again. Must not throw. */
   onChange?(): void;
   /** How often the metadata is read. Default 5 s. */
@@ -39,7 +41,7 @@ interface Result {
 /** Reads from the stores, and knows whether they can be relied on. */
 export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
   const { stores, log, pollMs = 5_000, timeoutMs = 2_000, retryMs = 1_000, outageWaitMs = 5_000 } = options;
-  const standings = createStandings();
+  const standings = createStandings(options.environment);
   const outage = createOutage(outageWaitMs);
   const trouble = createTroubleLog(log);
   const questions = createQuestions();

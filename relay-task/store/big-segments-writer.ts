@@ -24,6 +24,8 @@ export interface PatchWriterOptions {
   read(): Promise<Row>;
   /** Updates it and resolves with the attributes that were asked for; undefined: the condition did not hold. */
   update(request: Request): Promise<Row | undefined>;
+  /** Whether the members are those of this relay's environment. */
+  isOwn(row: Row): boolean;
   readonly timings: Pick<Timings, 'patchBeatMs' | 'patchExpireMs' | 'pollMs' | 'retryBaseMs'>;
   /** Aborted: nothing waits any longer. */
   readonly signal: AbortSignal;
@@ -35,19 +37,23 @@ export interface PatchWriterOptions {
  * change for `patchExpireMs`, on its own clock, becomes the writer. This saves writes and is no lock: a writer that wakes
  * up late does no harm, since patches are numbered.
  */
-export function createPatchWriter({ read, update, timings, signal }: PatchWriterOptions) {
+export function createPatchWriter({ read, update, isOwn, timings, signal }: PatchWriterOptions) {
   /** No two stores share it. */
   const owner = `${hostname()} ${randomUUID()}`;
   let isWriter = false;
 
   return {
-    /** Where the table is, as soon as it is this relay's turn to apply what follows `cursor`, or the cursor is elsewhere. */
-    async turn(cursor: string): Promise<Position> {
+    /**
+     * Where the table is, as soon as it is this relay's turn to apply what follows `cursor`, or the cursor is elsewhere.
+     * Undefined: the members are another environment's.
+     */
+    async turn(cursor: string): Promise<Position | undefined> {
       let seen: string | undefined;
       let since = 0;
       for (let looks = 1; ; looks += 1) {
         const row = await read();
         isWriter = row.writer?.S === owner;
+        if (!isOwn(row)) return undefined;
         if (isWriter || positionOf(row).cursor !== cursor) return positionOf(row);
         const mark = JSON.stringify([row.writer, row.beat]);
         if (mark !== seen) since = performance.now();
@@ -55,7 +61,7 @@ export function createPatchWriter({ read, update, timings, signal }: PatchWriter
         if (!row.writer || performance.now() - since >= timings.patchExpireMs) {
           const claimed = await update(claiming(row, owner));
           isWriter = claimed !== undefined;
-          if (claimed) return positionOf(claimed);
+          if (claimed) return isOwn(claimed) ? positionOf(claimed) : undefined;
         }
         await sleep(backoffMs(looks, { firstMs: timings.retryBaseMs, maxMs: timings.pollMs }), signal);
       }

@@ -21,6 +21,10 @@ export interface BigSegmentMetadata {
   readonly synchronizedOn: number | undefined;
   /** Hashes that are in more segments than the database can keep of one context; `EVERY_HASH`: too many to name. */
   readonly incomplete?: readonly string[];
+  /** LaunchDarkly's ID of the environment whose members these are; undefined: nobody has said so. */
+  readonly environment?: string;
+  /** Members of an earlier environment are being deleted. */
+  readonly emptying?: true;
 }
 
 export const EVERY_HASH = '*';
@@ -39,15 +43,29 @@ export interface BigSegmentReading {
 /** With the metadata, as many items as one request to DynamoDB may ask for. */
 export const MAX_READ = 99;
 
+/** Of every store. */
+export interface BigSegmentOwnerOptions {
+  /** LaunchDarkly's ID of the environment whose Big Segments this relay writes; undefined: not known. Default: never. */
+  environment?(): string | undefined;
+  /** For tests: how long members of another environment must be left alone before they are deleted. Default 60 s. */
+  readonly quietMs?: number | undefined;
+}
+
 /** One environment's Big Segments in a database. Everything but `close` rejects, in time, when that fails. */
 export interface BigSegmentStore {
   /** As of now, not of a replica. */
   metadata(): Promise<BigSegmentMetadata>;
   /**
+   * To be called before patches are fetched. Resolves when the members are those of this relay's environment, as far as that is
+   * known. Rejects while they are another's; these are deleted once no relay has kept them in step for a minute.
+   */
+  own(): Promise<void>;
+  /**
    * Where one relay writes for all, waits for it as long as it is seen to write. A patch that was cut short may be applied
-   * again by any relay, with the same result.
+   * again by any relay, with the same result. While the members are another environment's, every patch is out of order.
    */
   apply(patch: BigSegmentPatch): Promise<PatchOutcome>;
+  /** Rejects while the members are another environment's. */
   setSynchronizedOn(unixMs: number): Promise<void>;
   /** At most `MAX_READ` hashes. */
   read(hashes: readonly string[]): Promise<BigSegmentReading>;

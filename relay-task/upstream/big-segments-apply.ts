@@ -4,6 +4,8 @@ import type { Failure } from './status.ts';
 
 /** The store of Big Segments. Calls reject when they fail or time out. */
 export interface BigSegmentTarget {
+  /** Rejects while the members are another environment's; they may be deleted first. */
+  own(): Promise<void>;
   /** The version of the last patch; '' before the first. */
   metadata(): Promise<{ readonly cursor: string }>;
   /**
@@ -44,6 +46,7 @@ export function createPatchApplier(options: PatchApplierOptions) {
   }
 
   async function catchUp(): Promise<void> {
+    await store.own();
     let before: string | undefined;
     while (!signal.aborted) {
       const found = (await store.metadata()).cursor;

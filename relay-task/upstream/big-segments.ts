@@ -74,6 +74,8 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
     log,
     onOpen() {
       status.admitted();
+      // The poll that follows brings what waits as well, and an earlier key's patches may be another environment's.
+      applier.inbox.length = 0;
       behind = true;
       loop.retryNow();
     },

@@ -39,6 +39,10 @@ export interface Admission {
    * whose the keys are, wherever the data in memory comes from.
    */
   successorOf(sdkKey: string): string;
+  /** The SDK key whose data is in memory, or expected first; undefined: it does not come from LaunchDarkly. */
+  key(): string | undefined;
+  /** The environment that this data is of, if LaunchDarkly said so. */
+  environment(): string | undefined;
   /** Set while LaunchDarkly says that the SDK key and the client-side ID are of two environments. */
   problem(): EnvironmentDescription['keyProblem'];
 }
@@ -178,6 +182,8 @@ export function createAdmission(
       const present = description.sdkKey ?? sdkKey;
       return mayDiffer(sourceOfKey(sdkKey), sourceOfKey(present)) ? sdkKey : present;
     },
+    key: () => keyOf(held),
+    environment: () => environments.get(held),
     problem() {
       if (conflictSince === undefined) return undefined;
       return {
@@ -188,13 +194,20 @@ export function createAdmission(
   };
 }
 
+const KEY = 'key ';
+
 /** Names where an environment's data comes from: a file, an archive's data, or the stream of an SDK key. */
 export function sourceOf({ flagsFile, data, sdkKey }: EnvironmentDescription, key = sdkKey): string {
   if (flagsFile !== undefined) return `file ${flagsFile}`;
   return data ? `data ${data.id}` : sourceOfKey(key);
 }
 
-const sourceOfKey = (key = '') => `key ${key}`;
+/** The SDK key that a source names. */
+function keyOf(source: string): string | undefined {
+  return (source.startsWith(KEY) && source.slice(KEY.length)) || undefined;
+}
+
+const sourceOfKey = (key = '') => `${KEY}${key}`;
 
 /** The sources of an environment that has its data from LaunchDarkly: its SDK key, then those in their grace time. */
 export function keySourcesOf(description: EnvironmentDescription): readonly string[] {

@@ -13,8 +13,10 @@ import type { TenantBigSegments } from './tenant.ts';
 export interface TenantBigSegmentsOptions
   extends Pick<BigSegmentSynchronizerOptions, 'streamUri' | 'baseUri' | 'outbound' | 'userAgent'> {
   readonly stores: readonly BigSegmentStore[];
-  /** Undefined while none is known. */
-  readonly sdkKey: string | undefined;
+  /** The key whose flags are in memory; undefined while there is none. */
+  key(): string | undefined;
+  /** The environment of that key, as far as LaunchDarkly said. */
+  environment(): string | undefined;
   /** False: another relay keeps the stores in sync, or none does. */
   readonly synchronises: boolean;
   readonly staleThresholdMs: number;
@@ -25,17 +27,17 @@ export interface TenantBigSegmentsOptions
 }
 
 export function createTenantBigSegments(options: TenantBigSegmentsOptions): TenantBigSegments | undefined {
-  const { stores, log, onBatch, staleThresholdMs, synchronises, memory } = options;
+  const { stores, log, onBatch, staleThresholdMs, synchronises, memory, key: present, environment } = options;
   if (stores.length === 0) return undefined;
   const lookup = createBigSegmentLookup({
     stores,
     log,
     memory,
+    environment,
     onChange: onBatch,
     statusStaleAfterMs: staleThresholdMs,
   });
   let synchronizers: BigSegmentSynchronizer[] = [];
-  let { sdkKey } = options;
   let started = false;
   const synchronise = (key: string | undefined) => {
     if (!started || !synchronises || key === undefined || synchronizers.length > 0) return;
@@ -57,11 +59,11 @@ export function createTenantBigSegments(options: TenantBigSegmentsOptions): Tena
     start() {
       started = true;
       lookup.start();
-      synchronise(sdkKey);
+      synchronise(present());
     },
-    setKey(key) {
-      sdkKey = key;
-      for (const synchronizer of synchronizers) synchronizer.setKey(key);
+    follow() {
+      const key = present();
+      if (key !== undefined) for (const synchronizer of synchronizers) synchronizer.setKey(key);
       synchronise(key);
     },
     async close() {

@@ -19,6 +19,8 @@ export interface StoresOptions {
   /** Identifies this process; no other process may ever use it. */
   readonly owner: string;
   readonly registry: Registry;
+  /** For tests: see `BigSegmentOwnerOptions`. */
+  readonly quietMs?: number | undefined;
 }
 
 /** Where the stores keep the items of one environment. */
@@ -42,8 +44,8 @@ export interface StoreRequest {
 
 export interface Stores {
   open(request: StoreRequest): readonly Store[];
-  /** The stores that can hold Big Segments, the fastest first. */
-  bigSegments(place: Place, log: Log): readonly BigSegmentStore[];
+  /** The stores that can hold Big Segments, the fastest first. `environment`: LaunchDarkly's ID, as far as it is known. */
+  bigSegments(place: Place, log: Log, environment: () => string | undefined): readonly BigSegmentStore[];
   /** In the first configured store; undefined without one. A relay that may not write only reads. */
   keeper(name: string): Keeper | undefined;
   /** To be called after every store is closed. */
@@ -51,7 +53,7 @@ export interface Stores {
 }
 
 /** Throws RelayError CONFIG_INVALID when a certificate cannot be read. Nothing is connected to before it is used. */
-export function createStores({ config, owner, registry }: StoresOptions): Stores {
+export function createStores({ config, owner, registry, quietMs }: StoresOptions): Stores {
   const { dynamoDB, redis, consul, storeWriter: writer } = config;
   // A custom endpoint has no region, but the client requires one.
   const region = dynamoDB?.region ?? (dynamoDB?.url ? 'us-east-1' : undefined);
@@ -88,12 +90,11 @@ export function createStores({ config, owner, registry }: StoresOptions): Stores
         ...(consul ? [createConsulStore({ ...replica, ...consul })] : []),
       ];
     },
-    bigSegments({ prefix, tableName = dynamoDB?.tableName ?? '' }, log) {
+    bigSegments({ prefix, tableName = dynamoDB?.tableName ?? '' }, log, environment) {
+      const common = { prefix, log, registry, environment, quietMs };
       return [
-        ...(redisClient ? [createRedisBigSegments({ connection: redisClient, prefix, registry })] : []),
-        ...(dynamoDBClient
-          ? [createDynamoDBBigSegments({ client: dynamoDBClient, tableName, prefix, log, registry })]
-          : []),
+        ...(redisClient ? [createRedisBigSegments({ ...common, connection: redisClient })] : []),
+        ...(dynamoDBClient ? [createDynamoDBBigSegments({ ...common, client: dynamoDBClient, tableName })] : []),
       ];
     },
     keeper(name) {

@@ -45,8 +45,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
         checkedAt: () => tenant.upstream?.status().checkedAt ?? 0,
         confirms: comesFromLaunchDarkly(tenant.description),
       }),
-    bigSegments(place, tenant, onBatch) {
-      const { sdkKey } = tenant.description;
+    bigSegments(place, tenant, environment, onBatch) {
       const log = logOf(tenant);
       return createTenantBigSegments({
         streamUri,
@@ -54,10 +53,11 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
         outbound,
         userAgent,
         onBatch,
-        sdkKey,
+        key: tenant.admission.key,
+        environment,
         log,
         memory,
-        stores: stores.bigSegments(place, log),
+        stores: stores.bigSegments(place, log, environment),
         synchronises: config.storeWriter !== 'never' && comesFromLaunchDarkly(tenant.description),
         staleThresholdMs: config.bigSegments.staleThresholdMs,
       });

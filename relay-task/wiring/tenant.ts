@@ -31,8 +31,8 @@ export interface Tenant {
 export interface TenantBigSegments extends BigSegments {
   /** To be called once the environment is known to have Big Segments. */
   start(): void;
-  /** The key to ask LaunchDarkly with from now on. */
-  setKey(sdkKey: string): void;
+  /** The key whose flags are in memory is another one. */
+  follow(): void;
   close(): Promise<void>;
 }
 
@@ -40,8 +40,16 @@ export interface TenantBigSegments extends BigSegments {
 export interface TenantParts {
   streams(source: StreamSource): EnvironmentStreams;
   stores(place: Place, tenant: Tenant): readonly Store[];
-  /** Undefined where no store holds Big Segments. `onBatch` after each batch that was applied. */
-  bigSegments(place: Place, tenant: Tenant, onBatch: () => void): TenantBigSegments | undefined;
+  /**
+   * Undefined where no store holds Big Segments. `environment`: LaunchDarkly's ID of the environment whose Big Segments these
+   * are; once it is known it stays the same. `onBatch` after each batch that was applied.
+   */
+  bigSegments(
+    place: Place,
+    tenant: Tenant,
+    environment: () => string | undefined,
+    onBatch: () => void,
+  ): TenantBigSegments | undefined;
   /** Undefined while there is nothing to start from. May reject with RelayError FLAGS_FILE_INVALID. */
   upstream(
     tenant: Tenant,
@@ -119,6 +127,7 @@ export function createTenant(
         const mayBeForeign = admission.holds(source);
         // After the streams that lose the data were closed: they got the rest of it.
         if (isOther) streams.renew();
+        followSource();
         memory.put(items, unreadable, receivedAt, mayBeForeign ? 'none' : 'unreadable');
       },
     }),
@@ -130,6 +139,14 @@ export function createTenant(
     for (const { kind, value } of description.credentials) {
       if (!admission.admits(kind, value)) streams.closeCredential(value);
     }
+  }
+
+  function followSource(): void {
+    const left = kept.followSource();
+    if (!left) return;
+    background.add(left.closed);
+    // Streams of evaluated flags remember the other environment's memberships.
+    for (const { kind, value } of description.credentials) if (kind !== 'sdkKey') streams.closeCredential(value);
   }
 
   function tellEligibility(): void {
@@ -169,15 +186,12 @@ export function createTenant(
   return Object.assign(tenant, {
     started,
     update(next: EnvironmentDescription) {
-      const { sdkKey } = description;
       description = next;
       admission.update(next);
       const moved = kept.move(placeOf(next, filter));
       if (moved) {
         background.add(moved.closed);
         tellEligibility();
-      } else if (next.sdkKey !== undefined && next.sdkKey !== sdkKey) {
-        kept.bigSegments?.setKey(next.sdkKey);
       }
       upstream.follow();
     },
@@ -204,11 +218,19 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place) {
   let place = first;
   let stores: readonly Store[] = [];
   let bigSegments: TenantBigSegments | undefined;
+  /** Of the data that `bigSegments` serves, as far as LaunchDarkly said; once it is known it stays the same. */
+  let environment: () => string | undefined;
+
+  function openBigSegments(): void {
+    let known: string | undefined;
+    environment = () => (known ??= tenant.admission.environment());
+    bigSegments = parts.bigSegments(place, tenant, environment, () => tenant.memory.bigSegmentsChanged());
+    if (tenant.memory.hasBigSegments) bigSegments?.start();
+  }
 
   function open(): void {
     stores = parts.stores(place, tenant);
-    bigSegments = parts.bigSegments(place, tenant, () => tenant.memory.bigSegmentsChanged());
-    if (tenant.memory.hasBigSegments) bigSegments?.start();
+    openBigSegments();
   }
 
   const close = () => Promise.all([...stores.map(flushAndClose), bigSegments?.close()]);
@@ -229,6 +251,20 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place) {
       open();
       return { closed };
     },
+    /**
+     * To be called when memory gets data of another source. If LaunchDarkly said that it is another environment's, nothing
+     * that was known about memberships is used any longer, and what is being closed is returned.
+     */
+    followSource(): { readonly closed: Promise<unknown> } | undefined {
+      const before = environment();
+      if ((tenant.admission.environment() ?? before) === before) {
+        bigSegments?.follow();
+        return undefined;
+      }
+      const closed = Promise.resolve(bigSegments?.close());
+      openBigSegments();
+      return { closed };
+    },
     close,
   };
 }
@@ -238,8 +274,8 @@ function loadingFrom(present: () => BigSegments | undefined): BigSegments['load'
     const asked = present();
     if (!asked) return new Map(keys.map((key) => [key, { status: 'NOT_CONFIGURED' }]));
     const memberships = await asked.load(keys, how);
-    // The tenant may have moved to another place meanwhile.
-    return memberships || asked === present() ? memberships : load(keys, how);
+    // The tenant may have moved to another place, or got another environment's flags, meanwhile.
+    return asked === present() ? memberships : load(keys, how);
   };
   return load;
 }

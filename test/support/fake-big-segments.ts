@@ -25,6 +25,8 @@ export interface FakeBigSegments {
   /** The patches that polls return, oldest first. */
   readonly history: WirePatch[];
   readonly openStreams: number;
+  /** The patches that polls with these keys return instead of `history`. */
+  readonly histories: Map<string, readonly WirePatch[]>;
   /** The accepted keys; undefined: any. */
   keys: ReadonlySet<string> | undefined;
   /** Polls are answered with this status instead. */
@@ -68,9 +70,10 @@ export async function startFakeBigSegments(...history: WirePatch[]): Promise<Fak
     } else if (url.pathname === '/sdk/big-segments/revisions') {
       if (fake.pollStatus) return void response.writeHead(fake.pollStatus).end();
       const after = url.searchParams.get('after');
-      const from = after === null ? 0 : fake.history.findLastIndex(({ version }) => version === after) + 1;
+      const history = fake.histories.get(key) ?? fake.history;
+      const from = after === null ? 0 : history.findLastIndex(({ version }) => version === after) + 1;
       response.writeHead(200, { 'Content-Type': 'application/json' });
-      response.end(fake.pollText ?? JSON.stringify(fake.history.slice(from, from + fake.pageSize)));
+      response.end(fake.pollText ?? JSON.stringify(history.slice(from, from + fake.pageSize)));
     } else response.writeHead(404).end();
   }
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -79,6 +82,7 @@ export async function startFakeBigSegments(...history: WirePatch[]): Promise<Fak
     uri: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     asked,
     history,
+    histories: new Map(),
     get openStreams() {
       return streams.size;
     },

@@ -133,7 +133,7 @@ describeWithRedis('the Node SDK with Big Segments in Redis', () => {
       bigSegments: { store: RedisBigSegmentStore({ redisOpts: connection, prefix }), ...times },
     });
     await sdk.waitForInitialization({ timeout: 60 });
-    const store = createRedisBigSegments({ connection, prefix });
+    const store = createRedisBigSegments({ connection, prefix, log: silent });
     closers.push(() => store.close());
     await followed(store, sdk as unknown as Sdk);
   });

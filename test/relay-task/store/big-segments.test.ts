@@ -529,7 +529,7 @@ describeWithRedis('Big Segments in Redis', () => {
     closers.push(() => proxy.close());
     const timeouts = { connectTimeoutMs: 60_000, commandTimeoutMs: 60_000 };
     const connection = { host: '127.0.0.1', port: proxy.port, ...timeouts, ...more };
-    const store = createRedisBigSegments({ connection, prefix });
+    const store = createRedisBigSegments({ connection, prefix, log: silent });
     closers.push(() => store.close());
     return { store, ...proxy };
   }
@@ -628,14 +628,14 @@ describeWithRedis('Big Segments in Redis', () => {
 
   test('need a hash tag in the prefix for a Cluster', () => {
     const connection = { cluster: [{ host: '127.0.0.1', port: server.port }] };
-    expect(() => createRedisBigSegments({ connection, prefix: 'env' })).toThrow('such as "{env}"');
+    expect(() => createRedisBigSegments({ connection, prefix: 'env', log: silent })).toThrow('such as "{env}"');
   });
 
   test('are stored on one Cluster node if the prefix has a hash tag', async () => {
     const cluster = await startCluster();
     closers.push(() => cluster.close());
     const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }));
-    const store = createRedisBigSegments({ connection: { cluster: nodes }, prefix: '{env}' });
+    const store = createRedisBigSegments({ connection: { cluster: nodes }, prefix: '{env}', log: silent });
     closers.push(() => store.close());
     expect(await store.apply(patch('', 'v1', ['+a', '+b'], ['+c']))).toBe('applied');
     await store.setSynchronizedOn(1);

@@ -24,6 +24,9 @@ function createTarget() {
     applied: [] as string[],
     /** Called before each patch, to act as another relay. */
     before: undefined as ((version: string) => void) | undefined,
+    async own() {
+      if (target.down) throw new Error(target.down);
+    },
     async metadata() {
       if (target.down) throw new Error(target.down);
       return { cursor: target.cursor };

@@ -1,0 +1,62 @@
+/** Whose members a store of Big Segments holds, and when they are deleted to make room for another environment's. */
+import type { BigSegmentMetadata } from './big-segments.ts';
+
+/** Above the time between two confirmations of a relay (30 s). */
+const QUIET_MS = 60_000;
+
+/** Why the members may not be used by this environment; undefined: they may, as far as both IDs are known. */
+export function ownerProblem(
+  { environment, emptying }: BigSegmentMetadata,
+  own: string | undefined,
+): string | undefined {
+  if (emptying) return `the store is being emptied for the Big Segments of the environment ${environment}`;
+  if (environment === undefined || own === undefined || environment === own) return undefined;
+  return `the store holds the Big Segments of the environment ${environment}, but the SDK key belongs to ${own}`;
+}
+
+export interface OwnershipOptions {
+  /** LaunchDarkly's ID of the environment that this relay writes; undefined: not known. */
+  environment(): string | undefined;
+  /** How long a store must not have changed before another environment's members are deleted. Default 60 s. */
+  readonly quietMs?: number | undefined;
+  /** As of now; `mark` differs whenever any relay has written the metadata. */
+  look(): Promise<{ readonly metadata: BigSegmentMetadata; readonly mark: string }>;
+  /** Writes whose members the store holds, if it does not say so yet. */
+  name(environment: string): Promise<void>;
+  /**
+   * Deletes everything but the name of the new environment, unless the store has changed since it had this mark. False:
+   * another relay was first, or took over.
+   */
+  empty(mark: string, environment: string): Promise<boolean>;
+}
+
+/**
+ * Resolves when the store's members are of this environment, as far as that is known, and rejects with the reason while they
+ * are not. Two relays, of which one has a wrong key, must not delete each other's members in turn. So members of another
+ * environment are deleted only if no relay has written the metadata for `quietMs` on this relay's clock: one that keeps them
+ * in step does so every 30 s. The same rule continues what a relay that died has begun.
+ */
+export function createOwnership({ environment, quietMs = QUIET_MS, look, name, empty }: OwnershipOptions) {
+  let seen: string | undefined;
+  let since = 0;
+
+  return async function own(): Promise<void> {
+    const wanted = environment();
+    let { metadata, mark } = await look();
+    if (metadata.environment === undefined && wanted !== undefined && !metadata.emptying) {
+      await name(wanted);
+      ({ metadata, mark } = await look());
+    }
+    const problem = ownerProblem(metadata, wanted);
+    if (problem === undefined) {
+      seen = undefined;
+      return;
+    }
+    if (mark !== seen) since = performance.now();
+    seen = mark;
+    const target = wanted ?? metadata.environment;
+    if (target === undefined || performance.now() - since < quietMs) throw new Error(problem);
+    if (!(await empty(mark, target))) throw new Error(problem);
+    seen = undefined;
+  };
+}
