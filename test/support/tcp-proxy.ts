@@ -46,13 +46,19 @@ export async function startTcpProxy(targetPort: number): Promise<TcpProxy> {
       [client, inner],
       [inner, client],
     ] as const) {
+      /** In their order, which another delay must not change. */
+      const waiting: Buffer[] = [];
       open.add(from);
       from.setNoDelay(true);
       from.on('data', (bytes) => {
         if (from === client) sent += bytes.length;
         if (hanging || frozen.has(from)) return;
         if (losing && from === inner) return void client.destroy();
-        setTimeout(() => to.writable && to.write(bytes), delayMs);
+        waiting.push(bytes);
+        setTimeout(() => {
+          const next = waiting.shift();
+          if (next && to.writable) to.write(next);
+        }, delayMs);
       });
       from.on('error', () => {});
       from.on('close', () => {
