@@ -21,7 +21,7 @@ export interface BigSegmentMetadata {
   readonly synchronizedOn: number | undefined;
   /** Hashes that are in more segments than the database can keep of one context; `EVERY_HASH`: too many to name. */
   readonly incomplete?: readonly string[];
-  /** LaunchDarkly's ID of the environment whose members these are; undefined: nobody has said so. */
+  /** LaunchDarkly's ID of the environment whose members these are; undefined: not known. */
   readonly environment?: string;
   /** Members of an earlier environment are being deleted. */
   readonly emptying?: true;

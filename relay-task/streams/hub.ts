@@ -46,7 +46,7 @@ export interface EnvironmentStreams {
   refresh(flagKeys: readonly string[]): void;
   /**
    * Call before a change after which the view holds data of another source, in the same turn: streams that open afterwards
-   * may be of clients that must not see the data before it, so they get nothing that was made of that.
+   * may belong to clients that must not see the earlier data, so they get nothing that was made from it.
    */
   renew(): void;
   /** Closes the streams that were opened with this credential. */

@@ -58,7 +58,7 @@ function serve(tenant: Tenant, { registry, events, goalsOf }: ServingParts): Ser
   const { memory, name } = tenant;
   const own = events?.environment({
     name,
-    // A client-side ID is its environment, and nobody says whose a mobile key is.
+    // A client-side ID identifies its environment; which one a mobile key belongs to is not known.
     senderOf: (kind, credential) => (kind === 'sdkKey' ? tenant.admission.successorOf(credential) : credential),
     flag: (key) => memory.get('features', key),
   });

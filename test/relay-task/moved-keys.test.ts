@@ -12,7 +12,7 @@ const [wrong, right] = ['sdk-00000000-0000-0000-0000-00000000000a', 'sdk-0000000
 const [mobile, newMobile] = ['mob-00000000-0000-0000-0000-00000000000a', 'mob-00000000-0000-0000-0000-00000000000b'];
 const id = 'aaaaaaaaaaaaaaaaaaaaaaaa';
 const { opened } = closeAfterEach();
-/** Above that of the wrong key: what differs between the two is a patch for whoever may go on. */
+/** Above that of the wrong key, so that streams that stay open get the difference as a patch. */
 const versionOf = (key: string) => (key === right ? 2 : 1);
 
 /** What the fake LaunchDarkly has for each key: one flag that names it. */
