@@ -47,7 +47,7 @@ export interface Table {
   getMany(keys: readonly Key[]): Promise<readonly (Attributes | undefined)[]>;
   /** Strongly consistent; all pages. */
   query(namespace: string): Promise<readonly Attributes[]>;
-  /** How many items `query` would return; as dear, but without their bytes. */
+  /** How many items `query` would return; costs as much, but without their bytes. */
   count(namespace: string): Promise<number>;
   put(kind: WriteKind, item: Attributes, condition?: Condition): Promise<boolean>;
   /** The whole item after the update. */

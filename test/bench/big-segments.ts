@@ -5,9 +5,11 @@
  * polled before, the others are new; then all poll at the same moment, over as many keep-alive sockets as there may be, while Redis is well, pauses for 3 s, is killed and comes back empty after 3 s, or answers 500 ms
  * late. A 5xx is asked again after a second, as SDKs do. The right answer follows from the context's key. Afterwards 2,000
  * contexts poll again and again until the store is full, and at last everyone who was not told the truth. LaunchDarkly serves ten patches,
- * 300 ms each, and sends another one when Redis is back, since ld-relay notices an empty store only then.
+ * 300 ms each, and sends another one when Redis is back, since ld-relay notices an empty store only then. Client-side streams
+ * of contexts that have polled are open all the time, as many of new contexts open when the fault begins, and then the flag
+ * changes without changing anyone's answer; every answer on them is judged. ld-relay's streams carry no answers, so they are ours alone.
  *
- *   npx tsx test/bench/big-segments.ts [--json] [--contexts 20000] [--sockets 18000] [--ld-relay /path/to/ld-relay] [--states paused,lagging]
+ *   npx tsx test/bench/big-segments.ts [--json] [--contexts 20000] [--sockets 18000] [--streams 1000] [--ld-relay /path/to/ld-relay] [--states paused,lagging]
  *
  * Exits with 1 if our relay told anybody a wrong membership. Without --ld-relay only our relay runs.
  */
@@ -20,6 +22,7 @@ import { parseArgs, promisify } from 'node:util';
 import { hashOf } from '../../relay-task/store/big-segments.ts';
 import { startFakeBigSegments, wirePatch } from '../support/fake-big-segments.ts';
 import { startFakeUpstream } from '../support/fake-upstream.ts';
+import { readStream, type StreamEvent, type StreamReader } from '../support/read-stream.ts';
 import { freePorts, startRedis } from '../support/redis.ts';
 import { startTcpProxy } from '../support/tcp-proxy.ts';
 
@@ -28,12 +31,14 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
     contexts: { type: 'string', default: '20000' },
     sockets: { type: 'string', default: '18000' },
+    streams: { type: 'string', default: '1000' },
     'ld-relay': { type: 'string' },
     states: { type: 'string', default: 'healthy,paused,emptied,lagging' },
   },
 });
 const COUNT = Number(values.contexts);
 const MAX_SOCKETS = Number(values.sockets);
+const STREAMS = Number(values.streams);
 const SAMPLE = Math.min(2_000, COUNT);
 const PATCHES = 10;
 /** Nothing takes so long on a machine that does nothing else. */
@@ -53,6 +58,7 @@ const club = {
   ...{ fallthrough: { variation: 1 }, rules: [{ id: 'r', clauses: [clause], variation: 0 }] },
   clientSideAvailability: { usingEnvironmentId: true, usingMobileKey: true },
 };
+const changedClub = { ...club, version: 2 };
 const vip = { key: 'vip', version: 1, salt: '', unbounded: true, generation: 3, included: [], excluded: [], rules: [] };
 const keys = Array.from({ length: COUNT }, (_, index) => `context-${index}`);
 const isMember = (key: string) => Number(key.split('-')[1]) % 2 === 0;
@@ -129,13 +135,53 @@ async function poll(site: Site, key: string): Promise<Answer> {
   return { kind: 'none', ms: took() };
 }
 
-function judge(key: string, text: string): Kind {
-  const { club: answer } = JSON.parse(text) as { club?: { variation: number; reason: { bigSegmentsStatus?: string } } };
+interface Result {
+  readonly variation: number;
+  readonly reason: { readonly bigSegmentsStatus?: string };
+}
+
+const judge = (key: string, text: string) => judgeResult(key, (JSON.parse(text) as { club?: Result }).club);
+
+function judgeResult(key: string, answer: Result | undefined): Kind {
   if (!answer) return 'no flag';
   const { bigSegmentsStatus: status } = answer.reason;
   if (status === 'STORE_ERROR') return 'STORE_ERROR';
   if (answer.variation !== (isMember(key) ? 0 : 1)) return 'wrong';
   return status === 'STALE' ? 'last known' : 'right';
+}
+
+/** The client-side stream of a context, once it is open. A 503 is asked again after a second. */
+async function openStream({ port }: Site, key: string) {
+  const context = Buffer.from(JSON.stringify({ kind: 'user', key })).toString('base64url');
+  const path = `/eval/client-id/${context}?withReasons=true`;
+  const began = performance.now();
+  for (;;) {
+    const reader = await readStream({ port, path, timeoutMs: GIVE_UP_MS });
+    if (reader.status === 200) return { key, reader };
+    reader.close();
+    if (performance.now() - began > GIVE_UP_MS) throw new Error(`the stream of ${key} was answered ${reader.status}`);
+    await sleep(1_000);
+  }
+}
+type OpenStream = { readonly key: string; readonly reader: StreamReader };
+
+/** Every answer that the client was told, oldest first. */
+function answersOn({ key, reader }: OpenStream): Kind[] {
+  const kindOf = ({ event, data }: StreamEvent) =>
+    event === 'put' ? judge(key, data) : judgeResult(key, JSON.parse(data) as Result);
+  return reader.events.filter(({ event }) => event === 'put' || event === 'patch').map(kindOf);
+}
+
+function judgeStreams(known: readonly OpenStream[], unknown: readonly OpenStream[]) {
+  const ofKnown = known.flatMap(answersOn);
+  const answers = [...ofKnown, ...unknown.flatMap(answersOn)];
+  const number = (some: readonly Kind[], kind: Kind) => some.filter((one) => one === kind).length;
+  return {
+    ...{ streams: known.length + unknown.length, streamAnswers: answers.length, streamRight: number(answers, 'right') },
+    ...{ streamLastKnown: number(answers, 'last known'), streamStoreError: number(answers, 'STORE_ERROR') },
+    ...{ streamStoreErrorOfKnown: number(ofKnown, 'STORE_ERROR'), streamWrong: number(answers, 'wrong') },
+    streamNeverTold: [...known, ...unknown].filter((one) => answersOn(one).at(-1) !== 'right').length,
+  };
 }
 
 const all = (site: Site, some: readonly string[]) => Promise.all(some.map((key) => poll(site, key)));
@@ -178,7 +224,12 @@ async function run(candidate: string, state: State, directory: string) {
     // All even and odd contexts of the first half are known.
     const known = keys.slice(0, COUNT / 2);
     for (let at = 0; at < known.length; at += 500) await all(site, known.slice(at, at + 500));
+    const streamed = candidate === 'relay' ? Math.floor(STREAMS / 2) : 0;
+    const open = (some: readonly string[]) => Promise.all(some.map((key) => openStream(site, key)));
+    const knownStreams = await open(known.slice(0, streamed));
     await beginFault(site, state);
+    const opening = open(keys.slice(keys.length - streamed));
+    await site.upstream.patch('flags', changedClub, { to: ({ url }) => !url.startsWith('/big-segments') });
     const answering = all(site, keys);
     if (state === 'emptied') await sleep(3_000);
     let full = false;
@@ -200,6 +251,13 @@ async function run(candidate: string, state: State, directory: string) {
       missing = missing.filter((_, index) => !isTrue(answers[index]));
       if (missing.length > 0) await sleep(500);
     }
+    const newStreams = await opening;
+    while (
+      judgeStreams(knownStreams, newStreams).streamNeverTold > 0 &&
+      performance.now() - restored < GIVE_UP_MS / 2
+    ) {
+      await sleep(1_000);
+    }
     const times = first.map(({ ms }) => ms).sort((a, b) => a - b);
     return {
       ...{
@@ -218,7 +276,8 @@ async function run(candidate: string, state: State, directory: string) {
         laterWrong: count(later, 'wrong'),
         laterNoFlag: count(later, 'no flag'),
       },
-      ...{ neverTold: missing.length },
+      ...{ neverTold: missing.length, storeErrorOfKnown: count(first.slice(0, COUNT / 2), 'STORE_ERROR') },
+      ...judgeStreams(knownStreams, newStreams),
     };
   } finally {
     await site.close();
@@ -246,7 +305,9 @@ try {
     }
   }
   if (!values.json) console.table(rows);
-  const mistaken = rows.filter((row) => row.relay === 'edge-flag-relay' && row.wrong + row.laterWrong > 0);
+  const mistaken = rows.filter(
+    (row) => row.relay === 'edge-flag-relay' && row.wrong + row.laterWrong + row.streamWrong > 0,
+  );
   process.exitCode = mistaken.length > 0 ? 1 : 0;
 } finally {
   rmSync(directory, { recursive: true });
