@@ -16,6 +16,8 @@ export interface MembershipCache {
   get(hash: string): CacheEntry | undefined;
   /** Also makes it the one that was used last. */
   set(hash: string, entry: CacheEntry): void;
+  /** The same memberships for another holder, after `close` as well. They count as memory until every holder has closed. */
+  share(): MembershipCache;
   close(): void;
 }
 
@@ -53,18 +55,33 @@ export function createMembershipMemory({ limitBytes }: { readonly limitBytes: nu
       const cache = createCache((change) => {
         bytes += change;
       });
-      caches.add(cache);
-      return {
-        get: cache.get,
-        set(hash, entry) {
-          cache.set(hash, entry);
-          while (bytes > limitBytes) if (!largest()?.forgetOldest()) return;
-        },
-        close() {
-          caches.delete(cache);
-          bytes -= cache.bytes;
-        },
+      let holders = 0;
+      const share = (): MembershipCache => {
+        let closed = false;
+        if (holders === 0) {
+          caches.add(cache);
+          bytes += cache.bytes;
+        }
+        holders += 1;
+        return {
+          get: cache.get,
+          set(hash, entry) {
+            if (closed) return;
+            cache.set(hash, entry);
+            while (bytes > limitBytes) if (!largest()?.forgetOldest()) return;
+          },
+          share,
+          close() {
+            if (closed) return;
+            closed = true;
+            holders -= 1;
+            if (holders > 0) return;
+            caches.delete(cache);
+            bytes -= cache.bytes;
+          },
+        };
       };
+      return share();
     },
   };
 }

@@ -96,6 +96,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     },
     own: createOwnership({
       environment,
+      adopts: options.adopts,
       quietMs: options.quietMs,
       async look() {
         const row = await get(metadataKey);

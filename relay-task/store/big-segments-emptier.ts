@@ -59,7 +59,7 @@ export function createEmptier({
       prefix,
       reason: before.emptying
         ? 'another relay has begun it and did not end it'
-        : `they belong to the environment ${before.environment?.S}, and the SDK key to ${environment}`,
+        : `they belong to the environment ${before.environment?.S ?? '(not named)'}, and the SDK key to ${environment}`,
     });
     await sleep(timings.patchExpireMs, signal);
     let after: Row | undefined;

@@ -1,12 +1,24 @@
 import type { BigSegmentsAnswer } from '../../lib/evaluation/index.ts';
 import { sleep } from '../common/pause.ts';
 import type { BigSegments, LoadOptions } from '../ports.ts';
-import { EVERY_HASH, hashOf } from './big-segments.ts';
-import { type CacheEntry, createMembershipMemory, type MembershipMemory } from './big-segments-cache.ts';
+import { type BigSegmentMetadata, EVERY_HASH, hashOf } from './big-segments.ts';
+import {
+  type CacheEntry,
+  createMembershipMemory,
+  type MembershipCache,
+  type MembershipMemory,
+} from './big-segments-cache.ts';
 import { createMembershipReads, type ReadMembership } from './big-segments-reads.ts';
-import { type BigSegmentWatchOptions, createBigSegmentWatch, type WatchedReading } from './big-segments-watch.ts';
+import {
+  type BigSegmentWatchOptions,
+  createBigSegmentWatch,
+  type FormerStores,
+  type WatchedReading,
+} from './big-segments-watch.ts';
 
 export interface BigSegmentLookupOptions extends BigSegmentWatchOptions {
+  /** What was known of the same environment before: its memberships are used until its own stores are current. */
+  readonly former?: (FormerStores & Pick<KnownMemberships, 'cache'>) | undefined;
   /** Evaluations say STALE after this time without synchronisation. Default 2 min, as in LaunchDarkly's SDKs. */
   readonly staleAfterMs?: number;
   /** The same for `status`: `bigSegmentsStaleThreshold`. Default 5 min. */
@@ -29,9 +41,22 @@ export interface BigSegmentLookup extends BigSegments {
   start(): void;
   /** Memberships were changed by this relay: reads the metadata now, and memberships again by the next `load`. Never rejects. */
   refresh(): Promise<void>;
+  /** LaunchDarkly's ID of the environment whose memberships were read last, as far as the store says. */
+  owner(): string | undefined;
+  /** For a lookup of the same environment in another place. The cache is to be closed. */
+  known(): KnownMemberships;
   /** Loads in progress resolve with what is known, or with undefined. */
   close(): void;
 }
+
+export interface KnownMemberships {
+  /** What the stores said last when they were current; undefined: they never were. */
+  readonly newest: BigSegmentMetadata | undefined;
+  readonly cache: MembershipCache;
+}
+
+/** Of an entry that another lookup read: older than every change. */
+const BEFORE_ALL = -1;
 
 /** A membership that can be relied on. */
 type Found = Pick<CacheEntry, 'membership' | 'incomplete'>;
@@ -46,8 +71,10 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
   const cache = (options.memory ?? createMembershipMemory({ limitBytes: 32 * 1024 * 1024 })).open();
   let generation = 0;
   let closed = false;
+  let former = options.former;
   const watch = createBigSegmentWatch({
     ...options,
+    former: former && { ...former, close: leaveFormer },
     onChange() {
       generation += 1;
       options.onChange?.();
@@ -68,6 +95,19 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
     });
   }
 
+  function leaveFormer(): void {
+    former?.close();
+    former?.cache.close();
+    former = undefined;
+  }
+
+  function remembered(hash: string): CacheEntry | undefined {
+    const entry = cache.get(hash);
+    const before = entry ? undefined : former?.cache.get(hash);
+    if (before) cache.set(hash, { ...before, generation: BEFORE_ALL });
+    return entry ?? before;
+  }
+
   function isFresh({ readAt, generation: asked }: CacheEntry): boolean {
     const age = now() - readAt;
     return watch.reliability() === 'current' && asked === generation && age < cacheMs && age >= 0;
@@ -77,7 +117,7 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
   const current = (found: Found) => answerOf(found, staleFor(staleAfterMs));
 
   function lastKnown(key: string, hash: string, { known }: LoadOptions): BigSegmentsAnswer | undefined {
-    const entry = cache.get(hash);
+    const entry = remembered(hash);
     const membership = entry ? entry.membership : known?.get(key)?.membership;
     return membership === undefined ? undefined : { status: 'STALE', membership };
   }
@@ -124,6 +164,8 @@ export function createBigSegmentLookup(options: BigSegmentLookupOptions): BigSeg
       const complete = answers.filter((one): one is [string, BigSegmentsAnswer] => one[1] !== undefined);
       return complete.length === keys.length ? new Map(complete) : undefined;
     },
+    owner: () => watch.newest()?.environment,
+    known: () => ({ newest: watch.newest(), cache: cache.share() }),
     status: () => statusOf(watch, staleFor(statusStaleAfterMs)),
     start: watch.start,
     async refresh() {

@@ -4,12 +4,16 @@ import type { BigSegmentMetadata } from './big-segments.ts';
 /** Above the time between two confirmations of a relay (30 s). */
 const QUIET_MS = 60_000;
 
-/** Why the members may not be used by this environment; undefined: they may, as far as both IDs are known. */
+/** Why the members may not be used by this environment; undefined: they may, as far as is known. */
 export function ownerProblem(
-  { environment, emptying }: BigSegmentMetadata,
+  { environment, emptying, cursor }: BigSegmentMetadata,
   own: string | undefined,
+  adopts = true,
 ): string | undefined {
   if (emptying) return `the store is being emptied for the Big Segments of the environment ${environment}`;
+  if (environment === undefined && !adopts && cursor !== '') {
+    return "the store holds Big Segments that name no environment and may be another one's";
+  }
   if (environment === undefined || own === undefined || environment === own) return undefined;
   return `the store holds the Big Segments of the environment ${environment}, but the SDK key belongs to ${own}`;
 }
@@ -17,6 +21,8 @@ export function ownerProblem(
 export interface OwnershipOptions {
   /** LaunchDarkly's ID of the environment that this relay writes; undefined: not known. */
   environment(): string | undefined;
+  /** `BigSegmentOwnerOptions.adopts` */
+  adopts?: (() => boolean) | undefined;
   /** How long a store must not have changed before another environment's members are deleted. Default 60 s. */
   readonly quietMs?: number | undefined;
   /** As of now; `mark` differs whenever any relay has written the metadata. */
@@ -36,18 +42,20 @@ export interface OwnershipOptions {
  * environment are deleted only if no relay has written the metadata for `quietMs` on this relay's clock: one that keeps them
  * in step does so every 30 s. The same rule continues what a relay that died has begun.
  */
-export function createOwnership({ environment, quietMs = QUIET_MS, look, name, empty }: OwnershipOptions) {
+export function createOwnership(options: OwnershipOptions) {
+  const { environment, adopts = () => true, quietMs = QUIET_MS, look, name, empty } = options;
   let seen: string | undefined;
   let since = 0;
 
   return async function own(): Promise<void> {
     const wanted = environment();
     let { metadata, mark } = await look();
-    if (metadata.environment === undefined && wanted !== undefined && !metadata.emptying) {
+    const problemNow = () => ownerProblem(metadata, wanted, adopts());
+    if (metadata.environment === undefined && wanted !== undefined && problemNow() === undefined) {
       await name(wanted);
       ({ metadata, mark } = await look());
     }
-    const problem = ownerProblem(metadata, wanted);
+    const problem = problemNow();
     if (problem === undefined) {
       seen = undefined;
       return;

@@ -104,6 +104,7 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
     metadata,
     own: createOwnership({
       environment,
+      adopts: options.adopts,
       quietMs: options.quietMs,
       async look() {
         const found = await call((redis) => redis.mget(...metadataKeys(keys)));

@@ -1,4 +1,4 @@
-import type { BigSegmentMetadata } from './big-segments.ts';
+import type { BigSegmentMetadata, BigSegmentOwnerOptions } from './big-segments.ts';
 import { ownerProblem } from './big-segments-owner.ts';
 
 /**
@@ -15,6 +15,12 @@ const CURRENT: Standing = { kind: 'current' };
 const CLOCKS_DIFFER_MS = 60_000;
 const MAX_PASSED = 1_000;
 
+/** Of the environment whose flags are evaluated, see `BigSegmentOwnerOptions`. */
+export interface StandingsOptions extends Pick<BigSegmentOwnerOptions, 'environment' | 'adopts'> {
+  /** What a store said that was current before these. */
+  readonly before?: BigSegmentMetadata | undefined;
+}
+
 export interface Standings {
   /** The newest metadata of a store that was current. */
   readonly newest: BigSegmentMetadata | undefined;
@@ -27,8 +33,8 @@ export interface Standings {
  * behind, that a store without a cursor is empty, and that a relay writes the time of synchronisation only when the store
  * holds everything. A store with the members of another environment counts as incomplete.
  */
-export function createStandings(environment: () => string | undefined = () => undefined): Standings {
-  let newest: BigSegmentMetadata | undefined;
+export function createStandings({ environment, adopts, before }: StandingsOptions = {}): Standings {
+  let newest = before;
   /** Cursors before the newest, oldest first. */
   const passed = new Set<string>();
   /** Stores that are incomplete, with the time of synchronisation that they had then. */
@@ -60,7 +66,7 @@ export function createStandings(environment: () => string | undefined = () => un
     },
     judge(store, metadata) {
       const { cursor, synchronizedOn = 0 } = metadata;
-      const reason = ownerProblem(metadata, environment());
+      const reason = ownerProblem(metadata, environment?.(), adopts?.());
       if (reason) return { kind: 'incomplete', reason };
       if (isIncomplete(store, metadata)) {
         incomplete.set(store, Math.max(incomplete.get(store) ?? 0, synchronizedOn));

@@ -1,13 +1,13 @@
 import type { Log } from '../ports.ts';
-import type { BigSegmentReading, BigSegmentStore } from './big-segments.ts';
-import { createStandings, type Standings } from './big-segments-standing.ts';
+import type { BigSegmentMetadata, BigSegmentReading, BigSegmentStore } from './big-segments.ts';
+import { createStandings, type Standings, type StandingsOptions } from './big-segments-standing.ts';
 
-export interface BigSegmentWatchOptions {
+export interface BigSegmentWatchOptions extends Omit<StandingsOptions, 'before'> {
   /** The first one is used; the others replace it while it cannot be relied on. */
   readonly stores: readonly Pick<BigSegmentStore, 'read'>[];
+  /** Where the same environment's members were kept before. Asked after `stores`, until one of these is current. */
+  readonly former?: FormerStores | undefined;
   readonly log: Log;
-  /** LaunchDarkly's ID of the environment whose flags are evaluated; undefined: not known. Default: never. */
-  environment?(): string | undefined;
   /** Memberships may differ: another relay moved the cursor, or a store can be relied on again. Must not throw. */
   onChange?(): void;
   /** How often the metadata is read. Default 5 s. */
@@ -18,6 +18,14 @@ export interface BigSegmentWatchOptions {
   readonly retryMs?: number;
   /** How long evaluations without a known membership wait for the end of an outage, from its beginning. Default 5 s. */
   readonly outageWaitMs?: number;
+}
+
+export interface FormerStores {
+  readonly stores: readonly Pick<BigSegmentStore, 'read'>[];
+  /** What they said last when they were current. */
+  readonly newest: BigSegmentMetadata | undefined;
+  /** They are asked no more. */
+  close(): void;
 }
 
 /** `outdated`: the stores' answers are older than what was known. `none`: no store can be asked. */
@@ -40,8 +48,9 @@ interface Result {
 
 /** Reads from the stores, and knows whether they can be relied on. */
 export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
-  const { stores, log, pollMs = 5_000, timeoutMs = 2_000, retryMs = 1_000, outageWaitMs = 5_000 } = options;
-  const standings = createStandings(options.environment);
+  const { former, log, pollMs = 5_000, timeoutMs = 2_000, retryMs = 1_000, outageWaitMs = 5_000 } = options;
+  let stores: BigSegmentWatchOptions['stores'] = [...options.stores, ...(former?.stores ?? [])];
+  const standings = createStandings({ ...options, before: former?.newest });
   const outage = createOutage(outageWaitMs);
   const trouble = createTroubleLog(log);
   const questions = createQuestions();
@@ -63,7 +72,10 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
     const result = await question(stores, standings, { from, hashes, timeoutMs });
     const { answered, reading, problem } = result;
     const isCurrent = reading?.reliability === 'current';
-    if (isCurrent) preferred = result.store;
+    if (isCurrent) {
+      preferred = result.store;
+      if (preferred < options.stores.length) leaveFormer();
+    }
     if (closed || !questions.counts(number, isCurrent)) return { reading, recovered: false };
     const before = reliability;
     reliability = reading?.reliability ?? 'none';
@@ -80,6 +92,12 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
     const recovered = isCurrent && before !== undefined && before !== 'current';
     if (recovered) cursor = standings.newest?.cursor;
     return { reading, recovered };
+  }
+
+  function leaveFormer(): void {
+    if (former === undefined || stores === options.stores) return;
+    stores = options.stores;
+    former.close();
   }
 
   /** Returns whether memberships may differ from what was read before. */
@@ -132,6 +150,7 @@ export function createBigSegmentWatch(options: BigSegmentWatchOptions) {
       closed = true;
       clearTimeout(timer);
       outage.end(false);
+      leaveFormer();
     },
   };
 }

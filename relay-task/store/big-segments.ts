@@ -47,6 +47,8 @@ export const MAX_READ = 99;
 export interface BigSegmentOwnerOptions {
   /** LaunchDarkly's ID of the environment whose Big Segments this relay writes; undefined: not known. Default: never. */
   environment?(): string | undefined;
+  /** Whether members that name no environment count as this one's. Default: always. */
+  adopts?(): boolean;
   /** For tests: how long members of another environment must be left alone before they are deleted. Default 60 s. */
   readonly quietMs?: number | undefined;
 }

@@ -8,37 +8,69 @@ import {
   type BigSegmentSynchronizerOptions,
   createBigSegmentSynchronizer,
 } from '../upstream/big-segments.ts';
-import type { TenantBigSegments } from './tenant.ts';
+import type { Place } from './stores.ts';
+import type { BigSegmentsOpening, TenantBigSegments } from './tenant.ts';
 
 export interface TenantBigSegmentsOptions
-  extends Pick<BigSegmentSynchronizerOptions, 'streamUri' | 'baseUri' | 'outbound' | 'userAgent'> {
-  readonly stores: readonly BigSegmentStore[];
+  extends BigSegmentsOpening,
+    Pick<BigSegmentSynchronizerOptions, 'streamUri' | 'baseUri' | 'outbound' | 'userAgent'> {
+  readonly place: Place;
+  open(place: Place): readonly BigSegmentStore[];
   /** The key whose flags are in memory; undefined while there is none. */
   key(): string | undefined;
-  /** The environment of that key, as far as LaunchDarkly said. */
-  environment(): string | undefined;
   /** False: another relay keeps the stores in sync, or none does. */
   readonly synchronises: boolean;
   readonly staleThresholdMs: number;
   /** Where memberships are remembered. */
   readonly memory: MembershipMemory;
   readonly log: Log;
-  onBatch(): void;
 }
 
+/** An environment that moves again and again while LaunchDarkly is away is looked for in so many places. */
+const MOST_FORMER_PLACES = 3;
+
+/** Undefined: no store holds Big Segments. */
 export function createTenantBigSegments(options: TenantBigSegmentsOptions): TenantBigSegments | undefined {
-  const { stores, log, onBatch, staleThresholdMs, synchronises, memory, key: present, environment } = options;
-  if (stores.length === 0) return undefined;
+  const {
+    place,
+    former,
+    log,
+    onBatch,
+    staleThresholdMs,
+    synchronises,
+    memory,
+    key: present,
+    environment,
+    adopts,
+  } = options;
+  const stores = options.open(place);
+  if (stores.length === 0) {
+    former?.known.cache.close();
+    return undefined;
+  }
+  let formerPlaces = former?.places.filter((one) => !isSamePlace(one, place)) ?? [];
+  const formerStores = formerPlaces.flatMap(options.open);
   const lookup = createBigSegmentLookup({
     stores,
+    former: former && {
+      ...former.known,
+      stores: formerStores.map((store) => onlyOf(environment, store)),
+      close() {
+        // Whoever comes after an environment that never filled its place needs the one before, too.
+        if (!closed) formerPlaces = [];
+        for (const store of formerStores) void store.close();
+      },
+    },
     log,
     memory,
     environment,
+    adopts,
     onChange: onBatch,
     statusStaleAfterMs: staleThresholdMs,
   });
   let synchronizers: BigSegmentSynchronizer[] = [];
   let started = false;
+  let closed = false;
   const synchronise = (key: string | undefined) => {
     if (!started || !synchronises || key === undefined || synchronizers.length > 0) return;
     synchronizers = stores.map((store) =>
@@ -66,9 +98,28 @@ export function createTenantBigSegments(options: TenantBigSegmentsOptions): Tena
       if (key !== undefined) for (const synchronizer of synchronizers) synchronizer.setKey(key);
       synchronise(key);
     },
+    owner: () => lookup.owner(),
+    handOver: () => ({ places: [place, ...formerPlaces].slice(0, MOST_FORMER_PLACES), known: lookup.known() }),
     async close() {
+      closed = true;
       lookup.close();
       await Promise.all([...synchronizers, ...stores].map((part) => part.close()));
+    },
+  };
+}
+
+function isSamePlace(a: Place, b: Place): boolean {
+  return a.prefix === b.prefix && a.tableName === b.tableName;
+}
+
+/** Another environment may have the former place by now, so its members count only if they are named as this environment's. */
+function onlyOf(environment: () => string | undefined, store: BigSegmentStore): Pick<BigSegmentStore, 'read'> {
+  return {
+    async read(hashes) {
+      const reading = await store.read(hashes);
+      const { environment: owner } = reading.metadata;
+      if (owner !== undefined && owner === environment()) return reading;
+      throw new Error(`the former place is that of the environment ${owner ?? '(not named)'}`);
     },
   };
 }

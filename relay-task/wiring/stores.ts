@@ -4,7 +4,7 @@ import type { Registry } from 'prom-client';
 import type { Config, RedisConfig } from '../config/config.ts';
 import { RelayError } from '../errors.ts';
 import type { ItemView, Keeper, Log, Store } from '../ports.ts';
-import type { BigSegmentStore } from '../store/big-segments.ts';
+import type { BigSegmentOwnerOptions, BigSegmentStore } from '../store/big-segments.ts';
 import { createDynamoDBBigSegments } from '../store/big-segments-dynamodb.ts';
 import { createRedisBigSegments } from '../store/big-segments-redis.ts';
 import { createConsulStore } from '../store/consul-store.ts';
@@ -37,15 +37,15 @@ export interface StoreRequest {
   source(): string;
   /** Unix ms when memory was last known to equal upstream, 0 before. */
   checkedAt(): number;
-  /** Whether upstream ever confirms what memory holds; a file does not. */
-  readonly confirms: boolean;
+  /** Whether upstream confirms what memory holds; a file does not. */
+  confirms(): boolean;
   readonly log: Log;
 }
 
 export interface Stores {
   open(request: StoreRequest): readonly Store[];
-  /** The stores that can hold Big Segments, the fastest first. `environment`: LaunchDarkly's ID, as far as it is known. */
-  bigSegments(place: Place, log: Log, environment: () => string | undefined): readonly BigSegmentStore[];
+  /** The stores that can hold Big Segments, the fastest first. */
+  bigSegments(place: Place, log: Log, owner: Omit<BigSegmentOwnerOptions, 'quietMs'>): readonly BigSegmentStore[];
   /** In the first configured store; undefined without one. A relay that may not write only reads. */
   keeper(name: string): Keeper | undefined;
   /** To be called after every store is closed. */
@@ -71,7 +71,7 @@ export function createStores({ config, owner, registry, quietMs }: StoresOptions
   return {
     open({ place, view, source, checkedAt, confirms, log }) {
       const common = { prefix: place.prefix, view, source, writer, log, registry };
-      const replica = { ...common, ...(confirms && { checkedAt }) };
+      const replica = { ...common, checkedAt: () => (confirms() ? checkedAt() : Infinity) };
       return [
         ...(dynamoDBClient
           ? [
@@ -90,8 +90,8 @@ export function createStores({ config, owner, registry, quietMs }: StoresOptions
         ...(consul ? [createConsulStore({ ...replica, ...consul })] : []),
       ];
     },
-    bigSegments({ prefix, tableName = dynamoDB?.tableName ?? '' }, log, environment) {
-      const common = { prefix, log, registry, environment, quietMs };
+    bigSegments({ prefix, tableName = dynamoDB?.tableName ?? '' }, log, owner) {
+      const common = { ...owner, prefix, log, registry, quietMs };
       return [
         ...(redisClient ? [createRedisBigSegments({ ...common, connection: redisClient })] : []),
         ...(dynamoDBClient ? [createDynamoDBBigSegments({ ...common, client: dynamoDBClient, tableName })] : []),

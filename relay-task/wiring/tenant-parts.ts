@@ -43,22 +43,22 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
         source: tenant.admission.mark,
         log: logOf(tenant),
         checkedAt: () => tenant.upstream?.status().checkedAt ?? 0,
-        confirms: comesFromLaunchDarkly(tenant.description),
+        confirms: () => tenant.admission.key() !== undefined,
       }),
-    bigSegments(place, tenant, environment, onBatch) {
+    bigSegments(place, tenant, how) {
       const log = logOf(tenant);
       return createTenantBigSegments({
         streamUri,
         baseUri,
         outbound,
         userAgent,
-        onBatch,
+        ...how,
         key: tenant.admission.key,
-        environment,
         log,
         memory,
-        stores: stores.bigSegments(place, log, environment),
-        synchronises: config.storeWriter !== 'never' && comesFromLaunchDarkly(tenant.description),
+        place,
+        open: (one) => stores.bigSegments(one, log, how),
+        synchronises: config.storeWriter !== 'never',
         staleThresholdMs: config.bigSegments.staleThresholdMs,
       });
     },
@@ -71,11 +71,6 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
       onReload: options.onReload,
     }),
   };
-}
-
-/** Not from a file, nor from an archive. */
-function comesFromLaunchDarkly({ flagsFile, data }: EnvironmentDescription): boolean {
-  return flagsFile === undefined && data === undefined;
 }
 
 /** A log that adds these fields to every line. */

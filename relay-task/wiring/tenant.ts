@@ -2,6 +2,7 @@
 import { sleep } from '../common/pause.ts';
 import { createEnvironment, type Environment } from '../environments/environment.ts';
 import type { BigSegments, Change, EnvironmentDescription, Log, Store, UpstreamStatus } from '../ports.ts';
+import type { KnownMemberships } from '../store/big-segments-lookup.ts';
 import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
 import { type Admission, createAdmission, type Heard } from './admission.ts';
 import { createBackground } from './background.ts';
@@ -33,23 +34,36 @@ export interface TenantBigSegments extends BigSegments {
   start(): void;
   /** The key whose flags are in memory is another one. */
   follow(): void;
+  /** LaunchDarkly's ID of the environment whose memberships were read last, as far as the store says. */
+  owner(): string | undefined;
+  /** What Big Segments of the same environment in another place, or under another name, begin with. */
+  handOver(): FormerBigSegments;
   close(): Promise<void>;
+}
+
+export interface BigSegmentsOpening {
+  /** LaunchDarkly's ID of the environment whose Big Segments these are; once it is known it stays the same. */
+  environment(): string | undefined;
+  /** Whether members that name no environment count as this one's. */
+  adopts(): boolean;
+  /** After each batch that was applied. */
+  onBatch(): void;
+  /** Where the same environment's members were before. */
+  readonly former?: FormerBigSegments | undefined;
+}
+
+export interface FormerBigSegments {
+  /** The last one first. */
+  readonly places: readonly Place[];
+  readonly known: KnownMemberships;
 }
 
 /** What the modules make for a tenant. */
 export interface TenantParts {
   streams(source: StreamSource): EnvironmentStreams;
   stores(place: Place, tenant: Tenant): readonly Store[];
-  /**
-   * Undefined where no store holds Big Segments. `environment`: LaunchDarkly's ID of the environment whose Big Segments these
-   * are; once it is known it stays the same. `onBatch` after each batch that was applied.
-   */
-  bigSegments(
-    place: Place,
-    tenant: Tenant,
-    environment: () => string | undefined,
-    onBatch: () => void,
-  ): TenantBigSegments | undefined;
+  /** Undefined where no store holds Big Segments. */
+  bigSegments(place: Place, tenant: Tenant, how: BigSegmentsOpening): TenantBigSegments | undefined;
   /** Undefined while there is nothing to start from. May reject with RelayError FLAGS_FILE_INVALID. */
   upstream(
     tenant: Tenant,
@@ -127,7 +141,7 @@ export function createTenant(
         const mayBeForeign = admission.holds(source);
         // After the streams that lose the data were closed: they got the rest of it.
         if (isOther) streams.renew();
-        followSource();
+        followSource(mayBeForeign);
         memory.put(items, unreadable, receivedAt, mayBeForeign ? 'none' : 'unreadable');
       },
     }),
@@ -141,8 +155,8 @@ export function createTenant(
     }
   }
 
-  function followSource(): void {
-    const left = kept.followSource();
+  function followSource(mayBeForeign: boolean): void {
+    const left = kept.followSource(mayBeForeign);
     if (!left) return;
     background.add(left.closed);
     // Streams of evaluated flags remember the other environment's memberships.
@@ -179,7 +193,9 @@ export function createTenant(
   };
   const kept = createKept(tenant, parts, placeOf(first, filter));
   // Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve.
-  const started = Promise.all(kept.stores.map((store) => bootFrom(store, memory, admission, log))).then(upstream.start);
+  const started = Promise.all(kept.stores.map((store) => bootFrom(store, memory, admission, log, kept.distrust))).then(
+    upstream.start,
+  );
   // Some callers wait for it and hear of a failure; the others need not.
   started.catch(() => {});
 
@@ -198,6 +214,7 @@ export function createTenant(
     inherit(other: Tenant) {
       if (memory.initialized) return;
       admission.holds(other.admission.source());
+      background.add(kept.inherit(other.bigSegments));
       const items = [...other.memory.items('segments'), ...other.memory.items('features')];
       memory.put(items, other.memory.unreadable(), performance.now());
       log.info('Kept the flags of an SDK key whose environment has another name now', {
@@ -218,19 +235,26 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place) {
   let place = first;
   let stores: readonly Store[] = [];
   let bigSegments: TenantBigSegments | undefined;
-  /** Of the data that `bigSegments` serves, as far as LaunchDarkly said; once it is known it stays the same. */
-  let environment: () => string | undefined;
+  /** Whose data `bigSegments` serves, as far as LaunchDarkly said; once it is known it stays the same. */
+  let served: { environment?: string | undefined };
+  /** False: what the stores hold without a name may be another environment's. */
+  let adopts = true;
 
-  function openBigSegments(): void {
-    let known: string | undefined;
-    environment = () => (known ??= tenant.admission.environment());
-    bigSegments = parts.bigSegments(place, tenant, environment, () => tenant.memory.bigSegmentsChanged());
+  function openBigSegments(former?: FormerBigSegments): void {
+    const mine: typeof served = {};
+    served = mine;
+    bigSegments = parts.bigSegments(place, tenant, {
+      environment: () => (mine.environment ??= tenant.admission.environment()),
+      adopts: () => adopts,
+      onBatch: () => tenant.memory.bigSegmentsChanged(),
+      former,
+    });
     if (tenant.memory.hasBigSegments) bigSegments?.start();
   }
 
-  function open(): void {
+  function open(former?: FormerBigSegments): void {
     stores = parts.stores(place, tenant);
-    openBigSegments();
+    openBigSegments(former);
   }
 
   const close = () => Promise.all([...stores.map(flushAndClose), bigSegments?.close()]);
@@ -246,21 +270,37 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place) {
     /** Opens another place, and closes the one before. Undefined: it is the same. */
     move(next: Place): { readonly closed: Promise<unknown> } | undefined {
       if (next.prefix === place.prefix && next.tableName === place.tableName) return undefined;
+      const former = bigSegments?.handOver();
       const closed = close();
       place = next;
-      open();
+      open(former);
       return { closed };
     },
+    /** The stores hold another key's flags, so that their Big Segments may be another environment's, too. */
+    distrust() {
+      adopts = false;
+    },
+    /** Begins with another tenant's memberships, which are the same environment's. Resolves when what was open is closed. */
+    async inherit(other: TenantBigSegments | undefined): Promise<void> {
+      if (!other) return;
+      const closed = bigSegments?.close();
+      openBigSegments(other.handOver());
+      await closed;
+    },
     /**
-     * To be called when memory gets data of another source. If LaunchDarkly said that it is another environment's, nothing
-     * that was known about memberships is used any longer, and what is being closed is returned.
+     * To be called when memory gets data of a source. If it is another environment's, or may be, nothing that was known about
+     * memberships is used any longer, and what is being closed is returned.
      */
-    followSource(): { readonly closed: Promise<unknown> } | undefined {
-      const before = environment();
-      if ((tenant.admission.environment() ?? before) === before) {
+    followSource(mayBeForeign: boolean): { readonly closed: Promise<unknown> } | undefined {
+      // A file names no environment, but the memberships that its flags were evaluated with may be one's.
+      const before = served.environment ?? bigSegments?.owner();
+      const now = tenant.admission.environment();
+      const isForeign = before === undefined || now === undefined ? mayBeForeign : before !== now;
+      if (!isForeign) {
         bigSegments?.follow();
         return undefined;
       }
+      adopts = false;
       const closed = Promise.resolve(bigSegments?.close());
       openBigSegments();
       return { closed };
@@ -285,7 +325,14 @@ async function flushAndClose(store: Store): Promise<void> {
   await store.close();
 }
 
-async function bootFrom(store: Store, memory: Environment, admission: Admission, log: Log): Promise<void> {
+/** `onRefused`: the store holds another key's flags. */
+async function bootFrom(
+  store: Store,
+  memory: Environment,
+  admission: Admission,
+  log: Log,
+  onRefused: () => void,
+): Promise<void> {
   const done = new AbortController();
   const read = store.read().then(
     (set) => {
@@ -293,6 +340,7 @@ async function bootFrom(store: Store, memory: Environment, admission: Admission,
       const where = { environment: memory.name, database: store.status().database };
       if (!admission.takes(set.source)) {
         log.warn("The store holds another SDK key's flags; waiting for LaunchDarkly", where);
+        onRefused();
         return;
       }
       memory.boot(set.items);
