@@ -7,34 +7,44 @@ const REMEMBER_MS = 5_000;
 const STALE_MS = 120_000;
 const MOST_REMEMBERED = 1_000;
 
+/** The answers that a call has loaded; only `BigSegments` looks inside. */
 export type Answers = Map<string, BigSegmentsAnswer>;
 
 export interface BigSegments {
-  /** The cached answer for a context key, if it was read within the last 5 s. */
-  remembered(contextKey: string): BigSegmentsAnswer | undefined;
-  /** Reads the keys from the table and sets an answer for each. Never rejects: on failure the answers are STORE_ERROR and are not cached. */
-  load(contextKeys: Iterable<string>, answers: Answers): Promise<void>;
+  /** The answer for a context key, if it was loaded for the call, or read within the last 5 s. */
+  answer(contextKey: string, loaded: Answers): BigSegmentsAnswer | undefined;
+  /**
+   * Reads the keys from the table and sets an answer for each. Never rejects: without members that may be used, the answer is
+   * what was known last, as STALE, or STORE_ERROR; it is not cached.
+   */
+  load(contextKeys: Iterable<string>, loaded: Answers): Promise<void>;
 }
 
 /** Big Segment memberships as LaunchDarkly's stores keep them. Expiry is fixed; the Node SDK's slides, so that it never reads a busy key again. */
 export function createBigSegments(options: {
   readonly prefix: string;
   get(keys: readonly Key[]): Promise<readonly (Attributes | undefined)[]>;
+  /** Whose flags are evaluated: a hash of the SDK key, and after a dot LaunchDarkly's ID of the environment if it is known. */
+  source(): string | undefined;
   now(): number;
 }): BigSegments {
-  const { prefix, get, now } = options;
+  const { prefix, get, source, now } = options;
   const { bigSegmentsMetadata, bigSegmentsUser } = namespaces(prefix);
   const memory = new Map<string, { readAt: number; membership: Record<string, boolean>; synchronizedOn: number }>();
 
+  const owner = () => (source() ?? '').split('.');
+  /** What was read for one environment's flags is never used for another's. */
+  const id = (contextKey: string) => `${owner().pop()}\n${contextKey}`;
+
   const remembered = (contextKey: string): BigSegmentsAnswer | undefined => {
-    const found = memory.get(contextKey);
+    const found = memory.get(id(contextKey));
     if (!found || now() - found.readAt >= REMEMBER_MS || now() < found.readAt) return undefined;
     return { status: now() - found.synchronizedOn < STALE_MS ? 'HEALTHY' : 'STALE', membership: found.membership };
   };
 
   return {
-    remembered,
-    async load(contextKeys, answers) {
+    answer: (contextKey, loaded) => loaded.get(id(contextKey)) ?? remembered(contextKey),
+    async load(contextKeys, loaded) {
       const keys = [...contextKeys];
       const readAt = now();
       try {
@@ -42,20 +52,40 @@ export function createBigSegments(options: {
           { namespace: bigSegmentsMetadata, key: bigSegmentsMetadata },
           ...keys.map((key) => ({ namespace: bigSegmentsUser, key: hash('sha256', key, 'base64') })),
         ]);
-        if (memory.size + keys.length > MOST_REMEMBERED) memory.clear();
-        for (const [index, key] of keys.entries()) {
-          const membership: Record<string, boolean> = Object.create(null);
-          // `included` takes precedence.
-          for (const ref of refs(users[index], 'excluded')) membership[ref] = false;
-          for (const ref of refs(users[index], 'included')) membership[ref] = true;
-          memory.set(key, { readAt, membership, synchronizedOn: Number(Object(metadata?.synchronizedOn).N ?? 0) });
-          answers.set(key, remembered(key) ?? { status: 'STALE', membership });
+        if (isUsable(metadata, owner()[1])) {
+          if (memory.size + keys.length > MOST_REMEMBERED) memory.clear();
+          for (const [index, key] of keys.entries()) {
+            const membership: Record<string, boolean> = Object.create(null);
+            // `included` takes precedence.
+            for (const ref of refs(users[index], 'excluded')) membership[ref] = false;
+            for (const ref of refs(users[index], 'included')) membership[ref] = true;
+            memory.set(id(key), {
+              readAt,
+              membership,
+              synchronizedOn: Number(Object(metadata?.synchronizedOn).N ?? 0),
+            });
+          }
         }
-      } catch {
-        for (const key of keys) answers.set(key, { status: 'STORE_ERROR' });
+      } catch {}
+      for (const key of keys) {
+        const known = memory.get(id(key));
+        const last: BigSegmentsAnswer = known
+          ? { status: 'STALE', membership: known.membership }
+          : { status: 'STORE_ERROR' };
+        loaded.set(id(key), remembered(key) ?? last);
       }
     },
   };
+}
+
+/**
+ * False: the members are another environment's, or are being deleted, or the environment's own are not complete yet. A relay
+ * names the environment first, and writes the time of synchronisation once everything is there. ld-relay names no environment.
+ */
+function isUsable(metadata: Attributes | undefined, own: string | undefined): boolean {
+  const { environment, emptying, synchronizedOn } = metadata ?? {};
+  if (emptying || !environment) return !emptying;
+  return synchronizedOn !== undefined && (own === undefined || Object(environment).S === own);
 }
 
 const refs = (attributes: Attributes | undefined, name: string): readonly string[] =>

@@ -57,6 +57,7 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
   const bigSegments = createBigSegments({
     prefix: settings.prefix,
     get: (keys) => table.get(keys, fresh.takeOff(settings.coldDeadlineMs)),
+    source: () => fresh.snapshot()?.source,
     now: around.now,
   });
 
@@ -70,7 +71,7 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
     bucket: bucketByHex((text) => hash('sha1', text)),
     ...(settings.bigSegments && {
       bigSegments: (contextKey: string) => {
-        const answer = answers.get(contextKey) ?? bigSegments.remembered(contextKey);
+        const answer = bigSegments.answer(contextKey, answers);
         if (!answer) missing.add(contextKey);
         return answer ?? { status: 'STORE_ERROR' };
       },

@@ -2,12 +2,13 @@
 import { type Attributes, readBytes, readNumber, readText } from './attributes.ts';
 import { decodeBlocks, type ItemsByKind, openBlock } from './blocks.ts';
 import { SNAPSHOT_FORMAT, wrongFormat } from './head.ts';
-import { compareRev, formatRev, parseRev, type Rev } from './rev.ts';
+import { compareRev, parseRev, type Rev } from './rev.ts';
 import type { Delta } from './snapshot.ts';
 import { MAX_PARTS, sealBody, sealDelta } from './snapshot-format.ts';
 
 export interface Body {
   readonly rev: Rev;
+  readonly source: string | undefined;
   readonly bank: 0 | 1;
   readonly parts: number;
   readonly sha256: Buffer;
@@ -24,17 +25,6 @@ export function decodeBody(attributes: Attributes): Body | string {
   if (parts === undefined || !Number.isInteger(parts) || parts < 0 || parts > MAX_PARTS)
     return `body: invalid parts ${parts}`;
   return { ...common, bank, parts };
-}
-
-/**
- * Whose data a revision is, as its writer named it: in the body or delta that brought the revision. Undefined: the writer
- * gave no name. The rows, by sort key, are those that the revision was assembled from.
- */
-export function sourceIn(rows: ReadonlyMap<string, Attributes | undefined>, rev: Rev): string | undefined {
-  const row = ['delta', 'body']
-    .map((key) => rows.get(key))
-    .find((one) => one && readText(one, 'rev') === formatRev(rev));
-  return row && readText(row, 'source');
 }
 
 /** The whole data of a body. `lags`: the missing part may still arrive, by replication or an unfinished publication. */
@@ -61,14 +51,14 @@ export function joinBody(
 export function decodeDelta(attributes: Attributes, known: readonly ItemsByKind[]): Delta | string {
   const common = decodeCommon(attributes, 'delta');
   if (typeof common === 'string') return common;
-  const { rev, sha256, data } = common;
+  const { rev, source, sha256, data } = common;
   const base = parseRev(readText(attributes, 'base'));
   if (!base || compareRev(rev, base) <= 0) return 'delta: base is missing or not older';
   if (!sealDelta(rev, base, data).equals(sha256)) return 'delta: wrong hash';
   const blocks = decodeBlocks(data, undefined, known);
   if (typeof blocks === 'string') return `delta: ${blocks}`;
   const items = blocks.length === 1 ? openBlock(blocks[0]!) : undefined;
-  return items ? { rev, base, items } : 'delta: cannot be inflated';
+  return items ? { rev, source, base, items } : 'delta: cannot be inflated';
 }
 
 function decodeCommon(attributes: Attributes, name: string) {
@@ -77,5 +67,6 @@ function decodeCommon(attributes: Attributes, name: string) {
   const rev = parseRev(readText(attributes, 'rev'));
   const sha256 = readBytes(attributes, 'sha256');
   const data = readBytes(attributes, 'data');
-  return rev && sha256 && data ? { rev, sha256, data } : `${name}: rev, sha256 or data is missing`;
+  const source = readText(attributes, 'source');
+  return rev && sha256 && data ? { rev, source, sha256, data } : `${name}: rev, sha256 or data is missing`;
 }

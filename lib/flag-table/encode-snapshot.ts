@@ -33,7 +33,7 @@ export interface EncodedBody {
  * what they have. So write the body for the last published state, with its rev, and then the change as a delta.
  *
  * @param options.previous the body that this one replaces; keeps the number of blocks and the bytes of unchanged blocks
- * @param options.source whose data it is, see `sourceIn`
+ * @param options.source whose data it is, see `Snapshot`
  * @param options.limits lower limits, for tests: bytes of data in one item, and of JSON in one block
  * @throws RangeError when the items exceed the readers' limits: 128 MiB of JSON, or 25 MB compressed
  */

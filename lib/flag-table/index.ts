@@ -1,6 +1,5 @@
 /** How flags are stored in DynamoDB: keys, encodings and the snapshot. Used by the relay to write and by the edge reader to read. */
 export type { Attributes, AttributeValue, Key } from './attributes.ts';
-export { sourceIn } from './decode-snapshot.ts';
 export {
   BODY_DATA_LIMIT_BYTES,
   DELTA_LIMIT_BYTES,

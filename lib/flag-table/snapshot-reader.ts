@@ -68,7 +68,7 @@ export function createSnapshotReader({ prefix, get }: SnapshotReaderOptions): Sn
     if ('reason' in joined) return refuse(joined.reason, joined.lags);
     const blocks = decodeBlocks(joined.data, held?.blocks, held && [held.changed]);
     if (typeof blocks === 'string') return refuse(`body: ${blocks}`);
-    const alone = new AssembledSnapshot(body.rev, body.rev, body.bank, blocks);
+    const alone = new AssembledSnapshot(body.rev, body.rev, body.source, body.bank, blocks);
     return answer(head, (fits && alone.apply(delta)) || alone);
   }
 

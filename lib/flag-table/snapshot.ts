@@ -6,6 +6,8 @@ import { compareRev, type Rev } from './rev.ts';
 /** One complete, immutable revision. A block is inflated when one of its items is first needed. */
 export interface Snapshot {
   readonly rev: Rev;
+  /** Whose data the revision is, as its writer named it in the body or delta that brought it; undefined: it gave no name. */
+  readonly source: string | undefined;
   /** A delta must be based on this revision or on `rev`. */
   readonly base: Rev;
   /** The bank of the body's parts; undefined if the body of revision `base` was never read (only deltas were). */
@@ -24,6 +26,7 @@ export interface Snapshot {
 
 export interface Delta {
   readonly rev: Rev;
+  readonly source: string | undefined;
   readonly base: Rev;
   readonly items: ItemsByKind;
 }
@@ -32,6 +35,7 @@ export class AssembledSnapshot implements Snapshot {
   readonly complete = true;
   readonly rev: Rev;
   readonly base: Rev;
+  readonly source: string | undefined;
   readonly bank: 0 | 1 | undefined;
   readonly blocks: readonly Block[];
   /** The differences between the blocks and `base`: empty unless deltas led to it. */
@@ -43,6 +47,7 @@ export class AssembledSnapshot implements Snapshot {
   constructor(
     rev: Rev,
     base: Rev,
+    source: string | undefined,
     bank: 0 | 1 | undefined,
     blocks: readonly Block[],
     changedAtBase: ItemsByKind = noItems(),
@@ -50,6 +55,7 @@ export class AssembledSnapshot implements Snapshot {
   ) {
     this.rev = rev;
     this.base = base;
+    this.source = source;
     this.bank = bank;
     this.blocks = blocks;
     this.changedAtBase = changedAtBase;
@@ -84,7 +90,7 @@ export class AssembledSnapshot implements Snapshot {
     if (!overBase && compareRev(delta.base, this.rev) !== 0) return undefined;
     const start = overBase ? this.changedAtBase : this.changed;
     const bank = overBase ? this.bank : undefined;
-    return new AssembledSnapshot(delta.rev, delta.base, bank, this.blocks, start, {
+    return new AssembledSnapshot(delta.rev, delta.base, delta.source, bank, this.blocks, start, {
       features: new Map([...start.features, ...delta.items.features]),
       segments: new Map([...start.segments, ...delta.items.segments]),
     });
@@ -98,7 +104,9 @@ export class AssembledSnapshot implements Snapshot {
 /** The revision `base`, without later changes. A writer that takes over computes its delta against this. */
 export function atBase(snapshot: Snapshot): Snapshot {
   const { base, bank, blocks, changed, changedAtBase } = snapshot as AssembledSnapshot;
-  return changed === changedAtBase ? snapshot : new AssembledSnapshot(base, base, bank, blocks, changedAtBase);
+  return changed === changedAtBase
+    ? snapshot
+    : new AssembledSnapshot(base, base, undefined, bank, blocks, changedAtBase);
 }
 
 function* both(items: ItemsByKind): Iterable<Item> {

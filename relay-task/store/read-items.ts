@@ -5,7 +5,6 @@ import {
   type Item,
   initedKey,
   namespaces,
-  sourceIn,
 } from '../../lib/flag-table/index.ts';
 import { sleep } from '../common/pause.ts';
 import type { Log, StoredSet } from '../ports.ts';
@@ -40,7 +39,7 @@ export async function readItems(options: { table: Table; prefix: string; log: Lo
     log.warn('The snapshot in the flag table is unusable', { prefix, why: reading.reason });
   }
   const snapshot = reading.kind === 'snapshot' ? reading.snapshot : undefined;
-  const source = snapshot && sourceIn(rows, snapshot.rev);
+  const source = snapshot?.source;
   const fromSnapshot = snapshot && { items: [...snapshot.items()], source };
   const isNewest = reading.kind === 'snapshot' && !reading.behind;
   // An older revision that says whose it is comes before newer rows that do not.

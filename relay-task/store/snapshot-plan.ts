@@ -99,7 +99,7 @@ export function byId(items: readonly Item[]): ItemsById {
 /** What was read back. Items are memory's own objects where they are the same, so that nothing is held or compared twice. */
 export async function publishedBefore(
   snapshot: Snapshot,
-  { headRev, source }: Pick<Published, 'headRev' | 'source'>,
+  headRev: Published['headRev'],
   view: ItemView,
   now: number,
 ): Promise<Published> {
@@ -118,7 +118,7 @@ export async function publishedBefore(
   const base: Base = { rev: snapshot.base, items: await itemsOf(older) };
   const content = older === snapshot ? base.items : await itemsOf(snapshot);
   const deltaSince = compareRev(snapshot.rev, snapshot.base) === 0 ? undefined : now;
-  return { base, content, rev: snapshot.rev, isOurs: false, headRev, source, deltaSince };
+  return { base, content, rev: snapshot.rev, isOurs: false, headRev, source: snapshot.source, deltaSince };
 }
 
 export function countsOf(items: readonly Item[]): NonNullable<Head['counts']> {

@@ -11,7 +11,6 @@ import {
   parseRev,
   type Reading,
   type Rev,
-  sourceIn,
 } from '../../lib/flag-table/index.ts';
 import type { ItemView, Log } from '../ports.ts';
 import { absentOrOlderRev, exactly } from './conditions.ts';
@@ -97,8 +96,7 @@ export function createSnapshotWriter(options: SnapshotWriterOptions): SnapshotWr
       log.warn('The snapshot in the flag table is unusable; rewriting it', { prefix, why });
       return;
     }
-    const source = sourceIn(byKey, reading.snapshot.rev);
-    published = await publishedBefore(reading.snapshot, { headRev: reading.head.rev, source }, view, clock.now());
+    published = await publishedBefore(reading.snapshot, reading.head.rev, view, clock.now());
   }
 
   async function takeRev(): Promise<Rev> {

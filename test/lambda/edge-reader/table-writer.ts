@@ -67,8 +67,9 @@ export async function putSnapshot(
   items: Iterable<Item>,
   rev: Rev,
   checkedAt?: number,
+  source?: string,
 ): Promise<void> {
-  const { body, parts } = await encodeBody({ prefix, items, rev, bank: 0 });
+  const { body, parts } = await encodeBody({ prefix, items, rev, bank: 0, source });
   for (const part of parts) await put(table, part);
   await put(table, body);
   await putHead(table, prefix, rev, checkedAt);
@@ -81,8 +82,9 @@ export async function putDelta(
   items: Iterable<Item>,
   rev: Rev,
   base: Rev,
+  source?: string,
 ): Promise<void> {
-  await put(table, (await encodeDelta({ prefix, items, rev, base }))!);
+  await put(table, (await encodeDelta({ prefix, items, rev, base, source }))!);
   await putHead(table, prefix, rev, Date.now(), base);
 }
 
