@@ -1,4 +1,5 @@
 /** An environment's SDK key is corrected or rotated, through a whole relay with Big Segments. */
+import { createReader } from '../../lambda/edge-reader/index.ts';
 import type { Variables } from '../../relay-task/config/config.ts';
 import { hashOf } from '../../relay-task/store/big-segments.ts';
 import { startTable } from '../support/dynalite.ts';
@@ -148,4 +149,46 @@ test('after a rotation within one environment nothing is deleted or loaded again
   expect(members.filter(({ operation }) => operation !== 'GetItem')).toEqual([]);
   const stored = opened(await openTable(table));
   expect(Object.keys(await stored.rows('shop:big_segments_user'))).toEqual([hashOf('alice')]);
+});
+
+test("after an SDK key was corrected, the edge reader never uses the other environment's membership", async () => {
+  const bigSegments = opened(await startFakeBigSegments());
+  const { tableName, endpoint } = opened(await startTable());
+  const store = { USE_DYNAMODB: 'true', DYNAMODB_TABLE: tableName, DYNAMODB_URL: endpoint };
+  const { ssm, is } = await start(store, bigSegments);
+  const [a, b] = [environments[staging], environments[production]];
+  await is('alice', `in ${a}`);
+  let nowMs = Date.now();
+  const reader = createReader(
+    {
+      ...{ tableName, endpoint, prefix: 'shop', replicas: { default: ['us-east-1'] }, coldDeadlineMs: 10_000 },
+      ...{ refreshMs: 1, staleMs: 1, staleWaitMs: 10_000 },
+    },
+    { env: { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' }, now: () => nowMs },
+  );
+  const ask = async (key: string) => {
+    // No longer than memberships are remembered, in every second question longer.
+    nowMs += key === 'alice' ? 5_001 : 2;
+    const { value, reason } = await reader.variationDetail('club', { kind: 'user', key }, null);
+    return { value, status: reason.bigSegmentsStatus };
+  };
+  await eventually(async () => expect(await ask('alice')).toMatchObject({ value: `in ${a}`, status: 'HEALTHY' }));
+
+  const seen = new Set<string>();
+  ssm.put('/relay/shop/sdk-key', production);
+  await eventually(async () => {
+    const [alice, bob] = [await ask('alice'), await ask('bob')];
+    for (const [key, { value, status }] of Object.entries({ alice, bob })) seen.add(`${key} ${value} ${status}`);
+    expect([alice.value, bob]).toMatchObject([`out ${b}`, { value: `in ${b}` }]);
+  });
+  const healthyOrStale = (told: string) => [`${told} HEALTHY`, `${told} STALE`];
+  const allowed = [
+    ...healthyOrStale(`alice in ${a}`),
+    ...healthyOrStale(`bob out ${a}`),
+    ...[`alice out ${b} STORE_ERROR`, `bob out ${b} STORE_ERROR`],
+    ...healthyOrStale(`alice out ${b}`),
+    ...healthyOrStale(`bob in ${b}`),
+  ];
+  expect([...seen].filter((told) => !allowed.includes(told))).toEqual([]);
+  expect(seen).toContain(`alice out ${b} STORE_ERROR`);
 });
