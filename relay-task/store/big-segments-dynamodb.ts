@@ -16,15 +16,15 @@ import {
 } from './big-segments.ts';
 import { createEmptier, markOf, numberAbove } from './big-segments-emptier.ts';
 import { createOwnership, ownerProblem } from './big-segments-owner.ts';
-import { createRequests, type RequestsOptions } from './big-segments-requests.ts';
+import { type BigSegmentRequests, createRequests, type RequestsOptions } from './big-segments-requests.ts';
 import {
   createPatchWriter,
   groupsIn,
   moving,
-  type Position,
   positionOf,
   progressText,
   type Request,
+  type Turn,
 } from './big-segments-writer.ts';
 import type { Row } from './dynamodb-client.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
@@ -46,8 +46,8 @@ const MAX_NAMED = 50;
  *
  * Beside these there is `patchNumber`, which no SDK looks at. Between two relays that apply the same patch, one may be so
  * late that the other has gone on to the next; what the late one still writes must then not undo that. So patches are
- * numbered in the metadata, every update carries its patch's number, and none goes over a higher one. So that no two relays
- * do the same work, the metadata names a `writer`, with a `beat` and the `progress` of a large patch: `createPatchWriter`.
+ * numbered in the metadata, every update carries its patch's number, and none goes over a higher one. (Where the item was
+ * deleted for another environment there is no number: `createPatchWriter` fences what is late then.) So that no two relays do the same work, the metadata names a `writer`, with a `beat` and the `progress` of a large patch: `createPatchWriter`.
  *
  * And there is `incomplete`: hashes whose item has reached DynamoDB's limit, so that it lacks segments. And `environment`, whose
  * members these are, with `emptying` while those of an earlier one are deleted: `createEmptier`.
@@ -143,7 +143,7 @@ function createMemberWriter({
   writer,
   metadataKey,
 }: Pick<DynamoDBBigSegmentsOptions, 'tableName' | 'prefix' | 'log' | 'hashesAtOnce'> & {
-  update(key: Row, request: Request): Promise<Row | undefined>;
+  readonly update: BigSegmentRequests['update'];
   readonly writer: ReturnType<typeof createPatchWriter>;
   readonly metadataKey: Row;
 }) {
@@ -153,10 +153,10 @@ function createMemberWriter({
   let interrupted: { readonly id: string; readonly groups: number } | undefined;
 
   /** The item is full. The patch goes on without it, since it will not fit later either. */
-  async function markIncomplete(hash: string, segment: string): Promise<void> {
-    const marked = await update(metadataKey, marking('ADD #hashes :hashes', hash));
+  async function markIncomplete(hash: string, segment: string, fence: () => Promise<void>): Promise<void> {
+    const marked = await update(metadataKey, marking('ADD #hashes :hashes', hash), fence);
     if ((marked?.incomplete?.SS?.length ?? 0) > MAX_NAMED) {
-      await update(metadataKey, marking('SET #hashes = :hashes', EVERY_HASH));
+      await update(metadataKey, marking('SET #hashes = :hashes', EVERY_HASH), fence);
     }
     log.error('A context is in more Big Segments than an item of DynamoDB can hold; its evaluations say STALE', {
       hash,
@@ -168,21 +168,21 @@ function createMemberWriter({
   }
 
   /** False: a later patch has written the hash. */
-  async function change(one: HashChange, segmentRef: string, number: number): Promise<boolean> {
+  async function change(
+    one: HashChange,
+    { segmentRef, number, fence }: { segmentRef: string; number: number; fence(): Promise<void> },
+  ): Promise<boolean> {
     try {
-      return (await update(userKey(one.hash), changing(one, segmentRef, number))) !== undefined;
+      return (await update(userKey(one.hash), changing(one, segmentRef, number), fence)) !== undefined;
     } catch (error) {
       if (!isTooLarge(error)) throw error;
-      await markIncomplete(one.hash, segmentRef);
+      await markIncomplete(one.hash, segmentRef, fence);
       return true;
     }
   }
 
   /** Writes what the patch changes. `lost`: another relay became the writer. `overtaken`: a later patch was found. */
-  return async function writeMembers(
-    patch: BigSegmentPatch,
-    from: Position,
-  ): Promise<'written' | 'lost' | 'overtaken'> {
+  return async function writeMembers(patch: BigSegmentPatch, from: Turn): Promise<'written' | 'lost' | 'overtaken'> {
     const { previousVersion, version, segmentRef } = patch;
     const moves = version !== previousVersion;
     const number = from.number + (moves ? 1 : 0);
@@ -191,8 +191,8 @@ function createMemberWriter({
     const resumed = Math.max(interrupted?.id === id ? interrupted.groups : 0, groupsIn(from, total, version));
     let written = moves ? resumed : 0;
     let stopped: 'lost' | 'overtaken' | undefined;
-    const stop = writer.show(
-      previousVersion,
+    const { fence, stop } = writer.show(
+      from,
       () => progressText(written, total, version),
       () => {
         stopped ??= 'lost';
@@ -204,7 +204,10 @@ function createMemberWriter({
         groups += 1;
         if (groups <= written) continue;
         await inParallel(inFlight, group, async (one) => {
-          if (!stopped && !(await change(one, segmentRef, number))) stopped = 'overtaken';
+          if (!stopped && !(await change(one, { segmentRef, number, fence }))) stopped ??= 'overtaken';
+        }).catch((error: unknown) => {
+          // What was under way when this relay was stopped is refused by the fence.
+          if (!stopped) throw error;
         });
         if (stopped) return stopped;
         written = groups;

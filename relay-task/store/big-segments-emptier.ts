@@ -28,8 +28,9 @@ export function markOf(row: Row): string {
 /**
  * First the metadata lose the time of synchronisation and the cursor, and name the new environment together with a sign that
  * the members are being deleted (`emptying`). From then on no reader relies on them, and no relay of the earlier environment
- * writes. Its last writes carry a lower number: they are waited for, and what has a lower number is deleted, page by page, each
- * followed by another sign of life. The sign leaves last. A relay that dies meanwhile leaves a table that another one can empty.
+ * moves the cursor. Its last updates of members carry a lower number: they are waited for (`patchDrainMs`), and what has a lower
+ * number is deleted, page by page, each followed by another sign of life. The sign leaves last. A relay that dies meanwhile leaves
+ * a table that another one can empty.
  */
 export function createEmptier({
   log,
@@ -61,7 +62,7 @@ export function createEmptier({
         ? 'another relay has begun it and did not end it'
         : `they belong to the environment ${before.environment?.S ?? '(not named)'}, and the SDK key to ${environment}`,
     });
-    await sleep(timings.patchExpireMs, signal);
+    await sleep(timings.patchDrainMs, signal);
     let after: Row | undefined;
     let pages = 0;
     let deleted = 0;

@@ -61,6 +61,13 @@ type Keys = ReturnType<typeof keysOf>;
 const MAX_TRIES = 20;
 /** So many keys of the server are looked at between two signs of life. */
 const SCAN_COUNT = 1_000;
+/**
+ * One scan can miss keys: a cursor is valid on one server only, and after a failover it goes on at another; in a Cluster a slot
+ * can move to a node that was looked at already. A new scan begins anew everywhere, so only two such events, each in the course of
+ * its own scan, deceive two scans in a row.
+ */
+const EMPTY_SCANS = 2;
+const MAX_SCANS = 10;
 
 /**
  * Big Segments in LaunchDarkly's layout: `PFX:big_segment_include:HASH`, `PFX:big_segment_exclude:HASH`,
@@ -193,7 +200,8 @@ function createSteps(client: RedisClient, keys: Keys) {
 
 /**
  * Deletes the members of another environment: first the cursor and the time of synchronisation, together with a sign that this
- * is in progress, then the members, then the sign. Every step renews the sign, and is refused where another relay has.
+ * is in progress, then the members, then the sign. Every step renews the sign, and is refused where another relay has. The sign
+ * leaves once `EMPTY_SCANS` scans in a row found no member.
  */
 function createEmptier({
   client,
@@ -240,12 +248,24 @@ function createEmptier({
         ? 'another relay has begun it and did not end it'
         : `they belong to the environment ${earlier}, and the SDK key to ${environment}`,
     });
-    for await (const found of scan(client, keys, call)) {
-      const next = `${token} ${++signs}`;
-      const deletions = found.map((key) => ['DEL', key] as const);
-      const step: Step = { expected: [[keys.emptying, sign]], commands: [...deletions, ['SET', keys.emptying, next]] };
-      if (!(await made(step, next))) return false;
-      sign = next;
+    for (let scans = 1, empty = 0; empty < EMPTY_SCANS; scans += 1) {
+      if (scans > MAX_SCANS) {
+        throw new Error(
+          `${client.server}: ${MAX_SCANS} scans found members of another environment; deleting them again later`,
+        );
+      }
+      empty += 1;
+      for await (const found of scan(client, keys, call)) {
+        if (found.length > 0) empty = 0;
+        const next = `${token} ${++signs}`;
+        const deletions = found.map((key) => ['DEL', key] as const);
+        const step: Step = {
+          expected: [[keys.emptying, sign]],
+          commands: [...deletions, ['SET', keys.emptying, next]],
+        };
+        if (!(await made(step, next))) return false;
+        sign = next;
+      }
     }
     const last: Step = { expected: [[keys.emptying, sign]], commands: [['DEL', keys.emptying]] };
     if (!(await made(last, null))) return false;
@@ -254,7 +274,7 @@ function createEmptier({
   };
 }
 
-/** The sets of members, some at a time: whatever was there before the beginning is found. */
+/** The sets of members, some at a time: whatever was there before the beginning, as long as no server changes its part. */
 async function* scan({ redis }: RedisClient, keys: Keys, call: Call): AsyncGenerator<readonly string[]> {
   const [included, excluded] = [keys.included(''), keys.excluded('')];
   const pattern = `${keys.members.replace(/[\\*?[\]]/g, '\\$&')}*`;

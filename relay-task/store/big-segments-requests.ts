@@ -79,9 +79,21 @@ export function createRequests(options: RequestsOptions) {
         throw failureOf(error);
       }
     },
-    /** The attributes that the update asked for; undefined: the condition did not hold. */
-    async update(Key: Row, request: Request): Promise<Row | undefined> {
+    /**
+     * The attributes that the update asked for; undefined: the condition did not hold. `fence` may forbid each attempt: it is the
+     * last step before the request is sent, after signing.
+     */
+    async update(Key: Row, request: Request, fence?: () => Promise<void>): Promise<Row | undefined> {
       const command = new UpdateItemCommand({ TableName, Key, ...request });
+      if (fence) {
+        command.middlewareStack.add(
+          (next) => async (args) => {
+            await fence();
+            return next(args);
+          },
+          { step: 'deserialize', priority: 'low' },
+        );
+      }
       const answer = await call((how) => client.send(command, how));
       return answer && (answer.Attributes ?? {});
     },

@@ -19,6 +19,12 @@ export interface Position {
   readonly progress: string;
 }
 
+/** Where the table was when it was this relay's turn. */
+export interface Turn extends Position {
+  /** When the request that found it was sent; monotonic ms. */
+  readonly seenAt: number;
+}
+
 export interface PatchWriterOptions {
   /** Reads the metadata item, strongly consistent. */
   read(): Promise<Row>;
@@ -34,8 +40,10 @@ export interface PatchWriterOptions {
 /**
  * The metadata item names one relay as the writer; the others wait for it. The writer is seen to be alive by the cursor,
  * which it moves, and while it works on a large patch by a beat. A relay that has the next patch and has seen neither
- * change for `patchExpireMs`, on its own clock, becomes the writer. This saves writes and is no lock: a writer that wakes
- * up late does no harm, since patches are numbered.
+ * change for `patchExpireMs`, on its own clock, becomes the writer. Within one environment this saves writes and is no lock: a
+ * writer that wakes up late does no harm, since patches are numbered. But a hash that was deleted for another environment has no
+ * number any more. So the writer sends an update of a member only within `patchExpireMs` after it sent a request that showed that
+ * it still is the writer, on its own clock; after that it looks first.
  */
 export function createPatchWriter({ read, update, isOwn, timings, signal }: PatchWriterOptions) {
   /** No two stores share it. */
@@ -47,42 +55,74 @@ export function createPatchWriter({ read, update, isOwn, timings, signal }: Patc
      * Where the table is, as soon as it is this relay's turn to apply what follows `cursor`, or the cursor is elsewhere.
      * Undefined: the members are another environment's.
      */
-    async turn(cursor: string): Promise<Position | undefined> {
+    async turn(cursor: string): Promise<Turn | undefined> {
       let seen: string | undefined;
       let since = 0;
       for (let looks = 1; ; looks += 1) {
+        let seenAt = performance.now();
         const row = await read();
         isWriter = row.writer?.S === owner;
         if (!isOwn(row)) return undefined;
-        if (isWriter || positionOf(row).cursor !== cursor) return positionOf(row);
+        if (isWriter || positionOf(row).cursor !== cursor) return { ...positionOf(row), seenAt };
         const mark = JSON.stringify([row.writer, row.beat]);
         if (mark !== seen) since = performance.now();
         seen = mark;
         if (!row.writer || performance.now() - since >= timings.patchExpireMs) {
+          seenAt = performance.now();
           const claimed = await update(claiming(row, owner));
           isWriter = claimed !== undefined;
-          if (claimed) return isOwn(claimed) ? positionOf(claimed) : undefined;
+          if (claimed) return isOwn(claimed) ? { ...positionOf(claimed), seenAt } : undefined;
         }
         await sleep(backoffMs(looks, { firstMs: timings.retryBaseMs, maxMs: timings.pollMs }), signal);
       }
     },
     /**
-     * Shows that this relay is at work on what follows `cursor`, and how far it is, until the returned function is called.
-     * `onLost`: another relay became the writer or moved the cursor.
+     * Shows that this relay is at work on what follows a position, and how far it is, until `stop`. `onLost`: another relay
+     * became the writer or moved the cursor, or the members are another environment's now.
      */
-    show(cursor: string, progress: () => string, onLost: () => void): () => void {
+    show(from: Turn, progress: () => string, onLost: () => void) {
       const end = new AbortController();
+      let { seenAt } = from;
+      let lost = false;
+      let looking: Promise<void> | undefined;
+      const lose = () => {
+        if (end.signal.aborted) return;
+        lost = true;
+        onLost();
+      };
       const run = async () => {
         await sleep(timings.patchBeatMs, end.signal);
-        while (!end.signal.aborted) {
+        while (!end.signal.aborted && !lost) {
+          const sentAt = performance.now();
           // After one that fails there is another.
-          const found = await update(beating(cursor, owner, progress())).catch(() => ({}));
-          if (!found && !end.signal.aborted) return onLost();
+          const found = await update(beating(from.cursor, owner, progress())).catch(() => null);
+          if (found) seenAt = Math.max(seenAt, sentAt);
+          if (found === undefined) lose();
           await sleep(timings.patchBeatMs, end.signal);
         }
       };
+      const look = async () => {
+        const sentAt = performance.now();
+        const row = await read();
+        const { cursor, number } = positionOf(row);
+        const isSame = row.writer?.S === owner && cursor === from.cursor && Object.is(number, from.number);
+        if (isSame && isOwn(row)) seenAt = Math.max(seenAt, sentAt);
+        else lose();
+      };
       void run();
-      return () => end.abort();
+      return {
+        /** Before each attempt to change a member. Rejects when this relay is not the writer any more, or cannot find out. */
+        async fence(): Promise<void> {
+          while (!lost && performance.now() - seenAt >= timings.patchExpireMs) {
+            looking ??= look().finally(() => {
+              looking = undefined;
+            });
+            await looking;
+          }
+          if (lost) throw new Error('another relay writes the Big Segments now');
+        },
+        stop: () => end.abort(),
+      };
     },
     /** Lets another relay write at once; undefined: this one is not the writer. */
     release: () => (isWriter ? releasing(owner) : undefined),

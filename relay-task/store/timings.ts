@@ -44,6 +44,12 @@ export interface Timings extends EngineTimings {
   readonly patchBeatMs: number;
   /** Another relay applies a patch of Big Segments when their writer has shown nothing for this long. Above `requestTimeoutMs`. */
   readonly patchExpireMs: number;
+  /**
+   * How long the members of another environment stay after their writer was told to stop, so that what it still sends is deleted
+   * with them. Above `patchExpireMs` + `requestTimeoutMs`: it sends its last update at most `patchExpireMs` after a request that
+   * showed it to be the writer, and gives that up after `requestTimeoutMs`. What is left is for the way to the table.
+   */
+  readonly patchDrainMs: number;
   /** A request without an answer fails after this time. */
   readonly requestTimeoutMs: number;
 }
@@ -73,6 +79,7 @@ export const defaultTimings: Timings = {
   deltaAgeMs: 3_600_000,
   patchBeatMs: 1_000,
   patchExpireMs: 5_000,
+  patchDrainMs: 10_000,
   requestTimeoutMs: 3_000,
 };
 

@@ -29,6 +29,13 @@ export interface FaultyProxy {
   cut(): void;
   /** Accepts requests and never answers those that `matching` accepts (default: all). */
   hang(matching?: (asked: PassedRequest) => boolean): void;
+  /**
+   * Holds back the requests that `matching` accepts, or what the proxy or the server answers to them, until the returned function
+   * is called or the proxy heals.
+   */
+  hold(what: 'requests' | 'answers', matching: (asked: PassedRequest) => boolean): () => void;
+  /** How many requests or answers are held back. */
+  held(): number;
   /** Delays every request by this many ms. */
   slow(delayMs: number): void;
   /** Answers this share of writes (0 to 1) with ProvisionedThroughputExceededException, without passing them on. */
@@ -56,6 +63,8 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
   const passed: PassedRequest[] = [];
   let down = false;
   let hangs: ((asked: PassedRequest) => boolean) | undefined;
+  let holds: { what: 'requests' | 'answers'; matching: (asked: PassedRequest) => boolean } | undefined;
+  const held: (() => void)[] = [];
   let delayMs = 0;
   let throttledShare = 0;
   let lostShare = 0;
@@ -64,16 +73,31 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
   let countdown: { left: number; matching: (passed: PassedRequest) => boolean } | undefined;
 
   const server = createServer((incoming, outgoing) => {
-    collect(incoming, (body) => setTimeout(() => handle(incoming, outgoing, body), delayMs));
+    collect(incoming, (body) => setTimeout(() => receive(incoming, outgoing, body), delayMs));
   });
   server.on('connection', (socket) => {
     if (down) socket.destroy();
   });
 
-  function handle(incoming: IncomingMessage, outgoing: ServerResponse, body: Buffer): void {
-    if (down) return void outgoing.destroy();
+  /** Now, or when what is held back is released. */
+  function pass(what: 'requests' | 'answers', asked: PassedRequest, send: () => void): void {
+    if (holds?.what === what && holds.matching(asked)) held.push(send);
+    else send();
+  }
+  function release(): void {
+    holds = undefined;
+    for (const send of held.splice(0)) send();
+  }
+
+  function receive(incoming: IncomingMessage, outgoing: ServerResponse, body: Buffer): void {
     const operation = String(incoming.headers['x-amz-target'] ?? '').replace(/^.*\./, '');
     const asked = describeRequest(operation, body);
+    pass('requests', asked, () => handle(incoming, outgoing, body, asked));
+  }
+
+  function handle(incoming: IncomingMessage, outgoing: ServerResponse, body: Buffer, asked: PassedRequest): void {
+    if (down) return void outgoing.destroy();
+    const { operation } = asked;
     if (hangs?.(asked)) return;
     if (countdown?.matching(asked)) {
       if (countdown.left === 0) {
@@ -87,8 +111,10 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
     const refused = refuses?.({ operation, key: asked.key ?? '', accessKeyId }) ?? true;
     const error = (refused ? refusal : undefined) ?? (throttled ? 'ProvisionedThroughputExceededException' : undefined);
     if (error !== undefined) {
-      outgoing.writeHead(400, { 'content-type': 'application/x-amz-json-1.0' });
-      outgoing.end(JSON.stringify({ __type: `com.amazonaws.dynamodb.v20120810#${error}`, message: 'by the proxy' }));
+      pass('answers', asked, () => {
+        outgoing.writeHead(400, { 'content-type': 'application/x-amz-json-1.0' });
+        outgoing.end(JSON.stringify({ __type: `com.amazonaws.dynamodb.v20120810#${error}`, message: 'by the proxy' }));
+      });
       return;
     }
     const lost = writes.has(operation) && random() < lostShare;
@@ -105,8 +131,10 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
           asked.writeUnits = writes.has(operation) ? unitsOf(text) : 0;
           if (lost || down) return void outgoing.destroy();
           const { 'transfer-encoding': ___, connection: ____, ...answerHeaders } = answer.headers;
-          outgoing.writeHead(asked.status, { ...answerHeaders, 'content-length': text.length });
-          outgoing.end(text);
+          pass('answers', asked, () => {
+            outgoing.writeHead(asked.status, { ...answerHeaders, 'content-length': text.length });
+            outgoing.end(text);
+          });
         });
       },
     );
@@ -127,6 +155,11 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
     hang(matching = () => true) {
       hangs = matching;
     },
+    hold(what, matching) {
+      holds = { what, matching };
+      return release;
+    },
+    held: () => held.length,
     slow(ms) {
       delayMs = ms;
     },
@@ -146,6 +179,7 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
     heal() {
       if (hangs) server.closeAllConnections();
       down = false;
+      release();
       hangs = undefined;
       delayMs = 0;
       throttledShare = 0;

@@ -1,23 +1,33 @@
 /** A store says whose Big Segments it holds, and is emptied for another environment, whatever fails meanwhile. */
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
+import type { Cluster, Redis } from 'ioredis';
 import type { BigSegmentPatch } from '../../../relay-task/ports.ts';
 import { type BigSegmentStore, hashOf } from '../../../relay-task/store/big-segments.ts';
 import { createDynamoDBBigSegments } from '../../../relay-task/store/big-segments-dynamodb.ts';
 import { createBigSegmentLookup } from '../../../relay-task/store/big-segments-lookup.ts';
 import { createRedisBigSegments } from '../../../relay-task/store/big-segments-redis.ts';
+import { inFlight } from '../../../relay-task/store/in-parallel.ts';
 import { createRedisClient } from '../../../relay-task/store/redis-client.ts';
+import { defaultTimings, type Timings } from '../../../relay-task/store/timings.ts';
 import { testCredentials, testRegion } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
-import { startFaultyProxy } from '../../support/faulty-proxy.ts';
+import { type PassedRequest, startFaultyProxy } from '../../support/faulty-proxy.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import { describeWithRedis, startCluster, startRedis, type TestRedis } from '../../support/redis.ts';
+import { startTcpProxy } from '../../support/tcp-proxy.ts';
 import { openTable, quick, type Stores, silent } from './open-stores.ts';
 
 const { opened, behind } = closeAfterEach();
 
-const patch = (previousVersion: string, version: string, add: readonly string[]): BigSegmentPatch => ({
+/** Includes some hashes, and excludes others. */
+const patch = (
+  previousVersion: string,
+  version: string,
+  included: readonly string[],
+  excluded: readonly string[] = [],
+): BigSegmentPatch => ({
   ...{ segmentRef: 'vip.g3', previousVersion, version },
-  ...{ included: { add, remove: [] }, excluded: { add: [], remove: [] } },
+  ...{ included: { add: included, remove: [] }, excluded: { add: excluded, remove: [] } },
 });
 
 interface How {
@@ -31,30 +41,33 @@ interface How {
 /** One place in a database. */
 interface Place {
   open(how: How): Promise<BigSegmentStore>;
-  /** The hashes that are in any segment. */
+  /** The hashes that a segment includes, as `+hash`, and that it excludes, as `-hash`. */
   members(): Promise<string[]>;
 }
 
+const ofA = ['+alice', '+carol', '-carol', '-dave'];
 const IS_OTHERS = /holds the Big Segments of the environment a, but the SDK key belongs to b/;
+
+/** As the synchroniser does until it succeeds. */
+async function ownAtLast(store: BigSegmentStore): Promise<void> {
+  const isOwn = () =>
+    store.own().then(
+      () => true,
+      () => false,
+    );
+  // Not `eventually`, whose pauses grow with the time that an attempt takes.
+  while (!(await isOwn())) await new Promise((resolve) => setTimeout(resolve, 20));
+}
 
 /** The tests of both databases. */
 function promises(place: () => Place): void {
   async function filledByA(): Promise<BigSegmentStore> {
     const a = await place().open({ environment: 'a', quietMs: 1e9 });
     await a.own();
-    await a.apply(patch('', 'a1', ['alice', 'carol']));
+    // Some in both lists, some in one only.
+    await a.apply(patch('', 'a1', ['alice', 'carol'], ['carol', 'dave']));
     await a.setSynchronizedOn(1_000);
     return a;
-  }
-  /** As the synchroniser does until it succeeds. */
-  async function ownAtLast(store: BigSegmentStore): Promise<void> {
-    const isOwn = () =>
-      store.own().then(
-        () => true,
-        () => false,
-      );
-    // Not `eventually`, whose pauses grow with the time that an attempt takes.
-    while (!(await isOwn())) await new Promise((resolve) => setTimeout(resolve, 20));
   }
 
   test('name the first environment that writes them', async () => {
@@ -71,7 +84,7 @@ function promises(place: () => Place): void {
       expect(await other.metadata()).toEqual(before);
       expect(await other.apply(patch('', 'a1', []))).toBe('already-applied');
     }
-    expect(await place().members()).toEqual(['alice', 'carol']);
+    expect(await place().members()).toEqual(ofA);
   });
 
   test('that are unnamed are adopted as they are', async () => {
@@ -81,7 +94,7 @@ function promises(place: () => Place): void {
     const b = await place().open({ environment: 'b' });
     await b.own();
     expect(await b.metadata()).toMatchObject({ cursor: 'v1', environment: 'b' });
-    expect(await place().members()).toEqual(['alice']);
+    expect(await place().members()).toEqual(['+alice']);
   });
 
   test('are not changed by a relay of another environment as long as they are kept in step', async () => {
@@ -95,10 +108,10 @@ function promises(place: () => Place): void {
     expect(await b.apply(patch('a1', 'a2', ['bob']))).toBe('out-of-order');
     await expect(b.setSynchronizedOn(9_000)).rejects.toThrow(IS_OTHERS);
     expect(await a.metadata()).toEqual({ cursor: 'a1', synchronizedOn: 2_004, environment: 'a' });
-    expect(await place().members()).toEqual(['alice', 'carol']);
+    expect(await place().members()).toEqual(ofA);
   });
 
-  test('are deleted and loaded again for another environment, and no late relay of the former one changes them', async () => {
+  test('are deleted and loaded again for another environment, and no relay of the former one applies another patch', async () => {
     const a = await filledByA();
     const b = await place().open({ environment: 'b' });
     await ownAtLast(b);
@@ -108,10 +121,10 @@ function promises(place: () => Place): void {
     expect(await a.apply(patch('a1', 'a2', ['alice']))).toBe('out-of-order');
     await expect(a.setSynchronizedOn(3_000)).rejects.toThrow(/environment b/);
     await expect(a.own()).rejects.toThrow(/environment b/);
-    expect(await b.apply(patch('', 'b1', ['bob']))).toBe('applied');
+    expect(await b.apply(patch('', 'b1', ['bob'], ['eve']))).toBe('applied');
     await b.setSynchronizedOn(4_000);
     expect(await b.metadata()).toEqual({ cursor: 'b1', synchronizedOn: 4_000, environment: 'b' });
-    expect(await place().members()).toEqual(['bob']);
+    expect(await place().members()).toEqual(['+bob', '-eve']);
   });
 
   test('of which there are many are deleted completely, by several relays at once as well', async () => {
@@ -120,7 +133,8 @@ function promises(place: () => Place): void {
       patch(
         'a1',
         'a2',
-        Array.from({ length: 300 }, (_, index) => `hash-${index}`),
+        Array.from({ length: 200 }, (_, index) => `hash-${index}`),
+        Array.from({ length: 200 }, (_, index) => `hash-${index + 100}`),
       ),
     );
     const relays = await Promise.all([1, 2, 3].map(() => place().open({ environment: 'b', quietMs: 1_000 })));
@@ -148,9 +162,9 @@ function promises(place: () => Place): void {
       expect(isAsItWas || isEmptied || (found.emptying === true && found.synchronizedOn === undefined)).toBe(true);
       await ownAtLast(heir);
       expect(await place().members()).toEqual([]);
-      await heir.apply(patch('', 'b1', ['bob']));
+      await heir.apply(patch('', 'b1', ['bob'], ['eve']));
       await heir.setSynchronizedOn(5_000);
-      expect(await place().members()).toEqual(['bob']);
+      expect(await place().members()).toEqual(['+bob', '-eve']);
       // Back to the beginning.
       await ownAtLast(await place().open({ environment: 'a' }));
     }
@@ -198,26 +212,98 @@ describe('Big Segments in DynamoDB', () => {
     prefix = `owner-${++round}`;
   });
 
+  async function openBehindProxy({ environment, quietMs = 0 }: How, timings: Partial<Timings> = {}) {
+    const proxy = opened(await startFaultyProxy(stores.table.endpoint));
+    const access = { region: testRegion, credentials: testCredentials, maxAttempts: 1 };
+    const client = new DynamoDBClient({ endpoint: proxy.endpoint, ...access });
+    behind(() => client.destroy());
+    const store = opened(
+      createDynamoDBBigSegments({
+        ...{ client, tableName: stores.table.tableName, prefix, log: silent, quietMs },
+        environment: () => environment,
+        timings: { ...quick, patchDrainMs: 20, retryCapMs: 5, ...timings },
+      }),
+    );
+    return { proxy, store };
+  }
+
+  async function members(): Promise<string[]> {
+    const rows = Object.entries(await stores.rows(`${prefix}:big_segments_user`));
+    const listed = rows.flatMap(([hash, { included, excluded }]) => [
+      ...((included as string[] | undefined)?.length ? [`+${hash}`] : []),
+      ...((excluded as string[] | undefined)?.length ? [`-${hash}`] : []),
+    ]);
+    return listed.sort();
+  }
+
   promises(() => ({
-    async open({ environment, quietMs = 0, requests }) {
-      const proxy = opened(await startFaultyProxy(stores.table.endpoint));
-      const access = { region: testRegion, credentials: testCredentials, maxAttempts: 1 };
-      const client = new DynamoDBClient({ endpoint: proxy.endpoint, ...access });
-      behind(() => client.destroy());
+    async open({ requests, ...how }) {
+      const { proxy, store } = await openBehindProxy(how);
       if (requests !== undefined) proxy.cutAfter(requests, () => true);
-      return opened(
-        createDynamoDBBigSegments({
-          ...{ client, tableName: stores.table.tableName, prefix, log: silent, quietMs },
-          environment: () => environment,
-          timings: { ...quick, patchExpireMs: 20, retryCapMs: 5 },
-        }),
-      );
+      return store;
     },
-    async members() {
-      const rows = Object.entries(await stores.rows(`${prefix}:big_segments_user`));
-      return rows.flatMap(([hash, { included }]) => ((included as string[] | undefined)?.length ? [hash] : [])).sort();
-    },
+    members,
   }));
+
+  const isMember = ({ operation, namespace }: PassedRequest) =>
+    operation === 'UpdateItem' && namespace === `${prefix}:big_segments_user`;
+
+  /** The relay of environment a, in the middle of a patch: so many requests or answers are held back. */
+  async function writing(what: 'requests' | 'answers', hashes: readonly string[], refusal?: string) {
+    // A frozen process does not measure the time of its requests either.
+    const { proxy, store } = await openBehindProxy(
+      { environment: 'a' },
+      { patchExpireMs: 50, requestTimeoutMs: 3_600_000 },
+    );
+    await store.own();
+    await store.apply(patch('', 'a1', ['alice'], ['dave']));
+    if (refusal) proxy.refuse(refusal, ({ operation, key }) => operation === 'UpdateItem' && hashes.includes(key));
+    proxy.hold(what, isMember);
+    const outcome = store.apply(patch('a1', 'a2', hashes));
+    await eventually(() => expect(proxy.held()).toBe(Math.min(inFlight, hashes.length)));
+    return { outcome, goOn: proxy.heal };
+  }
+
+  test.each([
+    ['an update', undefined],
+    ['an update again that was throttled', 'ProvisionedThroughputExceededException'],
+  ])('are not changed by a relay of the former one that was frozen meanwhile and then sends %s', async (_, refusal) => {
+    const hashes = Array.from({ length: 3 * inFlight }, (_, index) => `hash-${index}`);
+    const { outcome, goOn } = await writing('answers', hashes, refusal);
+    const { store } = await openBehindProxy({ environment: 'b' }, { patchDrainMs: 100 });
+    await ownAtLast(store);
+    expect(await store.apply(patch('', 'b1', ['bob'], ['eve']))).toBe('applied');
+    goOn();
+    expect(await outcome).toBe('out-of-order');
+    expect(await members()).toEqual(['+bob', '-eve']);
+    expect(await store.metadata()).toEqual({ cursor: 'b1', synchronizedOn: undefined, environment: 'b' });
+  });
+
+  test('are deleted together with what a relay of the former one sent before and what arrives after the beginning', async () => {
+    /** Whether it arrived while the deletion was waiting, which a machine that stalls can miss. */
+    async function arrives(patchDrainMs: number): Promise<boolean> {
+      prefix = `owner-${++round}`;
+      const { outcome, goOn } = await writing('requests', ['late', 'later']);
+      const { proxy, store } = await openBehindProxy({ environment: 'b' }, { patchDrainMs });
+      const emptied = ownAtLast(store);
+      const has = (operation: string) => proxy.passed.some((passed) => passed.operation === operation && passed.status);
+      await eventually(() => expect(has('UpdateItem')).toBe(true));
+      goOn();
+      expect(await outcome).toBe('out-of-order');
+      const inTime = !has('Query');
+      await emptied;
+      return inTime;
+    }
+    let inTime = false;
+    for (const patchDrainMs of [1_000, 5_000, 20_000]) inTime ||= await arrives(patchDrainMs);
+    expect(inTime).toBe(true);
+    expect(await members()).toEqual([]);
+  });
+
+  test('are deleted later than the last request of their writer can arrive', () => {
+    const { patchDrainMs, patchExpireMs, requestTimeoutMs } = defaultTimings;
+    expect(patchDrainMs).toBeGreaterThan(patchExpireMs + requestTimeoutMs);
+  });
 });
 
 describeWithRedis('Big Segments in Redis', () => {
@@ -231,8 +317,8 @@ describeWithRedis('Big Segments in Redis', () => {
   // A prefix may contain what SCAN takes for a pattern.
   const prefix = 'env[*]?';
   const membersIn = async (client: TestRedis['client']) => {
-    const keys = await client.keys('*:big_segment_include:*');
-    return keys.filter((key) => key.startsWith(prefix)).map((key) => key.split(':').at(-1)!);
+    const keys = (await client.keys('*:big_segment_*')).filter((key) => key.startsWith(prefix));
+    return keys.map((key) => `${key.includes(':big_segment_include:') ? '+' : '-'}${key.split(':').at(-1)}`);
   };
 
   promises(() => ({
@@ -263,12 +349,15 @@ describeWithRedis('Big Segments in Redis', () => {
     for (const place of ['env', 'env2', 'en']) {
       const a = open('a', place);
       await a.own();
-      await a.apply(patch('', 'a1', ['alice']));
+      await a.apply(patch('', 'a1', ['alice'], ['dave']));
     }
     const b = open('b', 'env');
     await eventually(() => b.own());
-    const left = (await server.client.keys('*:big_segment_*')).filter((key) => key.includes('include'));
-    expect(left.sort()).toEqual(['en:big_segment_include:alice', 'env2:big_segment_include:alice']);
+    const left = await server.client.keys('*:big_segment_*');
+    expect(left.sort()).toEqual([
+      ...['en:big_segment_exclude:dave', 'en:big_segment_include:alice'],
+      ...['env2:big_segment_exclude:dave', 'env2:big_segment_include:alice'],
+    ]);
   });
 
   test('are deleted in a Cluster', async () => {
@@ -288,10 +377,95 @@ describeWithRedis('Big Segments in Redis', () => {
       );
     const a = open('a');
     await a.own();
-    await a.apply(patch('', 'a1', ['alice', 'bob']));
+    await a.apply(patch('', 'a1', ['alice', 'bob'], ['dave']));
     const b = open('b');
     await eventually(() => b.own());
     const keys = await Promise.all(cluster.nodes.map(({ client }) => client.keys('*')));
     expect(keys.flat().sort()).toEqual(['{env}:big_segments_environment', '{env}:big_segments_lock']);
+  });
+
+  /** `meanwhile` happens once, before this server's scan number `count`. */
+  function before(count: number, redis: Redis, meanwhile: () => Promise<unknown>): void {
+    const scan = redis.scan.bind(redis) as (...args: unknown[]) => Promise<[string, string[]]>;
+    let scans = 0;
+    redis.scan = (async (...args: unknown[]) => {
+      scans += 1;
+      if (scans === count) await meanwhile();
+      return scan(...args);
+    }) as typeof redis.scan;
+  }
+
+  test('are deleted completely although another server takes over in the middle of a scan', async () => {
+    const heir = opened(await startRedis({ args: ['--replicaof', '127.0.0.1', String(server.port)] }));
+    const proxy = opened(await startTcpProxy(server.port));
+    const open = (environment: string) => {
+      const client = opened(createRedisClient({ host: '127.0.0.1', port: proxy.port }));
+      const options = { connection: client, prefix, log: silent, quietMs: 0, environment: () => environment };
+      return { client, store: opened(createRedisBigSegments(options)) };
+    };
+    const { store: a } = open('a');
+    await a.own();
+    const hashes = Array.from({ length: 2_000 }, (_, index) => `hash-${index}`);
+    await a.apply(patch('', 'a1', hashes, hashes));
+    const { client, store: b } = open('b');
+    let tookOver = false;
+    before(2, client.redis as Redis, async () => {
+      const contents = async ({ client: one }: TestRedis) => [
+        await one.dbsize(),
+        await one.get(`${prefix}:big_segments_emptying`),
+      ];
+      await eventually(async () => expect(await contents(heir)).toEqual(await contents(server)));
+      await heir.client.replicaof('NO', 'ONE');
+      const ready = new Promise<void>((resolve) => client.onReady(resolve));
+      proxy.redirect(heir.port);
+      await ready;
+      tookOver = true;
+    });
+    await ownAtLast(b);
+    expect(tookOver).toBe(true);
+    expect(await membersIn(heir.client)).toEqual([]);
+    expect(await b.metadata()).toEqual({ cursor: '', synchronizedOn: undefined, environment: 'b' });
+  });
+
+  test('are deleted in a Cluster although their slot moves to a node that was scanned already', async () => {
+    const cluster = opened(await startCluster());
+    const nodes = cluster.nodes.map(({ port }) => ({ host: '127.0.0.1', port }));
+    const client = opened(createRedisClient({ cluster: nodes }));
+    await client.call((redis) => redis.get('any'));
+    const masters = (client.redis as Cluster).nodes('master');
+    const at = (redis: Redis) => cluster.nodes.find(({ port }) => port === redis.options.port)!;
+    // A prefix that is not on the first node.
+    const slotOf = async (tag: string) => Number(await cluster.nodes[0]!.client.call('CLUSTER', 'KEYSLOT', tag));
+    const [from, to] = [masters.at(-1)!, masters[0]!].map((redis) => ({ redis, ...at(redis) }));
+    const share = 16_384 / cluster.nodes.length;
+    const holds = (slot: number) =>
+      Math.floor(slot / share) === cluster.nodes.findIndex(({ port }) => port === from!.port);
+    let tag = 0;
+    while (!holds(await slotOf(`env${tag}`))) tag += 1;
+    const slot = await slotOf(`env${tag}`);
+    const open = (environment: string) =>
+      opened(
+        createRedisBigSegments({
+          ...{ connection: client, prefix: `{env${tag}}`, log: silent, quietMs: 0, environment: () => environment },
+        }),
+      );
+    const a = open('a');
+    await a.own();
+    await a.apply(patch('', 'a1', ['alice', 'bob'], ['dave']));
+    let moved = false;
+    before(1, from!.redis, async () => {
+      const [fromId, toId] = await Promise.all([from, to].map((node) => node!.client.call('CLUSTER', 'MYID')));
+      await to!.client.call('CLUSTER', 'SETSLOT', slot, 'IMPORTING', String(fromId));
+      await from!.client.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', String(toId));
+      const keys = (await from!.client.call('CLUSTER', 'GETKEYSINSLOT', slot, 100)) as string[];
+      await from!.client.call('MIGRATE', '127.0.0.1', to!.port, '', 0, 5_000, 'KEYS', ...keys);
+      for (const node of [to!, ...cluster.nodes])
+        await node.client.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(toId));
+      moved = true;
+    });
+    await ownAtLast(open('b'));
+    expect(moved).toBe(true);
+    const keys = await Promise.all(cluster.nodes.map(({ client: node }) => node.keys('*')));
+    expect(keys.flat().sort()).toEqual([`{env${tag}}:big_segments_environment`, `{env${tag}}:big_segments_lock`]);
   });
 });

@@ -31,6 +31,7 @@ export const quick: Timings = {
   tombstoneMs: 3_600_000,
   patchBeatMs: 3_600_000,
   patchExpireMs: 30_000,
+  patchDrainMs: 50_000,
   requestTimeoutMs: 15_000,
   retryBaseMs: 5,
   retryCapMs: 100,
