@@ -100,6 +100,8 @@ export interface Outbound {
 
 /** Takes events to be forwarded. Neither call waits or throws. */
 export interface EventIntake {
+  /** It takes nothing more: its environment was removed, or the relay stops. */
+  readonly closed: boolean;
   /** A JSON array of events. */
   analytics(events: EventDelivery): void;
   diagnostic(events: EventDelivery): void;

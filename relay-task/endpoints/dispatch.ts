@@ -87,24 +87,28 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
       if ('status' in again) return again;
       return again.environment === environment ? undefined : notYetReply('the credential moves to another environment');
     };
-    if ('handler' in route) {
-      const reply = await route.handler(identified);
-      return { reply: (reply.status === ACCEPTED ? undefined : refusal()) ?? reply };
+    const checked = (reply: Reply): Decision => ({
+      reply: (reply.status === ACCEPTED ? undefined : refusal()) ?? reply,
+    });
+    try {
+      if ('handler' in route) return checked(await route.handler(identified));
+      const details = await route.stream(identified);
+      const instead = withoutStream(identified);
+      if (instead) return checked(instead);
+      const cors = corsOf(exchange);
+      const opening: StreamOpening = {
+        ...details,
+        credentialKind,
+        credential,
+        family: familyOf(message),
+        httpVersion: message.httpVersion,
+        ...(cors && { headers: cors }),
+      };
+      return { environment, opening, refusal };
+    } catch (error) {
+      if (error instanceof Refusal) return checked(error.reply);
+      throw error;
     }
-
-    const details = await route.stream(identified);
-    const instead = withoutStream(identified);
-    if (instead) return { reply: instead };
-    const cors = corsOf(exchange);
-    const opening: StreamOpening = {
-      ...details,
-      credentialKind,
-      credential,
-      family: familyOf(message),
-      httpVersion: message.httpVersion,
-      ...(cors && { headers: cors }),
-    };
-    return { environment, opening, refusal };
   };
 
   const failed = (error: unknown, { route }: Exchange): Reply => {

@@ -1,6 +1,5 @@
 /** Accepts events for LaunchDarkly and answers at once; another module forwards them. */
 import { isHopByHop } from '../common/hop-by-hop.ts';
-import type { EventIntake } from '../ports.ts';
 import { notYetReply, Refusal, type Reply } from './reply.ts';
 import type { EnvironmentRequest, Handler } from './request.ts';
 import { decodeBase64 } from './request-context.ts';
@@ -10,12 +9,13 @@ const PARSED_BYTES = 1024 * 1024;
 
 export function createEvents(maxBytes: number): { analytics: Handler; diagnostic: Handler; image: Handler } {
   const take =
-    (kind: keyof EventIntake): Handler =>
+    (kind: 'analytics' | 'diagnostic'): Handler =>
     async (request) => {
       const { environment, credentialKind, credential, headers } = request;
       if (!environment.events) return notForwarded(request);
       const body = await request.body(maxBytes);
       requireEvents(body);
+      if (environment.events.closed) return closedMeanwhile(request);
       environment.events[kind]({ kind: credentialKind, credential, headers, body });
       return { status: 202 };
     };
@@ -53,6 +53,11 @@ function notForwarded({ environment }: EnvironmentRequest): Reply {
   return notYetReply(`events are not forwarded for environment "${environment.name}"`);
 }
 
+/** The environment was removed while the body arrived; SDKs send the events again, and another one may have the credential. */
+function closedMeanwhile({ environment }: EnvironmentRequest): Reply {
+  return notYetReply(`events are not taken for environment "${environment.name}" any more`);
+}
+
 /** A transparent pixel. */
 const GIF = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA7', 'base64');
 /** Image requests cannot name their schema; it has always been this one. */
@@ -62,6 +67,7 @@ const IMAGE_SCHEMA = '3';
 const image: Handler = (request) => {
   const { environment, credentialKind, credential } = request;
   if (!environment.events) return notForwarded(request);
+  if (environment.events.closed) return closedMeanwhile(request);
   // In a query, `+` of the standard alphabet means a space.
   const body = decodeBase64((request.query.get('d') ?? '').replaceAll(' ', '+'));
   if (body && areEvents(body)) {

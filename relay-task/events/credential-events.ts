@@ -27,7 +27,7 @@ export interface CredentialEventsOptions {
   readonly flag: (key: string) => Item | undefined;
 }
 
-export interface CredentialEvents extends EventIntake {
+export interface CredentialEvents extends Omit<EventIntake, 'closed'> {
   /** Nothing is queued or being sent. */
   readonly idle: boolean;
   /** Starts sending what is queued. */

@@ -49,10 +49,13 @@ export function createEnvironmentEvents(
     return holder;
   }
 
-  const take = (what: keyof EventIntake) => (delivery: EventDelivery) =>
+  const take = (what: 'analytics' | 'diagnostic') => (delivery: EventDelivery) =>
     closed ? parts.tooLate() : holderOf(delivery).events[what](delivery);
 
   return {
+    get closed() {
+      return closed;
+    },
     analytics: take('analytics'),
     diagnostic: take('diagnostic'),
     flush() {

@@ -94,7 +94,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
 
   function discarding({ name }: EnvironmentEventsOptions): EnvironmentEvents {
     const drop = () => meter.dropped(name, 'offline', 1);
-    return { analytics: drop, diagnostic: drop, flush() {}, close: async () => {} };
+    return { closed: false, analytics: drop, diagnostic: drop, flush() {}, close: async () => {} };
   }
 
   return {

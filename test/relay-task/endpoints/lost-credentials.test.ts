@@ -66,3 +66,51 @@ test('events that were accepted stay accepted when their key is revoked meanwhil
   });
   expect(response.status).toBe(202);
 });
+
+describe.each(after)('a bad request whose credential %s meanwhile', (_what, found, status) => {
+  test.each([
+    [
+      'a hash that only the former environment refuses',
+      `/sdk/evalx/client-id/contexts/${context}?h=of-another-key`,
+      'GET',
+    ],
+    ['the same with a body', '/sdk/evalx/client-id/context?h=of-another-key', 'REPORT'],
+    ['the same for a stream', `/eval/client-id/${context}?h=of-another-key`, 'GET'],
+    ['a context that is none', '/sdk/evalx/client-id/contexts/bm9uZQ', 'GET'],
+  ])('gets no 400 for %s', async (_request, path, method) => {
+    let asked = 0;
+    server = await startServer({
+      view: createMemory(flag('banner', 1)),
+      find: (_kind, _credential, _filter, environment) =>
+        asked++ === 0 ? { environment: { ...environment, secureMode: true } } : found,
+    });
+    const response = await server.get(path, {
+      method,
+      ...(method === 'REPORT' && {
+        headers: { 'Content-Type': 'application/json' },
+        body: JSON.stringify({ kind: 'user', key: 'alice' }),
+      }),
+    });
+    expect(response.status).toBe(status === 401 ? 404 : status);
+  });
+});
+
+test.each([
+  ['/bulk', 'sdk-key', 'POST'],
+  ['/mobile', 'mob-key', 'POST'],
+  ['/diagnostic', 'sdk-key', 'POST'],
+  ['/a/client-id.gif?d=W10', undefined, 'GET'],
+])('events for %s get 503 when their environment is removed while they arrive', async (path, credential, method) => {
+  server = await startServer({
+    find: (_kind, _credential, _filter, environment) => ({
+      environment: { ...environment, ...(environment.events && { events: { ...environment.events, closed: true } }) },
+    }),
+  });
+  const response = await server.get(path, {
+    method,
+    headers: { ...(credential && { Authorization: credential }), 'Content-Type': 'application/json' },
+    ...(method === 'POST' && { body: '[]' }),
+  });
+  expect(response.status).toBe(503);
+  expect(response.headers.get('retry-after')).toMatch(/^\d+$/);
+});

@@ -81,6 +81,7 @@ export function createTestEnvironment(memory: Memory): TestEnvironment {
     allowedHeaders: [],
     ttlMs: 0,
     events: {
+      closed: false,
       analytics: (events) => void delivered.push({ to: 'analytics', ...events }),
       diagnostic: (events) => void delivered.push({ to: 'diagnostic', ...events }),
     },

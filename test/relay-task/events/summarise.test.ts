@@ -52,6 +52,7 @@ async function evaluate(random: () => number, withHints: (flag: string) => boole
   closeLater(() => upstream.close());
   const official: Event[] = [];
   const collector = await startInbound({
+    closed: false,
     analytics: ({ body }) => void official.push(...(JSON.parse(body.toString()) as Event[])),
     diagnostic() {},
   });

@@ -29,6 +29,7 @@ describe('summarised events', () => {
     const sent: string[] = [];
     const diagnosed: string[] = [];
     const inbound = await startInbound({
+      closed: false,
       analytics(events) {
         sent.push(events.body.toString());
         intake.analytics(events);
