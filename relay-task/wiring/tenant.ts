@@ -295,7 +295,8 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place) {
       // A file names no environment, but the memberships that its flags were evaluated with may be one's.
       const before = served.environment ?? bigSegments?.owner();
       const now = tenant.admission.environment();
-      const isForeign = before === undefined || now === undefined ? mayBeForeign : before !== now;
+      const mayHoldForeign = mayBeForeign && tenant.memory.hasBigSegments;
+      const isForeign = before === undefined || now === undefined ? mayHoldForeign : before !== now;
       if (!isForeign) {
         bigSegments?.follow();
         return undefined;
