@@ -102,9 +102,10 @@ test.each([
   ['/a/client-id.gif?d=W10', undefined, 'GET'],
 ])('events for %s get 503 when their environment is removed while they arrive', async (path, credential, method) => {
   server = await startServer({
-    find: (_kind, _credential, _filter, environment) => ({
-      environment: { ...environment, ...(environment.events && { events: { ...environment.events, closed: true } }) },
-    }),
+    find: (_kind, _credential, _filter, environment) => {
+      Object.assign(environment.events ?? {}, { closed: true });
+      return { environment };
+    },
   });
   const response = await server.get(path, {
     method,
