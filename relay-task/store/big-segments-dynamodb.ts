@@ -46,8 +46,9 @@ const MAX_NAMED = 50;
  *
  * Beside these there is `patchNumber`, which no SDK looks at. Between two relays that apply the same patch, one may be so
  * late that the other has gone on to the next; what the late one still writes must then not undo that. So patches are
- * numbered in the metadata, every update carries its patch's number, and none goes over a higher one. (Where the item was
- * deleted for another environment there is no number: `createPatchWriter` fences what is late then.) So that no two relays do the same work, the metadata names a `writer`, with a `beat` and the `progress` of a large patch: `createPatchWriter`.
+ * numbered in the metadata, every update carries its patch's number, and none goes over a higher one. An item that was deleted
+ * for another environment has no number; there `createPatchWriter` keeps late updates back. So that no two relays do the same
+ * work, the metadata names a `writer`, with a `beat` and the `progress` of a large patch.
  *
  * And there is `incomplete`: hashes whose item has reached DynamoDB's limit, so that it lacks segments. And `environment`, whose
  * members these are, with `emptying` while those of an earlier one are deleted: `createEmptier`.

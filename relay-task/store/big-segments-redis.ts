@@ -63,8 +63,8 @@ const MAX_TRIES = 20;
 const SCAN_COUNT = 1_000;
 /**
  * One scan can miss keys: a cursor is valid on one server only, and after a failover it goes on at another; in a Cluster a slot
- * can move to a node that was looked at already. A new scan begins anew everywhere, so only two such events, each in the course of
- * its own scan, deceive two scans in a row.
+ * can move to a node that was scanned already. A new scan covers every node, so two scans in a row both miss keys only if such an
+ * event happens during each of them.
  */
 const EMPTY_SCANS = 2;
 const MAX_SCANS = 10;

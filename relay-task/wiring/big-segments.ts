@@ -8,7 +8,7 @@ import {
   type BigSegmentSynchronizerOptions,
   createBigSegmentSynchronizer,
 } from '../upstream/big-segments.ts';
-import type { Place } from './stores.ts';
+import { isSamePlace, type Place } from './stores.ts';
 import type { BigSegmentsOpening, TenantBigSegments } from './tenant.ts';
 
 export interface TenantBigSegmentsOptions
@@ -26,7 +26,7 @@ export interface TenantBigSegmentsOptions
   readonly log: Log;
 }
 
-/** An environment that moves again and again while LaunchDarkly is away is looked for in so many places. */
+/** For an environment that moves several times while LaunchDarkly is unavailable. */
 const MOST_FORMER_PLACES = 3;
 
 /** Undefined: no store holds Big Segments. */
@@ -56,7 +56,7 @@ export function createTenantBigSegments(options: TenantBigSegmentsOptions): Tena
       ...former.known,
       stores: formerStores.map((store) => onlyOf(environment, store)),
       close() {
-        // Whoever comes after an environment that never filled its place needs the one before, too.
+        // If this place was never filled, the next one needs the places before it, too.
         if (!closed) formerPlaces = [];
         for (const store of formerStores) void store.close();
       },
@@ -98,7 +98,7 @@ export function createTenantBigSegments(options: TenantBigSegmentsOptions): Tena
       if (key !== undefined) for (const synchronizer of synchronizers) synchronizer.setKey(key);
       synchronise(key);
     },
-    owner: () => lookup.owner(),
+    owner: lookup.owner,
     handOver: () => ({ places: [place, ...formerPlaces].slice(0, MOST_FORMER_PLACES), known: lookup.known() }),
     async close() {
       closed = true;
@@ -108,11 +108,7 @@ export function createTenantBigSegments(options: TenantBigSegmentsOptions): Tena
   };
 }
 
-function isSamePlace(a: Place, b: Place): boolean {
-  return a.prefix === b.prefix && a.tableName === b.tableName;
-}
-
-/** Another environment may have the former place by now, so its members count only if they are named as this environment's. */
+/** Another environment may have the former place by now, so its members count only if they name this environment. */
 function onlyOf(environment: () => string | undefined, store: BigSegmentStore): Pick<BigSegmentStore, 'read'> {
   return {
     async read(hashes) {

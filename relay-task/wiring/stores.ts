@@ -30,6 +30,10 @@ export interface Place {
   readonly tableName: string | undefined;
 }
 
+export function isSamePlace(a: Place, b: Place): boolean {
+  return a.prefix === b.prefix && a.tableName === b.tableName;
+}
+
 export interface StoreRequest {
   readonly place: Place;
   readonly view: ItemView;

@@ -6,7 +6,7 @@ import type { KnownMemberships } from '../store/big-segments-lookup.ts';
 import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
 import { type Admission, createAdmission, type Heard } from './admission.ts';
 import { createBackground } from './background.ts';
-import type { Place } from './stores.ts';
+import { isSamePlace, type Place } from './stores.ts';
 import { createFollowingUpstream, type SinkOf, type TenantUpstream } from './tenant-upstream.ts';
 
 export interface Tenant {
@@ -269,7 +269,7 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place) {
     },
     /** Opens another place, and closes the one before. Undefined: it is the same. */
     move(next: Place): { readonly closed: Promise<unknown> } | undefined {
-      if (next.prefix === place.prefix && next.tableName === place.tableName) return undefined;
+      if (isSamePlace(next, place)) return undefined;
       const former = bigSegments?.handOver();
       const closed = close();
       place = next;

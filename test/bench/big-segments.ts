@@ -106,9 +106,10 @@ async function start(candidate: string, directory: string) {
 }
 type Site = Awaited<ReturnType<typeof start>>;
 
+const contextOf = (key: string) => Buffer.from(JSON.stringify({ kind: 'user', key })).toString('base64url');
+
 function ask({ agent, port }: Site, key: string): Promise<string | undefined> {
-  const context = Buffer.from(JSON.stringify({ kind: 'user', key })).toString('base64url');
-  const path = `/sdk/evalx/client-id/contexts/${context}?withReasons=true`;
+  const path = `/sdk/evalx/client-id/contexts/${contextOf(key)}?withReasons=true`;
   return new Promise((resolve) => {
     const request = get({ host: '127.0.0.1', port, path, agent }, (response) => {
       let text = '';
@@ -152,8 +153,7 @@ function judgeResult(key: string, answer: Result | undefined): Kind {
 
 /** The client-side stream of a context, once it is open. A 503 is asked again after a second. */
 async function openStream({ port }: Site, key: string) {
-  const context = Buffer.from(JSON.stringify({ kind: 'user', key })).toString('base64url');
-  const path = `/eval/client-id/${context}?withReasons=true`;
+  const path = `/eval/client-id/${contextOf(key)}?withReasons=true`;
   const began = performance.now();
   for (;;) {
     const reader = await readStream({ port, path, timeoutMs: GIVE_UP_MS });

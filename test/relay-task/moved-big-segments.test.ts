@@ -42,7 +42,7 @@ const membersPatch = (before: string, version: string, ...members: string[]) =>
     members.map((key) => `+${hashOf(key)}`),
   );
 
-/** A relay whose environment `shop` has Alice, Carol and Dave in its segment; `other` is nobody's key yet, with Bob in its. */
+/** Alice, Carol and Dave are in the segment of the key `own`, and Bob is in that of `other`. */
 async function start(store: Variables) {
   const bigSegments = opened(await startFakeBigSegments());
   bigSegments.histories.set(own, [membersPatch('', 'a1', 'alice', 'carol', 'dave')]);

@@ -146,7 +146,7 @@ test("a membership that was known stays, as STALE, while the store is emptied or
   expect([await ask('alice'), await ask('bob')]).toEqual(['out HEALTHY', 'in HEALTHY']);
 });
 
-test('members are not used while they are being deleted, whoever they belong to', async () => {
+test('members are not used while they are being deleted, whichever environment they belong to', async () => {
   await publish(1);
   await putMembership(table, prefix, hashOf('alice'), { included: ['vip.g3'] });
   const name = { S: metadataName };
