@@ -84,8 +84,10 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
     // While an answer is made, the credential may be revoked, or data may arrive that it must not get.
     const refusal = (): Reply | undefined => {
       const again = selectEnvironment(find, route.credential, request);
-      if ('status' in again) return again;
-      return again.environment === environment ? undefined : notYetReply('the credential moves to another environment');
+      if ('environment' in again && again.environment === environment) return undefined;
+      // Headers and metrics of the refusal do not name the environment either.
+      delete exchange.environment;
+      return 'status' in again ? again : notYetReply('the credential moves to another environment');
     };
     const checked = (reply: Reply): Decision => ({
       reply: (reply.status === ACCEPTED ? undefined : refusal()) ?? reply,

@@ -38,6 +38,7 @@ describe.each(after)('a credential that %s while a request is answered', (_what,
     });
     const response = await server.get(path, { headers: { Authorization: credential } });
     expect(response.status).toBe(status);
+    expect(response.headers.get('x-ld-envid')).toBeNull();
     expect(await response.text()).not.toContain('banner');
     expect(server.opened).toEqual([]);
     expect(server.hub.connections).toBe(0);
