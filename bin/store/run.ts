@@ -17,8 +17,8 @@ export interface StoreRun {
   readonly terminal: Terminal;
   /** May hold the relay's variables. */
   readonly env: Env;
-  /** How long a publication may take to bring both layouts together; for tests. Default 12 s: bodies are 10 s apart. */
-  readonly lookAgainMs?: number;
+  /** Waits before the second look of `verify`; for tests. */
+  readonly pause?: (ms: number) => Promise<void>;
   /** How long `show` waits for a renewal; for tests. */
   readonly leaseWatchMs?: number;
 }
@@ -28,13 +28,16 @@ interface Job extends Place {
   readonly table: Table;
   readonly command: StoreCommand;
   readonly terminal: Terminal;
-  readonly lookAgainMs: number;
+  readonly pause: (ms: number) => Promise<void>;
   readonly leaseWatchMs: number;
 }
 
+/** How long a publication may take to bring both layouts together: bodies are 10 s apart. */
+const LOOK_AGAIN_MS = 12_000;
+
 /** Returns the exit code: 0 success, 1 differences found or not done, 2 usage error or table unreadable. */
 export async function runStore(args: readonly string[], run: StoreRun): Promise<number> {
-  const { terminal, env, lookAgainMs = 12_000, leaseWatchMs = usualLeaseWatchMs } = run;
+  const { terminal, env, pause = sleep, leaseWatchMs = usualLeaseWatchMs } = run;
   const command = parseArguments(args, env);
   if (command === 'help') {
     terminal.out(usage);
@@ -47,12 +50,12 @@ export async function runStore(args: readonly string[], run: StoreRun): Promise<
   }
   const { endpoint } = command;
   const region = command.region ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? (endpoint ? 'us-east-1' : undefined);
-  const client = createDynamoDBClient({ region, endpoint });
+  const client = createDynamoDBClient({ region, endpoint, maxAttempts: 3 });
   let worst = 0;
   try {
     for (const place of command.places) {
       const table = tableFor(client, place);
-      worst = Math.max(worst, await perform({ ...place, table, command, terminal, lookAgainMs, leaseWatchMs }));
+      worst = Math.max(worst, await perform({ ...place, table, command, terminal, pause, leaseWatchMs }));
     }
     return worst;
   } finally {
@@ -97,12 +100,14 @@ async function show(job: Job, contents: Contents): Promise<number> {
 
 /** The two layouts are not written atomically, so differences are checked twice. */
 async function verify(job: Job, first: Contents): Promise<number> {
-  const { terminal, command, table, tableName, prefix, lookAgainMs } = job;
+  const { terminal, command, table, tableName, prefix, pause } = job;
   let contents = first;
   let comparison = compare(contents);
   if (!command.quick && (!comparison || comparison.differences.length > 0)) {
-    terminal.say(`Differences found; checking again in ${lookAgainMs / 1000} s in case a change is being published.\n`);
-    await sleep(lookAgainMs);
+    terminal.say(
+      `Differences found; checking again in ${LOOK_AGAIN_MS / 1000} s in case a change is being published.\n`,
+    );
+    await pause(LOOK_AGAIN_MS);
     contents = await readContents(table, prefix);
     const again = compare(contents);
     const before = new Set(comparison?.differences.map(({ item, problem }) => `${item} ${problem}`));

@@ -68,13 +68,19 @@ export interface DynamoDBClientOptions {
   readonly region?: string | undefined;
   readonly endpoint?: string | undefined;
   readonly credentials?: DynamoDBClientConfig['credentials'];
+  /** Default 1: retries are those of common/aws-call, as the lease decides how long a write may still be tried. */
+  readonly maxAttempts?: number;
 }
 
 /** A client for any number of stores. */
-export function createDynamoDBClient({ region, endpoint, credentials }: DynamoDBClientOptions): DynamoDBClient {
+export function createDynamoDBClient({
+  region,
+  endpoint,
+  credentials,
+  maxAttempts = 1,
+}: DynamoDBClientOptions): DynamoDBClient {
   return new DynamoDBClient({
-    // Retries are ours (common/aws-call): the lease decides how long a write may still be tried.
-    maxAttempts: 1,
+    maxAttempts,
     ...(region !== undefined && { region }),
     ...(endpoint !== undefined && { endpoint }),
     ...(credentials !== undefined && { credentials }),

@@ -27,6 +27,8 @@ export interface FaultyProxy {
   readonly passed: PassedRequest[];
   /** Refuses connections and cuts those that are open. */
   cut(): void;
+  /** Cuts the connection of the next request, as a server does whose keep-alive time is over. */
+  cutNext(): void;
   /** Accepts requests and never answers those that `matching` accepts (default: all). */
   hang(matching?: (asked: PassedRequest) => boolean): void;
   /**
@@ -65,6 +67,7 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
   let hangs: ((asked: PassedRequest) => boolean) | undefined;
   let holds: { what: 'requests' | 'answers'; matching: (asked: PassedRequest) => boolean } | undefined;
   const held: (() => void)[] = [];
+  let cutsNext = false;
   let delayMs = 0;
   let throttledShare = 0;
   let lostShare = 0;
@@ -96,7 +99,10 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
   }
 
   function handle(incoming: IncomingMessage, outgoing: ServerResponse, body: Buffer, asked: PassedRequest): void {
-    if (down) return void outgoing.destroy();
+    if (down || cutsNext) {
+      cutsNext = false;
+      return void outgoing.destroy();
+    }
     const { operation } = asked;
     if (hangs?.(asked)) return;
     if (countdown?.matching(asked)) {
@@ -152,6 +158,9 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
     endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     passed,
     cut,
+    cutNext() {
+      cutsNext = true;
+    },
     hang(matching = () => true) {
       hangs = matching;
     },
