@@ -19,7 +19,7 @@ import { createOutbound } from './upstream/outbound.ts';
 import { type CertificatePair, followCertificate, readCertificate } from './wiring/certificate.ts';
 import { createServedTenants, healthOf } from './wiring/served.ts';
 import { createSource, placeOf, type SourceTimings } from './wiring/sources.ts';
-import { createStores } from './wiring/stores.ts';
+import { type BigSegmentTimings, createStores } from './wiring/stores.ts';
 import type { Tenant } from './wiring/tenant.ts';
 import { createTenantParts } from './wiring/tenant-parts.ts';
 import { createTenants, type Tenants } from './wiring/tenants.ts';
@@ -43,8 +43,7 @@ export interface RelayOptions {
 export interface RelayTimings extends SourceTimings {
   /** Between looks at the files of the certificate; 10 s. */
   readonly certificateMs?: number;
-  /** How long another environment's Big Segments must be left alone before they are deleted; 60 s. */
-  readonly quietMs?: number;
+  readonly bigSegments?: BigSegmentTimings;
 }
 
 export interface Relay {
@@ -150,7 +149,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const userAgent = `EdgeFlagRelay/${version}`;
   const certificate = config.tls && readCertificate(config.tls);
   const owner = `${hostname()} ${randomUUID()}`;
-  const stores = createStores({ config, owner, registry: measures, quietMs: timings.quietMs });
+  const stores = createStores({ config, owner, registry: measures, timings: timings.bigSegments });
   const { keeper } = stores;
   const hub = createRelayHub(config, metrics);
   const source = createSource({ config, outbound, userAgent, log, timings, registry: measures, keeper });

@@ -68,6 +68,7 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
     signal: requests.signal,
   });
   const writeMembers = createMemberWriter({ ...options, update, writer, metadataKey });
+  const emptier = createEmptier({ log, prefix, metadataKey, requests });
 
   async function apply(patch: BigSegmentPatch): Promise<PatchOutcome> {
     const { previousVersion, version } = patch;
@@ -101,12 +102,12 @@ export function createDynamoDBBigSegments(options: DynamoDBBigSegmentsOptions): 
       quietMs: options.quietMs,
       async look() {
         const row = await get(metadataKey);
-        return { metadata: metadataOf(row), mark: markOf(row) };
+        return { metadata: metadataOf(row), mark: markOf(row), isOwnEmptying: emptier.isOwn(row.emptying?.S) };
       },
       async name(id) {
         await update(metadataKey, naming(id));
       },
-      empty: createEmptier({ log, prefix, metadataKey, requests }),
+      empty: emptier.empty,
     }),
     apply,
     async setSynchronizedOn(unixMs) {

@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { namespaces } from '../../lib/flag-table/index.ts';
 import { sleep } from '../common/pause.ts';
 import type { Log } from '../ports.ts';
+import type { Emptier } from './big-segments-owner.ts';
 import type { BigSegmentRequests } from './big-segments-requests.ts';
 import type { Request } from './big-segments-writer.ts';
 import type { Row } from './dynamodb-client.ts';
@@ -42,14 +43,16 @@ export function createEmptier({
   readonly prefix: string;
   readonly metadataKey: Row;
   readonly requests: BigSegmentRequests;
-}): (mark: string, environment: string) => Promise<boolean> {
+}): Emptier {
   const { bigSegmentsUser } = namespaces(prefix);
+  let token = '';
 
-  return async function empty(mark, environment) {
+  async function empty(mark: string, environment: string): Promise<boolean> {
     const before = await get(metadataKey);
     if (markOf(before) !== mark) return false;
     const number = numberAbove(Number(before.patchNumber?.N));
-    const token = randomUUID();
+    // A new one for each attempt: a late request of an earlier attempt must change nothing.
+    token = randomUUID();
     let sign = `${token} 0`;
     /** Whether the update was made; its first answer may have been lost. */
     const made = async (request: Request, is: string | undefined) =>
@@ -59,7 +62,7 @@ export function createEmptier({
     log.warn('Deleting the Big Segments of another environment from the store', {
       prefix,
       reason: before.emptying
-        ? 'another relay has begun it and did not end it'
+        ? 'it was begun and did not end'
         : `they belong to the environment ${before.environment?.S ?? '(not named)'}, and the SDK key to ${environment}`,
     });
     await sleep(timings.patchDrainMs, signal);
@@ -83,7 +86,9 @@ export function createEmptier({
       contexts: deleted,
     });
     return true;
-  };
+  }
+
+  return { empty, isOwn: (sign) => token !== '' && sign?.startsWith(token) === true };
 }
 
 function beginning(

@@ -18,6 +18,13 @@ export function ownerProblem(
   return `the store holds the Big Segments of the environment ${environment}, but the SDK key belongs to ${own}`;
 }
 
+export interface Emptier {
+  /** As `OwnershipOptions.empty`. */
+  empty(mark: string, environment: string): Promise<boolean>;
+  /** Whether the last call of `empty` wrote this sign. */
+  isOwn(sign: string | null | undefined): boolean;
+}
+
 export interface OwnershipOptions {
   /** LaunchDarkly's ID of the environment that this relay writes; undefined: not known. */
   environment(): string | undefined;
@@ -26,7 +33,12 @@ export interface OwnershipOptions {
   /** How long a store must not have changed before another environment's members are deleted. Default 60 s. */
   readonly quietMs?: number | undefined;
   /** As of now; `mark` differs whenever any relay has written the metadata. */
-  look(): Promise<{ readonly metadata: BigSegmentMetadata; readonly mark: string }>;
+  look(): Promise<{
+    readonly metadata: BigSegmentMetadata;
+    readonly mark: string;
+    /** Whether the store is being emptied by this relay's last `empty`, which was interrupted. */
+    readonly isOwnEmptying: boolean;
+  }>;
   /** Writes whose members the store holds, if it does not say so yet. */
   name(environment: string): Promise<void>;
   /**
@@ -40,7 +52,8 @@ export interface OwnershipOptions {
  * Resolves when the store's members are of this environment, as far as that is known, and rejects with the reason while they
  * are not. Two relays, of which one has a wrong key, must not delete each other's members in turn. So members of another
  * environment are deleted only if no relay has written the metadata for `quietMs` on this relay's clock: one that keeps them
- * in step does so every 30 s. The same rule continues what a relay that died has begun.
+ * in step does so every 30 s. The same rule continues what a relay that died has begun; what this relay has begun itself goes on
+ * at once.
  */
 export function createOwnership(options: OwnershipOptions) {
   const { environment, adopts = () => true, quietMs = QUIET_MS, look, name, empty } = options;
@@ -49,18 +62,18 @@ export function createOwnership(options: OwnershipOptions) {
 
   return async function own(): Promise<void> {
     const wanted = environment();
-    let { metadata, mark } = await look();
+    let { metadata, mark, isOwnEmptying } = await look();
     const problemNow = () => ownerProblem(metadata, wanted, adopts());
     if (metadata.environment === undefined && wanted !== undefined && problemNow() === undefined) {
       await name(wanted);
-      ({ metadata, mark } = await look());
+      ({ metadata, mark, isOwnEmptying } = await look());
     }
     const problem = problemNow();
     if (problem === undefined) {
       seen = undefined;
       return;
     }
-    if (mark !== seen) since = performance.now();
+    if (mark !== seen && !isOwnEmptying) since = performance.now();
     seen = mark;
     const target = wanted ?? metadata.environment;
     if (target === undefined || performance.now() - since < quietMs) throw new Error(problem);

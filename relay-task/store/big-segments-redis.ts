@@ -12,7 +12,7 @@ import {
   membershipOf,
   type PatchOutcome,
 } from './big-segments.ts';
-import { createOwnership, ownerProblem } from './big-segments-owner.ts';
+import { createOwnership, type Emptier, ownerProblem } from './big-segments-owner.ts';
 import { createScript, describeRedisError, type RedisClient, type RedisConnection } from './redis-client.ts';
 import { openRedis } from './redis-store.ts';
 import { DEFAULT_PREFIX } from './replica-store.ts';
@@ -83,6 +83,7 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
   const { client, close } = openRedis(options.connection, prefix);
   const keys = keysOf(prefix);
   const { call, take, end } = createSteps(client, keys);
+  const emptier = createEmptier({ client, log, prefix, keys, call, take });
   /** What the store says in any step that changes what readers rely on. */
   const owned = (): Expected[] => {
     const own = environment();
@@ -115,12 +116,13 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
       quietMs: options.quietMs,
       async look() {
         const found = await call((redis) => redis.mget(...metadataKeys(keys)));
-        return { metadata: metadataOf(found), mark: JSON.stringify(found) };
+        const isOwnEmptying = emptier.isOwn(found[metadataKeys(keys).indexOf(keys.emptying)]);
+        return { metadata: metadataOf(found), mark: JSON.stringify(found), isOwnEmptying };
       },
       async name(id) {
         await call((redis) => redis.set(keys.environment, id, 'NX'));
       },
-      empty: createEmptier({ client, log, prefix, keys, call, take }),
+      empty: emptier.empty,
     }),
     apply,
     async setSynchronizedOn(unixMs) {
@@ -217,9 +219,12 @@ function createEmptier({
   readonly keys: Keys;
   readonly call: Call;
   readonly take: Take;
-}): (mark: string, environment: string) => Promise<boolean> {
-  return async function empty(mark, environment) {
-    const token = randomUUID();
+}): Emptier {
+  let token = '';
+
+  async function empty(mark: string, environment: string): Promise<boolean> {
+    // A new one for each attempt: a late request of an earlier attempt must change nothing.
+    token = randomUUID();
     let signs = 0;
     let sign = `${token} 0`;
     /** Also true if it was made before, and the answer was lost. */
@@ -245,7 +250,7 @@ function createEmptier({
     log.warn('Deleting the Big Segments of another environment from the store', {
       prefix,
       reason: emptying
-        ? 'another relay has begun it and did not end it'
+        ? 'it was begun and did not end'
         : `they belong to the environment ${earlier}, and the SDK key to ${environment}`,
     });
     for (let scans = 1, empty = 0; empty < EMPTY_SCANS; scans += 1) {
@@ -271,7 +276,9 @@ function createEmptier({
     if (!(await made(last, null))) return false;
     log.info('Deleted the Big Segments of another environment; loading those of this one', { prefix });
     return true;
-  };
+  }
+
+  return { empty, isOwn: (sign) => token !== '' && sign?.startsWith(token) === true };
 }
 
 /** The sets of members, some at a time: whatever was there before the beginning, as long as no server changes its part. */

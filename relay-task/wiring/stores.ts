@@ -19,8 +19,16 @@ export interface StoresOptions {
   /** Identifies this process; no other process may ever use it. */
   readonly owner: string;
   readonly registry: Registry;
-  /** For tests: see `BigSegmentOwnerOptions`. */
-  readonly quietMs?: number | undefined;
+  /** For tests. */
+  readonly timings?: BigSegmentTimings | undefined;
+}
+
+/** Of the deletion of another environment's members. */
+export interface BigSegmentTimings {
+  /** See `BigSegmentOwnerOptions`. */
+  readonly quietMs?: number;
+  /** Of DynamoDB; see `Timings`. */
+  readonly patchDrainMs?: number;
 }
 
 /** Where the stores keep the items of one environment. */
@@ -57,7 +65,7 @@ export interface Stores {
 }
 
 /** Throws RelayError CONFIG_INVALID when a certificate cannot be read. Nothing is connected to before it is used. */
-export function createStores({ config, owner, registry, quietMs }: StoresOptions): Stores {
+export function createStores({ config, owner, registry, timings = {} }: StoresOptions): Stores {
   const { dynamoDB, redis, consul, storeWriter: writer } = config;
   // A custom endpoint has no region, but the client requires one.
   const region = dynamoDB?.region ?? (dynamoDB?.url ? 'us-east-1' : undefined);
@@ -95,10 +103,13 @@ export function createStores({ config, owner, registry, quietMs }: StoresOptions
       ];
     },
     bigSegments({ prefix, tableName = dynamoDB?.tableName ?? '' }, log, owner) {
+      const { quietMs, ...ofDynamoDB } = timings;
       const common = { ...owner, prefix, log, registry, quietMs };
       return [
         ...(redisClient ? [createRedisBigSegments({ ...common, connection: redisClient })] : []),
-        ...(dynamoDBClient ? [createDynamoDBBigSegments({ ...common, client: dynamoDBClient, tableName })] : []),
+        ...(dynamoDBClient
+          ? [createDynamoDBBigSegments({ ...common, client: dynamoDBClient, tableName, timings: ofDynamoDB })]
+          : []),
       ];
     },
     keeper(name) {

@@ -66,7 +66,10 @@ async function start(store: Variables) {
           ...{ KEYS_FROM_SSM: '/relay', SSM_URL: ssm.endpoint, STREAM_URI: upstream.uri, BASE_URI: bigSegments.uri },
           ...store,
         },
-        { timings: { ...hastyTimings, quietMs: 100 }, secrets: [own, other, mobile, otherMobile] },
+        {
+          timings: { ...hastyTimings, bigSegments: { quietMs: 100, patchDrainMs: 100 } },
+          secrets: [own, other, mobile, otherMobile],
+        },
       ),
     );
   /** What a mobile client is told: `in HEALTHY`; or the status of the answer. */

@@ -38,9 +38,14 @@ interface How {
   readonly requests?: number;
 }
 
+interface OpenedStore extends BigSegmentStore {
+  /** All requests succeed from now on. */
+  heal(): void;
+}
+
 /** One place in a database. */
 interface Place {
-  open(how: How): Promise<BigSegmentStore>;
+  open(how: How): Promise<OpenedStore>;
   /** The hashes that a segment includes, as `+hash`, and that it excludes, as `-hash`. */
   members(): Promise<string[]>;
 }
@@ -171,6 +176,35 @@ function promises(place: () => Place): void {
     expect(requests).toBeGreaterThan(5);
   });
 
+  test('go on being deleted at once after an interruption, however long a store must be left alone', async () => {
+    const now = performance.now.bind(performance);
+    let laterMs = 0;
+    const clock = jest.spyOn(performance, 'now').mockImplementation(() => now() + laterMs);
+    behind(() => clock.mockRestore());
+    const quietMs = 3_600_000;
+    let interruptions = 0;
+    for (let requests = 1, done = false; !done; requests++) {
+      await filledByA();
+      const b = await place().open({ environment: 'b', quietMs, requests });
+      await b.own().catch(() => {});
+      laterMs += quietMs;
+      done = await b.own().then(
+        () => true,
+        () => false,
+      );
+      b.heal();
+      // The first requests can meet a connection that was cut.
+      const { emptying } = await eventually(() => b.metadata());
+      if (emptying) {
+        interruptions += 1;
+        await eventually(() => b.own());
+      }
+      // Back to the beginning.
+      await ownAtLast(await place().open({ environment: 'a' }));
+    }
+    expect(interruptions).toBeGreaterThan(2);
+  });
+
   test('of another environment are no memberships for an evaluation, not even while they are deleted', async () => {
     const a = await place().open({ environment: 'a', quietMs: 1e9 });
     await a.own();
@@ -240,7 +274,7 @@ describe('Big Segments in DynamoDB', () => {
     async open({ requests, ...how }) {
       const { proxy, store } = await openBehindProxy(how);
       if (requests !== undefined) proxy.cutAfter(requests, () => true);
-      return store;
+      return { ...store, heal: proxy.heal };
     },
     members,
   }));
@@ -330,7 +364,12 @@ describeWithRedis('Big Segments in Redis', () => {
         call: (send) => (left-- > 0 ? client.call(send) : Promise.reject(new Error('cut'))),
       };
       const options = { connection, prefix, log: silent, quietMs, environment: () => environment };
-      return opened(createRedisBigSegments(options));
+      return {
+        ...opened(createRedisBigSegments(options)),
+        heal() {
+          left = Number.POSITIVE_INFINITY;
+        },
+      };
     },
     async members() {
       return (await membersIn(server.client)).sort();
