@@ -51,8 +51,12 @@ interface Told {
   readonly reason?: { readonly bigSegmentsStatus?: string };
 }
 
-/** The same segment has Alice in staging, and Bob in production. */
-async function start(store: Variables, bigSegments: FakeBigSegments) {
+/** The same segment has Alice in staging, and Bob in production. LaunchDarkly names the environments of `named` keys only. */
+async function start(
+  store: Variables,
+  bigSegments: FakeBigSegments,
+  { sdkKey = staging, named = Object.keys(environments) } = {},
+) {
   const ofStaging = [wirePatch('vip.g3', '', 'a1', [`+${hashOf('alice')}`])];
   for (const key of [staging, rotated]) bigSegments.histories.set(key, ofStaging);
   bigSegments.histories.set(production, [wirePatch('vip.g3', '', 'b1', [`+${hashOf('bob')}`])]);
@@ -63,9 +67,10 @@ async function start(store: Variables, bigSegments: FakeBigSegments) {
     flags: { club: club(environments[keyOf(headers)]!, keyOf(headers) === production ? 2 : 1) },
     segments: { vip },
   });
-  upstream.headersFor = ({ headers }) => ({ 'X-LD-EnvID': environments[keyOf(headers)]! });
+  upstream.headersFor = ({ headers }): Record<string, string> =>
+    named.includes(keyOf(headers)) ? { 'X-LD-EnvID': environments[keyOf(headers)]! } : {};
   const ssm = opened(await startSsmServer());
-  ssm.put('/relay/shop/sdk-key', staging);
+  ssm.put('/relay/shop/sdk-key', sdkKey);
   ssm.put('/relay/shop/mobile-key', mobile);
   const relay = opened(
     await startTestRelay(
@@ -147,6 +152,26 @@ describe.each(Object.keys(stores))('with a store in %s', (name) => {
     expect(ofProduction.map(({ url }) => url)[0]).toBe('/sdk/big-segments/revisions');
     expect(ofProduction.filter(({ url }) => url.endsWith('after=a1'))).toEqual([]);
   });
+});
+
+test("a relay that starts beside another SDK key's flags does not take the members there for its own, although they are unnamed", async () => {
+  const bigSegments = opened(await startFakeBigSegments());
+  const store = await stores.DynamoDB!();
+  const before = await start(store, bigSegments, { named: [] });
+  await before.is('alice', `in ${environments[staging]}`);
+  await before.relay.close();
+  const { is, poll } = await start(store, bigSegments, { sdkKey: production });
+  const seen = new Set<string>();
+  const b = environments[production];
+  await eventually(async () => {
+    for (const key of ['alice', 'bob']) {
+      const told = await poll(key);
+      if (told) seen.add(`${key} ${told.value} ${told.reason?.bigSegmentsStatus}`);
+    }
+    expect(seen).toContain(`bob in ${b} HEALTHY`);
+  });
+  await is('alice', `out ${b}`);
+  expect([...seen].filter((told) => !rightAnswers.has(told))).toEqual([]);
 });
 
 test('after a rotation within one environment nothing is deleted or loaded again', async () => {

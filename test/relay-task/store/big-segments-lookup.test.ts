@@ -257,6 +257,22 @@ describe('the memory for memberships', () => {
     expect(memory.bytes).toBe(0);
   });
 
+  test('keeps nothing of an environment that closed while its contexts were being read', () => {
+    const memory = createMembershipMemory({ limitBytes: 1_000_000 });
+    const [one, other] = [memory.open(), memory.open()];
+    const entry = { membership: null, incomplete: false, generation: 0, readAt: 0 };
+    one.set('before', entry);
+    other.set('of another environment', entry);
+    const heir = one.share();
+    one.close();
+    const bytes = memory.bytes;
+    one.set('late', entry);
+    expect([memory.bytes, heir.get('late'), heir.get('before')]).toEqual([bytes, undefined, entry]);
+    heir.close();
+    heir.set('later', entry);
+    expect(memory.bytes).toBe(bytes / 2);
+  });
+
   test('counts the segments of a context', async () => {
     const memory = createMembershipMemory({ limitBytes: 1_000_000 });
     const { tell, store } = start({ memory });

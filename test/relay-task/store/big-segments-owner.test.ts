@@ -32,6 +32,8 @@ const patch = (
 
 interface How {
   readonly environment?: string | undefined;
+  /** Default true. */
+  readonly adopts?: boolean;
   /** Default 0: members of another environment are deleted at once. */
   readonly quietMs?: number;
   /** Only so many requests succeed. */
@@ -100,6 +102,23 @@ function promises(place: () => Place): void {
     await b.own();
     expect(await b.metadata()).toMatchObject({ cursor: 'v1', environment: 'b' });
     expect(await place().members()).toEqual(['+alice']);
+  });
+
+  test('that are unnamed are not adopted where they may be those of another environment, and are deleted there', async () => {
+    const unnamed = await place().open({});
+    await unnamed.own();
+    await unnamed.apply(patch('', 'v1', ['alice']));
+    await unnamed.setSynchronizedOn(1_000);
+    const b = await place().open({ environment: 'b', adopts: false, quietMs: 1e9 });
+    const stranger = await place().open({ adopts: false });
+    for (const store of [b, stranger]) {
+      for (let attempt = 0; attempt < 2; attempt++) await expect(store.own()).rejects.toThrow(/name no environment/);
+    }
+    expect(await b.metadata()).toEqual({ cursor: 'v1', synchronizedOn: 1_000 });
+    expect(await place().members()).toEqual(['+alice']);
+    await ownAtLast(await place().open({ environment: 'b', adopts: false }));
+    expect(await b.metadata()).toEqual({ cursor: '', synchronizedOn: undefined, environment: 'b' });
+    expect(await place().members()).toEqual([]);
   });
 
   test('are not changed by a relay of another environment as long as they are kept in step', async () => {
@@ -246,7 +265,7 @@ describe('Big Segments in DynamoDB', () => {
     prefix = `owner-${++round}`;
   });
 
-  async function openBehindProxy({ environment, quietMs = 0 }: How, timings: Partial<Timings> = {}) {
+  async function openBehindProxy({ environment, adopts = true, quietMs = 0 }: How, timings: Partial<Timings> = {}) {
     const proxy = opened(await startFaultyProxy(stores.table.endpoint));
     const access = { region: testRegion, credentials: testCredentials, maxAttempts: 1 };
     const client = new DynamoDBClient({ endpoint: proxy.endpoint, ...access });
@@ -255,6 +274,7 @@ describe('Big Segments in DynamoDB', () => {
       createDynamoDBBigSegments({
         ...{ client, tableName: stores.table.tableName, prefix, log: silent, quietMs },
         environment: () => environment,
+        adopts: () => adopts,
         timings: { ...quick, patchDrainMs: 20, retryCapMs: 5, ...timings },
       }),
     );
@@ -356,14 +376,18 @@ describeWithRedis('Big Segments in Redis', () => {
   };
 
   promises(() => ({
-    async open({ environment, quietMs = 0, requests = Number.POSITIVE_INFINITY }) {
+    async open({ environment, adopts = true, quietMs = 0, requests = Number.POSITIVE_INFINITY }) {
       const client = opened(createRedisClient({ host: '127.0.0.1', port: server.port }));
       let left = requests;
       const connection: typeof client = {
         ...client,
         call: (send) => (left-- > 0 ? client.call(send) : Promise.reject(new Error('cut'))),
       };
-      const options = { connection, prefix, log: silent, quietMs, environment: () => environment };
+      const options = {
+        ...{ connection, prefix, log: silent, quietMs },
+        environment: () => environment,
+        adopts: () => adopts,
+      };
       return {
         ...opened(createRedisBigSegments(options)),
         heal() {
