@@ -1,0 +1,3 @@
+import { testSchedules } from './key-schedules/schedules.ts';
+
+testSchedules('odd');
