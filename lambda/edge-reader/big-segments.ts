@@ -46,11 +46,12 @@ export function createBigSegments(options: {
     answer: (contextKey, loaded) => loaded.get(id(contextKey)) ?? remembered(contextKey),
     async load(contextKeys, loaded) {
       const keys = [...contextKeys];
+      const hashes = keys.map((key) => hash('sha256', key, 'base64'));
       const readAt = now();
       try {
         const [metadata, ...users] = await get([
           { namespace: bigSegmentsMetadata, key: bigSegmentsMetadata },
-          ...keys.map((key) => ({ namespace: bigSegmentsUser, key: hash('sha256', key, 'base64') })),
+          ...hashes.map((key) => ({ namespace: bigSegmentsUser, key })),
         ]);
         if (isUsable(metadata, owner()[1])) {
           if (memory.size + keys.length > MOST_REMEMBERED) memory.clear();
@@ -59,11 +60,10 @@ export function createBigSegments(options: {
             // `included` takes precedence.
             for (const ref of refs(users[index], 'excluded')) membership[ref] = false;
             for (const ref of refs(users[index], 'included')) membership[ref] = true;
-            memory.set(id(key), {
-              readAt,
-              membership,
-              synchronizedOn: Number(Object(metadata?.synchronizedOn).N ?? 0),
-            });
+            // The relay names contexts whose item lacks segments, `*` for any: such a membership is never in step.
+            const lacks = refs(metadata, 'incomplete').some((one) => one === '*' || one === hashes[index]);
+            const synchronizedOn = lacks ? 0 : Number(Object(metadata?.synchronizedOn).N ?? 0);
+            memory.set(id(key), { readAt, membership, synchronizedOn });
           }
         }
       } catch {}

@@ -29,7 +29,12 @@ export class Refusal extends Error {
 
 /** A 503, after which SDKs retry, unlike most 4xx. `Retry-After` is random, so that clients do not return all at once. */
 export function notYetReply(message: string): Reply {
-  return messageReply(503, message, { 'Retry-After': String(2 + Math.floor(Math.random() * 9)) });
+  return messageReply(503, message, retryLater());
+}
+
+/** The header of a 503. */
+export function retryLater(): Record<string, string> {
+  return { 'Retry-After': String(2 + Math.floor(Math.random() * 9)) };
 }
 
 /** For an error that nothing else handled: in the log, and to the client. */

@@ -3,7 +3,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { type Context, describeContextProblem, parseContext, secureModeHash } from '../../lib/evaluation/index.ts';
 import { canonicalJson } from '../common/json.ts';
-import { Refusal } from './reply.ts';
+import { Refusal, retryLater } from './reply.ts';
 import type { ServedEnvironment } from './services.ts';
 
 export interface RequestContext {
@@ -97,20 +97,24 @@ function depthOf(bytes: Buffer): number {
 
 /**
  * LaunchDarkly's secure mode: `hash` must be the hash of the context under an SDK key in force. Keys in their grace time
- * count, since pages rendered with them are still open. Compared in constant time.
+ * count, since pages rendered with them are still open. Compared in constant time. Throws Refusal 503 while no SDK key is known:
+ * SDKs do not try again after a 400.
  */
 export function passesSecureMode(environment: ServedEnvironment, context: Context, hash: string): boolean {
   if (!environment.secureMode) return true;
+  const sdkKeys = environment.sdkKeys();
+  if (sdkKeys.length === 0)
+    throw new Refusal(503, 'secure mode needs an SDK key, and none is known at present', retryLater());
   const given = Buffer.from(hash);
   let matches = false;
-  for (const sdkKey of environment.sdkKeys()) {
+  for (const sdkKey of sdkKeys) {
     const expected = Buffer.from(secureModeHash(hmacSha256Hex, sdkKey, context));
     if (given.length === expected.length && timingSafeEqual(given, expected)) matches = true;
   }
   return matches;
 }
 
-/** For the query parameter `h`. Throws Refusal 400. */
+/** For the query parameter `h`. Throws Refusal 400 or 503. */
 export function requireSecureMode(environment: ServedEnvironment, context: Context, query: URLSearchParams): void {
   if (passesSecureMode(environment, context, query.get('h') ?? '')) return;
   throw new Refusal(

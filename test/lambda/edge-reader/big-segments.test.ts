@@ -146,6 +146,21 @@ test("a membership that was known stays, as STALE, while the store is emptied or
   expect([await ask('alice'), await ask('bob')]).toEqual(['out HEALTHY', 'in HEALTHY']);
 });
 
+test.each([
+  ['a context', ['alice'], 'in STALE', 'out HEALTHY'],
+  ['too many contexts to be named', ['*'], 'in STALE', 'out STALE'],
+])('%s of whom an item cannot hold all segments is STALE, as the relay says', async (_who, named, alice, bob) => {
+  await publish(1);
+  const { ask, now } = openReader();
+  await filled(relayOf('a'), 'alice');
+  await put(table, {
+    ...{ namespace: { S: metadataName }, key: { S: metadataName } },
+    ...{ synchronizedOn: { N: String(now()) }, lastVersion: { S: '1' }, environment: { S: 'a' } },
+    incomplete: { SS: named.map((one) => (one === '*' ? one : hashOf(one))) },
+  });
+  expect([await ask('alice'), await ask('bob')]).toEqual([alice, bob]);
+});
+
 test('members are not used while they are being deleted, whichever environment they belong to', async () => {
   await publish(1);
   await putMembership(table, prefix, hashOf('alice'), { included: ['vip.g3'] });

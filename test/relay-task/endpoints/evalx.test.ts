@@ -262,6 +262,20 @@ describe('secure mode', () => {
     expect([await status(server, `${poll}&h=${hash}`), await status(server, poll)]).toEqual([200, 400]);
   });
 
+  test('asks browsers to come back while the environment has no SDK key', async () => {
+    const server = await startSecure();
+    server.environment.sdkKeys = () => [];
+    const [context, hash] = vectors.hashes[0]!;
+    const path = base64url(context);
+    for (const url of [`/sdk/evalx/64a0/contexts/${path}?h=${hash}`, `/eval/64a0/${path}?h=${hash}`]) {
+      const { status: answered, headers } = await ask(server.port, 'GET', url);
+      expect([answered, Number(headers['retry-after']) > 0]).toEqual([503, true]);
+    }
+    const body = JSON.stringify({ context: { targetingKey: 'alice' } });
+    const headers = { ...json, authorization: '64a0', 'x-launchdarkly-hash': hash };
+    expect((await ask(server.port, 'POST', '/ofrep/v1/evaluate/flags', { headers, body })).status).toBe(503);
+  });
+
   test('applies to browsers only, and not to pings, events or goals', async () => {
     const server = await startSecure();
     const path = base64url(alice);
