@@ -139,7 +139,7 @@ async function runSchedule(seed: number): Promise<void> {
 
 /** Two files run at once; each has every second seed. */
 export function testSchedules(half: 'odd' | 'even'): void {
-  const groups = seedsInGroups({ ordinary: 4, long: 500, atOnce: 1 });
+  const groups = seedsInGroups({ ordinary: 2, long: 500, atOnce: 1 });
   const mine = groups.filter(([seed = 0]) => (seed % 2 === 1) === (half === 'odd'));
   afterAll(() => tell(counts));
   // With `SEED=<n>` one of the two has none.
