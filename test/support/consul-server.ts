@@ -7,6 +7,7 @@ import { spawn, spawnSync } from 'node:child_process';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer } from 'node:net';
 import { eventually } from './eventually.ts';
+import { keptConnections } from './kept-connections.ts';
 
 const valueLimitBytes = 512 * 1024;
 const operationsLimit = 64;
@@ -155,11 +156,13 @@ export async function startConsul(): Promise<TestConsul> {
     answer(outgoing, 200, 'true');
   }
 
-  const server = createServer((incoming, outgoing) => {
-    const chunks: Buffer[] = [];
-    incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-    incoming.on('end', () => handle(incoming, outgoing, Buffer.concat(chunks)));
-  });
+  const server = keptConnections(
+    createServer((incoming, outgoing) => {
+      const chunks: Buffer[] = [];
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+      incoming.on('end', () => handle(incoming, outgoing, Buffer.concat(chunks)));
+    }),
+  );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   return {
     address: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,

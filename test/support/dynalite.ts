@@ -16,6 +16,7 @@ import {
 import type { AddressInfo } from 'node:net';
 import { CreateTableCommand, DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import dynalite from 'dynalite';
+import { keptConnections } from './kept-connections.ts';
 
 export interface Consumed {
   /** Read units of all requests since the last reset. */
@@ -46,7 +47,7 @@ const writes = new Set(['PutItem', 'UpdateItem', 'DeleteItem', 'BatchWriteItem']
 
 /** Starts the server with an empty table: partition key `namespace` (S), sort key `key` (S). Close it after use. */
 export async function startTable({ tableName = 'flags' }: { tableName?: string } = {}): Promise<TestTable> {
-  const server = dynalite({ createTableMs: 0, deleteTableMs: 0, updateTableMs: 0 });
+  const server = keptConnections(dynalite({ createTableMs: 0, deleteTableMs: 0, updateTableMs: 0 }));
   const [handle] = server.listeners('request') as RequestListener[];
   server.removeAllListeners('request');
   const consumed = nothing();
@@ -74,9 +75,11 @@ export async function startTable({ tableName = 'flags' }: { tableName?: string }
 export async function createTable({ port, tableName }: { port: number; tableName: string }): Promise<TestTable> {
   const consumed = nothing();
   const agent = new Agent({ keepAlive: true });
-  const front = createServer((incoming, outgoing) => {
-    forward(incoming, outgoing, { agent, port, consumed });
-  });
+  const front = keptConnections(
+    createServer((incoming, outgoing) => {
+      forward(incoming, outgoing, { agent, port, consumed });
+    }),
+  );
   const close = async () => {
     await closeServer(front);
     agent.destroy();

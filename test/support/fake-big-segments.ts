@@ -4,6 +4,7 @@
  */
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { keptConnections } from './kept-connections.ts';
 
 /** A patch on the wire. */
 export interface WirePatch {
@@ -54,12 +55,14 @@ export interface FakeBigSegments {
 export async function startFakeBigSegments(...history: WirePatch[]): Promise<FakeBigSegments> {
   const asked: { url: string; key: string; userAgent: string }[] = [];
   const streams = new Map<ServerResponse, string>();
-  const server = createServer((request, response) => {
-    const url = new URL(request.url ?? '', 'http://fake');
-    const key = request.headers.authorization ?? '';
-    asked.push({ url: request.url ?? '', key, userAgent: request.headers['user-agent'] ?? '' });
-    setTimeout(() => answer(url, key, response), url.pathname === '/big-segments' ? 0 : fake.pollDelayMs);
-  });
+  const server = keptConnections(
+    createServer((request, response) => {
+      const url = new URL(request.url ?? '', 'http://fake');
+      const key = request.headers.authorization ?? '';
+      asked.push({ url: request.url ?? '', key, userAgent: request.headers['user-agent'] ?? '' });
+      setTimeout(() => answer(url, key, response), url.pathname === '/big-segments' ? 0 : fake.pollDelayMs);
+    }),
+  );
   function answer(url: URL, key: string, response: ServerResponse): void {
     if (fake.keys && !fake.keys.has(key)) return void response.writeHead(401).end();
     if (url.pathname === '/big-segments') {

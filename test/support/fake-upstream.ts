@@ -5,6 +5,7 @@
 import { createServer, type IncomingHttpHeaders, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { until } from './eventually.ts';
+import { keptConnections } from './kept-connections.ts';
 
 export interface FlagData {
   flags: Record<string, unknown>;
@@ -136,18 +137,20 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
     if (answer === 'stream') void write(response, putText(fake.dataFor(request) ?? fake.data), fake.greetChunkBytes);
   }
 
-  const server = createServer((incoming, response) => {
-    incoming.socket.setNoDelay(true);
-    const request = {
-      method: incoming.method ?? '',
-      url: incoming.url ?? '',
-      headers: incoming.headers,
-      at: Date.now(),
-    };
-    requests.push(request);
-    const answer = queued.shift() ?? (typeof fake.answer === 'function' ? fake.answer(request) : fake.answer);
-    respond(answer, request, incoming, response);
-  });
+  const server = keptConnections(
+    createServer((incoming, response) => {
+      incoming.socket.setNoDelay(true);
+      const request = {
+        method: incoming.method ?? '',
+        url: incoming.url ?? '',
+        headers: incoming.headers,
+        at: Date.now(),
+      };
+      requests.push(request);
+      const answer = queued.shift() ?? (typeof fake.answer === 'function' ? fake.answer(request) : fake.answer);
+      respond(answer, request, incoming, response);
+    }),
+  );
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
 
   async function send(bytes: string | Uint8Array, { chunkBytes, to = () => true }: SendOptions = {}) {

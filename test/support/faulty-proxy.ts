@@ -4,6 +4,7 @@
  */
 import { Agent, createServer, type IncomingMessage, request, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { keptConnections } from './kept-connections.ts';
 
 export interface PassedRequest {
   /** `PutItem`, `GetItem`, … */
@@ -75,9 +76,11 @@ export async function startFaultyProxy(target: string, random: () => number = Ma
   let refuses: Parameters<FaultyProxy['refuse']>[1];
   let countdown: { left: number; matching: (passed: PassedRequest) => boolean } | undefined;
 
-  const server = createServer((incoming, outgoing) => {
-    collect(incoming, (body) => setTimeout(() => receive(incoming, outgoing, body), delayMs));
-  });
+  const server = keptConnections(
+    createServer((incoming, outgoing) => {
+      collect(incoming, (body) => setTimeout(() => receive(incoming, outgoing, body), delayMs));
+    }),
+  );
   server.on('connection', (socket) => {
     if (down) socket.destroy();
   });

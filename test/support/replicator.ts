@@ -7,6 +7,7 @@ import type { AddressInfo } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
 import { type AttributeValue, DeleteItemCommand, GetItemCommand, PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { startTable, type TestTable } from './dynalite.ts';
+import { keptConnections } from './kept-connections.ts';
 
 export interface ReplicatedTables {
   /** One table for each region; closing it closes the region. */
@@ -70,18 +71,20 @@ export async function startReplicatedTables(options: {
   async function startFront(region: Region): Promise<TestTable> {
     const agent = new Agent({ keepAlive: true });
     const { inner } = region;
-    const front = createServer(async (incoming, outgoing) => {
-      const body = await collect(incoming);
-      const operation = String(incoming.headers['x-amz-target'] ?? '').replace(/^.*\./, '');
-      const pass = () => forward(inner.endpoint, agent, incoming, body);
-      try {
-        const answer = writes.has(operation) ? await write(body, pass) : await pass();
-        outgoing.writeHead(answer.status, { ...answer.headers, 'content-length': answer.body.length });
-        outgoing.end(answer.body);
-      } catch {
-        outgoing.destroy();
-      }
-    });
+    const front = keptConnections(
+      createServer(async (incoming, outgoing) => {
+        const body = await collect(incoming);
+        const operation = String(incoming.headers['x-amz-target'] ?? '').replace(/^.*\./, '');
+        const pass = () => forward(inner.endpoint, agent, incoming, body);
+        try {
+          const answer = writes.has(operation) ? await write(body, pass) : await pass();
+          outgoing.writeHead(answer.status, { ...answer.headers, 'content-length': answer.body.length });
+          outgoing.end(answer.body);
+        } catch {
+          outgoing.destroy();
+        }
+      }),
+    );
 
     function write(body: Buffer, pass: () => Promise<Answer>): Promise<Answer> {
       const { Item, Key } = JSON.parse(body.toString()) as { Item?: Row; Key?: Row };

@@ -5,6 +5,7 @@
  */
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { keptConnections } from './kept-connections.ts';
 
 export interface SsmCall {
   /** `GetParametersByPath`, … */
@@ -217,12 +218,14 @@ export async function startSsmServer(): Promise<SsmServer> {
     }, delayMs);
   }
 
-  const server = createServer((incoming, outgoing) => {
-    const chunks: Buffer[] = [];
-    incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
-    incoming.on('end', () => handle(incoming, outgoing, Buffer.concat(chunks).toString()));
-    incoming.on('error', () => {});
-  });
+  const server = keptConnections(
+    createServer((incoming, outgoing) => {
+      const chunks: Buffer[] = [];
+      incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+      incoming.on('end', () => handle(incoming, outgoing, Buffer.concat(chunks).toString()));
+      incoming.on('error', () => {});
+    }),
+  );
   server.on('connection', (socket) => {
     if (isDown) socket.destroy();
   });

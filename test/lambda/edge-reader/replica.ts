@@ -1,6 +1,7 @@
 /** A replica of a table that fails on demand: an HTTP server on 127.0.0.1 in front of the DynamoDB server. */
 import { createServer, type IncomingHttpHeaders, request } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { keptConnections } from '../../support/kept-connections.ts';
 
 /**
  * `hang`: never answers. `cut`: closes the connection. `half`: sends half of the response, then closes the connection.
@@ -29,50 +30,52 @@ export async function startReplica(target: string): Promise<Replica> {
   let connections = 0;
   let how: (asked: Asked, nth: number) => Behaviour = () => 'pass';
 
-  const server = createServer((incoming, outgoing) => {
-    const chunks: Buffer[] = [];
-    incoming.on('data', (chunk) => chunks.push(chunk));
-    incoming.on('end', () => {
-      const operation = String(incoming.headers['x-amz-target']).replace(/.*\./, '');
-      const one = { operation, body: JSON.parse(Buffer.concat(chunks).toString()), headers: incoming.headers };
-      asked.push(one);
-      const behaviour = how(one, asked.length);
-      if (behaviour === 'hang') return;
-      if (behaviour === 'cut') return void outgoing.destroy();
-      if (behaviour === 'missing') return void outgoing.end('{}');
-      if (behaviour === 'broken') return void outgoing.writeHead(500).end('<html>oops</html>');
-      if (behaviour === 'throttle') {
-        const answer = { __type: 'com.amazonaws.dynamodb.v20120810#ThrottlingException', message: 'Rate exceeded' };
-        return void outgoing.writeHead(400).end(JSON.stringify(answer));
-      }
-      let body = one.body;
-      let left: Record<string, unknown> | undefined;
-      if (behaviour === 'unprocessed' && operation === 'BatchGetItem') {
-        const [table, { Keys }] = Object.entries(body.RequestItems as Record<string, { Keys: unknown[] }>)[0]!;
-        body = { RequestItems: { [table]: { Keys: Keys.slice(0, 1) } } };
-        if (Keys.length > 1) left = { [table]: { Keys: Keys.slice(1) } };
-      }
-      const text = JSON.stringify(body);
-      const { host: _, 'content-length': __, ...headers } = incoming.headers;
-      const inner = request(target, {
-        method: 'POST',
-        headers: { ...headers, 'content-length': Buffer.byteLength(text) },
-      });
-      inner.on('error', () => outgoing.destroy());
-      inner.on('response', (answer) => {
-        const parts: Buffer[] = [];
-        answer.on('data', (part) => parts.push(part));
-        answer.on('end', () => {
-          let bytes = Buffer.concat(parts);
-          if (left) bytes = Buffer.from(JSON.stringify({ ...JSON.parse(bytes.toString()), UnprocessedKeys: left }));
-          outgoing.writeHead(answer.statusCode!, { 'content-length': bytes.length });
-          if (behaviour !== 'half') return void outgoing.end(bytes);
-          outgoing.write(bytes.subarray(0, bytes.length >> 1), () => outgoing.destroy());
+  const server = keptConnections(
+    createServer((incoming, outgoing) => {
+      const chunks: Buffer[] = [];
+      incoming.on('data', (chunk) => chunks.push(chunk));
+      incoming.on('end', () => {
+        const operation = String(incoming.headers['x-amz-target']).replace(/.*\./, '');
+        const one = { operation, body: JSON.parse(Buffer.concat(chunks).toString()), headers: incoming.headers };
+        asked.push(one);
+        const behaviour = how(one, asked.length);
+        if (behaviour === 'hang') return;
+        if (behaviour === 'cut') return void outgoing.destroy();
+        if (behaviour === 'missing') return void outgoing.end('{}');
+        if (behaviour === 'broken') return void outgoing.writeHead(500).end('<html>oops</html>');
+        if (behaviour === 'throttle') {
+          const answer = { __type: 'com.amazonaws.dynamodb.v20120810#ThrottlingException', message: 'Rate exceeded' };
+          return void outgoing.writeHead(400).end(JSON.stringify(answer));
+        }
+        let body = one.body;
+        let left: Record<string, unknown> | undefined;
+        if (behaviour === 'unprocessed' && operation === 'BatchGetItem') {
+          const [table, { Keys }] = Object.entries(body.RequestItems as Record<string, { Keys: unknown[] }>)[0]!;
+          body = { RequestItems: { [table]: { Keys: Keys.slice(0, 1) } } };
+          if (Keys.length > 1) left = { [table]: { Keys: Keys.slice(1) } };
+        }
+        const text = JSON.stringify(body);
+        const { host: _, 'content-length': __, ...headers } = incoming.headers;
+        const inner = request(target, {
+          method: 'POST',
+          headers: { ...headers, 'content-length': Buffer.byteLength(text) },
         });
+        inner.on('error', () => outgoing.destroy());
+        inner.on('response', (answer) => {
+          const parts: Buffer[] = [];
+          answer.on('data', (part) => parts.push(part));
+          answer.on('end', () => {
+            let bytes = Buffer.concat(parts);
+            if (left) bytes = Buffer.from(JSON.stringify({ ...JSON.parse(bytes.toString()), UnprocessedKeys: left }));
+            outgoing.writeHead(answer.statusCode!, { 'content-length': bytes.length });
+            if (behaviour !== 'half') return void outgoing.end(bytes);
+            outgoing.write(bytes.subarray(0, bytes.length >> 1), () => outgoing.destroy());
+          });
+        });
+        inner.end(text);
       });
-      inner.end(text);
-    });
-  });
+    }),
+  );
   server.on('connection', () => {
     connections += 1;
   });
