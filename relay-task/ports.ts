@@ -261,6 +261,13 @@ export interface UnreadableItem {
   readonly reason: string;
 }
 
+/** A regular expression in an item that RE2 refuses; it never matches. */
+export interface RefusedPattern {
+  readonly kind: Kind;
+  readonly key: string;
+  readonly pattern: string;
+}
+
 export type ConnectionState = 'INITIALIZING' | 'VALID' | 'INTERRUPTED' | 'OFF';
 export type ConnectionErrorKind = 'NETWORK_ERROR' | 'ERROR_RESPONSE' | 'INVALID_DATA' | 'STORE_ERROR' | 'UNKNOWN';
 

@@ -1,16 +1,14 @@
 import type { CompiledFlag } from './compile.ts';
-import { parseContext } from './context.ts';
 import type { AllFlagsOptions, Context, Flag, FlagMetadata, FlagResult, FlagsState } from './model.ts';
 
 /** The state of all flags as JSON for bootstrapping client-side SDKs. A flag without a chosen variation has the value null. */
 export function flagsState(
-  rawContext: unknown,
+  context: Context | undefined,
   options: AllFlagsOptions,
   evaluateFlag: (flag: Flag, context: Context) => FlagResult,
 ): FlagsState {
   const values: [string, unknown][] = [];
   const metadata: [string, FlagMetadata][] = [];
-  const context = parseContext(rawContext);
   const valid = context !== undefined;
   if (valid) {
     for (const flag of options.flags) {

@@ -1,5 +1,5 @@
 import type { ParsedContext } from './context.ts';
-import { text } from './data.ts';
+import { type RolloutData, text } from './data.ts';
 import type { Bucket } from './model.ts';
 import { type Path, parseReference, readAttribute } from './reference.ts';
 
@@ -12,9 +12,17 @@ export interface Bucketing {
   readonly prefix: string;
 }
 
-/** Without `by`, buckets by the key. `by` is a path only if a kind is given, else an attribute name. */
-export function compileBucketing(kind: unknown, by: unknown, prefix: string): Bucketing {
-  return { kind: text(kind ?? 'user'), by: parseReference(text(by || 'key'), !kind), prefix };
+/**
+ * Buckets by the key, unless the rollout names an attribute: by a path if it also gives a kind, else by name. Experiments always
+ * bucket by the key, but `bucketBy` must still be a string. A seed other than 0 replaces `prefix`.
+ */
+export function compileBucketing(prefix: string, { kind, contextKind, bucketBy, seed }: RolloutData): Bucketing {
+  const by = text(bucketBy || '');
+  return {
+    kind: text(contextKind ?? 'user'),
+    by: parseReference((kind !== 'experiment' && by) || 'key', !contextKind),
+    prefix: seed ? `${Number(seed)}.` : prefix,
+  };
 }
 
 /** From 0 to 1; 0 if the attribute is neither a string nor an integer. */

@@ -1,7 +1,8 @@
 import type { ParsedContext } from './context.ts';
 import { type ClauseData, list, objects, text } from './data.ts';
-import { compileTest, type Test } from './operators.ts';
-import { type Path, parseReference, readAttribute } from './reference.ts';
+import type { Dialect } from './dialect.ts';
+import type { Test } from './operators.ts';
+import { type Path, readAttribute } from './reference.ts';
 
 /** One condition, with everything precomputed that does not depend on the context. */
 export interface Clause {
@@ -21,6 +22,7 @@ export type Match = boolean | undefined;
 export function compileClauses(
   data: readonly ClauseData[] | null | undefined,
   segmentKeys: Set<string>,
+  dialect: Dialect,
 ): readonly Clause[] {
   // A rule without `clauses` never matches: the stand-in clause has no operator.
   return objects(data ?? [{ attribute: 'key' }]).map(({ contextKind, attribute, op, values, negate }) => {
@@ -32,9 +34,9 @@ export function compileClauses(
       negate: !!negate,
       kind: text(contextKind ?? 'user'),
       // The attribute is a path only if a kind is given.
-      path: parseReference(text(attribute ?? ''), !contextKind),
+      path: dialect.path(text(attribute ?? ''), !contextKind),
       segments,
-      test: compileTest(op as string, list(values)),
+      test: dialect.test(op as string, list(values)),
     };
   });
 }

@@ -1,6 +1,7 @@
-import { type Bucketing, compileBucketing } from './bucketing.ts';
+import type { Bucketing } from './bucketing.ts';
 import { type Clause, compileClauses } from './clause.ts';
 import { type ChoiceData, type FlagData, hashPrefix, head, objects, text } from './data.ts';
+import { type Dialect, nodeDialect } from './dialect.ts';
 import type { Detail, Flag, Reason } from './model.ts';
 import { pick, pickOff } from './outcome.ts';
 import { compileTarget, type Target } from './targets.ts';
@@ -25,7 +26,7 @@ interface Rollout extends Bucketing {
 }
 
 interface RolloutEntry {
-  /** The upper end of this entry's range. Weights are added in the same order as in the Node SDK, for equal rounding. */
+  /** The upper end of this entry's range. Weights are added one by one, for equal rounding. */
   readonly limit: number;
   readonly detail: Detail;
   /** The detail with `inExperiment`, if this entry is part of an experiment. */
@@ -52,14 +53,14 @@ export interface CompiledFlag extends Flag, FlagBody {
  * Compiles a flag from its JSON. Never throws; a flag with a part of the wrong type evaluates to MALFORMED_FLAG.
  * Keeps the data and freezes parts of it, so the caller must not change it afterwards.
  */
-export function compileFlag(data: unknown): Flag {
+export function compileFlag(data: unknown, dialect: Dialect = nodeDialect): Flag {
   const source = (data || { deleted: true }) as FlagData;
   let body: FlagBody;
   try {
-    body = compileBody(source);
+    body = compileBody(dialect.flag?.(source) ?? source, dialect);
   } catch {
     // The flag is on and has no variations.
-    body = compileBody({ key: '', on: true });
+    body = compileBody({ key: '', on: true }, dialect);
   }
   const flag: CompiledFlag = {
     ...head(source),
@@ -73,10 +74,11 @@ export function compileFlag(data: unknown): Flag {
   return flag;
 }
 
-function compileBody(source: FlagData): FlagBody {
+function compileBody(source: FlagData, dialect: Dialect): FlagBody {
   const variations = source.variations ?? [];
   const prefix = hashPrefix(source);
   const off = (reason: Reason) => pickOff(variations, source.offVariation, reason);
+  const choiceOf = (data: ChoiceData, reason: Reason) => compileChoice(variations, prefix, data, reason, dialect);
   const segmentKeys = new Set<string>();
   const prerequisites = objects(source.prerequisites).map(({ key, variation }) => ({
     key: text(key ?? ''),
@@ -84,8 +86,8 @@ function compileBody(source: FlagData): FlagBody {
     failed: off({ kind: 'PREREQUISITE_FAILED', prerequisiteKey: (key ?? undefined) as string }),
   }));
   const rules = objects(source.rules).map((rule, ruleIndex) => ({
-    clauses: compileClauses(rule.clauses, segmentKeys),
-    choice: compileChoice(variations, prefix, rule, {
+    clauses: compileClauses(rule.clauses, segmentKeys, dialect),
+    choice: choiceOf(rule, {
       kind: 'RULE_MATCH',
       ruleIndex,
       ...(rule.id != null && { ruleId: rule.id }),
@@ -100,7 +102,7 @@ function compileBody(source: FlagData): FlagBody {
     prerequisites,
     targets: compileTargets(source, variations),
     rules,
-    fallthrough: compileChoice(variations, prefix, source.fallthrough ?? {}, { kind: 'FALLTHROUGH' }),
+    fallthrough: choiceOf(source.fallthrough ?? {}, { kind: 'FALLTHROUGH' }),
   };
 }
 
@@ -123,15 +125,14 @@ function compileChoice(
   prefix: string,
   { variation, rollout }: ChoiceData,
   reason: Reason,
+  dialect: Dialect,
 ): Choice {
-  const { kind, contextKind, bucketBy, seed, variations } = rollout ?? {};
+  const { kind, variations } = rollout ?? {};
   const experiment = kind === 'experiment';
-  // Experiments always bucket by the key, but `bucketBy` must still be a string.
-  const by = text(bucketBy || '');
-  const bucketing = compileBucketing(contextKind, experiment ? '' : by, seed ? `${Number(seed)}.` : prefix);
+  const bucketing = dialect.rollout(prefix, rollout ?? {});
   let limit = 0;
   const entries = objects(variations).map((entry) => {
-    limit += (entry.weight ?? Number.NaN) / 100_000;
+    limit = dialect.limit(limit, entry.weight);
     const detail = pick(outcomes, entry.variation, reason);
     const tracked =
       experiment && !entry.untracked ? pick(outcomes, entry.variation, { ...reason, inExperiment: true }) : detail;

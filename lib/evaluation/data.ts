@@ -18,7 +18,7 @@ export interface ClauseData {
   negate?: Maybe<boolean>;
 }
 
-interface RolloutData {
+export interface RolloutData {
   kind?: Maybe<string>;
   contextKind?: Maybe<string>;
   bucketBy?: Maybe<string>;

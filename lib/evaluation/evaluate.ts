@@ -1,10 +1,10 @@
-import { bucketOf } from './bucketing.ts';
 import { type Clause, type Match, matchesAttribute } from './clause.ts';
 import type { Choice, CompiledFlag } from './compile.ts';
 import { bigSegmentRef, type CompiledSegment } from './compile-segment.ts';
 import type { ParsedContext } from './context.ts';
+import type { Dialect } from './dialect.ts';
 import type { BigSegmentsAnswer, BigSegmentsStatus, Detail, EvaluatorOptions } from './model.ts';
-import { MALFORMED } from './outcome.ts';
+import { BROKEN } from './outcome.ts';
 import { findTarget } from './targets.ts';
 
 /** From best to worst. The first entry means that no Big Segment was queried. */
@@ -13,6 +13,7 @@ export const STATUSES = ['', 'HEALTHY', 'STALE', 'STORE_ERROR', 'NOT_CONFIGURED'
 /** One evaluation of one flag for one context. The hot path uses index loops: iterators make it 20 % slower. */
 export interface Run {
   readonly options: EvaluatorOptions;
+  readonly dialect: Dialect;
   readonly context: ParsedContext;
   /** The flag's direct prerequisites that were evaluated, in order. */
   readonly prerequisites: string[];
@@ -27,7 +28,7 @@ export interface Run {
 }
 
 /**
- * Evaluates a flag by the rules of LaunchDarkly's Node server SDK 9.13, quirks included.
+ * Evaluates a flag by LaunchDarkly's rules for server-side SDKs.
  * Throws a TypeError when it reaches a malformed segment.
  */
 export function evaluateIn(run: Run, flag: CompiledFlag): Detail {
@@ -40,15 +41,15 @@ export function evaluateIn(run: Run, flag: CompiledFlag): Detail {
     const { clauses, choice } = rules[i]!;
     const match = matchesAll(run, clauses);
     if (match) return choose(run, choice);
-    if (match === undefined) return MALFORMED;
+    if (match === undefined) return BROKEN;
   }
   return choose(run, flag.fallthrough);
 }
 
-function choose({ context, options }: Run, choice: Choice): Detail {
+function choose({ context, options, dialect }: Run, choice: Choice): Detail {
   if (!('entries' in choice)) return choice;
   const { entries } = choice;
-  const bucket = bucketOf(context, choice, options.bucket);
+  const bucket = dialect.bucket(context, choice, options.bucket) ?? 0;
   for (let i = 0; i < entries.length; i++) {
     const { limit, detail, tracked } = entries[i]!;
     // A context without the kind gets a variation, but does not take part in the experiment.
@@ -58,14 +59,16 @@ function choose({ context, options }: Run, choice: Choice): Detail {
 }
 
 function failedPrerequisite(run: Run, flag: CompiledFlag): Detail | undefined {
+  const { strict } = run.dialect;
   run.flagPath ??= [];
   const { flagPath } = run;
   let failure: Detail | undefined;
   for (let i = 0; i < flag.prerequisites.length; i++) {
     const { key, variation, failed } = flag.prerequisites[i]!;
     if (flagPath.includes(key)) {
-      // A cycle. Like the Node SDK, continue: a later failed prerequisite takes precedence.
-      failure = MALFORMED;
+      // A cycle. The Node SDK continues: a later failed prerequisite takes precedence.
+      failure = BROKEN;
+      if (strict) break;
       continue;
     }
     const other = run.options.flag(key) as CompiledFlag | undefined;
@@ -73,14 +76,15 @@ function failedPrerequisite(run: Run, flag: CompiledFlag): Detail | undefined {
     flagPath.push(key);
     const detail = evaluateIn(run, other);
     flagPath.pop();
+    if (strict && detail === BROKEN) return detail;
     if (flagPath.length === 0) run.prerequisites.push(other.key);
-    if (detail === MALFORMED) return detail;
+    if (!strict && detail.reason.kind === 'ERROR') return detail;
     if (detail.reason.kind === 'OFF' || detail.variationIndex !== variation) return failed;
   }
   return failure;
 }
 
-/** A malformed clause counts as matched; it is an error only if it is the last clause evaluated. */
+/** In the Node SDK, a malformed clause counts as matched; it is an error only if it is the last clause evaluated. */
 function matchesAll(run: Run, clauses: readonly Clause[]): Match {
   let last: Match = true;
   for (let i = 0; i < clauses.length; i++) {
@@ -88,7 +92,7 @@ function matchesAll(run: Run, clauses: readonly Clause[]): Match {
     last = clause.segments
       ? matchesSegment(run, clause.segments, clause.negate)
       : matchesAttribute(run.context, clause);
-    if (last === false) return last;
+    if (last === false || (run.dialect.strict && !last)) return last;
   }
   return last;
 }
@@ -98,7 +102,7 @@ function matchesSegment(run: Run, keys: readonly string[], negate: boolean): Mat
   for (let i = 0; i < keys.length; i++) {
     const segment = run.options.segment(keys[i]!) as CompiledSegment | undefined;
     if (!segment || segment.deleted) continue;
-    // Compares the segments' own keys: the Node SDK treats two segments with the same key as a cycle.
+    // Compares the segments' own keys: LaunchDarkly's evaluators treat two segments with the same key as a cycle.
     if (run.segmentPath.includes(segment.key)) return undefined;
     run.segmentPath.push(segment.key);
     const match = segment.unbounded
@@ -118,19 +122,17 @@ function matchesRule(run: Run, segment: CompiledSegment): Match {
     if (!match) continue;
     if (rule.limit === undefined) return true;
     if (!rule.by) return undefined;
-    if (bucketOf(run.context, rule, run.options.bucket) < rule.limit) return true;
+    if (run.dialect.bucket(run.context, rule, run.options.bucket)! < rule.limit) return true;
   }
   return false;
 }
 
 function isBigMember(run: Run, segment: CompiledSegment): Match {
   const key = run.context.keyOf(segment.unboundedKind);
-  if (!key) return false;
-  if (!segment.generation) {
-    noteStatus(run, 'NOT_CONFIGURED');
-    return false;
-  }
-  return membershipOf(run, key)?.[bigSegmentRef(segment)] ?? matchesRule(run, segment);
+  const known = run.dialect.strict ? key !== undefined : key;
+  if (!segment.generation && (known || run.dialect.strict)) noteStatus(run, 'NOT_CONFIGURED');
+  if (!known || !segment.generation) return false;
+  return membershipOf(run, key!)?.[bigSegmentRef(segment)] ?? matchesRule(run, segment);
 }
 
 function membershipOf(run: Run, key: string): BigSegmentsAnswer['membership'] {

@@ -1,15 +1,17 @@
 import { flagsState } from './all-flags.ts';
 import type { CompiledFlag } from './compile.ts';
-import { type ParsedContext, parseContext } from './context.ts';
+import type { ParsedContext } from './context.ts';
+import { nodeDialect } from './dialect.ts';
 import { evaluateIn, type Run, STATUSES } from './evaluate.ts';
 import type { Context, Detail, Evaluator, EvaluatorOptions, Flag, FlagResult } from './model.ts';
 import { errorDetail, MALFORMED } from './outcome.ts';
 
 /** An evaluator that looks up flags and segments synchronously. It keeps no state between calls. */
-export function createEvaluator(options: EvaluatorOptions): Evaluator {
+export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect): Evaluator {
   function settle(flag: Flag, context: Context, prerequisites: string[]): Detail {
     const run: Run = {
       options,
+      dialect,
       context: context as ParsedContext,
       prerequisites,
       status: 0,
@@ -30,7 +32,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
   /** An evaluation method. If the flag or the context is missing, the fallback is returned without a type check. */
   function method<T>(type?: string): (flagKey: string, context: unknown, fallback: T) => Detail<T> {
     const evaluate = (flagKey: string, rawContext: unknown, fallback: unknown): Detail => {
-      const context = parseContext(rawContext);
+      const context = dialect.context(rawContext);
       if (!context) return errorDetail('USER_NOT_SPECIFIED', fallback);
       let flag: Flag | undefined;
       try {
@@ -59,7 +61,7 @@ export function createEvaluator(options: EvaluatorOptions): Evaluator {
     stringVariation: method<string>('string'),
     numberVariation: method<number>('number'),
     jsonVariation: evaluate,
-    allFlagsState: (context, wanted) => flagsState(context, wanted, evaluateFlag),
+    allFlagsState: (context, wanted) => flagsState(dialect.context(context), wanted, evaluateFlag),
     evaluateFlag,
   };
 }

@@ -1,6 +1,6 @@
 /**
- * Flag evaluation with the same answers as LaunchDarkly's Node server SDK. It has no imports and runs anywhere; the caller
- * provides hashing and storage.
+ * Flag evaluation with the same answers as LaunchDarkly's Node server SDK or, with `createGoDialect`, its Go evaluator. It has no
+ * imports and runs anywhere; the caller provides hashing and storage.
  */
 export { bucketByHex } from './bucketing.ts';
 export { clientSideAvailability } from './client-side.ts';
@@ -8,9 +8,11 @@ export { compileFlag } from './compile.ts';
 export { bigSegmentRef, compileSegment } from './compile-segment.ts';
 export { canonicalKey, parseContext, secureModeHash } from './context.ts';
 export { describeFlagProblem, describeSegmentProblem } from './describe.ts';
-export { describeContextProblem } from './describe-context.ts';
+export type { Dialect } from './dialect.ts';
 export { createEvaluator } from './evaluator.ts';
+export { describeGoContextProblem, parseGoContext } from './go/context.ts';
+export { createGoDialect, type Pattern } from './go/dialect.ts';
 export type * from './model.ts';
 export { normalizeFlag, normalizeSegment } from './normalize.ts';
 export { sameFlag, sameSegment } from './same.ts';
-export { sha1Bucket } from './sha1.ts';
+export { sha1Bucket, sha1BucketFloat32 } from './sha1.ts';

@@ -1,6 +1,6 @@
 /**
  * The types of evaluation results, in LaunchDarkly's terms.
- * Source: LaunchDarkly's server-side evaluation rules, as its Node server SDK 9.13 implements them.
+ * Source: LaunchDarkly's server-side evaluation rules, as its Node server SDK 9.13 and its Go evaluator 3.0 implement them.
  */
 export type ErrorKind =
   | 'CLIENT_NOT_READY'
@@ -52,7 +52,10 @@ export interface EvaluatorOptions {
   flag(key: string): Flag | undefined;
   /** Tombstones may be returned; they count as absent. */
   segment(key: string): Segment | undefined;
-  /** `sha1Bucket` in a long-lived process, `bucketByHex` with the platform's SHA-1 in a short-lived one. */
+  /**
+   * `sha1Bucket` in a long-lived process, `bucketByHex` with the platform's SHA-1 in a short-lived one; `sha1BucketFloat32` with the
+   * Go dialect.
+   */
   bucket: Bucket;
   /** Absent: no Big Segment store is configured. Called at most once per context key and evaluation; if it throws, the status is STORE_ERROR. */
   bigSegments?(contextKey: string): BigSegmentsAnswer;

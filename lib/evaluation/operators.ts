@@ -22,9 +22,9 @@ const pattern: Form = (source) => {
 };
 
 /** Caches the last conversion, since range checks convert the same value twice. */
-function remembering(form: Form): Form {
+export function remembering<T>(form: (value: unknown) => T): (value: unknown) => T {
   let last: unknown;
-  let formed: unknown;
+  let formed: T;
   return (value) => {
     if (value !== last) formed = form(value);
     last = value;

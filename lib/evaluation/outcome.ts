@@ -7,6 +7,9 @@ export function errorDetail(errorKind: ErrorKind, value: unknown = null): Detail
 /** The result for malformed data. */
 export const MALFORMED = freeze(errorDetail('MALFORMED_FLAG'));
 
+/** The same for a malformed clause and for a cycle of prerequisites, which some evaluators treat differently. */
+export const BROKEN = freeze({ ...MALFORMED });
+
 /**
  * The result for a variation index. Results are created when the flag is compiled and shared between calls, so they are
  * frozen, values included.

@@ -1,7 +1,7 @@
 import type { ParsedContext } from './context.ts';
 
-/** The property names that lead to an attribute, outermost first. */
-export type Path = readonly string[];
+/** The property names that lead to an attribute, outermost first. Symbols lead to what a dialect keeps beside attributes. */
+export type Path = readonly PropertyKey[];
 
 /**
  * The path in an attribute reference, or undefined when it is invalid.
@@ -32,7 +32,7 @@ export function readAttribute(context: ParsedContext, kind: string, path: Path):
     if (typeof value !== 'object' || value === null || Array.isArray(value) || !Object.hasOwn(value, name)) {
       return undefined;
     }
-    value = (value as Record<string, unknown>)[name];
+    value = (value as Record<PropertyKey, unknown>)[name];
   }
   return value;
 }

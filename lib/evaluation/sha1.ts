@@ -8,11 +8,35 @@ const state = new Int32Array(5);
 
 /** The bucket of `prefix` and `value`, concatenated in UTF-8, on [0, 1]: the first 60 bits of their hash, divided by 2^60. */
 export function sha1Bucket(prefix: string, value: string): number {
-  return bucketOfBytes(prefix, value, 127) ?? bucketOfBytes(toBytes(prefix), toBytes(value), 255) ?? 0;
+  hash(prefix, value);
+  return (high() * 2 ** 28 + low()) / 2 ** 60;
 }
 
-/** Undefined if a character code is above `most`. */
-function bucketOfBytes(prefix: string, value: string, most: number): number | undefined {
+/** The same, rounded to 32 bits of floating point, once. */
+export function sha1BucketFloat32(prefix: string, value: string): number {
+  hash(prefix, value);
+  // The first word has more bits than the result, so of the others it only matters whether there are any. If it begins with
+  // zeros, all 60 bits fit into a double.
+  const bits = high() < 2 ** 24 ? high() * 2 ** 28 + low() : (high() + (low() && 0.5)) * 2 ** 28;
+  return Math.fround(bits / 2 ** 60);
+}
+
+/** The first 32 bits of the hash. */
+function high(): number {
+  return state[0]! >>> 0;
+}
+
+/** The following 28 bits. */
+function low(): number {
+  return state[1]! >>> 4;
+}
+
+function hash(prefix: string, value: string): void {
+  if (!hashBytes(prefix, value, 127)) hashBytes(toBytes(prefix), toBytes(value), 255);
+}
+
+/** False if a character code is above `most`. */
+function hashBytes(prefix: string, value: string, most: number): boolean {
   state[0] = 0x67452301;
   state[1] = 0xefcdab89;
   state[2] = 0x98badcfe;
@@ -24,7 +48,7 @@ function bucketOfBytes(prefix: string, value: string, most: number): number | un
   let filled = 0;
   for (let at = 0; at < length; at++) {
     const code = at < split ? prefix.charCodeAt(at) : value.charCodeAt(at - split);
-    if (code > most) return undefined;
+    if (code > most) return false;
     word = (word << 8) | code;
     if ((at & 3) < 3) continue;
     words[filled++] = word;
@@ -42,7 +66,7 @@ function bucketOfBytes(prefix: string, value: string, most: number): number | un
   words.fill(0, filled, 15);
   words[15] = length * 8;
   addBlock();
-  return ((state[0] >>> 0) * 2 ** 28 + (state[1] >>> 4)) / 2 ** 60;
+  return true;
 }
 
 /** Adds a block of 16 words to the state. Unrolled to five rounds per iteration, so that no variable has to be moved. */

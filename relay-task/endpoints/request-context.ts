@@ -1,7 +1,7 @@
 /** The context of a client-side SDK's request, in the path as base64url or in the body, and its secure mode hash. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import { type Context, describeContextProblem, parseContext, secureModeHash } from '../../lib/evaluation/index.ts';
+import { type Context, describeGoContextProblem, parseGoContext, secureModeHash } from '../../lib/evaluation/index.ts';
 import { canonicalJson } from '../common/json.ts';
 import { Refusal, retryLater } from './reply.ts';
 import type { ServedEnvironment } from './services.ts';
@@ -52,10 +52,10 @@ export function decodeBase64(text: string): Buffer | undefined {
 
 /** Of parsed JSON. Throws Refusal 400. */
 export function contextFromValue(value: unknown, where: string): RequestContext {
-  const context = parseContext(value);
-  if (!context) throw new Refusal(400, `${where} is not an evaluation context: ${describeContextProblem(value)}`);
+  const context = parseGoContext(value);
+  if (!context) throw new Refusal(400, `${where} is not an evaluation context: ${describeGoContextProblem(value)}`);
   const { kind, key } = value as { kind?: unknown; key?: unknown };
-  if ((kind === undefined || kind === null) && String(key) === '') {
+  if (kind === undefined && key === '') {
     throw new Refusal(400, `${where} is not an evaluation context: the key of a user must not be empty`);
   }
   return { context, canonical: canonicalJson(value) };
@@ -64,7 +64,7 @@ export function contextFromValue(value: unknown, where: string): RequestContext 
 function parseJson(bytes: Buffer, where: string): unknown {
   let text: string;
   try {
-    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
+    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
   } catch {
     throw new Refusal(400, `${where} is not UTF-8`);
   }

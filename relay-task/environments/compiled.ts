@@ -3,14 +3,17 @@ import {
   compileFlag,
   compileSegment,
   createEvaluator,
+  createGoDialect,
+  type Dialect,
   type Evaluator,
   type Flag,
   type FlagResult,
   type Segment,
-  sha1Bucket,
+  sha1BucketFloat32,
 } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import type { BigSegments, ClientView, CredentialKind, Memberships } from '../ports.ts';
+import { compileRe2 } from '../common/re2.ts';
+import type { BigSegments, ClientView, CredentialKind, Memberships, RefusedPattern } from '../ports.ts';
 import { createDependencies } from './dependencies.ts';
 import { createClientView, mayBeSeen } from './evaluated.ts';
 
@@ -39,11 +42,15 @@ export interface Compiled {
   usersOfBigSegments(): ReadonlySet<string>;
   /** Whether a segment is a Big Segment. */
   readonly hasBigSegments: boolean;
+  /** Those in the items that were compiled so far. */
+  refusedPatterns(): readonly RefusedPattern[];
 }
 
+/** `onRefused` is called once for each pattern of each version of an item. */
 export function createCompiled(
   view: { get(kind: Kind, key: string): Item | undefined; items(kind: Kind): Iterable<Item> },
   bigSegments: BigSegments | undefined,
+  onRefused: (pattern: RefusedPattern) => void,
 ): Compiled {
   const flags = new Map<string, Flag>();
   const segments = new Map<string, Segment>();
@@ -51,13 +58,33 @@ export function createCompiled(
   /** Those of the evaluation in progress. */
   let memberships: Memberships | undefined;
 
-  function compiled<T>(cache: Map<string, T>, kind: Kind, key: string, compile: (data: unknown) => T): T | undefined {
+  const refused = { features: new Map<string, readonly string[]>(), segments: new Map<string, readonly string[]>() };
+  /** Those of the item that is being compiled. */
+  let refusing: string[] = [];
+  // Clients are told what LaunchDarkly's own service would tell them.
+  const dialect = createGoDialect((source) => {
+    const pattern = compileRe2(source);
+    if (pattern === undefined) refusing.push(source);
+    return pattern;
+  });
+
+  function compiled<T>(
+    cache: Map<string, T>,
+    kind: Kind,
+    key: string,
+    compile: (data: unknown, dialect: Dialect) => T,
+  ): T | undefined {
     const held = cache.get(key);
     if (held !== undefined) return held;
     const item = view.get(kind, key);
     if (item === undefined) return undefined;
-    const made = compile(JSON.parse(item.json));
+    refusing = [];
+    const made = compile(JSON.parse(item.json), dialect);
     cache.set(key, made);
+    if (refusing.length > 0) {
+      refused[kind].set(key, refusing);
+      for (const pattern of refusing) onRefused({ kind, key, pattern });
+    }
     return made;
   }
 
@@ -69,12 +96,15 @@ export function createCompiled(
     flag,
     segment,
   });
-  const evaluator = createEvaluator({
-    flag,
-    segment,
-    bucket: sha1Bucket,
-    ...(bigSegments && { bigSegments: (key: string) => memberships?.get(key) ?? { status: 'STORE_ERROR' } }),
-  });
+  const evaluator = createEvaluator(
+    {
+      flag,
+      segment,
+      bucket: sha1BucketFloat32,
+      ...(bigSegments && { bigSegments: (key: string) => memberships?.get(key) ?? { status: 'STORE_ERROR' } }),
+    },
+    dialect,
+  );
 
   function evaluateFlag(held: Flag, context: Context, known: Memberships | undefined): FlagResult {
     memberships = known;
@@ -101,6 +131,7 @@ export function createCompiled(
   return {
     replaced({ kind, key }) {
       dependencies.replaced(kind, key);
+      refused[kind].delete(key);
       if (kind === 'features') {
         flags.delete(key);
         listed.clear();
@@ -130,6 +161,10 @@ export function createCompiled(
     get hasBigSegments() {
       return unbounded.segments().length > 0;
     },
+    refusedPatterns: () =>
+      (['features', 'segments'] as const).flatMap((kind) =>
+        [...refused[kind]].flatMap(([key, patterns]) => patterns.map((pattern) => ({ kind, key, pattern }))),
+      ),
   };
 }
 

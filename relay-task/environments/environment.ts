@@ -7,6 +7,7 @@ import type {
   CredentialKind,
   ItemView,
   Log,
+  RefusedPattern,
   UnreadableItem,
   UpstreamSink,
 } from '../ports.ts';
@@ -50,6 +51,8 @@ export interface Environment extends ItemView, UpstreamSink {
   ): void;
   /** Items that were invalid when they last arrived. */
   unreadable(): readonly UnreadableItem[];
+  /** Of items that were compiled so far. */
+  refusedPatterns(): readonly RefusedPattern[];
   /** Compiled at first use, tombstones included. */
   flag(key: string): Flag | undefined;
   /** Compiled at first use, tombstones included. */
@@ -84,7 +87,14 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
       compiled.replaced(item);
     },
   });
-  const compiled = createCompiled(memory, bigSegments);
+  const compiled = createCompiled(memory, bigSegments, ({ kind, key, pattern }) =>
+    log.warn('A regular expression is invalid and never matches', {
+      environment: name,
+      kind,
+      key,
+      pattern: pattern.slice(0, LOGGED_CHARACTERS),
+    }),
+  );
   const states = createStates({
     get initialized() {
       return initialized;
@@ -159,6 +169,7 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     },
 
     unreadable: () => [...unreadable.values()],
+    refusedPatterns: compiled.refusedPatterns,
     flag: compiled.flag,
     segment: compiled.segment,
     evaluator: compiled.evaluator,
@@ -178,5 +189,8 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     fdv2: states.fdv2,
   };
 }
+
+/** Of a pattern, which has no limit. */
+const LOGGED_CHARACTERS = 300;
 
 const nameOf = ({ kind, key }: { kind: Kind; key: string }) => `${kind}/${key}`;

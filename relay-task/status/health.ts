@@ -4,6 +4,7 @@ import type {
   BigSegments,
   Credential,
   EnvironmentSourceStatus,
+  RefusedPattern,
   StoreStatus,
   UnreadableItem,
   UpstreamStatus,
@@ -37,6 +38,7 @@ export interface EnvironmentHealth {
   readonly upstream?: UpstreamStatus | undefined;
   readonly stores: readonly StoreStatus[];
   readonly unreadable: readonly UnreadableItem[];
+  readonly refusedPatterns: readonly RefusedPattern[];
   /** Open streams. */
   readonly streams?: number;
   /** Undefined: it has no Big Segments, or no store for them. */
@@ -113,6 +115,8 @@ export interface EnvironmentStatus {
   /** All stores, with more detail than ld-relay gives. */
   readonly stores: readonly StoreStatus[];
   readonly unreadable: readonly UnreadableItem[];
+  /** Regular expressions that never match; of flags that were evaluated for a client. */
+  readonly refusedPatterns: readonly RefusedPattern[];
 }
 
 export interface KeyStatus {
@@ -237,6 +241,7 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
     streams: environment.streams ?? 0,
     stores: stores.map((store) => ({ ...store, ...dbServerOf(store) })),
     unreadable: environment.unreadable,
+    refusedPatterns: environment.refusedPatterns,
   };
 }
 

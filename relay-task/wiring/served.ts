@@ -114,6 +114,7 @@ export function healthOf(tenant: Tenant, registry: Registry<Tenant>): Environmen
     upstream: upstream?.status(),
     stores: tenant.stores.map((store) => store.status()),
     unreadable: memory.unreadable(),
+    refusedPatterns: memory.refusedPatterns(),
     streams: streams.connections,
     bigSegments: bigSegments?.status(),
   };

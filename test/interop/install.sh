@@ -15,10 +15,11 @@ else
   echo "interop: no Python SDK"
 fi
 
-if command -v go >/dev/null && (cd test/interop/go && go build -buildvcs=false -o "$into/go-driver" .); then
-  echo "interop: Go SDK built"
+if command -v go >/dev/null &&
+  (cd test/interop/go && go build -buildvcs=false -o "$into/go-driver" . && go build -buildvcs=false -o "$into/go-evaluator" ./evaluator); then
+  echo "interop: Go SDK and evaluator built"
 else
-  rm -f "$into/go-driver"
+  rm -f "$into/go-driver" "$into/go-evaluator"
   echo "interop: no Go SDK"
 fi
 

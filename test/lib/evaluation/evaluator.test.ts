@@ -8,7 +8,6 @@ import {
   compileFlag,
   compileSegment,
   createEvaluator,
-  describeContextProblem,
   parseContext,
   secureModeHash,
 } from '../../../lib/evaluation/index.ts';
@@ -105,22 +104,18 @@ describe('an attribute reference', () => {
 
 describe('a context', () => {
   test.each([
-    [undefined, 'a context must be an object, not missing'],
-    ['user', 'a context must be an object, not "user"'],
-    [
-      { kind: 'kind', key: 'k' },
-      `a context's kind must be letters, digits, ".", "_" or "-", and not "kind", not "kind"`,
-    ],
-    [{ kind: 'org' }, 'the key of the org context must be a non-empty string, not missing'],
-    [{ kind: 'multi' }, 'a multi-kind context must have at least one kind'],
-    [{ kind: 'multi', org: [] }, 'the org context must be an object, not []'],
-    [{ kind: 'multi', org: { key: 1 } }, 'the key of the org context must be a non-empty string, not 1'],
-    [{ key: null }, 'the key of a user must be a string, not null'],
-    [{ ...user, _meta: { privateAttributes: 3 } }, '_meta.privateAttributes must be an array of strings, not 3'],
-    [{ key: 'k', privateAttributeNames: [1] }, 'privateAttributeNames must be an array of strings, not [1]'],
-  ])('%j is invalid, with a message that says why', (value, problem) => {
+    [undefined],
+    ['user'],
+    [{ kind: 'kind', key: 'k' }],
+    [{ kind: 'org' }],
+    [{ kind: 'multi' }],
+    [{ kind: 'multi', org: [] }],
+    [{ kind: 'multi', org: { key: 1 } }],
+    [{ key: null }],
+    [{ ...user, _meta: { privateAttributes: 3 } }],
+    [{ key: 'k', privateAttributeNames: [1] }],
+  ])('%j is invalid', (value) => {
     expect(parseContext(value)).toBeUndefined();
-    expect(describeContextProblem(value)).toBe(problem);
     expect(evaluatorOf({ f: { key: 'f', ...base } }).evaluate('f', value, 7)).toEqual({
       value: 7,
       variationIndex: null,

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import fc from 'fast-check';
-import { sha1Bucket } from '../../../lib/evaluation/index.ts';
+import { sha1Bucket, sha1BucketFloat32 } from '../../../lib/evaluation/index.ts';
 
 /** From Node's SHA-1, computed exactly up to the final rounding to a double. */
 function expected(text: string): number {
@@ -30,4 +30,20 @@ test('any two strings get the bucket of the SHA-1 of their UTF-8, lone surrogate
     }),
     { numRuns: process.env.LONG ? 100_000 : 200, seed: Number(process.env.SEED ?? 7) },
   );
+});
+
+test('in 32 bits of floating point, the bucket is rounded once, as by Go', () => {
+  // Go: float32(first 60 bits) / float32(1 << 60). By way of 64 bits it would be 0.2046402096748352.
+  expect(sha1BucketFloat32('f.s.', 'k70215975')).toBe(0.204640194773674);
+  expect(Math.fround(sha1Bucket('f.s.', 'k70215975'))).toBe(0.2046402096748352);
+});
+
+test('in 32 bits of floating point, a bucket is the nearest number to the exact one', () => {
+  for (let i = 0; i < 20_000; i++) {
+    const bucket = sha1BucketFloat32('f.s.', `k${i}`);
+    const exact = expected(`f.s.k${i}`);
+    // Half a unit in the last of 24 places, and a double's error.
+    expect(Math.abs(bucket - exact)).toBeLessThanOrEqual(2 ** (Math.floor(Math.log2(exact)) - 24) + 2 ** -50);
+    expect(Math.fround(bucket)).toBe(bucket);
+  }
 });

@@ -62,9 +62,10 @@ test.each(kinds)(
 
 describe('an evalx context', () => {
   // Its base64 contains both characters that differ between the two alphabets.
-  const odd = { kind: 'user', key: 'bob', note: 'ÿþ~~???>>>ûïÿ' };
+  const odd = { kind: 'user', key: 'bob', note: 'ÿþ~~???>>>ûïÿ😀' };
   const standard = Buffer.from(JSON.stringify(odd)).toString('base64');
-  const shuffled = '{ "note": "ÿþ~~???>>>ûïÿ",\n "key": "bob", "kind": "user" }';
+  const shuffled = '{ "note": "ÿþ~~???>>>ûïÿ😀",\n "key": "bob", "kind": "user" }';
+  const escaped = shuffled.replace(/[^\n -~]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`);
 
   test('gives the same answer and ETag however it is sent', async () => {
     const { port } = await start();
@@ -80,8 +81,8 @@ describe('an evalx context', () => {
       at(Buffer.from(shuffled).toString('base64url')),
       by('REPORT', JSON.stringify(odd)),
       by('POST', shuffled),
+      by('POST', escaped),
       by('REPORT', shuffled, { 'content-type': 'Application/JSON; charset=UTF-8' }),
-      by('POST', `\ufeff${shuffled}`),
       by('POST', shuffled, { ...json, 'transfer-encoding': 'chunked' }),
     ]);
     for (const answer of answers) {
@@ -92,7 +93,7 @@ describe('an evalx context', () => {
 
   test.each([
     ['a legacy user', { key: 'bob', custom: { a: 1 } }],
-    ['a legacy user with a number as key', { key: 7 }],
+    ['a legacy user with nulls', { key: 'bob', name: null, anonymous: null, custom: null }],
     ['a multi-kind context', { kind: 'multi', user: { key: 'bob' }, org: { key: 'acme' } }],
     ['a multi-kind context with one kind', { kind: 'multi', org: { key: 'acme' } }],
   ])('may be %s', async (_, context) => {
@@ -114,6 +115,11 @@ describe('an evalx context', () => {
     ['of the kind "kind"', '{"kind":"kind","key":"x"}', /not "kind"/],
     ['of no kinds', '{"kind":"multi"}', /at least one/],
     ['with one bad kind of several', '{"kind":"multi","user":{"key":""}}', /user context/],
+    ['behind a byte order mark', '\ufeff{"kind":"user","key":"a"}', /not JSON/],
+    ['with a text for anonymous', '{"kind":"user","key":"a","anonymous":"yes"}', /anonymous.*not "yes"/],
+    ['with a number as name', '{"kind":"user","key":"a","name":5}', /name.*not 5/],
+    ['with null as kind', '{"kind":null,"key":"a"}', /kind.*not null/],
+    ['a user with a number as key', '{"key":7}', /key of a user.*not 7/],
     ['not UTF-8', Buffer.from([0x22, 0xff, 0x22]), /UTF-8/],
     ['nested too deeply', `{"kind":"user","key":"a","x":${'['.repeat(500_000)}${']'.repeat(500_000)}}`, /deep/],
   ];

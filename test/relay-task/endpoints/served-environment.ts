@@ -1,13 +1,14 @@
-import { createHash } from 'node:crypto';
 import {
-  bucketByHex,
   clientSideAvailability,
   compileFlag,
   compileSegment,
   createEvaluator,
+  createGoDialect,
   type Flag,
+  sha1BucketFloat32,
 } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
+import { compileRe2 } from '../../../relay-task/common/re2.ts';
 import type { ServedEnvironment, ServedView } from '../../../relay-task/endpoints/services.ts';
 import type { CredentialKind, EvaluatedFlag, EventDelivery, Memberships } from '../../../relay-task/ports.ts';
 import type { Memory } from '../../support/memory.ts';
@@ -24,23 +25,26 @@ export interface TestEnvironment extends Writable<ServedEnvironment> {
   readonly delivered: ({ readonly to: 'analytics' | 'diagnostic' } & EventDelivery)[];
 }
 
-const sha = (algorithm: string, text: string) => createHash(algorithm).update(text).digest('hex');
+const dialect = createGoDialect(compileRe2);
 
 /** A small environment over a memory; it compiles a flag on each evaluation. */
 export function createTestEnvironment(memory: Memory): TestEnvironment {
   const view = withStates(memory);
   const compiled = (key: string) => {
     const item = view.get('features', key);
-    return item && compileFlag(JSON.parse(item.json));
+    return item && compileFlag(JSON.parse(item.json), dialect);
   };
-  const evaluator = createEvaluator({
-    flag: compiled,
-    segment: (key) => {
-      const item = view.get('segments', key);
-      return item && compileSegment(JSON.parse(item.json));
+  const evaluator = createEvaluator(
+    {
+      flag: compiled,
+      segment: (key) => {
+        const item = view.get('segments', key);
+        return item && compileSegment(JSON.parse(item.json), dialect);
+      },
+      bucket: sha1BucketFloat32,
     },
-    bucket: bucketByHex((text) => sha('sha1', text)),
-  });
+    dialect,
+  );
   const sees = (flag: Flag, audience: CredentialKind) => {
     const { usingMobileKey, usingEnvironmentId } = clientSideAvailability(flag);
     return audience === 'sdkKey' || (audience === 'mobileKey' ? usingMobileKey : usingEnvironmentId);

@@ -1,18 +1,19 @@
-import { parseContext } from '../../../lib/evaluation/index.ts';
+import { parseContext, parseGoContext } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { BigSegments, CredentialKind, Memberships } from '../../../relay-task/ports.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
-import { silentLog } from '../../support/logs.ts';
+import { createLogRecorder } from '../../support/logs.ts';
 
 const alice = parseContext({ kind: 'user', key: 'alice' })!;
 const HIDDEN = { clientSideAvailability: { usingMobileKey: false, usingEnvironmentId: false }, clientSide: false };
 
 function start(items: readonly Item[], bigSegments?: BigSegments) {
   const refreshed: string[][] = [];
+  const { log, lines } = createLogRecorder();
   const environment = createEnvironment({
     name: 'test',
-    log: silentLog,
+    log,
     onChange() {},
     bigSegments,
     onRefresh: (keys) => void refreshed.push([...keys]),
@@ -27,7 +28,7 @@ function start(items: readonly Item[], bigSegments?: BigSegments) {
   ) => environment.clientView.evaluateOne(key, context, { audience, withReasons }, memberships)?.json;
   const keys = (audience: CredentialKind) =>
     environment.clientView.evaluateAll(alice, { audience, withReasons: false }).map(({ key }) => key);
-  return { environment, one, keys, refreshed };
+  return { environment, one, keys, refreshed, lines };
 }
 
 describe('an evaluated flag', () => {
@@ -236,4 +237,67 @@ describe('Big Segments in an evaluation', () => {
     unasked.environment.bigSegmentsChanged();
     expect(unasked.refreshed).toEqual([]);
   });
+});
+
+/** A flag that is true for contexts that satisfy the clauses. */
+const ruled = (key: string, ...clauses: object[]) =>
+  flag(key, 1, {
+    variations: [false, true],
+    rules: [{ clauses, variation: 1 }],
+    fallthrough: { variation: 0 },
+  });
+const matching = (...values: string[]) => ({ attribute: 'email', op: 'matches', values });
+const withEmail = (email: string) => parseGoContext({ kind: 'user', key: 'a', email })!;
+
+test.each([
+  ['(?i)@example\\.com$', 'A@EXAMPLE.COM', true],
+  ['^(?P<name>\\pL+)@', 'anna@x', true],
+  ['\\Aa.*z\\z', 'a@z', true],
+  ['[[:digit:]]', 'a1', true],
+  ['(?=a)a', 'a', false],
+  ['(a)\\1', 'aa', false],
+])('the relay matches patterns as RE2 does: %s in %s is %s', (pattern, email, expected) => {
+  const { one } = start([ruled('f', matching(pattern))]);
+  expect(JSON.parse(one('f', 'sdkKey', false, withEmail(email))!).value).toBe(expected);
+});
+
+test('a segment rule’s percentage by another kind does not contain contexts without the kind', () => {
+  const rules = [{ id: 'r', clauses: [], weight: 1000, rolloutContextKind: 'org' }];
+  const { one } = start([segment('s', 1, { rules }), ruled('f', { op: 'segmentMatch', values: ['s'] })]);
+  expect(JSON.parse(one('f')!).value).toBe(false);
+});
+
+test.each([
+  ['itself', [['f', 'f']]],
+  [
+    'a flag that needs it',
+    [
+      ['f', 'g'],
+      ['g', 'f'],
+    ],
+  ],
+])('a flag that needs %s names no prerequisites, which a client-side SDK would follow for ever', (_, needs) => {
+  const flags = needs.map(([key, other]) => flag(key!, 1, { prerequisites: [{ key: other, variation: 0 }] }));
+  const { one } = start(flags);
+  expect(one('f', 'sdkKey', true)).toBe(
+    '{"value":null,"variation":null,"version":1,"flagVersion":1,"reason":{"kind":"ERROR","errorKind":"MALFORMED_FLAG"}}',
+  );
+});
+
+test('a pattern that RE2 refuses is named once in the log, and in the status until the flag has another', () => {
+  const { environment, one, lines } = start([ruled('f', matching('(?=a)', '@good$', '('))]);
+  expect(environment.refusedPatterns()).toEqual([]);
+  expect(JSON.parse(one('f', 'sdkKey', false, withEmail('a@good'))!).value).toBe(true);
+  one('f');
+  const refused = ['(?=a)', '('].map((pattern) => ({ kind: 'features', key: 'f', pattern }));
+  expect(environment.refusedPatterns()).toEqual(refused);
+  const logged = refused.map(
+    (fields) =>
+      `A regular expression is invalid and never matches ${JSON.stringify({ environment: 'test', ...fields })}`,
+  );
+  expect(lines).toEqual(logged);
+  environment.upsert({ ...ruled('f', matching('@good$')), version: 2 }, 0);
+  one('f');
+  expect(environment.refusedPatterns()).toEqual([]);
+  expect(lines).toEqual(logged);
 });

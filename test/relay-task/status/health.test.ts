@@ -21,6 +21,7 @@ const environment = (more: Partial<EnvironmentHealth> = {}): EnvironmentHealth =
   upstream: upstream(),
   stores: [],
   unreadable: [],
+  refusedPatterns: [],
   ...more,
 });
 const empty = { initialized: false, upstream: upstream({ state: 'INITIALIZING', current: false, checkedAt: 0 }) };
@@ -137,6 +138,7 @@ describe('/status', () => {
         stores: [store],
         upstream: upstream({ lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect to sdk-secret-key' } }),
         unreadable: [{ kind: 'features', key: 'bad', reason: 'not JSON' }],
+        refusedPatterns: [{ kind: 'features', key: 'worse', pattern: '(' }],
       }),
     ]);
     expect(health.status()).toEqual({
@@ -160,6 +162,7 @@ describe('/status', () => {
           streams: 0,
           stores: [{ ...store, dbServer: 'https://user:xxxxx@db.example' }],
           unreadable: [{ kind: 'features', key: 'bad', reason: 'not JSON' }],
+          refusedPatterns: [{ kind: 'features', key: 'worse', pattern: '(' }],
         },
       },
       status: 'healthy',

@@ -79,6 +79,7 @@ test('unhealthy upstreams, stores and keys are 1, and removed environments disap
       upstream: { state: 'INTERRUPTED', stateSince: 0, refused: true, current: false, checkedAt: Date.now() - 90_000 },
       stores: [{ database: 'redis', state: 'INTERRUPTED', stateSince: 0, writer: true }],
       unreadable: [{ kind: 'features', key: 'a', reason: '-' }],
+      refusedPatterns: [],
       keyProblem: { since: 0, message: '-' },
       bigSegments: { available: true, potentiallyStale: true, lastSynchronizedOn: 0 },
     },

@@ -1,0 +1,136 @@
+import { type Attributes, isKind, ParsedContext } from '../context.ts';
+
+/** Lead to what the Go evaluator knows of a context beside its attributes. Marked as pure, so that edge bundles can drop them. */
+export const KIND = /* @__PURE__ */ Symbol('kind');
+export const SECONDARY = /* @__PURE__ */ Symbol('secondary');
+
+/** The user of a context of several kinds. No context has this kind, since a kind has no space. */
+export const USER_AMONG_OTHERS = 'user among others';
+
+class MultiKindContext extends ParsedContext {
+  override ofKind(kind: string): Attributes | undefined {
+    return super.ofKind(kind === USER_AMONG_OTHERS ? 'user' : kind);
+  }
+}
+
+/** Parses a context as LaunchDarkly's Go SDK parses its JSON. A context that is already parsed is returned unchanged. */
+export function parseGoContext(value: unknown): ParsedContext | undefined {
+  const parsed = parse(value);
+  return typeof parsed === 'string' ? undefined : parsed;
+}
+
+/** Undefined for a valid context; otherwise one sentence that says what is wrong and what is expected. */
+export function describeGoContextProblem(value: unknown): string | undefined {
+  const parsed = parse(value);
+  return typeof parsed === 'string' ? parsed : undefined;
+}
+
+/** A string says what is wrong. */
+function parse(value: unknown): ParsedContext | string {
+  if (value instanceof ParsedContext) return value;
+  if (!isFields(value)) return `a context must be an object, not ${show(value)}`;
+  const { kind } = value;
+  if (kind === undefined) return parseUser(value);
+  if (kind === '') return badKind(kind);
+  return kind === 'multi' ? parseMulti(value) : single([parseMember(value, '')]);
+}
+
+interface Member {
+  readonly kind: string;
+  readonly attributes: Attributes;
+}
+
+function single([member]: readonly (Member | string)[]): ParsedContext | string {
+  return typeof member === 'object' ? new ParsedContext([member.kind], [member.attributes]) : (member as string);
+}
+
+function parseMulti(value: Attributes): ParsedContext | string {
+  const names = Object.keys(value).filter((name) => name !== 'kind');
+  const members: Member[] = [];
+  for (const name of names) {
+    const member = parseMember(value[name], name);
+    if (typeof member === 'string') return member;
+    members.push(member);
+  }
+  if (members.length === 0) return 'a multi-kind context must have at least one kind';
+  if (members.length === 1) return single(members);
+  const kinds = members.map(({ kind }) => kind);
+  const twice = kinds.find((kind, index) => kinds.indexOf(kind) !== index);
+  if (twice !== undefined) return `a multi-kind context must have each kind once, not ${twice} twice`;
+  return new MultiKindContext(
+    kinds,
+    members.map(({ attributes }) => attributes),
+  );
+}
+
+/** `name`: its name in a multi-kind context, where its own `kind` takes precedence. */
+function parseMember(value: unknown, name: string): Member | string {
+  if (!isFields(value)) return `the ${name} context must be an object, not ${show(value)}`;
+  // The Go SDK does not take metadata for an attribute.
+  const { _meta, ...attributes } = value;
+  const { kind = name, key, name: title, anonymous } = attributes;
+  if (typeof kind !== 'string') return badKind(kind);
+  const known = kind || 'user';
+  if (!isKind(known) || known === 'multi') return badKind(known);
+  const must = (what: string, be: string, not: unknown) =>
+    `${what} of the ${known} context must be ${be}, not ${show(not)}`;
+  if (typeof key !== 'string' || key === '') return must('the key', 'a non-empty string', key);
+  if (!isAbsent(title) && typeof title !== 'string') return must('the name', 'a string', title);
+  if (anonymous !== undefined && typeof anonymous !== 'boolean') return must('anonymous', 'true or false', anonymous);
+  if (!isAbsent(_meta) && !isFields(_meta)) return must('_meta', 'an object', _meta);
+  const names = _meta?.privateAttributes;
+  if (!areStrings(names)) return must('_meta.privateAttributes', 'an array of strings', names);
+  return { kind: known, attributes: { ...attributes, [KIND]: known } };
+}
+
+/** Custom attributes with these names are dropped: they are something else, or at the top level. */
+const NOT_CUSTOM = new Set(['kind', 'key', 'name', 'anonymous', '_meta']);
+const TEXTS = new Set(['name', 'secondary', 'firstName', 'lastName', 'email', 'country', 'avatar', 'ip']);
+
+/** A user from before contexts. Its key may be empty. Of an attribute that is there twice, the later one counts. */
+function parseUser(user: Attributes): ParsedContext | string {
+  const { key, custom, anonymous, privateAttributeNames, secondary } = user;
+  const must = (what: string, be: string, not: unknown) => `${what} of a user must be ${be}, not ${show(not)}`;
+  if (typeof key !== 'string') return must('the key', 'a string', key);
+  if (!isAbsent(anonymous) && typeof anonymous !== 'boolean') return must('anonymous', 'true or false', anonymous);
+  if (!isAbsent(custom) && !isFields(custom)) return must('custom', 'an object', custom);
+  if (!areStrings(privateAttributeNames))
+    return must('privateAttributeNames', 'an array of strings', privateAttributeNames);
+  const attributes = new Map<PropertyKey, unknown>([
+    ['key', key],
+    ['anonymous', anonymous],
+    [KIND, 'user'],
+  ]);
+  for (const [name, value] of Object.entries(user)) {
+    if (name === 'custom') {
+      for (const [own, part] of Object.entries(custom ?? {})) if (!NOT_CUSTOM.has(own)) attributes.set(own, part);
+    } else if (TEXTS.has(name) && !isAbsent(value)) {
+      if (typeof value !== 'string') return must(name, 'a string', value);
+      if (name !== 'secondary') attributes.set(name, value);
+    }
+  }
+  if (!isAbsent(secondary)) attributes.set(SECONDARY, secondary);
+  return new ParsedContext(['user'], [Object.fromEntries(attributes)]);
+}
+
+function badKind(kind: unknown): string {
+  return `a context's kind must be letters, digits, ".", "_" or "-", and not "kind", not ${show(kind)}`;
+}
+
+function isAbsent(value: unknown): value is null | undefined {
+  return value === undefined || value === null;
+}
+
+function isFields(value: unknown): value is Attributes {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function areStrings(value: unknown): boolean {
+  return isAbsent(value) || (Array.isArray(value) && value.every((part) => typeof part === 'string'));
+}
+
+const SHOWN_CHARACTERS = 80;
+
+function show(value: unknown): string {
+  return JSON.stringify(value)?.slice(0, SHOWN_CHARACTERS) ?? 'missing';
+}

@@ -1,0 +1,83 @@
+import type { ClauseData, FlagData, RolloutData, SegmentData, TargetData } from '../data.ts';
+import { list, objects } from '../data.ts';
+import { completeFlag, completeObject } from '../normalize.ts';
+import { shapes } from '../schema.ts';
+import { USER_AMONG_OTHERS } from './context.ts';
+import { toInt64 } from './dates.ts';
+
+type Fields = Record<string, unknown>;
+
+/** A flag as the Go evaluator reads it: absent lists are empty, an absent variation is the first, and weights are whole. */
+export function readGoFlag(data: FlagData): FlagData {
+  const flag = completeFlag(data as Fields, false) as FlagData;
+  return {
+    ...flag,
+    prerequisites: objects(flag.prerequisites).map(withVariation),
+    targets: targetsOf(flag),
+    contextTargets: [],
+    rules: objects(flag.rules).map((rule) => ({
+      ...rule,
+      clauses: objects(rule.clauses).map(readClause),
+      ...(rule.rollout && { rollout: readRollout(rule.rollout) }),
+    })),
+    ...(flag.fallthrough?.rollout && {
+      fallthrough: { ...flag.fallthrough, rollout: readRollout(flag.fallthrough.rollout) },
+    }),
+  };
+}
+
+/** A segment as the Go evaluator reads it. */
+export function readGoSegment(data: SegmentData): SegmentData {
+  const segment = completeObject(data as Fields, shapes.segment, false) as SegmentData;
+  const { generation } = segment;
+  return {
+    ...segment,
+    // As text, because 0 is a generation, too.
+    ...(typeof generation === 'number' && { generation: `${generation}` as unknown as number }),
+    includedContexts: objects(segment.includedContexts).map(amongOthers),
+    excludedContexts: objects(segment.excludedContexts).map(amongOthers),
+    rules: objects(segment.rules).map((rule) => ({
+      ...rule,
+      clauses: objects(rule.clauses).map(readClause),
+      ...(typeof rule.weight === 'number' && { weight: whole(rule.weight) }),
+    })),
+  };
+}
+
+function withVariation<T extends { variation?: number | null | undefined }>(part: T): T {
+  return { ...part, variation: part.variation ?? 0 };
+}
+
+/** A target for users among `contextTargets` stands for the one with the same variation in `targets`, unless it has keys itself. */
+function targetsOf(flag: FlagData): readonly TargetData[] {
+  const targets = objects(flag.targets).map(withVariation);
+  const contextTargets = objects(flag.contextTargets).map(withVariation);
+  if (contextTargets.length === 0) return targets;
+  return contextTargets.flatMap((target) => {
+    if ((target.contextKind ?? 'user') !== 'user' || list(target.values).length > 0) return target;
+    return targets.find(({ variation }) => variation === target.variation) ?? [];
+  });
+}
+
+/** The lists by kind of a segment do not count for a context that is a user and nothing else. */
+function amongOthers(target: TargetData): TargetData {
+  return (target.contextKind ?? 'user') === 'user' ? { ...target, contextKind: USER_AMONG_OTHERS } : target;
+}
+
+function readClause(clause: ClauseData): ClauseData {
+  const values = list(clause.values);
+  return clause.op === 'segmentMatch'
+    ? { ...clause, values: values.filter((value) => typeof value === 'string') }
+    : clause;
+}
+
+function readRollout(rollout: RolloutData): RolloutData {
+  return {
+    ...rollout,
+    variations: objects(rollout.variations).map((entry) => ({ ...withVariation(entry), weight: whole(entry.weight) })),
+  };
+}
+
+function whole(weight: number | null | undefined): number {
+  return Number(toInt64(weight ?? 0));
+}

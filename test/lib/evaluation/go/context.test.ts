@@ -1,0 +1,59 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { canonicalKey, describeGoContextProblem, parseGoContext } from '../../../../lib/evaluation/index.ts';
+
+const user = { kind: 'user', key: 'u' };
+
+test.each([
+  [undefined, 'a context must be an object, not missing'],
+  ['user', 'a context must be an object, not "user"'],
+  [{ kind: 'kind', key: 'k' }, `a context's kind must be letters, digits, ".", "_" or "-", and not "kind", not "kind"`],
+  [{ kind: null, key: 'k' }, `a context's kind must be letters, digits, ".", "_" or "-", and not "kind", not null`],
+  [{ kind: '', key: 'k' }, `a context's kind must be letters, digits, ".", "_" or "-", and not "kind", not ""`],
+  [{ kind: 'org' }, 'the key of the org context must be a non-empty string, not missing'],
+  [{ ...user, name: 7 }, 'the name of the user context must be a string, not 7'],
+  [{ ...user, anonymous: 'yes' }, 'anonymous of the user context must be true or false, not "yes"'],
+  [{ ...user, anonymous: null }, 'anonymous of the user context must be true or false, not null'],
+  [{ ...user, _meta: [] }, '_meta of the user context must be an object, not []'],
+  [
+    { ...user, _meta: { privateAttributes: 3 } },
+    '_meta.privateAttributes of the user context must be an array of strings, not 3',
+  ],
+  [{ kind: 'multi' }, 'a multi-kind context must have at least one kind'],
+  [{ kind: 'multi', org: [] }, 'the org context must be an object, not []'],
+  [{ kind: 'multi', org: { key: 1 } }, 'the key of the org context must be a non-empty string, not 1'],
+  [{ kind: 'multi', user, org: user }, 'a multi-kind context must have each kind once, not user twice'],
+  [{ key: null }, 'the key of a user must be a string, not null'],
+  [{ key: 5 }, 'the key of a user must be a string, not 5'],
+  [{ key: 'k', anonymous: 'yes' }, 'anonymous of a user must be true or false, not "yes"'],
+  [{ key: 'k', custom: [] }, 'custom of a user must be an object, not []'],
+  [{ key: 'k', email: 5 }, 'email of a user must be a string, not 5'],
+  [{ key: 'k', privateAttributeNames: [1] }, 'privateAttributeNames of a user must be an array of strings, not [1]'],
+])('%j is invalid for the Go SDK, with a message that says why', (value, problem) => {
+  expect(parseGoContext(value)).toBeUndefined();
+  expect(describeGoContextProblem(value)).toBe(problem);
+});
+
+test.each([
+  [{ key: '' }, ''],
+  [{ key: 'k', anonymous: null, name: null, custom: null }, 'k'],
+  [{ kind: 'multi', org: { key: 'a', kind: 'team' } }, 'team:a'],
+  [{ kind: 'multi', '': { key: 'a' } }, 'a'],
+])('%j is valid for the Go SDK, with the key %s', (value, key) => {
+  expect(describeGoContextProblem(value)).toBeUndefined();
+  expect(canonicalKey(parseGoContext(value)!)).toBe(key);
+});
+
+test('contexts are valid, with the fully-qualified key, as in the Go SDK', () => {
+  const file = join(__dirname, '../../../fixtures/evaluation/contexts.json');
+  const vectors: { context: unknown; go?: { valid: boolean; fullyQualifiedKey?: string } }[] = JSON.parse(
+    readFileSync(file, 'utf8'),
+  );
+  const known = vectors.filter(({ go }) => go !== undefined);
+  expect(known.length).toBeGreaterThan(30);
+  for (const { context: value, go } of known) {
+    const context = parseGoContext(value);
+    expect([value, context !== undefined]).toEqual([value, go?.valid]);
+    if (context) expect(canonicalKey(context)).toBe(go?.fullyQualifiedKey ?? '');
+  }
+});

@@ -1,0 +1,187 @@
+import { type Random, RandomChoices } from './random.ts';
+
+/** Regular expressions on which dialects are known to disagree, ordinary ones, and invalid ones. */
+const ATOMS = [
+  ...['a', 'b', 'c', 'A', 'é', '😀', '.', '^', '$', '-', '_', '@', '/', 'example\\.com', '(?:ab)', '(a|b)', '()'],
+  ...['\\d', '\\w', '\\s', '\\D', '\\W', '\\S', '\\b', '\\B', '\\A', '\\z', '\\Z', '\\Q.*\\E', '\\Qa', '\\E'],
+  ...['[abc]', '[^a]', '[a-z]', '[]a]', '[^]', '[a-\\d]', '[\\d-z]', '[z-a]', '[', ']'],
+  ...['[[:alpha:]]', '[[:^digit:]]', '[[:word:]]', '[[:foo:]]', '[[=a=]]'],
+  ...[
+    '\\p{L}',
+    '\\pL',
+    '\\PL',
+    '\\pN',
+    '\\p{Lu}',
+    '\\p{Greek}',
+    '\\p{^Greek}',
+    '\\p{Any}',
+    '\\p{Foo}',
+    '\\p{Script=Greek}',
+  ],
+  ...[
+    '\\x41',
+    '\\x{1F600}',
+    '\\x{110000}',
+    '\\x4',
+    '\\x{',
+    '\\u0041',
+    '\\n',
+    '\\t',
+    '\\a',
+    '\\f',
+    '\\v',
+    '\\e',
+    '\\cA',
+  ],
+  ...['\\.', '\\-', '\\07', '\\0', '\\141', '\\8', '\\1', '\\C', '\\G', '\\h', '\\N', '\\X', '\\R', '\\'],
+  ...[
+    '(?i)a',
+    '(?i)k',
+    '(?i)K',
+    '(?i:ß)',
+    '(?i)\\p{Greek}',
+    '(?i)[k-s]',
+    '(?s).',
+    '(?m)^a$',
+    '(?U)a+',
+    '(?-i)a',
+    '(?ims-U:a)',
+  ],
+  ...[
+    '(?P<n>a)',
+    '(?<n>b)',
+    '(?P<1>a)',
+    '(?P=n)',
+    '(?P>n)',
+    '\\k<n>',
+    '(?=a)',
+    '(?!a)',
+    '(?<=a)',
+    '(?<!a)',
+    '(?#x)',
+    '(?>a)',
+  ],
+  ...[
+    'a{2}',
+    'a{1001}',
+    'a{,2}',
+    'a{2,1}',
+    'a**',
+    'a*?',
+    'a+?',
+    'a??',
+    'a++',
+    'a{2}{3}',
+    '{',
+    '}',
+    '(',
+    ')',
+    '|',
+    '*',
+    '+',
+    '?',
+  ],
+  ...['(?', '(?i', '(?z)', 'ſ', '\u212a', '\u017f'],
+];
+/** Those that every engine understands. */
+const PLAIN = [
+  'a',
+  'b',
+  'A',
+  '.',
+  '\\d',
+  '\\w',
+  '[a-z]',
+  '[^a]',
+  '(?:ab)',
+  '(a|b)',
+  '@',
+  'example\\.com',
+  '\\.',
+  '-',
+  'é',
+  '😀',
+  '(?i)a',
+];
+const QUANTIFIERS = ['', '', '', '', '', '*', '+', '?', '{2}', '{1,3}', '{0,}', '*?', '{3}?'];
+
+export const PATTERN_TEXTS = [
+  ...[
+    '',
+    'a',
+    'b',
+    'A',
+    'ab',
+    'abc',
+    'aab',
+    'AAB',
+    'aaaa',
+    'é',
+    'É',
+    '😀',
+    'a😀b',
+    'k',
+    'K',
+    '\u212a',
+    's',
+    'ſ',
+    'ß',
+    'ẞ',
+  ],
+  ...[
+    'Σ',
+    'ς',
+    'σ',
+    'ǅ',
+    'İ',
+    'ı',
+    'i',
+    'Ⅷ',
+    'ⅷ',
+    '\n',
+    'a\n',
+    '\na',
+    'a\nb',
+    '\r',
+    '\u2028',
+    '\u00a0',
+    '\u0000',
+    '\t',
+    ' ',
+  ],
+  ...[
+    '1',
+    '12',
+    'x1',
+    '_',
+    '-',
+    '.*',
+    '{',
+    '}',
+    '[',
+    ']',
+    'a{2}',
+    '\\',
+    'x@example.com',
+    'X@EXAMPLE.COM',
+    '/path/a',
+    'ab1-_',
+  ],
+  ...['a'.repeat(31), `${'a'.repeat(30)}!`, 'a'.repeat(1001)],
+];
+
+export function randomPatterns(count: number, random: Random): string[] {
+  const make = new Generator(random);
+  return Array.from({ length: count }, (_, index) => make.pattern(index % 3 === 0 ? PLAIN : ATOMS, 2));
+}
+
+class Generator extends RandomChoices {
+  pattern(atoms: readonly string[], depth: number): string {
+    const parts = this.times(this.whole(1, 3), () => {
+      if (depth === 0 || this.chance(0.75)) return this.pick(atoms) + this.pick(QUANTIFIERS);
+      const other = this.chance(0.4) ? `|${this.pattern(atoms, depth - 1)}` : '';
+      return `(${this.pattern(atoms, depth - 1)}${other})${this.pick(QUANTIFIERS)}`;
+    });
+    return parts.join('');
+  }
+}
