@@ -6,7 +6,10 @@
  * the two alternate, so that both run under the same load, and the medians over all slices are compared. The SDK is
  * asynchronous, ours is synchronous. Answers are compared before anything is timed.
  *
- * `tsx test/bench/evaluate.ts [--slices 40] [--json]`
+ * `--dialect go` measures the relay's evaluation instead of the edge reader's; the SDK is the same. Contexts are then parsed before,
+ * since the relay parses each once and evaluates many flags for it.
+ *
+ * `tsx test/bench/evaluate.ts [--slices 40] [--dialect go] [--json]`
  */
 import { isDeepStrictEqual, parseArgs } from 'node:util';
 import { reviveFullPayload } from '@launchdarkly/js-server-sdk-common';
@@ -15,14 +18,22 @@ import {
   compileFlag,
   compileSegment,
   createEvaluator,
+  createGoDialect,
   type Flag,
+  parseGoContext,
   type Segment,
   sha1Bucket,
+  sha1BucketFloat32,
 } from '../../lib/evaluation/index.ts';
+import { compileRe2 } from '../../relay-task/common/re2.ts';
 import { silentLog } from '../support/logs.ts';
 
 const { values: settings } = parseArgs({
-  options: { slices: { type: 'string', default: '40' }, json: { type: 'boolean', default: false } },
+  options: {
+    slices: { type: 'string', default: '40' },
+    dialect: { type: 'string', default: 'node' },
+    json: { type: 'boolean', default: false },
+  },
 });
 const SLICES = Number(settings.slices);
 const SLICE_MS = 12;
@@ -140,15 +151,22 @@ const client = init('sdk-key', {
 });
 await client.waitForInitialization({ timeout: 60 });
 
-const compiledFlags = new Map<string, Flag>(flags.map((data) => [data.key, compileFlag(structuredClone(data))]));
-const compiledSegments = new Map<string, Segment>(
-  segments.map((data) => [data.key, compileSegment(structuredClone(data))]),
+const dialect = settings.dialect === 'go' ? createGoDialect(compileRe2) : undefined;
+const ourContexts = dialect ? contexts.map(parseGoContext) : contexts;
+const compiledFlags = new Map<string, Flag>(
+  flags.map((data) => [data.key, compileFlag(structuredClone(data), dialect)]),
 );
-const evaluator = createEvaluator({
-  flag: (key) => compiledFlags.get(key),
-  segment: (key) => compiledSegments.get(key),
-  bucket: sha1Bucket,
-});
+const compiledSegments = new Map<string, Segment>(
+  segments.map((data) => [data.key, compileSegment(structuredClone(data), dialect)]),
+);
+const evaluator = createEvaluator(
+  {
+    flag: (key) => compiledFlags.get(key),
+    segment: (key) => compiledSegments.get(key),
+    bucket: dialect ? sha1BucketFloat32 : sha1Bucket,
+  },
+  dialect,
+);
 
 let sink: unknown;
 const BATCH = 64;
@@ -165,7 +183,7 @@ function ourSlice(key: string, ms: number): number {
   let calls = 0;
   const start = performance.now();
   do {
-    for (let i = 0; i < BATCH; i++) sink = evaluator.evaluate(key, contexts[i], false);
+    for (let i = 0; i < BATCH; i++) sink = evaluator.evaluate(key, ourContexts[i], false);
     calls += BATCH;
   } while (performance.now() - start < ms);
   return calls / (performance.now() - start);
@@ -174,9 +192,9 @@ const median = (numbers: number[]) => numbers.sort((a, b) => a - b)[Math.floor(n
 
 const keys = flags.map(({ key }) => key).filter((key) => key !== 'prerequisite');
 for (const key of keys) {
-  for (const context of contexts) {
+  for (const [index, context] of contexts.entries()) {
     const [ours, official] = [
-      evaluator.evaluate(key, context, false),
+      evaluator.evaluate(key, ourContexts[index], false),
       await client.variationDetail(key, context, false),
     ];
     if (!isDeepStrictEqual({ ...ours }, { ...official }))

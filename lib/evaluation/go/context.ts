@@ -66,9 +66,7 @@ function parseMulti(value: Attributes): ParsedContext | string {
 /** `name`: its name in a multi-kind context, where its own `kind` takes precedence. */
 function parseMember(value: unknown, name: string): Member | string {
   if (!isFields(value)) return `the ${name} context must be an object, not ${show(value)}`;
-  // The Go SDK does not take metadata for an attribute.
-  const { _meta, ...attributes } = value;
-  const { kind = name, key, name: title, anonymous } = attributes;
+  const { kind = name, key, name: title, anonymous, _meta } = value;
   if (typeof kind !== 'string') return badKind(kind);
   const known = kind || 'user';
   if (!isKind(known) || known === 'multi') return badKind(known);
@@ -80,7 +78,8 @@ function parseMember(value: unknown, name: string): Member | string {
   if (!isAbsent(_meta) && !isFields(_meta)) return must('_meta', 'an object', _meta);
   const names = _meta?.privateAttributes;
   if (!areStrings(names)) return must('_meta.privateAttributes', 'an array of strings', names);
-  return { kind: known, attributes: { ...attributes, [KIND]: known } };
+  // The Go SDK does not take metadata for an attribute.
+  return { kind: known, attributes: { ...value, _meta: undefined, [KIND]: known } };
 }
 
 /** Custom attributes with these names are dropped: they are something else, or at the top level. */
