@@ -11,11 +11,19 @@ export function describeSegmentProblem(data: unknown): string | undefined {
 }
 
 function describeItem(data: unknown, fields: readonly Field[]): string | undefined {
-  const problem = describe(data, { is: 'object', fields }, '');
-  if (problem !== undefined) return problem;
+  const problem = find(data, { is: 'object', fields });
+  if (problem !== undefined) return mustBe(problem.path.replace(/^\./, ''), problem.words, problem.value);
   const { key, version } = data as { key?: unknown; version?: unknown };
   if (typeof key !== 'string') return mustBe('key', 'a string', key);
   return typeof version === 'number' ? undefined : mustBe('version', 'a whole number', version);
+}
+
+interface Problem {
+  /** `.rules[2].clauses`; put together on the way back, since hardly any item has a problem. */
+  readonly path: string;
+  /** What is expected. */
+  readonly words: string;
+  readonly value: unknown;
 }
 
 const SCALARS = {
@@ -26,30 +34,28 @@ const SCALARS = {
   any: { words: 'anything', fits: () => true },
 };
 
-function describe(value: unknown, shape: Shape, path: string): string | undefined {
+function find(value: unknown, shape: Shape): Problem | undefined {
   switch (shape.is) {
     case 'list':
-      if (!Array.isArray(value)) return mustBe(path, 'an array', value);
-      return first(value, (element, index) => describe(element, shape.of, `${path}[${index}]`));
-    case 'object': {
-      if (typeof value !== 'object' || value === null || Array.isArray(value)) return mustBe(path, 'an object', value);
-      const prefix = path === '' ? '' : `${path}.`;
-      return first(shape.fields, ({ name, shape: inner }) => {
+      if (!Array.isArray(value)) return { path: '', words: 'an array', value };
+      for (const [index, element] of value.entries()) {
+        const problem = find(element, shape.of);
+        if (problem !== undefined) return { ...problem, path: `[${index}]${problem.path}` };
+      }
+      return undefined;
+    case 'object':
+      if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+        return { path: '', words: 'an object', value };
+      }
+      for (const { name, shape: inner } of shape.fields) {
         const part = Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
-        return part === undefined || part === null ? undefined : describe(part, inner, prefix + name);
-      });
-    }
+        const problem = part === undefined || part === null ? undefined : find(part, inner);
+        if (problem !== undefined) return { ...problem, path: `.${name}${problem.path}` };
+      }
+      return undefined;
     default:
-      return SCALARS[shape.is].fits(value) ? undefined : mustBe(path, SCALARS[shape.is].words, value);
+      return SCALARS[shape.is].fits(value) ? undefined : { path: '', words: SCALARS[shape.is].words, value };
   }
-}
-
-function first<T>(items: readonly T[], find: (item: T, index: number) => string | undefined): string | undefined {
-  for (const [index, item] of items.entries()) {
-    const problem = find(item, index);
-    if (problem !== undefined) return problem;
-  }
-  return undefined;
 }
 
 const SHOWN_CHARACTERS = 80;

@@ -13,6 +13,6 @@ export { createEvaluator } from './evaluator.ts';
 export { describeGoContextProblem, parseGoContext } from './go/context.ts';
 export { createGoDialect, type Pattern } from './go/dialect.ts';
 export type * from './model.ts';
-export { normalizeFlag, normalizeSegment } from './normalize.ts';
 export { sameFlag, sameSegment } from './same.ts';
+export { type Field, type Shape, shapes } from './schema.ts';
 export { sha1Bucket, sha1BucketFloat32 } from './sha1.ts';

@@ -1,19 +1,16 @@
-import { completeFlag, completeObject } from './normalize.ts';
-import { shapes } from './schema.ts';
-
-type Fields = Record<string, unknown>;
+import { completeFlag, completeSegment, type Fields, isFields } from './complete.ts';
 
 /**
  * Whether two flags are equivalent for evaluators and SDKs. Ignores unknown fields, the order of fields and the difference
  * between an absent field and its default, since ld-relay rewrites flags. Tombstones are compared by version only.
  */
 export function sameFlag(a: unknown, b: unknown): boolean {
-  return same(a, b, (data) => completeFlag(data, false));
+  return same(a, b, completeFlag);
 }
 
 /** The same as `sameFlag`, for segments. */
 export function sameSegment(a: unknown, b: unknown): boolean {
-  return same(a, b, (data) => completeObject(data, shapes.segment, false));
+  return same(a, b, completeSegment);
 }
 
 function same(a: unknown, b: unknown, complete: (data: Fields) => Fields): boolean {
@@ -21,10 +18,6 @@ function same(a: unknown, b: unknown, complete: (data: Fields) => Fields): boole
   if (!isFields(a) || !isFields(b)) return equal(a, b);
   if (a.deleted === true && b.deleted === true) return a.version === b.version;
   return equal(complete(a), complete(b));
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 /** Deep equality of JSON values; ignores the order of an object's fields. */

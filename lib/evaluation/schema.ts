@@ -1,6 +1,7 @@
 /**
- * The shape of flags and segments as ld-relay writes them, in its order of fields. Used by `normalize`, `same` and `describe`.
- * An absent variation index stays absent, since evaluators disagree about its meaning.
+ * The shape of flags and segments as ld-relay writes them, in its order of fields. Used by `same` and `describe`, and by the
+ * relay, which completes what it serves. Source: ldmodel/model_marshal.go of go-server-sdk-evaluation 3.0. An absent variation
+ * index is 0 for LaunchDarkly's Go code, but not for every SDK; a rule or fallthrough without one has a rollout or is malformed.
  */
 type Scalar = 'text' | 'flag' | 'number' | 'whole' | 'any';
 
@@ -33,7 +34,7 @@ export const shapes = /* @__PURE__ */ (() => {
   const optional = (name: string, shape: Shape, omit?: unknown): Field => ({ name, shape, omit });
   const lists = (name: string, of: Shape): Field => ({ name, shape: list(of), fallback: [] });
 
-  const target = object(optional('contextKind', text, ''), optional('variation', whole), lists('values', text));
+  const target = object(optional('contextKind', text, ''), field('variation', whole, 0), lists('values', text));
   const clause = object(
     optional('contextKind', text, ''),
     field('attribute', text, ''),
@@ -41,7 +42,7 @@ export const shapes = /* @__PURE__ */ (() => {
     lists('values', any),
     field('negate', bool, false),
   );
-  const weighted = object(optional('variation', whole), field('weight', number, 0), optional('untracked', bool, false));
+  const weighted = object(field('variation', whole, 0), field('weight', number, 0), optional('untracked', bool, false));
   const rollout = object(
     optional('kind', text, ''),
     optional('contextKind', text, ''),
@@ -55,7 +56,7 @@ export const shapes = /* @__PURE__ */ (() => {
   const flag: readonly Field[] = [
     field('key', text, ''),
     field('on', bool, false),
-    lists('prerequisites', object(field('key', text, ''), optional('variation', whole))),
+    lists('prerequisites', object(field('key', text, ''), field('variation', whole, 0))),
     lists('targets', target),
     lists('contextTargets', target),
     lists('rules', rule),

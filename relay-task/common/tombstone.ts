@@ -1,6 +1,11 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { normalText } from './item-text.ts';
 
-/** A deleted item: its version stays, so that readers can tell it from an older live one. */
+/**
+ * A deleted item: its version stays, so that readers can tell it from an older live one. It has every field of a live item, as
+ * ld-relay's has, because PHP's SDK reads all of them before it looks at `deleted`.
+ */
 export function createTombstone(kind: Kind, key: string, version: number): Item {
-  return { kind, key, version, deleted: true, json: JSON.stringify({ key, version, deleted: true }) };
+  const json = normalText(kind, JSON.stringify({ key, version, deleted: true }));
+  return { kind, key, version, deleted: true, json };
 }

@@ -15,7 +15,7 @@ import { type Affected, createCompiled } from './compiled.ts';
 import type { FDv2 } from './fdv2.ts';
 import { createMemory, type Outcome } from './memory.ts';
 import { createStates } from './states.ts';
-import { describeStoredProblem } from './stored.ts';
+import { readStored } from './stored.ts';
 
 export interface EnvironmentOptions {
   readonly name: string;
@@ -36,7 +36,7 @@ export interface Environment extends ItemView, UpstreamSink {
   readonly name: string;
   /**
    * Items of a store, served until upstream delivers. Ignored (returns false) once there is data. Invalid items are left
-   * out and named in `unreadable`.
+   * out and named in `unreadable`; incomplete ones are completed.
    */
   boot(items: readonly Item[]): boolean;
   /**
@@ -132,12 +132,13 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
       const receivedAt = performance.now();
       const readable: Item[] = [];
       for (const item of items) {
-        const reason = describeStoredProblem(item);
-        if (reason === undefined) {
-          readable.push(item);
+        const read = readStored(item);
+        if ('json' in read) {
+          readable.push(read);
           continue;
         }
         const { kind, key } = item;
+        const { reason } = read;
         unreadable.set(nameOf(item), { kind, key, reason });
         log.warn('Skipped an invalid item in the store', { environment: name, kind, key, reason });
       }

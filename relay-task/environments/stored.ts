@@ -1,17 +1,28 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item } from '../../lib/flag-table/index.ts';
+import { completeText, isComplete } from '../common/item-text.ts';
+import { createTombstone } from '../common/tombstone.ts';
 
-/** Why a stored item is invalid, or undefined. Others write to stores, too, so their items are checked like upstream's. */
-export function describeStoredProblem({ kind, key, version, deleted, json }: Item): string | undefined {
+/**
+ * A stored item, completed, or why it is invalid. Others write to stores, too, so their items are checked and completed like
+ * upstream's.
+ */
+export function readStored(item: Item): Item | { readonly reason: string } {
+  const { kind, key, version, deleted, json } = item;
   let data: unknown;
   try {
     data = JSON.parse(json);
   } catch {
-    return 'is not JSON';
+    return { reason: 'is not JSON' };
   }
-  if (!Number.isSafeInteger(version)) return `version must be a whole number, not ${version}`;
-  if (deleted) return undefined;
+  if (!Number.isSafeInteger(version)) return { reason: `version must be a whole number, not ${version}` };
+  if (deleted) return isComplete(kind, data) ? item : createTombstone(kind, key, version);
   const { key: ownKey } = (data ?? {}) as { key?: unknown };
-  if (ownKey !== key) return `key must be ${JSON.stringify(key)} as in the table, not ${JSON.stringify(ownKey)}`;
-  return kind === 'features' ? describeFlagProblem(data) : describeSegmentProblem(data);
+  if (ownKey !== key) {
+    return { reason: `key must be ${JSON.stringify(key)} as in the table, not ${JSON.stringify(ownKey)}` };
+  }
+  const reason = kind === 'features' ? describeFlagProblem(data) : describeSegmentProblem(data);
+  if (reason !== undefined) return { reason };
+  const complete = completeText(kind, data, json);
+  return complete === json ? item : { ...item, json: complete };
 }

@@ -2,15 +2,17 @@ import { decodeOfficialItem, type Item, type Kind } from '../../lib/flag-table/i
 import type { ItemView } from '../ports.ts';
 import type { Content, Held, Replaced, Row, Write } from './database.ts';
 import { encodeManifest, type Listed } from './manifest.ts';
-import { everything, idOf, sameItem } from './same-item.ts';
+import { everything, idOf, isWhole, sameItem } from './same-item.ts';
 
 /** What is known about the row under one key. */
 export interface Known extends Replaced {
   readonly kind: Kind;
   readonly key: string;
   readonly deleted: boolean;
+  /** A tombstone that lacks fields, so that some SDKs cannot read it. */
+  readonly isShort: boolean;
   readonly staleFor: number | undefined;
-  /** Memory's item, while the row says the same. */
+  /** Memory's item, while the row says the same; or the tombstone that replaced a short one. */
   readonly item: Item | undefined;
 }
 
@@ -43,11 +45,12 @@ export function createLedger(view: ItemView): Ledger {
   let known = new Map<string, Known>();
 
   function learn(kind: Kind, key: string, { item, token, staleFor }: Row): Known {
-    if ('problem' in item) return { kind, key, token, staleFor, version: undefined, deleted: false, item: undefined };
+    const row = { kind, key, token, staleFor };
+    if ('problem' in item) return { ...row, version: undefined, deleted: false, isShort: false, item: undefined };
     const { version, deleted } = item;
     const ours = view.get(kind, key);
     const same = ours !== undefined && staleFor === undefined && sameItem(item, ours);
-    return { kind, key, token, staleFor, version, deleted, item: same ? ours : undefined };
+    return { ...row, version, deleted, isShort: deleted && !isWhole(item), item: same ? ours : undefined };
   }
 
   return {
@@ -70,7 +73,8 @@ export function createLedger(view: ItemView): Ledger {
       else if (action === 'mark-stale') {
         if (before) known.set(id, { ...before, token, staleFor: item.version });
       } else {
-        known.set(id, { kind, key, token, staleFor: undefined, version: item.version, deleted: item.deleted, item });
+        const { version, deleted } = item;
+        known.set(id, { kind, key, token, staleFor: undefined, version, deleted, isShort: false, item });
       }
     },
     count(wanted) {

@@ -1,4 +1,5 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { createTombstone } from '../common/tombstone.ts';
 import type { Log } from '../ports.ts';
 import type { Database, Write } from './database.ts';
 import type { Graves } from './graves.ts';
@@ -98,6 +99,14 @@ export function createPlanner(options: PlannerOptions): Planner {
   /** Of a row that memory does not know: tombstones keep out older versions until they are spent. */
   const mayStay = (known: Known) => known.deleted && !graves.isSpent(known);
 
+  /** What to do about a row that memory does not know. */
+  function planUnknown(known: Known): Write | undefined {
+    const { kind, key, version, isShort } = known;
+    if (!mayStay(known)) return { kind, key, over: known, action: 'remove', item: undefined };
+    if (!isShort || version === undefined) return undefined;
+    return { kind, key, over: known, action: 'put', item: createTombstone(kind, key, version) };
+  }
+
   function plan({ kind, key, mode }: Waiting): Write | undefined {
     const id = idOf({ kind, key });
     const item = view.get(kind, key);
@@ -109,7 +118,7 @@ export function createPlanner(options: PlannerOptions): Planner {
     }
     suspects.delete(id);
     if (seenTwice) log.warn('An item in the store is not what LaunchDarkly sent; replacing it', { ...where, item: id });
-    if (!item) return known && !mayStay(known) ? { kind, key, over: known, action: 'remove', item } : undefined;
+    if (!item) return known && planUnknown(known);
     if (sameItem(known?.item, item)) return undefined;
     if (fits(item)) return { kind, key, over: known, action: 'put', item };
     return needsMark(item, known) ? { kind, key, over: known, action: 'mark-stale', item } : undefined;
@@ -127,7 +136,7 @@ export function createPlanner(options: PlannerOptions): Planner {
       }
       for (const known of ledger.all()) {
         const { kind, key } = known;
-        if (!mayStay(known) && !view.get(kind, key)) differing.push({ kind, key, mode: 'newer' });
+        if (!view.get(kind, key) && planUnknown(known)) differing.push({ kind, key, mode: 'newer' });
       }
       for (const [id, { token }] of suspects) if (ledger.get(id)?.token !== token) suspects.delete(id);
       return differing;

@@ -1,5 +1,6 @@
 import { sameFlag, sameSegment } from '../../lib/evaluation/index.ts';
 import type { Item } from '../../lib/flag-table/index.ts';
+import { isComplete } from '../common/item-text.ts';
 import type { ItemView } from '../ports.ts';
 
 /** Identifies an item within an environment. */
@@ -7,14 +8,28 @@ export function idOf({ kind, key }: Pick<Item, 'kind' | 'key'>): string {
   return `${kind}/${key}`;
 }
 
-/** Of equal version, and of the same meaning to an evaluator: other writers re-serialise what we keep byte for byte. */
-export function sameItem(a: Item | undefined, b: Item): boolean {
-  if (a === b) return true;
-  if (a === undefined || a.version !== b.version || a.deleted !== b.deleted) return false;
-  if (a.deleted || a.json === b.json) return true;
+/**
+ * Whether a stored item needs no write: it has the version and the meaning of memory's, in whatever text, since other writers
+ * re-serialise items; and it lacks no field, which some SDKs would not survive.
+ */
+export function sameItem(stored: Item | undefined, ours: Item): boolean {
+  if (stored === ours) return true;
+  if (stored === undefined || stored.version !== ours.version || stored.deleted !== ours.deleted) return false;
+  if (stored.json === ours.json) return true;
+  if (stored.deleted) return isWhole(stored);
   try {
-    const same = a.kind === 'features' ? sameFlag : sameSegment;
-    return same(JSON.parse(a.json), JSON.parse(b.json));
+    const [a, b]: unknown[] = [JSON.parse(stored.json), JSON.parse(ours.json)];
+    const same = stored.kind === 'features' ? sameFlag : sameSegment;
+    return isComplete(stored.kind, a) && same(a, b);
+  } catch {
+    return false;
+  }
+}
+
+/** Whether an item lacks no field. */
+export function isWhole({ kind, json }: Item): boolean {
+  try {
+    return isComplete(kind, JSON.parse(json));
   } catch {
     return false;
   }

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import { resolve } from 'node:path';
-import { normalizeFlag, normalizeSegment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { normalText } from '../common/item-text.ts';
 import { fileStateOf, watchFile } from '../common/watch-file.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, UnreadableItem, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
@@ -113,21 +113,17 @@ function toItem({ kind, key, version = 1, data }: FileEntry, held: Item | undefi
     key,
     version: number,
     deleted: false,
-    json: complete(kind, { ...data, version: number }),
+    json: textOf(kind, { ...data, version: number }),
   });
   if (!held) return itemOf(version);
   const asHeld = itemOf(held.version);
-  if (!held.deleted && version <= held.version && textOf(held) === asHeld.json) return asHeld;
+  if (!held.deleted && version <= held.version && textOf(kind, JSON.parse(held.json)) === asHeld.json) return asHeld;
   return itemOf(Math.max(version, held.version + 1));
 }
 
-function complete(kind: Kind, data: Record<string, unknown>): string {
-  return JSON.stringify(kind === 'features' ? normalizeFlag(data) : normalizeSegment(data));
-}
-
-/** Normalized like a file's items, because the held item may come from LaunchDarkly or from a store. */
-function textOf({ kind, json }: Item): string {
-  return complete(kind, JSON.parse(json) as Record<string, unknown>);
+/** Of parsed data, because LaunchDarkly or a store may have written the held item's numbers and strings in another way. */
+function textOf(kind: Kind, data: unknown): string {
+  return normalText(kind, JSON.stringify(data));
 }
 
 function countDifferences(before: ReadonlyMap<string, number>, after: ReadonlyMap<string, number>): number {

@@ -1,5 +1,6 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { completeText } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject } from '../common/json.ts';
 import { parseSliced, type SlicedJson } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
@@ -40,7 +41,10 @@ export function readMessage(event: string | undefined, text: string, held?: Held
   return readChange(event, body, json);
 }
 
-/** Parses the item in `data`, whose raw text is `json`; undefined for null, which older relays send for a deletion. */
+/**
+ * Parses the item in `data`, whose raw text is `json`, and completes it. Undefined for null, which older relays send for a
+ * deletion.
+ */
 function readItem(kind: Kind, key: string, data: unknown, json: string): Item | UnreadableItem | undefined {
   if (data === null) return undefined;
   const unreadable = (reason: string): UnreadableItem => ({ kind, key, reason });
@@ -52,7 +56,8 @@ function readItem(kind: Kind, key: string, data: unknown, json: string): Item | 
   if (data.key !== key)
     return unreadable(`key must be ${show(key)} as in the map that holds it, not ${show(data.key)}`);
   const problem = kind === 'features' ? describeFlagProblem(data) : describeSegmentProblem(data);
-  return problem === undefined ? { kind, key, version, deleted: false, json } : unreadable(problem);
+  if (problem !== undefined) return unreadable(problem);
+  return { kind, key, version, deleted: false, json: completeText(kind, data, json) };
 }
 
 function isUnreadable(item: Item | UnreadableItem): item is UnreadableItem {

@@ -3,6 +3,7 @@ import type { Item } from '../../lib/flag-table/index.ts';
 import type { Store } from '../../relay-task/ports.ts';
 import { flag, flags, segment, tombstone } from '../relay-task/store/items.ts';
 import { eventually, PATIENCE_MS } from '../support/eventually.ts';
+import { flag as completeFlag, segment as completeSegment, shortTombstone } from '../support/items.ts';
 import { createMemory, type Memory } from '../support/memory.ts';
 
 /** One test's own database. */
@@ -13,11 +14,14 @@ export interface StoreDatabase {
   lose(what: 'everything' | 'flags'): Promise<void>;
   /** What an SDK in daemon mode finds that opens now: the marker `$inited`, and the number of flags. */
   look(): Promise<{ readonly marked: boolean; readonly flags: number }>;
+  /** What such an SDK reads of these items, as `kind/key`: their JSON. */
+  texts(): Promise<Readonly<Record<string, string>>>;
   /** Closes all stores, and the database. */
   close(): Promise<void>;
 }
 
 const patienceMs = 60_000;
+const nameOf = ({ kind, key }: Item) => `${kind}/${key}`;
 
 export function describeFlagStore(name: string, start: () => Promise<StoreDatabase>): void {
   describe(name, () => {
@@ -104,6 +108,44 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       memory.set(flag('a b/ü:%2F?#', 2));
       await store.flush(patienceMs);
       expect(await readBack()).toEqual([flag('a b/ü:%2F?#', 2), large]);
+    });
+
+    test('short tombstones and incomplete items that are in the database are replaced by complete ones', async () => {
+      const [known, segments, unknown] = [
+        shortTombstone('features', 'known', 2),
+        shortTombstone('segments', 'known', 3),
+        shortTombstone('features', 'unknown', 4),
+      ];
+      // What earlier versions wrote.
+      const earlier = await openWriter(createMemory(flag('a', 5), segment('s', 6), known, segments, unknown));
+      await earlier.flush(patienceMs);
+      await earlier.close();
+      expect(await database.texts()).toMatchObject({ 'features/known': known.json, 'features/a': flag('a', 5).json });
+      const held = [
+        completeFlag('a', 5, { ...JSON.parse(flag('a', 5).json) }),
+        completeSegment('s', 6),
+        tombstone('features', 'known', 2),
+        tombstone('segments', 'known', 3),
+      ];
+      const later = await openWriter(createMemory(...held));
+      await later.flush(patienceMs);
+      const wanted = [...held, tombstone('features', 'unknown', 4)];
+      expect(await database.texts()).toEqual(Object.fromEntries(wanted.map((item) => [nameOf(item), item.json])));
+    });
+
+    test('complete items of another writer are kept, in whatever order their fields are', async () => {
+      const reversed = (item: Item): Item => ({
+        ...item,
+        json: JSON.stringify(Object.fromEntries(Object.entries(JSON.parse(item.json)).reverse())),
+      });
+      const items = [completeFlag('a', 5), completeSegment('s', 6), tombstone('features', 'gone', 2)];
+      const theirs = items.map(reversed);
+      const first = await openWriter(createMemory(...theirs));
+      await first.flush(patienceMs);
+      await first.close();
+      const second = await openWriter(createMemory(...items));
+      await second.flush(patienceMs);
+      expect(await database.texts()).toEqual(Object.fromEntries(theirs.map((item) => [nameOf(item), item.json])));
     });
 
     test('two tasks that write the same flag set at the same time leave exactly that set', async () => {

@@ -35,20 +35,54 @@ export function flag(key: string, version: number, extra: Record<string, unknown
   };
 }
 
-export function segment(key: string, version: number, extra: Record<string, unknown> = {}): Item {
-  const json = JSON.stringify({
+/** A complete segment as LaunchDarkly sends it. */
+export function segmentData(key: string, version: number, more: Record<string, unknown> = {}) {
+  return {
     key,
     included: [],
     excluded: [],
-    rules: [],
+    includedContexts: [],
+    excludedContexts: [],
     salt: 's',
+    rules: [],
     version,
+    generation: null,
     deleted: false,
-    ...extra,
-  });
-  return { kind: 'segments', key, version, deleted: false, json };
+    ...more,
+  };
 }
 
+export function segment(key: string, version: number, extra: Record<string, unknown> = {}): Item {
+  return { kind: 'segments', key, version, deleted: false, json: JSON.stringify(segmentData(key, version, extra)) };
+}
+
+/** With the fields that ld-relay gives a tombstone. */
 export function tombstone(kind: Kind, key: string, version: number): Item {
+  const data =
+    kind === 'features'
+      ? {
+          key,
+          on: false,
+          prerequisites: [],
+          targets: [],
+          contextTargets: [],
+          rules: [],
+          fallthrough: {},
+          offVariation: null,
+          variations: [],
+          clientSide: false,
+          salt: '',
+          trackEvents: false,
+          trackEventsFallthrough: false,
+          debugEventsUntilDate: null,
+          version,
+          deleted: true,
+        }
+      : { ...segmentData(key, version), salt: '', deleted: true };
+  return { kind, key, version, deleted: true, json: JSON.stringify(data) };
+}
+
+/** What this relay wrote of a tombstone in earlier versions, as LaunchDarkly's Node SDK does. */
+export function shortTombstone(kind: Kind, key: string, version: number): Item {
   return { kind, key, version, deleted: true, json: JSON.stringify({ key, version, deleted: true }) };
 }

@@ -1,18 +1,14 @@
+import { completeFlag, completeSegment, type Fields } from '../complete.ts';
 import type { ClauseData, FlagData, RolloutData, SegmentData, TargetData } from '../data.ts';
 import { list, objects } from '../data.ts';
-import { completeFlag, completeObject } from '../normalize.ts';
-import { shapes } from '../schema.ts';
 import { USER_AMONG_OTHERS } from './context.ts';
 import { toInt64 } from './dates.ts';
 
-type Fields = Record<string, unknown>;
-
 /** A flag as the Go evaluator reads it: absent lists are empty, an absent variation is the first, and weights are whole. */
 export function readGoFlag(data: FlagData): FlagData {
-  const flag = completeFlag(data as Fields, false) as FlagData;
+  const flag = completeFlag(data as Fields) as FlagData;
   return {
     ...flag,
-    prerequisites: objects(flag.prerequisites).map(withVariation),
     targets: targetsOf(flag),
     contextTargets: [],
     rules: objects(flag.rules).map((rule) => ({
@@ -28,7 +24,7 @@ export function readGoFlag(data: FlagData): FlagData {
 
 /** A segment as the Go evaluator reads it. */
 export function readGoSegment(data: SegmentData): SegmentData {
-  const segment = completeObject(data as Fields, shapes.segment, false) as SegmentData;
+  const segment = completeSegment(data as Fields) as SegmentData;
   const { generation } = segment;
   return {
     ...segment,
@@ -44,14 +40,10 @@ export function readGoSegment(data: SegmentData): SegmentData {
   };
 }
 
-function withVariation<T extends { variation?: number | null | undefined }>(part: T): T {
-  return { ...part, variation: part.variation ?? 0 };
-}
-
 /** A target for users among `contextTargets` stands for the one with the same variation in `targets`, unless it has keys itself. */
 function targetsOf(flag: FlagData): readonly TargetData[] {
-  const targets = objects(flag.targets).map(withVariation);
-  const contextTargets = objects(flag.contextTargets).map(withVariation);
+  const targets = objects(flag.targets);
+  const contextTargets = objects(flag.contextTargets);
   if (contextTargets.length === 0) return targets;
   return contextTargets.flatMap((target) => {
     if ((target.contextKind ?? 'user') !== 'user' || list(target.values).length > 0) return target;
@@ -74,7 +66,7 @@ function readClause(clause: ClauseData): ClauseData {
 function readRollout(rollout: RolloutData): RolloutData {
   return {
     ...rollout,
-    variations: objects(rollout.variations).map((entry) => ({ ...withVariation(entry), weight: whole(entry.weight) })),
+    variations: objects(rollout.variations).map((entry) => ({ ...entry, weight: whole(entry.weight) })),
   };
 }
 

@@ -9,6 +9,7 @@ import { readDataSet } from '../../../relay-task/upstream/messages.ts';
 import { type ArchivedEnvironment, packArchive } from '../../support/archive.ts';
 import { eventually } from '../../support/eventually.ts';
 import { environmentRep } from '../../support/fake-auto-config.ts';
+import { flag } from '../../support/items.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import { flagData, segmentData } from '../upstream/support.ts';
@@ -73,7 +74,8 @@ test.each([
   ['.tar', { gzip: false }],
   ['names that begin with ./', { prefix: './' }],
 ])('every environment of an archive (%s) is read with its settings and flags, byte for byte', async (_, options) => {
-  const text = '{"flags":{"a":{"key":"a","version":1,"variations":[1.0,1e2],"unknown":"ü"}},"other":{},"segments":{}}';
+  const json = flag('a', 1).json.replace('[true,false]', '[1.0,1e2] ,"unknown":"ü"');
+  const text = `{"flags":{"a":${json},"sparse":{"key":"sparse","version":0}},"other":{},"segments":{}}`;
   const bytes = await packArchive(
     { e1: environment('e1', 3, 'd1', {}, text), e2: environment('e2', 1, 'd2') },
     options,
@@ -85,13 +87,8 @@ test.each([
     data: {
       id: 'd1',
       items: [
-        {
-          kind: 'features',
-          key: 'a',
-          version: 1,
-          deleted: false,
-          json: '{"key":"a","version":1,"variations":[1.0,1e2],"unknown":"ü"}',
-        },
+        { ...flag('a', 1), json },
+        { kind: 'features', key: 'sparse', version: 0, json: expect.stringContaining('"rules":[]') },
       ],
     },
   });

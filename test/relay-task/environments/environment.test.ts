@@ -1,6 +1,7 @@
-import type { Item, Kind } from '../../../lib/flag-table/index.ts';
+import type { Item } from '../../../lib/flag-table/index.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { Change } from '../../../relay-task/ports.ts';
+import { shortTombstone, tombstone } from '../../support/items.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { flagData, segmentData } from '../upstream/support.ts';
 
@@ -31,14 +32,6 @@ const segment = (key: string, version: number): Item => ({
   deleted: false,
   json: JSON.stringify(segmentData(key, version)),
 });
-const tombstone = (kind: Kind, key: string, version: number): Item => ({
-  kind,
-  key,
-  version,
-  deleted: true,
-  json: JSON.stringify({ key, version, deleted: true }),
-});
-
 describe('the first data of an environment', () => {
   test('is announced as a put, even if it is empty', () => {
     const { environment, heard, put } = start();
@@ -198,6 +191,31 @@ describe('data from a store', () => {
     expect(environment.boot([flag('a', 9)])).toBe(false);
     expect(heard()).toEqual([]);
     expect(environment.get('features', 'a')).toMatchObject({ version: 1 });
+  });
+
+  test('is completed where it lacks default fields, and is otherwise kept byte for byte', () => {
+    const { environment } = start();
+    const sparse = '{"key":"b","version":2,"later":1.50,"rules":[{"clauses":[{"op":"in","values":[1e2]}]}]}';
+    const odd = { ...flag('a', 1), json: flag('a', 1).json.replace(/^\{/, '{ "later":1.0 , ') };
+    const deleted = {
+      ...tombstone('segments', 'd', 4),
+      json: tombstone('segments', 'd', 4).json.replace('"d"', '"$deleted"'),
+    };
+    environment.boot([
+      ...[odd, { ...flag('b', 2), json: sparse }, shortTombstone('features', 'c', 3), deleted],
+      shortTombstone('segments', 'e', 5),
+    ]);
+    expect(environment.get('features', 'a')).toBe(odd);
+    const completed = environment.get('features', 'b')!.json;
+    const clause = { attribute: '', op: 'in', values: [100], negate: false };
+    expect(JSON.parse(completed)).toEqual({
+      ...{ ...JSON.parse(tombstone('features', 'b', 2).json), deleted: false, later: 1.5 },
+      rules: [{ clauses: [clause], trackEvents: false }],
+    });
+    for (const bytes of ['"later":1.50', '"values":[1e2]']) expect(completed).toContain(bytes);
+    expect(environment.get('features', 'c')).toEqual(tombstone('features', 'c', 3));
+    expect(environment.get('segments', 'd')).toBe(deleted);
+    expect(environment.get('segments', 'e')).toEqual(tombstone('segments', 'e', 5));
   });
 
   test('that is partly damaged loses only the damaged items', () => {

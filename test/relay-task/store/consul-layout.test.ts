@@ -9,7 +9,7 @@ import { startConsul, type TestConsul } from '../../support/consul-server.ts';
 import { eventually } from '../../support/eventually.ts';
 import { type FaultyProxy, startFaultyProxy } from '../../support/faulty-proxy.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
-import { flag, flags, segment, tombstone } from './items.ts';
+import { flag, flags, relayed, segment, tombstone } from './items.ts';
 import { listenToLog, quickReplica } from './open-replicas.ts';
 import { sorted } from './open-stores.ts';
 
@@ -73,7 +73,7 @@ describe('the Consul store, on a fake server', () => {
       'env/$inited': '',
       'env/features/a':
         '{"key":"a","version":7,"deleted":false,"on":true,"variations":[true,false],"fallthrough":{"variation":0}}',
-      'env/features/gone': '{"key":"gone","version":2,"deleted":true}',
+      'env/features/gone': tombstone('features', 'gone', 2).json,
       'env/segments/s': '{"key":"s","version":3,"deleted":false,"included":[],"excluded":[],"rules":[],"salt":"s"}',
     });
     expect(JSON.parse(manifest ?? '')).toMatchObject({ format: 1, flags: 1, segments: 1 });
@@ -227,18 +227,17 @@ describe('the Consul store, on a fake server', () => {
   });
 
   test("reads and adopts ld-relay's layout: tombstones named `$deleted`, no manifest", async () => {
-    const relayed =
-      '{"version":4,"key":"a","on":true,"variations":[true,false],"fallthrough":{"variation":0},"salt":""}';
-    consul.set('env/features/a', relayed);
-    consul.set('env/features/gone', '{"key":"$deleted","version":5,"deleted":true}');
+    const text = relayed(flag('a', 4));
+    consul.set('env/features/a', text);
+    consul.set('env/features/gone', relayed(tombstone('features', 'gone', 5)));
     expect(await read()).toBeUndefined();
     consul.set('env/$inited', '');
     expect(sorted(await read())).toMatchObject([
-      { key: 'a', version: 4, json: relayed },
+      { key: 'a', version: 4, json: text },
       { key: 'gone', version: 5, deleted: true },
     ]);
     await openWriter(createMemory(flag('a', 4)));
-    expect(consul.entries()['env/features/a']).toBe(relayed);
+    expect(consul.entries()['env/features/a']).toBe(text);
   });
 
   test('does not boot from a set with a missing item', async () => {

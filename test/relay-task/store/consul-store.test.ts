@@ -29,6 +29,11 @@ async function openOn(server: { address: string; close(): Promise<void> }): Prom
         flags: keys.filter((key) => key.startsWith('env/features/')).length,
       };
     },
+    async texts() {
+      const pairs = (await (await fetch(`${folder}?recurse&consistent`)).json()) as { Key: string; Value: string }[];
+      const items = pairs.filter(({ Key }) => /^env\/(?:features|segments)\/./.test(Key));
+      return Object.fromEntries(items.map(({ Key, Value }) => [Key.slice(4), Buffer.from(Value, 'base64').toString()]));
+    },
     async close() {
       await Promise.all(opened.map((store) => store.close()));
       await server.close();

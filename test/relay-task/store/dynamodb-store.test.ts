@@ -19,6 +19,13 @@ async function openOn(table: TestTable): Promise<StoreDatabase> {
       const marked = Object.keys(await stores.rows('$inited')).length > 0;
       return { marked, flags: Object.keys(await stores.rows('features')).length };
     },
+    async texts() {
+      const texts: Record<string, string> = {};
+      for (const kind of ['features', 'segments']) {
+        for (const [key, { item }] of Object.entries(await stores.rows(kind))) texts[`${kind}/${key}`] = String(item);
+      }
+      return texts;
+    },
     close: () => stores.close(),
   };
 }

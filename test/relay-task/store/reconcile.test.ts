@@ -1,7 +1,7 @@
 import { encodeOfficialItem, type Item } from '../../../lib/flag-table/index.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
-import { flag, flags, segment, tombstone } from './items.ts';
+import { flag, flags, relayed, segment, tombstone } from './items.ts';
 import { expectTableToEqual, type OpenStore, openTable, quick, type Stores } from './open-stores.ts';
 
 let stores: Stores;
@@ -130,20 +130,9 @@ test('a reconciliation without differences writes nothing', async () => {
 });
 
 test('a table that ld-relay filled is adopted: items are not rewritten, and the snapshot is added', async () => {
-  const stripped = {
-    prerequisites: [],
-    targets: [],
-    contextTargets: [],
-    rules: [],
-    offVariation: null,
-    clientSide: false,
-  };
-  for (const one of flags(20)) {
-    const json = JSON.stringify({ ...(JSON.parse(one.json) as object), ...stripped });
-    await stores.put(encodeOfficialItem('', { ...one, json }));
+  for (const one of [...flags(20), tombstone('features', 'gone', 3)]) {
+    await stores.put(encodeOfficialItem('', { ...one, json: relayed(one) }));
   }
-  const grave = JSON.stringify({ key: '$deleted', version: 3, deleted: true });
-  await stores.put(encodeOfficialItem('', { ...tombstone('features', 'gone', 3), json: grave }));
   await stores.put({ namespace: { S: '$inited' }, key: { S: '$inited' } });
   const memory = createMemory(...flags(20), tombstone('features', 'gone', 3));
   const store = await openHolder(memory);

@@ -9,7 +9,7 @@ import { eventually } from '../../support/eventually.ts';
 import { evaluateAll, exampleContexts, exampleEnvironment } from '../../support/example-environment.ts';
 import { createMemory, type Memory } from '../../support/memory.ts';
 import { describeWithRedis, startRedis, type TestRedis } from '../../support/redis.ts';
-import { flag, flags, segment, tombstone } from './items.ts';
+import { flag, flags, relayed, segment, tombstone } from './items.ts';
 import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 import { sorted } from './open-stores.ts';
 
@@ -53,7 +53,10 @@ describeWithRedis('the layout in Redis', () => {
     ]);
     expect(await server.client.hgetall('env:features')).toEqual({
       a: '{"key":"a","version":7,"deleted":false,"on":true,"variations":[true,false],"fallthrough":{"variation":0}}',
-      gone: '{"key":"gone","version":2,"deleted":true}',
+      gone:
+        '{"key":"gone","on":false,"prerequisites":[],"targets":[],"contextTargets":[],"rules":[],"fallthrough":{},' +
+        '"offVariation":null,"variations":[],"clientSide":false,"salt":"","trackEvents":false,' +
+        '"trackEventsFallthrough":false,"debugEventsUntilDate":null,"version":2,"deleted":true}',
     });
     expect(await server.client.hgetall('env:segments')).toEqual({
       s: '{"key":"s","version":3,"deleted":false,"included":[],"excluded":[],"rules":[],"salt":"s"}',
@@ -90,31 +93,23 @@ describeWithRedis('the layout in Redis', () => {
   });
 
   test('is read as ld-relay writes it: tombstones named `$deleted`, items in its own format, no manifest', async () => {
-    const relayed =
-      '{"key":"a","version":4,"on":true,"variations":[true,false],"fallthrough":{"variation":0},"salt":""}';
-    await server.client.hset('env:features', { a: relayed, gone: '{"key":"$deleted","version":5,"deleted":true}' });
+    const [text, grave] = [relayed(flag('a', 4)), relayed(tombstone('features', 'gone', 5))];
+    await server.client.hset('env:features', { a: text, gone: grave });
     expect(await read()).toBeUndefined();
     await server.client.set('env:$inited', '');
     expect(sorted(await read())).toEqual([
-      { kind: 'features', key: 'a', version: 4, deleted: false, json: relayed },
-      {
-        kind: 'features',
-        key: 'gone',
-        version: 5,
-        deleted: true,
-        json: '{"key":"$deleted","version":5,"deleted":true}',
-      },
+      { kind: 'features', key: 'a', version: 4, deleted: false, json: text },
+      { kind: 'features', key: 'gone', version: 5, deleted: true, json: grave },
     ]);
   });
 
   test('is adopted from ld-relay without rewriting equal items', async () => {
-    const relayed =
-      '{"version":4,"key":"a","on":true,"variations":[true,false],"fallthrough":{"variation":0},"salt":""}';
-    await server.client.hset('env:features', { a: relayed, b: flag('b', 1).json });
+    const text = relayed(flag('a', 4));
+    await server.client.hset('env:features', { a: text, b: flag('b', 1).json });
     await server.client.set('env:$inited', '');
     const memory = createMemory(flag('a', 4), flag('b', 2));
     await openWriter(memory);
-    expect(await server.client.hgetall('env:features')).toEqual({ a: relayed, b: flag('b', 2).json });
+    expect(await server.client.hgetall('env:features')).toEqual({ a: text, b: flag('b', 2).json });
     expect(await read()).toHaveLength(2);
   });
 

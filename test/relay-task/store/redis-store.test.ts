@@ -27,6 +27,14 @@ if (hasRedis)
         const [marked, flags] = (await server.client.multi().exists('env:$inited').hlen('env:features').exec())!;
         return { marked: marked?.[1] === 1, flags: Number(flags?.[1]) };
       },
+      async texts() {
+        const texts: Record<string, string> = {};
+        for (const kind of ['features', 'segments']) {
+          const hash = await server.client.hgetall(`env:${kind}`);
+          for (const [key, text] of Object.entries(hash)) texts[`${kind}/${key}`] = text;
+        }
+        return texts;
+      },
       async close() {
         await Promise.all(opened.map((store) => store.close()));
         await server.close();

@@ -4,6 +4,7 @@ import type { UpstreamStatus } from '../../../relay-task/ports.ts';
 import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
 import { until } from '../../support/eventually.ts';
 import { type FakeUpstream, startFakeUpstream } from '../../support/fake-upstream.ts';
+import { tombstone } from '../../support/items.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import { createSinkRecorder, flagData, segmentData } from './support.ts';
@@ -72,13 +73,15 @@ describe('the request for a stream', () => {
 });
 
 describe('an upstream message', () => {
-  test('is delivered byte for byte, with tombstones marked and null entries left out', async () => {
+  test('is delivered byte for byte, with tombstones completed and null entries left out', async () => {
     const upstream = await startUpstream();
     upstream.answer = 'silent';
     const { puts, stream } = listen(upstream);
     await upstream.connected(1);
-    const a =
-      '{ "version":3.0,"key":"a","future":[12345678901234567890,1.50,"\\u00e9 é 🏁"],"on":false,"variations":[]}';
+    const a = JSON.stringify(flagData('a', 1)).replace(
+      '"version":1',
+      ' "version":3.0 ,"future":[12345678901234567890,1.50,"\\u00e9 é 🏁"]',
+    );
     await upstream.send(
       `event: put\ndata: {"path":"/","data":{"segments":{"s":${JSON.stringify(segmentData('s', 2))}},\n` +
         `data: "flags":{"a":${a},"none":null,"x":{"key":"x","version":4,"deleted":true}}}}\n\n`,
@@ -88,7 +91,7 @@ describe('an upstream message', () => {
     expect(puts[0]?.items).toEqual([
       { kind: 'segments', key: 's', version: 2, deleted: false, json: JSON.stringify(segmentData('s', 2)) },
       { kind: 'features', key: 'a', version: 3, deleted: false, json: a },
-      { kind: 'features', key: 'x', version: 4, deleted: true, json: '{"key":"x","version":4,"deleted":true}' },
+      tombstone('features', 'x', 4),
     ]);
     expect(stream.status()).toMatchObject({ state: 'VALID', current: true, refused: false });
   });
@@ -125,7 +128,39 @@ describe('an upstream message', () => {
       ['features', 'a/b', 4, true],
       ['features', 'gone', 9, true],
     ]);
-    expect(upserts[2]?.json).toBe('{"key":"a/b","version":4,"deleted":true}');
+    expect(upserts.slice(2)).toEqual([tombstone('features', 'a/b', 4), tombstone('features', 'gone', 9)]);
+  });
+
+  test('without default fields is completed, with unknown fields and numbers as they were sent', async () => {
+    const upstream = await startUpstream();
+    upstream.answer = 'silent';
+    const { puts, upserts } = listen(upstream);
+    await upstream.connected(1);
+    const sparse =
+      '{"key":"a","version":2,"on":true,"later":1.0,"variations":[1.50],"rules":[{"clauses":[{"op":"in","values":[1e2]}]}]}';
+    const {
+      rules: _,
+      variations: __,
+      ...rest
+    } = { ...flagData('a', 2, { salt: '', offVariation: null }), fallthrough: {} };
+    await upstream.send(
+      `event: put\ndata: {"path":"/","data":{"flags":{"a":${sparse},"b":{"key":"b","version":0}},\n` +
+        'data: "segments":{"s":{"key":"s","version":1,"included":["x"],"excluded":null}}}}\n\n',
+    );
+    await until('a put', () => puts.length === 1);
+    const [segment, a, b] = puts[0]!.items;
+    const clause = { attribute: '', op: 'in', values: [100], negate: false };
+    expect(JSON.parse(a!.json)).toEqual({
+      ...{ ...rest, later: 1, variations: [1.5], rules: [{ clauses: [clause], trackEvents: false }] },
+    });
+    for (const bytes of ['"later":1.0', '"variations":[1.50]', '"values":[1e2]']) expect(a!.json).toContain(bytes);
+    expect(JSON.parse(b!.json)).toEqual({ ...JSON.parse(tombstone('features', 'b', 0).json), deleted: false });
+    expect(JSON.parse(segment!.json)).toEqual(segmentData('s', 1, { salt: '', included: ['x'] }));
+    await upstream.send(
+      `event: patch\ndata: {"path":"/flags/a","data":${sparse.replace('"version":2', '"version":3')}}\n\n`,
+    );
+    await until('a patch', () => upserts.length === 1);
+    expect(upserts[0]!.json).toBe(a!.json.replace('"version":2', '"version":3'));
   });
 
   test('for other events, paths or fields is ignored', async () => {

@@ -1,7 +1,7 @@
 import type { Item } from '../../../lib/flag-table/index.ts';
 import type { UnreadableItem, UpstreamSink } from '../../../relay-task/ports.ts';
 
-export { flagData } from '../../support/items.ts';
+export { flagData, segmentData } from '../../support/items.ts';
 
 export interface Put {
   readonly items: readonly Item[];
@@ -19,20 +19,4 @@ export function createSinkRecorder() {
     skip: (item) => void skipped.push(item),
   };
   return { sink, puts, upserts, skipped };
-}
-
-/** A complete segment as LaunchDarkly sends it. */
-export function segmentData(key: string, version: number, more: Record<string, unknown> = {}) {
-  return {
-    key,
-    included: [],
-    excluded: [],
-    includedContexts: [],
-    excludedContexts: [],
-    salt: 'salt',
-    rules: [],
-    version,
-    deleted: false,
-    ...more,
-  };
 }
