@@ -224,7 +224,7 @@ export interface ClientView {
     options: EvaluationOptions,
     memberships?: Memberships,
   ): EvaluatedFlag | undefined;
-  /** All flags that the audience may see, in the view's order. */
+  /** All flags that the audience may see, sorted by key. */
   evaluateAll(context: Context, options: EvaluationOptions, memberships?: Memberships): EvaluatedFlag[];
 }
 

@@ -1,6 +1,6 @@
 /** `evalx`: all flags evaluated for one context, for mobile SDKs, browsers and holders of an SDK key. */
-import { createHash } from 'node:crypto';
 import type { EvaluatedFlag } from '../ports.ts';
+import { digestOf } from './bodies.ts';
 import { bodyOf } from './encoding.ts';
 import { prepare } from './memberships.ts';
 import type { Reply } from './reply.ts';
@@ -53,10 +53,7 @@ export async function evaluate(
   const { memberships } = prepared;
   const flags = memberships && clientView.evaluateAll(context, options, memberships);
   const content = flags ? flags.map(({ key, json }) => [key, json]) : view.digest('all');
-  const digest = createHash('sha256')
-    .update(JSON.stringify([content, canonical, audience, withReasons]))
-    .digest('hex')
-    .slice(0, 32);
+  const digest = digestOf(JSON.stringify([content, canonical, audience, withReasons]));
   const reply = answer({ digest, flags: () => flags ?? clientView.evaluateAll(context, options) });
   return represent(request, { ...reply, headers: { 'Cache-Control': 'private, no-cache' } });
 }

@@ -2,17 +2,19 @@
  * LaunchDarkly's second protocol, by polling: `{"events": […]}` with the events that its streams send, starting from the
  * state that the client holds (`basis`).
  */
-import type { Item } from '../../lib/flag-table/index.ts';
 import { type FDv2Event, intentEvent, itemEvent, objectEvent, transferredEvent } from '../common/fdv2-events.ts';
-import { perishable } from './bodies.ts';
+import { type Bodies, digestOf, perishable } from './bodies.ts';
 import { type Body, bodyOf } from './encoding.ts';
 import { evaluate, type ReadContext } from './evalx.ts';
 import { represent, withoutData } from './represent.ts';
 import type { Handler } from './request.ts';
 import type { ServedView } from './services.ts';
 
-/** Flags and segments for server SDKs: nothing, what changed, or everything. */
-export function createFdv2Poll(): Handler {
+/**
+ * Flags and segments for server SDKs: nothing, what changed, or everything. Each has an ETag of its own, because relays that
+ * hold the same items can remember different states and answer one basis in different ways.
+ */
+export function createFdv2Poll(bodies: Bodies): Handler {
   const full = { 'payload-missing': perishable<Body>(), 'cant-catchup': perishable<Body>() };
   return (request) => {
     const { environment, query } = request;
@@ -20,18 +22,13 @@ export function createFdv2Poll(): Handler {
     if (!view.initialized) return withoutData(environment);
     const state = view.state();
     const basis = query.get('basis') ?? '';
-    return represent(request, {
-      digest: state,
-      unconditional: isBehind(basis, state),
-      body: () => {
-        if (basis === state) return nothing();
-        const changes = basis === '' ? undefined : view.changesSince(basis);
-        if (!changes)
-          return full[reasonFor(basis)](view, () => everything(basis, state, liveItems(view).map(itemEvent)));
-        const intent = intentEvent({ code: 'xfer-changes', reason: 'stale' });
-        return bodyOf(pollText([intent, ...changes.map(itemEvent), transferredEvent(state)]));
-      },
-    });
+    const changes = basis === '' ? undefined : view.fdv2.since(basis);
+    if (!changes) {
+      const body = () => full[reasonFor(basis)](view, state, () => everything(basis, state, objectsOf(bodies, view)));
+      return represent(request, { digest: tagOfEverything(basis, state), body });
+    }
+    const text = pollText(changes);
+    return represent(request, { digest: basis === state ? state : digestOf(text), body: () => bodyOf(text) });
   };
 }
 
@@ -41,18 +38,19 @@ export function createFdv2Evaluation(readContext: ReadContext): Handler {
     const basis = request.query.get('basis') ?? '';
     return evaluate(request, readContext, ({ digest: state, flags }) => {
       const objects = () => flags().map(({ key, version, json }) => objectEvent('flag-eval', key, version, json));
-      return {
-        digest: state,
-        unconditional: isBehind(basis, state),
-        body: () => (basis === state ? nothing() : everything(basis, state, objects())),
-      };
+      return basis === state
+        ? { digest: state, body: nothing }
+        : { digest: tagOfEverything(basis, state), body: () => everything(basis, state, objects()) };
     });
   };
 }
 
-/** After a 304 whose tag matches but whose basis does not, the client would hold neither state. */
-function isBehind(basis: string, state: string): boolean {
-  return basis !== '' && basis !== state;
+/**
+ * Clients hold the state alone as the tag of what they got without a basis. A client that names another basis holds something
+ * else: after a 304 it would hold neither.
+ */
+function tagOfEverything(basis: string, state: string): string {
+  return basis === '' ? state : `${state}-full`;
 }
 
 function nothing(): Body {
@@ -72,6 +70,6 @@ function pollText(events: readonly FDv2Event[]): string {
   return `{"events":[${events.map(({ event, json }) => `{"event":"${event}","data":${json}}`).join(',')}]}`;
 }
 
-function liveItems(view: ServedView): Item[] {
-  return [...view.items('features'), ...view.items('segments')].filter(({ deleted }) => !deleted);
+function objectsOf(bodies: Bodies, view: ServedView): FDv2Event[] {
+  return [...bodies.live(view, 'features'), ...bodies.live(view, 'segments')].map(itemEvent);
 }

@@ -3,9 +3,9 @@
  * github.com/open-feature/protocol, and 0.1 for `/ofrep/v1/configuration`, which later versions dropped but older providers
  * still request.
  */
-import { createHash } from 'node:crypto';
 import type { Context } from '../../lib/evaluation/index.ts';
 import type { Log, Memberships } from '../ports.ts';
+import { digestOf } from './bodies.ts';
 import { bodyOf } from './encoding.ts';
 import { prepare } from './memberships.ts';
 import { contextFromOpenFeature } from './ofrep-context.ts';
@@ -144,8 +144,4 @@ const unproven =
 function isProven({ environment, credentialKind, headers, query }: EnvironmentRequest, context: Context): boolean {
   if (credentialKind !== 'environmentId') return true;
   return passesSecureMode(environment, context, String(headers['x-launchdarkly-hash'] ?? query.get('h') ?? ''));
-}
-
-function digestOf(text: string): string {
-  return createHash('sha256').update(text).digest('hex').slice(0, 32);
 }

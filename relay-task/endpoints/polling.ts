@@ -1,6 +1,6 @@
 /** Whole sets and single items for SDKs that poll: server SDKs in polling mode, and PHP. */
 import type { Kind } from '../../lib/flag-table/index.ts';
-import { type Bodies, createBodies, type Whole } from './bodies.ts';
+import type { Bodies, Whole } from './bodies.ts';
 import { messageReply } from './reply.ts';
 import { represent, withoutData } from './represent.ts';
 import type { Handler } from './request.ts';
@@ -14,18 +14,19 @@ export interface Polling {
 
 const scopes = { all: 'all', flags: 'features', segments: 'segments' } as const;
 
-export function createPolling(bodies: Bodies = createBodies()): Polling {
+export function createPolling(bodies: Bodies): Polling {
   const whole =
     (what: Whole, headers: (ttlMs: number) => Record<string, string> = () => ({})): Handler =>
     (request) => {
       const { environment } = request;
       const { view } = environment;
       if (!view.initialized) return withoutData(environment);
+      const digest = view.digest(scopes[what]);
       return represent(request, {
-        digest: view.digest(scopes[what]),
+        digest,
         aliases: () => (what === 'flags' ? [`relay-${bodies.legacyDigest(view)}`] : []),
         headers: headers(environment.ttlMs),
-        body: () => bodies.whole(view, what),
+        body: () => bodies.whole(view, what, digest),
       });
     };
   return {

@@ -12,15 +12,13 @@ export interface Representation {
   readonly aliases?: () => Iterable<string>;
   /** For 200 and 304. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Ignores If-None-Match: the client's tag does not prove what it holds. */
-  readonly unconditional?: boolean;
   /** Not called if the client already holds the content. */
   body(): Body;
 }
 
 export async function represent(
   request: { readonly headers: IncomingHttpHeaders },
-  { digest, aliases, headers, unconditional, body: make }: Representation,
+  { digest, aliases, headers, body: make }: Representation,
 ): Promise<Reply> {
   const ifNoneMatch = request.headers['if-none-match'];
   const common = { Vary: 'Authorization, Accept-Encoding', ...headers };
@@ -28,7 +26,7 @@ export async function represent(
     yield digest;
     if (aliases) yield* aliases();
   };
-  if (!unconditional && heldByClient(ifNoneMatch, tags)) {
+  if (heldByClient(ifNoneMatch, tags)) {
     return { status: 304, headers: { ...common, ETag: etagOf(digest, heldEncoding(ifNoneMatch, digest)) } };
   }
   const body = make();

@@ -1,5 +1,6 @@
 /** Every endpoint of the relay, one row each. A test compares `docs/endpoints.md` with this table. */
 import type { Log } from '../ports.ts';
+import { createBodies } from './bodies.ts';
 import type { Asked } from './credentials.ts';
 import { createEvalx, type ReadContext } from './evalx.ts';
 import { createEvents, goals } from './events.ts';
@@ -52,7 +53,8 @@ export function servesBrowsers(route: Route): route is EnvironmentRoute | Stream
 
 export function createRoutes(options: RoutesOptions): readonly Route[] {
   const { maxContextBytes = 5 * MIB, maxInboundPayloadBytes = 10 * MIB } = options;
-  const { whole, one, flagsForPhp } = createPolling();
+  const bodies = createBodies();
+  const { whole, one, flagsForPhp } = createPolling(bodies);
   const { analytics, diagnostic, image } = createEvents(maxInboundPayloadBytes);
   const ofrep = createOfrep({ maxContextBytes, log: options.log });
   const status = createStatus(options);
@@ -90,7 +92,7 @@ export function createRoutes(options: RoutesOptions): readonly Route[] {
     { method: 'GET', path: '/sdk/flags/{key}', credential: 'sdkKey', handler: one('features') },
     { method: 'GET', path: '/sdk/segments/{key}', credential: 'sdkKey', handler: one('segments') },
     { method: 'GET', path: '/sdk/stream', credential: 'sdkKey', stream: fdv2 },
-    { method: 'GET', path: '/sdk/poll', credential: 'sdkKey', handler: createFdv2Poll() },
+    { method: 'GET', path: '/sdk/poll', credential: 'sdkKey', handler: createFdv2Poll(bodies) },
     ...evalx('/sdk/evalx', 'sdkKey'),
     { method: 'POST', path: '/bulk', credential: 'sdkKey', handler: analytics },
     { method: 'POST', path: '/diagnostic', credential: 'sdkKey', handler: diagnostic },

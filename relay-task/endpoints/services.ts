@@ -1,7 +1,8 @@
 /** What the endpoints need from the rest of the relay; `relay.ts` provides it. */
 
 import type { Socket } from 'node:net';
-import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import type { Kind } from '../../lib/flag-table/index.ts';
+import type { FDv2Event } from '../common/fdv2-events.ts';
 import type { ClientView, CredentialKind, EventIntake, ItemView, Log, StreamOpening } from '../ports.ts';
 
 export interface ServedView extends ItemView {
@@ -9,8 +10,10 @@ export interface ServedView extends ItemView {
   digest(scope: Kind | 'all'): string;
   /** FDv2's state: a digest of the content, equal in every relay that holds the same. '' before there is data. */
   state(): string;
-  /** Items, including tombstones, that changed since that state; undefined if the state is not remembered. */
-  changesSince(state: string): readonly Item[] | undefined;
+  readonly fdv2: {
+    /** The events that lead from that state to the present one; undefined if it is not remembered. */
+    since(basis: string): readonly FDv2Event[] | undefined;
+  };
 }
 
 export interface ServedEnvironment {

@@ -33,7 +33,7 @@ export interface Compiled {
   flag(key: string): Flag | undefined;
   /** Tombstones included. */
   segment(key: string): Segment | undefined;
-  /** Flags that the audience may see, without tombstones, in the order of the items. */
+  /** Flags that the audience may see, without tombstones, sorted by key: the same in every relay that holds the same items. */
   flags(audience: CredentialKind): readonly Flag[];
   readonly evaluator: Evaluator;
   readonly clientView: ClientView;
@@ -118,7 +118,8 @@ export function createCompiled(
   function flagsFor(audience: CredentialKind): readonly Flag[] {
     let list = listed.get(audience);
     if (list === undefined) {
-      const compiledFlags = Array.from(view.items('features'), ({ key }) => flag(key));
+      const keys = Array.from(view.items('features'), ({ key }) => key).sort();
+      const compiledFlags = keys.map(flag);
       list = compiledFlags.filter((held) => held !== undefined).filter((held) => mayBeSeen(held, audience));
       listed.set(audience, list);
     }

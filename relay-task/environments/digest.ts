@@ -1,10 +1,12 @@
 import { createHash } from 'node:crypto';
 import type { Item } from '../../lib/flag-table/index.ts';
+import { normalText } from '../common/item-text.ts';
 
 /**
  * A fingerprint of the live items, updated at the cost of what changed: the sum of the items' hashes, so that order does
- * not matter and an item can be subtracted again. Tombstones do not count, since how many a relay remembers depends on
- * how long it has been running.
+ * not matter and an item can be subtracted again. It is made of the items' normal form, because LaunchDarkly and stores may
+ * write the same item in different ways. Tombstones do not count, since how many a relay remembers depends on how long it
+ * has been running.
  */
 export interface Digest {
   /** Costs nothing until `sum` was called once. */
@@ -43,7 +45,7 @@ function hashOf(item: Item | undefined): bigint {
   if (hash === undefined) {
     const hex = createHash('sha256')
       .update(JSON.stringify([item.kind, item.key, item.version]))
-      .update(item.json)
+      .update(normalText(item.kind, item.json))
       .digest('hex');
     hash = BigInt(`0x${hex.slice(0, 32)}`);
     hashes.set(item, hash);

@@ -58,7 +58,7 @@ export interface Environment extends ItemView, UpstreamSink {
   /** Compiled at first use, tombstones included. */
   segment(key: string): Segment | undefined;
   readonly evaluator: Evaluator;
-  /** Compiled flags that the audience may see, without tombstones, in the order of `items`. */
+  /** Compiled flags that the audience may see, without tombstones, sorted by key. */
   flags(audience: CredentialKind): readonly Flag[];
   readonly clientView: ClientView;
   affected(items: readonly { readonly kind: Kind; readonly key: string }[]): Affected;
@@ -70,12 +70,7 @@ export interface Environment extends ItemView, UpstreamSink {
   digest(scope: Kind | 'all'): string;
   /** FDv2's state: the fingerprint of everything; '' before there is data. */
   state(): string;
-  /**
-   * The items, tombstones included, that lead from that state to the present one, in sending order; undefined when the
-   * state is not remembered. States are remembered from the first call of `state` or `changesSince` on.
-   */
-  changesSince(state: string): readonly Item[] | undefined;
-  /** The events for clients that speak FDv2, by stream or by poll. */
+  /** The events for clients that speak FDv2. States are remembered from the first call of `state` or of `fdv2` on. */
   readonly fdv2: FDv2;
 }
 
@@ -186,7 +181,6 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     },
     digest: states.digest,
     state: states.state,
-    changesSince: states.changesSince,
     fdv2: states.fdv2,
   };
 }

@@ -14,6 +14,7 @@ export interface FDv2 {
 export function createFDv2(view: {
   items(): Iterable<Item>;
   state(): string;
+  /** The items, tombstones included, that lead from that state to the present one, in sending order. */
   changesSince(state: string): readonly Item[] | undefined;
 }): FDv2 {
   return {

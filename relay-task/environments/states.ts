@@ -13,7 +13,6 @@ export interface States {
   changed(kind: Change['kind'], items: readonly Item[]): void;
   digest(scope: Kind | 'all'): string;
   state(): string;
-  changesSince(state: string): readonly Item[] | undefined;
   readonly fdv2: FDv2;
 }
 
@@ -61,7 +60,6 @@ export function createStates(view: {
     },
     digest,
     state,
-    changesSince,
     fdv2: createFDv2({
       items: () => inSendingOrder([...view.items('segments'), ...view.items('features')]),
       state,

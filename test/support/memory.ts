@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { createFDv2, type FDv2 } from '../../relay-task/environments/fdv2.ts';
 import type { Change, ItemView, Store } from '../../relay-task/ports.ts';
 
 /** An environment's memory that a test changes by hand. It tells stores of changes, and returns them for streams. */
@@ -16,8 +17,8 @@ export interface Memory extends ItemView {
   all(): Item[];
   digest(scope: Kind | 'all'): string;
   state(): string;
-  /** Always undefined, since it keeps no history. */
-  changesSince(state: string): readonly Item[] | undefined;
+  /** Remembers no state. */
+  readonly fdv2: FDv2;
   /** How often all items of a kind were read, which serialising needs. */
   readonly walks: number;
 }
@@ -75,7 +76,11 @@ export function createMemory(...initial: readonly Item[]): Memory {
         .digest('hex');
     },
     state: () => (initialized ? memory.digest('all') : ''),
-    changesSince: () => undefined,
+    fdv2: createFDv2({
+      items: () => held.values(),
+      state: () => memory.state(),
+      changesSince: () => undefined,
+    }),
   };
   if (initial.length > 0) memory.setQuietly(...initial);
   return memory;

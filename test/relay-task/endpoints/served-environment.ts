@@ -10,6 +10,7 @@ import {
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { compileRe2 } from '../../../relay-task/common/re2.ts';
 import type { ServedEnvironment, ServedView } from '../../../relay-task/endpoints/services.ts';
+import { createFDv2 } from '../../../relay-task/environments/fdv2.ts';
 import type { CredentialKind, EvaluatedFlag, EventDelivery, Memberships } from '../../../relay-task/ports.ts';
 import type { Memory } from '../../support/memory.ts';
 
@@ -101,14 +102,16 @@ function withStates(memory: Memory): Memory & ServedView {
   // The digest does not walk through the items, which tests count.
   const state = () => (memory.initialized ? memory.digest('all') : '');
   const changes: { readonly before: string; readonly items: readonly Item[] }[] = [];
+  const changesSince = (since: string): readonly Item[] | undefined => {
+    if (since === state()) return [];
+    const index = changes.findIndex(({ before }) => before === since);
+    if (index < 0) return undefined;
+    const last = new Map(changes.slice(index).flatMap((change) => change.items.map((item) => [item.key, item])));
+    return [...last.values()];
+  };
   return Object.assign(Object.create(memory) as Memory, {
     state,
-    changesSince(since: string) {
-      const index = changes.findIndex(({ before }) => before === since);
-      if (index < 0) return undefined;
-      const last = new Map(changes.slice(index).flatMap((change) => change.items.map((item) => [item.key, item])));
-      return [...last.values()];
-    },
+    fdv2: createFDv2({ items: () => memory.all(), state, changesSince }),
     set(...list: readonly Item[]) {
       changes.push({ before: state(), items: list });
       return memory.set(...list);
