@@ -34,6 +34,16 @@ else
   echo "interop: no Java SDK"
 fi
 
+# PHP's SDK needs the extension redis for its Redis store.
+if command -v composer >/dev/null && php -m 2>/dev/null | grep -qx redis &&
+  mkdir -p "$into/php" && cp test/interop/php/composer.json "$into/php/" &&
+  timeout 180 composer --quiet --no-interaction --working-dir="$into/php" update; then
+  echo "interop: PHP SDK installed"
+else
+  rm -rf "$into/php"
+  echo "interop: no PHP SDK"
+fi
+
 # DynamoDB Local counts as installed once it has started: its native library does not exist for every processor.
 sources=test/interop/dynamodb-local
 local=$into/dynamodb-local

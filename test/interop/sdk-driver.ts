@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline';
 
 /**
  * An official SDK of another language in its own process. It gets its options as one JSON argument and answers each line of
- * JSON with one line. The drivers are `python/driver.py`, `go/driver.go` and `java/Driver.java`.
+ * JSON with one line. The drivers are `python/driver.py`, `go/driver.go`, `java/Driver.java` and `php/driver.php`.
  */
 export interface SdkDriver {
   /** Whether the SDK reported that it was initialised. */
@@ -48,7 +48,11 @@ function pythonWorks(): boolean {
   }
 }
 
-export async function startDriver(command: readonly string[], options: DriverOptions): Promise<SdkDriver> {
+/** `ask`: sends any question, for what only one driver understands. */
+export async function startDriver(
+  command: readonly string[],
+  options: object,
+): Promise<SdkDriver & { ask(question: object): Promise<Record<string, unknown>> }> {
   const [file = '', ...args] = command;
   const child: ChildProcess = spawn(file, [...args, JSON.stringify(options)], { stdio: ['pipe', 'pipe', 'pipe'] });
   let errors = '';
@@ -62,12 +66,14 @@ export async function startDriver(command: readonly string[], options: DriverOpt
     return JSON.parse(value);
   };
   const { ready } = await nextLine();
+  async function ask(question: object) {
+    child.stdin?.write(`${JSON.stringify(question)}\n`);
+    return nextLine();
+  }
   return {
     ready: ready === true,
-    async evaluate(flag, context, fallback) {
-      child.stdin?.write(`${JSON.stringify({ flag, context, fallback })}\n`);
-      return nextLine();
-    },
+    ask,
+    evaluate: (flag, context, fallback) => ask({ flag, context, fallback }),
     async close() {
       const ended = new Promise((resolve) => child.once('exit', resolve));
       child.stdin?.end();
