@@ -9,7 +9,7 @@ import {
   officialItemBytes,
 } from '../../lib/flag-table/index.ts';
 import { textOf } from '../../relay-task/store/dynamodb-client.ts';
-import { idOf, sameItem } from '../../relay-task/store/same-item.ts';
+import { idOf, isWhole, sameItem } from '../../relay-task/store/same-item.ts';
 import type { Contents } from './contents.ts';
 
 export interface Difference {
@@ -66,12 +66,17 @@ function differenceOf(kind: Kind, row: Attributes, other: Item | undefined): str
   const { version, deleted } = official;
   if (!other) {
     // A tombstone of a flag deleted before this relay's time is harmless: it only keeps older versions out.
-    return deleted ? undefined : `version ${version} is only in LaunchDarkly’s layout`;
+    if (deleted) return isWhole(official) ? undefined : incomplete(version);
+    return `version ${version} is only in LaunchDarkly’s layout`;
   }
   if (decodeStale(row)) return `its official copy is marked as stale, but not for version ${other.version}`;
   if (sameItem(official, other)) return undefined;
   if (version !== other.version) return `version ${version}, in the snapshot ${other.version}`;
-  return `version ${version} in both, with different content`;
+  return isWhole(official) ? `version ${version} in both, with different content` : incomplete(version);
+}
+
+function incomplete(version: number): string {
+  return `version ${version} lacks fields that some SDKs cannot do without; the relay that writes replaces it`;
 }
 
 function fits(prefix: string, item: Item): boolean {

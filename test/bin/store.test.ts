@@ -3,11 +3,12 @@ import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { runStore } from '../../bin/store/run.ts';
 import { encodeOfficialItem } from '../../lib/flag-table/index.ts';
-import { flag, flags, segment, tombstone } from '../relay-task/store/items.ts';
+import { flag, flags, relayed, segment, tombstone } from '../relay-task/store/items.ts';
 import { expectTableToEqual, type OpenStore, openTable, quick, type Stores } from '../relay-task/store/open-stores.ts';
 import { eventually } from '../support/eventually.ts';
 import { type FakeTerminal, personTyping, pipeOf } from '../support/fake-terminal.ts';
 import { startFaultyProxy } from '../support/faulty-proxy.ts';
+import { shortTombstone } from '../support/items.ts';
 import { createMemory, type Memory } from '../support/memory.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -129,12 +130,25 @@ describe('npm run store -- verify', () => {
   test('exits with 0 if both layouts are equal, even when serialised differently', async () => {
     const memory = createMemory(...flags(4), segment('s', 1));
     await fill(memory);
-    const json = JSON.stringify({ ...(JSON.parse(memory.get('features', 'flag-1')!.json) as object), targets: [] });
-    await putForeign({ ...flag('flag-1', 1), json });
+    await putForeign({ ...flag('flag-1', 1), json: relayed(memory.get('features', 'flag-1')!) });
     await putForeign(tombstone('features', 'unheard', 4));
     const { exitCode, printed, said } = await store('verify --prefix production');
     expect([exitCode, said]).toEqual([0, '']);
     expect(printed).toBe('table flags, prefix production: 0 differ, 5 items are the same in both layouts\n');
+  });
+
+  test('names tombstones and items that lack fields', async () => {
+    const memory = createMemory({ ...flag('a', 1), json: relayed(flag('a', 1)) }, tombstone('features', 'gone', 2));
+    await (await fill(memory)).close();
+    await putForeign(flag('a', 1));
+    await putForeign(shortTombstone('features', 'gone', 2));
+    await putForeign(shortTombstone('features', 'unheard', 3));
+    const { exitCode, printed } = await store('verify --prefix production --quick');
+    const lacks = 'lacks fields that some SDKs cannot do without; the relay that writes replaces it';
+    expect([exitCode, printed.trim().split('\n').slice(0, -1).sort()]).toEqual([
+      1,
+      [`features/a: version 1 ${lacks}`, `features/gone: version 2 ${lacks}`, `features/unheard: version 3 ${lacks}`],
+    ]);
   });
 
   test('exits with 1 and names every difference', async () => {
@@ -142,7 +156,7 @@ describe('npm run store -- verify', () => {
     // A running relay would repair it.
     await (await fill(memory)).close();
     await putForeign(flag('flag-1', 9));
-    await putForeign(flag('flag-2', 1, { on: false }));
+    await putForeign({ ...flag('flag-2', 1), json: relayed(flag('flag-2', 1, { on: false })) });
     await putForeign(flag('stranger', 2));
     const junk = { namespace: { S: 'production:features' }, key: { S: 'flag-3' }, version: { N: '1' } };
     await stores.put({ ...junk, item: { S: '{broken' } });

@@ -8,6 +8,7 @@ import { startTable, type TestTable } from '../support/dynalite.ts';
 import { eventually } from '../support/eventually.ts';
 import { exampleEnvironment } from '../support/example-environment.ts';
 import { type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';
+import { flagData } from '../support/items.ts';
 import { closeAfterEach } from '../support/opened.ts';
 import { readStream } from '../support/read-stream.ts';
 import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
@@ -18,9 +19,8 @@ type Json = any;
 
 const sdkKey = 'sdk-00000000-1111-2222-3333-444455556666';
 const authorized = { Authorization: sdkKey };
-const flag = (key: string, version: number, more = {}) => ({
-  ...{ key, version, on: true, variations: ['a', 'b'], fallthrough: { variation: 0 }, salt: '', ...more },
-});
+const flag = (key: string, version: number, more = {}) =>
+  flagData(key, version, { variations: ['a', 'b'], offVariation: null, ...more });
 
 const { opened } = closeAfterEach();
 

@@ -5,7 +5,7 @@ import { eventually } from '../../support/eventually.ts';
 import { createEmptyMemory, createMemory, type Memory } from '../../support/memory.ts';
 import { randomFrom } from '../../support/random.ts';
 import { createFakeDatabase, type FakeDatabase } from './fake-database.ts';
-import { flag, flags, segment, tombstone } from './items.ts';
+import { flag, flags, relayed, segment, tombstone } from './items.ts';
 import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 
 const patienceMs = 60_000;
@@ -85,10 +85,7 @@ test('a batch is limited in bytes, and a large item is written alone', async () 
 
 test('equal items are not rewritten, no matter which task wrote them', async () => {
   const database = createFakeDatabase();
-  const reserialised = {
-    ...flag('a', 4),
-    json: `{"version":4,"on":true,"key":"a","fallthrough":{"variation":0},"variations":[true,false],"salt":""}`,
-  };
+  const reserialised = { ...flag('a', 4), json: relayed(flag('a', 4)) };
   database.put(reserialised);
   database.put(tombstone('features', 'gone', 7));
   database.inited = true;
