@@ -66,7 +66,8 @@ test('waiting streams of every kind close with their environment', async () => {
 test('a hub without FDv2 leaves the socket of an FDv2 request untouched', () => {
   const refused: string[] = [];
   const hub = createHub({ meter: { ...silentMeter, refused: (environment) => void refused.push(environment) } });
-  const streams = hub.environment({ name: 'old', view: createEmptyMemory() });
+  const { fdv2: _, ...view } = createEmptyMemory();
+  const streams = hub.environment({ name: 'old', view });
   const socket = new Socket();
   const opening = {
     kind: 'fdv2',
