@@ -5,7 +5,7 @@
 import { type Field, type Shape, shapes } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { isObject } from './json.ts';
-import { elementsOf, membersOf } from './json-text.ts';
+import { membersOf, OPEN_BRACE, OPEN_BRACKET, readElements, readMembers, skipSpace, skipValue } from './json-text.ts';
 
 const fieldsOf: Readonly<Record<Kind, readonly Field[]>> = { features: shapes.flag, segments: shapes.segment };
 
@@ -15,13 +15,41 @@ const fieldsOf: Readonly<Record<Kind, readonly Field[]>> = { features: shapes.fl
  * `text` must be valid: see `describeFlagProblem`.
  */
 export function normalText(kind: Kind, text: string): string {
-  const members = membersOf(text);
+  /** Where the value ends that was read last. */
+  let end = 0;
+
+  function readValue(from: number, shape: Shape | undefined): string {
+    const first = text.charCodeAt(from);
+    if (shape?.is === 'object' && first === OPEN_BRACE)
+      return normalObject(readObject(from, shape.fields), shape.fields);
+    if (shape?.is === 'list' && shape.of.is === 'object' && first === OPEN_BRACKET) {
+      const parts: string[] = [];
+      end = readElements(text, from, (at) => {
+        parts.push(readValue(at, shape.of));
+        return end;
+      });
+      return `[${parts.join(',')}]`;
+    }
+    end = skipValue(text, from);
+    return text.slice(from, end);
+  }
+
+  function readObject(from: number, fields: readonly Field[]): Map<string, string> {
+    const members = new Map<string, string>();
+    end = readMembers(text, from, (name, at) => {
+      members.set(name, readValue(at, fields.find((field) => field.name === name)?.shape));
+      return end;
+    });
+    return members;
+  }
+
+  const fields = fieldsOf[kind];
+  const members = readObject(skipSpace(text, 0), fields);
   const availability = members.get('clientSideAvailability') ?? 'null';
   // The older field mirrors the newer one.
-  if (availability.startsWith('{')) {
+  if (availability.startsWith('{'))
     members.set('clientSide', membersOf(availability).get('usingEnvironmentId') ?? 'false');
-  }
-  return normalObject(members, fieldsOf[kind]);
+  return normalObject(members, fields);
 }
 
 /** `text` itself, unless a field is missing: then its normal form. `data` is what it parses to. */
@@ -52,27 +80,21 @@ function hasAll(data: unknown, fields: readonly Field[]): boolean {
 
 function normalObject(members: Map<string, string>, fields: readonly Field[]): string {
   const parts: string[] = [];
-  for (const { name, shape, fallback, omit } of fields) {
+  for (const { name, fallback, omit } of fields) {
     const found = members.get(name) ?? 'null';
     members.delete(name);
-    const part = found === 'null' ? JSON.stringify(fallback) : normalValue(found, shape);
-    if (part === undefined || part === JSON.stringify(omit) || (name === 'rollout' && isEmptyRollout(part))) continue;
+    const part = found === 'null' ? JSON.stringify(fallback) : found;
+    if (part === undefined || isOmitted(name, part, omit)) continue;
     parts.push(`"${name}":${part}`);
   }
   for (const name of [...members.keys()].sort()) parts.push(`${JSON.stringify(name)}:${members.get(name)}`);
   return `{${parts.join(',')}}`;
 }
 
-function normalValue(text: string, shape: Shape): string {
-  if (shape.is === 'object' && text.startsWith('{')) return normalObject(membersOf(text), shape.fields);
-  if (shape.is !== 'list' || shape.of.is !== 'object' || !text.startsWith('[')) return text;
-  const { of } = shape;
-  return `[${elementsOf(text)
-    .map((element) => normalValue(element, of))
-    .join(',')}]`;
-}
-
 /** A rollout without variations has no effect, and ld-relay omits it. */
-function isEmptyRollout(text: string): boolean {
-  return text.startsWith('{') && /^\[\s*\]$/.test(membersOf(text).get('variations') ?? '');
+function isOmitted(name: string, part: string, omit: unknown): boolean {
+  if (name !== 'rollout') return omit !== undefined && part === JSON.stringify(omit);
+  return (
+    part.startsWith('{') && part.includes('"variations":[') && /^\[\s*\]$/.test(membersOf(part).get('variations') ?? '')
+  );
 }

@@ -44,12 +44,11 @@ export function parseSliced(text: string): SlicedJson {
 /** The text of each element of an array; `array` must be the text of one. */
 export function elementsOf(array: string): string[] {
   const elements: string[] = [];
-  let at = skipSpace(array, skipSpace(array, 0) + 1);
-  while (array.charCodeAt(at) !== CLOSE_BRACKET) {
-    const end = skipValue(array, at);
-    elements.push(array.slice(at, end));
-    at = skipSeparator(array, end);
-  }
+  readElements(array, skipSpace(array, 0), (from) => {
+    const end = skipValue(array, from);
+    elements.push(array.slice(from, end));
+    return end;
+  });
   return elements;
 }
 
@@ -70,15 +69,32 @@ function memberStart(text: string, start: number, name: string): number | undefi
 }
 
 function eachMember(text: string, start: number, visit: (name: string, from: number, to: number) => void): void {
+  readMembers(text, start, (name, from) => {
+    const to = skipValue(text, from);
+    visit(name, from, to);
+    return to;
+  });
+}
+
+/**
+ * Reads the object that begins at `start` in one pass: `read` gets the name of each member and where its value begins, and
+ * returns where it ends. Returns where the object ends.
+ */
+export function readMembers(text: string, start: number, read: (name: string, from: number) => number): number {
   let at = skipSpace(text, start + 1);
   while (text.charCodeAt(at) !== CLOSE_BRACE) {
     const nameEnd = skipString(text, at);
     const name = unquote(text.slice(at, nameEnd));
-    const from = skipSpace(text, skipSpace(text, nameEnd) + 1);
-    const to = skipValue(text, from);
-    visit(name, from, to);
-    at = skipSeparator(text, to);
+    at = skipSeparator(text, read(name, skipSpace(text, skipSpace(text, nameEnd) + 1)));
   }
+  return at + 1;
+}
+
+/** The same for the array that begins at `start`. */
+export function readElements(text: string, start: number, read: (from: number) => number): number {
+  let at = skipSpace(text, start + 1);
+  while (text.charCodeAt(at) !== CLOSE_BRACKET) at = skipSeparator(text, read(at));
+  return at + 1;
 }
 
 /** From the end of a member or element to the beginning of the next, or to the closing bracket. */
@@ -87,7 +103,8 @@ function skipSeparator(text: string, at: number): number {
   return text.charCodeAt(next) === COMMA ? skipSpace(text, next + 1) : next;
 }
 
-function skipSpace(text: string, at: number): number {
+/** Where the next token begins. */
+export function skipSpace(text: string, at: number): number {
   let next = at;
   // Between its tokens a valid JSON text has nothing at or below the space but its four white-space characters.
   while (text.charCodeAt(next) <= 32) next += 1;
@@ -107,8 +124,8 @@ function isEscaped(text: string, at: number): boolean {
   return (at - before) % 2 === 0;
 }
 
-/** Without recursion: the sender decides how deep a value nests. */
-function skipValue(text: string, start: number): number {
+/** Where the value that begins at `start` ends. Without recursion: the sender decides how deep a value nests. */
+export function skipValue(text: string, start: number): number {
   const first = text.charCodeAt(start);
   if (first === QUOTE) return skipString(text, start);
   if (first !== OPEN_BRACE && first !== OPEN_BRACKET) return skipScalar(text, start);
