@@ -1,5 +1,7 @@
 /** A whole relay starts on a table that another writer filled; it does not rewrite equal items. */
 import { PutItemCommand } from '@aws-sdk/client-dynamodb';
+import type { Kind } from '../../lib/flag-table/index.ts';
+import { normalText } from '../../relay-task/common/item-text.ts';
 import { startTable, type TestTable } from '../support/dynalite.ts';
 import { describeWithDynamoDBLocal } from '../support/dynamodb-local.ts';
 import { eventually } from '../support/eventually.ts';
@@ -27,6 +29,15 @@ async function put(table: TestTable, { flags, segments }: Environment): Promise<
   }
   const marker = { S: `${prefix}:$inited` };
   await write({ namespace: marker, key: marker });
+}
+
+/** With every default field, as LaunchDarkly sends items. */
+function complete({ flags, segments }: Environment): Environment {
+  const all = (kind: Kind, items: Record<string, Json>) =>
+    Object.fromEntries(
+      Object.entries(items).map(([key, item]) => [key, JSON.parse(normalText(kind, JSON.stringify(item)))]),
+    );
+  return { flags: all('features', flags), segments: all('segments', segments) } as Environment;
 }
 
 /** LaunchDarkly's own store for its older Node SDK. */
@@ -77,7 +88,7 @@ function adopts(start: () => Promise<TestTable>): void {
     ['ld-relay', fillAsLdRelay],
     ['LaunchDarkly’s store for the older Node SDK', fillAsNodeSdk],
   ])('writes only newer items and the snapshot to a table filled by %s', async (_, fill) => {
-    const environment = exampleEnvironment();
+    const environment = complete(exampleEnvironment());
     const table = opened(await start());
     const proxy = opened(await startFaultyProxy(table.endpoint));
     await fill(table, environment);
