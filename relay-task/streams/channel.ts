@@ -7,9 +7,10 @@
  */
 import type { Channel, Connection } from './connection.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
-import { frame, PIECE_BYTES, piecesOf } from './framing.ts';
+import { frame, piecesOf } from './framing.ts';
 import type { Feed } from './messages.ts';
 import { type ChannelBasics, createReaders, nextSnapshotPiece, type Readers } from './readers.ts';
+import { createSnapshots } from './snapshots.ts';
 
 /** Connections, and bytes handed to the kernel, in one turn of the event loop. */
 const SLICE_CONNECTIONS = 512;
@@ -24,7 +25,6 @@ export interface ChannelOptions extends ChannelBasics {
 
 interface Snapshot {
   readonly pieces: readonly Buffer[];
-  readonly bytes: number;
   /** The first event that the snapshot does not contain. */
   readonly next: number;
 }
@@ -32,7 +32,7 @@ interface Snapshot {
 export function createChannel(options: ChannelOptions): Channel {
   const { framing, view, feed, meter } = options;
   const log = createEventLog({ messages: options.logMessages, bytes: options.logBytes });
-  const snapshots = createSnapshots(options, log);
+  const snapshots = createPresentSnapshots(options, log);
   const bridges = createBridges(options);
 
   const nextPiece = (connection: Connection): Buffer | undefined => {
@@ -81,19 +81,21 @@ export function createChannel(options: ChannelOptions): Channel {
   };
 }
 
-/** The last snapshot is used as long as the log continues it and has little to add: most changes need no new one. */
-function createSnapshots({ environment, kind, feed, framing, meter }: ChannelOptions, log: EventLog) {
+/** One snapshot for all connections that need one between two changes: SDKs count as ready after it, so it is never older. */
+function createPresentSnapshots({ environment, kind, feed, framing, meter }: ChannelOptions, log: EventLog) {
+  const snapshots = createSnapshots(feed, framing);
   let held: Snapshot | undefined;
   return {
     current(): Snapshot {
-      if (held && held.next >= log.base && log.bytesFrom(held.next) <= PIECE_BYTES / 4 + held.bytes / 4) return held;
-      const bytes = frame(feed.everything(), framing);
-      held = { pieces: piecesOf(bytes), bytes: bytes.length, next: log.head };
-      meter.snapshot(environment, kind, bytes.length);
+      if (held?.next === log.head) return held;
+      const { pieces, bytes } = snapshots.make();
+      held = { pieces, next: log.head };
+      meter.snapshot(environment, kind, bytes);
       return held;
     },
     clear() {
       held = undefined;
+      snapshots.clear();
     },
   };
 }

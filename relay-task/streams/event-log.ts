@@ -12,8 +12,6 @@ export interface EventLog {
   append(event: Buffer): void;
   /** Drops everything and skips one number, so that every connection needs a snapshot. */
   reset(): void;
-  /** Bytes from event `from` (not below `base`) to the head. */
-  bytesFrom(from: number): number;
   /** The events from `from` on, up to `PIECE_BYTES` or one event, made once for all connections at that position. */
   piece(from: number): { readonly bytes: Buffer; readonly next: number };
 }
@@ -62,7 +60,6 @@ export function createEventLog(limits: { readonly messages: number; readonly byt
       base += events.length + 1;
       events = [];
     },
-    bytesFrom: (from) => written - startOf(from - base),
     piece(from) {
       const shared = pieces.get(from);
       if (shared) return shared;

@@ -19,12 +19,17 @@ export const PIECE_BYTES = 256 * 1024;
 export function frame(text: string, framing: Framing): Buffer {
   if (framing === 'plain') return Buffer.from(text);
   const size = Buffer.byteLength(text);
-  const before = `${size.toString(16)}\r\n`;
-  const bytes = Buffer.allocUnsafeSlow(before.length + size + 2);
+  const { before, after } = chunkAround(size, framing);
+  const bytes = Buffer.allocUnsafeSlow(before.length + size + after.length);
   bytes.write(before, 0, 'latin1');
   bytes.write(text, before.length, 'utf8');
-  bytes.write('\r\n', before.length + size, 'latin1');
+  bytes.write(after, before.length + size, 'latin1');
   return bytes;
+}
+
+/** What comes before and after `size` bytes to make them one chunk. */
+export function chunkAround(size: number, framing: Framing): { readonly before: string; readonly after: string } {
+  return framing === 'plain' ? { before: '', after: '' } : { before: `${size.toString(16)}\r\n`, after: '\r\n' };
 }
 
 /** A comment, which clients ignore but which resets read timeouts of SDKs and proxies. */

@@ -48,8 +48,8 @@ export const streamKinds: Readonly<Record<StreamKind, KindRow>> = {
     create: (basics, { view }, settings) => createChannel({ ...basics, ...settings, feed: createFeed('flags', view) }),
   },
   fdv2: {
-    create: (basics, { view: { fdv2 } }, settings) =>
-      fdv2 && createChannel({ ...basics, ...settings, feed: createFDv2Feed(fdv2) }),
+    create: (basics, { view }, settings) =>
+      view.fdv2 && createChannel({ ...basics, ...settings, feed: createFDv2Feed(view, view.fdv2) }),
   },
   eval: {
     create: (basics, { view, clientView }, { clientStreams }) =>

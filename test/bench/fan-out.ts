@@ -16,7 +16,8 @@ import { createRelayServer } from '../../relay-task/endpoints/server.ts';
 import { createEnvironment } from '../../relay-task/environments/environment.ts';
 import { frame } from '../../relay-task/streams/framing.ts';
 import { createHub } from '../../relay-task/streams/hub.ts';
-import { messages } from '../../relay-task/streams/messages.ts';
+import { createFeed } from '../../relay-task/streams/messages.ts';
+import { createSnapshots } from '../../relay-task/streams/snapshots.ts';
 import { createBenchChildren } from '../support/bench-children.ts';
 import { flag } from '../support/items.ts';
 import { silentLog } from '../support/logs.ts';
@@ -36,6 +37,10 @@ interface Measured {
 }
 
 const patchOf = (version: number) => flag('banner', version);
+const patchText = (version: number) =>
+  createFeed('all', createMemory())
+    .changes([patchOf(version)])
+    .join('');
 const bytesOf = (text: string) => frame(text, 'chunked').length;
 const firstItems = () => [flag('banner', 1), flag('filler', 1, { filler: 'x'.repeat(PUT_BYTES) })];
 
@@ -72,7 +77,7 @@ async function serve(candidate: Candidate): Promise<void> {
     patch = (version) => streams.publish(view.set(patchOf(version)));
   } else {
     const responses = new Set<ServerResponse>();
-    const put = Buffer.from(messages.all.put(view));
+    const put = Buffer.concat(createSnapshots(createFeed('all', view), 'plain').make().pieces);
     const server = createServer((_request, response) => {
       response.writeHead(200, { 'Content-Type': 'text/event-stream; charset=utf-8', 'Cache-Control': 'no-cache' });
       response.write(put);
@@ -82,7 +87,7 @@ async function serve(candidate: Candidate): Promise<void> {
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', 4_096, resolve));
     port = (server.address() as AddressInfo).port;
     patch = (version) => {
-      const event = Buffer.from(messages.all.change(patchOf(version))!);
+      const event = Buffer.from(patchText(version));
       for (const response of responses) response.write(event);
     };
   }
@@ -91,7 +96,7 @@ async function serve(candidate: Candidate): Promise<void> {
     if (order.order === 'patch') {
       // Versions have a fixed width, so that all patches have the same length.
       for (let i = 0; i < order.count; i++) patch(1_000_000 + version++);
-      process.send?.({ bytes: order.count * bytesOf(messages.all.change(patchOf(1_000_000))!) });
+      process.send?.({ bytes: order.count * bytesOf(patchText(1_000_000)) });
       return;
     }
     for (let i = 0; i < 3; i++) {
@@ -151,7 +156,7 @@ async function measure(candidate: Candidate, connections: number): Promise<Recor
     return answer;
   };
   const state = () => ask({ order: 'measure' }) as Promise<Measured>;
-  const patchBytes = bytesOf(messages.all.change(patchOf(1_000_000))!);
+  const patchBytes = bytesOf(patchText(1_000_000));
   const empty = await state();
   const clients = start(['--load', String(port), '--connections', String(connections)]);
   await heard(clients);

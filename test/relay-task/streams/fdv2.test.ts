@@ -47,6 +47,29 @@ describe('an FDv2 stream', () => {
     ]);
   });
 
+  test('starts with everything in its newest state while another stream is open that got the changes one by one', async () => {
+    const { put, upsert, environment, read } = await start();
+    put(flag('a', 1), flag('deleted', 1), segment('s', 1));
+    const first = await read('/sdk/stream');
+    await first.until(({ events }) => events.length === 5);
+    upsert(flag('a', 2));
+    upsert(tombstone('features', 'deleted', 2));
+    upsert(segment('s2', 1));
+    const second = await read('/sdk/stream');
+    await second.until(({ events }) => events.length === 5);
+    expect(second.events.map(brief)).toEqual([
+      'server-intent xfer-full',
+      'put-object s1',
+      'put-object s21',
+      'put-object a2',
+      `payload-transferred ${environment.state()}`,
+    ]);
+    upsert(flag('a', 3));
+    const last = `payload-transferred ${environment.state()}`;
+    for (const reader of [first, second]) await reader.until(({ events }) => brief(events.at(-1)!) === last);
+    expect(second.events.slice(5).map(brief)).toEqual(['put-object a3', last]);
+  });
+
   test("starts with the changes since the client's basis, or nothing if it is current, and goes on", async () => {
     const { put, upsert, environment, read } = await start();
     put(flag('a', 1), flag('b', 1));

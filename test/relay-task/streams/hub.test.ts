@@ -129,19 +129,58 @@ describe('a stream from the hub', () => {
   });
 });
 
+describe.each(['all', 'flags'] as const)('a stream of %s that opens while others are open', (kind) => {
+  const flagsIn = (data: string): Record<string, { version: number }> =>
+    kind === 'all' ? JSON.parse(data).data.flags : JSON.parse(data);
+
+  test('starts with a put of the current set, without the changes that led to it', async () => {
+    const view = createMemory(flag('changed', 1), flag('deleted', 1), flag('same', 1));
+    const { read, streams } = await start(view);
+    const first = await read(kind);
+    await first.next();
+    streams.publish(view.set(flag('changed', 2), flag('new', 1)));
+    streams.publish(view.set(tombstone('features', 'deleted', 2)));
+    const second = await read(kind);
+    expect(flagsIn((await second.next()).data)).toEqual({
+      changed: JSON.parse(flag('changed', 2).json),
+      same: JSON.parse(flag('same', 1).json),
+      new: JSON.parse(flag('new', 1).json),
+    });
+    streams.publish(view.set(flag('same', 2)));
+    await first.until(() => first.events.length === 5);
+    expect(first.events.map(({ event }) => event)).toEqual(['put', 'patch', 'patch', 'delete', 'patch']);
+    expect((await second.next()).data).toContain('/same');
+    expect(second.events).toHaveLength(2);
+  });
+
+  test('starts with the set of the moment at which its turn comes, if it had to wait for its first payload', async () => {
+    const view = createMemory(large('large', 1), flag('a', 1));
+    const { read, hub, streams } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 1 });
+    const first = await read(kind);
+    first.pause();
+    const second = read(kind);
+    await until('the second waits', () => hub.waiting === 1);
+    streams.publish(view.set(flag('a', 2)));
+    first.resume();
+    expect(flagsIn((await (await second).next()).data).a!.version).toBe(2);
+  });
+});
+
 describe('serialisation in the hub', () => {
-  test('is shared by a hundred streams, even across a change', async () => {
+  test('of the whole set happens once for a hundred streams, and once more after a change', async () => {
     const view = createMemory(flag('a', 1, { filler: 'x'.repeat(10_000) }), segment('s', 1));
     const { read, streams } = await start(view);
-    const readers = await Promise.all(Array.from({ length: 50 }, () => read()));
+    const before = await Promise.all(Array.from({ length: 50 }, () => read()));
     expect(view.walks).toBe(2); // flags and segments, once each
     streams.publish(view.set(flag('a', 2)));
-    readers.push(...(await Promise.all(Array.from({ length: 50 }, () => read()))));
-    for (const reader of readers) {
-      await reader.until(() => reader.events.length === 2);
-      expect(reader.events.map(({ event }) => event)).toEqual(['put', 'patch']);
+    expect(view.walks).toBe(2); // Nobody needs the new set yet.
+    const after = await Promise.all(Array.from({ length: 50 }, () => read()));
+    for (const reader of [...before, ...after]) {
+      await reader.until(() => reader.body().includes('"version":2,'));
     }
-    expect(view.walks).toBe(2);
+    for (const reader of before) expect(reader.events.map(({ event }) => event)).toEqual(['put', 'patch']);
+    for (const reader of after) expect(reader.events.map(({ event }) => event)).toEqual(['put']);
+    expect(view.walks).toBe(4);
   });
 
   test.each(['all', 'flags'] as const)('of %s is repeated for streams that open after a renewal', async (kind) => {
@@ -162,15 +201,16 @@ describe('serialisation in the hub', () => {
     expect(after.body()).not.toContain('foreign');
   });
 
-  test('is repeated once if changes outgrow the snapshot', async () => {
-    const view = createMemory(flag('a', 1));
+  test('is repeated after a renewal even if no change was worth telling: the bytes of other data may mean the same', async () => {
+    const view = createMemory(flag('a', 1, { from: 'foreign' }));
     const { read, streams } = await start(view);
     await (await read()).next();
-    for (let version = 2; version < 10; version++)
-      streams.publish(view.set(flag('a', version, { filler: 'x'.repeat(20_000) })));
-    const readers = await Promise.all([read(), read(), read()]);
-    for (const reader of readers) expect(versionsOf((await reader.next()).data)).toEqual({ a: 9 });
-    expect(view.walks).toBe(4);
+    streams.renew();
+    view.setQuietly(flag('a', 1, { from: 'own' }));
+    const after = await read();
+    await after.next();
+    expect(after.body()).toContain('own');
+    expect(after.body()).not.toContain('foreign');
   });
 
   test('does not happen without streams', async () => {
@@ -215,23 +255,25 @@ describe('serialisation in the hub', () => {
 });
 
 describe('the order of events', () => {
-  test('is a put before every patch without missing a version, however connects and changes interleave', async () => {
+  test('is a put of the newest set before every patch without missing a version, however connects and changes interleave', async () => {
     const view = createMemory(flag('counter', 0));
     const { read, streams } = await start(view);
-    const reading: ReturnType<typeof read>[] = [];
+    const reading: { readonly connected: number; readonly opening: ReturnType<typeof read> }[] = [];
     const last = 150;
     for (let version = 1; version <= last; version++) {
       streams.publish(view.set(flag('counter', version)));
-      if (version % 3 === 0) reading.push(read());
+      if (version % 3 === 0) reading.push({ connected: version, opening: read() });
       if (version % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
     }
-    for (const reader of await Promise.all(reading)) {
+    for (const { connected, opening } of reading) {
+      const reader = await opening;
       await reader.until(() => {
         return reader.events.at(-1)?.data.includes(`"version":${last},`) ?? false;
       });
       const [first, ...rest] = reader.events;
       expect(first!.event).toBe('put');
       const begin = versionsOf(first!.data).counter!;
+      expect(begin).toBeGreaterThanOrEqual(connected);
       expect(rest.map(({ event, data }) => [event, JSON.parse(data).data.version])).toEqual(
         Array.from({ length: last - begin }, (_, index) => ['patch', begin + 1 + index]),
       );
