@@ -47,6 +47,8 @@ export class Connection {
   opening: StreamOpening | undefined;
   /** Of a stream of evaluated flags: whom they are evaluated for. */
   subject: Subject | undefined = undefined;
+  /** Of such a stream: whether it has to wait, since the subject's answers may be older than the present flags. */
+  awaitsAnswers = false;
   /**
    * The number of the next event to send; below the log's base: it needs a snapshot first. In channels without a log: -1 if
    * the current data is to be sent, 0 if it was.
@@ -90,12 +92,15 @@ export class Subject {
   held: (EvaluatedFlag | undefined)[] | undefined = undefined;
   /** Rises when `held` changes. */
   stamp = 0;
-  /** Whether its first answers are being prepared. */
+  /** The last change when everything was evaluated. */
+  generation = -1;
+  /** Whether everything is being evaluated, with new memberships. */
   arriving = false;
-  /** The last known memberships in Big Segments. */
+  /** Whether these memberships have changed since they were asked for. */
+  outdated = false;
+  /** The last known memberships in Big Segments, and the number of their lookup. */
   memberships: Memberships | undefined = undefined;
-  /** What is to be evaluated again, since memberships were still being loaded for it. */
-  missed: { readonly flagKeys: readonly string[]; readonly whole: boolean } | undefined = undefined;
+  lookup = 0;
   /** Its position in the list. */
   index = -1;
 

@@ -2,10 +2,12 @@
  * Streams of evaluated flags for client-side SDKs, as LaunchDarkly's own service sends them: `put` with everything, then
  * `patch` and `delete` for flags whose value for this context changed.
  *
- * Client-side SDKs ignore a `patch` or `delete` whose version did not rise. Segments, prerequisites and Big Segments change
- * values without raising a flag's version: then, and after changes that only a whole set can convey, clients get one `put`.
- * A change that alters no value sends nothing, even if it raised a flag's version. So clients may know an older version than
- * the one held for them, but never a newer one.
+ * Client-side SDKs ignore a `patch` or `delete` whose version is not above the one that they hold, and they hold the versions of
+ * deletions, too. Segments, prerequisites and Big Segments change values without raising a flag's version, and whole sets
+ * from upstream may lower versions: then clients get one `put`. A change that alters no value sends nothing, even if it raised
+ * a flag's version. So clients may know an older version than the one held for them, but never a newer one.
+ *
+ * A stream begins with the answers of the present flags: if a pass has not reached its subject yet, that is evaluated first.
  *
  * After a change a pass walks the subjects in slices of a few milliseconds and evaluates the flags that the change can
  * affect. Changes in the meantime are left to the next pass. Connections that accept no bytes get one `put` later and have no
@@ -16,7 +18,7 @@ import type { ClientView } from '../ports.ts';
 import type { Channel } from './connection.ts';
 import { createEvaluatedAnswers } from './evaluated-answers.ts';
 import { createEvaluatedEvents } from './evaluated-events.ts';
-import { type Affected, createPasses } from './passes.ts';
+import { type Affected, createPasses, type Passes } from './passes.ts';
 import { type ChannelBasics, createReaders, nextSnapshotPiece } from './readers.ts';
 import { createSubjects } from './subjects.ts';
 
@@ -39,16 +41,16 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     },
     nextPiece(connection) {
       const { subject } = connection;
-      if (!connection.snapshot && connection.next < 0 && subject?.held) {
+      if (!connection.snapshot && connection.next < 0 && subject?.held && !connection.awaitsAnswers) {
         connection.snapshot = events.put(subject);
         connection.next = 0;
       }
       return nextSnapshotPiece(connection);
     },
   });
-  const answers = createEvaluatedAnswers(options, events, readers);
+  const answers = createEvaluatedAnswers(options, events, readers, () => passes);
 
-  const passes = createPasses({
+  const passes: Passes = createPasses({
     subjects: subjects.list,
     affected: (items) => (events.used ? options.affected(items) : { flagKeys: [], bigSegments: false }),
     prepare: answers.prepare,
@@ -66,6 +68,7 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     remove(connection) {
       subjects.leave(connection);
       readers.channel.remove(connection);
+      if (readers.connections.length === 0) events.emptied();
     },
     renew: subjects.renew,
     publish(change) {

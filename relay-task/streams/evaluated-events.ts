@@ -6,7 +6,10 @@ import { eventText, type Framing, frame, piecesOf } from './framing.ts';
 export interface EvaluatedEvents {
   /** Whether any subject holds answers. */
   readonly used: boolean;
+  /** Of a flag that some subject may hold. */
   slotOf(key: string): number;
+  /** Undefined: no subject holds it. */
+  knownSlot(key: string): number | undefined;
   /** The answers, each in its slot. */
   place(answers: readonly EvaluatedFlag[]): (EvaluatedFlag | undefined)[];
   /** Everything that the subject holds, in pieces. */
@@ -15,8 +18,12 @@ export interface EvaluatedEvents {
   saysTheSame(before: EvaluatedFlag | undefined, after: EvaluatedFlag | undefined): boolean;
   patch(flag: EvaluatedFlag): Buffer;
   remove(key: string, version: number): Buffer;
+  /** The highest version under which any client was told of the flag's deletion; -1: none was. */
+  removedVersion(key: string): number;
   /** A pass is over: drops its events, and frees the slots of flags that are gone. */
   passed(gone: readonly string[]): void;
+  /** No client is left. */
+  emptied(): void;
 }
 
 /** `onPut`: the size of a whole set that was serialised. */
@@ -29,6 +36,8 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
   /** One buffer per event of a pass, shared by all connections. */
   const patches = new Map<EvaluatedFlag, Buffer>();
   const removals = new Map<string, Buffer>();
+  /** Clients keep the versions of deletions, until a whole set replaces everything. */
+  const removedVersions = new Map<string, number>();
   /** The last whole set, for other connections of the same subject. */
   let last: { readonly subject: Subject; readonly stamp: number; readonly pieces: readonly Buffer[] } | undefined;
 
@@ -60,6 +69,7 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       return used;
     },
     slotOf,
+    knownSlot: (key) => slots.get(key),
     place(answers) {
       used = true;
       const slotted = answers.map((answer) => slotOf(answer.key));
@@ -95,6 +105,7 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       return bytes;
     },
     remove(key, version) {
+      removedVersions.set(key, Math.max(version, removedVersions.get(key) ?? -1));
       const name = `${version} ${key}`;
       let bytes = removals.get(name);
       if (bytes === undefined) {
@@ -103,6 +114,8 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       }
       return bytes;
     },
+    removedVersion: (key) => removedVersions.get(key) ?? -1,
+    emptied: () => removedVersions.clear(),
     passed(gone) {
       patches.clear();
       removals.clear();

@@ -7,32 +7,30 @@ import { SLICE_MS } from '../common/slices.ts';
 import type { Change } from '../ports.ts';
 import type { Subject } from './connection.ts';
 
-/** Which answers a change can affect. */
+/** Which answers a change can affect: what a pass evaluates. */
 export interface Affected {
   readonly flagKeys: readonly string[];
   /** Whether memberships in Big Segments must be loaded before these flags are evaluated. */
   readonly bigSegments: boolean;
 }
 
-/** What one pass evaluates. */
-export interface Work extends Affected {
-  /** Differences are sent as a `put`. */
-  readonly whole: boolean;
-}
-
 export interface PassesOptions {
   readonly subjects: readonly Subject[];
   affected(items: readonly Item[]): Affected;
   /** Awaited before the visit; never rejects. */
-  prepare(subject: Subject, work: Work): Promise<unknown> | undefined;
-  visit(subject: Subject, work: Work): void;
+  prepare(subject: Subject, work: Affected): Promise<unknown> | undefined;
+  visit(subject: Subject, work: Affected): void;
   /** After each slice, and each visit that had to wait. */
   paused(): void;
   /** All were visited. `idle`: nothing has changed since the pass began. `since`: when its oldest change arrived. */
-  finished(work: Work, idle: boolean, since: number): void;
+  finished(work: Affected, idle: boolean, since: number): void;
 }
 
 export interface Passes {
+  /** Rises with every change. */
+  readonly generation: number;
+  /** All subjects were visited after the last change. */
+  readonly idle: boolean;
   publish(change: Change): void;
   refresh(flagKeys: readonly string[]): void;
 }
@@ -41,7 +39,7 @@ export interface Passes {
 const MAX_PREPARING = 64;
 
 interface Pass {
-  readonly work: Work;
+  readonly work: Affected;
   readonly since: number;
   /** Subjects below it still have their turn; from the end to the beginning, so that none is missed when one leaves. */
   cursor: number;
@@ -54,10 +52,11 @@ export function createPasses({ subjects, affected, prepare, visit, paused, finis
   // What no pass includes yet.
   let changed = new Map<string, Item>();
   let refreshed = new Set<string>();
-  let whole = false;
   let waitingSince = 0;
+  let generation = 0;
 
   const schedule = (since: number) => {
+    generation++;
     if (waitingSince === 0) waitingSince = since;
     if (running) return;
     running = true;
@@ -65,15 +64,13 @@ export function createPasses({ subjects, affected, prepare, visit, paused, finis
   };
   const begin = (): void => {
     const { flagKeys, bigSegments } = affected([...changed.values()]);
-    const work: Work = {
+    const work: Affected = {
       flagKeys: [...new Set([...flagKeys, ...refreshed])],
       bigSegments: bigSegments || refreshed.size > 0,
-      whole,
     };
     const pass: Pass = { work, since: waitingSince, cursor: subjects.length, preparing: 0, over: false };
     changed = new Map();
     refreshed = new Set();
-    whole = false;
     waitingSince = 0;
     slice(pass);
   };
@@ -115,9 +112,14 @@ export function createPasses({ subjects, affected, prepare, visit, paused, finis
   };
 
   return {
+    get generation() {
+      return generation;
+    },
+    get idle() {
+      return !running;
+    },
     publish(change) {
       for (const item of change.items) changed.set(`${item.kind}/${item.key}`, item);
-      if (change.kind === 'put') whole = true;
       schedule(change.receivedAt);
     },
     refresh(flagKeys) {

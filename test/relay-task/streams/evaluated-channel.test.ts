@@ -1,6 +1,6 @@
 import { type BigSegmentsAnswer, parseContext } from '../../../lib/evaluation/index.ts';
 import type { BigSegments, ClientView, LoadOptions } from '../../../relay-task/ports.ts';
-import { until } from '../../support/eventually.ts';
+import { turnsOfLoop, until } from '../../support/eventually.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
 import type { StreamReader } from '../../support/read-stream.ts';
 import { type ClientHub, type ClientHubOptions, evalx, startClientHub } from './start-client-hub.ts';
@@ -192,6 +192,138 @@ describe('a change', () => {
     upsert(flag('a', 2, { on: false }));
     expect((await reader.next()).event).toBe('patch');
     expect(reader.chunks()).toBe(0);
+  });
+});
+
+/** What a client-side SDK holds after these events: a patch or deletion applies only above the version that is held, a deletion's included. */
+function heldBy({ events }: StreamReader): Record<string, unknown> {
+  let held: Record<string, { version: number; value?: unknown }> = {};
+  for (const { event, data } of events) {
+    const { key, ...answer } = JSON.parse(data);
+    if (event === 'put') held = JSON.parse(data);
+    else if (!held[key] || held[key].version < answer.version) held[key] = answer;
+  }
+  return Object.fromEntries(
+    Object.entries(held).flatMap(([key, { value }]) => (value === undefined ? [] : [[key, value]])),
+  );
+}
+const valuesNow = ({ environment }: ClientHub, key: string) => {
+  const answers: Record<string, { value: unknown }> = JSON.parse(
+    evalx(environment, parseContext(user(key))!, 'environmentId'),
+  );
+  return Object.fromEntries(Object.entries(answers).map(([name, { value }]) => [name, value]));
+};
+/** Calls `then` once in the turn after the first evaluation of the flag, and makes every evaluation fill a slice of a pass. */
+const pausing = () => {
+  let then: (() => void) | undefined;
+  const wrap = (view: ClientView): ClientView => ({
+    ...view,
+    evaluateOne(key, ...rest) {
+      if (then) {
+        setImmediate(then);
+        then = undefined;
+        slow = true;
+      }
+      for (const until = performance.now() + (slow ? 5 : 0); performance.now() < until; );
+      return view.evaluateOne(key, ...rest);
+    },
+  });
+  let slow = false;
+  return {
+    wrap,
+    /** In the middle of the next pass. */
+    between(what: () => void) {
+      then = what;
+    },
+  };
+};
+
+describe('a client that holds a deletion', () => {
+  const X = (version: number, more = {}) => flag('x', version, { variations: [`v${version}`, 'off'], ...more });
+  const other = flag('other', 1);
+
+  test.each([
+    ['a deletion, then hidden under a lower version', [tombstone('features', 'x', 16)], [X(3, HIDDEN), other], X(4)],
+    ['its absence, then hidden under a lower version', [], [other], [X(1, HIDDEN), X(2)]],
+    ['the end of its availability, then hidden under a lower version', [X(16, HIDDEN)], [X(3, HIDDEN), other], X(4)],
+    [
+      'a deletion, then deleted under a lower version',
+      [tombstone('features', 'x', 16)],
+      [tombstone('features', 'x', 7), other],
+      X(8),
+    ],
+  ])('gets a put once the flag is visible again: %s', async (_how, gone, whole, back) => {
+    const { put, upsert, evaluated } = await start();
+    put(X(5), other);
+    const reader = await evaluated(user('alice'));
+    await reader.next();
+    for (const item of gone) upsert(item);
+    if (gone.length > 0) expect((await next(reader))[0]).toBe('delete');
+    put(...whole);
+    if (gone.length === 0) expect(await next(reader)).toEqual(['delete', { key: 'x', version: 6 }]);
+    for (const item of [back].flat()) {
+      // Each in a pass of its own.
+      await turnsOfLoop();
+      upsert(item);
+    }
+    await until('it holds what evalx answers', () => {
+      const now = valuesNow(started, 'alice');
+      return now.x !== undefined && JSON.stringify(heldBy(reader)) === JSON.stringify(now);
+    });
+    expect(reader.events.map(({ event }) => event)).toEqual(['put', 'delete', 'put']);
+  });
+
+  test('gets a patch if the flag is visible again under a higher version', async () => {
+    const { put, upsert, evaluated } = await start();
+    put(X(5), other);
+    const reader = await evaluated(user('alice'));
+    await reader.next();
+    upsert(tombstone('features', 'x', 16));
+    expect(await next(reader)).toEqual(['delete', { key: 'x', version: 16 }]);
+    upsert(X(17, HIDDEN));
+    await turnsOfLoop();
+    upsert(X(18));
+    expect(await next(reader)).toEqual(['patch', { key: 'x', ...answer('v18', 0, 18) }]);
+  });
+
+  test('holds the newest value if a whole set with a lower version arrives while a pass is on its way', async () => {
+    const { wrap, between } = pausing();
+    const { put, upsert, evaluated } = await start({ wrap });
+    put(X(5), other);
+    const names = Array.from({ length: 8 }, (_, i) => `u${i}`);
+    const readers = await Promise.all(names.map((name) => evaluated(user(name))));
+    for (const reader of readers) await reader.next();
+    upsert(tombstone('features', 'x', 15));
+    for (const reader of readers) expect(await next(reader)).toEqual(['delete', { key: 'x', version: 15 }]);
+    between(() => put(X(3), other));
+    upsert(X(17));
+    await until('all hold it', () => readers.every((reader) => heldBy(reader).x === 'v3'));
+    // The pass had reached some of them: they were told of version 17 before.
+    expect(readers.some((reader) => reader.body().includes('v17'))).toBe(true);
+    expect(readers.every((reader) => reader.body().includes('v17'))).toBe(false);
+  });
+});
+
+describe('a stream for a context that has one', () => {
+  test('starts with the newest answers, though the pass has not reached the context, and the other gets them, too', async () => {
+    const { wrap, between } = pausing();
+    const { put, upsert, evaluated } = await start({ wrap });
+    put(flag('a', 1), flag('b', 1));
+    const alice = await evaluated(user('alice'));
+    await alice.next();
+    // Passes begin with the latest.
+    const others = await Promise.all(Array.from({ length: 100 }, (_, i) => evaluated(user(`u${i}`))));
+    for (const reader of others) await reader.next();
+    let opening: Promise<StreamReader> | undefined;
+    between(() => {
+      opening = evaluated(user('alice'));
+      upsert(flag('b', 2, { on: false }));
+    });
+    upsert(flag('a', 2, { on: false }));
+    await until('the pass', () => opening !== undefined);
+    const newest = { a: answer(false, 1, 2), b: answer(false, 1, 2) };
+    expect(await next(await opening!)).toEqual(['put', newest]);
+    await until('the other stream', () => JSON.stringify(heldBy(alice)) === '{"a":false,"b":false}');
   });
 });
 
@@ -477,5 +609,91 @@ describe('Big Segments on a stream of evaluated flags', () => {
     answerOld(truth('alice'));
     const { a, c } = JSON.parse((await reader.next()).data);
     expect([a.reason.bigSegmentsStatus, c.reason.bigSegmentsStatus]).toEqual(['HEALTHY', 'HEALTHY']);
+  });
+
+  /** Loads of this key are answered by hand, in any order. */
+  const byHand = (key: string) => {
+    const waiting: ((answer: BigSegmentsAnswer) => void)[] = [];
+    answerTo = (asked) => (asked === key ? new Promise((resolve) => waiting.push(resolve)) : truth(asked));
+    return waiting;
+  };
+
+  test('are looked up before the first put of a second stream of the context if a change waits for them', async () => {
+    const { put, upsert, evaluated, streams } = await start({ bigSegments });
+    put(...items);
+    const first = await evaluated(user('alice'));
+    await first.next();
+    const waiting = byHand('alice');
+    upsert(inSegment('a', 2, 'big'));
+    await until('the pass waits', () => waiting.length === 1);
+    members.add('alice');
+    const second = await evaluated(user('alice'));
+    await until('the second stream waits', () => streams.connections === 2 && waiting.length === 2);
+    expect(second.events).toEqual([]);
+    for (const resolve of waiting) resolve(truth('alice'));
+    expect(await next(second)).toEqual(['put', { a: answer(false, 1, 2), b: answer(true, 0, 1) }]);
+    expect(await next(first)).toEqual(['patch', { key: 'a', ...answer(false, 1, 2) }]);
+  });
+
+  test('are those of the latest lookup, in whichever order lookups are answered', async () => {
+    const { put, upsert, evaluated, environment, streams } = await start({ bigSegments });
+    put(...items);
+    const first = await evaluated(user('alice'));
+    await first.next();
+    const waiting = byHand('alice');
+    upsert(inSegment('a', 2, 'big'));
+    await until('the pass waits', () => waiting.length === 1);
+    const second = await evaluated(user('alice'));
+    await until('the second stream waits', () => streams.connections === 2 && waiting.length === 2);
+    waiting[0]!(truth('alice'));
+    // The second stream's lookup has an outdated answer, later than the one that the refresh needs.
+    const outdated = truth('alice');
+    members.add('alice');
+    environment.bigSegmentsChanged();
+    await until('the refresh waits', () => waiting.length === 3);
+    waiting[2]!(truth('alice'));
+    await until('the first stream', () => heldBy(first).a === false);
+    waiting[1]!(outdated);
+    expect(await next(second)).toEqual(['put', { a: answer(false, 1, 2), b: answer(true, 0, 1) }]);
+    upsert(flag('b', 2, { on: false }));
+    await until('both', () => [first, second].every((reader) => heldBy(reader).b === false));
+    expect([heldBy(first).a, heldBy(second).a]).toEqual([false, false]);
+  });
+
+  test('that cannot be had leave a second stream of the context with what the first one has', async () => {
+    let refuses = false;
+    const load: BigSegments['load'] = async (...args) => (refuses ? undefined : bigSegments.load(...args));
+    const { put, upsert, evaluated } = await start({ bigSegments: { ...bigSegments, load } });
+    put(...items);
+    const first = await evaluated(user('alice'));
+    await first.next();
+    const waiting = byHand('alice');
+    upsert(inSegment('a', 2, 'big', 'other'));
+    await until('the pass waits', () => waiting.length === 1);
+    refuses = true;
+    const second = await evaluated(user('alice'));
+    expect(await next(second)).toEqual(['put', { a: answer(true, 0, 1), b: answer(true, 0, 1) }]);
+    members.add('alice');
+    waiting[0]!(truth('alice'));
+    for (const reader of [first, second]) {
+      expect(await next(reader)).toEqual(['patch', { key: 'a', ...answer(false, 1, 2) }]);
+    }
+  });
+
+  test('that are awaited while a whole set arrives do not hide its lower versions', async () => {
+    const { put, upsert, evaluated } = await start({ bigSegments });
+    const others = items.filter(({ key }) => key !== 'a');
+    put(...items);
+    const reader = await evaluated(user('alice'));
+    await reader.next();
+    upsert(tombstone('features', 'a', 15));
+    expect(await next(reader)).toEqual(['delete', { key: 'a', version: 15 }]);
+    const waiting = byHand('alice');
+    upsert(inSegment('a', 17, 'big'));
+    await until('the pass waits', () => waiting.length === 1);
+    put(inSegment('a', 3, 'big'), ...others);
+    waiting[0]!(truth('alice'));
+    answerTo = truth;
+    expect(await next(reader)).toEqual(['put', { b: answer(true, 0, 1), a: answer(true, 0, 3) }]);
   });
 });
