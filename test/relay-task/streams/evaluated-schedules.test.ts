@@ -5,7 +5,7 @@ import { turnsOfLoop, until } from '../../support/eventually.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
 import { RandomChoices, randomFrom } from '../../support/random.ts';
 import type { StreamReader } from '../../support/read-stream.ts';
-import { evalx, startClientHub } from './start-client-hub.ts';
+import { type ClientHub, evalx, startClientHub } from './start-client-hub.ts';
 
 /**
  * Random schedules about one flag whose versions rise and fall, so that no other flag causes the whole set that would
@@ -79,68 +79,78 @@ const slowed =
     },
   });
 
+/** Changes and connects in a random order, then everything comes to rest. */
+async function run(round: number, started: ClientHub, slow: { on: boolean }): Promise<void> {
+  const choices = new Schedule(randomFrom(`${seed} ${round}`));
+  const { environment, put, upsert, read } = started;
+  const contextOf = (key: string) => parseContext({ kind: 'user', key })!;
+  const now = (audience: CredentialKind, key: string) => evalx(environment, contextOf(key), audience);
+  const readers: Reader[] = [];
+  const opening: Promise<void>[] = [];
+  /** What every audience and context would be answered after each change. */
+  const states: Map<string, string>[] = [];
+  const keys = ['u0', 'u1', 'u2', 'u3'];
+  const record = () => {
+    const all = AUDIENCES.flatMap((audience) => keys.map((key) => [`${audience} ${key}`, now(audience, key)] as const));
+    states.push(new Map(all));
+  };
+  const open = async (audience: CredentialKind, key: string) => {
+    const from = states.length - 1;
+    const base64 = Buffer.from(JSON.stringify({ kind: 'user', key })).toString('base64url');
+    const path = audience === 'mobileKey' ? `/meval/${base64}` : `/eval/64a0/${base64}`;
+    const stream = await read(path);
+    readers.push({ audience, key, stream });
+    const { event, data } = await stream.next();
+    const possible = states
+      .slice(from)
+      .map((state) => valuesOf(Object.entries(JSON.parse(state.get(`${audience} ${key}`)!))));
+    const got = valuesOf(Object.entries(JSON.parse(data)));
+    if (event !== 'put' || !possible.includes(got))
+      throw new Error(`round ${round}: a stream started with ${event} ${data}; newer are ${possible.join(' ')}`);
+  };
+  put(choices.x(10), segment('s', 10), flag('other', 1));
+  record();
+  for (const key of keys) for (const audience of AUDIENCES) await open(audience, key);
+  let version = 10;
+  slow.on = true;
+  for (let step = choices.number(3, 9); step > 0; step--) {
+    const dice = choices.number(1, 10);
+    if (dice <= 5) {
+      version = choices.share(0.8)
+        ? Math.max(version, environment.get('features', 'x')?.version ?? 0) + choices.number(1, 6)
+        : choices.number(1, 20);
+      upsert(choices.x(version));
+    } else if (dice <= 8) {
+      version = choices.number(1, 16);
+      const x = choices.share(0.25) ? [] : [choices.x(version)];
+      put(...x, environment.get('segments', 's')!, flag('other', 1));
+    } else upsert(choices.s(10 + states.length));
+    record();
+    if (choices.share(0.3)) {
+      const opened = open(choices.one(AUDIENCES), choices.one(keys));
+      opened.catch(() => {});
+      opening.push(opened);
+    }
+    // From no turn at all, to the end of the pass.
+    await turnsOfLoop(choices.one([0, 0, 1, 2, 5, 60]));
+  }
+  await Promise.all(opening);
+  await until(`round ${round}: every client holds what evalx answers`, () =>
+    readers.every(
+      ({ audience, key, stream }) =>
+        valuesOf(heldBy(stream)) === valuesOf(Object.entries(JSON.parse(now(audience, key)))),
+    ),
+  );
+}
+
 test(`clients start with the newest answers and end with evalx's, whatever versions a flag goes through during passes (seed ${JSON.stringify(seed)})`, async () => {
   for (let round = 0; round < ROUNDS; round++) {
-    const choices = new Schedule(randomFrom(`${seed} ${round}`));
     const slow = { on: false };
     const started = await startClientHub({ wrap: slowed(slow) });
-    const { environment, put, upsert, read } = started;
-    const contextOf = (key: string) => parseContext({ kind: 'user', key })!;
-    const now = (audience: CredentialKind, key: string) => evalx(environment, contextOf(key), audience);
-    const readers: Reader[] = [];
-    const opening: Promise<void>[] = [];
-    /** What every audience and context would be answered after each change. */
-    const states: Map<string, string>[] = [];
-    const keys = ['u0', 'u1', 'u2', 'u3'];
-    const record = () => {
-      const all = AUDIENCES.flatMap((audience) =>
-        keys.map((key) => [`${audience} ${key}`, now(audience, key)] as const),
-      );
-      states.push(new Map(all));
-    };
-    const open = async (audience: CredentialKind, key: string) => {
-      const from = states.length - 1;
-      const base64 = Buffer.from(JSON.stringify({ kind: 'user', key })).toString('base64url');
-      const path = audience === 'mobileKey' ? `/meval/${base64}` : `/eval/64a0/${base64}`;
-      const stream = await read(path);
-      readers.push({ audience, key, stream });
-      const { event, data } = await stream.next();
-      const possible = states
-        .slice(from)
-        .map((state) => valuesOf(Object.entries(JSON.parse(state.get(`${audience} ${key}`)!))));
-      const got = valuesOf(Object.entries(JSON.parse(data)));
-      if (event !== 'put' || !possible.includes(got))
-        throw new Error(`round ${round}: a stream started with ${event} ${data}; newer are ${possible.join(' ')}`);
-    };
-    put(choices.x(10), segment('s', 10), flag('other', 1));
-    record();
-    for (const key of keys) for (const audience of AUDIENCES) await open(audience, key);
-    let version = 10;
-    slow.on = true;
-    for (let step = choices.number(3, 9); step > 0; step--) {
-      const dice = choices.number(1, 10);
-      if (dice <= 5) {
-        version = choices.share(0.8)
-          ? Math.max(version, environment.get('features', 'x')?.version ?? 0) + choices.number(1, 6)
-          : choices.number(1, 20);
-        upsert(choices.x(version));
-      } else if (dice <= 8) {
-        version = choices.number(1, 16);
-        const x = choices.share(0.25) ? [] : [choices.x(version)];
-        put(...x, environment.get('segments', 's')!, flag('other', 1));
-      } else upsert(choices.s(10 + states.length));
-      record();
-      if (choices.share(0.3)) opening.push(open(choices.one(AUDIENCES), choices.one(keys)));
-      // From no turn at all, to the end of the pass.
-      await turnsOfLoop(choices.one([0, 0, 1, 2, 5, 60]));
+    try {
+      await run(round, started, slow);
+    } finally {
+      await started.close();
     }
-    await Promise.all(opening);
-    await until(`round ${round}: every client holds what evalx answers`, () =>
-      readers.every(
-        ({ audience, key, stream }) =>
-          valuesOf(heldBy(stream)) === valuesOf(Object.entries(JSON.parse(now(audience, key)))),
-      ),
-    );
-    await started.close();
   }
 }, 900_000);
