@@ -7,7 +7,11 @@
  * then patches of about 300 bytes, first one at a time, each until all clients have it, then in bursts of 20 (CPU per million
  * deliveries, and the time until the last client has it). Machines differ, and clients share the machine: trust the ratios.
  *
- *   npx tsx test/bench/fan-out.ts [--json] [--connections 2000] [--rounds 3]
+ * A second table compares our hub with itself: 3,000 clients connect to a set of 1 MB, once while nothing changes and once
+ * while one of its flags changes every 100 ms. The CPU of writing the changes to those that are connected already is measured
+ * afterwards and taken off, so that the first payloads are compared.
+ *
+ *   npx tsx test/bench/fan-out.ts [--json] [--connections 2000] [--rounds 3] [--storm 3000] [--set-kb 1000]
  */
 import { createServer, type ServerResponse } from 'node:http';
 import { type AddressInfo, connect } from 'node:net';
@@ -30,10 +34,19 @@ const BURST = 20;
 
 type Candidate = 'hub' | 'stock';
 /** Commands to a server: `measure` returns memory after garbage collection and CPU so far, `patch` the bytes per client. */
-type Order = { readonly order: 'measure' } | { readonly order: 'patch'; readonly count: number };
+type Order =
+  | { readonly order: 'measure' }
+  | { readonly order: 'patch'; readonly count: number }
+  /** Changes a flag every so many ms, until the next `measure`. */
+  | { readonly order: 'change'; readonly everyMs: number };
 interface Measured {
   readonly rss: number;
   readonly cpuMs: number;
+  /** The highest since the last measurement. */
+  readonly peakRss: number;
+  /** How many changes there were since then, and to how many open streams they were written in all. */
+  readonly changes: number;
+  readonly deliveries: number;
 }
 
 const patchOf = (version: number) => flag('banner', version);
@@ -42,7 +55,12 @@ const patchText = (version: number) =>
     .changes([patchOf(version)])
     .join('');
 const bytesOf = (text: string) => frame(text, 'chunked').length;
-const firstItems = () => [flag('banner', 1), flag('filler', 1, { filler: 'x'.repeat(PUT_BYTES) })];
+/** The filler in flags of 2 KB, if there is more than one. */
+const firstItems = (setBytes: number) => {
+  const count = setBytes > PUT_BYTES ? Math.ceil(setBytes / 2_000) : 1;
+  const filler = 'x'.repeat(setBytes / count);
+  return [flag('banner', 1), ...Array.from({ length: count }, (_, i) => flag(`filler${i}`, 1, { filler }))];
+};
 
 /** Only used by client-side endpoints. */
 const { clientView } = createEnvironment({ name: 'unused', log: silentLog, onChange() {} });
@@ -55,9 +73,10 @@ const unused = {
   ttlMs: 0,
 };
 
-async function serve(candidate: Candidate): Promise<void> {
-  const view = createMemory(...firstItems());
+async function serve(candidate: Candidate, setBytes: number): Promise<void> {
+  const view = createMemory(...firstItems(setBytes));
   let patch: (version: number) => void;
+  let open = () => 0;
   let port: number;
   if (candidate === 'hub') {
     const hub = createHub();
@@ -75,6 +94,7 @@ async function serve(candidate: Candidate): Promise<void> {
     });
     port = (await server.listen({ port: 0, host: '127.0.0.1' })).port;
     patch = (version) => streams.publish(view.set(patchOf(version)));
+    open = () => streams.connections;
   } else {
     const responses = new Set<ServerResponse>();
     const put = Buffer.concat(createSnapshots(createFeed('all', view), 'plain').make().pieces);
@@ -92,25 +112,46 @@ async function serve(candidate: Candidate): Promise<void> {
     };
   }
   let version = 1;
+  let peakRss = 0;
+  let changes = 0;
+  let deliveries = 0;
+  let changing: NodeJS.Timeout | undefined;
+  setInterval(() => {
+    peakRss = Math.max(peakRss, process.memoryUsage.rss());
+  }, 20).unref();
   process.on('message', async (order: Order) => {
+    if (order.order === 'change') {
+      changing = setInterval(() => {
+        changes++;
+        deliveries += open();
+        patch(1_000_000 + version++);
+      }, order.everyMs);
+      return;
+    }
     if (order.order === 'patch') {
       // Versions have a fixed width, so that all patches have the same length.
       for (let i = 0; i < order.count; i++) patch(1_000_000 + version++);
       process.send?.({ bytes: order.count * bytesOf(patchText(1_000_000)) });
       return;
     }
+    clearInterval(changing);
+    const happened = { peakRss, changes, deliveries };
     for (let i = 0; i < 3; i++) {
       globalThis.gc?.();
       await pause(150);
     }
     const { user, system } = process.cpuUsage();
-    process.send?.({ rss: process.memoryUsage.rss(), cpuMs: (user + system) / 1_000 } satisfies Measured);
+    const rss = process.memoryUsage.rss();
+    process.send?.({ ...happened, rss, cpuMs: (user + system) / 1_000 } satisfies Measured);
+    peakRss = 0;
+    changes = 0;
+    deliveries = 0;
   });
   process.send?.({ port });
 }
 
 /** Connects and counts bytes. Given a number of bytes, it answers when that many more have arrived in total. */
-function load(port: number, connections: number): void {
+function load(port: number, connections: number, setBytes: number): void {
   let received = 0;
   let wanted = 0;
   let heads = 0;
@@ -127,7 +168,7 @@ function load(port: number, connections: number): void {
     socket.on('data', (bytes) => {
       received += bytes.length;
       seen += bytes.length;
-      if (seen >= PUT_BYTES && seen - bytes.length < PUT_BYTES) {
+      if (seen >= setBytes && seen - bytes.length < setBytes) {
         open();
         if (++heads === connections) setTimeout(() => process.send?.('connected'), 300);
       }
@@ -196,6 +237,54 @@ async function measure(candidate: Candidate, connections: number): Promise<Recor
   };
 }
 
+/** All clients connect to a large set, while it stays as it is or changes. */
+async function measureStorm(connections: number, setBytes: number, everyMs: number | undefined) {
+  const sizes = ['--set-kb', String(setBytes / 1_000), '--connections', String(connections)];
+  const server = start(['--serve', 'hub', ...sizes]);
+  const { port } = await heard<{ port: number }>(server);
+  const state = () => {
+    const answer = heard<Measured>(server);
+    server.send({ order: 'measure' });
+    return answer;
+  };
+  const empty = await state();
+  if (everyMs !== undefined) server.send({ order: 'change', everyMs });
+  const began = performance.now();
+  const clients = start(['--load', String(port), ...sizes]);
+  await heard(clients);
+  const seconds = (performance.now() - began) / 1_000;
+  const stormed = await state();
+  // What a change costs once all are connected.
+  server.send({ order: 'change', everyMs: everyMs ?? 100 });
+  await pause(3_000);
+  const changed = await state();
+  clients.kill();
+  server.kill();
+  const perDelivery = (changed.cpuMs - stormed.cpuMs) / changed.deliveries;
+  return {
+    seconds,
+    changes: stormed.changes,
+    cpuMs: stormed.cpuMs - empty.cpuMs,
+    firstPayloadsCpuMs: stormed.cpuMs - empty.cpuMs - perDelivery * stormed.deliveries,
+    peakMb: (stormed.peakRss - empty.rss) / 1024 / 1024,
+    mbAfterwards: (stormed.rss - empty.rss) / 1024 / 1024,
+  };
+}
+
+async function compareStorms(connections: number, setBytes: number, rounds: number) {
+  const results = { still: [] as Record<string, number>[], changing: [] as Record<string, number>[] };
+  for (let round = 0; round < rounds; round++) {
+    results.still.push(await measureStorm(connections, setBytes, undefined));
+    results.changing.push(await measureStorm(connections, setBytes, 100));
+  }
+  return Object.keys(results.still[0]!).map((name) => {
+    const still = median(results.still.map((result) => result[name]!));
+    const changing = median(results.changing.map((result) => result[name]!));
+    const ratio = still > 0 ? round2(changing / still) : undefined;
+    return { name, still: round2(still), changing: round2(changing), ratio };
+  });
+}
+
 const { start, heard } = createBenchChildren({
   moduleUrl: import.meta.url,
   nodeOptions: ['--expose-gc'],
@@ -205,7 +294,7 @@ const { start, heard } = createBenchChildren({
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!;
 
-async function main(connections: number, rounds: number, json: boolean): Promise<void> {
+async function main(connections: number, rounds: number, storm: number, setBytes: number, json: boolean) {
   const results: Record<Candidate, Record<string, number>[]> = { stock: [], hub: [] };
   for (let round = 0; round < rounds; round++) {
     for (const candidate of ['stock', 'hub'] as const) results[candidate].push(await measure(candidate, connections));
@@ -215,12 +304,17 @@ async function main(connections: number, rounds: number, json: boolean): Promise
     const hub = median(results.hub.map((result) => result[name]!));
     return { name, stock: round2(stock), hub: round2(hub), ratio: round2(stock / hub) };
   });
-  if (json) console.log(JSON.stringify({ node: process.version, connections, rounds, rows }));
+  const storms = await compareStorms(storm, setBytes, rounds);
+  if (json) console.log(JSON.stringify({ node: process.version, connections, rounds, rows, storm, setBytes, storms }));
   else {
     console.log(
       `node ${process.version}, ${connections} connections, medians of ${rounds}; ratio: stock / hub, higher is better`,
     );
     console.table(rows);
+    console.log(
+      `${storm} clients connect to a set of ${setBytes / 1_000} KB; ratio: changing / still, lower is better`,
+    );
+    console.table(storms);
   }
 }
 const round2 = (value: number) => Math.round(value * 100) / 100;
@@ -230,14 +324,18 @@ const { values } = parseArgs({
     json: { type: 'boolean', default: false },
     connections: { type: 'string', default: '2000' },
     rounds: { type: 'string', default: '3' },
+    storm: { type: 'string', default: '3000' },
+    'set-kb': { type: 'string' },
     serve: { type: 'string' },
     load: { type: 'string' },
   },
 });
-if (values.serve) void serve(values.serve as Candidate);
-else if (values.load) load(Number(values.load), Number(values.connections));
+const setBytes = 1_000 * Number(values['set-kb'] ?? PUT_BYTES / 1_000);
+if (values.serve) void serve(values.serve as Candidate, setBytes);
+else if (values.load) load(Number(values.load), Number(values.connections), setBytes);
 else {
-  main(Number(values.connections), Number(values.rounds), values.json).then(
+  const [connections, rounds, storm] = [values.connections, values.rounds, values.storm].map(Number);
+  main(connections!, rounds!, storm!, values['set-kb'] ? setBytes : 1_000_000, values.json).then(
     () => process.exit(0),
     (error: unknown) => {
       console.error(error);
