@@ -1,10 +1,14 @@
+const MOST_EDITS = 2;
+
 /** The name most like `word`, without regard to case; undefined if none is close enough to be what was meant. */
 export function nearest(word: string, names: readonly string[]): string | undefined {
   const [best] = names
+    // The distance is at least this difference.
+    .filter((name) => Math.abs(name.length - word.length) <= MOST_EDITS)
     .map((name) => ({ name, distance: editDistance(word.toLowerCase(), name.toLowerCase()) }))
     .sort((a, b) => a.distance - b.distance);
   // Swapping two letters counts as two edits; within two edits every three-letter word is close to any other.
-  return best && best.distance <= (word.length > 3 ? 2 : 1) ? best.name : undefined;
+  return best && best.distance <= (word.length > 3 ? MOST_EDITS : 1) ? best.name : undefined;
 }
 
 /** Levenshtein distance: the least number of letters to insert, delete or replace. */

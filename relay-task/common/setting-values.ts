@@ -45,9 +45,9 @@ export const httpUrl: Reader<string> = (value) => {
 /** Comma-separated items, trimmed; empty items are dropped. */
 export const list: Reader<readonly string[]> = (value) => ({ value: itemsOf(value).filter((item) => item !== '') });
 
-/** Comma-separated items, trimmed; an empty item is most likely a mistake, so it is refused. */
+/** Comma-separated items, trimmed; an empty item is most likely a mistake, so it is refused. No text means no items. */
 export const filledList: Reader<readonly string[]> = (value) => {
-  const items = itemsOf(value);
+  const items = value === '' ? [] : itemsOf(value);
   return items.includes('') ? { wanted: 'comma-separated keys, none of them empty' } : { value: items };
 };
 

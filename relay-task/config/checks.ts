@@ -2,11 +2,11 @@
 import type { Config, EnvironmentConfig } from './assemble.ts';
 import { checkPlaces } from './check-places.ts';
 import type { Findings } from './findings.ts';
-import { lastOf, type Pieces, placesOf, switchOf } from './gather.ts';
-import { masked } from './places.ts';
-import { environmentSettings, type Setting, settings, settingsIn } from './settings.ts';
+import { type Gathered, lastOf, type Pieces, placesOf, switchOf } from './gather.ts';
+import { masked, nameOf } from './places.ts';
+import { environmentSettings, filterSettings, type Setting, settings, settingsIn } from './settings.ts';
 
-export function checkTogether(config: Config, relay: Pieces, findings: Findings): void {
+export function checkTogether(config: Config, gathered: Gathered, relay: Pieces, findings: Findings): void {
   checkSources(config, relay, findings);
   for (const { name, sdkKey, flagsFile } of config.environments) {
     if (sdkKey !== undefined || flagsFile !== undefined) continue;
@@ -15,7 +15,7 @@ export function checkTogether(config: Config, relay: Pieces, findings: Findings)
     );
   }
   reportTwins(config.environments, findings);
-  checkFilters(config, findings);
+  checkFilters(config, gathered.filters, findings);
   checkTransport(config, relay, findings);
   checkRedis(config, relay, findings);
   if (config.consul?.token !== undefined && config.consul.tokenFile !== undefined) {
@@ -79,7 +79,11 @@ function reportTwins(environments: readonly EnvironmentConfig[], findings: Findi
   }
 }
 
-function checkFilters({ filters, environments, autoConfig }: Config, findings: Findings): void {
+function checkFilters(
+  { filters, environments, autoConfig }: Config,
+  pieces: Gathered['filters'],
+  findings: Findings,
+): void {
   if (filters.size === 0) return;
   if (autoConfig) {
     const projects = [...filters.keys()].join(', ');
@@ -97,7 +101,14 @@ function checkFilters({ filters, environments, autoConfig }: Config, findings: F
     if (!projects.has(project)) {
       findings.problem(`filters of project ${project}: no environment has LD_PROJ_KEY_<name>=${masked(project)}`);
     } else if (keys.length === 0) {
-      findings.problem(`filters of project ${project}: no keys; set LD_FILTER_KEYS_${project}`);
+      const given = pieces.get(project)?.get(filterSettings.keys) ?? [];
+      // What is not empty is invalid, which was reported.
+      if (given.some(({ text }) => text !== '')) continue;
+      const where =
+        given.map(({ place }) => `${nameOf(place)} is empty`).join(', ') || `filters of project ${project}: no keys`;
+      findings.problem(
+        `${where}; list the keys in [Filters "${project}"] or LD_FILTER_KEYS_${project}, or remove them`,
+      );
     }
   }
 }

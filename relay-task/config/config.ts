@@ -34,7 +34,7 @@ export function parseConfig(variables: Variables, file?: ConfigFile): ParsedConf
   for (const problem of parsedFile?.problems ?? []) findings.problem(problem);
   const gathered = gather(variables, parsedFile, findings);
   const { config, effective, relay } = assemble(gathered, findings);
-  checkTogether(config, relay, findings);
+  checkTogether(config, gathered, relay, findings);
   const { problems, warnings } = findings;
   if (problems.length > 0) throw new RelayError('CONFIG_INVALID', problems.join('; '), { cause: problems });
   return { config, warnings, effective };

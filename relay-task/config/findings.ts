@@ -11,6 +11,19 @@ export interface CollectedFindings extends Findings {
   readonly warnings: readonly string[];
 }
 
+// biome-ignore lint/suspicious/noControlCharactersInRegex: it replaces them
+const CONTROL_CHARACTERS = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g;
+
+const MOST_CHARACTERS = 2_000;
+const LAST_CHARACTERS = 500;
+
+/** One readable line, whatever names and values it quotes. The place is at its beginning, what to do at its end. */
+function lineOf(finding: string): string {
+  const line = finding.replace(CONTROL_CHARACTERS, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`);
+  if (line.length <= MOST_CHARACTERS) return line;
+  return `${line.slice(0, MOST_CHARACTERS - LAST_CHARACTERS - 1)}…${line.slice(-LAST_CHARACTERS)}`;
+}
+
 export function createFindings(): CollectedFindings {
   const problems: string[] = [];
   const warnings: string[] = [];
@@ -18,10 +31,10 @@ export function createFindings(): CollectedFindings {
     problems,
     warnings,
     problem(text) {
-      problems.push(text);
+      problems.push(lineOf(text));
     },
     warning(text) {
-      warnings.push(text);
+      warnings.push(lineOf(text));
     },
   };
 }

@@ -35,6 +35,22 @@ test('all problems are reported together, in one RelayError', () => {
   ]);
 });
 
+test('a section of filters without keys is one problem, which names its line and what to do', () => {
+  const problemOf = (section: string) =>
+    problemsOf(() => parse(`[Environment "a"]\nsdkKey = sdk-a\nprojKey = shop\n${section}`));
+  const remedy = 'list the keys in [Filters "shop"] or LD_FILTER_KEYS_shop, or remove them';
+  const emptyAt5 = `relay.conf:5: [Filters "shop"] keys is empty; ${remedy}`;
+  expect(problemOf('[Filters "shop"]\nkeys =')).toEqual([emptyAt5]);
+  expect(problemOf('[Filters "shop"]\nkeys = ""')).toEqual([emptyAt5]);
+  expect(problemOf('[Filters "shop"]')).toEqual([`filters of project shop: no keys; ${remedy}`]);
+  expect(problemOf('[Filters "shop"]\nkeys = " "')).toEqual([
+    'relay.conf:5: [Filters "shop"] keys =   is invalid: expected comma-separated keys, none of them empty',
+  ]);
+  expect(problemOf('[Filters "shop"]\nkeys')).toEqual([
+    'relay.conf:5: [Filters "shop"] keys has no value: write keys = <value>',
+  ]);
+});
+
 describe('with a file and variables,', () => {
   test('a variable overrides an option unless it is empty', () => {
     const { config } = parse('[Main]\nport = 1\nlogLevel = warn\n[Environment "a"]\nsdkKey = sdk-a', {
