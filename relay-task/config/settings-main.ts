@@ -201,13 +201,13 @@ export const mainSettings = {
     'the largest context accepted in a request body',
   ),
   initMaxConcurrent: concurrency.optional(
-    'initMaxConcurrent',
+    'maxConcurrent',
     'INIT_MAX_CONCURRENT',
     integer(1, 1_000_000),
     'how many streams are sent their first payload at the same time; chosen by the relay by default',
   ),
   initMaxQueued: concurrency.optional(
-    'initMaxQueued',
+    'maxQueued',
     'INIT_MAX_QUEUED',
     integer(0, 10_000_000),
     'how many streams may wait for that before new ones get 503; chosen by the relay by default',

@@ -20,6 +20,7 @@ const memory = 'all data is in memory, and the store is read only at startup';
 const datadog = "Datadog's agent can collect the Prometheus metrics";
 const stackdriver = 'Stackdriver is not supported; any collector can read the Prometheus metrics';
 const connections = 'there are few upstream connections, and they are kept open';
+const usageMetrics = 'this relay reports no usage metrics';
 const slowReaders = 'clients 8 MiB or 30 s behind are always disconnected';
 
 export const settingsWithoutEffect: readonly SettingWithoutEffect[] = [
@@ -37,20 +38,16 @@ export const settingsWithoutEffect: readonly SettingWithoutEffect[] = [
     integer(0, Number.MAX_SAFE_INTEGER),
     'all events are forwarded; LaunchDarkly samples',
   ),
-  row(
-    'Events',
-    'metricsCapacity',
-    'EVENTS_METRICS_CAPACITY',
-    integer(1, Number.MAX_SAFE_INTEGER),
-    'this relay reports no usage metrics',
-  ),
+  row('Events', undefined, 'EVENTS_SEND', text, 'whether events are forwarded is decided by USE_EVENTS alone'),
+  row('Events', 'metricsCapacity', 'EVENTS_METRICS_CAPACITY', integer(1, Number.MAX_SAFE_INTEGER), usageMetrics),
+  row('Main', 'disableInternalUsageMetrics', 'DISABLE_INTERNAL_USAGE_METRICS', boolean, usageMetrics),
   row('AutoConfig', 'cacheKey', 'AUTO_CONFIG_CACHE_KEY', text, 'the copy has a fixed place in the store', {
     secret: true,
   }),
-  row('Concurrency', 'initSendTimeout', 'INIT_SEND_TIMEOUT', durationMs, slowReaders),
-  row('Concurrency', 'clientWriteMinBytesPerSecond', 'CLIENT_WRITE_MIN_BYTES_PER_SECOND', text, slowReaders),
-  row('Concurrency', 'clientWriteSlack', 'CLIENT_WRITE_SLACK', durationMs, slowReaders),
-  row('Concurrency', 'clientWriteMaxTime', 'CLIENT_WRITE_MAX_TIME', durationMs, slowReaders),
+  row('Concurrency', 'sendTimeout', 'INIT_SEND_TIMEOUT', durationMs, slowReaders),
+  row('Main', 'clientWriteMinBytesPerSecond', 'CLIENT_WRITE_MIN_BYTES_PER_SECOND', text, slowReaders),
+  row('Main', 'clientWriteSlack', 'CLIENT_WRITE_SLACK', durationMs, slowReaders),
+  row('Main', 'clientWriteMaxTime', 'CLIENT_WRITE_MAX_TIME', durationMs, slowReaders),
   row(
     'Http',
     'enableCompression',
@@ -61,7 +58,7 @@ export const settingsWithoutEffect: readonly SettingWithoutEffect[] = [
   row('Http', 'idleConnTimeout', 'HTTP_IDLE_CONN_TIMEOUT', durationMs, connections),
   row('Http', 'maxIdleConns', 'HTTP_MAX_IDLE_CONNS', integer(0, Number.MAX_SAFE_INTEGER), connections),
   row('Http', 'maxIdleConnsPerHost', 'HTTP_MAX_IDLE_CONNS_PER_HOST', integer(0, Number.MAX_SAFE_INTEGER), connections),
-  row('Http', 'disableKeepAlive', 'HTTP_DISABLE_KEEPALIVE', boolean, connections),
+  row('Http', 'disableKeepAlives', 'HTTP_DISABLE_KEEPALIVE', boolean, connections),
   row('Proxy', 'domain', 'PROXY_AUTH_DOMAIN', text, 'only NTLM needs it'),
   row('Datadog', 'enabled', 'USE_DATADOG', boolean, datadog),
   row('Datadog', 'prefix', 'DATADOG_PREFIX', text, datadog),

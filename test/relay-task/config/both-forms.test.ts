@@ -109,7 +109,7 @@ const one: readonly Row[] = [
   ],
   ['Main: maxClientRequestBodySize = 1KiB', 'MAX_CLIENT_REQUEST_BODY_SIZE=1KiB', { maxClientRequestBodyBytes: 1024 }],
   [
-    'Concurrency: initMaxConcurrent = 10\nConcurrency: initMaxQueued = 0',
+    'Concurrency: maxConcurrent = 10\nConcurrency: maxQueued = 0',
     'INIT_MAX_CONCURRENT=10\nINIT_MAX_QUEUED=0',
     { initMaxConcurrent: 10, initMaxQueued: 0 },
   ],

@@ -45,7 +45,7 @@ const values: readonly Row[] = [
   ['Events: capacity = 0', 'EVENTS_CAPACITY=0', `$1 := 0 ${is} an integer from 1 to 100000000`],
   ['Events: flushInterval = soon', 'EVENTS_FLUSH_INTERVAL=soon', `$1 := soon ${is} ${duration}`],
   ['Events: inlineUsers = perhaps', 'EVENTS_INLINE_USERS=perhaps', `$1 := perhaps ${is} ${switched}`],
-  ['Concurrency: initMaxConcurrent = 0', 'INIT_MAX_CONCURRENT=0', `$1 := 0 ${is} an integer from 1 to 1000000`],
+  ['Concurrency: maxConcurrent = 0', 'INIT_MAX_CONCURRENT=0', `$1 := 0 ${is} an integer from 1 to 1000000`],
   ['Redis: port = 0', 'REDIS_PORT=0\nUSE_REDIS=1', `$1 := 0 ${is} a port from 1 to 65535, or tcp://host:port`],
   [
     'Redis: url = http://r',
@@ -174,7 +174,6 @@ const together: readonly Row[] = [
     'Environment "production": projKey = shop\nFilters "shop": keys = "web,,ios"',
     'LD_PROJ_KEY_production=shop\nLD_FILTER_KEYS_shop=web,,ios',
     `$2 := web,,ios ${is} comma-separated keys, none of them empty`,
-    'filters of project shop: no keys; set LD_FILTER_KEYS_shop',
   ],
   [
     'Environment "production": projKey = shop\nFilters "shop": keys = web\nRedis: host = localhost',
