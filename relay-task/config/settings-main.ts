@@ -95,7 +95,7 @@ export const mainSettings = {
     'DISCONNECTED_STATUS_TIME',
     durationMs,
     '1m',
-    'how long upstream may be interrupted before `/status` reports it as disconnected',
+    'how long upstream may be interrupted before `/status` reports it as disconnected; before the first connection it always does',
   ),
   drainWindowMs: main.setting(
     'drainWindow',

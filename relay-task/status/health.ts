@@ -156,9 +156,11 @@ export function createHealth(options: HealthOptions): RelayHealth {
     if (open.length > 0) return open.map(({ name }) => `data for environment "${name}"`);
     return environments.some(({ initialized }) => initialized) ? [] : ['data for at least one environment'];
   };
+  /** A short interruption is tolerated; data from a store, before the first connection, is none. */
   const isConnected = ({ initialized, upstream }: EnvironmentHealth) =>
     initialized &&
     upstream !== undefined &&
+    upstream.state !== 'INITIALIZING' &&
     (upstream.state === 'VALID' || now() - upstream.stateSince < options.disconnectedStatusTimeMs);
   const isHealthy = (environment: EnvironmentHealth) => {
     const { available = true, potentiallyStale = false } = environment.bigSegments ?? {};

@@ -92,9 +92,11 @@ test('a relay with a filled store serves while LaunchDarkly is down, and its sta
   expect((await getJson(second, '/sdk/flags/a')).body).toEqual(flag('a', 5));
   expect((await getJson(second, '/readyz')).status).toBe(200);
   const { body } = await getJson(second, '/status');
-  expect(body.environments.production).toMatchObject({
-    initialized: true,
-    connectionStatus: { state: 'INITIALIZING' },
+  expect(body).toMatchObject({
+    status: 'degraded',
+    environments: {
+      production: { initialized: true, status: 'disconnected', connectionStatus: { state: 'INITIALIZING' } },
+    },
   });
 
   upstream.answer = 'stream';
@@ -102,6 +104,8 @@ test('a relay with a filled store serves while LaunchDarkly is down, and its sta
   const stream = opened(await readStream({ port: second.port, path: '/all', headers: authorized }));
   expect((await stream.next()).event).toBe('put');
   expect((await stream.next(15_000)).data).toContain('"version":6');
+  const later = await getJson(second, '/status');
+  expect(later.body).toMatchObject({ status: 'healthy', environments: { production: { status: 'connected' } } });
 });
 
 test('a relay without data answers 503 with Retry-After and never 4xx, whether LaunchDarkly is down or rejects its key', async () => {

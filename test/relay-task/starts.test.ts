@@ -296,7 +296,7 @@ describe('auto-configuration cached in the store', () => {
       expect(client.servedAfterMs).toBeLessThan(PROMISED_MS + 1_000);
       const status = await statusAt(port);
       expect(status.keySource).toMatchObject({ kind: 'auto-configuration', state: 'INTERRUPTED' });
-      expect(status.environments[environmentId]).toMatchObject({ initialized: true, status: 'connected' });
+      expect(status.environments[environmentId]).toMatchObject({ initialized: true, status: 'disconnected' });
       expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200);
     }
     expect(await stored()).toBe(before);

@@ -183,6 +183,16 @@ describe('/status', () => {
     });
   });
 
+  test('reports an environment with data from a store as disconnected at once, until it was connected for the first time', () => {
+    const { health, state } = start([environment({ upstream: upstream({ state: 'INITIALIZING', stateSince: T }) })]);
+    const disconnected = { status: 'degraded', environments: { production: { status: 'disconnected' } } };
+    expect(health.status()).toMatchObject(disconnected);
+    state.environments = [environment({ upstream: upstream({ state: 'VALID' }) })];
+    expect(health.status()).toMatchObject({ status: 'healthy', environments: { production: { status: 'connected' } } });
+    state.environments = [environment({ upstream: upstream({ state: 'INTERRUPTED', stateSince: T }) })];
+    expect(health.status()).toMatchObject({ status: 'healthy' });
+  });
+
   test('reports an environment without data or key as disconnected and initializing since its creation', () => {
     const { health } = start([environment({ initialized: false, upstream: undefined })]);
     expect(health.status()).toMatchObject({
