@@ -1,7 +1,8 @@
 /** From everything that was given to one Config. */
-import { assembleStores, withoutIdleStores } from './assemble-stores.ts';
+import { assembleStores } from './assemble-stores.ts';
 import type { Findings } from './findings.ts';
 import type { Gathered, Pieces } from './gather.ts';
+import { withoutIdleSettings } from './idle-settings.ts';
 import { nameOf, type Place } from './places.ts';
 import { readPiece, readSetting, understood } from './read-settings.ts';
 import { type Setting, type SettingTable, type Values, valuesOf } from './setting.ts';
@@ -27,7 +28,7 @@ const CLIENT_SIDE_BASE_URI = 'https://clientsdk.launchdarkly.com';
 /** A former default of ld-relay, which replaces it too. */
 const OLD_BASE_URI = 'https://app.launchdarkly.com';
 
-/** `relay` is what is left of the relay's own settings without those of stores that are not in use. */
+/** `relay` is what is left of the relay's own settings without those of what is not in use. */
 export function assemble(gathered: Gathered, findings: Findings) {
   const effective: Effective[] = [];
   function read<Table extends SettingTable>(table: Table, pieces: Pieces, name?: string): Values<Table> {
@@ -38,7 +39,7 @@ export function assemble(gathered: Gathered, findings: Findings) {
     });
   }
 
-  const relay = withoutIdleStores(gathered.relay, findings);
+  const relay = withoutIdleSettings(gathered.relay, findings);
   const values = read(settings, relay);
   const filters: ReadonlyMap<string, readonly string[]> = new Map(
     [...gathered.filters].map(([project, pieces]) => {

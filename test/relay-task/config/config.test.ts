@@ -51,6 +51,53 @@ test('a section of filters without keys is one problem, which names its line and
   ]);
 });
 
+describe('the file sets options of something that is not switched on:', () => {
+  const environment = '[Environment "a"]\nsdkKey = sdk-a';
+  test.each([
+    ['DynamoDB', 'tableName = t\nurl = http://d:1', 'tableName', ['tableName', 'url'], '[DynamoDB] enabled is not set'],
+    ['Redis', 'tls = true\npassword = p', 'tls', ['tls', 'password'], 'no address of Redis is set'],
+    ['Consul', 'token = t', 'token', ['token'], 'no address of Consul is set'],
+    ['Prometheus', 'port = 9', 'port', ['port'], '[Prometheus] enabled is not set'],
+  ])('[%s] is reported option by option, and is not in force', (section, given, option, options, why) => {
+    const { config, warnings, effective } = parse(`${environment}\n[${section}]\n${given}`);
+    expect(config).toMatchObject({ dynamoDB: undefined, redis: undefined, consul: undefined, prometheus: undefined });
+    expect(warnings).toEqual(
+      options.map((name, index) => `relay.conf:${4 + index}: [${section}] ${name} has no effect: ${why}`),
+    );
+    const row = effective.find(({ setting }) => setting.section === section && setting.option === option);
+    expect(row?.places ?? []).toEqual([]);
+  });
+
+  test('a certificate without TLS is reported', () => {
+    expect(parse(`${environment}\n[Main]\ntlsCert = c\ntlsKey = k`).warnings).toEqual([
+      'relay.conf:4: [Main] tlsCert has no effect: [Main] tlsEnabled is not set',
+      'relay.conf:5: [Main] tlsKey has no effect: [Main] tlsEnabled is not set',
+    ]);
+  });
+
+  test('nothing is said of what is switched off expressly, or left empty', () => {
+    expect(parse(`${environment}\n[DynamoDB]\nenabled = false\ntableName = t`).warnings).toEqual([]);
+    expect(parse(`${environment}\n[DynamoDB]\ntableName = t`, { USE_DYNAMODB: 'false' }).warnings).toEqual([]);
+    expect(parse(`${environment}\n[DynamoDB]\ntableName =`).warnings).toEqual([]);
+    expect(
+      parse(environment, { USE_DYNAMODB: '0', DYNAMODB_TABLE: 't', USE_REDIS: 'no', REDIS_HOST: 'r' }).warnings,
+    ).toEqual([]);
+  });
+
+  test('a variable that switches it on puts the options in force', () => {
+    const { config, warnings } = parse(`${environment}\n[DynamoDB]\ntableName = t`, { USE_DYNAMODB: '1' });
+    expect(config.dynamoDB).toMatchObject({ tableName: 't' });
+    expect(warnings).toEqual(['LD_PREFIX_a is not set: a second environment will need one']);
+  });
+
+  test('the region of DynamoDB is used by SSM too, so it is in force', () => {
+    expect(parse(`${environment}\n[DynamoDB]\nregion = eu-west-1`)).toMatchObject({
+      config: { awsRegion: 'eu-west-1' },
+      warnings: [],
+    });
+  });
+});
+
 describe('with a file and variables,', () => {
   test('a variable overrides an option unless it is empty', () => {
     const { config } = parse('[Main]\nport = 1\nlogLevel = warn\n[Environment "a"]\nsdkKey = sdk-a', {
