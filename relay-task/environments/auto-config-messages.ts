@@ -42,7 +42,7 @@ type Table = 'environments' | 'filters';
 export function parseAutoConfigMessage(event: string | undefined, text: string): AutoConfigMessage {
   if (event === 'reconnect') return { kind: 'reconnect' };
   if (event !== 'put' && event !== 'patch' && event !== 'delete') {
-    return { kind: 'ignored', why: `unknown event ${event ?? 'message'}` };
+    return { kind: 'ignored', why: `an event of the unknown kind ${JSON.stringify(event ?? 'message')}` };
   }
   const invalid = (problem: string): AutoConfigMessage => ({ kind: 'invalid', problem });
   let body: unknown;
@@ -52,10 +52,11 @@ export function parseAutoConfigMessage(event: string | undefined, text: string):
     return invalid(`a ${event} of ${text.length} characters is not JSON`);
   }
   if (!isObject(body)) return invalid(`a ${event} is ${describeType(body)}, not an object`);
-  const path = member(body, 'path') ?? '/';
-  if (event === 'put') return path === '/' ? readPut(body) : { kind: 'ignored', why: 'a put for another path' };
+  const path = member(body, 'path') ?? '';
+  const ignored: AutoConfigMessage = { kind: 'ignored', why: `a ${event} for the path ${JSON.stringify(path)}` };
+  if (event === 'put') return path === '' || path === '/' ? readPut(body) : ignored;
   const [, table, id] = /^\/(environments|filters)\/(.+)$/s.exec(String(path)) ?? [];
-  if (id === undefined) return { kind: 'ignored', why: `a ${event} for another path` };
+  if (id === undefined) return ignored;
   return event === 'patch' ? readPatch(table as Table, id, body) : readDelete(table as Table, id, body);
 }
 

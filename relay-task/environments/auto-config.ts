@@ -1,3 +1,4 @@
+import { oncePerReason } from '../common/once-per-reason.ts';
 import { sleep } from '../common/pause.ts';
 import { inSlices } from '../common/slices.ts';
 import type { EnvironmentSink, EnvironmentSource, Keeper, Log } from '../ports.ts';
@@ -48,6 +49,7 @@ type Arrived = Exclude<AutoConfigMessage, { kind: 'reconnect' | 'ignored' | 'inv
  */
 export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   const { sink, log, cache, now = Date.now } = options;
+  const warnIgnored = oncePerReason((reason) => log.warn('Ignored an auto-configuration event', { reason }));
   const status = createSourceStatus('auto-configuration');
   const remembered = cache && createRemembered({ ...cache, what: 'the last good auto-configuration', log });
   let state = createAutoConfigState();
@@ -73,7 +75,7 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
     if (message.kind === 'reconnect') return 'reconnect';
     if (message.kind === 'invalid') return { problem: message.problem };
     if (message.kind === 'ignored') {
-      log.warn('Ignored an auto-configuration event', { reason: message.why });
+      warnIgnored(message.why);
       return undefined;
     }
     // A new connection will begin with a complete put.

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
+import { oncePerReason } from '../common/once-per-reason.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
@@ -57,6 +58,9 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   const { resetAfterMs = 60_000, maxEventLength = 128 * 1024 * 1024 } = options;
   const backoff = createBackoff(options.backoff ?? { firstMs: 1_000, maxMs: 30_000 }, options.random);
   const slow = createBackoff(options.refusedBackoff ?? { firstMs: 300_000, maxMs: 3_600_000 }, options.random);
+  const warnIgnored = oncePerReason((reason) =>
+    log.warn(`${name}: ignored a line that is no part of an event`, { reason }),
+  );
   let lastEventId: string | undefined;
   let drop = () => {};
   let retryTimer: NodeJS.Timeout | undefined;
@@ -122,6 +126,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
           if (verdict !== 'reconnect') return fail(verdict);
           log.info(`${name} reconnecting at LaunchDarkly's request`, { delayMs: again(backoff) });
         },
+        onIgnored: warnIgnored,
         onFailure: fail,
       });
       response.on('data', (chunk: Buffer) => {
@@ -147,6 +152,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
 function createReader(options: {
   readonly maxEventLength: number;
   onEvent(message: EventSourceMessage, receivedAt: number): void;
+  onIgnored(reason: string): void;
   onFailure(failure: Failure): void;
 }): (chunk: Buffer) => void {
   const { maxEventLength, onEvent, onFailure } = options;
@@ -156,8 +162,8 @@ function createReader(options: {
   const parser = createParser({
     maxBufferSize: maxEventLength,
     onEvent: (message) => onEvent(message, receivedAt),
-    onError({ type }) {
-      if (type !== 'max-buffer-size-exceeded') return;
+    onError({ type, message }) {
+      if (type !== 'max-buffer-size-exceeded') return options.onIgnored(message);
       onFailure({ kind: 'INVALID_DATA', message: `an event is longer than ${maxEventLength} characters` });
     },
   });

@@ -27,7 +27,7 @@ export type Held = (kind: Kind, key: string) => Item | undefined;
 /** Parses one event. Never throws. Problems quote only keys, versions and paths of the payload. */
 export function readMessage(event: string | undefined, text: string, held?: Held): Message {
   if (event !== 'put' && event !== 'patch' && event !== 'delete') {
-    return { kind: 'ignored', why: `unknown event ${event ?? 'message'}` };
+    return { kind: 'ignored', why: `an event of the unknown kind ${show(event ?? 'message')}` };
   }
   let json: SlicedJson;
   try {
@@ -65,7 +65,9 @@ function isUnreadable(item: Item | UnreadableItem): item is UnreadableItem {
 }
 
 function readPut(body: JsonObject, json: SlicedJson, held?: Held): Message {
-  if (body.path !== undefined && body.path !== '/') return { kind: 'ignored', why: 'a put for another path' };
+  // Some servers send no path with everything; LaunchDarkly's SDKs accept that.
+  const path = body.path ?? '';
+  if (path !== '' && path !== '/') return { kind: 'ignored', why: `a put for the path ${show(path)}` };
   const { data } = body;
   // Without this check a damaged put would count as an empty environment and remove every flag.
   if (!isObject(data) || !isObject(data.flags)) return { kind: 'invalid', problem: 'a put has no data.flags' };
@@ -117,9 +119,9 @@ function readChange(event: 'patch' | 'delete', body: JsonObject, json: SlicedJso
   const { path } = body;
   if (typeof path !== 'string') return { kind: 'invalid', problem: `a ${event} has no path` };
   const target = collections.find(({ name }) => path.startsWith(`/${name}/`));
-  if (!target) return { kind: 'ignored', why: `a ${event} for another path` };
-  const { kind, name } = target;
-  const key = path.slice(name.length + 2);
+  const key = target ? path.slice(target.name.length + 2) : '';
+  if (!target || key === '') return { kind: 'ignored', why: `a ${event} for the path ${show(path)}` };
+  const { kind } = target;
   if (event === 'delete') {
     const { version } = body;
     if (!isVersion(version))

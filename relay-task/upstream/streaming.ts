@@ -1,4 +1,5 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { oncePerReason } from '../common/once-per-reason.ts';
 import type { Log, Outbound, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { readMessage } from './messages.ts';
@@ -31,6 +32,7 @@ const FRESH_MS = 360_000;
  */
 export function startStreaming(options: StreamingOptions): Upstream {
   const { streamUri, sdkKey, filter, sink, log } = options;
+  const warnIgnored = oncePerReason((reason) => log.warn('Ignored a message from LaunchDarkly', { reason }));
   const status = createStatus({ onStatus: options.onStatus, freshMs: FRESH_MS });
 
   function deliver(event: string | undefined, data: string, receivedAt: number): Failure | undefined {
@@ -53,7 +55,7 @@ export function startStreaming(options: StreamingOptions): Upstream {
         sink.skip(message.item);
         return undefined;
       case 'ignored':
-        log.debug('Ignored an event from LaunchDarkly', { reason: message.why });
+        warnIgnored(message.why);
         return undefined;
       case 'invalid':
         return { kind: 'INVALID_DATA', message: message.problem };

@@ -311,17 +311,30 @@ describe('an invalid auto-configuration message', () => {
   });
 
   test.each([
-    ['an unknown event', 'hello', {}],
-    ['an unknown path', 'patch', { path: '/teams/x', data: {} }],
-    ['a put for another path', 'put', { path: '/environments', data: {} }],
-  ])('that is %s is ignored', async (_, event, data) => {
+    ['an unknown event', 'hello', {}, 'an event of the unknown kind "hello"'],
+    ['an unknown path', 'patch', { path: '/teams/x', data: {} }, 'a patch for the path "/teams/x"'],
+    ['a put for another path', 'put', { path: '/environments', data: {} }, 'a put for the path "/environments"'],
+  ])('that is %s is ignored and logged once with that reason', async (_, event, data, reason) => {
     const fake = await launchDarkly(environmentRep('e1', 1));
-    const { find, answered, last } = start(fake);
+    const { find, answered, last, lines } = start(fake);
     await answered();
+    await fake.upstream.event(event, data);
     await fake.upstream.event(event, data);
     await settled(fake, find);
     expect(last()).toHaveLength(2);
     expect(fake.upstream.connections).toBe(1);
+    expect(lines.filter((line) => line.includes('Ignored an auto-configuration event'))).toEqual([
+      `Ignored an auto-configuration event ${JSON.stringify({ reason })}`,
+    ]);
+  });
+
+  test.each([{}, { path: '' }, { path: null }])('that is a put with %j for its path holds everything', async (path) => {
+    const fake = await launchDarkly(environmentRep('e1', 1));
+    const { find, answered } = start(fake);
+    await answered();
+    await fake.upstream.event('put', { ...path, data: { environments: { e2: environmentRep('e2', 1) } } });
+    await eventually(() => expect(find('e2')).toBeDefined());
+    expect(find('e1')).toBeUndefined();
   });
 });
 

@@ -163,6 +163,64 @@ describe('an upstream message', () => {
     expect(upserts[0]!.json).toBe(a!.json.replace('"version":2', '"version":3'));
   });
 
+  test.each([
+    ['without a path', {}],
+    ['with an empty path', { path: '' }],
+    ['with no path but null', { path: null }],
+  ])('that is a put %s holds everything', async (_what, path) => {
+    const upstream = await startUpstream();
+    upstream.answer = 'silent';
+    const { puts, stream, lines } = listen(upstream);
+    await upstream.connected(1);
+    await upstream.event('put', { ...path, data: { flags: { a: flagData('a', 1) }, segments: {} } });
+    await until('a put', () => puts.length === 1);
+    expect(puts[0]?.items.map(({ key }) => key)).toEqual(['a']);
+    expect(stream.status().state).toBe('VALID');
+    expect(lines.filter((line) => line.includes('Ignored'))).toEqual([]);
+  });
+
+  test('that is ignored is logged once with its reason, and what follows is delivered', async () => {
+    const upstream = await startUpstream();
+    const { puts, upserts, lines, skipped } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    for (const round of [1, 2]) {
+      await upstream.event('indirect/put', 'not json at all');
+      await upstream.event('put', { path: '/elsewhere', data: { flags: {} } });
+      await upstream.event('patch', { path: '/metrics/a', data: 1 });
+      await upstream.event('delete', { path: '/metrics/a', version: 1 });
+      await upstream.event('delete', { path: '/segments/', version: 1 });
+      await upstream.send('retry: x\nunknown: y\n: comment\ndata: {"no":"event"}\n\n');
+      await upstream.patch('flags', flagData('a', round));
+      await until('a patch', () => upserts.length === round);
+    }
+    expect([puts.length, upstream.connections, skipped]).toEqual([1, 1, []]);
+    expect(upserts.map(({ key }) => key)).toEqual(['a', 'a']);
+    const ignored = (message: string) =>
+      lines.filter((line) => line.startsWith(message)).map((line) => JSON.parse(line.slice(message.length)).reason);
+    expect(ignored('LaunchDarkly stream: ignored a line that is no part of an event')).toEqual([
+      'Invalid `retry` value: "x"',
+      'Unknown field "unknown"',
+    ]);
+    expect(ignored('Ignored a message from LaunchDarkly')).toEqual([
+      'an event of the unknown kind "indirect/put"',
+      'a put for the path "/elsewhere"',
+      'a patch for the path "/metrics/a"',
+      'a delete for the path "/metrics/a"',
+      'a delete for the path "/segments/"',
+      'an event of the unknown kind "message"',
+    ]);
+  });
+
+  test('from a server that does not send events at all leaves one line that says so', async () => {
+    const upstream = await startUpstream();
+    upstream.answer = { status: 200, body: '<html>\n<p>Sign in to this network</p>\n</html>\n' };
+    const { lines } = listen(upstream);
+    await upstream.requested(3);
+    const ignored = lines.filter((line) => line.startsWith('LaunchDarkly stream: ignored a line'));
+    expect(ignored[0]).toContain('Unknown field \\"<html>\\"');
+    expect(new Set(ignored).size).toBe(ignored.length);
+  });
+
   test('for other events, paths or fields is ignored', async () => {
     const upstream = await startUpstream();
     const { puts, upserts, statuses } = listen(upstream);
