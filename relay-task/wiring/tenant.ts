@@ -119,7 +119,7 @@ export function createTenant(
     onChange(change) {
       streams.publish(change);
       for (const store of kept.stores) store.notify(change);
-      if (memory.hasBigSegments) kept.bigSegments?.start();
+      kept.startBigSegments();
       options.onChange?.(tenant, change);
     },
   });
@@ -191,7 +191,7 @@ export function createTenant(
       return upstream.problem();
     },
   };
-  const kept = createKept(tenant, parts, placeOf(first, filter));
+  const kept = createKept(tenant, parts, placeOf(first, filter), log);
   // Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve.
   const started = Promise.all(kept.stores.map((store) => bootFrom(store, memory, admission, log, kept.distrust))).then(
     upstream.start,
@@ -231,7 +231,7 @@ export function createTenant(
 }
 
 /** What keeps a tenant's data outside this process, in one place of each store. */
-function createKept(tenant: Tenant, parts: TenantParts, first: Place) {
+function createKept(tenant: Tenant, parts: TenantParts, first: Place, log: Log) {
   let place = first;
   let stores: readonly Store[] = [];
   let bigSegments: TenantBigSegments | undefined;
@@ -239,6 +239,20 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place) {
   let served: { environment?: string | undefined };
   /** False: what the stores hold without a name may be another environment's. */
   let adopts = true;
+  let isMissingTold = false;
+
+  /** Once memory has Big Segments. Idempotent. */
+  function startBigSegments(): void {
+    if (!tenant.memory.hasBigSegments) return;
+    bigSegments?.start();
+    if (bigSegments || isMissingTold) return;
+    isMissingTold = true;
+    const names = stores.map((store) => store.status().database).join(' and ');
+    log.warn('Flags use Big Segments, and no store holds them; all contexts count as outside of them', {
+      environment: tenant.name,
+      reason: `${names === '' ? 'there is no store' : `${names} cannot hold them`}; add Redis or DynamoDB`,
+    });
+  }
 
   function openBigSegments(former?: FormerBigSegments): void {
     const mine: typeof served = {};
@@ -249,7 +263,7 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place) {
       onBatch: () => tenant.memory.bigSegmentsChanged(),
       former,
     });
-    if (tenant.memory.hasBigSegments) bigSegments?.start();
+    startBigSegments();
   }
 
   function open(former?: FormerBigSegments): void {
@@ -267,6 +281,7 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place) {
     get bigSegments() {
       return bigSegments;
     },
+    startBigSegments,
     /** Opens another place, and closes the one before. Undefined: it is the same. */
     move(next: Place): { readonly closed: Promise<unknown> } | undefined {
       if (isSamePlace(next, place)) return undefined;

@@ -1,5 +1,7 @@
 /** Big Segments through the whole relay: LaunchDarkly's patches, a real table, evaluated flags. */
+import type { Variables } from '../../relay-task/config/config.ts';
 import { hashOf } from '../../relay-task/store/big-segments.ts';
+import { startConsul } from '../support/consul-server.ts';
 import { startTable } from '../support/dynalite.ts';
 import { eventually } from '../support/eventually.ts';
 import { startFakeBigSegments, wirePatch } from '../support/fake-big-segments.ts';
@@ -104,4 +106,46 @@ test('of two relays on one table one writes a Big Segments patch, and clients of
   }
   const writes = proxy.passed.filter(({ namespace }) => namespace === 'prod:big_segments_user');
   expect(writes.filter(({ operation }) => operation === 'UpdateItem')).toHaveLength(3);
+});
+
+describe('where no store holds Big Segments', () => {
+  const NOWHERE = 'Flags use Big Segments, and no store holds them; all contexts count as outside of them';
+
+  async function startWith(stores: Variables) {
+    const upstream = opened(await startFakeUpstream({ flags: { club } }));
+    const relay = opened(
+      await startTestRelay({
+        ...{ LD_ENV_prod: variables.LD_ENV_prod, LD_CLIENT_SIDE_ID_prod: 'client-id', LD_PREFIX_prod: 'prod' },
+        ...{ STREAM_URI: upstream.uri, ...stores },
+      }),
+    );
+    const evaluate = async () => {
+      const response = await fetch(`${relay.uri}/sdk/evalx/client-id/contexts/${context}?withReasons=true`);
+      return ((await response.json()) as { club?: unknown }).club;
+    };
+    const warnings = () => relay.lines.filter(({ message }) => message === NOWHERE);
+    return { upstream, evaluate, warnings };
+  }
+
+  test.each([
+    ['Consul is the only store', true, 'consul cannot hold them; add Redis or DynamoDB'],
+    ['there is no store', false, 'there is no store; add Redis or DynamoDB'],
+  ])('one line of the log says so once a flag set has one: %s', async (_, hasConsul, reason) => {
+    const consul = opened(await startConsul());
+    const stores = hasConsul ? { USE_CONSUL: 'true', CONSUL_HOST: consul.address } : {};
+    const { upstream, evaluate, warnings } = await startWith(stores);
+    await eventually(async () => expect(await evaluate()).toMatchObject({ value: 'out' }));
+    expect(warnings()).toEqual([]);
+    await upstream.patch('segments', vip);
+    await eventually(() => expect(warnings()).not.toEqual([]));
+    const again = [
+      { ...vip, version: 2 },
+      { ...club, version: 2 },
+    ] as const;
+    await upstream.patch('segments', again[0]);
+    await upstream.patch('flags', again[1]);
+    await eventually(async () => expect(await evaluate()).toMatchObject({ version: 2 }));
+    expect(warnings()).toEqual([{ level: 'warn', message: NOWHERE, fields: { environment: 'prod', reason } }]);
+    expect(await evaluate()).toMatchObject({ value: 'out', reason: { bigSegmentsStatus: 'NOT_CONFIGURED' } });
+  });
 });
