@@ -4,7 +4,9 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Reason } from '../../lib/evaluation/index.ts';
-import type { EvaluatedFlag } from '../ports.ts';
+import type { Item } from '../../lib/flag-table/index.ts';
+import { membersOf } from '../common/json-text.ts';
+import type { EvaluatedFlag, ItemView } from '../ports.ts';
 
 export interface OpenFeatureResult {
   readonly failed: boolean;
@@ -35,22 +37,37 @@ interface Evaluated {
   readonly reason: Reason;
 }
 
-/** Equal answers of one state of a flag are one object, so each is converted once. */
-export function createOpenFeatureResults(): (flag: EvaluatedFlag, reasons: Reasons) => OpenFeatureResult {
+/** Equal answers of one state of a flag are one object, so each is converted once. `view` holds that state. */
+export function createOpenFeatureResults() {
   const made = { launchdarkly: new WeakMap(), standard: new WeakMap() } satisfies Record<
     Reasons,
     WeakMap<EvaluatedFlag, OpenFeatureResult>
   >;
-  return (flag, reasons) => {
+  const decimals = new WeakMap<Item, boolean>();
+
+  /** Whether a variation of the flag is a number with a fraction, so that its whole numbers are decimals too. */
+  function isDecimal(item: Item | undefined): boolean {
+    if (!item) return false;
+    const known = decimals.get(item);
+    if (known !== undefined) return known;
+    const variations: unknown = JSON.parse(membersOf(item.json).get('variations') ?? '[]');
+    const found = Array.isArray(variations) && variations.some((one) => typeof one === 'number' && one % 1 !== 0);
+    decimals.set(item, found);
+    return found;
+  }
+
+  return (flag: EvaluatedFlag, reasons: Reasons, view: ItemView): OpenFeatureResult => {
     const known: OpenFeatureResult | undefined = made[reasons].get(flag);
     if (known) return known;
-    const result = toOpenFeature(flag.key, JSON.parse(flag.json), reasons);
+    const evaluated: Evaluated = JSON.parse(flag.json);
+    const asDecimal = Number.isInteger(evaluated.value) && isDecimal(view.get('features', flag.key));
+    const result = toOpenFeature(flag.key, evaluated, reasons, asDecimal);
     made[reasons].set(flag, result);
     return result;
   };
 }
 
-function toOpenFeature(key: string, evaluated: Evaluated, reasons: Reasons): OpenFeatureResult {
+function toOpenFeature(key: string, evaluated: Evaluated, reasons: Reasons, asDecimal: boolean): OpenFeatureResult {
   const { value, variation, version, reason } = evaluated;
   const { kind, ...details } = reason;
   const metadata = {
@@ -65,15 +82,23 @@ function toOpenFeature(key: string, evaluated: Evaluated, reasons: Reasons): Ope
     const errorDetails = `the flag could not be evaluated: ${reason.errorKind}`;
     return { failed: true, json: JSON.stringify({ key, errorCode, errorDetails, metadata }) };
   }
+  // Without a value the caller's default applies, which is also what LaunchDarkly's SDKs return for null.
+  const member = value === null ? '' : `"value":${toJson(value, asDecimal)},`;
   const success = {
-    key,
-    // Without a value the caller's default applies, which is also what LaunchDarkly's SDKs return for null.
-    ...(value !== null && { value }),
     reason: reasons === 'standard' ? standardReason(reason) : kind,
     ...(variation !== null && { variant: String(variation) }),
     metadata,
   };
-  return { failed: false, json: JSON.stringify(success) };
+  return { failed: false, json: `{"key":${JSON.stringify(key)},${member}${JSON.stringify(success).slice(1)}` };
+}
+
+/**
+ * Whole numbers of a flag that also has fractions get one, `100.0`: providers in Java and Python tell integers from doubles by
+ * the text, and refuse an integer for a double.
+ */
+function toJson(value: unknown, asDecimal: boolean): string {
+  const text = JSON.stringify(value);
+  return asDecimal && /^-?\d+$/.test(text) ? `${text}.0` : text;
 }
 
 /**

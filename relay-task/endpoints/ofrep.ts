@@ -83,7 +83,7 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
         const errorDetails = `there is no flag ${JSON.stringify(key)} that this kind of credential may see`;
         return jsonReply(404, { key, errorCode: 'FLAG_NOT_FOUND', errorDetails }, privately);
       }
-      const { failed, json } = resultOf(flag, reasonsFor(headers));
+      const { failed, json } = resultOf(flag, reasonsFor(headers), environment.view);
       if (failed) return { status: 400, headers: { 'Content-Type': 'application/json', ...privately }, body: json };
       return represent(request, { digest: digestOf(json), headers: privately, body: () => bodyOf(json) });
     }),
@@ -99,7 +99,7 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
         const flags = clientView.evaluateAll(context, { audience, withReasons: true }, memberships);
         const metadata =
           environmentId === undefined ? '' : `,"metadata":${JSON.stringify({ flagSetId: environmentId })}`;
-        return `{"flags":[${flags.map((flag) => resultOf(flag, reasons).json).join(',')}]${metadata}${streams}}`;
+        return `{"flags":[${flags.map((flag) => resultOf(flag, reasons, view).json).join(',')}]${metadata}${streams}}`;
       };
       const rendered = memberships ? render() : undefined;
       const digest = digestOf(

@@ -456,3 +456,32 @@ test("OFREP's configuration is served to older providers, with an ETag", async (
   });
   expect(again.status).toBe(304);
 });
+
+describe('a number in an OFREP answer', () => {
+  const numbers = (key: string, variations: readonly unknown[], variation: number) =>
+    flag(key, 1, { on: true, variations, fallthrough: { variation } });
+  const rows: [key: string, variations: readonly unknown[], variation: number, text: string][] = [
+    ['zero', [0, 1.5, 100], 0, '0.0'],
+    ['fraction', [0, 1.5, 100], 1, '1.5'],
+    ['hundred', [0, 1.5, 100], 2, '100.0'],
+    ['negative', [-3, 0.25], 0, '-3.0'],
+    // Already a double in every parser.
+    ['exponent', [1e21, 0.5], 0, '1e+21'],
+    ['integers', [0, 1, 100], 2, '100'],
+    ['mixed', [7, 0.5, 'text', { n: 1 }], 2, '"text"'],
+    ['inside', [{ n: 1 }, { n: 0.5 }], 0, '{"n":1}'],
+  ];
+  const view = () => createMemory(...rows.map(([key, variations, variation]) => numbers(key, variations, variation)));
+
+  test.each(rows)(
+    'is written as a decimal if a variation of its flag has a fraction: %s',
+    async (key, _all, _one, text) => {
+      const server = await start({ view: view() });
+      const single = await evaluate(server, one(key), alice);
+      expect(single.text()).toContain(`{"key":"${key}","value":${text},"reason":"FALLTHROUGH"`);
+      const bulk = await evaluate(server, BULK, alice);
+      expect(bulk.text()).toContain(`{"key":"${key}","value":${text},"reason":"FALLTHROUGH"`);
+      expect(single.json().value).toEqual(JSON.parse(text));
+    },
+  );
+});
