@@ -64,6 +64,38 @@ test("a stream carries LaunchDarkly's items byte for byte, unknown fields includ
   expect(JSON.parse((await stream.next()).data)).toEqual({ path: '/flags/a', version: 3 });
 });
 
+test("LaunchDarkly's X-LD-EnvID is passed on with every answer where no client-side ID is configured", async () => {
+  const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1) } }));
+  upstream.headersFor = () => ({ 'X-LD-EnvID': '64a0c0ffee' });
+  const relay = await start({ LD_ENV_production: sdkKey, LD_MOBILE_KEY_production: 'mob-1', STREAM_URI: upstream.uri });
+  const context = Buffer.from('{"kind":"user","key":"alice"}').toString('base64url');
+  const mobile = { Authorization: 'mob-1' };
+  await eventually(async () => expect((await getJson(relay, '/sdk/latest-all')).status).toBe(200));
+  for (const path of [
+    '/sdk/latest-all',
+    '/sdk/flags',
+    '/sdk/flags/a',
+    '/sdk/poll',
+    `/msdk/evalx/contexts/${context}`,
+  ]) {
+    const response = await fetch(`${relay.uri}${path}`, { headers: path.startsWith('/msdk') ? mobile : authorized });
+    expect([path, response.status, response.headers.get('x-ld-envid')]).toEqual([path, 200, '64a0c0ffee']);
+  }
+  for (const path of ['/all', '/flags', '/sdk/stream', `/meval/${context}`, '/mping']) {
+    const headers = path.startsWith('/m') ? mobile : authorized;
+    const stream = opened(await readStream({ port: relay.port, path, headers }));
+    expect([path, stream.headers['x-ld-envid']]).toEqual([path, '64a0c0ffee']);
+  }
+});
+
+test('where neither LaunchDarkly nor the configuration names the environment, answers have no X-LD-EnvID', async () => {
+  const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1) } }));
+  const relay = await start({ LD_ENV_production: sdkKey, STREAM_URI: upstream.uri });
+  const stream = opened(await readStream({ port: relay.port, path: '/all', headers: authorized }));
+  await stream.next();
+  expect(stream.headers['x-ld-envid']).toBeUndefined();
+});
+
 test('an upstream reconnect sends readers nothing if the data is the same, and only changes otherwise', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1), b: flag('b', 1) } }));
   const relay = await start(upstreamVariables(upstream));
