@@ -72,6 +72,21 @@ test('responses and streams work over TLS as they do without', async () => {
   expect(bad.heard).toMatch(/^HTTP\/1.1 400 /);
 });
 
+test('a client that also speaks HTTP/2 gets HTTP/1.1, and one that speaks nothing else is told so at once', async () => {
+  const { port } = await start(first);
+  const negotiate = (...ALPNProtocols: string[]) =>
+    new Promise<string | false | null>((resolve, reject) => {
+      const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false, ALPNProtocols });
+      socket.on('secureConnect', () => {
+        resolve(socket.alpnProtocol);
+        socket.destroy();
+      });
+      socket.on('error', reject);
+    });
+  expect(await negotiate('h2', 'http/1.1')).toBe('http/1.1');
+  await expect(negotiate('h2')).rejects.toMatchObject({ code: 'ERR_SSL_TLSV1_ALERT_NO_APPLICATION_PROTOCOL' });
+});
+
 test('a new certificate is used for new connections, and open ones continue', async () => {
   const { port, server: relay, streams, view } = await start(first);
   let heard = '';
