@@ -232,7 +232,7 @@ function createRelayHub(config: Config, { streams }: Metrics) {
     maxAgeMs: Math.max(0, config.maxClientConnectionTimeMs),
     clientStreams: config.clientStreams,
     pingJitterMs: config.pingStreamJitterMs,
-    ...(initMaxConcurrent !== undefined && { maxInitialInFlight: initMaxConcurrent }),
+    ...(initMaxConcurrent && { maxInitialInFlight: initMaxConcurrent }),
     ...(initMaxQueued !== undefined && { maxInitialWaiting: initMaxQueued }),
     meter: streams,
   });

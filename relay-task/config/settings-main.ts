@@ -203,8 +203,8 @@ export const mainSettings = {
   initMaxConcurrent: concurrency.optional(
     'maxConcurrent',
     'INIT_MAX_CONCURRENT',
-    integer(1, 1_000_000),
-    'how many streams are sent their first payload at the same time; chosen by the relay by default',
+    integer(0, 1_000_000),
+    'how many streams are sent their first payload at the same time; chosen by the relay by default, and for 0',
   ),
   initMaxQueued: concurrency.optional(
     'maxQueued',

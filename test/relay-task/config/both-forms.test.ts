@@ -113,6 +113,7 @@ const one: readonly Row[] = [
     'INIT_MAX_CONCURRENT=10\nINIT_MAX_QUEUED=0',
     { initMaxConcurrent: 10, initMaxQueued: 0 },
   ],
+  ['Concurrency: maxConcurrent = 0', 'INIT_MAX_CONCURRENT=0', { initMaxConcurrent: 0 }],
   ['Events: sendEvents = true', 'USE_EVENTS=true', { events: { ...events, enabled: true } }],
   ['Events: eventsUri = http://e:1/', 'EVENTS_HOST=http://e:1/', { events: { ...events, uri: 'http://e:1' } }],
   ['Events: flushInterval = 500ms', 'EVENTS_FLUSH_INTERVAL=500ms', { events: { ...events, flushIntervalMs: 500 } }],

@@ -45,7 +45,7 @@ const values: readonly Row[] = [
   ['Events: capacity = 0', 'EVENTS_CAPACITY=0', `$1 := 0 ${is} an integer from 1 to 100000000`],
   ['Events: flushInterval = soon', 'EVENTS_FLUSH_INTERVAL=soon', `$1 := soon ${is} ${duration}`],
   ['Events: inlineUsers = perhaps', 'EVENTS_INLINE_USERS=perhaps', `$1 := perhaps ${is} ${switched}`],
-  ['Concurrency: maxConcurrent = 0', 'INIT_MAX_CONCURRENT=0', `$1 := 0 ${is} an integer from 1 to 1000000`],
+  ['Concurrency: maxConcurrent = -1', 'INIT_MAX_CONCURRENT=-1', `$1 := -1 ${is} an integer from 0 to 1000000`],
   ['Redis: port = 0', 'REDIS_PORT=0\nUSE_REDIS=1', `$1 := 0 ${is} a port from 1 to 65535, or tcp://host:port`],
   [
     'Redis: url = http://r',
