@@ -112,8 +112,10 @@ function parseUser(user: Attributes): ParsedContext | string {
   return new ParsedContext(['user'], [Object.fromEntries(attributes)]);
 }
 
+/** Kinds are names, and no data. */
 function badKind(kind: unknown): string {
-  return `a context's kind must be letters, digits, ".", "_" or "-", and not "kind", not ${show(kind)}`;
+  const shown = typeof kind === 'string' ? JSON.stringify(kind.slice(0, 80)) : show(kind);
+  return `a context's kind must be letters, digits, ".", "_" or "-", and not "kind", not ${shown}`;
 }
 
 function isAbsent(value: unknown): value is null | undefined {
@@ -128,8 +130,11 @@ function areStrings(value: unknown): boolean {
   return isAbsent(value) || (Array.isArray(value) && value.every((part) => typeof part === 'string'));
 }
 
-const SHOWN_CHARACTERS = 80;
-
+/** Says what there is, without a client's data: the sentence may end up in logs. */
 function show(value: unknown): string {
-  return JSON.stringify(value)?.slice(0, SHOWN_CHARACTERS) ?? 'missing';
+  if (value === undefined) return 'missing';
+  if (value === null) return 'null';
+  if (value === '') return 'an empty string';
+  if (Array.isArray(value)) return 'an array';
+  return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }

@@ -109,14 +109,14 @@ test('a relay alone asks for nothing more than a patch needs', async () => {
   relay.proxy.passed.length = 0;
   launchDarkly.push(next(launchDarkly, ['-a', '+b']));
   await eventually(() => expect(relay.batches).toBe(3));
-  // Its position, two members, the cursor and the time.
   const asked = relay.proxy.passed.map(({ operation, namespace }) => `${operation} ${namespace}`);
-  expect(asked.slice(-5)).toEqual([
-    ...[`GetItem ${metadata}`, `UpdateItem ${members}`, `UpdateItem ${members}`],
+  // Two members, the cursor and the time. Before them it reads its position; regular looks may come at any time.
+  const first = asked.indexOf(`UpdateItem ${members}`);
+  expect(asked.slice(0, first)).toContain(`GetItem ${metadata}`);
+  expect(asked.filter((request) => request !== `GetItem ${metadata}`)).toEqual([
+    ...[`UpdateItem ${members}`, `UpdateItem ${members}`],
     ...[`UpdateItem ${metadata}`, `UpdateItem ${metadata}`],
   ]);
-  // All others are regular looks.
-  expect(new Set(asked.slice(0, -5))).not.toContain(`UpdateItem ${metadata}`);
 });
 
 /** A patch of two groups, of which one of two relays has written the first and cannot write the second. */
