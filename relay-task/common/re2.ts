@@ -14,7 +14,7 @@ export function compileRe2(source: string): Pattern | undefined {
 }
 
 /** Quoted text, escapes and classes stay as they are. */
-const PARTS = /\\Q.*?(?:\\E|$)|\\.|\[\^?\]?(?:\\.|\[:[^\]]*:\]|[^\]\\])*\]|\(\?P?<\w+>/gs;
+const PARTS = /\\Q.*?(?:\\E|$)|\\.|\[\^?\]?(?:\\.|\[:\^?\w+:\]|[^\]\\])*\]|\(\?P?<\w+>/gs;
 
 function withoutNames(source: string): string {
   return source.replace(PARTS, (part) => (part.startsWith('(?') ? '(' : part));

@@ -47,18 +47,18 @@ function single([member]: readonly (Member | string)[]): ParsedContext | string 
 function parseMulti(value: Attributes): ParsedContext | string {
   const names = Object.keys(value).filter((name) => name !== 'kind');
   const members: Member[] = [];
+  const seen = new Set<string>();
   for (const name of names) {
     const member = parseMember(value[name], name);
     if (typeof member === 'string') return member;
+    if (seen.has(member.kind)) return `a multi-kind context must have each kind once, not ${member.kind} twice`;
+    seen.add(member.kind);
     members.push(member);
   }
   if (members.length === 0) return 'a multi-kind context must have at least one kind';
   if (members.length === 1) return single(members);
-  const kinds = members.map(({ kind }) => kind);
-  const twice = kinds.find((kind, index) => kinds.indexOf(kind) !== index);
-  if (twice !== undefined) return `a multi-kind context must have each kind once, not ${twice} twice`;
   return new MultiKindContext(
-    kinds,
+    members.map(({ kind }) => kind),
     members.map(({ attributes }) => attributes),
   );
 }

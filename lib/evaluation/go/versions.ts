@@ -18,8 +18,16 @@ export function parseGoVersion(text: unknown): GoVersion | undefined {
   return { numbers, pre };
 }
 
+const DIGITS_AT_ONCE = 15;
+
+/** Digit by digit as Go does, so in time linear in the length, which a client chooses. */
 function wrapped(digits: string): bigint {
-  return BigInt.asIntN(64, BigInt(digits));
+  let wrappedSoFar = 0n;
+  for (let at = 0; at < digits.length; at += DIGITS_AT_ONCE) {
+    const some = digits.slice(at, at + DIGITS_AT_ONCE);
+    wrappedSoFar = BigInt.asIntN(64, wrappedSoFar * BigInt(10 ** some.length) + BigInt(some));
+  }
+  return wrappedSoFar;
 }
 
 /** Negative if `a` is lower than `b`, 0 if they are equal in precedence. */

@@ -47,6 +47,14 @@ test.each([
   expect(canonicalKey(parseGoContext(value)!)).toBe(key);
 });
 
+test('a context of very many kinds is decided at once', () => {
+  const kinds = Array.from({ length: 200_000 }, (_, index) => [`k${index}`, { key: 'a' }]);
+  const context = { kind: 'multi', ...Object.fromEntries(kinds) };
+  expect(describeGoContextProblem(context)).toBeUndefined();
+  const again = { ...context, last: { kind: 'k7', key: 'a' } };
+  expect(describeGoContextProblem(again)).toBe('a multi-kind context must have each kind once, not k7 twice');
+});
+
 test('contexts are valid, with the fully-qualified key, as in the Go SDK', () => {
   const file = join(__dirname, '../../../fixtures/evaluation/contexts.json');
   const vectors: { context: unknown; go?: { valid: boolean; fullyQualifiedKey?: string } }[] = JSON.parse(

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
 import { gunzipSync } from 'node:zlib';
+import { parseGoVersion } from '../../../../lib/evaluation/go/versions.ts';
 import {
   bigSegmentRef,
   compileFlag,
@@ -167,6 +168,21 @@ const evaluate = (flag: object, context: unknown, segments: Items = {}) =>
   });
 const rule = (...clauses: object[]) => ({ rules: [{ variation: 1, clauses }], fallthrough: { variation: 0 } });
 const inSegment = { op: 'segmentMatch', values: ['s'] };
+
+test('a pattern with two groups of one name and very many openings of classes is decided at once', () => {
+  expect(compileRe2(`(?P<n>a)(?P<n>b)${'[:'.repeat(3_000)}`)).toBeUndefined();
+  expect(compileRe2('(?P<n>a)(?P<n>[[:^alpha:]])')?.test('a1')).toBe(true);
+});
+
+test.each(['9223372036854775807', '9223372036854775808', '18446744073709551616', `1${'0123456789'.repeat(400)}`])(
+  'the number %s in a version wraps around after 64 bits',
+  (digits) => {
+    expect(parseGoVersion(`${digits}.0.0-${digits}`)).toEqual({
+      numbers: [BigInt.asIntN(64, BigInt(digits)), 0n, 0n],
+      pre: [BigInt.asIntN(64, BigInt(digits))],
+    });
+  },
+);
 
 test('a rule with an inline flag of RE2 matches, and one with look-around never does', () => {
   const email = (value: string) => rule({ attribute: 'email', op: 'matches', values: [value] });
