@@ -23,12 +23,14 @@ export function createFdv2Poll(bodies: Bodies): Handler {
     const state = view.state();
     const basis = query.get('basis') ?? '';
     const changes = basis === '' ? undefined : view.fdv2.since(basis);
+    const unconditional = isBehind(basis, state);
     if (!changes) {
       const body = () => full[reasonFor(basis)](view, state, () => everything(basis, state, objectsOf(bodies, view)));
-      return represent(request, { digest: tagOfEverything(basis, state), body });
+      return represent(request, { digest: tagOfEverything(basis, state), unconditional, body });
     }
     const text = pollText(changes);
-    return represent(request, { digest: basis === state ? state : digestOf(text), body: () => bodyOf(text) });
+    const digest = basis === state ? state : digestOf(text);
+    return represent(request, { digest, unconditional, body: () => bodyOf(text) });
   };
 }
 
@@ -40,9 +42,21 @@ export function createFdv2Evaluation(readContext: ReadContext): Handler {
       const objects = () => flags().map(({ key, version, json }) => objectEvent('flag-eval', key, version, json));
       return basis === state
         ? { digest: state, body: nothing }
-        : { digest: tagOfEverything(basis, state), body: () => everything(basis, state, objects()) };
+        : {
+            digest: tagOfEverything(basis, state),
+            unconditional: isBehind(basis, state),
+            body: () => everything(basis, state, objects()),
+          };
     });
   };
+}
+
+/**
+ * SDKs keep tags by URL, which contains the basis, and take a 304 for "nothing changed". A client that comes back to a basis that
+ * it had before, as after an answer of a relay that is behind, would stay there.
+ */
+function isBehind(basis: string, state: string): boolean {
+  return basis !== '' && basis !== state;
 }
 
 /**

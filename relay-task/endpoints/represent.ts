@@ -10,6 +10,8 @@ export interface Representation {
   readonly digest: string;
   /** Other tags by which clients may know the content. */
   readonly aliases?: () => Iterable<string>;
+  /** Answers with 200 although the client may hold the content. Default false. */
+  readonly unconditional?: boolean;
   /** For 200 and 304. */
   readonly headers?: Readonly<Record<string, string>>;
   /** Not called if the client already holds the content. */
@@ -18,7 +20,7 @@ export interface Representation {
 
 export async function represent(
   request: { readonly headers: IncomingHttpHeaders },
-  { digest, aliases, headers, body: make }: Representation,
+  { digest, aliases, unconditional = false, headers, body: make }: Representation,
 ): Promise<Reply> {
   const ifNoneMatch = request.headers['if-none-match'];
   const common = { Vary: 'Authorization, Accept-Encoding', ...headers };
@@ -26,7 +28,7 @@ export async function represent(
     yield digest;
     if (aliases) yield* aliases();
   };
-  if (heldByClient(ifNoneMatch, tags)) {
+  if (!unconditional && heldByClient(ifNoneMatch, tags)) {
     return { status: 304, headers: { ...common, ETag: etagOf(digest, heldEncoding(ifNoneMatch, digest)) } };
   }
   const body = make();

@@ -155,6 +155,22 @@ describe('the stream and the poll of FDv2 answer a basis alike:', () => {
     expect((await ask(relay, `/sdk/poll?basis=${state}`, { 'If-None-Match': `"${state}"` })).status).toBe(200);
   });
 
+  test('with 200 for a basis that is not the present state, whatever tag the client got for it before', async () => {
+    const { upstream, relay } = await startOne({ flags: { a }, segments: {} });
+    const basis = await stateOf(relay);
+    await upstream.patch('flags', newer);
+    await eventually(async () => expect(await stateOf(relay)).not.toBe(basis));
+    // The SDK went on, and back to the basis by a relay that was behind. It keeps tags by URL.
+    const paths = ['sdk/poll?', `sdk/poll/eval/${alice}?auth=client-id&`].flatMap((path) =>
+      [basis, 'unheard-of'].map((one) => `/${path}basis=${one}`),
+    );
+    for (const path of paths) {
+      const first = await ask(relay, path);
+      const again = await ask(relay, path, { 'If-None-Match': first.headers.get('etag')! });
+      expect([path, first.status, again.status]).toEqual([path, 200, 200]);
+    }
+  });
+
   test('two relays that remember different states give their answers to one basis different tags', async () => {
     const [one, other] = [await startOne({ flags: { a }, segments: {} }), await startOne({ flags: {}, segments: {} })];
     const basis = await stateOf(one.relay);
