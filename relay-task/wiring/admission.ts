@@ -79,8 +79,11 @@ export function createAdmission(
   let description = first;
   // Data without a mark in the environment's place of a store counts as data of this key.
   let held = sourceOf(first, first.sdkKey && firstKeyOf(first.sdkKey, first.credentials));
-  /** The credentials that came with the present source, or while another one was present that had not delivered. */
-  let newcomers = new Set(held === sourceOf(first) ? [] : [idOf('sdkKey', first.sdkKey ?? '')]);
+  /**
+   * The credentials that came with the present source, or while another one was present that had not delivered, and the source
+   * that they came with.
+   */
+  let newcomers = new Map(held === sourceOf(first) ? [] : [[idOf('sdkKey', first.sdkKey ?? ''), sourceOf(first)]]);
   /** By credential that the source of environments does not confirm: where the data came from when that was noticed. */
   let leaving = new Map<string, string>();
   let hasData = false;
@@ -89,7 +92,7 @@ export function createAdmission(
   /** A newcomer belongs to the key that it came with, any other credential to the data that it had. */
   function leavingIn(next: EnvironmentDescription): Map<string, string> {
     const ids = next.credentials.filter(({ unconfirmed }) => unconfirmed).map(({ kind, value }) => idOf(kind, value));
-    return new Map(ids.map((id) => [id, leaving.get(id) ?? (newcomers.has(id) ? sourceOf(next) : held)]));
+    return new Map(ids.map((id) => [id, leaving.get(id) ?? newcomers.get(id) ?? held]));
   }
 
   const sourcesNow = () => [
@@ -129,7 +132,7 @@ export function createAdmission(
     held = source;
     const { sdkKey } = description;
     // The key counted as one that has its data only because there was none.
-    if (!hasData && sdkKey !== undefined && source !== sourceOf(description)) newcomers.add(idOf('sdkKey', sdkKey));
+    if (!hasData && sdkKey !== undefined && source !== sourceOf(description)) newcomers.set(idOf('sdkKey', sdkKey), sourceOf(description));
     hasData = true;
     changed();
     return isOther;
@@ -152,7 +155,12 @@ export function createAdmission(
       const isEstablished = held === before && before !== sourceOf(next);
       const ids = next.credentials.map(({ kind, value }) => idOf(kind, value));
       description = next;
-      newcomers = new Set(ids.filter((id) => !known.has(id) || (newcomers.has(id) && !isEstablished)));
+      const came = newcomers;
+      newcomers = new Map();
+      for (const id of ids) {
+        const source = known.has(id) ? came.get(id) : sourceOf(next);
+        if (source !== undefined && !(known.has(id) && isEstablished)) newcomers.set(id, source);
+      }
       leaving = leavingIn(next);
       changed();
     },

@@ -112,6 +112,20 @@ test('a credential that the source does not confirm belongs to the key that it c
   expect(admission.admits('mobileKey', 'm')).toBe(true);
 });
 
+test('what came with a wrong SDK key does not get the data of the right one when that is put back, or of a third one', () => {
+  const unconfirmed = (one: Credential): Credential => ({ ...one, unconfirmed: true });
+  const admission = createAdmission(withId('one', sdk('a')));
+  admission.holds(A);
+  admission.update(withId('one', sdk('b'), mobile('n')));
+  // Put back before it delivered; the former values stay until the source has been read again.
+  admission.update(withId('one', sdk('a'), unconfirmed(sdk('b')), unconfirmed(mobile('n'))));
+  const admitted = () => [admission.admits('sdkKey', 'b'), admission.admits('mobileKey', 'n')];
+  expect([admission.admits('sdkKey', 'a'), ...admitted()]).toEqual([true, false, false]);
+  admission.update(withId('one', sdk('c'), unconfirmed(sdk('b')), unconfirmed(mobile('n'))));
+  admission.holds(sourceOf(withId('one', sdk('c'))));
+  expect([admission.admits('sdkKey', 'c'), ...admitted()]).toEqual([true, false, false]);
+});
+
 test('a key that is not confirmed has its own data, whatever was held when that was noticed', () => {
   const admission = createAdmission(environment(sdk('a')));
   admission.holds(A);
