@@ -55,15 +55,17 @@ export function createBigSegments(options: {
         ]);
         if (isUsable(metadata, owner()[1])) {
           if (memory.size + keys.length > MOST_REMEMBERED) memory.clear();
+          const at = Number(Object(metadata?.synchronizedOn).N ?? 0);
           for (const [index, key] of keys.entries()) {
+            // The store was emptied, and who fills it has not named the environment yet.
+            if (!at && memory.get(id(key))?.synchronizedOn) continue;
             const membership: Record<string, boolean> = Object.create(null);
             // `included` takes precedence.
             for (const ref of refs(users[index], 'excluded')) membership[ref] = false;
             for (const ref of refs(users[index], 'included')) membership[ref] = true;
             // The relay names contexts whose item lacks segments, `*` for any: such a membership is never in step.
             const lacks = refs(metadata, 'incomplete').some((one) => one === '*' || one === hashes[index]);
-            const synchronizedOn = lacks ? 0 : Number(Object(metadata?.synchronizedOn).N ?? 0);
-            memory.set(id(key), { readAt, membership, synchronizedOn });
+            memory.set(id(key), { readAt, membership, synchronizedOn: lacks ? 0 : at });
           }
         }
       } catch {}

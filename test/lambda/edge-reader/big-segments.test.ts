@@ -9,7 +9,7 @@ import { startTable, type TestTable, testCredentials, testRegion } from '../../s
 import { eventually } from '../../support/eventually.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import { startReplica } from './replica.ts';
-import { item, put, putDelta, putMembership, putSnapshot, putSynchronizedOn } from './table-writer.ts';
+import { item, put, putDelta, putMembership, putSnapshot, putSynchronizedOn, remove } from './table-writer.ts';
 
 const { opened, behind } = closeAfterEach();
 const prefix = 'shop';
@@ -159,6 +159,23 @@ test.each([
     incomplete: { SS: named.map((one) => (one === '*' ? one : hashOf(one))) },
   });
   expect([await ask('alice'), await ask('bob')]).toEqual([alice, bob]);
+});
+
+test('a membership that was known stays, as STALE, although the store came back empty and is not filled yet', async () => {
+  await publish(1, 'hash-a.a');
+  const relay = relayOf('a');
+  await filled(relay, 'alice');
+  const { ask, now } = openReader();
+  expect(await ask('alice')).toBe('in HEALTHY');
+  await remove(table, metadataName, metadataName);
+  await remove(table, `${prefix}:big_segments_user`, hashOf('alice'));
+  const told = [await ask('alice')];
+  await relay.own();
+  told.push(await ask('alice'));
+  expect(new Set(told)).toEqual(new Set(['in STALE']));
+  await filled(relay, 'bob');
+  await relay.setSynchronizedOn(now());
+  expect([await ask('alice'), await ask('bob')]).toEqual(['out HEALTHY', 'in HEALTHY']);
 });
 
 test('members are not used while they are being deleted, whichever environment they belong to', async () => {
