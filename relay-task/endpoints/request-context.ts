@@ -97,19 +97,20 @@ function depthOf(bytes: Buffer): number {
 
 /**
  * LaunchDarkly's secure mode: `hash` must be the hash of the context under an SDK key in force. Keys in their grace time
- * count, since pages rendered with them are still open. Compared in constant time. Throws Refusal 503 while no SDK key is known:
- * SDKs do not try again after a 400.
+ * count, since pages rendered with them are still open. Compared in constant time. Throws Refusal 503 while an SDK key may be
+ * unknown: SDKs do not try again after a 400.
  */
 export function passesSecureMode(environment: ServedEnvironment, context: Context, hash: string): boolean {
   if (!environment.secureMode) return true;
-  const sdkKeys = environment.sdkKeys();
-  if (sdkKeys.length === 0)
-    throw new Refusal(503, 'secure mode needs an SDK key, and none is known at present', retryLater());
   const given = Buffer.from(hash);
+  const sdkKeys = environment.sdkKeys();
   let matches = false;
   for (const sdkKey of sdkKeys) {
     const expected = Buffer.from(secureModeHash(hmacSha256Hex, sdkKey, context));
     if (given.length === expected.length && timingSafeEqual(given, expected)) matches = true;
+  }
+  if (!matches && hash !== '' && (sdkKeys.length === 0 || !environment.knowsAllKeys())) {
+    throw new Refusal(503, 'the SDK key with which the hash for secure mode was made may be unknown yet', retryLater());
   }
   return matches;
 }

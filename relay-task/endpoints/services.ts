@@ -28,6 +28,8 @@ export interface ServedEnvironment {
   readonly secureMode: boolean;
   /** Every SDK key in force, including those in their grace time; for secure mode hashes. */
   sdkKeys(): readonly string[];
+  /** False: one of them may be a key that the relay could not read yet. */
+  knowsAllKeys(): boolean;
   /** Empty: every origin. */
   readonly allowedOrigins: readonly string[];
   readonly allowedHeaders: readonly string[];

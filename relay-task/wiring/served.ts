@@ -54,7 +54,7 @@ export function createServedTenants(parts: ServingParts): ServedTenants {
 }
 
 /** A tenant as the endpoints serve it: always what its source says at present. */
-function serve(tenant: Tenant, { registry, events, goalsOf }: ServingParts): Served {
+function serve(tenant: Tenant, { registry, events, goalsOf, knowsAllKeys }: ServingParts): Served {
   const { memory, name } = tenant;
   const own = events?.environment({
     name,
@@ -81,6 +81,7 @@ function serve(tenant: Tenant, { registry, events, goalsOf }: ServingParts): Ser
         .credentials(tenant.description.id)
         .filter(({ kind }) => kind === 'sdkKey')
         .map(({ value }) => value),
+    knowsAllKeys,
     get allowedOrigins() {
       return tenant.description.allowedOrigins;
     },

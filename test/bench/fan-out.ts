@@ -68,6 +68,7 @@ const unused = {
   clientView,
   secureMode: false,
   sdkKeys: () => [],
+  knowsAllKeys: () => true,
   allowedOrigins: [],
   allowedHeaders: [],
   ttlMs: 0,

@@ -268,10 +268,16 @@ describe('secure mode', () => {
     expect([await status(server, `${poll}&h=${hash}`), await status(server, poll)]).toEqual([200, 400]);
   });
 
-  test('asks browsers to come back while the environment has no SDK key', async () => {
+  test.each([
+    ['has no SDK key', [], true],
+    ['may have one more SDK key than the relay could read', [old], false],
+  ])('asks browsers to come back while the environment %s', async (_why, sdkKeys, knowsAllKeys) => {
     const server = await startSecure();
-    server.environment.sdkKeys = () => [];
+    server.environment.sdkKeys = () => sdkKeys;
+    server.environment.knowsAllKeys = () => knowsAllKeys;
     const [context, hash] = vectors.hashes[0]!;
+    // Without a hash the request is wrong in any case.
+    expect(await status(server, `/sdk/evalx/64a0/contexts/${base64url(context)}`)).toBe(400);
     const path = base64url(context);
     for (const url of [`/sdk/evalx/64a0/contexts/${path}?h=${hash}`, `/eval/64a0/${path}?h=${hash}`]) {
       const { status: answered, headers } = await ask(server.port, 'GET', url);

@@ -82,6 +82,7 @@ export function createTestEnvironment(memory: Memory): TestEnvironment {
     },
     secureMode: false,
     sdkKeys: () => ['sdk-key'],
+    knowsAllKeys: () => true,
     allowedOrigins: [],
     allowedHeaders: [],
     ttlMs: 0,
