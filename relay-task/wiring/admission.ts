@@ -132,7 +132,8 @@ export function createAdmission(
     held = source;
     const { sdkKey } = description;
     // The key counted as one that has its data only because there was none.
-    if (!hasData && sdkKey !== undefined && source !== sourceOf(description)) newcomers.set(idOf('sdkKey', sdkKey), sourceOf(description));
+    if (!hasData && sdkKey !== undefined && source !== sourceOf(description))
+      newcomers.set(idOf('sdkKey', sdkKey), sourceOf(description));
     hasData = true;
     changed();
     return isOther;
