@@ -107,6 +107,8 @@ export const operations: Readonly<Record<string, Operation>> = {
     const other = pick(environments.filter((environment) => environment !== homeOf(world, folder)));
     if (hasGrace(world) && random() < 0.3) retire(folder, Date.now() + 3_600_000);
     folder.sdkKey = world.make('sdkKey', other);
+    // Sometimes all values are those of the other environment.
+    if (random() < 0.3) folder.mobileKey = world.make('mobileKey', other);
     return true;
   },
   correct(world, { pick, random }) {
@@ -115,6 +117,22 @@ export const operations: Readonly<Record<string, Operation>> = {
     if (!folder) return false;
     if (hasGrace(world) && random() < 0.3) retire(folder, Date.now() + 3_600_000);
     folder.sdkKey = world.make('sdkKey', homeOf(world, folder));
+    return true;
+  },
+  /** The values before a mistake are put back, also before the wrong key delivered anything. */
+  undo(world, { pick }) {
+    const folder = pick(whole(world));
+    if (!folder) return false;
+    const { name, revoked } = folder;
+    const before = world.states.at(-2)?.find((one) => one.name === name);
+    if (!before || before.sdkKey === folder.sdkKey || Object.keys(before.gone).length > 0) return false;
+    if (!world.accepts(before.sdkKey) || revoked.includes(before.sdkKey)) return false;
+    const others = world.folders.filter((one) => one !== folder);
+    if (others.some(({ sdkKey, mobileKey }) => sdkKey === before.sdkKey || mobileKey === before.mobileKey))
+      return false;
+    folder.sdkKey = before.sdkKey;
+    folder.mobileKey = before.mobileKey;
+    folder.previous = before.previous;
     return true;
   },
   swapSdkKeys(world, choices) {
