@@ -16,7 +16,7 @@ export interface TenantBigSegmentsOptions
     Pick<BigSegmentSynchronizerOptions, 'streamUri' | 'baseUri' | 'outbound' | 'userAgent'> {
   readonly place: Place;
   open(place: Place): readonly BigSegmentStore[];
-  /** The key whose flags are in memory; undefined while there is none. */
+  /** The key whose flags are in memory; undefined while there is none, or while these flags are not for this place. */
   key(): string | undefined;
   /** False: another relay keeps the stores in sync, or none does. */
   readonly synchronises: boolean;

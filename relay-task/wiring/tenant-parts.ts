@@ -53,7 +53,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
         outbound,
         userAgent,
         ...how,
-        key: tenant.admission.key,
+        key: tenant.writingKey,
         log,
         memory,
         place,

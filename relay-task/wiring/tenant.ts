@@ -4,7 +4,7 @@ import { createEnvironment, type Environment } from '../environments/environment
 import type { BigSegments, Change, EnvironmentDescription, Log, Store, UpstreamStatus } from '../ports.ts';
 import type { KnownMemberships } from '../store/big-segments-lookup.ts';
 import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
-import { type Admission, createAdmission, type Heard } from './admission.ts';
+import { type Admission, createAdmission, type Heard, sourceOf } from './admission.ts';
 import { createBackground } from './background.ts';
 import { isSamePlace, type Place } from './stores.ts';
 import { createFollowingUpstream, type SinkOf, type TenantUpstream } from './tenant-upstream.ts';
@@ -27,6 +27,8 @@ export interface Tenant {
   readonly stores: readonly Store[];
   readonly upstream: TenantUpstream | undefined;
   readonly bigSegments: TenantBigSegments | undefined;
+  /** The SDK key whose data may be written to the stores; undefined while memory holds data of another source than the place is for. */
+  writingKey(): string | undefined;
 }
 
 export interface TenantBigSegments extends BigSegments {
@@ -110,6 +112,8 @@ export function createTenant(
   const background = createBackground();
   const admission = createAdmission(first, closeStrangers, options.heard);
   let description = first;
+  /** Another place came together with another source, and memory still has the former one's data. */
+  let movedAhead = false;
 
   const memory = createEnvironment({
     name,
@@ -143,6 +147,7 @@ export function createTenant(
         if (isOther) streams.renew();
         followSource(mayBeForeign);
         memory.put(items, unreadable, receivedAt, mayBeForeign ? 'none' : 'unreadable');
+        if (isOther) tellEligibility();
       },
     }),
     onStarted: tellEligibility,
@@ -163,9 +168,14 @@ export function createTenant(
     for (const { kind, value } of description.credentials) if (kind !== 'sdkKey') streams.closeCredential(value);
   }
 
+  function awaitsOwnData(): boolean {
+    movedAhead &&= admission.source() !== sourceOf(description);
+    return movedAhead;
+  }
+
   function tellEligibility(): void {
     const current = upstream.present()?.status().current ?? false;
-    for (const store of kept.stores) store.setEligible(current);
+    for (const store of kept.stores) store.setEligible(current && !awaitsOwnData());
   }
 
   const tenant: Tenant = {
@@ -187,6 +197,7 @@ export function createTenant(
     get bigSegments() {
       return kept.bigSegments;
     },
+    writingKey: () => (awaitsOwnData() ? undefined : admission.key()),
     get sourceProblem() {
       return upstream.problem();
     },
@@ -202,11 +213,18 @@ export function createTenant(
   return Object.assign(tenant, {
     started,
     update(next: EnvironmentDescription) {
+      const waited = awaitsOwnData();
       description = next;
       admission.update(next);
-      const moved = kept.move(placeOf(next, filter));
+      const place = placeOf(next, filter);
+      // Another environment may have that place. What is in memory is not written there unless it is of the present source.
+      if (!isSamePlace(place, kept.place)) movedAhead = true;
+      const moved = kept.move(place);
       if (moved) {
         background.add(moved.closed);
+        tellEligibility();
+      } else if (waited && !awaitsOwnData()) {
+        kept.bigSegments?.follow();
         tellEligibility();
       }
       upstream.follow();
@@ -275,6 +293,9 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place, log: Log) 
 
   open();
   return {
+    get place() {
+      return place;
+    },
     get stores() {
       return stores;
     },

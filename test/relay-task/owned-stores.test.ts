@@ -141,6 +141,25 @@ describe.each(Object.keys(stores))('a task that starts while LaunchDarkly hangs,
     await eventually(async () => expect(await polled(relay, staging)).toBe(staging));
     for (let look = 0; look < 20; look++) expect(await polled(relay, production)).toBe(503);
   });
+
+  test('finds the data of its own key, though an environment got that place and key and had the data of another key', async () => {
+    ssm.put('/relay/shop/prefix', 'elsewhere', { type: 'String' });
+    await fill(store, production);
+    ssm.delete('/relay/shop/prefix');
+    ssm.put('/relay/shop/sdk-key', staging);
+    const mover = opened(await start(store));
+    await eventually(async () => expect((await statusOf(mover)).stores[0]).toMatchObject({ writer: true }));
+    answers = { [production]: 'hang' };
+    ssm.put('/relay/shop/sdk-key', production);
+    await eventually(async () => expect(await polled(mover, production)).toBe(503));
+    ssm.put('/relay/shop/prefix', 'elsewhere', { type: 'String' });
+    await eventually(async () => expect((await statusOf(mover)).stores[0].dbPrefix).toBe('elsewhere'));
+    for (let look = 0; look < 20; look++) expect((await statusOf(mover)).stores[0].writer).toBe(false);
+    // Closing writes what is waiting.
+    await mover.close();
+    const next = opened(await start(store));
+    await eventually(async () => expect(await polled(next, production)).toBe(production));
+  });
 });
 
 /** A relay that starts while LaunchDarkly hangs, with a table in LaunchDarkly's own layout and these further rows. */

@@ -27,6 +27,10 @@ function open(
   /** Of the last upstream with an SDK key: where another key's data goes. */
   let sinkOfKey = (_key: string): UpstreamSink | undefined => undefined;
   const silent = () => {};
+  /** By place: whether it may be written, and the version that memory had. */
+  const writable: string[] = [];
+  /** By place: the key that Big Segments are synchronised with. */
+  const synchronised: string[] = [];
   const registry = createRegistry<Tenant>();
   const { log, lines } = createLogRecorder();
   /** The environments that were set up or changed. */
@@ -48,9 +52,23 @@ function open(
       }),
       stores({ prefix }) {
         said.push(`stores below ${prefix}`);
-        return [];
+        return [
+          {
+            read: async () => undefined,
+            setEligible: (eligible) => void writable.push(`${prefix} ${eligible} ${version() ?? ''}`.trim()),
+            status: () => ({ database: 'consul', state: 'VALID', stateSince: 0, writer: false }),
+            ...{ notify: silent, flush: async () => {}, close: async () => {} },
+          },
+        ];
       },
-      bigSegments: () => undefined,
+      bigSegments({ prefix }, { writingKey }) {
+        const tellKey = () => void synchronised.push(`${prefix} ${writingKey()}`);
+        return {
+          ...{ start: tellKey, follow: tellKey, owner: () => undefined, close: async () => {} },
+          ...{ load: async () => new Map(), status: () => undefined },
+          handOver: () => ({ places: [], known: undefined as never }),
+        };
+      },
       async upstream({ description }, sinkOf) {
         const { sdkKey, flagsFile } = description;
         const name = sdkKey ?? flagsFile;
@@ -75,7 +93,22 @@ function open(
   const version = () => shop().memory.get('features', 'a')?.version;
   const put = (name: string, version: number) => sinks[name]?.put([flag('a', version)], [], 0);
   const putFrom = (key: string, version: number) => sinkOfKey(key)?.put([flag('a', version)], [], 0);
-  return { putFrom, tenants, registry, lines, touched, say, said, ofStreams, sinks, shop, version, put };
+  return {
+    putFrom,
+    writable,
+    synchronised,
+    tenants,
+    registry,
+    lines,
+    touched,
+    say,
+    said,
+    ofStreams,
+    sinks,
+    shop,
+    version,
+    put,
+  };
 }
 
 test('a key that arrives later starts the upstream, and another one is passed to it', async () => {
@@ -230,6 +263,53 @@ test('a key that is taken away closes its upstream at once, and what is in memor
   say({});
   await eventually(() => expect(said.at(-1)).toBe('close one'));
   expect(version()).toBe(1);
+  await tenants.close();
+});
+
+describe('an environment that gets another key and another place at once', () => {
+  async function moved() {
+    const all = open();
+    all.say({ sdkKey: 'one' });
+    await all.tenants.started();
+    all.putFrom('one', 1);
+    all.tenants.tellEligibility();
+    expect(all.writable.at(-1)).toBe('first true 1');
+    all.say({ sdkKey: 'two', prefix: 'second' });
+    all.tenants.tellEligibility();
+    expect(all.writable.filter((one) => one.startsWith('second true'))).toEqual([]);
+    expect(all.shop().writingKey()).toBeUndefined();
+    return all;
+  }
+
+  test('writes nothing to the new place before the new key has delivered', async () => {
+    const { tenants, putFrom, writable, synchronised, shop } = await moved();
+    putFrom('one', 2);
+    tenants.tellEligibility();
+    expect(writable.at(-1)).toBe('second false 2');
+    putFrom('two', 3);
+    expect(writable.filter((one) => one.startsWith('second true'))).toEqual(['second true 3']);
+    expect(shop().writingKey()).toBe('two');
+    expect(synchronised.filter((one) => one === 'second one')).toEqual([]);
+    await tenants.close();
+  });
+
+  test('writes there at once if the former key is named again', async () => {
+    const { tenants, say, writable, synchronised } = await moved();
+    say({ sdkKey: 'one', prefix: 'second' });
+    expect(writable.at(-1)).toBe('second true 1');
+    expect(synchronised.at(-1)).toBe('second one');
+    await tenants.close();
+  });
+});
+
+test('an environment that gets only another place is written there at once', async () => {
+  const { tenants, say, putFrom, writable, shop } = open();
+  say({ sdkKey: 'one' });
+  await tenants.started();
+  putFrom('one', 1);
+  say({ sdkKey: 'one', prefix: 'second' });
+  expect(writable.at(-1)).toBe('second true 1');
+  expect(shop().writingKey()).toBe('one');
   await tenants.close();
 });
 
