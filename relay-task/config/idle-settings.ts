@@ -75,7 +75,7 @@ function isForeign(piece: Piece, group: Group): boolean {
   return !inFile(piece) && STORES.includes(group.switch);
 }
 
-/** What is invalid is a problem, although it has no effect: nobody should find that out when switching it on. */
+/** An invalid value is a problem even where it has no effect; otherwise it would surface only when the feature is switched on. */
 function isUnderstood(setting: Setting<unknown>, piece: Piece, findings: Findings): boolean {
   const texts = piece.text === '' ? [] : understood(setting, piece, findings);
   return texts.some((text) => readPiece(setting, text, findings) !== undefined);

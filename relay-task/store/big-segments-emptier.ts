@@ -45,7 +45,7 @@ export function createEmptier({
   readonly requests: BigSegmentRequests;
 }): Emptier {
   const { bigSegmentsUser } = namespaces(prefix);
-  let token = '';
+  let token = randomUUID();
 
   async function empty(mark: string, environment: string): Promise<boolean> {
     const before = await get(metadataKey);
@@ -88,7 +88,7 @@ export function createEmptier({
     return true;
   }
 
-  return { empty, isOwn: (sign) => token !== '' && sign?.startsWith(token) === true };
+  return { empty, isOwn: (sign) => sign?.startsWith(token) === true };
 }
 
 function beginning(

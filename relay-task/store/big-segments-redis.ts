@@ -220,7 +220,7 @@ function createEmptier({
   readonly call: Call;
   readonly take: Take;
 }): Emptier {
-  let token = '';
+  let token = randomUUID();
 
   async function empty(mark: string, environment: string): Promise<boolean> {
     // A new one for each attempt: a late request of an earlier attempt must change nothing.
@@ -278,7 +278,7 @@ function createEmptier({
     return true;
   }
 
-  return { empty, isOwn: (sign) => token !== '' && sign?.startsWith(token) === true };
+  return { empty, isOwn: (sign) => sign?.startsWith(token) === true };
 }
 
 /** The sets of members, some at a time: whatever was there before the beginning, as long as no server changes its part. */

@@ -36,7 +36,7 @@ const club = (environment: string, version: number) => ({
 const vip = { key: 'vip', version: 1, salt: '', unbounded: true, generation: 3, included: [], excluded: [], rules: [] };
 const contextOf = (key: string) => Buffer.from(JSON.stringify({ kind: 'user', key })).toString('base64url');
 
-/** What Alice and Bob may be told: `key value bigSegmentsStatus`. A membership that nobody can know counts as none. */
+/** The answers that Alice and Bob may get: `key value bigSegmentsStatus`. With STORE_ERROR, no membership is known, so they are outside. */
 const rightAnswers: ReadonlySet<string> = (() => {
   const [a, b] = [environments[staging], environments[production]];
   const known = [`alice in ${a}`, `bob out ${a}`, `alice out ${b}`, `bob in ${b}`];

@@ -77,7 +77,7 @@ export async function startTable({ tableName = 'flags' }: { tableName?: string }
   });
   const port = await listen(server);
   const close = async () => {
-    // dynalite throws, in nobody's hands, when a request finds its database closed.
+    // If a request finds the database closed, dynalite throws outside any handler.
     closing = true;
     for (let looks = 0; working > 0 && looks < MOST_LOOKS; looks++) await delay(2);
     await closeServer(server);

@@ -56,28 +56,28 @@ export function segment(key: string, version: number, extra: Record<string, unkn
   return { kind: 'segments', key, version, deleted: false, json: JSON.stringify(segmentData(key, version, extra)) };
 }
 
+/** What ld-relay adds to a flag that has only a key and a version. */
+export const flagDefaults = {
+  on: false,
+  prerequisites: [],
+  targets: [],
+  contextTargets: [],
+  rules: [],
+  fallthrough: {},
+  offVariation: null,
+  variations: [],
+  clientSide: false,
+  salt: '',
+  trackEvents: false,
+  trackEventsFallthrough: false,
+  debugEventsUntilDate: null,
+};
+
 /** With the fields that ld-relay gives a tombstone. */
 export function tombstone(kind: Kind, key: string, version: number): Item {
   const data =
     kind === 'features'
-      ? {
-          key,
-          on: false,
-          prerequisites: [],
-          targets: [],
-          contextTargets: [],
-          rules: [],
-          fallthrough: {},
-          offVariation: null,
-          variations: [],
-          clientSide: false,
-          salt: '',
-          trackEvents: false,
-          trackEventsFallthrough: false,
-          debugEventsUntilDate: null,
-          version,
-          deleted: true,
-        }
+      ? { key, ...flagDefaults, version, deleted: true }
       : { ...segmentData(key, version), salt: '', deleted: true };
   return { kind, key, version, deleted: true, json: JSON.stringify(data) };
 }

@@ -1,3 +1,4 @@
+import { isFields } from '../complete.ts';
 import { type Attributes, isKind, ParsedContext } from '../context.ts';
 
 /** Lead to what the Go evaluator knows of a context beside its attributes. Marked as pure, so that edge bundles can drop them. */
@@ -32,7 +33,7 @@ function parse(value: unknown): ParsedContext | string {
   const { kind } = value;
   if (kind === undefined) return parseUser(value);
   if (kind === '') return badKind(kind);
-  return kind === 'multi' ? parseMulti(value) : single([parseMember(value, '')]);
+  return kind === 'multi' ? parseMulti(value) : single(parseMember(value, ''));
 }
 
 interface Member {
@@ -40,8 +41,8 @@ interface Member {
   readonly attributes: Attributes;
 }
 
-function single([member]: readonly (Member | string)[]): ParsedContext | string {
-  return typeof member === 'object' ? new ParsedContext([member.kind], [member.attributes]) : (member as string);
+function single(member: Member | string): ParsedContext | string {
+  return typeof member === 'string' ? member : new ParsedContext([member.kind], [member.attributes]);
 }
 
 function parseMulti(value: Attributes): ParsedContext | string {
@@ -55,8 +56,9 @@ function parseMulti(value: Attributes): ParsedContext | string {
     seen.add(member.kind);
     members.push(member);
   }
-  if (members.length === 0) return 'a multi-kind context must have at least one kind';
-  if (members.length === 1) return single(members);
+  const [first, second] = members;
+  if (!first) return 'a multi-kind context must have at least one kind';
+  if (!second) return single(first);
   return new MultiKindContext(
     members.map(({ kind }) => kind),
     members.map(({ attributes }) => attributes),
@@ -120,10 +122,6 @@ function badKind(kind: unknown): string {
 
 function isAbsent(value: unknown): value is null | undefined {
   return value === undefined || value === null;
-}
-
-function isFields(value: unknown): value is Attributes {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function areStrings(value: unknown): boolean {

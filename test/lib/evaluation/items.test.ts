@@ -1,22 +1,6 @@
 import { describeFlagProblem, describeSegmentProblem, sameFlag, sameSegment } from '../../../lib/evaluation/index.ts';
+import { flagDefaults } from '../../support/items.ts';
 
-/** What ld-relay would write of a flag with nothing but a key and a version. */
-const defaults = {
-  on: false,
-  prerequisites: [],
-  targets: [],
-  contextTargets: [],
-  rules: [],
-  fallthrough: {},
-  offVariation: null,
-  variations: [],
-  clientSide: false,
-  salt: '',
-  trackEvents: false,
-  trackEventsFallthrough: false,
-  debugEventsUntilDate: null,
-  deleted: false,
-};
 const clause = { attribute: 'plan', op: 'in', values: ['gold'], negate: false };
 const flag = {
   key: 'f',
@@ -84,7 +68,7 @@ describe('two items', () => {
   test.each([
     ['one has unknown fields', flag, { ...flag, fromTheFuture: 1 }],
     ['their fields are in a different order', flag, Object.fromEntries(Object.entries(flag).reverse())],
-    ['one omits defaults', { key: 'f', version: 1 }, { key: 'f', version: 1, ...defaults }],
+    ['one omits defaults', { key: 'f', version: 1 }, { key: 'f', version: 1, ...flagDefaults, deleted: false }],
     [
       'one omits the index of variation 0',
       { key: 'f', version: 1, targets: [{ values: ['a'] }], prerequisites: [{ key: 'p' }] },

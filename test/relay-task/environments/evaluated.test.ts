@@ -276,7 +276,7 @@ test.each([
       ['g', 'f'],
     ],
   ],
-])('a flag that needs %s names no prerequisites, which a client-side SDK would follow for ever', (_, needs) => {
+])('a flag that needs %s lists no prerequisites, since a client-side SDK would follow them forever', (_, needs) => {
   const flags = needs.map(([key, other]) => flag(key!, 1, { prerequisites: [{ key: other, variation: 0 }] }));
   const { one } = start(flags);
   expect(one('f', 'sdkKey', true)).toBe(

@@ -47,7 +47,7 @@ class Schedule extends RandomChoices {
   readonly share = (share: number) => this.chance(share);
   readonly one = <T>(choices: readonly T[]) => this.pick(choices);
 
-  /** The flag, for everybody, for one audience or for nobody, or its deletion. */
+  /** The flag, visible to both audiences, to one or to none; or its deletion. */
   x(version: number): Item {
     if (this.chance(0.25)) return tombstone('features', 'x', version);
     const visible = { usingMobileKey: this.chance(0.6), usingEnvironmentId: this.chance(0.6) };
