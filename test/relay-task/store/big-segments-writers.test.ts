@@ -27,7 +27,11 @@ async function start(count: number, timings: Partial<Timings> = {}) {
   const startRelay = async () => opened(await startBigSegmentRelay({ stores, launchDarkly, timings, confirmMs: 1e9 }));
   const relays: BigSegmentRelay[] = [];
   for (let index = 0; index < count; index++) relays.push(await startRelay());
-  await eventually(() => expect(launchDarkly.openStreams).toBe(count));
+  await eventually(() => {
+    expect(launchDarkly.openStreams).toBe(count);
+    // Each reports its first synchronisation, so what a test counts afterwards is of its own patches.
+    for (const relay of relays) expect(relay.batches).toBe(1);
+  });
   return { stores, launchDarkly, relays, startRelay };
 }
 
