@@ -31,9 +31,10 @@ export async function startBigSegmentRelay(options: {
   /** Of the store. */
   readonly timings?: Partial<Timings>;
   readonly confirmMs?: number;
+  readonly checkMs?: number;
   readonly random?: () => number;
 }): Promise<BigSegmentRelay> {
-  const { stores, launchDarkly, confirmMs = syncTimings.confirmMs } = options;
+  const { stores, launchDarkly, confirmMs = syncTimings.confirmMs, checkMs = syncTimings.checkMs } = options;
   const proxy = await startFaultyProxy(stores.table.endpoint, options.random);
   const access = { region: testRegion, credentials: testCredentials, maxAttempts: 1 };
   const client = new DynamoDBClient({ endpoint: proxy.endpoint, ...access });
@@ -45,7 +46,7 @@ export async function startBigSegmentRelay(options: {
   const { uri } = launchDarkly;
   const synchronizer = createBigSegmentSynchronizer({
     ...{ streamUri: uri, baseUri: uri, sdkKey: 'sdk', userAgent: 'u', store, log: silent },
-    timings: { ...syncTimings, confirmMs },
+    timings: { ...syncTimings, confirmMs, checkMs },
     onBatch() {
       batches += 1;
     },
