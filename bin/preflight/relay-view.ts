@@ -23,7 +23,7 @@ export async function readAsRelay(client: SSMClient, path: string, tableName: st
   const listed = await reader.list();
   const decrypted = await reader.decrypt(memory.wanted(listed));
   memory.apply(listed, { decrypted, controls: new Map() }, Date.now());
-  const { describe } = createDescriptions({ defaults: { tableName }, graceMs, confirmMs: 0 });
+  const { describe } = createDescriptions({ defaults: { tableName }, tablesSeparate: true, graceMs, confirmMs: 0 });
   const { descriptions, remarks } = describe(memory.environments(), { now: Date.now(), partial: false });
   return { descriptions, remarks, unknown: memory.takeUnknown(), arn: listed[0]?.arn };
 }

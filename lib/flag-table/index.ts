@@ -9,7 +9,7 @@ export {
 } from './encode-snapshot.ts';
 export { decodeCounts, decodeHead, encodeHead, type Head, SNAPSHOT_FORMAT } from './head.ts';
 export type { Item, Kind } from './item.ts';
-export { type Namespaces, namespaces } from './namespaces.ts';
+export { filteredPrefix, type Namespaces, namespaces } from './namespaces.ts';
 export {
   decodeOfficialItem,
   decodeStale,

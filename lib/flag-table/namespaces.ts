@@ -25,3 +25,8 @@ export function namespaces(prefix: string): Namespaces {
 export function inNamespace(prefix: string, name: string): string {
   return prefix === '' ? name : `${prefix}:${name}`;
 }
+
+/** Where the view of an environment that a payload filter gives is kept: below the environment's own prefix. */
+export function filteredPrefix(prefix: string, filter: string): string {
+  return prefix === '' ? filter : `${prefix}/${filter}`;
+}

@@ -1,4 +1,5 @@
 /** Every environment, filtered or not, needs its own place in every store. */
+import { filteredPrefix } from '../../lib/flag-table/index.ts';
 import type { Config, EnvironmentConfig } from './assemble.ts';
 import type { Findings } from './findings.ts';
 
@@ -63,7 +64,7 @@ function reportOverlaps(
         ? []
         : filters.map((filter) => ({
             view: `${name}/${filter}`,
-            place: placeOf(environment, `${prefix}/${filter}`),
+            place: placeOf(environment, filteredPrefix(prefix, filter)),
           }))),
     ];
     for (const { view, place } of views) {

@@ -1,6 +1,6 @@
 import type { Credential, EnvironmentDescription } from '../ports.ts';
 import { type Claim, type Draft, draftOf, idOf, isOver } from './ssm-drafts.ts';
-import { type HeldParameters, isUnread } from './ssm-memory.ts';
+import { type HeldParameters, isAwaited, isUnread } from './ssm-memory.ts';
 import { createOwners, type Owners, parameterOf } from './ssm-owners.ts';
 import { type SsmParameterName, ssmParameters } from './ssm-parameters.ts';
 import { choosePlaces, type StorePlace } from './ssm-places.ts';
@@ -17,6 +17,8 @@ export interface SsmDefaults {
 
 export interface DescriptionOptions {
   readonly defaults: SsmDefaults;
+  /** See `SsmSourceOptions`. */
+  readonly tablesSeparate: boolean;
   /** How long a previous SDK key without `previous-sdk-key-until` is valid after it was written. */
   readonly graceMs: number;
   /** A replaced credential stays valid until a complete reading this long after the one that first saw the change. */
@@ -51,7 +53,7 @@ export interface Moment {
 }
 
 /** Makes descriptions of the held parameters. Remembers the last ones, so that a promised expiry is kept. */
-export function createDescriptions({ defaults, graceMs, confirmMs }: DescriptionOptions): Descriptions {
+export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmMs }: DescriptionOptions): Descriptions {
   const owners = createOwners({ graceMs });
   let last = new Map<string, readonly Credential[]>();
   /** When a credential was first seen to be replaced. */
@@ -109,7 +111,11 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
     const withheld = owners.settle(known, new Map(all.map(({ id, revoked }) => [id, revoked])), now);
     const drafts = withoutRenamed(known);
     for (const draft of drafts) holdBack(draft, last.get(draft.id) ?? []);
-    const places = choosePlaces(drafts, defaults.tableName);
+    const places = choosePlaces(drafts, {
+      tableName: defaults.tableName,
+      tablesSeparate,
+      filtersOf: ({ parameters }) => filtersOf(parameters, defaults),
+    });
 
     const problemsNow = new Set(drafts.flatMap(({ id, problems }) => problems.map((text) => `${id} ${text}`)));
     for (const problem of [...since.keys()]) if (!problemsNow.has(problem)) since.delete(problem);
@@ -124,7 +130,7 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
     return {
       descriptions,
       remarks: new Map(drafts.map(({ id, problems, oddities }) => [id, { problems, oddities }])),
-      awaited: new Set(drafts.filter(isAwaited).map(({ id }) => id)),
+      awaited: new Set(drafts.filter(isBeingRead).map(({ id }) => id)),
       unconfirmed: replaced.size > 0,
       withheld,
     };
@@ -133,8 +139,8 @@ export function createDescriptions({ defaults, graceMs, confirmMs }: Description
   return { ...owners, describe: describeAll };
 }
 
-function isAwaited({ parameters }: Draft): boolean {
-  return [...parameters.values()].some(({ trouble }) => trouble?.kind === 'awaited');
+function isBeingRead({ parameters }: Draft): boolean {
+  return [...parameters.values()].some(isAwaited);
 }
 
 /** A folder whose keys are gone and which left its SDK key to another folder is only a former name of that environment. */
@@ -174,8 +180,6 @@ function describe(
 ): EnvironmentDescription {
   const text = (name: SsmParameterName) => parameters.get(name)?.text;
   const standing = (parameter: SsmParameterName) => claims.find((claim) => claim.parameter === parameter)?.value;
-  const projectKey = settingOf('project-key', text('project-key'));
-  const ofProject = projectKey !== undefined && Object.hasOwn(defaults.filters ?? {}, projectKey);
   return {
     id,
     name: id,
@@ -189,7 +193,7 @@ function describe(
       ...(claim.expiresAt !== undefined && { expiresAt: claim.expiresAt }),
       ...(isConfirmed(claim, parameters) ? {} : { unconfirmed: true as const }),
     })),
-    filters: settingOf('filters', text('filters')) ?? (ofProject ? defaults.filters![projectKey]! : []),
+    filters: filtersOf(parameters, defaults),
     // An invalid value was probably meant to turn it on.
     secureMode: settingOf('secure-mode', text('secure-mode')) ?? parameters.has('secure-mode'),
     ttlMs: settingOf('ttl', text('ttl')) ?? 0,
@@ -208,10 +212,23 @@ function describe(
   };
 }
 
-/** An earlier SDK key in its grace time is not named any more, but its expiry says that it is still valid. */
+/** The environment's own payload filters, or else those of its project. */
+function filtersOf(parameters: HeldParameters, { filters = {} }: SsmDefaults): readonly string[] {
+  const own = settingOf('filters', parameters.get('filters')?.text);
+  if (own !== undefined) return own;
+  const projectKey = settingOf('project-key', parameters.get('project-key')?.text);
+  return projectKey !== undefined && Object.hasOwn(filters, projectKey) ? filters[projectKey]! : [];
+}
+
+/**
+ * An earlier SDK key in its grace time is not named any more, but its expiry says that it is still valid. What is only being
+ * read counts as before while the SDK key is, too, since the flags stay the same until then.
+ */
 function isConfirmed({ standing, parameter, expiresAt }: Claim, parameters: HeldParameters): boolean {
   const held = parameters.get(parameter as SsmParameterName);
-  return expiresAt !== undefined || (standing === 'present' && held !== undefined && held.trouble === undefined);
+  if (expiresAt !== undefined) return true;
+  if (standing !== 'present' || held === undefined) return false;
+  return held.trouble === undefined || (held.trouble.kind === 'awaited' && isAwaited(parameters.get('sdk-key')));
 }
 
 /** What is deleted was not corrected: the ID still says whose the mobile keys are, even if it opens another environment now. */

@@ -13,6 +13,8 @@ export interface Trouble {
   readonly since: number;
   /** One sentence that names the parameter, without its value. */
   readonly message: string;
+  /** `missing` and `invalid`: a newer value is being read. */
+  readonly rereading?: true;
 }
 
 /** One parameter and its last accepted value. */
@@ -36,8 +38,6 @@ export interface SsmMemory {
    * is out of reach or all are.
    */
   controls(listed: readonly Listed[], decrypted: Decrypted): readonly string[];
-  /** Applies what needs no decryption and can stand alone: revocations and settings of known environments. */
-  applySettings(listed: readonly Listed[], now: number): void;
   apply(listed: readonly Listed[], values: ReadValues, now: number): void;
   /** Everything that is held, as JSON, keys in plain text. Yields between two environments. */
   save(): Generator<void, string>;
@@ -55,10 +55,13 @@ export interface SsmMemory {
 export function isUnread(held: Held | undefined, since = Number.NEGATIVE_INFINITY): boolean {
   const { trouble } = held ?? {};
   return (
-    trouble?.kind === 'unreachable' ||
-    trouble?.kind === 'awaited' ||
-    (trouble?.kind === 'unreadable' && trouble.since > since)
+    trouble?.kind === 'unreachable' || isAwaited(held) || (trouble?.kind === 'unreadable' && trouble.since > since)
   );
+}
+
+/** Whether its present value is being read. */
+export function isAwaited(held: Held | undefined): boolean {
+  return held?.trouble?.kind === 'awaited' || held?.trouble?.rereading === true;
 }
 
 export interface ReadValues {
@@ -114,18 +117,10 @@ export function createSsmMemory(options: MemoryOptions): SsmMemory {
       return [...own, ...(reachable.size === 0 ? others : [])].map(({ name }) => name);
     },
 
-    applySettings(listed, now) {
-      for (const one of listed) {
-        const place = placeOf(one.name);
-        if (place === undefined || ssmParameters[place.name].key || !environments.has(place.environment)) continue;
-        if (one.text !== undefined) keep(place, nextHeld(place, heldOf(place), one, { text: one.text }, now)!);
-      }
-    },
-
     apply(listed, { decrypted, controls, awaited }, now) {
       const reachable = new Set([...reachableIn(decrypted), ...reachableIn(controls)]);
       const present = new Set<string>();
-      for (const one of listed) {
+      for (const one of keysFirst(listed)) {
         const place = placeOf(one.name);
         if (place === undefined) {
           if (!named.has(one.name)) unknown.push(one.name);
@@ -141,7 +136,9 @@ export function createSsmMemory(options: MemoryOptions): SsmMemory {
         if (held === undefined) continue;
         present.add(one.name);
         gone.delete(one.name);
-        if (!waitsForItsKey(place, held, decrypted, now)) keep(place, held);
+        const parameters = environments.get(place.environment);
+        if (waitsForSdkKey(place, parameters, present) || waitsForPreviousKey(place, held, parameters, now)) continue;
+        keep(place, held);
       }
       for (const [environment, parameters] of [...environments]) {
         dropUnreadable(parameters, now - options.graceMs);
@@ -221,8 +218,10 @@ function nextHeld(
   now: number,
 ): Held | undefined {
   // While it is read again, an earlier problem keeps the time when it began.
-  if (held?.trouble !== undefined && reading !== undefined && 'kind' in reading && reading.kind === 'awaited')
-    return held;
+  if (held?.trouble !== undefined && reading !== undefined && 'kind' in reading && reading.kind === 'awaited') {
+    const isNewValue = held.trouble.kind === 'missing' || held.trouble.kind === 'invalid';
+    return isNewValue ? { ...held, trouble: { ...held.trouble, rereading: true } } : held;
+  }
   if (isUnchanged(held, listed)) {
     return held.trouble?.kind === 'missing' ? accept(place, held, listed, held.text ?? '', now) : held;
   }
@@ -234,11 +233,37 @@ function nextHeld(
 }
 
 /** A later expiry must not revive an earlier previous key while the one that it is meant for cannot be read. */
-function waitsForItsKey({ environment, name }: Place, { text }: Held, decrypted: Decrypted, now: number): boolean {
+function waitsForPreviousKey(
+  { name }: Place,
+  { text }: Held,
+  parameters: HeldParameters | undefined,
+  now: number,
+): boolean {
   if (name !== 'previous-sdk-key-until' || text === undefined) return false;
-  const key = decrypted.get(`${environment}/previous-sdk-key`);
   const until = dateTime(text);
-  return key !== undefined && !('text' in key) && 'value' in until && until.value > now;
+  return isUnread(parameters?.get('previous-sdk-key')) && 'value' in until && until.value > now;
+}
+
+/**
+ * Another place and another key may have been put together: until the key is known, the place would get the data of the
+ * former key, which may be another environment's.
+ */
+function waitsForSdkKey(
+  { environment, name }: Place,
+  parameters: HeldParameters | undefined,
+  present: ReadonlySet<string>,
+): boolean {
+  const held = parameters?.get('sdk-key');
+  if (!isOfPlace(name) || held?.text === undefined) return false;
+  return held.trouble !== undefined || !present.has(`${environment}/sdk-key`);
+}
+
+const isOfPlace = (name: SsmParameterName) => name === 'prefix' || name === 'table-name';
+
+/** Whether a setting may be applied can depend on a key. */
+function keysFirst(listed: readonly Listed[]): readonly Listed[] {
+  const rank = ({ name }: Listed) => (['sdk-key', 'previous-sdk-key'].includes(placeOf(name)?.name ?? '') ? 0 : 1);
+  return [...listed].sort((a, b) => rank(a) - rank(b));
 }
 
 /** Accepts the value that is in SSM now, or keeps the last one and notes why. */
@@ -292,9 +317,10 @@ function dropMissing(
   const isEmpty = ended && settings.length === parameters.size;
   for (const name of settings) {
     const path = `${environment}/${name}`;
-    const since = missing ? now : (gone.get(path) ?? now);
+    const waits = missing || waitsForSdkKey({ environment, name }, parameters, present);
+    const since = waits ? now : (gone.get(path) ?? now);
     gone.set(path, since);
-    if (missing || (now - since < settleMs && !isEmpty)) continue;
+    if (waits || (now - since < settleMs && !isEmpty)) continue;
     parameters.delete(name);
     gone.delete(path);
   }

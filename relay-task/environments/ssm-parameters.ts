@@ -92,10 +92,7 @@ export const ssmParameters = {
     settingReaders['allowed-headers'],
     'further request headers that browsers may send, separated by commas',
   ),
-  'secure-mode': plain(
-    settingReaders['secure-mode'],
-    'true: browsers and mobile SDKs must send the hash of their context',
-  ),
+  'secure-mode': plain(settingReaders['secure-mode'], 'true: browsers must send the hash of their context'),
   ttl: plain(settingReaders.ttl, 'how long PHP may cache answers, such as 30s'),
   filters: plain(settingReaders.filters, 'keys of payload filters, separated by commas'),
   'project-key': plain(

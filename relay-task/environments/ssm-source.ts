@@ -9,7 +9,7 @@ import { createSsmMetrics } from './ssm-metrics.ts';
 import { createOwnerRecord } from './ssm-owner-record.ts';
 import { createPacing, type Reading, type SsmIntervals } from './ssm-pacing.ts';
 import { ssmParameters } from './ssm-parameters.ts';
-import { createSsmReader, type Decryption, describeSsmError, type SsmTimings } from './ssm-reader.ts';
+import { createSsmReader, type Decrypted, type Decryption, describeSsmError, type SsmTimings } from './ssm-reader.ts';
 
 export interface SsmSourceOptions {
   /** The folder of the environments, `/edge-flag-relay/<stage>/environments`, with or without a slash at the end. */
@@ -22,6 +22,8 @@ export interface SsmSourceOptions {
   readonly log: Log;
   readonly registry?: Registry | undefined;
   readonly defaults?: SsmDefaults;
+  /** Whether environments with the same prefix and different tables are apart in every store; true. */
+  readonly tablesSeparate?: boolean;
   /** Where it is kept which environment had a key first; undefined: nowhere. */
   readonly keeper?: Keeper | undefined;
   /** Where the last good keys are stored, sealed, so that a relay serves while SSM throttles or does not answer. */
@@ -74,6 +76,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   const memory = createSsmMemory({ graceMs, settleMs: timings.settleMs });
   const descriptions = createDescriptions({
     defaults: options.defaults ?? {},
+    tablesSeparate: options.tablesSeparate ?? true,
     graceMs,
     confirmMs: timings.confirmMs * 0.8,
   });
@@ -101,16 +104,15 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
   async function readOnce(): Promise<Pick<Reading, 'complete' | 'unconfirmed'>> {
     const listed = await reader.list();
     const wanted = [...memory.wanted(listed)].sort((a, b) => rankOf(a) - rankOf(b));
-    if (delivery.hasBegun() && wanted.length > 0) {
-      memory.applySettings(listed, now());
-      delivery.deliver({ now: now(), partial: true });
-    }
-    await record.learn(now());
-    const decrypted = await reader.decrypt(wanted, (soFar) => {
+    /** What needs no decryption, such as a revocation, is in force at once, and what was read goes first. */
+    const deliverWhatIsRead = (soFar: Decrypted) => {
       const awaited = new Set(wanted.filter((name) => !soFar.has(name)));
       memory.apply(listed, { decrypted: soFar, controls: new Map(), awaited }, now());
-      if (canServe(memory)) delivery.deliver({ now: now(), partial: true });
-    });
+      if (delivery.hasBegun() || canServe(memory)) delivery.deliver({ now: now(), partial: true });
+    };
+    if (delivery.hasBegun() && wanted.length > 0) deliverWhatIsRead(new Map());
+    await record.learn(now());
+    const decrypted = await reader.decrypt(wanted, deliverWhatIsRead);
     const controls = await reader.decrypt(memory.controls(listed, decrypted));
     const at = now();
     memory.apply(listed, { decrypted, controls }, at);
@@ -267,6 +269,8 @@ function createDelivery(options: {
   let delivered: string | undefined;
   /** Whether every environment that exists has been delivered once. */
   let isWhole = false;
+  /** The environments that were delivered last. */
+  let known: ReadonlySet<string> = new Set();
   let troubled: readonly string[] = [];
   let withheld = 0;
   return {
@@ -274,10 +278,11 @@ function createDelivery(options: {
       const { remarks, ...described } = options.describe(moment);
       const isReading = !isWhole && described.awaited.size > 0;
       isWhole ||= !isReading;
-      // While the first reading goes on, an environment is delivered once something opens it.
+      // While it is being read, a new environment is delivered once something opens it.
       const descriptions = described.descriptions.filter(
-        ({ id, credentials }) => !isReading || !described.awaited.has(id) || credentials.length > 0,
+        ({ id, credentials }) => known.has(id) || !described.awaited.has(id) || credentials.length > 0,
       );
+      known = new Set(descriptions.map(({ id }) => id));
       tellRemarks(remarks);
       troubled = descriptions.filter(({ keyProblem }) => keyProblem).map(({ name }) => name);
       withheld = described.withheld;

@@ -45,6 +45,19 @@ export interface Admission {
   environment(): string | undefined;
   /** Set while LaunchDarkly says that the SDK key and the client-side ID are of two environments. */
   problem(): EnvironmentDescription['keyProblem'];
+  /** For another view of the same environment that begins now. */
+  history(): CredentialHistory;
+}
+
+/** By credential, see `idOf`: sources of data, see `sourceOf`. */
+export interface CredentialHistory {
+  /**
+   * Those that came with the present source, or while another one was present that had not delivered: the source that they came
+   * with.
+   */
+  readonly newcomers: ReadonlyMap<string, string>;
+  /** Those that the source of environments does not confirm: where the data came from when that was noticed. */
+  readonly leaving: ReadonlyMap<string, string>;
 }
 
 /** By source: the environment that its data is of, according to LaunchDarkly. */
@@ -75,17 +88,16 @@ export function createAdmission(
   first: EnvironmentDescription,
   onChange: () => void = () => {},
   environments: Heard = createHeard(),
+  history?: CredentialHistory,
 ): Admission {
   let description = first;
   // Data without a mark in the environment's place of a store counts as data of this key.
   let held = sourceOf(first, first.sdkKey && firstKeyOf(first.sdkKey, first.credentials));
-  /**
-   * The credentials that came with the present source, or while another one was present that had not delivered, and the source
-   * that they came with.
-   */
-  let newcomers = new Map(held === sourceOf(first) ? [] : [[idOf('sdkKey', first.sdkKey ?? ''), sourceOf(first)]]);
-  /** By credential that the source of environments does not confirm: where the data came from when that was noticed. */
-  let leaving = new Map<string, string>();
+  let newcomers = new Map([
+    ...(held === sourceOf(first) ? [] : [[idOf('sdkKey', first.sdkKey ?? ''), sourceOf(first)] as const]),
+    ...(history?.newcomers ?? []),
+  ]);
+  let leaving = new Map(history?.leaving);
   let hasData = false;
   let conflictSince: number | undefined;
 
@@ -192,6 +204,7 @@ export function createAdmission(
       return mayDiffer(sourceOfKey(sdkKey), sourceOfKey(present)) ? sdkKey : present;
     },
     key: () => keyOf(held),
+    history: () => ({ newcomers, leaving }),
     environment: () => environments.get(held),
     problem() {
       if (conflictSince === undefined) return undefined;

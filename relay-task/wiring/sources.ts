@@ -1,5 +1,6 @@
 /** Where environments and their keys come from: the configuration names exactly one source. */
 import type { Registry } from 'prom-client';
+import { filteredPrefix } from '../../lib/flag-table/index.ts';
 import type { Config, EnvironmentConfig } from '../config/config.ts';
 import { startArchive } from '../environments/archive.ts';
 import { startAutoConfig } from '../environments/auto-config.ts';
@@ -104,6 +105,8 @@ function startSsm({ config, log, registry, timings, keeper }: SourceOptions, ssm
     region,
     endpoint: ssm.url,
     defaults: { filters: Object.fromEntries(config.filters), ...(tableName !== undefined && { tableName }) },
+    // Redis and Consul have no tables.
+    tablesSeparate: config.redis === undefined && config.consul === undefined,
   });
 }
 
@@ -138,7 +141,7 @@ export function placeOf(config: Config): (description: EnvironmentDescription, f
       const table = fillTemplate(template.tableName ?? '', environmentId, filter);
       return { prefix: fillTemplate(template.prefix, environmentId, filter), tableName: table || undefined };
     }
-    return { prefix: prefix === '' ? filter : `${prefix}/${filter}`, tableName };
+    return { prefix: filteredPrefix(prefix, filter), tableName };
   };
 }
 

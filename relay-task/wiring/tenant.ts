@@ -105,12 +105,16 @@ const FLUSH_MS = 5_000;
 export function createTenant(
   first: EnvironmentDescription,
   filter: string,
-  options: TenantOptions & { readonly heard: Heard },
+  options: TenantOptions & {
+    readonly heard: Heard;
+    /** Another view of the same environment that exists already. */
+    readonly sibling?: Tenant | undefined;
+  },
 ): LiveTenant {
   const { log, parts, placeOf } = options;
   const name = filter === '' ? first.name : `${first.name}/${filter}`;
   const background = createBackground();
-  const admission = createAdmission(first, closeStrangers, options.heard);
+  const admission = createAdmission(first, closeStrangers, options.heard, options.sibling?.admission.history());
   let description = first;
   /** Another place came together with another source, and memory still has the former one's data. */
   let movedAhead = false;

@@ -91,7 +91,7 @@ export function createTenants(options: TenantsOptions): Tenants {
     }
     for (const filter of filters) {
       if (views.has(filter)) continue;
-      const tenant = createTenant(description, filter, { ...options, heard });
+      const tenant = createTenant(description, filter, { ...options, heard, sibling: views.get('') });
       views.set(filter, tenant);
       options.onAdded?.(tenant);
       registry.apply({ type: 'add-environment', name: id, filter, environment: tenant });

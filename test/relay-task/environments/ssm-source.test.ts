@@ -670,6 +670,95 @@ describe('the SSM source', () => {
     expect(source.keys('production')).toEqual([mobileKey]);
   });
 
+  describe('another place that is put together with another key', () => {
+    const places = (source: Watched) =>
+      source.delivered
+        .flatMap((list) => list.filter(({ id }) => id === 'production'))
+        .map(({ sdkKey: key, prefix, tableName }) =>
+          `${key === sdkKey ? 'old' : 'new'} ${prefix} ${tableName ?? ''}`.trim(),
+        );
+
+    const faults: [string, (one: SsmServer) => void][] = [
+      ['is read at once', () => {}],
+      ['cannot be decrypted', (one) => one.forbid(`${path}/production/sdk-key`)],
+      ['is throttled', (one) => one.before(({ decrypted }) => decrypted && one.throttle(1))],
+      ['gets no answer but errors', (one) => one.break(`${path}/production/sdk-key`)],
+    ];
+
+    test.each(faults)('waits for the key, which %s', async (_, fault) => {
+      const source = await started();
+      fault(server);
+      put('production/prefix', 'shop');
+      put('production/table-name', 'shop-flags');
+      put('production/sdk-key', newKey);
+      await readAgain(server, 3);
+      server.before(undefined);
+      server.heal();
+      await eventually(() => expect(places(source).at(-1)).toBe('new shop shop-flags'));
+      expect(new Set(places(source))).toEqual(new Set(['old production', 'new shop shop-flags']));
+    });
+
+    test.each(faults)('waits for the key, which %s, where the prefix is deleted', async (_, fault) => {
+      put('production/prefix', 'shop');
+      const source = await started({ timings: { ...fast, settleMs: 1 } });
+      fault(server);
+      remove('production/prefix');
+      put('production/sdk-key', newKey);
+      await readAgain(server, 3);
+      server.before(undefined);
+      server.heal();
+      await eventually(() => expect(places(source).at(-1)).toBe('new production'));
+      expect(places(source)).not.toContain('old production');
+    });
+
+    test.each([
+      ['was deleted', () => remove('production/sdk-key')],
+      ['is invalid', () => put('production/sdk-key', 'two words')],
+    ])('waits for the key that is put after the former one %s', async (_, spoil) => {
+      const source = await started();
+      spoil();
+      await eventually(() => expect(problem(source)).toBeDefined());
+      put('production/prefix', 'shop');
+      await readAgain(server, 3);
+      put('production/sdk-key', newKey);
+      await eventually(() => expect(places(source).at(-1)).toBe('new shop'));
+      expect(new Set(places(source))).toEqual(new Set(['old production', 'new shop']));
+    });
+
+    test('is taken at once with a key that stays', async () => {
+      const source = await started();
+      put('production/prefix', 'shop');
+      await eventually(() => expect(places(source).at(-1)).toBe('old shop'));
+    });
+  });
+
+  test.each([
+    ['was deleted', () => remove('production/sdk-key')],
+    ['is invalid', () => put('production/sdk-key', 'two words')],
+  ])('what comes with a new SDK key opens nothing until that is read, although the former one %s', async (_, spoil) => {
+    const source = await started();
+    spoil();
+    await eventually(() => expect(problem(source)).toBeDefined());
+    put('production/sdk-key', newKey);
+    put('production/client-side-id', clientSideId);
+    await eventually(() => expect(source.keys('production')).toContain(clientSideId));
+    const opened = source.delivered.flatMap((list) => list.filter(({ id }) => id === 'production'));
+    const early = opened.filter((one) => one.sdkKey === sdkKey);
+    expect(early.flatMap((one) => one.credentials.map(({ value }) => value))).not.toContain(clientSideId);
+  });
+
+  test('a later expiry does not revive an earlier previous key while the one that it is for is being read', async () => {
+    put('production/previous-sdk-key', newestKey);
+    put('production/previous-sdk-key-until', new Date(Date.now() - hourMs).toISOString());
+    const source = await started();
+    expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+    put('production/previous-sdk-key-until', new Date(Date.now() + hourMs).toISOString());
+    put('production/previous-sdk-key', sdkKey);
+    put('production/sdk-key', newKey);
+    await eventually(() => expect(source.keys('production')).toEqual([newKey, sdkKey, mobileKey]));
+    expect(source.delivered.flatMap((list) => valuesOf(list, 'production'))).not.toContain(newestKey);
+  });
+
   test('gives an environment that would overwrite another in a store its own prefix', async () => {
     const source = await started({ defaults: { tableName: 'flags' } });
     put('aaa/sdk-key', newKey);
@@ -691,6 +780,41 @@ describe('the SSM source', () => {
       ]),
     );
     expect(problem(source, 'aaa')).toMatch(/would overwrite production in the store/);
+  });
+
+  test.each([
+    ['its own', () => put('production/filters', 'web')],
+    ["its project's", () => put('production/project-key', 'project')],
+  ])('keeps other environments out of the place of a payload filter, %s', async (_, setFilter) => {
+    setFilter();
+    put('staging/sdk-key', newKey);
+    put('staging/prefix', 'production/web');
+    const source = await started({ defaults: { filters: { project: ['web'] } } });
+    await eventually(() => expect(source.environment('staging')).toMatchObject({ prefix: 'staging' }));
+    expect(source.environment('production')).toMatchObject({ prefix: 'production', filters: ['web'] });
+    expect(problem(source, 'staging')).toMatch(
+      /^staging\/prefix would overwrite production in the store: using the prefix staging instead/,
+    );
+  });
+
+  test('a filter never moves its environment to a place of another one', async () => {
+    put('aaa/sdk-key', newKey);
+    put('aaa/prefix', 'shop/web', { modifiedAt: 1_000 });
+    put('production/prefix', 'shop', { modifiedAt: 2_000 });
+    put('production/filters', 'web');
+    const source = await started();
+    await eventually(() => expect(source.ids()).toEqual(['aaa', 'production']));
+    expect(source.environment('aaa').prefix).toBe('shop/web');
+    expect(source.environment('production').prefix).toBe('production');
+  });
+
+  test('where Redis or Consul holds environments, too, different tables do not keep them apart', async () => {
+    put('staging/sdk-key', newKey);
+    put('staging/prefix', 'production');
+    put('staging/table-name', 'other');
+    const source = await started({ tablesSeparate: false });
+    await eventually(() => expect(source.environment('staging').prefix).toBe('staging'));
+    expect(problem(source, 'staging')).toMatch(/would overwrite production/);
   });
 
   test('uses the payload filters of the project unless the environment has its own', async () => {

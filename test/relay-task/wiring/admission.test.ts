@@ -126,6 +126,23 @@ test('what came with a wrong SDK key does not get the data of the right one when
   expect([admission.admits('sdkKey', 'c'), ...admitted()]).toEqual([true, false, false]);
 });
 
+test('another view of the environment that begins later knows what the credentials came with', () => {
+  const unconfirmed = { ...mobile('m'), unconfirmed: true as const };
+  const heard = createHeard();
+  const first = createAdmission(environment(sdk('a'), mobile('m')), undefined, heard);
+  first.holds(A);
+  const corrected = environment(sdk('b'), sdk('a', 9), unconfirmed, mobile('n'));
+  first.update(corrected);
+  for (const deliver of ['nothing', 'the new key'] as const) {
+    if (deliver === 'the new key') first.holds(B);
+    const later = createAdmission(corrected, undefined, heard, first.history());
+    later.holds(A);
+    expect(['m', 'n'].map((value) => later.admits('mobileKey', value))).toEqual([true, false]);
+    later.holds(B);
+    expect(['m', 'n'].map((value) => later.admits('mobileKey', value))).toEqual([false, true]);
+  }
+});
+
 test('a key that is not confirmed has its own data, whatever was held when that was noticed', () => {
   const admission = createAdmission(environment(sdk('a')));
   admission.holds(A);

@@ -302,6 +302,31 @@ describe('an environment that gets another key and another place at once', () =>
   });
 });
 
+test('a payload filter that appears after a corrected key does not serve what came with the wrong one', async () => {
+  const { tenants, say, putFrom } = open();
+  const mobile = { kind: 'mobileKey', value: 'mob' } as const;
+  const key = (value: string) => ({ kind: 'sdkKey', value }) as const;
+  say({ sdkKey: 'wrong', credentials: [key('wrong'), mobile] });
+  await tenants.started();
+  putFrom('wrong', 1);
+  const corrected = { sdkKey: 'right', credentials: [key('right'), { ...mobile, unconfirmed: true as const }] };
+  say(corrected);
+  putFrom('right', 2);
+  say({ ...corrected, filters: ['web'] });
+  await tenants.started();
+  putFrom('right', 3);
+  const views = tenants.all.map(({ name, admission }) => [
+    name,
+    admission.source(),
+    admission.admits('mobileKey', 'mob'),
+  ]);
+  expect(views).toEqual([
+    ['shop', 'key right', false],
+    ['shop/web', 'key right', false],
+  ]);
+  await tenants.close();
+});
+
 test('an environment that gets only another place is written there at once', async () => {
   const { tenants, say, putFrom, writable, shop } = open();
   say({ sdkKey: 'one' });
