@@ -45,12 +45,15 @@ export function createEvaluatedAnswers(
   const arrive = (subject: Subject): void => {
     if (subject.arriving || !view.initialized) return;
     subject.arriving = true;
+    const asked = passes().generation;
+    const preparation = prepare(subject);
     const answer = () => {
       subject.arriving = false;
       if (subject.connections.length > 0) {
         // A Big Segment of another context kind arrived meanwhile.
         if (!isPrepared(subject)) return arrive(subject);
-        subject.generation = passes().generation;
+        // Memberships may have changed since they were asked for.
+        subject.generation = preparation ? asked : passes().generation;
         admit(subject);
         if (subject.held) {
           evaluate(
@@ -69,7 +72,6 @@ export function createEvaluatedAnswers(
       }
       readers.countBytes();
     };
-    const preparation = prepare(subject);
     if (!preparation) {
       turns.run(answer);
       return;

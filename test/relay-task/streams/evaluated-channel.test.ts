@@ -635,6 +635,29 @@ describe('Big Segments on a stream of evaluated flags', () => {
     expect(await next(first)).toEqual(['patch', { key: 'a', ...answer(false, 1, 2) }]);
   });
 
+  test('are looked up again for a second stream if they changed after the first one asked for them', async () => {
+    const { put, evaluated, environment } = await start({ bigSegments });
+    put(...items);
+    const other = await evaluated(user('bob'));
+    await other.next();
+    // The next pass waits for the one that waits for this.
+    const ofBob = byHand('bob');
+    environment.bigSegmentsChanged();
+    await until('the pass waits', () => ofBob.length === 1);
+    const ofAlice = byHand('alice');
+    const first = await evaluated(user('alice'));
+    await until('the first stream waits', () => ofAlice.length === 1);
+    const outdated = truth('alice');
+    members.add('alice');
+    environment.bigSegmentsChanged();
+    ofAlice[0]!(outdated);
+    await next(first);
+    answerTo = truth;
+    const second = await evaluated(user('alice'));
+    expect(await next(second)).toEqual(['put', { a: answer(false, 1, 1), b: answer(true, 0, 1) }]);
+    ofBob[0]!(truth('bob'));
+  });
+
   test('are those of the latest lookup, in whichever order lookups are answered', async () => {
     const { put, upsert, evaluated, environment, streams } = await start({ bigSegments });
     put(...items);
