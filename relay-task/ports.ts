@@ -336,6 +336,11 @@ export interface StoredSet {
 export interface Store {
   /** Undefined when there is no complete set. Rejects when the store cannot be reached. */
   read(): Promise<StoredSet | undefined>;
+  /**
+   * A cheap text that becomes another one with every change of the set; undefined where nothing tells, as after another
+   * program wrote it. Rejects when the store cannot be reached.
+   */
+  stamp(): Promise<string | undefined>;
   /** Tells the store that memory changed; never throws, never waits. */
   notify(change: Change): void;
   /** Tells the store whether this task's upstream is current, which decides whether it may write. */

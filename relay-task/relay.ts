@@ -44,6 +44,8 @@ export interface RelayTimings extends SourceTimings {
   /** Between looks at the files of the certificate; 10 s. */
   readonly certificateMs?: number;
   readonly bigSegments?: BigSegmentTimings;
+  /** Between looks at the stores while LaunchDarkly cannot be reached; 3 s. */
+  readonly followMs?: number;
 }
 
 export interface Relay {
@@ -166,6 +168,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     log,
     registry,
     placeOf: placeOf(config),
+    followMs: timings.followMs,
     parts: createTenantParts({
       config,
       hub,

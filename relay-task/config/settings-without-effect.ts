@@ -16,7 +16,7 @@ const row = (
   more: Partial<SettingWithoutEffect> = {},
 ): SettingWithoutEffect => ({ section, option, env, read, why, ...more });
 
-const memory = 'all data is in memory, and the store is read only at startup';
+const memory = 'all data is in memory; the store is read at startup and while LaunchDarkly cannot be reached';
 const datadog = "Datadog's agent can collect the Prometheus metrics";
 const stackdriver = 'Stackdriver is not supported; any collector can read the Prometheus metrics';
 const connections = 'there are few upstream connections, and they are kept open';

@@ -13,7 +13,7 @@ import type {
 } from '../ports.ts';
 import { type Affected, createCompiled } from './compiled.ts';
 import type { FDv2 } from './fdv2.ts';
-import { createMemory, type Outcome } from './memory.ts';
+import { createMemory, inSendingOrder, type Outcome } from './memory.ts';
 import { createStates } from './states.ts';
 import { readStored } from './stored.ts';
 
@@ -49,6 +49,11 @@ export interface Environment extends ItemView, UpstreamSink {
     receivedAt: number,
     keeping?: 'unreadable' | 'none',
   ): void;
+  /**
+   * Items of a store that are newer than those in memory; what the store lacks stays. Returns how many were. Otherwise as
+   * `boot`.
+   */
+  follow(items: readonly Item[]): number;
   /** Items that were invalid when they last arrived. */
   unreadable(): readonly UnreadableItem[];
   /** Of items that were compiled so far. */
@@ -111,6 +116,21 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     onChange({ generation, kind, items, receivedAt });
   }
 
+  /** Without those that are invalid, which are noted. */
+  function readableOf(items: readonly Item[]): Item[] {
+    return items.flatMap((item) => {
+      const read = readStored(item);
+      if ('json' in read) return [read];
+      const { kind, key } = item;
+      const { reason } = read;
+      if (unreadable.get(nameOf(item))?.reason !== reason) {
+        log.warn('Skipped an invalid item in the store', { environment: name, kind, key, reason });
+      }
+      unreadable.set(nameOf(item), { kind, key, reason });
+      return [];
+    });
+  }
+
   return {
     name,
     get initialized() {
@@ -125,23 +145,21 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     boot(items) {
       if (initialized) return false;
       const receivedAt = performance.now();
-      const readable: Item[] = [];
-      for (const item of items) {
-        const read = readStored(item);
-        if ('json' in read) {
-          readable.push(read);
-          continue;
-        }
-        const { kind, key } = item;
-        const { reason } = read;
-        unreadable.set(nameOf(item), { kind, key, reason });
-        log.warn('Skipped an invalid item in the store', { environment: name, kind, key, reason });
-      }
       announce(
-        memory.replace(readable, () => false),
+        memory.replace(readableOf(items), () => false),
         receivedAt,
       );
       return true;
+    },
+
+    follow(items) {
+      if (!initialized) return 0;
+      const receivedAt = performance.now();
+      const isNewer = ({ kind, key, version }: Item) => version > (memory.get(kind, key)?.version ?? -1);
+      const newer = readableOf(items.filter(isNewer)).flatMap((item) => memory.upsert(item)?.items ?? []);
+      for (const item of newer) unreadable.delete(nameOf(item));
+      announce({ items: inSendingOrder(newer), whole: false }, receivedAt);
+      return newer.length;
     },
 
     put(items, skipped, receivedAt, keeping = 'unreadable') {

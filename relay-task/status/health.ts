@@ -37,6 +37,8 @@ export interface EnvironmentHealth {
   /** Undefined: there is no key for LaunchDarkly. */
   readonly upstream?: UpstreamStatus | undefined;
   readonly stores: readonly StoreStatus[];
+  /** Set while LaunchDarkly cannot be reached and memory has newer data of a store; the time is Unix ms. */
+  readonly followedStore?: { readonly database: StoreStatus['database']; readonly time: number } | undefined;
   readonly unreadable: readonly UnreadableItem[];
   readonly refusedPatterns: readonly RefusedPattern[];
   /** Open streams. */
@@ -111,6 +113,8 @@ export interface EnvironmentStatus {
   readonly initialized: boolean;
   /** Unix ms when memory was last confirmed to equal upstream; 0 before the first time. */
   readonly checkedAt: number;
+  /** Set while LaunchDarkly cannot be reached and newer flags came from a store: which, and when the last ones did, Unix ms. */
+  readonly followedStore?: { readonly database: StoreStatus['database']; readonly time: number };
   readonly streams: number;
   /** All stores, with more detail than ld-relay gives. */
   readonly stores: readonly StoreStatus[];
@@ -214,6 +218,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
 
 function describeEnvironment(environment: EnvironmentHealth, status: 'connected' | 'disconnected'): EnvironmentStatus {
   const { upstream, createdAt, environmentId, labels, stores, initialized, keyProblem, bigSegments } = environment;
+  const { followedStore } = environment;
   const keys = (kind: Credential['kind']) => environment.credentials.filter((credential) => credential.kind === kind);
   const sdkKeys = keys('sdkKey');
   const mobileKeys = keys('mobileKey');
@@ -240,6 +245,7 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
     ...(keyProblem && { keyProblem }),
     initialized,
     checkedAt: upstream?.checkedAt ?? 0,
+    ...(followedStore && { followedStore }),
     streams: environment.streams ?? 0,
     stores: stores.map((store) => ({ ...store, ...dbServerOf(store) })),
     unreadable: environment.unreadable,

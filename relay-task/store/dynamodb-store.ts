@@ -1,7 +1,14 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { Registry } from 'prom-client';
+import { namespaces } from '../../lib/flag-table/index.ts';
 import type { ItemView, Log, Store } from '../ports.ts';
-import { createDynamoDBClient, createTable, type DynamoDBClientOptions, describeError } from './dynamodb-client.ts';
+import {
+  createDynamoDBClient,
+  createTable,
+  type DynamoDBClientOptions,
+  describeError,
+  textOf,
+} from './dynamodb-client.ts';
 import { createDynamoDBDatabase } from './dynamodb-database.ts';
 import { type Engine, startEngine } from './engine.ts';
 import { type Permission, PermissionLostError, type Publication } from './engine-steps.ts';
@@ -123,6 +130,10 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
     place: 'flag table',
     describe,
     readItems: () => readItems({ table, prefix, log }),
+    async readStamp() {
+      const head = await table.get({ namespace: namespaces(prefix).snapshot, key: 'head' }, { consistent: false });
+      return (head && textOf(head, 'rev')) || undefined;
+    },
     onRead: (error) => state.report('read', error),
     setEligible: (eligible) => lease?.setEligible(eligible),
     status: () => ({

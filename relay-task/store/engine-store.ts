@@ -9,6 +9,7 @@ export function createEngineStore(options: {
   readonly place: string;
   describe(error: unknown): string;
   readItems(): Promise<StoredSet | undefined>;
+  readStamp(): Promise<string | undefined>;
   /** A reading went well (undefined) or failed. */
   onRead(error: unknown): void;
   setEligible(eligible: boolean): void;
@@ -17,17 +18,21 @@ export function createEngineStore(options: {
 }): Store {
   const { engine, setEligible } = options;
   let closing: Promise<void> | undefined;
+
+  async function reading<T>(read: () => Promise<T>): Promise<T> {
+    try {
+      const found = await read();
+      options.onRead(undefined);
+      return found;
+    } catch (error) {
+      options.onRead(error);
+      throw new RelayError('STORE_UNAVAILABLE', `${options.place}: ${options.describe(error)}`, { cause: error });
+    }
+  }
+
   return {
-    async read() {
-      try {
-        const set = await options.readItems();
-        options.onRead(undefined);
-        return set;
-      } catch (error) {
-        options.onRead(error);
-        throw new RelayError('STORE_UNAVAILABLE', `${options.place}: ${options.describe(error)}`, { cause: error });
-      }
-    },
+    read: () => reading(options.readItems),
+    stamp: () => reading(options.readStamp),
     notify: engine.notify,
     setEligible,
     status() {

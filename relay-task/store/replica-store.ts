@@ -33,6 +33,7 @@ export interface ReplicaStoreOptions {
 export interface ReplicaDatabase extends Database {
   /** Where it is, for people; never with a password. */
   readonly server: string;
+  glance: NonNullable<Database['glance']>;
   close(): Promise<void>;
 }
 
@@ -95,6 +96,10 @@ export function createReplicaStore(
     place: `${name} at ${server}`,
     describe: database.describe,
     readItems: () => readItems(database, { log, where, rereadMs: timings.rereadMs }),
+    async readStamp() {
+      const { inited, manifest } = await database.glance();
+      return inited ? manifest : undefined;
+    },
     onRead: (error) => report('read', error),
     setEligible(next) {
       if (next === eligible) return;

@@ -20,6 +20,11 @@ export interface ConnectOptions {
 }
 
 const MAX_REDIRECTS = 5;
+/**
+ * How long a connection may be idle before TCP asks whether the peer is still there. LaunchDarkly's heartbeats come only every
+ * 3 min: behind a NAT gateway that died, a stream would look alive for that long. Node sends ten probes, one a second.
+ */
+const PROBE_AFTER_MS = 1_000;
 
 /** Sends one GET and follows redirects. The `Authorization` header is never sent to another origin. */
 export function connect(options: ConnectOptions): { abort(): void } {
@@ -50,6 +55,7 @@ export function connect(options: ConnectOptions): { abort(): void } {
     const current = send(url, { headers, agent: options.outbound?.agentFor(url) ?? false });
     request = current;
     current.on('socket', (socket) => {
+      socket.setKeepAlive(true, PROBE_AFTER_MS);
       socket.once(url.protocol === 'https:' ? 'secureConnect' : 'connect', () => {
         if (!over) limit(options.headTimeoutMs, 'did not answer');
       });

@@ -30,6 +30,8 @@ export interface Admission {
    * without a mark counts as that of the key that this task starts with.
    */
   takes(mark: string | undefined): boolean;
+  /** Whether data of a store with this mark comes from where the data in memory does, or is of the same environment. */
+  owns(mark: string | undefined): boolean;
   /** Where the data in memory comes from, see `sourceOf`. */
   source(): string;
   /** The client-side ID of the environment that the data in memory is of, as far as is known. */
@@ -98,6 +100,7 @@ export function createAdmission(
     ...(history?.newcomers ?? []),
   ]);
   let leaving = new Map(history?.leaving);
+  const started = held;
   let hasData = false;
   let conflictSince: number | undefined;
 
@@ -111,6 +114,11 @@ export function createAdmission(
     sourceOf(description),
     ...description.credentials.flatMap(({ kind, value }) => (kind === 'sdkKey' ? [sourceOf(description, value)] : [])),
   ];
+
+  function sourceWith(mark: string): string | undefined {
+    const [hash] = mark.split('.');
+    return sourcesNow().find((one) => markOf(one) === hash);
+  }
 
   /** Whether LaunchDarkly's word speaks against it. */
   function isForeign(kind: CredentialKind, value: string): boolean {
@@ -189,12 +197,17 @@ export function createAdmission(
         holds(held);
         return true;
       }
-      const [hash, environment] = mark.split('.');
-      const source = sourcesNow().find((one) => markOf(one) === hash);
+      const source = sourceWith(mark);
       if (source === undefined) return false;
+      const [, environment] = mark.split('.');
       if (environment !== undefined) environments.set(source, environment);
       holds(source);
       return true;
+    },
+    owns(mark) {
+      // What says nothing counts as data of the key that this task starts with.
+      const source = mark === undefined ? started : sourceWith(mark);
+      return source !== undefined && !mayDiffer(source, held);
     },
     source: () => held,
     environmentId: () =>

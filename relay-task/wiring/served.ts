@@ -114,6 +114,7 @@ export function healthOf(tenant: Tenant, registry: Registry<Tenant>): Environmen
     initialized: memory.initialized,
     upstream: upstream?.status(),
     stores: tenant.stores.map((store) => store.status()),
+    followedStore: tenant.followedStore(),
     unreadable: memory.unreadable(),
     refusedPatterns: memory.refusedPatterns(),
     streams: streams.connections,

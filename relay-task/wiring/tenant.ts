@@ -1,11 +1,22 @@
 /** One environment, or one payload filter of one, from its first data to its end: memory, streams, stores and upstream. */
+import { oncePerReason } from '../common/once-per-reason.ts';
 import { sleep } from '../common/pause.ts';
 import { createEnvironment, type Environment } from '../environments/environment.ts';
-import type { BigSegments, Change, EnvironmentDescription, Log, Store, UpstreamStatus } from '../ports.ts';
+import type {
+  BigSegments,
+  Change,
+  EnvironmentDescription,
+  Log,
+  Store,
+  StoredSet,
+  StoreStatus,
+  UpstreamStatus,
+} from '../ports.ts';
 import type { KnownMemberships } from '../store/big-segments-lookup.ts';
 import type { EnvironmentStreams, StreamSource } from '../streams/hub.ts';
 import { type Admission, createAdmission, type Heard, sourceOf } from './admission.ts';
 import { createBackground } from './background.ts';
+import { type StoreFollower, startStoreFollower } from './store-follower.ts';
 import { isSamePlace, type Place } from './stores.ts';
 import { createFollowingUpstream, type SinkOf, type TenantUpstream } from './tenant-upstream.ts';
 
@@ -27,6 +38,8 @@ export interface Tenant {
   readonly stores: readonly Store[];
   readonly upstream: TenantUpstream | undefined;
   readonly bigSegments: TenantBigSegments | undefined;
+  /** See `StoreFollower`. */
+  followedStore(): ReturnType<StoreFollower['followed']>;
   /** The SDK key whose data may be written to the stores; undefined while memory holds data of another source than the place is for. */
   writingKey(): string | undefined;
 }
@@ -83,6 +96,8 @@ export interface TenantOptions {
   placeOf(description: EnvironmentDescription, filter: string): Place;
   /** After every change of the tenant's memory, once its streams and stores have been told. Must not throw. */
   onChange?(tenant: Tenant, change: Change): void;
+  /** `StoreFollowerOptions.pollMs` */
+  readonly followMs?: number | undefined;
 }
 
 /** A tenant as its owner sees it. */
@@ -180,6 +195,7 @@ export function createTenant(
   function tellEligibility(): void {
     const current = upstream.present()?.status().current ?? false;
     for (const store of kept.stores) store.setEligible(current && !awaitsOwnData());
+    follower.check();
   }
 
   const tenant: Tenant = {
@@ -201,16 +217,33 @@ export function createTenant(
     get bigSegments() {
       return kept.bigSegments;
     },
+    followedStore: () => follower.followed(),
     writingKey: () => (awaitsOwnData() ? undefined : admission.key()),
     get sourceProblem() {
       return upstream.problem();
     },
   };
   const kept = createKept(tenant, parts, placeOf(first, filter), log);
-  // Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve.
-  const started = Promise.all(kept.stores.map((store) => bootFrom(store, memory, admission, log, kept.distrust))).then(
-    upstream.start,
+  const warnRefused = oncePerReason((database) =>
+    log.warn("The store holds another SDK key's flags; waiting for LaunchDarkly", { environment: name, database }),
   );
+  const booting: Booting = {
+    memory,
+    admission,
+    log,
+    onRefused({ database }) {
+      warnRefused(database);
+      kept.distrust();
+    },
+  };
+  const follower = startStoreFollower({
+    stores: () => kept.stores,
+    isCutOff: () => upstream.present()?.status().current === false && admission.key() !== undefined && !awaitsOwnData(),
+    adopt: (set, store) => followStore(set, store, booting),
+    pollMs: options.followMs,
+  });
+  // Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve.
+  const started = Promise.all(kept.stores.map((store) => bootFrom(store, booting))).then(upstream.start);
   // Some callers wait for it and hear of a failure; the others need not.
   started.catch(() => {});
 
@@ -247,7 +280,8 @@ export function createTenant(
     },
     tellEligibility,
     async close() {
-      await Promise.all([kept.close(), upstream.close(), background.ended()]);
+      // Closing the stores ends their requests.
+      await Promise.all([kept.close(), follower.close(), upstream.close(), background.ended()]);
     },
   });
 }
@@ -366,30 +400,51 @@ async function flushAndClose(store: Store): Promise<void> {
   await store.close();
 }
 
-/** `onRefused`: the store holds another key's flags. */
-async function bootFrom(
-  store: Store,
-  memory: Environment,
-  admission: Admission,
-  log: Log,
-  onRefused: () => void,
-): Promise<void> {
+interface Booting {
+  readonly memory: Environment;
+  readonly admission: Admission;
+  readonly log: Log;
+  /** The store holds another key's flags. */
+  onRefused(store: StoreStatus): void;
+}
+
+async function bootFrom(store: Store, booting: Booting): Promise<void> {
   const done = new AbortController();
   const read = store.read().then(
-    (set) => {
-      if (!set || memory.initialized) return;
-      const where = { environment: memory.name, database: store.status().database };
-      if (!admission.takes(set.source)) {
-        log.warn("The store holds another SDK key's flags; waiting for LaunchDarkly", where);
-        onRefused();
-        return;
-      }
-      memory.boot(set.items);
-      log.info('Booted from the store', { ...where, items: set.items.length });
-    },
+    (set) => void (set && takeFirst(set, store, booting)),
     // The store has logged it and retries.
     () => {},
   );
   await Promise.race([read, sleep(BOOT_FROM_STORE_MS, done.signal)]);
   done.abort();
+}
+
+/** Memory begins with what a store holds, unless it has data or the store's is another key's. Returns how many items it took. */
+function takeFirst({ items, source }: StoredSet, store: Store, { memory, admission, log, onRefused }: Booting): number {
+  if (memory.initialized) return 0;
+  if (!admission.takes(source)) {
+    onRefused(store.status());
+    return 0;
+  }
+  memory.boot(items);
+  const { database } = store.status();
+  log.info('Booted from the store', { environment: memory.name, database, items: items.length });
+  return items.length;
+}
+
+/** Takes what is newer in a store, if it is data of the same source. */
+function followStore(set: StoredSet, store: Store, booting: Booting): number {
+  const { memory, admission, log } = booting;
+  if (!memory.initialized) return takeFirst(set, store, booting);
+  const items = admission.owns(set.source) ? memory.follow(set.items) : 0;
+  if (items > 0) {
+    const reason = 'LaunchDarkly cannot be reached';
+    log.info('Took newer flags from the store', {
+      environment: memory.name,
+      database: store.status().database,
+      items,
+      reason,
+    });
+  }
+  return items;
 }

@@ -63,6 +63,24 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a', 2, { on: false }), tombstone('features', 'b', 2), segment('new', 1)]);
     });
 
+    test('has a stamp that changes with the set and only then, also for one that may only read', async () => {
+      const memory = createMemory(flag('a', 1));
+      const store = await openWriter(memory);
+      const reader = await database.open(createMemory(), 'never');
+      expect(await reader.stamp()).toBeUndefined();
+      await store.flush(patienceMs);
+      const stamps = [await reader.stamp(), await reader.stamp(), await store.stamp()];
+      expect(stamps).toEqual([expect.any(String), stamps[0], stamps[0]]);
+      memory.set(flag('a', 2));
+      await store.flush(patienceMs);
+      const changed = await reader.stamp();
+      expect(changed).toEqual(expect.any(String));
+      expect(changed).not.toBe(stamps[0]);
+      memory.set(tombstone('features', 'a', 3), flag('b', 1));
+      await store.flush(patienceMs);
+      expect(await reader.stamp()).not.toBe(changed);
+    });
+
     test('stores the last of many versions', async () => {
       const memory = createMemory(flag('a', 1));
       const store = await openWriter(memory);

@@ -193,6 +193,41 @@ describe('data from a store', () => {
     expect(environment.get('features', 'a')).toMatchObject({ version: 1 });
   });
 
+  test('that is newer than what upstream sent is taken, in sending order as one patch, and what is older or missing changes nothing', () => {
+    const { environment, heard, put, changes } = start();
+    put(flag('a', 5), flag('b', 2), flag('kept', 1), segment('s', 1));
+    heard();
+    const newer = [flag('c', 1), flag('a', 4), tombstone('features', 'b', 3), flag('d', 1), segment('s', 2)];
+    expect(environment.follow(newer)).toBe(4);
+    expect(heard()).toEqual(['patch s2 c1 d1 b3x']);
+    expect(environment.get('features', 'a')).toMatchObject({ version: 5 });
+    expect(environment.get('features', 'kept')).toMatchObject({ version: 1, deleted: false });
+    expect(environment.follow([...newer, flag('b', 3)])).toBe(0);
+    expect(changes).toEqual([]);
+    // Upstream has the last word, also with lower versions.
+    put(flag('a', 3));
+    expect(environment.get('features', 'a')).toMatchObject({ version: 3 });
+  });
+
+  test('that is newer and invalid is named once, and its previous version stays', () => {
+    const { environment, put, lines } = start();
+    put(flag('a', 1), flag('b', 1));
+    const broken = { ...flag('a', 2), json: '{"key":"a","version":2,' };
+    expect(environment.follow([broken, flag('b', 2)])).toBe(1);
+    expect(environment.follow([broken])).toBe(0);
+    expect(environment.get('features', 'a')).toMatchObject({ version: 1 });
+    expect(environment.unreadable()).toEqual([{ kind: 'features', key: 'a', reason: 'is not JSON' }]);
+    expect(lines.filter((line) => line.includes('Skipped an invalid item in the store'))).toHaveLength(1);
+    expect(environment.follow([flag('a', 3)])).toBe(1);
+    expect(environment.unreadable()).toEqual([]);
+  });
+
+  test('that is newer does not begin an environment', () => {
+    const { environment, heard } = start();
+    expect(environment.follow([flag('a', 1)])).toBe(0);
+    expect([environment.initialized, heard()]).toEqual([false, []]);
+  });
+
   test('is completed where it lacks default fields, and is otherwise kept byte for byte', () => {
     const { environment } = start();
     const sparse = '{"key":"b","version":2,"later":1.50,"rules":[{"clauses":[{"op":"in","values":[1e2]}]}]}';

@@ -239,6 +239,22 @@ const withId = (id: string, ...credentials: [Credential, ...Credential[]]): Envi
   environmentId: id,
 });
 
+test('a store is followed if its data comes from where the data in memory does, or is of the same environment', () => {
+  const markOf = (key: string) => createAdmission(environment(sdk(key))).mark();
+  const admission = createAdmission(environment(sdk('a')));
+  admission.holds(A);
+  const owned = () => [markOf('a'), markOf('b'), '', undefined].map(admission.owns);
+  expect(owned()).toEqual([true, false, false, true]);
+  admission.update(environment(sdk('b'), sdk('a', 9)));
+  expect(owned()).toEqual([true, false, false, true]);
+  // What says nothing may be the former key's.
+  admission.holds(B);
+  expect(owned()).toEqual([false, true, false, false]);
+  for (const key of ['a', 'b']) admission.belongs(key, 'one');
+  expect(owned()).toEqual([true, true, false, true]);
+  expect(admission.source()).toBe(B);
+});
+
 test('a stored set is taken if one of the SDK keys wrote it, or if nobody says whose it is', () => {
   const marks = ['a', 'b', 'c'].map((key) => createAdmission(environment(sdk(key))).mark());
   expect(new Set(marks).size).toBe(3);

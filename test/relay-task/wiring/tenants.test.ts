@@ -55,6 +55,7 @@ function open(
         return [
           {
             read: async () => undefined,
+            stamp: async () => undefined,
             setEligible: (eligible) => void writable.push(`${prefix} ${eligible} ${version() ?? ''}`.trim()),
             status: () => ({ database: 'consul', state: 'VALID', stateSince: 0, writer: false }),
             ...{ notify: silent, flush: async () => {}, close: async () => {} },

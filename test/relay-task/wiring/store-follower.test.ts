@@ -1,0 +1,151 @@
+import type { Store, StoredSet } from '../../../relay-task/ports.ts';
+import { type StoreFollowerOptions, startStoreFollower } from '../../../relay-task/wiring/store-follower.ts';
+import { eventually, until } from '../../support/eventually.ts';
+import { flag } from '../store/items.ts';
+
+/** A store that only answers, and counts how often it was asked. */
+function fakeStore() {
+  const asked = { stamp: 0, read: 0 };
+  const answers: { stamp: () => Promise<string | undefined>; read: () => Promise<StoredSet | undefined> } = {
+    stamp: async () => 'one',
+    read: async () => ({ items: [flag('a', 1)], source: 'mine' }),
+  };
+  const store: Store = {
+    stamp() {
+      asked.stamp += 1;
+      return answers.stamp();
+    },
+    read() {
+      asked.read += 1;
+      return answers.read();
+    },
+    status: () => ({ database: 'redis', state: 'VALID', stateSince: 0, writer: false }),
+    ...{ notify() {}, setEligible() {}, flush: async () => {}, close: async () => {} },
+  };
+  return { store, asked, answers };
+}
+
+const started: { close(): Promise<void> }[] = [];
+afterEach(async () => {
+  for (const one of started.splice(0)) await one.close();
+});
+
+function start(more: Partial<StoreFollowerOptions> = {}) {
+  const fake = fakeStore();
+  const state = { cutOff: true };
+  const adopted: StoredSet[] = [];
+  const follower = startStoreFollower({
+    stores: () => [fake.store],
+    isCutOff: () => state.cutOff,
+    adopt: (set) => adopted.push(set),
+    pollMs: 1,
+    ...more,
+  });
+  started.push(follower);
+  return { ...fake, state, adopted, follower };
+}
+
+test('a store is looked at only while memory is cut off, and only once it still is after a pause', async () => {
+  const { follower, asked, state, adopted } = start();
+  state.cutOff = false;
+  follower.check();
+  state.cutOff = true;
+  expect(asked).toEqual({ stamp: 0, read: 0 });
+  follower.check();
+  follower.check();
+  expect(asked).toEqual({ stamp: 0, read: 0 });
+  await until('a set', () => adopted.length > 0);
+  expect(follower.followed()).toEqual({ database: 'redis', time: expect.any(Number) });
+  state.cutOff = false;
+  expect(follower.followed()).toBeUndefined();
+  await follower.close();
+  const before = { ...asked };
+  state.cutOff = true;
+  follower.check();
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(asked).toEqual(before);
+});
+
+test('a connection that is back after the pause costs no look', async () => {
+  const { follower, asked, state } = start();
+  follower.check();
+  state.cutOff = false;
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  expect(asked).toEqual({ stamp: 0, read: 0 });
+});
+
+test('a set whose stamp stays the same is read a few times, then seldom; a new stamp is read at once', async () => {
+  const { follower, asked, answers } = start();
+  follower.check();
+  await until('many looks', () => asked.stamp >= 60);
+  expect(asked.read).toBeLessThan(asked.stamp / 2);
+  // Seldom is not never: another program writes without a new stamp.
+  expect(asked.read).toBeGreaterThan(4);
+  let readAt = 0;
+  answers.read = async () => {
+    if ((await answers.stamp()) === 'two') readAt ||= asked.stamp;
+    return undefined;
+  };
+  let changedAt = 0;
+  answers.stamp = async () => {
+    changedAt ||= asked.stamp;
+    return 'two';
+  };
+  await until('it is read', () => readAt > 0);
+  expect(readAt).toBe(changedAt);
+});
+
+test('what was read while upstream delivered, or the place changed, is not used', async () => {
+  let isOpen = true;
+  const { follower, answers, state, adopted, store, asked } = start({ stores: () => (isOpen ? [store] : []) });
+  let answer = (_set: StoredSet) => {};
+  answers.read = () =>
+    new Promise((resolve) => {
+      answer = resolve;
+    });
+  follower.check();
+  await until('it is asked', () => asked.read === 1);
+  isOpen = false;
+  answer({ items: [flag('a', 1)], source: 'mine' });
+  await until('the next look', () => asked.stamp === 1 && adopted.length === 0);
+  isOpen = true;
+  await until('it is asked again', () => asked.read === 2);
+  state.cutOff = false;
+  answer({ items: [flag('a', 1)], source: 'mine' });
+  await follower.close();
+  expect(adopted).toEqual([]);
+  expect(follower.followed()).toBeUndefined();
+});
+
+test('a store that fails or holds nothing is looked at again, and does not keep others from being followed', async () => {
+  const failing = fakeStore();
+  failing.answers.stamp = async () => {
+    throw new Error('the store is gone');
+  };
+  const empty = fakeStore();
+  empty.answers.read = async () => undefined;
+  const good = fakeStore();
+  const { follower, adopted } = start({ stores: () => [failing.store, empty.store, good.store] });
+  follower.check();
+  await eventually(() => expect(adopted.length).toBeGreaterThan(1));
+  expect(failing.asked.stamp).toBeGreaterThan(1);
+  expect(empty.asked.read).toBeGreaterThan(1);
+});
+
+test('what was followed in an earlier outage is forgotten in the next one', async () => {
+  const { follower, state, adopted, answers, asked } = start();
+  follower.check();
+  await until('a set', () => adopted.length > 0);
+  state.cutOff = false;
+  const before = asked.stamp;
+  await until('it ends', () => {
+    follower.check();
+    return follower.followed() === undefined;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  answers.read = async () => undefined;
+  state.cutOff = true;
+  follower.check();
+  await until('the next look', () => asked.stamp > before + 1);
+  expect(follower.followed()).toBeUndefined();
+});
