@@ -1,9 +1,9 @@
 import type { Credential, EnvironmentDescription } from '../ports.ts';
-import { type Claim, type Draft, draftOf, idOf, isOver } from './ssm-drafts.ts';
+import { type Claim, type Draft, draftOf, hasNamedKey, idOf, isOver, type Moment } from './ssm-drafts.ts';
 import { type HeldParameters, isAwaited, isUnread } from './ssm-memory.ts';
 import { createOwners, type Owners, parameterOf } from './ssm-owners.ts';
 import { type SsmParameterName, ssmParameters } from './ssm-parameters.ts';
-import { choosePlaces, type StorePlace } from './ssm-places.ts';
+import { type ChosenPlace, createPlaces, type Wish } from './ssm-places.ts';
 import { settingOf } from './ssm-settings.ts';
 
 /** Defaults for environments without settings of their own. */
@@ -36,7 +36,7 @@ export interface Described {
   readonly remarks: ReadonlyMap<string, Remarks>;
   /** The environments of which some value is still being read. */
   readonly awaited: ReadonlySet<string>;
-  /** A replaced credential waits to be confirmed: read again soon. */
+  /** A replaced credential or another place waits to be confirmed: read again soon. */
   readonly unconfirmed: boolean;
   /** How many credentials no environment may have for now, since their owner is not known or no longer there. */
   readonly withheld: number;
@@ -44,17 +44,24 @@ export interface Described {
 
 export interface Descriptions extends Pick<Owners, 'adopt' | 'disputes' | 'undecided'> {
   describe(environments: ReadonlyMap<string, HeldParameters>, moment: Moment): Described;
+  /** What was described last, for a later process: it decides on what is new, or has changed. */
+  inForce(): InForce;
+  restore(earlier: InForce): void;
 }
 
-export interface Moment {
-  readonly now: number;
-  /** Values that changed are still to be read: nothing that was replaced is confirmed by this. */
-  readonly partial: boolean;
+/** By environment. */
+export interface InForce {
+  readonly credentials: readonly (readonly [string, readonly Credential[]])[];
+  readonly places: readonly (readonly [string, Wish])[];
 }
 
 /** Makes descriptions of the held parameters. Remembers the last ones, so that a promised expiry is kept. */
 export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmMs }: DescriptionOptions): Descriptions {
   const owners = createOwners({ graceMs });
+  const places = createPlaces({
+    ...{ tableName: defaults.tableName, tablesSeparate, confirmMs },
+    filtersOf: ({ parameters }) => filtersOf(parameters, defaults),
+  });
   let last = new Map<string, readonly Credential[]>();
   /** When a credential was first seen to be replaced. */
   let replaced = new Map<string, number>();
@@ -108,14 +115,10 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
     const waiting = new Map<string, number>();
     for (const draft of known) draft.claims.push(...lingering(draft, waiting, moment));
     replaced = waiting;
-    const withheld = owners.settle(known, new Map(all.map(({ id, revoked }) => [id, revoked])), now);
+    let withheld = owners.settle(known, new Map(all.map(({ id, revoked }) => [id, revoked])), now);
     const drafts = withoutRenamed(known);
-    for (const draft of drafts) holdBack(draft, last.get(draft.id) ?? []);
-    const places = choosePlaces(drafts, {
-      tableName: defaults.tableName,
-      tablesSeparate,
-      filtersOf: ({ parameters }) => filtersOf(parameters, defaults),
-    });
+    const chosen = places.choose(drafts, moment);
+    for (const draft of drafts) withheld += holdBack(draft, last.get(draft.id) ?? []);
 
     const problemsNow = new Set(drafts.flatMap(({ id, problems }) => problems.map((text) => `${id} ${text}`)));
     for (const problem of [...since.keys()]) if (!problemsNow.has(problem)) since.delete(problem);
@@ -124,19 +127,27 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
         const id = `${draft.id} ${text}`;
         since.set(id, since.get(id) ?? troubleSince(draft, text) ?? now);
       }
-      return describe(draft, { defaults, place: places.get(draft.id)!, since, now });
+      return describe(draft, { defaults, place: chosen.get(draft.id)!, since, now });
     });
     last = new Map(descriptions.map(({ id, credentials }) => [id, credentials]));
     return {
       descriptions,
       remarks: new Map(drafts.map(({ id, problems, oddities }) => [id, { problems, oddities }])),
       awaited: new Set(drafts.filter(isBeingRead).map(({ id }) => id)),
-      unconfirmed: replaced.size > 0,
+      unconfirmed: replaced.size > 0 || places.unconfirmed(),
       withheld,
     };
   }
 
-  return { ...owners, describe: describeAll };
+  return {
+    ...owners,
+    describe: describeAll,
+    inForce: () => ({ credentials: [...last], places: [...places.wishes()] }),
+    restore({ credentials, places: wishes }) {
+      last = new Map(credentials);
+      places.restore(new Map(wishes));
+    },
+  };
 }
 
 function isBeingRead({ parameters }: Draft): boolean {
@@ -156,15 +167,19 @@ function withoutRenamed(drafts: readonly Draft[]): Draft[] {
 }
 
 /**
- * While the SDK key cannot be read, whose flags the environment gets is not known: a credential that is new may belong to
- * another one than the flags that it holds.
+ * While the flags are not those of the SDK key that SSM names (it cannot be read, is gone or invalid, or another environment has
+ * it), a credential that is new may belong to another environment than they do. Returns how many wait for that.
  */
-function holdBack(draft: Draft, known: readonly Credential[]): void {
+function holdBack(draft: Draft, known: readonly Credential[]): number {
   const { claims } = draft;
-  const isFirst = known.length === 0 && claims.some(({ parameter }) => parameter === 'previous-sdk-key');
-  if (!isUnread(draft.parameters.get('sdk-key')) || isFirst) return;
+  if (hasNamedKey(draft)) return 0;
+  // A task that starts serves an earlier key's flags to all, and knows no key that could be the wrong one.
+  const isRead = !isUnread(draft.parameters.get('sdk-key'));
+  if (known.length === 0 && (isRead || claims.some(({ parameter }) => parameter === 'previous-sdk-key'))) return 0;
   const ids = new Set(known.map(idOf));
-  claims.splice(0, claims.length, ...claims.filter((claim) => ids.has(idOf(claim))));
+  const held = claims.filter((claim) => !ids.has(idOf(claim)));
+  draft.claims.splice(0, claims.length, ...claims.filter((claim) => ids.has(idOf(claim))));
+  return held.length;
 }
 
 const sdkKeyNames = ['sdk-key', 'previous-sdk-key'] as const;
@@ -176,7 +191,7 @@ function describe(
     place,
     since,
     now,
-  }: { defaults: SsmDefaults; place: StorePlace; since: Map<string, number>; now: number },
+  }: { defaults: SsmDefaults; place: ChosenPlace; since: Map<string, number>; now: number },
 ): EnvironmentDescription {
   const text = (name: SsmParameterName) => parameters.get(name)?.text;
   const standing = (parameter: SsmParameterName) => claims.find((claim) => claim.parameter === parameter)?.value;
@@ -193,7 +208,6 @@ function describe(
       ...(claim.expiresAt !== undefined && { expiresAt: claim.expiresAt }),
       ...(isConfirmed(claim, parameters) ? {} : { unconfirmed: true as const }),
     })),
-    filters: filtersOf(parameters, defaults),
     // An invalid value was probably meant to turn it on.
     secureMode: settingOf('secure-mode', text('secure-mode')) ?? parameters.has('secure-mode'),
     ttlMs: settingOf('ttl', text('ttl')) ?? 0,

@@ -1,5 +1,5 @@
 import type { Credential, CredentialKind } from '../ports.ts';
-import type { Held, HeldParameters } from './ssm-memory.ts';
+import { type Held, type HeldParameters, writtenAtOf } from './ssm-memory.ts';
 import {
   dateTime,
   parseRevoked,
@@ -31,6 +31,19 @@ export interface Draft {
   readonly oddities: string[];
 }
 
+export interface Moment {
+  readonly now: number;
+  /** Values that changed are still to be read: nothing that was replaced is confirmed by this. */
+  readonly partial: boolean;
+}
+
+/** Whether the flags are those of the SDK key that SSM names now, or come from no key. To be asked once the claims are settled. */
+export function hasNamedKey({ parameters, claims }: Draft): boolean {
+  if (parameters.get('flags-file')?.text !== undefined) return true;
+  const held = parameters.get('sdk-key');
+  return held?.trouble === undefined && claims.some(({ parameter }) => parameter === 'sdk-key');
+}
+
 export function draftOf(
   id: string,
   parameters: HeldParameters,
@@ -60,7 +73,7 @@ export function draftOf(
       ...(expiresAt !== undefined && { expiresAt }),
       environment: id,
       parameter: name,
-      modifiedAt: held.modifiedAt,
+      modifiedAt: writtenAtOf(held),
       ...(held.trouble?.kind === 'missing'
         ? { standing: 'missing', missingSince: held.trouble.since }
         : { standing: 'present' }),
@@ -85,7 +98,7 @@ function endOfPrevious({ id, parameters, problems }: Draft, previous: Held, grac
       `${id}/previous-sdk-key has no previous-sdk-key-until: it expires when the grace time after it was written is over`,
     );
   }
-  return previous.modifiedAt + graceMs;
+  return writtenAtOf(previous) + graceMs;
 }
 
 /** A credential is valid up to and including its expiry. */

@@ -21,11 +21,16 @@ export interface Trouble {
 export interface Held {
   readonly version: number;
   readonly modifiedAt: number;
+  /** Unix ms when `text` was written, if an invalid value took its place. */
+  readonly writtenAt?: number;
   readonly secure: boolean;
   /** Trimmed; undefined when none was ever accepted. */
   readonly text: string | undefined;
   readonly trouble: Trouble | undefined;
 }
+
+/** When the value that is held was written, Unix ms. */
+export const writtenAtOf = ({ writtenAt, modifiedAt }: Held): number => writtenAt ?? modifiedAt;
 
 export type HeldParameters = ReadonlyMap<SsmParameterName, Held>;
 
@@ -130,15 +135,14 @@ export function createSsmMemory(options: MemoryOptions): SsmMemory {
         const reading: Reading | undefined = awaited?.has(one.name)
           ? { kind: 'awaited', reason: 'it is being read' }
           : one.text === undefined
-            ? readingOf(place, decrypted.get(one.name), reachable)
+            ? readingOf(place, decrypted.get(one.name), { reachable, isPartial: awaited !== undefined })
             : { text: one.text };
         const held = nextHeld(place, heldOf(place), one, reading, now);
         if (held === undefined) continue;
         present.add(one.name);
         gone.delete(one.name);
         const parameters = environments.get(place.environment);
-        if (waitsForSdkKey(place, parameters, present) || waitsForPreviousKey(place, held, parameters, now)) continue;
-        keep(place, held);
+        if (!waitsForPreviousKey(place, held, { parameters, present, now })) keep(place, held);
       }
       for (const [environment, parameters] of [...environments]) {
         dropUnreadable(parameters, now - options.graceMs);
@@ -197,11 +201,13 @@ type Reading =
 function readingOf(
   { environment }: Place,
   decryption: Decryption | undefined,
-  reachable: ReadonlySet<string>,
+  { reachable, isPartial }: { reachable: ReadonlySet<string>; isPartial: boolean },
 ): Reading | undefined {
   if (decryption === undefined || 'text' in decryption) return decryption;
   if ('failed' in decryption) return { kind: 'unreachable', reason: decryption.failed };
-  return { kind: reachable.has(environment) ? 'unreadable' : 'unreachable', reason: decryption.refused };
+  if (reachable.has(environment)) return { kind: 'unreadable', reason: decryption.refused };
+  // Whether anything of the environment can be decrypted shows only at the end.
+  return { kind: isPartial ? 'awaited' : 'unreachable', reason: decryption.refused };
 }
 
 /** Environments of which something could be decrypted. */
@@ -232,33 +238,18 @@ function nextHeld(
   return { ...before, trouble: troubleOf(reading.kind, `${listed.name} cannot be read: ${reading.reason}`, held, now) };
 }
 
-/** A later expiry must not revive an earlier previous key while the one that it is meant for cannot be read. */
+/** A later expiry must not revive an earlier previous key while the one that it is meant for is not there, or is no key. */
 function waitsForPreviousKey(
-  { name }: Place,
-  { text }: Held,
-  parameters: HeldParameters | undefined,
-  now: number,
-): boolean {
-  if (name !== 'previous-sdk-key-until' || text === undefined) return false;
-  const until = dateTime(text);
-  return isUnread(parameters?.get('previous-sdk-key')) && 'value' in until && until.value > now;
-}
-
-/**
- * Another place and another key may have been put together: until the key is known, the place would get the data of the
- * former key, which may be another environment's.
- */
-function waitsForSdkKey(
   { environment, name }: Place,
-  parameters: HeldParameters | undefined,
-  present: ReadonlySet<string>,
+  { text }: Held,
+  { parameters, present, now }: { parameters: HeldParameters | undefined; present: ReadonlySet<string>; now: number },
 ): boolean {
-  const held = parameters?.get('sdk-key');
-  if (!isOfPlace(name) || held?.text === undefined) return false;
-  return held.trouble !== undefined || !present.has(`${environment}/sdk-key`);
+  const previous = parameters?.get('previous-sdk-key');
+  if (name !== 'previous-sdk-key-until' || text === undefined || previous === undefined) return false;
+  const until = dateTime(text);
+  const isThere = previous.trouble === undefined && present.has(`${environment}/previous-sdk-key`);
+  return !isThere && 'value' in until && until.value > now;
 }
-
-const isOfPlace = (name: SsmParameterName) => name === 'prefix' || name === 'table-name';
 
 /** Whether a setting may be applied can depend on a key. */
 function keysFirst(listed: readonly Listed[]): readonly Listed[] {
@@ -274,7 +265,15 @@ function accept(place: Place, before: Held | undefined, listed: Listed, value: s
   const result = text === '' ? { wanted: 'a non-empty value' } : ssmParameters[place.name].read(text);
   if (!('wanted' in result)) return { version, modifiedAt, secure, text, trouble: undefined };
   const message = `${listed.name} is invalid: expected ${result.wanted}`;
-  return { version, modifiedAt, secure, text: before?.text, trouble: troubleOf('invalid', message, before, now) };
+  const trouble = troubleOf('invalid', message, before, now);
+  return {
+    version,
+    modifiedAt,
+    secure,
+    text: before?.text,
+    trouble,
+    ...(before && { writtenAt: writtenAtOf(before) }),
+  };
 }
 
 /** The value of a key that has been unreadable or invalid since `before` or earlier no longer counts; its trouble stays. */
@@ -317,10 +316,9 @@ function dropMissing(
   const isEmpty = ended && settings.length === parameters.size;
   for (const name of settings) {
     const path = `${environment}/${name}`;
-    const waits = missing || waitsForSdkKey({ environment, name }, parameters, present);
-    const since = waits ? now : (gone.get(path) ?? now);
+    const since = missing ? now : (gone.get(path) ?? now);
     gone.set(path, since);
-    if (waits || (now - since < settleMs && !isEmpty)) continue;
+    if (missing || (now - since < settleMs && !isEmpty)) continue;
     parameters.delete(name);
     gone.delete(path);
   }

@@ -1,6 +1,6 @@
 /** Two environments cannot share a place in a store. */
 import { filteredPrefix } from '../../lib/flag-table/index.ts';
-import type { Draft } from './ssm-drafts.ts';
+import { type Draft, hasNamedKey, type Moment } from './ssm-drafts.ts';
 import { settingOf } from './ssm-settings.ts';
 
 export interface StorePlace {
@@ -13,47 +13,148 @@ export interface PlacesOptions {
   readonly tableName: string | undefined;
   /** Whether environments with the same prefix and different tables are apart in every store. */
   readonly tablesSeparate: boolean;
-  /** The environment's payload filters, each of which has a place below the environment's. */
+  /** Another place is used once a complete reading this long after the first one still shows it. */
+  readonly confirmMs: number;
+  /** The payload filters that the environment asks for, each of which has a place below the environment's. */
   filtersOf(draft: Draft): readonly string[];
 }
 
-/**
- * Where the stores keep each environment. Its prefix is its name unless it sets another. Of two environments with one
- * place, the one with that name keeps it, else the one that set it first: the result is the same in every relay, and a
- * new environment never moves an old one.
- */
-export function choosePlaces(drafts: readonly Draft[], options: PlacesOptions): Map<string, StorePlace> {
-  const places = new Map<string, StorePlace>();
-  const taken = new Map<string, string>();
-  const wishes = drafts
-    .map((draft) => {
-      const held = draft.parameters.get('prefix');
-      return { draft, prefix: settingOf('prefix', held?.text) ?? draft.id, at: held?.modifiedAt ?? 0 };
-    })
-    .sort((a, b) => Number(b.prefix === b.draft.id) - Number(a.prefix === a.draft.id) || a.at - b.at);
-  for (const { draft, prefix } of wishes) {
-    const tableName = settingOf('table-name', draft.parameters.get('table-name')?.text) ?? options.tableName;
-    const filters = options.filtersOf(draft);
-    const placesAt = (name: string) =>
-      [name, ...filters.map((filter) => filteredPrefix(name, filter))].map((one) =>
-        options.tablesSeparate ? `${tableName ?? ''}/${one}` : one,
-      );
-    const otherAt = (name: string) =>
-      placesAt(name)
-        .map((place) => taken.get(place))
-        .find((id) => id !== undefined);
-    const other = otherAt(prefix);
-    let free = prefix;
-    for (let number = 1; otherAt(free) !== undefined; number++) {
-      free = number === 1 ? draft.id : `${draft.id}-${number}`;
-    }
-    if (other !== undefined) {
-      draft.problems.push(
-        `${draft.id}/prefix would overwrite ${other} in the store: using the prefix ${free} instead; give each environment its own`,
-      );
-    }
-    for (const place of placesAt(free)) taken.set(place, draft.id);
-    places.set(draft.id, { prefix: free, tableName });
+/** Where an environment asks to be stored. */
+export interface Wish extends StorePlace {
+  /** When it asked, Unix ms. */
+  readonly at: number;
+  /** The SDK key that SSM named, and that was in force, when the place was granted. */
+  readonly key: string | undefined;
+}
+
+export interface ChosenPlace extends StorePlace {
+  /** Those that have a place. */
+  readonly filters: readonly string[];
+}
+
+/** Decides where the stores keep each environment, and remembers it. */
+export interface Places {
+  /**
+   * The places, by environment. One that has a place keeps it while the SDK key in force is not the one that SSM names, and until
+   * another place comes with another key or is confirmed: a former key's data must not get to a place that was put together with
+   * another key.
+   */
+  choose(drafts: readonly Draft[], moment: Moment): ReadonlyMap<string, ChosenPlace>;
+  /** Another place waits to be confirmed. */
+  unconfirmed(): boolean;
+  wishes(): ReadonlyMap<string, Wish>;
+  /** What an earlier process granted. */
+  restore(wishes: ReadonlyMap<string, Wish>): void;
+}
+
+export function createPlaces(options: PlacesOptions): Places {
+  let granted: ReadonlyMap<string, Wish> = new Map();
+  /** By environment: which other place was seen first, and when. */
+  let waiting = new Map<string, { readonly place: string; readonly since: number }>();
+
+  function grant(draft: Draft, stay: typeof waiting, { now, partial }: Moment): Wish {
+    const before = granted.get(draft.id);
+    const key = hasNamedKey(draft) ? draft.parameters.get('sdk-key')?.text : before?.key;
+    const wish = { ...wishOf(draft, options.tableName), key };
+    if (!before || isSamePlace(before, wish)) return wish;
+    const place = `${wish.tableName ?? ''}/${wish.prefix}`;
+    const seen = waiting.get(draft.id);
+    const since = seen?.place === place ? seen.since : now;
+    // Without another key, the one that it was put together with may be still to come.
+    const isConfirmed = key !== before.key || (!partial && now - since >= options.confirmMs);
+    if (isSettled(draft) && isConfirmed) return wish;
+    stay.set(draft.id, { place, since });
+    return before;
   }
-  return places;
+
+  return {
+    choose(drafts, moment) {
+      const stay: typeof waiting = new Map();
+      const wishes = new Map(drafts.map((draft) => [draft.id, grant(draft, stay, moment)]));
+      waiting = stay;
+      granted = wishes;
+      return settlePlaces(drafts, wishes, options);
+    },
+    unconfirmed: () => waiting.size > 0,
+    wishes: () => granted,
+    restore(wishes) {
+      granted = wishes;
+    },
+  };
+}
+
+const isSamePlace = (a: StorePlace, b: StorePlace) => a.prefix === b.prefix && a.tableName === b.tableName;
+
+/** Whether no data of another key than the one that SSM names can be written. */
+function isSettled(draft: Draft): boolean {
+  return hasNamedKey(draft) || !draft.claims.some(({ kind }) => kind === 'sdkKey');
+}
+
+function wishOf({ id, parameters }: Draft, everyones: string | undefined): Omit<Wish, 'key'> {
+  const held = parameters.get('prefix');
+  return {
+    prefix: settingOf('prefix', held?.text) ?? id,
+    tableName: settingOf('table-name', parameters.get('table-name')?.text) ?? everyones,
+    at: held?.modifiedAt ?? 0,
+  };
+}
+
+/**
+ * Of two environments that ask for one place, the one with that name has it, else the one that asked first, for itself or for
+ * a payload filter. The other environment is stored below its own name; a filter is left out. The result is the same in every
+ * relay, and a new environment or filter never moves an old one.
+ */
+function settlePlaces(
+  drafts: readonly Draft[],
+  wishes: ReadonlyMap<string, Wish>,
+  { tablesSeparate, filtersOf }: PlacesOptions,
+): Map<string, ChosenPlace> {
+  const chosen = new Map<string, ChosenPlace>();
+  const owners = new Map<string, string>();
+  const nameOf = (prefix: string, tableName: string | undefined) =>
+    tablesSeparate ? `${tableName ?? ''}/${prefix}` : prefix;
+
+  function placeEnvironment({ id, problems }: Draft, { prefix, tableName }: Wish): void {
+    const ownerOf = (one: string) => owners.get(nameOf(one, tableName));
+    const owner = ownerOf(prefix);
+    let free = prefix;
+    for (let number = 1; ownerOf(free) !== undefined; number++) free = number === 1 ? id : `${id}-${number}`;
+    if (owner !== undefined) {
+      problems.push(
+        `${id}/prefix would overwrite ${owner} in the store: using the prefix ${free} instead; give each environment its own`,
+      );
+    }
+    owners.set(nameOf(free, tableName), id);
+    chosen.set(id, { prefix: free, tableName, filters: [] });
+  }
+
+  function placeFilter({ id, problems }: Draft, filter: string): void {
+    const place = chosen.get(id)!;
+    const prefix = filteredPrefix(place.prefix, filter);
+    const owner = owners.get(nameOf(prefix, place.tableName));
+    if (owner !== undefined && owner !== id) {
+      problems.push(
+        `the payload filter ${filter} of ${id} would overwrite ${owner} in the store at the prefix ${prefix}: leaving the filter out; give one of them another prefix`,
+      );
+      return;
+    }
+    owners.set(nameOf(prefix, place.tableName), id);
+    chosen.set(id, { ...place, filters: [...place.filters, filter] });
+  }
+
+  const requests = drafts.flatMap((draft) => {
+    const wish = wishes.get(draft.id)!;
+    const filtersAt = Math.max(wish.at, draft.parameters.get('filters')?.modifiedAt ?? 0);
+    return [
+      { isOwnName: wish.prefix === draft.id, at: wish.at, place: () => placeEnvironment(draft, wish) },
+      ...filtersOf(draft).map((filter) => ({
+        isOwnName: false,
+        at: filtersAt,
+        place: () => placeFilter(draft, filter),
+      })),
+    ];
+  });
+  requests.sort((a, b) => Number(b.isOwnName) - Number(a.isOwnName) || a.at - b.at);
+  for (const { place } of requests) place();
+  return chosen;
 }

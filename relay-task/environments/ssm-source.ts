@@ -3,7 +3,15 @@ import type { Registry } from 'prom-client';
 import { createPause, sleep } from '../common/pause.ts';
 import type { EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Keeper, Log } from '../ports.ts';
 import { createRemembered } from './cached-source.ts';
-import { createDescriptions, type Described, type Moment, type Remarks, type SsmDefaults } from './ssm-descriptions.ts';
+import {
+  createDescriptions,
+  type Described,
+  type Descriptions,
+  type InForce,
+  type Remarks,
+  type SsmDefaults,
+} from './ssm-descriptions.ts';
+import type { Moment } from './ssm-drafts.ts';
 import { createSsmMemory, isUnread, type MemoryOptions, type SsmMemory } from './ssm-memory.ts';
 import { createSsmMetrics } from './ssm-metrics.ts';
 import { createOwnerRecord } from './ssm-owner-record.ts';
@@ -126,7 +134,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     const { environments, unconfirmed } = delivery.deliver({ now: at, partial: false });
     record.keep();
     if (outage !== undefined) throw new Error(outage);
-    remembered?.keep(() => save(memory, at));
+    remembered?.keep(() => save(memory, descriptions.inForce(), at));
     progress.completed(at, environments);
     if (isFirst && environments === 0) log.warn('There is no environment in SSM yet', { path });
     return { complete: ![...decrypted.values()].some((one) => 'failed' in one), unconfirmed };
@@ -138,7 +146,7 @@ export function startSsmSource(options: SsmSourceOptions): SsmSource {
     if (text === undefined || delivery.hasBegun() || closed) return;
     await record.learn(now());
     if (delivery.hasBegun() || closed) return;
-    const reason = restoreSaved(memory, text, now() - graceMs);
+    const reason = restoreSaved({ memory, descriptions }, text, now() - graceMs);
     if (reason !== undefined) return log.warn('Cannot use the last good keys of SSM', { reason });
     progress.remembers(delivery.deliver({ now: now(), partial: true }).environments);
   }
@@ -191,22 +199,32 @@ const RECALL_MS = 1_000;
 /** Relays that hold the same keys store the same text within this time. */
 const AGE_STEP_MS = 3_600_000;
 
-function* save(memory: SsmMemory, at: number): Generator<unknown, string> {
+function* save(memory: SsmMemory, inForce: InForce, at: number): Generator<unknown, string> {
   const saved = yield* memory.save();
-  return JSON.stringify({ at: Math.floor(at / AGE_STEP_MS) * AGE_STEP_MS, memory: saved });
+  return JSON.stringify({ at: Math.floor(at / AGE_STEP_MS) * AGE_STEP_MS, memory: saved, inForce });
 }
 
 /** Loads the result of `save` into an empty memory, unless it is from before `oldest`, Unix ms. Returns why it cannot be used. */
-function restoreSaved(memory: SsmMemory, text: string, oldest: number): string | undefined {
+function restoreSaved(
+  { memory, descriptions }: { readonly memory: SsmMemory; readonly descriptions: Descriptions },
+  text: string,
+  oldest: number,
+): string | undefined {
   const saved = parseSaved(text);
   if (saved !== undefined && saved.at < oldest) return 'it is older than the grace time';
-  return saved !== undefined && memory.restore(saved.memory) ? undefined : 'this version cannot read it';
+  if (saved === undefined || !memory.restore(saved.memory)) return 'this version cannot read it';
+  descriptions.restore(saved.inForce);
+  return undefined;
 }
 
-function parseSaved(text: string): { readonly at: number; readonly memory: string } | undefined {
+/** We wrote and sealed it ourselves, so checking its outline is enough. Earlier versions did not say what was in force. */
+function parseSaved(
+  text: string,
+): { readonly at: number; readonly memory: string; readonly inForce: InForce } | undefined {
   try {
-    const { at, memory } = JSON.parse(text);
-    return typeof at === 'number' && typeof memory === 'string' ? { at, memory } : undefined;
+    const { at, memory, inForce = { credentials: [], places: [] } } = JSON.parse(text);
+    const isWhole = typeof at === 'number' && typeof memory === 'string';
+    return isWhole && [inForce.credentials, inForce.places].every(Array.isArray) ? { at, memory, inForce } : undefined;
   } catch {
     return undefined;
   }

@@ -131,8 +131,11 @@ export function createTenant(
   const background = createBackground();
   const admission = createAdmission(first, closeStrangers, options.heard, options.sibling?.admission.history());
   let description = first;
-  /** Another place came together with another source, and memory still has the former one's data. */
-  let movedAhead = false;
+  /**
+   * The place is for another source than the data in memory is of: they came together, or a task that starts in a rotation has
+   * an earlier key's data.
+   */
+  let movedAhead = admission.source() !== sourceOf(first);
 
   const memory = createEnvironment({
     name,
@@ -231,6 +234,10 @@ export function createTenant(
     memory,
     admission,
     log,
+    onTaken() {
+      // The place holds that data already.
+      movedAhead = false;
+    },
     onRefused({ database }) {
       warnRefused(database);
       kept.distrust();
@@ -345,7 +352,9 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place, log: Log) 
     move(next: Place): { readonly closed: Promise<unknown> } | undefined {
       if (isSamePlace(next, place)) return undefined;
       const former = bigSegments?.handOver();
-      const closed = close();
+      // Memory may get another source's data before all is written, and another environment may have that place now.
+      for (const store of stores) store.setEligible(false);
+      const closed = Promise.all([...stores.map((store) => store.close()), bigSegments?.close()]);
       place = next;
       open(former);
       return { closed };
@@ -404,6 +413,8 @@ interface Booting {
   readonly memory: Environment;
   readonly admission: Admission;
   readonly log: Log;
+  /** Memory has what the store holds. */
+  onTaken(): void;
   /** The store holds another key's flags. */
   onRefused(store: StoreStatus): void;
 }
@@ -420,12 +431,17 @@ async function bootFrom(store: Store, booting: Booting): Promise<void> {
 }
 
 /** Memory begins with what a store holds, unless it has data or the store's is another key's. Returns how many items it took. */
-function takeFirst({ items, source }: StoredSet, store: Store, { memory, admission, log, onRefused }: Booting): number {
+function takeFirst(
+  { items, source }: StoredSet,
+  store: Store,
+  { memory, admission, log, onTaken, onRefused }: Booting,
+): number {
   if (memory.initialized) return 0;
   if (!admission.takes(source)) {
     onRefused(store.status());
     return 0;
   }
+  onTaken();
   memory.boot(items);
   const { database } = store.status();
   log.info('Booted from the store', { environment: memory.name, database, items: items.length });

@@ -41,7 +41,7 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
     const upstream = startRotating({
       ...common,
       sinkOf: (key) => sinkOf(sourceOf(description, key)),
-      sdkKey: firstKeyOf(sdkKey, description.credentials),
+      sdkKey: keyToBeginWith(tenant),
       start: (key, to, tell) =>
         startStreaming({
           ...times,
@@ -62,6 +62,14 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
     upstream.setKey(sdkKey);
     return upstream;
   };
+}
+
+/** The key whose data was found in a store: going back to an earlier key's could undo a correction. Else the earliest. */
+function keyToBeginWith({ description, admission }: Tenant): string {
+  const { sdkKey = '', credentials } = description;
+  const held = admission.key();
+  const isValid = held === sdkKey || credentials.some(({ kind, value }) => kind === 'sdkKey' && value === held);
+  return held !== undefined && isValid ? held : firstKeyOf(sdkKey, credentials);
 }
 
 /**

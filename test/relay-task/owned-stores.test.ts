@@ -131,6 +131,20 @@ describe.each(Object.keys(stores))('a task that starts while LaunchDarkly hangs,
     await eventually(async () => expect(await polled(next, production)).toBe(production));
   });
 
+  test('keeps in a rotation what the new key has stored, although the earlier key would get flags', async () => {
+    await fill(store, production);
+    ssm.put('/relay/shop/previous-sdk-key', staging);
+    ssm.put('/relay/shop/previous-sdk-key-until', new Date(Date.now() + 3_600_000).toISOString());
+    answers[production] = 'hang';
+    answers[staging] = 'stream';
+    const before = launchDarkly.requests.length;
+    const relay = opened(await start(store));
+    await eventually(async () => expect(await polled(relay, production)).toBe(production));
+    await launchDarkly.requested(before + 1);
+    expect(launchDarkly.requests.slice(before).map(({ headers }) => headers.authorization)).not.toContain(staging);
+    expect(await polled(relay, production)).toBe(production);
+  });
+
   test('serves in a rotation what the earlier key has stored, but not to the new key', async () => {
     await fill(store, staging);
     answers = { [staging]: 'hang', [production]: 'hang' };

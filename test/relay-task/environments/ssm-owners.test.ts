@@ -326,8 +326,12 @@ test('a client-side ID that a deleted folder left to another one still says whos
   expect(relay.ownerOf(values['mobile-key'])).toBe('production');
   const production = () => relay.delivered.at(-1)?.find(({ id }) => id === 'production');
   expect(production()).toMatchObject({ environmentId: undefined, formerEnvironmentId: values['client-side-id'] });
-  // Another value is a correction.
+  // Another value is a correction, once its SDK key is there.
   put('production/client-side-id', other['client-side-id']);
+  await relay.read();
+  expect(production()).toMatchObject({ environmentId: undefined });
+  expect(relay.ownerOf(other['client-side-id'])).toBe('503');
+  put('production/sdk-key', values['sdk-key']);
   await eventually(() =>
     expect(production()).toMatchObject({ environmentId: other['client-side-id'], formerEnvironmentId: undefined }),
   );

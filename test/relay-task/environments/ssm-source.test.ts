@@ -6,6 +6,7 @@ import { type SsmSource, type SsmSourceOptions, startSsmSource } from '../../../
 import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
 import { eventually } from '../../support/eventually.ts';
 import { silentLog } from '../../support/logs.ts';
+import { createMemoryKeeper } from '../../support/memory-keeper.ts';
 import { motoIsInstalled, startMoto } from '../../support/moto-server.ts';
 import { type SsmServer, startSsmServer } from '../../support/ssm-server.ts';
 
@@ -725,10 +726,56 @@ describe('the SSM source', () => {
       expect(new Set(places(source))).toEqual(new Set(['old production', 'new shop']));
     });
 
-    test('is taken at once with a key that stays', async () => {
-      const source = await started();
+    test('is taken with a key that stays once a later reading confirms it, since another key may be still to come', async () => {
+      const source = await started({ timings: { ...fast, confirmMs: hourMs } });
       put('production/prefix', 'shop');
-      await eventually(() => expect(places(source).at(-1)).toBe('old shop'));
+      await readAgain(server, 3);
+      expect(places(source).at(-1)).toBe('old production');
+      put('production/sdk-key', newKey);
+      await eventually(() => expect(places(source).at(-1)).toBe('new shop'));
+      expect(places(source)).not.toContain('old shop');
+      put('production/prefix', 'third');
+      await readAgain(server, 3);
+      expect(places(source).at(-1)).toBe('new shop');
+      source.advance(hourMs);
+      await eventually(() => expect(places(source).at(-1)).toBe('new third'));
+    });
+
+    test('waits for the key while an earlier one is used, since the former was revoked', async () => {
+      put('production/previous-sdk-key', newestKey);
+      put('production/previous-sdk-key-until', new Date(Date.now() + hourMs).toISOString());
+      const source = await started();
+      put('production/revoked', fingerprint(sdkKey));
+      remove('production/sdk-key');
+      await eventually(() => expect(source.environment('production').sdkKey).toBe(newestKey));
+      server.forbid(`${path}/production/sdk-key`);
+      put('production/sdk-key', newKey);
+      put('production/prefix', 'shop');
+      await readAgain(server, 3);
+      expect(source.environment('production')).toMatchObject({ sdkKey: newestKey, prefix: 'production' });
+      server.heal();
+      await eventually(() =>
+        expect(source.environment('production')).toMatchObject({ sdkKey: newKey, prefix: 'shop' }),
+      );
+    });
+
+    test('waits for a key that another environment still has', async () => {
+      put('staging/sdk-key', newKey);
+      put('staging/prefix', 'shop');
+      const source = await started();
+      put('production/sdk-key', newKey);
+      put('production/prefix', 'shop');
+      put('production/client-side-id', clientSideId);
+      put('staging/prefix', 'elsewhere');
+      await eventually(() => expect(source.environment('staging').prefix).toBe('elsewhere'));
+      await readAgain(server, 3);
+      expect(source.environment('production')).toMatchObject({ sdkKey, prefix: 'production' });
+      expect(source.keys('production')).not.toContain(clientSideId);
+      put('staging/sdk-key', newestKey);
+      await eventually(() =>
+        expect(source.environment('production')).toMatchObject({ sdkKey: newKey, prefix: 'shop' }),
+      );
+      expect(source.keys('production')).toContain(clientSideId);
     });
   });
 
@@ -745,6 +792,92 @@ describe('the SSM source', () => {
     const opened = source.delivered.flatMap((list) => list.filter(({ id }) => id === 'production'));
     const early = opened.filter((one) => one.sdkKey === sdkKey);
     expect(early.flatMap((one) => one.credentials.map(({ value }) => value))).not.toContain(clientSideId);
+  });
+
+  test('what is put beside an invalid SDK key opens nothing until that is corrected, and no unknown key is called unknown', async () => {
+    const source = await started();
+    put('production/sdk-key', 'two words');
+    put('production/mobile-key', 'mob-new');
+    put('production/client-side-id', clientSideId);
+    await eventually(() => expect(problem(source)).toMatch(/is invalid/));
+    await readAgain(server, 3);
+    expect(source.environment('production').sdkKey).toBe(sdkKey);
+    for (const value of ['mob-new', clientSideId]) expect(source.keys('production')).not.toContain(value);
+    expect(source.unread()).toBe(2);
+    put('production/sdk-key', newKey);
+    await eventually(() => expect(source.keys('production')).toEqual([newKey, 'mob-new', clientSideId]));
+    expect(source.unread()).toBe(0);
+  });
+
+  test('a key beside an SDK key that nobody can decrypt for days is not called unknown', async () => {
+    server.forbid(`${path}/production/sdk-key`);
+    const source = await started();
+    expect(source.keys('production')).toEqual([]);
+    source.advance(72 * hourMs);
+    await readAgain(server, 3);
+    expect(source.unread()).toBeGreaterThan(0);
+  });
+
+  test('keys that cannot be decrypted count for the grace time, however many there are', async () => {
+    const ids = Array.from({ length: 12 }, (_, number) => `env-${number}`);
+    for (const id of ids) {
+      put(`${id}/sdk-key`, `sdk-of-${id}`);
+      put(`${id}/mobile-key`, `mob-of-${id}`);
+    }
+    const source = await started();
+    server.forbid(...ids.map((id) => `${path}/${id}/sdk-key`));
+    for (const id of ids) put(`${id}/sdk-key`, `sdk-new-of-${id}`);
+    await eventually(() => {
+      for (const id of ids) expect(problem(source, id)).toMatch(/cannot be read/);
+    });
+    expect(source.keys('env-0')).toContain('sdk-of-env-0');
+    source.advance(25 * hourMs);
+    await eventually(() => {
+      for (const id of ids) expect(source.keys(id)).not.toContain(`sdk-of-${id}`);
+    });
+  });
+
+  test('an invalid value does not revive a previous key that has expired', async () => {
+    put('production/previous-sdk-key', newestKey, { modifiedAt: Date.now() - 48 * hourMs });
+    const source = await started();
+    expect(source.keys('production')).toEqual([sdkKey, mobileKey]);
+    put('production/previous-sdk-key', 'two words');
+    await eventually(() => expect(problem(source)).toMatch(/previous-sdk-key is invalid/));
+    await readAgain(server, 3);
+    expect(source.delivered.flatMap((list) => valuesOf(list, 'production'))).not.toContain(newestKey);
+  });
+
+  test.each([
+    ['was deleted', () => remove('production/previous-sdk-key')],
+    ['is invalid', () => put('production/previous-sdk-key', 'two words')],
+  ])('a later expiry does not revive a previous key that %s', async (_, spoil) => {
+    put('production/previous-sdk-key', newestKey);
+    put('production/previous-sdk-key-until', new Date(Date.now() - hourMs).toISOString());
+    const source = await started();
+    spoil();
+    put('production/previous-sdk-key-until', new Date(Date.now() + hourMs).toISOString());
+    await readAgain(server, 4);
+    expect(source.delivered.flatMap((list) => valuesOf(list, 'production'))).not.toContain(newestKey);
+  });
+
+  test('a task that starts knows what was in force before, and grants nothing that was put beside an invalid key', async () => {
+    const keeper = createMemoryKeeper();
+    const cache = { keeper, secret: 'a-secret-of-the-deployment' };
+    const first = await started({ cache });
+    put('production/sdk-key', 'two words');
+    put('production/mobile-key', 'mob-new');
+    put('production/prefix', 'shop');
+    await eventually(() => expect(problem(first)).toMatch(/is invalid/));
+    // The replaced mobile key leaves with the next complete reading.
+    await readAgain(server, 4);
+    await first.close();
+    const next = await started({ cache });
+    const all = next.delivered.flatMap((list) => list.filter(({ id }) => id === 'production'));
+    expect(new Set(all.map((one) => `${one.sdkKey === sdkKey} ${one.prefix}`))).toEqual(new Set(['true production']));
+    expect(all.flatMap((one) => one.credentials.map(({ value }) => value))).not.toContain('mob-new');
+    put('production/sdk-key', newKey);
+    await eventually(() => expect(next.environment('production')).toMatchObject({ sdkKey: newKey, prefix: 'shop' }));
+    await eventually(() => expect(next.keys('production')).toEqual([newKey, 'mob-new']));
   });
 
   test('a later expiry does not revive an earlier previous key while the one that it is for is being read', async () => {
@@ -797,7 +930,7 @@ describe('the SSM source', () => {
     );
   });
 
-  test('a filter never moves its environment to a place of another one', async () => {
+  test('a filter never moves an environment that asked for its place before, nor its own', async () => {
     put('aaa/sdk-key', newKey);
     put('aaa/prefix', 'shop/web', { modifiedAt: 1_000 });
     put('production/prefix', 'shop', { modifiedAt: 2_000 });
@@ -805,7 +938,10 @@ describe('the SSM source', () => {
     const source = await started();
     await eventually(() => expect(source.ids()).toEqual(['aaa', 'production']));
     expect(source.environment('aaa').prefix).toBe('shop/web');
-    expect(source.environment('production').prefix).toBe('production');
+    expect(source.environment('production')).toMatchObject({ prefix: 'shop', filters: [] });
+    expect(problem(source)).toBe(
+      'the payload filter web of production would overwrite aaa in the store at the prefix shop/web: leaving the filter out; give one of them another prefix',
+    );
   });
 
   test('where Redis or Consul holds environments, too, different tables do not keep them apart', async () => {
@@ -845,7 +981,8 @@ describe('the SSM source', () => {
     expect(source.keys('production')).toEqual([]);
     expect(problem(source)).toMatch(/^production\/sdk-key cannot be read: AccessDeniedException: The ciphertext/);
     expect(source.keys('staging')).toEqual([newKey]);
-    expect(source.unread()).toBe(1);
+    // The mobile key waits for it.
+    expect(source.unread()).toBe(2);
     server.heal();
     await eventually(() => expect(source.keys('production')).toEqual([sdkKey, mobileKey]));
     expect(problem(source)).toBeUndefined();

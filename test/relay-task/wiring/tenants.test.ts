@@ -1,6 +1,7 @@
 /** Tenants whose description changes at awkward moments: before, while and after their upstream starts. */
 import { createRegistry } from '../../../relay-task/environments/registry.ts';
-import type { EnvironmentDescription, UpstreamSink } from '../../../relay-task/ports.ts';
+import type { EnvironmentDescription, StoredSet, UpstreamSink } from '../../../relay-task/ports.ts';
+import { createAdmission } from '../../../relay-task/wiring/admission.ts';
 import type { Tenant } from '../../../relay-task/wiring/tenant.ts';
 import type { TenantUpstream } from '../../../relay-task/wiring/tenant-upstream.ts';
 import { createTenants } from '../../../relay-task/wiring/tenants.ts';
@@ -18,6 +19,7 @@ const describeShop = (more: Partial<EnvironmentDescription>): EnvironmentDescrip
 function open(
   startUpstream: (description: EnvironmentDescription) => Promise<void> = async () => {},
   onTouched: (id: string) => void = () => {},
+  stored?: StoredSet,
 ) {
   const said: string[] = [];
   /** What streams were told. */
@@ -54,11 +56,13 @@ function open(
         said.push(`stores below ${prefix}`);
         return [
           {
-            read: async () => undefined,
+            read: async () => stored,
             stamp: async () => undefined,
             setEligible: (eligible) => void writable.push(`${prefix} ${eligible} ${version() ?? ''}`.trim()),
             status: () => ({ database: 'consul', state: 'VALID', stateSince: 0, writer: false }),
-            ...{ notify: silent, flush: async () => {}, close: async () => {} },
+            notify: silent,
+            flush: async () => void writable.push(`${prefix} flushed`),
+            close: async () => {},
           },
         ];
       },
@@ -326,6 +330,54 @@ test('a payload filter that appears after a corrected key does not serve what ca
     ['shop/web', 'key right', false],
   ]);
   await tenants.close();
+});
+
+describe('a task that starts in a rotation', () => {
+  const rotating = {
+    sdkKey: 'two',
+    credentials: [
+      { kind: 'sdkKey', value: 'two' } as const,
+      { kind: 'sdkKey', value: 'one', expiresAt: Infinity } as const,
+    ],
+  };
+  const markOf = (sdkKey: string) => createAdmission(describeShop({ sdkKey })).mark();
+
+  test("writes the earlier key's data nowhere, since the place may have come with the new key", async () => {
+    const { tenants, say, putFrom, writable } = open();
+    say(rotating);
+    await tenants.started();
+    putFrom('one', 1);
+    tenants.tellEligibility();
+    expect(writable.at(-1)).toBe('first false 1');
+    putFrom('two', 2);
+    expect(writable.at(-1)).toBe('first true 2');
+    await tenants.close();
+  });
+
+  test.each([
+    ['is marked as such', markOf('one')],
+    ['is not marked', undefined],
+  ])("writes the earlier key's data where it is already, which %s", async (_, source) => {
+    const { tenants, say, putFrom, writable } = open(undefined, undefined, { items: [flag('a', 1)], source });
+    say(rotating);
+    await tenants.started();
+    putFrom('one', 2);
+    tenants.tellEligibility();
+    expect(writable.at(-1)).toBe('first true 2');
+    await tenants.close();
+  });
+});
+
+test('a place that is left is not written any more: memory may soon hold what does not belong there', async () => {
+  const { tenants, say, putFrom, writable } = open();
+  say({ sdkKey: 'one' });
+  await tenants.started();
+  putFrom('one', 1);
+  say({ sdkKey: 'two', prefix: 'second' });
+  expect(writable).toContain('first false 1');
+  await tenants.close();
+  expect(writable).not.toContain('first flushed');
+  expect(writable).toContain('second flushed');
 });
 
 test('an environment that gets only another place is written there at once', async () => {
