@@ -1,5 +1,6 @@
 import type { Evaluator, Flag, Segment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { inSendingOrder } from '../common/prerequisites.ts';
 import type {
   BigSegments,
   Change,
@@ -13,7 +14,7 @@ import type {
 } from '../ports.ts';
 import { type Affected, createCompiled } from './compiled.ts';
 import type { FDv2 } from './fdv2.ts';
-import { createMemory, inSendingOrder, type Outcome } from './memory.ts';
+import { createMemory, type Outcome } from './memory.ts';
 import { createStates } from './states.ts';
 import { readStored } from './stored.ts';
 
@@ -158,7 +159,7 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
       const isNewer = ({ kind, key, version }: Item) => version > (memory.get(kind, key)?.version ?? -1);
       const newer = readableOf(items.filter(isNewer)).flatMap((item) => memory.upsert(item)?.items ?? []);
       for (const item of newer) unreadable.delete(nameOf(item));
-      announce({ items: inSendingOrder(newer), whole: false }, receivedAt);
+      announce({ items: inSendingOrder(newer, memory.get), whole: false }, receivedAt);
       return newer.length;
     },
 

@@ -1,5 +1,6 @@
 import { sameFlag, sameSegment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { inSendingOrder } from '../common/prerequisites.ts';
 import { createTombstone } from '../common/tombstone.ts';
 
 /** What an update did. */
@@ -64,8 +65,10 @@ export function createMemory(options: {
     return 'other';
   }
 
+  const get = (kind: Kind, key: string): Item | undefined => tables[kind].items.get(key);
+
   return {
-    get: (kind: Kind, key: string): Item | undefined => tables[kind].items.get(key),
+    get,
 
     items: (kind: Kind): Iterable<Item> => tables[kind].items.values(),
 
@@ -93,7 +96,7 @@ export function createMemory(options: {
           changed.push(gone);
         }
       }
-      return { items: inSendingOrder(changed), whole };
+      return { items: inSendingOrder(changed, get), whole };
     },
 
     /** Applies an item if it is newer than the held one; undefined when it is not. */
@@ -124,10 +127,4 @@ function means(a: Item, b: Item): boolean {
   if (a.json === b.json) return true;
   const same = a.kind === 'features' ? sameFlag : sameSegment;
   return same(JSON.parse(a.json), JSON.parse(b.json));
-}
-
-/** Segments are sent before the flags that use them and deleted after, so no reader sees a flag without its segment. */
-export function inSendingOrder(items: readonly Item[]): Item[] {
-  const rank = ({ kind, deleted }: Item) => (deleted ? (kind === 'features' ? 2 : 3) : kind === 'segments' ? 0 : 1);
-  return [...items].sort((a, b) => rank(a) - rank(b));
 }

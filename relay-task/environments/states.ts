@@ -1,9 +1,9 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { inSendingOrder } from '../common/prerequisites.ts';
 import type { Change } from '../ports.ts';
 import { createDigest, hexOf } from './digest.ts';
 import { createFDv2, type FDv2 } from './fdv2.ts';
 import { createHistory } from './history.ts';
-import { inSendingOrder } from './memory.ts';
 
 /** Digests of the held items, and the changes from earlier states to the present one. */
 export interface States {
@@ -50,7 +50,13 @@ export function createStates(view: {
   function changesSince(basis: string): readonly Item[] | undefined {
     if (state() === '') return undefined;
     const names = history.since(basis);
-    return names && inSendingOrder(names.flatMap(({ kind, key }) => view.get(kind, key) ?? []));
+    return (
+      names &&
+      inSendingOrder(
+        names.flatMap(({ kind, key }) => view.get(kind, key) ?? []),
+        view.get,
+      )
+    );
   }
 
   return {
@@ -61,7 +67,7 @@ export function createStates(view: {
     digest,
     state,
     fdv2: createFDv2({
-      items: () => inSendingOrder([...view.items('segments'), ...view.items('features')]),
+      items: () => inSendingOrder([...view.items('segments'), ...view.items('features')], view.get),
       state,
       changesSince,
     }),

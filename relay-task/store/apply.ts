@@ -1,20 +1,24 @@
-import type { Kind } from '../../lib/flag-table/index.ts';
 import type { Content, Database, Glance, Outcome, Write } from './database.ts';
 import { createMarks, type MarksOptions } from './marks.ts';
 import type { Planner, Waiting } from './planner.ts';
 import { idOf } from './same-item.ts';
+import { orderWrites, type WriteOrder } from './write-order.ts';
 
 /** Brings the rows of a database to memory's items, and its marks (manifest and `$inited`) to its rows. */
 export interface Applier {
   /** Takes over what was read. True: it is marked as a complete set, and has lost nothing. */
   adopt(content: Content): boolean;
-  /** Writes these items, then the marks. Before each write it calls `demandPermission`, which throws to end it. */
-  apply(work: ReadonlyMap<string, Waiting>, demandPermission: () => void): Promise<void>;
+  /**
+   * Writes these items, each after what it names, then the marks. Before each write it calls `demandPermission`, which throws to
+   * end it. Returns what has to be written with the next batch: items that others and memory changed meanwhile, whose
+   * prerequisites may have changed, too, and the flags that depend on them.
+   */
+  apply(work: ReadonlyMap<string, Waiting>, demandPermission: () => void): Promise<ReadonlyMap<string, Waiting>>;
   /** Whether what was glanced at says that the database is not as it was left. */
   isSuspicious(glance: Glance): boolean;
 }
 
-/** An item that others keep changing is left to the next comparison after this many tries. */
+/** An item that others keep changing is left to the next comparison after this many tries, with the flags that depend on it. */
 const maxRounds = 5;
 
 export function createApplier(
@@ -24,11 +28,12 @@ export function createApplier(
     readonly wroteItem?: ((written: boolean) => void) | undefined;
   },
 ): Applier {
-  const { database, ledger, planner, log, where } = options;
+  const { database, ledger, planner, view, log, where } = options;
   const marks = createMarks(options);
 
   /** Takes over one outcome; returns what to write instead of a write that was not done. */
   function learn(write: Write, outcome: Outcome, work: Waiting): Write | undefined {
+    if ('held' in outcome) return write;
     options.wroteItem?.(outcome.written);
     if (outcome.written) ledger.wrote(write, outcome.token);
     else if ('problem' in outcome) {
@@ -40,6 +45,50 @@ export function createApplier(
     return undefined;
   }
 
+  /** What was not written of a batch, and is not tried again in it. */
+  function createLeftovers(order: WriteOrder) {
+    const rounds = new Map<string, number>();
+    const later = new Map<string, Waiting>();
+    let stuck: string[] = [];
+    let changed: string[] = [];
+    const postpone = (write: Write) => later.set(idOf(write), order.waitingOf(write));
+    return {
+      later,
+      /** Whether to try this instead of a write that was refused. */
+      triesAgain(write: Write, again: Write): boolean {
+        const id = idOf(write);
+        if (again.item !== write.item && view.get(write.kind, write.key)) {
+          // The order was made for the former one.
+          postpone(write);
+          if (write.kind === 'features') changed.push(write.key);
+          return false;
+        }
+        const round = (rounds.get(id) ?? 0) + 1;
+        rounds.set(id, round);
+        if (round < maxRounds) return true;
+        log.warn('Others keep changing an item; leaving it for later', { ...where, item: id });
+        // No reader opens a set without the marker, and it must not get the marker without these.
+        if (write.kind === 'features' && marks.areSet()) stuck.push(write.key);
+        return false;
+      },
+      /** Leaves out what depends on what was not written, since no reader may see it earlier. */
+      without(queue: readonly Write[]): readonly Write[] {
+        if (stuck.length + changed.length === 0) return queue;
+        const [withStuck, withChanged] = [order.withDependents(stuck), order.withDependents(changed)];
+        const isIn = (keys: ReadonlySet<string>, { kind, key }: Write) => kind === 'features' && keys.has(key);
+        const left = queue.filter((write) => !isIn(withStuck, write) && !isIn(withChanged, write));
+        for (const write of queue) {
+          if (isIn(withChanged, write)) postpone(write);
+          else if (isIn(withStuck, write)) {
+            log.warn('A prerequisite was not written; leaving the flag for later', { ...where, item: idOf(write) });
+          }
+        }
+        [stuck, changed] = [[], []];
+        return left;
+      },
+    };
+  }
+
   return {
     adopt: marks.adopt,
     async apply(work, demandPermission) {
@@ -47,37 +96,32 @@ export function createApplier(
         demandPermission();
         await marks.unmark();
       }
-      const queue = inOrder(work).flatMap((one) => planner.plan(one) ?? []);
-      const rounds = new Map<string, number>();
+      const order = orderWrites(work, view, planner);
+      const leftovers = createLeftovers(order);
+      let queue = order.writes;
       for (;;) {
         demandPermission();
         if (queue.length > 0) await marks.disown();
-        const chunk = takeChunk(queue, database.limits);
-        if (chunk.length === 0 && !marks.areDue()) return;
-        const outcomes = await marks.write(chunk, queue.length === 0);
+        const chunk = order.link(queue.slice(0, countChunk(queue, database.limits)));
+        queue = queue.slice(chunk.length);
+        const areLast = queue.length === 0 && leftovers.later.size === 0;
+        if (chunk.length === 0 && !(areLast && marks.areDue())) return leftovers.later;
+        const outcomes = await marks.write(chunk, areLast);
+        const again: Write[] = [];
         for (const [index, write] of chunk.entries()) {
-          const id = idOf(write);
-          const [outcome, one] = [outcomes[index], work.get(id)];
-          const again = outcome && one && learn(write, outcome, one);
-          const round = (rounds.get(id) ?? 0) + 1;
-          rounds.set(id, round);
-          if (again && round < maxRounds) queue.push(again);
-          else if (again) log.warn('Others keep changing an item; leaving it for later', { ...where, item: id });
+          const outcome = outcomes[index];
+          const next = outcome && learn(write, outcome, order.waitingOf(write));
+          if (next && (next === write || leftovers.triesAgain(write, next))) again.push(next);
         }
+        queue = leftovers.without([...again, ...queue]);
       }
     },
     isSuspicious: marks.isSuspicious,
   };
 }
 
-/** Segments before flags, which name them. */
-function inOrder(work: ReadonlyMap<string, Waiting>): Waiting[] {
-  const ofKind = (kind: Kind) => [...work.values()].filter((one) => one.kind === kind);
-  return [...ofKind('segments'), ...ofKind('features')];
-}
-
-/** Takes the writes off the queue that go together. */
-function takeChunk(queue: Write[], limits: Database['limits']): Write[] {
+/** How many of the first writes go together. */
+function countChunk(queue: readonly Write[], limits: Database['limits']): number {
   let bytes = 0;
   let count = 0;
   for (const { item } of queue) {
@@ -85,5 +129,5 @@ function takeChunk(queue: Write[], limits: Database['limits']): Write[] {
     if (count === limits.writes || (count > 0 && bytes > limits.bytes)) break;
     count += 1;
   }
-  return queue.splice(0, count);
+  return count;
 }

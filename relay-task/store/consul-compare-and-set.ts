@@ -1,7 +1,7 @@
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { type ConsulClient, kvPath } from './consul-client.ts';
 import { getPair, type KvPair, listKeys, type Operation, textOf, transact } from './consul-kv.ts';
-import type { Database, Held, Outcome, Row, Write } from './database.ts';
+import { type Database, type Held, heldBack, needsOthers, type Outcome, type Row, type Write } from './database.ts';
 import { decodeRow } from './ledger.ts';
 import { demandCounts, StoreLossError } from './store-loss.ts';
 
@@ -83,8 +83,11 @@ export function createCompareAndSet(client: ConsulClient, prefix: string): Datab
       }
       const strange = Errors.find(({ OpIndex, What }) => !left[OpIndex] || !/stale|exist/.test(What));
       if (strange) throw new Error(`Consul refuses a transaction: ${strange.What.slice(0, 200)}`);
-      for (const write of new Set(Errors.flatMap(({ OpIndex }) => left[OpIndex] ?? []))) {
-        outcomes.set(write, { written: false, row: await findRow(write) });
+      const refused = new Set(Errors.flatMap(({ OpIndex }) => left[OpIndex] ?? []));
+      const first = left.findIndex((write) => refused.has(write));
+      for (const write of left.slice(first)) {
+        if (refused.has(write)) outcomes.set(write, { written: false, row: await findRow(write) });
+        else if (needsOthers(write)) outcomes.set(write, heldBack);
       }
     }
     return writes.map((write) => {

@@ -18,8 +18,14 @@ export interface Replaced {
   readonly version: number | undefined;
 }
 
+/** A write of the same `apply`, or several of them as one, that other writes need. */
+export interface Need {
+  /** Each comes before this one; no cycles. */
+  readonly needs?: readonly Need[] | undefined;
+}
+
 /** One compare-and-set: it changes nothing unless the row is the one that `over` names (undefined: no row). */
-export interface Write {
+export interface Write extends Need {
   readonly kind: Kind;
   readonly key: string;
   readonly over: Replaced | undefined;
@@ -38,7 +44,17 @@ export type Outcome =
   /** The row was this one. */
   | { readonly written: false; readonly row: Row | undefined }
   /** The database does not take this item, whatever the row is. */
-  | { readonly written: false; readonly problem: string };
+  | { readonly written: false; readonly problem: string }
+  /** Something that it needs was not written, so it was not tried. */
+  | { readonly written: false; readonly held: true };
+
+/** The outcome of a write that was not tried, since something that it needs was not written. */
+export const heldBack = { written: false, held: true } as const satisfies Outcome;
+
+/** Whether a write is held back once one before it in its transaction was refused. */
+export function needsOthers({ needs = [] }: Need): boolean {
+  return needs.length > 0;
+}
 
 /** Everything that a database holds of one environment. */
 export interface Content {
@@ -80,7 +96,9 @@ export interface Database {
   /** Absent: the database is not looked at between two comparisons. */
   glance?(): Promise<Glance>;
   /**
-   * Writes in order; returns outcomes in the order of `writes`. With `manifest`, that record ('' where none is kept) and the
+   * Writes in order; returns outcomes in the order of `writes`. No reader sees a write before those that it needs: one whose
+   * needs were not all written is held back (a database with transactions may hold back any write that needs something, once one
+   * before it was refused). With `manifest`, that record ('' where none is kept) and the
    * marker `$inited` follow, but only if every write was done; as one transaction where the database has transactions.
    * When the database turns out to have less than `held`, it removes the marker, and rejects with `StoreLossError`.
    */

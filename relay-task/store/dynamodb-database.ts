@@ -10,7 +10,7 @@ import {
   officialItemBytes,
 } from '../../lib/flag-table/index.ts';
 import { absent, exactly } from './conditions.ts';
-import type { Database, Held, Outcome, Row, Write } from './database.ts';
+import { type Database, type Held, heldBack, type Need, type Outcome, type Row, type Write } from './database.ts';
 import { describeError, keyOf, type Table } from './dynamodb-client.ts';
 import { createCompareAndSet, itemKey, rowOf } from './dynamodb-compare-and-set.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
@@ -100,12 +100,7 @@ export function createDynamoDBDatabase(options: {
     unmark,
     async apply(writes, held, manifest) {
       await demandWitnesses(held);
-      const outcomes = new Map<Write, Outcome>();
-      for (const kind of ['segments', 'features'] as const) {
-        const queue = writes.filter((write) => write.kind === kind);
-        await inParallel(inFlight, queue, async (write) => outcomes.set(write, await compareAndSet(write)));
-      }
-      const all = writes.flatMap((write) => outcomes.get(write) ?? []);
+      const all = await writeInOrder(writes, compareAndSet);
       if (manifest !== undefined && all.every(({ written }) => written)) {
         await demandRows(held, writes);
         await table.put('inited', encodeInited(prefix), absent);
@@ -123,4 +118,27 @@ export function createDynamoDBDatabase(options: {
     },
     describe: (error) => describeError(error, tableName),
   };
+}
+
+/** Writes in parallel, each once what it needs is acknowledged; so an item that is throttled holds up only those that need it. */
+async function writeInOrder(
+  writes: readonly Write[],
+  compareAndSet: (write: Write) => Promise<Outcome>,
+): Promise<readonly Outcome[]> {
+  // Iterating over a set also visits what is added meanwhile.
+  const all = new Set<Need | Write>(writes);
+  for (const { needs = [] } of all) for (const need of needs) all.add(need);
+  const outcomes = new Map<Need, Outcome>();
+  const done = new Set<Need>();
+  const work = async (one: Need | Write) => {
+    if (one.needs?.some((need) => !done.has(need))) return;
+    if ('action' in one) {
+      const outcome = await compareAndSet(one);
+      outcomes.set(one, outcome);
+      if (!outcome.written) return;
+    }
+    done.add(one);
+  };
+  await inParallel(inFlight, [...all], work, ({ needs = [] }) => needs);
+  return writes.map((write) => outcomes.get(write) ?? heldBack);
 }

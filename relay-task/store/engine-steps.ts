@@ -110,7 +110,8 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
     lastPublicationAt = clock.now();
     behind = true;
     try {
-      await applier.apply(work.items, demandPermission);
+      const later = await applier.apply(work.items, demandPermission);
+      waiting.putBack({ items: later, since: undefined });
       const outcome = publication ? await publication.publish() : 'published';
       behind = outcome === 'postponed';
       if (outcome === 'published' && work.since !== undefined) {

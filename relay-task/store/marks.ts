@@ -14,6 +14,8 @@ export interface Marks {
   adopt(content: Content): boolean;
   /** The marker is there, but rows are missing that were there before. */
   lostRows(): boolean;
+  /** Whether the database is known to have the marker. */
+  areSet(): boolean;
   /** Takes the marker away from what is no longer a complete set. */
   unmark(): Promise<void>;
   /** Call it before items are written: from the first item of another source to the last one, the set has no owner. */
@@ -90,6 +92,7 @@ export function createMarks({ database, view, ledger, source = () => undefined, 
       return inited && !lostRows;
     },
     lostRows: () => lostRows,
+    areSet: () => inited,
     async unmark() {
       await database.unmark();
       lostRows = false;

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { sleep } from '../common/pause.ts';
-import type { Held, Outcome, Row, Write } from './database.ts';
+import { type Held, heldBack, needsOthers, type Outcome, type Row, type Write } from './database.ts';
 import { decodeRow } from './ledger.ts';
 import { createScript, type RedisClient } from './redis-client.ts';
 import { demandCounts } from './store-loss.ts';
@@ -26,8 +26,9 @@ export type CompareAndSet = (
 
 /**
  * KEYS: features, segments, $inited, $manifest. ARGV: the manifest or '', how many fields the two hashes have at least,
- * then for each write: kind, field, the SHA-1 of what must be there or '', 'set' or 'remove', the text. Answers with how
- * many fields they have; and, unless these are too few, for each write with 1, or with what is there.
+ * then for each write: kind, field, the SHA-1 of what must be there or '', 'set' or 'remove', the text, '1' if it needs another one.
+ * Answers with how many fields they have; and, unless these are too few, for each write with 1, with 0 if it was held back, or
+ * with what is there.
  */
 const script = `
 local isHash, counts = {}, {}
@@ -45,12 +46,14 @@ for i = 1, 2 do
 end
 local outcomes = {}
 local whole = true
-for i = 4, #ARGV, 5 do
+for i = 4, #ARGV, 6 do
   local hash = KEYS[1]
   if ARGV[i] == 'segments' then hash = KEYS[2] end
   local found = redis.call('HGET', hash, ARGV[i + 1])
   local token = found and redis.sha1hex(found) or ''
-  if token ~= ARGV[i + 2] then
+  if ARGV[i + 5] == '1' and not whole then
+    outcomes[#outcomes + 1] = 0
+  elseif token ~= ARGV[i + 2] then
     outcomes[#outcomes + 1] = found
     whole = false
   else
@@ -109,9 +112,10 @@ interface Work {
 
 async function byScript(client: RedisClient, keys: RedisKeys, work: Work): Promise<Outcome[]> {
   const { writes, counts, manifest = '' } = work;
-  const args = writes.flatMap(({ kind, key, over, item }) => {
-    const token = over?.token ?? '';
-    return item ? [kind, key, token, 'set', item.json] : [kind, key, token, 'remove', ''];
+  const args = writes.flatMap((write) => {
+    const { kind, key, over, item } = write;
+    const what = item ? ['set', item.json] : ['remove', ''];
+    return [kind, key, over?.token ?? '', ...what, needsOthers(write) ? '1' : ''];
   });
   const least = [String(counts.features), String(counts.segments)];
   const names = [keys.features, keys.segments, keys.inited, keys.manifest];
@@ -120,6 +124,7 @@ async function byScript(client: RedisClient, keys: RedisKeys, work: Work): Promi
   demandCounts('Redis', { features, segments }, counts);
   return writes.map((write, index) => {
     const answer = answers[index] ?? null;
+    if (answer === 0) return heldBack;
     return typeof answer === 'number' ? done(write) : { written: false, row: findRow(write, answer) };
   });
 }
@@ -159,9 +164,13 @@ async function tryTransaction(client: RedisClient, keys: RedisKeys, work: Work):
   const found = await Promise.all(
     writes.map(({ kind, key }) => (isHash[kind] ? client.call((redis) => redis.hgetBuffer(keys[kind], key)) : null)),
   );
+  let isWhole = true;
   const outcomes = writes.map((write, index): Outcome => {
+    if (!isWhole && needsOthers(write)) return heldBack;
     const row = findRow(write, found[index] ?? null);
-    return row?.token === write.over?.token ? done(write) : { written: false, row };
+    if (row?.token === write.over?.token) return done(write);
+    isWhole = false;
+    return { written: false, row };
   });
   const answer = await client.call((redis) => {
     const transaction = redis.multi();

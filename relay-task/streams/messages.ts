@@ -1,6 +1,7 @@
 /** The events of server-side streams, assembled from the raw JSON of items, so that unknown fields pass through. */
 import type { Item } from '../../lib/flag-table/index.ts';
 import { type FDv2Event, intentEvent, itemEvent } from '../common/fdv2-events.ts';
+import { flagsInOrder } from '../common/prerequisites.ts';
 import type { ItemView } from '../ports.ts';
 import { eventText, oneLine } from './framing.ts';
 
@@ -54,7 +55,7 @@ const rows: Readonly<Record<'all' | 'flags', FeedRow>> = {
   all: {
     put: (view) => ({
       sections: [
-        { opening: 'event: put\ndata: {"path":"/","data":{"flags":{', items: view.items('features') },
+        { opening: 'event: put\ndata: {"path":"/","data":{"flags":{', items: sortedFlags(view) },
         { opening: '},"segments":{', items: view.items('segments') },
       ],
       closing: '}}}\n\n',
@@ -63,25 +64,28 @@ const rows: Readonly<Record<'all' | 'flags', FeedRow>> = {
   },
   flags: {
     put: (view) => ({
-      sections: [{ opening: 'event: put\ndata: {', items: view.items('features') }],
+      sections: [{ opening: 'event: put\ndata: {', items: sortedFlags(view) }],
       closing: '}\n\n',
     }),
     change: (item) => (item.kind === 'features' ? changeText(item, `/${item.key}`) : undefined),
   },
 };
 
+/** As SDKs write them to a persistent store of theirs. Deleted flags keep their places: see `Snapshots`. */
+const sortedFlags = (view: ItemView) => flagsInOrder(view.items('features'), view.get);
+
 /** All events of one change are one text, since the last one commits the others. */
 export function createFDv2Feed(view: ItemView, source: FDv2Source): Feed {
   const textOf = (events: readonly FDv2Event[]) => events.map(({ event, json }) => eventText(event, json)).join('');
   return {
-    // Segments first, as in a change.
+    // Segments first and prerequisites before flags, as in a change.
     everything: () => ({
       sections: [
         {
           opening: textOf([intentEvent({ code: 'xfer-full', reason: 'payload-missing' })]),
           items: view.items('segments'),
         },
-        { opening: '', items: view.items('features') },
+        { opening: '', items: sortedFlags(view) },
       ],
       closing: textOf(source.update([])),
     }),

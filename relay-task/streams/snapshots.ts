@@ -59,7 +59,8 @@ function blocksOf(items: Iterable<Item>, before: readonly Block[], feed: Feed): 
   for (const item of items) {
     next.push(item);
     size += item.json.length;
-    // Blocks keep their limits, so that an item of another length does not move those behind it. New items come last.
+    // Blocks keep their limits, so that an item of another length does not move those behind it. New items come
+    // last, unless an earlier flag needs them.
     const known = blocks.length < before.length - 1 ? before[blocks.length] : undefined;
     const isFull = known ? next.length === known.items.length : size >= BLOCK_BYTES;
     if (isFull || size >= 4 * BLOCK_BYTES) close();

@@ -98,6 +98,31 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
       expect(await readBack()).toEqual([flag('a', 3), flag('b', 5, { on: false })]);
     });
 
+    test('no reader finds a new version of a flag beside an old one of its prerequisite, or of what that needs', async () => {
+      const naming = (key: string, version: number, name: string) =>
+        flag(key, version, { prerequisites: [{ key: name, variation: 0 }] });
+      // With more flags in between than are written at once.
+      const all = (version: number) => [
+        ...[naming('first', version, 'second'), ...flags(250, version)],
+        ...[naming('second', version, 'third'), flag('third', version)],
+      ];
+      const memory = createMemory(...all(1));
+      const store = await openWriter(memory);
+      await store.flush(patienceMs);
+      const versionIn = (text: string | undefined): number => JSON.parse(text ?? '{"version":0}').version;
+      const look = async () => {
+        const texts = await database.texts();
+        return ['first', 'second', 'third'].map((key) => versionIn(texts[`features/${key}`]));
+      };
+      const deadline = performance.now() + PATIENCE_MS;
+      memory.set(...all(2));
+      for (let seen = await look(); seen[0] !== 2; seen = await look()) {
+        expect(seen).toEqual([...seen].sort());
+        if (performance.now() > deadline) throw new Error(`never written: ${seen.join(' ')}`);
+      }
+      expect(await look()).toEqual([2, 2, 2]);
+    });
+
     test('keeps JSON byte for byte, unusual formatting included', async () => {
       const json = '{ "key":"a", "version":1, "deleted":false, "later": {"\\u00e9":[1.0, null, "💡"]}, "on":true }';
       const memory = createMemory({ kind: 'features', key: 'a', version: 1, deleted: false, json });

@@ -162,3 +162,20 @@ describe('the events of FDv2', () => {
     );
   });
 });
+
+test('changes and whole sets are sent with prerequisites before the flags that need them', () => {
+  const needs = (key: string) => ({ prerequisites: [{ key, variation: 0 }] });
+  const changes: string[] = [];
+  const environment = createEnvironment({
+    name: 'test',
+    log: silentLog,
+    onChange: ({ items }) => changes.push(items.map(({ key, version }) => `${key}${version}`).join(' ')),
+  });
+  environment.put([flag('a', 1, needs('b')), flag('b', 1, needs('c')), flag('c', 1), segment('s', 1)], [], 0);
+  const basis = environment.state();
+  environment.put([flag('a', 2, needs('b')), flag('b', 1, needs('c')), flag('c', 2), segment('s', 2)], [], 0);
+  expect(changes).toEqual(['s1 c1 b1 a1', 's2 c2 a2']);
+  const keysSince = (state: string) =>
+    environment.fdv2.since(state)?.flatMap(({ event, json }) => (event === 'put-object' ? [JSON.parse(json).key] : []));
+  expect(keysSince(basis)).toEqual(['s', 'c', 'a']);
+});

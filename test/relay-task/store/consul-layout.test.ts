@@ -131,6 +131,23 @@ describe('the Consul store, on a fake server', () => {
     await expectToFollow(store, memory);
   });
 
+  test('a prerequisite that another client changed is never older than the flag that needs it', async () => {
+    const naming = (version: number) => flag('d', version, { prerequisites: [{ key: 'p', variation: 0 }] });
+    const memory = createMemory(naming(1), flag('p', 1), flag('other', 1));
+    const store = await openWriter(memory, { timings: { ...quickReplica, glanceMs: 3_600_000 } });
+    const seen: string[] = [];
+    let left = 3;
+    consul.beforeTransaction(() => {
+      const versions = ['p', 'd'].map((key) => JSON.parse(stored()[`env/features/${key}`] ?? '').version);
+      seen.push(versions.join(' '));
+      if (left-- > 0) consul.set('env/features/p', flag('p', 1, { salt: `theirs-${left}` }).json);
+    });
+    memory.set(naming(2), flag('p', 2), flag('other', 2));
+    await store.flush(60_000);
+    expect(new Set(seen)).toEqual(new Set(['1 1']));
+    expect(stored()).toEqual(wanted(memory));
+  });
+
   test('keeps values up to 512 KB, even those too large for a transaction', async () => {
     const large = flag('large', 1, { description: 'x'.repeat(500_000) });
     const memory = createMemory(large, flag('a', 1));

@@ -1,7 +1,14 @@
 /** An in-memory database for stores, which counts calls, and fails and waits on command. */
 import { createHash } from 'node:crypto';
 import type { Item, Kind } from '../../../lib/flag-table/index.ts';
-import type { Content, Outcome, Row, Write } from '../../../relay-task/store/database.ts';
+import {
+  type Content,
+  heldBack,
+  needsOthers,
+  type Outcome,
+  type Row,
+  type Write,
+} from '../../../relay-task/store/database.ts';
 import { decodeRow } from '../../../relay-task/store/ledger.ts';
 import type { ReplicaDatabase } from '../../../relay-task/store/replica-store.ts';
 import { demandCounts } from '../../../relay-task/store/store-loss.ts';
@@ -68,10 +75,16 @@ export function createFakeDatabase(limits = { writes: 100, bytes: 1_000_000 }): 
         const counts = { features: rows.features.size, segments: rows.segments.size };
         if (counts.features < held.counts.features || counts.segments < held.counts.segments) fake.inited = false;
         demandCounts('fake', counts, held.counts);
-        const outcomes = writes.map(({ kind, key, over, item }: Write): Outcome => {
+        let isWhole = true;
+        const outcomes = writes.map((write: Write): Outcome => {
+          const { kind, key, over, item } = write;
+          if (!isWhole && needsOthers(write)) return heldBack;
           const text = rows[kind].get(key);
           const found = text === undefined ? undefined : rowOf(kind, key, text);
-          if (found?.token !== over?.token) return { written: false, row: found };
+          if (found?.token !== over?.token) {
+            isWhole = false;
+            return { written: false, row: found };
+          }
           if (item) rows[kind].set(key, item.json);
           else rows[kind].delete(key);
           return { written: true, token: item && tokenOf(item.json) };

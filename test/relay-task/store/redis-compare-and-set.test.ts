@@ -65,6 +65,29 @@ describeWithRedis('compare-and-set in Redis', () => {
       });
     });
 
+    test('a write that needs others is held back once one before it was refused, and the rest is written', async () => {
+      await server.client.hset('p:features', { p: 'foreign', d: 'old' });
+      const [first, prerequisite] = [write('first', undefined, 'new'), write('p', 'old', 'new')];
+      const outcomes = await connect()(
+        [
+          { ...first, needs: [] },
+          { ...write('before', undefined, 'new'), needs: [first] },
+          prerequisite,
+          { ...write('d', 'old', 'new'), needs: [prerequisite] },
+          write('other', undefined, 'new'),
+        ],
+        none,
+        'manifest',
+      );
+      const written = { written: true, token: token('new') };
+      const refused = { written: false, row: expect.objectContaining({ token: token('foreign') }) };
+      expect(outcomes).toEqual([written, written, refused, { written: false, held: true }, written]);
+      expect(await server.client.hgetall('p:features')).toEqual({
+        ...{ first: 'new', before: 'new', p: 'foreign', d: 'old', other: 'new' },
+      });
+      expect(await server.client.exists('p:$manifest')).toBe(0);
+    });
+
     test('writes manifest and marker only if all items were written', async () => {
       const compareAndSet = connect();
       await server.client.hset('p:features', 'a', 'foreign');

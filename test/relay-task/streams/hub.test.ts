@@ -25,6 +25,20 @@ const versionsOf = (data: string): Record<string, number> => {
 };
 
 describe('a stream from the hub', () => {
+  test.each(['all', 'flags'] as const)(
+    'of kind "%s" names prerequisites before the flags that need them',
+    async (kind) => {
+      const needs = (key: string) => ({ prerequisites: [{ key, variation: 0 }] });
+      const view = createMemory(flag('a', 1, needs('b')), flag('x', 1), flag('b', 1, needs('c')), flag('c', 1));
+      const { read, streams } = await start(view);
+      const keysOf = (data: string) => Object.keys(kind === 'all' ? JSON.parse(data).data.flags : JSON.parse(data));
+      const reader = await read(kind);
+      expect(keysOf((await reader.next()).data)).toEqual(['c', 'b', 'a', 'x']);
+      streams.publish(view.set(flag('x', 2, needs('y')), flag('y', 1)));
+      expect(keysOf((await (await read(kind)).next()).data)).toEqual(['c', 'b', 'a', 'y', 'x']);
+    },
+  );
+
   test('sends its head, one put with everything, then patches and deletes in one chunk each', async () => {
     const view = createMemory(flag('banner', 7), tombstone('features', 'gone', 3), segment('beta', 2));
     const { read, streams } = await start(view);
