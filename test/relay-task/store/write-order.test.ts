@@ -208,6 +208,20 @@ describe('in a database with transactions', () => {
     expect(database.texts()).toEqual(textsOfMemory(memory));
   });
 
+  test('a set gets its marker only with the flags whose prerequisite others kept changing', async () => {
+    const database = createFakeDatabase();
+    disturb(database, 5);
+    const marked: number[] = [];
+    database.after = () => {
+      if (database.inited) marked.push(versionIn(database, 'd'));
+    };
+    const memory = createMemory(naming('d', 1, 'p'), flag('p', 2), flag('other', 1));
+    await openWriter(database, memory);
+    expect(log.lines.join()).toContain('Others keep changing an item');
+    expect(marked.length).toBeGreaterThan(0);
+    expect(new Set(marked)).toEqual(new Set([1]));
+  });
+
   test('a prerequisite that does not fit holds up nothing', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(naming('d', 1, 'p'), naming('p', 1));
