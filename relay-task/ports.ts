@@ -2,6 +2,7 @@
  * The types that the relay's modules share. No code: modules never import one another, `wiring/` connects them.
  */
 import type { Agent, IncomingHttpHeaders } from 'node:http';
+import type { Agent as HttpsAgent } from 'node:https';
 import type { BigSegmentsAnswer, Context } from '../lib/evaluation/index.ts';
 import type { Item, Kind } from '../lib/flag-table/index.ts';
 
@@ -96,6 +97,17 @@ export interface EnvironmentSourceStatus {
 export interface Outbound {
   /** Undefined: Node's own agent. */
   agentFor(url: URL): Agent | undefined;
+  /**
+   * New agents for one client of AWS, which closes them with itself; undefined: those of the SDK. Throws RelayError
+   * CONFIG_INVALID when a proxy that only AWS would use has an invalid address.
+   */
+  awsAgents(): AwsAgents | undefined;
+}
+
+/** What the SDK takes as `requestHandler`. */
+export interface AwsAgents {
+  readonly httpAgent: Agent;
+  readonly httpsAgent: HttpsAgent;
 }
 
 /** Takes events to be forwarded. Neither call waits or throws. */

@@ -28,7 +28,7 @@ export interface RelayOptions {
   readonly log: Log;
   /** Shown in `/status` and to upstream. */
   readonly version: string;
-  /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY, where the configuration names no proxy. */
+  /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY: for AWS, and for LaunchDarkly where the configuration names no proxy. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   /** False: fills the stores and serves nobody. */
   readonly listen?: boolean;
@@ -151,7 +151,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const userAgent = `EdgeFlagRelay/${version}`;
   const certificate = config.tls && readCertificate(config.tls);
   const owner = `${hostname()} ${randomUUID()}`;
-  const stores = createStores({ config, owner, registry: measures, timings: timings.bigSegments });
+  const stores = createStores({ config, owner, registry: measures, outbound, timings: timings.bigSegments });
   const { keeper } = stores;
   const hub = createRelayHub(config, metrics);
   const source = createSource({ config, outbound, userAgent, log, timings, registry: measures, keeper });

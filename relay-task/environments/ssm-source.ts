@@ -1,7 +1,7 @@
 import { SSMClient } from '@aws-sdk/client-ssm';
 import type { Registry } from 'prom-client';
 import { createPause, sleep } from '../common/pause.ts';
-import type { EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Keeper, Log } from '../ports.ts';
+import type { AwsAgents, EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Keeper, Log } from '../ports.ts';
 import { createRemembered } from './cached-source.ts';
 import {
   createDescriptions,
@@ -22,10 +22,11 @@ import { createSsmReader, type Decrypted, type Decryption, describeSsmError, typ
 export interface SsmSourceOptions {
   /** The folder of the environments, `/edge-flag-relay/<stage>/environments`, with or without a slash at the end. */
   readonly path: string;
-  /** Not closed with the source. Without it, one is created for `region` and `endpoint` or AWS's own configuration. */
+  /** Not closed with the source. Without it, one is created for `region`, `endpoint` and `agents`, or AWS's own configuration. */
   readonly client?: SSMClient;
   readonly region?: string | undefined;
   readonly endpoint?: string | undefined;
+  readonly agents?: AwsAgents | undefined;
   readonly sink: EnvironmentSink;
   readonly log: Log;
   readonly registry?: Registry | undefined;
@@ -271,9 +272,14 @@ function rankOf(name: string): number {
   return rank < 0 ? 2 : rank;
 }
 
-function openClient({ region, endpoint }: SsmSourceOptions): SSMClient {
-  // The reader has its own retries.
-  return new SSMClient({ ...(region && { region }), ...(endpoint && { endpoint }), maxAttempts: 1 });
+function openClient({ region, endpoint, agents }: SsmSourceOptions): SSMClient {
+  return new SSMClient({
+    ...(region && { region }),
+    ...(endpoint && { endpoint }),
+    ...(agents && { requestHandler: agents }),
+    // The reader has its own retries.
+    maxAttempts: 1,
+  });
 }
 
 /** Describes what is held, and delivers it if it changed. */

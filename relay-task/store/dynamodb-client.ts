@@ -15,6 +15,7 @@ import type { Attributes, Key } from '../../lib/flag-table/index.ts';
 import { awsNameOf, callAws } from '../common/aws-call.ts';
 import { type BackoffTimes, backoffMs } from '../common/backoff.ts';
 import { sleep } from '../common/pause.ts';
+import type { AwsAgents } from '../ports.ts';
 import type { Condition } from './conditions.ts';
 import { retryTimes, type Timings } from './timings.ts';
 
@@ -70,6 +71,8 @@ export interface DynamoDBClientOptions {
   readonly credentials?: DynamoDBClientConfig['credentials'];
   /** Default 1: retries are those of common/aws-call, as the lease decides how long a write may still be tried. */
   readonly maxAttempts?: number;
+  /** Closed with the client. Undefined: the SDK's own. */
+  readonly agents?: AwsAgents | undefined;
 }
 
 /** A client for any number of stores. */
@@ -78,12 +81,14 @@ export function createDynamoDBClient({
   endpoint,
   credentials,
   maxAttempts = 1,
+  agents,
 }: DynamoDBClientOptions): DynamoDBClient {
   return new DynamoDBClient({
     maxAttempts,
     ...(region !== undefined && { region }),
     ...(endpoint !== undefined && { endpoint }),
     ...(credentials !== undefined && { credentials }),
+    ...(agents && { requestHandler: agents }),
   });
 }
 

@@ -1,15 +1,15 @@
 import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import type { Agent } from 'node:http';
+import http, { type Agent } from 'node:http';
 import https from 'node:https';
 import tls from 'node:tls';
 import { RelayError } from '../errors.ts';
-import type { Outbound } from '../ports.ts';
+import type { AwsAgents, Outbound } from '../ports.ts';
 import { parseNoProxy } from './no-proxy.ts';
-import { createForwardAgent, createTunnelAgent } from './proxy-agents.ts';
+import { createForwardAgent, createTunnelAgent, joinAgents, type ProxyOptions } from './proxy-agents.ts';
 
 export interface OutboundOptions {
-  /** For all connections; overrides the variables in `env`. `proxy:3128` means http. */
+  /** For all connections to LaunchDarkly; overrides the variables in `env`. `proxy:3128` means http. */
   readonly proxyUrl?: string | undefined;
   /** For the proxy's Basic authentication; overrides the credentials in its URL. */
   readonly user?: string | undefined;
@@ -20,39 +20,83 @@ export interface OutboundOptions {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
+/** The proxies for targets of each scheme. */
+interface Proxies {
+  readonly forHttps: URL | undefined;
+  readonly forHttp: URL | undefined;
+}
+
+/** As the AWS SDK's own agents. */
+const awsPool = { keepAlive: true, maxSockets: 50 };
+/** The endpoints for a task's and an instance's credentials, which no proxy can reach. */
+const metadataEndpoints = '169.254.0.0/16,fd00:ec2::/32';
+
 /**
- * Creates the agents for connections to LaunchDarkly. Throws CONFIG_INVALID, naming every invalid address and file, but
- * never a user or a password.
+ * Creates the agents for connections to LaunchDarkly and AWS. As with ld-relay, the proxy in the relay's own settings is
+ * for LaunchDarkly alone, those in variables are for AWS as well. Throws CONFIG_INVALID, naming every invalid address
+ * and file, but never a user or a password.
  */
 export function createOutbound({ proxyUrl, user, password, caCertFiles, env }: OutboundOptions): Outbound {
   const problems: string[] = [];
   const secureContext = readAuthorities(caCertFiles, env, problems);
   const fromEnv = (name: string) => env[name]?.trim() || env[name.toLowerCase()]?.trim() || undefined;
-  const read = (name: string, text: string | undefined) => {
-    if (text === undefined) return undefined;
-    const proxy = parseProxy(text);
-    if (proxy === undefined) problems.push(`${name} must be an http or https URL, such as http://proxy:3128`);
-    return proxy;
+  const own = withUser(readProxy('the proxy URL', proxyUrl?.trim() || undefined, problems), user, password);
+  const problemsOfVariables: string[] = [];
+  const readVariable = (name: string) => {
+    const proxy = readProxy(name, fromEnv(name), problemsOfVariables);
+    // Beside a configured proxy, the user is that one's.
+    return own ? proxy : withUser(proxy, user, password);
   };
-  const own = read('the proxy URL', proxyUrl?.trim() || undefined);
-  const proxies = own
-    ? { 'https:': own, 'http:': own }
-    : { 'https:': read('HTTPS_PROXY', fromEnv('HTTPS_PROXY')), 'http:': read('HTTP_PROXY', fromEnv('HTTP_PROXY')) };
+  const ofVariables = { forHttps: readVariable('HTTPS_PROXY'), forHttp: readVariable('HTTP_PROXY') };
+  if (!proxyUrl?.trim()) problems.push(...problemsOfVariables);
   if (problems.length > 0) throw new RelayError('CONFIG_INVALID', problems.join('; '));
+  const noProxy = fromEnv('NO_PROXY') ?? '';
   // As in ld-relay, NO_PROXY applies only to the proxies from variables, not to a configured one.
-  const spared = own ? () => false : parseNoProxy(fromEnv('NO_PROXY') ?? '');
-
+  const isSpared = own ? () => false : parseNoProxy(noProxy);
+  const proxies: Proxies = own ? { forHttps: own, forHttp: own } : ofVariables;
   const direct = secureContext && new https.Agent({ secureContext });
-  const { 'https:': forHttps, 'http:': forHttp } = proxies;
-  const tunnel = forHttps && createTunnelAgent({ proxy: withUser(forHttps, user, password), secureContext });
-  const forward = forHttp && createForwardAgent({ proxy: withUser(forHttp, user, password), secureContext });
+  const proxied = createProxyAgents(proxies, { secureContext });
 
   return {
     agentFor(url): Agent | undefined {
-      if (url.protocol === 'https:') return tunnel && !spared(url) ? tunnel : direct;
-      return forward && !spared(url) ? forward : undefined;
+      const { tunnel, forward } = isSpared(url) ? {} : proxied;
+      return url.protocol === 'https:' ? (tunnel ?? direct) : forward;
+    },
+    awsAgents() {
+      if (problemsOfVariables.length > 0) throw new RelayError('CONFIG_INVALID', problemsOfVariables.join('; '));
+      if (!ofVariables.forHttps && !ofVariables.forHttp && !secureContext) return undefined;
+      return createAwsAgents(ofVariables, parseNoProxy(`${metadataEndpoints},${noProxy}`), secureContext);
     },
   };
+}
+
+function createProxyAgents({ forHttps, forHttp }: Proxies, options: Omit<ProxyOptions, 'proxy'>) {
+  return {
+    tunnel: forHttps && createTunnelAgent({ ...options, proxy: forHttps }),
+    forward: forHttp && createForwardAgent({ ...options, proxy: forHttp }),
+  };
+}
+
+function createAwsAgents(
+  proxies: Proxies,
+  isSpared: (url: URL) => boolean,
+  secureContext: tls.SecureContext | undefined,
+): AwsAgents {
+  const httpAgent = new http.Agent(awsPool);
+  const httpsAgent = new https.Agent({ ...awsPool, ...(secureContext && { secureContext }) });
+  const { tunnel, forward } = createProxyAgents(proxies, { secureContext, pool: awsPool });
+  return {
+    httpAgent: forward ? joinAgents({ direct: httpAgent, proxied: forward, scheme: 'http', isSpared }) : httpAgent,
+    httpsAgent: tunnel ? joinAgents({ direct: httpsAgent, proxied: tunnel, scheme: 'https', isSpared }) : httpsAgent,
+  };
+}
+
+/** Undefined without a text, and where it is no address, which becomes a problem. */
+function readProxy(name: string, text: string | undefined, problems: string[]): URL | undefined {
+  if (text === undefined) return undefined;
+  const proxy = parseProxy(text);
+  if (proxy === undefined) problems.push(`${name} must be an http or https URL, such as http://proxy:3128`);
+  return proxy;
 }
 
 function parseProxy(text: string): URL | undefined {
@@ -68,8 +112,8 @@ function parseProxy(text: string): URL | undefined {
   }
 }
 
-function withUser(proxy: URL, user: string | undefined, password: string | undefined): URL {
-  if (!user) return proxy;
+function withUser(proxy: URL | undefined, user: string | undefined, password: string | undefined): URL | undefined {
+  if (!proxy || !user) return proxy;
   const url = new URL(proxy);
   url.username = encodeURIComponent(user);
   url.password = encodeURIComponent(password ?? '');

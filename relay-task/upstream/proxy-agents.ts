@@ -11,6 +11,8 @@ export interface ProxyOptions {
   readonly secureContext?: tls.SecureContext | undefined;
   /** For opening the tunnel; 10 s. */
   readonly timeoutMs?: number;
+  /** Whether and how many connections are kept; by default as Node's agents do. */
+  readonly pool?: http.AgentOptions | undefined;
 }
 
 type Done = (error: Error | null, stream?: Duplex) => void;
@@ -20,10 +22,10 @@ type Done = (error: Error | null, stream?: Duplex) => void;
  * the packages for it leave a socket behind whenever a request is given up while the proxy is silent, and do not hand
  * certificate authorities on to the target.
  */
-export function createTunnelAgent({ proxy, secureContext, timeoutMs = 10_000 }: ProxyOptions): https.Agent {
-  const agent = new https.Agent({ ...(secureContext && { secureContext }) });
+export function createTunnelAgent({ proxy, secureContext, timeoutMs = 10_000, pool }: ProxyOptions): https.Agent {
+  const agent = new https.Agent({ ...pool, ...(secureContext && { secureContext }) });
   const createConnection = (options: tls.ConnectionOptions, done: Done): undefined => {
-    const target = `${options.host?.includes(':') ? `[${options.host}]` : options.host}:${options.port}`;
+    const target = targetOf(options);
     let over = false;
     const finish: Done = (error, stream) => {
       if (over) {
@@ -32,6 +34,7 @@ export function createTunnelAgent({ proxy, secureContext, timeoutMs = 10_000 }: 
       }
       over = true;
       clearTimeout(timer);
+      uncount();
       done(error, stream);
     };
     const { request: send } = proxy.protocol === 'https:' ? https : http;
@@ -44,6 +47,7 @@ export function createTunnelAgent({ proxy, secureContext, timeoutMs = 10_000 }: 
       headers: { Host: target, ...authorization(proxy) },
       ...(secureContext && { secureContext }),
     });
+    const uncount = countAsSocket(request, agent, options);
     const timer = setTimeout(() => {
       request.destroy(new Error(`the proxy ${proxy.host} did not open a tunnel within ${timeoutMs} ms`));
     }, timeoutMs);
@@ -66,15 +70,30 @@ export function createTunnelAgent({ proxy, secureContext, timeoutMs = 10_000 }: 
   return Object.assign(agent, { createConnection });
 }
 
+/**
+ * Lets a tunnel that is being opened count for the agent's `maxSockets`, and end with the agent: Node counts only
+ * sockets that exist. Returns what ends this.
+ */
+function countAsSocket(request: http.ClientRequest, agent: https.Agent, options: tls.ConnectionOptions): () => void {
+  const sockets = agent.sockets as unknown as Record<string, { destroy(): unknown }[]>;
+  const name = agent.getName(options as https.RequestOptions);
+  sockets[name] = [...(sockets[name] ?? []), request];
+  return () => {
+    const others = sockets[name]?.filter((one) => one !== request) ?? [];
+    if (others.length > 0) sockets[name] = others;
+    else delete sockets[name];
+  };
+}
+
 /** Reaches http targets by sending the absolute URL to the proxy (RFC 9112 section 3.2.2). */
-export function createForwardAgent({ proxy, secureContext }: ProxyOptions): http.Agent {
+export function createForwardAgent({ proxy, secureContext, pool }: ProxyOptions): http.Agent {
   const agent =
-    proxy.protocol === 'https:' ? new https.Agent({ ...(secureContext && { secureContext }) }) : new http.Agent();
-  const { addRequest } = agent as unknown as { addRequest: AddRequest };
+    proxy.protocol === 'https:'
+      ? new https.Agent({ ...pool, ...(secureContext && { secureContext }) })
+      : new http.Agent(pool);
+  const { addRequest } = agent as unknown as Requested;
   const forward: AddRequest = (request, options) => {
-    const { host, port = 80 } = options;
-    const origin = `http://${host?.includes(':') ? `[${host}]` : host}:${port}`;
-    request.path = new URL(request.path, origin).href;
+    request.path = new URL(request.path, `http://${targetOf(options)}`).href;
     for (const [name, value] of Object.entries(authorization(proxy))) request.setHeader(name, value);
     addRequest.call(agent, request, {
       ...options,
@@ -90,6 +109,31 @@ export function createForwardAgent({ proxy, secureContext }: ProxyOptions): http
   });
 }
 
+/**
+ * Makes `direct` hand its requests on to `proxied`, except those to spared URLs: for libraries that take one agent for
+ * all hosts. Destroying it destroys both.
+ */
+export function joinAgents<A extends http.Agent>(options: {
+  readonly direct: A;
+  readonly proxied: http.Agent;
+  readonly scheme: 'http' | 'https';
+  isSpared(url: URL): boolean;
+}): A {
+  const { direct, proxied, scheme, isSpared } = options;
+  const { addRequest } = direct as unknown as Requested;
+  const destroy = direct.destroy.bind(direct);
+  return Object.assign(direct, {
+    addRequest(request: http.ClientRequest, target: RequestOptions) {
+      if (isSpared(new URL(`${scheme}://${targetOf(target)}`))) addRequest.call(direct, request, target);
+      else (proxied as unknown as Requested).addRequest(request, target);
+    },
+    destroy() {
+      destroy();
+      proxied.destroy();
+    },
+  });
+}
+
 interface RequestOptions {
   readonly host?: string | undefined;
   readonly port?: number | string | undefined;
@@ -97,6 +141,16 @@ interface RequestOptions {
 }
 
 type AddRequest = (request: http.ClientRequest, options: RequestOptions) => void;
+
+/** What Node calls with each request of an agent; https://github.com/nodejs/node/blob/v20.x/lib/_http_client.js. */
+interface Requested {
+  readonly addRequest: AddRequest;
+}
+
+/** `host:port` of a request without or with TLS. */
+function targetOf({ host, port = 80 }: RequestOptions): string {
+  return `${host?.includes(':') ? `[${host}]` : host}:${port}`;
+}
 
 function authorization({ username, password }: URL): Record<string, string> {
   if (username === '' && password === '') return {};

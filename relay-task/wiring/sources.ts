@@ -85,7 +85,8 @@ async function startSource(options: SourceOptions, sink: EnvironmentSink): Promi
   return startStaticSource({ sink, environments: config.environments.map(describe) });
 }
 
-function startSsm({ config, log, registry, timings, keeper }: SourceOptions, ssm: SsmConfig, sink: EnvironmentSink) {
+function startSsm(options: SourceOptions, ssm: SsmConfig, sink: EnvironmentSink) {
+  const { config, outbound, log, registry, timings, keeper } = options;
   const tableName = config.dynamoDB?.tableName;
   const region = config.awsRegion ?? (ssm.url ? 'us-east-1' : undefined);
   // Stages may share a table.
@@ -104,6 +105,7 @@ function startSsm({ config, log, registry, timings, keeper }: SourceOptions, ssm
     graceMs: ssm.graceMs,
     region,
     endpoint: ssm.url,
+    agents: outbound.awsAgents(),
     defaults: { filters: Object.fromEntries(config.filters), ...(tableName !== undefined && { tableName }) },
     // Redis and Consul have no tables.
     tablesSeparate: config.redis === undefined && config.consul === undefined,

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { Registry } from 'prom-client';
 import type { Config, RedisConfig } from '../config/config.ts';
 import { RelayError } from '../errors.ts';
-import type { ItemView, Keeper, Log, Store } from '../ports.ts';
+import type { ItemView, Keeper, Log, Outbound, Store } from '../ports.ts';
 import type { BigSegmentOwnerOptions, BigSegmentStore } from '../store/big-segments.ts';
 import { createDynamoDBBigSegments } from '../store/big-segments-dynamodb.ts';
 import { createRedisBigSegments } from '../store/big-segments-redis.ts';
@@ -19,6 +19,7 @@ export interface StoresOptions {
   /** Identifies this process; no other process may ever use it. */
   readonly owner: string;
   readonly registry: Registry;
+  readonly outbound: Pick<Outbound, 'awsAgents'>;
   /** For tests. */
   readonly timings?: BigSegmentTimings | undefined;
 }
@@ -64,12 +65,13 @@ export interface Stores {
   close(): Promise<void>;
 }
 
-/** Throws RelayError CONFIG_INVALID when a certificate cannot be read. Nothing is connected to before it is used. */
-export function createStores({ config, owner, registry, timings = {} }: StoresOptions): Stores {
+/** Throws RelayError CONFIG_INVALID when a certificate cannot be read or a proxy's address is invalid. Nothing is connected to before it is used. */
+export function createStores({ config, owner, registry, outbound, timings = {} }: StoresOptions): Stores {
   const { dynamoDB, redis, consul, storeWriter: writer } = config;
   // A custom endpoint has no region, but the client requires one.
   const region = dynamoDB?.region ?? (dynamoDB?.url ? 'us-east-1' : undefined);
-  const dynamoDBClient = dynamoDB && createDynamoDBClient({ region, endpoint: dynamoDB.url });
+  const dynamoDBClient =
+    dynamoDB && createDynamoDBClient({ region, endpoint: dynamoDB.url, agents: outbound.awsAgents() });
   const redisClient = redis && createRedisClient(connectionOf(redis));
 
   function openKeeper(name: string): Keeper | undefined {

@@ -13,40 +13,58 @@ export interface FakeProxy {
   readonly openSockets: number;
   /** All requests get this status instead; `hang`: no response. */
   refuse: number | 'hang' | undefined;
+  /** Refuses connections and cuts those that are open. */
+  cut(): void;
+  /** Accepts connections again. */
+  heal(): void;
   close(): Promise<void>;
 }
 
-/** Everything goes to this port of 127.0.0.1, so that tests can request any host name. */
-export async function startFakeProxy(targetPort: number, tls?: { key: string; cert: string }): Promise<FakeProxy> {
-  const asked: { what: string; authorization: string | undefined }[] = [];
+/**
+ * Everything goes to this port of 127.0.0.1, or to the one of its `host:port`, so that tests can request any host name.
+ * A proxy refuses what has no port with 502.
+ */
+export async function startFakeProxy(
+  target: number | ((host: string) => number | undefined),
+  tls?: { key: string; cert: string },
+): Promise<FakeProxy> {
+  const portOf = (host: string) => (typeof target === 'number' ? target : target(host));
+  let isCut = false;
+  const requests: { what: string; authorization: string | undefined }[] = [];
   const sockets = new Set<Socket>();
   const note = ({ method, url, headers }: IncomingMessage) =>
-    void asked.push({ what: `${method} ${url}`, authorization: headers['proxy-authorization'] });
+    void requests.push({ what: `${method} ${url}`, authorization: headers['proxy-authorization'] });
 
   const server: Server = tls ? createTlsServer(tls) : createServer();
   server.on('connection', (socket: Socket) => {
+    if (isCut) return void socket.destroy();
     sockets.add(socket);
     socket.on('close', () => sockets.delete(socket));
   });
   server.on('connect', (incoming: IncomingMessage, client: Duplex) => {
     note(incoming);
     client.on('error', () => {});
-    if (proxy.refuse === 'hang') return;
-    if (proxy.refuse) return void client.end(`HTTP/1.1 ${proxy.refuse} No\r\nContent-Length: 0\r\n\r\n`);
-    const target = connect(targetPort, '127.0.0.1', () => {
+    // A paused socket would not notice that the client hangs up.
+    if (proxy.refuse === 'hang') return void client.on('end', () => client.destroy()).resume();
+    const port = portOf(incoming.url ?? '');
+    const refusal = proxy.refuse ?? (port === undefined ? 502 : undefined);
+    if (refusal || port === undefined) return void client.end(`HTTP/1.1 ${refusal} No\r\nContent-Length: 0\r\n\r\n`);
+    const inner = connect(port, '127.0.0.1', () => {
       client.write('HTTP/1.1 200 Connection established\r\n\r\n');
-      target.pipe(client).pipe(target);
+      inner.pipe(client).pipe(inner);
     });
-    target.on('error', () => client.destroy());
-    client.on('close', () => target.destroy());
+    inner.on('error', () => client.destroy());
+    client.on('close', () => inner.destroy());
   });
   server.on('request', (incoming, outgoing) => {
     note(incoming);
     if (proxy.refuse === 'hang') return;
-    if (proxy.refuse) return void outgoing.writeHead(proxy.refuse).end();
-    const { pathname, search } = new URL(incoming.url ?? '');
+    const { host: asked, pathname, search } = new URL(incoming.url ?? '');
+    const port = portOf(asked);
+    const refusal = proxy.refuse ?? (port === undefined ? 502 : undefined);
+    if (refusal) return void outgoing.writeHead(refusal).end();
     const { 'proxy-authorization': _, ...headers } = incoming.headers;
-    const options = { host: '127.0.0.1', port: targetPort, path: pathname + search, method: incoming.method, headers };
+    const options = { host: '127.0.0.1', port, path: pathname + search, method: incoming.method, headers };
     const inner = request(options, (answer) => {
       outgoing.writeHead(answer.statusCode ?? 502, answer.headers);
       outgoing.flushHeaders();
@@ -62,11 +80,18 @@ export async function startFakeProxy(targetPort: number, tls?: { key: string; ce
 
   const proxy: FakeProxy = {
     uri: `${tls ? 'https' : 'http'}://127.0.0.1:${(server.address() as AddressInfo).port}`,
-    asked,
+    asked: requests,
     get openSockets() {
       return sockets.size;
     },
     refuse: undefined,
+    cut() {
+      isCut = true;
+      for (const socket of sockets) socket.destroy();
+    },
+    heal() {
+      isCut = false;
+    },
     async close() {
       const closed = new Promise((resolve) => server.close(resolve));
       for (const socket of sockets) socket.destroy();

@@ -265,6 +265,7 @@ test('requests use the outbound agent', async () => {
         asked.push(url.href);
         return agent;
       },
+      awsAgents: () => undefined,
     },
   });
   send(intake, [custom(1)]);

@@ -192,6 +192,7 @@ describe('the Big Segments synchroniser', () => {
         urls.push(url.pathname);
         return undefined;
       },
+      awsAgents: () => undefined,
     };
     await follow(fake, createTarget(), { outbound }).valid();
     expect(new Set(urls)).toEqual(new Set(['/sdk/big-segments/revisions', '/big-segments']));

@@ -1,11 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { generate } from 'selfsigned';
 import { createOutbound, type OutboundOptions } from '../../../relay-task/upstream/outbound.ts';
 import { startStreaming } from '../../../relay-task/upstream/streaming.ts';
+import { createAuthority as createAuthorityFor } from '../../support/authority.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startFakeProxy } from '../../support/fake-proxy.ts';
 import { startFakeUpstream } from '../../support/fake-upstream.ts';
@@ -15,24 +12,11 @@ import { createSinkRecorder, flagData } from './support.ts';
 
 const { behind } = closeAfterEach();
 
-/** A self-signed certificate for these names, and its file. */
+/** A certificate for LaunchDarkly's name in these tests. */
 async function createAuthority() {
-  const altNames = [
-    { type: 2 as const, value: 'stream.example.com' },
-    { type: 7 as const, ip: '127.0.0.1' },
-  ];
-  const { private: key, cert } = await generate([{ name: 'commonName', value: 'stream.example.com' }], {
-    keySize: 2048,
-    extensions: [
-      { name: 'basicConstraints', cA: true },
-      { name: 'subjectAltName', altNames },
-    ],
-  });
-  const folder = mkdtempSync(join(tmpdir(), 'outbound-'));
-  behind(() => rmSync(folder, { recursive: true }));
-  const file = join(folder, 'ca.pem');
-  writeFileSync(file, cert);
-  return { key, cert, file, folder };
+  const authority = await createAuthorityFor('stream.example.com');
+  behind(authority.close);
+  return authority;
 }
 
 /** A fake LaunchDarkly behind TLS that sends one `put`. */
@@ -192,6 +176,33 @@ describe('NO_PROXY', () => {
   test("does not apply to a proxy in the relay's own settings", () => {
     const { agentFor } = createOutbound({ proxyUrl: 'proxy:3128', caCertFiles: [], env: { NO_PROXY: '*' } });
     expect(agentFor(new URL('https://stream.launchdarkly.com'))).toBeDefined();
+  });
+});
+
+describe('the agents for AWS', () => {
+  test('are those of the SDK without proxies in variables and without CA files', () => {
+    expect(createOutbound({ caCertFiles: [], env: { NO_PROXY: '*' } }).awsAgents()).toBeUndefined();
+    // As with ld-relay, the proxy in the settings is for LaunchDarkly alone.
+    expect(createOutbound({ proxyUrl: 'proxy:3128', caCertFiles: [], env: {} }).awsAgents()).toBeUndefined();
+  });
+
+  test('keep as many connections as those of the SDK', () => {
+    const agents = createOutbound({ caCertFiles: [], env: { https_proxy: 'proxy:3128' } }).awsAgents();
+    const pool = { keepAlive: true, maxSockets: 50 };
+    expect([agents?.httpAgent, agents?.httpsAgent]).toEqual([
+      expect.objectContaining(pool),
+      expect.objectContaining(pool),
+    ]);
+  });
+
+  test('are refused with an invalid proxy that only AWS would use, and LaunchDarkly is reached', () => {
+    const env = { HTTPS_PROXY: 'socks5://jane:secret@proxy' };
+    const { agentFor, awsAgents } = createOutbound({ proxyUrl: 'proxy:3128', caCertFiles: [], env });
+    expect(agentFor(new URL('https://stream.launchdarkly.com'))).toBeDefined();
+    expect(awsAgents).toThrow(
+      expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.stringMatching(/HTTPS_PROXY must be/) }),
+    );
+    expect(awsAgents).toThrow(expect.objectContaining({ message: expect.not.stringContaining('secret') }));
   });
 });
 
