@@ -20,8 +20,9 @@ export async function runKeys(args: readonly string[], terminal: Terminal): Prom
       terminal,
     );
   }
-  const store = openKeyStore({ path: environmentsPath(stage), region, endpoint });
+  let store: KeyStore | undefined;
   try {
+    store = openKeyStore({ path: environmentsPath(stage), region, endpoint });
     await perform(command, store, terminal);
     const elsewhere = command.verb === 'list' ? [] : otherRegionsOf(stage, region);
     for (const other of elsewhere)
@@ -32,7 +33,7 @@ export async function runKeys(args: readonly string[], terminal: Terminal): Prom
     else terminal.say(`${error instanceof Refused ? error.message : describeAwsError(error, region)}\n`);
     return 1;
   } finally {
-    store.close();
+    store?.close();
   }
 }
 

@@ -2,6 +2,8 @@
 import { DeleteParametersCommand, PutParameterCommand, SSMClient } from '@aws-sdk/client-ssm';
 import { parseStage, type Stage } from '../../lib/infrastructure/stages.ts';
 import { createSsmReader } from '../../relay-task/environments/ssm-reader.ts';
+import { RelayError } from '../../relay-task/errors.ts';
+import { outboundOf } from '../outbound.ts';
 
 export interface StoredParameter {
   /** Below the path: `production/sdk-key`. */
@@ -51,9 +53,15 @@ function parsedStage(stage: string, stages?: Readonly<Record<string, unknown>>):
 /** The SDK's client has its own retries. */
 const timings = { requestTimeoutMs: 15_000, retryBaseMs: 250, retryCapMs: 5_000, retries: 0, spacingMs: 50 };
 
+/** Throws RelayError CONFIG_INVALID when a proxy or a CA file is invalid. */
 export function openKeyStore(options: { path: string; region: string; endpoint?: string | undefined }): KeyStore {
   const { path, region, endpoint } = options;
-  const client = new SSMClient({ region, ...(endpoint !== undefined && { endpoint }) });
+  const agents = outboundOf(process.env).awsAgents();
+  const client = new SSMClient({
+    region,
+    ...(endpoint !== undefined && { endpoint }),
+    ...(agents && { requestHandler: agents }),
+  });
   const reader = createSsmReader({ client, path, timings });
   return {
     region,
@@ -120,5 +128,5 @@ export function describeAwsError(error: unknown, region: string): string {
   if (/\bE[A-Z]{4,}\b|TimeoutError|socket hang up/.test(`${code} ${name} ${text}`)) {
     return `Cannot reach AWS in ${region}: ${text}`;
   }
-  return name === 'Error' ? text : `${name}: ${text}`;
+  return name === 'Error' || error instanceof RelayError ? text : `${name}: ${text}`;
 }

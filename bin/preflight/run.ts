@@ -3,6 +3,7 @@ import { GetParameterCommand, ParameterNotFound, SSMClient } from '@aws-sdk/clie
 import { parseStage } from '../../lib/infrastructure/stages.ts';
 import { environmentsPath } from '../../relay-task/environments/ssm-parameters.ts';
 import { describeAwsError } from '../keys/store.ts';
+import { outboundOf } from '../outbound.ts';
 import { accountCheck, bad, type Check, good, type LookedAt, linesOf, note } from './checks.ts';
 import { differenceChecks, keyChecks } from './keys.ts';
 import { onlineChecks } from './online.ts';
@@ -50,13 +51,20 @@ async function inspect(looked: LookedAt, options: PreflightOptions, tell: (check
   const { stage } = options;
   const { homeRegion, relayRegions, replicaRegions } = looked;
   tell(certificateChecks(looked));
+  const outbound = readOutbound(tell);
+  if (outbound === undefined) return;
+  // Each client closes its agents.
+  const through = () => {
+    const agents = outbound.awsAgents();
+    return agents && { requestHandler: agents };
+  };
   const clients = new Map<string, SSMClient>();
   const clientOf = (region: string) => {
-    const client = clients.get(region) ?? new SSMClient({ region });
+    const client = clients.get(region) ?? new SSMClient({ region, ...through() });
     clients.set(region, client);
     return client;
   };
-  const dynamoDB = new DynamoDBClient({ region: homeRegion });
+  const dynamoDB = new DynamoDBClient({ region: homeRegion, ...through() });
   try {
     // Without credentials every further check would fail the same way.
     await clientOf(homeRegion).config.credentials();
@@ -86,6 +94,16 @@ async function inspect(looked: LookedAt, options: PreflightOptions, tell: (check
   if (options.online) tell(await onlineChecks(options.baseUri, views.get(homeRegion)?.descriptions ?? []));
   dynamoDB.destroy();
   for (const client of clients.values()) client.destroy();
+}
+
+/** Undefined, and told, when a proxy or a CA file is invalid. */
+function readOutbound(tell: (checks: readonly Check[]) => void) {
+  try {
+    return outboundOf(process.env);
+  } catch (error) {
+    tell([bad((error as Error).message, 'correct HTTPS_PROXY, HTTP_PROXY or PROXY_CA_CERTS')]);
+    return undefined;
+  }
 }
 
 /** Stage files come with example certificates of AWS's example account. */

@@ -2,12 +2,14 @@ import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { decodeHead } from '../../lib/flag-table/index.ts';
 import { awsNameOf } from '../../relay-task/common/aws-call.ts';
 import { sleep } from '../../relay-task/common/pause.ts';
+import { RelayError } from '../../relay-task/errors.ts';
 import { type Condition, equal } from '../../relay-task/store/conditions.ts';
 import { createDynamoDBClient, createTable, keyOf, type Table } from '../../relay-task/store/dynamodb-client.ts';
 import { defaultTimings } from '../../relay-task/store/timings.ts';
 import { describeAwsError } from '../keys/store.ts';
 import { tableOf } from '../keys/table.ts';
 import { confirm, Declined, type Terminal } from '../keys/terminal.ts';
+import { outboundOf } from '../outbound.ts';
 import { type Env, type Place, parseArguments, type StoreCommand, usage } from './arguments.ts';
 import { type Comparison, compareLayouts } from './compare.ts';
 import { type Contents, isEmpty, readContents } from './contents.ts';
@@ -50,16 +52,21 @@ export async function runStore(args: readonly string[], run: StoreRun): Promise<
   }
   const { endpoint } = command;
   const region = command.region ?? env.AWS_REGION ?? env.AWS_DEFAULT_REGION ?? (endpoint ? 'us-east-1' : undefined);
-  const client = createDynamoDBClient({ region, endpoint, maxAttempts: 3 });
+  let client: DynamoDBClient | undefined;
   let worst = 0;
   try {
+    client = createDynamoDBClient({ region, endpoint, maxAttempts: 3, agents: outboundOf(env).awsAgents() });
     for (const place of command.places) {
       const table = tableFor(client, place);
       worst = Math.max(worst, await perform({ ...place, table, command, terminal, pause, leaseWatchMs }));
     }
     return worst;
+  } catch (error) {
+    if (!(error instanceof RelayError)) throw error;
+    terminal.say(`${error.message}\n`);
+    return 2;
   } finally {
-    client.destroy();
+    client?.destroy();
   }
 }
 

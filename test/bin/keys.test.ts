@@ -9,6 +9,7 @@ import { parseRevoked, ssmParameters } from '../../relay-task/environments/ssm-p
 import { type SsmSource, startSsmSource } from '../../relay-task/environments/ssm-source.ts';
 import type { EnvironmentDescription } from '../../relay-task/ports.ts';
 import { eventually } from '../support/eventually.ts';
+import { startFakeProxy } from '../support/fake-proxy.ts';
 import { type FakeTerminal, personTyping, pipeOf } from '../support/fake-terminal.ts';
 import { silentLog } from '../support/logs.ts';
 import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
@@ -331,6 +332,26 @@ describe('npm run keys -- list', () => {
     const terminal = pipeOf();
     expect(await keys('list dev', terminal)).toBe(0);
     expect(terminal.printed()).toBe('No environments in eu-west-1 yet.\n');
+  });
+});
+
+describe('behind a proxy', () => {
+  test('SSM is asked through the proxy of the variables', async () => {
+    const proxy = await startFakeProxy(Number(new URL(server.endpoint).port));
+    process.env.HTTP_PROXY = proxy.uri;
+    const terminal = pipeOf(first);
+    const words = 'put dev production sdk-key --endpoint http://ssm.example.test'.split(' ');
+    expect(await runKeys(words, terminal)).toBe(0);
+    expect(proxy.asked[0]?.what).toBe('POST http://ssm.example.test/');
+    expect(stored('production/sdk-key')).toMatchObject({ value: first });
+    await proxy.close();
+  });
+
+  test('an invalid proxy is named, without its password', async () => {
+    process.env.HTTPS_PROXY = 'socks5://jane:s3cret@proxy';
+    const terminal = pipeOf();
+    expect(await keys('list dev', terminal)).toBe(1);
+    expect(terminal.said()).toBe('HTTPS_PROXY must be an http or https URL, such as http://proxy:3128\n');
   });
 });
 

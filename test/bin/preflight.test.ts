@@ -7,6 +7,7 @@ import { differenceChecks } from '../../bin/preflight/keys.ts';
 import { runPreflight } from '../../bin/preflight/run.ts';
 import type { EnvironmentDescription } from '../../relay-task/ports.ts';
 import { startTable, type TestTable } from '../support/dynalite.ts';
+import { startFakeProxy } from '../support/fake-proxy.ts';
 import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -60,6 +61,28 @@ async function preflight(changes: object = {}, options: { online?: boolean; base
   expect(printed).not.toContain(other);
   return { exitCode, lines: printed.trimEnd().split('\n') };
 }
+
+test('preflight asks AWS through the proxy of the variables', async () => {
+  const portOf = (endpoint: string) => Number(new URL(endpoint).port);
+  const proxy = await startFakeProxy((host) => portOf(host === 'ssm.example.test' ? ssm.endpoint : table.endpoint));
+  Object.assign(process.env, {
+    ...{ AWS_ENDPOINT_URL_SSM: 'http://ssm.example.test', AWS_ENDPOINT_URL_DYNAMODB: 'http://dynamodb.example.test' },
+    HTTP_PROXY: proxy.uri,
+  });
+  expect((await preflight()).exitCode).toBe(0);
+  expect(new Set(proxy.asked.map(({ what }) => what))).toEqual(
+    new Set(['POST http://ssm.example.test/', 'POST http://dynamodb.example.test/']),
+  );
+  await proxy.close();
+});
+
+test('preflight names an invalid proxy, without its password', async () => {
+  process.env.HTTPS_PROXY = 'socks5://jane:s3cret@proxy';
+  const { exitCode, lines } = await preflight();
+  expect(exitCode).toBe(1);
+  expect(lines.join()).toMatch('HTTPS_PROXY must be an http or https URL');
+  expect(lines.join()).not.toMatch('s3cret');
+});
 
 test('preflight lists every check and exits with 0 if everything is ready', async () => {
   expect(await preflight()).toEqual({

@@ -6,6 +6,7 @@ import { encodeOfficialItem } from '../../lib/flag-table/index.ts';
 import { flag, flags, relayed, segment, tombstone } from '../relay-task/store/items.ts';
 import { expectTableToEqual, type OpenStore, openTable, quick, type Stores } from '../relay-task/store/open-stores.ts';
 import { eventually } from '../support/eventually.ts';
+import { startFakeProxy } from '../support/fake-proxy.ts';
 import { type FakeTerminal, personTyping, pipeOf } from '../support/fake-terminal.ts';
 import { startFaultyProxy } from '../support/faulty-proxy.ts';
 import { shortTombstone } from '../support/items.ts';
@@ -41,6 +42,27 @@ async function fill(memory: Memory, options = {}): Promise<OpenStore> {
 
 const putForeign = (item: Parameters<typeof encodeOfficialItem>[1]) =>
   stores.put(encodeOfficialItem('production', item));
+
+describe('behind a proxy', () => {
+  test('the table is read through the proxy of the variables', async () => {
+    const proxy = await startFakeProxy(Number(new URL(stores.table.endpoint).port));
+    const env = { DYNAMODB_URL: 'http://dynamodb.example.test', HTTP_PROXY: proxy.uri };
+    const { said } = await store('show --prefix production', pipeOf(), env);
+    expect(said).toMatch(/^No data in/);
+    expect(proxy.asked[0]?.what).toBe('POST http://dynamodb.example.test/');
+    await proxy.close();
+  });
+
+  test('an invalid proxy is named, without its password', async () => {
+    const { exitCode, said } = await store('show --prefix production', pipeOf(), {
+      HTTPS_PROXY: 'socks5://jane:s3cret@proxy',
+    });
+    expect({ exitCode, said }).toEqual({
+      exitCode: 2,
+      said: 'HTTPS_PROXY must be an http or https URL, such as http://proxy:3128\n',
+    });
+  });
+});
 
 /** The rows of `show` by their first word. */
 function rowsOf(printed: string): Record<string, string> {
