@@ -17,7 +17,7 @@ import type { FileReload } from './upstream/file.ts';
 import { createGoals } from './upstream/goals.ts';
 import { createOutbound } from './upstream/outbound.ts';
 import { type CertificatePair, followCertificate, readCertificate } from './wiring/certificate.ts';
-import { createServedTenants, healthOf } from './wiring/served.ts';
+import { createServedTenants, healthOfAll } from './wiring/served.ts';
 import { createSource, placeOf, type SourceTimings } from './wiring/sources.ts';
 import { type BigSegmentTimings, createStores } from './wiring/stores.ts';
 import type { Tenant } from './wiring/tenant.ts';
@@ -183,7 +183,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     onAdded: served.add,
     onRemoved: served.remove,
   });
-  const environments = () => tenants.all.map((tenant) => healthOf(tenant, registry));
+  const environments = () => healthOfAll(tenants, registry);
   const health = createHealth({
     version,
     environments,

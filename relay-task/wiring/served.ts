@@ -5,6 +5,7 @@ import type { EnvironmentEvents, EventForwarding } from '../events/forwarding.ts
 import type { EnvironmentHealth } from '../status/health.ts';
 import type { createGoals } from '../upstream/goals.ts';
 import type { Tenant } from './tenant.ts';
+import type { SetUpFailure, Tenants } from './tenants.ts';
 
 export interface ServingParts {
   readonly registry: Registry<Tenant>;
@@ -98,8 +99,31 @@ function serve(tenant: Tenant, { registry, events, goalsOf, knowsAllKeys }: Serv
   };
 }
 
-/** A tenant as `/status` and metrics show it. */
-export function healthOf(tenant: Tenant, registry: Registry<Tenant>): EnvironmentHealth {
+/** Every environment as `/status` and metrics show it, also one that could not be set up. */
+export function* healthOfAll(
+  { all, failures }: Pick<Tenants, 'all' | 'failures'>,
+  registry: Registry<Tenant>,
+): Generator<EnvironmentHealth> {
+  const shown = new Set<string>();
+  for (const tenant of all) {
+    shown.add(tenant.description.id);
+    yield healthOf(tenant, registry, failures.get(tenant.description.id));
+  }
+  for (const [id, failure] of failures) if (!shown.has(id)) yield healthOfFailed(failure);
+}
+
+const problemOf = ({ since, message }: SetUpFailure) => ({ since, message: `cannot be set up: ${message}` });
+
+function healthOfFailed(failure: SetUpFailure): EnvironmentHealth {
+  const { id, name, sdkKey, environmentId, labels, credentials } = failure.description;
+  return {
+    ...{ id, name, sdkKey, environmentId, credentials, ...(labels && { labels }) },
+    ...{ createdAt: failure.since, initialized: false, stores: [], unreadable: [], refusedPatterns: [] },
+    keyProblem: problemOf(failure),
+  };
+}
+
+function healthOf(tenant: Tenant, registry: Registry<Tenant>, failure: SetUpFailure | undefined): EnvironmentHealth {
   const { description, filter, name, createdAt, memory, upstream, streams, bigSegments } = tenant;
   const { id, sdkKey, environmentId, labels, keyProblem } = description;
   return {
@@ -107,7 +131,12 @@ export function healthOf(tenant: Tenant, registry: Registry<Tenant>): Environmen
     sdkKey,
     environmentId,
     createdAt,
-    keyProblem: keyProblem ?? tenant.admission.problem() ?? upstream?.keyProblem?.() ?? tenant.sourceProblem,
+    keyProblem:
+      (failure && problemOf(failure)) ??
+      keyProblem ??
+      tenant.admission.problem() ??
+      upstream?.keyProblem?.() ??
+      tenant.sourceProblem,
     id: filter === '' ? id : `${id}/${filter}`,
     ...(labels && { labels }),
     credentials: registry.credentials(id),

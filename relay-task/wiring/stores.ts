@@ -12,7 +12,7 @@ import { createDynamoDBClient } from '../store/dynamodb-client.ts';
 import { createDynamoDBStore } from '../store/dynamodb-store.ts';
 import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from '../store/keeper.ts';
 import { createRedisClient, type RedisConnection } from '../store/redis-client.ts';
-import { createRedisStore } from '../store/redis-store.ts';
+import { createRedisStore, describePrefixProblem } from '../store/redis-store.ts';
 
 export interface StoresOptions {
   readonly config: Pick<Config, 'dynamoDB' | 'redis' | 'consul' | 'storeWriter'>;
@@ -56,6 +56,7 @@ export interface StoreRequest {
 }
 
 export interface Stores {
+  /** Throws for a place that a store cannot have, before any is opened. */
   open(request: StoreRequest): readonly Store[];
   /** The stores that can hold Big Segments, the fastest first. */
   bigSegments(place: Place, log: Log, owner: Omit<BigSegmentOwnerOptions, 'quietMs'>): readonly BigSegmentStore[];
@@ -84,6 +85,9 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
 
   return {
     open({ place, view, source, checkedAt, confirms, log }) {
+      // Before anything is open that would have to be closed.
+      const problem = redisClient && describePrefixProblem(place.prefix, { cluster: redisClient.isCluster });
+      if (problem !== undefined) throw new Error(problem);
       const common = { prefix: place.prefix, view, source, writer, log, registry };
       const replica = { ...common, checkedAt: () => (confirms() ? checkedAt() : Infinity) };
       return [

@@ -263,15 +263,19 @@ export function createTenant(
       const place = placeOf(next, filter);
       // Another environment may have that place. What is in memory is not written there unless it is of the present source.
       if (!isSamePlace(place, kept.place)) movedAhead = true;
-      const moved = kept.move(place);
-      if (moved) {
-        background.add(moved.closed);
-        tellEligibility();
-      } else if (waited && !awaitsOwnData()) {
-        kept.bigSegments?.follow();
-        tellEligibility();
+      try {
+        const moved = kept.move(place);
+        if (moved) {
+          background.add(moved.closed);
+          tellEligibility();
+        } else if (waited && !awaitsOwnData()) {
+          kept.bigSegments?.follow();
+          tellEligibility();
+        }
+      } finally {
+        // A place that cannot be used leaves the one before in use, and holds up no key.
+        upstream.follow();
       }
-      upstream.follow();
     },
     inherit(other: Tenant) {
       if (memory.initialized) return;
@@ -329,14 +333,10 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place, log: Log) 
     startBigSegments();
   }
 
-  function open(former?: FormerBigSegments): void {
-    stores = parts.stores(place, tenant);
-    openBigSegments(former);
-  }
-
   const close = () => Promise.all([...stores.map(flushAndClose), bigSegments?.close()]);
 
-  open();
+  stores = parts.stores(place, tenant);
+  openBigSegments();
   return {
     get place() {
       return place;
@@ -351,13 +351,14 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place, log: Log) 
     /** Opens another place, and closes the one before. Undefined: it is the same. */
     move(next: Place): { readonly closed: Promise<unknown> } | undefined {
       if (isSamePlace(next, place)) return undefined;
-      const former = bigSegments?.handOver();
-      // Memory may get another source's data before all is written, and another environment may have that place now.
-      for (const store of stores) store.setEligible(false);
-      const closed = Promise.all([...stores.map((store) => store.close()), bigSegments?.close()]);
+      const left = { stores, bigSegments };
+      // May throw, and then nothing has changed.
+      stores = parts.stores(next, tenant);
       place = next;
-      open(former);
-      return { closed };
+      openBigSegments(left.bigSegments?.handOver());
+      // Memory may get another source's data before all is written, and another environment may have that place now.
+      for (const store of left.stores) store.setEligible(false);
+      return { closed: Promise.all([...left.stores.map((store) => store.close()), left.bigSegments?.close()]) };
     },
     /** The stores hold another key's flags, so that their Big Segments may be another environment's, too. */
     distrust() {

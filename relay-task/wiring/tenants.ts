@@ -19,6 +19,8 @@ export interface Tenants extends EnvironmentSink {
   readonly all: readonly Tenant[];
   /** Whether everything that the source named is in force. Until then an unknown credential may be one that it named. */
   readonly settled: boolean;
+  /** What the source names and could not be set up, or changed, as it says; by id. */
+  readonly failures: ReadonlyMap<string, SetUpFailure>;
   /**
    * Resolves when every tenant that exists by now has read its stores and started its upstream. Rejects with the first
    * upstream that could not be started, such as FLAGS_FILE_INVALID; it is tried again meanwhile.
@@ -28,6 +30,13 @@ export interface Tenants extends EnvironmentSink {
   tellEligibility(): void;
   /** Writes what is waiting and closes upstreams and stores; the streams are the hub's. */
   close(): Promise<void>;
+}
+
+export interface SetUpFailure {
+  readonly description: EnvironmentDescription;
+  /** Unix ms. */
+  readonly since: number;
+  readonly message: string;
 }
 
 export function createTenants(options: TenantsOptions): Tenants {
@@ -45,6 +54,7 @@ export function createTenants(options: TenantsOptions): Tenants {
   let isComplete = false;
   /** The first environment that could not be set up. */
   let failure: unknown;
+  const failures = new Map<string, SetUpFailure>();
   const backlog = createBacklog({ remove, setUp, onSettled });
   const all = () => [...tenants.values()].flatMap((views) => [...views.values()]);
 
@@ -66,6 +76,7 @@ export function createTenants(options: TenantsOptions): Tenants {
       registry.apply({ type: 'remove-environment', name: id });
       tenants.delete(id);
       refusals.forget(id);
+      failures.delete(id);
       backlog.addLeaving(views.values());
     }
   }
@@ -107,12 +118,15 @@ export function createTenants(options: TenantsOptions): Tenants {
     const description = named.get(id);
     try {
       if (description) apply(description);
+      failures.delete(id);
     } catch (error) {
       failure ??= error;
+      const { message } = error as Error;
+      if (description) failures.set(id, { description, since: failures.get(id)?.since ?? Date.now(), message });
       refusals.retry(id);
       // They are good, and get 503 until it can be set up.
       if (description) registry.apply({ type: 'set-credentials', name: id, credentials: description.credentials });
-      log.error('Could not set up the environment', { environment: id, reason: (error as Error).message });
+      log.error('Could not set up the environment', { environment: id, reason: message });
     }
   }
 
@@ -129,6 +143,7 @@ export function createTenants(options: TenantsOptions): Tenants {
     get settled() {
       return backlog.settled();
     },
+    failures,
     replace(descriptions, extent) {
       isComplete = extent !== 'incomplete';
       predecessors = [...new Set([...predecessors, ...all()])];

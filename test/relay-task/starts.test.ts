@@ -241,6 +241,54 @@ describe('a relay with keys from SSM', () => {
     },
   );
 
+  test('serves all but the environment that no store can hold, names it, and goes on with the place before if a new one cannot be had', async () => {
+    const badKey = 'sdk-99999999-1111-2222-3333-444455556666';
+    const aside = (name: string, value: string) => ssm.put(`/relay/bad/${name}`, value);
+    put('prefix', '{shop}');
+    aside('sdk-key', badKey);
+    // A Redis Cluster takes no prefix without braces; there is none to be asked.
+    const cluster = { USE_REDIS: 'true', REDIS_CLUSTER_NODES: '127.0.0.1:1' };
+    const table = opened(await startTable());
+    const dynamoDB = { USE_DYNAMODB: 'true', DYNAMODB_TABLE: table.tableName, DYNAMODB_URL: table.endpoint };
+    const relay = opened(await startTestRelay({ ...variables, ...cluster, ...dynamoDB }, { timings: hastyTimings }));
+    const statusOf = async (key: string) =>
+      (await fetch(`${relay.uri}/sdk/latest-all`, { headers: { Authorization: key } })).status;
+    const problemOf = async (id: string) => (await statusAt(relay.port)).environments[id]?.keyProblem?.message;
+    await eventually(async () => expect(await statusOf(sdkKey)).toBe(200));
+    await eventually(async () =>
+      expect(await problemOf('bad')).toMatch(/cannot be set up: the prefix "bad" must contain/),
+    );
+    expect(await statusOf(badKey)).toBe(503);
+    await eventually(async () => expect((await fetch(`${relay.uri}/readyz`)).status).toBe(200));
+    expect((await relay.metrics.text()).body).toMatch(/^relay_key_problems\{[^}]*env="bad"[^}]*\} 1$/m);
+    aside('prefix', '{bad}');
+    await eventually(async () => expect(await statusOf(badKey)).toBe(200));
+    expect(await problemOf('bad')).toBeUndefined();
+    // In a running relay.
+    put('prefix', 'shop');
+    await eventually(async () =>
+      expect(await problemOf('shop')).toMatch(/cannot be set up: the prefix "shop" must contain/),
+    );
+    await eventually(async () =>
+      expect((await statusAt(relay.port)).environments.shop.stores[0]).toMatchObject({
+        dbPrefix: '{shop}',
+        writer: true,
+      }),
+    );
+    const newKey = 'sdk-88888888-1111-2222-3333-444455556666';
+    put('previous-sdk-key', sdkKey);
+    put('sdk-key', newKey);
+    await eventually(async () => expect(await statusOf(newKey)).toBe(200));
+    put('prefix', '{other}');
+    await eventually(async () =>
+      expect((await statusAt(relay.port)).environments.shop.stores[0]).toMatchObject({
+        dbPrefix: '{other}',
+        writer: true,
+      }),
+    );
+    expect(await problemOf('shop')).not.toMatch(/cannot be set up/);
+  });
+
   test('keeps the previous key if a new one cannot be decrypted, answers 503 to the new one, and shows it', async () => {
     const newKey = 'sdk-99999999-1111-2222-3333-444455556666';
     const { client, port } = await startAsked(variables);
