@@ -55,6 +55,11 @@ export interface EnvironmentDescription {
   readonly prefix: string;
   /** A DynamoDB table of its own. */
   readonly tableName?: string | undefined;
+  /**
+   * The SDK key in use is not the one that the source names, which may have come with the place: a task that starts writes nothing
+   * there unless the place holds that key's data already.
+   */
+  readonly awaitsKey?: true;
   /** Origins of browsers; empty: any. */
   readonly allowedOrigins: readonly string[];
   /** Request headers that browsers may send beside LaunchDarkly's own. */

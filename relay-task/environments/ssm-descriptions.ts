@@ -63,6 +63,8 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
     filtersOf: ({ parameters }) => filtersOf(parameters, defaults),
   });
   let last = new Map<string, readonly Credential[]>();
+  /** The environments that were described once with everything that could be read. */
+  let opened: ReadonlySet<string> = new Set();
   /** When a credential was first seen to be replaced. */
   let replaced = new Map<string, number>();
   /** When a problem was first seen. */
@@ -99,8 +101,11 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
       // SSM has no snapshot of several parameters: a reading during a rotation may see only half of it.
       const name = `${id} ${idOf(credential)}`;
       const at = replaced.get(name) ?? now;
-      if (now - at >= confirmMs && !partial && !isRefused(draft, credential)) continue;
-      waiting.set(name, at);
+      // Reading soon again does not help one whose successor is another environment's.
+      if (!isRefused(draft, credential)) {
+        if (now - at >= confirmMs && !partial) continue;
+        waiting.set(name, at);
+      }
       kept.push(claimOf(id, `a ${credential.kind} that was replaced`, credential));
     }
     return kept;
@@ -118,7 +123,8 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
     let withheld = owners.settle(known, new Map(all.map(({ id, revoked }) => [id, revoked])), now);
     const drafts = withoutRenamed(known);
     const chosen = places.choose(drafts, moment);
-    for (const draft of drafts) withheld += holdBack(draft, last.get(draft.id) ?? []);
+    for (const draft of drafts) withheld += holdBack(draft, opened.has(draft.id) ? last.get(draft.id) : undefined);
+    opened = new Set(drafts.flatMap((draft) => (opened.has(draft.id) || !isBeingRead(draft) ? draft.id : [])));
 
     const problemsNow = new Set(drafts.flatMap(({ id, problems }) => problems.map((text) => `${id} ${text}`)));
     for (const problem of [...since.keys()]) if (!problemsNow.has(problem)) since.delete(problem);
@@ -127,7 +133,10 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
         const id = `${draft.id} ${text}`;
         since.set(id, since.get(id) ?? troubleSince(draft, text) ?? now);
       }
-      return describe(draft, { defaults, place: chosen.get(draft.id)!, since, now });
+      return describe(draft, {
+        ...{ defaults, place: chosen.get(draft.id)!, since, now },
+        isKnown: last.has(draft.id),
+      });
     });
     last = new Map(descriptions.map(({ id, credentials }) => [id, credentials]));
     return {
@@ -145,6 +154,7 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
     inForce: () => ({ credentials: [...last], places: [...places.wishes()] }),
     restore({ credentials, places: wishes }) {
       last = new Map(credentials);
+      opened = new Set(last.keys());
       places.restore(new Map(wishes));
     },
   };
@@ -168,18 +178,19 @@ function withoutRenamed(drafts: readonly Draft[]): Draft[] {
 
 /**
  * While the flags are not those of the SDK key that SSM names (it cannot be read, is gone or invalid, or another environment has
- * it), a credential that is new may belong to another environment than they do. Returns how many wait for that.
+ * it), a credential that is new may belong to another environment than they do. Returns how many that SSM names wait for that.
  */
-function holdBack(draft: Draft, known: readonly Credential[]): number {
+function holdBack(draft: Draft, known: readonly Credential[] = []): number {
   const { claims } = draft;
   if (hasNamedKey(draft)) return 0;
-  // A task that starts serves an earlier key's flags to all, and knows no key that could be the wrong one.
-  const isRead = !isUnread(draft.parameters.get('sdk-key'));
-  if (known.length === 0 && (isRead || claims.some(({ parameter }) => parameter === 'previous-sdk-key'))) return 0;
+  const hadFlags = known.some(({ kind }) => kind === 'sdkKey') || draft.parameters.has('flags-file');
+  const isUnknown = isUnread(draft.parameters.get('sdk-key'));
+  // An environment that is new is served with an earlier key to all: nothing tells who came with which key.
+  if (!hadFlags && (!isUnknown || claims.some(({ parameter }) => parameter === 'previous-sdk-key'))) return 0;
   const ids = new Set(known.map(idOf));
   const held = claims.filter((claim) => !ids.has(idOf(claim)));
   draft.claims.splice(0, claims.length, ...claims.filter((claim) => ids.has(idOf(claim))));
-  return held.length;
+  return held.filter(({ standing }) => standing === 'present').length;
 }
 
 const sdkKeyNames = ['sdk-key', 'previous-sdk-key'] as const;
@@ -191,9 +202,14 @@ function describe(
     place,
     since,
     now,
-  }: { defaults: SsmDefaults; place: ChosenPlace; since: Map<string, number>; now: number },
+    isKnown,
+  }: { defaults: SsmDefaults; place: ChosenPlace; since: Map<string, number>; now: number; isKnown: boolean },
 ): EnvironmentDescription {
   const text = (name: SsmParameterName) => parameters.get(name)?.text;
+  const { isSettled, ...placed } = place;
+  // That a known one is being read again is over in a moment, and no news.
+  const isPassing = isKnown && isAwaited(parameters.get('sdk-key'));
+  const awaitsKey = !isSettled && !isPassing && !parameters.has('flags-file');
   const standing = (parameter: SsmParameterName) => claims.find((claim) => claim.parameter === parameter)?.value;
   return {
     id,
@@ -211,7 +227,8 @@ function describe(
     // An invalid value was probably meant to turn it on.
     secureMode: settingOf('secure-mode', text('secure-mode')) ?? parameters.has('secure-mode'),
     ttlMs: settingOf('ttl', text('ttl')) ?? 0,
-    ...place,
+    ...placed,
+    ...(awaitsKey && { awaitsKey: true as const }),
     allowedOrigins: settingOf('allowed-origins', text('allowed-origins')) ?? defaults.allowedOrigins ?? [],
     allowedHeaders: settingOf('allowed-headers', text('allowed-headers')) ?? defaults.allowedHeaders ?? [],
     logLevel: settingOf('log-level', text('log-level')),

@@ -37,9 +37,13 @@ export interface Moment {
   readonly partial: boolean;
 }
 
-/** Whether the flags are those of the SDK key that SSM names now, or come from no key. To be asked once the claims are settled. */
+/**
+ * Whether the flags are those of the SDK key, or of the file, that SSM names now. To be asked once the claims are settled. A file
+ * that is no longer named gives way later.
+ */
 export function hasNamedKey({ parameters, claims }: Draft): boolean {
-  if (parameters.get('flags-file')?.text !== undefined) return true;
+  const file = parameters.get('flags-file');
+  if (file?.text !== undefined) return !file.isGone;
   const held = parameters.get('sdk-key');
   return held?.trouble === undefined && claims.some(({ parameter }) => parameter === 'sdk-key');
 }

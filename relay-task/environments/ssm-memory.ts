@@ -27,6 +27,8 @@ export interface Held {
   /** Trimmed; undefined when none was ever accepted. */
   readonly text: string | undefined;
   readonly trouble: Trouble | undefined;
+  /** A setting that is no longer in SSM and still counts, see `settleMs`. */
+  readonly isGone?: true;
 }
 
 /** When the value that is held was written, Unix ms. */
@@ -229,7 +231,8 @@ function nextHeld(
     return isNewValue ? { ...held, trouble: { ...held.trouble, rereading: true } } : held;
   }
   if (isUnchanged(held, listed)) {
-    return held.trouble?.kind === 'missing' ? accept(place, held, listed, held.text ?? '', now) : held;
+    const isBack = held.trouble?.kind === 'missing' || held.isGone;
+    return isBack ? accept(place, held, listed, held.text ?? '', now) : held;
   }
   if (reading === undefined) return undefined;
   if ('text' in reading) return accept(place, held, listed, reading.text, now);
@@ -318,6 +321,8 @@ function dropMissing(
     const path = `${environment}/${name}`;
     const since = missing ? now : (gone.get(path) ?? now);
     gone.set(path, since);
+    const held = parameters.get(name)!;
+    parameters.set(name, { ...held, isGone: true });
     if (missing || (now - since < settleMs && !isEmpty)) continue;
     parameters.delete(name);
     gone.delete(path);

@@ -190,7 +190,9 @@ function heirOf(
   const sameKey = holders.find(({ environment }) => key !== undefined && keyOf(drafts.get(environment)) === key);
   if (sameKey !== undefined) return sameKey.environment;
   const held = drafts.get(owner)?.parameters.get(parameterOf[first.kind]);
-  const isReplaced = held !== undefined && held.trouble?.kind !== 'missing' && !isUnread(held);
+  if (held === undefined || isUnread(held)) return undefined;
+  // Before it was deleted, its parameter had another value already.
+  const isReplaced = held.trouble?.kind !== 'missing' || (held.text !== undefined && held.text !== first.value);
   return isReplaced ? firstOf(holders, { later }) : undefined;
 }
 

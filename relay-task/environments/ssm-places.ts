@@ -20,14 +20,21 @@ export interface PlacesOptions {
 }
 
 /** Where an environment asks to be stored. */
-export interface Wish extends StorePlace {
+export interface Wish {
+  readonly prefix: string;
+  /** Its own; undefined: that of all. */
+  readonly tableName: string | undefined;
   /** When it asked, Unix ms. */
   readonly at: number;
+  /** When it asked for each payload filter, Unix ms. */
+  readonly filters: readonly (readonly [filter: string, at: number])[];
   /** The SDK key that SSM named, and that was in force, when the place was granted. */
   readonly key: string | undefined;
 }
 
 export interface ChosenPlace extends StorePlace {
+  /** Whether no data of another key than the one that SSM names can get there; see `EnvironmentDescription.awaitsKey`. */
+  readonly isSettled: boolean;
   /** Those that have a place. */
   readonly filters: readonly string[];
 }
@@ -50,21 +57,23 @@ export interface Places {
 export function createPlaces(options: PlacesOptions): Places {
   let granted: ReadonlyMap<string, Wish> = new Map();
   /** By environment: which other place was seen first, and when. */
-  let waiting = new Map<string, { readonly place: string; readonly since: number }>();
+  let waiting = new Map<string, { readonly place: string; readonly since: number; readonly isHeldUp: boolean }>();
 
   function grant(draft: Draft, stay: typeof waiting, { now, partial }: Moment): Wish {
     const before = granted.get(draft.id);
     const key = hasNamedKey(draft) ? draft.parameters.get('sdk-key')?.text : before?.key;
-    const wish = { ...wishOf(draft, options.tableName), key };
-    if (!before || isSamePlace(before, wish)) return wish;
+    const wish = { ...wishOf(draft, options.filtersOf(draft), before), key };
+    if (!before) return wish;
+    // Writing a parameter again asks for nothing new.
+    if (isSamePlace(before, wish)) return { ...wish, at: Math.min(before.at, wish.at) };
     const place = `${wish.tableName ?? ''}/${wish.prefix}`;
     const seen = waiting.get(draft.id);
     const since = seen?.place === place ? seen.since : now;
     // Without another key, the one that it was put together with may be still to come.
     const isConfirmed = key !== before.key || (!partial && now - since >= options.confirmMs);
     if (isSettled(draft) && isConfirmed) return wish;
-    stay.set(draft.id, { place, since });
-    return before;
+    stay.set(draft.id, { place, since, isHeldUp: !isSettled(draft) });
+    return { ...before, filters: wish.filters };
   }
 
   return {
@@ -75,7 +84,8 @@ export function createPlaces(options: PlacesOptions): Places {
       granted = wishes;
       return settlePlaces(drafts, wishes, options);
     },
-    unconfirmed: () => waiting.size > 0,
+    // Reading soon again does not help one that waits for a key.
+    unconfirmed: () => [...waiting.values()].some(({ isHeldUp }) => !isHeldUp),
     wishes: () => granted,
     restore(wishes) {
       granted = wishes;
@@ -83,19 +93,21 @@ export function createPlaces(options: PlacesOptions): Places {
   };
 }
 
-const isSamePlace = (a: StorePlace, b: StorePlace) => a.prefix === b.prefix && a.tableName === b.tableName;
+const isSamePlace = (a: Wish, b: Wish) => a.prefix === b.prefix && a.tableName === b.tableName;
 
 /** Whether no data of another key than the one that SSM names can be written. */
 function isSettled(draft: Draft): boolean {
   return hasNamedKey(draft) || !draft.claims.some(({ kind }) => kind === 'sdkKey');
 }
 
-function wishOf({ id, parameters }: Draft, everyones: string | undefined): Omit<Wish, 'key'> {
+function wishOf({ id, parameters }: Draft, filters: readonly string[], before: Wish | undefined): Omit<Wish, 'key'> {
   const held = parameters.get('prefix');
+  const filtersAt = new Map(before?.filters);
   return {
     prefix: settingOf('prefix', held?.text) ?? id,
-    tableName: settingOf('table-name', parameters.get('table-name')?.text) ?? everyones,
+    tableName: settingOf('table-name', parameters.get('table-name')?.text),
     at: held?.modifiedAt ?? 0,
+    filters: filters.map((one) => [one, filtersAt.get(one) ?? parameters.get('filters')?.modifiedAt ?? 0]),
   };
 }
 
@@ -107,14 +119,15 @@ function wishOf({ id, parameters }: Draft, everyones: string | undefined): Omit<
 function settlePlaces(
   drafts: readonly Draft[],
   wishes: ReadonlyMap<string, Wish>,
-  { tablesSeparate, filtersOf }: PlacesOptions,
+  { tablesSeparate, tableName: everyones }: PlacesOptions,
 ): Map<string, ChosenPlace> {
   const chosen = new Map<string, ChosenPlace>();
   const owners = new Map<string, string>();
   const nameOf = (prefix: string, tableName: string | undefined) =>
     tablesSeparate ? `${tableName ?? ''}/${prefix}` : prefix;
 
-  function placeEnvironment({ id, problems }: Draft, { prefix, tableName }: Wish): void {
+  function placeEnvironment(draft: Draft, { prefix, tableName = everyones }: Wish): void {
+    const { id, problems } = draft;
     const ownerOf = (one: string) => owners.get(nameOf(one, tableName));
     const owner = ownerOf(prefix);
     let free = prefix;
@@ -125,7 +138,7 @@ function settlePlaces(
       );
     }
     owners.set(nameOf(free, tableName), id);
-    chosen.set(id, { prefix: free, tableName, filters: [] });
+    chosen.set(id, { prefix: free, tableName, filters: [], isSettled: isSettled(draft) });
   }
 
   function placeFilter({ id, problems }: Draft, filter: string): void {
@@ -144,12 +157,10 @@ function settlePlaces(
 
   const requests = drafts.flatMap((draft) => {
     const wish = wishes.get(draft.id)!;
-    const filtersAt = Math.max(wish.at, draft.parameters.get('filters')?.modifiedAt ?? 0);
     return [
       { isOwnName: wish.prefix === draft.id, at: wish.at, place: () => placeEnvironment(draft, wish) },
-      ...filtersOf(draft).map((filter) => ({
-        isOwnName: false,
-        at: filtersAt,
+      ...wish.filters.map(([filter, at]) => ({
+        ...{ isOwnName: false, at: Math.max(wish.at, at) },
         place: () => placeFilter(draft, filter),
       })),
     ];

@@ -268,8 +268,9 @@ function createProgress({ path, log, now }: { readonly path: string; readonly lo
 
 /** The order of decryption: SDK keys first, since nothing is served without them, then mobile keys, then the rest. */
 function rankOf(name: string): number {
-  const rank = ['sdk-key', 'mobile-key'].indexOf(name.slice(name.lastIndexOf('/') + 1));
-  return rank < 0 ? 2 : rank;
+  const order = ['sdk-key', 'previous-sdk-key', 'mobile-key'];
+  const rank = order.indexOf(name.slice(name.lastIndexOf('/') + 1));
+  return rank < 0 ? order.length : rank;
 }
 
 function openClient({ region, endpoint, agents }: SsmSourceOptions): SSMClient {

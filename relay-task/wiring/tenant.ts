@@ -135,7 +135,7 @@ export function createTenant(
    * The place is for another source than the data in memory is of: they came together, or a task that starts in a rotation has
    * an earlier key's data.
    */
-  let movedAhead = admission.source() !== sourceOf(first);
+  let movedAhead = isForOtherKey(first);
 
   const memory = createEnvironment({
     name,
@@ -190,8 +190,12 @@ export function createTenant(
     for (const { kind, value } of description.credentials) if (kind !== 'sdkKey') streams.closeCredential(value);
   }
 
+  function isForOtherKey(one: EnvironmentDescription): boolean {
+    return one.awaitsKey === true || admission.source() !== sourceOf(one);
+  }
+
   function awaitsOwnData(): boolean {
-    movedAhead &&= admission.source() !== sourceOf(description);
+    movedAhead &&= isForOtherKey(description);
     return movedAhead;
   }
 
@@ -230,22 +234,28 @@ export function createTenant(
   const warnRefused = oncePerReason((database) =>
     log.warn("The store holds another SDK key's flags; waiting for LaunchDarkly", { environment: name, database }),
   );
+  let isRefused = false;
   const booting: Booting = {
     memory,
     admission,
     log,
     onTaken() {
       // The place holds that data already.
-      movedAhead = false;
+      if (!isRefused) movedAhead = false;
     },
     onRefused({ database }) {
+      isRefused = true;
+      movedAhead = true;
       warnRefused(database);
       kept.distrust();
     },
   };
   const follower = startStoreFollower({
     stores: () => kept.stores,
-    isCutOff: () => upstream.present()?.status().current === false && admission.key() !== undefined && !awaitsOwnData(),
+    isCutOff: () =>
+      upstream.present()?.status().current === false &&
+      admission.key() !== undefined &&
+      (!memory.initialized || !awaitsOwnData()),
     adopt: (set, store) => followStore(set, store, booting),
     pollMs: options.followMs,
   });
@@ -437,7 +447,10 @@ function takeFirst(
   store: Store,
   { memory, admission, log, onTaken, onRefused }: Booting,
 ): number {
-  if (memory.initialized) return 0;
+  if (memory.initialized) {
+    if (admission.owns(source)) onTaken();
+    return 0;
+  }
   if (!admission.takes(source)) {
     onRefused(store.status());
     return 0;

@@ -576,7 +576,7 @@ describe('the SSM source', () => {
       const credentials = expected.credentials.map((one) =>
         one.kind === itsKind ? { ...one, unconfirmed: true } : one,
       );
-      expect(after).toEqual({ ...expected, credentials });
+      expect(after).toEqual({ ...expected, credentials, ...(name === 'sdk-key' && { awaitsKey: true }) });
       // Without an earlier valid value the safe one is used.
       expect(secureMode).toBe(name === 'secure-mode');
       await eventually(() =>
@@ -858,6 +858,102 @@ describe('the SSM source', () => {
     put('production/previous-sdk-key-until', new Date(Date.now() + hourMs).toISOString());
     await readAgain(server, 4);
     expect(source.delivered.flatMap((list) => valuesOf(list, 'production'))).not.toContain(newestKey);
+  });
+
+  test.each([
+    ['was revoked', () => put('production/revoked', fingerprint(sdkKey))],
+    ['is invalid', () => put('production/sdk-key', 'two words')],
+    ['was deleted', () => remove('production/sdk-key')],
+  ])(
+    'a task that starts serves an earlier key with all that is beside it if the present one %s, however much there is to read',
+    async (_, spoil) => {
+      for (let number = 0; number < 12; number++) {
+        put(`env-${number}/sdk-key`, `sdk-${number}`);
+        put(`env-${number}/mobile-key`, `mob-${number}`);
+        put(`env-${number}/client-side-id`, `5f00000000000000000001${String(number).padStart(2, '0')}`);
+      }
+      put('production/previous-sdk-key', newestKey);
+      put('production/previous-sdk-key-until', new Date(Date.now() + hourMs).toISOString());
+      put('production/client-side-id', clientSideId);
+      spoil();
+      const cache = { keeper: createMemoryKeeper(), secret: 'a-secret-of-the-deployment' };
+      for (let start = 0; start < 2; start++) {
+        const source = await started({ cache });
+        await readAgain(server, 2);
+        expect(new Set(source.keys('production'))).toEqual(new Set([newestKey, mobileKey, clientSideId]));
+        expect(source.environment('production')).toMatchObject({ sdkKey: newestKey, awaitsKey: true });
+        expect(source.unread()).toBe(0);
+        await source.close();
+      }
+    },
+  );
+
+  test('a file of flags that is no longer named gives way before what came with the new SDK key opens anything', async () => {
+    put('dev/flags-file', '/flags/dev.json');
+    put('dev/mobile-key', 'mob-dev');
+    const source = await started({ timings: { ...fast, settleMs: hourMs } });
+    remove('dev/flags-file');
+    put('dev/sdk-key', newKey);
+    put('dev/mobile-key', 'mob-new');
+    put('dev/prefix', 'shop');
+    await readAgain(server, 3);
+    expect(source.environment('dev')).toMatchObject({ flagsFile: '/flags/dev.json', prefix: 'dev' });
+    for (const value of [newKey, 'mob-new']) expect(source.keys('dev')).not.toContain(value);
+    source.advance(1.1 * hourMs);
+    await eventually(() => expect(source.environment('dev')).toMatchObject({ sdkKey: newKey, prefix: 'shop' }));
+    await eventually(() => expect(source.keys('dev')).toEqual([newKey, 'mob-new']));
+    expect(source.environment('dev').flagsFile).toBeUndefined();
+  });
+
+  test('a file of flags that is deleted and put again stays in force with everything beside it', async () => {
+    put('dev/flags-file', '/flags/dev.json');
+    put('dev/mobile-key', 'mob-dev');
+    const source = await started({ timings: { ...fast, settleMs: hourMs } });
+    remove('dev/flags-file');
+    await readAgain(server, 3);
+    put('dev/flags-file', '/flags/dev.json');
+    await readAgain(server, 3);
+    put('dev/mobile-key', 'mob-new');
+    await eventually(() => expect(source.keys('dev')).toEqual(['mob-new']));
+  });
+
+  test('a key that its folder had replaced goes to another one, also if the folder was deleted since', async () => {
+    const source = await started({ timings: { ...fast, confirmMs: hourMs } });
+    put('production/sdk-key', newKey);
+    await eventually(() => expect(source.environment('production').sdkKey).toBe(newKey));
+    for (const name of ['sdk-key', 'mobile-key']) remove(`production/${name}`);
+    put('shop/sdk-key', sdkKey);
+    await eventually(() => expect(source.keys('shop')).toEqual([sdkKey]));
+    expect(source.unread()).toBe(0);
+  });
+
+  test('writing a prefix again gives the place to nobody else', async () => {
+    put('aaa/sdk-key', newKey);
+    put('bbb/sdk-key', newestKey);
+    put('aaa/prefix', 'shop', { modifiedAt: 1_000 });
+    put('bbb/prefix', 'shop', { modifiedAt: 2_000 });
+    const source = await started();
+    put('aaa/prefix', 'shop', { modifiedAt: 3_000 });
+    await readAgain(server, 3);
+    expect(['aaa', 'bbb'].map((id) => source.environment(id).prefix)).toEqual(['shop', 'bbb']);
+  });
+
+  test('a place that waits for a key does not make readings more frequent', async () => {
+    const source = await started({ intervalMs: 60_000, timings: { ...fast, confirmMs: 1 } });
+    put('staging/sdk-key', newKey);
+    const lists = () => server.calls.filter(({ operation }) => operation === 'GetParametersByPath').length;
+    const next = await started({ intervalMs: 60_000, timings: { ...fast, confirmMs: 1 } });
+    expect(next.environment('staging').prefix).toBe('staging');
+    await source.close();
+    await next.close();
+    // The key of another environment, which stays there, and another place.
+    const waiting = await started({ intervalMs: 100, timings: { ...fast, confirmMs: 1 } });
+    put('production/sdk-key', newKey);
+    put('production/prefix', 'shop');
+    await eventually(() => expect(problem(waiting)).toMatch(/has the same value/));
+    const before = lists();
+    await new Promise((resolve) => setTimeout(resolve, 1_000));
+    expect(lists() - before).toBeLessThan(40);
   });
 
   test('a task that starts knows what was in force before, and grants nothing that was put beside an invalid key', async () => {

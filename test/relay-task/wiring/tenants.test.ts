@@ -354,6 +354,19 @@ describe('a task that starts in a rotation', () => {
     await tenants.close();
   });
 
+  test('writes nothing while the key that the place may be for is not in force', async () => {
+    const { tenants, say, putFrom, writable } = open();
+    say({ sdkKey: 'one', awaitsKey: true });
+    await tenants.started();
+    putFrom('one', 1);
+    tenants.tellEligibility();
+    expect(writable.at(-1)).toBe('first false 1');
+    say({ sdkKey: 'two' });
+    putFrom('two', 2);
+    expect(writable.at(-1)).toBe('first true 2');
+    await tenants.close();
+  });
+
   test.each([
     ['is marked as such', markOf('one')],
     ['is not marked', undefined],
