@@ -10,7 +10,7 @@ import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 
 const [wrong, right] = ['sdk-00000000-0000-0000-0000-00000000000a', 'sdk-00000000-0000-0000-0000-00000000000b'];
 const [mobile, newMobile] = ['mob-00000000-0000-0000-0000-00000000000a', 'mob-00000000-0000-0000-0000-00000000000b'];
-const id = 'aaaaaaaaaaaaaaaaaaaaaaaa';
+const [id, otherId] = ['aaaaaaaaaaaaaaaaaaaaaaaa', 'bbbbbbbbbbbbbbbbbbbbbbbb'];
 const { opened } = closeAfterEach();
 /** Above that of the wrong key, so that streams that stay open get the difference as a patch. */
 const versionOf = (key: string) => (key === right ? 2 : 1);
@@ -36,6 +36,8 @@ interface Source {
   readonly relay: TestRelay;
   /** Sets the environment's keys. The SDK key that is replaced has no grace period unless it is given as `previous`. */
   say(sdkKey: string, mobileKey?: string, more?: { previous?: string }): Promise<void>;
+  /** Sets the SDK keys of the environment and of a second one, whose mobile key is `newMobile`, in one change if the source can. */
+  sayBoth(sdkKey: string, otherKey: string): Promise<void>;
 }
 
 const answers = (launchDarkly: FakeUpstream, toRight: () => Answer) => {
@@ -61,18 +63,23 @@ async function startSsm(): Promise<Source> {
     ssm.put('/relay/shop/sdk-key', sdkKey);
     ssm.put('/relay/shop/mobile-key', mobileKey);
   };
+  const sayBoth: Source['sayBoth'] = async (sdkKey, otherKey) => {
+    ssm.put('/relay/shop/sdk-key', sdkKey);
+    ssm.put('/relay/blog/sdk-key', otherKey);
+    ssm.put('/relay/blog/mobile-key', newMobile);
+  };
   await say(wrong);
   const relay = await startRelay({
     KEYS_FROM_SSM: '/relay',
     SSM_URL: ssm.endpoint,
     STREAM_URI: launchDarkly.uri,
   });
-  return { launchDarkly, relay, say };
+  return { launchDarkly, relay, say, sayBoth };
 }
 
 async function startAutoConfig(): Promise<Source> {
-  const record = (version: number, sdkKey: string, mobKey: string) =>
-    environmentRep(id, version, { sdkKey: { value: sdkKey }, mobKey });
+  const record = (version: number, sdkKey: string, mobKey: string, envId = id) =>
+    environmentRep(envId, version, { sdkKey: { value: sdkKey }, mobKey });
   const fake = opened(await startFakeAutoConfig(record(1, wrong, mobile)));
   const { upstream: launchDarkly } = fake;
   const configure = launchDarkly.dataFor;
@@ -85,6 +92,12 @@ async function startAutoConfig(): Promise<Source> {
     async say(sdkKey, mobileKey = mobile) {
       version += 1;
       await fake.patch(record(version, sdkKey, mobileKey));
+    },
+    async sayBoth(sdkKey, otherKey) {
+      version += 1;
+      fake.environments[id] = record(version, sdkKey, mobile);
+      fake.environments[otherId] = record(version, otherKey, newMobile, otherId);
+      await fake.put();
     },
   };
 }
@@ -185,5 +198,45 @@ describe.each([
     answer = 'stream';
     source.launchDarkly.cut(({ headers }) => headers.authorization === right);
     await eventually(async () => expect(await polled(source, newMobile)).toBe(right), 90_000);
+  });
+
+  test('opens nothing when it was swapped with that of a second environment while LaunchDarkly hangs, and then its own data', async () => {
+    const source = await start();
+    const both = [wrong, right];
+    await source.sayBoth(wrong, right);
+    await eventually(async () => {
+      for (const key of both) expect(await polled(source, key)).toBe(key);
+      expect(await polled(source, newMobile)).toBe(right);
+    });
+    let answer: Answer = 'hang';
+    source.launchDarkly.answer = ({ url }) => (url.startsWith('/all') ? answer : 'stream');
+    const before = source.launchDarkly.requests.length;
+    await source.sayBoth(right, wrong);
+    const asked = () => source.launchDarkly.requests.slice(before).map(({ headers }) => headers.authorization);
+    const seen = new Map<string, Set<string | number>>(both.map((key) => [key, new Set()]));
+    await eventually(async () => {
+      for (const [key, answers] of seen) answers.add(await polled(source, key));
+      expect(asked()).toEqual(expect.arrayContaining(both));
+    });
+    // Until the swap is known, a key may have what it had.
+    for (const [key, answers] of seen) expect([503, key]).toEqual(expect.arrayContaining([...answers]));
+    for (let look = 0; look < 20; look++) {
+      for (const key of both) {
+        expect(await polled(source, key)).toBe(503);
+        expect(await streamed(source, key)).toBe(503);
+      }
+    }
+    expect(await polled(source, mobile)).toBe(wrong);
+    expect(await polled(source, newMobile)).toBe(right);
+
+    answer = 'stream';
+    source.launchDarkly.cut(({ url }) => url.startsWith('/all'));
+    await eventually(async () => {
+      for (const key of both) expect(await polled(source, key)).toBe(key);
+    }, 90_000);
+    for (const key of both) expect(await streamed(source, key)).toBe(key);
+    // Mobile keys stay with their environments.
+    expect(await polled(source, mobile)).toBe(right);
+    expect(await polled(source, newMobile)).toBe(wrong);
   });
 });
