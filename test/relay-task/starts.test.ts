@@ -59,6 +59,14 @@ async function statusAt(port: number): Promise<Json> {
   return (await fetch(`http://127.0.0.1:${port}/status`)).json();
 }
 
+/** Everything in the table, as text. */
+async function storedIn(table: TestTable): Promise<string> {
+  const { Items = [] } = await table.client.send(new ScanCommand({ TableName: table.tableName }));
+  return JSON.stringify(Items, (_key, value: unknown) =>
+    value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value,
+  );
+}
+
 async function expectNothingFatal(client: PatientClient): Promise<void> {
   await client.stop();
   expect(client.fatal).toEqual([]);
@@ -322,12 +330,7 @@ describe('auto-configuration cached in the store', () => {
       ...{ AUTO_CONFIG_KEY: autoConfigKey, ENV_DATASTORE_PREFIX: 'ld-$CID', STREAM_URI: fake.upstream.uri },
       ...{ USE_DYNAMODB: 'true', DYNAMODB_TABLE: table.tableName, DYNAMODB_URL: table.endpoint },
     };
-    const stored = async () => {
-      const { Items = [] } = await table.client.send(new ScanCommand({ TableName: table.tableName }));
-      return JSON.stringify(Items, (_key, value: unknown) =>
-        value instanceof Uint8Array ? Buffer.from(value).toString('latin1') : value,
-      );
-    };
+    const stored = () => storedIn(table);
     const first = await startTestRelay(variables, { timings: hastyTimings, secrets: [sdkKey, mobileKey] });
     await eventually(async () => expect(await versionAt(first.port)).toBe(1));
     await first.stored();
@@ -358,5 +361,50 @@ describe('auto-configuration cached in the store', () => {
     fake.upstream.answer = 'stream';
     await eventually(() => expect(late.answers).toContain(200));
     for (const client of [writing.client, reading.client, late]) await expectNothingFatal(client);
+  });
+});
+
+describe('keys from SSM cached in the store', () => {
+  const cacheKey = 'a long random secret of the stage';
+
+  test('serve a relay that writes and one that only reads while SSM hangs, and nobody can read them in the store', async () => {
+    const upstream = opened(await startFakeUpstream(flagsIn(1)));
+    const ssm = opened(await startSsmServer());
+    ssm.put('/relay/shop/sdk-key', sdkKey);
+    ssm.put('/relay/shop/mobile-key', mobileKey);
+    ssm.put('/relay/shop/client-side-id', environmentId);
+    const table = opened(await startTable());
+    const variables = {
+      ...{ KEYS_FROM_SSM: '/relay', SSM_URL: ssm.endpoint, SSM_CACHE_ENCRYPTION_KEY: cacheKey },
+      ...{ USE_DYNAMODB: 'true', DYNAMODB_TABLE: table.tableName, DYNAMODB_URL: table.endpoint },
+      STREAM_URI: upstream.uri,
+    };
+    const first = await startTestRelay(variables, { timings: hastyTimings, secrets: [sdkKey, mobileKey] });
+    await eventually(async () => expect(await versionAt(first.port)).toBe(1));
+    await first.stored();
+    await eventually(async () => expect(await storedIn(table)).toContain('ssm-keys'));
+    await first.close();
+    for (const secret of [sdkKey, mobileKey, cacheKey]) expect(await storedIn(table)).not.toContain(secret);
+
+    ssm.hang();
+    const asked = ssm.calls.length;
+    const [writing, reading] = [await startAsked(variables), await startAsked({ ...variables, STORE_WRITER: 'never' })];
+    for (const { client, port } of [writing, reading]) {
+      await eventually(() => expect(client.answers).toContain(200));
+      expect(await versionAt(port)).toBe(1);
+      const { keySource } = await statusAt(port);
+      expect(keySource).toMatchObject({ kind: 'ssm' });
+      expect(keySource.state).not.toBe('VALID');
+      // Keys may have come since.
+      const unknown = await fetch(`http://127.0.0.1:${port}/sdk/flags`, { headers: { Authorization: 'sdk-other' } });
+      expect(unknown.status).toBe(503);
+    }
+    expect(ssm.calls.length).toBeGreaterThan(asked);
+
+    ssm.heal();
+    for (const { client, port } of [writing, reading]) {
+      await eventually(async () => expect((await statusAt(port)).keySource).toMatchObject({ state: 'VALID' }));
+      await expectNothingFatal(client);
+    }
   });
 });
