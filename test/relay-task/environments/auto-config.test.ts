@@ -1,10 +1,12 @@
-import { startAutoConfig } from '../../../relay-task/environments/auto-config.ts';
-import type { EnvironmentDescription } from '../../../relay-task/ports.ts';
+import { SLICE_MS } from '../../../relay-task/common/slices.ts';
+import { type AutoConfigListener, startAutoConfig } from '../../../relay-task/environments/auto-config.ts';
+import type { EnvironmentDescription, Log } from '../../../relay-task/ports.ts';
 import { startAutoConfigStream } from '../../../relay-task/upstream/auto-config-stream.ts';
 import { eventually } from '../../support/eventually.ts';
 import { environmentRep, type FakeAutoConfig, startFakeAutoConfig } from '../../support/fake-auto-config.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
+import { countSlicedTurns, type SlicedTurns } from '../../support/sliced-turns.ts';
 
 const KEY = 'rel-do-not-show-me';
 const LATER = Date.now() + 3_600_000;
@@ -16,6 +18,14 @@ async function launchDarkly(...environments: Parameters<typeof startFakeAutoConf
   behind(() => fake.close());
   return fake;
 }
+
+const openStream = (fake: FakeAutoConfig, log: Log, listener: AutoConfigListener) =>
+  startAutoConfigStream({
+    ...listener,
+    ...{ streamUri: fake.upstream.uri, key: KEY, userAgent: 'EdgeFlagRelay/1.2.3', log },
+    backoff: { firstMs: 5, maxMs: 20 },
+    refusedBackoff: { firstMs: 20, maxMs: 40 },
+  });
 
 /** A source over a real stream, and all lists of environments that it delivered. */
 function start(fake: FakeAutoConfig, more: Partial<Parameters<typeof startAutoConfig>[0]> = {}) {
@@ -31,13 +41,7 @@ function start(fake: FakeAutoConfig, more: Partial<Parameters<typeof startAutoCo
     },
     sink: { replace: (environments) => void lists.push([...environments]) },
     log,
-    open: (listener) =>
-      startAutoConfigStream({
-        ...listener,
-        ...{ streamUri: fake.upstream.uri, key: KEY, userAgent: 'EdgeFlagRelay/1.2.3', log },
-        backoff: { firstMs: 5, maxMs: 20 },
-        refusedBackoff: { firstMs: 20, maxMs: 40 },
-      }),
+    open: (listener) => openStream(fake, log, listener),
     ...more,
   });
   behind(() => source.close());
@@ -433,5 +437,40 @@ describe('auto-configuration of many environments', () => {
     expect(lists.map((list) => list.length)).toEqual([0, 2_000, 2_000, 1_999]);
     expect(lists[1]?.at(-1)?.secureMode).toBe(false);
     expect(find('e1999')?.secureMode).toBe(true);
+  });
+
+  test('reads, applies and delivers a put in slices', async () => {
+    const count = 500;
+    const fake = await launchDarkly();
+    const { log } = createLogRecorder();
+    let loop: SlicedTurns | undefined;
+    let received = 0;
+    let delivered: number | undefined;
+    const { answered } = start(fake, {
+      open: (listener) =>
+        openStream(fake, log, {
+          ...listener,
+          onEvent(event, data) {
+            received = loop?.turns ?? 0;
+            return listener.onEvent(event, data);
+          },
+        }),
+      sink: {
+        replace({ length }) {
+          if (length === count) delivered = loop?.turns;
+        },
+      },
+    });
+    await answered();
+    for (const environment of many(count)) fake.environments[environment.envId] = environment;
+    loop = countSlicedTurns();
+    behind(() => loop?.stop());
+    await fake.put();
+    const deliveredIn = await eventually(() => {
+      if (delivered === undefined) throw new Error('not delivered yet');
+      return delivered;
+    });
+    // Three steps for each environment, and a slice is over after SLICE_MS of them.
+    expect(deliveredIn - received).toBeGreaterThanOrEqual((3 * count) / (SLICE_MS + 1));
   });
 });
