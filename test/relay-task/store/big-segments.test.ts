@@ -2,6 +2,7 @@
 
 import { DynamoDBClient, type UpdateItemCommandInput } from '@aws-sdk/client-dynamodb';
 import { register } from 'prom-client';
+import { SLICE_MS } from '../../../relay-task/common/slices.ts';
 import type { BigSegmentPatch } from '../../../relay-task/ports.ts';
 import {
   type BigSegmentStore,
@@ -18,6 +19,7 @@ import { testCredentials, testRegion } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startFaultyProxy } from '../../support/faulty-proxy.ts';
 import { describeWithRedis, startCluster, startRedis, type TestRedis } from '../../support/redis.ts';
+import { countSlicedTurns } from '../../support/sliced-turns.ts';
 import { startTcpProxy } from '../../support/tcp-proxy.ts';
 import { openTable, quick, type Stores, silent } from './open-stores.ts';
 
@@ -82,6 +84,17 @@ test('a large patch is grouped in many small parts, each hash in one of them, wh
     { included: 'add', excluded: 'add' },
     { included: 'add' },
   ]);
+});
+
+test('a patch with many members is divided in slices', async () => {
+  const add = Array.from({ length: 200_000 }, (_, index) => `hash-${index}`);
+  const loop = countSlicedTurns();
+  closers.push(async () => loop.stop());
+  const groups = changesByHash({ ...patch('', 'v1'), included: { add, remove: [] } });
+  expect((await groups.next()).value).not.toHaveLength(0);
+  // A step for HASHES_AT_ONCE hashes, and a slice is over after SLICE_MS of them.
+  expect(loop.turns).toBeGreaterThanOrEqual(add.length / HASHES_AT_ONCE / (SLICE_MS + 1));
+  await groups.return(undefined);
 });
 
 async function groupsOf(one: BigSegmentPatch): Promise<HashChange[][]> {

@@ -11,6 +11,8 @@ import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 
 const { behind } = closeAfterEach();
+/** The longest text that may be parsed in one turn of the event loop, in characters. */
+const MAX_PARSED_AT_ONCE = 512 * 1024;
 
 /** An in-memory store that checks the cursor. Its members are `SEGMENT list HASH`. */
 function createTarget() {
@@ -151,9 +153,13 @@ describe('the Big Segments synchroniser', () => {
     const { status, valid } = follow(fake, target);
     await valid();
     const polls = fake.polls();
+    const parse = jest.spyOn(JSON, 'parse');
+    behind(() => parse.mockRestore());
     const hashes = Array.from({ length: 20_000 }, (_, index) => `+${index}${'-'.repeat(40)}`);
     fake.push(wirePatch('vip.g1', 'v1', 'v2', hashes));
     await eventually(() => expect(target.cursor).toBe('v2'));
+    expect(JSON.stringify(fake.history.at(-1)).length).toBeGreaterThan(MAX_PARSED_AT_ONCE);
+    expect(Math.max(0, ...parse.mock.calls.map(([text]) => text.length))).toBeLessThanOrEqual(MAX_PARSED_AT_ONCE);
     expect(target.members.size).toBe(20_001);
     expect(fake.polls()).toBeGreaterThan(polls);
     fake.push(v(2, '-a'));
