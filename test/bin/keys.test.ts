@@ -203,6 +203,20 @@ describe('npm run keys -- rotate', () => {
     expect(stored('production/previous-sdk-key')?.value).toBe(second);
   });
 
+  test.each(['sdk-key', 'previous-sdk-key'])(
+    'rejects a new key that another environment has as its %s, names that environment, and writes nothing',
+    async (theirs) => {
+      server.put(`${path}/production/${theirs}`, first);
+      server.put(`${path}/staging/sdk-key`, second);
+      const terminal = pipeOf(first);
+      expect(await keys('rotate dev staging --yes', terminal)).toBe(1);
+      expect(terminal.said()).toBe(
+        `production/${theirs} already has this value. Each environment needs its own: copy the one of staging from LaunchDarkly\n`,
+      );
+      expect(written()).toEqual([]);
+    },
+  );
+
   test('can be run again after it failed halfway', async () => {
     await keys('put dev production sdk-key', pipeOf(first));
     server.before(({ operation, names }) => {
