@@ -96,9 +96,11 @@ describe('a reconnect', () => {
 
   test('that restores a missing item accepts it at any version', () => {
     const { environment, heard, put } = start();
-    put(flag('a', 5));
+    put(flag('a', 5), segment('s', 2));
     put();
-    expect(environment.get('features', 'a')).toMatchObject({ version: 6, deleted: true });
+    // With every field: the PHP SDK reads them from a store.
+    expect(environment.get('features', 'a')).toEqual(tombstone('features', 'a', 6));
+    expect(environment.get('segments', 's')).toEqual(tombstone('segments', 's', 3));
     heard();
     put(flag('a', 5));
     expect(heard()).toEqual(['put a5']);
@@ -159,7 +161,7 @@ describe('an invalid item', () => {
     heard();
     environment.put([flag('b', 2)], [{ kind: 'features', key: 'a', reason: 'rules must be an array' }], 0, 'none');
     expect(heard()).toEqual(['patch b2 a2x']);
-    expect(environment.get('features', 'a')).toMatchObject({ deleted: true });
+    expect(environment.get('features', 'a')).toEqual(tombstone('features', 'a', 2));
     expect(environment.unreadable()).toEqual([{ kind: 'features', key: 'a', reason: 'rules must be an array' }]);
   });
 
