@@ -97,8 +97,11 @@ describe.each(Object.keys(stores))('a relay that is cut off, with a store in %s'
     store = await stores[name]!();
   });
 
-  test('serves and sends what another relay stores, and says so until LaunchDarkly is back', async () => {
-    const [near, far] = [await start('near', store), await start('far', store)];
+  test.each([
+    ['', {}],
+    [', whatever CACHE_TTL says', { CACHE_TTL: '1h' }],
+  ])('serves and sends what another relay stores, and says so until LaunchDarkly is back%s', async (_, more) => {
+    const [near, far] = [await start('near', store), await start('far', { ...store, ...more })];
     for (const relay of [near, far]) await untilServed(relay, { a: 1, b: 1 });
     const server = opened(await readStream({ port: far.port, path: '/all', headers: { Authorization: sdkKey } }));
     const phone = opened(
@@ -106,6 +109,8 @@ describe.each(Object.keys(stores))('a relay that is cut off, with a store in %s'
     );
     await Promise.all([server.next(), phone.next()]);
     cut('far');
+    await eventually(async () => expect((await statusOf(far)).connectionStatus.state).toBe('INTERRUPTED'));
+    const { checkedAt } = await statusOf(far);
     await launchDarkly.patch('flags', flag('a', 2));
     await untilServed(far, { a: 2, b: 1 });
     await server.until(({ events }) => events.some(({ event, data }) => event === 'patch' && data.includes('"a2"')));
@@ -116,10 +121,13 @@ describe.each(Object.keys(stores))('a relay that is cut off, with a store in %s'
     await launchDarkly.delete('flags', 'b', 2);
     await launchDarkly.patch('flags', flag('c', 7));
     await untilServed(far, { a: 2, c: 7 });
+    // A store is no proof that LaunchDarkly has nothing newer.
+    expect((await statusOf(far)).checkedAt).toBe(checkedAt);
     expect((await statusOf(near)).followedStore).toBeUndefined();
     heal('far');
     await eventually(async () => expect((await statusOf(far)).connectionStatus.state).toBe('VALID'));
     expect((await statusOf(far)).followedStore).toBeUndefined();
+    expect((await statusOf(far)).checkedAt).toBeGreaterThan(checkedAt);
     expect(await versions(far)).toEqual({ a: 2, c: 7 });
   });
 
