@@ -15,6 +15,7 @@ import {
 import { createOwnership, type Emptier, ownerProblem } from './big-segments-owner.ts';
 import { createScript, describeRedisError, type RedisClient, type RedisConnection } from './redis-client.ts';
 import { openRedis } from './redis-store.ts';
+import { createWrongTypeLog, isWrongType } from './redis-wrong-type.ts';
 import { DEFAULT_PREFIX } from './replica-store.ts';
 
 export interface RedisBigSegmentsOptions extends BigSegmentOwnerOptions {
@@ -28,18 +29,43 @@ export interface RedisBigSegmentsOptions extends BigSegmentOwnerOptions {
 
 /**
  * KEYS: what is expected, then what is changed. ARGV: how many keys are expected, their values ('' for none), then a command
- * and its argument for each of the others.
+ * and its argument for each of the others. A key of another type counts as missing, and is removed first. Answers with 0 if
+ * something is not as expected, else with these keys and their types in turn.
  */
 const script = `
+local removed, wrong = {}, {}
+local function isWrong(answer) return type(answer) == 'table' and answer.err and string.find(answer.err, 'WRONGTYPE', 1, true) end
+local function remove(key)
+  removed[#removed + 1] = key
+  removed[#removed + 1] = redis.pcall('TYPE', key).ok or 'unknown'
+  redis.call('DEL', key)
+end
 local expected = tonumber(ARGV[1])
 for i = 1, expected do
-  if (redis.call('GET', KEYS[i]) or '') ~= ARGV[i + 1] then return 0 end
+  local found = redis.pcall('GET', KEYS[i])
+  if isWrong(found) then
+    wrong[#wrong + 1] = KEYS[i]
+    found = ''
+  end
+  if type(found) == 'table' then return found end
+  if (found or '') ~= ARGV[i + 1] then return 0 end
 end
+for _, key in ipairs(wrong) do remove(key) end
 for i = expected + 1, #KEYS do
   local at = 2 * i - expected
-  if ARGV[at] == 'DEL' then redis.call('DEL', KEYS[i]) else redis.call(ARGV[at], KEYS[i], ARGV[at + 1]) end
+  if ARGV[at] == 'DEL' then
+    redis.call('DEL', KEYS[i])
+  else
+    if ARGV[at] == 'SET' and isWrong(redis.pcall('GET', KEYS[i])) then remove(KEYS[i]) end
+    local done = redis.pcall(ARGV[at], KEYS[i], ARGV[at + 1])
+    if isWrong(done) then
+      remove(KEYS[i])
+      done = redis.pcall(ARGV[at], KEYS[i], ARGV[at + 1])
+    end
+    if type(done) == 'table' and done.err then return done end
+  end
 end
-return 1
+return removed
 `;
 const runScript = createScript(script);
 
@@ -82,7 +108,12 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
   const { log, environment = () => undefined } = options;
   const { client, close } = openRedis(options.connection, prefix);
   const keys = keysOf(prefix);
-  const { call, take, end } = createSteps(client, keys);
+  const wrongTypes = createWrongTypeLog(log, prefix);
+  const typeOf = (key: string) => () => call((redis) => redis.type(key));
+  const { call, take, end } = createSteps(client, keys, async (key, type) => {
+    await wrongTypes.found(keys.shown(key), async () => type);
+    wrongTypes.right(keys.shown(key));
+  });
   const emptier = createEmptier({ client, log, prefix, keys, call, take });
   /** What the store says in any step that changes what readers rely on. */
   const owned = (): Expected[] => {
@@ -120,7 +151,7 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
         return { metadata: metadataOf(found), mark: JSON.stringify(found), isOwnEmptying };
       },
       async name(id) {
-        await call((redis) => redis.set(keys.environment, id, 'NX'));
+        await take({ expected: [[keys.environment, '']], commands: [['SET', keys.environment, id]] });
       },
       empty: emptier.empty,
     }),
@@ -131,11 +162,14 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
       throw new Error(ownerProblem(await metadata(), environment()) ?? 'the store was emptied meanwhile');
     },
     async read(hashes) {
-      const sets = await call((redis) => readSets(redis, keys, hashes));
-      const found = (sets.pop() ?? []) as (string | null)[];
+      const { included, excluded, metadata, wrong } = await call((redis) => readSets(redis, keys, hashes));
+      for (const [, key] of wrong) await wrongTypes.found(keys.shown(key), typeOf(key));
       return {
-        memberships: hashes.map((_, index) => membershipOf(sets[2 * index] ?? [], sets[2 * index + 1] ?? [])),
-        metadata: metadataOf(found),
+        memberships: hashes.map((_, index) => membershipOf(included[index] ?? [], excluded[index] ?? [])),
+        metadata: {
+          ...metadataOf(metadata),
+          ...(wrong.length > 0 && { incomplete: [...new Set(wrong.map(([hash]) => hash))] }),
+        },
       };
     },
     async close() {
@@ -149,8 +183,11 @@ export function createRedisBigSegments(options: RedisBigSegmentsOptions): BigSeg
 type Call = <T>(send: (redis: RedisClient['redis']) => Promise<T>) => Promise<T>;
 type Take = (step: Step) => Promise<boolean>;
 
-/** Changes that are made only if the metadata are as expected. What fails rejects with one sentence. */
-function createSteps(client: RedisClient, keys: Keys) {
+/**
+ * Changes that are made only if the metadata are as expected. What fails rejects with one sentence. `onReplaced`: the key had
+ * another type, and was removed before the change.
+ */
+function createSteps(client: RedisClient, keys: Keys, onReplaced: (key: string, type: string) => Promise<void>) {
   /** Transactions need a connection of their own: WATCH belongs to the connection, and EXEC of another ends it. */
   let own: RedisClient['redis'] | undefined;
   let scriptsRefused = false;
@@ -168,6 +205,12 @@ function createSteps(client: RedisClient, keys: Keys) {
 
   /** False: something is not as expected, and nothing was done. */
   const take: Take = async (step) => {
+    const replaced = await tryStep(step);
+    for (const [key, type] of replaced ?? []) await onReplaced(key, type);
+    return replaced !== undefined;
+  };
+
+  async function tryStep(step: Step): Promise<readonly Replaced[] | undefined> {
     if (!scriptsRefused) {
       try {
         return await call((redis) => byScript(redis, step));
@@ -179,15 +222,16 @@ function createSteps(client: RedisClient, keys: Keys) {
     own ??= client.redis.duplicate().on('error', () => {});
     const redis = own;
     for (let tries = 0; tries < MAX_TRIES; tries++) {
-      const answer = await call(() => tryTransaction(redis, keys, step));
-      if (answer === 'elsewhere') return false;
+      const result = await call(() => tryTransaction(redis, keys, step));
+      if (result === 'elsewhere') return undefined;
+      const { answer, wrong } = result;
       const failed = answer?.find(([error]) => error);
       if (failed?.[0]) throw new Error(`${client.server}: ${failed[0].message}`);
-      if (answer) return true;
+      if (answer) return wrong;
       await sleep(Math.random() * 5 * tries);
     }
     throw new Error(`${client.server}: others changed ${keys.lock} during ${MAX_TRIES} transactions in a row`);
-  };
+  }
 
   return {
     call,
@@ -297,17 +341,32 @@ async function* scan({ redis }: RedisClient, keys: Keys, call: Call): AsyncGener
 }
 
 /**
- * Two sets for each hash, then the metadata. These come last: if the server was emptied before any
- * of the sets was read, they show it.
+ * Two sets for each hash, then the values of `metadataKeys`. These are read last: if the server was emptied before any of the
+ * sets was read, they show it. A key of another type counts as an empty set, and is in `wrong` with its hash.
  */
-async function readSets(redis: RedisClient['redis'], keys: Keys, hashes: readonly string[]): Promise<string[][]> {
+async function readSets(redis: RedisClient['redis'], keys: Keys, hashes: readonly string[]) {
+  const names = hashes.flatMap((hash) => [[hash, keys.included(hash)] as const, [hash, keys.excluded(hash)] as const]);
   const pipeline = redis.pipeline();
-  for (const hash of hashes) pipeline.smembers(keys.included(hash)).smembers(keys.excluded(hash));
+  for (const [, key] of names) pipeline.smembers(key);
   const answers = (await pipeline.mget(...metadataKeys(keys)).exec()) ?? [];
-  return answers.map(([error, answer]) => {
+  const wrong: (readonly [hash: string, key: string])[] = [];
+  const found = answers.map(([error, answer], index) => {
+    const name = names[index];
+    if (name && isWrongType(error)) {
+      wrong.push(name);
+      return [];
+    }
     if (error) throw error;
-    return answer as string[];
+    return answer as (string | null)[];
   });
+  const metadata = found[names.length] ?? [];
+  const sets = found.slice(0, names.length) as string[][];
+  return {
+    included: sets.filter((_, index) => index % 2 === 0),
+    excluded: sets.filter((_, index) => index % 2 === 1),
+    metadata,
+    wrong,
+  };
 }
 
 const metadataKeys = (keys: Keys) => [keys.cursor, keys.synchronized, keys.environment, keys.emptying];
@@ -333,6 +392,9 @@ function keysOf(prefix: string) {
     members: `${prefix}:big_segment_`,
     included: (hash: string) => `${prefix}:big_segment_include:${hash}`,
     excluded: (hash: string) => `${prefix}:big_segment_exclude:${hash}`,
+    /** As the log names it: without the hash of a context. */
+    shown: (key: string) =>
+      [`${prefix}:big_segment_include:`, `${prefix}:big_segment_exclude:`].find((sets) => key.startsWith(sets)) ?? key,
   };
 }
 
@@ -357,28 +419,59 @@ async function* stepsOf(patch: BigSegmentPatch, keys: Keys): AsyncGenerator<Step
 
 const commands = { add: 'SADD', remove: 'SREM' } as const;
 
-async function byScript(redis: RedisClient['redis'], { expected, commands }: Step): Promise<boolean> {
+/** A key that had another type, and that type. */
+type Replaced = readonly [key: string, type: string];
+
+/** Undefined: something is not as expected. */
+async function byScript(
+  redis: RedisClient['redis'],
+  { expected, commands }: Step,
+): Promise<readonly Replaced[] | undefined> {
   const keys = [...expected.map(([key]) => key), ...commands.map(([, key]) => key)];
   const values = expected.map(([, value]) => value);
   const changes = commands.flatMap(([name, , argument = '']) => [name, argument]);
-  return (await runScript(redis, keys, [String(expected.length), ...values, ...changes])) === 1;
+  const answer = await runScript(redis, keys, [String(expected.length), ...values, ...changes]);
+  if (!Array.isArray(answer)) return undefined;
+  const texts = answer.map(String);
+  return texts.flatMap((key, index): Replaced[] => (index % 2 === 0 ? [[key, texts[index + 1] ?? 'unknown']] : []));
 }
 
-/** Null: somebody else wrote meanwhile. */
+/** Without an answer somebody else wrote meanwhile. */
 async function tryTransaction(redis: RedisClient['redis'], keys: Keys, { expected, commands }: Step) {
   const asked = expected.map(([key]) => key);
-  await redis.watch(keys.lock, ...asked);
+  const sets = commands.flatMap(([name, key]) => (name === 'SADD' || name === 'SREM' ? [key] : []));
+  const texts = [...asked, ...commands.flatMap(([name, key]) => (name === 'SET' ? [key] : []))];
+  await redis.watch(keys.lock, ...asked, ...sets);
   const found = await redis.mget(...asked);
   if (expected.some(([, value], index) => (found[index] ?? '') !== value)) {
     await redis.unwatch();
     return 'elsewhere';
   }
+  // A transaction goes on after a command that failed: it would move the cursor past a change that was not made.
+  const wrong = [...(await keysOfOtherType(redis, texts, 'string')), ...(await keysOfOtherType(redis, sets, 'set'))];
   const transaction = redis.multi();
+  for (const [key] of wrong) transaction.del(key);
   for (const [name, key, argument = ''] of commands) {
     if (name === 'SADD') transaction.sadd(key, argument);
     else if (name === 'SREM') transaction.srem(key, argument);
     else if (name === 'SET') transaction.set(key, argument);
     else transaction.del(key);
   }
-  return transaction.exec();
+  return { answer: await transaction.exec(), wrong };
+}
+
+async function keysOfOtherType(
+  redis: RedisClient['redis'],
+  names: readonly string[],
+  type: 'string' | 'set',
+): Promise<Replaced[]> {
+  const pipeline = redis.pipeline();
+  const different = [...new Set(names)];
+  for (const name of different) pipeline.type(name);
+  const answers = (await pipeline.exec()) ?? [];
+  return different.flatMap((name, index): Replaced[] => {
+    const [error, found] = answers[index] ?? [];
+    if (error) throw error;
+    return found === 'none' || found === type ? [] : [[name, String(found)]];
+  });
 }

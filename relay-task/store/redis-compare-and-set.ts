@@ -4,6 +4,7 @@ import { sleep } from '../common/pause.ts';
 import { type Held, heldBack, needsOthers, type Outcome, type Row, type Write } from './database.ts';
 import { decodeRow } from './ledger.ts';
 import { createScript, type RedisClient } from './redis-client.ts';
+import { isWrongType } from './redis-wrong-type.ts';
 import { demandCounts } from './store-loss.ts';
 
 /** Where things are: `PFX:features`, `PFX:segments`, `PFX:$inited`, and beside them our own `PFX:$manifest`. */
@@ -201,7 +202,7 @@ export async function unlessWrongType<T>(
   try {
     return { answer: await client.call(send) };
   } catch (error) {
-    if ((error as Error).message.startsWith('WRONGTYPE')) return undefined;
+    if (isWrongType(error)) return undefined;
     throw error;
   }
 }

@@ -3,6 +3,7 @@ import type { Log } from '../ports.ts';
 import type { Content, Row } from './database.ts';
 import { describeRedisError, type RedisClient } from './redis-client.ts';
 import { createCompareAndSet, type RedisKeys, rowOf, unlessWrongType } from './redis-compare-and-set.ts';
+import { createWrongTypeLog } from './redis-wrong-type.ts';
 import type { ReplicaDatabase } from './replica-store.ts';
 
 /** A string of Redis ends there. */
@@ -32,8 +33,7 @@ export function createRedisDatabase(options: {
   const compareAndSet = createCompareAndSet(client, keys, (why) =>
     log.info('Redis refuses scripts; items are written by WATCH and MULTI', { prefix, why }),
   );
-  /** Keys of the wrong type that the log has named. */
-  const named = new Set<string>();
+  const wrongTypes = createWrongTypeLog(log, prefix);
 
   /** A key of another type counts as missing, and the next write replaces it, as ld-relay would at its start. */
   async function unlessWrong<T>(
@@ -42,12 +42,8 @@ export function createRedisDatabase(options: {
     read: (redis: RedisClient['redis']) => Promise<T>,
   ): Promise<T> {
     const found = await unlessWrongType(client, read);
-    if (found) named.delete(key);
-    else if (!named.has(key)) {
-      named.add(key);
-      const type = await client.call((redis) => redis.type(key)).catch(() => 'unknown');
-      log.warn('A key in Redis has the wrong type; the relay that writes replaces it', { prefix, key, type });
-    }
+    if (found) wrongTypes.right(key);
+    else await wrongTypes.found(key, () => client.call((redis) => redis.type(key)));
     return found ? found.answer : missing;
   }
 

@@ -18,6 +18,7 @@ import { createRedisBigSegments } from '../../../relay-task/store/big-segments-r
 import { testCredentials, testRegion } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
 import { startFaultyProxy } from '../../support/faulty-proxy.ts';
+import { createLogRecorder } from '../../support/logs.ts';
 import { describeWithRedis, startCluster, startRedis, type TestRedis } from '../../support/redis.ts';
 import { countSlicedTurns } from '../../support/sliced-turns.ts';
 import { startTcpProxy } from '../../support/tcp-proxy.ts';
@@ -586,6 +587,71 @@ describeWithRedis('Big Segments in Redis', () => {
     expect(rivals.sort()).toEqual(['already-applied', 'applied']);
     await store.setSynchronizedOn(1_700_000_000_000);
     expect(await dump()).toEqual({ ...layout, 'env:big_segments_cursor': 'v3' });
+  });
+
+  describe.each([
+    ['scripts', {}],
+    ['transactions', { username: 'plain', password: 'secret' }],
+  ])('with keys of the wrong type, by %s', (_, access) => {
+    const named = (key: string, type: string) =>
+      `A key in Redis has the wrong type; the relay that writes replaces it {"prefix":"env","key":"env:${key}","type":"${type}"}`;
+    let opened: BigSegmentStore;
+    let lines: readonly string[];
+    beforeEach(async () => {
+      await server.client.call('ACL', 'SETUSER', 'plain', 'on', '>secret', '~*', '+@all', '-@scripting');
+      const { log, lines: logged } = createLogRecorder();
+      const connection = { host: '127.0.0.1', port: server.port, ...access };
+      opened = createRedisBigSegments({ connection, prefix: 'env', log, environment: () => 'own-id' });
+      closers.push(() => opened.close());
+      lines = logged;
+    });
+
+    test('begin from the start if it is the cursor, and replace it', async () => {
+      await server.client.rpush('env:big_segments_cursor', 'not ours');
+      expect(await opened.metadata()).toMatchObject({ cursor: '' });
+      await opened.own();
+      expect(await opened.apply(patch('', 'v1', ['+a']))).toBe('applied');
+      expect(await server.client.get('env:big_segments_cursor')).toBe('v1');
+      expect(lines.join('\n')).toContain(named('big_segments_cursor', 'list'));
+    });
+
+    test('are never synchronised if it is the time of synchronisation, until that is replaced', async () => {
+      await server.client.hset('env:big_segments_synchronized_on', 'not', 'ours');
+      expect((await opened.metadata()).synchronizedOn).toBeUndefined();
+      await opened.own();
+      await opened.setSynchronizedOn(1_700_000_000_000);
+      expect(await server.client.get('env:big_segments_synchronized_on')).toBe('1700000000000');
+      expect(lines.join('\n')).toContain(named('big_segments_synchronized_on', 'hash'));
+    });
+
+    test.each(['environment', 'emptying'])('replace it if it is the sign `%s`', async (name) => {
+      await server.client.sadd(`env:big_segments_${name}`, 'not ours');
+      await opened.own();
+      expect(await opened.apply(patch('', 'v1', ['+a']))).toBe('applied');
+      await opened.setSynchronizedOn(1);
+      expect(await opened.metadata()).toEqual({ cursor: 'v1', synchronizedOn: 1, environment: 'own-id' });
+      expect(lines.join('\n')).toContain(named(`big_segments_${name}`, 'set'));
+    });
+
+    test('count a set of members as empty, say STALE of its context alone, and replace it with its next change', async () => {
+      await opened.own();
+      await opened.apply(patch('', 'v1', ['+a', '+b', '+c'], ['+d']));
+      for (const key of ['include:a', 'include:c', 'exclude:d']) {
+        await server.client.set(`env:big_segment_${key}`, 'not ours');
+      }
+      const { memberships, metadata } = await opened.read(['a', 'b', 'd']);
+      expect(memberships).toEqual([null, { 'vip.g3': true }, null]);
+      expect(metadata).toMatchObject({ cursor: 'v1', incomplete: ['a', 'd'] });
+      expect(lines.join('\n')).toContain(named('big_segment_include:', 'string'));
+
+      expect(await opened.apply(patch('v1', 'v2', ['+a', '+b', '-c'], ['+d'], 'other.g1'))).toBe('applied');
+      expect(await opened.read(['a', 'b', 'c', 'd'])).toEqual({
+        memberships: [{ 'other.g1': true }, { 'vip.g3': true, 'other.g1': true }, null, { 'other.g1': false }],
+        metadata: expect.not.objectContaining({ incomplete: expect.anything() }),
+      });
+      expect(await opened.metadata()).toMatchObject({ cursor: 'v2' });
+      expect(lines.join('\n')).toContain(named('big_segment_exclude:', 'string'));
+    });
   });
 
   test('are stored under `launchdarkly` without a prefix', async () => {

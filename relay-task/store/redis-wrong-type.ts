@@ -1,0 +1,21 @@
+/** Keys in Redis that hold another type than the relay's: each counts as missing, and the relay that writes replaces it. */
+import type { Log } from '../ports.ts';
+
+export const isWrongType = (error: unknown): boolean => error instanceof Error && error.message.startsWith('WRONGTYPE');
+
+/** Names a key once, until it is right again. */
+export function createWrongTypeLog(log: Log, prefix: string) {
+  const named = new Set<string>();
+  return {
+    /** `typeOf` answers with the type in Redis; it is asked only for what is to be logged. */
+    async found(key: string, typeOf: () => Promise<string>): Promise<void> {
+      if (named.has(key)) return;
+      named.add(key);
+      const type = await typeOf().catch(() => 'unknown');
+      log.warn('A key in Redis has the wrong type; the relay that writes replaces it', { prefix, key, type });
+    },
+    right(key: string): void {
+      named.delete(key);
+    },
+  };
+}
