@@ -319,6 +319,54 @@ describe('a relay with keys from SSM', () => {
   });
 });
 
+describe('a relay with two environments in SSM, one of which cannot be read at startup', () => {
+  const [badKey, badMobileKey] = [
+    'sdk-11111111-1111-2222-3333-444455556666',
+    'mob-11111111-1111-2222-3333-444455556666',
+  ];
+  const badId = 'dddddddddddddddddddddddd';
+
+  test.each([
+    ['any', 200],
+    ['all', 503],
+  ])(
+    'serves the good one, answers 503 and never 401 to the other’s clients, and with READY_REQUIRES=%s /readyz says %i',
+    async (required, ready) => {
+      const upstream = opened(await startFakeUpstream(flagsIn(1)));
+      const ssm = opened(await startSsmServer());
+      for (const [name, sdk, mobile, id] of [
+        ['shop', sdkKey, mobileKey, environmentId],
+        ['blog', badKey, badMobileKey, badId],
+      ]) {
+        ssm.put(`/relay/${name}/sdk-key`, `${sdk}`);
+        ssm.put(`/relay/${name}/mobile-key`, `${mobile}`);
+        ssm.put(`/relay/${name}/client-side-id`, `${id}`);
+      }
+      ssm.forbid('/relay/blog/sdk-key', '/relay/blog/mobile-key');
+      const variables = { KEYS_FROM_SSM: '/relay', SSM_URL: ssm.endpoint, STREAM_URI: upstream.uri };
+      const { relay, client, port } = await startAsked({ ...variables, READY_REQUIRES: required, INIT_TIMEOUT: '1h' });
+      await relay;
+      const bad = startPatientClient(port, [
+        { path: '/sdk/latest-all', key: badKey },
+        { path: `/msdk/evalx/contexts/${context}`, key: badMobileKey },
+        { path: `/sdk/evalx/${badId}/contexts/${context}` },
+      ]);
+      behind(() => bad.stop());
+      await eventually(() => expect(client.answers).toContain(200));
+      await eventually(() => expect(bad.answers.filter((answer) => answer === 503).length).toBeGreaterThan(9));
+      await eventually(async () => expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(ready));
+      expect(new Set(bad.answers)).toEqual(new Set([503]));
+      expect((await statusAt(port)).environments.blog.keyProblem.message).toContain('blog/sdk-key cannot be read');
+
+      ssm.heal();
+      await eventually(() => expect(bad.answers).toContain(200));
+      await eventually(async () => expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200));
+      await expectNothingFatal(bad);
+      await expectNothingFatal(client);
+    },
+  );
+});
+
 describe('auto-configuration cached in the store', () => {
   const shop = environmentRep(environmentId, 1, { sdkKey: { value: sdkKey }, mobKey: mobileKey });
 
