@@ -96,6 +96,35 @@ test('where neither LaunchDarkly nor the configuration names the environment, an
   expect(stream.headers['x-ld-envid']).toBeUndefined();
 });
 
+test("a pattern with RE2's `(?i)` decides in evalx and OFREP as in LaunchDarkly's Go service", async () => {
+  const ours = flag('ours', 1, {
+    fallthrough: { variation: 1 },
+    rules: [
+      {
+        id: 'staff',
+        variation: 0,
+        clauses: [{ contextKind: 'user', attribute: 'email', op: 'matches', values: ['(?i)@example\\.com$'] }],
+      },
+    ],
+  });
+  const upstream = opened(await startFakeUpstream({ flags: { ours } }));
+  const relay = await start(upstreamVariables(upstream));
+  await eventually(async () => expect((await getJson(relay, '/sdk/latest-all')).status).toBe(200));
+  const answersFor = async (email: string) => {
+    const context = Buffer.from(JSON.stringify({ kind: 'user', key: 'u', email })).toString('base64url');
+    const evalx = await getJson(relay, `/sdk/evalx/contexts/${context}`);
+    const ofrep = await fetch(`${relay.uri}/ofrep/v1/evaluate/flags/ours`, {
+      method: 'POST',
+      headers: { ...authorized, 'Content-Type': 'application/json' },
+      body: JSON.stringify({ context: { targetingKey: 'u', email } }),
+    });
+    const { value, reason } = (await ofrep.json()) as Json;
+    return { evalx: evalx.body.ours?.value, ofrep: value, reason };
+  };
+  expect(await answersFor('Ann@EXAMPLE.com')).toEqual({ evalx: 'a', ofrep: 'a', reason: 'RULE_MATCH' });
+  expect(await answersFor('ann@example.org')).toMatchObject({ evalx: 'b', ofrep: 'b' });
+});
+
 test('an upstream reconnect sends readers nothing if the data is the same, and only changes otherwise', async () => {
   const upstream = opened(await startFakeUpstream({ flags: { a: flag('a', 1), b: flag('b', 1) } }));
   const relay = await start(upstreamVariables(upstream));
