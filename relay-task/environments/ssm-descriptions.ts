@@ -55,6 +55,13 @@ export interface InForce {
   readonly places: readonly (readonly [string, Wish])[];
 }
 
+interface Replaced {
+  /** Unix ms. */
+  readonly at: number;
+  /** It stays although a later reading has confirmed the change. */
+  readonly isHeldUp: boolean;
+}
+
 /** Makes descriptions of the held parameters. Remembers the last ones, so that a promised expiry is kept. */
 export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmMs }: DescriptionOptions): Descriptions {
   const owners = createOwners({ graceMs });
@@ -66,7 +73,7 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
   /** The environments that were described once with everything that could be read. */
   let opened: ReadonlySet<string> = new Set();
   /** When a credential was first seen to be replaced. */
-  let replaced = new Map<string, number>();
+  let replaced = new Map<string, Replaced>();
   /** When a problem was first seen. */
   const since = new Map<string, number>();
 
@@ -78,7 +85,7 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
   }
 
   /** Credentials of the last descriptions that SSM no longer names and that are still valid. */
-  function lingering(draft: Draft, waiting: Map<string, number>, { now, partial }: Moment): Claim[] {
+  function lingering(draft: Draft, waiting: Map<string, Replaced>, { now, partial }: Moment): Claim[] {
     const { id, parameters, revoked, claims } = draft;
     const mayHaveMoved = sdkKeyNames.some((name) => isUnread(parameters.get(name), now - graceMs));
     const fresh = new Set(claims.map(idOf));
@@ -100,12 +107,11 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
       }
       // SSM has no snapshot of several parameters: a reading during a rotation may see only half of it.
       const name = `${id} ${idOf(credential)}`;
-      const at = replaced.get(name) ?? now;
+      const at = replaced.get(name)?.at ?? now;
+      const isConfirmed = now - at >= confirmMs && !partial;
+      if (isConfirmed && !isRefused(draft, credential)) continue;
       // Reading soon again does not help one whose successor is another environment's.
-      if (!isRefused(draft, credential)) {
-        if (now - at >= confirmMs && !partial) continue;
-        waiting.set(name, at);
-      }
+      waiting.set(name, { at, isHeldUp: isConfirmed });
       kept.push(claimOf(id, `a ${credential.kind} that was replaced`, credential));
     }
     return kept;
@@ -117,7 +123,7 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
       .sort(([a], [b]) => (a < b ? -1 : 1))
       .map(([id, parameters]) => draftOf(id, parameters, { graceMs, now }));
     const known = all.filter(({ revoked }) => !revoked.everything);
-    const waiting = new Map<string, number>();
+    const waiting = new Map<string, Replaced>();
     for (const draft of known) draft.claims.push(...lingering(draft, waiting, moment));
     replaced = waiting;
     let withheld = owners.settle(known, new Map(all.map(({ id, revoked }) => [id, revoked])), now);
@@ -143,7 +149,7 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
       descriptions,
       remarks: new Map(drafts.map(({ id, problems, oddities }) => [id, { problems, oddities }])),
       awaited: new Set(drafts.filter(isBeingRead).map(({ id }) => id)),
-      unconfirmed: replaced.size > 0 || places.unconfirmed(),
+      unconfirmed: [...replaced.values()].some(({ isHeldUp }) => !isHeldUp) || places.unconfirmed(),
       withheld,
     };
   }

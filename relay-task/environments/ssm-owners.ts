@@ -54,7 +54,13 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
       return isClear ? remember(id, holders[0]!.environment, named, undefined) : undefined;
     }
     const own = holders.filter(({ environment }) => environment === before.owner);
-    if (own.some(({ standing }) => standing === 'present')) return remember(id, before.owner, named, before);
+    const present = own.filter(({ standing }) => standing === 'present');
+    if (present.length > 0) {
+      const parameters = drafts.get(before.owner)?.parameters;
+      // Who names it while the owner's value cannot be read may have got it from there.
+      const isUncertain = present.every(({ parameter }) => isUnread(parameters?.get(parameter as SsmParameterName)));
+      return remember(id, before.owner, isUncertain ? named.filter((one) => isNamed(one, before)) : named, before);
+    }
     if (own.length > 0) {
       const moved = holders.find(
         ({ environment, standing }) => standing === 'present' && !isNamed(environment, before),
@@ -62,8 +68,8 @@ export function createOwners({ graceMs }: { readonly graceMs: number }): Owners 
       return remember(id, moved?.environment ?? before.owner, named, before, moved ? undefined : own[0]?.missingSince);
     }
     // One whose parameter is missing gave it up before its owner did.
-    const present = holders.filter(({ standing }) => standing === 'present');
-    const heirs = present.length > 0 ? present : holders;
+    const stillThere = holders.filter(({ standing }) => standing === 'present');
+    const heirs = stillThere.length > 0 ? stillThere : holders;
     const heir = heirOf(before, heirs, drafts);
     const missingSince = before.missingSince ?? now;
     if (heir !== undefined || now - missingSince >= graceMs) {

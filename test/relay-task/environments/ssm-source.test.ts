@@ -927,6 +927,27 @@ describe('the SSM source', () => {
     expect(source.unread()).toBe(0);
   });
 
+  test('a mobile key that another folder got while its own cannot be read is that folder’s, once the former one is deleted', async () => {
+    put('blue/sdk-key', newKey);
+    put('blue/mobile-key', 'mob-blue');
+    const source = await started();
+    server.forbid(`${path}/blue/mobile-key`);
+    put('blue/mobile-key', 'mob-other');
+    put('production/mobile-key', 'mob-blue');
+    await eventually(() => expect(problem(source)).toMatch(/has the same value as blue/));
+    expect(source.keys('blue')).toContain('mob-blue');
+    for (const name of ['sdk-key', 'mobile-key']) remove(`blue/${name}`);
+    await eventually(() => expect(source.keys('production')).toEqual([sdkKey, 'mob-blue']));
+  });
+
+  test('a replaced key leaves soon, not only with the next regular reading', async () => {
+    const cache = { keeper: createMemoryKeeper(), secret: 'a-secret-of-the-deployment' };
+    await (await started({ cache })).close();
+    put('production/sdk-key', newKey);
+    const source = await started({ cache, intervalMs: hourMs });
+    await eventually(() => expect(source.keys('production')).toEqual([newKey, mobileKey]));
+  });
+
   test('writing a prefix again gives the place to nobody else', async () => {
     put('aaa/sdk-key', newKey);
     put('bbb/sdk-key', newestKey);
