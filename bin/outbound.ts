@@ -4,10 +4,11 @@ import { createOutbound } from '../relay-task/upstream/outbound.ts';
 import type { Env } from './store/arguments.ts';
 
 /**
- * How the commands reach AWS: as the relay does, through the proxies of HTTPS_PROXY and HTTP_PROXY, and trusting
- * PROXY_CA_CERTS. Throws RelayError CONFIG_INVALID.
+ * How the commands reach AWS: as the relay does, through the proxies of HTTPS_PROXY and HTTP_PROXY with the same user, and
+ * trusting PROXY_CA_CERTS. Throws RelayError CONFIG_INVALID.
  */
 export function outboundOf(env: Env): Pick<Outbound, 'awsAgents'> {
   const files = list(env.PROXY_CA_CERTS ?? '');
-  return createOutbound({ caCertFiles: 'value' in files ? files.value : [], env });
+  const { PROXY_URL: proxyUrl, PROXY_AUTH_USER: user, PROXY_AUTH_PASSWORD: password } = env;
+  return createOutbound({ proxyUrl, user, password, caCertFiles: 'value' in files ? files.value : [], env });
 }

@@ -78,9 +78,11 @@ export function createDescriptions({ defaults, tablesSeparate, graceMs, confirmM
   const since = new Map<string, number>();
 
   /** Whether the environment did not get what replaced it, since another one owns that: the value before stays in force. */
-  function isRefused({ id, parameters }: Draft, { kind }: Credential): boolean {
+  function isRefused(draft: Draft, { kind }: Credential): boolean {
+    const { id, parameters } = draft;
     const successor = parameters.get(parameterOf[kind])?.text;
-    if (successor === undefined || isUnread(parameters.get('sdk-key'))) return false;
+    // One that is only held back for the SDK key replaces it all the same.
+    if (successor === undefined || !hasNamedKey(draft)) return false;
     return !last.get(id)?.some(({ value }) => value === successor);
   }
 

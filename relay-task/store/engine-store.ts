@@ -19,10 +19,11 @@ export function createEngineStore(options: {
   const { engine, setEligible } = options;
   let closing: Promise<void> | undefined;
 
-  async function reading<T>(read: () => Promise<T>): Promise<T> {
+  /** A stamp that can be read does not mean that the set can. */
+  async function reading<T>(read: () => Promise<T>, isWhole: boolean): Promise<T> {
     try {
       const found = await read();
-      options.onRead(undefined);
+      if (isWhole) options.onRead(undefined);
       return found;
     } catch (error) {
       options.onRead(error);
@@ -31,8 +32,8 @@ export function createEngineStore(options: {
   }
 
   return {
-    read: () => reading(options.readItems),
-    stamp: () => reading(options.readStamp),
+    read: () => reading(options.readItems, true),
+    stamp: () => reading(options.readStamp, false),
     notify: engine.notify,
     setEligible,
     status() {

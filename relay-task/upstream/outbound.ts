@@ -77,6 +77,9 @@ function createProxyAgents({ forHttps, forHttp }: Proxies, options: Omit<ProxyOp
   };
 }
 
+/** As long as a request to DynamoDB may take. */
+const AWS_TUNNEL_MS = 3_000;
+
 function createAwsAgents(
   proxies: Proxies,
   isSpared: (url: URL) => boolean,
@@ -84,7 +87,9 @@ function createAwsAgents(
 ): AwsAgents {
   const httpAgent = new http.Agent(awsPool);
   const httpsAgent = new https.Agent({ ...awsPool, ...(secureContext && { secureContext }) });
-  const { tunnel, forward } = createProxyAgents(proxies, { secureContext, pool: awsPool });
+  // Who asks gives up earlier than the usual 10 s, and a tunnel holds one of the pool's places.
+  const options = { secureContext, pool: awsPool, timeoutMs: AWS_TUNNEL_MS };
+  const { tunnel, forward } = createProxyAgents(proxies, options);
   return {
     httpAgent: forward ? joinAgents({ direct: httpAgent, proxied: forward, scheme: 'http', isSpared }) : httpAgent,
     httpsAgent: tunnel ? joinAgents({ direct: httpsAgent, proxied: tunnel, scheme: 'https', isSpared }) : httpsAgent,

@@ -9,7 +9,7 @@ export interface ProxyOptions {
   readonly proxy: URL;
   /** For TLS to the proxy and to the target; Node's default when absent. */
   readonly secureContext?: tls.SecureContext | undefined;
-  /** For opening the tunnel; 10 s. */
+  /** For opening the tunnel, and again for TLS to the target; 10 s. */
   readonly timeoutMs?: number;
   /** Whether and how many connections are kept; by default as Node's agents do. */
   readonly pool?: http.AgentOptions | undefined;
@@ -36,6 +36,7 @@ export function createTunnelAgent({ proxy, secureContext, timeoutMs = 10_000, po
       clearTimeout(timer);
       uncount();
       done(error, stream);
+      if (error) startNext(agent, options);
     };
     const { request: send } = proxy.protocol === 'https:' ? https : http;
     const request = send({
@@ -57,7 +58,7 @@ export function createTunnelAgent({ proxy, secureContext, timeoutMs = 10_000, po
         return finish(new Error(describeRefusal(proxy, response.statusCode)));
       }
       if (head.length > 0) socket.unshift(head);
-      finish(null, tls.connect({ ...options, socket }));
+      finish(null, connectTls({ ...options, socket }, timeoutMs));
     });
     request.on('response', (response) => {
       request.destroy();
@@ -83,6 +84,25 @@ function countAsSocket(request: http.ClientRequest, agent: https.Agent, options:
     if (others.length > 0) sockets[name] = others;
     else delete sockets[name];
   };
+}
+
+/** Node starts a request that waits for a place when a socket closes, but a tunnel that failed never was one. */
+function startNext(agent: https.Agent, options: tls.ConnectionOptions): void {
+  const requests = agent.requests as unknown as Record<string, http.ClientRequest[]>;
+  const name = agent.getName(options as https.RequestOptions);
+  const waiting = (requests[name] ?? []).filter(({ destroyed }) => !destroyed);
+  const [next, ...others] = waiting;
+  if (others.length > 0) requests[name] = others;
+  else delete requests[name];
+  if (next) (agent as unknown as Requested).addRequest(next, options as RequestOptions);
+}
+
+/** A peer behind the tunnel that stays silent is given up: to the proxy, the connection looks alive. */
+function connectTls(options: tls.ConnectionOptions, timeoutMs: number): tls.TLSSocket {
+  const socket = tls.connect(options);
+  const timer = setTimeout(() => socket.destroy(new Error(`no TLS connection within ${timeoutMs} ms`)), timeoutMs);
+  for (const event of ['secureConnect', 'close']) socket.once(event, () => clearTimeout(timer));
+  return socket;
 }
 
 /** Reaches http targets by sending the absolute URL to the proxy (RFC 9112 section 3.2.2). */

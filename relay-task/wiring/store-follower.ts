@@ -1,5 +1,6 @@
 /** A relay that LaunchDarkly cannot reach serves what other relays write to the stores. */
 import { createPause } from '../common/pause.ts';
+import type { Turnstile } from '../common/turnstile.ts';
 import type { Store, StoredSet, StoreStatus } from '../ports.ts';
 
 export interface StoreFollower {
@@ -15,6 +16,8 @@ export interface StoreFollowerOptions {
   stores(): readonly Store[];
   /** Whether LaunchDarkly's data cannot be had, and the stores may have it. */
   isCutOff(): boolean;
+  /** Limits how many sets are read at the same time, over all environments: a set can be large, and all are cut off at once. */
+  readonly reading: Pick<Turnstile, 'run'>;
   /** Takes what is newer in the set. Returns how many items were. Must not throw. */
   adopt(set: StoredSet, store: Store): number;
   /** Between two looks, ± 20 %; 3 s. A connection that only breaks is back by then. */
@@ -25,52 +28,58 @@ export interface StoreFollowerOptions {
 
 const POLL_MS = 3_000;
 /**
- * How long, in polls, a set is read again after its stamp has changed: a replica in another region gets the rows of one
- * publication in any order.
+ * How many looks in a row read the set again after its stamp has changed: a replica in another region gets the rows of one
+ * publication in any order. One that was not seen to change is read twice.
  */
 const SETTLING = 3;
-/** Every so many polls a set is read although its stamp is the same, or none: other programs do not change it. */
-const ANYWAY = 5;
+/** Every so many looks a set without a stamp is read: another program wrote it, and nothing tells of its changes. */
+const WITHOUT_STAMP = 3;
 
 /** What the last looks at a store have shown. */
 interface Seen {
   stamp: string | undefined;
-  /** So many looks ago the stamp was another one. */
-  unchanged: number;
+  /** How many further looks read the set although its stamp is the same. */
+  left: number;
+  looks: number;
 }
 
 export function startStoreFollower(options: StoreFollowerOptions): StoreFollower {
-  const { stores, isCutOff, adopt, pollMs = POLL_MS, random = Math.random } = options;
+  const { stores, isCutOff, adopt, reading, pollMs = POLL_MS, random = Math.random } = options;
   const pause = createPause();
+  const seen = new WeakMap<Store, Seen>();
   let closed = false;
   let running: Promise<void> | undefined;
   let last: ReturnType<StoreFollower['followed']>;
 
   const isNeeded = () => !closed && isCutOff();
 
-  async function look(store: Store, seen: Seen): Promise<void> {
-    const stamp = await store.stamp();
-    seen.unchanged = stamp === seen.stamp ? seen.unchanged + 1 : 0;
-    seen.stamp = stamp;
-    if (seen.unchanged > SETTLING && seen.unchanged % ANYWAY !== 0) return;
-    const set = await store.read();
-    // The upstream may have delivered, or the stores may be others, meanwhile.
-    if (!set || !isNeeded() || !stores().includes(store)) return;
-    if (adopt(set, store) > 0) last = { database: store.status().database, time: Date.now() };
+  async function look(store: Store): Promise<void> {
+    const known = seen.get(store) ?? { stamp: undefined, left: 2, looks: 0 };
+    seen.set(store, known);
+    try {
+      const stamp = await store.stamp();
+      if (known.looks > 0 && stamp !== known.stamp) known.left = SETTLING;
+      known.stamp = stamp;
+      known.looks += 1;
+      if (known.left === 0 && (stamp !== undefined || known.looks % WITHOUT_STAMP !== 0)) return;
+      const set = await reading.run(async () => (isNeeded() ? store.read() : undefined));
+      // The upstream may have delivered, or the stores may be others, meanwhile.
+      if (!isNeeded() || !stores().includes(store)) return;
+      known.left = Math.max(0, known.left - 1);
+      if (set && adopt(set, store) > 0) last = { database: store.status().database, time: Date.now() };
+    } catch {
+      // The store has logged the reason; what failed is read with the next look.
+      known.left = Math.max(1, known.left);
+    }
   }
 
   async function run(): Promise<void> {
-    const seen = new Map<Store, Seen>();
     last = undefined;
     for (;;) {
       await pause.wait(pollMs * (0.8 + 0.4 * random()));
       if (!isNeeded()) return;
-      for (const store of stores()) {
-        const ofStore = seen.get(store) ?? { stamp: undefined, unchanged: 0 };
-        seen.set(store, ofStore);
-        // The store has logged the reason.
-        await look(store, ofStore).catch(() => {});
-      }
+      // One that is slow must not delay the others.
+      await Promise.all(stores().map(look));
     }
   }
 

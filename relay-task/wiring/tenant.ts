@@ -1,6 +1,7 @@
 /** One environment, or one payload filter of one, from its first data to its end: memory, streams, stores and upstream. */
 import { oncePerReason } from '../common/once-per-reason.ts';
 import { sleep } from '../common/pause.ts';
+import type { Turnstile } from '../common/turnstile.ts';
 import { createEnvironment, type Environment } from '../environments/environment.ts';
 import type {
   BigSegments,
@@ -122,6 +123,8 @@ export function createTenant(
   filter: string,
   options: TenantOptions & {
     readonly heard: Heard;
+    /** `StoreFollowerOptions.reading` */
+    readonly reading: Pick<Turnstile, 'run'>;
     /** Another view of the same environment that exists already. */
     readonly sibling?: Tenant | undefined;
   },
@@ -235,10 +238,12 @@ export function createTenant(
     log.warn("The store holds another SDK key's flags; waiting for LaunchDarkly", { environment: name, database }),
   );
   let isRefused = false;
+  let hasMoved = false;
   const booting: Booting = {
     memory,
     admission,
     log,
+    adoptsUnmarked: () => !hasMoved,
     onTaken() {
       // The place holds that data already.
       if (!isRefused) movedAhead = false;
@@ -252,15 +257,19 @@ export function createTenant(
   };
   const follower = startStoreFollower({
     stores: () => kept.stores,
+    reading: options.reading,
     isCutOff: () =>
-      upstream.present()?.status().current === false &&
+      upstream.present()?.status().current !== true &&
       admission.key() !== undefined &&
       (!memory.initialized || !awaitsOwnData()),
     adopt: (set, store) => followStore(set, store, booting),
     pollMs: options.followMs,
   });
   // Stores first, upstream second: with LaunchDarkly down, a filled store is enough to serve.
-  const started = Promise.all(kept.stores.map((store) => bootFrom(store, booting))).then(upstream.start);
+  const started = Promise.all(kept.stores.map((store) => bootFrom(store, booting))).then(() => {
+    follower.check();
+    return upstream.start();
+  });
   // Some callers wait for it and hear of a failure; the others need not.
   started.catch(() => {});
 
@@ -276,6 +285,7 @@ export function createTenant(
       try {
         const moved = kept.move(place);
         if (moved) {
+          hasMoved = true;
           background.add(moved.closed);
           tellEligibility();
         } else if (waited && !awaitsOwnData()) {
@@ -421,6 +431,8 @@ async function flushAndClose(store: Store): Promise<void> {
 }
 
 interface Booting {
+  /** What says nothing of its source counts as this environment's only in the place that the task started with. */
+  adoptsUnmarked(): boolean;
   readonly memory: Environment;
   readonly admission: Admission;
   readonly log: Log;
@@ -465,6 +477,7 @@ function takeFirst(
 /** Takes what is newer in a store, if it is data of the same source. */
 function followStore(set: StoredSet, store: Store, booting: Booting): number {
   const { memory, admission, log } = booting;
+  if (set.source === undefined && !booting.adoptsUnmarked()) return 0;
   if (!memory.initialized) return takeFirst(set, store, booting);
   const items = admission.owns(set.source) ? memory.follow(set.items) : 0;
   if (items > 0) {

@@ -1,6 +1,7 @@
 /** The tenants that the source of environments names at present, and the credentials that open them. */
 import { isDeepStrictEqual } from 'node:util';
 import { inSlices } from '../common/slices.ts';
+import { createTurnstile } from '../common/turnstile.ts';
 import type { Registry } from '../environments/registry.ts';
 import type { EnvironmentDescription, EnvironmentSink, Log } from '../ports.ts';
 import { createHeard, keySourcesOf } from './admission.ts';
@@ -39,11 +40,15 @@ export interface SetUpFailure {
   readonly message: string;
 }
 
+/** Stores that are read at the same time while LaunchDarkly cannot be reached: the connections serve writers, too. */
+const MOST_READING = 8;
+
 export function createTenants(options: TenantsOptions): Tenants {
   const { log, registry } = options;
   /** By the description's id, then by filter. */
   const tenants = new Map<string, Map<string, LiveTenant>>();
   const heard = createHeard();
+  const reading = createTurnstile({ maxInside: MOST_READING });
   /** What the source named last, by id. */
   let named: ReadonlyMap<string, EnvironmentDescription> = new Map();
   const refusals = createRefusals(log);
@@ -102,7 +107,7 @@ export function createTenants(options: TenantsOptions): Tenants {
     }
     for (const filter of filters) {
       if (views.has(filter)) continue;
-      const tenant = createTenant(description, filter, { ...options, heard, sibling: views.get('') });
+      const tenant = createTenant(description, filter, { ...options, heard, reading, sibling: views.get('') });
       views.set(filter, tenant);
       options.onAdded?.(tenant);
       registry.apply({ type: 'add-environment', name: id, filter, environment: tenant });

@@ -243,6 +243,18 @@ describe('a client of DynamoDB', () => {
     expect(new Set((await asking).map(({ status }) => status))).toEqual(new Set(['rejected']));
   });
 
+  test('a request that waited for a place gets it when a tunnel fails', async () => {
+    proxy.refuse = 'hang';
+    const client = openClient(`https://${dynamoDBHost}`, { HTTPS_PROXY: address });
+    const asking = Array.from({ length: 60 }, () => ask(client).then(() => 'answered', String));
+    await eventually(() => expect(proxy.asked).toHaveLength(50));
+    proxy.refuse = undefined;
+    // The tunnels that hang are given up after 3 s.
+    const outcomes = await Promise.all(asking);
+    expect(outcomes.filter((one) => one === 'answered')).toHaveLength(10);
+    expect(outcomes.filter((one) => one.includes('did not open a tunnel within 3000 ms'))).toHaveLength(50);
+  });
+
   test('trusts the CA files without a proxy, too', async () => {
     const front = opened(await startTlsFront(Number(new URL(table.endpoint).port), authority));
     await expect(ask(openClient(`https://127.0.0.1:${front.port}`, {}))).resolves.toBeDefined();

@@ -940,6 +940,15 @@ describe('the SSM source', () => {
     await eventually(() => expect(source.keys('production')).toEqual([sdkKey, 'mob-blue']));
   });
 
+  test('a mobile key that is replaced while the SDK key is missing leaves, though the new one waits', async () => {
+    const source = await started();
+    remove('production/sdk-key');
+    put('production/mobile-key', 'mob-new');
+    await eventually(() => expect(source.keys('production')).toEqual([sdkKey]));
+    put('production/sdk-key', sdkKey);
+    await eventually(() => expect(source.keys('production')).toEqual([sdkKey, 'mob-new']));
+  });
+
   test('a replaced key leaves soon, not only with the next regular reading', async () => {
     const cache = { keeper: createMemoryKeeper(), secret: 'a-secret-of-the-deployment' };
     await (await started({ cache })).close();

@@ -252,6 +252,13 @@ test('a store is followed if its data comes from where the data in memory does, 
   expect(owned()).toEqual([false, true, false, false]);
   for (const key of ['a', 'b']) admission.belongs(key, 'one');
   expect(owned()).toEqual([true, true, false, true]);
+  // A rotation that this task has not heard of.
+  const markedAs = (environmentId: string) => {
+    const writer = createAdmission(environment(sdk('c')));
+    writer.belongs('c', environmentId);
+    return writer.mark();
+  };
+  expect(['one', 'two'].map((id) => admission.owns(markedAs(id)))).toEqual([true, false]);
   expect(admission.source()).toBe(B);
 });
 
