@@ -25,7 +25,7 @@ test('version 1 and 2: API keys, seconds and milliseconds are read, with a warni
     'v1-redis.conf:11: [main] heartbeatIntervalSecs is an old name: write heartbeatInterval = 15s',
     'v1-redis.conf:15: [environment "Shop Production"] apiKey is an old name: write sdkKey',
     'v1-redis.conf:19: [environment "Shop Test"] apiKey is an old name: write sdkKey',
-    'v1-redis.conf:4: [redis] localTtl has no effect: all data is in memory, and the store is read only at startup',
+    'v1-redis.conf:4: [redis] localTtl has no effect: all data is in memory; the store is read at startup and while LaunchDarkly cannot be reached',
   ]);
 });
 
