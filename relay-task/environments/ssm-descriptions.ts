@@ -219,11 +219,13 @@ function describe(
   const isPassing = isKnown && isAwaited(parameters.get('sdk-key'));
   const awaitsKey = !isSettled && !isPassing && !parameters.has('flags-file');
   const standing = (parameter: SsmParameterName) => claims.find((claim) => claim.parameter === parameter)?.value;
+  // While the new one waits, the one before still says whose the mobile keys are.
+  const environmentId = standing('client-side-id') ?? claims.find(({ kind }) => kind === 'environmentId')?.value;
   return {
     id,
     name: id,
-    environmentId: standing('client-side-id'),
-    formerEnvironmentId: formerIdIn(parameters, standing('client-side-id')),
+    environmentId,
+    formerEnvironmentId: formerIdIn(parameters, environmentId),
     // If the key is invalid or revoked, the previous one stays in use as long as it is valid.
     sdkKey: standing('sdk-key') ?? claims.find(({ kind }) => kind === 'sdkKey')?.value,
     credentials: claims.map((claim) => ({

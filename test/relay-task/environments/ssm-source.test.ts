@@ -940,6 +940,19 @@ describe('the SSM source', () => {
     await eventually(() => expect(source.keys('production')).toEqual([sdkKey, 'mob-blue']));
   });
 
+  test('a client-side ID that is replaced together with the SDK key is the environment’s until that is read', async () => {
+    const other = '5f0000000000000000000007';
+    put('production/client-side-id', clientSideId);
+    const source = await started();
+    put('production/client-side-id', other);
+    put('production/sdk-key', newKey);
+    await eventually(() =>
+      expect(source.environment('production')).toMatchObject({ environmentId: other, sdkKey: newKey }),
+    );
+    const ids = source.delivered.map((list) => list.find(({ id }) => id === 'production')?.environmentId);
+    expect(new Set(ids)).toEqual(new Set([clientSideId, other]));
+  });
+
   test('a mobile key that is replaced while the SDK key is missing leaves, though the new one waits', async () => {
     const source = await started();
     remove('production/sdk-key');
