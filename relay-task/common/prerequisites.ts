@@ -1,6 +1,6 @@
 /**
- * The order in which items are written and sent: whoever reads an item finds what it names already there. LaunchDarkly's SDKs
- * sort a flag set in this way before they fill a persistent store.
+ * The order in which items are written and sent: an item comes after the items that it refers to. LaunchDarkly's SDKs sort a flag
+ * set in this way before they fill a persistent store.
  */
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { isObject } from './json.ts';

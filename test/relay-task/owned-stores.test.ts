@@ -5,13 +5,12 @@ import { join } from 'node:path';
 import { PutItemCommand } from '@aws-sdk/client-dynamodb';
 import { encodeHead, encodeInited, encodeOfficialItem } from '../../lib/flag-table/index.ts';
 import type { Variables } from '../../relay-task/config/config.ts';
-import { startConsul } from '../support/consul-server.ts';
 import { startTable } from '../support/dynalite.ts';
 import { eventually } from '../support/eventually.ts';
 import { type Answer, type FakeUpstream, startFakeUpstream } from '../support/fake-upstream.ts';
 import { closeAfterEach } from '../support/opened.ts';
 import { readStream } from '../support/read-stream.ts';
-import { hasRedis, startRedis } from '../support/redis.ts';
+import { relayStores } from '../support/relay-stores.ts';
 import { hastyTimings } from '../support/rotating-sources.ts';
 import { type SsmServer, startSsmServer } from '../support/ssm-server.ts';
 import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
@@ -46,20 +45,7 @@ beforeEach(async () => {
   ssm = opened(await startSsmServer());
 });
 
-const stores: Record<string, () => Promise<Variables>> = {
-  async DynamoDB() {
-    const { tableName, endpoint } = opened(await startTable());
-    return { USE_DYNAMODB: 'true', DYNAMODB_TABLE: tableName, DYNAMODB_URL: endpoint };
-  },
-  async Consul() {
-    return { USE_CONSUL: 'true', CONSUL_HOST: new URL(opened(await startConsul()).address).host };
-  },
-  ...(hasRedis && {
-    async Redis() {
-      return { USE_REDIS: 'true', REDIS_HOST: '127.0.0.1', REDIS_PORT: String(opened(await startRedis()).port) };
-    },
-  }),
-};
+const stores = relayStores({ opened });
 
 const start = async (store: Variables = {}): Promise<TestRelay> =>
   startTestRelay(
