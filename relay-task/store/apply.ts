@@ -10,12 +10,22 @@ export interface Applier {
   adopt(content: Content): boolean;
   /**
    * Writes these items, each after what it names, then the marks. Before each write it calls `demandPermission`, which throws to
-   * end it. Returns what has to be written with the next batch: items that others and memory changed meanwhile, whose
-   * prerequisites may have changed, too, and the flags that depend on them.
+   * end it.
    */
-  apply(work: ReadonlyMap<string, Waiting>, demandPermission: () => void): Promise<ReadonlyMap<string, Waiting>>;
+  apply(work: ReadonlyMap<string, Waiting>, demandPermission: () => void): Promise<Leftover>;
   /** Whether what was glanced at says that the database is not as it was left. */
   isSuspicious(glance: Glance): boolean;
+}
+
+/** What a batch did not write. */
+export interface Leftover {
+  /**
+   * To be written with the next batch: items that others and memory changed meanwhile, whose prerequisites may have changed, too,
+   * and the flags that depend on them.
+   */
+  readonly later: ReadonlyMap<string, Waiting>;
+  /** Others kept changing some item: the next comparison finds what is left. */
+  readonly isContested: boolean;
 }
 
 /** An item that others keep changing is left to the next comparison after this many tries, with the flags that depend on it. */
@@ -51,9 +61,11 @@ export function createApplier(
     const later = new Map<string, Waiting>();
     let stuck: string[] = [];
     let changed: string[] = [];
+    let isContested = false;
     const postpone = (write: Write) => later.set(idOf(write), order.waitingOf(write));
     return {
       later,
+      all: (): Leftover => ({ later, isContested }),
       /** Whether to try this instead of a write that was refused. */
       triesAgain(write: Write, again: Write): boolean {
         const id = idOf(write);
@@ -66,6 +78,7 @@ export function createApplier(
         const round = (rounds.get(id) ?? 0) + 1;
         rounds.set(id, round);
         if (round < maxRounds) return true;
+        isContested = true;
         log.warn('Others keep changing an item; leaving it for later', { ...where, item: id });
         // No reader opens a set without the marker, and it must not get the marker without these.
         if (write.kind === 'features' && marks.areSet()) stuck.push(write.key);
@@ -105,7 +118,7 @@ export function createApplier(
         const chunk = order.link(queue.slice(0, countChunk(queue, database.limits)));
         queue = queue.slice(chunk.length);
         const areLast = queue.length === 0 && leftovers.later.size === 0;
-        if (chunk.length === 0 && !(areLast && marks.areDue())) return leftovers.later;
+        if (chunk.length === 0 && !(areLast && marks.areDue())) return leftovers.all();
         const outcomes = await marks.write(chunk, areLast);
         const again: Write[] = [];
         for (const [index, write] of chunk.entries()) {

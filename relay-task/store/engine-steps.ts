@@ -79,6 +79,8 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
   let doubts = 0;
   /** The last publication was postponed or failed. */
   let behind = false;
+  /** Something that others kept changing is left to the next comparison. */
+  let contested = false;
   let glanceAt = database.glance ? Number.NEGATIVE_INFINITY : Infinity;
   let reconcileAt = Number.NEGATIVE_INFINITY;
   let lastPublicationAt = Number.NEGATIVE_INFINITY;
@@ -88,7 +90,7 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
   /** Adds what differs between the database and memory to what waits. */
   async function reconcile(): Promise<void> {
     const doubtsBefore = doubts;
-    const contested = unknown && permission.contested();
+    const mayChangeYet = unknown && permission.contested();
     const content = await database.readAll();
     // No await from here to the end: memory changes at any time.
     const isWhole = applier.adopt(content);
@@ -99,9 +101,10 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
     if (differing.length > 0) {
       log.info('The store is out of date; writing items', { ...where, items: differing.length });
     }
+    contested = false;
     unknown = doubts !== doubtsBefore;
     // Up to 5 % sooner or later, so that relays that started together do not read together, and reads cost the same.
-    const intervalMs = contested ? timings.secondLookMs : timings.reconcileMs * (0.95 + Math.random() / 10);
+    const intervalMs = mayChangeYet ? timings.secondLookMs : timings.reconcileMs * (0.95 + Math.random() / 10);
     reconcileAt = clock.now() + intervalMs;
   }
 
@@ -110,7 +113,11 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
     lastPublicationAt = clock.now();
     behind = true;
     try {
-      const later = await applier.apply(work.items, demandPermission);
+      const { later, isContested } = await applier.apply(work.items, demandPermission);
+      if (isContested) {
+        contested = true;
+        reconcileAt = Math.min(reconcileAt, clock.now() + timings.secondLookMs);
+      }
       waiting.putBack({ items: later, since: undefined });
       const outcome = publication ? await publication.publish() : 'published';
       behind = outcome === 'postponed';
@@ -155,7 +162,7 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
       return Math.min(waitingAt, glanceAt, reconcileAt, planner.nextLookAt(), publicationDueAt());
     },
     /** Whether the database has everything, as far as is known. */
-    isDone: () => !unknown && !behind && waiting.size === 0,
+    isDone: () => !unknown && !behind && !contested && waiting.size === 0,
     /** Everything believed of the database is void, with what is just being read. */
     doubt(): void {
       unknown = true;
