@@ -58,8 +58,16 @@ export interface CredentialHistory {
    * with.
    */
   readonly newcomers: ReadonlyMap<string, string>;
-  /** Those that the source of environments does not confirm: where the data came from when that was noticed. */
-  readonly leaving: ReadonlyMap<string, string>;
+  /** Those that the source of environments does not confirm. */
+  readonly leaving: ReadonlyMap<string, Leaving>;
+}
+
+/** What was true of a credential when the source of environments last confirmed it. */
+export interface Leaving {
+  /** Where the data came from. */
+  readonly source: string;
+  /** The client-side IDs that said whose data it was. */
+  readonly clientIds: readonly string[];
 }
 
 /** By source: the environment that its data is of, according to LaunchDarkly. */
@@ -105,9 +113,14 @@ export function createAdmission(
   let conflictSince: number | undefined;
 
   /** A newcomer belongs to the key that it came with, any other credential to the data that it had. */
-  function leavingIn(next: EnvironmentDescription): Map<string, string> {
+  function leavingIn(
+    next: EnvironmentDescription,
+    clientIdsBy: (id: string) => readonly string[],
+  ): Map<string, Leaving> {
     const ids = next.credentials.filter(({ unconfirmed }) => unconfirmed).map(({ kind, value }) => idOf(kind, value));
-    return new Map(ids.map((id) => [id, leaving.get(id) ?? newcomers.get(id) ?? held]));
+    return new Map(
+      ids.map((id) => [id, leaving.get(id) ?? { source: newcomers.get(id) ?? held, clientIds: clientIdsBy(id) }]),
+    );
   }
 
   const sourcesNow = () => [
@@ -125,14 +138,17 @@ export function createAdmission(
     const environment = environments.get(held);
     if (environment === undefined) return false;
     if (kind === 'sdkKey') return (environments.get(sourceOf(description, value)) ?? environment) !== environment;
-    // Nobody says whose a mobile key is. While the SDK key and the client-side ID disagree, it may be either's.
-    return (kind === 'environmentId' ? value : (clientIdOf(description) ?? environment)) !== environment;
+    if (kind === 'environmentId') return value !== environment;
+    // Nobody says whose a mobile key is. While the SDK key and the client-side ID disagree, it may be either's, and one that was
+    // replaced before that was corrected still may.
+    const clientIds = [...clientIdsOf(description), ...(leaving.get(idOf(kind, value))?.clientIds ?? [])];
+    return clientIds.some((clientId) => clientId !== environment);
   }
 
   /** Whether the data is no longer that of which the credential was a part. */
   function hasLostData(id: string): boolean {
-    const source = leaving.get(id);
-    return source !== undefined && mayDiffer(source, held);
+    const left = leaving.get(id);
+    return left !== undefined && mayDiffer(left.source, held);
   }
 
   /** Whether two sources may have the data of two environments. */
@@ -142,7 +158,7 @@ export function createAdmission(
 
   function changed(): void {
     const environment = environments.get(held);
-    const disagree = environment !== undefined && (clientIdOf(description) ?? environment) !== environment;
+    const disagree = environment !== undefined && clientIdsOf(description).some((clientId) => clientId !== environment);
     conflictSince = disagree ? (conflictSince ?? Date.now()) : undefined;
     onChange();
   }
@@ -161,7 +177,13 @@ export function createAdmission(
 
   const isOwn = (kind: CredentialKind, value: string) => kind === 'sdkKey' && held === sourceOf(description, value);
 
-  leaving = leavingIn(first);
+  // A task that starts was not there when they were replaced, nor when an ID was that still opens its environment as they do.
+  leaving = leavingIn(first, () => [
+    ...clientIdsOf(first),
+    ...first.credentials.flatMap(({ kind, value, unconfirmed }) =>
+      kind === 'environmentId' && unconfirmed ? value : [],
+    ),
+  ]);
 
   return {
     admits: (kind, value) =>
@@ -172,6 +194,7 @@ export function createAdmission(
     update(next) {
       const known = new Set(description.credentials.map(({ kind, value }) => idOf(kind, value)));
       const before = sourceOf(description);
+      const clientIds = clientIdsOf(description);
       // Who has the data may keep it. Who only waits for it goes on waiting: an earlier key may deliver again.
       const isEstablished = held === before && before !== sourceOf(next);
       const ids = next.credentials.map(({ kind, value }) => idOf(kind, value));
@@ -182,7 +205,7 @@ export function createAdmission(
         const source = known.has(id) ? came.get(id) : sourceOf(next);
         if (source !== undefined && !(known.has(id) && isEstablished)) newcomers.set(id, source);
       }
-      leaving = leavingIn(next);
+      leaving = leavingIn(next, (id) => (known.has(id) ? clientIds : clientIdsOf(next)));
       changed();
     },
     holds,
@@ -226,7 +249,7 @@ export function createAdmission(
       if (conflictSince === undefined) return undefined;
       return {
         since: conflictSince,
-        message: `LaunchDarkly says that the SDK key belongs to the environment ${environments.get(held)}, but the client-side ID is ${clientIdOf(description)}: correct one of them; mobile and client-side SDKs get 503 until then`,
+        message: `LaunchDarkly says that the SDK key belongs to the environment ${environments.get(held)}, but the client-side ID is ${clientIdsOf(description).join()}: correct one of them; mobile and client-side SDKs get 503 until then`,
       };
     },
   };
@@ -270,8 +293,10 @@ function markOf(source: string): string {
   return createHash('sha256').update(`edge-flag-relay ${source}`).digest('base64url').slice(0, 22);
 }
 
-function clientIdOf({ environmentId, formerEnvironmentId }: EnvironmentDescription): string | undefined {
-  return environmentId ?? formerEnvironmentId;
+/** One, or none. */
+function clientIdsOf({ environmentId, formerEnvironmentId }: EnvironmentDescription): readonly string[] {
+  const clientId = environmentId ?? formerEnvironmentId;
+  return clientId === undefined ? [] : [clientId];
 }
 
 const idOf = (kind: CredentialKind, value: string) => `${kind} ${value}`;

@@ -324,6 +324,30 @@ test('while LaunchDarkly says that the SDK key is of another environment than th
   expect(admission.problem()).toBeUndefined();
 });
 
+test('a mobile key that was replaced while the SDK key and the client-side ID disagreed stays out when the ID is corrected', () => {
+  const unconfirmed = (one: Credential): Credential => ({ ...one, unconfirmed: true });
+  const id = (value: string): Credential => ({ kind: 'environmentId', value });
+  const heard = createHeard();
+  const admission = createAdmission(withId('two', sdk('a'), mobile('m'), id('two')), undefined, heard);
+  admission.belongs('a', 'one');
+  admission.holds(A);
+  const admitted = ({ admits } = admission) => ['m', 'n'].map((value) => admits('mobileKey', value));
+  expect(admitted()).toEqual([false, false]);
+  const corrected = withId('one', sdk('a'), mobile('n'), id('one'), unconfirmed(mobile('m')), unconfirmed(id('two')));
+  // At once, or the mobile key first.
+  for (const isFirst of [false, true]) {
+    if (isFirst) admission.update(withId('two', sdk('a'), mobile('n'), id('two'), unconfirmed(mobile('m'))));
+    admission.update(corrected);
+    expect(admitted()).toEqual([false, true]);
+    const started = createAdmission(corrected, undefined, heard);
+    started.holds(A);
+    expect(admitted(started)).toEqual([false, true]);
+    admission.update(withId('two', sdk('a'), mobile('m'), id('two')));
+  }
+  admission.update(withId('one', sdk('a'), mobile('m'), id('one'), unconfirmed(id('two'))));
+  expect(admission.admits('mobileKey', 'm')).toBe(true);
+});
+
 test('a client-side ID that was deleted and given to another environment still says whose the mobile keys are', () => {
   const admission = createAdmission(withId('production', sdk('a'), mobile('m')));
   admission.belongs('a', 'staging');
