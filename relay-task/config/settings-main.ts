@@ -39,7 +39,21 @@ export const mainSettings = {
     'BASE_URI',
     httpUrl,
     'https://sdk.launchdarkly.com',
-    'the base URL for polling LaunchDarkly, for Big Segments',
+    'the base URL for polling LaunchDarkly, for Big Segments and FDv2',
+  ),
+  upstreamProtocol: main.setting(
+    'upstreamProtocol',
+    'UPSTREAM_PROTOCOL',
+    oneOf('fdv1', 'fdv2', 'fdv2-streaming', 'fdv2-polling'),
+    'fdv1',
+    'the protocol in which LaunchDarkly sends flags: `fdv1`; `fdv2`, by a stream, or by polling while the stream does not work; `fdv2-streaming` or `fdv2-polling`, in that way only',
+  ),
+  pollIntervalMs: main.setting(
+    'pollInterval',
+    'POLL_INTERVAL',
+    durationFrom(1_000, '1s'),
+    '30s',
+    'how often LaunchDarkly is asked for changes while flags come by polling',
   ),
   clientSideBaseUri: main.optional(
     'clientSideBaseUri',

@@ -1,5 +1,5 @@
 import type { BigSegmentPatch, Log } from '../ports.ts';
-import { FailureError } from './big-segments-poll.ts';
+import { FailureError } from './download.ts';
 import type { Failure } from './status.ts';
 
 /** The store of Big Segments. Calls reject when they fail or time out. */

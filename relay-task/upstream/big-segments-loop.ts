@@ -2,7 +2,7 @@ import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
 import { sleep } from '../common/pause.ts';
 import type { Log } from '../ports.ts';
-import { FailureError } from './big-segments-poll.ts';
+import { FailureError } from './download.ts';
 import type { Failure } from './status.ts';
 
 export interface RetryLoopOptions {

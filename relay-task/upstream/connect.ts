@@ -13,7 +13,7 @@ export interface ConnectOptions {
   readonly connectTimeoutMs: number;
   /** From the connection to the response headers. */
   readonly headTimeoutMs: number;
-  /** A 2xx response; its body has not been read. */
+  /** A 2xx response, or 304 to a conditional request; its body has not been read. */
   onResponse(response: http.IncomingMessage): void;
   /** At most once, and never after `onResponse`. */
   onFailure(failure: Failure): void;
@@ -68,14 +68,16 @@ export function connect(options: ConnectOptions): { abort(): void } {
       clearTimeout(timer);
       if (over) return;
       const { statusCode = 0 } = response;
-      if (statusCode >= 200 && statusCode < 300) {
+      const isUnchanged = statusCode === 304 && 'If-None-Match' in headers;
+      if ((statusCode >= 200 && statusCode < 300) || isUnchanged) {
         over = true;
         return options.onResponse(response);
       }
       // Destroying a response before it was read completely emits an error.
       response.on('error', () => {});
       const target = redirectTarget(response, url);
-      if (!target || redirects >= MAX_REDIRECTS) return fail(describeAnswer(statusCode, url, headers));
+      if (!target || redirects >= MAX_REDIRECTS)
+        return fail({ ...describeAnswer(statusCode, url, headers), headers: response.headers });
       request = undefined;
       current.destroy();
       attempt(target, target.origin === url.origin ? headers : withoutKey(headers), redirects + 1);

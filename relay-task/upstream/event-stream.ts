@@ -34,6 +34,8 @@ export interface EventStreamOptions extends EventStreamTimes {
   /** The whole message when LaunchDarkly rejects the key (401, 403). Default: the same as for other failures. */
   readonly rejected?: string;
   readonly url: URL;
+  /** Asked before each connection: takes the place of the query of `url`. */
+  query?(): string;
   /** Sent in `Authorization`, without a scheme. */
   readonly key: string;
   readonly userAgent: string;
@@ -70,7 +72,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
     let openedAt = Number.POSITIVE_INFINITY;
     let watchdog: NodeJS.Timeout | undefined;
     const connection = connect({
-      url: options.url,
+      url: urlOf(options),
       outbound: options.outbound,
       headers: headersOf(options, lastEventId),
       connectTimeoutMs,
@@ -171,6 +173,13 @@ function createReader(options: {
     receivedAt = performance.now();
     parser.feed(decoder.decode(chunk, { stream: true }));
   };
+}
+
+function urlOf({ url, query }: EventStreamOptions): URL {
+  if (!query) return url;
+  const next = new URL(url);
+  next.search = query();
+  return next;
 }
 
 function headersOf({ key, userAgent }: EventStreamOptions, lastEventId: string | undefined): Record<string, string> {

@@ -45,7 +45,7 @@ export function readMessage(event: string | undefined, text: string, held?: Held
  * Parses the item in `data`, whose raw text is `json`, and completes it. Undefined for null, which older relays send for a
  * deletion.
  */
-function readItem(kind: Kind, key: string, data: unknown, json: string): Item | UnreadableItem | undefined {
+export function readItem(kind: Kind, key: string, data: unknown, json: string): Item | UnreadableItem | undefined {
   if (data === null) return undefined;
   const unreadable = (reason: string): UnreadableItem => ({ kind, key, reason });
   if (!isObject(data)) return unreadable(`must be an object, not ${describeType(data)}`);
@@ -60,7 +60,7 @@ function readItem(kind: Kind, key: string, data: unknown, json: string): Item | 
   return { kind, key, version, deleted: false, json: completeText(kind, data, json) };
 }
 
-function isUnreadable(item: Item | UnreadableItem): item is UnreadableItem {
+export function isUnreadable(item: Item | UnreadableItem): item is UnreadableItem {
   return 'reason' in item;
 }
 
@@ -134,11 +134,12 @@ function readChange(event: 'patch' | 'delete', body: JsonObject, json: SlicedJso
   return isUnreadable(item) ? { kind: 'skip', item } : { kind: 'upsert', item };
 }
 
-function isVersion(value: unknown): value is number {
+export function isVersion(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
 }
 
-function show(value: unknown): string {
+/** Short, for a message. */
+export function show(value: unknown): string {
   if (value === undefined) return 'missing';
   const text = JSON.stringify(value);
   return text.length > 60 ? `${text.slice(0, 60)}…` : text;

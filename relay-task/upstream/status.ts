@@ -1,3 +1,4 @@
+import type { IncomingHttpHeaders } from 'node:http';
 import type { ConnectionErrorKind, ConnectionState, UpstreamStatus } from '../ports.ts';
 
 export interface Failure {
@@ -7,6 +8,8 @@ export interface Failure {
   readonly statusCode?: number;
   /** Upstream rejected the request, and will until someone acts. */
   readonly refused?: boolean;
+  /** Of the answer with this status code. */
+  readonly headers?: IncomingHttpHeaders;
 }
 
 export interface StatusOptions {

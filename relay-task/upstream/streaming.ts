@@ -1,24 +1,22 @@
-import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import { oncePerReason } from '../common/once-per-reason.ts';
-import type { Log, Outbound, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
-import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
-import { readMessage } from './messages.ts';
-import { createStatus, type Failure } from './status.ts';
+import type { Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
+import { type DataSystemTimes, startDataSystem } from './data-system.ts';
+import { fdv2Poll } from './fdv2-poll.ts';
+import { type FlagStreamOptions, fdv1Stream, fdv2Stream } from './streams.ts';
+import type { Way } from './synchronizer.ts';
 
-export interface StreamingOptions extends EventStreamTimes {
-  /** LaunchDarkly's stream server or another relay; `/all` is appended to its path. */
-  readonly streamUri: string;
-  readonly sdkKey: string;
-  /** The key of a payload filter. */
-  readonly filter?: string;
+/** How LaunchDarkly is asked: by its first protocol, or by its second as a stream, by polling, or by what works. */
+export type Protocol = 'fdv1' | 'fdv2' | 'fdv2-streaming' | 'fdv2-polling';
+
+export interface StreamingOptions extends FlagStreamOptions, DataSystemTimes {
   readonly sink: UpstreamSink;
-  readonly log: Log;
-  /** `EdgeFlagRelay/<version>` */
-  readonly userAgent: string;
-  /** Absent: a direct connection. */
-  readonly outbound?: Outbound | undefined;
-  /** What memory holds. After a reconnect most items are unchanged and are not validated again. */
-  held?(kind: Kind, key: string): Item | undefined;
+  /** `fdv1` */
+  readonly protocol?: Protocol | undefined;
+  /** For polling: LaunchDarkly's server or another relay; `/sdk/poll` is appended to its path. */
+  readonly baseUri?: string | undefined;
+  /** 30 s, as in LaunchDarkly's SDKs. */
+  readonly pollIntervalMs?: number | undefined;
+  /** `DataSystemOptions.generation` */
+  readonly generation?: (() => unknown) | undefined;
   onStatus?(status: UpstreamStatus): void;
   /** LaunchDarkly says which environment the key belongs to; before the first event. */
   onEnvironmentId?(id: string): void;
@@ -27,66 +25,24 @@ export interface StreamingOptions extends EventStreamTimes {
 const FRESH_MS = 360_000;
 
 /**
- * Keeps LaunchDarkly's `/all` stream open until closed and delivers its events. Retries every failure.
- * Throws CONFIG_INVALID when `streamUri` is not an http or https address.
+ * Gets the flags of one SDK key from LaunchDarkly, and their changes, until closed. Retries every failure.
+ * Throws CONFIG_INVALID when an address is not an http or https address.
  */
 export function startStreaming(options: StreamingOptions): Upstream {
-  const { streamUri, sdkKey, filter, sink, log } = options;
-  const warnIgnored = oncePerReason((reason) => log.warn('Ignored a message from LaunchDarkly', { reason }));
-  const status = createStatus({ onStatus: options.onStatus, freshMs: FRESH_MS });
-
-  function deliver(event: string | undefined, data: string, receivedAt: number): Failure | undefined {
-    const message = readMessage(event, data, options.held);
-    switch (message.kind) {
-      case 'put':
-        for (const { kind, key, reason } of message.unreadable) warnUnreadable(kind, key, reason);
-        sink.put(message.items, message.unreadable, receivedAt);
-        log.info('Received the full flag set from LaunchDarkly', {
-          items: message.items.length,
-          unreadable: message.unreadable.length,
-        });
-        status.completed();
-        return undefined;
-      case 'upsert':
-        sink.upsert(message.item, receivedAt);
-        return undefined;
-      case 'skip':
-        warnUnreadable(message.item.kind, message.item.key, message.item.reason);
-        sink.skip(message.item);
-        return undefined;
-      case 'ignored':
-        warnIgnored(message.why);
-        return undefined;
-      case 'invalid':
-        return { kind: 'INVALID_DATA', message: message.problem };
-    }
-  }
-
-  function warnUnreadable(kind: string, key: string, reason: string) {
-    log.warn('Item is invalid and was ignored; still serving its previous version', { kind, key, reason });
-  }
-
-  const stream = startEventStream({
-    ...options,
-    name: 'LaunchDarkly stream',
-    rejected: 'LaunchDarkly rejected the SDK key; keeping the current flags, retrying slowly',
-    url: streamUrl(streamUri, '/all', filter ? `?filter=${encodeURIComponent(filter)}` : ''),
-    key: sdkKey,
-    onOpen(headers) {
-      status.admitted();
-      const id = headers['x-ld-envid'];
-      if (typeof id === 'string' && id !== '') options.onEnvironmentId?.(id);
-    },
-    onAlive: status.alive,
-    onEvent: deliver,
-    onFailure: status.failed,
-  });
-
-  return {
-    status: status.read,
-    async close() {
-      stream.close();
-      status.closed();
-    },
+  const { protocol = 'fdv1', pollIntervalMs = 30_000, baseUri = 'https://sdk.launchdarkly.com' } = options;
+  const stream = () => fdv2Stream(options);
+  const poll = () => fdv2Poll({ ...options, baseUri, pollIntervalMs, maxAnswerBytes: options.maxEventLength });
+  const ways: Readonly<Record<Protocol, () => readonly [Way, Way?]>> = {
+    fdv1: () => [fdv1Stream(options)],
+    fdv2: () => [stream(), poll()],
+    'fdv2-streaming': () => [stream()],
+    'fdv2-polling': () => [poll()],
   };
+  return startDataSystem({
+    ...options,
+    ways: ways[protocol](),
+    legacy: protocol === 'fdv1' ? undefined : fdv1Stream(options),
+    // Two polls may be late.
+    freshMs: Math.max(FRESH_MS, 3 * pollIntervalMs),
+  });
 }

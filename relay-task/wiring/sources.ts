@@ -18,9 +18,9 @@ import type {
   Outbound,
 } from '../ports.ts';
 import { startAutoConfigStream } from '../upstream/auto-config-stream.ts';
-import type { EventStreamTimes } from '../upstream/event-stream.ts';
 import { readDataSet } from '../upstream/messages.ts';
 import type { Place } from './stores.ts';
+import type { UpstreamTimes } from './upstreams.ts';
 
 export interface SourceOptions {
   readonly config: Config;
@@ -40,7 +40,7 @@ type AutoConfig = NonNullable<Config['autoConfig']>;
 export interface SourceTimings {
   readonly ssm?: Pick<SsmSourceOptions, 'intervalMs' | 'timings'>;
   /** Of LaunchDarkly's streams. */
-  readonly upstream?: EventStreamTimes;
+  readonly upstream?: UpstreamTimes;
 }
 
 /** The one source that the configuration names; it can be asked before it has started and after it has ended. */

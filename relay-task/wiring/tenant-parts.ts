@@ -4,12 +4,11 @@ import type { EnvironmentDescription, Log, Outbound } from '../ports.ts';
 import { limitLog } from '../status/log.ts';
 import { createMembershipMemory } from '../store/big-segments-cache.ts';
 import type { Hub } from '../streams/hub.ts';
-import type { EventStreamTimes } from '../upstream/event-stream.ts';
 import type { FileReload } from '../upstream/file.ts';
 import { createTenantBigSegments } from './big-segments.ts';
 import type { Stores } from './stores.ts';
 import type { TenantParts } from './tenant.ts';
-import { createUpstreams } from './upstreams.ts';
+import { createUpstreams, type UpstreamTimes } from './upstreams.ts';
 
 export interface TenantPartsOptions {
   readonly config: Config;
@@ -19,7 +18,7 @@ export interface TenantPartsOptions {
   readonly userAgent: string;
   /** Unlimited: environments may ask for more lines than the relay as a whole. */
   readonly log: Log;
-  readonly upstreamTimes: EventStreamTimes | undefined;
+  readonly upstreamTimes: UpstreamTimes | undefined;
   /** After every reading of an environment's flags file. Must not throw. */
   onReload?: ((environment: string, reload: FileReload) => void) | undefined;
 }
@@ -63,7 +62,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
       });
     },
     upstream: createUpstreams({
-      streamUri,
+      ...{ streamUri, baseUri, protocol: config.upstreamProtocol, pollIntervalMs: config.pollIntervalMs },
       outbound,
       userAgent,
       logOf,

@@ -1,19 +1,22 @@
 /** What feeds one environment: LaunchDarkly's stream, a watched file, or the data that came with its description. */
 import { createTurnstile, type Turnstile } from '../common/turnstile.ts';
 import type { Log, Outbound, UpstreamStatus } from '../ports.ts';
+import type { DataSystemTimes } from '../upstream/data-system.ts';
 import type { EventStreamTimes } from '../upstream/event-stream.ts';
 import { type FileReload, startFileSource } from '../upstream/file.ts';
 import { startFixed } from '../upstream/fixed.ts';
 import { startRotating } from '../upstream/rotating.ts';
-import { startStreaming } from '../upstream/streaming.ts';
+import { type StreamingOptions, startStreaming } from '../upstream/streaming.ts';
 import { firstKeyOf, sourceOf } from './admission.ts';
 import type { Tenant, TenantParts } from './tenant.ts';
 
-export interface UpstreamsOptions {
-  readonly streamUri: string;
+export type UpstreamTimes = EventStreamTimes & DataSystemTimes;
+
+export interface UpstreamsOptions
+  extends Pick<StreamingOptions, 'streamUri' | 'baseUri' | 'protocol' | 'pollIntervalMs'> {
   readonly outbound: Outbound;
   readonly userAgent: string;
-  readonly times?: EventStreamTimes | undefined;
+  readonly times?: UpstreamTimes | undefined;
   logOf(tenant: Tenant): Log;
   /** After every reading of an environment's flags file. Must not throw. */
   onReload?: ((environment: string, reload: FileReload) => void) | undefined;
@@ -23,7 +26,7 @@ export interface UpstreamsOptions {
 
 /** The function it returns rejects with RelayError FLAGS_FILE_INVALID. */
 export function createUpstreams(options: UpstreamsOptions): TenantParts['upstream'] {
-  const { streamUri, outbound, userAgent, times, logOf } = options;
+  const { streamUri, baseUri, protocol, pollIntervalMs, outbound, userAgent, times, logOf } = options;
   const { atOnce, patienceMs } = options.connecting ?? { atOnce: 64, patienceMs: 1_000 };
   // Answers that arrive together are parsed together: thousands would block the event loop for seconds.
   const connecting = createTurnstile({ maxInside: atOnce });
@@ -52,7 +55,8 @@ export function createUpstreams(options: UpstreamsOptions): TenantParts['upstrea
             tell(status);
           },
           onEnvironmentId: (id) => tenant.admission.belongs(key, id),
-          streamUri,
+          ...{ streamUri, baseUri, protocol, pollIntervalMs },
+          generation: () => tenant.memory.generation,
           sdkKey: key,
           filter,
           userAgent,

@@ -56,6 +56,8 @@ export interface FakeUpstream {
   data: FlagData;
   /** Different data by request (by key, by filter); undefined means `data`. */
   dataFor: (request: RecordedRequest) => FlagData | undefined;
+  /** Another first text on a new stream than a put of its data. */
+  greetingFor: (request: RecordedRequest) => string | undefined;
   /** Headers of a stream's response. */
   headersFor: (request: RecordedRequest) => Readonly<Record<string, string>>;
   /** The answer to every request from now on; initially `stream`. */
@@ -103,6 +105,8 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
 
   async function write(response: ServerResponse, bytes: string | Uint8Array, chunkBytes?: number) {
     const buffer = typeof bytes === 'string' ? Buffer.from(bytes) : bytes;
+    // Ended, and not closed yet.
+    if (response.writableEnded) return;
     if (!chunkBytes) return void response.write(buffer);
     for (let at = 0; at < buffer.length && !response.destroyed; at += chunkBytes) {
       response.write(buffer.subarray(at, at + chunkBytes));
@@ -134,7 +138,10 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
       streams.delete(stream);
       request.endedAt = Date.now();
     });
-    if (answer === 'stream') void write(response, putText(fake.dataFor(request) ?? fake.data), fake.greetChunkBytes);
+    if (answer === 'stream') {
+      const greeting = fake.greetingFor(request) ?? putText(fake.dataFor(request) ?? fake.data);
+      void write(response, greeting, fake.greetChunkBytes);
+    }
   }
 
   const server = keptConnections(
@@ -172,6 +179,7 @@ export async function startFakeUpstream(data: Partial<FlagData> = {}): Promise<F
     },
     data: { flags: data.flags ?? {}, segments: data.segments ?? {} },
     dataFor: () => undefined,
+    greetingFor: () => undefined,
     headersFor: () => ({}),
     answer: 'stream',
     greetChunkBytes: undefined,

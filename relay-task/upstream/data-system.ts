@@ -1,0 +1,279 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { createBackoff } from '../common/backoff.ts';
+import { oncePerReason } from '../common/once-per-reason.ts';
+import { inSendingOrder } from '../common/prerequisites.ts';
+import type { Log, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
+import { type Held, isUnreadable } from './messages.ts';
+import { createStatus, type Failure } from './status.ts';
+import type { Step, Synchronizer, Way } from './synchronizer.ts';
+
+export interface DataSystemTimes {
+  /** The second way is tried when the first has delivered nothing for so long; 2 min, as in LaunchDarkly's SDKs. */
+  readonly fallbackMs?: number | undefined;
+  /** The same before anything was delivered at all; 5 s: half of the time that readiness waits for. */
+  readonly firstFallbackMs?: number | undefined;
+  /** The first way is tried again when the second has worked for so long; 5 min, as in LaunchDarkly's SDKs. */
+  readonly recoveryMs?: number | undefined;
+}
+
+export interface DataSystemOptions extends DataSystemTimes {
+  /** The first is used as long as it works. */
+  readonly ways: readonly [Way, Way?];
+  /** FDv1, for when LaunchDarkly asks for it. */
+  readonly legacy?: Way | undefined;
+  readonly sink: UpstreamSink;
+  readonly log: Log;
+  /** What memory holds. */
+  readonly held?: Held | undefined;
+  /**
+   * Changes whenever memory does, whoever changes it: only what was delivered last, and nothing since, is a basis for changes.
+   * Without it every transfer is a full one.
+   */
+  readonly generation?: (() => unknown) | undefined;
+  /** The data stops being current after this long without a sign of life. */
+  readonly freshMs: number;
+  onStatus?(status: UpstreamStatus): void;
+  /** LaunchDarkly says which environment the key belongs to; before the first event. */
+  onEnvironmentId?(id: string): void;
+  random?(): number;
+}
+
+/** A synchronizer that was started. */
+interface Member {
+  readonly way: Way;
+  synchronizer: Synchronizer | undefined;
+  left: boolean;
+  /** It has delivered, and has not failed since. */
+  isUp: boolean;
+  /** LaunchDarkly asks for FDv1, for so long in ms; 0: for good. */
+  fallbackMs: number | undefined;
+}
+
+/** No pause between two attempts of the other way is longer. */
+const MOST_MS = 3_600_000;
+/** What a timer can wait for, 24 days. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+/**
+ * Delivers what LaunchDarkly sends, by the first way that works, until it is closed. The one in use stays, and retries, until
+ * another one has delivered: no change of the way leaves a gap.
+ */
+export function startDataSystem(options: DataSystemOptions): Upstream {
+  const { ways, legacy, sink, log, held = () => undefined, generation, random } = options;
+  const { fallbackMs = 120_000, firstFallbackMs = 5_000, recoveryMs = 300_000 } = options;
+  const [first, second] = ways;
+  const status = createStatus({ onStatus: options.onStatus, freshMs: options.freshMs });
+  const warnIgnored = oncePerReason((reason) => log.warn('Ignored a message from LaunchDarkly', { reason }));
+  const attempts = createBackoff({ firstMs: fallbackMs, maxMs: MOST_MS }, random);
+  /** What memory has, if it is all that was delivered and nothing else. */
+  let known: { readonly state: string; readonly generation: unknown } | undefined;
+  let hasDelivered = false;
+  /** The other way was tried since something was delivered. */
+  let hasTried = false;
+  /** Tried beside the one in use. */
+  let candidate: Member | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  /** How long LaunchDarkly last asked for FDv1; 0: for good. */
+  let legacyMs = 0;
+
+  const hasBasis = () => known !== undefined && known.generation === generation?.();
+  const remember = (state: string | undefined) => {
+    known = state === undefined || !generation ? undefined : { state, generation: generation() };
+  };
+
+  function run(way: Way): Member {
+    const member: Member = { way, synchronizer: undefined, left: false, isUp: false, fallbackMs: undefined };
+    member.synchronizer = way.start(
+      {
+        onOpen(headers) {
+          if (member.left) return;
+          member.fallbackMs = fallbackIn(headers);
+          if (member === active) status.admitted();
+          else if (member.fallbackMs !== undefined && active.way === legacy)
+            return useLegacy(member, member.fallbackMs);
+          const id = headers['x-ld-envid'];
+          if (typeof id === 'string' && id !== '') options.onEnvironmentId?.(id);
+        },
+        onAlive: () => void (member === active && status.alive()),
+        onStep: (step, receivedAt) => (member.left ? undefined : take(member, step, receivedAt)),
+        onFailure: (failure) => void (member.left || fail(member, failure)),
+      },
+      () => (hasBasis() ? known?.state : undefined),
+    );
+    return member;
+  }
+
+  function take(member: Member, step: Step, receivedAt: number): Failure | 'reconnect' | undefined {
+    switch (step.kind) {
+      case 'full': {
+        const { items, unreadable, state } = step;
+        promote(member);
+        for (const { kind, key, reason } of unreadable) warnUnreadable(kind, key, reason);
+        sink.put(items, unreadable, receivedAt);
+        remember(state);
+        log.info('Received the full flag set from LaunchDarkly', {
+          items: items.length,
+          unreadable: unreadable.length,
+        });
+        return arrived(member);
+      }
+      case 'changes':
+        if (step.state !== undefined && !hasBasis()) return invalid('changes to a state that memory does not have');
+        if (step.state !== undefined) promote(member);
+        change(step.changes, receivedAt);
+        if (step.state === undefined) return undefined;
+        remember(step.state);
+        return arrived(member);
+      case 'current':
+        if (!hasBasis()) return invalid('nothing, although it was asked for everything');
+        promote(member);
+        return arrived(member);
+      case 'goodbye':
+        log.info('LaunchDarkly is closing the stream', { reason: step.reason });
+        if (step.fallbackMs !== undefined) useLegacy(member, step.fallbackMs);
+        return 'reconnect';
+      case 'ignored':
+        warnIgnored(step.why);
+        return undefined;
+      case 'invalid':
+        return { kind: 'INVALID_DATA', message: step.problem };
+      default:
+        return undefined;
+    }
+  }
+
+  function change(changes: Extract<Step, { kind: 'changes' }>['changes'], receivedAt: number): void {
+    const items = changes.flatMap((one) => (isUnreadable(one) ? [] : one));
+    for (const one of changes) {
+      if (!isUnreadable(one)) continue;
+      warnUnreadable(one.kind, one.key, one.reason);
+      sink.skip(one);
+    }
+    // A transfer is one change: no reader of the parts finds a flag before what it names.
+    for (const item of items.length > 1 ? inSendingOrder(items, held) : items) sink.upsert(item, receivedAt);
+  }
+
+  function warnUnreadable(kind: string, key: string, reason: string): void {
+    log.warn('Item is invalid and was ignored; still serving its previous version', { kind, key, reason });
+  }
+
+  /** Memory is what LaunchDarkly has. */
+  function arrived(member: Member): undefined {
+    const wasUp = member.isUp;
+    member.isUp = true;
+    hasDelivered = true;
+    hasTried = false;
+    attempts.reset();
+    status.completed();
+    if (member.fallbackMs !== undefined && member.way !== legacy) useLegacy(member, member.fallbackMs);
+    else if (!wasUp) plan();
+    return undefined;
+  }
+
+  function fail(member: Member, failure: Failure): void {
+    const asked = fallbackIn(failure.headers ?? {}) ?? member.fallbackMs;
+    if (member === active) status.failed(failure);
+    const wasUp = member.isUp;
+    member.isUp = false;
+    if (asked !== undefined && member.way !== legacy) {
+      useLegacy(member, asked);
+      return;
+    }
+    if (member === candidate) {
+      leave(member);
+      candidate = undefined;
+      plan();
+      return;
+    }
+    // Nothing to wait for: it is known not to work.
+    const isUrgent = !hasTried && (failure.refused === true || !hasDelivered);
+    if (!candidate && (wasUp || isUrgent)) plan(isUrgent);
+  }
+
+  /** From now on this is the one in use. */
+  function promote(member: Member): void {
+    if (member === active) return;
+    log.info('Flags come from LaunchDarkly in another way now', { way: member.way.name, before: active.way.name });
+    leave(active);
+    active = member;
+    candidate = undefined;
+  }
+
+  function leave(member: Member | undefined): void {
+    if (!member || member.left) return;
+    member.left = true;
+    member.synchronizer?.close();
+  }
+
+  /** LaunchDarkly asks this one for FDv1. */
+  function useLegacy(member: Member, forMs: number): void {
+    if (!legacy) return;
+    legacyMs = Math.min(forMs, LONGEST_TIMER_MS);
+    leave(candidate);
+    candidate = undefined;
+    if (active.way !== legacy) {
+      log.warn('LaunchDarkly asks for FDv1; changing to it', { way: member.way.name, forMs: forMs || 'good' });
+      leave(active);
+      active = run(legacy);
+    }
+    plan();
+  }
+
+  /** Decides when to try another way than the one in use. */
+  function plan(isUrgent = false): void {
+    if (candidate && !(active.isUp && active.way === first)) return;
+    clearTimeout(timer);
+    leave(candidate);
+    candidate = undefined;
+    if (active.way === legacy) {
+      if (legacyMs > 0) timer = setTimeout(() => attempt(first), legacyMs);
+      return;
+    }
+    const other = active.way === first ? second : first;
+    if (other && !(active.isUp && active.way === first)) timer = setTimeout(() => attempt(other), waitMs(isUrgent));
+  }
+
+  function waitMs(isUrgent: boolean): number {
+    if (active.isUp) return recoveryMs;
+    if (hasTried) return attempts.next();
+    if (isUrgent) return 0;
+    return hasDelivered ? fallbackMs : firstFallbackMs;
+  }
+
+  function attempt(way: Way): void {
+    hasTried = true;
+    const member = run(way);
+    candidate = member;
+    // A stream that is open and says nothing does not work either.
+    timer = setTimeout(() => {
+      leave(member);
+      candidate = undefined;
+      plan();
+    }, fallbackMs);
+  }
+
+  let active = run(first);
+  plan();
+
+  return {
+    status: status.read,
+    async close() {
+      clearTimeout(timer);
+      leave(candidate);
+      leave(active);
+      status.closed();
+    },
+  };
+}
+
+function invalid(what: string): Failure {
+  return { kind: 'INVALID_DATA', message: `LaunchDarkly sent ${what}` };
+}
+
+/** For how long LaunchDarkly asks for FDv1 by these headers, in ms; 0: for good; undefined: it does not ask. */
+function fallbackIn(headers: IncomingHttpHeaders): number | undefined {
+  const [asked, ttl] = ['x-ld-fd-fallback', 'x-ld-fd-fallback-ttl'].map((name) => String(headers[name] ?? ''));
+  if (asked?.toLowerCase() !== 'true') return undefined;
+  const seconds = Number.parseInt(ttl ?? '', 10);
+  return Number.isNaN(seconds) ? 0 : Math.max(0, seconds) * 1_000;
+}

@@ -1,0 +1,87 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { collectChunks } from '../common/http-request.ts';
+import type { Outbound } from '../ports.ts';
+import { connect } from './connect.ts';
+import type { Failure } from './status.ts';
+
+export class FailureError extends Error {
+  readonly failure: Failure;
+  constructor(failure: Failure) {
+    super(failure.message);
+    this.failure = failure;
+  }
+}
+
+export interface DownloadOptions {
+  readonly userAgent: string;
+  readonly outbound?: Outbound | undefined;
+  /** 3 s. */
+  readonly connectTimeoutMs?: number | undefined;
+  /** From the connection to the response headers; 30 s, since the first response may be large. */
+  readonly answerTimeoutMs?: number | undefined;
+  /** Between two chunks of the body; 30 s. */
+  readonly silenceTimeoutMs?: number | undefined;
+  /** 256 MiB. */
+  readonly maxAnswerBytes?: number | undefined;
+}
+
+export interface Download {
+  /** 2xx, or 304 to a request with an ETag. */
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
+  readonly chunks: readonly Buffer[];
+}
+
+/** Fetches JSON. Follows redirects. Rejects with a FailureError. */
+export function download(
+  { url, key, etag }: { readonly url: URL; readonly key: string; readonly etag?: string | undefined },
+  options: DownloadOptions,
+  signal: AbortSignal,
+): Promise<Download> {
+  const { silenceTimeoutMs = 30_000, maxAnswerBytes = 256 * 1024 * 1024 } = options;
+  return new Promise((resolve, reject) => {
+    let abandon = () => {};
+    let timer: NodeJS.Timeout | undefined;
+    const end = () => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+    };
+    const fail = (failure: Failure) => {
+      end();
+      abandon();
+      reject(new FailureError(failure));
+    };
+    const broken = (message: string) => fail({ kind: 'NETWORK_ERROR', message });
+    const onAbort = () => broken('the request was cancelled');
+    signal.addEventListener('abort', onAbort);
+    const connection = connect({
+      url,
+      outbound: options.outbound,
+      connectTimeoutMs: options.connectTimeoutMs ?? 3_000,
+      headTimeoutMs: options.answerTimeoutMs ?? 30_000,
+      headers: {
+        ...{ Authorization: key, 'User-Agent': options.userAgent, Accept: 'application/json' },
+        ...(etag !== undefined && { 'If-None-Match': etag }),
+      },
+      onFailure: fail,
+      onResponse(response) {
+        abandon = () => response.destroy();
+        const silent = () => broken(`${url.host} stopped sending before the end of its answer`);
+        timer = setTimeout(silent, silenceTimeoutMs);
+        response.on('data', () => timer?.refresh());
+        collectChunks(response, maxAnswerBytes).then(
+          (chunks) => {
+            end();
+            resolve({ status: response.statusCode ?? 0, headers: response.headers, chunks });
+          },
+          (error: Error) => {
+            const kind = response.errored ? 'NETWORK_ERROR' : 'INVALID_DATA';
+            fail({ kind, message: `${url.host} ${error.message}` });
+          },
+        );
+      },
+    });
+    abandon = () => connection.abort();
+    if (signal.aborted) onAbort();
+  });
+}

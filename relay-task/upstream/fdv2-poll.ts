@@ -1,0 +1,129 @@
+import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
+import { describeError } from '../common/http-request.ts';
+import { isObject } from '../common/json.ts';
+import { elementsOf, membersOf } from '../common/json-text.ts';
+import { sleep } from '../common/pause.ts';
+import { joinInSlices, parseInSlices } from '../common/sliced-json.ts';
+import { inSlices } from '../common/slices.ts';
+import type { Log, Outbound } from '../ports.ts';
+import { type DownloadOptions, download, FailureError } from './download.ts';
+import { streamUrl } from './event-stream.ts';
+import { createFDv2Reader } from './fdv2-reader.ts';
+import type { Held } from './messages.ts';
+import type { Failure } from './status.ts';
+import { queryOf } from './streams.ts';
+import type { Synchronizer, SynchronizerEvents, Way } from './synchronizer.ts';
+
+export interface FDv2PollOptions extends Pick<DownloadOptions, 'userAgent' | 'connectTimeoutMs'> {
+  /** LaunchDarkly's server or another relay; `/sdk/poll` is appended to its path. */
+  readonly baseUri: string;
+  readonly sdkKey: string;
+  readonly filter?: string | undefined;
+  readonly outbound?: Outbound | undefined;
+  readonly log: Log;
+  readonly held?: Held | undefined;
+  /** Between two polls. */
+  readonly pollIntervalMs: number;
+  /** After a response that needs someone to act, such as 401; from 5 min to 1 h. */
+  readonly refusedBackoff?: BackoffTimes | undefined;
+  /** Of one answer; 128 MiB. */
+  readonly maxAnswerBytes?: number | undefined;
+  random?(): number;
+}
+
+/** FDv2's `/sdk/poll`. Throws CONFIG_INVALID when `baseUri` is not an http or https address. */
+export function fdv2Poll(options: FDv2PollOptions): Way {
+  streamUrl(options.baseUri, '/sdk/poll', '');
+  return { name: 'polling', start: (events, basis) => startPoll(options, events, basis) };
+}
+
+function startPoll(
+  options: FDv2PollOptions,
+  events: SynchronizerEvents,
+  basis: () => string | undefined,
+): Synchronizer {
+  const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = 128 * 1024 * 1024 } = options;
+  const slow = createBackoff(options.refusedBackoff ?? { firstMs: 300_000, maxMs: 3_600_000 }, options.random);
+  const closing = new AbortController();
+  const { signal } = closing;
+  /** Of the last answer. */
+  let last: { readonly url: string; readonly etag: string | undefined } | undefined;
+
+  async function poll(): Promise<void> {
+    const known = basis();
+    const url = streamUrl(baseUri, '/sdk/poll', queryOf({ basis: known, filter }));
+    const etag = known !== undefined && last?.url === url.href ? last.etag : undefined;
+    const answer = await download({ url, key: sdkKey, etag }, { ...options, maxAnswerBytes }, signal);
+    if (signal.aborted) return;
+    events.onOpen(answer.headers);
+    const receivedAt = performance.now();
+    const failure =
+      answer.status === 304
+        ? events.onStep({ kind: 'current' }, receivedAt)
+        : await inSlices(take(await inSlices(joinInSlices(answer.chunks)), receivedAt));
+    if (typeof failure === 'object') throw new FailureError(failure);
+    if (signal.aborted) return;
+    events.onAlive();
+    last = { url: url.href, etag: answer.headers.etag ?? (answer.status === 304 ? etag : undefined) };
+    slow.reset();
+  }
+
+  /** Reports the events of an answer one by one. */
+  function* take(body: Buffer, receivedAt: number): Generator<void, Failure | 'reconnect' | undefined> {
+    const reader = createFDv2Reader({ held: options.held, maxLength: maxAnswerBytes });
+    let isComplete = false;
+    for (const { event, data } of yield* eventsIn(body)) {
+      if (signal.aborted) return undefined;
+      const step = reader.read(event, data);
+      isComplete ||= step.kind === 'full' || step.kind === 'changes' || step.kind === 'current';
+      const verdict = events.onStep(step, receivedAt);
+      if (verdict !== undefined) return verdict;
+      yield;
+    }
+    return isComplete ? undefined : invalid('the answer to a poll ends before its payload was transferred');
+  }
+
+  async function run(): Promise<void> {
+    while (!signal.aborted) {
+      let delayMs = pollIntervalMs;
+      try {
+        await poll();
+      } catch (error) {
+        if (signal.aborted) return;
+        const failure = error instanceof FailureError ? error.failure : invalid(describeError(error));
+        const { kind, message, statusCode, refused } = failure;
+        if (refused) delayMs = Math.round(slow.next());
+        log.warn('Polling LaunchDarkly failed; retrying', { kind, reason: message, statusCode, delayMs });
+        events.onFailure(failure);
+      }
+      await sleep(delayMs, signal);
+    }
+  }
+  void run();
+
+  return { close: () => closing.abort() };
+}
+
+/** The events of an answer, `{"events":[{"event":NAME,"data":{…}},…]}`, with their data as text. Throws an Error. */
+function* eventsIn(body: Buffer): Generator<void, { readonly event: string | undefined; readonly data: string }[]> {
+  // What follows relies on valid JSON.
+  const value = yield* parseInSlices(body);
+  if (!isObject(value) || !Array.isArray(value.events)) throw new Error('the answer to a poll has no list of events');
+  const events = membersOf(body.toString('utf8')).get('events') ?? '[]';
+  const found: { readonly event: string | undefined; readonly data: string }[] = [];
+  for (const element of elementsOf(events)) {
+    if (!element.startsWith('{')) throw new Error('an event in the answer to a poll is not an object');
+    const members = membersOf(element);
+    const name = members.get('event');
+    found.push({
+      event: name?.startsWith('"') ? (JSON.parse(name) as string) : undefined,
+      data: members.get('data') ?? 'null',
+    });
+    yield;
+  }
+  return found;
+}
+
+function invalid(message: string): Failure {
+  return { kind: 'INVALID_DATA', message };
+}

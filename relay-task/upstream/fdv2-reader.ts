@@ -1,0 +1,154 @@
+/**
+ * Reads the events of FDv2, see `common/fdv2-events.ts`. What a client does with each event follows the protocol handlers of
+ * @launchdarkly/js-sdk-common 2.26 and of LaunchDarkly's Go SDK 7.14; where they skip a damaged event and commit the rest, this
+ * one asks for everything again.
+ */
+import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { isObject, type JsonObject } from '../common/json.ts';
+import { parseSliced, type SlicedJson } from '../common/json-text.ts';
+import { createTombstone } from '../common/tombstone.ts';
+import type { UnreadableItem } from '../ports.ts';
+import { type Held, isUnreadable, isVersion, readItem, show } from './messages.ts';
+import type { Step } from './synchronizer.ts';
+
+export interface FDv2Reader {
+  /** Never throws. Problems quote only keys, versions and kinds of the payload. */
+  read(event: string | undefined, text: string): Step;
+}
+
+export interface FDv2ReaderOptions {
+  readonly held?: Held | undefined;
+  /** Of one transfer, in characters; 128 Mi. */
+  readonly maxLength?: number | undefined;
+}
+
+const kinds: Readonly<Record<string, Kind>> = { flag: 'features', segment: 'segments' };
+
+const pending = { kind: 'pending' } as const;
+const ignored = (why: string) => ({ kind: 'ignored', why }) as const;
+const invalid = (problem: string) => ({ kind: 'invalid', problem }) as const;
+
+/** A reader of one connection, or of one answer. */
+export function createFDv2Reader({ held, maxLength = 128 * 1024 * 1024 }: FDv2ReaderOptions): FDv2Reader {
+  /** Undefined: LaunchDarkly has not said yet what it sends. */
+  let transfer: 'full' | 'changes' | undefined;
+  /** Of an object that comes twice the last counts. */
+  let changes = new Map<string, Item | UnreadableItem>();
+  let length = 0;
+
+  function begin(next: typeof transfer): void {
+    transfer = next;
+    changes = new Map();
+    length = 0;
+  }
+
+  function readIntent({ payloads }: JsonObject): Step {
+    // Only the first one counts: there is one payload so far.
+    const [payload] = Array.isArray(payloads) ? (payloads as unknown[]) : [];
+    if (!isObject(payload)) return invalid('a server-intent names no payload');
+    switch (payload.intentCode) {
+      case 'xfer-full':
+        begin('full');
+        return pending;
+      case 'xfer-changes':
+        begin('changes');
+        return pending;
+      case 'none':
+        begin('changes');
+        return { kind: 'current' };
+      default:
+        return ignored(`a server-intent with the code ${show(payload.intentCode)}`);
+    }
+  }
+
+  function readChange(event: 'put-object' | 'delete-object', body: JsonObject, json: SlicedJson): Step {
+    if (transfer === undefined) return ignored(`a ${event} before any server-intent`);
+    const { key } = body;
+    if (typeof body.kind !== 'string' || typeof key !== 'string' || key === '')
+      return invalid(`a ${event} has no kind or no key`);
+    const kind = Object.hasOwn(kinds, body.kind) ? kinds[body.kind] : undefined;
+    if (kind === undefined) return ignored(`a ${event} of the kind ${show(body.kind)}`);
+    const id = `${kind} ${key}`;
+    if (event === 'delete-object') changes.set(id, readDeletion(kind, key, body));
+    else changes.set(id, readPut(kind, key, body, json.members([])?.get('object') ?? ''));
+    return pending;
+  }
+
+  function readPut(kind: Kind, key: string, { object, version }: JsonObject, text: string): Item | UnreadableItem {
+    const before = held?.(kind, key);
+    if (before?.json === text) return before;
+    if (!isObject(object)) return { kind, key, reason: `must be an object, not ${show(object)}` };
+    // What an object does not say itself, its envelope says.
+    const missing = { ...(object.key === undefined && { key }), ...(object.version === undefined && { version }) };
+    const added = Object.entries(missing).map(([name, value]) => `"${name}":${JSON.stringify(value) ?? 'null'}`);
+    if (added.length === 0) return readItem(kind, key, object, text) ?? { kind, key, reason: 'must not be null' };
+    const rest = Object.keys(object).length === 0 ? '}' : `,${text.slice(1)}`;
+    return readItem(kind, key, { ...missing, ...object }, `{${added.join(',')}${rest}`)!;
+  }
+
+  function readTransferred({ state }: JsonObject): Step {
+    if (transfer === undefined) return invalid('a payload-transferred before any server-intent');
+    if (typeof state !== 'string') return invalid('a payload-transferred has no state');
+    const all = [...changes.values()];
+    const isFull = transfer === 'full';
+    // What follows without another intent are changes.
+    begin('changes');
+    if (!isFull) return { kind: 'changes', changes: all, state };
+    const items = all.filter((one): one is Item => !isUnreadable(one));
+    return { kind: 'full', items, unreadable: all.filter(isUnreadable), state };
+  }
+
+  function readGoodbye({ reason, protocolFallbackTTL: seconds }: JsonObject): Step {
+    begin(undefined);
+    const isFallback = typeof seconds === 'number' && Number.isFinite(seconds);
+    return {
+      kind: 'goodbye',
+      reason: typeof reason === 'string' ? reason : 'none given',
+      ...(isFallback && { fallbackMs: Math.max(0, seconds) * 1_000 }),
+    };
+  }
+
+  return {
+    read(event, text) {
+      if (event === undefined || !known.has(event))
+        return ignored(`an event of the unknown kind ${show(event ?? 'message')}`);
+      length += text.length;
+      if (length > maxLength) return invalid(`a transfer is longer than ${maxLength} characters`);
+      let json: SlicedJson;
+      try {
+        json = parseSliced(text);
+      } catch {
+        return invalid(`a ${event} of ${text.length} characters is not JSON`);
+      }
+      const body = json.value;
+      if (!isObject(body)) return invalid(`a ${event} is ${show(body)}, not an object`);
+      switch (event) {
+        case 'server-intent':
+          return readIntent(body);
+        case 'put-object':
+        case 'delete-object':
+          return readChange(event, body, json);
+        case 'payload-transferred':
+          return readTransferred(body);
+        case 'goodbye':
+          return readGoodbye(body);
+        case 'error':
+          // What was sent of the payload counts no more; the server sends it again, under the same intent or another one.
+          begin(transfer);
+          return ignored(`an error: ${show(body.reason)}`);
+        default:
+          return pending;
+      }
+    },
+  };
+}
+
+const known: ReadonlySet<string> = new Set([
+  ...['server-intent', 'put-object', 'delete-object', 'payload-transferred', 'goodbye', 'error', 'heart-beat'],
+]);
+
+function readDeletion(kind: Kind, key: string, { version }: JsonObject): Item | UnreadableItem {
+  return isVersion(version)
+    ? createTombstone(kind, key, version)
+    : { kind, key, reason: `a deletion with the version ${show(version)}` };
+}

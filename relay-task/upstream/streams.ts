@@ -1,0 +1,89 @@
+/** LaunchDarkly's streams of flags, in both protocols. */
+import type { Log, Outbound } from '../ports.ts';
+import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
+import { createFDv2Reader } from './fdv2-reader.ts';
+import { type Held, readMessage } from './messages.ts';
+import type { Step, SynchronizerEvents, Way } from './synchronizer.ts';
+
+export interface FlagStreamOptions extends EventStreamTimes {
+  /** LaunchDarkly's stream server or another relay; `/all` or `/sdk/stream` is appended to its path. */
+  readonly streamUri: string;
+  readonly sdkKey: string;
+  /** The key of a payload filter. */
+  readonly filter?: string | undefined;
+  readonly log: Log;
+  /** `EdgeFlagRelay/<version>` */
+  readonly userAgent: string;
+  /** Absent: a direct connection. */
+  readonly outbound?: Outbound | undefined;
+  /** What memory holds. After a reconnect most items are unchanged and are not validated again. */
+  readonly held?: Held | undefined;
+}
+
+/** FDv1's `/all`. Throws CONFIG_INVALID when `streamUri` is not an http or https address. */
+export function fdv1Stream(options: FlagStreamOptions): Way {
+  const url = streamUrl(options.streamUri, '/all', queryOf({ filter: options.filter }));
+  return {
+    name: "FDv1's stream",
+    start: (events) =>
+      startEventStream({
+        ...common(options, events),
+        url,
+        onOpen: events.onOpen,
+        onEvent: (event, data, receivedAt) => events.onStep(stepOf(readMessage(event, data, options.held)), receivedAt),
+      }),
+  };
+}
+
+/** FDv2's `/sdk/stream`. Throws CONFIG_INVALID when `streamUri` is not an http or https address. */
+export function fdv2Stream(options: FlagStreamOptions): Way {
+  const { filter, held, maxEventLength: maxLength } = options;
+  const url = streamUrl(options.streamUri, '/sdk/stream', '');
+  return {
+    name: "FDv2's stream",
+    start(events, basis) {
+      let reader = createFDv2Reader({ held, maxLength });
+      return startEventStream({
+        ...common(options, events),
+        url,
+        query: () => queryOf({ basis: basis(), filter }),
+        onOpen(headers) {
+          reader = createFDv2Reader({ held, maxLength });
+          events.onOpen(headers);
+        },
+        onEvent: (event, data, receivedAt) => events.onStep(reader.read(event, data), receivedAt),
+      });
+    },
+  };
+}
+
+function common({ held: _, ...options }: FlagStreamOptions, { onAlive, onFailure }: SynchronizerEvents) {
+  return {
+    ...options,
+    name: 'LaunchDarkly stream',
+    rejected: 'LaunchDarkly rejected the SDK key; keeping the current flags, retrying slowly',
+    key: options.sdkKey,
+    onAlive,
+    onFailure,
+  };
+}
+
+function stepOf(message: ReturnType<typeof readMessage>): Step {
+  switch (message.kind) {
+    case 'put':
+      return { kind: 'full', items: message.items, unreadable: message.unreadable, state: undefined };
+    case 'upsert':
+    case 'skip':
+      return { kind: 'changes', changes: [message.item], state: undefined };
+    default:
+      return message;
+  }
+}
+
+/** A query without what is empty. */
+export function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
+  const parts = Object.entries(parameters).flatMap(([name, value]) =>
+    value === undefined || value === '' ? [] : `${name}=${encodeURIComponent(value)}`,
+  );
+  return parts.length === 0 ? '' : `?${parts.join('&')}`;
+}

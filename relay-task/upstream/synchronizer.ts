@@ -1,0 +1,62 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { Item } from '../../lib/flag-table/index.ts';
+import type { UnreadableItem } from '../ports.ts';
+import type { Failure } from './status.ts';
+
+/** One way to get flags and their changes, such as a stream or polling. Retries every failure until it is closed. */
+export interface Synchronizer {
+  /** Reports nothing any more. */
+  close(): void;
+}
+
+/** What it reports. None of this throws, but each may close it. */
+export interface SynchronizerEvents {
+  /** LaunchDarkly accepted the key. */
+  onOpen(headers: IncomingHttpHeaders): void;
+  /** Data arrived, possibly just a heartbeat. */
+  onAlive(): void;
+  /**
+   * One step; `receivedAt` as `performance.now()`. Returns undefined to go on, `reconnect` when LaunchDarkly asked for it, or a
+   * failure, which also begins again.
+   */
+  onStep(step: Step, receivedAt: number): Failure | 'reconnect' | undefined;
+  /** Called after each failure; it is tried again. */
+  onFailure(failure: Failure): void;
+}
+
+/** What an event means, in either protocol. */
+export type Step =
+  /** Part of a transfer, or nothing at all. */
+  | { readonly kind: 'pending' }
+  /** Everything. */
+  | {
+      readonly kind: 'full';
+      readonly items: readonly Item[];
+      readonly unreadable: readonly UnreadableItem[];
+      readonly state: string | undefined;
+    }
+  /** What leads from what memory has to the present state. */
+  | {
+      readonly kind: 'changes';
+      readonly changes: readonly (Item | UnreadableItem)[];
+      /** What to name as `basis` the next time; '': nothing. Undefined: the protocol has none. */
+      readonly state: string | undefined;
+    }
+  /** The state that was named is the present one. */
+  | { readonly kind: 'current' }
+  /** LaunchDarkly is about to close the stream. `fallbackMs`: and asks for FDv1, for so long; 0: for good. */
+  | { readonly kind: 'goodbye'; readonly reason: string; readonly fallbackMs?: number }
+  /** An unknown event or object, which LaunchDarkly's SDKs ignore as well. */
+  | { readonly kind: 'ignored'; readonly why: string }
+  /** What is being transferred is damaged: it has to begin again. */
+  | { readonly kind: 'invalid'; readonly problem: string };
+
+/**
+ * A way that can be started. `basis`: the state that memory has; '' if it has one without a name, undefined if none that
+ * changes could begin at.
+ */
+export interface Way {
+  /** For log lines. */
+  readonly name: string;
+  start(events: SynchronizerEvents, basis: () => string | undefined): Synchronizer;
+}

@@ -1,0 +1,222 @@
+/** Events of FDv2, one connection each. */
+import { internal } from '@launchdarkly/js-sdk-common';
+import { createFDv2Reader, type FDv2ReaderOptions } from '../../../relay-task/upstream/fdv2-reader.ts';
+import type { Step } from '../../../relay-task/upstream/synchronizer.ts';
+import { deleteObject, type FDv2Event, intent, putObject, transferred } from '../../support/fake-fdv2.ts';
+import { flag, tombstone } from '../../support/items.ts';
+import { seededRandom } from '../store/seeded-random.ts';
+import { flagData, segmentData } from './support.ts';
+
+const full = intent('xfer-full');
+const changes = intent('xfer-changes');
+const put = (version: number, key = 'a') => putObject('flag', flagData(key, version));
+const event = (name: string, data: unknown): FDv2Event => ({ event: name, data });
+
+function read(events: readonly FDv2Event[], options: FDv2ReaderOptions = {}): Step[] {
+  const reader = createFDv2Reader(options);
+  return events.map(({ event: name, data }) =>
+    reader.read(name, typeof data === 'string' ? data : JSON.stringify(data)),
+  );
+}
+const last = (events: readonly FDv2Event[], options?: FDv2ReaderOptions) => read(events, options).at(-1);
+const versions = (step: Step | undefined) => {
+  if (step?.kind === 'full') return step.items.map(({ key, version, deleted }) => [key, version, deleted]);
+  if (step?.kind !== 'changes') return step;
+  return step.changes.map((one) => ('reason' in one ? one : [one.key, one.version, one.deleted]));
+};
+
+test('a full transfer has everything, with the text of each object as it was sent', () => {
+  const text = '{"version":3,"key":"b",  "on":true,"salt":"1e2","big":12345678901234567890}';
+  const step = last([
+    full,
+    put(1),
+    event('put-object', `{"kind":"segment","key":"b","version":3,"object":${text}}`),
+    transferred('s'),
+  ]);
+  expect(step).toMatchObject({ kind: 'full', state: 's', unreadable: [] });
+  expect(step?.kind === 'full' && step.items.map(({ kind, key, version }) => [kind, key, version])).toEqual([
+    ['features', 'a', 1],
+    ['segments', 'b', 3],
+  ]);
+  expect(step?.kind === 'full' && step.items[1]?.json).toContain('"big":12345678901234567890');
+});
+
+test('nothing is delivered before its payload was transferred', () => {
+  expect(read([full, put(1), deleteObject('flag', 'b', 2)])).toEqual(Array(3).fill({ kind: 'pending' }));
+});
+
+test('what follows a transfer without another intent are changes', () => {
+  const steps = read([full, transferred('1'), put(2), deleteObject('flag', 'b', 4), transferred('2')]);
+  expect(steps.at(-1)).toMatchObject({ kind: 'changes', state: '2' });
+  expect(versions(steps.at(-1))).toEqual([
+    ['a', 2, false],
+    ['b', 4, true],
+  ]);
+  expect(steps.at(-1)).toMatchObject({ changes: [{}, tombstone('features', 'b', 4)] });
+});
+
+test('the intent none says that the state named is the present one, and changes may follow', () => {
+  const steps = read([intent('none'), put(2), transferred('2')]);
+  expect(steps.map(({ kind }) => kind)).toEqual(['current', 'pending', 'changes']);
+});
+
+test('of an object that comes twice in a transfer the last counts', () => {
+  expect(versions(last([changes, put(1), put(3), put(2), transferred('1')]))).toEqual([['a', 2, false]]);
+  expect(versions(last([changes, put(1), deleteObject('flag', 'a', 2), transferred('1')]))).toEqual([['a', 2, true]]);
+});
+
+test('another intent or an error forgets what was not transferred; after an error its intent still holds', () => {
+  expect(versions(last([full, put(1), changes, put(2, 'b'), transferred('1')]))).toEqual([['b', 2, false]]);
+  const step = last([full, put(1), event('error', { payload_id: 'p', reason: 'oops' }), put(2, 'b'), transferred('1')]);
+  expect(step?.kind).toBe('full');
+  expect(versions(step)).toEqual([['b', 2, false]]);
+});
+
+test('an object says its own key and version; what it lacks its envelope says', () => {
+  const { version: _, key: __, ...bare } = flagData('a', 9);
+  const step = (object: unknown) =>
+    last([changes, event('put-object', { kind: 'flag', key: 'a', version: 5, object }), transferred('1')]);
+  expect(versions(step(flagData('a', 9)))).toEqual([['a', 9, false]]);
+  const item = step(bare);
+  expect(versions(item)).toEqual([['a', 5, false]]);
+  expect(item?.kind === 'changes' && JSON.parse((item.changes[0] as { json: string }).json)).toMatchObject({
+    key: 'a',
+    version: 5,
+    ...bare,
+  });
+});
+
+test('an invalid object costs itself alone', () => {
+  const bad = event('put-object', {
+    kind: 'flag',
+    key: 'bad',
+    version: 1,
+    object: { key: 'bad', version: 1, rules: 'none' },
+  });
+  const worse = event('put-object', { kind: 'flag', key: 'worse', version: 1, object: null });
+  const gone = event('delete-object', { kind: 'flag', key: 'gone', version: 'x' });
+  const step = last([full, bad, worse, gone, put(1), transferred('1')]);
+  expect(versions(step)).toEqual([['a', 1, false]]);
+  expect(step?.kind === 'full' && step.unreadable.map(({ key }) => key)).toEqual(['bad', 'worse', 'gone']);
+});
+
+test('an item that memory has is taken as it is', () => {
+  const held = flag('a', 1);
+  const object = JSON.parse(held.json);
+  const step = last([full, putObject('flag', object), transferred('1')], {
+    held: (_, key) => (key === 'a' ? held : undefined),
+  });
+  expect(step?.kind === 'full' && step.items[0]).toBe(held);
+});
+
+test.each<[string, FDv2Event[], string]>([
+  ['JSON that is cut off', [full, event('put-object', '{"kind":"flag"')], 'put-object of 14 characters is not JSON'],
+  ['a list', [event('server-intent', [])], 'a server-intent is [], not an object'],
+  ['an intent without a payload', [event('server-intent', { payloads: [] })], 'names no payload'],
+  ['an intent without payloads', [event('server-intent', {})], 'names no payload'],
+  [
+    'an object without a key',
+    [full, event('put-object', { kind: 'flag', version: 1, object: {} })],
+    'has no kind or no key',
+  ],
+  [
+    'an object without a kind',
+    [full, event('put-object', { key: 'a', version: 1, object: {} })],
+    'has no kind or no key',
+  ],
+  ['a transfer without an intent', [transferred('1')], 'before any server-intent'],
+  ['a transfer without a state', [full, event('payload-transferred', { version: 1 })], 'has no state'],
+  [
+    'a transfer after a goodbye',
+    [full, event('goodbye', { reason: 'x' }), transferred('1')],
+    'before any server-intent',
+  ],
+])('%s is damage', (_, events, problem) => {
+  expect(last(events)).toEqual({ kind: 'invalid', problem: expect.stringContaining(problem) });
+});
+
+test('the size of one transfer has a limit, whatever its objects are', () => {
+  const many = Array.from({ length: 100 }, (_, index) => deleteObject('flag', `f${index}`, 1));
+  expect(last([full, ...many], { maxLength: 3_000 })).toMatchObject({
+    problem: 'a transfer is longer than 3000 characters',
+  });
+  expect(
+    last([full, ...many.slice(0, 20), transferred('1'), ...many.slice(0, 20), transferred('2')], { maxLength: 3_000 }),
+  ).toMatchObject({ kind: 'changes' });
+});
+
+test.each<[string, FDv2Event[], string]>([
+  ['event', [event('surprise', {})], 'an event of the unknown kind "surprise"'],
+  [
+    'kind of object',
+    [full, event('put-object', { kind: 'toString', key: 'a', version: 1, object: {} })],
+    'a put-object of the kind "toString"',
+  ],
+  ['intent', [intent('xfer-none')], 'a server-intent with the code "xfer-none"'],
+  ['object before an intent', [put(1)], 'a put-object before any server-intent'],
+])('an unknown %s is ignored, with a reason', (_, events, why) => {
+  expect(last(events)).toEqual({ kind: 'ignored', why });
+});
+
+test('a goodbye has its reason, and may ask for FDv1', () => {
+  expect(last([event('goodbye', { reason: 'deploy' })])).toEqual({ kind: 'goodbye', reason: 'deploy' });
+  expect(last([event('goodbye', { reason: 'x', protocolFallbackTTL: 60 })])).toMatchObject({ fallbackMs: 60_000 });
+  expect(last([event('goodbye', { reason: 'x', protocolFallbackTTL: -5 })])).toMatchObject({ fallbackMs: 0 });
+  expect(last([event('goodbye', { protocolFallbackTTL: '60' })])).toEqual({ kind: 'goodbye', reason: 'none given' });
+});
+
+interface OfficialPayload {
+  readonly type: 'full' | 'partial' | 'none';
+  readonly state?: string;
+  readonly updates: readonly {
+    readonly kind: string;
+    readonly key: string;
+    readonly version: number;
+    deleted?: boolean;
+  }[];
+}
+
+/** Expected values come from the handler of LaunchDarkly's SDKs, which sees the same events. */
+test('random events give the payloads that the official handler gives', () => {
+  for (let seed = 1; seed <= 300; seed++) {
+    const random = seededRandom(seed);
+    const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
+    const key = () => pick(['a', 'b', 'c', 'd']);
+    const version = () => 1 + Math.floor(random() * 50);
+    const makers: readonly (() => FDv2Event)[] = [
+      () => put(version(), key()),
+      () => put(version(), key()),
+      () => putObject('segment', segmentData(key(), version())),
+      () => putObject('unknown', segmentData(key(), version())),
+      () => deleteObject(pick(['flag', 'segment']), key(), version()),
+      () => transferred(`s${version()}`),
+      () => transferred(`s${version()}`),
+      () => intent(pick(['xfer-full', 'xfer-changes', 'none', 'other'])),
+      () => event('heart-beat', {}),
+      () => event('surprise', {}),
+      () => event('error', { reason: 'x' }),
+    ];
+    const events = [intent(pick(['xfer-full', 'xfer-changes'])), ...Array.from({ length: 60 }, () => pick(makers)())];
+    const wanted: unknown[] = [];
+    const processor = new internal.PayloadProcessor({ flag: (one: unknown) => one, segment: (one: unknown) => one });
+    processor.addPayloadListener(({ type, state, updates }: OfficialPayload) => {
+      const latest = new Map(
+        updates.map((one) => [`${one.kind} ${one.key}`, [one.kind, one.key, one.version, one.deleted ?? false]]),
+      );
+      wanted.push(type === 'none' ? ['current'] : [type, state, [...latest.values()].sort()]);
+    });
+    processor.processEvents(events as never);
+    const got = read(events).flatMap((step): unknown[] => {
+      if (step.kind === 'current') return [['current']];
+      if (step.kind !== 'full' && step.kind !== 'changes') return [];
+      const all = step.kind === 'full' ? step.items : step.changes;
+      const named = all.map((one) => {
+        expect(one).not.toHaveProperty('reason');
+        const { kind, key: itsKey, version: its, deleted } = one as ReturnType<typeof flag>;
+        return [kind === 'features' ? 'flag' : 'segment', itsKey, its, deleted];
+      });
+      return [[step.kind === 'full' ? 'full' : 'partial', step.state, named.sort()]];
+    });
+    expect({ seed, got }).toEqual({ seed, got: wanted });
+  }
+});
