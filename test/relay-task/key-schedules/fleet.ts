@@ -3,6 +3,7 @@ import type { Variables } from '../../../relay-task/config/config.ts';
 import { startConsul } from '../../support/consul-server.ts';
 import { startTable } from '../../support/dynalite.ts';
 import { type FakeAutoConfig, startFakeAutoConfig } from '../../support/fake-auto-config.ts';
+import { basisOf, type FDv2Data, intent, putObject, textOf, transferred } from '../../support/fake-fdv2.ts';
 import type { Answer, RecordedRequest } from '../../support/fake-upstream.ts';
 import { hasRedis, startRedis } from '../../support/redis.ts';
 import { hastyTimings } from '../../support/rotating-sources.ts';
@@ -57,7 +58,8 @@ export async function openStore(
 /** After this time a relay has read the head of an open stream. */
 const HEARD_MS = 1_000;
 
-const isOfFlags = ({ url }: RecordedRequest) => url.startsWith('/all');
+const isOfFlags = ({ url }: RecordedRequest) => /^\/(all|sdk\/stream|sdk\/poll)\b/.test(url);
+const isPoll = ({ url }: RecordedRequest) => url.startsWith('/sdk/poll');
 const keyIn = ({ headers }: RecordedRequest) => String(headers.authorization);
 
 /** LaunchDarkly as one relay sees it. */
@@ -76,17 +78,36 @@ async function openLaunchDarkly(world: World, { pick, random }: Choices) {
     if (isGarbled) data.flags.whose = { key: 'whose', version: world.versionOf(environment), rules: 'none' };
     return data;
   };
+  /** Another state while it is garbled: what could not be read then is sent again. */
+  const stateOf = (environment: string) =>
+    `${environment}-${world.versionOf(environment)}${isGarbled ? '-garbled' : ''}`;
+  const putsOf = (environment: string) =>
+    Object.values(dataFor(environment).flags).map((flag) => putObject('flag', flag as FDv2Data));
+  function eventsFor(request: RecordedRequest) {
+    const environment = world.environmentOf(keyIn(request));
+    const state = stateOf(environment);
+    if (basisOf(request) === state) return [intent('none')];
+    return [intent('xfer-full'), ...putsOf(environment), transferred(state)];
+  }
+  upstream.greetingFor = (request) =>
+    request.url.startsWith('/sdk/stream') ? eventsFor(request).map(textOf).join('') : undefined;
   /** The streams that told of their environment, by SDK key. */
   const told = new Map<string, RecordedRequest[]>();
+  const idHeaders = (request: RecordedRequest): Record<string, string> =>
+    world.sendsIds ? { 'X-LD-EnvID': idOf(world, keyIn(request)) } : {};
   upstream.headersFor = (request): Record<string, string> => {
     if (!isOfFlags(request) || !world.sendsIds) return {};
     const sdkKey = keyIn(request);
     told.set(sdkKey, [...(told.get(sdkKey) ?? []), request]);
-    return { 'X-LD-EnvID': idOf(world, sdkKey) };
+    return idHeaders(request);
   };
   upstream.answer = (request) => {
     if (!isOfFlags(request)) return isAutoConfigSilent ? 'silent' : 'stream';
-    return trouble?.(keyIn(request)) ?? (world.accepts(keyIn(request)) ? 'stream' : { status: 401 });
+    const answer = trouble?.(keyIn(request)) ?? (world.accepts(keyIn(request)) ? 'stream' : { status: 401 });
+    if (!isPoll(request)) return answer;
+    if (answer === 'silent') return 'hang';
+    if (answer !== 'stream') return answer;
+    return { status: 200, headers: idHeaders(request), body: JSON.stringify({ events: eventsFor(request) }) };
   };
   const toSome = (answer: Answer) => {
     const one = random() < 0.5 ? pick(world.credentials.filter(({ kind }) => kind === 'sdkKey')).value : undefined;
@@ -128,12 +149,15 @@ async function openLaunchDarkly(world: World, { pick, random }: Choices) {
     },
     /** The environments' streams get both flags; those that hang get nothing. */
     async changed(environment: string) {
-      const { flags } = dataFor(environment);
       const to = (request: RecordedRequest) =>
         isOfFlags(request) &&
         trouble?.(keyIn(request)) === undefined &&
         world.environmentOf(keyIn(request)) === environment;
-      for (const flag of Object.values(flags))
+      if (world.protocol === 'fdv2') {
+        const text = [...putsOf(environment), transferred(stateOf(environment))].map(textOf).join('');
+        return upstream.send(text, { to });
+      }
+      for (const flag of Object.values(dataFor(environment).flags))
         await upstream.event('patch', { path: `/flags/${(flag as { key: string }).key}`, data: flag }, { to });
     },
   };
@@ -177,7 +201,8 @@ export async function openMember(
     const variables = {
       ...(await source.variables()),
       ...store.variables(proxy.port),
-      STREAM_URI: launchDarkly.fake.upstream.uri,
+      ...{ STREAM_URI: launchDarkly.fake.upstream.uri, BASE_URI: launchDarkly.fake.upstream.uri },
+      ...{ UPSTREAM_PROTOCOL: world.protocol, POLL_INTERVAL: '1s' },
     };
     relay = await startTestRelay({ ...variables, LOG_LEVEL: 'debug' }, { timings: hastyTimings });
   }

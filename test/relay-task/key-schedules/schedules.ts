@@ -106,7 +106,9 @@ async function settle({ world, members, clients, done }: Schedule): Promise<void
 async function runSchedule(seed: number): Promise<void> {
   const random = seededRandom(seed);
   const pick = <T>(list: readonly T[]): T => list[Math.floor(random() * list.length)]!;
-  const world = createWorld(sources[seed % sources.length]!, random() < 0.5);
+  // Every third time that all sources had their turn, by FDv2.
+  const protocol = Math.floor(seed / sources.length) % 3 === 1 ? 'fdv2' : 'fdv1';
+  const world = createWorld(sources[seed % sources.length]!, random() < 0.5, protocol);
   const storeName = pick(storeNames);
   const store = await openStore(storeName);
   const members = await Promise.all([0, 1, 2].map((number) => openMember(world, store, number, { random, pick })));
@@ -121,7 +123,7 @@ async function runSchedule(seed: number): Promise<void> {
     }
   } catch (error) {
     const { source, sendsIds, folders } = world;
-    const told = { seed, source, sendsIds, storeName, done: done.join(' '), folders };
+    const told = { seed, source, sendsIds, protocol, storeName, done: done.join(' '), folders };
     tell({ ...told, problem: String(error).slice(0, 1_500) });
     const lines = members.map(({ relay }) => (process.env.SEED ? relay?.lines.slice(-60) : undefined));
     throw new Error(`${JSON.stringify(told)}\n${error}\n${lines.map((one) => JSON.stringify(one)).join('\n')}`, {

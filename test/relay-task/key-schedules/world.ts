@@ -29,6 +29,8 @@ export interface World {
   readonly source: SourceName;
   /** Whether LaunchDarkly sends `X-LD-EnvID`. */
   readonly sendsIds: boolean;
+  /** In which LaunchDarkly sends flags. */
+  readonly protocol: 'fdv1' | 'fdv2';
   /** What the source says now. Changes count once `record` was called. */
   readonly folders: Folder[];
   /** Everything that it has said so far; the last is the present one. */
@@ -52,7 +54,7 @@ export interface World {
 export const environments = ['red', 'green', 'blue', 'gold'] as const;
 const firstVersions: Readonly<Record<string, number>> = { red: 1, green: 100, blue: 7, gold: 40 };
 
-export function createWorld(source: SourceName, sendsIds: boolean): World {
+export function createWorld(source: SourceName, sendsIds: boolean, protocol: World['protocol']): World {
   const states: State[] = [];
   const folders: Folder[] = [];
   const homes = new Map<string, string>();
@@ -84,7 +86,7 @@ export function createWorld(source: SourceName, sendsIds: boolean): World {
   }
 
   const world: World = {
-    ...{ source, sendsIds, folders, states, credentials, make, versionOf },
+    ...{ source, sendsIds, protocol, folders, states, credentials, make, versionOf },
     record: () => void states.push(structuredClone(folders)),
     environmentOf: (value) => homes.get(value) ?? 'nobody',
     end: (sdkKey) => void ended.add(sdkKey),
