@@ -57,12 +57,13 @@ function startPoll(
     if (signal.aborted) return;
     events.onOpen(answer.headers);
     const receivedAt = performance.now();
-    const failure =
+    const verdict =
       answer.status === 304
         ? events.onStep({ kind: 'current' }, receivedAt)
         : await inSlices(take(await inSlices(joinInSlices(answer.chunks)), receivedAt));
-    if (typeof failure === 'object') throw new FailureError(failure);
-    if (signal.aborted) return;
+    if (typeof verdict === 'object') throw new FailureError(verdict);
+    // An answer that is a goodbye confirms nothing.
+    if (signal.aborted || verdict === 'reconnect') return;
     events.onAlive();
     last = { url: url.href, etag: answer.headers.etag ?? (answer.status === 304 ? etag : undefined) };
     slow.reset();

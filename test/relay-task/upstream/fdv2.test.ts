@@ -284,6 +284,19 @@ describe('polling', () => {
     await eventually(() => expect(upstream.status().state).toBe('VALID'));
   });
 
+  test('an answer that is a goodbye changes nothing and confirms nothing', async () => {
+    const fake = await startFake(flagData('a', 1));
+    const { has, upstream, versions } = follow(fake, polling);
+    await has({ a: 1 });
+    fake.script = () => [intent('xfer-full'), { event: 'goodbye', data: { reason: 'deploy' } }];
+    const count = fake.requests('/sdk/poll').length;
+    await until('a goodbye that was read', () => fake.requests('/sdk/poll').length > count + 1);
+    const { checkedAt } = upstream.status();
+    await until('more of them', () => fake.requests('/sdk/poll').length > count + 4);
+    expect(upstream.status().checkedAt).toBe(checkedAt);
+    expect(versions()).toEqual({ a: 1 });
+  });
+
   test('an answer that is too large fails', async () => {
     const fake = await startFake(flagData('a', 1, { description: 'x'.repeat(5_000) }));
     const { upstream, lines } = follow(fake, { ...polling, maxEventLength: 4_000 });
