@@ -109,10 +109,11 @@ export const durationMs: Reader<number> = (value) => {
 };
 
 /** A duration of at least `minMs`, in milliseconds; `shown` is that minimum as a user would write it. */
-export function durationFrom(minMs: number, shown: string): Reader<number> {
+export function durationFrom(minMs: number, shown: string, maxMs = Infinity, shownMax = ''): Reader<number> {
   return (value) => {
     const result = durationMs(value);
     if ('value' in result && result.value < minMs) return { wanted: `a duration of at least ${shown}` };
+    if ('value' in result && result.value > maxMs) return { wanted: `a duration of at most ${shownMax}` };
     return result;
   };
 }

@@ -51,7 +51,7 @@ export const mainSettings = {
   pollIntervalMs: main.setting(
     'pollInterval',
     'POLL_INTERVAL',
-    durationFrom(1_000, '1s'),
+    durationFrom(1_000, '1s', 86_400_000, '24h'),
     '30s',
     'how often LaunchDarkly is asked for changes while flags come by polling',
   ),

@@ -1,8 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Item } from '../../lib/flag-table/index.ts';
 import { createBackoff } from '../common/backoff.ts';
 import { oncePerReason } from '../common/once-per-reason.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
-import type { Log, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
+import type { Log, UnreadableItem, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { type Held, isUnreadable } from './messages.ts';
 import { createStatus, type Failure } from './status.ts';
 import type { Step, Synchronizer, Way } from './synchronizer.ts';
@@ -51,6 +52,9 @@ interface Member {
 
 /** No pause between two attempts of the other way is longer. */
 const MOST_MS = 3_600_000;
+/** Statuses that may be about what was asked. */
+const badRequests: ReadonlySet<number | undefined> = new Set([400, 414, 422]);
+const MOST_WITHOUT_FLAGS_MS = 60_000;
 /** What a timer can wait for, 24 days. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -73,8 +77,11 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
   /** Tried beside the one in use. */
   let candidate: Member | undefined;
   let timer: NodeJS.Timeout | undefined;
-  /** How long LaunchDarkly last asked for FDv1; 0: for good. */
+  /** When the other way is tried, as `performance.now()`; Infinity: not planned. */
+  let dueAt = Number.POSITIVE_INFINITY;
+  /** How long LaunchDarkly last asked for FDv1; 0: for good. And until when that is. */
   let legacyMs = 0;
+  let legacyUntil = 0;
 
   const hasBasis = () => known !== undefined && known.generation === generation?.();
   const remember = (state: string | undefined) => {
@@ -94,7 +101,8 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
           const id = headers['x-ld-envid'];
           if (typeof id === 'string' && id !== '') options.onEnvironmentId?.(id);
         },
-        onAlive: () => void (member === active && status.alive()),
+        // What is alive and has not delivered confirms nothing.
+        onAlive: () => void (member === active && member.isUp && status.alive()),
         onStep: (step, receivedAt) => (member.left ? undefined : take(member, step, receivedAt)),
         onFailure: (failure) => void (member.left || fail(member, failure)),
       },
@@ -117,20 +125,32 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
         });
         return arrived(member);
       }
-      case 'changes':
-        if (step.state !== undefined && !hasBasis()) return invalid('changes to a state that memory does not have');
-        if (step.state !== undefined) promote(member);
+      case 'changes': {
+        if (step.state === undefined) {
+          change(step.changes, receivedAt);
+          return undefined;
+        }
+        if (!hasBasis()) return invalid('changes to a state that memory does not have');
+        // What comes from two ways at once may overlap.
+        const isOnlyWay = member === active && !candidate;
+        promote(member);
         change(step.changes, receivedAt);
-        if (step.state === undefined) return undefined;
         remember(step.state);
+        if (isOnlyWay && step.changes.some(isOlder)) {
+          known = undefined;
+          return invalid('a lower version than memory has');
+        }
         return arrived(member);
+      }
       case 'current':
         if (!hasBasis()) return invalid('nothing, although it was asked for everything');
         promote(member);
         return arrived(member);
       case 'goodbye':
         log.info('LaunchDarkly is closing the stream', { reason: step.reason });
+        member.isUp = false;
         if (step.fallbackMs !== undefined) useLegacy(member, step.fallbackMs);
+        else if (member === active) plan();
         return 'reconnect';
       case 'ignored':
         warnIgnored(step.why);
@@ -153,6 +173,10 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
     for (const item of items.length > 1 ? inSendingOrder(items, held) : items) sink.upsert(item, receivedAt);
   }
 
+  function isOlder(one: Item | UnreadableItem): boolean {
+    return !isUnreadable(one) && one.version < (held(one.kind, one.key)?.version ?? 0);
+  }
+
   function warnUnreadable(kind: string, key: string, reason: string): void {
     log.warn('Item is invalid and was ignored; still serving its previous version', { kind, key, reason });
   }
@@ -172,7 +196,9 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
 
   function fail(member: Member, failure: Failure): void {
     const asked = fallbackIn(failure.headers ?? {}) ?? member.fallbackMs;
-    if (member === active) status.failed(failure);
+    if (member === active || !active.isUp) status.failed(failure);
+    // It may be the state named that is refused.
+    if (member === active && badRequests.has(failure.statusCode)) known = undefined;
     const wasUp = member.isUp;
     member.isUp = false;
     if (asked !== undefined && member.way !== legacy) {
@@ -180,9 +206,8 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
       return;
     }
     if (member === candidate) {
-      leave(member);
-      candidate = undefined;
-      plan();
+      // Otherwise it retries until its time is over.
+      if (failure.refused) giveUp(member);
       return;
     }
     // Nothing to wait for: it is known not to work.
@@ -197,6 +222,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
     leave(active);
     active = member;
     candidate = undefined;
+    dueAt = Number.POSITIVE_INFINITY;
   }
 
   function leave(member: Member | undefined): void {
@@ -209,6 +235,8 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
   function useLegacy(member: Member, forMs: number): void {
     if (!legacy) return;
     legacyMs = Math.min(forMs, LONGEST_TIMER_MS);
+    legacyUntil = performance.now() + legacyMs;
+    dueAt = Number.POSITIVE_INFINITY;
     leave(candidate);
     candidate = undefined;
     if (active.way !== legacy) {
@@ -219,37 +247,46 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
     plan();
   }
 
-  /** Decides when to try another way than the one in use. */
+  /** Decides when to try another way than the one in use. Never later than was decided before. */
   function plan(isUrgent = false): void {
     if (candidate && !(active.isUp && active.way === first)) return;
-    clearTimeout(timer);
     leave(candidate);
     candidate = undefined;
-    if (active.way === legacy) {
-      if (legacyMs > 0) timer = setTimeout(() => attempt(first), legacyMs);
-      return;
-    }
+    clearTimeout(timer);
     const other = active.way === first ? second : first;
-    if (other && !(active.isUp && active.way === first)) timer = setTimeout(() => attempt(other), waitMs(isUrgent));
+    const waitMs = other ? waitFor(isUrgent) : Number.POSITIVE_INFINITY;
+    dueAt = waitMs === Number.POSITIVE_INFINITY ? waitMs : Math.min(dueAt, performance.now() + waitMs);
+    if (other && dueAt < Number.POSITIVE_INFINITY)
+      timer = setTimeout(() => attempt(other), Math.max(0, dueAt - performance.now()));
   }
 
-  function waitMs(isUrgent: boolean): number {
-    if (active.isUp) return recoveryMs;
-    if (hasTried) return attempts.next();
-    if (isUrgent) return 0;
-    return hasDelivered ? fallbackMs : firstFallbackMs;
+  /** How long until the other way is tried. */
+  function waitFor(isUrgent: boolean): number {
+    if (active.way === legacy && legacyMs > 0) return Math.max(0, legacyUntil - performance.now());
+    if (active.isUp) return active.way === first || active.way === legacy ? Number.POSITIVE_INFINITY : recoveryMs;
+    // Without any flags nothing is worth a long wait.
+    if (hasTried) return Math.min(attempts.next(), hasDelivered ? MOST_MS : MOST_WITHOUT_FLAGS_MS);
+    if (isUrgent && active.way !== legacy) return 0;
+    return hasDelivered || active.way === legacy ? fallbackMs : firstFallbackMs;
   }
 
   function attempt(way: Way): void {
     hasTried = true;
+    dueAt = Number.POSITIVE_INFINITY;
     const member = run(way);
     candidate = member;
     // A stream that is open and says nothing does not work either.
-    timer = setTimeout(() => {
-      leave(member);
-      candidate = undefined;
-      plan();
-    }, fallbackMs);
+    timer = setTimeout(() => giveUp(member), fallbackMs);
+  }
+
+  /** It did not work. */
+  function giveUp(member: Member): void {
+    if (member !== candidate) return;
+    leave(member);
+    candidate = undefined;
+    if (active.way === legacy && legacyMs > 0)
+      legacyUntil = performance.now() + Math.min(LONGEST_TIMER_MS, Math.max(legacyMs, attempts.next()));
+    plan();
   }
 
   let active = run(first);

@@ -105,13 +105,15 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
 
     function onResponse(response: IncomingMessage) {
       openedAt = performance.now();
+      response.on('error', (error) => fail({ kind: 'NETWORK_ERROR', message: describeError(error) }));
       options.onOpen?.(response.headers);
+      // The handler may have closed the stream.
+      if (over) return;
       slow.reset();
       // A peer that vanishes closes nothing, so only a timeout notices.
       watchdog = setTimeout(() => {
         fail({ kind: 'NETWORK_ERROR', message: `no data received within ${readTimeoutMs} ms` });
       }, readTimeoutMs);
-      response.on('error', (error) => fail({ kind: 'NETWORK_ERROR', message: describeError(error) }));
       response.on('close', () => fail({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
       const encoding = response.headers['content-encoding'];
       if (encoding && encoding !== 'identity') {

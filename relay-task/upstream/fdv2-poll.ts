@@ -44,6 +44,7 @@ function startPoll(
 ): Synchronizer {
   const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = 128 * 1024 * 1024 } = options;
   const slow = createBackoff(options.refusedBackoff ?? { firstMs: 300_000, maxMs: 3_600_000 }, options.random);
+  const { random = Math.random } = options;
   const closing = new AbortController();
   const { signal } = closing;
   /** Of the last answer. */
@@ -57,20 +58,19 @@ function startPoll(
     if (signal.aborted) return;
     events.onOpen(answer.headers);
     const receivedAt = performance.now();
-    const verdict =
+    const failure =
       answer.status === 304
         ? events.onStep({ kind: 'current' }, receivedAt)
         : await inSlices(take(await inSlices(joinInSlices(answer.chunks)), receivedAt));
-    if (typeof verdict === 'object') throw new FailureError(verdict);
-    // An answer that is a goodbye confirms nothing.
-    if (signal.aborted || verdict === 'reconnect') return;
+    if (typeof failure === 'object') throw new FailureError(failure);
+    if (signal.aborted) return;
     events.onAlive();
     last = { url: url.href, etag: answer.headers.etag ?? (answer.status === 304 ? etag : undefined) };
     slow.reset();
   }
 
   /** Reports the events of an answer one by one. */
-  function* take(body: Buffer, receivedAt: number): Generator<void, Failure | 'reconnect' | undefined> {
+  function* take(body: Buffer, receivedAt: number): Generator<void, Failure | undefined> {
     const reader = createFDv2Reader({ held: options.held, maxLength: maxAnswerBytes });
     let isComplete = false;
     for (const { event, data } of yield* eventsIn(body)) {
@@ -78,7 +78,8 @@ function startPoll(
       const step = reader.read(event, data);
       isComplete ||= step.kind === 'full' || step.kind === 'changes' || step.kind === 'current';
       const verdict = events.onStep(step, receivedAt);
-      if (verdict !== undefined) return verdict;
+      if (typeof verdict === 'object') return verdict;
+      if (verdict === 'reconnect') break;
       yield;
     }
     return isComplete ? undefined : invalid('the answer to a poll ends before its payload was transferred');
@@ -86,7 +87,8 @@ function startPoll(
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
-      let delayMs = pollIntervalMs;
+      // Those that began at the same moment must not stay in step.
+      let delayMs = Math.round(pollIntervalMs * (0.9 + 0.2 * random()));
       try {
         await poll();
       } catch (error) {
@@ -108,7 +110,7 @@ function startPoll(
 /** The events of an answer, `{"events":[{"event":NAME,"data":{…}},…]}`, with their data as text. Throws an Error. */
 function* eventsIn(body: Buffer): Generator<void, { readonly event: string | undefined; readonly data: string }[]> {
   // What follows relies on valid JSON.
-  const value = yield* parseInSlices(body);
+  const value = yield* parsed(body);
   if (!isObject(value) || !Array.isArray(value.events)) throw new Error('the answer to a poll has no list of events');
   const events = membersOf(body.toString('utf8')).get('events') ?? '[]';
   const found: { readonly event: string | undefined; readonly data: string }[] = [];
@@ -123,6 +125,15 @@ function* eventsIn(body: Buffer): Generator<void, { readonly event: string | und
     yield;
   }
   return found;
+}
+
+/** Its own error would quote the body, which may contain a key. */
+function* parsed(body: Buffer): Generator<void, unknown> {
+  try {
+    return yield* parseInSlices(body);
+  } catch {
+    throw new Error(`the answer to a poll, ${body.length} bytes, is not JSON`);
+  }
 }
 
 function invalid(message: string): Failure {

@@ -35,11 +35,14 @@ export function createFDv2Reader({ held, maxLength = 128 * 1024 * 1024 }: FDv2Re
   /** Of an object that comes twice the last counts. */
   let changes = new Map<string, Item | UnreadableItem>();
   let length = 0;
+  /** An error made the server begin a transfer of everything again. */
+  let isRepeated = false;
 
   function begin(next: typeof transfer): void {
     transfer = next;
     changes = new Map();
     length = 0;
+    isRepeated = false;
   }
 
   function readIntent({ payloads }: JsonObject): Step {
@@ -91,6 +94,7 @@ export function createFDv2Reader({ held, maxLength = 128 * 1024 * 1024 }: FDv2Re
     if (typeof state !== 'string') return invalid('a payload-transferred has no state');
     const all = [...changes.values()];
     const isFull = transfer === 'full';
+    if (isFull && isRepeated && all.length === 0) return invalid('after an error everything is said to be nothing');
     // What follows without another intent are changes.
     begin('changes');
     if (!isFull) return { kind: 'changes', changes: all, state };
@@ -112,6 +116,7 @@ export function createFDv2Reader({ held, maxLength = 128 * 1024 * 1024 }: FDv2Re
     read(event, text) {
       if (event === undefined || !known.has(event))
         return ignored(`an event of the unknown kind ${show(event ?? 'message')}`);
+      if (event === 'heart-beat') return pending;
       length += text.length;
       if (length > maxLength) return invalid(`a transfer is longer than ${maxLength} characters`);
       let json: SlicedJson;
@@ -135,6 +140,7 @@ export function createFDv2Reader({ held, maxLength = 128 * 1024 * 1024 }: FDv2Re
         case 'error':
           // What was sent of the payload counts no more; the server sends it again, under the same intent or another one.
           begin(transfer);
+          isRepeated = true;
           return ignored(`an error: ${show(body.reason)}`);
         default:
           return pending;

@@ -43,6 +43,6 @@ export function startStreaming(options: StreamingOptions): Upstream {
     ways: ways[protocol](),
     legacy: protocol === 'fdv1' ? undefined : fdv1Stream(options),
     // Two polls may be late.
-    freshMs: Math.max(FRESH_MS, 3 * pollIntervalMs),
+    freshMs: protocol === 'fdv2' || protocol === 'fdv2-polling' ? Math.max(FRESH_MS, 3 * pollIntervalMs) : FRESH_MS,
   });
 }

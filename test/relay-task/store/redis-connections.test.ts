@@ -241,7 +241,8 @@ describeWithRedis('the Redis store on a Cluster of three nodes', () => {
     await from.client.call('CLUSTER', 'SETSLOT', slot, 'MIGRATING', String(ids[1]));
     const keys = ['features', 'segments', '$inited', '$manifest'].map((name) => `{moving}:${name}`);
     await from.client.call('MIGRATE', '127.0.0.1', to.port, '', 0, 5_000, 'KEYS', ...keys);
-    for (const { client } of [to, from]) await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(ids[1]));
+    const third = cluster.nodes.find((node) => node !== from && node !== to)!;
+    for (const { client } of [to, from, third]) await client.call('CLUSTER', 'SETSLOT', slot, 'NODE', String(ids[1]));
     // What other nodes still say about the slot must not win over its new owner.
     await to.client.call('CLUSTER', 'BUMPEPOCH');
     memory.set(flag('flag-1', 2), flag('new', 1));

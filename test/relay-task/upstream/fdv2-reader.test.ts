@@ -72,6 +72,19 @@ test('another intent or an error forgets what was not transferred; after an erro
   expect(versions(step)).toEqual([['b', 2, false]]);
 });
 
+test('after an error in it, a transfer of everything that has nothing is not believed', () => {
+  const error = event('error', { reason: 'oops' });
+  expect(last([full, put(1), error, transferred('1')])).toMatchObject({ kind: 'invalid' });
+  expect(last([full, put(1), error, full, transferred('1')])).toMatchObject({ kind: 'full', items: [] });
+  expect(last([changes, put(1), error, transferred('1')])).toMatchObject({ kind: 'changes', changes: [] });
+});
+
+test('a heart-beat is no damage, whatever its data is', () => {
+  expect(read([full, event('heart-beat', ''), event('heart-beat', 'x'), put(1), transferred('1')]).at(-1)?.kind).toBe(
+    'full',
+  );
+});
+
 test('an object says its own key and version; what it lacks its envelope says', () => {
   const { version: _, key: __, ...bare } = flagData('a', 9);
   const step = (object: unknown) =>
@@ -194,7 +207,6 @@ test('random events give the payloads that the official handler gives', () => {
       () => intent(pick(['xfer-full', 'xfer-changes', 'none', 'other'])),
       () => event('heart-beat', {}),
       () => event('surprise', {}),
-      () => event('error', { reason: 'x' }),
     ];
     const events = [intent(pick(['xfer-full', 'xfer-changes'])), ...Array.from({ length: 60 }, () => pick(makers)())];
     const wanted: unknown[] = [];

@@ -257,7 +257,7 @@ describe('polling', () => {
   });
 
   test.each<[string, string, string]>([
-    ['garbage', '<html>', 'Unexpected token'],
+    ['garbage', '<html>', 'the answer to a poll, 6 bytes, is not JSON'],
     ['no events', '{"flags":{}}', 'the answer to a poll has no list of events'],
     ['null', 'null', 'the answer to a poll has no list of events'],
     ['an event that is none', '{"events":[5]}', 'an event in the answer to a poll is not an object'],
@@ -289,12 +289,29 @@ describe('polling', () => {
     const { has, upstream, versions } = follow(fake, polling);
     await has({ a: 1 });
     fake.script = () => [intent('xfer-full'), { event: 'goodbye', data: { reason: 'deploy' } }];
-    const count = fake.requests('/sdk/poll').length;
-    await until('a goodbye that was read', () => fake.requests('/sdk/poll').length > count + 1);
+    await eventually(() => expect(upstream.status().state).toBe('INTERRUPTED'));
     const { checkedAt } = upstream.status();
-    await until('more of them', () => fake.requests('/sdk/poll').length > count + 4);
+    const count = fake.requests('/sdk/poll').length;
+    await until('more of them', () => fake.requests('/sdk/poll').length > count + 3);
     expect(upstream.status().checkedAt).toBe(checkedAt);
     expect(versions()).toEqual({ a: 1 });
+  });
+
+  test('a state that is refused is not named again', async () => {
+    const fake = await startFake(flagData('a', 1));
+    const { has } = follow(fake, polling);
+    await has({ a: 1 });
+    fake.trouble = (request) => (basisOf(request) === null ? undefined : { status: 400 });
+    fake.setQuietly('flag', flagData('a', 2));
+    await has({ a: 2 });
+  });
+
+  test('the answer is not quoted, since it may contain the key', async () => {
+    const fake = await startFake(flagData('a', 1));
+    fake.trouble = () => ({ status: 200, body: `${SDK_KEY} is not known` });
+    const { upstream, lines } = follow(fake, polling);
+    await eventually(() => expect(upstream.status().lastError?.kind).toBe('INVALID_DATA'));
+    expect(`${lines.join()}${upstream.status().lastError?.message}`).not.toContain(SDK_KEY.slice(0, 8));
   });
 
   test('an answer that is too large fails', async () => {
@@ -405,11 +422,45 @@ describe('when the stream does not work', () => {
     const { has, upstream } = follow(fake);
     await until('a poll', () => fake.requests('/sdk/poll').length > 0);
     expect(upstream.status().state).toBe('INITIALIZING');
-    const polls = fake.requests('/sdk/poll').length;
-    await until('more streams', () => fake.requests('/sdk/stream').length > 4);
-    expect(fake.requests('/sdk/poll')).toHaveLength(polls);
+    await until('more streams and polls', () =>
+      ['/sdk/stream', '/sdk/poll'].every((path) => fake.requests(path as '/all').length > 4),
+    );
     fake.trouble = () => undefined;
     await has({ a: 1 });
+  });
+
+  test('polling that fails now and then does not keep it from being tried again', async () => {
+    const fake = await startFake(flagData('a', 1));
+    fake.trouble = (request) => (isStream(request) ? { status: 404 } : undefined);
+    const { has, lines } = follow(fake, { recoveryMs: 300, fallbackMs: 250 });
+    await has({ a: 1 });
+    let polls = 0;
+    fake.trouble = (request) => (isPoll(request) && polls++ % 2 === 0 ? { status: 503 } : undefined);
+    await until('the stream in use', () => lines.some((line) => line.includes('"before":"polling"')));
+  });
+
+  test('after a goodbye because it says nothing more than heartbeats, flags come by polling', async () => {
+    const fake = await startFake(flagData('a', 1));
+    const { has, upstream } = follow(fake, { fallbackMs: 100 });
+    await has({ a: 1 });
+    fake.trouble = (request) => (isStream(request) ? 'silent' : undefined);
+    await fake.send({ event: 'goodbye', data: { reason: 'deploy' } });
+    fake.setQuietly('flag', flagData('a', 2));
+    await until('a second stream', () => fake.requests('/sdk/stream').length > 1);
+    const { checkedAt } = upstream.status();
+    await fake.upstream.comment();
+    await turnsOfLoop(20);
+    if (fake.requests('/sdk/poll').length === 0) expect(upstream.status().checkedAt).toBe(checkedAt);
+    await has({ a: 2 });
+  });
+
+  test('because it sends a lower version than memory has, everything is asked for', async () => {
+    const fake = await startFake(flagData('a', 5), flagData('b', 9));
+    const { has } = follow(fake);
+    await has({ a: 5, b: 9 });
+    await fake.set('flag', flagData('a', 4));
+    await has({ a: 4, b: 9 });
+    expect(fake.requests('/sdk/stream').map(basisOf)).toEqual([null, null]);
   });
 
   test('with one way only there is no other', async () => {
@@ -514,6 +565,28 @@ describe('LaunchDarkly asks for FDv1', () => {
     await has({ a: 2 });
     expect(fake.requests('/all')).toHaveLength(1);
     expect(statuses.every(({ state }) => state === 'VALID')).toBe(true);
+  });
+
+  test('for a time, which begins when it was asked, however often FDv1 fails', async () => {
+    const fake = await startFake(flagData('a', 1));
+    fake.trouble = (request) =>
+      isV2(request) && fake.requests('/sdk/stream').length === 1
+        ? { status: 503, headers: asks(1) }
+        : isV2(request)
+          ? undefined
+          : { status: 503 };
+    await follow(fake).has({ a: 1 });
+    expect(fake.requests('/all').length).toBeGreaterThan(3);
+  });
+
+  test('for good, although FDv1 does not work: FDv2 is tried again', async () => {
+    const fake = await startFake(flagData('a', 1));
+    fake.trouble = (request) => {
+      if (!isPoll(request)) return { status: 403 };
+      return fake.requests('/sdk/poll').length === 1 ? { status: 503, headers: asks() } : undefined;
+    };
+    const { has } = follow(fake, { protocol: 'fdv2-polling', fallbackMs: 100 });
+    await has({ a: 1 });
   });
 
   test('for longer than a timer can wait, which is no time at all for Node.js', async () => {
