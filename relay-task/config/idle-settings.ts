@@ -97,7 +97,8 @@ function settleRedisAddress(pieces: Map<Setting<unknown>, readonly Piece[]>, fin
   const port = lastOf(pieces, redis.port);
   // A linked container is not meant if an address is given.
   const better =
-    first ?? [redis.url, redis.sentinels, redis.clusterNodes].map((one) => lastOf(pieces, one)).find(Boolean);
+    first ??
+    [redis.url, redis.sentinels, redis.clusterNodes, redis.host].map((one) => lastOf(pieces, one)).find(Boolean);
   if (port?.text.startsWith('tcp://') && !inFile(port) && better) {
     findings.warning(`${nameOf(port.place)} has no effect: the address of Redis is set by ${nameOf(better.place)}`);
     keepOnly(pieces, redis.port, inFile);

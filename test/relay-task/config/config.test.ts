@@ -167,7 +167,7 @@ describe('with a file and variables,', () => {
     );
   });
 
-  test.each([{ REDIS_URL: 'redis://r' }, { REDIS_SENTINELS: 's1', REDIS_SENTINEL_MASTER: 'm' }])(
+  test.each([{ REDIS_URL: 'redis://r' }, { REDIS_SENTINELS: 's1', REDIS_SENTINEL_MASTER: 'm' }, { REDIS_HOST: 'r' }])(
     'a linked container does not override %j',
     (address) => {
       const { config, warnings } = parseConfig({
