@@ -235,7 +235,7 @@ function createRelayHub(config: Config, { streams }: Metrics) {
     maxAgeMs: Math.max(0, config.maxClientConnectionTimeMs),
     clientStreams: config.clientStreams,
     pingJitterMs: config.pingStreamJitterMs,
-    ...(initMaxConcurrent && { maxInitialInFlight: initMaxConcurrent }),
+    ...(initMaxConcurrent !== undefined && { maxInitialInFlight: initMaxConcurrent }),
     ...(initMaxQueued !== undefined && { maxInitialWaiting: initMaxQueued }),
     meter: streams,
   });

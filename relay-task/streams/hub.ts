@@ -20,7 +20,7 @@ export interface HubOptions {
   readonly stallMs?: number;
   /** A client with more than this queued in the process is disconnected: 8 MiB. */
   readonly maxBehindBytes?: number;
-  /** How many first payloads are sent at once (256), and how many streams may wait for theirs (1,024). */
+  /** How many first payloads are sent at once (0: 256), and how many streams may wait for theirs (1,024). */
   readonly maxInitialInFlight?: number;
   readonly maxInitialWaiting?: number;
   /** Events that a channel keeps for clients that are behind (1,024 and 4 MiB); those further behind get a `put`. */
@@ -81,7 +81,7 @@ export function createHub(options: HubOptions = {}): Hub {
     maxAgeMs: Math.max(0, options.maxAgeMs ?? 0),
     stallMs: options.stallMs ?? 30_000,
     maxBehindBytes: options.maxBehindBytes ?? 8 * 1024 * 1024,
-    maxInitialInFlight: options.maxInitialInFlight ?? 256,
+    maxInitialInFlight: options.maxInitialInFlight || 256,
     maxInitialWaiting: options.maxInitialWaiting ?? 1_024,
     meter,
   });

@@ -116,4 +116,8 @@ test('--check, --version and usage errors use the right stream and exit code, an
 
   expect(await usage.exited).toBe(1);
   expect(usage.output().stderr).toMatch(/^Unknown option --frobnicate\n\nUsage: /);
+
+  const help = run({}, ['--help']);
+  expect(await help.exited).toBe(1);
+  expect(help.output().stderr).toMatch(/^Usage: /);
 });

@@ -387,6 +387,16 @@ const whole: readonly Row[] = [
     },
   ],
   [
+    'Redis: host = r\nEnvironment "a": sdkKey = sdk-a\nEnvironment "b": sdkKey = sdk-b\nEnvironment "b": prefix = b',
+    'USE_REDIS=1\nREDIS_HOST=r\nLD_ENV_a=sdk-a\nLD_ENV_b=sdk-b\nLD_PREFIX_b=b',
+    {
+      environments: [
+        { ...production, name: 'a', sdkKey: 'sdk-a' },
+        { ...production, name: 'b', sdkKey: 'sdk-b', prefix: 'b' },
+      ],
+    },
+  ],
+  [
     'Environment "x": apiKey = sdk-x',
     'LD_ENV_x=sdk-x',
     { environments: [{ ...production, name: 'x', sdkKey: 'sdk-x' }] },

@@ -215,6 +215,16 @@ describe('warnings', () => {
       { LD_TTL_MINUTES_Production: '3' },
       'LD_TTL_MINUTES_Production is an old name: write LD_TTL_Production=3m',
     ],
+    [
+      'a number of seconds of events',
+      { EVENTS_FLUSH_INTERVAL: '5' },
+      'EVENTS_FLUSH_INTERVAL=5 has no unit and is read as seconds: write 5s',
+    ],
+    [
+      'how long stores are cached',
+      { REDIS_TTL: '30000', CACHE_TTL: '30000' },
+      'REDIS_TTL, CACHE_TTL have no effect: all data is in memory; the store is read at startup and while LaunchDarkly cannot be reached',
+    ],
     ['an idle token', { STATUS_TOKEN: 'x' }, 'STATUS_TOKEN: no effect while STATUS_ACCESS is public'],
     ['an idle proxy user', { PROXY_AUTH_USER: 'x' }, 'PROXY_AUTH_USER: no effect without PROXY_URL'],
     [
@@ -255,6 +265,12 @@ describe('a file', () => {
     ['[Environment]\nsdkKey = sdk-b', 'relay.conf:1: [Environment] needs a name: write [Environment "name"]'],
     ['[Filters ""]\nkeys = a', 'relay.conf:1: [Filters] needs a name: write [Filters "name"]'],
   ])('with %j gets one problem with its file and line', (text, problem) => expect(problems(text)).toEqual([problem]));
+
+  test('of version 5 that turns off the checks of certificates is refused', () => {
+    const [problem, ...others] = problems('[Main]\ninsecureSkipVerify = true');
+    expect(problem).toMatch(/^relay\.conf:2: \[Main\] insecureSkipVerify is not an option: /);
+    expect(others).toEqual([]);
+  });
 
   test('may repeat a section and an option, whose last value wins', () => {
     const { config } = parse('[Main]\nport = 1\nport = 2\n[main]\nPORT = 3\n[environment "a"]\nSDKKEY = sdk-a');

@@ -48,6 +48,9 @@ test('version 4: events, a mobile environment and a browser environment are read
   expect(warnings).toContainEqual(
     'v4-events.conf:21: [events] flushIntervalSecs is an old name: write flushInterval = 5s',
   );
+  expect(warnings).toContainEqual(
+    expect.stringMatching(/\[events\] samplingInterval has no effect: all events are forwarded; LaunchDarkly samples$/),
+  );
 });
 
 test('version 5: three stores are read, although ld-relay itself allows only two', () => {

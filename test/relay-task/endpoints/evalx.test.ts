@@ -91,6 +91,32 @@ describe('an evalx context', () => {
     }
   });
 
+  /** ld-relay answers each of these in another way: docs/migrating-from-ld-relay.md. */
+  test.each<[string, string, Record<string, unknown>]>([
+    [
+      'an emoji that is written as two escapes',
+      '{"kind":"user","key":"\\ud83d\\ude00"}',
+      { targets: [{ values: ['😀'], variation: 1 }] },
+    ],
+    [
+      'two kinds, of which the last counts',
+      '{"kind":"org","kind":"team","key":"bob"}',
+      { contextTargets: [{ contextKind: 'team', values: ['bob'], variation: 1 }] },
+    ],
+    [
+      'an integer beyond 64 bits, which is rounded',
+      '{"kind":"user","key":"a","n":18446744073709551617}',
+      {
+        rules: [{ variation: 1, clauses: [{ attribute: 'n', op: 'in', values: [2 ** 64], negate: false }] }],
+      },
+    ],
+  ])('may have %s', async (_, body, more) => {
+    const server = await startServer({ view: createMemory(flag('everywhere', 3, more)) });
+    servers.push(server);
+    const answer = await ask(server.port, 'REPORT', '/sdk/evalx/64a0/context', { headers: json, body });
+    expect(answer.json()).toEqual({ everywhere: on(3, false) });
+  });
+
   test.each([
     ['a legacy user', { key: 'bob', custom: { a: 1 } }],
     ['a legacy user with nulls', { key: 'bob', name: null, anonymous: null, custom: null }],

@@ -408,6 +408,14 @@ describe('a first payload', () => {
     expect((await (await second).next()).event).toBe('put');
   });
 
+  test('is sent although the limit is 0, which stands for the usual one', async () => {
+    const view = createMemory(flag('a', 1));
+    const { read, hub } = await start(view, { maxInitialInFlight: 0, maxInitialWaiting: 0 });
+    const readers = await Promise.all([read(), read(), read()]);
+    for (const reader of readers) expect((await reader.next()).event).toBe('put');
+    expect(hub.waiting).toBe(0);
+  });
+
   test('whose client gives up waiting does not affect the others', async () => {
     const view = createMemory(large('a', 1));
     const { read, hub, port } = await start(view, { maxInitialInFlight: 1, maxInitialWaiting: 10 });

@@ -488,6 +488,15 @@ describe("the Big Segments synchroniser's key", () => {
     expect(target.cursor).toBe('v1');
   });
 
+  test('is retried 5 min later by default', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    fake.keys = new Set();
+    const { lines } = follow(fake, createTarget(), {
+      timings: { ...quick, refusedBackoff: undefined, random: () => 0 },
+    });
+    await eventually(() => expect(lines.join()).toContain('"delayMs":300000'));
+  });
+
   test('is used at once if it is new, despite a pause after a rejection', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     fake.keys = new Set(['sdk-2']);
