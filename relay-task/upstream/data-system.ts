@@ -9,11 +9,11 @@ import { createStatus, type Failure } from './status.ts';
 import type { Step, Synchronizer, Way } from './synchronizer.ts';
 
 export interface DataSystemTimes {
-  /** The second way is tried when the first has delivered nothing for so long; 2 min, as in LaunchDarkly's SDKs. */
+  /** How long the first way may deliver nothing before the second is tried; 2 min, as in LaunchDarkly's SDKs. */
   readonly fallbackMs?: number | undefined;
-  /** The same before anything was delivered at all; 5 s: half of the time that readiness waits for. */
+  /** The same while nothing has been delivered at all; 5 s, half of the time that readiness waits. */
   readonly firstFallbackMs?: number | undefined;
-  /** The first way is tried again when the second has worked for so long; 5 min, as in LaunchDarkly's SDKs. */
+  /** How long the second way works before the first is tried again; 5 min, as in LaunchDarkly's SDKs. */
   readonly recoveryMs?: number | undefined;
 }
 
@@ -27,8 +27,8 @@ export interface DataSystemOptions extends DataSystemTimes {
   /** What memory holds. */
   readonly held?: Held | undefined;
   /**
-   * Changes whenever memory does, whoever changes it: only what was delivered last, and nothing since, is a basis for changes.
-   * Without it every transfer is a full one.
+   * Differs after every change of memory, whoever made it. LaunchDarkly is asked for changes only if memory has not changed since
+   * the last delivery. Without this function every transfer is a full one.
    */
   readonly generation?: (() => unknown) | undefined;
   /** The data stops being current after this long without a sign of life. */
@@ -46,15 +46,15 @@ interface Member {
   left: boolean;
   /** It has delivered, and has not failed since. */
   isUp: boolean;
-  /** LaunchDarkly asks for FDv1, for so long in ms; 0: for good. */
+  /** LaunchDarkly asks for FDv1 for this many ms; 0: for good. */
   fallbackMs: number | undefined;
 }
 
-/** No pause between two attempts of the other way is longer. */
+/** The longest pause between two attempts of the other way, and the longest while there are no flags at all. */
 const MOST_MS = 3_600_000;
-/** Statuses that may be about what was asked. */
-const badRequests: ReadonlySet<number | undefined> = new Set([400, 414, 422]);
 const MOST_WITHOUT_FLAGS_MS = 60_000;
+/** Statuses that may be about the state that was named. */
+const badRequests: ReadonlySet<number | undefined> = new Set([400, 414, 422]);
 /** What a timer can wait for, 24 days. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -69,7 +69,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
   const status = createStatus({ onStatus: options.onStatus, freshMs: options.freshMs });
   const warnIgnored = oncePerReason((reason) => log.warn('Ignored a message from LaunchDarkly', { reason }));
   const attempts = createBackoff({ firstMs: fallbackMs, maxMs: MOST_MS }, random);
-  /** What memory has, if it is all that was delivered and nothing else. */
+  /** The state that was delivered last, and the generation of memory right after it. */
   let known: { readonly state: string; readonly generation: unknown } | undefined;
   let hasDelivered = false;
   /** The other way was tried since something was delivered. */
@@ -197,7 +197,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
   function fail(member: Member, failure: Failure): void {
     const asked = fallbackIn(failure.headers ?? {}) ?? member.fallbackMs;
     if (member === active || !active.isUp) status.failed(failure);
-    // It may be the state named that is refused.
+    // LaunchDarkly may be refusing the state that was named.
     if (member === active && badRequests.has(failure.statusCode)) known = undefined;
     const wasUp = member.isUp;
     member.isUp = false;
@@ -210,7 +210,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
       if (failure.refused) giveUp(member);
       return;
     }
-    // Nothing to wait for: it is known not to work.
+    // There is nothing to wait for: this way is known not to work.
     const isUrgent = !hasTried && (failure.refused === true || !hasDelivered);
     if (!candidate && (wasUp || isUrgent)) plan(isUrgent);
   }
@@ -254,17 +254,21 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
     candidate = undefined;
     clearTimeout(timer);
     const other = active.way === first ? second : first;
-    const waitMs = other ? waitFor(isUrgent) : Number.POSITIVE_INFINITY;
-    dueAt = waitMs === Number.POSITIVE_INFINITY ? waitMs : Math.min(dueAt, performance.now() + waitMs);
-    if (other && dueAt < Number.POSITIVE_INFINITY)
-      timer = setTimeout(() => attempt(other), Math.max(0, dueAt - performance.now()));
+    const waitMs = other && waitFor(isUrgent);
+    if (!other || waitMs === undefined) {
+      dueAt = Number.POSITIVE_INFINITY;
+      return;
+    }
+    const now = performance.now();
+    dueAt = Math.min(dueAt, now + waitMs);
+    timer = setTimeout(() => attempt(other), Math.max(0, dueAt - now));
   }
 
-  /** How long until the other way is tried. */
-  function waitFor(isUrgent: boolean): number {
+  /** How long until the other way is tried; undefined: it is not. */
+  function waitFor(isUrgent: boolean): number | undefined {
     if (active.way === legacy && legacyMs > 0) return Math.max(0, legacyUntil - performance.now());
-    if (active.isUp) return active.way === first || active.way === legacy ? Number.POSITIVE_INFINITY : recoveryMs;
-    // Without any flags nothing is worth a long wait.
+    if (active.isUp) return active.way === second ? recoveryMs : undefined;
+    // While there are no flags, no wait is worth being long.
     if (hasTried) return Math.min(attempts.next(), hasDelivered ? MOST_MS : MOST_WITHOUT_FLAGS_MS);
     if (isUrgent && active.way !== legacy) return 0;
     return hasDelivered || active.way === legacy ? fallbackMs : firstFallbackMs;
@@ -279,7 +283,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
     timer = setTimeout(() => giveUp(member), fallbackMs);
   }
 
-  /** It did not work. */
+  /** The candidate did not work. */
   function giveUp(member: Member): void {
     if (member !== candidate) return;
     leave(member);

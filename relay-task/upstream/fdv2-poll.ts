@@ -43,8 +43,8 @@ function startPoll(
   basis: () => string | undefined,
 ): Synchronizer {
   const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = 128 * 1024 * 1024 } = options;
-  const slow = createBackoff(options.refusedBackoff ?? { firstMs: 300_000, maxMs: 3_600_000 }, options.random);
-  const { random = Math.random } = options;
+  const { random = Math.random, refusedBackoff = { firstMs: 300_000, maxMs: 3_600_000 } } = options;
+  const slow = createBackoff(refusedBackoff, random);
   const closing = new AbortController();
   const { signal } = closing;
   /** Of the last answer. */
@@ -87,7 +87,7 @@ function startPoll(
 
   async function run(): Promise<void> {
     while (!signal.aborted) {
-      // Those that began at the same moment must not stay in step.
+      // Relays and environments that began to poll together must not stay in step.
       let delayMs = Math.round(pollIntervalMs * (0.9 + 0.2 * random()));
       try {
         await poll();
@@ -127,7 +127,7 @@ function* eventsIn(body: Buffer): Generator<void, { readonly event: string | und
   return found;
 }
 
-/** Its own error would quote the body, which may contain a key. */
+/** The parser's own error would quote the body, which may contain a key. */
 function* parsed(body: Buffer): Generator<void, unknown> {
   try {
     return yield* parseInSlices(body);

@@ -35,7 +35,7 @@ export type Step =
       readonly unreadable: readonly UnreadableItem[];
       readonly state: string | undefined;
     }
-  /** What leads from what memory has to the present state. */
+  /** The difference between the state that was named and the present one. */
   | {
       readonly kind: 'changes';
       readonly changes: readonly (Item | UnreadableItem)[];
@@ -44,7 +44,7 @@ export type Step =
     }
   /** The state that was named is the present one. */
   | { readonly kind: 'current' }
-  /** LaunchDarkly is about to close the stream. `fallbackMs`: and asks for FDv1, for so long; 0: for good. */
+  /** LaunchDarkly is about to close the stream. `fallbackMs`: it also asks for FDv1 for this long; 0: for good. */
   | { readonly kind: 'goodbye'; readonly reason: string; readonly fallbackMs?: number }
   /** An unknown event or object, which LaunchDarkly's SDKs ignore as well. */
   | { readonly kind: 'ignored'; readonly why: string }
@@ -52,8 +52,8 @@ export type Step =
   | { readonly kind: 'invalid'; readonly problem: string };
 
 /**
- * A way that can be started. `basis`: the state that memory has; '' if it has one without a name, undefined if none that
- * changes could begin at.
+ * A kind of synchronizer. `basis` returns the state that memory has; '' if LaunchDarkly gave it no name, undefined if memory has
+ * none to which changes could be applied.
  */
 export interface Way {
   /** For log lines. */

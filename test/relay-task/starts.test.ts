@@ -415,7 +415,7 @@ describe('auto-configuration cached in the store', () => {
 describe('keys from SSM cached in the store', () => {
   const cacheKey = 'a long random secret of the stage';
 
-  test('serve a relay that writes and one that only reads while SSM hangs, and nobody can read them in the store', async () => {
+  test('serve a relay that writes and one that only reads while SSM hangs, and cannot be read in the store', async () => {
     const upstream = opened(await startFakeUpstream(flagsIn(1)));
     const ssm = opened(await startSsmServer());
     ssm.put('/relay/shop/sdk-key', sdkKey);

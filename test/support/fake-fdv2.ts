@@ -1,6 +1,19 @@
 /** A LaunchDarkly that speaks FDv2 on `/sdk/stream` and `/sdk/poll`, and FDv1 on `/all` and `/sdk/latest-all`, with the same data. */
 import { type Answer, type FakeUpstream, type RecordedRequest, startFakeUpstream } from './fake-upstream.ts';
 
+/** A payload as the protocol handler of LaunchDarkly's SDKs reads it. */
+export interface OfficialPayload {
+  readonly type: 'full' | 'partial' | 'none';
+  readonly state?: string;
+  readonly updates: readonly {
+    readonly kind: string;
+    readonly key: string;
+    readonly version: number;
+    readonly object?: unknown;
+    readonly deleted?: boolean;
+  }[];
+}
+
 export interface FDv2Event {
   readonly event: string;
   readonly data: unknown;

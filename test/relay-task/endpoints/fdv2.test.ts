@@ -1,5 +1,6 @@
 import { internal } from '@launchdarkly/js-sdk-common';
 import { init } from '@launchdarkly/node-server-sdk';
+import type { OfficialPayload } from '../../support/fake-fdv2.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
 import { silentLog } from '../../support/logs.ts';
 import { createMemory } from '../../support/memory.ts';
@@ -15,20 +16,8 @@ beforeEach(async () => {
 });
 afterEach(() => server.close());
 
-interface Payload {
-  readonly type: 'full' | 'partial' | 'none';
-  readonly state?: string;
-  readonly updates: readonly {
-    readonly kind: string;
-    readonly key: string;
-    readonly version: number;
-    readonly object?: unknown;
-    readonly deleted?: boolean;
-  }[];
-}
-
 /** The payload that LaunchDarkly's own protocol handler reads from an answer, if any. */
-const understood = (events: { event: string; data: unknown }[], ...kinds: string[]): Payload | undefined => {
+const understood = (events: { event: string; data: unknown }[], ...kinds: string[]): OfficialPayload | undefined => {
   const asIs = (object: unknown) => object;
   const complaints: unknown[] = [];
   const complain = (...words: unknown[]) => void complaints.push(words);

@@ -865,7 +865,7 @@ describe('the SSM source', () => {
     ['is invalid', () => put('production/sdk-key', 'two words')],
     ['was deleted', () => remove('production/sdk-key')],
   ])(
-    'a task that starts serves an earlier key with all that is beside it if the present one %s, however much there is to read',
+    'a starting task serves an earlier key, with everything that came with it, if the present one %s, however much there is to read',
     async (_, spoil) => {
       for (let number = 0; number < 12; number++) {
         put(`env-${number}/sdk-key`, `sdk-${number}`);
@@ -905,7 +905,7 @@ describe('the SSM source', () => {
     expect(source.environment('dev').flagsFile).toBeUndefined();
   });
 
-  test('a file of flags that is deleted and put again stays in force with everything beside it', async () => {
+  test('a flags file whose parameter is deleted and put again stays in force, and so does everything around it', async () => {
     put('dev/flags-file', '/flags/dev.json');
     put('dev/mobile-key', 'mob-dev');
     const source = await started({ timings: { ...fast, settleMs: hourMs } });
@@ -970,7 +970,7 @@ describe('the SSM source', () => {
     await eventually(() => expect(source.keys('production')).toEqual([newKey, mobileKey]));
   });
 
-  test('writing a prefix again gives the place to nobody else', async () => {
+  test('writing a prefix again does not hand its place to another environment', async () => {
     put('aaa/sdk-key', newKey);
     put('bbb/sdk-key', newestKey);
     put('aaa/prefix', 'shop', { modifiedAt: 1_000 });
