@@ -3,8 +3,8 @@
  * next one of the same kind may be of another environment of LaunchDarkly.
  */
 import type { Item } from '../../lib/flag-table/index.ts';
+import type { Budget } from '../common/budget.ts';
 import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
-import type { Budget } from './budget.ts';
 import type { Address, Courier } from './courier.ts';
 import { createDiagnostics } from './diagnostics.ts';
 import { type IncomingEvent, isEvent, parseIncoming } from './incoming.ts';

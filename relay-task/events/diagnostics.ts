@@ -1,5 +1,5 @@
 /** Diagnostic events that came with one credential: forwarded one at a time, unchanged, in the background. */
-import type { Budget } from './budget.ts';
+import type { Budget } from '../common/budget.ts';
 import type { Verdict } from './courier.ts';
 
 export interface Diagnostics<T extends { readonly body: Buffer }> {

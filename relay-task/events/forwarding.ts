@@ -1,9 +1,9 @@
 /** Forwards SDK events to LaunchDarkly. */
 import type { Registry } from 'prom-client';
+import { type Budget, createBudget } from '../common/budget.ts';
 import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
-import { createBudget } from './budget.ts';
 import { createCourier } from './courier.ts';
 import {
   type CredentialEvents,
@@ -31,6 +31,8 @@ export interface EventForwardingOptions {
   readonly capacity?: number;
   /** For all queues together. 32 MiB by default. */
   readonly maxBytes?: number;
+  /** Of the whole process. */
+  readonly parentBudget?: Budget | undefined;
   /** Per request, before compression; a larger body from one SDK is still sent whole. 4 MiB by default. */
   readonly maxPayloadBytes?: number;
   /** Concurrent requests. 8 by default. */
@@ -59,7 +61,10 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const eventsUri = readUri(options.eventsUri);
   const timings = { ...usualTimings, ...options.timings };
   const meter = createEventMeter(options.registry);
-  const budget = createBudget(options.maxBytes ?? 32 * 1_024 ** 2, meter.queued);
+  const budget = createBudget(options.maxBytes ?? 32 * 1_024 ** 2, {
+    parent: options.parentBudget,
+    changed: meter.queued,
+  });
   const turnstile = createTurnstile({ maxInside: options.maxInFlight ?? 8 });
   const open = new Set<EnvironmentEvents>();
   const timer = setInterval(() => {

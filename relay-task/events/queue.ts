@@ -1,7 +1,7 @@
 /** A queue of events with the same metadata. Payloads are sent one at a time, in order. */
 
+import type { Budget } from '../common/budget.ts';
 import { elementsOf } from '../common/json-text.ts';
-import type { Budget } from './budget.ts';
 import type { Verdict } from './courier.ts';
 import type { Summary } from './summary.ts';
 

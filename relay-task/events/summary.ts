@@ -1,5 +1,5 @@
 /** Counts evaluations per flag and variation between two payloads, as in the `summary` event of LaunchDarkly's SDKs. */
-import type { Budget } from './budget.ts';
+import type { Budget } from '../common/budget.ts';
 
 export interface Evaluation {
   readonly flagKey: string;

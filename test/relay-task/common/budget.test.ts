@@ -1,0 +1,27 @@
+import { createBudget } from '../../../relay-task/common/budget.ts';
+
+test('a budget reserves up to its limit and gives back what is released', () => {
+  const seen: number[] = [];
+  const budget = createBudget(10, { changed: (bytes) => seen.push(bytes) });
+  expect([budget.reserve(6), budget.reserve(5), budget.reserve(4), budget.reserve(1)]).toEqual([
+    true,
+    false,
+    true,
+    false,
+  ]);
+  budget.release(10);
+  expect(budget.usedBytes).toBe(0);
+  expect(seen).toEqual([6, 10, 0]);
+});
+
+test('a part of a budget holds no more than itself, and its parts together no more than the whole', () => {
+  const whole = createBudget(10);
+  const [a, b] = [createBudget(8, { parent: whole }), createBudget(8, { parent: whole })];
+  expect(a.reserve(9)).toBe(false);
+  expect(a.reserve(7)).toBe(true);
+  expect(b.reserve(4)).toBe(false);
+  expect([a.usedBytes, b.usedBytes, whole.usedBytes]).toEqual([7, 0, 7]);
+  a.release(7);
+  expect(b.reserve(4)).toBe(true);
+  expect(whole.usedBytes).toBe(4);
+});
