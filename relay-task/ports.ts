@@ -139,6 +139,23 @@ export interface Keeper {
   write(bytes: Uint8Array): Promise<void>;
 }
 
+/** What the relay holds in memory for clients, and the most that it may; in bytes, mostly estimated. */
+export interface MemoryUsage {
+  /** Of the whole process: the container's memory, or the machine's. */
+  readonly limitBytes: number;
+  readonly budgetBytes: number;
+  readonly usedBytes: Readonly<Record<'bodies' | 'events' | 'serverStreams' | 'clientStreams', number>>;
+}
+
+/** A context that is kept for long, in little memory. */
+export interface HeldContext {
+  /** Equal for equal contexts. */
+  readonly id: string;
+  /** What it takes in memory, estimated. */
+  readonly bytes: number;
+  read(): Context;
+}
+
 /** What a stream sends, and what a client says about it when it opens one. */
 export type StreamDetails =
   /**
@@ -147,7 +164,7 @@ export type StreamDetails =
    */
   | { readonly kind: 'all' | 'flags' | 'ping' | 'refetch' }
   /** Flags evaluated for one context, for client-side SDKs. */
-  | { readonly kind: 'eval'; readonly context: Context; readonly withReasons: boolean }
+  | { readonly kind: 'eval'; readonly context: HeldContext; readonly withReasons: boolean }
   /** The data of `all` in LaunchDarkly's second protocol. `basis`: the state that the client says it holds, or ''. */
   | { readonly kind: 'fdv2'; readonly basis: string };
 
@@ -159,6 +176,8 @@ export type StreamOpening = StreamDetails & {
   readonly credential: string;
   /** A bounded name of the client, for metrics. */
   readonly family: string;
+  /** The client's network address, or what stands for it: clients with the same share places for first payloads. */
+  readonly address: string;
   /** HTTP/1.0 clients do not understand chunks. */
   readonly httpVersion: string;
   /** In addition to those of every stream: CORS for browsers. */

@@ -17,6 +17,7 @@ import type { FileReload } from './upstream/file.ts';
 import { createGoals } from './upstream/goals.ts';
 import { createOutbound } from './upstream/outbound.ts';
 import { type CertificatePair, followCertificate, readCertificate } from './wiring/certificate.ts';
+import { createMemory, type Memory, processLimits, usageOf } from './wiring/memory.ts';
 import { createServedTenants, healthOfAll } from './wiring/served.ts';
 import { createSource, placeOf, type SourceTimings } from './wiring/sources.ts';
 import { type BigSegmentTimings, createStores } from './wiring/stores.ts';
@@ -153,7 +154,8 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const owner = `${hostname()} ${randomUUID()}`;
   const stores = createStores({ config, owner, registry: measures, outbound, timings: timings.bigSegments });
   const { keeper } = stores;
-  const hub = createRelayHub(config, metrics);
+  const memory = createMemory(processLimits(), config.memoryBudgetBytes);
+  const hub = createRelayHub(config, metrics, memory);
   const source = createSource({ config, outbound, userAgent, log, timings, registry: measures, keeper });
   const events = createEvents();
   const registry = createRegistry<Tenant>();
@@ -189,6 +191,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     environments,
     keysKnown: () => registry.complete,
     source: source.status,
+    memory: () => usageOf(memory),
     initTimeoutMs: config.initTimeoutMs,
     disconnectedStatusTimeMs: config.disconnectedStatusTimeMs,
     readyRequires: config.readyRequires,
@@ -207,7 +210,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     maxContextBytes: config.maxClientRequestBodyBytes,
     maxInboundPayloadBytes: config.events.maxInboundPayloadBytes,
   });
-  metrics.watch({ environments, source: source.status });
+  metrics.watch({ environments, source: source.status, memory: () => usageOf(memory) });
   return { metrics, certificate, stores, hub, source, events, registry, tenants, health, server };
 
   /** Offline, events are accepted and dropped. */
@@ -216,6 +219,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     const offline = config.offline !== undefined;
     if (!enabled && !offline) return undefined;
     return createEventForwarding({
+      parentBudget: memory.events,
       eventsUri: uri,
       userAgent,
       outbound,
@@ -228,7 +232,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   }
 }
 
-function createRelayHub(config: Config, { streams }: Metrics) {
+function createRelayHub(config: Config, { streams }: Metrics, memory: Memory) {
   const { initMaxConcurrent, initMaxQueued } = config;
   return createHub({
     heartbeatMs: Math.max(0, config.heartbeatIntervalMs),
@@ -237,6 +241,7 @@ function createRelayHub(config: Config, { streams }: Metrics) {
     pingJitterMs: config.pingStreamJitterMs,
     ...(initMaxConcurrent !== undefined && { maxInitialInFlight: initMaxConcurrent }),
     ...(initMaxQueued !== undefined && { maxInitialWaiting: initMaxQueued }),
+    memory: memory.streams,
     meter: streams,
   });
 }

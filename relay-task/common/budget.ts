@@ -2,9 +2,13 @@
 export interface Budget {
   readonly maxBytes: number;
   readonly usedBytes: number;
+  /** Whether nothing more can be reserved. */
+  readonly full: boolean;
   /** False: this would exceed the limit, or that of a parent; nothing was reserved. */
   reserve(bytes: number): boolean;
-  /** Never more than was reserved. */
+  /** Counts bytes that are held already, even beyond the limit. */
+  hold(bytes: number): void;
+  /** Never more than was reserved and held. */
   release(bytes: number): void;
 }
 
@@ -25,6 +29,13 @@ export function createBudget(maxBytes: number, { parent, changed = () => {} }: B
     maxBytes,
     get usedBytes() {
       return usedBytes;
+    },
+    get full() {
+      return usedBytes >= maxBytes || parent?.full === true;
+    },
+    hold(bytes) {
+      parent?.hold(bytes);
+      set(usedBytes + bytes);
     },
     reserve(bytes) {
       if (usedBytes + bytes > maxBytes || parent?.reserve(bytes) === false) return false;

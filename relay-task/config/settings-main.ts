@@ -214,6 +214,12 @@ export const mainSettings = {
     '5MiB',
     'the largest context accepted in a request body',
   ),
+  memoryBudgetBytes: main.optional(
+    'memoryBudget',
+    'MEMORY_BUDGET',
+    bytes,
+    'how many bytes the relay may hold in memory for clients: open streams, request bodies, waiting events; beyond it, new ones get 503. By default a quarter of the memory, and at most half of the heap',
+  ),
   initMaxConcurrent: concurrency.optional(
     'maxConcurrent',
     'INIT_MAX_CONCURRENT',

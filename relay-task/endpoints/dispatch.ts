@@ -1,6 +1,7 @@
 /** From a request to its answer or to the stream that it opens: finds the route, the environment and the handler. */
 import type { IncomingMessage } from 'node:http';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
+import { clientAddress } from './client-address.ts';
 import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
 import { CANNOT_ANSWER, messageReply, notYetReply, Refusal, type Reply, SEE_LOG } from './reply.ts';
@@ -103,6 +104,7 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
         credentialKind,
         credential,
         family: familyOf(message),
+        address: clientAddress(message),
         httpVersion: message.httpVersion,
         ...(cors && { headers: cors }),
       };

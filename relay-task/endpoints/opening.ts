@@ -1,9 +1,9 @@
 /** What a request says about the stream that it opens, beside its credential. */
-import type { Context } from '../../lib/evaluation/index.ts';
 import type { StreamDetails } from '../ports.ts';
 import type { ReadContext } from './evalx.ts';
+import { holdContext } from './held-context.ts';
 import type { EnvironmentRequest } from './request.ts';
-import { requireSecureMode } from './request-context.ts';
+import { type RequestContext, requireSecureMode } from './request-context.ts';
 
 /** May reject or throw Refusal. */
 export type ReadOpening = (request: EnvironmentRequest) => StreamDetails | Promise<StreamDetails>;
@@ -18,7 +18,7 @@ export const fdv2: ReadOpening = ({ query }) => ({ kind: 'fdv2', basis: query.ge
 export function evaluated(readContext: ReadContext): ReadOpening {
   return async (request) => ({
     kind: 'eval',
-    context: await provenContext(request, readContext),
+    context: holdContext(await provenContext(request, readContext)),
     withReasons: request.query.get('withReasons') === 'true',
   });
 }
@@ -31,8 +31,8 @@ export function pingFor(readContext: ReadContext): ReadOpening {
   };
 }
 
-async function provenContext(request: EnvironmentRequest, readContext: ReadContext): Promise<Context> {
-  const { context } = await readContext(request);
-  if (request.credentialKind === 'environmentId') requireSecureMode(request.environment, context, request.query);
-  return context;
+async function provenContext(request: EnvironmentRequest, readContext: ReadContext): Promise<RequestContext> {
+  const read = await readContext(request);
+  if (request.credentialKind === 'environmentId') requireSecureMode(request.environment, read.context, request.query);
+  return read;
 }

@@ -4,6 +4,7 @@ import type {
   BigSegments,
   Credential,
   EnvironmentSourceStatus,
+  MemoryUsage,
   RefusedPattern,
   StoreStatus,
   UnreadableItem,
@@ -54,6 +55,8 @@ export interface HealthOptions {
   keysKnown(): boolean;
   /** The source of environments and keys. */
   source?(): EnvironmentSourceStatus | undefined;
+  /** What the relay holds in memory for clients; for `/status`. */
+  memory?(): MemoryUsage;
   /** Whether stale Big Segments make the relay degraded. */
   readonly bigSegmentsStaleAsDegraded?: boolean;
   readonly initTimeoutMs: number;
@@ -137,6 +140,7 @@ export interface RelayStatus {
   readonly clientVersion: string;
   readonly ready: boolean;
   readonly keySource?: EnvironmentSourceStatus;
+  readonly memory?: MemoryUsage;
 }
 
 export function createHealth(options: HealthOptions): RelayHealth {
@@ -191,6 +195,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
     status() {
       const environments = [...options.environments()];
       const source = options.source?.();
+      const memory = options.memory?.();
       const healthy = options.keysKnown() && environments.every(isHealthy);
       return {
         environments: Object.fromEntries(
@@ -201,6 +206,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
         clientVersion: options.version,
         ready: readiness().ready,
         ...(source && { keySource: source }),
+        ...(memory && { memory }),
       };
     },
     environmentStatus(identifier) {

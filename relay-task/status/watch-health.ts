@@ -1,10 +1,11 @@
 import { Gauge, type Registry } from 'prom-client';
-import type { EnvironmentSourceStatus } from '../ports.ts';
+import type { EnvironmentSourceStatus, MemoryUsage } from '../ports.ts';
 import type { EnvironmentHealth } from './health.ts';
 
 export interface Watched {
   environments(): Iterable<EnvironmentHealth>;
   source?(): EnvironmentSourceStatus | undefined;
+  memory?(): MemoryUsage;
 }
 
 interface Row {
@@ -53,7 +54,7 @@ const rows: readonly Row[] = [
 ];
 
 /** Registers gauges that are computed from the relay's health whenever metrics are read. */
-export function watchHealth(registry: Registry, { environments, source }: Watched): void {
+export function watchHealth(registry: Registry, { environments, source, memory }: Watched): void {
   const registers = [registry];
   const present = oncePerReading(environments);
   for (const { name, help, value } of rows) {
@@ -87,6 +88,27 @@ export function watchHealth(registry: Registry, { environments, source }: Watche
     registers,
     collect() {
       this.set(Number(source?.()?.state === 'INTERRUPTED'));
+    },
+  });
+  if (memory) watchMemory(registers, memory);
+}
+
+function watchMemory(registers: Registry[], memory: () => MemoryUsage): void {
+  new Gauge({
+    name: 'relay_client_memory_bytes',
+    help: 'What the relay holds in memory for clients, estimated',
+    labelNames: ['part'],
+    registers,
+    collect() {
+      for (const [part, bytes] of Object.entries(memory().usedBytes)) this.set({ part }, bytes);
+    },
+  });
+  new Gauge({
+    name: 'relay_client_memory_limit_bytes',
+    help: 'What the relay may hold in memory for clients; beyond it new streams and requests get 503',
+    registers,
+    collect() {
+      this.set(memory().budgetBytes);
     },
   });
 }

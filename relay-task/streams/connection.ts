@@ -1,11 +1,11 @@
 /** Connections, the channels that they read, and the subjects that flags are evaluated for. */
 import type { Socket } from 'node:net';
-import type { Context } from '../../lib/evaluation/index.ts';
 import type {
   Change,
   CredentialKind,
   EvaluatedFlag,
   EvaluationOptions,
+  HeldContext,
   Memberships,
   StreamKind,
   StreamOpening,
@@ -19,6 +19,8 @@ export interface Channel {
   readonly kind: StreamKind;
   readonly framing: Framing;
   readonly connections: readonly Connection[];
+  /** What a connection of its own context takes for the answers that it was sent, estimated. */
+  readonly answerBytes?: number;
   /** Adds the connection and sends it the head and the current data. */
   start(connection: Connection): void;
   remove(connection: Connection): void;
@@ -30,6 +32,9 @@ export interface Channel {
   /** The values of these flags may have changed although no item did. */
   refresh?(flagKeys: readonly string[]): void;
 }
+
+/** What an open stream takes in memory besides its context, estimated: socket, buffers, objects. */
+const CONNECTION_BYTES = 8 * 1024;
 
 /**
  * One connection of one channel. There are tens of thousands: a class whose fields are all set in the constructor keeps them
@@ -61,6 +66,11 @@ export class Connection {
   lateSince = 0;
   /** Ms since the hub was created when it took one of the places for first payloads; 0: it holds none. */
   admittedAt = 0;
+  /** What it shares these places by; undefined once it needs none. */
+  lanes: readonly string[] | undefined;
+  /** Bytes that count against the budget for clients like this one: what it is, and what it has not accepted yet. */
+  reservedBytes: number;
+  unsentBytes = 0;
   /** Set when the relay ends it. */
   reason: CloseReason | undefined = undefined;
   /** Its positions in the channel's list and in its bucket, so that removal is a swap; -1: in neither. */
@@ -76,13 +86,16 @@ export class Connection {
     this.family = opening.family;
     this.closeAt = closeAt;
     this.opening = opening;
+    this.lanes = [`environment ${channel.environment}`, `address ${opening.address}`];
+    const contextBytes = opening.kind === 'eval' ? opening.context.bytes : 0;
+    this.reservedBytes = CONNECTION_BYTES + contextBytes + (channel.answerBytes ?? 0);
   }
 }
 
 /** One context with one set of options; all its connections get the same answers. */
 export class Subject {
   readonly id: string;
-  readonly context: Context;
+  readonly context: HeldContext;
   readonly options: EvaluationOptions;
   readonly connections: Connection[] = [];
   /**
@@ -104,7 +117,7 @@ export class Subject {
   /** Its position in the list. */
   index = -1;
 
-  constructor(id: string, context: Context, options: EvaluationOptions) {
+  constructor(id: string, context: HeldContext, options: EvaluationOptions) {
     this.id = id;
     this.context = context;
     this.options = options;

@@ -62,7 +62,9 @@ export function createEvaluatedAnswers(
             Array.from(view.items('features'), ({ key }) => key),
           );
         } else {
-          subject.held = events.place(clientView.evaluateAll(subject.context, subject.options, subject.memberships));
+          subject.held = events.place(
+            clientView.evaluateAll(subject.context.read(), subject.options, subject.memberships),
+          );
           send(subject, []);
         }
         if (subject.outdated) {
@@ -119,16 +121,18 @@ function createPreparation(clientView: ClientView) {
   /** Loads the subject's memberships in Big Segments; undefined if it needs none. Resolves with false if none can be had. */
   const prepare = (subject: Subject): Promise<boolean> | undefined => {
     const lookup = ++lookups;
-    return clientView.prepare(subject.context, { patient: true, known: subject.memberships })?.then((memberships) => {
-      // Lookups may be answered in another order.
-      if (memberships && lookup > subject.lookup) {
-        subject.lookup = lookup;
-        subject.memberships = memberships;
-      }
-      return memberships !== undefined;
-    });
+    return clientView
+      .prepare(subject.context.read(), { patient: true, known: subject.memberships })
+      ?.then((memberships) => {
+        // Lookups may be answered in another order.
+        if (memberships && lookup > subject.lookup) {
+          subject.lookup = lookup;
+          subject.memberships = memberships;
+        }
+        return memberships !== undefined;
+      });
   };
-  const isPrepared = (subject: Subject) => clientView.isPrepared(subject.context, subject.memberships);
+  const isPrepared = (subject: Subject) => clientView.isPrepared(subject.context.read(), subject.memberships);
   return { prepare, isPrepared };
 }
 
@@ -176,10 +180,11 @@ function changesOf(
   flagKeys: Iterable<string>,
   { view, clientView, events }: Evaluation,
 ): readonly Buffer[] | 'everything' {
+  const context = subject.context.read();
   let everything = false;
   const changes: Buffer[] = [];
   for (const key of flagKeys) {
-    const after = clientView.evaluateOne(key, subject.context, subject.options, subject.memberships);
+    const after = clientView.evaluateOne(key, context, subject.options, subject.memberships);
     const slot = after ? events.slotOf(key) : events.knownSlot(key);
     if (slot === undefined) continue;
     const before = held[slot];

@@ -22,6 +22,9 @@ import { type Affected, createPasses, type Passes } from './passes.ts';
 import { type ChannelBasics, createReaders, nextSnapshotPiece } from './readers.ts';
 import { createSubjects } from './subjects.ts';
 
+/** The answers themselves are shared. */
+const SLOT_BYTES = 8;
+
 export interface EvaluatedChannelOptions extends ChannelBasics {
   readonly clientView: ClientView;
   affected(items: readonly Item[]): Affected;
@@ -65,6 +68,9 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
 
   return {
     ...readers.channel,
+    get answerBytes() {
+      return SLOT_BYTES * events.slots;
+    },
     remove(connection) {
       subjects.leave(connection);
       readers.channel.remove(connection);

@@ -6,6 +6,8 @@ import { eventText, type Framing, frame, piecesOf } from './framing.ts';
 export interface EvaluatedEvents {
   /** Whether any subject holds answers. */
   readonly used: boolean;
+  /** Of flags that subjects hold answers of. */
+  readonly slots: number;
   /** Of a flag that some subject may hold. */
   slotOf(key: string): number;
   /** Undefined: no subject holds it. */
@@ -67,6 +69,9 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
   return {
     get used() {
       return used;
+    },
+    get slots() {
+      return names.length;
     },
     slotOf,
     knownSlot: (key) => slots.get(key),

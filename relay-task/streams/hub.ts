@@ -1,11 +1,12 @@
 /** All open streams of the relay: the channels of its environments, and how streams are closed together. */
 import type { Socket } from 'node:net';
+import { createBudget } from '../common/budget.ts';
 import { sleep } from '../common/pause.ts';
 import type { Change, StreamKind, StreamOpening } from '../ports.ts';
 import type { Channel, Connection } from './connection.ts';
 import type { Framing } from './framing.ts';
 import { type ChannelSettings, type StreamSource, streamKinds } from './kinds.ts';
-import { createLifecycle } from './lifecycle.ts';
+import { createLifecycle, type StreamMemory } from './lifecycle.ts';
 import { type CloseReason, type StreamMeter, silentMeter } from './meter.ts';
 import type { ChannelBasics } from './readers.ts';
 
@@ -20,7 +21,10 @@ export interface HubOptions {
   readonly stallMs?: number;
   /** A client with more than this queued in the process is disconnected: 8 MiB. */
   readonly maxBehindBytes?: number;
-  /** How many first payloads are sent at once (0: 256), and how many streams may wait for theirs (1,024). */
+  /**
+   * How many first payloads are sent at once (0: 256), and how many streams may wait for theirs (2,048): of server SDKs, and of
+   * client-side SDKs. One environment, or one address, takes about half of them at most.
+   */
   readonly maxInitialInFlight?: number;
   readonly maxInitialWaiting?: number;
   /** Events that a channel keeps for clients that are behind (1,024 and 4 MiB); those further behind get a `put`. */
@@ -30,14 +34,16 @@ export interface HubOptions {
   readonly clientStreams?: 'evaluated' | 'ping';
   /** Pings are sent at a random moment between half of it and all of it; 0, the default: at once. */
   readonly pingJitterMs?: number;
+  /** What streams may take in memory; unlimited by default. */
+  readonly memory?: StreamMemory;
   readonly meter?: StreamMeter;
 }
 
 /** The streams of one environment. */
 export interface EnvironmentStreams {
   /**
-   * Takes over the socket until it closes. False: turned away, because too many wait for their first payload, the relay is
-   * closing, or the environment has no such streams; the socket is untouched and must be answered with 503.
+   * Takes over the socket until it closes. False: turned away, because too many wait for their first payload or take too much
+   * memory, the relay is closing, or the environment has no such streams; the socket is untouched and must be answered with 503.
    */
   open(socket: Socket, opening: StreamOpening): boolean;
   /** Call with every change, including the first data, in the turn of the event loop in which the view changed. */
@@ -82,7 +88,8 @@ export function createHub(options: HubOptions = {}): Hub {
     stallMs: options.stallMs ?? 30_000,
     maxBehindBytes: options.maxBehindBytes ?? 8 * 1024 * 1024,
     maxInitialInFlight: options.maxInitialInFlight || 256,
-    maxInitialWaiting: options.maxInitialWaiting ?? 1_024,
+    maxInitialWaiting: options.maxInitialWaiting ?? 2_048,
+    memory: options.memory ?? { servers: createBudget(Infinity), clients: createBudget(Infinity) },
     meter,
   });
   const environments = new Set<readonly Channel[]>();

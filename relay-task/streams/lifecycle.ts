@@ -3,8 +3,9 @@
  * allocated per connection except the connection itself.
  */
 import type { Socket } from 'node:net';
+import type { Budget } from '../common/budget.ts';
 import type { StreamOpening } from '../ports.ts';
-import { createAdmission } from './admission.ts';
+import { type Admission, createAdmission } from './admission.ts';
 import { bind, type Channel, Connection, connectionOf } from './connection.ts';
 import { terminators } from './framing.ts';
 import type { CloseReason, StreamMeter } from './meter.ts';
@@ -17,7 +18,15 @@ export interface LifecycleOptions {
   readonly maxBehindBytes: number;
   readonly maxInitialInFlight: number;
   readonly maxInitialWaiting: number;
+  /** Of what streams take in memory. */
+  readonly memory: StreamMemory;
   readonly meter: StreamMeter;
+}
+
+/** What streams of server SDKs, and of client-side SDKs, may take in memory. */
+export interface StreamMemory {
+  readonly servers: Budget;
+  readonly clients: Budget;
 }
 
 export interface Lifecycle {
@@ -25,7 +34,7 @@ export interface Lifecycle {
   readonly open: number;
   /** Those that wait for their first payload. */
   readonly waiting: number;
-  /** False: too many are waiting; the socket is untouched. */
+  /** False: too many are waiting, or too much memory is used; the socket is untouched. */
   accept(channel: Channel, socket: Socket, credential: string, opening: StreamOpening): boolean;
   /** Channels call it when a socket accepts no more. */
   late(connection: Connection): void;
@@ -39,8 +48,14 @@ export interface Lifecycle {
   stop(reason: CloseReason): void;
 }
 
-/** How long one first payload may hold its place. */
-const ADMISSION_MS = 5_000;
+/** Connections that share places for first payloads, and memory. */
+interface ConnectionClass {
+  readonly admission: Admission<Connection>;
+  readonly budget: Budget;
+}
+
+/** How long one first payload may hold its place: who does not read must not keep others waiting. */
+const ADMISSION_MS = 1_000;
 
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { maxAgeMs, meter } = options;
@@ -48,18 +63,40 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const now = () => Math.round(performance.now() - began) + 1;
   let open = 0;
 
-  const admission = createAdmission<Connection>({
-    maxInFlight: options.maxInitialInFlight,
-    maxWaiting: options.maxInitialWaiting,
-    admit: (connection) => {
-      if (!connection.socket.destroyed && !connection.reason) start(connection);
-    },
+  const createClass = (budget: Budget): ConnectionClass => ({
+    budget,
+    admission: createAdmission<Connection>({
+      maxInFlight: options.maxInitialInFlight,
+      maxWaiting: options.maxInitialWaiting,
+      lanesOf: ({ lanes }) => lanes ?? [],
+      hasRoom: () => !budget.full,
+      admit: (connection) => {
+        if (!connection.socket.destroyed && !connection.reason) start(connection);
+      },
+    }),
   });
+  // Of their own, since server SDKs must never wait behind browsers.
+  const servers = createClass(options.memory.servers);
+  const clients = createClass(options.memory.clients);
+  const classes = [servers, clients];
+  const classOf = ({ credentialKind }: Connection) => (credentialKind === 'sdkKey' ? servers : clients);
 
   const leaveAdmission = (connection: Connection) => {
     if (connection.admittedAt === 0) return;
     connection.admittedAt = 0;
-    admission.leave();
+    classOf(connection).admission.leave(connection);
+    connection.lanes = undefined;
+  };
+  /** Other payloads are shared by all connections. */
+  const countUnsent = (connection: Connection) => {
+    if (connection.channel.kind !== 'eval') return;
+    const { snapshot, snapshotPiece, socket } = connection;
+    let unsentBytes = socket.destroyed ? 0 : socket.writableLength;
+    for (const piece of snapshot?.slice(snapshotPiece) ?? []) unsentBytes += piece.length;
+    const { budget } = classOf(connection);
+    if (unsentBytes > connection.unsentBytes) budget.hold(unsentBytes - connection.unsentBytes);
+    else budget.release(connection.unsentBytes - unsentBytes);
+    connection.unsentBytes = unsentBytes;
   };
   const resume = (connection: Connection) => {
     if (connection.lateSince === 0 || connection.reason) return;
@@ -67,13 +104,17 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     connection.lateSince = 0;
     connection.channel.send(connection);
     if (!connection.snapshot) leaveAdmission(connection);
+    countUnsent(connection);
   };
   const start = (connection: Connection) => {
     wheel.add(connection);
     connection.channel.start(connection);
-    if (connection.lateSince === 0) return;
+    if (connection.lateSince === 0) {
+      connection.lanes = undefined;
+      return;
+    }
     connection.admittedAt = now();
-    admission.enter();
+    classOf(connection).admission.enter(connection);
   };
   const leaveLists = (connection: Connection) => {
     connection.channel.remove(connection);
@@ -90,7 +131,16 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     late.add(connection);
   };
 
-  const late = createLateList({ ...options, now, resume, leaveAdmission });
+  const late = createLateList({
+    ...options,
+    now,
+    resume,
+    leaveAdmission,
+    countUnsent,
+    swept: () => {
+      for (const { admission } of classes) admission.proceed();
+    },
+  });
   const wheel = createWheel({ ...options, now, late: late.add, old: (connection) => finish(connection, 'age') });
 
   // Shared by all sockets; `this` is the socket.
@@ -103,8 +153,11 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     if (!connection) return;
     leaveLists(connection);
     late.remove(connection);
+    if (connection.lanes && connection.admittedAt === 0) classOf(connection).admission.forget(connection);
     leaveAdmission(connection);
     connection.snapshot = undefined;
+    countUnsent(connection);
+    classOf(connection).budget.release(connection.reservedBytes);
     open--;
     const { environment, kind } = connection.channel;
     meter.closed(environment, kind, connection.family, connection.reason ?? 'client', connection.credentialKind);
@@ -115,13 +168,18 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       return open;
     },
     get waiting() {
-      return admission.waiting;
+      return classes.reduce((sum, { admission }) => sum + admission.waiting, 0);
     },
     accept(channel, socket, credential, opening) {
       const closeAt = maxAgeMs > 0 ? now() + Math.ceil(maxAgeMs * (0.8 + 0.2 * Math.random())) : 0;
       const connection = new Connection(socket, channel, credential, opening, closeAt);
+      const { admission, budget } = classOf(connection);
+      if (!budget.reserve(connection.reservedBytes)) return false;
       const answer = admission.ask(connection);
-      if (answer === 'no') return false;
+      if (answer === 'no') {
+        budget.release(connection.reservedBytes);
+        return false;
+      }
       listen(connection, onDrain, onClose);
       open++;
       meter.opened(channel.environment, channel.kind, opening.family, opening.credentialKind);
@@ -131,7 +189,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     late: late.add,
     finish,
     hangUp,
-    withdraw: admission.withdraw,
+    withdraw: (condition) => classes.flatMap(({ admission }) => admission.withdraw(condition)),
     stop(reason) {
       late.stop(reason);
       wheel.stop();
@@ -169,10 +227,14 @@ interface LateListOptions extends Pick<LifecycleOptions, 'stallMs' | 'maxBehindB
   now(): number;
   resume(connection: Connection): void;
   leaveAdmission(connection: Connection): void;
+  countUnsent(connection: Connection): void;
+  /** All were looked at. */
+  swept(): void;
 }
 
 /** Connections that accept no bytes at present, oldest first, and those that were ended and are not closed. */
-function createLateList({ stallMs, maxBehindBytes, now, resume, leaveAdmission }: LateListOptions) {
+function createLateList(options: LateListOptions) {
+  const { stallMs, maxBehindBytes, now, resume, leaveAdmission, countUnsent } = options;
   const late = new Set<Connection>();
   const sweep = () => {
     const at = now();
@@ -181,7 +243,9 @@ function createLateList({ stallMs, maxBehindBytes, now, resume, leaveAdmission }
       if (at - connection.lateSince >= stallMs || socket.writableLength > maxBehindBytes) hangUp(connection, 'slow');
       else if (socket.writableLength === 0) resume(connection);
       else if (at - connection.admittedAt >= ADMISSION_MS) leaveAdmission(connection);
+      countUnsent(connection);
     }
+    options.swept();
   };
   const sweeper = setInterval(sweep, Math.min(1_000, Math.max(5, stallMs / 8))).unref();
   return {
@@ -189,6 +253,7 @@ function createLateList({ stallMs, maxBehindBytes, now, resume, leaveAdmission }
       late.delete(connection);
       connection.lateSince = now();
       late.add(connection);
+      countUnsent(connection);
     },
     remove: (connection: Connection) => late.delete(connection),
     stop(reason: CloseReason): void {

@@ -34,6 +34,7 @@ interface Told {
 }
 
 const options = { audience: 'environmentId', withReasons: false } as const;
+const heldContext = (path: string) => ({ id: path, bytes: 1_000, read: () => contextOf(path) });
 const contextOf = (path: string): Context => parseContext({ kind: 'user', key: path.slice(1), country: 'se' })!;
 
 function firstFlags(count: number) {
@@ -72,12 +73,13 @@ async function serve(candidate: Candidate, flags: number, connections: number): 
       credential: 'id',
       credentialKind: 'environmentId',
       family: 'other',
+      address: '127.0.0.1',
       httpVersion: '1.1',
     } as const;
     onChange = streams.publish;
     server = createServer({ allowHalfOpen: true }, (socket) => {
       socket.once('data', (bytes) => {
-        streams.open(socket, { ...opening, context: contextOf(bytes.toString().split(' ')[1]!) });
+        streams.open(socket, { ...opening, context: heldContext(bytes.toString().split(' ')[1]!) });
       });
     });
   } else {

@@ -70,7 +70,7 @@ test.each([
   const { opening } = server.opened[0]!;
   if (opening.kind !== 'eval') throw new Error(`opened as ${opening.kind}`);
   expect(opening).toMatchObject({ credential: '64a0', withReasons: false });
-  const flags = server.environment.clientView.evaluateAll(opening.context!, {
+  const flags = server.environment.clientView.evaluateAll(opening.context.read(), {
     audience: 'environmentId',
     withReasons: false,
   });

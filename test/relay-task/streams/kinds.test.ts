@@ -75,6 +75,7 @@ test('a hub without FDv2 leaves the socket of an FDv2 request untouched', () => 
     credential: 'k',
     credentialKind: 'sdkKey',
     family: 'x',
+    address: '127.0.0.1',
     httpVersion: '1.1',
   } as const;
   expect(streams.open(socket, opening)).toBe(false);

@@ -1,8 +1,9 @@
 import { type AddressInfo, createServer, type Socket } from 'node:net';
 import { type Context, parseContext } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
+import { canonicalJson } from '../../../relay-task/common/json.ts';
 import { createEnvironment, type Environment } from '../../../relay-task/environments/environment.ts';
-import type { BigSegments, ClientView, CredentialKind, StreamDetails } from '../../../relay-task/ports.ts';
+import type { BigSegments, ClientView, CredentialKind, HeldContext, StreamDetails } from '../../../relay-task/ports.ts';
 import { createHub, type EnvironmentStreams, type Hub, type HubOptions } from '../../../relay-task/streams/hub.ts';
 import { silentLog } from '../../support/logs.ts';
 import { type ReadStreamOptions, readStream, type StreamReader } from '../../support/read-stream.ts';
@@ -63,11 +64,19 @@ export async function startClientHub(options: ClientHubOptions = {}): Promise<Cl
     const context = () => contextOf(parts.at(-1)!);
     const credentialKind = AUDIENCES[parts[0]!] ?? 'sdkKey';
     const httpVersion = head.includes('HTTP/1.0') ? '1.0' : '1.1';
-    const common = { credential: 'key', credentialKind, family: 'test/1', ...(headers && { headers }), httpVersion };
+    const common = {
+      credential: 'key',
+      credentialKind,
+      family: 'test/1',
+      address: '127.0.0.1',
+      ...(headers && { headers }),
+      httpVersion,
+    };
     const opens = (details: StreamDetails) => {
       if (!streams.open(socket, { ...common, ...details })) reply(socket, 503, '');
     };
-    if (parts[0] === 'eval' || parts[0] === 'meval') return opens({ kind: 'eval', context: context(), withReasons });
+    if (parts[0] === 'eval' || parts[0] === 'meval')
+      return opens({ kind: 'eval', context: held(context()), withReasons });
     if (parts[0] === 'ping' || parts[0] === 'mping') return opens({ kind: 'ping' });
     if (url.pathname === '/sdk/stream') return opens({ kind: 'fdv2', basis: url.searchParams.get('basis') ?? '' });
     if (url.pathname === '/sdk/poll') {
@@ -126,6 +135,10 @@ export function evalx(
 ): string {
   const all = clientView.evaluateAll(context, { audience, withReasons });
   return `{${all.map(({ key, json }) => `${JSON.stringify(key)}:${json}`).join(',')}}`;
+}
+
+function held(context: Context): HeldContext {
+  return { id: canonicalJson(context), bytes: 1_000, read: () => context };
 }
 
 function contextOf(base64: string): Context {

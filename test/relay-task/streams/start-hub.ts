@@ -24,7 +24,16 @@ export async function startHub(view: Memory, options: HubOptions = {}): Promise<
       const kind = text.startsWith('GET /flags') ? 'flags' : 'all';
       const credential = /authorization: (\S+)/i.exec(text)?.[1] ?? 'sdk-key';
       const httpVersion = text.includes('HTTP/1.0') ? '1.0' : '1.1';
-      if (!streams.open(socket, { kind, credential, credentialKind: 'sdkKey', family: 'test/1', httpVersion })) {
+      if (
+        !streams.open(socket, {
+          kind,
+          credential,
+          credentialKind: 'sdkKey',
+          family: 'test/1',
+          address: '127.0.0.1',
+          httpVersion,
+        })
+      ) {
         socket.end('HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n');
       }
     });

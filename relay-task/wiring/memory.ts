@@ -1,0 +1,63 @@
+/** What outsiders can make the relay hold in memory: one budget, and the parts of it that each kind may take. */
+import { totalmem } from 'node:os';
+import { constrainedMemory } from 'node:process';
+import { getHeapStatistics } from 'node:v8';
+import { type Budget, createBudget } from '../common/budget.ts';
+import type { MemoryUsage } from '../ports.ts';
+
+export interface Memory {
+  /** Of the process: the container's or the machine's; in bytes. */
+  readonly limitBytes: number;
+  readonly whole: Budget;
+  /** Bodies of requests while they arrive, are unpacked and worked on. */
+  readonly bodies: Budget;
+  /** Events that wait to be forwarded. */
+  readonly events: Budget;
+  /** Open streams of server SDKs, and of client-side SDKs with their contexts and what they have not read. */
+  readonly streams: { readonly servers: Budget; readonly clients: Budget };
+}
+
+export interface ProcessLimits {
+  /** What the container, or else the machine, has; in bytes. */
+  readonly memoryBytes: number;
+  /** What V8's heap may take. */
+  readonly heapBytes: number;
+}
+
+export function processLimits(): ProcessLimits {
+  // 0 or a number beyond the machine's memory: there is no limit.
+  const constrainedBytes = constrainedMemory() ?? 0;
+  const memoryBytes = constrainedBytes > 0 ? Math.min(constrainedBytes, totalmem()) : totalmem();
+  return { memoryBytes, heapBytes: getHeapStatistics().heap_size_limit };
+}
+
+/**
+ * `budgetBytes`: undefined takes a quarter of the memory, but at most half of the heap, since most of it is counted as
+ * heap; the rest is for flags, code, and what zlib, TLS and the kernel take beside the heap. Server SDKs may take what is
+ * left when anyone who needs no secret key has taken all that they may.
+ */
+export function createMemory({ memoryBytes, heapBytes }: ProcessLimits, budgetBytes?: number): Memory {
+  const whole = createBudget(Math.floor(budgetBytes ?? Math.min(memoryBytes / 4, heapBytes / 2)));
+  const part = (eighths: number) => createBudget(Math.floor((whole.maxBytes * eighths) / 8), { parent: whole });
+  return {
+    limitBytes: memoryBytes,
+    whole,
+    bodies: part(2),
+    events: part(2),
+    streams: { servers: part(8), clients: part(3) },
+  };
+}
+
+/** For `/status` and metrics. */
+export function usageOf({ limitBytes, whole, bodies, events, streams }: Memory): MemoryUsage {
+  return {
+    limitBytes,
+    budgetBytes: whole.maxBytes,
+    usedBytes: {
+      bodies: bodies.usedBytes,
+      events: events.usedBytes,
+      serverStreams: streams.servers.usedBytes,
+      clientStreams: streams.clients.usedBytes,
+    },
+  };
+}

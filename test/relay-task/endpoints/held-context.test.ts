@@ -1,0 +1,56 @@
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { holdContext, parsedBytes } from '../../../relay-task/endpoints/held-context.ts';
+import { contextFromBody } from '../../../relay-task/endpoints/request-context.ts';
+
+const json = { 'content-type': 'application/json' };
+const read = (value: unknown) => contextFromBody(json, Buffer.from(JSON.stringify(value)));
+
+test('an ordinary context is kept as it is', () => {
+  const request = read({ kind: 'user', key: 'alice', country: 'se', groups: ['a', 'b'] });
+  expect(holdContext(request).read()).toBe(request.context);
+});
+
+test('a context that would take much memory is kept in little, and reads as the same context again', () => {
+  const request = read({ kind: 'user', key: 'alice', list: Array.from({ length: 20_000 }, () => ({})) });
+  const held = holdContext(request);
+  expect(held.bytes).toBeLessThan(1_000);
+  expect(held.read()).toEqual(request.context);
+});
+
+test('contexts are equal whatever the order of their attributes', () => {
+  const [a, b, c] = [
+    { kind: 'user', key: 'a', x: 1 },
+    { x: 1, key: 'a', kind: 'user' },
+    { kind: 'user', key: 'b' },
+  ].map((value) => holdContext(read(value)));
+  expect(a!.id).toBe(b!.id);
+  expect(a!.id).not.toBe(c!.id);
+});
+
+test.each([
+  ['an empty object each', () => ({})],
+  ['an empty array each', () => []],
+  ['a number each', (index: number) => index + 0.5],
+  ['a short text each', (index: number) => `${index}`],
+])('a list with %s takes less in the heap than the estimate', (_, element) => {
+  const text = JSON.stringify(Array.from({ length: 50_000 }, (__, index) => element(index)));
+  const copies: unknown[] = [];
+  const before = heapBytes();
+  for (let i = 0; i < 4; i++) copies.push(JSON.parse(text));
+  const eachBytes = (heapBytes() - before) / 4;
+  expect(eachBytes).toBeLessThan(parsedBytes(text));
+  // For the compiler: they are alive until here.
+  expect(copies).toHaveLength(4);
+});
+
+/** Of what is in use. */
+function heapBytes(): number {
+  collectGarbage();
+  return process.memoryUsage().heapUsed;
+}
+
+function collectGarbage(): void {
+  setFlagsFromString('--expose-gc');
+  (runInNewContext('gc') as () => void)();
+}

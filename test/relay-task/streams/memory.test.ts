@@ -1,0 +1,80 @@
+import { createBudget } from '../../../relay-task/common/budget.ts';
+import { until } from '../../support/eventually.ts';
+import { flag } from '../../support/items.ts';
+import { type ClientHub, startClientHub } from './start-client-hub.ts';
+
+let started: ClientHub;
+afterEach(() => started.close());
+
+const user = (key: string) => ({ kind: 'user', key });
+const budgets = (clientBytes: number, serverBytes = Infinity) => ({
+  clients: createBudget(clientBytes),
+  servers: createBudget(serverBytes),
+});
+/** More than a socket of the loopback interface takes while nobody reads. */
+const LARGE_BYTES = 32 * 1024 * 1024;
+
+describe('the budget for streams', () => {
+  test('turns newcomers away once it is used up, keeps those who are in, and lets others in when they leave', async () => {
+    // Each context takes 1,000 bytes here, and each stream 8 KiB.
+    const memory = budgets(20_000);
+    started = await startClientHub({ memory });
+    const { put, upsert, evaluated } = started;
+    put(flag('f', 1));
+    const [one, two] = [await evaluated(user('a')), await evaluated(user('b'))];
+    for (const reader of [one, two]) expect((await reader.next()).event).toBe('put');
+    expect((await evaluated(user('c'))).status).toBe(503);
+    upsert(flag('f', 2, { on: false, offVariation: 1 }));
+    for (const reader of [one, two]) expect((await reader.next()).event).toBe('patch');
+    one.close();
+    await until('the first has left', () => memory.clients.usedBytes < 10_000);
+    const next = await evaluated(user('c'));
+    expect((await next.next()).event).toBe('put');
+    for (const reader of [two, next]) reader.close();
+    await until('all have left', () => started.hub.connections === 0);
+    expect(memory.clients.usedBytes).toBe(0);
+  });
+
+  test('of browsers does not turn server SDKs away', async () => {
+    started = await startClientHub({ memory: budgets(0) });
+    started.put(flag('f', 1));
+    expect((await started.evaluated(user('a'))).status).toBe(503);
+    expect((await started.read('/sdk/stream?basis=')).status).toBe(200);
+  });
+
+  test('counts what a client has not read, until it has read it or is gone', async () => {
+    const memory = budgets(LARGE_BYTES);
+    started = await startClientHub({ memory });
+    const { put, evaluated } = started;
+    put(flag('f', 1, { variations: ['x'.repeat(LARGE_BYTES), 'y'] }));
+    const idle = await evaluated(user('a'));
+    idle.pause();
+    await until('what was not read is counted', () => memory.clients.usedBytes > LARGE_BYTES / 2);
+    const gone = await evaluated(user('b'));
+    gone.pause();
+    await until('both are counted', () => memory.clients.full);
+    expect((await evaluated(user('c'))).status).toBe(503);
+    gone.close();
+    await until('the one that is gone is not counted', () => memory.clients.usedBytes < LARGE_BYTES);
+    idle.resume();
+    expect((await idle.next()).event).toBe('put');
+    await until('only the stream itself is counted', () => memory.clients.usedBytes < 10_000);
+  });
+});
+
+describe('the places for first payloads', () => {
+  test('of browsers that never read are none of the server SDKs’', async () => {
+    started = await startClientHub({ maxInitialInFlight: 1, maxInitialWaiting: 1 });
+    const { put, evaluated, read, hub } = started;
+    put(flag('f', 1, { variations: ['x'.repeat(LARGE_BYTES), 'y'] }));
+    const idle = await evaluated(user('a'));
+    idle.pause();
+    const waiting = evaluated(user('b'));
+    await until('another one waits', () => hub.waiting === 1);
+    expect((await evaluated(user('c'))).status).toBe(503);
+    expect((await read('/sdk/stream?basis=')).status).toBe(200);
+    expect(hub.waiting).toBe(1);
+    // Whoever does not read loses the place.
+    expect((await (await waiting).next()).event).toBe('put');
+  });
+});

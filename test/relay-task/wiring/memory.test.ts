@@ -1,0 +1,30 @@
+import { createMemory, processLimits, usageOf } from '../../../relay-task/wiring/memory.ts';
+
+const MIB = 1024 * 1024;
+
+test('the budget is a quarter of the memory, at most half of the heap, or what the setting says', () => {
+  expect(createMemory({ memoryBytes: 512 * MIB, heapBytes: 280 * MIB }).whole.maxBytes).toBe(128 * MIB);
+  expect(createMemory({ memoryBytes: 512 * MIB, heapBytes: 100 * MIB }).whole.maxBytes).toBe(50 * MIB);
+  expect(createMemory({ memoryBytes: 512 * MIB, heapBytes: 100 * MIB }, 7 * MIB).whole.maxBytes).toBe(7 * MIB);
+});
+
+test('server SDKs find room when everyone without a secret key has taken what they may', () => {
+  const memory = createMemory({ memoryBytes: 512 * MIB, heapBytes: 280 * MIB });
+  for (const part of [memory.bodies, memory.events, memory.streams.clients]) {
+    while (part.reserve(MIB / 4));
+    expect(part.full).toBe(true);
+  }
+  expect(memory.streams.servers.reserve(15 * MIB)).toBe(true);
+  expect(usageOf(memory)).toEqual({
+    limitBytes: 512 * MIB,
+    budgetBytes: 128 * MIB,
+    usedBytes: { bodies: 32 * MIB, events: 32 * MIB, serverStreams: 15 * MIB, clientStreams: 48 * MIB },
+  });
+});
+
+test('the limits of this process are above zero and not above the machine', () => {
+  const { memoryBytes, heapBytes } = processLimits();
+  expect(memoryBytes).toBeGreaterThan(16 * MIB);
+  expect(memoryBytes).toBeLessThan(1024 ** 5);
+  expect(heapBytes).toBeGreaterThan(16 * MIB);
+});
