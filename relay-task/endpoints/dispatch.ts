@@ -1,10 +1,11 @@
 /** From a request to its answer or to the stream that it opens: finds the route, the environment and the handler. */
 import type { IncomingMessage } from 'node:http';
+import { createFairTurns } from '../common/fair-turns.ts';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
 import { clientAddress } from './client-address.ts';
 import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
-import { CANNOT_ANSWER, messageReply, notYetReply, Refusal, type Reply, SEE_LOG } from './reply.ts';
+import { CANNOT_ANSWER, messageReply, notYetReply, Refusal, type Reply, retryLater, SEE_LOG } from './reply.ts';
 import { withoutData } from './represent.ts';
 import type { EnvironmentRequest, RouteRequest } from './request.ts';
 import { createRouter, type Resolution } from './router.ts';
@@ -36,6 +37,9 @@ export type Decision =
       /** The answer instead, if the credential has lost the environment, or its data, since. Call it right before opening. */
       refusal(): Reply | undefined;
     };
+
+/** Requests whose work has not begun, in all. */
+const MAX_WAITING = 2_048;
 
 export interface Dispatcher {
   readonly routes: readonly Route[];
@@ -69,19 +73,40 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
     return options.family?.(Array.isArray(userAgent) ? userAgent[0] : userAgent) ?? 'other';
   };
 
+  const turns = createFairTurns({ maxWaiting: MAX_WAITING });
+  /** Before the work of a request begins. Rejects with Refusal 503. */
+  const takeTurn = async (lane: string, address: string): Promise<void> => {
+    if ((await turns.enter([lane, address])) === false)
+      throw new Refusal(503, 'too many requests are waiting', retryLater());
+  };
+
   const choose = async (exchange: Exchange, body: RouteRequest['body']): Promise<Decision> => {
     const { message, resolution } = exchange;
     if (resolution.kind !== 'route') return { reply: withoutRoute(message, resolution) };
     const { route, params, query } = resolution;
     const { headers, method = '' } = message;
+    const address = clientAddress(message);
+    const hasBody = method === 'POST' || method === 'REPORT';
     const request: RouteRequest = { method, params, query, headers, body };
-    if (!route.credential) return { reply: await route.handler(request) };
+    if (!route.credential) {
+      if (route.isCostly) await takeTurn(route.path, address);
+      return { reply: await route.handler(request) };
+    }
     const selected = selectEnvironment(find, route.credential, request);
     if ('status' in selected) return { reply: selected };
     const { environment, credential, credentialKind } = selected;
     exchange.environment = environment;
     exchange.credentialKind = credentialKind;
-    const identified: EnvironmentRequest = { ...request, ...selected };
+    const lane = `${credentialKind === 'sdkKey' ? 'server' : 'client'} ${environment.name}`;
+    const identified: EnvironmentRequest = {
+      ...request,
+      ...selected,
+      async body(limitBytes) {
+        const bytes = await body(limitBytes);
+        await takeTurn(lane, address);
+        return bytes;
+      },
+    };
     // While an answer is made, the credential may be revoked, or data may arrive that it must not get.
     const refusal = (): Reply | undefined => {
       const again = selectEnvironment(find, route.credential, request);
@@ -94,6 +119,7 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
       reply: (reply.status === ACCEPTED ? undefined : refusal()) ?? reply,
     });
     try {
+      if (!hasBody) await takeTurn(lane, address);
       if ('handler' in route) return checked(await route.handler(identified));
       const details = await route.stream(identified);
       const instead = withoutStream(identified);
@@ -104,7 +130,7 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
         credentialKind,
         credential,
         family: familyOf(message),
-        address: clientAddress(message),
+        address,
         httpVersion: message.httpVersion,
         ...(cors && { headers: cors }),
       };

@@ -19,6 +19,8 @@ interface RouteBase {
 
 export interface OpenRoute extends RouteBase {
   readonly credential?: undefined;
+  /** Its work takes its turn with others; without it, it is done at once. */
+  readonly isCostly?: true;
   readonly handler: Handler<RouteRequest>;
 }
 
@@ -128,9 +130,9 @@ export function createRoutes(options: RoutesOptions): readonly Route[] {
     { method: 'GET', path: '/ofrep/v1/events/{envId}', credential: 'environmentId', stream: plain('refetch') },
     { method: 'GET', path: '/ofrep/v1/configuration', credential: 'any', handler: ofrep.configuration },
 
-    { method: 'GET', path: '/status', handler: status.all },
-    { method: 'GET', path: '/status/{environment}', handler: status.one },
-    { method: 'GET', path: '/status/{environment}/{filter}', handler: status.one },
+    { method: 'GET', path: '/status', isCostly: true, handler: status.all },
+    { method: 'GET', path: '/status/{environment}', isCostly: true, handler: status.one },
+    { method: 'GET', path: '/status/{environment}/{filter}', isCostly: true, handler: status.one },
     { method: 'GET', path: '/livez', handler: status.live },
     { method: 'GET', path: '/readyz', handler: status.ready },
   ];

@@ -1,8 +1,9 @@
 /**
- * Limits how many first payloads are being sent at once, fairly: a lane (an environment, an address) takes a place only while it
- * holds no more than are free, so a flood on one of them always leaves places to the others. Those that wait do so in turn,
- * beyond a limit they are turned away. (Choudhury and Hahne, "Dynamic queue length thresholds", 1998)
+ * Limits how many first payloads are being sent at once. Environments and addresses share the places; those that wait do so in
+ * turn, beyond a limit they are turned away.
  */
+import { createShares } from '../common/shares.ts';
+
 export interface Admission<T extends object> {
   readonly waiting: number;
   /** `now`: proceed. `later`: `admit` will be called. `no`: too many are waiting. */
@@ -43,7 +44,7 @@ export function createAdmission<T extends object>(options: AdmissionOptions<T>):
       const candidate = group.queue.shift();
       groups.delete(name);
       if (group.queue.length > 0) groups.set(name, group);
-      waiting.remove(group.lanes);
+      waiting.giveBack(group.lanes);
       return candidate;
     }
     return undefined;
@@ -55,7 +56,7 @@ export function createAdmission<T extends object>(options: AdmissionOptions<T>):
 
   return {
     get waiting() {
-      return waiting.sum;
+      return waiting.taken;
     },
     ask(candidate) {
       const lanes = lanesOf(candidate);
@@ -63,14 +64,14 @@ export function createAdmission<T extends object>(options: AdmissionOptions<T>):
       const group = groups.get(name);
       if (!group && mayStart(lanes)) return 'now';
       if (!waiting.fits(lanes)) return 'no';
-      waiting.add(lanes);
+      waiting.take(lanes);
       if (group) group.queue.push(candidate);
       else groups.set(name, { lanes, queue: [candidate] });
       return 'later';
     },
-    enter: (candidate) => inFlight.add(lanesOf(candidate)),
+    enter: (candidate) => inFlight.take(lanesOf(candidate)),
     leave(candidate) {
-      inFlight.remove(lanesOf(candidate));
+      inFlight.giveBack(lanesOf(candidate));
       proceed();
     },
     proceed,
@@ -82,45 +83,18 @@ export function createAdmission<T extends object>(options: AdmissionOptions<T>):
       if (index < 0) return;
       queue.splice(index, 1);
       if (queue.length === 0) groups.delete(name);
-      waiting.remove(lanes);
+      waiting.giveBack(lanes);
     },
     withdraw(condition) {
       const withdrawn: T[] = [];
       for (const [name, { lanes, queue }] of groups) {
         const left = queue.filter((candidate) => !condition(candidate));
         withdrawn.push(...queue.filter(condition));
-        for (let gone = queue.length - left.length; gone > 0; gone--) waiting.remove(lanes);
+        for (let gone = queue.length - left.length; gone > 0; gone--) waiting.giveBack(lanes);
         queue.splice(0, queue.length, ...left);
         if (left.length === 0) groups.delete(name);
       }
       return withdrawn;
-    },
-  };
-}
-
-/** Places that lanes share. */
-function createShares(max: number) {
-  const held = new Map<string, number>();
-  let sum = 0;
-  return {
-    get sum() {
-      return sum;
-    },
-    fits(lanes: readonly string[]): boolean {
-      const free = max - sum;
-      return free > 0 && lanes.every((lane) => (held.get(lane) ?? 0) <= free);
-    },
-    add(lanes: readonly string[]): void {
-      sum++;
-      for (const lane of lanes) held.set(lane, (held.get(lane) ?? 0) + 1);
-    },
-    remove(lanes: readonly string[]): void {
-      sum--;
-      for (const lane of lanes) {
-        const left = (held.get(lane) ?? 0) - 1;
-        if (left > 0) held.set(lane, left);
-        else held.delete(lane);
-      }
     },
   };
 }

@@ -1,0 +1,44 @@
+/** Whom something waits for: first by this, and among those with the same by that, such as environment and address. */
+export type Lanes = readonly [string, string];
+
+/**
+ * A queue whose lanes take turns, on both levels: however many wait in one lane, the first of another lane is next but one. In
+ * a lane, the first comes first.
+ */
+export interface FairQueue<T> {
+  readonly size: number;
+  push(lanes: Lanes, item: T): void;
+  shift(): T | undefined;
+}
+
+export function createFairQueue<T>(): FairQueue<T> {
+  const outer = new Map<string, Map<string, T[]>>();
+  let size = 0;
+  return {
+    get size() {
+      return size;
+    },
+    push([first, second], item) {
+      size++;
+      const inner = outer.get(first) ?? new Map<string, T[]>();
+      outer.set(first, inner);
+      const items = inner.get(second);
+      if (items) items.push(item);
+      else inner.set(second, [item]);
+    },
+    shift() {
+      for (const [first, inner] of outer) {
+        outer.delete(first);
+        for (const [second, items] of inner) {
+          size--;
+          inner.delete(second);
+          const item = items.shift();
+          if (items.length > 0) inner.set(second, items);
+          if (inner.size > 0) outer.set(first, inner);
+          return item;
+        }
+      }
+      return undefined;
+    },
+  };
+}
