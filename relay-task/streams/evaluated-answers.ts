@@ -1,10 +1,10 @@
 /** The answers that subjects hold, and what their connections are sent when these change. */
+import { createFairTurns } from '../common/fair-turns.ts';
 import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Connection, Subject } from './connection.ts';
 import type { EvaluatedEvents } from './evaluated-events.ts';
 import type { Affected, Passes } from './passes.ts';
 import type { ChannelBasics, Readers } from './readers.ts';
-import { createTurns } from './turns.ts';
 
 export interface AnswersOptions extends Pick<ChannelBasics, 'view' | 'late'> {
   readonly clientView: ClientView;
@@ -21,6 +21,9 @@ export interface EvaluatedAnswers {
   isLive(flagKey: string): boolean;
 }
 
+/** First come, first served: new connections arrive one in each turn of the event loop. */
+const LANE = ['', ''] as const;
+
 export function createEvaluatedAnswers(
   options: AnswersOptions,
   events: EvaluatedEvents,
@@ -28,7 +31,13 @@ export function createEvaluatedAnswers(
   passes: () => Passes,
 ): EvaluatedAnswers {
   const { view, clientView } = options;
-  const turns = createTurns();
+  // How many may wait is limited where streams are accepted.
+  const turns = createFairTurns({ maxWaiting: Infinity });
+  const inTurn = (work: () => void): void => {
+    const waits = turns.enter(LANE);
+    if (waits) void waits.then(work);
+    else work();
+  };
   const { prepare, isPrepared } = createPreparation(clientView);
   const isLive = (key: string) => view.get('features', key)?.deleted === false;
   /** The connection that `start` is working on, which gets its first answers from there. */
@@ -75,11 +84,11 @@ export function createEvaluatedAnswers(
       readers.countBytes();
     };
     if (!preparation) {
-      turns.run(answer);
+      inTurn(answer);
       return;
     }
     void preparation.then((isReady) => {
-      if (isReady) turns.run(answer);
+      if (isReady) inTurn(answer);
       else giveUp(subject);
     });
   };
