@@ -3,7 +3,10 @@
 /** Of server SDKs, mobile SDKs, relays (auto-configuration) and LaunchDarkly's REST API. */
 export const KEY_PREFIXES = ['sdk', 'mob', 'rel', 'api'] as const;
 
-const KEYS = new RegExp(`\\b(${KEY_PREFIXES.join('|')})-[0-9a-z]{2}[0-9a-z_-]*`, 'gi');
+/** The names of parameters in SSM, `sdk-key` and `previous-sdk-key-until`, are no keys: messages are about them. */
+const NAMES = 'key(?:-until)?(?![0-9a-z_-])';
+
+const KEYS = new RegExp(`\\b(${KEY_PREFIXES.join('|')})-(?!${NAMES})[0-9a-z]{2}[0-9a-z_-]*`, 'gi');
 
 const BEGINS_AS_KEY = new RegExp(`^(${KEY_PREFIXES.join('|')})-`);
 

@@ -1,5 +1,5 @@
 /** Readiness and the body of `/status`, computed from the current state on each request. */
-import { obscureKey, redactKeys } from '../common/secrets.ts';
+import { obscureKey, redactKeys, redactSecrets } from '../common/secrets.ts';
 import type {
   BigSegments,
   Credential,
@@ -100,7 +100,8 @@ export interface EnvironmentStatus {
   readonly connectionStatus: {
     readonly state: UpstreamStatus['state'];
     readonly stateSince: number;
-    readonly lastError?: { readonly kind: string; readonly time: number };
+    /** The last one, kept after recovery. */
+    readonly lastError?: UpstreamStatus['lastError'];
   };
   readonly dataStoreStatus: {
     readonly state: StoreStatus['state'];
@@ -205,7 +206,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
         version: options.version,
         clientVersion: options.version,
         ready: readiness().ready,
-        ...(source && { keySource: source }),
+        ...(source && { keySource: { ...source, ...errorOf(source) } }),
         ...(memory && { memory }),
       };
     },
@@ -244,19 +245,28 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
     connectionStatus: {
       state: upstream?.state ?? 'INITIALIZING',
       stateSince: upstream?.stateSince ?? createdAt,
-      ...(lastError === undefined ? {} : { lastError: { kind: lastError.kind, time: lastError.time } }),
+      ...(lastError && { lastError: withoutSecrets(lastError) }),
     },
     dataStoreStatus: describeStore(stores[0], initialized, createdAt),
     ...(bigSegments && { bigSegmentStatus: bigSegments }),
-    ...(keyProblem && { keyProblem }),
+    ...(keyProblem && { keyProblem: withoutSecrets(keyProblem) }),
     initialized,
     checkedAt: upstream?.checkedAt ?? 0,
     ...(followedStore && { followedStore }),
     streams: environment.streams ?? 0,
-    stores: stores.map((store) => ({ ...store, ...dbServerOf(store) })),
-    unreadable: environment.unreadable,
+    stores: stores.map((store) => ({ ...store, ...dbServerOf(store), ...errorOf(store) })),
+    unreadable: environment.unreadable.map((item) => ({ ...item, reason: redactSecrets(item.reason) })),
     refusedPatterns: environment.refusedPatterns,
   };
+}
+
+/** Messages of errors quote what others sent and configured, which may hold a key or an address with a password. */
+function withoutSecrets<T extends { readonly message: string }>(problem: T): T {
+  return { ...problem, message: redactSecrets(problem.message) };
+}
+
+function errorOf({ lastError }: { readonly lastError?: { readonly time: number; readonly message: string } }) {
+  return lastError && { lastError: withoutSecrets(lastError) };
 }
 
 function describeKey({ value, expiresAt }: Credential): KeyStatus {

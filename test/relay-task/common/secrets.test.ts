@@ -14,6 +14,12 @@ test('a client-side ID is not secret and is not masked', () => {
   expect(redactKeys('5e9f1a2b3c4d5e6f7a8b9c0d')).toBe('5e9f1a2b3c4d5e6f7a8b9c0d');
 });
 
+test('the names of parameters are not masked', () => {
+  const names = '/prod/sdk-key, previous-sdk-key, "previous-sdk-key-until"';
+  expect(redactKeys(names)).toBe(names);
+  expect(redactKeys('sdk-keys sdk-key1 sdk-key-unti sdk-key_')).toBe('sdk-… sdk-… sdk-… sdk-…');
+});
+
 test('the user and password of a URL are masked, its host and path are not', () => {
   expect(redactSecrets('rediss://user:pass@cache:6379/1')).toBe('rediss://…@cache:6379/1');
   expect(redactSecrets(`https://relay/${`sdk-${uuid}`}`)).toBe('https://relay/sdk-…');

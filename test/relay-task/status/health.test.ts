@@ -136,7 +136,7 @@ describe('/status', () => {
         ],
         environmentId: '64a0c0ffee',
         stores: [store],
-        upstream: upstream({ lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect to sdk-secret-key' } }),
+        upstream: upstream({ lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect ECONNREFUSED' } }),
         unreadable: [{ kind: 'features', key: 'bad', reason: 'not JSON' }],
         refusedPatterns: [{ kind: 'features', key: 'worse', pattern: '(' }],
       }),
@@ -148,7 +148,7 @@ describe('/status', () => {
           mobileKey: 'mob-********-****-****-****-*******56666',
           envId: '64a0c0ffee',
           status: 'connected',
-          connectionStatus: { state: 'VALID', stateSince: T, lastError: { kind: 'NETWORK_ERROR', time: T } },
+          connectionStatus: { state: 'VALID', stateSince: T, lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect ECONNREFUSED' } },
           dataStoreStatus: {
             state: 'VALID',
             stateSince: T,
@@ -170,6 +170,34 @@ describe('/status', () => {
       clientVersion: '1.2.3',
       ready: true,
     });
+  });
+
+  test('says why something failed, without the secrets in the message', () => {
+    const message = `cannot use ${sdkKey} at https://me:pass@proxy/?auth=api-00000000-1111`;
+    const said = 'cannot use sdk-… at https://…@proxy/?auth=api-…';
+    const { health } = start(
+      [
+        environment({
+          upstream: upstream({ lastError: { kind: 'ERROR_RESPONSE', time: T, statusCode: 401, message } }),
+          stores: [{ ...store, lastError: { time: T, message } }],
+          keyProblem: { since: T, message },
+          unreadable: [{ kind: 'features', key: 'bad', reason: message }],
+        }),
+      ],
+      { source: () => ({ kind: 'ssm', state: 'INTERRUPTED', stateSince: T, lastError: { time: T, message } }) },
+    );
+    expect(health.status()).toMatchObject({
+      environments: {
+        production: {
+          connectionStatus: { lastError: { kind: 'ERROR_RESPONSE', time: T, statusCode: 401, message: said } },
+          stores: [{ lastError: { time: T, message: said } }],
+          keyProblem: { since: T, message: said },
+          unreadable: [{ reason: said }],
+        },
+      },
+      keySource: { lastError: { time: T, message: said } },
+    });
+    expect(JSON.stringify(health.status())).not.toMatch(/:pass|0000-/);
   });
 
   test('reports an environment as disconnected after DISCONNECTED_STATUS_TIME', () => {
