@@ -1,7 +1,8 @@
+import { holdsKey } from '../../relay-task/common/secrets.ts';
 import { checkStage } from './check-stage.ts';
 import { defaultZones } from './regions.ts';
 import type { Network, Relay, Stage } from './stage.ts';
-import { isRecord, looksLikeKey, Problems, textsIn } from './stage-readers.ts';
+import { isRecord, Problems, textsIn } from './stage-readers.ts';
 import { readSettings } from './stage-schema.ts';
 import type { RelaySettings, StageSettings } from './stage-settings.ts';
 
@@ -12,7 +13,7 @@ import type { RelaySettings, StageSettings } from './stage-settings.ts';
 export function readStage(name: string, raw: unknown): Stage {
   const problems = new Problems();
   for (const [at, text] of textsIn(raw)) {
-    if (looksLikeKey(text))
+    if (holdsKey(text))
       problems.say(at, `${at || 'a name'} contains a key: store keys in SSM with npm run keys -- put`);
   }
   if (!/^[a-z][a-z0-9-]{0,23}$/.test(name)) {

@@ -1,3 +1,5 @@
+import { holdsKey } from '../../relay-task/common/secrets.ts';
+
 /**
  * Checks one property of a stage file: returns its value, or undefined after reporting what was expected. Stage files are
  * typed, but `cdk.json` is not.
@@ -26,17 +28,10 @@ export class Problems {
   }
 }
 
-/** LaunchDarkly's key formats. */
-const KEY = /\b(sdk|mob|rel|api)-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b/i;
-
-export function looksLikeKey(text: string): boolean {
-  return KEY.test(text);
-}
-
 function shown(value: unknown): string {
   // Messages must not reveal a password in a URL.
   const text = (JSON.stringify(value) ?? String(value)).replace(/\/\/[^/@\s"]*@/g, '//…@');
-  if (looksLikeKey(text)) return '(contains a key)';
+  if (holdsKey(text)) return '(contains a key)';
   return text.length > 120 ? `${text.slice(0, 117)}...` : text;
 }
 
@@ -133,8 +128,8 @@ export function* textsIn(value: unknown, at = ''): Generator<readonly [at: strin
   else if (typeof value === 'object' && value !== null) {
     for (const [name, member] of Object.entries(value)) {
       const path = at === '' ? name : `${at}.${name}`;
-      yield [looksLikeKey(name) ? at : path, name];
-      yield* textsIn(member, looksLikeKey(name) ? at : path);
+      yield [holdsKey(name) ? at : path, name];
+      yield* textsIn(member, holdsKey(name) ? at : path);
     }
   }
 }

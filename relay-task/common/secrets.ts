@@ -1,21 +1,36 @@
 /** How keys of LaunchDarkly are hidden in logs, messages and `/status`. */
 
-/** Of server SDKs, mobile SDKs, relays (auto-configuration) and LaunchDarkly's REST API. */
-export const KEY_PREFIXES = ['sdk', 'mob', 'rel', 'api'] as const;
+/** How LaunchDarkly's secret keys begin, and what they are. The only list of them; client-side IDs are not secret. */
+const KEY_KINDS = {
+  sdk: 'an SDK key',
+  mob: 'a mobile key',
+  rel: 'an auto-configuration key',
+  api: 'an API access token',
+} as const;
+
+export type KeyKind = (typeof KEY_KINDS)[keyof typeof KEY_KINDS];
+
+const PREFIX = Object.keys(KEY_KINDS).join('|');
 
 /** The names of parameters in SSM, `sdk-key` and `previous-sdk-key-until`, are no keys: messages are about them. */
 const NAMES = 'key(?:-until)?(?![0-9a-z_-])';
 
-const KEYS = new RegExp(`\\b(${KEY_PREFIXES.join('|')})-(?!${NAMES})[0-9a-z]{2}[0-9a-z_-]*`, 'gi');
+const KEYS = new RegExp(`\\b(${PREFIX})-(?!${NAMES})[0-9a-z]{2}[0-9a-z_-]*`, 'gi');
 
-const BEGINS_AS_KEY = new RegExp(`^(${KEY_PREFIXES.join('|')})-`);
+const BEGINS_AS_KEY = new RegExp(`^(${PREFIX})-`, 'i');
 
-/** Whether a text begins as LaunchDarkly's secret keys do; a client-side ID does not. */
-export function looksLikeKey(text: string): boolean {
-  return BEGINS_AS_KEY.test(text);
+/** What a text that begins as one of LaunchDarkly's secret keys is; undefined for any other, such as a client-side ID. */
+export function keyKindOf(text: string): KeyKind | undefined {
+  const [, prefix] = BEGINS_AS_KEY.exec(text) ?? [];
+  return prefix === undefined ? undefined : KEY_KINDS[prefix.toLowerCase() as keyof typeof KEY_KINDS];
 }
 
-const HOLDS_KEY = new RegExp(`\\b(${KEY_PREFIXES.join('|')})-[0-9a-f]{8}(?![0-9a-z])`, 'i');
+/** Whether a text begins as LaunchDarkly's secret keys do. */
+export function looksLikeKey(text: string): boolean {
+  return keyKindOf(text) !== undefined;
+}
+
+const HOLDS_KEY = new RegExp(`\\b(${PREFIX})-[0-9a-f]{8}(?![0-9a-z])`, 'i');
 
 /** Whether a text holds what is surely a secret key: a prefix and the beginning of a UUID. */
 export function holdsKey(text: string): boolean {

@@ -1,4 +1,5 @@
 /** Checks of settings that depend on one another. */
+import { keyKindOf } from '../common/secrets.ts';
 import type { Config, EnvironmentConfig } from './assemble.ts';
 import { checkPlaces } from './check-places.ts';
 import type { Findings } from './findings.ts';
@@ -15,6 +16,7 @@ export function checkTogether(config: Config, gathered: Gathered, relay: Pieces,
     );
   }
   reportTwins(config.environments, findings);
+  reportSecretIds(config.environments, findings);
   checkFilters(config, gathered.filters, findings);
   checkTransport(config, relay, findings);
   checkRedis(config, relay, findings);
@@ -76,6 +78,17 @@ function reportTwins(environments: readonly EnvironmentConfig[], findings: Findi
       }
       owners.set(value, environment.name);
     }
+  }
+}
+
+/** ld-relay accepts them, so this is no error; they are shown nowhere. */
+function reportSecretIds(environments: readonly EnvironmentConfig[], findings: Findings): void {
+  for (const { name, environmentId = '' } of environments) {
+    const kind = keyKindOf(environmentId);
+    if (kind === undefined) continue;
+    findings.warning(
+      `${environmentSettings.environmentId.env}${name} is ${kind}, not a client-side ID: browsers would send it in every URL; correct it, and reset the key in LaunchDarkly if a page contains it`,
+    );
   }
 }
 

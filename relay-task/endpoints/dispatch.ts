@@ -1,5 +1,6 @@
 /** From a request to its answer or to the stream that it opens: finds the route, the environment and the handler. */
 import type { IncomingMessage } from 'node:http';
+import { environmentIdHeader } from '../common/environment-id.ts';
 import { createFairTurns } from '../common/fair-turns.ts';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
 import { clientAddress } from './client-address.ts';
@@ -163,7 +164,7 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
       })),
     dress(reply, exchange) {
       const { environment } = exchange;
-      const named = environment && environmentIdHeader(environment);
+      const named = environmentIdHeader(environment?.environmentId);
       const cors = corsOf(exchange);
       return named || cors ? { ...reply, headers: withHeaders(reply.headers ?? {}, { ...named, ...cors }) } : reply;
     },
@@ -243,8 +244,4 @@ function withoutRoute(message: IncomingMessage, resolution: Exclude<Resolution<R
     case 'bad':
       return messageReply(400, resolution.message);
   }
-}
-
-function environmentIdHeader({ environmentId }: ServedEnvironment): Record<string, string> | undefined {
-  return environmentId !== undefined && /^[!-~]+$/.test(environmentId) ? { 'X-LD-EnvID': environmentId } : undefined;
 }

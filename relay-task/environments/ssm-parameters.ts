@@ -3,7 +3,7 @@
  * `/edge-flag-relay/<stage>/environments/<environment>/<parameter>`.
  */
 import { createHash } from 'node:crypto';
-import { holdsKey } from '../common/secrets.ts';
+import { holdsKey, type KeyKind, keyKindOf } from '../common/secrets.ts';
 import type { Reader } from '../common/setting-values.ts';
 import { settingReaders } from './ssm-settings.ts';
 
@@ -24,16 +24,10 @@ export interface SsmParameter {
   readonly says: string;
 }
 
-type Kind = 'an SDK key' | 'a mobile key' | 'a client-side ID' | 'an auto-configuration key' | 'an API access token';
+type Kind = KeyKind | 'a client-side ID';
 
-/** How each kind of LaunchDarkly's keys begins; client-side IDs are known by their whole form. */
-const kinds: readonly (readonly [RegExp, Kind])[] = [
-  [/^sdk-/i, 'an SDK key'],
-  [/^mob-/i, 'a mobile key'],
-  [/^rel-/i, 'an auto-configuration key'],
-  [/^api-/i, 'an API access token'],
-  [/^[0-9a-f]{24}$/, 'a client-side ID'],
-];
+/** Client-side IDs are known by their whole form. */
+const CLIENT_SIDE_ID = /^[0-9a-f]{24}$/;
 
 /**
  * What could be sent in an Authorization header, unless it is evidently of another kind: as client-side ID a secret key would
@@ -43,7 +37,7 @@ const credential =
   (own: Kind): Reader<string> =>
   (text) => {
     if (!/^[\x21-\x7e]+$/.test(text)) return { wanted: 'one word without spaces: the key and nothing else' };
-    const [, kind = own] = kinds.find(([form]) => form.test(text)) ?? [];
+    const kind = keyKindOf(text) ?? (CLIENT_SIDE_ID.test(text) ? 'a client-side ID' : own);
     return kind === own ? { value: text } : { wanted: `${own}, not ${kind}` };
   };
 

@@ -1,4 +1,5 @@
 /** Event streams on the wire: server-sent events (HTML standard, 9.2) in chunks (RFC 9112 section 7.1). */
+import { environmentIdHeader } from '../common/environment-id.ts';
 
 /** `chunked` for HTTP/1.1; `plain`, ended by closing the connection, for HTTP/1.0, which older nginx uses for upstreams. */
 export type Framing = 'chunked' | 'plain';
@@ -62,8 +63,8 @@ export function streamHead(
     // Given CORS headers already say which origins may read.
     ...(Object.keys(more).length === 0 && { 'Access-Control-Allow-Origin': '*' }),
     'X-Accel-Buffering': 'no',
+    ...environmentIdHeader(environmentId),
   };
-  if (environmentId !== undefined && /^[!-~]+$/.test(environmentId)) headers['X-LD-EnvID'] = environmentId;
   if (framing === 'chunked') headers['Transfer-Encoding'] = 'chunked';
   for (const [name, value] of Object.entries(more)) {
     if (!/^[\w-]+$/.test(name) || !/^[\t -~]*$/.test(value)) continue;

@@ -170,6 +170,33 @@ test('a relay with a proxy, three stores that are down and a restricted status l
   await ask(relay.uri, '/status', withKey(strayKey));
 });
 
+test('a secret key that was pasted as client-side ID leaks nowhere', async () => {
+  const upstream = opened(await startFakeUpstream({ flags: { a: flag(1) } }));
+  const token = `api-${strayKey.slice(4)}`;
+  const relay = opened(
+    await startTestRelay(
+      {
+        ...{ LD_ENV_shop: sdkKey, LD_MOBILE_KEY_shop: mobileKey, LD_CLIENT_SIDE_ID_shop: token },
+        ...{ STREAM_URI: upstream.uri, LOG_LEVEL: 'debug' },
+      },
+      { timings: hastyTimings, secrets: [...secrets, token] },
+    ),
+  );
+  await served(relay);
+  await beBusy(relay);
+  for (const path of ['/all', '/sdk/stream']) {
+    const stream = await readStream({ port: relay.port, path, headers: { Authorization: sdkKey } });
+    stream.close();
+    expect([path, stream.status]).toEqual([path, 200]);
+    expectSilence([token], JSON.stringify(stream.headers));
+  }
+  for (const path of ['/sdk/flags', '/sdk/poll', '/status', '/status/shop', `/status/${token}`]) {
+    const response = await fetch(`${relay.uri}${path}`, withKey(sdkKey));
+    expect([path, response.status]).toEqual([path, 200]);
+    expectSilence([token], await response.text(), JSON.stringify([...response.headers]));
+  }
+});
+
 test('a relay with auto-configuration leaks no key during a rotation, with a bad key, a duplicate, or unreadable records', async () => {
   const record = (version: number, value: string, more = {}) =>
     environmentRep(environmentId, version, { sdkKey: { value, ...more }, mobKey: mobileKey });

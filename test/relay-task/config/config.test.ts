@@ -68,6 +68,18 @@ describe('the file sets options of something that is not switched on:', () => {
     expect(row?.places ?? []).toEqual([]);
   });
 
+  test.each([
+    ['api', 'an API access token'],
+    ['sdk', 'an SDK key'],
+    ['mob', 'a mobile key'],
+    ['rel', 'an auto-configuration key'],
+  ])('a client-side ID that begins with %s- is reported as %s, without its value', (prefix, kind) => {
+    const { config, warnings } = parse(`${environment}\nenvId = ${prefix}-4cf4ef0b-9a4d`);
+    expect(config.environments[0]?.environmentId).toBe(`${prefix}-4cf4ef0b-9a4d`);
+    expect(warnings).toEqual([expect.stringContaining(`LD_CLIENT_SIDE_ID_a is ${kind}, not a client-side ID`)]);
+    expect(warnings.join()).not.toContain('4cf4');
+  });
+
   test('a certificate without TLS is reported', () => {
     expect(parse(`${environment}\n[Main]\ntlsCert = c\ntlsKey = k`).warnings).toEqual([
       'relay.conf:4: [Main] tlsCert has no effect: [Main] tlsEnabled is not set',

@@ -148,7 +148,11 @@ describe('/status', () => {
           mobileKey: 'mob-********-****-****-****-*******56666',
           envId: '64a0c0ffee',
           status: 'connected',
-          connectionStatus: { state: 'VALID', stateSince: T, lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect ECONNREFUSED' } },
+          connectionStatus: {
+            state: 'VALID',
+            stateSince: T,
+            lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect ECONNREFUSED' },
+          },
           dataStoreStatus: {
             state: 'VALID',
             stateSince: T,
