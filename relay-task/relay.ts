@@ -16,7 +16,7 @@ import { createHub } from './streams/hub.ts';
 import type { FileReload } from './upstream/file.ts';
 import { createGoals } from './upstream/goals.ts';
 import { createOutbound } from './upstream/outbound.ts';
-import { type CertificatePair, followCertificate, readCertificate } from './wiring/certificate.ts';
+import { type CertificatePair, followCertificate, readCertificate, warnOfDates } from './wiring/certificate.ts';
 import { createMemory, type Memory, processLimits, usageOf } from './wiring/memory.ts';
 import { createServedTenants, healthOfAll } from './wiring/served.ts';
 import { createSource, placeOf, type SourceTimings } from './wiring/sources.ts';
@@ -263,6 +263,7 @@ function startRunning(
   const eligibility = setInterval(tenants.tellEligibility, ELIGIBILITY_MS);
   eligibility.unref();
   const intervalMs = timings?.certificateMs ?? CERTIFICATE_MS;
+  if (certificate) warnOfDates(certificate, log, Date.now());
   const replace = (pair: CertificatePair) => server.replaceCertificate(pair);
   return {
     eligibility,

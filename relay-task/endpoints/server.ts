@@ -2,6 +2,7 @@
  * The relay's HTTP server. Requests for streams are presented to node:http as upgrades: it then detaches its parser and hands
  * over the bare socket, so that an open stream holds no request, response or parser.
  */
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createServer as createHttpServer, IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
@@ -224,6 +225,8 @@ function checked({ cert, key, minVersion = 'TLSv1.2' }: TlsOptions) {
     // node:tls accepts an empty certificate, and then every handshake fails.
     if (cert.length === 0 || key.length === 0) throw new Error('one of them is empty');
     createSecureContext({ cert, key, minVersion });
+    // createSecureContext notices this only if both are of one kind, such as RSA.
+    if (!new X509Certificate(cert).checkPrivateKey(createPrivateKey(key))) throw new Error('they do not match');
   } catch (error) {
     throw new RelayError(
       'CERTIFICATE_INVALID',

@@ -1,4 +1,5 @@
 /** The relay's own certificate, replaced when its files are. */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { watchFile } from '../common/watch-file.ts';
 import { RelayError } from '../errors.ts';
@@ -29,6 +30,19 @@ export function readCertificate({ certFile, keyFile }: CertificateFiles): Certif
   return { cert: read('TLS_CERT', certFile), key: read('TLS_KEY', keyFile) };
 }
 
+/** Logs a warning when clients will not accept the certificate because of its dates: it is served all the same. */
+export function warnOfDates({ cert }: CertificatePair, log: Log, now: number): void {
+  const { validFrom, validTo } = new X509Certificate(cert);
+  const [from, to] = [Date.parse(validFrom), Date.parse(validTo)];
+  if (now >= from && now <= to) return;
+  const reason = now > to ? `it expired on ${isoOf(to)}` : `it is not valid before ${isoOf(from)}`;
+  log.warn('Clients will not accept the TLS certificate; serving it all the same', { reason });
+}
+
+function isoOf(time: number): string {
+  return new Date(time).toISOString();
+}
+
 /**
  * Hands a pair that differs from `present` to `replace` once its files have stayed the same for `intervalMs`. When
  * `replace` throws, the present pair stays in use and the next change of either file is tried.
@@ -51,6 +65,7 @@ export function followCertificate(options: {
         replace(pair);
         present = pair;
         log.info('Replaced the TLS certificate');
+        warnOfDates(pair, log, Date.now());
       }
       problem = undefined;
       return true;

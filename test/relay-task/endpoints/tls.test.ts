@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto';
 import { get } from 'node:https';
 import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { generate } from 'selfsigned';
@@ -14,6 +15,10 @@ const certificate = async (commonName: string): Promise<TlsOptions> => {
 };
 let first: TlsOptions;
 let second: TlsOptions;
+const elliptic = generateKeyPairSync('ec', { namedCurve: 'prime256v1' }).privateKey.export({
+  type: 'sec1',
+  format: 'pem',
+});
 let server: TestServer | undefined;
 beforeAll(async () => {
   [first, second] = await Promise.all([certificate('first.example'), certificate('second.example')]);
@@ -116,11 +121,18 @@ test('an invalid certificate is rejected with its code, and the current one is k
     { cert: 'nonsense', key: first.key },
     { cert: first.cert, key: second.key },
     { cert: '', key: '' },
+    // Keys of two kinds, which node:tls does not compare.
+    { cert: first.cert, key: elliptic },
   ]) {
     expect(() => relay.replaceCertificate(bad)).toThrow(expect.objectContaining(invalid));
   }
   expect((await sayTls(port, livez, isAlive)).peer.subject.CN).toBe('first.example');
-  await expect(startServer({ server: { tls: { cert: 'x', key: 'y' } } })).rejects.toMatchObject(invalid);
+  for (const tls of [
+    { cert: 'x', key: 'y' },
+    { cert: first.cert, key: elliptic },
+  ]) {
+    await expect(startServer({ server: { tls } })).rejects.toMatchObject(invalid);
+  }
   const plain = await startServer();
   expect(() => plain.server.replaceCertificate(second)).toThrow(expect.objectContaining(invalid));
   await plain.close();
