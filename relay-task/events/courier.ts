@@ -25,7 +25,12 @@ export interface Payload {
   readonly json: Buffer;
   /** Diagnostics are retried a few times, analytics for long. */
   readonly patience: 'little' | 'much';
+  /** Called at each step of the delivery. Must not throw. */
+  readonly progress?: ((step: Step) => void) | undefined;
 }
+
+/** `sending`: an attempt was begun; `slow`: it has not been answered for a while; `pausing`: it failed. */
+export type Step = 'sending' | 'slow' | 'pausing';
 
 /** The result. The caller handles `too-large`; all others are final. */
 export type Verdict = 'delivered' | 'too-large' | 'rejected' | 'refused' | 'expired' | 'closed';
@@ -37,7 +42,7 @@ export interface Courier {
   deliver(payload: Payload): Promise<Verdict>;
   /** Retries at once what was refused with a key that has changed since. */
   lookAtKeys(): void;
-  /** Retries everything at once, and from now on with short delays. */
+  /** Retries at once what failed or is slow, and from now on with short delays. */
   hurry(): void;
   /** Aborts requests and waits. */
   stop(): void;
@@ -49,11 +54,24 @@ export interface CourierOptions {
   readonly environment: string;
   readonly userAgent: string;
   readonly timings: EventTimings;
-  readonly turnstile: Turnstile;
+  readonly places: Pick<Turnstile, 'enter'>;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
   readonly retried: () => void;
   readonly random: () => number;
+}
+
+interface Delivery extends Payload {
+  readonly identity: Readonly<Record<string, string>>;
+  /** It was sent again because the relay stops. */
+  hurried: boolean;
+}
+
+interface Attempt {
+  readonly controller: AbortController;
+  slow: boolean;
+  /** Ends it if it is slow, so that the payload is sent again. */
+  hurry(): void;
 }
 
 interface Waiting {
@@ -71,8 +89,9 @@ const compress = promisify(gzip);
 export function createCourier(options: CourierOptions): Courier {
   const { timings, log, environment } = options;
   const aborter = new AbortController();
-  // Each request, running or queued, adds a listener; many of them are not a leak.
+  // Each request that waits for a place adds a listener; many of them are not a leak.
   setMaxListeners(0, aborter.signal);
+  const underWay = new Set<Attempt>();
   const waiting = new Set<Waiting>();
   let serverTime = 0;
   const complaints = new Map<string, Set<'failing' | 'refused'>>();
@@ -86,31 +105,60 @@ export function createCourier(options: CourierOptions): Courier {
     waiting.delete(entry);
   }
 
-  async function attempt({ path, key }: Address, { headers, json }: Payload, identity: object): Promise<PostAnswer> {
-    const giveBack = await options.turnstile.enter(aborter.signal);
+  function begin(delivery: Delivery): Attempt {
+    const controller = new AbortController();
+    const attempt: Attempt = {
+      controller,
+      slow: false,
+      hurry() {
+        // Once, since a LaunchDarkly that is merely slow must be able to answer; it recognises the payload ID.
+        if (!attempt.slow || delivery.hurried || delivery.patience === 'little') return;
+        delivery.hurried = true;
+        controller.abort();
+      },
+    };
+    underWay.add(attempt);
+    delivery.progress?.('sending');
+    return attempt;
+  }
+
+  async function attempt(address: Address, delivery: Delivery): Promise<PostAnswer> {
+    const giveBack = await options.places.enter(aborter.signal);
     if (!giveBack) return { problem: 'closed' };
+    const current = begin(delivery);
+    const timer = setTimeout(() => {
+      current.slow = true;
+      delivery.progress?.('slow');
+      if (closing) current.hurry();
+    }, timings.slowAfterMs);
     try {
-      const answer = await post({
-        url: new URL(options.eventsUri + path),
-        headers: {
-          'User-Agent': options.userAgent,
-          'Content-Type': 'application/json',
-          'Content-Encoding': 'gzip',
-          ...headers,
-          ...identity,
-          ...(key !== undefined && { Authorization: key }),
-        },
-        // Compressed for each attempt: retries are rare, and memory holds only one copy.
-        body: await compress(json),
-        outbound: options.outbound,
-        timeoutMs: timings.requestTimeoutMs,
-        signal: aborter.signal,
-      });
+      const answer = await postTo(address, delivery, current.controller.signal);
       if ('status' in answer) serverTime = answer.serverTime ?? serverTime;
       return answer;
     } finally {
+      underWay.delete(current);
+      clearTimeout(timer);
       giveBack();
     }
+  }
+
+  async function postTo({ path, key }: Address, { headers, json, identity }: Delivery, signal: AbortSignal) {
+    return post({
+      url: new URL(options.eventsUri + path),
+      headers: {
+        'User-Agent': options.userAgent,
+        'Content-Type': 'application/json',
+        'Content-Encoding': 'gzip',
+        ...headers,
+        ...identity,
+        ...(key !== undefined && { Authorization: key }),
+      },
+      // Compressed for each attempt: retries are rare, and memory holds only one copy.
+      body: await compress(json),
+      outbound: options.outbound,
+      timeoutMs: timings.requestTimeoutMs,
+      signal,
+    });
   }
 
   /** Logs each kind of problem once, until it is over. */
@@ -127,11 +175,15 @@ export function createCourier(options: CourierOptions): Courier {
 
   async function deliver(payload: Payload): Promise<Verdict> {
     const { subject } = payload;
-    const identity = payload.patience === 'much' ? { 'X-LaunchDarkly-Payload-ID': randomUUID() } : {};
+    const delivery: Delivery = {
+      ...payload,
+      identity: payload.patience === 'much' ? { 'X-LaunchDarkly-Payload-ID': randomUUID() } : {},
+      hurried: false,
+    };
     const patience = createPatience(payload.patience, timings, options.random);
     for (let attempts = 1; ; attempts++) {
       const address = payload.address();
-      const answer = await attempt(address, payload, identity);
+      const answer = await attempt(address, delivery);
       const outcome = judge(answer);
       if (outcome === 'delivered') isFine(subject);
       if (outcome === 'delivered' || outcome === 'too-large') return outcome;
@@ -142,6 +194,7 @@ export function createCourier(options: CourierOptions): Courier {
       const next = patience.after(outcome, answer);
       if (typeof next === 'string') return next;
       if (closing && outcome === 'refused') return 'refused';
+      payload.progress?.('pausing');
       await pause(
         closing ? Math.min(next, timings.closingRetryMs) : next,
         () => outcome === 'refused' && !isSame(address, payload.address()),
@@ -161,9 +214,11 @@ export function createCourier(options: CourierOptions): Courier {
     hurry() {
       closing = true;
       for (const { wake } of waiting) wake();
+      for (const current of underWay) current.hurry();
     },
     stop() {
       aborter.abort();
+      for (const { controller } of underWay) controller.abort();
       for (const { wake } of waiting) wake();
     },
   };

@@ -72,13 +72,14 @@ export function createCredentialEvents(
       capacity,
       maxPayloadBytes: parts.maxPayloadBytes,
       budget,
-      deliver: (json) =>
+      deliver: (json, progress) =>
         courier.deliver({
           subject: `analytics, ${kind}`,
           address: () => addressOf('analytics', kind, sender()),
           headers,
           json,
           patience: 'much',
+          progress,
         }),
       forwarded(events) {
         meter.forwarded(name, kind, events);

@@ -1,4 +1,4 @@
-/** Diagnostic events that came with one credential: forwarded one at a time, unchanged, in the background. */
+/** Diagnostic events that came with one credential: forwarded unchanged in the background, few at a time. */
 import type { Budget } from '../common/budget.ts';
 import type { Verdict } from './courier.ts';
 
@@ -11,6 +11,7 @@ export interface Diagnostics<T extends { readonly body: Buffer }> {
 }
 
 const MOST_WAITING = 100;
+const MOST_IN_FLIGHT = 4;
 /** Estimated memory of an event besides its body: mostly headers. */
 const EVENT_BYTES = 1_024;
 
@@ -22,30 +23,38 @@ export function createDiagnostics<T extends { readonly body: Buffer }>(options: 
 }): Diagnostics<T> {
   const { budget, deliver, dropped } = options;
   const waiting: T[] = [];
-  let running: Promise<void> | undefined;
+  const underWay = new Set<Promise<void>>();
 
-  async function run() {
-    for (let event = waiting[0]; event; event = waiting[0]) {
-      const verdict = await deliver(event);
-      if (verdict !== 'delivered') dropped(verdict, 1);
-      budget.release(event.body.length + EVENT_BYTES);
-      waiting.shift();
+  async function send(event: T) {
+    const verdict = await deliver(event);
+    if (verdict !== 'delivered') dropped(verdict, 1);
+    budget.release(event.body.length + EVENT_BYTES);
+  }
+
+  function start() {
+    while (underWay.size < MOST_IN_FLIGHT) {
+      const event = waiting.shift();
+      if (!event) return;
+      const sent = send(event).then(() => {
+        underWay.delete(sent);
+        start();
+      });
+      underWay.add(sent);
     }
-    running = undefined;
   }
 
   return {
     get idle() {
-      return !running;
+      return underWay.size === 0;
     },
     add(event) {
       if (waiting.length >= MOST_WAITING) return dropped('capacity', 1);
       if (!budget.reserve(event.body.length + EVENT_BYTES)) return dropped('memory', 1);
       waiting.push(event);
-      running ??= run();
+      start();
     },
     async drained() {
-      while (running) await running;
+      while (underWay.size > 0) await Promise.all(underWay);
     },
   };
 }

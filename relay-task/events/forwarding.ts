@@ -1,7 +1,6 @@
 /** Forwards SDK events to LaunchDarkly. */
 import type { Registry } from 'prom-client';
 import { type Budget, createBudget } from '../common/budget.ts';
-import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { createCourier } from './courier.ts';
@@ -17,6 +16,7 @@ import {
   type EnvironmentEventsOptions,
 } from './environment-events.ts';
 import { createEventMeter } from './metrics.ts';
+import { createPlaces } from './places.ts';
 import type { DropReason } from './queue.ts';
 import { type EventTimings, usualTimings } from './timings.ts';
 
@@ -35,8 +35,10 @@ export interface EventForwardingOptions {
   readonly parentBudget?: Budget | undefined;
   /** Per request, before compression; a larger body from one SDK is still sent whole. 4 MiB by default. */
   readonly maxPayloadBytes?: number;
-  /** Concurrent requests. 8 by default. */
+  /** Concurrent requests of one credential. 8 by default. */
   readonly maxInFlight?: number;
+  /** Concurrent requests of all credentials, but each may always have one. 64 by default. */
+  readonly maxInFlightTogether?: number;
   readonly userAgent: string;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
@@ -65,7 +67,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
     parent: options.parentBudget,
     changed: meter.queued,
   });
-  const turnstile = createTurnstile({ maxInside: options.maxInFlight ?? 8 });
+  const places = createPlaces({ each: options.maxInFlight ?? 8, together: options.maxInFlightTogether ?? 64 });
   const open = new Set<EnvironmentEvents>();
   const timer = setInterval(() => {
     for (const environment of open) environment.flush();
@@ -79,7 +81,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       environment: name,
       userAgent: options.userAgent,
       timings,
-      turnstile,
+      places: places.open(),
       outbound: options.outbound,
       log,
       retried: () => meter.retried(name),

@@ -1,8 +1,11 @@
-/** A queue of events with the same metadata. Payloads are sent one at a time, in order. */
+/**
+ * A queue of events with the same metadata. Payloads are sent in order, one after the other, except that later ones do not
+ * wait for one that hangs.
+ */
 
 import type { Budget } from '../common/budget.ts';
 import { elementsOf } from '../common/json-text.ts';
-import type { Verdict } from './courier.ts';
+import type { Step, Verdict } from './courier.ts';
 import type { Summary } from './summary.ts';
 
 export interface QueueOptions {
@@ -11,7 +14,7 @@ export interface QueueOptions {
   readonly maxPayloadBytes: number;
   readonly budget: Budget;
   /** A JSON array. Never rejects. */
-  readonly deliver: (json: Buffer) => Promise<Verdict>;
+  readonly deliver: (json: Buffer, progress: (step: Step) => void) => Promise<Verdict>;
   readonly forwarded: (events: number) => void;
   readonly dropped: (reason: DropReason, events: number) => void;
   /** Sent with the next payload. */
@@ -28,7 +31,7 @@ export interface Queue {
   readonly summary?: Summary | undefined;
   /** Takes the JSON texts of events. Drops the newest ones that do not fit. */
   add(events: readonly string[]): void;
-  /** Sends what is queued, after the payload that is being sent, if any. */
+  /** Sends what is queued, after the payloads that are being sent, unless those hang. */
   flush(): void;
   /** Resolves when nothing is queued or being sent. */
   drained(): Promise<void>;
@@ -42,6 +45,16 @@ interface Batch {
   readonly reservedBytes: number;
 }
 
+/** A payload that is being sent. */
+interface Flight {
+  step: Step | 'waiting';
+  /** A later payload was delivered, so that holding others back would serve nothing. */
+  overtaken: boolean;
+  landed: Promise<void>;
+}
+
+/** Of one queue, when they hang. */
+const MOST_IN_FLIGHT = 4;
 /** Estimated memory of a batch besides its bytes. */
 const BATCH_BYTES = 256;
 /** How often a rejected payload is split. Each time takes several attempts, while other events wait. */
@@ -53,8 +66,10 @@ export function createQueue(options: QueueOptions): Queue {
   let batches: Batch[] = [];
   let waitingEvents = 0;
   let waitingBytes = 0;
-  let running: Promise<void> | undefined;
-  let again = false;
+  /** The oldest first. */
+  const flights = new Set<Flight>();
+  /** What waits is to be sent as soon as possible. */
+  let due = false;
   let usedAt = performance.now();
 
   function push(batch: Batch) {
@@ -95,53 +110,71 @@ export function createQueue(options: QueueOptions): Queue {
     const sealed = joinBatches(taken);
     waitingEvents -= sealed.events;
     waitingBytes -= sum(taken, (batch) => batch.bytes.length);
-    again = batches.length > 0;
+    due = batches.length > 0;
     return sealed;
   }
 
   const hasSome = () => waitingEvents > 0 || (summary?.size ?? 0) > 0;
 
-  async function run() {
-    do {
-      const { bytes, events, reservedBytes } = seal();
-      await send(bytes, events);
-      budget.release(reservedBytes);
-    } while (again && hasSome());
-    running = undefined;
+  const holdsBack = ({ step, overtaken }: Flight) => step !== 'slow' && !overtaken;
+
+  function launch() {
+    while (due && hasSome() && flights.size < MOST_IN_FLIGHT && ![...flights].some(holdsBack)) {
+      const flight: Flight = { step: 'waiting', overtaken: false, landed: Promise.resolve() };
+      flights.add(flight);
+      flight.landed = fly(seal(), flight);
+    }
+  }
+
+  async function fly({ bytes, events, reservedBytes }: Batch, flight: Flight) {
+    await send(bytes, events, flight);
+    budget.release(reservedBytes);
+    flights.delete(flight);
+    launch();
+  }
+
+  function overtake(delivered: Flight) {
+    for (const flight of flights) {
+      if (flight === delivered) return;
+      flight.overtaken = true;
+    }
   }
 
   /** Splits a payload that is too large, or was rejected, so that one bad event does not cost all others. */
-  async function send(json: Buffer, events: number, rejections = 0): Promise<void> {
-    const verdict = await options.deliver(json);
-    if (verdict === 'delivered') return forwarded(events);
+  async function send(json: Buffer, events: number, flight: Flight, rejections = 0): Promise<void> {
+    const verdict = await options.deliver(json, (step) => {
+      flight.step = step;
+      if (step === 'slow') launch();
+    });
+    if (verdict === 'delivered') {
+      overtake(flight);
+      return forwarded(events);
+    }
     const isDivisible = verdict === 'too-large' || (verdict === 'rejected' && rejections < MOST_REJECTIONS);
     if (!isDivisible || events === 1) return dropped(verdict, events);
     const elements = elementsOf(json.toString());
     const middle = Math.ceil(elements.length / 2);
     for (const half of [elements.slice(0, middle), elements.slice(middle)])
-      await send(Buffer.from(`[${half.join(',')}]`), half.length, rejections + Number(verdict === 'rejected'));
+      await send(Buffer.from(`[${half.join(',')}]`), half.length, flight, rejections + Number(verdict === 'rejected'));
   }
 
-  /** Starts sending unless a payload is being sent already. */
   function start() {
-    if (!running && hasSome()) running = run();
+    due = true;
+    launch();
   }
 
   return {
     get idle() {
-      return !running && !hasSome();
+      return flights.size === 0 && !hasSome();
     },
     get usedAt() {
       return usedAt;
     },
     summary,
     add,
-    flush() {
-      if (running) again = true;
-      else start();
-    },
+    flush: start,
     async drained() {
-      while (running) await running;
+      while (flights.size > 0) await Promise.all(Array.from(flights, ({ landed }) => landed));
     },
   };
 }

@@ -2,6 +2,8 @@
 export interface EventTimings {
   /** For one request, from the connection to the end of the response. */
   readonly requestTimeoutMs: number;
+  /** A request that is not answered for this long does not hold back later payloads of its queue. */
+  readonly slowAfterMs: number;
   /** After a temporary failure (no response, 5xx, 400, 408, 429); doubles with each failure in a row, minus jitter. */
   readonly firstRetryMs: number;
   readonly longestRetryMs: number;
@@ -20,6 +22,7 @@ export interface EventTimings {
 
 export const usualTimings: EventTimings = {
   requestTimeoutMs: 30_000,
+  slowAfterMs: 500,
   firstRetryMs: 1_000,
   longestRetryMs: 60_000,
   firstRefusedMs: 60_000,
