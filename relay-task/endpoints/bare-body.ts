@@ -65,6 +65,7 @@ export function readBareBody(
       socket.write('HTTP/1.1 100 Continue\r\n\r\n');
     }
     socket.on('data', onData).on('end', onGone).on('close', onGone);
+    socket.resume();
     // Even without bytes, since there may be no body.
     onData(head);
   });

@@ -14,8 +14,10 @@ import { readBareBody } from './bare-body.ts';
 import { createDispatcher, type Decision, type Dispatcher, type Exchange } from './dispatch.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
 import { collectBody, unpackBody } from './request-body.ts';
+import { refuseHead } from './request-head.ts';
 import type { Route, RoutesOptions } from './routes.ts';
 import type { Services } from './services.ts';
+import { endTurn, leaveTurns, refuseLast, takeTurn, unanswered } from './turns.ts';
 
 export interface Certificate {
   /** PEM; the certificate first, then the chain. */
@@ -59,10 +61,8 @@ export interface RelayServer {
   close(timeoutMs: number): Promise<void>;
 }
 
-/** How many requests on a socket have not been answered. */
-const UNANSWERED = Symbol('unanswered');
-type CountedSocket = Socket & { [UNANSWERED]?: number };
-
+/** Clients rarely send a second request before the first answer. */
+const MAX_UNANSWERED = 32;
 const HANDSHAKE_MS = 10_000;
 
 /** Throws RelayError CERTIFICATE_INVALID. */
@@ -76,12 +76,11 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   let closing = false;
 
   const answer = async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const socket = message.socket as CountedSocket;
-    unused.use(socket);
-    socket[UNANSWERED] = (socket[UNANSWERED] ?? 0) + 1;
-    response.on('close', () => {
-      socket[UNANSWERED] = (socket[UNANSWERED] ?? 0) - 1;
-    });
+    const refused = refuseHead(message);
+    if (refused) {
+      sendReply(response, message.method ?? '', refused, true);
+      return;
+    }
     const exchange = dispatcher.begin(message);
     const decision = await dispatcher.decide(exchange, (limitBytes) =>
       unpacked(collectBody(message, limitBytes), message, limitBytes),
@@ -96,16 +95,21 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     }
   };
 
-  /** Bytes after the request and its body are dropped. */
-  const answerWithStream = async (message: IncomingMessage, socket: CountedSocket, head: Buffer): Promise<void> => {
+  const answerInTurn = (message: IncomingMessage, response: ServerResponse): void => {
+    const { socket } = message;
     unused.use(socket);
-    const exchange = dispatcher.begin(message);
-    socket.on('error', ignore);
-    // An answer that is still being written to this socket would be mixed with the stream.
-    if ((socket[UNANSWERED] ?? 0) > 0 || !dispatcher.asksForStream(message)) {
-      socket.destroy();
+    response.on('close', () => endTurn(socket));
+    takeTurn(socket, { message, response, begin: () => void answer(message, response) });
+  };
+
+  /** Bytes after the request and its body are dropped. */
+  const answerWithStream = async (message: IncomingMessage, socket: Socket, head: Buffer): Promise<void> => {
+    const refused = dispatcher.asksForStream(message) ? refuseHead(message) : tooManyUnanswered();
+    if (refused) {
+      sendRawReply(socket, refused);
       return;
     }
+    const exchange = dispatcher.begin(message);
     const decision = await dispatcher.decide(exchange, (limitBytes) => {
       const limits = { limitBytes, timeoutMs: requestTimeoutMs };
       return unpacked(readBareBody(socket, head, message.headers, limits), message, limitBytes);
@@ -122,6 +126,31 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
       dispatcher.failed(error, exchange);
       socket.destroy();
     }
+  };
+
+  /** The answers before it are still node:http's. */
+  const answerWithStreamInTurn = (message: IncomingMessage, socket: Socket, head: Buffer): void => {
+    unused.use(socket);
+    socket.on('error', ignore);
+    if (unanswered(socket) === 0) {
+      void answerWithStream(message, socket, head);
+      return;
+    }
+    const arrived = [head];
+    // node:http reads on when an earlier answer is written, and what it reads then would be lost.
+    const keep = (bytes: Buffer) => {
+      arrived.push(bytes);
+      socket.pause();
+    };
+    socket.on('data', keep).pause();
+    const begin = () => {
+      leaveTurns(socket);
+      socket.off('data', keep).pause();
+      // node:http gives idle connections another timeout.
+      socket.setTimeout(0);
+      void answerWithStream(message, socket, Buffer.concat(arrived));
+    };
+    takeTurn(socket, { begin });
   };
 
   /** The answer if there is no stream. */
@@ -141,8 +170,15 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     }
   };
 
-  server.on('request', answer);
-  server.on('upgrade', (message, duplex, head) => answerWithStream(message, duplex as Socket, head));
+  // node:http counts its limit of header fields in another way, and drops what is above it.
+  server.maxHeadersCount = 0;
+  server.on('request', answerInTurn);
+  server.on('checkExpectation', answerInTurn);
+  server.on('checkContinue', (message, response) => {
+    if (!refuseHead(message)) response.writeContinue();
+    answerInTurn(message, response);
+  });
+  server.on('upgrade', (message, duplex, head) => answerWithStreamInTurn(message, duplex as Socket, head));
   server.on('clientError', answerClientError);
 
   return {
@@ -165,9 +201,12 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
 
 function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatcher) {
   class Request extends IncomingMessage {
+    #upgrade: boolean | undefined;
     /** node:http reads this before anything after the head. The client's own Upgrade header has no effect. */
     get upgrade(): boolean {
-      return asksForStream(this);
+      // Of requests above the limit no more is parsed. The answer must not change while others are written.
+      this.#upgrade ??= asksForStream(this) || unanswered(this.socket) >= MAX_UNANSWERED;
+      return this.#upgrade;
     }
     set upgrade(_value: unknown) {}
   }
@@ -176,6 +215,8 @@ function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatc
     headersTimeout: options.headersTimeoutMs ?? 10_000,
     keepAliveTimeout: options.keepAliveTimeoutMs ?? 4_010_000,
     connectionsCheckingInterval: 5_000,
+    // It is checked with everything else that node:http accepts, for streams as well.
+    requireHostHeader: false,
     maxHeaderSize: options.maxHeaderBytes ?? 64 * 1024,
     noDelay: true,
     keepAlive: true,
@@ -264,12 +305,27 @@ function closeServer(server: Server, timeoutMs: number): Promise<void> {
   });
 }
 
+/** After the answers to the requests before it. */
 function answerClientError(error: NodeJS.ErrnoException, duplex: Duplex): void {
-  const socket = duplex as Socket;
+  const socket = duplex as RefusedSocket;
   const reply = clientErrorReply(error.code);
   // No answer to clients that are gone, or that do not speak TLS where it is required.
-  if (reply && socket.writable) sendRawReply(socket, reply);
-  else socket.destroy();
+  if (!reply || !socket.writable) {
+    socket.destroy();
+    return;
+  }
+  // Whatever arrives afterwards is another error.
+  if (socket[REFUSED]) return;
+  socket[REFUSED] = true;
+  socket.pause();
+  refuseLast(socket, () => sendRawReply(socket, reply));
+}
+
+const REFUSED = Symbol('refused');
+type RefusedSocket = Socket & { [REFUSED]?: boolean };
+
+function tooManyUnanswered(): Reply {
+  return notYetReply(`${MAX_UNANSWERED} requests on this connection wait for their answers; no more are accepted`);
 }
 
 function clientErrorReply(code = ''): Reply | undefined {

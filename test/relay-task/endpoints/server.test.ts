@@ -188,14 +188,6 @@ describe('a stream over HTTP', () => {
     expect(await say(port, 'CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n')).toMatch(/^HTTP\/1.1 400 /);
   });
 
-  test('pipelined behind an unanswered request is not mixed with its response', async () => {
-    const { port, hub } = await start();
-    const head = 'HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n';
-    const text = await say(port, `GET /sdk/latest-all ${head}GET /all ${head}`);
-    expect(text).not.toContain('event:');
-    expect(hub.connections).toBe(0);
-  });
-
   test('beyond the limit is rejected with 503 and Retry-After', async () => {
     const big = flag('a', 1, { filler: 'x'.repeat(12 * 1024 * 1024) });
     const { port, get } = await start({
