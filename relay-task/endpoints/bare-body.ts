@@ -1,5 +1,5 @@
 /** Reads the body of a request whose socket has left node:http to become a stream: RFC 9112 sections 6 and 7.1. */
-import type { IncomingHttpHeaders } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Refusal } from './reply.ts';
 import { createCollector, endedEarly } from './request-body.ts';
@@ -12,8 +12,15 @@ export interface BareBodyOptions {
 /** Takes bytes as they arrive; true at the end of the body. Throws Refusal 400. */
 type Deframe = (bytes: Buffer, take: (piece: Buffer) => void) => boolean;
 
-/** A line of chunked framing or of trailers. */
-const MAX_LINE_BYTES = 8 * 1024;
+/** A line with a chunk's size and extensions, or all trailers. */
+const MAX_LINES_BYTES = 8 * 1024;
+
+const TOKEN = "[!#$%&'*+.^_`|~\\w-]+";
+const QUOTED = '"(?:[\\t !#-[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*"';
+const SIZE_LINE = new RegExp(`^0*([\\da-f]{1,8})(?:;${TOKEN}(?:=(?:${TOKEN}|${QUOTED}))?)*$`, 'i');
+const TRAILER = new RegExp(`^${TOKEN}:[\\t -~\\x80-\\xff]*$`);
+/** Trailers that would change where the body ends (RFC 9110 section 6.5.1). */
+const FRAMING = /^(?:content-length|transfer-encoding):/i;
 
 /**
  * Resolves with the body as it was sent, leaving the socket paused and without listeners. `head`: bytes that arrived with the
@@ -22,7 +29,7 @@ const MAX_LINE_BYTES = 8 * 1024;
 export function readBareBody(
   socket: Socket,
   head: Buffer,
-  headers: IncomingHttpHeaders,
+  { headers, httpVersion }: IncomingMessage,
   { limitBytes, timeoutMs }: BareBodyOptions,
 ): Promise<Buffer> {
   const collector = createCollector(limitBytes);
@@ -61,7 +68,7 @@ export function readBareBody(
     } catch (error) {
       return fail(error);
     }
-    if (headers.expect?.toLowerCase() === '100-continue' && head.length === 0) {
+    if (headers.expect !== undefined && httpVersion !== '1.0' && head.length === 0) {
       socket.write('HTTP/1.1 100 Continue\r\n\r\n');
     }
     socket.on('data', onData).on('end', onGone).on('close', onGone);
@@ -71,11 +78,9 @@ export function readBareBody(
   });
 }
 
+/** The head was checked: its length is a number, and its only coding is chunked. */
 function deframerFor(headers: IncomingHttpHeaders): Deframe {
-  const coding = headers['transfer-encoding'];
-  if (coding === undefined) return byLength(Number(headers['content-length'] ?? 0));
-  if (coding.trim().toLowerCase() === 'chunked') return byChunks();
-  throw new Refusal(400, 'Transfer-Encoding must be chunked');
+  return headers['transfer-encoding'] === undefined ? byLength(Number(headers['content-length'] ?? 0)) : byChunks();
 }
 
 function byLength(lengthBytes: number): Deframe {
@@ -88,9 +93,11 @@ function byLength(lengthBytes: number): Deframe {
   };
 }
 
+/** As strict as node:http: no other reader along the way may see another end of the body. */
 function byChunks(): Deframe {
   let line = Buffer.alloc(0);
   let left = 0;
+  let trailersBytes = 0;
   let expects: 'size' | 'data' | 'end of chunk' | 'trailer' = 'size';
   return (bytes, take) => {
     let rest = bytes;
@@ -105,18 +112,22 @@ function byChunks(): Deframe {
       }
       const lineEnd = rest.indexOf('\n');
       line = Buffer.concat([line, lineEnd < 0 ? rest : rest.subarray(0, lineEnd)]);
-      if (line.length > MAX_LINE_BYTES) throw new Refusal(400, 'a line between the chunks of the body is too long');
+      if (trailersBytes + line.length > MAX_LINES_BYTES) throw tooLong();
       if (lineEnd < 0) return false;
       rest = rest.subarray(lineEnd + 1);
-      const text = line.toString('latin1').replace(/\r$/, '');
+      const text = line.toString('latin1');
+      if (!text.endsWith('\r')) throw new Refusal(400, 'a line between the chunks of the body must end in CR LF');
+      const content = text.slice(0, -1);
       line = Buffer.alloc(0);
       if (expects === 'trailer') {
-        if (text === '') return true;
+        trailersBytes += text.length + 1;
+        if (content === '') return true;
+        checkTrailer(content);
       } else if (expects === 'end of chunk') {
-        if (text !== '') throw new Refusal(400, 'a chunk of the body is longer than its size line says');
+        if (content !== '') throw new Refusal(400, 'a chunk of the body is longer than its size line says');
         expects = 'size';
       } else {
-        left = chunkSize(text);
+        left = chunkSize(content);
         expects = left === 0 ? 'trailer' : 'data';
       }
     }
@@ -124,9 +135,18 @@ function byChunks(): Deframe {
   };
 }
 
-/** Extensions after the size are ignored. */
+/** Extensions after the size are checked and ignored. */
 function chunkSize(line: string): number {
-  const [, digits] = /^([0-9a-f]{1,8})[ \t]*(?:;.*)?$/i.exec(line) ?? [];
-  if (digits === undefined) throw new Refusal(400, 'a chunk of the body has no size');
-  return Number.parseInt(digits, 16);
+  const [, digits] = SIZE_LINE.exec(line) ?? [];
+  if (digits !== undefined) return Number.parseInt(digits, 16);
+  throw new Refusal(400, 'the line before a chunk of the body must be a hexadecimal size, with extensions at most');
+}
+
+function checkTrailer(line: string): void {
+  if (TRAILER.test(line) && !FRAMING.test(line)) return;
+  throw new Refusal(400, 'a line after the last chunk is not a trailer field');
+}
+
+function tooLong(): Refusal {
+  return new Refusal(400, `a line between the chunks of the body, or its trailers, exceed ${MAX_LINES_BYTES} bytes`);
 }

@@ -112,7 +112,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     const exchange = dispatcher.begin(message);
     const decision = await dispatcher.decide(exchange, (limitBytes) => {
       const limits = { limitBytes, timeoutMs: requestTimeoutMs };
-      return unpacked(readBareBody(socket, head, message.headers, limits), message, limitBytes);
+      return unpacked(readBareBody(socket, head, message, limits), message, limitBytes);
     });
     try {
       let reply = 'reply' in decision ? decision.reply : undefined;
