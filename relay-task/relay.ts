@@ -20,7 +20,7 @@ import { type CertificatePair, followCertificate, readCertificate, warnOfDates }
 import { createMemory, type Memory, processLimits, usageOf } from './wiring/memory.ts';
 import { createServedTenants, healthOfAll } from './wiring/served.ts';
 import { createSource, placeOf, type SourceTimings } from './wiring/sources.ts';
-import { type BigSegmentTimings, createStores } from './wiring/stores.ts';
+import { createStores, type StoreTimings } from './wiring/stores.ts';
 import type { Tenant } from './wiring/tenant.ts';
 import { createTenantParts } from './wiring/tenant-parts.ts';
 import { createTenants, type Tenants } from './wiring/tenants.ts';
@@ -41,10 +41,11 @@ export interface RelayOptions {
   onReload?(environment: string, reload: FileReload): void;
 }
 
-export interface RelayTimings extends SourceTimings {
+export interface RelayTimings extends SourceTimings, StoreTimings {
   /** Between looks at the files of the certificate; 10 s. */
   readonly certificateMs?: number;
-  readonly bigSegments?: BigSegmentTimings;
+  /** Between looks whether a writer's upstream went quiet; 5 s. */
+  readonly eligibilityMs?: number;
   /** Between looks at the stores while LaunchDarkly cannot be reached; 3 s. */
   readonly followMs?: number;
 }
@@ -152,7 +153,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const userAgent = `EdgeFlagRelay/${version}`;
   const certificate = config.tls && readCertificate(config.tls);
   const owner = `${hostname()} ${randomUUID()}`;
-  const stores = createStores({ config, owner, registry: measures, outbound, timings: timings.bigSegments });
+  const stores = createStores({ config, owner, registry: measures, outbound, timings });
   const { keeper } = stores;
   const memory = createMemory(processLimits(), config.memoryBudgetBytes);
   const hub = createRelayHub(config, metrics, memory);
@@ -260,7 +261,7 @@ function startRunning(
   { timings }: RelayOptions,
   log: Log,
 ): Running {
-  const eligibility = setInterval(tenants.tellEligibility, ELIGIBILITY_MS);
+  const eligibility = setInterval(tenants.tellEligibility, timings?.eligibilityMs ?? ELIGIBILITY_MS);
   eligibility.unref();
   const intervalMs = timings?.certificateMs ?? CERTIFICATE_MS;
   if (certificate) warnOfDates(certificate, log, Date.now());

@@ -13,6 +13,7 @@ import { createDynamoDBStore } from '../store/dynamodb-store.ts';
 import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from '../store/keeper.ts';
 import { createRedisClient, type RedisConnection } from '../store/redis-client.ts';
 import { createRedisStore, describePrefixProblem } from '../store/redis-store.ts';
+import type { Timings } from '../store/timings.ts';
 
 export interface StoresOptions {
   readonly config: Pick<Config, 'dynamoDB' | 'redis' | 'consul' | 'storeWriter'>;
@@ -21,7 +22,13 @@ export interface StoresOptions {
   readonly registry: Registry;
   readonly outbound: Pick<Outbound, 'awsAgents'>;
   /** For tests. */
-  readonly timings?: BigSegmentTimings | undefined;
+  readonly timings?: StoreTimings | undefined;
+}
+
+export interface StoreTimings {
+  /** Of flags and segments, in every store; see `Timings`. */
+  readonly stores?: Partial<Timings>;
+  readonly bigSegments?: BigSegmentTimings;
 }
 
 /** Of the deletion of another environment's members. */
@@ -88,7 +95,7 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
       // Before anything is open that would have to be closed.
       const problem = redisClient && describePrefixProblem(place.prefix, { cluster: redisClient.isCluster });
       if (problem !== undefined) throw new Error(problem);
-      const common = { prefix: place.prefix, view, source, writer, log, registry };
+      const common = { prefix: place.prefix, view, source, writer, log, registry, timings: timings.stores ?? {} };
       const replica = { ...common, checkedAt: () => (confirms() ? checkedAt() : Infinity) };
       return [
         ...(dynamoDBClient
@@ -109,7 +116,7 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
       ];
     },
     bigSegments({ prefix, tableName = dynamoDB?.tableName ?? '' }, log, owner) {
-      const { quietMs, ...ofDynamoDB } = timings;
+      const { quietMs, ...ofDynamoDB } = timings.bigSegments ?? {};
       const common = { ...owner, prefix, log, registry, quietMs };
       return [
         ...(redisClient ? [createRedisBigSegments({ ...common, connection: redisClient })] : []),

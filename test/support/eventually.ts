@@ -2,8 +2,8 @@
 export const PATIENCE_MS = 60_000;
 
 /**
- * Tries the claim every 5 ms, or less often if it takes long, until it no longer throws. Throws its last failure once the
- * time is over.
+ * Tries the claim every 5 ms, or less often if it takes long, since it may keep the processor busy; but at least every
+ * 200 ms, since it may only wait for an answer. Throws its last failure once the time is over.
  */
 export async function eventually<T>(claim: () => T | Promise<T>, withinMs = PATIENCE_MS): Promise<T> {
   const deadline = performance.now() + withinMs;
@@ -13,7 +13,7 @@ export async function eventually<T>(claim: () => T | Promise<T>, withinMs = PATI
       return await claim();
     } catch (error) {
       if (performance.now() > deadline) throw error;
-      const pauseMs = Math.max(5, 8 * (performance.now() - lookedAt));
+      const pauseMs = Math.min(200, Math.max(5, 8 * (performance.now() - lookedAt)));
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }

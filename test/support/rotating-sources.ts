@@ -32,13 +32,15 @@ export interface RotatingSource {
 
 export const autoConfigKey = 'rel-00000000-0000-0000-0000-00000000abcd';
 
-/** Shortens all waits for LaunchDarkly and SSM. */
+/** Shortens all waits for LaunchDarkly, SSM and stores. */
 export const hastyTimings: RelayTimings = {
   ssm: {
     intervalMs: 150,
     timings: { spacingMs: 1, retryBaseMs: 20, retryCapMs: 100, retryMs: 50, confirmMs: 100, settleMs: 300 },
   },
   upstream: { backoff: { firstMs: 20, maxMs: 100 }, refusedBackoff: { firstMs: 50, maxMs: 100 } },
+  stores: { publishGapMs: 50, pollMs: 100, renewMs: 500, rereadMs: 50, retryCapMs: 500 },
+  eligibilityMs: 200,
 };
 
 const environmentId = 'abcdef0123456789abcdef01';
