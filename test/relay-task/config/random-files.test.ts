@@ -12,7 +12,7 @@ import {
 import { RelayError } from '../../../relay-task/errors.ts';
 import { RandomChoices, randomFrom } from '../../support/random.ts';
 
-const COUNT = process.env.LONG ? 50_000 : 2_000;
+const COUNT = process.env.LONG ? 50_000 : 500;
 const PATH = 'relay.conf';
 
 type AnySetting = Setting<unknown> | SettingWithoutEffect;

@@ -112,7 +112,7 @@ async function runSchedule(seed: number): Promise<void> {
 
   try {
     await relays.start(home);
-    for (let step = 0; step < (process.env.LONG ? 60 : 30); step++) {
+    for (let step = 0; step < (process.env.LONG ? 60 : 20); step++) {
       const name = random() < 0.4 ? pick(['change', 'pause']) : pick(names);
       done.push(name);
       await relays.acts[name]?.();

@@ -7,7 +7,7 @@ import { expectTableToEqual, openTable } from './open-stores.ts';
 import { allToTheirEnd, createRandomRelays, seedsInGroups } from './random-relays.ts';
 import { seededRandom } from './seeded-random.ts';
 
-const groups = seedsInGroups({ ordinary: 3, long: 300, atOnce: 3 });
+const groups = seedsInGroups({ ordinary: 2, long: 300, atOnce: 3 });
 
 async function runSchedule(seed: number): Promise<void> {
   const random = seededRandom(seed);

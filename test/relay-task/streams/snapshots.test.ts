@@ -80,14 +80,14 @@ class Changes extends RandomChoices {
 const seed = process.env.SEED ?? 'snapshots';
 
 test(`every snapshot has exactly the live items of its moment, after any changes (seed ${JSON.stringify(seed)})`, () => {
-  for (let round = 0; round < (process.env.LONG ? 200 : 3); round++) {
+  for (let round = 0; round < (process.env.LONG ? 200 : 2); round++) {
     const changes = new Changes(randomFrom(`${seed} ${round}`));
     const view = createMemory(changes.item());
     const dices = randomFrom(`${seed} ${round} steps`);
     const kind = round % 2 === 0 ? 'all' : 'flags';
     const snapshots = createSnapshots(createFeed(kind, view), 'chunked');
     const old: { readonly pieces: readonly Buffer[]; readonly text: string }[] = [];
-    for (let step = 0; step < 100; step++) {
+    for (let step = 0; step < (process.env.LONG ? 100 : 40); step++) {
       const dice = dices();
       if (dice < 0.02) view.put(Array.from({ length: 20 }, () => changes.item()));
       else view.set(changes.item());

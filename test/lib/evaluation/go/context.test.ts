@@ -48,7 +48,7 @@ test.each([
 });
 
 test('a context of very many kinds is decided at once', () => {
-  const kinds = Array.from({ length: 200_000 }, (_, index) => [`k${index}`, { key: 'a' }]);
+  const kinds = Array.from({ length: process.env.LONG ? 200_000 : 50_000 }, (_, index) => [`k${index}`, { key: 'a' }]);
   const context = { kind: 'multi', ...Object.fromEntries(kinds) };
   expect(describeGoContextProblem(context)).toBeUndefined();
   const again = { ...context, last: { kind: 'k7', key: 'a' } };
