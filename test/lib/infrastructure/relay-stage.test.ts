@@ -1,43 +1,26 @@
-/**
- * Whole stages: their stacks, what connects them, and what must never be in them. Synthesis is expensive, so all tests of
- * whole stages are in this file and share one synthesis of each stage.
- */
+/** Whole stages: their stacks, what connects them, and what must never be in them. The tests of their parts are imported. */
 import { execFile } from 'node:child_process';
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { promisify } from 'node:util';
-import { type App, CfnResource, Stack, Validations } from 'aws-cdk-lib';
+import { CfnResource, Stack, Validations } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { Bucket } from 'aws-cdk-lib/aws-s3';
-import { AwsSolutionsChecks } from 'cdk-nag';
 import { stages } from '../../../lib/infrastructure/stages.ts';
 import { published } from '../../../relay-task/status/published.ts';
 import { itemsOf, putSnapshot } from '../../lambda/edge-reader/table-writer.ts';
 import { startTable } from '../../support/dynalite.ts';
 import { evaluateAll, exampleEnvironment } from '../../support/example-environment.ts';
 import { runAsLambda } from '../../support/run-as-lambda.ts';
-import { createApp, full, type Synthesised, shipped, synthesise } from '../../support/synthesise.ts';
+import { createApp, full, type Synthesised, synthesise } from '../../support/synthesise.ts';
 import { alarmsIn, metricsOf } from './observability/observe.ts';
+import { checked, createCheckedApp, made, oddStage } from './whole-stages.ts';
+import './edge-router-tests.ts';
+import './relay-service-tests.ts';
+import './task-process-tests.ts';
 
 // Synthesis and a child process can take long on a busy machine.
 jest.setTimeout(300_000);
-
-const cases = { full, dev: shipped.dev, prod: shipped.prod };
-// The validators take longer than the synthesis.
-const checked: readonly (keyof typeof cases)[] = process.env.LONG ? ['full', 'dev', 'prod'] : ['full'];
-const made = {} as Record<keyof typeof cases, Synthesised>;
-beforeAll(() => {
-  for (const name of ['full', 'dev', 'prod'] as const) {
-    made[name] = synthesise(name, cases[name], checked.includes(name) ? createCheckedApp() : createApp());
-  }
-}, 300_000);
-
-/** An app whose synthesis runs AWS's validator and cdk-nag's AwsSolutions. */
-function createCheckedApp(): App {
-  const app = createApp({ validated: true });
-  Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
-  return app;
-}
 
 /** Findings of the validator, the CDK and cdk-nag: the rule, then the constructs. */
 function findingsIn({ outdir }: { readonly outdir: string }): string[] {
@@ -173,8 +156,7 @@ describe('the network', () => {
     expect(zones(made.prod)).toEqual(new Set(['eu-west-1a', 'eu-west-1b', 'eu-west-1c']));
     made.prod.template('Network').resourceCountIs('AWS::EC2::NatGateway', 3);
     made.dev.template('Network').resourceCountIs('AWS::EC2::NatGateway', 0);
-    const one = synthesise('one', { ...shipped.dev, edge: undefined, networks: { 'eu-west-1': { nat: 'one' } } });
-    one.template('Network').resourceCountIs('AWS::EC2::NatGateway', 1);
+    oddStage('plain').template('Network').resourceCountIs('AWS::EC2::NatGateway', 1);
   });
 
   test('keeps table traffic off the NAT gateways, and logs rejected traffic', () => {
@@ -200,7 +182,7 @@ describe('the network', () => {
 });
 
 test('an existing table is used without creating or changing one', () => {
-  const stage = synthesise('adopted', { ...shipped.prod, table: 'existing', tableName: 'ld-relay' });
+  const stage = oddStage('adopted');
   expect(stage.stacks.map(({ node }) => node.id)).not.toContain('Data');
   for (const [, template] of templatesOf(stage)) template.resourceCountIs('AWS::DynamoDB::GlobalTable', 0);
   expect(JSON.stringify(stage.template('Relay').toJSON())).toContain(':table/ld-relay');
@@ -364,7 +346,7 @@ describe('the region stacks', () => {
   });
 
   test('have no log groups without an edge, and no layer if layers are switched off', () => {
-    const bare = synthesise('bare', { ...shipped.dev, edge: undefined, readerLayer: false });
+    const bare = oddStage('adopted');
     expect([...bare.stage.regions.keys()]).toEqual(['eu-west-1']);
     const template = bare.template('Region-eu-west-1');
     template.resourceCountIs('AWS::Logs::LogGroup', 0);
@@ -569,8 +551,8 @@ describe('monitoring', () => {
   });
 
   test('has no synthetic check and no alarm on it without environments or layers', () => {
-    for (const lacking of [{ environments: [] }, { readerLayer: false }]) {
-      const template = synthesise('bare', { ...shipped.dev, edge: undefined, ...lacking }).template('Observability');
+    for (const lacking of ['plain', 'adopted'] as const) {
+      const template = oddStage(lacking).template('Observability');
       template.resourceCountIs('AWS::Lambda::Function', 0);
       expect(alarmsIn(template).filter(({ AlarmName }) => AlarmName.includes('canary'))).toEqual([]);
     }

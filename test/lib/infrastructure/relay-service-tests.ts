@@ -9,15 +9,16 @@ import { parseConfig } from '../../../relay-task/config/config.ts';
 import { settings, settingsIn } from '../../../relay-task/config/settings.ts';
 import { published } from '../../../relay-task/status/published.ts';
 import { attributesOf, propertiesOf, taskOf, withRedisOf } from '../../support/relay-task.ts';
-import { createApp, full, type Synthesised, shipped, synthesise } from '../../support/synthesise.ts';
+import { createApp, full, type Synthesised } from '../../support/synthesise.ts';
+import { made, oddStage } from './whole-stages.ts';
 
 let everything: Synthesised;
 let dev: Synthesised;
 let prod: Synthesised;
 beforeAll(() => {
-  everything = synthesise('full', full);
-  dev = synthesise('dev', shipped.dev);
-  prod = synthesise('prod', shipped.prod);
+  everything = made.full;
+  dev = made.dev;
+  prod = made.prod;
 });
 
 const relays = (): [string, Template][] => [
@@ -478,12 +479,7 @@ describe('an additional store', () => {
   });
 
   test('can be an existing Redis', () => {
-    const stage = synthesise('own', {
-      ...shipped.dev,
-      edge: undefined,
-      redis: { url: 'rediss://cache.example.com:6380' },
-    });
-    const { environment } = taskOf(stage.template('Relay'));
+    const { environment } = taskOf(oddStage('plain').template('Relay'));
     expect(environment).toMatchObject({ USE_REDIS: 'true', REDIS_URL: 'rediss://cache.example.com:6380' });
     expect(parseConfig(environment).warnings).toEqual([]);
   });

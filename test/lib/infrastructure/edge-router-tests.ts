@@ -13,13 +13,14 @@ import { requestEvent, responseEvent } from '../../lambda/edge-router/events.ts'
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { exampleEnvironment } from '../../support/example-environment.ts';
 import { decideSource, runAsLambda } from '../../support/run-as-lambda.ts';
-import { createApp, full, type Synthesised, shipped, synthesise } from '../../support/synthesise.ts';
+import { createApp, type Synthesised, shipped } from '../../support/synthesise.ts';
+import { made } from './whole-stages.ts';
 
 let everything: Synthesised;
 let prod: Synthesised;
 beforeAll(() => {
-  everything = synthesise('full', full);
-  prod = synthesise('prod', shipped.prod);
+  everything = made.full;
+  prod = made.prod;
 });
 
 interface Resource {
