@@ -144,7 +144,7 @@ export interface MemoryUsage {
   /** Of the whole process: the container's memory, or the machine's. */
   readonly limitBytes: number;
   readonly budgetBytes: number;
-  readonly usedBytes: Readonly<Record<'bodies' | 'events' | 'serverStreams' | 'clientStreams', number>>;
+  readonly usedBytes: Readonly<Record<'connections' | 'bodies' | 'events' | 'serverStreams' | 'clientStreams', number>>;
 }
 
 /** A context that is kept for long, in little memory. */

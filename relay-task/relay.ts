@@ -203,6 +203,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     health,
     find: served.find,
     openStream: served.openStream,
+    memory: memory.requests,
     family: familyOf,
     answered: metrics.answered,
     ...(certificate && { tls: { ...certificate, minVersion: config.tls?.minVersion } }),

@@ -8,9 +8,11 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createSecureContext } from 'node:tls';
+import { type Budget, createBudget } from '../common/budget.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { readBareBody } from './bare-body.ts';
+import { trackConnections } from './connections.ts';
 import { createDispatcher, type Decision, type Dispatcher, type Exchange } from './dispatch.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
 import { collectBody, unpackBody } from './request-body.ts';
@@ -43,8 +45,18 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
    * an ALB), or a request sent just as the relay closes becomes a 502. An idle socket costs a few KB.
    */
   readonly keepAliveTimeoutMs?: number;
+  /** Unlimited by default. */
+  readonly memory?: RequestMemory;
   /** The largest head of a request: 64 KiB, an ALB's limit. */
   readonly maxHeaderBytes?: number;
+}
+
+/** What requests may take in memory. */
+export interface RequestMemory {
+  /** Connections that are no streams. */
+  readonly connections: Budget;
+  /** Bodies while they arrive, are unpacked and worked on. */
+  readonly bodies: Budget;
 }
 
 export interface RelayServer {
@@ -72,7 +84,8 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   const listener = { ...listenerOptions(options, dispatcher), requestTimeout: requestTimeoutMs };
   const secureServer = tls && createHttpsServer({ ...listener, ...checked(tls), handshakeTimeout: HANDSHAKE_MS });
   const server = (secureServer as Server | undefined) ?? createHttpServer(listener);
-  const unused = trackUnusedSockets(server, tls ? 'secureConnection' : 'connection');
+  const { memory = unlimited() } = options;
+  const connections = trackConnections(server, { budget: memory.connections, tls: tls !== undefined });
   let closing = false;
 
   const answer = async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -97,8 +110,11 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
 
   const answerInTurn = (message: IncomingMessage, response: ServerResponse): void => {
     const { socket } = message;
-    unused.use(socket);
-    response.on('close', () => endTurn(socket));
+    connections.begin(socket);
+    response.on('close', () => {
+      endTurn(socket);
+      if (unanswered(socket) === 0) connections.end(socket);
+    });
     takeTurn(socket, { message, response, begin: () => void answer(message, response) });
   };
 
@@ -130,7 +146,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
 
   /** The answers before it are still node:http's. */
   const answerWithStreamInTurn = (message: IncomingMessage, socket: Socket, head: Buffer): void => {
-    unused.use(socket);
+    connections.begin(socket);
     socket.on('error', ignore);
     if (unanswered(socket) === 0) {
       void answerWithStream(message, socket, head);
@@ -163,7 +179,10 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     try {
       const refused = refusal();
       if (refused) return refused;
-      if (options.openStream(environment, socket, opening)) return undefined;
+      if (options.openStream(environment, socket, opening)) {
+        connections.leave(socket);
+        return undefined;
+      }
       return notYetReply('too many streams are being opened');
     } catch (error) {
       return dispatcher.failed(error, exchange);
@@ -193,10 +212,14 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     async close(timeoutMs) {
       closing = true;
       const closed = closeServer(server, timeoutMs);
-      for (const socket of unused.sockets) if (tls || socket.bytesRead === 0) socket.destroy();
+      connections.closeUnused();
       await closed;
     },
   };
+}
+
+function unlimited(): RequestMemory {
+  return { connections: createBudget(Infinity), bodies: createBudget(Infinity) };
 }
 
 function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatcher) {
@@ -221,25 +244,6 @@ function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatc
     noDelay: true,
     keepAlive: true,
     keepAliveInitialDelay: 60_000,
-  };
-}
-
-/** Sockets without a request so far: browsers open some in advance, and Node does not count those as idle. */
-function trackUnusedSockets(server: Server, event: 'connection' | 'secureConnection') {
-  const sockets = new Set<Socket>();
-  function forget(this: Socket): void {
-    sockets.delete(this);
-  }
-  server.on(event, (socket: Socket) => {
-    sockets.add(socket);
-    socket.on('close', forget);
-  });
-  return {
-    sockets: sockets as ReadonlySet<Socket>,
-    /** Removes the listener, too, since a stream must hold nothing that it does not need. */
-    use(socket: Socket): void {
-      if (sockets.delete(socket)) socket.off('close', forget);
-    },
   };
 }
 

@@ -9,8 +9,8 @@ export interface Memory {
   /** Of the process: the container's or the machine's; in bytes. */
   readonly limitBytes: number;
   readonly whole: Budget;
-  /** Bodies of requests while they arrive, are unpacked and worked on. */
-  readonly bodies: Budget;
+  /** Connections that are no streams, and bodies of requests while they arrive, are unpacked and worked on. */
+  readonly requests: { readonly connections: Budget; readonly bodies: Budget };
   /** Events that wait to be forwarded. */
   readonly events: Budget;
   /** Open streams of server SDKs, and of client-side SDKs with their contexts and what they have not read. */
@@ -42,19 +42,20 @@ export function createMemory({ memoryBytes, heapBytes }: ProcessLimits, budgetBy
   return {
     limitBytes: memoryBytes,
     whole,
-    bodies: part(2),
-    events: part(2),
+    requests: { connections: part(1), bodies: part(2) },
+    events: part(1),
     streams: { servers: part(8), clients: part(3) },
   };
 }
 
 /** For `/status` and metrics. */
-export function usageOf({ limitBytes, whole, bodies, events, streams }: Memory): MemoryUsage {
+export function usageOf({ limitBytes, whole, requests, events, streams }: Memory): MemoryUsage {
   return {
     limitBytes,
     budgetBytes: whole.maxBytes,
     usedBytes: {
-      bodies: bodies.usedBytes,
+      connections: requests.connections.usedBytes,
+      bodies: requests.bodies.usedBytes,
       events: events.usedBytes,
       serverStreams: streams.servers.usedBytes,
       clientStreams: streams.clients.usedBytes,

@@ -196,7 +196,7 @@ test(`${COUNT} framed bodies get the same verdict on polling and streaming endpo
       if (!accepted) continue;
       const { key, note } = JSON.parse(String(server.environment.delivered.at(-1)?.body));
       const { opening } = server.opened.at(-1)!;
-      expect(opening.kind === 'eval' && JSON.parse(JSON.stringify(opening.context)).members[0]).toMatchObject({
+      expect(opening.kind === 'eval' && JSON.parse(JSON.stringify(opening.context.read())).members[0]).toMatchObject({
         key,
         note,
       });

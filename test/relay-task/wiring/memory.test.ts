@@ -10,7 +10,7 @@ test('the budget is a quarter of the memory, at most half of the heap, or what t
 
 test('server SDKs find room when everyone without a secret key has taken what they may', () => {
   const memory = createMemory({ memoryBytes: 512 * MIB, heapBytes: 280 * MIB });
-  for (const part of [memory.bodies, memory.events, memory.streams.clients]) {
+  for (const part of [memory.requests.connections, memory.requests.bodies, memory.events, memory.streams.clients]) {
     while (part.reserve(MIB / 4));
     expect(part.full).toBe(true);
   }
@@ -18,7 +18,13 @@ test('server SDKs find room when everyone without a secret key has taken what th
   expect(usageOf(memory)).toEqual({
     limitBytes: 512 * MIB,
     budgetBytes: 128 * MIB,
-    usedBytes: { bodies: 32 * MIB, events: 32 * MIB, serverStreams: 15 * MIB, clientStreams: 48 * MIB },
+    usedBytes: {
+      connections: 16 * MIB,
+      bodies: 32 * MIB,
+      events: 16 * MIB,
+      serverStreams: 15 * MIB,
+      clientStreams: 48 * MIB,
+    },
   });
 });
 

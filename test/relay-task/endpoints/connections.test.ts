@@ -1,0 +1,132 @@
+/** Connections that are no streams, and what becomes of them when they may take no more memory. */
+import { connect as connectTcp, type Socket } from 'node:net';
+import { connect as connectTls } from 'node:tls';
+import { generate } from 'selfsigned';
+import { createBudget } from '../../../relay-task/common/budget.ts';
+import type { ServedEnvironment } from '../../../relay-task/endpoints/services.ts';
+import { eventually } from '../../support/eventually.ts';
+import { flag } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { startServer, type TestServerOptions } from './start-server.ts';
+
+const { opened, behind } = closeAfterEach();
+
+const ROOM_FOR_THREE_BYTES = 3 * 16 * 1024;
+const ask = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n`;
+
+async function start(options: TestServerOptions = {}, maxBytes = ROOM_FOR_THREE_BYTES) {
+  const connections = createBudget(maxBytes);
+  const { server, ...more } = options;
+  const memory = { connections, bodies: createBudget(Infinity) };
+  const { port } = opened(
+    await startServer({ view: createMemory(flag('f', 1)), server: { memory, ...server }, ...more }),
+  );
+  const open = (localAddress = '127.0.0.1') => hear(connectTcp({ port, host: '127.0.0.1', localAddress }));
+  /** A connection on which one request was answered. */
+  const openIdle = async (localAddress?: string) => {
+    const heard = open(localAddress);
+    heard.socket.write(ask('/livez'));
+    await eventually(() => expect(heard.text).toContain('alive'));
+    return heard;
+  };
+  return { connections, port, open, openIdle };
+}
+
+function hear(socket: Socket) {
+  behind(() => socket.destroy());
+  const heard = { text: '', over: false, socket };
+  socket.on('error', () => {});
+  socket.on('data', (bytes) => {
+    heard.text += bytes.toString();
+  });
+  socket.on('close', () => {
+    heard.over = true;
+  });
+  return heard;
+}
+
+test('a newcomer takes the room of the connection that was idle for longest', async () => {
+  const { openIdle, connections } = await start();
+  const [one, two, three] = [await openIdle(), await openIdle(), await openIdle()];
+  one.text = '';
+  one.socket.write(ask('/livez'));
+  await eventually(() => expect(one.text).toContain('alive'));
+  const four = await openIdle();
+  await eventually(() => expect(two.over).toBe(true));
+  expect([one.over, three.over, four.over]).toEqual([false, false, false]);
+  expect(connections.usedBytes).toBe(ROOM_FOR_THREE_BYTES);
+  for (const { socket } of [one, three, four]) socket.destroy();
+  await eventually(() => expect(connections.usedBytes).toBe(0));
+});
+
+test('an address with many connections loses them first', async () => {
+  const { openIdle } = await start();
+  const few = await openIdle('127.0.0.2');
+  const many = [await openIdle('127.0.0.3'), await openIdle('127.0.0.3')];
+  const other = await openIdle('127.0.0.4');
+  await eventually(() => expect(many[0]!.over).toBe(true));
+  expect([few.over, many[1]!.over, other.over]).toEqual([false, false, false]);
+});
+
+test('connections on which nothing was sent make room, too', async () => {
+  const { open, openIdle, connections } = await start();
+  const silent = [open(), open(), open()];
+  await eventually(() => expect(connections.full).toBe(true));
+  expect((await openIdle()).text).toContain('alive');
+  expect(silent.filter(({ over }) => over)).toHaveLength(1);
+});
+
+test('no request that is being answered is cut, and a newcomer without room is turned away', async () => {
+  const answers: (() => void)[] = [];
+  let slow: ServedEnvironment | undefined;
+  const { open, openIdle } = await start({
+    find(_kind, _credential, _filter, environment) {
+      slow ??= {
+        ...environment,
+        view: environment.view,
+        goals: () =>
+          new Promise((resolve) => {
+            answers.push(() => resolve({ status: 200, headers: {}, body: Buffer.from('goals') }));
+          }),
+      };
+      return { environment: slow };
+    },
+  });
+  const busy = [open(), open(), open()];
+  for (const { socket } of busy) socket.write(ask('/sdk/goals/64a0'));
+  await eventually(() => expect(answers).toHaveLength(3));
+  const refused = open();
+  await eventually(() => expect(refused.over).toBe(true));
+  expect(refused.text).toBe('');
+  for (const answer of answers) answer();
+  for (const heard of busy) await eventually(() => expect(heard.text).toContain('200 OK'));
+  expect((await openIdle()).text).toContain('alive');
+});
+
+test('an open stream is no such connection', async () => {
+  const { open, connections } = await start();
+  const stream = open();
+  stream.socket.write(ask('/all'));
+  await eventually(() => expect(stream.text).toContain('event: put'));
+  expect(connections.usedBytes).toBe(0);
+});
+
+test('with TLS, a connection counts from before its handshake until it is gone', async () => {
+  const { cert, private: key } = await generate([{ name: 'commonName', value: 'x' }], { keySize: 2048 });
+  const { port, connections, open } = await start({ server: { tls: { cert, key } } }, 3 * 48 * 1024);
+  open();
+  await eventually(() => expect(connections.usedBytes).toBe(48 * 1024));
+  const secure = () => hear(connectTls({ port, host: '127.0.0.1', rejectUnauthorized: false }));
+  const idle = [secure(), secure()];
+  for (const { socket } of idle) socket.write(ask('/livez'));
+  for (const heard of idle) await eventually(() => expect(heard.text).toContain('alive'));
+  expect(connections.usedBytes).toBe(3 * 48 * 1024);
+  const stream = secure();
+  stream.socket.write(ask('/all'));
+  await eventually(() => expect(stream.text).toContain('event: put'));
+  // One made room for the handshake; the stream counts elsewhere.
+  expect(connections.usedBytes).toBe(2 * 48 * 1024);
+  for (const { socket } of idle) socket.destroy();
+  await eventually(() => expect(connections.usedBytes).toBeLessThanOrEqual(48 * 1024));
+});
