@@ -211,8 +211,8 @@ export const mainSettings = {
     'maxClientRequestBodySize',
     'MAX_CLIENT_REQUEST_BODY_SIZE',
     bytes,
-    '5MiB',
-    'the largest context accepted in a request body',
+    '256KiB',
+    'the largest context accepted in a request body, after decompression; at most 1 MiB, which `0B` means too, and 64 KiB for a stream',
   ),
   memoryBudgetBytes: main.optional(
     'memoryBudget',

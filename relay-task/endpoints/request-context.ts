@@ -14,21 +14,29 @@ export interface RequestContext {
 
 /** No real context nests deeper; unbounded depth could exhaust the stack. */
 const MAX_DEPTH = 100;
-const [QUOTE, BACKSLASH, OPENING, CLOSING] = Buffer.from('"\\{}') as unknown as [number, number, number, number];
+/** What a context costs grows with its values: parsed, in canonical form, hashed and evaluated within a few milliseconds. */
+const MAX_VALUES = 10_000;
+const [QUOTE, BACKSLASH, OPENING, CLOSING, COMMA] = Buffer.from('"\\{},') as unknown as [
+  number,
+  number,
+  number,
+  number,
+  number,
+];
 
-/** base64url with or without padding, or percent-encoded standard base64. Throws Refusal 400. */
+/** base64url with or without padding, or percent-encoded standard base64. Throws Refusal: 400, 413. */
 export function contextFromPath(text: string): RequestContext {
   const bytes = decodeBase64(text);
   if (!bytes) throw new Refusal(400, 'the context in the path is not base64url');
   return contextFromValue(parseJson(bytes, 'the context in the path'), 'the context in the path');
 }
 
-/** Throws Refusal: 400, 415. */
+/** Throws Refusal: 400, 413, 415. */
 export function contextFromBody(headers: IncomingHttpHeaders, body: Buffer): RequestContext {
   return contextFromValue(jsonFromBody(headers, body), 'the body');
 }
 
-/** Throws Refusal: 400, 415. */
+/** Throws Refusal: 400, 413, 415. */
 export function jsonFromBody(headers: IncomingHttpHeaders, body: Buffer): unknown {
   requireJson(headers['content-type']);
   return parseJson(body, 'the body');
@@ -69,7 +77,9 @@ function parseJson(bytes: Buffer, where: string): unknown {
     throw new Refusal(400, `${where} is not UTF-8`);
   }
   if (text.trim() === '') throw new Refusal(400, `${where} is empty; it must be JSON`);
-  if (depthOf(bytes) > MAX_DEPTH) throw new Refusal(400, `${where} is nested more than ${MAX_DEPTH} levels deep`);
+  const { depth, values } = shapeOf(bytes);
+  if (depth > MAX_DEPTH) throw new Refusal(400, `${where} is nested more than ${MAX_DEPTH} levels deep`);
+  if (values > MAX_VALUES) throw new Refusal(413, `${where} has more than ${MAX_VALUES} values`);
   try {
     return JSON.parse(text);
   } catch {
@@ -77,10 +87,14 @@ function parseJson(bytes: Buffer, where: string): unknown {
   }
 }
 
-/** How deep JSON text is nested, without recursion, which deep enough text would break. */
-function depthOf(bytes: Buffer): number {
+/**
+ * How deep JSON text is nested, without recursion, which deep enough text would break, and how many values it has; an empty
+ * array or object counts as two.
+ */
+function shapeOf(bytes: Buffer): { readonly depth: number; readonly values: number } {
   let depth = 0;
   let deepest = 0;
+  let values = 1;
   let quoted = false;
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i]!;
@@ -88,11 +102,14 @@ function depthOf(bytes: Buffer): number {
       if (byte === BACKSLASH) i++;
       else if (byte === QUOTE) quoted = false;
     } else if (byte === QUOTE) quoted = true;
+    else if (byte === COMMA) values++;
     // `[` and `{`, `]` and `}` differ in one bit.
-    else if ((byte | 0x20) === OPENING) deepest = Math.max(deepest, ++depth);
-    else if ((byte | 0x20) === CLOSING) depth--;
+    else if ((byte | 0x20) === OPENING) {
+      values++;
+      deepest = Math.max(deepest, ++depth);
+    } else if ((byte | 0x20) === CLOSING) depth--;
   }
-  return deepest;
+  return { depth: deepest, values };
 }
 
 /**

@@ -39,13 +39,18 @@ export type Route = OpenRoute | EnvironmentRoute | StreamRoute;
 export interface RoutesOptions extends StatusOptions {
   /** For failures that a protocol reports in its own format. */
   readonly log?: Log;
-  /** The largest body with a context that is accepted, decompressed: 5 MiB. */
+  /** The largest body with a context that is accepted, decompressed: 256 KiB; at most 1 MiB, which 0 means, too. */
   readonly maxContextBytes?: number;
   /** The largest body of events that is accepted, decompressed: 10 MiB. */
   readonly maxInboundPayloadBytes?: number;
 }
 
-const MIB = 1024 * 1024;
+const KIB = 1024;
+const MIB = 1024 * KIB;
+/** Larger contexts would hold up everyone else while they are evaluated. */
+const MAX_CONTEXT_BYTES = MIB;
+/** The context of a stream stays in memory as long as the stream. In a path there is hardly room for more either. */
+const MAX_STREAM_CONTEXT_BYTES = 64 * KIB;
 
 /** Endpoints that accept a client-side ID. They answer OPTIONS, too, and all their answers have CORS headers. */
 export function servesBrowsers(route: Route): route is EnvironmentRoute | StreamRoute {
@@ -54,14 +59,18 @@ export function servesBrowsers(route: Route): route is EnvironmentRoute | Stream
 }
 
 export function createRoutes(options: RoutesOptions): readonly Route[] {
-  const { maxContextBytes = 5 * MIB, maxInboundPayloadBytes = 10 * MIB } = options;
+  const { maxInboundPayloadBytes = 10 * MIB } = options;
+  const maxContextBytes = Math.min(options.maxContextBytes ?? 256 * KIB, MAX_CONTEXT_BYTES) || MAX_CONTEXT_BYTES;
   const bodies = createBodies();
   const { whole, one, flagsForPhp } = createPolling(bodies);
   const { analytics, diagnostic, image } = createEvents(maxInboundPayloadBytes);
   const ofrep = createOfrep({ maxContextBytes, log: options.log });
   const status = createStatus(options);
   const inPath: ReadContext = ({ params }) => contextFromPath(params.context ?? '');
-  const inBody: ReadContext = async ({ headers, body }) => contextFromBody(headers, await body(maxContextBytes));
+  const inBody =
+    (limitBytes: number): ReadContext =>
+    async ({ headers, body }) =>
+      contextFromBody(headers, await body(limitBytes));
 
   type Answer = Omit<EnvironmentRoute, keyof RouteBase> | Omit<StreamRoute, keyof RouteBase>;
   /** The context is in the path or in the body: of a REPORT, or of a POST for proxies that block REPORT. */
@@ -69,11 +78,12 @@ export function createRoutes(options: RoutesOptions): readonly Route[] {
     inPaths: readonly string[],
     inBodies: readonly string[],
     answer: (readContext: ReadContext) => Answer,
+    limitBytes = maxContextBytes,
   ): Route[] => [
     ...inPaths.map((path): Route => ({ method: 'GET', path: `${path}/{context}`, ...answer(inPath) })),
     ...inBodies.flatMap((path): Route[] => [
-      { method: 'REPORT', path, ...answer(inBody) },
-      { method: 'POST', path, ...answer(inBody) },
+      { method: 'REPORT', path, ...answer(inBody(limitBytes)) },
+      { method: 'POST', path, ...answer(inBody(limitBytes)) },
     ]),
   ];
   const evalx = (prefix: string, credential: Asked): Route[] =>
@@ -82,7 +92,12 @@ export function createRoutes(options: RoutesOptions): readonly Route[] {
       handler: createEvalx(readContext),
     }));
   const evaluatedStreams = (path: string, credential: Asked): Route[] =>
-    withContext([path], [path], (readContext) => ({ credential, stream: evaluated(readContext) }));
+    withContext(
+      [path],
+      [path],
+      (readContext) => ({ credential, stream: evaluated(readContext) }),
+      Math.min(maxContextBytes, MAX_STREAM_CONTEXT_BYTES),
+    );
 
   return [
     { method: 'GET', path: '/all', credential: 'sdkKey', stream: plain('all') },

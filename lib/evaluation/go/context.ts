@@ -8,9 +8,20 @@ export const SECONDARY = /* @__PURE__ */ Symbol('secondary');
 /** The user of a context of several kinds. No context has this kind, since a kind has no space. */
 export const USER_AMONG_OTHERS = 'user among others';
 
+/** From so many kinds on, looking them up one after another takes longer than an index. */
+const MANY_KINDS = 16;
+
 class MultiKindContext extends ParsedContext {
+  readonly #index: ReadonlyMap<string, Attributes> | undefined;
+
+  constructor(kinds: readonly string[], members: readonly Attributes[]) {
+    super(kinds, members);
+    if (kinds.length >= MANY_KINDS) this.#index = new Map(kinds.map((kind, i) => [kind, members[i]!]));
+  }
+
   override ofKind(kind: string): Attributes | undefined {
-    return super.ofKind(kind === USER_AMONG_OTHERS ? 'user' : kind);
+    const known = kind === USER_AMONG_OTHERS ? 'user' : kind;
+    return this.#index ? this.#index.get(known) : super.ofKind(known);
   }
 }
 

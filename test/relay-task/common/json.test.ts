@@ -16,3 +16,8 @@ test('objects that differ only in member order have the same canonical JSON', ()
   expect(canonicalJson({ b: { d: 'é', c: null }, a: [{ y: 2, x: 1 }, 3] })).toBe(text);
   expect(canonicalJson([2, 1])).toBe('[2,1]');
 });
+
+test('canonical JSON keeps a member called __proto__, and the order of arrays', () => {
+  const text = '{"__proto__":{"a":1,"b":[{},null,"x"]},"z":[[2,1],{"1":0,"2":0}]}';
+  expect(canonicalJson(JSON.parse('{"z":[[2,1],{"2":0,"1":0}],"__proto__":{"b":[{},null,"x"],"a":1}}'))).toBe(text);
+});

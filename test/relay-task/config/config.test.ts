@@ -16,7 +16,7 @@ test('settings that are not set have the defaults that ld-relay documents', () =
     ...{ clientSideBaseUri: 'https://clientsdk.launchdarkly.com', initTimeoutMs: 10_000, heartbeatIntervalMs: 180_000 },
     ...{ disconnectedStatusTimeMs: 60_000, maxClientConnectionTimeMs: 0, logLevel: 'info', exitOnError: false },
     ...{ exitAlways: false, ignoreConnectionErrors: false, expiredCredentialCleanupIntervalMs: 60_000 },
-    ...{ maxClientRequestBodyBytes: 5_242_880, gracefulShutdownTimeoutMs: 30_000, prometheus: undefined },
+    ...{ maxClientRequestBodyBytes: 262_144, gracefulShutdownTimeoutMs: 30_000, prometheus: undefined },
     ...{ dynamoDB: undefined, redis: undefined, consul: undefined, tls: undefined, autoConfig: undefined },
     bigSegments: { staleAsDegraded: false, staleThresholdMs: 300_000 },
     events: { enabled: false, uri: 'https://events.launchdarkly.com', flushIntervalMs: 5000, capacity: 1000 },
