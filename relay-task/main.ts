@@ -7,6 +7,7 @@ import { RelayError } from './errors.ts';
 import type { Log } from './ports.ts';
 import { type Relay, startRelay } from './relay.ts';
 import { createLog, limitLog } from './status/log.ts';
+import { createOutput } from './status/output.ts';
 
 try {
   const loaded = loadConfig(process.argv.slice(2), process.env);
@@ -23,7 +24,13 @@ try {
   } else {
     const { config, warnings } = loaded;
     // An environment may have a lower log level than the relay as a whole, so the log itself is not limited.
-    const everything = createLog({ level: 'debug' });
+    const output = createOutput({
+      onRecovered: (lines, reason) =>
+        log.warn('Log lines were lost, since stdout did not take them', { lines, reason }),
+    });
+    // Warnings of Node itself go there.
+    process.stderr.on('error', () => {});
+    const everything = createLog({ level: 'debug', write: output.write });
     const log = limitLog(everything, config.logLevel);
     for (const warning of warnings) log.warn(warning);
     for (const event of ['uncaughtException', 'unhandledRejection'] as const) {
@@ -36,7 +43,13 @@ try {
       });
     }
     const { version } = packageJson;
-    const relay = startRelay(config, { log: everything, version, env: process.env, listen: !config.exitAlways });
+    const relay = startRelay(config, {
+      log: everything,
+      output,
+      version,
+      env: process.env,
+      listen: !config.exitAlways,
+    });
     const end = endOnSignal(relay, config, log);
     await (config.exitAlways ? runOnce : run)(await relay, { config, log, end });
   }

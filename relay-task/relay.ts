@@ -12,6 +12,7 @@ import { createHealth } from './status/health.ts';
 import { limitLog } from './status/log.ts';
 import { createMetrics, type Metrics } from './status/metrics.ts';
 import { type MetricsServer, startMetricsServer } from './status/metrics-server.ts';
+import type { Output } from './status/output.ts';
 import { createHub } from './streams/hub.ts';
 import type { FileReload } from './upstream/file.ts';
 import { createGoals } from './upstream/goals.ts';
@@ -27,6 +28,8 @@ import { createTenants, type Tenants } from './wiring/tenants.ts';
 
 export interface RelayOptions {
   readonly log: Log;
+  /** Where the log is written, and metrics for CloudWatch; how many lines it lost is in `/status` and metrics. */
+  readonly output?: Output;
   /** Shown in `/status` and to upstream. */
   readonly version: string;
   /** HTTPS_PROXY, HTTP_PROXY and NO_PROXY: for AWS, and for LaunchDarkly where the configuration names no proxy. */
@@ -102,7 +105,9 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     if (config.metrics.emf) {
       const { namespace, emfIntervalMs } = config.metrics;
       const { registry } = metrics;
-      running.emf = startEmf({ registry, namespace, intervalMs: emfIntervalMs, properties: { host: hostname() } });
+      const write = options.output?.write;
+      const properties = { host: hostname() };
+      running.emf = startEmf({ registry, namespace, intervalMs: emfIntervalMs, properties, ...(write && { write }) });
     }
     await source.start(tenants);
     // Where the configuration itself names the environments, a flags file that cannot be read is a mistake in it.
@@ -193,6 +198,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     keysKnown: () => registry.complete,
     source: source.status,
     memory: () => usageOf(memory),
+    logLinesLost: options.output?.lost,
     initTimeoutMs: config.initTimeoutMs,
     disconnectedStatusTimeMs: config.disconnectedStatusTimeMs,
     readyRequires: config.readyRequires,
@@ -212,7 +218,12 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     maxContextBytes: config.maxClientRequestBodyBytes,
     maxInboundPayloadBytes: config.events.maxInboundPayloadBytes,
   });
-  metrics.watch({ environments, source: source.status, memory: () => usageOf(memory) });
+  metrics.watch({
+    environments,
+    source: source.status,
+    memory: () => usageOf(memory),
+    logLinesLost: options.output?.lost,
+  });
   return { metrics, certificate, stores, hub, source, events, registry, tenants, health, server };
 
   /** Offline, events are accepted and dropped. */

@@ -57,6 +57,8 @@ export interface HealthOptions {
   source?(): EnvironmentSourceStatus | undefined;
   /** What the relay holds in memory for clients; for `/status`. */
   memory?(): MemoryUsage;
+  /** How many log lines stdout did not take. */
+  readonly logLinesLost?: (() => number) | undefined;
   /** Whether stale Big Segments make the relay degraded. */
   readonly bigSegmentsStaleAsDegraded?: boolean;
   readonly initTimeoutMs: number;
@@ -142,6 +144,8 @@ export interface RelayStatus {
   readonly ready: boolean;
   readonly keySource?: EnvironmentSourceStatus;
   readonly memory?: MemoryUsage;
+  /** Set once stdout did not take a line: the disk was full, or nobody read. */
+  readonly logLinesLost?: number;
 }
 
 export function createHealth(options: HealthOptions): RelayHealth {
@@ -197,6 +201,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
       const environments = [...options.environments()];
       const source = options.source?.();
       const memory = options.memory?.();
+      const logLinesLost = options.logLinesLost?.() ?? 0;
       const healthy = options.keysKnown() && environments.every(isHealthy);
       return {
         environments: Object.fromEntries(
@@ -208,6 +213,7 @@ export function createHealth(options: HealthOptions): RelayHealth {
         ready: readiness().ready,
         ...(source && { keySource: { ...source, ...errorOf(source) } }),
         ...(memory && { memory }),
+        ...(logLinesLost > 0 && { logLinesLost }),
       };
     },
     environmentStatus(identifier) {

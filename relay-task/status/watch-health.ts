@@ -1,4 +1,4 @@
-import { Gauge, type Registry } from 'prom-client';
+import { Counter, Gauge, type Registry } from 'prom-client';
 import type { EnvironmentSourceStatus, MemoryUsage } from '../ports.ts';
 import type { EnvironmentHealth } from './health.ts';
 
@@ -6,6 +6,8 @@ export interface Watched {
   environments(): Iterable<EnvironmentHealth>;
   source?(): EnvironmentSourceStatus | undefined;
   memory?(): MemoryUsage;
+  /** How many log lines stdout did not take. */
+  readonly logLinesLost?: (() => number) | undefined;
 }
 
 interface Row {
@@ -54,7 +56,7 @@ const rows: readonly Row[] = [
 ];
 
 /** Registers gauges that are computed from the relay's health whenever metrics are read. */
-export function watchHealth(registry: Registry, { environments, source, memory }: Watched): void {
+export function watchHealth(registry: Registry, { environments, source, memory, logLinesLost }: Watched): void {
   const registers = [registry];
   const present = oncePerReading(environments);
   for (const { name, help, value } of rows) {
@@ -80,6 +82,15 @@ export function watchHealth(registry: Registry, { environments, source, memory }
       for (const { name, stores } of present()) {
         for (const { database, state } of stores) this.set({ env: name, database }, Number(state === 'INTERRUPTED'));
       }
+    },
+  });
+  const lost = new Counter({
+    name: 'relay_log_lines_lost_total',
+    help: 'Log lines that stdout did not take: the disk was full, or nobody read',
+    registers,
+    collect() {
+      lost.reset();
+      lost.inc(logLinesLost?.() ?? 0);
     },
   });
   new Gauge({

@@ -27,13 +27,26 @@ export function bundleRelay(): void {
   afterAll(() => rmSync(directory!, { recursive: true }));
 }
 
+export interface RelayProcessOptions {
+  /** A file descriptor; by default a pipe that is read. */
+  readonly stdout?: number;
+  /** Starts the relay; by default Node.js itself, with the bundle. */
+  readonly command?: (bundle: string) => readonly [command: string, ...args: string[]];
+}
+
 /** Runs with these variables and no others. */
-export function runRelay(variables: Record<string, string>, args: readonly string[] = []): RelayProcess {
+export function runRelay(
+  variables: Record<string, string>,
+  args: readonly string[] = [],
+  options: RelayProcessOptions = {},
+): RelayProcess {
   const { PATH = '' } = process.env;
-  const child = spawn(process.execPath, [join(directory!, 'relay.mjs'), ...args], {
+  const { stdout, command: commandOf = (bundle) => [process.execPath, join(bundle, 'relay.mjs')] } = options;
+  const [command, ...own] = commandOf(directory!);
+  const child = spawn(command, [...own, ...args], {
     cwd: root,
     env: { PATH, ...variables },
-    stdio: ['ignore', 'pipe', 'pipe'],
+    stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
   });
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {

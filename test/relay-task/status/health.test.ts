@@ -204,6 +204,14 @@ describe('/status', () => {
     expect(JSON.stringify(health.status())).not.toMatch(/:pass|0000-/);
   });
 
+  test('counts lost log lines once there is one', () => {
+    let lost = 0;
+    const { health } = start([environment()], { logLinesLost: () => lost });
+    expect(health.status()).not.toHaveProperty('logLinesLost');
+    lost = 3;
+    expect(health.status().logLinesLost).toBe(3);
+  });
+
   test('reports an environment as disconnected after DISCONNECTED_STATUS_TIME', () => {
     const { health, state } = start([environment({ upstream: upstream({ state: 'INTERRUPTED', stateSince: T }) })]);
     state.now = T + 59_999;

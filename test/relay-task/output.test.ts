@@ -1,0 +1,95 @@
+/** A relay whose stdout takes no lines: it serves, counts what was lost, and ends in order. */
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+import { eventually } from '../support/eventually.ts';
+import { exampleFile } from '../support/example-environment.ts';
+import { freePort } from '../support/patient-client.ts';
+import { bundleRelay, listeningPort, type RelayProcessOptions, root, runRelay } from '../support/relay-process.ts';
+
+bundleRelay();
+
+/** Metrics for CloudWatch are lines on stdout, so they make many. */
+async function start(options: RelayProcessOptions) {
+  const [port, metricsPort] = [await freePort(), await freePort()];
+  const relay = runRelay(
+    {
+      ...{ PORT: String(port), LISTEN_HOST: '127.0.0.1', DRAIN_WINDOW: '0' },
+      ...{ USE_PROMETHEUS: 'true', PROMETHEUS_PORT: String(metricsPort) },
+      ...{ METRICS_EMF: 'true', METRICS_EMF_INTERVAL: '1s' },
+      ...{ LD_ENV_local: 'sdk-output-test', LD_FLAGS_FILE_local: exampleFile },
+    },
+    [],
+    options,
+  );
+  const ask = async (path: string, at = port) => {
+    const response = await fetch(`http://127.0.0.1:${at}${path}`, { headers: { Authorization: 'sdk-output-test' } });
+    return { status: response.status, text: await response.text() };
+  };
+  const expectLosses = () =>
+    eventually(async () => {
+      expect(JSON.parse((await ask('/status')).text)).toMatchObject({ logLinesLost: expect.any(Number) });
+      expect((await ask('/metrics', metricsPort)).text).toMatch(/^relay_log_lines_lost_total [1-9]/m);
+      expect((await ask('/sdk/flags')).status).toBe(200);
+    });
+  const endsInOrder = async () => {
+    relay.child.kill('SIGTERM');
+    expect(await relay.exited).toBe(0);
+    expect(relay.output().stderr).toBe('');
+  };
+  return { ...relay, expectLosses, endsInOrder };
+}
+
+test('a full disk costs log lines, and the relay goes on serving', async () => {
+  const full = openSync('/dev/full', 'w');
+  try {
+    const relay = await start({ stdout: full });
+    await relay.expectLosses();
+    await relay.endsInOrder();
+  } finally {
+    closeSync(full);
+  }
+});
+
+test('a closed pipe costs log lines, and the relay goes on serving', async () => {
+  const relay = await start({});
+  await eventually(() => listeningPort(relay.output().stdout));
+  relay.child.stdout?.destroy();
+  await relay.expectLosses();
+  await relay.endsInOrder();
+});
+
+test('a pipe that nobody reads costs log lines, not memory or time, and its reader learns how many were lost', async () => {
+  const script = `
+    import { createOutput } from ${JSON.stringify(join(root, 'relay-task/status/output.ts'))};
+    const line = JSON.stringify({ text: 'x'.repeat(1_000) }) + '\\n';
+    const recovered = (lines, reason) => output.write(JSON.stringify({ lines, reason }) + '\\n');
+    const output = createOutput({ onRecovered: recovered });
+    const wasAtStart = process.memoryUsage.rss();
+    while (output.lost() < 100_000) output.write(line);
+    process.stderr.write(String(process.memoryUsage.rss() - wasAtStart));
+    setInterval(() => output.write(line), 5);`;
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+    cwd: root,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  try {
+    const [grown] = (await once(child.stderr, 'data')) as [Buffer];
+    // A hundred megabytes were written.
+    expect(Number(grown.toString())).toBeLessThan(50_000_000);
+    let heard = '';
+    child.stdout.on('data', (bytes) => {
+      heard += bytes;
+    });
+    await eventually(() => expect(heard).toContain('"reason"'));
+    const line = heard.split('\n').find((text) => text.includes('"reason"')) ?? '';
+    expect(JSON.parse(line)).toEqual({ lines: expect.any(Number), reason: 'nobody reads stdout' });
+    expect(JSON.parse(line).lines).toBeGreaterThanOrEqual(100_000);
+    // No line was cut.
+    for (const text of heard.split('\n').slice(0, -1)) JSON.parse(text);
+  } finally {
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+});
