@@ -3,12 +3,20 @@ import type { Choice, CompiledFlag } from './compile.ts';
 import { bigSegmentRef, type CompiledSegment } from './compile-segment.ts';
 import type { ParsedContext } from './context.ts';
 import type { Dialect } from './dialect.ts';
+import { createMemo, type EvaluationMemo, TooDeep } from './memo.ts';
 import type { BigSegmentsAnswer, BigSegmentsStatus, Detail, EvaluatorOptions } from './model.ts';
 import { BROKEN } from './outcome.ts';
 import { findTarget } from './targets.ts';
 
 /** From best to worst. The first entry means that no Big Segment was queried. */
 export const STATUSES = ['', 'HEALTHY', 'STALE', 'STORE_ERROR', 'NOT_CONFIGURED'] as const;
+
+/** Levels of prerequisites, or of segments in segments, on the stack at once. Deeper items are evaluated first, by themselves. */
+const MAX_DEPTH = 100;
+/** Prerequisites and segments that one evaluation may look at: a few tens of milliseconds. LaunchDarkly's evaluators have no limit. */
+const MAX_STEPS = 20_000;
+/** Without segments of its own, a segment with fewer rules is evaluated again as fast as it is looked up. */
+const FEW_RULES = 8;
 
 /** One evaluation of one flag for one context. The hot path uses index loops: iterators make it 20 % slower. */
 export interface Run {
@@ -19,19 +27,81 @@ export interface Run {
   readonly prerequisites: string[];
   /** The worst status of the Big Segments that were queried: an index into STATUSES. */
   status: number;
+  steps: number;
+  /** How often a cycle was found, in each of the paths. What was evaluated meanwhile depends on the path to it. */
+  flagCycles: number;
+  segmentCycles: number;
   // The rest is created on demand, since most evaluations do not need it.
   /** The keys of the prerequisites and segments that are currently being evaluated, to detect cycles. */
   flagPath: string[] | undefined;
   segmentPath: string[] | undefined;
-  /** Answers of the Big Segment store, by context key. */
-  answers: Map<string, BigSegmentsAnswer> | undefined;
+  /** Shared with other evaluations for the same context, or of this evaluation alone. */
+  memo: EvaluationMemo | undefined;
 }
 
 /**
- * Evaluates a flag by LaunchDarkly's rules for server-side SDKs.
- * Throws a TypeError when it reaches a malformed segment.
+ * Evaluates a flag by LaunchDarkly's rules for server-side SDKs; with a shared memo, each flag and each segment with many rules
+ * at most once.
+ * Throws a TypeError when it reaches a malformed segment, or looks at too many items.
  */
-export function evaluateIn(run: Run, flag: CompiledFlag): Detail {
+export function evaluateRoot(run: Run, flag: CompiledFlag): Detail {
+  const shared = run.memo?.flags;
+  const known = shared?.get(flag);
+  if (known) {
+    run.status = known.status;
+    // For the list of prerequisites; their results are known, too.
+    if (flag.on && flag.prerequisites.length > 0) failedPrerequisite(run, flag);
+    return known.result;
+  }
+  const detail = evaluateOrFirst(run, flag);
+  if (shared && run.flagCycles === 0) shared.set(flag, { result: detail, status: run.status });
+  return detail;
+}
+
+/** Items that are needed at a great depth are evaluated first, so that they are known when their turn comes. */
+function evaluateOrFirst(run: Run, flag: CompiledFlag): Detail {
+  /** Each with the path to it from the one before. */
+  const waiting: { readonly item: CompiledFlag | CompiledSegment; readonly path: readonly string[] }[] = [];
+  /** The keys of all these paths. */
+  const flagKeys = new Set<string>();
+  const segmentKeys = new Set<string>();
+  for (;;) {
+    const { item, path: own = [] } = waiting.at(-1) ?? {};
+    try {
+      if (!item) return evaluateIn(run, flag);
+      const cycles = run.flagCycles + run.segmentCycles;
+      if (isFlag(item)) evaluatePrerequisite(run, item.key, item);
+      else evaluateSegment(run, item);
+      // Its result is not known for good: there is a cycle at a great depth.
+      if (run.flagCycles + run.segmentCycles > cycles) return BROKEN;
+      for (const key of own) (isFlag(item) ? flagKeys : segmentKeys).delete(key);
+      waiting.pop();
+    } catch (error) {
+      if (!(error instanceof TooDeep)) throw error;
+      const next = error.item;
+      const path = ((isFlag(next) ? run.flagPath : run.segmentPath) ?? []).filter((key) => key !== ELSEWHERE);
+      const keys = isFlag(next) ? flagKeys : segmentKeys;
+      // A cycle of great length.
+      if (path.some((key) => keys.has(key))) return BROKEN;
+      for (const key of path) keys.add(key);
+      waiting.push({ item: next, path });
+    }
+    run.prerequisites.length = 0;
+    run.status = 0;
+    // The results of those that wait are not for the flag's list of prerequisites.
+    run.flagPath = waiting.length > 0 ? [ELSEWHERE] : [];
+    run.segmentPath = [];
+  }
+}
+
+/** Stands in a path for what leads to it. No flag has this key. */
+const ELSEWHERE = ' elsewhere ';
+
+function isFlag(item: CompiledFlag | CompiledSegment): item is CompiledFlag {
+  return 'prerequisites' in item;
+}
+
+function evaluateIn(run: Run, flag: CompiledFlag): Detail {
   if (!flag.on) return flag.off;
   const { prerequisites, targets, rules } = flag;
   const early =
@@ -67,21 +137,42 @@ function failedPrerequisite(run: Run, flag: CompiledFlag): Detail | undefined {
     const { key, variation, failed } = flag.prerequisites[i]!;
     if (flagPath.includes(key)) {
       // A cycle. The Node SDK continues: a later failed prerequisite takes precedence.
+      run.flagCycles++;
       failure = BROKEN;
       if (strict) break;
       continue;
     }
     const other = run.options.flag(key) as CompiledFlag | undefined;
     if (!other || other.deleted) return failed;
-    flagPath.push(key);
-    const detail = evaluateIn(run, other);
-    flagPath.pop();
+    if (flag.prerequisites.length > 1 || other.prerequisites.length > 0) run.memo ??= createMemo();
+    const detail = evaluatePrerequisite(run, key, other);
     if (strict && detail === BROKEN) return detail;
     if (flagPath.length === 0) run.prerequisites.push(other.key);
     if (!strict && detail.reason.kind === 'ERROR') return detail;
     if (detail.reason.kind === 'OFF' || detail.variationIndex !== variation) return failed;
   }
   return failure;
+}
+
+/** Once, if there is a memo. */
+function evaluatePrerequisite(run: Run, key: string, flag: CompiledFlag): Detail {
+  countStep(run);
+  const flags = run.memo?.flags;
+  const known = flags?.get(flag);
+  if (known) {
+    run.status = Math.max(run.status, known.status);
+    return known.result;
+  }
+  const { status, flagCycles } = run;
+  const flagPath = run.flagPath!;
+  if (flagPath.length >= MAX_DEPTH && flag.prerequisites.length > 0) throw new TooDeep(flag);
+  run.status = 0;
+  flagPath.push(key);
+  const result = evaluateIn(run, flag);
+  flagPath.pop();
+  if (run.flagCycles === flagCycles) flags?.set(flag, { result, status: run.status });
+  run.status = Math.max(run.status, status);
+  return result;
 }
 
 /** In the Node SDK, a malformed clause counts as matched; it is an error only if it is the last clause evaluated. */
@@ -102,16 +193,49 @@ function matchesSegment(run: Run, keys: readonly string[], negate: boolean): Mat
   for (let i = 0; i < keys.length; i++) {
     const segment = run.options.segment(keys[i]!) as CompiledSegment | undefined;
     if (!segment || segment.deleted) continue;
-    // Compares the segments' own keys: LaunchDarkly's evaluators treat two segments with the same key as a cycle.
-    if (run.segmentPath.includes(segment.key)) return undefined;
-    run.segmentPath.push(segment.key);
-    const match = segment.unbounded
-      ? isBigMember(run, segment)
-      : (findTarget(run.context, segment.targets) ?? matchesRule(run, segment));
-    run.segmentPath.pop();
+    const hasOtherKey = segment.key !== keys[i];
+    // Compares the segments' own keys: LaunchDarkly's evaluators treat two segments with the same key as a cycle. So whatever
+    // refers to a segment by another key depends on the path.
+    if (hasOtherKey) run.segmentCycles++;
+    if (run.segmentPath.includes(segment.key)) {
+      run.segmentCycles++;
+      return undefined;
+    }
+    countStep(run);
+    const match =
+      segment.segmentKeys.length > 0 || segment.rules.length > FEW_RULES
+        ? evaluateSegment(run, segment)
+        : isMember(run, segment);
     if (match !== false) return match && !negate;
   }
   return negate;
+}
+
+/** At most once for each context. */
+function evaluateSegment(run: Run, segment: CompiledSegment): Match {
+  run.memo ??= createMemo();
+  const { segments } = run.memo;
+  const known = segments.get(segment);
+  if (known) {
+    run.status = Math.max(run.status, known.status);
+    return known.result;
+  }
+  const { status, segmentCycles } = run;
+  const segmentPath = run.segmentPath!;
+  if (segmentPath.length >= MAX_DEPTH) throw new TooDeep(segment);
+  run.status = 0;
+  segmentPath.push(segment.key);
+  const result = isMember(run, segment);
+  segmentPath.pop();
+  if (run.segmentCycles === segmentCycles) segments.set(segment, { result, status: run.status });
+  run.status = Math.max(run.status, status);
+  return result;
+}
+
+function isMember(run: Run, segment: CompiledSegment): Match {
+  return segment.unbounded
+    ? isBigMember(run, segment)
+    : (findTarget(run.context, segment.targets) ?? matchesRule(run, segment));
 }
 
 function matchesRule(run: Run, segment: CompiledSegment): Match {
@@ -136,20 +260,25 @@ function isBigMember(run: Run, segment: CompiledSegment): Match {
 }
 
 function membershipOf(run: Run, key: string): BigSegmentsAnswer['membership'] {
-  run.answers ??= new Map();
-  let answer = run.answers.get(key);
+  run.memo ??= createMemo();
+  const { answers } = run.memo;
+  let answer = answers.get(key);
   if (!answer) {
     try {
       answer = run.options.bigSegments?.(key) ?? { status: 'NOT_CONFIGURED' };
     } catch {
       answer = { status: 'STORE_ERROR' };
     }
-    run.answers.set(key, answer);
-    noteStatus(run, answer.status);
+    answers.set(key, answer);
   }
+  noteStatus(run, answer.status);
   return answer.membership;
 }
 
 function noteStatus(run: Run, status: BigSegmentsStatus): void {
   run.status = Math.max(run.status, STATUSES.indexOf(status));
+}
+
+function countStep(run: Run): void {
+  if (++run.steps > MAX_STEPS) throw new TypeError('too many prerequisites and segments');
 }

@@ -2,26 +2,30 @@ import { flagsState } from './all-flags.ts';
 import type { CompiledFlag } from './compile.ts';
 import type { ParsedContext } from './context.ts';
 import { nodeDialect } from './dialect.ts';
-import { evaluateIn, type Run, STATUSES } from './evaluate.ts';
-import type { Context, Detail, Evaluator, EvaluatorOptions, Flag, FlagResult } from './model.ts';
+import { evaluateRoot, type Run, STATUSES } from './evaluate.ts';
+import { createMemo, type EvaluationMemo } from './memo.ts';
+import type { Context, Detail, Evaluator, EvaluatorOptions, Flag, FlagResult, Memo } from './model.ts';
 import { errorDetail, MALFORMED } from './outcome.ts';
 
 /** An evaluator that looks up flags and segments synchronously. It keeps no state between calls. */
 export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect): Evaluator {
-  function settle(flag: Flag, context: Context, prerequisites: string[]): Detail {
+  function settle(flag: Flag, context: Context, prerequisites: string[], memo?: Memo): Detail {
     const run: Run = {
       options,
       dialect,
       context: context as ParsedContext,
       prerequisites,
       status: 0,
+      steps: 0,
+      flagCycles: 0,
+      segmentCycles: 0,
       flagPath: undefined,
       segmentPath: undefined,
-      answers: undefined,
+      memo: memo as EvaluationMemo | undefined,
     };
     let detail: Detail;
     try {
-      detail = evaluateIn(run, flag as CompiledFlag);
+      detail = evaluateRoot(run, flag as CompiledFlag);
     } catch (error) {
       detail = error instanceof TypeError ? MALFORMED : errorDetail('EXCEPTION');
     }
@@ -48,9 +52,9 @@ export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect
     return evaluate as (flagKey: string, context: unknown, fallback: T) => Detail<T>;
   }
 
-  function evaluateFlag(flag: Flag, context: Context): FlagResult {
+  function evaluateFlag(flag: Flag, context: Context, memo?: Memo): FlagResult {
     const prerequisites: string[] = [];
-    const detail = settle(flag, context, prerequisites);
+    const detail = settle(flag, context, prerequisites, memo);
     return { detail, prerequisites, isExperiment: isExperiment(flag as CompiledFlag, detail) };
   }
 
@@ -61,7 +65,10 @@ export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect
     stringVariation: method<string>('string'),
     numberVariation: method<number>('number'),
     jsonVariation: evaluate,
-    allFlagsState: (context, wanted) => flagsState(dialect.context(context), wanted, evaluateFlag),
+    allFlagsState: (context, wanted) => {
+      const memo = createMemo();
+      return flagsState(dialect.context(context), wanted, (flag, parsed) => evaluateFlag(flag, parsed, memo));
+    },
     evaluateFlag,
   };
 }

@@ -12,6 +12,7 @@ export type { Dialect } from './dialect.ts';
 export { createEvaluator } from './evaluator.ts';
 export { describeGoContextProblem, parseGoContext } from './go/context.ts';
 export { createGoDialect, type Pattern } from './go/dialect.ts';
+export { createMemo } from './memo.ts';
 export type * from './model.ts';
 export { sameFlag, sameSegment } from './same.ts';
 export { type Field, type Shape, shapes } from './schema.ts';

@@ -57,7 +57,7 @@ export interface EvaluatorOptions {
    * Go dialect.
    */
   bucket: Bucket;
-  /** Absent: no Big Segment store is configured. Called at most once per context key and evaluation; if it throws, the status is STORE_ERROR. */
+  /** Absent: no Big Segment store is configured. Called at most once per context key and memo; if it throws, the status is STORE_ERROR. */
   bigSegments?(contextKey: string): BigSegmentsAnswer;
 }
 
@@ -130,6 +130,12 @@ export interface Context {
   readonly kinds: readonly string[];
 }
 
+/** What evaluations for one context and one state of all items know already. Made by `createMemo`. */
+export interface Memo {
+  /** Answers of the Big Segment store, by context key. */
+  readonly answers: ReadonlyMap<string, BigSegmentsAnswer>;
+}
+
 /** Evaluates flags for a context. No method throws. */
 export interface Evaluator {
   /** `context` may be any value: an invalid one gives USER_NOT_SPECIFIED. */
@@ -139,5 +145,6 @@ export interface Evaluator {
   numberVariation(flagKey: string, context: unknown, fallback: number): Detail<number>;
   jsonVariation(flagKey: string, context: unknown, fallback: unknown): Detail;
   allFlagsState(context: unknown, options: AllFlagsOptions): FlagsState;
-  evaluateFlag(flag: Flag, context: Context): FlagResult;
+  /** With a memo that is shared by all evaluations for this context, a flag is evaluated once, however many need it. */
+  evaluateFlag(flag: Flag, context: Context, memo?: Memo): FlagResult;
 }

@@ -45,6 +45,7 @@ class Generator extends RandomValues {
   private segmentKeys: string[] = [];
 
   environment(): RandomEnvironment {
+    if (this.chance(0.12)) return this.tangle();
     const odd = this.chance(0.08);
     this.flagKeys = ['f0', 'f1', 'f2', 'f3', 'f4', 'f5'].slice(0, this.whole(2, 6));
     this.segmentKeys = ['s0', 's1', 's2', 's3', 's4'].slice(0, this.whole(1, 5));
@@ -63,6 +64,50 @@ class Generator extends RandomValues {
     const bigSegments = this.chance(0.7) ? this.bigSegments() : undefined;
     const contexts = this.times(8, () => this.context());
     return { flags, segments, ...(bigSegments && { bigSegments }), contexts };
+  }
+
+  /** Flags and segments that need several others, often the same ones, and sometimes in a circle. */
+  private tangle(): RandomEnvironment {
+    this.flagKeys = this.times(this.whole(3, 7), (i) => `f${i}`);
+    this.segmentKeys = this.times(this.whole(2, 5), (i) => `s${i}`);
+    const later = (keys: readonly string[], index: number, circles: number) =>
+      this.chance(circles) ? this.pick(keys) : (keys[index + this.whole(1, 2)] ?? 'none');
+    const circles = this.pick([0, 0, 0.15]);
+    const flags = this.flagKeys.map((key, index) => {
+      const names = this.times(this.whole(0, 3), () => later(this.flagKeys, index, circles));
+      const prerequisites = names
+        .filter((name) => name !== 'none' || this.chance(0.1))
+        .map((name) => ({ key: name, variation: this.chance(0.9) ? 1 : 0 }));
+      const rules = this.some(0.7, 2, (i) => ({
+        id: `r${i}`,
+        variation: this.chance(0.7) ? 1 : 0,
+        clauses: [this.segmentMatch(() => this.pick(this.segmentKeys))],
+      }));
+      const flag = { key, version: 1, on: this.chance(0.95), salt: '', variations: ['a', 'b'], prerequisites, rules };
+      return [key, { ...flag, offVariation: this.whole(0, 1), fallthrough: { variation: this.chance(0.9) ? 1 : 0 } }];
+    });
+    const segments = this.segmentKeys.map((key, index) => {
+      // Few of them refer to others: the SDK looks at the same segments again and again.
+      const clauses = (rule: number) =>
+        this.times(this.whole(1, 2), () =>
+          rule < 2 && this.chance(0.7)
+            ? this.segmentMatch(() => later(this.segmentKeys, index, circles / 3))
+            : { attribute: 'key', op: 'in', values: this.times(3, () => this.pick(KEYS)), negate: this.chance(0.3) },
+        );
+      const rules = this.times(this.pick([1, 2, 10]), (i) => ({ id: `r${i}`, clauses: clauses(i) }));
+      const big = this.chance(0.3) ? { unbounded: true, generation: this.pick([1, 2]) } : {};
+      return [key, { key, version: 1, salt: '', included: [], excluded: [], rules, ...big }];
+    });
+    return {
+      flags: Object.fromEntries(flags),
+      segments: Object.fromEntries(segments),
+      ...(this.chance(0.7) && { bigSegments: this.bigSegments() }),
+      contexts: this.times(8, () => this.context()),
+    };
+  }
+
+  private segmentMatch(pick: () => string): unknown {
+    return { attribute: '', op: 'segmentMatch', values: this.times(this.whole(1, 2), pick), negate: this.chance(0.3) };
   }
 
   private flag(key: string, index: number): unknown {

@@ -298,15 +298,109 @@ describe('evaluation of prerequisites', () => {
     });
   });
 
-  test('gives EXCEPTION for a chain too deep for the stack, and correct results afterwards', () => {
-    const evaluator = evaluatorOf(chain(30_000));
+  test('follows a chain of 5,000 flags, wherever it begins', () => {
+    const evaluator = evaluatorOf(chain(5_000));
+    const state = evaluator.allFlagsState(user, { flags: evaluator.flags.values() });
+    for (const key of evaluator.flags.keys()) expect(state[key]).toBe('on');
+    expect(state.$flagsState.f0).toEqual({ variation: 1, version: 1, prerequisites: ['f1'] });
+    expect(evaluator.evaluate('f0', user, null)).toMatchObject({ value: 'on', reason: { kind: 'FALLTHROUGH' } });
+  });
+
+  test('gives MALFORMED_FLAG where more than 20,000 looks at prerequisites are needed, and correct results afterwards', () => {
+    const evaluator = evaluatorOf(chain(25_000));
     expect(evaluator.evaluate('f0', user, 7)).toEqual({
       value: 7,
       variationIndex: null,
-      reason: { kind: 'ERROR', errorKind: 'EXCEPTION' },
+      reason: { kind: 'ERROR', errorKind: 'MALFORMED_FLAG' },
     });
-    expect(evaluator.evaluate('f29999', user, 7)).toMatchObject({ value: 'on' });
+    expect(evaluator.evaluate('f24500', user, 7)).toMatchObject({ value: 'on' });
   });
+
+  /** Counts how often the rules of each item are looked at: each names an attribute of its own. */
+  function counted(items: readonly string[]) {
+    const counts = new Map(items.map((key) => [key, 0]));
+    const attributes = Object.fromEntries(
+      items.map((key) => [
+        `at-${key}`,
+        {
+          enumerable: true,
+          get: () => {
+            counts.set(key, counts.get(key)! + 1);
+            return 'seen';
+          },
+        },
+      ]),
+    );
+    const context = Object.defineProperties({ ...user }, attributes);
+    const looks = (key: string) => ({ attribute: `at-${key}`, op: 'in', values: ['nothing'] });
+    return { counts, context, looks };
+  }
+  const layers = (count: number) => Array.from({ length: count }, (_, i) => `x${i}`);
+
+  test.each([
+    ['in one evaluation', 1],
+    ['for all flags of one context', 28],
+  ])('of 28 flags that each name the next twice looks at each once, %s', (_name, roots) => {
+    const keys = layers(28);
+    const { counts, context, looks } = counted(keys);
+    const flags = Object.fromEntries(
+      keys.map((key, i) => {
+        const prerequisites = [1, 1].flatMap(() => (keys[i + 1] ? [{ key: keys[i + 1], variation: 1 }] : []));
+        return [key, { key, ...base, prerequisites, rules: [{ variation: 2, clauses: [looks(key)] }] }];
+      }),
+    );
+    const evaluator = evaluatorOf(flags);
+    if (roots === 1) {
+      expect(evaluator.evaluate('x0', context, 7)).toMatchObject({ value: 'on' });
+    } else {
+      const state = evaluator.allFlagsState(context, { flags: evaluator.flags.values() });
+      expect(keys.map((key) => state[key])).toEqual(keys.map(() => 'on'));
+      expect(state.$flagsState.x0).toMatchObject({ prerequisites: ['x1', 'x1'] });
+    }
+    expect([...counts.values()]).toEqual(keys.map(() => 1));
+  });
+
+  test('of 28 segments that each name the next twice looks at each once', () => {
+    const keys = layers(28);
+    const { counts, context, looks } = counted(keys);
+    const segments = Object.fromEntries(
+      keys.map((key, i) => {
+        const next = keys[i + 1] ? [{ clauses: [{ op: 'segmentMatch', values: [keys[i + 1], keys[i + 1]] }] }] : [];
+        return [key, { key, version: 1, rules: [...next, ...next, { clauses: [looks(key)] }] }];
+      }),
+    );
+    const flag = matching({ op: 'segmentMatch', values: ['x0', 'x0'] });
+    const evaluator = evaluatorOf({ f: flag }, segments);
+    expect(evaluator.evaluate('f', context, 7)).toMatchObject({ value: 'on' });
+    // The last one names no segment and has one rule: it is not worth keeping.
+    expect([...counts.values()].slice(0, -1)).toEqual(keys.slice(0, -1).map(() => 1));
+  });
+
+  test('follows a chain of 5,000 segments', () => {
+    const keys = layers(5_000);
+    const segments = Object.fromEntries(
+      keys.map((key, i) => {
+        const last = { included: ['u'] };
+        const other = { rules: [{ clauses: [{ op: 'segmentMatch', values: [keys[i + 1]] }] }] };
+        return [key, { key, version: 1, ...(keys[i + 1] ? other : last) }];
+      }),
+    );
+    const evaluator = evaluatorOf({ f: matching({ op: 'segmentMatch', values: ['x0'] }) }, segments);
+    expect(evaluator.evaluate('f', user, 7)).toMatchObject({ value: 'hit' });
+  });
+
+  test.each([[2], [150], [500]])(
+    'gives MALFORMED_FLAG for a cycle of %i flags, also to all that need one',
+    (length) => {
+      const flags = chain(length + 5);
+      const last = `f${length + 4}`;
+      const closed = { ...flags, [last]: { key: last, ...base, prerequisites: [{ key: 'f5', variation: 1 }] } };
+      const evaluator = evaluatorOf(closed);
+      const state = evaluator.allFlagsState(user, { flags: evaluator.flags.values(), withReasons: true });
+      for (const key of evaluator.flags.keys())
+        expect(state.$flagsState[key]!.reason).toEqual({ kind: 'ERROR', errorKind: 'MALFORMED_FLAG' });
+    },
+  );
 
   test('gives MALFORMED_FLAG for a cycle', () => {
     const flags = { a: { key: 'a', ...base, prerequisites: [{ key: 'a', variation: 1 }] } };

@@ -4,9 +4,11 @@ import {
   compileSegment,
   createEvaluator,
   createGoDialect,
+  createMemo,
   describeFlagProblem,
   describeSegmentProblem,
   type Flag,
+  type Memo,
   parseGoContext,
   type Segment,
   sha1BucketFloat32,
@@ -67,14 +69,21 @@ export function compareWithGo(
   const request = JSON.parse(json) as GoRequest;
   const counts: Record<string, number> = {};
   const evaluate = evaluatorOf(request, new Set(unreadable));
+  /** One for each context, so that a flag's answer is also compared when others have needed it before. */
+  const memos = new Map<string, Memo>();
   for (const [index, one] of request.cases.entries()) {
-    const ours = plain(evaluate(one.flag, one.context));
+    const context = JSON.stringify(one.context);
+    const memo = memos.get(context) ?? createMemo();
+    memos.set(context, memo);
+    const alone = plain(evaluate(one.flag, one.context));
+    const shared = plain(evaluate(one.flag, one.context, memo));
     const official = normalized(answers[index]!);
     const { reason } = official as { reason?: { kind: string; errorKind?: string } };
     const label = reason ? [reason.kind, reason.errorKind].filter(Boolean).join(' ') : Object.keys(official)[0]!;
     counts[label] = (counts[label] ?? 0) + 1;
-    if (!isDeepStrictEqual(ours, official))
-      differences.push({ reproduction: toJson({ ...request, cases: [one] }), ours, official });
+    for (const ours of [alone, shared])
+      if (!isDeepStrictEqual(ours, official))
+        differences.push({ reproduction: toJson({ ...request, cases: [one] }), ours, official });
   }
   return counts;
 }
@@ -107,12 +116,12 @@ function evaluatorOf({ flags, segments, bigSegments }: GoRequest, unreadable: Re
     },
     goDialect,
   );
-  return (key: string, rawContext: unknown) => {
+  return (key: string, rawContext: unknown, memo?: Memo) => {
     const context = parseGoContext(rawContext);
     if (!context) return { invalid: true };
     const flag = flagTable.get(key);
     if (!flag || flag.deleted) return { missing: true };
-    const { detail, prerequisites, isExperiment } = evaluator.evaluateFlag(flag, context);
+    const { detail, prerequisites, isExperiment } = evaluator.evaluateFlag(flag, context, memo);
     const { value } = detail;
     return { ...detail, value: Object.is(value, -0) ? 0 : value, prerequisites, isExperiment };
   };
