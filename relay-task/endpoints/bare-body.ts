@@ -2,11 +2,12 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { Refusal } from './reply.ts';
-import { createCollector, endedEarly } from './request-body.ts';
+import { createCollector, endedEarly, type Hold } from './request-body.ts';
 
 export interface BareBodyOptions {
   readonly limitBytes: number;
   readonly timeoutMs: number;
+  readonly hold: Hold;
 }
 
 /** Takes bytes as they arrive; true at the end of the body. Throws Refusal 400. */
@@ -24,15 +25,15 @@ const FRAMING = /^(?:content-length|transfer-encoding):/i;
 
 /**
  * Resolves with the body as it was sent, leaving the socket paused and without listeners. `head`: bytes that arrived with the
- * request's head. Rejects with Refusal: 400, 408, 413.
+ * request's head. Rejects with Refusal: 400, 408, 413, 503.
  */
 export function readBareBody(
   socket: Socket,
   head: Buffer,
   { headers, httpVersion }: IncomingMessage,
-  { limitBytes, timeoutMs }: BareBodyOptions,
+  { limitBytes, timeoutMs, hold }: BareBodyOptions,
 ): Promise<Buffer> {
-  const collector = createCollector(limitBytes);
+  const collector = createCollector(limitBytes, hold);
   return new Promise((resolve, reject) => {
     const settle = (finish: () => void) => {
       clearTimeout(timer);

@@ -8,7 +8,7 @@ import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
 import { CANNOT_ANSWER, messageReply, notYetReply, Refusal, type Reply, retryLater, SEE_LOG } from './reply.ts';
 import { withoutData } from './represent.ts';
-import type { EnvironmentRequest, RouteRequest } from './request.ts';
+import type { Brought, EnvironmentRequest, RouteRequest } from './request.ts';
 import { createRouter, type Resolution } from './router.ts';
 import {
   createRoutes,
@@ -48,7 +48,7 @@ export interface Dispatcher {
   /** Whether the request opens a stream, so that its socket must leave node:http. Repeated calls are cheap. */
   asksForStream(message: IncomingMessage): boolean;
   /** Never rejects. Returns a stream only for requests for which `asksForStream` is true. */
-  decide(exchange: Exchange, body: RouteRequest['body']): Promise<Decision>;
+  decide(exchange: Exchange, brought: Brought): Promise<Decision>;
   /** Adds the headers that every answer of the endpoint has. */
   dress(reply: Reply, exchange: Exchange): Reply;
   failed(error: unknown, exchange: Exchange): Reply;
@@ -81,14 +81,14 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
       throw new Refusal(503, 'too many requests are waiting', retryLater());
   };
 
-  const choose = async (exchange: Exchange, body: RouteRequest['body']): Promise<Decision> => {
+  const choose = async (exchange: Exchange, brought: Brought): Promise<Decision> => {
     const { message, resolution } = exchange;
     if (resolution.kind !== 'route') return { reply: withoutRoute(message, resolution) };
     const { route, params, query } = resolution;
     const { headers, method = '' } = message;
     const address = clientAddress(message);
     const hasBody = method === 'POST' || method === 'REPORT';
-    const request: RouteRequest = { method, params, query, headers, body };
+    const request: RouteRequest = { method, params, query, headers, ...brought };
     if (!route.credential) {
       if (route.isCostly) await takeTurn(route.path, address);
       return { reply: await route.handler(request) };
@@ -103,7 +103,7 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
       ...request,
       ...selected,
       async body(limitBytes) {
-        const bytes = await body(limitBytes);
+        const bytes = await brought.body(limitBytes);
         await takeTurn(lane, address);
         return bytes;
       },
@@ -158,8 +158,8 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
       const resolution = resolutionOf(message);
       return resolution.kind === 'route' && 'stream' in resolution.route && message.method !== 'HEAD';
     },
-    decide: (exchange, body) =>
-      choose(exchange, body).catch((error: unknown) => ({
+    decide: (exchange, brought) =>
+      choose(exchange, brought).catch((error: unknown) => ({
         reply: error instanceof Refusal ? error.reply : failed(error, exchange),
       })),
     dress(reply, exchange) {

@@ -2,6 +2,7 @@
 import type { EvaluatedFlag } from '../ports.ts';
 import { digestOf } from './bodies.ts';
 import { bodyOf } from './encoding.ts';
+import { parsedBytes } from './held-context.ts';
 import { prepare } from './memberships.ts';
 import type { Reply } from './reply.ts';
 import { type Representation, represent, withoutData } from './represent.ts';
@@ -41,6 +42,7 @@ export async function evaluate(
   answer: (evaluation: Evaluation) => Representation,
 ): Promise<Reply> {
   const { context, canonical } = await readContext(request);
+  request.hold(parsedBytes(canonical));
   const { environment, credentialKind: audience } = request;
   if (audience === 'environmentId') requireSecureMode(environment, context, request.query);
   const { view, clientView } = environment;

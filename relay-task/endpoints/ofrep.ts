@@ -7,6 +7,7 @@ import type { Context } from '../../lib/evaluation/index.ts';
 import type { Log, Memberships } from '../ports.ts';
 import { digestOf } from './bodies.ts';
 import { bodyOf } from './encoding.ts';
+import { parsedBytes } from './held-context.ts';
 import { prepare } from './memberships.ts';
 import { contextFromOpenFeature } from './ofrep-context.ts';
 import { createOpenFeatureResults, reasonsFor } from './ofrep-result.ts';
@@ -59,6 +60,7 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
       try {
         const read = contextFromOpenFeature(jsonFromBody(headers, await request.body(maxContextBytes)));
         if ('errorCode' in read) return failure(400, read);
+        request.hold(parsedBytes(read.canonical));
         if (!isProven(request, read.context)) return messageReply(403, unproven);
         if (!environment.view.initialized) return withoutData(environment);
         const prepared = await prepare(environment, read.context);

@@ -10,7 +10,12 @@ export interface RouteRequest {
   readonly headers: IncomingHttpHeaders;
   /** The decompressed body. Call it once. Rejects with Refusal. */
   body(limitBytes: number): Promise<Buffer>;
+  /** Counts bytes that are held until the request is answered. Throws Refusal 503 if there is no room for them. */
+  hold(bytes: number): void;
 }
+
+/** What a request brings beside its head. */
+export type Brought = Pick<RouteRequest, 'body' | 'hold'>;
 
 /** A request of a route with a credential, which names the environment. */
 export interface EnvironmentRequest extends RouteRequest, Selected {}

@@ -15,7 +15,7 @@ import { readBareBody } from './bare-body.ts';
 import { trackConnections } from './connections.ts';
 import { createDispatcher, type Decision, type Dispatcher, type Exchange } from './dispatch.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
-import { collectBody, unpackBody } from './request-body.ts';
+import { collectBody, createHolding, type Hold, unpackBody } from './request-body.ts';
 import { refuseHead } from './request-head.ts';
 import type { Route, RoutesOptions } from './routes.ts';
 import type { Services } from './services.ts';
@@ -95,9 +95,12 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
       return;
     }
     const exchange = dispatcher.begin(message);
-    const decision = await dispatcher.decide(exchange, (limitBytes) =>
-      unpacked(collectBody(message, limitBytes), message, limitBytes),
-    );
+    const { hold, release } = createHolding(memory.bodies);
+    const decision = await dispatcher.decide(exchange, {
+      hold,
+      body: (limitBytes) => unpacked(collectBody(message, limitBytes, hold), message, limitBytes, hold),
+    });
+    release();
     const reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
     try {
       sendReply(response, message.method ?? '', dispatcher.dress(reply, exchange), closing || isLast(message, reply));
@@ -126,10 +129,15 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
       return;
     }
     const exchange = dispatcher.begin(message);
-    const decision = await dispatcher.decide(exchange, (limitBytes) => {
-      const limits = { limitBytes, timeoutMs: requestTimeoutMs };
-      return unpacked(readBareBody(socket, head, message, limits), message, limitBytes);
+    const { hold, release } = createHolding(memory.bodies);
+    const decision = await dispatcher.decide(exchange, {
+      hold,
+      body: (limitBytes) => {
+        const limits = { limitBytes, timeoutMs: requestTimeoutMs, hold };
+        return unpacked(readBareBody(socket, head, message, limits), message, limitBytes, hold);
+      },
     });
+    release();
     try {
       let reply = 'reply' in decision ? decision.reply : undefined;
       if ('opening' in decision && !socket.destroyed) {
@@ -254,12 +262,17 @@ function isLast(message: IncomingMessage, reply: Reply): boolean {
     message.headers.upgrade !== undefined ||
     message.method === 'CONNECT' ||
     // The rest of the body is not read.
-    (reply.status === 413 && !message.complete)
+    ((reply.status === 413 || reply.status === 503) && !message.complete)
   );
 }
 
-async function unpacked(bytes: Promise<Buffer>, { headers }: IncomingMessage, limitBytes: number): Promise<Buffer> {
-  return unpackBody(await bytes, headers['content-encoding'] ?? '', limitBytes);
+async function unpacked(
+  bytes: Promise<Buffer>,
+  { headers }: IncomingMessage,
+  limitBytes: number,
+  hold: Hold,
+): Promise<Buffer> {
+  return unpackBody(await bytes, headers['content-encoding'] ?? '', limitBytes, hold);
 }
 
 function ignore(): void {}

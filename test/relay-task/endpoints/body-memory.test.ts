@@ -1,0 +1,99 @@
+/** What the bodies of requests may take in memory, from their first byte until they are answered. */
+import { connect } from 'node:net';
+import { brotliCompressSync, constants, deflateSync, gzipSync } from 'node:zlib';
+import { createBudget } from '../../../relay-task/common/budget.ts';
+import { eventually } from '../../support/eventually.ts';
+import { flag } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { ask, say } from './ask.ts';
+import { startServer } from './start-server.ts';
+
+const { opened, behind } = closeAfterEach();
+const MIB = 1024 * 1024;
+const json = { 'content-type': 'application/json' };
+const context = JSON.stringify({ kind: 'user', key: 'a' });
+
+async function start(maxBytes: number) {
+  const bodies = createBudget(maxBytes);
+  const memory = { connections: createBudget(Infinity), bodies };
+  const server = opened(
+    await startServer({
+      view: createMemory(flag('f', 1)),
+      server: { memory, maxInboundPayloadBytes: 64 * MIB },
+    }),
+  );
+  return { ...server, bodies };
+}
+
+const events = (port: number, body: Buffer, encoding: string) =>
+  ask(port, 'POST', '/events/bulk/64a0', { headers: { ...json, 'content-encoding': encoding }, body });
+
+test.each([
+  ['gzip', gzipSync],
+  ['deflate', deflateSync],
+  ['br', brotliCompressSync],
+] as const)('a small body in %s that becomes a large one is stopped where the memory ends', async (encoding, pack) => {
+  const { port, bodies, environment } = await start(8 * MIB);
+  const body = pack(Buffer.alloc(60 * MIB, '{},'));
+  expect(body.length).toBeLessThan(MIB / 4);
+  const answer = await events(port, body, encoding);
+  expect(answer.status).toBe(503);
+  expect(Number(answer.headers['retry-after'])).toBeGreaterThan(0);
+  expect(environment.delivered).toEqual([]);
+  await eventually(() => expect(bodies.usedBytes).toBe(0));
+  const ordinary = await events(port, pack(Buffer.from('[{"kind":"identify"}]')), encoding);
+  expect(ordinary.status).toBe(202);
+});
+
+test('the window of a brotli body counts', async () => {
+  const { port } = await start(2 * MIB);
+  const packed = (windowBits: number) =>
+    brotliCompressSync('[{"kind":"identify"}]', { params: { [constants.BROTLI_PARAM_LGWIN]: windowBits } });
+  for (const windowBits of [10, 16, 17, 20]) {
+    expect([windowBits, (await events(port, packed(windowBits), 'br')).status]).toEqual([windowBits, 202]);
+  }
+  for (const windowBits of [22, 24]) {
+    expect([windowBits, (await events(port, packed(windowBits), 'br')).status]).toEqual([windowBits, 503]);
+  }
+});
+
+test.each([
+  ['/events/bulk/64a0', '[{"kind":"identify"}]', '202'],
+  ['/sdk/evalx/64a0/context', context, '200'],
+  ['/eval/64a0', context, '200'],
+])('a body for %s that arrives slowly holds its part, and is answered', async (path, body, status) => {
+  const { port, bodies } = await start(60_000);
+  const head = (length: number, more = '') =>
+    `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n${more}\r\n`;
+  const slow = connect(port, '127.0.0.1');
+  behind(() => slow.destroy());
+  let heard = '';
+  slow.on('data', (bytes) => {
+    heard += bytes.toString();
+  });
+  const padding = ' '.repeat(50_000);
+  slow.write(head(padding.length + body.length) + padding);
+  await eventually(() => expect(bodies.usedBytes).toBe(padding.length));
+  const refused = await say(port, head(20_000, 'Connection: close\r\n') + padding.slice(0, 20_000));
+  expect(refused).toContain('503 Service Unavailable');
+  expect(refused).toMatch(/Retry-After: \d/);
+  slow.write(body);
+  await eventually(() => expect(heard).toContain(`HTTP/1.1 ${status}`));
+  await eventually(() => expect(bodies.usedBytes).toBe(0));
+});
+
+test.each([
+  ['/events/bulk/64a0', 'never comes'],
+  ['/eval/64a0', 'never comes'],
+])('a client of %s whose body %s gives its part back when it is gone', async (path) => {
+  const { port, bodies } = await start(60_000);
+  const gone = connect(port, '127.0.0.1');
+  behind(() => gone.destroy());
+  gone.write(
+    `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 50000\r\n\r\n${' '.repeat(40_000)}`,
+  );
+  await eventually(() => expect(bodies.usedBytes).toBe(40_000));
+  gone.destroy();
+  await eventually(() => expect(bodies.usedBytes).toBe(0));
+});
