@@ -1,4 +1,5 @@
 /** The relay as a process: arguments and environment in, signals, exit code. The only file of the relay that touches `process`. */
+import { readFileSync } from 'node:fs';
 import packageJson from '../package.json' with { type: 'json' };
 import { redactKeys } from './common/secrets.ts';
 import type { Config } from './config/config.ts';
@@ -6,14 +7,19 @@ import { loadConfig } from './config/load.ts';
 import { RelayError } from './errors.ts';
 import type { Log } from './ports.ts';
 import { type Relay, startRelay } from './relay.ts';
+import { askLiveness, healthcheckArguments } from './status/healthcheck.ts';
 import { createLog, limitLog } from './status/log.ts';
 import { createOutput } from './status/output.ts';
 
 try {
-  const loaded = loadConfig(process.argv.slice(2), process.env);
+  const loaded = loadConfig(healthcheckArguments(process.argv.slice(2), firstProcess), process.env);
   if (loaded.command === 'version') {
     const [version, build] = packageJson.version.split('+');
     process.stdout.write(`${build === undefined ? version : `${version} (build ${build})`}\n`);
+  } else if (loaded.command === 'healthcheck') {
+    const problem = await askLiveness(loaded.config);
+    if (problem !== undefined) process.stderr.write(`The relay does not answer: ${problem}\n`);
+    process.exitCode = problem === undefined ? 0 : 1;
   } else if (loaded.command === 'help') {
     // ld-relay exits with 1 here, whether the usage was asked for or not.
     process.stderr.write(redactKeys(`${loaded.problem === undefined ? '' : `${loaded.problem}\n\n`}${loaded.usage}`));
@@ -63,6 +69,15 @@ interface Running {
   readonly log: Log;
   /** Closes the relay and exits. Idempotent. */
   end(exitCode: number): Promise<void>;
+}
+
+/** The command line of the first process; '' where there is no such file. */
+function firstProcess(): string {
+  try {
+    return readFileSync('/proc/1/cmdline', 'utf8');
+  } catch {
+    return '';
+  }
 }
 
 /** Fills the stores and exits: with 0 when every environment has data and every store has it, else with 1. Serves nobody. */

@@ -32,10 +32,10 @@ export interface RelayTaskDefinitionProps {
   readonly logRetentionDays: RetentionDays;
 }
 
-const ROOT = join(import.meta.dirname, '../..');
+/** The relay's arguments. */
+const COMMAND = ['--from-env'];
 
-/** Runs Node.js, since images without a shell have no curl. 127.0.0.1 avoids a name lookup. */
-const HEALTH_CHECK = `require('node:http').get('http://127.0.0.1:${RELAY_PORT}/livez',r=>process.exit(r.statusCode===200?0:1)).on('error',()=>process.exit(1))`;
+const ROOT = join(import.meta.dirname, '../..');
 
 /** One relay: container, settings, permissions and log. */
 export class RelayTaskDefinition extends Construct {
@@ -72,7 +72,7 @@ export class RelayTaskDefinition extends Construct {
             platform: arm ? Platform.LINUX_ARM64 : Platform.LINUX_AMD64,
             displayName: 'relay',
           }),
-      command: ['--from-env'],
+      command: [...COMMAND],
       environment: variables(props, home),
       secrets: this.secrets(relay.secrets),
       portMappings: [{ containerPort: RELAY_PORT, name: 'http' }],
@@ -82,7 +82,8 @@ export class RelayTaskDefinition extends Construct {
       ulimits: [{ name: ecs.UlimitName.NOFILE, softLimit: 1_048_576, hardLimit: 1_048_576 }],
       stopTimeout: Duration.seconds(STOP_TIMEOUT_SECONDS),
       healthCheck: {
-        command: ['CMD', 'node', '-e', HEALTH_CHECK],
+        // The image has no shell and no curl, so the relay's own command asks the relay.
+        command: ['CMD', 'ld-relay', '--healthcheck', ...COMMAND],
         interval: Duration.seconds(30),
         timeout: Duration.seconds(10),
         retries: 3,

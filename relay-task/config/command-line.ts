@@ -5,6 +5,7 @@ export interface CommandLine {
   readonly allowMissingFile: boolean;
   readonly fromEnv: boolean;
   readonly check: boolean;
+  readonly healthcheck: boolean;
   readonly version: boolean;
   readonly help: boolean;
 }
@@ -15,6 +16,7 @@ export const USAGE = `Usage: ld-relay [options]
   --allow-missing-file   do not fail if none of the files exists
   --from-env             read environment variables, which override the file
   --check                validate the configuration, print it with secrets masked, and exit
+  --healthcheck          ask the relay that runs here whether it lives; exits with 0 or 1
   --version              print the version and exit
   --help                 print this help and exit
 
@@ -25,6 +27,7 @@ const SWITCHES = {
   'allow-missing-file': 'allowMissingFile',
   'from-env': 'fromEnv',
   check: 'check',
+  healthcheck: 'healthcheck',
   version: 'version',
   help: 'help',
   h: 'help',
@@ -38,7 +41,9 @@ const FALSE = /^(0|f|F|false|FALSE|False)$/;
  * A problem never repeats the value of an argument, which may be a key.
  */
 export function parseCommandLine(argv: readonly string[]): CommandLine | { readonly problem: string } {
-  const switches = { allowMissingFile: false, fromEnv: false, check: false, version: false, help: false };
+  const switches = {
+    ...{ allowMissingFile: false, fromEnv: false, check: false, healthcheck: false, version: false, help: false },
+  };
   let configFiles: readonly string[] | undefined;
   for (let index = 0; index < argv.length; index += 1) {
     const argument = argv[index]!;

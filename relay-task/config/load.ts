@@ -23,6 +23,7 @@ export type Loaded =
       readonly warnings: readonly string[];
       readonly report: string;
     }
+  | { readonly command: 'healthcheck'; readonly config: Config }
   | { readonly command: 'version' }
   /** `problem`: the command line was wrong. */
   | { readonly command: 'help'; readonly usage: string; readonly problem?: string };
@@ -57,6 +58,7 @@ export function loadConfig(
   const withVariables = line.fromEnv || variablesInstead;
   const parsed = parseConfig(withVariables ? variables : {}, file);
   const { config } = parsed;
+  if (line.healthcheck) return { command: 'healthcheck', config };
   const warnings = [...parsed.warnings];
   if (!withVariables && sourceVariables.length > 0) {
     warnings.push(

@@ -85,16 +85,11 @@ describe('the relay’s process', () => {
     expect(answer.headers.get('keep-alive')).toBe(`timeout=${KEEP_ALIVE_SECONDS}`);
 
     // Runs the health check as ECS does in the container, with the port replaced.
-    const [, program, ...check] = container.HealthCheck.Command;
-    const asked = check.map((argument) => argument.replace('8030', String(port)));
-    expect(program).toBe('node');
-    await expect(promisify(execFile)(process.execPath, asked)).resolves.toBeDefined();
-    await expect(
-      promisify(execFile)(
-        process.execPath,
-        check.map((argument) => argument.replace('8030', '1')),
-      ),
-    ).rejects.toMatchObject({ code: 1 });
+    const [, program = '', ...check] = container.HealthCheck.Command;
+    const asked = (at: number) =>
+      promisify(execFile)(program, check, { cwd: '/', env: { ...environment, ...here, PORT: String(at) }, ...nobody });
+    await expect(asked(port)).resolves.toBeDefined();
+    await expect(asked(1)).rejects.toMatchObject({ code: 1 });
 
     await eventually(async () => {
       const { GetItemCommand } = await import('@aws-sdk/client-dynamodb');
