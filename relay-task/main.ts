@@ -127,7 +127,8 @@ function endOnSignal(relay: Promise<Relay>, config: Config, log: Log): Running['
     process.exit(exitCode);
   }
 
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) {
+  // SIGHUP: the terminal was closed. There is nothing to read again, since files and SSM are watched.
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       // A second signal means: do not wait.
       if (ending) process.exit(1);

@@ -9,26 +9,72 @@ import { bundleRelay, listeningPort, root, runRelay as run } from '../support/re
 
 bundleRelay();
 
-test('on SIGTERM the relay ends an open stream cleanly and exits with 0', async () => {
-  const { child, output, exited } = run({
-    PORT: '0',
-    LISTEN_HOST: '127.0.0.1',
-    DRAIN_WINDOW: '100ms',
-    LD_ENV_local: 'sdk-main-test',
-    LD_FLAGS_FILE_local: exampleFile,
-  });
-  const port = await eventually(() => listeningPort(output().stdout));
+/** Makes each Node.js process say which options it was started with. */
+const printOptions = `--import=data:text/javascript,${encodeURIComponent('process.stderr.write(process.execArgv.join(" "))')}`;
+
+test.each(['SIGTERM', 'SIGINT', 'SIGHUP'] as const)(
+  'on %s the relay ends an open stream cleanly and exits with 0',
+  async (signal) => {
+    const { child, output, exited } = run({
+      PORT: '0',
+      LISTEN_HOST: '127.0.0.1',
+      DRAIN_WINDOW: '100ms',
+      LD_ENV_local: 'sdk-main-test',
+      LD_FLAGS_FILE_local: exampleFile,
+    });
+    const port = await eventually(() => listeningPort(output().stdout));
+    const stream = await readStream({ port, path: '/all', headers: { Authorization: 'sdk-main-test' } });
+    expect((await stream.next()).event).toBe('put');
+    child.kill(signal);
+    expect(await stream.ended).toBe('clean');
+    expect(await exited).toBe(0);
+    expect(JSON.stringify(output())).not.toContain('sdk-main-test');
+    const line = output()
+      .stdout.split('\n')
+      .find((text) => text.includes('Relay listening'));
+    const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
+    expect(JSON.parse(line ?? '')).toMatchObject({ port, version, environments: ['local'], stores: [] });
+  },
+);
+
+test('SIGTERM to npm run relay reaches the relay, which ends its streams and leaves no process behind', async () => {
+  const relay = run(
+    {
+      ...{ PORT: '0', LISTEN_HOST: '127.0.0.1', DRAIN_WINDOW: '100ms', HOME: tmpdir() },
+      ...{ LD_ENV_local: 'sdk-main-test', LD_FLAGS_FILE_local: exampleFile },
+    },
+    ['--from-env'],
+    { command: () => ['npm', 'run', '--silent', 'relay', '--'] },
+  );
+  const port = await eventually(() => listeningPort(relay.output().stdout));
   const stream = await readStream({ port, path: '/all', headers: { Authorization: 'sdk-main-test' } });
-  expect((await stream.next()).event).toBe('put');
-  child.kill('SIGTERM');
+  await stream.next();
+  relay.child.kill('SIGTERM');
   expect(await stream.ended).toBe('clean');
+  // Its output is closed once no process of it is left.
+  expect(await relay.exited).toBe(0);
+  expect(relay.output().stdout).toContain('"Shutting down"');
+});
+
+test.each([
+  ['the command of the image', (bundle: string) => [join(bundle, 'ld-relay')] as const],
+  ['npm run relay', () => ['npm', 'run', '--silent', 'relay', '--'] as const],
+])('%s has a young generation for many small sockets', async (_name, command) => {
+  const { child, output, exited } = run(
+    {
+      HOME: tmpdir(),
+      LD_ENV_local: 'sdk-main-test',
+      LD_FLAGS_FILE_local: exampleFile,
+      PORT: '0',
+      NODE_OPTIONS: printOptions,
+    },
+    ['--from-env'],
+    { command },
+  );
+  await eventually(() => listeningPort(output().stdout));
+  child.kill('SIGTERM');
   expect(await exited).toBe(0);
-  expect(JSON.stringify(output())).not.toContain('sdk-main-test');
-  const line = output()
-    .stdout.split('\n')
-    .find((text) => text.includes('Relay listening'));
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
-  expect(JSON.parse(line ?? '')).toMatchObject({ port, version, environments: ['local'], stores: [] });
+  expect(output().stderr).toContain('--max-semi-space-size=2');
 });
 
 test('a second signal makes the relay exit with 1 at once', async () => {
