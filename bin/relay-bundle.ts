@@ -32,5 +32,6 @@ buildSync({
 const command = join(outdir, 'ld-relay');
 // The image has neither a shell nor env, so the interpreter is given by its path there.
 const node = process.env.RELAY_NODE ?? process.execPath;
-writeFileSync(command, `#!${node}\nimport('./relay.mjs');\n`);
+// So does the kernel pass on one option. The relay has many small sockets: see docs/benchmarks.md for the size.
+writeFileSync(command, `#!${node} --max-semi-space-size=2\nimport('./relay.mjs');\n`);
 chmodSync(command, 0o755);
