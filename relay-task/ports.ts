@@ -8,11 +8,16 @@ import type { Item, Kind } from '../lib/flag-table/index.ts';
 
 /** The part of the Powertools Logger that the modules use. Never pass a key, a token or a context. */
 export interface Log {
-  debug(message: string, fields?: Record<string, unknown>): void;
-  info(message: string, fields?: Record<string, unknown>): void;
-  warn(message: string, fields?: Record<string, unknown>): void;
-  error(message: string, fields?: Record<string, unknown>): void;
+  debug(message: string, fields?: LogFields): void;
+  info(message: string, fields?: LogFields): void;
+  warn(message: string, fields?: LogFields): void;
+  error(message: string, fields?: LogFields): void;
 }
+
+/** What a log line says beside its message. Powertools drops fields that have the names of its own. */
+export type LogFields = Readonly<Record<string, unknown>> & {
+  readonly [name in 'level' | 'message' | 'sampling_rate' | 'service' | 'timestamp']?: never;
+};
 
 /** The three kinds of credential, as LaunchDarkly names them: server SDKs, mobile SDKs, client-side ID. */
 export type CredentialKind = 'sdkKey' | 'mobileKey' | 'environmentId';

@@ -1,5 +1,5 @@
 /** What an engine does in one step. */
-import type { Log } from '../ports.ts';
+import type { Log, LogFields } from '../ports.ts';
 import { createApplier } from './apply.ts';
 import type { Database } from './database.ts';
 import type { Graves } from './graves.ts';
@@ -56,7 +56,7 @@ export interface StepOptions {
   readonly metrics: EngineMetrics;
   readonly log: Log;
   /** For log lines: which store of which environment. */
-  readonly where: Readonly<Record<string, unknown>>;
+  readonly where: LogFields;
 }
 
 /** A write was not attempted, since this task may not write now or for too short a time. */

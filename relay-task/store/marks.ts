@@ -1,5 +1,5 @@
 import type { Kind } from '../../lib/flag-table/index.ts';
-import type { ItemView, Log } from '../ports.ts';
+import type { ItemView, Log, LogFields } from '../ports.ts';
 import type { Content, Database, Glance, Held, Outcome, Write } from './database.ts';
 import type { Ledger } from './ledger.ts';
 import { parseManifest, statedCounts } from './manifest.ts';
@@ -36,7 +36,7 @@ export interface MarksOptions {
   readonly source?: (() => string | undefined) | undefined;
   readonly log: Log;
   /** For log lines: which store of which environment. */
-  readonly where: Readonly<Record<string, unknown>>;
+  readonly where: LogFields;
 }
 
 export function createMarks({ database, view, ledger, source = () => undefined, log, where }: MarksOptions): Marks {

@@ -1,6 +1,6 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { createTombstone } from '../common/tombstone.ts';
-import type { Log } from '../ports.ts';
+import type { Log, LogFields } from '../ports.ts';
 import type { Database, Write } from './database.ts';
 import type { Graves } from './graves.ts';
 import type { Known, Ledger } from './ledger.ts';
@@ -55,7 +55,7 @@ export interface PlannerOptions {
   readonly timings: EngineTimings;
   readonly log: Log;
   /** For log lines: which store of which environment. */
-  readonly where: Readonly<Record<string, unknown>>;
+  readonly where: LogFields;
 }
 
 export function createPlanner(options: PlannerOptions): Planner {

@@ -1,7 +1,7 @@
 import type { Registry } from 'prom-client';
 import type { Item } from '../../lib/flag-table/index.ts';
 import { sleep } from '../common/pause.ts';
-import type { ItemView, Log, Store, StoredSet } from '../ports.ts';
+import type { ItemView, Log, LogFields, Store, StoredSet } from '../ports.ts';
 import type { Database } from './database.ts';
 import { startEngine } from './engine.ts';
 import { createEngineStore } from './engine-store.ts';
@@ -120,7 +120,7 @@ export function createReplicaStore(
 /** The set, without unreadable items; undefined when it is not complete. If the manifest does not fit, the set is read once more. */
 async function readItems(
   database: Database,
-  { log, where, rereadMs }: { log: Log; where: Readonly<Record<string, unknown>>; rereadMs: number },
+  { log, where, rereadMs }: { log: Log; where: LogFields; rereadMs: number },
 ): Promise<StoredSet | undefined> {
   for (let look = 1; ; look++) {
     const { rows, inited, manifest } = await database.readAll();

@@ -1,4 +1,4 @@
-import type { Log, StoreStatus } from '../ports.ts';
+import type { Log, LogFields, StoreStatus } from '../ports.ts';
 import type { Clock } from './timings.ts';
 
 /** What of a store can fail by itself. */
@@ -15,7 +15,7 @@ export function createStoreState(options: {
   readonly clock: Clock;
   readonly log: Log;
   /** For log lines: which store of which environment. */
-  readonly where: Readonly<Record<string, unknown>>;
+  readonly where: LogFields;
   describe(error: unknown): string;
 }): StoreState {
   const { clock, log, where } = options;

@@ -1,6 +1,6 @@
 /** What the modules make for a tenant, as the configuration asks. */
 import type { Config } from '../config/config.ts';
-import type { EnvironmentDescription, Log, Outbound } from '../ports.ts';
+import type { EnvironmentDescription, Log, LogFields, Outbound } from '../ports.ts';
 import { limitLog } from '../status/log.ts';
 import { createMembershipMemory } from '../store/big-segments-cache.ts';
 import type { Hub } from '../streams/hub.ts';
@@ -73,7 +73,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
 }
 
 /** A log that adds these fields to every line. */
-function withFields(log: Log, fields: Record<string, unknown>): Log {
+function withFields(log: Log, fields: LogFields): Log {
   return {
     debug: (message, more) => log.debug(message, { ...fields, ...more }),
     info: (message, more) => log.info(message, { ...fields, ...more }),

@@ -77,6 +77,31 @@ test.each([
   expect(output().stderr).toContain('--max-semi-space-size=2');
 });
 
+test('the log says of each failing store why it fails, and no field is dropped', async () => {
+  const nowhere = '127.0.0.1:9';
+  const { child, output, exited } = run({
+    ...{ PORT: '0', LISTEN_HOST: '127.0.0.1', DRAIN_WINDOW: '0', GRACEFUL_SHUTDOWN_TIMEOUT: '1s' },
+    ...{ LD_ENV_local: 'sdk-main-test', LD_FLAGS_FILE_local: exampleFile, LD_PREFIX_local: 'local' },
+    ...{ USE_REDIS: 'true', REDIS_URL: `redis://${nowhere}`, USE_CONSUL: 'true', CONSUL_HOST: nowhere },
+    ...{ USE_DYNAMODB: 'true', DYNAMODB_TABLE: 'flags', DYNAMODB_URL: `http://${nowhere}`, AWS_REGION: 'eu-west-1' },
+    ...{ AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' },
+  });
+  const lines = () =>
+    output()
+      .stdout.split('\n')
+      .slice(0, -1)
+      .map((line) => JSON.parse(line) as Record<string, unknown>);
+  const failures = () => lines().filter(({ message }) => String(message).startsWith('The store fails'));
+  await eventually(() =>
+    expect(new Set(failures().map(({ database }) => database))).toEqual(new Set(['dynamodb', 'redis', 'consul'])),
+  );
+  for (const line of failures()) expect(line).toMatchObject({ level: 'WARN', reason: expect.stringMatching(/\w/) });
+  expect(output().stdout).not.toContain('reserved');
+  child.kill('SIGTERM');
+  // Whether the stores give up in time depends on the machine.
+  expect([0, 1]).toContain(await exited);
+});
+
 test('a second signal makes the relay exit with 1 at once', async () => {
   const { child, output, exited } = run({
     PORT: '0',

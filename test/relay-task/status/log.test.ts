@@ -1,6 +1,7 @@
 import { execFileSync } from 'node:child_process';
 import { resolve } from 'node:path';
 import { redactKeys } from '../../../relay-task/common/secrets.ts';
+import type { LogFields } from '../../../relay-task/ports.ts';
 import { createLog, type LogOptions } from '../../../relay-task/status/log.ts';
 
 function lines(
@@ -44,6 +45,28 @@ test.each([
     log.error('x');
   });
   expect(written.map((line) => line.level)).toEqual(expected);
+});
+
+test("a field with the name of one of the log's own does not compile", () => {
+  const fields: LogFields[] = [
+    // @ts-expect-error: reserved
+    { level: 1 },
+    // @ts-expect-error: reserved
+    { message: 'x' },
+    // @ts-expect-error: reserved
+    { sampling_rate: 1 },
+    // @ts-expect-error: reserved
+    { service: 'x' },
+    // @ts-expect-error: reserved
+    { timestamp: 'x' },
+    { reason: 'x', nested: { message: 'fine' } },
+  ];
+  // Why: Powertools drops them.
+  for (const one of fields.slice(0, -1)) {
+    const [name = ''] = Object.keys(one);
+    const [line] = lines({}, (log) => log.warn('said', one));
+    expect(line?.[name]).not.toBe((one as Record<string, unknown>)[name]);
+  }
 });
 
 test('no key is logged, in any part of a line', () => {
