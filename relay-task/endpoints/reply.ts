@@ -1,6 +1,7 @@
 /** Answers as values, which can be written to an HTTP response or to a bare socket that has left node:http. */
-import { type ServerResponse, STATUS_CODES } from 'node:http';
+import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
+import { endPatiently, type Patience } from './patience.ts';
 
 export interface Reply {
   readonly status: number;
@@ -41,17 +42,30 @@ export function retryLater(): Record<string, string> {
 export const CANNOT_ANSWER = 'Cannot answer a request';
 export const SEE_LOG = 'the relay failed to answer; see its log';
 
+export interface Sending {
+  /** Whether the connection ends with the answer. */
+  readonly close: boolean;
+  readonly patience: Patience;
+}
+
 /** Answers through node:http. HEAD gets the length without the body. */
-export function sendReply(response: ServerResponse, method: string, reply: Reply, close: boolean): void {
+export function sendReply(
+  response: ServerResponse,
+  { method, socket }: IncomingMessage,
+  reply: Reply,
+  { close, patience }: Sending,
+): void {
   if (response.headersSent || response.destroyed) return;
-  const { status, headers = {}, body = '' } = reply;
+  const { status, headers = {} } = reply;
+  const body = typeof reply.body === 'string' ? Buffer.from(reply.body) : (reply.body ?? NOTHING);
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
   if (close) response.setHeader('Connection', 'close');
-  if (status !== 304) response.setHeader('Content-Length', Buffer.byteLength(body));
+  if (status !== 304) response.setHeader('Content-Length', body.length);
   response.writeHead(status);
-  if (method === 'HEAD' || status === 304) response.end();
-  else response.end(body);
+  endPatiently(response, socket, method === 'HEAD' || status === 304 ? NOTHING : body, patience);
 }
+
+const NOTHING = Buffer.alloc(0);
 
 /** Answers on a bare socket and closes it. */
 export function sendRawReply(socket: Socket, reply: Reply): void {

@@ -6,7 +6,6 @@ import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { createServer as createHttpServer, IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
-import type { Duplex } from 'node:stream';
 import { createSecureContext } from 'node:tls';
 import { type Budget, createBudget } from '../common/budget.ts';
 import { RelayError } from '../errors.ts';
@@ -14,6 +13,7 @@ import type { Log } from '../ports.ts';
 import { readBareBody } from './bare-body.ts';
 import { trackConnections } from './connections.ts';
 import { createDispatcher, type Decision, type Dispatcher, type Exchange } from './dispatch.ts';
+import { cutIfUnread, type Patience } from './patience.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
 import { collectBody, createHolding, type Hold, unpackBody } from './request-body.ts';
 import { refuseHead } from './request-head.ts';
@@ -47,6 +47,8 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
   readonly keepAliveTimeoutMs?: number;
   /** Unlimited by default. */
   readonly memory?: RequestMemory;
+  /** How slowly a client may read an answer: 64 KiB in 30,000 ms, and all of it at 16 KiB/s. Streams have limits of their own. */
+  readonly patience?: Patience;
   /** The largest head of a request: 64 KiB, an ALB's limit. */
   readonly maxHeaderBytes?: number;
 }
@@ -76,10 +78,11 @@ export interface RelayServer {
 /** Clients rarely send a second request before the first answer. */
 const MAX_UNANSWERED = 32;
 const HANDSHAKE_MS = 10_000;
+const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 1024 };
 
 /** Throws RelayError CERTIFICATE_INVALID. */
 export function createRelayServer(options: RelayServerOptions): RelayServer {
-  const { log, tls, requestTimeoutMs = 30_000 } = options;
+  const { log, tls, requestTimeoutMs = 30_000, patience = DEFAULT_PATIENCE } = options;
   const dispatcher = createDispatcher(options);
   const listener = { ...listenerOptions(options, dispatcher), requestTimeout: requestTimeoutMs };
   const secureServer = tls && createHttpsServer({ ...listener, ...checked(tls), handshakeTimeout: HANDSHAKE_MS });
@@ -88,10 +91,18 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   const connections = trackConnections(server, { budget: memory.connections, tls: tls !== undefined });
   let closing = false;
 
+  const sendLast = (socket: Socket, reply: Reply): void => {
+    sendRawReply(socket, reply);
+    cutIfUnread(socket, patience);
+  };
+
   const answer = async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const send = (reply: Reply, close: boolean) => {
+      sendReply(response, message, reply, { close, patience });
+    };
     const refused = refuseHead(message);
     if (refused) {
-      sendReply(response, message.method ?? '', refused, true);
+      send(refused, true);
       return;
     }
     const exchange = dispatcher.begin(message);
@@ -103,7 +114,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     release();
     const reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
     try {
-      sendReply(response, message.method ?? '', dispatcher.dress(reply, exchange), closing || isLast(message, reply));
+      send(dispatcher.dress(reply, exchange), closing || isLast(message, reply));
       dispatcher.report(exchange, reply.status);
     } catch (error) {
       dispatcher.failed(error, exchange);
@@ -125,7 +136,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   const answerWithStream = async (message: IncomingMessage, socket: Socket, head: Buffer): Promise<void> => {
     const refused = dispatcher.asksForStream(message) ? refuseHead(message) : tooManyUnanswered();
     if (refused) {
-      sendRawReply(socket, refused);
+      sendLast(socket, refused);
       return;
     }
     const exchange = dispatcher.begin(message);
@@ -144,7 +155,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
         socket.off('error', ignore);
         reply = openStream(socket, decision, exchange);
       }
-      if (reply) sendRawReply(socket, dispatcher.dress(reply, exchange));
+      if (reply) sendLast(socket, dispatcher.dress(reply, exchange));
       dispatcher.report(exchange, reply?.status ?? 200);
     } catch (error) {
       dispatcher.failed(error, exchange);
@@ -206,7 +217,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     answerInTurn(message, response);
   });
   server.on('upgrade', (message, duplex, head) => answerWithStreamInTurn(message, duplex as Socket, head));
-  server.on('clientError', answerClientError);
+  server.on('clientError', (error, socket) => answerClientError(error, socket as Socket, sendLast));
 
   return {
     routes: dispatcher.routes,
@@ -323,8 +334,11 @@ function closeServer(server: Server, timeoutMs: number): Promise<void> {
 }
 
 /** After the answers to the requests before it. */
-function answerClientError(error: NodeJS.ErrnoException, duplex: Duplex): void {
-  const socket = duplex as RefusedSocket;
+function answerClientError(
+  error: NodeJS.ErrnoException,
+  socket: RefusedSocket,
+  sendLast: (socket: Socket, reply: Reply) => void,
+): void {
   const reply = clientErrorReply(error.code);
   // No answer to clients that are gone, or that do not speak TLS where it is required.
   if (!reply || !socket.writable) {
@@ -335,7 +349,7 @@ function answerClientError(error: NodeJS.ErrnoException, duplex: Duplex): void {
   if (socket[REFUSED]) return;
   socket[REFUSED] = true;
   socket.pause();
-  refuseLast(socket, () => sendRawReply(socket, reply));
+  refuseLast(socket, () => sendLast(socket, reply));
 }
 
 const REFUSED = Symbol('refused');

@@ -165,7 +165,7 @@ describe('an evalx context', () => {
     expect(logged).toEqual([]);
   });
 
-  test.each(['e', 'ey#J', 'eyJ%20', '%C3%BC', 'e30===', 'e=30', '=='])('encoded as %s gets 400', async (text) => {
+  test.each(['e', 'eyJ%20', '%C3%BC', 'e30===', 'e=30', '=='])('encoded as %s gets 400', async (text) => {
     const { port } = await start();
     const answer = await ask(port, 'GET', `/sdk/evalx/64a0/contexts/${text}`);
     expect([answer.status, answer.json().message]).toEqual([400, expect.stringMatching(/base64url|JSON|empty|"#"/)]);
