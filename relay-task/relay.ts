@@ -6,6 +6,7 @@ import { createRelayServer } from './endpoints/server.ts';
 import { createRegistry } from './environments/registry.ts';
 import { createEventForwarding } from './events/forwarding.ts';
 import type { Change, Log } from './ports.ts';
+import { createDescriptors } from './status/descriptors.ts';
 import { type Emf, startEmf } from './status/emf.ts';
 import { familyOf } from './status/family.ts';
 import { createHealth } from './status/health.ts';
@@ -125,7 +126,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
   }
 
   async function close(): Promise<void> {
-    const { hub, registry, server, health, events } = parts;
+    const { hub, registry, server, health, events, descriptors } = parts;
     health.setDraining();
     clearInterval(running.eligibility);
     // A source that waits for a store does not hold the readers up; it delivers nothing from here on.
@@ -140,6 +141,7 @@ export async function startRelay(config: Config, options: RelayOptions): Promise
     // After the last request that could bring events.
     await events?.close(FLUSH_MS);
     await Promise.all([running.emf?.close(), running.metricsServer?.close()]);
+    descriptors.close();
     metrics.close();
   }
 }
@@ -204,8 +206,11 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     readyRequires: config.readyRequires,
     bigSegmentsStaleAsDegraded: config.bigSegments.staleAsDegraded,
   });
+  const descriptors = createDescriptors({ log, registry: measures });
   const server = createRelayServer({
     log,
+    maxConnections: descriptors.maxConnections,
+    refused: descriptors.refused,
     health,
     find: served.find,
     openStream: served.openStream,
@@ -224,7 +229,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     memory: () => usageOf(memory),
     logLinesLost: options.output?.lost,
   });
-  return { metrics, certificate, stores, hub, source, events, registry, tenants, health, server };
+  return { metrics, certificate, stores, hub, source, events, registry, tenants, health, server, descriptors };
 
   /** Offline, events are accepted and dropped. */
   function createEvents() {
@@ -268,7 +273,7 @@ interface Running {
 }
 
 function startRunning(
-  { tenants, certificate, server }: Parts,
+  { tenants, certificate, server, descriptors }: Parts,
   { tls }: Config,
   { timings }: RelayOptions,
   log: Log,
@@ -277,6 +282,7 @@ function startRunning(
   eligibility.unref();
   const intervalMs = timings?.certificateMs ?? CERTIFICATE_MS;
   if (certificate) warnOfDates(certificate, log, Date.now());
+  descriptors.watch();
   const replace = (pair: CertificatePair) => server.replaceCertificate(pair);
   return {
     eligibility,

@@ -51,6 +51,9 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
   readonly patience?: Patience;
   /** The largest head of a request: 64 KiB, an ALB's limit. */
   readonly maxHeaderBytes?: number;
+  /** More are closed unanswered, each with a call of `refused`; any number by default. */
+  readonly maxConnections?: number | undefined;
+  refused?(): void;
 }
 
 /** What requests may take in memory. */
@@ -89,6 +92,8 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   const server = (secureServer as Server | undefined) ?? createHttpServer(listener);
   const { memory = unlimited() } = options;
   const connections = trackConnections(server, { budget: memory.connections, tls: tls !== undefined });
+  if (options.maxConnections !== undefined) server.maxConnections = options.maxConnections;
+  server.on('drop', () => options.refused?.());
   let closing = false;
 
   const sendLast = (socket: Socket, reply: Reply): void => {
