@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import { isHopByHop } from '../common/hop-by-hop.ts';
 import { httpRequest } from '../common/http-request.ts';
-import { createTurnstile } from '../common/turnstile.ts';
+import { createTurnstile, type Turnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
 import type { Outbound } from '../ports.ts';
 import { createAnswerCache } from './answer-cache.ts';
@@ -18,9 +18,9 @@ export interface GoalsOptions {
   readonly maxAnswerBytes?: number;
   /** 16 MiB. */
   readonly maxCacheBytes?: number;
-  /** Concurrent requests to LaunchDarkly; 16. */
+  /** Concurrent requests to LaunchDarkly, per environment; 4. */
   readonly maxConcurrent?: number;
-  /** Queued requests; 256. */
+  /** Queued requests, per environment; 64. */
   readonly maxWaiting?: number;
   /** Unix ms; `Date.now`. */
   now?(): number;
@@ -39,18 +39,34 @@ export interface GoalsAnswer {
  * there is neither a response nor a cached one. Throws CONFIG_INVALID when `baseUri` is not an http or https address.
  */
 export function createGoals(options: GoalsOptions): (environmentId: string, query: string) => Promise<GoalsAnswer> {
-  const { maxCacheBytes = 16 * 1024 * 1024, maxConcurrent = 16, maxWaiting = 256, now = Date.now } = options;
+  const { maxCacheBytes = 16 * 1024 * 1024, maxConcurrent = 4, maxWaiting = 64, now = Date.now } = options;
   const origin = originOf(options.baseUri);
   const cache = createAnswerCache<GoalsAnswer>({ maxBytes: maxCacheBytes, now });
-  const turnstile = createTurnstile({ maxInside: maxConcurrent, maxWaiting });
+  /** Of each environment with requests under way, so that those of one do not hold up the others. */
+  const turnstiles = new Map<string, { readonly turnstile: Turnstile; users: number }>();
   const underWay = new Map<string, Promise<GoalsAnswer>>();
 
-  async function ask(url: URL): Promise<GoalsAnswer> {
+  async function inTurn<T>(environmentId: string, job: () => Promise<T>): Promise<T> {
+    const own = turnstiles.get(environmentId) ?? {
+      turnstile: createTurnstile({ maxInside: maxConcurrent, maxWaiting }),
+      users: 0,
+    };
+    turnstiles.set(environmentId, own);
+    own.users++;
+    try {
+      return await own.turnstile.run(job);
+    } finally {
+      own.users--;
+      if (own.users === 0) turnstiles.delete(environmentId);
+    }
+  }
+
+  async function ask(environmentId: string, url: URL): Promise<GoalsAnswer> {
     const held = cache.get(url.href);
     if (held?.fresh) return fromCache(held.answer);
     let answer: GoalsAnswer;
     try {
-      answer = await turnstile.run(() => get(url, held?.etag, options));
+      answer = await inTurn(environmentId, () => get(url, held?.etag, options));
     } catch (error) {
       if (held) return fromCache(held.answer);
       throw error;
@@ -70,7 +86,7 @@ export function createGoals(options: GoalsOptions): (environmentId: string, quer
     url.search = query;
     const present = underWay.get(url.href);
     if (present) return present;
-    const asked = ask(url).finally(() => underWay.delete(url.href));
+    const asked = ask(environmentId, url).finally(() => underWay.delete(url.href));
     underWay.set(url.href, asked);
     return asked;
   };

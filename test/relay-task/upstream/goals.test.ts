@@ -164,12 +164,12 @@ describe('a request for goals rejects', () => {
   });
 });
 
-test('equal requests for goals share one, and the number of concurrent ones is limited', async () => {
+test('equal requests for goals share one, and the number of concurrent ones of an environment is limited', async () => {
   const launchDarkly = await start({ maxConcurrent: 2, maxWaiting: 1 });
   const held: ServerResponse[] = [];
   launchDarkly.answer = (_, response) => void held.push(response);
-  const answers = ['a', 'a', 'b', 'c', 'a'].map((id) => launchDarkly.goals(id, ''));
-  await expect(launchDarkly.goals('d', '')).rejects.toThrow('2 requests are in progress and 1 are waiting');
+  const answers = ['a', 'a', 'b', 'c', 'a'].map((query) => launchDarkly.goals('e', query));
+  await expect(launchDarkly.goals('e', 'd')).rejects.toThrow('2 requests are in progress and 1 are waiting');
   await eventually(() => expect(held).toHaveLength(2));
   held.shift()?.end('[]');
   await eventually(() => expect(held).toHaveLength(2));
@@ -177,7 +177,19 @@ test('equal requests for goals share one, and the number of concurrent ones is l
   expect((await Promise.all(answers)).every(({ status }) => status === 200)).toBe(true);
   expect(launchDarkly.asked.map(({ url }) => url?.at(-1)).sort()).toEqual(['a', 'b', 'c']);
   launchDarkly.answer = json('[]');
-  expect(await launchDarkly.goals('d', '')).toMatchObject({ status: 200 });
+  expect(await launchDarkly.goals('e', 'd')).toMatchObject({ status: 200 });
+});
+
+test('requests of one environment that hang do not hold up those of another', async () => {
+  const launchDarkly = await start({ maxConcurrent: 1, maxWaiting: 1 });
+  const held: ServerResponse[] = [];
+  launchDarkly.answer = (_, response) => void held.push(response);
+  const hanging = ['1', '2'].map((query) => launchDarkly.goals('a', query));
+  await eventually(() => expect(held).toHaveLength(1));
+  launchDarkly.answer = json('[]');
+  expect(await launchDarkly.goals('b', '')).toMatchObject({ status: 200 });
+  for (const response of held) response.end('[]');
+  await Promise.all(hanging);
 });
 
 test('goals are requested through the proxy', async () => {
