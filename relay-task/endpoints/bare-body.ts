@@ -13,6 +13,7 @@ export interface BareBodyOptions {
 /** Takes bytes as they arrive; true at the end of the body. Throws Refusal 400. */
 type Deframe = (bytes: Buffer, take: (piece: Buffer) => void) => boolean;
 
+const LF = 0x0a;
 /** A line with a chunk's size and extensions, or all trailers. */
 const MAX_LINES_BYTES = 8 * 1024;
 
@@ -96,7 +97,7 @@ function byLength(lengthBytes: number): Deframe {
 
 /** As strict as node:http: no other reader along the way may see another end of the body. */
 function byChunks(): Deframe {
-  let line = Buffer.alloc(0);
+  let line = '';
   let left = 0;
   let trailersBytes = 0;
   let expects: 'size' | 'data' | 'end of chunk' | 'trailer' = 'size';
@@ -111,15 +112,16 @@ function byChunks(): Deframe {
         if (left === 0) expects = 'end of chunk';
         continue;
       }
-      const lineEnd = rest.indexOf('\n');
-      line = Buffer.concat([line, lineEnd < 0 ? rest : rest.subarray(0, lineEnd)]);
-      if (trailersBytes + line.length > MAX_LINES_BYTES) throw tooLong();
+      const lineEnd = rest.indexOf(LF);
+      const part = lineEnd < 0 ? rest : rest.subarray(0, lineEnd);
+      if (trailersBytes + line.length + part.length > MAX_LINES_BYTES) throw tooLong();
+      line += part.toString('latin1');
       if (lineEnd < 0) return false;
       rest = rest.subarray(lineEnd + 1);
-      const text = line.toString('latin1');
+      const text = line;
+      line = '';
       if (!text.endsWith('\r')) throw new Refusal(400, 'a line between the chunks of the body must end in CR LF');
       const content = text.slice(0, -1);
-      line = Buffer.alloc(0);
       if (expects === 'trailer') {
         trailersBytes += text.length + 1;
         if (content === '') return true;

@@ -38,6 +38,9 @@ export function createHolding(budget: Budget): Holding {
   };
 }
 
+/** So many pieces are joined to one: each takes about 100 bytes beside its content, and that may be one byte in chunked bodies. */
+const JOINED_PIECES = 256;
+
 /** Collects pieces and keeps at most `limitBytes`. */
 export interface Collector {
   /** True when reading further is pointless. Throws Refusal 503. */
@@ -47,20 +50,25 @@ export interface Collector {
 }
 
 export function createCollector(limitBytes: number, hold: Hold): Collector {
-  let pieces: Buffer[] = [];
+  const joined: Buffer[] = [];
+  const loose: Buffer[] = [];
   let sizeBytes = 0;
   return {
     add(piece) {
       sizeBytes += piece.length;
-      if (sizeBytes <= limitBytes) {
+      if (sizeBytes > limitBytes) {
+        joined.length = 0;
+        loose.length = 0;
+      } else {
         hold(piece.length);
-        pieces.push(piece);
-      } else pieces = [];
+        loose.push(piece);
+        if (loose.length === JOINED_PIECES) joined.push(Buffer.concat(loose.splice(0)));
+      }
       return sizeBytes > limitBytes + DRAINED_BYTES;
     },
     finish() {
       if (sizeBytes > limitBytes) throw tooLarge(limitBytes);
-      return Buffer.concat(pieces, sizeBytes);
+      return Buffer.concat([...joined, ...loose], sizeBytes);
     },
   };
 }
