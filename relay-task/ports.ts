@@ -3,7 +3,7 @@
  */
 import type { Agent, IncomingHttpHeaders } from 'node:http';
 import type { Agent as HttpsAgent } from 'node:https';
-import type { BigSegmentsAnswer, Context } from '../lib/evaluation/index.ts';
+import type { BigSegmentsAnswer, Context, Memo } from '../lib/evaluation/index.ts';
 import type { Item, Kind } from '../lib/flag-table/index.ts';
 
 /** The part of the Powertools Logger that the modules use. Never pass a key, a token or a context. */
@@ -249,7 +249,7 @@ export interface EvaluationOptions {
   readonly withReasons: boolean;
 }
 
-/** An environment's flags for client-side SDKs. */
+/** An environment's flags for client-side SDKs. What throws while a flag is evaluated costs that flag its value, and nothing else. */
 export interface ClientView {
   /**
    * Loads the memberships in Big Segments that evaluations of this context need; undefined when they need none. Resolves
@@ -258,12 +258,13 @@ export interface ClientView {
   prepare(context: Context, options?: LoadOptions): Promise<Memberships | undefined> | undefined;
   /** Whether these memberships are all that an evaluation of this context needs now. */
   isPrepared(context: Context, memberships: Memberships | undefined): boolean;
-  /** Undefined: no such flag for this audience. */
+  /** `memo`: what evaluations for this context share within one turn of the event loop. Undefined: no such flag for this audience. */
   evaluateOne(
     key: string,
     context: Context,
     options: EvaluationOptions,
     memberships?: Memberships,
+    memo?: Memo,
   ): EvaluatedFlag | undefined;
   /** All flags that the audience may see, sorted by key. */
   evaluateAll(context: Context, options: EvaluationOptions, memberships?: Memberships): EvaluatedFlag[];
@@ -306,7 +307,15 @@ export interface UnreadableItem {
 export interface RefusedPattern {
   readonly kind: Kind;
   readonly key: string;
+  /** The first 300 characters. */
   readonly pattern: string;
+}
+
+/** An item that could not be compiled, evaluated or sent; clients get it without a value, and everything else as usual. */
+export interface FailedItem {
+  readonly kind: Kind;
+  readonly key: string;
+  readonly reason: string;
 }
 
 export type ConnectionState = 'INITIALIZING' | 'VALID' | 'INTERRUPTED' | 'OFF';

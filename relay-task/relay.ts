@@ -23,6 +23,7 @@ import { createMemory, type Memory, processLimits, usageOf } from './wiring/memo
 import { createServedTenants, healthOfAll } from './wiring/served.ts';
 import { createSource, placeOf, type SourceTimings } from './wiring/sources.ts';
 import { createStores, type StoreTimings } from './wiring/stores.ts';
+import { loggingFailures } from './wiring/stream-failures.ts';
 import type { Tenant } from './wiring/tenant.ts';
 import { createTenantParts } from './wiring/tenant-parts.ts';
 import { createTenants, type Tenants } from './wiring/tenants.ts';
@@ -163,7 +164,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const stores = createStores({ config, owner, registry: measures, outbound, timings });
   const { keeper } = stores;
   const memory = createMemory(processLimits(), config.memoryBudgetBytes);
-  const hub = createRelayHub(config, metrics, memory);
+  const hub = createRelayHub(config, metrics, memory, log);
   const source = createSource({ config, outbound, userAgent, log, timings, registry: measures, keeper });
   const events = createEvents();
   const registry = createRegistry<Tenant>();
@@ -250,7 +251,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   }
 }
 
-function createRelayHub(config: Config, { streams }: Metrics, memory: Memory) {
+function createRelayHub(config: Config, { streams }: Metrics, memory: Memory, log: Log) {
   const { initMaxConcurrent, initMaxQueued } = config;
   return createHub({
     heartbeatMs: Math.max(0, config.heartbeatIntervalMs),
@@ -260,7 +261,7 @@ function createRelayHub(config: Config, { streams }: Metrics, memory: Memory) {
     ...(initMaxConcurrent !== undefined && { maxInitialInFlight: initMaxConcurrent }),
     ...(initMaxQueued !== undefined && { maxInitialWaiting: initMaxQueued }),
     memory: memory.streams,
-    meter: streams,
+    meter: loggingFailures(streams, log),
   });
 }
 

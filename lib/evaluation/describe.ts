@@ -60,8 +60,17 @@ function find(value: unknown, shape: Shape): Problem | undefined {
 
 const SHOWN_CHARACTERS = 80;
 
+function show(value: unknown): string {
+  try {
+    return JSON.stringify(value) ?? 'missing';
+  } catch {
+    // Nested too deeply for the stack.
+    return Array.isArray(value) ? '[…]' : '{…}';
+  }
+}
+
 function mustBe(path: string, words: string, value: unknown): string {
-  const shown = JSON.stringify(value) ?? 'missing';
+  const shown = show(value);
   const short = shown.length > SHOWN_CHARACTERS ? `${shown.slice(0, SHOWN_CHARACTERS)}…` : shown;
   const verdict = shown === 'missing' ? 'it is missing' : `not ${short}`;
   return `${path || 'the item'} must be ${words}, ${verdict}`;

@@ -26,11 +26,14 @@ export function pickOff(variations: ArrayLike<unknown>, index: unknown, reason: 
     : freeze({ value: null, variationIndex: null, reason });
 }
 
-/** Freezes recursively. */
+/** Freezes at every depth. Without recursion: whoever makes a flag decides how deep its values nest. */
 function freeze<T>(value: T): T {
-  if (typeof value === 'object' && value !== null && !Object.isFrozen(value)) {
-    Object.freeze(value);
-    Object.values(value).forEach(freeze);
+  const waiting: unknown[] = [value];
+  while (waiting.length > 0) {
+    const part = waiting.pop();
+    if (typeof part !== 'object' || part === null || Object.isFrozen(part)) continue;
+    Object.freeze(part);
+    for (const inner of Object.values(part)) waiting.push(inner);
   }
   return value;
 }

@@ -20,13 +20,25 @@ function same(a: unknown, b: unknown, complete: (data: Fields) => Fields): boole
   return equal(complete(a), complete(b));
 }
 
-/** Deep equality of JSON values; ignores the order of an object's fields. */
-function equal(a: unknown, b: unknown): boolean {
-  if (a === b) return true;
-  if (Array.isArray(a)) return Array.isArray(b) && a.length === b.length && a.every((part, i) => equal(part, b[i]));
-  if (!isFields(a) || !isFields(b)) return false;
-  const names = Object.keys(a);
-  return (
-    names.length === Object.keys(b).length && names.every((name) => Object.hasOwn(b, name) && equal(a[name], b[name]))
-  );
+/** Deep equality of JSON values; ignores the order of an object's fields. Without recursion: values nest as deep as their sender likes. */
+function equal(first: unknown, second: unknown): boolean {
+  const waiting: unknown[] = [first, second];
+  while (waiting.length > 0) {
+    const b = waiting.pop();
+    const a = waiting.pop();
+    if (a === b) continue;
+    if (Array.isArray(a)) {
+      if (!Array.isArray(b) || a.length !== b.length) return false;
+      for (let i = 0; i < a.length; i++) waiting.push(a[i], b[i]);
+      continue;
+    }
+    if (!isFields(a) || !isFields(b)) return false;
+    const names = Object.keys(a);
+    if (names.length !== Object.keys(b).length) return false;
+    for (const name of names) {
+      if (!Object.hasOwn(b, name)) return false;
+      waiting.push(a[name], b[name]);
+    }
+  }
+  return true;
 }

@@ -13,6 +13,17 @@ export function describeType(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
+/** The beginning of a value's JSON, for a message. Never throws, however deep the value nests. */
+export function showJson(value: unknown, mostCharacters = 60): string {
+  let text: string;
+  try {
+    text = JSON.stringify(value) ?? 'missing';
+  } catch {
+    return describeType(value);
+  }
+  return text.length > mostCharacters ? `${text.slice(0, mostCharacters)}…` : text;
+}
+
 /** JSON in which the order of members means nothing: they are sorted by name, at every depth. For values of bounded depth. */
 export function canonicalJson(value: unknown): string {
   return JSON.stringify(sorted(value));

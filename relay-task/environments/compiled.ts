@@ -8,12 +8,13 @@ import {
   type Evaluator,
   type Flag,
   type FlagResult,
+  type Memo,
   type Segment,
   sha1BucketFloat32,
 } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { compileRe2 } from '../common/re2.ts';
-import type { BigSegments, ClientView, CredentialKind, Memberships, RefusedPattern } from '../ports.ts';
+import type { BigSegments, ClientView, CredentialKind, FailedItem, Memberships, RefusedPattern } from '../ports.ts';
 import { createDependencies } from './dependencies.ts';
 import { createClientView, mayBeSeen } from './evaluated.ts';
 
@@ -44,13 +45,24 @@ export interface Compiled {
   readonly hasBigSegments: boolean;
   /** Those in the items that were compiled so far. */
   refusedPatterns(): readonly RefusedPattern[];
+  /** Those whose compilation or evaluation threw, in their present version. */
+  failedItems(): readonly FailedItem[];
 }
 
-/** `onRefused` is called once for each pattern of each version of an item. */
+/** Of a pattern, or of an error's message, which have no limit. */
+const SHOWN_CHARACTERS = 300;
+
+export interface CompiledReports {
+  /** Called once for each pattern of each version of an item. */
+  onRefused(pattern: RefusedPattern): void;
+  /** Called once for each reason in each version of an item. */
+  onFailed(item: FailedItem): void;
+}
+
 export function createCompiled(
   view: { get(kind: Kind, key: string): Item | undefined; items(kind: Kind): Iterable<Item> },
   bigSegments: BigSegments | undefined,
-  onRefused: (pattern: RefusedPattern) => void,
+  { onRefused, onFailed }: CompiledReports,
 ): Compiled {
   const flags = new Map<string, Flag>();
   const segments = new Map<string, Segment>();
@@ -64,9 +76,17 @@ export function createCompiled(
   // Clients are told what LaunchDarkly's own service would tell them.
   const dialect = createGoDialect((source) => {
     const pattern = compileRe2(source);
-    if (pattern === undefined) refusing.push(source);
+    if (pattern === undefined) refusing.push(source.slice(0, SHOWN_CHARACTERS));
     return pattern;
   });
+
+  const failed = { features: new Map<string, string>(), segments: new Map<string, string>() };
+  const fail = (kind: Kind, key: string, error: unknown) => {
+    const reason = String(error).slice(0, SHOWN_CHARACTERS);
+    if (failed[kind].get(key) === reason) return;
+    failed[kind].set(key, reason);
+    onFailed({ kind, key, reason });
+  };
 
   function compiled<T>(
     cache: Map<string, T>,
@@ -79,7 +99,14 @@ export function createCompiled(
     const item = view.get(kind, key);
     if (item === undefined) return undefined;
     refusing = [];
-    const made = compile(JSON.parse(item.json), dialect);
+    let made: T;
+    try {
+      made = compile(JSON.parse(item.json), dialect);
+    } catch (error) {
+      fail(kind, key, error);
+      // It is on and has no variations, so it is malformed for whoever needs it.
+      made = compile({ key, version: item.version, deleted: item.deleted, on: true }, dialect);
+    }
     cache.set(key, made);
     if (refusing.length > 0) {
       refused[kind].set(key, refusing);
@@ -106,10 +133,10 @@ export function createCompiled(
     dialect,
   );
 
-  function evaluateFlag(held: Flag, context: Context, known: Memberships | undefined): FlagResult {
+  function evaluateFlag(held: Flag, context: Context, known: Memberships | undefined, memo?: Memo): FlagResult {
     memberships = known;
     try {
-      return evaluator.evaluateFlag(held, context);
+      return evaluator.evaluateFlag(held, context, memo);
     } finally {
       memberships = undefined;
     }
@@ -133,6 +160,7 @@ export function createCompiled(
     replaced({ kind, key }) {
       dependencies.replaced(kind, key);
       refused[kind].delete(key);
+      failed[kind].delete(key);
       if (kind === 'features') {
         flags.delete(key);
         listed.clear();
@@ -149,6 +177,7 @@ export function createCompiled(
       flag,
       flags: flagsFor,
       evaluateFlag,
+      onFailed: (key, error) => fail('features', key, error),
       bigSegments,
       bigSegmentKinds: unbounded.kinds,
     }),
@@ -165,6 +194,10 @@ export function createCompiled(
     refusedPatterns: () =>
       (['features', 'segments'] as const).flatMap((kind) =>
         [...refused[kind]].flatMap(([key, patterns]) => patterns.map((pattern) => ({ kind, key, pattern }))),
+      ),
+    failedItems: () =>
+      (['features', 'segments'] as const).flatMap((kind) =>
+        [...failed[kind]].map(([key, reason]) => ({ kind, key, reason })),
       ),
   };
 }

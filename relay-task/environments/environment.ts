@@ -6,6 +6,7 @@ import type {
   Change,
   ClientView,
   CredentialKind,
+  FailedItem,
   ItemView,
   Log,
   RefusedPattern,
@@ -59,6 +60,8 @@ export interface Environment extends ItemView, UpstreamSink {
   unreadable(): readonly UnreadableItem[];
   /** Of items that were compiled so far. */
   refusedPatterns(): readonly RefusedPattern[];
+  /** Whose compilation or evaluation threw. */
+  failedItems(): readonly FailedItem[];
   /** Compiled at first use, tombstones included. */
   flag(key: string): Flag | undefined;
   /** Compiled at first use, tombstones included. */
@@ -88,14 +91,12 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
       compiled.replaced(item);
     },
   });
-  const compiled = createCompiled(memory, bigSegments, ({ kind, key, pattern }) =>
-    log.warn('A regular expression is invalid and never matches', {
-      environment: name,
-      kind,
-      key,
-      pattern: pattern.slice(0, LOGGED_CHARACTERS),
-    }),
-  );
+  const compiled = createCompiled(memory, bigSegments, {
+    onRefused: (pattern) =>
+      log.warn('A regular expression is invalid and never matches', { environment: name, ...pattern }),
+    onFailed: (item) =>
+      log.error('Could not evaluate an item for clients; they get it without a value', { environment: name, ...item }),
+  });
   const states = createStates({
     get initialized() {
       return initialized;
@@ -185,6 +186,7 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
 
     unreadable: () => [...unreadable.values()],
     refusedPatterns: compiled.refusedPatterns,
+    failedItems: compiled.failedItems,
     flag: compiled.flag,
     segment: compiled.segment,
     evaluator: compiled.evaluator,
@@ -203,8 +205,5 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     fdv2: states.fdv2,
   };
 }
-
-/** Of a pattern, which has no limit. */
-const LOGGED_CHARACTERS = 300;
 
 const nameOf = ({ kind, key }: { kind: Kind; key: string }) => `${kind}/${key}`;

@@ -1,4 +1,11 @@
-import { type Context, clientSideAvailability, type Flag, type FlagResult } from '../../lib/evaluation/index.ts';
+import {
+  type Context,
+  clientSideAvailability,
+  createMemo,
+  type Flag,
+  type FlagResult,
+  type Memo,
+} from '../../lib/evaluation/index.ts';
 import type {
   BigSegments,
   ClientView,
@@ -12,7 +19,9 @@ export interface ClientViewOptions {
   flag(key: string): Flag | undefined;
   /** Live flags that the audience may see. */
   flags(audience: CredentialKind): readonly Flag[];
-  evaluateFlag(flag: Flag, context: Context, memberships: Memberships | undefined): FlagResult;
+  evaluateFlag(flag: Flag, context: Context, memberships: Memberships | undefined, memo: Memo | undefined): FlagResult;
+  /** Evaluating the flag, or writing its value, threw. */
+  onFailed(flagKey: string, error: unknown): void;
   readonly bigSegments?: BigSegments | undefined;
   /** The context kinds of the Big Segments; empty without Big Segments. */
   bigSegmentKinds(): ReadonlySet<string>;
@@ -41,18 +50,55 @@ export function createClientView(options: ClientViewOptions): ClientView {
   const { flag: flagOf, evaluateFlag, bigSegments } = options;
   const answersOf = new WeakMap<Flag, Answers>();
 
-  function evaluate(
-    flag: Flag,
-    context: Context,
-    { audience, withReasons }: EvaluationOptions,
-    memberships: Memberships | undefined,
-  ): EvaluatedFlag {
+  function answersTo(flag: Flag): Answers {
     let answers = answersOf.get(flag);
     if (answers === undefined) {
       answers = { shared: [new Map(), new Map()], byText: new Map() };
       answersOf.set(flag, answers);
     }
-    const { detail, prerequisites, isExperiment } = evaluateFlag(flag, context, memberships);
+    return answers;
+  }
+
+  /** The one answer with this text. */
+  function answerOf({ byText }: Answers, { key, version = 0 }: Flag, json: string): EvaluatedFlag {
+    const made = byText.get(json) ?? Object.freeze({ key, version, json });
+    if (byText.size >= MAX_TEXTS) byText.clear();
+    byText.set(json, made);
+    return made;
+  }
+
+  /** As LaunchDarkly answers for a flag whose evaluation failed. */
+  function failure(flag: Flag, withReasons: boolean): EvaluatedFlag {
+    const { version = 0 } = flag;
+    const reason = withReasons ? ',"reason":{"kind":"ERROR","errorKind":"EXCEPTION"}' : '';
+    const json = `{"value":null,"variation":null,"version":${version},"flagVersion":${version}${reason}}`;
+    return answerOf(answersTo(flag), flag, json);
+  }
+
+  function evaluate(
+    flag: Flag,
+    context: Context,
+    wanted: EvaluationOptions,
+    memberships: Memberships | undefined,
+    memo: Memo | undefined,
+  ): EvaluatedFlag {
+    try {
+      return evaluateUnguarded(flag, context, wanted, memberships, memo);
+    } catch (error) {
+      options.onFailed(flag.key, error);
+      return failure(flag, wanted.withReasons);
+    }
+  }
+
+  function evaluateUnguarded(
+    flag: Flag,
+    context: Context,
+    { audience, withReasons }: EvaluationOptions,
+    memberships: Memberships | undefined,
+    memo: Memo | undefined,
+  ): EvaluatedFlag {
+    const answers = answersTo(flag);
+    const { detail, prerequisites, isExperiment } = evaluateFlag(flag, context, memberships, memo);
     const { reason } = detail;
     // Prerequisites depend on other flags, and results about Big Segments and errors are new objects each time.
     const isShared = prerequisites.length === 0 && reason.kind !== 'ERROR' && reason.bigSegmentsStatus === undefined;
@@ -61,7 +107,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
     if (known) return known;
 
     // In ld-relay's order, with LaunchDarkly's `flagVersion`. False and empty members are left out.
-    const { key, version = 0, debugEventsUntilDate } = flag;
+    const { version = 0, debugEventsUntilDate } = flag;
     let json = `{"value":${JSON.stringify(detail.value ?? null)},"variation":${detail.variationIndex},"version":${version},"flagVersion":${version}`;
     if (flag.trackEvents || isExperiment) json += ',"trackEvents":true';
     if (isExperiment) json += ',"trackReason":true';
@@ -74,10 +120,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
     if (visible.length > 0) json += `,"prerequisites":${JSON.stringify(visible)}`;
     json += '}';
 
-    const { byText } = answers;
-    const made = byText.get(json) ?? Object.freeze({ key, version, json });
-    if (byText.size >= MAX_TEXTS) byText.clear();
-    byText.set(json, made);
+    const made = answerOf(answers, flag, json);
     if (isShared) shared.set(detail, made);
     return made;
   }
@@ -102,12 +145,14 @@ export function createClientView(options: ClientViewOptions): ClientView {
       for (const key of keysOf(context)) if (!memberships?.has(key)) return false;
       return true;
     },
-    evaluateOne(key, context, wanted, memberships) {
+    evaluateOne(key, context, wanted, memberships, memo) {
       const flag = flagOf(key);
-      return flag && mayBeSeen(flag, wanted.audience) ? evaluate(flag, context, wanted, memberships) : undefined;
+      return flag && mayBeSeen(flag, wanted.audience) ? evaluate(flag, context, wanted, memberships, memo) : undefined;
     },
-    evaluateAll: (context, wanted, memberships) =>
-      options.flags(wanted.audience).map((flag) => evaluate(flag, context, wanted, memberships)),
+    evaluateAll(context, wanted, memberships) {
+      const memo = createMemo();
+      return options.flags(wanted.audience).map((flag) => evaluate(flag, context, wanted, memberships, memo));
+    },
   };
 }
 

@@ -1,6 +1,7 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item } from '../../lib/flag-table/index.ts';
 import { completeText, isComplete } from '../common/item-text.ts';
+import { showJson } from '../common/json.ts';
 import { createTombstone } from '../common/tombstone.ts';
 
 /**
@@ -19,7 +20,7 @@ export function readStored(item: Item): Item | { readonly reason: string } {
   if (deleted) return isComplete(kind, data) ? item : createTombstone(kind, key, version);
   const { key: ownKey } = (data ?? {}) as { key?: unknown };
   if (ownKey !== key) {
-    return { reason: `key must be ${JSON.stringify(key)} as in the table, not ${JSON.stringify(ownKey)}` };
+    return { reason: `key must be ${JSON.stringify(key)} as in the table, not ${showJson(ownKey)}` };
   }
   const reason = kind === 'features' ? describeFlagProblem(data) : describeSegmentProblem(data);
   if (reason !== undefined) return { reason };

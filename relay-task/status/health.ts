@@ -4,6 +4,7 @@ import type {
   BigSegments,
   Credential,
   EnvironmentSourceStatus,
+  FailedItem,
   MemoryUsage,
   RefusedPattern,
   StoreStatus,
@@ -42,6 +43,7 @@ export interface EnvironmentHealth {
   readonly followedStore?: { readonly database: StoreStatus['database']; readonly time: number } | undefined;
   readonly unreadable: readonly UnreadableItem[];
   readonly refusedPatterns: readonly RefusedPattern[];
+  readonly failedItems: readonly FailedItem[];
   /** Open streams. */
   readonly streams?: number;
   /** Undefined: it has no Big Segments, or no store for them. */
@@ -127,6 +129,8 @@ export interface EnvironmentStatus {
   readonly unreadable: readonly UnreadableItem[];
   /** Regular expressions that never match; of flags that were evaluated for a client. */
   readonly refusedPatterns: readonly RefusedPattern[];
+  /** Flags and segments that could not be evaluated or sent; clients get them without a value. */
+  readonly failedItems: readonly FailedItem[];
 }
 
 export interface KeyStatus {
@@ -263,6 +267,7 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
     stores: stores.map((store) => ({ ...store, ...dbServerOf(store), ...errorOf(store) })),
     unreadable: environment.unreadable.map((item) => ({ ...item, reason: redactSecrets(item.reason) })),
     refusedPatterns: environment.refusedPatterns,
+    failedItems: environment.failedItems,
   };
 }
 

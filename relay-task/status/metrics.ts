@@ -14,6 +14,7 @@ export interface Metrics {
     opened(environment: string, kind: string, family: string, credential?: CredentialKind): void;
     closed(environment: string, kind: string, family: string, reason: string, credential?: CredentialKind): void;
     refused(environment: string): void;
+    failed(environment: string, kind: string): void;
     wrote(bytes: number): void;
     broadcast(durationMs: number): void;
     snapshot(environment: string, kind: string, bytes: number): void;
@@ -66,6 +67,7 @@ export function createMetrics({ prefix = 'launchdarkly_relay' }: MetricsOptions 
         own.streamsClosed.inc({ env: environment, reason });
       },
       refused: (environment) => own.streamsRefused.inc({ env: environment }),
+      failed: (environment, kind) => own.streamFailures.inc({ env: environment, kind }),
       wrote: (bytes) => own.streamBytes.inc(bytes),
       broadcast: (durationMs) => own.broadcast.observe(durationMs / 1_000),
       snapshot: (environment, kind) => own.snapshots.inc({ env: environment, kind }),
@@ -103,6 +105,7 @@ function createOwnMetrics(registry: Registry) {
     streamsOpened: counter('relay_streams_opened_total', 'Streams opened', 'env'),
     streamsClosed: counter('relay_streams_closed_total', 'Streams closed, by reason', 'env', 'reason'),
     streamsRefused: counter('relay_streams_refused_total', 'Streams refused with 503', 'env'),
+    streamFailures: counter('relay_stream_failures_total', 'Errors that closed streams', 'env', 'kind'),
     streamBytes: counter('relay_stream_bytes_total', 'Bytes written to streams'),
     snapshots: counter('relay_stream_snapshots_total', 'Full data sets built for streams', 'env', 'kind'),
     broadcast: histogram(

@@ -44,6 +44,11 @@ const rows: readonly Row[] = [
     value: ({ unreadable }) => unreadable.length,
   },
   {
+    name: 'relay_failed_items',
+    help: 'Flags and segments that could not be evaluated or sent; clients get them without a value',
+    value: ({ failedItems }) => failedItems.length,
+  },
+  {
     name: 'relay_key_problems',
     help: "1 while an environment's keys could not be confirmed by their source",
     value: ({ keyProblem }) => Number(keyProblem !== undefined),

@@ -1,4 +1,5 @@
 /** The answers that subjects hold, and what their connections are sent when these change. */
+import { createMemo } from '../../lib/evaluation/index.ts';
 import { createFairTurns } from '../common/fair-turns.ts';
 import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Connection, Subject } from './connection.ts';
@@ -6,7 +7,7 @@ import type { EvaluatedEvents } from './evaluated-events.ts';
 import type { Affected, Passes } from './passes.ts';
 import type { ChannelBasics, Readers } from './readers.ts';
 
-export interface AnswersOptions extends Pick<ChannelBasics, 'view' | 'late'> {
+export interface AnswersOptions extends Pick<ChannelBasics, 'view' | 'late' | 'failed'> {
   readonly clientView: ClientView;
 }
 
@@ -17,6 +18,8 @@ export interface EvaluatedAnswers {
   prepare(subject: Subject, work: Affected): Promise<unknown> | undefined;
   /** Evaluates what the work is about, and sends what changed. */
   update(subject: Subject, work: Affected): void;
+  /** Work for these subjects threw: their connections are closed. */
+  failed(subjects: readonly Subject[], error: unknown): void;
   /** Whether there is such a flag. */
   isLive(flagKey: string): boolean;
 }
@@ -49,6 +52,22 @@ export function createEvaluatedAnswers(
   /** Whether the subject has been evaluated since the last change. */
   const isCurrent = ({ held, generation }: Subject) =>
     held !== undefined && (passes().idle || generation === passes().generation);
+
+  const failed = (subjects: readonly Subject[], error: unknown): void => {
+    for (const subject of subjects) subject.arriving = false;
+    options.failed(
+      subjects.flatMap(({ connections }) => connections),
+      error,
+    );
+  };
+  /** For work that no caller guards. */
+  const guarded = (subject: Subject, work: (subject: Subject) => void): void => {
+    try {
+      work(subject);
+    } catch (error) {
+      failed([subject], error);
+    }
+  };
 
   /** Evaluates everything for the subject, with new memberships, if there is data and nothing else does so. */
   const arrive = (subject: Subject): void => {
@@ -84,12 +103,12 @@ export function createEvaluatedAnswers(
       readers.countBytes();
     };
     if (!preparation) {
-      inTurn(answer);
+      inTurn(() => guarded(subject, answer));
       return;
     }
     void preparation.then((isReady) => {
-      if (isReady) inTurn(answer);
-      else giveUp(subject);
+      if (isReady) inTurn(() => guarded(subject, answer));
+      else guarded(subject, giveUp);
     });
   };
   /** Connections that have just joined get what the subject's others were sent, who cannot have more either. */
@@ -120,6 +139,7 @@ export function createEvaluatedAnswers(
       // The slots of flags that are gone are freed after the pass.
       if (held) evaluate(subject, held, isReady ? flagKeys : flagKeys.filter((key) => !isLive(key)));
     },
+    failed,
     isLive,
   };
 }
@@ -178,7 +198,7 @@ function writeAll({ write }: Readers, connection: Connection, changes: readonly 
   return socket.writableLength === 0;
 }
 
-interface Evaluation extends Omit<AnswersOptions, 'late'> {
+interface Evaluation extends Omit<AnswersOptions, 'late' | 'failed'> {
   readonly events: EvaluatedEvents;
 }
 
@@ -192,8 +212,9 @@ function changesOf(
   const context = subject.context.read();
   let everything = false;
   const changes: Buffer[] = [];
+  const memo = createMemo();
   for (const key of flagKeys) {
-    const after = clientView.evaluateOne(key, context, subject.options, subject.memberships);
+    const after = clientView.evaluateOne(key, context, subject.options, subject.memberships, memo);
     const slot = after ? events.slotOf(key) : events.knownSlot(key);
     if (slot === undefined) continue;
     const before = held[slot];

@@ -58,6 +58,7 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     affected: (items) => (events.used ? options.affected(items) : { flagKeys: [], bigSegments: false }),
     prepare: answers.prepare,
     visit: answers.update,
+    failed: answers.failed,
     paused: readers.countBytes,
     finished({ flagKeys }, idle, since) {
       // With another change waiting, a subject may still hold an answer of a flag that is gone by now.

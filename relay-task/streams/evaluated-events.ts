@@ -28,6 +28,16 @@ export interface EvaluatedEvents {
   emptied(): void;
 }
 
+function withoutVersions(json: string): string {
+  try {
+    const { version: _version, flagVersion: _flagVersion, ...rest } = JSON.parse(json);
+    return JSON.stringify(rest);
+  } catch {
+    // A value that nests almost too deeply for the stack: with its version it differs from every other.
+    return json;
+  }
+}
+
 /** `onPut`: the size of a whole set that was serialised. */
 export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) => void): EvaluatedEvents {
   const slots = new Map<string, number>();
@@ -49,8 +59,7 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
   const contentOf = (flag: EvaluatedFlag): string => {
     let content = contents.get(flag);
     if (content === undefined) {
-      const { version: _version, flagVersion: _flagVersion, ...rest } = JSON.parse(flag.json);
-      content = JSON.stringify(rest);
+      content = withoutVersions(flag.json);
       contents.set(flag, content);
     }
     return content;

@@ -71,6 +71,8 @@ export interface Hub {
   readonly waiting: number;
 }
 
+type Named = Pick<Channel, 'environment' | 'kind'>;
+
 /** How long `closeAll` waits for closed sockets after its window. */
 const CLOSE_GRACE_MS = 2_000;
 
@@ -112,6 +114,19 @@ export function createHub(options: HubOptions = {}): Hub {
     }
   };
 
+  const failed = ({ environment, kind }: Named, connections: readonly Connection[], error: unknown) => {
+    meter.failed(environment, kind, error);
+    // A copy: closing takes them off the list.
+    for (const connection of [...connections]) lifecycle.hangUp(connection, 'failed');
+  };
+  const guarded = (channel: Channel, work: () => void) => {
+    try {
+      work();
+    } catch (error) {
+      failed(channel, channel.connections, error);
+    }
+  };
+
   return {
     get connections() {
       return lifecycle.open;
@@ -121,7 +136,7 @@ export function createHub(options: HubOptions = {}): Hub {
     },
     environment(source) {
       const channels: Channel[] = [];
-      const channelFor = createChannelFinder(channels, source, settings, { meter, late: lifecycle.late });
+      const channelFor = createChannelFinder(channels, source, settings, { meter, late: lifecycle.late }, failed);
       let removed = false;
       environments.add(channels);
       const accept = (socket: Socket, opening: StreamOpening): boolean => {
@@ -138,10 +153,10 @@ export function createHub(options: HubOptions = {}): Hub {
           return opened;
         },
         publish(change) {
-          for (const channel of channels) channel.publish(change);
+          for (const channel of channels) guarded(channel, () => channel.publish(change));
         },
         refresh(flagKeys) {
-          for (const channel of channels) channel.refresh?.(flagKeys);
+          for (const channel of channels) guarded(channel, () => channel.refresh?.(flagKeys));
         },
         renew() {
           for (const channel of channels) channel.renew?.();
@@ -193,6 +208,7 @@ function createChannelFinder(
   source: StreamSource,
   settings: ChannelSettings,
   { meter, late }: Pick<ChannelBasics, 'meter' | 'late'>,
+  failed: (channel: Named, connections: readonly Connection[], error: unknown) => void,
 ): (kind: StreamKind, framing: Framing) => Channel | undefined {
   const { name: environment, view } = source;
   const environmentId = () => source.environmentId?.();
@@ -200,7 +216,11 @@ function createChannelFinder(
     const known = channels.find((channel) => channel.kind === kind && channel.framing === framing);
     if (known) return known;
     const { create, otherwise } = streamKinds[kind];
-    const created = create({ environment, view, environmentId, kind, framing, meter, late }, source, settings);
+    const basics: ChannelBasics = {
+      ...{ environment, view, environmentId, kind, framing, meter, late },
+      failed: (connections, error) => failed({ environment, kind }, connections, error),
+    };
+    const created = create(basics, source, settings);
     if (!created) return otherwise && find(otherwise, framing);
     channels.push(created);
     return created;

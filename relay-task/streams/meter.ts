@@ -1,7 +1,7 @@
 import type { CredentialKind, StreamKind } from '../ports.ts';
 
-/** Why a stream ended. `client`: the client or its network closed it. */
-export type CloseReason = 'client' | 'slow' | 'age' | 'revoked' | 'removed' | 'shutdown';
+/** Why a stream ended. `client`: the client or its network closed it. `failed`: what it should be sent could not be made. */
+export type CloseReason = 'client' | 'failed' | 'slow' | 'age' | 'revoked' | 'removed' | 'shutdown';
 
 /** Receives the hub's measurements. `family` is the client's name from the opening. */
 export interface StreamMeter {
@@ -15,6 +15,8 @@ export interface StreamMeter {
   ): void;
   /** A stream was turned away: too many were waiting for their first payload, or the relay is closing. */
   refused(environment: string): void;
+  /** Work for streams threw; those that it was for are closed. */
+  failed(environment: string, kind: StreamKind, error: unknown): void;
   /** Bytes handed to sockets, framing included. */
   wrote(bytes: number): void;
   /** A change was written to every connection that accepts it; counted from the arrival of the bytes that caused it. */
@@ -28,6 +30,7 @@ export const silentMeter: StreamMeter = {
   opened: ignore,
   closed: ignore,
   refused: ignore,
+  failed: ignore,
   wrote: ignore,
   broadcast: ignore,
   snapshot: ignore,

@@ -20,6 +20,8 @@ export interface PassesOptions {
   /** Awaited before the visit; never rejects. */
   prepare(subject: Subject, work: Affected): Promise<unknown> | undefined;
   visit(subject: Subject, work: Affected): void;
+  /** Work for these subjects threw. The pass goes on with the others. */
+  failed(subjects: readonly Subject[], error: unknown): void;
   /** After each slice, and each visit that had to wait. */
   paused(): void;
   /** All were visited. `idle`: nothing has changed since the pass began. `since`: when its oldest change arrived. */
@@ -47,7 +49,7 @@ interface Pass {
   over: boolean;
 }
 
-export function createPasses({ subjects, affected, prepare, visit, paused, finished }: PassesOptions): Passes {
+export function createPasses({ subjects, affected, prepare, visit, failed, paused, finished }: PassesOptions): Passes {
   let running = false;
   // What no pass includes yet.
   let changed = new Map<string, Item>();
@@ -55,6 +57,13 @@ export function createPasses({ subjects, affected, prepare, visit, paused, finis
   let waitingSince = 0;
   let generation = 0;
 
+  const guarded = (subject: Subject, work: () => void): void => {
+    try {
+      work();
+    } catch (error) {
+      failed([subject], error);
+    }
+  };
   const schedule = (since: number) => {
     generation++;
     if (waitingSince === 0) waitingSince = since;
@@ -63,7 +72,13 @@ export function createPasses({ subjects, affected, prepare, visit, paused, finis
     setImmediate(begin);
   };
   const begin = (): void => {
-    const { flagKeys, bigSegments } = affected([...changed.values()]);
+    let found: Affected = { flagKeys: [], bigSegments: false };
+    try {
+      found = affected([...changed.values()]);
+    } catch (error) {
+      failed([...subjects], error);
+    }
+    const { flagKeys, bigSegments } = found;
     const work: Affected = {
       flagKeys: [...new Set([...flagKeys, ...refreshed])],
       bigSegments: bigSegments || refreshed.size > 0,
@@ -80,9 +95,11 @@ export function createPasses({ subjects, affected, prepare, visit, paused, finis
     while (pass.cursor > 0 && pass.preparing < MAX_PREPARING) {
       const subject = subjects[--pass.cursor];
       if (!subject) continue;
-      const preparation = prepare(subject, pass.work);
-      if (preparation) visitAfter(preparation, subject, pass);
-      else visit(subject, pass.work);
+      guarded(subject, () => {
+        const preparation = prepare(subject, pass.work);
+        if (preparation) visitAfter(preparation, subject, pass);
+        else visit(subject, pass.work);
+      });
       if (performance.now() >= until) break;
     }
     paused();
@@ -95,7 +112,7 @@ export function createPasses({ subjects, affected, prepare, visit, paused, finis
     pass.preparing++;
     const go = () => {
       const full = pass.preparing-- === MAX_PREPARING;
-      if (subject.connections.length > 0) visit(subject, pass.work);
+      if (subject.connections.length > 0) guarded(subject, () => visit(subject, pass.work));
       paused();
       if (full) setImmediate(slice, pass);
       else finishIfDone(pass);

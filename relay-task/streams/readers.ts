@@ -15,6 +15,8 @@ export interface ChannelBasics {
   readonly meter: StreamMeter;
   /** Called when a socket accepts no more; the channel's `send` is called when it does again. */
   late(connection: Connection): void;
+  /** Work for these connections threw: reports it and closes them. Their clients connect again and get everything. */
+  failed(connections: readonly Connection[], error: unknown): void;
 }
 
 export interface ReadersOptions extends ChannelBasics {
@@ -39,7 +41,7 @@ export interface Readers {
 }
 
 export function createReaders(options: ReadersOptions): Readers {
-  const { environment, kind, framing, environmentId, meter, late, begin, nextPiece } = options;
+  const { environment, kind, framing, environmentId, meter, late, failed, begin, nextPiece } = options;
   const head = createHeads(framing, environmentId);
   const connections: Connection[] = [];
   let uncountedBytes = 0;
@@ -49,11 +51,18 @@ export function createReaders(options: ReadersOptions): Readers {
     // write() returns false for every large buffer, even if the kernel took all of it.
     return socket.write(bytes) || socket.writableLength === 0;
   };
-  const send = (connection: Connection): void => {
+  const sendAll = (connection: Connection): void => {
     for (let piece = nextPiece(connection); piece; piece = nextPiece(connection)) {
       if (write(connection, piece)) continue;
       late(connection);
       return;
+    }
+  };
+  const send = (connection: Connection): void => {
+    try {
+      sendAll(connection);
+    } catch (error) {
+      failed([connection], error);
     }
   };
   const countBytes = () => {
@@ -74,9 +83,14 @@ export function createReaders(options: ReadersOptions): Readers {
         connection.inChannel = connections.push(connection) - 1;
         const { socket, opening } = connection;
         connection.opening = undefined;
-        if (opening) begin(connection, opening);
         const headBytes = head(opening?.headers);
-        const piece = nextPiece(connection);
+        let piece: Buffer | undefined;
+        try {
+          if (opening) begin(connection, opening);
+          piece = nextPiece(connection);
+        } catch (error) {
+          return failed([connection], error);
+        }
         // Head and payload leave in one system call, and neither is copied.
         socket.cork();
         let takesMore = socket.write(headBytes);

@@ -4,11 +4,11 @@
  * one asks for everything again.
  */
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import { isObject, type JsonObject } from '../common/json.ts';
+import { isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { parseSliced, type SlicedJson } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
-import { type Held, isUnreadable, isVersion, readItem, show } from './messages.ts';
+import { type Held, isUnreadable, isVersion, readItem } from './messages.ts';
 import type { Step } from './synchronizer.ts';
 
 export interface FDv2Reader {

@@ -2,7 +2,7 @@ import { extname } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
-import { describeType, isObject, type JsonObject } from '../common/json.ts';
+import { describeType, isObject, type JsonObject, showJson } from '../common/json.ts';
 import type { UnreadableItem } from '../ports.ts';
 import { describeJsonProblem } from './json-problem.ts';
 
@@ -66,9 +66,9 @@ function describeEntryProblem(kind: Kind, key: string, data: unknown): string | 
   if (!isObject(data)) return `must be a map of its fields, not ${nameOf(data)}`;
   if (key === '') return 'key must not be empty';
   const { version = 1, key: ownKey = key } = data;
-  if (ownKey !== key) return `key must be ${JSON.stringify(key)} or left out, not ${JSON.stringify(ownKey)}`;
+  if (ownKey !== key) return `key must be ${JSON.stringify(key)} or left out, not ${showJson(ownKey)}`;
   if (!Number.isSafeInteger(version) || (version as number) < 0) {
-    return `version must be a whole number from 0 or left out, not ${JSON.stringify(version)}`;
+    return `version must be a whole number from 0 or left out, not ${showJson(version)}`;
   }
   const complete = { ...data, key, version };
   return kind === 'features' ? describeFlagProblem(complete) : describeSegmentProblem(complete);

@@ -1,7 +1,7 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { completeText } from '../common/item-text.ts';
-import { describeType, isObject, type JsonObject } from '../common/json.ts';
+import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { parseSliced, type SlicedJson } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
@@ -136,11 +136,4 @@ function readChange(event: 'patch' | 'delete', body: JsonObject, json: SlicedJso
 
 export function isVersion(value: unknown): value is number {
   return Number.isSafeInteger(value) && (value as number) >= 0;
-}
-
-/** Short, for a message. */
-export function show(value: unknown): string {
-  if (value === undefined) return 'missing';
-  const text = JSON.stringify(value);
-  return text.length > 60 ? `${text.slice(0, 60)}…` : text;
 }

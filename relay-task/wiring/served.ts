@@ -118,7 +118,14 @@ function healthOfFailed(failure: SetUpFailure): EnvironmentHealth {
   const { id, name, sdkKey, environmentId, labels, credentials } = failure.description;
   return {
     ...{ id, name, sdkKey, environmentId, credentials, ...(labels && { labels }) },
-    ...{ createdAt: failure.since, initialized: false, stores: [], unreadable: [], refusedPatterns: [] },
+    ...{
+      createdAt: failure.since,
+      initialized: false,
+      stores: [],
+      unreadable: [],
+      refusedPatterns: [],
+      failedItems: [],
+    },
     keyProblem: problemOf(failure),
   };
 }
@@ -146,6 +153,7 @@ function healthOf(tenant: Tenant, registry: Registry<Tenant>, failure: SetUpFail
     followedStore: tenant.followedStore(),
     unreadable: memory.unreadable(),
     refusedPatterns: memory.refusedPatterns(),
+    failedItems: memory.failedItems(),
     streams: streams.connections,
     bigSegments: bigSegments?.status(),
   };

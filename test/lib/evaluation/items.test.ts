@@ -1,5 +1,6 @@
 import { describeFlagProblem, describeSegmentProblem, sameFlag, sameSegment } from '../../../lib/evaluation/index.ts';
 import { flagDefaults } from '../../support/items.ts';
+import { evaluatorOf } from './in-memory.ts';
 
 const clause = { attribute: 'plan', op: 'in', values: ['gold'], negate: false };
 const flag = {
@@ -108,5 +109,28 @@ describe('two items', () => {
       true,
       false,
     ]);
+  });
+});
+
+describe('values that nest too deeply for the stack', () => {
+  const deep = (inside: string): unknown => JSON.parse(`${'[{"a":'.repeat(20_000)}${inside}${'}]'.repeat(20_000)}`);
+
+  test('are compared', () => {
+    const withValue = (value: unknown) => ({ ...flag, variations: [value, null] });
+    expect(sameFlag(withValue(deep('1')), withValue(deep('1')))).toBe(true);
+    expect(sameFlag(withValue(deep('1')), withValue(deep('2')))).toBe(false);
+  });
+
+  test('are frozen and evaluated', () => {
+    const value = deep('1');
+    const evaluator = evaluatorOf({
+      f: { ...flag, prerequisites: [], rules: [], targets: [], variations: [value, value] },
+    });
+    expect(evaluator.evaluate('f', { kind: 'user', key: 'u' }, null).value).toBe(value);
+  });
+
+  test('are a problem where they do not belong', () => {
+    expect(describeFlagProblem({ ...flag, on: deep('1') })).toBe('on must be true or false, not […]');
+    expect(describeFlagProblem({ ...flag, salt: (deep('1') as unknown[])[0] })).toBe('salt must be a string, not {…}');
   });
 });

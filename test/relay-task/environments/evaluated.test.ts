@@ -301,3 +301,9 @@ test('a pattern that RE2 refuses is named once in the log, and in the status unt
   expect(environment.refusedPatterns()).toEqual([]);
   expect(lines).toEqual(logged);
 });
+
+test('a long pattern that RE2 refuses is cut in the log and in the status', () => {
+  const { environment, one } = start([ruled('f', matching(`(?=${'a'.repeat(1_000)})`))]);
+  one('f', 'sdkKey', false, withEmail('a@good'));
+  expect(environment.refusedPatterns()).toEqual([{ kind: 'features', key: 'f', pattern: `(?=${'a'.repeat(297)}` }]);
+});

@@ -22,6 +22,7 @@ const environment = (more: Partial<EnvironmentHealth> = {}): EnvironmentHealth =
   stores: [],
   unreadable: [],
   refusedPatterns: [],
+  failedItems: [],
   ...more,
 });
 const empty = { initialized: false, upstream: upstream({ state: 'INITIALIZING', current: false, checkedAt: 0 }) };
@@ -139,6 +140,7 @@ describe('/status', () => {
         upstream: upstream({ lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect ECONNREFUSED' } }),
         unreadable: [{ kind: 'features', key: 'bad', reason: 'not JSON' }],
         refusedPatterns: [{ kind: 'features', key: 'worse', pattern: '(' }],
+        failedItems: [{ kind: 'features', key: 'deep', reason: 'RangeError' }],
       }),
     ]);
     expect(health.status()).toEqual({
@@ -167,6 +169,7 @@ describe('/status', () => {
           stores: [{ ...store, dbServer: 'https://user:xxxxx@db.example' }],
           unreadable: [{ kind: 'features', key: 'bad', reason: 'not JSON' }],
           refusedPatterns: [{ kind: 'features', key: 'worse', pattern: '(' }],
+          failedItems: [{ kind: 'features', key: 'deep', reason: 'RangeError' }],
         },
       },
       status: 'healthy',

@@ -80,6 +80,7 @@ test('unhealthy upstreams, stores and keys are 1, and removed environments disap
       stores: [{ database: 'redis', state: 'INTERRUPTED', stateSince: 0, writer: true }],
       unreadable: [{ kind: 'features', key: 'a', reason: '-' }],
       refusedPatterns: [],
+      failedItems: [{ kind: 'features', key: 'deep', reason: 'RangeError' }],
       keyProblem: { since: 0, message: '-' },
       bigSegments: { available: true, potentiallyStale: true, lastSynchronizedOn: 0 },
     },
@@ -92,6 +93,7 @@ test('unhealthy upstreams, stores and keys are 1, and removed environments disap
   for (const name of [
     'relay_upstream_disconnected',
     'relay_upstream_refused',
+    'relay_failed_items',
     'relay_unreadable_items',
     'relay_key_problems',
     'relay_big_segments_stale',

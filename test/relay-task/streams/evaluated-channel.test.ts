@@ -1,5 +1,6 @@
 import { type BigSegmentsAnswer, parseContext } from '../../../lib/evaluation/index.ts';
 import type { BigSegments, ClientView, LoadOptions } from '../../../relay-task/ports.ts';
+import { silentMeter } from '../../../relay-task/streams/meter.ts';
 import { turnsOfLoop, until } from '../../support/eventually.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
 import type { StreamReader } from '../../support/read-stream.ts';
@@ -324,6 +325,66 @@ describe('a stream for a context that has one', () => {
     const newest = { a: answer(false, 1, 2), b: answer(false, 1, 2) };
     expect(await next(await opening!)).toEqual(['put', newest]);
     await until('the other stream', () => JSON.stringify(heldBy(alice)) === '{"a":false,"b":false}');
+  });
+});
+
+describe('what throws', () => {
+  /** A view whose evaluations of the flag `bad` throw for one context, while it is on. */
+  const throwing = () => {
+    const state = { on: false };
+    const fails = (context: unknown) => state.on && JSON.stringify(context).includes('mallory');
+    const wrap = (view: ClientView): ClientView => ({
+      ...view,
+      prepare(context, how) {
+        if (fails(context)) throw new Error('boom');
+        return view.prepare(context, how);
+      },
+      evaluateAll(context, ...rest) {
+        if (fails(context)) throw new Error('boom');
+        return view.evaluateAll(context, ...rest);
+      },
+      evaluateOne(key, context, ...rest) {
+        if (fails(context)) throw new Error('boom');
+        return view.evaluateOne(key, context, ...rest);
+      },
+    });
+    const failures: string[] = [];
+    const failed = (environment: string, kind: string, error: unknown) =>
+      void failures.push(`${environment} ${kind} ${error}`);
+    return { state, wrap, failures, meter: { ...silentMeter, failed } };
+  };
+
+  test('in a pass costs the streams of that context, which are closed, and nobody else', async () => {
+    const { state, wrap, failures, meter } = throwing();
+    const { put, upsert, evaluated } = await start({ wrap, meter });
+    put(flag('a', 1));
+    const [mallory, alice, bob] = [
+      await evaluated(user('mallory')),
+      await evaluated(user('alice')),
+      await evaluated(user('bob')),
+    ];
+    for (const reader of [mallory, alice, bob]) await reader.next();
+    state.on = true;
+    upsert(flag('a', 2, { fallthrough: { variation: 1 } }));
+    for (const reader of [alice, bob]) expect((await reader.next()).event).toBe('patch');
+    expect(await mallory.ended).toBe('cut');
+    expect(failures).toEqual(['test eval Error: boom']);
+    state.on = false;
+    const again = await evaluated(user('mallory'));
+    expect(JSON.parse((await again.next()).data)).toMatchObject({ a: { version: 2 } });
+  });
+
+  test('while a stream starts costs that stream', async () => {
+    const { state, wrap, failures, meter } = throwing();
+    const { put, upsert, evaluated } = await start({ wrap, meter });
+    put(flag('a', 1));
+    const alice = await evaluated(user('alice'));
+    await alice.next();
+    state.on = true;
+    await expect(evaluated(user('mallory'))).rejects.toThrow();
+    expect(failures).toEqual(['test eval Error: boom']);
+    upsert(flag('a', 2, { fallthrough: { variation: 1 } }));
+    expect((await alice.next()).event).toBe('patch');
   });
 });
 

@@ -252,7 +252,14 @@ describe('serialisation in the hub', () => {
     const view = createEmptyMemory();
     const wrote: number[] = [];
     const silent = () => {};
-    const meter = { opened: silent, closed: silent, refused: silent, broadcast: silent, snapshot: silent };
+    const meter = {
+      opened: silent,
+      closed: silent,
+      refused: silent,
+      failed: silent,
+      broadcast: silent,
+      snapshot: silent,
+    };
     const { read, streams } = await start(view, { meter: { ...meter, wrote: (bytes) => wrote.push(bytes) } });
     const reader = await read();
     await reader.next();
@@ -325,6 +332,7 @@ describe('a slow client', () => {
       meter: {
         opened: silent,
         refused: silent,
+        failed: silent,
         broadcast: silent,
         snapshot: silent,
         wrote: silent,
