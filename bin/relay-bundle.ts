@@ -1,10 +1,11 @@
 /**
- * Bundles the relay into one file for its image: `tsx bin/relay-bundle.ts <directory>` leaves `relay.mjs` there, and
- * the command `ld-relay` that starts it.
+ * Bundles the relay into one file for its image: `tsx bin/relay-bundle.ts <directory>` leaves `relay.mjs` there,
+ * the command `ld-relay` that starts it, and the notices of the packages in it.
  */
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { buildSync } from 'esbuild';
+import { NOTICES_FILE, noticesOf } from './third-party-notices.ts';
 
 const [outdir] = process.argv.slice(2);
 if (!outdir) {
@@ -12,8 +13,10 @@ if (!outdir) {
   process.exit(1);
 }
 mkdirSync(outdir, { recursive: true });
-buildSync({
-  entryPoints: [join(import.meta.dirname, '../relay-task/main.ts')],
+const root = join(import.meta.dirname, '..');
+const { metafile } = buildSync({
+  absWorkingDir: root,
+  entryPoints: [join(root, 'relay-task/main.ts')],
   outfile: join(outdir, 'relay.mjs'),
   bundle: true,
   minifySyntax: true,
@@ -26,9 +29,12 @@ buildSync({
   target: 'node20',
   // Some dependencies are CommonJS and load Node's own modules with `require`.
   banner: { js: `import{createRequire as makeRequire}from'node:module';const require=makeRequire(import.meta.url);` },
+  // They are in the notices beside the bundle.
   legalComments: 'none',
+  metafile: true,
   logLevel: 'warning',
 });
+writeFileSync(join(outdir, NOTICES_FILE), noticesOf(metafile, root));
 const command = join(outdir, 'ld-relay');
 // The image has neither a shell nor env, so the interpreter is given by its path there.
 const node = process.env.RELAY_NODE ?? process.execPath;
