@@ -120,12 +120,12 @@ export interface AwsAgents {
   readonly httpsAgent: HttpsAgent;
 }
 
-/** Takes events to be forwarded. Neither call waits or throws. */
+/** Takes events to be forwarded. Neither call waits for LaunchDarkly, throws or rejects. */
 export interface EventIntake {
   /** It takes nothing more: its environment was removed, or the relay stops. */
   readonly closed: boolean;
-  /** A JSON array of events. */
-  analytics(events: EventDelivery): void;
+  /** A JSON array of events. Resolves when it was read, at once unless it is large; the body is not needed any more. */
+  analytics(events: EventDelivery): Promise<void>;
   diagnostic(events: EventDelivery): void;
 }
 

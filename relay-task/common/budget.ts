@@ -48,3 +48,23 @@ export function createBudget(maxBytes: number, { parent, changed = () => {} }: B
     },
   };
 }
+
+/**
+ * One user's part of a budget: at most as much as is still free, or that times `part`. However many users fill theirs, some
+ * room is left for the next: one gets a half, two get a third each, and so on.
+ */
+export function createShare(whole: Budget, part = 1): Budget {
+  const own = createBudget(whole.maxBytes, { parent: whole });
+  return {
+    maxBytes: own.maxBytes,
+    get usedBytes() {
+      return own.usedBytes;
+    },
+    get full() {
+      return own.usedBytes >= part * (whole.maxBytes - whole.usedBytes);
+    },
+    hold: own.hold,
+    reserve: (bytes) => own.usedBytes + bytes <= part * (whole.maxBytes - whole.usedBytes) && own.reserve(bytes),
+    release: own.release,
+  };
+}

@@ -21,6 +21,11 @@ export const CLOSE_BRACKET = 93;
 export const OPEN_BRACE = 123;
 export const CLOSE_BRACE = 125;
 
+/** The white space of JSON. */
+export function isSpace(code: number | undefined): boolean {
+  return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
+}
+
 /** Throws the SyntaxError of `JSON.parse` on anything that is not JSON. Linear, and as deep as memory allows. */
 export function parseSliced(text: string): SlicedJson {
   const value: unknown = JSON.parse(text);

@@ -1,5 +1,5 @@
 /** JSON that is too large to be parsed in one turn of the event loop. */
-import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-text.ts';
+import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, isSpace, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-text.ts';
 
 const COLON = 0x3a;
 const MAX_DEPTH = 100;
@@ -98,10 +98,6 @@ export function* parseInSlices(bytes: Buffer): Generator<void, unknown> {
   const parsed = yield* value(0);
   skipSpace();
   return at === bytes.length ? parsed : fail();
-}
-
-function isSpace(byte: number | undefined): boolean {
-  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }
 
 function isDelimiter(byte: number): boolean {

@@ -17,8 +17,8 @@ const offline = inSection('OfflineMode');
 const ssm = inSection('SSM');
 const events = inSection('Events');
 const proxy = inSection('Proxy');
-/** Far above what any SDK sends; with no limit at all, one request could take all memory. */
-const MAX_EVENT_BYTES = 64 * 1024 * 1024;
+/** A thousand events, which is all that a queue holds by default, of 10 KB; with no limit, one request could take all memory. */
+const MAX_EVENT_BYTES = 10 * 1024 * 1024;
 
 const eventBytes: Reader<number> = (value) => {
   const result = bytes(value);
@@ -156,7 +156,7 @@ export const sourceSettings = {
       'EVENTS_MAX_INBOUND_PAYLOAD_SIZE',
       eventBytes,
       '0B',
-      'the largest request body with events, after decompression; `0B`: 64 MiB, far above what any SDK sends',
+      'the largest request body with events, after decompression; `0B`: 10 MiB',
     ),
   },
   proxy: {

@@ -1,13 +1,14 @@
 /** Reads the body of a request whose socket has left node:http to become a stream: RFC 9112 sections 6 and 7.1. */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
+import type { Holding } from './body-memory.ts';
 import { Refusal } from './reply.ts';
-import { createCollector, endedEarly, type Hold } from './request-body.ts';
+import { createCollector, endedEarly } from './request-body.ts';
 
 export interface BareBodyOptions {
   readonly limitBytes: number;
   readonly timeoutMs: number;
-  readonly hold: Hold;
+  readonly memory: Holding;
 }
 
 /** Takes bytes as they arrive; true at the end of the body. Throws Refusal 400. */
@@ -32,9 +33,9 @@ export function readBareBody(
   socket: Socket,
   head: Buffer,
   { headers, httpVersion }: IncomingMessage,
-  { limitBytes, timeoutMs, hold }: BareBodyOptions,
+  { limitBytes, timeoutMs, memory }: BareBodyOptions,
 ): Promise<Buffer> {
-  const collector = createCollector(limitBytes, hold);
+  const collector = createCollector(limitBytes, memory);
   return new Promise((resolve, reject) => {
     const settle = (finish: () => void) => {
       clearTimeout(timer);

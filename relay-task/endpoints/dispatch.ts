@@ -1,14 +1,16 @@
 /** From a request to its answer or to the stream that it opens: finds the route, the environment and the handler. */
 import type { IncomingMessage } from 'node:http';
+import type { Budget } from '../common/budget.ts';
 import { environmentIdHeader } from '../common/environment-id.ts';
 import { createFairTurns } from '../common/fair-turns.ts';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
+import { createBodyMemory, noMemory } from './body-memory.ts';
 import { clientAddress } from './client-address.ts';
 import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
 import { CANNOT_ANSWER, messageReply, notYetReply, Refusal, type Reply, retryLater, SEE_LOG } from './reply.ts';
 import { withoutData } from './represent.ts';
-import type { Brought, EnvironmentRequest, RouteRequest } from './request.ts';
+import type { EnvironmentRequest, ReadBody, RouteRequest } from './request.ts';
 import { createRouter, type Resolution } from './router.ts';
 import {
   createRoutes,
@@ -48,14 +50,20 @@ export interface Dispatcher {
   /** Whether the request opens a stream, so that its socket must leave node:http. Repeated calls are cheap. */
   asksForStream(message: IncomingMessage): boolean;
   /** Never rejects. Returns a stream only for requests for which `asksForStream` is true. */
-  decide(exchange: Exchange, brought: Brought): Promise<Decision>;
+  decide(exchange: Exchange, read: ReadBody): Promise<Decision>;
   /** Adds the headers that every answer of the endpoint has. */
   dress(reply: Reply, exchange: Exchange): Reply;
   failed(error: unknown, exchange: Exchange): Reply;
   report(exchange: Exchange, status: number): void;
 }
 
-export function createDispatcher(options: Services & RoutesOptions): Dispatcher {
+export type DispatcherOptions = Services &
+  RoutesOptions & {
+    /** For bodies while they arrive, are unpacked and worked on. */
+    readonly memory: Budget;
+  };
+
+export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { find, log } = options;
   const routes = createRoutes(options);
   const resolve = createRouter(routes);
@@ -74,6 +82,7 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
     return options.family?.(Array.isArray(userAgent) ? userAgent[0] : userAgent) ?? 'other';
   };
 
+  const bodyMemory = createBodyMemory(options.memory);
   const turns = createFairTurns({ maxWaiting: MAX_WAITING });
   /** Before the work of a request begins. Rejects with Refusal 503. */
   const takeTurn = async (lane: string, address: string): Promise<void> => {
@@ -81,14 +90,14 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
       throw new Refusal(503, 'too many requests are waiting', retryLater());
   };
 
-  const choose = async (exchange: Exchange, brought: Brought): Promise<Decision> => {
+  const choose = async (exchange: Exchange, read: ReadBody): Promise<Decision> => {
     const { message, resolution } = exchange;
     if (resolution.kind !== 'route') return { reply: withoutRoute(message, resolution) };
     const { route, params, query } = resolution;
     const { headers, method = '' } = message;
     const address = clientAddress(message);
     const hasBody = method === 'POST' || method === 'REPORT';
-    const request: RouteRequest = { method, params, query, headers, ...brought };
+    const request: RouteRequest = { method, params, query, headers };
     if (!route.credential) {
       if (route.isCostly) await takeTurn(route.path, address);
       return { reply: await route.handler(request) };
@@ -99,13 +108,17 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
     exchange.environment = environment;
     exchange.credentialKind = credentialKind;
     const lane = `${credentialKind === 'sdkKey' ? 'server' : 'client'} ${environment.name}`;
+    const holding = bodyMemory.open(`${credentialKind} ${credential}`);
     const identified: EnvironmentRequest = {
       ...request,
       ...selected,
       async body(limitBytes) {
-        const bytes = await brought.body(limitBytes);
+        const bytes = await read(limitBytes, holding);
         await takeTurn(lane, address);
         return bytes;
+      },
+      hold(bytes) {
+        if (!holding.take(bytes)) throw noMemory();
       },
     };
     // While an answer is made, the credential may be revoked, or data may arrive that it must not get.
@@ -139,6 +152,8 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
     } catch (error) {
       if (error instanceof Refusal) return checked(error.reply);
       throw error;
+    } finally {
+      holding.release();
     }
   };
 
@@ -158,8 +173,8 @@ export function createDispatcher(options: Services & RoutesOptions): Dispatcher 
       const resolution = resolutionOf(message);
       return resolution.kind === 'route' && 'stream' in resolution.route && message.method !== 'HEAD';
     },
-    decide: (exchange, brought) =>
-      choose(exchange, brought).catch((error: unknown) => ({
+    decide: (exchange, read) =>
+      choose(exchange, read).catch((error: unknown) => ({
         reply: error instanceof Refusal ? error.reply : failed(error, exchange),
       })),
     dress(reply, exchange) {

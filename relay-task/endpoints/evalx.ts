@@ -6,11 +6,11 @@ import { parsedBytes } from './held-context.ts';
 import { prepare } from './memberships.ts';
 import type { Reply } from './reply.ts';
 import { type Representation, represent, withoutData } from './represent.ts';
-import type { EnvironmentRequest, Handler, RouteRequest } from './request.ts';
+import type { EnvironmentRequest, Handler } from './request.ts';
 import { type RequestContext, requireSecureMode } from './request-context.ts';
 
 /** Reads the context of a request, from its path or its body. Rejects with Refusal. */
-export type ReadContext = (request: RouteRequest) => RequestContext | Promise<RequestContext>;
+export type ReadContext = (request: EnvironmentRequest) => RequestContext | Promise<RequestContext>;
 
 /** The flags of one context, and a digest of everything that they depend on. */
 export interface Evaluation {

@@ -1,11 +1,12 @@
 /** Accepts events for LaunchDarkly and answers at once; another module forwards them. */
 import { isHopByHop } from '../common/hop-by-hop.ts';
+import { CLOSE_BRACE, CLOSE_BRACKET, isSpace, OPEN_BRACE, OPEN_BRACKET } from '../common/json-text.ts';
 import { notYetReply, Refusal, type Reply } from './reply.ts';
 import type { EnvironmentRequest, Handler } from './request.ts';
 import { decodeBase64 } from './request-context.ts';
 
 /** Of larger bodies only the first and last characters are checked, since parsing them would block the event loop. */
-const PARSED_BYTES = 1024 * 1024;
+const PARSED_BYTES = 64 * 1024;
 
 export function createEvents(maxBytes: number): { analytics: Handler; diagnostic: Handler; image: Handler } {
   const take =
@@ -16,7 +17,7 @@ export function createEvents(maxBytes: number): { analytics: Handler; diagnostic
       const body = await request.body(maxBytes);
       requireEvents(body);
       if (environment.events.closed) return closedMeanwhile(request);
-      environment.events[kind]({ kind: credentialKind, credential, headers, body });
+      await environment.events[kind]({ kind: credentialKind, credential, headers, body });
       return { status: 202 };
     };
   return { analytics: take('analytics'), diagnostic: take('diagnostic'), image };
@@ -33,10 +34,13 @@ function requireEvents(body: Buffer): void {
  * analytics endpoint.
  */
 function areEvents(body: Buffer): boolean {
-  const text = body.toString().trim();
-  const [first, last] = [text[0], text.at(-1)];
-  const enclosed = (first === '[' && last === ']') || (first === '{' && last === '}');
-  return enclosed && (body.length > PARSED_BYTES || isJson(text));
+  let start = 0;
+  let end = body.length - 1;
+  while (isSpace(body[start])) start += 1;
+  while (isSpace(body[end])) end -= 1;
+  const [first, last] = [body[start], body[end]];
+  const enclosed = (first === OPEN_BRACKET && last === CLOSE_BRACKET) || (first === OPEN_BRACE && last === CLOSE_BRACE);
+  return enclosed && (body.length > PARSED_BYTES || isJson(body.toString()));
 }
 
 function isJson(text: string): boolean {
@@ -64,7 +68,7 @@ const GIF = Buffer.from('R0lGODlhAQABAIAAAAAAAP///yH5BAEAAAAALAAAAAABAAEAAAIBRAA
 const IMAGE_SCHEMA = '3';
 
 /** Events of a page that can only load images. The page cannot read an error, so malformed events get the image, too. */
-const image: Handler = (request) => {
+const image: Handler = async (request) => {
   const { environment, credentialKind, credential } = request;
   if (!environment.events) return notForwarded(request);
   if (environment.events.closed) return closedMeanwhile(request);
@@ -72,7 +76,7 @@ const image: Handler = (request) => {
   const body = decodeBase64((request.query.get('d') ?? '').replaceAll(' ', '+'));
   if (body && areEvents(body)) {
     const { 'x-launchdarkly-tags': _tags, ...headers } = request.headers;
-    environment.events.analytics({
+    await environment.events.analytics({
       kind: credentialKind,
       credential,
       headers: { ...headers, 'content-type': 'application/json', 'x-launchdarkly-event-schema': IMAGE_SCHEMA },

@@ -2,8 +2,8 @@
 import type { IncomingMessage } from 'node:http';
 import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, type ZlibOptions } from 'node:zlib';
-import type { Budget } from '../common/budget.ts';
-import { Refusal, retryLater } from './reply.ts';
+import { type Holding, noMemory } from './body-memory.ts';
+import { Refusal } from './reply.ts';
 
 /**
  * How much beyond the limit is read and dropped before giving up: closing with unread bytes would reset the connection, and
@@ -11,71 +11,46 @@ import { Refusal, retryLater } from './reply.ts';
  */
 const DRAINED_BYTES = 8 * 1024 * 1024;
 
-/** Counts bytes that a request holds, until it is answered. Throws Refusal 503 if there is no room for them. */
-export type Hold = (bytes: number) => void;
-
-export interface Holding {
-  readonly hold: Hold;
-  /** The request is answered. */
-  release(): void;
-}
-
-/** What one request holds. */
-export function createHolding(budget: Budget): Holding {
-  let heldBytes = 0;
-  let released = false;
-  return {
-    hold(bytes) {
-      if (released || !budget.reserve(bytes))
-        throw new Refusal(503, 'too much memory is used for requests', retryLater());
-      heldBytes += bytes;
-    },
-    release() {
-      released = true;
-      budget.release(heldBytes);
-      heldBytes = 0;
-    },
-  };
-}
-
 /** So many pieces are joined to one: each takes about 100 bytes beside its content, and that may be one byte in chunked bodies. */
 const JOINED_PIECES = 256;
 
 /** Collects pieces and keeps at most `limitBytes`. */
 export interface Collector {
-  /** True when reading further is pointless. Throws Refusal 503. */
+  /** True when reading further is pointless. */
   add(piece: Buffer): boolean;
-  /** Throws Refusal 413. */
+  /** Throws Refusal: 413 above the limit, 503 without memory. */
   finish(): Buffer;
 }
 
-export function createCollector(limitBytes: number, hold: Hold): Collector {
+export function createCollector(limitBytes: number, memory: Pick<Holding, 'take'>): Collector {
   const joined: Buffer[] = [];
   const loose: Buffer[] = [];
   let sizeBytes = 0;
+  let hasRoom = true;
   return {
     add(piece) {
       sizeBytes += piece.length;
-      if (sizeBytes > limitBytes) {
-        joined.length = 0;
-        loose.length = 0;
-      } else {
-        hold(piece.length);
+      if (sizeBytes <= limitBytes && hasRoom) hasRoom = memory.take(piece.length);
+      if (sizeBytes <= limitBytes && hasRoom) {
         loose.push(piece);
         if (loose.length === JOINED_PIECES) joined.push(Buffer.concat(loose.splice(0)));
+      } else {
+        joined.length = 0;
+        loose.length = 0;
       }
       return sizeBytes > limitBytes + DRAINED_BYTES;
     },
     finish() {
       if (sizeBytes > limitBytes) throw tooLarge(limitBytes);
+      if (!hasRoom) throw noMemory();
       return Buffer.concat([...joined, ...loose], sizeBytes);
     },
   };
 }
 
 /** Rejects with Refusal: 413 above the limit, 400 if the client ended too early, 503 without memory. */
-export function collectBody(message: IncomingMessage, limitBytes: number, hold: Hold): Promise<Buffer> {
-  const collector = createCollector(limitBytes, hold);
+export function collectBody(message: IncomingMessage, limitBytes: number, memory: Holding): Promise<Buffer> {
+  const collector = createCollector(limitBytes, memory);
   return new Promise((resolve, reject) => {
     const finish = () => {
       try {
@@ -87,12 +62,7 @@ export function collectBody(message: IncomingMessage, limitBytes: number, hold: 
     const cutShort = () => reject(endedEarly());
     if (message.destroyed) return cutShort();
     message.on('data', (piece: Buffer) => {
-      try {
-        if (collector.add(piece)) finish();
-      } catch (error) {
-        message.pause();
-        reject(error);
-      }
+      if (collector.add(piece)) finish();
     });
     message.on('end', finish);
     message.on('error', cutShort);
@@ -114,41 +84,37 @@ const PIECE_BYTES = 64 * 1024;
 const ZLIB_BYTES = 48 * 1024;
 
 /**
- * Decompresses as `Content-Encoding` says, off the main thread, up to `limitBytes`. What it takes is held from the first byte on.
- * Rejects with Refusal: 400 for corrupt data, 413 above the limit, 415 for other encodings, 503 without memory.
+ * Decompresses as `Content-Encoding` says, off the main thread, up to `limitBytes`. Rejects with Refusal: 400 for corrupt
+ * data, 413 above the limit, 415 for other encodings, 503 without memory.
  */
 export async function unpackBody(
   bytes: Buffer,
   contentEncoding: string,
   limitBytes: number,
-  hold: Hold,
+  memory: Holding,
 ): Promise<Buffer> {
   const encoding = contentEncoding.trim().toLowerCase();
   if (encoding === '' || encoding === 'identity' || bytes.length === 0) return bytes;
-  const create = Object.hasOwn(unpackers, encoding) ? unpackers[encoding] : undefined;
-  if (!create)
+  const unpack = Object.hasOwn(unpackers, encoding) ? unpackers[encoding] : undefined;
+  if (!unpack)
     throw new Refusal(415, 'Content-Encoding must be gzip, deflate or br', { 'Accept-Encoding': 'gzip, deflate, br' });
-  hold(encoding === 'br' ? brotliWindowBytes(bytes) : ZLIB_BYTES);
-  const unpacking = create(bytes, { chunkSize: PIECE_BYTES });
-  const pieces: Buffer[] = [];
-  let sizeBytes = 0;
-  try {
-    unpacking.end(bytes);
-    for await (const piece of unpacking as AsyncIterable<Buffer>) {
-      sizeBytes += piece.length;
-      if (sizeBytes > limitBytes) throw tooLarge(limitBytes);
-      hold(piece.length);
-      pieces.push(piece);
+  return memory.inTurn(async () => {
+    if (!memory.take(encoding === 'br' ? brotliWindowBytes(bytes) : ZLIB_BYTES)) throw noMemory();
+    const collector = createCollector(limitBytes, memory);
+    try {
+      let sizeBytes = 0;
+      const unpacking = unpack(bytes, { chunkSize: PIECE_BYTES }).end(bytes);
+      for await (const piece of unpacking as AsyncIterable<Buffer>) {
+        collector.add(piece);
+        sizeBytes += piece.length;
+        // A few KB can become gigabytes.
+        if (sizeBytes > limitBytes) break;
+      }
+    } catch {
+      throw new Refusal(400, `the body is not valid ${encoding}, which Content-Encoding names, or it is incomplete`);
     }
-  } catch (error) {
-    if (error instanceof Refusal) throw error;
-    throw new Refusal(400, `the body is not valid ${encoding}, which Content-Encoding names, or it is incomplete`);
-  }
-  // One piece needs no second copy while it is joined.
-  const [only] = pieces;
-  if (pieces.length === 1 && only) return only;
-  hold(sizeBytes);
-  return Buffer.concat(pieces, sizeBytes);
+    return collector.finish();
+  });
 }
 
 /** The size of the window is in the first bits of the stream (RFC 7932 section 9.1). */

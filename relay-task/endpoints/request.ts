@@ -1,5 +1,6 @@
 /** What handlers receive and answer. */
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Holding } from './body-memory.ts';
 import type { Selected } from './credentials.ts';
 import type { Reply } from './reply.ts';
 
@@ -8,17 +9,18 @@ export interface RouteRequest {
   readonly params: Readonly<Record<string, string>>;
   readonly query: URLSearchParams;
   readonly headers: IncomingHttpHeaders;
+}
+
+/** A request of a route with a credential, which names the environment. */
+export interface EnvironmentRequest extends RouteRequest, Selected {
   /** The decompressed body. Call it once. Rejects with Refusal. */
   body(limitBytes: number): Promise<Buffer>;
   /** Counts bytes that are held until the request is answered. Throws Refusal 503 if there is no room for them. */
   hold(bytes: number): void;
 }
 
-/** What a request brings beside its head. */
-export type Brought = Pick<RouteRequest, 'body' | 'hold'>;
-
-/** A request of a route with a credential, which names the environment. */
-export interface EnvironmentRequest extends RouteRequest, Selected {}
+/** Reads the body of a request, decompressed; its bytes are taken from the memory. Call it once. Rejects with Refusal. */
+export type ReadBody = (limitBytes: number, memory: Holding) => Promise<Buffer>;
 
 /** May reject or throw: a Refusal is answered with its reply; anything else is logged and answered with 500. */
 export type Handler<Request extends RouteRequest = EnvironmentRequest> = (request: Request) => Reply | Promise<Reply>;

@@ -11,11 +11,12 @@ import { type Budget, createBudget } from '../common/budget.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { readBareBody } from './bare-body.ts';
+import type { Holding } from './body-memory.ts';
 import { trackConnections } from './connections.ts';
 import { createDispatcher, type Decision, type Dispatcher, type Exchange } from './dispatch.ts';
 import { cutIfUnread, type Patience } from './patience.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
-import { collectBody, createHolding, type Hold, unpackBody } from './request-body.ts';
+import { collectBody, unpackBody } from './request-body.ts';
 import { refuseHead } from './request-head.ts';
 import type { Route, RoutesOptions } from './routes.ts';
 import type { Services } from './services.ts';
@@ -86,11 +87,11 @@ const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 
 /** Throws RelayError CERTIFICATE_INVALID. */
 export function createRelayServer(options: RelayServerOptions): RelayServer {
   const { log, tls, requestTimeoutMs = 30_000, patience = DEFAULT_PATIENCE } = options;
-  const dispatcher = createDispatcher(options);
+  const { memory = unlimited() } = options;
+  const dispatcher = createDispatcher({ ...options, memory: memory.bodies });
   const listener = { ...listenerOptions(options, dispatcher), requestTimeout: requestTimeoutMs };
   const secureServer = tls && createHttpsServer({ ...listener, ...checked(tls), handshakeTimeout: HANDSHAKE_MS });
   const server = (secureServer as Server | undefined) ?? createHttpServer(listener);
-  const { memory = unlimited() } = options;
   const connections = trackConnections(server, { budget: memory.connections, tls: tls !== undefined });
   if (options.maxConnections !== undefined) server.maxConnections = options.maxConnections;
   server.on('drop', () => options.refused?.());
@@ -111,12 +112,9 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
       return;
     }
     const exchange = dispatcher.begin(message);
-    const { hold, release } = createHolding(memory.bodies);
-    const decision = await dispatcher.decide(exchange, {
-      hold,
-      body: (limitBytes) => unpacked(collectBody(message, limitBytes, hold), message, limitBytes, hold),
-    });
-    release();
+    const decision = await dispatcher.decide(exchange, (limitBytes, holding) =>
+      unpacked(collectBody(message, limitBytes, holding), message, limitBytes, holding),
+    );
     const reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
     try {
       send(dispatcher.dress(reply, exchange), closing || isLast(message, reply));
@@ -145,15 +143,10 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
       return;
     }
     const exchange = dispatcher.begin(message);
-    const { hold, release } = createHolding(memory.bodies);
-    const decision = await dispatcher.decide(exchange, {
-      hold,
-      body: (limitBytes) => {
-        const limits = { limitBytes, timeoutMs: requestTimeoutMs, hold };
-        return unpacked(readBareBody(socket, head, message, limits), message, limitBytes, hold);
-      },
+    const decision = await dispatcher.decide(exchange, (limitBytes, holding) => {
+      const limits = { limitBytes, timeoutMs: requestTimeoutMs, memory: holding };
+      return unpacked(readBareBody(socket, head, message, limits), message, limitBytes, holding);
     });
-    release();
     try {
       let reply = 'reply' in decision ? decision.reply : undefined;
       if ('opening' in decision && !socket.destroyed) {
@@ -286,9 +279,9 @@ async function unpacked(
   bytes: Promise<Buffer>,
   { headers }: IncomingMessage,
   limitBytes: number,
-  hold: Hold,
+  memory: Holding,
 ): Promise<Buffer> {
-  return unpackBody(await bytes, headers['content-encoding'] ?? '', limitBytes, hold);
+  return unpackBody(await bytes, headers['content-encoding'] ?? '', limitBytes, memory);
 }
 
 function ignore(): void {}

@@ -49,15 +49,18 @@ export function createEnvironmentEvents(
     return holder;
   }
 
-  const take = (what: 'analytics' | 'diagnostic') => (delivery: EventDelivery) =>
-    closed ? parts.tooLate() : holderOf(delivery).events[what](delivery);
-
   return {
     get closed() {
       return closed;
     },
-    analytics: take('analytics'),
-    diagnostic: take('diagnostic'),
+    async analytics(delivery) {
+      if (closed) parts.tooLate();
+      else await holderOf(delivery).events.analytics(delivery);
+    },
+    diagnostic(delivery) {
+      if (closed) parts.tooLate();
+      else holderOf(delivery).events.diagnostic(delivery);
+    },
     flush() {
       const now = performance.now();
       for (const [id, { events, usedAt }] of holders) {

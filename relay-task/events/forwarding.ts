@@ -1,6 +1,8 @@
 /** Forwards SDK events to LaunchDarkly. */
 import type { Registry } from 'prom-client';
-import { type Budget, createBudget } from '../common/budget.ts';
+import { type Budget, createBudget, createShare } from '../common/budget.ts';
+import { oncePerReason } from '../common/once-per-reason.ts';
+import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { createCourier } from './courier.ts';
@@ -68,11 +70,15 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
     changed: meter.queued,
   });
   const places = createPlaces({ each: options.maxInFlight ?? 8, together: options.maxInFlightTogether ?? 64 });
+  const bodies = createTurnstile({ maxInside: 1 });
   const open = new Set<EnvironmentEvents>();
   const timer = setInterval(() => {
     for (const environment of open) environment.flush();
   }, options.flushIntervalMs ?? 5_000);
   timer.unref();
+  const tellFailure = oncePerReason((reason) => log.error('Cannot read a body of events; it was dropped', { reason }));
+  const failed = (error: unknown) =>
+    tellFailure(error instanceof Error ? (error.stack ?? error.message) : String(error));
 
   function openCredential(of: CredentialEventsOptions): CredentialEvents {
     const { name } = of;
@@ -90,18 +96,21 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
     return createCredentialEvents(of, {
       capacity: options.capacity ?? 1_000,
       maxPayloadBytes: options.maxPayloadBytes ?? 4 * 1_024 ** 2,
-      budget,
+      // Events that came with one credential must not take the room of all others.
+      budget: createShare(budget),
       courier,
+      bodies,
       meter,
       timings,
       random,
       ...createTeller(log, name),
+      failed,
     });
   }
 
   function discarding({ name }: EnvironmentEventsOptions): EnvironmentEvents {
     const drop = () => meter.dropped(name, 'offline', 1);
-    return { closed: false, analytics: drop, diagnostic: drop, flush() {}, close: async () => {} };
+    return { closed: false, analytics: async () => drop(), diagnostic: drop, flush() {}, close: async () => {} };
   }
 
   return {

@@ -4,7 +4,8 @@
  */
 
 import type { Budget } from '../common/budget.ts';
-import { elementsOf } from '../common/json-text.ts';
+import { elementsIn } from '../common/json-elements.ts';
+import { inSlices } from '../common/slices.ts';
 import type { Step, Verdict } from './courier.ts';
 import type { Summary } from './summary.ts';
 
@@ -29,6 +30,8 @@ export interface Queue {
   /** `performance.now()` of the last `add`. */
   readonly usedAt: number;
   readonly summary?: Summary | undefined;
+  /** How many more events it takes now. */
+  readonly room: number;
   /** Takes the JSON texts of events. Drops the newest ones that do not fit. */
   add(events: readonly string[]): void;
   /** Sends what is queued, after the payloads that are being sent, unless those hang. */
@@ -152,10 +155,13 @@ export function createQueue(options: QueueOptions): Queue {
     }
     const isDivisible = verdict === 'too-large' || (verdict === 'rejected' && rejections < MOST_REJECTIONS);
     if (!isDivisible || events === 1) return dropped(verdict, events);
-    const elements = elementsOf(json.toString());
-    const middle = Math.ceil(elements.length / 2);
-    for (const half of [elements.slice(0, middle), elements.slice(middle)])
-      await send(Buffer.from(`[${half.join(',')}]`), half.length, flight, rejections + Number(verdict === 'rejected'));
+    const left = Math.ceil(events / 2);
+    const halves = await inSlices(splitBefore(json, left));
+    for (const [half, count] of [
+      [halves[0], left],
+      [halves[1], events - left],
+    ] as const)
+      await send(half, count, flight, rejections + Number(verdict === 'rejected'));
   }
 
   function start() {
@@ -171,12 +177,31 @@ export function createQueue(options: QueueOptions): Queue {
       return usedAt;
     },
     summary,
+    get room() {
+      return capacity - waitingEvents;
+    },
     add,
     flush: start,
     async drained() {
       while (flights.size > 0) await Promise.all(Array.from(flights, ({ landed }) => landed));
     },
   };
+}
+
+/** Two arrays: the elements before the one with this index, and the others. */
+function* splitBefore(array: Buffer, index: number): Generator<void, readonly [Buffer, Buffer]> {
+  let seen = 0;
+  let end = 1;
+  for (const range of elementsIn(array)) {
+    if (!range) yield;
+    else if (seen++ === index) return [enclosed(array.subarray(1, end)), enclosed(array.subarray(range.from, -1))];
+    else end = range.to;
+  }
+  return [array, enclosed(Buffer.alloc(0))];
+}
+
+function enclosed(elements: Buffer): Buffer {
+  return Buffer.concat([Buffer.from('['), elements, Buffer.from(']')]);
 }
 
 /** As one JSON array. */

@@ -33,14 +33,18 @@ export function createQueues(create: (about: Metadata) => EventQueue): Queues {
     return queue;
   }
 
-  function hasRoom(): boolean {
+  /** `shared`: the queue to use otherwise, which does not make room for itself. */
+  function hasRoom(shared: string): boolean {
     if (queues.size < MOST_QUEUES) return true;
-    for (const [key, queue] of queues) if (queue.idle) return queues.delete(key);
+    for (const [key, queue] of queues) if (queue.idle && key !== shared) return queues.delete(key);
     return false;
   }
 
   return {
-    find: (about) => open(queues.has(queueKey(about)) || hasRoom() ? about : plainMetadata(about)),
+    find(about) {
+      const plain = plainMetadata(about);
+      return open(queues.has(queueKey(about)) || hasRoom(queueKey(plain)) ? about : plain);
+    },
     all: () => queues.values(),
     sweep(idleMs) {
       const now = performance.now();

@@ -1,4 +1,4 @@
-import { createBudget } from '../../../relay-task/common/budget.ts';
+import { createBudget, createShare } from '../../../relay-task/common/budget.ts';
 
 test('a budget reserves up to its limit and gives back what is released', () => {
   const seen: number[] = [];
@@ -24,4 +24,20 @@ test('a part of a budget holds no more than itself, and its parts together no mo
   a.release(7);
   expect(b.reserve(4)).toBe(true);
   expect(whole.usedBytes).toBe(4);
+});
+
+test('a share of a budget is what is still free, or a part of it, so that something is left for the next', () => {
+  const whole = createBudget(120);
+  const fill = (part?: number) => {
+    const share = createShare(whole, part);
+    while (share.reserve(1));
+    return share;
+  };
+  const first = fill();
+  expect(first.usedBytes).toBe(60);
+  expect(fill(0.5).usedBytes).toBe(20);
+  expect(fill().usedBytes).toBe(20);
+  first.release(60);
+  expect(first.reserve(40)).toBe(true);
+  expect(whole.usedBytes).toBe(80);
 });

@@ -34,7 +34,7 @@ test.each([
   ['deflate', deflateSync],
   ['br', brotliCompressSync],
 ] as const)('a small body in %s that becomes a large one is stopped where the memory ends', async (encoding, pack) => {
-  const { port, bodies, environment } = await start(8 * MIB);
+  const { port, bodies, environment } = await start(16 * MIB);
   const body = pack(Buffer.alloc(60 * MIB, '{},'));
   expect(body.length).toBeLessThan(MIB / 4);
   const answer = await events(port, body, encoding);
@@ -47,7 +47,7 @@ test.each([
 });
 
 test('the window of a brotli body counts', async () => {
-  const { port } = await start(2 * MIB);
+  const { port } = await start(6 * MIB);
   const packed = (windowBits: number) =>
     brotliCompressSync('[{"kind":"identify"}]', { params: { [constants.BROTLI_PARAM_LGWIN]: windowBits } });
   for (const windowBits of [10, 16, 17, 20]) {
@@ -63,7 +63,7 @@ test.each([
   ['/sdk/evalx/64a0/context', context, '200'],
   ['/eval/64a0', context, '200'],
 ])('a body for %s that arrives slowly holds its part, and is answered', async (path, body, status) => {
-  const { port, bodies } = await start(60_000);
+  const { port, bodies } = await start(120_000);
   const head = (length: number, more = '') =>
     `POST ${path} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: ${length}\r\n${more}\r\n`;
   const slow = connect(port, '127.0.0.1');
@@ -75,7 +75,7 @@ test.each([
   const padding = ' '.repeat(50_000);
   slow.write(head(padding.length + body.length) + padding);
   await eventually(() => expect(bodies.usedBytes).toBe(padding.length));
-  const refused = await say(port, head(20_000, 'Connection: close\r\n') + padding.slice(0, 20_000));
+  const refused = await say(port, head(30_000, 'Connection: close\r\n') + padding.slice(0, 30_000));
   expect(refused).toContain('503 Service Unavailable');
   expect(refused).toMatch(/Retry-After: \d/);
   slow.write(body);
@@ -87,7 +87,7 @@ test.each([
   ['/events/bulk/64a0', 'never comes'],
   ['/eval/64a0', 'never comes'],
 ])('a client of %s whose body %s gives its part back when it is gone', async (path) => {
-  const { port, bodies } = await start(60_000);
+  const { port, bodies } = await start(120_000);
   const gone = connect(port, '127.0.0.1');
   behind(() => gone.destroy());
   gone.write(

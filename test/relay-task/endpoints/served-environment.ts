@@ -88,7 +88,7 @@ export function createTestEnvironment(memory: Memory): TestEnvironment {
     ttlMs: 0,
     events: {
       closed: false,
-      analytics: (events) => void delivered.push({ to: 'analytics', ...events }),
+      analytics: async (events) => void delivered.push({ to: 'analytics', ...events }),
       diagnostic: (events) => void delivered.push({ to: 'diagnostic', ...events }),
     },
     evaluations: 0,

@@ -56,6 +56,20 @@ test('all queues together stay within their memory limit and release memory afte
   expect(launchDarkly.taken().length).toBeGreaterThan(20);
 });
 
+test('a flood of events with one credential leaves memory for the events of the others', async () => {
+  const launchDarkly = await startLaunchDarkly(({ path }) => (path === '/bulk' ? 202 : 503));
+  const { intake, measured } = startEnvironment(launchDarkly.uri, { maxBytes: 50_000 });
+  const large = (id: number) => [custom(id, { data: 'x'.repeat(1_000) })];
+  for (let id = 0; id < 100; id++) send(intake, large(id), { kind: 'environmentId' });
+  const lost = await measured('relay_events_dropped_total', { reason: 'memory' });
+  expect(lost).toBeGreaterThan(50);
+  for (let id = 0; id < 5; id++) send(intake, large(id));
+  await eventually(() =>
+    expect(launchDarkly.taken('/bulk')).toEqual(Array.from({ length: 5 }, (_, id) => large(id)[0])),
+  );
+  expect(await measured('relay_events_dropped_total', { reason: 'memory' })).toBe(lost);
+});
+
 test('a thousand different tags create no more queues than allowed, and lose no event', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 20 });

@@ -53,7 +53,7 @@ async function evaluate(random: () => number, withHints: (flag: string) => boole
   const official: Event[] = [];
   const collector = await startInbound({
     closed: false,
-    analytics: ({ body }) => void official.push(...(JSON.parse(body.toString()) as Event[])),
+    analytics: async ({ body }) => void official.push(...(JSON.parse(body.toString()) as Event[])),
     diagnostic() {},
   });
   const client = init('sdk-of-the-client', {

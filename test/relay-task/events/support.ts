@@ -159,8 +159,12 @@ export interface Sending {
 }
 
 /** Passes a request on as the endpoints do. */
-export function send(intake: EventIntake, body: unknown, { kind = 'sdkKey', schema = 4, headers }: Sending = {}): void {
-  intake.analytics({
+export function send(
+  intake: EventIntake,
+  body: unknown,
+  { kind = 'sdkKey', schema = 4, headers }: Sending = {},
+): Promise<void> {
+  return intake.analytics({
     kind,
     credential: kind === 'environmentId' ? ENVIRONMENT_ID : 'sdk-of-the-client',
     headers: { ...(schema !== undefined && { 'x-launchdarkly-event-schema': String(schema) }), ...headers },

@@ -1,0 +1,74 @@
+/** Memory of request bodies, counted while they arrive, are decompressed and are read. */
+import { type Budget, createShare } from '../common/budget.ts';
+import { createTurnstile, type Turnstile } from '../common/turnstile.ts';
+import { Refusal, retryLater } from './reply.ts';
+
+/** One body's memory. */
+export interface Holding {
+  /** False: there is no room for so many more bytes. */
+  take(bytes: number): boolean;
+  /** Runs a job that takes memory when no other one of this user does: together, none of them might get enough. */
+  inTurn: Turnstile['run'];
+  /** The request is answered: gives everything back. */
+  release(): void;
+}
+
+export interface BodyMemory {
+  /** `user`: who must not take the room of all others. */
+  open(user: string): Holding;
+}
+
+interface Shares {
+  readonly small: Budget;
+  readonly large: Budget;
+  readonly turns: Turnstile;
+}
+
+/** What a body holds up to here counts as small, so that large bodies leave room for small ones of the same user. */
+const SMALL_BYTES = 64 * 1024;
+
+export function createBodyMemory(whole: Budget): BodyMemory {
+  /** Of those who hold something. */
+  const shares = new Map<string, Shares>();
+
+  const sharesOf = (user: string): Shares => {
+    const known = shares.get(user) ?? {
+      small: createShare(whole),
+      large: createShare(whole, 0.5),
+      turns: createTurnstile({ maxInside: 1 }),
+    };
+    shares.set(user, known);
+    return known;
+  };
+
+  return {
+    open(user) {
+      let small = 0;
+      let large = 0;
+      return {
+        inTurn: (job) => sharesOf(user).turns.run(job),
+        take(bytes) {
+          const own = sharesOf(user);
+          const size = small + bytes <= SMALL_BYTES ? 'small' : 'large';
+          if (!own[size].reserve(bytes)) return false;
+          if (size === 'small') small += bytes;
+          else large += bytes;
+          return true;
+        },
+        release() {
+          const own = shares.get(user);
+          if (!own) return;
+          own.small.release(small);
+          own.large.release(large);
+          small = 0;
+          large = 0;
+          if (own.small.usedBytes === 0 && own.large.usedBytes === 0) shares.delete(user);
+        },
+      };
+    },
+  };
+}
+
+export function noMemory(): Refusal {
+  return new Refusal(503, 'the relay is reading too many large bodies', retryLater());
+}

@@ -1,0 +1,123 @@
+/** Reads a request body in slices: a body of 10 MiB of tiny events would otherwise hold the event loop for seconds. */
+import { isUtf8 } from 'node:buffer';
+import { isObject } from '../common/json.ts';
+import { type ElementRange, elementsIn } from '../common/json-elements.ts';
+import { OPEN_BRACE } from '../common/json-text.ts';
+import { parseInSlices } from '../common/sliced-json.ts';
+import { type IncomingEvent, parseObject } from './incoming.ts';
+import type { EventQueue } from './queues.ts';
+import { fieldsOf } from './tracking.ts';
+
+/** Where the parts of a body go. */
+export interface Sink {
+  /** Asked again after each pause, since a queue may have been removed meanwhile. */
+  queue(): EventQueue;
+  /** The JSON texts to be sent for these events. */
+  outgoing(events: readonly IncomingEvent[], queue: EventQueue): readonly string[];
+  received(events: number): void;
+  dropped(reason: 'malformed' | 'too-large' | 'capacity', events: number): void;
+  /** The whole body is one. */
+  diagnostic(): void;
+}
+
+/** An event above this is dropped. */
+export const MAX_EVENT_BYTES = 1024 * 1024;
+/** The same where the relay summarises, which takes an event apart in one go. */
+const MAX_SUMMARISED_BYTES = 256 * 1024;
+/** What is parsed in one go. */
+const PARSED_BYTES = 128 * 1024;
+/** `{"kind":"x"}`; what is shorter is no event, and need not be parsed. */
+const LEAST_EVENT_BYTES = 12;
+/** So much is collected before it goes into the queue. */
+const COLLECTED_BYTES = 1024 * 1024;
+
+/** Between two yields, other work may run; a body of some KB is taken in without any. */
+export function* takeIn(body: Buffer, sink: Sink): Generator<void, void> {
+  const kind = isUtf8(body) ? yield* whatIs(body) : 'malformed';
+  if (kind === 'diagnostic') return sink.diagnostic();
+  if (kind === 'malformed') {
+    sink.received(1);
+    return sink.dropped('malformed', 1);
+  }
+  yield* takeElements(body, sink);
+}
+
+/** An SDK that failed to send a diagnostic event retries it on the path of the others. */
+function* whatIs(body: Buffer): Generator<void, 'events' | 'diagnostic' | 'malformed'> {
+  if (body.subarray(0, PARSED_BYTES).toString('latin1').trimStart().charCodeAt(0) === OPEN_BRACE) {
+    const { kind } = fieldsOf(body.length <= PARSED_BYTES ? parseObject(body) : undefined);
+    return typeof kind === 'string' && kind.startsWith('diagnostic') ? 'diagnostic' : 'malformed';
+  }
+  const elements = elementsIn(body);
+  for (;;) {
+    const { done, value } = elements.next();
+    if (done) return value ? 'events' : 'malformed';
+    if (!value) yield;
+  }
+}
+
+function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
+  let queue = sink.queue();
+  const maxBytes = queue.summary ? MAX_SUMMARISED_BYTES : MAX_EVENT_BYTES;
+  let elements = 0;
+  const lost = { malformed: 0, 'too-large': 0, capacity: 0 };
+  let events: IncomingEvent[] = [];
+  let texts: string[] = [];
+  let textBytes = 0;
+
+  const prepare = () => {
+    for (const text of events.length > 0 ? sink.outgoing(events, queue) : []) {
+      texts.push(text);
+      textBytes += text.length;
+    }
+    events = [];
+  };
+  const hand = () => {
+    prepare();
+    if (texts.length > 0) queue.add(texts);
+    texts = [];
+    textBytes = 0;
+  };
+  const isFull = () => queue.room <= texts.length + events.length;
+
+  for (const range of elementsIn(body)) {
+    if (!range) {
+      prepare();
+      if (textBytes >= COLLECTED_BYTES) hand();
+      yield;
+      queue = sink.queue();
+      continue;
+    }
+    elements += 1;
+    if (!queue.summary && isFull()) hand();
+    const event = !queue.summary && isFull() ? 'capacity' : yield* readEvent(body, range, maxBytes);
+    if (typeof event === 'string') lost[event] += 1;
+    else events.push(event);
+  }
+  hand();
+  sink.received(elements);
+  for (const reason of ['malformed', 'too-large', 'capacity'] as const)
+    if (lost[reason] > 0) sink.dropped(reason, lost[reason]);
+}
+
+/** LaunchDarkly rejects a whole batch for one invalid event, and an event without a kind is none. */
+function* readEvent(
+  body: Buffer,
+  { from, to }: ElementRange,
+  maxBytes: number,
+): Generator<void, IncomingEvent | 'malformed' | 'too-large'> {
+  if (to - from < LEAST_EVENT_BYTES) return 'malformed';
+  if (to - from > maxBytes) return 'too-large';
+  const bytes = body.subarray(from, to);
+  const value = to - from <= PARSED_BYTES ? parseObject(bytes) : yield* parseLarge(bytes);
+  if (!isObject(value) || typeof value.kind !== 'string' || value.kind === '') return 'malformed';
+  return { fields: value, text: bytes.toString() };
+}
+
+function* parseLarge(bytes: Buffer): Generator<void, unknown> {
+  try {
+    return yield* parseInSlices(bytes);
+  } catch {
+    return undefined;
+  }
+}

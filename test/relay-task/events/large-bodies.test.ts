@@ -1,0 +1,139 @@
+/** Bodies that would hold the event loop, and what fails while they are read. */
+import { eventually } from '../../support/eventually.ts';
+import { countSlicedTurns } from '../../support/sliced-turns.ts';
+import { custom, type Event, send, startEnvironment, startForwarding, startLaunchDarkly, user } from './support.ts';
+
+const NEVER = 3_600_000;
+const keys = (events: readonly Event[]) => events.map(({ key }) => key);
+const arrayOf = (element: string, count: number) => Buffer.from(`[${Array(count).fill(element).join(',')}]`);
+
+async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
+  const counted = countSlicedTurns();
+  await work();
+  counted.stop();
+  return counted.turns;
+}
+
+test('a body of a million empty objects is read in slices, and each counts as malformed', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER });
+  const turns = await turnsDuring(() => send(intake, arrayOf('{}', 1_000_000)));
+  expect(turns).toBeGreaterThan(20);
+  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1_000_000);
+  expect(await measured('relay_events_received_total')).toBe(1_000_000);
+  expect(launchDarkly.requests).toEqual([]);
+});
+
+test('a body of one string of 10 MiB is read in slices', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured } = startEnvironment(launchDarkly.uri);
+  const turns = await turnsDuring(() => send(intake, `["${'x'.repeat(10 * 1024 * 1024)}"]`));
+  expect(turns).toBeGreaterThan(50);
+  expect(await measured('relay_events_dropped_total', { reason: 'too-large' })).toBe(1);
+});
+
+test('20,000 events of an SDK that does not summarise are summarised in slices', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER });
+  const events = Array.from({ length: 20_000 }, (_, id) => ({
+    kind: 'feature',
+    creationDate: 1 + id,
+    key: `flag-${id % 7}`,
+    version: 1,
+    variation: 0,
+    value: true,
+    user: { key: 'alice' },
+  }));
+  const turns = await turnsDuring(() => send(intake, events, { schema: 2 }));
+  expect(turns).toBeGreaterThan(10);
+  await forwarding.close(60_000);
+  const [index, summary] = launchDarkly.taken() as [
+    Event,
+    { features: Record<string, { counters: { count: number }[] }> },
+  ];
+  expect(index.kind).toBe('index');
+  const counts = Object.values(summary.features).map(({ counters }) => counters[0]?.count ?? 0);
+  expect(counts.reduce((sum, count) => sum + count, 0)).toBe(20_000);
+  expect(await measured('relay_events_dropped_total')).toBe(0);
+});
+
+test('only an event above 1 MiB is lost, and one of almost 1 MiB is sent as it is', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured, lines } = startEnvironment(launchDarkly.uri);
+  const large = custom('large', { data: 'ü'.repeat(500_000) });
+  const tooLarge = custom('too-large', { data: 'x'.repeat(1024 * 1024) });
+  await send(intake, [custom(1), tooLarge, large, custom(2)]);
+  await eventually(() => expect(launchDarkly.taken()).toEqual([custom(1), large, custom(2)]));
+  expect(await measured('relay_events_dropped_total', { reason: 'too-large' })).toBe(1);
+  expect(lines.filter((line) => line.startsWith('Events were dropped'))).toEqual([
+    expect.stringContaining('"reason":"too-large"'),
+  ]);
+});
+
+test('elements that are no events cost only themselves', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured } = startEnvironment(launchDarkly.uri);
+  const filler = JSON.stringify(custom('filler', { data: 'x'.repeat(100_000) }));
+  const wrong = [
+    '{}',
+    '{"kind":""}',
+    '{"key":"no-kind"}',
+    '{"kind":1,"key":"x"}',
+    'null',
+    '"kind"',
+    '[1,2]',
+    '{"kind":"x",}',
+  ];
+  await send(intake, `[${[filler, ...wrong, filler].join(',')}]`);
+  await eventually(() => expect(keys(launchDarkly.taken())).toEqual(['event-filler', 'event-filler']));
+  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(wrong.length);
+});
+
+test('a large body that is cut short is malformed as a whole', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured } = startEnvironment(launchDarkly.uri);
+  await send(intake, `${JSON.stringify(Array.from({ length: 3_000 }, (_, id) => custom(id))).slice(0, -1)} `);
+  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1);
+  expect(await measured('relay_events_queue_bytes')).toBe(0);
+});
+
+test('what fails in a body costs that body, is logged once and counted', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { forwarding, lines, measured } = startForwarding(launchDarkly.uri);
+  const intake = forwarding.environment({
+    name: 'production',
+    senderOf: (_, credential) => credential,
+    flag() {
+      throw new Error('no flags today');
+    },
+  });
+  const feature = { kind: 'feature', creationDate: 1, key: 'f', version: 1, value: 1, context: user('a') };
+  await send(intake, [feature], { schema: 1 });
+  await send(intake, [feature], { schema: 1 });
+  await send(intake, [custom(1)]);
+  await eventually(() => expect(keys(launchDarkly.taken())).toContain('event-1'));
+  expect(lines.filter((line) => line.includes('no flags today'))).toHaveLength(1);
+  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(2);
+});
+
+test('closing waits for a body that is still being read', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, {
+    capacity: 50_000,
+    flushIntervalMs: NEVER,
+  });
+  const counted = countSlicedTurns();
+  let read = false;
+  void send(
+    intake,
+    Array.from({ length: 3_000 }, (_, id) => custom(id)),
+  ).then(() => {
+    read = true;
+  });
+  expect(read).toBe(false);
+  await forwarding.close(60_000);
+  counted.stop();
+  expect(read).toBe(true);
+  expect(launchDarkly.taken()).toHaveLength(3_000);
+  expect(await measured('relay_events_dropped_total')).toBe(0);
+});
