@@ -156,6 +156,13 @@ test('a pattern that takes V8 exponential time is decided at once', () => {
   expect(compileRe2('^(a+)+$')?.test(`${'a'.repeat(100_000)}!`)).toBe(false);
 });
 
+test('a text that is too long for a pattern does not match, and every text of a thousand characters is searched', () => {
+  const ends = compileRe2('b$')!;
+  expect([64 * 1024, 4 * 1024 * 1024].map((length) => ends.test(`${'a'.repeat(length)}b`))).toEqual([true, false]);
+  const words = compileRe2(Array.from({ length: 2_000 }, (_, i) => `word${i}x`).join('|'))!;
+  expect([900, 64 * 1024].map((length) => words.test(`${'a'.repeat(length)}word1999x`))).toEqual([true, false]);
+});
+
 const evaluate = (flag: object, context: unknown, segments: Items = {}) =>
   answerTo({
     id: '',
