@@ -256,6 +256,11 @@ export interface ClientView {
    * with undefined when they are not known yet (see `BigSegments.load`). Never rejects.
    */
   prepare(context: Context, options?: LoadOptions): Promise<Memberships | undefined> | undefined;
+  /**
+   * Compiles flags in slices if many are not compiled yet, as after a start; undefined otherwise. Evaluating without it compiles them in
+   * one turn of the event loop. Never rejects.
+   */
+  compile(): Promise<void> | undefined;
   /** Whether these memberships are all that an evaluation of this context needs now. */
   isPrepared(context: Context, memberships: Memberships | undefined): boolean;
   /** `memo`: what evaluations for this context share within one turn of the event loop. Undefined: no such flag for this audience. */

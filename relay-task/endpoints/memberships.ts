@@ -1,4 +1,4 @@
-/** Memberships in Big Segments for the answer to one request. */
+/** Compiled flags, and memberships in Big Segments, for the answer to one request. */
 import type { Context } from '../../lib/evaluation/index.ts';
 import type { Memberships } from '../ports.ts';
 import { notYetReply, type Reply } from './reply.ts';
@@ -9,6 +9,8 @@ export async function prepare(
   { name, clientView }: ServedEnvironment,
   context: Context,
 ): Promise<{ readonly memberships: Memberships | undefined } | { readonly reply: Reply }> {
+  const compiling = clientView.compile();
+  if (compiling) await compiling;
   let memberships: Memberships | undefined;
   // Again if a Big Segment of another context kind arrived meanwhile.
   while (!clientView.isPrepared(context, memberships)) {

@@ -14,6 +14,7 @@ import {
 } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { compileRe2 } from '../common/re2.ts';
+import { inSlices } from '../common/slices.ts';
 import type { BigSegments, ClientView, CredentialKind, FailedItem, Memberships, RefusedPattern } from '../ports.ts';
 import { createDependencies } from './dependencies.ts';
 import { createClientView, mayBeSeen } from './evaluated.ts';
@@ -49,6 +50,8 @@ export interface Compiled {
   failedItems(): readonly FailedItem[];
 }
 
+/** So many are compiled within a few milliseconds. */
+const FEW_FLAGS = 50;
 /** Of a pattern, or of an error's message, which have no limit. */
 const SHOWN_CHARACTERS = 300;
 
@@ -153,6 +156,24 @@ export function createCompiled(
     return list;
   }
 
+  let compiling: Promise<void> | undefined;
+  function* compileAll(keys: readonly string[]): Generator<void, void> {
+    for (const key of keys) {
+      flag(key);
+      yield;
+    }
+  }
+  function compileInSlices(): Promise<void> | undefined {
+    // With a list, all are compiled.
+    if (compiling || listed.size > 0) return compiling;
+    const keys = Array.from(view.items('features'), ({ key }) => key).filter((key) => !flags.has(key));
+    if (keys.length <= FEW_FLAGS) return undefined;
+    compiling = inSlices(compileAll(keys)).finally(() => {
+      compiling = undefined;
+    });
+    return compiling;
+  }
+
   const usersOfBigSegments = () =>
     dependencies.usersOf(unbounded.segments().map(({ key }) => ({ kind: 'segments', key })));
 
@@ -176,6 +197,7 @@ export function createCompiled(
     clientView: createClientView({
       flag,
       flags: flagsFor,
+      compile: compileInSlices,
       evaluateFlag,
       onFailed: (key, error) => fail('features', key, error),
       bigSegments,

@@ -20,6 +20,7 @@ export interface ClientViewOptions {
   /** Live flags that the audience may see. */
   flags(audience: CredentialKind): readonly Flag[];
   evaluateFlag(flag: Flag, context: Context, memberships: Memberships | undefined, memo: Memo | undefined): FlagResult;
+  compile(): Promise<void> | undefined;
   /** Evaluating the flag, or writing its value, threw. */
   onFailed(flagKey: string, error: unknown): void;
   readonly bigSegments?: BigSegments | undefined;
@@ -137,6 +138,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
   }
 
   return {
+    compile: options.compile,
     prepare(context, how) {
       const keys = keysOf(context);
       return keys.size > 0 ? bigSegments?.load([...keys], how) : undefined;

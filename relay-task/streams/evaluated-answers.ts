@@ -149,6 +149,10 @@ function createPreparation(clientView: ClientView) {
   let lookups = 0;
   /** Loads the subject's memberships in Big Segments; undefined if it needs none. Resolves with false if none can be had. */
   const prepare = (subject: Subject): Promise<boolean> | undefined => {
+    const compiling = clientView.compile();
+    return compiling ? compiling.then(() => load(subject) ?? true) : load(subject);
+  };
+  const load = (subject: Subject): Promise<boolean> | undefined => {
     const lookup = ++lookups;
     return clientView
       .prepare(subject.context.read(), { patient: true, known: subject.memberships })

@@ -57,6 +57,7 @@ export function createTestEnvironment(memory: Memory): TestEnvironment {
     view,
     refused: false,
     clientView: {
+      compile: () => undefined,
       prepare: () => environment.bigSegment?.wait(),
       isPrepared: (_context, memberships) => !environment.bigSegment || memberships !== undefined,
       evaluateOne(key, context, { audience, withReasons }) {

@@ -307,3 +307,27 @@ test('a long pattern that RE2 refuses is cut in the log and in the status', () =
   one('f', 'sdkKey', false, withEmail('a@good'));
   expect(environment.refusedPatterns()).toEqual([{ kind: 'features', key: 'f', pattern: `(?=${'a'.repeat(297)}` }]);
 });
+
+test('many flags that nobody has needed yet are compiled in slices, once for all who wait', async () => {
+  const flags = Array.from({ length: 10_000 }, (_, i) => ruled(`f${i}`, matching('(?=a)')));
+  const { environment, keys } = start(flags);
+  const { clientView } = environment;
+  let turns = 0;
+  const count = () => {
+    turns += 1;
+    turning = setImmediate(count);
+  };
+  let turning = setImmediate(count);
+  const compiling = clientView.compile();
+  expect(clientView.compile()).toBe(compiling);
+  expect(environment.refusedPatterns().length).toBeLessThan(10_000);
+  await compiling;
+  clearImmediate(turning);
+  expect(turns).toBeGreaterThan(1);
+  expect(environment.refusedPatterns()).toHaveLength(10_000);
+  expect(clientView.compile()).toBeUndefined();
+  expect(keys('environmentId')).toHaveLength(10_000);
+  // One that changes is compiled with the evaluation.
+  environment.upsert({ ...ruled('f1', matching('(?=a)')), version: 2 }, 0);
+  expect(clientView.compile()).toBeUndefined();
+});
