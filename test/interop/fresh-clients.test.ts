@@ -70,7 +70,7 @@ const firstOf =
   };
 
 const sdks = [
-  { name: 'Node', few: 40, firstValue: firstOfNode },
+  { name: 'Node', few: 15, firstValue: firstOfNode },
   ...drivers.map(({ language, command }) => ({ name: language, few: 5, firstValue: command && firstOf(command) })),
 ];
 

@@ -78,7 +78,7 @@ describe('an encoded body', () => {
           expect(snapshot).toMatchObject({ rev, base: rev, bank: 1, problem: undefined });
         },
       ),
-      runs(60, 5000),
+      runs(30, 5000),
     );
   });
 
@@ -92,7 +92,7 @@ describe('an encoded body', () => {
         const other = [...all].sort(() => random() - 0.5);
         expect(await encode(other)).toEqual(await encode(all));
       }),
-      runs(40, 3000),
+      runs(20, 3000),
     );
   });
 
@@ -166,7 +166,7 @@ describe('an encoded body', () => {
 
   it('is deflated by zlib’s threads, block by block, and other work runs between the blocks', async () => {
     const onThisThread = jest.spyOn(zlib, 'deflateRawSync');
-    const all = generateEnvironment(3000, 7);
+    const all = generateEnvironment(1500, 7);
     let turns = 0;
     let ended = false;
     const turn = () => {
@@ -177,7 +177,7 @@ describe('an encoded body', () => {
     const written = await encodeBody({ prefix: '', items: all, rev, bank: 0 });
     ended = true;
     const count = blocksOf(written).length;
-    expect(count).toBeGreaterThan(30);
+    expect(count).toBeGreaterThan(15);
     expect(onThisThread).not.toHaveBeenCalled();
     // Two blocks at a time, and the answer of a thread takes a turn of the event loop.
     expect(turns).toBeGreaterThanOrEqual(count / 2);
@@ -271,7 +271,7 @@ describe('a forged body', () => {
           for (const one of reading.snapshot.items()) expect(typeof one.json).toBe('string');
         },
       ),
-      runs(100, 20_000),
+      runs(50, 20_000),
     );
   });
 });
@@ -287,7 +287,7 @@ describe('an encoded delta', () => {
         expect(byId(atBase(snapshot).items())).toEqual(byId(all));
         for (const one of changes) expect(snapshot.get(one.kind, one.key)).toEqual(one);
       }),
-      runs(40, 3000),
+      runs(20, 3000),
     );
   });
 

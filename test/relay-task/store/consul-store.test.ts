@@ -1,4 +1,5 @@
 import type { Store } from '../../../relay-task/ports.ts';
+import { transactionLimits } from '../../../relay-task/store/consul-compare-and-set.ts';
 import { createConsulStore } from '../../../relay-task/store/consul-store.ts';
 import { describeFlagStore, type StoreDatabase } from '../../contract/flag-store.ts';
 import { hasConsul, startConsul, startConsulAgent } from '../../support/consul-server.ts';
@@ -9,6 +10,7 @@ async function openOn(server: { address: string; close(): Promise<void> }): Prom
   const opened: Store[] = [];
   const folder = `${server.address}/v1/kv/env/`;
   return {
+    atOnce: transactionLimits.writes,
     async open(memory, writer) {
       const store = createConsulStore({
         ...{ address: server.address, prefix: 'env', writer, view: memory, log: silent, timings: quickReplica },

@@ -1,3 +1,4 @@
+import { inFlight } from '../../../relay-task/store/in-parallel.ts';
 import { describeFlagStore, type StoreDatabase } from '../../contract/flag-store.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { describeWithDynamoDBLocal } from '../../support/dynamodb-local.ts';
@@ -9,6 +10,7 @@ import { expectTableToEqual, hasty, openTable, type Stores } from './open-stores
 async function openOn(table: TestTable): Promise<StoreDatabase> {
   const stores = await openTable(table);
   return {
+    atOnce: inFlight,
     open: (memory, writer) => stores.open(memory, { writer }),
     async lose(what) {
       // The head goes last: a holder that misses it fills the table again.

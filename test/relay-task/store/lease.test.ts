@@ -210,7 +210,7 @@ test('orphaned revisions from the future are overwritten if the head is missing'
 test('an unreadable head is replaced once it stops changing, except for one in a newer format', async () => {
   const memory = createMemory(flag('a', 1));
   await stores.put({ namespace: { S: '$snapshot' }, key: { S: 'head' }, format: { N: '99' }, owner: { S: 'newer' } });
-  const [store] = (await openEligible(1, memory, hasty)) as [OpenStore];
+  const [store] = (await openEligible(1, memory, { ...quick, expireMs: 600 })) as [OpenStore];
   const looks = store.proxy.passed.length;
   await eventually(() => expect(store.proxy.passed.length).toBeGreaterThan(looks + 60));
   expect((await head()).owner).toBe('newer');

@@ -39,7 +39,14 @@ export const quick: Timings = {
 };
 
 /** For tests in which the lease expires. A loaded machine answers within the request timeout, too. */
-export const hasty: Timings = { ...quick, renewMs: 100, stopMs: 1_500, expireMs: 2_500, requestTimeoutMs: 1_000 };
+export const hasty: Timings = {
+  ...quick,
+  pollMs: 50,
+  renewMs: 100,
+  stopMs: 1_500,
+  expireMs: 2_500,
+  requestTimeoutMs: 1_000,
+};
 
 export const silent = { debug() {}, info() {}, warn() {}, error() {} };
 

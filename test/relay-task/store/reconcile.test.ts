@@ -53,7 +53,7 @@ test('a repair only overwrites exactly what was read', async () => {
 
 test('a version above memory is replaced only if it is still there at the second look', async () => {
   const memory = createMemory(flag('stays', 5), flag('heard', 5), flag('other', 1));
-  await openHolder(memory, { ...watchful, secondLookMs: 3_000 });
+  await openHolder(memory, { ...watchful, secondLookMs: 1_500 });
   await putForeign(flag('stays', 9, { on: false }));
   await putForeign(flag('heard', 6, { on: false }));
   memory.set(flag('other', 2));

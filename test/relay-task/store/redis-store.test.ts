@@ -10,6 +10,7 @@ if (hasRedis)
     const server = await startRedis();
     const opened: Store[] = [];
     return {
+      atOnce: 200,
       async open(memory, writer) {
         const store = createRedisStore({
           ...{ connection: { host: '127.0.0.1', port: server.port }, prefix: 'env', writer, view: memory },

@@ -211,7 +211,7 @@ describe('an item changed by another writer', () => {
   test('is kept at first if it is newer, and replaced only if it is still there at the second look', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('stays', 5), flag('heard', 5), flag('other', 1));
-    await openWriter(database, memory, { timings: { ...watchful, secondLookMs: 3_000 } });
+    await openWriter(database, memory, { timings: { ...watchful, secondLookMs: 1_500 } });
     database.put(flag('stays', 9, { on: false }));
     database.put(flag('heard', 6, { on: false }));
     memory.set(flag('other', 2));
