@@ -250,11 +250,12 @@ function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatc
     }
     set upgrade(_value: unknown) {}
   }
+  const { headersTimeoutMs = 10_000 } = options;
   return {
     IncomingMessage: Request as unknown as typeof IncomingMessage,
-    headersTimeout: options.headersTimeoutMs ?? 10_000,
+    headersTimeout: headersTimeoutMs,
     keepAliveTimeout: options.keepAliveTimeoutMs ?? 4_010_000,
-    connectionsCheckingInterval: 5_000,
+    connectionsCheckingInterval: Math.min(5_000, headersTimeoutMs),
     // It is checked with everything else that node:http accepts, for streams as well.
     requireHostHeader: false,
     maxHeaderSize: options.maxHeaderBytes ?? 64 * 1024,

@@ -21,8 +21,8 @@ import { startTestRelay, type TestRelay } from '../support/start-relay.ts';
 type Json = any;
 
 const LONG = process.env.LONG !== undefined;
-const ROTATIONS = LONG ? 10 : 3;
-const STREAMS = LONG ? 200 : 30;
+const ROTATIONS = LONG ? 10 : 2;
+const STREAMS = LONG ? 200 : 15;
 const REQUESTS_PER_SECOND = LONG ? 50 : 30;
 
 const keyOf = (number: number) => `sdk-00000000-0000-0000-0000-${String(number).padStart(12, '0')}`;

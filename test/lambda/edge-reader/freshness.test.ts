@@ -192,7 +192,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s layout', (form) => {
   test('spends at most half of the deadline on a replica that hangs', async () => {
     await forms[form]!();
     near.behave('hang');
-    const reader = open({ coldDeadlineMs: 4_000 }, ['eu-west-1', 'us-east-1']);
+    const reader = open({ coldDeadlineMs: 2_400 }, ['eu-west-1', 'us-east-1']);
     expect(await ask(reader)).toBe('old');
     // The failed replica is skipped for a while.
     const before = near.asked.length;

@@ -456,7 +456,7 @@ describe('the end of a stream', () => {
   });
 
   test('comes at the maximum age, cleanly and at different times for different streams', async () => {
-    const { read } = await start(createEmptyMemory(), { maxAgeMs: 1_500, heartbeatMs: 60_000 });
+    const { read } = await start(createEmptyMemory(), { maxAgeMs: 800, heartbeatMs: 60_000 });
     const ends: number[] = [];
     const readers = await Promise.all(Array.from({ length: 20 }, () => read()));
     await Promise.all(
@@ -485,7 +485,7 @@ describe('the end of a stream', () => {
     const readers = await Promise.all(Array.from({ length: 40 }, () => read()));
     let clean = 0;
     for (const reader of readers) void reader.ended.then((how) => (clean += how === 'clean' ? 1 : 0));
-    const closed = hub.closeAll(2_000);
+    const closed = hub.closeAll(1_000);
     expect((await read()).status).toBe(503);
     await until('some are closed', () => clean > 0);
     expect(clean).toBeLessThan(40);
