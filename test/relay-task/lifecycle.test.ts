@@ -202,7 +202,7 @@ describe('the relay process', () => {
 describe('with TLS,', () => {
   const certificate = async (name: string, ca?: { key: string; cert: string }) => {
     const { cert, private: key } = await generate([{ name: 'commonName', value: name }], {
-      keySize: 2048,
+      keyType: 'ec',
       ...(ca && { ca }),
       extensions: [{ name: 'subjectAltName', altNames: [{ type: 2, value: name }] }],
     });

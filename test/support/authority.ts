@@ -18,7 +18,7 @@ export interface Authority {
 export async function createAuthority(...names: string[]): Promise<Authority> {
   const altNames = [...names.map((value) => ({ type: 2 as const, value })), { type: 7 as const, ip: '127.0.0.1' }];
   const { private: key, cert } = await generate([{ name: 'commonName', value: names[0] ?? '127.0.0.1' }], {
-    keySize: 2048,
+    keyType: 'ec',
     extensions: [
       { name: 'basicConstraints', cA: true },
       { name: 'subjectAltName', altNames },

@@ -85,7 +85,7 @@ test('opening a stream fails with the cause: a relay that does not listen', asyn
 });
 
 test('a certificate from an unknown authority is rejected, even with the right name', async () => {
-  const { private: key, cert } = await generate([{ name: 'commonName', value: '127.0.0.1' }]);
+  const { private: key, cert } = await generate([{ name: 'commonName', value: '127.0.0.1' }], { keyType: 'ec' });
   const secure = (listener: RequestListener) => createSecureServer({ key, cert }, listener) as unknown as Server;
   const host = await serve(pieces(`${put({ a: { version: 3 } })}\n\n`), secure);
   const problem = await openStream({ url: `https://${host}`, sdkKey: 'sdk-1', timeoutMs: 60_000 }).catch(String);

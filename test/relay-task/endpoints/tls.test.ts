@@ -10,7 +10,7 @@ import { base64url, say } from './ask.ts';
 import { startServer, type TestServer } from './start-server.ts';
 
 const certificate = async (commonName: string): Promise<TlsOptions> => {
-  const { cert, private: key } = await generate([{ name: 'commonName', value: commonName }], { keySize: 2048 });
+  const { cert, private: key } = await generate([{ name: 'commonName', value: commonName }], { keyType: 'ec' });
   return { cert, key };
 };
 let first: TlsOptions;
