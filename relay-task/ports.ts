@@ -273,6 +273,12 @@ export interface ClientView {
   ): EvaluatedFlag | undefined;
   /** All flags that the audience may see, sorted by key. */
   evaluateAll(context: Context, options: EvaluationOptions, memberships?: Memberships): EvaluatedFlag[];
+  /** The same in steps of less than a millisecond. Void once the environment has changed. */
+  evaluateInSteps(
+    context: Context,
+    options: EvaluationOptions,
+    memberships?: Memberships,
+  ): Generator<void, EvaluatedFlag[]>;
 }
 
 /** The items of an environment in memory, tombstones included. */

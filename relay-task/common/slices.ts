@@ -6,10 +6,17 @@ export const SLICE_MS = 4;
 /** Resolves in the next turn of the event loop. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+export interface SlicesOptions {
+  /** Between two slices; `nextTurn`. What it rejects with ends the work. */
+  readonly pause?: () => Promise<unknown>;
+  /** `performance.now`. */
+  readonly now?: () => number;
+}
+
 /** Runs a generator to its end. Between two of its yields, other work may run; it should yield about every millisecond. */
 export async function inSlices<T>(
   work: Generator<unknown, T>,
-  now: () => number = () => performance.now(),
+  { pause = nextTurn, now = () => performance.now() }: SlicesOptions = {},
 ): Promise<T> {
   for (;;) {
     const until = now() + SLICE_MS;
@@ -17,6 +24,6 @@ export async function inSlices<T>(
       const { done, value } = work.next();
       if (done) return value;
     } while (now() < until);
-    await nextTurn();
+    await pause();
   }
 }

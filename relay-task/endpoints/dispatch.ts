@@ -117,6 +117,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         await takeTurn(lane, address);
         return bytes;
       },
+      pause: () => takeTurn(lane, address),
       hold(bytes) {
         if (!holding.take(bytes)) throw noMemory();
       },

@@ -1,5 +1,7 @@
 /** `evalx`: all flags evaluated for one context, for mobile SDKs, browsers and holders of an SDK key. */
-import type { EvaluatedFlag } from '../ports.ts';
+import type { Context } from '../../lib/evaluation/index.ts';
+import { inSlices } from '../common/slices.ts';
+import type { EvaluatedFlag, EvaluationOptions, Memberships } from '../ports.ts';
 import { digestOf } from './bodies.ts';
 import { bodyOf } from './encoding.ts';
 import { parsedBytes } from './held-context.ts';
@@ -15,20 +17,17 @@ export type ReadContext = (request: EnvironmentRequest) => RequestContext | Prom
 /** The flags of one context, and a digest of everything that they depend on. */
 export interface Evaluation {
   readonly digest: string;
-  flags(): readonly EvaluatedFlag[];
+  flags(): Promise<readonly EvaluatedFlag[]>;
 }
 
 export function createEvalx(readContext: ReadContext): Handler {
   return (request) =>
     evaluate(request, readContext, (evaluation) => ({
       digest: evaluation.digest,
-      body: () =>
-        bodyOf(
-          `{${evaluation
-            .flags()
-            .map(({ key, json }) => `${JSON.stringify(key)}:${json}`)
-            .join(',')}}`,
-        ),
+      body: async () => {
+        const flags = await evaluation.flags();
+        return bodyOf(`{${flags.map(({ key, json }) => `${JSON.stringify(key)}:${json}`).join(',')}}`);
+      },
     }));
 }
 
@@ -45,7 +44,7 @@ export async function evaluate(
   request.hold(parsedBytes(canonical));
   const { environment, credentialKind: audience } = request;
   if (audience === 'environmentId') requireSecureMode(environment, context, request.query);
-  const { view, clientView } = environment;
+  const { view } = environment;
   if (!view.initialized) return withoutData(environment);
 
   const withReasons = request.query.get('withReasons') === 'true';
@@ -53,9 +52,28 @@ export async function evaluate(
   const prepared = await prepare(environment, context);
   if ('reply' in prepared) return prepared.reply;
   const { memberships } = prepared;
-  const flags = memberships && clientView.evaluateAll(context, options, memberships);
+  const evaluated = () => evaluateAll(request, context, options, memberships);
+  const flags = memberships && (await evaluated());
   const content = flags ? flags.map(({ key, json }) => [key, json]) : view.digest('all');
   const digest = digestOf(JSON.stringify([content, canonical, audience, withReasons]));
-  const reply = answer({ digest, flags: () => flags ?? clientView.evaluateAll(context, options) });
+  const reply = answer({ digest, flags: async () => flags ?? (await evaluated()) });
   return represent(request, { ...reply, headers: { 'Cache-Control': 'private, no-cache' } });
+}
+
+/** How often an evaluation begins again because a change arrived meanwhile; then it is done in one go. */
+const MOST_RESTARTS = 2;
+
+/** All flags for a context, a slice at a time, and always of one state of the environment. */
+export async function evaluateAll(
+  { environment: { view, clientView }, pause }: EnvironmentRequest,
+  context: Context,
+  options: EvaluationOptions,
+  memberships: Memberships | undefined,
+): Promise<readonly EvaluatedFlag[]> {
+  for (let restarts = 0; restarts <= MOST_RESTARTS; restarts++) {
+    const { generation } = view;
+    const flags = await inSlices(clientView.evaluateInSteps(context, options, memberships), { pause });
+    if (view.generation === generation) return flags;
+  }
+  return clientView.evaluateAll(context, options, memberships);
 }

@@ -39,13 +39,14 @@ export function createFdv2Evaluation(readContext: ReadContext): Handler {
   return (request) => {
     const basis = request.query.get('basis') ?? '';
     return evaluate(request, readContext, ({ digest: state, flags }) => {
-      const objects = () => flags().map(({ key, version, json }) => objectEvent('flag-eval', key, version, json));
+      const objects = async () =>
+        (await flags()).map(({ key, version, json }) => objectEvent('flag-eval', key, version, json));
       return basis === state
         ? { digest: state, body: nothing }
         : {
             digest: tagOfEverything(basis, state),
             unconditional: isBehind(basis, state),
-            body: () => everything(basis, state, objects()),
+            body: async () => everything(basis, state, await objects()),
           };
     });
   };

@@ -4,13 +4,15 @@
  * still request.
  */
 import type { Context } from '../../lib/evaluation/index.ts';
-import type { Log, Memberships } from '../ports.ts';
+import { inSlices } from '../common/slices.ts';
+import type { EvaluatedFlag, ItemView, Log, Memberships } from '../ports.ts';
 import { digestOf } from './bodies.ts';
 import { bodyOf } from './encoding.ts';
+import { evaluateAll } from './evalx.ts';
 import { parsedBytes } from './held-context.ts';
 import { prepare } from './memberships.ts';
 import { contextFromOpenFeature } from './ofrep-context.ts';
-import { createOpenFeatureResults, reasonsFor } from './ofrep-result.ts';
+import { createOpenFeatureResults, type Reasons, reasonsFor } from './ofrep-result.ts';
 import { CANNOT_ANSWER, jsonReply, messageReply, Refusal, type Reply, SEE_LOG } from './reply.ts';
 import { represent, withoutData } from './represent.ts';
 import type { EnvironmentRequest, Handler } from './request.ts';
@@ -41,8 +43,19 @@ const CONFIGURATION = JSON.stringify({
   },
 });
 
+/** Converted between two looks at the clock. */
+const FLAGS_AT_ONCE = 32;
+
 export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandlers {
   const resultOf = createOpenFeatureResults();
+  function* textsOf(flags: readonly EvaluatedFlag[], reasons: Reasons, view: ItemView): Generator<void, string[]> {
+    const texts: string[] = [];
+    for (const flag of flags) {
+      texts.push(resultOf(flag, reasons, view).json);
+      if (texts.length % FLAGS_AT_ONCE === 0) yield;
+    }
+    return texts;
+  }
 
   /** Reads the context and gives errors OFREP's shape, which names the flag if there is one. */
   const evaluating =
@@ -92,22 +105,23 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
 
     // Flags are evaluated only for a body: a client that already holds the answer costs a hash. With Big Segments the answer
     // also depends on memberships, which are not part of the environment's content, so the digest covers the answer instead.
-    bulk: evaluating((request, { context, canonical }, memberships) => {
+    bulk: evaluating(async (request, { context, canonical }, memberships) => {
       const { environment, credentialKind: audience, headers } = request;
-      const { view, clientView, environmentId } = environment;
+      const { view, environmentId } = environment;
       const reasons = reasonsFor(headers);
       const streams = eventStreams(request);
-      const render = () => {
-        const flags = clientView.evaluateAll(context, { audience, withReasons: true }, memberships);
+      const render = async () => {
+        const flags = await evaluateAll(request, context, { audience, withReasons: true }, memberships);
+        const results = await inSlices(textsOf(flags, reasons, view), { pause: request.pause });
         const metadata =
           environmentId === undefined ? '' : `,"metadata":${JSON.stringify({ flagSetId: environmentId })}`;
-        return `{"flags":[${flags.map((flag) => resultOf(flag, reasons, view).json).join(',')}]${metadata}${streams}}`;
+        return `{"flags":[${results.join(',')}]${metadata}${streams}}`;
       };
-      const rendered = memberships ? render() : undefined;
+      const rendered = memberships ? await render() : undefined;
       const digest = digestOf(
         rendered ?? JSON.stringify(['ofrep', view.digest('all'), canonical, audience, reasons, environmentId, streams]),
       );
-      return represent(request, { digest, headers: privately, body: () => bodyOf(rendered ?? render()) });
+      return represent(request, { digest, headers: privately, body: async () => bodyOf(rendered ?? (await render())) });
     }),
 
     configuration: (request) =>

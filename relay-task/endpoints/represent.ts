@@ -15,7 +15,7 @@ export interface Representation {
   /** For 200 and 304. */
   readonly headers?: Readonly<Record<string, string>>;
   /** Not called if the client already holds the content. */
-  body(): Body;
+  body(): Body | Promise<Body>;
 }
 
 export async function represent(
@@ -31,7 +31,7 @@ export async function represent(
   if (!unconditional && heldByClient(ifNoneMatch, tags)) {
     return { status: 304, headers: { ...common, ETag: etagOf(digest, heldEncoding(ifNoneMatch, digest)) } };
   }
-  const body = make();
+  const body = await make();
   const wanted = acceptedEncoding(request.headers['accept-encoding']);
   const compressed = wanted === 'identity' ? undefined : await body.compressed(wanted);
   const encoding = compressed ? wanted : 'identity';

@@ -17,6 +17,8 @@ export interface EnvironmentRequest extends RouteRequest, Selected {
   body(limitBytes: number): Promise<Buffer>;
   /** Counts bytes that are held until the request is answered. Throws Refusal 503 if there is no room for them. */
   hold(bytes: number): void;
+  /** Long work calls it after each slice: resolves when it is this request's turn again. Rejects with Refusal 503. */
+  pause(): Promise<void>;
 }
 
 /** Reads the body of a request, decompressed; its bytes are taken from the memory. Call it once. Rejects with Refusal. */

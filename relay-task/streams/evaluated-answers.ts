@@ -1,6 +1,7 @@
 /** The answers that subjects hold, and what their connections are sent when these change. */
 import { createMemo } from '../../lib/evaluation/index.ts';
 import { createFairTurns } from '../common/fair-turns.ts';
+import { SLICE_MS } from '../common/slices.ts';
 import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Connection, Subject } from './connection.ts';
 import type { EvaluatedEvents } from './evaluated-events.ts';
@@ -23,6 +24,9 @@ export interface EvaluatedAnswers {
   /** Whether there is such a flag. */
   isLive(flagKey: string): boolean;
 }
+
+/** How often first answers are begun again because a change arrived meanwhile. */
+const MOST_RESTARTS = 2;
 
 /** First come, first served: new connections arrive one in each turn of the event loop. */
 const LANE = ['', ''] as const;
@@ -69,45 +73,79 @@ export function createEvaluatedAnswers(
     }
   };
 
+  /**
+   * Evaluates everything for a subject that holds nothing, a slice in each turn, or in one go; calls `again` when a change
+   * arrives meanwhile, since the answers must be those of one state of the environment.
+   */
+  const evaluateFirst = (
+    subject: Subject,
+    inOneGo: boolean,
+    { done, again }: { done(answers: readonly EvaluatedFlag[]): void; again(): void },
+  ): void => {
+    const { generation } = passes();
+    const { context, options: wanted, memberships } = subject;
+    const steps = clientView.evaluateInSteps(context.read(), wanted, memberships);
+    const slice = (): void => {
+      if (passes().generation !== generation || subject.connections.length === 0) {
+        again();
+        return;
+      }
+      const until = inOneGo ? Infinity : performance.now() + SLICE_MS;
+      let step = steps.next();
+      while (!step.done && performance.now() < until) step = steps.next();
+      if (step.done) done(step.value);
+      else inTurn(() => guarded(subject, slice));
+    };
+    slice();
+  };
+
   /** Evaluates everything for the subject, with new memberships, if there is data and nothing else does so. */
   const arrive = (subject: Subject): void => {
     if (subject.arriving || !view.initialized) return;
     subject.arriving = true;
     const asked = passes().generation;
     const preparation = prepare(subject);
-    const answer = () => {
+    const finish = (update: () => void) => {
       subject.arriving = false;
-      if (subject.connections.length > 0) {
-        // A Big Segment of another context kind arrived meanwhile.
-        if (!isPrepared(subject)) return arrive(subject);
-        // Memberships may have changed since they were asked for.
-        subject.generation = preparation ? asked : passes().generation;
-        admit(subject);
-        if (subject.held) {
-          evaluate(
-            subject,
-            subject.held,
-            Array.from(view.items('features'), ({ key }) => key),
-          );
-        } else {
-          subject.held = events.place(
-            clientView.evaluateAll(subject.context.read(), subject.options, subject.memberships),
-          );
-          send(subject, []);
-        }
-        if (subject.outdated) {
-          subject.outdated = false;
-          arrive(subject);
-        }
+      // Memberships may have changed since they were asked for.
+      subject.generation = preparation ? asked : passes().generation;
+      admit(subject);
+      update();
+      if (subject.outdated) {
+        subject.outdated = false;
+        arrive(subject);
       }
       readers.countBytes();
     };
+    const answer = (restarts = 0): void => {
+      const isReady = subject.connections.length > 0 && isPrepared(subject);
+      if (!isReady) {
+        subject.arriving = false;
+        // A Big Segment of another context kind arrived meanwhile.
+        if (subject.connections.length > 0) arrive(subject);
+        return;
+      }
+      const { held } = subject;
+      if (held) {
+        const all = Array.from(view.items('features'), ({ key }) => key);
+        finish(() => evaluate(subject, held, all));
+        return;
+      }
+      evaluateFirst(subject, restarts === MOST_RESTARTS, {
+        done: (answers) =>
+          finish(() => {
+            subject.held = events.place(answers);
+            send(subject, []);
+          }),
+        again: () => answer(restarts + 1),
+      });
+    };
     if (!preparation) {
-      inTurn(() => guarded(subject, answer));
+      inTurn(() => guarded(subject, () => answer()));
       return;
     }
     void preparation.then((isReady) => {
-      if (isReady) inTurn(() => guarded(subject, answer));
+      if (isReady) inTurn(() => guarded(subject, () => answer()));
       else guarded(subject, giveUp);
     });
   };

@@ -8,7 +8,7 @@ function* steps(count: number): Generator<void, string> {
 test('work in slices lets other work run each time its time is over, and has the result of its generator', async () => {
   let clock = 0;
   // The clock is read once before a slice and once after each step, which takes 1 ms.
-  const work = inSlices(steps(40), () => clock++);
+  const work = inSlices(steps(40), { now: () => clock++ });
   let turns = 0;
   let over = false;
   const count = () => {

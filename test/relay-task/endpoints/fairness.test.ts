@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { ServedEnvironment } from '../../../relay-task/endpoints/services.ts';
+import { eventually } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
 import { createMemory } from '../../support/memory.ts';
 import { startServer, type TestServer } from './start-server.ts';
@@ -27,7 +28,8 @@ async function start() {
         view: environment.view,
         clientView: {
           ...environment.clientView,
-          evaluateAll(...given) {
+          *evaluateInSteps(...given) {
+            yield;
             counts.began++;
             for (const until = performance.now() + WORK_MS; performance.now() < until; );
             return environment.clientView.evaluateAll(...given);
@@ -88,3 +90,58 @@ describe('a flood of requests from one address', () => {
 });
 
 type Evalx = (environment: string, address: string) => string;
+
+/** An environment whose evaluation takes 30 steps of 5 ms; `during` is called in each. */
+async function startStepwise(during: (step: number, server: TestServer) => void) {
+  let stepwise: ServedEnvironment | undefined;
+  started = await startServer({
+    view: createMemory(flag('f', 1)),
+    find(_kind, _credential, _filter, environment) {
+      stepwise ??= {
+        ...environment,
+        view: environment.view,
+        clientView: {
+          ...environment.clientView,
+          *evaluateInSteps(...given) {
+            for (let step = 1; step <= 30; step++) {
+              during(step, started);
+              for (const over = performance.now() + 5; performance.now() < over; );
+              yield;
+            }
+            return environment.clientView.evaluateAll(...given);
+          },
+        },
+      };
+      return { environment: stepwise };
+    },
+  });
+  return started;
+}
+
+const asked = `GET /sdk/evalx/a/contexts/${context} HTTP/1.1\r\nHost: x\r\n\r\n`;
+
+test('an evaluation of many flags leaves turns to other requests', async () => {
+  let steps = 0;
+  const { port } = await startStepwise(() => {
+    steps++;
+  });
+  const [long, short] = [await open(port), await open(port)];
+  const answered = statusOn(long, asked);
+  await eventually(() => expect(steps).toBeGreaterThan(0));
+  expect(await statusOn(short, 'GET /sdk/latest-all HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\n\r\n')).toBe(200);
+  expect(steps).toBeLessThan(30);
+  expect(await answered).toBe(200);
+  for (const socket of [long, short]) socket.destroy();
+});
+
+test('an evaluation during which a change arrives begins again, and at last is done in one go', async () => {
+  let changes = 0;
+  let begun = 0;
+  const { get } = await startStepwise((step, { view }) => {
+    if (step === 1) begun++;
+    if (step === 10) view.set(flag('f', ++changes + 1));
+  });
+  const answer = await get(`/sdk/evalx/a/contexts/${context}`);
+  expect(await answer.json()).toMatchObject({ f: { version: changes + 1 } });
+  expect(begun).toBe(3);
+});

@@ -80,6 +80,10 @@ export function createTestEnvironment(memory: Memory): TestEnvironment {
           .map(({ key }) => environment.clientView.evaluateOne(key, context, options))
           .filter((flag): flag is EvaluatedFlag => flag !== undefined);
       },
+      *evaluateInSteps(context, options) {
+        yield;
+        return environment.clientView.evaluateAll(context, options);
+      },
     },
     secureMode: false,
     sdkKeys: () => ['sdk-key'],

@@ -339,9 +339,9 @@ describe('what throws', () => {
         if (fails(context)) throw new Error('boom');
         return view.prepare(context, how);
       },
-      evaluateAll(context, ...rest) {
+      evaluateInSteps(context, ...rest) {
         if (fails(context)) throw new Error('boom');
-        return view.evaluateAll(context, ...rest);
+        return view.evaluateInSteps(context, ...rest);
       },
       evaluateOne(key, context, ...rest) {
         if (fails(context)) throw new Error('boom');
@@ -393,9 +393,9 @@ describe('the evaluation work', () => {
     const calls = { all: 0, one: [] as string[] };
     const wrap = (view: ClientView): ClientView => ({
       ...view,
-      evaluateAll: (...args) => {
+      evaluateInSteps: (...args) => {
         calls.all++;
-        return view.evaluateAll(...args);
+        return view.evaluateInSteps(...args);
       },
       evaluateOne: (...args) => {
         calls.one.push(args[0]);
@@ -404,6 +404,57 @@ describe('the evaluation work', () => {
     });
     return { calls, wrap };
   };
+
+  /** First answers in steps that take longer than a slice each; `during` is called with the number of the step. */
+  const slowly = (during: (step: number) => void) => (view: ClientView) => ({
+    ...view,
+    *evaluateInSteps(...given: Parameters<ClientView['evaluateInSteps']>) {
+      const steps = view.evaluateInSteps(...given);
+      let step = steps.next();
+      for (let count = 1; ; count++) {
+        during(count);
+        for (const over = performance.now() + 5; performance.now() < over; );
+        if (step.done) return step.value;
+        yield;
+        step = steps.next();
+      }
+    },
+  });
+  const firstAnswers = async (reader: StreamReader) => JSON.parse((await reader.next()).data) as unknown;
+  const many = (version: number, change = {}) =>
+    Array.from({ length: 200 }, (_, index) => flag(`f${index}`, version, change));
+
+  test('for first answers of many flags leaves turns of the event loop to others', async () => {
+    let turns = 0;
+    const at: number[] = [];
+    const { put, evaluated } = await start({ wrap: slowly(() => at.push(turns)) });
+    const next = () => {
+      turns++;
+      if (at.length < 7) setImmediate(next);
+    };
+    next();
+    put(...many(1));
+    const reader = await evaluated(user('a'));
+    expect(Object.keys((await firstAnswers(reader)) as object)).toHaveLength(200);
+    expect(new Set(at).size).toBeGreaterThan(5);
+  });
+
+  test('for first answers begins again after a change, so that nobody gets answers of two states', async () => {
+    let changes = 0;
+    const { put, upsert, evaluated } = await start({
+      wrap: slowly((step) => {
+        if (step === 4 && changes < 5) put(...many(++changes + 1, { on: false, offVariation: changes % 2 }));
+      }),
+    });
+    put(...many(1));
+    const reader = await evaluated(user('a'));
+    const versions = new Set(
+      Object.values((await firstAnswers(reader)) as Record<string, { version: number }>).map(({ version }) => version),
+    );
+    expect(versions.size).toBe(1);
+    upsert(flag('last', 99));
+    await until('the newest', () => reader.body().includes('"key":"last"'));
+  });
 
   test('is shared by all streams of one context, in any order of attributes, and by no others', async () => {
     const { calls, wrap } = counting();
