@@ -78,11 +78,12 @@ test('random JSON parses in slices to what JSON.parse makes of it, and so does e
   }
 });
 
-test('a list of a million strings is parsed in a thousand pieces', () => {
-  const hashes = Array.from({ length: 1_000_000 }, (_, index) => `hash ${index}`);
+test('a long list of strings is parsed in many pieces', () => {
+  const count = process.env.LONG ? 1_000_000 : 100_000;
+  const hashes = Array.from({ length: count }, (_, index) => `hash ${index}`);
   const { value, pieces } = parse(JSON.stringify({ add: hashes }));
-  expect((value as { add: string[] }).add[999_999]).toBe('hash 999999');
-  expect(pieces).toBeGreaterThanOrEqual(1_000_000 / VALUES_AT_ONCE);
+  expect((value as { add: string[] }).add[count - 1]).toBe(`hash ${count - 1}`);
+  expect(pieces).toBeGreaterThanOrEqual(count / VALUES_AT_ONCE);
 });
 
 test('nested lists are refused before they exhaust the stack', () => {

@@ -141,7 +141,7 @@ test('concurrent loads of one context share a read', async () => {
   expect(store.asked).toEqual([ALICE]);
 });
 
-const COUNT = process.env.LONG ? 20_000 : 2_000;
+const COUNT = process.env.LONG ? 20_000 : 800;
 
 describe(`${COUNT} contexts at once`, () => {
   const keys = Array.from({ length: COUNT }, (_, index) => `key-${index}`);

@@ -181,12 +181,12 @@ test('a relay that freezes at work undoes nothing when it wakes up, and lets its
 });
 
 test('a relay that only is slow loses nothing to a hasty one, which stops when the other is first', async () => {
-  const { stores, launchDarkly, relays } = await start(2, { ...brief, patchBeatMs: 1e6, patchExpireMs: 50 });
+  const { stores, launchDarkly, relays } = await start(2, { ...brief, patchBeatMs: 1e6, patchExpireMs: 200 });
   launchDarkly.push(next(launchDarkly, ['+first']));
   await isAt(stores, 'v1');
   const { writer } = byRole(relays);
   const hashes = hashesOf('slow', GROUP_SIZE + 1);
-  writer.proxy.slow(20);
+  writer.proxy.slow(80);
   launchDarkly.push(next(launchDarkly, added(hashes)), wirePatch('vip.g1', 'v2', 'v3', [`-${hashes[0]}`]));
   await isAt(stores, 'v3');
   expect(await membersOf(stores)).toEqual(['first', ...hashes.slice(1)].sort());
