@@ -6,12 +6,12 @@ import { join } from 'node:path';
 import { eventually } from '../support/eventually.ts';
 import { exampleFile } from '../support/example-environment.ts';
 import { freePort } from '../support/patient-client.ts';
-import { bundleRelay, listeningPort, type RelayProcessOptions, root, runRelay } from '../support/relay-process.ts';
+import { bundleRelay, listeningPort, type RunOptions, root, runRelay } from '../support/relay-process.ts';
 
 bundleRelay();
 
 /** Metrics for CloudWatch are lines on stdout, so they make many. */
-async function start(options: RelayProcessOptions) {
+async function start(options: RunOptions) {
   const [port, metricsPort] = [await freePort(), await freePort()];
   const relay = runRelay(
     {

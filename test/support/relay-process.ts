@@ -1,9 +1,10 @@
 /** The relay as its own process, from the bundle in its image. A test that starts one waits until it has exited. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { limited } from './memory-limit.ts';
 
 export const root = join(import.meta.dirname, '../..');
 
@@ -27,26 +28,50 @@ export function bundleRelay(): void {
   afterAll(() => rmSync(directory!, { recursive: true }));
 }
 
-export interface RelayProcessOptions {
+export interface RunOptions {
   /** A file descriptor; by default a pipe that is read. */
   readonly stdout?: number;
   /** Starts the relay; by default Node.js itself, with the bundle. */
   readonly command?: (bundle: string) => readonly [command: string, ...args: string[]];
+  /** It runs as in a container of so much memory. */
+  readonly limitBytes?: number;
+  /** `child.send({ stepMs })` steps its clock, and it ends with this process. */
+  readonly steppedClock?: boolean;
 }
+
+/** The directory with the bundle. */
+export const bundled = () => directory ?? '';
+
+/** Node's options in the command that the image starts. */
+const nodeOptions = () =>
+  readFileSync(join(bundled(), 'ld-relay'), 'utf8').split('\n', 1)[0]?.split(' ').slice(1) ?? [];
 
 /** Runs with these variables and no others. */
 export function runRelay(
   variables: Record<string, string>,
   args: readonly string[] = [],
-  options: RelayProcessOptions = {},
+  { stdout, command: commandOf, limitBytes, steppedClock = false }: RunOptions = {},
 ): RelayProcess {
   const { PATH = '' } = process.env;
-  const { stdout, command: commandOf = (bundle) => [process.execPath, join(bundle, 'relay.mjs')] } = options;
-  const [command, ...own] = commandOf(directory!);
-  const child = spawn(command, [...own, ...args], {
+  if (commandOf) return runCommand([...commandOf(directory!), ...args], { PATH, ...variables }, { stdout });
+  const preload = steppedClock ? ['--import', join(import.meta.dirname, 'stepped-clock.mjs')] : [];
+  const script = [...nodeOptions(), ...preload, join(bundled(), 'relay.mjs'), ...args];
+  const { command, env } =
+    limitBytes === undefined ? { command: [process.execPath, ...script], env: {} } : limited(script, limitBytes);
+  return runCommand(command, { PATH, ...env, ...variables }, { stdout, ipc: steppedClock });
+}
+
+/** Runs any program with these variables and no others. */
+export function runCommand(
+  command: readonly string[],
+  env: Record<string, string>,
+  { stdout, ipc = false }: { readonly stdout?: number | undefined; readonly ipc?: boolean } = {},
+): RelayProcess {
+  const [file = '', ...args] = command;
+  const child = spawn(file, args, {
     cwd: root,
-    env: { PATH, ...variables },
-    stdio: ['ignore', stdout ?? 'pipe', 'pipe'],
+    env,
+    stdio: ['ignore', stdout ?? 'pipe', 'pipe', ...(ipc ? ['ipc' as const] : [])],
   });
   const output = { stdout: '', stderr: '' };
   for (const name of ['stdout', 'stderr'] as const) {
