@@ -30,18 +30,18 @@ const counts = FULL
       // Smaller ones show what else is wrong, as long as large ones end everything.
       largestBytes: Number(process.env.LARGEST_BYTES ?? 66_000_000),
       longestHoldMs: 4_000,
-      everyMs: 500,
+      everyMs: 1000,
     }
   : {
-      streams: 100,
-      sdks: 3,
-      requests: 600,
+      streams: 60,
+      sdks: 2,
+      requests: 400,
       atOnce: 16,
       mostMs: 60_000,
       patienceMs: 60_000,
       largestBytes: 100_000,
       longestHoldMs: 300,
-      everyMs: 50,
+      everyMs: 100,
     };
 
 const { behind, opened } = closeAfterEach();
