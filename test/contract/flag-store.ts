@@ -105,7 +105,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
         flag(key, version, { prerequisites: [{ key: name, variation: 0 }] });
       // With more flags in between than are written at once.
       const all = (version: number) => [
-        ...[naming('first', version, 'second'), ...flags(database.atOnce + 50, version)],
+        ...[naming('first', version, 'second'), ...flags(database.atOnce + 20, version)],
         ...[naming('second', version, 'third'), flag('third', version)],
       ];
       const memory = createMemory(...all(1));
@@ -251,7 +251,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
     test.each(['everything', 'flags'] as const)(
       'a store that lost %s is marked complete only once it is complete again',
       async (what) => {
-        const many = database.atOnce + 50;
+        const many = database.atOnce + 20;
         const memory = createMemory(...flags(many), segment('s', 1));
         const store = await openWriter(memory);
         await store.flush(patienceMs);
