@@ -17,6 +17,7 @@ export default {
   testTimeout: 180_000,
   // Two per core of the smallest machine: a suite waits for timers and sockets for half of its time.
   maxWorkers: 4,
+  globalSetup: '<rootDir>/test/support/jest-global-setup.mjs',
   setupFiles: ['<rootDir>/test/support/jest-setup.mjs'],
   reporters: ['default', '<rootDir>/test/support/skips-reporter.mjs'],
 };

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { buildSync } from 'esbuild';
 import { bundledPackages, noticesOf } from '../../bin/third-party-notices.ts';
+import { relayBundle } from '../support/relay-process.ts';
 
 const root = join(import.meta.dirname, '../..');
 const read = (path: string) => readFileSync(join(root, path), 'utf8');
@@ -46,29 +47,23 @@ test('the bill of materials is CycloneDX and names every dependency with its ver
 });
 
 test('the notices beside the bundle name every package in it with its licence', async () => {
-  const directory = mkdtempSync(join(tmpdir(), 'notices-'));
-  try {
-    const tsx = join(root, 'node_modules/tsx/dist/cli.mjs');
-    await promisify(execFile)(process.execPath, [tsx, 'bin/relay-bundle.ts', directory], { cwd: root });
-    const notices = readFileSync(join(directory, 'THIRD-PARTY-NOTICES.txt'), 'utf8');
-    const { metafile } = buildSync({
-      ...{ absWorkingDir: root, entryPoints: ['relay-task/main.ts'], bundle: true, write: false, metafile: true },
-      ...{ outfile: 'relay.mjs', format: 'esm', platform: 'node', logLevel: 'silent' },
-    });
-    const inBundle = bundledPackages(metafile);
-    // Those that the relay imports itself, in the table of docs/architecture.md, and what they need.
-    expect(inBundle).toEqual(
-      expect.arrayContaining(['ioredis', 're2js', 'prom-client', 'yaml'].map((name) => `node_modules/${name}`)),
-    );
-    for (const folder of inBundle) {
-      const { name, version, license } = JSON.parse(read(join(folder, 'package.json')));
-      expect(notices).toContain(`${name} ${version} (${license})`);
-    }
-    expect(notices).toContain('Permission is hereby granted, free of charge');
-    expect(read('relay-task/Dockerfile')).toMatch(/^COPY --from=build .*\/out\/THIRD-PARTY-NOTICES\.txt /m);
-  } finally {
-    rmSync(directory, { recursive: true });
+  const directory = await relayBundle();
+  const notices = readFileSync(join(directory, 'THIRD-PARTY-NOTICES.txt'), 'utf8');
+  const { metafile } = buildSync({
+    ...{ absWorkingDir: root, entryPoints: ['relay-task/main.ts'], bundle: true, write: false, metafile: true },
+    ...{ outfile: 'relay.mjs', format: 'esm', platform: 'node', logLevel: 'silent' },
+  });
+  const inBundle = bundledPackages(metafile);
+  // Those that the relay imports itself, in the table of docs/architecture.md, and what they need.
+  expect(inBundle).toEqual(
+    expect.arrayContaining(['ioredis', 're2js', 'prom-client', 'yaml'].map((name) => `node_modules/${name}`)),
+  );
+  for (const folder of inBundle) {
+    const { name, version, license } = JSON.parse(read(join(folder, 'package.json')));
+    expect(notices).toContain(`${name} ${version} (${license})`);
   }
+  expect(notices).toContain('Permission is hereby granted, free of charge');
+  expect(read('relay-task/Dockerfile')).toMatch(/^COPY --from=build .*\/out\/THIRD-PARTY-NOTICES\.txt /m);
 });
 
 describe('notices', () => {

@@ -1,10 +1,10 @@
 /** The relay as its own process, from the bundle in its image. A test that starts one waits until it has exited. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { limited } from './memory-limit.ts';
+import { oncePerRun } from './once-per-run.ts';
 
 export const root = join(import.meta.dirname, '../..');
 
@@ -21,11 +21,16 @@ let directory: string | undefined;
 /** Bundles the relay before the tests of a file. Call it once in a file that starts processes. */
 export function bundleRelay(): void {
   beforeAll(async () => {
-    directory = mkdtempSync(join(tmpdir(), 'relay-process-'));
-    const tsx = join(root, 'node_modules/tsx/dist/cli.mjs');
-    await promisify(execFile)(process.execPath, [tsx, 'bin/relay-bundle.ts', directory], { cwd: root });
+    directory = await relayBundle();
   });
-  afterAll(() => rmSync(directory!, { recursive: true }));
+}
+
+/** The folder with the relay's bundle and its command `ld-relay`, which suites share: change nothing in it. */
+export function relayBundle(): Promise<string> {
+  return oncePerRun('relay-bundle', (folder) => {
+    const tsx = join(root, 'node_modules/tsx/dist/cli.mjs');
+    return promisify(execFile)(process.execPath, [tsx, 'bin/relay-bundle.ts', folder], { cwd: root });
+  });
 }
 
 export interface RunOptions {

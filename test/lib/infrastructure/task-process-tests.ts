@@ -3,8 +3,7 @@
  * an unprivileged user, with local SSM and DynamoDB servers.
  */
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
-import { chmodSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { KEEP_ALIVE_SECONDS } from '../../../lib/infrastructure/relay-contract.ts';
@@ -12,6 +11,7 @@ import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
 import { exampleEnvironment } from '../../support/example-environment.ts';
 import { type FakeUpstream, startFakeUpstream } from '../../support/fake-upstream.ts';
+import { relayBundle } from '../../support/relay-process.ts';
 import { taskOf } from '../../support/relay-task.ts';
 import { type SsmServer, startSsmServer } from '../../support/ssm-server.ts';
 import { shipped } from '../../support/synthesise.ts';
@@ -27,23 +27,16 @@ describe('the relay’s process', () => {
   let upstream: FakeUpstream;
   let relay: ChildProcess | undefined;
   beforeAll(async () => {
-    directory = mkdtempSync(join(tmpdir(), 'relay-image-'));
-    chmodSync(directory, 0o755);
+    directory = await relayBundle();
     [table, ssm, upstream] = await Promise.all([
       startTable({ tableName: shipped.dev.tableName }),
       startSsmServer(),
       startFakeUpstream(),
     ]);
-    await promisify(execFile)(
-      process.execPath,
-      [join(root, 'node_modules/tsx/dist/cli.mjs'), 'bin/relay-bundle.ts', directory],
-      { cwd: root },
-    );
   });
   afterAll(async () => {
     relay?.kill('SIGKILL');
     await Promise.all([table?.close(), ssm?.close(), upstream?.close()]);
-    rmSync(directory, { recursive: true, force: true });
   });
 
   test('the relay from the image, started as the task definition says, serves, fills the table and exits on SIGTERM', async () => {
