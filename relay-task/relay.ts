@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { createFairTurns, type FairTurns } from './common/fair-turns.ts';
 import { sleep } from './common/pause.ts';
 import type { Config } from './config/config.ts';
 import { createRelayServer } from './endpoints/server.ts';
@@ -84,6 +85,7 @@ const FLUSH_MS = 5_000;
 const LAST_ANSWERS_MS = 5_000;
 const CERTIFICATE_MS = 10_000;
 const INITIALIZED_LOOK_MS = 50;
+const MAX_WAITING_REQUESTS = 2_048;
 
 /**
  * Starts a relay: what it is made of, its listeners, then the source of environments and keys, which brings the
@@ -164,7 +166,8 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const stores = createStores({ config, owner, registry: measures, outbound, timings });
   const { keeper } = stores;
   const memory = createMemory(processLimits(), config.memoryBudgetBytes);
-  const hub = createRelayHub(config, metrics, memory, log);
+  const turns = createFairTurns({ maxWaiting: MAX_WAITING_REQUESTS });
+  const hub = createRelayHub(config, metrics, memory, turns, log);
   const source = createSource({ config, outbound, userAgent, log, timings, registry: measures, keeper });
   const events = createEvents();
   const registry = createRegistry<Tenant>();
@@ -216,6 +219,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     find: served.find,
     openStream: served.openStream,
     memory: memory.requests,
+    turns,
     family: familyOf,
     answered: metrics.answered,
     ...(certificate && { tls: { ...certificate, minVersion: config.tls?.minVersion } }),
@@ -251,7 +255,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   }
 }
 
-function createRelayHub(config: Config, { streams }: Metrics, memory: Memory, log: Log) {
+function createRelayHub(config: Config, { streams }: Metrics, memory: Memory, turns: FairTurns, log: Log) {
   const { initMaxConcurrent, initMaxQueued } = config;
   return createHub({
     heartbeatMs: Math.max(0, config.heartbeatIntervalMs),
@@ -261,6 +265,7 @@ function createRelayHub(config: Config, { streams }: Metrics, memory: Memory, lo
     ...(initMaxConcurrent !== undefined && { maxInitialInFlight: initMaxConcurrent }),
     ...(initMaxQueued !== undefined && { maxInitialWaiting: initMaxQueued }),
     memory: memory.streams,
+    turns,
     meter: loggingFailures(streams, log),
   });
 }

@@ -12,39 +12,63 @@ export interface FairTurns {
    * at once with false: too many of its lanes wait. The work must follow without waiting for anything else.
    */
   enter(lanes: Lanes): Promise<boolean> | undefined;
+  /** The same for work that is limited elsewhere: it is never turned away. */
+  await(lanes: Lanes): Promise<unknown> | undefined;
+  /**
+   * Call for each new connection. Node.js accepts one in each turn of the event loop, so while they arrive some turns are
+   * kept short: otherwise those in the queue of the kernel would wait for a slice of work each.
+   */
+  connected(): void;
   readonly waiting: number;
 }
 
 export interface FairTurnsOptions {
+  /** Those that `enter`. */
   readonly maxWaiting: number;
   /** `performance.now` by default. */
   readonly now?: () => number;
 }
+
+/** So many turns with new connections pass between two slices of work at most. */
+const SHORT_TURNS = 8;
 
 export function createFairTurns({ maxWaiting, now = () => performance.now() }: FairTurnsOptions): FairTurns {
   const queue = createFairQueue<() => void>();
   const places = createShares(maxWaiting);
   let began = 0;
   let scheduled = false;
+  let connections = false;
+  let shortTurns = 0;
 
-  /** The time since the first work of this turn of the event loop. */
+  /** Whether this turn of the event loop has. */
   const hasTime = () => {
-    if (!scheduled) {
-      scheduled = true;
-      began = now();
-      setImmediate(turn);
-    }
-    return now() - began < SLICE_MS;
+    schedule();
+    return now() - began < SLICE_MS && !(connections && shortTurns < SHORT_TURNS);
+  };
+  const schedule = () => {
+    if (scheduled) return;
+    scheduled = true;
+    began = now();
+    setImmediate(turn);
   };
   const turn = (): void => {
     scheduled = false;
-    if (queue.size > 0) work();
+    const isShort = connections && shortTurns < SHORT_TURNS;
+    shortTurns = isShort ? shortTurns + 1 : 0;
+    connections = false;
+    if (queue.size === 0) return;
+    schedule();
+    if (!isShort) work();
   };
   const work = (): void => {
     if (!hasTime()) return;
     queue.shift()?.();
     // After all the work that follows in microtasks: node:process runs ticks once these are over.
     if (queue.size > 0) queueMicrotask(() => process.nextTick(work));
+  };
+  const wait = (lanes: Lanes, begin: () => void): void => {
+    schedule();
+    queue.push(lanes, begin);
   };
 
   return {
@@ -55,13 +79,22 @@ export function createFairTurns({ maxWaiting, now = () => performance.now() }: F
       if (queue.size === 0 && hasTime()) return undefined;
       if (!places.fits(lanes)) return Promise.resolve(false);
       places.take(lanes);
-      hasTime();
       return new Promise((resolve) => {
-        queue.push(lanes, () => {
+        wait(lanes, () => {
           places.giveBack(lanes);
           resolve(true);
         });
       });
+    },
+    await(lanes) {
+      if (queue.size === 0 && hasTime()) return undefined;
+      return new Promise((resolve) => {
+        wait(lanes, () => resolve(undefined));
+      });
+    },
+    connected() {
+      connections = true;
+      schedule();
     },
   };
 }

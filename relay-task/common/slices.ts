@@ -1,7 +1,7 @@
 /** Long computations that let the event loop do other work in between. */
 
 /** The longest that work in slices may block one turn of the event loop, in ms. */
-export const SLICE_MS = 4;
+export const SLICE_MS = 2;
 
 /** Resolves in the next turn of the event loop. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Budget } from '../common/budget.ts';
 import { environmentIdHeader } from '../common/environment-id.ts';
-import { createFairTurns } from '../common/fair-turns.ts';
+import type { FairTurns } from '../common/fair-turns.ts';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
 import { createBodyMemory, noMemory } from './body-memory.ts';
 import { clientAddress } from './client-address.ts';
@@ -41,9 +41,6 @@ export type Decision =
       refusal(): Reply | undefined;
     };
 
-/** Requests whose work has not begun, in all. */
-const MAX_WAITING = 2_048;
-
 export interface Dispatcher {
   readonly routes: readonly Route[];
   begin(message: IncomingMessage): Exchange;
@@ -61,10 +58,12 @@ export type DispatcherOptions = Services &
   RoutesOptions & {
     /** For bodies while they arrive, are unpacked and worked on. */
     readonly memory: Budget;
+    /** In which the work of requests is done. */
+    readonly turns: FairTurns;
   };
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { find, log } = options;
+  const { find, log, turns } = options;
   const routes = createRoutes(options);
   const resolve = createRouter(routes);
   const corsOf = createCorsOf(routes, find);
@@ -83,7 +82,6 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
 
   const bodyMemory = createBodyMemory(options.memory);
-  const turns = createFairTurns({ maxWaiting: MAX_WAITING });
   /** Before the work of a request begins. Rejects with Refusal 503. */
   const takeTurn = async (lane: string, address: string): Promise<void> => {
     if ((await turns.enter([lane, address])) === false)

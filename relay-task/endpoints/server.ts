@@ -8,6 +8,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { type Budget, createBudget } from '../common/budget.ts';
+import { createFairTurns, type FairTurns } from '../common/fair-turns.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { readBareBody } from './bare-body.ts';
@@ -48,6 +49,8 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
   readonly keepAliveTimeoutMs?: number;
   /** Unlimited by default. */
   readonly memory?: RequestMemory;
+  /** In which the work of requests is done: by default turns of their own, for which 2,048 may wait. */
+  readonly turns?: FairTurns;
   /** How slowly a client may read an answer: 64 KiB in 30,000 ms, and all of it at 16 KiB/s. Streams have limits of their own. */
   readonly patience?: Patience;
   /** The largest head of a request: 64 KiB, an ALB's limit. */
@@ -82,13 +85,14 @@ export interface RelayServer {
 /** Clients rarely send a second request before the first answer. */
 const MAX_UNANSWERED = 32;
 const HANDSHAKE_MS = 10_000;
+const MAX_WAITING = 2_048;
 const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 1024 };
 
 /** Throws RelayError CERTIFICATE_INVALID. */
 export function createRelayServer(options: RelayServerOptions): RelayServer {
   const { log, tls, requestTimeoutMs = 30_000, patience = DEFAULT_PATIENCE } = options;
-  const { memory = unlimited() } = options;
-  const dispatcher = createDispatcher({ ...options, memory: memory.bodies });
+  const { memory = unlimited(), turns = createFairTurns({ maxWaiting: MAX_WAITING }) } = options;
+  const dispatcher = createDispatcher({ ...options, turns, memory: memory.bodies });
   const listener = { ...listenerOptions(options, dispatcher), requestTimeout: requestTimeoutMs };
   const secureServer = tls && createHttpsServer({ ...listener, ...checked(tls), handshakeTimeout: HANDSHAKE_MS });
   const server = (secureServer as Server | undefined) ?? createHttpServer(listener);
@@ -208,6 +212,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
 
   // node:http counts its limit of header fields in another way, and drops what is above it.
   server.maxHeadersCount = 0;
+  server.on('connection', turns.connected);
   server.on('request', answerInTurn);
   server.on('checkExpectation', answerInTurn);
   server.on('checkContinue', (message, response) => {

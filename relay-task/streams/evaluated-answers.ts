@@ -1,6 +1,6 @@
 /** The answers that subjects hold, and what their connections are sent when these change. */
 import { createMemo } from '../../lib/evaluation/index.ts';
-import { createFairTurns } from '../common/fair-turns.ts';
+import type { FairTurns } from '../common/fair-turns.ts';
 import { SLICE_MS } from '../common/slices.ts';
 import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Connection, Subject } from './connection.ts';
@@ -8,7 +8,8 @@ import type { EvaluatedEvents } from './evaluated-events.ts';
 import type { Affected, Passes } from './passes.ts';
 import type { ChannelBasics, Readers } from './readers.ts';
 
-export interface AnswersOptions extends Pick<ChannelBasics, 'view' | 'late' | 'failed'> {
+export interface AnswersOptions extends Pick<ChannelBasics, 'environment' | 'view' | 'late' | 'failed'> {
+  readonly turns: FairTurns;
   readonly clientView: ClientView;
 }
 
@@ -28,20 +29,17 @@ export interface EvaluatedAnswers {
 /** How often first answers are begun again because a change arrived meanwhile. */
 const MOST_RESTARTS = 2;
 
-/** First come, first served: new connections arrive one in each turn of the event loop. */
-const LANE = ['', ''] as const;
-
 export function createEvaluatedAnswers(
   options: AnswersOptions,
   events: EvaluatedEvents,
   readers: Readers,
   passes: () => Passes,
 ): EvaluatedAnswers {
-  const { view, clientView } = options;
+  const { view, clientView, turns } = options;
+  const lanes = [`client ${options.environment}`, 'first answers'] as const;
   // How many may wait is limited where streams are accepted.
-  const turns = createFairTurns({ maxWaiting: Infinity });
   const inTurn = (work: () => void): void => {
-    const waits = turns.enter(LANE);
+    const waits = turns.await(lanes);
     if (waits) void waits.then(work);
     else work();
   };
@@ -240,7 +238,7 @@ function writeAll({ write }: Readers, connection: Connection, changes: readonly 
   return socket.writableLength === 0;
 }
 
-interface Evaluation extends Omit<AnswersOptions, 'late' | 'failed'> {
+interface Evaluation extends Pick<AnswersOptions, 'view' | 'clientView'> {
   readonly events: EvaluatedEvents;
 }
 

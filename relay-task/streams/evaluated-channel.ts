@@ -14,6 +14,7 @@
  * queue. (@launchdarkly/js-client-sdk-common 1.32, launchdarkly-js-sdk-common 5.8)
  */
 import type { Item } from '../../lib/flag-table/index.ts';
+import type { FairTurns } from '../common/fair-turns.ts';
 import type { ClientView } from '../ports.ts';
 import type { Channel } from './connection.ts';
 import { createEvaluatedAnswers } from './evaluated-answers.ts';
@@ -26,6 +27,8 @@ import { createSubjects } from './subjects.ts';
 const SLOT_BYTES = 8;
 
 export interface EvaluatedChannelOptions extends ChannelBasics {
+  /** First answers take turns with requests. */
+  readonly turns: FairTurns;
   readonly clientView: ClientView;
   affected(items: readonly Item[]): Affected;
 }

@@ -1,6 +1,7 @@
 /** All open streams of the relay: the channels of its environments, and how streams are closed together. */
 import type { Socket } from 'node:net';
 import { createBudget } from '../common/budget.ts';
+import { createFairTurns, type FairTurns } from '../common/fair-turns.ts';
 import { sleep } from '../common/pause.ts';
 import type { Change, StreamKind, StreamOpening } from '../ports.ts';
 import type { Channel, Connection } from './connection.ts';
@@ -34,6 +35,8 @@ export interface HubOptions {
   readonly clientStreams?: 'evaluated' | 'ping';
   /** Pings are sent at a random moment between half of it and all of it; 0, the default: at once. */
   readonly pingJitterMs?: number;
+  /** In which first answers of streams of evaluated flags are made; turns of their own by default. */
+  readonly turns?: FairTurns;
   /** What streams may take in memory; unlimited by default. */
   readonly memory?: StreamMemory;
   readonly meter?: StreamMeter;
@@ -83,6 +86,7 @@ export function createHub(options: HubOptions = {}): Hub {
     pingJitterMs: options.pingJitterMs ?? 0,
     logMessages: options.logMessages ?? 1_024,
     logBytes: options.logBytes ?? 4 * 1024 * 1024,
+    turns: options.turns ?? createFairTurns({ maxWaiting: Infinity }),
   };
   const lifecycle = createLifecycle({
     heartbeatMs: Math.max(0, options.heartbeatMs ?? 30_000),

@@ -1,5 +1,6 @@
 /** Every kind of stream, one row each: its channel, and the kind that replaces it where an environment cannot serve it. */
 import type { Item } from '../../lib/flag-table/index.ts';
+import type { FairTurns } from '../common/fair-turns.ts';
 import type { ClientView, ItemView, StreamKind } from '../ports.ts';
 import { createChannel } from './channel.ts';
 import type { Channel } from './connection.ts';
@@ -32,6 +33,7 @@ export interface ChannelSettings {
   readonly pingJitterMs: number;
   readonly logMessages: number;
   readonly logBytes: number;
+  readonly turns: FairTurns;
 }
 
 interface KindRow {
@@ -52,9 +54,9 @@ export const streamKinds: Readonly<Record<StreamKind, KindRow>> = {
       view.fdv2 && createChannel({ ...basics, ...settings, feed: createFDv2Feed(view, view.fdv2) }),
   },
   eval: {
-    create: (basics, { view, clientView }, { clientStreams }) =>
+    create: (basics, { view, clientView }, { clientStreams, turns }) =>
       clientView && clientStreams === 'evaluated'
-        ? createEvaluatedChannel({ ...basics, clientView, affected: (items) => affectedIn(view, items) })
+        ? createEvaluatedChannel({ ...basics, turns, clientView, affected: (items) => affectedIn(view, items) })
         : undefined,
     otherwise: 'ping',
   },

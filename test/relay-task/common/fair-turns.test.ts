@@ -70,4 +70,33 @@ describe('fair turns', () => {
     // One at once, half of the places and one more waited.
     expect(outcomes.filter((outcome) => outcome === 'done')).toHaveLength(52);
   });
+
+  test('do no work in turns with new connections, but at least in every ninth', async () => {
+    const { done, loop, work, turns } = start();
+    const all = Array.from({ length: 5 }, (_, index) => work(`${index}`, ['lane', '1'], SLICE_MS));
+    expect(done).toEqual(['0@0']);
+    for (loop.turn = 1; done.length < 3; loop.turn++) {
+      turns.connected();
+      await nextTurn();
+    }
+    expect(done).toEqual(['0@0', '1@9', '2@18']);
+    // None arrive any more.
+    await Promise.all(all);
+    expect(done.map((name) => Number(name.split('@')[1])).slice(3)).toEqual([19, 19]);
+  });
+
+  test('turn nobody away whose number is limited elsewhere', async () => {
+    const { turns: busy } = start(0);
+    void busy.await(['a', '1']);
+    busy.connected();
+    expect(await busy.enter(['a', '1'])).toBe(false);
+    const order: number[] = [];
+    await Promise.all(
+      [1, 2, 3].map(async (name) => {
+        await busy.await(['a', '1']);
+        order.push(name);
+      }),
+    );
+    expect(order).toEqual([1, 2, 3]);
+  });
 });
