@@ -28,6 +28,7 @@ const nameOf = ({ kind, key }: Item) => `${kind}/${key}`;
 export function describeFlagStore(name: string, start: () => Promise<StoreDatabase>): void {
   describe(name, () => {
     let database: StoreDatabase;
+    const moreThanAtOnce = () => (process.env.LONG ? 250 : database.atOnce + 20);
     beforeEach(async () => {
       database = await start();
     });
@@ -105,7 +106,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
         flag(key, version, { prerequisites: [{ key: name, variation: 0 }] });
       // With more flags in between than are written at once.
       const all = (version: number) => [
-        ...[naming('first', version, 'second'), ...flags(database.atOnce + 20, version)],
+        ...[naming('first', version, 'second'), ...flags(moreThanAtOnce(), version)],
         ...[naming('second', version, 'third'), flag('third', version)],
       ];
       const memory = createMemory(...all(1));
@@ -251,7 +252,7 @@ export function describeFlagStore(name: string, start: () => Promise<StoreDataba
     test.each(['everything', 'flags'] as const)(
       'a store that lost %s is marked complete only once it is complete again',
       async (what) => {
-        const many = database.atOnce + 20;
+        const many = moreThanAtOnce();
         const memory = createMemory(...flags(many), segment('s', 1));
         const store = await openWriter(memory);
         await store.flush(patienceMs);

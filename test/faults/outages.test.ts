@@ -2,7 +2,7 @@
  * Three relays behind a load balancer, on one store and one LaunchDarkly, serve streams and official SDKs while a flag changes all
  * the time; one fault comes after the other. `npm run test:faults` does it with 3,000 streams, 30 SDKs and outages of a minute.
  */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { connect } from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -229,9 +229,12 @@ afterAll(() => {
   if (rows.length > 0) report('outages', rows, { counts, limit: limitMethod, results });
 });
 
-test.each(Object.keys(faults))(
-  '%s: no client misses a change or gets one twice, and all agree afterwards',
-  async (name) => {
+const hasPrlimit = spawnSync('prlimit', ['--version']).status === 0;
+/** Where a tool is missing, the fault is skipped by its name. */
+const testOf = (name: string) => (name.includes('descriptors') && !hasPrlimit ? test.skip : test);
+
+for (const name of Object.keys(faults)) {
+  testOf(name)(`${name}: no client misses a change or gets one twice, and all agree afterwards`, async () => {
     const { clients, changes, relays } = site;
     await changes.settle(counts.streams);
     await clients.begin();
@@ -254,5 +257,5 @@ test.each(Object.keys(faults))(
       const all = await Promise.all(relays.map(({ port }) => fetch(`http://127.0.0.1:${port}/readyz`)));
       return all.every(({ status }) => status === 200);
     });
-  },
-);
+  });
+}
