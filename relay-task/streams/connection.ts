@@ -109,6 +109,8 @@ export class Subject {
   generation = -1;
   /** Whether everything is being evaluated, with new memberships. */
   arriving = false;
+  /** Whether a pass is in the middle of evaluating its flags. */
+  visiting = false;
   /** Whether these memberships have changed since they were asked for. */
   outdated = false;
   /** The last known memberships in Big Segments, and the number of their lookup. */

@@ -1,7 +1,7 @@
 /** The answers that subjects hold, and what their connections are sent when these change. */
 import { createMemo } from '../../lib/evaluation/index.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
-import { SLICE_MS } from '../common/slices.ts';
+import { nextTurn, SLICE_MS } from '../common/slices.ts';
 import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Connection, Subject } from './connection.ts';
 import type { EvaluatedEvents } from './evaluated-events.ts';
@@ -19,7 +19,7 @@ export interface EvaluatedAnswers {
   /** Loads the memberships that the work needs; undefined if nothing is to be awaited. */
   prepare(subject: Subject, work: Affected): Promise<unknown> | undefined;
   /** Evaluates what the work is about, and sends what changed. */
-  update(subject: Subject, work: Affected): void;
+  update(subject: Subject, work: Affected): Generator<void, void>;
   /** Work for these subjects threw: their connections are closed. */
   failed(subjects: readonly Subject[], error: unknown): void;
   /** Whether there is such a flag. */
@@ -38,8 +38,8 @@ export function createEvaluatedAnswers(
   const { view, clientView, turns } = options;
   const lanes = [`client ${options.environment}`, 'first answers'] as const;
   // How many may wait is limited where streams are accepted.
-  const inTurn = (work: () => void): void => {
-    const waits = turns.await(lanes);
+  const inTurn = (work: () => void, later = false): void => {
+    const waits = later ? nextTurn() : turns.await(lanes);
     if (waits) void waits.then(work);
     else work();
   };
@@ -49,7 +49,7 @@ export function createEvaluatedAnswers(
   let starting: Connection | undefined;
   const send = createSender(readers, options.late, (connection) => connection === starting);
   const evaluate = (subject: Subject, held: (EvaluatedFlag | undefined)[], flagKeys: Iterable<string>) =>
-    send(subject, changesOf(subject, held, flagKeys, { view, clientView, events }));
+    send(subject, resultOf(changesOf(subject, held, flagKeys, { view, clientView, events })));
 
   /** Whether the subject has been evaluated since the last change. */
   const isCurrent = ({ held, generation }: Subject) =>
@@ -116,6 +116,11 @@ export function createEvaluatedAnswers(
       readers.countBytes();
     };
     const answer = (restarts = 0): void => {
+      if (subject.visiting) {
+        // A pass is in the middle of it.
+        inTurn(() => guarded(subject, () => answer(restarts)), true);
+        return;
+      }
       const isReady = subject.connections.length > 0 && isPrepared(subject);
       if (!isReady) {
         subject.arriving = false;
@@ -165,15 +170,26 @@ export function createEvaluatedAnswers(
     },
     prepare: (subject, { bigSegments }) =>
       subject.held && (bigSegments || !isPrepared(subject)) ? prepare(subject) : undefined,
-    update(subject, { flagKeys, bigSegments }) {
+    *update(subject, { flagKeys, bigSegments }) {
       const { held } = subject;
-      const isReady = held !== undefined && isPrepared(subject);
-      if (!isReady) {
-        if (subject.arriving && bigSegments) subject.outdated = true;
-        arrive(subject);
+      if (held && isPrepared(subject)) {
+        subject.visiting = true;
+        try {
+          send(subject, yield* changesOf(subject, held, flagKeys, { view, clientView, events }));
+        } finally {
+          subject.visiting = false;
+        }
+        return;
       }
+      if (subject.arriving && bigSegments) subject.outdated = true;
+      arrive(subject);
       // The slots of flags that are gone are freed after the pass.
-      if (held) evaluate(subject, held, isReady ? flagKeys : flagKeys.filter((key) => !isLive(key)));
+      if (held)
+        evaluate(
+          subject,
+          held,
+          flagKeys.filter((key) => !isLive(key)),
+        );
     },
     failed,
     isLive,
@@ -242,18 +258,35 @@ interface Evaluation extends Pick<AnswersOptions, 'view' | 'clientView'> {
   readonly events: EvaluatedEvents;
 }
 
+function resultOf<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+/** Evaluated between two looks at the clock. */
+const FLAGS_AT_ONCE = 32;
+
 /** Evaluates the flags again, updates what the subject holds, and returns the events for its connections. */
-function changesOf(
+function* changesOf(
   subject: Subject,
   held: (EvaluatedFlag | undefined)[],
   flagKeys: Iterable<string>,
   { view, clientView, events }: Evaluation,
-): readonly Buffer[] | 'everything' {
+): Generator<void, readonly Buffer[] | 'everything'> {
   const context = subject.context.read();
   let everything = false;
   const changes: Buffer[] = [];
-  const memo = createMemo();
+  let memo = createMemo();
+  let count = 0;
   for (const key of flagKeys) {
+    if (count > 0 && count % FLAGS_AT_ONCE === 0) {
+      yield;
+      // The environment may have changed; then another pass follows.
+      memo = createMemo();
+    }
+    count++;
     const after = clientView.evaluateOne(key, context, subject.options, subject.memberships, memo);
     const slot = after ? events.slotOf(key) : events.knownSlot(key);
     if (slot === undefined) continue;

@@ -59,6 +59,7 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
   const passes: Passes = createPasses({
     subjects: subjects.list,
     affected: (items) => (events.used ? options.affected(items) : { flagKeys: [], bigSegments: false }),
+    ready: () => (events.used ? options.clientView.compile() : undefined),
     prepare: answers.prepare,
     visit: answers.update,
     failed: answers.failed,

@@ -17,12 +17,15 @@ export interface Affected {
 export interface PassesOptions {
   readonly subjects: readonly Subject[];
   affected(items: readonly Item[]): Affected;
+  /** Awaited before a pass begins: what every visit needs. */
+  ready(): Promise<unknown> | undefined;
   /** Awaited before the visit; never rejects. */
   prepare(subject: Subject, work: Affected): Promise<unknown> | undefined;
-  visit(subject: Subject, work: Affected): void;
+  /** In steps of less than a millisecond. No other visit begins before it is over. */
+  visit(subject: Subject, work: Affected): Generator<void, void>;
   /** Work for these subjects threw. The pass goes on with the others. */
   failed(subjects: readonly Subject[], error: unknown): void;
-  /** After each slice, and each visit that had to wait. */
+  /** After each slice. */
   paused(): void;
   /** All were visited. `idle`: nothing has changed since the pass began. `since`: when its oldest change arrived. */
   finished(work: Affected, idle: boolean, since: number): void;
@@ -46,10 +49,15 @@ interface Pass {
   /** Subjects below it still have their turn; from the end to the beginning, so that none is missed when one leaves. */
   cursor: number;
   preparing: number;
+  /** Those whose preparation is over. */
+  readonly prepared: Subject[];
+  visiting: { readonly subject: Subject; readonly steps: Generator<void, void> } | undefined;
+  scheduled: boolean;
   over: boolean;
 }
 
-export function createPasses({ subjects, affected, prepare, visit, failed, paused, finished }: PassesOptions): Passes {
+export function createPasses(options: PassesOptions): Passes {
+  const { subjects, affected, ready, prepare, visit, failed, paused, finished } = options;
   let running = false;
   // What no pass includes yet.
   let changed = new Map<string, Item>();
@@ -57,13 +65,6 @@ export function createPasses({ subjects, affected, prepare, visit, failed, pause
   let waitingSince = 0;
   let generation = 0;
 
-  const guarded = (subject: Subject, work: () => void): void => {
-    try {
-      work();
-    } catch (error) {
-      failed([subject], error);
-    }
-  };
   const schedule = (since: number) => {
     generation++;
     if (waitingSince === 0) waitingSince = since;
@@ -72,6 +73,11 @@ export function createPasses({ subjects, affected, prepare, visit, failed, pause
     setImmediate(begin);
   };
   const begin = (): void => {
+    const waits = ready();
+    if (waits) waits.then(begin, start);
+    else start();
+  };
+  const start = (): void => {
     let found: Affected = { flagKeys: [], bigSegments: false };
     try {
       found = affected([...changed.values()]);
@@ -83,44 +89,71 @@ export function createPasses({ subjects, affected, prepare, visit, failed, pause
       flagKeys: [...new Set([...flagKeys, ...refreshed])],
       bigSegments: bigSegments || refreshed.size > 0,
     };
-    const pass: Pass = { work, since: waitingSince, cursor: subjects.length, preparing: 0, over: false };
+    const pass: Pass = {
+      ...{ work, since: waitingSince, cursor: subjects.length, preparing: 0, prepared: [] },
+      ...{ visiting: undefined, scheduled: false, over: false },
+    };
     changed = new Map();
     refreshed = new Set();
     waitingSince = 0;
     slice(pass);
   };
   const slice = (pass: Pass): void => {
+    pass.scheduled = false;
     const until = performance.now() + SLICE_MS;
     pass.cursor = Math.min(pass.cursor, subjects.length);
-    while (pass.cursor > 0 && pass.preparing < MAX_PREPARING) {
-      const subject = subjects[--pass.cursor];
-      if (!subject) continue;
-      guarded(subject, () => {
-        const preparation = prepare(subject, pass.work);
-        if (preparation) visitAfter(preparation, subject, pass);
-        else visit(subject, pass.work);
-      });
-      if (performance.now() >= until) break;
-    }
+    do {
+      if (!pass.visiting && !next(pass)) break;
+      if (pass.visiting) advance(pass, until);
+    } while (performance.now() < until);
     paused();
-    // If all places are taken, the first to become free continues.
-    if (pass.preparing >= MAX_PREPARING) return;
-    if (pass.cursor > 0) setImmediate(slice, pass);
-    else finishIfDone(pass);
+    continueWith(pass);
   };
-  const visitAfter = (preparation: Promise<unknown>, subject: Subject, pass: Pass): void => {
+  /** Begins the next visit, or a preparation. False: at present there is nothing to begin. */
+  const next = (pass: Pass): boolean => {
+    const prepared = pass.prepared.pop();
+    const subject =
+      prepared ?? (pass.cursor > 0 && pass.preparing < MAX_PREPARING ? subjects[--pass.cursor] : undefined);
+    if (!subject) return false;
+    try {
+      const preparation = prepared ? undefined : prepare(subject, pass.work);
+      if (preparation) prepareFirst(pass, subject, preparation);
+      else if (subject.connections.length > 0) pass.visiting = { subject, steps: visit(subject, pass.work) };
+    } catch (error) {
+      failed([subject], error);
+    }
+    return true;
+  };
+  const prepareFirst = (pass: Pass, subject: Subject, preparation: Promise<unknown>): void => {
     pass.preparing++;
     const go = () => {
-      const full = pass.preparing-- === MAX_PREPARING;
-      if (subject.connections.length > 0) guarded(subject, () => visit(subject, pass.work));
-      paused();
-      if (full) setImmediate(slice, pass);
-      else finishIfDone(pass);
+      pass.preparing--;
+      pass.prepared.push(subject);
+      continueWith(pass);
     };
     preparation.then(go, go);
   };
-  const finishIfDone = (pass: Pass): void => {
-    if (pass.over || pass.preparing > 0 || pass.cursor > 0) return;
+  /** Visits until the time is over or the visit is. */
+  const advance = (pass: Pass, until: number): void => {
+    const { visiting } = pass;
+    if (!visiting) return;
+    try {
+      while (!visiting.steps.next().done) if (performance.now() >= until) return;
+    } catch (error) {
+      failed([visiting.subject], error);
+    }
+    pass.visiting = undefined;
+  };
+  const continueWith = (pass: Pass): void => {
+    if (pass.scheduled || pass.over) return;
+    const hasWork =
+      pass.visiting !== undefined || pass.prepared.length > 0 || (pass.cursor > 0 && pass.preparing < MAX_PREPARING);
+    if (hasWork) {
+      pass.scheduled = true;
+      setImmediate(slice, pass);
+    } else if (pass.preparing === 0) finish(pass);
+  };
+  const finish = (pass: Pass): void => {
     pass.over = true;
     const idle = waitingSince === 0;
     finished(pass.work, idle, pass.since);

@@ -456,6 +456,40 @@ describe('the evaluation work', () => {
     await until('the newest', () => reader.body().includes('"key":"last"'));
   });
 
+  test('after a change of many flags leaves turns to others in the middle of a context, and whoever joins then has the newest', async () => {
+    let turns = 0;
+    let opening: Promise<StreamReader> | undefined;
+    const at: number[] = [];
+    const wrap = (view: ClientView): ClientView => ({
+      ...view,
+      evaluateOne(...given) {
+        at.push(turns);
+        for (const over = performance.now() + 0.3; performance.now() < over; );
+        if (at.length === 50) opening = started.evaluated(user('a'));
+        return view.evaluateOne(...given);
+      },
+    });
+    const { put, evaluated } = await start({ wrap });
+    put(...many(1));
+    const first = await evaluated(user('a'));
+    await firstAnswers(first);
+    const next = () => {
+      turns++;
+      if (at.length < 200) setImmediate(next);
+    };
+    next();
+    put(...many(2, { on: false, offVariation: 1 }));
+    await until('someone joins', () => opening !== undefined);
+    const second = await opening!;
+    for (const reader of [first, second]) {
+      await until(
+        'everything is new',
+        () => Object.values(heldBy(reader)).filter((value) => value === false).length === 200,
+      );
+    }
+    expect(new Set(at).size).toBeGreaterThan(5);
+  });
+
   test('is shared by all streams of one context, in any order of attributes, and by no others', async () => {
     const { calls, wrap } = counting();
     const { put, upsert, evaluated } = await start({ wrap });
