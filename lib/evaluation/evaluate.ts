@@ -53,20 +53,44 @@ export function evaluateRoot(run: Run, flag: CompiledFlag): Detail {
     if (flag.on && flag.prerequisites.length > 0) failedPrerequisite(run, flag);
     return known.result;
   }
-  const detail = evaluateOrFirst(run, flag);
+  const detail = evaluateAtAnyDepth(run, flag);
   if (shared && run.flagCycles === 0) shared.set(flag, { result: detail, status: run.status });
   return detail;
 }
 
+function evaluateAtAnyDepth(run: Run, flag: CompiledFlag): Detail {
+  try {
+    return evaluateIn(run, flag);
+  } catch (error) {
+    if (error instanceof TooDeep) return evaluateDeepest(run, flag, error.item);
+    throw error;
+  }
+}
+
 /** Items that are needed at a great depth are evaluated first, so that they are known when their turn comes. */
-function evaluateOrFirst(run: Run, flag: CompiledFlag): Detail {
+function evaluateDeepest(run: Run, flag: CompiledFlag, first: CompiledFlag | CompiledSegment): Detail {
   /** Each with the path to it from the one before. */
   const waiting: { readonly item: CompiledFlag | CompiledSegment; readonly path: readonly string[] }[] = [];
   /** The keys of all these paths. */
   const flagKeys = new Set<string>();
   const segmentKeys = new Set<string>();
-  for (;;) {
-    const { item, path: own = [] } = waiting.at(-1) ?? {};
+  /** False: it is in a cycle of great length. */
+  const postpone = (item: CompiledFlag | CompiledSegment): boolean => {
+    const path = ((isFlag(item) ? run.flagPath : run.segmentPath) ?? []).filter((key) => key !== ELSEWHERE);
+    const keys = isFlag(item) ? flagKeys : segmentKeys;
+    if (path.some((key) => keys.has(key))) return false;
+    for (const key of path) keys.add(key);
+    waiting.push({ item, path });
+    return true;
+  };
+  let canGoOn = postpone(first);
+  while (canGoOn) {
+    run.prerequisites.length = 0;
+    run.status = 0;
+    // The results of those that wait are not for the flag's list of prerequisites.
+    run.flagPath = waiting.length > 0 ? [ELSEWHERE] : [];
+    run.segmentPath = [];
+    const { item, path = [] } = waiting.at(-1) ?? {};
     try {
       if (!item) return evaluateIn(run, flag);
       const cycles = run.flagCycles + run.segmentCycles;
@@ -74,24 +98,14 @@ function evaluateOrFirst(run: Run, flag: CompiledFlag): Detail {
       else evaluateSegment(run, item);
       // Its result is not known for good: there is a cycle at a great depth.
       if (run.flagCycles + run.segmentCycles > cycles) return BROKEN;
-      for (const key of own) (isFlag(item) ? flagKeys : segmentKeys).delete(key);
+      for (const key of path) (isFlag(item) ? flagKeys : segmentKeys).delete(key);
       waiting.pop();
     } catch (error) {
       if (!(error instanceof TooDeep)) throw error;
-      const next = error.item;
-      const path = ((isFlag(next) ? run.flagPath : run.segmentPath) ?? []).filter((key) => key !== ELSEWHERE);
-      const keys = isFlag(next) ? flagKeys : segmentKeys;
-      // A cycle of great length.
-      if (path.some((key) => keys.has(key))) return BROKEN;
-      for (const key of path) keys.add(key);
-      waiting.push({ item: next, path });
+      canGoOn = postpone(error.item);
     }
-    run.prerequisites.length = 0;
-    run.status = 0;
-    // The results of those that wait are not for the flag's list of prerequisites.
-    run.flagPath = waiting.length > 0 ? [ELSEWHERE] : [];
-    run.segmentPath = [];
   }
+  return BROKEN;
 }
 
 /** Stands in a path for what leads to it. No flag has this key. */
