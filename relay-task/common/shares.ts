@@ -1,6 +1,6 @@
 /**
- * Places that lanes share: a lane takes one only while it holds no more than are free, so a flood on one lane always leaves
- * places to the others. (Choudhury and Hahne, "Dynamic queue length thresholds", 1998)
+ * Places that lanes share: a lane takes one only while it holds no more than are free, or than so many times of them, so a flood
+ * on one lane always leaves places to the others. (Choudhury and Hahne, "Dynamic queue length thresholds", 1998)
  */
 export interface Shares {
   /** Places that are taken. */
@@ -11,7 +11,8 @@ export interface Shares {
   giveBack(lanes: readonly string[]): void;
 }
 
-export function createShares(places: number): Shares {
+/** `times`: 1 leaves half of the places beside one flood, 4 a fifth. */
+export function createShares(places: number, times = 1): Shares {
   const held = new Map<string, number>();
   let taken = 0;
   return {
@@ -20,7 +21,7 @@ export function createShares(places: number): Shares {
     },
     fits(lanes) {
       const free = places - taken;
-      return free > 0 && lanes.every((lane) => (held.get(lane) ?? 0) <= free);
+      return free > 0 && lanes.every((lane) => (held.get(lane) ?? 0) <= times * free);
     },
     take(lanes) {
       taken++;

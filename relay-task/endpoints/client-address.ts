@@ -16,7 +16,8 @@ export function clientAddress({ headers, socket }: Pick<IncomingMessage, 'header
 function networkOf(address: string): string {
   // As in `::ffff:192.0.2.1`, or with a port, as some balancers write it.
   const [ipv4] = /\d{1,3}(?:\.\d{1,3}){3}/.exec(address) ?? [];
-  if (ipv4 !== undefined) return ipv4;
+  // A copy: a part of the header would keep all of it in memory.
+  if (ipv4 !== undefined) return Buffer.from(ipv4).toString();
   const [ipv6 = ''] = address.split('%');
   if (!isIPv6(ipv6)) return 'unknown';
   const [before = '', after] = ipv6.split('::');

@@ -2,6 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Budget } from '../common/budget.ts';
 import { environmentIdHeader } from '../common/environment-id.ts';
+import type { Lanes } from '../common/fair-queue.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
 import { createBodyMemory, noMemory } from './body-memory.ts';
@@ -83,9 +84,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
   const bodyMemory = createBodyMemory(options.memory);
   /** Before the work of a request begins. Rejects with Refusal 503. */
-  const takeTurn = async (lane: string, address: string): Promise<void> => {
-    if ((await turns.enter([lane, address])) === false)
-      throw new Refusal(503, 'too many requests are waiting', retryLater());
+  const takeTurn = async (lanes: Lanes): Promise<void> => {
+    if ((await turns.enter(lanes)) === false) throw new Refusal(503, 'too many requests are waiting', retryLater());
   };
 
   const choose = async (exchange: Exchange, read: ReadBody): Promise<Decision> => {
@@ -97,7 +97,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const hasBody = method === 'POST' || method === 'REPORT';
     const request: RouteRequest = { method, params, query, headers };
     if (!route.credential) {
-      if (route.isCostly) await takeTurn(route.path, address);
+      if (route.isCostly) await takeTurn([route.path, address]);
       return { reply: await route.handler(request) };
     }
     const selected = selectEnvironment(find, route.credential, request);
@@ -105,17 +105,20 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const { environment, credential, credentialKind } = selected;
     exchange.environment = environment;
     exchange.credentialKind = credentialKind;
-    const lane = `${credentialKind === 'sdkKey' ? 'server' : 'client'} ${environment.name}`;
+    const kind = credentialKind === 'sdkKey' ? 'server' : 'client';
+    const lanes = [`${kind} ${environment.name}`, `${kind} ${address}`] as const;
     const holding = bodyMemory.open(`${credentialKind} ${credential}`);
     const identified: EnvironmentRequest = {
       ...request,
       ...selected,
       async body(limitBytes) {
         const bytes = await read(limitBytes, holding);
-        await takeTurn(lane, address);
+        await takeTurn(lanes);
         return bytes;
       },
-      pause: () => takeTurn(lane, address),
+      async pause() {
+        await turns.await(lanes);
+      },
       hold(bytes) {
         if (!holding.take(bytes)) throw noMemory();
       },
@@ -132,7 +135,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       reply: (reply.status === ACCEPTED ? undefined : refusal()) ?? reply,
     });
     try {
-      if (!hasBody) await takeTurn(lane, address);
+      if (!hasBody) await takeTurn(lanes);
       if ('handler' in route) return checked(await route.handler(identified));
       const details = await route.stream(identified);
       const instead = withoutStream(identified);

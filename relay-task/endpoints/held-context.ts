@@ -14,8 +14,19 @@ const [COMMA, BRACKET, BRACE] = [',', '[', '{'].map((character) => character.cha
 export function holdContext({ context, canonical }: RequestContext): HeldContext {
   const id = createHash('sha256').update(canonical).digest('base64');
   const bytes = parsedBytes(canonical);
-  if (bytes <= MOST_PARSED_BYTES) return { id, bytes, read: () => context };
-  const packed = deflateRawSync(canonical);
+  return bytes <= MOST_PARSED_BYTES ? keep(id, bytes, context) : pack(id, canonical);
+}
+
+function keep(id: string, bytes: number, context: Context): HeldContext {
+  return { id, bytes, read: () => context };
+}
+
+/** A function of its own: a closure keeps alive whatever any other closure of the same function uses. */
+function pack(id: string, canonical: string): HeldContext {
+  return createPacked(id, deflateRawSync(canonical));
+}
+
+function createPacked(id: string, packed: Buffer): HeldContext {
   // Evaluating for one stream reads it several times in a row.
   let recent: WeakRef<Context> | undefined;
   return {

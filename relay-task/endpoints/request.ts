@@ -17,7 +17,7 @@ export interface EnvironmentRequest extends RouteRequest, Selected {
   body(limitBytes: number): Promise<Buffer>;
   /** Counts bytes that are held until the request is answered. Throws Refusal 503 if there is no room for them. */
   hold(bytes: number): void;
-  /** Long work calls it after each slice: resolves when it is this request's turn again. Rejects with Refusal 503. */
+  /** Long work calls it after each slice: resolves when it is this request's turn again. */
   pause(): Promise<void>;
 }
 

@@ -34,7 +34,7 @@ export interface Channel {
 }
 
 /** What an open stream takes in memory besides its context, estimated: socket, buffers, objects. */
-const CONNECTION_BYTES = 8 * 1024;
+const CONNECTION_BYTES = 6 * 1024;
 
 /**
  * One connection of one channel. There are tens of thousands: a class whose fields are all set in the constructor keeps them

@@ -23,8 +23,8 @@ export interface HubOptions {
   /** A client with more than this queued in the process is disconnected: 8 MiB. */
   readonly maxBehindBytes?: number;
   /**
-   * How many first payloads are sent at once (0: 256), and how many streams may wait for theirs (2,048): of server SDKs, and of
-   * client-side SDKs. One environment, or one address, takes about half of them at most.
+   * How many first payloads are sent at once (0: 256), and how many streams may wait for theirs (4,096): of server SDKs, and of
+   * client-side SDKs. One environment, or one address, takes half of the places and four fifths of the queue at most.
    */
   readonly maxInitialInFlight?: number;
   readonly maxInitialWaiting?: number;
@@ -94,7 +94,7 @@ export function createHub(options: HubOptions = {}): Hub {
     stallMs: options.stallMs ?? 30_000,
     maxBehindBytes: options.maxBehindBytes ?? 8 * 1024 * 1024,
     maxInitialInFlight: options.maxInitialInFlight || 256,
-    maxInitialWaiting: options.maxInitialWaiting ?? 2_048,
+    maxInitialWaiting: options.maxInitialWaiting ?? 4_096,
     memory: options.memory ?? { servers: createBudget(Infinity), clients: createBudget(Infinity) },
     meter,
   });

@@ -219,8 +219,10 @@ function listen(connection: Connection, onDrain: (this: Socket) => void, onClose
   socket.on('close', onClose);
   socket.setTimeout(0);
   socket.setKeepAlive(true, 60_000);
+  // It may have ended its side while nobody listened, behind a body or behind another request.
+  if (socket.readableEnded) socket.destroy();
   // Reads and drops what the client sends, to notice when it closes.
-  socket.resume();
+  else socket.resume();
 }
 
 interface LateListOptions extends Pick<LifecycleOptions, 'stallMs' | 'maxBehindBytes'> {

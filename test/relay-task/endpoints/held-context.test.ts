@@ -1,5 +1,6 @@
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import { nextTurn } from '../../../relay-task/common/slices.ts';
 import { holdContext, parsedBytes } from '../../../relay-task/endpoints/held-context.ts';
 import { contextFromBody } from '../../../relay-task/endpoints/request-context.ts';
 
@@ -16,6 +17,30 @@ test('a context that would take much memory is kept in little, and reads as the 
   const held = holdContext(request);
   expect(held.bytes).toBeLessThan(1_000);
   expect(held.read()).toEqual(request.context);
+});
+
+test.each([
+  ['empty objects', () => ({})],
+  ['long texts', (index: number) => `${index}`.padEnd(20, 'x')],
+])('a context of many %s takes about what it counts', async (_, element) => {
+  const held: unknown[] = [];
+  const one = () =>
+    holdContext(read({ kind: 'user', key: 'a', list: Array.from({ length: 2_500 }, (__, i) => element(i)) }));
+  held.push(one());
+  const before = heapBytes();
+  let counted = 0;
+  for (let i = 0; i < 100; i++) {
+    const next = one();
+    counted += next.bytes;
+    next.read();
+    held.push(next);
+  }
+  // What was read stays until the end of a turn of the event loop.
+  await nextTurn();
+  const tookBytes = heapBytes() - before;
+  // Objects around it; a parsed one would take more than 100 KB.
+  expect(tookBytes / 100).toBeLessThan(counted / 100 + 2_000);
+  expect(held).toHaveLength(101);
 });
 
 test('contexts are equal whatever the order of their attributes', () => {

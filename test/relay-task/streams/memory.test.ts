@@ -16,8 +16,8 @@ const LARGE_BYTES = 32 * 1024 * 1024;
 
 describe('the budget for streams', () => {
   test('turns newcomers away once it is used up, keeps those who are in, and lets others in when they leave', async () => {
-    // Each context takes 1,000 bytes here, and each stream 8 KiB.
-    const memory = budgets(20_000);
+    // Each context takes 1,000 bytes here, and each stream 6 KiB.
+    const memory = budgets(16_000);
     started = await startClientHub({ memory });
     const { put, upsert, evaluated } = started;
     put(flag('f', 1));
@@ -27,7 +27,7 @@ describe('the budget for streams', () => {
     upsert(flag('f', 2, { on: false, offVariation: 1 }));
     for (const reader of [one, two]) expect((await reader.next()).event).toBe('patch');
     one.close();
-    await until('the first has left', () => memory.clients.usedBytes < 10_000);
+    await until('the first has left', () => memory.clients.usedBytes < 8_000);
     const next = await evaluated(user('c'));
     expect((await next.next()).event).toBe('put');
     for (const reader of [two, next]) reader.close();
