@@ -1,14 +1,17 @@
 /**
- * Connections that are no streams: what they take in memory is limited. Beyond the limit, the connection that has been idle for
- * longest is closed, of the address that has most of them, which clients notice as they notice a keep-alive time-out.
+ * Connections that are no streams: what they take in memory is limited. Beyond the limit, the connection that has been idle, or has
+ * not sent all of a request, for longest is closed, of the address that has most of them. Clients notice it as they notice a
+ * keep-alive time-out. A request that is being answered is never cut.
  */
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Budget } from '../common/budget.ts';
 
 export interface Connections {
-  /** A request has arrived on it. */
+  /** A request has arrived on it, or its body as well. */
   begin(socket: Socket): void;
+  /** The body of its request is awaited. */
+  read(socket: Socket): void;
   /** Everything on it is answered. */
   end(socket: Socket): void;
   /** It has become a stream. */
@@ -28,7 +31,7 @@ type NamedSocket = Socket & { [NAME]?: string };
 interface Entry {
   readonly socket: Socket;
   readonly address: string;
-  state: 'unused' | 'busy' | 'idle';
+  state: 'unused' | 'reading' | 'busy' | 'idle';
 }
 
 export function trackConnections(
@@ -104,6 +107,7 @@ export function trackConnections(
 
   return {
     begin: (socket) => set(socket, 'busy'),
+    read: (socket) => set(socket, 'reading'),
     end: (socket) => set(socket, 'idle'),
     leave(socket) {
       const [name, entry] = entryOf(socket) ?? [];

@@ -22,6 +22,7 @@ import {
   servesBrowsers,
 } from './routes.ts';
 import type { ServedEnvironment, Services } from './services.ts';
+import { headBytesOf } from './turns.ts';
 
 /** One request and what is known about it so far, for headers and metrics. */
 export interface Exchange {
@@ -54,6 +55,9 @@ export interface Dispatcher {
   failed(error: unknown, exchange: Exchange): Reply;
   report(exchange: Exchange, status: number): void;
 }
+
+/** Counted as part of the connection. */
+const SMALL_HEAD_BYTES = 4 * 1024;
 
 export type DispatcherOptions = Services &
   RoutesOptions & {
@@ -135,6 +139,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       reply: (reply.status === ACCEPTED ? undefined : refusal()) ?? reply,
     });
     try {
+      // The head stays as long as the request.
+      const headBytes = headBytesOf(message);
+      if (headBytes > SMALL_HEAD_BYTES) identified.hold(headBytes);
       if (!hasBody) await takeTurn(lanes);
       if ('handler' in route) return checked(await route.handler(identified));
       const details = await route.stream(identified);

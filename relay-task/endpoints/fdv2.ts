@@ -26,7 +26,7 @@ export function createFdv2Poll(bodies: Bodies): Handler {
     const unconditional = isBehind(basis, state);
     if (!changes) {
       const body = () => full[reasonFor(basis)](view, state, () => everything(basis, state, objectsOf(bodies, view)));
-      return represent(request, { digest: tagOfEverything(basis, state), unconditional, body });
+      return represent(request, { digest: tagOfEverything(basis, state), unconditional, isShared: true, body });
     }
     const text = pollText(changes);
     const digest = basis === state ? state : digestOf(text);

@@ -14,13 +14,15 @@ export interface Representation {
   readonly unconditional?: boolean;
   /** For 200 and 304. */
   readonly headers?: Readonly<Record<string, string>>;
+  /** The body is kept for other clients, too. */
+  readonly isShared?: boolean;
   /** Not called if the client already holds the content. */
   body(): Body | Promise<Body>;
 }
 
 export async function represent(
   request: { readonly headers: IncomingHttpHeaders },
-  { digest, aliases, unconditional = false, headers, body: make }: Representation,
+  { digest, aliases, unconditional = false, headers, isShared = false, body: make }: Representation,
 ): Promise<Reply> {
   const ifNoneMatch = request.headers['if-none-match'];
   const common = { Vary: 'Authorization, Accept-Encoding', ...headers };
@@ -44,6 +46,7 @@ export async function represent(
       ...(compressed && { 'Content-Encoding': encoding }),
     },
     body: compressed ?? body.raw,
+    isShared,
   };
 }
 

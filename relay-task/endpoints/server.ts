@@ -13,6 +13,7 @@ import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { readBareBody } from './bare-body.ts';
 import type { Holding } from './body-memory.ts';
+import { clientAddress } from './client-address.ts';
 import { trackConnections } from './connections.ts';
 import { createDispatcher, type Decision, type Dispatcher, type Exchange } from './dispatch.ts';
 import { cutIfUnread, type Patience } from './patience.ts';
@@ -21,7 +22,8 @@ import { collectBody, unpackBody } from './request-body.ts';
 import { refuseHead } from './request-head.ts';
 import type { Route, RoutesOptions } from './routes.ts';
 import type { Services } from './services.ts';
-import { endTurn, leaveTurns, refuseLast, takeTurn, unanswered } from './turns.ts';
+import { endTurn, headBytesOf, leaveTurns, refuseLast, takeTurn, unanswered, waitingHeadBytes } from './turns.ts';
+import { createUnsent } from './unsent.ts';
 
 export interface Certificate {
   /** PEM; the certificate first, then the chain. */
@@ -66,6 +68,8 @@ export interface RequestMemory {
   readonly connections: Budget;
   /** Bodies while they arrive, are unpacked and worked on. */
   readonly bodies: Budget;
+  /** Answers that have not been sent. */
+  readonly answers: Budget;
 }
 
 export interface RelayServer {
@@ -84,6 +88,8 @@ export interface RelayServer {
 
 /** Clients rarely send a second request before the first answer. */
 const MAX_UNANSWERED = 32;
+/** Of the heads of requests that wait for the answer to another one. */
+const MAX_WAITING_HEAD_BYTES = 16 * 1024;
 const HANDSHAKE_MS = 10_000;
 const MAX_WAITING = 2_048;
 const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 1024 };
@@ -99,11 +105,20 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   const connections = trackConnections(server, { budget: memory.connections, tls: tls !== undefined });
   if (options.maxConnections !== undefined) server.maxConnections = options.maxConnections;
   server.on('drop', () => options.refused?.());
+  const unsent = createUnsent(memory.answers);
   let closing = false;
 
   const sendLast = (socket: Socket, reply: Reply): void => {
     sendRawReply(socket, reply);
     cutIfUnread(socket, patience);
+  };
+
+  /** Until its body is there, a connection may have to make room for others. */
+  const reading = async (socket: Socket, body: Promise<Buffer>): Promise<Buffer> => {
+    connections.read(socket);
+    const bytes = await body;
+    connections.begin(socket);
+    return bytes;
   };
 
   const answer = async (message: IncomingMessage, response: ServerResponse): Promise<void> => {
@@ -116,11 +131,15 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
       return;
     }
     const exchange = dispatcher.begin(message);
-    const decision = await dispatcher.decide(exchange, (limitBytes, holding) =>
-      unpacked(collectBody(message, limitBytes, holding), message, limitBytes, holding),
-    );
-    const reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
+    const decision = await dispatcher.decide(exchange, (limitBytes, holding) => {
+      const body = reading(message.socket, collectBody(message, limitBytes, holding));
+      return unpacked(body, message, limitBytes, holding);
+    });
+    let reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
     try {
+      const release = unsent.hold(reply, clientAddress(message));
+      if (release) response.on('close', release);
+      else reply = notYetReply('too many large answers are waiting for their clients');
       send(dispatcher.dress(reply, exchange), closing || isLast(message, reply));
       dispatcher.report(exchange, reply.status);
     } catch (error) {
@@ -149,7 +168,8 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     const exchange = dispatcher.begin(message);
     const decision = await dispatcher.decide(exchange, (limitBytes, holding) => {
       const limits = { limitBytes, timeoutMs: requestTimeoutMs, memory: holding };
-      return unpacked(readBareBody(socket, head, message, limits), message, limitBytes, holding);
+      const body = reading(socket, readBareBody(socket, head, message, limits));
+      return unpacked(body, message, limitBytes, holding);
     });
     try {
       let reply = 'reply' in decision ? decision.reply : undefined;
@@ -240,8 +260,16 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   };
 }
 
+/** No more than this request is taken from the connection. */
+function isOneTooMany(message: IncomingMessage): boolean {
+  const waiting = unanswered(message.socket);
+  if (waiting === 0) return false;
+  return waiting >= MAX_UNANSWERED || waitingHeadBytes(message.socket) + headBytesOf(message) > MAX_WAITING_HEAD_BYTES;
+}
+
 function unlimited(): RequestMemory {
-  return { connections: createBudget(Infinity), bodies: createBudget(Infinity) };
+  const budget = createBudget(Infinity);
+  return { connections: budget, bodies: budget, answers: budget };
 }
 
 function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatcher) {
@@ -250,7 +278,7 @@ function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatc
     /** node:http reads this before anything after the head. The client's own Upgrade header has no effect. */
     get upgrade(): boolean {
       // Of requests above the limit no more is parsed. The answer must not change while others are written.
-      this.#upgrade ??= asksForStream(this) || unanswered(this.socket) >= MAX_UNANSWERED;
+      this.#upgrade ??= asksForStream(this) || isOneTooMany(this);
       return this.#upgrade;
     }
     set upgrade(_value: unknown) {}

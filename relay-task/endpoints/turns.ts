@@ -18,6 +18,16 @@ export function unanswered(socket: Socket): number {
   return (socket as TakingTurns)[TURNS]?.length ?? 0;
 }
 
+/** What the heads of requests take that wait for the answer to another one. */
+export function waitingHeadBytes(socket: Socket): number {
+  const turns = (socket as TakingTurns)[TURNS] ?? [];
+  return turns.slice(1).reduce((sum, { message }) => sum + (message ? headBytesOf(message) : 0), 0);
+}
+
+export function headBytesOf({ url = '', rawHeaders }: IncomingMessage): number {
+  return rawHeaders.reduce((sum, { length }) => sum + length, url.length);
+}
+
 /**
  * Calls `begin` once the turns before it are over, but not if the connection is gone or closing by then. Call `endTurn` after
  * it, unless the connection ends with it or leaves HTTP.

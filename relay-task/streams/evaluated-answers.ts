@@ -8,7 +8,7 @@ import type { EvaluatedEvents } from './evaluated-events.ts';
 import type { Affected, Passes } from './passes.ts';
 import type { ChannelBasics, Readers } from './readers.ts';
 
-export interface AnswersOptions extends Pick<ChannelBasics, 'environment' | 'view' | 'late' | 'failed'> {
+export interface AnswersOptions extends Pick<ChannelBasics, 'environment' | 'view' | 'late' | 'limit' | 'failed'> {
   readonly turns: FairTurns;
   readonly clientView: ClientView;
 }
@@ -121,11 +121,13 @@ export function createEvaluatedAnswers(
         inTurn(() => guarded(subject, () => answer(restarts)), true);
         return;
       }
-      const isReady = subject.connections.length > 0 && isPrepared(subject);
+      // Many may have opened streams before the first of them were sent anything.
+      options.limit(subject.connections.filter(({ awaitsAnswers }) => awaitsAnswers));
+      const isReady = subject.connections.some(({ reason }) => !reason) && isPrepared(subject);
       if (!isReady) {
         subject.arriving = false;
         // A Big Segment of another context kind arrived meanwhile.
-        if (subject.connections.length > 0) arrive(subject);
+        if (subject.connections.some(({ reason }) => !reason)) arrive(subject);
         return;
       }
       const { held } = subject;

@@ -140,7 +140,7 @@ export function createHub(options: HubOptions = {}): Hub {
     },
     environment(source) {
       const channels: Channel[] = [];
-      const channelFor = createChannelFinder(channels, source, settings, { meter, late: lifecycle.late }, failed);
+      const channelFor = createChannelFinder(channels, source, settings, { meter, ...lifecycle }, failed);
       let removed = false;
       environments.add(channels);
       const accept = (socket: Socket, opening: StreamOpening): boolean => {
@@ -211,7 +211,7 @@ function createChannelFinder(
   channels: Channel[],
   source: StreamSource,
   settings: ChannelSettings,
-  { meter, late }: Pick<ChannelBasics, 'meter' | 'late'>,
+  { meter, late, limit }: Pick<ChannelBasics, 'meter' | 'late' | 'limit'>,
   failed: (channel: Named, connections: readonly Connection[], error: unknown) => void,
 ): (kind: StreamKind, framing: Framing) => Channel | undefined {
   const { name: environment, view } = source;
@@ -221,7 +221,7 @@ function createChannelFinder(
     if (known) return known;
     const { create, otherwise } = streamKinds[kind];
     const basics: ChannelBasics = {
-      ...{ environment, view, environmentId, kind, framing, meter, late },
+      ...{ environment, view, environmentId, kind, framing, meter, late, limit },
       failed: (connections, error) => failed({ environment, kind }, connections, error),
     };
     const created = create(basics, source, settings);

@@ -38,6 +38,8 @@ export interface Lifecycle {
   accept(channel: Channel, socket: Socket, credential: string, opening: StreamOpening): boolean;
   /** Channels call it when a socket accepts no more. */
   late(connection: Connection): void;
+  /** Closes these connections if there is no memory for what they would be sent. */
+  limit(connections: readonly Connection[]): void;
   /** Ends the response properly: a client that keeps up still gets what was published before. */
   finish(connection: Connection, reason: CloseReason): void;
   /** Destroys the socket. */
@@ -187,6 +189,11 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       return true;
     },
     late: late.add,
+    limit(connections) {
+      for (const connection of [...connections]) {
+        if (classOf(connection).budget.full) hangUp(connection, 'memory');
+      }
+    },
     finish,
     hangUp,
     withdraw: (condition) => classes.flatMap(({ admission }) => admission.withdraw(condition)),

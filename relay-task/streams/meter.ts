@@ -1,7 +1,8 @@
 import type { CredentialKind, StreamKind } from '../ports.ts';
 
-/** Why a stream ended. `client`: the client or its network closed it. `failed`: what it should be sent could not be made. */
-export type CloseReason = 'client' | 'failed' | 'slow' | 'age' | 'revoked' | 'removed' | 'shutdown';
+/** Why a stream ended. `client`: the client or its network closed it. `failed`: what it should be sent could not be made. `memory`:
+ * there was no room for its first answers. */
+export type CloseReason = 'client' | 'failed' | 'memory' | 'slow' | 'age' | 'revoked' | 'removed' | 'shutdown';
 
 /** Receives the hub's measurements. `family` is the client's name from the opening. */
 export interface StreamMeter {

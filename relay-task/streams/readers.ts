@@ -15,6 +15,8 @@ export interface ChannelBasics {
   readonly meter: StreamMeter;
   /** Called when a socket accepts no more; the channel's `send` is called when it does again. */
   late(connection: Connection): void;
+  /** Closes these connections if there is no memory for what they would be sent. */
+  limit(connections: readonly Connection[]): void;
   /** Work for these connections threw: reports it and closes them. Their clients connect again and get everything. */
   failed(connections: readonly Connection[], error: unknown): void;
 }

@@ -10,10 +10,10 @@ export interface Memory {
   readonly limitBytes: number;
   readonly whole: Budget;
   /** Connections that are no streams, and bodies of requests while they arrive, are unpacked and worked on. */
-  readonly requests: { readonly connections: Budget; readonly bodies: Budget };
+  readonly requests: { readonly connections: Budget; readonly bodies: Budget; readonly answers: Budget };
   /** Events that wait to be forwarded. */
   readonly events: Budget;
-  /** Open streams of server SDKs, and of client-side SDKs with their contexts and what they have not read. */
+  /** Open streams of server SDKs, and of client-side SDKs with their contexts and what they have not read, answers too. */
   readonly streams: { readonly servers: Budget; readonly clients: Budget };
 }
 
@@ -39,12 +39,14 @@ export function processLimits(): ProcessLimits {
 export function createMemory({ memoryBytes, heapBytes }: ProcessLimits, budgetBytes?: number): Memory {
   const whole = createBudget(Math.floor(budgetBytes ?? Math.min(memoryBytes / 4, heapBytes / 2)));
   const part = (eighths: number) => createBudget(Math.floor((whole.maxBytes * eighths) / 8), { parent: whole });
+  const clients = part(3);
   return {
     limitBytes: memoryBytes,
     whole,
-    requests: { connections: part(1), bodies: part(2) },
+    // Answers that browsers have not read are like streams that they have not read.
+    requests: { connections: part(1), bodies: part(2), answers: clients },
     events: part(1),
-    streams: { servers: part(8), clients: part(3) },
+    streams: { servers: part(8), clients },
   };
 }
 

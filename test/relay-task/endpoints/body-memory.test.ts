@@ -16,7 +16,7 @@ const context = JSON.stringify({ kind: 'user', key: 'a' });
 
 async function start(maxBytes: number) {
   const bodies = createBudget(maxBytes);
-  const memory = { connections: createBudget(Infinity), bodies };
+  const memory = { connections: createBudget(Infinity), bodies, answers: createBudget(Infinity) };
   const server = opened(
     await startServer({
       view: createMemory(flag('f', 1)),

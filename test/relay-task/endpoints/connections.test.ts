@@ -18,7 +18,7 @@ const ask = (path: string) => `GET ${path} HTTP/1.1\r\nHost: a\r\nAuthorization:
 async function start(options: TestServerOptions = {}, maxBytes = ROOM_FOR_THREE_BYTES) {
   const connections = createBudget(maxBytes);
   const { server, ...more } = options;
-  const memory = { connections, bodies: createBudget(Infinity) };
+  const memory = { connections, bodies: createBudget(Infinity), answers: createBudget(Infinity) };
   const { port } = opened(
     await startServer({ view: createMemory(flag('f', 1)), server: { memory, ...server }, ...more }),
   );
@@ -102,6 +102,19 @@ test('no request that is being answered is cut, and a newcomer without room is t
   for (const answer of answers) answer();
   for (const heard of busy) await eventually(() => expect(heard.text).toContain('200 OK'));
   expect((await openIdle()).text).toContain('alive');
+});
+
+test('requests whose bodies do not come make room, of the address that has most of them', async () => {
+  const { open, openIdle } = await start();
+  const slow = ['127.0.0.2', '127.0.0.2', '127.0.0.3'].map(open);
+  for (const { socket } of slow)
+    socket.write('POST /bulk HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\nContent-Length: 9\r\n\r\n[');
+  await eventually(() => expect(slow.map(({ socket }) => socket.bytesWritten > 0)).toEqual([true, true, true]));
+  const honest = await openIdle();
+  await eventually(() => expect(slow[0]!.over).toBe(true));
+  expect([slow[1]!.over, slow[2]!.over, honest.over]).toEqual([false, false, false]);
+  slow[2]!.socket.write('{"a":1}]');
+  await eventually(() => expect(slow[2]!.text).toContain(' 202 '));
 });
 
 test('an open stream is no such connection', async () => {

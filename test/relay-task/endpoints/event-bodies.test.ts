@@ -20,7 +20,7 @@ async function start(budgetBytes: number) {
     view: createMemory(flag('banner', 1)),
     server: {
       maxInboundPayloadBytes: 2 * MIB,
-      memory: { connections: createBudget(Infinity), bodies: eventBodies },
+      memory: { connections: createBudget(Infinity), bodies: eventBodies, answers: createBudget(Infinity) },
     },
   });
   closeLater(() => server.close());

@@ -62,6 +62,24 @@ describe('the budget for streams', () => {
   });
 });
 
+test('first answers for which there is no room any more are not made, and their streams are closed', async () => {
+  const memory = budgets(LARGE_BYTES);
+  started = await startClientHub({ memory });
+  const { put, evaluated, hub } = started;
+  // They open before there is data, so that none of them counts for what it will be sent.
+  const readers = [];
+  for (let i = 0; i < 40; i++) {
+    const reader = await evaluated(user(`u${i}`));
+    reader.pause();
+    readers.push(reader);
+  }
+  put(flag('f', 1, { variations: ['x'.repeat(LARGE_BYTES / 2), 'y'] }));
+  await until('some are closed', () => hub.connections < 30);
+  // The last one that was made went beyond it.
+  expect(memory.clients.usedBytes).toBeLessThan(2.5 * LARGE_BYTES);
+  for (const reader of readers) reader.close();
+});
+
 describe('the places for first payloads', () => {
   test('of browsers that never read are none of the server SDKs’', async () => {
     started = await startClientHub({ maxInitialInFlight: 1, maxInitialWaiting: 1 });
