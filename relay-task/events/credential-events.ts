@@ -11,11 +11,11 @@ import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
 import type { Address, Courier } from './courier.ts';
 import { createDiagnostics } from './diagnostics.ts';
 import { type IncomingEvent, parseObject } from './incoming.ts';
-import { diagnosticHeaders, type Metadata, metadataOf, outgoingHeaders, textOf } from './metadata.ts';
+import { diagnosticHeaders, type Metadata, metadataOf, outgoingHeaders, queueKey, textOf } from './metadata.ts';
 import type { EventMeter } from './metrics.ts';
 import { createQueue, type DropReason } from './queue.ts';
 import { createQueues, type EventQueue } from './queues.ts';
-import { createRecent } from './recent.ts';
+import { createRecent, shortHash } from './recent.ts';
 import { summarise } from './summarise.ts';
 import { createSummary } from './summary.ts';
 import { MAX_EVENT_BYTES, takeIn } from './take-in.ts';
@@ -36,6 +36,8 @@ export interface CredentialEvents extends Omit<EventIntake, 'closed'> {
   readonly idle: boolean;
   /** Starts sending what is queued. */
   flush(): void;
+  /** Gives back the memory of what is remembered. */
+  forget(): void;
   /** Resolves when all are delivered, or dropped after `timeoutMs`. Nothing may be added any more. */
   finish(timeoutMs: number): Promise<void>;
 }
@@ -44,6 +46,8 @@ export interface CredentialEventsParts {
   readonly capacity: number;
   readonly maxPayloadBytes: number;
   readonly budget: Budget;
+  /** For the contexts and payload IDs that are remembered. */
+  readonly memory: Budget;
   readonly courier: Courier;
   /** For bodies that are read in slices. */
   readonly bodies: Turnstile;
@@ -58,15 +62,17 @@ export interface CredentialEventsParts {
 }
 
 const PAYLOADS_REMEMBERED = 5_000;
-/** The default of LaunchDarkly's SDKs. */
-const CONTEXTS_REMEMBERED = 1_000;
+/** LaunchDarkly's SDKs remember 1,000 each, and one credential may serve a few kinds of them. */
+const CONTEXTS_REMEMBERED = 4_000;
 
 export function createCredentialEvents(
   { name, kind, sender, flag }: CredentialEventsOptions,
   parts: CredentialEventsParts,
 ): CredentialEvents {
   const { capacity, budget, courier, meter, timings, random } = parts;
-  const payloads = createRecent(PAYLOADS_REMEMBERED);
+  const payloads = createRecent(PAYLOADS_REMEMBERED, parts.memory);
+  /** One for all queues: a client may invent as many kinds of SDK as there are queues. */
+  const contexts = createRecent(CONTEXTS_REMEMBERED, parts.memory);
   const reading = new Set<Promise<void>>();
   let contextsForgottenAt = performance.now();
 
@@ -74,6 +80,12 @@ export function createCredentialEvents(
     meter.dropped(name, reason, events);
     parts.lost(reason);
   };
+
+  /** Each kind of SDK describes its contexts itself. */
+  function contextsOf(about: Metadata): EventQueue['seen'] {
+    const kindOfSdk = shortHash(queueKey(about));
+    return { add: (context) => contexts.add(kindOfSdk + context) };
+  }
 
   const queues = createQueues((about): EventQueue => {
     const headers = outgoingHeaders(about);
@@ -97,7 +109,7 @@ export function createCredentialEvents(
       dropped,
       summary: about.unsummarized ? createSummary(capacity, budget) : undefined,
     });
-    return Object.assign(queue, { seen: about.unsummarized ? createRecent(CONTEXTS_REMEMBERED) : undefined });
+    return Object.assign(queue, { seen: about.unsummarized ? contextsOf(about) : undefined });
   });
 
   const diagnostics = createDiagnostics<EventDelivery>({
@@ -138,6 +150,11 @@ export function createCredentialEvents(
     }
   }
 
+  function forget() {
+    payloads.clear();
+    contexts.clear();
+  }
+
   return {
     get idle() {
       return reading.size === 0 && diagnostics.idle && Array.from(queues.all()).every((queue) => queue.idle);
@@ -157,15 +174,15 @@ export function createCredentialEvents(
     },
     flush() {
       const now = performance.now();
-      const forget = now - contextsForgottenAt >= timings.forgetContextsMs;
-      if (forget) contextsForgottenAt = now;
-      for (const queue of queues.all()) {
-        if (forget) queue.seen?.clear();
-        queue.flush();
+      if (now - contextsForgottenAt >= timings.forgetContextsMs) {
+        contextsForgottenAt = now;
+        contexts.clear();
       }
+      for (const queue of queues.all()) queue.flush();
       queues.sweep(timings.idleQueueMs);
       courier.lookAtKeys();
     },
+    forget,
     async finish(timeoutMs) {
       const finished = async () => {
         await Promise.all(reading);
@@ -176,6 +193,7 @@ export function createCredentialEvents(
       const timer = setTimeout(() => courier.stop(), timeoutMs);
       await finished();
       clearTimeout(timer);
+      forget();
     },
   };
 }

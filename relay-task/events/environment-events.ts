@@ -65,7 +65,9 @@ export function createEnvironmentEvents(
       const now = performance.now();
       for (const [id, { events, usedAt }] of holders) {
         events.flush();
-        if (events.idle && now - usedAt >= parts.idleMs) holders.delete(id);
+        if (!events.idle || now - usedAt < parts.idleMs) continue;
+        events.forget();
+        holders.delete(id);
       }
     },
     async close(timeoutMs) {

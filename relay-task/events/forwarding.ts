@@ -31,7 +31,7 @@ export interface EventForwardingOptions {
   readonly flushIntervalMs?: number;
   /** Events per queue, not counting those being sent. 1,000 by default. */
   readonly capacity?: number;
-  /** For all queues together. 32 MiB by default. */
+  /** For all queues together, and an eighth of it for what is remembered. 32 MiB by default. */
   readonly maxBytes?: number;
   /** Of the whole process. */
   readonly parentBudget?: Budget | undefined;
@@ -59,16 +59,18 @@ export interface EventForwarding {
   close(timeoutMs: number): Promise<void>;
 }
 
+/** What is remembered of contexts and payloads may take so much of what the events may. */
+const PART_OF_MEMORY = 1 / 8;
+
 /** Throws a RelayError CONFIG_INVALID when `eventsUri` is not an http or https URL. */
 export function createEventForwarding(options: EventForwardingOptions): EventForwarding {
   const { log, random = Math.random, discard = false } = options;
   const eventsUri = readUri(options.eventsUri);
   const timings = { ...usualTimings, ...options.timings };
   const meter = createEventMeter(options.registry);
-  const budget = createBudget(options.maxBytes ?? 32 * 1_024 ** 2, {
-    parent: options.parentBudget,
-    changed: meter.queued,
-  });
+  const { maxBytes = 32 * 1_024 ** 2, parentBudget: parent } = options;
+  const budget = createBudget(maxBytes, { parent, changed: meter.queued });
+  const memory = createBudget(Math.min(maxBytes, parent?.maxBytes ?? Infinity) * PART_OF_MEMORY, { parent });
   const places = createPlaces({ each: options.maxInFlight ?? 8, together: options.maxInFlightTogether ?? 64 });
   const bodies = createTurnstile({ maxInside: 1 });
   const open = new Set<EnvironmentEvents>();
@@ -98,6 +100,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       maxPayloadBytes: options.maxPayloadBytes ?? 4 * 1_024 ** 2,
       // Events that came with one credential must not take the room of all others.
       budget: createShare(budget),
+      memory: createShare(memory),
       courier,
       bodies,
       meter,

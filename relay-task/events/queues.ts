@@ -5,7 +5,7 @@ import type { Recent } from './recent.ts';
 
 export interface EventQueue extends Queue {
   /** Contexts described recently, if the relay summarizes. */
-  readonly seen?: Recent | undefined;
+  readonly seen?: Pick<Recent, 'add'> | undefined;
 }
 
 export interface Queues {

@@ -1,25 +1,52 @@
 import { createHash } from 'node:crypto';
+import type { Budget } from '../common/budget.ts';
 
-/** Longer keys are hashed. */
-const LONGEST_KEPT = 128;
+/** Of SHA-256: nobody finds a second key for a given hash. */
+const HASH_BYTES = 12;
+/** Measured: a hash as a string, and its place in a Set. */
+export const ENTRY_BYTES = 100;
 
 export interface Recent {
-  /** Marks the key as the most recently used. True if it is new. */
+  /** Marks the key as the most recently used. True if it is new, or was not remembered for want of memory. */
   add(key: string): boolean;
+  /** Forgets all and gives the memory back. */
   clear(): void;
 }
 
-/** A set of at most `capacity` keys that evicts the least recently used. Bounds memory for keys of any length. */
-export function createRecent(capacity: number): Recent {
-  const keys = new Set<string>();
+/**
+ * A set of at most `capacity` keys that evicts the least recently used, also while the budget has no room for a new one.
+ * Only short hashes are kept.
+ */
+export function createRecent(capacity: number, budget: Pick<Budget, 'reserve' | 'release'>): Recent {
+  const hashes = new Set<string>();
+
+  function forgetOldest(): boolean {
+    const [oldest] = hashes;
+    if (oldest === undefined) return false;
+    hashes.delete(oldest);
+    budget.release(ENTRY_BYTES);
+    return true;
+  }
+
   return {
-    add(text) {
-      const key = text.length > LONGEST_KEPT ? createHash('sha256').update(text).digest('base64') : text;
-      const isNew = !keys.delete(key);
-      keys.add(key);
-      if (keys.size > capacity) keys.delete(keys.keys().next().value as string);
-      return isNew;
+    add(key) {
+      const hash = shortHash(key);
+      if (hashes.delete(hash)) {
+        hashes.add(hash);
+        return false;
+      }
+      while (hashes.size >= capacity || !budget.reserve(ENTRY_BYTES)) if (!forgetOldest()) return true;
+      hashes.add(hash);
+      return true;
     },
-    clear: () => keys.clear(),
+    clear() {
+      budget.release(hashes.size * ENTRY_BYTES);
+      hashes.clear();
+    },
   };
+}
+
+/** One character per byte, which V8 stores as one byte. */
+export function shortHash(text: string): string {
+  return createHash('sha256').update(text).digest('binary').slice(0, HASH_BYTES);
 }

@@ -14,7 +14,7 @@ export interface SummariseOptions {
   readonly schema: number;
   readonly summary: Summary;
   /** Contexts described recently, by canonical key. */
-  readonly seen: Recent;
+  readonly seen: Pick<Recent, 'add'>;
   readonly flag: (key: string) => Item | undefined;
   /** LaunchDarkly's clock in its last response, Unix ms. */
   readonly serverTime: number;

@@ -1,4 +1,5 @@
-import { createRecent } from '../../../relay-task/events/recent.ts';
+import { createBudget } from '../../../relay-task/common/budget.ts';
+import { createRecent, ENTRY_BYTES } from '../../../relay-task/events/recent.ts';
 import { eventually, turnsOfLoop } from '../../support/eventually.ts';
 import { custom, send, startEnvironment, startLaunchDarkly } from './support.ts';
 
@@ -120,7 +121,8 @@ test('payloads are split at the size limit', async () => {
 });
 
 test('createRecent forgets the least recently used key, and long keys cost no more than short ones', () => {
-  const recent = createRecent(2);
+  const budget = createBudget(1_000_000);
+  const recent = createRecent(2, budget);
   const long = 'x'.repeat(100_000);
   expect(['a', long, 'a', 'b', long, 'b', long].map((key) => recent.add(key))).toEqual([
     true,
@@ -131,6 +133,60 @@ test('createRecent forgets the least recently used key, and long keys cost no mo
     false,
     false,
   ]);
+  expect(budget.usedBytes).toBe(2 * ENTRY_BYTES);
   recent.clear();
+  expect(budget.usedBytes).toBe(0);
   expect(recent.add('b')).toBe(true);
+});
+
+test('createRecent forgets the oldest keys while its budget is full, and remembers none without room', () => {
+  const budget = createBudget(3 * ENTRY_BYTES);
+  const recent = createRecent(100, budget);
+  expect(['a', 'b', 'c', 'd', 'b', 'a'].map((key) => recent.add(key))).toEqual([true, true, true, true, false, true]);
+  budget.hold(3 * ENTRY_BYTES);
+  expect([recent.add('e'), recent.add('e'), recent.add('b')]).toEqual([true, true, true]);
+  expect(budget.usedBytes).toBe(3 * ENTRY_BYTES);
+});
+
+describe('what is remembered of contexts and payloads', () => {
+  const describing = (from: number, count: number) =>
+    Array.from({ length: count }, (_, index) => ({
+      kind: 'identify',
+      key: 'x',
+      creationDate: 1,
+      context: { kind: 'user', key: `${from + index}`.padEnd(126, '→') },
+    }));
+
+  async function remembering(more: Parameters<typeof startEnvironment>[1] = {}) {
+    const parentBudget = createBudget(16 * 1_024 ** 2);
+    const launchDarkly = await startLaunchDarkly();
+    const environment = startEnvironment(launchDarkly.uri, { ...more, parentBudget });
+    for (let kind = 0; kind < 64; kind++) {
+      await send(environment.intake, describing(kind * 100, 100), {
+        schema: 2,
+        headers: { 'x-launchdarkly-tags': `application-id/${kind}`, 'x-launchdarkly-payload-id': `payload-${kind}` },
+      });
+    }
+    await eventually(async () => expect(await environment.measured('relay_events_queue_bytes')).toBe(0));
+    return { ...environment, parentBudget };
+  }
+
+  test('counts against the memory of events, and is bounded for all kinds of SDK together', async () => {
+    const { parentBudget, forwarding } = await remembering();
+    // 6,400 contexts were described.
+    expect(parentBudget.usedBytes).toBe((4_000 + 64) * ENTRY_BYTES);
+    await forwarding.close(10_000);
+    expect(parentBudget.usedBytes).toBe(0);
+  });
+
+  test('takes no more than its share of a small memory', async () => {
+    const maxBytes = 800_000;
+    const { parentBudget } = await remembering({ maxBytes });
+    expect(parentBudget.usedBytes).toBe(maxBytes / 8 / 2);
+  });
+
+  test('is given back when its credential was not used for long', async () => {
+    const { parentBudget } = await remembering({ timings: { idleQueueMs: 1 } });
+    await eventually(() => expect(parentBudget.usedBytes).toBe(0));
+  });
 });
