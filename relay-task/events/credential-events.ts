@@ -125,7 +125,11 @@ export function createCredentialEvents(
     dropped,
   });
 
-  function outgoing(events: readonly IncomingEvent[], { schema }: Metadata, { seen, summary }: EventQueue) {
+  function outgoing(
+    events: readonly IncomingEvent[],
+    { schema }: Metadata,
+    { seen, summary }: Pick<EventQueue, 'seen' | 'summary'>,
+  ) {
     if (!seen || !summary) return events.map(({ text }) => text);
     const { serverTime } = courier;
     return summarise(events, { schema, summary, seen, flag, serverTime, random, dropped });

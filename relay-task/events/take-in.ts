@@ -10,10 +10,10 @@ import { fieldsOf } from './tracking.ts';
 
 /** Where the parts of a body go. */
 export interface Sink {
-  /** Asked again after each pause, since a queue may have been removed meanwhile. */
-  queue(): EventQueue;
+  /** To be asked for each use: in a pause between two uses, a queue may be removed, and nothing flushes it then. */
+  queue(): Pick<EventQueue, 'summary' | 'seen' | 'room' | 'add'>;
   /** The JSON texts to be sent for these events. */
-  outgoing(events: readonly IncomingEvent[], queue: EventQueue): readonly string[];
+  outgoing(events: readonly IncomingEvent[], queue: Pick<EventQueue, 'summary' | 'seen'>): readonly string[];
   received(events: number): void;
   dropped(reason: 'malformed' | 'too-large' | 'capacity', events: number): void;
   /** The whole body is one. */
@@ -57,8 +57,10 @@ function* whatIs(body: Buffer): Generator<void, 'events' | 'diagnostic' | 'malfo
 }
 
 function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
-  let queue = sink.queue();
-  const maxBytes = queue.summary ? MAX_SUMMARISED_BYTES : MAX_EVENT_BYTES;
+  const first = sink.queue();
+  const isSummarised = first.summary !== undefined;
+  const maxBytes = isSummarised ? MAX_SUMMARISED_BYTES : MAX_EVENT_BYTES;
+  let { room } = first;
   let elements = 0;
   const lost = { malformed: 0, 'too-large': 0, capacity: 0 };
   let events: IncomingEvent[] = [];
@@ -66,7 +68,7 @@ function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
   let textBytes = 0;
 
   const prepare = () => {
-    for (const text of events.length > 0 ? sink.outgoing(events, queue) : []) {
+    for (const text of events.length > 0 ? sink.outgoing(events, sink.queue()) : []) {
       texts.push(text);
       textBytes += text.length;
     }
@@ -74,23 +76,25 @@ function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
   };
   const hand = () => {
     prepare();
+    const queue = sink.queue();
     if (texts.length > 0) queue.add(texts);
+    room = queue.room;
     texts = [];
     textBytes = 0;
   };
-  const isFull = () => queue.room <= texts.length + events.length;
+  const isFull = () => !isSummarised && room <= texts.length + events.length;
 
   for (const range of elementsIn(body)) {
     if (!range) {
       prepare();
       if (textBytes >= COLLECTED_BYTES) hand();
       yield;
-      queue = sink.queue();
+      room = sink.queue().room;
       continue;
     }
     elements += 1;
-    if (!queue.summary && isFull()) hand();
-    const event = !queue.summary && isFull() ? 'capacity' : yield* readEvent(body, range, maxBytes);
+    if (isFull()) hand();
+    const event = isFull() ? 'capacity' : yield* readEvent(body, range, maxBytes);
     if (typeof event === 'string') lost[event] += 1;
     else events.push(event);
   }

@@ -1,4 +1,10 @@
 /** Bodies that would hold the event loop, and what fails while they are read. */
+import { createBudget } from '../../../relay-task/common/budget.ts';
+import { metadataOf } from '../../../relay-task/events/metadata.ts';
+import { createQueue } from '../../../relay-task/events/queue.ts';
+import { createQueues } from '../../../relay-task/events/queues.ts';
+import { createSummary } from '../../../relay-task/events/summary.ts';
+import { takeIn } from '../../../relay-task/events/take-in.ts';
 import { eventually } from '../../support/eventually.ts';
 import { countSlicedTurns } from '../../support/sliced-turns.ts';
 import { custom, type Event, send, startEnvironment, startForwarding, startLaunchDarkly, user } from './support.ts';
@@ -136,4 +142,39 @@ test('closing waits for a body that is still being read', async () => {
   expect(read).toBe(true);
   expect(launchDarkly.taken()).toHaveLength(3_000);
   expect(await measured('relay_events_dropped_total')).toBe(0);
+});
+
+test.each([
+  ['forwards', '4'],
+  ['summarises', '1'],
+])('an event that the relay %s is kept if its queue was removed while it was read', (_what, schema) => {
+  const budget = createBudget(Infinity);
+  const queues = createQueues(({ unsummarized }) =>
+    createQueue({
+      capacity: 10,
+      maxPayloadBytes: Infinity,
+      budget,
+      deliver: () => Promise.resolve('delivered'),
+      forwarded() {},
+      dropped() {},
+      summary: unsummarized ? createSummary(10, budget) : undefined,
+    }),
+  );
+  const about = metadataOf({ 'x-launchdarkly-event-schema': schema });
+  const body = Buffer.from(JSON.stringify([custom('large', { data: new Array(90_000).fill(1) })]));
+  let pauses = 0;
+  for (const _pause of takeIn(body, {
+    queue: () => queues.find(about),
+    outgoing: (events) => events.map(({ text }) => text),
+    received() {},
+    dropped() {},
+    diagnostic() {},
+  })) {
+    pauses += 1;
+    // As when many other kinds of SDK need a queue.
+    queues.sweep(0);
+  }
+  expect(pauses).toBeGreaterThan(50);
+  expect(Array.from(queues.all(), ({ room }) => room)).toEqual([9]);
+  expect(budget.usedBytes).toBeGreaterThan(body.length - 10);
 });
