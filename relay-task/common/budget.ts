@@ -2,6 +2,8 @@
 export interface Budget {
   readonly maxBytes: number;
   readonly usedBytes: number;
+  /** What can still be reserved, here and with every parent; below 0 if more is held. */
+  readonly freeBytes: number;
   /** Whether nothing more can be reserved. */
   readonly full: boolean;
   /** False: this would exceed the limit, or that of a parent; nothing was reserved. */
@@ -30,6 +32,9 @@ export function createBudget(maxBytes: number, { parent, changed = () => {} }: B
     get usedBytes() {
       return usedBytes;
     },
+    get freeBytes() {
+      return Math.min(maxBytes - usedBytes, parent?.freeBytes ?? Infinity);
+    },
     get full() {
       return usedBytes >= maxBytes || parent?.full === true;
     },
@@ -50,21 +55,25 @@ export function createBudget(maxBytes: number, { parent, changed = () => {} }: B
 }
 
 /**
- * One user's part of a budget: at most as much as is still free, or that times `part`. However many users fill theirs, some
+ * One user's part of a budget: at most as much as is still free in it and its parents, or that times `part`. However many users fill theirs, some
  * room is left for the next: one gets a half, two get a third each, and so on.
  */
 export function createShare(whole: Budget, part = 1): Budget {
   const own = createBudget(whole.maxBytes, { parent: whole });
+  const freeBytes = () => part * whole.freeBytes - own.usedBytes;
   return {
     maxBytes: own.maxBytes,
     get usedBytes() {
       return own.usedBytes;
     },
+    get freeBytes() {
+      return freeBytes();
+    },
     get full() {
-      return own.usedBytes >= part * (whole.maxBytes - whole.usedBytes);
+      return freeBytes() <= 0;
     },
     hold: own.hold,
-    reserve: (bytes) => own.usedBytes + bytes <= part * (whole.maxBytes - whole.usedBytes) && own.reserve(bytes),
+    reserve: (bytes) => bytes <= freeBytes() && own.reserve(bytes),
     release: own.release,
   };
 }

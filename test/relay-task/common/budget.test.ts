@@ -41,3 +41,19 @@ test('a share of a budget is what is still free, or a part of it, so that someth
   expect(first.reserve(40)).toBe(true);
   expect(whole.usedBytes).toBe(80);
 });
+
+test('a share of a budget whose parent has less room is a share of that', () => {
+  const parent = createBudget(60);
+  const whole = createBudget(120, { parent });
+  const fill = (part?: number) => {
+    const share = createShare(whole, part);
+    while (share.reserve(1));
+    return share;
+  };
+  const first = fill();
+  expect([first.usedBytes, first.freeBytes, first.full]).toEqual([30, 0, true]);
+  expect([fill().usedBytes, fill(0.5).usedBytes]).toEqual([15, 5]);
+  expect([whole.freeBytes, parent.freeBytes]).toEqual([10, 10]);
+  parent.hold(5);
+  expect([whole.freeBytes, first.freeBytes]).toEqual([5, -25]);
+});

@@ -57,9 +57,12 @@ test('all queues together stay within their memory limit and release memory afte
   expect(launchDarkly.taken().length).toBeGreaterThan(20);
 });
 
-test('a flood of events with one credential leaves memory for the events of the others', async () => {
+test.each([
+  ['their own limit', { maxBytes: 50_000 }],
+  ['that of the process', { parentBudget: createBudget(50_000) }],
+])('a flood of events with one credential leaves memory for the events of the others: %s', async (_what, limit) => {
   const launchDarkly = await startLaunchDarkly(({ path }) => (path === '/bulk' ? 202 : 503));
-  const { intake, measured } = startEnvironment(launchDarkly.uri, { maxBytes: 50_000 });
+  const { intake, measured } = startEnvironment(launchDarkly.uri, limit);
   const large = (id: number) => [custom(id, { data: 'x'.repeat(1_000) })];
   for (let id = 0; id < 100; id++) send(intake, large(id), { kind: 'environmentId' });
   const lost = await measured('relay_events_dropped_total', { reason: 'memory' });
