@@ -29,7 +29,8 @@ interface Problem {
 const SCALARS = {
   text: { words: 'a string', fits: (value: unknown) => typeof value === 'string' },
   flag: { words: 'true or false', fits: (value: unknown) => typeof value === 'boolean' },
-  number: { words: 'a number', fits: (value: unknown) => typeof value === 'number' },
+  // 1e400 is valid JSON that parses to Infinity, which no JSON can express. LaunchDarkly's Go code refuses it, too.
+  number: { words: 'a number', fits: Number.isFinite },
   whole: { words: 'a whole number', fits: (value: unknown) => Number.isInteger(value) },
   any: { words: 'anything', fits: () => true },
 };
@@ -61,6 +62,8 @@ function find(value: unknown, shape: Shape): Problem | undefined {
 const SHOWN_CHARACTERS = 80;
 
 function show(value: unknown): string {
+  // JSON has no Infinity.
+  if (typeof value === 'number') return String(value);
   try {
     return JSON.stringify(value) ?? 'missing';
   } catch {

@@ -15,6 +15,8 @@ export function describeType(value: unknown): string {
 
 /** The beginning of a value's JSON, for a message. Never throws, however deep the value nests. */
 export function showJson(value: unknown, mostCharacters = 60): string {
+  // JSON has no Infinity, which 1e400 parses to.
+  if (typeof value === 'number') return String(value);
   let text: string;
   try {
     text = JSON.stringify(value) ?? 'missing';

@@ -43,15 +43,26 @@ const CONFIGURATION = JSON.stringify({
   },
 });
 
+const BULK_ROUTE = '/ofrep/v1/evaluate/flags';
+
 /** Converted between two looks at the clock. */
 const FLAGS_AT_ONCE = 32;
 
 export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandlers {
   const resultOf = createOpenFeatureResults();
+  /** A flag that cannot be converted costs only itself. */
+  function textOf(flag: EvaluatedFlag, reasons: Reasons, view: ItemView): string {
+    try {
+      return resultOf(flag, reasons, view).json;
+    } catch (error) {
+      log?.error('Cannot answer about a flag', { route: BULK_ROUTE, flag: flag.key, error });
+      return JSON.stringify({ key: flag.key, errorCode: 'GENERAL', errorDetails: SEE_LOG });
+    }
+  }
   function* textsOf(flags: readonly EvaluatedFlag[], reasons: Reasons, view: ItemView): Generator<void, string[]> {
     const texts: string[] = [];
     for (const flag of flags) {
-      texts.push(resultOf(flag, reasons, view).json);
+      texts.push(textOf(flag, reasons, view));
       if (texts.length % FLAGS_AT_ONCE === 0) yield;
     }
     return texts;
@@ -84,7 +95,7 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
           const { reply, message } = error;
           return failure(reply.status, { errorCode: 'PARSE_ERROR', errorDetails: message }, reply.headers);
         }
-        log?.error(CANNOT_ANSWER, { route: '/ofrep/v1/evaluate/flags', error });
+        log?.error(CANNOT_ANSWER, { route: BULK_ROUTE, error });
         return failure(500, { errorCode: 'GENERAL', errorDetails: SEE_LOG });
       }
     };

@@ -72,7 +72,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
 
   /** As LaunchDarkly answers for a flag whose evaluation failed. */
   function failure(flag: Flag, withReasons: boolean): EvaluatedFlag {
-    const { version = 0 } = flag;
+    const version = JSON.stringify(flag.version ?? 0);
     const reason = withReasons ? ',"reason":{"kind":"ERROR","errorKind":"EXCEPTION"}' : '';
     const json = `{"value":null,"variation":null,"version":${version},"flagVersion":${version}${reason}}`;
     return answerOf(answersTo(flag), flag, json);
@@ -110,12 +110,14 @@ export function createClientView(options: ClientViewOptions): ClientView {
     if (known) return known;
 
     // In ld-relay's order, with LaunchDarkly's `flagVersion`. False and empty members are left out.
-    const { version = 0, debugEventsUntilDate } = flag;
-    let json = `{"value":${JSON.stringify(detail.value ?? null)},"variation":${detail.variationIndex},"version":${version},"flagVersion":${version}`;
+    // Numbers through JSON.stringify, too: one that JSON cannot express would make the answers about all flags invalid.
+    const { debugEventsUntilDate } = flag;
+    const version = JSON.stringify(flag.version ?? 0);
+    let json = `{"value":${JSON.stringify(detail.value ?? null)},"variation":${JSON.stringify(detail.variationIndex)},"version":${version},"flagVersion":${version}`;
     if (flag.trackEvents || isExperiment) json += ',"trackEvents":true';
     if (isExperiment) json += ',"trackReason":true';
     if (withReasons || isExperiment) json += `,"reason":${JSON.stringify(reason)}`;
-    if (debugEventsUntilDate) json += `,"debugEventsUntilDate":${debugEventsUntilDate}`;
+    if (debugEventsUntilDate) json += `,"debugEventsUntilDate":${JSON.stringify(debugEventsUntilDate)}`;
     const visible = prerequisites.filter((name) => {
       const prerequisite = flagOf(name);
       return prerequisite !== undefined && mayBeSeen(prerequisite, audience);

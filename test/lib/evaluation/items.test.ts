@@ -54,6 +54,8 @@ describe('the problem of an item names the path, the value and what is expected'
       { ...flag, fallthrough: { rollout: { variations: [{ weight: '1' }] } } },
       'fallthrough.rollout.variations[0].weight must be a number, not "1"',
     ],
+    [{ ...flag, debugEventsUntilDate: Infinity }, 'debugEventsUntilDate must be a number, not Infinity'],
+    [{ ...flag, version: Infinity }, 'version must be a whole number, not Infinity'],
     [{ ...flag, targets: [{ values: [null] }] }, 'targets[0].values[0] must be a string, not null'],
     [{ ...flag, salt: ['x'.repeat(200)] }, `salt must be a string, not ["${'x'.repeat(78)}…`],
   ])('%j', (data, problem) => void expect(describeFlagProblem(data)).toBe(problem));

@@ -457,6 +457,24 @@ test("OFREP's configuration is served to older providers, with an ETag", async (
   expect(again.status).toBe(304);
 });
 
+test('a flag whose answer cannot be converted costs only itself', async () => {
+  const server = await start();
+  const { clientView } = server.environment;
+  const { evaluateAll } = clientView;
+  clientView.evaluateAll = (...args) =>
+    evaluateAll(...args).map((answer) =>
+      answer.key === 'mobile' ? { ...answer, json: '{"value":Infinity}' } : answer,
+    );
+  const bulk = await evaluate(server, BULK, alice);
+  expect(bulk.status).toBe(200);
+  expect(bulk.json().flags).toEqual([
+    expect.objectContaining({ key: 'everywhere', value: true }),
+    { key: 'mobile', errorCode: 'GENERAL', errorDetails: expect.stringContaining('log') },
+    expect.objectContaining({ key: 'browser', value: true }),
+    expect.objectContaining({ key: 'server', value: true }),
+  ]);
+});
+
 describe('a number in an OFREP answer', () => {
   const numbers = (key: string, variations: readonly unknown[], variation: number) =>
     flag(key, 1, { on: true, variations, fallthrough: { variation } });

@@ -56,6 +56,12 @@ describe('an evaluated flag', () => {
     );
   });
 
+  test('is JSON, whatever its numbers are', () => {
+    const item = flag('f', 3, { debugEventsUntilDate: 5 });
+    const { one } = start([{ ...item, json: item.json.replace(':5,', ':1e400,') }]);
+    expect(JSON.parse(one('f')!)).toMatchObject({ value: true, version: 3 });
+  });
+
   test('without a value has null as its value and variation', () => {
     const { one } = start([flag('off', 2, { on: false, offVariation: null })]);
     expect(one('off')).toBe('{"value":null,"variation":null,"version":2,"flagVersion":2}');
