@@ -9,6 +9,7 @@ import { createBodyMemory, noMemory } from './body-memory.ts';
 import { clientAddress } from './client-address.ts';
 import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
+import { createFailureLog } from './failure-log.ts';
 import { CANNOT_ANSWER, messageReply, notYetReply, Refusal, type Reply, retryLater, SEE_LOG } from './reply.ts';
 import { withoutData } from './represent.ts';
 import type { EnvironmentRequest, ReadBody, RouteRequest } from './request.ts';
@@ -68,7 +69,8 @@ export type DispatcherOptions = Services &
   };
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { find, log, turns } = options;
+  const { find, turns } = options;
+  const logFailure = createFailureLog(options.log);
   const routes = createRoutes(options);
   const resolve = createRouter(routes);
   const corsOf = createCorsOf(routes, find);
@@ -167,7 +169,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   };
 
   const failed = (error: unknown, { route }: Exchange): Reply => {
-    log.error(CANNOT_ANSWER, { route, error });
+    logFailure({ message: CANNOT_ANSWER, route, error });
     return messageReply(500, SEE_LOG);
   };
 
@@ -206,7 +208,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
           durationMs: performance.now() - since,
         });
       } catch (error) {
-        log.error('Cannot count an answer', { route, error });
+        logFailure({ message: 'Cannot count an answer', route, error });
       }
     },
   };

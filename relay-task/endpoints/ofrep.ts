@@ -9,6 +9,7 @@ import type { EvaluatedFlag, ItemView, Log, Memberships } from '../ports.ts';
 import { digestOf } from './bodies.ts';
 import { bodyOf } from './encoding.ts';
 import { evaluateAll } from './evalx.ts';
+import { createFailureLog } from './failure-log.ts';
 import { parsedBytes } from './held-context.ts';
 import { prepare } from './memberships.ts';
 import { contextFromOpenFeature } from './ofrep-context.ts';
@@ -50,12 +51,13 @@ const FLAGS_AT_ONCE = 32;
 
 export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandlers {
   const resultOf = createOpenFeatureResults();
+  const logFailure = createFailureLog(log);
   /** A flag that cannot be converted costs only itself. */
   function textOf(flag: EvaluatedFlag, reasons: Reasons, view: ItemView): string {
     try {
       return resultOf(flag, reasons, view).json;
     } catch (error) {
-      log?.error('Cannot answer about a flag', { route: BULK_ROUTE, flag: flag.key, error });
+      logFailure({ message: 'Cannot answer about a flag', route: BULK_ROUTE, flag: flag.key, error });
       return JSON.stringify({ key: flag.key, errorCode: 'GENERAL', errorDetails: SEE_LOG });
     }
   }
@@ -95,7 +97,7 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
           const { reply, message } = error;
           return failure(reply.status, { errorCode: 'PARSE_ERROR', errorDetails: message }, reply.headers);
         }
-        log?.error(CANNOT_ANSWER, { route: BULK_ROUTE, error });
+        logFailure({ message: CANNOT_ANSWER, route: BULK_ROUTE, error });
         return failure(500, { errorCode: 'GENERAL', errorDetails: SEE_LOG });
       }
     };

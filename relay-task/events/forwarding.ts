@@ -1,6 +1,7 @@
 /** Forwards SDK events to LaunchDarkly. */
 import type { Registry } from 'prom-client';
 import { type Budget, createBudget, createShare } from '../common/budget.ts';
+import { oncePerMinute } from '../common/once-per-minute.ts';
 import { oncePerReason } from '../common/once-per-reason.ts';
 import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
@@ -145,12 +146,15 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   };
 }
 
-/** Logs each reason for losses once, until events are delivered again. */
+/** Logs each reason for losses once, until events are delivered again, which clients can bring about: at most once a minute. */
 function createTeller(log: Log, environment: string): Pick<CredentialEventsParts, 'lost' | 'kept'> {
   const told = new Set<DropReason>();
+  const report = oncePerMinute<DropReason>((reason, suppressed) =>
+    log.warn('Events were dropped', { environment, reason, ...(suppressed > 0 && { suppressed }) }),
+  );
   return {
     lost(reason) {
-      if (!told.has(reason)) log.warn('Events were dropped', { environment, reason });
+      if (!told.has(reason)) report(reason, reason);
       told.add(reason);
     },
     kept: () => told.clear(),

@@ -306,6 +306,8 @@ describe('a bad OFREP request', () => {
     expect([answer.status, answer.json()]).toEqual([500, { errorCode: 'GENERAL', errorDetails: expect.any(String) }]);
     expect(server.logged.join()).toContain('a fault');
     expect(server.logged.join()).not.toContain('alice');
+    for (let count = 0; count < 5; count += 1) await evaluate(server, BULK, alice);
+    expect(server.logged).toHaveLength(1);
   });
 });
 

@@ -295,6 +295,21 @@ test('a handler that throws causes a 500 without details, and a log line', async
   expect(logged.join()).toContain('secret');
 });
 
+test('requests that fail for the same reason leave one line in the log, however many they are', async () => {
+  let reason = 'a fault';
+  const { get, logged } = await start({
+    health: {
+      status: () => {
+        throw new Error(reason);
+      },
+    },
+  });
+  for (let count = 0; count < 20; count += 1) expect((await get('/status')).status).toBe(500);
+  reason = 'another';
+  await get('/status');
+  expect(logged).toEqual(['Cannot answer a request Error: a fault', 'Cannot answer a request Error: another']);
+});
+
 describe('the server', () => {
   test('reports a port in use with a code and the port', async () => {
     const { port, server } = await start();

@@ -32,6 +32,17 @@ test('a full queue drops the newest events, counts them and logs it once', async
   await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(20)));
 });
 
+test('bodies of which one event is malformed leave one line in the log, however many come and are delivered', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured, lines } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 5 });
+  for (let count = 1; count <= 3; count += 1) {
+    send(intake, [{ kind: 5 }, custom(count)]);
+    await eventually(() => expect(launchDarkly.taken()).toHaveLength(count));
+  }
+  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(3);
+  expect(lines).toEqual(['Events were dropped {"environment":"production","reason":"malformed"}']);
+});
+
 test('all queues together stay within their memory limit and release memory after delivery', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const maxBytes = 50_000;
