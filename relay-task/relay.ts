@@ -85,7 +85,7 @@ const FLUSH_MS = 5_000;
 const LAST_ANSWERS_MS = 5_000;
 const CERTIFICATE_MS = 10_000;
 const INITIALIZED_LOOK_MS = 50;
-const MAX_WAITING_REQUESTS = 2_048;
+const MAX_WAITING_REQUESTS = 4_096;
 
 /**
  * Starts a relay: what it is made of, its listeners, then the source of environments and keys, which brings the

@@ -34,7 +34,8 @@ const SHORT_TURNS = 8;
 
 export function createFairTurns({ maxWaiting, now = () => performance.now() }: FairTurnsOptions): FairTurns {
   const queue = createFairQueue<() => void>();
-  const places = createShares(maxWaiting);
+  // A whole fleet may come back at once.
+  const places = createShares(maxWaiting, 4);
   let began = 0;
   let scheduled = false;
   let connections = false;

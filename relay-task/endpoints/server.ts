@@ -51,7 +51,7 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
   readonly keepAliveTimeoutMs?: number;
   /** Unlimited by default. */
   readonly memory?: RequestMemory;
-  /** In which the work of requests is done: by default turns of their own, for which 2,048 may wait. */
+  /** In which the work of requests is done: by default turns of their own, for which 4,096 may wait. */
   readonly turns?: FairTurns;
   /** How slowly a client may read an answer: 64 KiB in 30,000 ms, and all of it at 16 KiB/s. Streams have limits of their own. */
   readonly patience?: Patience;
@@ -91,7 +91,7 @@ const MAX_UNANSWERED = 32;
 /** Of the heads of requests that wait for the answer to another one. */
 const MAX_WAITING_HEAD_BYTES = 16 * 1024;
 const HANDSHAKE_MS = 10_000;
-const MAX_WAITING = 2_048;
+const MAX_WAITING = 4_096;
 const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 1024 };
 
 /** Throws RelayError CERTIFICATE_INVALID. */
