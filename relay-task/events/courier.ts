@@ -6,7 +6,7 @@ import { gzip } from 'node:zlib';
 import { sleep } from '../common/pause.ts';
 import type { Turnstile } from '../common/turnstile.ts';
 import type { Log, Outbound } from '../ports.ts';
-import { createPatience, judge } from './patience.ts';
+import { createPatience, type Failure, judge, type Treatment } from './patience.ts';
 import { type PostAnswer, post } from './post.ts';
 import type { EventTimings } from './timings.ts';
 
@@ -16,21 +16,22 @@ export interface Address {
   readonly key?: string | undefined;
 }
 
-export interface Payload {
+export interface Payload extends Treatment {
   /** For log lines; each problem is logged once per subject. */
   readonly subject: string;
   /** Called before every attempt. */
   address(): Address;
   readonly headers: Readonly<Record<string, string>>;
   readonly json: Buffer;
-  /** Diagnostics are retried a few times, analytics for long. */
-  readonly patience: 'little' | 'much';
   /** Called at each step of the delivery. Must not throw. */
   readonly progress?: ((step: Step) => void) | undefined;
 }
 
-/** `sending`: an attempt was begun; `slow`: it has not been answered for a while; `pausing`: it failed. */
-export type Step = 'sending' | 'slow' | 'pausing';
+/**
+ * `sending`: an attempt was begun; `slow`: it has not been answered for a while; `pausing`: it failed; `invalid`: it
+ * failed because of what is in the payload.
+ */
+export type Step = 'sending' | 'slow' | 'pausing' | 'invalid';
 
 /** The result. The caller handles `too-large`; all others are final. */
 export type Verdict = 'delivered' | 'too-large' | 'rejected' | 'refused' | 'expired' | 'closed';
@@ -83,7 +84,8 @@ const COMPLAINTS = {
   failing: 'Cannot deliver events; keeping them while there is room, and retrying',
   refused:
     'LaunchDarkly rejected events; keeping them while there is room, and retrying slowly or when the key changes',
-};
+  invalid: 'LaunchDarkly rejected a payload of events; retrying, then sending it in parts',
+} satisfies Record<Failure, string>;
 const compress = promisify(gzip);
 
 export function createCourier(options: CourierOptions): Courier {
@@ -94,7 +96,7 @@ export function createCourier(options: CourierOptions): Courier {
   const underWay = new Set<Attempt>();
   const waiting = new Set<Waiting>();
   let serverTime = 0;
-  const complaints = new Map<string, Set<'failing' | 'refused'>>();
+  const complaints = new Map<string, Set<Failure>>();
   let closing = false;
 
   async function pause(ms: number, keyChanged: () => boolean): Promise<void> {
@@ -162,7 +164,7 @@ export function createCourier(options: CourierOptions): Courier {
   }
 
   /** Logs each kind of problem once, until it is over. */
-  function complain(subject: string, kind: 'failing' | 'refused', cause: PostAnswer) {
+  function complain(subject: string, kind: Failure, cause: PostAnswer) {
     const known = complaints.get(subject) ?? new Set();
     if (known.has(kind)) return;
     complaints.set(subject, known.add(kind));
@@ -180,7 +182,7 @@ export function createCourier(options: CourierOptions): Courier {
       identity: payload.patience === 'much' ? { 'X-LaunchDarkly-Payload-ID': randomUUID() } : {},
       hurried: false,
     };
-    const patience = createPatience(payload.patience, timings, options.random);
+    const patience = createPatience(payload, timings, options.random);
     for (let attempts = 1; ; attempts++) {
       const address = payload.address();
       const answer = await attempt(address, delivery);
@@ -194,7 +196,7 @@ export function createCourier(options: CourierOptions): Courier {
       const next = patience.after(outcome, answer);
       if (typeof next === 'string') return next;
       if (closing && outcome === 'refused') return 'refused';
-      payload.progress?.('pausing');
+      payload.progress?.(outcome === 'invalid' ? 'invalid' : 'pausing');
       await pause(
         closing ? Math.min(next, timings.closingRetryMs) : next,
         () => outcome === 'refused' && !isSame(address, payload.address()),

@@ -93,14 +93,14 @@ export function createCredentialEvents(
       capacity,
       maxPayloadBytes: parts.maxPayloadBytes,
       budget,
-      deliver: (json, progress) =>
+      deliver: (json, how) =>
         courier.deliver({
           subject: `analytics, ${kind}`,
           address: () => addressOf('analytics', kind, sender()),
           headers,
           json,
           patience: 'much',
-          progress,
+          ...how,
         }),
       forwarded(events) {
         meter.forwarded(name, kind, events);

@@ -1,12 +1,12 @@
 /**
  * A queue of events with the same metadata. Payloads are sent in order, one after the other, except that later ones do not
- * wait for one that hangs.
+ * wait for one that hangs, or that LaunchDarkly rejects.
  */
 
 import type { Budget } from '../common/budget.ts';
 import { elementsIn } from '../common/json-elements.ts';
 import { inSlices } from '../common/slices.ts';
-import type { Step, Verdict } from './courier.ts';
+import type { Payload, Step, Verdict } from './courier.ts';
 import type { Summary } from './summary.ts';
 
 export interface QueueOptions {
@@ -15,7 +15,7 @@ export interface QueueOptions {
   readonly maxPayloadBytes: number;
   readonly budget: Budget;
   /** A JSON array. Never rejects. */
-  readonly deliver: (json: Buffer, progress: (step: Step) => void) => Promise<Verdict>;
+  readonly deliver: (json: Buffer, how: Pick<Payload, 'progress' | 'isSuspect'>) => Promise<Verdict>;
   readonly forwarded: (events: number) => void;
   readonly dropped: (reason: DropReason, events: number) => void;
   /** Sent with the next payload. */
@@ -51,8 +51,10 @@ interface Batch {
 /** A payload that is being sent. */
 interface Flight {
   step: Step | 'waiting';
-  /** A later payload was delivered, so that holding others back would serve nothing. */
-  overtaken: boolean;
+  /** A later payload was delivered, or this one was rejected, so that holding others back would serve nothing. */
+  passable: boolean;
+  /** How many of its parts were rejected. */
+  rejections: number;
   landed: Promise<void>;
 }
 
@@ -60,8 +62,10 @@ interface Flight {
 const MOST_IN_FLIGHT = 4;
 /** Estimated memory of a batch besides its bytes. */
 const BATCH_BYTES = 256;
-/** How often a rejected payload is split. Each time takes several attempts, while other events wait. */
-const MOST_REJECTIONS = 3;
+/** How often a rejected payload is split in any case … */
+const SURELY_SPLIT = 3;
+/** … and how many of its parts may be rejected before it is not split further: one bad event among 1,000 takes 11. */
+const MOST_REJECTIONS = 16;
 const COMMA = Buffer.from(',');
 
 export function createQueue(options: QueueOptions): Queue {
@@ -119,11 +123,11 @@ export function createQueue(options: QueueOptions): Queue {
 
   const hasSome = () => waitingEvents > 0 || (summary?.size ?? 0) > 0;
 
-  const holdsBack = ({ step, overtaken }: Flight) => step !== 'slow' && !overtaken;
+  const holdsBack = ({ step, passable }: Flight) => step !== 'slow' && !passable;
 
   function launch() {
     while (due && hasSome() && flights.size < MOST_IN_FLIGHT && ![...flights].some(holdsBack)) {
-      const flight: Flight = { step: 'waiting', overtaken: false, landed: Promise.resolve() };
+      const flight: Flight = { step: 'waiting', passable: false, rejections: 0, landed: Promise.resolve() };
       flights.add(flight);
       flight.landed = fly(seal(), flight);
     }
@@ -139,21 +143,26 @@ export function createQueue(options: QueueOptions): Queue {
   function overtake(delivered: Flight) {
     for (const flight of flights) {
       if (flight === delivered) return;
-      flight.overtaken = true;
+      flight.passable = true;
     }
   }
 
   /** Splits a payload that is too large, or was rejected, so that one bad event does not cost all others. */
   async function send(json: Buffer, events: number, flight: Flight, rejections = 0): Promise<void> {
-    const verdict = await options.deliver(json, (step) => {
+    const progress = (step: Step) => {
       flight.step = step;
-      if (step === 'slow') launch();
-    });
+      if (step === 'invalid') flight.passable = true;
+      if (step === 'slow' || step === 'invalid') launch();
+    };
+    const verdict = await options.deliver(json, { progress, isSuspect: rejections > 0 });
     if (verdict === 'delivered') {
       overtake(flight);
       return forwarded(events);
     }
-    const isDivisible = verdict === 'too-large' || (verdict === 'rejected' && rejections < MOST_REJECTIONS);
+    const isRejected = verdict === 'rejected';
+    if (isRejected) flight.rejections += 1;
+    const mayBeSplit = rejections < SURELY_SPLIT || flight.rejections < MOST_REJECTIONS;
+    const isDivisible = verdict === 'too-large' || (isRejected && mayBeSplit);
     if (!isDivisible || events === 1) return dropped(verdict, events);
     const left = Math.ceil(events / 2);
     const halves = await inSlices(splitBefore(json, left));
@@ -161,7 +170,7 @@ export function createQueue(options: QueueOptions): Queue {
       [halves[0], left],
       [halves[1], events - left],
     ] as const)
-      await send(half, count, flight, rejections + Number(verdict === 'rejected'));
+      await send(half, count, flight, rejections + Number(isRejected));
   }
 
   function start() {

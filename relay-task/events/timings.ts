@@ -4,7 +4,7 @@ export interface EventTimings {
   readonly requestTimeoutMs: number;
   /** A request that is not answered for this long does not hold back later payloads of its queue. */
   readonly slowAfterMs: number;
-  /** After a temporary failure (no response, 5xx, 400, 408, 429); doubles with each failure in a row, minus jitter. */
+  /** After a temporary failure (no response, 5xx, 400 once, 408, 429); doubles with each failure in a row, minus jitter. */
   readonly firstRetryMs: number;
   readonly longestRetryMs: number;
   /** The same after a refusal (401, 403, 404 …), which needs someone to act. A changed key is tried at once. */

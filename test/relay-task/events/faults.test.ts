@@ -18,7 +18,7 @@ const keys = (events: readonly { readonly key?: unknown }[]) => events.map(({ ke
 const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, index) => custom(from + index));
 
 describe('events during a LaunchDarkly outage', () => {
-  test.each<Reaction>([500, 503, 400, 408, 429, 'cut', 'hang', 'lost'])(
+  test.each<Reaction>([500, 503, 408, 429, 'cut', 'hang', 'lost'])(
     'survive three failures (%s) under one payload ID, and later events wait',
     async (reaction) => {
       let failures = 3;
@@ -124,6 +124,48 @@ describe('a payload that LaunchDarkly rejects', () => {
       expect(keys(launchDarkly.taken())).toEqual(keys(numbered(8)).filter((key) => key !== 'event-3')),
     );
     await eventually(async () => expect(await measured('relay_events_dropped_total', { reason: 'rejected' })).toBe(1));
+  });
+
+  test('once, and accepts then, is delivered under one payload ID', async () => {
+    let rejections = 1;
+    const launchDarkly = await startLaunchDarkly(() => (rejections-- > 0 ? 400 : 202));
+    const { intake, measured } = startEnvironment(launchDarkly.uri);
+    send(intake, numbered(2));
+    await eventually(async () => expect(await measured('relay_events_forwarded_total')).toBe(2));
+    expect(launchDarkly.taken()).toEqual(numbered(2));
+    expect(new Set(launchDarkly.requests.map(({ headers }) => headers['x-launchdarkly-payload-id'])).size).toBe(1);
+  });
+
+  test('as invalid holds back no later one', async () => {
+    const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('"event-0"') ? 400 : 202));
+    const hourMs = 3_600_000;
+    const { intake } = startEnvironment(launchDarkly.uri, {
+      timings: { firstRetryMs: hourMs, longestRetryMs: hourMs },
+    });
+    send(intake, numbered(1));
+    await eventually(() => expect(launchDarkly.requests).toHaveLength(1));
+    for (let id = 1; id < 6; id++) {
+      send(intake, [custom(id)]);
+      await eventually(() => expect(keys(launchDarkly.taken())).toEqual(keys(numbered(id, 1))));
+    }
+  });
+
+  test('because of one event among hundreds costs only that one', async () => {
+    const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('"event-123"') ? 400 : 202));
+    const { intake, measured } = startEnvironment(launchDarkly.uri);
+    await send(intake, numbered(500));
+    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    expect(keys(launchDarkly.taken())).toEqual(keys(numbered(500)).filter((key) => key !== 'event-123'));
+    expect(await measured('relay_events_dropped_total')).toBe(1);
+  });
+
+  test('in all its parts costs few requests', async () => {
+    const launchDarkly = await startLaunchDarkly(() => 400);
+    const { intake, measured } = startEnvironment(launchDarkly.uri);
+    await send(intake, numbered(500));
+    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    expect(launchDarkly.requests.length).toBeLessThan(40);
+    expect(await measured('relay_events_dropped_total', { reason: 'rejected' })).toBe(500);
   });
 });
 
