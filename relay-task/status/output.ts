@@ -1,12 +1,14 @@
 /**
- * Where log lines and metrics go: stdout. A full disk, a closed pipe or a pipe that nobody reads costs lines, which are
- * counted, and never the process, its event loop or more than a bounded amount of memory.
+ * Where log lines and metrics go: stdout. A full disk, a closed pipe, or a pipe or a terminal that takes nothing costs lines,
+ * which are counted, and never the process, its event loop or more than a bounded amount of memory.
  */
-import { writeSync } from 'node:fs';
+import { constants, openSync, writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 
-/** Lines that wait for a slow reader of a pipe. */
+/** Lines that wait for a slow reader of a pipe, or for a terminal. */
 const MAX_WAITING_BYTES = 1_048_576;
+/** Between two looks whether a terminal takes output again. */
+const TERMINAL_MS = 100;
 
 export interface Output {
   /** A line with its line feed. Never throws. */
@@ -36,7 +38,7 @@ export function createOutput({ stream = process.stdout, onRecovered }: OutputOpt
 
   // Without a listener the error of a closed pipe would end the process. Other code may write to the stream, too.
   stream.on('error', () => {});
-  const send = stream instanceof Socket && !stream.isTTY ? sendToPipe : sendToFile;
+  const send = stream.isTTY ? createTerminal(stream.fd, lose) : stream instanceof Socket ? sendToPipe : sendToFile;
 
   /** Pipes are not blocking: what the reader does not take waits in the stream. */
   function sendToPipe(line: string): boolean {
@@ -68,4 +70,60 @@ export function createOutput({ stream = process.stdout, onRecovered }: OutputOpt
     },
     lost: () => total,
   };
+}
+
+/**
+ * Sends lines to a terminal, which takes none after Ctrl-S, or while the other end of its ssh session is stuck. Node.js writes
+ * to terminals synchronously, so the terminal is opened once more, not blocking. The function answers whether nothing waits;
+ * `lose` is called for each lost line.
+ */
+function createTerminal(fd: number, lose: (why: string) => false): (line: string) => boolean {
+  const own = openTerminal(fd) ?? fd;
+  let waiting: Buffer[] = [];
+  let waitingBytes = 0;
+  let timer: NodeJS.Timeout | undefined;
+
+  function sendWaiting(): void {
+    timer = undefined;
+    try {
+      for (;;) {
+        const [first] = waiting;
+        if (first === undefined) return;
+        const sent = writeSync(own, first);
+        waitingBytes -= sent;
+        if (sent === first.length) waiting.shift();
+        else waiting[0] = first.subarray(sent);
+      }
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code === 'EAGAIN') {
+        timer = setTimeout(sendWaiting, TERMINAL_MS).unref();
+        return;
+      }
+      // The terminal is gone.
+      for (const _ of waiting) lose((error as Error).message);
+      waiting = [];
+      waitingBytes = 0;
+    }
+  }
+
+  return (line) => {
+    if (waitingBytes > MAX_WAITING_BYTES) return lose('the terminal takes no output');
+    const bytes = Buffer.from(line);
+    waiting.push(bytes);
+    waitingBytes += bytes.length;
+    if (timer === undefined) sendWaiting();
+    return waitingBytes === 0;
+  };
+}
+
+/**
+ * The terminal behind a descriptor, not blocking for this process alone. Undefined where it cannot be opened, as outside Linux: then
+ * writing to it blocks.
+ */
+function openTerminal(fd: number): number | undefined {
+  try {
+    return openSync(`/proc/self/fd/${fd}`, constants.O_WRONLY | constants.O_NONBLOCK | constants.O_NOCTTY);
+  } catch {
+    return undefined;
+  }
 }

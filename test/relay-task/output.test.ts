@@ -1,14 +1,36 @@
 /** A relay whose stdout takes no lines: it serves, counts what was lost, and ends in order. */
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { eventually } from '../support/eventually.ts';
 import { exampleFile } from '../support/example-environment.ts';
+import { closeAfterEach } from '../support/opened.ts';
 import { freePort } from '../support/patient-client.ts';
 import { bundleRelay, listeningPort, type RunOptions, root, runRelay } from '../support/relay-process.ts';
 
 bundleRelay();
+const { behind } = closeAfterEach();
+
+const hasTerminals = spawnSync('python3', ['-c', 'import pty, termios']).status === 0;
+const onTerminal = hasTerminals ? test : test.skip;
+/** Becomes the program of its arguments, whose stdout is a terminal after Ctrl-S. */
+const AFTER_CTRL_S = `
+import os, pty, sys, termios
+master, slave = pty.openpty()
+os.set_inheritable(master, True)
+os.dup2(slave, 1)
+termios.tcflow(slave, termios.TCOOFF)
+os.execvp(sys.argv[1], sys.argv[1:])`;
+/** Runs the program of its arguments on a terminal whose output it reads only after a line on stdin. */
+const READ_LATE = `
+import os, pty, subprocess, sys, tty
+master, slave = pty.openpty()
+tty.setraw(slave)
+subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL, stdout=slave)
+sys.stdin.readline()
+while True: os.write(1, os.read(master, 65536))`;
 
 /** Metrics for CloudWatch are lines on stdout, so they make many. */
 async function start(options: RunOptions) {
@@ -38,7 +60,7 @@ async function start(options: RunOptions) {
     expect(await relay.exited).toBe(0);
     expect(relay.output().stderr).toBe('');
   };
-  return { ...relay, expectLosses, endsInOrder };
+  return { ...relay, ask, expectLosses, endsInOrder };
 }
 
 test('a full disk costs log lines, and the relay goes on serving', async () => {
@@ -60,17 +82,57 @@ test('a closed pipe costs log lines, and the relay goes on serving', async () =>
   await relay.endsInOrder();
 });
 
+/** Writes a hundred megabytes, then tells on stderr by how many bytes it has grown, and writes on. */
+const FLOOD = `
+  import { createOutput } from ${JSON.stringify(join(root, 'relay-task/status/output.ts'))};
+  const line = JSON.stringify({ text: 'x'.repeat(1_000) }) + '\\n';
+  const recovered = (lines, reason) => output.write(JSON.stringify({ lines, reason }) + '\\n');
+  const output = createOutput({ onRecovered: recovered });
+  const wasAtStart = process.memoryUsage.rss();
+  while (output.lost() < 100_000) output.write(line);
+  process.stderr.write(String(process.memoryUsage.rss() - wasAtStart));
+  setInterval(() => output.write(line), 5);`;
+
+/** Reads what FLOOD's reader gets at last: whole lines, and one that says how many were lost. */
+async function expectRecovery(stdout: Readable, why: string): Promise<void> {
+  let heard = '';
+  stdout.on('data', (bytes) => {
+    heard += bytes;
+  });
+  await eventually(() => expect(heard).toContain('"reason"'));
+  const line = heard.split('\n').find((text) => text.includes('"reason"')) ?? '';
+  expect(JSON.parse(line)).toEqual({ lines: expect.any(Number), reason: why });
+  expect(JSON.parse(line).lines).toBeGreaterThanOrEqual(100_000);
+  // No line was cut.
+  for (const text of heard.split('\n').slice(0, -1)) JSON.parse(text);
+}
+
+onTerminal('a terminal after Ctrl-S takes no line, and the relay serves all the same and ends in order', async () => {
+  const relay = await start({
+    command: (bundle) => ['python3', '-c', AFTER_CTRL_S, process.execPath, join(bundle, 'relay.mjs')],
+  });
+  behind(() => void relay.child.kill('SIGKILL'));
+  await eventually(async () => expect((await relay.ask('/sdk/flags')).status).toBe(200));
+  expect((await relay.ask('/livez')).status).toBe(200);
+  await relay.endsInOrder();
+});
+
+onTerminal(
+  'a terminal that takes nothing costs log lines, not memory or time, and is told how many later',
+  async () => {
+    const wrapped = ['-c', READ_LATE, process.execPath, '--import', 'tsx', '--input-type=module', '-e', FLOOD];
+    // Its own group, so that both programs end.
+    const child = spawn('python3', wrapped, { cwd: root, stdio: ['pipe', 'pipe', 'pipe'], detached: true });
+    behind(() => void process.kill(-(child.pid ?? 0), 'SIGKILL'));
+    const [grown] = (await once(child.stderr, 'data')) as [Buffer];
+    expect(Number(grown.toString())).toBeLessThan(50_000_000);
+    child.stdin.write('\n');
+    await expectRecovery(child.stdout, 'the terminal takes no output');
+  },
+);
+
 test('a pipe that nobody reads costs log lines, not memory or time, and its reader learns how many were lost', async () => {
-  const script = `
-    import { createOutput } from ${JSON.stringify(join(root, 'relay-task/status/output.ts'))};
-    const line = JSON.stringify({ text: 'x'.repeat(1_000) }) + '\\n';
-    const recovered = (lines, reason) => output.write(JSON.stringify({ lines, reason }) + '\\n');
-    const output = createOutput({ onRecovered: recovered });
-    const wasAtStart = process.memoryUsage.rss();
-    while (output.lost() < 100_000) output.write(line);
-    process.stderr.write(String(process.memoryUsage.rss() - wasAtStart));
-    setInterval(() => output.write(line), 5);`;
-  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', FLOOD], {
     cwd: root,
     stdio: ['ignore', 'pipe', 'pipe'],
   });
@@ -78,16 +140,7 @@ test('a pipe that nobody reads costs log lines, not memory or time, and its read
     const [grown] = (await once(child.stderr, 'data')) as [Buffer];
     // A hundred megabytes were written.
     expect(Number(grown.toString())).toBeLessThan(50_000_000);
-    let heard = '';
-    child.stdout.on('data', (bytes) => {
-      heard += bytes;
-    });
-    await eventually(() => expect(heard).toContain('"reason"'));
-    const line = heard.split('\n').find((text) => text.includes('"reason"')) ?? '';
-    expect(JSON.parse(line)).toEqual({ lines: expect.any(Number), reason: 'nobody reads stdout' });
-    expect(JSON.parse(line).lines).toBeGreaterThanOrEqual(100_000);
-    // No line was cut.
-    for (const text of heard.split('\n').slice(0, -1)) JSON.parse(text);
+    await expectRecovery(child.stdout, 'nobody reads stdout');
   } finally {
     child.kill('SIGKILL');
     await once(child, 'exit');
