@@ -44,7 +44,7 @@ export interface Compiled {
   usersOfBigSegments(): ReadonlySet<string>;
   /** Whether a segment is a Big Segment. */
   readonly hasBigSegments: boolean;
-  /** Those in the items that were compiled so far. */
+  /** Those in the items that were compiled so far: at most 10 of an item and 100 in all. */
   refusedPatterns(): readonly RefusedPattern[];
   /** Those whose compilation or evaluation threw, in their present version. */
   failedItems(): readonly FailedItem[];
@@ -54,10 +54,13 @@ export interface Compiled {
 const FEW_FLAGS = 50;
 /** Of a pattern, or of an error's message, which have no limit. */
 const SHOWN_CHARACTERS = 300;
+/** Refused patterns that are kept for the status. */
+const MOST_PATTERNS_OF_ITEM = 10;
+const MOST_PATTERNS = 100;
 
 export interface CompiledReports {
-  /** Called once for each pattern of each version of an item. */
-  onRefused(pattern: RefusedPattern): void;
+  /** Called once for each version of an item that has such patterns, with the first one and the number of the others. */
+  onRefused(pattern: RefusedPattern, more: number): void;
   /** Called once for each reason in each version of an item. */
   onFailed(item: FailedItem): void;
 }
@@ -74,12 +77,17 @@ export function createCompiled(
   let memberships: Memberships | undefined;
 
   const refused = { features: new Map<string, readonly string[]>(), segments: new Map<string, readonly string[]>() };
-  /** Those of the item that is being compiled. */
+  let keptPatterns = 0;
+  /** Those of the item that is being compiled: the first ones, and how many there are. */
   let refusing: string[] = [];
+  let refusals = 0;
   // Clients are told what LaunchDarkly's own service would tell them.
   const dialect = createGoDialect((source) => {
     const pattern = compileRe2(source);
-    if (pattern === undefined) refusing.push(source.slice(0, SHOWN_CHARACTERS));
+    if (pattern === undefined) {
+      refusals += 1;
+      if (refusing.length < MOST_PATTERNS_OF_ITEM) refusing.push(source.slice(0, SHOWN_CHARACTERS));
+    }
     return pattern;
   });
 
@@ -102,6 +110,7 @@ export function createCompiled(
     const item = view.get(kind, key);
     if (item === undefined) return undefined;
     refusing = [];
+    refusals = 0;
     let made: T;
     try {
       made = compile(JSON.parse(item.json), dialect);
@@ -111,9 +120,12 @@ export function createCompiled(
       made = compile({ key, version: item.version, deleted: item.deleted, on: true }, dialect);
     }
     cache.set(key, made);
-    if (refusing.length > 0) {
-      refused[kind].set(key, refusing);
-      for (const pattern of refusing) onRefused({ kind, key, pattern });
+    const [pattern] = refusing;
+    if (pattern !== undefined) {
+      const kept = refusing.slice(0, MOST_PATTERNS - keptPatterns);
+      if (kept.length > 0) refused[kind].set(key, kept);
+      keptPatterns += kept.length;
+      onRefused({ kind, key, pattern }, refusals - 1);
     }
     return made;
   }
@@ -180,6 +192,7 @@ export function createCompiled(
   return {
     replaced({ kind, key }) {
       dependencies.replaced(kind, key);
+      keptPatterns -= refused[kind].get(key)?.length ?? 0;
       refused[kind].delete(key);
       failed[kind].delete(key);
       if (kind === 'features') {

@@ -92,8 +92,12 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     },
   });
   const compiled = createCompiled(memory, bigSegments, {
-    onRefused: (pattern) =>
-      log.warn('A regular expression is invalid and never matches', { environment: name, ...pattern }),
+    onRefused: (pattern, more) =>
+      log.warn('A regular expression is invalid and never matches', {
+        environment: name,
+        ...pattern,
+        ...(more > 0 && { more }),
+      }),
     onFailed: (item) =>
       log.error('Could not evaluate an item for clients; they get it without a value', { environment: name, ...item }),
   });
