@@ -4,6 +4,8 @@ import { checkTogether } from './checks.ts';
 import { parseConfigFile } from './config-file.ts';
 import { createFindings } from './findings.ts';
 import { gather, type Variables } from './gather.ts';
+import { readSetting } from './read-settings.ts';
+import { type Setting, settings } from './settings.ts';
 
 export type { Config, EnvironmentConfig } from './assemble.ts';
 export type { RedisConfig } from './assemble-stores.ts';
@@ -38,4 +40,30 @@ export function parseConfig(variables: Variables, file?: ConfigFile): ParsedConf
   const { problems, warnings } = findings;
   if (problems.length > 0) throw new RelayError('CONFIG_INVALID', problems.join('; '), { cause: problems });
   return { config, warnings, effective };
+}
+
+/** Where the relay can be asked. */
+export interface Address {
+  readonly port: number;
+  readonly listenHost: string | undefined;
+  /** Whether it listens with TLS. */
+  readonly tls: boolean;
+}
+
+/**
+ * Only the address, whatever else is wrong in the configuration: a relay that was started with an earlier one lives on. Throws
+ * RelayError CONFIG_INVALID if one of these settings is wrong.
+ */
+export function parseAddress(variables: Variables, file?: ConfigFile): Address {
+  const { relay } = gather(variables, file && parseConfigFile(file.text, file.path), createFindings());
+  const findings = createFindings();
+  const read = (setting: Setting<unknown>) => readSetting(setting, relay.get(setting) ?? [], findings).value;
+  const address = {
+    port: read(settings.port) as number,
+    listenHost: read(settings.listenHost) as string | undefined,
+    tls: read(settings.tls.enabled) as boolean,
+  };
+  const { problems } = findings;
+  if (problems.length > 0) throw new RelayError('CONFIG_INVALID', problems.join('; '), { cause: problems });
+  return address;
 }

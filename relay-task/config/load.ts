@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { RelayError } from '../errors.ts';
 import { parseCommandLine, USAGE } from './command-line.ts';
-import { type Config, type ConfigFile, parseConfig, type Variables } from './config.ts';
+import { type Address, type Config, type ConfigFile, parseAddress, parseConfig, type Variables } from './config.ts';
 import { locateVariable } from './names.ts';
 import { describeConfig } from './print.ts';
 import { type Setting, settings } from './settings.ts';
@@ -23,7 +23,7 @@ export type Loaded =
       readonly warnings: readonly string[];
       readonly report: string;
     }
-  | { readonly command: 'healthcheck'; readonly config: Config }
+  | { readonly command: 'healthcheck'; readonly config: Address }
   | { readonly command: 'version' }
   /** `problem`: the command line was wrong. */
   | { readonly command: 'help'; readonly usage: string; readonly problem?: string };
@@ -56,9 +56,10 @@ export function loadConfig(
     invalid(`${what}: ${candidates.join(', ')}. ${remedy}`);
   }
   const withVariables = line.fromEnv || variablesInstead;
-  const parsed = parseConfig(withVariables ? variables : {}, file);
+  const counting = withVariables ? variables : {};
+  if (line.healthcheck) return { command: 'healthcheck', config: parseAddress(counting, file) };
+  const parsed = parseConfig(counting, file);
   const { config } = parsed;
-  if (line.healthcheck) return { command: 'healthcheck', config };
   const warnings = [...parsed.warnings];
   if (!withVariables && sourceVariables.length > 0) {
     warnings.push(

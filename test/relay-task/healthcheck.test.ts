@@ -1,6 +1,6 @@
 /** `ld-relay --healthcheck`, the command from the image, beside relays that run from it. */
 import { execFile, spawnSync } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { generate } from 'selfsigned';
@@ -52,6 +52,18 @@ test('it finds the port and TLS in the configuration of the relay, and exits wit
   expect(await checked({}, ['--healthcheck', '--config', config])).toEqual({
     code: 1,
     stderr: expect.stringMatching(/^The relay does not answer: connect ECONNREFUSED/),
+  });
+});
+
+test('it finds a relay that lives, whatever is wrong in its configuration by now but its address', async () => {
+  const { relay, config } = await startFromFile();
+  appendFileSync(config, 'no setting\n[Redis]\nport = many\n[Events]\ncapacity = -5\n[Nothing "x"]\ny = 1\n');
+  expect(await checked({}, ['--healthcheck', '--config', config])).toEqual({ code: 0, stderr: '' });
+  await end(relay);
+  writeFileSync(config, '[Main]\nport = many\n');
+  expect(await checked({}, ['--healthcheck', '--config', config])).toEqual({
+    code: 1,
+    stderr: expect.stringContaining('CONFIG_INVALID'),
   });
 });
 

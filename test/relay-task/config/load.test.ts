@@ -13,7 +13,9 @@ function load(args: string, files: Record<string, string> = {}, variables: Varia
 }
 
 function environmentsOf(loaded: Loaded): string[] {
-  return 'config' in loaded ? loaded.config.environments.map(({ name }) => name) : [];
+  return 'config' in loaded
+    ? ('environments' in loaded.config ? loaded.config.environments : []).map(({ name }) => name)
+    : [];
 }
 
 describe('the source of the configuration', () => {
