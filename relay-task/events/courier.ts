@@ -3,6 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { setMaxListeners } from 'node:events';
 import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
+import type { PacedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
 import type { Turnstile } from '../common/turnstile.ts';
 import type { Log, Outbound } from '../ports.ts';
@@ -58,6 +59,8 @@ export interface CourierOptions {
   readonly places: Pick<Turnstile, 'enter'>;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
+  /** Of the environment. */
+  readonly paced: PacedLines;
   readonly retried: () => void;
   readonly random: () => number;
 }
@@ -89,7 +92,7 @@ const COMPLAINTS = {
 const compress = promisify(gzip);
 
 export function createCourier(options: CourierOptions): Courier {
-  const { timings, log, environment } = options;
+  const { timings, log, paced, environment } = options;
   const aborter = new AbortController();
   // Each request that waits for a place adds a listener; many of them are not a leak.
   setMaxListeners(0, aborter.signal);
@@ -163,16 +166,23 @@ export function createCourier(options: CourierOptions): Courier {
     });
   }
 
-  /** Logs each kind of problem once, until it is over. */
+  /** Logs each kind of problem once, until it is over; if a line like that was written a moment ago, at a later attempt. */
   function complain(subject: string, kind: Failure, cause: PostAnswer) {
     const known = complaints.get(subject) ?? new Set();
     if (known.has(kind)) return;
-    complaints.set(subject, known.add(kind));
-    log.warn(COMPLAINTS[kind], { environment, events: subject, ...cause });
+    const isSaid = paced(`${kind}, ${subject}`, (more) =>
+      log.warn(COMPLAINTS[kind], { environment, events: subject, ...cause, ...more }),
+    );
+    if (isSaid) complaints.set(subject, known.add(kind));
   }
 
+  /** What was logged is over; says so at a later delivery if it was said a moment ago. */
   function isFine(subject: string) {
-    if (complaints.delete(subject)) log.info('Event delivery recovered', { environment, events: subject });
+    if (!complaints.has(subject)) return;
+    const isSaid = paced(`recovered, ${subject}`, () =>
+      log.info('Event delivery recovered', { environment, events: subject }),
+    );
+    if (isSaid) complaints.delete(subject);
   }
 
   async function deliver(payload: Payload): Promise<Verdict> {

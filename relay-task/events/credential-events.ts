@@ -54,7 +54,6 @@ export interface CredentialEventsParts {
   readonly meter: EventMeter;
   /** Called for every loss. */
   readonly lost: (reason: DropReason) => void;
-  readonly kept: () => void;
   /** A body was dropped because reading it failed, which is a fault of the relay. */
   readonly failed: (error: unknown) => void;
   readonly timings: EventTimings;
@@ -102,10 +101,7 @@ export function createCredentialEvents(
           patience: 'much',
           ...how,
         }),
-      forwarded(events) {
-        meter.forwarded(name, kind, events);
-        parts.kept();
-      },
+      forwarded: (events) => meter.forwarded(name, kind, events),
       dropped,
       summary: about.unsummarized ? createSummary(capacity, budget) : undefined,
     });

@@ -1,8 +1,8 @@
 /** Forwards SDK events to LaunchDarkly. */
 import type { Registry } from 'prom-client';
 import { type Budget, createBudget, createShare } from '../common/budget.ts';
-import { oncePerMinute } from '../common/once-per-minute.ts';
 import { oncePerReason } from '../common/once-per-reason.ts';
+import { createPacedLines, type PacedLines } from '../common/paced-lines.ts';
 import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
@@ -20,7 +20,6 @@ import {
 } from './environment-events.ts';
 import { createEventMeter } from './metrics.ts';
 import { createPlaces } from './places.ts';
-import type { DropReason } from './queue.ts';
 import { type EventTimings, usualTimings } from './timings.ts';
 
 export type { EnvironmentEvents, EnvironmentEventsOptions } from './environment-events.ts';
@@ -60,6 +59,11 @@ export interface EventForwarding {
   close(timeoutMs: number): Promise<void>;
 }
 
+/** What one environment says in the log. */
+interface Reports extends Pick<CredentialEventsParts, 'lost'> {
+  readonly paced: PacedLines;
+}
+
 /** What is remembered of contexts and payloads may take so much of what the events may. */
 const PART_OF_MEMORY = 1 / 8;
 
@@ -83,7 +87,17 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const failed = (error: unknown) =>
     tellFailure(error instanceof Error ? (error.stack ?? error.message) : String(error));
 
-  function openCredential(of: CredentialEventsOptions): CredentialEvents {
+  /** At most one line about each reason a moment: whoever sends events can cause as many losses as they like. */
+  function createReports(environment: string): Reports {
+    const paced = createPacedLines(timings.sameLineMs);
+    return {
+      paced,
+      lost: (reason) =>
+        void paced(`dropped, ${reason}`, (more) => log.warn('Events were dropped', { environment, reason, ...more })),
+    };
+  }
+
+  function openCredential(of: CredentialEventsOptions, { paced, lost }: Reports): CredentialEvents {
     const { name } = of;
     const courier = createCourier({
       eventsUri,
@@ -93,6 +107,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       places: places.open(),
       outbound: options.outbound,
       log,
+      paced,
       retried: () => meter.retried(name),
       random,
     });
@@ -107,7 +122,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       meter,
       timings,
       random,
-      ...createTeller(log, name),
+      lost,
       failed,
     });
   }
@@ -120,13 +135,13 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   return {
     environment(of) {
       if (discard) return discarding(of);
-      const { lost } = createTeller(log, of.name);
+      const reports = createReports(of.name);
       const created = createEnvironmentEvents(of, {
         idleMs: timings.idleQueueMs,
-        open: openCredential,
+        open: (credential) => openCredential(credential, reports),
         tooLate() {
           meter.dropped(of.name, 'closed', 1);
-          lost('closed');
+          reports.lost('closed');
         },
       });
       const environment = {
@@ -143,21 +158,6 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       await Promise.all(Array.from(open, (environment) => environment.close(timeoutMs)));
       clearInterval(timer);
     },
-  };
-}
-
-/** Logs each reason for losses once, until events are delivered again, which clients can bring about: at most once a minute. */
-function createTeller(log: Log, environment: string): Pick<CredentialEventsParts, 'lost' | 'kept'> {
-  const told = new Set<DropReason>();
-  const report = oncePerMinute<DropReason>((reason, suppressed) =>
-    log.warn('Events were dropped', { environment, reason, ...(suppressed > 0 && { suppressed }) }),
-  );
-  return {
-    lost(reason) {
-      if (!told.has(reason)) report(reason, reason);
-      told.add(reason);
-    },
-    kept: () => told.clear(),
   };
 }
 

@@ -18,6 +18,8 @@ export interface EventTimings {
   readonly forgetContextsMs: number;
   /** A queue that was not used for this long is removed, and what is remembered of a credential with it. */
   readonly idleQueueMs: number;
+  /** In this time, an environment logs the same problem with its events at most once. */
+  readonly sameLineMs: number;
 }
 
 export const usualTimings: EventTimings = {
@@ -31,4 +33,5 @@ export const usualTimings: EventTimings = {
   keepForMs: 3_600_000,
   forgetContextsMs: 300_000,
   idleQueueMs: 600_000,
+  sameLineMs: 60_000,
 };

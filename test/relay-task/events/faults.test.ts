@@ -169,6 +169,36 @@ describe('a payload that LaunchDarkly rejects', () => {
   });
 });
 
+test('nobody fills the log with events that are rejected, dropped and delivered in turn', async () => {
+  const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('"event-bad"') ? 400 : 202));
+  const { intake, lines, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 5 });
+  for (let round = 1; round <= 30; round++) {
+    send(intake, [custom('bad'), 1]);
+    await eventually(async () =>
+      expect(await measured('relay_events_dropped_total', { reason: 'rejected' })).toBe(round),
+    );
+    send(intake, [custom('good')]);
+    await eventually(() => expect(launchDarkly.taken()).toHaveLength(round));
+  }
+  expect(lines.map((line) => line.replace(/"status":400,?/, '')).sort()).toEqual([
+    'Event delivery recovered {"environment":"production","events":"analytics, sdkKey"}',
+    'Events were dropped {"environment":"production","reason":"malformed"}',
+    'Events were dropped {"environment":"production","reason":"rejected"}',
+    expect.stringContaining('LaunchDarkly rejected a payload of events; retrying, then sending it in parts'),
+  ]);
+});
+
+test('after a while the log says again that events cannot be delivered, and that they are again', async () => {
+  let failures = 2;
+  const launchDarkly = await startLaunchDarkly(() => (failures-- > 0 ? 503 : 202));
+  const { intake, lines } = startEnvironment(launchDarkly.uri, { timings: { sameLineMs: 0 } });
+  for (let round = 1; round <= 3; round++) {
+    failures = 2;
+    send(intake, [custom(round)]);
+    await eventually(() => expect(lines).toHaveLength(2 * round));
+  }
+});
+
 describe.each([401, 403, 404])('events while LaunchDarkly answers %d', (status) => {
   test('are kept and sent at once when the environment gets another key', async () => {
     const launchDarkly = await startLaunchDarkly(({ headers }) => (headers.authorization === SDK_KEY ? status : 202));
