@@ -2,6 +2,7 @@ import type { ParsedContext } from './context.ts';
 import { type RolloutData, text } from './data.ts';
 import type { Bucket } from './model.ts';
 import { type Path, parseReference, readAttribute } from './reference.ts';
+import { countHashed, type Work } from './work.ts';
 
 /** What determines a context's bucket on [0, 1]. */
 export interface Bucketing {
@@ -26,9 +27,9 @@ export function compileBucketing(prefix: string, { kind, contextKind, bucketBy, 
 }
 
 /** From 0 to 1; 0 if the attribute is neither a string nor an integer. */
-export function bucketOf(context: ParsedContext, { kind, by, prefix }: Bucketing, bucket: Bucket): number {
+export function bucketOf(run: Work, context: ParsedContext, { kind, by, prefix }: Bucketing, bucket: Bucket): number {
   const value = readAttribute(context, kind, by as Path);
-  return typeof value === 'string' || Number.isInteger(value) ? bucket(prefix, String(value)) : 0;
+  return typeof value === 'string' || Number.isInteger(value) ? bucket(prefix, countHashed(run, String(value))) : 0;
 }
 
 /** Buckets with the platform's SHA-1, given in lower-case hexadecimal. Calculates with doubles, like the Node SDK. */

@@ -3,9 +3,10 @@ import { type ClauseData, list, objects, text } from './data.ts';
 import type { Dialect } from './dialect.ts';
 import type { Test } from './operators.ts';
 import { type Path, readAttribute } from './reference.ts';
+import { countWork, type Effort, effortOf, type Work } from './work.ts';
 
 /** One condition, with everything precomputed that does not depend on the context. */
-export interface Clause {
+export interface Clause extends Effort {
   readonly negate: boolean;
   readonly kind: string;
   /** Undefined: the reference is invalid. */
@@ -30,21 +31,33 @@ export function compileClauses(
     const segments =
       op === 'segmentMatch' ? list(values).flatMap((key) => (typeof key === 'object' ? [] : String(key))) : undefined;
     segments?.forEach((key) => void segmentKeys.add(key));
+    const test = dialect.test(op as string, list(values));
     return {
       negate: !!negate,
       kind: text(contextKind ?? 'user'),
       // The attribute is a path only if a kind is given.
       path: dialect.path(text(attribute ?? ''), !contextKind),
       segments,
-      test: dialect.test(op as string, list(values)),
+      test,
+      ...(test.effort ?? effortOf(op, list(values).length)),
     };
   });
 }
 
 /** Whether the context's value satisfies the clause. An absent value never does, even with `negate`. */
-export function matchesAttribute(context: ParsedContext, { path, kind, test, negate }: Clause): Match {
+export function matchesAttribute(run: Work, context: ParsedContext, clause: Clause): Match {
+  const { path, kind } = clause;
   if (!path) return undefined;
   const value = readAttribute(context, kind, path);
   if (value === undefined || value === null) return false;
-  return (Array.isArray(value) ? value.some(test) : test(value)) !== negate;
+  return (Array.isArray(value) ? passesAny(run, value, clause) : passes(run, value, clause)) !== clause.negate;
+}
+
+function passesAny(run: Work, values: readonly unknown[], clause: Clause): boolean {
+  return values.some((value) => passes(run, value, clause));
+}
+
+function passes(run: Work, value: unknown, { test, perValue, perCharacter }: Clause): boolean {
+  countWork(run, typeof value === 'string' ? perValue + value.length * perCharacter : perValue);
+  return test(value);
 }

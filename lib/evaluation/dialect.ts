@@ -4,6 +4,7 @@ import type { FlagData, RolloutData, SegmentData } from './data.ts';
 import type { Bucket } from './model.ts';
 import { compileTest, type Test } from './operators.ts';
 import { type Path, parseReference } from './reference.ts';
+import type { Work } from './work.ts';
 
 /**
  * Where LaunchDarkly's evaluators disagree; everything else is the same for all of them. The names are those of what the methods
@@ -27,7 +28,7 @@ export interface Dialect {
   /** `prefix`: what is hashed before the value if there is no seed. */
   rollout(prefix: string, data: RolloutData): Bucketing;
   /** Undefined: the context lacks the kind, and the dialect tells this from a bucket of 0. */
-  bucket(context: ParsedContext, bucketing: Bucketing, bucket: Bucket): number | undefined;
+  bucket(run: Work, context: ParsedContext, bucketing: Bucketing, bucket: Bucket): number | undefined;
   /** The upper end of a range of this weight that begins at `from`. */
   limit(from: number, weight: number | null | undefined): number;
 }

@@ -16,7 +16,7 @@ export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect
       context: context as ParsedContext,
       prerequisites,
       status: 0,
-      steps: 0,
+      work: 0,
       flagCycles: 0,
       segmentCycles: 0,
       flagPath: undefined,
@@ -29,6 +29,7 @@ export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect
     } catch (error) {
       detail = error instanceof TypeError ? MALFORMED : errorDetail('EXCEPTION');
     }
+    if (memo) memo.work += run.work;
     const bigSegmentsStatus = STATUSES[run.status];
     return bigSegmentsStatus ? { ...detail, reason: { ...detail.reason, bigSegmentsStatus } } : detail;
   }

@@ -20,7 +20,7 @@ export interface EvaluationMemo extends Memo {
 }
 
 export function createMemo(): EvaluationMemo {
-  return { flags: new Map(), segments: new Map(), answers: new Map() };
+  return { work: 0, flags: new Map(), segments: new Map(), answers: new Map() };
 }
 
 /** Thrown to evaluate an item first, with a fresh stack: it is needed at a depth of MAX_DEPTH. */

@@ -132,6 +132,8 @@ export interface Context {
 
 /** What evaluations for one context and one state of all items know already. Made by `createMemo`. */
 export interface Memo {
+  /** What these evaluations have cost so far, estimated in nanoseconds of a slow processor. */
+  work: number;
   /** Answers of the Big Segment store, by context key. */
   readonly answers: ReadonlyMap<string, BigSegmentsAnswer>;
 }

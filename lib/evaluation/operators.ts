@@ -1,5 +1,6 @@
 import { parseDate } from './dates.ts';
 import { compareVersions, parseVersion, type Version } from './versions.ts';
+import type { Effort } from './work.ts';
 
 /** Converts a value for comparison; undefined: the value can never satisfy the operator. */
 type Form = (value: unknown) => unknown;
@@ -57,7 +58,11 @@ const OPERATORS: Readonly<Record<string, Operator | Callable | undefined>> = {
 };
 
 /** Whether a context's value (not an array) satisfies the operator with any of the clause's values. */
-export type Test = (value: unknown) => boolean;
+export interface Test {
+  (value: unknown): boolean;
+  /** Absent: `effortOf` the operator. */
+  readonly effort?: Effort;
+}
 
 export function compileTest(op: string, values: readonly unknown[]): Test {
   if (op === 'in') {

@@ -60,20 +60,22 @@ export async function evaluate(
   return represent(request, { ...reply, headers: { 'Cache-Control': 'private, no-cache' } });
 }
 
-/** How often an evaluation begins again because a change arrived meanwhile; then it is done in one go. */
+/** How often an evaluation begins again because a change arrived meanwhile. */
 const MOST_RESTARTS = 2;
 
-/** All flags for a context, a slice at a time, and always of one state of the environment. */
+/**
+ * All flags for a context, a slice at a time. They are of one state of the environment, unless changes keep coming: then segments and
+ * prerequisites may be newer than the flags that need them.
+ */
 export async function evaluateAll(
   { environment: { view, clientView }, pause }: EnvironmentRequest,
   context: Context,
   options: EvaluationOptions,
   memberships: Memberships | undefined,
 ): Promise<readonly EvaluatedFlag[]> {
-  for (let restarts = 0; restarts <= MOST_RESTARTS; restarts++) {
+  for (let restarts = 0; ; restarts++) {
     const { generation } = view;
     const flags = await inSlices(clientView.evaluateInSteps(context, options, memberships), { pause });
-    if (view.generation === generation) return flags;
+    if (view.generation === generation || restarts === MOST_RESTARTS) return flags;
   }
-  return clientView.evaluateAll(context, options, memberships);
 }

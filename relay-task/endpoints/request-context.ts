@@ -16,6 +16,8 @@ export interface RequestContext {
 const MAX_DEPTH = 100;
 /** What a context costs grows with its values: parsed, in canonical form, hashed and evaluated within a few milliseconds. */
 const MAX_VALUES = 10_000;
+/** In UTF-8. Each percentage rollout hashes the key. */
+const MAX_KEY_BYTES = 8 * 1024;
 const [QUOTE, BACKSLASH, OPENING, CLOSING, COMMA] = Buffer.from('"\\{},') as unknown as [
   number,
   number,
@@ -65,6 +67,10 @@ export function contextFromValue(value: unknown, where: string): RequestContext 
   const { kind, key } = value as { kind?: unknown; key?: unknown };
   if (kind === undefined && key === '') {
     throw new Refusal(400, `${where} is not an evaluation context: the key of a user must not be empty`);
+  }
+  for (const name of context.kinds) {
+    if (Buffer.byteLength(context.keyOf(name) ?? '') <= MAX_KEY_BYTES) continue;
+    throw new Refusal(400, `${where} has a key of more than ${MAX_KEY_BYTES} bytes`);
   }
   return { context, canonical: canonicalJson(value) };
 }

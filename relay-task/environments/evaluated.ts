@@ -6,6 +6,7 @@ import {
   type FlagResult,
   type Memo,
 } from '../../lib/evaluation/index.ts';
+import { createPace } from '../common/evaluation-pace.ts';
 import type {
   BigSegments,
   ClientView,
@@ -44,8 +45,8 @@ interface Answers {
   readonly byText: Map<string, EvaluatedFlag>;
 }
 
-/** Evaluated between two looks at the clock. */
-const FLAGS_AT_ONCE = 32;
+/** What it takes to write a character of JSON, in nanoseconds. */
+const PER_CHARACTER = 2;
 const MAX_TEXTS = 1_000;
 
 /** An environment's flags as client-side SDKs get them. Equal results of one state of a flag are the same object. */
@@ -124,6 +125,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
     });
     if (visible.length > 0) json += `,"prerequisites":${JSON.stringify(visible)}`;
     json += '}';
+    if (memo) memo.work += json.length * PER_CHARACTER;
 
     const made = answerOf(answers, flag, json);
     if (isShared) shared.set(detail, made);
@@ -161,10 +163,11 @@ export function createClientView(options: ClientViewOptions): ClientView {
     },
     *evaluateInSteps(context, wanted, memberships) {
       const memo = createMemo();
+      const isDue = createPace(memo);
       const answers: EvaluatedFlag[] = [];
       for (const flag of options.flags(wanted.audience)) {
         answers.push(evaluate(flag, context, wanted, memberships, memo));
-        if (answers.length % FLAGS_AT_ONCE === 0) yield;
+        if (isDue()) yield;
       }
       return answers;
     },

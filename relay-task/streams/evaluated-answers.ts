@@ -1,5 +1,6 @@
 /** The answers that subjects hold, and what their connections are sent when these change. */
 import { createMemo } from '../../lib/evaluation/index.ts';
+import { createPace } from '../common/evaluation-pace.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import { nextTurn, SLICE_MS } from '../common/slices.ts';
 import type { ClientView, EvaluatedFlag } from '../ports.ts';
@@ -26,7 +27,7 @@ export interface EvaluatedAnswers {
   isLive(flagKey: string): boolean;
 }
 
-/** How often first answers are begun again because a change arrived meanwhile. */
+/** How often first answers are begun again because a change arrived meanwhile. Then they are sent, and evaluated again. */
 const MOST_RESTARTS = 2;
 
 export function createEvaluatedAnswers(
@@ -51,6 +52,16 @@ export function createEvaluatedAnswers(
   const evaluate = (subject: Subject, held: (EvaluatedFlag | undefined)[], flagKeys: Iterable<string>) =>
     send(subject, resultOf(changesOf(subject, held, flagKeys, { view, clientView, events })));
 
+  /** Evaluates the flags for a subject that holds answers, and sends what changed. Nothing else does so meanwhile. */
+  function* visit(subject: Subject, held: (EvaluatedFlag | undefined)[], flagKeys: Iterable<string>) {
+    subject.visiting = true;
+    try {
+      send(subject, yield* changesOf(subject, held, flagKeys, { view, clientView, events }));
+    } finally {
+      subject.visiting = false;
+    }
+  }
+
   /** Whether the subject has been evaluated since the last change. */
   const isCurrent = ({ held, generation }: Subject) =>
     held !== undefined && (passes().idle || generation === passes().generation);
@@ -71,24 +82,15 @@ export function createEvaluatedAnswers(
     }
   };
 
-  /**
-   * Evaluates everything for a subject that holds nothing, a slice in each turn, or in one go; calls `again` when a change
-   * arrives meanwhile, since the answers must be those of one state of the environment.
-   */
-  const evaluateFirst = (
+  /** Runs the steps to their end, a slice in each turn, unless `stops`. */
+  const inTurns = <T>(
     subject: Subject,
-    inOneGo: boolean,
-    { done, again }: { done(answers: readonly EvaluatedFlag[]): void; again(): void },
+    steps: Generator<void, T>,
+    { done, stops }: { done(result: T): void; stops?(): boolean },
   ): void => {
-    const { generation } = passes();
-    const { context, options: wanted, memberships } = subject;
-    const steps = clientView.evaluateInSteps(context.read(), wanted, memberships);
     const slice = (): void => {
-      if (passes().generation !== generation || subject.connections.length === 0) {
-        again();
-        return;
-      }
-      const until = inOneGo ? Infinity : performance.now() + SLICE_MS;
+      if (stops?.()) return;
+      const until = performance.now() + SLICE_MS;
       let step = steps.next();
       while (!step.done && performance.now() < until) step = steps.next();
       if (step.done) done(step.value);
@@ -97,16 +99,38 @@ export function createEvaluatedAnswers(
     slice();
   };
 
+  /**
+   * Evaluates everything for a subject that holds nothing. Calls `again` when a change arrives meanwhile, since the answers should be
+   * those of one state of the environment; the last time it calls `done` all the same, and says that they may be of two.
+   */
+  const evaluateFirst = (
+    subject: Subject,
+    isLast: boolean,
+    { done, again }: { done(answers: readonly EvaluatedFlag[], isMixed: boolean): void; again(): void },
+  ): void => {
+    const { generation } = passes();
+    const { context, options: wanted, memberships } = subject;
+    const hasChanged = () => passes().generation !== generation;
+    inTurns(subject, clientView.evaluateInSteps(context.read(), wanted, memberships), {
+      done: (answers) => done(answers, hasChanged()),
+      stops: () => {
+        const stopping = subject.connections.length === 0 || (hasChanged() && !isLast);
+        if (stopping) again();
+        return stopping;
+      },
+    });
+  };
+
   /** Evaluates everything for the subject, with new memberships, if there is data and nothing else does so. */
   const arrive = (subject: Subject): void => {
     if (subject.arriving || !view.initialized) return;
     subject.arriving = true;
     const asked = passes().generation;
     const preparation = prepare(subject);
-    const finish = (update: () => void) => {
+    const finish = (update: () => void, generation = passes().generation) => {
       subject.arriving = false;
       // Memberships may have changed since they were asked for.
-      subject.generation = preparation ? asked : passes().generation;
+      subject.generation = preparation ? asked : generation;
       admit(subject);
       update();
       if (subject.outdated) {
@@ -133,13 +157,16 @@ export function createEvaluatedAnswers(
       const { held } = subject;
       if (held) {
         const all = Array.from(view.items('features'), ({ key }) => key);
-        finish(() => evaluate(subject, held, all));
+        const { generation } = passes();
+        inTurns(subject, visit(subject, held, all), { done: () => finish(() => send(subject, []), generation) });
         return;
       }
-      evaluateFirst(subject, restarts === MOST_RESTARTS, {
-        done: (answers) =>
+      evaluateFirst(subject, restarts >= MOST_RESTARTS, {
+        done: (answers, isMixed) =>
           finish(() => {
-            subject.held = events.place(answers);
+            // Passes have left out this subject. What they would have sent is sent next.
+            subject.outdated ||= isMixed;
+            subject.held = events.place(isMixed ? answers.filter(({ key }) => isLive(key)) : answers);
             send(subject, []);
           }),
         again: () => answer(restarts + 1),
@@ -174,16 +201,11 @@ export function createEvaluatedAnswers(
       subject.held && (bigSegments || !isPrepared(subject)) ? prepare(subject) : undefined,
     *update(subject, { flagKeys, bigSegments }) {
       const { held } = subject;
-      if (held && isPrepared(subject)) {
-        subject.visiting = true;
-        try {
-          send(subject, yield* changesOf(subject, held, flagKeys, { view, clientView, events }));
-        } finally {
-          subject.visiting = false;
-        }
+      if (held && isPrepared(subject) && !subject.visiting) {
+        yield* visit(subject, held, flagKeys);
         return;
       }
-      if (subject.arriving && bigSegments) subject.outdated = true;
+      if (subject.visiting || (subject.arriving && bigSegments)) subject.outdated = true;
       arrive(subject);
       // The slots of flags that are gone are freed after the pass.
       if (held)
@@ -267,9 +289,6 @@ function resultOf<T>(steps: Generator<void, T>): T {
   }
 }
 
-/** Evaluated between two looks at the clock. */
-const FLAGS_AT_ONCE = 32;
-
 /** Evaluates the flags again, updates what the subject holds, and returns the events for its connections. */
 function* changesOf(
   subject: Subject,
@@ -281,14 +300,16 @@ function* changesOf(
   let everything = false;
   const changes: Buffer[] = [];
   let memo = createMemo();
-  let count = 0;
+  let isDue = createPace(memo);
+  let evaluated = false;
   for (const key of flagKeys) {
-    if (count > 0 && count % FLAGS_AT_ONCE === 0) {
+    if (evaluated && isDue()) {
       yield;
       // The environment may have changed; then another pass follows.
       memo = createMemo();
+      isDue = createPace(memo);
     }
-    count++;
+    evaluated = true;
     const after = clientView.evaluateOne(key, context, subject.options, subject.memberships, memo);
     const slot = after ? events.slotOf(key) : events.knownSlot(key);
     if (slot === undefined) continue;

@@ -5,6 +5,7 @@ import type { Dialect } from '../dialect.ts';
 import type { Bucket } from '../model.ts';
 import { compileTest, remembering, type Test } from '../operators.ts';
 import { type Path, readAttribute } from '../reference.ts';
+import { countHashed, type Work } from '../work.ts';
 import { KIND, parseGoContext, SECONDARY } from './context.ts';
 import { compareMoments, isZero, parseGoDate, toInt64 } from './dates.ts';
 import { readGoFlag, readGoSegment } from './items.ts';
@@ -14,6 +15,8 @@ import { compareGoVersions, parseGoVersion } from './versions.ts';
 export interface Pattern {
   /** Whether a part of the text matches. */
   test(text: string): boolean;
+  /** What each character of a text costs, in nanoseconds. */
+  readonly perCharacter: number;
 }
 
 /**
@@ -67,10 +70,8 @@ function operatorsWith(compilePattern: (source: string) => Pattern | undefined):
     return moment && !isZero(moment) ? moment : undefined;
   };
   const version = remembering(parseGoVersion);
-  const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
-  const pattern = (source: unknown) => (typeof source === 'string' ? compilePattern(source) : undefined);
   return new Map([
-    ['matches', operator(text, pattern, (a, b) => b.test(a))],
+    ['matches', matchesWith(compilePattern)],
     ['before', operator(date, dateOperand, (a, b) => compareMoments(a, b) < 0)],
     ['after', operator(date, dateOperand, (a, b) => compareMoments(a, b) > 0)],
     ['semVerEqual', operator(version, version, (a, b) => compareGoVersions(a, b) === 0)],
@@ -78,6 +79,24 @@ function operatorsWith(compilePattern: (source: string) => Pattern | undefined):
     ['semVerGreaterThan', operator(version, version, (a, b) => compareGoVersions(a, b) > 0)],
   ]);
 }
+
+/** Its effort depends on the patterns. */
+function matchesWith(compilePattern: (source: string) => Pattern | undefined): Operator {
+  const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+  return (values) => {
+    const patterns = values.map((source) => (typeof source === 'string' ? compilePattern(source) : undefined));
+    const matches = operator(
+      text,
+      (pattern) => pattern as Pattern | undefined,
+      (a, b) => b.test(a),
+    )(patterns);
+    const perCharacter = patterns.reduce((sum, pattern) => sum + (pattern?.perCharacter ?? 0), 0);
+    return Object.assign(matches, { effort: { perValue: PER_SEARCH * patterns.length, perCharacter } });
+  };
+}
+
+/** However short the text is, in nanoseconds. */
+const PER_SEARCH = 600;
 
 /** The conversions of the context's value and of the clause's values, and their comparison. */
 function operator<A, B>(
@@ -121,14 +140,14 @@ interface GoBucketing extends Bucketing {
 }
 
 /** In 32-bit floating-point numbers. The secondary key of a legacy user counts, except in experiments. */
-function goBucketOf(context: ParsedContext, bucketing: Bucketing, bucket: Bucket): number | undefined {
+function goBucketOf(run: Work, context: ParsedContext, bucketing: Bucketing, bucket: Bucket): number | undefined {
   const { kind, by, prefix, experiment } = bucketing as GoBucketing;
   const member = context.ofKind(kind) as { [SECONDARY]?: string } | undefined;
   if (!member) return undefined;
   const value = hashed(readAttribute(context, kind, by as Path));
   if (value === undefined) return 0;
   const secondary = experiment ? undefined : member[SECONDARY];
-  return Math.fround(bucket(prefix, secondary === undefined ? value : `${value}.${secondary}`));
+  return Math.fround(bucket(prefix, countHashed(run, secondary === undefined ? value : `${value}.${secondary}`)));
 }
 
 /** A text, or the digits of an integer of 64 bits. */

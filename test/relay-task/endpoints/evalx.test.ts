@@ -121,6 +121,7 @@ describe('an evalx context', () => {
     ['a legacy user', { key: 'bob', custom: { a: 1 } }],
     ['a legacy user with nulls', { key: 'bob', name: null, anonymous: null, custom: null }],
     ['a multi-kind context', { kind: 'multi', user: { key: 'bob' }, org: { key: 'acme' } }],
+    ['a user with a long key', { key: 'ü'.repeat(4_096) }],
     ['a multi-kind context with one kind', { kind: 'multi', org: { key: 'acme' } }],
   ])('may be %s', async (_, context) => {
     const { port } = await start();
@@ -147,6 +148,8 @@ describe('an evalx context', () => {
     ['with null as kind', '{"kind":null,"key":"a"}', /kind.*not null/],
     ['a user with a number as key', '{"key":7}', /key of a user.*not a number/],
     ['not UTF-8', Buffer.from([0x22, 0xff, 0x22]), /UTF-8/],
+    ['with a long key', `{"kind":"user","key":"${'x'.repeat(8 * 1024 + 1)}"}`, /key of more than 8192 bytes/],
+    ['with a long key of several', `{"kind":"multi","a":{"key":"a"},"b":{"key":"${'ü'.repeat(4_097)}"}}`, /8192 bytes/],
     ['nested too deeply', `{"kind":"user","key":"a","x":${'['.repeat(100_000)}${']'.repeat(100_000)}}`, /deep/],
   ];
   test.each(bad)('that is %s gets 400 with the reason', async (_, body, reason) => {

@@ -307,6 +307,23 @@ test('a pattern that RE2 refuses is named once in the log with the number of the
   expect(lines).toEqual(logged);
 });
 
+test.each([
+  [1, 1],
+  [5_000, 40],
+])('40 flags that compare versions with a list of %i are evaluated in %i steps or one more', (length, most) => {
+  const clause = { contextKind: 'user', attribute: 'list', op: 'semVerLessThan', values: ['1.0.0'] };
+  const flags = Array.from({ length: 40 }, (_, i) =>
+    flag(`f${i}`, 1, { rules: [{ id: 'r', variation: 1, clauses: [clause] }] }),
+  );
+  const { environment } = start(flags);
+  const context = parseGoContext({ kind: 'user', key: 'u', list: Array.from({ length }, (_, i) => `2.0.${i}`) })!;
+  const wanted = { audience: 'sdkKey', withReasons: false } as const;
+  const steps = environment.clientView.evaluateInSteps(context, wanted, undefined);
+  let pauses = 0;
+  while (!steps.next().done) pauses++;
+  expect(pauses).toBe(most);
+});
+
 test('a long pattern that RE2 refuses is cut in the log and in the status', () => {
   const { environment, one } = start([ruled('f', matching(`(?=${'a'.repeat(1_000)})`))]);
   one('f', 'sdkKey', false, withEmail('a@good'));

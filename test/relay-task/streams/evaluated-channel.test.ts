@@ -456,6 +456,61 @@ describe('the evaluation work', () => {
     await until('the newest', () => reader.body().includes('"key":"last"'));
   });
 
+  test('for first answers leaves turns to others while changes keep coming, and what changed follows', async () => {
+    let turns = 0;
+    let version = 1;
+    const at: number[] = [];
+    const { put, evaluated } = await start({
+      wrap: slowly((step) => {
+        at.push(turns);
+        if (step % 2 === 0) put(...many(++version, { on: false, offVariation: version % 2 }));
+      }),
+    });
+    const next = () => {
+      turns++;
+      if (at.length < 30) timer = setImmediate(next);
+    };
+    let timer = setImmediate(next);
+    put(...many(1));
+    const reader = await evaluated(user('a'));
+    await firstAnswers(reader);
+    clearImmediate(timer);
+    expect(new Set(at).size).toBe(at.length);
+    await until('the newest', () => new Set(Object.values(heldBy(reader))).has(version % 2 === 0));
+    put(...many(++version, { on: false, offVariation: version % 2 }));
+    const last = version % 2 === 0;
+    await until('the last', () => Object.values(heldBy(reader)).every((value) => value === last));
+  });
+
+  test('after a change of a few flags that cost much leaves turns to others', async () => {
+    let turns = 0;
+    const at: number[] = [];
+    const wrap = (view: ClientView): ClientView => ({
+      ...view,
+      evaluateOne(...given) {
+        at.push(turns);
+        const memo = given.at(-1) as { work: number };
+        memo.work += 1_000_000;
+        for (const over = performance.now() + 3; performance.now() < over; );
+        return view.evaluateOne(...given);
+      },
+    });
+    const { put, evaluated } = await start({ wrap });
+    const few = (version: number, change = {}) => many(version, change).slice(0, 20);
+    put(...few(1));
+    const reader = await evaluated(user('a'));
+    await firstAnswers(reader);
+    let timer = setImmediate(function next() {
+      turns++;
+      timer = setImmediate(next);
+    });
+    put(...few(2, { on: false, offVariation: 1 }));
+    await until('everything is new', () => Object.values(heldBy(reader)).every((value) => value === false));
+    clearImmediate(timer);
+    expect(at).toHaveLength(20);
+    expect(new Set(at).size).toBe(20);
+  });
+
   test('after a change of many flags leaves turns to others in the middle of a context, and whoever joins then has the newest', async () => {
     let turns = 0;
     let opening: Promise<StreamReader> | undefined;

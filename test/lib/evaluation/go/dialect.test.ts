@@ -156,11 +156,15 @@ test('a pattern that takes V8 exponential time is decided at once', () => {
   expect(compileRe2('^(a+)+$')?.test(`${'a'.repeat(100_000)}!`)).toBe(false);
 });
 
-test('a text that is too long for a pattern does not match, and every text of a thousand characters is searched', () => {
+test('a text that is too long for a pattern does not match, and ordinary patterns are searched for in ten thousand characters', () => {
   const ends = compileRe2('b$')!;
   expect([64 * 1024, 4 * 1024 * 1024].map((length) => ends.test(`${'a'.repeat(length)}b`))).toEqual([true, false]);
-  const words = compileRe2(Array.from({ length: 2_000 }, (_, i) => `word${i}x`).join('|'))!;
-  expect([900, 64 * 1024].map((length) => words.test(`${'a'.repeat(length)}word1999x`))).toEqual([true, false]);
+  const found = (count: number, length: number) => {
+    const words = compileRe2(`(${Array.from({ length: count }, (_, i) => `word${i}x`).join('|')})$`)!;
+    return words.test(`${'a'.repeat(length)}word${count - 1}x`);
+  };
+  expect([9_900, 64 * 1024].map((length) => found(50, length))).toEqual([true, false]);
+  expect([50, 900].map((length) => found(2_000, length))).toEqual([true, false]);
 });
 
 const evaluate = (flag: object, context: unknown, segments: Items = {}) =>
@@ -175,6 +179,88 @@ const evaluate = (flag: object, context: unknown, segments: Items = {}) =>
   });
 const rule = (...clauses: object[]) => ({ rules: [{ variation: 1, clauses }], fallthrough: { variation: 0 } });
 const inSegment = { op: 'segmentMatch', values: ['s'] };
+
+const list = (length: number, text: (index: number) => unknown) => Array.from({ length }, (_, index) => text(index));
+const inList = (op: string, values: unknown[]) => ({ attribute: 'list', contextKind: 'user', op, values });
+const user = (values: unknown) => ({ kind: 'user', key: 'u', list: values });
+const address = (index: number) => `user${index}@elsewhere.org`;
+const letters = 'abcdefghij'.repeat(100);
+const shares = {
+  s: {
+    key: 's',
+    version: 1,
+    salt: 'x',
+    rules: list(1_000, () => ({ clauses: [], weight: 0, bucketBy: 'list' })),
+  },
+};
+
+test.each<[string, object, unknown, Items?]>([
+  [
+    'a list of values in a list of texts',
+    inList(
+      'contains',
+      list(500, (i) => `company${i}`),
+    ),
+    list(9_000, address),
+  ],
+  [
+    'ends of texts',
+    inList(
+      'endsWith',
+      list(500, (i) => `@company${i}.com`),
+    ),
+    list(9_000, address),
+  ],
+  [
+    'a long text',
+    inList(
+      'contains',
+      list(500, (i) => `company${i}`),
+    ),
+    letters.repeat(250),
+  ],
+  [
+    'a pattern of many words',
+    inList('matches', [`(${list(1_000, (i) => `word${i}`).join('|')})$`]),
+    list(20, () => letters),
+  ],
+  [
+    'patterns in a list',
+    inList(
+      'matches',
+      list(50, (i) => `^a+@${i}`),
+    ),
+    list(9_000, address),
+  ],
+  ['long versions', inList('semVerLessThan', ['1.0.0']), list(100, () => `2.0.0-1${'.1'.repeat(2_000)}`)],
+  ['hashes of a long text', inSegment, letters.repeat(250), shares],
+])('a flag that takes too much work for a context is malformed: %s', (_, clause, values, segments) => {
+  expect(evaluate(rule(clause), user(values), segments)).toMatchObject({
+    reason: { kind: 'ERROR', errorKind: 'MALFORMED_FLAG' },
+  });
+});
+
+test.each<[string, object, unknown]>([
+  [
+    'a list of values in a list of texts',
+    inList('endsWith', [...list(200, (i) => `@company${i}.com`), '7@elsewhere.org']),
+    list(500, address),
+  ],
+  [
+    'a pattern of many words',
+    inList('matches', [`(${list(1_000, (i) => `word${i}`).join('|')}|r7@elsewhere.org)$`]),
+    list(10, address),
+  ],
+  [
+    'an ordinary pattern and a long text',
+    inList('matches', [`(${list(50, (i) => `word${i}`).join('|')}|end)$`]),
+    `${letters.repeat(9)}end`,
+  ],
+  ['versions', inList('semVerLessThan', ['1.0.0']), [...list(5_000, (i) => `2.0.${i}`), '0.1.0']],
+  ['keys', inList('in', [...list(10_000, String), address(9_000)]), list(9_900, address)],
+])('a flag that takes an ordinary amount of work is evaluated: %s', (_, clause, values) => {
+  expect(evaluate(rule(clause), user(values))).toMatchObject({ reason: { kind: 'RULE_MATCH' } });
+});
 
 test('a pattern with two groups of one name and very many openings of classes is decided at once', () => {
   expect(compileRe2(`(?P<n>a)(?P<n>b)${'[:'.repeat(3_000)}`)).toBeUndefined();
