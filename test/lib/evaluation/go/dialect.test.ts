@@ -234,7 +234,7 @@ test.each<[string, object, unknown, Items?]>([
   ],
   ['long versions', inList('semVerLessThan', ['1.0.0']), list(100, () => `2.0.0-1${'.1'.repeat(2_000)}`)],
   ['hashes of a long text', inSegment, letters.repeat(250), shares],
-])('a flag that takes too much work for a context is malformed: %s', (_, clause, values, segments) => {
+])('a flag that takes too much work for a context is malformed: %s', (_, clause, values, segments = {}) => {
   expect(evaluate(rule(clause), user(values), segments)).toMatchObject({
     reason: { kind: 'ERROR', errorKind: 'MALFORMED_FLAG' },
   });
