@@ -260,8 +260,11 @@ function createSender(
       if (isStarting(connection)) continue;
       if (changes === 'everything' || (connection.lateSince > 0 && changes.length > 0)) connection.next = -1;
       if (connection.lateSince > 0) continue;
-      if (connection.next < 0) readers.send(connection);
-      else if (changes !== 'everything' && changes.length > 0 && !writeAll(readers, connection, changes))
+      if (connection.next < 0) {
+        readers.send(connection);
+        // Its first payload has been sent.
+        if (connection.lateSince === 0 && connection.next >= 0) connection.lanes = undefined;
+      } else if (changes !== 'everything' && changes.length > 0 && !writeAll(readers, connection, changes))
         late(connection);
     }
   };

@@ -111,10 +111,12 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const start = (connection: Connection) => {
     wheel.add(connection);
     connection.channel.start(connection);
-    if (connection.lateSince === 0) {
-      connection.lanes = undefined;
-      return;
-    }
+    if (connection.lateSince === 0 && !connection.awaitsAnswers) connection.lanes = undefined;
+  };
+  /** A first payload, even if it was made later than its stream opened, takes a place. */
+  const beLate = (connection: Connection) => {
+    late.add(connection);
+    if (!connection.lanes || connection.admittedAt > 0) return;
     connection.admittedAt = now();
     classOf(connection).admission.enter(connection);
   };
@@ -188,7 +190,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       if (answer === 'now') start(connection);
       return true;
     },
-    late: late.add,
+    late: beLate,
     limit(connections) {
       for (const connection of [...connections]) {
         if (classOf(connection).budget.full) hangUp(connection, 'memory');
