@@ -4,19 +4,36 @@
  */
 export type PacedLines = (key: string, write: (more: { readonly suppressed?: number }) => void) => boolean;
 
+const MOST_KEYS = 20;
+const MOST_CHARACTERS = 200;
+
+/** Of all keys for which there is no place. */
+const OTHERS = Symbol('others');
+
 /**
- * At most one line per key in `everyMs`, so that nobody fills the log by causing the same trouble again and again. Keys are
- * kept, so there must be few.
+ * At most one line per key in `everyMs`, so that whoever can cause a line cannot fill the log. Of keys beyond the first twenty in that
+ * time, and of what comes after the first 200 characters of a key, no more is kept: they count as one.
  */
 export function createPacedLines(everyMs: number, now: () => number = () => performance.now()): PacedLines {
-  const lines = new Map<string, { readonly writtenAt: number; suppressed: number }>();
+  const lines = new Map<string | typeof OTHERS, { readonly writtenAt: number; suppressed: number }>();
+  const isOver = (writtenAt: number) => now() - writtenAt >= everyMs;
+
+  /** Where the key is counted. Makes room by forgetting what was written long ago. */
+  function placeOf(key: string): string | typeof OTHERS {
+    const short = key.slice(0, MOST_CHARACTERS);
+    if (lines.has(short) || lines.size < MOST_KEYS) return short;
+    for (const [known, { writtenAt }] of lines) if (isOver(writtenAt)) lines.delete(known);
+    return lines.size < MOST_KEYS ? short : OTHERS;
+  }
+
   return (key, write) => {
-    const last = lines.get(key);
-    if (last && now() - last.writtenAt < everyMs) {
+    const place = placeOf(key);
+    const last = lines.get(place);
+    if (last && !isOver(last.writtenAt)) {
       last.suppressed += 1;
       return false;
     }
-    lines.set(key, { writtenAt: now(), suppressed: 0 });
+    lines.set(place, { writtenAt: now(), suppressed: 0 });
     write(last && last.suppressed > 0 ? { suppressed: last.suppressed } : {});
     return true;
   };

@@ -1,4 +1,4 @@
-import { oncePerMinute } from '../common/once-per-minute.ts';
+import { createPacedLines } from '../common/paced-lines.ts';
 import type { Log } from '../ports.ts';
 
 export interface Failure {
@@ -9,13 +9,13 @@ export interface Failure {
   readonly flag?: string;
 }
 
+const SAME_LINE_MS = 60_000;
+
 /** Logs what fails on a request: at most one line a minute for each route and reason, since anybody may repeat the request. */
 export function createFailureLog(log: Log | undefined): (failure: Failure) => void {
-  const report = oncePerMinute<Failure>(({ message, ...fields }, suppressed) =>
-    log?.error(message, { ...fields, ...(suppressed > 0 && { suppressed }) }),
-  );
-  return (failure) => {
-    const { message, route, flag = '', error } = failure;
-    report([message, route, flag, String(error)].join(' '), failure);
+  const paced = createPacedLines(SAME_LINE_MS);
+  return ({ message, ...fields }) => {
+    const { route, flag = '', error } = fields;
+    paced([message, route, flag, String(error)].join(' '), (more) => log?.error(message, { ...fields, ...more }));
   };
 }

@@ -100,7 +100,8 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
         if (answer) parts.push(`${names[slot]}${answer.json}`);
       });
       const bytes = frame(eventText('put', `{${parts.join(',')}}`), framing);
-      last = { subject, stamp: subject.stamp, pieces: piecesOf(bytes) };
+      // Copies: a part of a buffer would keep all of it in memory until the last byte is sent.
+      last = { subject, stamp: subject.stamp, pieces: piecesOf(bytes).map((piece) => Buffer.from(piece)) };
       onPut(bytes.length);
       return last.pieces;
     },

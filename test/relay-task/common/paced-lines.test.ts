@@ -17,3 +17,18 @@ test('a line is written at most once in its time, and says how many like it were
     ['b', {}],
   ]);
 });
+
+test('endless keys are one from the twenty-first in that time on, and later ones find room again', () => {
+  let nowMs = 0;
+  const written: string[] = [];
+  const lines = createPacedLines(60_000, () => nowMs);
+  const write = (key: string) => lines(key, () => void written.push(key));
+  for (let index = 0; index < 1_000; index += 1) write(`${index}`);
+  expect(written.splice(0)).toEqual(Array.from({ length: 21 }, (_, index) => `${index}`));
+  for (let index = 0; index < 100; index += 1) write(`${'x'.repeat(200)} ${index}`);
+  expect(written).toEqual([]);
+  nowMs = 60_000;
+  write('late');
+  write('later');
+  expect(written).toEqual(['late', 'later']);
+});

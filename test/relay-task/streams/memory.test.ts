@@ -1,4 +1,7 @@
+import { parseContext } from '../../../lib/evaluation/index.ts';
 import { createBudget } from '../../../relay-task/common/budget.ts';
+import { Subject } from '../../../relay-task/streams/connection.ts';
+import { createEvaluatedEvents } from '../../../relay-task/streams/evaluated-events.ts';
 import { until } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
 import { type ClientHub, startClientHub } from './start-client-hub.ts';
@@ -78,6 +81,17 @@ test('first answers for which there is no room any more are not made, and their 
   // The last one that was made went beyond it.
   expect(memory.clients.usedBytes).toBeLessThan(2.5 * LARGE_BYTES);
   for (const reader of readers) reader.close();
+});
+
+test('a part of a first payload that is not sent yet keeps no other part in memory', () => {
+  const events = createEvaluatedEvents('chunked', () => {});
+  const context = { id: 'a', bytes: 0, read: () => parseContext(user('a'))! };
+  const subject = new Subject('a', context, { audience: 'environmentId', withReasons: false });
+  subject.held = events.place([{ key: 'f', version: 1, json: JSON.stringify({ value: 'x'.repeat(1_000_000) }) }]);
+  const pieces = events.put(subject);
+  expect(pieces.length).toBeGreaterThan(2);
+  for (const { buffer, byteLength } of pieces.slice(0, -1)) expect(buffer.byteLength).toBe(byteLength);
+  expect(Buffer.concat(pieces).length).toBeGreaterThan(1_000_000);
 });
 
 describe('the places for first payloads', () => {
