@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
-import { createFairTurns, type FairTurns } from './common/fair-turns.ts';
+import type { FairTurns } from './common/fair-turns.ts';
 import { sleep } from './common/pause.ts';
 import type { Config } from './config/config.ts';
-import { createRelayServer } from './endpoints/server.ts';
+import { createRelayServer, createRequestTurns } from './endpoints/server.ts';
 import { createRegistry } from './environments/registry.ts';
 import { createEventForwarding } from './events/forwarding.ts';
 import type { Change, Log } from './ports.ts';
@@ -85,7 +85,6 @@ const FLUSH_MS = 5_000;
 const LAST_ANSWERS_MS = 5_000;
 const CERTIFICATE_MS = 10_000;
 const INITIALIZED_LOOK_MS = 50;
-const MAX_WAITING_REQUESTS = 4_096;
 
 /**
  * Starts a relay: what it is made of, its listeners, then the source of environments and keys, which brings the
@@ -166,8 +165,8 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const stores = createStores({ config, owner, registry: measures, outbound, timings });
   const { keeper } = stores;
   const memory = createMemory(processLimits(), config.memoryBudgetBytes);
-  const turns = createFairTurns({ maxWaiting: MAX_WAITING_REQUESTS });
-  const hub = createRelayHub(config, metrics, memory, turns, log);
+  const turns = createRequestTurns();
+  const hub = createRelayHub(config, metrics, memory, turns.others, log);
   const source = createSource({ config, outbound, userAgent, log, timings, registry: measures, keeper });
   const events = createEvents();
   const registry = createRegistry<Tenant>();

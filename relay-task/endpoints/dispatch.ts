@@ -60,12 +60,17 @@ export interface Dispatcher {
 /** Counted as part of the connection. */
 const SMALL_HEAD_BYTES = 4 * 1024;
 
+/** In which the work of requests is done: server SDKs have their own, so that they never wait behind browsers. */
+export interface RequestTurns {
+  readonly servers: FairTurns;
+  readonly others: FairTurns;
+}
+
 export type DispatcherOptions = Services &
   RoutesOptions & {
     /** For bodies while they arrive, are unpacked and worked on. */
     readonly memory: Budget;
-    /** In which the work of requests is done. */
-    readonly turns: FairTurns;
+    readonly turns: RequestTurns;
   };
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
@@ -90,8 +95,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
   const bodyMemory = createBodyMemory(options.memory);
   /** Before the work of a request begins. Rejects with Refusal 503. */
-  const takeTurn = async (lanes: Lanes): Promise<void> => {
-    if ((await turns.enter(lanes)) === false) throw new Refusal(503, 'too many requests are waiting', retryLater());
+  const takeTurn = async (lanes: Lanes, own = turns.others): Promise<void> => {
+    if ((await own.enter(lanes)) === false) throw new Refusal(503, 'too many requests are waiting', retryLater());
   };
 
   const choose = async (exchange: Exchange, read: ReadBody): Promise<Decision> => {
@@ -111,7 +116,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const { environment, credential, credentialKind } = selected;
     exchange.environment = environment;
     exchange.credentialKind = credentialKind;
-    const kind = credentialKind === 'sdkKey' ? 'server' : 'client';
+    const isServer = credentialKind === 'sdkKey';
+    const own = isServer ? turns.servers : turns.others;
+    const kind = isServer ? 'server' : 'client';
     const lanes = [`${kind} ${environment.name}`, `${kind} ${address}`] as const;
     const holding = bodyMemory.open(`${credentialKind} ${credential}`);
     const identified: EnvironmentRequest = {
@@ -119,11 +126,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       ...selected,
       async body(limitBytes) {
         const bytes = await read(limitBytes, holding);
-        await takeTurn(lanes);
+        await takeTurn(lanes, own);
         return bytes;
       },
       async pause() {
-        await turns.await(lanes);
+        await own.await(lanes);
       },
       hold(bytes) {
         if (!holding.take(bytes)) throw noMemory();
@@ -144,7 +151,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       // The head stays as long as the request.
       const headBytes = headBytesOf(message);
       if (headBytes > SMALL_HEAD_BYTES) identified.hold(headBytes);
-      if (!hasBody) await takeTurn(lanes);
+      if (!hasBody) await takeTurn(lanes, own);
       if ('handler' in route) return checked(await route.handler(identified));
       const details = await route.stream(identified);
       const instead = withoutStream(identified);

@@ -8,14 +8,14 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { type Budget, createBudget } from '../common/budget.ts';
-import { createFairTurns, type FairTurns } from '../common/fair-turns.ts';
+import { createFairTurns } from '../common/fair-turns.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { readBareBody } from './bare-body.ts';
 import type { Holding } from './body-memory.ts';
 import { clientAddress } from './client-address.ts';
 import { trackConnections } from './connections.ts';
-import { createDispatcher, type Decision, type Dispatcher, type Exchange } from './dispatch.ts';
+import { createDispatcher, type Decision, type Dispatcher, type Exchange, type RequestTurns } from './dispatch.ts';
 import { cutIfUnread, type Patience } from './patience.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
 import { collectBody, unpackBody } from './request-body.ts';
@@ -52,7 +52,7 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
   /** Unlimited by default. */
   readonly memory?: RequestMemory;
   /** In which the work of requests is done: by default turns of their own, for which 4,096 may wait. */
-  readonly turns?: FairTurns;
+  readonly turns?: RequestTurns;
   /** How slowly a client may read an answer: 64 KiB in 30,000 ms, and all of it at 16 KiB/s. Streams have limits of their own. */
   readonly patience?: Patience;
   /** The largest head of a request: 64 KiB, an ALB's limit. */
@@ -97,7 +97,7 @@ const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 
 /** Throws RelayError CERTIFICATE_INVALID. */
 export function createRelayServer(options: RelayServerOptions): RelayServer {
   const { log, tls, requestTimeoutMs = 30_000, patience = DEFAULT_PATIENCE } = options;
-  const { memory = unlimited(), turns = createFairTurns({ maxWaiting: MAX_WAITING }) } = options;
+  const { memory = unlimited(), turns = createRequestTurns() } = options;
   const dispatcher = createDispatcher({ ...options, turns, memory: memory.bodies });
   const listener = { ...listenerOptions(options, dispatcher), requestTimeout: requestTimeoutMs };
   const secureServer = tls && createHttpsServer({ ...listener, ...checked(tls), handshakeTimeout: HANDSHAKE_MS });
@@ -232,7 +232,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
 
   // node:http counts its limit of header fields in another way, and drops what is above it.
   server.maxHeadersCount = 0;
-  server.on('connection', turns.connected);
+  server.on('connection', turns.others.connected);
   server.on('request', answerInTurn);
   server.on('checkExpectation', answerInTurn);
   server.on('checkContinue', (message, response) => {
@@ -265,6 +265,14 @@ function isOneTooMany(message: IncomingMessage): boolean {
   const waiting = unanswered(message.socket);
   if (waiting === 0) return false;
   return waiting >= MAX_UNANSWERED || waitingHeadBytes(message.socket) + headBytesOf(message) > MAX_WAITING_HEAD_BYTES;
+}
+
+/** For each kind 4,096 requests may wait. */
+export function createRequestTurns(): RequestTurns {
+  return {
+    servers: createFairTurns({ maxWaiting: MAX_WAITING }),
+    others: createFairTurns({ maxWaiting: MAX_WAITING }),
+  };
 }
 
 function unlimited(): RequestMemory {

@@ -124,6 +124,14 @@ async function startStepwise(during: (step: number, server: TestServer) => void,
 
 const asked = `GET /sdk/evalx/a/contexts/${context} HTTP/1.1\r\nHost: x\r\n\r\n`;
 
+test('a server SDK does not wait for a single one of the requests of browsers that wait', async () => {
+  const { flooded } = await start();
+  const { status, meanwhile } = await flooded('GET /sdk/latest-all HTTP/1.1\r\nHost: x\r\nAuthorization: a\r\n\r\n');
+  expect(status).toBe(200);
+  // What was done at once, and until the answer was heard.
+  expect(meanwhile).toBeLessThan(12);
+});
+
 test('an evaluation of many flags leaves turns to other requests', async () => {
   let steps = 0;
   const { port } = await startStepwise(() => {
