@@ -26,7 +26,7 @@ export function pickOff(variations: ArrayLike<unknown>, index: unknown, reason: 
     : freeze({ value: null, variationIndex: null, reason });
 }
 
-/** Freezes at every depth. Without recursion: whoever makes a flag decides how deep its values nest. */
+/** Freezes at every depth, without recursion, since values of flags can nest to any depth. */
 function freeze<T>(value: T): T {
   const waiting: unknown[] = [value];
   while (waiting.length > 0) {

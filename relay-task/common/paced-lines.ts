@@ -11,8 +11,8 @@ const MOST_CHARACTERS = 200;
 const OTHERS = Symbol('others');
 
 /**
- * At most one line per key in `everyMs`, so that whoever can cause a line cannot fill the log. Of keys beyond the first twenty in that
- * time, and of what comes after the first 200 characters of a key, no more is kept: they count as one.
+ * At most one line per key in `everyMs`, so that repeated requests cannot fill the log. Keys are compared by their first 200
+ * characters, and keys beyond the first twenty in that time count as one.
  */
 export function createPacedLines(everyMs: number, now: () => number = () => performance.now()): PacedLines {
   const lines = new Map<string | typeof OTHERS, { readonly writtenAt: number; suppressed: number }>();

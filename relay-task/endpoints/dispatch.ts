@@ -30,6 +30,7 @@ export interface Exchange {
   readonly message: IncomingMessage;
   readonly resolution: Resolution<Route>;
   readonly since: number;
+  readonly address: string;
   route: string;
   credentialKind?: CredentialKind;
   environment?: ServedEnvironment;
@@ -95,20 +96,19 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
   const bodyMemory = createBodyMemory(options.memory);
   /** Before the work of a request begins. Rejects with Refusal 503. */
-  const takeTurn = async (lanes: Lanes, own = turns.others): Promise<void> => {
+  const awaitTurn = async (lanes: Lanes, own = turns.others): Promise<void> => {
     if ((await own.enter(lanes)) === false) throw new Refusal(503, 'too many requests are waiting', retryLater());
   };
 
   const choose = async (exchange: Exchange, read: ReadBody): Promise<Decision> => {
-    const { message, resolution } = exchange;
+    const { message, resolution, address } = exchange;
     if (resolution.kind !== 'route') return { reply: withoutRoute(message, resolution) };
     const { route, params, query } = resolution;
     const { headers, method = '' } = message;
-    const address = clientAddress(message);
     const hasBody = method === 'POST' || method === 'REPORT';
     const request: RouteRequest = { method, params, query, headers };
     if (!route.credential) {
-      if (route.isCostly) await takeTurn([route.path, address]);
+      if (route.isCostly) await awaitTurn([route.path, address]);
       return { reply: await route.handler(request) };
     }
     const selected = selectEnvironment(find, route.credential, request);
@@ -126,7 +126,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       ...selected,
       async body(limitBytes) {
         const bytes = await read(limitBytes, holding);
-        await takeTurn(lanes, own);
+        await awaitTurn(lanes, own);
         return bytes;
       },
       async pause() {
@@ -151,7 +151,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       // The head stays as long as the request.
       const headBytes = headBytesOf(message);
       if (headBytes > SMALL_HEAD_BYTES) identified.hold(headBytes);
-      if (!hasBody) await takeTurn(lanes, own);
+      if (!hasBody) await awaitTurn(lanes, own);
       if ('handler' in route) return checked(await route.handler(identified));
       const details = await route.stream(identified);
       const instead = withoutStream(identified);
@@ -185,7 +185,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     begin(message) {
       const resolution = resolutionOf(message);
       const route = resolution.kind === 'route' ? resolution.route.path : 'none';
-      return { message, resolution, since: performance.now(), route };
+      return { message, resolution, since: performance.now(), address: clientAddress(message), route };
     },
     asksForStream(message) {
       const resolution = resolutionOf(message);

@@ -13,7 +13,6 @@ import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { readBareBody } from './bare-body.ts';
 import type { Holding } from './body-memory.ts';
-import { clientAddress } from './client-address.ts';
 import { trackConnections } from './connections.ts';
 import { createDispatcher, type Decision, type Dispatcher, type Exchange, type RequestTurns } from './dispatch.ts';
 import { cutIfUnread, type Patience } from './patience.ts';
@@ -137,7 +136,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     });
     let reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
     try {
-      const release = unsent.hold(reply, clientAddress(message));
+      const release = unsent.hold(reply, exchange.address);
       if (release) response.on('close', release);
       else reply = notYetReply('too many large answers are waiting for their clients');
       send(dispatcher.dress(reply, exchange), closing || isLast(message, reply));

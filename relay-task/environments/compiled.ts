@@ -116,7 +116,7 @@ export function createCompiled(
       made = compile(JSON.parse(item.json), dialect);
     } catch (error) {
       fail(kind, key, error);
-      // It is on and has no variations, so it is malformed for whoever needs it.
+      // It is on and has no variations, so evaluating it gives MALFORMED_FLAG.
       made = compile({ key, version: item.version, deleted: item.deleted, on: true }, dialect);
     }
     cache.set(key, made);

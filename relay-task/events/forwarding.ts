@@ -87,7 +87,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const failed = (error: unknown) =>
     tellFailure(error instanceof Error ? (error.stack ?? error.message) : String(error));
 
-  /** At most one line about each reason a moment: whoever sends events can cause as many losses as they like. */
+  /** At most one line per reason in that time, since any client can cause any number of losses. */
   function createReports(environment: string): Reports {
     const paced = createPacedLines(timings.sameLineMs);
     return {

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Budget } from '../common/budget.ts';
 
-/** Of SHA-256: nobody finds a second key for a given hash. */
+/** Of SHA-256: enough that no second key can be found for a given hash. */
 const HASH_BYTES = 12;
 /** Measured: a hash as a string, and its place in a Set. */
 export const ENTRY_BYTES = 100;

@@ -148,7 +148,7 @@ export interface RelayStatus {
   readonly ready: boolean;
   readonly keySource?: EnvironmentSourceStatus;
   readonly memory?: MemoryUsage;
-  /** Set once stdout did not take a line: the disk was full, or nobody read. */
+  /** Set once stdout did not take a line: its disk was full, or it was not read. */
   readonly logLinesLost?: number;
 }
 

@@ -1,4 +1,4 @@
-/** The health check of a container without shell and curl: the relay's own command asks the relay that runs beside it. */
+/** The health check of a container without shell and curl: a second process of the relay queries the running one. */
 import { get as getPlain } from 'node:http';
 import { get as getSecure } from 'node:https';
 import { basename } from 'node:path';
