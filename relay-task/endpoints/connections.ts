@@ -1,7 +1,7 @@
 /**
- * Connections that are no streams: what they take in memory is limited. Beyond the limit, the connection that has been idle, or has
- * not sent all of a request, for longest is closed, of the address that has most of them. Clients notice it as they notice a
- * keep-alive time-out. A request that is being answered is never cut.
+ * Limits the memory of connections that are not streams. Beyond the limit a newcomer takes the place of another connection: of the
+ * address with the most connections, the one that has been idle, or waiting for the rest of a request, for longest. To its client
+ * that looks like a keep-alive time-out. A request that is being answered is never cut.
  */
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
@@ -24,7 +24,7 @@ export interface Connections {
 const CONNECTION_BYTES = 16 * 1024;
 const TLS_CONNECTION_BYTES = 48 * 1024;
 
-/** What a closed socket does not know any more. */
+/** Kept on the socket, since a closed one no longer knows its address. */
 const NAME = Symbol('name');
 type NamedSocket = Socket & { [NAME]?: string };
 
@@ -36,11 +36,7 @@ interface Entry {
 
 export function trackConnections(
   server: Server,
-  {
-    budget,
-    tls,
-    refused = () => {},
-  }: { readonly budget: Budget; readonly tls: boolean; readonly refused?: () => void },
+  { budget, tls }: { readonly budget: Budget; readonly tls: boolean },
 ): Connections {
   const bytes = tls ? TLS_CONNECTION_BYTES : CONNECTION_BYTES;
   /** Those that were used last are at the end. */
@@ -76,7 +72,6 @@ export function trackConnections(
     // It may be gone already.
     if (name === undefined) return;
     if (!budget.reserve(bytes) && !(closeOne() && budget.reserve(bytes))) {
-      refused();
       socket.destroy();
       return;
     }
