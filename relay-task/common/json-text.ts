@@ -1,6 +1,7 @@
 /**
  * The exact texts of the parts of a JSON value, so that numbers, key order and fields that we do not know survive as they
- * were sent. Everything here relies on the text being valid JSON: finding the ends of things is then enough.
+ * were sent. Finding the ends of things is enough for a text that is valid JSON. For another one a SyntaxError is thrown at its
+ * end at the latest; before, anything may be found.
  */
 
 /** A parsed value, and the texts of its parts. */
@@ -46,6 +47,62 @@ export function parseSliced(text: string): SlicedJson {
   };
 }
 
+/** A text of which the largest parts were taken out. */
+export interface TakenApart {
+  /** The value of the text with null in the place of each part. */
+  readonly frame: unknown;
+  /** The texts of the parts by the name of their object and their own. Of equal names the last counts, as in `JSON.parse`. */
+  readonly parts: ReadonlyMap<string, ReadonlyMap<string, string>>;
+}
+
+/**
+ * For a text that takes too long to be parsed in one turn of the event loop. The parts are the members of the objects `names` within
+ * the object at `path`; it yields after each. The text is JSON exactly if the frame and all parts are: throws the SyntaxError of
+ * `JSON.parse` for the frame, and does not parse the parts. Their texts do not keep the whole alive.
+ */
+export function* takeApart(
+  text: string,
+  path: readonly string[],
+  names: readonly string[],
+): Generator<void, TakenApart> {
+  const parts = new Map<string, Map<string, string>>();
+  const frame: string[] = [];
+  /** Where that begins which is not in the frame yet. */
+  let rest = 0;
+
+  function* pass(start: number, depth: number): Generator<void, number> {
+    let at = skipSpace(text, start + 1);
+    for (let member = memberAt(text, at); member; member = memberAt(text, at)) {
+      const { name, from } = member;
+      const isObject = text.charCodeAt(from) === OPEN_BRACE;
+      if (isObject && depth < path.length && name === path[depth]) at = yield* pass(from, depth + 1);
+      else if (isObject && depth === path.length && names.includes(name)) at = yield* take(from, name);
+      else at = skipValue(text, from);
+      at = skipSeparator(text, at);
+    }
+    return at + 1;
+  }
+  function* take(start: number, of: string): Generator<void, number> {
+    const taken = new Map<string, string>();
+    parts.set(of, taken);
+    let at = skipSpace(text, start + 1);
+    for (let member = memberAt(text, at); member; member = memberAt(text, at)) {
+      const { name, from } = member;
+      const to = skipValue(text, from);
+      frame.push(text.slice(rest, from), 'null');
+      rest = to;
+      taken.set(detach(name), detach(text.slice(from, to)));
+      at = skipSeparator(text, to);
+      yield;
+    }
+    return at + 1;
+  }
+
+  const start = skipSpace(text, 0);
+  if (text.charCodeAt(start) === OPEN_BRACE) yield* pass(start, 0);
+  return { frame: JSON.parse(frame.join('') + text.slice(rest)), parts };
+}
+
 /** The text of each element of an array; `array` must be the text of one. */
 export function elementsOf(array: string): string[] {
   const elements: string[] = [];
@@ -87,18 +144,25 @@ function eachMember(text: string, start: number, visit: (name: string, from: num
  */
 export function readMembers(text: string, start: number, read: (name: string, from: number) => number): number {
   let at = skipSpace(text, start + 1);
-  while (text.charCodeAt(at) !== CLOSE_BRACE) {
-    const nameEnd = skipString(text, at);
-    const name = unquote(text.slice(at, nameEnd));
-    at = skipSeparator(text, read(name, skipSpace(text, skipSpace(text, nameEnd) + 1)));
-  }
+  for (let member = memberAt(text, at); member; member = memberAt(text, at))
+    at = skipSeparator(text, read(member.name, member.from));
   return at + 1;
+}
+
+/** The name of the member that begins here, and where its value begins. Undefined where the object ends. */
+function memberAt(text: string, at: number): { readonly name: string; readonly from: number } | undefined {
+  if (text.charCodeAt(at) === CLOSE_BRACE) return undefined;
+  const nameEnd = skipString(text, at);
+  return { name: unquote(text.slice(at, nameEnd)), from: skipSpace(text, skipSpace(text, nameEnd) + 1) };
 }
 
 /** The same for the array that begins at `start`. */
 export function readElements(text: string, start: number, read: (from: number) => number): number {
   let at = skipSpace(text, start + 1);
-  while (text.charCodeAt(at) !== CLOSE_BRACKET) at = skipSeparator(text, read(at));
+  while (text.charCodeAt(at) !== CLOSE_BRACKET) {
+    if (at >= text.length) throw endsEarly();
+    at = skipSeparator(text, read(at));
+  }
   return at + 1;
 }
 
@@ -118,10 +182,15 @@ export function skipSpace(text: string, at: number): number {
 
 /** From the opening quote to behind the closing one. */
 function skipString(text: string, at: number): number {
-  let quote = text.indexOf('"', at + 1);
-  while (isEscaped(text, quote)) quote = text.indexOf('"', quote + 1);
+  let quote = at;
+  do {
+    quote = text.indexOf('"', quote + 1);
+    if (quote < 0) throw endsEarly();
+  } while (isEscaped(text, quote));
   return quote + 1;
 }
+
+const endsEarly = () => new SyntaxError('Unexpected end of JSON input');
 
 function isEscaped(text: string, at: number): boolean {
   let before = at - 1;
@@ -142,6 +211,7 @@ export function skipValue(text: string, start: number): number {
       at = skipString(text, at);
       continue;
     }
+    if (Number.isNaN(code)) throw endsEarly();
     at += 1;
     if (code === OPEN_BRACE || code === OPEN_BRACKET) depth += 1;
     else if ((code === CLOSE_BRACE || code === CLOSE_BRACKET) && --depth === 0) return at;

@@ -27,3 +27,11 @@ export async function inSlices<T>(
     await pause();
   }
 }
+
+/** The same in one turn. */
+export function resultOf<T>(work: Generator<unknown, T>): T {
+  for (;;) {
+    const { done, value } = work.next();
+    if (done) return value;
+  }
+}

@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto';
 import { resolve } from 'node:path';
 import type { Item } from '../../lib/flag-table/index.ts';
 import { isObject } from '../common/json.ts';
+import { inSlices } from '../common/slices.ts';
 import { fileStateOf, watchFile } from '../common/watch-file.ts';
 import { RelayError } from '../errors.ts';
 import type { EnvironmentDescription, EnvironmentSink, EnvironmentSource, Log, UnreadableItem } from '../ports.ts';
@@ -27,8 +28,8 @@ export interface ArchiveOptions extends EnvironmentTemplates, ArchiveLimits {
   readonly intervalMs: number;
   readonly sink: EnvironmentSink;
   readonly log: Log;
-  /** Parses `{"flags":{…},"segments":{…}}`, keeping the bytes of each item. Never throws. */
-  readDataSet(json: string): DataSet;
+  /** Parses `{"flags":{…},"segments":{…}}`, keeping the bytes of each item; yields after each. Never throws. */
+  readDataSet(json: string): Generator<void, DataSet>;
 }
 
 interface HeldEnvironment {
@@ -56,7 +57,7 @@ export async function startArchive(options: ArchiveOptions): Promise<Environment
     const next = new Map<string, HeldEnvironment>();
     for (const id of ids) {
       const before = held.get(id);
-      const environment = readEnvironment(id, files, before);
+      const environment = await readEnvironment(id, files, before);
       const present = typeof environment === 'string' ? before : environment;
       if (typeof environment === 'string') {
         const fields = { path, id, reason: environment };
@@ -77,11 +78,11 @@ export async function startArchive(options: ArchiveOptions): Promise<Environment
   }
 
   /** A string is the reason why it is invalid. */
-  function readEnvironment(
+  async function readEnvironment(
     id: string,
     files: ReadonlyMap<string, Buffer>,
     before: HeldEnvironment | undefined,
-  ): HeldEnvironment | string {
+  ): Promise<HeldEnvironment | string> {
     const outer = parseJson(files.get(`${id}.json`)!.toString());
     if (!isObject(outer)) return `${id}.json is not a JSON object`;
     const record = parseEnvironmentRecord(member(outer, 'env'), id);
@@ -89,13 +90,13 @@ export async function startArchive(options: ArchiveOptions): Promise<Environment
     const bytes = files.get(`${id}-data.json`);
     if (!bytes) return `there is no ${id}-data.json`;
     const dataId = String(member(outer, 'dataId') || createHash('sha256').update(bytes).digest('hex'));
-    const data = before?.data.id === dataId ? before.data : readData(id, dataId, bytes.toString());
+    const data = before?.data.id === dataId ? before.data : await readData(id, dataId, bytes.toString());
     if (typeof data === 'string') return `${id}-data.json: ${data}`;
     return { record, data, keys: rotateKeys(before?.keys ?? NO_KEYS, record.statement, Date.now()) };
   }
 
-  function readData(id: string, dataId: string, json: string): HeldEnvironment['data'] | string {
-    const dataSet = options.readDataSet(json);
+  async function readData(id: string, dataId: string, json: string): Promise<HeldEnvironment['data'] | string> {
+    const dataSet = await inSlices(options.readDataSet(json));
     if ('problem' in dataSet) return dataSet.problem;
     for (const { kind, key, reason } of dataSet.unreadable) {
       log.warn('Skipped an invalid item in the archive', { path, id, kind, key, reason });

@@ -2,7 +2,7 @@
 import { createMemo } from '../../lib/evaluation/index.ts';
 import { createPace } from '../common/evaluation-pace.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
-import { nextTurn, SLICE_MS } from '../common/slices.ts';
+import { nextTurn, resultOf, SLICE_MS } from '../common/slices.ts';
 import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Connection, Subject } from './connection.ts';
 import type { EvaluatedEvents } from './evaluated-events.ts';
@@ -283,13 +283,6 @@ function writeAll({ write }: Readers, connection: Connection, changes: readonly 
 
 interface Evaluation extends Pick<AnswersOptions, 'view' | 'clientView'> {
   readonly events: EvaluatedEvents;
-}
-
-function resultOf<T>(steps: Generator<void, T>): T {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done) return value;
-  }
 }
 
 /** Evaluates the flags again, updates what the subject holds, and returns the events for its connections. */

@@ -47,12 +47,14 @@ export interface EventStreamOptions extends EventStreamTimes {
   onAlive?(): void;
   /**
    * Handles one event; `receivedAt` as `performance.now()`. Returns undefined to continue, `reconnect` when LaunchDarkly
-   * asked for it, or a failure, which also reconnects.
+   * asked for it, or a failure, which also reconnects. Nothing more is read until a promise is settled; one that rejects is a failure.
    */
-  onEvent(event: string | undefined, data: string, receivedAt: number): Failure | 'reconnect' | undefined;
+  onEvent(event: string | undefined, data: string, receivedAt: number): Verdict | Promise<Verdict>;
   /** Called after each failure; the stream then reconnects. */
   onFailure(failure: Failure): void;
 }
+
+type Verdict = Failure | 'reconnect' | undefined;
 
 /** Keeps one stream of server-sent events from LaunchDarkly open until closed. Retries every failure. */
 export function startEventStream(options: EventStreamOptions): { close(): void } {
@@ -105,33 +107,65 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
 
     function onResponse(response: IncomingMessage) {
       openedAt = performance.now();
-      response.on('error', (error) => fail({ kind: 'NETWORK_ERROR', message: describeError(error) }));
+      /** In the order of their arrival. */
+      const waiting: (Arrival | Failure)[] = [];
+      let isBusy = false;
+
+      function enqueue(next: Arrival | Failure) {
+        waiting.push(next);
+        if (!isBusy) handleWaiting();
+      }
+      function handleWaiting() {
+        for (let next = waiting.shift(); next && !over; next = waiting.shift()) {
+          if ('kind' in next) return fail(next);
+          const verdict = handle(next);
+          if (verdict instanceof Promise) {
+            isBusy = true;
+            response.pause();
+            void verdict.then(goOn, (error) => goOn({ kind: 'INVALID_DATA', message: describeError(error) }));
+            return;
+          }
+          obey(verdict);
+        }
+      }
+      function goOn(verdict: Verdict) {
+        isBusy = false;
+        obey(verdict);
+        watchdog?.refresh();
+        handleWaiting();
+        if (!isBusy) response.resume();
+      }
+      function handle({ message: { event, data, id }, receivedAt }: Arrival) {
+        if (id !== undefined) lastEventId = id;
+        return options.onEvent(event, data, receivedAt);
+      }
+      function obey(verdict: Verdict) {
+        // The handler may have closed the stream.
+        if (verdict === undefined || over) return;
+        if (verdict !== 'reconnect') return fail(verdict);
+        log.info(`${name} reconnecting at LaunchDarkly's request`, { delayMs: again(backoff) });
+      }
+
+      response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: describeError(error) }));
       options.onOpen?.(response.headers);
       // The handler may have closed the stream.
       if (over) return;
       slow.reset();
       // A peer that vanishes closes nothing, so only a timeout notices.
       watchdog = setTimeout(() => {
-        fail({ kind: 'NETWORK_ERROR', message: `no data received within ${readTimeoutMs} ms` });
+        if (isBusy) watchdog?.refresh();
+        else fail({ kind: 'NETWORK_ERROR', message: `no data received within ${readTimeoutMs} ms` });
       }, readTimeoutMs);
-      response.on('close', () => fail({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
+      response.on('close', () => enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
       const encoding = response.headers['content-encoding'];
       if (encoding && encoding !== 'identity') {
         return fail({ kind: 'INVALID_DATA', message: `the stream has an unexpected Content-Encoding: ${encoding}` });
       }
       const read = createReader({
         maxEventLength,
-        onEvent({ event, data, id }, receivedAt) {
-          if (over) return;
-          if (id !== undefined) lastEventId = id;
-          const verdict = options.onEvent(event, data, receivedAt);
-          // The handler may have closed the stream.
-          if (verdict === undefined || over) return;
-          if (verdict !== 'reconnect') return fail(verdict);
-          log.info(`${name} reconnecting at LaunchDarkly's request`, { delayMs: again(backoff) });
-        },
+        onEvent: (message, receivedAt) => enqueue({ message, receivedAt }),
         onIgnored: warnIgnored,
-        onFailure: fail,
+        onFailure: enqueue,
       });
       response.on('data', (chunk: Buffer) => {
         if (over) return;
@@ -150,6 +184,11 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       clearTimeout(retryTimer);
     },
   };
+}
+
+interface Arrival {
+  readonly message: EventSourceMessage;
+  readonly receivedAt: number;
 }
 
 /** Parses chunks of a stream; `receivedAt` is the arrival of an event's last chunk. */

@@ -2,7 +2,7 @@ import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluatio
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { completeText } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
-import { parseSliced, type SlicedJson } from '../common/json-text.ts';
+import { parseSliced, type SlicedJson, type TakenApart, takeApart } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
 
@@ -24,21 +24,23 @@ const collections = [
 /** What memory holds; an item with identical JSON is not validated again. */
 export type Held = (kind: Kind, key: string) => Item | undefined;
 
-/** Parses one event. Never throws. Problems quote only keys, versions and paths of the payload. */
-export function readMessage(event: string | undefined, text: string, held?: Held): Message {
+const names = collections.map(({ name }) => name);
+
+/**
+ * Parses one event, a put item by item with a yield after each. Never throws. Problems quote only keys, versions and paths of
+ * the payload.
+ */
+export function* readMessage(event: string | undefined, text: string, held?: Held): Generator<void, Message> {
   if (event !== 'put' && event !== 'patch' && event !== 'delete') {
     return { kind: 'ignored', why: `an event of the unknown kind ${show(event ?? 'message')}` };
   }
-  let json: SlicedJson;
   try {
-    json = parseSliced(text);
-  } catch {
+    if (event === 'put') return yield* readPut(yield* takeApart(text, ['data'], names), held);
+    return readChange(event, parseSliced(text));
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
     return { kind: 'invalid', problem: `a ${event} of ${text.length} characters is not JSON` };
   }
-  const body = json.value;
-  if (!isObject(body)) return { kind: 'invalid', problem: `a ${event} is ${describeType(body)}, not an object` };
-  if (event === 'put') return readPut(body, json, held);
-  return readChange(event, body, json);
 }
 
 /**
@@ -64,49 +66,57 @@ export function isUnreadable(item: Item | UnreadableItem): item is UnreadableIte
   return 'reason' in item;
 }
 
-function readPut(body: JsonObject, json: SlicedJson, held?: Held): Message {
+/** Throws SyntaxError. */
+function* readPut({ frame, parts }: TakenApart, held?: Held): Generator<void, Message> {
+  if (!isObject(frame)) return notAnObject('put', frame);
   // Some servers send no path with everything; LaunchDarkly's SDKs accept that.
-  const path = body.path ?? '';
+  const path = frame.path ?? '';
   if (path !== '' && path !== '/') return { kind: 'ignored', why: `a put for the path ${show(path)}` };
-  const { data } = body;
+  const { data } = frame;
   // Without this check a damaged put would count as an empty environment and remove every flag.
   if (!isObject(data) || !isObject(data.flags)) return { kind: 'invalid', problem: 'a put has no data.flags' };
-  const read = readCollections(data, json, ['data'], held);
-  return typeof read === 'string' ? { kind: 'invalid', problem: `in a put, ${read}` } : { kind: 'put', ...read };
+  const read = yield* readCollections(data, parts, held);
+  return typeof read === 'string' ? { kind: 'invalid', problem: `in a put, data.${read}` } : { kind: 'put', ...read };
 }
+
+const notAnObject = (event: string, body: unknown) =>
+  ({ kind: 'invalid', problem: `a ${event} is ${describeType(body)}, not an object` }) as const;
 
 export interface DataSet {
   readonly items: readonly Item[];
   readonly unreadable: readonly UnreadableItem[];
 }
 
-/** Parses `{"flags":{…},"segments":{…}}`, as stored in archives. Never throws. */
-export function readDataSet(text: string): DataSet | { readonly problem: string } {
-  let json: SlicedJson;
+/** Parses `{"flags":{…},"segments":{…}}`, as stored in archives, item by item with a yield after each. Never throws. */
+export function* readDataSet(text: string): Generator<void, DataSet | { readonly problem: string }> {
   try {
-    json = parseSliced(text);
-  } catch {
+    const { frame, parts } = yield* takeApart(text, [], names);
+    if (!isObject(frame) || !isObject(frame.flags)) return { problem: 'has no flags' };
+    const read = yield* readCollections(frame, parts);
+    return typeof read === 'string' ? { problem: read } : read;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
     return { problem: 'is not JSON' };
   }
-  const data = json.value;
-  if (!isObject(data) || !isObject(data.flags)) return { problem: 'has no flags' };
-  const read = readCollections(data, json, []);
-  return typeof read === 'string' ? { problem: read } : read;
 }
 
-/** Returns a string when the data is invalid: the problem. */
-function readCollections(data: JsonObject, json: SlicedJson, path: readonly string[], held?: Held): DataSet | string {
+/** Returns a string when the data is invalid: the problem. Throws SyntaxError. */
+function* readCollections(
+  data: JsonObject,
+  parts: TakenApart['parts'],
+  held?: Held,
+): Generator<void, DataSet | string> {
   const items: Item[] = [];
   const unreadable: UnreadableItem[] = [];
   for (const { kind, name } of collections) {
     const members = data[name];
     if (members === undefined) continue;
-    if (!isObject(members)) return `${[...path, name].join('.')} is ${describeType(members)}`;
-    const slices = json.members([...path, name]);
-    for (const [key, value] of Object.entries(members)) {
-      const slice = slices?.get(key) ?? '';
+    if (!isObject(members)) return `${name} is ${describeType(members)}`;
+    for (const key of Object.keys(members)) {
+      const text = parts.get(name)?.get(key) ?? '';
       const before = held?.(kind, key);
-      const item = before?.json === slice ? before : readItem(kind, key, value, slice);
+      const item = before?.json === text ? before : readItem(kind, key, JSON.parse(text), text);
+      yield;
       if (item === undefined) continue;
       if (isUnreadable(item)) unreadable.push(item);
       else items.push(item);
@@ -115,7 +125,9 @@ function readCollections(data: JsonObject, json: SlicedJson, path: readonly stri
   return { items, unreadable };
 }
 
-function readChange(event: 'patch' | 'delete', body: JsonObject, json: SlicedJson): Message {
+function readChange(event: 'patch' | 'delete', json: SlicedJson): Message {
+  const body = json.value;
+  if (!isObject(body)) return notAnObject(event, body);
   const { path } = body;
   if (typeof path !== 'string') return { kind: 'invalid', problem: `a ${event} has no path` };
   const target = collections.find(({ name }) => path.startsWith(`/${name}/`));

@@ -1,8 +1,10 @@
 /** LaunchDarkly's streams of flags, in both protocols. */
+import { hashOfItem } from '../common/item-hash.ts';
+import { inSlices, resultOf } from '../common/slices.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { createFDv2Reader } from './fdv2-reader.ts';
-import { type Held, readMessage } from './messages.ts';
+import { type Held, type Message, readMessage } from './messages.ts';
 import type { Step, SynchronizerEvents, Way } from './synchronizer.ts';
 
 export interface FlagStreamOptions extends EventStreamTimes {
@@ -30,7 +32,11 @@ export function fdv1Stream(options: FlagStreamOptions): Way {
         ...common(options, events),
         url,
         onOpen: events.onOpen,
-        onEvent: (event, data, receivedAt) => events.onStep(stepOf(readMessage(event, data, options.held)), receivedAt),
+        onEvent(event, data, receivedAt) {
+          const apply = (message: Message) => events.onStep(stepOf(message), receivedAt);
+          const reading = readMessage(event, data, options.held);
+          return data.length > LARGE ? inSlices(hashed(reading)).then(apply) : apply(resultOf(reading));
+        },
       }),
   };
 }
@@ -68,7 +74,22 @@ function common({ held: _, ...options }: FlagStreamOptions, { onAlive, onFailure
   };
 }
 
-function stepOf(message: ReturnType<typeof readMessage>): Step {
+/** In characters: reading these takes some milliseconds. */
+const LARGE = 64 * 1024;
+
+/** Hashes the items of a whole set, which the first answer with an ETag would otherwise do in one turn. */
+function* hashed(reading: Generator<void, Message>): Generator<void, Message> {
+  const message = yield* reading;
+  if (message.kind === 'put') {
+    for (const item of message.items) {
+      hashOfItem(item);
+      yield;
+    }
+  }
+  return message;
+}
+
+function stepOf(message: Message): Step {
   switch (message.kind) {
     case 'put':
       return { kind: 'full', items: message.items, unreadable: message.unreadable, state: undefined };

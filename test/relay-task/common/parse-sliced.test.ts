@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { parseSliced } from '../../../relay-task/common/json-text.ts';
+import { parseSliced, takeApart } from '../../../relay-task/common/json-text.ts';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 
 const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
 const runs = { numRuns: process.env.LONG ? 20_000 : 100, ...seed };
@@ -77,5 +78,83 @@ describe('parseSliced', () => {
       }),
       runs,
     );
+  }, 600_000);
+});
+
+describe('takeApart', () => {
+  const take = (text: string) => resultOf(takeApart(text, ['data'], ['flags', 'segments']));
+
+  test('takes the members of the named objects out, exactly as sent, and yields after each', () => {
+    const text =
+      ' {"path":"/", "data" : { "flags":{ "a" :{"z":1.0, "b":["}"]} ,"\\u0063":-0},"more":{"x":1},"segments":{}}} ';
+    const steps = takeApart(text, ['data'], ['flags', 'segments']);
+    expect([steps.next().done, steps.next().done]).toEqual([false, false]);
+    expect(steps.next().value).toEqual({
+      frame: { path: '/', data: { flags: { a: null, c: null }, more: { x: 1 }, segments: {} } },
+      parts: new Map([
+        [
+          'flags',
+          new Map([
+            ['a', '{"z":1.0, "b":["}"]}'],
+            ['c', '-0'],
+          ]),
+        ],
+        ['segments', new Map()],
+      ]),
+    });
+  });
+
+  test('of equal names the last counts, whatever it is', () => {
+    const { frame, parts } = take('{"data":{"flags":{"a":1,"a":2}},"data":{"flags":{"b":3},"segments":[{"c":4}]}}');
+    expect(frame).toEqual({ data: { flags: { b: null }, segments: [{ c: 4 }] } });
+    expect(parts).toEqual(new Map([['flags', new Map([['b', '3']])]]));
+  });
+
+  test.each(['[1]', '"data"', '{"data":[{"flags":{"a":1}}]}', '{"flags":{"a":1}}', '{"data":null}'])(
+    'leaves %s as it is',
+    (text) => {
+      expect(take(text)).toEqual({ frame: JSON.parse(text), parts: new Map() });
+    },
+  );
+
+  const property = (texts: fc.Arbitrary<string>) =>
+    fc.assert(
+      fc.property(texts, (text) => {
+        let expected: unknown;
+        try {
+          expected = JSON.parse(text);
+        } catch {
+          expect(() => {
+            for (const taken of take(text).parts.values()) for (const part of taken.values()) JSON.parse(part);
+          }).toThrow(SyntaxError);
+          return;
+        }
+        const { frame, parts } = take(text);
+        const { data } = frame as { data?: Record<string, Record<string, unknown>> };
+        for (const name of ['flags', 'segments']) {
+          const present = data?.[name];
+          if (typeof present !== 'object' || present === null || Array.isArray(present)) continue;
+          for (const key of Object.keys(present)) {
+            expect(present[key]).toBeNull();
+            const value: unknown = JSON.parse(parts.get(name)?.get(key) ?? '');
+            Object.defineProperty(present, key, { value, enumerable: true });
+          }
+        }
+        expect(frame).toEqual(expected);
+      }),
+      runs,
+    );
+  const members = fc.dictionary(fc.string(), fc.jsonValue());
+  const sets = fc
+    .record({ path: fc.jsonValue(), data: fc.record({ segments: members, flags: members, other: members }) })
+    .map((set) => JSON.stringify(set));
+
+  test('frame and parts together are the whole', () => property(sets), 600_000);
+
+  test('one of them is invalid exactly when the text is', () => {
+    const almost = fc
+      .tuple(sets, fc.nat(), fc.constantFrom('', '"', '{', '}', ']', ',', ':', '\\', '0', ' ', '\u0001'))
+      .map(([text, at, put]) => text.slice(0, at % (text.length + 1)) + put + text.slice((at % (text.length + 1)) + 1));
+    property(almost);
   }, 600_000);
 });

@@ -2,11 +2,12 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { UpstreamStatus } from '../../../relay-task/ports.ts';
 import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
-import { until } from '../../support/eventually.ts';
+import { turnsOfLoop, until } from '../../support/eventually.ts';
 import { type FakeUpstream, startFakeUpstream } from '../../support/fake-upstream.ts';
 import { tombstone } from '../../support/items.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
+import { countSlicedTurns } from '../../support/sliced-turns.ts';
 import { createSinkRecorder, flagData, segmentData } from './support.ts';
 
 const SDK_KEY = 'sdk-0a1b2c3d-do-not-show-me-anywhere';
@@ -304,6 +305,72 @@ describe('an upstream message', () => {
     await upstream.send(`data: ${'x'.repeat(2_000)}`);
     await until('a put on the next stream', () => puts.length === 1);
     expect(statuses[0]?.lastError).toMatchObject({ kind: 'INVALID_DATA', message: expect.stringContaining('1000') });
+  });
+});
+
+describe('a large set', () => {
+  /** Too long to be read in one turn. */
+  const many = (from: number) =>
+    Object.fromEntries(Array.from({ length: 500 }, (_, at) => [`flag-${from + at}`, flagData(`flag-${from + at}`, 1)]));
+  const putOf = (flags: object) =>
+    `event: put\ndata: ${JSON.stringify({ path: '/', data: { flags, segments: {} } })}\n\n`;
+  const patchOf = (key: string, version: number) =>
+    `event: patch\ndata: ${JSON.stringify({ path: `/flags/${key}`, data: flagData(key, version) })}\n\n`;
+
+  test('is read over many turns of the event loop, before what follows it and before the end of its stream', async () => {
+    const upstream = await startUpstream();
+    upstream.answerNext('silent');
+    const arrivals: string[] = [];
+    const sliced = countSlicedTurns();
+    try {
+      const { sink } = createSinkRecorder();
+      listen(upstream, {
+        sink: {
+          ...sink,
+          put: (items) => void arrivals.push(`put of ${items.length} after ${sliced.turns - turnsBefore} turns`),
+          upsert: ({ key, version }) => void arrivals.push(`${key} ${version}`),
+        },
+        onStatus: ({ state }) => void arrivals.push(state),
+      });
+      await upstream.connected(1);
+      const turnsBefore = sliced.turns;
+      void upstream.send(putOf(many(0)) + patchOf('flag-7', 2) + putOf(many(100)) + patchOf('flag-8', 3));
+      upstream.end();
+      await until('the stream to be opened again', () => upstream.connections === 2);
+      const turns = arrivals.flatMap((line) => (line.startsWith('put') ? Number(/after (\d+)/.exec(line)?.[1]) : []));
+      expect(turns.filter((count) => count < 200)).toEqual([]);
+    } finally {
+      sliced.stop();
+    }
+    const expected = ['put of 500', 'VALID', 'flag-7 2', 'put of 500', 'flag-8 3', 'INTERRUPTED'];
+    expect(arrivals.slice(0, 6).map((line) => line.replace(/ after.*/, ''))).toEqual(expected);
+  });
+
+  test('is not reported once the upstream is closed', async () => {
+    const upstream = await startUpstream();
+    upstream.answerNext('silent');
+    const { puts, stream, statuses } = listen(upstream);
+    await upstream.connected(1);
+    // Less than what is read in one slice follows the close.
+    await upstream.send(putOf(many(0)));
+    await turnsOfLoop(3);
+    await stream.close();
+    const seen = [puts.length, statuses.length];
+    await turnsOfLoop(1_000);
+    expect([puts.length, statuses.length]).toEqual(seen);
+  });
+
+  test('that is damaged anywhere changes nothing, and everything is asked for again', async () => {
+    const upstream = await startUpstream({ flags: many(0) });
+    upstream.answerNext('silent');
+    const { puts, lines } = listen(upstream);
+    await upstream.connected(1);
+    const text = putOf({ ...many(0), last: '@' }).replace('"@"', '{"key":"last","version":1,}');
+    await upstream.send(text);
+    await until('another put', () => puts.length > 0);
+    expect(upstream.connections).toBe(2);
+    expect(puts[0]?.items).toHaveLength(500);
+    expect(lines.filter((line) => line.includes('is not JSON'))).toHaveLength(1);
   });
 });
 
