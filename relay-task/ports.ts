@@ -257,8 +257,8 @@ export interface ClientView {
    */
   prepare(context: Context, options?: LoadOptions): Promise<Memberships | undefined> | undefined;
   /**
-   * Compiles flags in slices if many are not compiled yet, as after a start; undefined otherwise. Evaluating without it compiles them in
-   * one turn of the event loop. Never rejects.
+   * Compiles what is not compiled yet in slices, if that takes more than some milliseconds, as after a start; undefined otherwise.
+   * Evaluating without it compiles what is needed in one turn of the event loop. Never rejects.
    */
   compile(): Promise<void> | undefined;
   /** Whether these memberships are all that an evaluation of this context needs now. */

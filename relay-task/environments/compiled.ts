@@ -13,6 +13,7 @@ import {
   sha1BucketFloat32,
 } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { isObject, type JsonObject } from '../common/json.ts';
 import { compileRe2 } from '../common/re2.ts';
 import { inSlices } from '../common/slices.ts';
 import type { BigSegments, ClientView, CredentialKind, FailedItem, Memberships, RefusedPattern } from '../ports.ts';
@@ -50,8 +51,8 @@ export interface Compiled {
   failedItems(): readonly FailedItem[];
 }
 
-/** So many are compiled within a few milliseconds. */
-const FEW_FLAGS = 50;
+/** Of JSON, in characters: so much is compiled within a few milliseconds, even if it is full of patterns. */
+const LITTLE = 4 * 1024;
 /** Of a pattern, or of an error's message, which have no limit. */
 const SHOWN_CHARACTERS = 300;
 /** Refused patterns that are kept for the status. */
@@ -72,6 +73,7 @@ export function createCompiled(
 ): Compiled {
   const flags = new Map<string, Flag>();
   const segments = new Map<string, Segment>();
+  const uncompiled = { features: new Set<string>(), segments: new Set<string>() };
   const listed = new Map<CredentialKind, readonly Flag[]>();
   /** Those of the evaluation in progress. */
   let memberships: Memberships | undefined;
@@ -81,9 +83,11 @@ export function createCompiled(
   /** Those of the item that is being compiled: the first ones, and how many there are. */
   let refusing: string[] = [];
   let refusals = 0;
+  /** Those of an item that is about to be compiled. */
+  const patterns = new Map<string, ReturnType<typeof compileRe2>>();
   // Clients are told what LaunchDarkly's own service would tell them.
   const dialect = createGoDialect((source) => {
-    const pattern = compileRe2(source);
+    const pattern = patterns.has(source) ? patterns.get(source) : compileRe2(source);
     if (pattern === undefined) {
       refusals += 1;
       if (refusing.length < MOST_PATTERNS_OF_ITEM) refusing.push(source.slice(0, SHOWN_CHARACTERS));
@@ -120,6 +124,7 @@ export function createCompiled(
       made = compile({ key, version: item.version, deleted: item.deleted, on: true }, dialect);
     }
     cache.set(key, made);
+    uncompiled[kind].delete(key);
     const [pattern] = refusing;
     if (pattern !== undefined) {
       const kept = refusing.slice(0, MOST_PATTERNS - keptPatterns);
@@ -168,19 +173,37 @@ export function createCompiled(
     return list;
   }
 
+  const uncompiledItems = function* (): Generator<Item, void> {
+    for (const kind of ['features', 'segments'] as const) {
+      for (const key of uncompiled[kind]) {
+        const item = view.get(kind, key);
+        if (item) yield item;
+      }
+    }
+  };
   let compiling: Promise<void> | undefined;
-  function* compileAll(keys: readonly string[]): Generator<void, void> {
-    for (const key of keys) {
-      flag(key);
+  function* compileAll(items: readonly Item[]): Generator<void, void> {
+    for (const item of items) {
+      // They take longest, so they are compiled one by one.
+      for (const source of patternsIn(item)) {
+        if (!patterns.has(source)) patterns.set(source, compileRe2(source));
+        yield;
+      }
+      if (item.kind === 'features') flag(item.key);
+      else segment(item.key);
+      patterns.clear();
       yield;
     }
   }
   function compileInSlices(): Promise<void> | undefined {
-    // With a list, all are compiled.
-    if (compiling || listed.size > 0) return compiling;
-    const keys = Array.from(view.items('features'), ({ key }) => key).filter((key) => !flags.has(key));
-    if (keys.length <= FEW_FLAGS) return undefined;
-    compiling = inSlices(compileAll(keys)).finally(() => {
+    if (compiling) return compiling;
+    let characters = 0;
+    for (const { json } of uncompiledItems()) {
+      characters += json.length;
+      if (characters > LITTLE) break;
+    }
+    if (characters <= LITTLE) return undefined;
+    compiling = inSlices(compileAll([...uncompiledItems()])).finally(() => {
       compiling = undefined;
     });
     return compiling;
@@ -195,6 +218,7 @@ export function createCompiled(
       keptPatterns -= refused[kind].get(key)?.length ?? 0;
       refused[kind].delete(key);
       failed[kind].delete(key);
+      uncompiled[kind].add(key);
       if (kind === 'features') {
         flags.delete(key);
         listed.clear();
@@ -235,6 +259,22 @@ export function createCompiled(
         [...failed[kind]].map(([key, reason]) => ({ kind, key, reason })),
       ),
   };
+}
+
+/** The regular expressions in the rules of a flag or a segment, which may be malformed. */
+function* patternsIn({ json }: Item): Generator<string, void> {
+  if (!json.includes('"matches"')) return;
+  const { rules } = JSON.parse(json) as { rules?: unknown };
+  for (const { clauses } of objectsIn(rules)) {
+    for (const { op, values } of objectsIn(clauses)) {
+      if (op !== 'matches' || !Array.isArray(values)) continue;
+      for (const value of values) if (typeof value === 'string') yield value;
+    }
+  }
+}
+
+function objectsIn(list: unknown): readonly JsonObject[] {
+  return Array.isArray(list) ? list.filter(isObject) : [];
 }
 
 /** The Big Segments among the items, found at first use. */

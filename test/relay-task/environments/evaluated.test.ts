@@ -4,6 +4,7 @@ import { createEnvironment } from '../../../relay-task/environments/environment.
 import type { BigSegments, CredentialKind, Memberships } from '../../../relay-task/ports.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
 import { createLogRecorder } from '../../support/logs.ts';
+import { countSlicedTurns } from '../../support/sliced-turns.ts';
 
 const alice = parseContext({ kind: 'user', key: 'alice' })!;
 const HIDDEN = { clientSideAvailability: { usingMobileKey: false, usingEnvironmentId: false }, clientSide: false };
@@ -378,4 +379,33 @@ test('many flags that nobody has needed yet are compiled in slices, once for all
   // One that changes is compiled with the evaluation.
   environment.upsert({ ...ruled('f1', matching('(?=a)')), version: 2 }, 0);
   expect(clientView.compile()).toBeUndefined();
+});
+
+test.each<[string, Item]>([
+  ['flag', ruled('f', matching(...Array.from({ length: 300 }, (_, i) => `^(a|b${i})@(?=x)`), '@good$'))],
+  [
+    'segment',
+    segment('s', 1, {
+      rules: [{ clauses: [matching(...Array.from({ length: 300 }, (_, i) => `^(a|b${i})@(?=x)`), '@good$')] }],
+    }),
+  ],
+])('the patterns of one %s are compiled one by one, whenever it arrives', async (_, large) => {
+  const { environment, one } = start([
+    ruled('f', { attribute: '', op: 'segmentMatch', values: ['s'] }),
+    segment('s', 1),
+    flag('other', 1),
+  ]);
+  const { clientView } = environment;
+  expect(one('f', 'sdkKey', false, withEmail('u@good'))).toContain('"value":false');
+  environment.upsert({ ...large, version: 2 }, 0);
+  const sliced = countSlicedTurns();
+  try {
+    await clientView.compile();
+    expect(sliced.turns).toBeGreaterThan(100);
+  } finally {
+    sliced.stop();
+  }
+  expect(clientView.compile()).toBeUndefined();
+  expect(one('f', 'sdkKey', false, withEmail('u@good'))).toContain('"value":true');
+  expect(environment.refusedPatterns()).toHaveLength(10);
 });
