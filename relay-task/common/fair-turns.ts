@@ -35,7 +35,7 @@ const SHORT_TURNS = 8;
 export function createFairTurns({ maxWaiting, now = () => performance.now() }: FairTurnsOptions): FairTurns {
   const queue = createFairQueue<() => void>();
   // A whole fleet may come back at once.
-  const places = createShares(maxWaiting, 4);
+  const places = createShares((taken) => maxWaiting - taken, 4);
   let began = 0;
   let scheduled = false;
   let connections = false;

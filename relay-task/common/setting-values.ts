@@ -134,4 +134,13 @@ export const bytes: Reader<number> = (value) => {
   return Number.isSafeInteger(Math.round(total)) ? { value: Math.round(total) } : wanted;
 };
 
+/** A size of at least `min` bytes, or 0, which stands for the default; `shown` is that minimum as a user would write it. */
+export function bytesFrom(min: number, shown: string): Reader<number> {
+  return (value) => {
+    const result = bytes(value);
+    const tooSmall = 'value' in result && result.value > 0 && result.value < min;
+    return tooSmall ? { wanted: `a size of at least ${shown}, or 0B for the default` } : result;
+  };
+}
+
 export const logLevel = oneOf('debug', 'info', 'warn', 'error', 'none');

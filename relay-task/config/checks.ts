@@ -1,5 +1,6 @@
 /** Checks of settings that depend on one another. */
 import { keyKindOf } from '../common/secrets.ts';
+import { MAX_CONTEXT_BYTES } from '../ports.ts';
 import type { Config, EnvironmentConfig } from './assemble.ts';
 import { checkPlaces } from './check-places.ts';
 import type { Findings } from './findings.ts';
@@ -126,7 +127,11 @@ function checkFilters(
   }
 }
 
-function checkTransport({ proxy, tls, statusAccess }: Config, relay: Pieces, findings: Findings): void {
+function checkTransport(
+  { proxy, tls, statusAccess, maxClientRequestBodyBytes }: Config,
+  relay: Pieces,
+  findings: Findings,
+): void {
   if (!tls && switchOf(relay, settings.tls.enabled)) {
     findings.problem(`${given(relay, settings.tls.enabled)}: TLS needs both TLS_CERT and TLS_KEY`);
   }
@@ -140,6 +145,9 @@ function checkTransport({ proxy, tls, statusAccess }: Config, relay: Pieces, fin
   }
   if (lastOf(relay, settings.statusToken) && statusAccess === 'public') {
     findings.warning(`${given(relay, settings.statusToken)}: no effect while STATUS_ACCESS is public`);
+  }
+  if (maxClientRequestBodyBytes > MAX_CONTEXT_BYTES) {
+    findings.warning(`${given(relay, settings.maxClientRequestBodyBytes)}: above the maximum; 1MiB is used`);
   }
 }
 

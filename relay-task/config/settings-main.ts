@@ -2,6 +2,7 @@
 import {
   boolean,
   bytes,
+  bytesFrom,
   durationFrom,
   durationMs,
   httpUrl,
@@ -217,8 +218,8 @@ export const mainSettings = {
   memoryBudgetBytes: main.optional(
     'memoryBudget',
     'MEMORY_BUDGET',
-    bytes,
-    'how many bytes the relay may hold in memory for clients: open streams, request bodies, waiting events; beyond it, new ones get 503. By default a quarter of the memory, and at most half of the heap',
+    bytesFrom(16 * 1024 * 1024, '16MiB'),
+    'how many bytes the relay may hold in memory for clients: open streams, request bodies, waiting events; beyond it, new ones get 503. At least 16 MiB; by default, and for `0B`, a quarter of the memory, and at most half of the heap (`memory` in `/status`)',
   ),
   initMaxConcurrent: concurrency.optional(
     'maxConcurrent',

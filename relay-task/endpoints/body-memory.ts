@@ -7,6 +7,8 @@ import { Refusal, retryLater } from './reply.ts';
 export interface Holding {
   /** False: there is no room for so many more bytes. */
   take(bytes: number): boolean;
+  /** Of the request that could not take so many more bytes: 503, or 413 if it never could. */
+  refusal(bytes: number): Refusal;
   /** Runs a job that takes memory when no other one of this user does: together, none of them might get enough. */
   inTurn: Turnstile['run'];
   /** The request is answered: gives everything back. */
@@ -26,6 +28,8 @@ interface Shares {
 
 /** What a body holds up to here counts as small, so that large bodies leave room for small ones of the same user. */
 const SMALL_BYTES = 64 * 1024;
+/** Of what is free, for one user's large bodies: a single one may take a third of the whole. */
+const LARGE_PART = 0.5;
 
 export function createBodyMemory(whole: Budget): BodyMemory {
   /** Of those who hold something. */
@@ -34,7 +38,7 @@ export function createBodyMemory(whole: Budget): BodyMemory {
   const sharesOf = (user: string): Shares => {
     const known = shares.get(user) ?? {
       small: createShare(whole),
-      large: createShare(whole, 0.5),
+      large: createShare(whole, LARGE_PART),
       turns: createTurnstile({ maxInside: 1 }),
     };
     shares.set(user, known);
@@ -55,6 +59,14 @@ export function createBodyMemory(whole: Budget): BodyMemory {
           else large += bytes;
           return true;
         },
+        refusal(bytes) {
+          const mostBytes = Math.floor((whole.maxBytes * LARGE_PART) / (1 + LARGE_PART));
+          if (large + bytes <= mostBytes) return new Refusal(503, 'no memory is free for this request', retryLater());
+          return new Refusal(
+            413,
+            `the body takes more than the ${mostBytes} bytes of memory that one may take (MEMORY_BUDGET)`,
+          );
+        },
         release() {
           const own = shares.get(user);
           if (!own) return;
@@ -67,8 +79,4 @@ export function createBodyMemory(whole: Budget): BodyMemory {
       };
     },
   };
-}
-
-export function noMemory(): Refusal {
-  return new Refusal(503, 'the relay is reading too many large bodies', retryLater());
 }

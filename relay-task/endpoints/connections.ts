@@ -36,7 +36,7 @@ interface Entry {
 
 export function trackConnections(
   server: Server,
-  { budget, tls }: { readonly budget: Budget; readonly tls: boolean },
+  { budget, tls, refused }: { readonly budget: Budget; readonly tls: boolean; refused(): void },
 ): Connections {
   const bytes = tls ? TLS_CONNECTION_BYTES : CONNECTION_BYTES;
   /** Those that were used last are at the end. */
@@ -73,6 +73,7 @@ export function trackConnections(
     if (name === undefined) return;
     if (!budget.reserve(bytes) && !(closeOne() && budget.reserve(bytes))) {
       socket.destroy();
+      refused();
       return;
     }
     const address = socket.remoteAddress ?? '';

@@ -5,7 +5,7 @@ import { environmentIdHeader } from '../common/environment-id.ts';
 import type { Lanes } from '../common/fair-queue.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
-import { createBodyMemory, noMemory } from './body-memory.ts';
+import { createBodyMemory } from './body-memory.ts';
 import { clientAddress } from './client-address.ts';
 import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
@@ -133,7 +133,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
         await own.await(lanes);
       },
       hold(bytes) {
-        if (!holding.take(bytes)) throw noMemory();
+        if (!holding.take(bytes)) throw holding.refusal(bytes);
       },
     };
     // While an answer is made, the credential may be revoked, or data may arrive that it must not get.

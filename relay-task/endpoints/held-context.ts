@@ -9,6 +9,8 @@ import type { RequestContext } from './request-context.ts';
 const MOST_PARSED_BYTES = 8 * 1024;
 /** Of one value in an object or array: `[{},{}]` takes twenty times its text. */
 const VALUE_BYTES = 48;
+/** Of a string beside its characters. */
+const STRING_BYTES = 16;
 const [COMMA, BRACKET, BRACE] = [',', '[', '{'].map((character) => character.charCodeAt(0));
 
 export function holdContext({ context, canonical }: RequestContext): HeldContext {
@@ -23,15 +25,16 @@ function keep(id: string, bytes: number, context: Context): HeldContext {
 
 /** A function of its own: a closure keeps alive whatever any other closure of the same function uses. */
 function pack(id: string, canonical: string): HeldContext {
-  return createPacked(id, deflateRawSync(canonical));
+  // A string takes what it holds; zlib's buffer is a part of a larger one.
+  return createPacked(id, deflateRawSync(canonical).toString('latin1'));
 }
 
-function createPacked(id: string, packed: Buffer): HeldContext {
+function createPacked(id: string, packed: string): HeldContext {
   // Evaluating for one stream reads it several times in a row.
   let recent: WeakRef<Context> | undefined;
   return {
     id,
-    bytes: packed.length,
+    bytes: packed.length + STRING_BYTES,
     read() {
       const known = recent?.deref();
       if (known) return known;
@@ -53,8 +56,9 @@ export function parsedBytes(json: string): number {
   return 2 * json.length + VALUE_BYTES * values;
 }
 
-function unpack(packed: Buffer): Context {
-  const context = parseGoContext(JSON.parse(inflateRawSync(packed).toString()));
+function unpack(packed: string): Context {
+  const json = inflateRawSync(Buffer.from(packed, 'latin1')).toString();
+  const context = parseGoContext(JSON.parse(json));
   if (!context) throw new Error('a context could be read once and cannot be read again');
   return context;
 }

@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, type ZlibOptions } from 'node:zlib';
-import { type Holding, noMemory } from './body-memory.ts';
+import type { Holding } from './body-memory.ts';
 import { Refusal } from './reply.ts';
 
 /**
@@ -18,20 +18,20 @@ const JOINED_PIECES = 256;
 export interface Collector {
   /** True when reading further is pointless. */
   add(piece: Buffer): boolean;
-  /** Throws Refusal: 413 above the limit, 503 without memory. */
+  /** Throws Refusal: 413 above the limit, 503 or 413 without memory. */
   finish(): Buffer;
 }
 
-export function createCollector(limitBytes: number, memory: Pick<Holding, 'take'>): Collector {
+export function createCollector(limitBytes: number, memory: Pick<Holding, 'take' | 'refusal'>): Collector {
   const joined: Buffer[] = [];
   const loose: Buffer[] = [];
   let sizeBytes = 0;
-  let hasRoom = true;
+  let refusal: Refusal | undefined;
   return {
     add(piece) {
       sizeBytes += piece.length;
-      if (sizeBytes <= limitBytes && hasRoom) hasRoom = memory.take(piece.length);
-      if (sizeBytes <= limitBytes && hasRoom) {
+      if (sizeBytes <= limitBytes && !refusal && !memory.take(piece.length)) refusal = memory.refusal(piece.length);
+      if (sizeBytes <= limitBytes && !refusal) {
         loose.push(piece);
         if (loose.length === JOINED_PIECES) joined.push(Buffer.concat(loose.splice(0)));
       } else {
@@ -42,13 +42,13 @@ export function createCollector(limitBytes: number, memory: Pick<Holding, 'take'
     },
     finish() {
       if (sizeBytes > limitBytes) throw tooLarge(limitBytes);
-      if (!hasRoom) throw noMemory();
+      if (refusal) throw refusal;
       return Buffer.concat([...joined, ...loose], sizeBytes);
     },
   };
 }
 
-/** Rejects with Refusal: 413 above the limit, 400 if the client ended too early, 503 without memory. */
+/** Rejects with Refusal: 413 above the limit, 400 if the client ended too early, 503 or 413 without memory. */
 export function collectBody(message: IncomingMessage, limitBytes: number, memory: Holding): Promise<Buffer> {
   const collector = createCollector(limitBytes, memory);
   return new Promise((resolve, reject) => {
@@ -85,7 +85,7 @@ const ZLIB_BYTES = 48 * 1024;
 
 /**
  * Decompresses as `Content-Encoding` says, off the main thread, up to `limitBytes`. Rejects with Refusal: 400 for corrupt
- * data, 413 above the limit, 415 for other encodings, 503 without memory.
+ * data, 413 above the limit, 415 for other encodings, 503 or 413 without memory.
  */
 export async function unpackBody(
   bytes: Buffer,
@@ -99,7 +99,8 @@ export async function unpackBody(
   if (!unpack)
     throw new Refusal(415, 'Content-Encoding must be gzip, deflate or br', { 'Accept-Encoding': 'gzip, deflate, br' });
   return memory.inTurn(async () => {
-    if (!memory.take(encoding === 'br' ? brotliWindowBytes(bytes) : ZLIB_BYTES)) throw noMemory();
+    const windowBytes = encoding === 'br' ? brotliWindowBytes(bytes) : ZLIB_BYTES;
+    if (!memory.take(windowBytes)) throw memory.refusal(windowBytes);
     const collector = createCollector(limitBytes, memory);
     try {
       let sizeBytes = 0;

@@ -3,6 +3,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { type Context, describeGoContextProblem, parseGoContext, secureModeHash } from '../../lib/evaluation/index.ts';
 import { canonicalJson } from '../common/json.ts';
+import { isSpace } from '../common/json-text.ts';
 import { Refusal, retryLater } from './reply.ts';
 import type { ServedEnvironment } from './services.ts';
 
@@ -94,16 +95,20 @@ function parseJson(bytes: Buffer, where: string): unknown {
 }
 
 /**
- * How deep JSON text is nested, without recursion, which deep enough text would break, and how many values it has; an empty
- * array or object counts as two.
+ * How deep JSON text is nested, without recursion, which deep enough text would break, and how many values it has.
  */
 function shapeOf(bytes: Buffer): { readonly depth: number; readonly values: number } {
   let depth = 0;
   let deepest = 0;
   let values = 1;
   let quoted = false;
+  /** The last byte was an opening bracket, or space behind one. */
+  let opened = false;
   for (let i = 0; i < bytes.length; i++) {
     const byte = bytes[i]!;
+    if (!quoted && isSpace(byte)) continue;
+    const isEmpty = opened;
+    opened = false;
     if (quoted) {
       if (byte === BACKSLASH) i++;
       else if (byte === QUOTE) quoted = false;
@@ -112,8 +117,12 @@ function shapeOf(bytes: Buffer): { readonly depth: number; readonly values: numb
     // `[` and `{`, `]` and `}` differ in one bit.
     else if ((byte | 0x20) === OPENING) {
       values++;
+      opened = true;
       deepest = Math.max(deepest, ++depth);
-    } else if ((byte | 0x20) === CLOSING) depth--;
+    } else if ((byte | 0x20) === CLOSING) {
+      if (isEmpty) values--;
+      depth--;
+    }
   }
   return { depth: deepest, values };
 }

@@ -1,5 +1,5 @@
 /** Every endpoint of the relay, one row each. A test compares `docs/endpoints.md` with this table. */
-import type { Log } from '../ports.ts';
+import { type Log, MAX_CONTEXT_BYTES } from '../ports.ts';
 import { createBodies } from './bodies.ts';
 import type { Asked } from './credentials.ts';
 import { createEvalx, type ReadContext } from './evalx.ts';
@@ -47,8 +47,6 @@ export interface RoutesOptions extends StatusOptions {
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
-/** Larger contexts would hold up everyone else while they are evaluated. */
-const MAX_CONTEXT_BYTES = MIB;
 /** The context of a stream stays in memory as long as the stream. In a path there is hardly room for more either. */
 const MAX_STREAM_CONTEXT_BYTES = 64 * KIB;
 

@@ -56,9 +56,9 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
   readonly patience?: Patience;
   /** The largest head of a request: 64 KiB, an ALB's limit. */
   readonly maxHeaderBytes?: number;
-  /** More are closed unanswered, each with a call of `refused`; any number by default. */
+  /** More are closed unanswered, each with a call of `refused`, as are those for which there is no memory; any number by default. */
   readonly maxConnections?: number | undefined;
-  refused?(): void;
+  refused?(because: 'files' | 'memory'): void;
 }
 
 /** What requests may take in memory. */
@@ -93,6 +93,13 @@ const HANDSHAKE_MS = 10_000;
 const MAX_WAITING = 4_096;
 const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 1024 };
 
+/** What clients are told whose stream is turned away. */
+const turnedAway = {
+  memory: 'open streams hold all the memory that they may; retry later',
+  queue: 'too many streams are being opened; retry later',
+  closing: 'the relay is shutting down, or the environment is being removed',
+};
+
 /** Throws RelayError CERTIFICATE_INVALID. */
 export function createRelayServer(options: RelayServerOptions): RelayServer {
   const { log, tls, requestTimeoutMs = 30_000, patience = DEFAULT_PATIENCE } = options;
@@ -101,9 +108,13 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   const listener = { ...listenerOptions(options, dispatcher), requestTimeout: requestTimeoutMs };
   const secureServer = tls && createHttpsServer({ ...listener, ...checked(tls), handshakeTimeout: HANDSHAKE_MS });
   const server = (secureServer as Server | undefined) ?? createHttpServer(listener);
-  const connections = trackConnections(server, { budget: memory.connections, tls: tls !== undefined });
+  const connections = trackConnections(server, {
+    budget: memory.connections,
+    tls: tls !== undefined,
+    refused: () => options.refused?.('memory'),
+  });
   if (options.maxConnections !== undefined) server.maxConnections = options.maxConnections;
-  server.on('drop', () => options.refused?.());
+  server.on('drop', () => options.refused?.('files'));
   const unsent = createUnsent(memory.answers);
   let closing = false;
 
@@ -219,11 +230,10 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     try {
       const refused = refusal();
       if (refused) return refused;
-      if (options.openStream(environment, socket, opening)) {
-        connections.leave(socket);
-        return undefined;
-      }
-      return notYetReply('too many streams are being opened');
+      const why = options.openStream(environment, socket, opening);
+      if (why) return notYetReply(turnedAway[why]);
+      connections.leave(socket);
+      return undefined;
     } catch (error) {
       return dispatcher.failed(error, exchange);
     }

@@ -82,8 +82,12 @@ export interface Services {
    * before data is sent. Must not throw.
    */
   find(kind: CredentialKind, credential: string, filter: string): Found;
-  /** Takes over the socket and answers on it. False: the socket is untouched and must be answered with 503. */
-  openStream(environment: ServedEnvironment, socket: Socket, opening: StreamOpening): boolean;
+  /** Takes over the socket and answers on it, or returns why not; then the socket is untouched and must be answered with 503. */
+  openStream(
+    environment: ServedEnvironment,
+    socket: Socket,
+    opening: StreamOpening,
+  ): 'memory' | 'queue' | 'closing' | undefined;
   readonly health: Health;
   /** A bounded name for a client, from `X-LaunchDarkly-User-Agent` or `User-Agent`. */
   family?(userAgent: string | undefined): string;

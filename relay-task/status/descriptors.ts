@@ -11,12 +11,14 @@ const LOOK_MS = 1_000;
 /** How many looks without a refusal end a period of refusals. */
 const QUIET_LOOKS = 30;
 const MIN_RESERVE = 64;
+const MORE_FILES = 'raise the limit of open files (ulimit -n), or run more relays';
+const MORE_MEMORY = 'give the relay more memory, or run more relays; see memory in /status';
 
 export interface Descriptors {
   /** How many connections clients may have; undefined where the limit is not known. */
   readonly maxConnections: number | undefined;
-  /** A connection was closed because `maxConnections` are open. */
-  refused(): void;
+  /** A connection was closed unanswered. `files`: because `maxConnections` are open; `memory`: all that they may take is in use. */
+  refused(because: 'files' | 'memory'): void;
   /** Looks once a second whether anything can be opened, until closed. */
   watch(): void;
   close(): void;
@@ -28,7 +30,8 @@ export function createDescriptors({ log, registry }: { log: Log; registry: Regis
   const registers = [registry];
   const refusals = new Counter({
     name: 'relay_connections_refused_total',
-    help: 'Connections closed unanswered because the most that the limit of open files allows were open',
+    help: 'Connections closed unanswered: the limit of open files, or the memory for connections, allows no more',
+    labelNames: ['reason'],
     registers,
   });
   const exhausted = new Gauge({
@@ -41,7 +44,7 @@ export function createDescriptors({ log, registry }: { log: Log; registry: Regis
 
   async function look(): Promise<void> {
     const problem = await problemWithOpening();
-    if (problem !== undefined) note(problem);
+    if (problem !== undefined) note(problem, MORE_FILES);
     exhausted.set(Number(problem !== undefined));
     if (problem !== undefined || refusing === 0) return;
     quiet += 1;
@@ -50,20 +53,21 @@ export function createDescriptors({ log, registry }: { log: Log; registry: Regis
     log.info('New connections are accepted again');
   }
 
-  function note(reason: string): void {
+  function note(reason: string, remedy: string): void {
     quiet = 0;
     refusing += 1;
     if (refusing > 1) return;
-    const remedy = 'raise the limit of open files (ulimit -n), or run more relays';
     log.error('New connections are refused', { reason, limit, maxConnections, remedy });
   }
 
   let timer: NodeJS.Timeout | undefined;
   return {
     maxConnections,
-    refused() {
-      refusals.inc();
-      note(`${maxConnections} connections are open, the most that the limit of open files allows`);
+    refused(because) {
+      refusals.inc({ reason: because });
+      if (because === 'memory')
+        note('requests are being answered on as many connections as memory allows', MORE_MEMORY);
+      else note(`${maxConnections} connections are open, the most that the limit of open files allows`, MORE_FILES);
     },
     watch() {
       timer = setInterval(() => void look(), LOOK_MS);

@@ -13,7 +13,7 @@ export interface Metrics {
   readonly streams: {
     opened(environment: string, kind: string, family: string, credential?: CredentialKind): void;
     closed(environment: string, kind: string, family: string, reason: string, credential?: CredentialKind): void;
-    refused(environment: string): void;
+    refused(environment: string, reason: string): void;
     failed(environment: string, kind: string): void;
     wrote(bytes: number): void;
     broadcast(durationMs: number): void;
@@ -66,7 +66,7 @@ export function createMetrics({ prefix = 'launchdarkly_relay' }: MetricsOptions 
         own.streamsOpen.dec({ env: environment, kind });
         own.streamsClosed.inc({ env: environment, reason });
       },
-      refused: (environment) => own.streamsRefused.inc({ env: environment }),
+      refused: (environment, reason) => own.streamsRefused.inc({ env: environment, reason }),
       failed: (environment, kind) => own.streamFailures.inc({ env: environment, kind }),
       wrote: (bytes) => own.streamBytes.inc(bytes),
       broadcast: (durationMs) => own.broadcast.observe(durationMs / 1_000),
@@ -104,7 +104,7 @@ function createOwnMetrics(registry: Registry) {
     streamsOpen: gauge('relay_streams_open', 'Open streams', 'env', 'kind'),
     streamsOpened: counter('relay_streams_opened_total', 'Streams opened', 'env'),
     streamsClosed: counter('relay_streams_closed_total', 'Streams closed, by reason', 'env', 'reason'),
-    streamsRefused: counter('relay_streams_refused_total', 'Streams refused with 503', 'env'),
+    streamsRefused: counter('relay_streams_refused_total', 'Streams refused with 503, by reason', 'env', 'reason'),
     streamFailures: counter('relay_stream_failures_total', 'Errors that closed streams', 'env', 'kind'),
     streamBytes: counter('relay_stream_bytes_total', 'Bytes written to streams'),
     snapshots: counter('relay_stream_snapshots_total', 'Full data sets built for streams', 'env', 'kind'),

@@ -112,7 +112,7 @@ export function watchHealth(registry: Registry, { environments, source, memory, 
 function watchMemory(registers: Registry[], memory: () => MemoryUsage): void {
   new Gauge({
     name: 'relay_client_memory_bytes',
-    help: 'What the relay holds in memory for clients, estimated',
+    help: 'What the relay holds in memory for clients, estimated; by part: connections, bodies, events, streams',
     labelNames: ['part'],
     registers,
     collect() {
@@ -121,10 +121,13 @@ function watchMemory(registers: Registry[], memory: () => MemoryUsage): void {
   });
   new Gauge({
     name: 'relay_client_memory_limit_bytes',
-    help: 'What the relay may hold in memory for clients; beyond it new streams and requests get 503',
+    help: 'What each part may take at most, and all together; beyond it new streams and requests get 503',
+    labelNames: ['part'],
     registers,
     collect() {
-      this.set(memory().budgetBytes);
+      const { maxBytes, budgetBytes } = memory();
+      for (const [part, bytes] of Object.entries(maxBytes)) this.set({ part }, bytes);
+      this.set({ part: 'all' }, budgetBytes);
     },
   });
 }

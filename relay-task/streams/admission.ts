@@ -31,9 +31,9 @@ export interface AdmissionOptions<T> {
 
 export function createAdmission<T extends object>(options: AdmissionOptions<T>): Admission<T> {
   const { maxInFlight, maxWaiting, lanesOf } = options;
-  const inFlight = createShares(maxInFlight);
+  const inFlight = createShares((taken) => maxInFlight - taken);
   // A whole fleet may come back at once.
-  const waiting = createShares(maxWaiting, 4);
+  const waiting = createShares((taken) => maxWaiting - taken, 4);
   /** Those with the same lanes, in order; the group whose turn it was last is at the end. */
   const groups = new Map<string, { readonly lanes: readonly string[]; readonly queue: T[] }>();
   const nameOf = (lanes: readonly string[]) => lanes.join('\n');

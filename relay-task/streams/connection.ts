@@ -66,8 +66,10 @@ export class Connection {
   lateSince = 0;
   /** Ms since the hub was created when it took one of the places for first payloads; 0: it holds none. */
   admittedAt = 0;
-  /** What it shares these places by; undefined once it needs none. */
-  lanes: readonly string[] | undefined;
+  /** Whether it may still need such a place. */
+  needsPlace = true;
+  /** Of its client; shared by its connections. */
+  readonly address: string;
   /** Bytes that count against the budget for clients like this one: what it is, and what it has not accepted yet. */
   reservedBytes: number;
   unsentBytes = 0;
@@ -86,9 +88,14 @@ export class Connection {
     this.family = opening.family;
     this.closeAt = closeAt;
     this.opening = opening;
-    this.lanes = [`environment ${channel.environment}`, `address ${opening.address}`];
+    this.address = opening.address;
     const contextBytes = opening.kind === 'eval' ? opening.context.bytes : 0;
     this.reservedBytes = CONNECTION_BYTES + contextBytes + (channel.answerBytes ?? 0);
+  }
+
+  /** What it shares places and memory by. */
+  get lanes(): readonly string[] {
+    return [`environment ${this.channel.environment}`, `address ${this.address}`];
   }
 }
 

@@ -263,7 +263,7 @@ function createSender(
       if (connection.next < 0) {
         readers.send(connection);
         // Its first payload has been sent.
-        if (connection.lateSince === 0 && connection.next >= 0) connection.lanes = undefined;
+        if (connection.lateSince === 0 && connection.next >= 0) connection.needsPlace = false;
       } else if (changes !== 'everything' && changes.length > 0 && !writeAll(readers, connection, changes))
         late(connection);
     }

@@ -8,7 +8,7 @@ import type { Channel, Connection } from './connection.ts';
 import type { Framing } from './framing.ts';
 import { type ChannelSettings, type StreamSource, streamKinds } from './kinds.ts';
 import { createLifecycle, type StreamMemory } from './lifecycle.ts';
-import { type CloseReason, type StreamMeter, silentMeter } from './meter.ts';
+import { type CloseReason, type RefusalReason, type StreamMeter, silentMeter } from './meter.ts';
 import type { ChannelBasics } from './readers.ts';
 
 export type { StreamSource } from './kinds.ts';
@@ -45,10 +45,10 @@ export interface HubOptions {
 /** The streams of one environment. */
 export interface EnvironmentStreams {
   /**
-   * Takes over the socket until it closes. False: turned away, because too many wait for their first payload or take too much
-   * memory, the relay is closing, or the environment has no such streams; the socket is untouched and must be answered with 503.
+   * Takes over the socket until it closes, or returns why the stream is turned away; then the socket is untouched and must be answered
+   * with 503.
    */
-  open(socket: Socket, opening: StreamOpening): boolean;
+  open(socket: Socket, opening: StreamOpening): RefusalReason | undefined;
   /** Call with every change, including the first data, in the turn of the event loop in which the view changed. */
   publish(change: Change): void;
   /** Call when values of these flags may have changed although no item did: memberships in Big Segments changed. */
@@ -143,18 +143,18 @@ export function createHub(options: HubOptions = {}): Hub {
       const channelFor = createChannelFinder(channels, source, settings, { meter, ...lifecycle }, failed);
       let removed = false;
       environments.add(channels);
-      const accept = (socket: Socket, opening: StreamOpening): boolean => {
+      const accept = (socket: Socket, opening: StreamOpening): RefusalReason | undefined => {
         const channel = channelFor(opening.kind, opening.httpVersion === '1.0' ? 'plain' : 'chunked');
-        if (closing || removed || socket.destroyed || !channel) return false;
+        if (closing || removed || socket.destroyed || !channel) return 'closing';
         const credential = credentials.get(opening.credential) ?? opening.credential;
         credentials.set(credential, credential);
         return lifecycle.accept(channel, socket, credential, opening);
       };
       return {
         open(socket, opening) {
-          const opened = accept(socket, opening);
-          if (!opened) meter.refused(source.name);
-          return opened;
+          const refused = accept(socket, opening);
+          if (refused) meter.refused(source.name, refused);
+          return refused;
         },
         publish(change) {
           for (const channel of channels) guarded(channel, () => channel.publish(change));

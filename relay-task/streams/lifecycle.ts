@@ -4,6 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Budget } from '../common/budget.ts';
+import { createShares, type Shares } from '../common/shares.ts';
 import type { StreamOpening } from '../ports.ts';
 import { type Admission, createAdmission } from './admission.ts';
 import { bind, type Channel, Connection, connectionOf } from './connection.ts';
@@ -34,8 +35,8 @@ export interface Lifecycle {
   readonly open: number;
   /** Those that wait for their first payload. */
   readonly waiting: number;
-  /** False: too many are waiting, or too much memory is used; the socket is untouched. */
-  accept(channel: Channel, socket: Socket, credential: string, opening: StreamOpening): boolean;
+  /** Why it is turned away, if it is; then the socket is untouched. */
+  accept(channel: Channel, socket: Socket, credential: string, opening: StreamOpening): 'memory' | 'queue' | undefined;
   /** Channels call it when a socket accepts no more. */
   late(connection: Connection): void;
   /** Closes these connections if there is no memory for what they would be sent. */
@@ -54,8 +55,11 @@ export interface Lifecycle {
 interface ConnectionClass {
   readonly admission: Admission<Connection>;
   readonly budget: Budget;
+  readonly shares: Shares;
 }
 
+/** One environment, or one address, gets four fifths of the memory, since there may be no other; two get four ninths each. */
+const SHARE_TIMES = 4;
 /** How long one first payload may hold its place: who does not read must not keep others waiting. */
 const ADMISSION_MS = 1_000;
 
@@ -67,10 +71,11 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
 
   const createClass = (budget: Budget): ConnectionClass => ({
     budget,
+    shares: createShares(() => budget.freeBytes, SHARE_TIMES),
     admission: createAdmission<Connection>({
       maxInFlight: options.maxInitialInFlight,
       maxWaiting: options.maxInitialWaiting,
-      lanesOf: ({ lanes }) => lanes ?? [],
+      lanesOf: ({ lanes }) => lanes,
       hasRoom: () => !budget.full,
       admit: (connection) => {
         if (!connection.socket.destroyed && !connection.reason) start(connection);
@@ -83,11 +88,23 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const classes = [servers, clients];
   const classOf = ({ credentialKind }: Connection) => (credentialKind === 'sdkKey' ? servers : clients);
 
+  const reserve = (connection: Connection): boolean => {
+    const { budget, shares } = classOf(connection);
+    const { lanes, reservedBytes } = connection;
+    if (!shares.fits(lanes, reservedBytes) || !budget.reserve(reservedBytes)) return false;
+    shares.take(lanes, reservedBytes);
+    return true;
+  };
+  const giveBack = (connection: Connection) => {
+    const { budget, shares } = classOf(connection);
+    budget.release(connection.reservedBytes);
+    shares.giveBack(connection.lanes, connection.reservedBytes);
+  };
   const leaveAdmission = (connection: Connection) => {
     if (connection.admittedAt === 0) return;
     connection.admittedAt = 0;
     classOf(connection).admission.leave(connection);
-    connection.lanes = undefined;
+    connection.needsPlace = false;
   };
   /** Other payloads are shared by all connections. */
   const countUnsent = (connection: Connection) => {
@@ -95,9 +112,16 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     const { snapshot, snapshotPiece, socket } = connection;
     let unsentBytes = socket.destroyed ? 0 : socket.writableLength;
     for (const piece of snapshot?.slice(snapshotPiece) ?? []) unsentBytes += piece.length;
-    const { budget } = classOf(connection);
-    if (unsentBytes > connection.unsentBytes) budget.hold(unsentBytes - connection.unsentBytes);
-    else budget.release(connection.unsentBytes - unsentBytes);
+    const { budget, shares } = classOf(connection);
+    const more = unsentBytes - connection.unsentBytes;
+    if (more === 0) return;
+    if (more > 0) {
+      budget.hold(more);
+      shares.take(connection.lanes, more);
+    } else {
+      budget.release(-more);
+      shares.giveBack(connection.lanes, -more);
+    }
     connection.unsentBytes = unsentBytes;
   };
   const resume = (connection: Connection) => {
@@ -111,12 +135,12 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const start = (connection: Connection) => {
     wheel.add(connection);
     connection.channel.start(connection);
-    if (connection.lateSince === 0 && !connection.awaitsAnswers) connection.lanes = undefined;
+    if (connection.lateSince === 0 && !connection.awaitsAnswers) connection.needsPlace = false;
   };
   /** A first payload, even if it was made later than its stream opened, takes a place. */
   const beLate = (connection: Connection) => {
     late.add(connection);
-    if (!connection.lanes || connection.admittedAt > 0) return;
+    if (!connection.needsPlace || connection.admittedAt > 0) return;
     connection.admittedAt = now();
     classOf(connection).admission.enter(connection);
   };
@@ -157,11 +181,11 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     if (!connection) return;
     leaveLists(connection);
     late.remove(connection);
-    if (connection.lanes && connection.admittedAt === 0) classOf(connection).admission.forget(connection);
+    if (connection.needsPlace && connection.admittedAt === 0) classOf(connection).admission.forget(connection);
     leaveAdmission(connection);
     connection.snapshot = undefined;
     countUnsent(connection);
-    classOf(connection).budget.release(connection.reservedBytes);
+    giveBack(connection);
     open--;
     const { environment, kind } = connection.channel;
     meter.closed(environment, kind, connection.family, connection.reason ?? 'client', connection.credentialKind);
@@ -177,18 +201,17 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     accept(channel, socket, credential, opening) {
       const closeAt = maxAgeMs > 0 ? now() + Math.ceil(maxAgeMs * (0.8 + 0.2 * Math.random())) : 0;
       const connection = new Connection(socket, channel, credential, opening, closeAt);
-      const { admission, budget } = classOf(connection);
-      if (!budget.reserve(connection.reservedBytes)) return false;
-      const answer = admission.ask(connection);
+      if (!reserve(connection)) return 'memory';
+      const answer = classOf(connection).admission.ask(connection);
       if (answer === 'no') {
-        budget.release(connection.reservedBytes);
-        return false;
+        giveBack(connection);
+        return 'queue';
       }
       listen(connection, onDrain, onClose);
       open++;
       meter.opened(channel.environment, channel.kind, opening.family, opening.credentialKind);
       if (answer === 'now') start(connection);
-      return true;
+      return undefined;
     },
     late: beLate,
     limit(connections) {

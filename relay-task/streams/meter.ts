@@ -4,6 +4,12 @@ import type { CredentialKind, StreamKind } from '../ports.ts';
  * there was no room for its first answers. */
 export type CloseReason = 'client' | 'failed' | 'memory' | 'slow' | 'age' | 'revoked' | 'removed' | 'shutdown';
 
+/**
+ * Why a stream was turned away. `memory`: open streams hold all that they, or those of its environment or address, may take. `queue`: too
+ * many wait for their first payload. `closing`: the relay, or the environment, is ending, or has no such streams.
+ */
+export type RefusalReason = 'memory' | 'queue' | 'closing';
+
 /** Receives the hub's measurements. `family` is the client's name from the opening. */
 export interface StreamMeter {
   opened(environment: string, kind: StreamKind, family: string, credentialKind: CredentialKind): void;
@@ -14,8 +20,7 @@ export interface StreamMeter {
     reason: CloseReason,
     credentialKind: CredentialKind,
   ): void;
-  /** A stream was turned away: too many were waiting for their first payload, or the relay is closing. */
-  refused(environment: string): void;
+  refused(environment: string, reason: RefusalReason): void;
   /** Work for streams threw; those that it was for are closed. */
   failed(environment: string, kind: StreamKind, error: unknown): void;
   /** Bytes handed to sockets, framing included. */

@@ -3,7 +3,7 @@ import { totalmem } from 'node:os';
 import { constrainedMemory } from 'node:process';
 import { getHeapStatistics } from 'node:v8';
 import { type Budget, createBudget } from '../common/budget.ts';
-import type { MemoryUsage } from '../ports.ts';
+import type { MemoryPart, MemoryUsage } from '../ports.ts';
 
 export interface Memory {
   /** Of the process: the container's or the machine's; in bytes. */
@@ -32,35 +32,42 @@ export function processLimits(): ProcessLimits {
 }
 
 /**
- * `budgetBytes`: undefined takes a quarter of the memory, but at most half of the heap, since most of it is counted as
- * heap; the rest is for flags, code, and what zlib, TLS and the kernel take beside the heap. Server SDKs may take what is
- * left when anyone who needs no secret key has taken all that they may.
+ * `budgetBytes`: undefined or 0 takes a quarter of the memory, but at most half of the heap, since most of it is counted as
+ * heap; the rest is for flags, code, and what zlib, TLS and the kernel take beside the heap. Server SDKs always find what
+ * is left when anyone who needs no secret key has taken all that they may.
  */
 export function createMemory({ memoryBytes, heapBytes }: ProcessLimits, budgetBytes?: number): Memory {
-  const whole = createBudget(Math.floor(budgetBytes ?? Math.min(memoryBytes / 4, heapBytes / 2)));
-  const part = (eighths: number) => createBudget(Math.floor((whole.maxBytes * eighths) / 8), { parent: whole });
-  const clients = part(3);
+  const whole = createBudget(Math.floor(budgetBytes || Math.min(memoryBytes / 4, heapBytes / 2)));
+  const part = (eighths: number, parent: Budget) =>
+    createBudget(Math.floor((whole.maxBytes * eighths) / 8), { parent });
+  // Whatever else is full, there is room for connections: health checks come on new ones.
+  const rest = part(7, whole);
+  const clients = part(3, rest);
   return {
     limitBytes: memoryBytes,
     whole,
     // Answers that browsers have not read are like streams that they have not read.
-    requests: { connections: part(1), bodies: part(2), answers: clients },
-    events: part(1),
-    streams: { servers: part(8), clients },
+    requests: { connections: part(1, whole), bodies: part(2, rest), answers: clients },
+    events: part(1, rest),
+    streams: { servers: part(7, rest), clients },
   };
 }
 
 /** For `/status` and metrics. */
 export function usageOf({ limitBytes, whole, requests, events, streams }: Memory): MemoryUsage {
+  const parts: Readonly<Record<MemoryPart, Budget>> = {
+    connections: requests.connections,
+    bodies: requests.bodies,
+    events,
+    serverStreams: streams.servers,
+    clientStreams: streams.clients,
+  };
+  const ofEach = (of: (part: Budget) => number) =>
+    Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, of(part)])) as Record<MemoryPart, number>;
   return {
     limitBytes,
     budgetBytes: whole.maxBytes,
-    usedBytes: {
-      connections: requests.connections.usedBytes,
-      bodies: requests.bodies.usedBytes,
-      events: events.usedBytes,
-      serverStreams: streams.servers.usedBytes,
-      clientStreams: streams.clients.usedBytes,
-    },
+    usedBytes: ofEach(({ usedBytes }) => usedBytes),
+    maxBytes: ofEach(({ maxBytes }) => maxBytes),
   };
 }

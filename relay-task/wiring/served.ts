@@ -50,7 +50,10 @@ export function createServedTenants(parts: ServingParts): ServedTenants {
       const environment = served.get(found.environment);
       return environment ? { environment } : 'not-yet';
     },
-    openStream: (environment, socket, opening) => tenantOf.get(environment)?.streams.open(socket, opening) ?? false,
+    openStream: (environment, socket, opening) => {
+      const tenant = tenantOf.get(environment);
+      return tenant ? tenant.streams.open(socket, opening) : 'closing';
+    },
   };
 }
 

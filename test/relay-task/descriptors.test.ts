@@ -68,7 +68,7 @@ test('clients get all descriptors but a reserve; further ones are refused, count
   });
   // The reserve serves metrics.
   const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
-  expect(metrics).toMatch(/^relay_connections_refused_total 10$/m);
+  expect(metrics).toMatch(/^relay_connections_refused_total\{reason="files"\} 10$/m);
   expect(metrics).toMatch(/^relay_descriptors_exhausted 0$/m);
   await endsInOrder();
 });

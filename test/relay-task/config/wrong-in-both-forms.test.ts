@@ -40,6 +40,11 @@ const values: readonly Row[] = [
     `$1 := 99ms ${is} a duration of at least 100ms`,
   ],
   ['Main: maxClientRequestBodySize = 5', 'MAX_CLIENT_REQUEST_BODY_SIZE=5', `$1 := 5 ${is} ${size}`],
+  [
+    'Main: memoryBudget = 1KiB',
+    'MEMORY_BUDGET=1KiB',
+    `$1 := 1KiB ${is} a size of at least 16MiB, or 0B for the default`,
+  ],
   ['Events: maxInboundPayloadSize = -1B', 'EVENTS_MAX_INBOUND_PAYLOAD_SIZE=-1B', `$1 := -1B ${is} ${size}`],
   ['Events: maxInboundPayloadSize = big', 'EVENTS_MAX_INBOUND_PAYLOAD_SIZE=big', `$1 := big ${is} ${size}`],
   ['Events: capacity = 0', 'EVENTS_CAPACITY=0', `$1 := 0 ${is} an integer from 1 to 100000000`],

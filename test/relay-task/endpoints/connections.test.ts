@@ -77,10 +77,12 @@ test('connections on which nothing was sent make room, too', async () => {
   expect(silent.filter(({ over }) => over)).toHaveLength(1);
 });
 
-test('no request that is being answered is cut, and a newcomer without room is turned away', async () => {
+test('no request that is being answered is cut, and a newcomer without room is turned away and counted', async () => {
   const answers: (() => void)[] = [];
+  const refusals: string[] = [];
   let slow: ServedEnvironment | undefined;
   const { open, openIdle } = await start({
+    server: { refused: (because) => void refusals.push(because) },
     find(_kind, _credential, _filter, environment) {
       slow ??= {
         ...environment,
@@ -99,6 +101,7 @@ test('no request that is being answered is cut, and a newcomer without room is t
   const refused = open();
   await eventually(() => expect(refused.over).toBe(true));
   expect(refused.text).toBe('');
+  expect(refusals).toEqual(['memory']);
   for (const answer of answers) answer();
   for (const heard of busy) await eventually(() => expect(heard.text).toContain('200 OK'));
   expect((await openIdle()).text).toContain('alive');

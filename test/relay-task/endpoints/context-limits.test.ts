@@ -73,7 +73,7 @@ test.each([
 });
 
 test.each([
-  ['empty objects', withValue(`[${'{},'.repeat(4_990)}{}]`), withValue(`[${'{},'.repeat(5_010)}{}]`)],
+  ['empty objects', withValue(`[${'{ },'.repeat(9_990)}[]]`), withValue(`[${'{},'.repeat(10_000)}{}]`)],
   ['numbers', withValue(`[${'1,'.repeat(9_990)}1]`), withValue(`[${'1,'.repeat(10_000)}1]`)],
   [
     'lists in lists',

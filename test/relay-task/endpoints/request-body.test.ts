@@ -1,6 +1,8 @@
+import { createBudget } from '../../../relay-task/common/budget.ts';
+import { createBodyMemory } from '../../../relay-task/endpoints/body-memory.ts';
 import { createCollector } from '../../../relay-task/endpoints/request-body.ts';
 
-const unlimited = { take: () => true };
+const unlimited = createBodyMemory(createBudget(Infinity)).open('anyone');
 
 test('a body in pieces of one byte takes hardly more memory than its bytes', () => {
   const slab = Buffer.alloc(64 * 1024, 'x');

@@ -317,7 +317,7 @@ describe('the server', () => {
     await expect(other.server.listen({ port, host: '127.0.0.1' })).rejects.toThrow();
     const third = (await import('../../../relay-task/endpoints/server.ts')).createRelayServer({
       find: () => 'not-yet',
-      openStream: () => false,
+      openStream: () => 'closing',
       health: {
         status: () => ({}),
         environmentStatus: () => undefined,

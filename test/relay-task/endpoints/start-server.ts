@@ -57,7 +57,7 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
       if (opening.kind === 'all' || opening.kind === 'flags') return streams.open(socket, opening);
       opened.push({ socket, opening });
       tell(socket, opening);
-      return true;
+      return undefined;
     },
     health: {
       status: () => ({ status: 'healthy' }),

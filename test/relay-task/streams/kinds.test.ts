@@ -78,7 +78,7 @@ test('a hub without FDv2 leaves the socket of an FDv2 request untouched', () => 
     address: '127.0.0.1',
     httpVersion: '1.1',
   } as const;
-  expect(streams.open(socket, opening)).toBe(false);
+  expect(streams.open(socket, opening)).toBe('closing');
   expect(refused).toEqual(['old']);
   expect(hub.connections).toBe(0);
   socket.destroy();

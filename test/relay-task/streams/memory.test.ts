@@ -1,13 +1,23 @@
+import type { Socket } from 'node:net';
+import { PassThrough } from 'node:stream';
 import { parseContext } from '../../../lib/evaluation/index.ts';
 import { createBudget } from '../../../relay-task/common/budget.ts';
+import type { CredentialKind } from '../../../relay-task/ports.ts';
 import { Subject } from '../../../relay-task/streams/connection.ts';
 import { createEvaluatedEvents } from '../../../relay-task/streams/evaluated-events.ts';
+import { createHub, type Hub } from '../../../relay-task/streams/hub.ts';
 import { until } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
+import { closeAfterEach } from '../../support/opened.ts';
 import { type ClientHub, startClientHub } from './start-client-hub.ts';
 
-let started: ClientHub;
-afterEach(() => started.close());
+const { behind } = closeAfterEach();
+let started: ClientHub | undefined;
+afterEach(async () => {
+  await started?.close();
+  started = undefined;
+});
 
 const user = (key: string) => ({ kind: 'user', key });
 const budgets = (clientBytes: number, serverBytes = Infinity) => ({
@@ -19,8 +29,8 @@ const LARGE_BYTES = 32 * 1024 * 1024;
 
 describe('the budget for streams', () => {
   test('turns newcomers away once it is used up, keeps those who are in, and lets others in when they leave', async () => {
-    // Each context takes 1,000 bytes here, and each stream 6 KiB.
-    const memory = budgets(16_000);
+    // Each context takes 1,000 bytes here, and each stream 6 KiB. One environment may take four fifths.
+    const memory = budgets(18_000);
     started = await startClientHub({ memory });
     const { put, upsert, evaluated } = started;
     put(flag('f', 1));
@@ -34,7 +44,8 @@ describe('the budget for streams', () => {
     const next = await evaluated(user('c'));
     expect((await next.next()).event).toBe('put');
     for (const reader of [two, next]) reader.close();
-    await until('all have left', () => started.hub.connections === 0);
+    const { hub } = started;
+    await until('all have left', () => hub.connections === 0);
     expect(memory.clients.usedBytes).toBe(0);
   });
 
@@ -46,7 +57,7 @@ describe('the budget for streams', () => {
   });
 
   test('counts what a client has not read, until it has read it or is gone', async () => {
-    const memory = budgets(LARGE_BYTES);
+    const memory = budgets(2.2 * LARGE_BYTES);
     started = await startClientHub({ memory });
     const { put, evaluated } = started;
     put(flag('f', 1, { variations: ['x'.repeat(LARGE_BYTES), 'y'] }));
@@ -55,7 +66,7 @@ describe('the budget for streams', () => {
     await until('what was not read is counted', () => memory.clients.usedBytes > LARGE_BYTES / 2);
     const gone = await evaluated(user('b'));
     gone.pause();
-    await until('both are counted', () => memory.clients.full);
+    await until('both are counted', () => memory.clients.usedBytes > 1.5 * LARGE_BYTES);
     expect((await evaluated(user('c'))).status).toBe(503);
     gone.close();
     await until('the one that is gone is not counted', () => memory.clients.usedBytes < LARGE_BYTES);
@@ -92,6 +103,45 @@ test('a part of a first payload that is not sent yet keeps no other part in memo
   expect(pieces.length).toBeGreaterThan(2);
   for (const { buffer, byteLength } of pieces.slice(0, -1)) expect(buffer.byteLength).toBe(byteLength);
   expect(Buffer.concat(pieces).length).toBeGreaterThan(1_000_000);
+});
+
+describe('of the memory for streams', () => {
+  const open = (hub: Hub, environment: string, address: string, credentialKind: CredentialKind) => {
+    const streams = hub.environment({ name: environment, view: createMemory(flag('f', 1)), environmentId: () => '1' });
+    return (count: number) =>
+      Array.from({ length: count }, () => {
+        const socket = new PassThrough() as unknown as Socket;
+        Object.assign(socket, { setTimeout() {}, setKeepAlive() {} });
+        behind(() => void socket.destroy());
+        const opening = {
+          kind: 'all',
+          credential: 'k',
+          credentialKind,
+          family: 'x',
+          address,
+          httpVersion: '1.1',
+        } as const;
+        return streams.open(socket, opening) ?? 'open';
+      });
+  };
+  const countOf = (answers: readonly string[]) => answers.filter((answer) => answer === 'open').length;
+
+  test.each(['sdkKey', 'environmentId'] as const)(
+    'with %s, one environment takes four fifths, another one still finds some, whatever their addresses',
+    async (kind) => {
+      const bytes = 100 * 6 * 1024;
+      const hub = createHub({ memory: { servers: createBudget(bytes), clients: createBudget(bytes) } });
+      behind(() => hub.closeAll(0));
+      const flood = open(hub, 'a', '10.0.0.1', kind)(200);
+      expect(countOf(flood)).toBe(80);
+      expect(new Set(flood)).toEqual(new Set(['open', 'memory']));
+      const other = open(hub, 'b', '10.0.0.2', kind);
+      expect(countOf(other(200))).toBe(16);
+      // The same address in another environment does not help.
+      expect(countOf(open(hub, 'c', '10.0.0.1', kind)(200))).toBe(0);
+      expect(countOf(open(hub, 'c', '10.0.0.3', kind)(10))).toBeGreaterThan(0);
+    },
+  );
 });
 
 describe('the places for first payloads', () => {

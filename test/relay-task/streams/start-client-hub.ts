@@ -73,7 +73,7 @@ export async function startClientHub(options: ClientHubOptions = {}): Promise<Cl
       httpVersion,
     };
     const opens = (details: StreamDetails) => {
-      if (!streams.open(socket, { ...common, ...details })) reply(socket, 503, '');
+      if (streams.open(socket, { ...common, ...details })) reply(socket, 503, '');
     };
     if (parts[0] === 'eval' || parts[0] === 'meval')
       return opens({ kind: 'eval', context: held(context()), withReasons });

@@ -25,7 +25,7 @@ export async function startHub(view: Memory, options: HubOptions = {}): Promise<
       const credential = /authorization: (\S+)/i.exec(text)?.[1] ?? 'sdk-key';
       const httpVersion = text.includes('HTTP/1.0') ? '1.0' : '1.1';
       if (
-        !streams.open(socket, {
+        streams.open(socket, {
           kind,
           credential,
           credentialKind: 'sdkKey',

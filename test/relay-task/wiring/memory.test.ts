@@ -25,6 +25,24 @@ test('server SDKs find room when everyone without a secret key has taken what th
       serverStreams: 15 * MIB,
       clientStreams: 48 * MIB,
     },
+    maxBytes: expect.objectContaining({ connections: 16 * MIB }),
+  });
+});
+
+test('whatever else is full, there is room for the connections of health checks', () => {
+  const memory = createMemory({ memoryBytes: 512 * MIB, heapBytes: 280 * MIB });
+  for (const part of [memory.streams.servers, memory.streams.clients, memory.requests.bodies, memory.events]) {
+    while (part.reserve(MIB / 4));
+    expect(part.full).toBe(true);
+  }
+  expect(memory.requests.connections.reserve(16 * MIB)).toBe(true);
+  const { maxBytes } = usageOf(memory);
+  expect(maxBytes).toEqual({
+    connections: 16 * MIB,
+    bodies: 32 * MIB,
+    events: 16 * MIB,
+    serverStreams: 112 * MIB,
+    clientStreams: 48 * MIB,
   });
 });
 

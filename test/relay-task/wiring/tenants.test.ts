@@ -47,7 +47,7 @@ function open(
     },
     parts: {
       streams: () => ({
-        ...{ open: () => false, publish: silent, refresh: silent, remove: silent },
+        ...{ open: () => 'closing', publish: silent, refresh: silent, remove: silent },
         renew: () => void ofStreams.push('renew'),
         closeCredential: (credential) => void ofStreams.push(`close those of ${credential}`),
         connections: 0,
