@@ -165,6 +165,8 @@ export interface HeldContext {
   readonly id: string;
   /** What it takes in memory, estimated. */
   readonly bytes: number;
+  /** Reading it takes milliseconds, since it is kept compressed. */
+  readonly isPacked?: boolean;
   read(): Context;
 }
 

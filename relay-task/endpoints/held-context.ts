@@ -35,6 +35,7 @@ function createPacked(id: string, packed: string): HeldContext {
   return {
     id,
     bytes: packed.length + STRING_BYTES,
+    isPacked: true,
     read() {
       const known = recent?.deref();
       if (known) return known;

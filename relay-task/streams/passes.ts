@@ -3,6 +3,7 @@
  * else. Changes in the meantime are left to the next pass.
  */
 import type { Item } from '../../lib/flag-table/index.ts';
+import { createFairQueue, type FairQueue } from '../common/fair-queue.ts';
 import { SLICE_MS } from '../common/slices.ts';
 import type { Change } from '../ports.ts';
 import type { Subject } from './connection.ts';
@@ -48,6 +49,8 @@ interface Pass {
   readonly since: number;
   /** Subjects below it still have their turn; from the end to the beginning, so that none is missed when one leaves. */
   cursor: number;
+  /** Visited after all others, since theirs are the long visits; addresses take turns. */
+  readonly packed: FairQueue<Subject>;
   preparing: number;
   /** Those whose preparation is over. */
   readonly prepared: Subject[];
@@ -90,7 +93,8 @@ export function createPasses(options: PassesOptions): Passes {
       bigSegments: bigSegments || refreshed.size > 0,
     };
     const pass: Pass = {
-      ...{ work, since: waitingSince, cursor: subjects.length, preparing: 0, prepared: [] },
+      ...{ work, since: waitingSince, cursor: subjects.length, packed: createFairQueue<Subject>() },
+      ...{ preparing: 0, prepared: [] },
       ...{ visiting: undefined, scheduled: false, over: false },
     };
     changed = new Map();
@@ -112,8 +116,7 @@ export function createPasses(options: PassesOptions): Passes {
   /** Begins the next visit, or a preparation. False: at present there is nothing to begin. */
   const next = (pass: Pass): boolean => {
     const prepared = pass.prepared.pop();
-    const subject =
-      prepared ?? (pass.cursor > 0 && pass.preparing < MAX_PREPARING ? subjects[--pass.cursor] : undefined);
+    const subject = prepared ?? (pass.preparing < MAX_PREPARING ? takeNext(pass) : undefined);
     if (!subject) return false;
     try {
       const preparation = prepared ? undefined : prepare(subject, pass.work);
@@ -123,6 +126,14 @@ export function createPasses(options: PassesOptions): Passes {
       failed([subject], error);
     }
     return true;
+  };
+  const takeNext = (pass: Pass): Subject | undefined => {
+    while (pass.cursor > 0) {
+      const subject = subjects[--pass.cursor];
+      if (!subject?.context.isPacked) return subject;
+      pass.packed.push(['', subject.connections[0]?.address ?? ''], subject);
+    }
+    return pass.packed.shift();
   };
   const prepareFirst = (pass: Pass, subject: Subject, preparation: Promise<unknown>): void => {
     pass.preparing++;
@@ -146,9 +157,8 @@ export function createPasses(options: PassesOptions): Passes {
   };
   const continueWith = (pass: Pass): void => {
     if (pass.scheduled || pass.over) return;
-    const hasWork =
-      pass.visiting !== undefined || pass.prepared.length > 0 || (pass.cursor > 0 && pass.preparing < MAX_PREPARING);
-    if (hasWork) {
+    const hasMore = pass.cursor > 0 || pass.packed.size > 0;
+    if (pass.visiting || pass.prepared.length > 0 || (hasMore && pass.preparing < MAX_PREPARING)) {
       pass.scheduled = true;
       setImmediate(slice, pass);
     } else if (pass.preparing === 0) finish(pass);
