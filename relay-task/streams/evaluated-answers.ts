@@ -34,7 +34,7 @@ export function createEvaluatedAnswers(
   options: AnswersOptions,
   events: EvaluatedEvents,
   readers: Readers,
-  passes: () => Passes,
+  passesOf: (subject: Subject) => Passes,
 ): EvaluatedAnswers {
   const { view, clientView, turns } = options;
   const lanes = [`client ${options.environment}`, 'first answers'] as const;
@@ -63,8 +63,10 @@ export function createEvaluatedAnswers(
   }
 
   /** Whether the subject has been evaluated since the last change. */
-  const isCurrent = ({ held, generation }: Subject) =>
-    held !== undefined && (passes().idle || generation === passes().generation);
+  const isCurrent = (subject: Subject) => {
+    const { idle, generation } = passesOf(subject);
+    return subject.held !== undefined && (idle || subject.generation === generation);
+  };
 
   const failed = (subjects: readonly Subject[], error: unknown): void => {
     for (const subject of subjects) subject.arriving = false;
@@ -108,9 +110,9 @@ export function createEvaluatedAnswers(
     isLast: boolean,
     { done, again }: { done(answers: readonly EvaluatedFlag[], isMixed: boolean): void; again(): void },
   ): void => {
-    const { generation } = passes();
+    const { generation } = passesOf(subject);
     const { context, options: wanted, memberships } = subject;
-    const hasChanged = () => passes().generation !== generation;
+    const hasChanged = () => passesOf(subject).generation !== generation;
     inTurns(subject, clientView.evaluateInSteps(context.read(), wanted, memberships), {
       done: (answers) => done(answers, hasChanged()),
       stops: () => {
@@ -125,9 +127,9 @@ export function createEvaluatedAnswers(
   const arrive = (subject: Subject): void => {
     if (subject.arriving || !view.initialized) return;
     subject.arriving = true;
-    const asked = passes().generation;
+    const asked = passesOf(subject).generation;
     const preparation = prepare(subject);
-    const finish = (update: () => void, generation = passes().generation) => {
+    const finish = (update: () => void, generation = passesOf(subject).generation) => {
       subject.arriving = false;
       // Memberships may have changed since they were asked for.
       subject.generation = preparation ? asked : generation;
@@ -157,7 +159,7 @@ export function createEvaluatedAnswers(
       const { held } = subject;
       if (held) {
         const all = Array.from(view.items('features'), ({ key }) => key);
-        const { generation } = passes();
+        const { generation } = passesOf(subject);
         inTurns(subject, visit(subject, held, all), { done: () => finish(() => send(subject, []), generation) });
         return;
       }

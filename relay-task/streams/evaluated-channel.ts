@@ -16,7 +16,7 @@
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import type { ClientView } from '../ports.ts';
-import type { Channel } from './connection.ts';
+import type { Channel, Subject } from './connection.ts';
 import { createEvaluatedAnswers } from './evaluated-answers.ts';
 import { createEvaluatedEvents } from './evaluated-events.ts';
 import { type Affected, createPasses, type Passes } from './passes.ts';
@@ -54,22 +54,32 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
       return nextSnapshotPiece(connection);
     },
   });
-  const answers = createEvaluatedAnswers(options, events, readers, () => passes);
+  const answers = createEvaluatedAnswers(options, events, readers, ({ context }) =>
+    context.isPacked ? packedPasses : passes,
+  );
 
-  const passes: Passes = createPasses({
-    subjects: subjects.list,
-    affected: (items) => (events.used ? options.affected(items) : { flagKeys: [], bigSegments: false }),
-    ready: () => (events.used ? options.clientView.compile() : undefined),
-    prepare: answers.prepare,
-    visit: answers.update,
-    failed: answers.failed,
-    paused: readers.countBytes,
-    finished({ flagKeys }, idle, since) {
-      // With another change waiting, a subject may still hold an answer of a flag that is gone by now.
-      events.passed(idle ? flagKeys.filter((key) => !answers.isLive(key)) : []);
-      meter.broadcast(performance.now() - since);
-    },
-  });
+  /** Flags that were gone after a pass. Their slots are freed once no subject may still hold an answer of them. */
+  const gone = new Set<string>();
+  const passesOver = (own: readonly Subject[], order: 'any' | 'by address'): Passes =>
+    createPasses({
+      ...{ subjects: own, order },
+      affected: (items) => (events.used ? options.affected(items) : { flagKeys: [], bigSegments: false }),
+      ready: () => (events.used ? options.clientView.compile() : undefined),
+      prepare: answers.prepare,
+      visit: answers.update,
+      failed: answers.failed,
+      paused: readers.countBytes,
+      finished({ flagKeys }, since) {
+        for (const key of flagKeys) if (!answers.isLive(key)) gone.add(key);
+        const allIdle = passes.idle && packedPasses.idle;
+        events.passed(allIdle ? [...gone].filter((key) => !answers.isLive(key)) : []);
+        if (allIdle) gone.clear();
+        if (own.length > 0) meter.broadcast(performance.now() - since);
+      },
+    });
+  const passes = passesOver(subjects.ordinary, 'any');
+  /** On their own, since one visit takes as long as those of a hundred others. */
+  const packedPasses = passesOver(subjects.packed, 'by address');
 
   return {
     ...readers.channel,
@@ -83,10 +93,14 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     },
     renew: subjects.renew,
     publish(change) {
-      if (readers.connections.length > 0) passes.publish(change);
+      if (readers.connections.length === 0) return;
+      passes.publish(change);
+      packedPasses.publish(change);
     },
     refresh(flagKeys) {
-      if (readers.connections.length > 0) passes.refresh(flagKeys);
+      if (readers.connections.length === 0) return;
+      passes.refresh(flagKeys);
+      packedPasses.refresh(flagKeys);
     },
   };
 }

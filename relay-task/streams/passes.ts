@@ -3,7 +3,7 @@
  * else. Changes in the meantime are left to the next pass.
  */
 import type { Item } from '../../lib/flag-table/index.ts';
-import { createFairQueue, type FairQueue } from '../common/fair-queue.ts';
+import { createFairQueue } from '../common/fair-queue.ts';
 import { SLICE_MS } from '../common/slices.ts';
 import type { Change } from '../ports.ts';
 import type { Subject } from './connection.ts';
@@ -17,6 +17,8 @@ export interface Affected {
 
 export interface PassesOptions {
   readonly subjects: readonly Subject[];
+  /** In which order they are visited: as they come, or so that the addresses of their clients take turns. */
+  readonly order: 'any' | 'by address';
   affected(items: readonly Item[]): Affected;
   /** Awaited before a pass begins: what every visit needs. */
   ready(): Promise<unknown> | undefined;
@@ -28,8 +30,8 @@ export interface PassesOptions {
   failed(subjects: readonly Subject[], error: unknown): void;
   /** After each slice. */
   paused(): void;
-  /** All were visited. `idle`: nothing has changed since the pass began. `since`: when its oldest change arrived. */
-  finished(work: Affected, idle: boolean, since: number): void;
+  /** All were visited. `since`: when the oldest change of the pass arrived. */
+  finished(work: Affected, since: number): void;
 }
 
 export interface Passes {
@@ -47,16 +49,40 @@ const MAX_PREPARING = 64;
 interface Pass {
   readonly work: Affected;
   readonly since: number;
-  /** Subjects below it still have their turn; from the end to the beginning, so that none is missed when one leaves. */
-  cursor: number;
-  /** Visited after all others, since theirs are the long visits; addresses take turns. */
-  readonly packed: FairQueue<Subject>;
+  /** Subjects that still have their turn. */
+  readonly rest: Rest;
   preparing: number;
   /** Those whose preparation is over. */
   readonly prepared: Subject[];
   visiting: { readonly subject: Subject; readonly steps: Generator<void, void> } | undefined;
   scheduled: boolean;
   over: boolean;
+}
+
+interface Rest {
+  readonly size: number;
+  shift(): Subject | undefined;
+}
+
+/** From the end to the beginning, so that none is missed when one leaves. */
+function backwards(subjects: readonly Subject[]): Rest {
+  let cursor = subjects.length;
+  return {
+    get size() {
+      cursor = Math.min(cursor, subjects.length);
+      return cursor;
+    },
+    shift() {
+      cursor = Math.min(cursor, subjects.length);
+      return cursor > 0 ? subjects[--cursor] : undefined;
+    },
+  };
+}
+
+function byAddress(subjects: readonly Subject[]): Rest {
+  const queue = createFairQueue<Subject>();
+  for (const subject of subjects) queue.push(['', subject.connections[0]?.address ?? ''], subject);
+  return queue;
 }
 
 export function createPasses(options: PassesOptions): Passes {
@@ -83,7 +109,7 @@ export function createPasses(options: PassesOptions): Passes {
   const start = (): void => {
     let found: Affected = { flagKeys: [], bigSegments: false };
     try {
-      found = affected([...changed.values()]);
+      if (subjects.length > 0) found = affected([...changed.values()]);
     } catch (error) {
       failed([...subjects], error);
     }
@@ -93,8 +119,8 @@ export function createPasses(options: PassesOptions): Passes {
       bigSegments: bigSegments || refreshed.size > 0,
     };
     const pass: Pass = {
-      ...{ work, since: waitingSince, cursor: subjects.length, packed: createFairQueue<Subject>() },
-      ...{ preparing: 0, prepared: [] },
+      ...{ work, since: waitingSince, preparing: 0, prepared: [] },
+      rest: options.order === 'any' ? backwards(subjects) : byAddress(subjects),
       ...{ visiting: undefined, scheduled: false, over: false },
     };
     changed = new Map();
@@ -105,7 +131,6 @@ export function createPasses(options: PassesOptions): Passes {
   const slice = (pass: Pass): void => {
     pass.scheduled = false;
     const until = performance.now() + SLICE_MS;
-    pass.cursor = Math.min(pass.cursor, subjects.length);
     do {
       if (!pass.visiting && !next(pass)) break;
       if (pass.visiting) advance(pass, until);
@@ -116,7 +141,7 @@ export function createPasses(options: PassesOptions): Passes {
   /** Begins the next visit, or a preparation. False: at present there is nothing to begin. */
   const next = (pass: Pass): boolean => {
     const prepared = pass.prepared.pop();
-    const subject = prepared ?? (pass.preparing < MAX_PREPARING ? takeNext(pass) : undefined);
+    const subject = prepared ?? (pass.preparing < MAX_PREPARING ? pass.rest.shift() : undefined);
     if (!subject) return false;
     try {
       const preparation = prepared ? undefined : prepare(subject, pass.work);
@@ -126,14 +151,6 @@ export function createPasses(options: PassesOptions): Passes {
       failed([subject], error);
     }
     return true;
-  };
-  const takeNext = (pass: Pass): Subject | undefined => {
-    while (pass.cursor > 0) {
-      const subject = subjects[--pass.cursor];
-      if (!subject?.context.isPacked) return subject;
-      pass.packed.push(['', subject.connections[0]?.address ?? ''], subject);
-    }
-    return pass.packed.shift();
   };
   const prepareFirst = (pass: Pass, subject: Subject, preparation: Promise<unknown>): void => {
     pass.preparing++;
@@ -157,18 +174,17 @@ export function createPasses(options: PassesOptions): Passes {
   };
   const continueWith = (pass: Pass): void => {
     if (pass.scheduled || pass.over) return;
-    const hasMore = pass.cursor > 0 || pass.packed.size > 0;
-    if (pass.visiting || pass.prepared.length > 0 || (hasMore && pass.preparing < MAX_PREPARING)) {
+    const mayBegin = pass.rest.size > 0 && pass.preparing < MAX_PREPARING;
+    if (pass.visiting || pass.prepared.length > 0 || mayBegin) {
       pass.scheduled = true;
       setImmediate(slice, pass);
     } else if (pass.preparing === 0) finish(pass);
   };
   const finish = (pass: Pass): void => {
     pass.over = true;
-    const idle = waitingSince === 0;
-    finished(pass.work, idle, pass.since);
-    if (idle) running = false;
+    if (waitingSince === 0) running = false;
     else setImmediate(begin);
+    finished(pass.work, pass.since);
   };
 
   return {

@@ -921,3 +921,21 @@ describe('Big Segments on a stream of evaluated flags', () => {
     expect(await next(reader)).toEqual(['put', { b: answer(true, 0, 1), a: answer(true, 0, 3) }]);
   });
 });
+
+test('streams whose contexts take long to read delay no change for the others', async () => {
+  const { put, upsert, evaluated } = await start();
+  const serving = (version: number) =>
+    flag('f', version, { variations: [0, 1, 2, 3, 4], fallthrough: { variation: version } });
+  put(serving(1));
+  const slow: StreamReader[] = [];
+  for (let i = 0; i < 30; i++) slow.push(await evaluated(user(`packed-${i}`)));
+  const quick = await evaluated(user('quick'));
+  for (const reader of [...slow, quick]) await reader.next();
+  for (let version = 2; version <= 4; version++) {
+    upsert(serving(version));
+    expect((await quick.next()).data).toContain(`"version":${version}`);
+  }
+  // The first change has not reached all of the others by then.
+  expect(slow.filter((reader) => reader.body().includes('event: patch')).length).toBeLessThan(30);
+  for (const reader of slow) await until('the last change', () => reader.body().includes('"version":4'));
+});
