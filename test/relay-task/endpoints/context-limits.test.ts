@@ -107,6 +107,28 @@ test('a context in a path is held to the same number of values', async () => {
   }
 });
 
+test.each([
+  ['of a user', (key: string) => ({ key })],
+  ['of a kind', (key: string) => ({ kind: 'organisation', key })],
+  ['of one kind of several', (key: string) => ({ kind: 'multi', user: { key: 'alice' }, organisation: { key } })],
+])('the key %s may have 8 KiB of UTF-8, wherever the context is', async (_, contextWith) => {
+  const { port } = await start();
+  for (const [key, status] of [
+    ['x'.repeat(8 * KIB), 200],
+    ['ü'.repeat(4 * KIB), 200],
+    [`ü${'x'.repeat(8 * KIB - 1)}`, 400],
+  ] as const) {
+    const body = JSON.stringify(contextWith(key));
+    const inPath = Buffer.from(body).toString('base64url');
+    for (const path of [POLL, STREAM]) {
+      const answer = await ask(port, 'POST', path, { headers: json, body });
+      expect([path, answer.status]).toEqual([path, status]);
+      if (status === 400) expect(answer.json().message).toContain('a key of more than 8192 bytes');
+    }
+    expect((await ask(port, 'GET', `/sdk/evalx/64a0/contexts/${inPath}`)).status).toBe(status);
+  }
+});
+
 test('commas and brackets in strings are no values', async () => {
   const { port } = await start();
   const body = withValue(JSON.stringify(',{[\\"'.repeat(10_000)));
