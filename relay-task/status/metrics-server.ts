@@ -1,12 +1,16 @@
 /** Serves Prometheus metrics on a separate port, as ld-relay does. */
-import { createServer } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, IncomingMessage, ServerResponse } from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
 import { RelayError } from '../errors.ts';
 
 export interface MetricsServerOptions {
   readonly port: number;
   /** All interfaces by default. */
   readonly host?: string | undefined;
+  /** After how long a connection is closed, whatever it waits for: the request, or that its answer is read. Default 10,000. */
+  readonly deadlineMs?: number;
+  /** For how long everyone gets the same text, counted from when it was begun. Default 1000. */
+  readonly shareMs?: number;
   text(): Promise<{ readonly contentType: string; readonly body: string }>;
 }
 
@@ -15,25 +19,39 @@ export interface MetricsServer {
   close(): Promise<void>;
 }
 
-/** Answers `GET /metrics`. Rejects with RelayError LISTEN_FAILED. */
-export async function startMetricsServer({ port, host, text }: MetricsServerOptions): Promise<MetricsServer> {
-  const server = createServer(async (request, response) => {
-    const path = request.url?.split('?')[0];
-    if (path !== '/metrics' || (request.method !== 'GET' && request.method !== 'HEAD')) {
-      response.writeHead(path === '/metrics' ? 405 : 404, { 'Content-Type': 'text/plain' });
-      response.end('metrics are at GET /metrics\n');
-      return;
-    }
-    try {
-      const { contentType, body } = await text();
-      response.writeHead(200, { 'Content-Type': contentType });
-      response.end(request.method === 'HEAD' ? undefined : body);
-    } catch {
-      response.writeHead(500).end();
-    }
+/** Collectors open one each. */
+const MOST_CONNECTIONS = 16;
+
+/**
+ * Answers `GET /metrics`, one request on a connection. Who asks cannot make the relay hold much or work long: the most
+ * connections are 16, and one more closes the oldest; each has a deadline; and one rendering serves all that ask within a
+ * second. Rejects with RelayError LISTEN_FAILED.
+ */
+export async function startMetricsServer(options: MetricsServerOptions): Promise<MetricsServer> {
+  const { port, host, deadlineMs = 10_000 } = options;
+  const text = sharedFor(options.shareMs ?? 1_000, async () => {
+    const { contentType, body } = await options.text();
+    // The same bytes for everyone, and sockets that wait hold no copy.
+    return { contentType, body: Buffer.from(body) };
   });
+  const server = createServer({ IncomingMessage: LastRequest });
+  /** In the order in which they were opened. */
+  const open = new Set<Socket>();
+  server.on('connection', (socket: Socket) => {
+    const deadline = setTimeout(() => socket.destroy(), deadlineMs);
+    socket.on('error', () => {});
+    socket.on('close', () => {
+      clearTimeout(deadline);
+      open.delete(socket);
+    });
+    const [oldest] = open;
+    if (open.size >= MOST_CONNECTIONS) oldest?.destroy();
+    open.add(socket);
+  });
+  server.on('upgrade', (request: IncomingMessage, socket: Socket) => void answer(request, socket, text));
   await new Promise<void>((resolve, reject) => {
-    server.once('error', (error) => {
+    // Later errors are about one connection that could not be accepted.
+    server.on('error', (error) => {
       const where = `${host ?? 'all interfaces'}, port ${port}`;
       reject(
         new RelayError('LISTEN_FAILED', `cannot listen for metrics on ${where}: ${error.message}`, { cause: error }),
@@ -46,7 +64,52 @@ export async function startMetricsServer({ port, host, text }: MetricsServerOpti
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        server.closeAllConnections();
+        for (const socket of open) socket.destroy();
       }),
+  };
+}
+
+/**
+ * node:http parses nothing behind a request to upgrade, so that of thousands of requests in one packet only the first costs
+ * anything. It hands the socket over with the event `upgrade`.
+ */
+class LastRequest extends IncomingMessage {
+  get upgrade(): boolean {
+    return true;
+  }
+  set upgrade(_value: unknown) {}
+}
+
+type Text = () => Promise<{ readonly contentType: string; readonly body: Buffer }>;
+
+async function answer(request: IncomingMessage, socket: Socket, text: Text): Promise<void> {
+  // What else was sent must be read, or the answer could be lost when the connection is closed.
+  socket.resume();
+  const response = new ServerResponse(request);
+  response.shouldKeepAlive = false;
+  response.on('finish', () => socket.destroySoon());
+  response.assignSocket(socket);
+  const path = request.url?.split('?')[0];
+  if (path !== '/metrics' || (request.method !== 'GET' && request.method !== 'HEAD')) {
+    response.writeHead(path === '/metrics' ? 405 : 404, { 'Content-Type': 'text/plain' });
+    response.end('metrics are at GET /metrics\n');
+    return;
+  }
+  try {
+    const { contentType, body } = await text();
+    response.writeHead(200, { 'Content-Type': contentType, 'Content-Length': body.length });
+    response.end(body);
+  } catch {
+    response.writeHead(500).end();
+  }
+}
+
+/** Calls `make` again only once `ms` have passed since the last call; until then everyone gets that one's result. */
+function sharedFor<T>(ms: number, make: () => Promise<T>): () => Promise<T> {
+  let shared: { readonly at: number; readonly result: Promise<T> } | undefined;
+  return () => {
+    const now = performance.now();
+    if (shared === undefined || now - shared.at >= ms) shared = { at: now, result: make() };
+    return shared.result;
   };
 }

@@ -1,6 +1,7 @@
 /** All metrics in one registry, in Prometheus's text format. Every label has a bounded set of values. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 import type { CredentialKind } from '../ports.ts';
+import { prometheusText } from './prometheus-text.ts';
 import { type Watched, watchHealth } from './watch-health.ts';
 
 export interface Metrics {
@@ -53,7 +54,7 @@ export function createMetrics({ prefix = 'launchdarkly_relay' }: MetricsOptions 
   return {
     registry,
     watch: (watched) => watchHealth(registry, watched),
-    text: async () => ({ contentType: registry.contentType, body: await registry.metrics() }),
+    text: async () => ({ contentType: registry.contentType, body: await prometheusText(registry) }),
     streams: {
       opened(environment, kind, family, credential) {
         ldRelay.connections.inc(clientLabels(environment, family, credential));

@@ -4,10 +4,14 @@ import { join } from 'node:path';
 import { limitOf, maxConnectionsOf } from '../../relay-task/status/descriptors.ts';
 import { eventually } from '../support/eventually.ts';
 import { exampleFile } from '../support/example-environment.ts';
+import { startFakeUpstream } from '../support/fake-upstream.ts';
+import { closeAfterEach } from '../support/opened.ts';
 import { freePort } from '../support/patient-client.ts';
 import { bundleRelay, listeningPort, runRelay } from '../support/relay-process.ts';
 
 bundleRelay();
+
+const { opened } = closeAfterEach();
 
 const LIMIT = 200;
 const sockets = new Set<Socket>();
@@ -16,13 +20,14 @@ afterEach(() => {
   sockets.clear();
 });
 
-async function start() {
+async function start(variables: Record<string, string> = {}) {
   const metricsPort = await freePort();
   const relay = runRelay(
     {
       ...{ PORT: '0', LISTEN_HOST: '127.0.0.1', DRAIN_WINDOW: '0', LOG_LEVEL: 'debug' },
       ...{ USE_PROMETHEUS: 'true', PROMETHEUS_PORT: String(metricsPort) },
       ...{ LD_ENV_local: 'sdk-descriptors', LD_FLAGS_FILE_local: exampleFile },
+      ...variables,
     },
     [],
     {
@@ -74,12 +79,16 @@ test('clients get all descriptors but a reserve; further ones are refused, count
 });
 
 test('when no descriptor is left at all, one line says so', async () => {
-  const { metricsPort, refusals, endsInOrder } = await start();
-  // Connections of the other port are not limited.
-  for (let i = 0; i < LIMIT; i += 1) void knock(metricsPort, '/metrics');
+  const upstream = opened(await startFakeUpstream({ flags: {}, segments: {} }));
+  // Each has a connection to LaunchDarkly, and nothing limits those.
+  const keys = Array.from({ length: LIMIT + 10 }, (_, i) => [`LD_ENV_e${i}`, `sdk-${i}`]);
+  const { metricsPort, refusals, endsInOrder } = await start({
+    ...{ STREAM_URI: upstream.uri, BASE_URI: upstream.uri },
+    ...Object.fromEntries(keys),
+  });
   await eventually(() => expect(refusals()).toHaveLength(1));
   expect(JSON.parse(refusals()[0] ?? '')).toMatchObject({ level: 'ERROR', reason: expect.stringContaining('EMFILE') });
-  for (const socket of sockets) socket.destroy();
+  await upstream.close();
   await eventually(async () => {
     const metrics = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
     expect(metrics).toMatch(/^relay_descriptors_exhausted 0$/m);
