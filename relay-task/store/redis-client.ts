@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
 import { backoffMs } from '../common/backoff.ts';
+import './redis-replies.ts';
 
 /** Where a Redis is and how it is spoken to. One of `url`, `host`, `sentinels` with `master`, or `cluster`. */
 export interface RedisConnection {
@@ -129,7 +130,14 @@ export function createRedisClient(connection: RedisConnection): RedisClient {
     server: settled.server,
     call(send) {
       return new Promise((resolve, reject) => {
-        const late = () => reject(lastProblem ?? new Error(`no answer within ${commandTimeoutMs} ms`));
+        const late = () => {
+          const reason = new Error(`no answer within ${commandTimeoutMs} ms`);
+          reject(lastProblem ?? reason);
+          // Else more and more commands would wait for a server that sends a byte now and then.
+          for (const node of redis instanceof Cluster ? redis.nodes() : [redis]) {
+            if (node.commandQueue.length > 0) node.stream.destroy(reason);
+          }
+        };
         const timer = setTimeout(late, commandTimeoutMs + connectTimeoutMs);
         send(redis)
           .then(

@@ -3,11 +3,10 @@ import type { Log } from '../ports.ts';
 import type { Content, Row } from './database.ts';
 import { describeRedisError, type RedisClient } from './redis-client.ts';
 import { createCompareAndSet, type RedisKeys, rowOf, unlessWrongType } from './redis-compare-and-set.ts';
+import { replyLimits } from './redis-replies.ts';
 import { createWrongTypeLog } from './redis-wrong-type.ts';
 import type { ReplicaDatabase } from './replica-store.ts';
 
-/** A string of Redis ends there. */
-const valueLimitBytes = 512 * 1024 * 1024;
 /** How many fields are asked for at once, so that a large environment does not hold up the server's other clients. */
 const fieldsAtOnce = 250;
 /** What HSCAN answers for a hash without fields. */
@@ -61,9 +60,11 @@ export function createRedisDatabase(options: {
     let cursor = '0';
     do {
       const from = cursor;
-      const [next, flat] = await unlessWrong(keys[kind], nothing, (redis) =>
+      const answer: unknown = await unlessWrong(keys[kind], nothing, (redis) =>
         redis.hscanBuffer(keys[kind], from, 'COUNT', fieldsAtOnce),
       );
+      if (!isPage(answer)) throw new Error('Redis answered HSCAN with something else than a cursor and fields');
+      const [next, flat] = answer;
       for (let at = 0; at + 1 < flat.length; at += 2) {
         const [field, value] = [flat[at], flat[at + 1]];
         if (!field || !value) continue;
@@ -100,9 +101,15 @@ export function createRedisDatabase(options: {
     },
     misfit({ json }) {
       const bytes = Buffer.byteLength(json);
-      return bytes > valueLimitBytes ? `it has ${bytes} bytes, Redis takes ${valueLimitBytes}` : undefined;
+      return bytes > replyLimits.maxTextBytes
+        ? `it has ${bytes} bytes, above the limit of ${replyLimits.maxTextBytes}`
+        : undefined;
     },
     describe: describeRedisError,
     close: options.close,
   };
+}
+
+function isPage(answer: unknown): answer is typeof nothing {
+  return Array.isArray(answer) && Buffer.isBuffer(answer[0]) && Array.isArray(answer[1]);
 }
