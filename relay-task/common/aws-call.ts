@@ -3,7 +3,10 @@
  * counted, paced and cut off in one place.
  */
 import { setMaxListeners } from 'node:events';
+import type { IncomingMessage } from 'node:http';
 import { type BackoffTimes, backoffMs } from './backoff.ts';
+import { createBudget } from './budget.ts';
+import { collect } from './http-request.ts';
 import { sleep } from './pause.ts';
 
 export interface AwsCallOptions {
@@ -70,6 +73,29 @@ export function callAwsOnce<T>(
     }
     send(controller.signal).then(resolve, reject).finally(end);
   });
+}
+
+export interface AnswerLimits {
+  /** For messages: `DynamoDB`, `SSM`. */
+  readonly service: string;
+  /** Of one answer. */
+  readonly maxBytes: number;
+  /** Of all answers that are being read. */
+  readonly maxBytesOfAll: number;
+}
+
+/** A client's `streamCollector`: the SDK's own takes whatever arrives. A longer answer rejects, and its connection is closed. */
+export function limitAnswers({ service, maxBytes, maxBytesOfAll }: AnswerLimits) {
+  const memory = createBudget(maxBytesOfAll);
+  return async (response: IncomingMessage): Promise<Uint8Array> => {
+    try {
+      return await collect(response, maxBytes, memory);
+    } catch (error) {
+      response.destroy();
+      // With metadata the SDK adds nothing to the message.
+      throw Object.assign(new Error(`${service} ${(error as Error).message}`), { $metadata: {} });
+    }
+  };
 }
 
 const throttleNames = /Throttl|ThroughputExceeded|LimitExceeded|TooManyRequests/;

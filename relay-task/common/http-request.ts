@@ -1,6 +1,7 @@
 /** One HTTP request with a deadline and a limit on its answer. Redirects are not followed, nothing is retried. */
 import http from 'node:http';
 import https from 'node:https';
+import { type Budget, createShare } from './budget.ts';
 
 export interface HttpRequestOptions {
   readonly url: URL;
@@ -14,6 +15,8 @@ export interface HttpRequestOptions {
   readonly timeoutMs: number;
   /** A longer answer fails the request. Absent: the head is the answer, and the body is thrown away. */
   readonly maxAnswerBytes?: number;
+  /** Where the answer counts until it is complete; an answer that finds no room fails the request. */
+  readonly memory?: Budget | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -25,7 +28,7 @@ export interface HttpAnswer {
 
 /** Rejects with an Error of one sentence that names the host and neither headers nor body. */
 export function httpRequest(options: HttpRequestOptions): Promise<HttpAnswer> {
-  const { url, method = 'GET', headers, body, agent, timeoutMs, maxAnswerBytes, signal } = options;
+  const { url, method = 'GET', headers, body, agent, timeoutMs, maxAnswerBytes, memory, signal } = options;
   return new Promise((resolve, reject) => {
     let request: http.ClientRequest | undefined;
     const end = () => {
@@ -66,29 +69,49 @@ export function httpRequest(options: HttpRequestOptions): Promise<HttpAnswer> {
         response.resume();
         return resolve({ status, headers: answerHeaders, body: Buffer.alloc(0) });
       }
-      collect(response, maxAnswerBytes).then(succeed, (error: Error) => fail(error.message, error));
+      collect(response, maxAnswerBytes, memory).then(succeed, (error: Error) => fail(error.message, error));
     });
     request.end(body);
   });
 }
 
-/** The whole body. Rejects when it is longer than `maxBytes` or breaks off; the message goes behind a host's name. */
-export async function collect(response: http.IncomingMessage, maxBytes: number): Promise<Buffer> {
-  return Buffer.concat(await collectChunks(response, maxBytes));
+/**
+ * The whole body. Rejects when it is longer than `maxBytes`, finds no room in `memory` or breaks off; the message goes behind a
+ * host's name. The response is not destroyed.
+ */
+export async function collect(response: http.IncomingMessage, maxBytes: number, memory?: Budget): Promise<Buffer> {
+  return Buffer.concat(await collectChunks(response, maxBytes, memory));
 }
 
 /** The same, in the pieces in which it arrived. */
-export function collectChunks(response: http.IncomingMessage, maxBytes: number): Promise<Buffer[]> {
+export function collectChunks(response: http.IncomingMessage, maxBytes: number, memory?: Budget): Promise<Buffer[]> {
+  // However many answers never end, some room is left for the next.
+  const share = memory && createShare(memory);
+  let chunks: Buffer[] | undefined = [];
+  let bytes = 0;
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let bytes = 0;
-    response.on('error', (error) => reject(new Error(`broke off its answer: ${describeError(error)}`)));
+    const end = () => {
+      const collected = chunks ?? [];
+      chunks = undefined;
+      share?.release(share.usedBytes);
+      return collected;
+    };
+    const fail = (reason: string) => {
+      end();
+      reject(new Error(reason));
+    };
+    response.on('error', (error) => fail(`broke off its answer: ${describeError(error)}`));
+    response.on('close', () => fail('broke off its answer'));
     response.on('data', (chunk: Buffer) => {
+      if (chunks === undefined) return;
       bytes += chunk.length;
-      if (bytes <= maxBytes) chunks.push(chunk);
-      else reject(new Error(`answered with more than ${maxBytes} bytes`));
+      if (bytes > maxBytes) return fail(`answered with more than ${maxBytes} bytes`);
+      if (share?.reserve(chunk.length) === false) {
+        return fail(`answered with ${bytes} bytes or more, and all answers being read may take ${share.maxBytes}`);
+      }
+      chunks.push(chunk);
     });
-    response.on('end', () => resolve(chunks));
+    response.on('end', () => resolve(end()));
   });
 }
 

@@ -1,5 +1,6 @@
 import { SSMClient } from '@aws-sdk/client-ssm';
 import type { Registry } from 'prom-client';
+import { limitAnswers } from '../common/aws-call.ts';
 import { createPause, sleep } from '../common/pause.ts';
 import type { AwsAgents, EnvironmentSink, EnvironmentSource, EnvironmentSourceStatus, Keeper, Log } from '../ports.ts';
 import { createRemembered } from './cached-source.ts';
@@ -273,11 +274,15 @@ function rankOf(name: string): number {
   return rank < 0 ? order.length : rank;
 }
 
+/** A page has ten parameters of 8 KB at most, in JSON. */
+const MAX_ANSWER_BYTES = 4 * 1024 * 1024;
+
 function openClient({ region, endpoint, agents }: SsmSourceOptions): SSMClient {
   return new SSMClient({
     ...(region && { region }),
     ...(endpoint && { endpoint }),
     ...(agents && { requestHandler: agents }),
+    streamCollector: limitAnswers({ service: 'SSM', maxBytes: MAX_ANSWER_BYTES, maxBytesOfAll: 4 * MAX_ANSWER_BYTES }),
     // The reader has its own retries.
     maxAttempts: 1,
   });

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
+import { type Budget, createBudget } from '../common/budget.ts';
 import { httpRequest } from '../common/http-request.ts';
 
 /** Where a Consul agent is, and how to connect to it. */
@@ -17,6 +18,8 @@ export interface ConsulConnection {
   readonly key?: string | undefined;
   /** A request without a complete answer fails after this time. Default 5000. */
   readonly timeoutMs?: number | undefined;
+  /** For the answers that are being read, of all clients that share it. Default: 256 MiB for this one. */
+  readonly memory?: Budget | undefined;
 }
 
 export interface ConsulAnswer {
@@ -34,8 +37,12 @@ export interface ConsulClient {
   close(): void;
 }
 
+/** All flags of an environment come in one answer, in base64: as much as LaunchDarkly may send of them, or 96 MiB. */
+const maxAnswerBytes = 128 * 1024 * 1024;
+
 export function createConsulClient(connection: ConsulConnection): ConsulClient {
   const { address, tokenFile, ca, cert, key, timeoutMs = 5_000 } = connection;
+  const { memory = createBudget(2 * maxAnswerBytes) } = connection;
   const base = new URL(/^https?:\/\//.test(address) ? address : `http://${address}`);
   const secure = base.protocol === 'https:';
   const agent = secure
@@ -58,8 +65,7 @@ export function createConsulClient(connection: ConsulConnection): ConsulClient {
   function send(method: string, path: string, body: Buffer | string | undefined): Promise<ConsulAnswer> {
     const url = new URL(`${server}/v1${path}`);
     const headers: Record<string, string> = token ? { 'x-consul-token': token } : {};
-    // An environment's size is its own; there is no length that an answer may not have.
-    return httpRequest({ url, method, headers, body, agent, timeoutMs, maxAnswerBytes: Infinity });
+    return httpRequest({ url, method, headers, body, agent, timeoutMs, maxAnswerBytes, memory });
   }
 
   /** Inside a transaction a missing right is an error of an operation. */

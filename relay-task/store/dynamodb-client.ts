@@ -12,7 +12,7 @@ import {
   UpdateItemCommand,
 } from '@aws-sdk/client-dynamodb';
 import type { Attributes, Key } from '../../lib/flag-table/index.ts';
-import { awsNameOf, callAws } from '../common/aws-call.ts';
+import { awsNameOf, callAws, limitAnswers } from '../common/aws-call.ts';
 import { type BackoffTimes, backoffMs } from '../common/backoff.ts';
 import { sleep } from '../common/pause.ts';
 import type { AwsAgents } from '../ports.ts';
@@ -64,6 +64,10 @@ export interface Table {
 const maxRetries = 10;
 /** DynamoDB's limit of one BatchGetItem. */
 const keysAtOnce = 100;
+/** A BatchGetItem answers with at most 16 MB, in JSON with some escapes. */
+const maxAnswerBytes = 32 * 1024 * 1024;
+/** Of all answers of a client that are being read. */
+const maxAnswersBytes = 4 * maxAnswerBytes;
 
 export interface DynamoDBClientOptions {
   readonly region?: string | undefined;
@@ -89,6 +93,7 @@ export function createDynamoDBClient({
     ...(endpoint !== undefined && { endpoint }),
     ...(credentials !== undefined && { credentials }),
     ...(agents && { requestHandler: agents }),
+    streamCollector: limitAnswers({ service: 'DynamoDB', maxBytes: maxAnswerBytes, maxBytesOfAll: maxAnswersBytes }),
   });
 }
 

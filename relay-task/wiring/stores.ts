@@ -1,6 +1,7 @@
 /** The configured stores, over connections that all environments share. */
 import { readFileSync } from 'node:fs';
 import type { Registry } from 'prom-client';
+import { createBudget } from '../common/budget.ts';
 import type { Config, RedisConfig } from '../config/config.ts';
 import { RelayError } from '../errors.ts';
 import type { ItemView, Keeper, Log, Outbound, Store } from '../ports.ts';
@@ -14,6 +15,7 @@ import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from '../
 import { createRedisClient, type RedisConnection } from '../store/redis-client.ts';
 import { createRedisStore, describePrefixProblem } from '../store/redis-store.ts';
 import type { Timings } from '../store/timings.ts';
+import { processLimits } from './memory.ts';
 
 export interface StoresOptions {
   readonly config: Pick<Config, 'dynamoDB' | 'redis' | 'consul' | 'storeWriter'>;
@@ -73,6 +75,9 @@ export interface Stores {
   close(): Promise<void>;
 }
 
+/** Of all answers of Consul that are being read. */
+const CONSUL_ANSWERS_BYTES = 256 * 1024 * 1024;
+
 /** Throws RelayError CONFIG_INVALID when a certificate cannot be read or a proxy's address is invalid. Nothing is connected to before it is used. */
 export function createStores({ config, owner, registry, outbound, timings = {} }: StoresOptions): Stores {
   const { dynamoDB, redis, consul, storeWriter: writer } = config;
@@ -82,12 +87,15 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
     dynamoDB && createDynamoDBClient({ region, endpoint: dynamoDB.url, agents: outbound.awsAgents() });
   const redisClient = redis && createRedisClient(connectionOf(redis));
 
+  // Environments may be large, and a Consul that answers without end must leave the process its memory.
+  const consulMemory = createBudget(Math.min(CONSUL_ANSWERS_BYTES, processLimits().memoryBytes / 4));
+
   function openKeeper(name: string): Keeper | undefined {
     if (dynamoDBClient && dynamoDB.tableName !== undefined) {
       return createDynamoDBKeeper({ client: dynamoDBClient, tableName: dynamoDB.tableName, prefix: '', name });
     }
     if (redisClient) return createRedisKeeper({ client: redisClient, prefix: '', name });
-    return consul && createConsulKeeper({ ...consul, prefix: '', name });
+    return consul && createConsulKeeper({ ...consul, memory: consulMemory, prefix: '', name });
   }
 
   return {
@@ -112,7 +120,7 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
             ]
           : []),
         ...(redisClient ? [createRedisStore({ ...replica, connection: redisClient })] : []),
-        ...(consul ? [createConsulStore({ ...replica, ...consul })] : []),
+        ...(consul ? [createConsulStore({ ...replica, ...consul, memory: consulMemory })] : []),
       ];
     },
     bigSegments({ prefix, tableName = dynamoDB?.tableName ?? '' }, log, owner) {
