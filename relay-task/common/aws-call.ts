@@ -7,6 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import { type BackoffTimes, backoffMs } from './backoff.ts';
 import { createBudget } from './budget.ts';
 import { collect } from './http-request.ts';
+import type { JsonLimits } from './json-limits.ts';
 import { sleep } from './pause.ts';
 
 export interface AwsCallOptions {
@@ -75,7 +76,10 @@ export function callAwsOnce<T>(
   });
 }
 
-export interface AnswerLimits {
+/** AWS has at most some ten thousand items in an answer, and 32 levels in an item. */
+const json: JsonLimits = { maxParts: 1_000_000, maxDepth: 100 };
+
+export interface AwsAnswerLimits {
   /** For messages: `DynamoDB`, `SSM`. */
   readonly service: string;
   /** Of one answer. */
@@ -85,11 +89,11 @@ export interface AnswerLimits {
 }
 
 /** A client's `streamCollector`: the SDK's own takes whatever arrives. A longer answer rejects, and its connection is closed. */
-export function limitAnswers({ service, maxBytes, maxBytesOfAll }: AnswerLimits) {
+export function limitAnswers({ service, maxBytes, maxBytesOfAll }: AwsAnswerLimits) {
   const memory = createBudget(maxBytesOfAll);
   return async (response: IncomingMessage): Promise<Uint8Array> => {
     try {
-      return await collect(response, maxBytes, memory);
+      return await collect(response, { maxBytes, memory, json });
     } catch (error) {
       response.destroy();
       // With metadata the SDK adds nothing to the message.

@@ -2,6 +2,16 @@
 import http from 'node:http';
 import https from 'node:https';
 import { type Budget, createShare } from './budget.ts';
+import { createJsonGuard, type JsonLimits } from './json-limits.ts';
+
+/** What an answer may be; what is absent is not limited. */
+export interface AnswerLimits {
+  readonly maxBytes: number;
+  /** Where the answer counts until it is complete; one that finds no room is given up. */
+  readonly memory?: Budget | undefined;
+  /** Of an answer that is JSON. */
+  readonly json?: JsonLimits | undefined;
+}
 
 export interface HttpRequestOptions {
   readonly url: URL;
@@ -15,8 +25,8 @@ export interface HttpRequestOptions {
   readonly timeoutMs: number;
   /** A longer answer fails the request. Absent: the head is the answer, and the body is thrown away. */
   readonly maxAnswerBytes?: number;
-  /** Where the answer counts until it is complete; an answer that finds no room fails the request. */
-  readonly memory?: Budget | undefined;
+  /** Further limits, which need `maxAnswerBytes`. */
+  readonly answer?: Omit<AnswerLimits, 'maxBytes'>;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -28,7 +38,7 @@ export interface HttpAnswer {
 
 /** Rejects with an Error of one sentence that names the host and neither headers nor body. */
 export function httpRequest(options: HttpRequestOptions): Promise<HttpAnswer> {
-  const { url, method = 'GET', headers, body, agent, timeoutMs, maxAnswerBytes, memory, signal } = options;
+  const { url, method = 'GET', headers, body, agent, timeoutMs, maxAnswerBytes, answer, signal } = options;
   return new Promise((resolve, reject) => {
     let request: http.ClientRequest | undefined;
     const end = () => {
@@ -57,9 +67,9 @@ export function httpRequest(options: HttpRequestOptions): Promise<HttpAnswer> {
     request.on('error', (error) => fail(`could not be asked: ${describeError(error)}`, error));
     request.on('response', (response) => {
       const { statusCode: status = 0, headers: answerHeaders } = response;
-      const succeed = (answer: Buffer) => {
+      const succeed = (answered: Buffer) => {
         end();
-        resolve({ status, headers: answerHeaders, body: answer });
+        resolve({ status, headers: answerHeaders, body: answered });
       };
       if (maxAnswerBytes === undefined) {
         // An answer that is cut off while it is thrown away is still an answer.
@@ -69,24 +79,25 @@ export function httpRequest(options: HttpRequestOptions): Promise<HttpAnswer> {
         response.resume();
         return resolve({ status, headers: answerHeaders, body: Buffer.alloc(0) });
       }
-      collect(response, maxAnswerBytes, memory).then(succeed, (error: Error) => fail(error.message, error));
+      collect(response, { ...answer, maxBytes: maxAnswerBytes }).then(succeed, (error: Error) =>
+        fail(error.message, error),
+      );
     });
     request.end(body);
   });
 }
 
-/**
- * The whole body. Rejects when it is longer than `maxBytes`, finds no room in `memory` or breaks off; the message goes behind a
- * host's name. The response is not destroyed.
- */
-export async function collect(response: http.IncomingMessage, maxBytes: number, memory?: Budget): Promise<Buffer> {
-  return Buffer.concat(await collectChunks(response, maxBytes, memory));
+/** The whole body. Rejects when it is above the limits or breaks off; the message goes behind a host's name. Destroys nothing. */
+export async function collect(response: http.IncomingMessage, limits: AnswerLimits): Promise<Buffer> {
+  return Buffer.concat(await collectChunks(response, limits));
 }
 
 /** The same, in the pieces in which it arrived. */
-export function collectChunks(response: http.IncomingMessage, maxBytes: number, memory?: Budget): Promise<Buffer[]> {
+export function collectChunks(response: http.IncomingMessage, limits: AnswerLimits): Promise<Buffer[]> {
+  const { maxBytes, memory, json } = limits;
   // However many answers never end, some room is left for the next.
   const share = memory && createShare(memory);
+  const guard = json && createJsonGuard(json);
   let chunks: Buffer[] | undefined = [];
   let bytes = 0;
   return new Promise((resolve, reject) => {
@@ -110,6 +121,11 @@ export function collectChunks(response: http.IncomingMessage, maxBytes: number, 
         return fail(`answered with ${bytes} bytes or more, and all answers being read may take ${share.maxBytes}`);
       }
       chunks.push(chunk);
+      try {
+        guard?.(chunk);
+      } catch (error) {
+        fail(describeError(error));
+      }
     });
     response.on('end', () => resolve(end()));
   });

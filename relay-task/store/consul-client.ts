@@ -39,6 +39,8 @@ export interface ConsulClient {
 
 /** All flags of an environment come in one answer, in base64: as much as LaunchDarkly may send of them, or 96 MiB. */
 const maxAnswerBytes = 128 * 1024 * 1024;
+/** Each key of a list has eight. */
+const jsonLimits = { maxParts: 1_000_000, maxDepth: 100 };
 
 export function createConsulClient(connection: ConsulConnection): ConsulClient {
   const { address, tokenFile, ca, cert, key, timeoutMs = 5_000 } = connection;
@@ -65,7 +67,9 @@ export function createConsulClient(connection: ConsulConnection): ConsulClient {
   function send(method: string, path: string, body: Buffer | string | undefined): Promise<ConsulAnswer> {
     const url = new URL(`${server}/v1${path}`);
     const headers: Record<string, string> = token ? { 'x-consul-token': token } : {};
-    return httpRequest({ url, method, headers, body, agent, timeoutMs, maxAnswerBytes, memory });
+    // A raw value is whatever was stored.
+    const answer = { memory, json: url.searchParams.has('raw') ? undefined : jsonLimits };
+    return httpRequest({ url, method, headers, body, agent, timeoutMs, maxAnswerBytes, answer });
   }
 
   /** Inside a transaction a missing right is an error of an operation. */

@@ -69,7 +69,7 @@ export function download(
         const silent = () => broken(`${url.host} stopped sending before the end of its answer`);
         timer = setTimeout(silent, silenceTimeoutMs);
         response.on('data', () => timer?.refresh());
-        collectChunks(response, maxAnswerBytes).then(
+        collectChunks(response, { maxBytes: maxAnswerBytes }).then(
           (chunks) => {
             end();
             resolve({ status: response.statusCode ?? 0, headers: response.headers, chunks });

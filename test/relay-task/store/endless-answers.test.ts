@@ -85,6 +85,16 @@ test.each(Object.keys(stores))('%s whose answer drips is left at the deadline', 
   await eventually(() => expect(server.cutOff).toBe(1));
 });
 
+test.each(
+  Object.keys(stores).flatMap((name) => [
+    [name, 'two million arrays in one another', () => '['.repeat(2_000_000), 'nests more than 100 deep'] as const,
+    [name, 'a million empty objects', () => `[${'{},'.repeat(1_000_000)}{}]`, 'more than 1000000 parts'] as const,
+  ]),
+)('%s that answers with %s is left before they are parsed', async (name, _, text, reason) => {
+  const server = await startServer((response) => void response.end(text()));
+  await expect(stores[name]!(server.uri, 60_000)).rejects.toThrow(reason);
+});
+
 test('answers that are read at the same time share a memory, and what they leave is free for the next', async () => {
   const memory = createBudget(8 * MiB);
   const server = await startServer(endless);
