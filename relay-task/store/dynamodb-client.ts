@@ -69,6 +69,11 @@ const maxAnswerBytes = 32 * 1024 * 1024;
 /** Of all answers of a client that are being read. */
 const maxAnswersBytes = 4 * maxAnswerBytes;
 
+/** Of all pages of a Query: as much as LaunchDarkly may send of an environment. */
+const MOST_QUERIED_BYTES = 128 * 1024 * 1024;
+/** What a page counts at least: a Query may have 100,000 of them. */
+const LEAST_PAGE_BYTES = 1_024;
+
 export interface DynamoDBClientOptions {
   readonly region?: string | undefined;
   readonly endpoint?: string | undefined;
@@ -195,6 +200,7 @@ function createReads(client: DynamoDBClient, TableName: string, backoff: Backoff
 
   async function* pages(namespace: string, more?: Pick<QueryCommandInput, 'Select'>) {
     let ExclusiveStartKey: Row | undefined;
+    let bytes = 0;
     do {
       const command = new QueryCommand({
         TableName,
@@ -206,6 +212,9 @@ function createReads(client: DynamoDBClient, TableName: string, backoff: Backoff
         ...more,
       });
       const page: QueryCommandOutput = await call((how) => client.send(command, how));
+      // Else pages that never end would be read for ever.
+      bytes += LEAST_PAGE_BYTES + bytesOf(page.Items ?? []);
+      if (bytes > MOST_QUERIED_BYTES) throw new Error(`${namespace} has more than ${MOST_QUERIED_BYTES} bytes`);
       yield page;
       ExclusiveStartKey = page.LastEvaluatedKey;
     } while (ExclusiveStartKey);
@@ -286,6 +295,13 @@ function sdkKey({ namespace, key }: Key): Record<string, SdkValue> {
 /** Our encoders make bytes, never base64 text, so the shapes are the SDK's. */
 function sdkItem(item: Attributes): Record<string, SdkValue> {
   return item as Record<string, SdkValue>;
+}
+
+/** Of texts and bytes, which are all that an item of ours has besides numbers. */
+function bytesOf(items: readonly Row[]): number {
+  return items
+    .flatMap((item) => Object.values(item))
+    .reduce((sum, value) => sum + ((value.S ?? value.B)?.length ?? 0), 0);
 }
 
 function idOf(item: Attributes): string {

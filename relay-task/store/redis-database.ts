@@ -9,6 +9,8 @@ import type { ReplicaDatabase } from './replica-store.ts';
 
 /** How many fields are asked for at once, so that a large environment does not hold up the server's other clients. */
 const fieldsAtOnce = 250;
+/** What a page counts at least: a scan may have 100,000 of them. */
+const LEAST_PAGE_BYTES = 1_024;
 /** What HSCAN answers for a hash without fields. */
 const nothing: [cursor: Buffer, fields: Buffer[]] = [Buffer.from('0'), []];
 
@@ -58,6 +60,7 @@ export function createRedisDatabase(options: {
   async function readRows(kind: Kind): Promise<Map<string, Row>> {
     const rows = new Map<string, Row>();
     let cursor = '0';
+    let bytes = 0;
     do {
       const from = cursor;
       const answer: unknown = await unlessWrong(keys[kind], nothing, (redis) =>
@@ -68,9 +71,13 @@ export function createRedisDatabase(options: {
       for (let at = 0; at + 1 < flat.length; at += 2) {
         const [field, value] = [flat[at], flat[at + 1]];
         if (!field || !value) continue;
+        bytes += value.length;
         const key = field.toString();
         rows.set(key, rowOf(kind, key, value));
       }
+      // Else a scan that never ends would be read for ever.
+      bytes += LEAST_PAGE_BYTES;
+      if (bytes > replyLimits.maxBytes) throw new Error(`${keys[kind]} has more than ${replyLimits.maxBytes} bytes`);
       cursor = next.toString();
     } while (cursor !== '0');
     return rows;

@@ -6,7 +6,7 @@ import { GetItemCommand } from '@aws-sdk/client-dynamodb';
 import { callAwsOnce, limitAnswers } from '../../../relay-task/common/aws-call.ts';
 import { createBudget } from '../../../relay-task/common/budget.ts';
 import { createConsulClient } from '../../../relay-task/store/consul-client.ts';
-import { createDynamoDBClient } from '../../../relay-task/store/dynamodb-client.ts';
+import { createDynamoDBClient, createTable } from '../../../relay-task/store/dynamodb-client.ts';
 import { eventually } from '../../support/eventually.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 
@@ -51,12 +51,17 @@ function dripping(response: ServerResponse): void {
   response.on('close', () => clearInterval(drip));
 }
 
+function openDynamoDB(endpoint: string) {
+  const credentials = { accessKeyId: 'x', secretAccessKey: 'y' };
+  const client = createDynamoDBClient({ region: 'eu-west-1', endpoint, credentials });
+  behind(() => client.destroy());
+  return client;
+}
+
 type Ask = (uri: string, timeoutMs: number) => Promise<unknown>;
 const stores: Record<string, Ask> = {
   DynamoDB(uri, timeoutMs) {
-    const credentials = { accessKeyId: 'x', secretAccessKey: 'y' };
-    const client = createDynamoDBClient({ region: 'eu-west-1', endpoint: uri, credentials });
-    behind(() => client.destroy());
+    const client = openDynamoDB(uri);
     const command = new GetItemCommand({ TableName: 't', Key: { namespace: { S: 'a' }, key: { S: 'b' } } });
     return callAwsOnce((abortSignal) => client.send(command, { abortSignal }), { service: 'DynamoDB', timeoutMs });
   },
@@ -93,6 +98,23 @@ test.each(
 )('%s that answers with %s is left before they are parsed', async (name, _, text, reason) => {
   const server = await startServer((response) => void response.end(text()));
   await expect(stores[name]!(server.uri, 60_000)).rejects.toThrow(reason);
+});
+
+test('DynamoDB whose pages never end is left once they are larger than any environment', async () => {
+  let pages = 0;
+  const server = await startServer((response) => {
+    pages += 1;
+    const key = { namespace: { S: 'n' }, key: { S: `k${pages}` } };
+    // An end after all, should it not be left.
+    const last = pages < 32 && { LastEvaluatedKey: key };
+    response.end(JSON.stringify({ Items: [{ ...key, item: { S: 'x'.repeat(8 * MiB) } }], ...last }));
+  });
+  const table = createTable({
+    ...{ client: openDynamoDB(server.uri), tableName: 't', observer: { wrote() {}, retried() {} } },
+    timings: { requestTimeoutMs: 60_000, retryBaseMs: 1, retryCapMs: 1 },
+  });
+  await expect(table.query('n')).rejects.toThrow(`n has more than ${128 * MiB} bytes`);
+  expect(pages).toBe(16);
 });
 
 test('answers that are read at the same time share a memory, and what they leave is free for the next', async () => {

@@ -1,6 +1,7 @@
 /** A Redis server, or a proxy before it, whose answers are wrong on purpose. */
 import { connect, createServer, type Socket } from 'node:net';
 import { createRedisClient, type RedisConnection } from '../../../relay-task/store/redis-client.ts';
+import { createRedisDatabase } from '../../../relay-task/store/redis-database.ts';
 import { createReplyCounter } from '../../../relay-task/store/redis-replies.ts';
 import { createRedisStore } from '../../../relay-task/store/redis-store.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -96,6 +97,26 @@ test('a connection whose answers drip is closed, so that no commands pile up on 
   const client = opened(createRedisClient({ host: '127.0.0.1', port: server.port, ...timeouts }));
   await expect(client.call((redis) => redis.get('a'))).rejects.toThrow('no answer within 100 ms');
   await eventually(() => expect(server.ended).toBe(1));
+});
+
+test('a scan that never ends is left once it is larger than any environment', async () => {
+  const value = 'x'.repeat(8 * 1024 * 1024);
+  let pages = 0;
+  const server = await startServer((socket, bytes) => {
+    for (const command of bytes.toString().split(/(?=^\*\d+\r\n)/m)) {
+      if (/\nhscan\r\n.*:features\r\n/s.test(command)) {
+        pages += 1;
+        // An end after all, should it not be left.
+        const cursor = pages < 32 ? 1 : 0;
+        const field = `flag-${pages}`;
+        socket.write(`*2\r\n$1\r\n${cursor}\r\n*2\r\n$${field.length}\r\n${field}\r\n$${value.length}\r\n${value}\r\n`);
+      } else socket.write(/\nhscan\r\n/.test(command) ? '*2\r\n$1\r\n0\r\n*0\r\n' : '$-1\r\n');
+    }
+  });
+  const client = opened(createRedisClient({ host: '127.0.0.1', port: server.port, commandTimeoutMs: 60_000 }));
+  const database = createRedisDatabase({ client, prefix: 'env', log: silent, close: async () => {} });
+  await expect(database.readAll()).rejects.toThrow(`env:features has more than ${128 * 1024 * 1024} bytes`);
+  expect(pages).toBe(16);
 });
 
 describeWithRedis('a store behind a proxy that answers by itself for a while', () => {
