@@ -17,10 +17,12 @@ type Deframe = (bytes: Buffer, take: (piece: Buffer) => void) => boolean;
 const LF = 0x0a;
 /** A line with a chunk's size and extensions, or all trailers. */
 const MAX_LINES_BYTES = 8 * 1024;
+/** Of all extensions of a body: nobody uses any. */
+const MAX_EXTENSIONS_BYTES = 16 * 1024;
 
 const TOKEN = "[!#$%&'*+.^_`|~\\w-]+";
 const QUOTED = '"(?:[\\t !#-[\\]-~\\x80-\\xff]|\\\\[\\t -~\\x80-\\xff])*"';
-const SIZE_LINE = new RegExp(`^0*([\\da-f]{1,8})(?:;${TOKEN}(?:=(?:${TOKEN}|${QUOTED}))?)*$`, 'i');
+const SIZE_LINE = new RegExp(`^0*([\\da-f]{1,8})((?:;${TOKEN}(?:=(?:${TOKEN}|${QUOTED}))?)*)$`, 'i');
 const TRAILER = new RegExp(`^${TOKEN}:[\\t -~\\x80-\\xff]*$`);
 /** Trailers that would change where the body ends (RFC 9110 section 6.5.1). */
 const FRAMING = /^(?:content-length|transfer-encoding):/i;
@@ -101,6 +103,7 @@ function byChunks(): Deframe {
   let line = '';
   let left = 0;
   let trailersBytes = 0;
+  let extensionsBytes = 0;
   let expects: 'size' | 'data' | 'end of chunk' | 'trailer' = 'size';
   return (bytes, take) => {
     let rest = bytes;
@@ -131,7 +134,10 @@ function byChunks(): Deframe {
         if (content !== '') throw new Refusal(400, 'a chunk of the body is longer than its size line says');
         expects = 'size';
       } else {
-        left = chunkSize(content);
+        const { sizeBytes, extensions } = readSizeLine(content);
+        extensionsBytes += extensions.length;
+        if (extensionsBytes > MAX_EXTENSIONS_BYTES) throw tooManyExtensions();
+        left = sizeBytes;
         expects = left === 0 ? 'trailer' : 'data';
       }
     }
@@ -140,9 +146,9 @@ function byChunks(): Deframe {
 }
 
 /** Extensions after the size are checked and ignored. */
-function chunkSize(line: string): number {
-  const [, digits] = SIZE_LINE.exec(line) ?? [];
-  if (digits !== undefined) return Number.parseInt(digits, 16);
+function readSizeLine(line: string): { readonly sizeBytes: number; readonly extensions: string } {
+  const [, digits, extensions = ''] = SIZE_LINE.exec(line) ?? [];
+  if (digits !== undefined) return { sizeBytes: Number.parseInt(digits, 16), extensions };
   throw new Refusal(400, 'the line before a chunk of the body must be a hexadecimal size, with extensions at most');
 }
 
@@ -153,4 +159,8 @@ function checkTrailer(line: string): void {
 
 function tooLong(): Refusal {
   return new Refusal(400, `a line between the chunks of the body, or its trailers, exceed ${MAX_LINES_BYTES} bytes`);
+}
+
+function tooManyExtensions(): Refusal {
+  return new Refusal(400, `the chunk extensions of the body exceed ${MAX_EXTENSIONS_BYTES} bytes`);
 }

@@ -11,39 +11,52 @@ import { Refusal } from './reply.ts';
  */
 const DRAINED_BYTES = 8 * 1024 * 1024;
 
-/** So many pieces are joined to one: each takes about 100 bytes beside its content, and that may be one byte in chunked bodies. */
-const JOINED_PIECES = 256;
+const SMALLEST_BLOCK_BYTES = 256;
+const LARGEST_BLOCK_BYTES = 64 * 1024;
 
 /** Collects pieces and keeps at most `limitBytes`. */
 export interface Collector {
-  /** True when reading further is pointless. */
+  /** Copies the piece. True when reading further is pointless. */
   add(piece: Buffer): boolean;
   /** Throws Refusal: 413 above the limit, 503 or 413 without memory. */
   finish(): Buffer;
 }
 
 export function createCollector(limitBytes: number, memory: Pick<Holding, 'take' | 'refusal'>): Collector {
-  const joined: Buffer[] = [];
-  const loose: Buffer[] = [];
+  const full: Buffer[] = [];
+  let block = Buffer.alloc(0);
+  let blockBytes = 0;
   let sizeBytes = 0;
   let refusal: Refusal | undefined;
+  /** A piece of one byte would keep all that the socket read at once, up to 64 KiB. */
+  const copy = (piece: Buffer): void => {
+    const copied = piece.copy(block, blockBytes);
+    blockBytes += copied;
+    if (copied === piece.length) return;
+    full.push(block);
+    const rest = piece.subarray(copied);
+    // At most about twice as much is allocated as has arrived.
+    const nextBytes = Math.min(sizeBytes, LARGEST_BLOCK_BYTES);
+    block = Buffer.allocUnsafeSlow(Math.max(rest.length, nextBytes, SMALLEST_BLOCK_BYTES));
+    blockBytes = rest.copy(block);
+  };
+  const drop = (): void => {
+    full.length = 0;
+    block = Buffer.alloc(0);
+    blockBytes = 0;
+  };
   return {
     add(piece) {
       sizeBytes += piece.length;
       if (sizeBytes <= limitBytes && !refusal && !memory.take(piece.length)) refusal = memory.refusal(piece.length);
-      if (sizeBytes <= limitBytes && !refusal) {
-        loose.push(piece);
-        if (loose.length === JOINED_PIECES) joined.push(Buffer.concat(loose.splice(0)));
-      } else {
-        joined.length = 0;
-        loose.length = 0;
-      }
+      if (sizeBytes <= limitBytes && !refusal) copy(piece);
+      else drop();
       return sizeBytes > limitBytes + DRAINED_BYTES;
     },
     finish() {
       if (sizeBytes > limitBytes) throw tooLarge(limitBytes);
       if (refusal) throw refusal;
-      return Buffer.concat([...joined, ...loose], sizeBytes);
+      return Buffer.concat([...full, block], sizeBytes);
     },
   };
 }
