@@ -148,7 +148,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     let reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
     try {
       const release = unsent.hold(reply, exchange.address);
-      if (release) response.on('close', release);
+      if (release) whenClosed(response, release);
       else reply = notYetReply('too many large answers are waiting for their clients');
       send(dispatcher.dress(reply, exchange), closing || isLast(message, reply));
       dispatcher.report(exchange, reply.status);
@@ -267,6 +267,12 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
       await closed;
     },
   };
+}
+
+/** Calls `release` when the answer has been sent, or never will be: at once if the client left while it was made. */
+function whenClosed(response: ServerResponse, release: () => void): void {
+  if (response.closed) release();
+  else response.on('close', release);
 }
 
 /** No more than this request is taken from the connection. */
