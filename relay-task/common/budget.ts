@@ -55,12 +55,12 @@ export function createBudget(maxBytes: number, { parent, changed = () => {} }: B
 }
 
 /**
- * One user's part of a budget: at most as much as is still free in it and its parents, or that times `part`. However many users fill theirs, some
- * room is left for the next: one gets a half, two get a third each, and so on.
+ * One user's part of a budget: at most as much as is still free in it and its parents. However many users fill theirs, some room is left
+ * for the next: one gets a half, two get a third each, and so on.
  */
-export function createShare(whole: Budget, part = 1): Budget {
+export function createShare(whole: Budget): Budget {
   const own = createBudget(whole.maxBytes, { parent: whole });
-  const freeBytes = () => part * whole.freeBytes - own.usedBytes;
+  const freeBytes = () => whole.freeBytes - own.usedBytes;
   return {
     maxBytes: own.maxBytes,
     get usedBytes() {

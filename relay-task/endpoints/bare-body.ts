@@ -1,7 +1,7 @@
 /** Reads the body of a request whose socket has left node:http to become a stream: RFC 9112 sections 6 and 7.1. */
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
-import type { Holding } from './body-memory.ts';
+import type { Holding } from './holdings.ts';
 import { Refusal } from './reply.ts';
 import { createCollector, endedEarly } from './request-body.ts';
 

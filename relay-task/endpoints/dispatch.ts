@@ -2,17 +2,19 @@
 import type { IncomingMessage } from 'node:http';
 import type { Budget } from '../common/budget.ts';
 import { environmentIdHeader } from '../common/environment-id.ts';
+import { createFairLine } from '../common/fair-line.ts';
 import type { Lanes } from '../common/fair-queue.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
-import { createBodyMemory } from './body-memory.ts';
 import { clientAddress } from './client-address.ts';
 import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
 import { createFailureLog } from './failure-log.ts';
+import { createHoldings } from './holdings.ts';
 import { CANNOT_ANSWER, messageReply, notYetReply, Refusal, type Reply, retryLater, SEE_LOG } from './reply.ts';
 import { withoutData } from './represent.ts';
 import type { EnvironmentRequest, ReadBody, RouteRequest } from './request.ts';
+import type { BodyMemory } from './request-body.ts';
 import { createRouter, type Resolution } from './router.ts';
 import {
   createRoutes,
@@ -31,6 +33,8 @@ export interface Exchange {
   readonly resolution: Resolution<Route>;
   readonly since: number;
   readonly address: string;
+  /** Whose memory the answer takes. */
+  lanes: Lanes;
   route: string;
   credentialKind?: CredentialKind;
   environment?: ServedEnvironment;
@@ -60,6 +64,9 @@ export interface Dispatcher {
 
 /** Counted as part of the connection. */
 const SMALL_HEAD_BYTES = 4 * 1024;
+
+/** Bodies of server SDKs, and of the others, that are decompressed at the same time. */
+const MAX_UNPACKING = 8;
 
 /** In which the work of requests is done: server SDKs have their own, so that they never wait behind browsers. */
 export interface RequestTurns {
@@ -94,7 +101,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     return options.family?.(Array.isArray(userAgent) ? userAgent[0] : userAgent) ?? 'other';
   };
 
-  const bodyMemory = createBodyMemory(options.memory);
+  const bodies = createHoldings(options.memory);
+  const unpacking = {
+    server: createFairLine({ maxInside: MAX_UNPACKING }),
+    client: createFairLine({ maxInside: MAX_UNPACKING }),
+  };
   /** Before the work of a request begins. Rejects with Refusal 503. */
   const awaitTurn = async (lanes: Lanes, own = turns.others): Promise<void> => {
     if ((await own.enter(lanes)) === false) throw new Refusal(503, 'too many requests are waiting', retryLater());
@@ -120,12 +131,14 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const own = isServer ? turns.servers : turns.others;
     const kind = isServer ? 'server' : 'client';
     const lanes = [`${kind} ${environment.name}`, `${kind} ${address}`] as const;
-    const holding = bodyMemory.open(`${credentialKind} ${credential}`);
+    exchange.lanes = [`${credentialKind} ${credential}`, `${kind} ${address}`];
+    const holding = bodies.open(exchange.lanes);
+    const memory: BodyMemory = { ...holding, inTurn: (job) => unpacking[kind].run(exchange.lanes, job) };
     const identified: EnvironmentRequest = {
       ...request,
       ...selected,
       async body(limitBytes) {
-        const bytes = await read(limitBytes, holding);
+        const bytes = await read(limitBytes, memory);
         await awaitTurn(lanes, own);
         return bytes;
       },
@@ -185,7 +198,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     begin(message) {
       const resolution = resolutionOf(message);
       const route = resolution.kind === 'route' ? resolution.route.path : 'none';
-      return { message, resolution, since: performance.now(), address: clientAddress(message), route };
+      const address = clientAddress(message);
+      return { message, resolution, since: performance.now(), address, lanes: ['none', address], route };
     },
     asksForStream(message) {
       const resolution = resolutionOf(message);

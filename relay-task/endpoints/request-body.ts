@@ -2,7 +2,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Transform } from 'node:stream';
 import { createBrotliDecompress, createGunzip, createInflate, createInflateRaw, type ZlibOptions } from 'node:zlib';
-import type { Holding } from './body-memory.ts';
+import type { Holding } from './holdings.ts';
 import { Refusal } from './reply.ts';
 
 /**
@@ -14,6 +14,12 @@ const DRAINED_BYTES = 8 * 1024 * 1024;
 const SMALLEST_BLOCK_BYTES = 256;
 const LARGEST_BLOCK_BYTES = 64 * 1024;
 
+/** What a body takes while it is read. */
+export interface BodyMemory extends Holding {
+  /** Runs a job that takes memory when no other one of its lanes does: together, none of them might get enough. */
+  inTurn<T>(job: () => Promise<T>): Promise<T>;
+}
+
 /** Collects pieces and keeps at most `limitBytes`. */
 export interface Collector {
   /** Copies the piece. True when reading further is pointless. */
@@ -22,11 +28,12 @@ export interface Collector {
   finish(): Buffer;
 }
 
-export function createCollector(limitBytes: number, memory: Pick<Holding, 'take' | 'refusal'>): Collector {
+export function createCollector(limitBytes: number, memory: Pick<Holding, 'take' | 'giveBack' | 'refusal'>): Collector {
   const full: Buffer[] = [];
   let block = Buffer.alloc(0);
   let blockBytes = 0;
   let sizeBytes = 0;
+  let takenBytes = 0;
   let refusal: Refusal | undefined;
   /** A piece of one byte would keep all that the socket read at once, up to 64 KiB. */
   const copy = (piece: Buffer): void => {
@@ -44,13 +51,17 @@ export function createCollector(limitBytes: number, memory: Pick<Holding, 'take'
     full.length = 0;
     block = Buffer.alloc(0);
     blockBytes = 0;
+    memory.giveBack(takenBytes);
+    takenBytes = 0;
   };
   return {
     add(piece) {
       sizeBytes += piece.length;
       if (sizeBytes <= limitBytes && !refusal && !memory.take(piece.length)) refusal = memory.refusal(piece.length);
-      if (sizeBytes <= limitBytes && !refusal) copy(piece);
-      else drop();
+      if (sizeBytes <= limitBytes && !refusal) {
+        takenBytes += piece.length;
+        copy(piece);
+      } else drop();
       return sizeBytes > limitBytes + DRAINED_BYTES;
     },
     finish() {
@@ -104,7 +115,7 @@ export async function unpackBody(
   bytes: Buffer,
   contentEncoding: string,
   limitBytes: number,
-  memory: Holding,
+  memory: BodyMemory,
 ): Promise<Buffer> {
   const encoding = contentEncoding.trim().toLowerCase();
   if (encoding === '' || encoding === 'identity' || bytes.length === 0) return bytes;

@@ -1,8 +1,8 @@
 /** What handlers receive and answer. */
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Holding } from './body-memory.ts';
 import type { Selected } from './credentials.ts';
 import type { Reply } from './reply.ts';
+import type { BodyMemory } from './request-body.ts';
 
 export interface RouteRequest {
   readonly method: string;
@@ -22,7 +22,7 @@ export interface EnvironmentRequest extends RouteRequest, Selected {
 }
 
 /** Reads the body of a request, decompressed; its bytes are taken from the memory. Call it once. Rejects with Refusal. */
-export type ReadBody = (limitBytes: number, memory: Holding) => Promise<Buffer>;
+export type ReadBody = (limitBytes: number, memory: BodyMemory) => Promise<Buffer>;
 
 /** May reject or throw: a Refusal is answered with its reply; anything else is logged and answered with 500. */
 export type Handler<Request extends RouteRequest = EnvironmentRequest> = (request: Request) => Reply | Promise<Reply>;

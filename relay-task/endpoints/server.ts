@@ -12,12 +12,11 @@ import { createFairTurns } from '../common/fair-turns.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { readBareBody } from './bare-body.ts';
-import type { Holding } from './body-memory.ts';
 import { trackConnections } from './connections.ts';
 import { createDispatcher, type Decision, type Dispatcher, type Exchange, type RequestTurns } from './dispatch.ts';
 import { cutIfUnread, type Patience } from './patience.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
-import { collectBody, unpackBody } from './request-body.ts';
+import { type BodyMemory, collectBody, unpackBody } from './request-body.ts';
 import { refuseHead } from './request-head.ts';
 import type { Route, RoutesOptions } from './routes.ts';
 import type { Services } from './services.ts';
@@ -147,7 +146,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     });
     let reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
     try {
-      const release = unsent.hold(reply, exchange.address);
+      const release = unsent.hold(reply, exchange.lanes);
       if (release) whenClosed(response, release);
       else reply = notYetReply('too many large answers are waiting for their clients');
       send(dispatcher.dress(reply, exchange), closing || isLast(message, reply));
@@ -336,7 +335,7 @@ async function unpacked(
   bytes: Promise<Buffer>,
   { headers }: IncomingMessage,
   limitBytes: number,
-  memory: Holding,
+  memory: BodyMemory,
 ): Promise<Buffer> {
   return unpackBody(await bytes, headers['content-encoding'] ?? '', limitBytes, memory);
 }

@@ -26,34 +26,33 @@ test('a part of a budget holds no more than itself, and its parts together no mo
   expect(whole.usedBytes).toBe(4);
 });
 
-test('a share of a budget is what is still free, or a part of it, so that something is left for the next', () => {
+test('a share of a budget is what is still free, so that something is left for the next', () => {
   const whole = createBudget(120);
-  const fill = (part?: number) => {
-    const share = createShare(whole, part);
+  const fill = () => {
+    const share = createShare(whole);
     while (share.reserve(1));
     return share;
   };
   const first = fill();
   expect(first.usedBytes).toBe(60);
-  expect(fill(0.5).usedBytes).toBe(20);
-  expect(fill().usedBytes).toBe(20);
+  expect([fill().usedBytes, fill().usedBytes]).toEqual([30, 15]);
   first.release(60);
-  expect(first.reserve(40)).toBe(true);
-  expect(whole.usedBytes).toBe(80);
+  expect(first.reserve(37)).toBe(true);
+  expect(whole.usedBytes).toBe(82);
 });
 
 test('a share of a budget whose parent has less room is a share of that', () => {
   const parent = createBudget(60);
   const whole = createBudget(120, { parent });
-  const fill = (part?: number) => {
-    const share = createShare(whole, part);
+  const fill = () => {
+    const share = createShare(whole);
     while (share.reserve(1));
     return share;
   };
   const first = fill();
   expect([first.usedBytes, first.freeBytes, first.full]).toEqual([30, 0, true]);
-  expect([fill().usedBytes, fill(0.5).usedBytes]).toEqual([15, 5]);
-  expect([whole.freeBytes, parent.freeBytes]).toEqual([10, 10]);
+  expect(fill().usedBytes).toBe(15);
+  expect([whole.freeBytes, parent.freeBytes]).toEqual([15, 15]);
   parent.hold(5);
-  expect([whole.freeBytes, first.freeBytes]).toEqual([5, -25]);
+  expect([whole.freeBytes, first.freeBytes]).toEqual([10, -20]);
 });

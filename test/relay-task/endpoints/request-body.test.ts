@@ -1,5 +1,5 @@
 import { createBudget } from '../../../relay-task/common/budget.ts';
-import { createBodyMemory } from '../../../relay-task/endpoints/body-memory.ts';
+import { createHoldings } from '../../../relay-task/endpoints/holdings.ts';
 import { createCollector } from '../../../relay-task/endpoints/request-body.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import { say } from './ask.ts';
@@ -7,7 +7,7 @@ import { startServer } from './start-server.ts';
 
 const { opened } = closeAfterEach();
 
-const unlimited = createBodyMemory(createBudget(Infinity)).open('anyone');
+const unlimited = createHoldings(createBudget(Infinity)).open(['anyone', 'anywhere']);
 
 test('a body in pieces of one byte takes hardly more memory than its bytes', () => {
   const slab = Buffer.alloc(64 * 1024, 'x');

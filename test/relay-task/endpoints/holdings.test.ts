@@ -2,6 +2,8 @@
 import { connect } from 'node:net';
 import { brotliCompressSync, constants, deflateSync, gzipSync } from 'node:zlib';
 import { createBudget } from '../../../relay-task/common/budget.ts';
+import type { Lanes } from '../../../relay-task/common/fair-queue.ts';
+import { createHoldings } from '../../../relay-task/endpoints/holdings.ts';
 import { eventually } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
 import { createMemory } from '../../support/memory.ts';
@@ -97,4 +99,56 @@ test.each([
   await eventually(() => expect(bodies.usedBytes).toBe(40_000));
   gone.destroy();
   await eventually(() => expect(bodies.usedBytes).toBe(0));
+});
+
+test('one address that fills its part with unfinished bodies leaves room for others with the same client-side ID', async () => {
+  const { port, bodies } = await start(1_000_000);
+  const head =
+    'POST /events/bulk/64a0 HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 60000\r\n\r\n';
+  for (let i = 1; i <= 10; i++) {
+    const socket = connect(port, '127.0.0.1');
+    behind(() => socket.destroy());
+    socket.write(head + ' '.repeat(50_000));
+    await eventually(() => expect(bodies.usedBytes).toBe(i * 50_000));
+  }
+  const from = (address: string, path: string, sizeBytes: number, headers = {}) =>
+    ask(port, 'POST', path, {
+      headers: { ...json, 'x-forwarded-for': address, ...headers },
+      body: JSON.stringify([{ kind: 'identify', note: 'x'.repeat(sizeBytes) }]),
+    });
+  expect((await from('192.0.2.1', '/events/bulk/64a0', 100)).status).toBe(503);
+  expect((await from('198.51.100.1', '/events/bulk/64a0', 100)).status).toBe(202);
+  expect((await from('198.51.100.1', '/events/bulk/64a0', 100_000)).status).toBe(202);
+  expect((await from('198.51.100.2', '/mobile', 100_000, { authorization: 'mob-key' })).status).toBe(202);
+});
+
+test('large parts and small parts of addresses and credentials leave room for each other', () => {
+  const budget = createBudget(1_200_000);
+  const holdings = createHoldings(budget);
+  /** Until nothing more fits: how many bytes. */
+  const fill = (lanes: Lanes, sizeBytes: number): number => {
+    const before = budget.usedBytes;
+    while (holdings.open(lanes).take(sizeBytes));
+    return budget.usedBytes - before;
+  };
+  expect(fill(['id', 'a'], 100_000)).toBe(400_000);
+  expect(fill(['id', 'a'], 1_000)).toBe(400_000);
+  expect(fill(['id', 'b'], 100_000)).toBe(100_000);
+  expect(fill(['id', 'b'], 1_000)).toBe(150_000);
+  expect(fill(['another', 'a'], 1_000)).toBe(0);
+  expect(fill(['another', 'c'], 1_000)).toBe(75_000);
+});
+
+test('a part that is given back, or released, can be taken again', () => {
+  const budget = createBudget(1_200_000);
+  const holding = createHoldings(budget).open(['id', 'a']);
+  for (let i = 0; i < 3; i++) {
+    expect([holding.take(50_000), holding.take(300_000)]).toEqual([true, true]);
+    holding.giveBack(320_000);
+    expect(budget.usedBytes).toBe(30_000);
+    expect(holding.take(30_000)).toBe(true);
+    holding.release();
+    holding.release();
+    expect(budget.usedBytes).toBe(0);
+  }
 });
