@@ -1,13 +1,23 @@
 /** Limits how many jobs run at the same time. Lanes take turns, and of the same lanes one job runs at a time. */
 import { createFairQueue, type Lanes } from './fair-queue.ts';
+import { createShares } from './shares.ts';
 import { createTurnstile, type Turnstile } from './turnstile.ts';
 
 export interface FairLine {
-  /** Runs a job when its turn comes. Rejects as the job does. */
-  run<T>(lanes: Lanes, job: () => Promise<T>): Promise<T>;
+  /** Whether there is room for a job of that size: always if there is no other one, and otherwise in the lanes' shares of `maxSize`. */
+  fits(lanes: Lanes, size: number): boolean;
+  /** Runs a job when its turn comes, even if it does not fit. Rejects as the job does. */
+  run<T>(lanes: Lanes, job: () => Promise<T>, size?: number): Promise<T>;
 }
 
-export function createFairLine({ maxInside }: { readonly maxInside: number }): FairLine {
+export interface FairLineOptions {
+  readonly maxInside: number;
+  /** Of all jobs that run or wait, together; without limit by default. */
+  readonly maxSize?: number;
+}
+
+export function createFairLine({ maxInside, maxSize = Infinity }: FairLineOptions): FairLine {
+  const places = createShares((taken) => maxSize - taken, 4);
   const queue = createFairQueue<() => void>();
   /** Of the lanes that have jobs. */
   const own = new Map<string, { readonly turnstile: Turnstile; jobs: number }>();
@@ -25,11 +35,13 @@ export function createFairLine({ maxInside }: { readonly maxInside: number }): F
   };
 
   return {
-    async run(lanes, job) {
+    fits: (lanes, size) => places.taken === 0 || places.fits(lanes, size),
+    async run(lanes, job, size = 1) {
       const name = lanes.join('\n');
       const entry = own.get(name) ?? { turnstile: createTurnstile({ maxInside: 1 }), jobs: 0 };
       own.set(name, entry);
       entry.jobs++;
+      places.take(lanes, size);
       try {
         return await entry.turnstile.run(async () => {
           await enter(lanes);
@@ -40,6 +52,7 @@ export function createFairLine({ maxInside }: { readonly maxInside: number }): F
           }
         });
       } finally {
+        places.giveBack(lanes, size);
         entry.jobs--;
         if (entry.jobs === 0) own.delete(name);
       }

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { normalText } from '../common/item-text.ts';
 import type { ItemView } from '../ports.ts';
-import { type Body, bodyOf } from './encoding.ts';
+import { type Body, sharedBodyOf } from './encoding.ts';
 import type { ServedView } from './services.ts';
 
 export type Whole = 'all' | 'flags' | 'segments';
@@ -57,13 +57,13 @@ export function createBodies(): Bodies {
   };
 
   return {
-    whole: (view, what, digest) => wholes[what](view, digest, () => bodyOf(wholeTexts[what](view))),
+    whole: (view, what, digest) => wholes[what](view, digest, () => sharedBodyOf(wholeTexts[what](view))),
     legacyDigest: (view) => legacy(view, view.generation, () => legacyDigest(view)),
     item(item) {
       const known = items.get(item);
       if (known) return known;
       const { json } = normalOf(item);
-      const body = { ...bodyOf(json), digest: digestOf(json) };
+      const body = { ...sharedBodyOf(json), digest: digestOf(json) };
       items.set(item, body);
       return body;
     },

@@ -6,6 +6,7 @@ import { createFairLine } from '../common/fair-line.ts';
 import type { Lanes } from '../common/fair-queue.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
+import { type Answer, createAnswers } from './answers.ts';
 import { clientAddress } from './client-address.ts';
 import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
@@ -33,8 +34,7 @@ export interface Exchange {
   readonly resolution: Resolution<Route>;
   readonly since: number;
   readonly address: string;
-  /** Whose memory the answer takes. */
-  lanes: Lanes;
+  answer: Answer;
   route: string;
   credentialKind?: CredentialKind;
   environment?: ServedEnvironment;
@@ -54,7 +54,7 @@ export interface Dispatcher {
   begin(message: IncomingMessage): Exchange;
   /** Whether the request opens a stream, so that its socket must leave node:http. Repeated calls are cheap. */
   asksForStream(message: IncomingMessage): boolean;
-  /** Never rejects. Returns a stream only for requests for which `asksForStream` is true. */
+  /** Never rejects. What the answer takes counts until it is released. Returns a stream only for requests for which `asksForStream` is true. */
   decide(exchange: Exchange, read: ReadBody): Promise<Decision>;
   /** Adds the headers that every answer of the endpoint has. */
   dress(reply: Reply, exchange: Exchange): Reply;
@@ -76,8 +76,7 @@ export interface RequestTurns {
 
 export type DispatcherOptions = Services &
   RoutesOptions & {
-    /** For bodies while they arrive, are unpacked and worked on. */
-    readonly memory: Budget;
+    readonly memory: { readonly bodies: Budget; readonly answers: Budget };
     readonly turns: RequestTurns;
   };
 
@@ -101,7 +100,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     return options.family?.(Array.isArray(userAgent) ? userAgent[0] : userAgent) ?? 'other';
   };
 
-  const bodies = createHoldings(options.memory);
+  const bodies = createHoldings(options.memory.bodies);
+  const answers = createAnswers(options.memory.answers);
   const unpacking = {
     server: createFairLine({ maxInside: MAX_UNPACKING }),
     client: createFairLine({ maxInside: MAX_UNPACKING }),
@@ -131,12 +131,15 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const own = isServer ? turns.servers : turns.others;
     const kind = isServer ? 'server' : 'client';
     const lanes = [`${kind} ${environment.name}`, `${kind} ${address}`] as const;
-    exchange.lanes = [`${credentialKind} ${credential}`, `${kind} ${address}`];
-    const holding = bodies.open(exchange.lanes);
-    const memory: BodyMemory = { ...holding, inTurn: (job) => unpacking[kind].run(exchange.lanes, job) };
+    const memoryLanes = [`${credentialKind} ${credential}`, `${kind} ${address}`] as const;
+    const holding = bodies.open(memoryLanes);
+    const answer = answers.open(kind, memoryLanes);
+    exchange.answer = answer;
+    const memory: BodyMemory = { ...holding, inTurn: (job) => unpacking[kind].run(memoryLanes, job) };
     const identified: EnvironmentRequest = {
       ...request,
       ...selected,
+      answer,
       async body(limitBytes) {
         const bytes = await read(limitBytes, memory);
         await awaitTurn(lanes, own);
@@ -199,16 +202,25 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       const resolution = resolutionOf(message);
       const route = resolution.kind === 'route' ? resolution.route.path : 'none';
       const address = clientAddress(message);
-      return { message, resolution, since: performance.now(), address, lanes: ['none', address], route };
+      return {
+        message,
+        resolution,
+        since: performance.now(),
+        address,
+        answer: answers.open('client', ['none', address]),
+        route,
+      };
     },
     asksForStream(message) {
       const resolution = resolutionOf(message);
       return resolution.kind === 'route' && 'stream' in resolution.route && message.method !== 'HEAD';
     },
     decide: (exchange, read) =>
-      choose(exchange, read).catch((error: unknown) => ({
-        reply: error instanceof Refusal ? error.reply : failed(error, exchange),
-      })),
+      choose(exchange, read)
+        .then((decision) => counted(decision, exchange))
+        .catch((error: unknown) => ({
+          reply: error instanceof Refusal ? error.reply : failed(error, exchange),
+        })),
     dress(reply, exchange) {
       const { environment } = exchange;
       const named = environmentIdHeader(environment?.environmentId);
@@ -233,6 +245,15 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       }
     },
   };
+}
+
+/** Throws Refusal 503 if there is no memory for the answer. */
+function counted(decision: Decision, { answer }: Exchange): Decision {
+  if ('reply' in decision) {
+    const { body = '', isShared = false } = decision.reply;
+    answer.count(isShared ? 0 : Buffer.byteLength(body));
+  }
+  return decision;
 }
 
 /** Of posted events, which must not be refused once they are accepted. */

@@ -4,7 +4,7 @@
  */
 import { type FDv2Event, intentEvent, itemEvent, objectEvent, transferredEvent } from '../common/fdv2-events.ts';
 import { type Bodies, digestOf, perishable } from './bodies.ts';
-import { type Body, bodyOf } from './encoding.ts';
+import { type Body, bodyOf, sharedBodyOf } from './encoding.ts';
 import { evaluate, type ReadContext } from './evalx.ts';
 import { represent, withoutData } from './represent.ts';
 import type { Handler } from './request.ts';
@@ -25,8 +25,9 @@ export function createFdv2Poll(bodies: Bodies): Handler {
     const changes = basis === '' ? undefined : view.fdv2.since(basis);
     const unconditional = isBehind(basis, state);
     if (!changes) {
-      const body = () => full[reasonFor(basis)](view, state, () => everything(basis, state, objectsOf(bodies, view)));
-      return represent(request, { digest: tagOfEverything(basis, state), unconditional, isShared: true, body });
+      const make = () => sharedBodyOf(everything(basis, state, objectsOf(bodies, view)));
+      const body = () => full[reasonFor(basis)](view, state, make);
+      return represent(request, { digest: tagOfEverything(basis, state), unconditional, body });
     }
     const text = pollText(changes);
     const digest = basis === state ? state : digestOf(text);
@@ -46,7 +47,7 @@ export function createFdv2Evaluation(readContext: ReadContext): Handler {
         : {
             digest: tagOfEverything(basis, state),
             unconditional: isBehind(basis, state),
-            body: async () => everything(basis, state, await objects()),
+            body: async () => bodyOf(everything(basis, state, await objects())),
           };
     });
   };
@@ -72,9 +73,9 @@ function nothing(): Body {
   return bodyOf(pollText([intentEvent({ code: 'none', reason: 'up-to-date' })]));
 }
 
-function everything(basis: string, state: string, objects: Iterable<FDv2Event>): Body {
+function everything(basis: string, state: string, objects: Iterable<FDv2Event>): string {
   const intent = intentEvent({ code: 'xfer-full', reason: reasonFor(basis) });
-  return bodyOf(pollText([intent, ...objects, transferredEvent(state)]));
+  return pollText([intent, ...objects, transferredEvent(state)]);
 }
 
 function reasonFor(basis: string): 'payload-missing' | 'cant-catchup' {

@@ -26,7 +26,6 @@ export function createPolling(bodies: Bodies): Polling {
         digest,
         aliases: () => (what === 'flags' ? [`relay-${bodies.legacyDigest(view)}`] : []),
         headers: headers(environment.ttlMs),
-        isShared: true,
         body: () => bodies.whole(view, what, digest),
       });
     };
@@ -46,7 +45,6 @@ export function createPolling(bodies: Bodies): Polling {
         digest: body.digest,
         aliases: () => [`relay-${item.version}`],
         headers: freshness(environment.ttlMs),
-        isShared: true,
         body: () => body,
       });
     },

@@ -1,5 +1,6 @@
 /** From content to an answer: ETag, 304 and compression. */
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Answer } from './answers.ts';
 import { acceptedEncoding, type Body } from './encoding.ts';
 import { etagOf, heldByClient, heldEncoding } from './etag.ts';
 import { notYetReply, type Reply } from './reply.ts';
@@ -14,15 +15,14 @@ export interface Representation {
   readonly unconditional?: boolean;
   /** For 200 and 304. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** The body is kept for other clients, too. */
-  readonly isShared?: boolean;
   /** Not called if the client already holds the content. */
   body(): Body | Promise<Body>;
 }
 
+/** Rejects with Refusal 503 if there is no memory for the answer. */
 export async function represent(
-  request: { readonly headers: IncomingHttpHeaders },
-  { digest, aliases, unconditional = false, headers, isShared = false, body: make }: Representation,
+  request: { readonly headers: IncomingHttpHeaders; readonly answer: Answer },
+  { digest, aliases, unconditional = false, headers, body: make }: Representation,
 ): Promise<Reply> {
   const ifNoneMatch = request.headers['if-none-match'];
   const common = { Vary: 'Authorization, Accept-Encoding', ...headers };
@@ -34,8 +34,10 @@ export async function represent(
     return { status: 304, headers: { ...common, ETag: etagOf(digest, heldEncoding(ifNoneMatch, digest)) } };
   }
   const body = await make();
+  const { raw, isShared } = body;
+  if (!isShared) request.answer.count(raw.length);
   const wanted = acceptedEncoding(request.headers['accept-encoding']);
-  const compressed = wanted === 'identity' ? undefined : await body.compressed(wanted);
+  const compressed = wanted === 'identity' ? undefined : await body.compressed(wanted, request.answer.compress);
   const encoding = compressed ? wanted : 'identity';
   return {
     status: 200,
@@ -45,7 +47,7 @@ export async function represent(
       ETag: etagOf(digest, encoding),
       ...(compressed && { 'Content-Encoding': encoding }),
     },
-    body: compressed ?? body.raw,
+    body: compressed ?? raw,
     isShared,
   };
 }

@@ -1,5 +1,6 @@
 /** What handlers receive and answer. */
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Answer } from './answers.ts';
 import type { Selected } from './credentials.ts';
 import type { Reply } from './reply.ts';
 import type { BodyMemory } from './request-body.ts';
@@ -17,6 +18,7 @@ export interface EnvironmentRequest extends RouteRequest, Selected {
   body(limitBytes: number): Promise<Buffer>;
   /** Counts bytes that are held until the request is answered. Throws Refusal 503 if there is no room for them. */
   hold(bytes: number): void;
+  readonly answer: Answer;
   /** Long work calls it after each slice: resolves when it is this request's turn again. */
   pause(): Promise<void>;
 }

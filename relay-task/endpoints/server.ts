@@ -21,7 +21,6 @@ import { refuseHead } from './request-head.ts';
 import type { Route, RoutesOptions } from './routes.ts';
 import type { Services } from './services.ts';
 import { endTurn, headBytesOf, leaveTurns, refuseLast, takeTurn, unanswered, waitingHeadBytes } from './turns.ts';
-import { createUnsent } from './unsent.ts';
 
 export interface Certificate {
   /** PEM; the certificate first, then the chain. */
@@ -103,7 +102,7 @@ const turnedAway = {
 export function createRelayServer(options: RelayServerOptions): RelayServer {
   const { log, tls, requestTimeoutMs = 30_000, patience = DEFAULT_PATIENCE } = options;
   const { memory = unlimited(), turns = createRequestTurns() } = options;
-  const dispatcher = createDispatcher({ ...options, turns, memory: memory.bodies });
+  const dispatcher = createDispatcher({ ...options, turns, memory });
   const listener = { ...listenerOptions(options, dispatcher), requestTimeout: requestTimeoutMs };
   const secureServer = tls && createHttpsServer({ ...listener, ...checked(tls), handshakeTimeout: HANDSHAKE_MS });
   const server = (secureServer as Server | undefined) ?? createHttpServer(listener);
@@ -114,7 +113,6 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
   });
   if (options.maxConnections !== undefined) server.maxConnections = options.maxConnections;
   server.on('drop', () => options.refused?.('files'));
-  const unsent = createUnsent(memory.answers);
   let closing = false;
 
   const sendLast = (socket: Socket, reply: Reply): void => {
@@ -144,17 +142,15 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
       const body = reading(message.socket, collectBody(message, limitBytes, holding));
       return unpacked(body, message, limitBytes, holding);
     });
-    let reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
+    const reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
     try {
-      const release = unsent.hold(reply, exchange.lanes);
-      if (release) whenClosed(response, release);
-      else reply = notYetReply('too many large answers are waiting for their clients');
       send(dispatcher.dress(reply, exchange), closing || isLast(message, reply));
       dispatcher.report(exchange, reply.status);
     } catch (error) {
       dispatcher.failed(error, exchange);
       response.destroy();
     }
+    whenClosed(response, exchange.answer.release);
   };
 
   const answerInTurn = (message: IncomingMessage, response: ServerResponse): void => {
@@ -192,6 +188,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
       dispatcher.failed(error, exchange);
       socket.destroy();
     }
+    exchange.answer.release();
   };
 
   /** The answers before it are still node:http's. */

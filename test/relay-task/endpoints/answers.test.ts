@@ -1,6 +1,10 @@
-/** Answers that nobody reads, and heads of requests that wait: what they may take in memory. */
+/** Answers that are compressed, answers that nobody reads, and heads of requests that wait: what they may take in memory. */
+import { randomBytes } from 'node:crypto';
 import { connect, type Socket } from 'node:net';
 import { createBudget } from '../../../relay-task/common/budget.ts';
+import { type Compress, createAnswers } from '../../../relay-task/endpoints/answers.ts';
+import { bodyOf, sharedBodyOf } from '../../../relay-task/endpoints/encoding.ts';
+import { represent } from '../../../relay-task/endpoints/represent.ts';
 import type { ServedEnvironment } from '../../../relay-task/endpoints/services.ts';
 import { eventually } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
@@ -101,4 +105,85 @@ test('of requests that wait behind another one, no more than 16 KiB of heads are
       'HTTP/1.1 503',
     ]),
   );
+});
+
+describe('compression', () => {
+  const KIB = 1024;
+  const never = () => new Promise<Buffer>(() => {});
+  const text = randomBytes(100 * KIB).toString('base64');
+  const headers = { 'accept-encoding': 'br' };
+
+  test('an answer counts before it is compressed, and what it takes afterwards is its compressed size', async () => {
+    const budget = createBudget(1_000 * KIB);
+    const answer = createAnswers(budget).open('client', ['id', 'address']);
+    const seen: number[] = [];
+    const compress: Compress = (body, job) => {
+      seen.push(body.raw.length, budget.usedBytes);
+      return answer.compress(body, job);
+    };
+    const reply = await represent(
+      { headers, answer: { ...answer, compress } },
+      { digest: 'd', body: () => bodyOf(text) },
+    );
+    expect(seen).toEqual([text.length, text.length]);
+    expect(reply.headers).toMatchObject({ 'Content-Encoding': 'br', ETag: '"d-br"' });
+    answer.count(Buffer.byteLength(reply.body ?? ''));
+    expect(budget.usedBytes).toBe(reply.body?.length);
+    expect(budget.usedBytes).toBeLessThan(text.length);
+    answer.release();
+    expect(budget.usedBytes).toBe(0);
+  });
+
+  test('an answer for which there is no memory is refused before it is compressed', async () => {
+    const budget = createBudget(1_000 * KIB);
+    budget.hold(950 * KIB);
+    const answer = createAnswers(budget).open('client', ['id', 'address']);
+    const compress = jest.fn();
+    const representing = represent(
+      { headers, answer: { ...answer, compress } },
+      { digest: 'd', body: () => bodyOf(text) },
+    );
+    await expect(representing).rejects.toMatchObject({
+      reply: { status: 503, headers: { 'Retry-After': expect.stringMatching(/^\d+$/) } },
+    });
+    expect(compress).not.toHaveBeenCalled();
+  });
+
+  test('few answers are compressed at once, those of server SDKs beside those of others', async () => {
+    const answers = createAnswers(createBudget(Infinity));
+    const begun: string[] = [];
+    const compress = (kind: 'server' | 'client', name: string) =>
+      answers.open(kind, [`${kind} ${name}`, name]).compress(bodyOf('x'.repeat(100 * KIB)), () => {
+        begun.push(kind);
+        return never();
+      });
+    for (let i = 0; i < 20; i++) expect(compress('client', String(i))).toBeDefined();
+    expect(compress('server', 'a')).toBeDefined();
+    await eventually(() => expect(new Set(begun)).toEqual(new Set(['client', 'server'])));
+    expect(begun.length).toBeLessThanOrEqual(3);
+  });
+
+  test('when much is being compressed, a flood gets its answers as they are, and others still get theirs compressed', async () => {
+    const answers = createAnswers(createBudget(Infinity));
+    const body = bodyOf('x'.repeat(512 * KIB));
+    const flood = answers.open('client', ['id', 'flood']);
+    let waiting = 0;
+    while (flood.compress(body, never)) waiting++;
+    expect(waiting).toBeGreaterThan(4);
+    expect(waiting * body.raw.length).toBeLessThan(8 * KIB * KIB);
+    expect(answers.open('client', ['another', 'address']).compress(body, never)).toBeDefined();
+    const reply = await represent({ headers, answer: flood }, { digest: 'd', body: () => body });
+    expect(reply.headers).toMatchObject({ ETag: '"d"' });
+    expect(reply.headers).not.toHaveProperty('Content-Encoding');
+    expect(reply.body).toHaveLength(body.raw.length);
+  });
+
+  test('the largest answer is compressed when nothing else is', () => {
+    const answer = createAnswers(createBudget(Infinity)).open('client', ['id', 'address']);
+    const body = bodyOf('x'.repeat(20 * KIB * KIB));
+    expect(answer.compress(body, never)).toBeDefined();
+    expect(answer.compress(body, never)).toBeUndefined();
+    // It is compressed once, for many.
+    expect(answer.compress(sharedBodyOf('x'.repeat(KIB)), never)).toBeDefined();
+  });
 });

@@ -1,0 +1,71 @@
+/** Answers from when they are made until clients have taken them: what they hold in memory, and how many are compressed at once. */
+import { availableParallelism } from 'node:os';
+import type { Budget } from '../common/budget.ts';
+import { createFairLine } from '../common/fair-line.ts';
+import type { Lanes } from '../common/fair-queue.ts';
+import { createHoldings } from './holdings.ts';
+import { Refusal, retryLater } from './reply.ts';
+
+export interface Answer {
+  /** It takes so many bytes, whatever was counted before. Throws Refusal 503 if there is no room for them. */
+  count(bytes: number): void;
+  readonly compress: Compress;
+  /** It has been sent, or never will be. */
+  release(): void;
+}
+
+/**
+ * Compresses when its turn comes. Undefined: so much is being compressed that the answer is better sent as it is; never for shared
+ * bodies, which are compressed once.
+ */
+export type Compress = (
+  body: { readonly raw: Buffer; readonly isShared: boolean },
+  job: () => Promise<Buffer>,
+) => Promise<Buffer> | undefined;
+
+export interface Answers {
+  /** `lanes`: the credential and the address that must not take the room of all others. */
+  open(kind: 'server' | 'client', lanes: Lanes): Answer;
+}
+
+/** Smaller answers count as part of their connection. */
+const LARGE_BYTES = 8 * 1024;
+/**
+ * Of the four threads that Node.js has for compression, files and names, one is left. Compressions for browsers also leave a
+ * processor to the event loop.
+ */
+const SERVERS_AT_ONCE = 1;
+const CLIENTS_AT_ONCE = Math.max(1, Math.min(2, availableParallelism() - 1));
+/** What waits for its compression takes memory, so beyond this answers are sent as they are. */
+const MAX_COMPRESSING_BYTES = 8 * 1024 * 1024;
+
+export function createAnswers(budget: Budget): Answers {
+  const holdings = createHoldings(budget);
+  const lines = {
+    server: createFairLine({ maxInside: SERVERS_AT_ONCE, maxSize: MAX_COMPRESSING_BYTES }),
+    client: createFairLine({ maxInside: CLIENTS_AT_ONCE, maxSize: MAX_COMPRESSING_BYTES }),
+  };
+  return {
+    open(kind, lanes) {
+      const holding = holdings.open(lanes);
+      const line = lines[kind];
+      let countedBytes = 0;
+      return {
+        count(bytes) {
+          const more = (bytes > LARGE_BYTES ? bytes : 0) - countedBytes;
+          if (more > 0 && !holding.take(more)) {
+            throw new Refusal(503, 'too many large answers are waiting for their clients', retryLater());
+          }
+          if (more < 0) holding.giveBack(-more);
+          countedBytes += more;
+        },
+        compress: ({ raw, isShared }, job) =>
+          isShared || line.fits(lanes, raw.length) ? line.run(lanes, job, raw.length) : undefined,
+        release() {
+          holding.release();
+          countedBytes = 0;
+        },
+      };
+    },
+  };
+}
