@@ -101,6 +101,25 @@ test.each([
   await eventually(() => expect(bodies.usedBytes).toBe(0));
 });
 
+test('a body that is refused gives back what it held, while the rest of it is awaited', async () => {
+  let mostBytes = 0;
+  const bodies = createBudget(300_000, {
+    changed: (bytes) => {
+      mostBytes = Math.max(mostBytes, bytes);
+    },
+  });
+  const memory = { connections: createBudget(Infinity), bodies, answers: createBudget(Infinity) };
+  const { port } = opened(await startServer({ server: { memory } }));
+  const socket = connect(port, '127.0.0.1');
+  behind(() => socket.destroy());
+  socket.write(`POST /events/bulk/64a0 HTTP/1.1\r\nHost: a\r\nContent-Length: 400000\r\n\r\n${' '.repeat(300_000)}`);
+  let heard = '';
+  socket.on('data', (bytes) => {
+    heard += bytes.toString();
+  });
+  await eventually(() => expect([mostBytes > 50_000, bodies.usedBytes, heard]).toEqual([true, 0, '']));
+});
+
 test('one address that fills its part with unfinished bodies leaves room for others with the same client-side ID', async () => {
   const { port, bodies } = await start(1_000_000);
   const head =
