@@ -1,6 +1,6 @@
 /** Limits how many jobs run at the same time. Lanes take turns, and of the same lanes one job runs at a time. */
 import { createFairQueue, type Lanes } from './fair-queue.ts';
-import { createShares } from './shares.ts';
+import { createShares, MOST_FOR_ONE } from './shares.ts';
 import { createTurnstile, type Turnstile } from './turnstile.ts';
 
 export interface FairLine {
@@ -17,7 +17,7 @@ export interface FairLineOptions {
 }
 
 export function createFairLine({ maxInside, maxSize = Infinity }: FairLineOptions): FairLine {
-  const places = createShares((taken) => maxSize - taken, 4);
+  const places = createShares((taken) => maxSize - taken, MOST_FOR_ONE);
   const queue = createFairQueue<() => void>();
   /** Of the lanes that have jobs. */
   const own = new Map<string, { readonly turnstile: Turnstile; jobs: number }>();

@@ -3,7 +3,7 @@
  * flood of requests delays its own lane, and neither the others nor what else the event loop has to do.
  */
 import { createFairQueue, type Lanes } from './fair-queue.ts';
-import { createShares } from './shares.ts';
+import { createShares, MOST_FOR_ONE } from './shares.ts';
 import { SLICE_MS } from './slices.ts';
 
 export interface FairTurns {
@@ -35,7 +35,7 @@ const SHORT_TURNS = 8;
 export function createFairTurns({ maxWaiting, now = () => performance.now() }: FairTurnsOptions): FairTurns {
   const queue = createFairQueue<() => void>();
   // A whole fleet may come back at once.
-  const places = createShares((taken) => maxWaiting - taken, 4);
+  const places = createShares((taken) => maxWaiting - taken, MOST_FOR_ONE);
   let began = 0;
   let scheduled = false;
   let connections = false;

@@ -11,8 +11,12 @@ export interface Shares {
   giveBack(lanes: readonly string[], amount?: number): void;
 }
 
-/** `free`: of so many that are taken. `times`: 1 leaves half of the places beside one flood, 4 a fifth. */
-export function createShares(free: (taken: number) => number, times = 1): Shares {
+/**
+ * `free`: of so many that are taken. `times`: 1 leaves half of the places beside one flood, 4 a fifth; for each of the lanes in their
+ * order, if they differ.
+ */
+export function createShares(free: (taken: number) => number, times: number | readonly number[] = 1): Shares {
+  const timesOf = (index: number) => (typeof times === 'number' ? times : (times[index] ?? 1));
   const held = new Map<string, number>();
   let taken = 0;
   return {
@@ -21,7 +25,9 @@ export function createShares(free: (taken: number) => number, times = 1): Shares
     },
     fits(lanes, amount = 1) {
       const left = free(taken);
-      return left >= amount && lanes.every((lane) => (held.get(lane) ?? 0) + amount - 1 <= times * left);
+      return (
+        left >= amount && lanes.every((lane, index) => (held.get(lane) ?? 0) + amount - 1 <= timesOf(index) * left)
+      );
     },
     take(lanes, amount = 1) {
       taken += amount;
@@ -37,3 +43,9 @@ export function createShares(free: (taken: number) => number, times = 1): Shares
     },
   };
 }
+
+/**
+ * For lanes of an environment and an address: there may be no other environment, and a whole fleet behind one address, which still leaves
+ * some to the rest of its environment.
+ */
+export const MOST_FOR_ONE = [4, 3] as const;

@@ -2,7 +2,7 @@
  * Limits how many first payloads are being sent at once. Environments and addresses share the places; those that wait do so in
  * turn, beyond a limit they are turned away.
  */
-import { createShares } from '../common/shares.ts';
+import { createShares, MOST_FOR_ONE } from '../common/shares.ts';
 
 export interface Admission<T extends object> {
   readonly waiting: number;
@@ -31,9 +31,9 @@ export interface AdmissionOptions<T> {
 
 export function createAdmission<T extends object>(options: AdmissionOptions<T>): Admission<T> {
   const { maxInFlight, maxWaiting, lanesOf } = options;
-  const inFlight = createShares((taken) => maxInFlight - taken);
+  const inFlight = createShares((taken) => maxInFlight - taken, [1, 0.5]);
   // A whole fleet may come back at once.
-  const waiting = createShares((taken) => maxWaiting - taken, 4);
+  const waiting = createShares((taken) => maxWaiting - taken, MOST_FOR_ONE);
   /** Those with the same lanes, in order; the group whose turn it was last is at the end. */
   const groups = new Map<string, { readonly lanes: readonly string[]; readonly queue: T[] }>();
   const nameOf = (lanes: readonly string[]) => lanes.join('\n');

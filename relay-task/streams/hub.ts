@@ -24,7 +24,8 @@ export interface HubOptions {
   readonly maxBehindBytes?: number;
   /**
    * How many first payloads are sent at once (0: 256), and how many streams may wait for theirs (4,096): of server SDKs, and of
-   * client-side SDKs. One environment, or one address, takes half of the places and four fifths of the queue at most.
+   * client-side SDKs. One environment takes half of the places and four fifths of the queue at most, one address
+   * a third and three quarters.
    */
   readonly maxInitialInFlight?: number;
   readonly maxInitialWaiting?: number;

@@ -4,7 +4,7 @@
  */
 import type { Socket } from 'node:net';
 import type { Budget } from '../common/budget.ts';
-import { createShares, type Shares } from '../common/shares.ts';
+import { createShares, MOST_FOR_ONE, type Shares } from '../common/shares.ts';
 import type { StreamOpening } from '../ports.ts';
 import { type Admission, createAdmission } from './admission.ts';
 import { bind, type Channel, Connection, connectionOf } from './connection.ts';
@@ -58,8 +58,6 @@ interface ConnectionClass {
   readonly shares: Shares;
 }
 
-/** One environment, or one address, gets four fifths of the memory, since there may be no other; two get four ninths each. */
-const SHARE_TIMES = 4;
 /** How long one first payload may hold its place: who does not read must not keep others waiting. */
 const ADMISSION_MS = 1_000;
 
@@ -71,7 +69,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
 
   const createClass = (budget: Budget): ConnectionClass => ({
     budget,
-    shares: createShares(() => budget.freeBytes, SHARE_TIMES),
+    shares: createShares(() => budget.freeBytes, MOST_FOR_ONE),
     admission: createAdmission<Connection>({
       maxInFlight: options.maxInitialInFlight,
       maxWaiting: options.maxInitialWaiting,
