@@ -135,6 +135,10 @@ export interface EventDelivery {
   readonly headers: IncomingHttpHeaders;
   /** The body of the request, decompressed. */
   readonly body: Buffer;
+  /** What stands for the sender's network address: what events may take is shared among addresses. */
+  readonly address: string;
+  /** Called between slices of long work: resolves when it is this request's turn again. */
+  pause(): Promise<void>;
 }
 
 /** A small value that outlives every task and is shared by all, stored beside the flags. */

@@ -15,9 +15,9 @@ export const BYTES_AT_ONCE = 32 * 1024;
  * array; what its elements are is not checked, and none is yielded twice. No recursion, no copy.
  */
 export function* elementsIn(bytes: Buffer): Generator<ElementRange | undefined, boolean> {
-  let at = skipSpace(bytes, 0);
-  if (bytes[at] !== OPEN_BRACKET) return false;
-  at += 1;
+  const { from: start, to: stop } = yield* trimmed(bytes, 0, bytes.length);
+  if (bytes[start] !== OPEN_BRACKET) return false;
+  let at = start + 1;
   let from = at;
   let commas = 0;
   let depth = 1;
@@ -42,25 +42,21 @@ export function* elementsIn(bytes: Buffer): Generator<ElementRange | undefined, 
     }
     const ends = !inString && (depth === 0 || (depth === 1 && byte === COMMA));
     if (!ends) continue;
-    const range = trimmed(bytes, from, at);
+    const isTrimmed = !isSpace(bytes[from]) && !isSpace(bytes[at - 1]);
+    const range = isTrimmed ? { from, to: at } : yield* trimmed(bytes, from, at);
     if (depth === 1) commas += 1;
     // Only `[]` has nothing between its brackets and is valid.
     if (depth === 1 || commas > 0 || range.to > range.from) yield range;
     from = at + 1;
   }
-  return skipSpace(bytes, at) === bytes.length;
+  return at === stop;
 }
 
-function trimmed(bytes: Buffer, from: number, to: number): ElementRange {
+/** What is left of these bytes without the white space around it, which may be megabytes: yields when other work should run. */
+export function* trimmed(bytes: Buffer, from: number, to: number): Generator<undefined, ElementRange> {
   let start = from;
   let end = to;
-  while (start < end && isSpace(bytes[start])) start += 1;
-  while (end > start && isSpace(bytes[end - 1])) end -= 1;
+  while (start < end && isSpace(bytes[start])) if ((++start - from) % BYTES_AT_ONCE === 0) yield;
+  while (end > start && isSpace(bytes[end - 1])) if ((to - --end) % BYTES_AT_ONCE === 0) yield;
   return { from: start, to: end };
-}
-
-function skipSpace(bytes: Buffer, at: number): number {
-  let next = at;
-  while (isSpace(bytes[next])) next += 1;
-  return next;
 }

@@ -1,8 +1,8 @@
 /** JSON that is too large to be parsed in one turn of the event loop. */
+import { MAX_DEPTH } from './json-shape.ts';
 import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, isSpace, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-text.ts';
 
 const COLON = 0x3a;
-const MAX_DEPTH = 100;
 /** So many values are parsed between two yields: less than a millisecond's work. */
 export const VALUES_AT_ONCE = 1_000;
 
@@ -19,9 +19,10 @@ export function* joinInSlices(chunks: readonly Buffer[]): Generator<void, Buffer
 
 /**
  * Parses UTF-8 as `JSON.parse` does, and yields in between. Strings do not keep the buffer alive. Throws SyntaxError, also
- * for values that are nested more than 100 levels deep. Members named `__proto__` are left out.
+ * for values that are nested more than 100 levels deep. Members named `__proto__` are left out. `only`: of an object, only the
+ * members with these names are returned, and arrays in them are empty; the others are checked and take no memory.
  */
-export function* parseInSlices(bytes: Buffer): Generator<void, unknown> {
+export function* parseInSlices(bytes: Buffer, only?: readonly string[]): Generator<void, unknown> {
   let at = 0;
   let values = 0;
 
@@ -67,7 +68,8 @@ export function* parseInSlices(bytes: Buffer): Generator<void, unknown> {
     if (takes(CLOSE_BRACKET)) return list;
     do {
       if (++values % VALUES_AT_ONCE === 0) yield;
-      list.push(peek() === QUOTE ? text() : yield* value(depth));
+      const element = peek() === QUOTE ? text() : yield* value(depth);
+      if (!only) list.push(element);
     } while (takes(COMMA));
     if (!takes(CLOSE_BRACKET)) fail();
     return list;
@@ -82,7 +84,7 @@ export function* parseInSlices(bytes: Buffer): Generator<void, unknown> {
       const name = text();
       if (!takes(COLON)) fail();
       const member = yield* value(depth);
-      if (name !== '__proto__') members[name] = member;
+      if (name !== '__proto__' && (!only || (depth === 1 && only.includes(name)))) members[name] = member;
     } while (takes(COMMA));
     if (!takes(CLOSE_BRACE)) fail();
     return members;

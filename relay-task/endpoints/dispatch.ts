@@ -140,6 +140,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       ...request,
       ...selected,
       answer,
+      address,
       async body(limitBytes) {
         const bytes = await read(limitBytes, memory);
         await awaitTurn(lanes, own);

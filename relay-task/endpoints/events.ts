@@ -1,6 +1,11 @@
 /** Accepts events for LaunchDarkly and answers at once; another module forwards them. */
+import type { IncomingHttpHeaders } from 'node:http';
 import { isHopByHop } from '../common/hop-by-hop.ts';
-import { CLOSE_BRACE, CLOSE_BRACKET, isSpace, OPEN_BRACE, OPEN_BRACKET } from '../common/json-text.ts';
+import { trimmed } from '../common/json-elements.ts';
+import { MAX_DEPTH, shapeOf } from '../common/json-shape.ts';
+import { CLOSE_BRACE, CLOSE_BRACKET, OPEN_BRACE, OPEN_BRACKET } from '../common/json-text.ts';
+import { inSlices, resultOf } from '../common/slices.ts';
+import type { EventDelivery } from '../ports.ts';
 import { notYetReply, Refusal, type Reply } from './reply.ts';
 import type { EnvironmentRequest, Handler } from './request.ts';
 import { decodeBase64 } from './request-context.ts';
@@ -12,40 +17,45 @@ export function createEvents(maxBytes: number): { analytics: Handler; diagnostic
   const take =
     (kind: 'analytics' | 'diagnostic'): Handler =>
     async (request) => {
-      const { environment, credentialKind, credential, headers } = request;
+      const { environment, headers } = request;
       if (!environment.events) return notForwarded(request);
       const body = await request.body(maxBytes);
-      requireEvents(body);
+      await requireEvents(body, request);
       if (environment.events.closed) return closedMeanwhile(request);
-      await environment.events[kind]({ kind: credentialKind, credential, headers, body });
+      await environment.events[kind](deliveryOf(request, headers, body));
       return { status: 202 };
     };
   return { analytics: take('analytics'), diagnostic: take('diagnostic'), image };
 }
 
-/** Throws Refusal 400. */
-function requireEvents(body: Buffer): void {
+function deliveryOf(request: EnvironmentRequest, headers: IncomingHttpHeaders, body: Buffer): EventDelivery {
+  const { credentialKind: kind, credential, address, pause } = request;
+  return { kind, credential, headers, body, address, pause };
+}
+
+/** Rejects with Refusal 400. */
+async function requireEvents(body: Buffer, { pause }: EnvironmentRequest): Promise<void> {
   if (body.length === 0) throw new Refusal(400, 'the body must not be empty');
-  if (!areEvents(body)) throw new Refusal(400, 'the body must be an array of events in JSON');
+  if (!(await inSlices(areEvents(body), { pause })))
+    throw new Refusal(400, 'the body must be an array of events in JSON');
 }
 
 /**
  * A single object is accepted as well as an array: an SDK that failed to post a diagnostic event retries it on the
  * analytics endpoint.
  */
-function areEvents(body: Buffer): boolean {
-  let start = 0;
-  let end = body.length - 1;
-  while (isSpace(body[start])) start += 1;
-  while (isSpace(body[end])) end -= 1;
-  const [first, last] = [body[start], body[end]];
+function* areEvents(body: Buffer): Generator<undefined, boolean> {
+  const { from, to } = yield* trimmed(body, 0, body.length);
+  const [first, last] = [body[from], body[to - 1]];
   const enclosed = (first === OPEN_BRACKET && last === CLOSE_BRACKET) || (first === OPEN_BRACE && last === CLOSE_BRACE);
-  return enclosed && (body.length > PARSED_BYTES || isJson(body.toString()));
+  return enclosed && (body.length > PARSED_BYTES || isJson(body));
 }
 
-function isJson(text: string): boolean {
+/** What nests too deep is not parsed, which would take long: it counts as JSON here, and costs only the event that it is in. */
+function isJson(body: Buffer): boolean {
+  if (shapeOf(body).depth > MAX_DEPTH + 1) return true;
   try {
-    JSON.parse(text);
+    JSON.parse(body.toString());
     return true;
   } catch {
     return false;
@@ -69,19 +79,15 @@ const IMAGE_SCHEMA = '3';
 
 /** Events of a page that can only load images. The page cannot read an error, so malformed events get the image, too. */
 const image: Handler = async (request) => {
-  const { environment, credentialKind, credential } = request;
+  const { environment } = request;
   if (!environment.events) return notForwarded(request);
   if (environment.events.closed) return closedMeanwhile(request);
   // In a query, `+` of the standard alphabet means a space.
   const body = decodeBase64((request.query.get('d') ?? '').replaceAll(' ', '+'));
-  if (body && areEvents(body)) {
+  if (body && resultOf(areEvents(body))) {
     const { 'x-launchdarkly-tags': _tags, ...headers } = request.headers;
-    await environment.events.analytics({
-      kind: credentialKind,
-      credential,
-      headers: { ...headers, 'content-type': 'application/json', 'x-launchdarkly-event-schema': IMAGE_SCHEMA },
-      body,
-    });
+    const described = { ...headers, 'content-type': 'application/json', 'x-launchdarkly-event-schema': IMAGE_SCHEMA };
+    await environment.events.analytics(deliveryOf(request, described, body));
   }
   return { status: 200, headers: { 'Content-Type': 'image/gif', 'Cache-Control': 'no-store' }, body: GIF };
 };

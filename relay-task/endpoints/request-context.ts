@@ -3,7 +3,7 @@ import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
 import { type Context, describeGoContextProblem, parseGoContext, secureModeHash } from '../../lib/evaluation/index.ts';
 import { canonicalJson } from '../common/json.ts';
-import { isSpace } from '../common/json-text.ts';
+import { MAX_DEPTH, MAX_VALUES, shapeOf } from '../common/json-shape.ts';
 import { Refusal, retryLater } from './reply.ts';
 import type { ServedEnvironment } from './services.ts';
 
@@ -13,19 +13,8 @@ export interface RequestContext {
   readonly canonical: string;
 }
 
-/** No real context nests deeper; unbounded depth could exhaust the stack. */
-const MAX_DEPTH = 100;
-/** What a context costs grows with its values: parsed, in canonical form, hashed and evaluated within a few milliseconds. */
-const MAX_VALUES = 10_000;
 /** In UTF-8. Each percentage rollout hashes the key. */
 const MAX_KEY_BYTES = 8 * 1024;
-const [QUOTE, BACKSLASH, OPENING, CLOSING, COMMA] = Buffer.from('"\\{},') as unknown as [
-  number,
-  number,
-  number,
-  number,
-  number,
-];
 
 /** base64url with or without padding, or percent-encoded standard base64. Throws Refusal: 400, 413. */
 export function contextFromPath(text: string): RequestContext {
@@ -92,39 +81,6 @@ function parseJson(bytes: Buffer, where: string): unknown {
   } catch {
     throw new Refusal(400, `${where} is not JSON`);
   }
-}
-
-/**
- * How deep JSON text is nested, without recursion, which deep enough text would break, and how many values it has.
- */
-function shapeOf(bytes: Buffer): { readonly depth: number; readonly values: number } {
-  let depth = 0;
-  let deepest = 0;
-  let values = 1;
-  let quoted = false;
-  /** The last byte was an opening bracket, or space behind one. */
-  let opened = false;
-  for (let i = 0; i < bytes.length; i++) {
-    const byte = bytes[i]!;
-    if (!quoted && isSpace(byte)) continue;
-    const isEmpty = opened;
-    opened = false;
-    if (quoted) {
-      if (byte === BACKSLASH) i++;
-      else if (byte === QUOTE) quoted = false;
-    } else if (byte === QUOTE) quoted = true;
-    else if (byte === COMMA) values++;
-    // `[` and `{`, `]` and `}` differ in one bit.
-    else if ((byte | 0x20) === OPENING) {
-      values++;
-      opened = true;
-      deepest = Math.max(deepest, ++depth);
-    } else if ((byte | 0x20) === CLOSING) {
-      if (isEmpty) values--;
-      depth--;
-    }
-  }
-  return { depth: deepest, values };
 }
 
 /**

@@ -14,6 +14,8 @@ export interface RouteRequest {
 
 /** A request of a route with a credential, which names the environment. */
 export interface EnvironmentRequest extends RouteRequest, Selected {
+  /** What stands for the client's network address, to share things fairly. */
+  readonly address: string;
   /** The decompressed body. Call it once. Rejects with Refusal. */
   body(limitBytes: number): Promise<Buffer>;
   /** Counts bytes that are held until the request is answered. Throws Refusal 503 if there is no room for them. */

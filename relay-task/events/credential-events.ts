@@ -4,13 +4,11 @@
  */
 import type { Item } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
-import { BYTES_AT_ONCE } from '../common/json-elements.ts';
 import { inSlices } from '../common/slices.ts';
-import type { Turnstile } from '../common/turnstile.ts';
 import type { CredentialKind, EventDelivery, EventIntake } from '../ports.ts';
 import type { Address, Courier } from './courier.ts';
 import { createDiagnostics } from './diagnostics.ts';
-import { type IncomingEvent, parseObject } from './incoming.ts';
+import type { IncomingEvent } from './incoming.ts';
 import { diagnosticHeaders, type Metadata, metadataOf, outgoingHeaders, queueKey, textOf } from './metadata.ts';
 import type { EventMeter } from './metrics.ts';
 import { createQueue, type DropReason } from './queue.ts';
@@ -18,7 +16,7 @@ import { createQueues, type EventQueue } from './queues.ts';
 import { createRecent, shortHash } from './recent.ts';
 import { summarise } from './summarise.ts';
 import { createSummary } from './summary.ts';
-import { MAX_EVENT_BYTES, takeIn } from './take-in.ts';
+import { MAX_DIAGNOSTIC_BYTES, parseDiagnostic, takeIn } from './take-in.ts';
 import type { EventTimings } from './timings.ts';
 
 export interface CredentialEventsOptions {
@@ -49,8 +47,6 @@ export interface CredentialEventsParts {
   /** For the contexts and payload IDs that are remembered. */
   readonly memory: Budget;
   readonly courier: Courier;
-  /** For bodies that are read in slices. */
-  readonly bodies: Turnstile;
   readonly meter: EventMeter;
   /** Called for every loss. */
   readonly lost: (reason: DropReason) => void;
@@ -60,6 +56,8 @@ export interface CredentialEventsParts {
   readonly random: () => number;
 }
 
+/** Ends the reading of a body. */
+const OVER = new Error('the relay stops');
 const PAYLOADS_REMEMBERED = 5_000;
 /** LaunchDarkly's SDKs remember 1,000 each, and one credential may serve a few kinds of them. */
 const CONTEXTS_REMEMBERED = 4_000;
@@ -73,6 +71,8 @@ export function createCredentialEvents(
   /** One for all queues: a client may invent as many kinds of SDK as there are queues. */
   const contexts = createRecent(CONTEXTS_REMEMBERED, parts.memory);
   const reading = new Set<Promise<void>>();
+  /** The time of `finish` is over. */
+  let isOver = false;
   let contextsForgottenAt = performance.now();
 
   const dropped = (reason: DropReason, events: number) => {
@@ -141,12 +141,15 @@ export function createCredentialEvents(
       diagnostic: () => diagnostics.add(delivery),
     });
     try {
-      // One at a time, so that together they take no more of a turn of the event loop than one of them.
-      if (delivery.body.length > BYTES_AT_ONCE) await parts.bodies.run(() => inSlices(work));
-      else await inSlices(work);
+      await inSlices(work, {
+        async pause() {
+          await delivery.pause();
+          if (isOver) throw OVER;
+        },
+      });
     } catch (error) {
-      dropped('malformed', 1);
-      parts.failed(error);
+      dropped(error === OVER ? 'closed' : 'malformed', 1);
+      if (error !== OVER) parts.failed(error);
     }
   }
 
@@ -168,8 +171,8 @@ export function createCredentialEvents(
       reading.delete(done);
     },
     diagnostic(delivery) {
-      if (delivery.body.length > MAX_EVENT_BYTES) dropped('too-large', 1);
-      else if (parseObject(delivery.body)) diagnostics.add(delivery);
+      if (delivery.body.length > MAX_DIAGNOSTIC_BYTES) dropped('too-large', 1);
+      else if (parseDiagnostic(delivery.body)) diagnostics.add(delivery);
       else dropped('malformed', 1);
     },
     flush() {
@@ -184,13 +187,21 @@ export function createCredentialEvents(
     },
     forget,
     async finish(timeoutMs) {
+      let stop: () => void = () => {};
+      const stopped = new Promise<void>((resolve) => {
+        stop = resolve;
+      });
       const finished = async () => {
-        await Promise.all(reading);
+        await Promise.race([Promise.all(reading), stopped]);
         for (const queue of queues.all()) queue.flush();
         courier.hurry();
         await Promise.all([...Array.from(queues.all(), (queue) => queue.drained()), diagnostics.drained()]);
       };
-      const timer = setTimeout(() => courier.stop(), timeoutMs);
+      const timer = setTimeout(() => {
+        isOver = true;
+        stop();
+        courier.stop();
+      }, timeoutMs);
       await finished();
       clearTimeout(timer);
       forget();

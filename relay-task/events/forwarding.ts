@@ -3,7 +3,6 @@ import type { Registry } from 'prom-client';
 import { type Budget, createBudget, createShare } from '../common/budget.ts';
 import { oncePerReason } from '../common/once-per-reason.ts';
 import { createPacedLines, type PacedLines } from '../common/paced-lines.ts';
-import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { createCourier } from './courier.ts';
@@ -77,7 +76,6 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   const budget = createBudget(maxBytes, { parent, changed: meter.queued });
   const memory = createBudget(Math.min(maxBytes, parent?.maxBytes ?? Infinity) * PART_OF_MEMORY, { parent });
   const places = createPlaces({ each: options.maxInFlight ?? 8, together: options.maxInFlightTogether ?? 64 });
-  const bodies = createTurnstile({ maxInside: 1 });
   const open = new Set<EnvironmentEvents>();
   const timer = setInterval(() => {
     for (const environment of open) environment.flush();
@@ -118,7 +116,6 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       budget: createShare(budget),
       memory: createShare(memory),
       courier,
-      bodies,
       meter,
       timings,
       random,

@@ -1,7 +1,8 @@
 /** Reads a request body in slices: a body of 10 MiB of tiny events would otherwise hold the event loop for seconds. */
 import { isUtf8 } from 'node:buffer';
-import { isObject } from '../common/json.ts';
+import { isObject, type JsonObject } from '../common/json.ts';
 import { type ElementRange, elementsIn } from '../common/json-elements.ts';
+import { MAX_DEPTH, MAX_VALUES, shapeOf } from '../common/json-shape.ts';
 import { OPEN_BRACE } from '../common/json-text.ts';
 import { parseInSlices } from '../common/sliced-json.ts';
 import { type IncomingEvent, parseObject } from './incoming.ts';
@@ -20,16 +21,18 @@ export interface Sink {
   diagnostic(): void;
 }
 
+/** Of a diagnostic event, which has some KB in SDKs: what it is made of, and each connection of the last quarter of an hour. */
+export const MAX_DIAGNOSTIC_BYTES = 256 * 1024;
 /** An event above this is dropped. */
-export const MAX_EVENT_BYTES = 1024 * 1024;
-/** The same where the relay summarises, which takes an event apart in one go. */
+const MAX_EVENT_BYTES = 1024 * 1024;
+/** The same where the relay summarises, which takes an event apart in one go. Above 10,000 values it is dropped, too. */
 const MAX_SUMMARISED_BYTES = 256 * 1024;
 /** What is parsed in one go. */
 const PARSED_BYTES = 128 * 1024;
 /** `{"kind":"x"}`; what is shorter is no event, and need not be parsed. */
 const LEAST_EVENT_BYTES = 12;
-/** So much is collected before it goes into the queue. */
-const COLLECTED_BYTES = 1024 * 1024;
+/** So much is collected before it goes into the queue: little, since many bodies are read in turn and hold it meanwhile. */
+const COLLECTED_BYTES = 64 * 1024;
 
 /** Between two yields, other work may run; a body of some KB is taken in without any. */
 export function* takeIn(body: Buffer, sink: Sink): Generator<void, void> {
@@ -45,7 +48,7 @@ export function* takeIn(body: Buffer, sink: Sink): Generator<void, void> {
 /** An SDK that failed to send a diagnostic event retries it on the path of the others. */
 function* whatIs(body: Buffer): Generator<void, 'events' | 'diagnostic' | 'malformed'> {
   if (body.subarray(0, PARSED_BYTES).toString('latin1').trimStart().charCodeAt(0) === OPEN_BRACE) {
-    const { kind } = fieldsOf(body.length <= PARSED_BYTES ? parseObject(body) : undefined);
+    const { kind } = fieldsOf(body.length <= PARSED_BYTES ? parseDiagnostic(body) : undefined);
     return typeof kind === 'string' && kind.startsWith('diagnostic') ? 'diagnostic' : 'malformed';
   }
   const elements = elementsIn(body);
@@ -59,7 +62,6 @@ function* whatIs(body: Buffer): Generator<void, 'events' | 'diagnostic' | 'malfo
 function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
   const first = sink.queue();
   const isSummarised = first.summary !== undefined;
-  const maxBytes = isSummarised ? MAX_SUMMARISED_BYTES : MAX_EVENT_BYTES;
   let { room } = first;
   let elements = 0;
   const lost = { malformed: 0, 'too-large': 0, capacity: 0 };
@@ -94,7 +96,7 @@ function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
     }
     elements += 1;
     if (isFull()) hand();
-    const event = isFull() ? 'capacity' : yield* readEvent(body, range, maxBytes);
+    const event = isFull() ? 'capacity' : yield* readEvent(body, range, isSummarised);
     if (typeof event === 'string') lost[event] += 1;
     else events.push(event);
   }
@@ -108,19 +110,29 @@ function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
 function* readEvent(
   body: Buffer,
   { from, to }: ElementRange,
-  maxBytes: number,
+  isSummarised: boolean,
 ): Generator<void, IncomingEvent | 'malformed' | 'too-large'> {
   if (to - from < LEAST_EVENT_BYTES) return 'malformed';
+  const maxBytes = isSummarised ? MAX_SUMMARISED_BYTES : MAX_EVENT_BYTES;
   if (to - from > maxBytes) return 'too-large';
   const bytes = body.subarray(from, to);
-  const value = to - from <= PARSED_BYTES ? parseObject(bytes) : yield* parseLarge(bytes);
+  const { depth, values } = shapeOf(bytes);
+  if (depth > MAX_DEPTH) return 'malformed';
+  if (isSummarised && values > MAX_VALUES) return 'too-large';
+  const value = isSummarised || to - from <= PARSED_BYTES ? parseObject(bytes) : yield* parseLarge(bytes);
   if (!isObject(value) || typeof value.kind !== 'string' || value.kind === '') return 'malformed';
   return { fields: value, text: bytes.toString() };
 }
 
+/** Undefined for anything that is no diagnostic event: one JSON object, in which little nests and that has few values. */
+export function parseDiagnostic(body: Buffer): JsonObject | undefined {
+  const { depth, values } = shapeOf(body);
+  return depth > MAX_DEPTH || values > MAX_VALUES ? undefined : parseObject(body);
+}
+
 function* parseLarge(bytes: Buffer): Generator<void, unknown> {
   try {
-    return yield* parseInSlices(bytes);
+    return yield* parseInSlices(bytes, ['kind']);
   } catch {
     return undefined;
   }

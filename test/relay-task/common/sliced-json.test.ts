@@ -1,4 +1,5 @@
 import { parseInSlices, VALUES_AT_ONCE } from '../../../relay-task/common/sliced-json.ts';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 import { seededRandom } from '../store/seeded-random.ts';
 
 /** What it parses to, and in how many pieces. */
@@ -89,6 +90,13 @@ test('a long list of strings is parsed in many pieces', () => {
 test('nested lists are refused before they exhaust the stack', () => {
   expect(() => parse('['.repeat(1_000_000))).toThrow(SyntaxError);
   expect(parse(`${'['.repeat(100)}${']'.repeat(100)}`).pieces).toBe(1);
+});
+
+test('of an object only some members are returned if these are asked for, and all are checked', () => {
+  const only = (text: string) => resultOf(parseInSlices(Buffer.from(text), ['kind']));
+  expect(only('{"kind":"x","data":[{"kind":1},[2]],"more":{"kind":3}}')).toEqual({ kind: 'x' });
+  expect(only('{"kind":{"kind":"x"}}')).toEqual({ kind: {} });
+  expect(() => only('{"kind":"x","data":[1,{"a":}]}')).toThrow(SyntaxError);
 });
 
 test('a member named __proto__ changes no prototype', () => {

@@ -36,7 +36,15 @@ test.each(addresses)('%s accepts events and passes on their headers', async (pat
   expect(Date.parse(answer.headers.date!)).toBeGreaterThan(began - 1_500);
   expect(Date.parse(answer.headers.date!)).toBeLessThanOrEqual(Date.now());
   expect(environment.delivered).toEqual([
-    { to, kind, credential: key, headers: expect.objectContaining(headers), body: Buffer.from(events) },
+    {
+      to,
+      kind,
+      credential: key,
+      headers: expect.objectContaining(headers),
+      body: Buffer.from(events),
+      address: '127.0.0.1',
+      pause: expect.any(Function),
+    },
   ]);
 });
 
@@ -144,6 +152,8 @@ describe('an event image', () => {
         credential: '64a0',
         headers: expect.objectContaining({ 'x-launchdarkly-event-schema': '3', 'user-agent': 'Mozilla/5.0' }),
         body: Buffer.from(odd),
+        address: '127.0.0.1',
+        pause: expect.any(Function),
       },
     ]);
     expect(environment.delivered[0]!.headers).not.toHaveProperty('x-launchdarkly-tags');

@@ -1,7 +1,7 @@
 import { createBudget } from '../../../relay-task/common/budget.ts';
 import { createRecent, ENTRY_BYTES } from '../../../relay-task/events/recent.ts';
 import { eventually, turnsOfLoop } from '../../support/eventually.ts';
-import { custom, send, startEnvironment, startLaunchDarkly } from './support.ts';
+import { custom, FROM, send, startEnvironment, startLaunchDarkly } from './support.ts';
 
 const NEVER = 3_600_000;
 const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, index) => custom(from + index));
@@ -58,7 +58,7 @@ test('all queues together stay within their memory limit and release memory afte
     };
     send(intake, [custom(round, { data: 'x'.repeat(500) })], { headers });
     send(intake, [{ ...unsummarized, creationDate: 1 }], { schema: 1 });
-    intake.diagnostic({ kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from('{}'.padEnd(500)) });
+    intake.diagnostic({ ...FROM, kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from('{}'.padEnd(500)) });
     expect(await measured('relay_events_queue_bytes')).toBeLessThanOrEqual(maxBytes);
   }
   expect(await measured('relay_events_dropped_total', { reason: 'memory' })).toBeGreaterThan(30);

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CredentialKind } from '../../../relay-task/ports.ts';
 import { eventually } from '../../support/eventually.ts';
-import { custom, type Reaction, startForwarding, startLaunchDarkly } from './support.ts';
+import { custom, FROM, type Reaction, startForwarding, startLaunchDarkly } from './support.ts';
 
 type Options = NonNullable<Parameters<typeof startForwarding>[1]>;
 
@@ -19,7 +19,7 @@ async function start(more: Options = {}) {
     (what: 'analytics' | 'diagnostic') =>
     (kind: CredentialKind, credential: string, event: object, headers: Record<string, string> = {}) =>
       intake[what]({
-        ...{ kind, credential },
+        ...{ ...FROM, kind, credential },
         headers: { 'x-launchdarkly-event-schema': '4', ...headers },
         body: Buffer.from(JSON.stringify(what === 'analytics' ? [event] : event)),
       });

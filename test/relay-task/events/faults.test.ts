@@ -5,6 +5,7 @@ import { randomFrom } from '../../support/random.ts';
 import {
   closeLater,
   custom,
+  FROM,
   type Reaction,
   SDK_KEY,
   send,
@@ -238,7 +239,13 @@ describe('closing the event forwarding', () => {
       timings: { firstRetryMs: never, longestRetryMs: never },
     });
     send(intake, numbered(3));
-    intake.diagnostic({ kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from('{"diagnostic":true}') });
+    intake.diagnostic({
+      ...FROM,
+      kind: 'sdkKey',
+      credential: '',
+      headers: {},
+      body: Buffer.from('{"diagnostic":true}'),
+    });
     await forwarding.close(20_000);
     expect(launchDarkly.taken('/bulk')).toEqual(numbered(3));
     expect(launchDarkly.taken('/diagnostic')).toEqual([{ diagnostic: true }]);

@@ -5,6 +5,7 @@ import { eventually, turnsOfLoop } from '../../support/eventually.ts';
 import {
   custom,
   type Event,
+  FROM,
   type Reaction,
   type Received,
   send,
@@ -106,7 +107,13 @@ test('diagnostic events do not wait for one that hangs', async () => {
   const launchDarkly = await startHolding(({ text }) => text.includes('"a"'));
   const { intake } = startEnvironment(launchDarkly.uri, HANGING);
   for (const id of ['a', 'b', 'c']) {
-    intake.diagnostic({ kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from(JSON.stringify({ id })) });
+    intake.diagnostic({
+      ...FROM,
+      kind: 'sdkKey',
+      credential: '',
+      headers: {},
+      body: Buffer.from(JSON.stringify({ id })),
+    });
   }
   await eventually(() => expect(launchDarkly.taken()).toEqual([{ id: 'b' }, { id: 'c' }]));
   launchDarkly.letGo();

@@ -7,7 +7,16 @@ import { createSummary } from '../../../relay-task/events/summary.ts';
 import { takeIn } from '../../../relay-task/events/take-in.ts';
 import { eventually } from '../../support/eventually.ts';
 import { countSlicedTurns } from '../../support/sliced-turns.ts';
-import { custom, type Event, send, startEnvironment, startForwarding, startLaunchDarkly, user } from './support.ts';
+import {
+  custom,
+  type Event,
+  FROM,
+  send,
+  startEnvironment,
+  startForwarding,
+  startLaunchDarkly,
+  user,
+} from './support.ts';
 
 const NEVER = 3_600_000;
 const keys = (events: readonly Event[]) => events.map(({ key }) => key);
@@ -122,6 +131,91 @@ test('what fails in a body costs that body, is logged once and counted', async (
   expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(2);
 });
 
+test('a body that waits for its next turn holds up nobody else, and leaves when it has it', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER });
+  const other = forwarding.environment({ name: 'other', senderOf: () => 'sdk-other', flag: () => undefined });
+  const body = Array.from({ length: 500 }, (_, id) => custom(id));
+  const read: string[] = [];
+  let proceed = () => {};
+  const turn = new Promise<void>((resolve) => {
+    proceed = resolve;
+  });
+  const counted = countSlicedTurns();
+  const waiting = send(intake, body, { pause: () => turn }).then(() => read.push('waiting'));
+  await send(other, body).then(() => read.push('other'));
+  await send(intake, body, { address: '192.0.2.2' }).then(() => read.push('same environment'));
+  proceed();
+  await waiting;
+  counted.stop();
+  expect(read).toEqual(['other', 'same environment', 'waiting']);
+  expect(await measured('relay_events_received_total')).toBe(1_500);
+});
+
+test('closing does not wait longer than its time for a body', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER });
+  let proceed = () => {};
+  const turn = new Promise<void>((resolve) => {
+    proceed = resolve;
+  });
+  const counted = countSlicedTurns();
+  const waiting = send(intake, arrayOf(JSON.stringify(custom(1)), 3_000), { pause: () => turn });
+  counted.stop();
+  await forwarding.close(20);
+  proceed();
+  await waiting;
+  expect(await measured('relay_events_dropped_total', { reason: 'closed' })).toBe(1);
+});
+
+test.each([
+  ['before its brackets', (space: string) => `${space}[]`],
+  ['between them', (space: string) => `[${space}]`],
+  ['behind them', (space: string) => `[]${space}`],
+])('10 MiB of white space %s are read in slices', async (_where, around) => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured } = startEnvironment(launchDarkly.uri);
+  const turns = await turnsDuring(() => send(intake, around(' '.repeat(10 * 1024 * 1024))));
+  expect(turns).toBeGreaterThan(50);
+  expect(await measured('relay_events_dropped_total')).toBe(0);
+});
+
+test.each([
+  ['small', ''],
+  ['large', 'x'.repeat(200_000)],
+])('a %s event that is nested more than 100 levels deep is malformed, and costs only itself', async (_size, data) => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured } = startEnvironment(launchDarkly.uri);
+  const nested = (key: string, depth: number) =>
+    `{"kind":"custom","key":"${key}","data":"${data}","deep":${'['.repeat(depth)}${']'.repeat(depth)}}`;
+  await send(intake, `[${nested('deep', 99)},${nested('too deep', 100)}]`);
+  await eventually(() => expect(keys(launchDarkly.taken())).toEqual(['deep']));
+  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1);
+});
+
+test('where the relay summarises, an event with more than 10,000 values is too large', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured } = startEnvironment(launchDarkly.uri);
+  const kinds = Object.fromEntries(Array.from({ length: 6_000 }, (_, id) => [`k${id}`, { key: 'a' }]));
+  await send(intake, [custom(1, { context: { kind: 'multi', ...kinds } }), custom(2)], { schema: 1 });
+  await eventually(() => expect(keys(launchDarkly.taken('/bulk'))).toContain('event-2'));
+  expect(await measured('relay_events_dropped_total', { reason: 'too-large' })).toBe(1);
+});
+
+test.each([
+  ['above 256 KiB', 'too-large', `{"kind":"diagnostic","x":"${'x'.repeat(256 * 1024)}"}`],
+  ['nested too deep', 'malformed', `{"kind":"diagnostic","x":${'['.repeat(100)}${']'.repeat(100)}}`],
+  ['with too many values', 'malformed', `{"kind":"diagnostic","x":[${'{},'.repeat(10_000)}1]}`],
+])('a diagnostic event %s is dropped unread', async (_what, reason, text) => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, measured } = startEnvironment(launchDarkly.uri);
+  const parse = jest.spyOn(JSON, 'parse');
+  intake.diagnostic({ ...FROM, kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from(text) });
+  expect(parse).not.toHaveBeenCalled();
+  parse.mockRestore();
+  expect(await measured('relay_events_dropped_total', { reason })).toBe(1);
+});
+
 test('closing waits for a body that is still being read', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, {
@@ -161,7 +255,7 @@ test.each([
     }),
   );
   const about = metadataOf({ 'x-launchdarkly-event-schema': schema });
-  const body = Buffer.from(JSON.stringify([custom('large', { data: new Array(90_000).fill(1) })]));
+  const body = Buffer.from(JSON.stringify([custom('large', { data: new Array(9_000).fill('x'.repeat(20)) })]));
   let pauses = 0;
   for (const _pause of takeIn(body, {
     queue: () => queues.find(about),
@@ -174,7 +268,7 @@ test.each([
     // As when many other kinds of SDK need a queue.
     queues.sweep(0);
   }
-  expect(pauses).toBeGreaterThan(50);
+  expect(pauses).toBeGreaterThan(4);
   expect(Array.from(queues.all(), ({ room }) => room)).toEqual([9]);
   expect(budget.usedBytes).toBeGreaterThan(body.length - 10);
 });

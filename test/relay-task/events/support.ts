@@ -3,8 +3,9 @@ import type { AddressInfo } from 'node:net';
 import { gunzipSync } from 'node:zlib';
 import { Registry } from 'prom-client';
 import type { Item } from '../../../lib/flag-table/index.ts';
+import { nextTurn } from '../../../relay-task/common/slices.ts';
 import { createEventForwarding, type EventForwardingOptions } from '../../../relay-task/events/forwarding.ts';
-import type { CredentialKind, EventIntake } from '../../../relay-task/ports.ts';
+import type { CredentialKind, EventDelivery, EventIntake } from '../../../relay-task/ports.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 
@@ -152,7 +153,10 @@ function itemOf(key: string, data: object): Item {
   return { kind: 'features', key, version: 1, deleted: false, ...data, json: JSON.stringify({ key, ...data }) };
 }
 
-export interface Sending {
+/** What the endpoints say of a request beside its events. */
+export const FROM = { address: '192.0.2.1', pause: nextTurn };
+
+export interface Sending extends Partial<Pick<EventDelivery, 'address' | 'pause'>> {
   readonly kind?: CredentialKind;
   readonly schema?: number | string | undefined;
   readonly headers?: IncomingHttpHeaders;
@@ -162,10 +166,10 @@ export interface Sending {
 export function send(
   intake: EventIntake,
   body: unknown,
-  { kind = 'sdkKey', schema = 4, headers }: Sending = {},
+  { kind = 'sdkKey', schema = 4, headers, ...from }: Sending = {},
 ): Promise<void> {
   return intake.analytics({
-    kind,
+    ...{ kind, ...FROM, ...from },
     credential: kind === 'environmentId' ? ENVIRONMENT_ID : 'sdk-of-the-client',
     headers: { ...(schema !== undefined && { 'x-launchdarkly-event-schema': String(schema) }), ...headers },
     body: Buffer.isBuffer(body) ? body : Buffer.from(typeof body === 'string' ? body : JSON.stringify(body)),
@@ -181,6 +185,7 @@ export function startInbound(intake: EventIntake) {
       const sent = Buffer.concat(chunks);
       const body = request.headers['content-encoding'] === 'gzip' ? gunzipSync(sent) : sent;
       const delivery = {
+        ...FROM,
         kind: 'sdkKey' as const,
         credential: request.headers.authorization ?? '',
         headers: request.headers,

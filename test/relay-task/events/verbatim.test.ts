@@ -8,6 +8,7 @@ import {
   closeLater,
   custom,
   ENVIRONMENT_ID,
+  FROM,
   MOBILE_KEY,
   SDK_KEY,
   send,
@@ -182,6 +183,7 @@ describe('diagnostic events', () => {
     const launchDarkly = await startLaunchDarkly();
     const { intake } = startEnvironment(launchDarkly.uri);
     intake.diagnostic({
+      ...FROM,
       kind: 'mobileKey',
       credential: 'mob-old',
       headers: {
@@ -223,7 +225,7 @@ describe('diagnostic events', () => {
     const launchDarkly = await startLaunchDarkly();
     const { intake, measured } = startEnvironment(launchDarkly.uri);
     for (const body of ['', '[]', '{"id":', '{"id":1}'])
-      intake.diagnostic({ kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from(body) });
+      intake.diagnostic({ ...FROM, kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from(body) });
     await eventually(() => expect(launchDarkly.taken()).toEqual([{ id: 1 }]));
     expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(3);
   });
@@ -232,7 +234,13 @@ describe('diagnostic events', () => {
     const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('first') ? 503 : 202));
     const { intake, measured } = startEnvironment(launchDarkly.uri);
     for (const name of ['first', 'second'])
-      intake.diagnostic({ kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from(`{"id":"${name}"}`) });
+      intake.diagnostic({
+        ...FROM,
+        kind: 'sdkKey',
+        credential: '',
+        headers: {},
+        body: Buffer.from(`{"id":"${name}"}`),
+      });
     await eventually(() => expect(launchDarkly.taken()).toEqual([{ id: 'second' }]));
     await eventually(async () => expect(await measured('relay_events_dropped_total', { reason: 'expired' })).toBe(1));
     const firsts = launchDarkly.requests.filter(({ text }) => text === '{"id":"first"}');
@@ -245,7 +253,7 @@ test('offline, events are accepted and discarded', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, { discard: true });
   send(intake, [custom(1)]);
-  intake.diagnostic({ kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from('{}') });
+  intake.diagnostic({ ...FROM, kind: 'sdkKey', credential: '', headers: {}, body: Buffer.from('{}') });
   await forwarding.close(1_000);
   expect(launchDarkly.requests).toEqual([]);
   expect(await measured('relay_events_dropped_total', { reason: 'offline' })).toBe(2);
