@@ -7,6 +7,8 @@ export interface Shares {
   readonly taken: number;
   /** Whether something that belongs to all these lanes may take a place, or so many of them. */
   fits(lanes: readonly string[], amount?: number): boolean;
+  /** How many more would fit, taken one by one. */
+  room(lanes: readonly string[]): number;
   take(lanes: readonly string[], amount?: number): void;
   giveBack(lanes: readonly string[], amount?: number): void;
 }
@@ -28,6 +30,11 @@ export function createShares(free: (taken: number) => number, times: number | re
       return (
         left >= amount && lanes.every((lane, index) => (held.get(lane) ?? 0) + amount - 1 <= timesOf(index) * left)
       );
+    },
+    room(lanes) {
+      const left = free(taken);
+      const most = Math.max(0, ...lanes.map((lane) => held.get(lane) ?? 0));
+      return most > times * left ? 0 : Math.min(Math.floor(left), Math.floor((times * left - most) / (1 + times)) + 1);
     },
     take(lanes, amount = 1) {
       taken += amount;

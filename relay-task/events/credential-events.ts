@@ -14,8 +14,10 @@ import type { EventMeter } from './metrics.ts';
 import { createQueue, type DropReason } from './queue.ts';
 import { createQueues, type EventQueue } from './queues.ts';
 import { createRecent, shortHash } from './recent.ts';
+import { createSenderMemory } from './sender-shares.ts';
 import { summarise } from './summarise.ts';
 import { createSummary } from './summary.ts';
+import { createSuspects } from './suspects.ts';
 import { MAX_DIAGNOSTIC_BYTES, parseDiagnostic, takeIn } from './take-in.ts';
 import type { EventTimings } from './timings.ts';
 
@@ -70,6 +72,8 @@ export function createCredentialEvents(
   const payloads = createRecent(PAYLOADS_REMEMBERED, parts.memory);
   /** One for all queues: a client may invent as many kinds of SDK as there are queues. */
   const contexts = createRecent(CONTEXTS_REMEMBERED, parts.memory);
+  const memory = createSenderMemory(budget);
+  const suspects = createSuspects(timings.suspectMs);
   const reading = new Set<Promise<void>>();
   /** The time of `finish` is over. */
   let isOver = false;
@@ -91,7 +95,8 @@ export function createCredentialEvents(
     const queue = createQueue({
       capacity,
       maxPayloadBytes: parts.maxPayloadBytes,
-      budget,
+      memory,
+      suspects,
       deliver: (json, how) =>
         courier.deliver({
           subject: `analytics, ${kind}`,
@@ -135,6 +140,7 @@ export function createCredentialEvents(
     const about = metadataOf(delivery.headers);
     const work = takeIn(delivery.body, {
       queue: () => queues.find(about),
+      sender: delivery.address,
       outgoing: (events, queue) => outgoing(events, about, queue),
       received: (events) => meter.received(name, kind, events),
       dropped,

@@ -1,8 +1,15 @@
 /** Diagnostic events that came with one credential: forwarded unchanged in the background, few at a time. */
 import type { Budget } from '../common/budget.ts';
+import { createShares } from '../common/shares.ts';
 import type { Verdict } from './courier.ts';
 
-export interface Diagnostics<T extends { readonly body: Buffer }> {
+/** And from where it came. */
+interface Delivered {
+  readonly body: Buffer;
+  readonly address: string;
+}
+
+export interface Diagnostics<T extends Delivered> {
   /** Nothing is queued or being sent. */
   readonly idle: boolean;
   add(event: T): void;
@@ -10,12 +17,13 @@ export interface Diagnostics<T extends { readonly body: Buffer }> {
   drained(): Promise<void>;
 }
 
+/** Four fifths of them from one address. */
 const MOST_WAITING = 100;
 const MOST_IN_FLIGHT = 4;
 /** Estimated memory of an event besides its body: mostly headers. */
 const EVENT_BYTES = 1_024;
 
-export function createDiagnostics<T extends { readonly body: Buffer }>(options: {
+export function createDiagnostics<T extends Delivered>(options: {
   readonly budget: Budget;
   /** Never rejects. */
   readonly deliver: (event: T) => Promise<Verdict>;
@@ -23,6 +31,7 @@ export function createDiagnostics<T extends { readonly body: Buffer }>(options: 
 }): Diagnostics<T> {
   const { budget, deliver, dropped } = options;
   const waiting: T[] = [];
+  const places = createShares((taken) => MOST_WAITING - taken, 4);
   const underWay = new Set<Promise<void>>();
 
   async function send(event: T) {
@@ -35,6 +44,7 @@ export function createDiagnostics<T extends { readonly body: Buffer }>(options: 
     while (underWay.size < MOST_IN_FLIGHT) {
       const event = waiting.shift();
       if (!event) return;
+      places.giveBack([event.address]);
       const sent = send(event).then(() => {
         underWay.delete(sent);
         start();
@@ -48,8 +58,9 @@ export function createDiagnostics<T extends { readonly body: Buffer }>(options: 
       return underWay.size === 0;
     },
     add(event) {
-      if (waiting.length >= MOST_WAITING) return dropped('capacity', 1);
+      if (!places.fits([event.address])) return dropped('capacity', 1);
       if (!budget.reserve(event.body.length + EVENT_BYTES)) return dropped('memory', 1);
+      places.take([event.address]);
       waiting.push(event);
       start();
     },

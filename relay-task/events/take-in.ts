@@ -13,6 +13,8 @@ import { fieldsOf } from './tracking.ts';
 export interface Sink {
   /** To be asked for each use: in a pause between two uses, a queue may be removed, and nothing flushes it then. */
   queue(): Pick<EventQueue, 'summary' | 'seen' | 'room' | 'add'>;
+  /** Whose events they are. */
+  readonly sender: string;
   /** The JSON texts to be sent for these events. */
   outgoing(events: readonly IncomingEvent[], queue: Pick<EventQueue, 'summary' | 'seen'>): readonly string[];
   received(events: number): void;
@@ -62,7 +64,7 @@ function* whatIs(body: Buffer): Generator<void, 'events' | 'diagnostic' | 'malfo
 function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
   const first = sink.queue();
   const isSummarised = first.summary !== undefined;
-  let { room } = first;
+  let room = first.room(sink.sender);
   let elements = 0;
   const lost = { malformed: 0, 'too-large': 0, capacity: 0 };
   let events: IncomingEvent[] = [];
@@ -79,8 +81,8 @@ function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
   const hand = () => {
     prepare();
     const queue = sink.queue();
-    if (texts.length > 0) queue.add(texts);
-    room = queue.room;
+    if (texts.length > 0) queue.add(texts, sink.sender);
+    room = queue.room(sink.sender);
     texts = [];
     textBytes = 0;
   };
@@ -91,7 +93,7 @@ function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
       prepare();
       if (textBytes >= COLLECTED_BYTES) hand();
       yield;
-      room = sink.queue().room;
+      room = sink.queue().room(sink.sender);
       continue;
     }
     elements += 1;

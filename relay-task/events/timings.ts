@@ -10,6 +10,8 @@ export interface EventTimings {
   /** The same after a refusal (401, 403, 404 …), which needs someone to act. A changed key is tried at once. */
   readonly firstRefusedMs: number;
   readonly longestRefusedMs: number;
+  /** Events from an address of which LaunchDarkly rejected some are sent apart from others' for this long. */
+  readonly suspectMs: number;
   /** Maximum delay between attempts during shutdown. */
   readonly closingRetryMs: number;
   /** A payload that could not be delivered for this long is dropped. */
@@ -29,6 +31,7 @@ export const usualTimings: EventTimings = {
   longestRetryMs: 60_000,
   firstRefusedMs: 60_000,
   longestRefusedMs: 600_000,
+  suspectMs: 300_000,
   closingRetryMs: 250,
   keepForMs: 3_600_000,
   forgetContextsMs: 300_000,

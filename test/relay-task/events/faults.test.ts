@@ -160,6 +160,59 @@ describe('a payload that LaunchDarkly rejects', () => {
     expect(await measured('relay_events_dropped_total')).toBe(1);
   });
 
+  const rejectsBad: Parameters<typeof startLaunchDarkly>[0] = ({ text }) => (text.includes('"event-bad') ? 400 : 202);
+  const good = (events: Parameters<typeof keys>[0]) =>
+    keys(events).filter((key) => !String(key).startsWith('event-bad'));
+
+  test.each([
+    ['its sender', '203.0.113.1'],
+    ['the bodies in which it came', '198.51.100.0'],
+  ])('because of many events costs nobody but %s', async (_what, from) => {
+    const launchDarkly = await startLaunchDarkly(rejectsBad);
+    const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 50 });
+    for (let id = 0; id < 20; id++) {
+      send(intake, numbered(10, 10 * id), { address: `198.51.100.${from.endsWith('.0') ? 0 : id % 10}` });
+      send(intake, [custom('bad')], { address: from });
+    }
+    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    expect(new Set(good(launchDarkly.taken()))).toEqual(new Set(keys(numbered(200))));
+    expect(await measured('relay_events_dropped_total', { reason: 'rejected' })).toBe(20);
+    expect(launchDarkly.requests.length).toBeLessThan(130);
+  });
+
+  test('makes its sender travel alone for a while', async () => {
+    const launchDarkly = await startLaunchDarkly(rejectsBad);
+    const { intake, measured } = startEnvironment(launchDarkly.uri, { timings: { suspectMs: 3_600_000 } });
+    const both = () => {
+      send(intake, numbered(1), { address: '198.51.100.1' });
+      send(intake, [custom('bad'), custom('of the suspect')], { address: '203.0.113.1' });
+    };
+    both();
+    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    const before = launchDarkly.requests.length;
+    both();
+    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    const later = launchDarkly.requests.slice(before).map(({ events }) => keys(events).join());
+    expect(later.sort()).toEqual(['event-0', 'event-bad', 'event-bad,event-of the suspect', 'event-of the suspect']);
+  });
+
+  test('because of many senders costs none of the good ones anything, and few requests', async () => {
+    const launchDarkly = await startLaunchDarkly(rejectsBad);
+    const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 50 });
+    for (let id = 0; id < 80; id++) {
+      send(intake, [custom(id)], { address: `198.51.100.${id}` });
+      send(intake, [custom('bad')], { address: `203.0.113.${id}` });
+    }
+    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    expect(new Set(good(launchDarkly.taken()))).toEqual(new Set(keys(numbered(80))));
+    expect(launchDarkly.requests.length).toBeLessThan(330);
+    // The good ones are not suspected any more: together they travel in one payload.
+    const before = launchDarkly.requests.length;
+    for (let id = 0; id < 80; id++) send(intake, [custom(id)], { address: `198.51.100.${id}` });
+    await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
+    expect(launchDarkly.requests).toHaveLength(before + 1);
+  });
+
   test('in all its parts costs few requests', async () => {
     const launchDarkly = await startLaunchDarkly(() => 400);
     const { intake, measured } = startEnvironment(launchDarkly.uri);

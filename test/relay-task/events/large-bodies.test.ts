@@ -3,7 +3,9 @@ import { createBudget } from '../../../relay-task/common/budget.ts';
 import { metadataOf } from '../../../relay-task/events/metadata.ts';
 import { createQueue } from '../../../relay-task/events/queue.ts';
 import { createQueues } from '../../../relay-task/events/queues.ts';
+import { createSenderMemory } from '../../../relay-task/events/sender-shares.ts';
 import { createSummary } from '../../../relay-task/events/summary.ts';
+import { createSuspects } from '../../../relay-task/events/suspects.ts';
 import { takeIn } from '../../../relay-task/events/take-in.ts';
 import { eventually } from '../../support/eventually.ts';
 import { countSlicedTurns } from '../../support/sliced-turns.ts';
@@ -247,7 +249,8 @@ test.each([
     createQueue({
       capacity: 10,
       maxPayloadBytes: Infinity,
-      budget,
+      memory: createSenderMemory(budget),
+      suspects: createSuspects(NEVER),
       deliver: () => Promise.resolve('delivered'),
       forwarded() {},
       dropped() {},
@@ -259,6 +262,7 @@ test.each([
   let pauses = 0;
   for (const _pause of takeIn(body, {
     queue: () => queues.find(about),
+    sender: 'a',
     outgoing: (events) => events.map(({ text }) => text),
     received() {},
     dropped() {},
@@ -269,6 +273,6 @@ test.each([
     queues.sweep(0);
   }
   expect(pauses).toBeGreaterThan(4);
-  expect(Array.from(queues.all(), ({ room }) => room)).toEqual([9]);
+  expect(Array.from(queues.all(), ({ room }) => room('a'))).toEqual([9]);
   expect(budget.usedBytes).toBeGreaterThan(body.length - 10);
 });

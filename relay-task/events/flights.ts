@@ -1,0 +1,133 @@
+/**
+ * Payloads of one queue that are being sent: in order, one after the other, except that later ones do not wait for one that hangs,
+ * or that LaunchDarkly rejects.
+ */
+import { inSlices } from '../common/slices.ts';
+import type { Payload, Step, Verdict } from './courier.ts';
+import { type Batch, eventsIn, halvesOf, type Parcel, parcelOf, RELAY, sendersOf } from './parcel.ts';
+
+export interface FlightsOptions {
+  /** Takes what is to be sent now, which may be nothing. */
+  take(): readonly Batch[];
+  /** A JSON array. Never rejects. */
+  readonly deliver: (json: Buffer, how: Pick<Payload, 'progress' | 'isSuspect'>) => Promise<Verdict>;
+  readonly forwarded: (events: number) => void;
+  readonly dropped: (reason: Exclude<Verdict, 'delivered'>, events: number) => void;
+  /** LaunchDarkly rejected events that are all of this sender, or accepted them all at once. */
+  readonly judged: (sender: string, verdict: 'rejected' | 'delivered') => void;
+  /**
+   * Takes a part of a payload of several senders that was rejected, once it has those of one sender alone, or when finding that
+   * one takes too long. Without it, all payloads are of one suspect each: they do not wait for others, and are sent only once as they
+   * are.
+   */
+  readonly putAside?: ((parcel: Parcel) => void) | undefined;
+}
+
+export interface Flights {
+  readonly size: number;
+  /** Whether there are events of this sender among them. */
+  has(sender: string): boolean;
+  /** Sends what there is, unless it must wait for what is being sent. */
+  launch(): void;
+  /** Resolves when those have landed that are under way now. */
+  landed(): Promise<unknown>;
+}
+
+interface Flight {
+  step: Step | 'waiting';
+  /** A later payload was delivered, or this one was rejected, so that holding others back would serve nothing. */
+  passable: boolean;
+  /** How many of its parts were rejected. */
+  rejections: number;
+  readonly senders: ReadonlySet<string>;
+  landed: Promise<void>;
+}
+
+/** They may hang, or be sent in parts. */
+const MOST_IN_FLIGHT = 4;
+/** How often a rejected payload is split in any case … */
+const SURELY_SPLIT = 3;
+/** … and how many of its parts may be rejected before a body is not split further: one bad event among 1,000 takes 11. */
+const MOST_REJECTIONS = 16;
+/** The same for parts of several bodies. */
+const MOST_REJECTIONS_TOGETHER = 64;
+
+export function createFlights(options: FlightsOptions): Flights {
+  /** The oldest first. */
+  const flights = new Set<Flight>();
+
+  const areSuspects = options.putAside === undefined;
+  const holdsBack = ({ step, passable }: Flight) => !areSuspects && step !== 'slow' && !passable;
+
+  function launch() {
+    while (flights.size < MOST_IN_FLIGHT && ![...flights].some(holdsBack)) {
+      const batches = options.take();
+      if (batches.length === 0) return;
+      const parcel = parcelOf(batches);
+      const senders = new Set(sendersOf(parcel));
+      const flight: Flight = { step: 'waiting', passable: false, rejections: 0, senders, landed: Promise.resolve() };
+      flights.add(flight);
+      const releases = batches.map(({ release }) => release);
+      flight.landed = fly(parcel, releases, flight);
+    }
+  }
+
+  async function fly(parcel: Parcel, releases: readonly Batch['release'][], flight: Flight) {
+    await send(parcel, flight);
+    for (const release of releases) release();
+    flights.delete(flight);
+    launch();
+  }
+
+  function overtake(delivered: Flight) {
+    for (const flight of flights) {
+      if (flight === delivered) return;
+      flight.passable = true;
+    }
+  }
+
+  /**
+   * Splits a payload that is too large, or was rejected, so that one bad event does not cost all others. `depth`: how often it was
+   * split because it was rejected.
+   */
+  async function send(parcel: Parcel, flight: Flight, depth = 0): Promise<void> {
+    const progress = (step: Step) => {
+      flight.step = step;
+      if (step === 'invalid') flight.passable = true;
+      if (step === 'slow' || step === 'invalid') launch();
+    };
+    const verdict = await options.deliver(parcel.json, { progress, isSuspect: areSuspects || depth > 0 });
+    const [sender = RELAY, ...others] = sendersOf(parcel);
+    const isMixed = others.length > 0;
+    if (verdict === 'delivered') {
+      overtake(flight);
+      if (!isMixed && depth === 0) options.judged(sender, verdict);
+      return options.forwarded(eventsIn(parcel));
+    }
+    if (verdict === 'rejected') {
+      flight.rejections += 1;
+      if (!isMixed && sender !== RELAY) options.judged(sender, verdict);
+      const isTooMuch = isMixed ? flight.rejections >= MOST_REJECTIONS_TOGETHER : sender !== RELAY;
+      if (flight.senders.size > 1 && isTooMuch && options.putAside) return options.putAside(parcel);
+    }
+    const halves = isDivisible(verdict, parcel, flight, depth) ? await inSlices(halvesOf(parcel)) : undefined;
+    if (!halves) return options.dropped(verdict, eventsIn(parcel));
+    for (const part of halves) await send(part, flight, depth + Number(verdict === 'rejected'));
+  }
+
+  return {
+    get size() {
+      return flights.size;
+    },
+    has: (sender) => Array.from(flights).some(({ senders }) => senders.has(sender)),
+    launch,
+    landed: () => Promise.all(Array.from(flights, ({ landed }) => landed)),
+  };
+}
+
+function isDivisible(verdict: Verdict, { parts }: Parcel, { rejections }: Flight, depth: number): boolean {
+  if (verdict === 'too-large') return true;
+  if (verdict !== 'rejected') return false;
+  if (parts.length > 1) return rejections < MOST_REJECTIONS_TOGETHER;
+  return depth < SURELY_SPLIT || rejections < MOST_REJECTIONS;
+}

@@ -1,0 +1,96 @@
+/** A payload that remembers which of its events came together, and from whom. */
+import { elementsIn } from '../common/json-elements.ts';
+
+/** The sender of what the relay adds. */
+export const RELAY = '';
+
+/** Events that came in one body, their JSON texts joined by commas. */
+export interface Batch {
+  readonly bytes: Buffer;
+  readonly events: number;
+  /** What stands for the address that they came from. */
+  readonly sender: string;
+  /** Gives their memory back. To be called once they were sent or dropped. */
+  readonly release: () => void;
+}
+
+interface Part extends Pick<Batch, 'events' | 'sender'> {
+  /** The bytes in the JSON of the parcel. */
+  readonly from: number;
+  readonly to: number;
+}
+
+export interface Parcel {
+  /** An array. */
+  readonly json: Buffer;
+  readonly parts: readonly Part[];
+}
+
+const [OPENING, COMMA, CLOSING] = ['[', ',', ']'].map((text) => Buffer.from(text)) as [Buffer, Buffer, Buffer];
+
+export function parcelOf(batches: readonly Pick<Batch, 'bytes' | 'events' | 'sender'>[]): Parcel {
+  const pieces = [OPENING];
+  const parts: Part[] = [];
+  let at = OPENING.length;
+  for (const { bytes, events, sender } of batches) {
+    if (parts.length > 0) {
+      pieces.push(COMMA);
+      at += COMMA.length;
+    }
+    pieces.push(bytes);
+    parts.push({ events, sender, from: at, to: at + bytes.length });
+    at += bytes.length;
+  }
+  return { json: Buffer.concat([...pieces, CLOSING]), parts };
+}
+
+export function eventsIn({ parts }: Parcel): number {
+  return parts.reduce((sum, { events }) => sum + events, 0);
+}
+
+/** Its parts as they came. */
+export function batchesOf({ json, parts }: Parcel): Omit<Batch, 'release'>[] {
+  return parts.map(({ from, to, ...rest }) => ({ ...rest, bytes: json.subarray(from, to) }));
+}
+
+export function sendersOf({ parts }: Parcel): string[] {
+  return Array.from(new Set(parts.map(({ sender }) => sender)));
+}
+
+/**
+ * Divides it so that the events of one sender stay together as long as there are others, then those of one body. Undefined for a
+ * single event. In slices, since only the last division looks for events.
+ */
+export function* halvesOf(parcel: Parcel): Generator<void, readonly [Parcel, Parcel] | undefined> {
+  const { json, parts } = parcel;
+  const [part, ...more] = parts;
+  if (!part) return undefined;
+  const senders = sendersOf(parcel);
+  const first = new Set(senders.slice(0, half(senders.length)));
+  const isFirst = (of: Part, index: number) => (senders.length > 1 ? first.has(of.sender) : index < half(parts.length));
+  const takenFrom = (of: readonly Part[]) => parcelOf(batchesOf({ json, parts: of }));
+  if (more.length > 0) {
+    return [takenFrom(parts.filter(isFirst)), takenFrom(parts.filter((of, index) => !isFirst(of, index)))];
+  }
+  if (part.events === 1) return undefined;
+  const left = half(part.events);
+  const { end, start } = yield* gapBefore(json, left);
+  return [
+    takenFrom([{ ...part, events: left, to: end }]),
+    takenFrom([{ ...part, events: part.events - left, from: start }]),
+  ];
+}
+
+const half = (count: number) => Math.ceil(count / 2);
+
+/** Where the element before the one with this index ends, and where this one starts. */
+function* gapBefore(array: Buffer, index: number): Generator<void, { readonly end: number; readonly start: number }> {
+  let seen = 0;
+  let end = OPENING.length;
+  for (const range of elementsIn(array)) {
+    if (!range) yield;
+    else if (seen++ === index) return { end, start: range.from };
+    else end = range.to;
+  }
+  return { end, start: end };
+}
