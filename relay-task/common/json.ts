@@ -26,6 +26,13 @@ export function showJson(value: unknown, mostCharacters = 60): string {
   return text.length > mostCharacters ? `${text.slice(0, mostCharacters)}…` : text;
 }
 
+/** Whether there is a number that no double holds, such as 1e400: valid JSON, which others refuse. For values of bounded depth. */
+export function hasInfinity(value: unknown): boolean {
+  if (typeof value === 'number') return !Number.isFinite(value);
+  if (typeof value !== 'object' || value === null) return false;
+  return Object.values(value).some(hasInfinity);
+}
+
 /** JSON in which the order of members means nothing: they are sorted by name, at every depth. For values of bounded depth. */
 export function canonicalJson(value: unknown): string {
   return JSON.stringify(sorted(value));

@@ -108,7 +108,7 @@ export function createCredentialEvents(
         }),
       forwarded: (events) => meter.forwarded(name, kind, events),
       dropped,
-      summary: about.unsummarized ? createSummary(capacity, budget) : undefined,
+      summary: about.unsummarized ? createSummary(capacity, memory) : undefined,
     });
     return Object.assign(queue, { seen: about.unsummarized ? contextsOf(about) : undefined });
   });
@@ -129,11 +129,12 @@ export function createCredentialEvents(
   function outgoing(
     events: readonly IncomingEvent[],
     { schema }: Metadata,
+    sender: string,
     { seen, summary }: Pick<EventQueue, 'seen' | 'summary'>,
   ) {
     if (!seen || !summary) return events.map(({ text }) => text);
     const { serverTime } = courier;
-    return summarise(events, { schema, summary, seen, flag, serverTime, random, dropped });
+    return summarise(events, { schema, sender, summary, seen, flag, serverTime, random, dropped });
   }
 
   async function read(delivery: EventDelivery): Promise<void> {
@@ -141,7 +142,7 @@ export function createCredentialEvents(
     const work = takeIn(delivery.body, {
       queue: () => queues.find(about),
       sender: delivery.address,
-      outgoing: (events, queue) => outgoing(events, about, queue),
+      outgoing: (events, queue) => outgoing(events, about, delivery.address, queue),
       received: (events) => meter.received(name, kind, events),
       dropped,
       diagnostic: () => diagnostics.add(delivery),

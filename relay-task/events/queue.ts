@@ -86,20 +86,25 @@ export function createQueue(options: QueueOptions): Queue {
       rest = rest.slice(fitting.length);
       if (places.taken >= capacity / 2 || usual.line.bytes + apart.line.bytes >= maxPayloadBytes) start();
     }
-    if (summary && summary.size >= capacity / 2) start();
+    if (summary && (summary.size >= capacity / 2 || summary.bytes >= maxPayloadBytes)) start();
   }
 
   function takeUsual(): readonly Batch[] {
     if (!usual.due) return [];
     if (suspects.some) setApart();
-    if (summary && summary.size > 0) {
-      const { reservedBytes } = summary;
-      const release = () => memory.release(RELAY, reservedBytes);
-      usual.line.push({ bytes: Buffer.from(summary.take()), events: 1, sender: RELAY, release });
-    }
+    addSummaries();
     const taken = usual.line.take(maxPayloadBytes);
     usual.due = !usual.line.isEmpty;
     return taken;
+  }
+
+  function addSummaries() {
+    const { events, release } = summary?.take() ?? { events: [], release() {} };
+    const last = events.length - 1;
+    for (const [index, text] of events.entries()) {
+      const after = index === last ? release : () => {};
+      usual.line.push({ bytes: Buffer.from(text), events: 1, sender: RELAY, release: after });
+    }
   }
 
   function takeApart(): readonly Batch[] {

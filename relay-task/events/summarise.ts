@@ -4,6 +4,7 @@
  */
 import { canonicalKey, parseContext } from '../../lib/evaluation/index.ts';
 import type { Item } from '../../lib/flag-table/index.ts';
+import { hasInfinity } from '../common/json.ts';
 import { membersOf } from '../common/json-text.ts';
 import type { IncomingEvent } from './incoming.ts';
 import type { Recent } from './recent.ts';
@@ -13,6 +14,8 @@ import { type Fields, numberIn, trackingOf } from './tracking.ts';
 export interface SummariseOptions {
   readonly schema: number;
   readonly summary: Summary;
+  /** Whose events they are. */
+  readonly sender: string;
   /** Contexts described recently, by canonical key. */
   readonly seen: Pick<Recent, 'add'>;
   readonly flag: (key: string) => Item | undefined;
@@ -38,10 +41,12 @@ interface Parts {
 export function summarise(events: readonly IncomingEvent[], options: SummariseOptions): string[] {
   return events.flatMap((event) => {
     const { kind } = event.fields;
-    if (typeof kind !== 'string' || kind === '') return malformed(options);
+    if (typeof kind !== 'string' || kind === '' || hasInfinity(event.fields)) return malformed(options);
     if (kind !== 'feature' && kind !== 'custom' && kind !== 'identify') return [event.text];
     const parts = takeApart(event);
     if (!parts || (kind !== 'identify' && typeof event.fields.key !== 'string')) return malformed(options);
+    if (kind === 'feature' && !(isIndex(event.fields.version) && isIndex(event.fields.variation)))
+      return malformed(options);
     const isNew = options.seen.add(parts.contextKey);
     const isWanted = () => sampled(numberIn(event.fields, 'samplingRatio'), options);
     if (kind === 'identify') return isWanted() ? [identifyEvent(parts)] : [];
@@ -49,6 +54,14 @@ export function summarise(events: readonly IncomingEvent[], options: SummariseOp
     if (kind === 'feature') return [...index, ...evaluated(parts, options)];
     return isWanted() ? [...index, customEvent(parts)] : index;
   });
+}
+
+/** The last that is a time, Unix ms. */
+const LAST_DATE = 8.64e15;
+
+/** What SDKs send as version and variation: a whole number, or none. Anything else might cost the summary that it is counted in. */
+function isIndex(value: unknown): boolean {
+  return !isPresent(value) || (Number.isSafeInteger(value) && (value as number) >= 0);
 }
 
 function malformed(options: SummariseOptions): [] {
@@ -59,7 +72,9 @@ function malformed(options: SummariseOptions): [] {
 function takeApart({ fields, text }: IncomingEvent): (Parts & { readonly contextKey: string }) | undefined {
   const name = fields.context !== undefined && fields.context !== null ? 'context' : 'user';
   const context = parseContext(fields[name]);
-  if (!context) return undefined;
+  // SDKs send whole milliseconds; a fraction harms nobody.
+  const creationDate = Math.trunc(numberIn(fields, 'creationDate') ?? Date.now());
+  if (!context || creationDate < 0 || creationDate > LAST_DATE) return undefined;
   const texts = membersOf(text);
   return {
     fields,
@@ -67,7 +82,7 @@ function takeApart({ fields, text }: IncomingEvent): (Parts & { readonly context
     context: texts.get(name) as string,
     contextKinds: context.kinds,
     contextKey: canonicalKey(context),
-    creationDate: numberIn(fields, 'creationDate') ?? Date.now(),
+    creationDate,
   };
 }
 
@@ -85,15 +100,18 @@ function evaluated(parts: Parts, options: SummariseOptions): string[] {
   const debugUntil = numberIn(fields, 'debugEventsUntilDate') ?? flag?.debugEventsUntilDate ?? 0;
 
   if (!(fields.excludeFromSummaries ?? flag?.excludeFromSummaries)) {
-    const counted = options.summary.add({
-      flagKey: fields.key as string,
-      version,
-      variation,
-      value: texts.get('value'),
-      fallback: texts.get('default'),
-      contextKinds: parts.contextKinds,
-      creationDate: parts.creationDate,
-    });
+    const counted = options.summary.add(
+      {
+        flagKey: fields.key as string,
+        version,
+        variation,
+        value: texts.get('value'),
+        fallback: texts.get('default'),
+        contextKinds: parts.contextKinds,
+        creationDate: parts.creationDate,
+      },
+      options.sender,
+    );
     if (counted !== 'counted') options.dropped(counted, 1);
   }
   const ratio = numberIn(fields, 'samplingRatio') ?? flag?.samplingRatio;

@@ -1,5 +1,5 @@
-/** Counts evaluations per flag and variation between two payloads, as in the `summary` event of LaunchDarkly's SDKs. */
-import type { Budget } from '../common/budget.ts';
+/** Counts evaluations per flag and variation between two payloads, as in the `summary` events of LaunchDarkly's SDKs. */
+import { createSenderPlaces, type SenderMemory } from './sender-shares.ts';
 
 export interface Evaluation {
   readonly flagKey: string;
@@ -17,12 +17,12 @@ export interface Evaluation {
 export interface Summary {
   /** Number of counters. */
   readonly size: number;
-  /** Reserved from the budget. The caller of `take` must release it. */
-  readonly reservedBytes: number;
+  /** What they hold of the memory. */
+  readonly bytes: number;
   /** `counted`, or the limit that prevented a new counter. */
-  add(evaluation: Evaluation): 'counted' | 'capacity' | 'memory';
-  /** Returns the event's JSON and resets the counters. */
-  take(): string;
+  add(evaluation: Evaluation, sender: string): 'counted' | 'capacity' | 'memory';
+  /** Returns the JSON of events, none if nothing was counted, and resets the counters. Their memory stays held until `release`. */
+  take(): { readonly events: readonly string[]; release(): void };
 }
 
 interface Counter extends Pick<Evaluation, 'version' | 'variation' | 'value'> {
@@ -37,72 +37,121 @@ interface FlagSummary {
 
 /** Estimated memory of a counter besides its texts. */
 const COUNTER_BYTES = 256;
+/** Nobody has more kinds of contexts, or longer names of them, but a sender may invent any. */
+const MOST_KINDS = 100;
+const LONGEST_KIND = 256;
+/** An event is closed at this size; it is larger only if a single counter is. */
+const EVENT_CHARACTERS = 256 * 1024;
 
-export function createSummary(capacity: number, budget: Budget): Summary {
+/** `capacity`: of counters that one sender began; a quarter more for all. */
+export function createSummary(capacity: number, memory: SenderMemory): Summary {
   let flags = new Map<string, FlagSummary>();
-  let size = 0;
-  let reservedBytes = 0;
+  let places = createSenderPlaces(capacity);
+  /** Bytes by sender. */
+  let held = new Map<string, number>();
+  let bytes = 0;
   let startDate = Number.POSITIVE_INFINITY;
   let endDate = 0;
 
-  function reserve(bytes: number): boolean {
-    if (!budget.reserve(bytes)) return false;
-    reservedBytes += bytes;
+  function reserve(sender: string, more: number): boolean {
+    if (!memory.reserve(sender, more)) return false;
+    held.set(sender, (held.get(sender) ?? 0) + more);
+    bytes += more;
     return true;
   }
 
   return {
     get size() {
-      return size;
+      return places.taken;
     },
-    get reservedBytes() {
-      return reservedBytes;
+    get bytes() {
+      return bytes;
     },
-    add({ flagKey, version, variation, value, fallback, contextKinds, creationDate }) {
+    add({ flagKey, version, variation, value, fallback, contextKinds, creationDate }, sender) {
       const flag = flags.get(flagKey) ?? { fallback: detach(fallback), contextKinds: new Set(), counters: new Map() };
       const identity = `${variation ?? ''}:${version ?? ''}`;
       const known = flag.counters.get(identity);
+      const counter = known ?? { version, variation, value: detach(value), count: 0 };
       if (!known) {
-        if (size >= capacity) return 'capacity';
+        if (!places.fits([sender])) return 'capacity';
         const texts = 2 * flagKey.length + (value?.length ?? 0) + (fallback?.length ?? 0);
-        if (!reserve(texts + COUNTER_BYTES)) return 'memory';
-        flag.counters.set(identity, { version, variation, value: detach(value), count: 0 });
+        if (!reserve(sender, texts + COUNTER_BYTES)) return 'memory';
+        places.take([sender]);
+        flag.counters.set(identity, counter);
         flags.set(flagKey, flag);
-        size += 1;
       }
       for (const kind of contextKinds) {
-        if (!flag.contextKinds.has(kind) && reserve(kind.length + COUNTER_BYTES)) flag.contextKinds.add(kind);
+        if (flag.contextKinds.has(kind)) continue;
+        const isListed = flag.contextKinds.size < MOST_KINDS && kind.length <= LONGEST_KIND;
+        if (isListed && reserve(sender, kind.length + COUNTER_BYTES)) flag.contextKinds.add(kind);
       }
-      (known ?? flag.counters.get(identity)!).count += 1;
+      counter.count += 1;
       startDate = Math.min(startDate, creationDate);
       endDate = Math.max(endDate, creationDate);
       return 'counted';
     },
     take() {
-      const features = [...flags].map(([key, flag]) => `${JSON.stringify(key)}:${flagText(flag)}`);
-      const text = `{"kind":"summary","startDate":${startDate},"endDate":${endDate},"features":{${features.join(',')}}}`;
+      const start = `{"kind":"summary","startDate":${startDate},"endDate":${endDate},"features":{`;
+      const events = featuresOf(flags).map((features) => `${start}${features}}}`);
+      const holdings = held;
       flags = new Map();
-      size = 0;
-      reservedBytes = 0;
+      places = createSenderPlaces(capacity);
+      held = new Map();
+      bytes = 0;
       startDate = Number.POSITIVE_INFINITY;
       endDate = 0;
-      return text;
+      return {
+        events,
+        release() {
+          for (const [sender, reserved] of holdings) memory.release(sender, reserved);
+        },
+      };
     },
   };
 }
 
-function flagText({ fallback, contextKinds, counters }: FlagSummary): string {
-  const counterTexts = Array.from(counters.values(), ({ version, variation, value, count }) => {
-    const parts = [
-      ...(variation === undefined ? [] : [`"variation":${variation}`]),
-      version === undefined ? '"unknown":true' : `"version":${version}`,
-      ...(value === undefined ? [] : [`"value":${value}`]),
-      `"count":${count}`,
-    ];
-    return `{${parts.join(',')}}`;
-  });
-  const start = fallback === undefined ? '' : `"default":${fallback},`;
-  return `{${start}"contextKinds":${JSON.stringify([...contextKinds])},"counters":[${counterTexts.join(',')}]}`;
+/** The members of `features` of each event. A flag with large values may be in several of them, with other counters. */
+function featuresOf(flags: ReadonlyMap<string, FlagSummary>): string[] {
+  const events: string[] = [];
+  let features: string[] = [];
+  let characters = 0;
+  const close = () => {
+    if (features.length > 0) events.push(features.join(','));
+    features = [];
+    characters = 0;
+  };
+  for (const [key, { fallback, contextKinds, counters }] of flags) {
+    const known = fallback === undefined ? '' : `"default":${fallback},`;
+    const head = `${JSON.stringify(key)}:{${known}"contextKinds":${JSON.stringify([...contextKinds])},"counters":[`;
+    let texts: string[] = [];
+    const closeFlag = () => {
+      if (texts.length > 0) features.push(`${head}${texts.join(',')}]}`);
+      texts = [];
+    };
+    for (const counter of counters.values()) {
+      const text = counterText(counter);
+      const more = text.length + (texts.length === 0 ? head.length : 0);
+      if (characters > 0 && characters + more > EVENT_CHARACTERS) {
+        closeFlag();
+        close();
+      }
+      characters += text.length + (texts.length === 0 ? head.length : 0);
+      texts.push(text);
+    }
+    closeFlag();
+  }
+  close();
+  return events;
+}
+
+function counterText({ version, variation, value, count }: Counter): string {
+  const parts = [
+    ...(variation === undefined ? [] : [`"variation":${variation}`]),
+    version === undefined ? '"unknown":true' : `"version":${version}`,
+    ...(value === undefined ? [] : [`"value":${value}`]),
+    `"count":${count}`,
+  ];
+  return `{${parts.join(',')}}`;
 }
 
 /**

@@ -245,16 +245,17 @@ test.each([
   ['summarises', '1'],
 ])('an event that the relay %s is kept if its queue was removed while it was read', (_what, schema) => {
   const budget = createBudget(Infinity);
+  const memory = createSenderMemory(budget);
   const queues = createQueues(({ unsummarized }) =>
     createQueue({
       capacity: 10,
       maxPayloadBytes: Infinity,
-      memory: createSenderMemory(budget),
+      memory,
       suspects: createSuspects(NEVER),
       deliver: () => Promise.resolve('delivered'),
       forwarded() {},
       dropped() {},
-      summary: unsummarized ? createSummary(10, budget) : undefined,
+      summary: unsummarized ? createSummary(10, memory) : undefined,
     }),
   );
   const about = metadataOf({ 'x-launchdarkly-event-schema': schema });

@@ -198,7 +198,7 @@ test('contexts, values and data are forwarded byte for byte', async () => {
   const context = String.raw`{ "kind":"user","key":"al\u0069ce", "n":1.0e0,"x":12345678901234567890 }`;
   const parts = `"creationDate":1,"context":${context},"key":"tracked"`;
   const { request } = await summarised([
-    `{"kind":"feature",${parts},"value":[1.0,1e400],"default":{ "a":1e5 },"version":5,"trackEvents":true,"reason":{ "kind":"OFF" }}`,
+    `{"kind":"feature",${parts},"value":[1.0,1e300],"default":{ "a":1e5 },"version":5,"trackEvents":true,"reason":{ "kind":"OFF" }}`,
     `{"kind":"custom",${parts},"data":[ 1.50 ],"metricValue":2.50,"unknown":1}`,
     `{"kind":"identify",${parts}}`,
     `{ "kind":"migration_op", "z":1.0 }`,
@@ -206,11 +206,11 @@ test('contexts, values and data are forwarded byte for byte', async () => {
   expect(request.text).toBe(
     `[${[
       `{"kind":"index","creationDate":1,"context":${context}}`,
-      `{"kind":"feature",${parts},"value":[1.0,1e400],"default":{ "a":1e5 },"version":5,"reason":{ "kind":"OFF" }}`,
+      `{"kind":"feature",${parts},"value":[1.0,1e300],"default":{ "a":1e5 },"version":5,"reason":{ "kind":"OFF" }}`,
       `{"kind":"custom","creationDate":1,"key":"tracked","context":${context},"data":[ 1.50 ],"metricValue":2.50}`,
       `{"kind":"identify","creationDate":1,"context":${context}}`,
       `{ "kind":"migration_op", "z":1.0 }`,
-      `{"kind":"summary","startDate":1,"endDate":1,"features":{"tracked":{"default":{ "a":1e5 },"contextKinds":["user"],"counters":[{"version":5,"value":[1.0,1e400],"count":1}]}}}`,
+      `{"kind":"summary","startDate":1,"endDate":1,"features":{"tracked":{"default":{ "a":1e5 },"contextKinds":["user"],"counters":[{"version":5,"value":[1.0,1e300],"count":1}]}}}`,
     ].join(',')}]`,
   );
 });
@@ -325,14 +325,96 @@ test.each<[string, Event | string]>([
   expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1);
 });
 
+const counting = (name: string, value: string) =>
+  `{"kind":"feature","key":"plain","context":{"kind":"user","key":"a"},"creationDate":1,"value":1,"default":null,"${name}":${value}}`;
+
 test.each([
+  ['creationDate', '-1e300'],
+  ['creationDate', '8.65e15'],
   ['creationDate', '1e999'],
-  ['version', '1e999'],
-  ['version', '-1e999'],
+  ['version', '1.5'],
+  ['version', '-1'],
+  ['version', '"1"'],
+  ['variation', '0.25'],
+  ['variation', '1e300'],
+  ['variation', '[1]'],
+  ['value', '{"deep":[1,-1e400]}'],
+  ['default', '1e400'],
+  ['reason', '{"kind":"RULE_MATCH","ruleIndex":1e400}'],
   ['samplingRatio', '1e999'],
+])('an event whose %s is %s is malformed, and the summary of the others is sent', async (name, value) => {
+  const { request, measured } = await summarised([
+    counting(name, value),
+    feature('good', { version: 1, variation: 0 }),
+  ]);
+  expect(request.events.at(-1)).toMatchObject({
+    kind: 'summary',
+    startDate: AT,
+    endDate: AT,
+    features: { good: { counters: [{ version: 1, variation: 0, value: true, count: 1 }] } },
+  });
+  expect(request.events.at(-1)!.features).not.toHaveProperty('plain');
+  expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1);
+});
+
+test('a time between two milliseconds is cut', async () => {
+  const { request } = await summarised([feature('x', { version: 1, creationDate: AT + 0.75 })]);
+  expect(request.events).toMatchObject([
+    { kind: 'index', creationDate: AT },
+    { startDate: AT, endDate: AT },
+  ]);
+});
+
+test('a summary of large values is sent in events of moderate size', async () => {
+  const launchDarkly = await startLaunchDarkly();
+  const { intake, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 3_600_000 });
+  const events = [
+    ...Array.from({ length: 6 }, (_, variation) =>
+      feature('large', { version: 1, variation, value: `${variation}`.padEnd(200_000) }),
+    ),
+    feature('x', { version: 1, variation: 0 }),
+  ];
+  await send(intake, events, { schema: 1 });
+  await forwarding.close(20_000);
+  const summaries = launchDarkly.taken().filter(({ kind }) => kind === 'summary') as unknown as {
+    features: Record<string, { default: unknown; contextKinds: string[]; counters: { variation: number }[] }>;
+  }[];
+  expect(Math.max(...summaries.map((event) => JSON.stringify(event).length))).toBeLessThan(257 * 1024);
+  const counters = summaries.flatMap(({ features }) => features.large?.counters ?? []);
+  expect(counters.map(({ variation }) => variation)).toEqual([0, 1, 2, 3, 4, 5]);
+  for (const { features } of summaries)
+    if (features.large) expect(features.large).toMatchObject({ default: false, contextKinds: ['user'] });
+  expect(summaries.at(-1)!.features.x?.counters).toHaveLength(1);
+});
+
+test('invented kinds of contexts are listed up to a number', async () => {
+  const kinds = Array.from({ length: 150 }, (_, id) => [`kind-${id}`, { key: 'a' }] as const);
+  const context = { kind: 'multi', ...Object.fromEntries([['k'.repeat(300), { key: 'a' }], ...kinds]) };
+  const { request } = await summarised([feature('x', { version: 1, context })]);
+  const { features } = request.events.at(-1) as unknown as { features: { x: { contextKinds: string[] } } };
+  expect(features.x.contextKinds).toHaveLength(100);
+});
+
+test('a sender that invents flags leaves room for those of the others', async () => {
+  const launchDarkly = await startLaunchDarkly(() => 503);
+  const { intake } = startEnvironment(launchDarkly.uri, { capacity: 40 });
+  const flood = (round: number) =>
+    send(
+      intake,
+      Array.from({ length: 60 }, (_, id) => feature(`invented-${round}-${id}`, { version: 1 })),
+      { schema: 1, address: '203.0.113.1' },
+    );
+  for (let round = 0; round < 5; round++) await flood(round);
+  await eventually(() => expect(launchDarkly.requests.length).toBeGreaterThan(0));
+  for (let round = 5; round < 9; round++) await flood(round);
+  await send(intake, [feature('good', { version: 1 })], { schema: 1, address: '198.51.100.1' });
+  launchDarkly.mood.react = () => 202;
+  await eventually(() => expect(JSON.stringify(launchDarkly.taken())).toContain('"good":'));
+});
+
+test.each([
   ['trackEvents', '"yes"'],
   ['debugEventsUntilDate', '{}'],
-  ['variation', '[1]'],
   ['reason', '5'],
 ])('an event whose %s is %s does not produce invalid JSON', async (name, value) => {
   const { request } = await summarised([
