@@ -51,7 +51,7 @@ export interface CredentialEventsParts {
   readonly courier: Courier;
   readonly meter: EventMeter;
   /** Called for every loss. */
-  readonly lost: (reason: DropReason) => void;
+  readonly lost: (reason: DropReason, events: number) => void;
   /** A body was dropped because reading it failed, which is a fault of the relay. */
   readonly failed: (error: unknown) => void;
   readonly timings: EventTimings;
@@ -81,7 +81,7 @@ export function createCredentialEvents(
 
   const dropped = (reason: DropReason, events: number) => {
     meter.dropped(name, reason, events);
-    parts.lost(reason);
+    parts.lost(reason, events);
   };
 
   /** Each kind of SDK describes its contexts itself. */

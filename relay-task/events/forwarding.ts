@@ -19,6 +19,7 @@ import {
 } from './environment-events.ts';
 import { createEventMeter } from './metrics.ts';
 import { createPlaces } from './places.ts';
+import type { DropReason } from './queue.ts';
 import { type EventTimings, usualTimings } from './timings.ts';
 
 export type { EnvironmentEvents, EnvironmentEventsOptions } from './environment-events.ts';
@@ -66,15 +67,23 @@ interface Reports extends Pick<CredentialEventsParts, 'lost'> {
 /** What is remembered of contexts and payloads may take so much of what the events may. */
 const PART_OF_MEMORY = 1 / 8;
 
+const LOSS = 'Events were dropped';
+/** With what to do about them. */
+const LOSSES: Partial<Record<DropReason, string>> = {
+  capacity: `${LOSS}, since too many wait to be sent; raise EVENTS_CAPACITY, or find out who sends so many`,
+  memory: `${LOSS}, since those that wait take all memory for events; raise MEMORY_BUDGET, or find out who sends so many`,
+};
+
 /** Throws a RelayError CONFIG_INVALID when `eventsUri` is not an http or https URL. */
 export function createEventForwarding(options: EventForwardingOptions): EventForwarding {
   const { log, random = Math.random, discard = false } = options;
   const eventsUri = readUri(options.eventsUri);
   const timings = { ...usualTimings, ...options.timings };
   const meter = createEventMeter(options.registry);
-  const { maxBytes = 32 * 1_024 ** 2, parentBudget: parent } = options;
+  const { capacity = 1_000, maxBytes = 32 * 1_024 ** 2, parentBudget: parent } = options;
   const budget = createBudget(maxBytes, { parent, changed: meter.queued });
-  const memory = createBudget(Math.min(maxBytes, parent?.maxBytes ?? Infinity) * PART_OF_MEMORY, { parent });
+  const budgetBytes = Math.min(maxBytes, parent?.maxBytes ?? Infinity);
+  const memory = createBudget(budgetBytes * PART_OF_MEMORY, { parent });
   const places = createPlaces({ each: options.maxInFlight ?? 8, together: options.maxInFlightTogether ?? 64 });
   const open = new Set<EnvironmentEvents>();
   const timer = setInterval(() => {
@@ -88,10 +97,19 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
   /** At most one line per reason in that time, since any client can cause any number of losses. */
   function createReports(environment: string): Reports {
     const paced = createPacedLines(timings.sameLineMs);
+    /** Since the last line. */
+    const lost = new Map<DropReason, number>();
     return {
       paced,
-      lost: (reason) =>
-        void paced(`dropped, ${reason}`, (more) => log.warn('Events were dropped', { environment, reason, ...more })),
+      lost(reason, dropped) {
+        const events = (lost.get(reason) ?? 0) + dropped;
+        lost.set(reason, events);
+        paced(`dropped, ${reason}`, (more) => {
+          lost.delete(reason);
+          const limits = { ...(reason === 'capacity' && { capacity }), ...(reason === 'memory' && { budgetBytes }) };
+          log.warn(LOSSES[reason] ?? LOSS, { environment, reason, events, ...limits, ...more });
+        });
+      },
     };
   }
 
@@ -110,7 +128,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
       random,
     });
     return createCredentialEvents(of, {
-      capacity: options.capacity ?? 1_000,
+      capacity,
       maxPayloadBytes: options.maxPayloadBytes ?? 4 * 1_024 ** 2,
       // Events that came with one credential must not take the room of all others.
       budget: createShare(budget),
@@ -138,7 +156,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
         open: (credential) => openCredential(credential, reports),
         tooLate() {
           meter.dropped(of.name, 'closed', 1);
-          reports.lost('closed');
+          reports.lost('closed', 1);
         },
       });
       const environment = {

@@ -27,9 +27,33 @@ test('a full queue drops the newest events, counts them and logs it once', async
   send(intake, numbered(7, 17));
   send(intake, numbered(7, 24));
   expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBe(11);
-  expect(lines.filter((line) => line.startsWith('Events were dropped'))).toHaveLength(1);
+  expect(lines.filter((line) => line.startsWith('Events were dropped'))).toEqual([
+    'Events were dropped, since too many wait to be sent; raise EVENTS_CAPACITY, or find out who sends so many ' +
+      '{"environment":"production","reason":"capacity","events":4,"capacity":10}',
+  ]);
   launchDarkly.mood.react = () => 202;
   await eventually(() => expect(launchDarkly.taken()).toEqual(numbered(20)));
+});
+
+test('a line about dropped events counts those since the last one, and names the limit', async () => {
+  const launchDarkly = await startLaunchDarkly(() => 503);
+  let now = performance.now();
+  const clock = jest.spyOn(performance, 'now').mockImplementation(() => now);
+  const { intake, lines } = startEnvironment(launchDarkly.uri, {
+    flushIntervalMs: NEVER,
+    maxBytes: 10_000,
+    timings: { sameLineMs: 60_000 },
+  });
+  const large = () => send(intake, [custom(1, { data: 'x'.repeat(9_000) }), custom(2)]);
+  // The first one fits.
+  for (let count = 0; count < 4; count++) large();
+  now += 60_000;
+  large();
+  clock.mockRestore();
+  expect(lines.map((line) => line.replace(/^.*; /, ''))).toEqual([
+    'raise MEMORY_BUDGET, or find out who sends so many {"environment":"production","reason":"memory","events":2,"budgetBytes":10000}',
+    'raise MEMORY_BUDGET, or find out who sends so many {"environment":"production","reason":"memory","events":6,"budgetBytes":10000,"suppressed":2}',
+  ]);
 });
 
 test('a sender that fills a queue leaves room for the others with its key', async () => {
@@ -84,7 +108,7 @@ test('bodies of which one event is malformed leave one line in the log, however 
     await eventually(() => expect(launchDarkly.taken()).toHaveLength(count));
   }
   expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(3);
-  expect(lines).toEqual(['Events were dropped {"environment":"production","reason":"malformed"}']);
+  expect(lines).toEqual(['Events were dropped {"environment":"production","reason":"malformed","events":1}']);
 });
 
 test('all queues together stay within their memory limit and release memory after delivery', async () => {

@@ -153,6 +153,6 @@ test('closing waits for the events of every key', async () => {
   expect(taken()).toHaveLength(3);
   for (const key of ['a', 'new']) add('sdkKey', key, custom(3));
   expect(await measured('relay_events_dropped_total', { reason: 'closed' })).toBe(2);
-  expect(lines).toEqual(['Events were dropped {"environment":"production","reason":"closed"}']);
+  expect(lines).toEqual(['Events were dropped {"environment":"production","reason":"closed","events":1}']);
   expect(taken()).toHaveLength(3);
 });

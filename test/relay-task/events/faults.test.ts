@@ -236,8 +236,8 @@ test('nobody fills the log with events that are rejected, dropped and delivered 
   }
   expect(lines.map((line) => line.replace(/"status":400,?/, '')).sort()).toEqual([
     'Event delivery recovered {"environment":"production","events":"analytics, sdkKey"}',
-    'Events were dropped {"environment":"production","reason":"malformed"}',
-    'Events were dropped {"environment":"production","reason":"rejected"}',
+    'Events were dropped {"environment":"production","reason":"malformed","events":1}',
+    'Events were dropped {"environment":"production","reason":"rejected","events":1}',
     expect.stringContaining('LaunchDarkly rejected a payload of events; retrying, then sending it in parts'),
   ]);
 });
