@@ -33,8 +33,11 @@ export function createShares(free: (taken: number) => number, times: number | re
     },
     room(lanes) {
       const left = free(taken);
-      const most = Math.max(0, ...lanes.map((lane) => held.get(lane) ?? 0));
-      return most > times * left ? 0 : Math.min(Math.floor(left), Math.floor((times * left - most) / (1 + times)) + 1);
+      const roomIn = (lane: string, index: number) => {
+        const beyond = timesOf(index) * left - (held.get(lane) ?? 0);
+        return beyond < 0 ? 0 : Math.floor(beyond / (1 + timesOf(index))) + 1;
+      };
+      return Math.min(Math.max(0, Math.floor(left)), ...lanes.map(roomIn));
     },
     take(lanes, amount = 1) {
       taken += amount;
