@@ -52,6 +52,13 @@ export function normalText(kind: Kind, text: string): string {
   return normalObject(members, fields);
 }
 
+/** Undefined for a key that an item can have. */
+export function describeKeyProblem(key: string): string | undefined {
+  if (key === '') return 'key must not be empty';
+  // In UTF-8, as in stores, two such keys would be one.
+  return key.isWellFormed() ? undefined : 'key must be well-formed text, and has half of a surrogate pair';
+}
+
 /** `text` itself, unless a field is missing: then its normal form. `data` is what it parses to. */
 export function completeText(kind: Kind, data: unknown, text: string): string {
   return isComplete(kind, data) ? text : normalText(kind, text);

@@ -113,10 +113,15 @@ export function parseFilterRecord(data: unknown): FilterRecord | { readonly prob
   const projKey = member(data, 'projKey');
   const key = member(data, 'key');
   const version = member(data, 'version') ?? 0;
-  if (typeof projKey === 'string' && typeof key === 'string' && key !== '' && isVersion(version)) {
+  if (typeof projKey === 'string' && isName(key) && isVersion(version)) {
     return { projKey, key, version };
   }
   return { problem: 'must have a projKey, a key and a version' };
+}
+
+/** It becomes part of addresses. */
+function isName(key: unknown): key is string {
+  return typeof key === 'string' && key !== '' && key.isWellFormed();
 }
 
 function isProblem(value: object): value is { readonly problem: string } {

@@ -62,6 +62,7 @@ export function parseEnvironmentRecord(data: unknown, id: string): EnvironmentRe
   const problems: string[] = [];
   const { text, count, flag, keys } = readersOf(data, problems);
   const innerId = text('envId');
+  if (!id.isWellFormed()) problems.push('the ID must be well-formed text, and has half of a surrogate pair');
   if (innerId !== id) problems.push(`envId must be ${JSON.stringify(id)} as outside, not ${JSON.stringify(innerId)}`);
   const statement: KeyStatement = {
     ...readSdkKey(data, problems),

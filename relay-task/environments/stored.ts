@@ -1,6 +1,6 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item } from '../../lib/flag-table/index.ts';
-import { completeText, isComplete } from '../common/item-text.ts';
+import { completeText, describeKeyProblem, isComplete } from '../common/item-text.ts';
 import { showJson } from '../common/json.ts';
 import { createTombstone } from '../common/tombstone.ts';
 
@@ -18,6 +18,8 @@ export function readStored(item: Item): Item | { readonly reason: string } {
   }
   if (!Number.isSafeInteger(version)) return { reason: `version must be a whole number, not ${version}` };
   if (deleted) return isComplete(kind, data) ? item : createTombstone(kind, key, version);
+  const keyProblem = describeKeyProblem(key);
+  if (keyProblem !== undefined) return { reason: keyProblem };
   const { key: ownKey } = (data ?? {}) as { key?: unknown };
   if (ownKey !== key) {
     return { reason: `key must be ${JSON.stringify(key)} as in the table, not ${showJson(ownKey)}` };

@@ -39,14 +39,14 @@ function parsePatch(patch: unknown, index: number): BigSegmentPatch {
   if (!isObject(patch)) return fail('must be an object');
   const text = (name: string): string => {
     const value = patch[name] ?? '';
-    return typeof value === 'string' ? value : fail(`"${name}" must be text`);
+    return typeof value === 'string' && value.isWellFormed() ? value : fail(`"${name}" must be well-formed text`);
   };
   const changes = objectOf(patch.changes) ?? fail('"changes" must be an object');
   const members = (list: 'included' | 'excluded'): MemberChanges => {
     const both = objectOf(changes[list]) ?? fail(`"${list}" must be an object`);
     const hashes = (name: 'add' | 'remove'): string[] => {
       const found = both[name] ?? [];
-      const isHash = (hash: unknown) => typeof hash === 'string' && hash !== '';
+      const isHash = (hash: unknown) => typeof hash === 'string' && hash !== '' && hash.isWellFormed();
       return Array.isArray(found) && found.every(isHash) ? found : fail(`"${list}.${name}" must be a list of hashes`);
     };
     return { add: hashes('add'), remove: hashes('remove') };

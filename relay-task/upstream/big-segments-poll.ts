@@ -5,6 +5,7 @@ import type { BigSegmentPatch } from '../ports.ts';
 import { parsePatchesInSlices } from './big-segments-patches.ts';
 import { type DownloadOptions, download, FailureError } from './download.ts';
 import { streamUrl } from './event-stream.ts';
+import { queryOf } from './streams.ts';
 
 export interface PollOptions extends DownloadOptions {
   /** LaunchDarkly's server or another relay; `/sdk/big-segments/revisions` is appended to its path. */
@@ -21,8 +22,7 @@ export async function pollPatches(
   sdkKey: string,
   signal: AbortSignal,
 ): Promise<BigSegmentPatch[]> {
-  const query = cursor === '' ? '' : `?after=${encodeURIComponent(cursor)}`;
-  const url = streamUrl(options.baseUri, '/sdk/big-segments/revisions', query);
+  const url = streamUrl(options.baseUri, '/sdk/big-segments/revisions', queryOf({ after: cursor }));
   const { chunks } = await download({ url, key: sdkKey }, options, signal);
   try {
     return await parsePatchesInSlices(await inSlices(joinInSlices(chunks)));

@@ -5,7 +5,8 @@ import type { Outbound } from '../ports.ts';
 import type { Failure } from './status.ts';
 
 export interface ConnectOptions {
-  readonly url: URL;
+  /** What the function throws is a failure. */
+  readonly url: () => URL;
   readonly headers: Readonly<Record<string, string>>;
   /** Absent: a direct connection. */
   readonly outbound?: Outbound | undefined;
@@ -20,6 +21,8 @@ export interface ConnectOptions {
 }
 
 const MAX_REDIRECTS = 5;
+/** Statuses that may be about the state that the query names: it is unknown, or too long. */
+const aboutState: ReadonlySet<number> = new Set([400, 413, 414, 422, 431]);
 /**
  * How long a connection may be idle before TCP asks whether the peer is still there. LaunchDarkly's heartbeats come only every
  * 3 min: behind a NAT gateway that died, a stream would look alive for that long. Node sends ten probes, one a second.
@@ -44,7 +47,21 @@ export function connect(options: ConnectOptions): { abort(): void } {
     options.onFailure(failure);
   }
 
+  /** What others send may be invalid in a request: the path or user name of a redirect, a key that LaunchDarkly assigned. */
   function attempt(url: URL, headers: Readonly<Record<string, string>>, redirects: number) {
+    try {
+      begin(url, headers, redirects);
+    } catch (error) {
+      unable(error);
+    }
+  }
+
+  /** Node's message names an invalid header, not its value. */
+  function unable(error: unknown) {
+    queueMicrotask(() => fail({ kind: 'UNKNOWN', message: describeError(error) }));
+  }
+
+  function begin(url: URL, headers: Readonly<Record<string, string>>, redirects: number) {
     const limit = (ms: number, what: string) => {
       clearTimeout(timer);
       timer = setTimeout(() => fail({ kind: 'NETWORK_ERROR', message: `${url.host} ${what} within ${ms} ms` }), ms);
@@ -86,10 +103,9 @@ export function connect(options: ConnectOptions): { abort(): void } {
   }
 
   try {
-    attempt(options.url, options.headers, 0);
+    attempt(options.url(), options.headers, 0);
   } catch (error) {
-    // The key has characters that are invalid in a header. Node's message names the header, not its value.
-    queueMicrotask(() => fail({ kind: 'UNKNOWN', message: describeError(error) }));
+    unable(error);
   }
 
   return { abort };
@@ -107,8 +123,10 @@ function withoutKey({ Authorization: _key, ...rest }: Readonly<Record<string, st
 }
 
 function describeAnswer(statusCode: number, url: URL, headers: Readonly<Record<string, string>>): Failure {
-  const refused = statusCode >= 400 && statusCode < 500 && ![400, 408, 429].includes(statusCode);
+  const isAboutState = url.searchParams.has('basis') && aboutState.has(statusCode);
+  const refused = !isAboutState && statusCode >= 400 && statusCode < 500 && ![400, 408, 429].includes(statusCode);
   const keyless =
     headers.Authorization === undefined ? ' (redirected to another origin, where the key is not sent)' : '';
-  return { kind: 'ERROR_RESPONSE', statusCode, refused, message: `${url.host} answered ${statusCode}${keyless}` };
+  const message = `${url.host} answered ${statusCode}${keyless}`;
+  return { kind: 'ERROR_RESPONSE', statusCode, refused, ...(isAboutState && { isAboutState }), message };
 }

@@ -53,8 +53,6 @@ interface Member {
 /** The longest pause between two attempts of the other way, and the longest while there are no flags at all. */
 const MOST_MS = 3_600_000;
 const MOST_WITHOUT_FLAGS_MS = 60_000;
-/** Statuses that may be about the state that was named. */
-const badRequests: ReadonlySet<number | undefined> = new Set([400, 414, 422]);
 /** What a timer can wait for, 24 days. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -197,8 +195,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
   function fail(member: Member, failure: Failure): void {
     const asked = fallbackIn(failure.headers ?? {}) ?? member.fallbackMs;
     if (member === active || !active.isUp) status.failed(failure);
-    // LaunchDarkly may be refusing the state that was named.
-    if (member === active && badRequests.has(failure.statusCode)) known = undefined;
+    if (member === active && failure.isAboutState) known = undefined;
     const wasUp = member.isUp;
     member.isUp = false;
     if (asked !== undefined && member.way !== legacy) {

@@ -55,7 +55,7 @@ export function download(
     const onAbort = () => broken('the request was cancelled');
     signal.addEventListener('abort', onAbort);
     const connection = connect({
-      url,
+      url: () => url,
       outbound: options.outbound,
       connectTimeoutMs: options.connectTimeoutMs ?? 3_000,
       headTimeoutMs: options.answerTimeoutMs ?? 30_000,

@@ -47,7 +47,8 @@ export interface EventStreamOptions extends EventStreamTimes {
   onAlive?(): void;
   /**
    * Handles one event; `receivedAt` as `performance.now()`. Returns undefined to continue, `reconnect` when LaunchDarkly
-   * asked for it, or a failure, which also reconnects. Nothing more is read until a promise is settled; one that rejects is a failure.
+   * asked for it, or a failure, which also reconnects. Nothing more is read until a promise is settled. What it throws or
+   * rejects with is a failure.
    */
   onEvent(event: string | undefined, data: string, receivedAt: number): Verdict | Promise<Verdict>;
   /** Called after each failure; the stream then reconnects. */
@@ -74,7 +75,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
     let openedAt = Number.POSITIVE_INFINITY;
     let watchdog: NodeJS.Timeout | undefined;
     const connection = connect({
-      url: urlOf(options),
+      url: () => urlOf(options),
       outbound: options.outbound,
       headers: headersOf(options, lastEventId),
       connectTimeoutMs,
@@ -122,7 +123,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
           if (verdict instanceof Promise) {
             isBusy = true;
             response.pause();
-            void verdict.then(goOn, (error) => goOn({ kind: 'INVALID_DATA', message: describeError(error) }));
+            void verdict.then(goOn, (error) => goOn(failureOf(error)));
             return;
           }
           obey(verdict);
@@ -137,7 +138,11 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       }
       function handle({ message: { event, data, id }, receivedAt }: Arrival) {
         if (id !== undefined) lastEventId = id;
-        return options.onEvent(event, data, receivedAt);
+        try {
+          return options.onEvent(event, data, receivedAt);
+        } catch (error) {
+          return failureOf(error);
+        }
       }
       function obey(verdict: Verdict) {
         // The handler may have closed the stream.
@@ -216,6 +221,10 @@ function createReader(options: {
   };
 }
 
+function failureOf(error: unknown): Failure {
+  return { kind: 'INVALID_DATA', message: describeError(error) };
+}
+
 function urlOf({ url, query }: EventStreamOptions): URL {
   if (!query) return url;
   const next = new URL(url);
@@ -229,7 +238,8 @@ function headersOf({ key, userAgent }: EventStreamOptions, lastEventId: string |
     'User-Agent': userAgent,
     Accept: 'text/event-stream',
     'Cache-Control': 'no-cache',
-    ...(lastEventId && /^[\x20-\x7e]+$/.test(lastEventId) && { 'Last-Event-ID': lastEventId }),
+    // Servers refuse long headers, and would again after every reconnect.
+    ...(lastEventId && /^[\x20-\x7e]{1,1000}$/.test(lastEventId) && { 'Last-Event-ID': lastEventId }),
   };
 }
 

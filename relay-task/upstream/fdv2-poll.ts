@@ -96,8 +96,10 @@ function startPoll(
         const failure = error instanceof FailureError ? error.failure : invalid(describeError(error));
         const { kind, message, statusCode, refused } = failure;
         if (refused) delayMs = Math.round(slow.next());
-        log.warn('Polling LaunchDarkly failed; retrying', { kind, reason: message, statusCode, delayMs });
         events.onFailure(failure);
+        // What comes next asks for something else: for everything.
+        if (failure.isAboutState && basis() === undefined) delayMs = 0;
+        log.warn('Polling LaunchDarkly failed; retrying', { kind, reason: message, statusCode, delayMs });
       }
       await sleep(delayMs, signal);
     }

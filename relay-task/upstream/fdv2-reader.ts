@@ -4,6 +4,7 @@
  * one asks for everything again.
  */
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { describeKeyProblem } from '../common/item-text.ts';
 import { isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { parseSliced, type SlicedJson } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
@@ -97,9 +98,10 @@ export function createFDv2Reader({ held, maxLength = 128 * 1024 * 1024 }: FDv2Re
     if (isFull && isRepeated && all.length === 0) return invalid('after an error everything is said to be nothing');
     // What follows without another intent are changes.
     begin('changes');
-    if (!isFull) return { kind: 'changes', changes: all, state };
+    const name = isNameable(state) ? state : '';
+    if (!isFull) return { kind: 'changes', changes: all, state: name };
     const items = all.filter((one): one is Item => !isUnreadable(one));
-    return { kind: 'full', items, unreadable: all.filter(isUnreadable), state };
+    return { kind: 'full', items, unreadable: all.filter(isUnreadable), state: name };
   }
 
   function readGoodbye({ reason, protocolFallbackTTL: seconds }: JsonObject): Step {
@@ -149,11 +151,21 @@ export function createFDv2Reader({ held, maxLength = 128 * 1024 * 1024 }: FDv2Re
   };
 }
 
+/** Servers refuse longer request lines, most from 8 KiB on. */
+const LONGEST_STATE = 4_096;
+
+/** Whether a query can name it. What LaunchDarkly sent counts, but the next connection has to ask for everything. */
+function isNameable(state: string): boolean {
+  return state.length <= LONGEST_STATE && state.isWellFormed();
+}
+
 const known: ReadonlySet<string> = new Set([
   ...['server-intent', 'put-object', 'delete-object', 'payload-transferred', 'goodbye', 'error', 'heart-beat'],
 ]);
 
 function readDeletion(kind: Kind, key: string, { version }: JsonObject): Item | UnreadableItem {
+  const problem = describeKeyProblem(key);
+  if (problem !== undefined) return { kind, key, reason: problem };
   return isVersion(version)
     ? createTombstone(kind, key, version)
     : { kind, key, reason: `a deletion with the version ${show(version)}` };

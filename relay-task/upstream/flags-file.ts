@@ -2,6 +2,7 @@ import { extname } from 'node:path';
 import { LineCounter, parseDocument } from 'yaml';
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
+import { describeKeyProblem } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject, showJson } from '../common/json.ts';
 import type { UnreadableItem } from '../ports.ts';
 import { describeJsonProblem } from './json-problem.ts';
@@ -64,7 +65,8 @@ function readSections({ flags, segments, flagValues }: { readonly [name: string]
 
 function describeEntryProblem(kind: Kind, key: string, data: unknown): string | undefined {
   if (!isObject(data)) return `must be a map of its fields, not ${nameOf(data)}`;
-  if (key === '') return 'key must not be empty';
+  const keyProblem = describeKeyProblem(key);
+  if (keyProblem !== undefined) return keyProblem;
   const { version = 1, key: ownKey = key } = data;
   if (ownKey !== key) return `key must be ${JSON.stringify(key)} or left out, not ${showJson(ownKey)}`;
   if (!Number.isSafeInteger(version) || (version as number) < 0) {

@@ -1,6 +1,6 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import { completeText } from '../common/item-text.ts';
+import { completeText, describeKeyProblem } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { parseSliced, type SlicedJson, type TakenApart, takeApart } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
@@ -51,7 +51,8 @@ export function readItem(kind: Kind, key: string, data: unknown, json: string): 
   if (data === null) return undefined;
   const unreadable = (reason: string): UnreadableItem => ({ kind, key, reason });
   if (!isObject(data)) return unreadable(`must be an object, not ${describeType(data)}`);
-  if (key === '') return unreadable('key must not be empty');
+  const keyProblem = describeKeyProblem(key);
+  if (keyProblem !== undefined) return unreadable(keyProblem);
   const { version, deleted } = data;
   if (!isVersion(version)) return unreadable(`version must be a whole number from 0, not ${show(version)}`);
   if (deleted === true) return createTombstone(kind, key, version);
@@ -138,6 +139,8 @@ function readChange(event: 'patch' | 'delete', json: SlicedJson): Message {
     const { version } = body;
     if (!isVersion(version))
       return { kind: 'invalid', problem: `a delete of ${path} has the version ${show(version)}` };
+    const reason = describeKeyProblem(key);
+    if (reason !== undefined) return { kind: 'skip', item: { kind, key, reason } };
     return { kind: 'upsert', item: createTombstone(kind, key, version) };
   }
   if (!isObject(body.data)) return { kind: 'invalid', problem: `a patch of ${path} has no data` };

@@ -8,6 +8,8 @@ export interface Failure {
   readonly statusCode?: number;
   /** Upstream rejected the request, and will until someone acts. */
   readonly refused?: boolean;
+  /** It may be about the state that the request named: the next one should name none. */
+  readonly isAboutState?: boolean;
   /** Of the answer with this status code. */
   readonly headers?: IncomingHttpHeaders;
 }

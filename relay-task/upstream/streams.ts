@@ -101,10 +101,10 @@ function stepOf(message: Message): Step {
   }
 }
 
-/** A query without what is empty. */
+/** A query without what is empty. Never throws: half of a surrogate pair becomes U+FFFD, as in every URL. */
 export function queryOf(parameters: Readonly<Record<string, string | undefined>>): string {
   const parts = Object.entries(parameters).flatMap(([name, value]) =>
-    value === undefined || value === '' ? [] : `${name}=${encodeURIComponent(value)}`,
+    value === undefined || value === '' ? [] : `${name}=${encodeURIComponent(value.toWellFormed())}`,
   );
   return parts.length === 0 ? '' : `?${parts.join('&')}`;
 }

@@ -257,6 +257,9 @@ describe('payload filters', () => {
   });
 });
 
+const environmentPatch = (id: string) => ({ path: `/environments/${id}`, data: environmentRep(id, 1) });
+const filterPatch = (key: string) => ({ path: '/filters/f1', data: { key, projKey: 'shop', version: 1 } });
+
 describe('an invalid auto-configuration message', () => {
   test.each([
     ['an inner ID of another environment', { envId: 'e9' }, /envId must be .*e1.* as outside/],
@@ -302,6 +305,8 @@ describe('an invalid auto-configuration message', () => {
     ['a put with a list of environments', 'put', { path: '/', data: { environments: [] } }],
     ['a patch of a broken environment', 'patch', { path: '/environments/e1', data: { envId: 'e1', version: -1 } }],
     ['a patch of a broken filter', 'patch', { path: '/filters/f1', data: { key: '', projKey: 'shop' } }],
+    ['a patch of an environment without a possible ID', 'patch', environmentPatch('\ud800')],
+    ['a patch of a filter without a possible key', 'patch', filterPatch('\ud800')],
     ['a deletion without a number', 'delete', { path: '/environments/e1', version: 'x' }],
   ])('that is %s makes the source reconnect and changes nothing', async (_, event, data) => {
     const fake = await launchDarkly(environmentRep('e1', 1));

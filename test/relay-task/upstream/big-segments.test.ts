@@ -379,6 +379,23 @@ describe('the Big Segments synchroniser under faults', () => {
     expect(fake.streams()).toBe(3);
   });
 
+  test('is reported for a cursor or a hash that no text in UTF-8 can be, and nothing of it is applied', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    const { valid, status } = follow(fake, target);
+    await valid();
+    const [patch] = JSON.parse(JSON.stringify([v(1, '+b')])) as { changes: unknown }[];
+    for (const bad of [
+      { ...patch, version: '\ud800' },
+      JSON.parse(JSON.stringify(patch).replace('"b"', '"\\ud800"')),
+    ]) {
+      fake.stream(JSON.stringify([bad]));
+      await eventually(() => expect(status().lastError?.message).toContain('well-formed'));
+      await valid();
+    }
+    expect(target.cursor).toBe('v1');
+  });
+
   test('announces its recovery even if nothing was missed', async () => {
     const fake = await launchDarkly(v(0, '+a'));
     const target = createTarget();
@@ -415,7 +432,7 @@ describe('the Big Segments synchroniser under faults', () => {
     [
       'a patch with a number as version',
       '[{"segmentId":"s.g1","version":3}]',
-      'Big Segments patch 0: "version" must be text',
+      'Big Segments patch 0: "version" must be well-formed text',
     ],
     [
       'a patch whose members are not a list',

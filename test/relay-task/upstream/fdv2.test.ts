@@ -166,6 +166,36 @@ describe('a stream', () => {
     expect(statuses[0]?.lastError).toMatchObject({ kind: 'INVALID_DATA', message: `LaunchDarkly sent ${problem}` });
   });
 
+  test.each([
+    ['that no address can hold', '\\ud800'],
+    ['that is too long for a request', 's'.repeat(20_000)],
+  ])('with a state %s counts, and is never named', async (_, state) => {
+    const fake = await startFake(flagData('a', 1));
+    const { has, statuses } = follow(fake);
+    await has({ a: 1 });
+    const { event, data } = putObject('flag', flagData('a', 2));
+    await fake.upstream.send(
+      `event: ${event}\ndata: ${JSON.stringify(data)}\n\nevent: payload-transferred\ndata: {"state":"${state}"}\n\n`,
+    );
+    await has({ a: 2 });
+    fake.setQuietly('flag', flagData('a', 3));
+    fake.upstream.end();
+    await has({ a: 3 });
+    expect(fake.requests('/sdk/stream').map(basisOf)).toEqual([null, null]);
+    expect(statuses.every(({ lastError }) => lastError?.message !== 'URI malformed')).toBe(true);
+  });
+
+  test.each([400, 413, 414, 422, 431])('whose state is refused with %s asks for everything soon', async (status) => {
+    const fake = await startFake(flagData('a', 1));
+    const { has, statuses } = follow(fake, { refusedBackoff: { firstMs: NEVER_MS, maxMs: NEVER_MS } });
+    await has({ a: 1 });
+    fake.trouble = (request) => (basisOf(request) === null ? undefined : { status });
+    fake.setQuietly('flag', flagData('a', 2));
+    fake.upstream.end();
+    await has({ a: 2 });
+    expect(statuses.filter(({ refused }) => refused)).toEqual([]);
+  });
+
   test('that says goodbye is opened again, without an error', async () => {
     const fake = await startFake(flagData('a', 1));
     const { has, statuses, lines } = follow(fake);
@@ -297,14 +327,18 @@ describe('polling', () => {
     expect(versions()).toEqual({ a: 1 });
   });
 
-  test('a state that is refused is not named again', async () => {
-    const fake = await startFake(flagData('a', 1));
-    const { has } = follow(fake, polling);
-    await has({ a: 1 });
-    fake.trouble = (request) => (basisOf(request) === null ? undefined : { status: 400 });
-    fake.setQuietly('flag', flagData('a', 2));
-    await has({ a: 2 });
-  });
+  test.each([400, 431])(
+    'a state that is refused with %s is not named again, and everything is asked for',
+    async (status) => {
+      const fake = await startFake(flagData('a', 1));
+      const { has, statuses } = follow(fake, { ...polling, refusedBackoff: { firstMs: NEVER_MS, maxMs: NEVER_MS } });
+      await has({ a: 1 });
+      fake.trouble = (request) => (basisOf(request) === null ? undefined : { status });
+      fake.setQuietly('flag', flagData('a', 2));
+      await has({ a: 2 });
+      expect(statuses.filter(({ refused }) => refused)).toEqual([]);
+    },
+  );
 
   test('the answer is not quoted, since it may contain the key', async () => {
     const fake = await startFake(flagData('a', 1));

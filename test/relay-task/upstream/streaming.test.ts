@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { UpstreamStatus } from '../../../relay-task/ports.ts';
+import { createOutbound } from '../../../relay-task/upstream/outbound.ts';
 import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
 import { turnsOfLoop, until } from '../../support/eventually.ts';
 import { type FakeUpstream, startFakeUpstream } from '../../support/fake-upstream.ts';
@@ -247,6 +248,8 @@ describe('an upstream message', () => {
         half: flagData('half', 1.5),
         list: [],
         '': flagData('', 1),
+        '\ud800': flagData('\ud800', 1),
+        '\udc01': flagData('\udc01', 1),
       },
       segments: { s: segmentData('s', 1, { included: 7 }), t: segmentData('t', 1) },
     });
@@ -261,13 +264,21 @@ describe('an upstream message', () => {
       { kind: 'features', key: 'half', reason: 'version must be a whole number from 0, not 1.5' },
       { kind: 'features', key: 'list', reason: 'must be an object, not a list' },
       { kind: 'features', key: '', reason: 'key must not be empty' },
+      { kind: 'features', key: '\ud800', reason: expect.stringContaining('half of a surrogate pair') },
+      { kind: 'features', key: '\udc01', reason: expect.stringContaining('half of a surrogate pair') },
     ]);
     await upstream.patch('flags', flagData('good', 2, { variations: {} }));
+    await upstream.patch('flags', flagData('\ud800', 3));
+    await upstream.event('delete', { path: '/flags/\ud800', version: 4 });
     await upstream.patch('flags', flagData('good', 3));
     await until('a patch', () => upserts.length === 1);
-    expect(skipped).toEqual([{ kind: 'features', key: 'good', reason: expect.stringContaining('variations') }]);
+    expect(skipped).toEqual([
+      { kind: 'features', key: 'good', reason: expect.stringContaining('variations') },
+      { kind: 'features', key: '\ud800', reason: expect.stringContaining('half of a surrogate pair') },
+      { kind: 'features', key: '\ud800', reason: expect.stringContaining('half of a surrogate pair') },
+    ]);
     expect(upstream.connections).toBe(1);
-    expect(lines.filter((line) => line.includes('Item is invalid and was ignored'))).toHaveLength(8);
+    expect(lines.filter((line) => line.includes('Item is invalid and was ignored'))).toHaveLength(12);
   });
 
   test.each([
@@ -372,6 +383,37 @@ describe('a large set', () => {
     expect(puts[0]?.items).toHaveLength(500);
     expect(lines.filter((line) => line.includes('is not JSON'))).toHaveLength(1);
   });
+});
+
+test('an event ID is sent after a reconnect, unless it is too long for a header', async () => {
+  const upstream = await startUpstream();
+  const { puts } = listen(upstream);
+  await until('a put', () => puts.length === 1);
+  for (const id of ['short', 'x'.repeat(20_000)]) {
+    await upstream.send(`id: ${id}\nevent: ping\ndata:\n\n`);
+    upstream.end();
+    const opened = puts.length + 1;
+    await until('another put', () => puts.length === opened);
+  }
+  expect(upstream.requests.map(({ headers }) => headers['last-event-id'])).toEqual([undefined, 'short', undefined]);
+});
+
+test('an event that the receiver fails at is a failure, and the stream is opened again', async () => {
+  const upstream = await startUpstream();
+  const { sink, upserts } = createSinkRecorder();
+  let isBroken = true;
+  const upsert: typeof sink.upsert = (...args) => {
+    if (isBroken) throw new Error('out of order');
+    sink.upsert(...args);
+  };
+  const { statuses } = listen(upstream, { sink: { ...sink, upsert } });
+  await upstream.connected(1);
+  await upstream.patch('flags', flagData('a', 1));
+  await upstream.connected(2);
+  isBroken = false;
+  await upstream.patch('flags', flagData('a', 2));
+  await until('a patch', () => upserts.length === 1);
+  expect(statuses.find(({ lastError }) => lastError)?.lastError?.message).toBe('out of order');
 });
 
 describe('an upstream failure', () => {
@@ -533,6 +575,19 @@ describe('a redirect', () => {
     expect(upstream.requests[1]).toMatchObject({ url: '/back' });
     expect(upstream.requests[1]?.headers).not.toHaveProperty('authorization');
     expect(stream.status().lastError?.message).toContain('the key is not sent');
+  });
+
+  test.each([
+    ['whose user name is not decodable', 'http://%@127.0.0.1:1/', false],
+    ['whose path a proxy cannot be asked for', 'http://127.0.0.1:1//', true],
+  ])('to an address %s fails like any other, and is tried again', async (_, Location, isProxied) => {
+    const upstream = await startUpstream();
+    upstream.answerNext({ status: 302, headers: { Location } });
+    const proxyUrl = isProxied ? upstream.uri : undefined;
+    const outbound = createOutbound({ proxyUrl, user: undefined, password: undefined, caCertFiles: [], env: {} });
+    const { puts, statuses } = listen(upstream, { outbound });
+    await until('a put', () => puts.length === 1);
+    expect(statuses[0]?.lastError).toMatchObject({ kind: 'UNKNOWN', message: expect.any(String) });
   });
 
   test('in a loop is given up', async () => {
