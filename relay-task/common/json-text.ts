@@ -27,6 +27,42 @@ export function isSpace(code: number | undefined): boolean {
   return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
 }
 
+/** Deeper values are junk: LaunchDarkly's own have about ten levels. */
+const MOST_LEVELS = 1_000;
+/** What a value takes in memory once it is parsed, besides its text. */
+export const VALUE_BYTES = 64;
+
+/** A part of a text, its name and its entry in a map take about as much as so many values. */
+const PART_VALUES = 4;
+
+const tooMany = (mostValues: number) =>
+  `it has more than ${mostValues} values, the most that fits into this relay's memory`;
+
+/** Why a text of JSON should not be parsed: how deep its values nest, or how many there are. Undefined: nothing is wrong with it. */
+export function describeExcess(text: string, mostValues: number): string | undefined {
+  // Each level takes two characters, and each value as well.
+  if (text.length < 2 * Math.min(MOST_LEVELS, mostValues)) return undefined;
+  let depth = 0;
+  let values = 1;
+  for (let at = 0; at < text.length; ) {
+    const code = text.charCodeAt(at);
+    if (code === QUOTE) {
+      at = skipString(text, at);
+      continue;
+    }
+    at += 1;
+    if (code === COMMA) values += 1;
+    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth -= 1;
+    else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
+      depth += 1;
+      values += 1;
+      if (depth > MOST_LEVELS) return `its values nest deeper than ${MOST_LEVELS} levels`;
+    }
+    if (values > mostValues) return tooMany(mostValues);
+  }
+  return undefined;
+}
+
 /** Throws the SyntaxError of `JSON.parse` on anything that is not JSON. Linear, and as deep as memory allows. */
 export function parseSliced(text: string): SlicedJson {
   const value: unknown = JSON.parse(text);
@@ -47,36 +83,58 @@ export function parseSliced(text: string): SlicedJson {
   };
 }
 
+/** What `describeExcess` says of a text. */
+export class JsonExcessError extends Error {}
+
 /** A text of which the largest parts were taken out. */
 export interface TakenApart {
   /** The value of the text with null in the place of each part. */
   readonly frame: unknown;
-  /** The texts of the parts by the name of their object and their own. Of equal names the last counts, as in `JSON.parse`. */
+  /**
+   * The texts of the parts by the name of their object and their own, or their index in an array. Of equal names the last counts, as in
+   * `JSON.parse`.
+   */
   readonly parts: ReadonlyMap<string, ReadonlyMap<string, string>>;
 }
 
 /**
- * For a text that takes too long to be parsed in one turn of the event loop. The parts are the members of the objects `names` within
- * the object at `path`; it yields after each. The text is JSON exactly if the frame and all parts are: throws the SyntaxError of
- * `JSON.parse` for the frame, and does not parse the parts. Their texts do not keep the whole alive.
+ * For a text that takes too long to be parsed in one turn of the event loop. The parts are the members of the objects, and the elements
+ * of the arrays, `names` within the object at `path`; it yields after each. The text is JSON exactly if the frame and all parts are:
+ * throws the SyntaxError of `JSON.parse` for the frame, and does not parse the parts. Their texts do not keep the whole alive.
+ * Throws JsonExcessError for what `describeExcess` says of the frame, or for too many parts.
  */
 export function* takeApart(
   text: string,
   path: readonly string[],
   names: readonly string[],
+  mostValues = Number.POSITIVE_INFINITY,
 ): Generator<void, TakenApart> {
   const parts = new Map<string, Map<string, string>>();
   const frame: string[] = [];
   /** Where that begins which is not in the frame yet. */
   let rest = 0;
+  let values = 0;
 
+  function takePart(taken: Map<string, string>, name: string, from: number): number {
+    values += PART_VALUES;
+    if (values > mostValues) throw new JsonExcessError(tooMany(mostValues));
+    const to = skipValue(text, from);
+    if (to === from) throw new SyntaxError(`Unexpected token at ${from} of JSON`);
+    frame.push(text.slice(rest, from), 'null');
+    rest = to;
+    taken.set(name, detach(text.slice(from, to)));
+    return skipSeparator(text, to);
+  }
   function* pass(start: number, depth: number): Generator<void, number> {
     let at = skipSpace(text, start + 1);
     for (let member = memberAt(text, at); member; member = memberAt(text, at)) {
       const { name, from } = member;
-      const isObject = text.charCodeAt(from) === OPEN_BRACE;
+      const first = text.charCodeAt(from);
+      const isObject = first === OPEN_BRACE;
+      const isNamed = depth === path.length && names.includes(name);
       if (isObject && depth < path.length && name === path[depth]) at = yield* pass(from, depth + 1);
-      else if (isObject && depth === path.length && names.includes(name)) at = yield* take(from, name);
+      else if (isObject && isNamed) at = yield* take(from, name);
+      else if (first === OPEN_BRACKET && isNamed) at = yield* takeElements(from, name);
       else at = skipValue(text, from);
       at = skipSeparator(text, at);
     }
@@ -87,12 +145,18 @@ export function* takeApart(
     parts.set(of, taken);
     let at = skipSpace(text, start + 1);
     for (let member = memberAt(text, at); member; member = memberAt(text, at)) {
-      const { name, from } = member;
-      const to = skipValue(text, from);
-      frame.push(text.slice(rest, from), 'null');
-      rest = to;
-      taken.set(detach(name), detach(text.slice(from, to)));
-      at = skipSeparator(text, to);
+      at = takePart(taken, detach(member.name), member.from);
+      yield;
+    }
+    return at + 1;
+  }
+  function* takeElements(start: number, of: string): Generator<void, number> {
+    const taken = new Map<string, string>();
+    parts.set(of, taken);
+    let at = skipSpace(text, start + 1);
+    while (text.charCodeAt(at) !== CLOSE_BRACKET) {
+      if (at >= text.length) throw endsEarly();
+      at = takePart(taken, String(taken.size), at);
       yield;
     }
     return at + 1;
@@ -100,18 +164,10 @@ export function* takeApart(
 
   const start = skipSpace(text, 0);
   if (text.charCodeAt(start) === OPEN_BRACE) yield* pass(start, 0);
-  return { frame: JSON.parse(frame.join('') + text.slice(rest)), parts };
-}
-
-/** The text of each element of an array; `array` must be the text of one. */
-export function elementsOf(array: string): string[] {
-  const elements: string[] = [];
-  readElements(array, skipSpace(array, 0), (from) => {
-    const end = skipValue(array, from);
-    elements.push(array.slice(from, end));
-    return end;
-  });
-  return elements;
+  const outer = frame.join('') + text.slice(rest);
+  const excess = describeExcess(outer, mostValues);
+  if (excess !== undefined) throw new JsonExcessError(excess);
+  return { frame: JSON.parse(outer), parts };
 }
 
 /** The text of each member of an object, as in `SlicedJson.members`; `object` must be the text of one. */

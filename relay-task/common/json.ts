@@ -13,17 +13,47 @@ export function describeType(value: unknown): string {
   return typeof value === 'object' ? 'an object' : `a ${typeof value}`;
 }
 
-/** The beginning of a value's JSON, for a message. Never throws, however deep the value nests. */
+/**
+ * The beginning of a value's JSON, for a message. Looks at no more of the value than it shows, and never throws, however large and
+ * deep the value is.
+ */
 export function showJson(value: unknown, mostCharacters = 60): string {
-  // JSON has no Infinity, which 1e400 parses to.
-  if (typeof value === 'number') return String(value);
-  let text: string;
-  try {
-    text = JSON.stringify(value) ?? 'missing';
-  } catch {
-    return describeType(value);
+  if (value === undefined) return 'missing';
+  let shown = '';
+  const isFull = () => shown.length > mostCharacters;
+
+  // Each level adds a character, so the recursion ends.
+  function add(part: unknown): void {
+    if (typeof part === 'string') shown += JSON.stringify(part.slice(0, mostCharacters + 1));
+    // JSON has no Infinity, which 1e400 parses to.
+    else if (typeof part !== 'object' || part === null) shown += String(part);
+    else if (Array.isArray(part)) addList(part);
+    else addObject(part as JsonObject);
   }
-  return text.length > mostCharacters ? `${text.slice(0, mostCharacters)}…` : text;
+  function addList(list: readonly unknown[]): void {
+    shown += '[';
+    for (let at = 0; at < list.length && !isFull(); at += 1) {
+      if (at > 0) shown += ',';
+      add(list[at]);
+    }
+    shown += ']';
+  }
+  function addObject(members: JsonObject): void {
+    shown += '{';
+    let isFirst = true;
+    for (const name in members) {
+      if (isFull()) break;
+      shown += isFirst ? '' : ',';
+      isFirst = false;
+      add(name);
+      shown += ':';
+      add(members[name]);
+    }
+    shown += '}';
+  }
+
+  add(value);
+  return isFull() ? `${shown.slice(0, mostCharacters)}…` : shown;
 }
 
 /** Whether there is a number that no double holds, such as 1e400: valid JSON, which others refuse. For values of bounded depth. */

@@ -17,16 +17,26 @@ export function* joinInSlices(chunks: readonly Buffer[]): Generator<void, Buffer
   return joined;
 }
 
+export interface ParseOptions {
+  /** Of an object, only the members with these names are returned, and arrays in them are empty; the others are checked and take no memory. */
+  readonly only?: readonly string[];
+  /** More of them are a SyntaxError. */
+  readonly mostValues?: number;
+}
+
 /**
  * Parses UTF-8 as `JSON.parse` does, and yields in between. Strings do not keep the buffer alive. Throws SyntaxError, also
- * for values that are nested more than 100 levels deep. Members named `__proto__` are left out. `only`: of an object, only the
- * members with these names are returned, and arrays in them are empty; the others are checked and take no memory.
+ * for values that are nested more than 100 levels deep. Members named `__proto__` are left out.
  */
-export function* parseInSlices(bytes: Buffer, only?: readonly string[]): Generator<void, unknown> {
+export function* parseInSlices(
+  bytes: Buffer,
+  { only, mostValues = Number.POSITIVE_INFINITY }: ParseOptions = {},
+): Generator<void, unknown> {
   let at = 0;
   let values = 0;
 
   function fail(): never {
+    if (values > mostValues) throw new SyntaxError(`There are more than ${mostValues} values in JSON`);
     throw new SyntaxError(at >= bytes.length ? 'Unexpected end of JSON' : `Unexpected token at byte ${at} of JSON`);
   }
   function skipSpace(): void {
@@ -68,6 +78,7 @@ export function* parseInSlices(bytes: Buffer, only?: readonly string[]): Generat
     if (takes(CLOSE_BRACKET)) return list;
     do {
       if (++values % VALUES_AT_ONCE === 0) yield;
+      if (values > mostValues) fail();
       const element = peek() === QUOTE ? text() : yield* value(depth);
       if (!only) list.push(element);
     } while (takes(COMMA));
@@ -80,6 +91,7 @@ export function* parseInSlices(bytes: Buffer, only?: readonly string[]): Generat
     if (takes(CLOSE_BRACE)) return members;
     do {
       if (++values % VALUES_AT_ONCE === 0) yield;
+      if (values > mostValues) fail();
       if (peek() !== QUOTE) fail();
       const name = text();
       if (!takes(COLON)) fail();

@@ -134,7 +134,7 @@ export function parseDiagnostic(body: Buffer): JsonObject | undefined {
 
 function* parseLarge(bytes: Buffer): Generator<void, unknown> {
   try {
-    return yield* parseInSlices(bytes, ['kind']);
+    return yield* parseInSlices(bytes, { only: ['kind'] });
   } catch {
     return undefined;
   }

@@ -17,15 +17,15 @@ export function parsePatches(text: string): BigSegmentPatch[] {
   return patchesIn(parsed);
 }
 
-/** The same, for any number of members. Rejects instead. */
-export async function parsePatchesInSlices(bytes: Buffer): Promise<BigSegmentPatch[]> {
-  const parsed = await inSlices(parseInSlices(bytes)).catch(() => {
+/** The same, for up to `mostValues` values of JSON. Rejects instead. */
+export async function parsePatchesInSlices(bytes: Buffer, mostValues?: number): Promise<BigSegmentPatch[]> {
+  const parsed = await inSlices(parseInSlices(bytes, { mostValues })).catch(() => {
     throw notJson();
   });
   return patchesIn(parsed);
 }
 
-const notJson = () => new Error('Big Segments patches must be JSON');
+const notJson = () => new Error('Big Segments patches must be JSON, and fit into memory');
 
 function patchesIn(parsed: unknown): BigSegmentPatch[] {
   if (!Array.isArray(parsed)) throw new Error('Big Segments patches must be a list');

@@ -5,6 +5,7 @@ import type { BigSegmentPatch } from '../ports.ts';
 import { parsePatchesInSlices } from './big-segments-patches.ts';
 import { type DownloadOptions, download, FailureError } from './download.ts';
 import { streamUrl } from './event-stream.ts';
+import { mostValuesIn, receivedLimit } from './received-limit.ts';
 import { queryOf } from './streams.ts';
 
 export interface PollOptions extends DownloadOptions {
@@ -23,9 +24,10 @@ export async function pollPatches(
   signal: AbortSignal,
 ): Promise<BigSegmentPatch[]> {
   const url = streamUrl(options.baseUri, '/sdk/big-segments/revisions', queryOf({ after: cursor }));
-  const { chunks } = await download({ url, key: sdkKey }, options, signal);
+  const { maxAnswerBytes = receivedLimit() } = options;
+  const { chunks } = await download({ url, key: sdkKey }, { ...options, maxAnswerBytes }, signal);
   try {
-    return await parsePatchesInSlices(await inSlices(joinInSlices(chunks)));
+    return await parsePatchesInSlices(await inSlices(joinInSlices(chunks)), mostValuesIn(2 * maxAnswerBytes));
   } catch (error) {
     throw new FailureError({ kind: 'INVALID_DATA', message: describeError(error) });
   }

@@ -2,6 +2,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { collectChunks } from '../common/http-request.ts';
 import type { Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
+import { receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
 export class FailureError extends Error {
@@ -21,7 +22,7 @@ export interface DownloadOptions {
   readonly answerTimeoutMs?: number | undefined;
   /** Between two chunks of the body; 30 s. */
   readonly silenceTimeoutMs?: number | undefined;
-  /** 256 MiB. */
+  /** `receivedLimit` */
   readonly maxAnswerBytes?: number | undefined;
 }
 
@@ -38,7 +39,7 @@ export function download(
   options: DownloadOptions,
   signal: AbortSignal,
 ): Promise<Download> {
-  const { silenceTimeoutMs = 30_000, maxAnswerBytes = 256 * 1024 * 1024 } = options;
+  const { silenceTimeoutMs = 30_000, maxAnswerBytes = receivedLimit() } = options;
   return new Promise((resolve, reject) => {
     let abandon = () => {};
     let timer: NodeJS.Timeout | undefined;

@@ -1,11 +1,13 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
-import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
 import { oncePerReason } from '../common/once-per-reason.ts';
+import { nextTurn, SLICE_MS } from '../common/slices.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
+import { createEventParser, type ServerSentEvent } from './event-parser.ts';
+import { receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
 /** Timeouts and limits of a stream. The defaults are those of LaunchDarkly's SDKs. */
@@ -22,8 +24,8 @@ export interface EventStreamTimes {
   readonly refusedBackoff?: BackoffTimes;
   /** A stream that stayed open this long resets the backoff; 60 s. */
   readonly resetAfterMs?: number;
-  /** In characters; 128 Mi. */
-  readonly maxEventLength?: number;
+  /** Of one event, of the items of one set, or of the answer to a poll; `receivedLimit`. */
+  readonly maxReceivedBytes?: number;
   /** For jitter; `Math.random`. */
   random?(): number;
 }
@@ -60,7 +62,7 @@ type Verdict = Failure | 'reconnect' | undefined;
 /** Keeps one stream of server-sent events from LaunchDarkly open until closed. Retries every failure. */
 export function startEventStream(options: EventStreamOptions): { close(): void } {
   const { name, log, connectTimeoutMs = 3_000, headTimeoutMs = 10_000, readTimeoutMs = 300_000 } = options;
-  const { resetAfterMs = 60_000, maxEventLength = 128 * 1024 * 1024 } = options;
+  const { resetAfterMs = 60_000, maxReceivedBytes = receivedLimit() } = options;
   const backoff = createBackoff(options.backoff ?? { firstMs: 1_000, maxMs: 30_000 }, options.random);
   const slow = createBackoff(options.refusedBackoff ?? { firstMs: 300_000, maxMs: 3_600_000 }, options.random);
   const warnIgnored = oncePerReason((reason) =>
@@ -108,76 +110,37 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
 
     function onResponse(response: IncomingMessage) {
       openedAt = performance.now();
-      /** In the order of their arrival. */
-      const waiting: (Arrival | Failure)[] = [];
-      let isBusy = false;
-
-      function enqueue(next: Arrival | Failure) {
-        waiting.push(next);
-        if (!isBusy) handleWaiting();
-      }
-      function handleWaiting() {
-        for (let next = waiting.shift(); next && !over; next = waiting.shift()) {
-          if ('kind' in next) return fail(next);
-          const verdict = handle(next);
-          if (verdict instanceof Promise) {
-            isBusy = true;
-            response.pause();
-            void verdict.then(goOn, (error) => goOn(failureOf(error)));
-            return;
-          }
-          obey(verdict);
-        }
-      }
-      function goOn(verdict: Verdict) {
-        isBusy = false;
-        obey(verdict);
-        watchdog?.refresh();
-        handleWaiting();
-        if (!isBusy) response.resume();
-      }
-      function handle({ message: { event, data, id }, receivedAt }: Arrival) {
-        if (id !== undefined) lastEventId = id;
-        try {
+      const reading = readEvents(response, {
+        maxBytes: maxReceivedBytes,
+        onIgnored: warnIgnored,
+        isOver: () => over,
+        onAlive() {
+          watchdog?.refresh();
+          options.onAlive?.();
+        },
+        onGoOn: () => void watchdog?.refresh(),
+        onEvent({ event, data, id }, receivedAt) {
+          if (id !== undefined) lastEventId = id;
           return options.onEvent(event, data, receivedAt);
-        } catch (error) {
-          return failureOf(error);
-        }
-      }
-      function obey(verdict: Verdict) {
-        // The handler may have closed the stream.
-        if (verdict === undefined || over) return;
-        if (verdict !== 'reconnect') return fail(verdict);
-        log.info(`${name} reconnecting at LaunchDarkly's request`, { delayMs: again(backoff) });
-      }
-
-      response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: describeError(error) }));
+        },
+        onEnd(verdict) {
+          if (verdict !== 'reconnect') return fail(verdict);
+          log.info(`${name} reconnecting at LaunchDarkly's request`, { delayMs: again(backoff) });
+        },
+      });
       options.onOpen?.(response.headers);
       // The handler may have closed the stream.
       if (over) return;
       slow.reset();
       // A peer that vanishes closes nothing, so only a timeout notices.
       watchdog = setTimeout(() => {
-        if (isBusy) watchdog?.refresh();
+        if (reading.isBusy()) watchdog?.refresh();
         else fail({ kind: 'NETWORK_ERROR', message: `no data received within ${readTimeoutMs} ms` });
       }, readTimeoutMs);
-      response.on('close', () => enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
       const encoding = response.headers['content-encoding'];
       if (encoding && encoding !== 'identity') {
-        return fail({ kind: 'INVALID_DATA', message: `the stream has an unexpected Content-Encoding: ${encoding}` });
+        fail({ kind: 'INVALID_DATA', message: `the stream has an unexpected Content-Encoding: ${encoding}` });
       }
-      const read = createReader({
-        maxEventLength,
-        onEvent: (message, receivedAt) => enqueue({ message, receivedAt }),
-        onIgnored: warnIgnored,
-        onFailure: enqueue,
-      });
-      response.on('data', (chunk: Buffer) => {
-        if (over) return;
-        watchdog?.refresh();
-        options.onAlive?.();
-        read(chunk);
-      });
     }
   }
 
@@ -191,34 +154,107 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   };
 }
 
-interface Arrival {
-  readonly message: EventSourceMessage;
+interface Chunk {
+  readonly bytes: Buffer;
+  /** As `performance.now()`. */
   readonly receivedAt: number;
 }
 
-/** Parses chunks of a stream; `receivedAt` is the arrival of an event's last chunk. */
-function createReader(options: {
-  readonly maxEventLength: number;
-  onEvent(message: EventSourceMessage, receivedAt: number): void;
-  onIgnored(reason: string): void;
-  onFailure(failure: Failure): void;
-}): (chunk: Buffer) => void {
-  const { maxEventLength, onEvent, onFailure } = options;
-  // A character may be split between chunks.
-  const decoder = new TextDecoder();
+/**
+ * Hands on the events of a response, for one slice of time in a turn of the event loop; `receivedAt` is the arrival of an event's last
+ * chunk. Ends once, unless it is over before: with what an event's verdict was, or with why there are no more events.
+ */
+function readEvents(
+  response: IncomingMessage,
+  {
+    maxBytes,
+    onIgnored,
+    isOver,
+    onAlive,
+    onGoOn,
+    onEvent,
+    onEnd,
+  }: {
+    readonly maxBytes: number;
+    onIgnored(reason: string): void;
+    isOver(): boolean;
+    onAlive(): void;
+    /** Events are handled again after a pause. */
+    onGoOn(): void;
+    onEvent(event: ServerSentEvent, receivedAt: number): Verdict | Promise<Verdict>;
+    onEnd(verdict: Failure | 'reconnect'): void;
+  },
+): { isBusy(): boolean } {
+  /** In the order of their arrival. */
+  const waiting: (Chunk | Failure)[] = [];
+  const parser = createEventParser({ maxBytes, onIgnored });
   let receivedAt = 0;
-  const parser = createParser({
-    maxBufferSize: maxEventLength,
-    onEvent: (message) => onEvent(message, receivedAt),
-    onError({ type, message }) {
-      if (type !== 'max-buffer-size-exceeded') return options.onIgnored(message);
-      onFailure({ kind: 'INVALID_DATA', message: `an event is longer than ${maxEventLength} characters` });
-    },
+  let isBusy = false;
+
+  function enqueue(next: Chunk | Failure): void {
+    if (isOver()) return;
+    waiting.push(next);
+    if (!isBusy) work();
+  }
+
+  function work(): void {
+    const until = performance.now() + SLICE_MS;
+    while (!isBusy && !isOver()) {
+      const found = parser.next();
+      const verdict = found ? handle(found) : take();
+      if (verdict === 'nothing waits') return;
+      if (verdict instanceof Promise) waitFor(verdict);
+      else if (verdict !== undefined) end(verdict);
+      else if (performance.now() >= until) waitFor(nextTurn().then(() => undefined));
+    }
+  }
+
+  function handle(found: ServerSentEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
+    if ('problem' in found) return { kind: 'INVALID_DATA', message: found.problem };
+    try {
+      return onEvent(found, receivedAt);
+    } catch (error) {
+      return failureOf(error);
+    }
+  }
+
+  function take(): Verdict | 'nothing waits' {
+    const next = waiting.shift();
+    if (next === undefined) return 'nothing waits';
+    if ('kind' in next) return next;
+    receivedAt = next.receivedAt;
+    parser.feed(next.bytes);
+    return undefined;
+  }
+
+  function waitFor(verdict: Promise<Verdict>): void {
+    isBusy = true;
+    response.pause();
+    void verdict.then(goOn, (error) => goOn(failureOf(error)));
+  }
+
+  function goOn(verdict: Verdict): void {
+    isBusy = false;
+    // The handler may have closed the stream.
+    if (isOver()) return;
+    onGoOn();
+    if (verdict === undefined) work();
+    else end(verdict);
+    if (!isBusy && !isOver()) response.resume();
+  }
+
+  function end(verdict: Failure | 'reconnect'): void {
+    if (!isOver()) onEnd(verdict);
+  }
+
+  response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: describeError(error) }));
+  response.on('close', () => enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
+  response.on('data', (bytes: Buffer) => {
+    if (isOver()) return;
+    onAlive();
+    enqueue({ bytes, receivedAt: performance.now() });
   });
-  return (chunk) => {
-    receivedAt = performance.now();
-    parser.feed(decoder.decode(chunk, { stream: true }));
-  };
+  return { isBusy: () => isBusy };
 }
 
 function failureOf(error: unknown): Failure {

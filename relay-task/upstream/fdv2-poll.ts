@@ -1,15 +1,16 @@
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
 import { isObject } from '../common/json.ts';
-import { elementsOf, membersOf } from '../common/json-text.ts';
+import { describeExcess, membersOf, takeApart } from '../common/json-text.ts';
 import { sleep } from '../common/pause.ts';
-import { joinInSlices, parseInSlices } from '../common/sliced-json.ts';
+import { joinInSlices } from '../common/sliced-json.ts';
 import { inSlices } from '../common/slices.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type DownloadOptions, download, FailureError } from './download.ts';
 import { streamUrl } from './event-stream.ts';
 import { createFDv2Reader } from './fdv2-reader.ts';
 import type { Held } from './messages.ts';
+import { bytesOf, describeTooLarge, mostValuesIn, receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 import { queryOf } from './streams.ts';
 import type { Synchronizer, SynchronizerEvents, Way } from './synchronizer.ts';
@@ -26,7 +27,7 @@ export interface FDv2PollOptions extends Pick<DownloadOptions, 'userAgent' | 'co
   readonly pollIntervalMs: number;
   /** After a response that needs someone to act, such as 401; from 5 min to 1 h. */
   readonly refusedBackoff?: BackoffTimes | undefined;
-  /** Of one answer; 128 MiB. */
+  /** Of one answer; `receivedLimit`. */
   readonly maxAnswerBytes?: number | undefined;
   random?(): number;
 }
@@ -42,7 +43,7 @@ function startPoll(
   events: SynchronizerEvents,
   basis: () => string | undefined,
 ): Synchronizer {
-  const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = 128 * 1024 * 1024 } = options;
+  const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = receivedLimit() } = options;
   const { random = Math.random, refusedBackoff = { firstMs: 300_000, maxMs: 3_600_000 } } = options;
   const slow = createBackoff(refusedBackoff, random);
   const closing = new AbortController();
@@ -71,9 +72,9 @@ function startPoll(
 
   /** Reports the events of an answer one by one. */
   function* take(body: Buffer, receivedAt: number): Generator<void, Failure | undefined> {
-    const reader = createFDv2Reader({ held: options.held, maxLength: maxAnswerBytes });
+    const reader = createFDv2Reader({ held: options.held, maxBytes: maxAnswerBytes });
     let isComplete = false;
-    for (const { event, data } of yield* eventsIn(body)) {
+    for (const { event, data } of yield* eventsIn(body, maxAnswerBytes)) {
       if (signal.aborted) return undefined;
       const step = reader.read(event, data);
       isComplete ||= step.kind === 'full' || step.kind === 'changes' || step.kind === 'current';
@@ -110,32 +111,39 @@ function startPoll(
 }
 
 /** The events of an answer, `{"events":[{"event":NAME,"data":{…}},…]}`, with their data as text. Throws an Error. */
-function* eventsIn(body: Buffer): Generator<void, { readonly event: string | undefined; readonly data: string }[]> {
-  // What follows relies on valid JSON.
-  const value = yield* parsed(body);
-  if (!isObject(value) || !Array.isArray(value.events)) throw new Error('the answer to a poll has no list of events');
-  const events = membersOf(body.toString('utf8')).get('events') ?? '[]';
-  const found: { readonly event: string | undefined; readonly data: string }[] = [];
-  for (const element of elementsOf(events)) {
-    if (!element.startsWith('{')) throw new Error('an event in the answer to a poll is not an object');
-    const members = membersOf(element);
-    const name = members.get('event');
-    found.push({
-      event: name?.startsWith('"') ? (JSON.parse(name) as string) : undefined,
-      data: members.get('data') ?? 'null',
-    });
-    yield;
-  }
-  return found;
-}
-
-/** The parser's own error would quote the body, which may contain a key. */
-function* parsed(body: Buffer): Generator<void, unknown> {
+function* eventsIn(
+  body: Buffer,
+  maxBytes: number,
+): Generator<void, { readonly event: string | undefined; readonly data: string }[]> {
+  const text = body.toString('utf8');
+  if (bytesOf(text) > maxBytes) throw new Error(describeTooLarge('the answer to a poll', maxBytes));
+  const events: { readonly event: string | undefined; readonly data: string }[] = [];
   try {
-    return yield* parseInSlices(body);
-  } catch {
+    const { frame, parts } = yield* takeApart(text, [], ['events'], mostValuesIn(maxBytes));
+    if (!isObject(frame) || !Array.isArray(frame.events)) throw new Error('the answer to a poll has no list of events');
+    for (const element of parts.get('events')?.values() ?? []) {
+      events.push(eventIn(element, maxBytes));
+      yield;
+    }
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    // The parser's own error would quote the body, which may contain a key.
     throw new Error(`the answer to a poll, ${body.length} bytes, is not JSON`);
   }
+  return events;
+}
+
+/** Throws SyntaxError. What is too much to be parsed is for the reader to refuse. */
+function eventIn(text: string, maxBytes: number): { readonly event: string | undefined; readonly data: string } {
+  const isExcessive = describeExcess(text, mostValuesIn(maxBytes)) !== undefined;
+  if (!text.startsWith('{') || !(isExcessive || isObject(JSON.parse(text))))
+    throw new Error('an event in the answer to a poll is not an object');
+  const members = membersOf(text);
+  const name = members.get('event');
+  return {
+    event: name?.startsWith('"') ? (JSON.parse(name) as string) : undefined,
+    data: members.get('data') ?? 'null',
+  };
 }
 
 function invalid(message: string): Failure {

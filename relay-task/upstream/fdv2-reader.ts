@@ -6,21 +6,16 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { describeKeyProblem } from '../common/item-text.ts';
 import { isObject, type JsonObject, showJson as show } from '../common/json.ts';
-import { parseSliced, type SlicedJson } from '../common/json-text.ts';
+import { describeExcess, membersOf, parseSliced, type SlicedJson } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
-import { type Held, isUnreadable, isVersion, readItem } from './messages.ts';
+import { isUnreadable, isVersion, type ReadOptions, readItem, sizeOf } from './messages.ts';
+import { describeTooLarge, mostValuesIn, receivedLimit } from './received-limit.ts';
 import type { Step } from './synchronizer.ts';
 
 export interface FDv2Reader {
   /** Never throws. Problems quote only keys, versions and kinds of the payload. */
   read(event: string | undefined, text: string): Step;
-}
-
-export interface FDv2ReaderOptions {
-  readonly held?: Held | undefined;
-  /** Of one transfer, in characters; 128 Mi. */
-  readonly maxLength?: number | undefined;
 }
 
 const kinds: Readonly<Record<string, Kind>> = { flag: 'features', segment: 'segments' };
@@ -30,19 +25,20 @@ const ignored = (why: string) => ({ kind: 'ignored', why }) as const;
 const invalid = (problem: string) => ({ kind: 'invalid', problem }) as const;
 
 /** A reader of one connection, or of one answer. */
-export function createFDv2Reader({ held, maxLength = 128 * 1024 * 1024 }: FDv2ReaderOptions): FDv2Reader {
+export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptions): FDv2Reader {
   /** Undefined: LaunchDarkly has not said yet what it sends. */
   let transfer: 'full' | 'changes' | undefined;
   /** Of an object that comes twice the last counts. */
   let changes = new Map<string, Item | UnreadableItem>();
-  let length = 0;
+  /** Of the changes. */
+  let sizeBytes = 0;
   /** An error made the server begin a transfer of everything again. */
   let isRepeated = false;
 
   function begin(next: typeof transfer): void {
     transfer = next;
     changes = new Map();
-    length = 0;
+    sizeBytes = 0;
     isRepeated = false;
   }
 
@@ -72,10 +68,31 @@ export function createFDv2Reader({ held, maxLength = 128 * 1024 * 1024 }: FDv2Re
       return invalid(`a ${event} has no kind or no key`);
     const kind = Object.hasOwn(kinds, body.kind) ? kinds[body.kind] : undefined;
     if (kind === undefined) return ignored(`a ${event} of the kind ${show(body.kind)}`);
-    const id = `${kind} ${key}`;
-    if (event === 'delete-object') changes.set(id, readDeletion(kind, key, body));
-    else changes.set(id, readPut(kind, key, body, json.members([])?.get('object') ?? ''));
+    return add(
+      event === 'delete-object'
+        ? readDeletion(kind, key, body)
+        : readPut(kind, key, body, json.members([])?.get('object') ?? ''),
+    );
+  }
+
+  function add(item: Item | UnreadableItem): Step {
+    const id = `${item.kind} ${item.key}`;
+    const before = changes.get(id);
+    sizeBytes += sizeOf(item) - (before ? sizeOf(before) : 0);
+    if (sizeBytes > maxBytes) return invalid(describeTooLarge('what is transferred', maxBytes));
+    changes.set(id, item);
     return pending;
+  }
+
+  /** What takes too much to be parsed costs its object. Throws SyntaxError. */
+  function skipExcess(event: string, text: string, reason: string): Step {
+    const members = membersOf(text);
+    const [kind, key] = ['kind', 'key'].map((name) => JSON.parse(members.get(name) ?? 'null') as unknown);
+    if (event !== 'put-object' || transfer === undefined || typeof key !== 'string' || key === '')
+      return invalid(`a ${event}: ${reason}`);
+    return typeof kind === 'string' && Object.hasOwn(kinds, kind)
+      ? add({ kind: kinds[kind] ?? 'features', key, reason })
+      : ignored(`a ${event} of the kind ${show(kind)}`);
   }
 
   function readPut(kind: Kind, key: string, { object, version }: JsonObject, text: string): Item | UnreadableItem {
@@ -119,10 +136,10 @@ export function createFDv2Reader({ held, maxLength = 128 * 1024 * 1024 }: FDv2Re
       if (event === undefined || !known.has(event))
         return ignored(`an event of the unknown kind ${show(event ?? 'message')}`);
       if (event === 'heart-beat') return pending;
-      length += text.length;
-      if (length > maxLength) return invalid(`a transfer is longer than ${maxLength} characters`);
       let json: SlicedJson;
       try {
+        const excess = describeExcess(text, mostValuesIn(maxBytes));
+        if (excess !== undefined) return skipExcess(event, text, excess);
         json = parseSliced(text);
       } catch {
         return invalid(`a ${event} of ${text.length} characters is not JSON`);

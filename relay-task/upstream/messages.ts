@@ -2,9 +2,18 @@ import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluatio
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { completeText, describeKeyProblem } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
-import { parseSliced, type SlicedJson, type TakenApart, takeApart } from '../common/json-text.ts';
+import {
+  describeExcess,
+  JsonExcessError,
+  membersOf,
+  parseSliced,
+  type SlicedJson,
+  type TakenApart,
+  takeApart,
+} from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
+import { bytesOf, describeTooLarge, mostValuesIn, receivedLimit } from './received-limit.ts';
 
 /** A parsed event of LaunchDarkly's `/all` stream. */
 export type Message =
@@ -21,6 +30,15 @@ const collections = [
   { kind: 'features', name: 'flags' },
 ] as const satisfies readonly { kind: Kind; name: string }[];
 
+export interface ReadOptions {
+  /** What memory holds. */
+  readonly held?: Held | undefined;
+  /** Of the new items of one set, in memory; `receivedLimit`. */
+  readonly maxBytes?: number | undefined;
+}
+
+type Limits = { readonly held: Held | undefined; readonly maxBytes: number };
+
 /** What memory holds; an item with identical JSON is not validated again. */
 export type Held = (kind: Kind, key: string) => Item | undefined;
 
@@ -30,14 +48,23 @@ const names = collections.map(({ name }) => name);
  * Parses one event, a put item by item with a yield after each. Never throws. Problems quote only keys, versions and paths of
  * the payload.
  */
-export function* readMessage(event: string | undefined, text: string, held?: Held): Generator<void, Message> {
+export function* readMessage(
+  event: string | undefined,
+  text: string,
+  { held, maxBytes = receivedLimit() }: ReadOptions = {},
+): Generator<void, Message> {
   if (event !== 'put' && event !== 'patch' && event !== 'delete') {
     return { kind: 'ignored', why: `an event of the unknown kind ${show(event ?? 'message')}` };
   }
   try {
-    if (event === 'put') return yield* readPut(yield* takeApart(text, ['data'], names), held);
-    return readChange(event, parseSliced(text));
+    const mostValues = mostValuesIn(maxBytes);
+    if (event === 'put') {
+      return yield* readPut(yield* takeApart(text, ['data'], names, mostValues), { held, maxBytes });
+    }
+    const excess = describeExcess(text, mostValues);
+    return excess === undefined ? readChange(event, parseSliced(text)) : skipChange(event, text, excess);
   } catch (error) {
+    if (error instanceof JsonExcessError) return { kind: 'invalid', problem: `a ${event}: ${error.message}` };
     if (!(error instanceof SyntaxError)) throw error;
     return { kind: 'invalid', problem: `a ${event} of ${text.length} characters is not JSON` };
   }
@@ -68,7 +95,7 @@ export function isUnreadable(item: Item | UnreadableItem): item is UnreadableIte
 }
 
 /** Throws SyntaxError. */
-function* readPut({ frame, parts }: TakenApart, held?: Held): Generator<void, Message> {
+function* readPut({ frame, parts }: TakenApart, options: Limits): Generator<void, Message> {
   if (!isObject(frame)) return notAnObject('put', frame);
   // Some servers send no path with everything; LaunchDarkly's SDKs accept that.
   const path = frame.path ?? '';
@@ -76,8 +103,8 @@ function* readPut({ frame, parts }: TakenApart, held?: Held): Generator<void, Me
   const { data } = frame;
   // Without this check a damaged put would count as an empty environment and remove every flag.
   if (!isObject(data) || !isObject(data.flags)) return { kind: 'invalid', problem: 'a put has no data.flags' };
-  const read = yield* readCollections(data, parts, held);
-  return typeof read === 'string' ? { kind: 'invalid', problem: `in a put, data.${read}` } : { kind: 'put', ...read };
+  const read = yield* readCollections(data, parts, options);
+  return typeof read === 'string' ? { kind: 'invalid', problem: `in a put, ${read}` } : { kind: 'put', ...read };
 }
 
 const notAnObject = (event: string, body: unknown) =>
@@ -88,12 +115,15 @@ export interface DataSet {
   readonly unreadable: readonly UnreadableItem[];
 }
 
-/** Parses `{"flags":{…},"segments":{…}}`, as stored in archives, item by item with a yield after each. Never throws. */
+/**
+ * Parses `{"flags":{…},"segments":{…}}`, as stored in archives, item by item with a yield after each. Never throws. What an operator
+ * chose has no limit of its own.
+ */
 export function* readDataSet(text: string): Generator<void, DataSet | { readonly problem: string }> {
   try {
     const { frame, parts } = yield* takeApart(text, [], names);
     if (!isObject(frame) || !isObject(frame.flags)) return { problem: 'has no flags' };
-    const read = yield* readCollections(frame, parts);
+    const read = yield* readCollections(frame, parts, { held: undefined, maxBytes: Number.POSITIVE_INFINITY });
     return typeof read === 'string' ? { problem: read } : read;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
@@ -105,20 +135,23 @@ export function* readDataSet(text: string): Generator<void, DataSet | { readonly
 function* readCollections(
   data: JsonObject,
   parts: TakenApart['parts'],
-  held?: Held,
+  { held, maxBytes }: Limits,
 ): Generator<void, DataSet | string> {
   const items: Item[] = [];
   const unreadable: UnreadableItem[] = [];
+  let sizeBytes = 0;
   for (const { kind, name } of collections) {
     const members = data[name];
     if (members === undefined) continue;
-    if (!isObject(members)) return `${name} is ${describeType(members)}`;
+    if (!isObject(members)) return `data.${name} is ${describeType(members)}`;
     for (const key of Object.keys(members)) {
       const text = parts.get(name)?.get(key) ?? '';
       const before = held?.(kind, key);
-      const item = before?.json === text ? before : readItem(kind, key, JSON.parse(text), text);
+      const item = before?.json === text ? before : readItemText(kind, key, text, mostValuesIn(maxBytes));
       yield;
       if (item === undefined) continue;
+      if (item !== before) sizeBytes += sizeOf(item);
+      if (sizeBytes > maxBytes) return describeTooLarge('the whole set of flags and segments', maxBytes);
       if (isUnreadable(item)) unreadable.push(item);
       else items.push(item);
     }
@@ -126,15 +159,45 @@ function* readCollections(
   return { items, unreadable };
 }
 
+/** Throws SyntaxError. */
+function readItemText(kind: Kind, key: string, text: string, mostValues: number): ReturnType<typeof readItem> {
+  const excess = describeExcess(text, mostValues);
+  return excess === undefined ? readItem(kind, key, JSON.parse(text), text) : { kind, key, reason: excess };
+}
+
+/** What an item takes besides its text. */
+const ITEM_BYTES = 256;
+
+/** In memory. */
+export function sizeOf(item: Item | UnreadableItem): number {
+  return ITEM_BYTES + bytesOf(isUnreadable(item) ? item.reason : item.json);
+}
+
+/** A change that takes too much to be parsed costs its item. Throws SyntaxError. */
+function skipChange(event: 'patch' | 'delete', text: string, excess: string): Message {
+  const path: unknown = JSON.parse(membersOf(text).get('path') ?? 'null');
+  const target = targetOf(path);
+  return target
+    ? { kind: 'skip', item: { ...target, reason: excess } }
+    : { kind: 'invalid', problem: `a ${event}: ${excess}` };
+}
+
+/** Undefined when the path is that of no item. */
+function targetOf(path: unknown): { readonly kind: Kind; readonly key: string } | undefined {
+  if (typeof path !== 'string') return undefined;
+  const collection = collections.find(({ name }) => path.startsWith(`/${name}/`));
+  const key = collection ? path.slice(collection.name.length + 2) : '';
+  return collection && key !== '' ? { kind: collection.kind, key } : undefined;
+}
+
 function readChange(event: 'patch' | 'delete', json: SlicedJson): Message {
   const body = json.value;
   if (!isObject(body)) return notAnObject(event, body);
   const { path } = body;
   if (typeof path !== 'string') return { kind: 'invalid', problem: `a ${event} has no path` };
-  const target = collections.find(({ name }) => path.startsWith(`/${name}/`));
-  const key = target ? path.slice(target.name.length + 2) : '';
-  if (!target || key === '') return { kind: 'ignored', why: `a ${event} for the path ${show(path)}` };
-  const { kind } = target;
+  const target = targetOf(path);
+  if (!target) return { kind: 'ignored', why: `a ${event} for the path ${show(path)}` };
+  const { kind, key } = target;
   if (event === 'delete') {
     const { version } = body;
     if (!isVersion(version))

@@ -31,7 +31,7 @@ const FRESH_MS = 360_000;
 export function startStreaming(options: StreamingOptions): Upstream {
   const { protocol = 'fdv1', pollIntervalMs = 30_000, baseUri = 'https://sdk.launchdarkly.com' } = options;
   const stream = () => fdv2Stream(options);
-  const poll = () => fdv2Poll({ ...options, baseUri, pollIntervalMs, maxAnswerBytes: options.maxEventLength });
+  const poll = () => fdv2Poll({ ...options, baseUri, pollIntervalMs, maxAnswerBytes: options.maxReceivedBytes });
   const ways: Readonly<Record<Protocol, () => readonly [Way, Way?]>> = {
     fdv1: () => [fdv1Stream(options)],
     fdv2: () => [stream(), poll()],

@@ -34,7 +34,7 @@ export function fdv1Stream(options: FlagStreamOptions): Way {
         onOpen: events.onOpen,
         onEvent(event, data, receivedAt) {
           const apply = (message: Message) => events.onStep(stepOf(message), receivedAt);
-          const reading = readMessage(event, data, options.held);
+          const reading = readMessage(event, data, { held: options.held, maxBytes: options.maxReceivedBytes });
           return data.length > LARGE ? inSlices(hashed(reading)).then(apply) : apply(resultOf(reading));
         },
       }),
@@ -43,18 +43,18 @@ export function fdv1Stream(options: FlagStreamOptions): Way {
 
 /** FDv2's `/sdk/stream`. Throws CONFIG_INVALID when `streamUri` is not an http or https address. */
 export function fdv2Stream(options: FlagStreamOptions): Way {
-  const { filter, held, maxEventLength: maxLength } = options;
+  const { filter, held, maxReceivedBytes: maxBytes } = options;
   const url = streamUrl(options.streamUri, '/sdk/stream', '');
   return {
     name: "FDv2's stream",
     start(events, basis) {
-      let reader = createFDv2Reader({ held, maxLength });
+      let reader = createFDv2Reader({ held, maxBytes });
       return startEventStream({
         ...common(options, events),
         url,
         query: () => queryOf({ basis: basis(), filter }),
         onOpen(headers) {
-          reader = createFDv2Reader({ held, maxLength });
+          reader = createFDv2Reader({ held, maxBytes });
           events.onOpen(headers);
         },
         onEvent: (event, data, receivedAt) => events.onStep(reader.read(event, data), receivedAt),

@@ -1,8 +1,6 @@
 /** What outsiders can make the relay hold in memory: one budget, and the parts of it that each kind may take. */
-import { totalmem } from 'node:os';
-import { constrainedMemory } from 'node:process';
-import { getHeapStatistics } from 'node:v8';
 import { type Budget, createBudget } from '../common/budget.ts';
+import type { ProcessLimits } from '../common/process-limits.ts';
 import type { MemoryPart, MemoryUsage } from '../ports.ts';
 
 export interface Memory {
@@ -15,20 +13,6 @@ export interface Memory {
   readonly events: Budget;
   /** Open streams of server SDKs, and of client-side SDKs with their contexts and what they have not read, answers too. */
   readonly streams: { readonly servers: Budget; readonly clients: Budget };
-}
-
-export interface ProcessLimits {
-  /** What the container, or else the machine, has; in bytes. */
-  readonly memoryBytes: number;
-  /** What V8's heap may take. */
-  readonly heapBytes: number;
-}
-
-export function processLimits(): ProcessLimits {
-  // 0 or a number beyond the machine's memory: there is no limit.
-  const constrainedBytes = constrainedMemory() ?? 0;
-  const memoryBytes = constrainedBytes > 0 ? Math.min(constrainedBytes, totalmem()) : totalmem();
-  return { memoryBytes, heapBytes: getHeapStatistics().heap_size_limit };
 }
 
 /**

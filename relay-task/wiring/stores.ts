@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import type { Registry } from 'prom-client';
 import { createBudget } from '../common/budget.ts';
+import { processLimits } from '../common/process-limits.ts';
 import type { Config, RedisConfig } from '../config/config.ts';
 import { RelayError } from '../errors.ts';
 import type { ItemView, Keeper, Log, Outbound, Store } from '../ports.ts';
@@ -15,7 +16,6 @@ import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from '../
 import { createRedisClient, type RedisConnection } from '../store/redis-client.ts';
 import { createRedisStore, describePrefixProblem } from '../store/redis-store.ts';
 import type { Timings } from '../store/timings.ts';
-import { processLimits } from './memory.ts';
 
 export interface StoresOptions {
   readonly config: Pick<Config, 'dynamoDB' | 'redis' | 'consul' | 'storeWriter'>;

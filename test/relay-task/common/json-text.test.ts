@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { elementsOf, membersOf } from '../../../relay-task/common/json-text.ts';
+import { describeExcess, membersOf, takeApart } from '../../../relay-task/common/json-text.ts';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 
 const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
 const runs = { numRuns: process.env.LONG ? 20_000 : 100, ...seed };
@@ -22,6 +23,10 @@ const values = fc.oneof(
     '""',
   ),
 );
+
+const elementsOf = (array: string) => [
+  ...(resultOf(takeApart(`{"all":${array}}`, [], ['all'])).parts.get('all') ?? new Map<string, string>()).values(),
+];
 
 test('array elements are returned exactly as written', () => {
   fc.assert(
@@ -49,4 +54,34 @@ test('object members are returned exactly as written, and the last duplicate win
 test('the nesting depth of a value does not matter', () => {
   const deep = '['.repeat(200_000) + ']'.repeat(200_000);
   expect(elementsOf(`[${deep},1]`)).toEqual([deep, '1']);
+});
+
+describe('too much', () => {
+  const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
+  const many = (values: number) =>
+    `[${Array(values - 1)
+      .fill('{}')
+      .join(',')}]`;
+
+  test.each([
+    ['1,000 levels', nested(1_000), undefined],
+    ['1,001 levels', `{"a":${nested(1_000)}}`, 'its values nest deeper than 1000 levels'],
+    ['brackets in strings', JSON.stringify('["'.repeat(5_000)), undefined],
+    ['as many values as allowed', many(2_500), undefined],
+    ['more', many(2_600), expect.stringContaining('more than 5000 values')],
+  ])('is told by counting: %s', (_, text, expected) => expect(describeExcess(text, 5_000)).toEqual(expected));
+
+  test('is refused in what is taken apart: parts as well as what is left', () => {
+    const take = (text: string) => () => resultOf(takeApart(text, [], ['a'], 5_000));
+    expect(take(`{"a":${many(1_200)},"b":1}`)).not.toThrow();
+    expect(take(`{"a":${many(6_000)},"b":1}`)).toThrow('more than 5000 values');
+    expect(take(`{"a":{},"b":${many(6_000)}}`)).toThrow('more than 5000 values');
+    expect(take(`{"a":{},"b":${nested(1_001)}}`)).toThrow('deeper than 1000 levels');
+  });
+
+  test('never ends up in a loop when an array is damaged', () => {
+    for (const text of ['{"a":[}', '{"a":[:', '{"a":[1}]}', '{"a":[', '{"a":[,', '{"a":[1 2]}']) {
+      expect(() => resultOf(takeApart(text, [], ['a']))).toThrow(SyntaxError);
+    }
+  });
 });

@@ -106,8 +106,13 @@ describe('takeApart', () => {
 
   test('of equal names the last counts, whatever it is', () => {
     const { frame, parts } = take('{"data":{"flags":{"a":1,"a":2}},"data":{"flags":{"b":3},"segments":[{"c":4}]}}');
-    expect(frame).toEqual({ data: { flags: { b: null }, segments: [{ c: 4 }] } });
-    expect(parts).toEqual(new Map([['flags', new Map([['b', '3']])]]));
+    expect(frame).toEqual({ data: { flags: { b: null }, segments: [null] } });
+    expect(parts).toEqual(
+      new Map([
+        ['flags', new Map([['b', '3']])],
+        ['segments', new Map([['0', '{"c":4}']])],
+      ]),
+    );
   });
 
   test.each(['[1]', '"data"', '{"data":[{"flags":{"a":1}}]}', '{"flags":{"a":1}}', '{"data":null}'])(

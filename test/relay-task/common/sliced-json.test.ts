@@ -93,7 +93,7 @@ test('nested lists are refused before they exhaust the stack', () => {
 });
 
 test('of an object only some members are returned if these are asked for, and all are checked', () => {
-  const only = (text: string) => resultOf(parseInSlices(Buffer.from(text), ['kind']));
+  const only = (text: string) => resultOf(parseInSlices(Buffer.from(text), { only: ['kind'] }));
   expect(only('{"kind":"x","data":[{"kind":1},[2]],"more":{"kind":3}}')).toEqual({ kind: 'x' });
   expect(only('{"kind":{"kind":"x"}}')).toEqual({ kind: {} });
   expect(() => only('{"kind":"x","data":[1,{"a":}]}')).toThrow(SyntaxError);

@@ -1,6 +1,7 @@
 /** Events of FDv2, one connection each. */
 import { internal } from '@launchdarkly/js-sdk-common';
-import { createFDv2Reader, type FDv2ReaderOptions } from '../../../relay-task/upstream/fdv2-reader.ts';
+import { createFDv2Reader } from '../../../relay-task/upstream/fdv2-reader.ts';
+import type { ReadOptions } from '../../../relay-task/upstream/messages.ts';
 import type { Step } from '../../../relay-task/upstream/synchronizer.ts';
 import {
   deleteObject,
@@ -19,13 +20,13 @@ const changes = intent('xfer-changes');
 const put = (version: number, key = 'a') => putObject('flag', flagData(key, version));
 const event = (name: string, data: unknown): FDv2Event => ({ event: name, data });
 
-function read(events: readonly FDv2Event[], options: FDv2ReaderOptions = {}): Step[] {
+function read(events: readonly FDv2Event[], options: ReadOptions = {}): Step[] {
   const reader = createFDv2Reader(options);
   return events.map(({ event: name, data }) =>
     reader.read(name, typeof data === 'string' ? data : JSON.stringify(data)),
   );
 }
-const last = (events: readonly FDv2Event[], options?: FDv2ReaderOptions) => read(events, options).at(-1);
+const last = (events: readonly FDv2Event[], options?: ReadOptions) => read(events, options).at(-1);
 const versions = (step: Step | undefined) => {
   if (step?.kind === 'full') return step.items.map(({ key, version, deleted }) => [key, version, deleted]);
   if (step?.kind !== 'changes') return step;
@@ -155,13 +156,31 @@ test.each<[string, FDv2Event[], string]>([
   expect(last(events)).toEqual({ kind: 'invalid', problem: expect.stringContaining(problem) });
 });
 
+test('values that nest too deep cost their object, as do too many', () => {
+  const deep = `${'['.repeat(1_000)}${']'.repeat(1_000)}`;
+  const many = `[${Array(2_000).fill('{}').join(',')}]`;
+  for (const [value, reason] of [
+    [deep, 'deeper than 1000 levels'],
+    [many, 'more than 1562 values'],
+  ] as const) {
+    const body = JSON.stringify(put(2).data).replace('[true', `[${value}`);
+    expect(last([full, event('put-object', body), put(1, 'b'), transferred('1')], { maxBytes: 100_000 })).toMatchObject(
+      {
+        items: [{ key: 'b' }],
+        unreadable: [{ kind: 'features', key: 'a', reason: expect.stringContaining(reason) }],
+      },
+    );
+    expect(last([event('goodbye', `{"reason":${value}}`)], { maxBytes: 100_000 })).toMatchObject({ kind: 'invalid' });
+  }
+});
+
 test('the size of one transfer has a limit, whatever its objects are', () => {
   const many = Array.from({ length: 100 }, (_, index) => deleteObject('flag', `f${index}`, 1));
-  expect(last([full, ...many], { maxLength: 3_000 })).toMatchObject({
-    problem: 'a transfer is longer than 3000 characters',
+  expect(last([full, ...many], { maxBytes: 14_000 })).toMatchObject({
+    problem: expect.stringMatching(/^what is transferred takes more than 14000 bytes, .*more memory/),
   });
   expect(
-    last([full, ...many.slice(0, 20), transferred('1'), ...many.slice(0, 20), transferred('2')], { maxLength: 3_000 }),
+    last([full, ...many.slice(0, 20), transferred('1'), ...many.slice(0, 20), transferred('2')], { maxBytes: 14_000 }),
   ).toMatchObject({ kind: 'changes' });
 });
 

@@ -350,7 +350,7 @@ describe('polling', () => {
 
   test('an answer that is too large fails', async () => {
     const fake = await startFake(flagData('a', 1, { description: 'x'.repeat(5_000) }));
-    const { upstream, lines } = follow(fake, { ...polling, maxEventLength: 4_000 });
+    const { upstream, lines } = follow(fake, { ...polling, maxReceivedBytes: 4_000 });
     await eventually(() =>
       expect(upstream.status().lastError?.message).toContain('answered with more than 4000 bytes'),
     );

@@ -311,11 +311,71 @@ describe('an upstream message', () => {
   test('without an end is cut off at the limit', async () => {
     const upstream = await startUpstream();
     upstream.answerNext('silent');
-    const { puts, statuses } = listen(upstream, { maxEventLength: 1_000 });
+    const { puts, statuses } = listen(upstream, { maxReceivedBytes: 1_000 });
     await upstream.connected(1);
     await upstream.send(`data: ${'x'.repeat(2_000)}`);
     await until('a put on the next stream', () => puts.length === 1);
     expect(statuses[0]?.lastError).toMatchObject({ kind: 'INVALID_DATA', message: expect.stringContaining('1000') });
+  });
+
+  test.each([
+    [
+      'flags that are small as they come, and large once they are complete',
+      { maxReceivedBytes: 20_000 },
+      40,
+      '{}',
+      'the whole set',
+    ],
+    ['more flags than memory can take', { maxReceivedBytes: 20_000 }, 100, '1', 'more than 312 values'],
+  ])('with %s changes nothing, and says so', async (_, options, count, item, problem) => {
+    const upstream = await startUpstream({ flags: { a: flagData('a', 1) } });
+    upstream.answerNext('silent');
+    const { puts, statuses } = listen(upstream, options);
+    await upstream.connected(1);
+    const flags = Array.from(
+      { length: count },
+      (_, at) => `"f${at}":${item === '{}' ? `{"key":"f${at}","version":1}` : item}`,
+    );
+    await upstream.send(`event: put\ndata: {"data":{"flags":{${flags.join(',')}}}}\n\n`);
+    await until('a put on the next stream', () => puts.length === 1);
+    expect(puts[0]?.items.map(({ key }) => key)).toEqual(['a']);
+    expect(statuses[0]?.lastError?.message).toContain(problem);
+  });
+
+  test('with values that nest too deep, or that are too many, costs the flag', async () => {
+    const deep = `${'['.repeat(2_000)}${']'.repeat(2_000)}`;
+    const many = `[${Array(2_000).fill('{}').join(',')}]`;
+    const withValue = (value: string) => JSON.stringify(flagData('deep', 2)).replace('[true', `[${value}`);
+    const upstream = await startUpstream();
+    upstream.greetingFor = () =>
+      `event: put\ndata: {"data":{"flags":{"deep":${withValue(deep)},"good":${JSON.stringify(flagData('good', 1))}}}}\n\n`;
+    const { puts, upserts, skipped } = listen(upstream, { maxReceivedBytes: 100_000 });
+    await until('a put', () => puts.length === 1);
+    expect(puts[0]?.items.map(({ key }) => key)).toEqual(['good']);
+    const tooDeep = { kind: 'features', key: 'deep', reason: 'its values nest deeper than 1000 levels' };
+    expect(puts[0]?.unreadable).toEqual([tooDeep]);
+    for (const value of [deep, many])
+      await upstream.send(`event: patch\ndata: {"path":"/flags/deep","data":${withValue(value)}}\n\n`);
+    await upstream.patch('flags', flagData('good', 2));
+    await until('a patch', () => upserts.length === 1);
+    expect(skipped).toEqual([tooDeep, { ...tooDeep, reason: expect.stringContaining('more than 1562 values') }]);
+    expect(upstream.connections).toBe(1);
+  });
+
+  test('of many small events is read over many turns of the event loop', async () => {
+    const upstream = await startUpstream();
+    upstream.answerNext('silent');
+    const { upserts } = listen(upstream);
+    await upstream.connected(1);
+    const sliced = countSlicedTurns();
+    try {
+      await upstream.send('data\n\n'.repeat(5_000));
+      await upstream.patch('flags', flagData('a', 1));
+      await until('a patch', () => upserts.length === 1);
+      expect(sliced.turns).toBeGreaterThan(1_000);
+    } finally {
+      sliced.stop();
+    }
   });
 });
 

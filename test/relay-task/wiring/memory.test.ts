@@ -1,4 +1,5 @@
-import { createMemory, processLimits, usageOf } from '../../../relay-task/wiring/memory.ts';
+import { processLimits } from '../../../relay-task/common/process-limits.ts';
+import { createMemory, usageOf } from '../../../relay-task/wiring/memory.ts';
 
 const MIB = 1024 * 1024;
 
