@@ -63,6 +63,11 @@ export function hasInfinity(value: unknown): boolean {
   return Object.values(value).some(hasInfinity);
 }
 
+/** The beginning of a long text, with its length. */
+export function cutText(text: string, mostCharacters: number): string {
+  return text.length > mostCharacters ? `${text.slice(0, mostCharacters)}… (${text.length} characters)` : text;
+}
+
 /** JSON in which the order of members means nothing: they are sorted by name, at every depth. For values of bounded depth. */
 export function canonicalJson(value: unknown): string {
   return JSON.stringify(sorted(value));

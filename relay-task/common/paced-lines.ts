@@ -4,6 +4,8 @@
  */
 export type PacedLines = (key: string, write: (more: { readonly suppressed?: number }) => void) => boolean;
 
+/** Of lines that tell the reasons of one thing. */
+const SAME_REASON_MS = 60_000;
 const MOST_KEYS = 20;
 const MOST_CHARACTERS = 200;
 
@@ -36,5 +38,17 @@ export function createPacedLines(everyMs: number, now: () => number = () => perf
     lines.set(place, { writtenAt: now(), suppressed: 0 });
     write(last && last.suppressed > 0 ? { suppressed: last.suppressed } : {});
     return true;
+  };
+}
+
+/** Writes a line with this reason, cut to 200 characters, at most once a minute for each. */
+export function createReasonLines(
+  write: (fields: { readonly reason: string; readonly suppressed?: number }) => void,
+  now?: () => number,
+): (reason: string) => void {
+  const paced = createPacedLines(SAME_REASON_MS, now);
+  return (text) => {
+    const reason = text.slice(0, MOST_CHARACTERS);
+    paced(reason, (more) => write({ reason, ...more }));
   };
 }

@@ -1,4 +1,4 @@
-import { oncePerReason } from '../common/once-per-reason.ts';
+import { createReasonLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
 import { inSlices } from '../common/slices.ts';
 import type { EnvironmentSink, EnvironmentSource, Keeper, Log } from '../ports.ts';
@@ -49,7 +49,7 @@ type Arrived = Exclude<AutoConfigMessage, { kind: 'reconnect' | 'ignored' | 'inv
  */
 export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   const { sink, log, cache, now = Date.now } = options;
-  const warnIgnored = oncePerReason((reason) => log.warn('Ignored an auto-configuration event', { reason }));
+  const warnIgnored = createReasonLines((fields) => log.warn('Ignored an auto-configuration event', fields));
   const status = createSourceStatus('auto-configuration');
   const remembered = cache && createRemembered({ ...cache, what: 'the last good auto-configuration', log });
   let state = createAutoConfigState();

@@ -83,6 +83,9 @@ export interface Environment extends ItemView, UpstreamSink {
   readonly fdv2: FDv2;
 }
 
+/** Changes that cannot be read are remembered up to so many; a whole set has a limit of its own. */
+const MOST_UNREADABLE = 10_000;
+
 /** An environment without data. */
 export function createEnvironment({ name, log, onChange, bigSegments, onRefresh }: EnvironmentOptions): Environment {
   const memory = createMemory({
@@ -185,7 +188,7 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     },
 
     skip(item) {
-      unreadable.set(nameOf(item), item);
+      if (unreadable.size < MOST_UNREADABLE || unreadable.has(nameOf(item))) unreadable.set(nameOf(item), item);
     },
 
     unreadable: () => [...unreadable.values()],

@@ -1,8 +1,7 @@
 /** Forwards SDK events to LaunchDarkly. */
 import type { Registry } from 'prom-client';
 import { type Budget, createBudget, createShare } from '../common/budget.ts';
-import { oncePerReason } from '../common/once-per-reason.ts';
-import { createPacedLines, type PacedLines } from '../common/paced-lines.ts';
+import { createPacedLines, createReasonLines, type PacedLines } from '../common/paced-lines.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { createCourier } from './courier.ts';
@@ -90,7 +89,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
     for (const environment of open) environment.flush();
   }, options.flushIntervalMs ?? 5_000);
   timer.unref();
-  const tellFailure = oncePerReason((reason) => log.error('Cannot read a body of events; it was dropped', { reason }));
+  const tellFailure = createReasonLines((fields) => log.error('Cannot read a body of events; it was dropped', fields));
   const failed = (error: unknown) =>
     tellFailure(error instanceof Error ? (error.stack ?? error.message) : String(error));
 

@@ -1,4 +1,5 @@
 /** Readiness and the body of `/status`, computed from the current state on each request. */
+import { cutText } from '../common/json.ts';
 import { obscureKey, redactKeys, redactSecrets } from '../common/secrets.ts';
 import type {
   BigSegments,
@@ -265,11 +266,20 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
     ...(followedStore && { followedStore }),
     streams: environment.streams ?? 0,
     stores: stores.map((store) => ({ ...store, ...dbServerOf(store), ...errorOf(store) })),
-    unreadable: environment.unreadable.map((item) => ({ ...item, reason: redactSecrets(item.reason) })),
+    unreadable: environment.unreadable.slice(0, MOST_UNREADABLE).map(({ kind, key, reason }) => ({
+      kind,
+      key: cutText(key, LONGEST_TEXT),
+      reason: redactSecrets(cutText(reason, LONGEST_TEXT)),
+    })),
     refusedPatterns: environment.refusedPatterns,
     failedItems: environment.failedItems,
   };
 }
+
+/** The metric counts all. */
+const MOST_UNREADABLE = 100;
+/** Of texts that others sent. */
+const LONGEST_TEXT = 1_000;
 
 /** Messages of errors quote what others sent and configured, which may hold a key or an address with a password. */
 function withoutSecrets<T extends { readonly message: string }>(problem: T): T {

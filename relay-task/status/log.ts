@@ -1,5 +1,6 @@
 /** JSON log lines on stdout, written by Powertools. Every line is redacted in case it contains a key. */
 import { Logger, type LogItem } from '@aws-lambda-powertools/logger';
+import { cutText } from '../common/json.ts';
 import { redactKeys } from '../common/secrets.ts';
 import type { Log } from '../ports.ts';
 
@@ -51,11 +52,17 @@ export function limitLog(log: Log, level: LogLevel): Log {
   return { debug: at('debug'), info: at('info'), warn: at('warn'), error: at('error') };
 }
 
+/** In characters. A key that is cut is redacted like a whole one. */
+const LONGEST_TEXT = 1_000;
+const LONGEST_STACK = 4_000;
+
 /** Powertools has already removed cycles. */
 function toJson(attributes: unknown): string {
   try {
-    return JSON.stringify(attributes, (_key, value: unknown) => {
+    return JSON.stringify(attributes, (key, value: unknown) => {
       if (typeof value === 'bigint') return String(value);
+      // What others send is in messages of errors, keys and reasons.
+      if (typeof value === 'string') return cutText(value, key === 'stack' ? LONGEST_STACK : LONGEST_TEXT);
       return value instanceof Error ? describeError(value) : value;
     });
   } catch (error) {

@@ -1,12 +1,13 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Item } from '../../lib/flag-table/index.ts';
 import { createBackoff } from '../common/backoff.ts';
-import { oncePerReason } from '../common/once-per-reason.ts';
+import { createPacedLines, createReasonLines } from '../common/paced-lines.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
 import type { Log, UnreadableItem, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { type Held, isUnreadable } from './messages.ts';
 import { createStatus, type Failure } from './status.ts';
 import type { Step, Synchronizer, Way } from './synchronizer.ts';
+import { createUnreadableLines } from './unreadable-lines.ts';
 
 export interface DataSystemTimes {
   /** How long the first way may deliver nothing before the second is tried; 2 min, as in LaunchDarkly's SDKs. */
@@ -48,11 +49,16 @@ interface Member {
   isUp: boolean;
   /** LaunchDarkly asks for FDv1 for this many ms; 0: for good. */
   fallbackMs: number | undefined;
+  /** How many came on this connection. */
+  fullSets: number;
 }
 
 /** The longest pause between two attempts of the other way, and the longest while there are no flags at all. */
 const MOST_MS = 3_600_000;
 const MOST_WITHOUT_FLAGS_MS = 60_000;
+/** Of one connection; others are paced. */
+const MOST_FULL_LINES = 3;
+const SAME_LINE_MS = 60_000;
 /** What a timer can wait for, 24 days. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -65,7 +71,9 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
   const { fallbackMs = 120_000, firstFallbackMs = 5_000, recoveryMs = 300_000 } = options;
   const [first, second] = ways;
   const status = createStatus({ onStatus: options.onStatus, freshMs: options.freshMs });
-  const warnIgnored = oncePerReason((reason) => log.warn('Ignored a message from LaunchDarkly', { reason }));
+  const warnIgnored = createReasonLines((fields) => log.warn('Ignored a message from LaunchDarkly', fields));
+  const unreadableLines = createUnreadableLines({ log, held, what: 'Item' });
+  const pacedFull = createPacedLines(SAME_LINE_MS);
   const attempts = createBackoff({ firstMs: fallbackMs, maxMs: MOST_MS }, random);
   /** The state that was delivered last, and the generation of memory right after it. */
   let known: { readonly state: string; readonly generation: unknown } | undefined;
@@ -87,12 +95,20 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
   };
 
   function run(way: Way): Member {
-    const member: Member = { way, synchronizer: undefined, left: false, isUp: false, fallbackMs: undefined };
+    const member: Member = {
+      way,
+      synchronizer: undefined,
+      left: false,
+      isUp: false,
+      fallbackMs: undefined,
+      fullSets: 0,
+    };
     member.synchronizer = way.start(
       {
         onOpen(headers) {
           if (member.left) return;
           member.fallbackMs = fallbackIn(headers);
+          member.fullSets = 0;
           if (member === active) status.admitted();
           else if (member.fallbackMs !== undefined && active.way === legacy)
             return useLegacy(member, member.fallbackMs);
@@ -114,13 +130,10 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
       case 'full': {
         const { items, unreadable, state } = step;
         promote(member);
-        for (const { kind, key, reason } of unreadable) warnUnreadable(kind, key, reason);
+        unreadableLines.full(unreadable);
         sink.put(items, unreadable, receivedAt);
         remember(state);
-        log.info('Received the full flag set from LaunchDarkly', {
-          items: items.length,
-          unreadable: unreadable.length,
-        });
+        tellFull(member, { items: items.length, unreadable: unreadable.length });
         return arrived(member);
       }
       case 'changes': {
@@ -163,8 +176,11 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
   function change(changes: Extract<Step, { kind: 'changes' }>['changes'], receivedAt: number): void {
     const items = changes.flatMap((one) => (isUnreadable(one) ? [] : one));
     for (const one of changes) {
-      if (!isUnreadable(one)) continue;
-      warnUnreadable(one.kind, one.key, one.reason);
+      if (!isUnreadable(one)) {
+        unreadableLines.arrived(one);
+        continue;
+      }
+      unreadableLines.skipped(one);
       sink.skip(one);
     }
     // A transfer is one change: no reader of the parts finds a flag before what it names.
@@ -175,8 +191,12 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
     return !isUnreadable(one) && one.version < (held(one.kind, one.key)?.version ?? 0);
   }
 
-  function warnUnreadable(kind: string, key: string, reason: string): void {
-    log.warn('Item is invalid and was ignored; still serving its previous version', { kind, key, reason });
+  /** After a reconnect there is a line; a peer that sends everything over and over does not fill the log. */
+  function tellFull(member: Member, counts: { readonly items: number; readonly unreadable: number }): void {
+    const write = (more: object) => log.info('Received the full flag set from LaunchDarkly', { ...counts, ...more });
+    member.fullSets += 1;
+    if (member.fullSets <= MOST_FULL_LINES) write({});
+    else pacedFull('full', write);
   }
 
   /** Memory is what LaunchDarkly has. */

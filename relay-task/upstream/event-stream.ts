@@ -1,7 +1,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
-import { oncePerReason } from '../common/once-per-reason.ts';
+import { createReasonLines } from '../common/paced-lines.ts';
 import { nextTurn, SLICE_MS } from '../common/slices.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
@@ -65,8 +65,8 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   const { resetAfterMs = 60_000, maxReceivedBytes = receivedLimit() } = options;
   const backoff = createBackoff(options.backoff ?? { firstMs: 1_000, maxMs: 30_000 }, options.random);
   const slow = createBackoff(options.refusedBackoff ?? { firstMs: 300_000, maxMs: 3_600_000 }, options.random);
-  const warnIgnored = oncePerReason((reason) =>
-    log.warn(`${name}: ignored a line that is no part of an event`, { reason }),
+  const warnIgnored = createReasonLines((fields) =>
+    log.warn(`${name}: ignored a line that is no part of an event`, fields),
   );
   let lastEventId: string | undefined;
   let drop = () => {};

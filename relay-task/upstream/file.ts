@@ -7,6 +7,7 @@ import { RelayError } from '../errors.ts';
 import type { Log, UnreadableItem, Upstream, UpstreamSink, UpstreamStatus } from '../ports.ts';
 import { type FileEntry, parseFlagsFile } from './flags-file.ts';
 import { createStatus } from './status.ts';
+import { createUnreadableLines } from './unreadable-lines.ts';
 
 export interface FileReload {
   /** Unix ms. */
@@ -42,6 +43,12 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
   const { sink, log, pollIntervalMs = 1_000, settleMs = 50 } = options;
   const path = resolve(options.path);
   const status = createStatus({ onStatus: options.onStatus, freshMs: Number.POSITIVE_INFINITY });
+  const unreadableLines = createUnreadableLines({
+    log,
+    held: options.held,
+    what: 'Item in the flags file',
+    fields: { path },
+  });
   let delivered = new Map<string, number>();
 
   async function load(): Promise<string | undefined> {
@@ -65,14 +72,7 @@ export async function startFileSource(options: FileSourceOptions): Promise<Upstr
     }
     const changed = countDifferences(delivered, next);
     delivered = next;
-    for (const { kind, key, reason } of unreadable) {
-      log.warn('Item in the flags file is invalid and was ignored; still serving its previous version', {
-        path,
-        kind,
-        key,
-        reason,
-      });
-    }
+    unreadableLines.full(unreadable);
     sink.put(items, unreadable, receivedAt);
     status.completed();
     options.onReload?.({ readAt: Date.now(), changed, unreadable });

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import { cutText } from '../common/json.ts';
 import type { ConnectionErrorKind, ConnectionState, UpstreamStatus } from '../ports.ts';
 
 export interface Failure {
@@ -13,6 +14,9 @@ export interface Failure {
   /** Of the answer with this status code. */
   readonly headers?: IncomingHttpHeaders;
 }
+
+/** It may quote what others sent. */
+const LONGEST_MESSAGE = 1_000;
 
 export interface StatusOptions {
   /** Called after each change. Errors are not caught. */
@@ -73,7 +77,12 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
       complete = false;
       // Only a response says whether the key is accepted; a network error does not.
       if (statusCode !== undefined) refused = nowRefused ?? false;
-      lastError = { kind, time: Date.now(), message, ...(statusCode !== undefined && { statusCode }) };
+      lastError = {
+        kind,
+        time: Date.now(),
+        message: cutText(message, LONGEST_MESSAGE),
+        ...(statusCode !== undefined && { statusCode }),
+      };
       if (state !== 'INITIALIZING') enter('INTERRUPTED');
       onStatus?.(read());
     },

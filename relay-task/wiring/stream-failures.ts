@@ -1,8 +1,8 @@
-import { oncePerReason } from '../common/once-per-reason.ts';
+import { createReasonLines } from '../common/paced-lines.ts';
 import type { Log } from '../ports.ts';
 import type { StreamMeter } from '../streams/meter.ts';
 
-/** The meter, which also names each reason in the log, once for each environment. */
+/** The meter, which also names each reason in the log, at most once a minute for each environment. */
 export function loggingFailures(
   meter: Omit<StreamMeter, 'failed'> & { failed(environment: string, kind: string): void },
   log: Log,
@@ -11,10 +11,10 @@ export function loggingFailures(
   const reportOf = (environment: string) => {
     const report =
       reports.get(environment) ??
-      oncePerReason((reason) =>
+      createReasonLines((fields) =>
         log.error('Could not send to streams; they were closed, and their clients connect again', {
           environment,
-          reason,
+          ...fields,
         }),
       );
     reports.set(environment, report);

@@ -1,5 +1,5 @@
 /** One environment, or one payload filter of one, from its first data to its end: memory, streams, stores and upstream. */
-import { oncePerReason } from '../common/once-per-reason.ts';
+import { createPacedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
 import type { Turnstile } from '../common/turnstile.ts';
 import { createEnvironment, type Environment } from '../environments/environment.ts';
@@ -117,6 +117,7 @@ export interface LiveTenant extends Tenant {
 /** How long boot waits for a slow store before connecting upstream: a task has to serve within 3 s. */
 const BOOT_FROM_STORE_MS = 2_000;
 const FLUSH_MS = 5_000;
+const SAME_LINE_MS = 60_000;
 
 export function createTenant(
   first: EnvironmentDescription,
@@ -234,9 +235,11 @@ export function createTenant(
     },
   };
   const kept = createKept(tenant, parts, placeOf(first, filter), log);
-  const warnRefused = oncePerReason((database) =>
-    log.warn("The store holds another SDK key's flags; waiting for LaunchDarkly", { environment: name, database }),
-  );
+  const paced = createPacedLines(SAME_LINE_MS);
+  const warnRefused = (database: string) =>
+    paced(database, () =>
+      log.warn("The store holds another SDK key's flags; waiting for LaunchDarkly", { environment: name, database }),
+    );
   let isRefused = false;
   let hasMoved = false;
   const booting: Booting = {

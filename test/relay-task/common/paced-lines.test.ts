@@ -1,4 +1,4 @@
-import { createPacedLines } from '../../../relay-task/common/paced-lines.ts';
+import { createPacedLines, createReasonLines } from '../../../relay-task/common/paced-lines.ts';
 
 test('a line is written at most once in its time, and says how many like it were not', () => {
   let nowMs = 0;
@@ -31,4 +31,19 @@ test('endless keys are one from the twenty-first in that time on, and later ones
   write('late');
   write('later');
   expect(written).toEqual(['late', 'later']);
+});
+
+test('a reason is cut, and told again after a minute with the number of those that were not', () => {
+  let nowMs = 0;
+  const written: unknown[] = [];
+  const tell = createReasonLines(
+    (fields) => written.push(fields),
+    () => nowMs,
+  );
+  const long = 'x'.repeat(300);
+  for (const reason of ['a', long, 'a', `${long}y`]) tell(reason);
+  expect(written.splice(0)).toEqual([{ reason: 'a' }, { reason: 'x'.repeat(200) }]);
+  nowMs = 60_000;
+  tell('a');
+  expect(written).toEqual([{ reason: 'a', suppressed: 1 }]);
 });

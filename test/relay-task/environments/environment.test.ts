@@ -329,3 +329,12 @@ describe('the digest', () => {
     expect(environment.digest('segments')).not.toBe(segments);
   });
 });
+
+test('invalid changes are remembered up to ten thousand', () => {
+  const { environment, put } = start();
+  put(flag('a', 1));
+  for (let at = 0; at < 10_500; at += 1) environment.skip({ kind: 'features', key: `f${at}`, reason: 'no' });
+  environment.skip({ kind: 'features', key: 'f1', reason: 'another' });
+  expect(environment.unreadable()).toHaveLength(10_000);
+  expect(environment.unreadable()[1]?.reason).toBe('another');
+});

@@ -207,6 +207,18 @@ describe('/status', () => {
     expect(JSON.stringify(health.status())).not.toMatch(/:pass|0000-/);
   });
 
+  test('lists a hundred invalid items of an environment, and the beginning of what is said about them', () => {
+    const long = 'x'.repeat(100_000);
+    const unreadable = Array.from({ length: 1_000 }, (_, at) => ({
+      kind: 'features' as const,
+      key: `${at}${long}`,
+      reason: long,
+    }));
+    const { health } = start([environment({ unreadable })]);
+    expect(health.status().environments.production?.unreadable).toHaveLength(100);
+    expect(JSON.stringify(health.status()).length).toBeLessThan(250_000);
+  });
+
   test('counts lost log lines once there is one', () => {
     let lost = 0;
     const { health } = start([environment()], { logLinesLost: () => lost });

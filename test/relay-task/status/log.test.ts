@@ -128,3 +128,16 @@ test('outside Lambda all levels go to stdout', () => {
       .map((line) => JSON.parse(line).message),
   ).toEqual(['one', 'two']);
 });
+
+test('long texts are cut, wherever they are, and no part of a key is left', () => {
+  const long = 'x'.repeat(1_000_000);
+  const error = new Error(long);
+  const key = 'sdk-00000000-1111-2222-3333-444455556666';
+  const [line] = lines({}, (log) =>
+    log.warn(long, { reason: long, nested: [{ key: long }], error, end: `${long.slice(0, 980)} ${key}${long}` }),
+  );
+  const cut = `${'x'.repeat(1_000)}… (1000000 characters)`;
+  expect(line).toMatchObject({ message: cut, reason: cut, nested: [{ key: cut }], error: { message: cut } });
+  expect(JSON.stringify(line).length).toBeLessThan(12_000);
+  expect(line?.end).toMatch(/^x{980} sdk-…… \(/);
+});

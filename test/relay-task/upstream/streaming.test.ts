@@ -278,7 +278,66 @@ describe('an upstream message', () => {
       { kind: 'features', key: '\ud800', reason: expect.stringContaining('half of a surrogate pair') },
     ]);
     expect(upstream.connections).toBe(1);
-    expect(lines.filter((line) => line.includes('Item is invalid and was ignored'))).toHaveLength(12);
+    expect(lines.filter((line) => line.includes('Item is invalid and was ignored'))).toHaveLength(10);
+  });
+
+  test('with an invalid item leaves a line when it becomes invalid or its reason changes, whatever is repeated', async () => {
+    const bad = flagData('bad', 1, { rules: 'none' });
+    const [badly, worse] = [7, 8].map((rules) => ({ ...bad, rules }));
+    const upstream = await startUpstream({ flags: { bad, a: flagData('a', 1) } });
+    const { puts, upserts, skipped, lines } = listen(upstream, {
+      held: (_, key) => upserts.find((one) => one.key === key),
+    });
+    await until('a put', () => puts.length === 1);
+    await upstream.patch('flags', flagData('a', 2));
+    for (let round = 0; round < 100; round += 1) await upstream.patch('flags', bad);
+    await upstream.put({ flags: { bad, a: flagData('a', 2) }, segments: {} });
+    await until('another put', () => puts.length === 2);
+    for (let round = 0; round < 2; round += 1) await upstream.patch('flags', badly ?? bad);
+    await upstream.patch('flags', flagData('a', 3, { rules: 7 }));
+    await upstream.patch('flags', flagData('bad', 4));
+    await until('a patch', () => upserts.length === 2);
+    await upstream.patch('flags', worse ?? bad);
+    await until('the last one', () => skipped.length === 104);
+    const told = lines.flatMap((line) => /^Item is invalid and was ignored; (.*) (\{.*)/.exec(line)?.[1] ?? []);
+    const [nothing, previous] = ['nothing is served for it', 'still serving its previous version'];
+    // Its key was told a moment ago when it had become valid.
+    expect(told).toEqual([nothing, nothing, previous]);
+  });
+
+  test('with many invalid items names ten of them and counts the others, once', async () => {
+    const flags = Object.fromEntries(
+      Array.from({ length: 1_000 }, (_, at) => [`f${at}`, flagData(`f${at}`, 1, { rules: 5 })]),
+    );
+    const upstream = await startUpstream({ flags });
+    const { puts, lines } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    for (const count of [2, 3, 4]) {
+      upstream.end();
+      await until('another put', () => puts.length === count);
+    }
+    const told = lines.filter((line) => line.includes('invalid and'));
+    expect(told).toHaveLength(11);
+    expect(told.at(-1)).toBe('More items are invalid and were ignored; /status lists the first of them {"items":990}');
+    expect(lines.filter((line) => line.startsWith('Received the full flag set'))).toHaveLength(4);
+  });
+
+  test('with everything over and over leaves few lines', async () => {
+    const upstream = await startUpstream({ flags: { a: flagData('a', 1) } });
+    const { puts, lines } = listen(upstream);
+    await upstream.connected(1);
+    for (let round = 0; round < 200; round += 1) await upstream.put(upstream.data);
+    await until('all puts', () => puts.length === 201);
+    expect(lines.filter((line) => line.startsWith('Received the full flag set'))).toHaveLength(4);
+  });
+
+  test('with an endless reason or path is cut in the status', async () => {
+    const upstream = await startUpstream();
+    const { statuses } = listen(upstream);
+    await upstream.connected(1);
+    await upstream.event('patch', { path: `/flags/${'k'.repeat(100_000)}` });
+    await until('a failure', () => statuses.some(({ lastError }) => lastError));
+    expect(statuses.at(-1)?.lastError?.message.length).toBeLessThan(1_100);
   });
 
   test.each([

@@ -1,0 +1,70 @@
+import type { Item } from '../../lib/flag-table/index.ts';
+import { createPacedLines } from '../common/paced-lines.ts';
+import type { Log, UnreadableItem } from '../ports.ts';
+import type { Held } from './messages.ts';
+
+export interface UnreadableLinesOptions {
+  readonly log: Log;
+  /** What memory holds. */
+  readonly held: Held;
+  /** Begins log messages: `Item in the flags file`. */
+  readonly what: string;
+  /** Added to every line. */
+  readonly fields?: Readonly<Record<string, string>> | undefined;
+}
+
+/** Lines about invalid items, each when an item becomes invalid or has another reason, and few however many there are. */
+export interface UnreadableLines {
+  /** The invalid items of a whole set, before it is delivered. */
+  full(unreadable: readonly UnreadableItem[]): void;
+  /** One became invalid. */
+  skipped(item: UnreadableItem): void;
+  /** One arrived that is valid. */
+  arrived(item: Item): void;
+}
+
+/** Of one set. `/status` lists more. */
+const MOST_NAMED = 10;
+const SAME_LINE_MS = 60_000;
+/** Of those that were not in a set; the lines are paced in any case. */
+const MOST_REMEMBERED = 10_000;
+
+export function createUnreadableLines({ log, held, what, fields }: UnreadableLinesOptions): UnreadableLines {
+  const paced = createPacedLines(SAME_LINE_MS);
+  /** Reasons by item. */
+  let known = new Map<string, string>();
+
+  function tell({ kind, key, reason }: UnreadableItem, more: { readonly suppressed?: number } = {}): void {
+    const before = held(kind, key);
+    const served = before && !before.deleted ? 'still serving its previous version' : 'nothing is served for it';
+    log.warn(`${what} is invalid and was ignored; ${served}`, { ...fields, kind, key, reason, ...more });
+  }
+
+  return {
+    full(unreadable) {
+      const news = unreadable.filter((item) => known.get(nameOf(item)) !== item.reason);
+      known = new Map(unreadable.map((item) => [nameOf(item), item.reason]));
+      for (const item of news.slice(0, MOST_NAMED)) tell(item);
+      const others = news.length - MOST_NAMED;
+      if (others > 0) {
+        paced('others', (more) =>
+          log.warn('More items are invalid and were ignored; /status lists the first of them', {
+            ...fields,
+            items: others,
+            ...more,
+          }),
+        );
+      }
+    },
+    skipped(item) {
+      if (known.get(nameOf(item)) === item.reason) return;
+      if (known.size < MOST_REMEMBERED) known.set(nameOf(item), item.reason);
+      paced(nameOf(item), (more) => tell(item, more));
+    },
+    arrived: (item) => void known.delete(nameOf(item)),
+  };
+}
+
+function nameOf({ kind, key }: Pick<UnreadableItem, 'kind' | 'key'>): string {
+  return `${kind} ${key}`;
+}
