@@ -34,9 +34,10 @@ export const VALUE_BYTES = 64;
 
 /** A part of a text, its name and its entry in a map take about as much as so many values. */
 const PART_VALUES = 4;
+/** What is left when the parts are taken out is parsed in one turn of the event loop. */
+const MOST_FRAME_VALUES = 10_000;
 
-const tooMany = (mostValues: number) =>
-  `it has more than ${mostValues} values, the most that fits into this relay's memory`;
+const tooMany = (mostValues: number) => `it has more than ${mostValues} values, the most that this relay takes`;
 
 /** Why a text of JSON should not be parsed: how deep its values nest, or how many there are. Undefined: nothing is wrong with it. */
 export function describeExcess(text: string, mostValues: number): string | undefined {
@@ -165,7 +166,7 @@ export function* takeApart(
   const start = skipSpace(text, 0);
   if (text.charCodeAt(start) === OPEN_BRACE) yield* pass(start, 0);
   const outer = frame.join('') + text.slice(rest);
-  const excess = describeExcess(outer, mostValues);
+  const excess = describeExcess(outer, values / PART_VALUES + MOST_FRAME_VALUES);
   if (excess !== undefined) throw new JsonExcessError(excess);
   return { frame: JSON.parse(outer), parts };
 }

@@ -1,7 +1,7 @@
 import { describeExcess } from '../common/json-text.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
-import { mostValuesIn, receivedLimit } from './received-limit.ts';
+import { mostParsedIn, receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
 export interface AutoConfigStreamOptions extends EventStreamTimes {
@@ -29,7 +29,7 @@ export function startAutoConfigStream(options: AutoConfigStreamOptions): { close
     name: 'Auto-configuration stream',
     url: streamUrl(options.streamUri, '/relay_auto_config', '?rpacProtocolVersion=2'),
     onEvent(event, data) {
-      const excess = describeExcess(data, mostValuesIn(maxReceivedBytes));
+      const excess = describeExcess(data, mostParsedIn(maxReceivedBytes));
       if (excess !== undefined) return { kind: 'INVALID_DATA', message: `an event of auto-configuration: ${excess}` };
       const verdict = options.onEvent(event, data);
       return typeof verdict === 'object' ? { kind: 'INVALID_DATA', message: verdict.problem } : verdict;

@@ -10,7 +10,7 @@ import { type DownloadOptions, download, FailureError } from './download.ts';
 import { streamUrl } from './event-stream.ts';
 import { createFDv2Reader } from './fdv2-reader.ts';
 import type { Held } from './messages.ts';
-import { bytesOf, describeTooLarge, mostValuesIn, receivedLimit } from './received-limit.ts';
+import { bytesOf, describeTooLarge, mostParsedIn, mostValuesIn, receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 import { queryOf } from './streams.ts';
 import type { Synchronizer, SynchronizerEvents, Way } from './synchronizer.ts';
@@ -135,7 +135,7 @@ function* eventsIn(
 
 /** Throws SyntaxError. What is too much to be parsed is for the reader to refuse. */
 function eventIn(text: string, maxBytes: number): { readonly event: string | undefined; readonly data: string } {
-  const isExcessive = describeExcess(text, mostValuesIn(maxBytes)) !== undefined;
+  const isExcessive = describeExcess(text, mostParsedIn(maxBytes)) !== undefined;
   if (!text.startsWith('{') || !(isExcessive || isObject(JSON.parse(text))))
     throw new Error('an event in the answer to a poll is not an object');
   const members = membersOf(text);

@@ -10,7 +10,7 @@ import { describeExcess, membersOf, parseSliced, type SlicedJson } from '../comm
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
 import { isUnreadable, isVersion, type ReadOptions, readItem, sizeOf } from './messages.ts';
-import { describeTooLarge, mostValuesIn, receivedLimit } from './received-limit.ts';
+import { describeTooLarge, mostParsedIn, receivedLimit } from './received-limit.ts';
 import type { Step } from './synchronizer.ts';
 
 export interface FDv2Reader {
@@ -138,7 +138,8 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptio
       if (event === 'heart-beat') return pending;
       let json: SlicedJson;
       try {
-        const excess = describeExcess(text, mostValuesIn(maxBytes));
+        const isObjectEvent = event === 'put-object' || event === 'delete-object';
+        const excess = describeExcess(text, isObjectEvent ? mostParsedIn(maxBytes) : MOST_VALUES_BESIDES_OBJECTS);
         if (excess !== undefined) return skipExcess(event, text, excess);
         json = parseSliced(text);
       } catch {
@@ -167,6 +168,9 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptio
     },
   };
 }
+
+/** Of an intent, a goodbye and the like. */
+const MOST_VALUES_BESIDES_OBJECTS = 1_000;
 
 /** Servers refuse longer request lines, most from 8 KiB on. */
 const LONGEST_STATE = 4_096;

@@ -13,7 +13,7 @@ import {
 } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
-import { bytesOf, describeTooLarge, mostValuesIn, receivedLimit } from './received-limit.ts';
+import { bytesOf, describeTooLarge, mostParsedIn, mostValuesIn, receivedLimit } from './received-limit.ts';
 
 /** A parsed event of LaunchDarkly's `/all` stream. */
 export type Message =
@@ -57,11 +57,10 @@ export function* readMessage(
     return { kind: 'ignored', why: `an event of the unknown kind ${show(event ?? 'message')}` };
   }
   try {
-    const mostValues = mostValuesIn(maxBytes);
     if (event === 'put') {
-      return yield* readPut(yield* takeApart(text, ['data'], names, mostValues), { held, maxBytes });
+      return yield* readPut(yield* takeApart(text, ['data'], names, mostValuesIn(maxBytes)), { held, maxBytes });
     }
-    const excess = describeExcess(text, mostValues);
+    const excess = describeExcess(text, mostParsedIn(maxBytes));
     return excess === undefined ? readChange(event, parseSliced(text)) : skipChange(event, text, excess);
   } catch (error) {
     if (error instanceof JsonExcessError) return { kind: 'invalid', problem: `a ${event}: ${error.message}` };
@@ -147,7 +146,7 @@ function* readCollections(
     for (const key of Object.keys(members)) {
       const text = parts.get(name)?.get(key) ?? '';
       const before = held?.(kind, key);
-      const item = before?.json === text ? before : readItemText(kind, key, text, mostValuesIn(maxBytes));
+      const item = before?.json === text ? before : readItemText(kind, key, text, mostParsedIn(maxBytes));
       yield;
       if (item === undefined) continue;
       if (item !== before) sizeBytes += sizeOf(item);

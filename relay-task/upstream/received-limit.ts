@@ -12,9 +12,17 @@ export function receivedLimit({ memoryBytes, heapBytes }: ProcessLimits = proces
   return Math.max(8 * MEBIBYTE, Math.floor(Math.min(memoryBytes, heapBytes) / 6));
 }
 
-/** How many values of JSON may be parsed at once. */
+/** Parsing these takes some ten milliseconds. The largest items that LaunchDarkly sends have a tenth of them. */
+const MOST_PARSED_VALUES = 250_000;
+
+/** How many values of JSON may be held. */
 export function mostValuesIn(maxBytes: number): number {
   return Math.floor(maxBytes / VALUE_BYTES);
+}
+
+/** How many values of JSON may be parsed in one turn of the event loop. */
+export function mostParsedIn(maxBytes: number): number {
+  return Math.min(MOST_PARSED_VALUES, mostValuesIn(maxBytes));
 }
 
 /** `what` begins the sentence: "an event". */

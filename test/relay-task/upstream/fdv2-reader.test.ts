@@ -174,6 +174,15 @@ test('values that nest too deep cost their object, as do too many', () => {
   }
 });
 
+test('an event that is no object and has too many values is damage, and is not parsed', () => {
+  const parse = jest.spyOn(JSON, 'parse');
+  const text = `{"reason":[${Array(2_000).fill('{}').join(',')}]}`;
+  for (const name of ['error', 'goodbye', 'server-intent', 'payload-transferred'])
+    expect(last([event(name, text)])).toMatchObject({ problem: expect.stringContaining('more than 1000 values') });
+  expect(parse.mock.calls.filter(([parsed]) => parsed.length > 1_000)).toEqual([]);
+  parse.mockRestore();
+});
+
 test('the size of one transfer has a limit, whatever its objects are', () => {
   const many = Array.from({ length: 100 }, (_, index) => deleteObject('flag', `f${index}`, 1));
   expect(last([full, ...many], { maxBytes: 14_000 })).toMatchObject({
