@@ -166,7 +166,8 @@ export function* takeApart(
   const start = skipSpace(text, 0);
   if (text.charCodeAt(start) === OPEN_BRACE) yield* pass(start, 0);
   const outer = frame.join('') + text.slice(rest);
-  const excess = describeExcess(outer, values / PART_VALUES + MOST_FRAME_VALUES);
+  const mostLeft = mostValues === Number.POSITIVE_INFINITY ? mostValues : values / PART_VALUES + MOST_FRAME_VALUES;
+  const excess = describeExcess(outer, mostLeft);
   if (excess !== undefined) throw new JsonExcessError(excess);
   return { frame: JSON.parse(outer), parts };
 }

@@ -71,7 +71,7 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptio
     return add(
       event === 'delete-object'
         ? readDeletion(kind, key, body)
-        : readPut(kind, key, body, json.members([])?.get('object') ?? ''),
+        : readObject({ kind, key, before: held?.(kind, key) }, body, json.members([])?.get('object') ?? ''),
     );
   }
 
@@ -95,18 +95,6 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptio
       : ignored(`a ${event} of the kind ${show(kind)}`);
   }
 
-  function readPut(kind: Kind, key: string, { object, version }: JsonObject, text: string): Item | UnreadableItem {
-    const before = held?.(kind, key);
-    if (before?.json === text) return before;
-    if (!isObject(object)) return { kind, key, reason: `must be an object, not ${show(object)}` };
-    // What an object does not say itself, its envelope says.
-    const missing = { ...(object.key === undefined && { key }), ...(object.version === undefined && { version }) };
-    const added = Object.entries(missing).map(([name, value]) => `"${name}":${JSON.stringify(value) ?? 'null'}`);
-    if (added.length === 0) return readItem(kind, key, object, text) ?? { kind, key, reason: 'must not be null' };
-    const rest = Object.keys(object).length === 0 ? '}' : `,${text.slice(1)}`;
-    return readItem(kind, key, { ...missing, ...object }, `{${added.join(',')}${rest}`)!;
-  }
-
   function readTransferred({ state }: JsonObject): Step {
     if (transfer === undefined) return invalid('a payload-transferred before any server-intent');
     if (typeof state !== 'string') return invalid('a payload-transferred has no state');
@@ -119,16 +107,6 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptio
     if (!isFull) return { kind: 'changes', changes: all, state: name };
     const items = all.filter((one): one is Item => !isUnreadable(one));
     return { kind: 'full', items, unreadable: all.filter(isUnreadable), state: name };
-  }
-
-  function readGoodbye({ reason, protocolFallbackTTL: seconds }: JsonObject): Step {
-    begin(undefined);
-    const isFallback = typeof seconds === 'number' && Number.isFinite(seconds);
-    return {
-      kind: 'goodbye',
-      reason: typeof reason === 'string' ? reason : 'none given',
-      ...(isFallback && { fallbackMs: Math.max(0, seconds) * 1_000 }),
-    };
   }
 
   return {
@@ -156,6 +134,7 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptio
         case 'payload-transferred':
           return readTransferred(body);
         case 'goodbye':
+          begin(undefined);
           return readGoodbye(body);
         case 'error':
           // What was sent of the payload counts no more; the server sends it again, under the same intent or another one.
@@ -183,6 +162,31 @@ function isNameable(state: string): boolean {
 const known: ReadonlySet<string> = new Set([
   ...['server-intent', 'put-object', 'delete-object', 'payload-transferred', 'goodbye', 'error', 'heart-beat'],
 ]);
+
+/** `before` is what memory holds: if the text is the same, so is the item. */
+function readObject(
+  { kind, key, before }: { kind: Kind; key: string; before: Item | undefined },
+  { object, version }: JsonObject,
+  text: string,
+): Item | UnreadableItem {
+  if (before?.json === text) return before;
+  if (!isObject(object)) return { kind, key, reason: `must be an object, not ${show(object)}` };
+  // What an object does not say itself, its envelope says.
+  const missing = { ...(object.key === undefined && { key }), ...(object.version === undefined && { version }) };
+  const added = Object.entries(missing).map(([name, value]) => `"${name}":${JSON.stringify(value) ?? 'null'}`);
+  if (added.length === 0) return readItem(kind, key, object, text) ?? { kind, key, reason: 'must not be null' };
+  const rest = Object.keys(object).length === 0 ? '}' : `,${text.slice(1)}`;
+  return readItem(kind, key, { ...missing, ...object }, `{${added.join(',')}${rest}`)!;
+}
+
+function readGoodbye({ reason, protocolFallbackTTL: seconds }: JsonObject): Step {
+  const isFallback = typeof seconds === 'number' && Number.isFinite(seconds);
+  return {
+    kind: 'goodbye',
+    reason: typeof reason === 'string' ? reason : 'none given',
+    ...(isFallback && { fallbackMs: Math.max(0, seconds) * 1_000 }),
+  };
+}
 
 function readDeletion(kind: Kind, key: string, { version }: JsonObject): Item | UnreadableItem {
   const problem = describeKeyProblem(key);

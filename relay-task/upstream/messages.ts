@@ -37,7 +37,12 @@ export interface ReadOptions {
   readonly maxBytes?: number | undefined;
 }
 
-type Limits = { readonly held: Held | undefined; readonly maxBytes: number };
+interface Limits {
+  readonly held: Held | undefined;
+  readonly maxBytes: number;
+  /** Where the collections are, for a problem. */
+  readonly where: 'data.' | '';
+}
 
 /** What memory holds; an item with identical JSON is not validated again. */
 export type Held = (kind: Kind, key: string) => Item | undefined;
@@ -58,7 +63,11 @@ export function* readMessage(
   }
   try {
     if (event === 'put') {
-      return yield* readPut(yield* takeApart(text, ['data'], names, mostValuesIn(maxBytes)), { held, maxBytes });
+      return yield* readPut(yield* takeApart(text, ['data'], names, mostValuesIn(maxBytes)), {
+        held,
+        maxBytes,
+        where: 'data.',
+      });
     }
     const excess = describeExcess(text, mostParsedIn(maxBytes));
     return excess === undefined ? readChange(event, parseSliced(text)) : skipChange(event, text, excess);
@@ -122,9 +131,10 @@ export function* readDataSet(text: string): Generator<void, DataSet | { readonly
   try {
     const { frame, parts } = yield* takeApart(text, [], names);
     if (!isObject(frame) || !isObject(frame.flags)) return { problem: 'has no flags' };
-    const read = yield* readCollections(frame, parts, { held: undefined, maxBytes: Number.POSITIVE_INFINITY });
+    const read = yield* readCollections(frame, parts, { held: undefined, maxBytes: Infinity, where: '' });
     return typeof read === 'string' ? { problem: read } : read;
   } catch (error) {
+    if (error instanceof JsonExcessError) return { problem: `cannot be read: ${error.message}` };
     if (!(error instanceof SyntaxError)) throw error;
     return { problem: 'is not JSON' };
   }
@@ -134,7 +144,7 @@ export function* readDataSet(text: string): Generator<void, DataSet | { readonly
 function* readCollections(
   data: JsonObject,
   parts: TakenApart['parts'],
-  { held, maxBytes }: Limits,
+  { held, maxBytes, where }: Limits,
 ): Generator<void, DataSet | string> {
   const items: Item[] = [];
   const unreadable: UnreadableItem[] = [];
@@ -142,7 +152,7 @@ function* readCollections(
   for (const { kind, name } of collections) {
     const members = data[name];
     if (members === undefined) continue;
-    if (!isObject(members)) return `data.${name} is ${describeType(members)}`;
+    if (!isObject(members)) return `${where}${name} is ${describeType(members)}`;
     for (const key of Object.keys(members)) {
       const text = parts.get(name)?.get(key) ?? '';
       const before = held?.(kind, key);
