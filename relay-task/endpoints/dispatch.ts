@@ -12,6 +12,7 @@ import { corsHeaders, withHeaders } from './cors.ts';
 import { selectEnvironment } from './credentials.ts';
 import { createFailureLog } from './failure-log.ts';
 import { createHoldings } from './holdings.ts';
+import { headBytesOf } from './pipelining.ts';
 import { CANNOT_ANSWER, messageReply, notYetReply, Refusal, type Reply, retryLater, SEE_LOG } from './reply.ts';
 import { withoutData } from './represent.ts';
 import type { EnvironmentRequest, ReadBody, RouteRequest } from './request.ts';
@@ -26,7 +27,6 @@ import {
   servesBrowsers,
 } from './routes.ts';
 import type { ServedEnvironment, Services } from './services.ts';
-import { headBytesOf } from './turns.ts';
 
 /** One request and what is known about it so far, for headers and metrics. */
 export interface Exchange {

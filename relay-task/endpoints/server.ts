@@ -15,12 +15,12 @@ import { readBareBody } from './bare-body.ts';
 import { trackConnections } from './connections.ts';
 import { createDispatcher, type Decision, type Dispatcher, type Exchange, type RequestTurns } from './dispatch.ts';
 import { cutIfUnread, type Patience } from './patience.ts';
+import { endTurn, headBytesOf, leaveTurns, refuseLast, takeTurn, unanswered, waitingHeadBytes } from './pipelining.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
 import { type BodyMemory, collectBody, unpackBody } from './request-body.ts';
 import { refuseHead } from './request-head.ts';
 import type { Route, RoutesOptions } from './routes.ts';
 import type { Services } from './services.ts';
-import { endTurn, headBytesOf, leaveTurns, refuseLast, takeTurn, unanswered, waitingHeadBytes } from './turns.ts';
 
 export interface Certificate {
   /** PEM; the certificate first, then the chain. */
