@@ -9,11 +9,15 @@ import { isIPv6 } from 'node:net';
  */
 export function clientAddress({ headers, socket }: Pick<IncomingMessage, 'headers' | 'socket'>): string {
   const forwarded = headers['x-forwarded-for'];
-  const last = (Array.isArray(forwarded) ? forwarded.join() : forwarded)?.split(',').at(-1)?.trim();
-  return networkOf(last || socket.remoteAddress || '');
+  const all = (Array.isArray(forwarded) ? forwarded.join() : forwarded) ?? '';
+  return networkOf(all.slice(all.lastIndexOf(',') + 1).trim() || socket.remoteAddress || '');
 }
 
+/** Of an IPv6 address with a scope and a port; what is longer is none. */
+const MAX_LENGTH = 100;
+
 function networkOf(address: string): string {
+  if (address.length > MAX_LENGTH) return 'unknown';
   // As in `::ffff:192.0.2.1`, or with a port, as some balancers write it.
   const [ipv4] = /\d{1,3}(?:\.\d{1,3}){3}/.exec(address) ?? [];
   // A copy: a part of the header would keep all of it in memory.

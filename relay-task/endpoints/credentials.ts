@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { CredentialKind } from '../ports.ts';
 import { messageReply, notYetReply, type Reply } from './reply.ts';
+import type { Query } from './router.ts';
 import type { ServedEnvironment, Services } from './services.ts';
 
 /**
@@ -19,7 +20,7 @@ export interface Selected {
 export interface Asking {
   readonly headers: IncomingHttpHeaders;
   readonly params: Readonly<Record<string, string>>;
-  readonly query: URLSearchParams;
+  readonly query: Query;
 }
 
 /**

@@ -111,15 +111,31 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     if ((await own.enter(lanes)) === false) throw new Refusal(503, 'too many requests are waiting', retryLater());
   };
 
+  /** The same without a credential. Health checks are never turned away: of each connection one request waits at most. */
+  const awaitOpenTurn = async ({ message, route, address }: Exchange, isCostly = false): Promise<void> => {
+    const holding = bodies.open(['none', address]);
+    try {
+      const headBytes = headBytesOf(message);
+      if (headBytes > SMALL_HEAD_BYTES && !holding.take(headBytes)) throw holding.refusal(headBytes);
+      if (isCostly) await awaitTurn([route, address]);
+      else await turns.others.await([route, address]);
+    } finally {
+      holding.release();
+    }
+  };
+
   const choose = async (exchange: Exchange, read: ReadBody): Promise<Decision> => {
     const { message, resolution, address } = exchange;
-    if (resolution.kind !== 'route') return { reply: withoutRoute(message, resolution) };
+    if (resolution.kind !== 'route') {
+      await awaitOpenTurn(exchange);
+      return { reply: withoutRoute(message, resolution) };
+    }
     const { route, params, query } = resolution;
     const { headers, method = '' } = message;
     const hasBody = method === 'POST' || method === 'REPORT';
     const request: RouteRequest = { method, params, query, headers };
     if (!route.credential) {
-      if (route.isCostly) await awaitTurn([route.path, address]);
+      await awaitOpenTurn(exchange, route.isCostly);
       return { reply: await route.handler(request) };
     }
     const selected = selectEnvironment(find, route.credential, request);

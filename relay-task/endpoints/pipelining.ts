@@ -24,8 +24,12 @@ export function waitingHeadBytes(socket: Socket): number {
   return turns.slice(1).reduce((sum, { message }) => sum + (message ? headBytesOf(message) : 0), 0);
 }
 
+/** What one string, and its places in lists and objects, take beside its characters. */
+const STRING_BYTES = 32;
+
+/** Of a head in memory: the target also counts decoded. */
 export function headBytesOf({ url = '', rawHeaders }: IncomingMessage): number {
-  return rawHeaders.reduce((sum, { length }) => sum + length, url.length);
+  return rawHeaders.reduce((sum, { length }) => sum + length + STRING_BYTES, 2 * url.length);
 }
 
 /**

@@ -5,6 +5,7 @@ import { type Context, describeGoContextProblem, parseGoContext, secureModeHash 
 import { canonicalJson } from '../common/json.ts';
 import { MAX_DEPTH, MAX_VALUES, shapeOf } from '../common/json-shape.ts';
 import { Refusal, retryLater } from './reply.ts';
+import type { Query } from './router.ts';
 import type { ServedEnvironment } from './services.ts';
 
 export interface RequestContext {
@@ -104,7 +105,7 @@ export function passesSecureMode(environment: ServedEnvironment, context: Contex
 }
 
 /** For the query parameter `h`. Throws Refusal 400 or 503. */
-export function requireSecureMode(environment: ServedEnvironment, context: Context, query: URLSearchParams): void {
+export function requireSecureMode(environment: ServedEnvironment, context: Context, query: Query): void {
   if (passesSecureMode(environment, context, query.get('h') ?? '')) return;
   throw new Refusal(
     400,

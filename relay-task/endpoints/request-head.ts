@@ -2,8 +2,10 @@
 import type { IncomingMessage } from 'node:http';
 import { messageReply, type Reply } from './reply.ts';
 
-/** node:http drops what is above its own limit, credentials and framing included. */
-const MAX_FIELDS = 2_000;
+/** What node:http should keep must be a few more: it drops what is above its own limit, credentials and framing included. */
+export const MAX_FIELDS = 256;
+/** Of a host, a port, and a Transfer-Encoding. */
+const MAX_VALUE = 1_000;
 /** Fields with one value, of which readers along the way could take different ones. */
 const SINGLE = new Set(['authorization', 'content-type', 'x-api-key']);
 /** RFC 9110 section 7.2: the host of a URI and a port; empty where the target has no authority. */
@@ -35,7 +37,8 @@ function refuseFields({ rawHeaders, httpVersion }: IncomingMessage): Reply | und
     const earlier = seen.get(name);
     if (name === 'host') {
       if (earlier !== undefined) return messageReply(400, 'the request has more than one Host header');
-      if (!HOST.test(value)) return messageReply(400, 'the Host header is not a host with an optional port');
+      if (value.length > MAX_VALUE || !HOST.test(value))
+        return messageReply(400, 'the Host header is not a host with an optional port');
       seen.set(name, value);
     } else if (SINGLE.has(name)) {
       if (earlier !== undefined && earlier !== value) {
@@ -64,6 +67,7 @@ function refuseFraming({ headers, httpVersion }: IncomingMessage): Reply | undef
   const field = headers['transfer-encoding'];
   if (field === undefined) return undefined;
   if (httpVersion === '1.0') return messageReply(400, 'HTTP/1.0 has no Transfer-Encoding');
+  if (field.length > MAX_VALUE) return messageReply(400, 'the Transfer-Encoding is too long');
   const codings = field.split(',').flatMap((coding) => coding.trim().toLowerCase() || []);
   if (codings.at(-1) !== 'chunked') return messageReply(400, 'the last Transfer-Encoding of a request must be chunked');
   if (codings.some((coding) => coding !== 'chunked')) {

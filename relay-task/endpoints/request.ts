@@ -4,11 +4,12 @@ import type { Answer } from './answers.ts';
 import type { Selected } from './credentials.ts';
 import type { Reply } from './reply.ts';
 import type { BodyMemory } from './request-body.ts';
+import type { Query } from './router.ts';
 
 export interface RouteRequest {
   readonly method: string;
   readonly params: Readonly<Record<string, string>>;
-  readonly query: URLSearchParams;
+  readonly query: Query;
   readonly headers: IncomingHttpHeaders;
 }
 

@@ -1,4 +1,11 @@
-/** Finds the route of a request line. */
+/** Finds the route of a request line. Its cost does not grow with the number of segments and parameters that a client sends. */
+
+export interface Query {
+  /** Decoded; of several with one name, the first. */
+  get(name: string): string | null;
+  /** All parameters, without the question mark. */
+  toString(): string;
+}
 
 export interface Pattern {
   readonly method: string;
@@ -11,7 +18,7 @@ export type Resolution<R> =
       readonly kind: 'route';
       readonly route: R;
       readonly params: Readonly<Record<string, string>>;
-      readonly query: URLSearchParams;
+      readonly query: Query;
     }
   /** The path exists, but not with this method. `candidates` are the rows that match it, the most literal first. */
   | {
@@ -19,12 +26,16 @@ export type Resolution<R> =
       readonly allow: readonly string[];
       readonly candidates: readonly R[];
       readonly params: Readonly<Record<string, string>>;
-      readonly query: URLSearchParams;
+      readonly query: Query;
     }
   | { readonly kind: 'none' }
   /** The path contains `//` or dot segments; `location` is the clean path with the query. */
   | { readonly kind: 'redirect'; readonly location: string }
   | { readonly kind: 'bad'; readonly message: string };
+
+/** Our routes need a few. What has more is refused, or is at no route, before it is taken apart. */
+const MAX_PARAMETERS = 100;
+const MAX_SLASHES = 32;
 
 /** GET routes also answer HEAD. One trailing slash is ignored. Literal segments win over `{…}`. Never throws. */
 export function createRouter<R extends Pattern>(routes: readonly R[]): (method: string, url: string) => Resolution<R> {
@@ -44,6 +55,7 @@ export function createRouter<R extends Pattern>(routes: readonly R[]): (method: 
     const mark = target.search(/[?#]/);
     const path = mark < 0 ? target : target.slice(0, mark);
     const rest = mark < 0 ? '' : target.slice(mark);
+    if (countUpTo(MAX_SLASHES, path, '/') > MAX_SLASHES) return { kind: 'none' };
     if (/\/\/|\/\.{1,2}(?:\/|$)/.test(path)) return { kind: 'redirect', location: cleanPath(path) + rest };
 
     let segments: string[];
@@ -55,7 +67,9 @@ export function createRouter<R extends Pattern>(routes: readonly R[]): (method: 
         message: `the path contains a "%" that is not part of an encoded UTF-8 character: ${path.slice(0, 200)}`,
       };
     }
-    const query = new URLSearchParams(rest.replace(/#.*$/s, ''));
+    const fragment = rest.indexOf('#');
+    const query = createQuery(rest.slice(1, fragment < 0 ? undefined : fragment));
+    if (!query) return { kind: 'bad', message: `the query has more than ${MAX_PARAMETERS} parameters` };
     const candidates: R[] = [];
     let paramsOfFirst: Readonly<Record<string, string>> = {};
     for (const { segments: pattern, byMethod } of entries) {
@@ -71,6 +85,32 @@ export function createRouter<R extends Pattern>(routes: readonly R[]): (method: 
     if (allow.includes('GET')) allow.push('HEAD');
     return { kind: 'method', allow, candidates, params: paramsOfFirst, query };
   };
+}
+
+/** Nothing is decoded, or kept, but what is asked for. Undefined: it has too many parameters. */
+function createQuery(text: string): Query | undefined {
+  if (countUpTo(MAX_PARAMETERS, text, '&') >= MAX_PARAMETERS) return undefined;
+  return {
+    get(name) {
+      for (const pair of text.split('&')) {
+        const [given = ''] = pair.split('=', 1);
+        // Each character may be encoded as three.
+        const mayBe = given === name || (given.length <= 3 * name.length && given.includes('%'));
+        // "&" is skipped; without it, a first "?" would be.
+        const value = mayBe ? new URLSearchParams(`&${pair}`).get(name) : null;
+        if (value !== null) return value;
+      }
+      return null;
+    },
+    toString: () => new URLSearchParams(`&${text}`).toString(),
+  };
+}
+
+/** How often a character occurs; counting ends above `most`. */
+function countUpTo(most: number, text: string, character: string): number {
+  let count = 0;
+  for (let at = text.indexOf(character); at >= 0 && count <= most; at = text.indexOf(character, at + 1)) count++;
+  return count;
 }
 
 function matchSegments(pattern: readonly string[], segments: readonly string[]): Record<string, string> | undefined {

@@ -19,7 +19,7 @@ interface RouteBase {
 
 export interface OpenRoute extends RouteBase {
   readonly credential?: undefined;
-  /** Its work takes its turn with others; without it, it is done at once. */
+  /** Requests are turned away when too many wait for their turn. */
   readonly isCostly?: true;
   readonly handler: Handler<RouteRequest>;
 }

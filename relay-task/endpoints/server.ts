@@ -18,7 +18,7 @@ import { cutIfUnread, type Patience } from './patience.ts';
 import { endTurn, headBytesOf, leaveTurns, refuseLast, takeTurn, unanswered, waitingHeadBytes } from './pipelining.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
 import { type BodyMemory, collectBody, unpackBody } from './request-body.ts';
-import { refuseHead } from './request-head.ts';
+import { MAX_FIELDS, refuseHead } from './request-head.ts';
 import type { Route, RoutesOptions } from './routes.ts';
 import type { Services } from './services.ts';
 
@@ -85,8 +85,8 @@ export interface RelayServer {
 
 /** Clients rarely send a second request before the first answer. */
 const MAX_UNANSWERED = 32;
-/** Of the heads of requests that wait for the answer to another one. */
-const MAX_WAITING_HEAD_BYTES = 16 * 1024;
+/** Of the heads of requests that wait for the answer to another one, and of what follows the last one. */
+const MAX_WAITING_BYTES = 32 * 1024;
 const HANDSHAKE_MS = 10_000;
 const MAX_WAITING = 4_096;
 const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 1024 };
@@ -165,7 +165,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
 
   /** Bytes after the request and its body are dropped. */
   const answerWithStream = async (message: IncomingMessage, socket: Socket, head: Buffer): Promise<void> => {
-    const refused = dispatcher.asksForStream(message) ? refuseHead(message) : tooManyUnanswered();
+    const refused = refuseHead(message);
     if (refused) {
       sendLast(socket, refused);
       return;
@@ -191,29 +191,48 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     exchange.answer.release();
   };
 
-  /** The answers before it are still node:http's. */
-  const answerWithStreamInTurn = (message: IncomingMessage, socket: Socket, head: Buffer): void => {
-    connections.begin(socket);
-    socket.on('error', ignore);
-    if (unanswered(socket) === 0) {
-      void answerWithStream(message, socket, head);
-      return;
-    }
-    const arrived = [head];
+  /** The answers before it are still node:http's. Bytes that arrive meanwhile go to `keep`. */
+  const leaveInTurn = (socket: Socket, keep: (bytes: Buffer) => void, begin: () => void): void => {
     // node:http reads on when an earlier answer is written, and what it reads then would be lost.
-    const keep = (bytes: Buffer) => {
-      arrived.push(bytes);
+    const keepAndPause = (bytes: Buffer) => {
+      keep(bytes);
       socket.pause();
     };
-    socket.on('data', keep).pause();
-    const begin = () => {
-      leaveTurns(socket);
-      socket.off('data', keep).pause();
-      // node:http gives idle connections another timeout.
-      socket.setTimeout(0);
-      void answerWithStream(message, socket, Buffer.concat(arrived));
+    socket.on('data', keepAndPause).pause();
+    takeTurn(socket, {
+      begin() {
+        leaveTurns(socket);
+        socket.off('data', keepAndPause).pause();
+        // node:http gives idle connections another timeout.
+        socket.setTimeout(0);
+        begin();
+      },
+    });
+  };
+
+  const streamInTurn = (message: IncomingMessage, socket: Socket, head: Buffer): void => {
+    const hasBody = ['content-length', 'transfer-encoding'].some((name) => name in message.headers);
+    const arrived: Buffer[] = [];
+    let arrivedBytes = 0;
+    const keep = (bytes: Buffer) => {
+      arrivedBytes += bytes.length;
+      // A copy, since a part of a larger buffer would keep all of it.
+      if (hasBody && arrivedBytes <= MAX_WAITING_BYTES) arrived.push(Buffer.from(bytes));
     };
-    takeTurn(socket, { begin });
+    keep(head);
+    leaveInTurn(socket, keep, () => {
+      if (hasBody && arrivedBytes > MAX_WAITING_BYTES) sendLast(socket, tooMuchUnanswered());
+      else void answerWithStream(message, socket, Buffer.concat(arrived));
+    });
+  };
+
+  const answerUpgrade = (message: IncomingMessage, socket: Socket, head: Buffer): void => {
+    connections.begin(socket);
+    socket.on('error', ignore);
+    if (unanswered(socket) === 0) void answerWithStream(message, socket, head);
+    // Its head is not kept.
+    else if (isOneTooMany(message)) leaveInTurn(socket, ignore, () => sendLast(socket, tooMuchUnanswered()));
+    else streamInTurn(message, socket, head);
   };
 
   /** The answer if there is no stream. */
@@ -235,8 +254,8 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     }
   };
 
-  // node:http counts its limit of header fields in another way, and drops what is above it.
-  server.maxHeadersCount = 0;
+  // It counts in steps of 32, and drops what is above the limit.
+  server.maxHeadersCount = MAX_FIELDS + 32;
   server.on('connection', turns.others.connected);
   server.on('request', answerInTurn);
   server.on('checkExpectation', answerInTurn);
@@ -244,7 +263,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     if (!refuseHead(message)) response.writeContinue();
     answerInTurn(message, response);
   });
-  server.on('upgrade', (message, duplex, head) => answerWithStreamInTurn(message, duplex as Socket, head));
+  server.on('upgrade', (message, duplex, head) => answerUpgrade(message, duplex as Socket, head));
   server.on('clientError', (error, socket) => answerClientError(error, socket as Socket, sendLast));
 
   return {
@@ -275,7 +294,7 @@ function whenClosed(response: ServerResponse, release: () => void): void {
 function isOneTooMany(message: IncomingMessage): boolean {
   const waiting = unanswered(message.socket);
   if (waiting === 0) return false;
-  return waiting >= MAX_UNANSWERED || waitingHeadBytes(message.socket) + headBytesOf(message) > MAX_WAITING_HEAD_BYTES;
+  return waiting >= MAX_UNANSWERED || waitingHeadBytes(message.socket) + headBytesOf(message) > MAX_WAITING_BYTES;
 }
 
 /** For each kind 4,096 requests may wait. */
@@ -297,7 +316,7 @@ function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatc
     /** node:http reads this before anything after the head. The client's own Upgrade header has no effect. */
     get upgrade(): boolean {
       // Of requests above the limit no more is parsed. The answer must not change while others are written.
-      this.#upgrade ??= asksForStream(this) || isOneTooMany(this);
+      this.#upgrade ??= isOneTooMany(this) || asksForStream(this);
       return this.#upgrade;
     }
     set upgrade(_value: unknown) {}
@@ -406,8 +425,10 @@ function answerClientError(
 const REFUSED = Symbol('refused');
 type RefusedSocket = Socket & { [REFUSED]?: boolean };
 
-function tooManyUnanswered(): Reply {
-  return notYetReply(`${MAX_UNANSWERED} requests on this connection wait for their answers; no more are accepted`);
+function tooMuchUnanswered(): Reply {
+  return notYetReply(
+    'too many requests on this connection wait for their answers, or too large ones; no more are accepted',
+  );
 }
 
 function clientErrorReply(code = ''): Reply | undefined {

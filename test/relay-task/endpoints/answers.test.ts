@@ -71,7 +71,7 @@ test('what all server SDKs get is counted for none of them', async () => {
   expect(answers.usedBytes).toBe(0);
 });
 
-test('of requests that wait behind another one, no more than 16 KiB of heads are taken', async () => {
+test('of requests that wait behind another one, no more than 32 KiB of heads are taken', async () => {
   let answer: (() => void) | undefined;
   let slow: ServedEnvironment | undefined;
   const { port, get: ask } = await start({
@@ -93,7 +93,7 @@ test('of requests that wait behind another one, no more than 16 KiB of heads are
     `GET ${path} HTTP/1.1\r\nHost: a\r\nX-Padding: ${'x'.repeat(padding)}\r\n\r\n`;
   socket.write(get('/sdk/goals/64a0'));
   await eventually(() => expect(answer).toBeDefined());
-  socket.write(get('/livez', 6_000) + get('/livez', 6_000) + get('/livez', 6_000) + get('/livez'));
+  socket.write(get('/livez', 12_000) + get('/livez', 12_000) + get('/livez', 12_000) + get('/livez'));
   // By then they have arrived, too.
   for (let i = 0; i < 3; i++) await ask('/readyz');
   answer?.();

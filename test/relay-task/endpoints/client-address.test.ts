@@ -32,3 +32,7 @@ test.each([
 ])('behind a balancer that says %p, a client is known as %s', (forwarded, expected) => {
   expect(of('10.0.0.1', forwarded)).toBe(expected);
 });
+
+test('what is too long for an address is none', () => {
+  expect(of('10.0.0.1', '1.'.repeat(10_000))).toBe('unknown');
+});

@@ -157,6 +157,31 @@ test('at most 32 requests of a connection are taken; the next one gets 503 behin
   expect(answers).toHaveLength(32);
 });
 
+const long = 'x'.repeat(50_000);
+test.each([
+  ['a long target', get(`/all?${long}`)],
+  ['many header fields', get('/all', `${'a:b\r\n'.repeat(240)}X-Padding: ${'x'.repeat(24_000)}\r\n`)],
+  ['a long body', post('/eval/64a0', long)],
+])('a request for a stream with %s is not kept behind an answer', async (_, request) => {
+  const { port, waiting, path, hub, opened: streams } = await slow();
+  const heard = talk(port, get(path) + request);
+  await eventually(() => expect(waiting).toHaveLength(1));
+  waiting.shift()!();
+  await eventually(() => expect(heard.over).toBe(true));
+  expect(statuses(heard.text)).toEqual(['200', '503']);
+  expect(heard.text).toMatch(/retry-after/i);
+  expect([hub.connections, streams.length]).toEqual([0, 0]);
+});
+
+test('a stream opens behind an answer whatever comes after it', async () => {
+  const { port, waiting, path } = await slow();
+  const heard = talk(port, get(path) + get('/all') + long);
+  await eventually(() => expect(waiting).toHaveLength(1));
+  waiting.shift()!();
+  await eventually(() => expect(heard.text).toContain('event: put'));
+  expect(statuses(heard.text)).toEqual(['200', '200']);
+});
+
 test('answers are made one at a time, so that a client that reads none costs one', async () => {
   const filler = 'x'.repeat(8 * 1024 * 1024);
   const { port, answers, environment } = await start({ view: createMemory(flag('banner', 1, { filler })) });

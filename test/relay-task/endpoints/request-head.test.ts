@@ -33,6 +33,7 @@ const cases: readonly Case[] = [
   { title: 'a Host with a path', status: 400, fields: `Host: a/b\r\n${length}` },
   { title: 'a Host with a user', status: 400, fields: `Host: u@a\r\n${length}` },
   { title: 'a Host with a word as port', status: 400, fields: `Host: a:http\r\n${length}` },
+  { title: 'a Host of 2,000 characters', status: 400, fields: `Host: ${'a'.repeat(2_000)}\r\n${length}` },
   { title: 'a list of hosts', status: 400, fields: `Host: a, b\r\n${length}` },
   { title: 'an empty Host field', status: 200, fields: `Host:\r\n${length}` },
   { title: 'an IPv6 Host with a port', status: 200, fields: `Host: [::1]:80\r\n${length}` },
@@ -173,7 +174,7 @@ const cases: readonly Case[] = [
     fields: `Host: a\r\nExpect: 100-continue\r\n${length}`,
   },
   // RFC 6585 section 5
-  { title: '2,001 fields', status: 431, fields: `Host: a\r\n${'x:\r\n'.repeat(1_998)}${length}` },
+  { title: '257 fields', status: 431, fields: `Host: a\r\n${'x:\r\n'.repeat(254)}${length}` },
   { title: '12,000 fields', status: 431, fields: `Host: a\r\n${'x:\r\n'.repeat(12_000)}${length}` },
 ];
 
@@ -191,10 +192,10 @@ test.each(cases.map((one) => [one.title, one.status, one] as const))('%s: %i', a
   }
 });
 
-test('2,000 header fields all count, in whatever order they come', async () => {
+test('256 header fields all count, in whatever order they come', async () => {
   const { port } = await start();
   for (const path of ['/sdk/latest-all', '/all']) {
-    const fields = `Host: a\r\n${'x:\r\n'.repeat(1_998)}Authorization: sdk-key\r\n`;
+    const fields = `Host: a\r\n${'x:\r\n'.repeat(254)}Authorization: sdk-key\r\n`;
     const text = await say(port, `GET ${path} HTTP/1.1\r\n${fields}\r\n`, (heard) => heard.includes('banner'));
     expect([path, text.slice(9, 12)]).toEqual([path, '200']);
   }

@@ -1,0 +1,66 @@
+/** Requests without a credential take their turns like others. */
+import { createBudget } from '../../../relay-task/common/budget.ts';
+import type { Lanes } from '../../../relay-task/common/fair-queue.ts';
+import type { FairTurns } from '../../../relay-task/common/fair-turns.ts';
+import { eventually } from '../../support/eventually.ts';
+import { flag } from '../../support/items.ts';
+import { createMemory } from '../../support/memory.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { ask } from './ask.ts';
+import { startServer } from './start-server.ts';
+
+const { opened } = closeAfterEach();
+
+/** Turns that begin when they are told to. */
+async function start(bodiesBytes = Number.POSITIVE_INFINITY) {
+  const waiting: { readonly lanes: Lanes; begin(): void }[] = [];
+  const wait = (lanes: Lanes) => new Promise<true>((begin) => waiting.push({ lanes, begin: () => begin(true) }));
+  const held: FairTurns = { enter: wait, await: wait, connected() {}, waiting: 0 };
+  const unlimited = createBudget(Number.POSITIVE_INFINITY);
+  const bodies = createBudget(bodiesBytes);
+  const { port } = opened(
+    await startServer({
+      view: createMemory(flag('f', 1)),
+      server: {
+        turns: { servers: held, others: held },
+        memory: { connections: unlimited, answers: unlimited, bodies },
+      },
+    }),
+  );
+  return { port, waiting, bodies };
+}
+
+test.each([
+  ['GET', '/livez', 200, '/livez'],
+  ['GET', '/readyz', 200, '/readyz'],
+  ['GET', '/status', 200, '/status'],
+  ['GET', '/nothing', 404, 'none'],
+  ['GET', '/a/../b', 301, 'none'],
+  ['GET', '/%', 400, 'none'],
+  ['POST', '/all', 405, 'none'],
+  ['OPTIONS', '/sdk/goals/64a0', 200, 'none'],
+])('%s %s waits for its turn, in a lane of its address', async (method, path, status, lane) => {
+  const { port, waiting } = await start();
+  const headers = { 'x-forwarded-for': '192.0.2.1' };
+  const answer = ask(port, method, path, { headers });
+  await eventually(() => expect(waiting.map(({ lanes }) => lanes)).toEqual([[lane, '192.0.2.1']]));
+  waiting[0]?.begin();
+  expect((await answer).status).toBe(status);
+});
+
+test('the heads of such requests count while they wait', async () => {
+  const { port, waiting, bodies } = await start(1_000_000);
+  const long = `/livez?${'x'.repeat(50_000)}`;
+  const first = ask(port, 'GET', long);
+  await eventually(() => expect(waiting).toHaveLength(1));
+  expect(bodies.usedBytes).toBeGreaterThan(100_000);
+  // One address gets no more than half of what is free.
+  const others = Array.from({ length: 9 }, () => ask(port, 'GET', long));
+  expect((await Promise.race(others)).status).toBe(503);
+  const short = ask(port, 'GET', '/livez');
+  const begin = setInterval(() => waiting.shift()?.begin(), 1);
+  expect([(await first).status, (await short).status]).toEqual([200, 200]);
+  await Promise.all(others);
+  clearInterval(begin);
+  expect(bodies.usedBytes).toBe(0);
+});
