@@ -5,6 +5,7 @@
 export interface Shares {
   /** Places that are taken. */
   readonly taken: number;
+  heldBy(lane: string): number;
   /** Whether something that belongs to all these lanes may take a place, or so many of them. */
   fits(lanes: readonly string[], amount?: number): boolean;
   /** How many more would fit, taken one by one. */
@@ -21,32 +22,32 @@ export function createShares(free: (taken: number) => number, times: number | re
   const timesOf = (index: number) => (typeof times === 'number' ? times : (times[index] ?? 1));
   const held = new Map<string, number>();
   let taken = 0;
+  const heldBy = (lane: string) => held.get(lane) ?? 0;
   return {
     get taken() {
       return taken;
     },
+    heldBy,
     fits(lanes, amount = 1) {
       const left = free(taken);
-      return (
-        left >= amount && lanes.every((lane, index) => (held.get(lane) ?? 0) + amount - 1 <= timesOf(index) * left)
-      );
+      return left >= amount && lanes.every((lane, index) => heldBy(lane) + amount - 1 <= timesOf(index) * left);
     },
     room(lanes) {
       const left = free(taken);
       const roomIn = (lane: string, index: number) => {
-        const beyond = timesOf(index) * left - (held.get(lane) ?? 0);
+        const beyond = timesOf(index) * left - heldBy(lane);
         return beyond < 0 ? 0 : Math.floor(beyond / (1 + timesOf(index))) + 1;
       };
       return Math.min(Math.max(0, Math.floor(left)), ...lanes.map(roomIn));
     },
     take(lanes, amount = 1) {
       taken += amount;
-      for (const lane of lanes) held.set(lane, (held.get(lane) ?? 0) + amount);
+      for (const lane of lanes) held.set(lane, heldBy(lane) + amount);
     },
     giveBack(lanes, amount = 1) {
       taken -= amount;
       for (const lane of lanes) {
-        const left = (held.get(lane) ?? 0) - amount;
+        const left = heldBy(lane) - amount;
         if (left > 0) held.set(lane, left);
         else held.delete(lane);
       }

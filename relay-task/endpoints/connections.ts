@@ -1,11 +1,15 @@
 /**
- * Limits the memory of connections that are not streams. Beyond the limit a newcomer takes the place of another connection: of the
- * address with the most connections, the one that has been idle, or waiting for the rest of a request, for longest. To its client
- * that looks like a keep-alive time-out. A request that is being answered is never cut.
+ * Limits the memory of connections that are no streams, and shares it by the addresses of their sockets: one gets no more than eight
+ * ninths, so that others find room. When little is left, each newcomer makes room, of the address with the most connections: the one
+ * on which requests came last ends with its present answer, and if that is too late, the one is closed that has been idle, or waiting
+ * for the rest of a request, for longest. To its client that looks like a keep-alive time-out. A request that is being answered is
+ * never cut.
  */
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Budget } from '../common/budget.ts';
+import { createShares } from '../common/shares.ts';
+import { clientAddress } from './client-address.ts';
 
 export interface Connections {
   /** A request has arrived on it, or its body as well. */
@@ -14,6 +18,8 @@ export interface Connections {
   read(socket: Socket): void;
   /** Everything on it is answered. */
   end(socket: Socket): void;
+  /** Whether it must end with its present answer. */
+  isLast(socket: Socket): boolean;
   /** It has become a stream. */
   leave(socket: Socket): void;
   /** Closes those on which nothing has arrived: browsers open some in advance, and node:http does not count them as idle. */
@@ -23,15 +29,22 @@ export interface Connections {
 /** What one takes in memory, estimated: sockets, parser, buffers; with TLS its keys and buffers, too. */
 const CONNECTION_BYTES = 16 * 1024;
 const TLS_CONNECTION_BYTES = 48 * 1024;
+/** Of the places that are free, for one address: not less, since behind a load balancer its few addresses are all there are. */
+const SHARE_TIMES = 8;
+/** Of all places: while no more than this part is left for an address, its newcomers make room. */
+const SPARE = 1 / 16;
 
 /** Kept on the socket, since a closed one no longer knows its address. */
 const NAME = Symbol('name');
 type NamedSocket = Socket & { [NAME]?: string };
 
 interface Entry {
+  readonly name: string;
   readonly socket: Socket;
   readonly address: string;
   state: 'unused' | 'reading' | 'busy' | 'idle';
+  /** Ends with its present answer. */
+  isLast: boolean;
 }
 
 export function trackConnections(
@@ -41,44 +54,54 @@ export function trackConnections(
   const bytes = tls ? TLS_CONNECTION_BYTES : CONNECTION_BYTES;
   /** Those that were used last are at the end. */
   const entries = new Map<string, Entry>();
-  const perAddress = new Map<string, number>();
+  const places = createShares(() => Math.floor(budget.freeBytes / bytes), SHARE_TIMES);
+  /** Places. So many connections that have just been opened are spared, too: their first requests may be on their way. */
+  const spare = Math.ceil((budget.maxBytes / bytes) * SPARE);
 
   const forget = (name: string): void => {
     const entry = entries.get(name);
     if (!entry) return;
     entries.delete(name);
     budget.release(bytes);
-    const left = (perAddress.get(entry.address) ?? 0) - 1;
-    if (left > 0) perAddress.set(entry.address, left);
-    else perAddress.delete(entry.address);
+    places.giveBack([entry.address]);
   };
-  /** Whether one could be closed. */
-  const closeOne = (): boolean => {
-    let victim: [string, Entry] | undefined;
-    for (const [name, entry] of entries) {
-      if (entry.state === 'busy') continue;
-      if (victim && countOf(entry) <= countOf(victim[1])) continue;
-      victim = [name, entry];
+  /** Of the address with the most connections of this kind: the one that was used first, and the one that was used last. */
+  const endsOf = (isOne: (entry: Entry) => boolean): readonly [Entry, Entry] | undefined => {
+    let ends: readonly [Entry, Entry] | undefined;
+    for (const entry of entries.values()) {
+      if (!isOne(entry)) continue;
+      if (ends && entry.address === ends[0].address) ends = [ends[0], entry];
+      else if (!ends || places.heldBy(entry.address) > places.heldBy(ends[0].address)) ends = [entry, entry];
     }
-    if (!victim) return false;
-    forget(victim[0]);
-    victim[1].socket.destroy();
+    return ends;
+  };
+  /** Whether a connection of this address may be opened. */
+  const makeRoom = (address: string): boolean => {
+    if (places.fits([address], spare)) return true;
+    const [, busiest] = endsOf(({ state, isLast }) => state === 'busy' && !isLast) ?? [];
+    if (busiest) busiest.isLast = true;
+    if (places.fits([address])) return true;
+    const unused = [...entries.values()].filter(({ state }) => state === 'unused').length;
+    const [idle] = endsOf(({ state }) => state !== 'busy' && (state !== 'unused' || unused > spare)) ?? [];
+    // A flood takes no place of those who have fewer.
+    if (!idle || places.heldBy(idle.address) < places.heldBy(address)) return false;
+    forget(idle.name);
+    idle.socket.destroy();
     return true;
   };
-  const countOf = ({ address }: Entry) => perAddress.get(address) ?? 0;
 
   server.on('connection', (socket: Socket) => {
     const name = nameOf(socket);
     // It may be gone already.
     if (name === undefined) return;
-    if (!budget.reserve(bytes) && !(closeOne() && budget.reserve(bytes))) {
+    const address = clientAddress({ headers: {}, socket });
+    if (!makeRoom(address) || !budget.reserve(bytes)) {
       socket.destroy();
       refused();
       return;
     }
-    const address = socket.remoteAddress ?? '';
-    entries.set(name, { socket, address, state: 'unused' });
-    perAddress.set(address, (perAddress.get(address) ?? 0) + 1);
+    entries.set(name, { name, socket, address, state: 'unused', isLast: false });
+    places.take([address]);
     (socket as NamedSocket)[NAME] = name;
     socket.on('close', onClose);
   });
@@ -88,29 +111,29 @@ export function trackConnections(
     if (name !== undefined && entries.get(name)?.socket === this) forget(name);
   }
 
-  const entryOf = (socket: Socket): [string, Entry] | undefined => {
+  const entryOf = (socket: Socket): Entry | undefined => {
     const name = nameOf(socket);
-    const entry = name === undefined ? undefined : entries.get(name);
-    return name !== undefined && entry ? [name, entry] : undefined;
+    return name === undefined ? undefined : entries.get(name);
   };
   const set = (socket: Socket, state: Entry['state']): void => {
-    const [name, entry] = entryOf(socket) ?? [];
-    if (name === undefined || !entry) return;
+    const entry = entryOf(socket);
+    if (!entry) return;
     entry.state = state;
-    entries.delete(name);
-    entries.set(name, entry);
+    entries.delete(entry.name);
+    entries.set(entry.name, entry);
   };
 
   return {
     begin: (socket) => set(socket, 'busy'),
     read: (socket) => set(socket, 'reading'),
     end: (socket) => set(socket, 'idle'),
+    isLast: (socket) => entryOf(socket)?.isLast === true,
     leave(socket) {
-      const [name, entry] = entryOf(socket) ?? [];
-      if (name === undefined) return;
-      forget(name);
+      const entry = entryOf(socket);
+      if (!entry) return;
+      forget(entry.name);
       // Streams hold nothing that they do not need.
-      entry?.socket.off('close', onClose);
+      entry.socket.off('close', onClose);
     },
     closeUnused() {
       for (const { socket, state } of [...entries.values()]) {

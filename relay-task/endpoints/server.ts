@@ -144,7 +144,8 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     });
     const reply = 'reply' in decision ? decision.reply : dispatcher.failed('a stream without its socket', exchange);
     try {
-      send(dispatcher.dress(reply, exchange), closing || isLast(message, reply));
+      const close = closing || connections.isLast(message.socket) || isLast(message, reply);
+      send(dispatcher.dress(reply, exchange), close);
       dispatcher.report(exchange, reply.status);
     } catch (error) {
       dispatcher.failed(error, exchange);
@@ -157,6 +158,8 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     const { socket } = message;
     connections.begin(socket);
     response.on('close', () => {
+      // It may have been chosen after the head of this answer was sent.
+      if (connections.isLast(socket)) socket.destroySoon();
       endTurn(socket);
       if (unanswered(socket) === 0) connections.end(socket);
     });

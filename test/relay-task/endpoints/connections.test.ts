@@ -77,26 +77,30 @@ test('connections on which nothing was sent make room, too', async () => {
   expect(silent.filter(({ over }) => over)).toHaveLength(1);
 });
 
-test('no request that is being answered is cut, and a newcomer without room is turned away and counted', async () => {
+/** An endpoint whose answers come when they are told to, in the order of the requests. */
+function slowAnswers() {
   const answers: (() => void)[] = [];
-  const refusals: string[] = [];
   let slow: ServedEnvironment | undefined;
-  const { open, openIdle } = await start({
-    server: { refused: (because) => void refusals.push(because) },
-    find(_kind, _credential, _filter, environment) {
-      slow ??= {
-        ...environment,
-        view: environment.view,
-        goals: () =>
-          new Promise((resolve) => {
-            answers.push(() => resolve({ status: 200, headers: {}, body: Buffer.from('goals') }));
-          }),
-      };
-      return { environment: slow };
-    },
-  });
+  const find: TestServerOptions['find'] = (_kind, _credential, _filter, environment) => {
+    slow ??= {
+      ...environment,
+      view: environment.view,
+      goals: () =>
+        new Promise((resolve) => {
+          answers.push(() => resolve({ status: 200, headers: {}, body: Buffer.from('goals') }));
+        }),
+    };
+    return { environment: slow };
+  };
+  return { answers, find, request: ask('/sdk/goals/64a0') };
+}
+
+test('no request that is being answered is cut, and a newcomer without room is turned away and counted', async () => {
+  const { answers, find, request } = slowAnswers();
+  const refusals: string[] = [];
+  const { open, openIdle } = await start({ server: { refused: (because) => void refusals.push(because) }, find });
   const busy = [open(), open(), open()];
-  for (const { socket } of busy) socket.write(ask('/sdk/goals/64a0'));
+  for (const { socket } of busy) socket.write(request);
   await eventually(() => expect(answers).toHaveLength(3));
   const refused = open();
   await eventually(() => expect(refused.over).toBe(true));
@@ -104,6 +108,58 @@ test('no request that is being answered is cut, and a newcomer without room is t
   expect(refusals).toEqual(['memory']);
   for (const answer of answers) answer();
   for (const heard of busy) await eventually(() => expect(heard.text).toContain('200 OK'));
+  expect((await openIdle()).text).toContain('alive');
+});
+
+test('busy connections of one address leave a ninth of the room to others', async () => {
+  const { answers, find, request } = slowAnswers();
+  const { open, openIdle } = await start({ find }, 20 * 16 * 1024);
+  const busy = Array.from({ length: 20 }, () => open('127.0.0.2'));
+  for (const { socket } of busy) socket.write(request);
+  await eventually(() => expect([answers.length, busy.filter(({ over }) => over).length]).toEqual([18, 2]));
+  // What is at rest is closed for newcomers of an address with as many connections, and not for a flood.
+  const few = [await openIdle('127.0.0.3'), await openIdle('127.0.0.4')];
+  const more = open('127.0.0.2');
+  await eventually(() => expect(more.over).toBe(true));
+  expect(few.filter(({ over }) => over)).toHaveLength(0);
+  expect((await openIdle('127.0.0.5')).text).toContain('alive');
+});
+
+test('while all are busy, each newcomer has one end with its present answer, of the address that has most of them', async () => {
+  const { answers, find, request } = slowAnswers();
+  const { open, openIdle } = await start({ find });
+  const few = open('127.0.0.2');
+  few.socket.write(request);
+  await eventually(() => expect(answers).toHaveLength(1));
+  const many = [open('127.0.0.3'), open('127.0.0.3')];
+  for (const { socket } of many) socket.write(request.repeat(2));
+  await eventually(() => expect(answers).toHaveLength(3));
+  const newcomer = open('127.0.0.3');
+  await eventually(() => expect(newcomer.over).toBe(true));
+  for (const answer of answers.splice(0)) answer();
+  await eventually(() => expect(many.filter(({ over }) => over)).toHaveLength(1));
+  const [ended, kept] = many[0]?.over ? many : [...many].reverse();
+  expect(ended?.text.match(/HTTP\/1.1 200|^connection: close/gim)).toEqual(['HTTP/1.1 200', 'Connection: close']);
+  // The other one goes on with its next request, and the place is free.
+  await eventually(() => expect(answers).toHaveLength(1));
+  expect((await openIdle('127.0.0.3')).text).toContain('alive');
+  for (const answer of answers) answer();
+  await eventually(() => expect(kept?.text.match(/HTTP\/1.1 200/g)).toHaveLength(2));
+  expect(few.text).not.toMatch(/^connection: close/im);
+});
+
+test('a connection that is chosen while its answer is being sent ends after all of it', async () => {
+  const filler = 'x'.repeat(16 * 1024 * 1024);
+  const { open, openIdle } = await start({ view: createMemory(flag('f', 1, { filler })) }, 16 * 1024);
+  const large = open();
+  large.socket.once('data', () => large.socket.pause());
+  large.socket.write(ask('/sdk/latest-all').repeat(2));
+  await eventually(() => expect(large.text).not.toBe(''));
+  const newcomer = open();
+  await eventually(() => expect(newcomer.over).toBe(true));
+  large.socket.resume();
+  await eventually(() => expect(large.over).toBe(true));
+  expect(large.text.split(filler)).toHaveLength(2);
   expect((await openIdle()).text).toContain('alive');
 });
 
