@@ -27,8 +27,8 @@ export function isSpace(code: number | undefined): boolean {
   return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
 }
 
-/** Deeper values are junk: LaunchDarkly's own have about ten levels. */
-const MOST_LEVELS = 1_000;
+/** What is too deep for the stack costs its flag the value, elsewhere. What is deeper than this takes too long in many places. */
+const MOST_LEVELS = 110_000;
 /** What a value takes in memory once it is parsed, besides its text. */
 export const VALUE_BYTES = 64;
 
@@ -40,9 +40,9 @@ const MOST_FRAME_VALUES = 10_000;
 const tooMany = (mostValues: number) => `it has more than ${mostValues} values, the most that this relay takes`;
 
 /** Why a text of JSON should not be parsed: how deep its values nest, or how many there are. Undefined: nothing is wrong with it. */
-export function describeExcess(text: string, mostValues: number): string | undefined {
-  // Each level takes two characters, and each value as well.
-  if (text.length < 2 * Math.min(MOST_LEVELS, mostValues)) return undefined;
+export function describeExcess(text: string, mostValues: number, mostLevels = MOST_LEVELS): string | undefined {
+  // Each takes a character at least.
+  if (text.length < Math.min(mostLevels, mostValues)) return undefined;
   let depth = 0;
   let values = 1;
   for (let at = 0; at < text.length; ) {
@@ -57,7 +57,7 @@ export function describeExcess(text: string, mostValues: number): string | undef
     else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
       depth += 1;
       values += 1;
-      if (depth > MOST_LEVELS) return `its values nest deeper than ${MOST_LEVELS} levels`;
+      if (depth > mostLevels) return `its values nest deeper than ${mostLevels} levels`;
     }
     if (values > mostValues) return tooMany(mostValues);
   }

@@ -157,10 +157,10 @@ test.each<[string, FDv2Event[], string]>([
 });
 
 test('values that nest too deep cost their object, as do too many', () => {
-  const deep = `${'['.repeat(1_000)}${']'.repeat(1_000)}`;
+  const deep = `${'['.repeat(2_000)}${']'.repeat(2_000)}`;
   const many = `[${Array(2_000).fill('{}').join(',')}]`;
   for (const [value, reason] of [
-    [deep, 'deeper than 1000 levels'],
+    [deep, 'more than 1562 values'],
     [many, 'more than 1562 values'],
   ] as const) {
     const body = JSON.stringify(put(2).data).replace('[true', `[${value}`);

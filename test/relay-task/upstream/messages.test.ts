@@ -9,8 +9,8 @@ test.each([
   ['has no flags', '{"segments":{}}'],
   ['segments is a list', `{"flags":${flags},"segments":[]}`],
   [
-    'cannot be read: its values nest deeper than 1000 levels',
-    `{"flags":${flags},"x":${'['.repeat(2_000)}${']'.repeat(2_000)}}`,
+    'cannot be read: its values nest deeper than 110000 levels',
+    `{"flags":${flags},"x":${'['.repeat(120_000)}${']'.repeat(120_000)}}`,
   ],
 ])('a data set that %s is a problem, never an error', (problem, text) => {
   expect(resultOf(readDataSet(text))).toEqual({ problem });
