@@ -9,7 +9,7 @@ import type { ReplicaDatabase } from './replica-store.ts';
 
 /** How many fields are asked for at once, so that a large environment does not hold up the server's other clients. */
 const fieldsAtOnce = 250;
-/** What a page counts at least: a scan may have 100,000 of them. */
+/** What a page counts at least: a hash may have 100,000 of them. */
 const LEAST_PAGE_BYTES = 1_024;
 /** What HSCAN answers for a hash without fields. */
 const nothing: [cursor: Buffer, fields: Buffer[]] = [Buffer.from('0'), []];
@@ -75,7 +75,7 @@ export function createRedisDatabase(options: {
         const key = field.toString();
         rows.set(key, rowOf(kind, key, value));
       }
-      // Else a scan that never ends would be read for ever.
+      // Else pages that never end would be read for ever.
       bytes += LEAST_PAGE_BYTES;
       if (bytes > replyLimits.maxBytes) throw new Error(`${keys[kind]} has more than ${replyLimits.maxBytes} bytes`);
       cursor = next.toString();
