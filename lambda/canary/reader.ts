@@ -29,7 +29,7 @@ export function createCanaryReader(options: CanaryReaderOptions): (question: Que
     if (!reader || of !== prefix) {
       of = prefix;
       // The check runs once a minute and must always read the table, never answer from memory.
-      const fresh = { refreshMs: 1_000, staleMs: 0, staleWaitMs: timeoutMs, coldDeadlineMs: timeoutMs };
+      const fresh = { refreshMs: 1_000, maxWaitMs: timeoutMs, coldDeadlineMs: timeoutMs };
       reader = createReader({
         tableName,
         prefix,
@@ -44,6 +44,7 @@ export function createCanaryReader(options: CanaryReaderOptions): (question: Que
 
   async function readTable(prefix: string): Promise<Map<string, number>> {
     const asked = readerOf(prefix);
+    await asked.ready();
     const { $valid, $flagsState } = await asked.allFlagsState(context);
     const { message } = asked.status();
     if (!$valid) throw new Error(`could not read the flag table: ${message}`);

@@ -10,12 +10,16 @@ export interface ReaderConfig {
   readonly replicas: Readonly<Record<string, readonly string[]>> & { readonly default: readonly string[] };
   /** Tests and `npm start` only: the DynamoDB endpoint, for all regions or by region. */
   readonly endpoint?: string | Readonly<Record<string, string>>;
-  /** The interval between reads of the table, ± 20 %; in between, calls are answered from memory. Default 10,000. */
+  /**
+   * How old data may be that calls are answered from. A call that finds it almost as old starts a read and does not wait; one that finds
+   * it older waits for the read. Default 10,000.
+   */
   readonly refreshMs?: number;
-  /** When data is older than this, a call waits up to `staleWaitMs` for newer data; `never`: it does not wait. Default 60,000. */
-  readonly staleMs?: number | 'never';
-  /** The longest that a call waits for newer data when stale data is in memory. Default 75. */
-  readonly staleWaitMs?: number;
+  /**
+   * The longest that a call waits for newer data when it holds some; then it is answered from what it holds. Within this bound it waits
+   * as long as the distance to the replica asks for. 0: never. Default 1,000.
+   */
+  readonly maxWaitMs?: number;
   /**
    * The longest that a call waits when no data is in memory. Default 1,000: a TLS connection to a replica on another
    * continent plus one read take three round trips, up to 600 ms, and a viewer function may run for 5,000.
@@ -32,8 +36,7 @@ export interface Settings {
   readonly replicas: ReaderConfig['replicas'];
   readonly endpoint: string | Readonly<Record<string, string>> | undefined;
   readonly refreshMs: number;
-  readonly staleMs: number;
-  readonly staleWaitMs: number;
+  readonly maxWaitMs: number;
   readonly coldDeadlineMs: number;
   readonly bigSegments: boolean;
 }
@@ -51,7 +54,7 @@ export function parseReaderConfig(config: ReaderConfig): Settings {
     return value as number;
   };
 
-  const { tableName, prefix = '', replicas, endpoint, staleMs = 60_000, bigSegments = true } = given;
+  const { tableName, prefix = '', replicas, endpoint, bigSegments = true } = given;
   must(
     'tableName',
     tableName,
@@ -74,11 +77,13 @@ export function parseReaderConfig(config: ReaderConfig): Settings {
     replicas,
     endpoint,
     refreshMs: integer('refreshMs', 10_000, 1),
-    staleMs: staleMs === 'never' ? Number.MAX_SAFE_INTEGER : integer('staleMs', 60_000, 0),
-    staleWaitMs: integer('staleWaitMs', 75, 0),
+    maxWaitMs: integer('maxWaitMs', 1_000, 0),
     coldDeadlineMs: integer('coldDeadlineMs', 1_000, 1),
     bigSegments,
   } as Settings;
+  // At the end, when the names of all settings are known.
+  for (const name of Object.keys(given))
+    if (!(name in settings)) problems.push(`${name} is not an option: expected ${Object.keys(settings).join(', ')}`);
   if (problems.length > 0) throw new Error(`edge reader: ${problems.join('; ')}`);
   return settings;
 }

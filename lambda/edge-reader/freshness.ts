@@ -10,7 +10,7 @@ import type { Settings } from './config.ts';
 import { createModels, type Model } from './model.ts';
 import { createOfficialLayout, type Holding } from './official-layout.ts';
 import type { Surroundings } from './surroundings.ts';
-import { type Flight, FREEZE_MS, type Table } from './table.ts';
+import type { Flight, Table } from './table.ts';
 
 export interface ReaderStatus {
   /** `loading`: no data yet. `unreachable`: no data, and the last read failed. `stale`: see `message`. */
@@ -38,8 +38,11 @@ export interface Freshness {
   /** Set while the official layout is in use: a flag and its dependencies may then have to be fetched first. */
   official(): Holding | undefined;
   snapshot(): Snapshot | undefined;
-  /** Starts a read if one is due. If the caller should wait for it, returns a promise, which settles by the deadline and never rejects. */
-  look(wait?: boolean): Promise<unknown> | undefined;
+  /**
+   * Starts a read if one is due. If the caller should wait for it, returns a promise, which never rejects: `patient` callers wait up to
+   * `coldDeadlineMs`, as all do without data, the others no longer than newer data is worth.
+   */
+  look(how?: 'behind' | 'patient'): Promise<unknown> | undefined;
   /** Official layout: fetches the flag (undefined: all flags) with its dependencies; false if it could not be read in time. */
   obtain(flagKey: string | undefined): Promise<boolean>;
   /** A flight for a read outside of this module. */
@@ -53,11 +56,18 @@ export interface Freshness {
 const LOOK_AGAIN_MS = [250, 1_000];
 /** Data without confirmation for this long is stale: the relay confirms at least every few minutes that it is current. */
 const CHECKED_MS = 5 * 60_000;
+/** Data that has been due for this long is stale. */
+const STALE_MS = 60_000;
 /** How often to look for a snapshot in a table that has none. */
 const PROBE_MS = 60_000;
+/** What a call waits for at most: three trips to read a change, three to notice that the connection is dead, and two to open another one. */
+const MOST_TRIPS = 8;
+/** And for the processor. */
+const SPARE_MS = 50;
+const LEAST_WAIT_MS = 100;
 
 export function createFreshness(settings: Settings, table: Table, { now, random }: Surroundings): Freshness {
-  const { prefix, refreshMs, staleMs, staleWaitMs, coldDeadlineMs } = settings;
+  const { prefix, refreshMs, maxWaitMs, coldDeadlineMs } = settings;
   const models = createModels();
   const layout = createOfficialLayout(prefix, table, models);
 
@@ -70,15 +80,20 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
   let looksBehind = 0;
   let probeAt = 0;
   let lastError: ReaderStatus['lastError'];
+  /** How often calls have waited in vain since the last read. */
+  let inVain = 0;
+  /** Until then calls do not wait, since one has waited in vain as long as it may. */
+  let hurryUntil = 0;
 
   const fail = (problem: unknown) => {
     lastError = { at: now(), message: problem instanceof Error ? problem.message : String(problem) };
   };
 
-  const interval = () => refreshMs * (0.8 + 0.4 * random());
+  /** From a read's start to the next one: a little early, so that in a process that runs on nobody waits. */
+  const interval = () => refreshMs * (0.7 + 0.2 * random());
 
   // Callers wait at most coldDeadlineMs; a later result still serves the next calls.
-  const reads = createReads(now, 3 * coldDeadlineMs, fail, table.drop);
+  const reads = createReads(now, 3 * coldDeadlineMs, fail);
 
   function hold(next: { snapshot?: Snapshot | undefined; official?: Holding; head?: Head }, at: number) {
     if (next.official || next.snapshot !== snapshot) {
@@ -91,7 +106,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
 
   /** Applies a reading; true if the official layout must be read instead. */
   function adopt(reading: Reading, at: number): boolean {
-    lookAt = now() + interval();
+    lookAt = at + interval();
     const behind = 'behind' in reading && reading.behind;
     if (reading.kind === 'snapshot') hold(reading, at);
     if (reading.kind === 'unchanged') hold({ snapshot, head: reading.head }, at);
@@ -101,34 +116,65 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
     looksBehind = behind ? looksBehind + 1 : 0;
     if (soonMs !== undefined) {
       lookAt = probeAt = Math.min(lookAt, now() + soonMs);
-      setTimeout(look, soonMs + 1, false).unref();
+      setTimeout(look, soonMs + 1, 'behind').unref();
     }
     return snapshot === undefined;
   }
 
   async function read(flight: Flight) {
+    await readAny(flight);
+    hurryUntil = inVain = 0;
+  }
+
+  async function readAny(flight: Flight) {
     const probe = !official || now() >= probeAt;
     if (probe) {
       const source = createSnapshotReader({ prefix, get: (keys) => table.get(keys, flight) });
       probeAt = now() + PROBE_MS;
       const reading = snapshot ? await source.refresh(snapshot) : await source.cold();
-      if (flight.dropped || !adopt(reading, flight.startedAt)) return;
+      if (!adopt(reading, flight.askedAt)) return;
     }
     // While the table is being filled, a missing item may only not have been written yet.
     if (!official && !(await table.get([initedKey(prefix)], flight))[0]) throw new Error('the table is not filled yet');
     const next = official ? await layout.again(official, flight) : layout.empty();
-    if (flight.dropped || snapshot) return;
-    hold({ official: next }, flight.startedAt);
-    if (!probe) lookAt = now() + interval();
+    if (snapshot) return;
+    hold({ official: next }, flight.askedAt);
+    if (!probe) lookAt = flight.askedAt + interval();
   }
 
-  function look(wait = true): Promise<unknown> | undefined {
+  function look(how?: 'behind' | 'patient'): Promise<unknown> | undefined {
     const at = now();
     reads.thaw(at);
-    if (model && at < lookAt && at >= readAt) return undefined;
-    const { flight, done } = reads.join(null, read);
-    if (!wait || (model && at - readAt < staleMs && at >= readAt)) return undefined;
-    return within(done, flight.startedAt + (model ? staleWaitMs : coldDeadlineMs) - at);
+    const wasFresh = isFresh(at);
+    if (wasFresh && at < lookAt) return undefined;
+    if (how === 'behind' || wasFresh) {
+      reads.join(null, read);
+      return undefined;
+    }
+    if (how === 'patient' || !model) return waitUntil(at + coldDeadlineMs);
+    if (at >= hurryUntil) return waitABit(at);
+    reads.join(null, read);
+    return undefined;
+  }
+
+  const isFresh = (at: number) => model !== undefined && at >= readAt && at - readAt < refreshMs;
+
+  /** What a process that freezes between calls reads behind them never arrives, so calls wait. False: in vain. */
+  async function waitUntil(deadlineAt: number): Promise<boolean> {
+    // What was asked for before a freeze may arrive after it, and is old by then.
+    for (let turn = 0; turn < 2 && !isFresh(now()); turn += 1) {
+      const isRead = await within(reads.join(null, read).done, deadlineAt - now());
+      if (!isRead) return isRead === false;
+    }
+    return true;
+  }
+
+  async function waitABit(at: number): Promise<void> {
+    // A replica may be further away than it was.
+    const enoughMs = Math.max(LEAST_WAIT_MS, MOST_TRIPS * table.tripMs() + SPARE_MS) * 2 ** inVain;
+    if (await waitUntil(at + Math.min(maxWaitMs, enoughMs))) return;
+    inVain += 1;
+    if (enoughMs >= maxWaitMs) hurryUntil = now() + refreshMs;
   }
 
   return {
@@ -144,7 +190,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
         if (flagKey !== undefined) await layout.add(into, [flagKey], flight);
         else {
           const all = await layout.everything(into, flight);
-          if (!flight.dropped && !snapshot) hold({ official: all }, Math.min(readAt, flight.startedAt));
+          if (!snapshot) hold({ official: all }, Math.min(readAt, flight.askedAt));
         }
       });
       return (await within(done, coldDeadlineMs)) === true;
@@ -156,7 +202,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
     },
     status() {
       const at = now();
-      const message = model ? staleness(at, readAt, staleMs, head) : (lastError?.message ?? '');
+      const message = model ? staleness(at, readAt, refreshMs + STALE_MS, head) : (lastError?.message ?? '');
       return {
         state: model ? (message ? 'stale' : 'ready') : lastError ? 'unreachable' : 'loading',
         message,
@@ -172,11 +218,14 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
 }
 
 /** The reads under way. Reads for the same key are one: a flag, all flags (undefined), or the refresh (null). */
-function createReads(now: () => number, limitMs: number, fail: (problem: unknown) => void, dropSockets: () => void) {
-  const flights = new Set<Flight>();
+function createReads(now: () => number, limitMs: number, fail: (problem: unknown) => void) {
   const joined = new Map<string | undefined | null, { readonly flight: Flight; readonly done: Promise<boolean> }>();
 
-  const takeOff = (ms = limitMs): Flight => ({ startedAt: now(), deadlineAt: now() + ms, dropped: false });
+  const takeOff = (ms = limitMs): Flight => ({
+    startedAt: now(),
+    askedAt: Infinity,
+    deadlineAt: now() + ms,
+  });
 
   return {
     takeOff,
@@ -185,35 +234,25 @@ function createReads(now: () => number, limitMs: number, fail: (problem: unknown
       let mine = joined.get(key);
       if (!mine) {
         const flight = takeOff();
-        flights.add(flight);
         const done = read(flight)
           .then(
-            () => !flight.dropped,
+            () => true,
             (problem) => {
-              if (!flight.dropped) fail(problem);
+              fail(problem);
               return false;
             },
           )
-          .finally(() => {
-            flights.delete(flight);
-            if (joined.get(key) === mine) joined.delete(key);
-          });
+          .finally(() => joined.delete(key));
         mine = { flight, done };
         joined.set(key, mine);
       }
       return mine;
     },
-    /** A jump of the clock means that the container was frozen: pending requests and sockets are lost. */
+    /** A read whose time is over while it goes on: the process was frozen. That is no evidence against a replica, so it gets its time again. */
     thaw(at: number) {
-      let frozen = false;
-      for (const flight of flights) {
-        if (at <= flight.deadlineAt + FREEZE_MS) continue;
-        flight.dropped = frozen = true;
-        flights.delete(flight);
+      for (const { flight } of joined.values()) {
+        if (at > flight.deadlineAt) flight.deadlineAt = at + limitMs;
       }
-      if (!frozen) return;
-      joined.clear();
-      dropSockets();
     },
   };
 }

@@ -21,6 +21,8 @@ export interface Holding {
 
 /** Reading this many flags one by one costs about as much as querying a table that has three times as many. */
 const MOST_SINGLE = 100;
+/** A key of a DynamoDB item. No flag can have a longer one, nor none. */
+const MOST_KEY_BYTES = 1_024;
 
 export interface OfficialLayout {
   empty(): Holding;
@@ -63,7 +65,9 @@ export function createOfficialLayout(
     const side = hold(new Map(holding.items), false);
     const wanted = new Map<string, Key & { kind: Kind }>();
     const want = (kind: Kind, key: string) => {
-      if (!side.items.has(id(kind, key))) wanted.set(id(kind, key), { kind, namespace: names[kind], key });
+      if (side.items.has(id(kind, key))) return;
+      if (key !== '' && Buffer.byteLength(key) <= MOST_KEY_BYTES)
+        wanted.set(id(kind, key), { kind, namespace: names[kind], key });
     };
     const follow = (kind: Kind, key: string) => {
       if (kind === 'features') for (const next of side.model.flag(key)?.prerequisiteKeys ?? []) want('features', next);
@@ -80,7 +84,6 @@ export function createOfficialLayout(
       }
       for (const { kind, key } of level) follow(kind, key);
     }
-    if (flight.dropped) return;
     for (const [name, item] of side.items) if (!holding.items.has(name)) holding.items.set(name, item);
     for (const key of flagKeys) holding.whole.add(key);
   }
@@ -103,9 +106,13 @@ export function createOfficialLayout(
     add,
     everything,
     async again(holding, flight) {
-      if (holding.everything || holding.whole.size > MOST_SINGLE) return everything(holding, flight);
+      const isKnown = (key: string) => holding.items.get(id('features', key)) !== undefined;
+      const known = [...holding.whole].filter(isKnown);
+      if (holding.everything || known.length > MOST_SINGLE) return everything(holding, flight);
+      // A flag that does not exist may be created. Those that were asked for last are looked up again, the others when they are asked for.
+      const unknown = [...holding.whole].filter((key) => !isKnown(key)).slice(-MOST_SINGLE);
       const next = hold(new Map(), false);
-      await add(next, [...holding.whole], flight, holding.items);
+      await add(next, [...known, ...unknown], flight, holding.items);
       return next;
     },
   };

@@ -94,17 +94,27 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
     return missing.size > 0 ? undefined : result;
   }
 
-  async function answer<T>(flagKey: string | undefined, otherwise: T, work: (evaluator: Evaluator) => T): Promise<T> {
-    const known: Answers = new Map();
-    await fresh.look();
-    // Each turn fetches what the last one lacked. A few suffice: contexts have few kinds, and refreshes seldom interfere.
-    for (let turn = 0; turn < 8 && fresh.model(); turn += 1) {
-      const result = attempt(flagKey, known, work);
-      if (result !== undefined) return result;
-      if (missing.size > 0) await bigSegments.load(missing, known);
-      else if (!(await fresh.obtain(flagKey))) break;
+  /** `otherwise`: the answer when it fails. */
+  async function answer<T>(
+    flagKey: string | undefined,
+    otherwise: (why: ErrorKind) => T,
+    work: (evaluator: Evaluator) => T,
+  ): Promise<T> {
+    try {
+      const known: Answers = new Map();
+      await fresh.look();
+      // Each turn fetches what the last one lacked. A few suffice: contexts have few kinds, and refreshes seldom interfere.
+      for (let turn = 0; turn < 8 && fresh.model(); turn += 1) {
+        const result = attempt(flagKey, known, work);
+        if (result !== undefined) return result;
+        if (missing.size > 0) await bigSegments.load(missing, known);
+        else if (!(await fresh.obtain(flagKey))) break;
+      }
+      return otherwise('CLIENT_NOT_READY');
+    } catch {
+      // A getter of the caller's context, for example.
+      return otherwise('EXCEPTION');
     }
-    return otherwise;
   }
 
   const [variationDetail, variation] = asking<unknown>(answer, 'evaluate');
@@ -120,15 +130,20 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
     }
   };
 
-  fresh.look(false);
+  fresh.look('behind');
 
   return {
     async ready() {
-      await fresh.look();
+      await fresh.look('patient');
     },
     evaluate(flagKey, context, fallback) {
-      fresh.look(false);
-      return attempt(flagKey, new Map(), ({ evaluate }) => evaluate(flagKey, context, fallback)) ?? notReady(fallback);
+      fresh.look('behind');
+      try {
+        const work = ({ evaluate }: Evaluator) => evaluate(flagKey, context, fallback);
+        return attempt(flagKey, new Map(), work) ?? failed(fallback, 'CLIENT_NOT_READY');
+      } catch {
+        return failed(fallback, 'EXCEPTION');
+      }
     },
     variationDetail,
     variation,
@@ -139,30 +154,41 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
     stringVariationDetail,
     stringVariation,
     allFlagsState: (context, options) =>
-      answer<FlagsState>(undefined, { $flagsState: {}, $valid: false }, (evaluator) =>
-        evaluator.allFlagsState(context, { ...options, flags: allFlags() }),
+      answer<FlagsState>(
+        undefined,
+        () => ({ $flagsState: {}, $valid: false }),
+        (evaluator) => evaluator.allFlagsState(context, { ...options, flags: allFlags() }),
       ),
     status: fresh.status,
   };
 }
 
-type Answering = <T>(flagKey: string, otherwise: T, work: (evaluator: Evaluator) => T) => Promise<T>;
+type ErrorKind = 'CLIENT_NOT_READY' | 'EXCEPTION';
+type Answering = <T>(
+  flagKey: string,
+  otherwise: (why: ErrorKind) => T,
+  work: (evaluator: Evaluator) => T,
+) => Promise<T>;
 
 /** Two forms of an evaluator method: one returns the detail, the other only the value. */
 const asking = <V>(answer: Answering, method: 'evaluate' | 'boolVariation' | 'numberVariation' | 'stringVariation') => {
   const detail = (flagKey: string, context: unknown, fallback: V) =>
-    answer(flagKey, notReady(fallback), (evaluator) => {
-      const evaluate = evaluator[method] as (flagKey: string, context: unknown, fallback: V) => Detail<V>;
-      return evaluate(flagKey, context, fallback);
-    });
+    answer(
+      flagKey,
+      (why) => failed(fallback, why),
+      (evaluator) => {
+        const evaluate = evaluator[method] as (flagKey: string, context: unknown, fallback: V) => Detail<V>;
+        return evaluate(flagKey, context, fallback);
+      },
+    );
   return [
     detail,
     async (flagKey: string, context: unknown, fallback: V) => (await detail(flagKey, context, fallback)).value,
   ] as const;
 };
 
-const notReady = <V>(value: V): Detail<V> => ({
+const failed = <V>(value: V, errorKind: ErrorKind): Detail<V> => ({
   value,
   variationIndex: null,
-  reason: { kind: 'ERROR', errorKind: 'CLIENT_NOT_READY' },
+  reason: { kind: 'ERROR', errorKind },
 });

@@ -1,16 +1,16 @@
 import type { Attributes, Key } from '../../lib/flag-table/index.ts';
 import type { Settings } from './config.ts';
 import type { Surroundings } from './surroundings.ts';
-import { type Answer, createTransport, type Transport } from './transport.ts';
+import { type Answer, createTransport, type Problem, type Transport } from './transport.ts';
 
 /** One read of the table, and its deadline. */
 export interface Flight {
   /** Unix ms. */
   readonly startedAt: number;
-  /** Unix ms. */
-  readonly deadlineAt: number;
-  /** The container was frozen during this read: its result must be ignored. */
-  dropped: boolean;
+  /** Unix ms: when the first of the requests was made that were answered. What was read is as old as that. */
+  askedAt: number;
+  /** Unix ms. Later after a freeze, during which nothing could go on. */
+  deadlineAt: number;
 }
 
 /** The flag table, read from the nearest replica that answers. Reads are eventually consistent. */
@@ -19,15 +19,16 @@ export interface Table {
   get(keys: readonly Key[], flight: Flight): Promise<readonly (Attributes | undefined)[]>;
   /** All items of a namespace, from all pages. */
   query(namespace: string, flight: Flight): Promise<readonly Attributes[]>;
-  /** The region that answered last. */
+  /** The region that answered last, and how long a round trip to it takes, in ms. */
   replica(): string | undefined;
-  drop(): void;
+  tripMs(): number;
 }
 
-/** A timer that fires later than this means that the process was frozen. */
-export const FREEZE_MS = 1_000;
 const REST_FIRST_MS = 500;
 const REST_MOST_MS = 10_000;
+/** How often a read is tried, at all replicas that may answer, as AWS's SDK does; and the first pause between. */
+const MOST_ROUNDS = 4;
+const FIRST_PAUSE_MS = 25;
 /** DynamoDB: BatchGetItem takes 100 keys. */
 const BATCH_KEYS = 100;
 
@@ -42,26 +43,38 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
   });
   let answered: Transport | undefined;
 
-  /** Tries the replicas from the nearest on, without those that failed recently. */
+  /** Tries the replicas from the nearest on, without those that failed recently, and again while there is time. */
   async function anywhere<T>(flight: Flight, work: (call: Call) => Promise<T>): Promise<T> {
-    const awake = candidates.filter(({ restUntil }) => restUntil <= now());
-    for (const [index, candidate] of awake.entries()) {
-      const { transport } = candidate;
-      const left = flight.deadlineAt - now();
-      if (left <= 0) break;
-      const until = now() + (index < awake.length - 1 ? Math.min(left, coldDeadlineMs / 2) : left);
-      try {
-        const result = await work((operation, body) => transport.call(operation, body, Math.max(1, until - now())));
-        candidate.failures = 0;
-        answered = transport;
-        return result;
-      } catch (problem) {
-        candidate.problem = (problem as Error).message;
-        // Requests that were pending when the container froze fail when it thaws; that is not the replica's fault.
-        if (flight.dropped || now() > flight.deadlineAt + FREEZE_MS) break;
-        const restMs = Math.min(REST_FIRST_MS * 2 ** candidate.failures++, REST_MOST_MS);
-        candidate.restUntil = now() + restMs * (0.8 + 0.4 * random());
+    let able = candidates.filter(({ restUntil }) => restUntil <= now());
+    for (let round = 0; round < MOST_ROUNDS; round += 1) {
+      const hopeful: typeof able = [];
+      for (const [index, candidate] of able.entries()) {
+        const { transport } = candidate;
+        const left = flight.deadlineAt - now();
+        if (left <= 0) break;
+        const until = now() + (index < able.length - 1 ? Math.min(left, coldDeadlineMs / 2) : left);
+        try {
+          const result = await work(async (operation, body) => {
+            const { answer, askedAt } = await transport.call(operation, body, Math.max(1, until - now()));
+            flight.askedAt = Math.min(flight.askedAt, askedAt);
+            return answer;
+          });
+          candidate.failures = candidate.restUntil = 0;
+          answered = transport;
+          return result;
+        } catch (problem) {
+          const { message, isLasting, isOurs } = problem as Problem;
+          candidate.problem = message;
+          if (!isLasting) hopeful.push(candidate);
+          if (isOurs) continue;
+          const restMs = Math.min(REST_FIRST_MS * 2 ** candidate.failures++, REST_MOST_MS);
+          candidate.restUntil = now() + restMs * (0.8 + 0.4 * random());
+        }
       }
+      able = hopeful;
+      const pauseMs = FIRST_PAUSE_MS * 2 ** round * (0.5 + random());
+      if (able.length === 0 || now() + pauseMs >= flight.deadlineAt) break;
+      await new Promise((wake) => setTimeout(wake, pauseMs));
     }
     throw new Error(
       `no replica answered: ${candidates.map((c) => `${c.transport.region}: ${c.problem || 'not asked'}`).join('; ')}`,
@@ -115,7 +128,7 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
         return items;
       }),
     replica: () => answered?.region,
-    drop: () => candidates.forEach(({ transport }) => void transport.drop()),
+    tripMs: () => answered?.tripMs() ?? 0,
   };
 }
 

@@ -5,13 +5,25 @@ import { type Credentials, signedHeaders } from './sign.ts';
 /** A DynamoDB response, in its JSON protocol. */
 export type Answer = Record<string, unknown>;
 
+export interface Answered {
+  readonly answer: Answer;
+  /** Unix ms: when it was asked for. */
+  readonly askedAt: number;
+}
+
+/** A response that says what is wrong. `isLasting`: trying again at once cannot help. `isOurs`: it is the request's fault. */
+export interface Problem extends Error {
+  readonly isLasting?: boolean;
+  readonly isOurs?: boolean;
+}
+
 /** DynamoDB in one region, over keep-alive connections. */
 export interface Transport {
   readonly region: string;
-  /** Rejects with an Error that names the cause: connection failure, timeout, or an HTTP status with AWS's message. */
-  call(operation: string, body: unknown, timeoutMs: number): Promise<Answer>;
-  /** Closes all connections, so that the next call opens a new one. TLS sessions are kept and resumed. */
-  drop(): void;
+  /** How long the last answer took to come, in ms, without what opening a connection took. */
+  tripMs(): number | undefined;
+  /** Rejects with a Problem that names the cause: connection failure, timeout, or an HTTP status with AWS's message. */
+  call(operation: string, body: unknown, timeoutMs: number): Promise<Answered>;
 }
 
 export interface TransportOptions {
@@ -22,8 +34,14 @@ export interface TransportOptions {
   now(): number;
 }
 
-/** A connection that was idle for longer (freezes included) may be dead, so it is not reused. */
-const IDLE_MS = 20_000;
+/** A connection that was idle for longer may be dead without having been closed, so it must answer as fast as it usually does. */
+const IDLE_MS = 5_000;
+/** A connection that was idle for longer is not used again. */
+const MOST_IDLE_MS = 600_000;
+/** The shortest time in which an answer may be missed. */
+const LEAST_PATIENCE_MS = 50;
+/** A timer that fires later than this: the process was frozen, as Lambda does between invocations. */
+const LATE_MS = 100;
 
 /**
  * Signed DynamoDB calls over `node:https`, not `fetch`: loading that adds at least 50 ms to a cold start.
@@ -34,33 +52,63 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
   const plain = url.protocol === 'http:';
   const agent = plain ? new HttpAgent({ keepAlive: true }) : new Agent({ keepAlive: true });
   let usedAt = 0;
+  let tripMs: number | undefined;
 
   const closeIdle = () => {
     for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
   };
 
-  const send = (operation: string, body: string, timeoutMs: number) =>
-    new Promise<Answer>((resolve, reject) => {
+  const patienceMs = () => Math.max(LEAST_PATIENCE_MS, 3 * (tripMs ?? Infinity));
+
+  /** `isSure`: whether a connection that was kept open is known to be alive. */
+  const send = (operation: string, body: string, timeoutMs: number, isSure: boolean) =>
+    new Promise<Answered>((resolve, reject) => {
       const headers = signedHeaders({ host: url.host, region, operation, body }, env, now());
       const outgoing = (plain ? httpRequest : request)(url, { method: 'POST', headers, agent });
-      const timer = setTimeout(() => {
-        reject(new Error(`no answer in ${Math.round(timeoutMs)} ms`));
-        outgoing.destroy();
-      }, timeoutMs);
-      const fail = (cause: Error & { code?: string }) => {
+      const startedAt = now();
+      let timer: NodeJS.Timeout;
+      let wasFrozen = false;
+      let isOver = false;
+      const fail = (cause: Error & { code?: string }, isDead = /^E(CONNRESET|PIPE)$/.test(cause.code ?? '')) => {
+        isOver = true;
         clearTimeout(timer);
-        reject(Object.assign(cause, { onReused: outgoing.reusedSocket && cause.code === 'ECONNRESET' }));
+        reject(Object.assign(cause, { onReused: outgoing.reusedSocket && isDead }));
       };
+      const wait = (ms: number, leftMs: number) => {
+        const dueAt = now() + ms;
+        // After a freeze timers fire before sockets are read, and the answer may lie in the socket.
+        timer = setTimeout(() => setImmediate(expire, dueAt, leftMs), ms);
+      };
+      const expire = (dueAt: number, leftMs: number) => {
+        if (isOver) return;
+        if (!wasFrozen && now() - dueAt > LATE_MS) {
+          wasFrozen = true;
+          wait(Math.min(timeoutMs, patienceMs()), timeoutMs);
+        } else if (!outgoing.reusedSocket && leftMs > 0) wait(leftMs, 0);
+        else {
+          fail(new Error(`no answer in ${Math.round(timeoutMs)} ms`), leftMs > 0);
+          outgoing.destroy();
+        }
+      };
+      const firstMs = isSure ? timeoutMs : Math.min(timeoutMs, patienceMs());
+      wait(firstMs, timeoutMs - firstMs);
       outgoing.on('error', fail);
       outgoing.on('response', (incoming) => {
         const chunks: Buffer[] = [];
+        // The connection is alive; what is missing may be large.
+        clearTimeout(timer);
+        wait(timeoutMs, 0);
         incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
         incoming.on('error', fail);
         incoming.on('end', () => {
+          isOver = true;
           clearTimeout(timer);
           usedAt = now();
+          // Opening a connection takes one trip, and with TLS three.
+          const trips = outgoing.reusedSocket ? 1 : plain ? 2 : 4;
+          if (!wasFrozen) tripMs = (usedAt - startedAt) / trips;
           try {
-            resolve(parseAnswer(incoming.statusCode, Buffer.concat(chunks).toString()));
+            resolve({ answer: parseAnswer(incoming.statusCode, Buffer.concat(chunks).toString()), askedAt: startedAt });
           } catch (problem) {
             reject(problem);
           }
@@ -71,25 +119,29 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
 
   return {
     region,
+    tripMs: () => tripMs,
     async call(operation, body, timeoutMs) {
       const text = JSON.stringify(body);
       const startedAt = now();
-      if (startedAt - usedAt > IDLE_MS) closeIdle();
+      if (startedAt - usedAt > MOST_IDLE_MS) closeIdle();
       try {
-        return await send(operation, text, timeoutMs);
+        return await send(operation, text, timeoutMs, startedAt - usedAt < IDLE_MS);
       } catch (problem) {
-        // The server closed the idle connection, so this request was never processed: retry on a new one.
+        // The connection had been closed, or is dead: the request is made again on a new one. It only reads.
         if (!(problem as { onReused?: boolean }).onReused) throw problem;
         closeIdle();
-        return await send(operation, text, Math.max(1, timeoutMs - (now() - startedAt)));
+        return await send(operation, text, timeoutMs, true);
       }
     },
-    drop: () => agent.destroy(),
   };
 }
 
 function parseAnswer(status: number | undefined, text: string): Answer {
   if (status === 200) return JSON.parse(text);
   // For example `{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":…}`.
-  throw new Error(`HTTP ${status} ${text.slice(0, 200)}`);
+  const isLasting = status !== undefined && status < 500 && !/Throttl|Throughput|Limit/.test(text.slice(0, 200));
+  throw Object.assign(new Error(`HTTP ${status} ${text.slice(0, 200)}`), {
+    isLasting,
+    isOurs: /ValidationException/.test(text.slice(0, 200)),
+  });
 }

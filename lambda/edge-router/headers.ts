@@ -21,6 +21,12 @@ export function describeHeaderProblem(name: string): string | undefined {
   return undefined;
 }
 
+/** CloudFront always names some; a test event of one's own may not. */
+export function headersOf(message: { headers: CloudFrontHeaders }): CloudFrontHeaders {
+  message.headers ??= {};
+  return message.headers;
+}
+
 /** Sets a header in CloudFront's format: lower-case keys, lists of pairs. AWS: "Lambda@Edge event structure". */
 export function setHeader(headers: CloudFrontHeaders, name: string, value: string): void {
   headers[name] = [{ key: name, value }];
@@ -39,7 +45,7 @@ export function isViewerId(value: string | undefined): value is string {
 
 /** The viewer's id from the cookie; undefined if the cookie is missing or was not set by this router. */
 export function viewerIdFromCookies(headers: CloudFrontHeaders, cookieName: string): string | undefined {
-  for (const { value } of headers.cookie ?? []) {
+  for (const { value = '' } of headers.cookie ?? []) {
     for (const pair of value.split(';')) {
       const [name, id] = pair.trim().split('=', 2);
       if (name === cookieName && isViewerId(id)) return id;

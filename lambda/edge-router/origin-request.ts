@@ -1,6 +1,6 @@
 import type { CloudFrontRequest, CloudFrontRequestEvent } from 'aws-lambda';
 import type { OriginRequestConfig } from './config.ts';
-import { DEFAULT_VARIANT_HEADER, headerValue, setHeader } from './headers.ts';
+import { DEFAULT_VARIANT_HEADER, headersOf, headerValue, setHeader } from './headers.ts';
 
 /**
  * On a cache miss, sends the request to the origin of its variant. It reads no flags: viewer-request has already decided,
@@ -17,7 +17,8 @@ export function createOriginRequestHandler(
 
   return async (event) => {
     const request = event.Records[0]!.cf.request;
-    const variant = headerValue(request.headers, variantHeader) ?? '';
+    const headers = headersOf(request);
+    const variant = headerValue(headers, variantHeader) ?? '';
     const origin = origins[Object.hasOwn(origins, variant) ? variant : defaultVariant]!;
     const { domainName, protocol = 'https', host = domainName } = origin;
     request.origin = {
@@ -32,7 +33,7 @@ export function createOriginRequestHandler(
         customHeaders: {},
       },
     };
-    setHeader(request.headers, 'host', host);
+    setHeader(headers, 'host', host);
     return request;
   };
 }

@@ -6,6 +6,7 @@ import {
   DECISION_HEADER,
   DEFAULT_COOKIE_NAME,
   DEFAULT_VARIANT_HEADER,
+  headersOf,
   headerValue,
   setHeader,
   VIEWER_HEADER,
@@ -30,7 +31,7 @@ export function createViewerRequestHandler(
 
   return async (event) => {
     const request = event.Records[0]!.cf.request;
-    const { headers } = request;
+    const headers = headersOf(request);
     const viewerId = viewerIdFromCookies(headers, cookieName) ?? randomUUID();
     const { value, reason } = await reader.variationDetail(flagKey, contextOf(viewerId, request), defaultVariant);
 

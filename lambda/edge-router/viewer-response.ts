@@ -3,6 +3,7 @@ import type { ViewerResponseConfig } from './config.ts';
 import {
   DECISION_HEADER,
   DEFAULT_COOKIE_NAME,
+  headersOf,
   headerValue,
   isViewerId,
   setHeader,
@@ -25,13 +26,14 @@ export function createViewerResponseHandler(
 
   return async (event) => {
     const { request, response } = event.Records[0]!.cf;
-    const viewerId = headerValue(request.headers, VIEWER_HEADER);
-    if (isViewerId(viewerId) && viewerIdFromCookies(request.headers, cookieName) !== viewerId) {
+    const [asked, answered] = [headersOf(request), headersOf(response)];
+    const viewerId = headerValue(asked, VIEWER_HEADER);
+    if (isViewerId(viewerId) && viewerIdFromCookies(asked, cookieName) !== viewerId) {
       const cookie = { key: 'Set-Cookie', value: `${cookieName}=${viewerId}; ${attributes}` };
-      response.headers['set-cookie'] = [...(response.headers['set-cookie'] ?? []), cookie];
+      answered['set-cookie'] = [...(answered['set-cookie'] ?? []), cookie];
     }
-    const decision = headerValue(request.headers, DECISION_HEADER);
-    if (decision) setHeader(response.headers, DECISION_HEADER, decision);
+    const decision = headerValue(asked, DECISION_HEADER);
+    if (decision) setHeader(answered, DECISION_HEADER, decision);
     return response;
   };
 }

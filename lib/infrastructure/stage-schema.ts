@@ -139,9 +139,7 @@ const edge = group<EdgeSettings>(
     cookieMaxAgeSeconds: integer(1, 34_560_000, 's'),
     reader: group<NonNullable<EdgeSettings['reader']>>({
       refreshMs: integer(1_000, 3_600_000, 'ms'),
-      staleMs: (value, at, problems) =>
-        value === 'never' ? value : integer(0, undefined, 'ms, or "never"')(value, at, problems),
-      staleWaitMs: integer(0, 5_000, 'ms'),
+      maxWaitMs: integer(0, 5_000, 'ms'),
       coldDeadlineMs: integer(1, 5_000, 'ms'),
       bigSegments: boolean,
     }),

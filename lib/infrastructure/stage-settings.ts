@@ -145,7 +145,7 @@ export interface EdgeSettings {
   readonly cookieName?: string;
   readonly cookieMaxAgeSeconds?: number;
   /** How fresh the edge is. */
-  readonly reader?: Pick<ReaderConfig, 'refreshMs' | 'staleMs' | 'staleWaitMs' | 'coldDeadlineMs' | 'bigSegments'>;
+  readonly reader?: Pick<ReaderConfig, 'refreshMs' | 'maxWaitMs' | 'coldDeadlineMs' | 'bigSegments'>;
   /** The site's own domain names, in addition to CloudFront's. */
   readonly domainNames?: readonly string[];
   /** The certificate for those names, in us-east-1. */

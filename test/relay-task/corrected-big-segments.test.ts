@@ -205,7 +205,7 @@ test("after an SDK key was corrected, the edge reader never uses the other envir
   const reader = createReader(
     {
       ...{ tableName, endpoint, prefix: 'shop', replicas: { default: ['us-east-1'] }, coldDeadlineMs: 10_000 },
-      ...{ refreshMs: 1, staleMs: 1, staleWaitMs: 10_000 },
+      ...{ refreshMs: 1, maxWaitMs: 10_000 },
     },
     { env: { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' }, now: () => nowMs },
   );

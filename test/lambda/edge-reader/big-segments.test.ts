@@ -71,7 +71,7 @@ function openReader(endpoint = table.endpoint, coldDeadlineMs = 10_000) {
   const reader = createReader(
     {
       ...{ tableName, prefix, endpoint, replicas: { default: [testRegion] }, coldDeadlineMs },
-      ...{ refreshMs: 100, staleMs: 100, staleWaitMs: 10_000 },
+      ...{ refreshMs: 100, maxWaitMs: 10_000 },
     },
     {
       env: { AWS_REGION: testRegion, AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' },

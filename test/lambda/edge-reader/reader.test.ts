@@ -242,6 +242,7 @@ test('a reader config with several errors is rejected with a message that lists 
     replicas: { default: [], 'eu-west-1': ['Ireland'] },
     refreshMs: -1,
     endpoint: 'ftp://x',
+    staleWaitMs: 75,
   };
   const read = () => createReader(wrong);
   expect(read).toThrow(/tableName="x" is invalid: expected the name of a table/);
@@ -249,6 +250,7 @@ test('a reader config with several errors is rejected with a message that lists 
   expect(read).toThrow(/replicas\.eu-west-1=\["Ireland"\] is invalid: expected /);
   expect(read).toThrow(/refreshMs=-1 is invalid: expected an integer of at least 1 \(ms\)/);
   expect(read).toThrow(/endpoint="ftp:\/\/x" is invalid: expected an http or https origin/);
+  expect(read).toThrow(/staleWaitMs is not an option: expected tableName, .*maxWaitMs/);
 });
 
 function segmentMatch(values: readonly string[]) {
@@ -276,3 +278,23 @@ function flagWith({
     salt: '',
   };
 }
+
+test('what throws in the caller’s context costs the answer, not the call', async () => {
+  const byEmail = { variation: 0, clauses: [{ attribute: 'email', op: 'endsWith', values: ['@x'] }] };
+  const flag = { key: 'f', version: 1, on: true, variations: ['a'], rules: [byEmail], fallthrough: { variation: 0 } };
+  await putSnapshot(table, 'throws', [item('features', flag)], { epoch: 1, seq: 1 });
+  const reader = open('throws');
+  await reader.ready();
+  const context = {
+    kind: 'user',
+    key: 'alice',
+    get email(): string {
+      throw new Error('a getter of the caller');
+    },
+  };
+  const failed = { value: 'fallback', variationIndex: null, reason: { kind: 'ERROR', errorKind: 'EXCEPTION' } };
+  expect(await reader.variationDetail('f', context, 'fallback')).toEqual(failed);
+  expect(reader.evaluate('f', context, 'fallback')).toEqual(failed);
+  expect(await reader.variation('f', context, 'fallback')).toBe('fallback');
+  expect(await reader.allFlagsState(context)).toMatchObject({ $valid: true, f: null });
+});

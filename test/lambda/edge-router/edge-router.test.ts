@@ -194,3 +194,27 @@ test('a router config with several errors is rejected with a message that lists 
     checkRouterConfig({ origins: { a: { domainName: 'https://x', path: 'y/' } }, defaultVariant: 'a' }),
   ).toThrow(/domainName.*path/);
 });
+
+test('an event without headers, or with a cookie header without a value, is routed like any other', async () => {
+  const reader = { tableName: 'flags', replicas: { default: ['eu-west-1'] } };
+  const config = { reader, flagKey: 'checkout', variants: ['stable', 'canary'], defaultVariant: 'stable' };
+  const viewerRequest = createViewerRequestHandler(config, {
+    variationDetail: async () => ({ value: 'canary', variationIndex: 1, reason: { kind: 'FALLTHROUGH' } }),
+  });
+  const origins = { stable: { domainName: 'stable.example' }, canary: { domainName: 'canary.example' } };
+  const originRequest = createOriginRequestHandler({ origins, defaultVariant: 'stable' });
+  const viewerResponse = createViewerResponseHandler({});
+  for (const headers of [undefined, {}, { cookie: [{ key: 'Cookie' }] }, { cookie: [{ value: 'flag-viewer' }] }]) {
+    const event = requestEvent('viewer-request', {});
+    Object.assign(event.Records[0]!.cf.request, { headers: structuredClone(headers) });
+    const decided = await viewerRequest(event);
+    expect(values(decided.headers, 'x-flag-variant')).toEqual(['canary']);
+    const bare = requestEvent('origin-request', {});
+    Object.assign(bare.Records[0]!.cf.request, { headers: structuredClone(headers) });
+    expect((await originRequest(bare)).origin?.custom?.domainName).toBe('stable.example');
+    const answered = responseEvent({}, {});
+    Object.assign(answered.Records[0]!.cf.request, { headers: structuredClone(headers) });
+    Object.assign(answered.Records[0]!.cf.response, { headers: structuredClone(headers) });
+    expect(await viewerResponse(answered)).toMatchObject({ status: expect.any(String) });
+  }
+});
