@@ -4,7 +4,11 @@ import { init, type interfaces, type LDClient, PersistentDataStoreWrapper } from
 import type { TestTable } from '../../support/dynalite.ts';
 import { silentLog } from '../../support/logs.ts';
 
-export async function startOfficialSdk(table: TestTable, prefix: string): Promise<LDClient> {
+export async function startOfficialSdk(
+  table: Pick<TestTable, 'client' | 'tableName'>,
+  prefix: string,
+  cacheSeconds = 60,
+): Promise<LDClient> {
   const namespaceOf = ({ namespace }: { namespace: string }) => (prefix ? `${prefix}:${namespace}` : namespace);
   const descriptorOf = (found: Record<string, AttributeValue>) => ({
     version: Number(found.version?.N),
@@ -34,7 +38,7 @@ export async function startOfficialSdk(table: TestTable, prefix: string): Promis
     getDescription: () => 'test',
   } as unknown as interfaces.PersistentDataStore;
   const client = init('sdk-test', {
-    featureStore: () => new PersistentDataStoreWrapper(core, 60),
+    featureStore: () => new PersistentDataStoreWrapper(core, cacheSeconds),
     useLdd: true,
     sendEvents: false,
     diagnosticOptOut: true,
