@@ -129,7 +129,7 @@ describe.each(['snapshot', 'official'])('a reader of the %s layout', (form) => {
 
   test('waits in vain once, and not again before another interval is over', async () => {
     await forms[form]!();
-    const reader = await openSlowly({ coldDeadlineMs: 2_000, maxWaitMs: 600 });
+    const reader = await openSlowly({ coldDeadlineMs: 900, maxWaitMs: 600 });
     near.behave('hang');
     skew = 20_000;
     const waits: number[] = [];
