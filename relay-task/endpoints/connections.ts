@@ -2,8 +2,8 @@
  * Limits the memory of connections that are no streams, and shares it by the addresses of their sockets: one gets no more than eight
  * ninths, so that others find room. When little is left, each newcomer makes room, of the address with the most connections: the one
  * on which requests came last ends with its present answer, and if that is too late, the one is closed that has been idle, or waiting
- * for the rest of a request, for longest. To its client that looks like a keep-alive time-out. A request that is being answered is
- * never cut.
+ * for the rest of a request, for longest, or else the one whose client has left its answer unread for longest. To its client that
+ * looks like a keep-alive time-out. A request whose answer is being made is never cut.
  */
 import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
@@ -31,6 +31,8 @@ const CONNECTION_BYTES = 16 * 1024;
 const TLS_CONNECTION_BYTES = 48 * 1024;
 /** Of the places that are free, for one address: not less, since behind a load balancer its few addresses are all there are. */
 const SHARE_TIMES = 8;
+/** An answer that is not read for so long makes room. A reader that takes what it gets seldom needs so long. */
+const UNREAD_MS = 500;
 /** Of all places: while no more than this part is left for an address, its newcomers make room. */
 const SPARE = 1 / 16;
 
@@ -45,6 +47,8 @@ interface Entry {
   state: 'unused' | 'reading' | 'busy' | 'idle';
   /** Ends with its present answer. */
   isLast: boolean;
+  /** `performance.now()` when it was first seen with an answer that its client has not read; 0: it was not. */
+  unreadSince: number;
 }
 
 export function trackConnections(
@@ -75,6 +79,12 @@ export function trackConnections(
     }
     return ends;
   };
+  const isUnread = (entry: Entry): boolean => {
+    if (entry.state !== 'busy' || entry.socket.writableLength === 0) entry.unreadSince = 0;
+    else if (entry.unreadSince === 0) entry.unreadSince = performance.now();
+    else return performance.now() - entry.unreadSince >= UNREAD_MS;
+    return false;
+  };
   /** Whether a connection of this address may be opened. */
   const makeRoom = (address: string): boolean => {
     if (places.fits([address], spare)) return true;
@@ -82,11 +92,12 @@ export function trackConnections(
     if (busiest) busiest.isLast = true;
     if (places.fits([address])) return true;
     const unused = [...entries.values()].filter(({ state }) => state === 'unused').length;
-    const [idle] = endsOf(({ state }) => state !== 'busy' && (state !== 'unused' || unused > spare)) ?? [];
+    const [victim] =
+      endsOf(({ state }) => state !== 'busy' && (state !== 'unused' || unused > spare)) ?? endsOf(isUnread) ?? [];
     // A flood takes no place of those who have fewer.
-    if (!idle || places.heldBy(idle.address) < places.heldBy(address)) return false;
-    forget(idle.name);
-    idle.socket.destroy();
+    if (!victim || places.heldBy(victim.address) < places.heldBy(address)) return false;
+    forget(victim.name);
+    victim.socket.destroy();
     return true;
   };
 
@@ -100,7 +111,7 @@ export function trackConnections(
       refused();
       return;
     }
-    entries.set(name, { name, socket, address, state: 'unused', isLast: false });
+    entries.set(name, { name, socket, address, state: 'unused', isLast: false, unreadSince: 0 });
     places.take([address]);
     (socket as NamedSocket)[NAME] = name;
     socket.on('close', onClose);

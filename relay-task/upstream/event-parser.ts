@@ -4,7 +4,7 @@
  * lines cost more than their size.
  */
 import { isAscii } from 'node:buffer';
-import { describeTooLarge } from './received-limit.ts';
+import { bytesOf, describeTooLarge } from './received-limit.ts';
 
 export interface ServerSentEvent {
   readonly event: string | undefined;
@@ -14,6 +14,8 @@ export interface ServerSentEvent {
 }
 
 export interface EventParser {
+  /** Of the event that has begun. */
+  readonly heldBytes: number;
   /** Adds bytes; all of those before must have been read. */
   feed(chunk: Buffer): void;
   /** The next event, or why no more can be read; undefined: more bytes are needed. */
@@ -69,8 +71,7 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
 
   function endEvent(): ReturnType<EventParser['next']> {
     const bytes = held.subarray(0, dataEnd);
-    const sizeBytes = isAscii(bytes) ? dataEnd : 2 * dataEnd;
-    const found = hasData ? { event, id, data: bytes.toString(sizeBytes === dataEnd ? 'latin1' : 'utf8') } : undefined;
+    const found = hasData ? { event, id, data: bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8') } : undefined;
     if (held.length > KEPT_BYTES) held = Buffer.allocUnsafeSlow(FIRST_BYTES);
     dataEnd = 0;
     end = 0;
@@ -78,7 +79,7 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
     event = undefined;
     id = undefined;
     if (found) ignoredLines = 0;
-    return sizeBytes > maxBytes ? { problem: describeTooLarge('an event', maxBytes) } : found;
+    return found && bytesOf(found.data) > maxBytes ? { problem: describeTooLarge('an event', maxBytes) } : found;
   }
 
   /** The line that has begun, without its end, becomes part of the event. */
@@ -127,6 +128,9 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
   }
 
   return {
+    get heldBytes() {
+      return end;
+    },
     feed(bytes) {
       chunk = bytes;
       at = 0;

@@ -3,6 +3,7 @@ import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
 import { createReasonLines } from '../common/paced-lines.ts';
 import { nextTurn, SLICE_MS } from '../common/slices.ts';
+import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
@@ -18,6 +19,8 @@ export interface EventStreamTimes {
   readonly headTimeoutMs?: number;
   /** Reconnects after this long without data; heartbeats arrive every 3 min. 5 min. */
   readonly readTimeoutMs?: number;
+  /** Reconnects after this long without data within a large event, since those of other streams wait for it. 10 s. */
+  readonly stallMs?: number;
   /** From 1 s to 30 s. */
   readonly backoff?: BackoffTimes;
   /** After a response that needs someone to act, such as 401; from 5 min to 1 h. */
@@ -62,7 +65,7 @@ type Verdict = Failure | 'reconnect' | undefined;
 /** Keeps one stream of server-sent events from LaunchDarkly open until closed. Retries every failure. */
 export function startEventStream(options: EventStreamOptions): { close(): void } {
   const { name, log, connectTimeoutMs = 3_000, headTimeoutMs = 10_000, readTimeoutMs = 300_000 } = options;
-  const { resetAfterMs = 60_000, maxReceivedBytes = receivedLimit() } = options;
+  const { resetAfterMs = 60_000, maxReceivedBytes = receivedLimit(), stallMs = 10_000 } = options;
   const backoff = createBackoff(options.backoff ?? { firstMs: 1_000, maxMs: 30_000 }, options.random);
   const slow = createBackoff(options.refusedBackoff ?? { firstMs: 300_000, maxMs: 3_600_000 }, options.random);
   const warnIgnored = createReasonLines((fields) =>
@@ -112,6 +115,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       openedAt = performance.now();
       const reading = readEvents(response, {
         maxBytes: maxReceivedBytes,
+        stallMs,
         onIgnored: warnIgnored,
         isOver: () => over,
         onAlive() {
@@ -154,6 +158,13 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   };
 }
 
+/**
+ * Of all streams, one at a time receives, reads and applies an event of more than that: read in slices side by side, many sets of flags
+ * that arrive together would all be in memory at once, in several forms each.
+ */
+const LARGE_BYTES = 256 * 1024;
+const largeEvents = createTurnstile({ maxInside: 1 });
+
 interface Chunk {
   readonly bytes: Buffer;
   /** As `performance.now()`. */
@@ -168,6 +179,7 @@ function readEvents(
   response: IncomingMessage,
   {
     maxBytes,
+    stallMs,
     onIgnored,
     isOver,
     onAlive,
@@ -176,6 +188,7 @@ function readEvents(
     onEnd,
   }: {
     readonly maxBytes: number;
+    readonly stallMs: number;
     onIgnored(reason: string): void;
     isOver(): boolean;
     onAlive(): void;
@@ -190,6 +203,27 @@ function readEvents(
   const parser = createEventParser({ maxBytes, onIgnored });
   let receivedAt = 0;
   let isBusy = false;
+  /** Set while its large event has the place. */
+  let leavePlace: (() => void) | undefined;
+  let stalled: NodeJS.Timeout | undefined;
+
+  const leave = (): void => {
+    clearTimeout(stalled);
+    leavePlace?.();
+    leavePlace = undefined;
+  };
+  const enterPlace = async (): Promise<undefined> => {
+    leavePlace = await largeEvents.enter();
+    if (isOver()) {
+      leave();
+      return undefined;
+    }
+    stalled = setTimeout(() => {
+      if (isBusy) stalled?.refresh();
+      else end({ kind: 'NETWORK_ERROR', message: `no data received within ${stallMs} ms, within a large event` });
+    }, stallMs);
+    return undefined;
+  };
 
   function enqueue(next: Chunk | Failure): void {
     if (isOver()) return;
@@ -212,15 +246,22 @@ function readEvents(
   function handle(found: ServerSentEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
     if ('problem' in found) return { kind: 'INVALID_DATA', message: found.problem };
     try {
-      return onEvent(found, receivedAt);
+      const verdict = onEvent(found, receivedAt);
+      return verdict instanceof Promise ? verdict.finally(leave) : verdict;
     } catch (error) {
       return failureOf(error);
     }
   }
 
-  function take(): Verdict | 'nothing waits' {
-    const next = waiting.shift();
+  function take(): Verdict | Promise<Verdict> | 'nothing waits' {
+    const [next] = waiting;
     if (next === undefined) return 'nothing waits';
+    if ('bytes' in next) {
+      const isLarge = parser.heldBytes + next.bytes.length > LARGE_BYTES;
+      if (isLarge && !leavePlace) return enterPlace();
+      if (!isLarge) leave();
+    }
+    waiting.shift();
     if ('kind' in next) return next;
     receivedAt = next.receivedAt;
     parser.feed(next.bytes);
@@ -244,13 +285,18 @@ function readEvents(
   }
 
   function end(verdict: Failure | 'reconnect'): void {
+    leave();
     if (!isOver()) onEnd(verdict);
   }
 
   response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: describeError(error) }));
-  response.on('close', () => enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
+  response.on('close', () => {
+    if (isOver()) leave();
+    else enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' });
+  });
   response.on('data', (bytes: Buffer) => {
     if (isOver()) return;
+    stalled?.refresh();
     onAlive();
     enqueue({ bytes, receivedAt: performance.now() });
   });

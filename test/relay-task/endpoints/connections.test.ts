@@ -163,6 +163,28 @@ test('a connection that is chosen while its answer is being sent ends after all 
   expect((await openIdle()).text).toContain('alive');
 });
 
+test('clients that leave their answers unread make room, and others do not', async () => {
+  const filler = 'x'.repeat(16 * 1024 * 1024);
+  const { open, openIdle } = await start({ view: createMemory(flag('f', 1, { filler })) });
+  const unread = ['127.0.0.2', '127.0.0.2', '127.0.0.3'].map((address) => open(address));
+  for (const { socket } of unread) {
+    socket.pause();
+    socket.write(ask('/sdk/flags'));
+  }
+  await eventually(() => expect(unread.map(({ socket }) => socket.bytesWritten > 0)).toEqual([true, true, true]));
+  // Once one of the address with most of them has been unread for a while.
+  await eventually(async () => {
+    const newcomer = open('127.0.0.4');
+    newcomer.socket.write(ask('/livez'));
+    await eventually(() => expect(newcomer.text !== '' || newcomer.over).toBe(true));
+    expect(newcomer.text).toContain('alive');
+  });
+  expect((await openIdle('127.0.0.5')).text).toContain('alive');
+  for (const { socket } of unread) socket.resume();
+  await eventually(() => expect(unread[0]!.over || unread[1]!.over).toBe(true));
+  await eventually(() => expect(unread[2]!.text).toContain(filler));
+});
+
 test('requests whose bodies do not come make room, of the address that has most of them', async () => {
   const { open, openIdle } = await start();
   const slow = ['127.0.0.2', '127.0.0.2', '127.0.0.3'].map(open);

@@ -47,9 +47,14 @@ test('a line about dropped events counts those since the last one, and names the
   const large = () => send(intake, [custom(1, { data: 'x'.repeat(9_000) }), custom(2)]);
   // The first one fits.
   for (let count = 0; count < 4; count++) large();
+  await eventually(() => expect(lines).toHaveLength(1));
   now += 60_000;
   large();
-  clock.mockRestore();
+  try {
+    await eventually(() => expect(lines).toHaveLength(2));
+  } finally {
+    clock.mockRestore();
+  }
   expect(lines.map((line) => line.replace(/^.*; /, ''))).toEqual([
     'raise MEMORY_BUDGET, or find out who sends so many {"environment":"production","reason":"memory","events":2,"budgetBytes":10000}',
     'raise MEMORY_BUDGET, or find out who sends so many {"environment":"production","reason":"memory","events":6,"budgetBytes":10000,"suppressed":2}',

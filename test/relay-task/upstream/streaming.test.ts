@@ -440,8 +440,10 @@ describe('an upstream message', () => {
 
 describe('a large set', () => {
   /** Too long to be read in one turn. */
-  const many = (from: number) =>
-    Object.fromEntries(Array.from({ length: 500 }, (_, at) => [`flag-${from + at}`, flagData(`flag-${from + at}`, 1)]));
+  const many = (from: number, count = 500) =>
+    Object.fromEntries(
+      Array.from({ length: count }, (_, at) => [`flag-${from + at}`, flagData(`flag-${from + at}`, 1)]),
+    );
   const putOf = (flags: object) =>
     `event: put\ndata: ${JSON.stringify({ path: '/', data: { flags, segments: {} } })}\n\n`;
   const patchOf = (key: string, version: number) =>
@@ -474,6 +476,36 @@ describe('a large set', () => {
     }
     const expected = ['put of 500', 'VALID', 'flag-7 2', 'put of 500', 'flag-8 3', 'INTERRUPTED'];
     expect(arrivals.slice(0, 6).map((line) => line.replace(/ after.*/, ''))).toEqual(expected);
+  });
+
+  test('is read alone, however many streams have one at the same time', async () => {
+    const upstream = await startUpstream({ flags: many(0, 2_000) });
+    upstream.greetChunkBytes = 50_000;
+    const reads: number[] = [];
+    const sliced = countSlicedTurns();
+    try {
+      const streams = [1, 2, 3, 4].map((stream) =>
+        listen(upstream, { held: () => void (reads.at(-1) === stream || reads.push(stream)) }),
+      );
+      for (const { puts } of streams) await until('a put', () => puts.length === 1);
+    } finally {
+      sliced.stop();
+    }
+    // Each one from its first item to its last.
+    expect([...reads].sort()).toEqual([1, 2, 3, 4]);
+  });
+
+  test('that stops in its middle holds others up only for a while', async () => {
+    const [stopping, other] = [await startUpstream(), await startUpstream({ flags: many(0, 2_000) })];
+    stopping.answerNext('silent');
+    const { lines } = listen(stopping, { stallMs: 50 });
+    await stopping.connected(1);
+    await stopping.send(putOf(many(0, 2_000)).slice(0, -100_000));
+    await turnsOfLoop();
+    const { puts } = listen(other);
+    await until('the other put', () => puts.length === 1);
+    await until('the stream to be opened again', () => stopping.connections === 2);
+    expect(lines.join()).toContain('no data received within 50 ms, within a large event');
   });
 
   test('is not reported once the upstream is closed', async () => {
