@@ -92,13 +92,16 @@ export function trackConnections(
     if (busiest) busiest.isLast = true;
     if (places.fits([address])) return true;
     const unused = [...entries.values()].filter(({ state }) => state === 'unused').length;
-    const [victim] =
-      endsOf(({ state }) => state !== 'busy' && (state !== 'unused' || unused > spare)) ?? endsOf(isUnread) ?? [];
-    // A flood takes no place of those who have fewer.
-    if (!victim || places.heldBy(victim.address) < places.heldBy(address)) return false;
-    forget(victim.name);
-    victim.socket.destroy();
-    return true;
+    const isIdle = ({ state }: Entry) => state !== 'busy' && (state !== 'unused' || unused > spare);
+    for (const isOne of [isIdle, isUnread]) {
+      const [victim] = endsOf(isOne) ?? [];
+      // A flood takes no place of those who have fewer.
+      if (!victim || places.heldBy(victim.address) < places.heldBy(address)) continue;
+      forget(victim.name);
+      victim.socket.destroy();
+      return true;
+    }
+    return false;
   };
 
   server.on('connection', (socket: Socket) => {
