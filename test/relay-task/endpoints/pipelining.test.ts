@@ -138,8 +138,12 @@ test('a bad body is no reason to interrupt the answer that does not need it', as
   const filler = 'x'.repeat(8 * 1024 * 1024);
   const { port } = await start({ view: createMemory(flag('banner', 1, { filler })) });
   const heard = talk(port, get('/sdk/latest-all', 'Transfer-Encoding: chunked\r\n'));
+  // Its end must not be there before the bad body is.
+  heard.socket.once('data', () => heard.socket.pause());
   await eventually(() => expect(heard.text).not.toBe(''));
   heard.socket.write('zz\r\n');
+  await turnsOfLoop();
+  heard.socket.resume();
   await eventually(() => expect(heard.over).toBe(true));
   expect(statuses(heard.text)).toEqual(['200']);
   expect(heard.text).toContain(filler);
