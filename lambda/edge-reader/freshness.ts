@@ -89,7 +89,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
     lastError = { at: now(), message: problem instanceof Error ? problem.message : String(problem) };
   };
 
-  /** From a read's start to the next one: a little early, so that in a process that runs on nobody waits. */
+  /** From one read to the next: less than `refreshMs`, so that calls do not wait in a process that keeps running. */
   const interval = () => refreshMs * (0.7 + 0.2 * random());
 
   // Callers wait at most coldDeadlineMs; a later result still serves the next calls.
@@ -147,14 +147,12 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
     reads.thaw(at);
     const wasFresh = isFresh(at);
     if (wasFresh && at < lookAt) return undefined;
-    if (how === 'behind' || wasFresh) {
+    const waitsLong = how === 'patient' || !model;
+    if (how === 'behind' || wasFresh || (!waitsLong && at < hurryUntil)) {
       reads.join(null, read);
       return undefined;
     }
-    if (how === 'patient' || !model) return waitUntil(at + coldDeadlineMs);
-    if (at >= hurryUntil) return waitABit(at);
-    reads.join(null, read);
-    return undefined;
+    return waitsLong ? waitUntil(at + coldDeadlineMs) : waitABit(at);
   }
 
   const isFresh = (at: number) => model !== undefined && at >= readAt && at - readAt < refreshMs;

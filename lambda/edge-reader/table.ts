@@ -19,8 +19,9 @@ export interface Table {
   get(keys: readonly Key[], flight: Flight): Promise<readonly (Attributes | undefined)[]>;
   /** All items of a namespace, from all pages. */
   query(namespace: string, flight: Flight): Promise<readonly Attributes[]>;
-  /** The region that answered last, and how long a round trip to it takes, in ms. */
+  /** The region that answered last. */
   replica(): string | undefined;
+  /** How long a round trip to it takes; 0 if none has answered. */
   tripMs(): number;
 }
 

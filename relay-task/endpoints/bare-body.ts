@@ -17,7 +17,7 @@ type Deframe = (bytes: Buffer, take: (piece: Buffer) => void) => boolean;
 const LF = 0x0a;
 /** A line with a chunk's size and extensions, or all trailers. */
 const MAX_LINES_BYTES = 8 * 1024;
-/** Of all extensions of a body: nobody uses any. */
+/** Of all chunk extensions of a body; clients send none. */
 const MAX_EXTENSIONS_BYTES = 16 * 1024;
 
 const TOKEN = "[!#$%&'*+.^_`|~\\w-]+";

@@ -31,7 +31,7 @@ const CONNECTION_BYTES = 16 * 1024;
 const TLS_CONNECTION_BYTES = 48 * 1024;
 /** Of the places that are free, for one address: not less, since behind a load balancer its few addresses are all there are. */
 const SHARE_TIMES = 8;
-/** An answer that is not read for so long makes room. A reader that takes what it gets seldom needs so long. */
+/** A connection whose answer stays unread for this long may be closed for another one. Clients that read need less. */
 const UNREAD_MS = 500;
 /** Of all places: while no more than this part is left for an address, its newcomers make room. */
 const SPARE = 1 / 16;
@@ -79,6 +79,7 @@ export function trackConnections(
     }
     return ends;
   };
+  /** Remembers when it first saw the answer unread, so it takes two looks to be true. */
   const isUnread = (entry: Entry): boolean => {
     if (entry.state !== 'busy' || entry.socket.writableLength === 0) entry.unreadSince = 0;
     else if (entry.unreadSince === 0) entry.unreadSince = performance.now();

@@ -173,14 +173,14 @@ export function createCompiled(
     return list;
   }
 
-  const uncompiledItems = function* (): Generator<Item, void> {
+  function* uncompiledItems(): Generator<Item, void> {
     for (const kind of ['features', 'segments'] as const) {
       for (const key of uncompiled[kind]) {
         const item = view.get(kind, key);
         if (item) yield item;
       }
     }
-  };
+  }
   let compiling: Promise<void> | undefined;
   function* compileAll(items: readonly Item[]): Generator<void, void> {
     for (const item of items) {

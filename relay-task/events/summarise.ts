@@ -72,7 +72,7 @@ function malformed(options: SummariseOptions): [] {
 function takeApart({ fields, text }: IncomingEvent): (Parts & { readonly contextKey: string }) | undefined {
   const name = fields.context !== undefined && fields.context !== null ? 'context' : 'user';
   const context = parseContext(fields[name]);
-  // SDKs send whole milliseconds; a fraction harms nobody.
+  // SDKs send whole milliseconds; a fraction does no harm.
   const creationDate = Math.trunc(numberIn(fields, 'creationDate') ?? Date.now());
   if (!context || creationDate < 0 || creationDate > LAST_DATE) return undefined;
   const texts = membersOf(text);

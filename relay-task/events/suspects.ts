@@ -1,4 +1,4 @@
-/** Senders of events that LaunchDarkly rejected lately: theirs are sent apart, so that they cost nobody else anything. */
+/** Senders of events that LaunchDarkly rejected lately: theirs are sent apart, so that no one else loses events with them. */
 export interface Suspects {
   /** Whether there may be any. */
   readonly some: boolean;

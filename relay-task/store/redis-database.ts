@@ -75,7 +75,7 @@ export function createRedisDatabase(options: {
         const key = field.toString();
         rows.set(key, rowOf(kind, key, value));
       }
-      // Else pages that never end would be read for ever.
+      // Otherwise pages without end would be read forever.
       bytes += LEAST_PAGE_BYTES;
       if (bytes > replyLimits.maxBytes) throw new Error(`${keys[kind]} has more than ${replyLimits.maxBytes} bytes`);
       cursor = next.toString();

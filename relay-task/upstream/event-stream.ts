@@ -159,8 +159,8 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
 }
 
 /**
- * Of all streams, one at a time receives, reads and applies an event of more than that: read in slices side by side, many sets of flags
- * that arrive together would all be in memory at once, in several forms each.
+ * Larger events are received, read and applied one at a time, over all streams. Sets of flags that arrive together would otherwise all be
+ * in memory at once, each in several forms, since they are read in slices.
  */
 const LARGE_BYTES = 256 * 1024;
 const largeEvents = createTurnstile({ maxInside: 1 });
