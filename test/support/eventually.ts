@@ -1,19 +1,22 @@
 /** A bound against hanging, not an assertion of speed: long enough for a machine under heavy load. */
 export const PATIENCE_MS = 60_000;
 
+/** The real clock, whatever a test makes of `performance.now`. */
+const now = performance.now.bind(performance);
+
 /**
  * Tries the claim every 5 ms, or less often if it takes long, since it may keep the processor busy; but at least every
  * 200 ms, since it may only wait for an answer. Throws its last failure once the time is over.
  */
 export async function eventually<T>(claim: () => T | Promise<T>, withinMs = PATIENCE_MS): Promise<T> {
-  const deadline = performance.now() + withinMs;
+  const deadline = now() + withinMs;
   for (;;) {
-    const lookedAt = performance.now();
+    const lookedAt = now();
     try {
       return await claim();
     } catch (error) {
-      if (performance.now() > deadline) throw error;
-      const pauseMs = Math.min(200, Math.max(5, 8 * (performance.now() - lookedAt)));
+      if (now() > deadline) throw error;
+      const pauseMs = Math.min(200, Math.max(5, 8 * (now() - lookedAt)));
       await new Promise((resolve) => setTimeout(resolve, pauseMs));
     }
   }
