@@ -115,6 +115,8 @@ const shapes: Readonly<Record<string, Shape>> = {
   StreamLatency: steady(34, 0.25),
   TableLatency: steady(21, 0.3),
   DifferingFlags: none,
+  EdgeSuccess: () => 1,
+  EdgeLatency: steady(58, 0.3),
   HealthyHostCount: whole(readyTasks),
   RunningTaskCount: whole(readyTasks),
   DesiredTaskCount: () => TASKS,
@@ -149,6 +151,18 @@ const shapes: Readonly<Record<string, Shape>> = {
   ConsumedLCUs: (minute, wobble) => 0.031 * daily(minute) * (1 + 0.05 * wobble),
 };
 
+/** What edge functions write; the names of the others are `<flag>=<variation>`. */
+const atEdge: Readonly<Record<string, Shape>> = {
+  Fallbacks: none,
+  DataAge: (_minute, wobble) => 8.6 + 0.9 * wobble,
+  DecisionTime: (_minute, wobble) => 24 * (1 + 0.4 * wobble),
+};
+const decided: Shape = (minute, wobble, { name, region }) => {
+  if (name.endsWith('=fallback')) return 0;
+  const share = region.startsWith('us-') ? 0.5 : 0.3;
+  return Math.round(950 * daily(minute) * share * (1 + 0.05 * wobble));
+};
+
 /** The values that a SEARCH finds for a dimension. */
 export function dimensionValues(name: string, dimension: string, environments: readonly string[]): readonly string[] {
   if (dimension === 'Environment') return environments.length > 0 ? environments : ['production', 'staging'];
@@ -160,7 +174,8 @@ export function dimensionValues(name: string, dimension: string, environments: r
 
 /** Throws an Error for a metric without sample data. */
 export function sampleSeries(metric: SampleMetric): Series {
-  const shape = shapes[metric.name];
+  const isEdge = metric.namespace.startsWith('EdgeFlagRelayEdge/');
+  const shape = isEdge ? (atEdge[metric.name] ?? decided) : shapes[metric.name];
   if (!shape)
     throw new Error(`no sample data for metric ${metric.namespace} ${metric.name}; add it to bin/dashboard/sample.ts`);
   const random = randomOf(JSON.stringify(metric));

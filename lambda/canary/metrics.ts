@@ -1,11 +1,13 @@
-import type { Answer } from './check.ts';
+import type { Answer, Check } from './check.ts';
 
-/** The metrics of each check, without dimensions, and their CloudWatch units. */
+/** The metrics of the checks, without dimensions, and their CloudWatch units. */
 export const metricUnits = {
   Success: 'Count',
   StreamLatency: 'Milliseconds',
   TableLatency: 'Milliseconds',
   DifferingFlags: 'Count',
+  EdgeSuccess: 'Count',
+  EdgeLatency: 'Milliseconds',
 } as const;
 
 type Values = Readonly<Partial<Record<keyof typeof metricUnits, number>>>;
@@ -18,6 +20,11 @@ export function valuesOf({ stream, table, differing }: Answer): Values {
     ...(table.ok && { TableLatency: table.ms }),
     ...(differing !== undefined && { DifferingFlags: differing }),
   };
+}
+
+/** The metric values of a check of the distribution. */
+export function edgeValuesOf({ ok, ms }: Check): Values {
+  return { EdgeSuccess: Number(ok), ...(ok && { EdgeLatency: ms }) };
 }
 
 /** A log line from which CloudWatch Logs extracts metrics. AWS: "Specification: Embedded metric format". */

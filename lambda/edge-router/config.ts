@@ -1,6 +1,8 @@
 import type { ReaderConfig } from '../edge-reader/index.ts';
 import { DECISION_HEADER, describeHeaderProblem, VIEWER_HEADER } from './headers.ts';
 
+export { DECISION_HEADER };
+
 /** Compiled into the viewer-request function. */
 export interface ViewerRequestConfig {
   readonly reader: ReaderConfig;
@@ -14,6 +16,8 @@ export interface ViewerRequestConfig {
   readonly variantHeader?: string;
   /** The first-party cookie that holds the viewer's id. Default `flag-viewer`. */
   readonly cookieName?: string;
+  /** The CloudWatch namespace of the metrics that the function writes to its log. Default: it writes none. */
+  readonly metricsNamespace?: string;
 }
 
 /** A custom origin. AWS: "Lambda@Edge event structure", request event, custom origin. */
@@ -54,7 +58,8 @@ export function checkRouterConfig(
   config: Partial<ViewerRequestConfig & OriginRequestConfig & ViewerResponseConfig>,
 ): void {
   const problems: string[] = [];
-  const { variants, origins, defaultVariant, flagKey, variantHeader, cookieName, cookieMaxAgeSeconds } = config;
+  const { variants, origins, defaultVariant, flagKey } = config;
+  const { variantHeader, cookieName, cookieMaxAgeSeconds, metricsNamespace } = config;
   const names = variants ?? (origins && Object.keys(origins));
   for (const name of names ?? []) {
     if (!/^[\w.-]{1,64}$/.test(name)) {
@@ -75,6 +80,11 @@ export function checkRouterConfig(
     if (problem) problems.push(`variantHeader: ${problem}`);
     if ([VIEWER_HEADER, DECISION_HEADER].includes(variantHeader))
       problems.push(`variantHeader: ${variantHeader} is already used by the router`);
+  }
+  if (metricsNamespace !== undefined && !/^(?!AWS\/)[\w.\-/#:]{1,255}$/.test(metricsNamespace)) {
+    problems.push(
+      `metricsNamespace=${JSON.stringify(metricsNamespace)} is invalid: expected a CloudWatch namespace of 1 to 255 characters from a-z A-Z 0-9 _ - . / # : that does not begin with AWS/`,
+    );
   }
   if (cookieName !== undefined && !/^[\w.-]+$/.test(cookieName)) {
     problems.push(`cookieName=${JSON.stringify(cookieName)} is invalid: expected characters from a-z A-Z 0-9 _ - .`);

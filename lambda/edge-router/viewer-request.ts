@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { CloudFrontRequest, CloudFrontRequestEvent } from 'aws-lambda';
-import type { Detail, Reader } from '../edge-reader/index.ts';
+import type { Detail, Reader, Report } from '../edge-reader/index.ts';
 import type { ViewerRequestConfig } from './config.ts';
 import {
   DECISION_HEADER,
@@ -25,6 +25,7 @@ import {
 export function createViewerRequestHandler(
   config: ViewerRequestConfig,
   reader: Pick<Reader, 'variationDetail'>,
+  report?: Pick<Report, 'decided'>,
 ): (event: CloudFrontRequestEvent) => Promise<CloudFrontRequest> {
   const { flagKey, variants, defaultVariant } = config;
   const { variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME } = config;
@@ -32,6 +33,7 @@ export function createViewerRequestHandler(
   return async (event) => {
     const request = event.Records[0]!.cf.request;
     const headers = headersOf(request);
+    const startedAt = Date.now();
     const viewerId = viewerIdFromCookies(headers, cookieName) ?? randomUUID();
     const { value, reason } = await reader.variationDetail(flagKey, contextOf(viewerId, request), defaultVariant);
 
@@ -39,16 +41,17 @@ export function createViewerRequestHandler(
     const known = !failed && variants.includes(String(value));
     const variant = known ? String(value) : defaultVariant;
     setHeader(headers, variantHeader, variant);
-    setHeader(
-      headers,
-      DECISION_HEADER,
-      `${flagKey}=${variant}; reason=${known || failed ? why(reason) : 'UNKNOWN_VARIANT'}`,
-    );
+    setHeader(headers, DECISION_HEADER, `${flagKey}=${variant}; reason=${known || failed ? why(reason) : UNKNOWN}`);
     if (failed) delete headers[VIEWER_HEADER];
     else setHeader(headers, VIEWER_HEADER, viewerId);
+    const fallback = known ? undefined : failed ? reason.errorKind : UNKNOWN;
+    report?.decided({ flagKey, variation: variant, why: fallback, ms: Math.max(0, Date.now() - startedAt) });
     return request;
   };
 }
+
+/** The flag's value is no variant. */
+const UNKNOWN = 'UNKNOWN_VARIANT';
 
 /** The attributes that rules can target. The key determines percentage rollouts. */
 function contextOf(key: string, { clientIp, uri, headers }: CloudFrontRequest) {

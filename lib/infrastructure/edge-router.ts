@@ -4,6 +4,7 @@ import { Construct } from 'constructs';
 import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
 import { EdgeFlagFunction } from './edge-flag-function.ts';
 import type { IFlagTable } from './flag-table.ts';
+import { edgeNamespace } from './observability/observed.ts';
 import { nearestReplicas } from './regions.ts';
 import type { EdgeSettings } from './stage-settings.ts';
 
@@ -49,7 +50,15 @@ export class EdgeRouter extends Construct {
       functionName: viewerRequest,
       code: {
         router: 'viewer-request',
-        config: { reader, flagKey, variants, defaultVariant, ...named, ...cookie },
+        config: {
+          reader,
+          flagKey,
+          variants,
+          defaultVariant,
+          metricsNamespace: edgeNamespace(stage),
+          ...named,
+          ...cookie,
+        },
       },
       flagTable,
       prefix,

@@ -6,6 +6,7 @@ import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { Construct } from 'constructs';
 import { layerParameterName } from './flag-reader-layer.ts';
 import { EdgeAlarms, RegionAlarms, RelayAlarms } from './observability/alarms.ts';
+import { EdgeCheck } from './observability/edge-check.ts';
 import {
   type CanaryNeeds,
   ObservabilityStack,
@@ -60,11 +61,18 @@ export function addObservability(stage: StageStacks, props: StackProps): Observa
     new RegionAlarms(one, 'RegionAlarms', { observed: observeTable(config), region, topic: one.topic });
   }
   if (edge) {
+    const { checkPath = '/' } = config.edge ?? {};
+    if (checkPath !== false) {
+      // CloudFront's own name, since the site's names may still lead elsewhere.
+      const url = `https://${edge.distribution.distributionDomainName}${checkPath}`;
+      new EdgeCheck(edge, 'EdgeCheck', { stage: name, url, logRetentionDays: config.logRetentionDays });
+    }
     // The edge stack is deployed after all region stacks.
     new EdgeAlarms(edge, 'EdgeAlarms', {
       stage: name,
       distributionId: edge.distribution.distributionId,
       certificateArn: config.edge?.certificateArn,
+      checked: checkPath !== false,
       topic: topicOf(edge, name, 'alarms'),
     });
   }

@@ -15,6 +15,19 @@ export const EDGE_EXECUTION_REGIONS = [
   'sa-east-1',
 ] as const;
 
+/** Where a stage's edge functions have log groups with a retention, and alarms; none without an edge. */
+export function edgeLogRegions({ homeRegion, replicaRegions, edge }: EdgeRegionsOf): readonly string[] {
+  if (!edge) return [];
+  if (edge.logRegions === 'all') return EDGE_EXECUTION_REGIONS;
+  return [...new Set(edge.logRegions ?? [homeRegion, ...replicaRegions, EDGE_REGION])];
+}
+
+interface EdgeRegionsOf {
+  readonly homeRegion: string;
+  readonly replicaRegions: readonly string[];
+  readonly edge?: { readonly logRegions?: readonly string[] | 'all' } | undefined;
+}
+
 /** Edge functions, their certificates and their distribution must be in this region. */
 export const EDGE_REGION = 'us-east-1';
 

@@ -7,7 +7,7 @@ import { FlagTable, type IFlagTable } from './flag-table.ts';
 import type { ObservabilityStack } from './observability/observability-stack.ts';
 import { addObservability } from './observability-of.ts';
 import { RegionStack } from './region-stack.ts';
-import { EDGE_REGION } from './regions.ts';
+import { EDGE_REGION, edgeLogRegions } from './regions.ts';
 import { RelayNetwork, ZonedStack } from './relay-network.ts';
 import { RelayStack } from './relay-stack.ts';
 import type { Stage as StageConfig } from './stage.ts';
@@ -82,7 +82,7 @@ export class RelayStage extends Stage implements StageStacks {
     const { config } = this;
     const { homeRegion, replicaRegions, edge } = config;
     const withReplica = [homeRegion, ...replicaRegions];
-    const withLogs = edge ? (edge.logRegions ?? [...withReplica, EDGE_REGION]) : [];
+    const withLogs = edgeLogRegions(config);
     const edgeRegion = edge ? [EDGE_REGION] : [];
     const regions = [...new Set([...withReplica, ...withLogs, ...edgeRegion])];
     return new Map(

@@ -128,6 +128,8 @@ const origin = group<Origin>(
   ['domainName'],
 );
 
+const path = text(/^\/[!-~]{0,1000}$/, 'a path that starts with a slash, or false');
+
 const edge = group<EdgeSettings>(
   {
     prefix: text(/^[\w.-]{0,200}$/, 'an environment prefix in the flag table'),
@@ -150,7 +152,8 @@ const edge = group<EdgeSettings>(
       new RegExp(`^arn:aws:wafv2:${EDGE_REGION}:\\d{12}:global/webacl/[\\w-]+/[\\da-f-]{36}$`),
       `the ARN of a web ACL with CloudFront scope (global, ${EDGE_REGION})`,
     ),
-    logRegions: regions,
+    logRegions: (value, ...at) => (value === 'all' ? 'all' : regions(value, ...at)),
+    checkPath: (value, ...at) => (value === false ? false : path(value, ...at)),
   },
   ['prefix', 'flagKey', 'origins', 'defaultVariant'],
 );

@@ -154,8 +154,16 @@ export interface EdgeSettings {
   readonly priceClass?: '100' | '200' | 'all';
   /** The ARN of a web ACL with CloudFront scope. Default none. */
   readonly webAclArn?: string;
-  /** Regions in which edge logs get a retention; in others they never expire. Default: home, replicas and us-east-1. */
-  readonly logRegions?: readonly string[];
+  /**
+   * Regions in which the edge functions' logs get a retention, and their errors and fallbacks alarms; in others logs never expire. `all`:
+   * the 13 in which Lambda@Edge runs, each of which must be bootstrapped. Default: home, replicas and us-east-1.
+   */
+  readonly logRegions?: readonly string[] | 'all';
+  /**
+   * What the synthetic check requests from the distribution once a minute; the origin must answer below 400, since CloudFront reports no
+   * decision otherwise. `false`: no check. Default `/`.
+   */
+  readonly checkPath?: string | false;
 }
 
 export interface AlarmSettings {

@@ -20,7 +20,8 @@ export async function runAsLambda(
     maxBuffer: 16 * 1024 * 1024,
   });
   if (stderr !== '') throw new Error(stderr);
-  return JSON.parse(stdout);
+  // Lines before it are the function's log.
+  return JSON.parse(stdout.trimEnd().split('\n').at(-1) ?? '');
 }
 
 /**

@@ -1,12 +1,19 @@
 import { type AlarmRow, certificateRow } from './alarm-row.ts';
-import { distributionMetric, edgeFunctionMetric, expression, tableMetric } from './metrics.ts';
+import {
+  canaryMetric,
+  decisionMetric,
+  distributionMetric,
+  edgeFunctionMetric,
+  expression,
+  tableMetric,
+} from './metrics.ts';
 import type { Observed } from './observed.ts';
 
 /** What a region's alarms need. */
 export type RegionObserved = Pick<Observed, 'stage' | 'tableName' | 'homeRegion' | 'replicaRegions' | 'edge'>;
 
 export function regionRows(
-  { tableName, homeRegion, replicaRegions, edge }: RegionObserved,
+  { stage, tableName, homeRegion, replicaRegions, edge }: RegionObserved,
   region: string,
 ): AlarmRow[] {
   const table = { tableName };
@@ -44,15 +51,57 @@ export function regionRows(
         above: 1,
       }),
     ),
+    ...(edge?.regions.includes(region) ? decisionRows(stage, region) : []),
+  ];
+}
+
+function decisionRows(stage: string, region: string): AlarmRow[] {
+  const of = (name: 'Decisions' | 'Fallbacks') => decisionMetric({ stage }, name, 'Sum');
+  return [
+    {
+      id: 'edge-fallbacks',
+      datapoints: 3,
+      of: 5,
+      missing: 'fine',
+      says: `More than 1 % of viewers in ${region} get the default variant because the flag cannot be evaluated.`,
+      metric: expression(
+        'IF(fallbacks >= 5, 100 * fallbacks / decisions, 0)',
+        { fallbacks: of('Fallbacks'), decisions: of('Decisions') },
+        'fallbacks, %',
+      ),
+      above: 1,
+    },
+    {
+      id: 'edge-old-data',
+      datapoints: 3,
+      of: 5,
+      missing: 'fine',
+      // Where data is fresh, some process always says so.
+      says: `Every edge function in ${region} decides with flags that are more than 2 minutes old.`,
+      metric: decisionMetric({ stage }, 'DataAge', 'Minimum'),
+      above: 120,
+    },
   ];
 }
 
 export function edgeRows(observed: {
+  readonly stage: string;
   readonly distributionId: string;
   readonly certificateArn?: string | undefined;
+  readonly checked?: boolean | undefined;
 }): AlarmRow[] {
-  const { distributionId, certificateArn } = observed;
+  const { stage, distributionId, certificateArn, checked } = observed;
+  const check: AlarmRow = {
+    id: 'edge-check',
+    datapoints: 3,
+    of: 5,
+    missing: 'breaching',
+    says: 'The synthetic check gets no decision from the distribution.',
+    metric: canaryMetric({ stage }, 'EdgeSuccess', 'Minimum'),
+    below: 1,
+  };
   return [
+    ...(checked ? [check] : []),
     {
       id: 'distribution-5xx',
       datapoints: 5,

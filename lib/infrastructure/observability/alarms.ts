@@ -101,10 +101,12 @@ export class EdgeAlarms extends Construct {
       readonly stage: string;
       readonly distributionId: string;
       readonly certificateArn?: string | undefined;
+      /** Whether the synthetic check asks the distribution. @default false */
+      readonly checked?: boolean | undefined;
     },
   ) {
     super(scope, id);
-    this.alarms = edgeRows(observed).map((row) => alarmOf(this, `${stage}-edge`, row, topic, runbooks));
+    this.alarms = edgeRows({ stage, ...observed }).map((row) => alarmOf(this, `${stage}-edge`, row, topic, runbooks));
   }
 }
 

@@ -6,11 +6,13 @@ import { LAYER_PACKAGE } from '../layer-bundle.ts';
 const lambda = join(import.meta.dirname, '../../../lambda/canary');
 const READER = '../edge-reader/index.ts';
 
+export type CanaryEntry = 'caller' | 'reader' | 'edge';
+
 /**
- * Bundles one of the two functions into `index.cjs`; the Lambda handler is `index.handler`. The reader function does not
+ * Bundles one of the functions into `index.cjs`; the Lambda handler is `index.handler`. The reader function does not
  * contain the edge reader: it requires the layer, to check that the layer works.
  */
-export function buildCanary(entry: 'caller' | 'reader', outdir: string): void {
+export function buildCanary(entry: CanaryEntry, outdir: string): void {
   const outfile = join(outdir, 'index.cjs');
   buildSync({
     entryPoints: [join(lambda, `${entry}.entry.ts`)],
@@ -24,7 +26,7 @@ export function buildCanary(entry: 'caller' | 'reader', outdir: string): void {
     legalComments: 'none',
     logLevel: 'warning',
   });
-  if (entry === 'caller') return;
+  if (entry !== 'reader') return;
   const code = readFileSync(outfile, 'utf8');
   const parts = code.split(`require(${JSON.stringify(READER)})`);
   if (parts.length !== 2)

@@ -1,17 +1,16 @@
-import { Aws, Duration, RemovalPolicy, Validations } from 'aws-cdk-lib';
+import { Aws, Duration, Validations } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
-import { PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
-import * as lambda from 'aws-cdk-lib/aws-lambda';
-import { LogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import type * as lambda from 'aws-cdk-lib/aws-lambda';
+import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
-import { bundledOnce } from '../bundle-cache.ts';
 import type { IFlagTable } from '../flag-table.ts';
 import { literalRegion } from '../literal-region.ts';
 import { nearestReplicas } from '../regions.ts';
 import { environmentsPath } from '../relay-contract.ts';
-import { buildCanary } from './canary-bundle.ts';
+import { canaryFunction } from './canary-function.ts';
 import { canaryNamespace } from './observed.ts';
 
 export interface RelayCanaryProps {
@@ -65,7 +64,9 @@ export class RelayCanary extends Construct implements ec2.IConnectable {
     if (props.loadBalancer) this.connections.allowTo(props.loadBalancer, relayPort, 'the relay');
     else if (relayPort.toString() !== '443') securityGroup.addEgressRule(ec2.Peer.anyIpv4(), relayPort, 'the relay');
 
-    this.reader = this.function('reader', stage, logRetentionDays, {
+    const kept = { stage, logRetentionDays };
+    this.reader = canaryFunction(this, 'reader', {
+      ...kept,
       timeout: Duration.seconds(20),
       memorySize: 512,
       layers: [props.readerLayer],
@@ -80,10 +81,12 @@ export class RelayCanary extends Construct implements ec2.IConnectable {
         REPLICAS: JSON.stringify({ default: nearest[region] ?? nearest.default }),
       },
     });
+    this.mayStandInVpc(this.reader);
     flagTable.grantRead(this.reader);
 
     const parameters = `${environmentsPath(stage)}${environment}`;
-    this.caller = this.function('caller', stage, logRetentionDays, {
+    this.caller = canaryFunction(this, 'caller', {
+      ...kept,
       timeout: Duration.seconds(35),
       memorySize: 256,
       environment: {
@@ -116,40 +119,9 @@ export class RelayCanary extends Construct implements ec2.IConnectable {
     });
   }
 
-  /** A function with its own role and log group, instead of those that Lambda would create. */
-  private function(
-    kind: 'caller' | 'reader',
-    stage: string,
-    retention: RetentionDays,
-    props: Omit<lambda.FunctionProps, 'runtime' | 'handler' | 'code' | 'role' | 'logGroup'>,
-  ): lambda.Function {
-    const scope = new Construct(this, kind === 'caller' ? 'Caller' : 'Reader');
-    const functionName = `edge-flag-relay-${stage}-canary-${kind}`;
-    const logGroup = new LogGroup(scope, 'Log', {
-      logGroupName: `/aws/lambda/${functionName}`,
-      retention,
-      removalPolicy: RemovalPolicy.DESTROY,
-    });
-    const role = new Role(scope, 'Role', { assumedBy: new ServicePrincipal('lambda.amazonaws.com') });
-    logGroup.grantWrite(role);
-    if (props.vpc) this.mayStandInVpc(role);
-    return new lambda.Function(scope, 'Function', {
-      ...props,
-      functionName,
-      description: `edge-flag-relay: synthetic check of stage ${stage}, ${kind}`,
-      runtime: lambda.Runtime.NODEJS_24_X,
-      architecture: lambda.Architecture.ARM_64,
-      handler: 'index.handler',
-      code: lambda.Code.fromAsset(bundledOnce(`canary ${kind}`, (outdir) => buildCanary(kind, outdir))),
-      role,
-      logGroup,
-      retryAttempts: 0,
-    });
-  }
-
   /** AWS: "Giving Lambda functions access to resources in an Amazon VPC", execution role. */
-  private mayStandInVpc(role: Role): void {
-    role.addToPolicy(
+  private mayStandInVpc(one: lambda.Function): void {
+    one.addToRolePolicy(
       new PolicyStatement({
         actions: [
           'ec2:CreateNetworkInterface',

@@ -1,6 +1,6 @@
 import { Duration } from 'aws-cdk-lib';
 import { type IMetric, MathExpression, Metric } from 'aws-cdk-lib/aws-cloudwatch';
-import { canaryNamespace, type Observed, type ObservedLoadBalancer } from './observed.ts';
+import { canaryNamespace, edgeNamespace, type Observed, type ObservedLoadBalancer } from './observed.ts';
 
 /**
  * The relay metrics used here, and their dimensions. CloudWatch reports no error for a metric that does not exist, so a test
@@ -44,7 +44,14 @@ export const relayMetrics = {
 export type RelayMetricName = keyof typeof relayMetrics;
 
 /** The metrics of the synthetic check, all without dimensions. */
-export const canaryMetrics = ['Success', 'StreamLatency', 'TableLatency', 'DifferingFlags'] as const;
+export const canaryMetrics = [
+  'Success',
+  'StreamLatency',
+  'TableLatency',
+  'DifferingFlags',
+  'EdgeSuccess',
+  'EdgeLatency',
+] as const;
 export type CanaryMetricName = (typeof canaryMetrics)[number];
 
 export type Statistic = 'Sum' | 'Average' | 'Minimum' | 'Maximum' | 'SampleCount' | 'p50' | 'p95' | 'p99';
@@ -151,6 +158,16 @@ export function edgeFunctionMetric(
   options?: MetricOptions,
 ): Metric {
   return metric('AWS/Lambda', name, statistic, { FunctionName: `us-east-1.${functionName}` }, options);
+}
+
+/** What edge functions say of their decisions: `Decisions`, for example, or `<flag>=<variation>`. Reported where they run. */
+export function decisionMetric(
+  { stage }: Pick<Observed, 'stage'>,
+  name: string,
+  statistic: Statistic,
+  options?: MetricOptions,
+): Metric {
+  return metric(edgeNamespace(stage), name, statistic, {}, options);
 }
 
 /** CloudFront reports in us-east-1 only. */

@@ -2,7 +2,7 @@ import { Stack, type StackProps } from 'aws-cdk-lib';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import type { Construct } from 'constructs';
 import { edgeFunctionNames } from '../edge-router.ts';
-import { EDGE_REGION } from '../regions.ts';
+import { edgeLogRegions } from '../regions.ts';
 import { metricsNamespace } from '../relay-contract.ts';
 import type { Stage } from '../stage.ts';
 import { RelayAlarms } from './alarms.ts';
@@ -85,12 +85,18 @@ export function observeTable(
   stage: Stage,
 ): Pick<Observed, 'stage' | 'tableName' | 'homeRegion' | 'replicaRegions' | 'edge'> {
   const { name, tableName, homeRegion, replicaRegions, edge } = stage;
-  const regions = [...new Set(edge?.logRegions ?? [homeRegion, ...replicaRegions, EDGE_REGION])];
   return {
     stage: name,
     tableName,
     homeRegion,
     replicaRegions,
-    ...(edge && { edge: { functionNames: edgeFunctionNames(name), regions } }),
+    ...(edge && {
+      edge: {
+        functionNames: edgeFunctionNames(name),
+        regions: edgeLogRegions(stage),
+        decisions: [...Object.keys(edge.origins), 'fallback'].map((variant) => `${edge.flagKey}=${variant}`),
+        checked: edge.checkPath !== false,
+      },
+    }),
   };
 }

@@ -39,6 +39,15 @@ export interface ObservedEdge {
   /** Regions in which they may run. */
   readonly regions: readonly string[];
   readonly distributionId?: string | undefined;
+  /** The metrics that count decisions by variation. */
+  readonly decisions: readonly string[];
+  /** Whether the synthetic check asks the distribution. */
+  readonly checked: boolean;
+}
+
+/** The CloudWatch namespace of what edge functions say of their decisions, in each region where they run. */
+export function edgeNamespace(stage: string): string {
+  return `EdgeFlagRelayEdge/${stage}`;
 }
 
 /** The CloudWatch namespace of the synthetic check. */

@@ -1,16 +1,21 @@
 import { type IMetric, type IWidget, LogQueryVisualizationType, LogQueryWidget } from 'aws-cdk-lib/aws-cloudwatch';
+import { EDGE_REGION } from '../regions.ts';
 import { recentTrouble } from './log-queries.ts';
 import {
+  canaryMetric,
+  decisionMetric,
   distributionMetric,
   distributionSearch,
   edgeFunctionMetric,
+  expression,
   loadBalancerMetric,
   relayOf,
   relaySearch,
+  type Statistic,
   serviceMetric,
   tableMetric,
 } from './metrics.ts';
-import type { Observed } from './observed.ts';
+import type { Observed, ObservedEdge } from './observed.ts';
 import { graph, question, WIDTH } from './widgets.ts';
 
 export function whatFails(observed: Observed): IWidget[][] {
@@ -79,7 +84,34 @@ export function whatFails(observed: Observed): IWidget[][] {
     ...(edge
       ? [
           [
-            graph('Edge functions: failed invocations', edgeErrors, { unit: 'per minute', width: 16 }),
+            graph('Edge: decisions by variation', decisions(observed, edge), { stacked: true, unit: 'per minute' }),
+            graph('Edge: fallbacks', atEdge(observed, edge, 'Fallbacks', 'Sum'), {
+              unit: 'per minute',
+            }),
+            graph('Edge: age of the flags that decided', atEdge(observed, edge, 'DataAge', 'Maximum'), {
+              unit: 'seconds',
+              leftAnnotations: [{ value: 120, label: 'alarm, if every function is above' }],
+            }),
+          ],
+          [
+            graph('Edge: failed invocations', edgeErrors, { unit: 'per minute' }),
+            edge.checked
+              ? graph(
+                  'Edge: synthetic check',
+                  [
+                    canaryMetric(observed, 'EdgeSuccess', 'Minimum', {
+                      region: EDGE_REGION,
+                      label: '1 = passing, 0 = failing',
+                    }),
+                  ],
+                  {
+                    right: [
+                      canaryMetric(observed, 'EdgeLatency', 'Average', { region: EDGE_REGION, label: 'latency, ms' }),
+                    ],
+                    rightUnit: 'ms',
+                  },
+                )
+              : graph('Edge: longest decision', atEdge(observed, edge, 'DecisionTime', 'Maximum'), { unit: 'ms' }),
             graph(
               edge.distributionId ? 'CloudFront' : 'CloudFront, all distributions of the account',
               distributions(edge.distributionId),
@@ -184,6 +216,31 @@ function distributions(id: string | undefined): IMetric[] {
     distributionMetric(id, '5xxErrorRate', 'Average', { region, label: '5xx' }),
     distributionMetric(id, '4xxErrorRate', 'Average', { region, label: '4xx' }),
   ];
+}
+
+/** One line per variation, over all regions. */
+function decisions(observed: Observed, { decisions, regions }: ObservedEdge): IMetric[] {
+  return decisions.map((name, index) => {
+    const usingMetrics = Object.fromEntries(
+      regions.map((region, place) => [
+        `v${index}r${place}`,
+        decisionMetric(observed, name, 'Sum', { region, label: region }),
+      ]),
+    );
+    const sum = Object.keys(usingMetrics)
+      .map((id) => `FILL(${id}, 0)`)
+      .join(' + ');
+    return expression(sum, usingMetrics, name);
+  });
+}
+
+function atEdge(
+  observed: Observed,
+  { regions }: ObservedEdge,
+  name: 'Fallbacks' | 'DataAge' | 'DecisionTime',
+  statistic: Statistic,
+): IMetric[] {
+  return regions.map((region) => decisionMetric(observed, name, statistic, { region, label: region }));
 }
 
 function shortName(functionName: string, { stage }: Observed): string {

@@ -119,6 +119,7 @@ test('the only Lambda functions are the edge functions and the synthetic check, 
     ),
   );
   expect(names.sort()).toEqual([
+    'Edge edge-flag-relay-full-canary-edge',
     'Edge edge-flag-relay-full-origin-request',
     'Edge edge-flag-relay-full-viewer-request',
     'Edge edge-flag-relay-full-viewer-response',
@@ -520,6 +521,7 @@ describe('monitoring', () => {
       expect(alarmsIn(made.full.template(`Region-${region}`)).map(short)).toContain(`${region}-read-throttle`);
     }
     expect(alarmsIn(made.full.template('Edge')).map(short)).toEqual([
+      'edge-edge-check',
       'edge-distribution-5xx',
       'edge-certificate-expiry',
     ]);

@@ -98,7 +98,7 @@ test('every relay metric in an alarm is published by relays with exactly these d
 
 test('every metric of the synthetic check in an alarm is published by it', () => {
   const asked = everyAlarm.flatMap(metricsOf).filter(({ namespace }) => namespace === 'EdgeFlagRelayCanary/full');
-  expect(asked.map(({ name }) => name).sort()).toEqual(['DifferingFlags', 'Success']);
+  expect(asked.map(({ name }) => name).sort()).toEqual(['DifferingFlags', 'EdgeSuccess', 'Success']);
   for (const { name, dimensions } of asked)
     expect([Object.keys(metricUnits).includes(name), dimensions]).toEqual([true, []]);
 });
@@ -206,15 +206,22 @@ test('alarms on replicas are in their regions, on writes in the home region, on 
     'eu-west-1-read-throttle',
     'eu-west-1-write-throttle',
     ...edge('eu-west-1'),
+    'eu-west-1-edge-fallbacks',
+    'eu-west-1-edge-old-data',
   ]);
-  expect(ids(all.region('us-east-1'))).toEqual(['us-east-1-read-throttle', ...edge('us-east-1')]);
+  expect(ids(all.region('us-east-1'))).toEqual([
+    'us-east-1-read-throttle',
+    ...edge('us-east-1'),
+    'us-east-1-edge-fallbacks',
+    'us-east-1-edge-old-data',
+  ]);
   const [errors] = alarmsIn(all.region('us-east-1')).filter(({ AlarmName }) => AlarmName.includes('viewer-request'));
   // Where they run, edge functions have their home region in their name.
   expect(errors!.Metrics!.flatMap(({ MetricStat }) => MetricStat?.Metric.Dimensions ?? [])).toContainEqual({
     Name: 'FunctionName',
     Value: 'us-east-1.edge-flag-relay-full-viewer-request',
   });
-  expect(ids(all.edge)).toEqual(['edge-distribution-5xx', 'edge-certificate-expiry']);
+  expect(ids(all.edge)).toEqual(['edge-edge-check', 'edge-distribution-5xx', 'edge-certificate-expiry']);
 });
 
 test('a rolled-back deployment sends a notification', () => {

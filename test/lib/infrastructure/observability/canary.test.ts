@@ -1,15 +1,17 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Template } from 'aws-cdk-lib/assertions';
+import { Stack } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
 import { buildLayer, LAYER_PACKAGE } from '../../../../lib/infrastructure/layer-bundle.ts';
 import { buildCanary } from '../../../../lib/infrastructure/observability/canary-bundle.ts';
+import { EdgeCheck } from '../../../../lib/infrastructure/observability/edge-check.ts';
 import { itemsOf, putSnapshot } from '../../../lambda/edge-reader/table-writer.ts';
 import { startTable } from '../../../support/dynalite.ts';
 import { exampleEnvironment, exampleFile } from '../../../support/example-environment.ts';
 import { runAsLambda } from '../../../support/run-as-lambda.ts';
 import { startTestRelay } from '../../../support/start-relay.ts';
-import { full } from '../../../support/synthesise.ts';
+import { createApp, full } from '../../../support/synthesise.ts';
 import { observe } from './observe.ts';
 
 let home: Template;
@@ -155,4 +157,32 @@ describe('the canary’s built reader', () => {
       await table.close();
     }
   });
+});
+
+test('the distribution’s check runs once a minute in no VPC, may do nothing but log, and asks the page', () => {
+  const stack = new Stack(createApp(), 'Edge', { env: { account: '123456789012', region: 'us-east-1' } });
+  new EdgeCheck(stack, 'EdgeCheck', { stage: 'full', url: 'https://d1.cloudfront.net/health' });
+  const template = Template.fromStack(stack);
+  template.hasResourceProperties('AWS::Events::Rule', { ScheduleExpression: 'rate(1 minute)' });
+  template.hasResourceProperties('AWS::Logs::LogGroup', {
+    LogGroupName: '/aws/lambda/edge-flag-relay-full-canary-edge',
+    RetentionInDays: 14,
+  });
+  const [{ Properties }] = Object.values(template.findResources('AWS::Lambda::Function')) as [{ Properties: object }];
+  expect(Properties).toMatchObject({
+    FunctionName: 'edge-flag-relay-full-canary-edge',
+    Environment: {
+      Variables: {
+        CHECK_URL: 'https://d1.cloudfront.net/health',
+        DECISION_HEADER: 'x-flag-decision',
+        METRICS_NAMESPACE: 'EdgeFlagRelayCanary/full',
+      },
+    },
+  });
+  expect(Properties).not.toHaveProperty('VpcConfig');
+  const actions = Object.values(template.findResources('AWS::IAM::Policy')).flatMap(
+    ({ Properties: { PolicyDocument } }) =>
+      PolicyDocument.Statement.flatMap(({ Action }: { Action: string | string[] }) => Action),
+  );
+  expect(actions.sort()).toEqual(['logs:CreateLogStream', 'logs:PutLogEvents']);
 });

@@ -4,6 +4,7 @@ import { Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { dashboardOf, type Widget } from '../../../../bin/dashboard/template.ts';
 import { metricUnits } from '../../../../lambda/canary/metrics.ts';
+import { reportUnits } from '../../../../lambda/edge-reader/report.ts';
 import { RelayDashboard } from '../../../../lib/infrastructure/observability/dashboard.ts';
 import { logQueries } from '../../../../lib/infrastructure/observability/log-queries.ts';
 import {
@@ -80,7 +81,23 @@ test('the infrastructure’s tables of metrics match what relays and the synthet
     ['Success', []],
     ['StreamLatency', []],
     ['TableLatency', []],
+    ['EdgeSuccess', []],
+    ['EdgeLatency', []],
   ]);
+});
+
+test('every metric that edge functions write is in a widget or an alarm, and no other', () => {
+  const isEdge = ({ namespace }: { namespace: string }) => namespace === 'EdgeFlagRelayEdge/full';
+  const alarms = alarmsIn(observe(full).region('us-east-1')).flatMap(metricsOf);
+  const looked = new Set([...asked(), ...alarms].filter(isEdge).map(({ name }) => name));
+  const { flagKey, origins } = full.edge!;
+  const variations = [...Object.keys(origins), 'fallback'].map((variant) => `${flagKey}=${variant}`);
+  // The longest decision is shown where there is no synthetic check.
+  const { DecisionTime: _, ...shown } = reportUnits;
+  expect([...looked].sort()).toEqual([...Object.keys(shown), ...variations].sort());
+  const without = dashboardOf(readStage('full', { ...full, edge: { ...full.edge!, checkPath: false } }));
+  expect(JSON.stringify(without)).toContain('DecisionTime');
+  expect(JSON.stringify(without)).not.toContain('EdgeSuccess');
 });
 
 test('every metric that relays publish is in a widget or an alarm', () => {

@@ -75,7 +75,13 @@ export function observe(settings: StageSettings, app = createApp(), runbooks?: s
   };
   const edge = new Stack(createApp(), 'Edge', { env: { account, region: 'us-east-1' } });
   const certificateArn = `arn:aws:acm:us-east-1:${account}:certificate/12345678-1234-1234-1234-000000000003`;
-  new EdgeAlarms(edge, 'Alarms', { stage: 'full', distributionId: 'E1', certificateArn, topic: topicOf(edge) });
+  new EdgeAlarms(edge, 'Alarms', {
+    stage: 'full',
+    distributionId: 'E1',
+    certificateArn,
+    checked: true,
+    topic: topicOf(edge),
+  });
   const templates = new Map<Stack, Template>();
   const templateOf = (one: Stack) => {
     const template = templates.get(one) ?? Template.fromStack(one);
