@@ -146,7 +146,7 @@ test('every npm script that a page mentions exists', () => {
 test('CONTRIBUTING.md describes every npm script, and no others', () => {
   const { scripts } = JSON.parse(read('package.json')) as { scripts: Record<string, string> };
   const described = rowsOf(below(read('CONTRIBUTING.md'), '## Commands')).flatMap(([cell]) =>
-    [...(cell ?? '').matchAll(/`npm (?:run )?([\w:]+)/g)].map(([, script]) => script),
+    [...(cell ?? '').matchAll(/`npm (?:run )?([\w:-]+)/g)].map(([, script]) => script),
   );
   expect(new Set(described)).toEqual(new Set(Object.keys(scripts)));
 });

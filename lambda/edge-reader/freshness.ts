@@ -23,8 +23,8 @@ export interface ReaderStatus {
   readonly rev: string | undefined;
   /** Unix ms: when the relay last confirmed that it is current with LaunchDarkly, according to the snapshot's head. */
   readonly checkedAt: number | undefined;
-  /** Which of the table's two layouts is read. */
-  readonly source: 'snapshot' | 'official' | undefined;
+  /** Which of the table's two layouts is read; `held`: flags of the program itself, since nothing was read. */
+  readonly source: 'snapshot' | 'official' | 'held' | undefined;
   /** The region that answered last. */
   readonly replica: string | undefined;
   /** The last failed read; kept after later reads succeed. `at` in Unix ms. */

@@ -1,22 +1,47 @@
 /** The edge reader's public API: `createReader(config)`. */
 import { parseReaderConfig, type ReaderConfig } from './config.ts';
+import { type HeldFlags, withBootstrap, withOverrides } from './held-flags.ts';
 import { type ReaderHooks, withHooks } from './hooks.ts';
 import { type Reader, startReader } from './reader.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export type { Detail, FlagsState, Reason } from '../../lib/evaluation/index.ts';
 export type { ReaderConfig, Settings } from './config.ts';
+export type { ContextAttributes, EvaluationContext, LegacyUser, MultiContext, SingleContext } from './context.ts';
 export type { ReaderStatus } from './freshness.ts';
+export {
+  createOfflineReader,
+  type HeldFlags,
+  jsonForHtml,
+  secureModeHash,
+  withBootstrap,
+  withOverrides,
+} from './held-flags.ts';
 export type { Decision, ReaderHooks } from './hooks.ts';
 export type { AllFlagsStateOptions, Reader } from './reader.ts';
 export { createReport, type Decided, type Report, type ReportOptions, reportUnits } from './report.ts';
 export type { Surroundings } from './surroundings.ts';
 export { startReader };
 
+/** `now`, `random` and `env` are for tests. */
+export interface ReaderOptions extends ReaderHooks, Partial<Surroundings> {
+  /** Flags with the values that they always have, for tests. */
+  readonly overrides?: Readonly<Record<string, unknown>> | undefined;
+  /** Flags to answer from until the table has been read. */
+  readonly bootstrap?: HeldFlags | undefined;
+}
+
 /**
  * A reader that starts reading at once. Throws one Error that lists every problem in the config. Edge bundles
  * use `startReader` instead: their config was parsed at build time.
  */
-export function createReader(config: ReaderConfig, more: ReaderHooks & Partial<Surroundings> = {}): Reader {
-  return withHooks(startReader(parseReaderConfig(config), more), more, more.now);
+export function createReader(config: ReaderConfig, more: ReaderOptions = {}): Reader {
+  const { overrides, bootstrap, onDecision, now, ...others } = more;
+  const unknown = Object.keys(others).filter((name) => !['random', 'env'].includes(name));
+  const known = 'overrides, bootstrap, onDecision';
+  if (unknown.length > 0) throw new Error(`edge reader: ${unknown.join(', ')} is not an option: expected ${known}`);
+  let reader = startReader(parseReaderConfig(config), more);
+  if (bootstrap) reader = withBootstrap(reader, bootstrap);
+  if (overrides) reader = withOverrides(reader, overrides);
+  return withHooks(reader, { ...(onDecision && { onDecision }) }, now);
 }

@@ -9,6 +9,7 @@ import {
 } from '../../lib/evaluation/index.ts';
 import { type Answers, createBigSegments } from './big-segments.ts';
 import type { Settings } from './config.ts';
+import type { EvaluationContext } from './context.ts';
 import { createFreshness, type ReaderStatus } from './freshness.ts';
 import type { Surroundings } from './surroundings.ts';
 import { createTable } from './table.ts';
@@ -35,17 +36,21 @@ export interface Reader {
    * official layout that no asynchronous call has fetched, and if the answer needs a Big Segment membership that none has
    * read within the last 5 s.
    */
-  evaluate(flagKey: string, context: unknown, fallback: unknown): Detail;
-  variation(flagKey: string, context: unknown, fallback: unknown): Promise<unknown>;
-  variationDetail(flagKey: string, context: unknown, fallback: unknown): Promise<Detail>;
-  boolVariation(flagKey: string, context: unknown, fallback: boolean): Promise<boolean>;
-  boolVariationDetail(flagKey: string, context: unknown, fallback: boolean): Promise<Detail<boolean>>;
-  numberVariation(flagKey: string, context: unknown, fallback: number): Promise<number>;
-  numberVariationDetail(flagKey: string, context: unknown, fallback: number): Promise<Detail<number>>;
-  stringVariation(flagKey: string, context: unknown, fallback: string): Promise<string>;
-  stringVariationDetail(flagKey: string, context: unknown, fallback: string): Promise<Detail<string>>;
+  evaluate(flagKey: string, context: EvaluationContext, fallback: unknown): Detail;
+  /** As in LaunchDarkly's SDK, the type is not checked: the others give their fallback, with `WRONG_TYPE`, for a value of another type. */
+  // biome-ignore lint/suspicious/noExplicitAny: the flag's value has the type that the caller knows it has
+  variation(flagKey: string, context: EvaluationContext, fallback: any): Promise<any>;
+  variationDetail(flagKey: string, context: EvaluationContext, fallback: unknown): Promise<Detail>;
+  boolVariation(flagKey: string, context: EvaluationContext, fallback: boolean): Promise<boolean>;
+  boolVariationDetail(flagKey: string, context: EvaluationContext, fallback: boolean): Promise<Detail<boolean>>;
+  numberVariation(flagKey: string, context: EvaluationContext, fallback: number): Promise<number>;
+  numberVariationDetail(flagKey: string, context: EvaluationContext, fallback: number): Promise<Detail<number>>;
+  stringVariation(flagKey: string, context: EvaluationContext, fallback: string): Promise<string>;
+  stringVariationDetail(flagKey: string, context: EvaluationContext, fallback: string): Promise<Detail<string>>;
+  jsonVariation(flagKey: string, context: EvaluationContext, fallback: unknown): Promise<unknown>;
+  jsonVariationDetail(flagKey: string, context: EvaluationContext, fallback: unknown): Promise<Detail>;
   /** The state of all flags, for bootstrapping client-side SDKs; `$valid` is false while there is no data. */
-  allFlagsState(context: unknown, options?: AllFlagsStateOptions): Promise<FlagsState>;
+  allFlagsState(context: EvaluationContext, options?: AllFlagsStateOptions): Promise<FlagsState>;
   status(): ReaderStatus;
 }
 
@@ -153,6 +158,8 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
     numberVariation,
     stringVariationDetail,
     stringVariation,
+    jsonVariationDetail: variationDetail,
+    jsonVariation: variation,
     allFlagsState: (context, options) =>
       answer<FlagsState>(
         undefined,

@@ -8,13 +8,28 @@ export const LAYER_PACKAGE = 'edge-flag-reader';
 const entry = join(import.meta.dirname, '../../lambda/edge-reader/index.ts');
 
 /**
- * Builds the reader as a package for a Lambda layer: `nodejs/node_modules/edge-flag-reader`, for `require` and for
- * `import`. Plain Node.js finds layers by NODE_PATH for `require` only, hence both. AWS: "Working with layers for
- * Node.js Lambda functions".
+ * Builds the reader as a package for a Lambda layer: `nodejs/node_modules/edge-flag-reader`. AWS: "Working with layers for Node.js Lambda
+ * functions".
  */
 export function buildLayer(outdir: string): void {
   const directory = join(outdir, 'nodejs/node_modules', LAYER_PACKAGE);
   mkdirSync(directory, { recursive: true });
+  buildReader(directory);
+}
+
+export interface PackageDetails {
+  readonly version: string;
+  /** The versions of Node.js that can run it. */
+  readonly engines: Readonly<Record<string, string>>;
+  /** The path of the types in the package. */
+  readonly types: string;
+}
+
+/**
+ * Writes the package into the directory, for `require` and for `import`: plain Node.js finds layers by NODE_PATH for `require` only, hence
+ * both.
+ */
+export function buildReader(directory: string, details?: PackageDetails): void {
   for (const [format, file] of [
     ['cjs', 'index.cjs'],
     ['esm', 'index.mjs'],
@@ -33,11 +48,14 @@ export function buildLayer(outdir: string): void {
       logLevel: 'warning',
     });
   }
+  const { types, ...about } = details ?? {};
   const manifest = {
     name: LAYER_PACKAGE,
+    ...about,
     main: './index.cjs',
     module: './index.mjs',
-    exports: { '.': { import: './index.mjs', require: './index.cjs' } },
+    ...(types && { types }),
+    exports: { '.': { ...(types && { types }), import: './index.mjs', require: './index.cjs' } },
   };
   writeFileSync(join(directory, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
 }

@@ -79,7 +79,7 @@ function openReader(endpoint = table.endpoint, coldDeadlineMs = 10_000) {
     },
   );
   const tell = async (context: unknown) => {
-    const { value, reason } = await reader.variationDetail('club', context, null);
+    const { value, reason } = await reader.variationDetail('club', context as never, null);
     return `${value} ${reason.bigSegmentsStatus}`;
   };
   return {

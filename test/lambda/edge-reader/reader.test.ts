@@ -53,7 +53,7 @@ describe.each([
     for (const flag of [...Object.keys(environment.flags), 'no-such-flag']) {
       for (const context of exampleContexts) {
         const { value, variationIndex, reason } = await sdk.variationDetail(flag, context as never, 'fallback');
-        expect(await reader.variationDetail(flag, context, 'fallback')).toEqual({
+        expect(await reader.variationDetail(flag, context as never, 'fallback')).toEqual({
           value,
           variationIndex: variationIndex ?? null,
           reason,
@@ -69,7 +69,7 @@ describe.each([
     for (const options of [{}, { clientSideOnly: true }, { withReasons: true, detailsOnlyForTrackedFlags: true }]) {
       for (const context of exampleContexts.slice(0, 6)) {
         const expected = (await sdk.allFlagsState(context as never, options)).toJSON();
-        expect(JSON.parse(JSON.stringify(await reader.allFlagsState(context, options)))).toEqual(
+        expect(JSON.parse(JSON.stringify(await reader.allFlagsState(context as never, options)))).toEqual(
           JSON.parse(JSON.stringify(expected)),
         );
       }
@@ -98,7 +98,7 @@ describe.each([
       reason: missing,
     });
     const bad = { kind: 'ERROR', errorKind: 'USER_NOT_SPECIFIED' };
-    expect(await kindOf(reader.variationDetail(key, { kind: 'user' }, 1))).toEqual(bad);
+    expect(await kindOf(reader.variationDetail(key, { kind: 'user' } as never, 1))).toEqual(bad);
   });
 });
 
@@ -225,7 +225,7 @@ test('a reader is not ready while the table is being filled, never answers "flag
   for (const attributes of official([first!])) await put(table, attributes);
   const reader = open('filling');
   for (const flag of [first!.key, 'retired']) {
-    expect(await reader.variationDetail(flag, exampleContexts[0], 'fallback')).toEqual({
+    expect(await reader.variationDetail(flag, exampleContexts[0] as never, 'fallback')).toEqual({
       value: 'fallback',
       variationIndex: null,
       reason: { kind: 'ERROR', errorKind: 'CLIENT_NOT_READY' },
@@ -233,7 +233,7 @@ test('a reader is not ready while the table is being filled, never answers "flag
   }
   expect(reader.status()).toMatchObject({ state: 'unreachable', message: 'the table is not filled yet' });
   for (const attributes of [...official(rest), encodeInited('filling')]) await put(table, attributes);
-  expect(await reader.variation('retired', exampleContexts[0], 'fallback')).toBe('off');
+  expect(await reader.variation('retired', exampleContexts[0] as never, 'fallback')).toBe('off');
 });
 
 test('a reader config with several errors is rejected with a message that lists them all', () => {

@@ -160,7 +160,7 @@ test('as a hook it names variations by their values, or by their numbers', () =>
   clock.now -= MINUTE_MS;
   const tell = (value: unknown, variationIndex: number | null, reason: Decision['detail']['reason']) =>
     report.onDecision({
-      ...{ flagKey: 'checkout', context: {}, fallback: 'x', ms: 0 },
+      ...{ flagKey: 'checkout', context: { kind: 'user', key: 'alice' }, fallback: 'x', ms: 0 },
       detail: { value, variationIndex, reason },
     });
   tell('stable', 0, { kind: 'FALLTHROUGH' });

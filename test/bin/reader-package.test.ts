@@ -1,0 +1,105 @@
+/** The reader as a package, from the command to a TypeScript project that uses it. */
+import { execFile } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { promisify } from 'node:util';
+import { runReaderPackage } from '../../bin/reader-package/run.ts';
+
+const root = join(import.meta.dirname, '../..');
+let project: string;
+let installed: string;
+
+/** Each must fail with one error that says this. */
+const WRONG = [
+  [
+    'a misspelt option',
+    "createReader({ tableName: 'flags', replicas: { default: [] }, prefx: 'p' });",
+    "'prefx' does not exist",
+  ],
+  [
+    'a misspelt hook',
+    "createReader({ tableName: 'flags', replicas: { default: [] } }, { onDecided() {} });",
+    'onDecided',
+  ],
+  ['a context without a key', "createOfflineReader({}).variation('a', { kind: 'user' }, 1);", "'key' is missing"],
+  ['a fallback of another type', "createOfflineReader({}).boolVariation('a', { key: 'b' }, 'no');", "type 'boolean'"],
+] as const;
+const SDK = join(root, 'node_modules/@launchdarkly/js-sdk-common/dist/cjs/api/context/LDContext.js');
+const RIGHT = `
+  import { createOfflineReader, type EvaluationContext, type Reader } from 'edge-flag-reader';
+  import type { LDContext } from '${SDK}';
+  export const same = (context: LDContext): EvaluationContext => context;
+  const reader: Reader = createOfflineReader({ flagValues: { checkout: 'new', limit: 3 } });
+  const context: EvaluationContext = { kind: 'user', key: 'alice', plan: 'gold' };
+  const variant: string = await reader.stringVariation('checkout', context, 'old');
+  const limit: number = await reader.variation('limit', context, 1);
+  const json: unknown = await reader.jsonVariation('limit', context, {});
+  console.log(JSON.stringify([variant, limit, json, reader.status().source]));`;
+
+const node = async (...args: string[]) => (await promisify(execFile)(process.execPath, args, { cwd: project })).stdout;
+
+beforeAll(() => {
+  project = mkdtempSync(join(tmpdir(), 'reader-package-'));
+  installed = join(project, 'node_modules/edge-flag-reader');
+  expect(runReaderPackage([installed])).toContain(`npm install ${installed}`);
+});
+afterAll(() => rmSync(project, { recursive: true, force: true }));
+
+test('a project without our sources compiles against its types, and only what is right', async () => {
+  writeFileSync(join(project, 'right.mts'), RIGHT);
+  for (const [index, [, line]] of WRONG.entries()) {
+    const text = `import { createOfflineReader, createReader } from 'edge-flag-reader';\n${line}`;
+    writeFileSync(join(project, `wrong-${index}.mts`), text);
+  }
+  const files = ['right.mts', ...WRONG.map((_, index) => `wrong-${index}.mts`)];
+  const options = [
+    '--ignoreConfig',
+    '--noEmit',
+    '--strict',
+    '--module',
+    'nodenext',
+    '--target',
+    'es2023',
+    '--skipLibCheck',
+  ];
+  const tsc = join(root, 'node_modules/typescript/bin/tsc');
+  const { stdout } = await promisify(execFile)(process.execPath, [tsc, ...options, ...files], { cwd: project }).then(
+    () => ({ stdout: '' }),
+    (failed: { stdout: string }) => failed,
+  );
+  const errors = stdout.split('\n').filter((line) => line.includes(': error TS'));
+  expect(errors).toEqual(WRONG.map((_, index) => expect.stringContaining(`wrong-${index}.mts`)));
+  for (const [index, [name, , said]] of WRONG.entries()) {
+    const all = stdout.slice(stdout.indexOf(`wrong-${index}.mts`)).split(/\n(?=wrong-)/)[0];
+    expect([name, all]).toEqual([name, expect.stringContaining(said)]);
+  }
+});
+
+test('its code runs for import and for require', async () => {
+  const plain = RIGHT.replace(/^.*LDContext.*$/gm, '')
+    .replace(/, type \w+/g, '')
+    .replace(/: (Reader|EvaluationContext|string|number|unknown) =/g, ' =');
+  writeFileSync(join(project, 'run.mjs'), plain);
+  expect(await node('run.mjs')).toBe('["new",3,3,"held"]\n');
+  writeFileSync(join(project, 'run.cjs'), "console.log(typeof require('edge-flag-reader').createReader)");
+  expect(await node('run.cjs')).toBe('function\n');
+});
+
+test('it has a version, and is built again over itself', () => {
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  expect(JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8'))).toMatchObject({
+    name: 'edge-flag-reader',
+    version,
+    types: './types/lambda/edge-reader/index.d.ts',
+  });
+  expect(runReaderPackage([installed])).toContain(installed);
+});
+
+test.each([[[]], [['a', 'b']], [['--out', 'a']]])('the arguments %j are answered with the usage', (args) => {
+  expect(() => runReaderPackage(args)).toThrow('npm run reader-package -- <directory>');
+});
+
+test('a directory that holds something else is left alone', () => {
+  expect(() => runReaderPackage([project])).toThrow(`${project} holds something else; name another directory`);
+});
