@@ -151,17 +151,17 @@ export interface Keeper {
 /** The most that a context in a body may have, whatever is set: larger ones would hold up everyone else while they are evaluated. */
 export const MAX_CONTEXT_BYTES = 1024 * 1024;
 
-/** What the relay holds in memory for clients, and the most that it may; in bytes, mostly estimated. */
+/** What the relay holds in memory for clients and of what LaunchDarkly is sending, and the most that it may; in bytes, mostly estimated. */
 export interface MemoryUsage {
   /** Of the whole process: the container's memory, or the machine's. */
   readonly limitBytes: number;
   readonly budgetBytes: number;
   readonly usedBytes: Readonly<Record<MemoryPart, number>>;
-  /** What each part may take at most; together they may take `budgetBytes`. */
+  /** What each part may take at most; all but `received` together may take `budgetBytes`. */
   readonly maxBytes: Readonly<Record<MemoryPart, number>>;
 }
 
-export type MemoryPart = 'connections' | 'bodies' | 'events' | 'serverStreams' | 'clientStreams';
+export type MemoryPart = 'connections' | 'bodies' | 'events' | 'serverStreams' | 'clientStreams' | 'received';
 
 /** A context that is kept for long, in little memory. */
 export interface HeldContext {

@@ -166,9 +166,13 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const stores = createStores({ config, owner, registry: measures, outbound, timings });
   const { keeper } = stores;
   const memory = createMemory(processLimits(), config.memoryBudgetBytes);
+  const upstreamTimes = { ...timings.upstream, receivedMemory: memory.received };
   const turns = createRequestTurns();
   const hub = createRelayHub(config, metrics, memory, turns.others, log);
-  const source = createSource({ config, outbound, userAgent, log, timings, registry: measures, keeper });
+  const source = createSource({
+    ...{ config, outbound, userAgent, log, registry: measures, keeper },
+    timings: { ...timings, upstream: upstreamTimes },
+  });
   const events = createEvents();
   const registry = createRegistry<Tenant>();
   const served = createServedTenants({
@@ -190,7 +194,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
       outbound,
       userAgent,
       log: options.log,
-      upstreamTimes: timings.upstream,
+      upstreamTimes,
       onReload,
     }),
     onChange: (tenant, change) => options.onChange?.(tenant.name, change),

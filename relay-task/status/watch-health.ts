@@ -112,7 +112,7 @@ export function watchHealth(registry: Registry, { environments, source, memory, 
 function watchMemory(registers: Registry[], memory: () => MemoryUsage): void {
   new Gauge({
     name: 'relay_client_memory_bytes',
-    help: 'What the relay holds in memory for clients, estimated; by part: connections, bodies, events, streams',
+    help: 'What the relay holds in memory for clients, estimated, by part: connections, bodies, events, streams; received: what LaunchDarkly has not sent to its end',
     labelNames: ['part'],
     registers,
     collect() {
@@ -121,7 +121,7 @@ function watchMemory(registers: Registry[], memory: () => MemoryUsage): void {
   });
   new Gauge({
     name: 'relay_client_memory_limit_bytes',
-    help: 'What each part may take at most, and all together; beyond it new streams and requests get 503',
+    help: 'What each part may take at most, and all of clients together; beyond it new streams and requests get 503',
     labelNames: ['part'],
     registers,
     collect() {

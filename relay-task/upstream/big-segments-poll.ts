@@ -1,10 +1,9 @@
 import { describeError } from '../common/http-request.ts';
-import { joinInSlices } from '../common/sliced-json.ts';
-import { inSlices } from '../common/slices.ts';
 import type { BigSegmentPatch } from '../ports.ts';
 import { parsePatchesInSlices } from './big-segments-patches.ts';
 import { type DownloadOptions, download, FailureError } from './download.ts';
 import { streamUrl } from './event-stream.ts';
+import { workOnAnswer } from './large.ts';
 import { mostValuesIn, receivedLimit } from './received-limit.ts';
 import { queryOf } from './streams.ts';
 
@@ -24,11 +23,14 @@ export async function pollPatches(
   signal: AbortSignal,
 ): Promise<BigSegmentPatch[]> {
   const url = streamUrl(options.baseUri, '/sdk/big-segments/revisions', queryOf({ after: cursor }));
-  const { maxAnswerBytes = receivedLimit() } = options;
-  const { chunks } = await download({ url, key: sdkKey }, { ...options, maxAnswerBytes }, signal);
+  const { maxAnswerBytes = receivedLimit(), receivedMemory } = options;
+  const answer = await download({ url, key: sdkKey }, { ...options, maxAnswerBytes }, signal);
   try {
-    return await parsePatchesInSlices(await inSlices(joinInSlices(chunks)), mostValuesIn(2 * maxAnswerBytes));
+    return await workOnAnswer(answer, { receivedMemory, signal }, (body) =>
+      parsePatchesInSlices(body, mostValuesIn(2 * maxAnswerBytes)),
+    );
   } catch (error) {
+    if (error instanceof FailureError) throw error;
     throw new FailureError({ kind: 'INVALID_DATA', message: describeError(error) });
   }
 }

@@ -71,6 +71,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
     sdkKey: options.sdkKey,
     userAgent: options.userAgent,
     outbound: options.outbound,
+    receivedMemory: options.receivedMemory,
     log,
     onOpen() {
       status.admitted();

@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Budget } from '../common/budget.ts';
 import { collectChunks } from '../common/http-request.ts';
 import type { Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
@@ -24,6 +25,8 @@ export interface DownloadOptions {
   readonly silenceTimeoutMs?: number | undefined;
   /** `receivedLimit` */
   readonly maxAnswerBytes?: number | undefined;
+  /** Where the answer counts until it is complete; one that finds no room is given up. Undefined: nowhere. */
+  readonly receivedMemory?: Budget | undefined;
 }
 
 export interface Download {
@@ -70,7 +73,7 @@ export function download(
         const silent = () => broken(`${url.host} stopped sending before the end of its answer`);
         timer = setTimeout(silent, silenceTimeoutMs);
         response.on('data', () => timer?.refresh());
-        collectChunks(response, { maxBytes: maxAnswerBytes }).then(
+        collectChunks(response, { maxBytes: maxAnswerBytes, memory: options.receivedMemory }).then(
           (chunks) => {
             end();
             resolve({ status: response.statusCode ?? 0, headers: response.headers, chunks });

@@ -1,14 +1,15 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
+import type { Budget } from '../common/budget.ts';
 import { describeError } from '../common/http-request.ts';
 import { createReasonLines } from '../common/paced-lines.ts';
 import { nextTurn, SLICE_MS } from '../common/slices.ts';
-import { createTurnstile } from '../common/turnstile.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
 import { createEventParser, type ServerSentEvent } from './event-parser.ts';
-import { receivedLimit } from './received-limit.ts';
+import { LARGE_BYTES, largeOnes } from './large.ts';
+import { createReceived, receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
 /** Timeouts and limits of a stream. The defaults are those of LaunchDarkly's SDKs. */
@@ -29,6 +30,8 @@ export interface EventStreamTimes {
   readonly resetAfterMs?: number;
   /** Of one event, of the items of one set, or of the answer to a poll; `receivedLimit`. */
   readonly maxReceivedBytes?: number;
+  /** Where what has not arrived to its end counts; what finds no room is given up. Undefined: nowhere. */
+  readonly receivedMemory?: Budget | undefined;
   /** For jitter; `Math.random`. */
   random?(): number;
 }
@@ -56,6 +59,8 @@ export interface EventStreamOptions extends EventStreamTimes {
    * rejects with is a failure.
    */
   onEvent(event: string | undefined, data: string, receivedAt: number): Verdict | Promise<Verdict>;
+  /** The connection is over, for whatever reason: what it began has no end. May be called twice. */
+  onOver?(): void;
   /** Called after each failure; the stream then reconnects. */
   onFailure(failure: Failure): void;
 }
@@ -92,6 +97,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       over = true;
       clearTimeout(watchdog);
       connection.abort();
+      options.onOver?.();
     };
 
     function again(delays: ReturnType<typeof createBackoff>): number {
@@ -115,6 +121,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       openedAt = performance.now();
       const reading = readEvents(response, {
         maxBytes: maxReceivedBytes,
+        memory: options.receivedMemory,
         stallMs,
         onIgnored: warnIgnored,
         isOver: () => over,
@@ -158,13 +165,6 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
   };
 }
 
-/**
- * Larger events are received, read and applied one at a time, over all streams. Sets of flags that arrive together would otherwise all be
- * in memory at once, each in several forms, since they are read in slices.
- */
-const LARGE_BYTES = 256 * 1024;
-const largeEvents = createTurnstile({ maxInside: 1 });
-
 interface Chunk {
   readonly bytes: Buffer;
   /** As `performance.now()`. */
@@ -179,6 +179,7 @@ function readEvents(
   response: IncomingMessage,
   {
     maxBytes,
+    memory,
     stallMs,
     onIgnored,
     isOver,
@@ -188,6 +189,7 @@ function readEvents(
     onEnd,
   }: {
     readonly maxBytes: number;
+    readonly memory: Budget | undefined;
     readonly stallMs: number;
     onIgnored(reason: string): void;
     isOver(): boolean;
@@ -201,6 +203,7 @@ function readEvents(
   /** In the order of their arrival. */
   const waiting: (Chunk | Failure)[] = [];
   const parser = createEventParser({ maxBytes, onIgnored });
+  const begun = createReceived('an event', memory);
   let receivedAt = 0;
   let isBusy = false;
   /** Set while its large event has the place. */
@@ -213,7 +216,7 @@ function readEvents(
     leavePlace = undefined;
   };
   const enterPlace = async (): Promise<undefined> => {
-    leavePlace = await largeEvents.enter();
+    leavePlace = await largeOnes.enter();
     if (isOver()) {
       leave();
       return undefined;
@@ -235,7 +238,7 @@ function readEvents(
     const until = performance.now() + SLICE_MS;
     while (!isBusy && !isOver()) {
       const found = parser.next();
-      const verdict = found ? handle(found) : take();
+      const verdict = found ? handle(found) : (hold() ?? take());
       if (verdict === 'nothing waits') return;
       if (verdict instanceof Promise) waitFor(verdict);
       else if (verdict !== undefined) end(verdict);
@@ -243,11 +246,20 @@ function readEvents(
     }
   }
 
+  /** Counts the event that has begun, until it is handed on. */
+  function hold(): Failure | undefined {
+    const problem = begun.hold(parser.heldBytes);
+    return problem === undefined ? undefined : { kind: 'INVALID_DATA', message: problem };
+  }
+
   function handle(found: ServerSentEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
     if ('problem' in found) return { kind: 'INVALID_DATA', message: found.problem };
+    begun.hold(0);
     try {
       const verdict = onEvent(found, receivedAt);
-      return verdict instanceof Promise ? verdict.finally(leave) : verdict;
+      if (verdict instanceof Promise) return verdict.finally(leave);
+      leave();
+      return verdict;
     } catch (error) {
       return failureOf(error);
     }
@@ -286,13 +298,15 @@ function readEvents(
 
   function end(verdict: Failure | 'reconnect'): void {
     leave();
+    begun.hold(0);
     if (!isOver()) onEnd(verdict);
   }
 
   response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: describeError(error) }));
   response.on('close', () => {
-    if (isOver()) leave();
-    else enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' });
+    if (!isOver()) return enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' });
+    leave();
+    begun.hold(0);
   });
   response.on('data', (bytes: Buffer) => {
     if (isOver()) return;

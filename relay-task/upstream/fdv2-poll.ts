@@ -3,19 +3,19 @@ import { describeError } from '../common/http-request.ts';
 import { isObject } from '../common/json.ts';
 import { describeExcess, membersOf, takeApart } from '../common/json-text.ts';
 import { sleep } from '../common/pause.ts';
-import { joinInSlices } from '../common/sliced-json.ts';
 import { inSlices } from '../common/slices.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type DownloadOptions, download, FailureError } from './download.ts';
 import { streamUrl } from './event-stream.ts';
 import { createFDv2Reader } from './fdv2-reader.ts';
+import { workOnAnswer } from './large.ts';
 import type { Held } from './messages.ts';
 import { bytesOf, describeTooLarge, mostParsedIn, mostValuesIn, receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 import { queryOf } from './streams.ts';
 import type { Synchronizer, SynchronizerEvents, Way } from './synchronizer.ts';
 
-export interface FDv2PollOptions extends Pick<DownloadOptions, 'userAgent' | 'connectTimeoutMs'> {
+export interface FDv2PollOptions extends Pick<DownloadOptions, 'userAgent' | 'connectTimeoutMs' | 'receivedMemory'> {
   /** LaunchDarkly's server or another relay; `/sdk/poll` is appended to its path. */
   readonly baseUri: string;
   readonly sdkKey: string;
@@ -43,7 +43,7 @@ function startPoll(
   events: SynchronizerEvents,
   basis: () => string | undefined,
 ): Synchronizer {
-  const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = receivedLimit() } = options;
+  const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = receivedLimit(), receivedMemory } = options;
   const { random = Math.random, refusedBackoff = { firstMs: 300_000, maxMs: 3_600_000 } } = options;
   const slow = createBackoff(refusedBackoff, random);
   const closing = new AbortController();
@@ -62,7 +62,7 @@ function startPoll(
     const failure =
       answer.status === 304
         ? events.onStep({ kind: 'current' }, receivedAt)
-        : await inSlices(take(await inSlices(joinInSlices(answer.chunks)), receivedAt));
+        : await workOnAnswer(answer, { receivedMemory, signal }, (body) => inSlices(take(body, receivedAt)));
     if (typeof failure === 'object') throw new FailureError(failure);
     if (signal.aborted) return;
     events.onAlive();

@@ -9,13 +9,15 @@ import { isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { describeExcess, membersOf, parseSliced, type SlicedJson } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
-import { isUnreadable, isVersion, type ReadOptions, readItem, sizeOf } from './messages.ts';
-import { describeTooLarge, mostParsedIn, receivedLimit } from './received-limit.ts';
+import { ITEM_BYTES, isUnreadable, isVersion, type ReadOptions, readItem, sizeOf } from './messages.ts';
+import { createReceived, describeTooLarge, mostParsedIn, receivedLimit } from './received-limit.ts';
 import type { Step } from './synchronizer.ts';
 
 export interface FDv2Reader {
   /** Never throws. Problems quote only keys, versions and kinds of the payload. */
   read(event: string | undefined, text: string): Step;
+  /** Forgets the transfer that has begun: the connection is over. */
+  reset(): void;
 }
 
 const kinds: Readonly<Record<string, Kind>> = { flag: 'features', segment: 'segments' };
@@ -25,13 +27,14 @@ const ignored = (why: string) => ({ kind: 'ignored', why }) as const;
 const invalid = (problem: string) => ({ kind: 'invalid', problem }) as const;
 
 /** A reader of one connection, or of one answer. */
-export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptions): FDv2Reader {
+export function createFDv2Reader({ held, maxBytes = receivedLimit(), receivedMemory }: ReadOptions): FDv2Reader {
   /** Undefined: LaunchDarkly has not said yet what it sends. */
   let transfer: 'full' | 'changes' | undefined;
   /** Of an object that comes twice the last counts. */
-  let changes = new Map<string, Item | UnreadableItem>();
-  /** Of the changes. */
+  let changes = new Map<string, { readonly item: Item | UnreadableItem; readonly bytes: number }>();
+  /** Of the changes, without what memory holds anyway. */
   let sizeBytes = 0;
+  const received = createReceived('what is transferred', receivedMemory);
   /** An error made the server begin a transfer of everything again. */
   let isRepeated = false;
 
@@ -39,6 +42,7 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptio
     transfer = next;
     changes = new Map();
     sizeBytes = 0;
+    received.hold(0);
     isRepeated = false;
   }
 
@@ -77,10 +81,12 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptio
 
   function add(item: Item | UnreadableItem): Step {
     const id = `${item.kind} ${item.key}`;
-    const before = changes.get(id);
-    sizeBytes += sizeOf(item) - (before ? sizeOf(before) : 0);
+    const bytes = held?.(item.kind, item.key) === item ? ITEM_BYTES : sizeOf(item);
+    sizeBytes += bytes - (changes.get(id)?.bytes ?? 0);
     if (sizeBytes > maxBytes) return invalid(describeTooLarge('what is transferred', maxBytes));
-    changes.set(id, item);
+    const noRoom = received.hold(sizeBytes);
+    if (noRoom !== undefined) return invalid(noRoom);
+    changes.set(id, { item, bytes });
     return pending;
   }
 
@@ -98,7 +104,7 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptio
   function readTransferred({ state }: JsonObject): Step {
     if (transfer === undefined) return invalid('a payload-transferred before any server-intent');
     if (typeof state !== 'string') return invalid('a payload-transferred has no state');
-    const all = [...changes.values()];
+    const all = Array.from(changes.values(), ({ item }) => item);
     const isFull = transfer === 'full';
     if (isFull && isRepeated && all.length === 0) return invalid('after an error everything is said to be nothing');
     // What follows without another intent are changes.
@@ -110,6 +116,7 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit() }: ReadOptio
   }
 
   return {
+    reset: () => begin(undefined),
     read(event, text) {
       if (event === undefined || !known.has(event))
         return ignored(`an event of the unknown kind ${show(event ?? 'message')}`);

@@ -1,5 +1,6 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import type { Budget } from '../common/budget.ts';
 import { completeText, describeKeyProblem } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import {
@@ -35,6 +36,8 @@ export interface ReadOptions {
   readonly held?: Held | undefined;
   /** Of the new items of one set, in memory; `receivedLimit`. */
   readonly maxBytes?: number | undefined;
+  /** Where a transfer counts until it has ended. Undefined: nowhere. */
+  readonly receivedMemory?: Budget | undefined;
 }
 
 interface Limits {
@@ -175,7 +178,7 @@ function readItemText(kind: Kind, key: string, text: string, mostValues: number)
 }
 
 /** What an item takes besides its text. */
-const ITEM_BYTES = 256;
+export const ITEM_BYTES = 256;
 
 /** In memory. */
 export function sizeOf(item: Item | UnreadableItem): number {

@@ -43,21 +43,19 @@ export function fdv1Stream(options: FlagStreamOptions): Way {
 
 /** FDv2's `/sdk/stream`. Throws CONFIG_INVALID when `streamUri` is not an http or https address. */
 export function fdv2Stream(options: FlagStreamOptions): Way {
-  const { filter, held, maxReceivedBytes: maxBytes } = options;
+  const { filter, held, maxReceivedBytes: maxBytes, receivedMemory } = options;
   const url = streamUrl(options.streamUri, '/sdk/stream', '');
   return {
     name: "FDv2's stream",
     start(events, basis) {
-      let reader = createFDv2Reader({ held, maxBytes });
+      const reader = createFDv2Reader({ held, maxBytes, receivedMemory });
       return startEventStream({
         ...common(options, events),
         url,
         query: () => queryOf({ basis: basis(), filter }),
-        onOpen(headers) {
-          reader = createFDv2Reader({ held, maxBytes });
-          events.onOpen(headers);
-        },
+        onOpen: events.onOpen,
         onEvent: (event, data, receivedAt) => events.onStep(reader.read(event, data), receivedAt),
+        onOver: reader.reset,
       });
     },
   };

@@ -13,7 +13,7 @@ import type { BigSegmentsOpening, TenantBigSegments } from './tenant.ts';
 
 export interface TenantBigSegmentsOptions
   extends BigSegmentsOpening,
-    Pick<BigSegmentSynchronizerOptions, 'streamUri' | 'baseUri' | 'outbound' | 'userAgent'> {
+    Pick<BigSegmentSynchronizerOptions, 'streamUri' | 'baseUri' | 'outbound' | 'userAgent' | 'receivedMemory'> {
   readonly place: Place;
   open(place: Place): readonly BigSegmentStore[];
   /** The key whose flags are in memory; undefined while there is none, or while these flags are not for this place. */

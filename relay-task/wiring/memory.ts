@@ -1,7 +1,8 @@
-/** What outsiders can make the relay hold in memory: one budget, and the parts of it that each kind may take. */
+/** What outsiders can make the relay hold in memory: one budget for clients, with parts for each kind, and one for LaunchDarkly. */
 import { type Budget, createBudget } from '../common/budget.ts';
 import type { ProcessLimits } from '../common/process-limits.ts';
 import type { MemoryPart, MemoryUsage } from '../ports.ts';
+import { receivedMemoryBytes } from '../upstream/received-limit.ts';
 
 export interface Memory {
   /** Of the process: the container's or the machine's; in bytes. */
@@ -13,6 +14,8 @@ export interface Memory {
   readonly events: Budget;
   /** Open streams of server SDKs, and of client-side SDKs with their contexts and what they have not read, answers too. */
   readonly streams: { readonly servers: Budget; readonly clients: Budget };
+  /** What LaunchDarkly has not sent to its end. Beside the whole: clients must not keep flags from arriving. */
+  readonly received: Budget;
 }
 
 /**
@@ -20,7 +23,8 @@ export interface Memory {
  * heap; the rest is for flags, code, and what zlib, TLS and the kernel take beside the heap. Server SDKs always find what
  * is left when anyone who needs no secret key has taken all that they may.
  */
-export function createMemory({ memoryBytes, heapBytes }: ProcessLimits, budgetBytes?: number): Memory {
+export function createMemory(limits: ProcessLimits, budgetBytes?: number): Memory {
+  const { memoryBytes, heapBytes } = limits;
   const whole = createBudget(Math.floor(budgetBytes || Math.min(memoryBytes / 4, heapBytes / 2)));
   const part = (eighths: number, parent: Budget) =>
     createBudget(Math.floor((whole.maxBytes * eighths) / 8), { parent });
@@ -34,17 +38,19 @@ export function createMemory({ memoryBytes, heapBytes }: ProcessLimits, budgetBy
     requests: { connections: part(1, whole), bodies: part(2, rest), answers: clients },
     events: part(1, rest),
     streams: { servers: part(7, rest), clients },
+    received: createBudget(receivedMemoryBytes(limits)),
   };
 }
 
 /** For `/status` and metrics. */
-export function usageOf({ limitBytes, whole, requests, events, streams }: Memory): MemoryUsage {
+export function usageOf({ limitBytes, whole, requests, events, streams, received }: Memory): MemoryUsage {
   const parts: Readonly<Record<MemoryPart, Budget>> = {
     connections: requests.connections,
     bodies: requests.bodies,
     events,
     serverStreams: streams.servers,
     clientStreams: streams.clients,
+    received,
   };
   const ofEach = (of: (part: Budget) => number) =>
     Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, of(part)])) as Record<MemoryPart, number>;

@@ -52,6 +52,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
         outbound,
         userAgent,
         ...how,
+        receivedMemory: options.upstreamTimes?.receivedMemory,
         key: tenant.writingKey,
         log,
         memory,

@@ -196,6 +196,16 @@ describe('a stream', () => {
     expect(statuses.filter(({ refused }) => refused)).toEqual([]);
   });
 
+  test('with a large object and silence after it stays open, and holds nobody up', async () => {
+    const fake = await startFake(flagData('a', 1, { description: 'x'.repeat(300_000) }));
+    const { has, lines } = follow(fake, { stallMs: 20 });
+    await has({ a: 1 });
+    const other = follow(fake, { stallMs: 20 });
+    await other.has({ a: 1 });
+    expect(lines.join()).not.toContain('within a large event');
+    expect(fake.requests('/sdk/stream')).toHaveLength(2);
+  });
+
   test('that says goodbye is opened again, without an error', async () => {
     const fake = await startFake(flagData('a', 1));
     const { has, statuses, lines } = follow(fake);

@@ -25,6 +25,7 @@ test('server SDKs find room when everyone without a secret key has taken what th
       events: 16 * MIB,
       serverStreams: 15 * MIB,
       clientStreams: 48 * MIB,
+      received: 0,
     },
     maxBytes: expect.objectContaining({ connections: 16 * MIB }),
   });
@@ -44,7 +45,16 @@ test('whatever else is full, there is room for the connections of health checks'
     events: 16 * MIB,
     serverStreams: 112 * MIB,
     clientStreams: 48 * MIB,
+    received: 2 * Math.floor((280 * MIB) / 6),
   });
+});
+
+test('clients that fill the whole budget leave what LaunchDarkly sends its own room, and it leaves theirs', () => {
+  const memory = createMemory({ memoryBytes: 512 * MIB, heapBytes: 280 * MIB });
+  memory.whole.hold(memory.whole.maxBytes);
+  expect(memory.received.reserve(memory.received.maxBytes)).toBe(true);
+  expect(usageOf(memory).usedBytes.received).toBe(memory.received.maxBytes);
+  expect(memory.whole.usedBytes).toBe(memory.whole.maxBytes);
 });
 
 test('the limits of this process are above zero and not above the machine', () => {

@@ -1,0 +1,201 @@
+/** What LaunchDarkly is still sending counts over all environments: in transfers, events and answers that have no end yet. */
+import { type Budget, createBudget } from '../../../relay-task/common/budget.ts';
+import { createEnvironment } from '../../../relay-task/environments/environment.ts';
+import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
+import { eventually, until } from '../../support/eventually.ts';
+import { type FakeFDv2, intent, putObject, startFakeFDv2, textOf } from '../../support/fake-fdv2.ts';
+import { type FakeUpstream, startFakeUpstream } from '../../support/fake-upstream.ts';
+import { createLogRecorder } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { flagData } from './support.ts';
+
+const MEMORY_BYTES = 60_000;
+
+const { behind } = closeAfterEach();
+
+async function startFake(): Promise<FakeFDv2> {
+  const fake = await startFakeFDv2(flagData('a', 1));
+  behind(() => fake.close());
+  return fake;
+}
+
+function follow(fake: Pick<FakeUpstream, 'uri'>, receivedMemory: Budget, more: Partial<StreamingOptions> = {}) {
+  const { log, lines } = createLogRecorder();
+  const memory = createEnvironment({ name: 'test', log, onChange: () => {} });
+  const upstream = startStreaming({
+    ...{ streamUri: fake.uri, baseUri: fake.uri, sdkKey: 'sdk-key', protocol: 'fdv2-streaming', log },
+    ...{ userAgent: 'EdgeFlagRelay/1.2.3', sink: memory, held: memory.get, generation: () => memory.generation },
+    ...{ backoff: { firstMs: 10, maxMs: 40 }, pollIntervalMs: 20, maxReceivedBytes: 50_000, receivedMemory },
+    ...more,
+  });
+  behind(() => upstream.close());
+  const has = (key: string, version: number) =>
+    eventually(() => expect(memory.get('features', key)?.version).toBe(version));
+  return { memory, upstream, lines, has };
+}
+
+/** Objects of about 2 KB. */
+const objects = (count: number) =>
+  Array.from({ length: count }, (_, at) =>
+    putObject('flag', flagData(`f${at}`, 1, { description: 'x'.repeat(2_000) })),
+  );
+
+test('a transfer that finds no room is given up with a reason and begun again, and others go on', async () => {
+  const received = createBudget(MEMORY_BYTES);
+  const [endless, other] = [await startFake(), await startFake()];
+  endless.script = () => [intent('xfer-full'), ...objects(10)];
+  follow(endless, received);
+  await eventually(() => expect(received.usedBytes).toBeGreaterThan(20_000));
+  const before = received.usedBytes;
+
+  // Half of what is left: not as much as the first one has.
+  other.script = () => [intent('xfer-full'), ...objects(12)];
+  const { lines, has } = follow(other, received);
+  const reason = (line: string) =>
+    /what is transferred takes \d+ bytes so far and finds no room.* may take 60000 bytes, of which \d+ bytes are taken/.test(
+      line,
+    );
+  await eventually(() => expect(lines.filter(reason).length).toBeGreaterThan(1));
+  expect(
+    lines.filter((line) => line.startsWith('LaunchDarkly stream disconnected; reconnecting')).length,
+  ).toBeGreaterThan(1);
+
+  other.script = () => undefined;
+  await has('a', 1);
+  // What the first one has, and nothing of the other.
+  await eventually(() => expect(received.usedBytes).toBeLessThan(30_000));
+  expect(received.usedBytes).toBeGreaterThanOrEqual(before);
+  expect(endless.requests('/sdk/stream')).toHaveLength(1);
+});
+
+test.each([
+  ['ends', (fake: FakeFDv2) => fake.send({ event: 'payload-transferred', data: { state: 's', version: 1, id: 'p' } })],
+  ['is taken back', (fake: FakeFDv2) => fake.send({ event: 'error', data: { reason: 'test' } })],
+  ['is replaced', (fake: FakeFDv2) => fake.send(intent('xfer-full'))],
+  ['is followed by a goodbye', (fake: FakeFDv2) => fake.send({ event: 'goodbye', data: { reason: 'test' } })],
+  ['is damaged', (fake: FakeFDv2) => fake.upstream.send('event: put-object\ndata: {\n\n')],
+  ['breaks off', (fake: FakeFDv2) => void fake.upstream.cut()],
+])('a transfer counts until it %s', async (_, end) => {
+  const received = createBudget(MEMORY_BYTES);
+  const fake = await startFake();
+  fake.script = () => [intent('xfer-full'), ...objects(10)];
+  follow(fake, received, { backoff: { firstMs: 3_600_000, maxMs: 3_600_000 } });
+  await eventually(() => expect(received.usedBytes).toBeGreaterThan(20_000));
+  await end(fake);
+  await eventually(() => expect(received.usedBytes).toBe(0));
+});
+
+test('a transfer counts until its environment is closed', async () => {
+  const received = createBudget(MEMORY_BYTES);
+  const fake = await startFake();
+  fake.script = () => [intent('xfer-full'), ...objects(10)];
+  const { upstream } = follow(fake, received);
+  await eventually(() => expect(received.usedBytes).toBeGreaterThan(20_000));
+  await upstream.close();
+  expect(received.usedBytes).toBe(0);
+});
+
+test('what memory holds anyway counts little in a transfer', async () => {
+  const received = createBudget(MEMORY_BYTES);
+  const fake = await startFake();
+  fake.script = () => [intent('xfer-full'), ...objects(10), { event: 'payload-transferred', data: { state: '' } }];
+  const { has } = follow(fake, received);
+  await has('f9', 1);
+  fake.script = () => [intent('xfer-full'), ...objects(10)];
+  fake.upstream.cut();
+  await eventually(() => expect(received.usedBytes).toBeGreaterThanOrEqual(10 * 256));
+  expect(received.usedBytes).toBeLessThan(5_000);
+});
+
+describe('an event without its end', () => {
+  const half = (bytes: number) =>
+    textOf(putObject('flag', flagData('x', 1, { description: 'x'.repeat(bytes) }))).slice(0, -50);
+
+  test.each([
+    ['ends', (fake: FakeFDv2) => fake.upstream.send('\n\n')],
+    ['breaks off', (fake: FakeFDv2) => void fake.upstream.cut()],
+  ])('counts until it %s', async (_, end) => {
+    const received = createBudget(MEMORY_BYTES);
+    const fake = await startFake();
+    const { has } = follow(fake, received, { backoff: { firstMs: 3_600_000, maxMs: 3_600_000 } });
+    await has('a', 1);
+    await fake.upstream.send(half(20_000));
+    await eventually(() => expect(received.usedBytes).toBeGreaterThan(20_000));
+    await end(fake);
+    await eventually(() => expect(received.usedBytes).toBe(0));
+  });
+
+  test('counts until its environment is closed', async () => {
+    const received = createBudget(MEMORY_BYTES);
+    const fake = await startFake();
+    const { has, upstream } = follow(fake, received);
+    await has('a', 1);
+    await fake.upstream.send(half(20_000));
+    await eventually(() => expect(received.usedBytes).toBeGreaterThan(20_000));
+    await upstream.close();
+    await eventually(() => expect(received.usedBytes).toBe(0));
+  });
+
+  test('that finds no room is given up with a reason, and others go on', async () => {
+    const received = createBudget(MEMORY_BYTES);
+    const [first, second] = [await startFake(), await startFake()];
+    const { has } = follow(first, received);
+    await has('a', 1);
+    await first.upstream.send(half(29_000));
+    await eventually(() => expect(received.usedBytes).toBeGreaterThan(29_000));
+    const other = follow(second, received);
+    await other.has('a', 1);
+    await second.upstream.send(half(20_000));
+    await eventually(() => expect(other.lines.join()).toMatch(/an event takes \d+ bytes so far and finds no room/));
+    await second.set('flag', flagData('a', 2));
+    await other.has('a', 2);
+    expect(first.requests('/sdk/stream')).toHaveLength(1);
+  });
+});
+
+describe('the answer to a poll', () => {
+  const polling = { protocol: 'fdv2-polling' } as const;
+
+  test('counts while it is collected, and no longer than it is worked on', async () => {
+    const received = createBudget(MEMORY_BYTES);
+    const peaks: number[] = [];
+    const watched = createBudget(MEMORY_BYTES, { parent: received, changed: (bytes) => void peaks.push(bytes) });
+    const fake = await startFake();
+    fake.setQuietly('flag', ...objects(5).map(({ data }) => (data as { object: ReturnType<typeof flagData> }).object));
+    const usedAtReading: number[] = [];
+    const { has } = follow(fake, watched, { ...polling, held: () => void usedAtReading.push(watched.usedBytes) });
+    await has('f4', 1);
+    expect(Math.max(...peaks)).toBeGreaterThan(10_000);
+    expect(Math.min(...usedAtReading)).toBeGreaterThan(10_000);
+    await eventually(() => expect(received.usedBytes).toBe(0));
+  });
+
+  test('that finds no room is given up, with its size and the limit, and polled again', async () => {
+    const received = createBudget(MEMORY_BYTES);
+    received.reserve(50_000);
+    const fake = await startFake();
+    fake.setQuietly('flag', flagData('large', 1, { description: 'x'.repeat(12_000) }));
+    const { lines, has } = follow(fake, received, polling);
+    await eventually(() => expect(lines.join()).toMatch(/answered with \d+ bytes or more, and all .* may take 60000/));
+    expect(received.usedBytes).toBe(50_000);
+    received.release(50_000);
+    await has('large', 1);
+  });
+
+  test('that is large is worked on alone, however many arrive together', async () => {
+    const fake = await startFakeUpstream();
+    behind(() => fake.close());
+    const events = [intent('xfer-full'), ...objects(200), { event: 'payload-transferred', data: { state: 's' } }];
+    fake.answer = { status: 200, body: JSON.stringify({ events }) };
+    const reads: number[] = [];
+    const followers = [1, 2, 3].map((follower) =>
+      follow(fake, createBudget(10_000_000), {
+        ...polling,
+        ...{ maxReceivedBytes: 5_000_000, pollIntervalMs: 3_600_000 },
+        held: () => void (reads.at(-1) === follower || reads.push(follower)),
+      }),
+    );
+    for (const { memory } of followers) await until('everything', () => memory.initialized);
+    expect([...reads].sort()).toEqual([1, 2, 3]);
+  });
+});
