@@ -51,16 +51,16 @@ export interface CompiledFlag extends Flag, FlagBody {
 
 /**
  * Compiles a flag from its JSON. Never throws; a flag with a part of the wrong type evaluates to MALFORMED_FLAG.
- * Keeps the data and freezes parts of it, so the caller must not change it afterwards.
+ * Keeps the data and freezes parts of it, so the caller must not change it afterwards. `firstRule`: the index of its first rule.
  */
-export function compileFlag(data: unknown, dialect: Dialect = nodeDialect): Flag {
+export function compileFlag(data: unknown, dialect: Dialect = nodeDialect, firstRule = 0): Flag {
   const source = (data || { deleted: true }) as FlagData;
   let body: FlagBody;
   try {
-    body = compileBody(dialect.flag?.(source) ?? source, dialect);
+    body = compileBody(dialect.flag?.(source) ?? source, dialect, firstRule);
   } catch {
     // The flag is on and has no variations.
-    body = compileBody({ key: '', on: true }, dialect);
+    body = compileBody({ key: '', on: true }, dialect, 0);
   }
   const flag: CompiledFlag = {
     ...head(source),
@@ -74,7 +74,7 @@ export function compileFlag(data: unknown, dialect: Dialect = nodeDialect): Flag
   return flag;
 }
 
-function compileBody(source: FlagData, dialect: Dialect): FlagBody {
+function compileBody(source: FlagData, dialect: Dialect, firstRule: number): FlagBody {
   const variations = source.variations ?? [];
   const prefix = hashPrefix(source);
   const off = (reason: Reason) => pickOff(variations, source.offVariation, reason);
@@ -85,11 +85,11 @@ function compileBody(source: FlagData, dialect: Dialect): FlagBody {
     variation: variation ?? undefined,
     failed: off({ kind: 'PREREQUISITE_FAILED', prerequisiteKey: (key ?? undefined) as string }),
   }));
-  const rules = objects(source.rules).map((rule, ruleIndex) => ({
+  const rules = objects(source.rules).map((rule, at) => ({
     clauses: compileClauses(rule.clauses, segmentKeys, dialect),
     choice: choiceOf(rule, {
       kind: 'RULE_MATCH',
-      ruleIndex,
+      ruleIndex: firstRule + at,
       ...(rule.id != null && { ruleId: rule.id }),
     }),
     trackEvents: !!rule.trackEvents,

@@ -5,6 +5,7 @@
 export { bucketByHex } from './bucketing.ts';
 export { clientSideAvailability } from './client-side.ts';
 export { compileFlag } from './compile.ts';
+export { compileFlagInSteps, compileSegmentInSteps } from './compile-in-steps.ts';
 export { bigSegmentRef, compileSegment } from './compile-segment.ts';
 export { canonicalKey, parseContext, secureModeHash } from './context.ts';
 export { describeFlagProblem, describeSegmentProblem } from './describe.ts';

@@ -1,7 +1,9 @@
 import {
   type Context,
   compileFlag,
+  compileFlagInSteps,
   compileSegment,
+  compileSegmentInSteps,
   createEvaluator,
   createGoDialect,
   type Dialect,
@@ -13,7 +15,7 @@ import {
   sha1BucketFloat32,
 } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import { isObject, type JsonObject } from '../common/json.ts';
+import type { JsonObject } from '../common/json.ts';
 import { compileRe2 } from '../common/re2.ts';
 import { inSlices } from '../common/slices.ts';
 import type { BigSegments, ClientView, CredentialKind, FailedItem, Memberships, RefusedPattern } from '../ports.ts';
@@ -51,13 +53,36 @@ export interface Compiled {
   failedItems(): readonly FailedItem[];
 }
 
-/** Of JSON, in characters: so much is compiled within a few milliseconds, even if it is full of patterns. */
+/** Of JSON, in characters: so much is compiled in one turn within a few milliseconds, even if it is full of patterns. */
 const LITTLE = 4 * 1024;
 /** Of a pattern, or of an error's message, which have no limit. */
 const SHOWN_CHARACTERS = 300;
+/** What arrives while others are compiled is compiled too, but those who wait have to go on at some time. */
+const MOST_ROUNDS = 3;
 /** Refused patterns that are kept for the status. */
 const MOST_PATTERNS_OF_ITEM = 10;
 const MOST_PATTERNS = 100;
+
+/** Regular expressions that RE2 refuses: the first ones, and how many there are. */
+interface Refusals {
+  readonly first: string[];
+  count: number;
+}
+
+interface CompiledItem {
+  readonly features: Flag;
+  readonly segments: Segment;
+}
+
+const compilers: {
+  readonly [K in Kind]: {
+    whole(data: unknown, dialect: Dialect): CompiledItem[K];
+    inSteps(data: unknown, dialect: Dialect): Generator<void, CompiledItem[K]>;
+  };
+} = {
+  features: { whole: compileFlag, inSteps: compileFlagInSteps },
+  segments: { whole: compileSegment, inSteps: compileSegmentInSteps },
+};
 
 export interface CompiledReports {
   /** Called once for each version of an item that has such patterns, with the first one and the number of the others. */
@@ -71,8 +96,7 @@ export function createCompiled(
   bigSegments: BigSegments | undefined,
   { onRefused, onFailed }: CompiledReports,
 ): Compiled {
-  const flags = new Map<string, Flag>();
-  const segments = new Map<string, Segment>();
+  const caches = { features: new Map<string, Flag>(), segments: new Map<string, Segment>() };
   const uncompiled = { features: new Set<string>(), segments: new Set<string>() };
   const listed = new Map<CredentialKind, readonly Flag[]>();
   /** Those of the evaluation in progress. */
@@ -80,17 +104,14 @@ export function createCompiled(
 
   const refused = { features: new Map<string, readonly string[]>(), segments: new Map<string, readonly string[]>() };
   let keptPatterns = 0;
-  /** Those of the item that is being compiled: the first ones, and how many there are. */
-  let refusing: string[] = [];
-  let refusals = 0;
-  /** Those of an item that is about to be compiled. */
-  const patterns = new Map<string, ReturnType<typeof compileRe2>>();
+  /** Those of the item that is being compiled at the moment. */
+  let refusals: Refusals = { first: [], count: 0 };
   // Clients are told what LaunchDarkly's own service would tell them.
   const dialect = createGoDialect((source) => {
-    const pattern = patterns.has(source) ? patterns.get(source) : compileRe2(source);
+    const pattern = compileRe2(source);
     if (pattern === undefined) {
-      refusals += 1;
-      if (refusing.length < MOST_PATTERNS_OF_ITEM) refusing.push(source.slice(0, SHOWN_CHARACTERS));
+      refusals.count += 1;
+      if (refusals.first.length < MOST_PATTERNS_OF_ITEM) refusals.first.push(source.slice(0, SHOWN_CHARACTERS));
     }
     return pattern;
   });
@@ -103,41 +124,63 @@ export function createCompiled(
     onFailed({ kind, key, reason });
   };
 
-  function compiled<T>(
-    cache: Map<string, T>,
-    kind: Kind,
-    key: string,
-    compile: (data: unknown, dialect: Dialect) => T,
-  ): T | undefined {
-    const held = cache.get(key);
-    if (held !== undefined) return held;
-    const item = view.get(kind, key);
-    if (item === undefined) return undefined;
-    refusing = [];
-    refusals = 0;
-    let made: T;
-    try {
-      made = compile(JSON.parse(item.json), dialect);
-    } catch (error) {
-      fail(kind, key, error);
-      // It is on and has no variations, so evaluating it gives MALFORMED_FLAG.
-      made = compile({ key, version: item.version, deleted: item.deleted, on: true }, dialect);
-    }
-    cache.set(key, made);
+  /** An item is in force in its compiled form. */
+  function keep<K extends Kind>(kind: K, key: string, made: CompiledItem[K]): CompiledItem[K] {
+    (caches[kind] as Map<string, CompiledItem[K]>).set(key, made);
     uncompiled[kind].delete(key);
-    const [pattern] = refusing;
+    const [pattern] = refusals.first;
     if (pattern !== undefined) {
-      const kept = refusing.slice(0, MOST_PATTERNS - keptPatterns);
+      const kept = refusals.first.slice(0, MOST_PATTERNS - keptPatterns);
       if (kept.length > 0) refused[kind].set(key, kept);
       keptPatterns += kept.length;
-      onRefused({ kind, key, pattern }, refusals - 1);
+      onRefused({ kind, key, pattern }, refusals.count - 1);
     }
     return made;
   }
 
-  const flag = (key: string) => flags.get(key) ?? compiled(flags, 'features', key, compileFlag);
-  const segment = (key: string) => segments.get(key) ?? compiled(segments, 'segments', key, compileSegment);
-  const unbounded = createUnbounded(() => view.items('segments'), segment);
+  /** Compilation threw: the item is on and has no variations, so evaluating it gives MALFORMED_FLAG. */
+  function failedItem<K extends Kind>(kind: K, { key, version, deleted }: Item, error: unknown): CompiledItem[K] {
+    fail(kind, key, error);
+    return compilers[kind].whole({ key, version, deleted, on: true }, dialect);
+  }
+
+  function compiled<K extends Kind>(kind: K, key: string): CompiledItem[K] | undefined {
+    const held = (caches[kind] as Map<string, CompiledItem[K]>).get(key);
+    if (held !== undefined) return held;
+    const item = view.get(kind, key);
+    if (item === undefined) return undefined;
+    refusals = { first: [], count: 0 };
+    let made: CompiledItem[K];
+    try {
+      made = compilers[kind].whole(JSON.parse(item.json), dialect);
+    } catch (error) {
+      made = failedItem(kind, item, error);
+    }
+    return keep(kind, key, made);
+  }
+
+  /** The same, unless it is replaced meanwhile, or needed by someone who cannot wait. */
+  function* compileInSteps(kind: Kind, item: Item): Generator<void, void> {
+    const { key } = item;
+    const own: Refusals = { first: [], count: 0 };
+    try {
+      const steps = compilers[kind].inSteps(JSON.parse(item.json), dialect);
+      for (;;) {
+        refusals = own;
+        const { done, value } = steps.next();
+        if (done) return void keep(kind, key, value);
+        yield;
+        if (caches[kind].has(key) || view.get(kind, key) !== item) return;
+      }
+    } catch (error) {
+      refusals = own;
+      keep(kind, key, failedItem(kind, item, error));
+    }
+  }
+
+  const flag = (key: string) => compiled('features', key);
+  const segment = (key: string) => compiled('segments', key);
+  const unbounded = createUnbounded(() => view.items('segments'), dialect);
   const dependencies = createDependencies({
     keys: (kind) => Array.from(view.items(kind), ({ key }) => key),
     flag,
@@ -181,29 +224,31 @@ export function createCompiled(
       }
     }
   }
+  /** Whether compiling them all in one turn would take too long. */
+  function areMany(): boolean {
+    let characters = 0;
+    for (const { json } of uncompiledItems()) {
+      characters += json.length;
+      if (characters > LITTLE) return true;
+    }
+    return false;
+  }
   let compiling: Promise<void> | undefined;
-  function* compileAll(items: readonly Item[]): Generator<void, void> {
-    for (const item of items) {
-      // They take longest, so they are compiled one by one.
-      for (const source of patternsIn(item)) {
-        if (!patterns.has(source)) patterns.set(source, compileRe2(source));
+  function* compileAll(): Generator<void, void> {
+    for (let round = 0; round < MOST_ROUNDS && areMany(); round += 1) {
+      for (const item of [...uncompiledItems()]) {
+        const { kind, key, json } = item;
+        if (view.get(kind, key) !== item) continue;
+        if (json.length > LITTLE || json.includes('"matches"')) yield* compileInSteps(kind, item);
+        else compiled(kind, key);
         yield;
       }
-      if (item.kind === 'features') flag(item.key);
-      else segment(item.key);
-      patterns.clear();
-      yield;
     }
   }
   function compileInSlices(): Promise<void> | undefined {
     if (compiling) return compiling;
-    let characters = 0;
-    for (const { json } of uncompiledItems()) {
-      characters += json.length;
-      if (characters > LITTLE) break;
-    }
-    if (characters <= LITTLE) return undefined;
-    compiling = inSlices(compileAll([...uncompiledItems()])).finally(() => {
+    if (!areMany()) return undefined;
+    compiling = inSlices(compileAll()).finally(() => {
       compiling = undefined;
     });
     return compiling;
@@ -219,13 +264,9 @@ export function createCompiled(
       refused[kind].delete(key);
       failed[kind].delete(key);
       uncompiled[kind].add(key);
-      if (kind === 'features') {
-        flags.delete(key);
-        listed.clear();
-      } else {
-        segments.delete(key);
-        unbounded.changed();
-      }
+      caches[kind].delete(key);
+      if (kind === 'features') listed.clear();
+      else unbounded.changed();
     },
     flag,
     segment,
@@ -261,34 +302,18 @@ export function createCompiled(
   };
 }
 
-/** The regular expressions in the rules of a flag or a segment, which may be malformed. */
-function* patternsIn({ json }: Item): Generator<string, void> {
-  if (!json.includes('"matches"')) return;
-  const { rules } = JSON.parse(json) as { rules?: unknown };
-  for (const { clauses } of objectsIn(rules)) {
-    for (const { op, values } of objectsIn(clauses)) {
-      if (op !== 'matches' || !Array.isArray(values)) continue;
-      for (const value of values) if (typeof value === 'string') yield value;
-    }
-  }
-}
-
-function objectsIn(list: unknown): readonly JsonObject[] {
-  return Array.isArray(list) ? list.filter(isObject) : [];
-}
-
 /** The Big Segments among the items, found at first use. */
-function createUnbounded(items: () => Iterable<Item>, segment: (key: string) => Segment | undefined) {
+function createUnbounded(items: () => Iterable<Item>, dialect: Dialect) {
   let found: readonly Segment[] | undefined;
   let foundKinds: ReadonlySet<string> | undefined;
 
   function find(): Segment[] {
     const list: Segment[] = [];
-    for (const { key, deleted, json } of items()) {
-      // Checking the text first avoids compiling segments with long lists of members.
+    for (const { deleted, json } of items()) {
+      // Checking the text first avoids parsing segments with long lists of members.
       if (deleted || !/"unbounded"\s*:\s*true/.test(json)) continue;
-      const held = segment(key);
-      if (held?.unbounded) list.push(held);
+      const held = headOf(json, dialect);
+      if (held.unbounded) list.push(held);
     }
     return list;
   }
@@ -308,6 +333,12 @@ function createUnbounded(items: () => Iterable<Item>, segment: (key: string) => 
       foundKinds = undefined;
     },
   };
+}
+
+/** A segment without its lists, which take longest to compile. */
+function headOf(json: string, dialect: Dialect): Segment {
+  const { key, version, unbounded, unboundedContextKind, generation } = JSON.parse(json) as JsonObject;
+  return compileSegment({ key, version, unbounded, unboundedContextKind, generation }, dialect);
 }
 
 /** The context kind of a Big Segment. Compiled segments have it; the public type does not. */

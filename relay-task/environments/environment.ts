@@ -204,8 +204,13 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
       return compiled.hasBigSegments;
     },
     bigSegmentsChanged() {
-      const flagKeys = compiled.usersOfBigSegments();
-      if (initialized && flagKeys.size > 0) onRefresh?.([...flagKeys]);
+      const tell = () => {
+        const flagKeys = compiled.usersOfBigSegments();
+        if (initialized && flagKeys.size > 0) onRefresh?.([...flagKeys]);
+      };
+      const compiling = compiled.clientView.compile();
+      if (compiling) void compiling.then(tell);
+      else tell();
     },
     digest: states.digest,
     state: states.state,

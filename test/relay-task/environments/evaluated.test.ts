@@ -409,3 +409,67 @@ test.each<[string, Item]>([
   expect(one('f', 'sdkKey', false, withEmail('u@good'))).toContain('"value":true');
   expect(environment.refusedPatterns()).toHaveLength(10);
 });
+
+const offOn = { variations: [false, true] };
+const everyone = Array.from({ length: 20_000 }, (_, at) => `u${at}`);
+const manyRules = everyone.slice(0, 5_000).map((key) => ({
+  ...{ id: key, variation: 1, trackEvents: false },
+  clauses: [{ contextKind: 'user', attribute: 'key', op: 'in', values: [key], negate: false }],
+}));
+
+test.each<[string, readonly Item[], string]>([
+  ['flag with thousands of rules', [flag('f', 2, { rules: manyRules, ...offOn })], 'u4999'],
+  [
+    'flag with a long list of keys',
+    [flag('f', 2, { targets: [{ variation: 1, values: everyone }], ...offOn })],
+    'u19999',
+  ],
+  [
+    'segment with a long list of keys',
+    [ruled('f', { attribute: '', op: 'segmentMatch', values: ['s'] }), segment('s', 2, { included: everyone })],
+    'u19999',
+  ],
+])('one %s is compiled over many turns of the event loop, and is evaluated as ever', async (_, items, key) => {
+  const { environment, one } = start(items);
+  const sliced = countSlicedTurns();
+  try {
+    await environment.clientView.compile();
+    expect(sliced.turns).toBeGreaterThan(15);
+  } finally {
+    sliced.stop();
+  }
+  const answer = (user: string) =>
+    JSON.parse(one('f', 'sdkKey', false, parseContext({ kind: 'user', key: user })!) ?? '{}').value;
+  expect([answer(key), answer('nobody')]).toEqual([true, false]);
+});
+
+test('a flag that is replaced, or needed at once, while it is compiled is the present one', async () => {
+  const { environment, one } = start([flag('f', 1, { rules: manyRules }), flag('g', 1, { rules: manyRules })]);
+  const compiling = environment.clientView.compile();
+  expect(JSON.parse(one('g') ?? '{}')).toMatchObject({ version: 1 });
+  await new Promise((resolve) => setImmediate(resolve));
+  environment.upsert(flag('f', 2, { rules: manyRules, variations: ['new', 'newer'] }), 0);
+  await compiling;
+  expect(environment.clientView.compile()).toBeUndefined();
+  expect(JSON.parse(one('f') ?? '{}')).toMatchObject({ value: 'new', version: 2 });
+});
+
+test('streams hear of changed Big Segments once everything large is compiled, also the first time', async () => {
+  const bigSegments: BigSegments = { load: async () => undefined, status: () => undefined };
+  const user = ruled('f', { attribute: '', op: 'segmentMatch', values: ['s'] });
+  const large = flag('large', 1, { rules: manyRules });
+  const { environment, refreshed } = start(
+    [user, large, segment('s', 1, { unbounded: true, generation: 1 })],
+    bigSegments,
+  );
+  const sliced = countSlicedTurns();
+  try {
+    environment.bigSegmentsChanged();
+    expect(refreshed).toEqual([]);
+    await environment.clientView.compile();
+    expect(sliced.turns).toBeGreaterThan(15);
+  } finally {
+    sliced.stop();
+  }
+  expect(refreshed).toEqual([['f']]);
+});
