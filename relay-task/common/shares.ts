@@ -8,8 +8,6 @@ export interface Shares {
   heldBy(lane: string): number;
   /** Whether something that belongs to all these lanes may take a place, or so many of them. */
   fits(lanes: readonly string[], amount?: number): boolean;
-  /** How many more would fit, taken one by one. */
-  room(lanes: readonly string[]): number;
   take(lanes: readonly string[], amount?: number): void;
   giveBack(lanes: readonly string[], amount?: number): void;
 }
@@ -31,14 +29,6 @@ export function createShares(free: (taken: number) => number, times: number | re
     fits(lanes, amount = 1) {
       const left = free(taken);
       return left >= amount && lanes.every((lane, index) => heldBy(lane) + amount - 1 <= timesOf(index) * left);
-    },
-    room(lanes) {
-      const left = free(taken);
-      const roomIn = (lane: string, index: number) => {
-        const beyond = timesOf(index) * left - heldBy(lane);
-        return beyond < 0 ? 0 : Math.floor(beyond / (1 + timesOf(index))) + 1;
-      };
-      return Math.min(Math.max(0, Math.floor(left)), ...lanes.map(roomIn));
     },
     take(lanes, amount = 1) {
       taken += amount;

@@ -149,7 +149,7 @@ export const sourceSettings = {
       'EVENTS_CAPACITY',
       integer(1, 100_000_000),
       '1000',
-      'how many events from one address may wait to be forwarded, for each key and kind of SDK; a quarter more from all',
+      'how many events may wait to be forwarded, for each key and kind of SDK; beyond it, the newest of the address with the most of them are dropped',
     ),
     maxInboundPayloadBytes: events.setting(
       'maxInboundPayloadSize',

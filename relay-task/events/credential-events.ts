@@ -14,7 +14,7 @@ import type { EventMeter } from './metrics.ts';
 import { createQueue, type DropReason } from './queue.ts';
 import { createQueues, type EventQueue } from './queues.ts';
 import { createRecent, shortHash } from './recent.ts';
-import { createSenderMemory } from './sender-shares.ts';
+import { createSenderMemory } from './sender-memory.ts';
 import { summarise } from './summarise.ts';
 import { createSummary } from './summary.ts';
 import { createSuspects } from './suspects.ts';
@@ -72,7 +72,7 @@ export function createCredentialEvents(
   const payloads = createRecent(PAYLOADS_REMEMBERED, parts.memory);
   /** One for all queues: a client may invent as many kinds of SDK as there are queues. */
   const contexts = createRecent(CONTEXTS_REMEMBERED, parts.memory);
-  const memory = createSenderMemory(budget);
+  const memory = createSenderMemory({ budget, drop: (sender, bytes) => queues.drop(sender, bytes) });
   const suspects = createSuspects(timings.suspectMs);
   const reading = new Set<Promise<void>>();
   /** The time of `finish` is over. */
@@ -109,12 +109,15 @@ export function createCredentialEvents(
       forwarded: (events) => meter.forwarded(name, kind, events),
       dropped,
       summary: about.unsummarized ? createSummary(capacity, memory) : undefined,
+      landed() {
+        for (const other of queues.all()) other.proceed();
+      },
     });
     return Object.assign(queue, { seen: about.unsummarized ? contextsOf(about) : undefined });
   });
 
   const diagnostics = createDiagnostics<EventDelivery>({
-    budget,
+    memory,
     deliver: ({ headers, body }) =>
       courier.deliver({
         subject: `diagnostics, ${kind}`,
@@ -160,6 +163,11 @@ export function createCredentialEvents(
     }
   }
 
+  const flushAll = () => {
+    for (const queue of queues.all()) queue.flush();
+  };
+  const areIdle = () => Array.from(queues.all()).every((queue) => queue.idle);
+
   function forget() {
     payloads.clear();
     contexts.clear();
@@ -167,7 +175,7 @@ export function createCredentialEvents(
 
   return {
     get idle() {
-      return reading.size === 0 && diagnostics.idle && Array.from(queues.all()).every((queue) => queue.idle);
+      return reading.size === 0 && diagnostics.idle && areIdle();
     },
     async analytics(delivery) {
       const id = textOf(delivery.headers, 'x-launchdarkly-payload-id');
@@ -188,7 +196,7 @@ export function createCredentialEvents(
         contextsForgottenAt = now;
         contexts.clear();
       }
-      for (const queue of queues.all()) queue.flush();
+      flushAll();
       queues.sweep(timings.idleQueueMs);
       courier.lookAtKeys();
     },
@@ -200,9 +208,14 @@ export function createCredentialEvents(
       });
       const finished = async () => {
         await Promise.race([Promise.all(reading), stopped]);
-        for (const queue of queues.all()) queue.flush();
+        flushAll();
         courier.hurry();
-        await Promise.all([...Array.from(queues.all(), (queue) => queue.drained()), diagnostics.drained()]);
+        while (!areIdle()) {
+          await Promise.all(Array.from(queues.all(), (queue) => queue.drained()));
+          // One may have waited for the payloads of others to be sent.
+          flushAll();
+        }
+        await diagnostics.drained();
       };
       const timer = setTimeout(() => {
         isOver = true;

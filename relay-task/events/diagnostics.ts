@@ -1,7 +1,7 @@
 /** Diagnostic events that came with one credential: forwarded unchanged in the background, few at a time. */
-import type { Budget } from '../common/budget.ts';
-import { createShares } from '../common/shares.ts';
 import type { Verdict } from './courier.ts';
+import { createHolders } from './holders.ts';
+import type { SenderMemory } from './sender-memory.ts';
 
 /** And from where it came. */
 interface Delivered {
@@ -17,34 +17,50 @@ export interface Diagnostics<T extends Delivered> {
   drained(): Promise<void>;
 }
 
-/** Four fifths of them from one address. */
 const MOST_WAITING = 100;
 const MOST_IN_FLIGHT = 4;
 /** Estimated memory of an event besides its body: mostly headers. */
 const EVENT_BYTES = 1_024;
 
 export function createDiagnostics<T extends Delivered>(options: {
-  readonly budget: Budget;
+  readonly memory: Pick<SenderMemory, 'pin' | 'unpin'>;
   /** Never rejects. */
   readonly deliver: (event: T) => Promise<Verdict>;
   readonly dropped: (reason: 'capacity' | 'memory' | Exclude<Verdict, 'delivered'>, events: number) => void;
 }): Diagnostics<T> {
-  const { budget, deliver, dropped } = options;
+  const { memory, deliver, dropped } = options;
   const waiting: T[] = [];
-  const places = createShares((taken) => MOST_WAITING - taken, 4);
+  const places = createHolders();
   const underWay = new Set<Promise<void>>();
 
   async function send(event: T) {
     const verdict = await deliver(event);
     if (verdict !== 'delivered') dropped(verdict, 1);
-    budget.release(event.body.length + EVENT_BYTES);
+    memory.unpin(event.address, bytesOf(event));
+  }
+
+  function leave(event: T) {
+    waiting.splice(waiting.indexOf(event), 1);
+    places.change(senderOf(event), -1);
+  }
+
+  /** If all places are taken, the newest event of whoever has most makes room. */
+  function makePlace(event: T): boolean {
+    if (waiting.length < MOST_WAITING) return true;
+    const { sender } = places.whoYields(senderOf(event), 1) ?? {};
+    const newest = waiting.findLast(({ address }) => address === sender?.name);
+    if (!newest) return false;
+    leave(newest);
+    memory.unpin(newest.address, bytesOf(newest));
+    dropped('capacity', 1);
+    return true;
   }
 
   function start() {
     while (underWay.size < MOST_IN_FLIGHT) {
-      const event = waiting.shift();
+      const [event] = waiting;
       if (!event) return;
-      places.giveBack([event.address]);
+      leave(event);
       const sent = send(event).then(() => {
         underWay.delete(sent);
         start();
@@ -58,9 +74,9 @@ export function createDiagnostics<T extends Delivered>(options: {
       return underWay.size === 0;
     },
     add(event) {
-      if (!places.fits([event.address])) return dropped('capacity', 1);
-      if (!budget.reserve(event.body.length + EVENT_BYTES)) return dropped('memory', 1);
-      places.take([event.address]);
+      if (!makePlace(event)) return dropped('capacity', 1);
+      if (!memory.pin(event.address, bytesOf(event))) return dropped('memory', 1);
+      places.change(senderOf(event), 1);
       waiting.push(event);
       start();
     },
@@ -69,3 +85,6 @@ export function createDiagnostics<T extends Delivered>(options: {
     },
   };
 }
+
+const senderOf = ({ address: name }: Delivered) => ({ name, isSuspect: false });
+const bytesOf = ({ body }: Delivered) => body.length + EVENT_BYTES;

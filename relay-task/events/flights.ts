@@ -13,6 +13,8 @@ export interface FlightsOptions {
   readonly deliver: (json: Buffer, how: Pick<Payload, 'progress' | 'isSuspect'>) => Promise<Verdict>;
   readonly forwarded: (events: number) => void;
   readonly dropped: (reason: Exclude<Verdict, 'delivered'>, events: number) => void;
+  /** A payload is not being sent any more. Must not throw. */
+  readonly landed?: (() => void) | undefined;
   /** LaunchDarkly rejected events that are all of this sender, or accepted them all at once. */
   readonly judged: (sender: string, verdict: 'rejected' | 'delivered') => void;
   /**
@@ -77,6 +79,7 @@ export function createFlights(options: FlightsOptions): Flights {
     for (const release of releases) release();
     flights.delete(flight);
     launch();
+    options.landed?.();
   }
 
   function overtake(delivered: Flight) {

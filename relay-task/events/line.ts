@@ -1,52 +1,162 @@
-import type { Shares } from '../common/shares.ts';
-import type { Batch } from './parcel.ts';
+import { elementsIn } from '../common/json-elements.ts';
+import type { Holders, Sender } from './holders.ts';
+import { type Batch, parcelOf, RELAY } from './parcel.ts';
+import type { SenderMemory } from './sender-memory.ts';
 
 /** Events that wait to be sent, the oldest first. */
 export interface Line {
   readonly isEmpty: boolean;
   readonly bytes: number;
-  /** How many more events of this sender fit. */
-  room(sender: string): number;
-  /** Also if there is no room. */
-  push(batch: Batch): void;
+  /** Their places are free, and `heldBytes(bytes)` are reserved for them. */
+  push(events: Pick<Batch, 'bytes' | 'events' | 'sender'>): void;
+  /** Of the relay: takes neither places nor memory, and is never dropped. */
+  pushOwn(bytes: Buffer, release: () => void): void;
   /** Takes the oldest of the wanted batches: at least one if there is any, otherwise up to so many bytes. */
-  take(maxBytes: number, wanted?: (batch: Batch) => boolean): readonly Batch[];
+  take(maxBytes: number, wanted?: (batch: Pick<Batch, 'sender'>) => boolean): readonly Batch[];
+  /** Moves batches into the other line. */
+  move(to: Line, wanted: (batch: Pick<Batch, 'sender'>) => boolean): boolean;
+  put(batch: WaitingBatch): void;
+  /** `performance.now()` when the newest batch of this sender came. */
+  newestOf(name: string): number;
+  /** Drops the newest events of its newest batch: one, and more up to so many bytes. */
+  drop(name: string, maxBytes?: number): { readonly events: number; readonly bytes: number };
 }
 
-/** `group`: all senders of this line together count as one, too. */
-export function createLine(places: Shares, group?: string): Line {
-  const lanesOf = (sender: string) => (group === undefined ? [sender] : [sender, group]);
-  let waiting: Batch[] = [];
+/** A batch that may still lose events. */
+export interface WaitingBatch {
+  readonly sender: string;
+  bytes: Buffer;
+  events: number;
+  readonly since: number;
+  /** Where each of its events begins, once one was dropped. */
+  begins?: number[];
+  /** Of the relay. */
+  readonly release?: () => void;
+}
+
+export interface LineOptions {
+  readonly places: Holders;
+  readonly memory: SenderMemory;
+  readonly isSuspect: boolean;
+}
+
+/** Estimated memory of a batch besides its bytes. */
+const BATCH_BYTES = 256;
+/** So much of a batch may be kept beyond its events: copying what is left for each dropped event would take long. */
+const SPARE_BYTES = 4 * 1024;
+
+/** What a batch takes in memory. */
+export function heldBytes(bytes: number): number {
+  return bytes + BATCH_BYTES;
+}
+
+export function createLine({ places, memory, isSuspect }: LineOptions): Line {
+  const waiting = new Set<WaitingBatch>();
+  const bySender = new Map<string, WaitingBatch[]>();
   let waitingBytes = 0;
+
+  /** `times`: 1 or -1. */
+  function count({ sender: name, bytes, events }: WaitingBatch, times: number) {
+    waitingBytes += times * bytes.length;
+    if (name === RELAY) return;
+    const sender: Sender = { name, isSuspect };
+    places.change(sender, times * events);
+    memory.waiting.change(sender, times * heldBytes(bytes.length));
+  }
+
+  function put(batch: WaitingBatch) {
+    waiting.add(batch);
+    const own = bySender.get(batch.sender) ?? [];
+    own.push(batch);
+    bySender.set(batch.sender, own);
+    count(batch, 1);
+  }
+
+  function forget(batch: WaitingBatch) {
+    waiting.delete(batch);
+    const own = bySender.get(batch.sender) ?? [];
+    own.splice(own.indexOf(batch), 1);
+    if (own.length === 0) bySender.delete(batch.sender);
+  }
+
+  function remove(batch: WaitingBatch) {
+    count(batch, -1);
+    forget(batch);
+  }
+
+  /** To be sent: nothing is dropped from it any more. */
+  function departed({ bytes, events, sender, release }: WaitingBatch): Batch {
+    if (release) return { bytes, events, sender, release };
+    const held = heldBytes(bytes.length);
+    memory.depart(held);
+    return { bytes, events, sender, release: () => memory.land(held) };
+  }
+
   return {
     get isEmpty() {
-      return waiting.length === 0;
+      return waiting.size === 0;
     },
     get bytes() {
       return waitingBytes;
     },
-    room: (sender) => places.room(lanesOf(sender)),
-    push(batch) {
-      waiting.push(batch);
-      waitingBytes += batch.bytes.length;
-      places.take(lanesOf(batch.sender), batch.events);
-    },
+    push: ({ bytes, events, sender }) => put({ bytes, events, sender, since: performance.now() }),
+    pushOwn: (bytes, release) => put({ bytes, events: 1, sender: RELAY, since: performance.now(), release }),
+    put,
     take(maxBytes, wanted = () => true) {
-      const taken: Batch[] = [];
+      const taken: WaitingBatch[] = [];
       let bytes = 0;
-      let isFull = false;
-      waiting = waiting.filter((batch) => {
-        if (isFull || !wanted(batch)) return true;
+      for (const batch of waiting) {
+        if (!wanted(batch)) continue;
         bytes += batch.bytes.length;
-        isFull = taken.length > 0 && bytes > maxBytes;
-        if (!isFull) taken.push(batch);
-        return isFull;
-      });
-      for (const batch of taken) {
-        waitingBytes -= batch.bytes.length;
-        places.giveBack(lanesOf(batch.sender), batch.events);
+        if (taken.length > 0 && bytes > maxBytes) break;
+        taken.push(batch);
       }
-      return taken;
+      for (const batch of taken) remove(batch);
+      return taken.map(departed);
+    },
+    move(to, wanted) {
+      const moved = Array.from(waiting).filter(wanted);
+      for (const batch of moved) {
+        remove(batch);
+        to.put(batch);
+      }
+      return moved.length > 0;
+    },
+    newestOf: (name) => bySender.get(name)?.at(-1)?.since ?? -1,
+    drop(name, maxBytes = 0) {
+      const batch = bySender.get(name)?.at(-1);
+      if (!batch) return { events: 0, bytes: 0 };
+      const { events } = batch;
+      const held = heldBytes(batch.bytes.length);
+      const lostBytes = () => held - (batch.events > 0 ? heldBytes(batch.bytes.length) : 0);
+      count(batch, -1);
+      do dropLast(batch);
+      while (batch.events > 0 && lostBytes() < maxBytes);
+      if (batch.events > 0) count(batch, 1);
+      else forget(batch);
+      memory.release(lostBytes());
+      return { events: events - batch.events, bytes: lostBytes() };
     },
   };
 }
+
+function dropLast(batch: WaitingBatch) {
+  batch.begins ??= beginsOf(batch);
+  const begin = batch.begins.pop() ?? 0;
+  batch.events -= 1;
+  // Without the comma.
+  batch.bytes = batch.bytes.subarray(0, Math.max(0, begin - 1));
+  const spareBytes = batch.bytes.buffer.byteLength - batch.bytes.length;
+  if (spareBytes > Math.min(SPARE_BYTES, batch.bytes.length)) batch.bytes = Buffer.from(batch.bytes);
+}
+
+function beginsOf(batch: WaitingBatch): number[] {
+  if (batch.events === 1) return [0];
+  const begins: number[] = [];
+  const { json } = parcelOf([batch]);
+  for (const range of elementsIn(json)) if (range) begins.push(range.from - OPENING_BYTES);
+  return begins;
+}
+
+/** Of an array. */
+const OPENING_BYTES = 1;

@@ -1,4 +1,5 @@
 /** The queues of one credential: one per kind of SDK, up to a limit. */
+import type { Sender } from './holders.ts';
 import { type Metadata, plainMetadata, queueKey } from './metadata.ts';
 import type { Queue } from './queue.ts';
 import type { Recent } from './recent.ts';
@@ -15,6 +16,8 @@ export interface Queues {
    */
   find(about: Metadata): EventQueue;
   all(): Iterable<EventQueue>;
+  /** For want of memory: drops the newest events of this sender, one and more up to so many bytes. Returns how many were released. */
+  drop(sender: Sender, maxBytes: number): number;
   /** Removes empty queues that were not used for `idleMs`. */
   sweep(idleMs: number): void;
 }
@@ -46,6 +49,13 @@ export function createQueues(create: (about: Metadata) => EventQueue): Queues {
       return open(queues.has(queueKey(about)) || hasRoom(queueKey(plain)) ? about : plain);
     },
     all: () => queues.values(),
+    drop(sender, maxBytes) {
+      let newest: EventQueue | undefined;
+      for (const queue of queues.values()) {
+        if (queue.newestOf(sender) > (newest?.newestOf(sender) ?? -1)) newest = queue;
+      }
+      return newest?.drop(sender, maxBytes) ?? 0;
+    },
     sweep(idleMs) {
       const now = performance.now();
       for (const [key, queue] of queues) if (queue.idle && now - queue.usedAt >= idleMs) queues.delete(key);

@@ -1,5 +1,6 @@
 /** Counts evaluations per flag and variation between two payloads, as in the `summary` events of LaunchDarkly's SDKs. */
-import { createSenderPlaces, type SenderMemory } from './sender-shares.ts';
+import { createShares } from '../common/shares.ts';
+import type { SenderMemory } from './sender-memory.ts';
 
 export interface Evaluation {
   readonly flagKey: string;
@@ -35,6 +36,7 @@ interface FlagSummary {
   readonly counters: Map<string, Counter>;
 }
 
+const TIMES = 4;
 /** Estimated memory of a counter besides its texts. */
 const COUNTER_BYTES = 256;
 /** Nobody has more kinds of contexts, or longer names of them, but a sender may invent any. */
@@ -43,10 +45,15 @@ const LONGEST_KIND = 256;
 /** An event is closed at this size; it is larger only if a single counter is. */
 const EVENT_CHARACTERS = 256 * 1024;
 
-/** `capacity`: of counters that one sender began; a quarter more for all. */
-export function createSummary(capacity: number, memory: SenderMemory): Summary {
+/**
+ * `capacity`: of counters that one sender began; a quarter more for all. A counter is never dropped for another one, since it counts for all
+ * senders, so one sender begins at most four times as many as are free.
+ */
+export function createSummary(capacity: number, memory: Pick<SenderMemory, 'pin' | 'unpin'>): Summary {
+  const together = Math.max(capacity, (capacity - 1) * (1 + 1 / TIMES));
+  const createPlaces = () => createShares((taken) => together - taken, TIMES);
   let flags = new Map<string, FlagSummary>();
-  let places = createSenderPlaces(capacity);
+  let places = createPlaces();
   /** Bytes by sender. */
   let held = new Map<string, number>();
   let bytes = 0;
@@ -54,7 +61,7 @@ export function createSummary(capacity: number, memory: SenderMemory): Summary {
   let endDate = 0;
 
   function reserve(sender: string, more: number): boolean {
-    if (!memory.reserve(sender, more)) return false;
+    if (!memory.pin(sender, more)) return false;
     held.set(sender, (held.get(sender) ?? 0) + more);
     bytes += more;
     return true;
@@ -95,7 +102,7 @@ export function createSummary(capacity: number, memory: SenderMemory): Summary {
       const events = featuresOf(flags).map((features) => `${start}${features}}}`);
       const holdings = held;
       flags = new Map();
-      places = createSenderPlaces(capacity);
+      places = createPlaces();
       held = new Map();
       bytes = 0;
       startDate = Number.POSITIVE_INFINITY;
@@ -103,7 +110,7 @@ export function createSummary(capacity: number, memory: SenderMemory): Summary {
       return {
         events,
         release() {
-          for (const [sender, reserved] of holdings) memory.release(sender, reserved);
+          for (const [sender, reserved] of holdings) memory.unpin(sender, reserved);
         },
       };
     },

@@ -62,20 +62,6 @@ test('a line about dropped events counts those since the last one, and names the
   ]);
 });
 
-test('a sender that fills a queue leaves room for the others with its key', async () => {
-  const launchDarkly = await startLaunchDarkly(() => 503);
-  const { intake, measured } = startEnvironment(launchDarkly.uri, { capacity: 40 });
-  for (let round = 0; round < 5; round++) send(intake, numbered(40, 1_000), { address: '203.0.113.1' });
-  await eventually(() => expect(launchDarkly.requests.length).toBeGreaterThan(0));
-  for (let round = 0; round < 5; round++) send(intake, numbered(40, 1_000), { address: '203.0.113.1' });
-  for (let id = 0; id < 4; id++) send(intake, numbered(2, 2 * id), { address: `198.51.100.${id}` });
-  launchDarkly.mood.react = () => 202;
-  const good = () => launchDarkly.taken().filter(({ key }) => !String(key).startsWith('event-1'));
-  await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
-  expect(launchDarkly.taken()).toEqual(expect.arrayContaining(numbered(8)));
-  expect(good()).toHaveLength(7);
-});
-
 test('a sender of large events leaves memory for the others with its key', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const { intake, measured } = startEnvironment(launchDarkly.uri, { maxBytes: 200_000 });
@@ -86,24 +72,6 @@ test('a sender of large events leaves memory for the others with its key', async
   for (let id = 0; id < 8; id++) send(intake, numbered(1, id), { address: `198.51.100.${id}` });
   launchDarkly.mood.react = () => 202;
   await eventually(() => expect(launchDarkly.taken()).toEqual(expect.arrayContaining(numbered(8))));
-});
-
-test('a sender of many diagnostic events leaves places for the others with its key', async () => {
-  const launchDarkly = await startLaunchDarkly(() => 503);
-  const { intake } = startEnvironment(launchDarkly.uri);
-  const diagnose = (address: string, id: string) =>
-    intake.diagnostic({
-      ...FROM,
-      address,
-      kind: 'sdkKey',
-      credential: '',
-      headers: {},
-      body: Buffer.from(`{"id":"${id}"}`),
-    });
-  for (let id = 0; id < 200; id++) diagnose('203.0.113.1', 'flood');
-  diagnose('198.51.100.1', 'good');
-  launchDarkly.mood.react = () => 202;
-  await eventually(() => expect(launchDarkly.taken()).toContainEqual({ id: 'good' }));
 });
 
 test('bodies of which one event is malformed leave one line in the log, however many come and are delivered', async () => {

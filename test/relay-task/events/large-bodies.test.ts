@@ -3,7 +3,7 @@ import { createBudget } from '../../../relay-task/common/budget.ts';
 import { metadataOf } from '../../../relay-task/events/metadata.ts';
 import { createQueue } from '../../../relay-task/events/queue.ts';
 import { createQueues } from '../../../relay-task/events/queues.ts';
-import { createSenderMemory } from '../../../relay-task/events/sender-shares.ts';
+import { createSenderMemory } from '../../../relay-task/events/sender-memory.ts';
 import { createSummary } from '../../../relay-task/events/summary.ts';
 import { createSuspects } from '../../../relay-task/events/suspects.ts';
 import { takeIn } from '../../../relay-task/events/take-in.ts';
@@ -245,7 +245,7 @@ test.each([
   ['summarises', '1'],
 ])('an event that the relay %s is kept if its queue was removed while it was read', (_what, schema) => {
   const budget = createBudget(Infinity);
-  const memory = createSenderMemory(budget);
+  const memory = createSenderMemory({ budget, drop: () => 0 });
   const queues = createQueues(({ unsummarized }) =>
     createQueue({
       capacity: 10,

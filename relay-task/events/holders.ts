@@ -1,0 +1,66 @@
+/**
+ * What senders hold of something scarce, the places of a queue or memory. When it is used up, whoever holds most makes room, as long as
+ * it holds more than the newcomer then would: so no one loses anything of an equal part, however many flood. ("Longest queue drop":
+ * Suter, Lakshman, Stiliadis and Choudhury, "Design considerations for supporting TCP with per-flow queueing", 1998)
+ */
+import { createRanking, type Ranking } from './ranking.ts';
+
+export interface Sender {
+  /** What stands for the address. */
+  readonly name: string;
+  /** All suspects together count as one sender among the others, and share what that one gets. */
+  readonly isSuspect: boolean;
+}
+
+export interface Holders {
+  readonly total: number;
+  change(sender: Sender, amount: number): void;
+  /** Who makes room so that this sender can hold so much more, and how much of it before it is another one's turn. */
+  whoYields(to: Sender, more: number): { readonly sender: Sender; readonly amount: number } | undefined;
+  /** How much more this sender could hold at most if others made room. */
+  yielding(to: Sender): number;
+}
+
+/** Among addresses. */
+const SUSPECTS = 'suspects';
+
+export function createHolders(): Holders {
+  const all = createRanking();
+  const suspects = createRanking();
+  let total = 0;
+  const groupOf = ({ name, isSuspect }: Sender) => (isSuspect ? SUSPECTS : name);
+
+  /** `amount`: what the heaviest of a ranking has beyond this one with so much more, and beyond the next one. */
+  const heavierIn = (ranking: Ranking, name: string, more: number) => {
+    const heaviest = ranking.heaviest();
+    if (!heaviest || heaviest.name === name) return undefined;
+    const wouldHold = ranking.heldBy(name) + more;
+    if (heaviest.held <= wouldHold) return undefined;
+    return { name: heaviest.name, amount: heaviest.held - Math.max(heaviest.next, wouldHold) };
+  };
+  const beyond = (ranking: Ranking, name: string) =>
+    Math.max(0, (ranking.heaviest()?.held ?? 0) - ranking.heldBy(name) - 1);
+
+  return {
+    get total() {
+      return total;
+    },
+    change(sender, amount) {
+      total += amount;
+      all.change(groupOf(sender), amount);
+      if (sender.isSuspect) suspects.change(sender.name, amount);
+    },
+    whoYields(to, more) {
+      const heavier = heavierIn(all, groupOf(to), more);
+      if (heavier && heavier.name !== SUSPECTS) {
+        return { sender: { name: heavier.name, isSuspect: false }, amount: heavier.amount };
+      }
+      // For others the worst of them, whatever it holds; for one of them only who holds more.
+      const worst = heavier ? suspects.heaviest() : to.isSuspect && heavierIn(suspects, to.name, more);
+      if (!worst) return undefined;
+      const own = 'amount' in worst ? worst.amount : worst.held - worst.next;
+      return { sender: { name: worst.name, isSuspect: true }, amount: Math.min(own, heavier?.amount ?? own) };
+    },
+    yielding: (to) => Math.max(beyond(all, groupOf(to)), to.isSuspect ? beyond(suspects, to.name) : 0),
+  };
+}

@@ -1,0 +1,89 @@
+/** The memory that the events of one credential take, and how its senders share it. */
+import type { Budget } from '../common/budget.ts';
+import { createShares } from '../common/shares.ts';
+import { createHolders, type Holders, type Sender } from './holders.ts';
+
+export interface SenderMemory {
+  /** What waits, in bytes. */
+  readonly waiting: Holders;
+  /**
+   * For events that will wait: drops those of senders who hold more than this one would then, if need be. `besides`: bytes that this
+   * sender holds and that are not in `waiting`. False: there is no room, and nothing was reserved.
+   */
+  reserve(sender: Sender, bytes: number, besides?: number): boolean;
+  /** Without dropping anything. */
+  reserveFree(bytes: number): boolean;
+  release(bytes: number): void;
+  /**
+   * The same for what is not dropped for others, so it takes a quarter at most, and of that one sender four times what is free.
+   * Given back with `unpin`.
+   */
+  pin(sender: string, bytes: number): boolean;
+  unpin(sender: string, bytes: number): void;
+  /** How many bytes of what waits may be taken to be sent: half of all at most is, so that what others send finds something to replace. */
+  readonly departing: number;
+  /** Waits no more, and is being sent until it lands. */
+  depart(bytes: number): void;
+  /** Gives it back. */
+  land(bytes: number): void;
+}
+
+export interface SenderMemoryOptions {
+  readonly budget: Budget;
+  /** Drops the newest events of this sender that wait, at least one and about so many bytes; returns how many were released. */
+  readonly drop: (sender: Sender, bytes: number) => number;
+}
+
+const PINNED_PART = 1 / 4;
+const PINNED_TIMES = 4;
+const DEPARTED_PART = 1 / 2;
+
+export function createSenderMemory({ budget, drop }: SenderMemoryOptions): SenderMemory {
+  const waiting = createHolders();
+  /** What this credential may have at present, other credentials being as they are. */
+  const wholeBytes = () => budget.usedBytes + budget.freeBytes;
+  const pinned = createShares((taken) => wholeBytes() * PINNED_PART - taken, PINNED_TIMES);
+  let departedBytes = 0;
+
+  function reserve(sender: Sender, bytes: number, besides = 0): boolean {
+    let droppedBytes = 0;
+    while (!budget.reserve(bytes)) {
+      const yields = waiting.whoYields(sender, besides + bytes);
+      const more = yields ? drop(yields.sender, Math.min(yields.amount, bytes - droppedBytes)) : 0;
+      droppedBytes += more;
+      if (more === 0) return false;
+      if (droppedBytes < bytes) continue;
+      // In their place, even if others have grown meanwhile and this credential is above its share.
+      budget.hold(bytes);
+      break;
+    }
+    return true;
+  }
+
+  return {
+    waiting,
+    reserve,
+    reserveFree: budget.reserve,
+    release: budget.release,
+    pin(name, bytes) {
+      const sender = { name, isSuspect: false };
+      if (!pinned.fits([name], bytes) || !reserve(sender, bytes, pinned.heldBy(name))) return false;
+      pinned.take([name], bytes);
+      return true;
+    },
+    unpin(name, bytes) {
+      pinned.giveBack([name], bytes);
+      budget.release(bytes);
+    },
+    get departing() {
+      return Math.max(wholeBytes() * DEPARTED_PART - departedBytes, departedBytes === 0 ? 1 : 0);
+    },
+    depart(bytes) {
+      departedBytes += bytes;
+    },
+    land(bytes) {
+      departedBytes -= bytes;
+      budget.release(bytes);
+    },
+  };
+}
