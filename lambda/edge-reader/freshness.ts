@@ -60,7 +60,7 @@ const CHECKED_MS = 5 * 60_000;
 const STALE_MS = 60_000;
 /** How often to look for a snapshot in a table that has none. */
 const PROBE_MS = 60_000;
-/** What a call waits for at most: three trips to read a change, three to notice that the connection is dead, and two to open another one. */
+/** What a call waits for at most: three trips to read a large change, three to notice that the connection is dead, and two to open another one. */
 const MOST_TRIPS = 8;
 /** And for the processor. */
 const SPARE_MS = 50;
@@ -129,7 +129,11 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
   async function readAny(flight: Flight) {
     const probe = !official || now() >= probeAt;
     if (probe) {
-      const source = createSnapshotReader({ prefix, get: (keys) => table.get(keys, flight) });
+      const source = createSnapshotReader({
+        prefix,
+        get: (keys) => table.get(keys, flight),
+        query: (query) => table.query(query, flight),
+      });
       probeAt = now() + PROBE_MS;
       const reading = snapshot ? await source.refresh(snapshot) : await source.cold();
       if (!adopt(reading, flight.askedAt)) return;
@@ -220,7 +224,6 @@ function createReads(now: () => number, limitMs: number, fail: (problem: unknown
   const joined = new Map<string | undefined | null, { readonly flight: Flight; readonly done: Promise<boolean> }>();
 
   const takeOff = (ms = limitMs): Flight => ({
-    startedAt: now(),
     askedAt: Infinity,
     deadlineAt: now() + ms,
   });

@@ -2,6 +2,7 @@ import {
   type Attributes,
   decodeOfficialItem,
   type Item,
+  isSame,
   type Key,
   type Kind,
   namespaces,
@@ -55,9 +56,7 @@ export function createOfficialLayout(
     const item = attributes && decodeOfficialItem(kind, attributes);
     // LaunchDarkly's SDKs treat an unreadable item as deleted.
     if (!item || 'problem' in item) return undefined;
-    return before?.json === item.json && before.version === item.version && before.deleted === item.deleted
-      ? before
-      : item;
+    return isSame(before, item) ? before : item;
   };
 
   async function add(holding: Holding, flagKeys: readonly string[], flight: Flight, before?: Holding['items']) {
@@ -91,7 +90,7 @@ export function createOfficialLayout(
   async function everything(holding: Holding, flight: Flight): Promise<Holding> {
     const items: Holding['items'] = new Map();
     const kinds = ['features', 'segments'] as const;
-    const found = await Promise.all(kinds.map((kind) => table.query(names[kind], flight)));
+    const found = await Promise.all(kinds.map((kind) => table.query(wholeNamespace(names[kind]), flight)));
     for (const [i, kind] of kinds.entries()) {
       for (const attributes of found[i] ?? []) {
         const key: string = Object(attributes.key).S;
@@ -117,5 +116,11 @@ export function createOfficialLayout(
     },
   };
 }
+
+const wholeNamespace = (namespace: string) => ({
+  KeyConditionExpression: '#n = :n',
+  ExpressionAttributeNames: { '#n': 'namespace' },
+  ExpressionAttributeValues: { ':n': { S: namespace } },
+});
 
 const id = (kind: Kind, key: string) => `${kind}/${key}`;

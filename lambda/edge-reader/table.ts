@@ -1,12 +1,10 @@
-import type { Attributes, Key } from '../../lib/flag-table/index.ts';
+import type { Attributes, Key, SnapshotQuery } from '../../lib/flag-table/index.ts';
 import type { Settings } from './config.ts';
 import type { Surroundings } from './surroundings.ts';
 import { type Answer, createTransport, type Problem, type Transport } from './transport.ts';
 
 /** One read of the table, and its deadline. */
 export interface Flight {
-  /** Unix ms. */
-  readonly startedAt: number;
   /** Unix ms: when the first of the requests was made that were answered. What was read is as old as that. */
   askedAt: number;
   /** Unix ms. Later after a freeze, during which nothing could go on. */
@@ -17,8 +15,8 @@ export interface Flight {
 export interface Table {
   /** In the order of the keys; undefined if an item does not exist. Rejects if any of them could not be read. */
   get(keys: readonly Key[], flight: Flight): Promise<readonly (Attributes | undefined)[]>;
-  /** All items of a namespace, from all pages. */
-  query(namespace: string, flight: Flight): Promise<readonly Attributes[]>;
+  /** The items that DynamoDB's `Query` gives, from all pages. */
+  query(query: SnapshotQuery, flight: Flight): Promise<Attributes[]>;
   /** The region that answered last. */
   replica(): string | undefined;
   /** How long a round trip to it takes; 0 if none has answered. */
@@ -54,12 +52,15 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
         const left = flight.deadlineAt - now();
         if (left <= 0) break;
         const until = now() + (index < able.length - 1 ? Math.min(left, coldDeadlineMs / 2) : left);
+        let firstAt = Infinity;
         try {
           const result = await work(async (operation, body) => {
             const { answer, askedAt } = await transport.call(operation, body, Math.max(1, until - now()));
-            flight.askedAt = Math.min(flight.askedAt, askedAt);
+            firstAt = Math.min(firstAt, askedAt);
             return answer;
           });
+          // An answer that was of no use makes nothing older.
+          flight.askedAt = Math.min(flight.askedAt, firstAt);
           candidate.failures = candidate.restUntil = 0;
           answered = transport;
           return result;
@@ -111,18 +112,12 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
         const byName = new Map(found.map((item) => [name(text(item.namespace), text(item.key)), item]));
         return keys.map((key) => byName.get(name(key.namespace, key.key)));
       }),
-    query: (namespace, flight) =>
+    query: (query, flight) =>
       anywhere(flight, async (call) => {
         const items: Attributes[] = [];
         let from: unknown;
         do {
-          const answer = await call('Query', {
-            TableName: tableName,
-            KeyConditionExpression: '#n = :n',
-            ExpressionAttributeNames: { '#n': 'namespace' },
-            ExpressionAttributeValues: { ':n': { S: namespace } },
-            ExclusiveStartKey: from,
-          });
+          const answer = await call('Query', { TableName: tableName, ...query, ExclusiveStartKey: from });
           items.push(...list(answer.Items));
           from = answer.LastEvaluatedKey;
         } while (from);

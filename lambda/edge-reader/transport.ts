@@ -49,13 +49,13 @@ const LATE_MS = 100;
  */
 export function createTransport({ region, endpoint, env, now }: TransportOptions): Transport {
   const url = new URL(endpoint ?? `https://dynamodb.${region}.amazonaws.com${region.startsWith('cn-') ? '.cn' : ''}`);
-  const plain = url.protocol === 'http:';
-  const agent = plain ? new HttpAgent({ keepAlive: true }) : new Agent({ keepAlive: true });
+  const isPlain = url.protocol === 'http:';
+  const agent = new (isPlain ? HttpAgent : Agent)({ keepAlive: true });
   let usedAt = 0;
   let tripMs: number | undefined;
 
   const closeIdle = () => {
-    for (const sockets of Object.values(agent.freeSockets)) for (const socket of sockets ?? []) socket.destroy();
+    for (const socket of Object.values(agent.freeSockets).flat()) socket?.destroy();
   };
 
   const patienceMs = () => Math.max(LEAST_PATIENCE_MS, 3 * (tripMs ?? Infinity));
@@ -64,7 +64,7 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
   const send = (operation: string, body: string, timeoutMs: number, isSure: boolean) =>
     new Promise<Answered>((resolve, reject) => {
       const headers = signedHeaders({ host: url.host, region, operation, body }, env, now());
-      const outgoing = (plain ? httpRequest : request)(url, { method: 'POST', headers, agent });
+      const outgoing = (isPlain ? httpRequest : request)(url, { method: 'POST', headers, agent });
       const startedAt = now();
       let timer: NodeJS.Timeout;
       let wasFrozen = false;
@@ -105,7 +105,7 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
           clearTimeout(timer);
           usedAt = now();
           // Opening a connection takes one trip, and with TLS three.
-          const trips = outgoing.reusedSocket ? 1 : plain ? 2 : 4;
+          const trips = outgoing.reusedSocket ? 1 : isPlain ? 2 : 4;
           if (!wasFrozen) tripMs = (usedAt - startedAt) / trips;
           try {
             resolve({ answer: parseAnswer(incoming.statusCode, Buffer.concat(chunks).toString()), askedAt: startedAt });

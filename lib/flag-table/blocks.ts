@@ -15,31 +15,32 @@ export type ItemsByKind = Record<Kind, Map<string, Item>>;
 
 export const noItems = (): ItemsByKind => ({ features: new Map(), segments: new Map() });
 
+/** Null: `letGo` dropped the item. */
+type BlockItems = Record<Kind, Map<string, Item | null>>;
+
+/** Items of earlier snapshots: equal ones are reused as objects. */
+type Known = readonly (BlockItems | undefined)[];
+
 export interface Block {
   stored: Buffer;
   readonly inflatedBytes: number;
   readonly dictionary: Buffer | undefined;
   /** Set when the block was inflated. */
-  items?: ItemsByKind;
-  /** Items from earlier snapshots, newest last: equal ones are reused as objects. Dropped when the block is inflated. */
-  known?: readonly ItemsByKind[];
+  items?: BlockItems | undefined;
 }
 
 /**
- * Decodes data whose hash was checked. `held` are the reader's current blocks: one with the same bytes is reused as it is.
- * Returns a string, the reason, if the data is invalid.
+ * Decodes data whose hash was checked. `held` are the reader's current blocks: one with the same bytes is reused as it is, and of
+ * one that is in use, the items are reused as objects; so are those of `changed`. Returns a string, the reason, if the data is invalid.
  */
-export function decodeBlocks(
-  data: Buffer,
-  held?: readonly Block[],
-  known: readonly ItemsByKind[] = [],
-): Block[] | string {
-  if (data.length < 16) return 'data is too short';
+export function decodeBlocks(data: Buffer, held?: readonly Block[], changed?: ItemsByKind): Block[] | string {
+  const malformed = 'malformed data';
+  if (data.length < 16) return malformed;
   const count = data.readUInt32LE(0);
   const dictionaryBytes = data.readUInt32LE(4);
   let at = 8 + 8 * count + dictionaryBytes;
   if (count < 1 || count > MAX_BLOCKS || (count & (count - 1)) !== 0 || at > data.length) {
-    return 'malformed header';
+    return malformed;
   }
   let dictionary: Buffer | undefined;
   if (dictionaryBytes > 0) {
@@ -63,29 +64,40 @@ export function decodeBlocks(
       old.stored = stored; // so that the old body's buffer can be freed
       blocks.push(old);
     } else {
-      blocks.push({ stored, inflatedBytes, dictionary, known: old?.items ? [old.items, ...known] : known });
+      const block = { stored, inflatedBytes, dictionary };
+      // At once: what waits for the first use of a block that is never used again would be kept for good.
+      if (old?.items) openBlock(block, [old.items, changed]);
+      blocks.push(block);
     }
   }
-  if (inflatedTotal > MAX_INFLATED_BYTES)
-    return `data inflates to ${inflatedTotal} bytes, more than ${MAX_INFLATED_BYTES}`;
-  return at === data.length ? blocks : 'wrong length';
+  if (inflatedTotal > MAX_INFLATED_BYTES) return `inflates to ${inflatedTotal} bytes`;
+  return at === data.length ? blocks : malformed;
 }
 
 /** Finds an item in its block, which is inflated if necessary; undefined if the block cannot be read. */
 export function findItem(blocks: readonly Block[], kind: Kind, key: string): { item: Item | undefined } | undefined {
-  const items = openBlock(blocks[blockIndex(kind, key, blocks.length)]!);
-  return items && { item: items[kind].get(key) };
+  const block = blocks[blockIndex(kind, key, blocks.length)]!;
+  const { items } = block;
+  if (items?.[kind].get(key) === null) block.items = undefined;
+  const found = openBlock(block, [items]);
+  return found && { item: found[kind].get(key) ?? undefined };
 }
 
-export function openBlock(block: Block): ItemsByKind | undefined {
+export function openBlock(block: Block, known: Known = []): BlockItems | undefined {
   if (block.items) return block.items;
   const bytes = inflateBlock(block);
-  const items = bytes && readItems(bytes, block.known ?? []);
-  if (items) {
-    block.items = items;
-    block.known = [];
-  }
+  const items = bytes && readItems(bytes, known);
+  if (items) block.items = items;
   return items;
+}
+
+/**
+ * Drops an item that was replaced, so that memory holds one version of it, with its compiled form. If it is needed after all, its block
+ * is inflated again.
+ */
+export function letGo(blocks: readonly Block[], kind: Kind, key: string): void {
+  const items = blocks[blockIndex(kind, key, blocks.length)]?.items?.[kind];
+  if (items?.has(key)) items.set(key, null);
 }
 
 /** Undefined if the data does not inflate to exactly the size in the header. */
@@ -106,8 +118,8 @@ function sameBytes(a: Buffer | undefined, b: Buffer | undefined): boolean {
   return a && b ? a.equals(b) : a === b;
 }
 
-function readItems(bytes: Buffer, known: readonly ItemsByKind[]): ItemsByKind | undefined {
-  const items = noItems();
+function readItems(bytes: Buffer, known: Known): BlockItems | undefined {
+  const items: BlockItems = noItems();
   let at = 0;
   const varint = () => {
     for (let value = 0, scale = 1; ; scale *= 128) {
@@ -136,11 +148,16 @@ function readItems(bytes: Buffer, known: readonly ItemsByKind[]): ItemsByKind | 
   return at === bytes.length ? items : undefined;
 }
 
+/** Whether the items of one kind and key have the same content. */
+export function isSame(a: Item | null | undefined, b: Item): a is Item {
+  return a?.version === b.version && a.deleted === b.deleted && a.json === b.json;
+}
+
 /** The existing object with the same content, if any, so that its compiled form stays in use. */
-export function sameItem(item: Item, known: readonly ItemsByKind[]): Item | undefined {
-  for (const { [item.kind]: items } of known) {
-    const old = items.get(item.key);
-    if (old?.version === item.version && old.deleted === item.deleted && old.json === item.json) return old;
+function sameItem(item: Item, known: Known): Item | undefined {
+  for (const items of known) {
+    const old = items?.[item.kind].get(item.key);
+    if (isSame(old, item)) return old;
   }
   return undefined;
 }

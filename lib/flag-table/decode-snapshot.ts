@@ -21,9 +21,8 @@ export function decodeBody(attributes: Attributes): Body | string {
   if (typeof common === 'string') return common;
   const bank = readNumber(attributes, 'bank');
   const parts = readNumber(attributes, 'parts');
-  if (bank !== 0 && bank !== 1) return `body: invalid bank ${bank}`;
-  if (parts === undefined || !Number.isInteger(parts) || parts < 0 || parts > MAX_PARTS)
-    return `body: invalid parts ${parts}`;
+  if ((bank !== 0 && bank !== 1) || parts === undefined || !Number.isInteger(parts) || parts < 0 || parts > MAX_PARTS)
+    return `body: invalid bank ${bank} or parts ${parts}`;
   return { ...common, bank, parts };
 }
 
@@ -47,18 +46,20 @@ export function joinBody(
     : { reason: 'body: wrong hash', lags: false };
 }
 
-/** Reads all items of a delta at once, since it is small. Equal items in `known` are reused as objects. */
-export function decodeDelta(attributes: Attributes, known: readonly ItemsByKind[]): Delta | string {
+/** Reads all items of a delta at once, since it is small. Equal items in `changed` are reused as objects. */
+export function decodeDelta(attributes: Attributes, changed?: ItemsByKind): Delta | string {
   const common = decodeCommon(attributes, 'delta');
   if (typeof common === 'string') return common;
   const { rev, source, sha256, data } = common;
   const base = parseRev(readText(attributes, 'base'));
   if (!base || compareRev(rev, base) <= 0) return 'delta: base is missing or not older';
   if (!sealDelta(rev, base, data).equals(sha256)) return 'delta: wrong hash';
-  const blocks = decodeBlocks(data, undefined, known);
+  const blocks = decodeBlocks(data);
   if (typeof blocks === 'string') return `delta: ${blocks}`;
-  const items = blocks.length === 1 ? openBlock(blocks[0]!) : undefined;
-  return items ? { rev, source, base, items } : 'delta: cannot be inflated';
+  const items = blocks.length === 1 ? openBlock(blocks[0]!, [changed]) : undefined;
+  return items
+    ? { rev, source, base, items: items as ItemsByKind, deltaBytes: data.length }
+    : 'delta: cannot be inflated';
 }
 
 function decodeCommon(attributes: Attributes, name: string) {

@@ -1,5 +1,6 @@
 /** How flags are stored in DynamoDB: keys, encodings and the snapshot. Used by the relay to write and by the edge reader to read. */
 export type { Attributes, AttributeValue, Key } from './attributes.ts';
+export { isSame } from './blocks.ts';
 export {
   BODY_DATA_LIMIT_BYTES,
   DELTA_LIMIT_BYTES,
@@ -26,6 +27,7 @@ export { atBase, type Snapshot } from './snapshot.ts';
 export {
   createSnapshotReader,
   type Reading,
+  type SnapshotQuery,
   type SnapshotReader,
   type SnapshotReaderOptions,
 } from './snapshot-reader.ts';

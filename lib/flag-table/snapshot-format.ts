@@ -7,6 +7,8 @@
  *     part.<bank>.<i>    rev S, data B: continues the body's data, i from 0 to parts - 1
  *     delta              format N, rev S, base S, sha256 B, data B
  *
+ * Readers poll head and delta with one query from `delta` to `head`, so no key may come between these two.
+ *
  * sha256 covers one line of text that repeats the other attributes (`seal…` below), then data, then the data of all parts in
  * order. So it detects attributes and data of different revisions as well as flipped bits.
  *

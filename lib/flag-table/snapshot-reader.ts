@@ -8,7 +8,7 @@ import { decodeBlocks } from './blocks.ts';
 import { type Body, decodeBody, decodeDelta, joinBody } from './decode-snapshot.ts';
 import { decodeHead, type Head } from './head.ts';
 import { inNamespace } from './namespaces.ts';
-import { compareRev } from './rev.ts';
+import { compareRev, formatRev, type Rev } from './rev.ts';
 import { AssembledSnapshot, type Delta, type Snapshot } from './snapshot.ts';
 import { partKey } from './snapshot-format.ts';
 
@@ -28,7 +28,10 @@ export type Reading =
 export interface SnapshotReader {
   /** Reads the whole snapshot. Rejects only if `get` rejects. */
   cold(): Promise<Reading>;
-  /** Reads the head, and the rest only if it is newer than `held`. Never returns an older revision. Rejects only if `get` rejects. */
+  /**
+   * Reads what is newer than `held`: head and delta with one `query`, as long as that costs as little as the head alone; else the head,
+   * and the rest if it is newer. Never returns an older revision. Rejects only if `get` or `query` rejects.
+   */
   refresh(held: Snapshot): Promise<Reading>;
 }
 
@@ -36,12 +39,28 @@ export interface SnapshotReaderOptions {
   prefix: string;
   /** One `GetItem` for one key, one `BatchGetItem` for several (never more than 100); undefined: the item does not exist. */
   get(keys: readonly Key[]): Promise<readonly (Attributes | undefined)[]>;
+  /** All items of an eventually consistent `Query`. Without it, a refresh that finds a change takes a second read. */
+  query?(query: SnapshotQuery): Promise<Attributes[]>;
+}
+
+/** Parameters of DynamoDB's `Query`. */
+export interface SnapshotQuery {
+  readonly KeyConditionExpression: string;
+  readonly FilterExpression?: string;
+  readonly ExpressionAttributeNames: Readonly<Record<string, string>>;
+  readonly ExpressionAttributeValues: Attributes;
 }
 
 /** The number of full parts that fit in one `BatchGetItem` response (16 MB). */
 const partsInOneRequest = 32;
 
-export function createSnapshotReader({ prefix, get }: SnapshotReaderOptions): SnapshotReader {
+/**
+ * A delta's data and twice the namespace, in bytes: with what head and delta have besides (610 at most), less than 4 KiB, up to which a
+ * query costs half a read unit.
+ */
+const ONE_READ_BYTES = 3_400;
+
+export function createSnapshotReader({ prefix, get, query }: SnapshotReaderOptions): SnapshotReader {
   const namespace = inNamespace(prefix, '$snapshot');
   const read = (...keys: string[]) => get(keys.map((key) => ({ namespace, key })));
 
@@ -66,42 +85,56 @@ export function createSnapshotReader({ prefix, get }: SnapshotReaderOptions): Sn
     if (held && compareRev(fits ? delta.rev : body.rev, held.rev) <= 0) return answer(head, held);
     const joined = joinBody(body, await readParts(body));
     if ('reason' in joined) return refuse(joined.reason, joined.lags);
-    const blocks = decodeBlocks(joined.data, held?.blocks, held && [held.changed]);
+    const blocks = decodeBlocks(joined.data, held?.blocks, held?.changed);
     if (typeof blocks === 'string') return refuse(`body: ${blocks}`);
     const alone = new AssembledSnapshot(body.rev, body.rev, body.source, body.bank, blocks);
+    alone.deltaBytes = delta?.deltaBytes ?? held?.deltaBytes ?? 0;
     return answer(head, (fits && alone.apply(delta)) || alone);
   }
 
+  async function look(snapshot?: Snapshot): Promise<Reading> {
+    const held = snapshot as AssembledSnapshot | undefined;
+    const isOneRead = query && held && held.deltaBytes + 2 * namespace.length <= ONE_READ_BYTES;
+    // A query answers in the order of the sort keys.
+    let [headItem, deltaItem, bodyItem] = isOneRead
+      ? (await query(newsOf(namespace, held.rev))).reverse()
+      : await read('head', ...(held ? [] : ['delta', 'body']));
+    const head = headItem && decodeHead(headItem);
+    if (!head || !('problem' in head || head.rev)) return { kind: 'absent' };
+    if ('problem' in head) return { kind: 'refused', reason: head.problem, behind: false };
+    const isNewer = compareRev(head.rev, held?.rev) > 0;
+    const follows = (one: AssembledSnapshot) =>
+      compareRev(head.base, one.base) === 0 || compareRev(head.base, one.rev) === 0;
+
+    if (held && isNewer && !isOneRead) [deltaItem, bodyItem] = await read('delta', ...(follows(held) ? [] : ['body']));
+    const delta = deltaItem && decodeDelta(deltaItem, held?.changed);
+    if (typeof delta === 'string') return { kind: 'refused', reason: delta, head, behind: false };
+    if (!held) return assemble(head, bodyItem, delta);
+    if (delta) held.deltaBytes = delta.deltaBytes;
+    const newer = delta && compareRev(delta.rev, held.rev) > 0;
+    const next = (newer && held.apply(delta)) || held;
+    if (!isNewer && next === held) return { kind: 'unchanged', head };
+    // If the head's base is already held, only the delta lags: reading the body is useless and costs a hundred times as much.
+    const lags = follows(next) && (next !== held || !newer);
+    if (compareRev(next.rev, head.rev) >= 0 || lags) return answer(head, next);
+    bodyItem ??= (await read('body'))[0];
+    return assemble(head, bodyItem, delta, next);
+  }
+
+  return { cold: () => look(), refresh: look };
+}
+
+/** The head, and the delta if it is newer: no other key is between theirs. */
+function newsOf(namespace: string, rev: Rev): SnapshotQuery {
   return {
-    async cold() {
-      const [headItem, bodyItem, deltaItem] = await read('head', 'body', 'delta');
-      const head = headItem && decodeHead(headItem);
-      if (!head) return { kind: 'absent' };
-      if ('problem' in head) return { kind: 'refused', reason: head.problem, behind: false };
-      if (!head.rev) return { kind: 'absent' };
-      const delta = deltaItem && decodeDelta(deltaItem, []);
-      if (typeof delta === 'string') return { kind: 'refused', reason: delta, head, behind: false };
-      return assemble(head, bodyItem, delta);
-    },
-
-    async refresh(snapshot) {
-      const held = snapshot as AssembledSnapshot;
-      const [headItem] = await read('head');
-      const head = headItem && decodeHead(headItem);
-      if (!head) return { kind: 'absent' };
-      if ('problem' in head) return { kind: 'refused', reason: head.problem, behind: false };
-      if (compareRev(head.rev, held.rev) <= 0) return { kind: 'unchanged', head };
-
-      const [deltaItem] = await read('delta');
-      const delta = deltaItem && decodeDelta(deltaItem, [held.changed]);
-      if (typeof delta === 'string') return { kind: 'refused', reason: delta, head, behind: false };
-      const newer = delta && compareRev(delta.rev, held.rev) > 0;
-      const next = (newer && held.apply(delta)) || held;
-      // If the head's base is already held, only the delta lags: reading the body is useless and costs a hundred times as much.
-      const lags = compareRev(head.base, next.base) === 0 || compareRev(head.base, next.rev) === 0;
-      if (compareRev(next.rev, head.rev) >= 0 || (lags && (next !== held || !newer))) return answer(head, next);
-      const [bodyItem] = await read('body');
-      return assemble(head, bodyItem, delta, next);
+    KeyConditionExpression: '#n = :n AND #k BETWEEN :d AND :h',
+    FilterExpression: 'attribute_exists(beat) OR rev > :r',
+    ExpressionAttributeNames: { '#n': 'namespace', '#k': 'key' },
+    ExpressionAttributeValues: {
+      ':n': { S: namespace },
+      ':d': { S: 'delta' },
+      ':h': { S: 'head' },
+      ':r': { S: formatRev(rev) },
     },
   };
 }

@@ -1,7 +1,7 @@
 /** A reader's data: one complete revision of an environment. */
-import { type Block, findItem, type ItemsByKind, noItems, openBlock } from './blocks.ts';
+import { type Block, findItem, type ItemsByKind, letGo, noItems, openBlock } from './blocks.ts';
 import type { Item, Kind } from './item.ts';
-import { compareRev, type Rev } from './rev.ts';
+import { compareRev, formatRev, type Rev } from './rev.ts';
 
 /** One complete, immutable revision. A block is inflated when one of its items is first needed. */
 export interface Snapshot {
@@ -18,7 +18,10 @@ export interface Snapshot {
    * Items of that block are then missing from `get` and `items`, so undefined no longer means "no such flag".
    */
   readonly problem: string | undefined;
-  /** Returns tombstones, too. Returns the same object every time, and usually in later snapshots while the item is unchanged. */
+  /**
+   * Returns tombstones, too. Returns the same object every time until a refresh gives a later snapshot, and usually in that one as well
+   * while the item is unchanged.
+   */
   get(kind: Kind, key: string): Item | undefined;
   /** All items, tombstones included, in no particular order. */
   items(): Iterable<Item>;
@@ -29,7 +32,11 @@ export interface Delta {
   readonly source: string | undefined;
   readonly base: Rev;
   readonly items: ItemsByKind;
+  /** Its stored size. */
+  readonly deltaBytes: number;
 }
+
+const kinds = ['features', 'segments'] as const;
 
 export class AssembledSnapshot implements Snapshot {
   readonly complete = true;
@@ -43,6 +50,8 @@ export class AssembledSnapshot implements Snapshot {
   /** The differences between the blocks and `rev`. */
   readonly changed: ItemsByKind;
   problem: string | undefined;
+  /** The stored size of the delta that is in the table, as far as this reader has seen; 0: none. */
+  deltaBytes = 0;
 
   constructor(
     rev: Rev,
@@ -71,14 +80,15 @@ export class AssembledSnapshot implements Snapshot {
   }
 
   *items(): Iterable<Item> {
-    for (const block of this.blocks) {
-      const items = openBlock(block);
-      if (!items) this.#fail();
-      else {
-        for (const item of both(items)) if (!this.changed[item.kind].has(item.key)) yield item;
+    for (const kind of kinds) {
+      for (const block of this.blocks) {
+        for (const [key, held] of openBlock(block)?.[kind] ?? this.#fail()) {
+          const item = this.changed[kind].has(key) ? undefined : (held ?? this.get(kind, key));
+          if (item) yield item;
+        }
       }
+      yield* this.changed[kind].values();
     }
-    yield* both(this.changed);
   }
 
   /**
@@ -90,14 +100,21 @@ export class AssembledSnapshot implements Snapshot {
     if (!overBase && compareRev(delta.base, this.rev) !== 0) return undefined;
     const start = overBase ? this.changedAtBase : this.changed;
     const bank = overBase ? this.bank : undefined;
-    return new AssembledSnapshot(delta.rev, delta.base, delta.source, bank, this.blocks, start, {
-      features: new Map([...start.features, ...delta.items.features]),
-      segments: new Map([...start.segments, ...delta.items.segments]),
-    });
+    const changed = noItems();
+    for (const kind of kinds) {
+      for (const [key, item] of [...start[kind], ...delta.items[kind]]) {
+        changed[kind].set(key, item);
+        letGo(this.blocks, kind, key);
+      }
+    }
+    const next = new AssembledSnapshot(delta.rev, delta.base, delta.source, bank, this.blocks, start, changed);
+    next.deltaBytes = delta.deltaBytes;
+    return next;
   }
 
-  #fail(): void {
-    this.problem = `body: a block of epoch ${this.base.epoch}, seq ${this.base.seq} cannot be read`;
+  #fail(): [] {
+    this.problem = `body: a block of ${formatRev(this.base)} cannot be read`;
+    return [];
   }
 }
 
@@ -107,9 +124,4 @@ export function atBase(snapshot: Snapshot): Snapshot {
   return changed === changedAtBase
     ? snapshot
     : new AssembledSnapshot(base, base, undefined, bank, blocks, changedAtBase);
-}
-
-function* both(items: ItemsByKind): Iterable<Item> {
-  yield* items.features.values();
-  yield* items.segments.values();
 }

@@ -9,7 +9,7 @@ import { eventually } from '../../support/eventually.ts';
 import { everyNth } from '../../support/long.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import { startReplica } from './replica.ts';
-import { item, putSnapshot } from './table-writer.ts';
+import { item, putDelta, putSnapshot } from './table-writer.ts';
 
 const { behind } = closeAfterEach();
 /** So long that on a busy machine, too, a reader waits long enough for the next answer: for twice as long and a little. */
@@ -51,10 +51,10 @@ async function start() {
   const caller = await startCaller(config);
   return {
     ...{ near, far, ...caller },
-    /** Publishes the next version, and returns its value. */
+    /** Publishes the next version as relays do, and returns its value. */
     async publish() {
       seq += 1;
-      await putSnapshot(table, prefix, [item('features', flag(seq))], { epoch: 1, seq });
+      await putDelta(table, prefix, [item('features', flag(seq))], { epoch: 1, seq }, { epoch: 1, seq: 1 });
       return seq % 2 === 0 ? `even ${seq}` : `odd ${seq}`;
     },
   };
@@ -87,14 +87,15 @@ async function startCaller(config: ReaderConfig) {
 }
 
 test.each(everyNth(3, [20_000, 10_001, 70_000, 3_600_000]))(
-  'called every %i ms, it answers from what the table has at the call',
+  'called every %i ms, it answers from what the table has at the call, after one request',
   async (everyMs) => {
     const { call, publish, near, far } = await start();
     expect((await call(0)).value).toBe('odd 1');
     for (let turn = 0; turn < TURNS; turn += 1) {
       const newest = await publish();
+      near.asked.length = 0;
       const { value, status } = await call(everyMs);
-      expect(value).toBe(newest);
+      expect([value, near.asked.map(({ operation }) => operation)]).toEqual([newest, ['Query']]);
       expect(status.lastError).toBeUndefined();
     }
     // The kept connection was used every time, unless it had not been used for so long.

@@ -1,4 +1,10 @@
-import { BatchGetItemCommand, GetItemCommand, PutItemCommand, QueryCommand } from '@aws-sdk/client-dynamodb';
+import {
+  BatchGetItemCommand,
+  GetItemCommand,
+  PutItemCommand,
+  QueryCommand,
+  type QueryCommandInput,
+} from '@aws-sdk/client-dynamodb';
 import {
   type Attributes,
   createSnapshotReader,
@@ -9,6 +15,7 @@ import {
   type Key,
   type Rev,
   SNAPSHOT_FORMAT,
+  type SnapshotQuery,
 } from '../../../lib/flag-table/index.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { describeWithDynamoDBLocal } from '../../support/dynamodb-local.ts';
@@ -57,6 +64,11 @@ function describeCosts(start: () => Promise<TestTable>): void {
     return keys.map(({ key }) => found.get(key));
   }
 
+  async function query(parameters: SnapshotQuery): Promise<Attributes[]> {
+    const command = new QueryCommand({ TableName: table.tableName, ...(parameters as Partial<QueryCommandInput>) });
+    return ((await table.client.send(command)).Items ?? []) as unknown as Attributes[];
+  }
+
   async function cost<T>(work: () => Promise<T>): Promise<{ read: number; write: number; requests: object; value: T }> {
     table.resetConsumed();
     const value = await work();
@@ -71,19 +83,19 @@ function describeCosts(start: () => Promise<TestTable>): void {
     return { body, some };
   }
 
-  it('is 0.5 read units in one GetItem for a poll without news, and 1 write unit for a lease renewal', async () => {
+  it('is 0.5 read units in one Query for a poll without news, and 1 write unit for a lease renewal', async () => {
     await publishBody(220);
-    const reader = createSnapshotReader({ prefix, get });
+    const reader = createSnapshotReader({ prefix, get, query });
     const cold = await reader.cold();
     if (cold.kind !== 'snapshot') throw new Error(cold.kind);
     const poll = await cost(() => reader.refresh(cold.snapshot));
-    expect(poll).toMatchObject({ read: 0.5, requests: { GetItem: 1 }, value: { kind: 'unchanged' } });
+    expect(poll).toMatchObject({ read: 0.5, requests: { Query: 1 }, value: { kind: 'unchanged' } });
     expect(await cost(() => putHead(at(1), at(1)))).toMatchObject({ write: 1 });
   });
 
-  it('is 1 read unit and, besides the item, 2 write units for one changed flag of 2,000', async () => {
+  it('is 0.5 read units in one Query and, besides the item, 2 write units for one changed flag of 2,000', async () => {
     const { some } = await publishBody(2200);
-    const reader = createSnapshotReader({ prefix, get });
+    const reader = createSnapshotReader({ prefix, get, query });
     const cold = await reader.cold();
     if (cold.kind !== 'snapshot') throw new Error(cold.kind);
     const flag = some.find(({ kind }) => kind === 'features')!;
@@ -94,8 +106,43 @@ function describeCosts(start: () => Promise<TestTable>): void {
     });
     expect(publication.write).toBe(2);
     const refresh = await cost(() => reader.refresh(cold.snapshot));
-    expect(refresh).toMatchObject({ read: 1, value: { kind: 'snapshot', behind: false } });
+    expect(refresh).toMatchObject({
+      ...{ read: 0.5, requests: { Query: 1 } },
+      value: { kind: 'snapshot', behind: false },
+    });
     if (refresh.value.kind === 'snapshot') expect(refresh.value.snapshot.get('features', flag.key)).toEqual(changed);
+  });
+
+  it('is 0.5 read units for a poll while a delta of any size is in the table, and two reads for a change of a large one', async () => {
+    const { some } = await publishBody(2200);
+    const reader = createSnapshotReader({ prefix, get, query });
+    const cold = await reader.cold();
+    if (cold.kind !== 'snapshot') throw new Error(cold.kind);
+    let held = cold.snapshot;
+    const refresh = async () => {
+      const { read, requests, value } = await cost(() => reader.refresh(held));
+      if (value.kind === 'snapshot') held = value.snapshot;
+      return { read, requests, kind: value.kind, behind: value.kind === 'snapshot' && value.behind };
+    };
+    const sizes: number[] = [];
+    for (let changes = 1; changes < 25; changes += 1) {
+      const changed = some.slice(0, changes).map((item) => ({ ...item, version: item.version + changes }));
+      const delta = (await encodeDelta({ prefix, items: changed, rev: at(1 + changes), base: at(1) }))!;
+      sizes.push((delta.data as { B: Uint8Array }).B.length);
+      await put(delta);
+      await putHead(at(1 + changes), at(1));
+      const change = await refresh();
+      // What was seen last decides: the first large delta comes with the query, too.
+      expect(change).toMatchObject({
+        ...{ kind: 'snapshot', behind: false },
+        requests: changes < 2 || sizes.at(-2)! < 3_300 ? { Query: 1 } : { GetItem: 2 },
+      });
+      expect(await refresh()).toEqual({
+        ...{ read: 0.5, kind: 'unchanged', behind: false },
+        requests: sizes.at(-1)! < 3_300 ? { Query: 1 } : { GetItem: 1 },
+      });
+    }
+    expect([sizes.some((size) => size > 2_500 && size < 3_300), sizes.at(-1)! > 4_096]).toEqual([true, true]);
   });
 
   it('is half a read unit per 4 KiB of compressed data for a cold read of 2,000 flags', async () => {

@@ -17,6 +17,7 @@ import {
 import { createRandom, generateEnvironment, type Random } from './generate.ts';
 import { createModel, findMixture, type Model, type Operation } from './model.ts';
 import { runs } from './properties.ts';
+import { queryOver } from './query.ts';
 
 if (process.env.LONG === '1') jest.setTimeout(300_000);
 
@@ -64,6 +65,11 @@ function createOrigin(model: Model) {
     wanted.map(({ key }) => model.log.findLast((write) => write.key === key)?.attributes);
 }
 
+/** Some readers may query, some may not. */
+function readerOf(get: ReturnType<typeof createReplica>, random: Random) {
+  return createSnapshotReader({ prefix: 'env', get, ...(random() < 0.5 && { query: queryOver(get) }) });
+}
+
 async function runAll(all: readonly Operation[]): Promise<Model> {
   const model = createModel('env');
   for (const one of all) await model.run(one);
@@ -87,7 +93,7 @@ describe('a snapshot read from a replica', () => {
       fc.asyncProperty(operations, fc.integer(), async (all, seed) => {
         const model = await runAll(all);
         const random = createRandom(seed);
-        const reader = createSnapshotReader({ prefix: 'env', get: createReplica(model, random) });
+        const reader = readerOf(createReplica(model, random), random);
         for (let i = 0; i < 10; i++) {
           const reading = await reader.cold();
           count(outcomes, reading, model.newest());
@@ -112,7 +118,7 @@ describe('a snapshot read from a replica', () => {
         for (const one of all) {
           await model.run(one);
           for (let i = 0; i < 3; i++) {
-            const reader = createSnapshotReader({ prefix: 'env', get: createReplica(model, random) });
+            const reader = readerOf(createReplica(model, random), random);
             const reading = held ? await reader.refresh(held) : await reader.cold();
             count(outcomes, reading, model.newest());
             if (reading.kind !== 'snapshot') continue;
@@ -147,11 +153,11 @@ describe('a snapshot read from a replica', () => {
         for (const one of [...all, last]) {
           await model.run(one);
           if (random() < 0.5) continue;
-          const reader = createSnapshotReader({ prefix: 'env', get: createReplica(model, random) });
+          const reader = readerOf(createReplica(model, random), random);
           const reading = held ? await reader.refresh(held) : await reader.cold();
           if (reading.kind === 'snapshot') held = reading.snapshot;
         }
-        const reader = createSnapshotReader({ prefix: 'env', get: createOrigin(model) });
+        const reader = readerOf(createOrigin(model), random);
         const reading = await reader.cold();
         expect(reading).toMatchObject({ kind: 'snapshot', behind: false, snapshot: { rev: model.newest() } });
         if (!held) return;
@@ -197,7 +203,7 @@ describe('a snapshot read from a replica', () => {
         let held: Snapshot | undefined;
         for (let i = 0; i < 12; i++) {
           const spoilt = random() < 0.7 ? spoiler(model, random) : undefined;
-          const reader = createSnapshotReader({ prefix: 'env', get: createReplica(model, random, spoilt) });
+          const reader = readerOf(createReplica(model, random, spoilt), random);
           const reading = held && random() < 0.6 ? await reader.refresh(held) : await reader.cold();
           count(outcomes, reading, model.newest());
           if (reading.kind !== 'snapshot') continue;
@@ -261,6 +267,20 @@ function toWire(attributes: Attributes): Attributes {
   );
 }
 
+/** Every item that a snapshot keeps from being collected. */
+function itemsReachableFrom(snapshot: Snapshot): Set<object> {
+  const seen = new Set<object>();
+  const items = new Set<object>();
+  const visit = (value: unknown): void => {
+    if (typeof value !== 'object' || value === null || seen.has(value) || ArrayBuffer.isView(value)) return;
+    seen.add(value);
+    if ('json' in value) items.add(value);
+    else for (const one of value instanceof Map ? value.values() : Object.values(value)) visit(one);
+  };
+  visit(snapshot);
+  return items;
+}
+
 describe('a snapshot reader', () => {
   const revAt = (seq: number): Rev => ({ epoch: 1_760_000_000_000, seq });
   const flag = (key: string, version: number): Item => ({
@@ -290,14 +310,12 @@ describe('a snapshot reader', () => {
           ...(base && { base }),
         }),
       );
-    const reader = createSnapshotReader({
-      prefix,
-      async get(keys) {
-        asked.push(keys.map(({ key }) => key));
-        return keys.map(({ key }) => table.get(key));
-      },
-    });
-    return { table, asked, put, putHead, reader };
+    const get = async (keys: readonly Key[]) => {
+      asked.push(keys.map(({ key }) => key));
+      return keys.map(({ key }) => table.get(key));
+    };
+    const reader = createSnapshotReader({ prefix, get, query: queryOver(get) });
+    return { table, asked, put, putHead, reader, withoutQuery: createSnapshotReader({ prefix, get }) };
   }
 
   async function snapshotOf(reading: Promise<Reading>): Promise<Snapshot> {
@@ -305,6 +323,12 @@ describe('a snapshot reader', () => {
     if (done.kind !== 'snapshot') throw new Error(`no snapshot: ${JSON.stringify(done)}`);
     return done.snapshot;
   }
+
+  const flagOf = ({ kind, key }: Item, version: number): Item => ({
+    ...{ kind, key, version, deleted: false },
+    json: JSON.stringify({ key, version, on: true }),
+  });
+  const sorted = (items: Iterable<Item>) => [...items].map((one) => JSON.stringify(one)).sort();
 
   /** Returns a string because jest would take minutes to print two snapshots that differ. */
   async function keeps(reading: Promise<Reading>, held: Snapshot): Promise<string> {
@@ -322,7 +346,7 @@ describe('a snapshot reader', () => {
       behind: false,
       snapshot: { rev: revAt(1), bank: 0 },
     });
-    expect(asked).toEqual([['head', 'body', 'delta']]);
+    expect(asked).toEqual([['head', 'delta', 'body']]);
   });
 
   it('answers absent without a head, and with a head without a publication', async () => {
@@ -334,20 +358,34 @@ describe('a snapshot reader', () => {
     expect(await reader.cold()).toEqual({ kind: 'absent' });
   });
 
-  it('refreshes with one small read while nothing is new, and with a second one for a delta', async () => {
-    const { reader, put, putHead, asked } = createTable('p');
-    put((await encodeBody({ prefix: 'p', items: [flag('a', 1), flag('b', 1)], rev: revAt(1), bank: 0 })).body);
-    putHead(revAt(1), revAt(1));
-    const first = await snapshotOf(reader.cold());
-    expect(await reader.refresh(first)).toMatchObject({ kind: 'unchanged', head: { checkedAt: 5 } });
-    put((await encodeDelta({ prefix: 'p', items: [flag('a', 2)], rev: revAt(2), base: revAt(1) }))!);
-    putHead(revAt(2), revAt(1));
-    const second = await snapshotOf(reader.refresh(first));
-    expect(asked.slice(1)).toEqual([['head'], ['head'], ['delta']]);
-    expect(second.get('features', 'a')?.version).toBe(2);
-    expect(second.get('features', 'b')).toBe(first.get('features', 'b'));
-    expect(first.get('features', 'a')?.version).toBe(1);
-  });
+  it.each([
+    [
+      'one query',
+      true,
+      [
+        ['delta', 'head'],
+        ['delta', 'head'],
+      ],
+    ],
+    ['two reads, where it may not query,', false, [['head'], ['head'], ['delta']]],
+  ])(
+    'refreshes with one small read while nothing is new, and with %s for a small delta',
+    async (_, mayQuery, reads) => {
+      const { put, putHead, asked, withoutQuery, reader: one } = createTable('p');
+      const reader = mayQuery ? one : withoutQuery;
+      put((await encodeBody({ prefix: 'p', items: [flag('a', 1), flag('b', 1)], rev: revAt(1), bank: 0 })).body);
+      putHead(revAt(1), revAt(1));
+      const first = await snapshotOf(reader.cold());
+      expect(await reader.refresh(first)).toMatchObject({ kind: 'unchanged', head: { checkedAt: 5 } });
+      put((await encodeDelta({ prefix: 'p', items: [flag('a', 2)], rev: revAt(2), base: revAt(1) }))!);
+      putHead(revAt(2), revAt(1));
+      const second = await snapshotOf(reader.refresh(first));
+      expect(asked.slice(1)).toEqual(reads);
+      expect(second.get('features', 'a')?.version).toBe(2);
+      expect(second.get('features', 'b')).toBe(first.get('features', 'b'));
+      expect(first.get('features', 'a')?.version).toBe(1);
+    },
+  );
 
   it('undoes changes that a later delta over the same base no longer contains', async () => {
     const { reader, put, putHead } = createTable();
@@ -371,20 +409,108 @@ describe('a snapshot reader', () => {
     put((await encodeDelta({ prefix: '', items: [flag('b', 2)], rev: revAt(3), base: revAt(2) }))!);
     putHead(revAt(3), revAt(2));
     const next = await snapshotOf(reader.refresh(held));
-    expect(asked.slice(1)).toEqual([['head'], ['delta']]);
+    expect(asked.slice(1)).toEqual([['delta', 'head']]);
     expect([...next.items()].map(({ key, version }) => `${key}${version}`).sort()).toEqual(['a2', 'b2']);
     expect(next).toMatchObject({ rev: revAt(3), base: revAt(2), bank: undefined });
     expect([...atBase(next).items()].map(({ key, version }) => `${key}${version}`).sort()).toEqual(['a2', 'b1']);
   });
 
   it('does not read a body while only the delta lags behind the head', async () => {
-    const { reader, put, putHead, asked } = createTable();
+    const { reader, withoutQuery, put, putHead, asked } = createTable();
     put((await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 })).body);
     putHead(revAt(1), revAt(1));
     const held = await snapshotOf(reader.cold());
     putHead(revAt(2), revAt(1));
     expect(await keeps(reader.refresh(held), held)).toBe('the same, behind');
-    expect(asked.slice(1)).toEqual([['head'], ['delta']]);
+    expect(asked.slice(1)).toEqual([['delta', 'head']]);
+    expect(await keeps(withoutQuery.refresh(held), held)).toBe('the same, behind');
+    expect(asked.slice(2)).toEqual([['head'], ['delta']]);
+  });
+
+  it('takes a delta whose head has not arrived yet, and waits if it belongs to a body that has not', async () => {
+    const { reader, put, putHead } = createTable();
+    put((await encodeBody({ prefix: '', items: [flag('a', 1)], rev: revAt(1), bank: 0 })).body);
+    putHead(revAt(1), revAt(1));
+    const held = await snapshotOf(reader.cold());
+    put((await encodeDelta({ prefix: '', items: [flag('a', 2)], rev: revAt(2), base: revAt(1) }))!);
+    const next = await snapshotOf(reader.refresh(held));
+    expect([next.rev, next.get('features', 'a')?.version]).toEqual([revAt(2), 2]);
+    put((await encodeDelta({ prefix: '', items: [flag('a', 4)], rev: revAt(4), base: revAt(3) }))!);
+    expect(await reader.refresh(next)).toMatchObject({ kind: 'unchanged' });
+  });
+
+  it('reads the head alone while the delta in the table is large, and then all that it needs in one more read', async () => {
+    const { reader, put, putHead, asked } = createTable();
+    const large = (seq: number, base: number) =>
+      encodeDelta({ prefix: '', items: generateEnvironment(30, seq), rev: revAt(seq), base: revAt(base) });
+    put((await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 })).body, (await large(2, 1))!);
+    putHead(revAt(2), revAt(1));
+    let held = await snapshotOf(reader.cold());
+    const refresh = async () => {
+      asked.length = 0;
+      const reading = await reader.refresh(held);
+      if (reading.kind === 'snapshot') held = reading.snapshot;
+      return [reading.kind, held.rev.seq, ...asked];
+    };
+    expect(await refresh()).toEqual(['unchanged', 2, ['head']]);
+    put((await large(3, 1))!);
+    putHead(revAt(3), revAt(1));
+    expect(await refresh()).toEqual(['snapshot', 3, ['head'], ['delta']]);
+    // A body that it does not hold, and a large delta over it.
+    put((await encodeBody({ prefix: '', items: many, rev: revAt(5), bank: 1 })).body, (await large(6, 5))!);
+    putHead(revAt(6), revAt(5));
+    expect(await refresh()).toEqual(['snapshot', 6, ['head'], ['delta', 'body']]);
+    put((await encodeDelta({ prefix: '', items: [flag('a', 7)], rev: revAt(7), base: revAt(5) }))!);
+    putHead(revAt(7), revAt(5));
+    expect(await refresh()).toEqual(['snapshot', 7, ['head'], ['delta']]);
+    expect(await refresh()).toEqual(['unchanged', 7, ['delta', 'head']]);
+  });
+
+  it('holds one version of each item of the body, and finds the body’s again when a change is taken back', async () => {
+    const { reader, put, putHead } = createTable();
+    const body = await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 });
+    put(body.body);
+    putHead(revAt(1), revAt(1));
+    let held = await snapshotOf(reader.cold());
+    const first = held;
+    const inUse = [...held.items()];
+    for (let seq = 2; seq < 12; seq += 1) {
+      const changed = many.filter((_, index) => index % 10 === seq % 10).map((one) => flagOf(one, seq));
+      put((await encodeDelta({ prefix: '', items: changed, rev: revAt(seq), base: revAt(1) }))!);
+      putHead(revAt(seq), revAt(1));
+      held = await snapshotOf(reader.refresh(held));
+      expect(itemsReachableFrom(held).size).toBeLessThanOrEqual(many.length);
+      const byKey = new Map(changed.map((one) => [one.kind + one.key, one]));
+      expect(sorted(held.items())).toEqual(sorted(many.map((one) => byKey.get(one.kind + one.key) ?? one)));
+    }
+    // An earlier snapshot still has its content.
+    expect(sorted(first.items())).toEqual(sorted(inUse));
+  });
+
+  it('holds one version of each item of the body after bodies that it did not have to read, and after one that it had to', async () => {
+    const { reader, put, putHead } = createTable();
+    put((await encodeBody({ prefix: '', items: many, rev: revAt(1), bank: 0 })).body);
+    putHead(revAt(1), revAt(1));
+    let held = await snapshotOf(reader.cold());
+    let content = many;
+    expect([...held.items()]).toHaveLength(many.length);
+    for (let seq = 2; seq < 12; seq += 1) {
+      const changed = content.filter((_, index) => index % 10 === seq % 10).map((one) => flagOf(one, seq));
+      put((await encodeDelta({ prefix: '', items: changed, rev: revAt(seq), base: revAt(seq - 1) }))!);
+      putHead(revAt(seq), revAt(seq - 1));
+      held = await snapshotOf(reader.refresh(held));
+      const byKey = new Map(changed.map((one) => [one.kind + one.key, one]));
+      content = content.map((one) => byKey.get(one.kind + one.key) ?? one);
+      expect(sorted(held.items())).toEqual(sorted(content));
+      // The delta's items also as they were in its base.
+      expect(itemsReachableFrom(held).size).toBeLessThanOrEqual(many.length + changed.length);
+    }
+    content = content.map((one, index) => (index % 2 ? one : flagOf(one, 20)));
+    put((await encodeBody({ prefix: '', items: content, rev: revAt(20), bank: 1 })).body);
+    putHead(revAt(20), revAt(20));
+    held = await snapshotOf(reader.refresh(held));
+    expect(sorted(held.items())).toEqual(sorted(content));
+    expect(itemsReachableFrom(held).size).toBe(many.length);
   });
 
   it('reuses the objects of all items that a new body did not change', async () => {
@@ -399,6 +525,8 @@ describe('a snapshot reader', () => {
     put((await encodeBody({ prefix: '', items, rev: revAt(2), bank: 1, previous: first })).body);
     putHead(revAt(2), revAt(2));
     const next = await snapshotOf(reader.refresh(held));
+    // What it replaced is held by nobody, although no item of its block was asked for again.
+    expect(itemsReachableFrom(next).has(before.get(changed.kind + changed.key)!)).toBe(false);
     for (const item of next.items()) {
       const same = before.get(item.kind + item.key);
       if (item.key === changed.key && item.kind === changed.kind) expect(item).toEqual(changed);
@@ -480,7 +608,7 @@ describe('a snapshot reader', () => {
   });
 
   it('keeps its snapshot when a body is older, and does not read its parts', async () => {
-    const { reader, put, putHead, asked } = createTable();
+    const { reader, withoutQuery, put, putHead, asked } = createTable();
     put((await encodeBody({ prefix: '', items: many, rev: revAt(5), bank: 0 })).body);
     putHead(revAt(5), revAt(5));
     const held = await snapshotOf(reader.cold());
@@ -495,6 +623,8 @@ describe('a snapshot reader', () => {
     putHead(revAt(6), revAt(6));
     expect(await keeps(reader.refresh(held), held)).toBe('the same, behind');
     expect(asked.at(-1)).toEqual(['body']);
+    expect(await keeps(withoutQuery.refresh(held), held)).toBe('the same, behind');
+    expect(asked.at(-1)).toEqual(['delta', 'body']);
     putHead(revAt(3), revAt(3));
     expect(await reader.refresh(held)).toMatchObject({ kind: 'unchanged' });
   });
