@@ -190,6 +190,8 @@ Try, in another terminal:
      curl -s ${dynamoDBUrl} --aws-sigv4 aws:amz:us-east-1:dynamodb --user local:local -H 'Content-Type: application/x-amz-json-1.0' -H 'X-Amz-Target: DynamoDB_20120810.Scan' -d '${scan}'
   5. ${fromFile ? `send everyone to canary by editing ${flagsFile} (undo: git checkout ${flagsFile})` : `turn ${edgeFlag} on or off in LaunchDarkly, then visit again`}
      ${fromFile ? `sed -i.bak -e 's/75000/0/' -e 's/25000/100000/' ${flagsFile} && rm ${flagsFile}.bak` : visit}
+  6. what an origin receives: what CloudFront would send with the policies of a stage
+     curl -s -b session=1 -H 'Authorization: Bearer x' ${edgeUrl}/received
 
 Ctrl-C stops everything.
 `;

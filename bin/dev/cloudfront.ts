@@ -5,25 +5,10 @@
  */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { CloudFrontHeaders, CloudFrontRequest, CloudFrontResponse, CloudFrontResultResponse } from 'aws-lambda';
-import { DISALLOWED } from '../../lambda/edge-router/headers.ts';
+import { originProblems } from '../../lambda/edge-router/check-config.ts';
+import { DISALLOWED, READ_ONLY } from '../../lambda/edge-router/header-rules.ts';
 
 export type EventType = 'viewer-request' | 'origin-request' | 'viewer-response';
-
-/** "Restrictions on Lambda@Edge", read-only headers by event. */
-const READ_ONLY: Readonly<Record<EventType, readonly string[]>> = {
-  'viewer-request': ['content-length', 'host', 'transfer-encoding', 'via'],
-  'origin-request': [
-    'accept-encoding',
-    'content-length',
-    'if-modified-since',
-    'if-none-match',
-    'if-range',
-    'if-unmodified-since',
-    'transfer-encoding',
-    'via',
-  ],
-  'viewer-response': ['content-encoding', 'content-length', 'transfer-encoding', 'warning', 'via'],
-};
 
 /** Quotas: a response that viewer-request makes. */
 const GENERATED_BYTES = { 'viewer-request': 40 * 1024, 'origin-request': 1024 * 1024 } as const;
@@ -124,29 +109,41 @@ function describeHeadersProblem(
     );
     if (was !== is && !(generated && is === undefined)) return `header ${name} is read-only in ${eventType}`;
   }
+  // "Restrictions on Lambda@Edge", CloudFront headers.
+  if (eventType === 'viewer-request' && !before['cloudfront-viewer-country'] && 'cloudfront-viewer-country' in headers)
+    return 'header cloudfront-viewer-country must not be added in viewer-request';
   return undefined;
 }
 
 function describeRequestProblem(eventType: EventType, request: Partial<CloudFrontRequest>): string | undefined {
-  if (typeof request.uri !== 'string' || !request.uri.startsWith('/'))
-    return `uri ${JSON.stringify(request.uri)} must start with a slash`;
-  if (typeof request.querystring !== 'string') return 'querystring must be a string';
-  if (eventType === 'viewer-request') return undefined;
-  const custom = request.origin?.custom;
+  const { uri, querystring } = request;
+  if (typeof uri !== 'string' || !uri.startsWith('/')) return `uri ${JSON.stringify(uri)} must start with a slash`;
+  if (typeof querystring !== 'string') return 'querystring must be a string';
+  // "Restrictions on all edge functions", query strings and URI.
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  if (/[\x00-\x20\x7f#]/.test(querystring))
+    return `querystring ${JSON.stringify(querystring)} must not contain spaces, control characters or #`;
+  if (uri.length + querystring.length >= 8_192) return 'uri and querystring must have fewer than 8192 characters';
+  return eventType === 'viewer-request' ? undefined : describeOriginProblem(request);
+}
+
+function describeOriginProblem({ origin, headers = {} }: Partial<CloudFrontRequest>): string | undefined {
+  const custom = origin?.custom;
   if (!custom) return 'origin.custom is required: the local edge does not support S3';
-  if (typeof custom.domainName !== 'string' || custom.domainName === '')
-    return 'origin.custom.domainName must be a host name';
-  if (!Number.isInteger(custom.port)) return `origin.custom.port ${JSON.stringify(custom.port)} must be a number`;
-  if (!/^https?$/.test(custom.protocol))
-    return `origin.custom.protocol ${JSON.stringify(custom.protocol)} must be http or https`;
-  if (typeof custom.path !== 'string' || /\/$/.test(custom.path))
-    return 'origin.custom.path must be a string without a slash at its end';
   if (!Array.isArray(custom.sslProtocols)) return 'origin.custom.sslProtocols must be a list';
-  for (const name of ['readTimeout', 'keepaliveTimeout'] as const) {
-    const value: unknown = custom[name];
-    if (!Number.isInteger(value) || (value as number) < 1 || (value as number) > 120) {
-      return `origin.custom.${name} ${JSON.stringify(value)} must be 1 to 120 s`;
-    }
-  }
-  return undefined;
+  const { domainName, protocol, port, path, readTimeout, keepaliveTimeout, customHeaders = {} } = custom;
+  const own = Object.entries(customHeaders).map(([name, values]) => [name, values[0]?.value]);
+  const times = { readTimeoutSeconds: readTimeout, keepaliveTimeoutSeconds: keepaliveTimeout };
+  const settings = {
+    domainName,
+    protocol,
+    port,
+    ...times,
+    headers: Object.fromEntries(own),
+    ...(path !== '' && { path }),
+  };
+  const [wrong] = originProblems({ custom: settings }, 'origin');
+  if (wrong) return wrong.message.replace('TimeoutSeconds', 'Timeout');
+  const twice = Object.keys(customHeaders).find((name) => Object.hasOwn(headers, name));
+  return twice && `header ${twice} is in origin.custom.customHeaders and in headers, too`;
 }

@@ -10,7 +10,7 @@ import { join } from 'node:path';
 import type { CloudFrontRequest, CloudFrontResponse, CloudFrontResultResponse } from 'aws-lambda';
 import { build } from 'esbuild';
 import type { ReaderStatus } from '../../lambda/edge-reader/index.ts';
-import type { Origin } from '../../lambda/edge-router/index.ts';
+import type { CustomOrigin } from '../../lambda/edge-router/index.ts';
 import { buildEdge, type EdgeConfigs } from '../../lib/infrastructure/edge-bundle.ts';
 import {
   describeResultProblem,
@@ -20,19 +20,22 @@ import {
   toEvent,
   toNodeHeaders,
 } from './cloudfront.ts';
+import {
+  createSite,
+  type LocalBehavior,
+  type LocalSite,
+  type LocalSiteSettings,
+  type SiteOrigin,
+} from './edge-site.ts';
 import { type LambdaProcess, startLambdaProcess } from './lambda-process.ts';
 import { bytesOf, EdgeError, fetchOrigin } from './origin.ts';
+import { describeRefusal, matchesPath, toForwarded, toSent, withoutForeignCookies } from './origin-request.ts';
 import { close, listen } from './sample-origins.ts';
 
-export interface LocalEdgeOptions {
+export interface LocalEdgeOptions extends LocalSiteSettings {
   /** 0 picks a free one. */
   readonly port: number;
   readonly table: { readonly endpoint: string; readonly name: string; readonly prefix?: string };
-  readonly flagKey: string;
-  /** Origin URLs by variant. */
-  readonly origins: Readonly<Record<string, string>>;
-  /** Default: the first of the origins. */
-  readonly defaultVariant?: string;
   /** How long the reader answers from memory. Default 1,000, so that a change shows soon. */
   readonly refreshMs?: number;
   /** The execution region. Default eu-west-1. */
@@ -60,8 +63,10 @@ const LIMITS: Readonly<Record<EventType, { timeoutMs: number; memoryMb: number }
 /** Rejects if the port is in use. The functions' processes end on `close`, and when this process does. */
 export async function startLocalEdge(options: LocalEdgeOptions): Promise<LocalEdge> {
   const { log = () => {}, region = 'eu-west-1' } = options;
+  const site = createSite(options);
   const directory = await mkdtemp(join(tmpdir(), 'local-edge-'));
   const functions = new Map<EventType, LambdaProcess>();
+  const handle = createHandler(site, functions);
   const server = createServer((request, response) => {
     handle(request).then(
       ({ answer, body }) => {
@@ -78,55 +83,6 @@ export async function startLocalEdge(options: LocalEdgeOptions): Promise<LocalEd
     await rm(directory, { recursive: true, force: true });
   }
 
-  async function run<T>(eventType: EventType, event: unknown): Promise<T> {
-    try {
-      return (await functions.get(eventType)!.invoke(event)) as T;
-    } catch (problem) {
-      throw new EdgeError(503, (problem as Error).message);
-    }
-  }
-
-  function check(eventType: EventType, result: unknown, before: CloudFrontRequest | CloudFrontResponse) {
-    const problem = describeResultProblem(
-      eventType,
-      result,
-      before.headers,
-      'status' in before ? before.status : undefined,
-    );
-    if (problem) throw new EdgeError(502, `${eventType} returned a result that CloudFront rejects: ${problem}`);
-  }
-
-  async function handle(incoming: IncomingMessage): Promise<{ answer: CloudFrontResponse; body: Buffer }> {
-    const requestId = randomUUID();
-    const body = await bytesOf(incoming);
-    const seen = toRequest(incoming);
-    const viewed = await run<CloudFrontRequest | CloudFrontResultResponse>(
-      'viewer-request',
-      toEvent('viewer-request', requestId, seen),
-    );
-    check('viewer-request', viewed, seen);
-    if (isGenerated(viewed)) return generated(viewed);
-    const request = viewed as CloudFrontRequest;
-
-    // The distribution's default origin, which origin-request replaces.
-    const missed = structuredClone({ ...request, origin: toOrigin(originsOf(options)[defaultOf(options)]!) });
-    const sent = await run<CloudFrontRequest | CloudFrontResultResponse>(
-      'origin-request',
-      toEvent('origin-request', requestId, missed),
-    );
-    check('origin-request', sent, missed);
-    const fetched = isGenerated(sent) ? generated(sent) : await fetchOrigin(sent as CloudFrontRequest, body);
-    // "Restrictions on all edge functions": not invoked when the origin answers 400 or above.
-    if (Number(fetched.answer.status) >= 400) return fetched;
-
-    const answer = await run<CloudFrontResponse>(
-      'viewer-response',
-      toEvent('viewer-response', requestId, request, fetched.answer),
-    );
-    check('viewer-response', answer, fetched.answer);
-    return { answer, body: fetched.body };
-  }
-
   try {
     const host = join(directory, 'edge-child.cjs');
     await build({
@@ -138,7 +94,7 @@ export async function startLocalEdge(options: LocalEdgeOptions): Promise<LocalEd
       target: 'node20',
       logLevel: 'warning',
     });
-    const configs = toConfigs(options, region);
+    const configs = toConfigs(options, site, region);
     for (const entry of ['viewer-request', 'origin-request', 'viewer-response'] as const) {
       const file = buildEdge({ entry, config: configs[entry], outdir: join(directory, entry), target: 'node20' });
       functions.set(entry, startLambdaProcess({ name: entry, host, file, region, ...LIMITS[entry], log }));
@@ -157,26 +113,94 @@ export async function startLocalEdge(options: LocalEdgeOptions): Promise<LocalEd
   }
 }
 
-function originsOf({ origins }: LocalEdgeOptions): Record<string, Origin> {
-  const entries = Object.entries(origins).map(([variant, address]): [string, Origin] => {
-    const { hostname, port, host, protocol } = new URL(address);
-    const scheme = protocol === 'https:' ? 'https' : 'http';
-    return [variant, { domainName: hostname, protocol: scheme, host, ...(port && { port: Number(port) }) }];
-  });
-  return Object.fromEntries(entries);
+/** Answers a viewer's request as the distribution would. Rejects with an EdgeError for what CloudFront answers itself. */
+function createHandler(site: LocalSite, functions: ReadonlyMap<EventType, LambdaProcess>) {
+  /** The function's result, if CloudFront would accept it. */
+  async function run<T extends object>(
+    eventType: EventType,
+    requestId: string,
+    request: CloudFrontRequest,
+    response?: CloudFrontResponse,
+  ): Promise<T> {
+    const result = await functions
+      .get(eventType)!
+      .invoke(toEvent(eventType, requestId, request, response))
+      .catch((problem: Error) => {
+        throw new EdgeError(503, problem.message);
+      });
+    const problem = describeResultProblem(eventType, result, (response ?? request).headers, response?.status);
+    if (problem) throw new EdgeError(502, `${eventType} returned a result that CloudFront rejects: ${problem}`);
+    return result as T;
+  }
+
+  async function handle(incoming: IncomingMessage): Promise<{ answer: CloudFrontResponse; body: Buffer }> {
+    const requestId = randomUUID();
+    const body = await bytesOf(incoming);
+    const seen = toRequest(incoming);
+    const behavior = site.behaviors.find(({ path }) => path === undefined || matchesPath(path, seen.uri))!;
+    const refusal = describeRefusal(seen, body.length, behavior.methods);
+    if (refusal) throw new EdgeError(refusal.status, refusal.why);
+    if (!behavior.routed) return fetchAny(behavior, seen, body, requestId, incoming);
+
+    const viewed = await run<CloudFrontRequest | CloudFrontResultResponse>('viewer-request', requestId, seen);
+    if (isGenerated(viewed)) return generated(viewed);
+    const request = viewed as CloudFrontRequest;
+
+    const fetched = await fetchAny(behavior, request, body, requestId, incoming);
+    // "Restrictions on all edge functions": not invoked when the origin answers 400 or above.
+    if (Number(fetched.answer.status) >= 400) return fetched;
+
+    const answer = await run<CloudFrontResponse>('viewer-response', requestId, request, fetched.answer);
+    return { answer, body: fetched.body };
+  }
+
+  /** From the behavior's origin or, if that fails, from its fallback. */
+  async function fetchAny(
+    behavior: LocalBehavior,
+    request: CloudFrontRequest,
+    body: Buffer,
+    requestId: string,
+    { socket, httpVersion }: IncomingMessage,
+  ) {
+    const { forwarding, routed, origins } = behavior;
+    const viewer = { port: socket.remotePort ?? 0, httpVersion };
+    const from = async (own: SiteOrigin) => {
+      const via = `${httpVersion} local.cloudfront.net (CloudFront)`;
+      const forwarded = toForwarded(request, { forwarding, originHost: own.host, viewer, via });
+      const missed = structuredClone({ ...forwarded, origin: toOrigin(own.settings) });
+      const sent = routed
+        ? await run<CloudFrontRequest | CloudFrontResultResponse>('origin-request', requestId, missed)
+        : missed;
+      if (isGenerated(sent)) return generated(sent);
+      const last = toSent(sent as CloudFrontRequest, requestId);
+      const { answer, body: bytes } = await fetchOrigin(last, body, site.hostname(last.origin!.custom!.domainName));
+      return { answer: withoutForeignCookies(answer, forwarding), body: bytes };
+    };
+    const [first, second] = origins;
+    if (!second || !['GET', 'HEAD'].includes(request.method)) return from(first);
+    const failed = (status: number) => behavior.failoverStatusCodes.includes(status);
+    const one = await from(first).catch((problem) => {
+      if (problem instanceof EdgeError && failed(problem.status)) return undefined;
+      throw problem;
+    });
+    return one && !failed(Number(one.answer.status)) ? one : from(second);
+  }
+
+  return handle;
 }
 
-const defaultOf = ({ defaultVariant, origins }: LocalEdgeOptions) => defaultVariant ?? Object.keys(origins)[0] ?? '';
-
-function toConfigs(options: LocalEdgeOptions, region: string): EdgeConfigs {
+function toConfigs(
+  options: LocalEdgeOptions,
+  { origins, defaultVariant, fallbacks }: LocalSite,
+  region: string,
+): EdgeConfigs {
   const { table, flagKey, refreshMs = 1_000 } = options;
   const { endpoint, name: tableName, prefix = '' } = table;
-  const defaultVariant = defaultOf(options);
   const reader = { tableName, prefix, endpoint, refreshMs, replicas: { default: [region] } };
   return {
     reader,
-    'viewer-request': { reader, flagKey, variants: Object.keys(options.origins), defaultVariant },
-    'origin-request': { origins: originsOf(options), defaultVariant },
+    'viewer-request': { reader, flagKey, variants: Object.keys(origins), defaultVariant },
+    'origin-request': { origins, defaultVariant, fallbacks },
     'viewer-response': { secure: false },
   };
 }
@@ -193,8 +217,10 @@ function toRequest(incoming: IncomingMessage): CloudFrontRequest {
   };
 }
 
-function toOrigin({ domainName, protocol = 'https', port }: Origin): NonNullable<CloudFrontRequest['origin']> {
-  const custom = { domainName, protocol, port: port ?? (protocol === 'https' ? 443 : 80), path: '', customHeaders: {} };
+function toOrigin(origin: CustomOrigin): NonNullable<CloudFrontRequest['origin']> {
+  const { domainName, protocol = 'https', port, headers = {} } = origin;
+  const customHeaders = toCloudFrontHeaders(headers);
+  const custom = { domainName, protocol, port: port ?? (protocol === 'https' ? 443 : 80), path: '', customHeaders };
   return { custom: { ...custom, sslProtocols: ['TLSv1.2'], readTimeout: 30, keepaliveTimeout: 5 } };
 }
 

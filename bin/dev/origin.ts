@@ -12,16 +12,20 @@ export class EdgeError extends Error {
   }
 }
 
-/** The response of the request's custom origin. Rejects with an EdgeError if there is none. */
+/** The response of the request's custom origin, which is at `hostname`. Rejects with an EdgeError if there is none. */
 export function fetchOrigin(
   request: CloudFrontRequest,
   body: Buffer,
+  hostname: string,
 ): Promise<{ answer: CloudFrontResponse; body: Buffer }> {
-  const { domainName, port, protocol, path, readTimeout } = request.origin!.custom!;
+  const { port, protocol, path, readTimeout } = request.origin!.custom!;
   const query = request.querystring && `?${request.querystring}`;
   return new Promise((resolve, reject) => {
     const outgoing = (protocol === 'https' ? httpsRequest : httpRequest)({
-      hostname: domainName,
+      hostname,
+      // Connection: Keep-Alive, as CloudFront says, is for its own connections.
+      agent: false,
+      setHost: false,
       port,
       method: request.method,
       path: `${path}${request.uri}${query}`,
@@ -29,11 +33,11 @@ export function fetchOrigin(
       timeout: readTimeout * 1_000,
     });
     outgoing.on('timeout', () => {
-      reject(new EdgeError(504, `the origin ${domainName}:${port} did not respond within ${readTimeout} s`));
+      reject(new EdgeError(504, `the origin ${hostname}:${port} did not respond within ${readTimeout} s`));
       outgoing.destroy();
     });
     const fail = (problem: Error) =>
-      reject(new EdgeError(502, `cannot reach the origin ${domainName}:${port}: ${problem.message}`));
+      reject(new EdgeError(502, `cannot reach the origin ${hostname}:${port}: ${problem.message}`));
     outgoing.on('error', fail);
     outgoing.on('response', (incoming) => {
       const answer: CloudFrontResponse = {

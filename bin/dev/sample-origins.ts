@@ -7,7 +7,7 @@ export interface SampleOrigins {
   close(): Promise<void>;
 }
 
-/** Two origins on 127.0.0.1, each serving a page with its name. */
+/** Two origins on 127.0.0.1, each serving a page with its name and, under `/received`, the request that it got. */
 export async function startSampleOrigins(): Promise<SampleOrigins> {
   const stable = await startOrigin('stable', '#2b6cb0');
   const canary = await startOrigin('canary', '#b7791f');
@@ -21,6 +21,14 @@ export async function startSampleOrigins(): Promise<SampleOrigins> {
 async function startOrigin(name: string, colour: string) {
   const server = createServer((request, response) => {
     request.resume();
+    if (request.url?.startsWith('/received')) {
+      const { method, url, headers } = request;
+      response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store', 'x-origin': name });
+      response.end(
+        request.method === 'HEAD' ? undefined : `${JSON.stringify({ method, url, headers }, undefined, 2)}\n`,
+      );
+      return;
+    }
     const page = `<!doctype html><title>${name}</title><h1 style="color:${colour}">${name}</h1>\n`;
     response.writeHead(200, {
       'content-type': 'text/html; charset=utf-8',

@@ -1,7 +1,6 @@
 import type { ReaderConfig } from '../edge-reader/index.ts';
-import { DECISION_HEADER, describeHeaderProblem, VIEWER_HEADER } from './headers.ts';
 
-export { DECISION_HEADER };
+export { DECISION_HEADER, DEFAULT_VARIANT_HEADER } from './headers.ts';
 
 /** Compiled into the viewer-request function. */
 export interface ViewerRequestConfig {
@@ -20,21 +19,45 @@ export interface ViewerRequestConfig {
   readonly metricsNamespace?: string;
 }
 
-/** A custom origin. AWS: "Lambda@Edge event structure", request event, custom origin. */
-export interface Origin {
+/** Where a variant's requests go. */
+export type Origin = CustomOrigin | BucketOrigin;
+
+/** A web server, load balancer or website. AWS: "Lambda@Edge event structure", request event, custom origin. */
+export interface CustomOrigin {
   readonly domainName: string;
   /** Default https. */
   readonly protocol?: 'http' | 'https';
-  /** Default 443, or 80 for http. */
+  /** 80, 443, or 1024 to 65535. Default 443, or 80 for http. */
   readonly port?: number;
   /** Prepended to the viewer's path: starts with a slash and does not end with one. Default none. */
   readonly path?: string;
-  /** Default 30. */
+  /** How long CloudFront waits for a response, and between its packets: 1 to 120. Default 30. */
   readonly readTimeoutSeconds?: number;
-  /** Default 5. */
+  /** 1 to 120. Default 5. */
   readonly keepaliveTimeoutSeconds?: number;
+  /**
+   * How often CloudFront tries to connect, 1 to 3, and how long each time, 1 to 10. For all variants, those of the default
+   * variant count, since functions cannot change them. Default 3 and 10.
+   */
+  readonly connectionAttempts?: number;
+  readonly connectionTimeoutSeconds?: number;
   /** The Host header sent to the origin. Default: its domain name. */
   readonly host?: string;
+  /** Sends the viewer's own Host header, which the behavior must forward: `forward: 'all'`. Default false. */
+  readonly viewerHost?: boolean;
+  /**
+   * Additional headers of each request to this origin, in lower case, such as one by which it recognises CloudFront. Whoever
+   * can read the stack or the function's code can read them.
+   */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** A private S3 bucket that CloudFront reads with origin access control. All variants must be in the same bucket. */
+export interface BucketOrigin {
+  readonly bucket: string;
+  readonly region: string;
+  /** The folder of the variant: starts with a slash and does not end with one. Default none. */
+  readonly path?: string;
 }
 
 /** Compiled into the origin-request function. */
@@ -42,6 +65,8 @@ export interface OriginRequestConfig {
   readonly origins: Readonly<Record<string, Origin>>;
   readonly defaultVariant: string;
   readonly variantHeader?: string;
+  /** Domain names of the second origins of origin groups. CloudFront calls again for them, and they are left as they are. */
+  readonly fallbacks?: readonly string[];
 }
 
 /** Compiled into the viewer-response function. */
@@ -53,56 +78,7 @@ export interface ViewerResponseConfig {
   readonly secure?: boolean;
 }
 
-/** Called by the bundler, since the handlers do not validate their config. Throws one Error that lists every problem. */
-export function checkRouterConfig(
-  config: Partial<ViewerRequestConfig & OriginRequestConfig & ViewerResponseConfig>,
-): void {
-  const problems: string[] = [];
-  const { variants, origins, defaultVariant, flagKey } = config;
-  const { variantHeader, cookieName, cookieMaxAgeSeconds, metricsNamespace } = config;
-  const names = variants ?? (origins && Object.keys(origins));
-  for (const name of names ?? []) {
-    if (!/^[\w.-]{1,64}$/.test(name)) {
-      problems.push(
-        `variant ${JSON.stringify(name)} is invalid: expected 1 to 64 characters from a-z A-Z 0-9 _ - . (it is sent in a header)`,
-      );
-    }
-  }
-  if (names && !names.includes(defaultVariant ?? '')) {
-    problems.push(
-      `defaultVariant=${JSON.stringify(defaultVariant)} is invalid: expected one of ${names.join(', ') || 'the variants'}`,
-    );
-  }
-  if (variants && !/^[\w.-]+$/.test(flagKey ?? ''))
-    problems.push(`flagKey=${JSON.stringify(flagKey)} is invalid: expected a flag key`);
-  if (variantHeader !== undefined) {
-    const problem = describeHeaderProblem(variantHeader);
-    if (problem) problems.push(`variantHeader: ${problem}`);
-    if ([VIEWER_HEADER, DECISION_HEADER].includes(variantHeader))
-      problems.push(`variantHeader: ${variantHeader} is already used by the router`);
-  }
-  if (metricsNamespace !== undefined && !/^(?!AWS\/)[\w.\-/#:]{1,255}$/.test(metricsNamespace)) {
-    problems.push(
-      `metricsNamespace=${JSON.stringify(metricsNamespace)} is invalid: expected a CloudWatch namespace of 1 to 255 characters from a-z A-Z 0-9 _ - . / # : that does not begin with AWS/`,
-    );
-  }
-  if (cookieName !== undefined && !/^[\w.-]+$/.test(cookieName)) {
-    problems.push(`cookieName=${JSON.stringify(cookieName)} is invalid: expected characters from a-z A-Z 0-9 _ - .`);
-  }
-  if (cookieMaxAgeSeconds !== undefined && !(Number.isInteger(cookieMaxAgeSeconds) && cookieMaxAgeSeconds > 0)) {
-    problems.push(`cookieMaxAgeSeconds=${cookieMaxAgeSeconds} is invalid: expected an integer of at least 1 (s)`);
-  }
-  for (const [name, { domainName, port, path, protocol }] of Object.entries(origins ?? {})) {
-    if (!/^[a-z0-9.-]+$/.test(domainName))
-      problems.push(`origins.${name}.domainName=${JSON.stringify(domainName)} is invalid: expected a host name`);
-    if (port !== undefined && !(Number.isInteger(port) && port > 0 && port < 65_536))
-      problems.push(`origins.${name}.port=${port} is invalid: expected an integer from 1 to 65535`);
-    if (path && !/^\/.*[^/]$/.test(path))
-      problems.push(
-        `origins.${name}.path=${JSON.stringify(path)} is invalid: expected a path that starts with a slash and does not end with one`,
-      );
-    if (protocol !== undefined && !/^https?$/.test(protocol))
-      problems.push(`origins.${name}.protocol=${JSON.stringify(protocol)} is invalid: expected http or https`);
-  }
-  if (problems.length > 0) throw new Error(`edge router: ${problems.join('; ')}`);
+/** The domain name by which CloudFront reaches a bucket. */
+export function bucketDomainName({ bucket, region }: Pick<BucketOrigin, 'bucket' | 'region'>): string {
+  return `${bucket}.s3.${region}.amazonaws.com`;
 }

@@ -6,21 +6,6 @@ export const DECISION_HEADER = 'x-flag-decision';
 export const DEFAULT_VARIANT_HEADER = 'x-flag-variant';
 export const DEFAULT_COOKIE_NAME = 'flag-viewer';
 
-/** Headers that edge functions cannot see and must not add. AWS: "Restrictions on all edge functions", disallowed headers. */
-export const DISALLOWED =
-  /^(connection|expect|keep-alive|proxy-authenticate|proxy-authorization|proxy-connection|trailer|upgrade|x-accel-(buffering|charset|limit-rate|redirect)|x-amz-cf-.*|x-amzn-(auth|cf-billing|cf-id|cf-xff|errortype|fle-profile|header-count|header-order|lambda-integration-tag|requestid)|x-cache|x-edge-.*|x-forwarded-proto|x-real-ip)$/;
-
-/** Why an edge function may not write a header of this name; undefined if it may. */
-export function describeHeaderProblem(name: string): string | undefined {
-  if (!/^[a-z0-9!#$%&'*+.^_`|~-]+$/.test(name))
-    return `header ${JSON.stringify(name)} must be a lower-case header name`;
-  // All headers with these prefixes are avoided, although CloudFront lists only some of x-accel-.
-  if (DISALLOWED.test(name) || /^(x-edge-|x-amz-cf-|x-accel-)/.test(name)) {
-    return `header ${name} must not be set by edge functions (CloudFront forbids it)`;
-  }
-  return undefined;
-}
-
 /** CloudFront always names some; a test event of one's own may not. */
 export function headersOf(message: { headers: CloudFrontHeaders }): CloudFrontHeaders {
   message.headers ??= {};

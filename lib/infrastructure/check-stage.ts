@@ -1,4 +1,4 @@
-import { checkRouterConfig } from '../../lambda/edge-router/config.ts';
+import { edgeProblems } from './check-edge.ts';
 import { EDGE_REGION } from './regions.ts';
 import { describeFargateProblem, describeTimeoutProblem, managedVariables } from './relay-contract.ts';
 import type { Network, Stage } from './stage.ts';
@@ -164,17 +164,7 @@ function checkEdge(stage: Stage, problems: Problems): void {
   if (partitionOf(homeRegion) !== 'aws') {
     problems.say('edge', `edge must be left out: Lambda@Edge is not available in the partition of ${homeRegion}`);
   }
-  const variants = Object.keys(edge.origins ?? {});
-  if (edge.defaultVariant && edge.origins && !variants.includes(edge.defaultVariant)) {
-    problems.mustBe('edge.defaultVariant', edge.defaultVariant, `one of ${variants.join(', ') || 'the origins'}`);
-  }
-  if (edge.variantHeader) {
-    try {
-      checkRouterConfig({ variantHeader: edge.variantHeader });
-    } catch (error) {
-      problems.say('edge.variantHeader', `edge.${(error as Error).message.replace('edge router: ', '')}`);
-    }
-  }
+  for (const { at, message } of edgeProblems(edge)) problems.say(`edge.${at}`, `edge.${message}`);
   const [, , , place, owner] = edge.certificateArn?.split(':') ?? [];
   if (edge.certificateArn && place !== EDGE_REGION) {
     problems.mustBe(

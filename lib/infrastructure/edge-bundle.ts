@@ -7,11 +7,11 @@ import { minifySync } from '@swc/core';
 import { buildSync } from 'esbuild';
 import { ZipFile } from 'yazl';
 import { parseReaderConfig, type ReaderConfig } from '../../lambda/edge-reader/config.ts';
-import {
-  checkRouterConfig,
-  type OriginRequestConfig,
-  type ViewerRequestConfig,
-  type ViewerResponseConfig,
+import { checkRouterConfig } from '../../lambda/edge-router/check-config.ts';
+import type {
+  OriginRequestConfig,
+  ViewerRequestConfig,
+  ViewerResponseConfig,
 } from '../../lambda/edge-router/config.ts';
 
 /** The configuration of each edge function. */

@@ -1,8 +1,11 @@
-import { Duration } from 'aws-cdk-lib';
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
 import { Construct } from 'constructs';
 import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
+import { behaviorsOf, domainNameOf, edgeProblems } from './check-edge.ts';
 import { EdgeFlagFunction } from './edge-flag-function.ts';
+import { destinationOf, forwardingOf, methodsOf } from './edge-forwarding.ts';
+import { EdgePolicies } from './edge-policies.ts';
+import type { BehaviorSettings } from './edge-settings.ts';
 import type { IFlagTable } from './flag-table.ts';
 import { edgeNamespace } from './observability/observed.ts';
 import { nearestReplicas } from './regions.ts';
@@ -21,18 +24,25 @@ export function edgeFunctionNames(stage: string): string[] {
 }
 
 /**
- * The three functions that route viewers by a flag, and their cache policy. Use `edgeLambdas` and `cachePolicy` in a behavior
- * of any distribution in this stack.
+ * The three functions that route viewers by a flag, and the policies that they need. For a behavior of any distribution in this
+ * stack: `{ origin, ...router.behavior() }`. Throws an Error for anything that CloudFront does not accept.
  */
 export class EdgeRouter extends Construct {
   readonly viewerRequest: EdgeFlagFunction;
   readonly originRequest: EdgeFlagFunction;
   readonly viewerResponse: EdgeFlagFunction;
   readonly edgeLambdas: cloudfront.EdgeLambda[];
-  readonly cachePolicy: cloudfront.CachePolicy;
+  /** Those of the first behavior that the flag routes. */
+  readonly cachePolicy: cloudfront.ICachePolicy;
+  readonly originRequestPolicy: cloudfront.IOriginRequestPolicy | undefined;
+  private readonly policies: EdgePolicies;
+  private readonly edge: EdgeSettings;
 
   constructor(scope: Construct, id: string, { stage, flagTable, edge, retain }: EdgeRouterProps) {
     super(scope, id);
+    const problems = edgeProblems(edge);
+    if (problems.length > 0) throw new Error(`edge router: ${problems.map(({ message }) => message).join('; ')}`);
+    this.edge = edge;
     const { flagKey, origins, defaultVariant, variantHeader, cookieName, cookieMaxAgeSeconds, prefix } = edge;
     const { tableName, homeRegion, replicaRegions } = flagTable;
     const reader: ReaderConfig = {
@@ -66,7 +76,7 @@ export class EdgeRouter extends Construct {
     });
     this.originRequest = new EdgeFlagFunction(this, 'OriginRequest', {
       functionName: originRequest,
-      code: { router: 'origin-request', config: { origins, defaultVariant, ...named } },
+      code: { router: 'origin-request', config: { origins, defaultVariant, ...named, ...fallbacksOf(edge) } },
       retain,
     });
     this.viewerResponse = new EdgeFlagFunction(this, 'ViewerResponse', {
@@ -79,18 +89,45 @@ export class EdgeRouter extends Construct {
     });
     this.edgeLambdas = [this.viewerRequest, this.originRequest, this.viewerResponse].map((one) => one.association);
 
-    // The variant is the only viewer data in the cache key: anything else could show one viewer's page to another.
-    this.cachePolicy = new cloudfront.CachePolicy(this, 'CachePolicy', {
-      cachePolicyName: `edge-flag-relay-${stage}`,
-      comment: 'by variant',
-      headerBehavior: cloudfront.CacheHeaderBehavior.allowList(variantHeader ?? 'x-flag-variant'),
-      cookieBehavior: cloudfront.CacheCookieBehavior.none(),
-      queryStringBehavior: cloudfront.CacheQueryStringBehavior.all(),
-      minTtl: Duration.seconds(0),
-      defaultTtl: Duration.minutes(1),
-      maxTtl: Duration.days(365),
-      enableAcceptEncodingGzip: true,
-      enableAcceptEncodingBrotli: true,
-    });
+    this.policies = new EdgePolicies(this, 'Policies', { stage });
+    const [, routed] = routedBehaviors(edge)[0]!;
+    const { cachePolicy, originRequestPolicy } = this.policies.of(forwardingOf(routed, destinationOf(routed, edge)));
+    this.cachePolicy = cachePolicy;
+    this.originRequestPolicy = originRequestPolicy;
+  }
+
+  /** What a behavior of a distribution needs besides its origin: policies, methods and, if the flag routes it, the functions. */
+  behavior(settings: BehaviorSettings = this.edge.behavior ?? {}): cloudfront.AddBehaviorOptions {
+    const destination = destinationOf(settings, this.edge);
+    return {
+      ...this.policies.of(forwardingOf(settings, destination)),
+      ...(destination.routed && { edgeLambdas: this.edgeLambdas }),
+      allowedMethods: METHODS[methodsOf(settings, destination)],
+      compress: settings.compress ?? true,
+      viewerProtocolPolicy: VIEWER_PROTOCOLS[settings.viewerProtocol ?? 'redirect-to-https'],
+    };
   }
 }
+
+function routedBehaviors(edge: EdgeSettings): ReturnType<typeof behaviorsOf> {
+  return behaviorsOf(edge).filter(([, { origin }]) => origin === undefined);
+}
+
+/** The second origins of routed behaviors, which origin-request must leave as they are. */
+function fallbacksOf(edge: EdgeSettings): { readonly fallbacks?: readonly string[] } {
+  const names = routedBehaviors(edge).flatMap(([, { fallback }]) => (fallback ? [fallback.origin] : []));
+  const fallbacks = [...new Set(names.map((name) => domainNameOf(edge.otherOrigins![name]!)))];
+  return fallbacks.length > 0 ? { fallbacks } : {};
+}
+
+const METHODS = {
+  read: cloudfront.AllowedMethods.ALLOW_GET_HEAD,
+  'read-and-options': cloudfront.AllowedMethods.ALLOW_GET_HEAD_OPTIONS,
+  all: cloudfront.AllowedMethods.ALLOW_ALL,
+} as const;
+
+const VIEWER_PROTOCOLS = {
+  'redirect-to-https': cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
+  'https-only': cloudfront.ViewerProtocolPolicy.HTTPS_ONLY,
+  'allow-all': cloudfront.ViewerProtocolPolicy.ALLOW_ALL,
+} as const;

@@ -1,8 +1,8 @@
-import { CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
+import { Annotations, CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
-import { HttpOrigin } from 'aws-cdk-lib/aws-cloudfront-origins';
 import type { Construct } from 'constructs';
+import { EdgeOrigins } from './edge-origins.ts';
 import { EdgeRouter } from './edge-router.ts';
 import type { IFlagTable } from './flag-table.ts';
 import type { EdgeSettings } from './stage-settings.ts';
@@ -30,28 +30,26 @@ export class EdgeStack extends Stack {
   constructor(scope: Construct, id: string, { stage, flagTable, edge, retain, ...props }: EdgeStackProps) {
     super(scope, id, props);
     this.router = new EdgeRouter(this, 'Router', { stage, flagTable, edge, retain });
-    const { certificateArn, domainNames, priceClass = 'all', webAclArn, defaultVariant, origins } = edge;
-    const { domainName, protocol = 'https', port, path } = origins[defaultVariant]!;
+    const {
+      certificateArn,
+      domainNames,
+      priceClass = 'all',
+      webAclArn,
+      behavior = {},
+      behaviors = [],
+      defaultRootObject,
+    } = edge;
+    const origins = new EdgeOrigins(this, 'Origins', edge);
+    // Buckets belong to other stacks: docs/edge.md has the statement that their policies need.
+    Annotations.of(this).acknowledgeWarning('@aws-cdk/aws-cloudfront-origins:updateImportedBucketPolicyOac');
     this.hasOwnName = certificateArn !== undefined;
     this.distribution = new cloudfront.Distribution(this, 'Distribution', {
       comment: `edge-flag-relay ${stage}: viewers routed by ${edge.flagKey}`,
-      defaultBehavior: {
-        // origin-request chooses the origin of each request, but CloudFront resolves this one first.
-        origin: new HttpOrigin(domainName, {
-          protocolPolicy:
-            protocol === 'https'
-              ? cloudfront.OriginProtocolPolicy.HTTPS_ONLY
-              : cloudfront.OriginProtocolPolicy.HTTP_ONLY,
-          originSslProtocols: [cloudfront.OriginSslPolicy.TLS_V1_2],
-          ...(path && { originPath: path }),
-          ...(port && (protocol === 'https' ? { httpsPort: port } : { httpPort: port })),
-        }),
-        edgeLambdas: this.router.edgeLambdas,
-        cachePolicy: this.router.cachePolicy,
-        viewerProtocolPolicy: cloudfront.ViewerProtocolPolicy.REDIRECT_TO_HTTPS,
-        allowedMethods: cloudfront.AllowedMethods.ALLOW_ALL,
-        compress: true,
-      },
+      defaultBehavior: { origin: origins.of(behavior), ...this.router.behavior(behavior) },
+      additionalBehaviors: Object.fromEntries(
+        behaviors.map(({ path, ...one }) => [path, { origin: origins.of(one), ...this.router.behavior(one) }]),
+      ),
+      ...(defaultRootObject && { defaultRootObject }),
       httpVersion: cloudfront.HttpVersion.HTTP2_AND_3,
       priceClass: priceClasses[priceClass],
       ...(webAclArn && { webAclId: webAclArn }),
@@ -62,5 +60,6 @@ export class EdgeStack extends Stack {
       }),
     });
     new CfnOutput(this, 'DistributionAddress', { value: this.distribution.distributionDomainName });
+    new CfnOutput(this, 'DistributionArn', { value: this.distribution.distributionArn });
   }
 }

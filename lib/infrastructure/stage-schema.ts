@@ -1,4 +1,11 @@
-import type { Origin } from '../../lambda/edge-router/config.ts';
+import type { BucketOrigin, CustomOrigin, Origin } from '../../lambda/edge-router/config.ts';
+import type {
+  BehaviorSettings,
+  CacheKeySettings,
+  FallbackSettings,
+  ForwardSettings,
+  PathBehaviorSettings,
+} from './edge-settings.ts';
 import { EDGE_REGION, REGION } from './regions.ts';
 import { boolean, group, integer, isRecord, list, mapOf, oneOf, type Read, text } from './stage-readers.ts';
 import type {
@@ -114,31 +121,76 @@ const endpoint = group<Extract<RedisSettings, { url: string }>>(
 const redis: Read<RedisSettings> = (value, at, problems) =>
   isRecord(value) && 'url' in value ? endpoint(value, at, problems) : serverless(value, at, problems);
 
-const origin = group<Origin>(
+// The values of origins and behaviors are checked by check-edge.ts, which tests them for your own CDK apps, too.
+const anyText: Read<string> = (value, at, problems) =>
+  typeof value === 'string' ? value : problems.mustBe(at, value, 'a string');
+const anyNumber: Read<number> = (value, at, problems) =>
+  typeof value === 'number' ? value : problems.mustBe(at, value, 'a number');
+const anyTexts = list(anyText, 'a list of strings');
+const customOrigin = group<CustomOrigin>(
   {
-    domainName: hostName,
+    domainName: anyText,
     protocol: oneOf('http', 'https'),
-    port: integer(1, 65_535),
-    path: text(/^\/.*[^/]$/, 'a path that starts with a slash and does not end with one'),
-    // AWS: Lambda@Edge event structure, custom origin.
-    readTimeoutSeconds: integer(4, 60, 's'),
-    keepaliveTimeoutSeconds: integer(1, 60, 's'),
-    host: hostName,
+    port: anyNumber,
+    path: anyText,
+    readTimeoutSeconds: anyNumber,
+    keepaliveTimeoutSeconds: anyNumber,
+    connectionAttempts: anyNumber,
+    connectionTimeoutSeconds: anyNumber,
+    host: anyText,
+    viewerHost: boolean,
+    headers: mapOf(/^/, anyText, 'a map of header names to values'),
   },
   ['domainName'],
 );
+const bucketOrigin = group<BucketOrigin>({ bucket: anyText, region, path: anyText }, ['bucket', 'region']);
+const origin: Read<Origin> = (value, at, problems) =>
+  isRecord(value) && 'bucket' in value ? bucketOrigin(value, at, problems) : customOrigin(value, at, problems);
+
+const selection: Read<'all' | 'none' | readonly string[]> = (value, at, problems) =>
+  Array.isArray(value) ? anyTexts(value, at, problems) : oneOf('all', 'none')(value, at, problems);
+
+const behavior = {
+  origin: anyText,
+  fallback: group<FallbackSettings>({ origin: anyText, statusCodes: list(anyNumber, 'a list of status codes') }, [
+    'origin',
+  ]),
+  caching: either(
+    oneOf('origin', 'none'),
+    group<{ defaultSeconds: number; maxSeconds?: number }>({ defaultSeconds: anyNumber, maxSeconds: anyNumber }, [
+      'defaultSeconds',
+    ]),
+  ),
+  cacheKey: group<CacheKeySettings>({ headers: anyTexts, cookies: anyTexts, queryStrings: selection }),
+  forward: either(
+    oneOf('all-but-host', 'all', 'none'),
+    group<ForwardSettings>({ headers: anyTexts, cookies: selection, queryStrings: selection }),
+  ),
+  methods: oneOf('read', 'read-and-options', 'all'),
+  compress: boolean,
+  viewerProtocol: oneOf('redirect-to-https', 'https-only', 'allow-all'),
+} as const;
+
+/** One of some words, or an object. */
+function either<Word extends string, T extends object>(word: Read<Word>, object: Read<T>): Read<Word | T> {
+  return (value, at, problems) => (isRecord(value) ? object(value, at, problems) : word(value, at, problems));
+}
 
 const path = text(/^\/[!-~]{0,1000}$/, 'a path that starts with a slash, or false');
 
 const edge = group<EdgeSettings>(
   {
     prefix: text(/^[\w.-]{0,200}$/, 'an environment prefix in the flag table'),
-    flagKey: text(/^[\w.-]{1,256}$/, 'a flag key'),
-    origins: mapOf(/^[\w.-]{1,64}$/, origin, 'a map of variants (a-z A-Z 0-9 _ - .) to origins'),
-    defaultVariant: text(/^[\w.-]{1,64}$/, 'one of the variants'),
-    variantHeader: text(/^[a-z0-9-]{1,64}$/, 'a lower-case header name'),
-    cookieName: text(/^[\w.-]{1,64}$/, 'a cookie name'),
-    cookieMaxAgeSeconds: integer(1, 34_560_000, 's'),
+    flagKey: anyText,
+    origins: mapOf(/^/, origin, 'a map of variants to origins'),
+    otherOrigins: mapOf(/^[\w-]{1,64}$/, origin, 'a map of names (a-z A-Z 0-9 _ -) to origins'),
+    behavior: group<BehaviorSettings>(behavior),
+    behaviors: list(group<PathBehaviorSettings>({ path: anyText, ...behavior }, ['path']), 'a list of behaviors'),
+    defaultRootObject: anyText,
+    defaultVariant: anyText,
+    variantHeader: anyText,
+    cookieName: anyText,
+    cookieMaxAgeSeconds: anyNumber,
     reader: group<NonNullable<EdgeSettings['reader']>>({
       refreshMs: integer(1_000, 3_600_000, 'ms'),
       maxWaitMs: integer(0, 5_000, 'ms'),

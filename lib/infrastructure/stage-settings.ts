@@ -1,5 +1,6 @@
 import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
 import type { Origin } from '../../lambda/edge-router/config.ts';
+import type { BehaviorSettings, PathBehaviorSettings } from './edge-settings.ts';
 
 /**
  * One deployment of the app, as a stage file describes it. Regions, zones and names are literals, so that synthesis needs no
@@ -146,6 +147,14 @@ export interface EdgeSettings {
   readonly cookieMaxAgeSeconds?: number;
   /** How fresh the edge is. */
   readonly reader?: Pick<ReaderConfig, 'refreshMs' | 'maxWaitMs' | 'coldDeadlineMs' | 'bigSegments'>;
+  /** Origins of requests that the flag does not route, and fallbacks, by a name of your own. Default none. */
+  readonly otherOrigins?: Readonly<Record<string, Origin>>;
+  /** What the distribution does with requests that no path pattern matches. */
+  readonly behavior?: BehaviorSettings;
+  /** What it does with requests for certain paths; the first match counts. Default none. */
+  readonly behaviors?: readonly PathBehaviorSettings[];
+  /** What `/` answers with, such as index.html: for a bucket. Default none. */
+  readonly defaultRootObject?: string;
   /** The site's own domain names, in addition to CloudFront's. */
   readonly domainNames?: readonly string[];
   /** The certificate for those names, in us-east-1. */

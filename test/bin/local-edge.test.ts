@@ -1,12 +1,12 @@
 import { fork } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { get, type IncomingHttpHeaders } from 'node:http';
+import { createServer, get, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeResultProblem } from '../../bin/dev/cloudfront.ts';
 import { type LocalEdge, startLocalEdge } from '../../bin/dev/edge.ts';
 import { startLambdaProcess } from '../../bin/dev/lambda-process.ts';
-import { type SampleOrigins, startSampleOrigins } from '../../bin/dev/sample-origins.ts';
+import { close, listen, type SampleOrigins, startSampleOrigins } from '../../bin/dev/sample-origins.ts';
 import { item, putDelta, putSnapshot } from '../lambda/edge-reader/table-writer.ts';
 import { requestEvent } from '../lambda/edge-router/events.ts';
 import { startTable, type TestTable } from '../support/dynalite.ts';
@@ -153,6 +153,116 @@ test('without the table, viewers get the default origin and a decision that says
   }
 });
 
+describe('the requests that origins get', () => {
+  /** An origin that answers with what it got. */
+  const startMirror = async (name: string, status = 200) => {
+    const server = createServer(async (request, response) => {
+      let body = '';
+      for await (const chunk of request) body += chunk;
+      const { method, url, headers } = request;
+      response.writeHead(status, { 'content-type': 'application/json', 'set-cookie': 'login=1; HttpOnly' });
+      response.end(JSON.stringify({ name, method, url, headers, body }));
+    });
+    return { url: await listen(server, 0), close: () => close(server) };
+  };
+  const mirrors: Record<string, { url: string; close(): Promise<void> }> = {};
+  let site: LocalEdge;
+  beforeAll(async () => {
+    for (const name of ['stable', 'canary', 'api', 'static', 'sorry']) mirrors[name] = await startMirror(name);
+    mirrors.broken = await startMirror('broken', 503);
+    const url = (name: string) => mirrors[name]!.url;
+    site = await startLocalEdge({
+      port: 0,
+      table: { endpoint: table.endpoint, name: table.tableName, prefix: 'local' },
+      flagKey: 'checkout',
+      origins: {
+        stable: { url: url('stable'), headers: { 'x-origin-key': 'secret' } },
+        canary: { url: url('canary'), headers: { 'x-origin-key': 'secret' } },
+      },
+      otherOrigins: { api: url('api'), static: url('static'), broken: url('broken'), sorry: url('sorry') },
+      behaviors: [
+        { path: '/api/*', origin: 'api', caching: 'none', forward: 'all' },
+        { path: '/static/*', origin: 'static', forward: 'none', methods: 'read' },
+        { path: '/broken/*', origin: 'broken', fallback: { origin: 'sorry' } },
+      ],
+      refreshMs: 100,
+      log: (line) => void lines.push(line),
+    });
+  });
+  afterAll(async () => {
+    await site.close();
+    for (const one of Object.values(mirrors)) await one.close();
+  });
+
+  const ask = async (path: string, method = 'GET', body?: string) => {
+    const headers = {
+      cookie: 'session=1; flag-viewer=6d2f7f3e-3f0a-4b0c-9a51-0d1f1d0c7a11',
+      authorization: 'Bearer abc',
+      'user-agent': 'Firefox',
+      'accept-encoding': 'gzip',
+      'x-origin-key': 'guessed',
+    };
+    const answer = await fetch(`${site.url}${path}`, { method, headers, ...(body !== undefined && { body }) });
+    const text = await answer.text();
+    return {
+      status: answer.status,
+      cookies: answer.headers.getSetCookie(),
+      got: text.startsWith('{') ? JSON.parse(text) : text,
+    };
+  };
+
+  test('have cookies, Authorization, User-Agent and the query, the origin’s Host and key, and no key of the viewer’s', async () => {
+    const { status, cookies, got } = await ask('/page?a=1', 'POST', 'hello');
+    expect([status, cookies]).toEqual([200, ['login=1; HttpOnly']]);
+    const { name, method, url, body } = got;
+    expect({ method, url, body }).toEqual({ method: 'POST', url: '/page?a=1', body: 'hello' });
+    expect(got.headers).toMatchObject({
+      host: new URL(mirrors[name]!.url).host,
+      cookie: 'flag-viewer=6d2f7f3e-3f0a-4b0c-9a51-0d1f1d0c7a11; session=1',
+      authorization: 'Bearer abc',
+      'user-agent': 'Firefox',
+      'accept-encoding': 'gzip',
+      'x-origin-key': 'secret',
+      'x-flag-variant': name,
+      'x-forwarded-for': expect.stringMatching(/127\.0\.0\.1$/),
+      'x-amz-cf-id': expect.any(String),
+      via: expect.stringContaining('CloudFront'),
+    });
+  });
+
+  test('are those of the first behavior whose path matches: by the flag or to a fixed origin', async () => {
+    const api = await ask('/api/users?x=1');
+    expect(api.got).toMatchObject({
+      name: 'api',
+      headers: { host: new URL(site.url).host, authorization: 'Bearer abc' },
+    });
+    expect(api.got.headers).not.toHaveProperty('x-flag-variant');
+    expect(api.cookies).toEqual(['login=1; HttpOnly']);
+
+    const { got, cookies } = await ask('/static/a.css');
+    expect(got).toMatchObject({ name: 'static', headers: { 'user-agent': 'Amazon CloudFront' } });
+    expect(got.headers).not.toHaveProperty('cookie');
+    expect(cookies).toEqual([]);
+    expect(await ask('/static/a.css', 'POST', 'x')).toMatchObject({
+      status: 403,
+      got: expect.stringContaining('only GET, HEAD'),
+    });
+  });
+
+  test('go to the fallback when the first origin fails', async () => {
+    expect(await ask('/broken/page')).toMatchObject({ status: 200, got: { name: 'sorry', url: '/broken/page' } });
+    expect(await ask('/broken/page', 'OPTIONS')).toMatchObject({ status: 503, got: { name: 'broken' } });
+    await mirrors.broken!.close();
+    expect(await ask('/broken/page')).toMatchObject({ status: 200, got: { name: 'sorry' } });
+  });
+
+  test('are not sent by an edge whose settings a stage file could not have', async () => {
+    const options = { port: 0, table: { endpoint: table.endpoint, name: table.tableName }, flagKey: 'checkout' };
+    const wrong = { origins: { stable: 'http://127.0.0.1:22' }, behaviors: [{ path: '/a', origin: 'nowhere' }] };
+    await expect(startLocalEdge({ ...options, ...wrong })).rejects.toThrow('origins.stable.port=22 is invalid');
+  });
+});
+
 describe("an edge function's process", () => {
   const directory = mkdtempSync(join(tmpdir(), 'lambda-process-'));
   afterAll(() => rmSync(directory, { recursive: true }));
@@ -242,11 +352,32 @@ describe('the check of results', () => {
     ['a pair with another name', withHeader('b', pair), /is another header/],
     ['a changed Host', withHeader('host', [{ key: 'Host', value: 'evil' }]), /host is read-only in viewer-request/],
     ['a uri without a slash', { ...request, uri: 'x' }, /uri "x"/],
+    ['a query with a space', { ...request, querystring: 'a=b c' }, /must not contain spaces/],
+    ['a long URL', { ...request, uri: `/${'a'.repeat(8_191)}` }, /fewer than 8192 characters/],
+    ['a country of its own', withHeader('cloudfront-viewer-country', [{ value: 'DE' }]), /must not be added/],
+    ["a viewer's certificate", withHeader('client-cert', [{ value: 'x' }]), /client-cert is forbidden/],
     ['a response with a status out of range', { status: '99' }, /status "99"/],
     ['a 204 with a body', { status: '204', body: 'x' }, /no body/],
     ['a body above the limit', { status: '200', body: 'x'.repeat(41_000) }, /viewer-request allows 40960/],
   ])('rejects %s', (_, result, problem) => {
     expect(describeResultProblem('viewer-request', result, before)).toMatch(problem);
+  });
+
+  const custom = requestEvent('origin-request').Records[0]!.cf.request.origin!.custom!;
+  test.each([
+    ['port 22', { port: 22 }, /origin\.custom\.port=22 is invalid: expected 80, 443/],
+    ['a read timeout of 0', { readTimeout: 0 }, /origin\.custom\.readTimeout=0 is invalid/],
+    ['an address', { domainName: '10.0.0.1' }, /origin\.custom\.domainName="10\.0\.0\.1" is invalid/],
+    ['a forbidden header of its own', { customHeaders: { via: [{ value: 'x' }] } }, /header "via" is invalid/],
+    [
+      'a header twice',
+      { customHeaders: { accept: [{ value: 'x' }] } },
+      /header accept is in origin\.custom\.customHeaders and/,
+    ],
+  ])('rejects an origin with %s', (_, change, problem) => {
+    const changed = { ...request, origin: { custom: { ...custom, ...change } } };
+    expect(describeResultProblem('origin-request', changed, before)).toMatch(problem);
+    expect(describeResultProblem('origin-request', { ...request, origin: { custom } }, before)).toBeUndefined();
   });
 
   test('accepts a valid request and a valid response', () => {

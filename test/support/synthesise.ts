@@ -118,6 +118,17 @@ export const full: StageSettings = {
     flagKey: 'new-site',
     origins: { old: { domainName: 'old.example.com', path: '/v1' }, new: { domainName: 'new.example.com' } },
     defaultVariant: 'old',
+    otherOrigins: {
+      api: { domainName: 'api.example.com', port: 8443, headers: { 'x-origin-key': 'abc' }, connectionAttempts: 2 },
+      assets: { bucket: 'shop-assets', region: 'eu-west-1', path: '/public' },
+      sorry: { bucket: 'shop-sorry', region: 'eu-west-1' },
+    },
+    behaviors: [
+      { path: '/api/*', origin: 'api', caching: 'none', forward: 'all' },
+      { path: '/assets/*', origin: 'assets' },
+      { path: '/pages/*', caching: { defaultSeconds: 60 }, fallback: { origin: 'sorry' } },
+      { path: '/live/*', caching: 'none', forward: { headers: ['origin'], cookies: ['session'] } },
+    ],
     domainNames: ['www.example.com'],
     certificateArn: arn('us-east-1', '3'),
     reader: { refreshMs: 5_000 },

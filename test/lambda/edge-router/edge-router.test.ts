@@ -1,5 +1,4 @@
 import type { CloudFrontHeaders } from 'aws-lambda';
-import { checkRouterConfig } from '../../../lambda/edge-router/config.ts';
 import {
   createOriginRequestHandler,
   createViewerRequestHandler,
@@ -140,6 +139,63 @@ describe('origin-request', () => {
   );
 });
 
+describe('origin-request, for other kinds of origins', () => {
+  test('sends an origin its own headers, which viewers cannot set', async () => {
+    const handler = createOriginRequestHandler({
+      defaultVariant: 'stable',
+      origins: {
+        stable: { domainName: 'stable.example.com', headers: { 'x-origin-key': 'abc' } },
+        canary: { domainName: 'canary.example.com' },
+      },
+    });
+    const sent = { 'X-Origin-Key': 'guessed', 'X-Other': 'kept' };
+    for (const [variant, customHeaders] of [
+      ['stable', { 'x-origin-key': [{ key: 'x-origin-key', value: 'abc' }] }],
+      ['canary', {}],
+    ] as const) {
+      const { origin, headers } = await handler(requestEvent('origin-request', { ...sent, 'x-flag-variant': variant }));
+      expect(origin?.custom?.customHeaders).toEqual(customHeaders);
+      expect([values(headers, 'x-origin-key'), values(headers, 'x-other')]).toEqual([undefined, ['kept']]);
+    }
+  });
+
+  test('leaves the Host header that the viewer sent to an origin that wants it', async () => {
+    const origins = { stable: { domainName: 'stable.example.com', viewerHost: true } };
+    const { headers } = await createOriginRequestHandler({ origins, defaultVariant: 'stable' })(
+      requestEvent('origin-request', { Host: 'www.example.com' }),
+    );
+    expect(values(headers, 'host')).toEqual(['www.example.com']);
+  });
+
+  test('leaves a bucket as it is and adds the folder of the variant, since it could not sign for another', async () => {
+    const bucket = { bucket: 'site', region: 'eu-west-1' };
+    const origins = { stable: bucket, canary: { ...bucket, path: '/v2' } };
+    const handler = createOriginRequestHandler({ origins, defaultVariant: 'stable' });
+    for (const [variant, uri] of [
+      ['stable', '/picture.jpg'],
+      ['canary', '/v2/picture.jpg'],
+      ['beta', '/picture.jpg'],
+    ]) {
+      const event = requestEvent('origin-request', { 'x-flag-variant': variant! });
+      const before = structuredClone(event.Records[0]!.cf.request);
+      expect(await handler(event)).toEqual({ ...before, uri });
+    }
+  });
+
+  test('leaves the second origin of an origin group as it is, so that CloudFront reaches it', async () => {
+    const handler = createOriginRequestHandler({
+      defaultVariant: 'stable',
+      origins: { stable: { domainName: 'stable.example.com' } },
+      fallbacks: ['example.org'],
+    });
+    const event = requestEvent('origin-request', { 'x-flag-variant': 'stable' });
+    const before = structuredClone(event.Records[0]!.cf.request);
+    expect(await handler(event)).toEqual(before);
+    event.Records[0]!.cf.request.origin!.custom!.domainName = 'first.example.org';
+    expect((await handler(event)).origin?.custom?.domainName).toBe('stable.example.com');
+  });
+});
+
 describe('viewer-response', () => {
   test('adds a cookie after the origin’s for a new viewer, and the decision header for every viewer', async () => {
     const handler = createViewerResponseHandler({ cookieMaxAgeSeconds: 60 });
@@ -168,31 +224,6 @@ describe('viewer-response', () => {
     const { headers } = await createViewerResponseHandler({ secure: false })(responseEvent({ 'x-flag-viewer': id }));
     expect(values(headers, 'set-cookie')![0]).not.toContain('Secure');
   });
-});
-
-test('a router config with several errors is rejected with a message that lists them all', () => {
-  const wrong = {
-    variants: ['a b'],
-    defaultVariant: 'c',
-    flagKey: '',
-    variantHeader: 'x-edge-variant',
-    cookieName: 'a;b',
-  };
-  const check = () => checkRouterConfig(wrong);
-  for (const part of [
-    /variant "a b" is invalid: expected 1 to 64 characters/,
-    /defaultVariant="c" is invalid: expected one of a b/,
-    /flagKey="" is invalid: expected a flag key/,
-    /x-edge-variant must not be set/,
-    /cookieName="a;b" is invalid: expected characters/,
-  ]) {
-    expect(check).toThrow(part);
-  }
-  expect(() => checkRouterConfig({ variantHeader: 'x-amz-cf-variant' })).toThrow(/forbids/);
-  expect(() => checkRouterConfig({ variantHeader: 'x-flag-viewer' })).toThrow(/already used/);
-  expect(() =>
-    checkRouterConfig({ origins: { a: { domainName: 'https://x', path: 'y/' } }, defaultVariant: 'a' }),
-  ).toThrow(/domainName.*path/);
 });
 
 test('an event without headers, or with a cookie header without a value, is routed like any other', async () => {

@@ -328,7 +328,7 @@ test.each<[string, object, string]>([
   [
     'a header that CloudFront forbids',
     { edge: { ...edge, variantHeader: 'x-edge-variant' } },
-    'edge.variantHeader: header x-edge-variant must not be set by edge functions (CloudFront forbids it)',
+    'edge.variantHeader="x-edge-variant" is invalid: expected a name of your own, such as x-flag-variant (CloudFront forbids edge functions to set this one)',
   ],
   [
     'an edge certificate outside us-east-1',

@@ -1,0 +1,222 @@
+/**
+ * What CloudFront, Lambda@Edge and the router itself accept, checked at build: at the edge a wrong value would only show as a
+ * refused deployment or as a 502 for every viewer. Source: Amazon CloudFront Developer Guide, the pages named below.
+ */
+import { isIP } from 'node:net';
+import {
+  bucketDomainName,
+  DEFAULT_VARIANT_HEADER,
+  type OriginRequestConfig,
+  type ViewerRequestConfig,
+  type ViewerResponseConfig,
+} from './config.ts';
+import { describeCustomHeaderProblem, describeVariantHeaderProblem, isHeaderValue } from './header-rules.ts';
+
+/** A value that would not work: its property, such as `origins.canary.port`, and a sentence about it. */
+export interface ConfigProblem {
+  readonly at: string;
+  readonly message: string;
+}
+
+/** What a value must be. Returns why it is not accepted; undefined if it is. */
+type Rule = (value: unknown) => string | undefined;
+
+export type RouterConfig = Partial<Omit<ViewerRequestConfig, 'reader'> & OriginRequestConfig & ViewerResponseConfig>;
+
+/** Called by the bundler, since the handlers do not validate their config. Throws one Error that lists every problem. */
+export function checkRouterConfig(config: RouterConfig): void {
+  const problems = routerProblems(config).map(({ message }) => message);
+  if (problems.length > 0) throw new Error(`edge router: ${problems.join('; ')}`);
+}
+
+/** Every problem of a router's configuration, as far as it is given. */
+export function routerProblems(config: RouterConfig): ConfigProblem[] {
+  const problems = Object.entries(SETTINGS).flatMap(([name, rule]) =>
+    problemsOf(name, (config as Readonly<Record<string, unknown>>)[name], rule),
+  );
+  const { variants, origins, defaultVariant } = config;
+  const names = variants ?? (isObject(origins) ? Object.keys(origins) : undefined);
+  if (names?.length === 0)
+    problems.push(problem(variants ? 'variants' : 'origins', names, 'expected at least one variant'));
+  for (const name of names ?? []) problems.push(...variantProblems(name));
+  if (names && names.length > 0 && !names.includes(defaultVariant ?? ''))
+    problems.push(problem('defaultVariant', defaultVariant, `expected one of ${names.join(', ')}`));
+  if (variants && config.flagKey === undefined) problems.push(problem('flagKey', undefined, FLAG_KEY));
+  return [...problems, ...originProblems(origins, 'origins', config.variantHeader)];
+}
+
+function variantProblems(name: unknown): ConfigProblem[] {
+  if (typeof name === 'string' && /^[\w.-]{1,64}$/.test(name)) return [];
+  const wanted = 'expected 1 to 64 characters from a-z A-Z 0-9 _ - . (it is sent in a header)';
+  return [{ at: 'variants', message: `variant ${JSON.stringify(name)} is invalid: ${wanted}` }];
+}
+
+const FLAG_KEY = 'expected a flag key: 1 to 256 characters from a-z A-Z 0-9 _ - .';
+
+const SETTINGS: Readonly<Record<string, Rule>> = {
+  flagKey: pattern(/^[\w.-]{1,256}$/, FLAG_KEY),
+  variantHeader: describeVariantHeaderProblem,
+  cookieName: pattern(/^[\w.-]{1,64}$/, 'expected 1 to 64 characters from a-z A-Z 0-9 _ - .'),
+  cookieMaxAgeSeconds: integer(1, 34_560_000),
+  secure: flag,
+  metricsNamespace: pattern(
+    /^(?!AWS\/)[\w.\-/#:]{1,255}$/,
+    'expected a CloudWatch namespace: 1 to 255 characters from a-z A-Z 0-9 _ - . / # : that do not begin with AWS/',
+  ),
+};
+
+/** "Lambda@Edge event structure", request event, origin; ports: "Origin settings". */
+const CUSTOM_ORIGIN: Readonly<Record<string, Rule>> = {
+  domainName: (value) =>
+    isHostName(value) && isIP(value) === 0
+      ? undefined
+      : 'expected a lower-case host name of at most 253 characters, without a port, not an IP address (CloudFront accepts none)',
+  protocol: pattern(/^https?$/, 'expected http or https'),
+  port: (value) =>
+    value === 80 || value === 443 || isIntegerIn(value, 1_024, 65_535)
+      ? undefined
+      : 'expected 80, 443 or an integer from 1024 to 65535 (CloudFront connects to no other port)',
+  path: originPath,
+  readTimeoutSeconds: integer(1, 120),
+  keepaliveTimeoutSeconds: integer(1, 120),
+  connectionAttempts: integer(1, 3, ''),
+  connectionTimeoutSeconds: integer(1, 10),
+  host: (value) => {
+    const [name, port] = typeof value === 'string' ? value.split(/:(?=\d{1,5}$)/) : [];
+    return isHostName(name) && (port === undefined || Number(port) <= 65_535)
+      ? undefined
+      : 'expected a lower-case host name on one line, with or without a port';
+  },
+  viewerHost: flag,
+  headers: () => undefined,
+};
+
+/** "Origin settings": a bucket's name must conform to DNS; S3: "Bucket naming rules". */
+const BUCKET_ORIGIN: Readonly<Record<string, Rule>> = {
+  bucket: (value) =>
+    typeof value === 'string' && /^(?=.{3,63}$)[a-z0-9][a-z0-9-]*[a-z0-9]$/.test(value)
+      ? undefined
+      : 'expected the name of a bucket, without dots: 3 to 63 characters from a-z 0-9 - (a certificate covers no other)',
+  region: pattern(/^[a-z]{2}(-[a-z]+)+-\d$/, 'expected the region of the bucket, such as eu-west-1'),
+  path: originPath,
+};
+
+/** Every problem of origins by name. `at` is the property that holds them. */
+export function originProblems(origins: unknown, at: string, variantHeader = DEFAULT_VARIANT_HEADER): ConfigProblem[] {
+  if (origins === undefined) return [];
+  if (!isObject(origins)) return [problem(at, origins, 'expected an object of origins by name')];
+  return Object.entries(origins).flatMap(([name, origin]) => {
+    if (!isObject(origin)) return [problem(`${at}.${name}`, origin, 'expected an object')];
+    const [rules, required] =
+      'bucket' in origin ? [BUCKET_ORIGIN, ['bucket', 'region']] : [CUSTOM_ORIGIN, ['domainName']];
+    const unknown = Object.keys(origin).filter((property) => !Object.hasOwn(rules, property));
+    return [
+      ...unknown.map((property) => ({
+        at: `${at}.${name}.${property}`,
+        message: `${at}.${name}.${property} is unknown: expected one of ${Object.keys(rules).join(', ')}`,
+      })),
+      ...Object.entries(rules).flatMap(([property, rule]) =>
+        origin[property] === undefined && !required.includes(property)
+          ? []
+          : problemsOf(`${at}.${name}.${property}`, origin[property] ?? null, rule),
+      ),
+      ...headersProblems(origin.headers, `${at}.${name}.headers`, variantHeader),
+      ...(origin.host !== undefined && origin.viewerHost === true
+        ? [problem(`${at}.${name}.host`, origin.host, 'expected nothing beside viewerHost, which sends the viewer’s')]
+        : []),
+    ];
+  });
+}
+
+/** "Quotas on headers", custom headers. Values are not repeated, since they may be secret. */
+function headersProblems(headers: unknown, at: string, variantHeader: string): ConfigProblem[] {
+  if (headers === undefined) return [];
+  if (!isObject(headers)) return [problem(at, headers, 'expected an object of header values by name')];
+  const entries = Object.entries(headers);
+  const bytes = entries.reduce((sum, [name, value]) => sum + name.length + String(value).length, 0);
+  const tooMany = entries.length > 30 || bytes > 10_240;
+  return [
+    ...(tooMany
+      ? [
+          {
+            at,
+            message: `${at}: ${entries.length} headers of ${bytes} characters are too many: CloudFront adds at most 30, of 10240 characters together`,
+          },
+        ]
+      : []),
+    ...entries.flatMap(([name, value]): ConfigProblem[] => {
+      const wrong =
+        name === variantHeader
+          ? 'expected another name (this one holds the variant)'
+          : describeCustomHeaderProblem(name);
+      if (wrong)
+        return [{ at: `${at}.${name}`, message: `${at}: header ${JSON.stringify(name)} is invalid: ${wrong}` }];
+      if (isHeaderValue(value)) return [];
+      return [
+        {
+          at: `${at}.${name}`,
+          message: `${at}: the value of header ${JSON.stringify(name)} is invalid: expected 1 to 1783 visible ASCII characters on one line`,
+        },
+      ];
+    }),
+  ];
+}
+
+/** Why one function cannot send viewers to each of these origins; undefined if it can. */
+export function describeMixProblem(origins: OriginRequestConfig['origins']): string | undefined {
+  const all = Object.values(origins);
+  const buckets = new Set(all.flatMap((one) => ('bucket' in one ? [bucketDomainName(one)] : [])));
+  if (buckets.size === 0) return undefined;
+  // "Restrict access to an Amazon S3 origin": origin access control does not support redirecting to another origin.
+  if (buckets.size > 1)
+    return `${[...buckets].join(' and ')}: a function cannot use origin access control for another bucket than the behavior's. Put the variants into one bucket, each with its own path`;
+  if (all.some((one) => 'domainName' in one))
+    return 'variants are either all in a bucket or all custom origins: a function cannot turn a bucket with origin access control into another origin. Put the other variants into the bucket, too, or use custom origins only';
+  return undefined;
+}
+
+function problemsOf(at: string, value: unknown, rule: Rule): ConfigProblem[] {
+  const wrong = value === undefined ? undefined : rule(value);
+  return wrong === undefined ? [] : [problem(at, value, wrong)];
+}
+
+function problem(at: string, value: unknown, wrong: string): ConfigProblem {
+  return { at, message: `${at}=${JSON.stringify(value)} is invalid: ${wrong}` };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function isIntegerIn(value: unknown, min: number, max: number): boolean {
+  return Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
+}
+
+function integer(min: number, max: number, unit = ' (s)'): Rule {
+  return (value) => (isIntegerIn(value, min, max) ? undefined : `expected an integer from ${min} to ${max}${unit}`);
+}
+
+function pattern(allowed: RegExp, wanted: string): Rule {
+  return (value) => (typeof value === 'string' && allowed.test(value) ? undefined : wanted);
+}
+
+function flag(value: unknown): string | undefined {
+  return typeof value === 'boolean' ? undefined : 'expected true or false';
+}
+
+function isHostName(value: unknown): value is string {
+  return (
+    typeof value === 'string' &&
+    value.length <= 253 &&
+    /^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(value)
+  );
+}
+
+function originPath(value: unknown): string | undefined {
+  return typeof value === 'string' &&
+    value.length <= 255 &&
+    /^\/(?:[\w\-./~!$&'()*+,;=:@]|%[0-9a-f]{2})*$/i.test(value) &&
+    !value.endsWith('/')
+    ? undefined
+    : 'expected a URL-encoded path of at most 255 characters that starts with a slash and does not end with one';
+}

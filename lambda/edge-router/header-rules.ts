@@ -1,0 +1,72 @@
+/**
+ * Which headers CloudFront lets whom write. Source: Amazon CloudFront Developer Guide, the pages named below. Imported by
+ * checks at build and by `npm start`, never by a handler.
+ */
+import { DECISION_HEADER, VIEWER_HEADER } from './headers.ts';
+
+/** "Restrictions on all edge functions", disallowed headers: functions cannot see them and must not add them. */
+export const DISALLOWED =
+  /^(client-cert|client-cert-chain|cloudfront-viewer-cert-pem|connection|expect|keep-alive|proxy-authenticate|proxy-authorization|proxy-connection|trailer|upgrade|x-accel-(buffering|charset|limit-rate|redirect)|x-amz-cf-.*|x-amzn-(auth|cf-billing|cf-id|cf-xff|errortype|fle-profile|header-count|header-order|lambda-integration-tag|requestid)|x-cache|x-edge-.*|x-forwarded-proto|x-real-ip)$/;
+
+/** "Restrictions on all edge functions", read-only headers by event. */
+export const READ_ONLY = {
+  'viewer-request': ['cdn-loop', 'content-length', 'host', 'transfer-encoding', 'via'],
+  'origin-request': [
+    'accept-encoding',
+    'cdn-loop',
+    'content-length',
+    'if-modified-since',
+    'if-none-match',
+    'if-range',
+    'if-unmodified-since',
+    'transfer-encoding',
+    'via',
+  ],
+  'origin-response': ['transfer-encoding', 'via'],
+  'viewer-response': ['content-encoding', 'content-length', 'transfer-encoding', 'warning', 'via'],
+} as const;
+
+/** "Add custom headers to origin requests", custom headers that CloudFront cannot add to origin requests. */
+const NOT_CUSTOM =
+  /^(cache-control|connection|content-length|cookie|host|if-match|if-modified-since|if-none-match|if-range|if-unmodified-since|max-forwards|pragma|proxy-authenticate|proxy-authorization|proxy-connection|range|request-range|te|trailer|transfer-encoding|upgrade|via|x-amz-.*|x-edge-.*|x-real-ip)$/;
+
+/**
+ * Headers that viewers, CloudFront or origins give a meaning: the table of "Request and response behavior for custom origins",
+ * and what browsers and proxies send. The router would overwrite them on every request.
+ */
+const WELL_KNOWN =
+  /^(accept|accept-.*|access-control-.*|authorization|baggage|cache-control|cloudfront-.*|content-.*|cookie|date|dnt|early-data|forwarded|from|host|if-.*|max-forwards|origin|pragma|priority|proxy-.*|range|referer|request-range|sec-.*|te|traceparent|tracestate|transfer-encoding|upgrade-insecure-requests|user-agent|via|warning|x-amz-.*|x-amzn-.*|x-forwarded-.*|x-http-method-override|x-requested-with)$/;
+
+const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
+
+/** Why viewer-request may not put the variant into the header of this name; undefined if it may. */
+export function describeVariantHeaderProblem(name: unknown): string | undefined {
+  if (typeof name !== 'string' || !TOKEN.test(name) || name.length > 64)
+    return 'expected a header name in lower case, of at most 64 characters, such as x-flag-variant';
+  // All headers with these prefixes are avoided, although CloudFront lists only some of x-accel-.
+  if (DISALLOWED.test(name) || /^x-accel-/.test(name))
+    return 'expected a name of your own, such as x-flag-variant (CloudFront forbids edge functions to set this one)';
+  const readOnly: readonly string[] = [...READ_ONLY['viewer-request'], ...READ_ONLY['origin-request']];
+  if (readOnly.includes(name))
+    return 'expected a name of your own, such as x-flag-variant (this one is read-only for edge functions)';
+  if (WELL_KNOWN.test(name))
+    return 'expected a name of your own, such as x-flag-variant (the router would overwrite what viewers or CloudFront send in this one)';
+  // viewer-response trusts them.
+  if ([VIEWER_HEADER, DECISION_HEADER].includes(name)) return 'expected another name (the router uses this one)';
+  return undefined;
+}
+
+/** Why CloudFront does not add a header of this name to requests to an origin; undefined if it does. */
+export function describeCustomHeaderProblem(name: string): string | undefined {
+  if (!TOKEN.test(name) || name.length > 256)
+    return 'expected a header name in lower case, of at most 256 characters, such as x-origin-key';
+  if ([VIEWER_HEADER, DECISION_HEADER].includes(name)) return 'expected another name (the router uses this one)';
+  if (NOT_CUSTOM.test(name) || DISALLOWED.test(name))
+    return 'expected a name of your own, such as x-origin-key (CloudFront does not add this one to requests)';
+  return undefined;
+}
+
+/** A header value: visible ASCII, spaces and tabs, without spaces around it. CloudFront: "Quotas on headers". */
+export function isHeaderValue(value: unknown): boolean {
+  return typeof value === 'string' && value.length <= 1_783 && /^[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?$/.test(value);
+}

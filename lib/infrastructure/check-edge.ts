@@ -1,0 +1,304 @@
+/**
+ * What CloudFront does not accept of a distribution, or accepts and then does something else with. Neither the CDK nor
+ * CloudFormation's validator checks this. Source: CloudFront Developer Guide, the pages named below.
+ */
+import {
+  type ConfigProblem,
+  describeMixProblem,
+  originProblems,
+  routerProblems,
+} from '../../lambda/edge-router/check-config.ts';
+import { bucketDomainName, DEFAULT_VARIANT_HEADER, type Origin } from '../../lambda/edge-router/config.ts';
+import { type Destination, destinationOf, forwardingOf, methodsOf } from './edge-forwarding.ts';
+import { type BehaviorSettings, FAILOVER_STATUS_CODES } from './edge-settings.ts';
+import type { EdgeSettings } from './stage-settings.ts';
+
+/** "Quotas": cache behaviors and origins of a distribution, names in a policy. */
+const LIMITS = {
+  behaviors: 75,
+  origins: 100,
+  groups: 10,
+  names: 10,
+  characters: 1_024,
+  seconds: 3_153_600_000,
+} as const;
+
+/** Every problem of an edge, as far as it is given: of the router and of its distribution. */
+export function edgeProblems(edge: Partial<EdgeSettings>): ConfigProblem[] {
+  const problems = new Found();
+  const { origins = {}, otherOrigins = {}, variantHeader = DEFAULT_VARIANT_HEADER } = edge;
+  problems.add(...routerProblems(edge), ...originProblems(otherOrigins, 'otherOrigins', variantHeader));
+  // What follows relies on valid origins.
+  if (!edge.origins || problems.list.length > 0) return problems.list;
+  const mixed = describeMixProblem(origins);
+  if (mixed) problems.say('origins', mixed);
+  const behaviors = behaviorsOf(edge);
+  for (const [at, behavior] of behaviors) behaviorProblems(at, behavior, { ...edge, origins }, problems);
+  siteProblems({ ...edge, origins }, behaviors, problems);
+  return problems.list;
+}
+
+class Found {
+  readonly list: ConfigProblem[] = [];
+
+  add(...problems: readonly ConfigProblem[]): void {
+    this.list.push(...problems);
+  }
+
+  say(at: string, message: string): void {
+    this.list.push({ at, message: `${at}: ${message}` });
+  }
+
+  mustBe(at: string, value: unknown, wanted: string): void {
+    this.list.push({ at, message: `${at}=${JSON.stringify(value)} is invalid: expected ${wanted}` });
+  }
+}
+
+type Site = Pick<EdgeSettings, 'origins' | 'otherOrigins' | 'variantHeader'>;
+
+/** All behaviors with their property, the default one first. */
+export function behaviorsOf(
+  edge: Pick<EdgeSettings, 'behavior' | 'behaviors'>,
+): (readonly [at: string, behavior: BehaviorSettings & { readonly path?: string }])[] {
+  const byPath = (edge.behaviors ?? []).map((one, index) => [`behaviors[${index}]`, one] as const);
+  return [['behavior', edge.behavior ?? {}], ...byPath];
+}
+
+function siteProblems(
+  { otherOrigins = {}, origins, defaultRootObject }: Partial<EdgeSettings> & Pick<EdgeSettings, 'origins'>,
+  behaviors: ReturnType<typeof behaviorsOf>,
+  problems: Found,
+): void {
+  if (behaviors.length > LIMITS.behaviors)
+    problems.say(
+      'behaviors',
+      `${behaviors.length - 1} are too many: a distribution has at most ${LIMITS.behaviors}, with the default one`,
+    );
+  for (const [name, origin] of Object.entries(otherOrigins)) {
+    const host = ['host', 'viewerHost'].find((one) => Object.hasOwn(origin, one));
+    if (host)
+      problems.say(
+        `otherOrigins.${name}.${host}`,
+        "has no effect: only the router's function sets Host (forward: 'all' sends the viewer's)",
+      );
+  }
+  const used = new Set(behaviors.flatMap(([, { origin, fallback }]) => [origin, fallback?.origin]));
+  const names = Object.keys(otherOrigins);
+  // A misspelt name would leave the origin unused, too.
+  const known = problems.list.length === 0;
+  for (const name of names.filter((one) => known && !used.has(one)))
+    problems.say(`otherOrigins.${name}`, 'has no effect: no behavior names it as its origin or fallback');
+  if (names.length >= LIMITS.origins)
+    problems.say('otherOrigins', `${names.length} are too many: a distribution has at most ${LIMITS.origins} origins`);
+  const groups = new Set(
+    behaviors.flatMap(([, { origin, fallback }]) => (fallback ? [`${origin} ${JSON.stringify(fallback)}`] : [])),
+  );
+  if (groups.size > LIMITS.groups)
+    problems.say(
+      'behaviors',
+      `${groups.size} different fallbacks are too many: a distribution has at most ${LIMITS.groups} origin groups`,
+    );
+  const routed = behaviors.filter(([, { origin }]) => origin === undefined);
+  if (known && routed.length === 0)
+    problems.say('behavior', 'no behavior is routed by the flag: leave origin out of one');
+  for (const [name, origin] of Object.entries(origins)) {
+    if (!('viewerHost' in origin && origin.viewerHost)) continue;
+    const without = routed.find(([, { forward }]) => forward !== 'all');
+    if (without)
+      problems.say(
+        `origins.${name}.viewerHost`,
+        `needs forward: 'all' in ${without[0]}, or CloudFront does not send the viewer's Host`,
+      );
+  }
+  // "Specify a default root object".
+  if (defaultRootObject !== undefined && !/^[\w\-.~]{1,255}$/.test(defaultRootObject))
+    problems.mustBe(
+      'defaultRootObject',
+      defaultRootObject,
+      'the name of an object without a slash, such as index.html',
+    );
+  const patterns = behaviors.map(([, { path }]) => path?.replace(/^\//, ''));
+  for (const [index, pattern] of patterns.entries()) {
+    const first = patterns.indexOf(pattern);
+    if (pattern !== undefined && first < index)
+      problems.say(`behaviors[${index - 1}].path`, `is the same as that of behaviors[${first - 1}], which comes first`);
+  }
+}
+
+function behaviorProblems(
+  at: string,
+  behavior: BehaviorSettings & { readonly path?: string },
+  site: Site,
+  problems: Found,
+): void {
+  const { path, origin, fallback } = behavior;
+  const known = site.otherOrigins ?? {};
+  // "Cache behavior settings", path pattern.
+  if (path !== undefined && !/^[\w\-.*$/~"'@:+&?]{1,255}$/.test(path))
+    problems.mustBe(
+      `${at}.path`,
+      path,
+      `a path pattern of at most 255 characters from a-z A-Z 0-9 _ - . * $ / ~ " ' @ : + & ?`,
+    );
+  else if (path !== undefined && /^\/?\*$/.test(path))
+    problems.mustBe(`${at}.path`, path, 'a pattern for some paths: all paths are those of edge.behavior');
+  const wanted = `one of otherOrigins: ${Object.keys(known).join(', ') || 'there are none'}`;
+  if (origin !== undefined && !Object.hasOwn(known, origin)) problems.mustBe(`${at}.origin`, origin, wanted);
+  else if (fallback && !Object.hasOwn(known, fallback.origin))
+    problems.mustBe(`${at}.fallback.origin`, fallback.origin, wanted);
+  else {
+    const destination = destinationOf(behavior, site);
+    if (fallback) fallbackProblems(at, behavior, site, destination, problems);
+    cachingProblems(at, behavior, destination, problems);
+    forwardProblems(at, behavior, site, destination, problems);
+    policyProblems(at, behavior, destination, problems);
+  }
+}
+
+/** "Optimize high availability with CloudFront origin failover". */
+function fallbackProblems(
+  at: string,
+  behavior: BehaviorSettings,
+  { origins, otherOrigins = {} }: Site,
+  destination: Destination,
+  problems: Found,
+): void {
+  const { origin, fallback } = behavior;
+  const { statusCodes } = fallback!;
+  const allowed: readonly number[] = FAILOVER_STATUS_CODES;
+  if (statusCodes && (statusCodes.length === 0 || statusCodes.some((code) => !allowed.includes(code))))
+    problems.mustBe(`${at}.fallback.statusCodes`, statusCodes, `some of ${allowed.join(', ')}`);
+  const second = domainNameOf(otherOrigins[fallback!.origin]!);
+  const first = origin === undefined ? Object.values(origins) : [otherOrigins[origin]!];
+  // The function recognises the second origin by its name.
+  if (first.some((one) => domainNameOf(one) === second))
+    problems.mustBe(
+      `${at}.fallback.origin`,
+      fallback!.origin,
+      `another origin than the first, whose domain name is ${second}, too`,
+    );
+  if (methodsOf(behavior, destination) === 'all')
+    problems.mustBe(
+      `${at}.methods`,
+      'all',
+      'read or read-and-options: CloudFront has no origin groups for other methods. Give their paths a behavior without a fallback',
+    );
+}
+
+export function domainNameOf(origin: Origin): string {
+  return 'bucket' in origin ? bucketDomainName(origin) : origin.domainName;
+}
+
+/** "Understand cache policies". */
+function cachingProblems(at: string, behavior: BehaviorSettings, { bucket }: Destination, problems: Found): void {
+  const { caching, cacheKey } = behavior;
+  if (caching === 'none') {
+    if (cacheKey) problems.say(`${at}.cacheKey`, "has no effect with caching: 'none' (use forward)");
+    return;
+  }
+  if (typeof caching === 'object') {
+    const { defaultSeconds, maxSeconds = LIMITS.seconds } = caching;
+    const whole = (value: number, min: number) => Number.isInteger(value) && value >= min && value <= LIMITS.seconds;
+    if (!whole(defaultSeconds, 1))
+      problems.mustBe(
+        `${at}.caching.defaultSeconds`,
+        defaultSeconds,
+        `an integer from 1 to ${LIMITS.seconds} (s) or caching: 'origin'`,
+      );
+    else if (!whole(maxSeconds, defaultSeconds))
+      problems.mustBe(
+        `${at}.caching.maxSeconds`,
+        maxSeconds,
+        `an integer from defaultSeconds=${defaultSeconds} to ${LIMITS.seconds} (s)`,
+      );
+  }
+  for (const [index, name] of (cacheKey?.headers ?? []).entries()) {
+    const wrong = describeKeyHeaderProblem(name, bucket);
+    if (wrong) problems.mustBe(`${at}.cacheKey.headers[${index}]`, name, wrong);
+  }
+}
+
+/** "Add CloudFront request headers" says which of them cannot be in a cache policy. */
+function describeKeyHeaderProblem(name: string, bucket: boolean): string | undefined {
+  if (!isHeaderName(name)) return 'a header name in lower case';
+  if (name === 'cookie') return 'names of cookies under cacheKey.cookies instead';
+  if (name === 'accept-encoding') return 'compress: true instead, which puts a normalised one into the key';
+  if (/^cloudfront-viewer-(address|asn|tls|ja[34]-fingerprint|header-(order|count))$/.test(name))
+    return 'it under forward.headers instead: CloudFront has it in no cache policy';
+  if (bucket && (name === 'host' || name === 'authorization'))
+    return 'another header: CloudFront does not cache a bucket by this one';
+  return undefined;
+}
+
+/** "Understand origin request policies". */
+function forwardProblems(
+  at: string,
+  { forward }: BehaviorSettings,
+  site: Site,
+  { bucket, routed }: Destination,
+  problems: Found,
+): void {
+  if (bucket && forward === 'all')
+    problems.mustBe(
+      `${at}.forward`,
+      forward,
+      "another value: S3 refuses requests with the viewer's Host, which is part of their signature",
+    );
+  if (typeof forward !== 'object') return;
+  const added = new Set(
+    Object.values({ ...site.otherOrigins, ...(routed ? site.origins : {}) }).flatMap((one) =>
+      'headers' in one ? Object.keys(one.headers ?? {}) : [],
+    ),
+  );
+  for (const [index, name] of (forward.headers ?? []).entries()) {
+    const wanted = describeForwardProblem(name, bucket, added);
+    if (wanted) problems.mustBe(`${at}.forward.headers[${index}]`, name, wanted);
+  }
+}
+
+function describeForwardProblem(name: string, bucket: boolean, added: ReadonlySet<string>): string | undefined {
+  if (!isHeaderName(name)) return 'a header name in lower case';
+  if (name === 'cookie') return 'names of cookies under forward.cookies instead';
+  if (name === 'authorization')
+    return "it left out: what may be cached sends it as part of the cache key, and with caching: 'none', forward: 'all-but-host' sends it";
+  if (name === 'accept-encoding') return 'compress: true instead, which sends a normalised one';
+  if (bucket && name === 'host')
+    return "it left out: S3 refuses requests with the viewer's Host, which is part of their signature";
+  if (added.has(name)) return "it left out: it is one of an origin's own headers";
+  return undefined;
+}
+
+/** "General quotas on policies". */
+function policyProblems(at: string, behavior: BehaviorSettings, destination: Destination, problems: Found): void {
+  const { cache, originRequest } = forwardingOf(behavior, destination);
+  const listed = (names: unknown): readonly string[] => (Array.isArray(names) ? names : []);
+  for (const [what, rules] of [
+    ['cacheKey', cache],
+    ['forward', originRequest],
+  ] as const) {
+    if (!rules) continue;
+    const lists = {
+      headers: listed(rules.headers),
+      cookies: listed(rules.cookies),
+      queryStrings: listed(rules.queryStrings),
+    };
+    for (const [kind, names] of Object.entries(lists)) {
+      const extra = names.length - LIMITS.names;
+      if (extra > 0)
+        problems.say(
+          `${at}.${what}.${kind}`,
+          `${extra} too many: a policy names at most ${LIMITS.names}, with the variant and Authorization (${names.join(', ')})`,
+        );
+    }
+    const characters = Object.values(lists).flat().join('').length;
+    if (characters > LIMITS.characters)
+      problems.say(
+        `${at}.${what}`,
+        `names of ${characters} characters are too long: a policy has room for ${LIMITS.characters}`,
+      );
+  }
+}
+
+function isHeaderName(name: string): boolean {
+  return /^[a-z0-9!#$%&'*+.^_`|~-]{1,256}$/.test(name);
+}

@@ -1,0 +1,104 @@
+/**
+ * Which parts of a viewer's request become part of the cache key, and which are sent to origins. The distribution's policies
+ * and the local edge of `npm start` are made from it.
+ */
+import { DEFAULT_VARIANT_HEADER, type Origin } from '../../lambda/edge-router/config.ts';
+import type { BehaviorSettings } from './edge-settings.ts';
+
+export type Selection = 'all' | 'none' | readonly string[];
+
+/** Names of headers are in lower case. */
+export interface Forwarding {
+  /** Absent: CloudFront's managed policy CachingDisabled. */
+  readonly cache?: CacheRules;
+  readonly originRequest: OriginRequestRules;
+}
+
+export interface CacheRules {
+  readonly headers: readonly string[];
+  readonly cookies: readonly string[];
+  readonly queryStrings: Selection;
+  /** For answers without Cache-Control. */
+  readonly defaultSeconds: number;
+  readonly maxSeconds: number;
+  /** Whether Accept-Encoding is normalised and part of the key. */
+  readonly compressed: boolean;
+}
+
+export interface OriginRequestRules {
+  readonly headers: Selection | 'all-but-host';
+  readonly cookies: Selection;
+  readonly queryStrings: Selection;
+}
+
+/** Where the requests of a behavior may go. */
+export interface Destination {
+  /** Whether the flag chooses the origin. */
+  readonly routed: boolean;
+  readonly bucket: boolean;
+  readonly variantHeader?: string | undefined;
+}
+
+export function destinationOf(
+  { origin }: BehaviorSettings,
+  site: {
+    readonly origins: Readonly<Record<string, Origin>>;
+    readonly otherOrigins?: Readonly<Record<string, Origin>>;
+    readonly variantHeader?: string;
+  },
+): Destination {
+  const chosen = origin === undefined ? Object.values(site.origins) : [site.otherOrigins?.[origin]];
+  return {
+    routed: origin === undefined,
+    bucket: chosen.some((one) => one !== undefined && 'bucket' in one),
+    variantHeader: site.variantHeader,
+  };
+}
+
+/**
+ * Authorization is in the cache key of everything that may be cached: an origin request policy cannot name it, and one that
+ * includes it among all headers would let CloudFront give one viewer's answer to another. A request without it has the same
+ * key as without this rule. Buckets do not get it, since CloudFront signs their requests itself.
+ */
+export function forwardingOf(behavior: BehaviorSettings, destination: Destination): Forwarding {
+  const { caching = 'origin', cacheKey = {}, compress = true } = behavior;
+  const { routed, bucket, variantHeader = DEFAULT_VARIANT_HEADER } = destination;
+  const variant = routed ? [variantHeader] : [];
+  if (caching === 'none') return { originRequest: originRequestRules(behavior, bucket, variant) };
+  const times = caching === 'origin' ? { defaultSeconds: 0 } : caching;
+  const headers = [...variant, ...(bucket ? [] : ['authorization']), ...(cacheKey.headers ?? [])];
+  return {
+    cache: {
+      headers: [...new Set(headers)],
+      cookies: cacheKey.cookies ?? [],
+      queryStrings: cacheKey.queryStrings ?? (bucket ? 'none' : 'all'),
+      defaultSeconds: times.defaultSeconds,
+      maxSeconds: ('maxSeconds' in times ? times.maxSeconds : undefined) ?? YEAR_SECONDS,
+      compressed: compress,
+    },
+    // The cache policy already sends the variant.
+    originRequest: originRequestRules(behavior, bucket, []),
+  };
+}
+
+const YEAR_SECONDS = 31_536_000;
+
+function originRequestRules(
+  { forward }: BehaviorSettings,
+  bucket: boolean,
+  variant: readonly string[],
+): OriginRequestRules {
+  const what = forward ?? (bucket ? 'none' : 'all-but-host');
+  if (what === 'all' || what === 'all-but-host') return { headers: what, cookies: 'all', queryStrings: 'all' };
+  const { headers = [], cookies = 'none', queryStrings = 'none' } = what === 'none' ? {} : what;
+  const named = [...new Set([...variant, ...headers])];
+  return { headers: named.length > 0 ? named : 'none', cookies, queryStrings };
+}
+
+/** The methods of a behavior, unless it says otherwise: what its origin can do. */
+export function methodsOf(
+  { methods, fallback }: BehaviorSettings,
+  { bucket }: Destination,
+): 'read' | 'read-and-options' | 'all' {
+  return methods ?? (bucket || fallback ? 'read-and-options' : 'all');
+}

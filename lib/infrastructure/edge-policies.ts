@@ -1,0 +1,102 @@
+import { Duration } from 'aws-cdk-lib';
+import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
+import { Construct } from 'constructs';
+import type { CacheRules, Forwarding, OriginRequestRules, Selection } from './edge-forwarding.ts';
+
+export interface Policies {
+  readonly cachePolicy: cloudfront.ICachePolicy;
+  /** Absent: nothing but the cache key is sent to origins. */
+  readonly originRequestPolicy?: cloudfront.IOriginRequestPolicy;
+}
+
+/** CloudFront's policies for what behaviors forward. Equal rules share one policy, since an account has 20 of each kind. */
+export class EdgePolicies extends Construct {
+  private readonly made = new Map<string, cloudfront.CachePolicy | cloudfront.OriginRequestPolicy>();
+  private readonly stage: string;
+
+  constructor(scope: Construct, id: string, { stage }: { readonly stage: string }) {
+    super(scope, id);
+    this.stage = stage;
+  }
+
+  of({ cache, originRequest }: Forwarding): Policies {
+    const originRequestPolicy = this.originRequestPolicy(originRequest);
+    return {
+      cachePolicy: cache ? this.cachePolicy(cache) : cloudfront.CachePolicy.CACHING_DISABLED,
+      ...(originRequestPolicy && { originRequestPolicy }),
+    };
+  }
+
+  private cachePolicy(rules: CacheRules): cloudfront.ICachePolicy {
+    const { headers, cookies, queryStrings, defaultSeconds, maxSeconds, compressed } = rules;
+    return this.once(
+      'Cache',
+      rules,
+      (id, cachePolicyName) =>
+        new cloudfront.CachePolicy(this, id, {
+          cachePolicyName,
+          comment: `by ${headers.join(', ') || 'URL'}`.slice(0, 128),
+          headerBehavior:
+            headers.length > 0
+              ? cloudfront.CacheHeaderBehavior.allowList(...headers)
+              : cloudfront.CacheHeaderBehavior.none(),
+          cookieBehavior:
+            cookies.length > 0
+              ? cloudfront.CacheCookieBehavior.allowList(...cookies)
+              : cloudfront.CacheCookieBehavior.none(),
+          queryStringBehavior: chosen(queryStrings, cloudfront.CacheQueryStringBehavior),
+          // Above 0, CloudFront would also cache what the origin marks as private.
+          minTtl: Duration.seconds(0),
+          defaultTtl: Duration.seconds(defaultSeconds),
+          maxTtl: Duration.seconds(maxSeconds),
+          enableAcceptEncodingGzip: compressed,
+          enableAcceptEncodingBrotli: compressed,
+        }),
+    );
+  }
+
+  private originRequestPolicy(rules: OriginRequestRules): cloudfront.IOriginRequestPolicy | undefined {
+    const { headers, cookies, queryStrings } = rules;
+    if (headers === 'all') return cloudfront.OriginRequestPolicy.ALL_VIEWER;
+    if (headers === 'all-but-host') return cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER;
+    if (headers === 'none' && isNone(cookies) && isNone(queryStrings)) return undefined;
+    return this.once(
+      'OriginRequest',
+      rules,
+      (id, originRequestPolicyName) =>
+        new cloudfront.OriginRequestPolicy(this, id, {
+          originRequestPolicyName,
+          headerBehavior:
+            headers === 'none'
+              ? cloudfront.OriginRequestHeaderBehavior.none()
+              : cloudfront.OriginRequestHeaderBehavior.allowList(...headers),
+          cookieBehavior: chosen(cookies, cloudfront.OriginRequestCookieBehavior),
+          queryStringBehavior: chosen(queryStrings, cloudfront.OriginRequestQueryStringBehavior),
+        }),
+    );
+  }
+
+  /** Names are numbered, so that no policy is replaced when another one changes. */
+  private once<T extends cloudfront.CachePolicy | cloudfront.OriginRequestPolicy>(
+    kind: 'Cache' | 'OriginRequest',
+    rules: CacheRules | OriginRequestRules,
+    make: (id: string, name: string) => T,
+  ): T {
+    const key = `${kind} ${JSON.stringify(rules)}`;
+    const number = [...this.made.keys()].filter((one) => one.startsWith(`${kind} `)).length + 1;
+    const suffix = number === 1 ? '' : `-${number}`;
+    const policy =
+      (this.made.get(key) as T | undefined) ?? make(`${kind}${suffix}`, `edge-flag-relay-${this.stage}${suffix}`);
+    this.made.set(key, policy);
+    return policy;
+  }
+}
+
+function isNone(selection: Selection): boolean {
+  return selection === 'none' || selection.length === 0;
+}
+
+function chosen<T>(selection: Selection, behavior: { all(): T; none(): T; allowList(...names: string[]): T }): T {
+  if (selection === 'all') return behavior.all();
+  return selection === 'none' || selection.length === 0 ? behavior.none() : behavior.allowList(...selection);
+}

@@ -1,0 +1,232 @@
+/**
+ * What the router's configuration may say. Source of the rules: Amazon CloudFront Developer Guide, "Lambda@Edge event structure"
+ * (request event fields, origin), "Restrictions on all edge functions" (headers), "Add custom headers to origin requests",
+ * "Request and response behavior for custom origins", "Quotas".
+ */
+import { checkRouterConfig, type RouterConfig } from '../../../lambda/edge-router/check-config.ts';
+
+/** The error; `accepted` if there is none. */
+function messageOf(config: unknown): string {
+  try {
+    checkRouterConfig(config as RouterConfig);
+    return 'accepted';
+  } catch (error) {
+    return (error as Error).message.replace('edge router: ', '');
+  }
+}
+
+const withOrigin = (origin: object) => ({
+  origins: { canary: { domainName: 'canary.example.com', ...origin } },
+  defaultVariant: 'canary',
+});
+
+describe('a custom origin', () => {
+  test.each<[string, readonly unknown[], readonly unknown[], string]>([
+    [
+      'port',
+      [80, 443, 1024, 8080, 65_535],
+      [22, 0, -1, 81, 442, 444, 1023, 65_536, 8080.5, '443', Number.NaN, null],
+      'expected 80, 443 or an integer from 1024 to 65535 (CloudFront connects to no other port)',
+    ],
+    [
+      'readTimeoutSeconds',
+      [1, 30, 120],
+      [0, -1, 121, 1e6, 1.5, '30', null, Number.POSITIVE_INFINITY],
+      'expected an integer from 1 to 120 (s)',
+    ],
+    [
+      'keepaliveTimeoutSeconds',
+      [1, 5, 120],
+      [0, -1, 121, 1e6, 2.5, '5', null],
+      'expected an integer from 1 to 120 (s)',
+    ],
+    ['connectionAttempts', [1, 2, 3], [0, 4, 1.5, '3'], 'expected an integer from 1 to 3'],
+    ['connectionTimeoutSeconds', [1, 10], [0, 11, 0.5, '10'], 'expected an integer from 1 to 10 (s)'],
+    ['protocol', ['http', 'https'], ['', 'HTTPS', 'https-only', 'match-viewer', 'ftp', 1], 'expected http or https'],
+    [
+      'domainName',
+      ['example.com', 'localhost', 'a-b.example.co.uk', 'xn--bcher-kva.example', `${'a'.repeat(63)}.example`],
+      [
+        '',
+        'https://example.com',
+        'example.com:443',
+        'example.com/v2',
+        'Example.com',
+        '10.0.0.1',
+        '::1',
+        '-a.example',
+        'a..example',
+        'example.com.',
+        `${'a'.repeat(64)}.example`,
+        `${'a.'.repeat(130)}example`,
+        'a b.example',
+        'a.example\r\nx: y',
+        'a.example\n',
+        7,
+        null,
+      ],
+      'expected a lower-case host name of at most 253 characters, without a port, not an IP address',
+    ],
+    [
+      'host',
+      ['www.example.com', 'www.example.com:8443', '127.0.0.1:80'],
+      ['', 'www.example.com\r\nx-evil: 1', 'www.example.com\n', 'a b', 'https://a.example', 'a:99999', 'a:b', 5],
+      'expected a lower-case host name on one line, with or without a port',
+    ],
+    [
+      'path',
+      ['/v2', '/a/b', '/a%20b', `/${'a'.repeat(254)}`],
+      ['', '/', 'v2', '/v2/', '/a b', '/a?b', '/a#b', '/ä', '/a%zz', '/a\r\nb', `/${'a'.repeat(255)}`, 2],
+      'expected a URL-encoded path of at most 255 characters that starts with a slash and does not end with one',
+    ],
+    ['viewerHost', [true, false], ['yes', 1], 'expected true or false'],
+  ])('may have these values of %s and no others', (name, right, wrong, wanted) => {
+    for (const value of right) expect([value, messageOf(withOrigin({ [name]: value }))]).toEqual([value, 'accepted']);
+    for (const value of wrong) {
+      const said = messageOf(withOrigin({ [name]: value }));
+      expect(said).toContain(`origins.canary.${name}=${JSON.stringify(value)} is invalid: ${wanted}`);
+    }
+  });
+
+  test.each([
+    // "Custom headers that CloudFront can't add to origin requests", all of it.
+    ...['Cache-Control', 'Connection', 'Content-Length', 'Cookie', 'Host', 'If-Match', 'If-Modified-Since'],
+    ...['If-None-Match', 'If-Range', 'If-Unmodified-Since', 'Max-Forwards', 'Pragma', 'Proxy-Authenticate'],
+    ...['Proxy-Authorization', 'Proxy-Connection', 'Range', 'Request-Range', 'TE', 'Trailer', 'Transfer-Encoding'],
+    ...['Upgrade', 'Via', 'X-Amz-Anything', 'X-Edge-Anything', 'X-Real-Ip'],
+    // The router's own, names that are none, and names in capitals.
+    ...['x-flag-variant', 'x-flag-viewer', 'x-flag-decision', 'a b', '', 'x:y', 'x\r\ny', 'ä'],
+  ])('cannot have the header %j', (name) => {
+    const said = messageOf(withOrigin({ headers: { [name.toLowerCase()]: 'secret-value' } }));
+    expect(said).toMatch(/^origins\.canary\.headers: header .* is invalid: expected /s);
+    expect(said).not.toContain('secret-value');
+  });
+
+  test('has headers within the quotas, whose values are never repeated', () => {
+    const many = (count: number, value: string) =>
+      Object.fromEntries(Array.from({ length: count }, (_, index) => [`x-${index}`, value]));
+    for (const headers of [{}, { 'x-origin-key': 'abc', authorization: 'Basic YTpi' }, many(30, 'a')])
+      expect(messageOf(withOrigin({ headers }))).toBe('accepted');
+    expect(messageOf(withOrigin({ headers: { 'X-Key': 'a' } }))).toMatch(
+      /header "X-Key" is invalid: expected a header name in lower case/,
+    );
+    for (const value of ['', ' a', 'a ', 'a\r\nb', 'ä', 'a\0', 'secret'.repeat(300), 7, null]) {
+      const said = messageOf(withOrigin({ headers: { 'x-key': value } }));
+      expect(said).toBe(
+        'origins.canary.headers: the value of header "x-key" is invalid: expected 1 to 1783 visible ASCII characters on one line',
+      );
+    }
+    expect(messageOf(withOrigin({ headers: many(31, 'a') }))).toMatch(/31 headers of \d+ characters are too many/);
+    expect(messageOf(withOrigin({ headers: many(10, 'a'.repeat(1_100)) }))).toMatch(/at most 30, of 10240 characters/);
+    expect(messageOf({ ...withOrigin({ headers: { 'x-mine': 'a' } }), variantHeader: 'x-mine' })).toMatch(
+      /holds the variant/,
+    );
+  });
+
+  test('has no properties that mean nothing', () => {
+    expect(messageOf(withOrigin({ prot: 443 }))).toMatch(
+      /^origins\.canary\.prot is unknown: expected one of domainName, /,
+    );
+    expect(messageOf(withOrigin({ host: 'a.example', viewerHost: true }))).toMatch(
+      /expected nothing beside viewerHost/,
+    );
+    expect(messageOf({ origins: { a: 'a.example' }, defaultVariant: 'a' })).toMatch(
+      /^origins\.a="a\.example" is invalid/,
+    );
+    expect(messageOf({ origins: ['a.example'], defaultVariant: 'a' })).toMatch(/origins=\["a\.example"\] is invalid/);
+  });
+});
+
+test.each([
+  ['bucket', ['site', 'my-site-2'], ['', 'ab', 'My-site', 'my.site', '-a-b', 'a-', `a${'b'.repeat(63)}`, 'a/b', 5]],
+  ['region', ['eu-west-1', 'us-east-1'], ['', 'Ireland', 'eu-west', 5, undefined]],
+  ['path', ['/v2', undefined], ['v2', '/v2/', '']],
+])('an origin in a bucket may have these values of %s and no others', (name, right, wrong) => {
+  const origin = (value: unknown) => ({
+    origins: { a: { bucket: 'site', region: 'eu-west-1', [name]: value } },
+    defaultVariant: 'a',
+  });
+  for (const value of right) expect([value, messageOf(origin(value))]).toEqual([value, 'accepted']);
+  for (const value of wrong)
+    expect(messageOf(origin(value))).toMatch(new RegExp(`^origins\\.a\\.${name}=.* is invalid: expected `));
+});
+
+describe('the header of the variant', () => {
+  test.each([
+    // "Disallowed headers", all of it.
+    ...['Connection', 'Expect', 'Keep-Alive', 'Proxy-Authenticate', 'Proxy-Authorization', 'Proxy-Connection'],
+    ...['Trailer', 'Upgrade', 'X-Accel-Buffering', 'X-Accel-Charset', 'X-Accel-Limit-Rate', 'X-Accel-Redirect'],
+    ...['X-Amz-Cf-Anything', 'X-Amzn-Auth', 'X-Amzn-Cf-Billing', 'X-Amzn-Cf-Id', 'X-Amzn-Cf-Xff', 'X-Amzn-Errortype'],
+    ...['X-Amzn-Fle-Profile', 'X-Amzn-Header-Count', 'X-Amzn-Header-Order', 'X-Amzn-Lambda-Integration-Tag'],
+    ...['X-Amzn-RequestId', 'X-Cache', 'X-Edge-Anything', 'X-Forwarded-Proto', 'X-Real-IP'],
+    ...['CloudFront-Viewer-Cert-PEM', 'Client-Cert', 'Client-Cert-Chain'],
+  ])('is not %s, which edge functions must not add', (name) => {
+    expect(messageOf({ variantHeader: name.toLowerCase() })).toBe(
+      `variantHeader="${name.toLowerCase()}" is invalid: expected a name of your own, such as x-flag-variant (CloudFront forbids edge functions to set this one)`,
+    );
+  });
+
+  test.each([
+    ...['CDN-Loop', 'Content-Length', 'Host', 'Transfer-Encoding', 'Via'],
+    ...['Accept-Encoding', 'If-Modified-Since', 'If-None-Match', 'If-Range', 'If-Unmodified-Since'],
+  ])('is not %s, which is read-only at viewer-request or origin-request', (name) => {
+    expect(messageOf({ variantHeader: name.toLowerCase() })).toContain('(this one is read-only for edge functions)');
+  });
+
+  test.each([
+    // The table of "HTTP request headers and CloudFront behavior", as far as it is not above.
+    ...['Accept', 'Accept-Charset', 'Accept-Language', 'Authorization', 'Cache-Control', 'CloudFront-Forwarded-Proto'],
+    ...['CloudFront-Is-Mobile-Viewer', 'CloudFront-Viewer-Country', 'Content-MD5', 'Content-Type', 'Cookie', 'Date'],
+    ...[
+      'From',
+      'If-Match',
+      'Max-Forwards',
+      'Origin',
+      'Pragma',
+      'Range',
+      'Referer',
+      'Request-Range',
+      'TE',
+      'User-Agent',
+    ],
+    ...['Warning', 'X-Forwarded-For', 'X-HTTP-Method-Override'],
+    // What browsers and proxies send.
+    ...['Sec-Fetch-Site', 'Access-Control-Request-Method', 'X-Forwarded-Host', 'Forwarded', 'Traceparent'],
+  ])('is not %s, which viewers or CloudFront send', (name) => {
+    expect(messageOf({ variantHeader: name.toLowerCase() })).toContain('(the router would overwrite what viewers');
+  });
+
+  test.each(['', 'X-Variant', 'a b', 'x:y', 'x\r\ny', 'ä', 'x'.repeat(65), 7, 'x-flag-viewer', 'x-flag-decision'])(
+    'is not %j',
+    (name) => {
+      expect(messageOf({ variantHeader: name })).toMatch(/^variantHeader=.* is invalid: expected /);
+    },
+  );
+
+  test.each(['x-flag-variant', 'x-variant', 'variant', 'x-my-site.variant'])('may be %s', (name) => {
+    expect(messageOf({ variantHeader: name })).toBe('accepted');
+  });
+});
+
+test.each<[object, string]>([
+  [{ variants: [], defaultVariant: 'a', flagKey: 'f' }, 'variants=[] is invalid: expected at least one variant'],
+  [{ origins: {}, defaultVariant: 'a' }, 'origins=[] is invalid: expected at least one variant'],
+  [{ variants: ['a b'], defaultVariant: 'a b', flagKey: 'f' }, 'variant "a b" is invalid: expected 1 to 64 characters'],
+  [{ variants: ['a\r\nb'], defaultVariant: 'a', flagKey: 'f' }, 'variant "a\\r\\nb" is invalid'],
+  [{ variants: ['a', 'b'], defaultVariant: 'c', flagKey: 'f' }, 'defaultVariant="c" is invalid: expected one of a, b'],
+  [{ variants: ['a'], defaultVariant: 'a' }, 'flagKey=undefined is invalid: expected a flag key'],
+  [{ flagKey: '' }, 'flagKey="" is invalid: expected a flag key'],
+  [{ flagKey: 'x'.repeat(257) }, 'is invalid: expected a flag key'],
+  [{ cookieName: 'a;b' }, 'cookieName="a;b" is invalid: expected 1 to 64 characters'],
+  [{ cookieName: 'a\r\nb' }, 'cookieName="a\\r\\nb" is invalid'],
+  [{ cookieMaxAgeSeconds: 0 }, 'cookieMaxAgeSeconds=0 is invalid: expected an integer from 1 to 34560000 (s)'],
+  [{ cookieMaxAgeSeconds: 1e9 }, 'cookieMaxAgeSeconds=1000000000 is invalid'],
+  [{ secure: 'no' }, 'secure="no" is invalid: expected true or false'],
+])('a router config with %j is refused', (config, message) => {
+  expect(messageOf(config)).toContain(message);
+});
+
+test('all errors of a router config are in one message', () => {
+  const wrong = { variants: ['a b'], defaultVariant: 'c', flagKey: '', variantHeader: 'host', cookieName: 'a;b' };
+  expect(messageOf(wrong).split('; ')).toHaveLength(5);
+});

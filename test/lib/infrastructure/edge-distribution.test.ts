@@ -1,0 +1,394 @@
+/** The distribution: its behaviors, policies and origins. */
+import { Template } from 'aws-cdk-lib/assertions';
+import { edgeProblems } from '../../../lib/infrastructure/check-edge.ts';
+import { EdgeStack } from '../../../lib/infrastructure/edge-stack.ts';
+import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
+import type { EdgeSettings } from '../../../lib/infrastructure/stage-settings.ts';
+import { createApp } from '../../support/synthesise.ts';
+
+const flagTable = FlagTable.fromExisting('flags', { homeRegion: 'eu-west-1', replicaRegions: [] });
+const basis = {
+  prefix: 'production',
+  flagKey: 'new-site',
+  origins: { old: { domainName: 'old.example.com' }, new: { domainName: 'new.example.com', readTimeoutSeconds: 60 } },
+  defaultVariant: 'old',
+} as const;
+
+function stackOf(edge: Partial<EdgeSettings>) {
+  const env = { account: '123456789012', region: 'us-east-1' };
+  const stack = new EdgeStack(createApp(), 'Edge', {
+    env,
+    stage: 'shop',
+    flagTable,
+    edge: { ...basis, ...edge },
+    retain: false,
+  });
+  const template = Template.fromStack(stack);
+  const one = (type: string) => Object.values(template.findResources(type)).map(({ Properties }) => Properties);
+  const config = one('AWS::CloudFront::Distribution')[0]!.DistributionConfig;
+  /** Resolves a policy that belongs to the stack; others are AWS's own, by id. */
+  const policy = (reference: string | { Ref: string } | undefined) => {
+    if (typeof reference !== 'object') return reference;
+    const resource = template.toJSON().Resources[reference.Ref].Properties;
+    return resource.CachePolicyConfig ?? resource.OriginRequestPolicyConfig;
+  };
+  return { config, one, policy };
+}
+
+// "Use managed cache policies", "Use managed origin request policies".
+const CACHING_DISABLED = '4135ea2d-6df8-44a3-9df3-4b5a84be39ad';
+const ALL_VIEWER = '216adef6-5c7f-47e4-b989-5492eafa07d3';
+const ALL_VIEWER_EXCEPT_HOST_HEADER = 'b689b0a8-53d0-40ab-baf2-68738e2966ac';
+
+test('a site with log-ins works: its origins get all but Host, nothing is cached that they do not say, and Authorization is in the key', () => {
+  const { config, policy } = stackOf({});
+  const { DefaultCacheBehavior: behavior } = config;
+  expect(behavior).toMatchObject({
+    OriginRequestPolicyId: ALL_VIEWER_EXCEPT_HOST_HEADER,
+    AllowedMethods: ['GET', 'HEAD', 'OPTIONS', 'PUT', 'PATCH', 'POST', 'DELETE'],
+    Compress: true,
+    ViewerProtocolPolicy: 'redirect-to-https',
+  });
+  expect(policy(behavior.CachePolicyId)).toMatchObject({
+    MinTTL: 0,
+    DefaultTTL: 0,
+    ParametersInCacheKeyAndForwardedToOrigin: {
+      HeadersConfig: { HeaderBehavior: 'whitelist', Headers: ['x-flag-variant', 'authorization'] },
+      CookiesConfig: { CookieBehavior: 'none' },
+      QueryStringsConfig: { QueryStringBehavior: 'all' },
+      EnableAcceptEncodingGzip: true,
+      EnableAcceptEncodingBrotli: true,
+    },
+  });
+});
+
+test('behaviors by path have their own origins, policies and methods, and functions only where the flag routes', () => {
+  const { config, one, policy } = stackOf({
+    otherOrigins: {
+      api: { domainName: 'api.example.com', port: 8443, headers: { 'x-origin-key': 'abc' }, connectionAttempts: 2 },
+      assets: { bucket: 'shop-assets', region: 'eu-west-1', path: '/public' },
+    },
+    behavior: {
+      caching: { defaultSeconds: 60, maxSeconds: 600 },
+      cacheKey: { headers: ['accept-language'], cookies: ['currency'] },
+    },
+    behaviors: [
+      { path: '/api/*', origin: 'api', caching: 'none', forward: 'all' },
+      { path: '/assets/*', origin: 'assets', compress: false },
+      {
+        path: '/live/*',
+        caching: 'none',
+        forward: { headers: ['origin'], cookies: ['session'], queryStrings: 'all' },
+        methods: 'read',
+      },
+      {
+        path: '/feed/*',
+        caching: 'none',
+        forward: { headers: ['origin'], cookies: ['session'], queryStrings: 'all' },
+        viewerProtocol: 'https-only',
+      },
+    ],
+    defaultRootObject: 'index.html',
+  });
+  const {
+    DefaultCacheBehavior: first,
+    CacheBehaviors: [api, assets, live, feed],
+    Origins,
+  } = config;
+  expect(config.DefaultRootObject).toBe('index.html');
+  expect([api, assets, live, feed].map(({ PathPattern }) => PathPattern)).toEqual([
+    '/api/*',
+    '/assets/*',
+    '/live/*',
+    '/feed/*',
+  ]);
+  expect(policy(first.CachePolicyId)).toMatchObject({
+    DefaultTTL: 60,
+    MaxTTL: 600,
+    ParametersInCacheKeyAndForwardedToOrigin: {
+      HeadersConfig: { Headers: ['x-flag-variant', 'authorization', 'accept-language'] },
+      CookiesConfig: { CookieBehavior: 'whitelist', Cookies: ['currency'] },
+    },
+  });
+  expect(api).toMatchObject({ CachePolicyId: CACHING_DISABLED, OriginRequestPolicyId: ALL_VIEWER });
+  expect([first, api, assets, live].map(({ LambdaFunctionAssociations: all }) => all?.length ?? 0)).toEqual([
+    3, 0, 0, 3,
+  ]);
+
+  expect(policy(assets.CachePolicyId)).toMatchObject({
+    ParametersInCacheKeyAndForwardedToOrigin: {
+      HeadersConfig: { HeaderBehavior: 'none' },
+      QueryStringsConfig: { QueryStringBehavior: 'none' },
+      EnableAcceptEncodingGzip: false,
+    },
+  });
+  expect(assets).not.toHaveProperty('OriginRequestPolicyId');
+  expect(assets.AllowedMethods).toEqual(['GET', 'HEAD', 'OPTIONS']);
+
+  // origin-request needs the variant, which no cache key sends here.
+  expect(policy(live.OriginRequestPolicyId)).toMatchObject({
+    HeadersConfig: { HeaderBehavior: 'whitelist', Headers: ['x-flag-variant', 'origin'] },
+    CookiesConfig: { CookieBehavior: 'whitelist', Cookies: ['session'] },
+    QueryStringsConfig: { QueryStringBehavior: 'all' },
+  });
+  expect([live.AllowedMethods, feed.ViewerProtocolPolicy]).toEqual([['GET', 'HEAD'], 'https-only']);
+  expect(feed.OriginRequestPolicyId).toEqual(live.OriginRequestPolicyId);
+  expect(one('AWS::CloudFront::OriginRequestPolicy')).toHaveLength(1);
+  const names = one('AWS::CloudFront::CachePolicy').map(({ CachePolicyConfig }) => CachePolicyConfig.Name);
+  expect(names).toEqual(['edge-flag-relay-shop', 'edge-flag-relay-shop-2']);
+
+  expect(Origins).toMatchObject([
+    // As long as any variant may take: a function cannot set a longer time than the distribution has.
+    { DomainName: 'old.example.com', CustomOriginConfig: { OriginReadTimeout: 60, OriginSSLProtocols: ['TLSv1.2'] } },
+    {
+      DomainName: 'api.example.com',
+      ConnectionAttempts: 2,
+      CustomOriginConfig: { HTTPSPort: 8443, OriginProtocolPolicy: 'https-only' },
+      OriginCustomHeaders: [{ HeaderName: 'x-origin-key', HeaderValue: 'abc' }],
+    },
+    { OriginPath: '/public', S3OriginConfig: { OriginAccessIdentity: '' }, OriginAccessControlId: expect.anything() },
+  ]);
+  expect(one('AWS::CloudFront::OriginAccessControl')).toMatchObject([
+    {
+      OriginAccessControlConfig: {
+        OriginAccessControlOriginType: 's3',
+        SigningBehavior: 'always',
+        SigningProtocol: 'sigv4',
+      },
+    },
+  ]);
+});
+
+test('variants may be folders of a private bucket, which the distribution itself reads', () => {
+  const bucket = { bucket: 'shop', region: 'eu-west-1' };
+  const { config, policy } = stackOf({
+    origins: { old: { ...bucket, path: '/v1' }, new: { ...bucket, path: '/v2' } },
+  });
+  expect(config.Origins).toHaveLength(1);
+  expect(config.Origins[0]).toMatchObject({ OriginAccessControlId: expect.anything() });
+  expect(config.Origins[0]).not.toHaveProperty('OriginPath');
+  expect(JSON.stringify(config.Origins[0].DomainName)).toContain('shop.s3.eu-west-1.');
+  const { HeadersConfig } = policy(config.DefaultCacheBehavior.CachePolicyId).ParametersInCacheKeyAndForwardedToOrigin;
+  expect(HeadersConfig.Headers).toEqual(['x-flag-variant']);
+  expect(config.DefaultCacheBehavior).not.toHaveProperty('OriginRequestPolicyId');
+});
+
+test('a fallback makes an origin group, shared by behaviors that have the same', () => {
+  const fallback = { origin: 'sorry', statusCodes: [500, 503] };
+  const { config } = stackOf({
+    otherOrigins: { sorry: { bucket: 'sorry', region: 'eu-west-1' }, api: { domainName: 'api.example.com' } },
+    behavior: { fallback },
+    behaviors: [
+      { path: '/a/*', fallback, methods: 'read' },
+      { path: '/api/*', origin: 'api', fallback: { origin: 'sorry' } },
+    ],
+  });
+  const { OriginGroups, DefaultCacheBehavior, CacheBehaviors } = config;
+  expect(OriginGroups.Quantity).toBe(2);
+  expect(
+    OriginGroups.Items.map(
+      (one: { FailoverCriteria: { StatusCodes: { Items: number[] } } }) => one.FailoverCriteria.StatusCodes.Items,
+    ),
+  ).toEqual([
+    [500, 503],
+    [500, 502, 503, 504],
+  ]);
+  expect(CacheBehaviors[0].TargetOriginId).toBe(DefaultCacheBehavior.TargetOriginId);
+  expect(OriginGroups.Items[0].Id).toBe(DefaultCacheBehavior.TargetOriginId);
+  expect(DefaultCacheBehavior.AllowedMethods).toEqual(['GET', 'HEAD', 'OPTIONS']);
+});
+
+const api = { api: { domainName: 'api.example.com', headers: { 'x-key': 'a' } } };
+const bucket = { site: { bucket: 'site', region: 'eu-west-1' } };
+const ten = Array.from({ length: 10 }, (_, index) => `x-${index}`);
+
+test.each<[string, Partial<EdgeSettings>, string]>([
+  [
+    'an unknown origin',
+    { behavior: { origin: 'api' } },
+    'behavior.origin="api" is invalid: expected one of otherOrigins: there are none',
+  ],
+  [
+    'an unknown fallback',
+    { otherOrigins: api, behaviors: [{ path: '/a', fallback: { origin: 'b' } }] },
+    'behaviors[0].fallback.origin="b" is invalid: expected one of otherOrigins: api',
+  ],
+  ['an origin that no behavior names', { otherOrigins: api }, 'otherOrigins.api: has no effect: no behavior names it'],
+  [
+    'no behavior that the flag routes',
+    { otherOrigins: api, behavior: { origin: 'api' } },
+    'behavior: no behavior is routed by the flag',
+  ],
+  [
+    'a port that CloudFront cannot reach',
+    { otherOrigins: { api: { domainName: 'a.example', port: 22 } } },
+    'otherOrigins.api.port=22 is invalid: expected 80, 443',
+  ],
+  [
+    'a Host header that nobody would set',
+    {
+      otherOrigins: { api: { domainName: 'a.example', host: 'b.example' } },
+      behaviors: [{ path: '/a', origin: 'api' }],
+    },
+    'otherOrigins.api.host: has no effect',
+  ],
+  [
+    'a path with a query',
+    { behaviors: [{ path: '/a=b' }] },
+    'behaviors[0].path="/a=b" is invalid: expected a path pattern of at most 255 characters',
+  ],
+  ['a path that is too long', { behaviors: [{ path: `/${'a'.repeat(255)}` }] }, 'is invalid: expected a path pattern'],
+  [
+    'a pattern for everything',
+    { behaviors: [{ path: '/*' }] },
+    'behaviors[0].path="/*" is invalid: expected a pattern for some paths',
+  ],
+  [
+    'the same path twice',
+    { behaviors: [{ path: '/a/*' }, { path: 'a/*' }] },
+    'behaviors[1].path: is the same as that of behaviors[0]',
+  ],
+  [
+    'too many behaviors',
+    { behaviors: Array.from({ length: 75 }, (_, index) => ({ path: `/${index}` })) },
+    'behaviors: 75 are too many: a distribution has at most 75',
+  ],
+  [
+    'status codes that do not fail over',
+    { otherOrigins: api, behavior: { fallback: { origin: 'api', statusCodes: [200] } } },
+    'behavior.fallback.statusCodes=[200] is invalid: expected some of 400, 403',
+  ],
+  [
+    'no status codes',
+    { otherOrigins: api, behavior: { fallback: { origin: 'api', statusCodes: [] } } },
+    'behavior.fallback.statusCodes=[] is invalid',
+  ],
+  [
+    'all methods and a fallback',
+    { otherOrigins: api, behavior: { fallback: { origin: 'api' }, methods: 'all' } },
+    'behavior.methods="all" is invalid: expected read or read-and-options',
+  ],
+  [
+    'a fallback that is the origin',
+    { otherOrigins: { a: { domainName: 'old.example.com' } }, behavior: { fallback: { origin: 'a' } } },
+    'behavior.fallback.origin="a" is invalid: expected another origin than the first',
+  ],
+  [
+    'a cache key without a cache',
+    { behavior: { caching: 'none', cacheKey: {} } },
+    "behavior.cacheKey: has no effect with caching: 'none'",
+  ],
+  [
+    'a time of 0',
+    { behavior: { caching: { defaultSeconds: 0 } } },
+    'behavior.caching.defaultSeconds=0 is invalid: expected an integer from 1',
+  ],
+  [
+    'a longest time below the shortest',
+    { behavior: { caching: { defaultSeconds: 9, maxSeconds: 5 } } },
+    'behavior.caching.maxSeconds=5 is invalid: expected an integer from defaultSeconds=9',
+  ],
+  [
+    'the Cookie header in the key',
+    { behavior: { cacheKey: { headers: ['cookie'] } } },
+    'behavior.cacheKey.headers[0]="cookie" is invalid: expected names of cookies under cacheKey.cookies',
+  ],
+  [
+    'a header in capitals in the key',
+    { behavior: { cacheKey: { headers: ['Origin'] } } },
+    'expected a header name in lower case',
+  ],
+  [
+    'a fingerprint in the key',
+    { behavior: { cacheKey: { headers: ['cloudfront-viewer-ja4-fingerprint'] } } },
+    'CloudFront has it in no cache policy',
+  ],
+  [
+    'Accept-Encoding in the key',
+    { behavior: { cacheKey: { headers: ['accept-encoding'] } } },
+    'expected compress: true instead',
+  ],
+  [
+    'too many headers in the key',
+    { behavior: { cacheKey: { headers: ten } } },
+    'behavior.cacheKey.headers: 2 too many: a policy names at most 10',
+  ],
+  [
+    'names that are too long',
+    {
+      behavior: {
+        cacheKey: { headers: ['x'.repeat(250), 'y'.repeat(250), 'z'.repeat(250)], cookies: ['c'.repeat(300)] },
+      },
+    },
+    'behavior.cacheKey: names of 1077 characters are too long: a policy has room for 1024',
+  ],
+  [
+    'Authorization by name',
+    { behavior: { forward: { headers: ['authorization'] } } },
+    'behavior.forward.headers[0]="authorization" is invalid: expected it left out',
+  ],
+  [
+    'Cookie by name',
+    { behavior: { forward: { headers: ['cookie'] } } },
+    'expected names of cookies under forward.cookies instead',
+  ],
+  [
+    'Accept-Encoding by name',
+    { behavior: { forward: { headers: ['accept-encoding'] } } },
+    'expected compress: true instead',
+  ],
+  [
+    "a header that is an origin's own",
+    { otherOrigins: api, behaviors: [{ path: '/a', origin: 'api', forward: { headers: ['x-key'] } }] },
+    "expected it left out: it is one of an origin's own headers",
+  ],
+  [
+    'too many headers, with the variant',
+    { behavior: { caching: 'none', forward: { headers: ten } } },
+    'behavior.forward.headers: 1 too many',
+  ],
+  [
+    "the viewer's Host for a bucket",
+    { otherOrigins: bucket, behaviors: [{ path: '/a', origin: 'site', forward: 'all' }] },
+    'behaviors[0].forward="all" is invalid: expected another value: S3 refuses',
+  ],
+  [
+    'Host by name for a bucket',
+    { otherOrigins: bucket, behaviors: [{ path: '/a', origin: 'site', forward: { headers: ['host'] } }] },
+    'S3 refuses requests with',
+  ],
+  [
+    'a key that buckets do not have',
+    { otherOrigins: bucket, behaviors: [{ path: '/a', origin: 'site', cacheKey: { headers: ['authorization'] } }] },
+    'CloudFront does not cache a bucket by this one',
+  ],
+  [
+    "the viewer's Host, which is not sent",
+    { origins: { ...basis.origins, old: { domainName: 'a.example', viewerHost: true } } },
+    "origins.old.viewerHost: needs forward: 'all' in behavior",
+  ],
+  [
+    'variants in several buckets',
+    { origins: { old: { bucket: 'one', region: 'eu-west-1' }, new: { bucket: 'two', region: 'eu-west-1' } } },
+    'origins: one.s3.eu-west-1.amazonaws.com and two.s3.eu-west-1.amazonaws.com',
+  ],
+  [
+    'variants in a bucket and elsewhere',
+    { origins: { old: { bucket: 'one', region: 'eu-west-1' }, new: { domainName: 'a.example' } } },
+    'origins: variants are either all in a bucket or all custom origins',
+  ],
+  [
+    'a root object in a folder',
+    { defaultRootObject: '/index.html' },
+    'defaultRootObject="/index.html" is invalid: expected the name of an object without a slash',
+  ],
+])('an edge with %s is refused with one message', (_, edge, message) => {
+  const said = edgeProblems({ ...basis, ...edge }).map((problem) => problem.message);
+  expect(said).toEqual([expect.stringContaining(message)]);
+});
+
+test('the construct refuses what a stage file may not say', () => {
+  expect(() => stackOf({ origins: { old: { domainName: 'old.example.com', port: 22 } } })).toThrow(
+    'edge router: origins.old.port=22 is invalid: expected 80, 443 or an integer from 1024 to 65535',
+  );
+});
