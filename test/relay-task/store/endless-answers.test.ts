@@ -84,10 +84,13 @@ test.each([
 
 test.each(Object.keys(stores))('%s whose answer drips is left at the deadline', async (name) => {
   const server = await startServer(dripping);
-  await expect(stores[name]!(server.uri, 100)).rejects.toThrow(
-    /(no answer from DynamoDB|did not answer) within 100 ms/,
-  );
-  await eventually(() => expect(server.cutOff).toBe(1));
+  // On a busy machine the deadline can pass before the request has left, so the server has no answer to be cut off.
+  await eventually(async () => {
+    await expect(stores[name]!(server.uri, 100)).rejects.toThrow(
+      /(no answer from DynamoDB|did not answer) within 100 ms/,
+    );
+    expect(server.cutOff).toBeGreaterThan(0);
+  });
 });
 
 test.each(
