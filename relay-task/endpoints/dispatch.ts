@@ -60,6 +60,8 @@ export interface Dispatcher {
   dress(reply: Reply, exchange: Exchange): Reply;
   failed(error: unknown, exchange: Exchange): Reply;
   report(exchange: Exchange, status: number): void;
+  /** Requests that wait for memory are answered at once. */
+  close(): void;
 }
 
 /** Counted as part of the connection. */
@@ -78,6 +80,7 @@ export type DispatcherOptions = Services &
   RoutesOptions & {
     readonly memory: { readonly bodies: Budget; readonly answers: Budget };
     readonly turns: RequestTurns;
+    readonly bodyWaitMs?: number | undefined;
   };
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
@@ -100,7 +103,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     return options.family?.(Array.isArray(userAgent) ? userAgent[0] : userAgent) ?? 'other';
   };
 
-  const bodies = createHoldings(options.memory.bodies);
+  const bodies = createHoldings(options.memory.bodies, { waitMs: options.bodyWaitMs });
   const answers = createAnswers(options.memory.answers);
   const unpacking = {
     server: createFairLine({ maxInside: MAX_UNPACKING }),
@@ -245,6 +248,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       return named || cors ? { ...reply, headers: withHeaders(reply.headers ?? {}, { ...named, ...cors }) } : reply;
     },
     failed,
+    close: bodies.close,
     report(exchange, status) {
       const { message, route, credentialKind, environment, since } = exchange;
       try {

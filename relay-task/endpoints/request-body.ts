@@ -22,8 +22,10 @@ export interface BodyMemory extends Holding {
 
 /** Collects pieces and keeps at most `limitBytes`. */
 export interface Collector {
-  /** Copies the piece. True when reading further is pointless. */
-  add(piece: Buffer): boolean;
+  /** Whether memory is needed for the next piece. */
+  wants(bytes: number): boolean;
+  /** Copies the piece. `isTaken`: whether its memory was taken; by default it is taken here. True when reading further is pointless. */
+  add(piece: Buffer, isTaken?: boolean): boolean;
   /** Throws Refusal: 413 above the limit, 503 or 413 without memory. */
   finish(): Buffer;
 }
@@ -54,10 +56,12 @@ export function createCollector(limitBytes: number, memory: Pick<Holding, 'take'
     memory.giveBack(takenBytes);
     takenBytes = 0;
   };
+  const wants = (bytes: number) => sizeBytes + bytes <= limitBytes && !refusal;
   return {
-    add(piece) {
+    wants,
+    add(piece, isTaken) {
+      if (wants(piece.length) && !(isTaken ?? memory.take(piece.length))) refusal = memory.refusal(piece.length);
       sizeBytes += piece.length;
-      if (sizeBytes <= limitBytes && !refusal && !memory.take(piece.length)) refusal = memory.refusal(piece.length);
       if (sizeBytes <= limitBytes && !refusal) {
         takenBytes += piece.length;
         copy(piece);
@@ -85,10 +89,22 @@ export function collectBody(message: IncomingMessage, limitBytes: number, memory
     };
     const cutShort = () => reject(endedEarly());
     if (message.destroyed) return cutShort();
+    const add = (piece: Buffer, isTaken: boolean) => {
+      if (collector.add(piece, isTaken)) finish();
+    };
     message.on('data', (piece: Buffer) => {
-      if (collector.add(piece)) finish();
+      const isTaken = collector.wants(piece.length) && memory.takePiece(piece.length);
+      if (typeof isTaken === 'boolean') return add(piece, isTaken);
+      message.pause();
+      void isTaken.then((inTime) => {
+        add(piece, inTime);
+        message.resume();
+      });
     });
-    message.on('end', finish);
+    message.on('end', () => {
+      memory.arrived();
+      finish();
+    });
     message.on('error', cutShort);
     message.on('close', cutShort);
   });

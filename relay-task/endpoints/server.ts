@@ -46,6 +46,8 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
    * an ALB), or a request sent just as the relay closes becomes a 502. An idle socket costs a few KB.
    */
   readonly keepAliveTimeoutMs?: number;
+  /** How long a large body may wait for memory, unread: 7,000 ms. */
+  readonly bodyWaitMs?: number;
   /** Unlimited by default. */
   readonly memory?: RequestMemory;
   /** In which the work of requests is done: by default turns of their own, for which 4,096 may wait. */
@@ -280,6 +282,7 @@ export function createRelayServer(options: RelayServerOptions): RelayServer {
     },
     async close(timeoutMs) {
       closing = true;
+      dispatcher.close();
       const closed = closeServer(server, timeoutMs);
       connections.closeUnused();
       await closed;

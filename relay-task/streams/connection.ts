@@ -1,5 +1,6 @@
 /** Connections, the channels that they read, and the subjects that flags are evaluated for. */
 import type { Socket } from 'node:net';
+import type { Lanes } from '../common/fair-queue.ts';
 import type {
   Change,
   CredentialKind,
@@ -94,7 +95,7 @@ export class Connection {
   }
 
   /** What it shares places and memory by. */
-  get lanes(): readonly string[] {
+  get lanes(): Lanes {
     return [`environment ${this.channel.environment}`, `address ${this.address}`];
   }
 }

@@ -4,7 +4,8 @@
  */
 import type { Socket } from 'node:net';
 import type { Budget } from '../common/budget.ts';
-import { createShares, MOST_FOR_ONE, type Shares } from '../common/shares.ts';
+import { createSharedBudget, type SharedBudget } from '../common/shared-budget.ts';
+import { MOST_FOR_ONE } from '../common/shares.ts';
 import type { StreamOpening } from '../ports.ts';
 import { type Admission, createAdmission } from './admission.ts';
 import { bind, type Channel, Connection, connectionOf } from './connection.ts';
@@ -55,7 +56,8 @@ export interface Lifecycle {
 interface ConnectionClass {
   readonly admission: Admission<Connection>;
   readonly budget: Budget;
-  readonly shares: Shares;
+  /** The same for the connections of an environment and an address. */
+  readonly shared: SharedBudget;
 }
 
 /** How long one first payload may hold its place: who does not read must not keep others waiting. */
@@ -69,7 +71,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
 
   const createClass = (budget: Budget): ConnectionClass => ({
     budget,
-    shares: createShares(() => budget.freeBytes, MOST_FOR_ONE),
+    shared: createSharedBudget(budget, MOST_FOR_ONE),
     admission: createAdmission<Connection>({
       maxInFlight: options.maxInitialInFlight,
       maxWaiting: options.maxInitialWaiting,
@@ -86,17 +88,8 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const classes = [servers, clients];
   const classOf = ({ credentialKind }: Connection) => (credentialKind === 'sdkKey' ? servers : clients);
 
-  const reserve = (connection: Connection): boolean => {
-    const { budget, shares } = classOf(connection);
-    const { lanes, reservedBytes } = connection;
-    if (!shares.fits(lanes, reservedBytes) || !budget.reserve(reservedBytes)) return false;
-    shares.take(lanes, reservedBytes);
-    return true;
-  };
   const giveBack = (connection: Connection) => {
-    const { budget, shares } = classOf(connection);
-    budget.release(connection.reservedBytes);
-    shares.giveBack(connection.lanes, connection.reservedBytes);
+    classOf(connection).shared.release(connection.lanes, connection.reservedBytes);
   };
   const leaveAdmission = (connection: Connection) => {
     if (connection.admittedAt === 0) return;
@@ -110,16 +103,11 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     const { snapshot, snapshotPiece, socket } = connection;
     let unsentBytes = socket.destroyed ? 0 : socket.writableLength;
     for (const piece of snapshot?.slice(snapshotPiece) ?? []) unsentBytes += piece.length;
-    const { budget, shares } = classOf(connection);
+    const { shared } = classOf(connection);
     const more = unsentBytes - connection.unsentBytes;
     if (more === 0) return;
-    if (more > 0) {
-      budget.hold(more);
-      shares.take(connection.lanes, more);
-    } else {
-      budget.release(-more);
-      shares.giveBack(connection.lanes, -more);
-    }
+    if (more > 0) shared.hold(connection.lanes, more);
+    else shared.release(connection.lanes, -more);
     connection.unsentBytes = unsentBytes;
   };
   const resume = (connection: Connection) => {
@@ -199,8 +187,9 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     accept(channel, socket, credential, opening) {
       const closeAt = maxAgeMs > 0 ? now() + Math.ceil(maxAgeMs * (0.8 + 0.2 * Math.random())) : 0;
       const connection = new Connection(socket, channel, credential, opening, closeAt);
-      if (!reserve(connection)) return 'memory';
-      const answer = classOf(connection).admission.ask(connection);
+      const { shared, admission } = classOf(connection);
+      if (!shared.reserve(connection.lanes, connection.reservedBytes)) return 'memory';
+      const answer = admission.ask(connection);
       if (answer === 'no') {
         giveBack(connection);
         return 'queue';
