@@ -1,4 +1,4 @@
-import { createReasonLines } from '../common/paced-lines.ts';
+import { createPacedLines, createReasonLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
 import { inSlices } from '../common/slices.ts';
 import type { EnvironmentSink, EnvironmentSource, Keeper, Log } from '../ports.ts';
@@ -43,6 +43,8 @@ export interface AutoConfigOptions extends EnvironmentTemplates {
 
 type Arrived = Exclude<AutoConfigMessage, { kind: 'reconnect' | 'ignored' | 'invalid' }>;
 
+const SAME_LINE_MS = 60_000;
+
 /**
  * Environments, keys and filters from LaunchDarkly's relay auto-configuration. No failure removes an environment; a
  * rejected key is retried slowly and shown in the status.
@@ -50,6 +52,8 @@ type Arrived = Exclude<AutoConfigMessage, { kind: 'reconnect' | 'ignored' | 'inv
 export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   const { sink, log, cache, now = Date.now } = options;
   const warnIgnored = createReasonLines((fields) => log.warn('Ignored an auto-configuration event', fields));
+  const pacedChanges = createPacedLines(SAME_LINE_MS);
+  const pacedInvalid = createPacedLines(SAME_LINE_MS);
   const status = createSourceStatus('auto-configuration');
   const remembered = cache && createRemembered({ ...cache, what: 'the last good auto-configuration', log });
   let state = createAutoConfigState();
@@ -66,7 +70,8 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   function* deliver(): Generator<void, void> {
     const environments = yield* state.describe(options, now());
     if (closing.signal.aborted) return;
-    log.info('Auto-configuration changed', { environments: environments.length });
+    const { length } = environments;
+    pacedChanges(`${length}`, (more) => log.info('Auto-configuration changed', { environments: length, ...more }));
     sink.replace(environments);
   }
 
@@ -113,7 +118,9 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
   function logInvalid<T>(what: 'environment' | 'filter', entries: Entries<T>) {
     for (const [id, reason] of entries) {
       if (typeof reason !== 'string') continue;
-      log.error(`An auto-configuration ${what} is invalid; keeping its previous state`, { id, reason });
+      pacedInvalid(`${what} ${id} ${reason}`, (more) =>
+        log.error(`An auto-configuration ${what} is invalid; keeping its previous state`, { id, reason, ...more }),
+      );
     }
   }
 

@@ -34,6 +34,10 @@ const CR = 0x0d;
 const COLON = 0x3a;
 const SPACE = 0x20;
 const BYTE_ORDER_MARK = Buffer.from('\uFEFF');
+const DATA = Buffer.from('data');
+const EVENT = Buffer.from('event');
+const ID = Buffer.from('id');
+const RETRY = Buffer.from('retry');
 
 const FIRST_BYTES = 4 * 1024;
 /** A buffer that grew beyond this is let go after its event. */
@@ -70,8 +74,7 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
   }
 
   function endEvent(): ReturnType<EventParser['next']> {
-    const bytes = held.subarray(0, dataEnd);
-    const found = hasData ? { event, id, data: bytes.toString(isAscii(bytes) ? 'latin1' : 'utf8') } : undefined;
+    const found = hasData ? { event, id, data: textOf(held, dataEnd) } : undefined;
     if (held.length > KEPT_BYTES) held = Buffer.allocUnsafeSlow(FIRST_BYTES);
     dataEnd = 0;
     end = 0;
@@ -85,38 +88,35 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
   /** The line that has begun, without its end, becomes part of the event. */
   function endLine(): ReturnType<EventParser['next']> {
     let from = dataEnd;
-    if (isFirstLine && held.subarray(from, end).indexOf(BYTE_ORDER_MARK) === 0) from += BYTE_ORDER_MARK.length;
+    if (isFirstLine && startsWith(held, from, end, BYTE_ORDER_MARK)) from += BYTE_ORDER_MARK.length;
     isFirstLine = false;
     if (from === end) return endEvent();
     const to = end;
     end = dataEnd;
-    const colon = held.subarray(from, to).indexOf(COLON);
+    const nameEnd = colonIn(held, from, to);
     // A comment.
-    if (colon === 0) return undefined;
-    const nameEnd = colon < 0 ? to : from + colon;
-    const start = colon < 0 ? to : nameEnd + (held[nameEnd + 1] === SPACE && nameEnd + 1 < to ? 2 : 1);
-    const name = held.toString('utf8', from, Math.min(nameEnd, from + LONGEST_NAME));
-    const value = () => held.toString('utf8', start, Math.min(to, start + LONGEST_NAME));
-    switch (name) {
-      case 'data':
-        // There is room for the line feed: the name goes.
-        if (hasData) held[dataEnd++] = LF;
-        held.copyWithin(dataEnd, start, to);
-        dataEnd += to - start;
-        end = dataEnd;
-        hasData = true;
-        return undefined;
-      case 'event':
-        event = value() || undefined;
-        return undefined;
-      case 'id':
-        if (!value().includes('\0')) id = to - start > LONGEST_NAME ? '' : value();
-        return undefined;
-      case 'retry':
-        return /^\d+$/.test(value()) ? undefined : ignore(`Invalid \`retry\` value: "${short(value())}"`);
-      default:
-        return ignore(`Unknown field "${short(name)}"`);
-    }
+    if (nameEnd === from) return undefined;
+    const start = valueStart(held, nameEnd, to);
+    if (isName(held, from, nameEnd, DATA)) addData(start, to);
+    else if (isName(held, from, nameEnd, EVENT)) event = beginning(held, start, to) || undefined;
+    else if (isName(held, from, nameEnd, ID)) readId(beginning(held, start, to), to - start);
+    else if (!isName(held, from, nameEnd, RETRY)) return ignore(`Unknown field "${short(held, from, nameEnd)}"`);
+    else if (!/^\d+$/.test(beginning(held, start, to)))
+      return ignore(`Invalid \`retry\` value: "${short(held, start, to)}"`);
+    return undefined;
+  }
+
+  function addData(start: number, to: number): void {
+    // There is room for the line feed: the name goes.
+    if (hasData) held[dataEnd++] = LF;
+    if (start < to) held.copyWithin(dataEnd, start, to);
+    dataEnd += to - start;
+    end = dataEnd;
+    hasData = true;
+  }
+
+  function readId(value: string, bytes: number): void {
+    if (!value.includes('\0')) id = bytes > LONGEST_NAME ? '' : value;
   }
 
   function ignore(reason: string): ReturnType<EventParser['next']> {
@@ -155,6 +155,42 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
   };
 }
 
-function short(text: string): string {
+/** Of the first bytes. */
+function textOf(bytes: Buffer, to: number): string {
+  if (to === 0) return '';
+  // Much faster for long texts, which are mostly ASCII.
+  return bytes.toString(to > FIRST_BYTES && isAscii(bytes.subarray(0, to)) ? 'latin1' : 'utf8', 0, to);
+}
+
+/** Where a line's name ends: at its first colon, or at its end. */
+function colonIn(bytes: Buffer, from: number, to: number): number {
+  let at = from;
+  while (at < to && bytes[at] !== COLON) at += 1;
+  return at;
+}
+
+/** Behind the colon, and behind one space. */
+function valueStart(bytes: Buffer, nameEnd: number, to: number): number {
+  if (nameEnd === to) return to;
+  return nameEnd + (bytes[nameEnd + 1] === SPACE && nameEnd + 1 < to ? 2 : 1);
+}
+
+// These are asked for every line, and texts or views of it would cost more than the rest.
+function startsWith(bytes: Buffer, from: number, to: number, prefix: Buffer): boolean {
+  if (to - from < prefix.length) return false;
+  for (let at = 0; at < prefix.length; at += 1) if (bytes[from + at] !== prefix[at]) return false;
+  return true;
+}
+
+function isName(bytes: Buffer, from: number, to: number, name: Buffer): boolean {
+  return to - from === name.length && startsWith(bytes, from, to, name);
+}
+
+function beginning(bytes: Buffer, from: number, to: number): string {
+  return bytes.toString('utf8', from, Math.min(to, from + LONGEST_NAME));
+}
+
+function short(bytes: Buffer, from: number, to: number): string {
+  const text = beginning(bytes, from, to);
   return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text;
 }

@@ -5,6 +5,7 @@ import type { Log, Outbound } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { createFDv2Reader } from './fdv2-reader.ts';
 import { type Held, type Message, readMessage } from './messages.ts';
+import { receivedLimit } from './received-limit.ts';
 import type { Step, SynchronizerEvents, Way } from './synchronizer.ts';
 
 export interface FlagStreamOptions extends EventStreamTimes {
@@ -24,6 +25,8 @@ export interface FlagStreamOptions extends EventStreamTimes {
 
 /** FDv1's `/all`. Throws CONFIG_INVALID when `streamUri` is not an http or https address. */
 export function fdv1Stream(options: FlagStreamOptions): Way {
+  // Asking the system for its limits takes longer than a small event.
+  const { held, maxReceivedBytes: maxBytes = receivedLimit() } = options;
   const url = streamUrl(options.streamUri, '/all', queryOf({ filter: options.filter }));
   return {
     name: "FDv1's stream",
@@ -34,7 +37,7 @@ export function fdv1Stream(options: FlagStreamOptions): Way {
         onOpen: events.onOpen,
         onEvent(event, data, receivedAt) {
           const apply = (message: Message) => events.onStep(stepOf(message), receivedAt);
-          const reading = readMessage(event, data, { held: options.held, maxBytes: options.maxReceivedBytes });
+          const reading = readMessage(event, data, { held, maxBytes });
           return data.length > LARGE ? inSlices(hashed(reading)).then(apply) : apply(resultOf(reading));
         },
       }),

@@ -60,6 +60,24 @@ async function settled(fake: FakeAutoConfig, find: (id: string) => unknown) {
   await eventually(() => expect(find(id)).toBeDefined());
 }
 
+test('a stream that changes or damages an environment over and over does not fill the log', async () => {
+  const fake = await launchDarkly(environmentRep('e1', 1));
+  const { find, last, lines } = start(fake);
+  await eventually(() => expect(last()).toHaveLength(1));
+  for (let version = 2; version <= 200; version += 1) {
+    await fake.patch(environmentRep('e1', version, { envName: `Name ${version % 2}` }));
+    await fake.patch(environmentRep('e2', version, { sdkKey: 7 }));
+  }
+  await settled(fake, find);
+  expect(find('e1')?.labels?.envName).toBe('Name 0');
+  expect(lines.filter((line) => line.includes('is invalid; keeping its previous state'))).toHaveLength(1);
+  // One of each number of environments.
+  expect(lines.filter((line) => line.startsWith('Auto-configuration changed'))).toEqual([
+    'Auto-configuration changed {"environments":1}',
+    'Auto-configuration changed {"environments":2}',
+  ]);
+});
+
 test('requests the stream as ld-relay does and reads every field of an environment', async () => {
   const fake = await launchDarkly(
     environmentRep('e1', 3, { secureMode: true }),

@@ -1,5 +1,6 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import process from 'node:process';
 import type { UpstreamStatus } from '../../../relay-task/ports.ts';
 import { createOutbound } from '../../../relay-task/upstream/outbound.ts';
 import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
@@ -437,6 +438,24 @@ describe('an upstream message', () => {
     }
   });
 });
+
+test.each(['data\n\n', 'event: x\ndata: y\n\n'])(
+  'the system is not asked for its limits for each event %j',
+  async (event) => {
+    const upstream = await startUpstream();
+    const { puts } = listen(upstream);
+    await until('a put', () => puts.length === 1);
+    const asked = jest.spyOn(process, 'constrainedMemory');
+    try {
+      await upstream.send(event.repeat(1_000));
+      await upstream.put({ flags: { a: flagData('a', 2) }, segments: {} });
+      await until('the put behind them', () => puts.length === 2);
+      expect(asked).not.toHaveBeenCalled();
+    } finally {
+      asked.mockRestore();
+    }
+  },
+);
 
 describe('a large set', () => {
   /** Too long to be read in one turn. */
