@@ -7,7 +7,7 @@ import type { IncomingMessage } from 'node:http';
 import { type BackoffTimes, backoffMs } from './backoff.ts';
 import { createBudget } from './budget.ts';
 import { collect } from './http-request.ts';
-import type { JsonLimits } from './json-limits.ts';
+import type { JsonLimits } from './json-shape.ts';
 import { sleep } from './pause.ts';
 
 export interface AwsCallOptions {

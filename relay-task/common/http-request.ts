@@ -2,7 +2,7 @@
 import http from 'node:http';
 import https from 'node:https';
 import { type Budget, createShare } from './budget.ts';
-import { createJsonGuard, type JsonLimits } from './json-limits.ts';
+import { createJsonGuard, type JsonLimits } from './json-shape.ts';
 
 /** What an answer may be; what is absent is not limited. */
 export interface AnswerLimits {

@@ -5,7 +5,8 @@
 import { type Field, type Shape, shapes } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { isObject } from './json.ts';
-import { membersOf, OPEN_BRACE, OPEN_BRACKET, readElements, readMembers, skipSpace, skipValue } from './json-text.ts';
+import { OPEN_BRACE, OPEN_BRACKET } from './json-codes.ts';
+import { membersOf, readElements, readMembers, skipSpace, skipValue } from './json-text.ts';
 
 const fieldsOf: Readonly<Record<Kind, readonly Field[]>> = { features: shapes.flag, segments: shapes.segment };
 

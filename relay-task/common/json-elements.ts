@@ -1,5 +1,14 @@
 /** The elements of a JSON array that is too large to be parsed as a whole. */
-import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, isSpace, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-text.ts';
+import {
+  BACKSLASH,
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COMMA,
+  isSpace,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+} from './json-codes.ts';
 
 /** Bytes `from` to `to`, without the white space around them. Empty if a comma has nothing before it. */
 export interface ElementRange {

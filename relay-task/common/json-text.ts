@@ -4,6 +4,9 @@
  * end at the latest; before, anything may be found.
  */
 
+import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-codes.ts';
+import { describeExcess, describeTooMany } from './json-shape.ts';
+
 /** A parsed value, and the texts of its parts. */
 export interface SlicedJson {
   readonly value: unknown;
@@ -14,21 +17,6 @@ export interface SlicedJson {
   members(path: readonly string[]): Map<string, string> | undefined;
 }
 
-export const QUOTE = 34;
-export const COMMA = 44;
-export const BACKSLASH = 92;
-export const OPEN_BRACKET = 91;
-export const CLOSE_BRACKET = 93;
-export const OPEN_BRACE = 123;
-export const CLOSE_BRACE = 125;
-
-/** The white space of JSON. */
-export function isSpace(code: number | undefined): boolean {
-  return code === 0x20 || code === 0x0a || code === 0x0d || code === 0x09;
-}
-
-/** What is too deep for the stack costs its flag the value, elsewhere. What is deeper than this takes too long in many places. */
-const MOST_LEVELS = 110_000;
 /** What a value takes in memory once it is parsed, besides its text. */
 export const VALUE_BYTES = 64;
 
@@ -36,33 +24,6 @@ export const VALUE_BYTES = 64;
 const PART_VALUES = 4;
 /** What is left when the parts are taken out is parsed in one turn of the event loop. */
 const MOST_FRAME_VALUES = 10_000;
-
-const tooMany = (mostValues: number) => `it has more than ${mostValues} values, the most that this relay takes`;
-
-/** Why a text of JSON should not be parsed: how deep its values nest, or how many there are. Undefined: nothing is wrong with it. */
-export function describeExcess(text: string, mostValues: number, mostLevels = MOST_LEVELS): string | undefined {
-  // Each takes a character at least.
-  if (text.length < Math.min(mostLevels, mostValues)) return undefined;
-  let depth = 0;
-  let values = 1;
-  for (let at = 0; at < text.length; ) {
-    const code = text.charCodeAt(at);
-    if (code === QUOTE) {
-      at = skipString(text, at);
-      continue;
-    }
-    at += 1;
-    if (code === COMMA) values += 1;
-    else if (code === CLOSE_BRACE || code === CLOSE_BRACKET) depth -= 1;
-    else if (code === OPEN_BRACE || code === OPEN_BRACKET) {
-      depth += 1;
-      values += 1;
-      if (depth > mostLevels) return `its values nest deeper than ${mostLevels} levels`;
-    }
-    if (values > mostValues) return tooMany(mostValues);
-  }
-  return undefined;
-}
 
 /** Throws the SyntaxError of `JSON.parse` on anything that is not JSON. Linear, and as deep as memory allows. */
 export function parseSliced(text: string): SlicedJson {
@@ -118,7 +79,7 @@ export function* takeApart(
 
   function takePart(taken: Map<string, string>, name: string, from: number): number {
     values += PART_VALUES;
-    if (values > mostValues) throw new JsonExcessError(tooMany(mostValues));
+    if (values > mostValues) throw new JsonExcessError(describeTooMany(mostValues));
     const to = skipValue(text, from);
     if (to === from) throw new SyntaxError(`Unexpected token at ${from} of JSON`);
     frame.push(text.slice(rest, from), 'null');

@@ -1,6 +1,15 @@
 /** JSON that is too large to be parsed in one turn of the event loop. */
+import {
+  BACKSLASH,
+  CLOSE_BRACE,
+  CLOSE_BRACKET,
+  COMMA,
+  isSpace,
+  OPEN_BRACE,
+  OPEN_BRACKET,
+  QUOTE,
+} from './json-codes.ts';
 import { MAX_DEPTH } from './json-shape.ts';
-import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, isSpace, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-text.ts';
 
 const COLON = 0x3a;
 /** So many values are parsed between two yields: less than a millisecond's work. */

@@ -1,9 +1,9 @@
 /** Accepts events for LaunchDarkly and answers at once; another module forwards them. */
 import type { IncomingHttpHeaders } from 'node:http';
 import { isHopByHop } from '../common/hop-by-hop.ts';
+import { CLOSE_BRACE, CLOSE_BRACKET, OPEN_BRACE, OPEN_BRACKET } from '../common/json-codes.ts';
 import { trimmed } from '../common/json-elements.ts';
 import { MAX_DEPTH, shapeOf } from '../common/json-shape.ts';
-import { CLOSE_BRACE, CLOSE_BRACKET, OPEN_BRACE, OPEN_BRACKET } from '../common/json-text.ts';
 import { inSlices, resultOf } from '../common/slices.ts';
 import type { EventDelivery } from '../ports.ts';
 import { notYetReply, Refusal, type Reply } from './reply.ts';

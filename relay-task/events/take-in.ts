@@ -1,9 +1,9 @@
 /** Reads a request body in slices: a body of 10 MiB of tiny events would otherwise hold the event loop for seconds. */
 import { isUtf8 } from 'node:buffer';
 import { isObject, type JsonObject } from '../common/json.ts';
+import { OPEN_BRACE } from '../common/json-codes.ts';
 import { type ElementRange, elementsIn } from '../common/json-elements.ts';
 import { MAX_DEPTH, MAX_VALUES, shapeOf } from '../common/json-shape.ts';
-import { OPEN_BRACE } from '../common/json-text.ts';
 import { parseInSlices } from '../common/sliced-json.ts';
 import { type IncomingEvent, parseObject } from './incoming.ts';
 import type { EventQueue } from './queues.ts';

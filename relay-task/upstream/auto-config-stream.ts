@@ -1,4 +1,4 @@
-import { describeExcess } from '../common/json-text.ts';
+import { describeExcess } from '../common/json-shape.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { mostParsedIn, receivedLimit } from './received-limit.ts';

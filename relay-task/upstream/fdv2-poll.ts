@@ -1,7 +1,8 @@
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
 import { isObject } from '../common/json.ts';
-import { describeExcess, membersOf, takeApart } from '../common/json-text.ts';
+import { describeExcess } from '../common/json-shape.ts';
+import { membersOf, takeApart } from '../common/json-text.ts';
 import { sleep } from '../common/pause.ts';
 import { inSlices } from '../common/slices.ts';
 import type { Log, Outbound } from '../ports.ts';

@@ -6,7 +6,8 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { describeKeyProblem } from '../common/item-text.ts';
 import { isObject, type JsonObject, showJson as show } from '../common/json.ts';
-import { describeExcess, membersOf, parseSliced, type SlicedJson } from '../common/json-text.ts';
+import { describeExcess } from '../common/json-shape.ts';
+import { membersOf, parseSliced, type SlicedJson } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
 import { ITEM_BYTES, isUnreadable, isVersion, type ReadOptions, readItem, sizeOf } from './messages.ts';

@@ -3,8 +3,8 @@ import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
 import { completeText, describeKeyProblem } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
+import { describeExcess } from '../common/json-shape.ts';
 import {
-  describeExcess,
   JsonExcessError,
   membersOf,
   parseSliced,

@@ -1,5 +1,6 @@
 import fc from 'fast-check';
-import { describeExcess, membersOf, takeApart } from '../../../relay-task/common/json-text.ts';
+import { describeExcess } from '../../../relay-task/common/json-shape.ts';
+import { membersOf, takeApart } from '../../../relay-task/common/json-text.ts';
 import { resultOf } from '../../../relay-task/common/slices.ts';
 
 const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };

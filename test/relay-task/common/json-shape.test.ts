@@ -1,4 +1,4 @@
-import { createJsonGuard } from '../../../relay-task/common/json-limits.ts';
+import { createJsonGuard, describeExcess, shapeOf } from '../../../relay-task/common/json-shape.ts';
 
 const limits = { maxParts: 10, maxDepth: 3 };
 
@@ -27,4 +27,20 @@ test.each([
   ['', undefined],
 ])('of %s it says: %s', (text, said) => {
   for (const size of [1, 2, 3, 1_000]) expect(judge(text, size)).toBe(said);
+});
+
+test('a long text is counted across its pieces: in strings, behind backslashes and between surrogates nothing counts', () => {
+  // Pieces of 64 Ki characters end inside of what is between quotes.
+  for (const [inside, from] of [
+    ['[,', 0],
+    ['\\"[,', 0],
+    ['\\"[,', 1],
+    ['😀[,', 1],
+  ] as const) {
+    const text = `["${'x'.repeat(from)}${inside.repeat(40_000)}",${'1,'.repeat(9)}1]`;
+    expect(JSON.parse(text)).toHaveLength(11);
+    expect(describeExcess(text, 12)).toBeUndefined();
+    expect(describeExcess(text, 11)).toBe('it has more than 11 values, the most that this relay takes');
+    expect(shapeOf(Buffer.from(text))).toEqual({ depth: 1, values: 12 });
+  }
 });
