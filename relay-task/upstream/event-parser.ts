@@ -58,7 +58,7 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
   let hasData = false;
   let event: string | undefined;
   let id: string | undefined;
-  let ignoredLines = 0;
+  const ignored = createIgnored(onIgnored);
   let isAfterCR = false;
   let isFirstLine = true;
 
@@ -81,7 +81,7 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
     hasData = false;
     event = undefined;
     id = undefined;
-    if (found) ignoredLines = 0;
+    if (found) ignored.reset();
     return found && bytesOf(found.data) > maxBytes ? { problem: describeTooLarge('an event', maxBytes) } : found;
   }
 
@@ -100,9 +100,9 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
     if (isName(held, from, nameEnd, DATA)) addData(start, to);
     else if (isName(held, from, nameEnd, EVENT)) event = beginning(held, start, to) || undefined;
     else if (isName(held, from, nameEnd, ID)) readId(beginning(held, start, to), to - start);
-    else if (!isName(held, from, nameEnd, RETRY)) return ignore(`Unknown field "${short(held, from, nameEnd)}"`);
+    else if (!isName(held, from, nameEnd, RETRY)) return ignored.add(`Unknown field "${short(held, from, nameEnd)}"`);
     else if (!/^\d+$/.test(beginning(held, start, to)))
-      return ignore(`Invalid \`retry\` value: "${short(held, start, to)}"`);
+      return ignored.add(`Invalid \`retry\` value: "${short(held, start, to)}"`);
     return undefined;
   }
 
@@ -117,14 +117,6 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
 
   function readId(value: string, bytes: number): void {
     if (!value.includes('\0')) id = bytes > LONGEST_NAME ? '' : value;
-  }
-
-  function ignore(reason: string): ReturnType<EventParser['next']> {
-    ignoredLines += 1;
-    if (ignoredLines > MOST_IGNORED_LINES)
-      return { problem: `more than ${MOST_IGNORED_LINES} lines that are no part of an event, the last one: ${reason}` };
-    onIgnored(reason);
-    return undefined;
   }
 
   return {
@@ -151,6 +143,25 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
         if (found) return found;
       }
       return undefined;
+    },
+  };
+}
+
+/** Lines that are no part of an event, since the last event. */
+function createIgnored(onIgnored: (reason: string) => void) {
+  let lines = 0;
+  return {
+    add(reason: string): { readonly problem: string } | undefined {
+      lines += 1;
+      if (lines > MOST_IGNORED_LINES)
+        return {
+          problem: `more than ${MOST_IGNORED_LINES} lines that are no part of an event, the last one: ${reason}`,
+        };
+      onIgnored(reason);
+      return undefined;
+    },
+    reset(): void {
+      lines = 0;
     },
   };
 }

@@ -1,15 +1,12 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import type { Budget } from '../common/budget.ts';
-import { describeError } from '../common/http-request.ts';
 import { createReasonLines } from '../common/paced-lines.ts';
-import { nextTurn, SLICE_MS } from '../common/slices.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
-import { createEventParser, type ServerSentEvent } from './event-parser.ts';
-import { LARGE_BYTES, largeOnes } from './large.ts';
-import { createReceived, receivedLimit } from './received-limit.ts';
+import { readEvents, type Verdict } from './read-events.ts';
+import { receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
 /** Timeouts and limits of a stream. The defaults are those of LaunchDarkly's SDKs. */
@@ -64,8 +61,6 @@ export interface EventStreamOptions extends EventStreamTimes {
   /** Called after each failure; the stream then reconnects. */
   onFailure(failure: Failure): void;
 }
-
-type Verdict = Failure | 'reconnect' | undefined;
 
 /** Keeps one stream of server-sent events from LaunchDarkly open until closed. Retries every failure. */
 export function startEventStream(options: EventStreamOptions): { close(): void } {
@@ -163,162 +158,6 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       clearTimeout(retryTimer);
     },
   };
-}
-
-interface Chunk {
-  readonly bytes: Buffer;
-  /** As `performance.now()`. */
-  readonly receivedAt: number;
-}
-
-/**
- * Hands on the events of a response, for one slice of time in a turn of the event loop; `receivedAt` is the arrival of an event's last
- * chunk. Ends once, unless it is over before: with what an event's verdict was, or with why there are no more events.
- */
-function readEvents(
-  response: IncomingMessage,
-  {
-    maxBytes,
-    memory,
-    stallMs,
-    onIgnored,
-    isOver,
-    onAlive,
-    onGoOn,
-    onEvent,
-    onEnd,
-  }: {
-    readonly maxBytes: number;
-    readonly memory: Budget | undefined;
-    readonly stallMs: number;
-    onIgnored(reason: string): void;
-    isOver(): boolean;
-    onAlive(): void;
-    /** Events are handled again after a pause. */
-    onGoOn(): void;
-    onEvent(event: ServerSentEvent, receivedAt: number): Verdict | Promise<Verdict>;
-    onEnd(verdict: Failure | 'reconnect'): void;
-  },
-): { isBusy(): boolean } {
-  /** In the order of their arrival. */
-  const waiting: (Chunk | Failure)[] = [];
-  const parser = createEventParser({ maxBytes, onIgnored });
-  const begun = createReceived('an event', memory);
-  let receivedAt = 0;
-  let isBusy = false;
-  /** Set while its large event has the place. */
-  let leavePlace: (() => void) | undefined;
-  let stalled: NodeJS.Timeout | undefined;
-
-  const leave = (): void => {
-    clearTimeout(stalled);
-    leavePlace?.();
-    leavePlace = undefined;
-  };
-  const enterPlace = async (): Promise<undefined> => {
-    leavePlace = await largeOnes.enter();
-    if (isOver()) {
-      leave();
-      return undefined;
-    }
-    stalled = setTimeout(() => {
-      if (isBusy) stalled?.refresh();
-      else end({ kind: 'NETWORK_ERROR', message: `no data received within ${stallMs} ms, within a large event` });
-    }, stallMs);
-    return undefined;
-  };
-
-  function enqueue(next: Chunk | Failure): void {
-    if (isOver()) return;
-    waiting.push(next);
-    if (!isBusy) work();
-  }
-
-  function work(): void {
-    const until = performance.now() + SLICE_MS;
-    while (!isBusy && !isOver()) {
-      const found = parser.next();
-      const verdict = found ? handle(found) : (hold() ?? take());
-      if (verdict === 'nothing waits') return;
-      if (verdict instanceof Promise) waitFor(verdict);
-      else if (verdict !== undefined) end(verdict);
-      else if (performance.now() >= until) waitFor(nextTurn().then(() => undefined));
-    }
-  }
-
-  /** Counts the event that has begun, until it is handed on. */
-  function hold(): Failure | undefined {
-    const problem = begun.hold(parser.heldBytes);
-    return problem === undefined ? undefined : { kind: 'INVALID_DATA', message: problem };
-  }
-
-  function handle(found: ServerSentEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
-    if ('problem' in found) return { kind: 'INVALID_DATA', message: found.problem };
-    begun.hold(0);
-    try {
-      const verdict = onEvent(found, receivedAt);
-      if (verdict instanceof Promise) return verdict.finally(leave);
-      leave();
-      return verdict;
-    } catch (error) {
-      return failureOf(error);
-    }
-  }
-
-  function take(): Verdict | Promise<Verdict> | 'nothing waits' {
-    const [next] = waiting;
-    if (next === undefined) return 'nothing waits';
-    if ('bytes' in next) {
-      const isLarge = parser.heldBytes + next.bytes.length > LARGE_BYTES;
-      if (isLarge && !leavePlace) return enterPlace();
-      if (!isLarge) leave();
-    }
-    waiting.shift();
-    if ('kind' in next) return next;
-    receivedAt = next.receivedAt;
-    parser.feed(next.bytes);
-    return undefined;
-  }
-
-  function waitFor(verdict: Promise<Verdict>): void {
-    isBusy = true;
-    response.pause();
-    void verdict.then(goOn, (error) => goOn(failureOf(error)));
-  }
-
-  function goOn(verdict: Verdict): void {
-    isBusy = false;
-    // The handler may have closed the stream.
-    if (isOver()) return;
-    onGoOn();
-    if (verdict === undefined) work();
-    else end(verdict);
-    if (!isBusy && !isOver()) response.resume();
-  }
-
-  function end(verdict: Failure | 'reconnect'): void {
-    leave();
-    begun.hold(0);
-    if (!isOver()) onEnd(verdict);
-  }
-
-  response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: describeError(error) }));
-  response.on('close', () => {
-    if (!isOver()) return enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' });
-    leave();
-    begun.hold(0);
-  });
-  response.on('data', (bytes: Buffer) => {
-    if (isOver()) return;
-    stalled?.refresh();
-    onAlive();
-    enqueue({ bytes, receivedAt: performance.now() });
-  });
-  return { isBusy: () => isBusy };
-}
-
-function failureOf(error: unknown): Failure {
-  return { kind: 'INVALID_DATA', message: describeError(error) };
 }
 
 function urlOf({ url, query }: EventStreamOptions): URL {

@@ -28,24 +28,9 @@ const ignored = (why: string) => ({ kind: 'ignored', why }) as const;
 const invalid = (problem: string) => ({ kind: 'invalid', problem }) as const;
 
 /** A reader of one connection, or of one answer. */
-export function createFDv2Reader({ held, maxBytes = receivedLimit(), receivedMemory }: ReadOptions): FDv2Reader {
-  /** Undefined: LaunchDarkly has not said yet what it sends. */
-  let transfer: 'full' | 'changes' | undefined;
-  /** Of an object that comes twice the last counts. */
-  let changes = new Map<string, { readonly item: Item | UnreadableItem; readonly bytes: number }>();
-  /** Of the changes, without what memory holds anyway. */
-  let sizeBytes = 0;
-  const received = createReceived('what is transferred', receivedMemory);
-  /** An error made the server begin a transfer of everything again. */
-  let isRepeated = false;
-
-  function begin(next: typeof transfer): void {
-    transfer = next;
-    changes = new Map();
-    sizeBytes = 0;
-    received.hold(0);
-    isRepeated = false;
-  }
+export function createFDv2Reader(options: ReadOptions): FDv2Reader {
+  const { held, maxBytes = receivedLimit() } = options;
+  const transfer = createTransfer(options);
 
   function readIntent({ payloads }: JsonObject): Step {
     // Only the first one counts: there is one payload so far.
@@ -53,13 +38,13 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit(), receivedMem
     if (!isObject(payload)) return invalid('a server-intent names no payload');
     switch (payload.intentCode) {
       case 'xfer-full':
-        begin('full');
+        transfer.begin('full');
         return pending;
       case 'xfer-changes':
-        begin('changes');
+        transfer.begin('changes');
         return pending;
       case 'none':
-        begin('changes');
+        transfer.begin('changes');
         return { kind: 'current' };
       default:
         return ignored(`a server-intent with the code ${show(payload.intentCode)}`);
@@ -67,7 +52,7 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit(), receivedMem
   }
 
   function readChange(event: 'put-object' | 'delete-object', body: JsonObject, json: SlicedJson): Step {
-    if (transfer === undefined) return ignored(`a ${event} before any server-intent`);
+    if (transfer.kind === undefined) return ignored(`a ${event} before any server-intent`);
     const { key } = body;
     if (typeof body.kind !== 'string' || typeof key !== 'string' || key === '')
       return invalid(`a ${event} has no kind or no key`);
@@ -81,21 +66,15 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit(), receivedMem
   }
 
   function add(item: Item | UnreadableItem): Step {
-    const id = `${item.kind} ${item.key}`;
-    const bytes = held?.(item.kind, item.key) === item ? ITEM_BYTES : sizeOf(item);
-    sizeBytes += bytes - (changes.get(id)?.bytes ?? 0);
-    if (sizeBytes > maxBytes) return invalid(describeTooLarge('what is transferred', maxBytes));
-    const noRoom = received.hold(sizeBytes);
-    if (noRoom !== undefined) return invalid(noRoom);
-    changes.set(id, { item, bytes });
-    return pending;
+    const problem = transfer.add(item);
+    return problem === undefined ? pending : invalid(problem);
   }
 
   /** What takes too much to be parsed costs its object. Throws SyntaxError. */
   function skipExcess(event: string, text: string, reason: string): Step {
     const members = membersOf(text);
     const [kind, key] = ['kind', 'key'].map((name) => JSON.parse(members.get(name) ?? 'null') as unknown);
-    if (event !== 'put-object' || transfer === undefined || typeof key !== 'string' || key === '')
+    if (event !== 'put-object' || transfer.kind === undefined || typeof key !== 'string' || key === '')
       return invalid(`a ${event}: ${reason}`);
     return typeof kind === 'string' && Object.hasOwn(kinds, kind)
       ? add({ kind: kinds[kind] ?? 'features', key, reason })
@@ -103,13 +82,14 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit(), receivedMem
   }
 
   function readTransferred({ state }: JsonObject): Step {
-    if (transfer === undefined) return invalid('a payload-transferred before any server-intent');
+    if (transfer.kind === undefined) return invalid('a payload-transferred before any server-intent');
     if (typeof state !== 'string') return invalid('a payload-transferred has no state');
-    const all = Array.from(changes.values(), ({ item }) => item);
-    const isFull = transfer === 'full';
-    if (isFull && isRepeated && all.length === 0) return invalid('after an error everything is said to be nothing');
+    const all = transfer.items();
+    const isFull = transfer.kind === 'full';
+    if (isFull && transfer.isRepeated && all.length === 0)
+      return invalid('after an error everything is said to be nothing');
     // What follows without another intent are changes.
-    begin('changes');
+    transfer.begin('changes');
     const name = isNameable(state) ? state : '';
     if (!isFull) return { kind: 'changes', changes: all, state: name };
     const items = all.filter((one): one is Item => !isUnreadable(one));
@@ -117,7 +97,7 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit(), receivedMem
   }
 
   return {
-    reset: () => begin(undefined),
+    reset: () => transfer.begin(undefined),
     read(event, text) {
       if (event === undefined || !known.has(event))
         return ignored(`an event of the unknown kind ${show(event ?? 'message')}`);
@@ -142,17 +122,62 @@ export function createFDv2Reader({ held, maxBytes = receivedLimit(), receivedMem
         case 'payload-transferred':
           return readTransferred(body);
         case 'goodbye':
-          begin(undefined);
+          transfer.begin(undefined);
           return readGoodbye(body);
         case 'error':
           // What was sent of the payload counts no more; the server sends it again, under the same intent or another one.
-          begin(transfer);
-          isRepeated = true;
+          transfer.repeat();
           return ignored(`an error: ${show(body.reason)}`);
         default:
           return pending;
       }
     },
+  };
+}
+
+/** What LaunchDarkly has sent of a payload so far. Counts as received until it ends or another one begins. */
+function createTransfer({ held, maxBytes = receivedLimit(), receivedMemory }: ReadOptions) {
+  /** Undefined: LaunchDarkly has not said yet what it sends. */
+  let kind: 'full' | 'changes' | undefined;
+  /** Of an object that comes twice the last counts. */
+  let changes = new Map<string, { readonly item: Item | UnreadableItem; readonly bytes: number }>();
+  /** Of the changes, without what memory holds anyway. */
+  let sizeBytes = 0;
+  /** An error made the server begin a transfer of everything again. */
+  let isRepeated = false;
+  const received = createReceived('what is transferred', receivedMemory);
+
+  function begin(next: typeof kind): void {
+    kind = next;
+    changes = new Map();
+    sizeBytes = 0;
+    received.hold(0);
+    isRepeated = false;
+  }
+
+  return {
+    get kind() {
+      return kind;
+    },
+    get isRepeated() {
+      return isRepeated;
+    },
+    begin,
+    repeat(): void {
+      begin(kind);
+      isRepeated = true;
+    },
+    /** Returns why it takes too much: it has to begin again. */
+    add(item: Item | UnreadableItem): string | undefined {
+      const id = `${item.kind} ${item.key}`;
+      const bytes = held?.(item.kind, item.key) === item ? ITEM_BYTES : sizeOf(item);
+      sizeBytes += bytes - (changes.get(id)?.bytes ?? 0);
+      if (sizeBytes > maxBytes) return describeTooLarge('what is transferred', maxBytes);
+      const noRoom = received.hold(sizeBytes);
+      if (noRoom === undefined) changes.set(id, { item, bytes });
+      return noRoom;
+    },
+    items: () => Array.from(changes.values(), ({ item }) => item),
   };
 }
 
