@@ -231,9 +231,9 @@ test('a sender of many diagnostic events leaves places for the others with its k
   expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBe(200 + 30 - 100 - 4);
   launchDarkly.mood.react = () => 202;
   await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
-  expect(launchDarkly.taken().filter(({ id }) => id !== 'flood')).toEqual(
-    Array.from({ length: 30 }, (_, id) => ({ id: `good ${id}` })),
-  );
+  const good = launchDarkly.taken().filter(({ id }) => id !== 'flood');
+  // Four are under way at the same time.
+  expect(good.map(({ id }) => id).sort()).toEqual(Array.from({ length: 30 }, (_, id) => `good ${id}`).sort());
 });
 
 describe('whoever lost events has as much as anyone who has most', () => {
