@@ -17,6 +17,7 @@ import {
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { JsonObject } from '../common/json.ts';
 import { compileRe2 } from '../common/re2.ts';
+import { parseTextInSlices } from '../common/sliced-json.ts';
 import { inSlices } from '../common/slices.ts';
 import type { BigSegments, ClientView, CredentialKind, FailedItem, Memberships, RefusedPattern } from '../ports.ts';
 import { createDependencies } from './dependencies.ts';
@@ -163,16 +164,17 @@ export function createCompiled(
   function* compileInSteps(kind: Kind, item: Item): Generator<void, void> {
     const { key } = item;
     const own: Refusals = { first: [], count: 0 };
+    const isNeeded = () => !caches[kind].has(key) && view.get(kind, key) === item;
     try {
-      const steps = compilers[kind].inSteps(JSON.parse(item.json), dialect);
-      for (;;) {
+      const steps = compilers[kind].inSteps(yield* parseTextInSlices(item.json), dialect);
+      while (isNeeded()) {
         refusals = own;
         const { done, value } = steps.next();
         if (done) return void keep(kind, key, value);
         yield;
-        if (caches[kind].has(key) || view.get(kind, key) !== item) return;
       }
     } catch (error) {
+      if (!isNeeded()) return;
       refusals = own;
       keep(kind, key, failedItem(kind, item, error));
     }

@@ -434,7 +434,7 @@ test.each<[string, readonly Item[], string]>([
   const sliced = countSlicedTurns();
   try {
     await environment.clientView.compile();
-    expect(sliced.turns).toBeGreaterThan(15);
+    expect(sliced.turns).toBeGreaterThan(25);
   } finally {
     sliced.stop();
   }
