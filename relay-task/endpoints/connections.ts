@@ -51,6 +51,15 @@ interface Entry {
   unreadSince: number;
 }
 
+/** Of the connections of one kind, those of one address. */
+interface Ends {
+  isOne(entry: Entry, now: number): boolean;
+  /** How many connections of any kind it has. */
+  held: number;
+  first: Entry | undefined;
+  last: Entry | undefined;
+}
+
 export function trackConnections(
   server: Server,
   { budget, tls, refused }: { readonly budget: Budget; readonly tls: boolean; refused(): void },
@@ -61,41 +70,50 @@ export function trackConnections(
   const places = createShares(() => Math.floor(budget.freeBytes / bytes), SHARE_TIMES);
   /** Places. So many connections that have just been opened are spared, too: their first requests may be on their way. */
   const spare = Math.ceil((budget.maxBytes / bytes) * SPARE);
+  /** How many of them are unused. */
+  let unused = 0;
 
   const forget = (name: string): void => {
     const entry = entries.get(name);
     if (!entry) return;
     entries.delete(name);
+    if (entry.state === 'unused') unused -= 1;
     budget.release(bytes);
     places.giveBack([entry.address]);
   };
-  /** Of the address with the most connections of this kind: the one that was used first, and the one that was used last. */
-  const endsOf = (isOne: (entry: Entry) => boolean): readonly [Entry, Entry] | undefined => {
-    let ends: readonly [Entry, Entry] | undefined;
+  /**
+   * For each kind, of the address with the most connections among those that have one of it: the one that was used first, and the one that
+   * was used last. All in one pass, since a flood of newcomers looks each time.
+   */
+  const endsOf = (kinds: readonly Ends['isOne'][]): readonly Ends[] => {
+    const ends = kinds.map((isOne): Ends => ({ isOne, held: 0, first: undefined, last: undefined }));
+    const now = performance.now();
     for (const entry of entries.values()) {
-      if (!isOne(entry)) continue;
-      if (ends && entry.address === ends[0].address) ends = [ends[0], entry];
-      else if (!ends || places.heldBy(entry.address) > places.heldBy(ends[0].address)) ends = [entry, entry];
+      const held = places.heldBy(entry.address);
+      for (const end of ends) {
+        if (!end.isOne(entry, now)) continue;
+        if (held > end.held) Object.assign(end, { held, first: entry });
+        if (entry.address === end.first?.address) end.last = entry;
+      }
     }
     return ends;
   };
   /** Remembers when it first saw the answer unread, so it takes two looks to be true. */
-  const isUnread = (entry: Entry): boolean => {
+  const isUnread = (entry: Entry, now: number): boolean => {
     if (entry.state !== 'busy' || entry.socket.writableLength === 0) entry.unreadSince = 0;
-    else if (entry.unreadSince === 0) entry.unreadSince = performance.now();
-    else return performance.now() - entry.unreadSince >= UNREAD_MS;
+    else if (entry.unreadSince === 0) entry.unreadSince = now;
+    else return now - entry.unreadSince >= UNREAD_MS;
     return false;
   };
   /** Whether a connection of this address may be opened. */
   const makeRoom = (address: string): boolean => {
     if (places.fits([address], spare)) return true;
-    const [, busiest] = endsOf(({ state, isLast }) => state === 'busy' && !isLast) ?? [];
-    if (busiest) busiest.isLast = true;
-    if (places.fits([address])) return true;
-    const unused = [...entries.values()].filter(({ state }) => state === 'unused').length;
+    const isBusy = ({ state, isLast }: Entry) => state === 'busy' && !isLast;
     const isIdle = ({ state }: Entry) => state !== 'busy' && (state !== 'unused' || unused > spare);
-    for (const isOne of [isIdle, isUnread]) {
-      const [victim] = endsOf(isOne) ?? [];
+    const [busy, idle, unread] = endsOf([isBusy, isIdle, isUnread]);
+    if (busy?.last) busy.last.isLast = true;
+    if (places.fits([address])) return true;
+    for (const victim of [idle?.first, unread?.first]) {
       // A flood takes no place of those who have fewer.
       if (!victim || places.heldBy(victim.address) < places.heldBy(address)) continue;
       forget(victim.name);
@@ -109,6 +127,8 @@ export function trackConnections(
     const name = nameOf(socket);
     // It may be gone already.
     if (name === undefined) return;
+    // An earlier one with its port is gone, even if its end has not been heard of.
+    forget(name);
     const address = clientAddress({ headers: {}, socket });
     if (!makeRoom(address) || !budget.reserve(bytes)) {
       socket.destroy();
@@ -116,6 +136,7 @@ export function trackConnections(
       return;
     }
     entries.set(name, { name, socket, address, state: 'unused', isLast: false, unreadSince: 0 });
+    unused += 1;
     places.take([address]);
     (socket as NamedSocket)[NAME] = name;
     socket.on('close', onClose);
@@ -130,9 +151,10 @@ export function trackConnections(
     const name = nameOf(socket);
     return name === undefined ? undefined : entries.get(name);
   };
-  const set = (socket: Socket, state: Entry['state']): void => {
+  const set = (socket: Socket, state: Exclude<Entry['state'], 'unused'>): void => {
     const entry = entryOf(socket);
     if (!entry) return;
+    if (entry.state === 'unused') unused -= 1;
     entry.state = state;
     entries.delete(entry.name);
     entries.set(entry.name, entry);

@@ -1,8 +1,10 @@
 /** Connections that are no streams, and what becomes of them when they may take no more memory. */
-import { connect as connectTcp, type Socket } from 'node:net';
+import { createServer } from 'node:http';
+import { connect as connectTcp, Socket } from 'node:net';
 import { connect as connectTls } from 'node:tls';
 import { generate } from 'selfsigned';
 import { createBudget } from '../../../relay-task/common/budget.ts';
+import { trackConnections } from '../../../relay-task/endpoints/connections.ts';
 import type { ServedEnvironment } from '../../../relay-task/endpoints/services.ts';
 import { eventually } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
@@ -223,4 +225,23 @@ test('with TLS, a connection counts from before its handshake until it is gone',
   expect(connections.usedBytes).toBe(2 * 48 * 1024);
   for (const { socket } of idle) socket.destroy();
   await eventually(() => expect(connections.usedBytes).toBeLessThanOrEqual(48 * 1024));
+});
+
+test('a connection from a port counts once, even if the end of an earlier one from it has not been heard of', () => {
+  const budget = createBudget(ROOM_FOR_THREE_BYTES);
+  const server = createServer();
+  const connections = trackConnections(server, { budget, tls: false, refused() {} });
+  const from = (remotePort: number) => {
+    const socket = new Socket();
+    Object.defineProperties(socket, { remoteAddress: { value: '192.0.2.1' }, remotePort: { value: remotePort } });
+    server.emit('connection', socket);
+    return socket;
+  };
+  const [earlier, later] = [from(1_000), from(1_000)];
+  expect(budget.usedBytes).toBe(16 * 1024);
+  earlier.emit('close');
+  expect(budget.usedBytes).toBe(16 * 1024);
+  connections.begin(later);
+  later.emit('close');
+  expect(budget.usedBytes).toBe(0);
 });
