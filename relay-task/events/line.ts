@@ -18,7 +18,7 @@ export interface Line {
   put(batch: WaitingBatch): void;
   /** `performance.now()` when the newest batch of this sender came. */
   newestOf(name: string): number;
-  /** Drops the newest events of its newest batch: one, and more up to so many bytes. */
+  /** Drops its newest events: one, and more up to so many bytes, at least half of them; its events in other lines may be newer than the next. */
   drop(name: string, maxBytes?: number): { readonly events: number; readonly bytes: number };
 }
 
@@ -75,13 +75,31 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
   function forget(batch: WaitingBatch) {
     waiting.delete(batch);
     const own = bySender.get(batch.sender) ?? [];
-    own.splice(own.indexOf(batch), 1);
+    if (own.at(-1) === batch) own.pop();
+    else own.splice(own.indexOf(batch), 1);
     if (own.length === 0) bySender.delete(batch.sender);
   }
 
   function remove(batch: WaitingBatch) {
     count(batch, -1);
     forget(batch);
+  }
+
+  /** Drops its newest events: one, and more up to so many bytes. */
+  function cut(batch: WaitingBatch, maxBytes: number) {
+    const { events } = batch;
+    const held = heldBytes(batch.bytes.length);
+    if (events === 1 || held <= maxBytes) {
+      remove(batch);
+      return { events, bytes: held };
+    }
+    const lostBytes = () => held - (batch.events > 0 ? heldBytes(batch.bytes.length) : 0);
+    count(batch, -1);
+    do dropLast(batch);
+    while (batch.events > 0 && lostBytes() < maxBytes);
+    if (batch.events > 0) count(batch, 1);
+    else forget(batch);
+    return { events: events - batch.events, bytes: lostBytes() };
   }
 
   /** To be sent: nothing is dropped from it any more. */
@@ -124,18 +142,16 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
     },
     newestOf: (name) => bySender.get(name)?.at(-1)?.since ?? -1,
     drop(name, maxBytes = 0) {
-      const batch = bySender.get(name)?.at(-1);
-      if (!batch) return { events: 0, bytes: 0 };
-      const { events } = batch;
-      const held = heldBytes(batch.bytes.length);
-      const lostBytes = () => held - (batch.events > 0 ? heldBytes(batch.bytes.length) : 0);
-      count(batch, -1);
-      do dropLast(batch);
-      while (batch.events > 0 && lostBytes() < maxBytes);
-      if (batch.events > 0) count(batch, 1);
-      else forget(batch);
-      memory.release(lostBytes());
-      return { events: events - batch.events, bytes: lostBytes() };
+      const lost = { events: 0, bytes: 0 };
+      do {
+        const batch = bySender.get(name)?.at(-1);
+        if (!batch) break;
+        const { events, bytes } = cut(batch, maxBytes - lost.bytes);
+        lost.events += events;
+        lost.bytes += bytes;
+      } while (lost.bytes < maxBytes / 2);
+      memory.release(lost.bytes);
+      return lost;
     },
   };
 }

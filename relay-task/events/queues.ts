@@ -51,8 +51,12 @@ export function createQueues(create: (about: Metadata) => EventQueue): Queues {
     all: () => queues.values(),
     drop(sender, maxBytes) {
       let newest: EventQueue | undefined;
+      let newestAt = -1;
       for (const queue of queues.values()) {
-        if (queue.newestOf(sender) > (newest?.newestOf(sender) ?? -1)) newest = queue;
+        const at = queue.newestOf(sender);
+        if (at <= newestAt) continue;
+        newest = queue;
+        newestAt = at;
       }
       return newest?.drop(sender, maxBytes) ?? 0;
     },

@@ -36,6 +36,8 @@ export interface SenderMemoryOptions {
 
 const PINNED_PART = 1 / 4;
 const PINNED_TIMES = 4;
+/** So much of what a large event needs comes from one sender at once, even if others hold as much: single events would take long. */
+const STEP = 1 / 64;
 const DEPARTED_PART = 1 / 2;
 
 export function createSenderMemory({ budget, drop }: SenderMemoryOptions): SenderMemory {
@@ -49,7 +51,9 @@ export function createSenderMemory({ budget, drop }: SenderMemoryOptions): Sende
     let droppedBytes = 0;
     while (!budget.reserve(bytes)) {
       const yields = waiting.whoYields(sender, besides + bytes);
-      const more = yields ? drop(yields.sender, Math.min(yields.amount, bytes - droppedBytes)) : 0;
+      const more = yields
+        ? drop(yields.sender, Math.min(Math.max(yields.amount, bytes * STEP), bytes - droppedBytes))
+        : 0;
       droppedBytes += more;
       if (more === 0) return false;
       if (droppedBytes < bytes) continue;

@@ -239,7 +239,7 @@ test('a sender of many diagnostic events leaves places for the others with its k
 describe('whoever lost events has as much as anyone who has most', () => {
   const sender = fc.nat({ max: 7 });
   const body = fc.record({ sender, queue: fc.nat({ max: 1 }), events: fc.integer({ min: 1, max: 30 }) });
-  const name = (id: number) => (id < 3 ? `bad ${id}` : `${id}`);
+  const name = (id: number) => (id < 3 ? `bad ${id}` : `any ${id}`);
   const suspected = [0, 1, 2].map(name);
 
   /** Of one level: each has all that it sent, or not less than anyone, but for one event. */
