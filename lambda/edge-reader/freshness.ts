@@ -60,12 +60,6 @@ const CHECKED_MS = 5 * 60_000;
 const STALE_MS = 60_000;
 /** How often to look for a snapshot in a table that has none. */
 const PROBE_MS = 60_000;
-/** What a call waits for at most: three trips to read a large change, three to notice that the connection is dead, and two to open another one. */
-const MOST_TRIPS = 8;
-/** And for the processor. */
-const SPARE_MS = 50;
-const LEAST_WAIT_MS = 100;
-
 export function createFreshness(settings: Settings, table: Table, { now, random }: Surroundings): Freshness {
   const { prefix, refreshMs, maxWaitMs, coldDeadlineMs } = settings;
   const models = createModels();
@@ -173,7 +167,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
 
   async function waitABit(at: number): Promise<void> {
     // A replica may be further away than it was.
-    const enoughMs = Math.max(LEAST_WAIT_MS, MOST_TRIPS * table.tripMs() + SPARE_MS) * 2 ** inVain;
+    const enoughMs = table.enoughMs() * 2 ** inVain;
     if (await waitUntil(at + Math.min(maxWaitMs, enoughMs))) return;
     inVain += 1;
     if (enoughMs >= maxWaitMs) hurryUntil = now() + refreshMs;

@@ -19,8 +19,8 @@ export interface Table {
   query(query: SnapshotQuery, flight: Flight): Promise<Attributes[]>;
   /** The region that answered last. */
   replica(): string | undefined;
-  /** How long a round trip to it takes; 0 if none has answered. */
-  tripMs(): number;
+  /** How long an answer of its is worth waiting for; 0 if none has answered. */
+  enoughMs(): number;
 }
 
 const REST_FIRST_MS = 500;
@@ -51,7 +51,8 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
         const { transport } = candidate;
         const left = flight.deadlineAt - now();
         if (left <= 0) break;
-        const until = now() + (index < able.length - 1 ? Math.min(left, coldDeadlineMs / 2) : left);
+        const isLast = index === able.length - 1;
+        const until = now() + (isLast ? left : Math.min(left, coldDeadlineMs / 2, transport.enoughMs()));
         let firstAt = Infinity;
         try {
           const result = await work(async (operation, body) => {
@@ -124,7 +125,7 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
         return items;
       }),
     replica: () => answered?.region,
-    tripMs: () => answered?.tripMs() ?? 0,
+    enoughMs: () => answered?.enoughMs() ?? 0,
   };
 }
 

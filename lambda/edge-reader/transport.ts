@@ -20,8 +20,8 @@ export interface Problem extends Error {
 /** DynamoDB in one region, over keep-alive connections. */
 export interface Transport {
   readonly region: string;
-  /** How long the last answer took to come, in ms, without what opening a connection took. */
-  tripMs(): number | undefined;
+  /** How long an answer is worth waiting for, by the time that the last one took; Infinity before the first. */
+  enoughMs(): number;
   /** Rejects with a Problem that names the cause: connection failure, timeout, or an HTTP status with AWS's message. */
   call(operation: string, body: unknown, timeoutMs: number): Promise<Answered>;
 }
@@ -40,6 +40,13 @@ const IDLE_MS = 5_000;
 const MOST_IDLE_MS = 600_000;
 /** The shortest time in which an answer may be missed. */
 const LEAST_PATIENCE_MS = 50;
+/**
+ * Three trips to read a large change, three to notice that the connection is dead, and two to open another one; what the processor takes;
+ * and the least.
+ */
+const MOST_TRIPS = 8;
+const SPARE_MS = 50;
+const LEAST_WAIT_MS = 100;
 /** A timer that fires later than this: the process was frozen, as Lambda does between invocations. */
 const LATE_MS = 100;
 
@@ -52,6 +59,7 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
   const isPlain = url.protocol === 'http:';
   const agent = new (isPlain ? HttpAgent : Agent)({ keepAlive: true });
   let usedAt = 0;
+  /** How long the last answer took to come, without what opening a connection took. */
   let tripMs: number | undefined;
 
   const closeIdle = () => {
@@ -67,6 +75,7 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
       const outgoing = (isPlain ? httpRequest : request)(url, { method: 'POST', headers, agent });
       const startedAt = now();
       let timer: NodeJS.Timeout;
+      let dueAt = 0;
       let wasFrozen = false;
       let isOver = false;
       const fail = (cause: Error & { code?: string }, isDead = /^E(CONNRESET|PIPE)$/.test(cause.code ?? '')) => {
@@ -75,7 +84,7 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
         reject(Object.assign(cause, { onReused: outgoing.reusedSocket && isDead }));
       };
       const wait = (ms: number, leftMs: number) => {
-        const dueAt = now() + ms;
+        dueAt = now() + ms;
         // After a freeze timers fire before sockets are read, and the answer may lie in the socket.
         timer = setTimeout(() => setImmediate(expire, dueAt, leftMs), ms);
       };
@@ -95,6 +104,8 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
       outgoing.on('error', fail);
       outgoing.on('response', (incoming) => {
         const chunks: Buffer[] = [];
+        // Else the process was frozen, and sockets were read before timers.
+        const isPrompt = now() <= dueAt;
         // The connection is alive; what is missing may be large.
         clearTimeout(timer);
         wait(timeoutMs, 0);
@@ -106,7 +117,8 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
           usedAt = now();
           // Opening a connection takes one trip, and with TLS three.
           const trips = outgoing.reusedSocket ? 1 : isPlain ? 2 : 4;
-          if (!wasFrozen) tripMs = (usedAt - startedAt) / trips;
+          // Rises slowly, since a short freeze may be in it.
+          if (isPrompt && !wasFrozen) tripMs = Math.min((usedAt - startedAt) / trips, 2 * (tripMs ?? Infinity));
           try {
             resolve({ answer: parseAnswer(incoming.statusCode, Buffer.concat(chunks).toString()), askedAt: startedAt });
           } catch (problem) {
@@ -119,7 +131,7 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
 
   return {
     region,
-    tripMs: () => tripMs,
+    enoughMs: () => Math.max(LEAST_WAIT_MS, MOST_TRIPS * (tripMs ?? Infinity) + SPARE_MS),
     async call(operation, body, timeoutMs) {
       const text = JSON.stringify(body);
       const startedAt = now();
@@ -130,7 +142,7 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
         // The connection had been closed, or is dead: the request is made again on a new one. It only reads.
         if (!(problem as { onReused?: boolean }).onReused) throw problem;
         closeIdle();
-        return await send(operation, text, timeoutMs, true);
+        return await send(operation, text, Math.max(timeoutMs / 2, timeoutMs - (now() - startedAt)), true);
       }
     },
   };
@@ -139,9 +151,9 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
 function parseAnswer(status: number | undefined, text: string): Answer {
   if (status === 200) return JSON.parse(text);
   // For example `{"__type":"com.amazonaws.dynamodb.v20120810#ThrottlingException","message":…}`.
-  const isLasting = status !== undefined && status < 500 && !/Throttl|Throughput|Limit/.test(text.slice(0, 200));
-  throw Object.assign(new Error(`HTTP ${status} ${text.slice(0, 200)}`), {
-    isLasting,
-    isOurs: /ValidationException/.test(text.slice(0, 200)),
+  const reason = text.slice(0, 200);
+  throw Object.assign(new Error(`HTTP ${status} ${reason}`), {
+    isLasting: status !== undefined && status < 500 && !/Throttl|Throughput|Limit/.test(reason),
+    isOurs: /ValidationException/.test(reason),
   });
 }

@@ -2,9 +2,10 @@
  * How old the answers of functions are that Lambda freezes between calls, and how long calls take.
  *
  * Method: each function is a process that is stopped (SIGSTOP) after each call and goes on (SIGCONT) with the next one, with our reader
- * or with LaunchDarkly's Node server SDK in daemon mode and a cache of 10 s. Both read one table (dynalite) through a replica that waits before it
- * answers; opening connections takes no time. A flag of theirs changes every 30 s or so. An answer is as old as the time for which its value has
- * been replaced. All functions run at the same time.
+ * or with LaunchDarkly's Node server SDK in daemon mode and a cache of 10 s. Both read one table (dynalite) over connections that delay bytes by
+ * half a round trip in each direction; opening a TCP connection takes no time, a TLS handshake does. A flag of theirs changes every 30 s or
+ * so, for the reader as a delta, as relays publish it. With two replicas, the nearer one answers nothing in the second quarter of the
+ * time; the SDK knows no other. An answer is as old as the time for which its value has been replaced. All functions run at the same time.
  *
  *   npx tsx test/bench/edge-frozen.ts [--json] [--seconds 240]
  */
@@ -15,10 +16,11 @@ import { parseArgs } from 'node:util';
 import { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import { createReader } from '../../lambda/edge-reader/index.ts';
 import { startOfficialSdk } from '../lambda/edge-reader/official-sdk.ts';
-import { startReplica } from '../lambda/edge-reader/replica.ts';
-import { item, putOfficial, putSnapshot } from '../lambda/edge-reader/table-writer.ts';
+import { item, putDelta, putOfficial, putSnapshot } from '../lambda/edge-reader/table-writer.ts';
+import { createAuthority, startTlsFront } from '../support/authority.ts';
 import { createBenchChildren } from '../support/bench-children.ts';
 import { startTable, testCredentials } from '../support/dynalite.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 
 const { values } = parseArgs({
   options: {
@@ -26,26 +28,28 @@ const { values } = parseArgs({
     seconds: { type: 'string', default: '240' },
     function: { type: 'string' },
     table: { type: 'string' },
-    endpoint: { type: 'string' },
+    endpoints: { type: 'string' },
   },
 });
 const context = { kind: 'user', key: 'alice' };
 const PREFIX = 'frozen';
 const CHANGE_MS = 31_000;
 
-/** A function: answers a message with the value of the flag. */
-async function serve(kind: string, tableName: string, endpoint: string): Promise<void> {
+const REGIONS = ['eu-west-1', 'us-east-1'];
+
+/** A function: answers a message with the value of the flag. `endpoints`: of its replicas, nearest first. */
+async function serve(kind: string, tableName: string, endpoints: readonly string[]): Promise<void> {
   const evaluate = await (async () => {
     if (kind === 'reader') {
       const env = { AWS_REGION: 'eu-west-1', ...testCredentialsEnv };
-      const reader = createReader(
-        { tableName, prefix: PREFIX, endpoint, replicas: { default: ['eu-west-1'] } },
-        { env },
-      );
+      const replicas = { default: REGIONS.slice(0, endpoints.length) };
+      const endpoint = Object.fromEntries(endpoints.map((one, index) => [REGIONS[index], one]));
+      const reader = createReader({ tableName, prefix: PREFIX, endpoint, replicas }, { env });
       await reader.ready();
       return () => reader.variation('flag', context, 'fallback');
     }
-    const client = new DynamoDBClient({ endpoint, region: 'eu-west-1', credentials: testCredentials });
+    const region = 'eu-west-1';
+    const client = new DynamoDBClient({ endpoint: endpoints[0] ?? '', region, credentials: testCredentials });
     const sdk = await startOfficialSdk({ client, tableName }, PREFIX, 10);
     return () => sdk.variation('flag', context, 'fallback');
   })();
@@ -62,38 +66,85 @@ const testCredentialsEnv = {
   AWS_SECRET_ACCESS_KEY: testCredentials.secretAccessKey,
 };
 
-interface Row {
+interface Case {
   readonly everyS: number;
-  readonly delayMs: number;
+  /** Round trips to the replicas, nearest first. */
+  readonly tripsMs: readonly number[];
+  readonly isTls: boolean;
   readonly who: 'reader' | 'Node SDK';
+}
+
+interface Row extends Case {
   readonly calls: number;
   readonly oldestS: number;
   readonly medianMs: number;
   readonly longestMs: number;
 }
 
+function cases(): Case[] {
+  const rows: Omit<Case, 'who'>[] = [0.2, 3, 20, 70].flatMap((everyS) =>
+    [0, 40, 100].map((tripMs) => ({ everyS, tripsMs: [tripMs], isTls: false })),
+  );
+  for (const everyS of [3, 20, 70]) rows.push({ everyS, tripsMs: [40], isTls: true });
+  for (const everyS of [3, 20]) rows.push({ everyS, tripsMs: [40, 100], isTls: true });
+  return rows.flatMap((row) => (['reader', 'Node SDK'] as const).map((who) => ({ ...row, who })));
+}
+
 async function measure(): Promise<void> {
+  const authority = await createAuthority();
+  process.env.NODE_EXTRA_CA_CERTS = authority.file;
   const children = createBenchChildren({ moduleUrl: import.meta.url, signal: 'SIGKILL' });
   const table = await startTable();
+  const tablePort = Number(new URL(table.endpoint).port);
+  const front = await startTlsFront(tablePort, authority);
   const replacedAt: number[] = [];
   let version = 0;
   const publish = async () => {
-    const next = version + 1;
-    const flag = { key: 'flag', version: next, on: true, salt: '', fallthrough: { variation: 0 }, variations: [next] };
-    await putOfficial(table, PREFIX, [item('features', flag)]);
-    await putSnapshot(table, PREFIX, [item('features', flag)], { epoch: 1, seq: next });
+    const seq = version + 1;
+    const items = [
+      item('features', {
+        key: 'flag',
+        version: seq,
+        on: true,
+        salt: '',
+        fallthrough: { variation: 0 },
+        variations: [seq],
+      }),
+    ];
+    await putOfficial(table, PREFIX, items);
+    if (seq === 1) await putSnapshot(table, PREFIX, items, { epoch: 1, seq });
+    else await putDelta(table, PREFIX, items, { epoch: 1, seq }, { epoch: 1, seq: 1 });
     replacedAt[version] = performance.now();
-    version = next;
+    version = seq;
   };
   await publish();
 
-  const until = performance.now() + Number(values.seconds) * 1_000;
-  async function run(who: Row['who'], everyS: number, delayMs: number): Promise<Row> {
-    const replica = await startReplica(table.endpoint);
-    replica.delay(delayMs);
+  const lastsMs = Number(values.seconds) * 1_000;
+  async function start(one: Case) {
+    const { tripsMs, isTls, who } = one;
+    const proxies = await Promise.all(tripsMs.map(() => startTcpProxy(isTls ? front.port : tablePort)));
+    for (const [index, proxy] of proxies.entries()) proxy.slow((tripsMs[index] ?? 0) / 2);
+    const endpoints = proxies.map(({ port }) => `${isTls ? 'https' : 'http'}://127.0.0.1:${port}`);
     const kind = who === 'reader' ? 'reader' : 'sdk';
-    const child = children.start(['--function', kind, '--table', table.tableName, '--endpoint', replica.endpoint]);
+    const args = ['--function', kind, '--table', table.tableName, '--endpoints', endpoints.join()];
+    const child = children.start(args);
     await children.heard(child);
+    return { one, child, proxies };
+  }
+  const functions = await Promise.all(cases().map(start));
+
+  const until = performance.now() + lastsMs;
+  async function run({ one, child, proxies }: (typeof functions)[number]): Promise<Row> {
+    const { everyS, tripsMs } = one;
+    const [near, far] = proxies;
+    if (near && far) {
+      const [nearMs = 0] = tripsMs;
+      setTimeout(() => near.hang(), lastsMs / 4);
+      setTimeout(() => {
+        near.heal();
+        near.slow(nearMs / 2);
+      }, lastsMs / 2);
+    }
     const took: number[] = [];
     let oldestMs = 0;
     while (performance.now() < until) {
@@ -105,10 +156,10 @@ async function measure(): Promise<void> {
       oldestMs = Math.max(oldestMs, calledAt - (replacedAt[value] ?? Infinity));
     }
     child.kill('SIGKILL');
-    await replica.close();
+    await Promise.all(proxies.map((proxy) => proxy.close()));
     took.sort((a, b) => a - b);
     const [medianMs, longestMs] = [took[took.length >> 1] ?? 0, took.at(-1) ?? 0];
-    return { everyS, delayMs, who, calls: took.length, oldestS: oldestMs / 1_000, medianMs, longestMs };
+    return { ...one, calls: took.length, oldestS: oldestMs / 1_000, medianMs, longestMs };
   }
   async function call(child: ChildProcess): Promise<{ value: number; tookMs: number }> {
     const answer = children.heard<{ value: number; tookMs: number }>(child);
@@ -123,26 +174,24 @@ async function measure(): Promise<void> {
       await publish();
     }
   })();
-  const runs = [0.2, 3, 20, 70].flatMap((everyS) =>
-    [0, 40, 100].flatMap((delayMs) => (['reader', 'Node SDK'] as const).map((who) => run(who, everyS, delayMs))),
-  );
-  const rows = await Promise.all(runs);
+  const rows = await Promise.all(functions.map(run));
   await changing;
+  await front.close();
   await table.close();
+  authority.close();
   if (values.json) console.log(JSON.stringify(rows));
   else {
     console.log(
-      '| a call every | replica, ms | | calls | oldest answer, s | call: median, longest, ms |\n|---|---|---|---|---|---|',
+      '| a call every | replicas, ms | | calls | oldest answer, s | call: median, longest, ms |\n|---|---|---|---|---|---|',
     );
-    for (const row of rows) {
-      const { everyS, delayMs, who, calls, oldestS, medianMs, longestMs } = row;
-      console.log(
-        `| ${everyS} s | ${delayMs} | ${who} | ${calls} | ${oldestS.toFixed(1)} | ${medianMs.toFixed(1)}, ${longestMs.toFixed(0)} |`,
-      );
+    for (const { everyS, tripsMs, isTls, who, calls, oldestS, medianMs, longestMs } of rows) {
+      const where = `${tripsMs.join(' and ')}${isTls ? ', TLS' : ''}`;
+      const times = `${medianMs.toFixed(1)}, ${longestMs.toFixed(0)}`;
+      console.log(`| ${everyS} s | ${where} | ${who} | ${calls} | ${oldestS.toFixed(1)} | ${times} |`);
     }
   }
   process.exit(0);
 }
 
-if (values.function) await serve(values.function, values.table ?? '', values.endpoint ?? '');
+if (values.function) await serve(values.function, values.table ?? '', (values.endpoints ?? '').split(','));
 else await measure();

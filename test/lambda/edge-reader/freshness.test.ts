@@ -1,4 +1,6 @@
 /** When a reader reads the table again, and how it answers while the table fails. The tests move the clock. */
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
 import { createReader, type Reader, type ReaderConfig } from '../../../lambda/edge-reader/index.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
@@ -365,6 +367,17 @@ test('a clock that is set back does not stop refreshes', async () => {
   await eventually(async () => expect(await ask(reader)).toBe('new'));
 });
 
+test('the next replica is asked once the nearest is silent for longer than its distance explains', async () => {
+  await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 });
+  const reader = open({ coldDeadlineMs: 600_000 }, ['eu-west-1', 'us-east-1']);
+  expect(await ask(reader)).toBe('old');
+  await change.snapshot!();
+  near.behave('hang');
+  skew = 61_000;
+  await eventually(async () => expect(await ask(reader)).toBe('new'));
+  expect(reader.status().replica).toBe('us-east-1');
+});
+
 test('an answer that is of no use does not make older what is read after it', async () => {
   await putSnapshot(table, prefix, one(0), { epoch: 1, seq: 1 });
   const reader = open();
@@ -398,6 +411,30 @@ test('a refresh without changes takes one Query, and unchanged flags stay compil
   expect(await ask(reader)).toBe('new');
   // Compiled flags keep their results: the same object means that nothing was parsed again.
   expect(await reader.variationDetail('a', context, null)).toBe(before);
+});
+
+test('of flags that change again and again, one version stays in memory', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect = runInNewContext('gc') as () => void;
+  const keys = Array.from({ length: 20 }, (_, index) => `flag-${index}`);
+  const flags = (version: number) => keys.map((key) => item('features', flag(0, version, key)));
+  await putSnapshot(table, prefix, flags(1), { epoch: 1, seq: 1 });
+  const reader = open();
+  /** Of a compiled flag, which keeps its results. */
+  const results: WeakRef<object>[] = [];
+  for (let version = 1; version < 8; version += 1) {
+    if (version > 1) await putDelta(table, prefix, flags(version), { epoch: 1, seq: version }, { epoch: 1, seq: 1 });
+    skew += 61_000;
+    await eventually(async () => {
+      await ask(reader);
+      expect(reader.status().rev).toContain(`.000000000${version}`);
+    });
+    for (const key of keys) results.push(new WeakRef(await reader.variationDetail(key, context, null)));
+  }
+  await eventually(() => {
+    collect();
+    expect(results.filter((one) => one.deref())).toHaveLength(keys.length);
+  });
 });
 
 test('unchanged items of the official layout stay compiled', async () => {

@@ -1,0 +1,33 @@
+import { createTransport } from '../../../lambda/edge-reader/transport.ts';
+import { startTable, type TestTable } from '../../support/dynalite.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { startReplica } from './replica.ts';
+
+const { behind } = closeAfterEach();
+
+let table: TestTable;
+beforeAll(async () => {
+  table = await startTable();
+});
+afterAll(() => table.close());
+
+test('an answer that came while the process stood still says nothing about the distance', async () => {
+  const replica = await startReplica(table.endpoint);
+  behind(() => replica.close());
+  let skewMs = 0;
+  const env = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
+  const region = 'eu-west-1';
+  const transport = createTransport({ region, endpoint: replica.endpoint, env, now: () => Date.now() + skewMs });
+  const Key = { namespace: { S: 'a' }, key: { S: 'b' } };
+  const ask = () => transport.call('GetItem', { TableName: table.tableName, Key }, 10_000);
+  expect(transport.enoughMs()).toBe(Infinity);
+  await ask();
+  const enoughMs = transport.enoughMs();
+  expect(enoughMs).toBeLessThan(Infinity);
+  replica.behave(() => {
+    skewMs += 20_000;
+    return 'pass';
+  });
+  for (let frozen = 0; frozen < 3; frozen += 1) await ask();
+  expect(transport.enoughMs()).toBe(enoughMs);
+});
