@@ -1,6 +1,5 @@
 import { Validations } from 'aws-cdk-lib';
 import type { IConstruct } from 'constructs';
-import { edgeLogGroupName } from './edge-flag-function.ts';
 import type { EdgeStack } from './edge-stack.ts';
 import type { RelayStack } from './relay-stack.ts';
 import type { StageStacks } from './stage-stacks.ts';
@@ -68,14 +67,8 @@ function acknowledgeRelay({ config, node }: StageStacks, stack: RelayStack): voi
 }
 
 function acknowledgeEdge(stack: EdgeStack): void {
-  const { router, distribution } = stack;
-  for (const one of [router.viewerRequest, router.originRequest, router.viewerResponse]) {
-    acknowledge(
-      one,
-      `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:logs:*:<AWS::AccountId>:log-group:${edgeLogGroupName(one.functionName)}:*]`,
-      'edge functions log in every region where they run, each to its own log group',
-    );
-  }
+  const { distribution } = stack;
+  if (!distribution) return;
   acknowledge(distribution, 'AwsSolutions-CFR1', 'restricting countries is the decision of the site owner');
   acknowledge(distribution, 'AwsSolutions-CFR2', 'edge.webAclArn sets a web ACL for the site');
   acknowledge(

@@ -64,8 +64,18 @@ export function behaviorsOf(
   return [['behavior', edge.behavior ?? {}], ...byPath];
 }
 
+/** What belongs to the distribution itself, which is not this stage's. */
+const OF_DISTRIBUTION = [
+  'behaviors',
+  'domainNames',
+  'certificateArn',
+  'priceClass',
+  'webAclArn',
+  'defaultRootObject',
+] as const;
+
 function siteProblems(
-  { otherOrigins = {}, origins, defaultRootObject }: Partial<EdgeSettings> & Pick<EdgeSettings, 'origins'>,
+  { otherOrigins = {}, origins, defaultRootObject, ...edge }: Partial<EdgeSettings> & Pick<EdgeSettings, 'origins'>,
   behaviors: ReturnType<typeof behaviorsOf>,
   problems: Found,
 ): void {
@@ -109,6 +119,15 @@ function siteProblems(
         `origins.${name}.viewerHost`,
         `needs forward: 'all' in ${without[0]}, or CloudFront does not send the viewer's Host`,
       );
+  }
+  if (edge.distributionId !== undefined) {
+    if (!/^E[A-Z\d]{5,31}$/.test(edge.distributionId))
+      problems.mustBe('distributionId', edge.distributionId, 'the ID of a distribution, such as EDFDVBD6EXAMPLE');
+    for (const name of OF_DISTRIBUTION)
+      if ({ ...edge, defaultRootObject }[name] !== undefined)
+        problems.say(name, 'has no effect with distributionId: set it where that distribution is defined');
+    if (edge.check && edge.check.startsWith('/'))
+      problems.mustBe('check', edge.check, 'an https address of the site, since distributionId gives none');
   }
   // "Specify a default root object".
   if (defaultRootObject !== undefined && !/^[\w\-.~]{1,255}$/.test(defaultRootObject))

@@ -1,7 +1,15 @@
 /** The constructs for your own CDK apps: `docs/constructs.md` has an example of each. */
 export { EdgeFlagFunction, type EdgeFlagFunctionProps } from './edge-flag-function.ts';
+export type { EdgeMonitoring, EdgeMonitoringOptions } from './edge-monitoring.ts';
+export {
+  type EdgeParameter,
+  edgeParameterName,
+  PublishedRouter,
+  type PublishedRouterProps,
+} from './edge-parameters.ts';
 export { describeEdgeProblems, type EdgeEventType } from './edge-restrictions.ts';
 export { EdgeRouter, type EdgeRouterProps } from './edge-router.ts';
+export type { BehaviorSettings, PathBehaviorSettings } from './edge-settings.ts';
 export { FlagReaderLayer, type FlagReaderLayerProps, layerParameterName } from './flag-reader-layer.ts';
 export { FlagTable, type FlagTableProps, type GrantReadOptions, type IFlagTable } from './flag-table.ts';
 export { type HomeAlarmsProps, RelayAlarms } from './observability/alarms.ts';

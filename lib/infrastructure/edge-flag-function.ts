@@ -1,4 +1,4 @@
-import { Aws, Duration, RemovalPolicy, Stack } from 'aws-cdk-lib';
+import { Aws, Duration, RemovalPolicy, Stack, Validations } from 'aws-cdk-lib';
 import { type EdgeLambda, LambdaEdgeEventType } from 'aws-cdk-lib/aws-cloudfront';
 import { CompositePrincipal, PolicyStatement, Role, ServicePrincipal } from 'aws-cdk-lib/aws-iam';
 import * as lambda from 'aws-cdk-lib/aws-lambda';
@@ -70,6 +70,10 @@ export class EdgeFlagFunction extends Construct {
         resources: [`arn:${Aws.PARTITION}:logs:*:${Aws.ACCOUNT_ID}:log-group:${edgeLogGroupName(functionName)}:*`],
       }),
     );
+    Validations.of(this).acknowledge({
+      id: `AwsSolutions-IAM5[Resource::arn:<AWS::Partition>:logs:*:<AWS::AccountId>:log-group:${edgeLogGroupName(functionName)}:*]`,
+      reason: 'edge functions log in every region where they run, each to its own log group',
+    });
     props.flagTable?.grantRead(role, props.prefix === undefined ? {} : { prefix: props.prefix });
 
     this.function = new lambda.Function(this, 'Function', {
@@ -100,7 +104,7 @@ export class EdgeFlagFunction extends Construct {
   }
 }
 
-const eventTypes: Readonly<Record<EdgeEventType, LambdaEdgeEventType>> = {
+export const eventTypes: Readonly<Record<EdgeEventType, LambdaEdgeEventType>> = {
   'viewer-request': LambdaEdgeEventType.VIEWER_REQUEST,
   'origin-request': LambdaEdgeEventType.ORIGIN_REQUEST,
   'origin-response': LambdaEdgeEventType.ORIGIN_RESPONSE,

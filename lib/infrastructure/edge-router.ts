@@ -4,6 +4,8 @@ import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
 import { behaviorsOf, domainNameOf, edgeProblems } from './check-edge.ts';
 import { EdgeFlagFunction } from './edge-flag-function.ts';
 import { destinationOf, forwardingOf, methodsOf } from './edge-forwarding.ts';
+import { EdgeMonitoring, type EdgeMonitoringOptions } from './edge-monitoring.ts';
+import { publishRouter, routerValues } from './edge-parameters.ts';
 import { EdgePolicies } from './edge-policies.ts';
 import type { BehaviorSettings } from './edge-settings.ts';
 import type { IFlagTable } from './flag-table.ts';
@@ -15,7 +17,15 @@ export interface EdgeRouterProps {
   readonly stage: string;
   readonly flagTable: IFlagTable;
   readonly edge: EdgeSettings;
+  /** Whether functions are retained when their stack is deleted or has newer versions. @default true */
   readonly retain?: boolean;
+  /** Log retention, alarms and a dashboard: stacks in other regions. @default as described at the properties */
+  readonly monitoring?: EdgeMonitoringOptions | false;
+}
+
+/** The metrics that count a router's decisions by variation, as its report names them. */
+export function decisionMetricNames({ flagKey, origins }: Pick<EdgeSettings, 'flagKey' | 'origins'>): string[] {
+  return [...Object.keys(origins), 'fallback'].map((variant) => `${flagKey}=${variant}`);
 }
 
 /** Names of a stage's edge functions; log groups in every region use them. */
@@ -34,12 +44,17 @@ export class EdgeRouter extends Construct {
   readonly edgeLambdas: cloudfront.EdgeLambda[];
   /** Those of the first behavior that the flag routes. */
   readonly cachePolicy: cloudfront.ICachePolicy;
-  readonly originRequestPolicy: cloudfront.IOriginRequestPolicy | undefined;
+  readonly originRequestPolicy?: cloudfront.IOriginRequestPolicy;
+  /** What distributions elsewhere need; also in SSM, in us-east-1: `edgeParameterName`. */
+  readonly published: ReturnType<typeof routerValues>;
+  /** Absent if it was switched off. */
+  readonly monitoring?: EdgeMonitoring;
   private readonly policies: EdgePolicies;
   private readonly edge: EdgeSettings;
 
-  constructor(scope: Construct, id: string, { stage, flagTable, edge, retain }: EdgeRouterProps) {
+  constructor(scope: Construct, id: string, props: EdgeRouterProps) {
     super(scope, id);
+    const { stage, flagTable, edge, retain, monitoring = {} } = props;
     const problems = edgeProblems(edge);
     if (problems.length > 0) throw new Error(`edge router: ${problems.map(({ message }) => message).join('; ')}`);
     this.edge = edge;
@@ -93,7 +108,13 @@ export class EdgeRouter extends Construct {
     const [, routed] = routedBehaviors(edge)[0]!;
     const { cachePolicy, originRequestPolicy } = this.policies.of(forwardingOf(routed, destinationOf(routed, edge)));
     this.cachePolicy = cachePolicy;
-    this.originRequestPolicy = originRequestPolicy;
+    if (originRequestPolicy) this.originRequestPolicy = originRequestPolicy;
+    this.published = routerValues([this.viewerRequest, this.originRequest, this.viewerResponse], this);
+    publishRouter(this, stage, this.published);
+    if (monitoring) {
+      const named = { stage, functionNames: edgeFunctionNames(stage), decisions: decisionMetricNames(edge) };
+      this.monitoring = new EdgeMonitoring(this, 'Monitoring', { flagTable, ...named, ...monitoring });
+    }
   }
 
   /** What a behavior of a distribution needs besides its origin: policies, methods and, if the flag routes it, the functions. */

@@ -20,30 +20,43 @@ const priceClasses = {
   all: cloudfront.PriceClass.PRICE_CLASS_ALL,
 } as const;
 
-/** In us-east-1: the router's functions and a distribution for the stage's origins. Its inputs are literals. */
+/** In us-east-1: the router's functions and, unless the site has one, a distribution. Its inputs are literals. */
 export class EdgeStack extends Stack {
   readonly router: EdgeRouter;
-  readonly distribution: cloudfront.Distribution;
+  /** Absent if the site has one already, which others attach the functions to. */
+  readonly distribution?: cloudfront.Distribution;
+  readonly distributionId: string;
   /** Whether the site has its own domain names, and so its own certificate. */
   readonly hasOwnName: boolean;
 
   constructor(scope: Construct, id: string, { stage, flagTable, edge, retain, ...props }: EdgeStackProps) {
     super(scope, id, props);
-    this.router = new EdgeRouter(this, 'Router', { stage, flagTable, edge, retain });
-    const {
-      certificateArn,
-      domainNames,
-      priceClass = 'all',
-      webAclArn,
-      behavior = {},
-      behaviors = [],
-      defaultRootObject,
-    } = edge;
+    const { certificateArn, distributionId } = edge;
+    this.router = new EdgeRouter(this, 'Router', {
+      stage,
+      flagTable,
+      edge,
+      // A distribution of others uses a version until they attach the next one.
+      retain: retain || distributionId !== undefined,
+      monitoring: false,
+    });
+    for (const [what, value] of Object.entries(this.router.published)) new CfnOutput(this, outputName(what), { value });
+    this.hasOwnName = certificateArn !== undefined;
+    if (distributionId === undefined) {
+      this.distribution = this.createDistribution(stage, edge);
+      new CfnOutput(this, 'DistributionAddress', { value: this.distribution.distributionDomainName });
+      new CfnOutput(this, 'DistributionArn', { value: this.distribution.distributionArn });
+    }
+    this.distributionId = distributionId ?? this.distribution!.distributionId;
+  }
+
+  private createDistribution(stage: string, edge: EdgeSettings): cloudfront.Distribution {
+    const { certificateArn, domainNames, priceClass = 'all', webAclArn, defaultRootObject } = edge;
+    const { behavior = {}, behaviors = [] } = edge;
     const origins = new EdgeOrigins(this, 'Origins', edge);
     // Buckets belong to other stacks: docs/edge.md has the statement that their policies need.
     Annotations.of(this).acknowledgeWarning('@aws-cdk/aws-cloudfront-origins:updateImportedBucketPolicyOac');
-    this.hasOwnName = certificateArn !== undefined;
-    this.distribution = new cloudfront.Distribution(this, 'Distribution', {
+    return new cloudfront.Distribution(this, 'Distribution', {
       comment: `edge-flag-relay ${stage}: viewers routed by ${edge.flagKey}`,
       defaultBehavior: { origin: origins.of(behavior), ...this.router.behavior(behavior) },
       additionalBehaviors: Object.fromEntries(
@@ -59,7 +72,10 @@ export class EdgeStack extends Stack {
         minimumProtocolVersion: cloudfront.SecurityPolicyProtocol.TLS_V1_2_2021,
       }),
     });
-    new CfnOutput(this, 'DistributionAddress', { value: this.distribution.distributionDomainName });
-    new CfnOutput(this, 'DistributionArn', { value: this.distribution.distributionArn });
   }
+}
+
+/** `viewer-request-arn` is the output ViewerRequestArn. */
+function outputName(what: string): string {
+  return what.replace(/(?:^|-)([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }

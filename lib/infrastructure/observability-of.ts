@@ -6,7 +6,7 @@ import { StringParameter } from 'aws-cdk-lib/aws-ssm';
 import type { Construct } from 'constructs';
 import { layerParameterName } from './flag-reader-layer.ts';
 import { EdgeAlarms, RegionAlarms, RelayAlarms } from './observability/alarms.ts';
-import { EdgeCheck } from './observability/edge-check.ts';
+import { checkedAddress, EdgeCheck } from './observability/edge-check.ts';
 import {
   type CanaryNeeds,
   ObservabilityStack,
@@ -61,18 +61,18 @@ export function addObservability(stage: StageStacks, props: StackProps): Observa
     new RegionAlarms(one, 'RegionAlarms', { observed: observeTable(config), region, topic: one.topic });
   }
   if (edge) {
-    const { checkPath = '/' } = config.edge ?? {};
-    if (checkPath !== false) {
+    const checked = config.edge && checkedAddress(config.edge);
+    if (checked !== undefined) {
       // CloudFront's own name, since the site's names may still lead elsewhere.
-      const url = `https://${edge.distribution.distributionDomainName}${checkPath}`;
+      const url = checked.startsWith('/') ? `https://${edge.distribution?.distributionDomainName}${checked}` : checked;
       new EdgeCheck(edge, 'EdgeCheck', { stage: name, url, logRetentionDays: config.logRetentionDays });
     }
     // The edge stack is deployed after all region stacks.
     new EdgeAlarms(edge, 'EdgeAlarms', {
       stage: name,
-      distributionId: edge.distribution.distributionId,
+      distributionId: edge.distributionId,
       certificateArn: config.edge?.certificateArn,
-      checked: checkPath !== false,
+      checked: checked !== undefined,
       topic: topicOf(edge, name, 'alarms'),
     });
   }

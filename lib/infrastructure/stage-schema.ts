@@ -176,7 +176,7 @@ function either<Word extends string, T extends object>(word: Read<Word>, object:
   return (value, at, problems) => (isRecord(value) ? object(value, at, problems) : word(value, at, problems));
 }
 
-const path = text(/^\/[!-~]{0,1000}$/, 'a path that starts with a slash, or false');
+const checked = text(/^(\/|https:\/\/[a-z\d.-]+\/)[!-~]{0,1000}$/, 'a path, an https address with a path, or false');
 
 const edge = group<EdgeSettings>(
   {
@@ -187,6 +187,7 @@ const edge = group<EdgeSettings>(
     behavior: group<BehaviorSettings>(behavior),
     behaviors: list(group<PathBehaviorSettings>({ path: anyText, ...behavior }, ['path']), 'a list of behaviors'),
     defaultRootObject: anyText,
+    distributionId: anyText,
     defaultVariant: anyText,
     variantHeader: anyText,
     cookieName: anyText,
@@ -205,7 +206,7 @@ const edge = group<EdgeSettings>(
       `the ARN of a web ACL with CloudFront scope (global, ${EDGE_REGION})`,
     ),
     logRegions: (value, ...at) => (value === 'all' ? 'all' : regions(value, ...at)),
-    checkPath: (value, ...at) => (value === false ? false : path(value, ...at)),
+    check: (value, ...at) => (value === false ? false : checked(value, ...at)),
   },
   ['prefix', 'flagKey', 'origins', 'defaultVariant'],
 );

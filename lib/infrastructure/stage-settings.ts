@@ -149,6 +149,11 @@ export interface EdgeSettings {
   readonly reader?: Pick<ReaderConfig, 'refreshMs' | 'maxWaitMs' | 'coldDeadlineMs' | 'bigSegments'>;
   /** Origins of requests that the flag does not route, and fallbacks, by a name of your own. Default none. */
   readonly otherOrigins?: Readonly<Record<string, Origin>>;
+  /**
+   * The ID of a distribution that exists already: none is created, you attach the functions to it (docs/edge.md), and its
+   * alarms are this stage's. Default: a new distribution.
+   */
+  readonly distributionId?: string;
   /** What the distribution does with requests that no path pattern matches. */
   readonly behavior?: BehaviorSettings;
   /** What it does with requests for certain paths; the first match counts. Default none. */
@@ -169,10 +174,10 @@ export interface EdgeSettings {
    */
   readonly logRegions?: readonly string[] | 'all';
   /**
-   * What the synthetic check requests from the distribution once a minute; the origin must answer below 400, since CloudFront reports no
-   * decision otherwise. `false`: no check. Default `/`.
+   * What the synthetic check requests once a minute: a path of the distribution, or an https address of the site. The origin must answer
+   * below 400, since the router reports no decision otherwise. `false`: no check. Default `/`; none with `distributionId`.
    */
-  readonly checkPath?: string | false;
+  readonly check?: string | false;
 }
 
 export interface AlarmSettings {

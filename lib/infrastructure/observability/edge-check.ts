@@ -5,6 +5,7 @@ import type { Function as LambdaFunctionResource } from 'aws-cdk-lib/aws-lambda'
 import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import { DECISION_HEADER } from '../../../lambda/edge-router/config.ts';
+import type { EdgeSettings } from '../stage-settings.ts';
 import { canaryFunction } from './canary-function.ts';
 import { canaryNamespace } from './observed.ts';
 
@@ -16,6 +17,12 @@ export interface EdgeCheckProps {
   readonly logRetentionDays?: RetentionDays;
   /** @default once a minute */
   readonly every?: Duration;
+}
+
+/** What the check of a stage requests: a path of its distribution, or an address. Undefined: nothing. */
+export function checkedAddress({ check, distributionId }: EdgeSettings): string | undefined {
+  if (check === undefined) return distributionId === undefined ? '/' : undefined;
+  return check === false ? undefined : check;
 }
 
 /**

@@ -1,13 +1,14 @@
 import { Stack, type StackProps } from 'aws-cdk-lib';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import type { Construct } from 'constructs';
-import { edgeFunctionNames } from '../edge-router.ts';
+import { decisionMetricNames, edgeFunctionNames } from '../edge-router.ts';
 import { edgeLogRegions } from '../regions.ts';
 import { metricsNamespace } from '../relay-contract.ts';
 import type { Stage } from '../stage.ts';
 import { RelayAlarms } from './alarms.ts';
 import { RelayCanary, type RelayCanaryProps } from './canary.ts';
 import { RelayDashboard } from './dashboard.ts';
+import { checkedAddress } from './edge-check.ts';
 import { LogQueries } from './log-queries.ts';
 import type { Observed, ObservedLoadBalancer } from './observed.ts';
 
@@ -94,8 +95,8 @@ export function observeTable(
       edge: {
         functionNames: edgeFunctionNames(name),
         regions: edgeLogRegions(stage),
-        decisions: [...Object.keys(edge.origins), 'fallback'].map((variant) => `${edge.flagKey}=${variant}`),
-        checked: edge.checkPath !== false,
+        decisions: decisionMetricNames(edge),
+        checked: checkedAddress(edge) !== undefined,
       },
     }),
   };

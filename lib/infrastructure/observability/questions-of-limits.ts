@@ -28,14 +28,6 @@ export function whatFails(observed: Observed): IWidget[][] {
         loadBalancerMetric(one, name, 'Sum', { label: several ? `${label}, ${one.name}` : label }),
       ),
     );
-  const edgeErrors = (edge?.functionNames ?? []).flatMap((functionName) =>
-    edge!.regions.map((region) =>
-      edgeFunctionMetric(functionName, 'Errors', 'Sum', {
-        region,
-        label: `${shortName(functionName, observed)} ${region}`,
-      }),
-    ),
-  );
   return [
     [
       question(
@@ -83,18 +75,9 @@ export function whatFails(observed: Observed): IWidget[][] {
     ],
     ...(edge
       ? [
+          decisionGraphs(observed, edge),
           [
-            graph('Edge: decisions by variation', decisions(observed, edge), { stacked: true, unit: 'per minute' }),
-            graph('Edge: fallbacks', atEdge(observed, edge, 'Fallbacks', 'Sum'), {
-              unit: 'per minute',
-            }),
-            graph('Edge: age of the flags that decided', atEdge(observed, edge, 'DataAge', 'Maximum'), {
-              unit: 'seconds',
-              leftAnnotations: [{ value: 120, label: 'alarm, if every function is above' }],
-            }),
-          ],
-          [
-            graph('Edge: failed invocations', edgeErrors, { unit: 'per minute' }),
+            graph('Edge: failed invocations', edgeErrors(edge, observed.stage), { unit: 'per minute' }),
             edge.checked
               ? graph(
                   'Edge: synthetic check',
@@ -209,7 +192,7 @@ export function whatDoesItSay({ logGroupName, homeRegion }: Observed): IWidget[]
   ];
 }
 
-function distributions(id: string | undefined): IMetric[] {
+export function distributions(id: string | undefined): IMetric[] {
   if (id === undefined) return [distributionSearch('5xxErrorRate', '5xx'), distributionSearch('4xxErrorRate', '4xx')];
   const region = 'us-east-1';
   return [
@@ -218,8 +201,22 @@ function distributions(id: string | undefined): IMetric[] {
   ];
 }
 
+type ObservedDecisions = Pick<ObservedEdge, 'decisions' | 'regions'>;
+
+/** A row about what edge functions decided. */
+export function decisionGraphs(observed: Pick<Observed, 'stage'>, edge: ObservedDecisions): IWidget[] {
+  return [
+    graph('Edge: decisions by variation', decisions(observed, edge), { stacked: true, unit: 'per minute' }),
+    graph('Edge: fallbacks', atEdge(observed, edge, 'Fallbacks', 'Sum'), { unit: 'per minute' }),
+    graph('Edge: age of the flags that decided', atEdge(observed, edge, 'DataAge', 'Maximum'), {
+      unit: 'seconds',
+      leftAnnotations: [{ value: 120, label: 'alarm, if every function is above' }],
+    }),
+  ];
+}
+
 /** One line per variation, over all regions. */
-function decisions(observed: Observed, { decisions, regions }: ObservedEdge): IMetric[] {
+function decisions(observed: Pick<Observed, 'stage'>, { decisions, regions }: ObservedDecisions): IMetric[] {
   return decisions.map((name, index) => {
     const usingMetrics = Object.fromEntries(
       regions.map((region, place) => [
@@ -235,14 +232,24 @@ function decisions(observed: Observed, { decisions, regions }: ObservedEdge): IM
 }
 
 function atEdge(
-  observed: Observed,
-  { regions }: ObservedEdge,
+  observed: Pick<Observed, 'stage'>,
+  { regions }: ObservedDecisions,
   name: 'Fallbacks' | 'DataAge' | 'DecisionTime',
   statistic: Statistic,
 ): IMetric[] {
   return regions.map((region) => decisionMetric(observed, name, statistic, { region, label: region }));
 }
 
-function shortName(functionName: string, { stage }: Observed): string {
-  return functionName.replace(`edge-flag-relay-${stage}-`, '');
+export function edgeErrors(
+  { functionNames, regions }: Pick<ObservedEdge, 'functionNames' | 'regions'>,
+  stage: string,
+): IMetric[] {
+  return functionNames.flatMap((functionName) =>
+    regions.map((region) =>
+      edgeFunctionMetric(functionName, 'Errors', 'Sum', {
+        region,
+        label: `${functionName.replace(`edge-flag-relay-${stage}-`, '')} ${region}`,
+      }),
+    ),
+  );
 }

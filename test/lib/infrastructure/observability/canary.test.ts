@@ -5,7 +5,7 @@ import { Stack } from 'aws-cdk-lib';
 import { Template } from 'aws-cdk-lib/assertions';
 import { buildLayer, LAYER_PACKAGE } from '../../../../lib/infrastructure/layer-bundle.ts';
 import { buildCanary } from '../../../../lib/infrastructure/observability/canary-bundle.ts';
-import { EdgeCheck } from '../../../../lib/infrastructure/observability/edge-check.ts';
+import { checkedAddress, EdgeCheck } from '../../../../lib/infrastructure/observability/edge-check.ts';
 import { itemsOf, putSnapshot } from '../../../lambda/edge-reader/table-writer.ts';
 import { startTable } from '../../../support/dynalite.ts';
 import { exampleEnvironment, exampleFile } from '../../../support/example-environment.ts';
@@ -157,6 +157,16 @@ describe('the canary’s built reader', () => {
       await table.close();
     }
   });
+});
+
+test.each([
+  [{}, '/'],
+  [{ check: '/health' }, '/health'],
+  [{ check: false }, undefined],
+  [{ distributionId: 'EDFDVBD6EXAMPLE' }, undefined],
+  [{ distributionId: 'EDFDVBD6EXAMPLE', check: 'https://shop.example.com/' }, 'https://shop.example.com/'],
+] as const)('with %j the distribution’s check asks %p', (more, address) => {
+  expect(checkedAddress({ ...full.edge!, ...more })).toBe(address);
 });
 
 test('the distribution’s check runs once a minute in no VPC, may do nothing but log, and asks the page', () => {

@@ -95,7 +95,7 @@ test('every metric that edge functions write is in a widget or an alarm, and no 
   // The longest decision is shown where there is no synthetic check.
   const { DecisionTime: _, ...shown } = reportUnits;
   expect([...looked].sort()).toEqual([...Object.keys(shown), ...variations].sort());
-  const without = dashboardOf(readStage('full', { ...full, edge: { ...full.edge!, checkPath: false } }));
+  const without = dashboardOf(readStage('full', { ...full, edge: { ...full.edge!, check: false } }));
   expect(JSON.stringify(without)).toContain('DecisionTime');
   expect(JSON.stringify(without)).not.toContain('EdgeSuccess');
 });

@@ -1,0 +1,87 @@
+import { Stack, Stage } from 'aws-cdk-lib';
+import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { Topic } from 'aws-cdk-lib/aws-sns';
+import { Construct } from 'constructs';
+import type { IFlagTable } from './flag-table.ts';
+import { EdgeAlarms, RegionAlarms } from './observability/alarms.ts';
+import { EdgeDashboard } from './observability/edge-dashboard.ts';
+import { RegionStack, topicName } from './region-stack.ts';
+import { EDGE_REGION } from './regions.ts';
+
+export interface EdgeMonitoringOptions {
+  /** Where functions run and get log groups and alarms: near your viewers. @default the regions of the table, and us-east-1 */
+  readonly regions?: readonly string[];
+  /** Log retention in days. @default 90 */
+  readonly logRetentionDays?: RetentionDays;
+  /** Who is notified of alarms. @default nobody: subscribe to the topics */
+  readonly emails?: readonly string[];
+  /** The address of the page of runbooks. @default docs/operations.md */
+  readonly runbooks?: string;
+}
+
+export interface EdgeMonitoringProps extends EdgeMonitoringOptions {
+  readonly stage: string;
+  readonly flagTable: Pick<IFlagTable, 'homeRegion' | 'replicaRegions'>;
+  readonly functionNames: readonly string[];
+  /** The metrics that count decisions by variation. */
+  readonly decisions: readonly string[];
+}
+
+/**
+ * What a router needs beside its functions: in each region where they run a stack with their log groups, an alarm topic and
+ * alarms, since alarms must be in the region of their metrics; and a dashboard in us-east-1.
+ */
+export class EdgeMonitoring extends Construct {
+  /** By region: log groups, topic and alarms. Deployed before the functions. */
+  readonly regions: ReadonlyMap<string, RegionStack>;
+  readonly dashboard: EdgeDashboard;
+  private readonly props: EdgeMonitoringProps;
+
+  constructor(scope: Construct, id: string, props: EdgeMonitoringProps) {
+    super(scope, id);
+    this.props = props;
+    const { stage, flagTable, functionNames, decisions, logRetentionDays = 90, emails = [], runbooks } = props;
+    const stack = Stack.of(this);
+    const places = props.regions ?? [flagTable.homeRegion, ...flagTable.replicaRegions];
+    const regions = [...new Set([...places, EDGE_REGION])];
+    this.regions = new Map(
+      regions.map((region) => {
+        const name = `${stack.stackName}-edge-${region}`;
+        const one = new RegionStack(Stage.of(this) ?? (this.node.root as Construct), name, {
+          stackName: name,
+          description: `edge-flag-relay: edge logs and alarms of ${stage}`,
+          env: { account: stack.account, region },
+          stage,
+          edgeFunctionNames: functionNames,
+          readerLayer: false,
+          logRetentionDays,
+          emails,
+        });
+        // The table has alarms of its own, in the app that deployed it.
+        const edge = { functionNames, regions, decisions, checked: false };
+        const observed = { stage, tableName: '', homeRegion: '', replicaRegions: [], edge };
+        new RegionAlarms(one, 'RegionAlarms', { observed, region, topic: one.topic, runbooks });
+        // Log groups first: a function would create them without a retention.
+        stack.addStackDependency(one);
+        return [region, one];
+      }),
+    );
+    this.dashboard = new EdgeDashboard(this, 'Dashboard', { stage, functionNames, regions, decisions, runbooks });
+  }
+
+  /** Adds alarms on a distribution and its certificate, and its errors to the dashboard. */
+  watch({
+    distributionId,
+    certificateArn,
+  }: {
+    readonly distributionId: string;
+    readonly certificateArn?: string;
+  }): void {
+    const { stage, runbooks } = this.props;
+    // By name: a reference would tie the region's stack to this one.
+    const arn = Stack.of(this).formatArn({ service: 'sns', resource: topicName(stage, 'alarms') });
+    const topic = Topic.fromTopicArn(this, 'Topic', arn);
+    new EdgeAlarms(this, 'Distribution', { stage, topic, runbooks, distributionId, certificateArn });
+    this.dashboard.addDistribution(distributionId);
+  }
+}

@@ -1,0 +1,220 @@
+/** The router for a distribution that exists already: in the console, in Terraform, in another CDK app. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { App, Stack, Validations } from 'aws-cdk-lib';
+import { Template } from 'aws-cdk-lib/assertions';
+import { Distribution } from 'aws-cdk-lib/aws-cloudfront';
+import { HttpOrigin } from 'aws-cdk-lib/aws-cloudfront-origins';
+import { Bucket } from 'aws-cdk-lib/aws-s3';
+import { AwsSolutionsChecks } from 'cdk-nag';
+import { edgeProblems } from '../../../lib/infrastructure/check-edge.ts';
+import { type EdgeParameter, edgeParameterName, PublishedRouter } from '../../../lib/infrastructure/edge-parameters.ts';
+import { EdgeRouter, type EdgeRouterProps } from '../../../lib/infrastructure/edge-router.ts';
+import { EdgeStack } from '../../../lib/infrastructure/edge-stack.ts';
+import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
+import type { EdgeSettings } from '../../../lib/infrastructure/stage-settings.ts';
+import { createApp } from '../../support/synthesise.ts';
+
+const account = '123456789012';
+const env = { account, region: 'us-east-1' };
+const flagTable = FlagTable.fromExisting('flags', {
+  homeRegion: 'eu-west-1',
+  replicaRegions: ['us-east-1', 'ap-south-1'],
+});
+const edge: EdgeSettings = {
+  prefix: 'production',
+  flagKey: 'new-site',
+  origins: { old: { domainName: 'old.example.com' }, new: { domainName: 'new.example.com' } },
+  defaultVariant: 'old',
+};
+const kinds = ['viewer-request', 'origin-request', 'viewer-response'];
+
+function resources(template: Template, type: string) {
+  return Object.entries(template.findResources(type)).map(([id, one]) => ({
+    id,
+    ...one.Properties,
+    policy: one.DeletionPolicy,
+  }));
+}
+
+describe('a stage on an existing distribution', () => {
+  const stack = new EdgeStack(createApp(), 'Edge', {
+    env,
+    stage: 'shop',
+    flagTable,
+    edge: { ...edge, distributionId: 'EDFDVBD6EXAMPLE' },
+    retain: false,
+  });
+  const template = Template.fromStack(stack);
+
+  test('creates no distribution, and keeps the versions that the existing one uses', () => {
+    template.resourceCountIs('AWS::CloudFront::Distribution', 0);
+    expect(stack.distributionId).toBe('EDFDVBD6EXAMPLE');
+    const versions = resources(template, 'AWS::Lambda::Version');
+    expect(versions.map(({ policy }) => policy)).toEqual(['Retain', 'Retain', 'Retain']);
+  });
+
+  test('has the ARNs of the functions, with their versions, and the policies in its outputs and in SSM', () => {
+    const versions = resources(template, 'AWS::Lambda::Version').map(({ id }) => id);
+    const parameters = resources(template, 'AWS::SSM::Parameter');
+    const names = parameters.map(({ Name }) => Name);
+    expect(names).toEqual([
+      ...kinds.map((kind) => `/edge-flag-relay/shop/edge/${kind}-arn`),
+      '/edge-flag-relay/shop/edge/cache-policy-id',
+      '/edge-flag-relay/shop/edge/origin-request-policy-id',
+    ]);
+    for (const { Type, Value } of parameters.slice(0, 3)) {
+      expect(Type).toBe('String');
+      expect(versions).toContain(Value.Ref);
+    }
+    expect(new Set(parameters.slice(0, 3).map(({ Value }) => Value.Ref)).size).toBe(3);
+    const { Outputs } = template.toJSON();
+    expect(Object.keys(Outputs)).toEqual([
+      'ViewerRequestArn',
+      'OriginRequestArn',
+      'ViewerResponseArn',
+      'CachePolicyId',
+      'OriginRequestPolicyId',
+    ]);
+    expect(Object.values(Outputs).map((one) => (one as { Value: unknown }).Value)).toEqual(
+      parameters.map(({ Value }) => Value),
+    );
+  });
+
+  test.each(['behaviors', 'domainNames', 'certificateArn', 'priceClass', 'webAclArn', 'defaultRootObject'])(
+    'may not have %s, which belong to the distribution',
+    (name) => {
+      const value = name === 'defaultRootObject' ? 'index.html' : name.endsWith('s') ? [] : 'x';
+      const wrong = { ...edge, distributionId: 'EDFDVBD6EXAMPLE', [name]: value };
+      expect(edgeProblems(wrong).map(({ message }) => message)).toEqual([
+        `${name}: has no effect with distributionId: set it where that distribution is defined`,
+      ]);
+    },
+  );
+
+  test('is refused with an ID that is none', () => {
+    const said = edgeProblems({ ...edge, distributionId: 'd111111abcdef8.cloudfront.net' });
+    expect(said.map(({ message }) => message)).toEqual([expect.stringContaining('expected the ID of a distribution')]);
+  });
+});
+
+describe('a router in another CDK app', () => {
+  function appWith(props: Partial<EdgeRouterProps> = {}, app = createApp()) {
+    const stack = new Stack(app, 'Site', { env });
+    const router = new EdgeRouter(stack, 'Router', { stage: 'shop', flagTable, edge, ...props });
+    return { app, stack, router };
+  }
+
+  test('brings log groups with a retention, a topic and alarms along, to each region where its functions run', () => {
+    const { stack, router } = appWith({ monitoring: { logRetentionDays: 30, emails: ['team@example.com'] } });
+    const regions = router.monitoring!.regions;
+    expect([...regions.keys()]).toEqual(['eu-west-1', 'us-east-1', 'ap-south-1']);
+    for (const [region, one] of regions) {
+      expect([one.region, one.account, one.stackName]).toEqual([region, account, `Site-edge-${region}`]);
+      const template = Template.fromStack(one);
+      expect(
+        resources(template, 'AWS::Logs::LogGroup').map(({ LogGroupName, RetentionInDays }) => [
+          LogGroupName,
+          RetentionInDays,
+        ]),
+      ).toEqual(kinds.map((kind) => [`/aws/lambda/us-east-1.edge-flag-relay-shop-${kind}`, 30]));
+      expect(resources(template, 'AWS::CloudWatch::Alarm').map(({ AlarmName }) => AlarmName)).toEqual(
+        kinds.map((kind) => `edge-flag-relay-shop-${region}-edge-errors-edge-flag-relay-shop-${kind}`),
+      );
+      template.hasResourceProperties('AWS::SNS::Subscription', { Endpoint: 'team@example.com' });
+      expect(stack.dependencies).toContain(one);
+    }
+  });
+
+  test('has a dashboard and, once it knows the distribution, alarms on it', () => {
+    const { stack, router } = appWith();
+    const certificateArn = 'arn:aws:acm:us-east-1:123456789012:certificate/12345678-1234-1234-1234-123456789012';
+    router.monitoring!.watch({ distributionId: 'EDFDVBD6EXAMPLE', certificateArn });
+    const template = Template.fromStack(stack);
+    const [dashboard] = resources(template, 'AWS::CloudWatch::Dashboard');
+    expect(dashboard!.DashboardName).toBe('edge-flag-relay-shop-edge');
+    const body = JSON.stringify(dashboard!.DashboardBody);
+    for (const part of [
+      'us-east-1.edge-flag-relay-shop-viewer-request',
+      'ap-south-1',
+      'EDFDVBD6EXAMPLE',
+      '5xxErrorRate',
+    ])
+      expect(body).toContain(part);
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      AlarmName: 'edge-flag-relay-shop-edge-distribution-5xx',
+      AlarmActions: ['arn:aws:sns:us-east-1:123456789012:edge-flag-relay-shop-alarms'],
+    });
+    template.hasResourceProperties('AWS::CloudWatch::Alarm', {
+      AlarmName: 'edge-flag-relay-shop-edge-certificate-expiry',
+    });
+  });
+
+  test('does without where its app monitors it', () => {
+    const { app, stack } = appWith({ monitoring: false });
+    expect(app.node.children.filter(Stack.isStack)).toEqual([stack]);
+    Template.fromStack(stack).resourceCountIs('AWS::CloudWatch::Dashboard', 0);
+  });
+
+  test('brings nothing along that cdk-nag finds', () => {
+    const app = createApp();
+    Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
+    const { stack, router } = appWith({ monitoring: { regions: ['us-east-1'], emails: ['team@example.com'] } }, app);
+    router.monitoring!.watch({ distributionId: 'EDFDVBD6EXAMPLE' });
+    // Shows that it looks.
+    new Bucket(stack, 'Stray');
+    const quiet = jest.spyOn(console, 'error').mockImplementation(() => {});
+    expect(() => app.synth()).toThrow();
+    quiet.mockRestore();
+    const report: { pluginReports: { violations?: { ruleName: string; violatingConstructs?: object[] }[] }[] } =
+      JSON.parse(readFileSync(join(app.outdir, 'validation-report.json'), 'utf8'));
+    const findings = report.pluginReports.flatMap(({ violations = [] }) =>
+      violations.map((one) => JSON.stringify(one)),
+    );
+    expect(findings.filter((finding) => finding.includes('Stray')).length).toBeGreaterThan(0);
+    expect(findings.filter((finding) => !finding.includes('Stray'))).toEqual([]);
+  });
+});
+
+describe('a distribution in another app', () => {
+  const behaviorOf = (stack: Stack) => {
+    const { behavior } = new PublishedRouter(stack, 'Router', { stage: 'prod' });
+    new Distribution(stack, 'Distribution', {
+      defaultBehavior: { origin: new HttpOrigin('a.example.com'), ...behavior },
+    });
+    const template = Template.fromStack(stack).toJSON();
+    const one = Object.values(
+      template.Resources as Record<string, { Type: string; Properties: { DistributionConfig: object } }>,
+    );
+    return {
+      template,
+      config: one.find(({ Type }) => Type === 'AWS::CloudFront::Distribution')!.Properties.DistributionConfig,
+    };
+  };
+
+  test('gets functions and policies from SSM when it is deployed', () => {
+    const { template, config } = behaviorOf(new Stack(createApp(), 'Site', { env }));
+    const names: Record<string, EdgeParameter> = Object.fromEntries(
+      Object.entries(template.Parameters as Record<string, { Type: string; Default: string }>)
+        .filter(([, { Type }]) => Type === 'AWS::SSM::Parameter::Value<String>')
+        .map(([id, { Default }]) => [id, Default]),
+    ) as never;
+    const named = (reference: { Ref: string }) => names[reference.Ref];
+    const behavior = (config as { DefaultCacheBehavior: Record<string, never> }).DefaultCacheBehavior;
+    const associations: { EventType: string; LambdaFunctionARN: { Ref: string } }[] =
+      behavior.LambdaFunctionAssociations!;
+    expect(associations.map(({ EventType, LambdaFunctionARN }) => [EventType, named(LambdaFunctionARN)])).toEqual(
+      kinds.map((kind) => [kind, edgeParameterName('prod', `${kind}-arn` as EdgeParameter)]),
+    );
+    expect(named(behavior.CachePolicyId!)).toBe('/edge-flag-relay/prod/edge/cache-policy-id');
+    expect(named(behavior.OriginRequestPolicyId!)).toBe('/edge-flag-relay/prod/edge/origin-request-policy-id');
+  });
+
+  test('must be in us-east-1, where the parameters are', () => {
+    const elsewhere = (region?: string) => new Stack(new App(), 'Site', region ? { env: { account, region } } : {});
+    expect(() => behaviorOf(elsewhere('eu-west-1'))).toThrow(
+      "Site/Router is in eu-west-1: the router's parameters are in us-east-1",
+    );
+    expect(() => behaviorOf(elsewhere())).toThrow('a published router needs a stack with a region');
+  });
+});
