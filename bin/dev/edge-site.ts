@@ -1,4 +1,4 @@
-import type { CustomOrigin } from '../../lambda/edge-router/index.ts';
+import type { CustomOrigin, ViewerSettings } from '../../lambda/edge-router/index.ts';
 import { behaviorsOf, edgeProblems } from '../../lib/infrastructure/check-edge.ts';
 import { destinationOf, type Forwarding, forwardingOf, methodsOf } from '../../lib/infrastructure/edge-forwarding.ts';
 import {
@@ -18,6 +18,7 @@ export interface LocalSiteSettings {
   /** Default: the defaults of a stage. */
   readonly behavior?: BehaviorSettings;
   readonly behaviors?: readonly PathBehaviorSettings[];
+  readonly viewer?: ViewerSettings;
 }
 
 /** An origin's URL, and what a stage file says about it besides. */
@@ -66,6 +67,7 @@ export function createSite(options: LocalSiteSettings): LocalSite {
     otherOrigins: settingsOf(others),
     ...(behavior && { behavior }),
     ...(behaviors && { behaviors }),
+    ...(options.viewer && { viewer: options.viewer }),
   };
   const problems = edgeProblems(edge);
   if (problems.length > 0) throw new Error(problems.map(({ message }) => message).join('; '));

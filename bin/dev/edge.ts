@@ -194,14 +194,14 @@ function toConfigs(
   { origins, defaultVariant, fallbacks }: LocalSite,
   region: string,
 ): EdgeConfigs {
-  const { table, flagKey, refreshMs = 1_000 } = options;
+  const { table, flagKey, refreshMs = 1_000, viewer } = options;
   const { endpoint, name: tableName, prefix = '' } = table;
   const reader = { tableName, prefix, endpoint, refreshMs, replicas: { default: [region] } };
   return {
     reader,
-    'viewer-request': { reader, flagKey, variants: Object.keys(origins), defaultVariant },
+    'viewer-request': { reader, flagKey, variants: Object.keys(origins), defaultVariant, ...(viewer && { viewer }) },
     'origin-request': { origins, defaultVariant, fallbacks },
-    'viewer-response': { secure: false },
+    'viewer-response': { cookieSecure: false, ...(viewer?.epoch && { epoch: viewer.epoch }) },
   };
 }
 

@@ -10,7 +10,12 @@ import {
   type ViewerRequestConfig,
   type ViewerResponseConfig,
 } from './config.ts';
-import { describeCustomHeaderProblem, describeVariantHeaderProblem, isHeaderValue } from './header-rules.ts';
+import {
+  describeCustomHeaderProblem,
+  describeReadHeaderProblem,
+  describeVariantHeaderProblem,
+  isHeaderValue,
+} from './header-rules.ts';
 
 /** A value that would not work: its property, such as `origins.canary.port`, and a sentence about it. */
 export interface ConfigProblem {
@@ -42,7 +47,89 @@ export function routerProblems(config: RouterConfig): ConfigProblem[] {
   if (names && names.length > 0 && !names.includes(defaultVariant ?? ''))
     problems.push(problem('defaultVariant', defaultVariant, `expected one of ${names.join(', ')}`));
   if (variants && config.flagKey === undefined) problems.push(problem('flagKey', undefined, FLAG_KEY));
+  problems.push(...cookieProblems(config), ...viewerProblems(config.viewer));
   return [...problems, ...originProblems(origins, 'origins', config.variantHeader)];
+}
+
+/** RFC 6265bis, "Cookie Name Prefixes", "SameSite". */
+function cookieProblems(config: RouterConfig): ConfigProblem[] {
+  const { cookieName = '', cookieDomain, cookiePath = '/', cookieSameSite, cookieSecure = true } = config;
+  const needs = (prefix: string, wanted: string) =>
+    problem('cookieName', cookieName, `expected another name, or ${wanted}: browsers refuse ${prefix} otherwise`);
+  if (cookieSameSite === 'None' && !cookieSecure)
+    return [
+      problem('cookieSameSite', 'None', 'expected Lax or Strict, or cookieSecure: browsers refuse None otherwise'),
+    ];
+  if (/^__secure-/i.test(cookieName) && !cookieSecure) return [needs('__Secure-', 'cookieSecure')];
+  if (/^__host-/i.test(cookieName) && (!cookieSecure || cookieDomain !== undefined || cookiePath !== '/'))
+    return [needs('__Host-', 'cookieSecure, the path / and no cookieDomain')];
+  return [];
+}
+
+const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]{1,64}$/;
+
+/** `viewer` and its properties. */
+function viewerProblems(viewer: unknown): ConfigProblem[] {
+  if (viewer === undefined) return [];
+  if (!isObject(viewer)) return [problem('viewer', viewer, 'expected an object')];
+  const { ids = ['cookie'], without = 'new-id', consent, epoch } = viewer;
+  const unknown = Object.keys(viewer).filter((name) => !['ids', 'without', 'consent', 'epoch'].includes(name));
+  if (unknown.length > 0)
+    return unknown.map((name) => ({
+      at: `viewer.${name}`,
+      message: `viewer.${name} is unknown: expected ids, without, consent or epoch`,
+    }));
+  if (!Array.isArray(ids) || ids.length > 8) return [problem('viewer.ids', ids, 'expected a list of at most 8 places')];
+  const problems = ids.flatMap((from, index) =>
+    from === 'cookie' ? [] : placeProblems(`viewer.ids[${index}]`, from, ['cookie', 'header']),
+  );
+  const known = ['new-id', 'default-variant', 'address', 'per-request'];
+  if (!known.includes(without as string))
+    problems.push(problem('viewer.without', without, `expected one of ${known.join(', ')}`));
+  const stores = ids.includes('cookie') && without !== 'per-request';
+  if (without === 'new-id' && !ids.includes('cookie'))
+    problems.push(
+      problem('viewer.without', without, "expected another value, or 'cookie' among viewer.ids: the id would be lost"),
+    );
+  if (consent !== undefined) {
+    problems.push(...placeProblems('viewer.consent', consent, ['cookie', 'header', 'includes']));
+    if (!ids.includes('cookie'))
+      problems.push(
+        problem('viewer.consent', consent, "expected 'cookie' among viewer.ids, or no consent: no cookie is set"),
+      );
+  }
+  if (epoch !== undefined) {
+    problems.push(
+      ...problemsOf(
+        'viewer.epoch',
+        epoch,
+        pattern(/^[\w-]{1,16}$/, 'expected 1 to 16 characters from a-z A-Z 0-9 _ -'),
+      ),
+    );
+    if (!stores && without !== 'address')
+      problems.push(
+        problem(
+          'viewer.epoch',
+          epoch,
+          "expected 'cookie' among viewer.ids, or without: 'address': other ids are the site's",
+        ),
+      );
+  }
+  return problems;
+}
+
+/** A cookie or a header by name. */
+function placeProblems(at: string, place: unknown, properties: readonly string[]): ConfigProblem[] {
+  const names = isObject(place) ? Object.keys(place) : [];
+  const kinds = names.filter((name) => name === 'cookie' || name === 'header');
+  if (!isObject(place) || kinds.length !== 1 || names.some((name) => !properties.includes(name)))
+    return [problem(at, place, 'expected { cookie: name } or { header: name }')];
+  const { cookie, header, includes } = place;
+  return [
+    ...problemsOf(`${at}.cookie`, cookie, pattern(COOKIE_NAME, 'expected the name of a cookie')),
+    ...problemsOf(`${at}.header`, header, describeReadHeaderProblem),
+    ...problemsOf(`${at}.includes`, includes, pattern(/^[\s\S]{1,256}$/, 'expected a part of the value')),
+  ];
 }
 
 function variantProblems(name: unknown): ConfigProblem[] {
@@ -58,11 +145,22 @@ const SETTINGS: Readonly<Record<string, Rule>> = {
   variantHeader: describeVariantHeaderProblem,
   cookieName: pattern(/^[\w.-]{1,64}$/, 'expected 1 to 64 characters from a-z A-Z 0-9 _ - .'),
   cookieMaxAgeSeconds: integer(1, 34_560_000),
-  secure: flag,
   metricsNamespace: pattern(
     /^(?!AWS\/)[\w.\-/#:]{1,255}$/,
     'expected a CloudWatch namespace: 1 to 255 characters from a-z A-Z 0-9 _ - . / # : that do not begin with AWS/',
   ),
+  cookieSecure: flag,
+  // RFC 6265: a domain without its leading dot, a path without attributes.
+  cookieDomain: (value) =>
+    isHostName(value) && value.includes('.') && isIP(value) === 0
+      ? undefined
+      : 'expected a lower-case domain name without a leading dot, such as example.com',
+  cookiePath: pattern(
+    /^\/[\x21-\x3a\x3c-\x7e]{0,254}$/,
+    'expected a path of at most 255 characters that starts with a slash',
+  ),
+  cookieSameSite: pattern(/^(Lax|Strict|None)$/, 'expected Lax, Strict or None'),
+  cookieHttpOnly: flag,
 };
 
 /** "Lambda@Edge event structure", request event, origin; ports: "Origin settings". */

@@ -17,7 +17,36 @@ export interface ViewerRequestConfig {
   readonly cookieName?: string;
   /** The CloudWatch namespace of the metrics that the function writes to its log. Default: it writes none. */
   readonly metricsNamespace?: string;
+  /** Who a viewer is to the flag. Default: the id in the cookie, which new viewers get. */
+  readonly viewer?: ViewerSettings;
 }
+
+/** Which id becomes the key of the context that the flag is evaluated for. */
+export interface ViewerSettings {
+  /**
+   * Where ids are looked for, in this order: in the router's own cookie, or in a cookie or header of the site, whose value is
+   * used as it is (up to 256 visible ASCII characters). Default `['cookie']`.
+   */
+  readonly ids?: readonly ViewerId[];
+  /**
+   * What happens without an id. `new-id`: the router makes one and sets its cookie; viewers who refuse cookies get another one,
+   * and possibly another variant, with each request. `default-variant`: until the cookie comes back, everybody gets the
+   * default variant. `address`: the id is a hash of the viewer's address. `per-request`: a new id for each request, no cookie.
+   * Default `new-id`.
+   */
+  readonly without?: 'new-id' | 'default-variant' | 'address' | 'per-request';
+  /** Without this cookie or header, the router neither sets nor reads its cookie. Default: it always does. */
+  readonly consent?: Consent;
+  /** Change it to draw lots again: cookies of another epoch do not count, and hashes of addresses differ. Default none. */
+  readonly epoch?: string;
+}
+
+export type ViewerId = 'cookie' | { readonly cookie: string } | { readonly header: string };
+
+export type Consent = ({ readonly cookie: string } | { readonly header: string }) & {
+  /** A part of the value, decoded or not, such as `C0002:1`. Default: any value counts. */
+  readonly includes?: string;
+};
 
 /** Where a variant's requests go. */
 export type Origin = CustomOrigin | BucketOrigin;
@@ -75,7 +104,17 @@ export interface ViewerResponseConfig {
   /** Default 34,560,000 (400 days), the longest that browsers keep a cookie (RFC 6265bis). */
   readonly cookieMaxAgeSeconds?: number;
   /** Whether the cookie is sent over https only. Default true; set false for `http://localhost`. */
-  readonly secure?: boolean;
+  readonly cookieSecure?: boolean;
+  /** The site whose host names get the cookie, such as example.com. Default: the host name that set it. */
+  readonly cookieDomain?: string;
+  /** Default `/`. */
+  readonly cookiePath?: string;
+  /** `None` for a site in frames of others. Default Lax. */
+  readonly cookieSameSite?: 'Lax' | 'Strict' | 'None';
+  /** Whether scripts cannot read the cookie. Set false for an SDK in the browser that uses the same id. Default true. */
+  readonly cookieHttpOnly?: boolean;
+  /** That of the viewer settings. */
+  readonly epoch?: string;
 }
 
 /** The domain name by which CloudFront reaches a bucket. */

@@ -2,7 +2,7 @@
  * Which headers CloudFront lets whom write. Source: Amazon CloudFront Developer Guide, the pages named below. Imported by
  * checks at build and by `npm start`, never by a handler.
  */
-import { DECISION_HEADER, VIEWER_HEADER } from './headers.ts';
+import { DECISION_HEADER, NEW_VIEWER_HEADER, VIEWER_HEADER } from './headers.ts';
 
 /** "Restrictions on all edge functions", disallowed headers: functions cannot see them and must not add them. */
 export const DISALLOWED =
@@ -39,6 +39,9 @@ const WELL_KNOWN =
 
 const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 
+/** viewer-response trusts them. */
+const ROUTER_HEADERS = [VIEWER_HEADER, NEW_VIEWER_HEADER, DECISION_HEADER];
+
 /** Why viewer-request may not put the variant into the header of this name; undefined if it may. */
 export function describeVariantHeaderProblem(name: unknown): string | undefined {
   if (typeof name !== 'string' || !TOKEN.test(name) || name.length > 64)
@@ -51,8 +54,7 @@ export function describeVariantHeaderProblem(name: unknown): string | undefined 
     return 'expected a name of your own, such as x-flag-variant (this one is read-only for edge functions)';
   if (WELL_KNOWN.test(name))
     return 'expected a name of your own, such as x-flag-variant (the router would overwrite what viewers or CloudFront send in this one)';
-  // viewer-response trusts them.
-  if ([VIEWER_HEADER, DECISION_HEADER].includes(name)) return 'expected another name (the router uses this one)';
+  if (ROUTER_HEADERS.includes(name)) return 'expected another name (the router uses this one)';
   return undefined;
 }
 
@@ -60,7 +62,7 @@ export function describeVariantHeaderProblem(name: unknown): string | undefined 
 export function describeCustomHeaderProblem(name: string): string | undefined {
   if (!TOKEN.test(name) || name.length > 256)
     return 'expected a header name in lower case, of at most 256 characters, such as x-origin-key';
-  if ([VIEWER_HEADER, DECISION_HEADER].includes(name)) return 'expected another name (the router uses this one)';
+  if (ROUTER_HEADERS.includes(name)) return 'expected another name (the router uses this one)';
   if (NOT_CUSTOM.test(name) || DISALLOWED.test(name))
     return 'expected a name of your own, such as x-origin-key (CloudFront does not add this one to requests)';
   return undefined;
@@ -69,4 +71,15 @@ export function describeCustomHeaderProblem(name: string): string | undefined {
 /** A header value: visible ASCII, spaces and tabs, without spaces around it. CloudFront: "Quotas on headers". */
 export function isHeaderValue(value: unknown): boolean {
   return typeof value === 'string' && value.length <= 1_783 && /^[\x21-\x7e]([\t\x20-\x7e]*[\x21-\x7e])?$/.test(value);
+}
+
+/** Why a function cannot read the viewer's id or consent from a header of this name; undefined if it can. */
+export function describeReadHeaderProblem(name: unknown): string | undefined {
+  if (typeof name !== 'string' || !TOKEN.test(name) || name.length > 64)
+    return 'expected a header name in lower case, of at most 64 characters';
+  if (DISALLOWED.test(name)) return 'expected another header (CloudFront does not show this one to edge functions)';
+  if (/^cloudfront-/.test(name)) return 'expected another header (CloudFront adds this one after viewer-request)';
+  if (name === 'cookie') return 'expected the name of a cookie instead: { cookie: name }';
+  if (ROUTER_HEADERS.includes(name)) return 'expected another header (the router writes this one)';
+  return undefined;
 }

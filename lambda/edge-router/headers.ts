@@ -3,6 +3,8 @@ import type { CloudFrontHeaders } from 'aws-lambda';
 /** Read by viewer-response. viewer-request always sets or removes them, so a viewer cannot supply their own. */
 export const VIEWER_HEADER = 'x-flag-viewer';
 export const DECISION_HEADER = 'x-flag-decision';
+/** The id that viewer-response stores in the cookie. */
+export const NEW_VIEWER_HEADER = 'x-flag-new-viewer';
 export const DEFAULT_VARIANT_HEADER = 'x-flag-variant';
 export const DEFAULT_COOKIE_NAME = 'flag-viewer';
 
@@ -28,13 +30,36 @@ export function isViewerId(value: string | undefined): value is string {
   return value !== undefined && UUID.test(value);
 }
 
-/** The viewer's id from the cookie; undefined if the cookie is missing or was not set by this router. */
-export function viewerIdFromCookies(headers: CloudFrontHeaders, cookieName: string): string | undefined {
+/** An id of the site's own, as far as it can be a header's value. */
+export function isSiteId(value: string | undefined): value is string {
+  return value !== undefined && /^[\x21-\x7e]{1,256}$/.test(value);
+}
+
+/** The value of the first cookie of this name, as it was sent. */
+export function cookieValue(headers: CloudFrontHeaders, cookieName: string): string | undefined {
   for (const { value = '' } of headers.cookie ?? []) {
     for (const pair of value.split(';')) {
-      const [name, id] = pair.trim().split('=', 2);
-      if (name === cookieName && isViewerId(id)) return id;
+      const at = pair.indexOf('=');
+      if (at > 0 && pair.slice(0, at).trim() === cookieName) return pair.slice(at + 1).trim();
     }
   }
   return undefined;
+}
+
+/** The value of the router's cookie. */
+export function toCookieValue(id: string, epoch: string | undefined): string {
+  return epoch === undefined ? id : `${epoch}.${id}`;
+}
+
+/** The id in the router's cookie; undefined if there is none, or not one that this router set in this epoch. */
+export function storedId(
+  headers: CloudFrontHeaders,
+  cookieName: string,
+  epoch: string | undefined,
+): string | undefined {
+  const value = cookieValue(headers, cookieName);
+  const prefix = toCookieValue('', epoch);
+  if (!value?.startsWith(prefix)) return undefined;
+  const id = value.slice(prefix.length);
+  return isViewerId(id) ? id : undefined;
 }

@@ -9,6 +9,7 @@ export type {
   OriginRequestConfig,
   ViewerRequestConfig,
   ViewerResponseConfig,
+  ViewerSettings,
 } from './config.ts';
 export { createOriginRequestHandler } from './origin-request.ts';
 export { createViewerRequestHandler } from './viewer-request.ts';

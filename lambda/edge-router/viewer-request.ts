@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import type { CloudFrontRequest, CloudFrontRequestEvent } from 'aws-lambda';
 import type { Detail, Reader, Report } from '../edge-reader/index.ts';
 import type { ViewerRequestConfig } from './config.ts';
@@ -8,10 +7,11 @@ import {
   DEFAULT_VARIANT_HEADER,
   headersOf,
   headerValue,
+  NEW_VIEWER_HEADER,
   setHeader,
   VIEWER_HEADER,
-  viewerIdFromCookies,
 } from './headers.ts';
+import { createIdentify, type Viewer } from './viewer.ts';
 
 /**
  * Runs before CloudFront's cache lookup: identifies the viewer, evaluates the flag and sets the variant header, which is
@@ -19,8 +19,8 @@ import {
  *
  * A viewer can still choose a variant by trying ids in the cookie, but not by sending a header.
  *
- * While the flag cannot be evaluated, the request gets the default variant and no id, so that no cookie is set; the
- * decision header says why. AWS: "Lambda@Edge event structure"; Node.js 24 supports async handlers only.
+ * While the flag cannot be evaluated, or without an id to evaluate it for, the request gets the default variant; the decision
+ * header says why. An id under which nothing could be evaluated is not stored. AWS: "Lambda@Edge event structure"; Node.js 24 supports async handlers only.
  */
 export function createViewerRequestHandler(
   config: ViewerRequestConfig,
@@ -28,38 +28,52 @@ export function createViewerRequestHandler(
   report?: Pick<Report, 'decided'>,
 ): (event: CloudFrontRequestEvent) => Promise<CloudFrontRequest> {
   const { flagKey, variants, defaultVariant } = config;
-  const { variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME } = config;
+  const { variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME, viewer: settings } = config;
+  const identify = createIdentify({ ...settings, cookieName });
 
   return async (event) => {
     const request = event.Records[0]!.cf.request;
     const headers = headersOf(request);
     const startedAt = Date.now();
-    const viewerId = viewerIdFromCookies(headers, cookieName) ?? randomUUID();
-    const { value, reason } = await reader.variationDetail(flagKey, contextOf(viewerId, request), defaultVariant);
+    const viewer = identify(request);
+    const { value, reason } = await decide(viewer, request);
 
     const failed = reason.kind === 'ERROR';
-    const known = !failed && variants.includes(String(value));
-    const variant = known ? String(value) : defaultVariant;
+    const known = variants.includes(String(value));
+    const variant = known && !failed ? String(value) : defaultVariant;
     setHeader(headers, variantHeader, variant);
     setHeader(headers, DECISION_HEADER, `${flagKey}=${variant}; reason=${known || failed ? why(reason) : UNKNOWN}`);
-    if (failed) delete headers[VIEWER_HEADER];
-    else setHeader(headers, VIEWER_HEADER, viewerId);
-    const fallback = known ? undefined : failed ? reason.errorKind : UNKNOWN;
+    put(VIEWER_HEADER, failed ? undefined : viewer.key);
+    put(NEW_VIEWER_HEADER, failed ? undefined : viewer.store);
+    const fallback = failed ? reason.errorKind : known ? undefined : UNKNOWN;
     report?.decided({ flagKey, variation: variant, why: fallback, ms: Math.max(0, Date.now() - startedAt) });
     return request;
+
+    function put(name: string, value: string | undefined) {
+      if (value === undefined) delete headers[name];
+      else setHeader(headers, name, value);
+    }
   };
+
+  async function decide(
+    { key, anonymous }: Viewer,
+    request: CloudFrontRequest,
+  ): Promise<{ readonly value: unknown; readonly reason: Detail['reason'] | { readonly kind: 'NO_VIEWER_ID' } }> {
+    if (key === undefined) return { value: defaultVariant, reason: { kind: 'NO_VIEWER_ID' } };
+    return reader.variationDetail(flagKey, contextOf(key, anonymous, request), defaultVariant);
+  }
 }
 
 /** The flag's value is no variant. */
 const UNKNOWN = 'UNKNOWN_VARIANT';
 
 /** The attributes that rules can target. The key determines percentage rollouts. */
-function contextOf(key: string, { clientIp, uri, headers }: CloudFrontRequest) {
+function contextOf(key: string, anonymous: boolean, { clientIp, uri, headers }: CloudFrontRequest) {
   const ip = clientIp;
   return {
     kind: 'user',
     key,
-    anonymous: true,
+    anonymous,
     ip,
     path: uri,
     host: headerValue(headers, 'host'),
@@ -67,6 +81,6 @@ function contextOf(key: string, { clientIp, uri, headers }: CloudFrontRequest) {
   };
 }
 
-function why(reason: Detail['reason']): string {
+function why(reason: Detail['reason'] | { readonly kind: 'NO_VIEWER_ID' }): string {
   return reason.kind === 'ERROR' ? `ERROR ${reason.errorKind}` : reason.kind;
 }

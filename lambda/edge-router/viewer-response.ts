@@ -6,14 +6,14 @@ import {
   headersOf,
   headerValue,
   isViewerId,
+  NEW_VIEWER_HEADER,
   setHeader,
-  VIEWER_HEADER,
-  viewerIdFromCookies,
+  toCookieValue,
 } from './headers.ts';
 
 /**
  * Sets the cookie of a new viewer and reports the decision. Not done at origin-response, whose Set-Cookie would be cached
- * and sent to every viewer. A viewer who sent the id gets no new cookie, since any Set-Cookie may end up in a shared cache.
+ * and sent to every viewer. A viewer who has the cookie gets no new one, since any Set-Cookie may end up in a shared cache.
  *
  * AWS: "Lambda@Edge event structure" (a viewer-response event contains the request as viewer-request modified it);
  * "Restrictions on all edge functions" (not invoked when the origin answers 400 or above).
@@ -21,19 +21,32 @@ import {
 export function createViewerResponseHandler(
   config: ViewerResponseConfig,
 ): (event: CloudFrontResponseEvent) => Promise<CloudFrontResponse> {
-  const { cookieName = DEFAULT_COOKIE_NAME, cookieMaxAgeSeconds = 34_560_000, secure = true } = config;
-  const attributes = `Path=/; Max-Age=${cookieMaxAgeSeconds}; ${secure ? 'Secure; ' : ''}HttpOnly; SameSite=Lax`;
+  const { cookieName = DEFAULT_COOKIE_NAME, epoch } = config;
+  const attributes = attributesOf(config);
 
   return async (event) => {
     const { request, response } = event.Records[0]!.cf;
     const [asked, answered] = [headersOf(request), headersOf(response)];
-    const viewerId = headerValue(asked, VIEWER_HEADER);
-    if (isViewerId(viewerId) && viewerIdFromCookies(asked, cookieName) !== viewerId) {
-      const cookie = { key: 'Set-Cookie', value: `${cookieName}=${viewerId}; ${attributes}` };
+    const id = headerValue(asked, NEW_VIEWER_HEADER);
+    if (isViewerId(id)) {
+      const cookie = { key: 'Set-Cookie', value: `${cookieName}=${toCookieValue(id, epoch)}; ${attributes}` };
       answered['set-cookie'] = [...(answered['set-cookie'] ?? []), cookie];
     }
     const decision = headerValue(asked, DECISION_HEADER);
     if (decision) setHeader(answered, DECISION_HEADER, decision);
     return response;
   };
+}
+
+function attributesOf(config: ViewerResponseConfig): string {
+  const { cookieMaxAgeSeconds = 34_560_000, cookiePath = '/', cookieSameSite = 'Lax' } = config;
+  const { cookieDomain, cookieSecure = true, cookieHttpOnly = true } = config;
+  return [
+    `Path=${cookiePath}`,
+    `Max-Age=${cookieMaxAgeSeconds}`,
+    ...(cookieDomain ? [`Domain=${cookieDomain}`] : []),
+    ...(cookieSecure ? ['Secure'] : []),
+    ...(cookieHttpOnly ? ['HttpOnly'] : []),
+    `SameSite=${cookieSameSite}`,
+  ].join('; ');
 }

@@ -1,6 +1,7 @@
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
 import { Construct } from 'constructs';
 import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
+import type { ViewerResponseConfig } from '../../lambda/edge-router/config.ts';
 import { behaviorsOf, domainNameOf, edgeProblems } from './check-edge.ts';
 import { EdgeFlagFunction } from './edge-flag-function.ts';
 import { destinationOf, forwardingOf, methodsOf } from './edge-forwarding.ts';
@@ -58,7 +59,7 @@ export class EdgeRouter extends Construct {
     const problems = edgeProblems(edge);
     if (problems.length > 0) throw new Error(`edge router: ${problems.map(({ message }) => message).join('; ')}`);
     this.edge = edge;
-    const { flagKey, origins, defaultVariant, variantHeader, cookieName, cookieMaxAgeSeconds, prefix } = edge;
+    const { flagKey, origins, defaultVariant, variantHeader, cookieName, prefix, viewer } = edge;
     const { tableName, homeRegion, replicaRegions } = flagTable;
     const reader: ReaderConfig = {
       tableName,
@@ -83,6 +84,7 @@ export class EdgeRouter extends Construct {
           metricsNamespace: edgeNamespace(stage),
           ...named,
           ...cookie,
+          ...(viewer && { viewer }),
         },
       },
       flagTable,
@@ -98,7 +100,7 @@ export class EdgeRouter extends Construct {
       functionName: viewerResponse,
       code: {
         router: 'viewer-response',
-        config: { ...cookie, ...(cookieMaxAgeSeconds && { cookieMaxAgeSeconds }) },
+        config: cookieOf(edge),
       },
       retain,
     });
@@ -128,6 +130,23 @@ export class EdgeRouter extends Construct {
       viewerProtocolPolicy: VIEWER_PROTOCOLS[settings.viewerProtocol ?? 'redirect-to-https'],
     };
   }
+}
+
+/** What viewer-response needs of a stage file. */
+function cookieOf(edge: EdgeSettings): ViewerResponseConfig {
+  const { cookieName, cookieMaxAgeSeconds, cookieDomain, cookiePath, cookieSameSite, cookieHttpOnly, cookieSecure } =
+    edge;
+  const given = {
+    cookieName,
+    cookieMaxAgeSeconds,
+    cookieDomain,
+    cookiePath,
+    cookieSameSite,
+    cookieHttpOnly,
+    cookieSecure,
+  };
+  const present = Object.entries({ ...given, epoch: edge.viewer?.epoch }).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(present);
 }
 
 function routedBehaviors(edge: EdgeSettings): ReturnType<typeof behaviorsOf> {

@@ -1,4 +1,4 @@
-import type { BucketOrigin, CustomOrigin, Origin } from '../../lambda/edge-router/config.ts';
+import type { BucketOrigin, CustomOrigin, Origin, ViewerSettings } from '../../lambda/edge-router/config.ts';
 import type {
   BehaviorSettings,
   CacheKeySettings,
@@ -192,6 +192,14 @@ const edge = group<EdgeSettings>(
     variantHeader: anyText,
     cookieName: anyText,
     cookieMaxAgeSeconds: anyNumber,
+    cookieDomain: anyText,
+    cookiePath: anyText,
+    cookieSameSite: oneOf('Lax', 'Strict', 'None'),
+    cookieHttpOnly: boolean,
+    cookieSecure: boolean,
+    // Checked by check-config.ts as a whole.
+    viewer: (value, at, problems) =>
+      isRecord(value) ? (value as ViewerSettings) : problems.mustBe(at, value, 'an object'),
     reader: group<NonNullable<EdgeSettings['reader']>>({
       refreshMs: integer(1_000, 3_600_000, 'ms'),
       maxWaitMs: integer(0, 5_000, 'ms'),

@@ -1,5 +1,5 @@
 import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
-import type { Origin } from '../../lambda/edge-router/config.ts';
+import type { Origin, ViewerSettings } from '../../lambda/edge-router/config.ts';
 import type { BehaviorSettings, PathBehaviorSettings } from './edge-settings.ts';
 
 /**
@@ -145,6 +145,13 @@ export interface EdgeSettings {
   readonly variantHeader?: string;
   readonly cookieName?: string;
   readonly cookieMaxAgeSeconds?: number;
+  readonly cookieDomain?: string;
+  readonly cookiePath?: string;
+  readonly cookieSameSite?: 'Lax' | 'Strict' | 'None';
+  readonly cookieHttpOnly?: boolean;
+  readonly cookieSecure?: boolean;
+  /** Which id decides, and what happens without one. Default: the id in the cookie, which new viewers get. */
+  readonly viewer?: ViewerSettings;
   /** How fresh the edge is. */
   readonly reader?: Pick<ReaderConfig, 'refreshMs' | 'maxWaitMs' | 'coldDeadlineMs' | 'bigSegments'>;
   /** Origins of requests that the flag does not route, and fallbacks, by a name of your own. Default none. */

@@ -118,6 +118,16 @@ export const full: StageSettings = {
     flagKey: 'new-site',
     origins: { old: { domainName: 'old.example.com', path: '/v1' }, new: { domainName: 'new.example.com' } },
     defaultVariant: 'old',
+    viewer: {
+      ids: [{ header: 'x-user-id' }, 'cookie'],
+      without: 'address',
+      consent: { cookie: 'consent' },
+      epoch: '2',
+    },
+    cookieName: 'shop-viewer',
+    cookieDomain: 'example.com',
+    cookieSameSite: 'Strict',
+    cookieHttpOnly: false,
     otherOrigins: {
       api: { domainName: 'api.example.com', port: 8443, headers: { 'x-origin-key': 'abc' }, connectionAttempts: 2 },
       assets: { bucket: 'shop-assets', region: 'eu-west-1', path: '/public' },

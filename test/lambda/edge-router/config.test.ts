@@ -221,9 +221,93 @@ test.each<[object, string]>([
   [{ cookieName: 'a\r\nb' }, 'cookieName="a\\r\\nb" is invalid'],
   [{ cookieMaxAgeSeconds: 0 }, 'cookieMaxAgeSeconds=0 is invalid: expected an integer from 1 to 34560000 (s)'],
   [{ cookieMaxAgeSeconds: 1e9 }, 'cookieMaxAgeSeconds=1000000000 is invalid'],
-  [{ secure: 'no' }, 'secure="no" is invalid: expected true or false'],
+  [{ cookieSecure: 'no' }, 'cookieSecure="no" is invalid: expected true or false'],
+  [{ cookieSameSite: 'lax' }, 'cookieSameSite="lax" is invalid: expected Lax, Strict or None'],
+  [
+    { cookieSameSite: 'None', cookieSecure: false },
+    'cookieSameSite="None" is invalid: expected Lax or Strict, or cookieSecure',
+  ],
+  [
+    { cookieDomain: '.example.com' },
+    'cookieDomain=".example.com" is invalid: expected a lower-case domain name without a leading dot',
+  ],
+  [{ cookieDomain: 'localhost' }, 'cookieDomain="localhost" is invalid'],
+  [{ cookieDomain: 'a.example; Secure' }, 'cookieDomain="a.example; Secure" is invalid'],
+  [{ cookieDomain: '10.0.0.1' }, 'cookieDomain="10.0.0.1" is invalid'],
+  [
+    { cookiePath: 'shop' },
+    'cookiePath="shop" is invalid: expected a path of at most 255 characters that starts with a slash',
+  ],
+  [{ cookiePath: '/a;b' }, 'cookiePath="/a;b" is invalid'],
+  [{ cookiePath: '/a\r\nb' }, 'cookiePath="/a\\r\\nb" is invalid'],
+  [{ cookieHttpOnly: 1 }, 'cookieHttpOnly=1 is invalid: expected true or false'],
+  [
+    { cookieName: '__Host-id', cookieDomain: 'example.com' },
+    'cookieName="__Host-id" is invalid: expected another name, or cookieSecure, the path / and no cookieDomain',
+  ],
+  [{ cookieName: '__Host-id', cookiePath: '/shop' }, 'browsers refuse __Host- otherwise'],
+  [{ cookieName: '__Secure-id', cookieSecure: false }, 'browsers refuse __Secure- otherwise'],
+  [{ viewer: 'address' }, 'viewer="address" is invalid: expected an object'],
+  [{ viewer: { id: 'x' } }, 'viewer.id is unknown: expected ids, without, consent or epoch'],
+  [{ viewer: { ids: 'cookie' } }, 'viewer.ids="cookie" is invalid: expected a list of at most 8 places'],
+  [{ viewer: { ids: ['header'] } }, 'viewer.ids[0]="header" is invalid: expected { cookie: name } or { header: name }'],
+  [
+    { viewer: { ids: ['cookie', { cookie: 'a', header: 'b' }] } },
+    'viewer.ids[1]={"cookie":"a","header":"b"} is invalid',
+  ],
+  [
+    { viewer: { ids: ['cookie', { cookie: 'a;b' }] } },
+    'viewer.ids[1].cookie="a;b" is invalid: expected the name of a cookie',
+  ],
+  [
+    { viewer: { ids: ['cookie', { header: 'X-User' }] } },
+    'viewer.ids[1].header="X-User" is invalid: expected a header name in lower case',
+  ],
+  [{ viewer: { ids: ['cookie', { header: 'x-real-ip' }] } }, 'CloudFront does not show this one to edge functions'],
+  [{ viewer: { ids: ['cookie', { header: 'client-cert' }] } }, 'CloudFront does not show this one to edge functions'],
+  [
+    { viewer: { ids: ['cookie', { header: 'cloudfront-viewer-ja4-fingerprint' }] } },
+    'CloudFront adds this one after viewer-request',
+  ],
+  [{ viewer: { ids: ['cookie', { header: 'x-flag-viewer' }] } }, 'the router writes this one'],
+  [
+    { viewer: { without: 'random' } },
+    'viewer.without="random" is invalid: expected one of new-id, default-variant, address, per-request',
+  ],
+  [
+    { viewer: { ids: [{ cookie: 'user' }] } },
+    'viewer.without="new-id" is invalid: expected another value, or \'cookie\' among viewer.ids',
+  ],
+  [{ viewer: { consent: 'cookie-consent' } }, 'viewer.consent="cookie-consent" is invalid: expected { cookie: name }'],
+  [{ viewer: { consent: { cookie: 'c', includes: '' } } }, 'viewer.consent.includes="" is invalid'],
+  [
+    { viewer: { ids: [], without: 'address', consent: { cookie: 'c' } } },
+    "expected 'cookie' among viewer.ids, or no consent",
+  ],
+  [{ viewer: { epoch: 'a b' } }, 'viewer.epoch="a b" is invalid: expected 1 to 16 characters'],
+  [
+    { viewer: { ids: [{ cookie: 'user' }], without: 'default-variant', epoch: '2' } },
+    "expected 'cookie' among viewer.ids, or without: 'address'",
+  ],
 ])('a router config with %j is refused', (config, message) => {
   expect(messageOf(config)).toContain(message);
+});
+
+test.each([
+  { cookieName: '__Host-id', cookieSameSite: 'Strict', cookieHttpOnly: false },
+  { cookieName: 'id', cookieDomain: 'example.com', cookiePath: '/shop', cookieSameSite: 'None' },
+  { viewer: {} },
+  {
+    viewer: {
+      ids: ['cookie', { cookie: 'user' }, { header: 'x-user-id' }],
+      consent: { cookie: 'c', includes: 'C0002:1' },
+      epoch: '2',
+    },
+  },
+  { viewer: { ids: [], without: 'per-request' } },
+  { viewer: { ids: [], without: 'address', epoch: 'b' } },
+])('a router config with %j is accepted', (config) => {
+  expect(messageOf(config)).toBe('accepted');
 });
 
 test('all errors of a router config are in one message', () => {

@@ -59,6 +59,7 @@ describe('viewer-request', () => {
     for (let i = 0; i < 3; i += 1) {
       const request = await answering('stable')(requestEvent('viewer-request', headers));
       const [given] = values(request.headers, 'x-flag-viewer')!;
+      expect(values(request.headers, 'x-flag-new-viewer')).toEqual([given]);
       expect(given).toMatch(uuid);
       expect(given).not.toBe(id);
       expect(contexts.at(-1)).toMatchObject({ key: given });
@@ -68,18 +69,23 @@ describe('viewer-request', () => {
   });
 
   test('overwrites headers of the same names that the viewer sent', async () => {
-    const sent = { 'X-Flag-Variant': 'canary', 'X-Flag-Viewer': id, 'X-Flag-Decision': 'mine' };
+    const names = ['X-Flag-Variant', 'X-Flag-Viewer', 'X-Flag-New-Viewer', 'X-Flag-Decision'];
+    const sent = Object.fromEntries(names.map((name) => [name, id]));
     const { headers } = await answering('stable')(requestEvent('viewer-request', sent));
     expect(values(headers, 'x-flag-variant')).toEqual(['stable']);
     expect(values(headers, 'x-flag-viewer')).not.toEqual([id]);
+    expect(values(headers, 'x-flag-new-viewer')).not.toEqual([id]);
+    const known = await answering('stable')(requestEvent('viewer-request', { ...sent, Cookie: `flag-viewer=${id}` }));
+    expect(known.headers['x-flag-new-viewer']).toBeUndefined();
     expect(values(headers, 'x-flag-decision')).toEqual(['checkout=stable; reason=FALLTHROUGH']);
   });
 
   test('selects the default variant and sets no id when the flag cannot be evaluated', async () => {
     const handler = answering('canary', { kind: 'ERROR', errorKind: 'CLIENT_NOT_READY' });
-    const { headers } = await handler(requestEvent('viewer-request', { 'x-flag-viewer': id }));
+    const sent = { 'x-flag-viewer': id, 'x-flag-new-viewer': id };
+    const { headers } = await handler(requestEvent('viewer-request', sent));
     expect(values(headers, 'x-flag-variant')).toEqual(['stable']);
-    expect(headers['x-flag-viewer']).toBeUndefined();
+    expect([headers['x-flag-viewer'], headers['x-flag-new-viewer']]).toEqual([undefined, undefined]);
     expect(values(headers, 'x-flag-decision')).toEqual(['checkout=stable; reason=ERROR CLIENT_NOT_READY']);
   });
 
@@ -200,7 +206,7 @@ describe('viewer-response', () => {
   test('adds a cookie after the origin’s for a new viewer, and the decision header for every viewer', async () => {
     const handler = createViewerResponseHandler({ cookieMaxAgeSeconds: 60 });
     const event = responseEvent(
-      { 'x-flag-viewer': id, 'x-flag-decision': 'a=b; reason=OFF' },
+      { 'x-flag-new-viewer': id, 'x-flag-decision': 'a=b; reason=OFF' },
       { 'Set-Cookie': 'theirs=1' },
     );
     const { headers, ...rest } = await handler(event);
@@ -217,11 +223,13 @@ describe('viewer-response', () => {
     const known = await handler(responseEvent({ Cookie: `flag-viewer=${id}`, 'x-flag-viewer': id }));
     expect(known.headers['set-cookie']).toBeUndefined();
     expect((await handler(responseEvent({}))).headers['set-cookie']).toBeUndefined();
-    expect((await handler(responseEvent({ 'x-flag-viewer': 'no; id' }))).headers['set-cookie']).toBeUndefined();
+    expect((await handler(responseEvent({ 'x-flag-new-viewer': 'no; id' }))).headers['set-cookie']).toBeUndefined();
   });
 
   test('does not mark the cookie Secure over plain http', async () => {
-    const { headers } = await createViewerResponseHandler({ secure: false })(responseEvent({ 'x-flag-viewer': id }));
+    const { headers } = await createViewerResponseHandler({ cookieSecure: false })(
+      responseEvent({ 'x-flag-new-viewer': id }),
+    );
     expect(values(headers, 'set-cookie')![0]).not.toContain('Secure');
   });
 });

@@ -177,9 +177,35 @@ describe('the edge functions in the assembly', () => {
     const answered = (await runAsLambda(
       fileOf(prod, 'viewer-response'),
       'return require(file).handler(input)',
-      responseEvent({ 'x-flag-viewer': viewer }),
+      responseEvent({ 'x-flag-new-viewer': viewer }),
     )) as Request;
     expect(answered.headers['set-cookie']![0]!.value).toContain(`flag-viewer=${viewer}; Path=/;`);
+  });
+
+  test('identify viewers and set the cookie as the stage says', async () => {
+    const first = requestEvent('viewer-request', { Cookie: 'consent=yes' });
+    const [decided] = (await runAsLambda(
+      fileOf(everything, 'viewer-request'),
+      `${intercept()} return [await require(file).handler(input)];`,
+      first,
+      { AWS_REGION: 'us-east-1' },
+    )) as [Request];
+    // The table of this stage does not answer, so nothing is stored.
+    expect(decided.headers['x-flag-decision']![0]!.value).toContain('reason=ERROR');
+    const answered = (await runAsLambda(
+      fileOf(everything, 'viewer-response'),
+      'return require(file).handler(input)',
+      responseEvent({ 'x-flag-new-viewer': '6d2f7f3e-3f0a-4b0c-9a51-0d1f1d0c7a11' }),
+    )) as Request;
+    expect(answered.headers['set-cookie']![0]!.value).toBe(
+      'shop-viewer=2.6d2f7f3e-3f0a-4b0c-9a51-0d1f1d0c7a11; Path=/; Max-Age=34560000; Domain=example.com; Secure; SameSite=Strict',
+    );
+    const code = (await runAsLambda(
+      fileOf(everything, 'viewer-request'),
+      'return require("node:fs").readFileSync(file, "utf8")',
+    )) as string;
+    for (const part of ['x-user-id', 'without:"address"', 'cookie:"consent"', 'epoch:"2"'])
+      expect(code).toContain(part);
   });
 
   test('contain a list of replicas for each region in which they run, and no token', async () => {
