@@ -4,7 +4,7 @@
  * policies", "Understand origin request policies", "Use managed origin request policies", "Cache content based on cookies".
  */
 import type { CloudFrontHeaders, CloudFrontRequest, CloudFrontResponse } from 'aws-lambda';
-import type { Forwarding, Selection } from '../../lib/infrastructure/edge-forwarding.ts';
+import type { Except, Forwarding, Selection } from '../../lib/infrastructure/edge-forwarding.ts';
 
 /** Removed whatever the policies say; `connection` is replaced. */
 const NEVER_SENT =
@@ -103,7 +103,7 @@ function acceptEncoding(sent: string | undefined, compressed: boolean, wanted: b
 }
 
 /** Those of the policies, sorted by name; none with a name that starts with `$`. */
-function cookies(headers: CloudFrontHeaders, selections: readonly Selection[]): string | undefined {
+function cookies(headers: CloudFrontHeaders, selections: readonly (Selection | Except)[]): string | undefined {
   const pairs = (headers.cookie ?? [])
     .flatMap(({ value = '' }) => value.split(';'))
     .map((pair) => pair.trim())
@@ -118,8 +118,11 @@ function joined(querystring: string, selections: readonly Selection[]): string {
   return parts.join('&');
 }
 
-function isChosen(name: string, selections: readonly Selection[]): boolean {
-  return selections.some((one) => one === 'all' || (one !== 'none' && one.includes(name)));
+function isChosen(name: string, selections: readonly (Selection | Except)[]): boolean {
+  return selections.some((one) => {
+    if (typeof one === 'string') return one === 'all';
+    return 'except' in one ? !one.except.includes(name) : one.includes(name);
+  });
 }
 
 function nameIn(pair: string): string {
@@ -135,8 +138,8 @@ function decoded(text: string): string {
 }
 
 function forwardsCookies({ cache, originRequest }: Forwarding): boolean {
-  const selections: Selection[] = [cache?.cookies ?? 'none', originRequest.cookies];
-  return selections.some((one) => one === 'all' || (one !== 'none' && one.length > 0));
+  const selections = [cache?.cookies ?? 'none', originRequest.cookies];
+  return selections.some((one) => (typeof one === 'string' ? one === 'all' : 'except' in one || one.length > 0));
 }
 
 /** The request as it leaves CloudFront, after origin-request: with the origin's own headers, and what functions never see. */

@@ -1,6 +1,6 @@
 import type { ReaderConfig } from '../edge-reader/index.ts';
 
-export { DECISION_HEADER, DEFAULT_VARIANT_HEADER } from './headers.ts';
+export { DECISION_HEADER, DEFAULT_COOKIE_NAME, DEFAULT_VARIANT_HEADER } from './headers.ts';
 
 /** Compiled into the viewer-request function. */
 export interface ViewerRequestConfig {

@@ -54,7 +54,7 @@ class Found {
   }
 }
 
-type Site = Pick<EdgeSettings, 'origins' | 'otherOrigins' | 'variantHeader'>;
+type Site = Pick<EdgeSettings, 'origins' | 'otherOrigins' | 'variantHeader' | 'cookieName'>;
 
 /** All behaviors with their property, the default one first. */
 export function behaviorsOf(
@@ -126,7 +126,7 @@ function siteProblems(
     for (const name of OF_DISTRIBUTION)
       if ({ ...edge, defaultRootObject }[name] !== undefined)
         problems.say(name, 'has no effect with distributionId: set it where that distribution is defined');
-    if (edge.check && edge.check.startsWith('/'))
+    if (typeof edge.check === 'string' && edge.check.startsWith('/'))
       problems.mustBe('check', edge.check, 'an https address of the site, since distributionId gives none');
   }
   // "Specify a default root object".

@@ -2,10 +2,14 @@
  * Which parts of a viewer's request become part of the cache key, and which are sent to origins. The distribution's policies
  * and the local edge of `npm start` are made from it.
  */
-import { DEFAULT_VARIANT_HEADER, type Origin } from '../../lambda/edge-router/config.ts';
+import { DEFAULT_COOKIE_NAME, DEFAULT_VARIANT_HEADER, type Origin } from '../../lambda/edge-router/config.ts';
 import type { BehaviorSettings } from './edge-settings.ts';
 
 export type Selection = 'all' | 'none' | readonly string[];
+/** Everything but these names. */
+export interface Except {
+  readonly except: readonly string[];
+}
 
 /** Names of headers are in lower case. */
 export interface Forwarding {
@@ -16,7 +20,7 @@ export interface Forwarding {
 
 export interface CacheRules {
   readonly headers: readonly string[];
-  readonly cookies: readonly string[];
+  readonly cookies: readonly string[] | Except;
   readonly queryStrings: Selection;
   /** For answers without Cache-Control. */
   readonly defaultSeconds: number;
@@ -37,6 +41,8 @@ export interface Destination {
   readonly routed: boolean;
   readonly bucket: boolean;
   readonly variantHeader?: string | undefined;
+  /** The router's own, which says nothing that the variant does not. */
+  readonly cookieName?: string | undefined;
 }
 
 export function destinationOf(
@@ -45,6 +51,7 @@ export function destinationOf(
     readonly origins: Readonly<Record<string, Origin>>;
     readonly otherOrigins?: Readonly<Record<string, Origin>>;
     readonly variantHeader?: string;
+    readonly cookieName?: string;
   },
 ): Destination {
   const chosen = origin === undefined ? Object.values(site.origins) : [site.otherOrigins?.[origin]];
@@ -52,6 +59,7 @@ export function destinationOf(
     routed: origin === undefined,
     bucket: chosen.some((one) => one !== undefined && 'bucket' in one),
     variantHeader: site.variantHeader,
+    cookieName: site.cookieName,
   };
 }
 
@@ -59,25 +67,31 @@ export function destinationOf(
  * Authorization is in the cache key of everything that may be cached: an origin request policy cannot name it, and one that
  * includes it among all headers would let CloudFront give one viewer's answer to another. A request without it has the same
  * key as without this rule. Buckets do not get it, since CloudFront signs their requests itself.
+ *
+ * So are the cookies that origins get, unless the key names its own: CloudFront gives one answer to requests of the same key
+ * that come at the same time ("request collapsing"), also where nothing is cached for lack of a Cache-Control.
  */
 export function forwardingOf(behavior: BehaviorSettings, destination: Destination): Forwarding {
   const { caching = 'origin', cacheKey = {}, compress = true } = behavior;
-  const { routed, bucket, variantHeader = DEFAULT_VARIANT_HEADER } = destination;
+  const { routed, bucket, variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME } = destination;
   const variant = routed ? [variantHeader] : [];
   if (caching === 'none') return { originRequest: originRequestRules(behavior, bucket, variant) };
   const times = caching === 'origin' ? { defaultSeconds: 0 } : caching;
+  // The cache policy already sends the variant.
+  const originRequest = originRequestRules(behavior, bucket, []);
+  const { cookies } = originRequest;
+  const forwarded = cookies === 'all' ? { except: [cookieName] } : cookies === 'none' ? [] : cookies;
   const headers = [...variant, ...(bucket ? [] : ['authorization']), ...(cacheKey.headers ?? [])];
   return {
     cache: {
       headers: [...new Set(headers)],
-      cookies: cacheKey.cookies ?? [],
+      cookies: cacheKey.cookies ?? forwarded,
       queryStrings: cacheKey.queryStrings ?? (bucket ? 'none' : 'all'),
       defaultSeconds: times.defaultSeconds,
       maxSeconds: ('maxSeconds' in times ? times.maxSeconds : undefined) ?? YEAR_SECONDS,
       compressed: compress,
     },
-    // The cache policy already sends the variant.
-    originRequest: originRequestRules(behavior, bucket, []),
+    originRequest,
   };
 }
 

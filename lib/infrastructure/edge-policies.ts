@@ -41,9 +41,9 @@ export class EdgePolicies extends Construct {
               ? cloudfront.CacheHeaderBehavior.allowList(...headers)
               : cloudfront.CacheHeaderBehavior.none(),
           cookieBehavior:
-            cookies.length > 0
-              ? cloudfront.CacheCookieBehavior.allowList(...cookies)
-              : cloudfront.CacheCookieBehavior.none(),
+            'except' in cookies
+              ? cloudfront.CacheCookieBehavior.denyList(...cookies.except)
+              : chosen(cookies, cloudfront.CacheCookieBehavior),
           queryStringBehavior: chosen(queryStrings, cloudfront.CacheQueryStringBehavior),
           // Above 0, CloudFront would also cache what the origin marks as private.
           minTtl: Duration.seconds(0),

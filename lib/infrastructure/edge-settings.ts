@@ -40,7 +40,10 @@ export interface FallbackSettings {
 export interface CacheKeySettings {
   /** In addition to the variant and Authorization. */
   readonly headers?: readonly string[];
-  /** Default none. */
+  /**
+   * Default: all that origins get, but the router's own. A shorter list caches better; pages that depend on other cookies must
+   * then say `Cache-Control: private`.
+   */
   readonly cookies?: readonly string[];
   /** Default all; for a bucket none. */
   readonly queryStrings?: 'all' | 'none' | readonly string[];

@@ -177,6 +177,19 @@ test.each<[source: string, what: string, BehaviorSettings, Record<string, string
   ).toMatchObject(expected);
 });
 
+test('CP: a cache key without the router’s cookie sends the others', () => {
+  const { headers } = toForwarded(requestOf(viewers), {
+    forwarding: {
+      cache: { ...forwardingOf({}, { routed: true, bucket: false }).cache!, cookies: { except: ['flag-viewer'] } },
+      originRequest: { headers: 'none', cookies: 'none', queryStrings: 'none' },
+    },
+    originHost: 'origin.example.com',
+    via: '',
+    viewer: { port: 1, httpVersion: '1.1' },
+  });
+  expect(headers.cookie?.[0]?.value).toBe('a=3; session=1');
+});
+
 test.each([
   ['br', 'br'],
   ['gzip;q=0.5, deflate', 'gzip'],

@@ -40,7 +40,7 @@ const CACHING_DISABLED = '4135ea2d-6df8-44a3-9df3-4b5a84be39ad';
 const ALL_VIEWER = '216adef6-5c7f-47e4-b989-5492eafa07d3';
 const ALL_VIEWER_EXCEPT_HOST_HEADER = 'b689b0a8-53d0-40ab-baf2-68738e2966ac';
 
-test('a site with log-ins works: its origins get all but Host, nothing is cached that they do not say, and Authorization is in the key', () => {
+test('a site with log-ins works: its origins get all but Host, nothing is cached that they do not say, and what they get of a person is in the key', () => {
   const { config, policy } = stackOf({});
   const { DefaultCacheBehavior: behavior } = config;
   expect(behavior).toMatchObject({
@@ -54,7 +54,8 @@ test('a site with log-ins works: its origins get all but Host, nothing is cached
     DefaultTTL: 0,
     ParametersInCacheKeyAndForwardedToOrigin: {
       HeadersConfig: { HeaderBehavior: 'whitelist', Headers: ['x-flag-variant', 'authorization'] },
-      CookiesConfig: { CookieBehavior: 'none' },
+      // All that origins get, but the router's own.
+      CookiesConfig: { CookieBehavior: 'allExcept', Cookies: ['flag-viewer'] },
       QueryStringsConfig: { QueryStringBehavior: 'all' },
       EnableAcceptEncodingGzip: true,
       EnableAcceptEncodingBrotli: true,
@@ -157,6 +158,20 @@ test('behaviors by path have their own origins, policies and methods, and functi
       },
     },
   ]);
+});
+
+test('the cookies in the key are those that origins get, but the router’s own, unless it names its own', () => {
+  const of = (edge: Partial<EdgeSettings>) => {
+    const { config, policy } = stackOf(edge);
+    return policy(config.DefaultCacheBehavior.CachePolicyId).ParametersInCacheKeyAndForwardedToOrigin.CookiesConfig;
+  };
+  expect(of({ cookieName: 'mine' })).toEqual({ CookieBehavior: 'allExcept', Cookies: ['mine'] });
+  expect(of({ behavior: { forward: { cookies: ['session'] } } })).toEqual({
+    CookieBehavior: 'whitelist',
+    Cookies: ['session'],
+  });
+  expect(of({ behavior: { forward: 'none' } })).toEqual({ CookieBehavior: 'none' });
+  expect(of({ behavior: { cacheKey: { cookies: [] } } })).toEqual({ CookieBehavior: 'none' });
 });
 
 test('variants may be folders of a private bucket, which the distribution itself reads', () => {

@@ -88,12 +88,12 @@ describe('the edge stack', () => {
     );
   });
 
-  test('caches by variant and credentials and by no other viewer data, and sends everything but Host to origins', () => {
+  test('caches by variant, credentials and cookies but its own, and sends everything but Host to origins', () => {
     everything.template('Edge').hasResourceProperties('AWS::CloudFront::CachePolicy', {
       CachePolicyConfig: {
         ParametersInCacheKeyAndForwardedToOrigin: {
           HeadersConfig: { HeaderBehavior: 'whitelist', Headers: ['x-flag-variant', 'authorization'] },
-          CookiesConfig: { CookieBehavior: 'none' },
+          CookiesConfig: { CookieBehavior: 'allExcept', Cookies: ['shop-viewer'] },
         },
       },
     });
