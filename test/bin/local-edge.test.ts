@@ -153,6 +153,31 @@ test('without the table, viewers get the default origin and a decision that says
   }
 });
 
+test('viewers who refuse cookies keep the variant of their address, if the settings say so', async () => {
+  await putSnapshot(table, 'half', [flag(50, 1)], { epoch: 1, seq: 1 });
+  const sticky = await startLocalEdge({
+    port: 0,
+    table: { endpoint: table.endpoint, name: table.tableName, prefix: 'half' },
+    flagKey: 'checkout',
+    origins: { stable: origins.stable, canary: origins.canary },
+    viewer: { without: 'address', epoch: 'b', consent: { cookie: 'consent' } },
+  });
+  try {
+    const refused: Answer[] = [];
+    for (let visits = 0; visits < 20; visits += 1) refused.push(await visit({}, sticky.url));
+    const [origin] = refused.map(({ headers }) => headers['x-origin']);
+    for (const { headers } of refused)
+      expect([headers['x-origin'], headers['set-cookie']]).toEqual([origin, undefined]);
+    const given = await visit({ cookie: 'consent=1' }, sticky.url);
+    expect(given.headers['x-origin']).toBe(origin);
+    expect(cookieOf(given)).toMatch(/^flag-viewer=b\.[0-9a-f-]{36}$/);
+    const again = await visit({ cookie: `consent=1; ${cookieOf(given)}` }, sticky.url);
+    expect([again.headers['x-origin'], again.headers['set-cookie']]).toEqual([origin, undefined]);
+  } finally {
+    await sticky.close();
+  }
+});
+
 describe('the requests that origins get', () => {
   /** An origin that answers with what it got. */
   const startMirror = async (name: string, status = 200) => {

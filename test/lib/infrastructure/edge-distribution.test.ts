@@ -1,8 +1,11 @@
 /** The distribution: its behaviors, policies and origins. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Template } from 'aws-cdk-lib/assertions';
 import { edgeProblems } from '../../../lib/infrastructure/check-edge.ts';
 import { EdgeStack } from '../../../lib/infrastructure/edge-stack.ts';
 import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
+import { readStage } from '../../../lib/infrastructure/parse-stage.ts';
 import type { EdgeSettings } from '../../../lib/infrastructure/stage-settings.ts';
 import { createApp } from '../../support/synthesise.ts';
 
@@ -400,6 +403,16 @@ test.each<[string, Partial<EdgeSettings>, string]>([
 ])('an edge with %s is refused with one message', (_, edge, message) => {
   const said = edgeProblems({ ...basis, ...edge }).map((problem) => problem.message);
   expect(said).toEqual([expect.stringContaining(message)]);
+});
+
+test('the edge of docs/edge.md is accepted, in a stage file too', () => {
+  const page = readFileSync(join(import.meta.dirname, '../../../docs/edge.md'), 'utf8');
+  const [, text] = /```ts\n(edge: \{[\s\S]*?)```/.exec(page)!;
+  // The page hides a value that cannot be a header's.
+  const { edge } = new Function(`return { ${text!.replace('…', 'abc')} }`)() as { edge: EdgeSettings };
+  expect(edgeProblems(edge)).toEqual([]);
+  const stage = { homeRegion: 'eu-west-1', replicaRegions: [], tableName: 'flags', production: false, edge };
+  expect(readStage('shop', stage).edge).toEqual(edge);
 });
 
 test('the construct refuses what a stage file may not say', () => {
