@@ -37,7 +37,7 @@ export interface ViewerSettings {
   readonly without?: 'new-id' | 'default-variant' | 'address' | 'per-request';
   /** Without this cookie or header, the router neither sets nor reads its cookie. Default: it always does. */
   readonly consent?: Consent;
-  /** Change it to draw lots again: cookies of another epoch do not count, and hashes of addresses differ. Default none. */
+  /** Change it to reassign all viewers: cookies of another epoch are ignored, and hashes of addresses differ. Default none. */
   readonly epoch?: string;
 }
 

@@ -160,7 +160,7 @@ function behaviorProblems(
       `a path pattern of at most 255 characters from a-z A-Z 0-9 _ - . * $ / ~ " ' @ : + & ?`,
     );
   else if (path !== undefined && /^\/?\*$/.test(path))
-    problems.mustBe(`${at}.path`, path, 'a pattern for some paths: all paths are those of edge.behavior');
+    problems.mustBe(`${at}.path`, path, 'a pattern for some paths: edge.behavior is for all others');
   const wanted = `one of otherOrigins: ${Object.keys(known).join(', ') || 'there are none'}`;
   if (origin !== undefined && !Object.hasOwn(known, origin)) problems.mustBe(`${at}.origin`, origin, wanted);
   else if (fallback && !Object.hasOwn(known, fallback.origin))
@@ -200,7 +200,7 @@ function fallbackProblems(
     problems.mustBe(
       `${at}.methods`,
       'all',
-      'read or read-and-options: CloudFront has no origin groups for other methods. Give their paths a behavior without a fallback',
+      'read or read-and-options: CloudFront supports origin groups only for these methods. Add a behavior without a fallback for the others',
     );
 }
 
@@ -243,9 +243,9 @@ function describeKeyHeaderProblem(name: string, bucket: boolean): string | undef
   if (name === 'cookie') return 'names of cookies under cacheKey.cookies instead';
   if (name === 'accept-encoding') return 'compress: true instead, which puts a normalised one into the key';
   if (/^cloudfront-viewer-(address|asn|tls|ja[34]-fingerprint|header-(order|count))$/.test(name))
-    return 'it under forward.headers instead: CloudFront has it in no cache policy';
+    return 'this header in forward.headers instead: no cache policy may contain it';
   if (bucket && (name === 'host' || name === 'authorization'))
-    return 'another header: CloudFront does not cache a bucket by this one';
+    return 'another header: CloudFront cannot cache a bucket by this one';
   return undefined;
 }
 
@@ -279,11 +279,11 @@ function describeForwardProblem(name: string, bucket: boolean, added: ReadonlySe
   if (!isHeaderName(name)) return 'a header name in lower case';
   if (name === 'cookie') return 'names of cookies under forward.cookies instead';
   if (name === 'authorization')
-    return "it left out: what may be cached sends it as part of the cache key, and with caching: 'none', forward: 'all-but-host' sends it";
+    return "it to be removed: what may be cached sends it as part of the cache key, and with caching: 'none', forward: 'all-but-host' sends it";
   if (name === 'accept-encoding') return 'compress: true instead, which sends a normalised one';
   if (bucket && name === 'host')
-    return "it left out: S3 refuses requests with the viewer's Host, which is part of their signature";
-  if (added.has(name)) return "it left out: it is one of an origin's own headers";
+    return "it to be removed: S3 refuses requests with the viewer's Host, which is part of their signature";
+  if (added.has(name)) return "it to be removed: it is one of an origin's own headers";
   return undefined;
 }
 

@@ -194,7 +194,7 @@ describe('without consent', () => {
   });
 });
 
-test('a new epoch draws lots again: cookies of another one do not count, and hashes of addresses differ', async () => {
+test('a new epoch reassigns viewers: cookies of another one are ignored, and hashes of addresses differ', async () => {
   const first = await visit({ epoch: 'a' });
   expect(first.set).toBe(`flag-viewer=a.${first.id}`);
   expect(await visit({ epoch: 'a' }, { cookie: first.set! })).toMatchObject({ id: first.id, set: undefined });

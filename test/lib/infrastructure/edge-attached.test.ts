@@ -92,7 +92,7 @@ describe('a stage on an existing distribution', () => {
     },
   );
 
-  test('is refused with an ID that is none', () => {
+  test('is refused with a value that is not a distribution ID', () => {
     const said = edgeProblems({ ...edge, distributionId: 'd111111abcdef8.cloudfront.net' });
     expect(said.map(({ message }) => message)).toEqual([expect.stringContaining('expected the ID of a distribution')]);
   });
@@ -105,7 +105,7 @@ describe('a router in another CDK app', () => {
     return { app, stack, router };
   }
 
-  test('brings log groups with a retention, a topic and alarms along, to each region where its functions run', () => {
+  test('creates log groups with a retention, a topic and alarms in each region where its functions run', () => {
     const { stack, router } = appWith({ monitoring: { logRetentionDays: 30, emails: ['team@example.com'] } });
     const regions = router.monitoring!.regions;
     expect([...regions.keys()]).toEqual(['eu-west-1', 'us-east-1', 'ap-south-1']);
@@ -150,13 +150,13 @@ describe('a router in another CDK app', () => {
     });
   });
 
-  test('does without where its app monitors it', () => {
+  test('can leave monitoring to its app', () => {
     const { app, stack } = appWith({ monitoring: false });
     expect(app.node.children.filter(Stack.isStack)).toEqual([stack]);
     Template.fromStack(stack).resourceCountIs('AWS::CloudWatch::Dashboard', 0);
   });
 
-  test('brings nothing along that cdk-nag finds', () => {
+  test('creates nothing that cdk-nag reports', () => {
     const app = createApp();
     Validations.of(app).addPlugins(new AwsSolutionsChecks(app));
     const { stack, router } = appWith({ monitoring: { regions: ['us-east-1'], emails: ['team@example.com'] } }, app);

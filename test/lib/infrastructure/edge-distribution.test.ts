@@ -319,7 +319,7 @@ test.each<[string, Partial<EdgeSettings>, string]>([
   [
     'a fingerprint in the key',
     { behavior: { cacheKey: { headers: ['cloudfront-viewer-ja4-fingerprint'] } } },
-    'CloudFront has it in no cache policy',
+    'no cache policy may contain it',
   ],
   [
     'Accept-Encoding in the key',
@@ -343,7 +343,7 @@ test.each<[string, Partial<EdgeSettings>, string]>([
   [
     'Authorization by name',
     { behavior: { forward: { headers: ['authorization'] } } },
-    'behavior.forward.headers[0]="authorization" is invalid: expected it left out',
+    'behavior.forward.headers[0]="authorization" is invalid: expected it to be removed',
   ],
   [
     'Cookie by name',
@@ -358,7 +358,7 @@ test.each<[string, Partial<EdgeSettings>, string]>([
   [
     "a header that is an origin's own",
     { otherOrigins: api, behaviors: [{ path: '/a', origin: 'api', forward: { headers: ['x-key'] } }] },
-    "expected it left out: it is one of an origin's own headers",
+    "expected it to be removed: it is one of an origin's own headers",
   ],
   [
     'too many headers, with the variant',
@@ -378,7 +378,7 @@ test.each<[string, Partial<EdgeSettings>, string]>([
   [
     'a key that buckets do not have',
     { otherOrigins: bucket, behaviors: [{ path: '/a', origin: 'site', cacheKey: { headers: ['authorization'] } }] },
-    'CloudFront does not cache a bucket by this one',
+    'CloudFront cannot cache a bucket by this one',
   ],
   [
     "the viewer's Host, which is not sent",
