@@ -4,7 +4,7 @@ import { cpSync, existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, 
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
-import { buildReader, LAYER_PACKAGE } from '../../lib/infrastructure/layer-bundle.ts';
+import { buildReader, LAYER_PACKAGE, READER_ENTRIES } from '../../lib/infrastructure/layer-bundle.ts';
 
 const usage = `Builds the package ${LAYER_PACKAGE}: the code of the reader layer, with its types.
 
@@ -13,7 +13,8 @@ const usage = `Builds the package ${LAYER_PACKAGE}: the code of the reader layer
   directory   is created; must not exist, be empty, or hold this package
 `;
 const root = join(import.meta.dirname, '../..');
-const ENTRY = 'lambda/edge-reader/index';
+const SOURCES = 'lambda/edge-reader';
+const entries = Object.values(READER_ENTRIES);
 
 /** Returns what to print. Throws an Error with what to do. */
 export function runReaderPackage(args: readonly string[]): string {
@@ -36,18 +37,18 @@ function isTaken(path: string): boolean {
 function build(path: string): void {
   const { version, engines } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
   mkdirSync(path, { recursive: true });
-  buildReader(path, { version, engines, types: `./types/${ENTRY}.d.ts` });
+  buildReader(path, { version, engines, types: (source) => `./types/${SOURCES}/${source}.d.ts` });
   rmSync(join(path, 'types'), { recursive: true, force: true });
   const all = mkdtempSync(join(tmpdir(), 'reader-types-'));
   try {
     declare(all);
-    copyReachable(all, join(path, 'types'), `${ENTRY}.d.ts`);
+    for (const source of entries) copyReachable(all, join(path, 'types'), `${SOURCES}/${source}.d.ts`);
   } finally {
     rmSync(all, { recursive: true });
   }
 }
 
-/** The declarations of the entry and of everything that it imports. */
+/** The declarations of the entries and of everything that they import. */
 function declare(outdir: string): void {
   const project = join(outdir, 'tsconfig.json');
   const compilerOptions = {
@@ -58,7 +59,7 @@ function declare(outdir: string): void {
     extends: join(root, 'tsconfig.json'),
     compilerOptions,
     include: [],
-    files: [join(root, `${ENTRY}.ts`)],
+    files: entries.map((source) => join(root, SOURCES, `${source}.ts`)),
   };
   writeFileSync(project, JSON.stringify(config));
   const manifest = createRequire(import.meta.url).resolve('typescript/package.json');

@@ -15,6 +15,7 @@ export { describeGoContextProblem, parseGoContext } from './go/context.ts';
 export { createGoDialect, type Pattern } from './go/dialect.ts';
 export { createMemo } from './memo.ts';
 export type * from './model.ts';
+export { type OpenFeatureErrorCode, openFeatureErrorCode, toLaunchDarkly } from './open-feature.ts';
 export { sameFlag, sameSegment } from './same.ts';
 export { type Field, type Shape, shapes } from './schema.ts';
 export { sha1Bucket, sha1BucketFloat32 } from './sha1.ts';

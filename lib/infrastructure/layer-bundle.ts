@@ -5,7 +5,10 @@ import { buildSync } from 'esbuild';
 /** The package that a Lambda function imports from the layer. */
 export const LAYER_PACKAGE = 'edge-flag-reader';
 
-const entry = join(import.meta.dirname, '../../lambda/edge-reader/index.ts');
+const sources = join(import.meta.dirname, '../../lambda/edge-reader');
+
+/** The package's entries: the name of each, and of its source. */
+export const READER_ENTRIES = { '.': 'index', './open-feature': 'open-feature' } as const;
 
 /**
  * Builds the reader as a package for a Lambda layer: `nodejs/node_modules/edge-flag-reader`. AWS: "Working with layers for Node.js Lambda
@@ -21,8 +24,8 @@ export interface PackageDetails {
   readonly version: string;
   /** The versions of Node.js that can run it. */
   readonly engines: Readonly<Record<string, string>>;
-  /** The path of the types in the package. */
-  readonly types: string;
+  /** The path of an entry's types in the package. */
+  types(source: string): string;
 }
 
 /**
@@ -30,13 +33,15 @@ export interface PackageDetails {
  * both.
  */
 export function buildReader(directory: string, details?: PackageDetails): void {
-  for (const [format, file] of [
-    ['cjs', 'index.cjs'],
-    ['esm', 'index.mjs'],
+  const entries = Object.entries(READER_ENTRIES);
+  for (const [format, extension] of [
+    ['cjs', '.cjs'],
+    ['esm', '.mjs'],
   ] as const) {
     buildSync({
-      entryPoints: [entry],
-      outfile: join(directory, file),
+      entryPoints: entries.map(([, source]) => join(sources, `${source}.ts`)),
+      outdir: directory,
+      outExtension: { '.js': extension },
       bundle: true,
       minify: true,
       format,
@@ -49,13 +54,18 @@ export function buildReader(directory: string, details?: PackageDetails): void {
     });
   }
   const { types, ...about } = details ?? {};
+  const filesOf = (source: string) => ({
+    ...(types && { types: types(source) }),
+    import: `./${source}.mjs`,
+    require: `./${source}.cjs`,
+  });
   const manifest = {
     name: LAYER_PACKAGE,
     ...about,
     main: './index.cjs',
     module: './index.mjs',
-    ...(types && { types }),
-    exports: { '.': { ...(types && { types }), import: './index.mjs', require: './index.cjs' } },
+    ...(types && { types: types(READER_ENTRIES['.']) }),
+    exports: Object.fromEntries(entries.map(([name, source]) => [name, filesOf(source)])),
   };
   writeFileSync(join(directory, 'package.json'), `${JSON.stringify(manifest, null, 2)}\n`);
 }

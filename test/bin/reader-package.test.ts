@@ -27,6 +27,7 @@ const WRONG = [
 ] as const;
 const SDK = join(root, 'node_modules/@launchdarkly/js-sdk-common/dist/cjs/api/context/LDContext.js');
 const RIGHT = `
+  import { createOpenFeatureProvider } from 'edge-flag-reader/open-feature';
   import { createOfflineReader, type EvaluationContext, type Reader } from 'edge-flag-reader';
   import type { LDContext } from '${SDK}';
   export const same = (context: LDContext): EvaluationContext => context;
@@ -35,7 +36,8 @@ const RIGHT = `
   const variant: string = await reader.stringVariation('checkout', context, 'old');
   const limit: number = await reader.variation('limit', context, 1);
   const json: unknown = await reader.jsonVariation('limit', context, {});
-  console.log(JSON.stringify([variant, limit, json, reader.status().source]));`;
+  const { value } = await createOpenFeatureProvider(reader).resolveStringEvaluation('checkout', 'old', { targetingKey: 'alice' }, console);
+  console.log(JSON.stringify([variant, limit, json, value, reader.status().source]));`;
 
 const node = async (...args: string[]) => (await promisify(execFile)(process.execPath, args, { cwd: project })).stdout;
 
@@ -81,9 +83,12 @@ test('its code runs for import and for require', async () => {
     .replace(/, type \w+/g, '')
     .replace(/: (Reader|EvaluationContext|string|number|unknown) =/g, ' =');
   writeFileSync(join(project, 'run.mjs'), plain);
-  expect(await node('run.mjs')).toBe('["new",3,3,"held"]\n');
-  writeFileSync(join(project, 'run.cjs'), "console.log(typeof require('edge-flag-reader').createReader)");
-  expect(await node('run.cjs')).toBe('function\n');
+  expect(await node('run.mjs')).toBe('["new",3,3,"new","held"]\n');
+  writeFileSync(
+    join(project, 'run.cjs'),
+    "console.log(typeof require('edge-flag-reader').createReader, typeof require('edge-flag-reader/open-feature'))",
+  );
+  expect(await node('run.cjs')).toBe('function object\n');
 });
 
 test('it has a version, and is built again over itself', () => {

@@ -2,7 +2,8 @@
 import type { LDContext } from '@launchdarkly/node-server-sdk';
 import { LaunchDarklyProvider } from '@launchdarkly/openfeature-node-server';
 import type { EvaluationContext } from '@openfeature/server-sdk';
-import { contextFromOpenFeature, toLaunchDarkly } from '../../../relay-task/endpoints/ofrep-context.ts';
+import { toLaunchDarkly } from '../../../lib/evaluation/index.ts';
+import { contextFromOpenFeature } from '../../../relay-task/endpoints/ofrep-context.ts';
 import { RandomChoices, randomFrom } from '../../support/random.ts';
 
 const logged: string[] = [];
