@@ -3,7 +3,7 @@ export default {
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   transform: {
     '^.+\\.ts$': [
-      '<rootDir>/test/support/jest-transform.mjs',
+      '@swc/jest',
       {
         jsc: { target: 'es2022', parser: { syntax: 'typescript' } },
         module: { type: 'commonjs' },
@@ -18,6 +18,7 @@ export default {
   // Two per core of the smallest machine: a suite waits for timers and sockets for half of its time.
   maxWorkers: 4,
   globalSetup: '<rootDir>/test/support/jest-global-setup.mjs',
+  runtime: '<rootDir>/test/support/jest-runtime.cjs',
   setupFiles: ['<rootDir>/test/support/jest-setup.mjs'],
   reporters: ['default', '<rootDir>/test/support/skips-reporter.mjs'],
 };
