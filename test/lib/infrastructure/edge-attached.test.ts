@@ -96,6 +96,14 @@ describe('a stage on an existing distribution', () => {
     const said = edgeProblems({ ...edge, distributionId: 'd111111abcdef8.cloudfront.net' });
     expect(said.map(({ message }) => message)).toEqual([expect.stringContaining('expected the ID of a distribution')]);
   });
+
+  test('is checked at an address, not at a path', () => {
+    const attached = { ...edge, distributionId: 'EDFDVBD6EXAMPLE' };
+    expect(edgeProblems({ ...attached, check: 'https://shop.example.com/' })).toEqual([]);
+    expect(edgeProblems({ ...attached, check: '/health' }).map(({ message }) => message)).toEqual([
+      'check="/health" is invalid: expected an https address of the site, since distributionId gives none',
+    ]);
+  });
 });
 
 describe('a router in another CDK app', () => {
@@ -119,7 +127,9 @@ describe('a router in another CDK app', () => {
         ]),
       ).toEqual(kinds.map((kind) => [`/aws/lambda/us-east-1.edge-flag-relay-shop-${kind}`, 30]));
       expect(resources(template, 'AWS::CloudWatch::Alarm').map(({ AlarmName }) => AlarmName)).toEqual(
-        kinds.map((kind) => `edge-flag-relay-shop-${region}-edge-errors-edge-flag-relay-shop-${kind}`),
+        [...kinds.map((kind) => `edge-errors-edge-flag-relay-shop-${kind}`), 'edge-fallbacks', 'edge-old-data'].map(
+          (name) => `edge-flag-relay-shop-${region}-${name}`,
+        ),
       );
       template.hasResourceProperties('AWS::SNS::Subscription', { Endpoint: 'team@example.com' });
       expect(stack.dependencies).toContain(one);
