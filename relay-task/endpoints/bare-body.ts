@@ -2,6 +2,7 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Holding } from './holdings.ts';
+import { createCrumbCount } from './pieces.ts';
 import { Refusal } from './reply.ts';
 import { createCollector, endedEarly } from './request-body.ts';
 
@@ -38,6 +39,7 @@ export function readBareBody(
   { limitBytes, timeoutMs, memory }: BareBodyOptions,
 ): Promise<Buffer> {
   const collector = createCollector(limitBytes, memory);
+  const isCrumb = createCrumbCount(socket);
   return new Promise((resolve, reject) => {
     const settle = (finish: () => void) => {
       clearTimeout(timer);
@@ -59,6 +61,7 @@ export function readBareBody(
       let pointless = false;
       try {
         const over = deframe(bytes, (piece) => {
+          if (isCrumb(piece.length)) throw new Refusal(400, 'the body comes in too many chunks of a few bytes');
           pointless ||= collector.add(piece);
         });
         if (over || pointless) done();

@@ -1,6 +1,6 @@
 /** From a request to its answer or to the stream that it opens: finds the route, the environment and the handler. */
 import type { IncomingMessage } from 'node:http';
-import type { Budget } from '../common/budget.ts';
+import { type Budget, createBudget } from '../common/budget.ts';
 import { environmentIdHeader } from '../common/environment-id.ts';
 import { createFairLine } from '../common/fair-line.ts';
 import type { Lanes } from '../common/fair-queue.ts';
@@ -67,6 +67,9 @@ export interface Dispatcher {
 /** Counted as part of the connection. */
 const SMALL_HEAD_BYTES = 4 * 1024;
 
+/** Of the memory for bodies, for those of client-side SDKs, so that all of them together leave some to server SDKs. */
+const PART_FOR_CLIENTS = 3 / 4;
+
 /** Bodies of server SDKs, and of the others, that are decompressed at the same time. */
 const MAX_UNPACKING = 8;
 
@@ -82,6 +85,10 @@ export type DispatcherOptions = Services &
     readonly turns: RequestTurns;
     readonly bodyWaitMs?: number | undefined;
   };
+
+function partForClients(bodies: Budget): Budget {
+  return createBudget(Math.floor(bodies.maxBytes * PART_FOR_CLIENTS), { parent: bodies });
+}
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { find, turns } = options;
@@ -103,7 +110,11 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     return options.family?.(Array.isArray(userAgent) ? userAgent[0] : userAgent) ?? 'other';
   };
 
-  const bodies = createHoldings(options.memory.bodies, { waitMs: options.bodyWaitMs });
+  const waiting = { waitMs: options.bodyWaitMs };
+  const bodies = {
+    server: createHoldings(options.memory.bodies, waiting),
+    client: createHoldings(partForClients(options.memory.bodies), waiting),
+  };
   const answers = createAnswers(options.memory.answers);
   const unpacking = {
     server: createFairLine({ maxInside: MAX_UNPACKING }),
@@ -114,14 +125,20 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     if ((await own.enter(lanes)) === false) throw new Refusal(503, 'too many requests are waiting', retryLater());
   };
 
-  /** The same without a credential. Health checks are never turned away: of each connection one request waits at most. */
-  const awaitOpenTurn = async ({ message, route, address }: Exchange, isCostly = false): Promise<void> => {
-    const holding = bodies.open(['none', address]);
+  /**
+   * The same without a credential. Health checks are never turned away, since of each connection one request waits at most, and do not wait
+   * behind browsers: whoever asks would take the relay for dead.
+   */
+  const awaitOpenTurn = async (
+    { message, route, address }: Exchange,
+    what: 'health' | 'costly' | 'nothing',
+  ): Promise<void> => {
+    const holding = bodies.client.open(['none', address]);
     try {
       const headBytes = headBytesOf(message);
       if (headBytes > SMALL_HEAD_BYTES && !holding.take(headBytes)) throw holding.refusal(headBytes);
-      if (isCostly) await awaitTurn([route, address]);
-      else await turns.others.await([route, address]);
+      if (what === 'costly') await awaitTurn([route, address]);
+      else await (what === 'health' ? turns.servers : turns.others).await([route, address]);
     } finally {
       holding.release();
     }
@@ -130,7 +147,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const choose = async (exchange: Exchange, read: ReadBody): Promise<Decision> => {
     const { message, resolution, address } = exchange;
     if (resolution.kind !== 'route') {
-      await awaitOpenTurn(exchange);
+      await awaitOpenTurn(exchange, 'nothing');
       return { reply: withoutRoute(message, resolution) };
     }
     const { route, params, query } = resolution;
@@ -138,7 +155,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const hasBody = method === 'POST' || method === 'REPORT';
     const request: RouteRequest = { method, params, query, headers };
     if (!route.credential) {
-      await awaitOpenTurn(exchange, route.isCostly);
+      await awaitOpenTurn(exchange, route.isCostly ? 'costly' : 'health');
       return { reply: await route.handler(request) };
     }
     const selected = selectEnvironment(find, route.credential, request);
@@ -151,7 +168,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const kind = isServer ? 'server' : 'client';
     const lanes = [`${kind} ${environment.name}`, `${kind} ${address}`] as const;
     const memoryLanes = [`${credentialKind} ${credential}`, `${kind} ${address}`] as const;
-    const holding = bodies.open(memoryLanes);
+    const holding = bodies[kind].open(memoryLanes);
     const answer = answers.open(kind, memoryLanes);
     exchange.answer = answer;
     const memory: BodyMemory = { ...holding, inTurn: (job) => unpacking[kind].run(memoryLanes, job) };
@@ -248,7 +265,10 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       return named || cors ? { ...reply, headers: withHeaders(reply.headers ?? {}, { ...named, ...cors }) } : reply;
     },
     failed,
-    close: bodies.close,
+    close() {
+      bodies.server.close();
+      bodies.client.close();
+    },
     report(exchange, status) {
       const { message, route, credentialKind, environment, since } = exchange;
       try {

@@ -9,12 +9,15 @@ import type { AddressInfo, Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { type Budget, createBudget } from '../common/budget.ts';
 import { createFairTurns } from '../common/fair-turns.ts';
+import { createPacedLines } from '../common/paced-lines.ts';
 import { RelayError } from '../errors.ts';
 import type { Log } from '../ports.ts';
 import { readBareBody } from './bare-body.ts';
+import { clientAddress } from './client-address.ts';
 import { trackConnections } from './connections.ts';
 import { createDispatcher, type Decision, type Dispatcher, type Exchange, type RequestTurns } from './dispatch.ts';
 import { cutIfUnread, type Patience } from './patience.ts';
+import { createCrumbCount, ignoreBodies } from './pieces.ts';
 import { endTurn, headBytesOf, leaveTurns, refuseLast, takeTurn, unanswered, waitingHeadBytes } from './pipelining.ts';
 import { messageReply, notYetReply, type Reply, sendRawReply, sendReply } from './reply.ts';
 import { type BodyMemory, collectBody, unpackBody } from './request-body.ts';
@@ -91,6 +94,7 @@ const MAX_UNANSWERED = 32;
 const MAX_WAITING_BYTES = 32 * 1024;
 const HANDSHAKE_MS = 10_000;
 const MAX_WAITING = 4_096;
+const SAME_LINE_MS = 60_000;
 const DEFAULT_PATIENCE: Patience = { stalledMs: 30_000, minBytesPerSecond: 16 * 1024 };
 
 /** What clients are told whose stream is turned away. */
@@ -317,8 +321,33 @@ function unlimited(): RequestMemory {
 }
 
 function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatcher) {
+  const tell = createPacedLines(SAME_LINE_MS);
   class Request extends IncomingMessage {
     #upgrade: boolean | undefined;
+    readonly #isCrumb = createCrumbCount(this.socket);
+
+    /** node:http calls it for each piece of the body, also of one that waits or that nobody reads. */
+    override push(piece: Buffer | null, encoding?: BufferEncoding): boolean {
+      if (piece === null) return super.push(null);
+      if (this.socket.destroyed) return false;
+      if (!this.#isCrumb(piece.length)) return super.push(piece, encoding);
+      const address = clientAddress(this);
+      tell('crumbs', (more) =>
+        options.log.warn('A connection was closed: bodies come in too many pieces of a few bytes', {
+          address,
+          ...more,
+        }),
+      );
+      ignoreBodies(this.socket);
+      this.socket.destroy();
+      return false;
+    }
+
+    /** As node:http's, which would parse the rest without showing it to `push`. */
+    _dump(): void {
+      this.removeAllListeners('data');
+      this.resume();
+    }
     /** node:http reads this before anything after the head. The client's own Upgrade header has no effect. */
     get upgrade(): boolean {
       // Of requests above the limit no more is parsed. The answer must not change while others are written.

@@ -16,8 +16,9 @@ const MIB = 1024 * 1024;
 const json = { 'content-type': 'application/json' };
 const context = JSON.stringify({ kind: 'user', key: 'a' });
 
+/** `maxBytes`: for bodies of client-side SDKs, which get three quarters. */
 async function start(maxBytes: number) {
-  const bodies = createBudget(maxBytes);
+  const bodies = createBudget(Math.ceil((maxBytes * 4) / 3));
   const memory = { connections: createBudget(Infinity), bodies, answers: createBudget(Infinity) };
   const server = opened(
     await startServer({
