@@ -12,7 +12,8 @@ const MIB = 1024 * 1024;
 /** The part for bodies of a relay with 512 MiB by default. */
 async function start({ maxBytes = 28 * MIB, bodyWaitMs = 60_000 } = {}) {
   let mostBytes = 0;
-  const bodies = createBudget(maxBytes, {
+  // Bodies of client-side SDKs get three quarters.
+  const bodies = createBudget((maxBytes * 4) / 3, {
     changed: (bytes) => {
       mostBytes = Math.max(mostBytes, bytes);
     },
