@@ -118,7 +118,7 @@ test('outside Lambda all levels go to stdout', () => {
     const log = createLog({ level: 'info' });
     log.info('one');
     log.error('two', { error: new Error('x') });`;
-  const stdout = execFileSync('npx', ['tsx', '--input-type=module', '-e', script], {
+  const stdout = execFileSync(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', script], {
     stdio: ['ignore', 'pipe', 'ignore'],
   }).toString();
   expect(

@@ -66,7 +66,7 @@ class Schedule extends RandomChoices {
 }
 
 const seed = process.env.SEED ?? 'schedules';
-const ROUNDS = process.env.LONG ? 1_500 : 20;
+const ROUNDS = process.env.LONG ? 1_500 : 10;
 
 /** Fills a slice of a pass with each evaluation while `slow.on`, so that other things happen in the middle of passes. */
 const slowed =
