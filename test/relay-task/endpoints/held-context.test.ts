@@ -1,9 +1,8 @@
-import { setFlagsFromString } from 'node:v8';
-import { runInNewContext } from 'node:vm';
 import { nextTurn } from '../../../relay-task/common/slices.ts';
 import { holdContext, parsedBytes } from '../../../relay-task/endpoints/held-context.ts';
 import { contextFromBody } from '../../../relay-task/endpoints/request-context.ts';
 import { eventually } from '../../support/eventually.ts';
+import { heapBytes } from '../../support/heap.ts';
 
 const json = { 'content-type': 'application/json' };
 const read = (value: unknown) => contextFromBody(json, Buffer.from(JSON.stringify(value)));
@@ -70,15 +69,3 @@ test.each([
   // For the compiler: they are alive until here.
   expect(copies).toHaveLength(4);
 });
-
-/** Of what is in use, buffers too. */
-function heapBytes(): number {
-  collectGarbage();
-  const { heapUsed, external } = process.memoryUsage();
-  return heapUsed + external;
-}
-
-function collectGarbage(): void {
-  setFlagsFromString('--expose-gc');
-  (runInNewContext('gc') as () => void)();
-}
