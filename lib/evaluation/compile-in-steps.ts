@@ -5,7 +5,7 @@
 import { type CompiledFlag, compileFlag } from './compile.ts';
 import { type CompiledSegment, compileSegment } from './compile-segment.ts';
 import { isFields } from './complete.ts';
-import type { ClauseData, FlagData, SegmentData, TargetData } from './data.ts';
+import { type ClauseData, type FlagData, objects, type SegmentData, type TargetData } from './data.ts';
 import { type Dialect, nodeDialect } from './dialect.ts';
 import type { Flag, Segment } from './model.ts';
 import type { Test } from './operators.ts';
@@ -34,6 +34,8 @@ export function* compileFlagInSteps(
   const whole = compiled({ ...rest, on: false });
   if (whole.on) return whole;
   const malformed = () => compiled({ ...rest, rules: false as never });
+  const { prerequisites: required, targets: some, contextTargets: more } = source;
+  if (!haveObjects(source.rules, required, some, more)) return malformed();
   yield;
 
   const { key, salt, variations, offVariation } = source;
@@ -87,6 +89,7 @@ export function* compileSegmentInSteps(
   const whole = compiled(rest);
   if (isMalformed(whole)) return whole;
   const malformed = () => compiled({ ...rest, rules: false as never });
+  if (!haveObjects(source.rules, includedContexts, excludedContexts)) return malformed();
   yield;
 
   const { key, salt } = source;
@@ -284,6 +287,23 @@ function sizeOfRule(rule: RuleData | undefined): number {
 
 function lengthOf(list: unknown): number {
   return Array.isArray(list) ? list.length : 0;
+}
+
+/**
+ * Whether the members of these lists and the clauses of rules are objects, without which an item is malformed. Parts that are compiled
+ * alone may lack one that is not. In one go, as it looks at no values.
+ */
+function haveObjects(
+  rules: readonly RuleData[] | null | undefined,
+  ...others: readonly FlagData['targets'][]
+): boolean {
+  try {
+    for (const other of others) objects(other);
+    for (const { clauses } of objects(rules)) objects(clauses);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 function areLists(...values: readonly unknown[]): boolean {

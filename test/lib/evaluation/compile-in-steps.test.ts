@@ -12,7 +12,7 @@ import {
   sha1BucketFloat32,
 } from '../../../lib/evaluation/index.ts';
 import { compileRe2 } from '../../../relay-task/common/re2.ts';
-import { randomFrom, toJson } from '../../support/random.ts';
+import { type Random, randomFrom, toJson } from '../../support/random.ts';
 import { randomEnvironment } from '../../support/random-environment.ts';
 import type { Items } from './in-memory.ts';
 import { plain } from './verdict.ts';
@@ -114,6 +114,59 @@ const large: readonly [string, object][] = [
   ['prerequisites', { prerequisites: keys.map((key) => ({ key, variation: 0 })) }],
 ];
 
+/** JSON can have objects that cannot be made a text. */
+const ODD = [null, false, 7, 'x', [], [1], [null], {}, { values: 7 }, { values: [{ toString: 1 }], contextKind: 7 }];
+
+/** With one or two odd members in lists of these names, or in the clauses of a rule, or in the values of a member of any of them. */
+function damaged(random: Random, item: Record<string, unknown>, names: readonly string[]): object {
+  const pick = <T>(list: readonly T[]) => list[Math.floor(random() * list.length)] as T;
+  for (let times = random() < 0.7 ? 1 : 2; times > 0; times -= 1) {
+    const lists = names.map((name) => item[name] as unknown[]);
+    const { clauses } = (pick(item.rules as { clauses?: unknown }[]) ?? {}) as { clauses?: unknown };
+    if (Array.isArray(clauses)) lists.push(clauses, clauses);
+    const { values } = (pick(pick(lists)) ?? {}) as { values?: unknown };
+    if (Array.isArray(values)) lists.push(values);
+    const list = pick(lists);
+    const at = Math.floor(random() * (list.length + 1));
+    list.splice(at, random() < 0.5 ? 0 : 1, pick(ODD));
+  }
+  return item;
+}
+
+const someKeys = (length: number, from = 0) => Array.from({ length }, (_, at) => `u${from + at}`);
+const someClauses = (length: number) => [
+  ...someKeys(length).map((key) => clause([key], 'in', key !== 'u0')),
+  clause(someKeys(length), 'segmentMatch'),
+  clause(someKeys(length), 'startsWith'),
+];
+const someTargets = (length: number) => [
+  { contextKind: 'org', variation: 1, values: someKeys(length) },
+  ...someKeys(length).map((key, at) => ({
+    contextKind: ['user', 'org', ''][at % 3],
+    variation: at % 2,
+    values: [key],
+  })),
+];
+const someFlag = (length: number): Record<string, unknown> =>
+  flag({
+    rules: [
+      { variation: 1, clauses: [clause(['nobody'])] },
+      { variation: 1, clauses: someClauses(length) },
+    ],
+    targets: [
+      { variation: 1, values: ['u2999'] },
+      { variation: 0, values: someKeys(length, 1_499) },
+    ],
+    contextTargets: [...someTargets(length), { contextKind: 'user', variation: 1, values: [] }],
+    prerequisites: [],
+  });
+const someSegment = (length: number): Record<string, unknown> => ({
+  ...{ key: 's', version: 1, salt: 's' },
+  ...{ included: ['u2999'], excluded: someKeys(length, 2_000) },
+  ...{ includedContexts: someTargets(length), excludedContexts: someTargets(length) },
+  rules: [{ clauses: [clause(['nobody'])] }, { clauses: someClauses(length) }],
+});
+
 describe.each(dialects)('in the %s dialect', (_, dialect) => {
   test.each(large)('a flag with many %s takes many steps, and gives the same answers', (__, more) => {
     const work = compileFlagInSteps(flag(more), dialect);
@@ -143,6 +196,47 @@ describe.each(dialects)('in the %s dialect', (_, dialect) => {
       answers(new Map([['f', compileFlag(user, dialect)]]), new Map([['s', held]]), users, dialect);
     expect(answersOf(result.value)).toEqual(answersOf(compileSegment(segment, dialect)));
   });
+
+  test(`in ${cases} random flags and segments (seed ${seed}), a member of the wrong type has the same effect in any list`, () => {
+    const differences: unknown[] = [];
+    for (let number = 0; number < cases && differences.length < 3; number += 1) {
+      const random = randomFrom(`${seed}:members:${number}`);
+      // Large ones are divided as in the relay, small ones into small parts.
+      const [length, atOnce] = number % 4 === 0 ? [700] : [4, [1, 2, 5][number % 3]];
+      const flagJson = toJson(
+        damaged(random, someFlag(length), ['targets', 'contextTargets', 'prerequisites', 'rules']),
+      );
+      const segmentJson = toJson(
+        damaged(random, someSegment(length), ['includedContexts', 'excludedContexts', 'rules']),
+      );
+      const answersWith = (compiledFlag: Flag, compiledSegment: Segment) =>
+        plain([
+          [compiledFlag, compiledSegment].map(({ segmentKeys }) => segmentKeys),
+          answers(
+            new Map([
+              ['f', compiledFlag],
+              [
+                'of s',
+                compileFlag(flag({ rules: [{ variation: 1, clauses: [clause(['s'], 'segmentMatch')] }] }), dialect),
+              ],
+            ]),
+            new Map([['s', compiledSegment]]),
+            [...users, { kind: 'org', key: 'u1' }],
+            dialect,
+          ),
+        ]);
+      const expected = answersWith(
+        compileFlag(JSON.parse(flagJson), dialect),
+        compileSegment(JSON.parse(segmentJson), dialect),
+      );
+      const found = answersWith(
+        lastOf(compileFlagInSteps(JSON.parse(flagJson), dialect, atOnce)),
+        lastOf(compileSegmentInSteps(JSON.parse(segmentJson), dialect, atOnce)),
+      );
+      if (toJson(found) !== toJson(expected)) differences.push({ number, atOnce, found, expected });
+    }
+    expect(differences).toEqual([]);
+  }, 600_000);
 
   test('a rule or target of the wrong type far behind makes the whole flag malformed', () => {
     const rules = keys.map((key) => ({ variation: 1, clauses: [clause([key])] }));
