@@ -17,12 +17,15 @@ export interface FlightsOptions {
   readonly landed?: (() => void) | undefined;
   /** LaunchDarkly rejected events that are all of this sender, or accepted them all at once. */
   readonly judged: (sender: string, verdict: 'rejected' | 'delivered') => void;
+  /** Payloads of suspects are of one each: they do not wait for others, and are sent only once as they are. */
+  readonly of: 'anyone' | 'unconfirmed' | 'confirmed';
+  /** A request for events of this sender alone. */
+  readonly spend: (sender: string) => void;
   /**
-   * Takes a part of a payload of several senders that was rejected, once it has those of one sender alone, or when finding that
-   * one takes too long. Without it, all payloads are of one suspect each: they do not wait for others, and are sent only once as they
-   * are.
+   * Takes a part of a payload that was rejected: of several senders, once it has the events of one alone, of an unconfirmed suspect at
+   * once, and of anyone when finding the bad events takes long.
    */
-  readonly putAside?: ((parcel: Parcel) => void) | undefined;
+  readonly putAside: (parcel: Parcel) => void;
 }
 
 export interface Flights {
@@ -41,6 +44,8 @@ interface Flight {
   passable: boolean;
   /** How many of its parts were rejected. */
   rejections: number;
+  /** Some of its events were delivered or dropped, so that putting the rest aside does not lead round in circles. */
+  hasProgress: boolean;
   readonly senders: ReadonlySet<string>;
   landed: Promise<void>;
 }
@@ -49,16 +54,19 @@ interface Flight {
 const MOST_IN_FLIGHT = 4;
 /** How often a rejected payload is split in any case … */
 const SURELY_SPLIT = 3;
-/** … and how many of its parts may be rejected before a body is not split further: one bad event among 1,000 takes 11. */
+/**
+ * … and how many of its parts may be rejected before a body is not split further, and several bodies wait for their next turn: one bad
+ * event among 1,000 takes 11.
+ */
 const MOST_REJECTIONS = 16;
-/** The same for parts of several bodies. */
+/** The same for several bodies in any case. */
 const MOST_REJECTIONS_TOGETHER = 64;
 
 export function createFlights(options: FlightsOptions): Flights {
   /** The oldest first. */
   const flights = new Set<Flight>();
 
-  const areSuspects = options.putAside === undefined;
+  const areSuspects = options.of !== 'anyone';
   const holdsBack = ({ step, passable }: Flight) => !areSuspects && step !== 'slow' && !passable;
 
   function launch() {
@@ -67,7 +75,10 @@ export function createFlights(options: FlightsOptions): Flights {
       if (batches.length === 0) return;
       const parcel = parcelOf(batches);
       const senders = new Set(sendersOf(parcel));
-      const flight: Flight = { step: 'waiting', passable: false, rejections: 0, senders, landed: Promise.resolve() };
+      const flight: Flight = {
+        ...{ step: 'waiting', passable: false, rejections: 0, hasProgress: false },
+        ...{ senders, landed: Promise.resolve() },
+      };
       flights.add(flight);
       const releases = batches.map(({ release }) => release);
       flight.landed = fly(parcel, releases, flight);
@@ -99,23 +110,36 @@ export function createFlights(options: FlightsOptions): Flights {
       if (step === 'invalid') flight.passable = true;
       if (step === 'slow' || step === 'invalid') launch();
     };
-    const verdict = await options.deliver(parcel.json, { progress, isSuspect: areSuspects || depth > 0 });
     const [sender = RELAY, ...others] = sendersOf(parcel);
     const isMixed = others.length > 0;
+    if (!isMixed) options.spend(sender);
+    const verdict = await options.deliver(parcel.json, { progress, isSuspect: areSuspects || depth > 0 });
     if (verdict === 'delivered') {
       overtake(flight);
+      flight.hasProgress = true;
       if (!isMixed && depth === 0) options.judged(sender, verdict);
       return options.forwarded(eventsIn(parcel));
     }
     if (verdict === 'rejected') {
       flight.rejections += 1;
       if (!isMixed && sender !== RELAY) options.judged(sender, verdict);
-      const isTooMuch = isMixed ? flight.rejections >= MOST_REJECTIONS_TOGETHER : sender !== RELAY;
-      if (flight.senders.size > 1 && isTooMuch && options.putAside) return options.putAside(parcel);
+      if (isToBePutAside(parcel, flight)) return options.putAside(parcel);
     }
     const halves = isDivisible(verdict, parcel, flight, depth) ? await inSlices(halvesOf(parcel)) : undefined;
-    if (!halves) return options.dropped(verdict, eventsIn(parcel));
+    if (!halves) {
+      flight.hasProgress = true;
+      return options.dropped(verdict, eventsIn(parcel));
+    }
     for (const part of halves) await send(part, flight, depth + Number(verdict === 'rejected'));
+  }
+
+  function isToBePutAside(parcel: Parcel, flight: Flight): boolean {
+    const [sender = RELAY, ...others] = sendersOf(parcel);
+    if (eventsIn(parcel) === 1) return false;
+    if (others.length > 0) return flight.rejections >= MOST_REJECTIONS;
+    if (sender === RELAY) return false;
+    if (flight.senders.size > 1 || options.of === 'unconfirmed') return true;
+    return parcel.parts.length > 1 && flight.rejections >= MOST_REJECTIONS && flight.hasProgress;
   }
 
   return {

@@ -7,6 +7,8 @@ import type { SenderMemory } from './sender-memory.ts';
 export interface Line {
   readonly isEmpty: boolean;
   readonly bytes: number;
+  /** Whose events wait. */
+  senders(): Iterable<string>;
   /** Their places are free, and `heldBytes(bytes)` are reserved for them. */
   push(events: Pick<Batch, 'bytes' | 'events' | 'sender'>): void;
   /** Of the relay: takes neither places nor memory, and is never dropped. */
@@ -117,6 +119,7 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
     get bytes() {
       return waitingBytes;
     },
+    senders: () => bySender.keys(),
     push: ({ bytes, events, sender }) => put({ bytes, events, sender, since: performance.now() }),
     pushOwn: (bytes, release) => put({ bytes, events: 1, sender: RELAY, since: performance.now(), release }),
     put,

@@ -1,4 +1,8 @@
-/** A queue of events with the same metadata, which its senders share. Senders whose events were rejected lately have payloads of their own. */
+/**
+ * A queue of events with the same metadata, which its senders share. Senders whose events were rejected lately have payloads of their own:
+ * those whose events were rejected with others' only until one is accepted, the others for a while, and all these together get the places of
+ * one sender.
+ */
 import type { Verdict } from './courier.ts';
 import { createFlights, type Flights, type FlightsOptions } from './flights.ts';
 import { createHolders, type Holders, type Sender } from './holders.ts';
@@ -62,27 +66,33 @@ export function createQueue(options: QueueOptions): Queue {
   const { capacity, maxPayloadBytes, memory, suspects, dropped, summary } = options;
   const { deliver, forwarded, landed } = options;
   const places = createHolders();
-  const toAll = { deliver, forwarded, dropped, landed, judged: suspects.judge };
-  const usual: Way = {
-    line: createLine({ places, memory, isSuspect: false }),
-    flights: createFlights({ ...toAll, take: takeUsual, putAside }),
+  const toAll = { deliver, forwarded, dropped, landed, judged: suspects.judge, spend: suspects.spend, putAside };
+  const createWay = (of: FlightsOptions['of'], take: FlightsOptions['take']): Way => ({
+    line: createLine({ places, memory, isSuspect: of === 'confirmed' }),
+    flights: createFlights({ ...toAll, of, take }),
     due: false,
+  });
+  const usual = createWay('anyone', takeUsual);
+  /** Of unconfirmed suspects: each payload has the events of one of them. */
+  const trial = createWay('unconfirmed', takeTrial);
+  /** The same of confirmed ones. */
+  const apart = createWay('confirmed', takeApart);
+  const ways = [usual, trial, apart];
+  const senderOf = (name: string): Sender => ({ name, isSuspect: suspects.of(name) === 'confirmed' });
+  const wayOf = (name: string) => ({ unconfirmed: trial, confirmed: apart, none: usual })[suspects.of(name) ?? 'none'];
+  /** Where its newest events wait. */
+  const newestWay = ({ name, isSuspect }: Sender) => {
+    if (isSuspect) return apart;
+    return trial.line.newestOf(name) > usual.line.newestOf(name) ? trial : usual;
   };
-  /** Of suspects: each payload has the events of one of them. */
-  const apart: Way = {
-    line: createLine({ places, memory, isSuspect: true }),
-    flights: createFlights({ ...toAll, take: takeApart }),
-    due: false,
-  };
-  const senderOf = (name: string): Sender => ({ name, isSuspect: suspects.has(name) });
-  const wayOf = ({ isSuspect }: Sender) => (isSuspect ? apart : usual);
   let usedAt = performance.now();
   /** Events of others that made room. */
   let lost = 0;
 
-  const makeRoom = createRoomMaker(capacity, places, memory, ({ name, isSuspect }) => {
-    lost += (isSuspect ? apart : usual).line.drop(name).events;
+  const makeRoom = createRoomMaker(capacity, places, memory, (sender) => {
+    lost += newestWay(sender).line.drop(sender.name).events;
   });
+  const waitingBytes = () => ways.reduce((sum, { line }) => sum + line.bytes, 0);
 
   function add(events: readonly string[], name: string) {
     usedAt = performance.now();
@@ -95,9 +105,9 @@ export function createQueue(options: QueueOptions): Queue {
         break;
       }
       const bytes = Buffer.from(rest.slice(0, fitting).join(','));
-      wayOf(sender).line.push({ bytes, events: fitting, sender: name });
+      wayOf(name).line.push({ bytes, events: fitting, sender: name });
       rest = rest.slice(fitting);
-      if (places.total >= capacity / 2 || usual.line.bytes + apart.line.bytes >= maxPayloadBytes) start();
+      if (places.total >= capacity / 2 || waitingBytes() >= maxPayloadBytes) start();
     }
     if (lost > 0) dropped('capacity', lost);
     lost = 0;
@@ -106,7 +116,7 @@ export function createQueue(options: QueueOptions): Queue {
 
   function takeUsual(): readonly Batch[] {
     if (!usual.due || memory.departing <= 0) return [];
-    if (suspects.some) setApart();
+    sort(usual);
     addSummaries();
     const taken = usual.line.take(Math.min(maxPayloadBytes, memory.departing));
     usual.due = !usual.line.isEmpty;
@@ -122,31 +132,56 @@ export function createQueue(options: QueueOptions): Queue {
     }
   }
 
+  function takeTrial(): readonly Batch[] {
+    if (!trial.due || memory.departing <= 0) return [];
+    sort(trial);
+    return takeOf(
+      trial,
+      Array.from(trial.line.senders()).find((sender) => !trial.flights.has(sender)),
+    );
+  }
+
   function takeApart(): readonly Batch[] {
     if (!apart.due || memory.departing <= 0) return [];
-    let chosen: string | undefined;
-    const taken = apart.line.take(Math.min(maxPayloadBytes, memory.departing), ({ sender }) => {
-      // In their order.
-      if (apart.flights.has(sender)) return false;
-      chosen ??= sender;
-      return chosen === sender;
-    });
-    apart.due = !apart.line.isEmpty;
+    sort(apart);
+    return takeOf(
+      apart,
+      suspects.next(Array.from(apart.line.senders()).filter((sender) => !apart.flights.has(sender))),
+    );
+  }
+
+  /** Of one sender, whose payloads are sent in their order. */
+  function takeOf(way: Way, chosen: string | undefined): readonly Batch[] {
+    const taken = way.line.take(Math.min(maxPayloadBytes, memory.departing), ({ sender }) => sender === chosen);
+    way.due = !way.line.isEmpty;
     return taken;
   }
 
-  function setApart() {
-    if (usual.line.move(apart.line, ({ sender }) => suspects.has(sender))) send(apart);
+  /** Moves the events of those who are suspects now, or not any more. */
+  function sort(taking: Way) {
+    if (!suspects.some && trial.line.isEmpty) return;
+    for (const [from, to, of] of [
+      [trial, usual, undefined],
+      [trial, apart, 'confirmed'],
+      [usual, trial, 'unconfirmed'],
+      [usual, apart, 'confirmed'],
+    ] as const) {
+      const isMoved = from.line.move(to.line, ({ sender }) => suspects.of(sender) === of);
+      if (!isMoved || to === usual) continue;
+      to.due = true;
+      if (to !== taking) to.flights.launch();
+    }
   }
 
-  /** Whoever is good among them costs requests of their own, once. */
+  /** Good ones among unconfirmed suspects cost requests of their own, once. */
   function putAside(parcel: Parcel) {
     for (const { bytes, events, sender } of batchesOf(parcel)) {
       suspects.add(sender);
-      if (!memory.reserve({ name: sender, isSuspect: true }, heldBytes(bytes.length))) dropped('memory', events);
+      if (!memory.reserve(senderOf(sender), heldBytes(bytes.length))) dropped('memory', events);
       // A copy: a part would keep the whole payload in memory.
-      else apart.line.push({ bytes: Buffer.from(bytes), events, sender });
+      else wayOf(sender).line.push({ bytes: Buffer.from(bytes), events, sender });
     }
+    send(trial);
     send(apart);
   }
 
@@ -156,19 +191,18 @@ export function createQueue(options: QueueOptions): Queue {
   }
 
   function start() {
-    send(usual);
-    send(apart);
+    for (const way of ways) send(way);
   }
 
   function proceed() {
-    for (const { flights } of [usual, apart]) flights.launch();
+    for (const { flights } of ways) flights.launch();
   }
 
-  const underWay = () => usual.flights.size + apart.flights.size;
+  const underWay = () => ways.reduce((sum, { flights }) => sum + flights.size, 0);
 
   return {
     get idle() {
-      return underWay() === 0 && usual.line.isEmpty && apart.line.isEmpty && (summary?.size ?? 0) === 0;
+      return underWay() === 0 && ways.every(({ line }) => line.isEmpty) && (summary?.size ?? 0) === 0;
     },
     get usedAt() {
       return usedAt;
@@ -176,16 +210,16 @@ export function createQueue(options: QueueOptions): Queue {
     summary,
     room: (sender) => Math.max(capacity - places.total, places.yielding(senderOf(sender)), 0),
     add,
-    newestOf: (sender) => wayOf(sender).line.newestOf(sender.name),
+    newestOf: (sender) => newestWay(sender).line.newestOf(sender.name),
     drop(sender, maxBytes) {
-      const { events, bytes } = wayOf(sender).line.drop(sender.name, maxBytes);
+      const { events, bytes } = newestWay(sender).line.drop(sender.name, maxBytes);
       dropped('memory', events);
       return bytes;
     },
     proceed,
     flush: start,
     async drained() {
-      while (underWay() > 0) await Promise.all([usual.flights.landed(), apart.flights.landed()]);
+      while (underWay() > 0) await Promise.all(ways.map(({ flights }) => flights.landed()));
     },
   };
 }

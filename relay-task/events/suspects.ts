@@ -2,22 +2,42 @@
 export interface Suspects {
   /** Whether there may be any. */
   readonly some: boolean;
-  has(sender: string): boolean;
+  /** `unconfirmed`: its events were only rejected together with those of others. Undefined: it is no suspect. */
+  of(sender: string): 'unconfirmed' | 'confirmed' | undefined;
   /** Its events were in a payload that was rejected, maybe because of others'. */
   add(sender: string): void;
   /** A payload of its events alone was rejected, or accepted, which ends a suspicion that was never confirmed. */
   judge(sender: string, verdict: 'rejected' | 'delivered'): void;
+  /**
+   * Whose turn it is: who had the fewest requests, of these. Time without events earns none. ("Start-time fair queueing": Goyal, Vin and
+   * Cheng, 1996)
+   */
+  next(senders: Iterable<string>): string | undefined;
+  /** One request for its events. */
+  spend(sender: string): void;
+}
+
+interface Suspect {
+  readonly until: number;
+  readonly isConfirmed: boolean;
+  /** In requests, counted from when the first suspect had its first turn. */
+  readonly spent: number;
 }
 
 /** Beyond so many, the one that was suspected longest ago is forgotten. */
 const MOST_SUSPECTS = 1_000;
 
 export function createSuspects(forMs: number, now: () => number = () => performance.now()): Suspects {
-  const suspects = new Map<string, { readonly until: number; readonly isConfirmed: boolean }>();
+  const suspects = new Map<string, Suspect>();
+  /** What whoever had the last turn had spent before. */
+  let spentByAll = 0;
+
+  const spentBy = (sender: string) => Math.max(suspects.get(sender)?.spent ?? 0, spentByAll);
 
   function put(sender: string, isConfirmed: boolean) {
+    const spent = spentBy(sender);
     suspects.delete(sender);
-    suspects.set(sender, { until: now() + forMs, isConfirmed });
+    suspects.set(sender, { until: now() + forMs, isConfirmed, spent });
     const [oldest] = suspects.keys();
     if (suspects.size > MOST_SUSPECTS && oldest !== undefined) suspects.delete(oldest);
   }
@@ -26,10 +46,12 @@ export function createSuspects(forMs: number, now: () => number = () => performa
     get some() {
       return suspects.size > 0;
     },
-    has(sender) {
+    of(sender) {
       const suspect = suspects.get(sender);
-      if (suspect && suspect.until <= now()) suspects.delete(sender);
-      return suspects.has(sender);
+      if (!suspect) return undefined;
+      if (suspect.until > now()) return suspect.isConfirmed ? 'confirmed' : 'unconfirmed';
+      suspects.delete(sender);
+      return undefined;
     },
     add(sender) {
       if (!suspects.has(sender)) put(sender, false);
@@ -37,6 +59,22 @@ export function createSuspects(forMs: number, now: () => number = () => performa
     judge(sender, verdict) {
       if (verdict === 'rejected') put(sender, true);
       else if (suspects.get(sender)?.isConfirmed === false) suspects.delete(sender);
+    },
+    next(senders) {
+      let next: string | undefined;
+      let least = Infinity;
+      for (const sender of senders) {
+        const spent = spentBy(sender);
+        if (spent >= least) continue;
+        next = sender;
+        least = spent;
+      }
+      if (next !== undefined) spentByAll = least;
+      return next;
+    },
+    spend(sender) {
+      const suspect = suspects.get(sender);
+      if (suspect) suspects.set(sender, { ...suspect, spent: spentBy(sender) + 1 });
     },
   };
 }

@@ -5,7 +5,7 @@ import { createQueue, type Queue } from '../../../relay-task/events/queue.ts';
 import { createRanking } from '../../../relay-task/events/ranking.ts';
 import { createSenderMemory } from '../../../relay-task/events/sender-memory.ts';
 import { createSuspects } from '../../../relay-task/events/suspects.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, turnsOfLoop } from '../../support/eventually.ts';
 import { custom, type Event, FROM, send, startEnvironment, startLaunchDarkly } from './support.ts';
 
 const NEVER = 3_600_000;
@@ -15,11 +15,19 @@ const HANGING = ['hanging', 'suspect 0', 'suspect 1', 'suspect 2', 'suspect 3'];
 /** Queues of one credential whose payloads are sent when `all` is called; everything after the hanging ones waits. */
 function waitingQueues(
   count: number,
-  { capacity = 1_000, maxBytes = 1_000_000, suspected = [] as readonly string[], hanging = HANGING },
+  {
+    capacity = 1_000,
+    maxBytes = 1_000_000,
+    suspected = [] as readonly string[],
+    doubted = [] as readonly string[],
+    hanging = HANGING,
+  },
 ) {
   const budget = createBudget(maxBytes);
   const suspects = createSuspects(NEVER);
-  for (const name of [...suspected, ...hanging.slice(1)]) suspects.judge(name, 'rejected');
+  for (const name of [...suspected, ...hanging.filter((one) => one.startsWith('suspect'))])
+    suspects.judge(name, 'rejected');
+  for (const name of [...doubted, ...hanging.filter((one) => one.startsWith('doubted'))]) suspects.add(name);
   const queues: Queue[] = [];
   const memory = createSenderMemory({
     budget,
@@ -212,6 +220,93 @@ test('senders whose events were rejected get the part of one sender together', a
   const of = counts(await all());
   expect([of.get('a'), of.get('b')]).toEqual([10, 10]);
   expect(suspected.map((name) => of.get(name)).sort()).toEqual([3, 3, 4]);
+});
+
+test('who was only rejected together with others has the part of one sender like anyone', async () => {
+  const bad = Array.from({ length: 40 }, (_, id) => `bad ${id}`);
+  const [doubted, usual] = [
+    ['a', 'b'],
+    ['c', 'd'],
+  ] as const;
+  const hanging = [...HANGING, ...Array.from({ length: 4 }, (_, id) => `doubted ${id}`)];
+  const { first, all } = waitingQueues(1, { capacity: 60, suspected: bad, doubted, hanging });
+  for (const name of bad) first.add(eventsOf(name, 10), name);
+  for (const name of [...doubted, ...usual]) first.add(eventsOf(name, 10), name);
+  for (const name of bad) first.add(eventsOf(name, 10), name);
+  const of = counts(await all());
+  expect([...doubted, ...usual].map((name) => of.get(name))).toEqual([10, 10, 10, 10]);
+});
+
+/** A queue whose requests are answered when the test says so; LaunchDarkly rejects what has a bad event. */
+function answeredQueue(capacity: number) {
+  const budget = createBudget(Infinity);
+  const pending: (() => void)[] = [];
+  const delivered: string[] = [];
+  let requests = 0;
+  const suspects = createSuspects(NEVER);
+  const queue = createQueue({
+    capacity,
+    maxPayloadBytes: Infinity,
+    memory: createSenderMemory({ budget, drop: () => 0 }),
+    suspects,
+    async deliver(json) {
+      requests += 1;
+      await new Promise<void>((resolve) => pending.push(resolve));
+      const senders = (JSON.parse(json.toString()) as Event[]).map(({ of }) => String(of));
+      if (senders.some((name) => name.startsWith('bad'))) return 'rejected';
+      delivered.push(...senders);
+      return 'delivered';
+    },
+    forwarded() {},
+    dropped() {},
+    landed: () => queue.proceed(),
+  });
+  return {
+    queue,
+    suspects,
+    delivered,
+    requests: () => requests,
+    /** Answers so many requests, the oldest first, or all there will be. */
+    async answer(count = Infinity) {
+      for (let answered = 0; answered < count; answered += 1) {
+        if (pending.length === 0) await turnsOfLoop();
+        const next = pending.shift();
+        if (!next) return;
+        next();
+        await turnsOfLoop();
+      }
+    },
+  };
+}
+
+test.each([25, 60, 150])('bad events of %d addresses cost the good ones nothing', async (addresses) => {
+  const { queue, delivered, answer } = answeredQueue(1_000);
+  const good = Array.from({ length: 20 }, (_, id) => `good ${id}`);
+  const rounds = 30;
+  for (let round = 0; round < rounds; round += 1) {
+    for (let id = 0; id < addresses; id += 1) queue.add(eventsOf(`bad ${id}`, 1), `bad ${id}`);
+    for (const name of good) queue.add(eventsOf(name, 1), name);
+    queue.flush();
+    await answer(40);
+  }
+  while (!queue.idle) {
+    queue.flush();
+    await answer();
+  }
+  expect(delivered).toHaveLength(rounds * good.length);
+});
+
+test('a suspect with many bad events does not keep the others from having their turns', async () => {
+  const { queue, suspects, delivered, requests, answer } = answeredQueue(1_000);
+  const bad = ['bad 0', 'bad 1', 'bad 2', 'bad 3'];
+  for (const name of [...bad, 'reformed']) suspects.judge(name, 'rejected');
+  for (let body = 0; body < 100; body += 1) for (const name of bad) queue.add(eventsOf(name, 1), name);
+  queue.add(eventsOf('reformed', 1), 'reformed');
+  queue.flush();
+  while (delivered.length === 0) await answer(1);
+  expect(requests()).toBeLessThan(120);
+  await answer();
+  expect(queue.idle).toBe(true);
 });
 
 test('a sender of many diagnostic events leaves places for the others with its key', async () => {
