@@ -5,9 +5,9 @@ import { promisify } from 'node:util';
 import { gzip } from 'node:zlib';
 import type { PacedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
-import type { Turnstile } from '../common/turnstile.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { createPatience, type Failure, judge, type Treatment } from './patience.ts';
+import type { CredentialPlaces } from './places.ts';
 import { type PostAnswer, post } from './post.ts';
 import type { EventTimings } from './timings.ts';
 
@@ -24,6 +24,8 @@ export interface Payload extends Treatment {
   address(): Address;
   readonly headers: Readonly<Record<string, string>>;
   readonly json: Buffer;
+  /** Stands for the queue that it comes from. */
+  readonly queue: object;
   /** Called at each step of the delivery. Must not throw. */
   readonly progress?: ((step: Step) => void) | undefined;
 }
@@ -56,7 +58,7 @@ export interface CourierOptions {
   readonly environment: string;
   readonly userAgent: string;
   readonly timings: EventTimings;
-  readonly places: Pick<Turnstile, 'enter'>;
+  readonly places: CredentialPlaces;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
   /** Of the environment. */
@@ -128,7 +130,7 @@ export function createCourier(options: CourierOptions): Courier {
   }
 
   async function attempt(address: Address, delivery: Delivery): Promise<PostAnswer> {
-    const giveBack = await options.places.enter(aborter.signal);
+    const giveBack = await options.places.enter(aborter.signal, delivery.queue);
     if (!giveBack) return { problem: 'closed' };
     const current = begin(delivery);
     const timer = setTimeout(() => {

@@ -103,6 +103,8 @@ export function createCredentialEvents(
           address: () => addressOf('analytics', kind, sender()),
           headers,
           json,
+          // One object for each queue.
+          queue: headers,
           patience: 'much',
           ...how,
         }),
@@ -116,6 +118,7 @@ export function createCredentialEvents(
     return Object.assign(queue, { seen: about.unsummarized ? contextsOf(about) : undefined });
   });
 
+  const ownQueue = {};
   const diagnostics = createDiagnostics<EventDelivery>({
     memory,
     deliver: ({ headers, body }) =>
@@ -124,6 +127,7 @@ export function createCredentialEvents(
         address: () => addressOf('diagnostic', kind, sender()),
         headers: diagnosticHeaders(headers),
         json: body,
+        queue: ownQueue,
         patience: 'little',
       }),
     dropped,

@@ -1,7 +1,7 @@
 import { elementsIn } from '../common/json-elements.ts';
 import type { Holders, Sender } from './holders.ts';
 import { type Batch, parcelOf, RELAY } from './parcel.ts';
-import type { SenderMemory } from './sender-memory.ts';
+import type { Departing, SenderMemory } from './sender-memory.ts';
 
 /** Events that wait to be sent, the oldest first. */
 export interface Line {
@@ -13,8 +13,8 @@ export interface Line {
   push(events: Pick<Batch, 'bytes' | 'events' | 'sender'>): void;
   /** Of the relay: takes neither places nor memory, and is never dropped. */
   pushOwn(bytes: Buffer, release: () => void): void;
-  /** Takes the oldest of the wanted batches: at least one if there is any, otherwise up to so many bytes. */
-  take(maxBytes: number, wanted?: (batch: Pick<Batch, 'sender'>) => boolean): readonly Batch[];
+  /** Takes the oldest of the wanted batches, up to so many bytes, but at least one if `anyBatch`. */
+  take(most: Departing, wanted?: (batch: Pick<Batch, 'sender'>) => boolean): readonly Batch[];
   /** Moves batches into the other line. */
   move(to: Line, wanted: (batch: Pick<Batch, 'sender'>) => boolean): boolean;
   put(batch: WaitingBatch): void;
@@ -123,13 +123,13 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
     push: ({ bytes, events, sender }) => put({ bytes, events, sender, since: performance.now() }),
     pushOwn: (bytes, release) => put({ bytes, events: 1, sender: RELAY, since: performance.now(), release }),
     put,
-    take(maxBytes, wanted = () => true) {
+    take({ maxBytes, anyBatch }, wanted = () => true) {
       const taken: WaitingBatch[] = [];
       let bytes = 0;
       for (const batch of waiting) {
         if (!wanted(batch)) continue;
         bytes += batch.bytes.length;
-        if (taken.length > 0 && bytes > maxBytes) break;
+        if (bytes > maxBytes && (taken.length > 0 || !anyBatch)) break;
         taken.push(batch);
       }
       for (const batch of taken) remove(batch);

@@ -1,50 +1,74 @@
 /** Places for requests in flight, which a hung request keeps until it times out. */
-import type { Turnstile } from '../common/turnstile.ts';
 
 export interface Places {
-  /** The places of one credential. */
-  open(): Pick<Turnstile, 'enter'>;
+  open(): CredentialPlaces;
+}
+
+/** Those of one credential. */
+export interface CredentialPlaces {
+  /**
+   * Resolves with the function that leaves again, or with undefined when `signal` was aborted first. `queue`: stands for the queue whose
+   * request it is; without it, the request is of a queue of its own.
+   */
+  enter(signal?: AbortSignal, queue?: object): Promise<(() => void) | undefined>;
 }
 
 interface Group {
   inside: number;
-  /** Lets the first of them in. */
-  readonly waiting: Set<() => void>;
+  /** How many requests of a queue are inside. */
+  readonly insideOf: Map<object, number>;
+  /** Each lets one of this queue in. */
+  readonly waiting: Map<() => void, object>;
 }
+
+/** So much of a credential's places may be taken by second and further requests of the same queue. */
+const FURTHER_PART = 1 / 2;
 
 /**
  * A credential has at most `each` places, and all credentials together `together`. One place each is guaranteed beyond that,
- * so that no credential waits for another's hung requests; the configuration bounds how many there are.
+ * so that no credential waits for another's hung requests; the configuration bounds how many there are. Of those of a credential, each queue
+ * has one, as long as there are any, and half is for more of the same queue, so that a few queues that hang do not stop the others.
  */
 export function createPlaces({ each, together }: { readonly each: number; readonly together: number }): Places {
   /** Those that wait; the one that was let in longest ago comes first. */
-  const queue = new Set<Group>();
+  const groups = new Set<Group>();
   let inside = 0;
 
-  const mayEnter = (group: Group) => group.inside === 0 || (group.inside < each && inside < together);
+  const mayEnter = (group: Group, queue: object) => {
+    if (group.inside === 0) return true;
+    const further = group.inside - group.insideOf.size;
+    const isFurther = group.insideOf.has(queue);
+    return group.inside < each && inside < together && !(isFurther && further >= Math.max(1, each * FURTHER_PART));
+  };
 
-  function take(group: Group): () => void {
-    group.inside += 1;
-    inside += 1;
+  function take(group: Group, queue: object): () => void {
+    const change = (by: 1 | -1) => {
+      group.inside += by;
+      inside += by;
+      const ofQueue = (group.insideOf.get(queue) ?? 0) + by;
+      if (ofQueue > 0) group.insideOf.set(queue, ofQueue);
+      else group.insideOf.delete(queue);
+    };
+    change(1);
     return () => {
-      group.inside -= 1;
-      inside -= 1;
+      change(-1);
       admitNext();
     };
   }
 
   function admitNext(): void {
-    for (const group of queue) {
-      if (!mayEnter(group)) continue;
-      queue.delete(group);
-      const [admit] = group.waiting;
-      admit?.();
-      if (group.waiting.size > 0) queue.add(group);
+    for (const group of groups) {
+      const next = Array.from(group.waiting).find(([, queue]) => mayEnter(group, queue));
+      if (!next) continue;
+      groups.delete(group);
+      const [admit] = next;
+      admit();
+      if (group.waiting.size > 0) groups.add(group);
       return;
     }
   }
 
-  function wait(group: Group, signal: AbortSignal | undefined): Promise<(() => void) | undefined> {
+  function wait(group: Group, queue: object, signal: AbortSignal | undefined): Promise<(() => void) | undefined> {
     return new Promise((resolve) => {
       const settle = () => {
         group.waiting.delete(admit);
@@ -52,26 +76,26 @@ export function createPlaces({ each, together }: { readonly each: number; readon
       };
       const admit = () => {
         settle();
-        resolve(take(group));
+        resolve(take(group, queue));
       };
       const giveUp = () => {
         settle();
-        if (group.waiting.size === 0) queue.delete(group);
+        if (group.waiting.size === 0) groups.delete(group);
         resolve(undefined);
       };
-      group.waiting.add(admit);
-      queue.add(group);
+      group.waiting.set(admit, queue);
+      groups.add(group);
       signal?.addEventListener('abort', giveUp);
     });
   }
 
   return {
     open() {
-      const group: Group = { inside: 0, waiting: new Set() };
+      const group: Group = { inside: 0, insideOf: new Map(), waiting: new Map() };
       return {
-        async enter(signal) {
+        async enter(signal, queue = {}) {
           if (signal?.aborted) return undefined;
-          return mayEnter(group) ? take(group) : wait(group, signal);
+          return mayEnter(group, queue) ? take(group, queue) : wait(group, queue, signal);
         },
       };
     },

@@ -8,7 +8,7 @@ import { createFlights, type Flights, type FlightsOptions } from './flights.ts';
 import { createHolders, type Holders, type Sender } from './holders.ts';
 import { createLine, heldBytes, type Line } from './line.ts';
 import { type Batch, batchesOf, type Parcel } from './parcel.ts';
-import type { SenderMemory } from './sender-memory.ts';
+import type { Departing, SenderMemory } from './sender-memory.ts';
 import type { Summary } from './summary.ts';
 import type { Suspects } from './suspects.ts';
 
@@ -114,11 +114,19 @@ export function createQueue(options: QueueOptions): Queue {
     if (summary && (summary.size >= capacity / 2 || summary.bytes >= maxPayloadBytes)) start();
   }
 
+  /** Undefined: none of it may be sent now. */
+  function mostOf({ due, flights }: Way): Departing | undefined {
+    // What confirmed suspects send has no part that is theirs.
+    const { maxBytes, anyBatch } = memory.departing(flights !== apart.flights && flights.size === 0);
+    return due && maxBytes > 0 ? { maxBytes: Math.min(maxPayloadBytes, maxBytes), anyBatch } : undefined;
+  }
+
   function takeUsual(): readonly Batch[] {
-    if (!usual.due || memory.departing <= 0) return [];
+    const most = mostOf(usual);
+    if (!most) return [];
     sort(usual);
     addSummaries();
-    const taken = usual.line.take(Math.min(maxPayloadBytes, memory.departing));
+    const taken = usual.line.take(most);
     usual.due = !usual.line.isEmpty;
     return taken;
   }
@@ -133,26 +141,30 @@ export function createQueue(options: QueueOptions): Queue {
   }
 
   function takeTrial(): readonly Batch[] {
-    if (!trial.due || memory.departing <= 0) return [];
+    const most = mostOf(trial);
+    if (!most) return [];
     sort(trial);
     return takeOf(
       trial,
+      most,
       Array.from(trial.line.senders()).find((sender) => !trial.flights.has(sender)),
     );
   }
 
   function takeApart(): readonly Batch[] {
-    if (!apart.due || memory.departing <= 0) return [];
+    const most = mostOf(apart);
+    if (!most) return [];
     sort(apart);
     return takeOf(
       apart,
+      most,
       suspects.next(Array.from(apart.line.senders()).filter((sender) => !apart.flights.has(sender))),
     );
   }
 
   /** Of one sender, whose payloads are sent in their order. */
-  function takeOf(way: Way, chosen: string | undefined): readonly Batch[] {
-    const taken = way.line.take(Math.min(maxPayloadBytes, memory.departing), ({ sender }) => sender === chosen);
+  function takeOf(way: Way, most: Departing, chosen: string | undefined): readonly Batch[] {
+    const taken = way.line.take(most, ({ sender }) => sender === chosen);
     way.due = !way.line.isEmpty;
     return taken;
   }

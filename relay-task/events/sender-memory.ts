@@ -20,12 +20,22 @@ export interface SenderMemory {
    */
   pin(sender: string, bytes: number): boolean;
   unpin(sender: string, bytes: number): void;
-  /** How many bytes of what waits may be taken to be sent: half of all at most is, so that what others send finds something to replace. */
-  readonly departing: number;
+  /**
+   * What of that which waits may be taken to be sent. `isOnly`: nothing else of this queue is being sent. A quarter of all is for anyone; the
+   * payloads of a queue that are the only ones get parts of another quarter, so that those of a few queues that hang do not stop the others.
+   * The rest stays, so that what others send finds something to replace.
+   */
+  departing(isOnly: boolean): Departing;
   /** Waits no more, and is being sent until it lands. */
   depart(bytes: number): void;
   /** Gives it back. */
   land(bytes: number): void;
+}
+
+export interface Departing {
+  readonly maxBytes: number;
+  /** One batch may be larger than that. */
+  readonly anyBatch: boolean;
 }
 
 export interface SenderMemoryOptions {
@@ -38,7 +48,12 @@ const PINNED_PART = 1 / 4;
 const PINNED_TIMES = 4;
 /** So much of what a large event needs comes from one sender at once, even if others hold as much: single events would take long. */
 const STEP = 1 / 64;
-const DEPARTED_PART = 1 / 2;
+const DEPARTED_PART = 1 / 4;
+const DEPARTED_PART_OF_ONLY_ONES = 1 / 4;
+/** Of what is left for them, one gets so much, … */
+const ONLY_ONES_PART = 1 / 4;
+/** … and if nothing is, so much of all: there are at most 64 queues. */
+const LEAST_PART = 1 / 512;
 
 export function createSenderMemory({ budget, drop }: SenderMemoryOptions): SenderMemory {
   const waiting = createHolders();
@@ -79,8 +94,13 @@ export function createSenderMemory({ budget, drop }: SenderMemoryOptions): Sende
       pinned.giveBack([name], bytes);
       budget.release(bytes);
     },
-    get departing() {
-      return Math.max(wholeBytes() * DEPARTED_PART - departedBytes, departedBytes === 0 ? 1 : 0);
+    departing(isOnly) {
+      const whole = wholeBytes();
+      const forAnyone = whole * DEPARTED_PART - departedBytes;
+      if (forAnyone > 0 || departedBytes === 0) return { maxBytes: Math.max(forAnyone, 1), anyBatch: true };
+      if (!isOnly) return { maxBytes: 0, anyBatch: false };
+      const left = forAnyone + whole * DEPARTED_PART_OF_ONLY_ONES;
+      return { maxBytes: Math.max(left * ONLY_ONES_PART, whole * LEAST_PART), anyBatch: false };
     },
     depart(bytes) {
       departedBytes += bytes;

@@ -211,6 +211,60 @@ test('while what is sent hangs, there is memory for the newest events of others'
   expect(of).toEqual(new Map(Array.from({ length: 8 }, (_, id) => [`${id}`, 3])));
 });
 
+test('while payloads of a few queues hang and take all the memory that may be sent, each of the others sends', async () => {
+  const budget = createBudget(100_000);
+  const queues: Queue[] = [];
+  const memory = createSenderMemory({
+    budget,
+    drop: (sender, bytes) => queues.find((queue) => queue.newestOf(sender) >= 0)?.drop(sender, bytes) ?? 0,
+  });
+  const delivered: Event[] = [];
+  const hung: (() => void)[] = [];
+  const create = (hangs: boolean) => {
+    const queue = createQueue({
+      capacity: 1_000,
+      maxPayloadBytes: Infinity,
+      memory,
+      suspects: createSuspects(NEVER),
+      async deliver(json, { progress }) {
+        if (hangs) {
+          progress?.('slow');
+          await new Promise<void>((resolve) => hung.push(resolve));
+        } else delivered.push(...(JSON.parse(json.toString()) as Event[]));
+        return 'delivered';
+      },
+      forwarded() {},
+      dropped() {},
+      landed() {
+        for (const other of queues) other.proceed();
+      },
+    });
+    queues.push(queue);
+    return queue;
+  };
+  for (let id = 0; id < 3; id += 1) {
+    const queue = create(true);
+    for (let body = 0; body < 8; body += 1) {
+      queue.add(eventsOf(`hung ${id}`, 1, { data: 'x'.repeat(10_000) }), `hung ${id}`);
+      queue.flush();
+    }
+  }
+  expect(hung.length).toBeGreaterThan(1);
+  const others = Array.from({ length: 8 }, () => create(false));
+  for (const [id, queue] of others.entries()) {
+    queue.add(eventsOf('good', 1, { queue: id, data: 'x'.repeat(100) }), 'good');
+    queue.flush();
+  }
+  await turnsOfLoop();
+  expect(delivered.map(({ queue }) => queue)).toEqual([...others.keys()]);
+  while (queues.some(({ idle }) => !idle)) {
+    for (const resolve of hung.splice(0)) resolve();
+    for (const queue of queues) queue.flush();
+    await turnsOfLoop();
+  }
+  expect(budget.usedBytes).toBe(0);
+});
+
 test('senders whose events were rejected get the part of one sender together', async () => {
   const suspected = ['bad 0', 'bad 1', 'bad 2'];
   const { first, all } = waitingQueues(1, { capacity: 30, suspected });

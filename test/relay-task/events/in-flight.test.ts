@@ -103,6 +103,26 @@ test('requests that hang for one environment leave the others their own', async 
   launchDarkly.letGo();
 });
 
+test('while everything of two kinds of SDK hangs, those of others with the same key go on', async () => {
+  const launchDarkly = await startHolding(({ text }) => text.includes('"hung"'));
+  const { intake } = startEnvironment(launchDarkly.uri, HANGING);
+  const of = (app: string) => ({ headers: { 'x-launchdarkly-tags': `a/${app}` } });
+  for (const [index, app] of ['one', 'one', 'one', 'one', 'two', 'two'].entries()) {
+    send(intake, [{ kind: 'hung' }], of(app));
+    await eventually(() => expect(launchDarkly.held()).toBe(index + 1));
+  }
+  for (let more = 0; more < 2; more += 1) {
+    await send(intake, [{ kind: 'hung' }], of('two'));
+    intake.flush();
+    await turnsOfLoop(100);
+  }
+  for (let id = 1; id <= 10; id += 1) {
+    send(intake, [custom(id)], of('three'));
+    await eventually(() => expect(launchDarkly.taken()).toHaveLength(id));
+  }
+  launchDarkly.letGo();
+});
+
 test('diagnostic events do not wait for one that hangs', async () => {
   const launchDarkly = await startHolding(({ text }) => text.includes('"a"'));
   const { intake } = startEnvironment(launchDarkly.uri, HANGING);
@@ -115,7 +135,8 @@ test('diagnostic events do not wait for one that hangs', async () => {
       body: Buffer.from(JSON.stringify({ id })),
     });
   }
-  await eventually(() => expect(launchDarkly.taken()).toEqual([{ id: 'b' }, { id: 'c' }]));
+  const taken = () => launchDarkly.taken().map(({ id }) => id);
+  await eventually(() => expect(taken().sort()).toEqual(['b', 'c']));
   launchDarkly.letGo();
 });
 
@@ -167,4 +188,25 @@ test('places go to credentials in turn, each may have one, and who gives up wait
   (await waiting[2])?.();
   await waiting[1];
   expect(order.at(-1)).toBe('a3');
+});
+
+test('half of the places of a credential are for second requests of the same queue, and others do not wait behind them', async () => {
+  const places = createPlaces({ each: 6, together: 64 }).open();
+  const inside: string[] = [];
+  const enter = async (name: string, queue: object) => {
+    const leave = await places.enter(undefined, queue);
+    inside.push(name);
+    return leave;
+  };
+  const [a, b, c] = [{}, {}, {}];
+  const ofA = Array.from({ length: 5 }, (_, index) => enter(`a${index}`, a));
+  const [first] = await Promise.all(ofA.slice(0, 4));
+  const [, inB, inC] = [...[0, 1].map((index) => enter(`b${index}`, b)), enter('c0', c)];
+  await inC;
+  expect(inside).toEqual(['a0', 'a1', 'a2', 'a3', 'b0', 'c0']);
+  first?.();
+  await ofA[4];
+  (await ofA[1])?.();
+  await inB;
+  expect(inside.slice(6)).toEqual(['a4', 'b1']);
 });
