@@ -18,7 +18,11 @@ export interface FlightsOptions {
   /** LaunchDarkly rejected events that are all of this sender, or accepted them all at once. */
   readonly judged: (sender: string, verdict: 'rejected' | 'delivered') => void;
   /** Payloads of suspects are of one each: they do not wait for others, and are sent only once as they are. */
-  readonly of: 'anyone' | 'unconfirmed' | 'confirmed';
+  readonly areSuspects: boolean;
+  /** Whether LaunchDarkly never rejected events of this suspect alone. */
+  readonly isUnconfirmed: (sender: string) => boolean;
+  /** LaunchDarkly accepted events of this sender. */
+  readonly accepted: (sender: string) => void;
   /** A request for events of this sender alone. */
   readonly spend: (sender: string) => void;
   /**
@@ -47,6 +51,8 @@ interface Flight {
   /** Some of its events were delivered or dropped, so that putting the rest aside does not lead round in circles. */
   hasProgress: boolean;
   readonly senders: ReadonlySet<string>;
+  /** Of an unconfirmed suspect: it shows whether its events are good. */
+  readonly isTrial: boolean;
   landed: Promise<void>;
 }
 
@@ -66,7 +72,7 @@ export function createFlights(options: FlightsOptions): Flights {
   /** The oldest first. */
   const flights = new Set<Flight>();
 
-  const areSuspects = options.of !== 'anyone';
+  const { areSuspects } = options;
   const holdsBack = ({ step, passable }: Flight) => !areSuspects && step !== 'slow' && !passable;
 
   function launch() {
@@ -77,7 +83,7 @@ export function createFlights(options: FlightsOptions): Flights {
       const senders = new Set(sendersOf(parcel));
       const flight: Flight = {
         ...{ step: 'waiting', passable: false, rejections: 0, hasProgress: false },
-        ...{ senders, landed: Promise.resolve() },
+        ...{ senders, isTrial: areSuspects && [...senders].every(options.isUnconfirmed), landed: Promise.resolve() },
       };
       flights.add(flight);
       const releases = batches.map(({ release }) => release);
@@ -117,6 +123,7 @@ export function createFlights(options: FlightsOptions): Flights {
     if (verdict === 'delivered') {
       overtake(flight);
       flight.hasProgress = true;
+      for (const one of [sender, ...others]) options.accepted(one);
       if (!isMixed && depth === 0) options.judged(sender, verdict);
       return options.forwarded(eventsIn(parcel));
     }
@@ -138,7 +145,7 @@ export function createFlights(options: FlightsOptions): Flights {
     if (eventsIn(parcel) === 1) return false;
     if (others.length > 0) return flight.rejections >= MOST_REJECTIONS;
     if (sender === RELAY) return false;
-    if (flight.senders.size > 1 || options.of === 'unconfirmed') return true;
+    if (flight.senders.size > 1 || flight.isTrial) return true;
     return parcel.parts.length > 1 && flight.rejections >= MOST_REJECTIONS && flight.hasProgress;
   }
 

@@ -8,7 +8,7 @@ import { createRanking, type Ranking } from './ranking.ts';
 export interface Sender {
   /** What stands for the address. */
   readonly name: string;
-  /** All confirmed suspects together count as one sender among the others, and share what that one gets. */
+  /** All suspects together, but for those that are only doubted, count as one sender among the others, and share what that one gets. */
   readonly isSuspect: boolean;
 }
 

@@ -1,7 +1,7 @@
 /**
  * A queue of events with the same metadata, which its senders share. Senders whose events were rejected lately have payloads of their own:
- * those whose events were rejected with others' only until one is accepted, the others for a while, and all these together get the places of
- * one sender.
+ * those whose events were rejected with others' only until one is accepted, the others for a while. All of them together get the places of one
+ * sender, except those with accepted events that are only doubted.
  */
 import type { Verdict } from './courier.ts';
 import { createFlights, type Flights, type FlightsOptions } from './flights.ts';
@@ -66,20 +66,27 @@ export function createQueue(options: QueueOptions): Queue {
   const { capacity, maxPayloadBytes, memory, suspects, dropped, summary } = options;
   const { deliver, forwarded, landed } = options;
   const places = createHolders();
-  const toAll = { deliver, forwarded, dropped, landed, judged: suspects.judge, spend: suspects.spend, putAside };
-  const createWay = (of: FlightsOptions['of'], take: FlightsOptions['take']): Way => ({
-    line: createLine({ places, memory, isSuspect: of === 'confirmed' }),
-    flights: createFlights({ ...toAll, of, take }),
+  const toAll = { deliver, forwarded, dropped, landed, putAside };
+  const about = {
+    ...{ judged: suspects.judge, accepted: suspects.accept, spend: suspects.spend },
+    isUnconfirmed: (sender: string) => suspects.of(sender) !== 'confirmed',
+  };
+  const createWay = (areSuspects: boolean, isSuspect: boolean, take: FlightsOptions['take']): Way => ({
+    line: createLine({ places, memory, isSuspect }),
+    flights: createFlights({ ...toAll, ...about, areSuspects, take }),
     due: false,
   });
-  const usual = createWay('anyone', takeUsual);
-  /** Of unconfirmed suspects: each payload has the events of one of them. */
-  const trial = createWay('unconfirmed', takeTrial);
-  /** The same of confirmed ones. */
-  const apart = createWay('confirmed', takeApart);
+  const usual = createWay(false, false, takeUsual);
+  /** Of doubted senders: each payload has the events of one of them. */
+  const trial = createWay(true, false, takeTrial);
+  /** The same of other suspects. */
+  const apart = createWay(true, true, takeApart);
   const ways = [usual, trial, apart];
-  const senderOf = (name: string): Sender => ({ name, isSuspect: suspects.of(name) === 'confirmed' });
-  const wayOf = (name: string) => ({ unconfirmed: trial, confirmed: apart, none: usual })[suspects.of(name) ?? 'none'];
+  const wayOf = (name: string): Way => {
+    const suspicion = suspects.of(name);
+    return suspicion === undefined ? usual : suspicion === 'doubted' ? trial : apart;
+  };
+  const senderOf = (name: string): Sender => ({ name, isSuspect: wayOf(name) === apart });
   /** Where its newest events wait. */
   const newestWay = ({ name, isSuspect }: Sender) => {
     if (isSuspect) return apart;
@@ -171,17 +178,13 @@ export function createQueue(options: QueueOptions): Queue {
 
   /** Moves the events of those who are suspects now, or not any more. */
   function sort(taking: Way) {
-    if (!suspects.some && trial.line.isEmpty) return;
-    for (const [from, to, of] of [
-      [trial, usual, undefined],
-      [trial, apart, 'confirmed'],
-      [usual, trial, 'unconfirmed'],
-      [usual, apart, 'confirmed'],
-    ] as const) {
-      const isMoved = from.line.move(to.line, ({ sender }) => suspects.of(sender) === of);
-      if (!isMoved || to === usual) continue;
-      to.due = true;
-      if (to !== taking) to.flights.launch();
+    if (!suspects.some && trial.line.isEmpty && apart.line.isEmpty) return;
+    for (const from of ways) {
+      for (const to of ways) {
+        if (from === to || !from.line.move(to.line, ({ sender }) => wayOf(sender) === to) || to === usual) continue;
+        to.due = true;
+        if (to !== taking) to.flights.launch();
+      }
     }
   }
 

@@ -1,15 +1,22 @@
 /** Senders of events that LaunchDarkly rejected lately: theirs are sent apart, so that no one else loses events with them. */
+/**
+ * `doubted`: its events were only rejected together with those of others, and some were accepted lately; `unknown`: none were yet, so it may be
+ * one of any number of invented addresses.
+ */
+export type Suspicion = 'doubted' | 'unknown' | 'confirmed';
+
 export interface Suspects {
   /** Whether there may be any. */
   readonly some: boolean;
-  /** `unconfirmed`: its events were only rejected together with those of others. Undefined: it is no suspect. */
-  of(sender: string): 'unconfirmed' | 'confirmed' | undefined;
+  of(sender: string): Suspicion | undefined;
   /** Its events were in a payload that was rejected, maybe because of others'. */
   add(sender: string): void;
+  /** Some of its events were accepted, maybe together with others'. */
+  accept(sender: string): void;
   /** A payload of its events alone was rejected, or accepted, which ends a suspicion that was never confirmed. */
   judge(sender: string, verdict: 'rejected' | 'delivered'): void;
   /**
-   * Whose turn it is: who had the fewest requests, of these. Time without events earns none. ("Start-time fair queueing": Goyal, Vin and
+   * Whose turn it is: of these, one that is not confirmed, or who had the fewest requests. Time without events earns none. ("Start-time fair queueing": Goyal, Vin and
    * Cheng, 1996)
    */
   next(senders: Iterable<string>): string | undefined;
@@ -26,9 +33,13 @@ interface Suspect {
 
 /** Beyond so many, the one that was suspected longest ago is forgotten. */
 const MOST_SUSPECTS = 1_000;
+/** The same of those with accepted events. */
+const MOST_KNOWN = 1_000;
 
 export function createSuspects(forMs: number, now: () => number = () => performance.now()): Suspects {
   const suspects = new Map<string, Suspect>();
+  /** Those with accepted events, the latest last. */
+  const known = new Set<string>();
   /** What whoever had the last turn had spent before. */
   let spentByAll = 0;
 
@@ -49,21 +60,31 @@ export function createSuspects(forMs: number, now: () => number = () => performa
     of(sender) {
       const suspect = suspects.get(sender);
       if (!suspect) return undefined;
-      if (suspect.until > now()) return suspect.isConfirmed ? 'confirmed' : 'unconfirmed';
+      if (suspect.until > now()) return suspect.isConfirmed ? 'confirmed' : known.has(sender) ? 'doubted' : 'unknown';
       suspects.delete(sender);
       return undefined;
     },
     add(sender) {
       if (!suspects.has(sender)) put(sender, false);
     },
+    accept(sender) {
+      if (suspects.get(sender)?.isConfirmed) return;
+      known.delete(sender);
+      known.add(sender);
+      const [oldest] = known;
+      if (known.size > MOST_KNOWN && oldest !== undefined) known.delete(oldest);
+    },
     judge(sender, verdict) {
-      if (verdict === 'rejected') put(sender, true);
-      else if (suspects.get(sender)?.isConfirmed === false) suspects.delete(sender);
+      if (verdict === 'rejected') {
+        put(sender, true);
+        known.delete(sender);
+      } else if (suspects.get(sender)?.isConfirmed === false) suspects.delete(sender);
     },
     next(senders) {
       let next: string | undefined;
       let least = Infinity;
       for (const sender of senders) {
+        if (suspects.get(sender)?.isConfirmed === false) return sender;
         const spent = spentBy(sender);
         if (spent >= least) continue;
         next = sender;

@@ -19,9 +19,21 @@ test('who was only together with rejected events is acquitted by the first paylo
   const suspects = createSuspects(MINUTE_MS);
   for (const sender of ['a', 'b']) suspects.add(sender);
   suspects.judge('b', 'rejected');
-  expect([suspects.of('a'), suspects.of('b')]).toEqual(['unconfirmed', 'confirmed']);
+  expect([suspects.of('a'), suspects.of('b')]).toEqual(['unknown', 'confirmed']);
   for (const sender of ['a', 'b']) suspects.judge(sender, 'delivered');
   expect([suspects.of('a'), suspects.of('b')]).toEqual([undefined, 'confirmed']);
+});
+
+test('who had events accepted is only doubted, until some of its own are rejected, and of the others an unconfirmed one comes first', () => {
+  const suspects = createSuspects(MINUTE_MS);
+  suspects.judge('bad', 'rejected');
+  suspects.accept('good');
+  for (const sender of ['good', 'new']) suspects.add(sender);
+  expect(['good', 'new', 'bad'].map(suspects.of)).toEqual(['doubted', 'unknown', 'confirmed']);
+  expect(suspects.next(['bad', 'new'])).toBe('new');
+  suspects.judge('good', 'rejected');
+  suspects.accept('good');
+  expect(suspects.of('good')).toBe('confirmed');
 });
 
 test('of too many suspects the one that was suspected longest ago is forgotten', () => {
