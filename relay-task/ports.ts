@@ -357,6 +357,8 @@ export interface UpstreamStatus {
     readonly message: string;
     readonly statusCode?: number;
   };
+  /** Set while something large comes late: it arrives slowly, or waits for that of other environments. `since` is Unix ms. */
+  readonly delay?: { readonly since: number; readonly message: string };
   /** True while upstream answers with 401 or 403: retried slowly, without end. */
   readonly refused: boolean;
   /** True once a `put` was received on the present connection (or the file was read), as long as bytes arrive. */

@@ -107,6 +107,7 @@ export interface EnvironmentStatus {
     readonly stateSince: number;
     /** The last one, kept after recovery. */
     readonly lastError?: UpstreamStatus['lastError'];
+    readonly delay?: UpstreamStatus['delay'];
   };
   readonly dataStoreStatus: {
     readonly state: StoreStatus['state'];
@@ -242,7 +243,7 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
   const mobileKeys = keys('mobileKey');
   const [mobileKey] = mobileKeys;
   const expiring = sdkKeys.find(({ value, expiresAt }) => expiresAt !== undefined && value !== environment.sdkKey);
-  const lastError = upstream?.lastError;
+  const { lastError, delay } = upstream ?? {};
   return {
     sdkKey: obscureKey(environment.sdkKey ?? ''),
     // A secret key may have been configured here by mistake.
@@ -257,6 +258,7 @@ function describeEnvironment(environment: EnvironmentHealth, status: 'connected'
       state: upstream?.state ?? 'INITIALIZING',
       stateSince: upstream?.stateSince ?? createdAt,
       ...(lastError && { lastError: withoutSecrets(lastError) }),
+      ...(delay && { delay }),
     },
     dataStoreStatus: describeStore(stores[0], initialized, createdAt),
     ...(bigSegments && { bigSegmentStatus: bigSegments }),

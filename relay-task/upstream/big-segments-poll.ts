@@ -3,11 +3,11 @@ import type { BigSegmentPatch } from '../ports.ts';
 import { parsePatchesInSlices } from './big-segments-patches.ts';
 import { type DownloadOptions, download, FailureError } from './download.ts';
 import { streamUrl } from './event-stream.ts';
-import { workOnAnswer } from './large.ts';
+import { type LargeWait, workOnAnswer } from './large.ts';
 import { mostValuesIn, receivedLimit } from './received-limit.ts';
 import { queryOf } from './streams.ts';
 
-export interface PollOptions extends DownloadOptions {
+export interface PollOptions extends DownloadOptions, Pick<LargeWait, 'delayMs' | 'onDelay'> {
   /** LaunchDarkly's server or another relay; `/sdk/big-segments/revisions` is appended to its path. */
   readonly baseUri: string;
 }
@@ -23,10 +23,10 @@ export async function pollPatches(
   signal: AbortSignal,
 ): Promise<BigSegmentPatch[]> {
   const url = streamUrl(options.baseUri, '/sdk/big-segments/revisions', queryOf({ after: cursor }));
-  const { maxAnswerBytes = receivedLimit(), receivedMemory } = options;
+  const { maxAnswerBytes = receivedLimit(), receivedMemory, delayMs, onDelay } = options;
   const answer = await download({ url, key: sdkKey }, { ...options, maxAnswerBytes }, signal);
   try {
-    return await workOnAnswer(answer, { receivedMemory, signal }, (body) =>
+    return await workOnAnswer(answer, { receivedMemory, signal, delayMs, onDelay }, (body) =>
       parsePatchesInSlices(body, mostValuesIn(2 * maxAnswerBytes)),
     );
   } catch (error) {

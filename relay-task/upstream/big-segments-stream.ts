@@ -16,6 +16,8 @@ export interface BigSegmentStreamOptions extends EventStreamTimes {
   waiting(): number;
   onOpen(): void;
   onAlive(): void;
+  /** Why a large event comes late; undefined: it no longer does. */
+  onDelay(reason: string | undefined): void;
   onPatches(patches: readonly BigSegmentPatch[]): void;
   /** Patches were discarded, because too many are queued or they are too large: they have to be polled. */
   onOverflow(): void;

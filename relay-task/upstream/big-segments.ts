@@ -5,6 +5,7 @@ import { createRetryLoop } from './big-segments-loop.ts';
 import { type PollOptions, pollPatches } from './big-segments-poll.ts';
 import { createBigSegmentStream } from './big-segments-stream.ts';
 import { type EventStreamTimes, streamUrl } from './event-stream.ts';
+import { createDelays } from './large.ts';
 import { createStatus } from './status.ts';
 
 export type { BigSegmentTarget } from './big-segments-apply.ts';
@@ -57,6 +58,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
   const { checkMs = 5_000, askGapMs = 1_000, askMs = 300_000 } = timings;
   const confirmation = createConfirmation(options);
   const status = createStatus({ freshMs: FRESH_MS });
+  const delays = createDelays({ name: 'Polling Big Segments', log, onDelay: status.delayed });
   const closing = new AbortController();
   const { signal } = closing;
   /** Patches may have been missed: poll LaunchDarkly. */
@@ -81,6 +83,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
       loop.retryNow();
     },
     onAlive: status.alive,
+    onDelay: status.delayed,
     onPatches(patches) {
       applier.inbox.push(...patches);
       loop.wake();
@@ -102,7 +105,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
     signal,
     poll(cursor) {
       askedWith = stream.key();
-      return pollPatches(options, cursor, askedWith, signal);
+      return pollPatches({ ...options, onDelay: delays.tell }, cursor, askedWith, signal);
     },
     onChanged: confirmation.changed,
   });

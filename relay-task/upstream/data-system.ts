@@ -118,6 +118,7 @@ export function startDataSystem(options: DataSystemOptions): Upstream {
         // What is alive and has not delivered confirms nothing.
         onAlive: () => void (member === active && member.isUp && status.alive()),
         onStep: (step, receivedAt) => (member.left ? undefined : take(member, step, receivedAt)),
+        onDelay: (reason) => void (member === active && status.delayed(reason)),
         onFailure: (failure) => void (member.left || fail(member, failure)),
       },
       () => (hasBasis() ? known?.state : undefined),

@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
-import type { Budget } from '../common/budget.ts';
 import { collectChunks } from '../common/http-request.ts';
 import type { Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
-import { receivedLimit } from './received-limit.ts';
+import { createLeastPace } from './least-pace.ts';
+import { createReceived, type ReceivedMemory, receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
 export class FailureError extends Error {
@@ -21,12 +21,12 @@ export interface DownloadOptions {
   readonly connectTimeoutMs?: number | undefined;
   /** From the connection to the response headers; 30 s, since the first response may be large. */
   readonly answerTimeoutMs?: number | undefined;
-  /** Between two chunks of the body; 30 s. */
+  /** In which the body must bring 1 byte per ms; 30 s. */
   readonly silenceTimeoutMs?: number | undefined;
   /** `receivedLimit` */
   readonly maxAnswerBytes?: number | undefined;
   /** Where the answer counts until it is complete; one that finds no room is given up. Undefined: nowhere. */
-  readonly receivedMemory?: Budget | undefined;
+  readonly receivedMemory?: ReceivedMemory | undefined;
 }
 
 export interface Download {
@@ -45,9 +45,18 @@ export function download(
   const { silenceTimeoutMs = 30_000, maxAnswerBytes = receivedLimit() } = options;
   return new Promise((resolve, reject) => {
     let abandon = () => {};
-    let timer: NodeJS.Timeout | undefined;
+    let arrivedBytes = 0;
+    const received = createReceived(options.receivedMemory);
+    const answer = received.part('the answer to a poll');
+    const pace = createLeastPace({
+      unfinished: () => ({ what: `the answer of ${url.host}`, withinMs: silenceTimeoutMs }),
+      arrivedBytes: () => arrivedBytes,
+      isBusy: () => false,
+      onTooSlow: (problem) => broken(problem),
+    });
     const end = () => {
-      clearTimeout(timer);
+      pace.stop();
+      answer.hold(0);
       signal.removeEventListener('abort', onAbort);
     };
     const fail = (failure: Failure) => {
@@ -70,10 +79,15 @@ export function download(
       onFailure: fail,
       onResponse(response) {
         abandon = () => response.destroy();
-        const silent = () => broken(`${url.host} stopped sending before the end of its answer`);
-        timer = setTimeout(silent, silenceTimeoutMs);
-        response.on('data', () => timer?.refresh());
-        collectChunks(response, { maxBytes: maxAnswerBytes, memory: options.receivedMemory }).then(
+        received.onGivenUp = broken;
+        pace.check();
+        response.on('data', ({ length }: Buffer) => {
+          if (response.destroyed) return;
+          arrivedBytes += length;
+          const problem = answer.hold(arrivedBytes);
+          if (problem !== undefined) fail({ kind: 'INVALID_DATA', message: problem });
+        });
+        collectChunks(response, { maxBytes: maxAnswerBytes }).then(
           (chunks) => {
             end();
             resolve({ status: response.statusCode ?? 0, headers: response.headers, chunks });

@@ -1,12 +1,13 @@
 import type { IncomingHttpHeaders, IncomingMessage } from 'node:http';
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
-import type { Budget } from '../common/budget.ts';
 import { createReasonLines } from '../common/paced-lines.ts';
 import { RelayError } from '../errors.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
-import { readEvents, type Verdict } from './read-events.ts';
-import { receivedLimit } from './received-limit.ts';
+import { createDelays } from './large.ts';
+import type { Slowness } from './large-place.ts';
+import { type ReadEventsOptions, readEvents, type Verdict } from './read-events.ts';
+import { createReceived, type Received, type ReceivedMemory, receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
 /** Timeouts and limits of a stream. The defaults are those of LaunchDarkly's SDKs. */
@@ -17,8 +18,14 @@ export interface EventStreamTimes {
   readonly headTimeoutMs?: number;
   /** Reconnects after this long without data; heartbeats arrive every 3 min. 5 min. */
   readonly readTimeoutMs?: number;
-  /** Reconnects after this long without data within a large event, since those of other streams wait for it. 10 s. */
+  /** Reconnects when a large event brings less than 1 byte per ms for this long; 10 s. */
   readonly stallMs?: number;
+  /** The same for a transfer; 30 s. */
+  readonly transferStallMs?: number;
+  /** How long a large event that arrives keeps those of other streams waiting for its next 256 KiB, five times at most; 1 s. */
+  readonly placeMs?: number;
+  /** A large event that waits longer for those of other streams is reported; 5 s. */
+  readonly delayMs?: number;
   /** From 1 s to 30 s. */
   readonly backoff?: BackoffTimes;
   /** After a response that needs someone to act, such as 401; from 5 min to 1 h. */
@@ -28,7 +35,7 @@ export interface EventStreamTimes {
   /** Of one event, of the items of one set, or of the answer to a poll; `receivedLimit`. */
   readonly maxReceivedBytes?: number;
   /** Where what has not arrived to its end counts; what finds no room is given up. Undefined: nowhere. */
-  readonly receivedMemory?: Budget | undefined;
+  readonly receivedMemory?: ReceivedMemory | undefined;
   /** For jitter; `Math.random`. */
   random?(): number;
 }
@@ -46,6 +53,9 @@ export interface EventStreamOptions extends EventStreamTimes {
   readonly userAgent: string;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
+  /** Of this stream, if more than its events counts there. Default: one of its own. */
+  readonly received?: Received;
+  readonly transfer?: ReadEventsOptions['transfer'];
   /** LaunchDarkly accepted the key. */
   onOpen?(headers: IncomingHttpHeaders): void;
   /** Data arrived, possibly just a heartbeat. */
@@ -58,6 +68,8 @@ export interface EventStreamOptions extends EventStreamTimes {
   onEvent(event: string | undefined, data: string, receivedAt: number): Verdict | Promise<Verdict>;
   /** The connection is over, for whatever reason: what it began has no end. May be called twice. */
   onOver?(): void;
+  /** Why a large event comes late; undefined: it no longer does. */
+  onDelay?(reason: string | undefined): void;
   /** Called after each failure; the stream then reconnects. */
   onFailure(failure: Failure): void;
 }
@@ -66,6 +78,11 @@ export interface EventStreamOptions extends EventStreamTimes {
 export function startEventStream(options: EventStreamOptions): { close(): void } {
   const { name, log, connectTimeoutMs = 3_000, headTimeoutMs = 10_000, readTimeoutMs = 300_000 } = options;
   const { resetAfterMs = 60_000, maxReceivedBytes = receivedLimit(), stallMs = 10_000 } = options;
+  const { transferStallMs = 30_000, placeMs = 1_000, delayMs, transfer } = options;
+  const { received = createReceived(options.receivedMemory) } = options;
+  const begun = received.part('an event');
+  const slowness: Slowness = { until: 0 };
+  const delays = createDelays(options);
   const backoff = createBackoff(options.backoff ?? { firstMs: 1_000, maxMs: 30_000 }, options.random);
   const slow = createBackoff(options.refusedBackoff ?? { firstMs: 300_000, maxMs: 3_600_000 }, options.random);
   const warnIgnored = createReasonLines((fields) =>
@@ -79,6 +96,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
     let over = false;
     let openedAt = Number.POSITIVE_INFINITY;
     let watchdog: NodeJS.Timeout | undefined;
+    let reading: ReturnType<typeof readEvents> | undefined;
     const connection = connect({
       url: () => urlOf(options),
       outbound: options.outbound,
@@ -92,32 +110,40 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       over = true;
       clearTimeout(watchdog);
       connection.abort();
+      reading?.close();
+      begun.hold(0);
+      delays.tell(undefined);
       options.onOver?.();
     };
 
-    function again(delays: ReturnType<typeof createBackoff>): number {
+    function again(pauses: ReturnType<typeof createBackoff>): number {
       drop();
       if (performance.now() - openedAt >= resetAfterMs) backoff.reset();
-      const delayMs = Math.round(delays.next());
-      retryTimer = setTimeout(open, delayMs);
-      return delayMs;
+      const pauseMs = Math.round(pauses.next());
+      retryTimer = setTimeout(open, pauseMs);
+      return pauseMs;
     }
 
     function fail(failure: Failure) {
       if (over) return;
-      const delayMs = again(failure.refused ? slow : backoff);
+      const pauseMs = again(failure.refused ? slow : backoff);
       const { kind, message, statusCode } = failure;
       const rejected = statusCode === 401 || statusCode === 403 ? options.rejected : undefined;
-      log.warn(rejected ?? `${name} disconnected; reconnecting`, { kind, reason: message, statusCode, delayMs });
+      log.warn(rejected ?? `${name} disconnected; reconnecting`, {
+        kind,
+        reason: message,
+        statusCode,
+        delayMs: pauseMs,
+      });
       options.onFailure(failure);
     }
 
     function onResponse(response: IncomingMessage) {
       openedAt = performance.now();
-      const reading = readEvents(response, {
-        maxBytes: maxReceivedBytes,
-        memory: options.receivedMemory,
-        stallMs,
+      received.onGivenUp = (message) => fail({ kind: 'NETWORK_ERROR', message });
+      reading = readEvents(response, {
+        ...{ maxBytes: maxReceivedBytes, received, begun, slowness, transfer },
+        ...{ stallMs, transferStallMs, placeMs, delayMs, onDelay: delays.tell },
         onIgnored: warnIgnored,
         isOver: () => over,
         onAlive() {
@@ -140,7 +166,7 @@ export function startEventStream(options: EventStreamOptions): { close(): void }
       slow.reset();
       // A peer that vanishes closes nothing, so only a timeout notices.
       watchdog = setTimeout(() => {
-        if (reading.isBusy()) watchdog?.refresh();
+        if (reading?.isBusy()) watchdog?.refresh();
         else fail({ kind: 'NETWORK_ERROR', message: `no data received within ${readTimeoutMs} ms` });
       }, readTimeoutMs);
       const encoding = response.headers['content-encoding'];

@@ -9,14 +9,16 @@ import type { Log, Outbound } from '../ports.ts';
 import { type DownloadOptions, download, FailureError } from './download.ts';
 import { streamUrl } from './event-stream.ts';
 import { createFDv2Reader } from './fdv2-reader.ts';
-import { workOnAnswer } from './large.ts';
+import { createDelays, type LargeWait, workOnAnswer } from './large.ts';
 import type { Held } from './messages.ts';
 import { bytesOf, describeTooLarge, mostParsedIn, mostValuesIn, receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 import { queryOf } from './streams.ts';
 import type { Synchronizer, SynchronizerEvents, Way } from './synchronizer.ts';
 
-export interface FDv2PollOptions extends Pick<DownloadOptions, 'userAgent' | 'connectTimeoutMs' | 'receivedMemory'> {
+export interface FDv2PollOptions
+  extends Pick<DownloadOptions, 'userAgent' | 'connectTimeoutMs' | 'receivedMemory' | 'silenceTimeoutMs'>,
+    Pick<LargeWait, 'delayMs'> {
   /** LaunchDarkly's server or another relay; `/sdk/poll` is appended to its path. */
   readonly baseUri: string;
   readonly sdkKey: string;
@@ -44,9 +46,11 @@ function startPoll(
   events: SynchronizerEvents,
   basis: () => string | undefined,
 ): Synchronizer {
-  const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = receivedLimit(), receivedMemory } = options;
+  const { baseUri, sdkKey, filter, log, pollIntervalMs, maxAnswerBytes = receivedLimit() } = options;
+  const { receivedMemory, delayMs } = options;
   const { random = Math.random, refusedBackoff = { firstMs: 300_000, maxMs: 3_600_000 } } = options;
   const slow = createBackoff(refusedBackoff, random);
+  const delays = createDelays({ name: 'Polling LaunchDarkly', log, onDelay: events.onDelay });
   const closing = new AbortController();
   const { signal } = closing;
   /** Of the last answer. */
@@ -63,7 +67,9 @@ function startPoll(
     const failure =
       answer.status === 304
         ? events.onStep({ kind: 'current' }, receivedAt)
-        : await workOnAnswer(answer, { receivedMemory, signal }, (body) => inSlices(take(body, receivedAt)));
+        : await workOnAnswer(answer, { receivedMemory, signal, delayMs, onDelay: delays.tell }, (body) =>
+            inSlices(take(body, receivedAt)),
+          );
     if (typeof failure === 'object') throw new FailureError(failure);
     if (signal.aborted) return;
     events.onAlive();

@@ -11,12 +11,14 @@ import { membersOf, parseSliced, type SlicedJson } from '../common/json-text.ts'
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
 import { ITEM_BYTES, isUnreadable, isVersion, type ReadOptions, readItem, sizeOf } from './messages.ts';
-import { createReceived, describeTooLarge, mostParsedIn, receivedLimit } from './received-limit.ts';
+import type { Transfer } from './read-events.ts';
+import { describeTooLarge, mostParsedIn, receivedLimit } from './received-limit.ts';
 import type { Step } from './synchronizer.ts';
 
 export interface FDv2Reader {
   /** Never throws. Problems quote only keys, versions and kinds of the payload. */
   read(event: string | undefined, text: string): Step;
+  transfer(): Transfer;
   /** Forgets the transfer that has begun: the connection is over. */
   reset(): void;
 }
@@ -31,6 +33,7 @@ const invalid = (problem: string) => ({ kind: 'invalid', problem }) as const;
 export function createFDv2Reader(options: ReadOptions): FDv2Reader {
   const { held, maxBytes = receivedLimit() } = options;
   const transfer = createTransfer(options);
+  let arrivedBytes = 0;
 
   function readIntent({ payloads }: JsonObject): Step {
     // Only the first one counts: there is one payload so far.
@@ -97,6 +100,7 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
   }
 
   return {
+    transfer: () => ({ isOpen: transfer.isOpen, arrivedBytes }),
     reset: () => transfer.begin(undefined),
     read(event, text) {
       if (event === undefined || !known.has(event))
@@ -118,6 +122,7 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
           return readIntent(body);
         case 'put-object':
         case 'delete-object':
+          arrivedBytes += text.length;
           return readChange(event, body, json);
         case 'payload-transferred':
           return readTransferred(body);
@@ -136,7 +141,7 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
 }
 
 /** What LaunchDarkly has sent of a payload so far. Counts as received until it ends or another one begins. */
-function createTransfer({ held, maxBytes = receivedLimit(), receivedMemory }: ReadOptions) {
+function createTransfer({ held, maxBytes = receivedLimit(), received }: ReadOptions) {
   /** Undefined: LaunchDarkly has not said yet what it sends. */
   let kind: 'full' | 'changes' | undefined;
   /** Of an object that comes twice the last counts. */
@@ -145,19 +150,23 @@ function createTransfer({ held, maxBytes = receivedLimit(), receivedMemory }: Re
   let sizeBytes = 0;
   /** An error made the server begin a transfer of everything again. */
   let isRepeated = false;
-  const received = createReceived('what is transferred', receivedMemory);
+  const counted = received?.part('what is transferred');
 
   function begin(next: typeof kind): void {
     kind = next;
     changes = new Map();
     sizeBytes = 0;
-    received.hold(0);
+    counted?.hold(0);
     isRepeated = false;
   }
 
   return {
     get kind() {
       return kind;
+    },
+    /** Live changes have no intent: they begin with the first one. */
+    get isOpen() {
+      return kind === 'full' || changes.size > 0;
     },
     get isRepeated() {
       return isRepeated;
@@ -173,7 +182,7 @@ function createTransfer({ held, maxBytes = receivedLimit(), receivedMemory }: Re
       const bytes = held?.(item.kind, item.key) === item ? ITEM_BYTES : sizeOf(item);
       sizeBytes += bytes - (changes.get(id)?.bytes ?? 0);
       if (sizeBytes > maxBytes) return describeTooLarge('what is transferred', maxBytes);
-      const noRoom = received.hold(sizeBytes);
+      const noRoom = counted?.hold(sizeBytes);
       if (noRoom === undefined) changes.set(id, { item, bytes });
       return noRoom;
     },

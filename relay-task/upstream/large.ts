@@ -1,16 +1,53 @@
 /**
  * What is large is received, read and applied one at a time, over all environments. Sets of flags that arrive together would otherwise all be
- * in memory at once, each in several forms, since they are read in slices.
+ * in memory at once, each in several forms, since they are read in slices. What arrives slowly is received beside the others (`large-place.ts`).
  */
 import type { Budget } from '../common/budget.ts';
+import { createReasonLines } from '../common/paced-lines.ts';
 import { joinInSlices } from '../common/sliced-json.ts';
 import { inSlices } from '../common/slices.ts';
 import { createTurnstile } from '../common/turnstile.ts';
+import type { Log } from '../ports.ts';
 import { type Download, FailureError } from './download.ts';
 
 /** Of an event, or of the answer to a poll. */
 export const LARGE_BYTES = 256 * 1024;
-export const largeOnes = createTurnstile({ maxInside: 1 });
+const largeOnes = createTurnstile({ maxInside: 1 });
+
+export interface LargeWait {
+  readonly signal?: AbortSignal | undefined;
+  /** What waits longer is reported; 5 s. */
+  readonly delayMs?: number | undefined;
+  /** `reason`: why it waits; undefined: no longer. */
+  onDelay?(reason: string | undefined): void;
+}
+
+/** Resolves with the function that leaves again when it is its turn, or with undefined when `signal` was aborted first. */
+export async function enterLarge({ signal, delayMs = 5_000, onDelay }: LargeWait): Promise<(() => void) | undefined> {
+  const tell = () => onDelay?.(`it has waited for ${delayMs} ms for what is large of other environments`);
+  const timer = setTimeout(tell, delayMs);
+  try {
+    return await largeOnes.enter(signal);
+  } finally {
+    clearTimeout(timer);
+    onDelay?.(undefined);
+  }
+}
+
+/** Tells of each delay once. `name` begins log messages. */
+export function createDelays({ name, log, onDelay }: Pick<LargeWait, 'onDelay'> & { name: string; log: Log }) {
+  const warn = createReasonLines((fields) => log.warn(`${name}: a large event or answer is delayed`, fields));
+  let told: string | undefined;
+  return {
+    /** `reason`: undefined when it is no longer delayed. */
+    tell(reason: string | undefined): void {
+      if (reason === told) return;
+      told = reason;
+      if (reason !== undefined) warn(reason);
+      onDelay?.(reason);
+    },
+  };
+}
 
 /**
  * Works on an answer that was collected, when it is its turn. It counts as received until the work has ended. Rejects as the work does, or
@@ -18,14 +55,17 @@ export const largeOnes = createTurnstile({ maxInside: 1 });
  */
 export async function workOnAnswer<T>(
   { chunks }: Download,
-  { receivedMemory, signal }: { readonly receivedMemory: Budget | undefined; readonly signal: AbortSignal },
+  {
+    receivedMemory,
+    ...wait
+  }: LargeWait & { readonly receivedMemory: Budget | undefined; readonly signal: AbortSignal },
   work: (body: Buffer) => Promise<T>,
 ): Promise<T> {
   const bytes = chunks.reduce((sum, { length }) => sum + length, 0);
   receivedMemory?.hold(bytes);
   let leave = () => {};
   try {
-    if (bytes > LARGE_BYTES) leave = (await largeOnes.enter(signal)) ?? cancelled();
+    if (bytes > LARGE_BYTES) leave = (await enterLarge(wait)) ?? cancelled();
     return await work(await inSlices(joinInSlices(chunks)));
   } finally {
     leave();

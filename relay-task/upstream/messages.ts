@@ -1,6 +1,5 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import type { Budget } from '../common/budget.ts';
 import { completeText, describeKeyProblem } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { describeExcess } from '../common/json-shape.ts';
@@ -14,7 +13,14 @@ import {
 } from '../common/json-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
-import { bytesOf, describeTooLarge, mostParsedIn, mostValuesIn, receivedLimit } from './received-limit.ts';
+import {
+  bytesOf,
+  describeTooLarge,
+  mostParsedIn,
+  mostValuesIn,
+  type Received,
+  receivedLimit,
+} from './received-limit.ts';
 
 /** A parsed event of LaunchDarkly's `/all` stream. */
 export type Message =
@@ -37,7 +43,7 @@ export interface ReadOptions {
   /** Of the new items of one set, in memory; `receivedLimit`. */
   readonly maxBytes?: number | undefined;
   /** Where a transfer counts until it has ended. Undefined: nowhere. */
-  readonly receivedMemory?: Budget | undefined;
+  readonly received?: Received | undefined;
 }
 
 interface Limits {

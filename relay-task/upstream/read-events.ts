@@ -1,20 +1,32 @@
 /** Server-sent events of a response, read in slices. */
 import type { IncomingMessage } from 'node:http';
-import type { Budget } from '../common/budget.ts';
 import { describeError } from '../common/http-request.ts';
 import { nextTurn, SLICE_MS } from '../common/slices.ts';
 import { createEventParser, type ServerSentEvent } from './event-parser.ts';
-import { LARGE_BYTES, largeOnes } from './large.ts';
-import { createReceived } from './received-limit.ts';
+import { LARGE_BYTES } from './large.ts';
+import { createPlace, type PlaceOptions } from './large-place.ts';
+import { createLeastPace } from './least-pace.ts';
+import type { ReceivedPart } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
 /** What to do after an event: go on, open the stream again at LaunchDarkly's request, or because of a failure. */
 export type Verdict = Failure | 'reconnect' | undefined;
 
-export interface ReadEventsOptions {
+/** What is transferred in more than one event. */
+export interface Transfer {
+  /** It has begun and has no end yet. */
+  readonly isOpen: boolean;
+  /** Of all transfers of this connection; grows with every event that is part of one. */
+  readonly arrivedBytes: number;
+}
+
+export interface ReadEventsOptions extends Omit<PlaceOptions, 'arrivedBytes'> {
   readonly maxBytes: number;
-  readonly memory: Budget | undefined;
+  /** Where the event that has begun counts. The caller releases it at the end. */
+  readonly begun: ReceivedPart;
   readonly stallMs: number;
+  readonly transferStallMs: number;
+  transfer?(): Transfer;
   onIgnored(reason: string): void;
   isOver(): boolean;
   onAlive(): void;
@@ -34,20 +46,21 @@ interface Chunk {
  * Hands on the events of a response, for one slice of time in a turn of the event loop; `receivedAt` is the arrival of an event's last
  * chunk. Ends once, unless it is over before: with what an event's verdict was, or with why there are no more events.
  */
-export function readEvents(response: IncomingMessage, options: ReadEventsOptions): { isBusy(): boolean } {
-  const { maxBytes, memory, stallMs, onIgnored, isOver, onAlive, onGoOn, onEvent, onEnd } = options;
+export function readEvents(
+  response: IncomingMessage,
+  options: ReadEventsOptions,
+): { isBusy(): boolean; close(): void } {
+  const { maxBytes, begun, onIgnored, isOver, onAlive, onGoOn, onEvent, onEnd, onDelay } = options;
   /** In the order of their arrival. */
   const waiting: (Chunk | Failure)[] = [];
   const parser = createEventParser({ maxBytes, onIgnored });
-  const begun = createReceived('an event', memory);
   let receivedAt = 0;
   let isBusy = false;
-  const place = createPlace({
-    stallMs,
-    isOver,
+  const place = createPlace({ ...options, arrivedBytes: () => parser.heldBytes });
+  const pace = createPace(options, {
+    heldBytes: () => parser.heldBytes,
     isBusy: () => isBusy,
-    onStalled: () =>
-      end({ kind: 'NETWORK_ERROR', message: `no data received within ${stallMs} ms, within a large event` }),
+    onTooSlow: (message) => end({ kind: 'NETWORK_ERROR', message }),
   });
 
   function enqueue(next: Chunk | Failure): void {
@@ -60,7 +73,8 @@ export function readEvents(response: IncomingMessage, options: ReadEventsOptions
     const until = performance.now() + SLICE_MS;
     while (!isBusy && !isOver()) {
       const found = parser.next();
-      const verdict = found ? handle(found) : (hold() ?? take());
+      const verdict = found ? inTurn(found) : (hold() ?? take());
+      if (!isOver()) pace.check();
       if (verdict === 'nothing waits') return;
       if (verdict instanceof Promise) waitFor(verdict);
       else if (verdict !== undefined) end(verdict);
@@ -74,9 +88,17 @@ export function readEvents(response: IncomingMessage, options: ReadEventsOptions
     return problem === undefined ? undefined : { kind: 'INVALID_DATA', message: problem };
   }
 
-  function handle(found: ServerSentEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
+  /** What arrived beside others is handled when it is its turn, and counts until then. */
+  function inTurn(found: ServerSentEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
     if ('problem' in found) return { kind: 'INVALID_DATA', message: found.problem };
+    place.complete();
+    if (found.data.length <= LARGE_BYTES || place.isTaken) return handle(found);
+    return place.enter().then(() => (isOver() ? undefined : handle(found)));
+  }
+
+  function handle(found: ServerSentEvent): Verdict | Promise<Verdict> {
     begun.hold(0);
+    onDelay(undefined);
     try {
       const verdict = onEvent(found, receivedAt);
       if (verdict instanceof Promise) return verdict.finally(place.leave);
@@ -92,7 +114,7 @@ export function readEvents(response: IncomingMessage, options: ReadEventsOptions
     if (next === undefined) return 'nothing waits';
     if ('bytes' in next) {
       const isLarge = parser.heldBytes + next.bytes.length > LARGE_BYTES;
-      if (isLarge && !place.isTaken) return place.enter();
+      if (isLarge && !place.isReady) return place.enterToReceive();
       if (!isLarge) place.leave();
     }
     waiting.shift();
@@ -119,59 +141,39 @@ export function readEvents(response: IncomingMessage, options: ReadEventsOptions
   }
 
   function end(verdict: Failure | 'reconnect'): void {
-    place.leave();
-    begun.hold(0);
     if (!isOver()) onEnd(verdict);
   }
 
   response.on('error', (error) => enqueue({ kind: 'NETWORK_ERROR', message: describeError(error) }));
-  response.on('close', () => {
-    if (!isOver()) return enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' });
-    place.leave();
-    begun.hold(0);
-  });
+  response.on('close', () => enqueue({ kind: 'NETWORK_ERROR', message: 'the stream ended' }));
   response.on('data', (bytes: Buffer) => {
     if (isOver()) return;
-    place.refresh();
     onAlive();
     enqueue({ bytes, receivedAt: performance.now() });
   });
-  return { isBusy: () => isBusy };
+  return {
+    isBusy: () => isBusy,
+    /** Call this when it is over. */
+    close() {
+      place.close();
+      pace.stop();
+    },
+  };
 }
 
-/** The place of a stream's large event. It is left when the event was handled, or when no more of it comes within `stallMs`. */
-function createPlace(options: {
-  readonly stallMs: number;
-  isOver(): boolean;
-  /** An event is being handled. */
-  isBusy(): boolean;
-  onStalled(): void;
-}) {
-  let leaveTurnstile: (() => void) | undefined;
-  let stalled: NodeJS.Timeout | undefined;
-
-  function leave(): void {
-    clearTimeout(stalled);
-    leaveTurnstile?.();
-    leaveTurnstile = undefined;
-  }
-  return {
-    get isTaken() {
-      return leaveTurnstile !== undefined;
+/** A large event, or a transfer, that has begun has to go on. */
+function createPace(
+  { stallMs, transferStallMs, transfer }: ReadEventsOptions,
+  { heldBytes, ...reading }: { heldBytes(): number; isBusy(): boolean; onTooSlow(problem: string): void },
+) {
+  return createLeastPace({
+    ...reading,
+    unfinished() {
+      if (heldBytes() > LARGE_BYTES) return { what: 'a large event', withinMs: stallMs };
+      return transfer?.().isOpen ? { what: 'a transfer', withinMs: transferStallMs } : undefined;
     },
-    leave,
-    async enter(): Promise<undefined> {
-      leaveTurnstile = await largeOnes.enter();
-      if (options.isOver()) return leave() as undefined;
-      stalled = setTimeout(() => {
-        if (options.isBusy()) stalled?.refresh();
-        else options.onStalled();
-      }, options.stallMs);
-      return undefined;
-    },
-    /** More of it came. */
-    refresh: () => void stalled?.refresh(),
-  };
+    arrivedBytes: () => heldBytes() + (transfer?.().arrivedBytes ?? 0),
+  });
 }
 
 function failureOf(error: unknown): Failure {

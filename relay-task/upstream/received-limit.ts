@@ -1,5 +1,5 @@
 /** How much LaunchDarkly may send at once: an event, the items of a transfer, the answer to a poll. */
-import { type Budget, createShare } from '../common/budget.ts';
+import { type Budget, type BudgetOptions, createBudget, createShare } from '../common/budget.ts';
 import { VALUE_BYTES } from '../common/json-text.ts';
 import { type ProcessLimits, processLimits } from '../common/process-limits.ts';
 
@@ -21,25 +21,112 @@ export function receivedMemoryBytes(limits?: ProcessLimits): number {
   return 2 * receivedLimit(limits);
 }
 
-/** What a stream or a transfer holds at present, out of its share of the memory for what is not there to its end yet. */
+/** The memory for what LaunchDarkly has not sent to its end yet, and who holds some of it. */
+export interface ReceivedMemory extends Budget {
+  readonly holders: Set<Holder>;
+  /** What has received less than `LEAST_PACE` for this long makes room for what finds none. */
+  readonly patienceMs: number;
+}
+
+interface Holder {
+  readonly usedBytes: number;
+  /** Whether it has received little for `patienceMs`, and not because the relay was busy. */
+  isIdle(): boolean;
+  giveUp(): void;
+}
+
+/** `patienceMs`: 3 s. */
+export function createReceivedMemory(
+  maxBytes: number,
+  { patienceMs = 3_000, ...options }: BudgetOptions & { readonly patienceMs?: number } = {},
+): ReceivedMemory {
+  return Object.assign(createBudget(maxBytes, options), { holders: new Set<Holder>(), patienceMs });
+}
+
+/** In bytes per ms: 64 KB/s. */
+const LEAST_PACE = 64;
+
+/** What one connection holds at present, out of its share of the memory for what is not there to its end yet. */
 export interface Received {
+  /** `what` begins the sentence: "an event". */
+  part(what: string): ReceivedPart;
+  /** It waits for the relay, so it is not its fault that nothing arrives. */
+  setWaiting(waits: boolean): void;
+  /** Called when others need the room: must release all parts. */
+  onGivenUp(problem: string): void;
+}
+
+export interface ReceivedPart {
   /** It holds so many bytes now. Returns why it may not: then it counts as before, and must be given up. */
   hold(bytes: number): string | undefined;
 }
 
-/** `what` begins the sentence: "an event". `memory`: undefined without a limit. */
-export function createReceived(what: string, memory: Budget | undefined): Received {
-  if (!memory) return { hold: () => undefined };
+/** `memory`: undefined without a limit. */
+export function createReceived(memory: ReceivedMemory | undefined): Received {
+  const nowhere = { part: () => ({ hold: () => undefined }), setWaiting() {}, onGivenUp() {} };
+  return memory ? createCounted(memory) : nowhere;
+}
+
+function createCounted(memory: ReceivedMemory): Received {
+  const { holders, patienceMs } = memory;
   const share = createShare(memory);
-  return {
-    hold(bytes) {
-      const more = bytes - share.usedBytes;
-      // At most as much as is free afterwards.
-      if (more > 0 && (more > share.freeBytes / 2 || !share.reserve(more))) return describeNoRoom(what, bytes, memory);
-      if (more < 0) share.release(-more);
-      return undefined;
+  const stepBytes = LEAST_PACE * patienceMs;
+  let isWaiting = false;
+  /** When it last had received `stepBytes` more, or begun, as `performance.now()`; and what it held then. */
+  let mark = { at: 0, bytes: 0 };
+
+  const holder: Holder = {
+    get usedBytes() {
+      return share.usedBytes;
     },
+    isIdle: () => !isWaiting && performance.now() - mark.at >= patienceMs,
+    giveUp: () =>
+      received.onGivenUp(
+        `what has arrived so far, ${sizeText(share.usedBytes)}, makes room for another environment, since little more of it came within ${patienceMs} ms`,
+      ),
   };
+
+  /** At most as much as is free afterwards. */
+  const lackingBytes = (more: number) => 2 * more - share.freeBytes;
+
+  /** Gives up others that are idle, the largest first, if that helps. */
+  function makeRoom(more: number): void {
+    const idle = [...holders].filter((one) => one !== holder && one.isIdle());
+    if (idle.reduce((sum, { usedBytes }) => sum + usedBytes, 0) < lackingBytes(more)) return;
+    for (const one of idle.sort((a, b) => b.usedBytes - a.usedBytes)) if (lackingBytes(more) > 0) one.giveUp();
+  }
+
+  function change(more: number): boolean {
+    if (more > 0) {
+      if (lackingBytes(more) > 0) makeRoom(more);
+      if (lackingBytes(more) > 0 || !share.reserve(more)) return false;
+    } else if (more < 0) share.release(-more);
+    if (share.usedBytes === 0) holders.delete(holder);
+    else if (!holders.has(holder)) {
+      holders.add(holder);
+      mark = { at: performance.now(), bytes: 0 };
+    } else if (share.usedBytes >= mark.bytes + stepBytes) mark = { at: performance.now(), bytes: share.usedBytes };
+    return true;
+  }
+
+  const received: Received = {
+    part(what) {
+      let held = 0;
+      return {
+        hold(bytes) {
+          if (!change(bytes - held)) return describeNoRoom(what, bytes, memory);
+          held = bytes;
+          return undefined;
+        },
+      };
+    },
+    setWaiting(waits) {
+      isWaiting = waits;
+      mark = { at: performance.now(), bytes: share.usedBytes };
+    },
+    onGivenUp() {},
+  };
+  return received;
 }
 
 /** Parsing these takes some ten milliseconds. The largest items that LaunchDarkly sends have a tenth of them. */

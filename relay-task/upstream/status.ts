@@ -30,6 +30,7 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
   let state: ConnectionState = 'INITIALIZING';
   let stateSince = Date.now();
   let lastError: UpstreamStatus['lastError'];
+  let delay: UpstreamStatus['delay'];
   let refused = false;
   let complete = false;
   let checkedAt = 0;
@@ -45,6 +46,7 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
     state,
     stateSince,
     ...(lastError && { lastError }),
+    ...(delay && { delay }),
     refused,
     current: complete && performance.now() - lastSign < freshMs,
     checkedAt,
@@ -60,6 +62,10 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
     alive(): void {
       lastSign = performance.now();
       if (complete) checkedAt = Date.now();
+    },
+    /** Why something large comes late; undefined: it no longer does. */
+    delayed(message: string | undefined): void {
+      delay = message === undefined ? undefined : { since: delay?.since ?? Date.now(), message };
     },
     /** The full set was delivered. */
     completed(): void {

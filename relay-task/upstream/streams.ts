@@ -5,7 +5,7 @@ import type { Log, Outbound } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { createFDv2Reader } from './fdv2-reader.ts';
 import { type Held, type Message, readMessage } from './messages.ts';
-import { receivedLimit } from './received-limit.ts';
+import { createReceived, receivedLimit } from './received-limit.ts';
 import type { Step, SynchronizerEvents, Way } from './synchronizer.ts';
 
 export interface FlagStreamOptions extends EventStreamTimes {
@@ -51,26 +51,31 @@ export function fdv2Stream(options: FlagStreamOptions): Way {
   return {
     name: "FDv2's stream",
     start(events, basis) {
-      const reader = createFDv2Reader({ held, maxBytes, receivedMemory });
+      // One connection is one user of the memory, with its transfer and its events.
+      const received = createReceived(receivedMemory);
+      const reader = createFDv2Reader({ held, maxBytes, received });
       return startEventStream({
         ...common(options, events),
         url,
         query: () => queryOf({ basis: basis(), filter }),
         onOpen: events.onOpen,
         onEvent: (event, data, receivedAt) => events.onStep(reader.read(event, data), receivedAt),
+        received,
+        transfer: reader.transfer,
         onOver: reader.reset,
       });
     },
   };
 }
 
-function common({ held: _, ...options }: FlagStreamOptions, { onAlive, onFailure }: SynchronizerEvents) {
+function common({ held: _, ...options }: FlagStreamOptions, { onAlive, onDelay, onFailure }: SynchronizerEvents) {
   return {
     ...options,
     name: 'LaunchDarkly stream',
     rejected: 'LaunchDarkly rejected the SDK key; keeping the current flags, retrying slowly',
     key: options.sdkKey,
     onAlive,
+    onDelay,
     onFailure,
   };
 }

@@ -20,6 +20,8 @@ export interface SynchronizerEvents {
    * failure, which also begins again.
    */
   onStep(step: Step, receivedAt: number): Failure | 'reconnect' | undefined;
+  /** Why something large comes late; undefined: it no longer does. */
+  onDelay(reason: string | undefined): void;
   /** Called after each failure; it is tried again. */
   onFailure(failure: Failure): void;
 }

@@ -2,7 +2,7 @@
 import { type Budget, createBudget } from '../common/budget.ts';
 import type { ProcessLimits } from '../common/process-limits.ts';
 import type { MemoryPart, MemoryUsage } from '../ports.ts';
-import { receivedMemoryBytes } from '../upstream/received-limit.ts';
+import { createReceivedMemory, type ReceivedMemory, receivedMemoryBytes } from '../upstream/received-limit.ts';
 
 export interface Memory {
   /** Of the process: the container's or the machine's; in bytes. */
@@ -15,7 +15,7 @@ export interface Memory {
   /** Open streams of server SDKs, and of client-side SDKs with their contexts and what they have not read, answers too. */
   readonly streams: { readonly servers: Budget; readonly clients: Budget };
   /** What LaunchDarkly has not sent to its end. Beside the whole: clients must not keep flags from arriving. */
-  readonly received: Budget;
+  readonly received: ReceivedMemory;
 }
 
 /**
@@ -38,7 +38,7 @@ export function createMemory(limits: ProcessLimits, budgetBytes?: number): Memor
     requests: { connections: part(1, whole), bodies: part(2, rest), answers: clients },
     events: part(1, rest),
     streams: { servers: part(7, rest), clients },
-    received: createBudget(receivedMemoryBytes(limits)),
+    received: createReceivedMemory(receivedMemoryBytes(limits)),
   };
 }
 

@@ -137,7 +137,10 @@ describe('/status', () => {
         ],
         environmentId: '64a0c0ffee',
         stores: [store],
-        upstream: upstream({ lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect ECONNREFUSED' } }),
+        upstream: upstream({
+          lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect ECONNREFUSED' },
+          delay: { since: T, message: 'it waits' },
+        }),
         unreadable: [{ kind: 'features', key: 'bad', reason: 'not JSON' }],
         refusedPatterns: [{ kind: 'features', key: 'worse', pattern: '(' }],
         failedItems: [{ kind: 'features', key: 'deep', reason: 'RangeError' }],
@@ -154,6 +157,7 @@ describe('/status', () => {
             state: 'VALID',
             stateSince: T,
             lastError: { kind: 'NETWORK_ERROR', time: T, message: 'connect ECONNREFUSED' },
+            delay: { since: T, message: 'it waits' },
           },
           dataStoreStatus: {
             state: 'VALID',

@@ -1,7 +1,8 @@
-import { createBudget } from '../../../relay-task/common/budget.ts';
 import {
   bytesOf,
   createReceived,
+  createReceivedMemory,
+  type ReceivedMemory,
   receivedLimit,
   receivedMemoryBytes,
 } from '../../../relay-task/upstream/received-limit.ts';
@@ -22,10 +23,10 @@ test.each([
 
 test('one environment alone may send all that one may at once, and there is always room for one more', () => {
   const limits = { memoryBytes: 512 * MEBIBYTE, heapBytes: 256 * MEBIBYTE };
-  const memory = createBudget(receivedMemoryBytes(limits));
-  const alone = createReceived('what is transferred', memory);
+  const memory = createReceivedMemory(receivedMemoryBytes(limits));
+  const alone = createReceived(memory).part('what is transferred');
   expect(alone.hold(receivedLimit(limits))).toBeUndefined();
-  const second = createReceived('what is transferred', memory);
+  const second = createReceived(memory).part('what is transferred');
   expect(second.hold(21 * MEBIBYTE)).toBeUndefined();
   expect(second.hold(22 * MEBIBYTE)).toBe(
     'what is transferred takes 22 MiB so far and finds no room: all that LaunchDarkly is still sending may take 85 MiB, of which 63 MiB are taken',
@@ -36,6 +37,54 @@ test('one environment alone may send all that one may at once, and there is alwa
   expect(second.hold(42 * MEBIBYTE)).toBeUndefined();
   second.hold(0);
   expect(memory.usedBytes).toBe(0);
+});
+
+describe('what finds no room', () => {
+  /** Each holds the bytes of its name. */
+  function hold(memory: ReceivedMemory, ...sizes: readonly number[]) {
+    const givenUp: number[] = [];
+    const users = sizes.map((bytes) => {
+      const received = createReceived(memory);
+      const part = received.part('a transfer');
+      received.onGivenUp = () => {
+        givenUp.push(bytes);
+        part.hold(0);
+      };
+      expect(part.hold(bytes)).toBeUndefined();
+      return { received, part };
+    });
+    return { users, givenUp };
+  }
+  const newcomer = (memory: ReceivedMemory) => createReceived(memory).part('a newcomer');
+
+  test('gets that of the largest which received nothing for a while', () => {
+    const memory = createReceivedMemory(1_000, { patienceMs: 0 });
+    const { givenUp } = hold(memory, 100, 400, 200);
+    expect(newcomer(memory).hold(200)).toBeUndefined();
+    expect(givenUp).toEqual([400]);
+    expect(memory.usedBytes).toBe(500);
+  });
+
+  test('takes nothing from anyone if that is not enough', () => {
+    const memory = createReceivedMemory(1_000, { patienceMs: 0 });
+    const { givenUp } = hold(memory, 400, 200);
+    expect(newcomer(memory).hold(501)).toContain('finds no room');
+    expect(givenUp).toEqual([]);
+    expect(memory.usedBytes).toBe(600);
+  });
+
+  test.each([0, 3_600_000])(
+    'takes nothing from what goes on, or waits for the relay (patience of %i ms)',
+    (patienceMs) => {
+      const memory = createReceivedMemory(1_000, { patienceMs });
+      const { users, givenUp } = hold(memory, 400);
+      if (patienceMs === 0) users[0]?.received.setWaiting(true);
+      expect(newcomer(memory).hold(400)).toContain('finds no room');
+      expect(givenUp).toEqual([]);
+      users[0]?.received.setWaiting(false);
+      expect(newcomer(memory).hold(400)).toEqual(patienceMs === 0 ? undefined : expect.stringContaining('no room'));
+    },
+  );
 });
 
 test('a text takes one or two bytes for each character', () => {

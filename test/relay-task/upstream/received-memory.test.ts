@@ -1,9 +1,12 @@
 /** What LaunchDarkly is still sending counts over all environments: in transfers, events and answers that have no end yet. */
-import { type Budget, createBudget } from '../../../relay-task/common/budget.ts';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
+import { download } from '../../../relay-task/upstream/download.ts';
+import { createReceivedMemory, type ReceivedMemory } from '../../../relay-task/upstream/received-limit.ts';
 import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
 import { eventually, until } from '../../support/eventually.ts';
-import { type FakeFDv2, intent, putObject, startFakeFDv2, textOf } from '../../support/fake-fdv2.ts';
+import { type FakeFDv2, intent, putObject, startFakeFDv2, textOf, transferred } from '../../support/fake-fdv2.ts';
 import { type FakeUpstream, startFakeUpstream } from '../../support/fake-upstream.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
@@ -11,7 +14,11 @@ import { flagData } from './support.ts';
 
 const MEMORY_BYTES = 60_000;
 
+const NEVER_MS = 3_600_000;
+
 const { behind } = closeAfterEach();
+
+const memoryFor = (options: Parameters<typeof createReceivedMemory>[1]) => createReceivedMemory(MEMORY_BYTES, options);
 
 async function startFake(): Promise<FakeFDv2> {
   const fake = await startFakeFDv2(flagData('a', 1));
@@ -19,7 +26,7 @@ async function startFake(): Promise<FakeFDv2> {
   return fake;
 }
 
-function follow(fake: Pick<FakeUpstream, 'uri'>, receivedMemory: Budget, more: Partial<StreamingOptions> = {}) {
+function follow(fake: Pick<FakeUpstream, 'uri'>, receivedMemory: ReceivedMemory, more: Partial<StreamingOptions> = {}) {
   const { log, lines } = createLogRecorder();
   const memory = createEnvironment({ name: 'test', log, onChange: () => {} });
   const upstream = startStreaming({
@@ -41,7 +48,7 @@ const objects = (count: number) =>
   );
 
 test('a transfer that finds no room is given up with a reason and begun again, and others go on', async () => {
-  const received = createBudget(MEMORY_BYTES);
+  const received = memoryFor({ patienceMs: NEVER_MS });
   const [endless, other] = [await startFake(), await startFake()];
   endless.script = () => [intent('xfer-full'), ...objects(10)];
   follow(endless, received);
@@ -68,6 +75,34 @@ test('a transfer that finds no room is given up with a reason and begun again, a
   expect(endless.requests('/sdk/stream')).toHaveLength(1);
 });
 
+test('a transfer that does not go on makes room for others, with a reason, and is begun again', async () => {
+  const received = memoryFor({ patienceMs: 0 });
+  const [endless, other] = [await startFake(), await startFake()];
+  endless.script = () => [intent('xfer-full'), ...objects(10)];
+  const first = follow(endless, received, { backoff: { firstMs: NEVER_MS, maxMs: NEVER_MS } });
+  await eventually(() => expect(received.usedBytes).toBeGreaterThan(20_000));
+  other.script = () => [intent('xfer-full'), ...objects(11), transferred('s')];
+  const { has } = follow(other, received);
+  await has('f10', 1);
+  const reason = /disconnected; reconnecting .*what has arrived so far, \d+ bytes, makes room for another environment/;
+  await eventually(() => expect(first.lines.join()).toMatch(reason));
+  await eventually(() => expect(received.usedBytes).toBe(0));
+});
+
+test('a transfer of which only heartbeats follow is given up', async () => {
+  const received = memoryFor({ patienceMs: NEVER_MS });
+  const fake = await startFake();
+  fake.script = () => [intent('xfer-full'), ...objects(10)];
+  const { lines, has } = follow(fake, received, { transferStallMs: 200 });
+  await eventually(() => expect(received.usedBytes).toBeGreaterThan(20_000));
+  fake.script = () => undefined;
+  const timer = setInterval(() => void fake.send({ event: 'heart-beat', data: {} }), 5);
+  behind(() => clearInterval(timer));
+  await has('a', 1);
+  expect(lines.join()).toMatch(/only \d+ bytes received within 200 ms, within a transfer/);
+  expect(received.usedBytes).toBe(0);
+});
+
 test.each([
   ['ends', (fake: FakeFDv2) => fake.send({ event: 'payload-transferred', data: { state: 's', version: 1, id: 'p' } })],
   ['is taken back', (fake: FakeFDv2) => fake.send({ event: 'error', data: { reason: 'test' } })],
@@ -76,7 +111,7 @@ test.each([
   ['is damaged', (fake: FakeFDv2) => fake.upstream.send('event: put-object\ndata: {\n\n')],
   ['breaks off', (fake: FakeFDv2) => void fake.upstream.cut()],
 ])('a transfer counts until it %s', async (_, end) => {
-  const received = createBudget(MEMORY_BYTES);
+  const received = memoryFor({ patienceMs: NEVER_MS });
   const fake = await startFake();
   fake.script = () => [intent('xfer-full'), ...objects(10)];
   follow(fake, received, { backoff: { firstMs: 3_600_000, maxMs: 3_600_000 } });
@@ -86,7 +121,7 @@ test.each([
 });
 
 test('a transfer counts until its environment is closed', async () => {
-  const received = createBudget(MEMORY_BYTES);
+  const received = memoryFor({ patienceMs: NEVER_MS });
   const fake = await startFake();
   fake.script = () => [intent('xfer-full'), ...objects(10)];
   const { upstream } = follow(fake, received);
@@ -96,7 +131,7 @@ test('a transfer counts until its environment is closed', async () => {
 });
 
 test('what memory holds anyway counts little in a transfer', async () => {
-  const received = createBudget(MEMORY_BYTES);
+  const received = memoryFor({ patienceMs: NEVER_MS });
   const fake = await startFake();
   fake.script = () => [intent('xfer-full'), ...objects(10), { event: 'payload-transferred', data: { state: '' } }];
   const { has } = follow(fake, received);
@@ -115,7 +150,7 @@ describe('an event without its end', () => {
     ['ends', (fake: FakeFDv2) => fake.upstream.send('\n\n')],
     ['breaks off', (fake: FakeFDv2) => void fake.upstream.cut()],
   ])('counts until it %s', async (_, end) => {
-    const received = createBudget(MEMORY_BYTES);
+    const received = memoryFor({ patienceMs: NEVER_MS });
     const fake = await startFake();
     const { has } = follow(fake, received, { backoff: { firstMs: 3_600_000, maxMs: 3_600_000 } });
     await has('a', 1);
@@ -126,7 +161,7 @@ describe('an event without its end', () => {
   });
 
   test('counts until its environment is closed', async () => {
-    const received = createBudget(MEMORY_BYTES);
+    const received = memoryFor({ patienceMs: NEVER_MS });
     const fake = await startFake();
     const { has, upstream } = follow(fake, received);
     await has('a', 1);
@@ -137,7 +172,7 @@ describe('an event without its end', () => {
   });
 
   test('that finds no room is given up with a reason, and others go on', async () => {
-    const received = createBudget(MEMORY_BYTES);
+    const received = memoryFor({ patienceMs: NEVER_MS });
     const [first, second] = [await startFake(), await startFake()];
     const { has } = follow(first, received);
     await has('a', 1);
@@ -157,9 +192,12 @@ describe('the answer to a poll', () => {
   const polling = { protocol: 'fdv2-polling' } as const;
 
   test('counts while it is collected, and no longer than it is worked on', async () => {
-    const received = createBudget(MEMORY_BYTES);
+    const received = memoryFor({ patienceMs: NEVER_MS });
     const peaks: number[] = [];
-    const watched = createBudget(MEMORY_BYTES, { parent: received, changed: (bytes) => void peaks.push(bytes) });
+    const watched = memoryFor({
+      parent: received,
+      changed: (bytes) => void peaks.push(bytes),
+    });
     const fake = await startFake();
     fake.setQuietly('flag', ...objects(5).map(({ data }) => (data as { object: ReturnType<typeof flagData> }).object));
     const usedAtReading: number[] = [];
@@ -171,15 +209,55 @@ describe('the answer to a poll', () => {
   });
 
   test('that finds no room is given up, with its size and the limit, and polled again', async () => {
-    const received = createBudget(MEMORY_BYTES);
+    const received = memoryFor({ patienceMs: NEVER_MS });
     received.reserve(50_000);
     const fake = await startFake();
     fake.setQuietly('flag', flagData('large', 1, { description: 'x'.repeat(12_000) }));
     const { lines, has } = follow(fake, received, polling);
-    await eventually(() => expect(lines.join()).toMatch(/answered with \d+ bytes or more, and all .* may take 60000/));
+    await eventually(() =>
+      expect(lines.join()).toMatch(/the answer to a poll takes \d+ bytes so far and finds no room: .* may take 60000/),
+    );
     expect(received.usedBytes).toBe(50_000);
     received.release(50_000);
     await has('large', 1);
+  });
+
+  /** An answer that never ends, in which `first` is followed by one byte after the other. */
+  async function startDripping(first: string) {
+    const server = createServer((_request, response) => {
+      response.write(first);
+      const timer = setInterval(() => response.write(' '), 5);
+      response.on('close', () => clearInterval(timer));
+    });
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    behind(() => {
+      server.closeAllConnections();
+      server.close();
+    });
+    return new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}`);
+  }
+
+  test('that arrives byte by byte is given up', async () => {
+    const url = await startDripping('{');
+    const received = memoryFor({ patienceMs: NEVER_MS });
+    const options = { userAgent: 'test', silenceTimeoutMs: 200, receivedMemory: received };
+    const answer = download({ url, key: 'sdk-key' }, options, new AbortController().signal);
+    await expect(answer).rejects.toThrow(/only \d+ bytes received within 200 ms, within the answer of 127\.0\.0\.1/);
+    expect(received.usedBytes).toBe(0);
+  });
+
+  test('that does not go on makes room for others', async () => {
+    const received = memoryFor({ patienceMs: 0 });
+    const url = await startDripping('x'.repeat(25_000));
+    const options = { userAgent: 'test', receivedMemory: received };
+    const answer = download({ url, key: 'sdk-key' }, options, new AbortController().signal);
+    answer.catch(() => {});
+    await eventually(() => expect(received.usedBytes).toBeGreaterThan(20_000));
+    const other = await startFake();
+    other.script = () => [intent('xfer-full'), ...objects(11), transferred('s')];
+    const { has } = follow(other, received);
+    await has('f10', 1);
+    await expect(answer).rejects.toThrow('makes room for another environment');
   });
 
   test('that is large is worked on alone, however many arrive together', async () => {
@@ -189,7 +267,7 @@ describe('the answer to a poll', () => {
     fake.answer = { status: 200, body: JSON.stringify({ events }) };
     const reads: number[] = [];
     const followers = [1, 2, 3].map((follower) =>
-      follow(fake, createBudget(10_000_000), {
+      follow(fake, createReceivedMemory(10_000_000), {
         ...polling,
         ...{ maxReceivedBytes: 5_000_000, pollIntervalMs: 3_600_000 },
         held: () => void (reads.at(-1) === follower || reads.push(follower)),

@@ -5,6 +5,7 @@ import type { UpstreamStatus } from '../../../relay-task/ports.ts';
 import { createOutbound } from '../../../relay-task/upstream/outbound.ts';
 import { type StreamingOptions, startStreaming } from '../../../relay-task/upstream/streaming.ts';
 import { turnsOfLoop, until } from '../../support/eventually.ts';
+import { startFakeFDv2 } from '../../support/fake-fdv2.ts';
 import { type FakeUpstream, startFakeUpstream } from '../../support/fake-upstream.ts';
 import { tombstone } from '../../support/items.ts';
 import { createLogRecorder } from '../../support/logs.ts';
@@ -514,17 +515,89 @@ describe('a large set', () => {
     expect([...reads].sort()).toEqual([1, 2, 3, 4]);
   });
 
-  test('that stops in its middle holds others up only for a while', async () => {
+  /** Sends one byte after the other. */
+  function drip(upstream: FakeUpstream) {
+    const timer = setInterval(() => void upstream.send('x'), 5);
+    const stop = () => clearInterval(timer);
+    behind(stop);
+    return { stop };
+  }
+  /** A put in two parts, and its end is in the second. What drips between them is part of a text. */
+  const large = putOf({ x: flagData('x', 1, { description: 'x'.repeat(400_000) }) });
+  const halves = [large.slice(0, 300_000), large.slice(300_000)] as const;
+
+  test('that stops in its middle is given up', async () => {
     const [stopping, other] = [await startUpstream(), await startUpstream({ flags: many(0, 2_000) })];
     stopping.answerNext('silent');
-    const { lines } = listen(stopping, { stallMs: 50 });
+    const { lines } = listen(stopping, { stallMs: 50, placeMs: 3_600_000 });
     await stopping.connected(1);
-    await stopping.send(putOf(many(0, 2_000)).slice(0, -100_000));
+    await stopping.send(halves[0]);
     await turnsOfLoop();
     const { puts } = listen(other);
     await until('the other put', () => puts.length === 1);
     await until('the stream to be opened again', () => stopping.connections === 2);
-    expect(lines.join()).toContain('no data received within 50 ms, within a large event');
+    expect(lines.join()).toContain('only 0 bytes received within 50 ms, within a large event');
+  });
+
+  test('that goes on byte by byte is given up', async () => {
+    const upstream = await startUpstream();
+    upstream.answerNext('silent');
+    const { lines, puts } = listen(upstream, { stallMs: 100 });
+    await upstream.connected(1);
+    await upstream.send(halves[0]);
+    const dripping = drip(upstream);
+    await until('the stream to be opened again', () => upstream.connections === 2);
+    dripping.stop();
+    expect(lines.join()).toMatch(/only \d+ bytes received within 100 ms, within a large event/);
+    await until('a put', () => puts.length > 0);
+  });
+
+  test.each([
+    ['a put', 'fdv1'],
+    ['a large object', 'fdv2-streaming'],
+    ['the answer to a poll', 'fdv2-polling'],
+  ] as const)(
+    'that arrives slowly holds %s of others up only for a while, says so, and keeps what it has',
+    async (_, protocol) => {
+      const slow = await startUpstream();
+      slow.answerNext('silent');
+      const { lines, stream, puts } = listen(slow, { placeMs: 50, stallMs: 3_600_000 });
+      await slow.connected(1);
+      await slow.send(halves[0]);
+      await turnsOfLoop();
+      const dripping = drip(slow);
+      const fake = await startFakeFDv2(flagData('f', 1, { description: 'x'.repeat(400_000) }));
+      behind(() => fake.close());
+      const other = listen(fake, { protocol, baseUri: fake.uri });
+      await until('the other put', () => other.puts.length === 1);
+      const reason = 'it arrives slowly, and others no longer wait for it';
+      await until('the reason', () => stream.status().delay?.message === reason);
+      expect(lines.join()).toContain(`a large event or answer is delayed {"reason":"${reason}"}`);
+      dripping.stop();
+      await slow.send(halves[1]);
+      await until('the slow put', () => puts.length === 1);
+      expect(slow.connections).toBe(1);
+      expect(puts[0]?.items).toMatchObject([{ key: 'x' }]);
+      expect(stream.status().delay).toBeUndefined();
+    },
+  );
+
+  test('that waits for others says so', async () => {
+    const [holder, waiting] = [await startUpstream(), await startUpstream({ flags: many(0, 2_000) })];
+    holder.answerNext('silent');
+    listen(holder, { placeMs: 3_600_000, stallMs: 3_600_000 });
+    await holder.connected(1);
+    await holder.send(halves[0]);
+    await turnsOfLoop();
+    const { lines, stream, puts } = listen(waiting, { delayMs: 50 });
+    const reason = 'it has waited for 50 ms for what is large of other environments';
+    await until('the reason', () => stream.status().delay?.message === reason);
+    expect(stream.status().delay?.since).toBeGreaterThan(0);
+    expect(lines.join()).toContain(`LaunchDarkly stream: a large event or answer is delayed {"reason":"${reason}"}`);
+    expect(puts).toEqual([]);
+    await holder.send(halves[1]);
+    await until('the put', () => puts.length === 1);
+    expect(stream.status().delay).toBeUndefined();
   });
 
   test('is not reported once the upstream is closed', async () => {

@@ -1,0 +1,41 @@
+/** Whoever begins something must send the rest of it, at 1 KB/s at least. */
+
+export interface LeastPaceOptions {
+  /** What is unfinished, for a message, and how long it may bring less; undefined: nothing is. */
+  unfinished(): { readonly what: string; readonly withinMs: number } | undefined;
+  /** Grows while what is unfinished arrives. */
+  arrivedBytes(): number;
+  /** The relay does not read at present. */
+  isBusy(): boolean;
+  onTooSlow(problem: string): void;
+}
+
+const BYTES_PER_MS = 1;
+
+export function createLeastPace({ unfinished, arrivedBytes, isBusy, onTooSlow }: LeastPaceOptions) {
+  let timer: NodeJS.Timeout | undefined;
+
+  function watch(what: string, withinMs: number): void {
+    const before = arrivedBytes();
+    timer = setTimeout(() => {
+      timer = undefined;
+      const came = arrivedBytes() - before;
+      if (isBusy() || came >= withinMs * BYTES_PER_MS) return check();
+      onTooSlow(`only ${Math.max(0, came)} bytes received within ${withinMs} ms, within ${what}`);
+    }, withinMs);
+  }
+
+  function stop(): void {
+    clearTimeout(timer);
+    timer = undefined;
+  }
+
+  /** Call this whenever something may have begun or ended. */
+  function check(): void {
+    const present = unfinished();
+    if (!present) stop();
+    else if (!timer) watch(present.what, present.withinMs);
+  }
+
+  return { check, stop };
+}
