@@ -2,16 +2,33 @@ import { type Field, type Shape, shapes } from './schema.ts';
 
 /** Undefined for a well-formed flag; otherwise one sentence with path, value and expected type. Only types are checked. */
 export function describeFlagProblem(data: unknown): string | undefined {
-  return describeItem(data, shapes.flag);
+  return resultOf(describeFlagProblemInSteps(data));
 }
 
 /** The same as `describeFlagProblem`, for a segment. */
 export function describeSegmentProblem(data: unknown): string | undefined {
+  return resultOf(describeSegmentProblemInSteps(data));
+}
+
+/** As `describeFlagProblem`, in steps of less than a millisecond. */
+export function describeFlagProblemInSteps(data: unknown): Generator<void, string | undefined> {
+  return describeItem(data, shapes.flag);
+}
+
+/** As `describeSegmentProblem`, in steps of less than a millisecond. */
+export function describeSegmentProblemInSteps(data: unknown): Generator<void, string | undefined> {
   return describeItem(data, shapes.segment);
 }
 
-function describeItem(data: unknown, fields: readonly Field[]): string | undefined {
-  const problem = find(data, { is: 'object', fields });
+function resultOf<T>(steps: Generator<void, T>): T {
+  for (;;) {
+    const { done, value } = steps.next();
+    if (done) return value;
+  }
+}
+
+function* describeItem(data: unknown, fields: readonly Field[]): Generator<void, string | undefined> {
+  const problem = yield* find(data, { is: 'object', fields });
   if (problem !== undefined) return mustBe(problem.path.replace(/^\./, ''), problem.words, problem.value);
   const { key, version } = data as { key?: unknown; version?: unknown };
   if (typeof key !== 'string') return mustBe('key', 'a string', key);
@@ -35,28 +52,43 @@ const SCALARS = {
   any: { words: 'anything', fits: () => true },
 };
 
-function find(value: unknown, shape: Shape): Problem | undefined {
+/** So many elements of a list are looked at between two yields, or one that is a list or an object itself. */
+const ELEMENTS_AT_ONCE = 1_000;
+
+function* find(value: unknown, shape: Shape): Generator<void, Problem | undefined> {
   switch (shape.is) {
-    case 'list':
+    case 'list': {
       if (!Array.isArray(value)) return { path: '', words: 'an array', value };
-      for (const [index, element] of value.entries()) {
-        const problem = find(element, shape.of);
+      const isOfScalars = shape.of.is !== 'list' && shape.of.is !== 'object';
+      for (let index = 0; index < value.length; index += 1) {
+        const problem = isOfScalars ? findScalar(value[index], shape.of) : yield* find(value[index], shape.of);
         if (problem !== undefined) return { ...problem, path: `[${index}]${problem.path}` };
+        if (!isOfScalars || index % ELEMENTS_AT_ONCE === 0) yield;
       }
       return undefined;
+    }
     case 'object':
       if (typeof value !== 'object' || value === null || Array.isArray(value)) {
         return { path: '', words: 'an object', value };
       }
       for (const { name, shape: inner } of shape.fields) {
         const part = Object.hasOwn(value, name) ? (value as Record<string, unknown>)[name] : undefined;
-        const problem = part === undefined || part === null ? undefined : find(part, inner);
+        if (part === undefined || part === null) continue;
+        const isScalar = inner.is !== 'list' && inner.is !== 'object';
+        const problem = isScalar ? findScalar(part, inner) : yield* find(part, inner);
         if (problem !== undefined) return { ...problem, path: `.${name}${problem.path}` };
       }
       return undefined;
     default:
-      return SCALARS[shape.is].fits(value) ? undefined : { path: '', words: SCALARS[shape.is].words, value };
+      return findScalar(value, shape);
   }
+}
+
+function findScalar(
+  value: unknown,
+  { is }: Extract<Shape, { readonly is: keyof typeof SCALARS }>,
+): Problem | undefined {
+  return SCALARS[is].fits(value) ? undefined : { path: '', words: SCALARS[is].words, value };
 }
 
 const SHOWN_CHARACTERS = 80;

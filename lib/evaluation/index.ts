@@ -8,7 +8,12 @@ export { compileFlag } from './compile.ts';
 export { compileFlagInSteps, compileSegmentInSteps } from './compile-in-steps.ts';
 export { bigSegmentRef, compileSegment } from './compile-segment.ts';
 export { canonicalKey, parseContext, secureModeHash } from './context.ts';
-export { describeFlagProblem, describeSegmentProblem } from './describe.ts';
+export {
+  describeFlagProblem,
+  describeFlagProblemInSteps,
+  describeSegmentProblem,
+  describeSegmentProblemInSteps,
+} from './describe.ts';
 export type { Dialect } from './dialect.ts';
 export { createEvaluator } from './evaluator.ts';
 export { describeGoContextProblem, parseGoContext } from './go/context.ts';

@@ -1,19 +1,29 @@
 import { createHash } from 'node:crypto';
 import type { Item } from '../../lib/flag-table/index.ts';
-import { normalText } from './item-text.ts';
+import { normalTextInSlices } from './item-text.ts';
+import { resultOf } from './slices.ts';
 
 /** Each item is hashed once, so that a change costs one item and not the whole environment. */
 const hashes = new WeakMap<Item, bigint>();
+/** So much is hashed between two yields: less than a millisecond's work. */
+const BYTES_AT_ONCE = 256 * 1024;
 
 /** 128 bits of a SHA-256 of the item's normal form, since LaunchDarkly and stores may write the same item in different ways. */
 export function hashOfItem(item: Item): bigint {
+  return hashes.get(item) ?? resultOf(hashInSlices(item));
+}
+
+/** The same, with a yield after each part of the item. */
+export function* hashInSlices(item: Item): Generator<void, bigint> {
   let hash = hashes.get(item);
   if (hash === undefined) {
-    const hex = createHash('sha256')
-      .update(JSON.stringify([item.kind, item.key, item.version]))
-      .update(normalText(item.kind, item.json))
-      .digest('hex');
-    hash = BigInt(`0x${hex.slice(0, 32)}`);
+    const bytes = Buffer.from(yield* normalTextInSlices(item.kind, item.json));
+    const sha = createHash('sha256').update(JSON.stringify([item.kind, item.key, item.version]));
+    for (let at = 0; at < bytes.length; at += BYTES_AT_ONCE) {
+      sha.update(bytes.subarray(at, at + BYTES_AT_ONCE));
+      yield;
+    }
+    hash = BigInt(`0x${sha.digest('hex').slice(0, 32)}`);
     hashes.set(item, hash);
   }
   return hash;

@@ -6,7 +6,8 @@ import { type Field, type Shape, shapes } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { isObject } from './json.ts';
 import { OPEN_BRACE, OPEN_BRACKET } from './json-codes.ts';
-import { membersOf, readElements, readMembers, skipSpace, skipValue } from './json-text.ts';
+import { membersOf, readElementsInSlices, readMembersInSlices, skipSpace, skipValueInSlices } from './json-text.ts';
+import { resultOf } from './slices.ts';
 
 const fieldsOf: Readonly<Record<Kind, readonly Field[]>> = { features: shapes.flag, segments: shapes.segment };
 
@@ -16,36 +17,42 @@ const fieldsOf: Readonly<Record<Kind, readonly Field[]>> = { features: shapes.fl
  * `text` must be valid: see `describeFlagProblem`.
  */
 export function normalText(kind: Kind, text: string): string {
+  return resultOf(normalTextInSlices(kind, text));
+}
+
+/** The same, with a yield after each element of its lists, and after each part of a long value. */
+export function* normalTextInSlices(kind: Kind, text: string): Generator<void, string> {
   /** Where the value ends that was read last. */
   let end = 0;
 
-  function readValue(from: number, shape: Shape | undefined): string {
+  function* readValue(from: number, shape: Shape | undefined): Generator<void, string> {
     const first = text.charCodeAt(from);
     if (shape?.is === 'object' && first === OPEN_BRACE)
-      return normalObject(readObject(from, shape.fields), shape.fields);
+      return normalObject(yield* readObject(from, shape.fields), shape.fields);
     if (shape?.is === 'list' && shape.of.is === 'object' && first === OPEN_BRACKET) {
       const parts: string[] = [];
-      end = readElements(text, from, (at) => {
-        parts.push(readValue(at, shape.of));
+      end = yield* readElementsInSlices(text, from, function* (at) {
+        parts.push(yield* readValue(at, shape.of));
+        yield;
         return end;
       });
       return `[${parts.join(',')}]`;
     }
-    end = skipValue(text, from);
+    end = yield* skipValueInSlices(text, from);
     return text.slice(from, end);
   }
 
-  function readObject(from: number, fields: readonly Field[]): Map<string, string> {
+  function* readObject(from: number, fields: readonly Field[]): Generator<void, Map<string, string>> {
     const members = new Map<string, string>();
-    end = readMembers(text, from, (name, at) => {
-      members.set(name, readValue(at, fields.find((field) => field.name === name)?.shape));
+    end = yield* readMembersInSlices(text, from, function* (name, at) {
+      members.set(name, yield* readValue(at, fields.find((field) => field.name === name)?.shape));
       return end;
     });
     return members;
   }
 
   const fields = fieldsOf[kind];
-  const members = readObject(skipSpace(text, 0), fields);
+  const members = yield* readObject(skipSpace(text, 0), fields);
   const availability = members.get('clientSideAvailability') ?? 'null';
   // The older field mirrors the newer one.
   if (availability.startsWith('{'))
@@ -62,25 +69,32 @@ export function describeKeyProblem(key: string): string | undefined {
 
 /** `text` itself, unless a field is missing: then its normal form. `data` is what it parses to. */
 export function completeText(kind: Kind, data: unknown, text: string): string {
-  return isComplete(kind, data) ? text : normalText(kind, text);
+  return resultOf(completeTextInSlices(kind, data, text));
+}
+
+/** The same, with a yield after each element of its lists. */
+export function* completeTextInSlices(kind: Kind, data: unknown, text: string): Generator<void, string> {
+  return (yield* hasAll(data, fieldsOf[kind])) ? text : yield* normalTextInSlices(kind, text);
 }
 
 /** Whether no field is missing that ld-relay would write, and none is null that ld-relay would leave out. */
 export function isComplete(kind: Kind, data: unknown): boolean {
-  return hasAll(data, fieldsOf[kind]);
+  return resultOf(hasAll(data, fieldsOf[kind]));
 }
 
-function hasAll(data: unknown, fields: readonly Field[]): boolean {
+function* hasAll(data: unknown, fields: readonly Field[]): Generator<void, boolean> {
   if (!isObject(data)) return false;
   for (const { name, shape, fallback } of fields) {
     const value = Object.hasOwn(data, name) ? data[name] : undefined;
     if (value === undefined || value === null) {
       if (value !== fallback) return false;
     } else if (shape.is === 'object') {
-      if (!hasAll(value, shape.fields)) return false;
+      if (!(yield* hasAll(value, shape.fields))) return false;
     } else if (shape.is === 'list' && shape.of.is === 'object' && Array.isArray(value)) {
-      const { fields: inner } = shape.of;
-      if (!value.every((part) => hasAll(part, inner))) return false;
+      for (const part of value) {
+        if (!(yield* hasAll(part, shape.of.fields))) return false;
+        yield;
+      }
     }
   }
   return true;

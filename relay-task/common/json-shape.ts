@@ -3,6 +3,7 @@
  * `{},{},…` become 180 MiB of objects, in a turn of most of a second.
  */
 import { BACKSLASH, CLOSE_BRACE, COMMA, isSpace, OPEN_BRACE, QUOTE } from './json-codes.ts';
+import { resultOf } from './slices.ts';
 
 export interface JsonShape {
   /** How many arrays and objects are open at its deepest place. */
@@ -79,6 +80,15 @@ export function shapeOf(bytes: Uint8Array): JsonShape {
 
 /** Why a text of JSON should not be parsed: how deep its values nest, or how many there are. Undefined: nothing is wrong with it. */
 export function describeExcess(text: string, mostValues: number, mostLevels = MOST_LEVELS): string | undefined {
+  return resultOf(describeExcessInSlices(text, mostValues, mostLevels));
+}
+
+/** The same, with a yield after each part of the text. */
+export function* describeExcessInSlices(
+  text: string,
+  mostValues: number,
+  mostLevels = MOST_LEVELS,
+): Generator<void, string | undefined> {
   // Each takes a character at least.
   if (text.length < Math.min(mostLevels, mostValues)) return undefined;
   const count = createJsonCounter();
@@ -86,6 +96,7 @@ export function describeExcess(text: string, mostValues: number, mostLevels = MO
     const { depth, parts } = count(Buffer.from(text.slice(at, at + CHARACTERS_AT_ONCE)));
     if (depth > mostLevels) return `its values nest deeper than ${mostLevels} levels`;
     if (parts >= mostValues) return describeTooMany(mostValues);
+    yield;
   }
   return undefined;
 }

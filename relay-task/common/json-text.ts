@@ -7,16 +7,6 @@
 import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-codes.ts';
 import { describeExcess, describeTooMany } from './json-shape.ts';
 
-/** A parsed value, and the texts of its parts. */
-export interface SlicedJson {
-  readonly value: unknown;
-  /**
-   * The text of each member of the object at `path`, by unescaped name; of equal names the last counts, as in
-   * `JSON.parse`. Undefined when there is no object there. The texts do not keep the whole alive.
-   */
-  members(path: readonly string[]): Map<string, string> | undefined;
-}
-
 /** What a value takes in memory once it is parsed, besides its text. */
 export const VALUE_BYTES = 64;
 
@@ -24,26 +14,6 @@ export const VALUE_BYTES = 64;
 const PART_VALUES = 4;
 /** What is left when the parts are taken out is parsed in one turn of the event loop. */
 const MOST_FRAME_VALUES = 10_000;
-
-/** Throws the SyntaxError of `JSON.parse` on anything that is not JSON. Linear, and as deep as memory allows. */
-export function parseSliced(text: string): SlicedJson {
-  const value: unknown = JSON.parse(text);
-  return {
-    value,
-    members(path) {
-      let start = skipSpace(text, 0);
-      for (const name of path) {
-        const next = memberStart(text, start, name);
-        if (next === undefined) return undefined;
-        start = next;
-      }
-      if (text.charCodeAt(start) !== OPEN_BRACE) return undefined;
-      const slices = new Map<string, string>();
-      eachMember(text, start, (name, from, to) => slices.set(detach(name), detach(text.slice(from, to))));
-      return slices;
-    },
-  };
-}
 
 /** What `describeExcess` says of a text. */
 export class JsonExcessError extends Error {}
@@ -61,7 +31,7 @@ export interface TakenApart {
 
 /**
  * For a text that takes too long to be parsed in one turn of the event loop. The parts are the members of the objects, and the elements
- * of the arrays, `names` within the object at `path`; it yields after each. The text is JSON exactly if the frame and all parts are:
+ * of the arrays, `names` within the object at `path`; it yields after each, and within long ones. The text is JSON exactly if the frame and all parts are:
  * throws the SyntaxError of `JSON.parse` for the frame, and does not parse the parts. Their texts do not keep the whole alive.
  * Throws JsonExcessError for what `describeExcess` says of the frame, or for too many parts.
  */
@@ -77,10 +47,10 @@ export function* takeApart(
   let rest = 0;
   let values = 0;
 
-  function takePart(taken: Map<string, string>, name: string, from: number): number {
+  function* takePart(taken: Map<string, string>, name: string, from: number): Generator<void, number> {
     values += PART_VALUES;
     if (values > mostValues) throw new JsonExcessError(describeTooMany(mostValues));
-    const to = skipValue(text, from);
+    const to = yield* skipValueInSlices(text, from);
     if (to === from) throw new SyntaxError(`Unexpected token at ${from} of JSON`);
     frame.push(text.slice(rest, from), 'null');
     rest = to;
@@ -97,7 +67,7 @@ export function* takeApart(
       if (isObject && depth < path.length && name === path[depth]) at = yield* pass(from, depth + 1);
       else if (isObject && isNamed) at = yield* take(from, name);
       else if (first === OPEN_BRACKET && isNamed) at = yield* takeElements(from, name);
-      else at = skipValue(text, from);
+      else at = yield* skipValueInSlices(text, from);
       at = skipSeparator(text, at);
     }
     return at + 1;
@@ -107,7 +77,7 @@ export function* takeApart(
     parts.set(of, taken);
     let at = skipSpace(text, start + 1);
     for (let member = memberAt(text, at); member; member = memberAt(text, at)) {
-      at = takePart(taken, detach(member.name), member.from);
+      at = yield* takePart(taken, detach(member.name), member.from);
       yield;
     }
     return at + 1;
@@ -118,7 +88,7 @@ export function* takeApart(
     let at = skipSpace(text, start + 1);
     while (text.charCodeAt(at) !== CLOSE_BRACKET) {
       if (at >= text.length) throw endsEarly();
-      at = takePart(taken, String(taken.size), at);
+      at = yield* takePart(taken, String(taken.size), at);
       yield;
     }
     return at + 1;
@@ -140,13 +110,15 @@ export function membersOf(object: string): Map<string, string> {
   return members;
 }
 
-function memberStart(text: string, start: number, name: string): number | undefined {
-  let found: number | undefined;
-  if (text.charCodeAt(start) !== OPEN_BRACE) return undefined;
-  eachMember(text, start, (member, from) => {
-    if (member === name) found = from;
+/** As `membersOf`, with a yield after each part of a long member. The texts do not keep the whole alive. */
+export function* membersInSlices(object: string): Generator<void, Map<string, string>> {
+  const members = new Map<string, string>();
+  yield* readMembersInSlices(object, skipSpace(object, 0), function* (name, from) {
+    const to = yield* skipValueInSlices(object, from);
+    members.set(detach(name), detach(object.slice(from, to)));
+    return to;
   });
-  return found;
+  return members;
 }
 
 function eachMember(text: string, start: number, visit: (name: string, from: number, to: number) => void): void {
@@ -161,10 +133,29 @@ function eachMember(text: string, start: number, visit: (name: string, from: num
  * Reads the object that begins at `start` in one pass: `read` gets the name of each member and where its value begins, and
  * returns where it ends. Returns where the object ends.
  */
-export function readMembers(text: string, start: number, read: (name: string, from: number) => number): number {
+function readMembers(text: string, start: number, read: (name: string, from: number) => number): number {
   let at = skipSpace(text, start + 1);
   for (let member = memberAt(text, at); member; member = memberAt(text, at))
     at = skipSeparator(text, read(member.name, member.from));
+  return at + 1;
+}
+
+/** So many members are passed between two yields, at least. */
+const MEMBERS_AT_ONCE = 1_000;
+
+/** The same in slices; `read` yields within long values. */
+export function* readMembersInSlices(
+  text: string,
+  start: number,
+  read: (name: string, from: number) => Generator<void, number>,
+): Generator<void, number> {
+  let at = skipSpace(text, start + 1);
+  let passed = 0;
+  for (let member = memberAt(text, at); member; member = memberAt(text, at)) {
+    at = skipSeparator(text, yield* read(member.name, member.from));
+    passed += 1;
+    if (passed % MEMBERS_AT_ONCE === 0) yield;
+  }
   return at + 1;
 }
 
@@ -176,11 +167,15 @@ function memberAt(text: string, at: number): { readonly name: string; readonly f
 }
 
 /** The same for the array that begins at `start`. */
-export function readElements(text: string, start: number, read: (from: number) => number): number {
+export function* readElementsInSlices(
+  text: string,
+  start: number,
+  read: (from: number) => Generator<void, number>,
+): Generator<void, number> {
   let at = skipSpace(text, start + 1);
   while (text.charCodeAt(at) !== CLOSE_BRACKET) {
     if (at >= text.length) throw endsEarly();
-    at = skipSeparator(text, read(at));
+    at = skipSeparator(text, yield* read(at));
   }
   return at + 1;
 }
@@ -200,7 +195,7 @@ export function skipSpace(text: string, at: number): number {
 }
 
 /** From the opening quote to behind the closing one. */
-function skipString(text: string, at: number): number {
+export function skipString(text: string, at: number): number {
   let quote = at;
   do {
     quote = text.indexOf('"', quote + 1);
@@ -217,14 +212,33 @@ function isEscaped(text: string, at: number): boolean {
   return (at - before) % 2 === 0;
 }
 
+/** So much of a value is passed between two yields: less than a millisecond's work. */
+const CHARACTERS_AT_ONCE = 64 * 1024;
+
 /** Where the value that begins at `start` ends. Without recursion: the sender decides how deep a value nests. */
 export function skipValue(text: string, start: number): number {
-  const first = text.charCodeAt(start);
-  if (first === QUOTE) return skipString(text, start);
-  if (first !== OPEN_BRACE && first !== OPEN_BRACKET) return skipScalar(text, start);
-  let depth = 0;
-  let at = start;
+  return skipSome(text, { at: start, depth: 0 }, Number.POSITIVE_INFINITY);
+}
+
+/** The same, with a yield after each part of a long value. */
+export function* skipValueInSlices(text: string, start: number): Generator<void, number> {
+  const place = { at: start, depth: 0 };
   for (;;) {
+    const end = skipSome(text, place, place.at + CHARACTERS_AT_ONCE);
+    if (end >= 0) return end;
+    yield;
+  }
+}
+
+/** From `place` on, to the end of the value, which is returned; or at least up to `until`, where `place` is then: -1. */
+function skipSome(text: string, place: { at: number; depth: number }, until: number): number {
+  const first = text.charCodeAt(place.at);
+  if (place.depth === 0) {
+    if (first === QUOTE) return skipString(text, place.at);
+    if (first !== OPEN_BRACE && first !== OPEN_BRACKET) return skipScalar(text, place.at);
+  }
+  let { at, depth } = place;
+  while (at < until) {
     const code = text.charCodeAt(at);
     if (code === QUOTE) {
       at = skipString(text, at);
@@ -235,6 +249,9 @@ export function skipValue(text: string, start: number): number {
     if (code === OPEN_BRACE || code === OPEN_BRACKET) depth += 1;
     else if ((code === CLOSE_BRACE || code === CLOSE_BRACKET) && --depth === 0) return at;
   }
+  place.at = at;
+  place.depth = depth;
+  return -1;
 }
 
 /** A number, `true`, `false` or `null`. */

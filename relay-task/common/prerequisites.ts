@@ -20,15 +20,23 @@ export function prerequisitesOf(item: Item): readonly string[] {
   return keys;
 }
 
+/** For who has parsed a flag that takes long to be parsed once more: `data` is what its JSON parses to. */
+export function rememberPrerequisites(item: Item, data: unknown): void {
+  if (item.kind === 'features') known.set(item, keysIn(data));
+}
+
 function readKeys(json: string): readonly string[] {
   try {
-    const data: unknown = JSON.parse(json);
-    const list = isObject(data) && Array.isArray(data.prerequisites) ? data.prerequisites : none;
-    const keys = list.flatMap((one: unknown) => (isObject(one) && typeof one.key === 'string' ? one.key : []));
-    return [...new Set(keys)];
+    return keysIn(JSON.parse(json));
   } catch {
     return none;
   }
+}
+
+function keysIn(data: unknown): readonly string[] {
+  const list = isObject(data) && Array.isArray(data.prerequisites) ? data.prerequisites : none;
+  const keys = list.flatMap((one: unknown) => (isObject(one) && typeof one.key === 'string' ? one.key : []));
+  return [...new Set(keys)];
 }
 
 /**

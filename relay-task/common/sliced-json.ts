@@ -123,22 +123,6 @@ export function* parseInSlices(
   return at === bytes.length ? parsed : fail();
 }
 
-/** In characters: less is parsed within a millisecond. */
-const LITTLE = 32 * 1024;
-/** What `parseInSlices` reads otherwise, or what may be such a thing. */
-const DIFFERENT = /__proto__|\\u/i;
-
-/** Exactly what `JSON.parse` returns or throws, in slices if the text is long and has nothing unusual. */
-export function* parseTextInSlices(text: string): Generator<void, unknown> {
-  if (text.length <= LITTLE || DIFFERENT.test(text) || !text.isWellFormed()) return JSON.parse(text);
-  try {
-    return yield* parseInSlices(Buffer.from(text));
-  } catch {
-    // It is not JSON, or nests too deeply for the other parser.
-    return JSON.parse(text);
-  }
-}
-
 function isDelimiter(byte: number): boolean {
   return isSpace(byte) || byte === COMMA || byte === CLOSE_BRACKET || byte === CLOSE_BRACE || byte === COLON;
 }

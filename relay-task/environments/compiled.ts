@@ -17,7 +17,7 @@ import {
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { JsonObject } from '../common/json.ts';
 import { compileRe2 } from '../common/re2.ts';
-import { parseTextInSlices } from '../common/sliced-json.ts';
+import { parseTextInSlices } from '../common/sliced-text.ts';
 import { inSlices } from '../common/slices.ts';
 import type { BigSegments, ClientView, CredentialKind, FailedItem, Memberships, RefusedPattern } from '../ports.ts';
 import { createDependencies } from './dependencies.ts';

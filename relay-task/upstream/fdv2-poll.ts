@@ -1,9 +1,10 @@
 import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
 import { isObject } from '../common/json.ts';
-import { describeExcess } from '../common/json-shape.ts';
-import { membersOf, takeApart } from '../common/json-text.ts';
+import { describeExcessInSlices } from '../common/json-shape.ts';
+import { membersInSlices, takeApart } from '../common/json-text.ts';
 import { sleep } from '../common/pause.ts';
+import { parseTextInSlices } from '../common/sliced-text.ts';
 import { inSlices } from '../common/slices.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type DownloadOptions, download, FailureError } from './download.ts';
@@ -83,7 +84,7 @@ function startPoll(
     let isComplete = false;
     for (const { event, data } of yield* eventsIn(body, maxAnswerBytes)) {
       if (signal.aborted) return undefined;
-      const step = reader.read(event, data);
+      const step = yield* reader.read(event, data);
       isComplete ||= step.kind === 'full' || step.kind === 'changes' || step.kind === 'current';
       const verdict = events.onStep(step, receivedAt);
       if (typeof verdict === 'object') return verdict;
@@ -129,7 +130,7 @@ function* eventsIn(
     const { frame, parts } = yield* takeApart(text, [], ['events'], mostValuesIn(maxBytes));
     if (!isObject(frame) || !Array.isArray(frame.events)) throw new Error('the answer to a poll has no list of events');
     for (const element of parts.get('events')?.values() ?? []) {
-      events.push(eventIn(element, maxBytes));
+      events.push(yield* eventIn(element, maxBytes));
       yield;
     }
   } catch (error) {
@@ -141,11 +142,14 @@ function* eventsIn(
 }
 
 /** Throws SyntaxError. What is too much to be parsed is for the reader to refuse. */
-function eventIn(text: string, maxBytes: number): { readonly event: string | undefined; readonly data: string } {
-  const isExcessive = describeExcess(text, mostParsedIn(maxBytes)) !== undefined;
-  if (!text.startsWith('{') || !(isExcessive || isObject(JSON.parse(text))))
+function* eventIn(
+  text: string,
+  maxBytes: number,
+): Generator<void, { readonly event: string | undefined; readonly data: string }> {
+  const isExcessive = (yield* describeExcessInSlices(text, mostParsedIn(maxBytes))) !== undefined;
+  if (!text.startsWith('{') || !(isExcessive || isObject(yield* parseTextInSlices(text))))
     throw new Error('an event in the answer to a poll is not an object');
-  const members = membersOf(text);
+  const members = yield* membersInSlices(text);
   const name = members.get('event');
   return {
     event: name?.startsWith('"') ? (JSON.parse(name) as string) : undefined,

@@ -6,8 +6,9 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { describeKeyProblem } from '../common/item-text.ts';
 import { isObject, type JsonObject, showJson as show } from '../common/json.ts';
-import { describeExcess } from '../common/json-shape.ts';
-import { membersOf, parseSliced, type SlicedJson } from '../common/json-text.ts';
+import { describeExcessInSlices } from '../common/json-shape.ts';
+import { membersInSlices } from '../common/json-text.ts';
+import { parseTextInSlices } from '../common/sliced-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
 import { ITEM_BYTES, isUnreadable, isVersion, type ReadOptions, readItem, sizeOf } from './messages.ts';
@@ -16,10 +17,13 @@ import { describeTooLarge, mostParsedIn, receivedLimit } from './received-limit.
 import type { Step } from './synchronizer.ts';
 
 export interface FDv2Reader {
-  /** Never throws. Problems quote only keys, versions and kinds of the payload. */
-  read(event: string | undefined, text: string): Step;
+  /**
+   * One event, after the one before was read to its end. Never throws. Yields within large objects. Problems quote only keys, versions
+   * and kinds of the payload.
+   */
+  read(event: string | undefined, text: string): Generator<void, Step>;
   transfer(): Transfer;
-  /** Forgets the transfer that has begun: the connection is over. */
+  /** Forgets the transfer that has begun: the connection is over, and what is being read belongs to no transfer. */
   reset(): void;
 }
 
@@ -54,18 +58,22 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
     }
   }
 
-  function readChange(event: 'put-object' | 'delete-object', body: JsonObject, json: SlicedJson): Step {
+  function* readChange(
+    event: 'put-object' | 'delete-object',
+    body: JsonObject,
+    text: string,
+    isOver: () => boolean,
+  ): Generator<void, Step> {
     if (transfer.kind === undefined) return ignored(`a ${event} before any server-intent`);
     const { key } = body;
     if (typeof body.kind !== 'string' || typeof key !== 'string' || key === '')
       return invalid(`a ${event} has no kind or no key`);
     const kind = Object.hasOwn(kinds, body.kind) ? kinds[body.kind] : undefined;
     if (kind === undefined) return ignored(`a ${event} of the kind ${show(body.kind)}`);
-    return add(
-      event === 'delete-object'
-        ? readDeletion(kind, key, body)
-        : readObject({ kind, key, before: held?.(kind, key) }, body, json.members([])?.get('object') ?? ''),
-    );
+    if (event === 'delete-object') return add(readDeletion(kind, key, body));
+    const json = (yield* membersInSlices(text)).get('object') ?? '';
+    const item = yield* readObject({ kind, key, before: held?.(kind, key) }, body, json);
+    return isOver() ? pending : add(item);
   }
 
   function add(item: Item | UnreadableItem): Step {
@@ -74,8 +82,9 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
   }
 
   /** What takes too much to be parsed costs its object. Throws SyntaxError. */
-  function skipExcess(event: string, text: string, reason: string): Step {
-    const members = membersOf(text);
+  function* skipExcess(event: string, text: string, reason: string, isOver: () => boolean): Generator<void, Step> {
+    const members = yield* membersInSlices(text);
+    if (isOver()) return pending;
     const [kind, key] = ['kind', 'key'].map((name) => JSON.parse(members.get(name) ?? 'null') as unknown);
     if (event !== 'put-object' || transfer.kind === undefined || typeof key !== 'string' || key === '')
       return invalid(`a ${event}: ${reason}`);
@@ -102,20 +111,23 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
   return {
     transfer: () => ({ isOpen: transfer.isOpen, arrivedBytes }),
     reset: () => transfer.begin(undefined),
-    read(event, text) {
+    *read(event, text) {
       if (event === undefined || !known.has(event))
         return ignored(`an event of the unknown kind ${show(event ?? 'message')}`);
       if (event === 'heart-beat') return pending;
-      let json: SlicedJson;
+      const { begun } = transfer;
+      const isOver = () => transfer.begun !== begun;
+      let body: unknown;
       try {
         const isObjectEvent = event === 'put-object' || event === 'delete-object';
-        const excess = describeExcess(text, isObjectEvent ? mostParsedIn(maxBytes) : MOST_VALUES_BESIDES_OBJECTS);
-        if (excess !== undefined) return skipExcess(event, text, excess);
-        json = parseSliced(text);
+        const mostValues = isObjectEvent ? mostParsedIn(maxBytes) : MOST_VALUES_BESIDES_OBJECTS;
+        const excess = yield* describeExcessInSlices(text, mostValues);
+        if (excess !== undefined) return yield* skipExcess(event, text, excess, isOver);
+        body = yield* parseTextInSlices(text);
       } catch {
         return invalid(`a ${event} of ${text.length} characters is not JSON`);
       }
-      const body = json.value;
+      if (isOver()) return pending;
       if (!isObject(body)) return invalid(`a ${event} is ${show(body)}, not an object`);
       switch (event) {
         case 'server-intent':
@@ -123,7 +135,7 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
         case 'put-object':
         case 'delete-object':
           arrivedBytes += text.length;
-          return readChange(event, body, json);
+          return yield* readChange(event, body, text, isOver);
         case 'payload-transferred':
           return readTransferred(body);
         case 'goodbye':
@@ -150,10 +162,12 @@ function createTransfer({ held, maxBytes = receivedLimit(), received }: ReadOpti
   let sizeBytes = 0;
   /** An error made the server begin a transfer of everything again. */
   let isRepeated = false;
+  let begun = 0;
   const counted = received?.part('what is transferred');
 
   function begin(next: typeof kind): void {
     kind = next;
+    begun += 1;
     changes = new Map();
     sizeBytes = 0;
     counted?.hold(0);
@@ -167,6 +181,10 @@ function createTransfer({ held, maxBytes = receivedLimit(), received }: ReadOpti
     /** Live changes have no intent: they begin with the first one. */
     get isOpen() {
       return kind === 'full' || changes.size > 0;
+    },
+    /** How many have begun. */
+    get begun() {
+      return begun;
     },
     get isRepeated() {
       return isRepeated;
@@ -206,19 +224,20 @@ const known: ReadonlySet<string> = new Set([
 ]);
 
 /** `before` is what memory holds: if the text is the same, so is the item. */
-function readObject(
+function* readObject(
   { kind, key, before }: { kind: Kind; key: string; before: Item | undefined },
   { object, version }: JsonObject,
   text: string,
-): Item | UnreadableItem {
+): Generator<void, Item | UnreadableItem> {
   if (before?.json === text) return before;
   if (!isObject(object)) return { kind, key, reason: `must be an object, not ${show(object)}` };
   // What an object does not say itself, its envelope says.
   const missing = { ...(object.key === undefined && { key }), ...(object.version === undefined && { version }) };
   const added = Object.entries(missing).map(([name, value]) => `"${name}":${JSON.stringify(value) ?? 'null'}`);
-  if (added.length === 0) return readItem(kind, key, object, text) ?? { kind, key, reason: 'must not be null' };
+  if (added.length === 0)
+    return (yield* readItem(kind, key, object, text)) ?? { kind, key, reason: 'must not be null' };
   const rest = Object.keys(object).length === 0 ? '}' : `,${text.slice(1)}`;
-  return readItem(kind, key, { ...missing, ...object }, `{${added.join(',')}${rest}`)!;
+  return (yield* readItem(kind, key, { ...missing, ...object }, `{${added.join(',')}${rest}`))!;
 }
 
 function readGoodbye({ reason, protocolFallbackTTL: seconds }: JsonObject): Step {

@@ -1,16 +1,12 @@
-import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
+import { describeFlagProblemInSteps, describeSegmentProblemInSteps } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
-import { completeText, describeKeyProblem } from '../common/item-text.ts';
+import { hashInSlices } from '../common/item-hash.ts';
+import { completeTextInSlices, describeKeyProblem } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
-import { describeExcess } from '../common/json-shape.ts';
-import {
-  JsonExcessError,
-  membersOf,
-  parseSliced,
-  type SlicedJson,
-  type TakenApart,
-  takeApart,
-} from '../common/json-text.ts';
+import { describeExcessInSlices } from '../common/json-shape.ts';
+import { JsonExcessError, membersInSlices, type TakenApart, takeApart } from '../common/json-text.ts';
+import { rememberPrerequisites } from '../common/prerequisites.ts';
+import { parseTextInSlices } from '../common/sliced-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
 import {
@@ -59,8 +55,8 @@ export type Held = (kind: Kind, key: string) => Item | undefined;
 const names = collections.map(({ name }) => name);
 
 /**
- * Parses one event, a put item by item with a yield after each. Never throws. Problems quote only keys, versions and paths of
- * the payload.
+ * Parses one event, with a yield after each item, and within large ones. Never throws. Problems quote only keys, versions and paths
+ * of the payload.
  */
 export function* readMessage(
   event: string | undefined,
@@ -78,8 +74,8 @@ export function* readMessage(
         where: 'data.',
       });
     }
-    const excess = describeExcess(text, mostParsedIn(maxBytes));
-    return excess === undefined ? readChange(event, parseSliced(text)) : skipChange(event, text, excess);
+    const excess = yield* describeExcessInSlices(text, mostParsedIn(maxBytes));
+    return excess === undefined ? yield* readChange(event, text) : yield* skipChange(event, text, excess);
   } catch (error) {
     if (error instanceof JsonExcessError) return { kind: 'invalid', problem: `a ${event}: ${error.message}` };
     if (!(error instanceof SyntaxError)) throw error;
@@ -87,11 +83,19 @@ export function* readMessage(
   }
 }
 
+/** In characters: reading these takes some milliseconds. */
+export const LARGE_CHARACTERS = 64 * 1024;
+
 /**
- * Parses the item in `data`, whose raw text is `json`, and completes it. Undefined for null, which older relays send for a
- * deletion.
+ * Checks the item in `data`, whose raw text is `json`, and completes it; what others need of a large one is found at once. Undefined for
+ * null, which older relays send for a deletion. Yields within large items.
  */
-export function readItem(kind: Kind, key: string, data: unknown, json: string): Item | UnreadableItem | undefined {
+export function* readItem(
+  kind: Kind,
+  key: string,
+  data: unknown,
+  json: string,
+): Generator<void, Item | UnreadableItem | undefined> {
   if (data === null) return undefined;
   const unreadable = (reason: string): UnreadableItem => ({ kind, key, reason });
   if (!isObject(data)) return unreadable(`must be an object, not ${describeType(data)}`);
@@ -102,9 +106,16 @@ export function readItem(kind: Kind, key: string, data: unknown, json: string): 
   if (deleted === true) return createTombstone(kind, key, version);
   if (data.key !== key)
     return unreadable(`key must be ${show(key)} as in the map that holds it, not ${show(data.key)}`);
-  const problem = kind === 'features' ? describeFlagProblem(data) : describeSegmentProblem(data);
+  const check = kind === 'features' ? describeFlagProblemInSteps : describeSegmentProblemInSteps;
+  const problem = yield* check(data);
   if (problem !== undefined) return unreadable(problem);
-  return { kind, key, version, deleted: false, json: completeText(kind, data, json) };
+  const item = { kind, key, version, deleted: false, json: yield* completeTextInSlices(kind, data, json) };
+  if (json.length > LARGE_CHARACTERS) {
+    // Else it would be parsed and hashed in one turn, once it is held.
+    rememberPrerequisites(item, data);
+    yield* hashInSlices(item);
+  }
+  return item;
 }
 
 export function isUnreadable(item: Item | UnreadableItem): item is UnreadableItem {
@@ -165,7 +176,7 @@ function* readCollections(
     for (const key of Object.keys(members)) {
       const text = parts.get(name)?.get(key) ?? '';
       const before = held?.(kind, key);
-      const item = before?.json === text ? before : readItemText(kind, key, text, mostParsedIn(maxBytes));
+      const item = before?.json === text ? before : yield* readItemText(kind, key, text, mostParsedIn(maxBytes));
       yield;
       if (item === undefined) continue;
       if (item !== before) sizeBytes += sizeOf(item);
@@ -178,9 +189,10 @@ function* readCollections(
 }
 
 /** Throws SyntaxError. */
-function readItemText(kind: Kind, key: string, text: string, mostValues: number): ReturnType<typeof readItem> {
-  const excess = describeExcess(text, mostValues);
-  return excess === undefined ? readItem(kind, key, JSON.parse(text), text) : { kind, key, reason: excess };
+function* readItemText(kind: Kind, key: string, text: string, mostValues: number): ReturnType<typeof readItem> {
+  const excess = yield* describeExcessInSlices(text, mostValues);
+  if (excess !== undefined) return { kind, key, reason: excess };
+  return yield* readItem(kind, key, yield* parseTextInSlices(text), text);
 }
 
 /** What an item takes besides its text. */
@@ -192,8 +204,8 @@ export function sizeOf(item: Item | UnreadableItem): number {
 }
 
 /** A change that takes too much to be parsed costs its item. Throws SyntaxError. */
-function skipChange(event: 'patch' | 'delete', text: string, excess: string): Message {
-  const path: unknown = JSON.parse(membersOf(text).get('path') ?? 'null');
+function* skipChange(event: 'patch' | 'delete', text: string, excess: string): Generator<void, Message> {
+  const path: unknown = JSON.parse((yield* membersInSlices(text)).get('path') ?? 'null');
   const target = targetOf(path);
   return target
     ? { kind: 'skip', item: { ...target, reason: excess } }
@@ -208,8 +220,9 @@ function targetOf(path: unknown): { readonly kind: Kind; readonly key: string } 
   return collection && key !== '' ? { kind: collection.kind, key } : undefined;
 }
 
-function readChange(event: 'patch' | 'delete', json: SlicedJson): Message {
-  const body = json.value;
+/** Throws SyntaxError. */
+function* readChange(event: 'patch' | 'delete', text: string): Generator<void, Message> {
+  const body = yield* parseTextInSlices(text);
   if (!isObject(body)) return notAnObject(event, body);
   const { path } = body;
   if (typeof path !== 'string') return { kind: 'invalid', problem: `a ${event} has no path` };
@@ -225,7 +238,7 @@ function readChange(event: 'patch' | 'delete', json: SlicedJson): Message {
     return { kind: 'upsert', item: createTombstone(kind, key, version) };
   }
   if (!isObject(body.data)) return { kind: 'invalid', problem: `a patch of ${path} has no data` };
-  const item = readItem(kind, key, body.data, json.members([])?.get('data') ?? '');
+  const item = yield* readItem(kind, key, body.data, (yield* membersInSlices(text)).get('data') ?? '');
   if (item === undefined) return { kind: 'ignored', why: 'an empty patch' };
   return isUnreadable(item) ? { kind: 'skip', item } : { kind: 'upsert', item };
 }

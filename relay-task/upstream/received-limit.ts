@@ -129,7 +129,7 @@ function createCounted(memory: ReceivedMemory): Received {
   return received;
 }
 
-/** Parsing these takes some ten milliseconds. The largest items that LaunchDarkly sends have a tenth of them. */
+/** Of one item. The largest that LaunchDarkly sends have a tenth of them. */
 const MOST_PARSED_VALUES = 250_000;
 
 /** How many values of JSON may be held. */
@@ -137,7 +137,7 @@ export function mostValuesIn(maxBytes: number): number {
   return Math.floor(maxBytes / VALUE_BYTES);
 }
 
-/** How many values of JSON may be parsed in one turn of the event loop. */
+/** How many values of JSON one item may have. */
 export function mostParsedIn(maxBytes: number): number {
   return Math.min(MOST_PARSED_VALUES, mostValuesIn(maxBytes));
 }

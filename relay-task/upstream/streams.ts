@@ -1,10 +1,10 @@
 /** LaunchDarkly's streams of flags, in both protocols. */
-import { hashOfItem } from '../common/item-hash.ts';
+import { hashInSlices } from '../common/item-hash.ts';
 import { inSlices, resultOf } from '../common/slices.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { createFDv2Reader } from './fdv2-reader.ts';
-import { type Held, type Message, readMessage } from './messages.ts';
+import { type Held, LARGE_CHARACTERS, type Message, readMessage } from './messages.ts';
 import { createReceived, receivedLimit } from './received-limit.ts';
 import type { Step, SynchronizerEvents, Way } from './synchronizer.ts';
 
@@ -38,7 +38,7 @@ export function fdv1Stream(options: FlagStreamOptions): Way {
         onEvent(event, data, receivedAt) {
           const apply = (message: Message) => events.onStep(stepOf(message), receivedAt);
           const reading = readMessage(event, data, { held, maxBytes });
-          return data.length > LARGE ? inSlices(hashed(reading)).then(apply) : apply(resultOf(reading));
+          return data.length > LARGE_CHARACTERS ? inSlices(hashed(reading)).then(apply) : apply(resultOf(reading));
         },
       }),
   };
@@ -59,7 +59,11 @@ export function fdv2Stream(options: FlagStreamOptions): Way {
         url,
         query: () => queryOf({ basis: basis(), filter }),
         onOpen: events.onOpen,
-        onEvent: (event, data, receivedAt) => events.onStep(reader.read(event, data), receivedAt),
+        onEvent(event, data, receivedAt) {
+          const apply = (step: Step) => events.onStep(step, receivedAt);
+          const reading = reader.read(event, data);
+          return data.length > LARGE_CHARACTERS ? inSlices(reading).then(apply) : apply(resultOf(reading));
+        },
         received,
         transfer: reader.transfer,
         onOver: reader.reset,
@@ -80,15 +84,12 @@ function common({ held: _, ...options }: FlagStreamOptions, { onAlive, onDelay, 
   };
 }
 
-/** In characters: reading these takes some milliseconds. */
-const LARGE = 64 * 1024;
-
 /** Hashes the items of a whole set, which the first answer with an ETag would otherwise do in one turn. */
 function* hashed(reading: Generator<void, Message>): Generator<void, Message> {
   const message = yield* reading;
   if (message.kind === 'put') {
     for (const item of message.items) {
-      hashOfItem(item);
+      yield* hashInSlices(item);
       yield;
     }
   }

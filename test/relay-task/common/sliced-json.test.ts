@@ -1,4 +1,4 @@
-import { parseInSlices, parseTextInSlices, VALUES_AT_ONCE } from '../../../relay-task/common/sliced-json.ts';
+import { parseInSlices, VALUES_AT_ONCE } from '../../../relay-task/common/sliced-json.ts';
 import { resultOf } from '../../../relay-task/common/slices.ts';
 import { seededRandom } from '../store/seeded-random.ts';
 
@@ -103,40 +103,4 @@ test('a member named __proto__ changes no prototype', () => {
   const { value } = parse('{"__proto__":{"polluted":true},"a":1}');
   expect(Object.getPrototypeOf(value)).toBe(Object.prototype);
   expect((value as { polluted?: boolean }).polluted).toBeUndefined();
-});
-
-describe('a text', () => {
-  const long = `"${'x'.repeat(40_000)}"`;
-  const deep = (levels: number) => `${'['.repeat(levels)}${long}${']'.repeat(levels)}`;
-
-  test.each([
-    ['short', '{"a":[1,2]}'],
-    ['with an object called __proto__', `{"__proto__":{"a":1},"b":${long}}`],
-    ['with an escaped __proto__', `{"__pr\\u006fto__":{"a":1},"b":${long}}`],
-    ['with half of a surrogate pair', `["\\ud800",${long}]`],
-    ['with half of a surrogate pair that is not escaped', `["\ud800",${long}]`],
-    ['deep', deep(500)],
-    ['with much of everything', `{"2":${long},"1":[1e400,-0,{"é😀":"\\n"}],"1":null}`],
-  ])('%s is what JSON.parse makes of it', (_, text) => {
-    const found = resultOf(parseTextInSlices(text));
-    expect(JSON.stringify(found)).toBe(JSON.stringify(JSON.parse(text)));
-  });
-
-  test.each([`[${long}`, `[${long},]`, ''])('that is not JSON is refused with the error of JSON.parse', (text) => {
-    const refusal = (parse: () => unknown) => {
-      try {
-        return parse();
-      } catch (error) {
-        return `${error}`;
-      }
-    };
-    expect(refusal(() => resultOf(parseTextInSlices(text)))).toBe(refusal(() => JSON.parse(text)));
-  });
-
-  test('that is long is parsed in slices', () => {
-    const work = parseTextInSlices(JSON.stringify(Array.from({ length: 20_000 }, (_, at) => `key-${at}`)));
-    let pieces = 1;
-    while (!work.next().done) pieces += 1;
-    expect(pieces).toBeGreaterThan(10);
-  });
 });

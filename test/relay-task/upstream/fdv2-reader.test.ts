@@ -1,5 +1,6 @@
 /** Events of FDv2, one connection each. */
 import { internal } from '@launchdarkly/js-sdk-common';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 import { createFDv2Reader } from '../../../relay-task/upstream/fdv2-reader.ts';
 import type { ReadOptions } from '../../../relay-task/upstream/messages.ts';
 import type { Step } from '../../../relay-task/upstream/synchronizer.ts';
@@ -23,7 +24,7 @@ const event = (name: string, data: unknown): FDv2Event => ({ event: name, data }
 function read(events: readonly FDv2Event[], options: ReadOptions = {}): Step[] {
   const reader = createFDv2Reader(options);
   return events.map(({ event: name, data }) =>
-    reader.read(name, typeof data === 'string' ? data : JSON.stringify(data)),
+    resultOf(reader.read(name, typeof data === 'string' ? data : JSON.stringify(data))),
   );
 }
 const last = (events: readonly FDv2Event[], options?: ReadOptions) => read(events, options).at(-1);

@@ -1,0 +1,131 @@
+/** What takes long to be read is read in slices, in either protocol. */
+import { inSendingOrder } from '../../../relay-task/common/prerequisites.ts';
+import { inSlices, resultOf } from '../../../relay-task/common/slices.ts';
+import { createFDv2Reader } from '../../../relay-task/upstream/fdv2-reader.ts';
+import { startStreaming } from '../../../relay-task/upstream/streaming.ts';
+import { until } from '../../support/eventually.ts';
+import { type FDv2Event, intent, putObject, textOf, transferred } from '../../support/fake-fdv2.ts';
+import { startFakeUpstream } from '../../support/fake-upstream.ts';
+import { createLogRecorder } from '../../support/logs.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { countSlicedTurns } from '../../support/sliced-turns.ts';
+import { createSinkRecorder, flagData, segmentData } from './support.ts';
+
+const { behind } = closeAfterEach();
+
+const numbered = (count: number) => Array.from({ length: count }, (_, at) => at);
+const clauseFor = (value: string) => ({ attribute: 'key', op: 'in', values: [value] });
+
+/** Each with the turns of the event loop that it takes at least to be read. */
+const large: readonly [string, object, number][] = [
+  [
+    'thousands of rules',
+    { rules: numbered(3_000).map((at) => ({ id: `${at}`, clauses: [clauseFor(`k${at}`)] })) },
+    300,
+  ],
+  ['a long list of keys', { targets: [{ variation: 0, values: numbered(50_000).map((at) => `user-${at}`) }] }, 30],
+  [
+    'a value of objects with names of their own',
+    { variations: [numbered(30_000).map((at) => ({ [`name-${at}`]: 1 })), false] },
+    30,
+  ],
+  ['a value with many names', { variations: [Object.fromEntries(numbered(40_000).map((at) => [`k${at}`, 1])), 1] }, 30],
+];
+
+const patchOf = (data: { key: string }) =>
+  `event: patch\ndata: ${JSON.stringify({ path: `/flags/${data.key}`, data })}\n\n`;
+/** One object, as a transfer. */
+const transferOf = (data: { key: string; version: number }) =>
+  [putObject('flag', data), transferred(`state ${data.key} ${data.version}`)].map(textOf).join('');
+
+/** The longest text that `JSON.parse` gets until `stop`. */
+function watchParsing() {
+  let longest = 0;
+  const parse = JSON.parse;
+  const parsing = jest.spyOn(JSON, 'parse').mockImplementation((text: string, reviver) => {
+    longest = Math.max(longest, text.length);
+    return parse(text, reviver) as unknown;
+  });
+  return {
+    stop() {
+      parsing.mockRestore();
+      return longest;
+    },
+  };
+}
+
+describe.each(['fdv1', 'fdv2-streaming'] as const)('a changed flag that comes by %s', (protocol) => {
+  const eventsOf = protocol === 'fdv1' ? patchOf : transferOf;
+
+  test.each(large)(
+    'with %s is read over many turns of the event loop, before what follows it',
+    async (_, more, turns) => {
+      const upstream = await startFakeUpstream({ flags: {}, segments: {} });
+      behind(() => upstream.close());
+      if (protocol !== 'fdv1')
+        upstream.greetingFor = () => [intent('xfer-full'), transferred('first')].map(textOf).join('');
+      const recorder = createSinkRecorder();
+      const arrivals: string[] = [];
+      const stream = startStreaming({
+        ...{
+          streamUri: upstream.uri,
+          baseUri: upstream.uri,
+          protocol,
+          sdkKey: 'sdk-key',
+          userAgent: 'EdgeFlagRelay/1.2.3',
+        },
+        log: createLogRecorder().log,
+        generation: () => 1,
+        sink: {
+          ...recorder.sink,
+          upsert: ({ key, version }) =>
+            void arrivals.push(`${key} ${version} after ${sliced.turns - turnsBefore} turns`),
+        },
+      });
+      behind(() => stream.close());
+      await until('everything', () => recorder.puts.length === 1);
+      const sliced = countSlicedTurns();
+      const turnsBefore = sliced.turns;
+      const parsing = watchParsing();
+      try {
+        const text = [{ ...flagData('f', 2), ...more }, flagData('f', 3), flagData('g', 1)].map(eventsOf).join('');
+        await upstream.send(text);
+        await until('all of them', () => arrivals.length === 3);
+      } finally {
+        sliced.stop();
+      }
+      const longest = parsing.stop();
+      expect(arrivals.map((line) => line.replace(/ after.*/, ''))).toEqual(['f 2', 'f 3', 'g 1']);
+      expect(Number(/after (\d+)/.exec(arrivals[0] ?? '')?.[1])).toBeGreaterThan(turns);
+      expect(longest).toBeLessThan(20_000);
+    },
+  );
+});
+
+test('a large object that is still being read when its connection ends belongs to no transfer', async () => {
+  const reader = createFDv2Reader({});
+  const read = (event: FDv2Event) => reader.read(event.event, JSON.stringify(event.data));
+  resultOf(read(intent('xfer-full')));
+  const reading = read(putObject('flag', { ...flagData('stale', 1), ...large[0]?.[1] }));
+  reading.next();
+  reader.reset();
+  resultOf(read(intent('xfer-full')));
+  expect(await inSlices(reading)).toEqual({ kind: 'pending' });
+  resultOf(read(putObject('flag', flagData('f', 1))));
+  expect(resultOf(read(transferred('now')))).toMatchObject({ kind: 'full', items: [{ key: 'f' }] });
+});
+
+test('the prerequisites of a large flag that was read are known without parsing it again', () => {
+  const reader = createFDv2Reader({});
+  const read = (event: FDv2Event) => resultOf(reader.read(event.event, JSON.stringify(event.data)));
+  read(intent('xfer-full'));
+  const first = { ...flagData('first', 1), ...large[0]?.[1], prerequisites: [{ key: 'last', variation: 0 }] };
+  read(putObject('flag', first));
+  read(putObject('flag', flagData('last', 1)));
+  read(putObject('segment', segmentData('s', 1)));
+  const step = read(transferred('now'));
+  const items = step.kind === 'full' ? step.items : [];
+  const parsing = watchParsing();
+  const sorted = inSendingOrder(items, () => undefined).map(({ key }) => key);
+  expect([sorted, parsing.stop()]).toEqual([['s', 'last', 'first'], 0]);
+});
