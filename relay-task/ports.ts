@@ -274,6 +274,8 @@ export interface ClientView {
    * Evaluating without it compiles what is needed in one turn of the event loop. Never rejects.
    */
   compile(): Promise<void> | undefined;
+  /** Whether a flag or segment that changes faster than it is compiled counts in an earlier version than the one held. */
+  readonly isBehind: boolean;
   /** Whether these memberships are all that an evaluation of this context needs now. */
   isPrepared(context: Context, memberships: Memberships | undefined): boolean;
   /** `memo`: what evaluations for this context share within one turn of the event loop. Undefined: no such flag for this audience. */

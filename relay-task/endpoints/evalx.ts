@@ -33,7 +33,8 @@ export function createEvalx(readContext: ReadContext): Handler {
 
 /**
  * Flags are evaluated only for a body: a client that already holds the answer costs a hash. With Big Segments the answer
- * also depends on memberships, which are not part of the environment's content, so the digest covers the answers instead.
+ * also depends on memberships, which are not part of the environment's content, so the digest covers the answers instead. So it does
+ * while a flag changes faster than it is compiled, and counts in an earlier version.
  */
 export async function evaluate(
   request: EnvironmentRequest,
@@ -44,7 +45,7 @@ export async function evaluate(
   request.hold(parsedBytes(canonical));
   const { environment, credentialKind: audience } = request;
   if (audience === 'environmentId') requireSecureMode(environment, context, request.query);
-  const { view } = environment;
+  const { view, clientView } = environment;
   if (!view.initialized) return withoutData(environment);
 
   const withReasons = request.query.get('withReasons') === 'true';
@@ -53,7 +54,7 @@ export async function evaluate(
   if ('reply' in prepared) return prepared.reply;
   const { memberships } = prepared;
   const evaluated = () => evaluateAll(request, context, options, memberships);
-  const flags = memberships && (await evaluated());
+  const flags = memberships || clientView.isBehind ? await evaluated() : undefined;
   const content = flags ? flags.map(({ key, json }) => [key, json]) : view.digest('all');
   const digest = digestOf(JSON.stringify([content, canonical, audience, withReasons]));
   const reply = answer({ digest, flags: async () => flags ?? (await evaluated()) });

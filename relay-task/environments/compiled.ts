@@ -31,10 +31,15 @@ export interface Affected {
   readonly bigSegments: boolean;
 }
 
-/** Items compiled for evaluation, each at its first use. */
+/**
+ * Items compiled for evaluation, each at its first use. A large item that changes faster than it is compiled counts in the latest version
+ * that was, until it rests.
+ */
 export interface Compiled {
   /** An item was replaced. */
   replaced(item: Item): void;
+  /** A whole set is about to come, maybe another environment's: earlier versions count no more. */
+  forgetEarlier(): void;
   /** Tombstones included. */
   flag(key: string): Flag | undefined;
   /** Tombstones included. */
@@ -58,7 +63,10 @@ export interface Compiled {
 const LITTLE = 4 * 1024;
 /** Of a pattern, or of an error's message, which have no limit. */
 const SHOWN_CHARACTERS = 300;
-/** What arrives while others are compiled is compiled too, but those who wait have to go on at some time. */
+/**
+ * What arrives while others are compiled is compiled too, but those who wait have to go on at some time. In the last round an item is
+ * compiled to its end although a newer version of it has come.
+ */
 const MOST_ROUNDS = 3;
 /** Refused patterns that are kept for the status. */
 const MOST_PATTERNS_OF_ITEM = 10;
@@ -90,16 +98,32 @@ export interface CompiledReports {
   onRefused(pattern: RefusedPattern, more: number): void;
   /** Called once for each reason in each version of an item. */
   onFailed(item: FailedItem): void;
+  /** Later versions of these items count now than when the last change was told. */
+  onLate(items: readonly Name[]): void;
+}
+
+interface Name {
+  readonly kind: Kind;
+  readonly key: string;
+}
+
+/** Whether it is compiled in slices. */
+function isLong({ deleted, json }: Item): boolean {
+  return !deleted && (json.length > LITTLE || json.includes('"matches"'));
 }
 
 export function createCompiled(
   view: { get(kind: Kind, key: string): Item | undefined; items(kind: Kind): Iterable<Item> },
   bigSegments: BigSegments | undefined,
-  { onRefused, onFailed }: CompiledReports,
+  { onRefused, onFailed, onLate }: CompiledReports,
 ): Compiled {
   const caches = { features: new Map<string, Flag>(), segments: new Map<string, Segment>() };
   const uncompiled = { features: new Set<string>(), segments: new Set<string>() };
   const listed = new Map<CredentialKind, readonly Flag[]>();
+  const chase = createChase((kind, key) => {
+    dependencies.replaced(kind, key);
+    listed.clear();
+  });
   /** Those of the evaluation in progress. */
   let memberships: Memberships | undefined;
 
@@ -129,6 +153,7 @@ export function createCompiled(
   function keep<K extends Kind>(kind: K, key: string, made: CompiledItem[K]): CompiledItem[K] {
     (caches[kind] as Map<string, CompiledItem[K]>).set(key, made);
     uncompiled[kind].delete(key);
+    chase.caught(kind, key);
     const [pattern] = refusals.first;
     if (pattern !== undefined) {
       const kept = refusals.first.slice(0, MOST_PATTERNS - keptPatterns);
@@ -150,6 +175,8 @@ export function createCompiled(
     if (held !== undefined) return held;
     const item = view.get(kind, key);
     if (item === undefined) return undefined;
+    const earlier = chase.earlier(kind, key);
+    if (earlier !== undefined) return earlier;
     refusals = { first: [], count: 0 };
     let made: CompiledItem[K];
     try {
@@ -160,24 +187,30 @@ export function createCompiled(
     return keep(kind, key, made);
   }
 
-  /** The same, unless it is replaced meanwhile, or needed by someone who cannot wait. */
+  /**
+   * The same, unless it is needed meanwhile by someone who cannot wait, or replaced: what is replaced again and again is compiled to its
+   * end all the same.
+   */
   function* compileInSteps(kind: Kind, item: Item): Generator<void, void> {
     const { key } = item;
     const own: Refusals = { first: [], count: 0 };
-    const isNeeded = () => !caches[kind].has(key) && view.get(kind, key) === item;
+    const isPresent = () => view.get(kind, key) === item;
+    const isWorthIt = chase.begin(kind, key);
+    const isNeeded = () => !caches[kind].has(key) && (isPresent() || isWorthIt(view.get(kind, key)));
     try {
       const steps = compilers[kind].inSteps(yield* parseTextInSlices(item.json), dialect);
       while (isNeeded()) {
         refusals = own;
         const { done, value } = steps.next();
-        if (done) return void keep(kind, key, value);
+        if (done) return void (isPresent() ? keep(kind, key, value) : chase.keep(kind, key, value));
         yield;
       }
     } catch (error) {
-      if (!isNeeded()) return;
+      if (!isPresent() || caches[kind].has(key)) return;
       refusals = own;
       keep(kind, key, failedItem(kind, item, error));
     }
+    if (!isPresent()) chase.overtaken(kind, key);
   }
 
   const flag = (key: string) => compiled('features', key);
@@ -226,31 +259,42 @@ export function createCompiled(
       }
     }
   }
-  /** Whether compiling them all in one turn would take too long. */
+  /** Whether compiling those that count in no version yet in one turn would take too long. */
   function areMany(): boolean {
     let characters = 0;
-    for (const { json } of uncompiledItems()) {
-      characters += json.length;
+    for (const { kind, key, json } of uncompiledItems()) {
+      if (chase.earlier(kind, key) === undefined) characters += json.length;
       if (characters > LITTLE) return true;
     }
     return false;
   }
-  let compiling: Promise<void> | undefined;
-  function* compileAll(): Generator<void, void> {
-    for (let round = 0; round < MOST_ROUNDS && areMany(); round += 1) {
-      for (const item of [...uncompiledItems()]) {
-        const { kind, key, json } = item;
-        if (view.get(kind, key) !== item) continue;
-        if (json.length > LITTLE || json.includes('"matches"')) yield* compileInSteps(kind, item);
-        else compiled(kind, key);
-        yield;
-      }
+  function* compileRound(): Generator<void, void> {
+    for (const item of [...uncompiledItems()]) {
+      const { kind, key } = item;
+      if (view.get(kind, key) !== item) continue;
+      if (isLong(item)) yield* compileInSteps(kind, item);
+      else compiled(kind, key);
+      yield;
     }
   }
+  let round: Promise<void> | undefined;
+  function runRound(): Promise<void> {
+    round ??= inSlices(compileRound()).finally(() => {
+      round = undefined;
+      // What those who listen need is compiled in a turn otherwise.
+      if (!areMany()) chase.tell(onLate);
+      if (chase.isOn) void runRound();
+    });
+    return round;
+  }
+  async function runRounds(): Promise<void> {
+    for (let rounds = 0; rounds < MOST_ROUNDS && areMany(); rounds += 1) await runRound();
+  }
+  let compiling: Promise<void> | undefined;
   function compileInSlices(): Promise<void> | undefined {
     if (compiling) return compiling;
     if (!areMany()) return undefined;
-    compiling = inSlices(compileAll()).finally(() => {
+    compiling = runRounds().finally(() => {
       compiling = undefined;
     });
     return compiling;
@@ -260,7 +304,10 @@ export function createCompiled(
     dependencies.usersOf(unbounded.segments().map(({ key }) => ({ kind: 'segments', key })));
 
   return {
-    replaced({ kind, key }) {
+    forgetEarlier: chase.end,
+    replaced(item) {
+      const { kind, key } = item;
+      if (!isLong(item)) chase.caught(kind, key);
       dependencies.replaced(kind, key);
       keptPatterns -= refused[kind].get(key)?.length ?? 0;
       refused[kind].delete(key);
@@ -278,6 +325,7 @@ export function createCompiled(
       flag,
       flags: flagsFor,
       compile: compileInSlices,
+      isBehind: () => chase.isOn,
       evaluateFlag,
       onFailed: (key, error) => fail('features', key, error),
       bigSegments,
@@ -301,6 +349,65 @@ export function createCompiled(
       (['features', 'segments'] as const).flatMap((kind) =>
         [...failed[kind]].map(([key, reason]) => ({ kind, key, reason })),
       ),
+  };
+}
+
+/** Items that change faster than they are compiled. `onMoved`: another version of one counts now. */
+function createChase(onMoved: (kind: Kind, key: string) => void) {
+  /** The latest version that was compiled. */
+  const earlier = { features: new Map<string, Flag>(), segments: new Map<string, Segment>() };
+  /** How often an item was replaced while it was compiled, since it last was to its end in time. */
+  const overtaken = new Map<string, number>();
+  /** What listeners have not been told yet. */
+  const late = new Map<string, Name>();
+  let era = 0;
+  const nameOf = (kind: Kind, key: string) => `${kind}/${key}`;
+
+  function moved(kind: Kind, key: string): void {
+    late.set(nameOf(kind, key), { kind, key });
+    onMoved(kind, key);
+  }
+
+  return {
+    get isOn() {
+      return earlier.features.size + earlier.segments.size > 0;
+    },
+    earlier: <K extends Kind>(kind: K, key: string) => (earlier[kind] as Map<string, CompiledItem[K]>).get(key),
+    /** Returns whether to go on, after the item has become another. */
+    begin(kind: Kind, key: string): (present: Item | undefined) => boolean {
+      const isPatient = (overtaken.get(nameOf(kind, key)) ?? 0) >= MOST_ROUNDS - 1;
+      const begunIn = era;
+      return (present) => isPatient && begunIn === era && present !== undefined && isLong(present);
+    },
+    overtaken(kind: Kind, key: string): void {
+      const name = nameOf(kind, key);
+      overtaken.set(name, (overtaken.get(name) ?? 0) + 1);
+    },
+    /** A version that is not the present one any more was compiled. */
+    keep<K extends Kind>(kind: K, key: string, made: CompiledItem[K]): void {
+      (earlier[kind] as Map<string, CompiledItem[K]>).set(key, made);
+      moved(kind, key);
+    },
+    /** The present version counts. */
+    caught(kind: Kind, key: string): void {
+      overtaken.delete(nameOf(kind, key));
+      if (earlier[kind].delete(key)) moved(kind, key);
+    },
+    end(): void {
+      era += 1;
+      overtaken.clear();
+      for (const kind of ['features', 'segments'] as const)
+        for (const key of [...earlier[kind].keys()]) {
+          earlier[kind].delete(key);
+          moved(kind, key);
+        }
+    },
+    tell(listen: (items: readonly Name[]) => void): void {
+      if (late.size === 0) return;
+      const items = [...late.values()];
+      late.clear();
+      listen(items);
+    },
   };
 }
 

@@ -27,8 +27,8 @@ export interface EnvironmentOptions {
   /** Where memberships of Big Segments are looked up; without it, Big Segments are not configured. */
   readonly bigSegments?: BigSegments | undefined;
   /**
-   * Called by `bigSegmentsChanged` with the keys of the flags whose results may differ although no item changed, so that
-   * streams of evaluated flags evaluate them again. Must not throw.
+   * Called with the keys of flags whose results may differ although no item changed, so that streams of evaluated flags evaluate
+   * them again: by `bigSegmentsChanged`, and when a flag or segment that changed faster than it was compiled is. Must not throw.
    */
   onRefresh?(flagKeys: readonly string[]): void;
 }
@@ -103,6 +103,10 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
       }),
     onFailed: (item) =>
       log.error('Could not evaluate an item for clients; they get it without a value', { environment: name, ...item }),
+    onLate(items) {
+      const { flagKeys } = compiled.affected(items);
+      if (initialized && flagKeys.length > 0) onRefresh?.(flagKeys);
+    },
   });
   const states = createStates({
     get initialized() {
@@ -173,6 +177,7 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
 
     put(items, skipped, receivedAt, keeping = 'unreadable') {
       unreadable = new Map(skipped.map((item) => [nameOf(item), item]));
+      compiled.forgetEarlier();
       const isKept = (kind: Kind, key: string) => keeping === 'unreadable' && unreadable.has(nameOf({ kind, key }));
       const outcome = memory.replace(items, isKept);
       announce(outcome, receivedAt);

@@ -22,6 +22,7 @@ export interface ClientViewOptions {
   flags(audience: CredentialKind): readonly Flag[];
   evaluateFlag(flag: Flag, context: Context, memberships: Memberships | undefined, memo: Memo | undefined): FlagResult;
   compile(): Promise<void> | undefined;
+  isBehind(): boolean;
   /** Evaluating the flag, or writing its value, threw. */
   onFailed(flagKey: string, error: unknown): void;
   readonly bigSegments?: BigSegments | undefined;
@@ -145,6 +146,9 @@ export function createClientView(options: ClientViewOptions): ClientView {
 
   return {
     compile: options.compile,
+    get isBehind() {
+      return options.isBehind();
+    },
     prepare(context, how) {
       const keys = keysOf(context);
       return keys.size > 0 ? bigSegments?.load([...keys], how) : undefined;

@@ -255,6 +255,19 @@ describe('the ETag of an evalx answer', () => {
     const second = await ask(port, 'GET', path(alice), held);
     expect([second.status, second.json().everywhere.value]).toEqual([200, 'out']);
   });
+
+  test('covers the version in which a flag counts that changes faster than it is compiled', async () => {
+    const { port, environment } = await start();
+    environment.earlier = { flag: 'everywhere', value: 'earlier' };
+    const first = await ask(port, 'GET', path(alice));
+    expect(first.json().everywhere.value).toBe('earlier');
+    const held = { headers: { 'if-none-match': first.headers.etag! } };
+    expect((await ask(port, 'GET', path(alice), held)).status).toBe(304);
+    environment.earlier = undefined;
+    const second = await ask(port, 'GET', path(alice), held);
+    expect(second.status).toBe(200);
+    expect(second.json().everywhere.value).not.toBe('earlier');
+  });
 });
 
 test('a large evalx answer is compressed for clients that accept it', async () => {

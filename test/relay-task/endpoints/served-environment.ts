@@ -23,6 +23,8 @@ export interface TestEnvironment extends Writable<ServedEnvironment> {
   evaluations: number;
   /** Stands for Big Segment memberships: awaited before evaluating, then read. */
   bigSegment: { wait(): Promise<Memberships | undefined>; flag: string; value: unknown } | undefined;
+  /** Stands for a flag that counts in an earlier version than the view's. */
+  earlier: { readonly flag: string; readonly value: unknown } | undefined;
   readonly delivered: ({ readonly to: 'analytics' | 'diagnostic' } & EventDelivery)[];
 }
 
@@ -58,15 +60,19 @@ export function createTestEnvironment(memory: Memory): TestEnvironment {
     refused: false,
     clientView: {
       compile: () => undefined,
+      get isBehind() {
+        return environment.earlier !== undefined;
+      },
       prepare: () => environment.bigSegment?.wait(),
       isPrepared: (_context, memberships) => !environment.bigSegment || memberships !== undefined,
       evaluateOne(key, context, { audience, withReasons }) {
         const flag = compiled(key);
         if (!flag || flag.deleted || !sees(flag, audience)) return undefined;
         const { detail } = evaluator.evaluateFlag(flag, context);
-        const { bigSegment } = environment;
+        const { bigSegment, earlier } = environment;
+        const other = [bigSegment, earlier].find((one) => one?.flag === key);
         const result = {
-          value: bigSegment?.flag === key ? bigSegment.value : detail.value,
+          value: other ? other.value : detail.value,
           variation: detail.variationIndex,
           version: flag.version,
           flagVersion: flag.version,
@@ -98,6 +104,7 @@ export function createTestEnvironment(memory: Memory): TestEnvironment {
     },
     evaluations: 0,
     bigSegment: undefined,
+    earlier: undefined,
     delivered,
   };
   return environment;

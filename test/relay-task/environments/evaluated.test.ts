@@ -2,6 +2,7 @@ import { parseContext, parseGoContext } from '../../../lib/evaluation/index.ts';
 import type { Item } from '../../../lib/flag-table/index.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import type { BigSegments, CredentialKind, Memberships } from '../../../relay-task/ports.ts';
+import { turnsOfLoop, until } from '../../support/eventually.ts';
 import { flag, segment, tombstone } from '../../support/items.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { countSlicedTurns } from '../../support/sliced-turns.ts';
@@ -452,6 +453,75 @@ test('a flag that is replaced, or needed at once, while it is compiled is the pr
   await compiling;
   expect(environment.clientView.compile()).toBeUndefined();
   expect(JSON.parse(one('f') ?? '{}')).toMatchObject({ value: 'new', version: 2 });
+});
+
+/** A flag that is replaced in every turn of the event loop, until `stop`, which returns its last version. */
+function changing(environment: ReturnType<typeof start>['environment'], make: (version: number) => Item, from: number) {
+  let version = from;
+  let timer = setImmediate(change);
+  function change(): void {
+    version += 1;
+    environment.upsert(make(version), 0);
+    timer = setImmediate(change);
+  }
+  return {
+    stop(): number {
+      clearImmediate(timer);
+      return version;
+    },
+  };
+}
+
+test.each<[string, (version: number) => Item]>([
+  [
+    'flag',
+    (version) => flag('f', version, { variations: [false, true], targets: [{ variation: 1, values: everyone }] }),
+  ],
+  ['segment', (version) => segment('s', version, { included: everyone })],
+])(
+  'a large %s that changes faster than it is compiled counts in an earlier version, and streams hear of each',
+  async (_, make) => {
+    const user = ruled('f', { attribute: '', op: 'segmentMatch', values: ['s'] });
+    const { environment, one, refreshed } = start([user, make(1), flag('other', 1)]);
+    const { clientView } = environment;
+    await clientView.compile();
+    expect(environment.affected([flag('other', 1)]).flagKeys).toEqual(['other']);
+    const parsed = jest.spyOn(JSON, 'parse');
+    const steady = changing(environment, make, 1);
+    await turnsOfLoop(2);
+    await clientView.compile();
+    expect(clientView.isBehind).toBe(true);
+    // Others need not wait for it.
+    expect(clientView.compile()).toBeUndefined();
+    environment.upsert(flag('other', 2), 0);
+    expect(JSON.parse(one('other') ?? '{}')).toMatchObject({ version: 2 });
+    expect(one('f', 'sdkKey', false, parseContext({ kind: 'user', key: 'u19999' })!)).toContain('"value":true');
+    await until('a second time', () => refreshed.length >= 2);
+    const last = steady.stop();
+    await until('the last version', () => !clientView.isBehind);
+    const longest = Math.max(...parsed.mock.calls.map(([text]) => text.length));
+    parsed.mockRestore();
+    expect(longest).toBeLessThan(20_000);
+    expect(refreshed.every((keys) => keys.includes('f'))).toBe(true);
+    const present = make(last).kind === 'features' ? environment.flag('f') : environment.segment('s');
+    expect(present?.version).toBe(last);
+  },
+);
+
+test("a whole set, which may be another environment's, ends what counts in an earlier version", async () => {
+  const make = (version: number) => flag('f', version, { targets: [{ variation: 1, values: everyone }], ...offOn });
+  const { environment, one } = start([make(1)]);
+  const { clientView } = environment;
+  await clientView.compile();
+  const steady = changing(environment, make, 1);
+  await turnsOfLoop(2);
+  await clientView.compile();
+  const last = steady.stop();
+  expect(clientView.isBehind).toBe(true);
+  const other = flag('f', last + 1, { rules: manyRules, variations: ['theirs', 'others'] });
+  environment.put([other], [], 0);
+  expect(clientView.isBehind).toBe(false);
+  expect(JSON.parse(one('f') ?? '{}')).toMatchObject({ value: 'theirs', version: last + 1 });
 });
 
 test('streams hear of changed Big Segments once everything large is compiled, also the first time', async () => {
