@@ -22,6 +22,7 @@ import { inSlices } from '../common/slices.ts';
 import type { BigSegments, ClientView, CredentialKind, FailedItem, Memberships, RefusedPattern } from '../ports.ts';
 import { createDependencies } from './dependencies.ts';
 import { createClientView, mayBeSeen } from './evaluated.ts';
+import { withLargeValues } from './large-values.ts';
 
 /** How a change can affect evaluations. */
 export interface Affected {
@@ -198,7 +199,8 @@ export function createCompiled(
     const isWorthIt = chase.begin(kind, key);
     const isNeeded = () => !caches[kind].has(key) && (isPresent() || isWorthIt(view.get(kind, key)));
     try {
-      const steps = compilers[kind].inSteps(yield* parseTextInSlices(item.json), dialect);
+      const data = yield* withLargeValues(item, yield* parseTextInSlices(item.json));
+      const steps = compilers[kind].inSteps(data, dialect);
       while (isNeeded()) {
         refusals = own;
         const { done, value } = steps.next();

@@ -15,6 +15,7 @@ import type {
   EvaluationOptions,
   Memberships,
 } from '../ports.ts';
+import { valueText } from './large-values.ts';
 
 export interface ClientViewOptions {
   flag(key: string): Flag | undefined;
@@ -115,7 +116,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
     // Numbers through JSON.stringify, too: one that JSON cannot express would make the answers about all flags invalid.
     const { debugEventsUntilDate } = flag;
     const version = JSON.stringify(flag.version ?? 0);
-    let json = `{"value":${JSON.stringify(detail.value ?? null)},"variation":${JSON.stringify(detail.variationIndex)},"version":${version},"flagVersion":${version}`;
+    let json = `{"value":${valueText(detail.value)},"variation":${JSON.stringify(detail.variationIndex)},"version":${version},"flagVersion":${version}`;
     if (flag.trackEvents || isExperiment) json += ',"trackEvents":true';
     if (isExperiment) json += ',"trackReason":true';
     if (withReasons || isExperiment) json += `,"reason":${JSON.stringify(reason)}`;

@@ -28,14 +28,19 @@ export interface EvaluatedEvents {
   emptied(): void;
 }
 
-function withoutVersions(json: string): string {
-  try {
-    const { version: _version, flagVersion: _flagVersion, ...rest } = JSON.parse(json);
-    return JSON.stringify(rest);
-  } catch {
-    // A value that nests almost too deeply for the stack: with its version it differs from every other.
-    return json;
-  }
+/** An answer without its versions, which are written behind its value and variation; what follows them names no other versions. */
+function withoutVersions({ json, version }: EvaluatedFlag): readonly [string, string] {
+  const shown = JSON.stringify(version);
+  const versions = `,"version":${shown},"flagVersion":${shown}`;
+  const at = json.lastIndexOf(versions);
+  // With its versions it differs from every other.
+  return at < 0 ? [json, ''] : [json.slice(0, at), json.slice(at + versions.length)];
+}
+
+function differInVersionsOnly(a: EvaluatedFlag, b: EvaluatedFlag): boolean {
+  const [beforeA, behindA] = withoutVersions(a);
+  const [beforeB, behindB] = withoutVersions(b);
+  return behindA === behindB && beforeA === beforeB;
 }
 
 /** `onPut`: the size of a whole set that was serialised. */
@@ -52,18 +57,6 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
   const removedVersions = new Map<string, number>();
   /** The last whole set, for other connections of the same subject. */
   let last: { readonly subject: Subject; readonly stamp: number; readonly pieces: readonly Buffer[] } | undefined;
-
-  /** Answers without their versions. */
-  const contents = new WeakMap<EvaluatedFlag, string>();
-
-  const contentOf = (flag: EvaluatedFlag): string => {
-    let content = contents.get(flag);
-    if (content === undefined) {
-      content = withoutVersions(flag.json);
-      contents.set(flag, content);
-    }
-    return content;
-  };
 
   const slotOf = (key: string): number => {
     let slot = slots.get(key);
@@ -109,7 +102,7 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       if (!before || !after) return before === after;
       // A version that fell must be sent: later versions could stay below the one that clients know.
       if (before.json === after.json) return true;
-      return after.version > before.version && contentOf(before) === contentOf(after);
+      return after.version > before.version && differInVersionsOnly(before, after);
     },
     patch(flag) {
       let bytes = patches.get(flag);

@@ -83,8 +83,8 @@ export function* readMessage(
   }
 }
 
-/** In characters: reading these takes some milliseconds. */
-export const LARGE_CHARACTERS = 64 * 1024;
+/** In characters: reading these takes a millisecond or two. */
+export const LARGE_CHARACTERS = 16 * 1024;
 
 /**
  * Checks the item in `data`, whose raw text is `json`, and completes it; what others need of a large one is found at once. Undefined for

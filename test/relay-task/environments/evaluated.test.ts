@@ -455,6 +455,24 @@ test('a flag that is replaced, or needed at once, while it is compiled is the pr
   expect(JSON.parse(one('f') ?? '{}')).toMatchObject({ value: 'new', version: 2 });
 });
 
+test.each<[string, unknown]>([
+  ['objects with names of their own', everyone.map((name) => ({ [name]: 1 }))],
+  ['many names', Object.fromEntries(everyone.map((name) => [name, [name]]))],
+  ['a long text', 'é"'.repeat(20_000)],
+])('a large value of %s is neither frozen nor written as JSON in one turn', async (_, value) => {
+  const { environment, one } = start([flag('f', 1, { variations: ['small', value], fallthrough: { variation: 1 } })]);
+  const frozen = jest.spyOn(Object, 'freeze');
+  const written = jest.spyOn(JSON, 'stringify');
+  await environment.clientView.compile();
+  const json = one('f') ?? '';
+  const texts = written.mock.results.map((result) => `${result.value}`.length);
+  written.mockRestore();
+  const count = frozen.mock.calls.length;
+  frozen.mockRestore();
+  expect([count < 100, Math.max(0, ...texts) < 1_000]).toEqual([true, true]);
+  expect(JSON.parse(json)).toEqual({ value, variation: 1, version: 1, flagVersion: 1 });
+});
+
 /** A flag that is replaced in every turn of the event loop, until `stop`, which returns its last version. */
 function changing(environment: ReturnType<typeof start>['environment'], make: (version: number) => Item, from: number) {
   let version = from;
