@@ -6,7 +6,16 @@ import { type Field, type Shape, shapes } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { isObject } from './json.ts';
 import { OPEN_BRACE, OPEN_BRACKET } from './json-codes.ts';
-import { membersOf, readElementsInSlices, readMembersInSlices, skipSpace, skipValueInSlices } from './json-text.ts';
+import {
+  eachElement,
+  eachMember,
+  membersOf,
+  readElementsInSlices,
+  readMembersInSlices,
+  skipSpace,
+  skipValue,
+  skipValueInSlices,
+} from './json-text.ts';
 import { resultOf } from './slices.ts';
 
 const fieldsOf: Readonly<Record<Kind, readonly Field[]>> = { features: shapes.flag, segments: shapes.segment };
@@ -20,44 +29,78 @@ export function normalText(kind: Kind, text: string): string {
   return resultOf(normalTextInSlices(kind, text));
 }
 
-/** The same, with a yield after each element of its lists, and after each part of a long value. */
+/** In characters: less is read in one go, since each step costs about as much as a small part. */
+const LITTLE = 4 * 1024;
+
+/** The same, with a yield after each element of a long list, and within long values. */
 export function* normalTextInSlices(kind: Kind, text: string): Generator<void, string> {
-  /** Where the value ends that was read last. */
-  let end = 0;
-
-  function* readValue(from: number, shape: Shape | undefined): Generator<void, string> {
-    const first = text.charCodeAt(from);
-    if (shape?.is === 'object' && first === OPEN_BRACE)
-      return normalObject(yield* readObject(from, shape.fields), shape.fields);
-    if (shape?.is === 'list' && shape.of.is === 'object' && first === OPEN_BRACKET) {
-      const parts: string[] = [];
-      end = yield* readElementsInSlices(text, from, function* (at) {
-        parts.push(yield* readValue(at, shape.of));
-        yield;
-        return end;
-      });
-      return `[${parts.join(',')}]`;
-    }
-    end = yield* skipValueInSlices(text, from);
-    return text.slice(from, end);
-  }
-
-  function* readObject(from: number, fields: readonly Field[]): Generator<void, Map<string, string>> {
-    const members = new Map<string, string>();
-    end = yield* readMembersInSlices(text, from, function* (name, at) {
-      members.set(name, yield* readValue(at, fields.find((field) => field.name === name)?.shape));
-      return end;
-    });
-    return members;
-  }
-
   const fields = fieldsOf[kind];
-  const members = yield* readObject(skipSpace(text, 0), fields);
+  const members = yield* readMembers(text, skipSpace(text, 0), fields);
   const availability = members.get('clientSideAvailability') ?? 'null';
   // The older field mirrors the newer one.
   if (availability.startsWith('{'))
     members.set('clientSide', membersOf(availability).get('usingEnvironmentId') ?? 'false');
   return normalObject(members, fields);
+}
+
+interface Part {
+  readonly normal: string;
+  /** Where it ends in the text. */
+  readonly end: number;
+}
+
+function* readPart(text: string, from: number, shape: Shape | undefined): Generator<void, Part> {
+  const end = yield* skipValueInSlices(text, from);
+  if (end - from <= LITTLE) return readLittle(text, from, shape);
+  const first = text.charCodeAt(from);
+  if (shape?.is === 'object' && first === OPEN_BRACE) {
+    const members = yield* readMembers(text, from, shape.fields);
+    return { normal: normalObject(members, shape.fields), end };
+  }
+  if (shape?.is !== 'list' || shape.of.is !== 'object' || first !== OPEN_BRACKET)
+    return { normal: text.slice(from, end), end };
+  const parts: string[] = [];
+  yield* readElementsInSlices(text, from, function* (at) {
+    const part = yield* readPart(text, at, shape.of);
+    parts.push(part.normal);
+    yield;
+    return part.end;
+  });
+  return { normal: `[${parts.join(',')}]`, end };
+}
+
+function* readMembers(text: string, from: number, fields: readonly Field[]): Generator<void, Map<string, string>> {
+  const members = new Map<string, string>();
+  yield* readMembersInSlices(text, from, function* (name, at) {
+    const part = yield* readPart(text, at, fields.find((field) => field.name === name)?.shape);
+    members.set(name, part.normal);
+    return part.end;
+  });
+  return members;
+}
+
+function readLittle(text: string, from: number, shape: Shape | undefined): Part {
+  const first = text.charCodeAt(from);
+  if (shape?.is === 'object' && first === OPEN_BRACE) {
+    const members = new Map<string, string>();
+    const end = eachMember(text, from, (name, at) => {
+      const part = readLittle(text, at, shape.fields.find((field) => field.name === name)?.shape);
+      members.set(name, part.normal);
+      return part.end;
+    });
+    return { normal: normalObject(members, shape.fields), end };
+  }
+  if (shape?.is === 'list' && shape.of.is === 'object' && first === OPEN_BRACKET) {
+    const parts: string[] = [];
+    const end = eachElement(text, from, (at) => {
+      const part = readLittle(text, at, shape.of);
+      parts.push(part.normal);
+      return part.end;
+    });
+    return { normal: `[${parts.join(',')}]`, end };
+  }
+  const end = skipValue(text, from);
+  return { normal: text.slice(from, end), end };
 }
 
 /** Undefined for a key that an item can have. */

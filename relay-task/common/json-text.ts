@@ -106,7 +106,11 @@ export function* takeApart(
 /** The text of each member of an object, as in `SlicedJson.members`; `object` must be the text of one. */
 export function membersOf(object: string): Map<string, string> {
   const members = new Map<string, string>();
-  eachMember(object, skipSpace(object, 0), (name, from, to) => members.set(name, object.slice(from, to)));
+  eachMember(object, skipSpace(object, 0), (name, from) => {
+    const to = skipValue(object, from);
+    members.set(name, object.slice(from, to));
+    return to;
+  });
   return members;
 }
 
@@ -121,19 +125,11 @@ export function* membersInSlices(object: string): Generator<void, Map<string, st
   return members;
 }
 
-function eachMember(text: string, start: number, visit: (name: string, from: number, to: number) => void): void {
-  readMembers(text, start, (name, from) => {
-    const to = skipValue(text, from);
-    visit(name, from, to);
-    return to;
-  });
-}
-
 /**
  * Reads the object that begins at `start` in one pass: `read` gets the name of each member and where its value begins, and
  * returns where it ends. Returns where the object ends.
  */
-function readMembers(text: string, start: number, read: (name: string, from: number) => number): number {
+export function eachMember(text: string, start: number, read: (name: string, from: number) => number): number {
   let at = skipSpace(text, start + 1);
   for (let member = memberAt(text, at); member; member = memberAt(text, at))
     at = skipSeparator(text, read(member.name, member.from));
@@ -166,7 +162,17 @@ function memberAt(text: string, at: number): { readonly name: string; readonly f
   return { name: unquote(text.slice(at, nameEnd)), from: skipSpace(text, skipSpace(text, nameEnd) + 1) };
 }
 
-/** The same for the array that begins at `start`. */
+/** As `eachMember`, for the array that begins at `start`. */
+export function eachElement(text: string, start: number, read: (from: number) => number): number {
+  let at = skipSpace(text, start + 1);
+  while (text.charCodeAt(at) !== CLOSE_BRACKET) {
+    if (at >= text.length) throw endsEarly();
+    at = skipSeparator(text, read(at));
+  }
+  return at + 1;
+}
+
+/** The same in slices; `read` yields. */
 export function* readElementsInSlices(
   text: string,
   start: number,
