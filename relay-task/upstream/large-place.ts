@@ -1,5 +1,6 @@
 /** The place that a stream's large event takes among those of all environments. */
-import { enterLarge, LARGE_BYTES, type LargeWait } from './large.ts';
+import { sleep } from '../common/pause.ts';
+import { enterLarge, isPlaceFree, LARGE_BYTES, type LargeWait } from './large.ts';
 import type { Received } from './received-limit.ts';
 
 /** A stream's memory of its slowness, over its connections. */
@@ -25,6 +26,10 @@ const MOST_TURNS = 5;
 const LEAST_PATIENCE = 0.1;
 let patience = 1;
 const SLOW_FOR_MS = 60_000;
+/** What is received beside the one that has the place, in bytes per ms: 128 KB/s. Many that would fill the memory are held back by TCP. */
+const BESIDE_PACE = 128;
+/** What may be received and dropped, in bytes per ms: 16 MB/s. Whoever sends large events without end would fill the memory with them. */
+const DROPPED_PACE = 16_000;
 const SLOW = 'it arrives slowly, and others no longer wait for it';
 
 /**
@@ -36,6 +41,8 @@ export function createPlace(options: PlaceOptions) {
   const over = new AbortController();
   let leaveTurnstile: (() => void) | undefined;
   let turn: NodeJS.Timeout | undefined;
+  /** As `performance.now()`: when the next bytes may be received beside others. */
+  let besideAt = 0;
 
   function leave(): void {
     clearTimeout(turn);
@@ -49,6 +56,11 @@ export function createPlace(options: PlaceOptions) {
     leaveTurnstile = await enterLarge({ signal: over.signal, delayMs, onDelay });
     received.setWaiting(false);
     if (over.signal.aborted) leave();
+  }
+
+  async function enterAndWatch(): Promise<undefined> {
+    await enter();
+    if (leaveTurnstile) watch(1);
   }
 
   function watch(turns: number): void {
@@ -66,19 +78,21 @@ export function createPlace(options: PlaceOptions) {
   }
 
   return {
-    /** Whether more of a large event may be taken. */
-    get isReady() {
-      return leaveTurnstile !== undefined || performance.now() < slowness.until;
-    },
     get isTaken() {
       return leaveTurnstile !== undefined;
     },
     /** For an event that is complete. */
     enter,
-    /** For one that arrives. */
-    async enterToReceive(): Promise<undefined> {
-      await enter();
-      if (leaveTurnstile) watch(1);
+    /** For one that arrives, before so many more bytes are taken. Undefined: take them now. */
+    enterToReceive(bytes: number): Promise<undefined> | undefined {
+      if (leaveTurnstile) return undefined;
+      if (performance.now() >= slowness.until || isPlaceFree()) return enterAndWatch();
+      const now = performance.now();
+      if (now >= besideAt) {
+        besideAt = now + bytes / BESIDE_PACE;
+        return undefined;
+      }
+      return sleep(besideAt - now, over.signal).then(() => undefined);
     },
     /** It is complete, and keeps its place until it was handled. */
     complete(): void {
@@ -86,10 +100,11 @@ export function createPlace(options: PlaceOptions) {
       if (leaveTurnstile) patience = 1;
     },
     leave,
-    /** The connection is over. */
+    /** The connection is over. What it had received of an event is not collected at once, so the next one waits that long. */
     close(): void {
       over.abort();
-      leave();
+      clearTimeout(turn);
+      if (leaveTurnstile) setTimeout(leave, arrivedBytes() / DROPPED_PACE).unref();
     },
   };
 }

@@ -13,6 +13,7 @@ import { type Download, FailureError } from './download.ts';
 /** Of an event, or of the answer to a poll. */
 export const LARGE_BYTES = 256 * 1024;
 const largeOnes = createTurnstile({ maxInside: 1 });
+let inside = 0;
 
 export interface LargeWait {
   readonly signal?: AbortSignal | undefined;
@@ -22,12 +23,23 @@ export interface LargeWait {
   onDelay?(reason: string | undefined): void;
 }
 
+/** Whether nobody else is worked on, or waits for it. */
+export function isPlaceFree(): boolean {
+  return inside === 0;
+}
+
 /** Resolves with the function that leaves again when it is its turn, or with undefined when `signal` was aborted first. */
 export async function enterLarge({ signal, delayMs = 5_000, onDelay }: LargeWait): Promise<(() => void) | undefined> {
   const tell = () => onDelay?.(`it has waited for ${delayMs} ms for what is large of other environments`);
   const timer = setTimeout(tell, delayMs);
   try {
-    return await largeOnes.enter(signal);
+    const leave = await largeOnes.enter(signal);
+    if (!leave) return undefined;
+    inside += 1;
+    return () => {
+      inside -= 1;
+      leave();
+    };
   } finally {
     clearTimeout(timer);
     onDelay?.(undefined);

@@ -114,7 +114,8 @@ export function readEvents(
     if (next === undefined) return 'nothing waits';
     if ('bytes' in next) {
       const isLarge = parser.heldBytes + next.bytes.length > LARGE_BYTES;
-      if (isLarge && !place.isReady) return place.enterToReceive();
+      const waits = isLarge ? place.enterToReceive(next.bytes.length) : undefined;
+      if (waits) return waits;
       if (!isLarge) place.leave();
     }
     waiting.shift();

@@ -57,7 +57,7 @@ test.each([[2_400], [3_900], [100_000]])(
 );
 
 test('a value too deep for the stack is named once in the log, in the status and in a metric, until a new version comes', async () => {
-  const { upstream, relay, stream } = await start(100_000);
+  const { upstream, relay, stream } = await start(8_000);
   const reader = opened(await stream());
   const put = JSON.parse((await reader.next()).data);
   expect(put).toEqual({ deep: noValue(1), plain: expect.objectContaining({ value: true }) });
