@@ -16,8 +16,8 @@ export interface Suspects {
   /** A payload of its events alone was rejected, or accepted, which ends a suspicion that was never confirmed. */
   judge(sender: string, verdict: 'rejected' | 'delivered'): void;
   /**
-   * Whose turn it is: of these, one that is not confirmed, or who had the fewest requests. Time without events earns none. ("Start-time fair queueing": Goyal, Vin and
-   * Cheng, 1996)
+   * Whose turn it is: of these, one that is not confirmed, or who had the fewest requests. Time without events earns none.
+   * ("Start-time fair queueing": Goyal, Vin and Cheng, 1996)
    */
   next(senders: Iterable<string>): string | undefined;
   /** One request for its events. */
