@@ -2,7 +2,7 @@ import type { Budget } from './budget.ts';
 import type { Lanes } from './fair-queue.ts';
 import { createShares } from './shares.ts';
 
-/** A budget that lanes share: whoever has much of it finds no room sooner than the others. */
+/** A budget that lanes share: a lane that holds much of it is refused sooner than the others. */
 export interface SharedBudget {
   heldBy(lane: string): number;
   /** False: there is no room in the budget, or for these lanes; nothing was reserved. */

@@ -127,7 +127,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
   /**
    * The same without a credential. Health checks are never turned away, since of each connection one request waits at most, and do not wait
-   * behind browsers: whoever asks would take the relay for dead.
+   * behind browsers: a load balancer would replace the task.
    */
   const awaitOpenTurn = async (
     { message, route, address }: Exchange,

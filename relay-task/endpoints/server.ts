@@ -326,7 +326,7 @@ function listenerOptions(options: RelayServerOptions, { asksForStream }: Dispatc
     #upgrade: boolean | undefined;
     readonly #isCrumb = createCrumbCount(this.socket);
 
-    /** node:http calls it for each piece of the body, also of one that waits or that nobody reads. */
+    /** node:http calls this for each piece of a body, including one that waits and one that nobody reads. */
     override push(piece: Buffer | null, encoding?: BufferEncoding): boolean {
       if (piece === null) return super.push(null);
       if (this.socket.destroyed) return false;

@@ -47,7 +47,7 @@ interface Body {
 const HANDS_BYTES = 2 * 64 * 1024;
 /** Memory is also given back where this does not hear of it. */
 const LOOK_MS = 50;
-/** A client that sends nothing for so long does not hold up the others of its lanes. */
+/** After this long without data, a client no longer holds up the others of its lanes. */
 const STALLED_MS = 500;
 
 export function createWaitingBodies({ waitMs, take, hands }: WaitingBodiesOptions): WaitingBodies {

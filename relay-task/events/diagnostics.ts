@@ -44,7 +44,7 @@ export function createDiagnostics<T extends Delivered>(options: {
     places.change(senderOf(event), -1);
   }
 
-  /** If all places are taken, the newest event of whoever has most makes room. */
+  /** If all places are taken, drops the newest event of the sender with the most. */
   function makePlace(event: T): boolean {
     if (waiting.length < MOST_WAITING) return true;
     const { sender } = places.whoYields(senderOf(event), 1) ?? {};

@@ -23,7 +23,7 @@ export interface LargeWait {
   onDelay?(reason: string | undefined): void;
 }
 
-/** Whether nobody else is worked on, or waits for it. */
+/** Whether no one holds the place. */
 export function isPlaceFree(): boolean {
   return inside === 0;
 }
