@@ -16,8 +16,8 @@ export interface ElementRange {
   readonly to: number;
 }
 
-/** So many bytes are looked at between two pauses: some tenths of a millisecond. */
-export const BYTES_AT_ONCE = 32 * 1024;
+/** So many bytes are looked at between two pauses: what is done with the elements in them takes some tenths of a millisecond. */
+export const BYTES_AT_ONCE = 2 * 1024;
 
 /**
  * Yields each element of the array, and undefined in between when other work should run. Returns whether the bytes are an

@@ -1,7 +1,10 @@
 /** Long computations that let the event loop do other work in between. */
 
-/** The longest that work in slices may block one turn of the event loop, in ms. */
-export const SLICE_MS = 2;
+/**
+ * The longest that work in slices may block one turn of the event loop, in ms: less than an SDK's request takes by itself, which may
+ * have to wait for one or two of them.
+ */
+export const SLICE_MS = 0.5;
 
 /** Resolves in the next turn of the event loop. */
 export const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));

@@ -42,6 +42,7 @@ export async function evaluate(
   answer: (evaluation: Evaluation) => Representation,
 ): Promise<Reply> {
   const { context, canonical } = await readContext(request);
+  await request.pause();
   request.hold(parsedBytes(canonical));
   const { environment, credentialKind: audience } = request;
   if (audience === 'environmentId') requireSecureMode(environment, context, request.query);
@@ -52,11 +53,14 @@ export async function evaluate(
   const options = { audience, withReasons };
   const prepared = await prepare(environment, context);
   if ('reply' in prepared) return prepared.reply;
+  // All requests that waited for the same flags go on at once.
+  await request.pause();
   const { memberships } = prepared;
   const evaluated = () => evaluateAll(request, context, options, memberships);
   const flags = memberships || clientView.isBehind ? await evaluated() : undefined;
   const content = flags ? flags.map(({ key, json }) => [key, json]) : view.digest('all');
   const digest = digestOf(JSON.stringify([content, canonical, audience, withReasons]));
+  await request.pause();
   const reply = answer({ digest, flags: async () => flags ?? (await evaluated()) });
   return represent(request, { ...reply, headers: { 'Cache-Control': 'private, no-cache' } });
 }

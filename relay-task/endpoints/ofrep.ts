@@ -84,13 +84,18 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
       const failure = (status: number, problem: Problem, more: Readonly<Record<string, string>> = {}) =>
         jsonReply(status, { ...(params.key !== undefined && { key: params.key }), ...problem }, { ...more });
       try {
-        const read = contextFromOpenFeature(jsonFromBody(headers, await request.body(maxContextBytes)));
+        const body = await request.body(maxContextBytes);
+        const json = await inSlices(jsonFromBody(headers, body), { pause: request.pause });
+        await request.pause();
+        const read = contextFromOpenFeature(json);
         if ('errorCode' in read) return failure(400, read);
+        await request.pause();
         request.hold(parsedBytes(read.canonical));
         if (!isProven(request, read.context)) return messageReply(403, unproven);
         if (!environment.view.initialized) return withoutData(environment);
         const prepared = await prepare(environment, read.context);
         if ('reply' in prepared) return prepared.reply;
+        await request.pause();
         return await answer(request, read, prepared.memberships);
       } catch (error) {
         if (error instanceof Refusal) {

@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders } from 'node:http';
 import { type Context, describeGoContextProblem, parseGoContext, secureModeHash } from '../../lib/evaluation/index.ts';
 import { canonicalJson } from '../common/json.ts';
 import { MAX_DEPTH, MAX_VALUES, shapeOf } from '../common/json-shape.ts';
+import { resultOf } from '../common/slices.ts';
 import { Refusal, retryLater } from './reply.ts';
 import type { Query } from './router.ts';
 import type { ServedEnvironment } from './services.ts';
@@ -21,18 +22,20 @@ const MAX_KEY_BYTES = 8 * 1024;
 export function contextFromPath(text: string): RequestContext {
   const bytes = decodeBase64(text);
   if (!bytes) throw new Refusal(400, 'the context in the path is not base64url');
-  return contextFromValue(parseJson(bytes, 'the context in the path'), 'the context in the path');
+  return contextFromValue(resultOf(parseJson(bytes, 'the context in the path')), 'the context in the path');
 }
 
-/** Throws Refusal: 400, 413, 415. */
-export function contextFromBody(headers: IncomingHttpHeaders, body: Buffer): RequestContext {
-  return contextFromValue(jsonFromBody(headers, body), 'the body');
+/** In slices, since a context may have 256 KB. Throws Refusal: 400, 413, 415. */
+export function* contextFromBody(headers: IncomingHttpHeaders, body: Buffer): Generator<void, RequestContext> {
+  const value = yield* jsonFromBody(headers, body);
+  yield;
+  return contextFromValue(value, 'the body');
 }
 
-/** Throws Refusal: 400, 413, 415. */
-export function jsonFromBody(headers: IncomingHttpHeaders, body: Buffer): unknown {
+/** In slices. Throws Refusal: 400, 413, 415. */
+export function* jsonFromBody(headers: IncomingHttpHeaders, body: Buffer): Generator<void, unknown> {
   requireJson(headers['content-type']);
-  return parseJson(body, 'the body');
+  return yield* parseJson(body, 'the body');
 }
 
 function requireJson(contentType = ''): void {
@@ -66,7 +69,7 @@ export function contextFromValue(value: unknown, where: string): RequestContext 
   return { context, canonical: canonicalJson(value) };
 }
 
-function parseJson(bytes: Buffer, where: string): unknown {
+function* parseJson(bytes: Buffer, where: string): Generator<void, unknown> {
   let text: string;
   try {
     text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
@@ -77,6 +80,7 @@ function parseJson(bytes: Buffer, where: string): unknown {
   const { depth, values } = shapeOf(bytes);
   if (depth > MAX_DEPTH) throw new Refusal(400, `${where} is nested more than ${MAX_DEPTH} levels deep`);
   if (values > MAX_VALUES) throw new Refusal(413, `${where} has more than ${MAX_VALUES} values`);
+  yield;
   try {
     return JSON.parse(text);
   } catch {

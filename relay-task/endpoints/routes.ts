@@ -1,4 +1,5 @@
 /** Every endpoint of the relay, one row each. A test compares `docs/endpoints.md` with this table. */
+import { inSlices } from '../common/slices.ts';
 import { type Log, MAX_CONTEXT_BYTES } from '../ports.ts';
 import { createBodies } from './bodies.ts';
 import type { Asked } from './credentials.ts';
@@ -67,8 +68,8 @@ export function createRoutes(options: RoutesOptions): readonly Route[] {
   const inPath: ReadContext = ({ params }) => contextFromPath(params.context ?? '');
   const inBody =
     (limitBytes: number): ReadContext =>
-    async ({ headers, body }) =>
-      contextFromBody(headers, await body(limitBytes));
+    async ({ headers, body, pause }) =>
+      inSlices(contextFromBody(headers, await body(limitBytes)), { pause });
 
   type Answer = Omit<EnvironmentRoute, keyof RouteBase> | Omit<StreamRoute, keyof RouteBase>;
   /** The context is in the path or in the body: of a REPORT, or of a POST for proxies that block REPORT. */

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Budget } from '../common/budget.ts';
 
 /** Of SHA-256: enough that no second key can be found for a given hash. */
@@ -48,5 +48,5 @@ export function createRecent(capacity: number, budget: Pick<Budget, 'reserve' | 
 
 /** One character per byte, which V8 stores as one byte. */
 export function shortHash(text: string): string {
-  return createHash('sha256').update(text).digest('binary').slice(0, HASH_BYTES);
+  return hash('sha256', text, 'binary').slice(0, HASH_BYTES);
 }

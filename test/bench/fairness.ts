@@ -2,16 +2,18 @@
  * What a flood does to everyone else: how long server SDKs wait for their first payload and for a poll, quiet and during floods
  * by somebody who has a client-side ID only.
  *
- * Method: a relay with two environments of 300 flags and a fake LaunchDarkly in one process, the flood in another, on loopback.
- * The parent measures, one request after the other: a new stream of `/all` until its `put` is complete, `/sdk/latest-all` on an
- * open connection, each for both environments; the flood is on the first one. Numbers are medians and, in brackets, 90th
- * percentiles in ms. Relay and flood have a core each where there are two, so the parent waits for the flood's core as well:
- * trust the ratios to the quiet row, and those only up to the machine's own share, which the row `/livez` shows.
+ * Method: a relay with two environments of 300 flags, a fake LaunchDarkly, the flood, and a server that has nothing to do, each in a
+ * process, on loopback. The parent measures, one request after the other: a new stream of `/all` until its `put` is complete,
+ * `/sdk/latest-all` on an open connection, each for both environments; the flood is on the first one. Numbers are medians and, in
+ * brackets, 90th percentiles in ms. What would run on other machines has the lowest priority; what is left of the machine's own share is
+ * what the idle server takes longer.
  *
  *   npx tsx test/bench/fairness.ts [--json] [--seconds 5] [--only <part of a flood's name>]
  */
-import { Agent, request } from 'node:http';
-import { connect } from 'node:net';
+import type { ChildProcess } from 'node:child_process';
+import { Agent, createServer, request } from 'node:http';
+import { type AddressInfo, connect } from 'node:net';
+import { constants, setPriority } from 'node:os';
 import { performance } from 'node:perf_hooks';
 import { setTimeout as pause } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -26,7 +28,7 @@ const environmentId = '0123456789abcdef01234567';
 const json = { 'content-type': 'application/json' };
 const base64 = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
 
-async function serveRelay(): Promise<void> {
+async function serveUpstream(): Promise<void> {
   const clause = {
     contextKind: 'user',
     attribute: 'email',
@@ -42,13 +44,24 @@ async function serveRelay(): Promise<void> {
   const data = { flags: Object.fromEntries(flags), segments: {} };
   const upstream = await startFakeUpstream(data);
   upstream.answer = ({ method }) => (method === 'POST' ? { status: 202 } : 'stream');
+  process.send?.(upstream.uri);
+}
+
+async function serveRelay(uri: string): Promise<void> {
   const relay = await startTestRelay({
-    ...{ STREAM_URI: upstream.uri, BASE_URI: upstream.uri, EVENTS_HOST: upstream.uri, USE_EVENTS: 'true' },
+    ...{ STREAM_URI: uri, BASE_URI: uri, EVENTS_HOST: uri, USE_EVENTS: 'true' },
     ...{ LD_ENV_first: keys.first, LD_CLIENT_SIDE_ID_first: environmentId, LD_ENV_other: keys.other },
     LOG_LEVEL: 'error',
   });
   await relay.initialized();
   process.send?.(relay.port);
+}
+
+/** A server that has nothing to do: what it takes longer during a flood is the machine's share, not the relay's. */
+function serveIdle(): void {
+  const server = createServer((_, response) => response.end('ok')).listen(0, '127.0.0.1', () => {
+    process.send?.((server.address() as AddressInfo).port);
+  });
 }
 
 interface Asked {
@@ -74,15 +87,19 @@ function ask(
   });
 }
 
-type Flood = (port: number) => Promise<void>;
+/** `done`: to be called for each request that was answered, or was sent if no answer is read. */
+type Flood = (port: number, done: () => void) => Promise<void>;
 
 /** So many clients, each of which asks again when it is answered. */
 const crowd =
   (size: number, path: () => string, asked: () => Asked = () => ({})): Flood =>
-  async (port) => {
+  async (port, done) => {
     const agent = new Agent({ keepAlive: true, maxSockets: size });
     const client = async () => {
-      for (;;) await ask(agent, port, path(), asked());
+      for (;;) {
+        await ask(agent, port, path(), asked());
+        done();
+      }
     };
     await Promise.all(Array.from({ length: size }, client));
   };
@@ -94,12 +111,13 @@ const events = gzipSync(
 );
 
 const floods: Readonly<Record<string, Flood>> = {
-  async 'browsers that never read, 80 new ones a second'(port) {
+  async 'browsers that never read, 80 new ones a second'(port, done) {
     for (;;) {
       const socket = connect(port, '127.0.0.1');
       socket.pause();
       socket.on('error', () => {});
       socket.write(`GET /eval/${environmentId}/${someone()} HTTP/1.1\r\nHost: x\r\n\r\n`);
+      done();
       await pause(1_000 / 80);
     }
   },
@@ -115,7 +133,7 @@ const floods: Readonly<Record<string, Flood>> = {
     () => ({ method: 'POST', headers: { ...json, 'content-encoding': 'gzip' }, body: events }),
   ),
   '/status for 32 clients': crowd(32, () => '/status'),
-  async 'streams of 32 browsers that come and go'(port) {
+  async 'streams of 32 browsers that come and go'(port, done) {
     const client = async () => {
       for (;;) {
         await new Promise<void>((resolve) => {
@@ -125,6 +143,7 @@ const floods: Readonly<Record<string, Flood>> = {
           socket.once('data', () => socket.destroy());
           socket.write(`GET /eval/${environmentId}/${someone()} HTTP/1.1\r\nHost: x\r\n\r\n`);
         });
+        done();
       }
     };
     await Promise.all(Array.from({ length: 32 }, client));
@@ -148,22 +167,29 @@ function firstPayload(port: number, key: string): Promise<void> {
   });
 }
 
-const probes: Readonly<Record<string, (port: number) => Promise<void>>> = {
+type Probe = (port: number, idlePort: number) => Promise<void>;
+
+const probes: Readonly<Record<string, Probe>> = {
   'first payload, same environment': (port) => firstPayload(port, keys.first),
   'first payload, other environment': (port) => firstPayload(port, keys.other),
   'poll, same environment': (port) => ask(pollers, port, '/sdk/latest-all', { headers: { authorization: keys.first } }),
   'poll, other environment': (port) =>
     ask(pollers, port, '/sdk/latest-all', { headers: { authorization: keys.other } }),
   '/livez': (port) => ask(pollers, port, '/livez'),
+  'idle server': (_, idlePort) => ask(pollers, idlePort, '/'),
 };
 
 /** Median and 90th percentile in ms of each probe. */
-async function measure(port: number, forMs: number): Promise<Record<string, readonly [number, number]>> {
+async function measure(
+  port: number,
+  idlePort: number,
+  forMs: number,
+): Promise<Record<string, readonly [number, number]>> {
   const times = new Map<string, number[]>(Object.keys(probes).map((name) => [name, []]));
   for (const end = performance.now() + forMs; performance.now() < end; ) {
     for (const [name, probe] of Object.entries(probes)) {
       const began = performance.now();
-      await probe(port);
+      await probe(port, idlePort);
       times.get(name)?.push(performance.now() - began);
     }
     await pause(10);
@@ -179,16 +205,44 @@ async function measure(port: number, forMs: number): Promise<Record<string, read
 
 const { start, heard } = createBenchChildren({ moduleUrl: import.meta.url, signal: 'SIGKILL' });
 
-async function main(seconds: number, only: string): Promise<Record<string, Record<string, readonly [number, number]>>> {
-  const port = await heard<number>(start(['--relay']));
-  await measure(port, 1_000);
-  const results: Record<string, Record<string, readonly [number, number]>> = {
-    quiet: await measure(port, 1_000 * seconds),
-  };
+/** What would run on another machine gives way to what is measured. */
+function lowered(child: ChildProcess): ChildProcess {
+  if (child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
+  return child;
+}
+
+async function runFlood(name: string, port: number): Promise<void> {
+  let requests = 0;
+  setInterval(() => process.send?.(requests), 100);
+  await floods[name]?.(port, () => {
+    requests += 1;
+  });
+}
+
+interface Row {
+  /** Requests of the flood per second. */
+  readonly flood: number;
+  /** Median and 90th percentile of each probe. */
+  readonly ms: Record<string, readonly [number, number]>;
+}
+
+async function main(seconds: number, only: string): Promise<Record<string, Row>> {
+  const uri = await heard<string>(lowered(start(['--upstream'])));
+  const port = await heard<number>(start(['--relay', uri]));
+  const idlePort = await heard<number>(start(['--idle']));
+  await measure(port, idlePort, 1_000);
+  const results: Record<string, Row> = { quiet: { flood: 0, ms: await measure(port, idlePort, 1_000 * seconds) } };
   for (const name of Object.keys(floods).filter((each) => each.includes(only))) {
-    const flood = start(['--flood', name, String(port)]);
-    await pause(1_500);
-    results[name] = await measure(port, 1_000 * seconds);
+    const flood = lowered(start(['--flood', name, String(port)]));
+    let requests = 0;
+    flood.on('message', (count) => {
+      requests = Number(count);
+    });
+    while (requests < 20) await pause(100);
+    await pause(1_000);
+    const before = requests;
+    const ms = await measure(port, idlePort, 1_000 * seconds);
+    results[name] = { flood: Math.round((requests - before) / seconds), ms };
     flood.kill('SIGKILL');
     await pause(2_000);
   }
@@ -201,22 +255,25 @@ const { values, positionals } = parseArgs({
     json: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '5' },
     only: { type: 'string', default: '' },
+    upstream: { type: 'boolean', default: false },
     relay: { type: 'boolean', default: false },
+    idle: { type: 'boolean', default: false },
     flood: { type: 'string' },
   },
 });
-if (values.relay) await serveRelay();
-else if (values.flood !== undefined) await floods[values.flood]?.(Number(positionals[0]));
+if (values.upstream) await serveUpstream();
+else if (values.relay) await serveRelay(positionals[0] ?? '');
+else if (values.idle) serveIdle();
+else if (values.flood !== undefined) await runFlood(values.flood, Number(positionals[0]));
 else {
   const results = await main(Number(values.seconds), values.only);
   if (values.json) console.log(JSON.stringify(results, undefined, 2));
   else {
     const columns = Object.keys(probes);
-    console.log(`| | ${columns.join(' | ')} |\n|${'---|'.repeat(columns.length + 1)}`);
-    for (const [name, row] of Object.entries(results)) {
-      console.log(
-        `| ${name} | ${columns.map((each) => row[each]?.map((ms) => ms.toFixed(1)).join(' (') ?? '').join(') | ')}) |`,
-      );
+    console.log(`| | ${columns.join(' | ')} | flood, a second |\n|${'---|'.repeat(columns.length + 2)}`);
+    for (const [name, { ms, flood }] of Object.entries(results)) {
+      const cells = columns.map((each) => `${ms[each]?.map((one) => one.toFixed(1)).join(' (')})`);
+      console.log(`| ${name} | ${cells.join(' | ')} | ${flood} |`);
     }
   }
   process.exit(0);

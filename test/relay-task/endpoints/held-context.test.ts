@@ -1,11 +1,19 @@
-import { nextTurn } from '../../../relay-task/common/slices.ts';
+import { nextTurn, resultOf } from '../../../relay-task/common/slices.ts';
 import { holdContext, parsedBytes } from '../../../relay-task/endpoints/held-context.ts';
 import { contextFromBody } from '../../../relay-task/endpoints/request-context.ts';
 import { eventually } from '../../support/eventually.ts';
 import { heapBytes } from '../../support/heap.ts';
 
 const json = { 'content-type': 'application/json' };
-const read = (value: unknown) => contextFromBody(json, Buffer.from(JSON.stringify(value)));
+const read = (value: unknown) => resultOf(contextFromBody(json, Buffer.from(JSON.stringify(value))));
+
+test('a large context is read in several steps', () => {
+  const body = Buffer.from(JSON.stringify({ kind: 'user', key: 'alice', list: Array(9_000).fill('some text') }));
+  const steps = contextFromBody(json, body);
+  let pauses = 0;
+  while (!steps.next().done) pauses += 1;
+  expect(pauses).toBeGreaterThanOrEqual(2);
+});
 
 test('an ordinary context is kept as it is', () => {
   const request = read({ kind: 'user', key: 'alice', country: 'se', groups: ['a', 'b'] });

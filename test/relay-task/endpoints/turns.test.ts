@@ -18,7 +18,7 @@ async function start(bodiesBytes = Number.POSITIVE_INFINITY) {
   const held: FairTurns = { enter: wait, await: wait, connected() {}, waiting: 0 };
   const unlimited = createBudget(Number.POSITIVE_INFINITY);
   const bodies = createBudget(bodiesBytes);
-  const { port } = opened(
+  const { port, environment } = opened(
     await startServer({
       view: createMemory(flag('f', 1)),
       server: {
@@ -27,7 +27,7 @@ async function start(bodiesBytes = Number.POSITIVE_INFINITY) {
       },
     }),
   );
-  return { port, waiting, bodies };
+  return { port, environment, waiting, bodies };
 }
 
 test.each([
@@ -46,6 +46,42 @@ test.each([
   await eventually(() => expect(waiting.map(({ lanes }) => lanes)).toEqual([[lane, '192.0.2.1']]));
   waiting[0]?.begin();
   expect((await answer).status).toBe(status);
+});
+
+const context = { kind: 'user', key: 'alice' };
+
+test.each([
+  ['evalx', 'REPORT', '/sdk/evalx/64a0/context', context],
+  ['OFREP', 'POST', '/ofrep/v1/evaluate/flags', { context: { targetingKey: 'alice' } }],
+])('requests to %s that waited for the same flags go on when it is their turn', async (_what, method, path, body) => {
+  const { port, waiting, environment } = await start();
+  let compiled = () => {};
+  let asked = 0;
+  const round = new Promise<void>((resolve) => {
+    compiled = resolve;
+  });
+  environment.clientView = {
+    ...environment.clientView,
+    compile() {
+      asked += 1;
+      return round;
+    },
+  };
+  const begin = () => waiting.shift()?.begin();
+  const headers = { 'content-type': 'application/json', authorization: 'sdk-key' };
+  const answers = Array.from({ length: 3 }, () => ask(port, method, path, { headers, body: JSON.stringify(body) }));
+  await eventually(() => {
+    begin();
+    expect(asked).toBe(3);
+  });
+  expect(waiting).toHaveLength(0);
+  compiled();
+  await eventually(() => expect(waiting).toHaveLength(3));
+  expect(environment.evaluations).toBe(0);
+  const beginning = setInterval(begin, 1);
+  expect((await Promise.all(answers)).map(({ status }) => status)).toEqual([200, 200, 200]);
+  clearInterval(beginning);
+  expect(environment.evaluations).toBe(3);
 });
 
 test('the heads of such requests count while they wait', async () => {

@@ -99,13 +99,11 @@ test('a flood from 40 addresses costs no event of the others', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const timings = { firstRetryMs: 100, longestRetryMs: 200 };
   const { intake, measured } = startEnvironment(launchDarkly.uri, { timings });
+  const sent: Promise<void>[] = [];
   const flood = () => {
     for (let id = 0; id < 40; id += 1) {
-      send(
-        intake,
-        Array.from({ length: 100 }, () => ({ kind: 'x', of: 'flood' })),
-        { address: `203.0.113.${id}` },
-      );
+      const events = Array.from({ length: 100 }, () => ({ kind: 'x', of: 'flood' }));
+      sent.push(send(intake, events, { address: `203.0.113.${id}` }));
     }
   };
   flood();
@@ -114,10 +112,11 @@ test('a flood from 40 addresses costs no event of the others', async () => {
   for (let id = 0; id < 20; id += 1) {
     if (id % 5 === 0) flood();
     const own = Array.from({ length: 10 }, (_, event) => custom(`${id}.${event}`));
-    send(intake, own, { address: `198.51.100.${id}` });
+    await send(intake, own, { address: `198.51.100.${id}` });
     good.push(...own);
   }
   flood();
+  await Promise.all(sent);
   expect(await measured('relay_events_dropped_total', { reason: 'capacity' })).toBeGreaterThan(15_000);
   launchDarkly.mood.react = () => 202;
   await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));

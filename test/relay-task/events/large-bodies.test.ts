@@ -240,6 +240,31 @@ test('closing waits for a body that is still being read', async () => {
   expect(await measured('relay_events_dropped_total')).toBe(0);
 });
 
+test('other work may run after each few events that are summarised', () => {
+  const body = Buffer.from(JSON.stringify(Array.from({ length: 4_000 }, (_, id) => custom(id))));
+  const summary = createSummary(10, createSenderMemory({ budget: createBudget(Infinity), drop: () => 0 }));
+  let events = 0;
+  let most = 0;
+  let before = 0;
+  for (const _pause of takeIn(body, {
+    queue: () => ({ summary, seen: { add: () => true }, room: () => 10_000, add() {} }),
+    sender: 'a',
+    outgoing(some) {
+      events += some.length;
+      return [];
+    },
+    received() {},
+    dropped() {},
+    diagnostic() {},
+  })) {
+    most = Math.max(most, events - before);
+    before = events;
+  }
+  expect(events).toBe(4_000);
+  // Each takes about 10 µs.
+  expect(most).toBeLessThan(50);
+});
+
 test.each([
   ['forwards', '4'],
   ['summarises', '1'],

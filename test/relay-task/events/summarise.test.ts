@@ -158,7 +158,7 @@ describe.each([
     const { official, unsummarized } = await evaluate(randomFrom(SEED), withHints);
     const launchDarkly = await startLaunchDarkly();
     const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 50 }, flags);
-    send(intake, unsummarized.slice(0, 20), { schema: 4, headers: { 'x-launchdarkly-unsummarized': '' } });
+    await send(intake, unsummarized.slice(0, 20), { schema: 4, headers: { 'x-launchdarkly-unsummarized': '' } });
     send(intake, unsummarized.slice(20), { schema: 2 });
     await eventually(() => expect(launchDarkly.requests).toHaveLength(1));
     const [request] = launchDarkly.requests;
