@@ -47,6 +47,8 @@ const LEAST_PATIENCE_MS = 50;
 const MOST_TRIPS = 8;
 const SPARE_MS = 50;
 const LEAST_WAIT_MS = 100;
+/** DynamoDB answers with 16 MB at most, of which base64 makes a third more. Source: "BatchGetItem", API reference. */
+const MOST_BYTES = 32 * 1024 * 1024;
 /** A timer that fires later than this: the process was frozen, as Lambda does between invocations. */
 const LATE_MS = 100;
 
@@ -109,7 +111,12 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
         // The connection is alive; what is missing may be large.
         clearTimeout(timer);
         wait(timeoutMs, 0);
-        incoming.on('data', (chunk: Buffer) => chunks.push(chunk));
+        let bytes = 0;
+        incoming.on('data', (chunk: Buffer) => {
+          chunks.push(chunk);
+          bytes += chunk.length;
+          if (bytes > MOST_BYTES) incoming.destroy(new Error(`an answer of more than ${MOST_BYTES} bytes`));
+        });
         incoming.on('error', fail);
         incoming.on('end', () => {
           isOver = true;

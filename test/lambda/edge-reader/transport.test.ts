@@ -1,5 +1,6 @@
 import { createTransport } from '../../../lambda/edge-reader/transport.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
+import { PATIENCE_MS } from '../../support/eventually.ts';
 import { closeAfterEach } from '../../support/opened.ts';
 import { startReplica } from './replica.ts';
 
@@ -30,4 +31,13 @@ test('an answer that came while the process stood still says nothing about the d
   });
   for (let frozen = 0; frozen < 3; frozen += 1) await ask();
   expect(transport.enoughMs()).toBe(enoughMs);
+});
+
+test('an answer that never ends is given up, and its memory too', async () => {
+  const replica = await startReplica(table.endpoint);
+  behind(() => replica.close());
+  replica.behave('endless');
+  const env = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
+  const transport = createTransport({ region: 'eu-west-1', endpoint: replica.endpoint, env, now: Date.now });
+  await expect(transport.call('GetItem', {}, PATIENCE_MS)).rejects.toThrow(/more than 33554432 bytes/);
 });
