@@ -5,27 +5,39 @@
  * with @aws-sdk/client-dynamodb and a small store written for this benchmark: one GetItem per key, behind the SDK's own
  * PersistentDataStoreWrapper, since the store package (@launchdarkly/node-server-sdk-dynamodb) is not a dependency here.
  * Each sample is a fresh process on this Node that loads a bundle and evaluates one flag with a prerequisite and two
- * segments, over plain HTTP from a local dynalite; variants are interleaved. `load` is the time until the module is loaded,
- * `total` until the first value. Medians; trust the ratios, not the ms: there is no TLS and no distance, and Lambda has less CPU.
+ * segments, over TLS 1.3 from a local dynalite; variants are interleaved. `load` is the time until the module is loaded,
+ * `total` until the first value. With `--trip`, bytes are delayed by half of so many ms in each direction. Medians; trust the ratios, not
+ * the ms: Lambda has less CPU.
  *
- * npm run bench -- edge-reader [--json] [samples]
+ * npm run bench -- edge-reader [--json] [--trip 40] [samples]
  */
 import { execFile } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import { deflateRawSync } from 'node:zlib';
 import { build } from 'esbuild';
 import { bundleEdge } from '../../lib/infrastructure/edge-bundle.ts';
 import { item, putOfficial, putSnapshot } from '../lambda/edge-reader/table-writer.ts';
+import { createAuthority, startTlsFront } from '../support/authority.ts';
 import { startTable } from '../support/dynalite.ts';
+import { startTcpProxy } from '../support/tcp-proxy.ts';
 
-const json = process.argv.includes('--json');
-const samples = Number(process.argv.find((argument) => /^\d+$/.test(argument)) ?? 9);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: 'boolean', default: false }, trip: { type: 'string', default: '0' } },
+});
+const samples = Number(positionals[0] ?? 9);
+const tripMs = Number(values.trip);
 const root = join(import.meta.dirname, '../..');
 const directory = mkdtempSync(join(tmpdir(), 'bench-edge-reader-'));
 const table = await startTable();
+const authority = await createAuthority();
+const front = await startTlsFront(Number(new URL(table.endpoint).port), authority);
+const proxy = await startTcpProxy(front.port);
+if (tripMs > 0) proxy.slow(tripMs / 2);
+const endpoint = `https://127.0.0.1:${proxy.port}`;
 
 const clause = (segment: string) => ({ attribute: '', op: 'segmentMatch', values: [segment], negate: false });
 const flag = (key: string, more: object) =>
@@ -67,7 +79,7 @@ interface Variant {
 }
 
 async function ours(prefix: string): Promise<Variant> {
-  const { tableName, endpoint } = table;
+  const { tableName } = table;
   const config = { tableName, prefix, endpoint, replicas: { default: ['us-east-1'] }, coldDeadlineMs: 30_000 };
   const bundle = await bundleEdge({ entry: 'reader', config, outdir: join(directory, prefix), target: 'node20' });
   return { name: `ours, ${prefix}`, ...bundle, ask: `value = await bundle.reader.variation('flag', context, null);` };
@@ -79,7 +91,7 @@ async function official(): Promise<Variant> {
   const contents = `
     import { init, PersistentDataStoreWrapper } from '@launchdarkly/node-server-sdk';
     import { DynamoDBClient, GetItemCommand } from '@aws-sdk/client-dynamodb';
-    const dynamo = new DynamoDBClient({ endpoint: ${JSON.stringify(table.endpoint)}, region: 'us-east-1' });
+    const dynamo = new DynamoDBClient({ endpoint: ${JSON.stringify(endpoint)}, region: 'us-east-1' });
     const TableName = ${JSON.stringify(table.tableName)};
     const store = {
       get(kind, key, callback) {
@@ -135,7 +147,12 @@ async function measure({ file, ask }: Variant): Promise<Sample> {
       const total = performance.now() - start;
       console.log(JSON.stringify({ load, total, cpu: (user + system) / 1000, rssMb: process.memoryUsage.rss() / 2 ** 20 }));
       process.exit(); })();`;
-  const env = { AWS_REGION: 'us-east-1', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' };
+  const env = {
+    AWS_REGION: 'us-east-1',
+    AWS_ACCESS_KEY_ID: 'a',
+    AWS_SECRET_ACCESS_KEY: 'b',
+    NODE_EXTRA_CA_CERTS: authority.file,
+  };
   const { stdout } = await promisify(execFile)(process.execPath, ['--no-warnings', '-e', code], { env });
   const requests = Object.values(table.consumed.requests).reduce((sum, count) => sum + count, 0);
   return { ...JSON.parse(stdout), requests };
@@ -171,11 +188,16 @@ const ratios = mine.map(({ name, ...row }) => {
   ]);
   return { name, ...Object.fromEntries(entries) };
 });
-if (json) console.log(JSON.stringify({ node: process.version, samples, rows, ratios }));
+if (values.json) console.log(JSON.stringify({ node: process.version, samples, tripMs, rows, ratios }));
 else {
-  console.log(`Node ${process.version}, ${samples} samples each, 200 items; medians, then official / ours`);
+  console.log(
+    `Node ${process.version}, ${samples} samples each, 200 items, TLS, ${tripMs} ms away; medians, then official / ours`,
+  );
   console.table(rows);
   console.table(ratios);
 }
+await proxy.close();
+await front.close();
 await table.close();
+authority.close();
 rmSync(directory, { recursive: true });
