@@ -1,4 +1,4 @@
-import type { CustomOrigin, ViewerSettings } from '../../lambda/edge-router/index.ts';
+import type { ContextSettings, CustomOrigin, Rule, ViewerSettings } from '../../lambda/edge-router/index.ts';
 import { behaviorsOf, edgeProblems } from '../../lib/infrastructure/check-edge.ts';
 import { destinationOf, type Forwarding, forwardingOf, methodsOf } from '../../lib/infrastructure/edge-forwarding.ts';
 import {
@@ -6,10 +6,12 @@ import {
   FAILOVER_STATUS_CODES,
   type PathBehaviorSettings,
 } from '../../lib/infrastructure/edge-settings.ts';
+import type { EdgeSettings } from '../../lib/infrastructure/stage-settings.ts';
 
 /** What a stage file would say about its distribution; origins are URLs. */
-export interface LocalSiteSettings {
-  readonly flagKey: string;
+export interface LocalSiteSettings extends ContextSettings {
+  readonly flagKey?: string;
+  readonly rules?: readonly Rule[];
   /** Origins by variant. */
   readonly origins: Readonly<Record<string, string | LocalOrigin>>;
   /** Default: the first of the origins. */
@@ -22,7 +24,7 @@ export interface LocalSiteSettings {
 }
 
 /** An origin's URL, and what a stage file says about it besides. */
-export interface LocalOrigin extends Pick<CustomOrigin, 'headers' | 'viewerHost'> {
+export interface LocalOrigin extends Pick<CustomOrigin, 'headers' | 'viewerHost' | 'fallback'> {
   readonly url: string;
 }
 
@@ -46,10 +48,8 @@ export interface LocalBehavior {
 export interface LocalSite {
   /** In the order in which they are tried; the last one has no path. */
   readonly behaviors: readonly LocalBehavior[];
-  /** Variants to origins. */
-  readonly origins: Readonly<Record<string, CustomOrigin>>;
-  readonly defaultVariant: string;
-  readonly fallbacks: readonly string[];
+  /** What the stage file would say of the edge, with names for origins. */
+  readonly edge: Omit<EdgeSettings, 'prefix'>;
   hostname(domainName: string): string;
 }
 
@@ -60,14 +60,18 @@ export function createSite(options: LocalSiteSettings): LocalSite {
   const others = originsOf(options.otherOrigins ?? {}, 'other');
   const settingsOf = (all: Readonly<Record<string, SiteOrigin>>) =>
     Object.fromEntries(Object.entries(all).map(([name, { settings }]) => [name, settings]));
+  const { flagKey, rules, attributes, contexts, viewer } = options;
   const edge = {
-    flagKey: options.flagKey,
+    ...(flagKey !== undefined && { flagKey }),
+    ...(rules && { rules }),
+    ...(attributes && { attributes }),
+    ...(contexts && { contexts }),
+    ...(viewer && { viewer }),
     defaultVariant: options.defaultVariant ?? Object.keys(options.origins)[0] ?? '',
     origins: settingsOf(variants),
     otherOrigins: settingsOf(others),
     ...(behavior && { behavior }),
     ...(behaviors && { behaviors }),
-    ...(options.viewer && { viewer: options.viewer }),
   };
   const problems = edgeProblems(edge);
   if (problems.length > 0) throw new Error(problems.map(({ message }) => message).join('; '));
@@ -92,9 +96,7 @@ export function createSite(options: LocalSiteSettings): LocalSite {
   );
   return {
     behaviors: [...all.slice(1), all[0]!],
-    origins: edge.origins,
-    defaultVariant: edge.defaultVariant,
-    fallbacks: all.flatMap(({ routed, origins: [, second] }) => (routed && second ? [second.settings.domainName] : [])),
+    edge,
     hostname: (domainName) => addresses.get(domainName) ?? domainName,
   };
 }

@@ -12,6 +12,7 @@ import { build } from 'esbuild';
 import type { ReaderStatus } from '../../lambda/edge-reader/index.ts';
 import type { CustomOrigin } from '../../lambda/edge-router/index.ts';
 import { buildEdge, type EdgeConfigs } from '../../lib/infrastructure/edge-bundle.ts';
+import { routerConfigs } from '../../lib/infrastructure/edge-configs.ts';
 import {
   describeResultProblem,
   type EventType,
@@ -189,20 +190,10 @@ function createHandler(site: LocalSite, functions: ReadonlyMap<EventType, Lambda
   return handle;
 }
 
-function toConfigs(
-  options: LocalEdgeOptions,
-  { origins, defaultVariant, fallbacks }: LocalSite,
-  region: string,
-): EdgeConfigs {
-  const { table, flagKey, refreshMs = 1_000, viewer } = options;
+function toConfigs({ table, refreshMs = 1_000 }: LocalEdgeOptions, site: LocalSite, region: string): EdgeConfigs {
   const { endpoint, name: tableName, prefix = '' } = table;
   const reader = { tableName, prefix, endpoint, refreshMs, replicas: { default: [region] } };
-  return {
-    reader,
-    'viewer-request': { reader, flagKey, variants: Object.keys(origins), defaultVariant, ...(viewer && { viewer }) },
-    'origin-request': { origins, defaultVariant, fallbacks },
-    'viewer-response': { cookieSecure: false, ...(viewer?.epoch && { epoch: viewer.epoch }) },
-  };
+  return { reader, ...routerConfigs({ ...site.edge, cookieSecure: false }, reader) };
 }
 
 function toRequest(incoming: IncomingMessage): CloudFrontRequest {

@@ -4,6 +4,7 @@
  * policies", "Understand origin request policies", "Use managed origin request policies", "Cache content based on cookies".
  */
 import type { CloudFrontHeaders, CloudFrontRequest, CloudFrontResponse } from 'aws-lambda';
+import { compileWildcards } from '../../lambda/edge-router/wildcards.ts';
 import type { Except, Forwarding, Selection } from '../../lib/infrastructure/edge-forwarding.ts';
 
 /** Removed whatever the policies say; `connection` is replaced. */
@@ -189,12 +190,9 @@ export function describeRefusal(
   return undefined;
 }
 
-/** Whether a path pattern matches; case-sensitive, `*` for any text, `?` for one character. "Cache behavior settings". */
+/** Whether a path pattern matches; case-sensitive. "Cache behavior settings". */
 export function matchesPath(pattern: string, uri: string): boolean {
-  const source = [...pattern.replace(/^\/?/, '/')].map((one) =>
-    one === '*' ? '.*' : one === '?' ? '.' : one.replace(/[\\^$.|()[\]{}+]/, '\\$&'),
-  );
-  return new RegExp(`^${source.join('')}$`, 's').test(normalised(uri));
+  return compileWildcards(pattern.replace(/^\/?/, '/'))(normalised(uri)) !== undefined;
 }
 
 /** For matching only: origins get the path as it was sent. "Path normalization". */

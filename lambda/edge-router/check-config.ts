@@ -3,6 +3,24 @@
  * refused deployment or as a 502 for every viewer. Source: Amazon CloudFront Developer Guide, the pages named below.
  */
 import { isIP } from 'node:net';
+import { contextProblems, rulesProblems } from './check-rules.ts';
+import {
+  type Check,
+  type ConfigProblem,
+  FLAG_KEY,
+  flag,
+  integer,
+  isHostName,
+  isIntegerIn,
+  isObject,
+  NAME,
+  originPath,
+  pattern,
+  placeProblems,
+  problem,
+  problemsOf,
+  unknownProblems,
+} from './check-values.ts';
 import {
   bucketDomainName,
   DEFAULT_VARIANT_HEADER,
@@ -10,21 +28,10 @@ import {
   type ViewerRequestConfig,
   type ViewerResponseConfig,
 } from './config.ts';
-import {
-  describeCustomHeaderProblem,
-  describeReadHeaderProblem,
-  describeVariantHeaderProblem,
-  isHeaderValue,
-} from './header-rules.ts';
+import { describeCustomHeaderProblem, describeVariantHeaderProblem, isHeaderValue } from './header-rules.ts';
 
-/** A value that would not work: its property, such as `origins.canary.port`, and a sentence about it. */
-export interface ConfigProblem {
-  readonly at: string;
-  readonly message: string;
-}
-
-/** What a value must be. Returns why it is not accepted; undefined if it is. */
-type Rule = (value: unknown) => string | undefined;
+export { coversPattern, patternsOf } from './check-rules.ts';
+export type { ConfigProblem } from './check-values.ts';
 
 export type RouterConfig = Partial<Omit<ViewerRequestConfig, 'reader'> & OriginRequestConfig & ViewerResponseConfig>;
 
@@ -46,8 +53,10 @@ export function routerProblems(config: RouterConfig): ConfigProblem[] {
   for (const name of names ?? []) problems.push(...variantProblems(name));
   if (names && names.length > 0 && !names.includes(defaultVariant ?? ''))
     problems.push(problem('defaultVariant', defaultVariant, `expected one of ${names.join(', ')}`));
-  if (variants && config.flagKey === undefined) problems.push(problem('flagKey', undefined, FLAG_KEY));
+  if (variants && config.flagKey === undefined && !config.rules?.length)
+    problems.push(problem('flagKey', undefined, `${FLAG_KEY(undefined)}, or rules`));
   problems.push(...cookieProblems(config), ...viewerProblems(config.viewer));
+  problems.push(...rulesProblems(config, names ?? []), ...contextProblems(config));
   return [...problems, ...originProblems(origins, 'origins', config.variantHeader)];
 }
 
@@ -66,19 +75,13 @@ function cookieProblems(config: RouterConfig): ConfigProblem[] {
   return [];
 }
 
-const COOKIE_NAME = /^[\w!#$%&'*+.^`|~-]{1,64}$/;
-
 /** `viewer` and its properties. */
 function viewerProblems(viewer: unknown): ConfigProblem[] {
   if (viewer === undefined) return [];
   if (!isObject(viewer)) return [problem('viewer', viewer, 'expected an object')];
   const { ids = ['cookie'], without = 'new-id', consent, epoch } = viewer;
-  const unknown = Object.keys(viewer).filter((name) => !['ids', 'without', 'consent', 'epoch'].includes(name));
-  if (unknown.length > 0)
-    return unknown.map((name) => ({
-      at: `viewer.${name}`,
-      message: `viewer.${name} is unknown: expected ids, without, consent or epoch`,
-    }));
+  const unknown = unknownProblems('viewer', viewer, ['ids', 'without', 'consent', 'epoch']);
+  if (unknown.length > 0) return unknown;
   if (!Array.isArray(ids) || ids.length > 8) return [problem('viewer.ids', ids, 'expected a list of at most 8 places')];
   const problems = ids.flatMap((from, index) =>
     from === 'cookie' ? [] : placeProblems(`viewer.ids[${index}]`, from, ['cookie', 'header']),
@@ -118,30 +121,14 @@ function viewerProblems(viewer: unknown): ConfigProblem[] {
   return problems;
 }
 
-/** A cookie or a header by name. */
-function placeProblems(at: string, place: unknown, properties: readonly string[]): ConfigProblem[] {
-  const names = isObject(place) ? Object.keys(place) : [];
-  const kinds = names.filter((name) => name === 'cookie' || name === 'header');
-  if (!isObject(place) || kinds.length !== 1 || names.some((name) => !properties.includes(name)))
-    return [problem(at, place, 'expected { cookie: name } or { header: name }')];
-  const { cookie, header, includes } = place;
-  return [
-    ...problemsOf(`${at}.cookie`, cookie, pattern(COOKIE_NAME, 'expected the name of a cookie')),
-    ...problemsOf(`${at}.header`, header, describeReadHeaderProblem),
-    ...problemsOf(`${at}.includes`, includes, pattern(/^[\s\S]{1,256}$/, 'expected a part of the value')),
-  ];
-}
-
 function variantProblems(name: unknown): ConfigProblem[] {
-  if (typeof name === 'string' && /^[\w.-]{1,64}$/.test(name)) return [];
+  if (typeof name === 'string' && NAME.test(name)) return [];
   const wanted = 'expected 1 to 64 characters from a-z A-Z 0-9 _ - . (it is sent in a header)';
   return [{ at: 'variants', message: `variant ${JSON.stringify(name)} is invalid: ${wanted}` }];
 }
 
-const FLAG_KEY = 'expected a flag key: 1 to 256 characters from a-z A-Z 0-9 _ - .';
-
-const SETTINGS: Readonly<Record<string, Rule>> = {
-  flagKey: pattern(/^[\w.-]{1,256}$/, FLAG_KEY),
+const SETTINGS: Readonly<Record<string, Check>> = {
+  flagKey: FLAG_KEY,
   variantHeader: describeVariantHeaderProblem,
   cookieName: pattern(/^[\w.-]{1,64}$/, 'expected 1 to 64 characters from a-z A-Z 0-9 _ - .'),
   cookieMaxAgeSeconds: integer(1, 34_560_000),
@@ -164,7 +151,7 @@ const SETTINGS: Readonly<Record<string, Rule>> = {
 };
 
 /** "Lambda@Edge event structure", request event, origin; ports: "Origin settings". */
-const CUSTOM_ORIGIN: Readonly<Record<string, Rule>> = {
+const CUSTOM_ORIGIN: Readonly<Record<string, Check>> = {
   domainName: (value) =>
     isHostName(value) && isIP(value) === 0
       ? undefined
@@ -187,10 +174,11 @@ const CUSTOM_ORIGIN: Readonly<Record<string, Rule>> = {
   },
   viewerHost: flag,
   headers: () => undefined,
+  fallback: () => undefined,
 };
 
 /** "Origin settings": a bucket's name must conform to DNS; S3: "Bucket naming rules". */
-const BUCKET_ORIGIN: Readonly<Record<string, Rule>> = {
+const BUCKET_ORIGIN: Readonly<Record<string, Check>> = {
   bucket: (value) =>
     typeof value === 'string' && /^(?=.{3,63}$)[a-z0-9][a-z0-9-]*[a-z0-9]$/.test(value)
       ? undefined
@@ -207,12 +195,8 @@ export function originProblems(origins: unknown, at: string, variantHeader = DEF
     if (!isObject(origin)) return [problem(`${at}.${name}`, origin, 'expected an object')];
     const [rules, required] =
       'bucket' in origin ? [BUCKET_ORIGIN, ['bucket', 'region']] : [CUSTOM_ORIGIN, ['domainName']];
-    const unknown = Object.keys(origin).filter((property) => !Object.hasOwn(rules, property));
     return [
-      ...unknown.map((property) => ({
-        at: `${at}.${name}.${property}`,
-        message: `${at}.${name}.${property} is unknown: expected one of ${Object.keys(rules).join(', ')}`,
-      })),
+      ...unknownProblems(`${at}.${name}`, origin, Object.keys(rules)),
       ...Object.entries(rules).flatMap(([property, rule]) =>
         origin[property] === undefined && !required.includes(property)
           ? []
@@ -222,8 +206,18 @@ export function originProblems(origins: unknown, at: string, variantHeader = DEF
       ...(origin.host !== undefined && origin.viewerHost === true
         ? [problem(`${at}.${name}.host`, origin.host, 'expected nothing beside viewerHost, which sends the viewer’s')]
         : []),
+      ...(at === 'origins' ? fallbackProblems(`${at}.${name}.fallback`, origin.fallback, name, origins) : []),
     ];
   });
+}
+
+/** Another origin that origin-request can turn the request to. */
+function fallbackProblems(at: string, fallback: unknown, own: string, origins: object): ConfigProblem[] {
+  if (fallback === undefined) return [];
+  const others = Object.keys(origins).filter((name) => name !== own);
+  return others.includes(fallback as string)
+    ? []
+    : [problem(at, fallback, `expected another of the origins: ${others.join(', ') || 'there are none'}`)];
 }
 
 /** "Quotas on headers", custom headers. Values are not repeated, since they may be secret. */
@@ -271,50 +265,4 @@ export function describeMixProblem(origins: OriginRequestConfig['origins']): str
   if (all.some((one) => 'domainName' in one))
     return 'variants are either all in a bucket or all custom origins: a function cannot turn a bucket with origin access control into another origin. Put the other variants into the bucket, too, or use custom origins only';
   return undefined;
-}
-
-function problemsOf(at: string, value: unknown, rule: Rule): ConfigProblem[] {
-  const wrong = value === undefined ? undefined : rule(value);
-  return wrong === undefined ? [] : [problem(at, value, wrong)];
-}
-
-function problem(at: string, value: unknown, wrong: string): ConfigProblem {
-  return { at, message: `${at}=${JSON.stringify(value)} is invalid: ${wrong}` };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function isIntegerIn(value: unknown, min: number, max: number): boolean {
-  return Number.isInteger(value) && (value as number) >= min && (value as number) <= max;
-}
-
-function integer(min: number, max: number, unit = ' (s)'): Rule {
-  return (value) => (isIntegerIn(value, min, max) ? undefined : `expected an integer from ${min} to ${max}${unit}`);
-}
-
-function pattern(allowed: RegExp, wanted: string): Rule {
-  return (value) => (typeof value === 'string' && allowed.test(value) ? undefined : wanted);
-}
-
-function flag(value: unknown): string | undefined {
-  return typeof value === 'boolean' ? undefined : 'expected true or false';
-}
-
-function isHostName(value: unknown): value is string {
-  return (
-    typeof value === 'string' &&
-    value.length <= 253 &&
-    /^([a-z0-9_]([a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$/.test(value)
-  );
-}
-
-function originPath(value: unknown): string | undefined {
-  return typeof value === 'string' &&
-    value.length <= 255 &&
-    /^\/(?:[\w\-./~!$&'()*+,;=:@]|%[0-9a-f]{2})*$/i.test(value) &&
-    !value.endsWith('/')
-    ? undefined
-    : 'expected a URL-encoded path of at most 255 characters that starts with a slash and does not end with one';
 }

@@ -1,15 +1,35 @@
 import type { ReaderConfig } from '../edge-reader/index.ts';
+import type { ContextSettings, Headers, Rule } from './rules.ts';
 
 export { DECISION_HEADER, DEFAULT_COOKIE_NAME, DEFAULT_VARIANT_HEADER } from './headers.ts';
+export type {
+  Action,
+  Answer,
+  Attributes,
+  ContextSettings,
+  From,
+  OtherContext,
+  PassOn,
+  Patterns,
+  Presence,
+  Redirect,
+  Rule,
+  ToAnswer,
+  ToRedirect,
+  When,
+} from './rules.ts';
+export { headersById } from './rules.ts';
 
 /** Compiled into the viewer-request function. */
-export interface ViewerRequestConfig {
+export interface ViewerRequestConfig extends ContextSettings {
   readonly reader: ReaderConfig;
-  /** The flag whose value names the variant. */
-  readonly flagKey: string;
-  /** The variants that may appear in the cache key; any other flag value selects the default. */
+  /** Tried in order, before `flagKey`. Default none. */
+  readonly rules?: readonly Rule[];
+  /** The flag whose value names the origin of requests for which no rule has chosen one. Default: none does. */
+  readonly flagKey?: string;
+  /** The origins by name, which may appear in the cache key; any other flag value selects the default. */
   readonly variants: readonly string[];
-  /** Used for every viewer while the flag cannot be evaluated. */
+  /** The origin of requests for which nothing else has chosen one, and of all while the flag cannot be evaluated. */
   readonly defaultVariant: string;
   /** Must be part of the cache policy's key. Default `x-flag-variant`. */
   readonly variantHeader?: string;
@@ -19,6 +39,8 @@ export interface ViewerRequestConfig {
   readonly metricsNamespace?: string;
   /** Who a viewer is to the flag. Default: the id in the cookie, which new viewers get. */
   readonly viewer?: ViewerSettings;
+  /** As for viewer-response, which does not run after a redirect or an answer of a rule. */
+  readonly cookie?: CookieConfig;
 }
 
 /** Which id becomes the key of the context that the flag is evaluated for. */
@@ -78,7 +100,12 @@ export interface CustomOrigin {
    * Additional headers of each request to this origin, in lower case, such as one by which it recognises CloudFront. Whoever
    * can read the stack or the function's code can read them.
    */
-  readonly headers?: Readonly<Record<string, string>>;
+  readonly headers?: Headers;
+  /**
+   * Another of the origins, for requests whose origin failed, in behaviors with a fallback (an origin group). Default: the behavior's
+   * own.
+   */
+  readonly fallback?: string;
 }
 
 /** A private S3 bucket that CloudFront reads with origin access control. All variants must be in the same bucket. */
@@ -96,10 +123,18 @@ export interface OriginRequestConfig {
   readonly variantHeader?: string;
   /** Domain names of the second origins of origin groups. CloudFront calls again for them, and they are left as they are. */
   readonly fallbacks?: readonly string[];
+  /** The headers that actions add, by their id. Default none. */
+  readonly requestHeaders?: Readonly<Record<string, Headers>>;
 }
 
 /** Compiled into the viewer-response function. */
-export interface ViewerResponseConfig {
+export interface ViewerResponseConfig extends CookieConfig {
+  /** The headers that actions add, by their id. Default none. */
+  readonly responseHeaders?: Readonly<Record<string, Headers>>;
+}
+
+/** The router's own cookie. */
+export interface CookieConfig {
   readonly cookieName?: string;
   /** Default 34,560,000 (400 days), the longest that browsers keep a cookie (RFC 6265bis). */
   readonly cookieMaxAgeSeconds?: number;

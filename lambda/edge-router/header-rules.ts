@@ -2,7 +2,7 @@
  * Which headers CloudFront lets whom write. Source: Amazon CloudFront Developer Guide, the pages named below. Imported by
  * checks at build and by `npm start`, never by a handler.
  */
-import { DECISION_HEADER, NEW_VIEWER_HEADER, VIEWER_HEADER } from './headers.ts';
+import { DECISION_HEADER, NEW_VIEWER_HEADER, RESPONSE_HEADER, VIEWER_HEADER } from './headers.ts';
 
 /** "Restrictions on all edge functions", disallowed headers: functions cannot see them and must not add them. */
 export const DISALLOWED =
@@ -40,20 +40,42 @@ const WELL_KNOWN =
 const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 
 /** viewer-response trusts them. */
-const ROUTER_HEADERS = [VIEWER_HEADER, NEW_VIEWER_HEADER, DECISION_HEADER];
+const ROUTER_HEADERS = [VIEWER_HEADER, NEW_VIEWER_HEADER, DECISION_HEADER, RESPONSE_HEADER];
 
 /** Why viewer-request may not put the variant into the header of this name; undefined if it may. */
 export function describeVariantHeaderProblem(name: unknown): string | undefined {
+  return describeOwnHeaderProblem(name, 'x-flag-variant');
+}
+
+/** Why rules may not add a header of this name to requests; undefined if they may. Viewers must not be able to send it. */
+export function describeAddedHeaderProblem(name: unknown): string | undefined {
+  return describeOwnHeaderProblem(name, 'x-new-checkout');
+}
+
+/** Why rules may not set a header of this name in responses; undefined if they may. */
+export function describeResponseHeaderProblem(name: string): string | undefined {
+  if (!TOKEN.test(name) || name.length > 256)
+    return 'expected a header name in lower case, of at most 256 characters, such as x-new-checkout';
+  if (ROUTER_HEADERS.includes(name)) return 'expected another name (the router uses this one)';
+  if (name === 'location') return 'expected a redirect instead';
+  if (DISALLOWED.test(name) || /^x-accel-/.test(name))
+    return 'expected another name (CloudFront forbids edge functions to set this one)';
+  const readOnly: readonly string[] = [...READ_ONLY['viewer-response'], ...READ_ONLY['viewer-request']];
+  if (readOnly.includes(name)) return 'expected another name (this one is read-only for edge functions)';
+  return undefined;
+}
+
+function describeOwnHeaderProblem(name: unknown, example: string): string | undefined {
   if (typeof name !== 'string' || !TOKEN.test(name) || name.length > 64)
-    return 'expected a header name in lower case, of at most 64 characters, such as x-flag-variant';
+    return `expected a header name in lower case, of at most 64 characters, such as ${example}`;
   // All headers with these prefixes are avoided, although CloudFront lists only some of x-accel-.
   if (DISALLOWED.test(name) || /^x-accel-/.test(name))
-    return 'expected a name of your own, such as x-flag-variant (CloudFront forbids edge functions to set this one)';
+    return `expected a name of your own, such as ${example} (CloudFront forbids edge functions to set this one)`;
   const readOnly: readonly string[] = [...READ_ONLY['viewer-request'], ...READ_ONLY['origin-request']];
   if (readOnly.includes(name))
-    return 'expected a name of your own, such as x-flag-variant (this one is read-only for edge functions)';
+    return `expected a name of your own, such as ${example} (this one is read-only for edge functions)`;
   if (WELL_KNOWN.test(name))
-    return 'expected a name of your own, such as x-flag-variant (the router would overwrite what viewers or CloudFront send in this one)';
+    return `expected a name of your own, such as ${example} (the router would overwrite what viewers or CloudFront send in this one)`;
   if (ROUTER_HEADERS.includes(name)) return 'expected another name (the router uses this one)';
   return undefined;
 }

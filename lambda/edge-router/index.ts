@@ -1,16 +1,21 @@
 /**
- * CloudFront handlers that route by flag: viewer-request selects the variant, origin-request its origin, and
- * viewer-response sets the cookie.
+ * CloudFront handlers that route by flags: viewer-request decides, origin-request maps to an origin, and viewer-response sets headers and
+ * the cookie.
  */
 export type {
+  Action,
+  Attributes,
   BucketOrigin,
+  ContextSettings,
   CustomOrigin,
   Origin,
   OriginRequestConfig,
+  OtherContext,
+  Rule,
   ViewerRequestConfig,
   ViewerResponseConfig,
   ViewerSettings,
 } from './config.ts';
 export { createOriginRequestHandler } from './origin-request.ts';
-export { createViewerRequestHandler } from './viewer-request.ts';
+export { createViewerRequestHandler, type ViewerRequestOptions } from './viewer-request.ts';
 export { createViewerResponseHandler } from './viewer-response.ts';

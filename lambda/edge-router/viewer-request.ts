@@ -1,86 +1,113 @@
-import type { CloudFrontRequest, CloudFrontRequestEvent } from 'aws-lambda';
-import type { Detail, Reader, Report } from '../edge-reader/index.ts';
+import type { CloudFrontRequest, CloudFrontRequestEvent, CloudFrontResultResponse } from 'aws-lambda';
+import type { Report } from '../edge-reader/index.ts';
 import type { ViewerRequestConfig } from './config.ts';
+import { contextOf } from './context.ts';
+import { type Asking, createEngine, newOutcome, type Outcome, type Overrides, type ReadyRule } from './engine.ts';
 import {
   DECISION_HEADER,
   DEFAULT_COOKIE_NAME,
   DEFAULT_VARIANT_HEADER,
   headersOf,
-  headerValue,
   NEW_VIEWER_HEADER,
+  RESPONSE_HEADER,
   setHeader,
   VIEWER_HEADER,
 } from './headers.ts';
+import { createParts, type Parts } from './parts.ts';
+import { passingOn } from './passing-on.ts';
 import { createIdentify, type Viewer } from './viewer.ts';
 
+type Handler<Result> = (event: CloudFrontRequestEvent) => Promise<Result>;
+
+export interface ViewerRequestOptions {
+  /** The values, by flag key, that this request gets whatever the flags say. */
+  overrides?(request: CloudFrontRequest): Overrides | undefined;
+}
+
 /**
- * Runs before CloudFront's cache lookup: identifies the viewer, evaluates the flag and sets the variant header, which is
+ * Runs before CloudFront's cache lookup: identifies the viewer, evaluates the flags and sets the variant header, which is
  * part of the cache key. Headers of the same names that the viewer sent are overwritten.
  *
  * A viewer can still choose a variant by trying ids in the cookie, but not by sending a header.
  *
- * While the flag cannot be evaluated, or without an id to evaluate it for, the request gets the default variant; the decision
- * header says why. An id under which nothing could be evaluated is not stored. AWS: "Lambda@Edge event structure"; Node.js 24 supports async handlers only.
+ * While a flag cannot be evaluated, or without an id to evaluate it for, its default counts; the decision header says why. An id
+ * under which nothing could be evaluated is not stored. Never rejects: a request that nobody expected goes on to the default
+ * variant. AWS: "Lambda@Edge event structure"; Node.js 24 supports async handlers only.
  */
 export function createViewerRequestHandler(
-  config: ViewerRequestConfig,
-  reader: Pick<Reader, 'variationDetail'>,
+  config: ViewerRequestConfig & { readonly rules?: never },
+  reader: Asking,
   report?: Pick<Report, 'decided'>,
-): (event: CloudFrontRequestEvent) => Promise<CloudFrontRequest> {
-  const { flagKey, variants, defaultVariant } = config;
-  const { variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME, viewer: settings } = config;
-  const identify = createIdentify({ ...settings, cookieName });
+  options?: ViewerRequestOptions,
+): Handler<CloudFrontRequest>;
+export function createViewerRequestHandler(
+  config: ViewerRequestConfig,
+  reader: Asking,
+  report?: Pick<Report, 'decided'>,
+  options?: ViewerRequestOptions,
+): Handler<CloudFrontRequest | CloudFrontResultResponse>;
+export function createViewerRequestHandler(
+  config: ViewerRequestConfig,
+  reader: Asking,
+  report?: Pick<Report, 'decided'>,
+  options?: ViewerRequestOptions,
+): Handler<CloudFrontRequest | CloudFrontResultResponse> {
+  return createRouter(config, createParts(config), reader, report, options);
+}
 
-  return async (event) => {
-    const request = event.Records[0]!.cf.request;
+/** The same for a configuration that may have neither rules nor attributes: without `parts`. */
+export function createRouter(
+  config: ViewerRequestConfig,
+  parts: Parts | undefined,
+  reader: Asking,
+  report?: Pick<Report, 'decided'>,
+  { overrides }: ViewerRequestOptions = {},
+): Handler<CloudFrontRequest | CloudFrontResultResponse> {
+  const { defaultVariant, variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME } = config;
+  const identify = createIdentify({ ...config.viewer, cookieName });
+  const decide = createEngine([...(parts?.rules ?? []), ...ofFlag(config)], reader);
+
+  /** Writes what is to be done into the request, and returns the result of the function. */
+  function write(request: CloudFrontRequest, outcome: Outcome, viewer: Partial<Viewer>) {
     const headers = headersOf(request);
-    const startedAt = Date.now();
-    const viewer = identify(request);
-    const { value, reason } = await decide(viewer, request);
-
-    const failed = reason.kind === 'ERROR';
-    const known = variants.includes(String(value));
-    const variant = known && !failed ? String(value) : defaultVariant;
-    setHeader(headers, variantHeader, variant);
-    setHeader(headers, DECISION_HEADER, `${flagKey}=${variant}; reason=${known || failed ? why(reason) : UNKNOWN}`);
-    put(VIEWER_HEADER, failed ? undefined : viewer.key);
-    put(NEW_VIEWER_HEADER, failed ? undefined : viewer.store);
-    const fallback = failed ? reason.errorKind : known ? undefined : UNKNOWN;
-    report?.decided({ flagKey, variation: variant, why: fallback, ms: Math.max(0, Date.now() - startedAt) });
-    return request;
-
-    function put(name: string, value: string | undefined) {
-      if (value === undefined) delete headers[name];
-      else setHeader(headers, name, value);
-    }
-  };
-
-  async function decide(
-    { key, anonymous }: Viewer,
-    request: CloudFrontRequest,
-  ): Promise<{ readonly value: unknown; readonly reason: Detail['reason'] | { readonly kind: 'NO_VIEWER_ID' } }> {
-    if (key === undefined) return { value: defaultVariant, reason: { kind: 'NO_VIEWER_ID' } };
-    return reader.variationDetail(flagKey, contextOf(key, anonymous, request), defaultVariant);
+    const put = (name: string, value: string | undefined) => {
+      if (value) setHeader(headers, name, value);
+      else delete headers[name];
+    };
+    const decision = outcome.decided
+      .map(({ flagKey, variation, reason }) => `${flagKey}=${variation}; reason=${reason}`)
+      .join(', ');
+    put(variantHeader, [outcome.origin ?? defaultVariant, ...[...outcome.requestHeaders].sort()].join(','));
+    put(DECISION_HEADER, decision);
+    put(VIEWER_HEADER, viewer.key);
+    put(NEW_VIEWER_HEADER, viewer.store);
+    put(RESPONSE_HEADER, [...outcome.responseHeaders.keys()].join(','));
+    request.uri = outcome.uri ?? request.uri;
+    // viewer-response does not run for what is made here.
+    const answer = parts?.complete(outcome, viewer.store);
+    if (answer?.headers && decision) setHeader(answer.headers, DECISION_HEADER, decision);
+    return answer ?? request;
   }
+
+  async function route(request: CloudFrontRequest) {
+    const startedAt = Date.now();
+    headersOf(request);
+    const viewer = identify(request);
+    const outcome = await decide(request, contextOf(request, viewer, parts?.added(request)), overrides?.(request));
+    for (const { flagKey, variation, why, kind } of outcome.decided)
+      if (kind !== 'overridden') report?.decided({ flagKey, variation, why, ms: Math.max(0, Date.now() - startedAt) });
+    return write(request, outcome, outcome.decided.some(({ kind }) => kind === 'evaluated') ? viewer : {});
+  }
+
+  return passingOn(
+    ({ request }) => route(request),
+    ({ request }) => write(request, newOutcome(), {}),
+  );
 }
 
-/** The flag's value is no variant. */
-const UNKNOWN = 'UNKNOWN_VARIANT';
-
-/** The attributes that rules can target. The key determines percentage rollouts. */
-function contextOf(key: string, anonymous: boolean, { clientIp, uri, headers }: CloudFrontRequest) {
-  const ip = clientIp;
-  return {
-    kind: 'user',
-    key,
-    anonymous,
-    ip,
-    path: uri,
-    host: headerValue(headers, 'host'),
-    userAgent: headerValue(headers, 'user-agent'),
-  };
-}
-
-function why(reason: Detail['reason'] | { readonly kind: 'NO_VIEWER_ID' }): string {
-  return reason.kind === 'ERROR' ? `ERROR ${reason.errorKind}` : reason.kind;
+/** The simple form: a flag whose value is the name of an origin, for every request. */
+function ofFlag({ flagKey, variants = [], defaultVariant }: ViewerRequestConfig): ReadyRule[] {
+  if (flagKey === undefined) return [];
+  const variations = new Map(variants.map((name) => [name, { origin: name }]));
+  return [{ flagKey, matches: () => '', variations, otherwise: defaultVariant }];
 }

@@ -4,8 +4,10 @@
  */
 import {
   type ConfigProblem,
+  coversPattern,
   describeMixProblem,
   originProblems,
+  patternsOf,
   routerProblems,
 } from '../../lambda/edge-router/check-config.ts';
 import { bucketDomainName, DEFAULT_VARIANT_HEADER, type Origin } from '../../lambda/edge-router/config.ts';
@@ -35,6 +37,10 @@ export function edgeProblems(edge: Partial<EdgeSettings>): ConfigProblem[] {
   const behaviors = behaviorsOf(edge);
   for (const [at, behavior] of behaviors) behaviorProblems(at, behavior, { ...edge, origins }, problems);
   siteProblems({ ...edge, origins }, behaviors, problems);
+  if (problems.list.length === 0) {
+    groupProblems({ ...edge, origins }, behaviors, problems);
+    reachProblems(edge.rules ?? [], behaviors, problems);
+  }
   return problems.list;
 }
 
@@ -54,7 +60,55 @@ class Found {
   }
 }
 
-type Site = Pick<EdgeSettings, 'origins' | 'otherOrigins' | 'variantHeader' | 'cookieName'>;
+type Site = Pick<EdgeSettings, 'origins' | 'otherOrigins' | 'variantHeader' | 'cookieName' | 'rules'>;
+
+/** "Use origin failover with Lambda@Edge functions": the second origin of a group is replaced as the first one is. */
+function groupProblems(
+  { origins, otherOrigins = {} }: Site,
+  behaviors: ReturnType<typeof behaviorsOf>,
+  problems: Found,
+): void {
+  const [name] = Object.entries(origins).find(([, one]) => 'fallback' in one && one.fallback !== undefined) ?? [];
+  if (name === undefined) return;
+  const groups = behaviors.filter(([, { origin, fallback }]) => origin === undefined && fallback);
+  if (groups.length === 0)
+    problems.say(`origins.${name}.fallback`, 'has no effect: no behavior that flags route has a fallback');
+  const bucket = groups.find(([, { fallback }]) => 'bucket' in otherOrigins[fallback!.origin]!);
+  if (bucket)
+    problems.mustBe(
+      `${bucket[0]}.fallback.origin`,
+      bucket[1].fallback!.origin,
+      `a custom origin: a function cannot turn a bucket with origin access control into origins.${name}.fallback`,
+    );
+}
+
+/** Rules for paths at which the functions are not called. */
+function reachProblems(
+  rules: NonNullable<EdgeSettings['rules']>,
+  [, ...byPath]: ReturnType<typeof behaviorsOf>,
+  problems: Found,
+): void {
+  const fixedFor = (pattern: string) => {
+    const first = byPath.findIndex(([, { path = '' }]) => coversPattern([path.replace(/^(?![/*])/, '/')], pattern));
+    // A behavior before it may be for some of these paths.
+    return byPath.slice(0, first + 1).every(([, { origin }]) => origin !== undefined) ? byPath[first] : undefined;
+  };
+  for (const [index, { when }] of rules.entries()) {
+    const fixed = patternsOf(when?.path)?.map(fixedFor) ?? [];
+    const [behavior] = fixed;
+    if (behavior && fixed.every((one) => one !== undefined))
+      problems.say(
+        `rules[${index}].when.path`,
+        `is never looked at: ${behavior[0]} sends these requests to ${behavior[1].origin} without asking flags. Leave its origin out, or change the path`,
+      );
+  }
+}
+
+/** The headers that rules add to requests, by the property that names them. */
+function addedByRules({ rules = [] }: Site): ReadonlySet<string> {
+  const actions = rules.flatMap(({ variations }) => Object.values(variations));
+  return new Set(actions.flatMap(({ requestHeaders }) => Object.keys(requestHeaders ?? {})));
+}
 
 /** All behaviors with their property, the default one first. */
 export function behaviorsOf(
@@ -91,6 +145,8 @@ function siteProblems(
         `otherOrigins.${name}.${host}`,
         "has no effect: only the router's function sets Host (forward: 'all' sends the viewer's)",
       );
+    if (Object.hasOwn(origin, 'fallback'))
+      problems.say(`otherOrigins.${name}.fallback`, 'has no effect: give the behavior a fallback');
   }
   const used = new Set(behaviors.flatMap(([, { origin, fallback }]) => [origin, fallback?.origin]));
   const names = Object.keys(otherOrigins);
@@ -168,7 +224,7 @@ function behaviorProblems(
   else {
     const destination = destinationOf(behavior, site);
     if (fallback) fallbackProblems(at, behavior, site, destination, problems);
-    cachingProblems(at, behavior, destination, problems);
+    cachingProblems(at, behavior, site, destination, problems);
     forwardProblems(at, behavior, site, destination, problems);
     policyProblems(at, behavior, destination, problems);
   }
@@ -209,7 +265,13 @@ export function domainNameOf(origin: Origin): string {
 }
 
 /** "Understand cache policies". */
-function cachingProblems(at: string, behavior: BehaviorSettings, { bucket }: Destination, problems: Found): void {
+function cachingProblems(
+  at: string,
+  behavior: BehaviorSettings,
+  site: Site,
+  { bucket }: Destination,
+  problems: Found,
+): void {
   const { caching, cacheKey } = behavior;
   if (caching === 'none') {
     if (cacheKey) problems.say(`${at}.cacheKey`, "has no effect with caching: 'none' (use forward)");
@@ -232,10 +294,12 @@ function cachingProblems(at: string, behavior: BehaviorSettings, { bucket }: Des
       );
   }
   for (const [index, name] of (cacheKey?.headers ?? []).entries()) {
-    const wrong = describeKeyHeaderProblem(name, bucket);
+    const wrong = addedByRules(site).has(name) ? SET_BY_RULES : describeKeyHeaderProblem(name, bucket);
     if (wrong) problems.mustBe(`${at}.cacheKey.headers[${index}]`, name, wrong);
   }
 }
+
+const SET_BY_RULES = 'it to be removed: rules set it, and what they decided is in the key already';
 
 /** "Add CloudFront request headers" says which of them cannot be in a cache policy. */
 function describeKeyHeaderProblem(name: string, bucket: boolean): string | undefined {
@@ -270,7 +334,7 @@ function forwardProblems(
     ),
   );
   for (const [index, name] of (forward.headers ?? []).entries()) {
-    const wanted = describeForwardProblem(name, bucket, added);
+    const wanted = addedByRules(site).has(name) ? SET_BY_RULES : describeForwardProblem(name, bucket, added);
     if (wanted) problems.mustBe(`${at}.forward.headers[${index}]`, name, wanted);
   }
 }

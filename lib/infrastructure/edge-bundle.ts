@@ -77,7 +77,11 @@ function build({ entryFile, config, outdir, target }: OwnEdgeBundleOptions): str
     platform: 'node',
     target: target ?? 'node22',
     mainFields: ['module', 'main'],
-    define: { __EDGE_CONFIG__: literal(config), __EDGE_EXPORTS__: 'exports' },
+    define: {
+      __EDGE_CONFIG__: literal(config),
+      __EDGE_EXPORTS__: 'exports',
+      __EDGE_PARTS__: String(['rules', 'attributes', 'contexts'].some((name) => name in Object(config))),
+    },
     // Our classes set every field in their constructors; declaring the fields would only add bytes.
     tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
     logOverride: { 'commonjs-variable-in-esm': 'silent' },

@@ -1,8 +1,8 @@
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
 import { Construct } from 'constructs';
 import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
-import type { ViewerResponseConfig } from '../../lambda/edge-router/config.ts';
-import { behaviorsOf, domainNameOf, edgeProblems } from './check-edge.ts';
+import { edgeProblems } from './check-edge.ts';
+import { decisionMetricNames, routedBehaviors, routerConfigs } from './edge-configs.ts';
 import { EdgeFlagFunction } from './edge-flag-function.ts';
 import { destinationOf, forwardingOf, methodsOf } from './edge-forwarding.ts';
 import { EdgeMonitoring, type EdgeMonitoringOptions } from './edge-monitoring.ts';
@@ -22,11 +22,6 @@ export interface EdgeRouterProps {
   readonly retain?: boolean;
   /** Log retention, alarms and a dashboard: stacks in other regions. @default as described at the properties */
   readonly monitoring?: EdgeMonitoringOptions | false;
-}
-
-/** The metrics that count a router's decisions by variation, as its report names them. */
-export function decisionMetricNames({ flagKey, origins }: Pick<EdgeSettings, 'flagKey' | 'origins'>): string[] {
-  return [...Object.keys(origins), 'fallback'].map((variant) => `${flagKey}=${variant}`);
 }
 
 /** Names of a stage's edge functions; log groups in every region use them. */
@@ -59,7 +54,7 @@ export class EdgeRouter extends Construct {
     const problems = edgeProblems(edge);
     if (problems.length > 0) throw new Error(`edge router: ${problems.map(({ message }) => message).join('; ')}`);
     this.edge = edge;
-    const { flagKey, origins, defaultVariant, variantHeader, cookieName, prefix, viewer } = edge;
+    const { prefix } = edge;
     const { tableName, homeRegion, replicaRegions } = flagTable;
     const reader: ReaderConfig = {
       tableName,
@@ -67,25 +62,14 @@ export class EdgeRouter extends Construct {
       replicas: nearestReplicas(homeRegion, replicaRegions),
       ...edge.reader,
     };
-    const named = { ...(variantHeader && { variantHeader }) };
-    const cookie = { ...(cookieName && { cookieName }) };
-    const variants = Object.keys(origins);
+    const configs = routerConfigs(edge, reader);
     const [viewerRequest, originRequest, viewerResponse] = edgeFunctionNames(stage) as [string, string, string];
 
     this.viewerRequest = new EdgeFlagFunction(this, 'ViewerRequest', {
       functionName: viewerRequest,
       code: {
         router: 'viewer-request',
-        config: {
-          reader,
-          flagKey,
-          variants,
-          defaultVariant,
-          metricsNamespace: edgeNamespace(stage),
-          ...named,
-          ...cookie,
-          ...(viewer && { viewer }),
-        },
+        config: { ...configs['viewer-request'], metricsNamespace: edgeNamespace(stage) },
       },
       flagTable,
       prefix,
@@ -93,15 +77,12 @@ export class EdgeRouter extends Construct {
     });
     this.originRequest = new EdgeFlagFunction(this, 'OriginRequest', {
       functionName: originRequest,
-      code: { router: 'origin-request', config: { origins, defaultVariant, ...named, ...fallbacksOf(edge) } },
+      code: { router: 'origin-request', config: configs['origin-request'] },
       retain,
     });
     this.viewerResponse = new EdgeFlagFunction(this, 'ViewerResponse', {
       functionName: viewerResponse,
-      code: {
-        router: 'viewer-response',
-        config: cookieOf(edge),
-      },
+      code: { router: 'viewer-response', config: configs['viewer-response'] },
       retain,
     });
     this.edgeLambdas = [this.viewerRequest, this.originRequest, this.viewerResponse].map((one) => one.association);
@@ -130,34 +111,6 @@ export class EdgeRouter extends Construct {
       viewerProtocolPolicy: VIEWER_PROTOCOLS[settings.viewerProtocol ?? 'redirect-to-https'],
     };
   }
-}
-
-/** What viewer-response needs of a stage file. */
-function cookieOf(edge: EdgeSettings): ViewerResponseConfig {
-  const { cookieName, cookieMaxAgeSeconds, cookieDomain, cookiePath, cookieSameSite, cookieHttpOnly, cookieSecure } =
-    edge;
-  const given = {
-    cookieName,
-    cookieMaxAgeSeconds,
-    cookieDomain,
-    cookiePath,
-    cookieSameSite,
-    cookieHttpOnly,
-    cookieSecure,
-  };
-  const present = Object.entries({ ...given, epoch: edge.viewer?.epoch }).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(present);
-}
-
-function routedBehaviors(edge: EdgeSettings): ReturnType<typeof behaviorsOf> {
-  return behaviorsOf(edge).filter(([, { origin }]) => origin === undefined);
-}
-
-/** The second origins of routed behaviors, which origin-request must leave as they are. */
-function fallbacksOf(edge: EdgeSettings): { readonly fallbacks?: readonly string[] } {
-  const names = routedBehaviors(edge).flatMap(([, { fallback }]) => (fallback ? [fallback.origin] : []));
-  const fallbacks = [...new Set(names.map((name) => domainNameOf(edge.otherOrigins![name]!)))];
-  return fallbacks.length > 0 ? { fallbacks } : {};
 }
 
 const METHODS = {

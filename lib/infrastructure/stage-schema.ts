@@ -1,4 +1,4 @@
-import type { BucketOrigin, CustomOrigin, Origin, ViewerSettings } from '../../lambda/edge-router/config.ts';
+import type { BucketOrigin, CustomOrigin, Origin } from '../../lambda/edge-router/config.ts';
 import type {
   BehaviorSettings,
   CacheKeySettings,
@@ -140,6 +140,7 @@ const customOrigin = group<CustomOrigin>(
     host: anyText,
     viewerHost: boolean,
     headers: mapOf(/^/, anyText, 'a map of header names to values'),
+    fallback: anyText,
   },
   ['domainName'],
 );
@@ -176,6 +177,11 @@ function either<Word extends string, T extends object>(word: Read<Word>, object:
   return (value, at, problems) => (isRecord(value) ? object(value, at, problems) : word(value, at, problems));
 }
 
+/** What lambda/edge-router/check-config.ts checks as a whole. */
+function whole<T>(is: (value: unknown) => boolean, wanted: string): Read<T> {
+  return (value, at, problems) => (is(value) ? (value as T) : problems.mustBe(at, value, wanted));
+}
+
 const checked = text(/^(\/|https:\/\/[a-z\d.-]+\/)[!-~]{0,1000}$/, 'a path, an https address with a path, or false');
 
 const edge = group<EdgeSettings>(
@@ -197,9 +203,10 @@ const edge = group<EdgeSettings>(
     cookieSameSite: oneOf('Lax', 'Strict', 'None'),
     cookieHttpOnly: boolean,
     cookieSecure: boolean,
-    // Checked by check-config.ts as a whole.
-    viewer: (value, at, problems) =>
-      isRecord(value) ? (value as ViewerSettings) : problems.mustBe(at, value, 'an object'),
+    viewer: whole(isRecord, 'an object'),
+    rules: whole(Array.isArray, 'a list of rules'),
+    attributes: whole(isRecord, 'an object of places by attribute'),
+    contexts: whole(isRecord, 'an object of contexts by kind'),
     reader: group<NonNullable<EdgeSettings['reader']>>({
       refreshMs: integer(1_000, 3_600_000, 'ms'),
       maxWaitMs: integer(0, 5_000, 'ms'),
@@ -216,7 +223,7 @@ const edge = group<EdgeSettings>(
     logRegions: (value, ...at) => (value === 'all' ? 'all' : regions(value, ...at)),
     check: (value, ...at) => (value === false ? false : checked(value, ...at)),
   },
-  ['prefix', 'flagKey', 'origins', 'defaultVariant'],
+  ['prefix', 'origins', 'defaultVariant'],
 );
 
 // CloudWatch Logs: PutRetentionPolicy.

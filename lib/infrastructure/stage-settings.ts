@@ -1,5 +1,5 @@
 import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
-import type { Origin, ViewerSettings } from '../../lambda/edge-router/config.ts';
+import type { ContextSettings, Origin, Rule, ViewerSettings } from '../../lambda/edge-router/config.ts';
 import type { BehaviorSettings, PathBehaviorSettings } from './edge-settings.ts';
 
 /**
@@ -134,13 +134,16 @@ export type RedisSettings =
   | { readonly serverless: { readonly maxStorageGb?: number; readonly maxEcpuPerSecond?: number } }
   | { readonly url: string };
 
-export interface EdgeSettings {
+export interface EdgeSettings extends ContextSettings {
   /** The environment's prefix in the flag table. */
   readonly prefix: string;
-  /** The flag whose value names a variant. */
-  readonly flagKey: string;
-  /** Variant to origin. */
+  /** Flags for certain requests, and what their variations do, tried in order before `flagKey`. Default none. */
+  readonly rules?: readonly Rule[];
+  /** The flag whose value names the origin of requests for which no rule has chosen one. Default: none; there are rules then. */
+  readonly flagKey?: string;
+  /** The origins that flags can choose, by name: the variants. */
   readonly origins: Readonly<Record<string, Origin>>;
+  /** The origin of requests for which nothing else has chosen one, and while the flag cannot be evaluated. */
   readonly defaultVariant: string;
   readonly variantHeader?: string;
   readonly cookieName?: string;

@@ -1,7 +1,8 @@
 import { Stack, type StackProps } from 'aws-cdk-lib';
 import type { ITopic } from 'aws-cdk-lib/aws-sns';
 import type { Construct } from 'constructs';
-import { decisionMetricNames, edgeFunctionNames } from '../edge-router.ts';
+import { decisionMetricNames } from '../edge-configs.ts';
+import { edgeFunctionNames } from '../edge-router.ts';
 import { edgeLogRegions } from '../regions.ts';
 import { metricsNamespace } from '../relay-contract.ts';
 import type { Stage } from '../stage.ts';

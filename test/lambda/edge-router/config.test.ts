@@ -248,7 +248,7 @@ test.each<[object, string]>([
   [{ cookieName: '__Host-id', cookiePath: '/shop' }, 'browsers refuse __Host- otherwise'],
   [{ cookieName: '__Secure-id', cookieSecure: false }, 'browsers refuse __Secure- otherwise'],
   [{ viewer: 'address' }, 'viewer="address" is invalid: expected an object'],
-  [{ viewer: { id: 'x' } }, 'viewer.id is unknown: expected ids, without, consent or epoch'],
+  [{ viewer: { id: 'x' } }, 'viewer.id is unknown: expected one of ids, without, consent, epoch'],
   [{ viewer: { ids: 'cookie' } }, 'viewer.ids="cookie" is invalid: expected a list of at most 8 places'],
   [{ viewer: { ids: ['header'] } }, 'viewer.ids[0]="header" is invalid: expected { cookie: name } or { header: name }'],
   [

@@ -46,6 +46,7 @@ describe('viewer-request', () => {
       path: '/picture.jpg',
       host: 'd111111abcdef8.cloudfront.net',
       userAgent: 'curl/7.66.0',
+      method: 'GET',
     });
   });
 

@@ -1,0 +1,187 @@
+/**
+ * The one way in which the router decides, for a single flag as for many rules. It knows neither how rules match nor how answers are made:
+ * a router that does not need that does not carry it.
+ */
+import type { CloudFrontRequest, CloudFrontResultResponse } from 'aws-lambda';
+import type { Detail, Reader } from '../edge-reader/index.ts';
+import type { Headers } from './rules.ts';
+
+/** A rule, ready to run. */
+export interface ReadyRule {
+  readonly flagKey: string;
+  /** What its `*` stands for; undefined: the rule is not for this request. */
+  matches(request: CloudFrontRequest): string | undefined;
+  readonly variations: ReadonlyMap<string, ReadyAction>;
+  /** The name of a variation. */
+  readonly otherwise: string | undefined;
+}
+
+/** Of the three functions, each returns undefined if this request cannot be treated that way; the action is then as if it did not say it. */
+export interface ReadyAction {
+  readonly origin?: string;
+  rewrite?(request: CloudFrontRequest, rest: string): string | undefined;
+  respond?(request: CloudFrontRequest, rest: string): CloudFrontResultResponse | undefined;
+  /** The headers that origin-request adds, by their id. */
+  readonly requestHeaders?: string;
+  readonly responseHeaders?: { readonly id: string; readonly headers: Headers };
+}
+
+/** One flag of a request. */
+export interface Decided {
+  readonly flagKey: string;
+  /** The name of a variation; `none` if none was selected. */
+  readonly variation: string;
+  /** The reader's reason, or `NO_VIEWER_ID`, `UNKNOWN_VARIANT`, `OVERRIDE`. */
+  readonly reason: string;
+  /** Why it is `otherwise`. */
+  readonly why: string | undefined;
+  /** Whether the flag's value was looked at for a viewer: neither an error nor an override. */
+  readonly kind: 'evaluated' | 'failed' | 'overridden';
+}
+
+/** What is to be done with a request. */
+export interface Outcome {
+  readonly decided: Decided[];
+  origin: string | undefined;
+  uri: string | undefined;
+  /** The answer that is sent instead of the origin's. */
+  response: CloudFrontResultResponse | undefined;
+  /** Their ids. */
+  readonly requestHeaders: Set<string>;
+  /** By id. */
+  readonly responseHeaders: Map<string, Headers>;
+}
+
+export type Overrides = Readonly<Record<string, unknown>>;
+
+/** `status` and `evaluate` are needed when several flags are asked for. */
+export type Asking = Pick<Reader, 'variationDetail'> & Partial<Pick<Reader, 'evaluate' | 'status'>>;
+
+type Context = Parameters<Reader['variationDetail']>[1];
+
+/** A flag that is to be evaluated. */
+interface Question {
+  readonly flagKey: string;
+  readonly fallback: string | undefined;
+}
+
+interface Given {
+  readonly value: unknown;
+  readonly variationIndex?: number | null;
+  readonly reason: Detail['reason'] | { readonly kind: 'NO_VIEWER_ID' | 'OVERRIDE' };
+}
+
+const NO_VIEWER: Given = { value: undefined, variationIndex: null, reason: { kind: 'NO_VIEWER_ID' } };
+
+/** The flag's value is none of the rule's variations. */
+const UNKNOWN = 'UNKNOWN_VARIANT';
+
+/**
+ * Returns what decides a request. Without a context no flag is evaluated, and each rule's `otherwise` counts. `overrides` are values by
+ * flag key that come before the reader.
+ *
+ * All flags of a request are of one revision: if another one arrived while they were being evaluated, they are all evaluated again,
+ * from memory and in one turn.
+ */
+export function createEngine(rules: readonly ReadyRule[], reader: Asking) {
+  const kinds = new Map(rules.map((rule) => [rule, kindsOf(rule)]));
+
+  return async (request: CloudFrontRequest, context: Context | undefined, overrides?: Overrides): Promise<Outcome> => {
+    const turns = decideAll(rules, kinds, request, overrides);
+    let turn = turns.next();
+    let revision: string | undefined;
+    let asked = 0;
+    while (!turn.done) {
+      const { flagKey, fallback } = turn.value;
+      const detail = context ? await reader.variationDetail(flagKey, context, fallback) : NO_VIEWER;
+      if (++asked === 1) revision = reader.status?.().rev;
+      turn = turns.next(detail);
+    }
+    if (context === undefined || asked < 2 || reader.status?.().rev === revision) return turn.value;
+    return again(context);
+
+    function again(context: Context): Outcome {
+      const turns = decideAll(rules, kinds, request, overrides);
+      let turn = turns.next();
+      while (!turn.done) {
+        const { flagKey, fallback } = turn.value;
+        turn = turns.next(reader.evaluate!(flagKey, context, fallback));
+      }
+      return turn.value;
+    }
+  };
+}
+
+type Kind = 'origin' | 'path' | 'headers' | 'response';
+
+/** What a rule could decide. */
+function kindsOf({ variations }: ReadyRule): ReadonlySet<Kind> {
+  const kinds = new Set<Kind>();
+  for (const { origin, rewrite, respond, requestHeaders, responseHeaders } of variations.values()) {
+    if (origin !== undefined) kinds.add('origin');
+    if (rewrite) kinds.add('path');
+    if (respond) kinds.add('response');
+    if (requestHeaders || responseHeaders) kinds.add('headers');
+  }
+  return kinds;
+}
+
+/** Asks for one flag after the other, each once, and for none that could change nothing any more. */
+function* decideAll(
+  rules: readonly ReadyRule[],
+  kinds: ReadonlyMap<ReadyRule, ReadonlySet<Kind>>,
+  request: CloudFrontRequest,
+  overrides: Overrides | undefined,
+): Generator<Question, Outcome, Given> {
+  const outcome = newOutcome();
+  const known = new Map<string, Given>();
+  const settled = (kind: Kind) =>
+    (kind === 'origin' && outcome.origin !== undefined) || (kind === 'path' && outcome.uri !== undefined);
+
+  for (const rule of rules) {
+    const open = kinds.get(rule);
+    if (open && open.size > 0 && [...open].every(settled)) continue;
+    const rest = rule.matches(request);
+    if (rest === undefined) continue;
+    const { flagKey, otherwise: fallback } = rule;
+    // Overrides, such as those of testers, come before the reader.
+    const given =
+      overrides && Object.hasOwn(overrides, flagKey)
+        ? { value: overrides[flagKey], reason: { kind: 'OVERRIDE' } as const }
+        : (known.get(flagKey) ?? (yield { flagKey, fallback }));
+    const decided = choose(rule, given);
+    if (!known.has(flagKey)) outcome.decided.push(decided);
+    known.set(flagKey, given);
+    apply(rule.variations.get(decided.variation) ?? {}, request, rest, outcome);
+    if (outcome.response) break;
+  }
+  return outcome;
+}
+
+export function newOutcome(): Outcome {
+  const nothing = { origin: undefined, uri: undefined, response: undefined };
+  return { decided: [], ...nothing, requestHeaders: new Set(), responseHeaders: new Map() };
+}
+
+function choose({ flagKey, variations, otherwise }: ReadyRule, { value, variationIndex, reason }: Given): Decided {
+  const failed = reason.kind === 'ERROR';
+  // Without a variation, such as of a flag that is off, the value is the fallback that was asked with: another rule's, perhaps.
+  const name = failed || variationIndex === null ? otherwise : String(value);
+  const known = name === undefined ? failed || variationIndex === null : variations.has(name);
+  return {
+    flagKey,
+    variation: (known ? name : otherwise) ?? 'none',
+    reason: !known ? UNKNOWN : failed ? `ERROR ${reason.errorKind}` : reason.kind,
+    why: failed ? reason.errorKind : known ? undefined : UNKNOWN,
+    kind: failed ? 'failed' : reason.kind === 'OVERRIDE' ? 'overridden' : 'evaluated',
+  };
+}
+
+function apply(action: ReadyAction, request: CloudFrontRequest, rest: string, outcome: Outcome): void {
+  const { origin, requestHeaders, responseHeaders } = action;
+  if (responseHeaders) outcome.responseHeaders.set(responseHeaders.id, responseHeaders.headers);
+  outcome.response = action.respond?.(request, rest);
+  outcome.origin ??= origin;
+  outcome.uri ??= action.rewrite?.(request, rest);
+  if (requestHeaders) outcome.requestHeaders.add(requestHeaders);
+}

@@ -1,0 +1,39 @@
+/** What a handler is given: CloudFront's event without its wrapping. */
+interface Wrapped<Cf> {
+  readonly Records: readonly { readonly cf: Cf }[];
+}
+
+/** How often a failure is written to the log. */
+const TELL_MS = 60_000;
+
+/**
+ * Makes a handler that never rejects: CloudFront would answer 502. If `work` throws, `instead` is done; if that throws as well, what
+ * CloudFront sent goes on as it is.
+ */
+export function passingOn<Cf extends { readonly request: unknown }, Result>(
+  work: (cf: Cf) => Result | Promise<Result>,
+  instead: (cf: Cf) => Result,
+): (event: Wrapped<Cf>) => Promise<Result> {
+  let toldAt: number | undefined;
+
+  function tell(error: unknown) {
+    const now = Date.now();
+    if (toldAt !== undefined && Math.abs(now - toldAt) < TELL_MS) return;
+    toldAt = now;
+    console.error('edge router: an event could not be handled and is passed on with the defaults:', error);
+  }
+
+  return async (event) => {
+    try {
+      return await work(event.Records[0]!.cf);
+    } catch (error) {
+      tell(error);
+    }
+    try {
+      return instead(event.Records[0]!.cf);
+    } catch {
+      const { response, request } = Object(Object(event).Records?.[0]?.cf);
+      return (response ?? request) as Result;
+    }
+  };
+}

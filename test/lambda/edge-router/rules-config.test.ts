@@ -1,0 +1,293 @@
+/**
+ * What rules may say. Source of the limits: Amazon CloudFront Developer Guide, "Restrictions on all edge functions", "Restrictions on
+ * Lambda@Edge", "Quotas", "Generate HTTP responses in request triggers".
+ */
+import { checkRouterConfig, type RouterConfig } from '../../../lambda/edge-router/check-config.ts';
+
+/** The error; `accepted` if there is none. */
+function messageOf(config: object): string {
+  const site = {
+    origins: {
+      stable: { domainName: 'a.example.com' },
+      canary: { domainName: 'b.example.com', headers: { 'x-key': 'k' } },
+    },
+    defaultVariant: 'stable',
+  };
+  try {
+    checkRouterConfig({ ...site, ...config } as RouterConfig);
+    return 'accepted';
+  } catch (error) {
+    return (error as Error).message.replace('edge router: ', '');
+  }
+}
+
+const rule = (more: object) => ({ flagKey: 'f', variations: { on: { origin: 'canary' } }, ...more });
+const withRule = (more: object) => messageOf({ rules: [rule(more)] });
+const withAction = (action: unknown, when?: object) => withRule({ ...(when && { when }), variations: { on: action } });
+const at = 'rules[0].variations.on';
+
+test.each<[object, string]>([
+  [{ whn: {} }, 'rules[0].whn is unknown: expected one of when, flagKey, variations, otherwise'],
+  [{ flagKey: undefined }, 'rules[0].flagKey=null is invalid: expected a flag key'],
+  [{ flagKey: 'a b' }, 'rules[0].flagKey="a b" is invalid: expected a flag key'],
+  [{ variations: {} }, 'rules[0].variations={} is invalid: expected an object of 1 to 100 actions'],
+  [{ variations: ['on'] }, 'rules[0].variations=["on"] is invalid'],
+  [{ variations: { 'a b': {} } }, 'rules[0].variations.a b: is invalid: expected a value of 1 to 64 characters'],
+  [{ variations: { 'a\r\nb': {} } }, 'is invalid: expected a value of 1 to 64 characters'],
+  [{ otherwise: 'off' }, 'rules[0].otherwise="off" is invalid: expected one of the variations: on'],
+  [{ when: 'path' }, 'rules[0].when="path" is invalid: expected an object'],
+  [
+    { when: { paths: '/a' } },
+    'rules[0].when.paths is unknown: expected one of path, host, method, header, cookie, query',
+  ],
+  [{ when: { path: 'a/*' } }, 'rules[0].when.path="a/*" is invalid: expected a path pattern'],
+  [{ when: { path: '/a b' } }, 'rules[0].when.path="/a b" is invalid'],
+  [{ when: { path: '/ä' } }, 'percent-encoded'],
+  [{ when: { path: '/a#b' } }, 'rules[0].when.path="/a#b" is invalid'],
+  [{ when: { path: `/${'a'.repeat(255)}` } }, 'is invalid: expected a path pattern of at most 255 characters'],
+  [{ when: { path: [] } }, 'rules[0].when.path=[] is invalid: expected 1 to 50 patterns'],
+  [{ when: { path: ['/a', 7] } }, 'rules[0].when.path[1]=7 is invalid: expected a path pattern'],
+  [
+    { when: { host: 'WWW.example.com' } },
+    'rules[0].when.host="WWW.example.com" is invalid: expected a host name in lower case',
+  ],
+  [{ when: { host: 'https://a.example' } }, 'rules[0].when.host="https://a.example" is invalid'],
+  [
+    { when: { method: 'get' } },
+    'rules[0].when.method="get" is invalid: expected GET, HEAD, OPTIONS, PUT, POST, PATCH, DELETE',
+  ],
+  [{ when: { method: ['GET', 'TRACE'] } }, 'rules[0].when.method[1]="TRACE" is invalid'],
+  [{ when: { header: { 'X-App': '*' } } }, 'rules[0].when.header.X-App: expected a header name in lower case'],
+  [{ when: { header: { 'cloudfront-viewer-country': 'DE' } } }, 'CloudFront adds this one after viewer-request'],
+  [{ when: { header: { cookie: '*' } } }, 'expected the name of a cookie instead'],
+  [{ when: { header: { 'x-flag-viewer': true } } }, 'the router writes this one'],
+  [{ when: { header: { 'x-a': 1 } } }, 'rules[0].when.header.x-a=1 is invalid: expected a pattern'],
+  [{ when: { header: { 'x-a': null } } }, 'rules[0].when.header.x-a=null is invalid: expected a pattern'],
+  [{ when: { cookie: { 'a;b': '*' } } }, 'rules[0].when.cookie.a;b: expected the name of a cookie'],
+  [{ when: { cookie: 'a=b' } }, 'rules[0].when.cookie="a=b" is invalid: expected an object of patterns by name'],
+  [{ when: { query: { '': '*' } } }, 'expected the name of a query parameter'],
+])('a rule with %j is refused', (more, message) => {
+  expect(withRule(more)).toContain(message);
+});
+
+test.each<[unknown, object | undefined, string]>([
+  ['canary', undefined, `${at}="canary" is invalid: expected an object: {} does nothing`],
+  [{ orgin: 'canary' }, undefined, `${at}.orgin is unknown: expected one of origin, rewrite, redirect, answer, `],
+  [{ origin: 'beta' }, undefined, `${at}.origin="beta" is invalid: expected one of the origins: stable, canary`],
+  [{ rewrite: 'a' }, undefined, `${at}.rewrite="a" is invalid: expected a URL-encoded path`],
+  [{ rewrite: '//a' }, undefined, `${at}.rewrite="//a" is invalid`],
+  [{ rewrite: '/a b' }, undefined, `${at}.rewrite="/a b" is invalid`],
+  [{ rewrite: '/a?b=c' }, undefined, 'without a query'],
+  [{ rewrite: '/a%zz' }, undefined, `${at}.rewrite="/a%zz" is invalid`],
+  [{ rewrite: `/${'a'.repeat(1_024)}` }, undefined, 'of at most 1024 characters'],
+  [{ rewrite: '/*/a/*' }, undefined, `${at}.rewrite="/*/a/*" is invalid: expected at most one *`],
+  [{ rewrite: '/b/*' }, { path: ['/a/*', '/a'] }, 'expected no *, or one in each path of the rule: /a has none'],
+  [{ redirect: '/a' }, undefined, `${at}.redirect="/a" is invalid: expected { to: path or address }`],
+  [{ redirect: {} }, undefined, `${at}.redirect.to=null is invalid`],
+  [{ redirect: { to: '//evil.example/' } }, undefined, `${at}.redirect.to="//evil.example/" is invalid`],
+  [{ redirect: { to: 'https://a.example' } }, undefined, 'an address with https:// and a path'],
+  [{ redirect: { to: 'https://*/a' } }, undefined, `${at}.redirect.to="https://*/a" is invalid`],
+  [{ redirect: { to: 'javascript:alert(1)' } }, undefined, `${at}.redirect.to="javascript:alert(1)" is invalid`],
+  [{ redirect: { to: '/a\r\nx: y' } }, undefined, `${at}.redirect.to="/a\\r\\nx: y" is invalid`],
+  [{ redirect: { to: '/a#b' } }, undefined, 'without a fragment'],
+  [{ redirect: { to: `/${'a'.repeat(2_048)}` } }, undefined, 'of at most 2048 characters'],
+  [{ redirect: { to: '/b', status: 304 } }, undefined, `${at}.redirect.status=304 is invalid: expected 301, 302`],
+  [{ redirect: { to: '/b', query: 'yes' } }, undefined, `${at}.redirect.query="yes" is invalid: expected keep or drop`],
+  [{ redirect: { to: '/b', permanent: true } }, undefined, `${at}.redirect.permanent is unknown`],
+  // Viewers would be sent round in circles.
+  [{ redirect: { to: '/de/*' } }, undefined, 'viewers would be redirected again and again'],
+  [{ redirect: { to: '/a/b/*' } }, { path: '/a/*' }, 'viewers would be redirected again and again'],
+  [{ redirect: { to: '/a/b?from=a' } }, { path: '/a/*' }, 'viewers would be redirected again and again'],
+  [{ redirect: { to: 'https://www.example.com/b/*' } }, { host: '*.example.com' }, 'again and again'],
+  [{ answer: 'x' }, undefined, `${at}.answer="x" is invalid: expected { status, body }`],
+  [{ answer: {} }, undefined, `${at}.answer.status=null is invalid: expected an integer from 200 to 599`],
+  [{ answer: { status: 100 } }, undefined, `${at}.answer.status=100 is invalid`],
+  [{ answer: { status: 600 } }, undefined, `${at}.answer.status=600 is invalid`],
+  [{ answer: { status: '200' } }, undefined, `${at}.answer.status="200" is invalid`],
+  [{ answer: { status: 204, body: '' } }, undefined, `${at}.answer.body: an answer 204 must have none`],
+  [{ answer: { status: 200, body: {} } }, undefined, `${at}.answer.body={} is invalid: expected a string`],
+  [{ answer: { status: 200, headers: {} } }, undefined, `${at}.answer.headers is unknown`],
+  [{ answer: { status: 200 }, origin: 'canary' }, undefined, `${at}.origin: has no effect beside answer`],
+  [{ answer: { status: 200 }, redirect: { to: '/b' } }, undefined, `${at}.answer: has no effect beside redirect`],
+  [{ redirect: { to: '/b' }, requestHeaders: { 'x-a': '1' } }, undefined, `${at}.requestHeaders: has no effect beside`],
+  [{ requestHeaders: {} }, undefined, `${at}.requestHeaders: 0 headers of 0 characters: expected 1 to 30`],
+  [
+    { requestHeaders: { 'X-A': '1' } },
+    undefined,
+    `${at}.requestHeaders: header "X-A" is invalid: expected a header name in lower case`,
+  ],
+  [
+    { requestHeaders: { 'x-a': 'secret\r\n' } },
+    undefined,
+    `${at}.requestHeaders: the value of header "x-a" is invalid`,
+  ],
+  [{ requestHeaders: { 'x-a': 'b'.repeat(1_784) } }, undefined, 'expected 1 to 1783 visible ASCII characters'],
+  [{ requestHeaders: { 'x-key': '1' } }, undefined, 'this one is one of an origin’s own headers'],
+  [{ requestHeaders: { 'x-flag-variant': '1' } }, undefined, 'this one holds the variant'],
+  [{ requestHeaders: { 'x-flag-response': '1' } }, undefined, 'the router uses this one'],
+  [{ requestHeaders: { host: 'a' } }, undefined, 'this one is read-only for edge functions'],
+  [{ requestHeaders: { 'accept-language': 'de' } }, undefined, 'the router would overwrite what viewers'],
+  [{ requestHeaders: { 'x-real-ip': '1' } }, undefined, 'CloudFront forbids edge functions to set this one'],
+  [{ responseHeaders: { 'x-flag-decision': '1' } }, undefined, 'the router uses this one'],
+  [{ responseHeaders: { location: '/' } }, undefined, 'expected a redirect instead'],
+])('the action %j of a rule with %j is refused', (action, when, message) => {
+  const said = withAction(action, when);
+  expect(said).toContain(message);
+  expect(said).not.toContain('secret');
+});
+
+test.each([
+  // "Restrictions on all edge functions": disallowed headers, and those that are read-only in viewer-response.
+  ...['connection', 'expect', 'keep-alive', 'proxy-authenticate', 'proxy-authorization', 'proxy-connection', 'trailer'],
+  ...['upgrade', 'x-accel-buffering', 'x-accel-charset', 'x-accel-limit-rate', 'x-accel-redirect', 'x-amz-cf-id'],
+  ...['x-amzn-auth', 'x-amzn-cf-billing', 'x-amzn-requestid', 'x-cache', 'x-edge-location', 'x-forwarded-proto'],
+  ...['x-real-ip', 'content-encoding', 'content-length', 'transfer-encoding', 'warning', 'via'],
+])('a rule cannot set the header %s of a response', (name) => {
+  expect(withAction({ responseHeaders: { [name]: '1' } })).toMatch(
+    `${at}.responseHeaders: header "${name}" is invalid: expected another name`,
+  );
+});
+
+test.each<[object, object | undefined]>(
+  (
+    [
+      [{}],
+      [
+        {
+          origin: 'canary',
+          rewrite: '/v2/*',
+          requestHeaders: { 'x-a': '1' },
+          responseHeaders: { 'cache-control': 'no-store' },
+        },
+      ],
+      [{ rewrite: "/a%20b/~c!$&'()+,;=:@/*" }, { path: ['/a/*', '*.html'] }],
+      [{ redirect: { to: 'https://www.example.com:8443/*?from=old&x=%20' } }],
+      [{ redirect: { to: '/new/*', status: 308, query: 'drop' } }, { path: '/old/*' }],
+      [{ redirect: { to: '/sorry' } }],
+      [{ redirect: { to: '/de/*' } }, { path: '/*', cookie: { lang: 'de' } }],
+      [{ redirect: { to: 'https://example.com/*' } }, { host: 'www.example.com' }],
+      [{ answer: { status: 503, body: 'ä' }, responseHeaders: { 'content-type': 'text/html', 'set-cookie': 'a=1' } }],
+      [{ answer: { status: 204 } }],
+    ] as [object, object?][]
+  ).map(([action, when]) => [action, when]),
+)('the action %j of a rule with %j is accepted', (action, when) => {
+  expect(withAction(action, when)).toBe('accepted');
+});
+
+test('an answer has at most 40 KB, with its headers and those of the router', () => {
+  const answer = (characters: number, letter = 'a') =>
+    withAction({ answer: { status: 200, body: letter.repeat(characters) } });
+  expect(answer(39_000)).toBe('accepted');
+  expect(answer(40_000)).toMatch(
+    /^rules\[0\]\.variations\.on\.answer: has 41\d{3} bytes with its headers: a viewer-request function may answer with at most 40960\. Serve it from an origin/,
+  );
+  // Bytes, not characters.
+  expect(answer(20_000, 'ä')).toMatch(/has 41\d{3} bytes/);
+});
+
+test.each<[object[], string]>([
+  [
+    [
+      rule({ variations: { on: { answer: { status: 200 } } }, otherwise: 'on' }),
+      rule({ flagKey: 'g', when: { path: '/a' } }),
+    ],
+    'rules[1]: is never reached, because rules[0] answers all of its requests: move it up, or narrow rules[0].when',
+  ],
+  [
+    [
+      rule({ when: { path: ['/b', '/a/*'] }, variations: { on: { answer: { status: 200 } } }, otherwise: 'on' }),
+      rule({ flagKey: 'g', when: { path: '/a/b/*', method: 'GET' } }),
+    ],
+    'rules[1]: is never reached',
+  ],
+  [
+    [rule({ otherwise: 'on' }), rule({ flagKey: 'g' })],
+    'rules[1]: has no effect, because earlier rules always choose origin for its requests',
+  ],
+  [
+    [
+      rule({ otherwise: 'on' }),
+      rule({ flagKey: 'g', variations: { on: { rewrite: '/a' } }, otherwise: 'on' }),
+      rule({ flagKey: 'h', variations: { on: { rewrite: '/b', origin: 'canary' } } }),
+    ],
+    'rules[2]: has no effect, because earlier rules always choose',
+  ],
+  [
+    [rule({ when: { path: '/a' } }), rule({ when: { path: '/a' }, variations: { on: { rewrite: '/b' } } })],
+    'rules[1]: is for the flag f and the same requests as rules[0]: put all that a variation does into one rule',
+  ],
+])('of the rules %j one is refused', (rules, message) => {
+  expect(messageOf({ rules })).toContain(message);
+});
+
+test.each<object[][]>([
+  // Without `otherwise`, a value may be unknown.
+  [[rule({}), rule({ flagKey: 'g' })]],
+  // One variation leaves it to the next rule.
+  [[rule({ variations: { on: { origin: 'canary' }, off: {} }, otherwise: 'off' }), rule({ flagKey: 'g' })]],
+  // Not all requests.
+  [[rule({ when: { path: '/a/*' }, otherwise: 'on' }), rule({ flagKey: 'g', when: { path: '/*' } })]],
+  [[rule({ when: { path: '/a?' }, otherwise: 'on' }), rule({ flagKey: 'g', when: { path: '/a*' } })]],
+  [[rule({ when: { cookie: { a: '1' } }, otherwise: 'on' }), rule({ flagKey: 'g' })]],
+  // The page that a redirect leads to is the next rule's.
+  [
+    [
+      rule({ variations: { on: { redirect: { to: '/a' } } }, otherwise: 'on' }),
+      rule({ flagKey: 'g', when: { path: '/a' } }),
+    ],
+  ],
+  // Headers add up.
+  [[rule({ otherwise: 'on' }), rule({ flagKey: 'g', variations: { on: { responseHeaders: { 'x-a': '1' } } } })]],
+  [[rule({ when: { path: '/a' } }), rule({ when: { path: '/b' } })]],
+])('the rules %j are accepted', (rules) => {
+  expect(messageOf({ rules })).toBe('accepted');
+});
+
+test('rules may stand beside the flag of the simple form, or alone, but not decide all that it could', () => {
+  expect(messageOf({ rules: [rule({})], flagKey: 'site' })).toBe('accepted');
+  expect(messageOf({ variants: ['stable', 'canary'], rules: [rule({})] })).toBe('accepted');
+  expect(messageOf({ variants: ['stable', 'canary'] })).toContain('flagKey=undefined is invalid: expected a flag key');
+  expect(messageOf({ rules: [rule({ otherwise: 'on' })], flagKey: 'site' })).toContain(
+    'flagKey: has no effect, because rules[0] decides every request',
+  );
+  expect(messageOf({ rules: {} })).toContain('rules={} is invalid: expected a list of rules');
+  expect(messageOf({ rules: Array.from({ length: 101 }, () => rule({})) })).toContain('rules: 101 are too many');
+});
+
+test('all problems of all rules are told at once', () => {
+  const rules = [rule({ flagKey: '' }), rule({ variations: { on: { origin: 'beta', rewrite: 'a' } } })];
+  expect(messageOf({ rules }).split('; ')).toHaveLength(3);
+});
+
+test.each<[object, string]>([
+  [
+    { attributes: { plan: 'plan' } },
+    'attributes.plan="plan" is invalid: expected { cookie: name } or { header: name } or { query: name }',
+  ],
+  [{ attributes: { plan: { cookie: 'a', query: 'b' } } }, 'attributes.plan={"cookie":"a","query":"b"} is invalid'],
+  [{ attributes: { key: { cookie: 'a' } } }, 'attributes.key: is no name'],
+  [{ attributes: { 'a b': { cookie: 'a' } } }, 'attributes.a b: is no name'],
+  [
+    { attributes: { country: { header: 'cloudfront-viewer-country' } } },
+    'CloudFront adds this one after viewer-request',
+  ],
+  [{ attributes: ['plan'] }, 'attributes=["plan"] is invalid: expected an object of places by attribute'],
+  [{ contexts: { user: { key: { cookie: 'a' } } } }, 'contexts.user: is no kind'],
+  [{ contexts: { multi: { key: { cookie: 'a' } } } }, 'contexts.multi: is no kind'],
+  [{ contexts: { org: {} } }, 'contexts.org={} is invalid: expected { key: { cookie: name } }'],
+  [
+    { contexts: { org: { key: { cookie: 'a' }, name: 'x' } } },
+    'contexts.org.name is unknown: expected one of key, attributes',
+  ],
+  [{ contexts: { org: { key: { cookie: 'a' }, attributes: { b: 1 } } } }, 'contexts.org.attributes.b=1 is invalid'],
+])('%j is refused', (config, message) => {
+  expect(messageOf({ flagKey: 'f', ...config })).toContain(message);
+});
+
+test.each<[object, string]>([
+  [{ fallback: 'beta' }, 'origins.stable.fallback="beta" is invalid: expected another of the origins: canary'],
+  [{ fallback: 'stable' }, 'origins.stable.fallback="stable" is invalid: expected another of the origins: canary'],
+])('an origin with %j is refused', (more, message) => {
+  const origins = { stable: { domainName: 'a.example.com', ...more }, canary: { domainName: 'b.example.com' } };
+  expect(messageOf({ origins })).toContain(message);
+});
