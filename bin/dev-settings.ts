@@ -13,6 +13,7 @@ export interface DevSettings {
   readonly dynamoDBPort: number;
   readonly edgePort: number;
   readonly edgeFlag: string;
+  readonly edgeRules: string;
   readonly logLevel: string;
   /** The environment whose flags the edge reads, and the key prefix of its items in the table. */
   readonly environment: { readonly name: string; readonly prefix: string; readonly fromFile: boolean };
@@ -26,6 +27,12 @@ export const devSettings = {
   dynamoDBPort: { env: 'DYNAMODB_PORT', read: integer(0, 65_535), fallback: '8000', says: 'the embedded DynamoDB' },
   edgePort: { env: 'EDGE_PORT', read: integer(0, 65_535), fallback: '8080', says: 'the edge' },
   edgeFlag: { env: 'EDGE_FLAG', read: text, fallback: 'canary-checkout', says: 'the flag that routes viewers' },
+  edgeRules: {
+    env: 'EDGE_RULES',
+    read: text,
+    fallback: 'examples/rules.json',
+    says: 'rules of the edge router, a JSON list',
+  },
   sdkKey: { env: 'LD_SDK_KEY', read: text, fallback: '', says: 'take flags from LaunchDarkly under this SDK key' },
 } as const;
 
@@ -56,6 +63,7 @@ export function parseDevSettings(
     dynamoDBPort: read(devSettings.dynamoDBPort),
     edgePort: read(devSettings.edgePort),
     edgeFlag: read(devSettings.edgeFlag),
+    edgeRules: read(devSettings.edgeRules),
     sdkKey: read(devSettings.sdkKey),
   };
   // The output is for a person, so only warnings and errors are logged by default.
@@ -84,6 +92,7 @@ export function parseDevSettings(
       dynamoDBPort: own.dynamoDBPort,
       edgePort: own.edgePort,
       edgeFlag: own.edgeFlag,
+      edgeRules: own.edgeRules,
       logLevel,
       environment: { name, prefix: variables[`LD_PREFIX_${name}`] ?? name, fromFile },
       variables: {

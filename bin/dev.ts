@@ -2,9 +2,11 @@
  * `npm start`: the whole path on this machine. Flags from a file (or from LaunchDarkly) → relay → streams, and → an
  * embedded DynamoDB → the built Lambda@Edge functions → one of two sample origins.
  */
-import { rm, stat } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { checkRouterConfig } from '../lambda/edge-router/check-config.ts';
+import type { Rule } from '../lambda/edge-router/index.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { sleep } from '../relay-task/common/pause.ts';
 import { parseConfig } from '../relay-task/config/config.ts';
@@ -71,6 +73,7 @@ async function start(settings: DevSettings): Promise<void> {
   });
   // Settings first, so that invalid ones are reported before anything is opened.
   parseConfig({ ...settings.variables, DYNAMODB_URL: 'http://127.0.0.1' });
+  const rules = await readRules(settings);
 
   const dynamoDB = await open(
     startEmbeddedDynamoDB({ port: settings.dynamoDBPort, tableName: localTable }),
@@ -98,6 +101,7 @@ async function start(settings: DevSettings): Promise<void> {
       port: settings.edgePort,
       table: { endpoint: dynamoDB.endpoint, name: localTable, prefix: environment.prefix },
       flagKey: settings.edgeFlag,
+      rules,
       origins: { stable: origins.stable, canary: origins.canary },
       defaultVariant: 'stable',
       refreshMs: 1_000,
@@ -110,6 +114,17 @@ async function start(settings: DevSettings): Promise<void> {
   meter = await open(startPropagationMeter({ relayUrl, sdkKey, dynamoDB, prefix: environment.prefix, edge }));
   await filled(edge);
   if (!stopping) console.log(welcome(settings, { relayUrl, dynamoDBUrl: dynamoDB.endpoint, edgeUrl: edge.url }));
+}
+
+/** The rules of the edge. Throws a RelayError that lists every problem of the file. */
+async function readRules({ edgeRules, edgeFlag: flagKey }: DevSettings): Promise<readonly Rule[]> {
+  try {
+    const rules = JSON.parse(await readFile(edgeRules, 'utf8')) as readonly Rule[];
+    checkRouterConfig({ rules, flagKey, variants: ['stable', 'canary'], defaultVariant: 'stable' });
+    return rules;
+  } catch (error) {
+    throw new RelayError('CONFIG_INVALID', `${devSettings.edgeRules.env}=${edgeRules}: ${(error as Error).message}`);
+  }
 }
 
 /** Waits until the first flags have reached the edge, or warns. */
@@ -157,7 +172,7 @@ async function reportReload(
 }
 
 function welcome(
-  { environment, flagsFile, edgeFlag }: DevSettings,
+  { environment, flagsFile, edgeFlag, edgeRules }: DevSettings,
   { relayUrl, dynamoDBUrl, edgeUrl }: { relayUrl: string; dynamoDBUrl: string; edgeUrl: string },
 ): string {
   const { fromFile, name, prefix } = environment;
@@ -192,6 +207,8 @@ Try, in another terminal:
      ${fromFile ? `sed -i.bak -e 's/75000/0/' -e 's/25000/100000/' ${flagsFile} && rm ${flagsFile}.bak` : visit}
   6. what an origin receives: what CloudFront would send with the policies of a stage
      curl -s -b session=1 -H 'Authorization: Bearer x' ${edgeUrl}/received
+  7. a rule of ${edgeRules}: another flag, for some paths, that rewrites the path and sets headers
+     curl -si ${edgeUrl}/search/shoes
 
 Ctrl-C stops everything.
 `;

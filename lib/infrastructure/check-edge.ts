@@ -30,6 +30,8 @@ export function edgeProblems(edge: Partial<EdgeSettings>): ConfigProblem[] {
   const problems = new Found();
   const { origins = {}, otherOrigins = {}, variantHeader = DEFAULT_VARIANT_HEADER } = edge;
   problems.add(...routerProblems(edge), ...originProblems(otherOrigins, 'otherOrigins', variantHeader));
+  if (edge.flagKey === undefined && !edge.rules?.length)
+    problems.add({ at: 'flagKey', message: 'flagKey is missing: name the flag that chooses the origin, or add rules' });
   // What follows relies on valid origins.
   if (!edge.origins || problems.list.length > 0) return problems.list;
   const mixed = describeMixProblem(origins);

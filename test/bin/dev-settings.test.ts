@@ -13,6 +13,7 @@ test('npm start without settings serves the example file to the three local cred
     dynamoDBPort: 8000,
     edgePort: 8080,
     edgeFlag: 'canary-checkout',
+    edgeRules: 'examples/rules.json',
     logLevel: 'warn',
     environment: { name: 'local', prefix: 'local', fromFile: true },
   });

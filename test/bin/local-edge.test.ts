@@ -178,6 +178,83 @@ test('viewers who refuse cookies keep the variant of their address, if the setti
   }
 });
 
+test('rules redirect, answer, rewrite and set headers, in the built functions too', async () => {
+  const of = (key: string, value: unknown) =>
+    item('features', { key, version: 1, on: true, fallthrough: { variation: 0 }, variations: [value] });
+  const flags = [of('move', true), of('close', 'closed'), of('search', 'vector'), of('plan', 'gold'), flag(0, 1)];
+  await putSnapshot(table, 'rules', flags, { epoch: 1, seq: 1 });
+  const site = await startLocalEdge({
+    port: 0,
+    table: { endpoint: table.endpoint, name: table.tableName, prefix: 'rules' },
+    flagKey: 'checkout',
+    log: (line) => void lines.push(line),
+    origins: { stable: origins.stable, canary: origins.canary },
+    attributes: { plan: { cookie: 'plan' } },
+    rules: [
+      {
+        when: { path: '/old/*' },
+        flagKey: 'move',
+        variations: { true: { redirect: { to: '/new/*', status: 307 }, responseHeaders: { 'x-moved': '1' } } },
+      },
+      {
+        when: { path: '/shop/*', method: 'GET', header: { 'x-open': false } },
+        flagKey: 'close',
+        variations: { closed: { answer: { status: 503, body: 'Closed.' } } },
+      },
+      {
+        when: { path: '/search/*', query: { q: '*' } },
+        flagKey: 'search',
+        variations: {
+          vector: {
+            origin: 'canary',
+            rewrite: '/received/*',
+            requestHeaders: { 'x-search': 'vector' },
+            responseHeaders: { 'x-search': 'done' },
+          },
+        },
+      },
+      { flagKey: 'plan', variations: { gold: { responseHeaders: { 'x-plan': 'gold' } } } },
+    ],
+  });
+  try {
+    const ask = async (path: string, headers: Record<string, string> = {}) => {
+      const answer = await fetch(`${site.url}${path}`, { headers, redirect: 'manual' });
+      return { status: answer.status, headers: Object.fromEntries(answer.headers), body: await answer.text() };
+    };
+    expect(await ask('/old/a?x=1')).toMatchObject({
+      status: 307,
+      headers: {
+        location: '/new/a?x=1',
+        'x-moved': '1',
+        'cache-control': 'no-store',
+        'set-cookie': expect.stringMatching(
+          /^flag-viewer=[0-9a-f-]{36}; Path=\/; Max-Age=34560000; HttpOnly; SameSite=Lax$/,
+        ),
+        'x-flag-decision': 'move=true; reason=FALLTHROUGH',
+      },
+    });
+    expect(await ask('/shop/1')).toMatchObject({ status: 503, body: 'Closed.' });
+    expect(await ask('/shop/1', { 'x-open': '1' })).toMatchObject({ status: 200, headers: { 'x-origin': 'stable' } });
+    const found = await ask('/search/shoes?q=red', { 'x-search': 'guessed' });
+    expect(found).toMatchObject({
+      status: 200,
+      headers: {
+        'x-origin': 'canary',
+        'x-search': 'done',
+        'x-plan': 'gold',
+        'x-flag-decision': 'search=vector; reason=FALLTHROUGH, plan=gold; reason=FALLTHROUGH',
+      },
+    });
+    expect(JSON.parse(found.body)).toMatchObject({ url: '/received/shoes?q=red', headers: { 'x-search': 'vector' } });
+    expect(await ask('/search/shoes', { 'x-search': 'guessed' })).toMatchObject({
+      headers: { 'x-origin': 'stable', 'x-flag-decision': expect.stringMatching(/^plan=gold; .*, checkout=stable; /) },
+    });
+    expect(lines.filter((line) => line.startsWith('502'))).toEqual([]);
+  } finally {
+    await site.close();
+  }
+});
+
 describe('the requests that origins get', () => {
   /** An origin that answers with what it got. */
   const startMirror = async (name: string, status = 200) => {
@@ -279,6 +356,30 @@ describe('the requests that origins get', () => {
     expect(await ask('/broken/page', 'OPTIONS')).toMatchObject({ status: 503, got: { name: 'broken' } });
     await mirrors.broken!.close();
     expect(await ask('/broken/page')).toMatchObject({ status: 200, got: { name: 'sorry' } });
+  });
+
+  test('go to the fallback of their own origin when it fails, in a behavior with a fallback', async () => {
+    const url = (name: string) => mirrors[name]!.url;
+    await putSnapshot(table, 'all-canary', [flag(100, 1)], { epoch: 1, seq: 1 });
+    const failing = await startMirror('failing', 503);
+    const grouped = await startLocalEdge({
+      port: 0,
+      table: { endpoint: table.endpoint, name: table.tableName, prefix: 'all-canary' },
+      flagKey: 'checkout',
+      origins: { stable: url('stable'), canary: { url: failing.url, fallback: 'stable' } },
+      otherOrigins: { sorry: url('sorry') },
+      behavior: { fallback: { origin: 'sorry' } },
+    });
+    try {
+      const answer = await fetch(`${grouped.url}/page`);
+      expect([answer.headers.get('x-flag-decision'), ((await answer.json()) as { name: string }).name]).toEqual([
+        'checkout=canary; reason=FALLTHROUGH',
+        'stable',
+      ]);
+    } finally {
+      await grouped.close();
+      await failing.close();
+    }
   });
 
   test('are not sent by an edge whose settings a stage file could not have', async () => {

@@ -202,6 +202,10 @@ describe('npm start on a flags file', () => {
             'local:$snapshot head',
           ]),
         );
+        const searched = paste(printedCommand(started, 7));
+        expect(searched).toMatch(/x-flag-decision: search-backend=vector; reason=FALLTHROUGH, canary-checkout=/i);
+        expect(searched).toMatch(/^x-search: vector/im);
+        expect(searched).toMatch(/"url": "\/received\/vector\/shoes"[\s\S]*"x-search": "vector"/);
         paste(printedCommand(started, 5));
         await eventually(async () => expect(await visit(edge)).toMatchObject({ origin: 'canary' }));
       },
@@ -253,6 +257,12 @@ describe('npm start', () => {
       /^FLAGS_FILE_INVALID: \/nowhere\/flags.json: file not found$/,
     ];
     const misunderstood: Mistake[] = [
+      [
+        'the file of rules is missing',
+        { EDGE_RULES: '/nowhere/rules.json' },
+        [],
+        /^CONFIG_INVALID: EDGE_RULES=\/nowhere\/rules\.json: ENOENT/,
+      ],
       ['a value is invalid', { EDGE_PORT: 'http' }, [], /^CONFIG_INVALID: EDGE_PORT=http is invalid: expected /],
       [
         "a value of one of the relay's settings is invalid",

@@ -4,6 +4,7 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import * as constructs from '../../../lib/infrastructure/constructs.ts';
+import { edgeExampleSources } from '../../support/edge-examples.ts';
 
 const root = join(import.meta.dirname, '../../..');
 const page = readFileSync(join(root, 'docs/constructs.md'), 'utf8');
@@ -19,6 +20,11 @@ beforeAll(() => {
   const placed = (code: string) => code.replaceAll(`'./lib/`, `'../../lib/`).replaceAll(`'./lambda/`, `'../../lambda/`);
   for (const [index, code] of examples.entries()) writeFileSync(join(directory, `example-${index}.ts`), placed(code));
   writeFileSync(join(directory, 'checkout.ts'), placed(handler!));
+  for (const [index, code] of edgeExampleSources().entries()) {
+    const type = `import type { EdgeSettings } from '../../lib/infrastructure/stage-settings.ts';\n`;
+    const typed = `${type}export const settings: { readonly edge: EdgeSettings } = {\n${code}};\n`;
+    writeFileSync(join(directory, `edge-${index}.ts`), typed);
+  }
   const files = { include: ['*.ts'], exclude: [] };
   writeFileSync(join(directory, 'tsconfig.json'), JSON.stringify({ extends: '../../tsconfig.json', ...files }));
 });
@@ -41,7 +47,7 @@ test('docs/constructs.md has an example of every construct', () => {
   expect(examples.some((code) => code.includes('FlagTable.fromExisting('))).toBe(true);
 });
 
-test('the examples of docs/constructs.md compile', async () => {
+test('the examples of docs/constructs.md compile, and the settings in docs/edge.md', async () => {
   expect(await run('typescript/bin/tsc', '-p', directory)).toEqual({ code: 0, said: '' });
 });
 

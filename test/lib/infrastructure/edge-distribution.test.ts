@@ -1,12 +1,13 @@
 /** The distribution: its behaviors, policies and origins. */
-import { readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { Template } from 'aws-cdk-lib/assertions';
+import type { Rule } from '../../../lambda/edge-router/config.ts';
 import { edgeProblems } from '../../../lib/infrastructure/check-edge.ts';
+import { decisionMetricNames, routerConfigs } from '../../../lib/infrastructure/edge-configs.ts';
 import { EdgeStack } from '../../../lib/infrastructure/edge-stack.ts';
 import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
 import { readStage } from '../../../lib/infrastructure/parse-stage.ts';
 import type { EdgeSettings } from '../../../lib/infrastructure/stage-settings.ts';
+import { edgeExamples } from '../../support/edge-examples.ts';
 import { createApp } from '../../support/synthesise.ts';
 
 const flagTable = FlagTable.fromExisting('flags', { homeRegion: 'eu-west-1', replicaRegions: [] });
@@ -400,19 +401,125 @@ test.each<[string, Partial<EdgeSettings>, string]>([
     { defaultRootObject: '/index.html' },
     'defaultRootObject="/index.html" is invalid: expected the name of an object without a slash',
   ],
+  [
+    "a rule's origin that does not exist",
+    { rules: [{ flagKey: 'f', variations: { on: { origin: 'api' } } }] },
+    'rules[0].variations.on.origin="api" is invalid: expected one of the origins: old, new',
+  ],
+  [
+    'a rule for paths at which no flags are asked',
+    {
+      otherOrigins: api,
+      behaviors: [{ path: 'api/*', origin: 'api' }],
+      rules: [{ when: { path: ['/api/v1/*', '/api/v2'] }, flagKey: 'f', variations: { on: {} } }],
+    },
+    'rules[0].when.path: is never looked at: behaviors[0] sends these requests to api without asking flags',
+  ],
+  [
+    'a header in the key that rules set',
+    {
+      behavior: { cacheKey: { headers: ['x-new'] } },
+      rules: [{ flagKey: 'f', variations: { on: { requestHeaders: { 'x-new': '1' } } } }],
+    },
+    'behavior.cacheKey.headers[0]="x-new" is invalid: expected it to be removed: rules set it',
+  ],
+  [
+    'a header by name that rules set',
+    {
+      behavior: { forward: { headers: ['x-new'] } },
+      rules: [{ flagKey: 'f', variations: { on: { requestHeaders: { 'x-new': '1' } } } }],
+    },
+    'behavior.forward.headers[0]="x-new" is invalid: expected it to be removed: rules set it',
+  ],
+  [
+    'a fallback of an origin without an origin group',
+    { origins: { ...basis.origins, new: { domainName: 'new.example.com', fallback: 'old' } } },
+    'origins.new.fallback: has no effect: no behavior that flags route has a fallback',
+  ],
+  [
+    'a fallback of an origin beside a bucket',
+    {
+      origins: { ...basis.origins, new: { domainName: 'new.example.com', fallback: 'old' } },
+      otherOrigins: bucket,
+      behavior: { fallback: { origin: 'site' } },
+    },
+    'behavior.fallback.origin="site" is invalid: expected a custom origin: a function cannot turn a bucket',
+  ],
+  [
+    'a fallback that only the router knows',
+    {
+      otherOrigins: { api: { domainName: 'a.example', fallback: 'old' } },
+      behaviors: [{ path: '/a', origin: 'api' }],
+    },
+    'otherOrigins.api.fallback: has no effect: give the behavior a fallback',
+  ],
+  ['neither a flag nor rules', { flagKey: undefined }, 'flagKey'],
 ])('an edge with %s is refused with one message', (_, edge, message) => {
   const said = edgeProblems({ ...basis, ...edge }).map((problem) => problem.message);
   expect(said).toEqual([expect.stringContaining(message)]);
 });
 
-test('the edge of docs/edge.md is accepted, in a stage file too', () => {
-  const page = readFileSync(join(import.meta.dirname, '../../../docs/edge.md'), 'utf8');
-  const [, text] = /```ts\n(edge: \{[\s\S]*?)```/.exec(page)!;
-  // The page hides a value that cannot be a header's.
-  const { edge } = new Function(`return { ${text!.replace('…', 'abc')} }`)() as { edge: EdgeSettings };
-  expect(edgeProblems(edge)).toEqual([]);
-  const stage = { homeRegion: 'eu-west-1', replicaRegions: [], tableName: 'flags', production: false, edge };
-  expect(readStage('shop', stage).edge).toEqual(edge);
+test('every edge of docs/edge.md is accepted, in a stage file too', () => {
+  const examples = edgeExamples();
+  expect(examples).toHaveLength(2);
+  for (const edge of examples) {
+    expect(edgeProblems(edge)).toEqual([]);
+    const stage = { homeRegion: 'eu-west-1', replicaRegions: [], tableName: 'flags', production: false, edge };
+    expect(readStage('shop', stage).edge).toEqual(edge);
+    expect(() => stackOf(edge)).not.toThrow();
+  }
+});
+
+test('a behavior may reach some of the paths of a rule', () => {
+  const rules: Rule[] = [{ when: { path: ['/api/*', '/page'] }, flagKey: 'f', variations: { on: {} } }];
+  const fixed = { path: '/api/*', origin: 'api' };
+  for (const behaviors of [[fixed], [{ path: '/api/v2/*' }, fixed]])
+    expect(
+      edgeProblems({
+        ...basis,
+        otherOrigins: api,
+        behaviors,
+        rules: behaviors.length === 1 ? rules : [{ ...rules[0]!, when: { path: '/api/*' } }],
+      }),
+    ).toEqual([]);
+});
+
+test('each function has its part of the rules: origins and their headers are not in viewer-request', () => {
+  const rules: Rule[] = [
+    {
+      flagKey: 'f',
+      variations: {
+        on: { origin: 'new', requestHeaders: { 'x-in': '1' }, responseHeaders: { 'x-out': '1' } },
+        off: { answer: { status: 503, body: 'closed' } },
+      },
+    },
+  ];
+  const configs = routerConfigs(
+    { ...basis, rules, cookieName: 'mine', viewer: { epoch: '2' } },
+    { tableName: 'flags', replicas: { default: ['eu-west-1'] } },
+  );
+  expect(configs['viewer-request']).toMatchObject({ rules, cookie: { cookieName: 'mine', epoch: '2' } });
+  expect(configs['viewer-request']).not.toHaveProperty('origins');
+  expect(Object.values(configs['origin-request'].requestHeaders ?? {})).toEqual([{ 'x-in': '1' }]);
+  expect(Object.values(configs['viewer-response'].responseHeaders ?? {})).toEqual([{ 'x-out': '1' }]);
+  for (const name of ['origin-request', 'viewer-response'] as const)
+    expect(JSON.stringify(configs[name])).not.toContain('closed');
+  const { 'viewer-request': plain } = routerConfigs(basis, {
+    tableName: 'flags',
+    replicas: { default: ['eu-west-1'] },
+  });
+  expect(Object.keys(plain).sort()).toEqual(['defaultVariant', 'flagKey', 'reader', 'variants']);
+});
+
+test('the decisions of all flags are metrics, each once', () => {
+  const rules: Rule[] = [
+    { when: { path: '/a' }, flagKey: 'f', variations: { true: {}, false: {} } },
+    { when: { path: '/b' }, flagKey: 'f', variations: { true: {} } },
+  ];
+  expect(decisionMetricNames({ ...basis, rules })).toEqual([
+    ...['f=true', 'f=false', 'f=fallback'],
+    ...['new-site=old', 'new-site=new', 'new-site=fallback'],
+  ]);
 });
 
 test('the construct refuses what a stage file may not say', () => {
