@@ -20,6 +20,7 @@ import { compileWildcards } from '../../../lambda/edge-router/wildcards.ts';
 import type { Detail } from '../../../lib/evaluation/index.ts';
 import { routerConfigs } from '../../../lib/infrastructure/edge-configs.ts';
 import type { EdgeSettings } from '../../../lib/infrastructure/stage-settings.ts';
+import { edgeExamples } from '../../support/edge-examples.ts';
 import { pairs, requestEvent, responseEvent } from './events.ts';
 
 const id = '6d2f7f3e-3f0a-4b0c-9a51-0d1f1d0c7a11';
@@ -493,6 +494,35 @@ describe('several rules', () => {
     );
     expect(wrong.decision).toBe('checkout=none; reason=UNKNOWN_VARIANT');
   });
+});
+
+test('the example of docs/edge.md does what the page says', async () => {
+  const example = edgeExamples().find(({ rules }) => rules)!;
+  const ask = (flags: Flags, uri: string, headers: Record<string, string> = {}) =>
+    serve(example, flags, { uri, headers: { Host: 'www.example.com', ...headers } });
+
+  const moved = await ask({ 'shop-moved': true }, '/old-shop/shoes');
+  expect(values(moved.answer.headers, 'location')).toEqual(['https://shop.example.com/shoes']);
+  const stayed = await ask({ 'shop-moved': false, 'new-site': 'canary' }, '/old-shop/shoes');
+  expect(stayed).toMatchObject({ origin: 'canary.example.com', asked: ['shop-moved', 'new-site'] });
+
+  const canary = await ask({ 'canary-checkout': 'canary' }, '/checkout');
+  expect(canary).toMatchObject({ origin: 'canary.example.com', asked: ['canary-checkout'] });
+  expect(values(canary.answer.headers, 'x-robots-tag')).toEqual(['noindex']);
+  expect(await ask({ 'canary-checkout': 'closed' }, '/checkout/pay')).toMatchObject({
+    answer: { status: '503', body: 'Back in a moment.', headers: { 'retry-after': [{ value: '60' }] } },
+  });
+  expect(await ask({ 'canary-checkout': 'strange' }, '/checkout')).toMatchObject({
+    origin: 'stable.example.com',
+    asked: ['canary-checkout'],
+  });
+
+  const flags = { 'new-search': true, 'new-site': 'stable' };
+  const found = await ask(flags, '/search/shoes', { Cookie: 'session=1; plan=gold', 'X-Organization': 'acme' });
+  expect(found).toMatchObject({ key: { uri: '/search-v2/shoes' }, asked: ['new-search', 'new-site'] });
+  expect(values(found.forwarded?.headers, 'x-new-search')).toEqual(['yes']);
+  expect(found.contexts[0]).toMatchObject({ user: { plan: 'gold' }, organization: { key: 'acme' } });
+  expect(await ask(flags, '/search/shoes')).toMatchObject({ key: { uri: '/search/shoes' }, asked: ['new-site'] });
 });
 
 describe('the context', () => {
