@@ -31,6 +31,15 @@ export interface ReaderStatus {
   readonly lastError: { readonly at: number; readonly message: string } | undefined;
 }
 
+/** One state of the table. */
+export interface Data {
+  readonly snapshot?: Snapshot | undefined;
+  readonly official?: Holding | undefined;
+}
+
+/** Keys of flags whose answers may differ between two states of the table. */
+export type Compare = (before: Data, after: Data) => readonly string[];
+
 /** The data read from the table, and when it is refreshed. */
 export interface Freshness {
   /** Undefined until data was read. */
@@ -49,6 +58,7 @@ export interface Freshness {
   takeOff(ms: number): Flight;
   /** The snapshot turned out to be unreadable: switches to the official layout. */
   distrust(reason: string): void;
+  onChange(listener: (flagKeys: readonly string[]) => void): void;
   status(): ReaderStatus;
 }
 
@@ -60,7 +70,13 @@ const CHECKED_MS = 5 * 60_000;
 const STALE_MS = 60_000;
 /** How often to look for a snapshot in a table that has none. */
 const PROBE_MS = 60_000;
-export function createFreshness(settings: Settings, table: Table, { now, random }: Surroundings): Freshness {
+/** Without `compare`, `onChange` tells nothing. */
+export function createFreshness(
+  settings: Settings,
+  table: Table,
+  { now, random }: Surroundings,
+  compare?: Compare,
+): Freshness {
   const { prefix, refreshMs, maxWaitMs, coldDeadlineMs } = settings;
   const models = createModels();
   const layout = createOfficialLayout(prefix, table, models);
@@ -74,6 +90,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
   let looksBehind = 0;
   let probeAt = 0;
   let lastError: ReaderStatus['lastError'];
+  const listeners: ((flagKeys: readonly string[]) => void)[] = [];
   /** How often calls have waited in vain since the last read. */
   let inVain = 0;
   /** Until then calls do not wait, since one has waited in vain as long as it may. */
@@ -89,13 +106,18 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
   // Callers wait at most coldDeadlineMs; a later result still serves the next calls.
   const reads = createReads(now, 3 * coldDeadlineMs, fail);
 
-  function hold(next: { snapshot?: Snapshot | undefined; official?: Holding; head?: Head }, at: number) {
-    if (next.official || next.snapshot !== snapshot) {
+  function hold(next: Data & { readonly head?: Head }, at: number) {
+    const isOther = next.official || next.snapshot !== snapshot;
+    if (isOther) {
       const find = next.snapshot;
       model = find ? models((kind, key) => find.get(kind, key)) : next.official?.model;
     }
+    const before = { snapshot, official };
     ({ snapshot, official, head } = next);
     readAt = at;
+    if (!isOther || !listeners[0]) return;
+    const flagKeys = compare?.(before, next) ?? [];
+    if (flagKeys[0] !== undefined) for (const listener of listeners) listener(flagKeys);
   }
 
   /** Applies a reading; true if the official layout must be read instead. */
@@ -179,6 +201,7 @@ export function createFreshness(settings: Settings, table: Table, { now, random 
     model: () => model,
     official: () => official,
     snapshot: () => snapshot,
+    onChange: (listener) => void listeners.push(listener),
     async obtain(flagKey) {
       const into = official;
       if (!into) return false;

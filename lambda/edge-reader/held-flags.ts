@@ -38,6 +38,8 @@ export function createOfflineReader(held: HeldFlags): Reader {
     // Each question is answered before it would be asked.
     ...wrap({} as Reader, { before: (asked) => answerOf(evaluator, asked) }),
     ready: () => LOADED,
+    // These flags never change.
+    onChange() {},
     allFlagsState: async (context, options) => evaluator.allFlagsState(context, { ...options, flags }),
     status: () => ({
       state: 'ready',

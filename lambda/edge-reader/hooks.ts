@@ -1,6 +1,7 @@
 import type { Detail } from '../../lib/evaluation/index.ts';
 import type { EvaluationContext } from './context.ts';
 import type { Reader } from './reader.ts';
+import { createStateLog, type Logger } from './state-log.ts';
 import { wrap } from './wrap.ts';
 
 /** One evaluation of a flag. */
@@ -13,21 +14,52 @@ export interface Decision {
   readonly ms: number;
 }
 
+/** What a hook throws is written to the log and harms no answer. */
 export interface ReaderHooks {
-  /** Called after each evaluation of a single flag. What it throws is written to the log and harms no answer. */
+  /** Called after each evaluation of a single flag. */
   onDecision?(decision: Decision): void;
+  /**
+   * Called when a refresh finds that flags' answers may differ, with their keys: those that LaunchDarkly's Node SDK emits as `update`. Nothing
+   * runs in a frozen process, so it is called with the evaluation that waits for the refresh, or before the next one.
+   */
+  onChange?(flagKeys: readonly string[]): void;
+  /** Gets what hooks throw and, after the evaluation that finds it, each change of the data's state. Default: the console, only for the former. */
+  readonly logger?: Logger | undefined;
 }
 
-export function withHooks(reader: Reader, { onDecision }: ReaderHooks, now: () => number = Date.now): Reader {
-  if (!onDecision) return reader;
+export function withHooks(
+  reader: Reader,
+  { onDecision, onChange, logger }: ReaderHooks,
+  now: () => number = Date.now,
+): Reader {
+  const failed = (name: string, error: unknown) => (logger ?? console).error(`edge reader: ${name} threw`, error);
+  const hooked: Reader = {
+    ...reader,
+    onChange: (listener) =>
+      reader.onChange((flagKeys) => {
+        try {
+          listener(flagKeys);
+        } catch (error) {
+          failed('onChange', error);
+        }
+      }),
+  };
+  if (onChange) hooked.onChange(onChange);
+  if (!onDecision && !logger) return hooked;
+  const tell =
+    logger &&
+    createStateLog(({ level, message, reason }) =>
+      logger[level](`edge reader: ${message}${reason === undefined ? '' : `: ${reason}`}`),
+    );
   const after = (asked: Omit<Decision, 'detail' | 'ms'>, detail: Detail, startedAt: number) => {
     const { flagKey, context, fallback } = asked;
     try {
-      onDecision({ flagKey, context, fallback, detail, ms: Math.max(0, now() - startedAt) });
+      onDecision?.({ flagKey, context, fallback, detail, ms: Math.max(0, now() - startedAt) });
     } catch (error) {
-      console.error('edge reader: onDecision threw', error);
+      failed('onDecision', error);
     }
+    tell?.(reader.status());
     return detail;
   };
-  return wrap(reader, { after }, now);
+  return wrap(hooked, { after }, now);
 }

@@ -1,4 +1,5 @@
 /** The edge reader's public API: `createReader(config)`. */
+import { createComparison } from './changes.ts';
 import { parseReaderConfig, type ReaderConfig } from './config.ts';
 import { type HeldFlags, withBootstrap, withOverrides } from './held-flags.ts';
 import { type ReaderHooks, withHooks } from './hooks.ts';
@@ -6,9 +7,10 @@ import { type Reader, startReader } from './reader.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export type { Detail, FlagsState, Reason } from '../../lib/evaluation/index.ts';
+export { createComparison } from './changes.ts';
 export type { ReaderConfig, Settings } from './config.ts';
 export type { ContextAttributes, EvaluationContext, LegacyUser, MultiContext, SingleContext } from './context.ts';
-export type { ReaderStatus } from './freshness.ts';
+export type { Compare, Data, ReaderStatus } from './freshness.ts';
 export {
   createOfflineReader,
   type HeldFlags,
@@ -18,8 +20,16 @@ export {
   withOverrides,
 } from './held-flags.ts';
 export type { Decision, ReaderHooks } from './hooks.ts';
-export type { AllFlagsStateOptions, Reader } from './reader.ts';
-export { createReport, type Decided, type Report, type ReportOptions, reportUnits } from './report.ts';
+export type { AllFlagsStateOptions, Reader, StartOptions } from './reader.ts';
+export {
+  createReport,
+  type Decided,
+  type Report,
+  type ReportOptions,
+  type ReportOutput,
+  reportUnits,
+} from './report.ts';
+export type { Logger } from './state-log.ts';
 export type { Surroundings } from './surroundings.ts';
 export { startReader };
 
@@ -36,12 +46,16 @@ export interface ReaderOptions extends ReaderHooks, Partial<Surroundings> {
  * use `startReader` instead: their config was parsed at build time.
  */
 export function createReader(config: ReaderConfig, more: ReaderOptions = {}): Reader {
-  const { overrides, bootstrap, onDecision, now, ...others } = more;
+  const { overrides, bootstrap, onDecision, onChange, logger, now, ...others } = more;
   const unknown = Object.keys(others).filter((name) => !['random', 'env'].includes(name));
-  const known = 'overrides, bootstrap, onDecision';
+  const known = 'overrides, bootstrap, onDecision, onChange, logger';
   if (unknown.length > 0) throw new Error(`edge reader: ${unknown.join(', ')} is not an option: expected ${known}`);
-  let reader = startReader(parseReaderConfig(config), more);
+  const lacking = LEVELS.filter((level) => logger && typeof logger[level] !== 'function');
+  if (lacking.length > 0) throw new Error(`edge reader: logger lacks ${lacking.join(', ')}`);
+  let reader = startReader(parseReaderConfig(config), { ...more, compare: createComparison() });
   if (bootstrap) reader = withBootstrap(reader, bootstrap);
   if (overrides) reader = withOverrides(reader, overrides);
-  return withHooks(reader, { ...(onDecision && { onDecision }) }, now);
+  return withHooks(reader, { ...(onDecision && { onDecision }), ...(onChange && { onChange }), logger }, now);
 }
+
+const LEVELS = ['error', 'warn', 'info', 'debug'] as const;

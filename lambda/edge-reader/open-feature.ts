@@ -15,6 +15,7 @@ import { type Detail, openFeatureErrorCode, toLaunchDarkly } from '../../lib/eva
 import type { EvaluationContext } from './context.ts';
 import type { ReaderStatus } from './freshness.ts';
 import type { Reader } from './reader.ts';
+import type { Logger } from './state-log.ts';
 
 /**
  * Answers are those of LaunchDarkly's OpenFeature provider for Node on the same flags. Beyond it, the provider is `STALE` while the reader's
@@ -26,14 +27,14 @@ export function createOpenFeatureProvider(
 ): Provider & { readonly events: ProviderEventEmitter<AnyProviderEvent> } {
   const events = createEmitter();
   /** What the SDK knows: it says itself that the provider is ready, or failed, when `initialize` ends. */
-  let known: Pick<ReaderStatus, 'rev'> & { readonly state: State } = { state: 'ready', rev: undefined };
+  let known: State = 'ready';
 
   function tell(status: ReaderStatus) {
     const before = known;
-    known = { state: stateOf(status), rev: status.rev };
-    if (known.state !== before.state) events.emit(EVENTS[known.state], { message: status.message });
-    if (known.state === 'ready' && before.rev !== undefined && known.rev !== before.rev) events.emit(CHANGED, {});
+    known = stateOf(status);
+    if (known !== before) events.emit(EVENTS[known], { message: status.message });
   }
+  reader.onChange((flagKeys) => events.emit(CHANGED, { flagsChanged: [...flagKeys] }));
 
   async function resolve<T>(
     flagKey: string,
@@ -56,7 +57,7 @@ export function createOpenFeatureProvider(
       const status = reader.status();
       const state = stateOf(status);
       if (state === 'error') throw new Error(status.message || 'the flag table could not be read in time');
-      known = { state: 'ready', rev: status.rev };
+      known = 'ready';
       // Later, since the SDK takes the provider for ready when this ends.
       if (state === 'stale') setImmediate(tell, status);
     },
@@ -100,6 +101,7 @@ function resolution<T>({ value, variationIndex, reason }: Detail<T>): Resolution
 
 function createEmitter(): ProviderEventEmitter<AnyProviderEvent> {
   const handlers = new Map<AnyProviderEvent, EventHandler[]>();
+  let log: Pick<Logger, 'error'> = console;
   const of = (event: AnyProviderEvent) => handlers.get(event) ?? [];
   const emitter: ProviderEventEmitter<AnyProviderEvent> = {
     emit(event, details) {
@@ -107,7 +109,7 @@ function createEmitter(): ProviderEventEmitter<AnyProviderEvent> {
         // A handler must not harm the evaluation that told it.
         void Promise.resolve()
           .then(() => handler(details as Parameters<EventHandler>[0]))
-          .catch((error) => console.error(`edge reader: a handler of ${event} failed`, error));
+          .catch((error) => log.error(`edge reader: a handler of ${event} failed`, error));
       }
     },
     addHandler: (event, handler) => void handlers.set(event, [...of(event), handler]),
@@ -118,7 +120,10 @@ function createEmitter(): ProviderEventEmitter<AnyProviderEvent> {
       ),
     removeAllHandlers: (event) => (event === undefined ? handlers.clear() : void handlers.delete(event)),
     getHandlers: (event) => of(event),
-    setLogger: () => emitter,
+    setLogger(logger) {
+      log = logger;
+      return emitter;
+    },
   };
   return emitter;
 }

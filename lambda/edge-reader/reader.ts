@@ -10,7 +10,7 @@ import {
 import { type Answers, createBigSegments } from './big-segments.ts';
 import type { Settings } from './config.ts';
 import type { EvaluationContext } from './context.ts';
-import { createFreshness, type ReaderStatus } from './freshness.ts';
+import { type Compare, createFreshness, type ReaderStatus } from './freshness.ts';
 import type { Surroundings } from './surroundings.ts';
 import { createTable } from './table.ts';
 
@@ -51,14 +51,24 @@ export interface Reader {
   jsonVariationDetail(flagKey: string, context: EvaluationContext, fallback: unknown): Promise<Detail>;
   /** The state of all flags, for bootstrapping client-side SDKs; `$valid` is false while there is no data. */
   allFlagsState(context: EvaluationContext, options?: AllFlagsStateOptions): Promise<FlagsState>;
+  /**
+   * Tells the keys of flags whose answers may differ, with the refresh that finds them and before the evaluation that waited for it is
+   * answered. The first data is no change. Listeners must not throw. Readers of `startReader` tell only if they were given `compare`.
+   */
+  onChange(listener: (flagKeys: readonly string[]) => void): void;
   status(): ReaderStatus;
 }
 
+export interface StartOptions extends Partial<Surroundings> {
+  /** `createComparison()`, which costs a bundle 1 KB. */
+  readonly compare?: Compare;
+}
+
 /** Starts reading at once, so that a call at module load connects while Lambda initialises. */
-export function startReader(settings: Settings, surroundings: Partial<Surroundings> = {}): Reader {
+export function startReader(settings: Settings, { compare, ...surroundings }: StartOptions = {}): Reader {
   const around: Surroundings = { now: Date.now, random: Math.random, env: process.env, ...surroundings };
   const table = createTable(settings, around);
-  const fresh = createFreshness(settings, table, around);
+  const fresh = createFreshness(settings, table, around, compare);
   const bigSegments = createBigSegments({
     prefix: settings.prefix,
     get: (keys) => table.get(keys, fresh.takeOff(settings.coldDeadlineMs)),
@@ -166,6 +176,7 @@ export function startReader(settings: Settings, surroundings: Partial<Surroundin
         () => ({ $flagsState: {}, $valid: false }),
         (evaluator) => evaluator.allFlagsState(context, { ...options, flags: allFlags() }),
       ),
+    onChange: fresh.onChange,
     status: fresh.status,
   };
 }

@@ -1,6 +1,7 @@
 /** What an edge function says of itself: a log line when the state of its data changes, and a line with metrics once a minute. */
 import type { ReaderStatus } from './freshness.ts';
 import type { Decision } from './hooks.ts';
+import { createStateLog, type Logger } from './state-log.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export interface ReportOptions {
@@ -8,6 +9,13 @@ export interface ReportOptions {
   readonly namespace: string;
   /** The flags of which each variation is a metric of its own, `<flag>=<variation>`; CloudWatch charges for each. Default: none. */
   readonly flags?: readonly string[];
+}
+
+export interface ReportOutput {
+  /** Gets one line without its line feed. Default: the log of the process. */
+  write?(line: string): void;
+  /** Gets what is said when the state of the data changes. Metrics are always written. Default: `write` gets it, as JSON. */
+  readonly logger?: Logger | undefined;
 }
 
 export interface Report {
@@ -68,26 +76,22 @@ const newMinute = (): Minute => ({
 });
 
 /**
- * `write` gets one line without its line feed. The metrics are in CloudWatch's embedded metric format, which CloudWatch Logs reads from the
+ * The metrics are in CloudWatch's embedded metric format, which CloudWatch Logs reads from the
  * log; the first line comes with the first decision, so that even a process that decides once is seen. What was counted since the
  * last line is lost with the process. AWS: "Specification: Embedded metric format".
  */
 export function createReport(
   { namespace, flags = [] }: ReportOptions,
   status: () => ReaderStatus,
-  { now = Date.now, write = console.log }: Partial<Pick<Surroundings, 'now'>> & { write?(line: string): void } = {},
+  { now = Date.now, write = console.log, logger }: Partial<Pick<Surroundings, 'now'>> & ReportOutput = {},
 ): Report {
   let minute = newMinute();
   let writtenAt: number | undefined;
-  let known: ReaderStatus['state'] = 'ready';
-
-  function tell({ state, message, ageMs, replica, lastError }: ReaderStatus) {
-    if (state === known) return;
-    known = state;
-    const level = state === 'ready' ? 'INFO' : state === 'stale' ? 'WARN' : 'ERROR';
-    const reason = state === 'ready' ? undefined : message || lastError?.message || 'no answer yet';
-    write(JSON.stringify({ level, message: SAID[state], reason, state, ageMs, replica }));
-  }
+  const tell = createStateLog(({ level, message, reason }, { state, ageMs, replica }) => {
+    const fields = { reason, state, ageMs, replica };
+    if (logger) logger[level](message, fields);
+    else write(JSON.stringify({ level: level.toUpperCase(), message, ...fields }));
+  });
 
   function count({ flagKey, variation, why, ms }: Decided) {
     minute.decisions += 1;
@@ -148,13 +152,6 @@ export function createReport(
     },
   };
 }
-
-const SAID: Readonly<Record<ReaderStatus['state'], string>> = {
-  loading: 'No flags could be read in time; callers get their fallbacks',
-  unreachable: 'Flags cannot be read; callers get their fallbacks',
-  stale: 'Flags are out of date; callers are answered from those in memory',
-  ready: 'Flags are current again',
-};
 
 function add(counts: Map<string, number>, name: string) {
   counts.set(name, (counts.get(name) ?? 0) + 1);

@@ -91,6 +91,18 @@ export function openBlock(block: Block, known: Known = []): BlockItems | undefin
   return items;
 }
 
+/** All items of some blocks, none of which is kept inflated for it. What cannot be read is left out. */
+export function readAside(blocks: readonly Block[]): ItemsByKind {
+  const all = noItems();
+  for (const block of blocks) {
+    const bytes = inflateBlock(block);
+    const items = bytes && readItems(bytes, []);
+    for (const kind of ['features', 'segments'] as const)
+      for (const [key, item] of items?.[kind] ?? []) if (item) all[kind].set(key, item);
+  }
+  return all;
+}
+
 /**
  * Drops an item that was replaced, so that memory holds one version of it, with its compiled form. If it is needed after all, its block
  * is inflated again.

@@ -1,6 +1,7 @@
 /** How flags are stored in DynamoDB: keys, encodings and the snapshot. Used by the relay to write and by the edge reader to read. */
 export type { Attributes, AttributeValue, Key } from './attributes.ts';
 export { isSame } from './blocks.ts';
+export { changesBetween, type ItemChange, itemsAside } from './changes.ts';
 export {
   BODY_DATA_LIMIT_BYTES,
   DELTA_LIMIT_BYTES,

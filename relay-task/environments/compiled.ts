@@ -4,6 +4,7 @@ import {
   compileFlagInSteps,
   compileSegment,
   compileSegmentInSteps,
+  createDependencies,
   createEvaluator,
   createGoDialect,
   type Dialect,
@@ -20,7 +21,6 @@ import { compileRe2 } from '../common/re2.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
 import { inSlices } from '../common/slices.ts';
 import type { BigSegments, ClientView, CredentialKind, FailedItem, Memberships, RefusedPattern } from '../ports.ts';
-import { createDependencies } from './dependencies.ts';
 import { createClientView, mayBeSeen } from './evaluated.ts';
 import { withLargeValues } from './large-values.ts';
 

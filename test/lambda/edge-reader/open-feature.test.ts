@@ -102,8 +102,11 @@ describe('in OpenFeature’s SDK', () => {
     expect(heard).toEqual(['PROVIDER_READY']);
     await putDelta(table, prefix, [flag(1, 2)], { epoch: 1, seq: 2 }, { epoch: 1, seq: 1 });
     skew += 20_000;
-    expect(await client.getStringValue('checkout', 'none', context)).toBe('new');
+    const changed: unknown[] = [];
+    client.addHandler(ProviderEvents.ConfigurationChanged, (details) => void changed.push(details?.flagsChanged));
+    await eventually(async () => expect(await client.getStringValue('checkout', 'none', context)).toBe('new'));
     await eventually(() => expect(heard).toEqual(['PROVIDER_READY', 'PROVIDER_CONFIGURATION_CHANGED']));
+    expect(changed).toEqual([['checkout']]);
   });
 
   test('says that flags are out of date, and that they are current again', async () => {
@@ -115,8 +118,10 @@ describe('in OpenFeature’s SDK', () => {
     expect(client.providerStatus).toBe('STALE');
     replica.behave('pass');
     skew += 20_000;
-    expect(await client.getStringValue('checkout', 'none', context)).toBe('old');
-    await eventually(() => expect(heard).toEqual(['PROVIDER_READY', 'PROVIDER_STALE', 'PROVIDER_READY']));
+    await eventually(async () => {
+      expect(await client.getStringValue('checkout', 'none', context)).toBe('old');
+      expect(heard).toEqual(['PROVIDER_READY', 'PROVIDER_STALE', 'PROVIDER_READY']);
+    });
     expect(client.providerStatus).toBe('READY');
   });
 
@@ -157,7 +162,14 @@ describe('in OpenFeature’s SDK', () => {
     skew += 120_000;
     expect(await resolveStringEvaluation('checkout', 'none', context, silentLog)).toMatchObject({ value: 'old' });
     await eventually(() => expect(heard).toEqual(['kept']));
-    expect(told).toHaveBeenCalledWith('edge reader: a handler of PROVIDER_STALE failed', new Error('mine'));
+    const failed = ['edge reader: a handler of PROVIDER_STALE failed', new Error('mine')] as const;
+    expect(told).toHaveBeenCalledWith(...failed);
+    told.mockClear();
+    const error = jest.fn();
+    events.setLogger({ ...silentLog, error });
+    events.emit(ProviderEvents.Stale, {});
+    await eventually(() => expect(error).toHaveBeenCalledWith(...failed));
+    expect(told).not.toHaveBeenCalled();
     told.mockRestore();
     events.removeAllHandlers();
     expect(events.getHandlers(ProviderEvents.Stale)).toEqual([]);

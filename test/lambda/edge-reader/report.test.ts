@@ -261,3 +261,16 @@ describe('with a table', () => {
     told.mockRestore();
   });
 });
+
+test('changes of state go to a logger, if there is one, and metrics to the log of the process', () => {
+  const lines: string[] = [];
+  const told: unknown[][] = [];
+  const silent = () => {};
+  const logger = { debug: silent, info: silent, warn: silent, error: (...args: unknown[]) => void told.push(args) };
+  const status: ReaderStatus = { ...ready, state: 'unreachable', message: 'no route', source: undefined };
+  const options = { write: (line: string) => void lines.push(line), logger };
+  createReport({ namespace: 'Edge/dev' }, () => status, options).decided({ flagKey: 'a', variation: 'b', ms: 1 });
+  const fields = { reason: 'no route', state: 'unreachable', ageMs: 4_000, replica: 'eu-west-1' };
+  expect(told).toEqual([['Flags cannot be read; callers get their fallbacks', fields]]);
+  expect(lines).toEqual([expect.stringContaining('CloudWatchMetrics')]);
+});

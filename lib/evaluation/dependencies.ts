@@ -1,5 +1,8 @@
-import type { Flag, Segment } from '../../lib/evaluation/index.ts';
-import type { Kind } from '../../lib/flag-table/index.ts';
+import type { Flag, Segment } from './model.ts';
+
+type Kind = 'features' | 'segments';
+/** What one item uses. */
+export type Uses = Pick<Segment, 'deleted' | 'segmentKeys'> & Partial<Pick<Flag, 'prerequisiteKeys'>>;
 
 /** Which items use which: flags use prerequisites and segments, segments use other segments. */
 export interface Dependencies {
@@ -12,8 +15,8 @@ export interface Dependencies {
 export interface DependenciesOptions {
   /** The held keys, tombstones included; read once, at the first call of `usersOf`. */
   keys(kind: Kind): Iterable<string>;
-  flag(key: string): Flag | undefined;
-  segment(key: string): Segment | undefined;
+  flag(key: string): Uses | undefined;
+  segment(key: string): Uses | undefined;
 }
 
 type Node = `${Kind}/${string}`;
@@ -31,9 +34,7 @@ export function createDependencies({ keys, flag, segment }: DependenciesOptions)
     const item = kind === 'features' ? flag(key) : segment(key);
     if (item === undefined || item.deleted) return [];
     const segments = item.segmentKeys.map((name) => nodeOf('segments', name));
-    return 'prerequisiteKeys' in item
-      ? [...segments, ...item.prerequisiteKeys.map((name) => nodeOf('features', name))]
-      : segments;
+    return [...segments, ...(item.prerequisiteKeys ?? []).map((name) => nodeOf('features', name))];
   };
   const refresh = () => {
     if (!built) {
