@@ -32,6 +32,7 @@ export function createEdgeCheck(options: EdgeCheckOptions): () => Promise<Check>
     if (decision === null) {
       return `${url} answered ${status} without ${decisionHeader}: its origin answers 400 or above, or the router is not attached`;
     }
+    if (/source=bootstrap/.test(decision)) return `flags cannot be read, the bootstrap decides: ${decision}`;
     const failed = /reason=(ERROR|UNKNOWN_VARIANT)/.test(decision);
     return failed ? `viewers get the default variant: ${decision}` : undefined;
   }

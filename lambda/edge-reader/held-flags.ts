@@ -75,20 +75,26 @@ export function withOverrides(reader: Reader, flagValues: Readonly<Record<string
 
 /**
  * Answers from these flags while the table could not be read yet. `status()` goes on to say that and why, with the source `held`. Once
- * something was read, they are not used again.
+ * something was read, they are not used again. A function that gives them is called when they are first needed.
  */
-export function withBootstrap(reader: Reader, held: HeldFlags): Reader {
-  const { evaluator, flags } = evaluatorOf(held);
+export function withBootstrap(reader: Reader, held: HeldFlags | (() => HeldFlags)): Reader {
+  let made = typeof held === 'function' ? undefined : evaluatorOf(held);
+  const bootstrap = () => {
+    made ??= evaluatorOf(typeof held === 'function' ? held() : held);
+    return made;
+  };
   return {
     ...wrap(reader, {
       after: (asked, detail) =>
         detail.reason.kind === 'ERROR' && detail.reason.errorKind === 'CLIENT_NOT_READY' && !reader.status().source
-          ? answerOf(evaluator, asked)
+          ? answerOf(bootstrap().evaluator, asked)
           : detail,
     }),
     async allFlagsState(context, options?: AllFlagsStateOptions) {
       const state = await reader.allFlagsState(context, options);
-      return state.$valid || reader.status().source ? state : evaluator.allFlagsState(context, { ...options, flags });
+      if (state.$valid || reader.status().source) return state;
+      const { evaluator, flags } = bootstrap();
+      return evaluator.allFlagsState(context, { ...options, flags });
     },
     status() {
       const status = reader.status();

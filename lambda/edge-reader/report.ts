@@ -39,7 +39,7 @@ export interface Decided {
 export const reportUnits = {
   /** How many flags were evaluated. */
   Decisions: 'Count',
-  /** How many of them got the caller's fallback. */
+  /** How many of them got the caller's fallback, or an answer of the bootstrap. */
   Fallbacks: 'Count',
   /** The age of the oldest data that a decision was made with. */
   DataAge: 'Seconds',
@@ -54,6 +54,8 @@ const MOST_CHARACTERS = 64;
 /** Counts the variations for which a line has no room. */
 const OTHERS = 'others';
 const FALLBACK = 'fallback';
+/** Why a variation that the bootstrap gave counts as a fallback. */
+const BOOTSTRAP = 'BOOTSTRAP';
 
 interface Minute {
   decisions: number;
@@ -93,11 +95,14 @@ export function createReport(
     else write(JSON.stringify({ level: level.toUpperCase(), message, ...fields }));
   });
 
-  function count({ flagKey, variation, why, ms }: Decided) {
+  function count({ flagKey, variation, why: reason, ms }: Decided, { source, state }: ReaderStatus) {
+    // An offline reader's flags are no bootstrap.
+    const isBootstrap = reason === undefined && source === 'held' && state !== 'ready';
+    const why = isBootstrap ? BOOTSTRAP : reason;
     minute.decisions += 1;
     minute.ms = Math.max(minute.ms, ms);
     if (why !== undefined) add(minute.fallbacks, why);
-    let [flag, name] = [nameOf(flagKey, OTHERS), why === undefined ? nameOf(variation, OTHERS) : FALLBACK];
+    let [flag, name] = [nameOf(flagKey, OTHERS), reason === undefined ? nameOf(variation, OTHERS) : FALLBACK];
     if (!minute.variations.get(flag)?.has(name) && minute.named++ >= MOST_VARIATIONS) flag = name = OTHERS;
     const counts = minute.variations.get(flag) ?? new Map<string, number>();
     minute.variations.set(flag, counts);
@@ -135,7 +140,7 @@ export function createReport(
     const at = now();
     const current = status();
     tell(current);
-    count(what);
+    count(what, current);
     if (current.ageMs !== undefined) minute.ageMs = Math.max(minute.ageMs ?? 0, current.ageMs);
     // The wall clock may be set back.
     if (writtenAt !== undefined && at >= writtenAt && at - writtenAt < EVERY_MS) return;

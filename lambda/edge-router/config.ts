@@ -1,4 +1,4 @@
-import type { ReaderConfig } from '../edge-reader/index.ts';
+import type { HeldFlags, ReaderConfig } from '../edge-reader/index.ts';
 import type { ContextSettings, Headers, Rule } from './rules.ts';
 
 export { DECISION_HEADER, DEFAULT_COOKIE_NAME, DEFAULT_VARIANT_HEADER } from './headers.ts';
@@ -18,7 +18,7 @@ export type {
   ToRedirect,
   When,
 } from './rules.ts';
-export { headersById } from './rules.ts';
+export { flagKeysOf, headersById } from './rules.ts';
 
 /** Compiled into the viewer-request function. */
 export interface ViewerRequestConfig extends ContextSettings {
@@ -37,6 +37,8 @@ export interface ViewerRequestConfig extends ContextSettings {
   readonly cookieName?: string;
   /** The CloudWatch namespace of the metrics that the function writes to its log. Default: it writes none. */
   readonly metricsNamespace?: string;
+  /** Flags to answer from while the table could not be read: the router's, with all that they depend on. Default: none. */
+  readonly bootstrap?: HeldFlags;
   /** Who a viewer is to the flag. Default: the id in the cookie, which new viewers get. */
   readonly viewer?: ViewerSettings;
   /** As for viewer-response, which does not run after a redirect or an answer of a rule. */

@@ -104,6 +104,17 @@ export interface ContextSettings {
   readonly contexts?: Readonly<Record<string, OtherContext>>;
 }
 
+/** The keys of all flags that decide. */
+export function flagKeysOf({
+  rules = [],
+  flagKey,
+}: {
+  readonly rules?: readonly Rule[] | undefined;
+  readonly flagKey?: string | undefined;
+}): string[] {
+  return [...new Set([...rules.map((rule) => rule.flagKey), ...(flagKey === undefined ? [] : [flagKey])])];
+}
+
 /** Values by name. */
 export type Headers = Readonly<Record<string, string>>;
 

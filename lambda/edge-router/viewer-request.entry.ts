@@ -1,5 +1,5 @@
-import { createReport, type ReaderStatus, type Settings, startReader } from '../edge-reader/index.ts';
-import type { ViewerRequestConfig } from './config.ts';
+import { createReport, type ReaderStatus, type Settings, startReader, withBootstrap } from '../edge-reader/index.ts';
+import { flagKeysOf, type ViewerRequestConfig } from './config.ts';
 import { createParts } from './parts.ts';
 import { createRouter } from './viewer-request.ts';
 
@@ -8,12 +8,15 @@ declare const __EDGE_CONFIG__: ViewerRequestConfig & { readonly reader: Settings
 declare const __EDGE_EXPORTS__: Record<string, unknown>;
 /** Whether the configuration has rules or attributes. */
 declare const __EDGE_PARTS__: boolean;
+/** Whether there is a bootstrap, and its JSON: text, so that it costs nothing until it is needed. */
+declare const __EDGE_HAS_BOOTSTRAP__: boolean;
+declare const __EDGE_BOOTSTRAP__: string;
 
 // At module load, so that connecting and the first read happen while Lambda initialises.
-const reader = startReader(__EDGE_CONFIG__.reader);
-const { metricsNamespace: namespace, rules = [], flagKey } = __EDGE_CONFIG__;
-const flags = [...rules.map((rule) => rule.flagKey), ...(flagKey === undefined ? [] : [flagKey])];
-const report = namespace ? createReport({ namespace, flags: [...new Set(flags)] }, reader.status) : undefined;
+const started = startReader(__EDGE_CONFIG__.reader);
+const reader = __EDGE_HAS_BOOTSTRAP__ ? withBootstrap(started, () => JSON.parse(__EDGE_BOOTSTRAP__)) : started;
+const { metricsNamespace: namespace } = __EDGE_CONFIG__;
+const report = namespace ? createReport({ namespace, flags: flagKeysOf(__EDGE_CONFIG__) }, reader.status) : undefined;
 
 const parts = __EDGE_PARTS__ ? createParts(__EDGE_CONFIG__) : undefined;
 __EDGE_EXPORTS__.handler = createRouter(__EDGE_CONFIG__, parts, reader, report);

@@ -70,12 +70,16 @@ export function createRouter(
   /** Writes what is to be done into the request, and returns the result of the function. */
   function write(request: CloudFrontRequest, outcome: Outcome, viewer: Partial<Viewer>) {
     const headers = headersOf(request);
+    const source = reader.status?.().source === 'held' ? '; source=bootstrap' : '';
     const put = (name: string, value: string | undefined) => {
       if (value) setHeader(headers, name, value);
       else delete headers[name];
     };
     const decision = outcome.decided
-      .map(({ flagKey, variation, reason }) => `${flagKey}=${variation}; reason=${reason}`)
+      .map(
+        ({ flagKey, variation, reason, kind }) =>
+          `${flagKey}=${variation}; reason=${reason}${kind === 'evaluated' ? source : ''}`,
+      )
       .join(', ');
     put(variantHeader, [outcome.origin ?? defaultVariant, ...[...outcome.requestHeaders].sort()].join(','));
     put(DECISION_HEADER, decision);

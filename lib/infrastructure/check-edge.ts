@@ -10,7 +10,8 @@ import {
   patternsOf,
   routerProblems,
 } from '../../lambda/edge-router/check-config.ts';
-import { bucketDomainName, DEFAULT_VARIANT_HEADER, type Origin } from '../../lambda/edge-router/config.ts';
+import { bucketDomainName, DEFAULT_VARIANT_HEADER, flagKeysOf, type Origin } from '../../lambda/edge-router/config.ts';
+import { readBootstrap } from './edge-bootstrap.ts';
 import { type Destination, destinationOf, forwardingOf, methodsOf } from './edge-forwarding.ts';
 import { type BehaviorSettings, FAILOVER_STATUS_CODES } from './edge-settings.ts';
 import type { EdgeSettings } from './stage-settings.ts';
@@ -36,6 +37,7 @@ export function edgeProblems(edge: Partial<EdgeSettings>): ConfigProblem[] {
   if (!edge.origins || problems.list.length > 0) return problems.list;
   const mixed = describeMixProblem(origins);
   if (mixed) problems.say('origins', mixed);
+  if (edge.bootstrapFile !== undefined) bootstrapProblem(edge.bootstrapFile, flagKeysOf(edge), problems);
   const behaviors = behaviorsOf(edge);
   for (const [at, behavior] of behaviors) behaviorProblems(at, behavior, { ...edge, origins }, problems);
   siteProblems({ ...edge, origins }, behaviors, problems);
@@ -44,6 +46,14 @@ export function edgeProblems(edge: Partial<EdgeSettings>): ConfigProblem[] {
     reachProblems(edge.rules ?? [], behaviors, problems);
   }
   return problems.list;
+}
+
+function bootstrapProblem(file: string, flagKeys: readonly string[], problems: Found): void {
+  try {
+    readBootstrap(file, flagKeys);
+  } catch (error) {
+    problems.add({ at: 'bootstrapFile', message: (error as Error).message });
+  }
 }
 
 class Found {

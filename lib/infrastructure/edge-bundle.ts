@@ -3,6 +3,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { isDeepStrictEqual } from 'node:util';
+import { deflateRawSync } from 'node:zlib';
 import { minifySync } from '@swc/core';
 import { buildSync } from 'esbuild';
 import { ZipFile } from 'yazl';
@@ -48,7 +49,23 @@ export interface EdgeBundleOptions<E extends EdgeEntry = EdgeEntry> {
  * or which part of it is not literal.
  */
 export function buildEdge<E extends EdgeEntry>({ entry, config, outdir, target }: EdgeBundleOptions<E>): string {
-  return build({ entryFile: entries[entry], config: parsed(entry, config), outdir, target });
+  const { bootstrap, ...baked } = parsed(entry, config) as Record<string, unknown>;
+  const file = build({ entryFile: entries[entry], config: baked, outdir, target, bootstrap });
+  if (bootstrap !== undefined) checkSize(entry, file);
+  return file;
+}
+
+/** AWS: "Restrictions on Lambda@Edge", viewer events: pages of different ages say 1 and 50 MB. */
+const MOST_ZIPPED_BYTES = 1_000_000;
+
+/** Only a bootstrap can be large: a segment with a long list of members. */
+function checkSize(entry: EdgeEntry, file: string): void {
+  const zipped = deflateRawSync(readFileSync(file), { level: 9 }).length;
+  if (zipped <= MOST_ZIPPED_BYTES) return;
+  const size = (bytes: number) => `${(bytes / 1_000_000).toFixed(1)} MB`;
+  throw new Error(
+    `edge router: ${entry} has ${size(zipped)} zipped with its bootstrap, and a viewer function at most ${size(MOST_ZIPPED_BYTES)}: take long lists out of the segments of the bootstrap, or leave it out`,
+  );
 }
 
 export interface OwnEdgeBundleOptions {
@@ -66,7 +83,8 @@ export function buildOwnEdge(options: OwnEdgeBundleOptions): string {
   return build(options);
 }
 
-function build({ entryFile, config, outdir, target }: OwnEdgeBundleOptions): string {
+function build(options: OwnEdgeBundleOptions & { readonly bootstrap?: unknown }): string {
+  const { entryFile, config, outdir, target, bootstrap } = options;
   const outfile = join(outdir, 'index.cjs');
   buildSync({
     entryPoints: [entryFile],
@@ -81,6 +99,9 @@ function build({ entryFile, config, outdir, target }: OwnEdgeBundleOptions): str
       __EDGE_CONFIG__: literal(config),
       __EDGE_EXPORTS__: 'exports',
       __EDGE_PARTS__: String(['rules', 'attributes', 'contexts'].some((name) => name in Object(config))),
+      // A constant, so that the code for a bootstrap is only there with one.
+      __EDGE_HAS_BOOTSTRAP__: String(bootstrap !== undefined),
+      __EDGE_BOOTSTRAP__: JSON.stringify(literal(bootstrap ?? null)),
     },
     // Our classes set every field in their constructors; declaring the fields would only add bytes.
     tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },

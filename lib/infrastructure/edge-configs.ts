@@ -10,12 +10,6 @@ import {
 import { behaviorsOf, domainNameOf } from './check-edge.ts';
 import type { EdgeSettings } from './stage-settings.ts';
 
-/** The keys of all flags that decide. */
-export function flagsOf({ rules = [], flagKey }: Pick<EdgeSettings, 'rules' | 'flagKey'>): string[] {
-  const all = [...rules.map((rule) => rule.flagKey), ...(flagKey === undefined ? [] : [flagKey])];
-  return [...new Set(all)];
-}
-
 /** The metrics that count a router's decisions by variation, as its report names them. */
 export function decisionMetricNames({
   rules = [],

@@ -1,7 +1,9 @@
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
 import { Construct } from 'constructs';
 import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
+import { flagKeysOf } from '../../lambda/edge-router/config.ts';
 import { edgeProblems } from './check-edge.ts';
+import { readBootstrap } from './edge-bootstrap.ts';
 import { decisionMetricNames, routedBehaviors, routerConfigs } from './edge-configs.ts';
 import { EdgeFlagFunction } from './edge-flag-function.ts';
 import { destinationOf, forwardingOf, methodsOf } from './edge-forwarding.ts';
@@ -54,7 +56,7 @@ export class EdgeRouter extends Construct {
     const problems = edgeProblems(edge);
     if (problems.length > 0) throw new Error(`edge router: ${problems.map(({ message }) => message).join('; ')}`);
     this.edge = edge;
-    const { prefix } = edge;
+    const { prefix, bootstrapFile } = edge;
     const { tableName, homeRegion, replicaRegions } = flagTable;
     const reader: ReaderConfig = {
       tableName,
@@ -69,7 +71,11 @@ export class EdgeRouter extends Construct {
       functionName: viewerRequest,
       code: {
         router: 'viewer-request',
-        config: { ...configs['viewer-request'], metricsNamespace: edgeNamespace(stage) },
+        config: {
+          ...configs['viewer-request'],
+          metricsNamespace: edgeNamespace(stage),
+          ...(bootstrapFile !== undefined && { bootstrap: readBootstrap(bootstrapFile, flagKeysOf(edge)) }),
+        },
       },
       flagTable,
       prefix,

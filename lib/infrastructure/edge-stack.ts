@@ -2,7 +2,7 @@ import { Annotations, CfnOutput, Stack, type StackProps } from 'aws-cdk-lib';
 import { Certificate } from 'aws-cdk-lib/aws-certificatemanager';
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
 import type { Construct } from 'constructs';
-import { flagsOf } from './edge-configs.ts';
+import { flagKeysOf } from '../../lambda/edge-router/config.ts';
 import { EdgeOrigins } from './edge-origins.ts';
 import { EdgeRouter } from './edge-router.ts';
 import type { IFlagTable } from './flag-table.ts';
@@ -58,7 +58,7 @@ export class EdgeStack extends Stack {
     // Buckets belong to other stacks: docs/edge.md has the statement that their policies need.
     Annotations.of(this).acknowledgeWarning('@aws-cdk/aws-cloudfront-origins:updateImportedBucketPolicyOac');
     return new cloudfront.Distribution(this, 'Distribution', {
-      comment: `edge-flag-relay ${stage}: viewers routed by ${flagsOf(edge).join(', ')}`.slice(0, 128),
+      comment: `edge-flag-relay ${stage}: viewers routed by ${flagKeysOf(edge).join(', ')}`.slice(0, 128),
       defaultBehavior: { origin: origins.of(behavior), ...this.router.behavior(behavior) },
       additionalBehaviors: Object.fromEntries(
         behaviors.map(({ path, ...one }) => [path, { origin: origins.of(one), ...this.router.behavior(one) }]),

@@ -196,6 +196,7 @@ const edge = group<EdgeSettings>(
     distributionId: anyText,
     defaultVariant: anyText,
     variantHeader: anyText,
+    bootstrapFile: anyText,
     cookieName: anyText,
     cookieMaxAgeSeconds: anyNumber,
     cookieDomain: anyText,

@@ -153,6 +153,11 @@ export interface EdgeSettings extends ContextSettings {
   readonly cookieSameSite?: 'Lax' | 'Strict' | 'None';
   readonly cookieHttpOnly?: boolean;
   readonly cookieSecure?: boolean;
+  /**
+   * A JSON file with the environment's flags, as `GET /sdk/latest-all` of the relay gives them: from the directory of the app. The router is built with
+   * its flags, and answers from them while it could not read any. Default: none, and viewers then get the default variant.
+   */
+  readonly bootstrapFile?: string;
   /** Which id decides, and what happens without one. Default: the id in the cookie, which new viewers get. */
   readonly viewer?: ViewerSettings;
   /** How fresh the edge is. */

@@ -58,6 +58,7 @@ test('follows no redirect: the answer of the distribution itself counts', async 
 test.each([
   ['the flag could not be read', 'checkout=stable; reason=ERROR CLIENT_NOT_READY', 200, 'CLIENT_NOT_READY'],
   ['the flag has a value that is no variant', 'checkout=stable; reason=UNKNOWN_VARIANT', 200, 'UNKNOWN_VARIANT'],
+  ['the bootstrap decides', 'checkout=canary; reason=OFF; source=bootstrap', 200, 'flags cannot be read'],
   ['there is no decision', undefined, 200, 'answered 200 without x-flag-decision'],
   ['the origin fails', undefined, 502, 'answered 502 without x-flag-decision'],
 ])('fails when %s', async (_, decision, status, said) => {

@@ -1,9 +1,11 @@
 import { execFile } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import type { HeldFlags } from '../../../lambda/edge-reader/index.ts';
+import { bootstrapOf } from '../../../lambda/edge-router/bootstrap.ts';
 import { buildEdge, bundleEdge } from '../../../lib/infrastructure/edge-bundle.ts';
 import { itemsOf, putOfficial, putSnapshot } from '../../lambda/edge-reader/table-writer.ts';
 import { requestEvent } from '../../lambda/edge-router/events.ts';
@@ -34,7 +36,7 @@ afterAll(async () => {
 });
 
 /** Runs a script against a bundle as Lambda would: with its memory and reserved variables, outside of our directory. */
-async function runBundle(file: string, script: string, input: unknown = null): Promise<unknown> {
+async function runBundle(file: string, script: string, input: unknown = null, printed?: string[]): Promise<unknown> {
   const code = `const bundle = require(${JSON.stringify(file)}); const input = ${JSON.stringify(input)};
     (async () => { ${script} })().then((result) => console.log(JSON.stringify(result)));`;
   const { stdout, stderr } = await promisify(execFile)(
@@ -47,7 +49,11 @@ async function runBundle(file: string, script: string, input: unknown = null): P
     },
   );
   expect(stderr).toBe('');
-  return JSON.parse(stdout);
+  const lines = stdout.trimEnd().split('\n');
+  const result = JSON.parse(lines.pop() ?? '');
+  if (printed) printed.push(...lines);
+  else expect(lines).toEqual([]);
+  return result;
 }
 
 test.each(['snap', 'official'])(
@@ -89,6 +95,78 @@ test('the bundled router selects the variant that the flag gives', async () => {
     /^canary-checkout=(stable|canary); reason=(FALLTHROUGH|RULE_MATCH)$/,
   );
   expect(status).toMatchObject({ state: 'ready', source: 'snapshot' });
+});
+
+describe('a router with a bootstrap', () => {
+  const unreachable = { ...reader, ...{ tableName: 'flags', replicas: { default: ['eu-west-1'] } } };
+  const config = {
+    reader: { ...unreachable, endpoint: 'http://127.0.0.1:1' },
+    ...{
+      flagKey: 'canary-checkout',
+      variants: ['stable', 'canary'],
+      defaultVariant: 'stable',
+      metricsNamespace: 'Edge',
+    },
+  };
+  const build = (name: string, bootstrap?: HeldFlags) =>
+    buildEdge({
+      entry: 'viewer-request',
+      config: { ...config, ...(bootstrap && { bootstrap }) },
+      outdir: join(directory, name),
+      target: 'node20',
+    });
+
+  test('decides from it while the table cannot be read, and says so', async () => {
+    const file = build('bootstrap', bootstrapOf(exampleEnvironment(), ['canary-checkout']));
+    const script = `return (await bundle.handler(input)).headers['x-flag-decision'][0].value;`;
+    const printed: string[] = [];
+    const decision = await runBundle(file, script, requestEvent('viewer-request'), printed);
+    const [state, metrics] = printed.map((line) => JSON.parse(line));
+    expect(decision).toMatch(/^canary-checkout=(stable|canary); reason=\w+; source=bootstrap$/);
+    const message = 'Flags cannot be read; callers are answered from the bootstrap';
+    expect(state).toMatchObject({
+      level: 'ERROR',
+      state: 'unreachable',
+      message,
+      reason: expect.stringContaining('REFUSED'),
+    });
+    expect(metrics).toMatchObject({ Fallbacks: 1, fallbacks: { BOOTSTRAP: 1 } });
+    expect(Object.keys(metrics!)).toContainEqual(expect.stringMatching(/^canary-checkout=(stable|canary)$/));
+  });
+
+  test('carries its code and the flags only then, and of the flags only what its own depend on', () => {
+    const [without, withIt] = [
+      build('without'),
+      build('with', bootstrapOf(exampleEnvironment(), ['canary-checkout'])),
+    ].map((file) => readFileSync(file, 'utf8'));
+    expect(without).not.toContain('flagValues');
+    expect(withIt).toContain('flagValues');
+    const flag = (more: object) => ({ key: 'any', on: true, variations: [1], ...more });
+    const matches = (segment: string) => ({ rules: [{ clauses: [{ op: 'segmentMatch', values: [segment] }] }] });
+    const flags = {
+      a: flag({
+        prerequisites: [
+          { key: 'b', variation: 0 },
+          { key: 'gone', variation: 0 },
+        ],
+      }),
+      b: flag({ prerequisites: [{ key: 'a', variation: 0 }], ...matches('s') }),
+      c: flag({}),
+    };
+    const segments = { s: { key: 's', salt: '', included: [], excluded: [], ...matches('t') }, t: {}, u: {} };
+    expect(bootstrapOf({ flags, segments }, ['a'])).toEqual({
+      flags: { a: flags.a, b: flags.b },
+      segments: { s: segments.s, t: segments.t },
+    });
+  });
+
+  test('is refused if it is larger than a viewer function may be', () => {
+    const included = Array.from({ length: 60_000 }, () => randomUUID());
+    const bootstrap = { flags: { a: { key: 'a' } }, segments: { many: { key: 'many', included } } };
+    expect(() => build('large', bootstrap)).toThrow(
+      /viewer-request has 1\.\d MB zipped with its bootstrap, and a viewer function at most 1\.0 MB/,
+    );
+  });
 });
 
 test('the bundle contains no code of AWS or LaunchDarkly, and its zip is reproducible', async () => {

@@ -397,6 +397,26 @@ test.each<[string, Partial<EdgeSettings>, string]>([
     'origins: variants are either all in a bucket or all custom origins',
   ],
   [
+    'a bootstrap that is not there',
+    { bootstrapFile: 'no/flags.json' },
+    'bootstrapFile="no/flags.json" cannot be used: there is no such file (from /',
+  ],
+  [
+    'a bootstrap that is not JSON',
+    { bootstrapFile: 'README.md' },
+    'bootstrapFile="README.md" cannot be used: Unexpected',
+  ],
+  [
+    'a bootstrap that is no environment',
+    { bootstrapFile: 'package.json' },
+    'cannot be used: expected {"flags": {…}, "segments": {…}}, as GET /sdk/latest-all of the relay gives them',
+  ],
+  [
+    'a bootstrap without the flag',
+    { bootstrapFile: 'examples/flags.json' },
+    'cannot be used: it has no flag new-site; it has canary-checkout, ',
+  ],
+  [
     'a root object in a folder',
     { defaultRootObject: '/index.html' },
     'defaultRootObject="/index.html" is invalid: expected the name of an object without a slash',
@@ -520,6 +540,19 @@ test('the decisions of all flags are metrics, each once', () => {
     ...['f=true', 'f=false', 'f=fallback'],
     ...['new-site=old', 'new-site=new', 'new-site=fallback'],
   ]);
+});
+
+test('a stage with a bootstrap has its router built with the flags', () => {
+  const stage = { homeRegion: 'eu-west-1', replicaRegions: [], tableName: 'flags', production: false };
+  const edge = { ...basis, flagKey: 'canary-checkout', bootstrapFile: 'examples/flags.json' };
+  expect(readStage('shop', { ...stage, edge }).edge?.bootstrapFile).toBe('examples/flags.json');
+  const codeOf = (more: Partial<EdgeSettings>) => {
+    const keys = stackOf({ flagKey: 'canary-checkout', ...more })
+      .one('AWS::Lambda::Function')
+      .map(({ Code }) => Code.S3Key);
+    return keys.join();
+  };
+  expect(codeOf({ bootstrapFile: 'examples/flags.json' })).not.toBe(codeOf({}));
 });
 
 test('the construct refuses what a stage file may not say', () => {
