@@ -8,18 +8,26 @@ import {
   itemsAside,
   type Kind,
 } from '../../lib/flag-table/index.ts';
-import type { Compare, Data } from './freshness.ts';
+import type { Data, OnData } from './freshness.ts';
 
-/**
- * Gives the keys that LaunchDarkly's Node SDK emits as `update`: flags that changed, and those that use a changed flag or segment, directly or
- * not. The first data is no change. Of LaunchDarkly's own layout only what is held on both sides can be compared, and with a
- * snapshot only by version.
- */
-export function createComparison(): Compare {
+export interface Changes {
+  /** For a reader. */
+  readonly onData: OnData;
+  /**
+   * Tells the keys of flags whose answers may differ, with the refresh that finds them and before the evaluation that waited for it is
+   * answered: those that LaunchDarkly's Node SDK emits as `update`, flags that changed and those that use a changed flag or segment, directly or
+   * not. The first data is no change. Listeners must not throw.
+   */
+  onChange(listener: (flagKeys: readonly string[]) => void): void;
+}
+
+/** Of LaunchDarkly's own layout only what is held on both sides can be compared, and with a snapshot only by version. */
+export function createChanges(): Changes {
+  const listeners: ((flagKeys: readonly string[]) => void)[] = [];
   /** Follows snapshots from change to change; of the other layout, more is held from evaluation to evaluation. */
   let followed: Dependencies | undefined;
 
-  return (before, after) => {
+  function compare(before: Data, after: Data): readonly string[] {
     const isFollowed = before.snapshot && after.snapshot;
     if (!isFollowed) followed = undefined;
     const changes = isFollowed ? changesBetween(before.snapshot, after.snapshot) : officialChanges(before, after);
@@ -28,6 +36,15 @@ export function createComparison(): Compare {
     const flagKeys = followed.usersOf(changes);
     if (!after.snapshot) followed = undefined;
     return [...flagKeys];
+  }
+
+  return {
+    onData(before, after) {
+      // What nobody wants to know costs nothing. Who listens later gets what changes from then on.
+      const flagKeys = listeners.length > 0 ? compare(before, after) : [];
+      if (flagKeys.length > 0) for (const listener of listeners) listener(flagKeys);
+    },
+    onChange: (listener) => void listeners.push(listener),
   };
 }
 

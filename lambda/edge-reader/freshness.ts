@@ -11,6 +11,7 @@ import { createModels, type Model } from './model.ts';
 import { createOfficialLayout, type Holding } from './official-layout.ts';
 import type { Surroundings } from './surroundings.ts';
 import type { Flight, Table } from './table.ts';
+import { within } from './within.ts';
 
 export interface ReaderStatus {
   /** `loading`: no data yet. `unreachable`: no data, and the last read failed. `stale`: see `message`. */
@@ -37,8 +38,8 @@ export interface Data {
   readonly official?: Holding | undefined;
 }
 
-/** Keys of flags whose answers may differ between two states of the table. */
-export type Compare = (before: Data, after: Data) => readonly string[];
+/** Must not throw. */
+export type OnData = (before: Data, after: Data) => void;
 
 /** The data read from the table, and when it is refreshed. */
 export interface Freshness {
@@ -58,7 +59,8 @@ export interface Freshness {
   takeOff(ms: number): Flight;
   /** The snapshot turned out to be unreadable: switches to the official layout. */
   distrust(reason: string): void;
-  onChange(listener: (flagKeys: readonly string[]) => void): void;
+  /** Reads now, or joins the read under way; whether it succeeded. */
+  refresh(): Promise<boolean>;
   status(): ReaderStatus;
 }
 
@@ -70,12 +72,12 @@ const CHECKED_MS = 5 * 60_000;
 const STALE_MS = 60_000;
 /** How often to look for a snapshot in a table that has none. */
 const PROBE_MS = 60_000;
-/** Without `compare`, `onChange` tells nothing. */
+/** `onData` is called when another state of the table is held. */
 export function createFreshness(
   settings: Settings,
   table: Table,
   { now, random }: Surroundings,
-  compare?: Compare,
+  onData?: OnData,
 ): Freshness {
   const { prefix, refreshMs, maxWaitMs, coldDeadlineMs } = settings;
   const models = createModels();
@@ -90,7 +92,6 @@ export function createFreshness(
   let looksBehind = 0;
   let probeAt = 0;
   let lastError: ReaderStatus['lastError'];
-  const listeners: ((flagKeys: readonly string[]) => void)[] = [];
   /** How often calls have waited in vain since the last read. */
   let inVain = 0;
   /** Until then calls do not wait, since one has waited in vain as long as it may. */
@@ -115,9 +116,7 @@ export function createFreshness(
     const before = { snapshot, official };
     ({ snapshot, official, head } = next);
     readAt = at;
-    if (!isOther || !listeners[0]) return;
-    const flagKeys = compare?.(before, next) ?? [];
-    if (flagKeys[0] !== undefined) for (const listener of listeners) listener(flagKeys);
+    if (isOther) onData?.(before, next);
   }
 
   /** Applies a reading; true if the official layout must be read instead. */
@@ -201,7 +200,10 @@ export function createFreshness(
     model: () => model,
     official: () => official,
     snapshot: () => snapshot,
-    onChange: (listener) => void listeners.push(listener),
+    refresh() {
+      reads.thaw(now());
+      return reads.join(null, read).done;
+    },
     async obtain(flagKey) {
       const into = official;
       if (!into) return false;
@@ -273,18 +275,6 @@ function createReads(now: () => number, limitMs: number, fail: (problem: unknown
       }
     },
   };
-}
-
-/** Settles with the work, or after `ms`. The work must never reject. */
-function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> | undefined {
-  if (ms <= 0) return undefined;
-  return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(undefined), ms);
-    work.then((result) => {
-      clearTimeout(timer);
-      resolve(result);
-    });
-  });
 }
 
 /** Why data is stale; empty if it is not. */

@@ -12,7 +12,7 @@ import {
   secureModeHash as secureModeHashWith,
 } from '../../lib/evaluation/index.ts';
 import type { EvaluationContext } from './context.ts';
-import type { AllFlagsStateOptions, Reader } from './reader.ts';
+import type { AllFlagsStateOptions, Reader, WatchedReader } from './reader.ts';
 import { type Asked, wrap } from './wrap.ts';
 
 /**
@@ -31,7 +31,7 @@ const LOADED = Promise.resolve();
  * A reader of these flags alone, which reads no table: answers are those of LaunchDarkly's Node SDK with its file data source. Flags that
  * it does not have are `FLAG_NOT_FOUND`. Throws an Error if a key is in both `flags` and `flagValues`.
  */
-export function createOfflineReader(held: HeldFlags): Reader {
+export function createOfflineReader(held: HeldFlags): WatchedReader {
   const { evaluator, flags } = evaluatorOf(held);
   const heldSince = Date.now();
   return {
@@ -40,6 +40,7 @@ export function createOfflineReader(held: HeldFlags): Reader {
     ready: () => LOADED,
     // These flags never change.
     onChange() {},
+    refresh: async () => true,
     allFlagsState: async (context, options) => evaluator.allFlagsState(context, { ...options, flags }),
     status: () => ({
       state: 'ready',
@@ -58,7 +59,7 @@ export function createOfflineReader(held: HeldFlags): Reader {
  * Answers these flags with these values whatever the table says, as a test wants it: as LaunchDarkly's Node SDK does with its test data
  * source, variation 0 and `FALLTHROUGH`.
  */
-export function withOverrides(reader: Reader, flagValues: Readonly<Record<string, unknown>>): Reader {
+export function withOverrides<R extends Reader>(reader: R, flagValues: Readonly<Record<string, unknown>>): R {
   const { evaluator } = evaluatorOf({ flagValues });
   return {
     ...wrap(reader, {
@@ -77,7 +78,7 @@ export function withOverrides(reader: Reader, flagValues: Readonly<Record<string
  * Answers from these flags while the table could not be read yet. `status()` goes on to say that and why, with the source `held`. Once
  * something was read, they are not used again. A function that gives them is called when they are first needed.
  */
-export function withBootstrap(reader: Reader, held: HeldFlags | (() => HeldFlags)): Reader {
+export function withBootstrap<R extends Reader>(reader: R, held: HeldFlags | (() => HeldFlags)): R {
   let made = typeof held === 'function' ? undefined : evaluatorOf(held);
   const bootstrap = () => {
     made ??= evaluatorOf(typeof held === 'function' ? held() : held);

@@ -1,6 +1,6 @@
 import type { Detail } from '../../lib/evaluation/index.ts';
 import type { EvaluationContext } from './context.ts';
-import type { Reader } from './reader.ts';
+import type { WatchedReader } from './reader.ts';
 import { createStateLog, type Logger } from './state-log.ts';
 import { wrap } from './wrap.ts';
 
@@ -28,12 +28,12 @@ export interface ReaderHooks {
 }
 
 export function withHooks(
-  reader: Reader,
+  reader: WatchedReader,
   { onDecision, onChange, logger }: ReaderHooks,
   now: () => number = Date.now,
-): Reader {
+): WatchedReader {
   const failed = (name: string, error: unknown) => (logger ?? console).error(`edge reader: ${name} threw`, error);
-  const hooked: Reader = {
+  const hooked: WatchedReader = {
     ...reader,
     onChange: (listener) =>
       reader.onChange((flagKeys) => {

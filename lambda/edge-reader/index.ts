@@ -1,16 +1,16 @@
 /** The edge reader's public API: `createReader(config)`. */
-import { createComparison } from './changes.ts';
+import { createChanges } from './changes.ts';
 import { parseReaderConfig, type ReaderConfig } from './config.ts';
 import { type HeldFlags, withBootstrap, withOverrides } from './held-flags.ts';
 import { type ReaderHooks, withHooks } from './hooks.ts';
-import { type Reader, startReader } from './reader.ts';
+import { startReader, type WatchedReader } from './reader.ts';
 import type { Surroundings } from './surroundings.ts';
 
 export type { Detail, FlagsState, Reason } from '../../lib/evaluation/index.ts';
-export { createComparison } from './changes.ts';
+export { type Changes, createChanges } from './changes.ts';
 export type { ReaderConfig, Settings } from './config.ts';
 export type { ContextAttributes, EvaluationContext, LegacyUser, MultiContext, SingleContext } from './context.ts';
-export type { Compare, Data, ReaderStatus } from './freshness.ts';
+export type { Data, OnData, ReaderStatus } from './freshness.ts';
 export {
   createOfflineReader,
   type HeldFlags,
@@ -20,7 +20,7 @@ export {
   withOverrides,
 } from './held-flags.ts';
 export type { Decision, ReaderHooks } from './hooks.ts';
-export type { AllFlagsStateOptions, Reader, StartOptions } from './reader.ts';
+export type { AllFlagsStateOptions, Reader, StartOptions, WatchedReader } from './reader.ts';
 export {
   createReport,
   type Decided,
@@ -45,14 +45,15 @@ export interface ReaderOptions extends ReaderHooks, Partial<Surroundings> {
  * A reader that starts reading at once. Throws one Error that lists every problem in the config. Edge bundles
  * use `startReader` instead: their config was parsed at build time.
  */
-export function createReader(config: ReaderConfig, more: ReaderOptions = {}): Reader {
+export function createReader(config: ReaderConfig, more: ReaderOptions = {}): WatchedReader {
   const { overrides, bootstrap, onDecision, onChange, logger, now, ...others } = more;
   const unknown = Object.keys(others).filter((name) => !['random', 'env'].includes(name));
   const known = 'overrides, bootstrap, onDecision, onChange, logger';
   if (unknown.length > 0) throw new Error(`edge reader: ${unknown.join(', ')} is not an option: expected ${known}`);
   const lacking = LEVELS.filter((level) => logger && typeof logger[level] !== 'function');
   if (lacking.length > 0) throw new Error(`edge reader: logger lacks ${lacking.join(', ')}`);
-  let reader = startReader(parseReaderConfig(config), { ...more, compare: createComparison() });
+  const { onData, ...changes } = createChanges();
+  let reader: WatchedReader = { ...startReader(parseReaderConfig(config), { ...more, onData }), ...changes };
   if (bootstrap) reader = withBootstrap(reader, bootstrap);
   if (overrides) reader = withOverrides(reader, overrides);
   return withHooks(reader, { ...(onDecision && { onDecision }), ...(onChange && { onChange }), logger }, now);

@@ -14,7 +14,7 @@ import type {
 import { type Detail, openFeatureErrorCode, toLaunchDarkly } from '../../lib/evaluation/index.ts';
 import type { EvaluationContext } from './context.ts';
 import type { ReaderStatus } from './freshness.ts';
-import type { Reader } from './reader.ts';
+import type { Reader, WatchedReader } from './reader.ts';
 import type { Logger } from './state-log.ts';
 
 /**
@@ -23,7 +23,7 @@ import type { Logger } from './state-log.ts';
  * them, since nothing runs in a frozen process between two calls.
  */
 export function createOpenFeatureProvider(
-  reader: Reader,
+  reader: Reader & Partial<Pick<WatchedReader, 'onChange'>>,
 ): Provider & { readonly events: ProviderEventEmitter<AnyProviderEvent> } {
   const events = createEmitter();
   /** What the SDK knows: it says itself that the provider is ready, or failed, when `initialize` ends. */
@@ -34,7 +34,7 @@ export function createOpenFeatureProvider(
     known = stateOf(status);
     if (known !== before) events.emit(EVENTS[known], { message: status.message });
   }
-  reader.onChange((flagKeys) => events.emit(CHANGED, { flagsChanged: [...flagKeys] }));
+  reader.onChange?.((flagKeys) => events.emit(CHANGED, { flagsChanged: [...flagKeys] }));
 
   async function resolve<T>(
     flagKey: string,

@@ -8,9 +8,10 @@ import {
   type FlagsState,
 } from '../../lib/evaluation/index.ts';
 import { type Answers, createBigSegments } from './big-segments.ts';
+import type { Changes } from './changes.ts';
 import type { Settings } from './config.ts';
 import type { EvaluationContext } from './context.ts';
-import { type Compare, createFreshness, type ReaderStatus } from './freshness.ts';
+import { createFreshness, type OnData, type ReaderStatus } from './freshness.ts';
 import type { Surroundings } from './surroundings.ts';
 import { createTable } from './table.ts';
 
@@ -51,24 +52,23 @@ export interface Reader {
   jsonVariationDetail(flagKey: string, context: EvaluationContext, fallback: unknown): Promise<Detail>;
   /** The state of all flags, for bootstrapping client-side SDKs; `$valid` is false while there is no data. */
   allFlagsState(context: EvaluationContext, options?: AllFlagsStateOptions): Promise<FlagsState>;
-  /**
-   * Tells the keys of flags whose answers may differ, with the refresh that finds them and before the evaluation that waited for it is
-   * answered. The first data is no change. Listeners must not throw. Readers of `startReader` tell only if they were given `compare`.
-   */
-  onChange(listener: (flagKeys: readonly string[]) => void): void;
+  /** Reads the table now, or joins the read under way; false if that failed. */
+  refresh(): Promise<boolean>;
   status(): ReaderStatus;
 }
 
+/** A reader that says what changes. */
+export interface WatchedReader extends Reader, Pick<Changes, 'onChange'> {}
+
 export interface StartOptions extends Partial<Surroundings> {
-  /** `createComparison()`, which costs a bundle 1 KB. */
-  readonly compare?: Compare;
+  readonly onData?: OnData;
 }
 
 /** Starts reading at once, so that a call at module load connects while Lambda initialises. */
-export function startReader(settings: Settings, { compare, ...surroundings }: StartOptions = {}): Reader {
+export function startReader(settings: Settings, { onData, ...surroundings }: StartOptions = {}): Reader {
   const around: Surroundings = { now: Date.now, random: Math.random, env: process.env, ...surroundings };
   const table = createTable(settings, around);
-  const fresh = createFreshness(settings, table, around, compare);
+  const fresh = createFreshness(settings, table, around, onData);
   const bigSegments = createBigSegments({
     prefix: settings.prefix,
     get: (keys) => table.get(keys, fresh.takeOff(settings.coldDeadlineMs)),
@@ -176,7 +176,7 @@ export function startReader(settings: Settings, { compare, ...surroundings }: St
         () => ({ $flagsState: {}, $valid: false }),
         (evaluator) => evaluator.allFlagsState(context, { ...options, flags: allFlags() }),
       ),
-    onChange: fresh.onChange,
+    refresh: fresh.refresh,
     status: fresh.status,
   };
 }

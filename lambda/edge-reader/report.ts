@@ -16,6 +16,14 @@ export interface ReportOutput {
   write?(line: string): void;
   /** Gets what is said when the state of the data changes. Metrics are always written. Default: `write` gets it, as JSON. */
   readonly logger?: Logger | undefined;
+  /** What each line has besides: called once for each, and only then. */
+  extra?(): Extra;
+}
+
+export interface Extra {
+  /** By name: the value, or at most 100 of them, and the unit. */
+  readonly metrics: Readonly<Record<string, readonly [value: number | readonly number[], unit: string]>>;
+  readonly fields: Readonly<Record<string, unknown>>;
 }
 
 export interface Report {
@@ -49,11 +57,11 @@ export const reportUnits = {
 
 const EVERY_MS = 60_000;
 /** A line has at most so many variations, and so many characters of each name. */
-const MOST_VARIATIONS = 50;
+export const MOST_VARIATIONS = 50;
 const MOST_CHARACTERS = 64;
 /** Counts the variations for which a line has no room. */
 const OTHERS = 'others';
-const FALLBACK = 'fallback';
+export const FALLBACK = 'fallback';
 /** Why a variation that the bootstrap gave counts as a fallback. */
 const BOOTSTRAP = 'BOOTSTRAP';
 
@@ -85,7 +93,7 @@ const newMinute = (): Minute => ({
 export function createReport(
   { namespace, flags = [] }: ReportOptions,
   status: () => ReaderStatus,
-  { now = Date.now, write = console.log, logger }: Partial<Pick<Surroundings, 'now'>> & ReportOutput = {},
+  { now = Date.now, write = console.log, logger, extra }: Partial<Pick<Surroundings, 'now'>> & ReportOutput = {},
 ): Report {
   let minute = newMinute();
   let writtenAt: number | undefined;
@@ -114,7 +122,7 @@ export function createReport(
     const own = flags.flatMap((flag) =>
       Array.from(variations.get(flag) ?? [], ([variation, times]) => [`${flag}=${variation}`, times] as const),
     );
-    const values: Record<string, number | undefined> = {
+    const values: Record<string, Extra['metrics'][string][0] | undefined> = {
       Decisions: decisions,
       Fallbacks: sum(fallbacks.values()),
       DataAge: ageMs === undefined ? undefined : Math.round(ageMs) / 1_000,
@@ -122,8 +130,13 @@ export function createReport(
       ...Object.fromEntries(own),
     };
     const Metrics = Object.entries(values).flatMap(([Name, value]) =>
-      value === undefined ? [] : [{ Name, Unit: reportUnits[Name as keyof typeof reportUnits] ?? 'Count' }],
+      value === undefined ? [] : [{ Name, Unit: (reportUnits[Name as keyof typeof reportUnits] ?? 'Count') as string }],
     );
+    const { metrics = {}, fields = {} } = extra?.() ?? {};
+    for (const [Name, [value, Unit]] of Object.entries(metrics)) {
+      Metrics.push({ Name, Unit });
+      values[Name] = value;
+    }
     const decided = Object.fromEntries(Array.from(variations, ([flag, counts]) => [flag, Object.fromEntries(counts)]));
     return JSON.stringify({
       _aws: { Timestamp: at, CloudWatchMetrics: [{ Namespace: namespace, Dimensions: [[]], Metrics }] },
@@ -132,6 +145,7 @@ export function createReport(
       rev,
       decided,
       fallbacks: Object.fromEntries(fallbacks),
+      ...fields,
       ...values,
     });
   }
@@ -168,7 +182,8 @@ function sum(numbers: Iterable<number>): number {
   return total;
 }
 
-function variationName(value: unknown, index: number | null): string {
+/** A variation by its value, if that can be part of a metric's name. */
+export function variationName(value: unknown, index: number | null): string {
   const isShown = typeof value === 'string' || typeof value === 'boolean' || typeof value === 'number';
   return nameOf(isShown ? String(value) : '', `variation-${index ?? 'none'}`);
 }

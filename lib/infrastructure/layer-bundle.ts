@@ -8,7 +8,7 @@ export const LAYER_PACKAGE = 'edge-flag-reader';
 const sources = join(import.meta.dirname, '../../lambda/edge-reader');
 
 /** The package's entries: the name of each, and of its source. */
-export const READER_ENTRIES = { '.': 'index', './open-feature': 'open-feature' } as const;
+export const READER_ENTRIES = { '.': 'index', './open-feature': 'open-feature', './chain': 'chain' } as const;
 
 /**
  * Builds the reader as a package for a Lambda layer: `nodejs/node_modules/edge-flag-reader`. AWS: "Working with layers for Node.js Lambda

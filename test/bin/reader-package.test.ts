@@ -28,6 +28,7 @@ const WRONG = [
 const SDK = join(root, 'node_modules/@launchdarkly/js-sdk-common/dist/cjs/api/context/LDContext.js');
 const RIGHT = `
   import { createOpenFeatureProvider } from 'edge-flag-reader/open-feature';
+  import { createChain } from 'edge-flag-reader/chain';
   import { createOfflineReader, type EvaluationContext, type Reader } from 'edge-flag-reader';
   import type { LDContext } from '${SDK}';
   export const same = (context: LDContext): EvaluationContext => context;
@@ -37,7 +38,11 @@ const RIGHT = `
   const limit: number = await reader.variation('limit', context, 1);
   const json: unknown = await reader.jsonVariation('limit', context, {});
   const { value } = await createOpenFeatureProvider(reader).resolveStringEvaluation('checkout', 'old', { targetingKey: 'alice' }, console);
-  console.log(JSON.stringify([variant, limit, json, value, reader.status().source]));`;
+  const chain = createChain({ reader, keys: [{ id: 'a', secret: 'x'.repeat(32) }] });
+  const call = chain.join({}, context);
+  await call.variation('checkout', context, 'old');
+  const { received } = chain.join(call.headers(), context).chained();
+  console.log(JSON.stringify([variant, limit, json, value, reader.status().source, received]));`;
 
 const node = async (...args: string[]) => (await promisify(execFile)(process.execPath, args, { cwd: project })).stdout;
 
@@ -83,7 +88,7 @@ test('its code runs for import and for require', async () => {
     .replace(/, type \w+/g, '')
     .replace(/: (Reader|EvaluationContext|string|number|unknown) =/g, ' =');
   writeFileSync(join(project, 'run.mjs'), plain);
-  expect(await node('run.mjs')).toBe('["new",3,3,"new","held"]\n');
+  expect(await node('run.mjs')).toBe('["new",3,3,"new","held","used"]\n');
   writeFileSync(
     join(project, 'run.cjs'),
     "console.log(typeof require('edge-flag-reader').createReader, typeof require('edge-flag-reader/open-feature'))",

@@ -1,0 +1,284 @@
+/**
+ * Call chains: what one service decided for a user travels with its calls in one small signed header, so that the services behind it decide alike, also
+ * while a flag changes.
+ */
+import { canonicalKey, type Detail, parseContext } from '../../lib/evaluation/index.ts';
+import { compareRev, parseRev } from '../../lib/flag-table/index.ts';
+import { type IncomingHeaders, MOST_BAGGAGE_BYTES, readHeader, readMember, withMember } from './baggage.ts';
+import type { ChainReport } from './chain-report.ts';
+import { type Chained, type ChainKey, createSeal, type Refusal } from './chain-seal.ts';
+import type { EvaluationContext } from './context.ts';
+import type { Reader } from './reader.ts';
+import { within } from './within.ts';
+import { type Asked, wrap } from './wrap.ts';
+
+export type { IncomingHeaders } from './baggage.ts';
+export { type ChainReport, createChainReport, type Handled } from './chain-report.ts';
+export type { ChainKey, Refusal } from './chain-seal.ts';
+
+export interface ChainOptions {
+  readonly reader: Reader;
+  /** The reader's environment: decisions of another are not accepted. Default: none. */
+  readonly prefix?: string;
+  /** The first signs; all are accepted, so that secrets can be changed. */
+  readonly keys: readonly ChainKey[];
+  /** How old decisions may be, counted from the first in the chain. Default 30,000. */
+  readonly maxAgeMs?: number;
+  /** How long a flag that was not decided yet waits, once in a call, for the revision of those that were. Default 50; 0: not at all. */
+  readonly waitMs?: number;
+  /** In lower case. A header of your own has the same form. Default `baggage`. */
+  readonly header?: string;
+  /** The name of the member in it. Environments that meet in one request need different ones. Default `edge-flags`. */
+  readonly member?: string;
+  /** Counts headers that were not used and revisions that were not reached, and compares variations. Default: none. */
+  readonly report?: Pick<ChainReport, 'onDecision' | 'chained' | 'handled'> | undefined;
+  /** Unix ms; for tests. */
+  now?(): number;
+}
+
+export interface Chain {
+  /** The service's part in a request for this context. Never throws: a header that cannot be used counts as none. */
+  join(headers: IncomingHeaders | null | undefined, context: EvaluationContext): Call;
+}
+
+/** One request. A flag has one answer in it, for the context that it is for; for others it is the reader alone. */
+export interface Call extends Reader {
+  /**
+   * What a call to another service needs: the header, with the other members of the baggage that came in, or of these headers if they are
+   * given. Without decisions that fit, it has only those.
+   */
+  headers(outgoing?: IncomingHeaders): Record<string, string>;
+  /** Takes over what the service that was called has decided, if it sends `headers()` with its answer. */
+  learn(headers: IncomingHeaders | null | undefined): void;
+  chained(): ChainState;
+  /** Counts the request, with its duration, for each variation that was decided in it. */
+  done(how: { readonly ms: number; readonly failed?: boolean }): void;
+}
+
+export interface ChainState {
+  /** `ignored`: see `reason`. */
+  readonly received: 'none' | 'used' | 'ignored';
+  readonly reason?: Refusal | undefined;
+  /** The age of the first decision in the chain, in ms. */
+  readonly ageMs?: number | undefined;
+  /**
+   * Whether the reader has the chain's revision. `missed`: it has not read it, or had not when a flag was decided. `unknown`: there is none, or
+   * the reader has LaunchDarkly's own layout or no table.
+   */
+  readonly revision: 'held' | 'missed' | 'unknown';
+}
+
+/** How far the clocks of two services may be apart. */
+const SKEW_MS = 5_000;
+/** After a revision could not be reached, others do not wait for it. */
+const MISSED_MS = 1_000;
+/** From one read to the next while a replica is behind. */
+const AGAIN_MS = 10;
+
+/** Throws one Error that lists every problem in the options. */
+export function createChain(options: ChainOptions): Chain {
+  check(options);
+  const { reader, prefix = '', keys, maxAgeMs = 30_000, waitMs = 50, report, now = Date.now } = options;
+  const { header = 'baggage', member = 'edge-flags' } = options;
+  const seal = createSeal(prefix, keys);
+  let missed = { rev: '', at: 0 };
+
+  const isHeld = (rev: string | undefined) => compareRev(parseRev(reader.status().rev), parseRev(rev)) >= 0;
+
+  /** LaunchDarkly's own layout and a reader without a table have none. */
+  const hasRevisions = () => {
+    const { source, state } = reader.status();
+    return source !== 'official' && !(source === 'held' && state === 'ready');
+  };
+
+  /** Reads the table until it has the revision, or the time is over. */
+  async function reach(rev: string): Promise<void> {
+    const until = now() + waitMs;
+    const isHopeless = missed.rev >= rev && Math.abs(now() - missed.at) < MISSED_MS;
+    while (!isHeld(rev) && !isHopeless && now() < until) {
+      await within(reader.refresh(), until - now());
+      if (!isHeld(rev)) await pause(Math.min(AGAIN_MS, until - now()));
+    }
+    if (isHeld(rev)) return;
+    if (!isHopeless) missed = { rev, at: now() };
+    report?.chained('missed');
+  }
+
+  function open(text: string, contextKey: string | undefined): Chained | Refusal | undefined {
+    if (text.length > MOST_BAGGAGE_BYTES) return 'oversize';
+    const found = readMember(text, member);
+    if (found === undefined) return undefined;
+    if (contextKey === undefined) return 'other-context';
+    const chained = seal.open(found, contextKey);
+    if (typeof chained === 'string') return chained;
+    const ageMs = now() - chained.at;
+    return ageMs > maxAgeMs || ageMs < -SKEW_MS ? 'expired' : chained;
+  }
+
+  function join(headers: IncomingHeaders | null | undefined, context: EvaluationContext): Call {
+    const contextKey = keyOf(context);
+    const incoming = readHeader(headers, header);
+    const decisions = new Map<string, Detail>();
+    const came = accept(incoming);
+    const received = typeof came === 'object' ? came : undefined;
+    const state = {
+      received: received ? 'used' : came === undefined ? 'none' : 'ignored',
+      reason: typeof came === 'string' ? came : undefined,
+    } as const;
+    let at = received?.at;
+    let rev = received?.rev;
+    let waiting: Promise<void> | undefined;
+    let isMissed = false;
+
+    function accept(text: string) {
+      const opened = open(text, contextKey);
+      if (opened !== undefined) report?.chained(typeof opened === 'string' ? opened : 'used');
+      if (typeof opened !== 'object') return opened;
+      for (const [flagKey, detail] of opened.decisions) if (!decisions.has(flagKey)) decisions.set(flagKey, detail);
+      return opened;
+    }
+    function revisionOf(sought: string | undefined): ChainState['revision'] {
+      if (sought === undefined || !hasRevisions()) return 'unknown';
+      return isMissed || !isHeld(sought) ? 'missed' : 'held';
+    }
+    const isMine = (asked: Asked) =>
+      asked.context === context || (contextKey !== undefined && keyOf(asked.context) === contextKey);
+    const known = (asked: Asked) => {
+      const detail = isMine(asked) ? decisions.get(asked.flagKey) : undefined;
+      return detail && ofType(detail, asked);
+    };
+
+    const wrapped = wrap(reader, {
+      before(asked) {
+        const detail = known(asked);
+        const { flagKey, fallback } = asked;
+        if (detail) report?.onDecision({ flagKey, context: asked.context, fallback, detail, ms: 0 });
+        return detail;
+      },
+      wait() {
+        const sought = received?.rev;
+        if (sought === undefined || isHeld(sought) || !hasRevisions()) return undefined;
+        waiting ??= reach(sought).then(() => {
+          isMissed = !isHeld(sought);
+        });
+        return waiting;
+      },
+      after(asked, detail) {
+        // Another evaluation may have ended meanwhile.
+        const first = known(asked);
+        if (first || !isMine(asked) || contextKey === undefined || !travels(detail)) return first ?? detail;
+        decisions.set(asked.flagKey, detail);
+        at ??= now();
+        const own = reader.status().rev;
+        if (compareRev(parseRev(own), parseRev(rev)) > 0) rev = own;
+        return detail;
+      },
+    });
+
+    return {
+      ...wrapped,
+      async allFlagsState(asked, stateOptions) {
+        await waiting;
+        const whole = await reader.allFlagsState(asked, stateOptions);
+        const isSame = isMine({ context: asked } as Asked);
+        const own = [...decisions].filter(
+          ([key, { variationIndex }]) => variationIndex !== null && Object.hasOwn(whole, key),
+        );
+        if (!isSame || own.length === 0) return whole;
+        const metadata = own.map(([key, { variationIndex, reason }]) => {
+          const { reason: had, ...rest } = Object(whole.$flagsState[key]);
+          return [key, { ...rest, variation: variationIndex, ...(had && { reason }) }];
+        });
+        return {
+          ...whole,
+          ...Object.fromEntries(own.map(([key, { value }]) => [key, value])),
+          $flagsState: { ...whole.$flagsState, ...Object.fromEntries(metadata) },
+          $valid: whole.$valid,
+        };
+      },
+      headers(outgoing) {
+        const base = outgoing === undefined ? incoming : readHeader(outgoing, header);
+        const others = withMember(base, member, undefined);
+        const room = MOST_BAGGAGE_BYTES - others.length - member.length - 2;
+        const value =
+          contextKey === undefined || decisions.size === 0
+            ? undefined
+            : seal.close(contextKey, { at: at ?? now(), rev, decisions }, room);
+        const merged = withMember(others, member, value);
+        return merged === '' ? {} : { [header]: merged };
+      },
+      learn(answer) {
+        const learnt = accept(readHeader(answer, header));
+        if (typeof learnt !== 'object') return;
+        at = Math.min(at ?? learnt.at, learnt.at);
+        if (compareRev(parseRev(learnt.rev), parseRev(rev)) > 0) rev = learnt.rev;
+      },
+      chained: () => ({
+        ...state,
+        ageMs: received && Math.max(0, now() - received.at),
+        revision: revisionOf(received?.rev),
+      }),
+      done({ ms, failed = false }) {
+        for (const [flagKey, detail] of decisions) report?.handled({ flagKey, detail, ms, failed });
+      },
+    };
+  }
+
+  return { join };
+}
+
+/** What only says that the question was wrong is no decision. */
+function travels({ reason }: Detail): boolean {
+  return reason.kind !== 'ERROR' || !['WRONG_TYPE', 'EXCEPTION', 'USER_NOT_SPECIFIED'].includes(reason.errorKind ?? '');
+}
+
+/** As the reader answers a question for a value of one type. */
+function ofType(detail: Detail, { type, fallback }: Asked): Detail {
+  if (type === undefined || typeof detail.value === type) return detail;
+  const { reason } = detail;
+  const wrong = { kind: 'ERROR', errorKind: 'WRONG_TYPE' } as const;
+  return { value: fallback, variationIndex: null, reason: reason.kind === 'ERROR' ? reason : wrong };
+}
+
+/** Identifies a context; undefined for what is none. */
+function keyOf(context: unknown): string | undefined {
+  try {
+    const parsed = parseContext(context);
+    return parsed && canonicalKey(parsed);
+  } catch {
+    // A getter of the caller's.
+    return undefined;
+  }
+}
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
+}
+
+function check({ keys, maxAgeMs = 1, waitMs = 0, header = 'a', member = 'a', ...others }: ChainOptions): void {
+  const problems: string[] = [];
+  const must = (fine: boolean, problem: string) => void (fine || problems.push(problem));
+  const unknown = Object.keys(others).filter((name) => !['reader', 'prefix', 'report', 'now'].includes(name));
+  must(unknown.length === 0, `${unknown.join(', ')} is not an option`);
+  must(Array.isArray(keys) && keys.length > 0, 'keys are missing: expected [{ id, secret }]');
+  for (const [index, key] of (Array.isArray(keys) ? keys : []).entries()) {
+    const { id, secret } = Object(key);
+    must(
+      /^[\w-]{1,32}$/.test(String(id)),
+      `keys[${index}].id is invalid: expected 1 to 32 characters from a-z A-Z 0-9 _ -`,
+    );
+    must(
+      typeof secret === 'string' && secret.length >= 32,
+      `keys[${index}].secret is invalid: expected at least 32 characters`,
+    );
+  }
+  must(
+    Number.isInteger(maxAgeMs) && maxAgeMs > 0,
+    `maxAgeMs=${maxAgeMs} is invalid: expected an integer of at least 1`,
+  );
+  must(Number.isInteger(waitMs) && waitMs >= 0, `waitMs=${waitMs} is invalid: expected an integer of at least 0`);
+  const token = /^[a-z0-9!#$%&'*+.^_`|~-]{1,64}$/;
+  must(token.test(header), `header=${header} is invalid: expected the name of a header in lower case`);
+  must(token.test(member), `member=${member} is invalid: expected 1 to 64 characters of a token in lower case`);
+  if (problems.length > 0) throw new Error(`edge reader: call chain: ${problems.join('; ')}`);
+}

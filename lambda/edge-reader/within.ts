@@ -1,0 +1,11 @@
+/** Settles with the work, or after `ms`. The work must never reject. */
+export function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> | undefined {
+  if (ms <= 0) return undefined;
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(undefined), ms);
+    work.then((result) => {
+      clearTimeout(timer);
+      resolve(result);
+    });
+  });
+}
