@@ -115,7 +115,7 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
         incoming.on('data', (chunk: Buffer) => {
           chunks.push(chunk);
           bytes += chunk.length;
-          if (bytes > MOST_BYTES) incoming.destroy(new Error(`an answer of more than ${MOST_BYTES} bytes`));
+          if (bytes > MOST_BYTES) incoming.destroy(new Error('an answer of more than 32 MB'));
         });
         incoming.on('error', fail);
         incoming.on('end', () => {
