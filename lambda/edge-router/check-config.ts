@@ -3,6 +3,7 @@
  * refused deployment or as a 502 for every viewer. Source: Amazon CloudFront Developer Guide, the pages named below.
  */
 import { isIP } from 'node:net';
+import { previewProblems, shadowProblems } from './check-preview.ts';
 import { contextProblems, rulesProblems } from './check-rules.ts';
 import {
   type Check,
@@ -57,6 +58,7 @@ export function routerProblems(config: RouterConfig): ConfigProblem[] {
     problems.push(problem('flagKey', undefined, `${FLAG_KEY(undefined)}, or rules`));
   problems.push(...cookieProblems(config), ...viewerProblems(config.viewer));
   problems.push(...rulesProblems(config, names ?? []), ...contextProblems(config));
+  problems.push(...previewProblems(config.preview), ...shadowProblems(config.shadow));
   return [...problems, ...originProblems(origins, 'origins', config.variantHeader)];
 }
 

@@ -1,7 +1,10 @@
 import type { HeldFlags, ReaderConfig } from '../edge-reader/index.ts';
+import type { PreviewConfig } from './preview-token.ts';
 import type { ContextSettings, Headers, Rule } from './rules.ts';
+import type { ShadowSettings } from './shadow.ts';
 
-export { DECISION_HEADER, DEFAULT_COOKIE_NAME, DEFAULT_VARIANT_HEADER } from './headers.ts';
+export { DECISION_HEADER, DEFAULT_COOKIE_NAME, DEFAULT_VARIANT_HEADER, SHADOW_HEADER } from './headers.ts';
+export type { PreviewConfig, PreviewSettings } from './preview-token.ts';
 export type {
   Action,
   Answer,
@@ -19,6 +22,7 @@ export type {
   When,
 } from './rules.ts';
 export { flagKeysOf, headersById } from './rules.ts';
+export type { ShadowSettings } from './shadow.ts';
 
 /** Compiled into the viewer-request function. */
 export interface ViewerRequestConfig extends ContextSettings {
@@ -43,6 +47,10 @@ export interface ViewerRequestConfig extends ContextSettings {
   readonly viewer?: ViewerSettings;
   /** As for viewer-response, which does not run after a redirect or an answer of a rule. */
   readonly cookie?: CookieConfig;
+  /** Preview links for testers. Default none: their code is then not in the bundle. */
+  readonly preview?: PreviewConfig;
+  /** Which requests are shadow traffic. Default none. */
+  readonly shadow?: ShadowSettings;
 }
 
 /** Which id becomes the key of the context that the flag is evaluated for. */

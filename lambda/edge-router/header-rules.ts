@@ -2,7 +2,7 @@
  * Which headers CloudFront lets whom write. Source: Amazon CloudFront Developer Guide, the pages named below. Imported by
  * checks at build and by `npm start`, never by a handler.
  */
-import { DECISION_HEADER, NEW_VIEWER_HEADER, RESPONSE_HEADER, VIEWER_HEADER } from './headers.ts';
+import { DECISION_HEADER, NEW_VIEWER_HEADER, RESPONSE_HEADER, SHADOW_HEADER, VIEWER_HEADER } from './headers.ts';
 
 /** "Restrictions on all edge functions", disallowed headers: functions cannot see them and must not add them. */
 export const DISALLOWED =
@@ -40,7 +40,7 @@ const WELL_KNOWN =
 const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 
 /** viewer-response trusts them. */
-const ROUTER_HEADERS = [VIEWER_HEADER, NEW_VIEWER_HEADER, DECISION_HEADER, RESPONSE_HEADER];
+const ROUTER_HEADERS = [VIEWER_HEADER, NEW_VIEWER_HEADER, DECISION_HEADER, RESPONSE_HEADER, SHADOW_HEADER];
 
 /** Why viewer-request may not put the variant into the header of this name; undefined if it may. */
 export function describeVariantHeaderProblem(name: unknown): string | undefined {

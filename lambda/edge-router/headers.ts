@@ -8,6 +8,8 @@ export const DECISION_HEADER = 'x-flag-decision';
 export const NEW_VIEWER_HEADER = 'x-flag-new-viewer';
 /** The ids of the headers that viewer-response adds. */
 export const RESPONSE_HEADER = 'x-flag-response';
+/** Tells the origin that a request is shadow traffic; part of the cache key. */
+export const SHADOW_HEADER = 'x-flag-shadow';
 export const DEFAULT_VARIANT_HEADER = 'x-flag-variant';
 export const DEFAULT_COOKIE_NAME = 'flag-viewer';
 

@@ -11,11 +11,15 @@ export type {
   Origin,
   OriginRequestConfig,
   OtherContext,
+  PreviewConfig,
+  PreviewSettings,
   Rule,
+  ShadowSettings,
   ViewerRequestConfig,
   ViewerResponseConfig,
   ViewerSettings,
 } from './config.ts';
 export { createOriginRequestHandler } from './origin-request.ts';
+export { createHandlerForTesters } from './testers.ts';
 export { createViewerRequestHandler, type ViewerRequestOptions } from './viewer-request.ts';
 export { createViewerResponseHandler } from './viewer-response.ts';

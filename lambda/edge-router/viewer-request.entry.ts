@@ -1,7 +1,15 @@
-import { createReport, type ReaderStatus, type Settings, startReader, withBootstrap } from '../edge-reader/index.ts';
+import {
+  createReport,
+  type ReaderStatus,
+  type Report,
+  type Settings,
+  startReader,
+  withBootstrap,
+} from '../edge-reader/index.ts';
 import { flagKeysOf, type ViewerRequestConfig } from './config.ts';
 import { createParts } from './parts.ts';
-import { createRouter } from './viewer-request.ts';
+import { createHandlerForTesters } from './testers.ts';
+import { createRouter, type ViewerRequestOptions } from './viewer-request.ts';
 
 /** Replaced by the bundler: the configuration as a literal, and CommonJS's `exports`. */
 declare const __EDGE_CONFIG__: ViewerRequestConfig & { readonly reader: Settings };
@@ -11,6 +19,8 @@ declare const __EDGE_PARTS__: boolean;
 /** Whether there is a bootstrap, and its JSON: text, so that it costs nothing until it is needed. */
 declare const __EDGE_HAS_BOOTSTRAP__: boolean;
 declare const __EDGE_BOOTSTRAP__: string;
+/** Whether the configuration has previews or shadow traffic. */
+declare const __EDGE_TESTERS__: boolean;
 
 // At module load, so that connecting and the first read happen while Lambda initialises.
 const started = startReader(__EDGE_CONFIG__.reader);
@@ -19,7 +29,9 @@ const { metricsNamespace: namespace } = __EDGE_CONFIG__;
 const report = namespace ? createReport({ namespace, flags: flagKeysOf(__EDGE_CONFIG__) }, reader.status) : undefined;
 
 const parts = __EDGE_PARTS__ ? createParts(__EDGE_CONFIG__) : undefined;
-__EDGE_EXPORTS__.handler = createRouter(__EDGE_CONFIG__, parts, reader, report);
+const make = (counted: Pick<Report, 'decided'> | undefined, options: ViewerRequestOptions) =>
+  createRouter(__EDGE_CONFIG__, parts, reader, counted, options);
+__EDGE_EXPORTS__.handler = __EDGE_TESTERS__ ? createHandlerForTesters(__EDGE_CONFIG__, report, make) : make(report, {});
 
 /** Not called by CloudFront: lets `npm start` and tests inspect the reader. */
 __EDGE_EXPORTS__.status = async (): Promise<ReaderStatus> => {

@@ -100,7 +100,7 @@ export function createRouter(
     const outcome = await decide(request, contextOf(request, viewer, parts?.added(request)), overrides?.(request));
     for (const { flagKey, variation, why, kind } of outcome.decided)
       if (kind !== 'overridden') report?.decided({ flagKey, variation, why, ms: Math.max(0, Date.now() - startedAt) });
-    return write(request, outcome, outcome.decided.some(({ kind }) => kind === 'evaluated') ? viewer : {});
+    return write(request, outcome, outcome.decided.some(({ kind }) => kind !== 'failed') ? viewer : {});
   }
 
   return passingOn(

@@ -12,6 +12,7 @@ import {
   RESPONSE_HEADER,
   setHeader,
 } from './headers.ts';
+import { markPreviewed } from './mark-previewed.ts';
 import { passingOn } from './passing-on.ts';
 
 /**
@@ -38,6 +39,7 @@ export function createViewerResponseHandler(
       if (isViewerId(viewer)) addResponseHeader(answered, 'set-cookie', setCookie(viewer));
       const decision = headerValue(asked, DECISION_HEADER);
       if (decision) setHeader(answered, DECISION_HEADER, decision);
+      markPreviewed(answered, decision);
       return response;
     },
     ({ response }) => response,

@@ -72,7 +72,7 @@ class Found {
   }
 }
 
-type Site = Pick<EdgeSettings, 'origins' | 'otherOrigins' | 'variantHeader' | 'cookieName' | 'rules'>;
+type Site = Pick<EdgeSettings, 'origins' | 'otherOrigins' | 'variantHeader' | 'cookieName' | 'rules' | 'shadow'>;
 
 /** "Use origin failover with Lambda@Edge functions": the second origin of a group is replaced as the first one is. */
 function groupProblems(

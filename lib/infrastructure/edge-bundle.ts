@@ -102,6 +102,7 @@ function build(options: OwnEdgeBundleOptions & { readonly bootstrap?: unknown })
       // A constant, so that the code for a bootstrap is only there with one.
       __EDGE_HAS_BOOTSTRAP__: String(bootstrap !== undefined),
       __EDGE_BOOTSTRAP__: JSON.stringify(literal(bootstrap ?? null)),
+      __EDGE_TESTERS__: String(['preview', 'shadow'].some((name) => name in Object(config))),
     },
     // Our classes set every field in their constructors; declaring the fields would only add bytes.
     tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },

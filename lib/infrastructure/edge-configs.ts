@@ -31,7 +31,7 @@ export function routerConfigs(
   readonly 'origin-request': OriginRequestConfig;
   readonly 'viewer-response': ViewerResponseConfig;
 } {
-  const { flagKey, origins, defaultVariant, variantHeader, cookieName, viewer, attributes, contexts } = edge;
+  const { flagKey, origins, defaultVariant, variantHeader, cookieName, viewer, attributes, contexts, shadow } = edge;
   const rules = edge.rules ?? [];
   const cookie = cookieOf(edge);
   const answers = rules.some(({ variations }) => Object.values(variations).some((one) => one.redirect || one.answer));
@@ -50,6 +50,7 @@ export function routerConfigs(
       ...(attributes && { attributes }),
       ...(contexts && { contexts }),
       ...(answers && { cookie }),
+      ...(shadow && { shadow }),
     },
     'origin-request': {
       origins,

@@ -2,7 +2,13 @@
  * Which parts of a viewer's request become part of the cache key, and which are sent to origins. The distribution's policies
  * and the local edge of `npm start` are made from it.
  */
-import { DEFAULT_COOKIE_NAME, DEFAULT_VARIANT_HEADER, type Origin } from '../../lambda/edge-router/config.ts';
+import {
+  DEFAULT_COOKIE_NAME,
+  DEFAULT_VARIANT_HEADER,
+  type Origin,
+  SHADOW_HEADER,
+  type ShadowSettings,
+} from '../../lambda/edge-router/config.ts';
 import type { BehaviorSettings } from './edge-settings.ts';
 
 export type Selection = 'all' | 'none' | readonly string[];
@@ -43,6 +49,8 @@ export interface Destination {
   readonly variantHeader?: string | undefined;
   /** The router's own, which says nothing that the variant does not. */
   readonly cookieName?: string | undefined;
+  /** Whether requests may be marked as shadow traffic. Then the mark is in the cache key, since origins may answer it otherwise. */
+  readonly shadow?: boolean;
 }
 
 export function destinationOf(
@@ -52,6 +60,7 @@ export function destinationOf(
     readonly otherOrigins?: Readonly<Record<string, Origin>>;
     readonly variantHeader?: string;
     readonly cookieName?: string;
+    readonly shadow?: ShadowSettings;
   },
 ): Destination {
   const chosen = origin === undefined ? Object.values(site.origins) : [site.otherOrigins?.[origin]];
@@ -60,6 +69,7 @@ export function destinationOf(
     bucket: chosen.some((one) => one !== undefined && 'bucket' in one),
     variantHeader: site.variantHeader,
     cookieName: site.cookieName,
+    shadow: site.shadow !== undefined,
   };
 }
 
@@ -74,7 +84,7 @@ export function destinationOf(
 export function forwardingOf(behavior: BehaviorSettings, destination: Destination): Forwarding {
   const { caching = 'origin', cacheKey = {}, compress = true } = behavior;
   const { routed, bucket, variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME } = destination;
-  const variant = routed ? [variantHeader] : [];
+  const variant = routed ? [variantHeader, ...(destination.shadow ? [SHADOW_HEADER] : [])] : [];
   if (caching === 'none') return { originRequest: originRequestRules(behavior, bucket, variant) };
   const times = caching === 'origin' ? { defaultSeconds: 0 } : caching;
   // The cache policy already sends the variant.

@@ -56,7 +56,7 @@ export class EdgeRouter extends Construct {
     const problems = edgeProblems(edge);
     if (problems.length > 0) throw new Error(`edge router: ${problems.map(({ message }) => message).join('; ')}`);
     this.edge = edge;
-    const { prefix, bootstrapFile } = edge;
+    const { prefix, bootstrapFile, preview } = edge;
     const { tableName, homeRegion, replicaRegions } = flagTable;
     const reader: ReaderConfig = {
       tableName,
@@ -75,6 +75,7 @@ export class EdgeRouter extends Construct {
           ...configs['viewer-request'],
           metricsNamespace: edgeNamespace(stage),
           ...(bootstrapFile !== undefined && { bootstrap: readBootstrap(bootstrapFile, flagKeysOf(edge)) }),
+          ...(preview && { preview: { ...preview, stage, secure: edge.cookieSecure ?? true } }),
         },
       },
       flagTable,

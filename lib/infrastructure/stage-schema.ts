@@ -1,4 +1,10 @@
-import type { BucketOrigin, CustomOrigin, Origin } from '../../lambda/edge-router/config.ts';
+import type {
+  BucketOrigin,
+  CustomOrigin,
+  Origin,
+  PreviewSettings,
+  ShadowSettings,
+} from '../../lambda/edge-router/config.ts';
 import type {
   BehaviorSettings,
   CacheKeySettings,
@@ -208,6 +214,9 @@ const edge = group<EdgeSettings>(
     rules: whole(Array.isArray, 'a list of rules'),
     attributes: whole(isRecord, 'an object of places by attribute'),
     contexts: whole(isRecord, 'an object of contexts by kind'),
+    // Checked by check-config.ts as a whole.
+    preview: group<PreviewSettings>({ publicKeys: anyTexts, maxHours: anyNumber }, ['publicKeys']),
+    shadow: group<ShadowSettings>({ header: anyText, value: anyText }, ['header', 'value']),
     reader: group<NonNullable<EdgeSettings['reader']>>({
       refreshMs: integer(1_000, 3_600_000, 'ms'),
       maxWaitMs: integer(0, 5_000, 'ms'),

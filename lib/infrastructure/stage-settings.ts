@@ -1,5 +1,12 @@
 import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
-import type { ContextSettings, Origin, Rule, ViewerSettings } from '../../lambda/edge-router/config.ts';
+import type {
+  ContextSettings,
+  Origin,
+  PreviewSettings,
+  Rule,
+  ShadowSettings,
+  ViewerSettings,
+} from '../../lambda/edge-router/config.ts';
 import type { BehaviorSettings, PathBehaviorSettings } from './edge-settings.ts';
 
 /**
@@ -160,6 +167,10 @@ export interface EdgeSettings extends ContextSettings {
   readonly bootstrapFile?: string;
   /** Which id decides, and what happens without one. Default: the id in the cookie, which new viewers get. */
   readonly viewer?: ViewerSettings;
+  /** Signed links by which testers see values of flags of their choice. Default none. */
+  readonly preview?: PreviewSettings;
+  /** Which requests are shadow traffic, so that origins can tell and nothing counts them. Default none. */
+  readonly shadow?: ShadowSettings;
   /** How fresh the edge is. */
   readonly reader?: Pick<ReaderConfig, 'refreshMs' | 'maxWaitMs' | 'coldDeadlineMs' | 'bigSegments'>;
   /** Origins of requests that the flag does not route, and fallbacks, by a name of your own. Default none. */

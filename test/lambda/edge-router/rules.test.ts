@@ -484,8 +484,8 @@ describe('several rules', () => {
       { overrides },
     );
     expect([asked, decision, origin]).toEqual([[], 'checkout=new; reason=OVERRIDE', 'canary.example.com']);
-    // What was forced says nothing about the viewer.
-    expect(values(answer.headers, 'set-cookie')).toEqual(['theirs=1']);
+    // The origin and the cache see what any viewer of this variation sends.
+    expect(values(answer.headers, 'set-cookie')).toEqual(['theirs=1', expect.stringMatching(/^flag-viewer=/)]);
     const wrong = await serve(
       { rules: both.slice(0, 1) },
       {},

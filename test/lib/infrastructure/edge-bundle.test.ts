@@ -169,6 +169,39 @@ describe('a router with a bootstrap', () => {
   });
 });
 
+test('the code of previews is in the bundle only if the configuration has them, and answers links there', async () => {
+  const base = { reader, flagKey: 'canary-checkout', variants: ['stable', 'canary'], defaultVariant: 'stable' };
+  const built = (name: string, more: object) =>
+    bundleEdge({
+      entry: 'viewer-request',
+      config: { ...base, ...more },
+      outdir: join(directory, name),
+      target: 'node20',
+    });
+  const without = await built('no-testers', {});
+  expect(readFileSync(without.file, 'utf8')).not.toMatch(/flag-preview|x-flag-shadow|Ed25519/);
+  // RFC 8032, 7.1, TEST 1: the public key.
+  const publicKey = Buffer.from('d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a', 'hex');
+  const shadow = { header: 'x-load-test', value: 'a secret of 20 bytes' };
+  const { file } = await built('testers', {
+    preview: { publicKeys: [publicKey.toString('base64url')], stage: 'prod' },
+    shadow,
+  });
+  const event = (uri: string, headers: Record<string, string> = {}) => {
+    const made = requestEvent('viewer-request', headers);
+    made.Records[0]!.cf.request.uri = uri;
+    return made;
+  };
+  const answers = (await runBundle(file, 'return [await bundle.handler(input[0]), await bundle.handler(input[1])];', [
+    event('/__flag-preview'),
+    event('/', { 'X-Load-Test': shadow.value }),
+  ])) as [object, object];
+  expect(answers[0]).toMatchObject({ status: '200', body: 'No preview is on.\n' });
+  expect(answers[1]).toMatchObject({
+    headers: { 'x-flag-shadow': [{ value: '1' }], 'x-flag-variant': [{ value: expect.any(String) }] },
+  });
+});
+
 test('the bundle contains no code of AWS or LaunchDarkly, and its zip is reproducible', async () => {
   const [first, second] = [
     await bundleEdge({ entry: 'reader', config: reader, outdir: join(directory, 'one') }),

@@ -18,6 +18,30 @@ const basis = {
   defaultVariant: 'old',
 } as const;
 
+test('with shadow traffic, its mark is in the cache key of what the flag routes: an origin may answer it otherwise', () => {
+  const shadow = { header: 'x-load-test', value: 'a-secret-of-sixteen' };
+  const { config, policy } = stackOf({
+    shadow,
+    otherOrigins: { api: { domainName: 'api.example.com' } },
+    behaviors: [{ path: '/api/*', origin: 'api' }],
+  });
+  const keyOf = ({ CachePolicyId }: { CachePolicyId: { Ref: string } }) =>
+    policy(CachePolicyId).ParametersInCacheKeyAndForwardedToOrigin.HeadersConfig.Headers;
+  expect(keyOf(config.DefaultCacheBehavior)).toEqual(['x-flag-variant', 'x-flag-shadow', 'authorization']);
+  expect(keyOf(config.CacheBehaviors[0])).toEqual(['authorization']);
+});
+
+test('a stage file may have previews and shadow traffic, whose values are checked', () => {
+  const publicKeys = ['11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo'];
+  const problemsOf = (edge: object) => edgeProblems({ ...basis, ...edge }).map(({ at }) => at);
+  expect(problemsOf({ preview: { publicKeys, maxHours: 48 } })).toEqual([]);
+  expect(problemsOf({ preview: { publicKeys: ['x'] }, shadow: { header: 'host:', value: '' } })).toEqual([
+    'preview.publicKeys[0]',
+    'shadow.header',
+    'shadow.value',
+  ]);
+});
+
 function stackOf(edge: Partial<EdgeSettings>) {
   const env = { account: '123456789012', region: 'us-east-1' };
   const stack = new EdgeStack(createApp(), 'Edge', {

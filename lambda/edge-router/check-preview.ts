@@ -1,0 +1,78 @@
+/** Checks `preview` and `shadow` of the router's configuration at build. */
+import { createPublicKey } from 'node:crypto';
+import { describeReadHeaderProblem, isHeaderValue } from './header-rules.ts';
+
+/** As check-config.ts has them. */
+interface Problem {
+  readonly at: string;
+  readonly message: string;
+}
+
+/** Every problem of `preview`; none if it is absent. */
+export function previewProblems(preview: unknown): Problem[] {
+  if (preview === undefined) return [];
+  const known = ['publicKeys', 'maxHours', 'stage', 'secure'];
+  if (!isObject(preview)) return [problem('preview', preview, 'expected { publicKeys: [...] }')];
+  const { publicKeys, maxHours = 1, stage = '', secure = true } = preview;
+  const problems = unknownOnes('preview', preview, known);
+  if (!Array.isArray(publicKeys) || publicKeys.length < 1 || publicKeys.length > 2)
+    problems.push(problem('preview.publicKeys', publicKeys, 'expected a list of one or two public keys'));
+  else
+    for (const [index, key] of publicKeys.entries())
+      if (!isPublicKey(key))
+        problems.push(
+          problem(
+            `preview.publicKeys[${index}]`,
+            // Someone may have put the private key here, in PEM.
+            typeof key === 'string' && key.length <= 64 ? key : '…',
+            'expected a public key of 43 characters, as `npm run preview -- new-key` prints it',
+          ),
+        );
+  if (!Number.isInteger(maxHours) || (maxHours as number) < 1 || (maxHours as number) > 720)
+    problems.push(problem('preview.maxHours', maxHours, 'expected an integer from 1 to 720 (h)'));
+  if (typeof stage !== 'string') problems.push(problem('preview.stage', stage, 'expected the name of a stage'));
+  if (typeof secure !== 'boolean') problems.push(problem('preview.secure', secure, 'expected true or false'));
+  return problems;
+}
+
+function isPublicKey(x: unknown): boolean {
+  if (typeof x !== 'string' || !/^[\w-]{43}$/.test(x)) return false;
+  try {
+    createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' });
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Every problem of `shadow`; none if it is absent. */
+export function shadowProblems(shadow: unknown): Problem[] {
+  if (shadow === undefined) return [];
+  if (!isObject(shadow)) return [problem('shadow', shadow, 'expected { header, value }')];
+  const problems = unknownOnes('shadow', shadow, ['header', 'value']);
+  const { header, value } = shadow;
+  const wrong = describeReadHeaderProblem(header);
+  if (wrong) problems.push(problem('shadow.header', header, wrong));
+  // The value is not repeated, since it is meant to be secret.
+  if (!isHeaderValue(value) || (value as string).length < 16)
+    problems.push({
+      at: 'shadow.value',
+      message:
+        'shadow.value is invalid: expected a secret of at least 16 visible ASCII characters, or every viewer could have requests marked',
+    });
+  return problems;
+}
+
+function unknownOnes(at: string, given: object, known: readonly string[]): Problem[] {
+  return Object.keys(given)
+    .filter((name) => !known.includes(name))
+    .map((name) => ({ at: `${at}.${name}`, message: `${at}.${name} is unknown: expected ${known.join(', ')}` }));
+}
+
+function problem(at: string, value: unknown, wrong: string): Problem {
+  return { at, message: `${at}=${JSON.stringify(value)} is invalid: ${wrong}` };
+}
+
+function isObject(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
