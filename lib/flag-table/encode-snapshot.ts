@@ -10,7 +10,7 @@ import type { Item } from './item.ts';
 import { namespaces } from './namespaces.ts';
 import { compareRev, formatRev, type Rev } from './rev.ts';
 import { MAX_PARTS, partKey, sealBodyInSlices, sealDelta } from './snapshot-format.ts';
-import { createYield } from './yield.ts';
+import { createYield, type Yield } from './yield.ts';
 
 /** Limit for the data of one item: with the other attributes, well below DynamoDB's 409,600 bytes. */
 export const BODY_DATA_LIMIT_BYTES = 390_000;
@@ -34,6 +34,7 @@ export interface EncodedBody {
  *
  * @param options.previous the body that this one replaces; keeps the number of blocks and the bytes of unchanged blocks
  * @param options.source whose data it is, see `Snapshot`
+ * @param options.yieldNow awaited often; by default it lets the event loop turn every 5 ms
  * @param options.limits lower limits, for tests: bytes of data in one item, and of JSON in one block
  * @throws RangeError when the items exceed the readers' limits: 128 MiB of JSON, or 25 MB compressed
  */
@@ -44,12 +45,13 @@ export async function encodeBody(options: {
   bank: 0 | 1;
   source?: string | undefined;
   previous?: EncodedBody | undefined;
+  yieldNow?: Yield;
   limits?: { dataBytes: number; blockBytes: number };
 }): Promise<EncodedBody> {
   const { rev, bank, limits = { dataBytes: BODY_DATA_LIMIT_BYTES, blockBytes: BLOCK_TARGET_BYTES } } = options;
   const namespace = { S: namespaces(options.prefix).snapshot };
   const previous = options.previous && blocksOf(options.previous);
-  const yieldNow = createYield();
+  const { yieldNow = createYield() } = options;
   const { data, itemCount } = await encodeBlocks(
     options.items,
     (totalBytes) => chooseBlockCount(totalBytes, previous?.length, limits.blockBytes),
@@ -98,8 +100,9 @@ export async function encodeDelta(options: {
   rev: Rev;
   base: Rev;
   source?: string | undefined;
+  yieldNow?: Yield;
 }): Promise<Attributes | undefined> {
-  const { rev, base } = options;
+  const { rev, base, yieldNow = createYield() } = options;
   if (compareRev(rev, base) <= 0) {
     throw new RangeError(
       `a delta of revision ${formatRev(rev)} cannot apply to ${formatRev(base)}: it must be newer than its base`,
@@ -107,7 +110,7 @@ export async function encodeDelta(options: {
   }
   const items = [...options.items];
   if (items.reduce((sum, { json }) => sum + json.length, 0) > DELTA_JSON_LIMIT) return undefined;
-  const { data } = await encodeBlocks(items, () => 1, createYield());
+  const { data } = await encodeBlocks(items, () => 1, yieldNow);
   if (data.length > DELTA_LIMIT_BYTES) return undefined;
   return {
     namespace: { S: namespaces(options.prefix).snapshot },

@@ -32,4 +32,3 @@ export {
   type SnapshotReader,
   type SnapshotReaderOptions,
 } from './snapshot-reader.ts';
-export { createYield } from './yield.ts';

@@ -1,5 +1,5 @@
 /** Awaited often during long work: lets the event loop turn when the work has had its slice of time. */
-export type Yield = () => Promise<void>;
+export type Yield = () => Promise<void> | undefined;
 
 /** Long enough to make progress, short enough not to delay requests. */
 const sliceMs = 5;

@@ -1,6 +1,5 @@
 import {
   type Attributes,
-  createYield,
   encodeInited,
   encodeOfficialItem,
   initedKey,
@@ -9,6 +8,7 @@ import {
   OFFICIAL_ITEM_LIMIT_BYTES,
   officialItemBytes,
 } from '../../lib/flag-table/index.ts';
+import { whenDue } from '../common/slices.ts';
 import { absent, exactly } from './conditions.ts';
 import { type Database, type Held, heldBack, type Need, type Outcome, type Row, type Write } from './database.ts';
 import { describeError, keyOf, type Table } from './dynamodb-client.ts';
@@ -84,13 +84,12 @@ export function createDynamoDBDatabase(options: {
       const { rows, inited, snapshot } = await readContent(table, prefix);
       await options.onSnapshot(snapshot);
       // Parsing thousands of items takes long.
-      const yieldNow = createYield();
       const decoded = async (kind: Kind) => {
         const byKey = new Map<string, Row>();
         for (const attributes of rows[kind]) {
           const row = rowOf(kind, attributes);
           if (row) byKey.set(keyOf(attributes).key, row);
-          await yieldNow();
+          await whenDue();
         }
         return byKey;
       };

@@ -2,13 +2,13 @@
 import {
   atBase,
   compareRev,
-  createYield,
   type EncodedBody,
   type Head,
   type Item,
   type Rev,
   type Snapshot,
 } from '../../lib/flag-table/index.ts';
+import { whenDue } from '../common/slices.ts';
 import type { ItemView } from '../ports.ts';
 import { idOf, sameItem } from './same-item.ts';
 
@@ -104,13 +104,12 @@ export async function publishedBefore(
   now: number,
 ): Promise<Published> {
   // Inflating and parsing a snapshot of many MB takes long.
-  const yieldNow = createYield();
   const itemsOf = async (one: Snapshot): Promise<ItemsById> => {
     const items = new Map<string, Item>();
     for (const item of one.items()) {
       const ours = view.get(item.kind, item.key);
       items.set(idOf(item), ours && sameItem(item, ours) ? ours : item);
-      await yieldNow();
+      await whenDue();
     }
     return items;
   };

@@ -12,6 +12,7 @@ import {
   type Reading,
   type Rev,
 } from '../../lib/flag-table/index.ts';
+import { whenDue } from '../common/slices.ts';
 import type { ItemView, Log } from '../ports.ts';
 import { absentOrOlderRev, exactly } from './conditions.ts';
 import { keyOf, type Table, textOf } from './dynamodb-client.ts';
@@ -194,7 +195,7 @@ function createBodyWriter(options: SnapshotWriterOptions) {
       const bank = bankInUse === 0 ? 1 : 0;
       attempt = { rev, before: lastAt };
       lastAt = clock.now();
-      const encoded = await encodeBody({ prefix, items, rev, bank, source, previous });
+      const encoded = await encodeBody({ prefix, items, rev, bank, source, previous, yieldNow: whenDue });
       await inParallel(inFlight, encoded.parts, (part) => putRow(options, 'part', rev, part));
       await putRow(options, 'body', rev, encoded.body);
       attempt = undefined;
@@ -241,7 +242,9 @@ async function encode(
   source: string | undefined,
   delta: Delta | undefined,
 ): Promise<EncodedDelta | undefined> {
-  const row = delta && (await encodeDelta({ prefix, items: delta.changes, rev, base: delta.over.rev, source }));
+  const row =
+    delta &&
+    (await encodeDelta({ prefix, items: delta.changes, rev, base: delta.over.rev, source, yieldNow: whenDue }));
   return row && { ...delta, row };
 }
 

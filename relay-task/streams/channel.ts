@@ -5,6 +5,8 @@
  * up to the head of the log. Passes run from the end of the list to its beginning: a connection that leaves is replaced by the
  * last one, which has had its turn already, so none is missed.
  */
+
+import { inNextTurn } from '../common/slices.ts';
 import type { Channel, Connection } from './connection.ts';
 import { createEventLog, type EventLog } from './event-log.ts';
 import { frame, piecesOf } from './framing.ts';
@@ -144,12 +146,12 @@ function createLogPasses(readers: Readers, log: EventLog, finished: (since: numb
     }
     readers.countBytes();
     if (cursor > 0) {
-      setImmediate(slice);
+      inNextTurn(slice);
       return;
     }
     cursor = -1;
     if (passSince > 0) finished(passSince);
-    if (log.head > passHead) setImmediate(slice);
+    if (log.head > passHead) inNextTurn(slice);
     else running = false;
   };
 
@@ -158,7 +160,7 @@ function createLogPasses(readers: Readers, log: EventLog, finished: (since: numb
       if (waitingSince === 0) waitingSince = receivedAt;
       if (running) return;
       running = true;
-      setImmediate(slice);
+      inNextTurn(slice);
     },
   };
 }

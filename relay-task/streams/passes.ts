@@ -4,7 +4,7 @@
  */
 import type { Item } from '../../lib/flag-table/index.ts';
 import { createFairQueue } from '../common/fair-queue.ts';
-import { SLICE_MS } from '../common/slices.ts';
+import { inNextTurn, sliceEnd } from '../common/slices.ts';
 import type { Change } from '../ports.ts';
 import type { Subject } from './connection.ts';
 
@@ -99,7 +99,7 @@ export function createPasses(options: PassesOptions): Passes {
     if (waitingSince === 0) waitingSince = since;
     if (running) return;
     running = true;
-    setImmediate(begin);
+    inNextTurn(begin);
   };
   const begin = (): void => {
     const waits = ready();
@@ -130,7 +130,7 @@ export function createPasses(options: PassesOptions): Passes {
   };
   const slice = (pass: Pass): void => {
     pass.scheduled = false;
-    const until = performance.now() + SLICE_MS;
+    const until = sliceEnd();
     do {
       if (!pass.visiting && !next(pass)) break;
       if (pass.visiting) advance(pass, until);
@@ -177,13 +177,13 @@ export function createPasses(options: PassesOptions): Passes {
     const mayBegin = pass.rest.size > 0 && pass.preparing < MAX_PREPARING;
     if (pass.visiting || pass.prepared.length > 0 || mayBegin) {
       pass.scheduled = true;
-      setImmediate(slice, pass);
+      inNextTurn(() => slice(pass));
     } else if (pass.preparing === 0) finish(pass);
   };
   const finish = (pass: Pass): void => {
     pass.over = true;
     if (waitingSince === 0) running = false;
-    else setImmediate(begin);
+    else inNextTurn(begin);
     finished(pass.work, pass.since);
   };
 

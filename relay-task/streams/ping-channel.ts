@@ -6,6 +6,8 @@
  * Pings are spread so that the fetches are: each connection gets one at a random moment between half of `jitterMs` and all
  * of it, which covers every change until then.
  */
+
+import { inNextTurn } from '../common/slices.ts';
 import type { Channel, Connection } from './connection.ts';
 import { frame } from './framing.ts';
 import { type ChannelBasics, createReaders } from './readers.ts';
@@ -40,14 +42,14 @@ export function createPingChannel(options: PingChannelOptions): Channel {
   const sendAll = (list: Connection[]): void => {
     for (const connection of list.splice(-SLICE_CONNECTIONS)) if (connection.lateSince === 0) readers.send(connection);
     readers.countBytes();
-    if (list.length > 0) setImmediate(sendAll, list);
+    if (list.length > 0) inNextTurn(() => sendAll(list));
   };
   const spread = createSpread(jitterMs, sendAll);
   const announce = () => {
     const due = readers.connections.filter((connection) => connection.next === 0);
     for (const connection of due) connection.next = -1;
     if (jitterMs > 0) spread(due);
-    else setImmediate(sendAll, due);
+    else inNextTurn(() => sendAll(due));
   };
 
   return {

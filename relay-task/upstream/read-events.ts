@@ -1,7 +1,7 @@
 /** Server-sent events of a response, read in slices. */
 import type { IncomingMessage } from 'node:http';
 import { describeError } from '../common/http-request.ts';
-import { nextTurn, SLICE_MS } from '../common/slices.ts';
+import { nextTurn, sliceEnd } from '../common/slices.ts';
 import { createEventParser, type ServerSentEvent } from './event-parser.ts';
 import { LARGE_BYTES } from './large.ts';
 import { createPlace, type PlaceOptions } from './large-place.ts';
@@ -66,11 +66,15 @@ export function readEvents(
   function enqueue(next: Chunk | Failure): void {
     if (isOver()) return;
     waiting.push(next);
-    if (!isBusy) work();
+    if (isBusy) return;
+    if (isDue()) pause();
+    else work();
   }
 
+  const isDue = () => performance.now() >= sliceEnd();
+  const pause = () => waitFor(nextTurn().then(() => undefined));
+
   function work(): void {
-    const until = performance.now() + SLICE_MS;
     while (!isBusy && !isOver()) {
       const found = parser.next();
       const verdict = found ? inTurn(found) : (hold() ?? take());
@@ -78,7 +82,7 @@ export function readEvents(
       if (verdict === 'nothing waits') return;
       if (verdict instanceof Promise) waitFor(verdict);
       else if (verdict !== undefined) end(verdict);
-      else if (performance.now() >= until) waitFor(nextTurn().then(() => undefined));
+      else if (isDue()) pause();
     }
   }
 
