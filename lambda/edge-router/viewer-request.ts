@@ -67,20 +67,20 @@ export function createRouter(
   const identify = createIdentify({ ...config.viewer, cookieName });
   const decide = createEngine([...(parts?.rules ?? []), ...ofFlag(config)], reader);
 
-  /** Writes what is to be done into the request, and returns the result of the function. */
-  function write(request: CloudFrontRequest, outcome: Outcome, viewer: Partial<Viewer>) {
+  /** Writes what is to be done into the request, and returns the result of the function. `otherwise`: the decision header without a flag. */
+  function write(request: CloudFrontRequest, outcome: Outcome, viewer: Partial<Viewer>, otherwise = 'none') {
     const headers = headersOf(request);
     const source = reader.status?.().source === 'held' ? '; source=bootstrap' : '';
     const put = (name: string, value: string | undefined) => {
       if (value) setHeader(headers, name, value);
       else delete headers[name];
     };
-    const decision = outcome.decided
-      .map(
-        ({ flagKey, variation, reason, kind }) =>
-          `${flagKey}=${variation}; reason=${reason}${kind === 'evaluated' ? source : ''}`,
-      )
-      .join(', ');
+    const decided = outcome.decided.map(
+      ({ flagKey, variation, reason, kind }) =>
+        `${flagKey}=${variation}; reason=${reason}${kind === 'evaluated' ? source : ''}`,
+    );
+    // Without a flag too, so that one can see that the router is there.
+    const decision = decided.join(', ') || otherwise;
     put(variantHeader, [outcome.origin ?? defaultVariant, ...[...outcome.requestHeaders].sort()].join(','));
     put(DECISION_HEADER, decision);
     put(VIEWER_HEADER, viewer.key);
@@ -89,7 +89,7 @@ export function createRouter(
     request.uri = outcome.uri ?? request.uri;
     // viewer-response does not run for what is made here.
     const answer = parts?.complete(outcome, viewer.store);
-    if (answer?.headers && decision) setHeader(answer.headers, DECISION_HEADER, decision);
+    if (answer?.headers) setHeader(answer.headers, DECISION_HEADER, decision);
     return answer ?? request;
   }
 
@@ -105,7 +105,11 @@ export function createRouter(
 
   return passingOn(
     ({ request }) => route(request),
-    ({ request }) => write(request, newOutcome(), {}),
+    ({ request }) => {
+      const result = write(request, newOutcome(), {}, 'none; reason=ERROR EXCEPTION');
+      report?.decided({ flagKey: 'none', variation: 'none', why: 'EXCEPTION', ms: 0 });
+      return result;
+    },
   );
 }
 

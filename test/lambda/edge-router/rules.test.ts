@@ -446,6 +446,8 @@ describe('several rules', () => {
     expect(await stored({ checkout: 'new' }, '/checkout/1')).toBe(2);
     expect(await stored({}, '/checkout/1')).toBe(1);
     expect(await stored({ checkout: 'new' }, '/')).toBe(1);
+    const { decision, asked } = await serve({ rules: both.slice(0, 1) }, {}, { uri: '/' });
+    expect([decision, asked]).toEqual(['none', []]);
   });
 
   test('are all decided from one revision, however often another one arrives', async () => {
@@ -644,18 +646,22 @@ describe('an event that nobody expects', () => {
       [readerOf({}), throwing],
     ] as const) {
       logged.mockClear();
+      const told: unknown[] = [];
       const handler = createViewerRequestHandler(
         configs['viewer-request'],
         reader,
-        undefined,
+        { decided: (what) => void told.push(what) },
         overrides && { overrides },
       );
       for (let i = 0; i < 3; i += 1) {
         const event = requestEvent('viewer-request', { 'x-flag-variant': 'canary', 'x-flag-new-viewer': id });
         const { headers } = await handler(event);
         expect(values(headers, 'x-flag-variant')).toEqual(['stable']);
+        expect(values(headers, 'x-flag-decision')).toEqual(['none; reason=ERROR EXCEPTION']);
         expect(headers).not.toHaveProperty('x-flag-new-viewer');
       }
+      const failed = { flagKey: 'none', variation: 'none', why: 'EXCEPTION', ms: 0 };
+      expect(told).toEqual([failed, failed, failed]);
       expect(logged.mock.calls).toEqual([[expect.stringContaining('passed on'), expect.any(Error)]]);
     }
   });
