@@ -3,6 +3,7 @@
  * Lambda@Edge", "Quotas", "Generate HTTP responses in request triggers".
  */
 import { checkRouterConfig, type RouterConfig } from '../../../lambda/edge-router/check-config.ts';
+import type { Action, From, Rule } from '../../../lambda/edge-router/config.ts';
 
 /** The error; `accepted` if there is none. */
 function messageOf(config: object): string {
@@ -290,4 +291,25 @@ test.each<[object, string]>([
 ])('an origin with %j is refused', (more, message) => {
   const origins = { stable: { domainName: 'a.example.com', ...more }, canary: { domainName: 'b.example.com' } };
   expect(messageOf({ origins })).toContain(message);
+});
+
+test('the compiler refuses what would have no effect', () => {
+  const to = '/b';
+  const wrong: (Action | Rule | From)[] = [
+    // @ts-expect-error a redirect never reaches an origin
+    { origin: 'canary', redirect: { to } },
+    // @ts-expect-error nor does an answer
+    { rewrite: '/a', answer: { status: 200 } },
+    // @ts-expect-error one or the other
+    { redirect: { to }, answer: { status: 200 } },
+    // @ts-expect-error no such status
+    { redirect: { to, status: 304 } },
+    // @ts-expect-error no such action
+    { orgin: 'canary' },
+    // @ts-expect-error a rule needs a flag
+    { variations: { on: {} } },
+    // @ts-expect-error no such condition
+    { when: { paths: '/a' }, flagKey: 'f', variations: {} },
+  ];
+  expect(wrong).toHaveLength(7);
 });
