@@ -149,10 +149,11 @@ function* decideAll(
       overrides && Object.hasOwn(overrides, flagKey)
         ? { value: overrides[flagKey], reason: { kind: 'OVERRIDE' } as const }
         : (known.get(flagKey) ?? (yield { flagKey, fallback }));
-    const decided = choose(rule, given);
-    if (!known.has(flagKey)) outcome.decided.push(decided);
+    const { name, ...decided } = choose(rule, given);
+    if (!known.has(flagKey)) outcome.decided.push({ flagKey, variation: name ?? 'none', ...decided });
     known.set(flagKey, given);
-    apply(rule.variations.get(decided.variation) ?? {}, request, rest, outcome);
+    const action = name === undefined ? undefined : rule.variations.get(name);
+    if (action) apply(action, request, rest, outcome);
     if (outcome.response) break;
   }
   return outcome;
@@ -163,18 +164,19 @@ export function newOutcome(): Outcome {
   return { decided: [], ...nothing, requestHeaders: new Set(), responseHeaders: new Map() };
 }
 
-function choose({ flagKey, variations, otherwise }: ReadyRule, { value, variationIndex, reason }: Given): Decided {
+/** The variation, by its name, and why it is that one. */
+function choose({ variations, otherwise }: ReadyRule, { value, variationIndex, reason }: Given) {
   const failed = reason.kind === 'ERROR';
   // Without a variation, such as of a flag that is off, the value is the fallback that was asked with: another rule's, perhaps.
-  const name = failed || variationIndex === null ? otherwise : String(value);
-  const known = name === undefined ? failed || variationIndex === null : variations.has(name);
+  const isOurs = failed || variationIndex === null;
+  const known = isOurs || variations.has(String(value));
+  const kind = failed ? 'failed' : reason.kind === 'OVERRIDE' ? 'overridden' : 'evaluated';
   return {
-    flagKey,
-    variation: (known ? name : otherwise) ?? 'none',
+    name: known && !isOurs ? String(value) : otherwise,
     reason: !known ? UNKNOWN : failed ? `ERROR ${reason.errorKind}` : reason.kind,
     why: failed ? reason.errorKind : known ? undefined : UNKNOWN,
-    kind: failed ? 'failed' : reason.kind === 'OVERRIDE' ? 'overridden' : 'evaluated',
-  };
+    kind,
+  } as const;
 }
 
 function apply(action: ReadyAction, request: CloudFrontRequest, rest: string, outcome: Outcome): void {

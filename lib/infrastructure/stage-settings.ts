@@ -141,7 +141,7 @@ export type RedisSettings =
   | { readonly serverless: { readonly maxStorageGb?: number; readonly maxEcpuPerSecond?: number } }
   | { readonly url: string };
 
-export interface EdgeSettings extends ContextSettings {
+export interface EdgeSettings {
   /** The environment's prefix in the flag table. */
   readonly prefix: string;
   /** Flags for certain requests, and what their variations do, tried in order before `flagKey`. Default none. */
@@ -171,6 +171,10 @@ export interface EdgeSettings extends ContextSettings {
   readonly preview?: PreviewSettings;
   /** Which requests are shadow traffic, so that origins can tell and nothing counts them. Default none. */
   readonly shadow?: ShadowSettings;
+  /** What flags see of requests besides the viewer's own attributes. Default none. */
+  readonly attributes?: ContextSettings['attributes'];
+  /** Contexts besides the viewer, by kind. Default none. */
+  readonly contexts?: ContextSettings['contexts'];
   /** How fresh the edge is. */
   readonly reader?: Pick<ReaderConfig, 'refreshMs' | 'maxWaitMs' | 'coldDeadlineMs' | 'bigSegments'>;
   /** Origins of requests that the flag does not route, and fallbacks, by a name of your own. Default none. */

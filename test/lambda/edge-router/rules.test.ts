@@ -435,6 +435,10 @@ describe('several rules', () => {
       const untold = await serve({ rules: [rule] }, { f: value });
       expect([untold.origin, untold.decision]).toEqual(['stable.example.com', `f=none; reason=${why}`]);
     }
+    // A variation of this name is one like any other.
+    const named = { flagKey: 'f', variations: { none: { origin: 'canary' } } };
+    expect((await serve({ rules: [named] }, { f: 'strange' })).origin).toBe('stable.example.com');
+    expect((await serve({ rules: [named] }, { f: 'none' })).origin).toBe('canary.example.com');
     const nobody = { rules: [{ ...rule, otherwise: 'old' }], viewer: { without: 'default-variant' as const } };
     const { asked, decision } = await serve(nobody, { f: 'new' });
     expect([asked, decision]).toEqual([[], 'f=old; reason=NO_VIEWER_ID']);
