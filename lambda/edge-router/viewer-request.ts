@@ -81,7 +81,7 @@ export function createRouter(
     );
     // Without a flag too, so that one can see that the router is there.
     const decision = decided.join(', ') || otherwise;
-    put(variantHeader, [outcome.origin ?? defaultVariant, ...[...outcome.requestHeaders].sort()].join(','));
+    put(variantHeader, [outcome.origin ?? defaultVariant, ...outcome.requestHeaders].join(','));
     put(DECISION_HEADER, decision);
     put(VIEWER_HEADER, viewer.key);
     put(NEW_VIEWER_HEADER, viewer.store);

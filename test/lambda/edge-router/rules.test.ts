@@ -380,6 +380,20 @@ describe('several rules', () => {
     expect(key?.variant).toMatch(/^canary,[0-9a-f]{8}$/);
   });
 
+  test('that add the same header to requests: the first one counts, whichever it is', async () => {
+    const adding = (flagKey: string): Rule => ({
+      flagKey,
+      variations: { on: { requestHeaders: { 'x-by': flagKey } } },
+    });
+    for (const keys of [
+      ['one', 'two'],
+      ['two', 'one'],
+    ]) {
+      const { forwarded } = await serve({ rules: keys.map(adding) }, { one: 'on', two: 'on' });
+      expect(values(forwarded?.headers, 'x-by')).toEqual([keys[0]]);
+    }
+  });
+
   test('leave the origin to the next one if a variation chooses none', async () => {
     const flags = { checkout: 'old', search: true };
     expect((await serve({ rules: both }, flags, { uri: '/checkout/1' })).origin).toBe('beta.example.com');
