@@ -58,7 +58,8 @@ export function describeResponseHeaderProblem(name: string): string | undefined 
     return 'expected a header name in lower case, of at most 256 characters, such as x-new-checkout';
   if (ROUTER_HEADERS.includes(name)) return 'expected another name (the router uses this one)';
   if (name === 'location') return 'expected a redirect instead';
-  if (DISALLOWED.test(name) || /^x-accel-/.test(name))
+  // "Restrictions on Lambda@Edge", CloudFront headers: viewer-request must not add one of them, and no viewer has a use for the others.
+  if (DISALLOWED.test(name) || /^(x-accel|cloudfront)-/.test(name))
     return 'expected another name (CloudFront forbids edge functions to set this one)';
   const readOnly: readonly string[] = [...READ_ONLY['viewer-response'], ...READ_ONLY['viewer-request']];
   if (readOnly.includes(name)) return 'expected another name (this one is read-only for edge functions)';

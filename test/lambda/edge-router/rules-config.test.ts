@@ -143,6 +143,7 @@ test.each([
   ...['upgrade', 'x-accel-buffering', 'x-accel-charset', 'x-accel-limit-rate', 'x-accel-redirect', 'x-amz-cf-id'],
   ...['x-amzn-auth', 'x-amzn-cf-billing', 'x-amzn-requestid', 'x-cache', 'x-edge-location', 'x-forwarded-proto'],
   ...['x-real-ip', 'content-encoding', 'content-length', 'transfer-encoding', 'warning', 'via'],
+  'cloudfront-viewer-country',
 ])('a rule cannot set the header %s of a response', (name) => {
   expect(withAction({ responseHeaders: { [name]: '1' } })).toMatch(
     `${at}.responseHeaders: header "${name}" is invalid: expected another name`,
