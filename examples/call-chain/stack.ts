@@ -1,0 +1,53 @@
+import { join } from 'node:path';
+import { CfnOutput, Duration, Stack, type StackProps } from 'aws-cdk-lib';
+import * as lambda from 'aws-cdk-lib/aws-lambda';
+import { Secret } from 'aws-cdk-lib/aws-secretsmanager';
+import type { Construct } from 'constructs';
+import { bundledOnce } from '../../lib/infrastructure/bundle-cache.ts';
+import { buildOwnEdge } from '../../lib/infrastructure/edge-bundle.ts';
+import type { IFlagTable } from '../../lib/infrastructure/flag-table.ts';
+import { nearestReplicas } from '../../lib/infrastructure/regions.ts';
+import type { ServiceSettings } from './settings.ts';
+
+export interface CallChainStackProps extends StackProps {
+  readonly flagTable: IFlagTable;
+  /** The environment in the table. */
+  readonly prefix: string;
+}
+
+/**
+ * Both services with function URLs that anybody can call, to try it out; in earnest, let `world` require IAM. The secret's value is in the functions'
+ * settings, so whoever may read these may decide flags for others.
+ */
+export class CallChainStack extends Stack {
+  constructor(scope: Construct, id: string, { flagTable, prefix, ...props }: CallChainStackProps) {
+    super(scope, id, props);
+    const { tableName, homeRegion, replicaRegions } = flagTable;
+    const secret = new Secret(this, 'ChainSecret', {
+      description: 'Signs the decisions that travel with calls',
+      generateSecretString: { passwordLength: 48, excludePunctuation: true },
+    });
+    const settings: ServiceSettings = {
+      reader: { tableName, prefix, replicas: nearestReplicas(homeRegion, replicaRegions) },
+      keys: [{ id: 'first', secret: secret.secretValue.unsafeUnwrap() }],
+      namespace: 'CallChain',
+    };
+    const service = (name: string, environment: Record<string, string> = {}) => {
+      const entryFile = join(import.meta.dirname, `${name.toLowerCase()}.entry.ts`);
+      const created = new lambda.Function(this, name, {
+        code: lambda.Code.fromAsset(
+          bundledOnce(entryFile, (outdir) => buildOwnEdge({ entryFile, config: {}, outdir })),
+        ),
+        handler: 'index.handler',
+        runtime: lambda.Runtime.NODEJS_24_X,
+        memorySize: 256,
+        timeout: Duration.seconds(10),
+        environment: { SETTINGS: this.toJsonString(settings), ...environment },
+      });
+      flagTable.grantRead(created, { prefix });
+      return created.addFunctionUrl({ authType: lambda.FunctionUrlAuthType.NONE }).url;
+    };
+    const worldUrl = service('World');
+    new CfnOutput(this, 'HelloUrl', { value: service('Hello', { WORLD_URL: worldUrl }) });
+  }
+}
