@@ -2,7 +2,7 @@
  * Call chains: what one service decided for a user travels with its calls in one small signed header, so that the services behind it decide alike, also
  * while a flag changes.
  */
-import { canonicalKey, type Detail, parseContext } from '../../lib/evaluation/index.ts';
+import { type Detail, parseContext } from '../../lib/evaluation/index.ts';
 import { compareRev, parseRev } from '../../lib/flag-table/index.ts';
 import { type IncomingHeaders, MOST_BAGGAGE_BYTES, readHeader, readMember, withMember } from './baggage.ts';
 import type { ChainReport } from './chain-report.ts';
@@ -240,11 +240,14 @@ function ofType(detail: Detail, { type, fallback }: Asked): Detail {
   return { value: fallback, variationIndex: null, reason: reason.kind === 'ERROR' ? reason : wrong };
 }
 
-/** Identifies a context; undefined for what is none. */
+/**
+ * Identifies a context; undefined for what is none. Not its canonical key, which a user named `organization:acme` shares with that
+ * organization.
+ */
 function keyOf(context: unknown): string | undefined {
   try {
     const parsed = parseContext(context);
-    return parsed && canonicalKey(parsed);
+    return parsed && JSON.stringify(parsed.kinds.toSorted().map((kind) => [kind, parsed.keyOf(kind)]));
   } catch {
     // A getter of the caller's.
     return undefined;

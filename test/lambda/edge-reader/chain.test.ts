@@ -1,7 +1,13 @@
 /** Call chains: decisions that travel from service to service. The tests move the clock. */
 import { createHmac } from 'node:crypto';
 import { type ChainOptions, createChain, createChainReport } from '../../../lambda/edge-reader/chain.ts';
-import { createOfflineReader, createReader, type Decision, type Reader } from '../../../lambda/edge-reader/index.ts';
+import {
+  createOfflineReader,
+  createReader,
+  type Decision,
+  type EvaluationContext,
+  type Reader,
+} from '../../../lambda/edge-reader/index.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { eventually } from '../../support/eventually.ts';
 import { randomFrom, toJson } from '../../support/random.ts';
@@ -73,6 +79,22 @@ describe('the second service', () => {
     expect(await beside.variation('checkout', bob, 'none')).toBe('old');
     expect(await beside.variation('checkout', { kind: 'organization', key: 'alice' }, 'none')).toBe('old');
     expect(await beside.variation('checkout', alice, 'none')).toBe('new');
+  });
+
+  test('knows kinds and keys apart, in any order and form', async () => {
+    const organization = { kind: 'organization', key: 'acme' };
+    const namesake = { kind: 'user', key: 'organization:acme' };
+    const both = { kind: 'multi', user: { key: 'alice' }, organization: { key: 'acme' } } as const;
+    const turned = { kind: 'multi', organization: { key: 'acme', name: 'Acme' }, user: { key: 'alice' } } as const;
+    const received = async (context: EvaluationContext, other: EvaluationContext) => {
+      const call = chainOf({ a: 1 }).join({}, context);
+      await call.variation('a', context, 0);
+      return chainOf({}).join(call.headers(), other).chained().received;
+    };
+    expect(await received(organization, namesake)).toBe('ignored');
+    expect(await received(both, alice)).toBe('ignored');
+    expect(await received(both, turned)).toBe('used');
+    expect(await received(alice, { key: 'alice', custom: { plan: 'gold' } })).toBe('used');
   });
 
   test('takes over the fallback of a service that could not read its flags', async () => {
@@ -210,7 +232,10 @@ describe('a header is not used, and no exception', () => {
   const sign = (text: string, prefix = 'p', secret = SECRET) =>
     `${text}.${createHmac('sha256', secret).update(`edge-flags 1\n${prefix}\n${text}`).digest('base64url')}`;
   const base64 = (text: string) => Buffer.from(text).toString('base64url');
-  const contextHash = createHmac('sha256', SECRET).update('edge-flags context\nalice').digest('base64url').slice(0, 16);
+  const contextHash = createHmac('sha256', SECRET)
+    .update('edge-flags context\n[["user","alice"]]')
+    .digest('base64url')
+    .slice(0, 16);
   const of = (content: object) =>
     sign(`one.${base64(JSON.stringify({ c: contextHash, t: clock.now, d: {}, ...content }))}`);
 
