@@ -31,7 +31,7 @@ export {
 } from './report.ts';
 export type { Logger } from './state-log.ts';
 export type { Surroundings } from './surroundings.ts';
-export { startReader };
+export { parseReaderConfig, startReader };
 
 /** `now`, `random` and `env` are for tests. */
 export interface ReaderOptions extends ReaderHooks, Partial<Surroundings> {

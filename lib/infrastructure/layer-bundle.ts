@@ -62,6 +62,8 @@ export function buildReader(directory: string, details?: PackageDetails): void {
   const manifest = {
     name: LAYER_PACKAGE,
     ...about,
+    // So that bundlers leave out what is not imported.
+    sideEffects: false,
     main: './index.cjs',
     module: './index.mjs',
     ...(types && { types: types(READER_ENTRIES['.']) }),

@@ -4,6 +4,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { buildSync } from 'esbuild';
 import { runReaderPackage } from '../../bin/reader-package/run.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -94,6 +95,24 @@ test('its code runs for import and for require', async () => {
     "console.log(typeof require('edge-flag-reader').createReader, typeof require('edge-flag-reader/open-feature'))",
   );
   expect(await node('run.cjs')).toBe('function object\n');
+});
+
+test('a bundle has only what it imports', () => {
+  const bundle = (code: string) => {
+    const stdin = { contents: code, resolveDir: project };
+    const options = { bundle: true, minify: true, write: false, platform: 'node', format: 'cjs' } as const;
+    return buildSync({ stdin, ...options }).outputFiles[0]!.text;
+  };
+  const parts = { overrides: 'flagValues', hooks: 'onDecision', changes: 'segmentMatch"/', chains: 'edge-flags' };
+  const partsOf = (code: string) =>
+    Object.entries(parts).flatMap(([name, mark]) => (bundle(code).includes(mark) ? name : []));
+  const alone = `import { parseReaderConfig, startReader } from 'edge-flag-reader';
+    export const reader = startReader(parseReaderConfig({}));`;
+  const whole = "import { createReader } from 'edge-flag-reader'; export const reader = createReader({});";
+  const chain = "import { createChain } from 'edge-flag-reader/chain'; export const chain = createChain({});";
+  expect(partsOf(alone)).toEqual([]);
+  expect(partsOf(whole)).toEqual(['overrides', 'hooks', 'changes']);
+  expect(partsOf(whole + chain)).toEqual(['overrides', 'hooks', 'changes', 'chains']);
 });
 
 test('it has a version, and is built again over itself', () => {
