@@ -12,6 +12,7 @@ import {
   secureModeHash as secureModeHashWith,
 } from '../../lib/evaluation/index.ts';
 import type { EvaluationContext } from './context.ts';
+import { edgeDialect } from './pattern.ts';
 import type { AllFlagsStateOptions, Reader, WatchedReader } from './reader.ts';
 import { type Asked, wrap } from './wrap.ts';
 
@@ -122,13 +123,13 @@ export function jsonForHtml(value: unknown): string {
 
 function evaluatorOf({ flags = {}, segments = {}, flagValues = {} }: HeldFlags) {
   const compiled = new Map<string, Flag>();
-  for (const [key, data] of Object.entries(flags)) compiled.set(key, compileFlag(data));
+  for (const [key, data] of Object.entries(flags)) compiled.set(key, compileFlag(data, edgeDialect));
   for (const [key, value] of Object.entries(flagValues)) {
     if (compiled.has(key)) throw new Error(`edge reader: flag ${key} is in both flags and flagValues; keep one`);
     const fallthrough = { variation: 0 };
     compiled.set(key, compileFlag({ key, version: 1, on: true, fallthrough, variations: [value] }));
   }
-  const ofSegments = new Map(Object.entries(segments).map(([key, data]) => [key, compileSegment(data)]));
+  const ofSegments = new Map(Object.entries(segments).map(([key, data]) => [key, compileSegment(data, edgeDialect)]));
   const evaluator = createEvaluator({
     flag: (key) => compiled.get(key),
     segment: (key) => ofSegments.get(key),

@@ -1,5 +1,6 @@
-import { compileFlag, compileSegment, type Flag, type Segment } from '../../lib/evaluation/index.ts';
+import { compileFlag, compileSegment, type Dialect, type Flag, type Segment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { edgeDialect } from './pattern.ts';
 
 /** Looks up an item; undefined if it does not exist. */
 export type Find = (kind: Kind, key: string) => Item | undefined;
@@ -17,7 +18,11 @@ export interface Model {
 export function createModels(): (find: Find) => Model {
   const compiled = new WeakMap<Item, Flag | Segment>();
 
-  const lookUp = <T extends Flag | Segment>(kind: Kind, find: Find, compile: (data: unknown) => T) => {
+  const lookUp = <T extends Flag | Segment>(
+    kind: Kind,
+    find: Find,
+    compile: (data: unknown, dialect: Dialect) => T,
+  ) => {
     const known = new Map<string, T | undefined>();
     return (key: string): T | undefined => {
       const ready = known.get(key);
@@ -26,7 +31,7 @@ export function createModels(): (find: Find) => Model {
       if (!item) return undefined;
       let made = compiled.get(item) as T | undefined;
       if (!made) {
-        made = compile(parse(item));
+        made = compile(parse(item), edgeDialect);
         compiled.set(item, made);
       }
       known.set(key, made);

@@ -2,7 +2,7 @@ import { type Bucketing, bucketOf, compileBucketing } from './bucketing.ts';
 import { type ParsedContext, parseContext } from './context.ts';
 import type { FlagData, RolloutData, SegmentData } from './data.ts';
 import type { Bucket } from './model.ts';
-import { compileTest, type Test } from './operators.ts';
+import { compileTest, type Test, type TextPattern } from './operators.ts';
 import { type Path, parseReference } from './reference.ts';
 import type { Work } from './work.ts';
 
@@ -43,3 +43,8 @@ export const nodeDialect: Dialect = {
   // An absent weight makes this limit and the following ones NaN, which no bucket is below.
   limit: (from, weight) => from + (weight ?? undefined)! / 100_000,
 };
+
+/** The same with other regular expressions. `compilePattern`: undefined if a pattern is invalid, which then never matches. */
+export function createNodeDialect(compilePattern: (source: string) => TextPattern | undefined): Dialect {
+  return { ...nodeDialect, test: (op, values) => compileTest(op, values, compilePattern) };
+}

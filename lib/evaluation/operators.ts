@@ -6,21 +6,26 @@ import type { Effort } from './work.ts';
 type Form = (value: unknown) => unknown;
 type Comparison = (a: never, b: never) => unknown;
 type Callable = (...args: unknown[]) => unknown;
-/** The conversion of both values, the comparison of the context's value with the clause's, and the clause value's conversion if it differs. */
-type Operator = readonly [Form, Comparison, Form?];
+/** The conversion of both values, and the comparison of the context's value with the clause's. */
+type Operator = readonly [Form, Comparison];
 
 const text: Form = (value) => (typeof value === 'string' ? value : undefined);
 const number: Form = (value) => (typeof value === 'number' ? value : undefined);
 const anything: Form = (value) => value;
 
-/** JavaScript's regular expressions without flags, as in the Node SDK. An invalid pattern never matches. */
-const pattern: Form = (source) => {
+/** A compiled regular expression: whether a part of the text matches. */
+export interface TextPattern {
+  test(text: string): boolean;
+}
+
+/** JavaScript's regular expressions without flags, as in the Node SDK. Undefined: it is invalid, and never matches. */
+function compileRegExp(source: string): TextPattern | undefined {
   try {
-    return typeof source === 'string' ? new RegExp(source) : undefined;
+    return new RegExp(source);
   } catch {
     return undefined;
   }
-};
+}
 
 /** Caches the last conversion, since range checks convert the same value twice. */
 export function remembering<T>(form: (value: unknown) => T): (value: unknown) => T {
@@ -45,7 +50,7 @@ const OPERATORS: Readonly<Record<string, Operator | Callable | undefined>> = {
   startsWith: [text, (a: string, b: string) => a.startsWith(b)],
   endsWith: [text, (a: string, b: string) => a.endsWith(b)],
   contains: [text, (a: string, b: string) => a.includes(b)],
-  matches: [text, (a: string, b: RegExp) => b.test(a), pattern],
+  matches: [text, (a: string, b: TextPattern) => b.test(a)],
   lessThan: [number, less],
   lessThanOrEqual: [number, (a: number, b: number) => a <= b],
   greaterThan: [number, greater],
@@ -64,23 +69,31 @@ export interface Test {
   readonly effort?: Effort;
 }
 
-export function compileTest(op: string, values: readonly unknown[]): Test {
+/** `compilePattern`: for the values of `matches`; undefined if a pattern is invalid. */
+export function compileTest(
+  op: string,
+  values: readonly unknown[],
+  compilePattern: (source: string) => TextPattern | undefined = compileRegExp,
+): Test {
   if (op === 'in') {
     const set = new Set(values);
     return (value) => set.has(value);
   }
   const found = OPERATORS[op];
   const operator = Array.isArray(found) ? (found as Operator) : undefined;
-  const [form, compare, operandForm = form] = operator ?? [
+  const [form, compare] = operator ?? [
     anything,
     // An unknown operator never matches.
     (a: unknown, b: unknown) => (found as Callable | undefined)?.call(OPERATORS, a, b),
   ];
-  const operands = values.map(operandForm).filter((operand) => operand !== undefined) as never[];
+  const formed = values.map(form).filter((operand) => operand !== undefined);
+  const operands = (
+    op === 'matches' ? (formed as string[]).flatMap((one) => compilePattern(one) ?? []) : formed
+  ) as never[];
   return (value) => {
-    const formed = form(value);
-    if (formed === undefined) return false;
-    for (let i = 0; i < operands.length; i++) if (compare(formed as never, operands[i]!)) return true;
+    const given = form(value);
+    if (given === undefined) return false;
+    for (let i = 0; i < operands.length; i++) if (compare(given as never, operands[i]!)) return true;
     return false;
   };
 }
