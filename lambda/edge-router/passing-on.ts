@@ -30,10 +30,19 @@ export function passingOn<Cf extends { readonly request: unknown }, Result>(
       tell(error);
     }
     try {
-      return instead(event.Records[0]!.cf);
-    } catch {
-      const { response, request } = Object(Object(event).Records?.[0]?.cf);
-      return (response ?? request) as Result;
-    }
+      const made = instead(event.Records[0]!.cf);
+      if (made !== undefined) return made;
+    } catch {}
+    return sentIn(event) as Result;
   };
+}
+
+/** What CloudFront sent; undefined if the event has neither a response nor a request. */
+function sentIn(event: unknown): unknown {
+  try {
+    const { response, request } = Object(Object(event).Records?.[0]?.cf);
+    return response ?? request;
+  } catch {
+    return undefined;
+  }
 }

@@ -83,22 +83,26 @@ export function createPreviews(config: PreviewConfig, now: () => number = Date.n
 }
 
 /** Answers preview links, and marks what the function itself answers to a tester. */
-export function withPreviews<R extends object>(
+export function withPreviews<R>(
   handle: (event: CloudFrontRequestEvent) => Promise<R>,
   previews: Pick<Previews, 'answer'>,
 ): (event: CloudFrontRequestEvent) => Promise<R | CloudFrontResultResponse> {
   return async (event) => {
-    const request = event?.Records?.[0]?.cf?.request;
-    const answer = request && previews.answer(request);
-    if (answer) return answer;
+    try {
+      const answer = previews.answer(event.Records[0]!.cf.request);
+      if (answer) return answer;
+    } catch {
+      // The handler knows what to do with an event that makes no sense.
+    }
     const result = await handle(event);
     // viewer-response does not run for what the function answers.
-    if (result && 'status' in result) {
-      const headers = headersOf(result as object as { headers: CloudFrontHeaders });
-      markPreviewed(headers, headerValue(headers, DECISION_HEADER));
-    }
+    if (isGenerated(result)) markPreviewed(headersOf(result), headerValue(headersOf(result), DECISION_HEADER));
     return result;
   };
+}
+
+function isGenerated(result: unknown): result is { headers: CloudFrontHeaders } {
+  return Object.hasOwn(Object(result), 'status');
 }
 
 /** The value of the first cookie of this name. Removes all cookies of this name. */

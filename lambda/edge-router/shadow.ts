@@ -22,14 +22,22 @@ export function withShadow<R>(
   counted: (event: CloudFrontRequestEvent) => Promise<R>,
   uncounted: (event: CloudFrontRequestEvent) => Promise<R>,
 ): (event: CloudFrontRequestEvent) => Promise<R> {
-  return (event) => {
-    const request: CloudFrontRequest | undefined = event?.Records?.[0]?.cf?.request;
-    if (typeof request !== 'object' || request === null) return counted(event);
+  function mark(request: CloudFrontRequest): boolean {
     const headers = headersOf(request);
     const isShadow = headerValue(headers, header) === value;
     if (isShadow) delete headers[header];
     delete headers[SHADOW_HEADER];
     if (isShadow) setHeader(headers, SHADOW_HEADER, '1');
+    return isShadow;
+  }
+
+  return (event) => {
+    let isShadow = false;
+    try {
+      isShadow = mark(event.Records[0]!.cf.request);
+    } catch {
+      // The handler knows what to do with an event that makes no sense.
+    }
     return (isShadow ? uncounted : counted)(event);
   };
 }
