@@ -1,13 +1,19 @@
 /** The distribution: its behaviors, policies and origins. */
+import { generateKeyPairSync, sign } from 'node:crypto';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { Template } from 'aws-cdk-lib/assertions';
 import type { Rule } from '../../../lambda/edge-router/config.ts';
+import { unsignedPreview } from '../../../lambda/edge-router/preview-token.ts';
 import { edgeProblems } from '../../../lib/infrastructure/check-edge.ts';
 import { decisionMetricNames, routerConfigs } from '../../../lib/infrastructure/edge-configs.ts';
 import { EdgeStack } from '../../../lib/infrastructure/edge-stack.ts';
 import { FlagTable } from '../../../lib/infrastructure/flag-table.ts';
 import { readStage } from '../../../lib/infrastructure/parse-stage.ts';
 import type { EdgeSettings } from '../../../lib/infrastructure/stage-settings.ts';
+import { requestEvent } from '../../lambda/edge-router/events.ts';
 import { edgeExamples } from '../../support/edge-examples.ts';
+import { runAsLambda } from '../../support/run-as-lambda.ts';
 import { createApp } from '../../support/synthesise.ts';
 
 const flagTable = FlagTable.fromExisting('flags', { homeRegion: 'eu-west-1', replicaRegions: [] });
@@ -39,6 +45,44 @@ test('a stage file may have previews and shadow traffic, whose values are checke
     'preview.publicKeys[0]',
     'shadow.header',
     'shadow.value',
+  ]);
+  const stage = { homeRegion: 'eu-west-1', replicaRegions: [], tableName: 'flags', production: false };
+  const read = (more: object) => readStage('shop', { ...stage, edge: { ...basis, ...more } });
+  expect(read({ preview: { publicKeys } }).edge?.preview).toEqual({ publicKeys });
+  expect(() => read({ preview: { keys: publicKeys } })).toThrow(/edge\.preview\.keys/);
+  expect(() => read({ shadow: { header: 'x-load-test' } })).toThrow(/edge\.shadow\.value/);
+});
+
+test('the function of a stage accepts preview links of this stage alone', async () => {
+  const { publicKey, privateKey } = generateKeyPairSync('ed25519');
+  const app = createApp();
+  new EdgeStack(app, 'Edge', {
+    env: { account: '123456789012', region: 'us-east-1' },
+    stage: 'shop',
+    flagTable,
+    edge: { ...basis, preview: { publicKeys: [String(publicKey.export({ format: 'jwk' }).x)] } },
+    retain: false,
+  });
+  app.synth();
+  const files = readdirSync(app.outdir)
+    .map((name) => join(app.outdir, name, 'index.cjs'))
+    .filter((file) => existsSync(file) && readFileSync(file, 'utf8').includes('__flag-preview'));
+  expect(files).toHaveLength(1);
+  const issuedAt = Math.floor(Date.now() / 1_000);
+  const answers = ['shop', 'other'].map(async (stage) => {
+    const claims = { flags: { 'new-site': 'new' }, issuedAt, expiresAt: issuedAt + 600, stage, host: 'shop.example' };
+    const { message, token } = unsignedPreview(claims);
+    const event = requestEvent('viewer-request', { Host: 'shop.example' });
+    const querystring = `t=${token(sign(null, message, privateKey))}`;
+    Object.assign(event.Records[0]!.cf.request, { uri: '/__flag-preview', querystring });
+    return runAsLambda(files[0]!, 'return require(file).handler(input)', event);
+  });
+  expect(await Promise.all(answers)).toEqual([
+    expect.objectContaining({ status: '302' }),
+    expect.objectContaining({
+      status: '403',
+      body: expect.stringContaining('is for another site: shop.example, stage other'),
+    }),
   ]);
 });
 
