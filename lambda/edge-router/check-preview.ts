@@ -1,20 +1,15 @@
 /** Checks `preview` and `shadow` of the router's configuration at build. */
 import { createPublicKey } from 'node:crypto';
+import { type ConfigProblem, isIntegerIn, isObject, problem, unknownProblems } from './check-values.ts';
 import { describeReadHeaderProblem, isHeaderValue } from './header-rules.ts';
 
-/** As check-config.ts has them. */
-interface Problem {
-  readonly at: string;
-  readonly message: string;
-}
-
 /** Every problem of `preview`; none if it is absent. */
-export function previewProblems(preview: unknown): Problem[] {
+export function previewProblems(preview: unknown): ConfigProblem[] {
   if (preview === undefined) return [];
   const known = ['publicKeys', 'maxHours', 'stage', 'secure'];
   if (!isObject(preview)) return [problem('preview', preview, 'expected { publicKeys: [...] }')];
   const { publicKeys, maxHours = 1, stage = '', secure = true } = preview;
-  const problems = unknownOnes('preview', preview, known);
+  const problems = unknownProblems('preview', preview, known);
   if (!Array.isArray(publicKeys) || publicKeys.length < 1 || publicKeys.length > 2)
     problems.push(problem('preview.publicKeys', publicKeys, 'expected a list of one or two public keys'));
   else
@@ -28,7 +23,7 @@ export function previewProblems(preview: unknown): Problem[] {
             'expected a public key of 43 characters, as `npm run preview -- new-key` prints it',
           ),
         );
-  if (!Number.isInteger(maxHours) || (maxHours as number) < 1 || (maxHours as number) > 720)
+  if (!isIntegerIn(maxHours, 1, 720))
     problems.push(problem('preview.maxHours', maxHours, 'expected an integer from 1 to 720 (h)'));
   if (typeof stage !== 'string') problems.push(problem('preview.stage', stage, 'expected the name of a stage'));
   if (typeof secure !== 'boolean') problems.push(problem('preview.secure', secure, 'expected true or false'));
@@ -46,10 +41,10 @@ function isPublicKey(x: unknown): boolean {
 }
 
 /** Every problem of `shadow`; none if it is absent. */
-export function shadowProblems(shadow: unknown): Problem[] {
+export function shadowProblems(shadow: unknown): ConfigProblem[] {
   if (shadow === undefined) return [];
   if (!isObject(shadow)) return [problem('shadow', shadow, 'expected { header, value }')];
-  const problems = unknownOnes('shadow', shadow, ['header', 'value']);
+  const problems = unknownProblems('shadow', shadow, ['header', 'value']);
   const { header, value } = shadow;
   const wrong = describeReadHeaderProblem(header);
   if (wrong) problems.push(problem('shadow.header', header, wrong));
@@ -61,18 +56,4 @@ export function shadowProblems(shadow: unknown): Problem[] {
         'shadow.value is invalid: expected a secret of at least 16 visible ASCII characters, or every viewer could have requests marked',
     });
   return problems;
-}
-
-function unknownOnes(at: string, given: object, known: readonly string[]): Problem[] {
-  return Object.keys(given)
-    .filter((name) => !known.includes(name))
-    .map((name) => ({ at: `${at}.${name}`, message: `${at}.${name} is unknown: expected ${known.join(', ')}` }));
-}
-
-function problem(at: string, value: unknown, wrong: string): Problem {
-  return { at, message: `${at}=${JSON.stringify(value)} is invalid: ${wrong}` };
-}
-
-function isObject(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -11,7 +11,9 @@ import {
   createOriginRequestHandler,
   createViewerRequestHandler,
   createViewerResponseHandler,
+  type Rule,
 } from '../../../lambda/edge-router/index.ts';
+import { headersById } from '../../../lambda/edge-router/rules.ts';
 import { pairs, requestEvent, responseEvent } from './events.ts';
 
 const fixture = readFileSync(join(import.meta.dirname, '../../fixtures/edge-events/events.json'), 'utf8');
@@ -55,6 +57,26 @@ const viewer = {
   without: 'address',
 } as const;
 
+const rules: readonly Rule[] = [
+  {
+    when: { path: '/new/*', query: { q: '*a*' } },
+    flagKey: 'checkout',
+    variations: { canary: { redirect: { to: '/*' } } },
+  },
+  {
+    when: { header: { 'x-user': true }, cookie: { consent: '*yes*' }, host: '*.example', method: ['GET', 'POST'] },
+    flagKey: 'checkout',
+    variations: { canary: { answer: { status: 200, body: 'a' } } },
+  },
+  {
+    flagKey: 'checkout',
+    variations: {
+      canary: { origin: 'canary', rewrite: '/v2/*', requestHeaders: { 'x-a': 'b' }, responseHeaders: { 'x-c': 'd' } },
+    },
+  },
+];
+const attributes = { plan: { cookie: 'plan' }, lang: { query: 'lang' }, user: { header: 'x-user' } } as const;
+
 /** Each function, in the settings that read or write most. */
 const handlers: readonly (readonly [name: string, kind: Kind, handler: Handler])[] = [
   ['viewer-request', 'viewer-request', createViewerRequestHandler(config, reader, report)],
@@ -65,6 +87,25 @@ const handlers: readonly (readonly [name: string, kind: Kind, handler: Handler])
     createHandlerForTesters({ preview, shadow }, report, (counted, options) =>
       createViewerRequestHandler(config, reader, counted, options),
     ),
+  ],
+  [
+    'viewer-request with rules',
+    'viewer-request',
+    createViewerRequestHandler({ ...config, rules, attributes, viewer }, reader, report),
+  ],
+  [
+    'origin-request with rules',
+    'origin-request',
+    createOriginRequestHandler({
+      origins,
+      defaultVariant: 'stable',
+      requestHeaders: headersById(rules, 'requestHeaders'),
+    }),
+  ],
+  [
+    'viewer-response with rules',
+    'viewer-response',
+    createViewerResponseHandler({ responseHeaders: headersById(rules, 'responseHeaders') }),
   ],
   ['origin-request', 'origin-request', createOriginRequestHandler({ origins, defaultVariant: 'stable' })],
   [
@@ -91,8 +132,8 @@ const ofKind = (kind: Kind) => Object.entries(events()).filter(([name]) => name.
 /** What functions of a kind may write. */
 const OURS: Readonly<Record<Kind, RegExp>> = {
   'viewer-request': /^(x-flag-(variant|viewer|new-viewer|decision|shadow|response)|x-load-test|cookie)$/,
-  'origin-request': /^host$/,
-  'viewer-response': /^(set-cookie|x-flag-decision|cache-control|x-robots-tag)$/,
+  'origin-request': /^(host|x-a)$/,
+  'viewer-response': /^(set-cookie|x-flag-decision|cache-control|x-robots-tag|x-c)$/,
 };
 
 /** Names of the headers that are there before or after, and not the same. */
@@ -125,12 +166,13 @@ async function run(handler: Handler, kind: Kind, event: Event) {
   return result;
 }
 
-test.each(handlers)('%s: documented events lead to what CloudFront accepts', async (_, kind, handler) => {
+test.each(handlers)('%s: documented events lead to what CloudFront accepts', async (handlerName, kind, handler) => {
   for (const [name, event] of ofKind(kind)) {
     const { headers, ...rest } = structuredClone(event.Records[0]!.cf.request);
     const result = await run(handler, kind, event);
     if (kind === 'viewer-request') {
-      expect([name, result]).toEqual([name, { ...rest, headers: expect.objectContaining(headers) }]);
+      const { uri } = handlerName.includes('rules') ? result : rest;
+      expect([name, result]).toEqual([name, { ...rest, uri, headers: expect.objectContaining(headers) }]);
       expect(result.headers['x-flag-decision']).toHaveLength(1);
     } else if (kind === 'viewer-response') {
       expect([name, result.status, result.headers['set-cookie'].length]).toEqual([name, '200', 2]);
