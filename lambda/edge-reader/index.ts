@@ -1,6 +1,7 @@
 /** The edge reader's public API: `createReader(config)`. */
 import { createChanges } from './changes.ts';
 import { parseReaderConfig, type ReaderConfig } from './config.ts';
+import type { Exposures } from './exposures.ts';
 import { type HeldFlags, withBootstrap, withOverrides } from './held-flags.ts';
 import { type ReaderHooks, withHooks } from './hooks.ts';
 import { startReader, type WatchedReader } from './reader.ts';
@@ -10,6 +11,8 @@ export type { Detail, FlagsState, Reason } from '../../lib/evaluation/index.ts';
 export { type Changes, createChanges } from './changes.ts';
 export type { ReaderConfig, Settings } from './config.ts';
 export type { ContextAttributes, EvaluationContext, LegacyUser, MultiContext, SingleContext } from './context.ts';
+export { createExposures, type Exposures, type ExposuresOptions } from './exposures.ts';
+export { EXPOSURES_MARK } from './exposures-line.ts';
 export type { Data, OnData, ReaderStatus } from './freshness.ts';
 export {
   createOfflineReader,
@@ -20,7 +23,15 @@ export {
   withOverrides,
 } from './held-flags.ts';
 export type { Decision, ReaderHooks } from './hooks.ts';
-export type { AllFlagsStateOptions, Reader, StartOptions, WatchedReader } from './reader.ts';
+export type {
+  AllFlagsStateOptions,
+  Observation,
+  Observe,
+  Reader,
+  StartedReader,
+  StartOptions,
+  WatchedReader,
+} from './reader.ts';
 export {
   createReport,
   type Decided,
@@ -39,6 +50,8 @@ export interface ReaderOptions extends ReaderHooks, Partial<Surroundings> {
   readonly overrides?: Readonly<Record<string, unknown>> | undefined;
   /** Flags to answer from until the table has been read. */
   readonly bootstrap?: HeldFlags | undefined;
+  /** Tells LaunchDarkly what was evaluated: `createExposures()`. Answers of `overrides` and `bootstrap` are not among it. */
+  readonly exposures?: Pick<Exposures, 'evaluated'> | undefined;
 }
 
 /**
@@ -46,14 +59,15 @@ export interface ReaderOptions extends ReaderHooks, Partial<Surroundings> {
  * use `startReader` instead: their config was parsed at build time.
  */
 export function createReader(config: ReaderConfig, more: ReaderOptions = {}): WatchedReader {
-  const { overrides, bootstrap, onDecision, onChange, logger, now, ...others } = more;
+  const { overrides, bootstrap, exposures, onDecision, onChange, logger, now, ...others } = more;
   const unknown = Object.keys(others).filter((name) => !['random', 'env'].includes(name));
-  const known = 'overrides, bootstrap, onDecision, onChange, logger';
+  const known = 'overrides, bootstrap, exposures, onDecision, onChange, logger';
   if (unknown.length > 0) throw new Error(`edge reader: ${unknown.join(', ')} is not an option: expected ${known}`);
   const lacking = LEVELS.filter((level) => logger && typeof logger[level] !== 'function');
   if (lacking.length > 0) throw new Error(`edge reader: logger lacks ${lacking.join(', ')}`);
   const { onData, ...changes } = createChanges();
-  let reader: WatchedReader = { ...startReader(parseReaderConfig(config), { ...more, onData }), ...changes };
+  const started = startReader(parseReaderConfig(config), { ...more, onData });
+  let reader: WatchedReader = { ...(exposures ? started.observed(exposures.evaluated) : started), ...changes };
   if (bootstrap) reader = withBootstrap(reader, bootstrap);
   if (overrides) reader = withOverrides(reader, overrides);
   return withHooks(reader, { ...(onDecision && { onDecision }), ...(onChange && { onChange }), logger }, now);

@@ -60,12 +60,34 @@ export interface Reader {
 /** A reader that says what changes. */
 export interface WatchedReader extends Reader, Pick<Changes, 'onChange'> {}
 
+/** An evaluation of a single flag that had data. */
+export interface Observation {
+  readonly flagKey: string;
+  /** As the caller gave it; it need not be valid. */
+  readonly context: unknown;
+  readonly fallback: unknown;
+  readonly detail: Detail;
+  /** Whether the caller asked for the reason. */
+  readonly withReason: boolean;
+  /** The flags that it was evaluated with, and what else they give: only until the observer returns. */
+  flag(key: string): Flag | undefined;
+  readonly evaluateFlag: Evaluator['evaluateFlag'];
+}
+
+/** Called before the caller gets the answer. It must not throw. */
+export type Observe = (one: Observation) => void;
+
+export interface StartedReader extends Reader {
+  /** The same reader, whose evaluations of single flags are told to an observer. */
+  observed(observe: Observe): Reader;
+}
+
 export interface StartOptions extends Partial<Surroundings> {
   readonly onData?: OnData;
 }
 
 /** Starts reading at once, so that a call at module load connects while Lambda initialises. */
-export function startReader(settings: Settings, { onData, ...surroundings }: StartOptions = {}): Reader {
+export function startReader(settings: Settings, { onData, ...surroundings }: StartOptions = {}): StartedReader {
   const around: Surroundings = { now: Date.now, random: Math.random, env: process.env, ...surroundings };
   const table = createTable(settings, around);
   const fresh = createFreshness(settings, table, around, onData);
@@ -80,8 +102,9 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
   let answers: Answers = new Map();
   let missing = new Set<string>();
 
+  const flag = (key: string) => fresh.model()?.flag(key);
   const evaluator = createEvaluator({
-    flag: (key) => fresh.model()?.flag(key),
+    flag,
     segment: (key) => fresh.model()?.segment(key),
     bucket: bucketByHex((text) => hash('sha1', text)),
     ...(settings.bigSegments && {
@@ -114,6 +137,7 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
     flagKey: string | undefined,
     otherwise: (why: ErrorKind) => T,
     work: (evaluator: Evaluator) => T,
+    done?: (result: T) => void,
   ): Promise<T> {
     try {
       const known: Answers = new Map();
@@ -121,7 +145,10 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
       // Each turn fetches what the last one lacked. A few suffice: contexts have few kinds, and refreshes seldom interfere.
       for (let turn = 0; turn < 8 && fresh.model(); turn += 1) {
         const result = attempt(flagKey, known, work);
-        if (result !== undefined) return result;
+        if (result !== undefined) {
+          done?.(result);
+          return result;
+        }
         if (missing.size > 0) await bigSegments.load(missing, known);
         else if (!(await fresh.obtain(flagKey))) break;
       }
@@ -132,34 +159,64 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
     }
   }
 
-  const [variationDetail, variation] = asking<unknown>(answer, 'evaluate');
-  const [boolVariationDetail, boolVariation] = asking<boolean>(answer, 'boolVariation');
-  const [numberVariationDetail, numberVariation] = asking<number>(answer, 'numberVariation');
-  const [stringVariationDetail, stringVariation] = asking<string>(answer, 'stringVariation');
-
   const allFlags = function* (): Iterable<Flag> {
-    const model = fresh.model();
     for (const item of fresh.snapshot()?.items() ?? fresh.official()?.items.values() ?? []) {
-      const flag = item?.kind === 'features' && model?.flag(item.key);
-      if (flag) yield flag;
+      const found = item?.kind === 'features' && flag(item.key);
+      if (found) yield found;
     }
   };
 
   fresh.look('behind');
 
+  const readerWith = (observe?: Observe): Reader => {
+    const tell = observe && ((one: Asked) => observe({ ...one, flag, evaluateFlag: evaluator.evaluateFlag }));
+    return {
+      async ready() {
+        await fresh.look('patient');
+      },
+      evaluate(flagKey, context, fallback) {
+        fresh.look('behind');
+        try {
+          const work = ({ evaluate }: Evaluator) => evaluate(flagKey, context, fallback);
+          const detail = attempt(flagKey, new Map(), work);
+          if (!detail) return failed(fallback, 'CLIENT_NOT_READY');
+          tell?.({ flagKey, context, fallback, detail, withReason: true });
+          return detail;
+        } catch {
+          return failed(fallback, 'EXCEPTION');
+        }
+      },
+      ...methodsFor(answer, tell),
+      allFlagsState: (context, options) =>
+        answer<FlagsState>(
+          undefined,
+          () => ({ $flagsState: {}, $valid: false }),
+          (evaluator) => evaluator.allFlagsState(context, { ...options, flags: allFlags() }),
+        ),
+      refresh: fresh.refresh,
+      status: fresh.status,
+    };
+  };
+
+  return { ...readerWith(), observed: readerWith };
+}
+
+type ErrorKind = 'CLIENT_NOT_READY' | 'EXCEPTION';
+type Asked = Omit<Observation, 'flag' | 'evaluateFlag'>;
+type Answering = <T>(
+  flagKey: string,
+  otherwise: (why: ErrorKind) => T,
+  work: (evaluator: Evaluator) => T,
+  done?: (result: T) => void,
+) => Promise<T>;
+
+/** The asynchronous methods for single flags. */
+function methodsFor(answer: Answering, tell?: (one: Asked) => void) {
+  const [variationDetail, variation] = asking<unknown>(answer, 'evaluate', tell);
+  const [boolVariationDetail, boolVariation] = asking<boolean>(answer, 'boolVariation', tell);
+  const [numberVariationDetail, numberVariation] = asking<number>(answer, 'numberVariation', tell);
+  const [stringVariationDetail, stringVariation] = asking<string>(answer, 'stringVariation', tell);
   return {
-    async ready() {
-      await fresh.look('patient');
-    },
-    evaluate(flagKey, context, fallback) {
-      fresh.look('behind');
-      try {
-        const work = ({ evaluate }: Evaluator) => evaluate(flagKey, context, fallback);
-        return attempt(flagKey, new Map(), work) ?? failed(fallback, 'CLIENT_NOT_READY');
-      } catch {
-        return failed(fallback, 'EXCEPTION');
-      }
-    },
     variationDetail,
     variation,
     boolVariationDetail,
@@ -170,27 +227,16 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
     stringVariation,
     jsonVariationDetail: variationDetail,
     jsonVariation: variation,
-    allFlagsState: (context, options) =>
-      answer<FlagsState>(
-        undefined,
-        () => ({ $flagsState: {}, $valid: false }),
-        (evaluator) => evaluator.allFlagsState(context, { ...options, flags: allFlags() }),
-      ),
-    refresh: fresh.refresh,
-    status: fresh.status,
   };
 }
 
-type ErrorKind = 'CLIENT_NOT_READY' | 'EXCEPTION';
-type Answering = <T>(
-  flagKey: string,
-  otherwise: (why: ErrorKind) => T,
-  work: (evaluator: Evaluator) => T,
-) => Promise<T>;
-
 /** Two forms of an evaluator method: one returns the detail, the other only the value. */
-const asking = <V>(answer: Answering, method: 'evaluate' | 'boolVariation' | 'numberVariation' | 'stringVariation') => {
-  const detail = (flagKey: string, context: unknown, fallback: V) =>
+const asking = <V>(
+  answer: Answering,
+  method: 'evaluate' | 'boolVariation' | 'numberVariation' | 'stringVariation',
+  tell?: (one: Asked) => void,
+) => {
+  const ask = (withReason: boolean) => (flagKey: string, context: unknown, fallback: V) =>
     answer(
       flagKey,
       (why) => failed(fallback, why),
@@ -198,10 +244,12 @@ const asking = <V>(answer: Answering, method: 'evaluate' | 'boolVariation' | 'nu
         const evaluate = evaluator[method] as (flagKey: string, context: unknown, fallback: V) => Detail<V>;
         return evaluate(flagKey, context, fallback);
       },
+      tell && ((detail) => tell({ flagKey, context, fallback, detail, withReason })),
     );
+  const silent = ask(false);
   return [
-    detail,
-    async (flagKey: string, context: unknown, fallback: V) => (await detail(flagKey, context, fallback)).value,
+    ask(true),
+    async (flagKey: string, context: unknown, fallback: V) => (await silent(flagKey, context, fallback)).value,
   ] as const;
 };
 

@@ -69,6 +69,8 @@ export function compileFlag(data: unknown, dialect: Dialect = nodeDialect, first
     trackEvents: !!source.trackEvents,
     trackEventsFallthrough: !!source.trackEventsFallthrough,
     debugEventsUntilDate: source.debugEventsUntilDate ?? undefined,
+    samplingRatio: source.samplingRatio as number | undefined,
+    excludeFromSummaries: !!source.excludeFromSummaries,
     ...body,
   };
   return flag;

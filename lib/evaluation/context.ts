@@ -41,13 +41,16 @@ export function parseContext(value: unknown): ParsedContext | undefined {
     : undefined;
 }
 
+/** Attributes of legacy users that are texts in events. */
+export const LEGACY_TEXTS = ['name', 'ip', 'firstName', 'lastName', 'email', 'avatar', 'country'] as const;
+
 /** A legacy user: its key may be empty and is converted to a string; custom attributes are merged with the others. */
 function parseLegacyUser(user: Attributes): ParsedContext | undefined {
   const { key, custom, privateAttributeNames } = user;
   if (key === undefined || key === null || !areNames(privateAttributeNames)) return undefined;
   try {
     const attributes: Record<string, unknown> = { ...(custom as object), kind: 'user', key: String(key) };
-    for (const name of ['name', 'ip', 'firstName', 'lastName', 'email', 'avatar', 'country', 'anonymous']) {
+    for (const name of [...LEGACY_TEXTS, 'anonymous']) {
       const value = user[name];
       if (value !== undefined && value !== null) attributes[name] = name === 'anonymous' ? !!value : value;
     }

@@ -58,6 +58,8 @@ export interface FlagData extends ItemData {
   trackEvents?: Maybe<boolean>;
   trackEventsFallthrough?: Maybe<boolean>;
   debugEventsUntilDate?: Maybe<number>;
+  samplingRatio?: Maybe<number>;
+  excludeFromSummaries?: Maybe<boolean>;
 }
 
 interface SegmentRuleData {

@@ -56,7 +56,7 @@ export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect
   function evaluateFlag(flag: Flag, context: Context, memo?: Memo): FlagResult {
     const prerequisites: string[] = [];
     const detail = settle(flag, context, prerequisites, memo);
-    return { detail, prerequisites, isExperiment: isExperiment(flag as CompiledFlag, detail) };
+    return { detail, prerequisites, isExperiment: isExperiment(flag, detail) };
   }
 
   const evaluate = method();
@@ -75,8 +75,8 @@ export function createEvaluator(options: EvaluatorOptions, dialect = nodeDialect
 }
 
 /** Whether events about this answer must be sent in full, with the reason. */
-function isExperiment(flag: CompiledFlag, { reason }: Detail): boolean {
+export function isExperiment(flag: Flag, { reason }: Detail): boolean {
   if (reason.inExperiment) return true;
-  if (reason.kind === 'RULE_MATCH') return flag.rules[reason.ruleIndex]?.trackEvents === true;
+  if (reason.kind === 'RULE_MATCH') return (flag as CompiledFlag).rules[reason.ruleIndex]?.trackEvents === true;
   return reason.kind === 'FALLTHROUGH' && flag.trackEventsFallthrough;
 }

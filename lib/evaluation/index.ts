@@ -16,13 +16,14 @@ export {
   describeSegmentProblemInSteps,
 } from './describe.ts';
 export { createNodeDialect, type Dialect } from './dialect.ts';
-export { createEvaluator } from './evaluator.ts';
+export { createEvaluator, isExperiment } from './evaluator.ts';
 export { describeGoContextProblem, parseGoContext } from './go/context.ts';
 export { createGoDialect, type Pattern } from './go/dialect.ts';
 export { createMemo } from './memo.ts';
 export type * from './model.ts';
 export { type OpenFeatureErrorCode, openFeatureErrorCode, toLaunchDarkly } from './open-feature.ts';
 export type { TextPattern } from './operators.ts';
+export { createRedact, type RedactOptions } from './redact.ts';
 export { sameFlag, sameSegment } from './same.ts';
 export { type Field, type Shape, shapes } from './schema.ts';
 export { sha1Bucket, sha1BucketFloat32 } from './sha1.ts';

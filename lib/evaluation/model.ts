@@ -111,6 +111,9 @@ export interface Flag {
   readonly trackEventsFallthrough: boolean;
   /** Unix ms. */
   readonly debugEventsUntilDate: number | undefined;
+  /** One in so many full events is sent; undefined: all. */
+  readonly samplingRatio: number | undefined;
+  readonly excludeFromSummaries: boolean;
 }
 
 /** A compiled segment. */
