@@ -22,8 +22,3 @@ export interface Answer {
   /** Number of flags that differ in version or exist on one side only; undefined unless both checks succeeded. */
   readonly differing?: number;
 }
-
-/** One human-readable line. It contains no key, since our error messages never repeat what was sent. */
-export function problemOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

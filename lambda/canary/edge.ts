@@ -1,4 +1,5 @@
-import { type Check, problemOf } from './check.ts';
+import { problemOf } from '../common/problem.ts';
+import type { Check } from './check.ts';
 import { edgeValuesOf, metricsLine } from './metrics.ts';
 
 export interface EdgeCheckOptions {

@@ -1,15 +1,7 @@
-import { type IncomingMessage, request as requestPlain } from 'node:http';
-import { request as requestSecure } from 'node:https';
-import type { PeerCertificate } from 'node:tls';
+import type { IncomingMessage } from 'node:http';
+import { type RelayAddress, requestRelay } from '../common/relay-request.ts';
 
-export interface OpenStreamOptions {
-  /** The relay's origin. */
-  readonly url: string;
-  /**
-   * The name in the relay's certificate. Without it only the issuing authority is checked, not the name: the load balancer
-   * in the VPC has an AWS host name, which our certificates cannot contain.
-   */
-  readonly serverName?: string | undefined;
+export interface OpenStreamOptions extends RelayAddress {
   readonly sdkKey: string;
   readonly timeoutMs: number;
 }
@@ -22,23 +14,15 @@ const MAX_BYTES = 128 * 1024 * 1024;
  * and versions; rejects with the reason of a failure. Closes the stream in either case.
  */
 export function openStream({ url, serverName, sdkKey, timeoutMs }: OpenStreamOptions): Promise<Map<string, number>> {
-  const address = new URL('/all', url);
-  const request = address.protocol === 'https:' ? requestSecure : requestPlain;
-  const named: { servername?: string; checkServerIdentity?: (host: string, cert: PeerCertificate) => undefined } =
-    serverName === undefined ? { checkServerIdentity: () => undefined } : { servername: serverName };
   return new Promise((resolve, reject) => {
     const signal = AbortSignal.timeout(timeoutMs);
-    const headers = {
-      accept: 'text/event-stream',
-      authorization: sdkKey,
-      'user-agent': 'edge-flag-relay-canary',
-      ...(serverName !== undefined && { host: serverName }),
-    };
     const fail = (problem: string) => {
       reject(new Error(signal.aborted ? `no flags arrived within ${timeoutMs} ms` : problem));
       outgoing.destroy();
     };
-    const outgoing = request(address, { headers, signal, ...named }, (incoming) => {
+    const headers = { accept: 'text/event-stream', 'user-agent': 'edge-flag-relay-canary' };
+    const about = { url, serverName, sdkKey, headers, signal } as const;
+    const outgoing = requestRelay({ ...about, method: 'GET', path: '/all' }, (incoming) => {
       if (incoming.statusCode !== 200) return fail(`the relay answered ${incoming.statusCode}`);
       firstEvent(incoming)
         .then(versionsIn)

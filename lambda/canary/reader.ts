@@ -1,5 +1,6 @@
+import { problemOf } from '../common/problem.ts';
 import { createReader, type Reader, type ReaderConfig } from '../edge-reader/index.ts';
-import { type Answer, type Check, problemOf, type Question } from './check.ts';
+import type { Answer, Check, Question } from './check.ts';
 import { openStream } from './open-stream.ts';
 
 export interface CanaryReaderOptions {

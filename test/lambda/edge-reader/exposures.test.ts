@@ -1,120 +1,19 @@
 /** What the reader tells of its evaluations. Oracle: the events of LaunchDarkly's Node SDK for the same evaluations. */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { init, integrations, type LDContext } from '@launchdarkly/node-server-sdk';
-import {
-  createExposures,
-  createReader,
-  type EvaluationContext,
-  type ExposuresOptions,
-  type Reader,
-} from '../../../lambda/edge-reader/index.ts';
-import { startEventsRecorder } from '../../interop/events-recorder.ts';
-import { startTable, type TestTable } from '../../support/dynalite.ts';
-import { silentLog } from '../../support/logs.ts';
+import { createExposures, createReader, type ExposuresOptions } from '../../../lambda/edge-reader/index.ts';
 import { everyNth } from '../../support/long.ts';
-import { closeAfterEach } from '../../support/opened.ts';
 import { randomFrom } from '../../support/random.ts';
-import { type ExposureCase, randomExposures } from './random-exposures.ts';
-import { itemsOf, putSnapshot } from './table-writer.ts';
-
-const { behind } = closeAfterEach();
-const env = { AWS_REGION: 'eu-west-1', AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
-
-type Event = Readonly<Record<string, unknown>>;
-type Ask = (from: Reader) => Promise<unknown>;
-
-let table: TestTable;
-let prefixes = 0;
-beforeAll(async () => {
-  table = await startTable();
-});
-afterAll(() => table.close());
-
-/** A reader of these flags and the lines that it writes. */
-async function open(
-  data: Pick<ExposureCase, 'flags' | 'segments'>,
-  options: ExposuresOptions = {},
-  random = Math.random,
-) {
-  const prefix = `p${++prefixes}`;
-  await putSnapshot(table, prefix, itemsOf(data as never), { epoch: 1, seq: 1 });
-  const lines: string[] = [];
-  let at = 1_700_000_000_000;
-  const exposures = createExposures(options, { random, now: () => at, write: (line) => lines.push(line) });
-  const replicas = { default: ['eu-west-1'] };
-  const config = { tableName: table.tableName, prefix, endpoint: table.endpoint, replicas, bigSegments: false };
-  const reader = createReader(config, { env, exposures });
-  await reader.ready();
-  const sleep = (ms: number) => {
-    at += ms;
-  };
-  return { reader, exposures, lines, sleep };
-}
-
-const told = (lines: readonly string[]): Event[] => lines.flatMap((line) => JSON.parse(line).events as Event[]);
-
-/** Runs the questions in the official SDK and returns the events that it sends. */
-async function officialEvents(data: ExposureCase, asks: readonly Ask[], options: object): Promise<Event[]> {
-  const directory = mkdtempSync(join(tmpdir(), 'exposures-'));
-  behind(() => rmSync(directory, { recursive: true }));
-  const file = join(directory, 'flags.json');
-  writeFileSync(file, JSON.stringify({ flags: data.flags, segments: data.segments }));
-  const recorder = await startEventsRecorder();
-  behind(() => recorder.close());
-  const client = init('sdk-test', {
-    ...{ eventsUri: recorder.uri, diagnosticOptOut: true, logger: silentLog, flushInterval: 3_600 },
-    updateProcessor: new integrations.FileDataSourceFactory({ paths: [file] }).getFactory(),
-    ...options,
-  });
-  behind(() => client.close());
-  await client.waitForInitialization({ timeout: 60 });
-  for (const ask of asks) await ask(client as unknown as Reader);
-  await client.flush();
-  return recorder.requests.flatMap(({ events }) => events);
-}
-
-/** Full events without their dates, sorted, and the counters of all summaries, added up. */
-function comparable(events: readonly Event[]) {
-  const others = events
-    .filter(({ kind }) => kind !== 'summary')
-    .map((event) => sortedJson({ ...event, creationDate: 0 }));
-  const counts: Record<string, number> = {};
-  const about: Record<string, unknown> = {};
-  for (const { features } of events.filter(({ kind }) => kind === 'summary')) {
-    for (const [flag, { default: fallback, contextKinds, counters }] of Object.entries(features as Features)) {
-      about[flag] ??= { fallback, kinds: new Set() };
-      for (const kind of contextKinds) (about[flag] as { kinds: Set<string> }).kinds.add(kind);
-      for (const { count, ...counter } of counters) {
-        const name = `${flag} ${sortedJson(counter)}`;
-        counts[name] = (counts[name] ?? 0) + count;
-      }
-    }
-  }
-  return { others: others.sort(), counts, about };
-}
-type Features = Record<string, { default: unknown; contextKinds: string[]; counters: { count: number }[] }>;
-
-const sortedJson = (value: unknown) =>
-  JSON.stringify(value, (_, part) =>
-    part && typeof part === 'object' && !Array.isArray(part) ? Object.fromEntries(Object.entries(part).sort()) : part,
-  );
-
-const FALLBACKS = ['other', null, undefined, { deep: [1] }, 7];
-const METHODS = ['variation', 'variationDetail', 'boolVariation', 'numberVariationDetail', 'stringVariation'] as const;
-
-function randomAsks(data: ExposureCase, random: () => number, count: number): Ask[] {
-  const pick = <T>(list: readonly T[]) => list[Math.floor(random() * list.length)] as T;
-  return Array.from({ length: count }, () => {
-    const method = pick(METHODS);
-    const flag = pick([...Object.keys(data.flags), 'unknown']);
-    const context = pick(data.contexts) as EvaluationContext & LDContext;
-    // One for each flag, since a summary has the first of them only.
-    const fallback = FALLBACKS[[...flag].reduce((sum, letter) => sum + letter.charCodeAt(0), 0) % FALLBACKS.length];
-    return (from) => (from[method] as Reader['variation'])(flag, structuredClone(context), fallback);
-  });
-}
+import {
+  type Ask,
+  behind,
+  comparable,
+  configOf,
+  env,
+  officialEvents,
+  openReader,
+  randomAsks,
+  told,
+} from './exposure-oracle.ts';
+import { randomExposures } from './random-exposures.ts';
 
 const SEEDS = Array.from({ length: 40 }, (_, index) => index);
 const SETTINGS: readonly ExposuresOptions[] = [
@@ -132,7 +31,7 @@ test.each(everyNth(4, SEEDS))('tells of every evaluation what the Node SDK tells
   const drawn = jest.spyOn(Math, 'random').mockReturnValue(draws);
   const theirs = await officialEvents(data, asks, settings);
   drawn.mockRestore();
-  const { reader, exposures, lines } = await open(data, settings, () => draws);
+  const { reader, exposures, lines } = await openReader(data, settings, () => draws);
   for (const ask of asks) await ask(reader);
   exposures.flush();
   expect(comparable(told(lines))).toEqual(comparable(theirs));
@@ -155,7 +54,7 @@ test.each<[string, readonly Record<string, unknown>[]]>([
       (from) =>
         from.variation(key as string, alice, 'other'),
   );
-  const { reader, exposures, lines } = await open(data);
+  const { reader, exposures, lines } = await openReader(data);
   for (const ask of asks) await ask(reader);
   exposures.flush();
   expect(comparable(told(lines))).toEqual(comparable(await officialEvents(data, asks, {})));
@@ -173,7 +72,7 @@ const checkout = {
 const one = (flag: object = checkout) => ({ flags: { checkout: flag as Record<string, unknown> }, segments: {} });
 
 test('the first evaluation writes a line, the next ones when the interval is over, and nothing is written without evaluations', async () => {
-  const { reader, lines, sleep } = await open(one(), { everyMs: 10_000 });
+  const { reader, lines, sleep } = await openReader(one(), { everyMs: 10_000 });
   await reader.variation('checkout', alice, 'old');
   const at = 1_700_000_000_000;
   const counters = [{ value: 'new', variation: 1, version: 7, count: 1 }];
@@ -202,7 +101,7 @@ test('the first evaluation writes a line, the next ones when the interval is ove
 });
 
 test('a context is described again after five minutes, or when a thousand others came since', async () => {
-  const { reader, exposures, lines, sleep } = await open(one());
+  const { reader, exposures, lines, sleep } = await openReader(one());
   const described = async (work: () => Promise<unknown>) => {
     exposures.flush();
     lines.length = 0;
@@ -226,13 +125,13 @@ test('a context is described again after five minutes, or when a thousand others
 });
 
 test('without index events, contexts are described in full events only', async () => {
-  const { reader, lines } = await open(one({ ...checkout, trackEvents: true }), { indexEvents: false });
+  const { reader, lines } = await openReader(one({ ...checkout, trackEvents: true }), { indexEvents: false });
   await reader.variation('checkout', alice, 'old');
   expect(told(lines).map(({ kind }) => kind)).toEqual(['feature', 'summary']);
 });
 
 test('a full line is written at once, so that none exceeds what a log takes, and nothing is lost', async () => {
-  const { reader, exposures, lines } = await open(one({ ...checkout, trackEvents: true }));
+  const { reader, exposures, lines } = await openReader(one({ ...checkout, trackEvents: true }));
   const asked = 500;
   for (let i = 0; i < asked; i++) {
     const context = { kind: 'user', key: `k${i}`, about: 'é\n'.repeat(300), [`kind-${i}`]: i };
@@ -247,7 +146,7 @@ test('a full line is written at once, so that none exceeds what a log takes, and
 });
 
 test('what fits into no line is counted as lost', async () => {
-  const { reader, exposures, lines } = await open(one({ ...checkout, variations: ['old', 'x'.repeat(200_000)] }));
+  const { reader, exposures, lines } = await openReader(one({ ...checkout, variations: ['old', 'x'.repeat(200_000)] }));
   await reader.variation('checkout', alice, 'old');
   await reader.variation('checkout', { ...alice, key: 'bob', about: 'x'.repeat(200_000) }, 'old');
   exposures.flush();
@@ -259,7 +158,7 @@ test('what fits into no line is counted as lost', async () => {
 });
 
 test('an answer does not depend on whether its events can be made', async () => {
-  const { reader, exposures, lines } = await open(one({ ...checkout, trackEvents: true }));
+  const { reader, exposures, lines } = await openReader(one({ ...checkout, trackEvents: true }));
   const context = {
     ...alice,
     get thrown() {
@@ -276,18 +175,11 @@ test('an answer does not depend on whether its events can be made', async () => 
 });
 
 test('what fails to write a line harms no answer', async () => {
-  const data = one();
-  const prefix = `p${++prefixes}`;
-  await putSnapshot(table, prefix, itemsOf(data), { epoch: 1, seq: 1 });
   const write = () => {
     throw new Error('EPIPE');
   };
   const exposures = createExposures({}, { write });
-  const replicas = { default: ['eu-west-1'] };
-  const reader = createReader(
-    { tableName: table.tableName, prefix, endpoint: table.endpoint, replicas },
-    { env, exposures },
-  );
+  const reader = createReader(await configOf(one()), { env, exposures });
   await reader.ready();
   const said = jest.spyOn(console, 'error').mockImplementation(() => {});
   behind(() => said.mockRestore());

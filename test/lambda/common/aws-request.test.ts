@@ -2,7 +2,7 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http';
 import { createRequire } from 'node:module';
 import type { AddressInfo } from 'node:net';
-import { type AwsRequest, sendToAws } from '../../../lambda/canary/aws-request.ts';
+import { type AwsRequest, sendToAws } from '../../../lambda/common/aws-request.ts';
 
 interface Signed {
   readonly headers: Readonly<Record<string, string>>;
