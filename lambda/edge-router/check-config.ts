@@ -56,7 +56,7 @@ export function routerProblems(config: RouterConfig): ConfigProblem[] {
     problems.push(problem('defaultVariant', defaultVariant, `expected one of ${names.join(', ')}`));
   if (variants && config.flagKey === undefined && !config.rules?.length)
     problems.push(problem('flagKey', undefined, `${FLAG_KEY(undefined)}, or rules`));
-  problems.push(...cookieProblems(config), ...viewerProblems(config.viewer));
+  problems.push(...cookieProblems(config), ...viewerProblems(config.viewer), ...exposuresProblems(config.exposures));
   problems.push(...rulesProblems(config, names ?? []), ...contextProblems(config));
   problems.push(...previewProblems(config.preview), ...shadowProblems(config.shadow));
   return [...problems, ...originProblems(origins, 'origins', config.variantHeader)];
@@ -123,6 +123,16 @@ function viewerProblems(viewer: unknown): ConfigProblem[] {
   return problems;
 }
 
+/** `exposures` and its properties. */
+function exposuresProblems(exposures: unknown): ConfigProblem[] {
+  if (exposures === undefined) return [];
+  if (!isObject(exposures)) return [problem('exposures', exposures, 'expected an object')];
+  return [
+    ...unknownProblems('exposures', exposures, Object.keys(EXPOSURES)),
+    ...Object.entries(EXPOSURES).flatMap(([name, check]) => problemsOf(`exposures.${name}`, exposures[name], check)),
+  ];
+}
+
 function variantProblems(name: unknown): ConfigProblem[] {
   if (typeof name === 'string' && NAME.test(name)) return [];
   const wanted = 'expected 1 to 64 characters from a-z A-Z 0-9 _ - . (it is sent in a header)';
@@ -150,6 +160,16 @@ const SETTINGS: Readonly<Record<string, Check>> = {
   ),
   cookieSameSite: pattern(/^(Lax|Strict|None)$/, 'expected Lax, Strict or None'),
   cookieHttpOnly: flag,
+};
+
+const EXPOSURES: Readonly<Record<string, Check>> = {
+  everyMs: integer(1_000, 3_600_000),
+  indexEvents: flag,
+  allAttributesPrivate: flag,
+  privateAttributes: (value) =>
+    Array.isArray(value) && value.every((one) => typeof one === 'string')
+      ? undefined
+      : 'expected a list of attribute references, such as ip',
 };
 
 /** "Lambda@Edge event structure", request event, origin; ports: "Origin settings". */

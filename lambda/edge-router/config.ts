@@ -1,4 +1,4 @@
-import type { HeldFlags, ReaderConfig } from '../edge-reader/index.ts';
+import type { ExposuresOptions, HeldFlags, ReaderConfig } from '../edge-reader/index.ts';
 import type { PreviewConfig } from './preview-token.ts';
 import type { ContextSettings, Headers, Rule } from './rules.ts';
 import type { ShadowSettings } from './shadow.ts';
@@ -43,6 +43,8 @@ export interface ViewerRequestConfig extends ContextSettings {
   readonly metricsNamespace?: string;
   /** Flags to answer from while the table could not be read: the router's, with all that they depend on. Default: none. */
   readonly bootstrap?: HeldFlags;
+  /** Writes what was decided to the log, for LaunchDarkly's experiments and flag statuses. Default: it does not, and has no code for it. */
+  readonly exposures?: ExposuresOptions;
   /** Who a viewer is to the flag. Default: the id in the cookie, which new viewers get. */
   readonly viewer?: ViewerSettings;
   /** As for viewer-response, which does not run after a redirect or an answer of a rule. */

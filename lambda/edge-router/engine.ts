@@ -83,10 +83,15 @@ const UNKNOWN = 'UNKNOWN_VARIANT';
  * All flags of a request are of one revision: if another one arrived while they were being evaluated, they are all evaluated again,
  * from memory and in one turn.
  */
-export function createEngine(rules: readonly ReadyRule[], reader: Asking) {
+export function createEngine(rules: readonly ReadyRule[]) {
   const kinds = new Map(rules.map((rule) => [rule, kindsOf(rule)]));
 
-  return async (request: CloudFrontRequest, context: Context | undefined, overrides?: Overrides): Promise<Outcome> => {
+  return async (
+    request: CloudFrontRequest,
+    reader: Asking,
+    context: Context | undefined,
+    overrides?: Overrides,
+  ): Promise<Outcome> => {
     const turns = decideAll(rules, kinds, request, overrides);
     let turn = turns.next();
     let revision: string | undefined;

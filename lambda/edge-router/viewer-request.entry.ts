@@ -1,5 +1,7 @@
 import {
+  createExposures,
   createReport,
+  type Reader,
   type ReaderStatus,
   type Report,
   type Settings,
@@ -7,6 +9,7 @@ import {
   withBootstrap,
 } from '../edge-reader/index.ts';
 import { flagKeysOf, type ViewerRequestConfig } from './config.ts';
+import { countingShown } from './exposure-rules.ts';
 import { createParts } from './parts.ts';
 import { createHandlerForTesters } from './testers.ts';
 import { createRouter, type ViewerRequestOptions } from './viewer-request.ts';
@@ -21,16 +24,24 @@ declare const __EDGE_HAS_BOOTSTRAP__: boolean;
 declare const __EDGE_BOOTSTRAP__: string;
 /** Whether the configuration has previews or shadow traffic. */
 declare const __EDGE_TESTERS__: boolean;
+/** Whether the configuration has exposures: a literal, so that a bundle without them has no code for them. */
+declare const __EDGE_EXPOSURES__: boolean;
 
 // At module load, so that connecting and the first read happen while Lambda initialises.
 const started = startReader(__EDGE_CONFIG__.reader);
-const reader = __EDGE_HAS_BOOTSTRAP__ ? withBootstrap(started, () => JSON.parse(__EDGE_BOOTSTRAP__)) : started;
+const booted = (reader: Reader): Reader =>
+  __EDGE_HAS_BOOTSTRAP__ ? withBootstrap(reader, () => JSON.parse(__EDGE_BOOTSTRAP__)) : reader;
+const reader = booted(started);
 const { metricsNamespace: namespace } = __EDGE_CONFIG__;
 const report = namespace ? createReport({ namespace, flags: flagKeysOf(__EDGE_CONFIG__) }, reader.status) : undefined;
 
+const readerFor = __EDGE_EXPOSURES__
+  ? countingShown(reader, booted(started.observed(createExposures(__EDGE_CONFIG__.exposures).evaluated)))
+  : undefined;
+
 const parts = __EDGE_PARTS__ ? createParts(__EDGE_CONFIG__) : undefined;
 const make = (counted: Pick<Report, 'decided'> | undefined, options: ViewerRequestOptions) =>
-  createRouter(__EDGE_CONFIG__, parts, reader, counted, options);
+  createRouter(__EDGE_CONFIG__, parts, reader, counted, { ...options, readerFor });
 __EDGE_EXPORTS__.handler = __EDGE_TESTERS__ ? createHandlerForTesters(__EDGE_CONFIG__, report, make) : make(report, {});
 
 /** Not called by CloudFront: lets `npm start` and tests inspect the reader. */

@@ -22,6 +22,8 @@ type Handler<Result> = (event: CloudFrontRequestEvent) => Promise<Result>;
 export interface ViewerRequestOptions {
   /** The values, by flag key, that this request gets whatever the flags say. */
   overrides?(request: CloudFrontRequest): Overrides | undefined;
+  /** The reader that decides for a request: one whose evaluations count as exposures, for example. Default: the router's. */
+  readonly readerFor?: ((request: CloudFrontRequest) => Asking) | undefined;
 }
 
 /**
@@ -61,11 +63,11 @@ export function createRouter(
   parts: Parts | undefined,
   reader: Asking,
   report?: Pick<Report, 'decided'>,
-  { overrides }: ViewerRequestOptions = {},
+  { overrides, readerFor = () => reader }: ViewerRequestOptions = {},
 ): Handler<CloudFrontRequest | CloudFrontResultResponse> {
   const { defaultVariant, variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME } = config;
   const identify = createIdentify({ ...config.viewer, cookieName });
-  const decide = createEngine([...(parts?.rules ?? []), ...ofFlag(config)], reader);
+  const decide = createEngine([...(parts?.rules ?? []), ...ofFlag(config)]);
 
   /** Writes what is to be done into the request, and returns the result of the function. `otherwise`: the decision header without a flag. */
   function write(request: CloudFrontRequest, outcome: Outcome, viewer: Partial<Viewer>, otherwise = 'none') {
@@ -97,7 +99,8 @@ export function createRouter(
     const startedAt = Date.now();
     headersOf(request);
     const viewer = identify(request);
-    const outcome = await decide(request, contextOf(request, viewer, parts?.added(request)), overrides?.(request));
+    const context = contextOf(request, viewer, parts?.added(request));
+    const outcome = await decide(request, readerFor(request), context, overrides?.(request));
     for (const { flagKey, variation, why, kind } of outcome.decided)
       if (kind !== 'overridden') report?.decided({ flagKey, variation, why, ms: Math.max(0, Date.now() - startedAt) });
     return write(request, outcome, outcome.decided.some(({ kind }) => kind !== 'failed') ? viewer : {});

@@ -13,7 +13,7 @@ import {
 import { bucketDomainName, DEFAULT_VARIANT_HEADER, flagKeysOf, type Origin } from '../../lambda/edge-router/config.ts';
 import { readBootstrap } from './edge-bootstrap.ts';
 import { type Destination, destinationOf, forwardingOf, methodsOf } from './edge-forwarding.ts';
-import { type BehaviorSettings, FAILOVER_STATUS_CODES } from './edge-settings.ts';
+import { type BehaviorSettings, exposuresOptions, FAILOVER_STATUS_CODES } from './edge-settings.ts';
 import type { EdgeSettings } from './stage-settings.ts';
 
 /** "Quotas": cache behaviors and origins of a distribution, names in a policy. */
@@ -30,7 +30,9 @@ const LIMITS = {
 export function edgeProblems(edge: Partial<EdgeSettings>): ConfigProblem[] {
   const problems = new Found();
   const { origins = {}, otherOrigins = {}, variantHeader = DEFAULT_VARIANT_HEADER } = edge;
-  problems.add(...routerProblems(edge), ...originProblems(otherOrigins, 'otherOrigins', variantHeader));
+  const { exposures, ...others } = edge;
+  const router = { ...others, ...(exposures && { exposures: exposuresOptions(exposures) }) };
+  problems.add(...routerProblems(router), ...originProblems(otherOrigins, 'otherOrigins', variantHeader));
   if (edge.flagKey === undefined && !edge.rules?.length)
     problems.add({ at: 'flagKey', message: 'flagKey is missing: name the flag that chooses the origin, or add rules' });
   // What follows relies on valid origins.

@@ -158,6 +158,20 @@ function checkVariables({ relay }: Stage, problems: Problems): void {
   }
 }
 
+function checkExposures({ environments, relay }: Stage, environment: string, problems: Problems): void {
+  const at = 'edge.exposures.environment';
+  if (!environments.includes(environment)) {
+    const known = environments.length > 0 ? `one of ${environments.join(', ')}` : 'an environment of the stage';
+    problems.mustBe(at, environment, `${known} (environments)`);
+  }
+  if (!/^(true|1|yes|on)$/i.test(relay.variables.USE_EVENTS ?? '')) {
+    problems.say(
+      'relay.variables.USE_EVENTS',
+      'relay.variables.USE_EVENTS must be true, or left out: edge.exposures go through the relay',
+    );
+  }
+}
+
 function checkEdge(stage: Stage, problems: Problems): void {
   const { edge, homeRegion, account } = stage;
   if (!edge) return;
@@ -165,6 +179,7 @@ function checkEdge(stage: Stage, problems: Problems): void {
     problems.say('edge', `edge must be left out: Lambda@Edge is not available in the partition of ${homeRegion}`);
   }
   for (const { at, message } of edgeProblems(edge)) problems.say(`edge.${at}`, `edge.${message}`);
+  if (edge.exposures) checkExposures(stage, edge.exposures.environment, problems);
   const [, , , place, owner] = edge.certificateArn?.split(':') ?? [];
   if (edge.certificateArn && place !== EDGE_REGION) {
     problems.mustBe(

@@ -9,7 +9,13 @@ export {
 } from './edge-parameters.ts';
 export { describeEdgeProblems, type EdgeEventType } from './edge-restrictions.ts';
 export { EdgeRouter, type EdgeRouterProps } from './edge-router.ts';
-export type { BehaviorSettings, PathBehaviorSettings } from './edge-settings.ts';
+export type { BehaviorSettings, ExposureSettings, PathBehaviorSettings } from './edge-settings.ts';
+export {
+  ExposureCollector,
+  type ExposureCollectorProps,
+  ExposureSender,
+  type ExposureSenderProps,
+} from './exposures.ts';
 export { FlagReaderLayer, type FlagReaderLayerProps, layerParameterName } from './flag-reader-layer.ts';
 export { FlagTable, type FlagTableProps, type GrantReadOptions, type IFlagTable } from './flag-table.ts';
 export { type HomeAlarmsProps, RelayAlarms } from './observability/alarms.ts';

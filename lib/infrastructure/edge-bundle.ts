@@ -103,6 +103,7 @@ function build(options: OwnEdgeBundleOptions & { readonly bootstrap?: unknown })
       __EDGE_HAS_BOOTSTRAP__: String(bootstrap !== undefined),
       __EDGE_BOOTSTRAP__: JSON.stringify(literal(bootstrap ?? null)),
       __EDGE_TESTERS__: String(['preview', 'shadow'].some((name) => name in Object(config))),
+      __EDGE_EXPOSURES__: String((config as Partial<ViewerRequestConfig> | null)?.exposures !== undefined),
     },
     // Our classes set every field in their constructors; declaring the fields would only add bytes.
     tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },

@@ -10,7 +10,7 @@ import { destinationOf, forwardingOf, methodsOf } from './edge-forwarding.ts';
 import { EdgeMonitoring, type EdgeMonitoringOptions } from './edge-monitoring.ts';
 import { publishRouter, routerValues } from './edge-parameters.ts';
 import { EdgePolicies } from './edge-policies.ts';
-import type { BehaviorSettings } from './edge-settings.ts';
+import { type BehaviorSettings, exposuresOptions } from './edge-settings.ts';
 import type { IFlagTable } from './flag-table.ts';
 import { edgeNamespace } from './observability/observed.ts';
 import { nearestReplicas } from './regions.ts';
@@ -56,7 +56,7 @@ export class EdgeRouter extends Construct {
     const problems = edgeProblems(edge);
     if (problems.length > 0) throw new Error(`edge router: ${problems.map(({ message }) => message).join('; ')}`);
     this.edge = edge;
-    const { prefix, bootstrapFile, preview } = edge;
+    const { prefix, bootstrapFile, preview, exposures } = edge;
     const { tableName, homeRegion, replicaRegions } = flagTable;
     const reader: ReaderConfig = {
       tableName,
@@ -76,6 +76,7 @@ export class EdgeRouter extends Construct {
           metricsNamespace: edgeNamespace(stage),
           ...(bootstrapFile !== undefined && { bootstrap: readBootstrap(bootstrapFile, flagKeysOf(edge)) }),
           ...(preview && { preview: { ...preview, stage, secure: edge.cookieSecure ?? true } }),
+          ...(exposures && { exposures: exposuresOptions(exposures) }),
         },
       },
       flagTable,

@@ -1,3 +1,17 @@
+import type { ViewerRequestConfig } from '../../lambda/edge-router/config.ts';
+
+type ExposuresOptions = NonNullable<ViewerRequestConfig['exposures']>;
+
+export interface ExposureSettings extends ExposuresOptions {
+  /** The environment to which they belong, one of the stage's. */
+  readonly environment: string;
+}
+
+/** What the router needs of them. Viewers' addresses stay out of LaunchDarkly unless the settings say which attributes are private. */
+export function exposuresOptions({ environment: _, ...options }: ExposureSettings): ExposuresOptions {
+  return { privateAttributes: ['ip'], ...options };
+}
+
 /** How a distribution treats the requests of one path pattern. */
 export interface BehaviorSettings {
   /** One of `otherOrigins`: these requests are not routed by the flag. Default: the flag chooses the origin. */

@@ -52,12 +52,18 @@ function fill(name: string, settings: StageSettings): Stage {
     name,
     relayRegions,
     networks: Object.fromEntries([...placed].map((region) => [region, network(region)])),
-    relay: fillRelay(settings.relay, production),
+    relay: withEvents(fillRelay(settings.relay, production), settings),
     alarms: {
       emails: settings.alarms?.emails ?? [],
       pageEmails: settings.alarms?.pageEmails ?? settings.alarms?.emails ?? [],
     },
   };
+}
+
+/** Relays forward events if the edge has exposures, as many at once as one of LaunchDarkly's SDKs queues. */
+function withEvents(relay: Relay, { edge }: StageSettings): Relay {
+  if (!edge?.exposures) return relay;
+  return { ...relay, variables: { USE_EVENTS: 'true', EVENTS_CAPACITY: '10000', ...relay.variables } };
 }
 
 /** A relay's settings with their defaults. */

@@ -30,18 +30,23 @@ export class RegionStack extends Stack {
   readonly topic: Topic;
   readonly pages?: Topic;
   readonly readerLayer?: FlagReaderLayer;
+  /** Those of the edge functions, by their names. */
+  readonly logGroups: ReadonlyMap<string, LogGroup>;
 
   constructor(scope: Construct, id: string, { stage, ...rest }: RegionStackProps) {
     const { edgeFunctionNames, readerLayer, logRetentionDays, emails, pageEmails, ...props } = rest;
     super(scope, id, props);
-    for (const name of edgeFunctionNames) {
-      // Created before the first request: a function would create it without a retention.
-      new LogGroup(this, `Log-${name}`, {
-        logGroupName: edgeLogGroupName(name),
-        retention: logRetentionDays,
-        removalPolicy: RemovalPolicy.DESTROY,
-      });
-    }
+    this.logGroups = new Map(
+      edgeFunctionNames.map((name) => [
+        name,
+        // Created before the first request: a function would create it without a retention.
+        new LogGroup(this, `Log-${name}`, {
+          logGroupName: edgeLogGroupName(name),
+          retention: logRetentionDays,
+          removalPolicy: RemovalPolicy.DESTROY,
+        }),
+      ]),
+    );
     if (readerLayer) this.readerLayer = new FlagReaderLayer(this, 'Reader', { stage });
     this.topic = this.topicFor('Alarms', topicName(stage, 'alarms'), emails);
     if (pageEmails) this.pages = this.topicFor('Pages', topicName(stage, 'pages'), pageEmails);

@@ -3,6 +3,7 @@ import type { Construct } from 'constructs';
 import { acknowledgeFindings } from './acknowledged.ts';
 import { edgeFunctionNames } from './edge-router.ts';
 import { EdgeStack } from './edge-stack.ts';
+import { ExposureCollector, ExposureSender } from './exposures.ts';
 import { FlagTable, type IFlagTable } from './flag-table.ts';
 import type { ObservabilityStack } from './observability/observability-stack.ts';
 import { addObservability } from './observability-of.ts';
@@ -43,6 +44,7 @@ export class RelayStage extends Stage implements StageStacks {
     this.relays = [homeRegion, ...config.relayRegions].map((region) => this.relayIn(region));
     this.regions = this.regionStacks();
     if (config.edge) this.edge = this.edgeStack(config.edge);
+    if (config.edge?.exposures) this.addExposures(config.edge.exposures.environment);
     const observabilityProps = this.stackProps('observability', homeRegion, 'dashboard, alarms, synthetic check');
     this.observability = addObservability(this, observabilityProps);
 
@@ -113,6 +115,31 @@ export class RelayStage extends Stage implements StageStacks {
     if (this.data) stack.addStackDependency(this.data);
     for (const region of this.regions.values()) stack.addStackDependency(region);
     return stack;
+  }
+
+  /** The sender in the home region, and a collector of what viewer-request writes in each region where its log has a retention. */
+  private addExposures(environment: string): void {
+    const { name: stage, homeRegion, relay, logRetentionDays } = this.config;
+    const home = this.relays[0]!;
+    const { loadBalancer } = home.relay.internal;
+    new ExposureSender(home, 'Exposures', {
+      stage,
+      relayUrl: `${relay.certificates[homeRegion] ? 'https' : 'http'}://${loadBalancer.loadBalancerDnsName}`,
+      serverName: relay.hostName,
+      loadBalancer,
+      vpc: home.network.vpc,
+      subnets: home.network.internalSubnets,
+      logRetentionDays,
+    });
+    const [viewerRequest] = edgeFunctionNames(stage);
+    for (const region of this.regions.values()) {
+      const logGroup = region.logGroups.get(viewerRequest!);
+      if (!logGroup) continue;
+      new ExposureCollector(region, 'Exposures', {
+        ...{ stage, environment, homeRegion, logRetentionDays, logGroups: [logGroup] },
+        encryptionKeyArn: relay.encryptionKeys[homeRegion],
+      });
+    }
   }
 
   private stackProps(name: string, region: string, what: string): StackProps {

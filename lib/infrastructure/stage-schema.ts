@@ -8,6 +8,7 @@ import type {
 import type {
   BehaviorSettings,
   CacheKeySettings,
+  ExposureSettings,
   FallbackSettings,
   ForwardSettings,
   PathBehaviorSettings,
@@ -232,6 +233,16 @@ const edge = group<EdgeSettings>(
     ),
     logRegions: (value, ...at) => (value === 'all' ? 'all' : regions(value, ...at)),
     check: (value, ...at) => (value === false ? false : checked(value, ...at)),
+    exposures: group<ExposureSettings>(
+      {
+        environment: anyText,
+        everyMs: anyNumber,
+        indexEvents: boolean,
+        privateAttributes: anyTexts,
+        allAttributesPrivate: boolean,
+      },
+      ['environment'],
+    ),
   },
   ['prefix', 'origins', 'defaultVariant'],
 );

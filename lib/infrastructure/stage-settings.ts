@@ -7,7 +7,7 @@ import type {
   ShadowSettings,
   ViewerSettings,
 } from '../../lambda/edge-router/config.ts';
-import type { BehaviorSettings, PathBehaviorSettings } from './edge-settings.ts';
+import type { BehaviorSettings, ExposureSettings, PathBehaviorSettings } from './edge-settings.ts';
 
 /**
  * One deployment of the app, as a stage file describes it. Regions, zones and names are literals, so that synthesis needs no
@@ -208,6 +208,11 @@ export interface EdgeSettings {
    * below 400, since the router reports no decision otherwise. `false`: no check. Default `/`; none with `distributionId`.
    */
   readonly check?: string | false;
+  /**
+   * Tells LaunchDarkly what was decided, through the functions' logs and the relay, for experiments and flag statuses: in each of
+   * `logRegions`. Default: it does not.
+   */
+  readonly exposures?: ExposureSettings;
 }
 
 export interface AlarmSettings {

@@ -142,6 +142,7 @@ export const full: StageSettings = {
     domainNames: ['www.example.com'],
     certificateArn: arn('us-east-1', '3'),
     reader: { refreshMs: 5_000 },
+    exposures: { environment: 'production', indexEvents: false },
   },
   alarms: { emails: ['team@example.com'], pageEmails: ['oncall@example.com'] },
   tags: { team: 'platform' },

@@ -1,3 +1,4 @@
+import { exposuresFunctionName } from '../exposures.ts';
 import { type AlarmRow, certificateRow } from './alarm-row.ts';
 import {
   canaryMetric,
@@ -5,6 +6,7 @@ import {
   distributionMetric,
   edgeFunctionMetric,
   expression,
+  functionMetric,
   tableMetric,
 } from './metrics.ts';
 import type { Observed } from './observed.ts';
@@ -52,7 +54,20 @@ export function regionRows(
       }),
     ),
     ...(edge?.regions.includes(region) ? decisionRows(stage, region) : []),
+    ...(edge?.exposures && edge.regions.includes(region) ? [exposuresRow(stage, region)] : []),
   ];
+}
+
+function exposuresRow(stage: string, region: string): AlarmRow {
+  return {
+    id: 'exposures-lost',
+    datapoints: 3,
+    of: 5,
+    missing: 'fine',
+    says: `What edge functions in ${region} decided does not reach the relay.`,
+    metric: functionMetric(exposuresFunctionName(stage, 'collector'), 'Errors', 'Sum'),
+    above: 0,
+  };
 }
 
 function decisionRows(stage: string, region: string): AlarmRow[] {

@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { buildSync } from 'esbuild';
+import { buildFunction } from '../function-bundle.ts';
 import { LAYER_PACKAGE } from '../layer-bundle.ts';
 
 const lambda = join(import.meta.dirname, '../../../lambda/canary');
@@ -13,19 +13,7 @@ export type CanaryEntry = 'caller' | 'reader' | 'edge';
  * contain the edge reader: it requires the layer, to check that the layer works.
  */
 export function buildCanary(entry: CanaryEntry, outdir: string): void {
-  const outfile = join(outdir, 'index.cjs');
-  buildSync({
-    entryPoints: [join(lambda, `${entry}.entry.ts`)],
-    outfile,
-    bundle: true,
-    minify: true,
-    format: 'cjs',
-    platform: 'node',
-    target: 'node22',
-    external: [READER],
-    legalComments: 'none',
-    logLevel: 'warning',
-  });
+  const outfile = buildFunction(join(lambda, `${entry}.entry.ts`), outdir, [READER]);
   if (entry !== 'reader') return;
   const code = readFileSync(outfile, 'utf8');
   const parts = code.split(`require(${JSON.stringify(READER)})`);

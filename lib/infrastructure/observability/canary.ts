@@ -1,4 +1,4 @@
-import { Aws, Duration, Validations } from 'aws-cdk-lib';
+import { Aws, Duration } from 'aws-cdk-lib';
 import * as ec2 from 'aws-cdk-lib/aws-ec2';
 import { Rule, Schedule } from 'aws-cdk-lib/aws-events';
 import { LambdaFunction } from 'aws-cdk-lib/aws-events-targets';
@@ -8,6 +8,7 @@ import type { RetentionDays } from 'aws-cdk-lib/aws-logs';
 import { Construct } from 'constructs';
 import type { IFlagTable } from '../flag-table.ts';
 import { literalRegion } from '../literal-region.ts';
+import { mayRunInVpc } from '../own-function.ts';
 import { nearestReplicas } from '../regions.ts';
 import { environmentsPath } from '../relay-contract.ts';
 import { canaryFunction } from './canary-function.ts';
@@ -81,7 +82,7 @@ export class RelayCanary extends Construct implements ec2.IConnectable {
         REPLICAS: JSON.stringify({ default: nearest[region] ?? nearest.default }),
       },
     });
-    this.mayStandInVpc(this.reader);
+    mayRunInVpc(this, this.reader);
     flagTable.grantRead(this.reader);
 
     const parameters = `${environmentsPath(stage)}${environment}`;
@@ -116,27 +117,6 @@ export class RelayCanary extends Construct implements ec2.IConnectable {
       schedule: Schedule.rate(every),
       // A failed check has already been reported; the next one runs in a minute.
       targets: [new LambdaFunction(this.caller, { retryAttempts: 0, maxEventAge: Duration.minutes(1) })],
-    });
-  }
-
-  /** AWS: "Giving Lambda functions access to resources in an Amazon VPC", execution role. */
-  private mayStandInVpc(one: lambda.Function): void {
-    one.addToRolePolicy(
-      new PolicyStatement({
-        actions: [
-          'ec2:CreateNetworkInterface',
-          'ec2:DescribeNetworkInterfaces',
-          'ec2:DescribeSubnets',
-          'ec2:DeleteNetworkInterface',
-          'ec2:AssignPrivateIpAddresses',
-          'ec2:UnassignPrivateIpAddresses',
-        ],
-        resources: ['*'],
-      }),
-    );
-    Validations.of(this).acknowledge({
-      id: 'AwsSolutions-IAM5[Resource::*]',
-      reason: 'these actions support no resource: Lambda creates network interfaces before they have a name',
     });
   }
 }

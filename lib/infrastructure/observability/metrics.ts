@@ -160,6 +160,11 @@ export function edgeFunctionMetric(
   return metric('AWS/Lambda', name, statistic, { FunctionName: `us-east-1.${functionName}` }, options);
 }
 
+/** A function that runs in one region only. */
+export function functionMetric(functionName: string, name: 'Errors', statistic: Statistic): Metric {
+  return metric('AWS/Lambda', name, statistic, { FunctionName: functionName }, undefined);
+}
+
 /** What edge functions say of their decisions: `Decisions`, for example, or `<flag>=<variation>`. Reported where they run. */
 export function decisionMetric(
   { stage }: Pick<Observed, 'stage'>,

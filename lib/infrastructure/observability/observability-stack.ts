@@ -98,6 +98,7 @@ export function observeTable(
         regions: edgeLogRegions(stage),
         decisions: decisionMetricNames(edge),
         checked: checkedAddress(edge) !== undefined,
+        exposures: edge.exposures !== undefined,
       },
     }),
   };

@@ -43,6 +43,8 @@ export interface ObservedEdge {
   readonly decisions: readonly string[];
   /** Whether the synthetic check asks the distribution. */
   readonly checked: boolean;
+  /** Whether exposures are collected in these regions. @default false */
+  readonly exposures?: boolean;
 }
 
 /** The CloudWatch namespace of what edge functions say of their decisions, in each region where they run. */

@@ -289,6 +289,14 @@ test.each<[object, string]>([
     { viewer: { ids: [{ cookie: 'user' }], without: 'default-variant', epoch: '2' } },
     "expected 'cookie' among viewer.ids, or without: 'address'",
   ],
+  [{ exposures: true }, 'exposures=true is invalid: expected an object'],
+  [
+    { exposures: { interval: 5 } },
+    'exposures.interval is unknown: expected everyMs, indexEvents, allAttributesPrivate, privateAttributes',
+  ],
+  [{ exposures: { everyMs: 10 } }, 'exposures.everyMs=10 is invalid'],
+  [{ exposures: { indexEvents: 'no' } }, 'exposures.indexEvents="no" is invalid: expected true or false'],
+  [{ exposures: { privateAttributes: 'ip' } }, 'exposures.privateAttributes="ip" is invalid: expected a list'],
 ])('a router config with %j is refused', (config, message) => {
   expect(messageOf(config)).toContain(message);
 });

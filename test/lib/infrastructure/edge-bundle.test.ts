@@ -202,6 +202,49 @@ test('the code of previews is in the bundle only if the configuration has them, 
   });
 });
 
+test('the router writes exposures of what is shown, if it is told to, and has no code for them otherwise', async () => {
+  const config = { reader, flagKey: 'canary-checkout', variants: ['stable', 'canary'], defaultVariant: 'stable' };
+  const entry = 'viewer-request';
+  const without = buildEdge({ entry, config, outdir: join(directory, 'silent') });
+  expect(readFileSync(without, 'utf8')).not.toMatch(/edgeFlagExposures|redactedAttributes|sec-purpose/);
+  const exposures = { everyMs: 3_600_000, privateAttributes: ['ip'] };
+  const shadow = { header: 'x-load-test', value: 'a secret of 20 bytes' };
+  const file = buildEdge({
+    entry,
+    config: { ...config, exposures, shadow },
+    outdir: join(directory, 'told'),
+    target: 'node20',
+  });
+  const shown = requestEvent('viewer-request');
+  const asked = (method: string, headers: Record<string, string> = {}) => {
+    const event = requestEvent('viewer-request', headers);
+    Object.assign(event.Records[0]!.cf.request, { method });
+    return event;
+  };
+  const hidden = [
+    asked('HEAD'),
+    asked('OPTIONS'),
+    asked('GET', { 'Sec-Purpose': 'prefetch;prerender' }),
+    asked('GET', { Purpose: 'prefetch' }),
+    asked('GET', { 'X-Purpose': 'preview' }),
+    asked('GET', { 'X-Moz': 'prefetch' }),
+    asked('GET', { 'X-Load-Test': shadow.value }),
+  ];
+  const lines = await runBundle(
+    file,
+    `${decideSource} const lines = []; const { write } = process.stdout; process.stdout.write = (line) => lines.push(line) > 0;
+     for (const event of input) await decide(bundle.handler, event);
+     process.stdout.write = write; return lines;`,
+    [...hidden, shown, asked('POST')],
+  );
+  expect(lines).toHaveLength(1);
+  const { events } = JSON.parse((lines as string[])[0]!);
+  expect(events).toMatchObject([
+    { kind: 'index', context: { kind: 'user', path: '/picture.jpg', _meta: { redactedAttributes: ['ip'] } } },
+    { kind: 'summary', features: { 'canary-checkout': { default: 'stable', counters: [{ count: 1 }] } } },
+  ]);
+});
+
 test('the bundle contains no code of AWS or LaunchDarkly, and its zip is reproducible', async () => {
   const [first, second] = [
     await bundleEdge({ entry: 'reader', config: reader, outdir: join(directory, 'one') }),

@@ -112,7 +112,7 @@ test('every log group has the retention of its stage', () => {
   }
 });
 
-test('the only Lambda functions are the edge functions and the synthetic check, so there are no custom resources', () => {
+test('the only Lambda functions are those of the edge and of the synthetic check, so there are no custom resources', () => {
   const names = templatesOf(made.full).flatMap(([{ node }, template]) =>
     Object.values(template.findResources('AWS::Lambda::Function')).map(
       ({ Properties }) => `${node.id} ${Properties.FunctionName}`,
@@ -125,6 +125,11 @@ test('the only Lambda functions are the edge functions and the synthetic check, 
     'Edge edge-flag-relay-full-viewer-response',
     'Observability edge-flag-relay-full-canary-caller',
     'Observability edge-flag-relay-full-canary-reader',
+    'Region-ap-northeast-1 edge-flag-relay-full-exposures-collector',
+    'Region-eu-west-1 edge-flag-relay-full-exposures-collector',
+    'Region-us-east-1 edge-flag-relay-full-exposures-collector',
+    'Region-us-west-2 edge-flag-relay-full-exposures-collector',
+    'Relay edge-flag-relay-full-exposures-sender',
   ]);
 });
 
@@ -312,12 +317,32 @@ describe('the region stacks', () => {
   test('have a log group with a retention for every edge function', () => {
     for (const region of regions) {
       const groups = Object.values(made.full.template(`Region-${region}`).findResources('AWS::Logs::LogGroup'));
-      expect(groups.map(({ Properties }) => [Properties.LogGroupName, Properties.RetentionInDays])).toEqual(
+      const names = groups.map(({ Properties }) => [Properties.LogGroupName, Properties.RetentionInDays]);
+      expect(names.filter(([name]) => name.startsWith('/aws/lambda/us-east-1.'))).toEqual(
         ['viewer-request', 'origin-request', 'viewer-response'].map((kind) => [
           `/aws/lambda/us-east-1.edge-flag-relay-full-${kind}`,
           90,
         ]),
       );
+    }
+  });
+
+  test('collect exposures of viewer-request and nothing else, and only if the stage has them', () => {
+    for (const region of regions) {
+      const template = made.full.template(`Region-${region}`);
+      const filters = Object.values(template.findResources('AWS::Logs::SubscriptionFilter'));
+      expect(filters).toHaveLength(1);
+      const [{ Properties }] = filters as [{ Properties: Record<string, unknown> }];
+      const groups = template.findResources('AWS::Logs::LogGroup');
+      const subscribed = groups[(Properties.LogGroupName as { Ref: string }).Ref];
+      expect(subscribed?.Properties.LogGroupName).toBe('/aws/lambda/us-east-1.edge-flag-relay-full-viewer-request');
+      expect(Properties.FilterPattern).toBe('"edgeFlagExposures"');
+    }
+    for (const synthesised of [made.dev, made.prod]) {
+      for (const [, template] of templatesOf(synthesised)) {
+        template.resourceCountIs('AWS::Logs::SubscriptionFilter', 0);
+        expect(JSON.stringify(template.toJSON())).not.toMatch(/exposures|USE_EVENTS/i);
+      }
     }
   });
 

@@ -321,6 +321,34 @@ test.each<[string, object, string]>([
   ],
   ['no flag', { edge: { ...edge, flagKey: undefined } }, 'edge.flagKey is missing'],
   [
+    'exposures of no environment',
+    { environments: ['production'], edge: { ...edge, exposures: {} } },
+    'edge.exposures.environment is missing',
+  ],
+  [
+    'exposures of an environment that the stage does not have',
+    { environments: ['production', 'staging'], edge: { ...edge, exposures: { environment: 'test' } } },
+    'edge.exposures.environment="test" is invalid: expected one of production, staging',
+  ],
+  [
+    'exposures with an unknown property',
+    { environments: ['production'], edge: { ...edge, exposures: { environment: 'production', every: 5 } } },
+    'edge.exposures.every is unknown: did you mean everyMs?',
+  ],
+  [
+    'exposures at an interval that is too short',
+    { environments: ['production'], edge: { ...edge, exposures: { environment: 'production', everyMs: 5 } } },
+    'edge.exposures.everyMs=5 is invalid: expected an integer from 1000 to 3600000',
+  ],
+  [
+    'exposures through a relay that forwards no events',
+    {
+      ...{ environments: ['production'], edge: { ...edge, exposures: { environment: 'production' } } },
+      ...relay({ variables: { USE_EVENTS: 'false' } }),
+    },
+    'relay.variables.USE_EVENTS must be true, or left out',
+  ],
+  [
     'a URL as an origin',
     { edge: { ...edge, origins: { old: { domainName: 'https://old.example.com' } } } },
     'edge.origins.old.domainName="https://old.example.com" is invalid: expected a lower-case host name',

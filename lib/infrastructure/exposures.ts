@@ -1,0 +1,127 @@
+/** Brings exposures from the logs of functions to the relay: a collector in each region with such logs, and a sender beside the relay. */
+import { join } from 'node:path';
+import { Aws, Duration, Stack } from 'aws-cdk-lib';
+import * as ec2 from 'aws-cdk-lib/aws-ec2';
+import { PolicyStatement } from 'aws-cdk-lib/aws-iam';
+import type * as lambda from 'aws-cdk-lib/aws-lambda';
+import { FilterPattern, type ILogGroup, type RetentionDays } from 'aws-cdk-lib/aws-logs';
+import { LambdaDestination } from 'aws-cdk-lib/aws-logs-destinations';
+import { Construct } from 'constructs';
+import { EXPOSURES_MARK } from '../../lambda/edge-reader/exposures-line.ts';
+import { bundledOnce } from './bundle-cache.ts';
+import { buildFunction } from './function-bundle.ts';
+import { mayRunInVpc, ownFunction } from './own-function.ts';
+import { environmentsPath } from './relay-contract.ts';
+
+const sources = join(import.meta.dirname, '../../lambda/edge-events');
+
+export function exposuresFunctionName(stage: string, which: 'collector' | 'sender'): string {
+  return `edge-flag-relay-${stage}-exposures-${which}`;
+}
+
+function directoryOf(which: 'collector' | 'sender'): string {
+  return bundledOnce(`exposures ${which}`, (outdir) => void buildFunction(join(sources, `${which}.entry.ts`), outdir));
+}
+
+export interface ExposureSenderProps {
+  readonly stage: string;
+  /** The relay's origin, reachable from the VPC: `https://…`. */
+  readonly relayUrl: string;
+  /** The name in the relay's certificate. @default only the certificate's issuer is checked, not its name */
+  readonly serverName?: string | undefined;
+  /** @default none: the relay accepts connections from the VPC */
+  readonly loadBalancer?: ec2.IConnectable;
+  readonly vpc: ec2.IVpc;
+  /** Subnets that reach the relay; nothing else is needed. */
+  readonly subnets: ec2.SubnetSelection;
+  /** @default 14 */
+  readonly logRetentionDays?: RetentionDays;
+}
+
+/** In the relay's VPC: posts what collectors give it to the relay, which must forward events (`USE_EVENTS`). One for each stage. */
+export class ExposureSender extends Construct implements ec2.IConnectable {
+  readonly function: lambda.Function;
+  readonly connections: ec2.Connections;
+
+  constructor(scope: Construct, id: string, props: ExposureSenderProps) {
+    super(scope, id);
+    const { stage, relayUrl, serverName, loadBalancer, vpc, subnets, logRetentionDays = 14 } = props;
+    const securityGroup = new ec2.SecurityGroup(this, 'SecurityGroup', {
+      vpc,
+      description: 'What sends exposures to the relay',
+      allowAllOutbound: false,
+    });
+    this.connections = securityGroup.connections;
+    const given = /:(\d+)\/?$/.exec(relayUrl)?.[1];
+    const port = ec2.Port.tcp(Number(given ?? (relayUrl.startsWith('https:') ? 443 : 80)));
+    if (loadBalancer) this.connections.allowTo(loadBalancer, port, 'the relay');
+    else securityGroup.addEgressRule(ec2.Peer.anyIpv4(), port, 'the relay');
+    this.function = ownFunction(this, {
+      functionName: exposuresFunctionName(stage, 'sender'),
+      directory: directoryOf('sender'),
+      description: `edge-flag-relay: exposures of stage ${stage}, to the relay`,
+      logRetentionDays,
+      timeout: Duration.seconds(15),
+      memorySize: 256,
+      vpc,
+      vpcSubnets: subnets,
+      securityGroups: [securityGroup],
+      environment: { RELAY_URL: relayUrl, ...(serverName !== undefined && { RELAY_SERVER_NAME: serverName }) },
+    });
+    mayRunInVpc(this, this.function);
+  }
+}
+
+export interface ExposureCollectorProps {
+  readonly stage: string;
+  /** The environment to which the exposures belong, by its name below the stage's path in SSM. */
+  readonly environment: string;
+  /** The region of the sender and of the key in SSM. */
+  readonly homeRegion: string;
+  /** Logs of functions of this region whose readers have exposures. */
+  readonly logGroups: readonly ILogGroup[];
+  /** The KMS key of the SSM parameters. @default the AWS managed key for SSM */
+  readonly encryptionKeyArn?: string | undefined;
+  /** @default 14 */
+  readonly logRetentionDays?: RetentionDays;
+}
+
+/**
+ * In each region where readers with exposures run: subscribes to their logs, makes LaunchDarkly's events of them and gives these to the
+ * sender. A log group can have two subscriptions. One for each stage and region.
+ */
+export class ExposureCollector extends Construct {
+  readonly function: lambda.Function;
+
+  constructor(scope: Construct, id: string, props: ExposureCollectorProps) {
+    super(scope, id);
+    const { stage, environment, homeRegion, logGroups, encryptionKeyArn, logRetentionDays = 14 } = props;
+    const parameters = `${environmentsPath(stage)}${environment}`;
+    const senderName = exposuresFunctionName(stage, 'sender');
+    this.function = ownFunction(this, {
+      functionName: exposuresFunctionName(stage, 'collector'),
+      directory: directoryOf('collector'),
+      description: `edge-flag-relay: exposures of stage ${stage}, from logs`,
+      logRetentionDays,
+      timeout: Duration.minutes(2),
+      memorySize: 256,
+      environment: { HOME_REGION: homeRegion, PARAMETERS: parameters, SENDER_NAME: senderName },
+      // Lambda's default, and LaunchDarkly takes exposures that are an hour late.
+      retryAttempts: 2,
+      maxEventAge: Duration.hours(1),
+    });
+    const arnOf = (service: string, resource: string) =>
+      `arn:${Aws.PARTITION}:${service}:${homeRegion}:${Stack.of(this).account}:${resource}`;
+    const may = (actions: string[], resources: string[]) =>
+      this.function.addToRolePolicy(new PolicyStatement({ actions, resources }));
+    may(['lambda:InvokeFunction'], [arnOf('lambda', `function:${senderName}`)]);
+    may(['ssm:GetParameters'], [arnOf('ssm', `parameter${parameters}/sdk-key`)]);
+    if (encryptionKeyArn !== undefined) may(['kms:Decrypt'], [encryptionKeyArn]);
+    for (const [index, logGroup] of logGroups.entries()) {
+      logGroup.addSubscriptionFilter(`Exposures${index}`, {
+        destination: new LambdaDestination(this.function),
+        filterPattern: FilterPattern.allTerms(EXPOSURES_MARK),
+      });
+    }
+  }
+}
