@@ -1,6 +1,6 @@
 /** Reads what a subscription of a log hands over. */
 import { gunzipSync } from 'node:zlib';
-import { isObject } from '../../relay-task/common/json.ts';
+import { isObject, type JsonObject } from '../../relay-task/common/json.ts';
 import { EXPOSURES_MARK } from '../edge-reader/exposures-line.ts';
 import { type LaunchDarklyEvent, problemIn } from './events.ts';
 
@@ -29,7 +29,7 @@ export interface Line {
 }
 
 /** Of a batch that was decompressed. CloudWatch Logs sends at most 1 MB, compressed. */
-const MOST_BYTES = 128 * 1024 * 1024;
+const MOST_BYTES = 64 * 1024 * 1024;
 const START = `{"${EXPOSURES_MARK}":`;
 const NONE: Line = { events: [], problems: [], lost: 0 };
 
@@ -54,15 +54,10 @@ function isLogEvent(value: unknown): value is LogEvent {
 
 /** Parses one line of a log. A line without the mark has nothing; one that cannot be understood has a problem. */
 export function parseLine(message: string): Line {
-  const text = textIn(message);
-  if (text === undefined) return message.includes(EXPOSURES_MARK) ? broken('it does not begin with its mark') : NONE;
-  let line: unknown;
-  try {
-    line = JSON.parse(text);
-  } catch {
-    return broken('it is no JSON, for example because it was cut off');
-  }
-  const { [EXPOSURES_MARK]: format, events, lost } = isObject(line) ? line : {};
+  if (!message.includes(EXPOSURES_MARK)) return NONE;
+  const line = valueIn(message);
+  if (!line) return broken('it has no JSON that begins with its mark, for example because it was cut off');
+  const { [EXPOSURES_MARK]: format, events, lost } = line;
   if (format !== 1) return broken(`its format is ${JSON.stringify(format)}, and this version reads 1`);
   if (!Array.isArray(events)) return broken('it has no list of events');
   const judged = events.map((event) => ({ event: event as LaunchDarklyEvent, problem: problemIn(event) }));
@@ -75,16 +70,23 @@ export function parseLine(message: string): Line {
   };
 }
 
-/** In Lambda's text format, the line follows time, request and level; in its JSON format it is the text of a member. */
-function textIn(message: string): string | undefined {
+/** In Lambda's text format, the line follows time, request and level; in its JSON format it is a member, as a text or as it is. */
+function valueIn(message: string): JsonObject | undefined {
   const at = message.indexOf(START);
-  if (at >= 0) return message.slice(at);
-  if (!message.includes(EXPOSURES_MARK)) return undefined;
+  const own = at < 0 ? undefined : parsed(message.slice(at));
+  if (isObject(own)) return own;
+  const whole = parsed(message);
+  const inner = isObject(whole) ? whole.message : undefined;
+  const value = typeof inner === 'string' && inner.startsWith(START) ? parsed(inner) : inner;
+  return isObject(value) && EXPOSURES_MARK in value ? value : undefined;
+}
+
+function parsed(text: string): unknown {
   try {
-    const { message: inner } = JSON.parse(message) as Record<string, unknown>;
-    if (typeof inner === 'string' && inner.startsWith(START)) return inner;
-  } catch {}
-  return undefined;
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
 }
 
 function broken(problem: string): Line {

@@ -14,7 +14,7 @@ import {
   parseContext,
   type RedactOptions,
 } from '../../lib/evaluation/index.ts';
-import { EXPOSURES_MARK } from './exposures-line.ts';
+import { createBatch } from './exposures-batch.ts';
 import type { Observation, Observe } from './reader.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -35,30 +35,12 @@ export interface Exposures {
   flush(): void;
 }
 
-/** A line has at most so many bytes; as a text inside JSON, which Lambda makes of it with the JSON log format, still less than 256 KB. */
-const MOST_BYTES = 120_000;
-/** Of a line besides events and counters. */
-const FRAME_BYTES = 300;
-/** What a counter or a flag takes besides its texts: names, numbers and punctuation. */
-const COUNTER_BYTES = 100;
 /** As in LaunchDarkly's Node SDK: `contextKeysCapacity` and `contextKeysFlushInterval`. */
 const MOST_CONTEXTS = 1_000;
 const CONTEXTS_MS = 300_000;
 const LONGEST_KEY = 100;
 /** Flags can need each other in exponentially many ways. */
 const MOST_PREREQUISITES = 1_000;
-
-interface Counter {
-  readonly text: string;
-  count: number;
-}
-
-interface FlagSummary {
-  readonly head: string;
-  readonly kinds: Set<string>;
-  /** By variation and version. */
-  readonly counters: Map<string, Counter>;
-}
 
 /** One evaluation of a flag, the asked one or one for another flag. */
 interface Counted extends Pick<Observation, 'flagKey' | 'detail' | 'fallback'> {
@@ -90,94 +72,35 @@ export function createExposures(
 ): Exposures {
   const redact = createRedact(redaction);
   const isNew = createContexts();
-  let events: string[] = [];
-  let flags = new Map<string, FlagSummary>();
-  let bytes = 0;
-  let [startDate, endDate] = [0, 0];
-  let lost = { evaluations: 0, events: 0 };
+  const batch = createBatch(write);
   let writtenAt: number | undefined;
-
-  function flush() {
-    if (bytes === 0 && lost.evaluations + lost.events === 0) return;
-    const all = flags.size > 0 ? [...events, summaryText(startDate, endDate, flags)] : events;
-    const told = lost.evaluations + lost.events > 0 ? `,"lost":${JSON.stringify(lost)}` : '';
-    const line = `{"${EXPOSURES_MARK}":1,"events":[${all.join(',')}]${told}}`;
-    events = [];
-    flags = new Map();
-    [bytes, startDate, endDate] = [0, 0, 0];
-    lost = { evaluations: 0, events: 0 };
-    try {
-      write(line);
-    } catch (error) {
-      console.error('edge reader: a line with exposures could not be written and is lost', error);
-    }
-  }
-
-  /** False: it does not even fit into an empty line. */
-  function makeRoom(more: number): boolean {
-    if (more > MOST_BYTES - FRAME_BYTES) return false;
-    if (bytes + more > MOST_BYTES - FRAME_BYTES) flush();
-    bytes += more;
-    return true;
-  }
-
-  function send(event: object) {
-    const text = jsonOf(event);
-    if (text !== undefined && makeRoom(Buffer.byteLength(text) + 1)) events.push(text);
-    else lost.events += 1;
-  }
-
-  function summarise({ flagKey, flag, detail, fallback }: Counted, { context, at }: Call) {
-    const variation = detail.variationIndex ?? undefined;
-    const version = flag?.version;
-    const identity = `${variation ?? ''}:${version ?? ''}`;
-    const known = flags.get(flagKey);
-    let counter = known?.counters.get(identity);
-    if (!known || !counter || !context.kinds.every((kind) => known.kinds.has(kind))) {
-      const head = `${JSON.stringify(flagKey)}:{${member('default', jsonOf(fallback))}`;
-      const text = [
-        member('value', jsonOf(detail.value)),
-        member('variation', variation),
-        version === undefined ? '"unknown":true,' : member('version', version),
-      ].join('');
-      if (!makeRoom(Buffer.byteLength(head + text + context.kinds) + COUNTER_BYTES)) {
-        lost.evaluations += 1;
-        return;
-      }
-      // Making room may have written what was known.
-      const summary = flags.get(flagKey) ?? { head, kinds: new Set(), counters: new Map<string, Counter>() };
-      counter = summary.counters.get(identity) ?? { text, count: 0 };
-      for (const kind of context.kinds) summary.kinds.add(kind);
-      summary.counters.set(identity, counter);
-      flags.set(flagKey, summary);
-    }
-    counter.count += 1;
-    startDate = startDate === 0 ? at : Math.min(startDate, at);
-    endDate = Math.max(endDate, at);
-  }
 
   function count(one: Counted, call: Call) {
     const { flagKey, flag, detail, fallback, prereqOf } = one;
     const { context, given, withReason, at } = call;
-    if (!flag?.excludeFromSummaries) summarise(one, call);
-    if (indexEvents && isNew(context, at)) send({ kind: 'index', creationDate: at, context: redact(given, false) });
+    const [variation, version] = [detail.variationIndex ?? undefined, flag?.version];
+    const { value } = detail;
+    if (!flag?.excludeFromSummaries)
+      batch.count({ flagKey, version, variation, value, fallback, contextKinds: context.kinds, at });
+    if (indexEvents && isNew(context, at))
+      batch.send({ kind: 'index', creationDate: at, context: redact(given, false) });
     if (!flag) return;
     const isPart = isExperiment(flag, detail);
-    const { samplingRatio = 1, debugEventsUntilDate = 0, version } = flag;
+    const { samplingRatio = 1, debugEventsUntilDate = 0 } = flag;
     const full = (kind: 'feature' | 'debug') => {
       // As in the SDK, the ratio is rounded and 1 draws no number.
       const ratio = Math.trunc(samplingRatio);
       if (ratio === 0 || (ratio !== 1 && Math.floor(random() * ratio) !== 0)) return;
-      send({
+      batch.send({
         kind,
         creationDate: at,
         context: redact(given, kind === 'feature'),
         key: flagKey,
-        value: detail.value,
+        value,
         default: fallback,
         samplingRatio: samplingRatio === 1 ? undefined : samplingRatio,
         prereqOf,
-        variation: detail.variationIndex ?? undefined,
+        variation,
         version,
         reason: withReason || isPart ? detail.reason : undefined,
       });
@@ -208,7 +131,7 @@ export function createExposures(
           continue;
         }
         // At least one.
-        lost.evaluations += 1;
+        batch.lose('evaluations');
         break;
       }
     }
@@ -222,14 +145,14 @@ export function createExposures(
         countAll(given, withReason, at, asked);
       } catch {
         // A getter of the caller's context, for example. It is counted by then.
-        lost.events += 1;
+        batch.lose('events');
       }
       // The wall clock may be set back.
       if (writtenAt !== undefined && at >= writtenAt && at - writtenAt < everyMs) return;
       writtenAt = at;
-      flush();
+      batch.flush();
     },
-    flush,
+    flush: batch.flush,
   };
 }
 
@@ -285,25 +208,4 @@ function createContexts(): (context: Context, at: number) => boolean {
     if (seen.size > MOST_CONTEXTS && oldest !== undefined) seen.delete(oldest);
     return !isKnown;
   };
-}
-
-function summaryText(startDate: number, endDate: number, flags: ReadonlyMap<string, FlagSummary>): string {
-  const features = Array.from(flags.values(), ({ head, kinds, counters }) => {
-    const texts = Array.from(counters.values(), ({ text, count }) => `{${text}"count":${count}}`);
-    return `${head}"contextKinds":${JSON.stringify([...kinds])},"counters":[${texts.join(',')}]}`;
-  });
-  return `{"kind":"summary","startDate":${startDate},"endDate":${endDate},"features":{${features.join(',')}}}`;
-}
-
-function member(name: string, text: string | number | undefined): string {
-  return text === undefined ? '' : `"${name}":${text},`;
-}
-
-/** Undefined for what has no JSON: undefined, and from JavaScript a BigInt or an object inside itself. */
-function jsonOf(value: unknown): string | undefined {
-  try {
-    return JSON.stringify(value);
-  } catch {
-    return undefined;
-  }
 }

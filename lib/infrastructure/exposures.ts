@@ -104,7 +104,8 @@ export class ExposureCollector extends Construct {
       description: `edge-flag-relay: exposures of stage ${stage}, from logs`,
       logRetentionDays,
       timeout: Duration.minutes(2),
-      memorySize: 256,
+      // A batch may have 64 MB when it is decompressed.
+      memorySize: 512,
       environment: { HOME_REGION: homeRegion, PARAMETERS: parameters, SENDER_NAME: senderName },
       // Lambda's default, and LaunchDarkly takes exposures that are an hour late.
       retryAttempts: 2,

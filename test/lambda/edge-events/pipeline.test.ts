@@ -185,8 +185,10 @@ test('summaries of several lines are added up, those with another fallback apart
 test('a line in the JSON format of Lambda is read, too', async () => {
   const { collect, launchDarkly } = await start();
   const message = line(summary(3));
-  await collect(subscription([JSON.stringify({ timestamp: '2026-11-30T12:00:00.000Z', level: 'INFO', message })]));
-  await eventually(() => expect(count(analytics(launchDarkly))).toBe(3));
+  const as = (inner: unknown) =>
+    JSON.stringify({ timestamp: '2026-11-30T12:00:00.000Z', level: 'INFO', message: inner });
+  await collect(subscription([as(message), as(JSON.parse(message))]));
+  await eventually(() => expect(count(analytics(launchDarkly))).toBe(6));
 });
 
 test('lines that cannot be used are counted and named, and cost the others nothing', async () => {
@@ -229,6 +231,7 @@ test.each([
   ['not from a log', { Records: [] }],
   ['not compressed', { awslogs: { data: 'bm90IGd6aXA=' } }],
   ['not JSON', { awslogs: { data: gzipSync('<html>').toString('base64') } }],
+  ['larger than what a log sends', { awslogs: { data: gzipSync(Buffer.alloc(70_000_000)).toString('base64') } }],
   ['without log events', subscription([], { logEvents: undefined })],
   ['with log events of another form', subscription([], { logEvents: [{ id: 1 }] })],
 ])('an invocation that is %s is ignored with a reason, since another try would find the same', async (_, event) => {

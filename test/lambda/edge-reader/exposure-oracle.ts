@@ -28,13 +28,20 @@ let table: TestTable | undefined;
 let prefixes = 0;
 afterAll(() => table?.close());
 
+/** The table that has the flags of all readers, each at a prefix of its own. */
+export async function sharedTable(): Promise<TestTable> {
+  table ??= await startTable();
+  return table;
+}
+
 /** The config of a reader of these flags. */
 export async function configOf(data: Pick<ExposureCase, 'flags' | 'segments'>) {
-  table ??= await startTable();
+  const where = await sharedTable();
+  const { tableName, endpoint } = where;
   const prefix = `p${++prefixes}`;
-  await putSnapshot(table, prefix, itemsOf(data as never), { epoch: 1, seq: 1 });
+  await putSnapshot(where, prefix, itemsOf(data as never), { epoch: 1, seq: 1 });
   const replicas = { default: ['eu-west-1'] };
-  return { tableName: table.tableName, prefix, endpoint: table.endpoint, replicas, bigSegments: false };
+  return { tableName, prefix, endpoint, replicas, bigSegments: false };
 }
 
 /** A reader of these flags and the lines that it writes. */

@@ -1,4 +1,5 @@
 /** What the reader tells of its evaluations. Oracle: the events of LaunchDarkly's Node SDK for the same evaluations. */
+import { createHash } from 'node:crypto';
 import { createExposures, createReader, type ExposuresOptions } from '../../../lambda/edge-reader/index.ts';
 import { everyNth } from '../../support/long.ts';
 import { randomFrom } from '../../support/random.ts';
@@ -11,9 +12,11 @@ import {
   officialEvents,
   openReader,
   randomAsks,
+  sharedTable,
   told,
 } from './exposure-oracle.ts';
 import { randomExposures } from './random-exposures.ts';
+import { putMembership, putSynchronizedOn } from './table-writer.ts';
 
 const SEEDS = Array.from({ length: 40 }, (_, index) => index);
 const SETTINGS: readonly ExposuresOptions[] = [
@@ -58,6 +61,37 @@ test.each<[string, readonly Record<string, unknown>[]]>([
   for (const ask of asks) await ask(reader);
   exposures.flush();
   expect(comparable(told(lines))).toEqual(comparable(await officialEvents(data, asks, {})));
+});
+
+test('only the flag that was asked for tells the status of Big Segments, as in the Node SDK', async () => {
+  const member = [{ id: 'r', variation: 1, clauses: [{ attribute: '', op: 'segmentMatch', values: ['big'] }] }];
+  const flags = { f: { ...needing('f', 'g'), rules: member }, g: { ...needing('g'), rules: member } };
+  const segments = {
+    big: { key: 'big', version: 1, unbounded: true, generation: 1, included: [], excluded: [], rules: [], salt: '' },
+  };
+  const data = { flags, segments, contexts: [] };
+  const asks: Ask[] = ['f', 'g'].map((key) => (from) => from.variationDetail(key, alice, 'other'));
+  const theirs = await officialEvents(data, asks, {
+    bigSegments: {
+      store: () => ({
+        getMetadata: async () => ({ lastUpToDate: Date.now() }),
+        getUserMembership: async () => ({ 'big.g1': true }),
+        close() {},
+      }),
+    },
+  });
+  const config = { ...(await configOf(data)), bigSegments: true };
+  const hashed = createHash('sha256').update('alice').digest('base64');
+  await putMembership(await sharedTable(), config.prefix, hashed, { included: ['big.g1'] });
+  await putSynchronizedOn(await sharedTable(), config.prefix, Date.now());
+  const lines: string[] = [];
+  const exposures = createExposures({}, { write: (line) => lines.push(line) });
+  const reader = createReader(config, { env, exposures });
+  await reader.ready();
+  for (const ask of asks) await ask(reader);
+  exposures.flush();
+  expect(JSON.stringify(theirs)).toContain('"bigSegmentsStatus":"HEALTHY"');
+  expect(comparable(told(lines))).toEqual(comparable(theirs));
 });
 
 const alice = { kind: 'user', key: 'alice', email: 'alice@example.com' };
