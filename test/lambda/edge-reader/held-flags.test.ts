@@ -182,7 +182,9 @@ describe('beside a table', () => {
 
   test('an option that does not exist is refused', () => {
     const wrong = { bootstap: {} } as ReaderOptions;
-    expect(() => open(wrong)).toThrow('bootstap is not an option: expected overrides, bootstrap, onDecision');
+    expect(() => open(wrong)).toThrow(
+      'bootstap is not an option: expected overrides, bootstrap, exposures, onDecision',
+    );
   });
 });
 
