@@ -292,7 +292,7 @@ test.each<[object, string]>([
   [{ exposures: true }, 'exposures=true is invalid: expected an object'],
   [
     { exposures: { interval: 5 } },
-    'exposures.interval is unknown: expected everyMs, indexEvents, allAttributesPrivate, privateAttributes',
+    'exposures.interval is unknown: expected one of everyMs, indexEvents, allAttributesPrivate, privateAttributes',
   ],
   [{ exposures: { everyMs: 10 } }, 'exposures.everyMs=10 is invalid'],
   [{ exposures: { indexEvents: 'no' } }, 'exposures.indexEvents="no" is invalid: expected true or false'],
