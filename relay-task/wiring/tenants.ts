@@ -1,6 +1,6 @@
 /** The tenants that the source of environments names at present, and the credentials that open them. */
 import { isDeepStrictEqual } from 'node:util';
-import { inSlices } from '../common/slices.ts';
+import { inSlices, nextTurn } from '../common/slices.ts';
 import { createTurnstile } from '../common/turnstile.ts';
 import type { Registry } from '../environments/registry.ts';
 import type { EnvironmentDescription, EnvironmentSink, Log } from '../ports.ts';
@@ -222,7 +222,8 @@ function createBacklog(options: {
     work(): void {
       if (!settled) return;
       settled = false;
-      ended = inSlices(steps());
+      // The first slice at once, however busy the turn is: a key that was taken away must not serve any longer.
+      ended = inSlices(steps(), { pause: nextTurn });
     },
     /** Removes what is leaving, and sets up nothing more. */
     giveUp(): void {
