@@ -9,6 +9,7 @@ import { type ClauseData, type FlagData, objects, type SegmentData, type TargetD
 import { type Dialect, nodeDialect } from './dialect.ts';
 import type { Flag, Segment } from './model.ts';
 import type { Test } from './operators.ts';
+import { countingTargets } from './targets.ts';
 import { effortOf } from './work.ts';
 
 /** So many rules, clauses and values together take a millisecond or two. */
@@ -37,12 +38,19 @@ export function* compileFlagInSteps(
   const { prerequisites: required, targets: some, contextTargets: more } = source;
   if (!haveObjects(source.rules, required, some, more)) return malformed();
   yield;
+  let counting = some ?? [];
+  try {
+    if (lengthOf(more) > 0) counting = dialect.targets?.(source) ?? countingTargets(source);
+  } catch {
+    return malformed();
+  }
+  yield;
 
   const { key, salt, variations, offVariation } = source;
   const shared = { key, salt, variations };
   const targets: CompiledFlag['targets'][number][] = [];
-  for (const part of targetParts(source, atOnce)) {
-    const made = compiled({ ...shared, ...part });
+  for (const part of targetParts(counting, atOnce)) {
+    const made = compiled({ ...shared, targets: part });
     if (made.on) return malformed();
     for (const target of made.targets) targets.push(target);
     yield;
@@ -194,50 +202,13 @@ function* testInSteps({ op, values }: ClauseData, dialect: Dialect, atOnce: numb
   });
 }
 
-/** Targets of a flag, each part to be compiled alone. Entries of `contextTargets` need those of `targets` that they stand for. */
-function targetParts(source: FlagData, atOnce: number): Pick<FlagData, 'targets' | 'contextTargets'>[] {
-  const targets = source.targets ?? [];
-  const contextTargets = source.contextTargets ?? [];
-  if (contextTargets.length === 0) {
-    const pieces = targets.flatMap((target) => piecesOf(target, atOnce));
-    return chunksOf(pieces, sizeOfTarget, atOnce).map((part) => ({ targets: part }));
+/** Each part to be compiled alone. */
+function* targetParts(targets: readonly TargetData[], atOnce: number): Generator<readonly TargetData[], void> {
+  for (const some of chunksOf(targets, sizeOfTarget, atOnce)) {
+    const [target] = some;
+    if (target === undefined || some.length > 1) yield some;
+    else for (const piece of piecesOf(target, atOnce)) yield [piece];
   }
-  /** The first target of each variation, with its place. */
-  const firsts = new Map<unknown, readonly [number, TargetData]>();
-  targets.forEach((target, at) => {
-    const variation = target?.variation;
-    if (!firsts.has(variation)) firsts.set(variation, [at, target]);
-  });
-  const namesOne = (entry: TargetData) => (entry?.contextKind || 'user') === 'user';
-  /** Those that entries may stand for: an absent variation may be 0. */
-  const namedBy = (entries: readonly TargetData[]): TargetData[] => {
-    const variations = new Set<unknown>(entries.filter(namesOne).map((entry) => entry?.variation));
-    if ([undefined, null, 0].some((one) => variations.has(one)))
-      for (const one of [undefined, null, 0]) variations.add(one);
-    return [...variations]
-      .flatMap((variation) => [firsts.get(variation)].filter((found) => found !== undefined))
-      .sort(([a], [b]) => a - b)
-      .map(([, target]) => target);
-  };
-  const sizeWithNamed = (entry: TargetData) => {
-    const named = namesOne(entry) ? firsts.get(entry?.variation)?.[1] : undefined;
-    return sizeOfTarget(entry) + (named ? sizeOfTarget(named) : 0);
-  };
-  return chunksOf(contextTargets, sizeWithNamed, atOnce).flatMap((entries) => {
-    const [entry] = entries;
-    const named = namedBy(entries);
-    if (entries.length > 1 || entry === undefined) return { targets: named, contextTargets: entries };
-    // Either has the keys.
-    if (sizeOfTarget(entry) > atOnce && lengthOf(entry.values) > 0)
-      return piecesOf(entry, atOnce).map((piece) => ({ targets: named, contextTargets: [piece] }));
-    const [first, ...others] = named.filter((target) => sizeOfTarget(target) > atOnce);
-    if (first === undefined || others.length > 0 || lengthOf(entry.values) > 0)
-      return { targets: named, contextTargets: entries };
-    return piecesOf(first, atOnce).map((piece) => ({
-      targets: named.map((target) => (target === first ? piece : target)),
-      contextTargets: entries,
-    }));
-  });
 }
 
 /** A target with many keys, in several with the same result. */

@@ -4,7 +4,7 @@ import { type ChoiceData, type FlagData, hashPrefix, head, objects, text } from 
 import { type Dialect, nodeDialect } from './dialect.ts';
 import type { Detail, Flag, Reason } from './model.ts';
 import { pick, pickOff } from './outcome.ts';
-import { compileTarget, type Target } from './targets.ts';
+import { compileTarget, countingTargets, type Target } from './targets.ts';
 
 interface Prerequisite {
   readonly key: string;
@@ -99,26 +99,15 @@ function compileBody(source: FlagData, dialect: Dialect, firstRule: number): Fla
   return {
     on: !!source.on,
     off: off({ kind: 'OFF' }),
-    prerequisiteKeys: [...new Set(prerequisites.map(({ key }) => key).filter(Boolean))],
+    prerequisiteKeys: [...new Set(prerequisites.flatMap(({ key }) => key || []))],
     segmentKeys: [...segmentKeys],
     prerequisites,
-    targets: compileTargets(source, variations),
+    targets: countingTargets(source).map((target) =>
+      compileTarget(target, pick(variations, target.variation, { kind: 'TARGET_MATCH' })),
+    ),
     rules,
     fallthrough: choiceOf(source.fallthrough ?? {}, { kind: 'FALLTHROUGH' }),
   };
-}
-
-/** If there are `contextTargets`, only they count: each entry for users refers to the first of `targets` with the same variation. */
-function compileTargets(source: FlagData, variations: ArrayLike<unknown>): readonly Target<Detail>[] {
-  const targets = objects(source.targets);
-  const contextTargets = objects(source.contextTargets);
-  const decisive = contextTargets.flatMap((target) => {
-    if ((target.contextKind || 'user') !== 'user') return target;
-    return targets.find(({ variation }) => (variation ?? null) === (target.variation ?? null)) ?? [];
-  });
-  return (contextTargets.length > 0 ? decisive : targets).map((target) =>
-    compileTarget(target, pick(variations, target.variation, { kind: 'TARGET_MATCH' })),
-  );
 }
 
 /** A variation or a rollout; malformed if there is neither. */
@@ -129,9 +118,10 @@ function compileChoice(
   reason: Reason,
   dialect: Dialect,
 ): Choice {
-  const { kind, variations } = rollout ?? {};
+  const data = rollout ?? {};
+  const { kind, variations } = data;
   const experiment = kind === 'experiment';
-  const bucketing = dialect.rollout(prefix, rollout ?? {});
+  const bucketing = dialect.rollout(prefix, data);
   let limit = 0;
   const entries = objects(variations).map((entry) => {
     limit = dialect.limit(limit, entry.weight);
@@ -140,6 +130,6 @@ function compileChoice(
       experiment && !entry.untracked ? pick(outcomes, entry.variation, { ...reason, inExperiment: true }) : detail;
     return { limit, detail, tracked };
   });
-  const rolledOut = (variation ?? undefined) === undefined && entries.length > 0 && bucketing.by;
+  const rolledOut = variation == null && entries.length > 0 && bucketing.by;
   return rolledOut ? { ...bucketing, entries } : pick(outcomes, variation, reason);
 }

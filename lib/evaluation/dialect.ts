@@ -1,6 +1,6 @@
 import { type Bucketing, bucketOf, compileBucketing } from './bucketing.ts';
 import { type ParsedContext, parseContext } from './context.ts';
-import type { FlagData, RolloutData, SegmentData } from './data.ts';
+import type { FlagData, RolloutData, SegmentData, TargetData } from './data.ts';
 import type { Bucket } from './model.ts';
 import { compileTest, type Test, type TextPattern } from './operators.ts';
 import { type Path, parseReference } from './reference.ts';
@@ -21,6 +21,8 @@ export interface Dialect {
   /** What the evaluator makes of a flag's JSON; absent: it takes it as it is. May throw a TypeError. */
   flag?(data: FlagData): FlagData;
   segment?(data: SegmentData): SegmentData;
+  /** The targets of a flag that count, from its JSON; absent: those of `countingTargets`. May throw a TypeError. */
+  targets?(data: FlagData): readonly TargetData[];
   /** From an attribute reference, or from an attribute's name if `literal`. Undefined: it is invalid. */
   path(text: string, literal: boolean): Path | undefined;
   /** For an operator and the clause's values. */

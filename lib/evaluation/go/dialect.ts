@@ -8,7 +8,7 @@ import { type Path, readAttribute } from '../reference.ts';
 import { countHashed, type Work } from '../work.ts';
 import { KIND, parseGoContext, SECONDARY } from './context.ts';
 import { compareMoments, isZero, parseGoDate, toInt64 } from './dates.ts';
-import { readGoFlag, readGoSegment } from './items.ts';
+import { goTargetsOf, readGoFlag, readGoSegment } from './items.ts';
 import { compareGoVersions, parseGoVersion } from './versions.ts';
 
 /** A compiled regular expression of RE2. */
@@ -31,6 +31,7 @@ export function createGoDialect(compilePattern: (source: string) => Pattern | un
     context: parseGoContext,
     flag: readGoFlag,
     segment: readGoSegment,
+    targets: goTargetsOf,
     path: parseGoReference,
     test(op, values) {
       const operator = operators.get(op);

@@ -1,6 +1,7 @@
 import { completeFlag, completeSegment, type Fields } from '../complete.ts';
 import type { ClauseData, FlagData, RolloutData, SegmentData, TargetData } from '../data.ts';
 import { list, objects } from '../data.ts';
+import { countingTargets } from '../targets.ts';
 import { USER_AMONG_OTHERS } from './context.ts';
 import { toInt64 } from './dates.ts';
 
@@ -9,7 +10,7 @@ export function readGoFlag(data: FlagData): FlagData {
   const flag = completeFlag(data as Fields) as FlagData;
   return {
     ...flag,
-    targets: targetsOf(flag),
+    targets: goTargetsOf(flag),
     contextTargets: [],
     rules: objects(flag.rules).map((rule) => ({
       ...rule,
@@ -40,15 +41,10 @@ export function readGoSegment(data: SegmentData): SegmentData {
   };
 }
 
-/** A target for users among `contextTargets` stands for the one with the same variation in `targets`, unless it has keys itself. */
-function targetsOf(flag: FlagData): readonly TargetData[] {
-  const targets = objects(flag.targets);
-  const contextTargets = objects(flag.contextTargets);
-  if (contextTargets.length === 0) return targets;
-  return contextTargets.flatMap((target) => {
-    if ((target.contextKind ?? 'user') !== 'user' || list(target.values).length > 0) return target;
-    return targets.find(({ variation }) => variation === target.variation) ?? [];
-  });
+/** A target for users among `contextTargets` stands for one of `targets`, unless it has keys itself. From completed data or other. */
+export function goTargetsOf(flag: FlagData): readonly TargetData[] {
+  const isUser = (kind: unknown) => (kind ?? '') === '' || kind === 'user';
+  return countingTargets(flag, ({ contextKind, values }) => isUser(contextKind) && list(values).length === 0, 0);
 }
 
 /** The lists by kind of a segment do not count for a context that is a user and nothing else. */

@@ -1,3 +1,4 @@
+import type { CompiledFlag } from '../../../lib/evaluation/compile.ts';
 import {
   compileFlag,
   compileFlagInSteps,
@@ -109,7 +110,7 @@ const large: readonly [string, object][] = [
     'keys of one target that a context target stands for',
     { targets: [{ variation: 1, values: keys }], contextTargets: [{ contextKind: 'user', variation: 1, values: [] }] },
   ],
-  ['keys of one context target', { contextTargets: [{ contextKind: 'user', variation: 1, values: keys }] }],
+  ['keys of one context target', { contextTargets: [{ contextKind: 'org', variation: 1, values: keys }] }],
   ['context targets', { contextTargets: keys.map((key) => ({ contextKind: 'org', variation: 1, values: [key] })) }],
   ['prerequisites', { prerequisites: keys.map((key) => ({ key, variation: 0 })) }],
 ];
@@ -195,6 +196,41 @@ describe.each(dialects)('in the %s dialect', (_, dialect) => {
     const answersOf = (held: Segment) =>
       answers(new Map([['f', compileFlag(user, dialect)]]), new Map([['s', held]]), users, dialect);
     expect(answersOf(result.value)).toEqual(answersOf(compileSegment(segment, dialect)));
+  });
+
+  test.each([
+    ['without fields', {}],
+    ['for users', { contextKind: 'user', variation: 0, values: [] }],
+  ])('many context targets %s that stand for one target take its keys once', (__, entry) => {
+    const data = flag({
+      targets: [
+        { variation: 0, values: keys },
+        { variation: 1, values: ['u0'] },
+      ],
+      contextTargets: [...keys.slice(0, 300).map(() => entry), { contextKind: 'user', variation: 1 }],
+      variations: ['named', 'other', 'fallthrough'],
+      fallthrough: { variation: 2 },
+    });
+    const work = compileFlagInSteps(data, dialect);
+    let steps = 1;
+    let result = work.next();
+    for (; !result.done; result = work.next()) steps += 1;
+    expect(steps).toBeLessThan(20);
+    // In the Node SDK, an entry without a variation stands for a target without one.
+    const named = dialect || 'variation' in entry ? keys.length : 0;
+    for (const held of [result.value, compileFlag(data, dialect)]) {
+      const { targets } = held as CompiledFlag;
+      expect(targets.reduce((sum, target) => sum + target.keys.size, 0)).toBe(named + 1);
+      const flags = new Map([['f', held]]);
+      const evaluator = createEvaluator(
+        { flag: (key) => flags.get(key), segment: () => undefined, bucket: sha1Bucket },
+        dialect,
+      );
+      const values = users.map((user) => evaluator.evaluate('f', user, 'none').value);
+      expect(values).toEqual(
+        named > 0 ? ['named', 'named', 'named', 'fallthrough'] : ['other', 'fallthrough', 'fallthrough', 'fallthrough'],
+      );
+    }
   });
 
   test(`in ${cases} random flags and segments (seed ${seed}), a member of the wrong type has the same effect in any list`, () => {
