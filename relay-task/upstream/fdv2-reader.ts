@@ -22,7 +22,7 @@ export interface FDv2Reader {
    * and kinds of the payload.
    */
   read(event: string | undefined, text: string): Generator<void, Step>;
-  transfer(): Transfer;
+  readonly transfer: Transfer;
   /** Forgets the transfer that has begun: the connection is over, and what is being read belongs to no transfer. */
   reset(): void;
 }
@@ -37,7 +37,6 @@ const invalid = (problem: string) => ({ kind: 'invalid', problem }) as const;
 export function createFDv2Reader(options: ReadOptions): FDv2Reader {
   const { held, maxBytes = receivedLimit() } = options;
   const transfer = createTransfer(options);
-  let arrivedBytes = 0;
 
   function readIntent({ payloads }: JsonObject): Step {
     // Only the first one counts: there is one payload so far.
@@ -109,7 +108,7 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
   }
 
   return {
-    transfer: () => ({ isOpen: transfer.isOpen, arrivedBytes }),
+    transfer: { isOpen: () => transfer.isOpen, isPart: (event) => event !== 'heart-beat' },
     reset: () => transfer.begin(undefined),
     *read(event, text) {
       if (event === undefined || !known.has(event))
@@ -134,7 +133,6 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
           return readIntent(body);
         case 'put-object':
         case 'delete-object':
-          arrivedBytes += text.length;
           return yield* readChange(event, body, text, isOver);
         case 'payload-transferred':
           return readTransferred(body);

@@ -3,7 +3,7 @@
 export interface LeastPaceOptions {
   /** What is unfinished, for a message, and how long it may bring less; undefined: nothing is. */
   unfinished(): { readonly what: string; readonly withinMs: number } | undefined;
-  /** Grows while what is unfinished arrives. */
+  /** Grows while what is unfinished arrives, and never falls. */
   arrivedBytes(): number;
   /** The relay does not read at present. */
   isBusy(): boolean;
@@ -14,9 +14,11 @@ const BYTES_PER_MS = 1;
 
 export function createLeastPace({ unfinished, arrivedBytes, isBusy, onTooSlow }: LeastPaceOptions) {
   let timer: NodeJS.Timeout | undefined;
+  let watched: string | undefined;
 
   function watch(what: string, withinMs: number): void {
     const before = arrivedBytes();
+    watched = what;
     timer = setTimeout(() => {
       timer = undefined;
       const came = arrivedBytes() - before;
@@ -33,8 +35,9 @@ export function createLeastPace({ unfinished, arrivedBytes, isBusy, onTooSlow }:
   /** Call this whenever something may have begun or ended. */
   function check(): void {
     const present = unfinished();
-    if (!present) stop();
-    else if (!timer) watch(present.what, present.withinMs);
+    // What follows something else has its own time.
+    if (present?.what !== watched) stop();
+    if (present && !timer) watch(present.what, present.withinMs);
   }
 
   return { check, stop };

@@ -15,9 +15,9 @@ export type Verdict = Failure | 'reconnect' | undefined;
 /** What is transferred in more than one event. */
 export interface Transfer {
   /** It has begun and has no end yet. */
-  readonly isOpen: boolean;
-  /** Of all transfers of this connection; grows with every event that is part of one. */
-  readonly arrivedBytes: number;
+  isOpen(): boolean;
+  /** Whether an event may bring more of it: all but heartbeats. */
+  isPart(event: string | undefined): boolean;
 }
 
 export interface ReadEventsOptions extends Omit<PlaceOptions, 'arrivedBytes'> {
@@ -26,7 +26,7 @@ export interface ReadEventsOptions extends Omit<PlaceOptions, 'arrivedBytes'> {
   readonly begun: ReceivedPart;
   readonly stallMs: number;
   readonly transferStallMs: number;
-  transfer?(): Transfer;
+  readonly transfer?: Transfer | undefined;
   onIgnored(reason: string): void;
   isOver(): boolean;
   onAlive(): void;
@@ -56,9 +56,12 @@ export function readEvents(
   const parser = createEventParser({ maxBytes, onIgnored });
   let receivedAt = 0;
   let isBusy = false;
+  /** Of the events that have ended and may be part of a transfer, as they arrived. */
+  let endedBytes = 0;
   const place = createPlace({ ...options, arrivedBytes: () => parser.heldBytes });
   const pace = createPace(options, {
     heldBytes: () => parser.heldBytes,
+    endedBytes: () => endedBytes,
     isBusy: () => isBusy,
     onTooSlow: (message) => end({ kind: 'NETWORK_ERROR', message }),
   });
@@ -95,6 +98,7 @@ export function readEvents(
   /** What arrived beside others is handled when it is its turn, and counts until then. */
   function inTurn(found: ServerSentEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
     if ('problem' in found) return { kind: 'INVALID_DATA', message: found.problem };
+    if (options.transfer?.isPart(found.event)) endedBytes += Buffer.byteLength(found.data);
     place.complete();
     if (found.data.length <= LARGE_BYTES || place.isTaken) return handle(found);
     return place.enter().then(() => (isOver() ? undefined : handle(found)));
@@ -169,15 +173,19 @@ export function readEvents(
 /** A large event, or a transfer, that has begun has to go on. */
 function createPace(
   { stallMs, transferStallMs, transfer }: ReadEventsOptions,
-  { heldBytes, ...reading }: { heldBytes(): number; isBusy(): boolean; onTooSlow(problem: string): void },
+  {
+    heldBytes,
+    endedBytes,
+    ...reading
+  }: { heldBytes(): number; endedBytes(): number; isBusy(): boolean; onTooSlow(problem: string): void },
 ) {
   return createLeastPace({
     ...reading,
     unfinished() {
       if (heldBytes() > LARGE_BYTES) return { what: 'a large event', withinMs: stallMs };
-      return transfer?.().isOpen ? { what: 'a transfer', withinMs: transferStallMs } : undefined;
+      return transfer?.isOpen() ? { what: 'a transfer', withinMs: transferStallMs } : undefined;
     },
-    arrivedBytes: () => heldBytes() + (transfer?.().arrivedBytes ?? 0),
+    arrivedBytes: () => endedBytes() + heldBytes(),
   });
 }
 
