@@ -1,4 +1,5 @@
 import { type Field, type Shape, shapes } from './schema.ts';
+import { resultOf } from './steps.ts';
 
 /** Undefined for a well-formed flag; otherwise one sentence with path, value and expected type. Only types are checked. */
 export function describeFlagProblem(data: unknown): string | undefined {
@@ -18,13 +19,6 @@ export function describeFlagProblemInSteps(data: unknown): Generator<void, strin
 /** As `describeSegmentProblem`, in steps of less than a millisecond. */
 export function describeSegmentProblemInSteps(data: unknown): Generator<void, string | undefined> {
   return describeItem(data, shapes.segment);
-}
-
-function resultOf<T>(steps: Generator<void, T>): T {
-  for (;;) {
-    const { done, value } = steps.next();
-    if (done) return value;
-  }
 }
 
 function* describeItem(data: unknown, fields: readonly Field[]): Generator<void, string | undefined> {

@@ -1,29 +1,44 @@
-import { completeFlag, completeSegment, type Fields, isFields } from './complete.ts';
+import { completeFlagInSteps, completeSegmentInSteps, type Fields, isFields } from './complete.ts';
+import { resultOf } from './steps.ts';
 
 /**
  * Whether two flags are equivalent for evaluators and SDKs. Ignores unknown fields, the order of fields and the difference
  * between an absent field and its default, since ld-relay rewrites flags. Tombstones are compared by version only.
  */
 export function sameFlag(a: unknown, b: unknown): boolean {
-  return same(a, b, completeFlag);
+  return resultOf(sameFlagInSteps(a, b));
 }
 
 /** The same as `sameFlag`, for segments. */
 export function sameSegment(a: unknown, b: unknown): boolean {
-  return same(a, b, completeSegment);
+  return resultOf(sameSegmentInSteps(a, b));
 }
 
-function same(a: unknown, b: unknown, complete: (data: Fields) => Fields): boolean {
-  if (a === b) return true;
-  if (!isFields(a) || !isFields(b)) return equal(a, b);
-  if (a.deleted === true && b.deleted === true) return a.version === b.version;
-  return equal(complete(a), complete(b));
+/** As `sameFlag`, in steps of less than a millisecond. */
+export function sameFlagInSteps(a: unknown, b: unknown): Generator<void, boolean> {
+  return same(a, b, completeFlagInSteps);
 }
+
+/** As `sameSegment`, in steps of less than a millisecond. */
+export function sameSegmentInSteps(a: unknown, b: unknown): Generator<void, boolean> {
+  return same(a, b, completeSegmentInSteps);
+}
+
+function* same(a: unknown, b: unknown, complete: (data: Fields) => Generator<void, Fields>): Generator<void, boolean> {
+  if (a === b) return true;
+  if (!isFields(a) || !isFields(b)) return yield* equal(a, b);
+  if (a.deleted === true && b.deleted === true) return a.version === b.version;
+  return yield* equal(yield* complete(a), yield* complete(b));
+}
+
+/** So many values are compared between two yields. */
+const AT_ONCE = 1_000;
 
 /** Deep equality of JSON values; ignores the order of an object's fields. Without recursion: values nest as deep as their sender likes. */
-function equal(first: unknown, second: unknown): boolean {
+function* equal(first: unknown, second: unknown): Generator<void, boolean> {
   const waiting: unknown[] = [first, second];
-  while (waiting.length > 0) {
+  for (let compared = 1; waiting.length > 0; compared += 1) {
+    if (compared % AT_ONCE === 0) yield;
     const b = waiting.pop();
     const a = waiting.pop();
     if (a === b) continue;

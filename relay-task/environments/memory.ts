@@ -1,5 +1,5 @@
-import { sameFlag, sameSegment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { meansSame } from '../common/item-meaning.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
 import { createTombstone } from '../common/tombstone.ts';
 
@@ -57,7 +57,7 @@ export function createMemory(options: {
       set(held, item.version < held.version ? item.version : undefined);
       return 'same';
     }
-    if (item.version === held.version && means(held, item)) {
+    if (item.version === held.version && meansSame(held, item)) {
       if (item.json !== held.json) set(item);
       return 'same';
     }
@@ -120,11 +120,3 @@ export function createMemory(options: {
 }
 
 export type Memory = ReturnType<typeof createMemory>;
-
-/** Whether two items of equal version mean the same. Their bytes may differ: ld-relay re-serialises items. */
-function means(a: Item, b: Item): boolean {
-  if (a.deleted || b.deleted) return a.deleted === b.deleted;
-  if (a.json === b.json) return true;
-  const same = a.kind === 'features' ? sameFlag : sameSegment;
-  return same(JSON.parse(a.json), JSON.parse(b.json));
-}

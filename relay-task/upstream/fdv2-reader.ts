@@ -11,7 +11,7 @@ import { membersInSlices } from '../common/json-text.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
-import { ITEM_BYTES, isUnreadable, isVersion, type ReadOptions, readItem, sizeOf } from './messages.ts';
+import { ITEM_BYTES, isUnreadable, isVersion, prepareItem, type ReadOptions, readItem, sizeOf } from './messages.ts';
 import type { Transfer } from './read-events.ts';
 import { describeTooLarge, mostParsedIn, receivedLimit } from './received-limit.ts';
 import type { Step } from './synchronizer.ts';
@@ -71,7 +71,9 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
     if (kind === undefined) return ignored(`a ${event} of the kind ${show(body.kind)}`);
     if (event === 'delete-object') return add(readDeletion(kind, key, body));
     const json = (yield* membersInSlices(text)).get('object') ?? '';
-    const item = yield* readObject({ kind, key, before: held?.(kind, key) }, body, json);
+    const before = held?.(kind, key);
+    const item = yield* readObject({ kind, key, before }, body, json);
+    if (!isUnreadable(item)) yield* prepareItem(item, before);
     return isOver() ? pending : add(item);
   }
 

@@ -1,11 +1,12 @@
 import { describeFlagProblemInSteps, describeSegmentProblemInSteps } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { hashInSlices } from '../common/item-hash.ts';
+import { compareInSlices } from '../common/item-meaning.ts';
 import { completeTextInSlices, describeKeyProblem } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
 import { JsonExcessError, membersInSlices, type TakenApart, takeApart } from '../common/json-text.ts';
-import { rememberPrerequisites } from '../common/prerequisites.ts';
+import { prerequisitesOf, rememberPrerequisites } from '../common/prerequisites.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
@@ -116,6 +117,17 @@ export function* readItem(
     yield* hashInSlices(item);
   }
   return item;
+}
+
+/**
+ * Finds for an item what would otherwise be found for all of a set in the turn that applies it, or that is the first to ask for it: its hash,
+ * its prerequisites, and whether it means the same as the item of equal version that memory holds.
+ */
+export function* prepareItem(item: Item, before: Item | undefined): Generator<void, void> {
+  if (item.deleted) return;
+  yield* hashInSlices(item);
+  prerequisitesOf(item);
+  if (before?.version === item.version) yield* compareInSlices(before, item);
 }
 
 export function isUnreadable(item: Item | UnreadableItem): item is UnreadableItem {

@@ -1,10 +1,9 @@
 /** LaunchDarkly's streams of flags, in both protocols. */
-import { hashInSlices } from '../common/item-hash.ts';
 import { inSlices, resultOf } from '../common/slices.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { createFDv2Reader } from './fdv2-reader.ts';
-import { type Held, LARGE_CHARACTERS, type Message, readMessage } from './messages.ts';
+import { type Held, LARGE_CHARACTERS, type Message, prepareItem, readMessage } from './messages.ts';
 import { createReceived, receivedLimit } from './received-limit.ts';
 import type { Step, SynchronizerEvents, Way } from './synchronizer.ts';
 
@@ -38,7 +37,9 @@ export function fdv1Stream(options: FlagStreamOptions): Way {
         onEvent(event, data, receivedAt) {
           const apply = (message: Message) => events.onStep(stepOf(message), receivedAt);
           const reading = readMessage(event, data, { held, maxBytes });
-          return data.length > LARGE_CHARACTERS ? inSlices(hashed(reading)).then(apply) : apply(resultOf(reading));
+          return data.length > LARGE_CHARACTERS
+            ? inSlices(prepared(reading, held)).then(apply)
+            : apply(resultOf(reading));
         },
       }),
   };
@@ -84,12 +85,12 @@ function common({ held: _, ...options }: FlagStreamOptions, { onAlive, onDelay, 
   };
 }
 
-/** Hashes the items of a whole set, which the first answer with an ETag would otherwise do in one turn. */
-function* hashed(reading: Generator<void, Message>): Generator<void, Message> {
+/** What the items of a whole set need is found in slices. */
+function* prepared(reading: Generator<void, Message>, held: Held | undefined): Generator<void, Message> {
   const message = yield* reading;
   if (message.kind === 'put') {
     for (const item of message.items) {
-      yield* hashInSlices(item);
+      yield* prepareItem(item, held?.(item.kind, item.key));
       yield;
     }
   }

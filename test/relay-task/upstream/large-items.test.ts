@@ -1,6 +1,9 @@
 /** What takes long to be read is read in slices, in either protocol. */
+
 import { inSendingOrder } from '../../../relay-task/common/prerequisites.ts';
 import { inSlices, resultOf } from '../../../relay-task/common/slices.ts';
+import { createEnvironment } from '../../../relay-task/environments/environment.ts';
+import type { Change, UpstreamSink } from '../../../relay-task/ports.ts';
 import { createFDv2Reader } from '../../../relay-task/upstream/fdv2-reader.ts';
 import { startStreaming } from '../../../relay-task/upstream/streaming.ts';
 import { until } from '../../support/eventually.ts';
@@ -128,4 +131,59 @@ test('the prerequisites of a large flag that was read are known without parsing 
   const parsing = watchParsing();
   const sorted = inSendingOrder(items, () => undefined).map(({ key }) => key);
   expect([sorted, parsing.stop()]).toEqual([['s', 'last', 'first'], 0]);
+});
+
+describe.each(['fdv1', 'fdv2-streaming'] as const)('a whole set that comes by %s', (protocol) => {
+  const setOf = (flags: readonly { readonly key: string; readonly version: number }[]) =>
+    protocol === 'fdv1'
+      ? `event: put\ndata: ${JSON.stringify({ path: '/', data: { flags: Object.fromEntries(flags.map((data) => [data.key, data])) } })}\n\n`
+      : [intent('xfer-full'), ...flags.map((data) => putObject('flag', data)), transferred('s')].map(textOf).join('');
+
+  test.each<[string, readonly ReturnType<typeof flagData>[]]>([
+    ['many flags', numbered(200).map((at) => flagData(`f${at}`, 1, { prerequisites: [{ key: 'f', variation: 0 }] }))],
+    ['a flag with a value of many names', [flagData('f', 1, large.at(-1)?.[1] as Record<string, unknown>)]],
+  ])(
+    'with the versions that memory holds, in other bytes, is not compared in the turn that applies it: %s',
+    async (_, flags) => {
+      const upstream = await startFakeUpstream({ flags: {}, segments: {} });
+      behind(() => upstream.close());
+      upstream.greetingFor = () => setOf(flags);
+      const changes: Change[] = [];
+      const { log } = createLogRecorder();
+      const memory = createEnvironment({ name: 'test', log, onChange: (change) => void changes.push(change) });
+      const parsed: number[] = [];
+      const sink: UpstreamSink = {
+        ...memory,
+        put(...set) {
+          const parsing = watchParsing();
+          memory.put(...set);
+          parsed.push(parsing.stop());
+        },
+      };
+      const stream = startStreaming({
+        ...{
+          streamUri: upstream.uri,
+          baseUri: upstream.uri,
+          protocol,
+          sdkKey: 'sdk-key',
+          userAgent: 'EdgeFlagRelay/1.2.3',
+        },
+        ...{ log, sink, held: memory.get, generation: () => memory.generation },
+      });
+      behind(() => stream.close());
+      await until('everything', () => parsed.length === 1);
+      await upstream.send(setOf(flags.map((data) => ({ ...data, more: 'of no meaning' }))));
+      await until('everything again', () => parsed.length === 2);
+      expect(changes.map(({ kind }) => kind)).toEqual(['put']);
+      expect(JSON.parse(memory.get('features', flags[0]?.key ?? '')?.json ?? '')).toMatchObject({
+        more: 'of no meaning',
+      });
+
+      // Without a new version, but with another meaning.
+      await upstream.send(setOf(flags.map((data) => ({ ...data, on: false }))));
+      await until('another meaning', () => parsed.length === 3);
+      expect(changes.map(({ kind }) => kind)).toEqual(['put', 'put']);
+      expect(parsed).toEqual([0, 0, 0]);
+    },
+  );
 });
