@@ -1,4 +1,5 @@
-import { describeType, isObject, type JsonObject } from '../common/json.ts';
+import { describeType, isObject, type JsonObject, showJson } from '../common/json.ts';
+import { parseTextInSlices } from '../common/sliced-text.ts';
 import { type EnvironmentRecord, parseEnvironmentRecord } from './environment-record.ts';
 import { member } from './loose-json.ts';
 
@@ -38,22 +39,23 @@ export type AutoConfigMessage =
 
 type Table = 'environments' | 'filters';
 
-/** Parses one event. Never throws. Problems name IDs, paths and fields, and quote nothing else of the payload. */
-export function parseAutoConfigMessage(event: string | undefined, text: string): AutoConfigMessage {
+/** Parses one event, in steps. Never throws. Problems name IDs, paths and fields, and quote nothing else of the payload. */
+export function* parseAutoConfigMessage(event: string | undefined, text: string): Generator<void, AutoConfigMessage> {
   if (event === 'reconnect') return { kind: 'reconnect' };
   if (event !== 'put' && event !== 'patch' && event !== 'delete') {
-    return { kind: 'ignored', why: `an event of the unknown kind ${JSON.stringify(event ?? 'message')}` };
+    return { kind: 'ignored', why: `an event of the unknown kind ${showJson(event ?? 'message')}` };
   }
   const invalid = (problem: string): AutoConfigMessage => ({ kind: 'invalid', problem });
   let body: unknown;
   try {
-    body = JSON.parse(text);
+    body = yield* parseTextInSlices(text);
+    yield;
   } catch {
     return invalid(`a ${event} of ${text.length} characters is not JSON`);
   }
   if (!isObject(body)) return invalid(`a ${event} is ${describeType(body)}, not an object`);
   const path = member(body, 'path') ?? '';
-  const ignored: AutoConfigMessage = { kind: 'ignored', why: `a ${event} for the path ${JSON.stringify(path)}` };
+  const ignored: AutoConfigMessage = { kind: 'ignored', why: `a ${event} for the path ${showJson(path)}` };
   if (event === 'put') return path === '' || path === '/' ? readPut(body) : ignored;
   const [, table, id] = /^\/(environments|filters)\/(.+)$/s.exec(String(path)) ?? [];
   if (id === undefined) return ignored;
@@ -83,7 +85,9 @@ function* readEntries<T extends object>(
   parse: (data: unknown, id: string) => T | { readonly problem: string },
 ): Generator<void, Entries<T>> {
   const entries = new Map<string, Received<T> | string>();
-  for (const [id, data] of Object.entries(members)) {
+  // Pairs of all members would take much longer to be made.
+  for (const id of Object.keys(members)) {
+    const data = members[id];
     const record = parse(data, id);
     entries.set(id, isProblem(record) ? record.problem : { record, data });
     yield;

@@ -15,8 +15,11 @@ import { createSourceStatus } from './source-status.ts';
 
 /** Receives the events of LaunchDarkly's auto-configuration stream. */
 export interface AutoConfigListener {
-  /** One event. Returns undefined when the stream can go on, else why it has to be opened again. */
-  onEvent(event: string | undefined, data: string): { readonly problem: string } | 'reconnect' | undefined;
+  /** Reads one event in steps. Returns undefined when the stream can go on, else why it has to be opened again. */
+  onEvent(
+    event: string | undefined,
+    data: string,
+  ): Generator<void, { readonly problem: string } | 'reconnect' | undefined>;
   /** After each failure of the connection, which the stream retries by itself. */
   onFailure(failure: { readonly message: string; readonly refused?: boolean | undefined }): void;
 }
@@ -75,8 +78,8 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
     sink.replace(environments);
   }
 
-  function onEvent(event: string | undefined, data: string): ReturnType<AutoConfigListener['onEvent']> {
-    const message = parseAutoConfigMessage(event, data);
+  function* onEvent(event: string | undefined, data: string): ReturnType<AutoConfigListener['onEvent']> {
+    const message = yield* parseAutoConfigMessage(event, data);
     if (message.kind === 'reconnect') return 'reconnect';
     if (message.kind === 'invalid') return { problem: message.problem };
     if (message.kind === 'ignored') {
@@ -110,17 +113,18 @@ export function startAutoConfig(options: AutoConfigOptions): EnvironmentSource {
 
   function* readPut({ read }: Extract<Arrived, { kind: 'put' }>): Generator<void, PutEntries> {
     const entries = yield* read();
-    logInvalid('environment', entries.environments);
-    logInvalid('filter', entries.filters);
+    yield* logInvalid('environment', entries.environments);
+    yield* logInvalid('filter', entries.filters);
     return entries;
   }
 
-  function logInvalid<T>(what: 'environment' | 'filter', entries: Entries<T>) {
+  function* logInvalid<T>(what: 'environment' | 'filter', entries: Entries<T>): Generator<void, void> {
     for (const [id, reason] of entries) {
       if (typeof reason !== 'string') continue;
       pacedInvalid(`${what} ${id} ${reason}`, (more) =>
         log.error(`An auto-configuration ${what} is invalid; keeping its previous state`, { id, reason, ...more }),
       );
+      yield;
     }
   }
 

@@ -1,4 +1,4 @@
-import { describeExcess } from '../common/json-shape.ts';
+import { describeExcessInSlices } from '../common/json-shape.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { mostParsedIn, receivedLimit } from './received-limit.ts';
@@ -12,8 +12,11 @@ export interface AutoConfigStreamOptions extends EventStreamTimes {
   readonly userAgent: string;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
-  /** Handles one event. Returns undefined to continue, `reconnect` or a problem to reconnect. */
-  onEvent(event: string | undefined, data: string): { readonly problem: string } | 'reconnect' | undefined;
+  /** Handles one event, in steps. Returns undefined to continue, `reconnect` or a problem to reconnect. */
+  onEvent(
+    event: string | undefined,
+    data: string,
+  ): Generator<void, { readonly problem: string } | 'reconnect' | undefined>;
   /** Called after each failure, 401 included; the stream then reconnects. */
   onFailure(failure: Failure): void;
 }
@@ -28,10 +31,10 @@ export function startAutoConfigStream(options: AutoConfigStreamOptions): { close
     ...options,
     name: 'Auto-configuration stream',
     url: streamUrl(options.streamUri, '/relay_auto_config', '?rpacProtocolVersion=2'),
-    onEvent(event, data) {
-      const excess = describeExcess(data, mostParsedIn(maxReceivedBytes));
+    *onEvent(event, data) {
+      const excess = yield* describeExcessInSlices(data, mostParsedIn(maxReceivedBytes));
       if (excess !== undefined) return { kind: 'INVALID_DATA', message: `an event of auto-configuration: ${excess}` };
-      const verdict = options.onEvent(event, data);
+      const verdict = yield* options.onEvent(event, data);
       return typeof verdict === 'object' ? { kind: 'INVALID_DATA', message: verdict.problem } : verdict;
     },
   });

@@ -1,35 +1,36 @@
 import { isObject } from '../common/json.ts';
 import { parseInSlices } from '../common/sliced-json.ts';
+import { parseTextInSlices } from '../common/sliced-text.ts';
 import { inSlices } from '../common/slices.ts';
 import type { BigSegmentPatch, MemberChanges } from '../ports.ts';
 
 /**
- * Parses a list of patches, from a poll or from the stream. Throws an Error that names the invalid patch and field. Lists
- * and versions may be absent or null. A patch without changes only moves the cursor.
+ * Parses a list of patches, from the stream. Throws an Error that names the invalid patch and field. Lists and versions may be absent or
+ * null. A patch without changes only moves the cursor. Yields after each patch, and within long texts.
  */
-export function parsePatches(text: string): BigSegmentPatch[] {
+export function readPatches(text: string): Generator<void, BigSegmentPatch[]> {
+  return patchesIn(parseTextInSlices(text));
+}
+
+/** The same, from a poll, for up to `mostValues` values of JSON. Rejects instead. */
+export function parsePatchesInSlices(bytes: Buffer, mostValues?: number): Promise<BigSegmentPatch[]> {
+  return inSlices(patchesIn(parseInSlices(bytes, { mostValues })));
+}
+
+function* patchesIn(parsing: Generator<void, unknown>): Generator<void, BigSegmentPatch[]> {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(text);
+    parsed = yield* parsing;
   } catch {
-    throw notJson();
+    throw new Error('Big Segments patches must be JSON, and fit into memory');
   }
-  return patchesIn(parsed);
-}
-
-/** The same, for up to `mostValues` values of JSON. Rejects instead. */
-export async function parsePatchesInSlices(bytes: Buffer, mostValues?: number): Promise<BigSegmentPatch[]> {
-  const parsed = await inSlices(parseInSlices(bytes, { mostValues })).catch(() => {
-    throw notJson();
-  });
-  return patchesIn(parsed);
-}
-
-const notJson = () => new Error('Big Segments patches must be JSON, and fit into memory');
-
-function patchesIn(parsed: unknown): BigSegmentPatch[] {
   if (!Array.isArray(parsed)) throw new Error('Big Segments patches must be a list');
-  return parsed.map(parsePatch);
+  const patches: BigSegmentPatch[] = [];
+  for (const [index, patch] of parsed.entries()) {
+    patches.push(parsePatch(patch, index));
+    yield;
+  }
+  return patches;
 }
 
 function parsePatch(patch: unknown, index: number): BigSegmentPatch {

@@ -1,6 +1,6 @@
 import { describeError } from '../common/http-request.ts';
 import type { BigSegmentPatch, Log, Outbound } from '../ports.ts';
-import { parsePatches } from './big-segments-patches.ts';
+import { readPatches } from './big-segments-patches.ts';
 import { type EventStreamTimes, startEventStream, streamUrl } from './event-stream.ts';
 import { createHandover } from './handover.ts';
 import type { Failure } from './status.ts';
@@ -43,7 +43,7 @@ interface Member {
 }
 
 const MAX_WAITING = 1_000;
-/** What is parsed at once: a few ms. */
+/** What is longer is polled. */
 const MAX_EVENT_LENGTH = 512 * 1024;
 
 /** LaunchDarkly's stream of patches. Changes keys without a gap. Throws CONFIG_INVALID for an invalid address. */
@@ -71,14 +71,13 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSeg
         handover.promoteWhenReady();
         options.onOpen();
       },
-      onEvent(_event, data) {
-        // Polls parse in slices.
+      *onEvent(_event, data) {
         if (data.length > MAX_EVENT_LENGTH) {
           options.onOverflow();
           return undefined;
         }
         try {
-          const patches = parsePatches(data);
+          const patches = yield* readPatches(data);
           if (options.waiting() + patches.length > MAX_WAITING) options.onOverflow();
           else options.onPatches(patches);
           return undefined;

@@ -6,7 +6,7 @@ import type { Log, Outbound } from '../ports.ts';
 import { connect } from './connect.ts';
 import { createDelays } from './large.ts';
 import type { Slowness } from './large-place.ts';
-import { type ReadEventsOptions, readEvents, type Verdict } from './read-events.ts';
+import { type Handling, type ReadEventsOptions, readEvents } from './read-events.ts';
 import { createReceived, type Received, type ReceivedMemory, receivedLimit } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
@@ -62,10 +62,10 @@ export interface EventStreamOptions extends EventStreamTimes {
   onAlive?(): void;
   /**
    * Handles one event; `receivedAt` as `performance.now()`. Returns undefined to continue, `reconnect` when LaunchDarkly
-   * asked for it, or a failure, which also reconnects. Nothing more is read until a promise is settled. What it throws or
+   * asked for it, or a failure, which also reconnects. Nothing more is read until it is handled. What it throws or
    * rejects with is a failure.
    */
-  onEvent(event: string | undefined, data: string, receivedAt: number): Verdict | Promise<Verdict>;
+  onEvent(event: string | undefined, data: string, receivedAt: number): Handling;
   /** The connection is over, for whatever reason: what it began has no end. May be called twice. */
   onOver?(): void;
   /** Why a large event comes late; undefined: it no longer does. */

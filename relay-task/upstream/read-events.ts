@@ -1,16 +1,20 @@
 /** Server-sent events of a response, read in slices. */
 import type { IncomingMessage } from 'node:http';
 import { describeError } from '../common/http-request.ts';
-import { nextTurn, sliceEnd } from '../common/slices.ts';
+import { inSlices, nextTurn, resultOf, sliceEnd } from '../common/slices.ts';
 import { createEventParser, type ServerSentEvent } from './event-parser.ts';
 import { LARGE_BYTES } from './large.ts';
 import { createPlace, type PlaceOptions } from './large-place.ts';
 import { createLeastPace } from './least-pace.ts';
+import { LARGE_CHARACTERS } from './messages.ts';
 import type { ReceivedPart } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
 /** What to do after an event: go on, open the stream again at LaunchDarkly's request, or because of a failure. */
 export type Verdict = Failure | 'reconnect' | undefined;
+
+/** How an event is handled: at once, later, or in steps, which are taken in slices if it is long, as long as the connection is open. */
+export type Handling = Verdict | Promise<Verdict> | Generator<void, Verdict>;
 
 /** What is transferred in more than one event. */
 export interface Transfer {
@@ -32,7 +36,7 @@ export interface ReadEventsOptions extends Omit<PlaceOptions, 'arrivedBytes'> {
   onAlive(): void;
   /** Events are handled again after a pause. */
   onGoOn(): void;
-  onEvent(event: ServerSentEvent, receivedAt: number): Verdict | Promise<Verdict>;
+  onEvent(event: ServerSentEvent, receivedAt: number): Handling;
   onEnd(verdict: Failure | 'reconnect'): void;
 }
 
@@ -108,13 +112,27 @@ export function readEvents(
     begun.hold(0);
     onDelay(undefined);
     try {
-      const verdict = onEvent(found, receivedAt);
+      const verdict = verdictOf(onEvent(found, receivedAt), found.data.length);
       if (verdict instanceof Promise) return verdict.finally(place.leave);
       place.leave();
       return verdict;
     } catch (error) {
       return failureOf(error);
     }
+  }
+
+  function verdictOf(handling: Handling, characters: number): Verdict | Promise<Verdict> {
+    if (typeof handling !== 'object' || !('next' in handling)) return handling;
+    return characters > LARGE_CHARACTERS ? inSlices(whileOpen(handling)) : resultOf(handling);
+  }
+
+  function* whileOpen(steps: Generator<void, Verdict>): Generator<void, Verdict> {
+    while (!isOver()) {
+      const { done, value } = steps.next();
+      if (done) return value;
+      yield;
+    }
+    return undefined;
   }
 
   function take(): Verdict | Promise<Verdict> | 'nothing waits' {

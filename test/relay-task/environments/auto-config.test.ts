@@ -496,4 +496,29 @@ describe('auto-configuration of many environments', () => {
     // Three steps for each environment, and a slice is over after SLICE_MS of them.
     expect(deliveredIn - received).toBeGreaterThanOrEqual((3 * count) / (SLICE_MS + 1));
   });
+
+  /** More than are read in one turn, and looked through. */
+  const names = Object.fromEntries(Array.from({ length: 20_000 }, (_, at) => [`name-${at}`, { [`of-${at}`]: at }]));
+
+  test.each<[string, object, number]>([
+    ['beside what it holds', { data: { environments: { e1: environmentRep('e1', 1) }, names } }, 1],
+    ['beside its data', { data: { environments: { e1: environmentRep('e1', 1) } }, ...names }, 1],
+    ['as an environment', { data: { environments: { e1: environmentRep('e1', 1), e2: names } } }, 1],
+    ['in an environment', { data: { environments: { e1: { ...environmentRep('e1', 1), ...names } } } }, 1],
+    ['as environments', { data: { environments: { e1: environmentRep('e1', 1), ...names } } }, 1],
+  ])('reads a put with thousands of names %s over many turns', async (_, put, count) => {
+    const fake = await launchDarkly();
+    const { answered, last } = start(fake);
+    await answered();
+    const parse = jest.spyOn(JSON, 'parse');
+    behind(() => parse.mockRestore());
+    const loop = countSlicedTurns();
+    behind(() => loop.stop());
+    const before = loop.turns;
+    await fake.upstream.event('put', { path: '/', ...put });
+    await eventually(() => expect(last()).toHaveLength(count));
+    loop.stop();
+    expect(loop.turns - before).toBeGreaterThan(50);
+    expect(Math.max(0, ...parse.mock.calls.map(([text]) => text.length))).toBeLessThan(20_000);
+  });
 });

@@ -1,8 +1,9 @@
 /** Several relays, one table of Big Segments, and how often each member is written. */
 import { UpdateItemCommand } from '@aws-sdk/client-dynamodb';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 import { changesByHash } from '../../../relay-task/store/big-segments.ts';
 import type { Timings } from '../../../relay-task/store/timings.ts';
-import { parsePatches } from '../../../relay-task/upstream/big-segments-patches.ts';
+import { readPatches } from '../../../relay-task/upstream/big-segments-patches.ts';
 import { eventually } from '../../support/eventually.ts';
 import {
   type FakeBigSegments,
@@ -139,7 +140,7 @@ async function interruptLargePatch() {
   const hashes = hashesOf('large', GROUP_SIZE + 1);
   const large = next(launchDarkly, added(hashes));
   const groups: string[][] = [];
-  for await (const group of changesByHash(parsePatches(JSON.stringify([large]))[0]!, GROUP_SIZE)) {
+  for await (const group of changesByHash(resultOf(readPatches(JSON.stringify([large])))[0]!, GROUP_SIZE)) {
     groups.push(group.map(({ hash }) => hash));
   }
   writer.proxy.hang(({ key }) => groups[1]!.includes(key));

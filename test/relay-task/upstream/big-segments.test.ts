@@ -9,6 +9,7 @@ import { eventually } from '../../support/eventually.ts';
 import { type FakeBigSegments, startFakeBigSegments, wirePatch } from '../../support/fake-big-segments.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
+import { countSlicedTurns } from '../../support/sliced-turns.ts';
 
 const { behind } = closeAfterEach();
 /** The longest text that may be parsed in one turn of the event loop, in characters. */
@@ -165,6 +166,31 @@ describe('the Big Segments synchroniser', () => {
     fake.push(v(2, '-a'));
     await eventually(() => expect(target.members.size).toBe(20_000));
     expect([fake.streams(), status().state]).toEqual([1, 'VALID']);
+  });
+
+  test('reads a long event over many turns of the event loop', async () => {
+    const fake = await launchDarkly(v(0, '+a'));
+    const target = createTarget();
+    const { valid } = follow(fake, target);
+    await valid();
+    const parse = jest.spyOn(JSON, 'parse');
+    behind(() => parse.mockRestore());
+    const sliced = countSlicedTurns();
+    behind(() => sliced.stop());
+    const before = sliced.turns;
+    // Patches without a change, with fields that are unknown.
+    const event = [
+      ...Array.from({ length: 900 }, (_, at) => ({
+        ...{ segmentId: 'vip.g1', previousVersion: 'v1', version: 'v1' },
+        [`name-${at}`]: 'x'.repeat(100),
+      })),
+      v(1, '+b'),
+    ];
+    fake.stream(JSON.stringify(event));
+    await eventually(() => expect(target.members).toContain('vip.g1 included b'));
+    sliced.stop();
+    expect(sliced.turns - before).toBeGreaterThan(100);
+    expect(Math.max(0, ...parse.mock.calls.map(([text]) => text.length))).toBeLessThan(20_000);
   });
 
   test('treats null and missing lists as empty, and moves the cursor for a patch without changes', async () => {

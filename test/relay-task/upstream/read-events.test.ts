@@ -103,3 +103,25 @@ test('heartbeats are not', async () => {
   await sendEverySecond(() => ({ event: 'heart-beat', data: { text: 'x'.repeat(2_000) } }), 31);
   expect(ends).toHaveLength(1);
 });
+
+test.each([
+  ['long', 20_000, 3],
+  ['short', 20, 10],
+])('the steps of a %s event are taken as long as its connection is open', async (_, characters, expected) => {
+  const response = Object.assign(new EventEmitter(), { pause() {}, resume() {} });
+  const received = createReceived(undefined);
+  let steps = 0;
+  readEvents(response as unknown as IncomingMessage, {
+    ...{ maxBytes: 50_000, received, begun: received.part('an event'), slowness: { until: 0 } },
+    ...{ stallMs: STALL_MS, transferStallMs: TRANSFER_STALL_MS, placeMs: 1_000 },
+    ...{ onIgnored() {}, onAlive() {}, onGoOn() {}, onDelay() {}, onEnd() {} },
+    isOver: () => steps >= 3,
+    *onEvent() {
+      for (; steps < 10; steps += 1) yield;
+      return undefined;
+    },
+  });
+  response.emit('data', Buffer.from(`data: ${'x'.repeat(characters)}\n\n`));
+  await jest.advanceTimersByTimeAsync(100);
+  expect(steps).toBe(expected);
+});
