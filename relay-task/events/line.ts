@@ -13,10 +13,10 @@ export interface Line {
   push(events: Pick<Batch, 'bytes' | 'events' | 'sender'>): void;
   /** Of the relay: takes neither places nor memory, and is never dropped. */
   pushOwn(bytes: Buffer, release: () => void): void;
-  /** Takes the oldest of the wanted batches, up to so many bytes, but at least one if `anyBatch`. */
-  take(most: Departing, wanted?: (batch: Pick<Batch, 'sender'>) => boolean): readonly Batch[];
-  /** Moves batches into the other line. */
-  move(to: Line, wanted: (batch: Pick<Batch, 'sender'>) => boolean): boolean;
+  /** Takes the oldest batches, of this sender or of all, up to so many bytes, but at least one if `anyBatch`. */
+  take(most: Departing, sender?: string): readonly Batch[];
+  /** Moves the batches of this sender into the other line; false if there are none. */
+  move(sender: string, to: Line): boolean;
   put(batch: WaitingBatch): void;
   /** `performance.now()` when the newest batch of this sender came. */
   newestOf(name: string): number;
@@ -123,11 +123,10 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
     push: ({ bytes, events, sender }) => put({ bytes, events, sender, since: performance.now() }),
     pushOwn: (bytes, release) => put({ bytes, events: 1, sender: RELAY, since: performance.now(), release }),
     put,
-    take({ maxBytes, anyBatch }, wanted = () => true) {
+    take({ maxBytes, anyBatch }, sender) {
       const taken: WaitingBatch[] = [];
       let bytes = 0;
-      for (const batch of waiting) {
-        if (!wanted(batch)) continue;
+      for (const batch of sender === undefined ? waiting : (bySender.get(sender) ?? [])) {
         bytes += batch.bytes.length;
         if (bytes > maxBytes && (taken.length > 0 || !anyBatch)) break;
         taken.push(batch);
@@ -135,8 +134,8 @@ export function createLine({ places, memory, isSuspect }: LineOptions): Line {
       for (const batch of taken) remove(batch);
       return taken.map(departed);
     },
-    move(to, wanted) {
-      const moved = Array.from(waiting).filter(wanted);
+    move(sender, to) {
+      const moved = [...(bySender.get(sender) ?? [])];
       for (const batch of moved) {
         remove(batch);
         to.put(batch);

@@ -93,6 +93,7 @@ export function createQueue(options: QueueOptions): Queue {
     return trial.line.newestOf(name) > usual.line.newestOf(name) ? trial : usual;
   };
   let usedAt = performance.now();
+  let sortedUntil = 0;
   /** Events of others that made room. */
   let lost = 0;
 
@@ -171,20 +172,27 @@ export function createQueue(options: QueueOptions): Queue {
 
   /** Of one sender, whose payloads are sent in their order. */
   function takeOf(way: Way, most: Departing, chosen: string | undefined): readonly Batch[] {
-    const taken = way.line.take(most, ({ sender }) => sender === chosen);
+    const taken = chosen === undefined ? [] : way.line.take(most, chosen);
     way.due = !way.line.isEmpty;
     return taken;
   }
 
-  /** Moves the events of those who are suspects now, or not any more. */
+  /**
+   * Moves the events of those who are suspects now, or not any more. Looks only at those for whom that has changed, as it is asked for each
+   * body that arrives while others wait.
+   */
   function sort(taking: Way) {
-    if (!suspects.some && trial.line.isEmpty && apart.line.isEmpty) return;
-    for (const from of ways) {
-      for (const to of ways) {
-        if (from === to || !from.line.move(to.line, ({ sender }) => wayOf(sender) === to) || to === usual) continue;
-        to.due = true;
-        if (to !== taking) to.flights.launch();
-      }
+    const { senders, until } = suspects.changedSince(sortedUntil);
+    sortedUntil = until;
+    const reached = new Set<Way>();
+    for (const sender of senders ?? ways.flatMap(({ line }) => [...line.senders()])) {
+      const to = wayOf(sender);
+      for (const from of ways) if (from !== to && from.line.move(sender, to.line)) reached.add(to);
+    }
+    for (const way of reached) {
+      if (way === usual) continue;
+      way.due = true;
+      if (way !== taking) way.flights.launch();
     }
   }
 

@@ -6,8 +6,11 @@
 export type Suspicion = 'doubted' | 'unknown' | 'confirmed';
 
 export interface Suspects {
-  /** Whether there may be any. */
-  readonly some: boolean;
+  /**
+   * Senders whose suspicion has begun, changed or ended since a place in time that an earlier call named; undefined: so many changed that
+   * any may have. `until`: what to name the next time; the first time it is 0.
+   */
+  changedSince(place: number): { readonly senders: readonly string[] | undefined; readonly until: number };
   of(sender: string): Suspicion | undefined;
   /** Its events were in a payload that was rejected, maybe because of others'. */
   add(sender: string): void;
@@ -35,6 +38,8 @@ interface Suspect {
 const MOST_SUSPECTS = 1_000;
 /** The same of those with accepted events. */
 const MOST_KNOWN = 1_000;
+/** So many changes are remembered, and at times twice as many. */
+const MOST_CHANGES = 1_000;
 
 export function createSuspects(forMs: number, now: () => number = () => performance.now()): Suspects {
   const suspects = new Map<string, Suspect>();
@@ -43,42 +48,73 @@ export function createSuspects(forMs: number, now: () => number = () => performa
   /** What whoever had the last turn had spent before. */
   let spentByAll = 0;
 
+  /** The latest last; before them there were `forgotten` others. */
+  const changes: string[] = [];
+  let forgotten = 0;
+
+  function changed(sender: string) {
+    changes.push(sender);
+    if (changes.length < 2 * MOST_CHANGES) return;
+    changes.splice(0, MOST_CHANGES);
+    forgotten += MOST_CHANGES;
+  }
+
+  function forget(sender: string | undefined) {
+    if (sender !== undefined && suspects.delete(sender)) changed(sender);
+  }
+
+  /** Those whose time is over come first. */
+  function forgetOver() {
+    for (const [sender, { until }] of suspects) {
+      if (until > now()) return;
+      forget(sender);
+    }
+  }
+
   const spentBy = (sender: string) => Math.max(suspects.get(sender)?.spent ?? 0, spentByAll);
 
   function put(sender: string, isConfirmed: boolean) {
     const spent = spentBy(sender);
     suspects.delete(sender);
     suspects.set(sender, { until: now() + forMs, isConfirmed, spent });
+    changed(sender);
     const [oldest] = suspects.keys();
-    if (suspects.size > MOST_SUSPECTS && oldest !== undefined) suspects.delete(oldest);
+    if (suspects.size > MOST_SUSPECTS) forget(oldest);
   }
 
   return {
-    get some() {
-      return suspects.size > 0;
+    changedSince(place) {
+      forgetOver();
+      return {
+        senders: place < forgotten ? undefined : changes.slice(place - forgotten),
+        until: forgotten + changes.length,
+      };
     },
     of(sender) {
       const suspect = suspects.get(sender);
       if (!suspect) return undefined;
       if (suspect.until > now()) return suspect.isConfirmed ? 'confirmed' : known.has(sender) ? 'doubted' : 'unknown';
-      suspects.delete(sender);
+      forget(sender);
       return undefined;
     },
     add(sender) {
+      forgetOver();
       if (!suspects.has(sender)) put(sender, false);
     },
     accept(sender) {
       if (suspects.get(sender)?.isConfirmed) return;
-      known.delete(sender);
+      if (!known.delete(sender) && suspects.has(sender)) changed(sender);
       known.add(sender);
       const [oldest] = known;
-      if (known.size > MOST_KNOWN && oldest !== undefined) known.delete(oldest);
+      if (known.size <= MOST_KNOWN || oldest === undefined) return;
+      known.delete(oldest);
+      if (suspects.has(oldest)) changed(oldest);
     },
     judge(sender, verdict) {
       if (verdict === 'rejected') {
         put(sender, true);
         known.delete(sender);
-      } else if (suspects.get(sender)?.isConfirmed === false) suspects.delete(sender);
+      } else if (suspects.get(sender)?.isConfirmed === false) forget(sender);
     },
     next(senders) {
       let next: string | undefined;

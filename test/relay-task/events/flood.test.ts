@@ -4,7 +4,7 @@ import { createBudget, createShare } from '../../../relay-task/common/budget.ts'
 import { createQueue, type Queue } from '../../../relay-task/events/queue.ts';
 import { createRanking } from '../../../relay-task/events/ranking.ts';
 import { createSenderMemory } from '../../../relay-task/events/sender-memory.ts';
-import { createSuspects } from '../../../relay-task/events/suspects.ts';
+import { createSuspects, type Suspects } from '../../../relay-task/events/suspects.ts';
 import { eventually, turnsOfLoop } from '../../support/eventually.ts';
 import { custom, type Event, FROM, send, startEnvironment, startLaunchDarkly } from './support.ts';
 
@@ -472,4 +472,49 @@ test('a ranking of many knows who holds most', () => {
       }
     }),
   );
+});
+
+/** Suspects that count how often someone's suspicion is asked for. */
+function countedSuspects() {
+  const suspects = createSuspects(NEVER);
+  const counted = { ...suspects, asked: 0, of: suspects.of };
+  counted.of = (sender) => {
+    counted.asked += 1;
+    return suspects.of(sender);
+  };
+  return counted;
+}
+
+/** A queue that is full, of which `bad` senders are suspects, and whose payloads hang. */
+function fullQueue(suspects: Suspects, capacity: number) {
+  const queue = createQueue({
+    ...{ capacity, maxPayloadBytes: 1_000_000, suspects, forwarded() {}, dropped() {} },
+    memory: createSenderMemory({ budget: createBudget(Infinity), drop: () => 0 }),
+    deliver: () => new Promise(() => {}),
+  });
+  for (let id = 0; id < 900; id += 1) suspects.judge(`bad ${id}`, 'rejected');
+  for (let id = 0; id < capacity; id += 1) {
+    const name = id % 2 === 0 ? `good ${id}` : `bad ${id % 900}`;
+    queue.add(eventsOf(name, 1), name);
+  }
+  return queue;
+}
+
+test('a body costs a queue that is full no look at all that waits, while there are suspects', () => {
+  const suspects = countedSuspects();
+  const queue = fullQueue(suspects, 2_000);
+  suspects.asked = 0;
+  for (let id = 0; id < 50; id += 1) queue.add(eventsOf(`new ${id}`, 1), `new ${id}`);
+  expect(suspects.asked).toBeLessThan(50 * 10);
+});
+
+test('a new suspect costs it a look at this sender', () => {
+  const suspects = countedSuspects();
+  const queue = fullQueue(suspects, 2_000);
+  suspects.asked = 0;
+  for (let id = 0; id < 50; id += 1) {
+    suspects.judge(`good ${2 * id}`, 'rejected');
+    queue.add(eventsOf(`new ${id}`, 1), `new ${id}`);
+  }
+  expect(suspects.asked).toBeLessThan(50 * 10);
 });

@@ -1,3 +1,4 @@
+import fc from 'fast-check';
 import { createSuspects } from '../../../relay-task/events/suspects.ts';
 
 const MINUTE_MS = 60_000;
@@ -10,9 +11,9 @@ test('a suspicion lasts for its time since the last rejection', () => {
   suspects.judge('a', 'rejected');
   suspects.judge('a', 'delivered');
   now += MINUTE_MS - 1;
-  expect([suspects.of('a'), suspects.of('b'), suspects.some]).toEqual(['confirmed', undefined, true]);
+  expect([suspects.of('a'), suspects.of('b')]).toEqual(['confirmed', undefined]);
   now += 1;
-  expect([suspects.of('a'), suspects.some]).toEqual([undefined, false]);
+  expect(suspects.of('a')).toBeUndefined();
 });
 
 test('who was only together with rejected events is acquitted by the first payload that is accepted', () => {
@@ -54,4 +55,64 @@ test('turns go to whoever had the fewest requests, and who sent nothing for a wh
   expect(turns(['a', 'b'], { a: 3, b: 1 }, 8)).toBe('a b b b a b b b');
   expect(turns(['a', 'b', 'late'], { a: 2, b: 2, late: 2 }, 6)).toBe('late a b late a b');
   expect(suspects.next([])).toBeUndefined();
+});
+
+test('whose time is over can be suspected again', () => {
+  let now = 0;
+  const suspects = createSuspects(MINUTE_MS, () => now);
+  suspects.add('a');
+  now += MINUTE_MS;
+  suspects.add('a');
+  expect(suspects.of('a')).toBe('unknown');
+});
+
+test('whoever is suspected in another way than before is named, by each way to get there', () => {
+  const name = fc.constantFrom('0', '1');
+  const many = fc.constantFrom('', 'a', 'b').map((prefix) => (id: number) => `${prefix}${id}`);
+  const act = fc.oneof(
+    ...(['add', 'accept', 'reject', 'deliver', 'look', 'spend'] as const).map((what) =>
+      fc.record({ what: fc.constant(what), name, ms: fc.constantFrom(0, 1, MINUTE_MS / 2) }),
+    ),
+    fc.record({ what: fc.constantFrom('many suspects' as const, 'many accepted' as const), of: many }),
+  );
+  fc.assert(
+    fc.property(fc.array(act, { maxLength: 60, size: 'max' }), (acts) => {
+      let now = 0;
+      const suspects = createSuspects(MINUTE_MS, () => now);
+      const all = ['0', '1'];
+      let before = new Map(all.map((one) => [one, suspects.of(one)]));
+      let place = suspects.changedSince(0).until;
+      for (const one of acts) {
+        if ('of' in one) {
+          for (let id = 0; id < 1_000; id += 1) {
+            if (one.what === 'many suspects') suspects.judge(`other ${one.of(id)}`, 'rejected');
+            else suspects.accept(`other ${one.of(id)}`);
+          }
+        } else {
+          now += one.ms;
+          if (one.what === 'add') suspects.add(one.name);
+          else if (one.what === 'accept') suspects.accept(one.name);
+          else if (one.what === 'look') suspects.of(one.name);
+          else if (one.what === 'spend') suspects.spend(one.name);
+          else suspects.judge(one.name, one.what === 'reject' ? 'rejected' : 'delivered');
+        }
+        const { senders, until } = suspects.changedSince(place);
+        const after = new Map(all.map((sender) => [sender, suspects.of(sender)]));
+        const changed = all.filter((sender) => after.get(sender) !== before.get(sender));
+        if (senders) expect(senders).toEqual(expect.arrayContaining(changed));
+        before = after;
+        place = until;
+      }
+    }),
+    { numRuns: process.env.LONG === '1' ? 2_000 : 100, seed: 1 },
+  );
+});
+
+test('of very many changes it says only that there were', () => {
+  const suspects = createSuspects(MINUTE_MS);
+  const { until } = suspects.changedSince(0);
+  suspects.judge('first', 'rejected');
+  expect(suspects.changedSince(until)).toEqual({ senders: ['first'], until: until + 1 });
+  for (let id = 0; id < 10_000; id += 1) suspects.judge(`sender ${id}`, 'rejected');
+  expect(suspects.changedSince(until).senders).toBeUndefined();
 });
