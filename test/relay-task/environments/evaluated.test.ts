@@ -473,6 +473,19 @@ test.each<[string, unknown]>([
   expect(JSON.parse(json)).toEqual({ value, variation: 1, version: 1, flagVersion: 1 });
 });
 
+const digits = '9'.repeat(309);
+test.each(['small', 'large'])('a number in a %s value that no double holds is null for clients', async (size) => {
+  const numbers = `[1e999,-1E+400,{"a":2e308,"1e999":[1e999]},${digits},${digits}.5,"1e999","\\"1e999",1e308,1e5,0.1,true,false,null]`;
+  const value = `{"numbers":${numbers},"text":"${'x'.repeat(size === 'large' ? 20_000 : 20)}"}`;
+  const data = flag('f', 1, { variations: ['small', 'VALUE'], fallthrough: { variation: 1 } });
+  const { environment, one } = start([{ ...data, json: data.json.replace('"VALUE"', value) }]);
+  await environment.clientView.compile();
+  // What `JSON.stringify` makes of it.
+  const expected: unknown[] = [null, null, { a: null, '1e999': [null] }, null, null];
+  expected.push(...['1e999', '"1e999', 1e308, 1e5, 0.1, true, false, null]);
+  expect(JSON.parse(one('f') ?? '').value.numbers).toEqual(expected);
+});
+
 /** A flag that is replaced in every turn of the event loop, until `stop`, which returns its last version. */
 function changing(environment: ReturnType<typeof start>['environment'], make: (version: number) => Item, from: number) {
   let version = from;
