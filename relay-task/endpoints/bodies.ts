@@ -76,6 +76,19 @@ export function digestOf(text: string): string {
   return createHash('sha256').update(text).digest('hex').slice(0, 32);
 }
 
+/** Of all the texts, in steps. */
+export function* digestInSteps(texts: readonly string[]): Generator<void, string> {
+  const hash = createHash('sha256');
+  for (const [index, text] of texts.entries()) {
+    hash.update(`${text.length}:`).update(text);
+    if (index % TEXTS_AT_ONCE === TEXTS_AT_ONCE - 1) yield;
+  }
+  return hash.digest('hex').slice(0, 32);
+}
+
+/** Hashed between two looks at the clock. */
+const TEXTS_AT_ONCE = 32;
+
 /** Caches a value built from a view, as long as `of` stays the same. */
 export type Perishable<T> = (view: ItemView, of: string | number, make: () => T) => T;
 

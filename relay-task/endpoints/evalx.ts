@@ -1,86 +1,125 @@
 /** `evalx`: all flags evaluated for one context, for mobile SDKs, browsers and holders of an SDK key. */
 import type { Context } from '../../lib/evaluation/index.ts';
 import { inSlices } from '../common/slices.ts';
-import type { EvaluatedFlag, EvaluationOptions, Memberships } from '../ports.ts';
-import { digestOf } from './bodies.ts';
-import { bodyOf } from './encoding.ts';
+import type { EvaluatedFlag, Memberships } from '../ports.ts';
+import { digestInSteps, digestOf } from './bodies.ts';
+import { type Body, bodyOf } from './encoding.ts';
 import { parsedBytes } from './held-context.ts';
 import { prepare } from './memberships.ts';
 import type { Reply } from './reply.ts';
-import { type Representation, represent, withoutData } from './represent.ts';
+import { heldReply, type Representation, represent, withoutData } from './represent.ts';
 import type { EnvironmentRequest, Handler } from './request.ts';
 import { type RequestContext, requireSecureMode } from './request-context.ts';
 
 /** Reads the context of a request, from its path or its body. Rejects with Refusal. */
 export type ReadContext = (request: EnvironmentRequest) => RequestContext | Promise<RequestContext>;
 
-/** The flags of one context, and a digest of everything that they depend on. */
-export interface Evaluation {
-  readonly digest: string;
-  flags(): Promise<readonly EvaluatedFlag[]>;
+/** How an answer about all flags is written. */
+export interface Form {
+  readonly withReasons: boolean;
+  /** What it depends on besides the flags, the context, the audience and the reasons; as JSON. */
+  readonly about?: readonly unknown[];
+  /** The part about one flag. */
+  write(flag: EvaluatedFlag): string;
+  /** The tag, by the digest of all that the answer depends on. The digest itself by default. */
+  tag?(digest: string): Pick<Representation, 'digest' | 'unconditional'>;
+  body(parts: readonly string[], digest: string): Body;
 }
 
 export function createEvalx(readContext: ReadContext): Handler {
-  return (request) =>
-    evaluate(request, readContext, (evaluation) => ({
-      digest: evaluation.digest,
-      body: async () => {
-        const flags = await evaluation.flags();
-        return bodyOf(`{${flags.map(({ key, json }) => `${JSON.stringify(key)}:${json}`).join(',')}}`);
-      },
-    }));
+  return async (request) => {
+    const read = await readContext(request);
+    return answerFor(request, read, {
+      withReasons: wantsReasons(request),
+      write: ({ key, json }) => `${JSON.stringify(key)}:${json}`,
+      body: (parts) => bodyOf(`{${parts.join(',')}}`),
+    });
+  };
 }
 
-/**
- * Flags are evaluated only for a body: a client that already holds the answer costs a hash. With Big Segments the answer
- * also depends on memberships, which are not part of the environment's content, so the digest covers the answers instead. So it does
- * while a flag changes faster than it is compiled, and counts in an earlier version.
- */
-export async function evaluate(
-  request: EnvironmentRequest,
-  readContext: ReadContext,
-  answer: (evaluation: Evaluation) => Representation,
-): Promise<Reply> {
-  const { context, canonical } = await readContext(request);
-  await request.pause();
-  request.hold(parsedBytes(canonical));
-  const { environment, credentialKind: audience } = request;
-  if (audience === 'environmentId') requireSecureMode(environment, context, request.query);
-  const { view, clientView } = environment;
-  if (!view.initialized) return withoutData(environment);
+export function wantsReasons({ query }: EnvironmentRequest): boolean {
+  return query.get('withReasons') === 'true';
+}
 
-  const withReasons = request.query.get('withReasons') === 'true';
-  const options = { audience, withReasons };
+/** For client-side SDKs, which prove their context with the query parameter `h`. Rejects with Refusal. */
+export async function answerFor(request: EnvironmentRequest, read: RequestContext, form: Form): Promise<Reply> {
+  await request.pause();
+  request.hold(parsedBytes(read.canonical));
+  const { environment, credentialKind, query } = request;
+  if (credentialKind === 'environmentId') requireSecureMode(environment, read.context, query);
+  if (!environment.view.initialized) return withoutData(environment);
+  return answerWithFlags(request, read, form);
+}
+
+/** Answers depend on the credential and are valid until the next change. */
+export const privately = { 'Cache-Control': 'private, no-cache' };
+
+/**
+ * Flags are evaluated only for a body: a client that already holds the answer costs a hash. The tag of a body is that of the flags that
+ * are in it, whatever changed meanwhile.
+ */
+export async function answerWithFlags(
+  request: EnvironmentRequest,
+  { context, canonical }: RequestContext,
+  form: Form,
+): Promise<Reply> {
+  const { environment, credentialKind } = request;
+  const { view, clientView } = environment;
+  const { withReasons, about = [], tag = (digest) => ({ digest }) } = form;
+  const digestFor = (content: string) =>
+    digestOf(JSON.stringify([content, canonical, credentialKind, withReasons, ...about]));
   const prepared = await prepare(environment, context);
   if ('reply' in prepared) return prepared.reply;
   // All requests that waited for the same flags go on at once.
   await request.pause();
   const { memberships } = prepared;
-  const evaluated = () => evaluateAll(request, context, options, memberships);
-  const flags = memberships || clientView.isBehind ? await evaluated() : undefined;
-  const content = flags ? flags.map(({ key, json }) => [key, json]) : view.digest('all');
-  const digest = digestOf(JSON.stringify([content, canonical, audience, withReasons]));
-  await request.pause();
-  const reply = answer({ digest, flags: async () => flags ?? (await evaluated()) });
-  return represent(request, { ...reply, headers: { 'Cache-Control': 'private, no-cache' } });
+  if (!memberships && !clientView.isBehind) {
+    const held = heldReply(request, { ...tag(digestFor(view.digest('all'))), headers: privately });
+    if (held) return held;
+  }
+  const { parts, content } = await evaluateAll(request, context, form, memberships);
+  const digest = digestFor(content);
+  return represent(request, { ...tag(digest), headers: privately, body: () => form.body(parts, digest) });
+}
+
+/** What an answer says about the flags, and a digest of what that depends on besides the context and the form. */
+interface Written {
+  readonly parts: readonly string[];
+  readonly content: string;
 }
 
 /** How often an evaluation begins again because a change arrived meanwhile. */
 const MOST_RESTARTS = 2;
+/** Written between two looks at the clock. */
+const FLAGS_AT_ONCE = 32;
 
 /**
  * All flags for a context, a slice at a time. They are of one state of the environment, unless changes keep coming: then segments and
  * prerequisites may be newer than the flags that need them.
+ * The digest is the state's if the answer is made of it alone. With Big Segments it also depends on memberships, and while a flag changes
+ * faster than it is compiled on an earlier version: then it is the digest of the answer.
  */
-export async function evaluateAll(
-  { environment: { view, clientView }, pause }: EnvironmentRequest,
+async function evaluateAll(
+  { environment: { view, clientView }, credentialKind: audience, pause }: EnvironmentRequest,
   context: Context,
-  options: EvaluationOptions,
+  { withReasons, write }: Form,
   memberships: Memberships | undefined,
-): Promise<readonly EvaluatedFlag[]> {
+): Promise<Written> {
+  const steps = function* (): Generator<void, string[]> {
+    const flags = yield* clientView.evaluateInSteps(context, { audience, withReasons }, memberships);
+    const parts: string[] = [];
+    for (const flag of flags) {
+      parts.push(write(flag));
+      if (parts.length % FLAGS_AT_ONCE === 0) yield;
+    }
+    return parts;
+  };
   for (let restarts = 0; ; restarts++) {
     const { generation } = view;
-    const flags = await inSlices(clientView.evaluateInSteps(context, options, memberships), { pause });
-    if (view.generation === generation || restarts === MOST_RESTARTS) return flags;
+    const parts = await inSlices(steps(), { pause });
+    const isOfOneState = view.generation === generation;
+    if (isOfOneState && !memberships && !clientView.isBehind) return { parts, content: view.digest('all') };
+    if (isOfOneState || restarts === MOST_RESTARTS)
+      return { parts, content: await inSlices(digestInSteps(parts), { pause }) };
   }
 }

@@ -5,7 +5,7 @@
 import { type FDv2Event, intentEvent, itemEvent, objectEvent, transferredEvent } from '../common/fdv2-events.ts';
 import { type Bodies, digestOf, perishable } from './bodies.ts';
 import { type Body, bodyOf, sharedBodyOf } from './encoding.ts';
-import { evaluate, type ReadContext } from './evalx.ts';
+import { answerFor, type ReadContext, wantsReasons } from './evalx.ts';
 import { represent, withoutData } from './represent.ts';
 import type { Handler } from './request.ts';
 import type { ServedView } from './services.ts';
@@ -29,7 +29,7 @@ export function createFdv2Poll(bodies: Bodies): Handler {
       const body = () => full[reasonFor(basis)](view, state, make);
       return represent(request, { digest: tagOfEverything(basis, state), unconditional, body });
     }
-    const text = pollText(changes);
+    const text = pollText(changes.map(textOf));
     const digest = basis === state ? state : digestOf(text);
     return represent(request, { digest, unconditional, body: () => bodyOf(text) });
   };
@@ -37,18 +37,17 @@ export function createFdv2Poll(bodies: Bodies): Handler {
 
 /** All flags evaluated for one context, for client-side SDKs. Always the whole set: what the context had before is unknown. */
 export function createFdv2Evaluation(readContext: ReadContext): Handler {
-  return (request) => {
+  return async (request) => {
     const basis = request.query.get('basis') ?? '';
-    return evaluate(request, readContext, ({ digest: state, flags }) => {
-      const objects = async () =>
-        (await flags()).map(({ key, version, json }) => objectEvent('flag-eval', key, version, json));
-      return basis === state
-        ? { digest: state, body: nothing }
-        : {
-            digest: tagOfEverything(basis, state),
-            unconditional: isBehind(basis, state),
-            body: async () => bodyOf(everything(basis, state, await objects())),
-          };
+    const read = await readContext(request);
+    return answerFor(request, read, {
+      withReasons: wantsReasons(request),
+      write: ({ key, version, json }) => textOf(objectEvent('flag-eval', key, version, json)),
+      tag: (state) =>
+        basis === state
+          ? { digest: state }
+          : { digest: tagOfEverything(basis, state), unconditional: isBehind(basis, state) },
+      body: (objects, state) => bodyOf(basis === state ? nothing : everything(basis, state, objects)),
     });
   };
 }
@@ -69,23 +68,26 @@ function tagOfEverything(basis: string, state: string): string {
   return basis === '' ? state : `${state}-full`;
 }
 
-function nothing(): Body {
-  return bodyOf(pollText([intentEvent({ code: 'none', reason: 'up-to-date' })]));
-}
+const nothing = pollText([textOf(intentEvent({ code: 'none', reason: 'up-to-date' }))]);
 
-function everything(basis: string, state: string, objects: Iterable<FDv2Event>): string {
+/** `objects`: events as `textOf` writes them. */
+function everything(basis: string, state: string, objects: readonly string[]): string {
   const intent = intentEvent({ code: 'xfer-full', reason: reasonFor(basis) });
-  return pollText([intent, ...objects, transferredEvent(state)]);
+  return pollText([textOf(intent), ...objects, textOf(transferredEvent(state))]);
 }
 
 function reasonFor(basis: string): 'payload-missing' | 'cant-catchup' {
   return basis === '' ? 'payload-missing' : 'cant-catchup';
 }
 
-function pollText(events: readonly FDv2Event[]): string {
-  return `{"events":[${events.map(({ event, json }) => `{"event":"${event}","data":${json}}`).join(',')}]}`;
+function textOf({ event, json }: FDv2Event): string {
+  return `{"event":"${event}","data":${json}}`;
 }
 
-function objectsOf(bodies: Bodies, view: ServedView): FDv2Event[] {
-  return [...bodies.live(view, 'features'), ...bodies.live(view, 'segments')].map(itemEvent);
+function pollText(events: readonly string[]): string {
+  return `{"events":[${events.join(',')}]}`;
+}
+
+function objectsOf(bodies: Bodies, view: ServedView): string[] {
+  return [...bodies.live(view, 'features'), ...bodies.live(view, 'segments')].map((item) => textOf(itemEvent(item)));
 }

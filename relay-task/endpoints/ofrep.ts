@@ -5,10 +5,10 @@
  */
 import type { Context } from '../../lib/evaluation/index.ts';
 import { inSlices } from '../common/slices.ts';
-import type { EvaluatedFlag, ItemView, Log, Memberships } from '../ports.ts';
+import type { EvaluatedFlag, ItemView, Log } from '../ports.ts';
 import { digestOf } from './bodies.ts';
 import { bodyOf } from './encoding.ts';
-import { evaluateAll } from './evalx.ts';
+import { answerWithFlags, privately } from './evalx.ts';
 import { createFailureLog } from './failure-log.ts';
 import { parsedBytes } from './held-context.ts';
 import { prepare } from './memberships.ts';
@@ -33,8 +33,6 @@ export interface OfrepHandlers {
   readonly configuration: Handler;
 }
 
-/** Answers depend on the credential and are valid until the next change. */
-const privately = { 'Cache-Control': 'private, no-cache' };
 const CONFIGURATION = JSON.stringify({
   name: 'edge-flag-relay',
   capabilities: {
@@ -45,9 +43,6 @@ const CONFIGURATION = JSON.stringify({
 });
 
 const BULK_ROUTE = '/ofrep/v1/evaluate/flags';
-
-/** Converted between two looks at the clock. */
-const FLAGS_AT_ONCE = 32;
 
 export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandlers {
   const resultOf = createOpenFeatureResults();
@@ -61,24 +56,10 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
       return JSON.stringify({ key: flag.key, errorCode: 'GENERAL', errorDetails: SEE_LOG });
     }
   }
-  function* textsOf(flags: readonly EvaluatedFlag[], reasons: Reasons, view: ItemView): Generator<void, string[]> {
-    const texts: string[] = [];
-    for (const flag of flags) {
-      texts.push(textOf(flag, reasons, view));
-      if (texts.length % FLAGS_AT_ONCE === 0) yield;
-    }
-    return texts;
-  }
 
   /** Reads the context and gives errors OFREP's shape, which names the flag if there is one. */
   const evaluating =
-    (
-      answer: (
-        request: EnvironmentRequest,
-        context: RequestContext,
-        memberships: Memberships | undefined,
-      ) => Reply | Promise<Reply>,
-    ): Handler =>
+    (answer: (request: EnvironmentRequest, context: RequestContext) => Reply | Promise<Reply>): Handler =>
     async (request) => {
       const { environment, headers, params } = request;
       const failure = (status: number, problem: Problem, more: Readonly<Record<string, string>> = {}) =>
@@ -93,10 +74,7 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
         request.hold(parsedBytes(read.canonical));
         if (!isProven(request, read.context)) return messageReply(403, unproven);
         if (!environment.view.initialized) return withoutData(environment);
-        const prepared = await prepare(environment, read.context);
-        if ('reply' in prepared) return prepared.reply;
-        await request.pause();
-        return await answer(request, read, prepared.memberships);
+        return await answer(request, read);
       } catch (error) {
         if (error instanceof Refusal) {
           const { reply, message } = error;
@@ -108,10 +86,14 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
     };
 
   return {
-    single: evaluating((request, { context }, memberships) => {
+    single: evaluating(async (request, { context }) => {
       const { environment, credentialKind: audience, headers } = request;
+      const prepared = await prepare(environment, context);
+      if ('reply' in prepared) return prepared.reply;
+      await request.pause();
       const { key = '' } = request.params;
-      const flag = environment.clientView.evaluateOne(key, context, { audience, withReasons: true }, memberships);
+      const wanted = { audience, withReasons: true };
+      const flag = environment.clientView.evaluateOne(key, context, wanted, prepared.memberships);
       if (!flag) {
         const errorDetails = `there is no flag ${JSON.stringify(key)} that this kind of credential may see`;
         return jsonReply(404, { key, errorCode: 'FLAG_NOT_FOUND', errorDetails }, privately);
@@ -121,25 +103,17 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
       return represent(request, { digest: digestOf(json), headers: privately, body: () => bodyOf(json) });
     }),
 
-    // Flags are evaluated only for a body: a client that already holds the answer costs a hash. With Big Segments the answer
-    // also depends on memberships, which are not part of the environment's content, so the digest covers the answer instead.
-    bulk: evaluating(async (request, { context, canonical }, memberships) => {
-      const { environment, credentialKind: audience, headers } = request;
-      const { view, environmentId } = environment;
-      const reasons = reasonsFor(headers);
+    bulk: evaluating((request, read) => {
+      const { view, environmentId } = request.environment;
+      const reasons = reasonsFor(request.headers);
       const streams = eventStreams(request);
-      const render = async () => {
-        const flags = await evaluateAll(request, context, { audience, withReasons: true }, memberships);
-        const results = await inSlices(textsOf(flags, reasons, view), { pause: request.pause });
-        const metadata =
-          environmentId === undefined ? '' : `,"metadata":${JSON.stringify({ flagSetId: environmentId })}`;
-        return `{"flags":[${results.join(',')}]${metadata}${streams}}`;
-      };
-      const rendered = memberships ? await render() : undefined;
-      const digest = digestOf(
-        rendered ?? JSON.stringify(['ofrep', view.digest('all'), canonical, audience, reasons, environmentId, streams]),
-      );
-      return represent(request, { digest, headers: privately, body: async () => bodyOf(rendered ?? (await render())) });
+      const metadata = environmentId === undefined ? '' : `,"metadata":${JSON.stringify({ flagSetId: environmentId })}`;
+      return answerWithFlags(request, read, {
+        withReasons: true,
+        about: ['ofrep', reasons, metadata, streams],
+        write: (flag) => textOf(flag, reasons, view),
+        body: (results) => bodyOf(`{"flags":[${results.join(',')}]${metadata}${streams}}`),
+      });
     }),
 
     configuration: (request) =>

@@ -19,21 +19,31 @@ export interface Representation {
   body(): Body | Promise<Body>;
 }
 
-/** Rejects with Refusal 503 if there is no memory for the answer. */
-export async function represent(
-  request: { readonly headers: IncomingHttpHeaders; readonly answer: Answer },
-  { digest, aliases, unconditional = false, headers, body: make }: Representation,
-): Promise<Reply> {
+const VARIES = { Vary: 'Authorization, Accept-Encoding' };
+
+/** The answer to a client that already holds the content; undefined for others. */
+export function heldReply(
+  request: { readonly headers: IncomingHttpHeaders },
+  { digest, aliases, unconditional = false, headers }: Omit<Representation, 'body'>,
+): Reply | undefined {
   const ifNoneMatch = request.headers['if-none-match'];
-  const common = { Vary: 'Authorization, Accept-Encoding', ...headers };
   const tags = function* () {
     yield digest;
     if (aliases) yield* aliases();
   };
-  if (!unconditional && heldByClient(ifNoneMatch, tags)) {
-    return { status: 304, headers: { ...common, ETag: etagOf(digest, heldEncoding(ifNoneMatch, digest)) } };
-  }
-  const body = await make();
+  if (unconditional || !heldByClient(ifNoneMatch, tags)) return undefined;
+  return { status: 304, headers: { ...VARIES, ...headers, ETag: etagOf(digest, heldEncoding(ifNoneMatch, digest)) } };
+}
+
+/** Rejects with Refusal 503 if there is no memory for the answer. */
+export async function represent(
+  request: { readonly headers: IncomingHttpHeaders; readonly answer: Answer },
+  representation: Representation,
+): Promise<Reply> {
+  const held = heldReply(request, representation);
+  if (held) return held;
+  const { digest, headers } = representation;
+  const body = await representation.body();
   const { raw, isShared } = body;
   if (!isShared) request.answer.count(raw.length);
   const wanted = acceptedEncoding(request.headers['accept-encoding']);
@@ -43,7 +53,8 @@ export async function represent(
     status: 200,
     headers: {
       'Content-Type': 'application/json',
-      ...common,
+      ...VARIES,
+      ...headers,
       ETag: etagOf(digest, encoding),
       ...(compressed && { 'Content-Encoding': encoding }),
     },
