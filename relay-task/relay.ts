@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
+import { createEvaluationLines, type EvaluationLines } from './common/evaluation-lines.ts';
 import type { FairTurns } from './common/fair-turns.ts';
 import { sleep } from './common/pause.ts';
 import { processLimits } from './common/process-limits.ts';
@@ -168,7 +169,9 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const memory = createMemory(processLimits(), config.memoryBudgetBytes);
   const upstreamTimes = { ...timings.upstream, receivedMemory: memory.received };
   const turns = createRequestTurns();
-  const hub = createRelayHub(config, metrics, memory, turns.others, log);
+  const evaluations = createEvaluationLines();
+  const work = { turns: turns.others, evaluations };
+  const hub = createRelayHub(config, metrics, memory, work, log);
   const source = createSource({
     ...{ config, outbound, userAgent, log, registry: measures, keeper },
     timings: { ...timings, upstream: upstreamTimes },
@@ -224,6 +227,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     openStream: served.openStream,
     memory: memory.requests,
     turns,
+    evaluations,
     family: familyOf,
     answered: metrics.answered,
     ...(certificate && { tls: { ...certificate, minVersion: config.tls?.minVersion } }),
@@ -259,7 +263,12 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   }
 }
 
-function createRelayHub(config: Config, { streams }: Metrics, memory: Memory, turns: FairTurns, log: Log) {
+interface HubWork {
+  readonly turns: FairTurns;
+  readonly evaluations: EvaluationLines;
+}
+
+function createRelayHub(config: Config, { streams }: Metrics, memory: Memory, work: HubWork, log: Log) {
   const { initMaxConcurrent, initMaxQueued } = config;
   return createHub({
     heartbeatMs: Math.max(0, config.heartbeatIntervalMs),
@@ -269,7 +278,7 @@ function createRelayHub(config: Config, { streams }: Metrics, memory: Memory, tu
     ...(initMaxConcurrent !== undefined && { maxInitialInFlight: initMaxConcurrent }),
     ...(initMaxQueued !== undefined && { maxInitialWaiting: initMaxQueued }),
     memory: memory.streams,
-    turns,
+    ...work,
     meter: loggingFailures(streams, log),
   });
 }

@@ -9,6 +9,8 @@ export interface FairQueue<T> {
   readonly size: number;
   push(lanes: Lanes, item: T): void;
   shift(): T | undefined;
+  /** False: it does not wait. */
+  remove(lanes: Lanes, item: T): boolean;
 }
 
 export function createFairQueue<T>(): FairQueue<T> {
@@ -39,6 +41,17 @@ export function createFairQueue<T>(): FairQueue<T> {
         }
       }
       return undefined;
+    },
+    remove([first, second], item) {
+      const inner = outer.get(first);
+      const items = inner?.get(second) ?? [];
+      const index = items.indexOf(item);
+      if (!inner || index < 0) return false;
+      size--;
+      items.splice(index, 1);
+      if (items.length === 0) inner.delete(second);
+      if (inner.size === 0) outer.delete(first);
+      return true;
     },
   };
 }

@@ -1,8 +1,10 @@
 /** From a request to its answer or to the stream that it opens: finds the route, the environment and the handler. */
 import type { IncomingMessage } from 'node:http';
+import type { Socket } from 'node:net';
 import { type Budget, createBudget } from '../common/budget.ts';
 import { environmentIdHeader } from '../common/environment-id.ts';
-import { createFairLine } from '../common/fair-line.ts';
+import { begunLanes, type EvaluationLines, evaluationLanes } from '../common/evaluation-lines.ts';
+import { createFairLine, type FairLine } from '../common/fair-line.ts';
 import type { Lanes } from '../common/fair-queue.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
@@ -83,6 +85,7 @@ export type DispatcherOptions = Services &
   RoutesOptions & {
     readonly memory: { readonly bodies: Budget; readonly answers: Budget };
     readonly turns: RequestTurns;
+    readonly evaluations: EvaluationLines;
     readonly bodyWaitMs?: number | undefined;
   };
 
@@ -91,7 +94,7 @@ function partForClients(bodies: Budget): Budget {
 }
 
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
-  const { find, turns } = options;
+  const { find, turns, evaluations } = options;
   const logFailure = createFailureLog(options.log);
   const routes = createRoutes(options);
   const resolve = createRouter(routes);
@@ -185,8 +188,14 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       async pause() {
         await own.await(lanes);
       },
+      evaluating: evaluatingIn(evaluations[credentialKind], own, {
+        environment: environment.name,
+        address,
+        socket: message.socket,
+      }),
       hold(bytes) {
         if (!holding.take(bytes)) throw holding.refusal(bytes);
+        return () => holding.giveBack(bytes);
       },
     };
     // While an answer is made, the credential may be revoked, or data may arrive that it must not get.
@@ -287,6 +296,53 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     },
   };
 }
+
+interface Evaluating {
+  readonly environment: string;
+  readonly address: string;
+  readonly socket: Socket;
+}
+
+function evaluatingIn(line: FairLine, turns: FairTurns, { environment, address, socket }: Evaluating) {
+  const pause = async () => {
+    await turns.await(begunLanes(environment));
+    if (socket.destroyed) throw hasLeft();
+  };
+  return async <T>(job: (pause: () => Promise<void>) => Promise<T>): Promise<T> => {
+    const leave = await enter(line, evaluationLanes(environment, address), socket);
+    try {
+      await pause();
+      return await job(pause);
+    } finally {
+      leave();
+    }
+  };
+}
+
+/** Resolves with the function that leaves the line again. Rejects with Refusal. */
+async function enter(line: FairLine, lanes: Lanes, socket: Socket): Promise<() => void> {
+  if (!line.fits(lanes, 1)) throw new Refusal(503, 'too many evaluations are waiting', retryLater());
+  return new Promise((resolve, reject) => {
+    if (socket.destroyed) return reject(hasLeft());
+    const gone = () => {
+      giveUp();
+      reject(hasLeft());
+    };
+    socket.once('close', gone);
+    const giveUp = line.enter(lanes, (leave) => {
+      socket.off('close', gone);
+      resolve(leave);
+    });
+  });
+}
+
+/** For the metrics; nobody gets this answer. */
+function hasLeft(): Refusal {
+  return new Refusal(CLIENT_LEFT, 'the client has left');
+}
+
+/** As others count it; HTTP has no status for this. */
+const CLIENT_LEFT = 499;
 
 /** Throws Refusal 503 if there is no memory for the answer. */
 function counted(decision: Decision, { answer }: Exchange): Decision {

@@ -1,11 +1,12 @@
 /** `evalx`: all flags evaluated for one context, for mobile SDKs, browsers and holders of an SDK key. */
 import type { Context } from '../../lib/evaluation/index.ts';
 import { inSlices } from '../common/slices.ts';
-import type { EvaluatedFlag, Memberships } from '../ports.ts';
-import { digestInSteps, digestOf } from './bodies.ts';
+import { unlessVoid } from '../common/void-steps.ts';
+import type { EvaluatedFlag, ItemView, Memberships } from '../ports.ts';
+import { digestInSteps, digestOf, perishable } from './bodies.ts';
 import { type Body, bodyOf } from './encoding.ts';
 import { parsedBytes } from './held-context.ts';
-import { prepare } from './memberships.ts';
+import { needsPreparation, prepare } from './memberships.ts';
 import type { Reply } from './reply.ts';
 import { heldReply, type Representation, represent, withoutData } from './represent.ts';
 import type { EnvironmentRequest, Handler } from './request.ts';
@@ -68,24 +69,52 @@ export async function answerWithFlags(
   const { withReasons, about = [], tag = (digest) => ({ digest }) } = form;
   const digestFor = (content: string) =>
     digestOf(JSON.stringify([content, canonical, credentialKind, withReasons, ...about]));
-  const prepared = await prepare(environment, context);
-  if ('reply' in prepared) return prepared.reply;
-  // All requests that waited for the same flags go on at once.
-  await request.pause();
-  const { memberships } = prepared;
-  if (!memberships && !clientView.isBehind) {
-    const held = heldReply(request, { ...tag(digestFor(view.digest('all'))), headers: privately });
-    if (held) return held;
+  for (let attempts = 0; ; attempts++) {
+    const prepared = await prepare(environment, context);
+    if ('reply' in prepared) return prepared.reply;
+    // All requests that waited for the same flags go on at once.
+    await request.pause();
+    const { memberships } = prepared;
+    if (!memberships && !clientView.isBehind) {
+      const held = heldReply(request, { ...tag(digestFor(view.digest('all'))), headers: privately });
+      if (held) return held;
+    }
+    const isLast = attempts === MOST_RESTARTS;
+    const made = await request.evaluating(async (pause) => {
+      const giveBack = request.hold(BYTES_OF_FLAG * countFlags(view));
+      try {
+        const written = await evaluateAll({ ...request, pause }, { context, form, memberships, isLast });
+        if (!written) return undefined;
+        const digest = digestFor(written.content);
+        return { ...tag(digest), body: form.body(written.parts, digest) };
+      } finally {
+        giveBack();
+      }
+    });
+    if (made) return represent(request, { ...made, headers: privately, body: () => made.body });
   }
-  const { parts, content } = await evaluateAll(request, context, form, memberships);
-  const digest = digestFor(content);
-  return represent(request, { ...tag(digest), headers: privately, body: () => form.body(parts, digest) });
+}
+
+/** Of an evaluation in progress: the answer about the flag, its part of the body, and what is known of it if others need it. */
+const BYTES_OF_FLAG = 128;
+
+const flagCounts = perishable<number>();
+function countFlags(view: ItemView): number {
+  return flagCounts(view, view.generation, () => [...view.items('features')].length);
 }
 
 /** What an answer says about the flags, and a digest of what that depends on besides the context and the form. */
 interface Written {
   readonly parts: readonly string[];
   readonly content: string;
+}
+
+interface Evaluation {
+  readonly context: Context;
+  readonly form: Form;
+  readonly memberships: Memberships | undefined;
+  /** It must come to its end. */
+  readonly isLast: boolean;
 }
 
 /** How often an evaluation begins again because a change arrived meanwhile. */
@@ -98,13 +127,12 @@ const FLAGS_AT_ONCE = 32;
  * prerequisites may be newer than the flags that need them.
  * The digest is the state's if the answer is made of it alone. With Big Segments it also depends on memberships, and while a flag changes
  * faster than it is compiled on an earlier version: then it is the digest of the answer.
+ * Undefined: flags have to be compiled, or memberships to be loaded, before it can begin, or begin again.
  */
 async function evaluateAll(
   { environment: { view, clientView }, credentialKind: audience, pause }: EnvironmentRequest,
-  context: Context,
-  { withReasons, write }: Form,
-  memberships: Memberships | undefined,
-): Promise<Written> {
+  { context, form: { withReasons, write }, memberships, isLast }: Evaluation,
+): Promise<Written | undefined> {
   const steps = function* (): Generator<void, string[]> {
     const flags = yield* clientView.evaluateInSteps(context, { audience, withReasons }, memberships);
     const parts: string[] = [];
@@ -115,11 +143,13 @@ async function evaluateAll(
     return parts;
   };
   for (let restarts = 0; ; restarts++) {
+    if (!isLast && needsPreparation(clientView, context, memberships)) return undefined;
     const { generation } = view;
-    const parts = await inSlices(steps(), { pause });
-    const isOfOneState = view.generation === generation;
-    if (isOfOneState && !memberships && !clientView.isBehind) return { parts, content: view.digest('all') };
-    if (isOfOneState || restarts === MOST_RESTARTS)
-      return { parts, content: await inSlices(digestInSteps(parts), { pause }) };
+    const isOfOneState = () => view.generation === generation;
+    const isVoid = () => restarts < MOST_RESTARTS && !isOfOneState();
+    const parts = await inSlices(unlessVoid(steps(), isVoid), { pause });
+    if (!parts || isVoid()) continue;
+    if (isOfOneState() && !memberships && !clientView.isBehind) return { parts, content: view.digest('all') };
+    return { parts, content: await inSlices(digestInSteps(parts), { pause }) };
   }
 }

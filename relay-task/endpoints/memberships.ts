@@ -1,6 +1,6 @@
 /** Compiled flags, and memberships in Big Segments, for the answer to one request. */
 import type { Context } from '../../lib/evaluation/index.ts';
-import type { Memberships } from '../ports.ts';
+import type { ClientView, Memberships } from '../ports.ts';
 import { notYetReply, type Reply } from './reply.ts';
 import type { ServedEnvironment } from './services.ts';
 
@@ -18,4 +18,13 @@ export async function prepare(
     if (!memberships) return { reply: notYetReply(`environment "${name}" is looking up too many contexts; try again`) };
   }
   return { memberships };
+}
+
+/** Whether an evaluation has to call `prepare` again before it begins. Flags begin to be compiled. */
+export function needsPreparation(
+  clientView: ClientView,
+  context: Context,
+  memberships: Memberships | undefined,
+): boolean {
+  return clientView.compile() !== undefined || !clientView.isPrepared(context, memberships);
 }

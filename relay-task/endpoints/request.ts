@@ -19,11 +19,19 @@ export interface EnvironmentRequest extends RouteRequest, Selected {
   readonly address: string;
   /** The decompressed body. Call it once. Rejects with Refusal. */
   body(limitBytes: number): Promise<Buffer>;
-  /** Counts bytes that are held until the request is answered. Throws Refusal 503 if there is no room for them. */
-  hold(bytes: number): void;
+  /**
+   * Counts bytes that are held until the request is answered, or until the function that it returns is called. Throws Refusal 503 if there
+   * is no room for them.
+   */
+  hold(bytes: number): () => void;
   readonly answer: Answer;
   /** Long work calls it after each slice: resolves when it is this request's turn again. */
   pause(): Promise<void>;
+  /**
+   * Runs an evaluation of all flags when there is a place for it, which it holds to its end. It calls `pause` after each slice. Rejects as
+   * the job does; with Refusal 503 if too many wait; and when the client has left.
+   */
+  evaluating<T>(job: (pause: () => Promise<void>) => Promise<T>): Promise<T>;
 }
 
 /** Reads the body of a request, decompressed; its bytes are taken from the memory. Call it once. Rejects with Refusal. */

@@ -8,6 +8,7 @@ import { createServer as createHttpsServer } from 'node:https';
 import type { AddressInfo, Socket } from 'node:net';
 import { createSecureContext } from 'node:tls';
 import { type Budget, createBudget } from '../common/budget.ts';
+import { createEvaluationLines, type EvaluationLines } from '../common/evaluation-lines.ts';
 import { createFairTurns } from '../common/fair-turns.ts';
 import { createPacedLines } from '../common/paced-lines.ts';
 import { RelayError } from '../errors.ts';
@@ -55,6 +56,8 @@ export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'healt
   readonly memory?: RequestMemory;
   /** In which the work of requests is done: by default turns of their own, for which 4,096 may wait. */
   readonly turns?: RequestTurns;
+  /** Lines of their own by default. */
+  readonly evaluations?: EvaluationLines;
   /** How slowly a client may read an answer: 64 KiB in 30,000 ms, and all of it at 16 KiB/s. Streams have limits of their own. */
   readonly patience?: Patience;
   /** The largest head of a request: 64 KiB, an ALB's limit. */
@@ -107,8 +110,8 @@ const turnedAway = {
 /** Throws RelayError CERTIFICATE_INVALID. */
 export function createRelayServer(options: RelayServerOptions): RelayServer {
   const { log, tls, requestTimeoutMs = 30_000, patience = DEFAULT_PATIENCE } = options;
-  const { memory = unlimited(), turns = createRequestTurns() } = options;
-  const dispatcher = createDispatcher({ ...options, turns, memory });
+  const { memory = unlimited(), turns = createRequestTurns(), evaluations = createEvaluationLines() } = options;
+  const dispatcher = createDispatcher({ ...options, turns, evaluations, memory });
   const listener = { ...listenerOptions(options, dispatcher), requestTimeout: requestTimeoutMs };
   const secureServer = tls && createHttpsServer({ ...listener, ...checked(tls), handshakeTimeout: HANDSHAKE_MS });
   const server = (secureServer as Server | undefined) ?? createHttpServer(listener);

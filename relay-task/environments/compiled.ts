@@ -121,9 +121,14 @@ export function createCompiled(
   const caches = { features: new Map<string, Flag>(), segments: new Map<string, Segment>() };
   const uncompiled = { features: new Set<string>(), segments: new Set<string>() };
   const listed = new Map<CredentialKind, readonly Flag[]>();
+  let needed: ReadonlySet<Flag> | undefined;
+  const forgetLists = () => {
+    listed.clear();
+    needed = undefined;
+  };
   const chase = createChase((kind, key) => {
     dependencies.replaced(kind, key);
-    listed.clear();
+    forgetLists();
   });
   /** Those of the evaluation in progress. */
   let memberships: Memberships | undefined;
@@ -253,6 +258,15 @@ export function createCompiled(
     return list;
   }
 
+  function prerequisites(): ReadonlySet<Flag> {
+    if (needed === undefined) {
+      const flags = Array.from(view.items('features'), ({ key }) => flag(key)).filter((held) => held !== undefined);
+      const keys = new Set(flags.flatMap(({ prerequisiteKeys }) => prerequisiteKeys ?? []));
+      needed = new Set(Array.from(keys, flag).filter((held) => held !== undefined));
+    }
+    return needed;
+  }
+
   function* uncompiledItems(): Generator<Item, void> {
     for (const kind of ['features', 'segments'] as const) {
       for (const key of uncompiled[kind]) {
@@ -316,7 +330,7 @@ export function createCompiled(
       failed[kind].delete(key);
       uncompiled[kind].add(key);
       caches[kind].delete(key);
-      if (kind === 'features') listed.clear();
+      if (kind === 'features') forgetLists();
       else unbounded.changed();
     },
     flag,
@@ -326,6 +340,7 @@ export function createCompiled(
     clientView: createClientView({
       flag,
       flags: flagsFor,
+      prerequisites,
       compile: compileInSlices,
       isBehind: () => chase.isOn,
       evaluateFlag,

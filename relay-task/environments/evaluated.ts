@@ -21,6 +21,8 @@ export interface ClientViewOptions {
   flag(key: string): Flag | undefined;
   /** Live flags that the audience may see. */
   flags(audience: CredentialKind): readonly Flag[];
+  /** Live flags that others need, for any audience. */
+  prerequisites(): ReadonlySet<Flag>;
   evaluateFlag(flag: Flag, context: Context, memberships: Memberships | undefined, memo: Memo | undefined): FlagResult;
   compile(): Promise<void> | undefined;
   isBehind(): boolean;
@@ -167,10 +169,12 @@ export function createClientView(options: ClientViewOptions): ClientView {
       return options.flags(wanted.audience).map((flag) => evaluate(flag, context, wanted, memberships, memo));
     },
     *evaluateInSteps(context, wanted, memberships) {
-      const memo = createMemo();
+      const flags = options.flags(wanted.audience);
+      // It is held while others have their turns.
+      const memo = createMemo(options.prerequisites());
       const isDue = createPace(memo);
       const answers: EvaluatedFlag[] = [];
-      for (const flag of options.flags(wanted.audience)) {
+      for (const flag of flags) {
         answers.push(evaluate(flag, context, wanted, memberships, memo));
         if (isDue()) yield;
       }

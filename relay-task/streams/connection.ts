@@ -117,6 +117,8 @@ export class Subject {
   generation = -1;
   /** Whether everything is being evaluated, with new memberships. */
   arriving = false;
+  /** Set when it waits for its place to be evaluated: it does so no longer. */
+  giveUp: (() => void) | undefined = undefined;
   /** Whether a pass is in the middle of evaluating its flags. */
   visiting = false;
   /** Whether these memberships have changed since they were asked for. */

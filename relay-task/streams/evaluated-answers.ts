@@ -1,8 +1,10 @@
 /** The answers that subjects hold, and what their connections are sent when these change. */
 import { createMemo } from '../../lib/evaluation/index.ts';
+import { begunLanes, type EvaluationLines, evaluationLanes } from '../common/evaluation-lines.ts';
 import { createPace } from '../common/evaluation-pace.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import { nextTurn, resultOf, SLICE_MS } from '../common/slices.ts';
+import { unlessVoid } from '../common/void-steps.ts';
 import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Connection, Subject } from './connection.ts';
 import type { EvaluatedEvents } from './evaluated-events.ts';
@@ -11,6 +13,7 @@ import type { ChannelBasics, Readers } from './readers.ts';
 
 export interface AnswersOptions extends Pick<ChannelBasics, 'environment' | 'view' | 'late' | 'limit' | 'failed'> {
   readonly turns: FairTurns;
+  readonly evaluations: EvaluationLines;
   readonly clientView: ClientView;
 }
 
@@ -21,6 +24,8 @@ export interface EvaluatedAnswers {
   prepare(subject: Subject, work: Affected): Promise<unknown> | undefined;
   /** Evaluates what the work is about, and sends what changed. */
   update(subject: Subject, work: Affected): Generator<void, void>;
+  /** No connection of the subject is left. */
+  abandon(subject: Subject): void;
   /** Work for these subjects threw: their connections are closed. */
   failed(subjects: readonly Subject[], error: unknown): void;
   /** Whether there is such a flag. */
@@ -36,11 +41,10 @@ export function createEvaluatedAnswers(
   readers: Readers,
   passesOf: (subject: Subject) => Passes,
 ): EvaluatedAnswers {
-  const { view, clientView, turns } = options;
-  const lanes = [`client ${options.environment}`, 'first answers'] as const;
+  const { environment, view, clientView, turns } = options;
   // How many may wait is limited where streams are accepted.
   const inTurn = (work: () => void, later = false): void => {
-    const waits = later ? nextTurn() : turns.await(lanes);
+    const waits = later ? nextTurn() : turns.await(begunLanes(environment));
     if (waits) void waits.then(work);
     else work();
   };
@@ -53,7 +57,7 @@ export function createEvaluatedAnswers(
     send(subject, resultOf(changesOf(subject, held, flagKeys, { view, clientView, events })));
 
   /** Evaluates the flags for a subject that holds answers, and sends what changed. Nothing else does so meanwhile. */
-  function* visit(subject: Subject, held: (EvaluatedFlag | undefined)[], flagKeys: Iterable<string>) {
+  function* visitOf(subject: Subject, held: (EvaluatedFlag | undefined)[], flagKeys: Iterable<string>) {
     subject.visiting = true;
     try {
       send(subject, yield* changesOf(subject, held, flagKeys, { view, clientView, events }));
@@ -76,112 +80,120 @@ export function createEvaluatedAnswers(
     );
   };
   /** For work that no caller guards. */
-  const guarded = (subject: Subject, work: (subject: Subject) => void): void => {
+  const guarded = (subject: Subject, work: () => void): void => {
     try {
-      work(subject);
+      work();
     } catch (error) {
       failed([subject], error);
     }
   };
 
-  /** Runs the steps to their end, a slice in each turn, unless `stops`. */
-  const inTurns = <T>(
-    subject: Subject,
-    steps: Generator<void, T>,
-    { done, stops }: { done(result: T): void; stops?(): boolean },
-  ): void => {
-    const slice = (): void => {
-      if (stops?.()) return;
-      const until = performance.now() + SLICE_MS;
-      let step = steps.next();
-      while (!step.done && performance.now() < until) step = steps.next();
-      if (step.done) done(step.value);
-      else inTurn(() => guarded(subject, slice));
-    };
-    slice();
-  };
+  /** Works for the subject in its turn. What throws costs it its place, too. */
+  const step = ({ subject, leave }: Visit, work: () => void, later = false): void =>
+    inTurn(
+      () =>
+        guarded(subject, () => {
+          try {
+            work();
+          } catch (error) {
+            leave();
+            throw error;
+          }
+        }),
+      later,
+    );
 
-  /**
-   * Evaluates everything for a subject that holds nothing. Calls `again` when a change arrives meanwhile, since the answers should be
-   * those of one state of the environment; the last time it calls `done` all the same, and says that they may be of two.
-   */
-  const evaluateFirst = (
-    subject: Subject,
-    isLast: boolean,
-    { done, again }: { done(answers: readonly EvaluatedFlag[], isMixed: boolean): void; again(): void },
-  ): void => {
-    const { generation } = passesOf(subject);
-    const { context, options: wanted, memberships } = subject;
-    const hasChanged = () => passesOf(subject).generation !== generation;
-    inTurns(subject, clientView.evaluateInSteps(context.read(), wanted, memberships), {
-      done: (answers) => done(answers, hasChanged()),
-      stops: () => {
-        const stopping = subject.connections.length === 0 || (hasChanged() && !isLast);
-        if (stopping) again();
-        return stopping;
-      },
-    });
+  /** Runs the steps to their end, a slice in each turn; with undefined, if they are void before. */
+  const inTurns = <T>(visit: Visit, steps: Generator<void, T>, done: (result: T) => void): void => {
+    const until = performance.now() + SLICE_MS;
+    let next = steps.next();
+    while (!next.done && performance.now() < until) next = steps.next();
+    if (next.done) done(next.value);
+    else step(visit, () => inTurns(visit, steps, done));
   };
 
   /** Evaluates everything for the subject, with new memberships, if there is data and nothing else does so. */
-  const arrive = (subject: Subject): void => {
+  const arrive = (subject: Subject, restarts = 0): void => {
     if (subject.arriving || !view.initialized) return;
     subject.arriving = true;
-    const asked = passesOf(subject).generation;
+    const { generation } = passesOf(subject);
     const preparation = prepare(subject);
-    const finish = (update: () => void, generation = passesOf(subject).generation) => {
-      subject.arriving = false;
-      // Memberships may have changed since they were asked for.
-      subject.generation = preparation ? asked : generation;
-      admit(subject);
-      update();
-      if (subject.outdated) {
-        subject.outdated = false;
-        arrive(subject);
-      }
-      readers.countBytes();
-    };
-    const answer = (restarts = 0): void => {
-      if (subject.visiting) {
-        // A pass is in the middle of it.
-        inTurn(() => guarded(subject, () => answer(restarts)), true);
-        return;
-      }
-      // Many may have opened streams before the first of them were sent anything.
-      options.limit(subject.connections.filter(({ awaitsAnswers }) => awaitsAnswers));
-      const isReady = subject.connections.some(({ reason }) => !reason) && isPrepared(subject);
-      if (!isReady) {
-        subject.arriving = false;
-        // A Big Segment of another context kind arrived meanwhile.
-        if (subject.connections.some(({ reason }) => !reason)) arrive(subject);
-        return;
-      }
-      const { held } = subject;
-      if (held) {
-        const all = Array.from(view.items('features'), ({ key }) => key);
-        const { generation } = passesOf(subject);
-        inTurns(subject, visit(subject, held, all), { done: () => finish(() => send(subject, []), generation) });
-        return;
-      }
-      evaluateFirst(subject, restarts >= MOST_RESTARTS, {
-        done: (answers, isMixed) =>
-          finish(() => {
-            // Passes have left out this subject. What they would have sent is sent next.
-            subject.outdated ||= isMixed;
-            subject.held = events.place(isMixed ? answers.filter(({ key }) => isLive(key)) : answers);
-            send(subject, []);
-          }),
-        again: () => answer(restarts + 1),
-      });
+    // Memberships may have changed since they were asked for.
+    const asked = preparation && generation;
+    const enter = () => {
+      if (subject.connections.length === 0) return;
+      const address = subject.connections[0]?.address ?? '';
+      const line = options.evaluations[subject.options.audience];
+      const lanes = evaluationLanes(environment, address);
+      let isWaiting = true;
+      const begin = (leave: () => void) => {
+        isWaiting = false;
+        subject.giveUp = undefined;
+        const visit = { subject, asked, restarts, leave };
+        step(visit, () => answer(visit));
+      };
+      // How many may wait is limited where streams are accepted.
+      const giveUpWaiting = line.enter(lanes, begin, 0);
+      if (isWaiting) subject.giveUp = giveUpWaiting;
     };
     if (!preparation) {
-      inTurn(() => guarded(subject, () => answer()));
+      enter();
       return;
     }
-    void preparation.then((isReady) => {
-      if (isReady) inTurn(() => guarded(subject, () => answer()));
-      else guarded(subject, giveUp);
+    void preparation.then((isReady) => guarded(subject, isReady ? enter : () => giveUp(subject)));
+  };
+  const finish = ({ subject, asked, leave }: Visit, generation: number, update: () => void): void => {
+    subject.arriving = false;
+    subject.generation = asked ?? generation;
+    admit(subject);
+    update();
+    if (subject.outdated) {
+      subject.outdated = false;
+      arrive(subject);
+    }
+    readers.countBytes();
+    leave();
+  };
+  /** Once it has its place. */
+  const answer = (visit: Visit): void => {
+    const { subject, restarts, leave } = visit;
+    const { held, connections } = subject;
+    if (subject.visiting) {
+      // A pass is in the middle of it.
+      step(visit, () => answer(visit), true);
+      return;
+    }
+    // Many may have opened streams before the first of them were sent anything.
+    options.limit(connections.filter(({ awaitsAnswers }) => awaitsAnswers));
+    const isAwaited = connections.some(({ reason }) => !reason);
+    const isLast = restarts >= MOST_RESTARTS;
+    // A change arrived meanwhile, or a Big Segment of another context kind. Others go on while flags are compiled.
+    if (!isAwaited || !isPrepared(subject) || (!isLast && clientView.compile())) {
+      subject.arriving = false;
+      if (isAwaited) arrive(subject, restarts + 1);
+      leave();
+      return;
+    }
+    const { generation } = passesOf(subject);
+    if (held) {
+      const all = Array.from(view.items('features'), ({ key }) => key);
+      inTurns(visit, visitOf(subject, held, all), () => finish(visit, generation, () => send(subject, [])));
+      return;
+    }
+    const hasChanged = () => passesOf(subject).generation !== generation;
+    const steps = clientView.evaluateInSteps(subject.context.read(), subject.options, subject.memberships);
+    const isVoid = () => connections.length === 0 || (hasChanged() && !isLast);
+    inTurns(visit, unlessVoid(steps, isVoid), (answers) => {
+      // The answers should be those of one state of the environment.
+      if (!answers) answer({ ...visit, restarts: restarts + 1 });
+      else finish(visit, passesOf(subject).generation, () => place(subject, answers, hasChanged()));
     });
+  };
+  const place = (subject: Subject, answers: readonly EvaluatedFlag[], isMixed: boolean): void => {
+    // Passes have left out this subject. What they would have sent is sent next.
+    subject.outdated ||= isMixed;
+    subject.held = events.place(isMixed ? answers.filter(({ key }) => isLive(key)) : answers);
+    send(subject, []);
   };
   /** Connections that have just joined get what the subject's others were sent, who cannot have more either. */
   const giveUp = (subject: Subject): void => {
@@ -204,7 +216,7 @@ export function createEvaluatedAnswers(
     *update(subject, { flagKeys, bigSegments }) {
       const { held } = subject;
       if (held && isPrepared(subject) && !subject.visiting) {
-        yield* visit(subject, held, flagKeys);
+        yield* visitOf(subject, held, flagKeys);
         return;
       }
       if (subject.visiting || (subject.arriving && bigSegments)) subject.outdated = true;
@@ -217,9 +229,24 @@ export function createEvaluatedAnswers(
           flagKeys.filter((key) => !isLive(key)),
         );
     },
+    abandon(subject) {
+      subject.giveUp?.();
+      subject.giveUp = undefined;
+    },
     failed,
     isLive,
   };
+}
+
+/** One evaluation of everything for a subject. */
+interface Visit {
+  readonly subject: Subject;
+  /** The last change when memberships were asked for, if any were. */
+  readonly asked: number | undefined;
+  /** How often it was begun again because a change arrived meanwhile. */
+  readonly restarts: number;
+  /** Gives its place in the line to another one. */
+  leave(): void;
 }
 
 /** The memberships in Big Segments that subjects need. */

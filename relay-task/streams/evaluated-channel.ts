@@ -14,6 +14,7 @@
  * queue. (@launchdarkly/js-client-sdk-common 1.32, launchdarkly-js-sdk-common 5.8)
  */
 import type { Item } from '../../lib/flag-table/index.ts';
+import type { EvaluationLines } from '../common/evaluation-lines.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import type { ClientView } from '../ports.ts';
 import type { Channel, Subject } from './connection.ts';
@@ -27,8 +28,9 @@ import { createSubjects } from './subjects.ts';
 const SLOT_BYTES = 8;
 
 export interface EvaluatedChannelOptions extends ChannelBasics {
-  /** First answers take turns with requests. */
+  /** First answers take turns with requests, and share the places for evaluations with them. */
   readonly turns: FairTurns;
+  readonly evaluations: EvaluationLines;
   readonly clientView: ClientView;
   affected(items: readonly Item[]): Affected;
 }
@@ -58,6 +60,13 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     context.isPacked ? packedPasses : passes,
   );
 
+  let counted = { generation: -1, flags: 0 };
+  const countFlags = () => {
+    const { generation } = options.view;
+    if (counted.generation !== generation) counted = { generation, flags: [...options.view.items('features')].length };
+    return counted.flags;
+  };
+
   /** Flags that were gone after a pass. Their slots are freed once no subject may still hold an answer of them. */
   const gone = new Set<string>();
   const passesOver = (own: readonly Subject[], order: 'any' | 'by address'): Passes =>
@@ -84,10 +93,12 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
   return {
     ...readers.channel,
     get answerBytes() {
-      return SLOT_BYTES * events.slots;
+      return SLOT_BYTES * Math.max(events.slots, countFlags());
     },
     remove(connection) {
+      const { subject } = connection;
       subjects.leave(connection);
+      if (subject?.connections.length === 0) answers.abandon(subject);
       readers.channel.remove(connection);
       if (readers.connections.length === 0) events.emptied();
     },

@@ -1,6 +1,7 @@
 /** All open streams of the relay: the channels of its environments, and how streams are closed together. */
 import type { Socket } from 'node:net';
 import { createBudget } from '../common/budget.ts';
+import { createEvaluationLines, type EvaluationLines } from '../common/evaluation-lines.ts';
 import { createFairTurns, type FairTurns } from '../common/fair-turns.ts';
 import { sleep } from '../common/pause.ts';
 import type { Change, StreamKind, StreamOpening } from '../ports.ts';
@@ -38,6 +39,8 @@ export interface HubOptions {
   readonly pingJitterMs?: number;
   /** In which first answers of streams of evaluated flags are made; turns of their own by default. */
   readonly turns?: FairTurns;
+  /** Lines of their own by default. */
+  readonly evaluations?: EvaluationLines;
   /** What streams may take in memory; unlimited by default. */
   readonly memory?: StreamMemory;
   readonly meter?: StreamMeter;
@@ -87,6 +90,7 @@ export function createHub(options: HubOptions = {}): Hub {
     pingJitterMs: options.pingJitterMs ?? 0,
     logMessages: options.logMessages ?? 1_024,
     logBytes: options.logBytes ?? 4 * 1024 * 1024,
+    evaluations: options.evaluations ?? createEvaluationLines(),
     turns: options.turns ?? createFairTurns({ maxWaiting: Infinity }),
   };
   const lifecycle = createLifecycle({

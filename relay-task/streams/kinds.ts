@@ -1,5 +1,6 @@
 /** Every kind of stream, one row each: its channel, and the kind that replaces it where an environment cannot serve it. */
 import type { Item } from '../../lib/flag-table/index.ts';
+import type { EvaluationLines } from '../common/evaluation-lines.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import type { ClientView, ItemView, StreamKind } from '../ports.ts';
 import { createChannel } from './channel.ts';
@@ -34,6 +35,7 @@ export interface ChannelSettings {
   readonly logMessages: number;
   readonly logBytes: number;
   readonly turns: FairTurns;
+  readonly evaluations: EvaluationLines;
 }
 
 interface KindRow {
@@ -54,9 +56,15 @@ export const streamKinds: Readonly<Record<StreamKind, KindRow>> = {
       view.fdv2 && createChannel({ ...basics, ...settings, feed: createFDv2Feed(view, view.fdv2) }),
   },
   eval: {
-    create: (basics, { view, clientView }, { clientStreams, turns }) =>
+    create: (basics, { view, clientView }, { clientStreams, turns, evaluations }) =>
       clientView && clientStreams === 'evaluated'
-        ? createEvaluatedChannel({ ...basics, turns, clientView, affected: (items) => affectedIn(view, items) })
+        ? createEvaluatedChannel({
+            ...basics,
+            turns,
+            evaluations,
+            clientView,
+            affected: (items) => affectedIn(view, items),
+          })
         : undefined,
     otherwise: 'ping',
   },

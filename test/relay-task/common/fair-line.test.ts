@@ -53,3 +53,65 @@ test('a job that fails gives its place to the next', async () => {
   await jobs.end('next');
   await next;
 });
+
+describe('entering by hand', () => {
+  const lanesOf = (address: string) => ['a', address] as const;
+
+  test('begins at once if there is a place, and leaving twice gives it to one other', () => {
+    const line = createFairLine({ maxInside: 1 });
+    const begun: string[] = [];
+    const leaving: (() => void)[] = [];
+    const enter = (name: string) =>
+      line.enter(lanesOf(name), (leave) => {
+        begun.push(name);
+        leaving.push(leave);
+      });
+    enter('first');
+    expect(begun).toEqual(['first']);
+    enter('second');
+    enter('third');
+    leaving[0]?.();
+    leaving[0]?.();
+    expect(begun).toEqual(['first', 'second']);
+  });
+
+  test('who gives up waiting is passed over, takes no room and is forgotten', () => {
+    const line = createFairLine({ maxInside: 1, maxSize: 4 });
+    const begun: string[] = [];
+    let leave = () => {};
+    const enter = (name: string, address: string) =>
+      line.enter(lanesOf(address), (leaving) => {
+        begun.push(name);
+        leave = leaving;
+      });
+    enter('first', 'x');
+    const giveUps = [enter('same address', 'x'), enter('other', 'y'), enter('behind it', 'y')];
+    expect(line.fits(lanesOf('z'), 1)).toBe(false);
+    for (const giveUp of [...giveUps, ...giveUps]) giveUp();
+    expect(line.fits(lanesOf('z'), 3)).toBe(true);
+    const last = enter('last', 'y');
+    leave();
+    expect(begun).toEqual(['first', 'last']);
+    // It has begun.
+    last();
+    leave();
+    expect(line.fits(lanesOf('z'), 4)).toBe(true);
+  });
+
+  test('thousands that leave as they begin do not pile up on the stack', () => {
+    const line = createFairLine({ maxInside: 1 });
+    let leaveFirst = () => {};
+    line.enter(lanesOf('first'), (leave) => {
+      leaveFirst = leave;
+    });
+    let begun = 0;
+    for (let index = 0; index < 20_000; index++) {
+      line.enter(lanesOf(`${index % 100}`), (leave) => {
+        begun++;
+        leave();
+      });
+    }
+    leaveFirst();
+    expect(begun).toBe(20_000);
+  });
+});

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net';
+import { createEvaluationLines, type EvaluationLines } from '../../../relay-task/common/evaluation-lines.ts';
 import { createRelayServer, type RelayServer, type RelayServerOptions } from '../../../relay-task/endpoints/server.ts';
 import type { Found, Health, ServedEnvironment } from '../../../relay-task/endpoints/services.ts';
 import type { CredentialKind, Log, StreamOpening } from '../../../relay-task/ports.ts';
@@ -10,6 +11,7 @@ export interface TestServer {
   readonly port: number;
   readonly server: RelayServer;
   readonly hub: Hub;
+  readonly evaluations: EvaluationLines;
   readonly view: TestEnvironment['view'];
   readonly streams: EnvironmentStreams;
   readonly environment: TestEnvironment;
@@ -47,7 +49,9 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
   const write = (message: string, fields?: Record<string, unknown>) =>
     void logged.push(`${message} ${String(fields?.error)}`);
   const log: Log = { debug: write, info: write, warn: write, error: write };
+  const evaluations = createEvaluationLines();
   const server = createRelayServer({
+    evaluations,
     find(kind, credential, filter) {
       if (options.find) return options.find(kind, credential, filter, environment);
       if (credential !== keys[kind]) return 'unknown-credential';
@@ -74,6 +78,7 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     port,
     server,
     hub,
+    evaluations,
     view,
     streams,
     environment,

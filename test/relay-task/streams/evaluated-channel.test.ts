@@ -1,4 +1,5 @@
 import { type BigSegmentsAnswer, parseContext } from '../../../lib/evaluation/index.ts';
+import { createBudget } from '../../../relay-task/common/budget.ts';
 import type { BigSegments, ClientView, LoadOptions } from '../../../relay-task/ports.ts';
 import { silentMeter } from '../../../relay-task/streams/meter.ts';
 import { turnsOfLoop, until } from '../../support/eventually.ts';
@@ -328,6 +329,21 @@ describe('a stream for a context that has one', () => {
   });
 });
 
+test('streams that open before any of them was answered count what their answers will take', async () => {
+  const clients = createBudget(Number.POSITIVE_INFINITY);
+  const memory = { servers: createBudget(Number.POSITIVE_INFINITY), clients };
+  const { put, evaluated } = await start({ memory });
+  put(flag('f', 1));
+  const one = await evaluated(user('one'));
+  await next(one);
+  const usual = clients.usedBytes;
+  one.close();
+  await until('it has closed', () => clients.usedBytes === 0);
+  put(...Array.from({ length: 1_000 }, (_, index) => flag(`f${index}`, 2)));
+  await evaluated(user('two'));
+  expect(clients.usedBytes).toBeGreaterThan(usual + 1_000 * 7);
+});
+
 describe('what throws', () => {
   /** A view whose evaluations of the flag `bad` throw for one context, while it is on. */
   const throwing = () => {
@@ -543,6 +559,81 @@ describe('the evaluation work', () => {
       );
     }
     expect(new Set(at).size).toBeGreaterThan(5);
+  });
+
+  test('for first answers of many contexts is in progress for few of them at once, also when data comes later', async () => {
+    let inProgress = 0;
+    let most = 0;
+    const wrap = (view: ClientView): ClientView => ({
+      ...view,
+      *evaluateInSteps(...given) {
+        most = Math.max(most, ++inProgress);
+        try {
+          for (let step = 0; step < 4; step++) {
+            for (const over = performance.now() + 1; performance.now() < over; );
+            yield;
+          }
+          return yield* view.evaluateInSteps(...given);
+        } finally {
+          inProgress--;
+        }
+      },
+    });
+    const { put, evaluated } = await start({ wrap });
+    const early = await Promise.all(Array.from({ length: 12 }, (_, index) => evaluated(user(`early ${index}`))));
+    put(flag('f', 1));
+    const late = await Promise.all(Array.from({ length: 12 }, (_, index) => evaluated(user(`late ${index}`))));
+    for (const reader of [...early, ...late]) expect((await next(reader))[0]).toBe('put');
+    // All have one address.
+    expect(most).toBe(1);
+  });
+
+  test('is not done for a stream that has closed while it waited', async () => {
+    let held = true;
+    const begun: string[] = [];
+    const wrap = (view: ClientView): ClientView => ({
+      ...view,
+      *evaluateInSteps(context, ...rest) {
+        begun.push((context as { keyOf?(kind: string): string }).keyOf?.('user') ?? '');
+        while (held) yield;
+        return yield* view.evaluateInSteps(context, ...rest);
+      },
+    });
+    const { hub, put, evaluated } = await start({ wrap });
+    put(flag('f', 1));
+    const first = await evaluated(user('first'));
+    const leaving = [await evaluated(user('leaving')), await evaluated(user('leaving too'))];
+    const last = await evaluated(user('last'));
+    await until('four streams', () => hub.connections === 4);
+    for (const reader of leaving) reader.close();
+    await until('two streams', () => hub.connections === 2).finally(() => {
+      held = false;
+    });
+    for (const reader of [first, last]) expect((await next(reader))[0]).toBe('put');
+    expect(begun).toEqual(['first', 'last']);
+  });
+
+  test('that has begun for a stream is given up when it closes', async () => {
+    let held = true;
+    const begun: string[] = [];
+    const wrap = (view: ClientView): ClientView => ({
+      ...view,
+      *evaluateInSteps(context, ...rest) {
+        begun.push((context as { keyOf?(kind: string): string }).keyOf?.('user') ?? '');
+        while (held && begun.length === 1) yield;
+        return yield* view.evaluateInSteps(context, ...rest);
+      },
+    });
+    const { put, evaluated } = await start({ wrap });
+    put(flag('f', 1));
+    const first = await evaluated(user('first'));
+    const second = await evaluated(user('second'));
+    await until('the first has begun', () => begun.length === 1);
+    first.close();
+    await until('the second has begun', () => begun.length === 2).finally(() => {
+      held = false;
+    });
+    expect((await next(second))[0]).toBe('put');
   });
 
   test('is shared by all streams of one context, in any order of attributes, and by no others', async () => {
