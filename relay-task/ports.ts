@@ -271,10 +271,11 @@ export interface ClientView {
   prepare(context: Context, options?: LoadOptions): Promise<Memberships | undefined> | undefined;
   /**
    * Compiles what is not compiled yet in slices, if that takes more than some milliseconds, as after a start; undefined otherwise.
-   * Evaluating without it compiles what is needed in one turn of the event loop. Never rejects.
+   * Evaluating without it compiles what is needed in one turn of the event loop, but large items that were compiled before count in the
+   * version that was. Never rejects.
    */
   compile(): Promise<void> | undefined;
-  /** Whether a flag or segment that changes faster than it is compiled counts in an earlier version than the one held. */
+  /** Whether a flag or segment counts in an earlier version than the one held, because it is not compiled yet. */
   readonly isBehind: boolean;
   /** Whether these memberships are all that an evaluation of this context needs now. */
   isPrepared(context: Context, memberships: Memberships | undefined): boolean;

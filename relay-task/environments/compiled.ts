@@ -33,14 +33,14 @@ export interface Affected {
 }
 
 /**
- * Items compiled for evaluation, each at its first use. A large item that changes faster than it is compiled counts in the latest version
- * that was, until it rests.
+ * Items compiled for evaluation, each at its first use. A large item that was replaced counts in the latest version that was compiled, until
+ * `clientView.compile` has compiled it: never in one turn.
  */
 export interface Compiled {
   /** An item was replaced. */
   replaced(item: Item): void;
-  /** A whole set is about to come, maybe another environment's: earlier versions count no more. */
-  forgetEarlier(): void;
+  /** Replaces items by a whole set, maybe another environment's: earlier versions count no more. */
+  replacingAll<T>(replace: () => T): T;
   /** Tombstones included. */
   flag(key: string): Flag | undefined;
   /** Tombstones included. */
@@ -120,6 +120,7 @@ export function createCompiled(
 ): Compiled {
   const caches = { features: new Map<string, Flag>(), segments: new Map<string, Segment>() };
   const uncompiled = { features: new Set<string>(), segments: new Set<string>() };
+  let isWholeSet = false;
   const listed = new Map<CredentialKind, readonly Flag[]>();
   let needed: ReadonlySet<Flag> | undefined;
   const forgetLists = () => {
@@ -279,7 +280,7 @@ export function createCompiled(
   function areMany(): boolean {
     let characters = 0;
     for (const { kind, key, json } of uncompiledItems()) {
-      if (chase.earlier(kind, key) === undefined) characters += json.length;
+      if (chase.earlier(kind, key) === undefined || chase.isFresh(kind, key)) characters += json.length;
       if (characters > LITTLE) return true;
     }
     return false;
@@ -320,10 +321,20 @@ export function createCompiled(
     dependencies.usersOf(unbounded.segments().map(({ key }) => ({ kind: 'segments', key })));
 
   return {
-    forgetEarlier: chase.end,
+    replacingAll(replace) {
+      chase.end();
+      isWholeSet = true;
+      try {
+        return replace();
+      } finally {
+        isWholeSet = false;
+      }
+    },
     replaced(item) {
       const { kind, key } = item;
+      const before = caches[kind].get(key);
       if (!isLong(item)) chase.caught(kind, key);
+      else if (before !== undefined && !isWholeSet && item.json.length > LITTLE) chase.replaced(kind, key, before);
       dependencies.replaced(kind, key);
       keptPatterns -= refused[kind].get(key)?.length ?? 0;
       refused[kind].delete(key);
@@ -369,12 +380,14 @@ export function createCompiled(
   };
 }
 
-/** Items that change faster than they are compiled. `onMoved`: another version of one counts now. */
+/** Large items that count in an earlier version, until they are compiled. `onMoved`: another version of one counts now. */
 function createChase(onMoved: (kind: Kind, key: string) => void) {
   /** The latest version that was compiled. */
   const earlier = { features: new Map<string, Flag>(), segments: new Map<string, Segment>() };
   /** How often an item was replaced while it was compiled, since it last was to its end in time. */
   const overtaken = new Map<string, number>();
+  /** Those that have only just been replaced: who evaluates waits for them, and listeners hear of the change itself. */
+  const fresh = new Set<string>();
   /** What listeners have not been told yet. */
   const late = new Map<string, Name>();
   let era = 0;
@@ -390,6 +403,12 @@ function createChase(onMoved: (kind: Kind, key: string) => void) {
       return earlier.features.size + earlier.segments.size > 0;
     },
     earlier: <K extends Kind>(kind: K, key: string) => (earlier[kind] as Map<string, CompiledItem[K]>).get(key),
+    isFresh: (kind: Kind, key: string) => fresh.has(nameOf(kind, key)),
+    /** `before`: how it counted, and counts until it is compiled. */
+    replaced<K extends Kind>(kind: K, key: string, before: CompiledItem[K]): void {
+      (earlier[kind] as Map<string, CompiledItem[K]>).set(key, before);
+      fresh.add(nameOf(kind, key));
+    },
     /** Returns whether to go on, after the item has become another. */
     begin(kind: Kind, key: string): (present: Item | undefined) => boolean {
       const isPatient = (overtaken.get(nameOf(kind, key)) ?? 0) >= MOST_ROUNDS - 1;
@@ -403,16 +422,20 @@ function createChase(onMoved: (kind: Kind, key: string) => void) {
     /** A version that is not the present one any more was compiled. */
     keep<K extends Kind>(kind: K, key: string, made: CompiledItem[K]): void {
       (earlier[kind] as Map<string, CompiledItem[K]>).set(key, made);
+      fresh.delete(nameOf(kind, key));
       moved(kind, key);
     },
     /** The present version counts. */
     caught(kind: Kind, key: string): void {
       overtaken.delete(nameOf(kind, key));
-      if (earlier[kind].delete(key)) moved(kind, key);
+      if (!earlier[kind].delete(key)) return;
+      if (fresh.delete(nameOf(kind, key))) onMoved(kind, key);
+      else moved(kind, key);
     },
     end(): void {
       era += 1;
       overtaken.clear();
+      fresh.clear();
       for (const kind of ['features', 'segments'] as const)
         for (const key of [...earlier[kind].keys()]) {
           earlier[kind].delete(key);

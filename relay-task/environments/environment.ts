@@ -177,9 +177,8 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
 
     put(items, skipped, receivedAt, keeping = 'unreadable') {
       unreadable = new Map(skipped.map((item) => [nameOf(item), item]));
-      compiled.forgetEarlier();
       const isKept = (kind: Kind, key: string) => keeping === 'unreadable' && unreadable.has(nameOf({ kind, key }));
-      const outcome = memory.replace(items, isKept);
+      const outcome = compiled.replacingAll(() => memory.replace(items, isKept));
       announce(outcome, receivedAt);
     },
 

@@ -2,7 +2,7 @@
 import { createBudget } from '../../../relay-task/common/budget.ts';
 import type { Lanes } from '../../../relay-task/common/fair-queue.ts';
 import type { FairTurns } from '../../../relay-task/common/fair-turns.ts';
-import { eventually } from '../../support/eventually.ts';
+import { eventually, turnsOfLoop } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
 import { createMemory } from '../../support/memory.ts';
 import { closeAfterEach } from '../../support/opened.ts';
@@ -83,6 +83,39 @@ test.each([
   clearInterval(beginning);
   expect(environment.evaluations).toBe(3);
 });
+
+test.each([
+  ['evalx', 'REPORT', '/sdk/evalx/64a0/context', context],
+  ['OFREP', 'POST', '/ofrep/v1/evaluate/flags', { context: { targetingKey: 'alice' } }],
+])(
+  '%s: an evaluation that begins again after a change waits for the changed flags to be compiled',
+  async (_what, method, path, body) => {
+    const { port, environment, view } = opened(await startServer({ view: createMemory(flag('f', 1)) }));
+    const { evaluateInSteps } = environment.clientView;
+    let compiling: Promise<void> | undefined;
+    const begun: boolean[] = [];
+    environment.clientView = {
+      ...environment.clientView,
+      compile: () => compiling,
+      *evaluateInSteps(...given) {
+        begun.push(compiling !== undefined);
+        yield;
+        if (begun.length === 1) {
+          view.set(flag('f', 2));
+          compiling = turnsOfLoop(20).then(() => {
+            compiling = undefined;
+          });
+        }
+        yield;
+        return yield* evaluateInSteps(...given);
+      },
+    };
+    const headers = { 'content-type': 'application/json', authorization: 'sdk-key' };
+    const answer = await ask(port, method, path, { headers, body: JSON.stringify(body) });
+    expect(answer.status).toBe(200);
+    expect(begun).toEqual([false, false]);
+  },
+);
 
 test('the heads of such requests count while they wait', async () => {
   const { port, waiting, bodies } = await start(1_000_000);

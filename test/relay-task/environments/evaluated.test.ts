@@ -539,6 +539,44 @@ test.each<[string, (version: number) => Item]>([
   },
 );
 
+test.each<[string, (version: number, values: readonly string[]) => Item]>([
+  ['flag', (version, values) => flag('f', version, { ...offOn, targets: [{ variation: 1, values }] })],
+  ['segment', (version, included) => segment('s', version, { included })],
+])(
+  'a large %s that was replaced is never compiled in one turn: it counts as before until it is compiled',
+  async (_, make) => {
+    const user = ruled('f', { attribute: '', op: 'segmentMatch', values: ['s'] });
+    const { environment, one, refreshed } = start([user, make(1, everyone)]);
+    const { clientView } = environment;
+    await clientView.compile();
+    const known = parseContext({ kind: 'user', key: 'u19999' })!;
+    const present = () => JSON.parse(one('f', 'sdkKey', false, known) ?? '{}').value;
+    const before = present();
+    const parsed = jest.spyOn(JSON, 'parse');
+    environment.upsert(make(2, everyone.slice(0, 10_000)), 0);
+    const meanwhile = present();
+    expect(clientView.isBehind).toBe(true);
+    const longest = Math.max(0, ...parsed.mock.calls.map(([text]) => text.length));
+    parsed.mockRestore();
+    expect(longest).toBeLessThan(20_000);
+    await clientView.compile();
+    expect([before, meanwhile, present()]).toEqual([true, true, false]);
+    expect(clientView.isBehind).toBe(false);
+    // They hear of the change itself.
+    expect(refreshed).toEqual([]);
+  },
+);
+
+test("a large flag of a whole set, which may be another environment's, does not count as before", async () => {
+  const make = (version: number, variations: readonly string[]) =>
+    flag('f', version, { variations, targets: [{ variation: 1, values: everyone }] });
+  const { environment, one } = start([make(1, ['ours', 'other'])]);
+  await environment.clientView.compile();
+  environment.put([make(2, ['theirs', 'other'])], [], 0);
+  expect(environment.clientView.isBehind).toBe(false);
+  expect(JSON.parse(one('f') ?? '{}')).toMatchObject({ value: 'theirs', version: 2 });
+});
+
 test("a whole set, which may be another environment's, ends what counts in an earlier version", async () => {
   const make = (version: number) => flag('f', version, { targets: [{ variation: 1, values: everyone }], ...offOn });
   const { environment, one } = start([make(1)]);

@@ -472,6 +472,31 @@ describe('the evaluation work', () => {
     await until('the newest', () => reader.body().includes('"key":"last"'));
   });
 
+  test('for first answers begins again after a change once the changed flags are compiled', async () => {
+    let compiling: Promise<void> | undefined;
+    const begun: boolean[] = [];
+    const wrap = (view: ClientView): ClientView => ({
+      ...view,
+      compile: () => compiling,
+      *evaluateInSteps(...given) {
+        begun.push(compiling !== undefined);
+        yield;
+        if (begun.length === 1) {
+          started.put(flag('f', 2));
+          compiling = turnsOfLoop(20).then(() => {
+            compiling = undefined;
+          });
+        }
+        yield;
+        return yield* view.evaluateInSteps(...given);
+      },
+    });
+    const { put, evaluated } = await start({ wrap });
+    put(flag('f', 1));
+    expect(await next(await evaluated(user('a')))).toEqual(['put', { f: answer(true, 0, 2) }]);
+    expect(begun).toEqual([false, false]);
+  });
+
   test('for first answers leaves turns to others while changes keep coming, and what changed follows', async () => {
     let turns = 0;
     let version = 1;
