@@ -236,6 +236,11 @@ export interface BigSegments {
    * are not known yet, because too many others are being looked up; nothing may be answered without them. Never rejects.
    */
   load(contextKeys: readonly string[], options?: LoadOptions): Promise<Memberships | undefined>;
+  /**
+   * Whether these memberships are those of the source that the flags are of now: between loading and evaluating, an environment may have got
+   * another one's flags. By default they always are.
+   */
+  isPresent?(memberships: Memberships): boolean;
   /** Undefined until there is a Big Segment. */
   status():
     | {
@@ -277,7 +282,7 @@ export interface ClientView {
   compile(): Promise<void> | undefined;
   /** Whether a flag or segment counts in an earlier version than the one held, because it is not compiled yet. */
   readonly isBehind: boolean;
-  /** Whether these memberships are all that an evaluation of this context needs now. */
+  /** Whether these memberships are all that an evaluation of this context needs now, and of the same environment as the flags. */
   isPrepared(context: Context, memberships: Memberships | undefined): boolean;
   /** `memo`: what evaluations for this context share within one turn of the event loop. Undefined: no such flag for this audience. */
   evaluateOne(

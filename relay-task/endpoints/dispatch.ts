@@ -89,6 +89,14 @@ export type DispatcherOptions = Services &
     readonly bodyWaitMs?: number | undefined;
   };
 
+/** How often a request is begun, without a body, which can be read once. */
+const MOST_ATTEMPTS = 3;
+const MOVED = notYetReply('the credential moves to another environment');
+
+function hasBody({ method }: IncomingMessage): boolean {
+  return method === 'POST' || method === 'REPORT';
+}
+
 function partForClients(bodies: Budget): Budget {
   return createBudget(Math.floor(bodies.maxBytes * PART_FOR_CLIENTS), { parent: bodies });
 }
@@ -147,7 +155,20 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     }
   };
 
+  /**
+   * If the credential belongs to another environment when the answer is made, it is made again there: it may be the same environment under
+   * another name, and nobody should get a 503 for that.
+   */
   const choose = async (exchange: Exchange, read: ReadBody): Promise<Decision> => {
+    for (let attempts = 1; ; attempts++) {
+      const decision = await attempt(exchange, read);
+      const hasMoved = 'reply' in decision && decision.reply === MOVED;
+      if (!hasMoved || hasBody(exchange.message) || attempts === MOST_ATTEMPTS) return decision;
+      exchange.answer.release();
+    }
+  };
+
+  const attempt = async (exchange: Exchange, read: ReadBody): Promise<Decision> => {
     const { message, resolution, address } = exchange;
     if (resolution.kind !== 'route') {
       await awaitOpenTurn(exchange, 'nothing');
@@ -155,7 +176,6 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     }
     const { route, params, query } = resolution;
     const { headers, method = '' } = message;
-    const hasBody = method === 'POST' || method === 'REPORT';
     const request: RouteRequest = { method, params, query, headers };
     if (!route.credential) {
       await awaitOpenTurn(exchange, route.isCostly ? 'costly' : 'health');
@@ -204,7 +224,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       if ('environment' in again && again.environment === environment) return undefined;
       // Headers and metrics of the refusal do not name the environment either.
       delete exchange.environment;
-      return 'status' in again ? again : notYetReply('the credential moves to another environment');
+      return 'status' in again ? again : MOVED;
     };
     const checked = (reply: Reply): Decision => ({
       reply: (reply.status === ACCEPTED ? undefined : refusal()) ?? reply,
@@ -213,7 +233,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       // The head stays as long as the request.
       const headBytes = headBytesOf(message);
       if (headBytes > SMALL_HEAD_BYTES) identified.hold(headBytes);
-      if (!hasBody) await awaitTurn(lanes, own);
+      if (!hasBody(message)) await awaitTurn(lanes, own);
       if ('handler' in route) return checked(await route.handler(identified));
       const details = await route.stream(identified);
       const instead = withoutStream(identified);

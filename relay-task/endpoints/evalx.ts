@@ -6,7 +6,7 @@ import type { EvaluatedFlag, ItemView, Memberships } from '../ports.ts';
 import { digestInSteps, digestOf, perishable } from './bodies.ts';
 import { type Body, bodyOf } from './encoding.ts';
 import { parsedBytes } from './held-context.ts';
-import { needsPreparation, prepare } from './memberships.ts';
+import { prepare } from './memberships.ts';
 import type { Reply } from './reply.ts';
 import { heldReply, type Representation, represent, withoutData } from './represent.ts';
 import type { EnvironmentRequest, Handler } from './request.ts';
@@ -70,16 +70,14 @@ export async function answerWithFlags(
   const digestFor = (content: string) =>
     digestOf(JSON.stringify([content, canonical, credentialKind, withReasons, ...about]));
   for (let attempts = 0; ; attempts++) {
-    const prepared = await prepare(environment, context);
+    const prepared = await prepare(request, context);
     if ('reply' in prepared) return prepared.reply;
-    // All requests that waited for the same flags go on at once.
-    await request.pause();
     const { memberships } = prepared;
     if (!memberships && !clientView.isBehind) {
       const held = heldReply(request, { ...tag(digestFor(view.digest('all'))), headers: privately });
       if (held) return held;
     }
-    const isLast = attempts === MOST_RESTARTS;
+    const isLast = attempts >= MOST_RESTARTS;
     const made = await request.evaluating(async (pause) => {
       const giveBack = request.hold(BYTES_OF_FLAG * countFlags(view));
       try {
@@ -143,11 +141,14 @@ async function evaluateAll(
     return parts;
   };
   for (let restarts = 0; ; restarts++) {
-    if (!isLast && needsPreparation(clientView, context, memberships)) return undefined;
+    const isPrepared = () => clientView.isPrepared(context, memberships);
+    if (!isPrepared() || (!isLast && clientView.compile())) return undefined;
     const { generation } = view;
     const isOfOneState = () => view.generation === generation;
     const isVoid = () => restarts < MOST_RESTARTS && !isOfOneState();
     const parts = await inSlices(unlessVoid(steps(), isVoid), { pause });
+    // The environment may have got another one's flags meanwhile.
+    if (!isPrepared()) return undefined;
     if (!parts || isVoid()) continue;
     if (isOfOneState() && !memberships && !clientView.isBehind) return { parts, content: view.digest('all') };
     return { parts, content: await inSlices(digestInSteps(parts), { pause }) };

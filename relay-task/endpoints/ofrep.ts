@@ -88,9 +88,8 @@ export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandle
   return {
     single: evaluating(async (request, { context }) => {
       const { environment, credentialKind: audience, headers } = request;
-      const prepared = await prepare(environment, context);
+      const prepared = await prepare(request, context);
       if ('reply' in prepared) return prepared.reply;
-      await request.pause();
       const { key = '' } = request.params;
       const wanted = { audience, withReasons: true };
       const flag = environment.clientView.evaluateOne(key, context, wanted, prepared.memberships);

@@ -234,10 +234,15 @@ export function createCompiled(
       flag,
       segment,
       bucket: sha1BucketFloat32,
-      ...(bigSegments && { bigSegments: (key: string) => memberships?.get(key) ?? { status: 'STORE_ERROR' } }),
+      ...(bigSegments && { bigSegments: (key: string) => present()?.get(key) ?? { status: 'STORE_ERROR' } }),
     },
     dialect,
   );
+
+  /** Flags are never evaluated with the members of another environment's segments, whoever forgot to look. */
+  function present(): Memberships | undefined {
+    return memberships && bigSegments?.isPresent?.(memberships) !== false ? memberships : undefined;
+  }
 
   function evaluateFlag(held: Flag, context: Context, known: Memberships | undefined, memo?: Memo): FlagResult {
     memberships = known;

@@ -157,7 +157,10 @@ export function createClientView(options: ClientViewOptions): ClientView {
       return keys.size > 0 ? bigSegments?.load([...keys], how) : undefined;
     },
     isPrepared(context, memberships) {
-      for (const key of keysOf(context)) if (!memberships?.has(key)) return false;
+      const keys = keysOf(context);
+      if (keys.size === 0) return true;
+      if (!memberships || bigSegments?.isPresent?.(memberships) === false) return false;
+      for (const key of keys) if (!memberships.has(key)) return false;
       return true;
     },
     evaluateOne(key, context, wanted, memberships, memo) {

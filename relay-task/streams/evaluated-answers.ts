@@ -182,7 +182,7 @@ export function createEvaluatedAnswers(
     }
     const hasChanged = () => passesOf(subject).generation !== generation;
     const steps = clientView.evaluateInSteps(subject.context.read(), subject.options, subject.memberships);
-    const isVoid = () => connections.length === 0 || (hasChanged() && !isLast);
+    const isVoid = () => connections.length === 0 || (hasChanged() && !isLast) || !isPrepared(subject);
     inTurns(visit, unlessVoid(steps, isVoid), (answers) => {
       // The answers should be those of one state of the environment.
       if (!answers) answer({ ...visit, restarts: restarts + 1 });

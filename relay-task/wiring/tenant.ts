@@ -8,6 +8,7 @@ import type {
   Change,
   EnvironmentDescription,
   Log,
+  Memberships,
   Store,
   StoredSet,
   StoreStatus,
@@ -144,7 +145,7 @@ export function createTenant(
   const memory = createEnvironment({
     name,
     log,
-    bigSegments: { load: loadingFrom(() => kept.bigSegments), status: () => kept.bigSegments?.status() },
+    bigSegments: presentOf(() => kept.bigSegments),
     onRefresh: (flagKeys) => streams.refresh(flagKeys),
     onChange(change) {
       streams.publish(change);
@@ -417,15 +418,19 @@ function createKept(tenant: Tenant, parts: TenantParts, first: Place, log: Log) 
   };
 }
 
-function loadingFrom(present: () => BigSegments | undefined): BigSegments['load'] {
+/** The tenant may move to another place, or get another environment's flags, at any time. */
+function presentOf(present: () => BigSegments | undefined): BigSegments {
+  const sources = new WeakMap<Memberships, BigSegments | undefined>();
+  const isPresent = (memberships: Memberships) => sources.has(memberships) && sources.get(memberships) === present();
   const load: BigSegments['load'] = async (keys, how) => {
     const asked = present();
-    if (!asked) return new Map(keys.map((key) => [key, { status: 'NOT_CONFIGURED' }]));
-    const memberships = await asked.load(keys, how);
-    // The tenant may have moved to another place, or got another environment's flags, meanwhile.
-    return asked === present() ? memberships : load(keys, how);
+    const loaded: Memberships | undefined = asked
+      ? await asked.load(keys, how)
+      : new Map(keys.map((key) => [key, { status: 'NOT_CONFIGURED' }]));
+    if (loaded) sources.set(loaded, asked);
+    return asked === present() ? loaded : load(keys, how);
   };
-  return load;
+  return { load, isPresent, status: () => present()?.status() };
 }
 
 async function flushAndClose(store: Store): Promise<void> {

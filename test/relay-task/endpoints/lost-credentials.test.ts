@@ -1,8 +1,9 @@
 /** A credential that loses its environment, or the environment its data, while a request is being answered. */
-import type { Found } from '../../../relay-task/endpoints/services.ts';
+import type { Found, ServedEnvironment } from '../../../relay-task/endpoints/services.ts';
 import { flag } from '../../support/items.ts';
 import { createMemory } from '../../support/memory.ts';
 import { base64url } from './ask.ts';
+import { createTestEnvironment } from './served-environment.ts';
 import { startServer, type TestServer } from './start-server.ts';
 
 let server: TestServer | undefined;
@@ -11,11 +12,10 @@ afterEach(async () => {
   server = undefined;
 });
 
-const other = {} as Extract<Found, { environment: unknown }>['environment'];
-const after: readonly (readonly [string, Found, number])[] = [
-  ['is revoked', 'unknown-credential', 401],
-  ['has to wait for its own data', 'not-yet', 503],
-  ['opens another environment', { environment: other }, 503],
+const after: readonly (readonly [string, (environment: ServedEnvironment) => Found, number])[] = [
+  ['is revoked', () => 'unknown-credential', 401],
+  ['has to wait for its own data', () => 'not-yet', 503],
+  ['opens another environment each time', (environment) => ({ environment: Object.create(environment) }), 503],
 ];
 const context = base64url({ kind: 'user', key: 'alice' });
 const paths = [
@@ -34,7 +34,7 @@ describe.each(after)('a credential that %s while a request is answered', (_what,
     let asked = 0;
     server = await startServer({
       view: createMemory(flag('banner', 1)),
-      find: (_kind, _credential, _filter, environment) => (asked++ === 0 ? { environment } : found),
+      find: (_kind, _credential, _filter, environment) => (asked++ === 0 ? { environment } : found(environment)),
     });
     const response = await server.get(path, { headers: { Authorization: credential } });
     expect(response.status).toBe(status);
@@ -43,6 +43,22 @@ describe.each(after)('a credential that %s while a request is answered', (_what,
     expect(server.opened).toEqual([]);
     expect(server.hub.connections).toBe(0);
   });
+});
+
+test('a request whose credential opens another environment meanwhile is answered from that one', async () => {
+  const other = Object.assign(createTestEnvironment(createMemory(flag('second', 1))), { environmentId: '64a1' });
+  let asked = 0;
+  server = await startServer({
+    view: createMemory(flag('banner', 1)),
+    find: (_kind, _credential, _filter, environment) => ({ environment: asked++ === 0 ? environment : other }),
+  });
+  for (const path of ['/sdk/latest-all', `/msdk/evalx/contexts/${context}`]) {
+    asked = 0;
+    const authorization = path.startsWith('/msdk') ? 'mob-key' : 'sdk-key';
+    const response = await server.get(path, { headers: { Authorization: authorization } });
+    expect([response.status, response.headers.get('x-ld-envid')]).toEqual([200, '64a1']);
+    expect(await response.text()).toMatch(/^(?!.*banner).*second/);
+  }
 });
 
 test('a refusal that was made from the data before is withdrawn when the data changes meanwhile', async () => {
@@ -83,7 +99,7 @@ describe.each(after)('a bad request whose credential %s meanwhile', (_what, foun
     server = await startServer({
       view: createMemory(flag('banner', 1)),
       find: (_kind, _credential, _filter, environment) =>
-        asked++ === 0 ? { environment: { ...environment, secureMode: true } } : found,
+        asked++ === 0 ? { environment: { ...environment, secureMode: true } } : found(environment),
     });
     const response = await server.get(path, {
       method,

@@ -225,6 +225,32 @@ describe('Big Segments in an evaluation', () => {
     expect(clientView.isPrepared(both, await clientView.prepare(both))).toBe(true);
   });
 
+  test('are not used any more once the flags come from another environment, whose members are others', async () => {
+    let source = 'first';
+    const sources = new WeakMap<object, string>();
+    const moving: BigSegments = {
+      ...bigSegments,
+      async load(keys) {
+        const loaded = await bigSegments.load(keys);
+        sources.set(loaded ?? {}, source);
+        return loaded;
+      },
+      isPresent: (memberships) => sources.get(memberships) === source,
+    };
+    const { environment, one } = start([big, beta], moving);
+    const { clientView } = environment;
+    members.set('acme', true);
+    const memberships = await clientView.prepare(both);
+    expect(one('beta', 'sdkKey', false, both, memberships)).toContain('"value":false');
+    source = 'second';
+    expect(clientView.isPrepared(both, memberships)).toBe(false);
+    expect(clientView.isPrepared(alice, undefined)).toBe(true);
+    expect(one('beta', 'sdkKey', true, both, memberships)).toBe(
+      '{"value":true,"variation":0,"version":1,"flagVersion":1,"reason":{"kind":"FALLTHROUGH","bigSegmentsStatus":"STORE_ERROR"}}',
+    );
+    expect(clientView.isPrepared(both, await clientView.prepare(both))).toBe(true);
+  });
+
   test('cost nothing if there are none or the context lacks their kind', () => {
     const without = start([segment('small', 1), beta], bigSegments);
     expect(without.environment.hasBigSegments).toBe(false);
