@@ -54,14 +54,8 @@ export function evaluateRoot(run: Run, flag: CompiledFlag): Detail {
     return known.result;
   }
   const detail = evaluateAtAnyDepth(run, flag);
-  if (shared && run.flagCycles === 0 && mayBeNeeded(run.memo, flag)) {
-    shared.set(flag, { result: detail, status: run.status });
-  }
+  if (shared && run.flagCycles === 0) shared.set(flag, { result: detail, status: run.status });
   return detail;
-}
-
-function mayBeNeeded(memo: EvaluationMemo | undefined, flag: CompiledFlag): boolean {
-  return memo?.prerequisites === undefined || memo.prerequisites.has(flag);
 }
 
 function evaluateAtAnyDepth(run: Run, flag: CompiledFlag): Detail {

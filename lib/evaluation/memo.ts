@@ -1,6 +1,6 @@
 import type { CompiledFlag } from './compile.ts';
 import type { CompiledSegment } from './compile-segment.ts';
-import type { BigSegmentsAnswer, Detail, Flag, Memo } from './model.ts';
+import type { BigSegmentsAnswer, Detail, Memo } from './model.ts';
 
 /** A result, and the worst status of the Big Segments that it depends on: an index into STATUSES. */
 export interface Known<Result> {
@@ -13,18 +13,14 @@ export interface Known<Result> {
  * needed, because a flag on the path to them cannot be among those that they need.
  */
 export interface EvaluationMemo extends Memo {
-  /** Those that were evaluated as prerequisites, and those that may still be needed as one. */
   readonly flags: Map<CompiledFlag, Known<Detail>>;
-  /** Undefined: any flag may be. */
-  readonly prerequisites: { has(flag: CompiledFlag): boolean } | undefined;
   readonly segments: Map<CompiledSegment, Known<boolean | undefined>>;
   /** Answers of the Big Segment store, by context key. */
   readonly answers: Map<string, BigSegmentsAnswer>;
 }
 
-/** `prerequisites`: the flags that others need, so that nothing is kept about the rest, which are most. */
-export function createMemo(prerequisites?: { has(flag: Flag): boolean }): EvaluationMemo {
-  return { work: 0, flags: new Map(), prerequisites, segments: new Map(), answers: new Map() };
+export function createMemo(): EvaluationMemo {
+  return { work: 0, flags: new Map(), segments: new Map(), answers: new Map() };
 }
 
 /** Thrown to evaluate an item first, with a fresh stack: it is needed at a depth of MAX_DEPTH. */

@@ -173,17 +173,24 @@ export function createClientView(options: ClientViewOptions): ClientView {
     },
     *evaluateInSteps(context, wanted, memberships) {
       const flags = options.flags(wanted.audience);
-      // It is held while others have their turns.
-      const memo = createMemo(options.prerequisites());
+      const needed = options.prerequisites();
+      const memo = createMemo();
       const isDue = createPace(memo);
       const answers: EvaluatedFlag[] = [];
       for (const flag of flags) {
         answers.push(evaluate(flag, context, wanted, memberships, memo));
+        // It is held while others have their turns, and most flags are no prerequisites.
+        if (!needed.has(flag)) forget(memo, flag);
         if (isDue()) yield;
       }
       return answers;
     },
   };
+}
+
+/** Memos have this map; their public type does not. */
+function forget(memo: Memo, flag: Flag): void {
+  (memo as Memo & { readonly flags: Map<Flag, unknown> }).flags.delete(flag);
 }
 
 /** Parsed contexts have this method; the public type does not. */
