@@ -1,4 +1,5 @@
-/** JSON texts that are too large to be parsed in one turn of the event loop. */
+/** JSON texts that are too large to be decoded or parsed in one turn of the event loop. */
+import { isAscii } from 'node:buffer';
 import { CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-codes.ts';
 import { skipSpace, skipString } from './json-text.ts';
 
@@ -146,3 +147,27 @@ function isSpaceOnly(text: string): boolean {
 function unexpected(at: number): SyntaxError {
   return new SyntaxError(`Unexpected token at ${at} of JSON`);
 }
+
+/** So much is decoded within a few milliseconds, in whatever language. */
+const BYTES_AT_ONCE = 256 * 1024;
+
+/** Returns what `bytes.toString('utf8')` returns. Yields after each piece. */
+export function* decodeInSlices(bytes: Buffer): Generator<void, string> {
+  const pieces: string[] = [];
+  for (let at = 0; at < bytes.length; ) {
+    const end = beginningAt(bytes, Math.min(at + BYTES_AT_ONCE, bytes.length));
+    const piece = bytes.subarray(at, end);
+    pieces.push(piece.toString(isAscii(piece) ? 'latin1' : 'utf8'));
+    at = end;
+    if (at < bytes.length) yield;
+  }
+  return pieces.join('');
+}
+
+/** Where the character begins that has a byte here, which is the fourth at most; here if there is none. */
+function beginningAt(bytes: Buffer, at: number): number {
+  for (let from = at; from > at - 4; from -= 1) if (!isContinuation(bytes[from])) return from;
+  return at;
+}
+
+const isContinuation = (byte: number | undefined) => byte !== undefined && (byte & 0xc0) === 0x80;

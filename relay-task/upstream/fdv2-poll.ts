@@ -4,7 +4,7 @@ import { isObject } from '../common/json.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
 import { membersInSlices, takeApart } from '../common/json-text.ts';
 import { sleep } from '../common/pause.ts';
-import { parseTextInSlices } from '../common/sliced-text.ts';
+import { decodeInSlices, parseTextInSlices } from '../common/sliced-text.ts';
 import { inSlices } from '../common/slices.ts';
 import type { Log, Outbound } from '../ports.ts';
 import { type DownloadOptions, download, FailureError } from './download.ts';
@@ -123,7 +123,7 @@ function* eventsIn(
   body: Buffer,
   maxBytes: number,
 ): Generator<void, { readonly event: string | undefined; readonly data: string }[]> {
-  const text = body.toString('utf8');
+  const text = yield* decodeInSlices(body);
   if (bytesOf(text) > maxBytes) throw new Error(describeTooLarge('the answer to a poll', maxBytes));
   const events: { readonly event: string | undefined; readonly data: string }[] = [];
   try {

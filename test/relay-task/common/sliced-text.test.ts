@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { PIECE_CHARACTERS, parseTextInSlices } from '../../../relay-task/common/sliced-text.ts';
+import { decodeInSlices, PIECE_CHARACTERS, parseTextInSlices } from '../../../relay-task/common/sliced-text.ts';
 import { resultOf } from '../../../relay-task/common/slices.ts';
 
 const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
@@ -87,5 +87,42 @@ describe('a text', () => {
       parsed.mockRestore();
     }
     expect(yields).toBeGreaterThan(text.length / PIECE_CHARACTERS / 2);
+  });
+});
+
+describe('bytes', () => {
+  const PIECE_BYTES = 256 * 1024;
+
+  test('are decoded as in one go, wherever a piece ends, valid or not', () => {
+    const part = fc.oneof(
+      fc.constantFrom('x', 'é', '字', '🙂').map((character) => Buffer.from(character)),
+      fc.uint8Array({ minLength: 1, maxLength: 3 }),
+      fc.array(fc.integer({ min: 0x80, max: 0xbf }), { minLength: 1, maxLength: 6 }),
+      fc.constantFrom([0xe5], [0xf0, 0x9f], [0xff], [0xed, 0xa0, 0x80], [0xf0, 0x9f, 0x99, 0x82, 0x80]),
+    );
+    fc.assert(
+      fc.property(fc.array(part, { minLength: 1, maxLength: 12 }), fc.nat(12), (parts, before) => {
+        const odd = Buffer.concat(parts.map((one) => Buffer.from(one)));
+        const bytes = Buffer.concat([Buffer.alloc(PIECE_BYTES - before, 'x'), odd, odd]);
+        expect(resultOf(decodeInSlices(bytes))).toBe(bytes.toString('utf8'));
+      }),
+      runs,
+    );
+  });
+
+  test.each(['x', '字'])('are decoded in pieces: %s', (character) => {
+    const bytes = Buffer.from(character.repeat(3_000_000 / Buffer.byteLength(character)));
+    const decoding = decodeInSlices(bytes);
+    const toText = jest.spyOn(Buffer.prototype, 'toString');
+    let pauses = 0;
+    let step = decoding.next();
+    for (; !step.done; step = decoding.next()) pauses += 1;
+    const longest = Math.max(...toText.mock.results.map(({ value }) => String(value).length));
+    toText.mockRestore();
+    expect([pauses, longest <= PIECE_BYTES, step.value.length]).toEqual([11, true, bytes.toString().length]);
+  });
+
+  test.each(['', 'short'])('of "%s" are that text at once', (text) => {
+    expect(decodeInSlices(Buffer.from(text)).next()).toEqual({ done: true, value: text });
   });
 });

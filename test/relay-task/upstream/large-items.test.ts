@@ -7,7 +7,7 @@ import type { Change, UpstreamSink } from '../../../relay-task/ports.ts';
 import { createFDv2Reader } from '../../../relay-task/upstream/fdv2-reader.ts';
 import { startStreaming } from '../../../relay-task/upstream/streaming.ts';
 import { until } from '../../support/eventually.ts';
-import { type FDv2Event, intent, putObject, textOf, transferred } from '../../support/fake-fdv2.ts';
+import { type FDv2Event, intent, putObject, startFakeFDv2, textOf, transferred } from '../../support/fake-fdv2.ts';
 import { startFakeUpstream } from '../../support/fake-upstream.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
@@ -186,4 +186,21 @@ describe.each(['fdv1', 'fdv2-streaming'] as const)('a whole set that comes by %s
       expect(parsed).toEqual([0, 0, 0]);
     },
   );
+});
+
+test('the answer to a poll is decoded in pieces', async () => {
+  const fake = await startFakeFDv2(flagData('f', 1, { description: '字'.repeat(300_000) }));
+  behind(() => fake.close());
+  const toText = jest.spyOn(Buffer.prototype, 'toString');
+  behind(() => toText.mockRestore());
+  const recorder = createSinkRecorder();
+  const polling = startStreaming({
+    ...{ streamUri: fake.uri, baseUri: fake.uri, protocol: 'fdv2-polling', sdkKey: 'sdk-key' },
+    ...{ userAgent: 'EdgeFlagRelay/1.2.3', log: createLogRecorder().log, sink: recorder.sink },
+  });
+  behind(() => polling.close());
+  await until('everything', () => recorder.puts.length > 0);
+  const longest = Math.max(...toText.mock.results.map(({ value }) => String(value).length));
+  expect(recorder.puts[0]?.items[0]?.json).toContain('字'.repeat(300_000));
+  expect(longest).toBeLessThan(100_000);
 });
