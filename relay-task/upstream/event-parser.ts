@@ -4,6 +4,7 @@
  * lines cost more than their size.
  */
 import { isAscii } from 'node:buffer';
+import { LARGE_BYTES } from './large.ts';
 import { bytesOf, describeTooLarge } from './received-limit.ts';
 
 export interface ServerSentEvent {
@@ -13,13 +14,18 @@ export interface ServerSentEvent {
   readonly id: string | undefined;
 }
 
+/** One of more than `LARGE_BYTES`, whose data takes too long to be decoded in one turn. */
+export interface LongEvent extends Omit<ServerSentEvent, 'data'> {
+  readonly bytes: Buffer;
+}
+
 export interface EventParser {
   /** Of the event that has begun. */
   readonly heldBytes: number;
   /** Adds bytes; all of those before must have been read. */
   feed(chunk: Buffer): void;
   /** The next event, or why no more can be read; undefined: more bytes are needed. */
-  next(): ServerSentEvent | { readonly problem: string } | undefined;
+  next(): ServerSentEvent | LongEvent | { readonly problem: string } | undefined;
 }
 
 export interface EventParserOptions {
@@ -74,7 +80,8 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
   }
 
   function endEvent(): ReturnType<EventParser['next']> {
-    const found = hasData ? { event, id, data: textOf(held, dataEnd) } : undefined;
+    const found = hasData ? eventOf(held.subarray(0, dataEnd)) : undefined;
+    // A long event keeps the buffer.
     if (held.length > KEPT_BYTES) held = Buffer.allocUnsafeSlow(FIRST_BYTES);
     dataEnd = 0;
     end = 0;
@@ -82,7 +89,12 @@ export function createEventParser({ maxBytes, onIgnored }: EventParserOptions): 
     event = undefined;
     id = undefined;
     if (found) ignored.reset();
-    return found && bytesOf(found.data) > maxBytes ? { problem: describeTooLarge('an event', maxBytes) } : found;
+    const isTooLarge = found && 'data' in found && bytesOf(found.data) > maxBytes;
+    return isTooLarge ? { problem: describeTooLarge('an event', maxBytes) } : found;
+  }
+
+  function eventOf(bytes: Buffer): ServerSentEvent | LongEvent {
+    return bytes.length > LARGE_BYTES ? { event, id, bytes } : { event, id, data: textOf(bytes) };
   }
 
   /** The line that has begun, without its end, becomes part of the event. */
@@ -166,11 +178,10 @@ function createIgnored(onIgnored: (reason: string) => void) {
   };
 }
 
-/** Of the first bytes. */
-function textOf(bytes: Buffer, to: number): string {
-  if (to === 0) return '';
+function textOf(bytes: Buffer): string {
+  if (bytes.length === 0) return '';
   // Much faster for long texts, which are mostly ASCII.
-  return bytes.toString(to > FIRST_BYTES && isAscii(bytes.subarray(0, to)) ? 'latin1' : 'utf8', 0, to);
+  return bytes.toString(bytes.length > FIRST_BYTES && isAscii(bytes) ? 'latin1' : 'utf8');
 }
 
 /** Where a line's name ends: at its first colon, or at its end. */

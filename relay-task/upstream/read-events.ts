@@ -1,13 +1,14 @@
 /** Server-sent events of a response, read in slices. */
 import type { IncomingMessage } from 'node:http';
 import { describeError } from '../common/http-request.ts';
+import { decodeInSlices } from '../common/sliced-text.ts';
 import { inSlices, nextTurn, resultOf, sliceEnd } from '../common/slices.ts';
-import { createEventParser, type ServerSentEvent } from './event-parser.ts';
+import { createEventParser, type LongEvent, type ServerSentEvent } from './event-parser.ts';
 import { LARGE_BYTES } from './large.ts';
 import { createPlace, type PlaceOptions } from './large-place.ts';
 import { createLeastPace } from './least-pace.ts';
 import { LARGE_CHARACTERS } from './messages.ts';
-import type { ReceivedPart } from './received-limit.ts';
+import { bytesOf, describeTooLarge, type ReceivedPart } from './received-limit.ts';
 import type { Failure } from './status.ts';
 
 /** What to do after an event: go on, open the stream again at LaunchDarkly's request, or because of a failure. */
@@ -100,12 +101,19 @@ export function readEvents(
   }
 
   /** What arrived beside others is handled when it is its turn, and counts until then. */
-  function inTurn(found: ServerSentEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
+  function inTurn(found: ServerSentEvent | LongEvent | { readonly problem: string }): Verdict | Promise<Verdict> {
     if ('problem' in found) return { kind: 'INVALID_DATA', message: found.problem };
-    if (options.transfer?.isPart(found.event)) endedBytes += Buffer.byteLength(found.data);
+    if (options.transfer?.isPart(found.event)) endedBytes += sizeOf(found);
     place.complete();
-    if (found.data.length <= LARGE_BYTES || place.isTaken) return handle(found);
-    return place.enter().then(() => (isOver() ? undefined : handle(found)));
+    if ('data' in found) return handle(found);
+    return place.isTaken ? decode(found) : place.enter().then(() => (isOver() ? undefined : decode(found)));
+  }
+
+  async function decode({ bytes, ...found }: LongEvent): Promise<Verdict> {
+    const data = await inSlices(decodeInSlices(bytes));
+    if (isOver()) return undefined;
+    if (bytesOf(data) > maxBytes) return { kind: 'INVALID_DATA', message: describeTooLarge('an event', maxBytes) };
+    return handle({ ...found, data });
   }
 
   function handle(found: ServerSentEvent): Verdict | Promise<Verdict> {
@@ -186,6 +194,10 @@ export function readEvents(
       pace.stop();
     },
   };
+}
+
+function sizeOf(event: ServerSentEvent | LongEvent): number {
+  return 'bytes' in event ? event.bytes.length : Buffer.byteLength(event.data);
 }
 
 /** A large event, or a transfer, that has begun has to go on. */

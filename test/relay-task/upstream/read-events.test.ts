@@ -125,3 +125,14 @@ test.each([
   await jest.advanceTimersByTimeAsync(100);
   expect(steps).toBe(expected);
 });
+
+test('a long event is decoded in pieces', async () => {
+  const { ends, send, pass } = read();
+  const toText = jest.spyOn(Buffer.prototype, 'toString');
+  send(intent('xfer-full'));
+  send(large('字'));
+  await pass(100);
+  const longest = Math.max(...toText.mock.results.map(({ value }) => String(value).length));
+  toText.mockRestore();
+  expect([ends, longest > 50_000, longest < 100_000]).toEqual([[], true, true]);
+});
