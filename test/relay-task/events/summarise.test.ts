@@ -157,10 +157,11 @@ describe.each([
   test(`become exactly the events of the official Node SDK for the same evaluations (SEED=${SEED})`, async () => {
     const { official, unsummarized } = await evaluate(randomFrom(SEED), withHints);
     const launchDarkly = await startLaunchDarkly();
-    const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 50 }, flags);
+    const { intake, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 3_600_000 }, flags);
     await send(intake, unsummarized.slice(0, 20), { schema: 4, headers: { 'x-launchdarkly-unsummarized': '' } });
-    send(intake, unsummarized.slice(20), { schema: 2 });
-    await eventually(() => expect(launchDarkly.requests).toHaveLength(1));
+    await send(intake, unsummarized.slice(20), { schema: 2 });
+    await forwarding.close(60_000);
+    expect(launchDarkly.requests).toHaveLength(1);
     const [request] = launchDarkly.requests;
     expect(new Set(official.map(({ kind }) => kind))).toEqual(
       new Set(['index', 'feature', 'debug', 'custom', 'identify', 'summary']),
