@@ -1,4 +1,4 @@
-import { PREVIEW_HOURS } from '../../lambda/edge-router/preview-token.ts';
+import { MOST_PREVIEW_HOURS, PREVIEW_HOURS } from '../../lambda/edge-router/preview-token.ts';
 import { durationFrom } from '../../relay-task/common/setting-values.ts';
 
 export type PreviewCommand =
@@ -27,7 +27,7 @@ link prints a link. Whoever opens it has these values in this browser; <value> i
 
   --site <address>  of the site, such as https://shop.example.com: the link works there alone
   --key <file>      the private key; - reads it from standard input
-  --for <duration>  how long the link, and what it switches on, are valid; default: ${PREVIEW_HOURS}h
+  --for <duration>  how long the link, and what it switches on, are valid; above ${PREVIEW_HOURS}h, edge.preview.maxHours must allow it; default: ${PREVIEW_HOURS}h
   --to <path>       the page that the link leads to; default: /
 
 To end a preview earlier, open /__flag-preview?off on the site. To make all links of a key invalid, remove its public key.
@@ -91,6 +91,8 @@ function parseLink(
     problems.push(`--to ${to} is invalid: expected a path of the site, such as /checkout`);
   const duration = durationFrom(60_000, '1m')(options.get('--for') ?? `${PREVIEW_HOURS}h`);
   if (!('value' in duration)) problems.push(`--for must be ${duration.wanted}`);
+  else if (duration.value > MOST_PREVIEW_HOURS * 3_600_000)
+    problems.push(`--for must be at most ${MOST_PREVIEW_HOURS}h: no site accepts longer`);
   if (problems.length > 0 || !site || key === undefined || !('value' in duration)) return { problems };
   return { verb: 'link', stage, flags, site, to, key, forMs: duration.value };
 }

@@ -2,6 +2,7 @@
 import { createPublicKey } from 'node:crypto';
 import { type ConfigProblem, isIntegerIn, isObject, problem, unknownProblems } from './check-values.ts';
 import { describeReadHeaderProblem, isHeaderValue } from './header-rules.ts';
+import { MOST_PREVIEW_HOURS } from './preview-token.ts';
 
 /** Every problem of `preview`; none if it is absent. */
 export function previewProblems(preview: unknown): ConfigProblem[] {
@@ -23,8 +24,8 @@ export function previewProblems(preview: unknown): ConfigProblem[] {
             'expected a public key of 43 characters, as `npm run preview -- new-key` prints it',
           ),
         );
-  if (!isIntegerIn(maxHours, 1, 720))
-    problems.push(problem('preview.maxHours', maxHours, 'expected an integer from 1 to 720 (h)'));
+  if (!isIntegerIn(maxHours, 1, MOST_PREVIEW_HOURS))
+    problems.push(problem('preview.maxHours', maxHours, `expected an integer from 1 to ${MOST_PREVIEW_HOURS} (h)`));
   if (typeof stage !== 'string') problems.push(problem('preview.stage', stage, 'expected the name of a stage'));
   if (typeof secure !== 'boolean') problems.push(problem('preview.secure', secure, 'expected true or false'));
   return problems;

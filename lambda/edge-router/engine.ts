@@ -42,6 +42,8 @@ export interface Decided {
 /** What is to be done with a request. */
 export interface Outcome {
   readonly decided: Decided[];
+  /** What the reader was asked. */
+  readonly asked: Question[];
   origin: string | undefined;
   uri: string | undefined;
   /** The answer that is sent instead of the origin's. */
@@ -60,7 +62,7 @@ export type Asking = Pick<Reader, 'variationDetail'> & Partial<Pick<Reader, 'eva
 type Context = Parameters<Reader['variationDetail']>[1];
 
 /** A flag that is to be evaluated. */
-interface Question {
+export interface Question {
   readonly flagKey: string;
   readonly fallback: string | undefined;
 }
@@ -81,7 +83,7 @@ const UNKNOWN = 'UNKNOWN_VARIANT';
  * flag key that come before the reader.
  *
  * All flags of a request are of one revision: if another one arrived while they were being evaluated, they are all evaluated again,
- * from memory and in one turn.
+ * from memory and in one turn. Once they are decided, `counted` is told what was asked.
  */
 export function createEngine(rules: readonly ReadyRule[]) {
   const kinds = new Map(rules.map((rule) => [rule, kindsOf(rule)]));
@@ -91,6 +93,7 @@ export function createEngine(rules: readonly ReadyRule[]) {
     reader: Asking,
     context: Context | undefined,
     overrides?: Overrides,
+    counted?: Asking,
   ): Promise<Outcome> => {
     const turns = decideAll(rules, kinds, request, overrides);
     let turn = turns.next();
@@ -102,8 +105,12 @@ export function createEngine(rules: readonly ReadyRule[]) {
       if (++asked === 1) revision = reader.status?.().rev;
       turn = turns.next(detail);
     }
-    if (context === undefined || asked < 2 || reader.status?.().rev === revision) return turn.value;
-    return again(context);
+    if (context === undefined) return turn.value;
+    const isOneRevision = asked < 2 || reader.status?.().rev === revision;
+    const outcome = isOneRevision ? turn.value : again(context);
+    // An evaluation that was made again must not count twice.
+    for (const { flagKey, fallback } of outcome.asked) counted?.evaluate?.(flagKey, context, fallback);
+    return outcome;
 
     function again(context: Context): Outcome {
       const turns = decideAll(rules, kinds, request, overrides);
@@ -149,6 +156,8 @@ function* decideAll(
     const rest = rule.matches(request);
     if (rest === undefined) continue;
     const { flagKey, otherwise: fallback } = rule;
+    const isKnown = known.has(flagKey) || (overrides !== undefined && Object.hasOwn(overrides, flagKey));
+    if (!isKnown) outcome.asked.push({ flagKey, fallback });
     // Overrides, such as those of testers, come before the reader.
     const given =
       overrides && Object.hasOwn(overrides, flagKey)
@@ -166,7 +175,7 @@ function* decideAll(
 
 export function newOutcome(): Outcome {
   const nothing = { origin: undefined, uri: undefined, response: undefined };
-  return { decided: [], ...nothing, requestHeaders: new Set(), responseHeaders: new Map() };
+  return { decided: [], asked: [], ...nothing, requestHeaders: new Set(), responseHeaders: new Map() };
 }
 
 /** The variation, by its name, and why it is that one. */

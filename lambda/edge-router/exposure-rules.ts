@@ -2,12 +2,9 @@ import type { CloudFrontRequest } from 'aws-lambda';
 import type { Reader } from '../edge-reader/index.ts';
 import { headerValue, SHADOW_HEADER } from './headers.ts';
 
-/** Returns a function that chooses between a reader and the same one whose evaluations count: those that somebody gets to see. */
-export function countingShown<Decider extends Pick<Reader, 'variationDetail'>>(
-  reader: Decider,
-  counted: Decider,
-): (request: CloudFrontRequest) => Decider {
-  return (request) => (isShown(request) ? counted : reader);
+/** Returns a function that gives the reader whose evaluations count, for what somebody gets to see. */
+export function countingShown(counted: Reader): (request: CloudFrontRequest) => Reader | undefined {
+  return (request) => (isShown(request) ? counted : undefined);
 }
 
 /**

@@ -65,5 +65,14 @@ function hostOf(request: CloudFrontRequest): string | undefined {
 export function valueIn(request: CloudFrontRequest, from: From): string | undefined {
   if ('cookie' in from) return cookieValue(headersOf(request), from.cookie);
   if ('header' in from) return headerValue(headersOf(request), from.header);
-  return new URLSearchParams(request.querystring).get(from.query) ?? undefined;
+  return queryOf(request).get(from.query) ?? undefined;
+}
+
+const queries = new WeakMap<CloudFrontRequest, URLSearchParams>();
+
+/** Once for each request: a query of 8 KB that decodes badly takes 20 ms. */
+function queryOf(request: CloudFrontRequest): URLSearchParams {
+  const query = queries.get(request) ?? new URLSearchParams(request.querystring);
+  queries.set(request, query);
+  return query;
 }

@@ -21,6 +21,8 @@ export interface PreviewConfig extends PreviewSettings {
 /** The path of preview links, on any host name of the site. */
 export const PREVIEW_PATH = '/__flag-preview';
 export const PREVIEW_HOURS = 24;
+/** No site may allow longer. */
+export const MOST_PREVIEW_HOURS = 720;
 
 /** What a token says. Times are Unix seconds. */
 export interface PreviewToken {

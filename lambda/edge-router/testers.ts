@@ -17,6 +17,6 @@ export function createHandlerForTesters(
   const previews = preview && createPreviews(preview);
   const options = previews ? { overrides: previews.overrides } : {};
   const counted = make(report, options);
-  const handler = shadow ? withShadow(shadow, counted, make(undefined, options)) : counted;
+  const handler = shadow ? withShadow(shadow, counted, make(undefined, { ...options, isShadow: true })) : counted;
   return previews ? withPreviews(handler, previews) : handler;
 }

@@ -29,19 +29,20 @@ declare const __EDGE_EXPOSURES__: boolean;
 
 // At module load, so that connecting and the first read happen while Lambda initialises.
 const started = startReader(__EDGE_CONFIG__.reader);
-const booted = (reader: Reader): Reader =>
-  __EDGE_HAS_BOOTSTRAP__ ? withBootstrap(reader, () => JSON.parse(__EDGE_BOOTSTRAP__)) : reader;
-const reader = booted(started);
+const reader: Reader = __EDGE_HAS_BOOTSTRAP__
+  ? withBootstrap<Reader>(started, () => JSON.parse(__EDGE_BOOTSTRAP__))
+  : started;
 const { metricsNamespace: namespace } = __EDGE_CONFIG__;
 const report = namespace ? createReport({ namespace, flags: flagKeysOf(__EDGE_CONFIG__) }, reader.status) : undefined;
 
-const readerFor = __EDGE_EXPOSURES__
-  ? countingShown(reader, booted(started.observed(createExposures(__EDGE_CONFIG__.exposures).evaluated)))
+// Answers of the bootstrap do not count.
+const countedFor = __EDGE_EXPOSURES__
+  ? countingShown(started.observed(createExposures(__EDGE_CONFIG__.exposures).evaluated))
   : undefined;
 
 const parts = __EDGE_PARTS__ ? createParts(__EDGE_CONFIG__) : undefined;
 const make = (counted: Pick<Report, 'decided'> | undefined, options: ViewerRequestOptions) =>
-  createRouter(__EDGE_CONFIG__, parts, reader, counted, { ...options, readerFor });
+  createRouter(__EDGE_CONFIG__, parts, reader, counted, { ...options, countedFor });
 __EDGE_EXPORTS__.handler = __EDGE_TESTERS__ ? createHandlerForTesters(__EDGE_CONFIG__, report, make) : make(report, {});
 
 /** Not called by CloudFront: lets `npm start` and tests inspect the reader. */

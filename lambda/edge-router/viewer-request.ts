@@ -10,6 +10,7 @@ import {
   headersOf,
   NEW_VIEWER_HEADER,
   RESPONSE_HEADER,
+  SHADOW_HEADER,
   setHeader,
   VIEWER_HEADER,
 } from './headers.ts';
@@ -22,8 +23,10 @@ type Handler<Result> = (event: CloudFrontRequestEvent) => Promise<Result>;
 export interface ViewerRequestOptions {
   /** The values, by flag key, that this request gets whatever the flags say. */
   overrides?(request: CloudFrontRequest): Overrides | undefined;
-  /** The reader that decides for a request: one whose evaluations count as exposures, for example. Default: the router's. */
-  readonly readerFor?: ((request: CloudFrontRequest) => Asking) | undefined;
+  /** Whether it is for shadow traffic, which has the mark of it. Others cannot send that. */
+  readonly isShadow?: boolean;
+  /** A reader whose evaluations count as exposures, for requests that somebody gets to see. It is asked what was decided. */
+  readonly countedFor?: ((request: CloudFrontRequest) => Asking | undefined) | undefined;
 }
 
 /**
@@ -63,7 +66,7 @@ export function createRouter(
   parts: Parts | undefined,
   reader: Asking,
   report?: Pick<Report, 'decided'>,
-  { overrides, readerFor = () => reader }: ViewerRequestOptions = {},
+  { overrides, countedFor, isShadow = false }: ViewerRequestOptions = {},
 ): Handler<CloudFrontRequest | CloudFrontResultResponse> {
   const { defaultVariant, variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME } = config;
   const identify = createIdentify({ ...config.viewer, cookieName });
@@ -97,10 +100,11 @@ export function createRouter(
 
   async function route(request: CloudFrontRequest) {
     const startedAt = Date.now();
-    headersOf(request);
+    const headers = headersOf(request);
+    if (!isShadow) delete headers[SHADOW_HEADER];
     const viewer = identify(request);
     const context = contextOf(request, viewer, parts?.added(request));
-    const outcome = await decide(request, readerFor(request), context, overrides?.(request));
+    const outcome = await decide(request, reader, context, overrides?.(request), countedFor?.(request));
     for (const { flagKey, variation, why, kind } of outcome.decided)
       if (kind !== 'overridden') report?.decided({ flagKey, variation, why, ms: Math.max(0, Date.now() - startedAt) });
     return write(request, outcome, outcome.decided.some(({ kind }) => kind !== 'failed') ? viewer : {});

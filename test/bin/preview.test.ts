@@ -88,6 +88,10 @@ test.each([
     ['link', 'prod', 'a=b', '--site', 'https://a.example', '--key', file, '--for', '1s'],
     '--for must be a duration of at least 1m',
   ],
+  [
+    ['link', 'prod', 'a=b', '--site', 'https://a.example', '--key', file, '--for', '2000h'],
+    '--for must be at most 720h: no site accepts longer',
+  ],
   [['link', 'prod', 'a=b', '--sight', 'x'], 'Unknown option --sight'],
   [['new-key'], 'new-key needs one argument'],
   [['new-key', 'a', '--for', '1h'], '--for does not apply to new-key'],

@@ -297,6 +297,10 @@ describe('shadow traffic', () => {
     const guesses: Record<string, string>[] = [{ 'X-Shadow-Key': 'guess' }, { 'X-Flag-Shadow': '1' }, {}];
     for (const sent of guesses) expect(header(await open(sent), 'x-flag-shadow')).toBeUndefined();
     expect(counted).toHaveLength(3);
+    // A router without shadow traffic has no use for the mark, and its origins must not believe it.
+    const without = siteOf();
+    expect(header(await without.open({ 'X-Flag-Shadow': '1' }), 'x-flag-shadow')).toBeUndefined();
+    expect(without.counted).toHaveLength(1);
   });
 
   test('may have a preview', async () => {

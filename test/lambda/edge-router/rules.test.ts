@@ -1,5 +1,6 @@
 /** Rules: which requests they are for, and what their actions do on the way through the three functions. */
-import type { CloudFrontRequestEvent } from 'aws-lambda';
+import type { CloudFrontRequest, CloudFrontRequestEvent } from 'aws-lambda';
+import type { ReaderConfig, ReaderStatus } from '../../../lambda/edge-reader/index.ts';
 import {
   createOriginRequestHandler,
   createViewerRequestHandler,
@@ -454,6 +455,34 @@ test('the example of docs/edge.md does what the page says', async () => {
   expect(values(found.forwarded?.headers, 'x-new-search')).toEqual(['yes']);
   expect(found.contexts[0]).toMatchObject({ user: { plan: 'gold' }, organization: { key: 'acme' } });
   expect(await ask(flags, '/search/shoes')).toMatchObject({ key: { uri: '/search/shoes' }, asked: ['new-site'] });
+});
+
+test('what was decided counts once, also if another revision arrives and it is decided again', async () => {
+  const counted: string[] = [];
+  let revision = 0;
+  const detail = { value: 'on', variationIndex: 0, reason: { kind: 'FALLTHROUGH' } } as const;
+  const reader = {
+    async variationDetail() {
+      revision += 1;
+      return detail;
+    },
+    evaluate: () => detail,
+    status: () => ({ rev: String(revision) }) as ReaderStatus,
+  };
+  const countedReader = {
+    ...reader,
+    variationDetail: () => Promise.reject(new Error('counts what nobody gets to see')),
+    evaluate(flagKey: string) {
+      counted.push(flagKey);
+      return detail;
+    },
+  };
+  const rules: Rule[] = ['a', 'b', 'a'].map((flagKey) => ({ flagKey, variations: { on: {} } }));
+  const config = { reader: {} as ReaderConfig, rules, variants: ['stable'], defaultVariant: 'stable' };
+  const countedFor = (request: CloudFrontRequest) => (request.method === 'GET' ? countedReader : undefined);
+  const handler = createViewerRequestHandler(config, reader, undefined, { countedFor });
+  await handler(requestEvent('viewer-request'));
+  expect(counted).toEqual(['a', 'b']);
 });
 
 describe('the context', () => {
