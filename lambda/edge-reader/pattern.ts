@@ -22,14 +22,16 @@ export function compilePattern(source: string, maxMs = MAX_MS): TextPattern | un
   } catch {
     return undefined;
   }
-  // Each repetition multiplies the ways in which a text can match by its length; repeated groups may raise them to its power.
+  // Each repetition multiplies the ways in which a text can match by its length; repeated groups may raise them to its power. Each
+  // alternative may double them.
   const repetitions = source.match(/[*+{]/g)?.length ?? 0;
-  if (repetitions === 0) return pattern;
+  const choices = source.match(/\||[^(]\?/g)?.length ?? 0;
+  if (repetitions + choices === 0) return pattern;
   const nested = /\)[*+{]/.test(source);
   let bounded: TextPattern | undefined;
   return {
     test(text) {
-      if (!nested && text.length ** (repetitions + 1) <= MAX_STEPS) return pattern.test(text);
+      if (!nested && 2 ** choices * text.length ** (repetitions + 1) <= MAX_STEPS) return pattern.test(text);
       bounded ??= linear(source) ?? withinTime(pattern, maxMs);
       return bounded.test(text);
     },
