@@ -11,6 +11,7 @@ import {
   type Detail,
   type Flag,
   isExperiment,
+  isReference,
   parseContext,
   type RedactOptions,
 } from '../../lib/evaluation/index.ts';
@@ -58,18 +59,35 @@ interface Call {
   readonly at: number;
 }
 
+/** One Error that lists every problem: a private attribute that is misspelt would be sent. */
+function check(options: ExposuresOptions): void {
+  const { everyMs = 0, indexEvents = true, privateAttributes = [], allAttributesPrivate = false, ...others } = options;
+  const problems = Object.keys(others).map((name) => `${name} is not an option`);
+  const must = (name: string, value: unknown, isFine: boolean, wanted: string) => {
+    if (!isFine) problems.push(`${name}=${JSON.stringify(value)} is invalid: expected ${wanted}`);
+  };
+  must('everyMs', everyMs, Number.isFinite(everyMs) && everyMs >= 0, 'a number of ms');
+  must('indexEvents', indexEvents, typeof indexEvents === 'boolean', 'true or false');
+  must('allAttributesPrivate', allAttributesPrivate, typeof allAttributesPrivate === 'boolean', 'true or false');
+  const areReferences = Array.isArray(privateAttributes) && privateAttributes.every(isReference);
+  must('privateAttributes', privateAttributes, areReferences, 'attribute references, such as email');
+  if (problems.length > 0) throw new Error(`edge reader: exposures: ${problems.join('; ')}`);
+}
+
 /**
- * Counts as LaunchDarkly's Node server SDK does. The first line comes with the first evaluation, so that even a process that evaluates once
+ * Throws one Error that lists every problem of the options. Counts as LaunchDarkly's Node server SDK does. The first line comes with the first evaluation, so that even a process that evaluates once
  * is seen; further ones every `everyMs` while there are evaluations, and whenever a line is full.
  */
 export function createExposures(
-  { everyMs = 30_000, indexEvents = true, ...redaction }: ExposuresOptions = {},
+  options: ExposuresOptions = {},
   {
     now = Date.now,
     random = Math.random,
     write = console.log,
   }: Partial<Pick<Surroundings, 'now' | 'random'>> & { write?(line: string): void } = {},
 ): Exposures {
+  check(options);
+  const { everyMs = 30_000, indexEvents = true, ...redaction } = options;
   const redact = createRedact(redaction);
   const isNew = createContexts();
   const batch = createBatch(write);

@@ -3,6 +3,7 @@
  * refused deployment or as a 502 for every viewer. Source: Amazon CloudFront Developer Guide, the pages named below.
  */
 import { isIP } from 'node:net';
+import { isReference } from '../../lib/evaluation/index.ts';
 import { previewProblems, shadowProblems } from './check-preview.ts';
 import { contextProblems, rulesProblems } from './check-rules.ts';
 import {
@@ -167,7 +168,7 @@ const EXPOSURES: Readonly<Record<string, Check>> = {
   indexEvents: flag,
   allAttributesPrivate: flag,
   privateAttributes: (value) =>
-    Array.isArray(value) && value.every((one) => typeof one === 'string')
+    Array.isArray(value) && value.every(isReference)
       ? undefined
       : 'expected a list of attribute references, such as ip',
 };

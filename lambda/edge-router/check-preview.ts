@@ -1,7 +1,7 @@
 /** Checks `preview` and `shadow` of the router's configuration at build. */
 import { createPublicKey } from 'node:crypto';
 import { type ConfigProblem, isIntegerIn, isObject, problem, unknownProblems } from './check-values.ts';
-import { describeReadHeaderProblem, isHeaderValue } from './header-rules.ts';
+import { describeAddedHeaderProblem, describeReadHeaderProblem, isHeaderValue } from './header-rules.ts';
 import { MOST_PREVIEW_HOURS } from './preview-token.ts';
 
 /** Every problem of `preview`; none if it is absent. */
@@ -47,7 +47,8 @@ export function shadowProblems(shadow: unknown): ConfigProblem[] {
   if (!isObject(shadow)) return [problem('shadow', shadow, 'expected { header, value }')];
   const problems = unknownProblems('shadow', shadow, ['header', 'value']);
   const { header, value } = shadow;
-  const wrong = describeReadHeaderProblem(header);
+  // Functions see it, and take it away.
+  const wrong = describeReadHeaderProblem(header) ?? describeAddedHeaderProblem(header);
   if (wrong) problems.push(problem('shadow.header', header, wrong));
   // The value is not repeated, since it is meant to be secret.
   if (!isHeaderValue(value) || (value as string).length < 16)

@@ -20,7 +20,8 @@ import {
 } from './check-values.ts';
 import { describeAddedHeaderProblem, describeResponseHeaderProblem, isHeaderValue } from './header-rules.ts';
 import { DEFAULT_VARIANT_HEADER } from './headers.ts';
-import type { ContextSettings, Patterns, Redirect, Rule, When } from './rules.ts';
+import { MAX_URL } from './ready-rules.ts';
+import type { Action, ContextSettings, Patterns, Redirect, Rule, When } from './rules.ts';
 import { compileWildcards } from './wildcards.ts';
 
 const LIMITS = {
@@ -326,12 +327,19 @@ function sizeProblems(rules: readonly Rule[]): ConfigProblem[] {
   const longest = ({ flagKey, variations }: Rule) =>
     flagKey.length + Math.max(...Object.keys(variations).map((name) => name.length)) + 40;
   const own = LIMITS.cookieBytes + rules.reduce((sum, rule) => sum + longest(rule), 0);
+  const headerBytes = ({ responseHeaders = {} }: Action) => Buffer.byteLength(JSON.stringify(responseHeaders)) * 2;
   return rules.flatMap(({ variations }, index) =>
-    Object.entries(variations).flatMap(([name, { answer, responseHeaders = {} }]) => {
-      if (!answer) return [];
-      const bytes = own + Buffer.byteLength(answer.body ?? '') + Buffer.byteLength(JSON.stringify(responseHeaders)) * 2;
+    Object.entries(variations).flatMap(([name, action]) => {
+      const { answer, redirect } = action;
+      if (!answer && !redirect) return [];
+      // The headers of all rules before it may be added.
+      const before = rules
+        .slice(0, index)
+        .map((rule) => Math.max(0, ...Object.values(rule.variations).map(headerBytes)));
+      const body = answer ? Buffer.byteLength(answer.body ?? '') : MAX_URL;
+      const bytes = before.reduce((sum, more) => sum + more, own + body + headerBytes(action));
       if (bytes <= LIMITS.answerBytes) return [];
-      const at = `rules[${index}].variations.${name}.answer`;
+      const at = `rules[${index}].variations.${name}.${answer ? 'answer' : 'redirect'}`;
       return [
         remark(
           at,

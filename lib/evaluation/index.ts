@@ -23,7 +23,7 @@ export { createMemo } from './memo.ts';
 export type * from './model.ts';
 export { type OpenFeatureErrorCode, openFeatureErrorCode, toLaunchDarkly } from './open-feature.ts';
 export type { TextPattern } from './operators.ts';
-export { createRedact, type RedactOptions } from './redact.ts';
+export { createRedact, isReference, type RedactOptions } from './redact.ts';
 export { sameFlag, sameFlagInSteps, sameSegment, sameSegmentInSteps } from './same.ts';
 export { type Field, type Shape, shapes } from './schema.ts';
 export { sha1Bucket, sha1BucketFloat32 } from './sha1.ts';

@@ -7,6 +7,11 @@ export interface RedactOptions {
   readonly allAttributesPrivate?: boolean;
 }
 
+/** Whether something names an attribute, such as `email` or `/address/street`. */
+export function isReference(value: unknown): boolean {
+  return typeof value === 'string' && parseReference(value, false)?.every((part) => part !== '') === true;
+}
+
 interface Hidden {
   /** How the attribute is listed among the redacted ones. */
   readonly name: string;

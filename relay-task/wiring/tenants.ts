@@ -179,6 +179,9 @@ export function createTenants(options: TenantsOptions): Tenants {
   };
 }
 
+/** Each takes up to a millisecond. An environment that gets another name is one that leaves and one that comes. */
+const STEPS_AT_ONCE = 4;
+
 /**
  * What the latest lists still ask for. A small change is in force when `work` returns, but thousands of environments must
  * not block the event loop.
@@ -197,14 +200,14 @@ function createBacklog(options: {
   let ended = Promise.resolve();
 
   function* steps(): Generator<void, void> {
-    while (leaving.size > 0 || waiting.size > 0) {
+    for (let step = 1; leaving.size > 0 || waiting.size > 0; step++) {
       const [tenant] = leaving;
       const [id = ''] = waiting;
       if (tenant) {
         leaving.delete(tenant);
         options.remove(tenant);
       } else if (waiting.delete(id)) options.setUp(id);
-      if (leaving.size > 0 || waiting.size > 0) yield;
+      if (step >= STEPS_AT_ONCE && (leaving.size > 0 || waiting.size > 0)) yield;
     }
     settled = true;
     options.onSettled();

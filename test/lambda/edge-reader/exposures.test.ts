@@ -220,3 +220,12 @@ test('what fails to write a line harms no answer', async () => {
   expect(await reader.variation('checkout', alice, 'old')).toBe('new');
   expect(said).toHaveBeenCalledTimes(1);
 });
+
+test.each([
+  [{ privateAttribute: ['email'] }, 'privateAttribute is not an option'],
+  [{ privateAttributes: ['//email'] }, 'privateAttributes=["//email"] is invalid: expected attribute references'],
+  [{ privateAttributes: 'email' }, 'privateAttributes="email" is invalid'],
+  [{ everyMs: 'x', indexEvents: 1 }, 'everyMs="x" is invalid: expected a number of ms; indexEvents=1 is invalid'],
+])('options %j are refused, since private attributes might be sent', (options, message) => {
+  expect(() => createExposures(options as object)).toThrow(message);
+});

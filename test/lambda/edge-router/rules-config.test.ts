@@ -187,6 +187,22 @@ test('an answer has at most 40 KB, with its headers and those of the router', ()
   expect(answer(20_000, 'ä')).toMatch(/has 41\d{3} bytes/);
 });
 
+test.each([
+  ['answer', { answer: { status: 200, body: 'a'.repeat(30_000) } }],
+  ['redirect', { redirect: { to: '/elsewhere' } }],
+])('the headers of the rules before it count for the %s of a rule', (what, action) => {
+  const headers = (n: number) =>
+    Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`x-h${n}-${i}`, 'a'.repeat(1_700)]));
+  const before = [0, 1, 2].map((n) =>
+    rule({ flagKey: `f${n}`, when: { path: `/${n}*` }, variations: { on: { responseHeaders: headers(n) } } }),
+  );
+  const last = rule({ flagKey: 'last', variations: { on: action } });
+  expect(messageOf({ rules: [last] })).toBe('accepted');
+  expect(messageOf({ rules: [...before, last] })).toMatch(
+    new RegExp(`^rules\\[3\\]\\.variations\\.on\\.${what}: has \\d{5} bytes with its headers`),
+  );
+});
+
 test.each<[object[], string]>([
   [
     [
