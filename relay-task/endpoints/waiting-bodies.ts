@@ -101,8 +101,12 @@ export function createWaitingBodies({ waitMs, take, hands }: WaitingBodiesOption
 
   function look() {
     const now = performance.now();
-    for (const body of Array.from(lines.values()).flat()) {
-      if (now - body.since >= (body.resolve ? waitMs - body.waitedMs : STALLED_MS)) leave(body);
+    const isOver = (body: Body) => now - body.since >= (body.resolve ? waitMs - body.waitedMs : STALLED_MS);
+    for (const line of Array.from(lines.values())) {
+      const [first, ...others] = line.filter(isOver);
+      // All may hold parts and wait for each other. What the others give back may do for the first one.
+      if (first && (others.length === 0 || first !== line[0])) leave(first);
+      for (const body of others) leave(body);
     }
     proceed();
   }
