@@ -17,7 +17,7 @@ export interface CallChainStackProps extends StackProps {
 
 /**
  * Both services with function URLs that anybody can call, to try it out; in earnest, let `world` require IAM. The secret's value is in the functions'
- * settings, so whoever may read these may decide flags for others.
+ * settings: whoever can read them can decide flags for others.
  */
 export class CallChainStack extends Stack {
   constructor(scope: Construct, id: string, { flagTable, prefix, ...props }: CallChainStackProps) {

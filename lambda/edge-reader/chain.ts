@@ -9,7 +9,7 @@ import type { ChainReport } from './chain-report.ts';
 import { type Chained, type ChainKey, createSeal, type Refusal } from './chain-seal.ts';
 import type { EvaluationContext } from './context.ts';
 import type { Reader } from './reader.ts';
-import { within } from './within.ts';
+import { pause, within } from './within.ts';
 import { type Asked, wrap } from './wrap.ts';
 
 export type { IncomingHeaders } from './baggage.ts';
@@ -252,10 +252,6 @@ function keyOf(context: unknown): string | undefined {
     // A getter of the caller's.
     return undefined;
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, Math.max(0, ms)));
 }
 
 function check({ keys, maxAgeMs = 1, waitMs = 0, header = 'a', member = 'a', ...others }: ChainOptions): void {

@@ -2,6 +2,7 @@ import type { Attributes, Key, SnapshotQuery } from '../../lib/flag-table/index.
 import type { Settings } from './config.ts';
 import type { Surroundings } from './surroundings.ts';
 import { type Answer, createTransport, type Problem, type Transport } from './transport.ts';
+import { pause } from './within.ts';
 
 /** One read of the table, and its deadline. */
 export interface Flight {
@@ -77,7 +78,7 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
       able = hopeful;
       const pauseMs = FIRST_PAUSE_MS * 2 ** round * (0.5 + random());
       if (able.length === 0 || now() + pauseMs >= flight.deadlineAt) break;
-      await new Promise((wake) => setTimeout(wake, pauseMs));
+      await pause(pauseMs);
     }
     throw new Error(
       `no replica answered: ${candidates.map((c) => `${c.transport.region}: ${c.problem || 'not asked'}`).join('; ')}`,
@@ -93,7 +94,7 @@ export function createTable(settings: Settings, { env, now, random }: Surroundin
       request = answer.UnprocessedKeys;
       if (Object.keys(Object(request)).length === 0) return items;
       if (round === 4) throw new Error('throttled');
-      await new Promise((wake) => setTimeout(wake, 20 * 2 ** round * (0.5 + random())));
+      await pause(20 * 2 ** round * (0.5 + random()));
     }
   }
 

@@ -1,3 +1,7 @@
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
 /** Settles with the work, or after `ms`. The work must never reject. */
 export function within<T>(work: Promise<T>, ms: number): Promise<T | undefined> | undefined {
   if (ms <= 0) return undefined;

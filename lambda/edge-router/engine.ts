@@ -156,13 +156,16 @@ function* decideAll(
     const rest = rule.matches(request);
     if (rest === undefined) continue;
     const { flagKey, otherwise: fallback } = rule;
-    const isKnown = known.has(flagKey) || (overrides !== undefined && Object.hasOwn(overrides, flagKey));
-    if (!isKnown) outcome.asked.push({ flagKey, fallback });
     // Overrides, such as those of testers, come before the reader.
-    const given =
+    let given: Given | undefined =
       overrides && Object.hasOwn(overrides, flagKey)
-        ? { value: overrides[flagKey], reason: { kind: 'OVERRIDE' } as const }
-        : (known.get(flagKey) ?? (yield { flagKey, fallback }));
+        ? { value: overrides[flagKey], reason: { kind: 'OVERRIDE' } }
+        : known.get(flagKey);
+    if (!given) {
+      const question = { flagKey, fallback };
+      outcome.asked.push(question);
+      given = yield question;
+    }
     const { name, ...decided } = choose(rule, given);
     if (!known.has(flagKey)) outcome.decided.push({ flagKey, variation: name ?? 'none', ...decided });
     known.set(flagKey, given);

@@ -14,6 +14,7 @@ import type {
   ViewerRequestConfig,
   ViewerResponseConfig,
 } from '../../lambda/edge-router/config.ts';
+import { FUNCTION_OPTIONS } from './function-bundle.ts';
 
 /** The configuration of each edge function. */
 export interface EdgeConfigs {
@@ -89,11 +90,8 @@ function build(options: OwnEdgeBundleOptions & { readonly bootstrap?: unknown })
   buildSync({
     entryPoints: [entryFile],
     outfile,
-    bundle: true,
-    minify: true,
-    format: 'cjs',
-    platform: 'node',
-    target: target ?? 'node22',
+    ...FUNCTION_OPTIONS,
+    ...(target && { target }),
     mainFields: ['module', 'main'],
     define: {
       __EDGE_CONFIG__: literal(config),
@@ -108,8 +106,6 @@ function build(options: OwnEdgeBundleOptions & { readonly bootstrap?: unknown })
     // Our classes set every field in their constructors; declaring the fields would only add bytes.
     tsconfigRaw: { compilerOptions: { useDefineForClassFields: false } },
     logOverride: { 'commonjs-variable-in-esm': 'silent' },
-    legalComments: 'none',
-    logLevel: 'warning',
   });
   writeFileSync(outfile, squeeze(readFileSync(outfile, 'utf8')));
   return outfile;

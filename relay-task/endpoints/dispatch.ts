@@ -91,7 +91,6 @@ export type DispatcherOptions = Services &
 
 /** How often a request is begun, without a body, which can be read once. */
 const MOST_ATTEMPTS = 3;
-const MOVED = notYetReply('the credential moves to another environment');
 
 function hasBody({ method }: IncomingMessage): boolean {
   return method === 'POST' || method === 'REPORT';
@@ -155,6 +154,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     }
   };
 
+  /** Refusals of credentials that belong to another environment meanwhile. */
+  const moved = new WeakSet<Reply>();
   /**
    * If the credential belongs to another environment when the answer is made, it is made again there: it may be the same environment under
    * another name, and nobody should get a 503 for that.
@@ -162,7 +163,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const choose = async (exchange: Exchange, read: ReadBody): Promise<Decision> => {
     for (let attempts = 1; ; attempts++) {
       const decision = await attempt(exchange, read);
-      const hasMoved = 'reply' in decision && decision.reply === MOVED;
+      const hasMoved = 'reply' in decision && moved.has(decision.reply);
       if (!hasMoved || hasBody(exchange.message) || attempts === MOST_ATTEMPTS) return decision;
       exchange.answer.release();
     }
@@ -224,7 +225,10 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       if ('environment' in again && again.environment === environment) return undefined;
       // Headers and metrics of the refusal do not name the environment either.
       delete exchange.environment;
-      return 'status' in again ? again : MOVED;
+      if ('status' in again) return again;
+      const reply = notYetReply('the credential moves to another environment');
+      moved.add(reply);
+      return reply;
     };
     const checked = (reply: Reply): Decision => ({
       reply: (reply.status === ACCEPTED ? undefined : refusal()) ?? reply,
