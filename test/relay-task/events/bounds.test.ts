@@ -1,14 +1,13 @@
 import { createBudget } from '../../../relay-task/common/budget.ts';
 import { createRecent, ENTRY_BYTES } from '../../../relay-task/events/recent.ts';
 import { eventually, turnsOfLoop } from '../../support/eventually.ts';
-import { custom, FROM, send, startEnvironment, startLaunchDarkly } from './support.ts';
+import { custom, FROM, NEVER_MS, send, startEnvironment, startLaunchDarkly } from './support.ts';
 
-const NEVER = 3_600_000;
 const numbered = (count: number, from = 0) => Array.from({ length: count }, (_, index) => custom(from + index));
 
 test('a queue that is half full is sent without the others', async () => {
   const launchDarkly = await startLaunchDarkly();
-  const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER, capacity: 10 });
+  const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS, capacity: 10 });
   send(intake, numbered(4), { schema: 3 });
   send(intake, numbered(5));
   await eventually(() => expect(launchDarkly.requests).toHaveLength(1));
@@ -41,7 +40,7 @@ test('a line about dropped events counts those since the last one, and names the
   let now = Math.ceil(performance.now());
   const clock = jest.spyOn(performance, 'now').mockImplementation(() => now);
   const { intake, lines } = startEnvironment(launchDarkly.uri, {
-    flushIntervalMs: NEVER,
+    flushIntervalMs: NEVER_MS,
     maxBytes: 10_000,
     timings: { sameLineMs: 60_000 },
   });

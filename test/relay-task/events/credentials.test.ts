@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { CredentialKind } from '../../../relay-task/ports.ts';
 import { eventually } from '../../support/eventually.ts';
-import { custom, FROM, type Reaction, startForwarding, startLaunchDarkly } from './support.ts';
+import { custom, FROM, NEVER_MS, type Reaction, startForwarding, startLaunchDarkly } from './support.ts';
 
 type Options = NonNullable<Parameters<typeof startForwarding>[1]>;
 
@@ -53,9 +53,10 @@ test.each([
   ['mobileKey', '/mobile', '/mobile'],
   ['environmentId', '/events/bulk/a', '/events/bulk/b'],
 ] as const)('events that came with two credentials of the kind %s are never in one payload', async (kind, ofA, ofB) => {
-  const { add, taken } = await start({ flushIntervalMs: 50 });
+  const { add, intake, taken } = await start({ flushIntervalMs: NEVER_MS });
   for (const round of [1, 2])
-    for (const credential of ['a', 'b']) add(kind, credential, custom(`${credential}${round}`));
+    for (const credential of ['a', 'b']) await add(kind, credential, custom(`${credential}${round}`));
+  intake.flush();
   const isKey = kind !== 'environmentId';
   await eventually(() =>
     expect(taken().sort()).toEqual([
@@ -145,7 +146,7 @@ test('a payload ID is remembered for the key that it came with, until that was n
 });
 
 test('closing waits for the events of every key', async () => {
-  const { add, diagnose, forwarding, taken, measured, lines } = await start({ flushIntervalMs: 3_600_000 });
+  const { add, diagnose, forwarding, taken, measured, lines } = await start({ flushIntervalMs: NEVER_MS });
   add('sdkKey', 'a', custom(1));
   add('sdkKey', 'b', custom(2));
   diagnose('environmentId', 'c', { id: 'x' });

@@ -6,6 +6,7 @@ import {
   closeLater,
   custom,
   FROM,
+  NEVER_MS,
   type Reaction,
   SDK_KEY,
   send,
@@ -139,9 +140,8 @@ describe('a payload that LaunchDarkly rejects', () => {
 
   test('as invalid holds back no later one', async () => {
     const launchDarkly = await startLaunchDarkly(({ text }) => (text.includes('"event-0"') ? 400 : 202));
-    const hourMs = 3_600_000;
     const { intake } = startEnvironment(launchDarkly.uri, {
-      timings: { firstRetryMs: hourMs, longestRetryMs: hourMs },
+      timings: { firstRetryMs: NEVER_MS, longestRetryMs: NEVER_MS },
     });
     send(intake, numbered(1));
     await eventually(() => expect(launchDarkly.requests).toHaveLength(1));
@@ -169,11 +169,12 @@ describe('a payload that LaunchDarkly rejects', () => {
     ['the bodies in which it came', '198.51.100.0'],
   ])('because of many events costs nobody but %s', async (_what, from) => {
     const launchDarkly = await startLaunchDarkly(rejectsBad);
-    const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 50 });
+    const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
     for (let id = 0; id < 20; id++) {
-      send(intake, numbered(10, 10 * id), { address: `198.51.100.${from.endsWith('.0') ? 0 : id % 10}` });
-      send(intake, [custom('bad')], { address: from });
+      await send(intake, numbered(10, 10 * id), { address: `198.51.100.${from.endsWith('.0') ? 0 : id % 10}` });
+      await send(intake, [custom('bad')], { address: from });
     }
+    intake.flush();
     await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
     expect(new Set(good(launchDarkly.taken()))).toEqual(new Set(keys(numbered(200))));
     expect(await measured('relay_events_dropped_total', { reason: 'rejected' })).toBe(20);
@@ -182,7 +183,7 @@ describe('a payload that LaunchDarkly rejects', () => {
 
   test('makes its sender travel alone for a while', async () => {
     const launchDarkly = await startLaunchDarkly(rejectsBad);
-    const { intake, measured } = startEnvironment(launchDarkly.uri, { timings: { suspectMs: 3_600_000 } });
+    const { intake, measured } = startEnvironment(launchDarkly.uri, { timings: { suspectMs: NEVER_MS } });
     const both = () => {
       send(intake, numbered(1), { address: '198.51.100.1' });
       send(intake, [custom('bad'), custom('of the suspect')], { address: '203.0.113.1' });
@@ -198,17 +199,19 @@ describe('a payload that LaunchDarkly rejects', () => {
 
   test('because of many senders costs none of the good ones anything, and few requests', async () => {
     const launchDarkly = await startLaunchDarkly(rejectsBad);
-    const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 50 });
+    const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
     for (let id = 0; id < 80; id++) {
-      send(intake, [custom(id)], { address: `198.51.100.${id}` });
-      send(intake, [custom('bad')], { address: `203.0.113.${id}` });
+      await send(intake, [custom(id)], { address: `198.51.100.${id}` });
+      await send(intake, [custom('bad')], { address: `203.0.113.${id}` });
     }
+    intake.flush();
     await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
     expect(new Set(good(launchDarkly.taken()))).toEqual(new Set(keys(numbered(80))));
     expect(launchDarkly.requests.length).toBeLessThan(330);
     // The good ones are not suspected any more: together they travel in one payload.
     const before = launchDarkly.requests.length;
-    for (let id = 0; id < 80; id++) send(intake, [custom(id)], { address: `198.51.100.${id}` });
+    for (let id = 0; id < 80; id++) await send(intake, [custom(id)], { address: `198.51.100.${id}` });
+    intake.flush();
     await eventually(async () => expect(await measured('relay_events_queue_bytes')).toBe(0));
     expect(launchDarkly.requests).toHaveLength(before + 1);
   });
@@ -286,10 +289,9 @@ describe('closing the event forwarding', () => {
   test('delivers queued events despite failures', async () => {
     let failures = 2;
     const launchDarkly = await startLaunchDarkly(() => (failures-- > 0 ? 503 : 202));
-    const never = 3_600_000;
     const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, {
-      flushIntervalMs: never,
-      timings: { firstRetryMs: never, longestRetryMs: never },
+      flushIntervalMs: NEVER_MS,
+      timings: { firstRetryMs: NEVER_MS, longestRetryMs: NEVER_MS },
     });
     send(intake, numbered(3));
     intake.diagnostic({
@@ -309,7 +311,7 @@ describe('closing the event forwarding', () => {
   test('delivers all events, even in several payloads', async () => {
     const launchDarkly = await startLaunchDarkly();
     const { intake, forwarding } = startEnvironment(launchDarkly.uri, {
-      flushIntervalMs: 3_600_000,
+      flushIntervalMs: NEVER_MS,
       maxPayloadBytes: 300,
     });
     send(intake, numbered(1));
@@ -334,7 +336,7 @@ describe('closing the event forwarding', () => {
     const launchDarkly = await startLaunchDarkly(() => 401);
     const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri);
     send(intake, numbered(3));
-    await forwarding.close(3_600_000);
+    await forwarding.close(NEVER_MS);
     expect(await measured('relay_events_dropped_total', { reason: 'refused' })).toBe(3);
   });
 

@@ -6,9 +6,8 @@ import { createRanking } from '../../../relay-task/events/ranking.ts';
 import { createSenderMemory } from '../../../relay-task/events/sender-memory.ts';
 import { createSuspects, type Suspects } from '../../../relay-task/events/suspects.ts';
 import { eventually, turnsOfLoop } from '../../support/eventually.ts';
-import { custom, type Event, FROM, send, startEnvironment, startLaunchDarkly } from './support.ts';
+import { custom, type Event, FROM, NEVER_MS, send, startEnvironment, startLaunchDarkly } from './support.ts';
 
-const NEVER = 3_600_000;
 /** One payload holds back all others, but of suspects four may be sent at the same time. */
 const HANGING = ['hanging', 'suspect 0', 'suspect 1', 'suspect 2', 'suspect 3'];
 
@@ -24,7 +23,7 @@ function waitingQueues(
   },
 ) {
   const budget = createBudget(maxBytes);
-  const suspects = createSuspects(NEVER);
+  const suspects = createSuspects(NEVER_MS);
   for (const name of [...suspected, ...hanging.filter((one) => one.startsWith('suspect'))])
     suspects.judge(name, 'rejected');
   for (const name of [...doubted, ...hanging.filter((one) => one.startsWith('doubted'))]) {
@@ -227,7 +226,7 @@ test('while payloads of a few queues hang and take all the memory that may be se
       capacity: 1_000,
       maxPayloadBytes: Infinity,
       memory,
-      suspects: createSuspects(NEVER),
+      suspects: createSuspects(NEVER_MS),
       async deliver(json, { progress }) {
         if (hangs) {
           progress?.('slow');
@@ -299,7 +298,7 @@ function answeredQueue(capacity: number) {
   const pending: (() => void)[] = [];
   const delivered: string[] = [];
   let requests = 0;
-  const suspects = createSuspects(NEVER);
+  const suspects = createSuspects(NEVER_MS);
   const queue = createQueue({
     capacity,
     maxPayloadBytes: Infinity,
@@ -476,7 +475,7 @@ test('a ranking of many knows who holds most', () => {
 
 /** Suspects that count how often someone's suspicion is asked for. */
 function countedSuspects() {
-  const suspects = createSuspects(NEVER);
+  const suspects = createSuspects(NEVER_MS);
   const counted = { ...suspects, asked: 0, of: suspects.of };
   counted.of = (sender) => {
     counted.asked += 1;

@@ -6,6 +6,7 @@ import {
   custom,
   type Event,
   FROM,
+  NEVER_MS,
   type Reaction,
   type Received,
   send,
@@ -13,9 +14,8 @@ import {
   startLaunchDarkly,
 } from './support.ts';
 
-const HOUR_MS = 3_600_000;
 /** Requests never time out, but count as slow at once. */
-const HANGING: Partial<EventForwardingOptions> = { timings: { requestTimeoutMs: HOUR_MS, slowAfterMs: 1 } };
+const HANGING: Partial<EventForwardingOptions> = { timings: { requestTimeoutMs: NEVER_MS, slowAfterMs: 1 } };
 const keys = (events: readonly Event[]) => events.map(({ key }) => key);
 
 /** A LaunchDarkly that answers some requests only when it is told to. */
@@ -56,7 +56,7 @@ test('a payload that hangs and then fails does not hold back the others while it
     ({ text }) => (text.includes('"event-0"') ? 503 : 202),
   );
   const { intake } = startEnvironment(launchDarkly.uri, {
-    timings: { ...HANGING.timings, firstRetryMs: HOUR_MS, longestRetryMs: HOUR_MS },
+    timings: { ...HANGING.timings, firstRetryMs: NEVER_MS, longestRetryMs: NEVER_MS },
   });
   send(intake, [custom(0)]);
   await eventually(() => expect(launchDarkly.held()).toBe(1));
@@ -149,7 +149,7 @@ test('closing sends what waits behind a payload that hangs, and sends that one a
   });
   const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, {
     ...HANGING,
-    flushIntervalMs: HOUR_MS,
+    flushIntervalMs: NEVER_MS,
     capacity: 2,
   });
   send(intake, [custom(0)]);

@@ -13,6 +13,7 @@ import {
   custom,
   type Event,
   FROM,
+  NEVER_MS,
   send,
   startEnvironment,
   startForwarding,
@@ -20,7 +21,6 @@ import {
   user,
 } from './support.ts';
 
-const NEVER = 3_600_000;
 const keys = (events: readonly Event[]) => events.map(({ key }) => key);
 const arrayOf = (element: string, count: number) => Buffer.from(`[${Array(count).fill(element).join(',')}]`);
 
@@ -33,7 +33,7 @@ async function turnsDuring(work: () => Promise<unknown>): Promise<number> {
 
 test('a body of a million empty objects is read in slices, and each counts as malformed', async () => {
   const launchDarkly = await startLaunchDarkly();
-  const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER });
+  const { intake, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
   const turns = await turnsDuring(() => send(intake, arrayOf('{}', 1_000_000)));
   expect(turns).toBeGreaterThan(20);
   expect(await measured('relay_events_dropped_total', { reason: 'malformed' })).toBe(1_000_000);
@@ -51,7 +51,7 @@ test('a body of one string of 10 MiB is read in slices', async () => {
 
 test('20,000 events of an SDK that does not summarise are summarised in slices', async () => {
   const launchDarkly = await startLaunchDarkly();
-  const { intake, measured, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER });
+  const { intake, measured, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
   const events = Array.from({ length: 20_000 }, (_, id) => ({
     kind: 'feature',
     creationDate: 1 + id,
@@ -135,7 +135,7 @@ test('what fails in a body costs that body, is logged once and counted', async (
 
 test('a body that waits for its next turn holds up nobody else, and leaves when it has it', async () => {
   const launchDarkly = await startLaunchDarkly();
-  const { intake, measured, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER });
+  const { intake, measured, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
   const other = forwarding.environment({ name: 'other', senderOf: () => 'sdk-other', flag: () => undefined });
   const body = Array.from({ length: 500 }, (_, id) => custom(id));
   const read: string[] = [];
@@ -156,7 +156,7 @@ test('a body that waits for its next turn holds up nobody else, and leaves when 
 
 test('closing does not wait longer than its time for a body', async () => {
   const launchDarkly = await startLaunchDarkly();
-  const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER });
+  const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
   let proceed = () => {};
   const turn = new Promise<void>((resolve) => {
     proceed = resolve;
@@ -222,7 +222,7 @@ test('closing waits for a body that is still being read', async () => {
   const launchDarkly = await startLaunchDarkly();
   const { intake, forwarding, measured } = startEnvironment(launchDarkly.uri, {
     capacity: 50_000,
-    flushIntervalMs: NEVER,
+    flushIntervalMs: NEVER_MS,
   });
   const counted = countSlicedTurns();
   let read = false;
@@ -276,7 +276,7 @@ test.each([
       capacity: 10,
       maxPayloadBytes: Infinity,
       memory,
-      suspects: createSuspects(NEVER),
+      suspects: createSuspects(NEVER_MS),
       deliver: () => Promise.resolve('delivered'),
       forwarded() {},
       dropped() {},

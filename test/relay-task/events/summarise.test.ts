@@ -8,6 +8,7 @@ import {
   closeLater,
   custom,
   type Event,
+  NEVER_MS,
   send,
   startEnvironment,
   startInbound,
@@ -157,7 +158,7 @@ describe.each([
   test(`become exactly the events of the official Node SDK for the same evaluations (SEED=${SEED})`, async () => {
     const { official, unsummarized } = await evaluate(randomFrom(SEED), withHints);
     const launchDarkly = await startLaunchDarkly();
-    const { intake, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 3_600_000 }, flags);
+    const { intake, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS }, flags);
     await send(intake, unsummarized.slice(0, 20), { schema: 4, headers: { 'x-launchdarkly-unsummarized': '' } });
     await send(intake, unsummarized.slice(20), { schema: 2 });
     await forwarding.close(60_000);
@@ -178,9 +179,11 @@ async function summarised(
   more: Parameters<typeof startEnvironment>[1] = {},
 ) {
   const launchDarkly = await startLaunchDarkly();
-  const environment = startEnvironment(launchDarkly.uri, { flushIntervalMs: 50, ...more }, flags);
+  const environment = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS, ...more }, flags);
   const texts = events.map((event) => (typeof event === 'string' ? event : JSON.stringify(event)));
-  send(environment.intake, `[${texts.join(',')}]`, { schema });
+  // A body is read in several turns, and what a flush in between finds is sent alone.
+  await send(environment.intake, `[${texts.join(',')}]`, { schema });
+  environment.intake.flush();
   await eventually(() => expect(launchDarkly.requests).toHaveLength(1));
   return { ...environment, launchDarkly, request: launchDarkly.requests[0]! };
 }
@@ -274,16 +277,18 @@ test('sampled events are one in as many as the ratio says and carry the ratio, a
 
 test('a context is indexed once, and again after it was forgotten', async () => {
   const { intake, launchDarkly } = await summarised([feature('x'), feature('x')]);
-  send(intake, [feature('x')], { schema: 1 });
-  send(intake, [feature('x', { context: user('bob') })], { schema: 1 });
+  await send(intake, [feature('x')], { schema: 1 });
+  await send(intake, [feature('x', { context: user('bob') })], { schema: 1 });
+  intake.flush();
   await eventually(() => expect(launchDarkly.requests).toHaveLength(2));
   const described = (events: readonly Event[]) =>
     events.filter(({ kind }) => kind === 'index').map(({ context }) => (context as Event).key);
   expect(described(launchDarkly.taken())).toEqual(['alice', 'bob']);
 
   const forgetful = await summarised([feature('x')], 1, { timings: { forgetContextsMs: 20 } });
-  await eventually(() => {
-    send(forgetful.intake, [feature('x')], { schema: 1 });
+  await eventually(async () => {
+    await send(forgetful.intake, [feature('x')], { schema: 1 });
+    forgetful.intake.flush();
     expect(described(forgetful.launchDarkly.taken()).length).toBeGreaterThan(1);
   });
 });
@@ -368,7 +373,7 @@ test('a time between two milliseconds is cut', async () => {
 
 test('a summary of large values is sent in events of moderate size', async () => {
   const launchDarkly = await startLaunchDarkly();
-  const { intake, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 3_600_000 });
+  const { intake, forwarding } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
   const events = [
     ...Array.from({ length: 6 }, (_, variation) =>
       feature('large', { version: 1, variation, value: `${variation}`.padEnd(200_000) }),

@@ -13,6 +13,9 @@ export const SDK_KEY = 'sdk-0a1b2c3d-never-show-this';
 export const MOBILE_KEY = 'mob-0a1b2c3d-never-show-this';
 export const ENVIRONMENT_ID = '64a0c0ffee';
 
+/** A flush interval for tests that call `flush` themselves: only then do they know what one payload holds. */
+export const NEVER_MS = 3_600_000;
+
 export type Event = Record<string, unknown>;
 
 export interface Received {

@@ -10,6 +10,7 @@ import {
   ENVIRONMENT_ID,
   FROM,
   MOBILE_KEY,
+  NEVER_MS,
   SDK_KEY,
   send,
   startEnvironment,
@@ -120,7 +121,7 @@ describe('summarised events', () => {
 
   test('are never mixed with those of another schema, other tags or another SDK', async () => {
     const launchDarkly = await startLaunchDarkly();
-    const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: 100 });
+    const { intake } = startEnvironment(launchDarkly.uri, { flushIntervalMs: NEVER_MS });
     const headers = [
       {},
       { 'x-launchdarkly-tags': 'application-id/a' },
@@ -130,9 +131,10 @@ describe('summarised events', () => {
       { 'user-agent': 'NodeJSClient/9.13.7' },
     ];
     for (const round of ['a', 'b']) {
-      for (const [index, of] of headers.entries()) send(intake, [custom(`${index}${round}`)], { headers: of });
-      send(intake, [custom(`3${round}-schema`)], { schema: 3 });
+      for (const [index, of] of headers.entries()) await send(intake, [custom(`${index}${round}`)], { headers: of });
+      await send(intake, [custom(`3${round}-schema`)], { schema: 3 });
     }
+    intake.flush();
     await eventually(() => expect(launchDarkly.requests).toHaveLength(7));
     const keysOf = launchDarkly.requests.map(({ events }) => events.map(({ key }) => key).join(' '));
     expect(keysOf.sort()).toEqual([
