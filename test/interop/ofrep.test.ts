@@ -60,7 +60,7 @@ afterEach(async () => {
 /** The example's contexts and more, in OpenFeature's form. */
 const contexts = [
   ...exampleContexts,
-  ...Array.from({ length: process.env.LONG ? 79 : 9 }, (_, index) => ({
+  ...Array.from({ length: process.env.LONG ? 79 : 0 }, (_, index) => ({
     kind: 'user',
     key: `more-${index}`,
     email: `more-${index}@example.com`,
@@ -119,7 +119,7 @@ const webProvider = (key: string) =>
 describe("OpenFeature's server provider", () => {
   test('gives the same answers as LaunchDarkly’s own provider', async () => {
     const [theirs, ours] = [await launchDarkly(), await ofrep(keys.sdkKey)];
-    expect([contexts.length, defaults.length]).toEqual([process.env.LONG ? 100 : 30, expect.any(Number)]);
+    expect([contexts.length, defaults.length]).toEqual([process.env.LONG ? 100 : 21, expect.any(Number)]);
     const reasons = new Set<unknown>();
     for (const context of contexts) {
       const answers = defaults.map(async ([key, value]) => {

@@ -12,7 +12,7 @@ import { readStream, type StreamReader } from '../support/read-stream.ts';
 import { describeWithRedis, startRedis } from '../support/redis.ts';
 import { startTestRelay } from '../support/start-relay.ts';
 
-const COUNT = process.env.LONG ? 3_000 : 50;
+const COUNT = process.env.LONG ? 3_000 : 20;
 const PATCHES = 10;
 
 const clause = { attribute: '', op: 'segmentMatch', values: ['vip'], negate: false };

@@ -18,7 +18,7 @@ import { randomEnvironment } from '../../support/random-environment.ts';
 import type { Items } from './in-memory.ts';
 import { plain } from './verdict.ts';
 
-const cases = Number(process.env.CASES ?? (process.env.LONG === '1' ? 5_000 : 100));
+const cases = Number(process.env.CASES ?? (process.env.LONG === '1' ? 5_000 : 40));
 const seed = process.env.SEED ?? '1';
 const go = createGoDialect(compileRe2);
 const dialects: readonly [string, Dialect | undefined][] = [

@@ -131,7 +131,7 @@ describe('a snapshot read from a replica', () => {
         // A snapshot is immutable: later reads did not change earlier ones.
         for (const { snapshot, items } of seen) expect(new Set(snapshot.items())).toEqual(new Set(items));
       }),
-      runs(100, 4000),
+      runs(75, 4000),
     );
     for (const outcome of ['newest', 'older', 'behind', 'unchanged', 'refused'] as const) {
       expect(outcomes[outcome]).toBeGreaterThan(10);

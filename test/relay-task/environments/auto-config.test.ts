@@ -498,7 +498,7 @@ describe('auto-configuration of many environments', () => {
   });
 
   /** More than are read in one turn, and looked through. */
-  const names = Object.fromEntries(Array.from({ length: 20_000 }, (_, at) => [`name-${at}`, { [`of-${at}`]: at }]));
+  const names = Object.fromEntries(Array.from({ length: 8_000 }, (_, at) => [`name-${at}`, { [`of-${at}`]: at }]));
 
   test.each<[string, object, number]>([
     ['beside what it holds', { data: { environments: { e1: environmentRep('e1', 1) }, names } }, 1],
@@ -518,7 +518,7 @@ describe('auto-configuration of many environments', () => {
     await fake.upstream.event('put', { path: '/', ...put });
     await eventually(() => expect(last()).toHaveLength(count));
     loop.stop();
-    expect(loop.turns - before).toBeGreaterThan(50);
+    expect(loop.turns - before).toBeGreaterThan(20);
     expect(Math.max(0, ...parse.mock.calls.map(([text]) => text.length))).toBeLessThan(20_000);
   });
 });

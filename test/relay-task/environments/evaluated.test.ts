@@ -385,7 +385,7 @@ test('of many patterns that RE2 refuses ten of an item and a hundred in all are 
 });
 
 test('many flags that nobody has needed yet are compiled in slices, once for all who wait', async () => {
-  const flags = Array.from({ length: 10_000 }, (_, i) => ruled(`f${i}`, matching('(?=a)')));
+  const flags = Array.from({ length: 2_000 }, (_, i) => ruled(`f${i}`, matching('(?=a)')));
   const { environment, keys, lines } = start(flags);
   const { clientView } = environment;
   let turns = 0;
@@ -396,13 +396,13 @@ test('many flags that nobody has needed yet are compiled in slices, once for all
   let turning = setImmediate(count);
   const compiling = clientView.compile();
   expect(clientView.compile()).toBe(compiling);
-  expect(lines.length).toBeLessThan(10_000);
+  expect(lines.length).toBeLessThan(2_000);
   await compiling;
   clearImmediate(turning);
   expect(turns).toBeGreaterThan(1);
-  expect(lines).toHaveLength(10_000);
+  expect(lines).toHaveLength(2_000);
   expect(clientView.compile()).toBeUndefined();
-  expect(keys('environmentId')).toHaveLength(10_000);
+  expect(keys('environmentId')).toHaveLength(2_000);
   // One that changes is compiled with the evaluation.
   environment.upsert({ ...ruled('f1', matching('(?=a)')), version: 2 }, 0);
   expect(clientView.compile()).toBeUndefined();

@@ -499,7 +499,7 @@ describe('a large set', () => {
   });
 
   test('is read alone, however many streams have one at the same time', async () => {
-    const upstream = await startUpstream({ flags: many(0, 2_000) });
+    const upstream = await startUpstream({ flags: many(0, 1_000) });
     upstream.greetChunkBytes = 50_000;
     const reads: number[] = [];
     const sliced = countSlicedTurns();

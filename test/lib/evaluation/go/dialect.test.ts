@@ -21,7 +21,7 @@ import type { Items } from '../in-memory.ts';
 import { plain } from '../verdict.ts';
 
 const folder = join(__dirname, '../../../fixtures/evaluation');
-const cases = process.env.CASES ?? (process.env.LONG === '1' ? '100000' : '4000');
+const cases = process.env.CASES ?? (process.env.LONG === '1' ? '100000' : '1500');
 const seed = process.env.SEED ?? '1';
 const whereGoIs = hasGoEvaluator ? test : test.skip;
 
@@ -34,7 +34,7 @@ whereGoIs(
       expect(report.differences).toEqual([]);
       expect(report.cases).toBeGreaterThanOrEqual(Number(cases));
       const kinds = ['OFF', 'FALLTHROUGH', 'TARGET_MATCH', 'RULE_MATCH', 'PREREQUISITE_FAILED', 'ERROR MALFORMED_FLAG'];
-      for (const kind of kinds) expect(report.counts[kind]).toBeGreaterThan(Number(cases) * 0.01);
+      for (const kind of kinds) expect(report.counts[kind]).toBeGreaterThan(Number(cases) * 0.005);
     } finally {
       go.close();
     }
@@ -134,7 +134,7 @@ whereGoIs(
   async () => {
     const go = startGoEvaluator();
     try {
-      const patterns = randomPatterns(process.env.LONG === '1' ? 50_000 : 2000, randomFrom(`${seed}:patterns`));
+      const patterns = randomPatterns(process.env.LONG === '1' ? 50_000 : 700, randomFrom(`${seed}:patterns`));
       const { matches } = await go.ask(JSON.stringify({ patterns, texts: PATTERN_TEXTS }));
       expect(differing(patterns, matchesOf(patterns, PATTERN_TEXTS), matches)).toEqual([]);
     } finally {
