@@ -373,6 +373,8 @@ export interface UpstreamStatus {
   readonly current: boolean;
   /** Unix ms when memory was last known to equal upstream; 0 before. */
   readonly checkedAt: number;
+  /** The same in ms of `performance.now()`, to compare with: steps of the clock do not move it. */
+  readonly checkedNow: number;
 }
 
 /** Receives what an upstream delivers. All calls are synchronous; the receiver never throws. */

@@ -321,9 +321,10 @@ async function listen({ metrics, server, health }: Parts, config: Config, runnin
 }
 
 async function initialized({ tenants, registry }: Parts, timeoutMs: number): Promise<readonly string[]> {
-  const until = Date.now() + timeoutMs;
+  const until = performance.now() + timeoutMs;
   const isWaiting = ({ memory, upstream }: Tenant) => !memory.initialized && !upstream?.status().refused;
-  while (!(registry.complete && !tenants.all.some(isWaiting)) && Date.now() < until) await sleep(INITIALIZED_LOOK_MS);
+  while (!(registry.complete && !tenants.all.some(isWaiting)) && performance.now() < until)
+    await sleep(INITIALIZED_LOOK_MS);
   const without = tenants.all.filter(({ memory }) => !memory.initialized).map(({ name }) => name);
   return registry.complete ? without : ['the list of environments', ...without];
 }

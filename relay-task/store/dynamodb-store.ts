@@ -31,6 +31,8 @@ export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
   source?(): string | undefined;
   /** Unix ms when memory was last known to equal upstream, 0 before: `UpstreamStatus.checkedAt`. */
   checkedAt(): number;
+  /** `UpstreamStatus.checkedNow`; absent: memory always equals upstream. */
+  checkedNow?: (() => number) | undefined;
   /** `auto`: writes while it holds the lease. `never`: only reads, as relays outside the home region must. */
   readonly writer: 'auto' | 'never';
   /** Names this process and no other one, ever: a host name is not enough, add something random. Shown in the table. */

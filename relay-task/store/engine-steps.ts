@@ -46,11 +46,11 @@ export interface StepOptions {
   /** Names where the data in memory comes from, such as one SDK key's stream. */
   readonly source?: (() => string | undefined) | undefined;
   /**
-   * Unix ms when memory was last known to equal upstream, 0 before. With it, a row newer than memory is overruled only
+   * Monotonic ms when memory was last known to equal upstream, 0 before. With it, a row newer than memory is overruled only
    * once memory was confirmed later than the row was seen, so a relay whose stream has silently died takes nothing back
    * that another relay wrote. Absent where nothing ever confirms memory (files), or where a lease does.
    */
-  readonly checkedAt?: (() => number) | undefined;
+  readonly checkedNow?: (() => number) | undefined;
   readonly clock: Clock;
   readonly timings: EngineTimings;
   readonly metrics: EngineMetrics;

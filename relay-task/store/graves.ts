@@ -20,21 +20,20 @@ export interface Graves {
 }
 
 interface Grave {
-  /** Unix ms, and monotonic ms, of the first sight. */
+  /** Monotonic ms of the first sight. */
   readonly since: number;
-  readonly sinceNow: number;
   wasStored: boolean;
   spent: boolean;
 }
 
 export function createGraves(options: {
   readonly view: ItemView;
-  /** Unix ms when memory was last known to equal upstream; absent: always. */
-  readonly checkedAt?: (() => number) | undefined;
+  /** Monotonic ms when memory was last known to equal upstream; absent: always. */
+  readonly checkedNow?: (() => number) | undefined;
   readonly clock: Clock;
   readonly timings: Pick<EngineTimings, 'tombstoneMs'>;
 }): Graves {
-  const { view, checkedAt = () => Infinity, clock, timings } = options;
+  const { view, checkedNow = () => Infinity, clock, timings } = options;
   let graves = new Map<string, Grave>();
   const nameOf = (one: Tombstone) => `${idOf(one)} ${one.version}`;
   const isSpent = (one: Tombstone) => graves.get(nameOf(one))?.spent ?? false;
@@ -43,11 +42,11 @@ export function createGraves(options: {
   return {
     isSpent,
     look(stored) {
-      const [now, wall] = [clock.now(), clock.wall()];
+      const now = clock.now();
       const next = new Map<string, Grave>();
       const note = (one: Tombstone): Grave => {
         const name = nameOf(one);
-        const grave = graves.get(name) ?? { since: wall, sinceNow: now, wasStored: false, spent: false };
+        const grave = graves.get(name) ?? { since: now, wasStored: false, spent: false };
         next.set(name, grave);
         return grave;
       };
@@ -56,7 +55,7 @@ export function createGraves(options: {
       for (const grave of inMemory) if (grave.wasStored && !inStore.has(grave)) grave.spent = true;
       for (const grave of next.values()) {
         grave.wasStored = inStore.has(grave);
-        if (now - grave.sinceNow >= timings.tombstoneMs && checkedAt() >= grave.since) grave.spent = true;
+        if (now - grave.since >= timings.tombstoneMs && checkedNow() >= grave.since) grave.spent = true;
       }
       graves = next;
     },

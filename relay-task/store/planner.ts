@@ -25,7 +25,7 @@ interface Suspect {
   readonly token: string;
   /** Monotonic ms of the second look. */
   readonly dueAt: number;
-  /** Unix ms of the first look. */
+  /** Monotonic ms of the first look. */
   readonly since: number;
 }
 
@@ -49,8 +49,8 @@ export interface PlannerOptions {
   readonly database: Database;
   readonly ledger: Ledger;
   readonly graves: Graves;
-  /** Unix ms when memory was last known to equal upstream; absent: always. */
-  readonly checkedAt?: (() => number) | undefined;
+  /** Monotonic ms when memory was last known to equal upstream; absent: always. */
+  readonly checkedNow?: (() => number) | undefined;
   readonly clock: Clock;
   readonly timings: EngineTimings;
   readonly log: Log;
@@ -59,14 +59,15 @@ export interface PlannerOptions {
 }
 
 export function createPlanner(options: PlannerOptions): Planner {
-  const { database, ledger, graves, clock, timings, log, where, checkedAt = () => Infinity } = options;
+  const { database, ledger, graves, clock, timings, log, where, checkedNow = () => Infinity } = options;
   const { view } = graves;
   const suspects = new Map<string, Suspect>();
   const misfits = new Map<string, string>();
 
   function suspect(id: string, { token }: Known): void {
     if (suspects.get(id)?.token === token) return;
-    suspects.set(id, { token, dueAt: clock.now() + timings.secondLookMs, since: clock.wall() });
+    const since = clock.now();
+    suspects.set(id, { token, dueAt: since + timings.secondLookMs, since });
   }
 
   function noteMisfit(item: Item, reason: string): void {
@@ -147,7 +148,7 @@ export function createPlanner(options: PlannerOptions): Planner {
       for (const [id, one] of suspects) {
         if (clock.now() < one.dueAt) continue;
         const known = ledger.get(id);
-        if (known && checkedAt() >= one.since) again.push({ kind: known.kind, key: known.key, mode: 'overrule' });
+        if (known && checkedNow() >= one.since) again.push({ kind: known.kind, key: known.key, mode: 'overrule' });
         else suspects.set(id, { ...one, dueAt: clock.now() + timings.glanceMs });
       }
       return again;

@@ -21,8 +21,8 @@ export interface ReplicaStoreOptions {
   readonly writer: 'auto' | 'never';
   /** `EngineOptions.source` */
   source?(): string | undefined;
-  /** `EngineOptions.checkedAt` */
-  readonly checkedAt?: (() => number) | undefined;
+  /** `EngineOptions.checkedNow` */
+  readonly checkedNow?: (() => number) | undefined;
   readonly log: Log;
   readonly registry?: Registry | undefined;
   /** For tests. */
@@ -45,10 +45,10 @@ export function createReplicaStore(
   options: ReplicaStoreOptions,
   connect: (onReconnected: () => void) => ReplicaDatabase,
 ): Store {
-  const { log, writer, checkedAt } = options;
+  const { log, writer, checkedNow } = options;
   const prefix = options.prefix || DEFAULT_PREFIX;
   const timings: EngineTimings = { ...replicaTimings, ...options.timings };
-  const graves = createGraves({ view: options.view, checkedAt, clock: systemClock, timings });
+  const graves = createGraves({ view: options.view, checkedNow, clock: systemClock, timings });
   const database = connect(() => engine.reconnected());
   const { name, server } = database;
   const where = { database: name, server, prefix };
@@ -76,7 +76,7 @@ export function createReplicaStore(
     database,
     graves,
     source: options.source,
-    checkedAt,
+    checkedNow,
     permission: {
       granted: writing,
       expecting: writing,

@@ -34,6 +34,7 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
   let refused = false;
   let complete = false;
   let checkedAt = 0;
+  let checkedNow = 0;
   let lastSign = Number.NEGATIVE_INFINITY;
 
   function enter(next: ConnectionState) {
@@ -50,6 +51,7 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
     refused,
     current: complete && performance.now() - lastSign < freshMs,
     checkedAt,
+    checkedNow,
   });
 
   return {
@@ -61,7 +63,7 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
     /** Data arrived, possibly just a heartbeat: memory still equals upstream. */
     alive(): void {
       lastSign = performance.now();
-      if (complete) checkedAt = Date.now();
+      if (complete) [checkedAt, checkedNow] = [Date.now(), lastSign];
     },
     /** Why something large comes late; undefined: it no longer does. */
     delayed(message: string | undefined): void {
@@ -74,7 +76,7 @@ export function createStatus({ onStatus, freshMs }: StatusOptions) {
       complete = true;
       refused = false;
       lastSign = performance.now();
-      checkedAt = Date.now();
+      [checkedAt, checkedNow] = [Date.now(), lastSign];
       enter('VALID');
       if (changed) onStatus?.(read());
     },

@@ -59,6 +59,8 @@ export interface StoreRequest {
   source(): string;
   /** Unix ms when memory was last known to equal upstream, 0 before. */
   checkedAt(): number;
+  /** The same in monotonic ms. */
+  checkedNow(): number;
   /** Whether upstream confirms what memory holds; a file does not. */
   confirms(): boolean;
   readonly log: Log;
@@ -99,18 +101,19 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
   }
 
   return {
-    open({ place, view, source, checkedAt, confirms, log }) {
+    open({ place, view, source, checkedAt, checkedNow, confirms, log }) {
       // Before anything is open that would have to be closed.
       const problem = redisClient && describePrefixProblem(place.prefix, { cluster: redisClient.isCluster });
       if (problem !== undefined) throw new Error(problem);
       const common = { prefix: place.prefix, view, source, writer, log, registry, timings: timings.stores ?? {} };
-      const replica = { ...common, checkedAt: () => (confirms() ? checkedAt() : Infinity) };
+      const replica = { ...common, checkedNow: () => (confirms() ? checkedNow() : Infinity) };
       return [
         ...(dynamoDBClient
           ? [
               createDynamoDBStore({
                 ...common,
                 checkedAt,
+                checkedNow,
                 owner,
                 client: dynamoDBClient,
                 tableName: place.tableName ?? dynamoDB.tableName ?? '',

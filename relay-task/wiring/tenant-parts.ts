@@ -42,6 +42,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
         source: tenant.admission.mark,
         log: logOf(tenant),
         checkedAt: () => tenant.upstream?.status().checkedAt ?? 0,
+        checkedNow: () => tenant.upstream?.status().checkedNow ?? 0,
         confirms: () => tenant.admission.key() !== undefined,
       }),
     bigSegments(place, tenant, how) {

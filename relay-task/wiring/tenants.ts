@@ -269,7 +269,7 @@ type Heirlooms = (tenant: Tenant) => Tenant | undefined;
 function createHeirlooms(tenants: readonly Tenant[]): Heirlooms {
   let bySource: Map<string, Tenant> | undefined;
   const nameOf = ({ filter }: Tenant, source: string) => `${filter} ${source}`;
-  const checkedAt = (tenant: Tenant | undefined) => tenant?.upstream?.status().checkedAt ?? 0;
+  const checkedNow = (tenant: Tenant | undefined) => tenant?.upstream?.status().checkedNow ?? 0;
 
   function index(): Map<string, Tenant> {
     const found = new Map<string, Tenant>();
@@ -277,7 +277,7 @@ function createHeirlooms(tenants: readonly Tenant[]): Heirlooms {
       if (!tenant.memory.initialized) continue;
       const name = nameOf(tenant, tenant.admission.source());
       const before = found.get(name);
-      if (!before || checkedAt(before) < checkedAt(tenant)) found.set(name, tenant);
+      if (!before || checkedNow(before) < checkedNow(tenant)) found.set(name, tenant);
     }
     return found;
   }

@@ -32,12 +32,13 @@ function temporaryDirectory(): string {
 }
 
 /** Killed after the test, whether it passes or not. */
-function run(variables: Record<string, string>): RelayProcess {
-  const relay = runRelay({
+function run(variables: Record<string, string>, options: Parameters<typeof runRelay>[2] = {}): RelayProcess {
+  const all = {
     ...{ LISTEN_HOST: '127.0.0.1', PORT: '0', LD_ENV_shop: sdkKey, DRAIN_WINDOW: '0' },
     ...{ AWS_ACCESS_KEY_ID: 'local', AWS_SECRET_ACCESS_KEY: 'local' },
     ...variables,
-  });
+  };
+  const relay = runRelay(all, [], options);
   behind(async () => {
     relay.child.kill('SIGKILL');
     await relay.exited;
@@ -125,6 +126,20 @@ describe('the relay process', () => {
     );
     lenient.child.kill('SIGTERM');
     expect(await lenient.exited).toBe(0);
+  });
+
+  test('waits for its data by a clock that no step moves', async () => {
+    upstream.answer = 'silent';
+    const relay = run({ STREAM_URI: upstream.uri, INIT_TIMEOUT: '1h', EXIT_ON_ERROR: 'true' }, { steppedClock: true });
+    await upstream.connected(1);
+    relay.child.send({ stepMs: 2 * 3_600_000 });
+    const port = await eventually(() => listeningPort(relay.output().stdout));
+    // It looks every few ms whether the time is over.
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    await upstream.event('put', { path: '/', data: { flags: { a: flag(1) }, segments: {} } });
+    await eventually(async () => expect((await fetch(`http://127.0.0.1:${port}/readyz`)).status).toBe(200));
+    relay.child.kill('SIGTERM');
+    expect(await relay.exited).toBe(0);
   });
 
   test('on SIGTERM turns unready, rejects new streams, ends open ones over the drain window, flushes stores and frees the lease', async () => {

@@ -10,6 +10,7 @@ const upstream = (more: Partial<UpstreamStatus> = {}): UpstreamStatus => ({
   refused: false,
   current: true,
   checkedAt: T,
+  checkedNow: 0,
   ...more,
 });
 const environment = (more: Partial<EnvironmentHealth> = {}): EnvironmentHealth => ({

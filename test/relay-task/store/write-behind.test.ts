@@ -11,10 +11,12 @@ import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
 const patienceMs = 60_000;
 let log = listenToLog();
 const opened: Store[] = [];
+const restores: (() => void)[] = [];
 beforeEach(() => {
   log = listenToLog();
 });
 afterEach(async () => {
+  for (const restore of restores.splice(0)) restore();
   await Promise.all(opened.splice(0).map((store) => store.close()));
 });
 
@@ -37,6 +39,13 @@ async function openWriter(database: FakeDatabase, memory: Memory, options: Parti
   store.setEligible(true);
   await store.flush(patienceMs);
   return store;
+}
+
+/** Of the wall alone, until the end of the test. */
+function stepClock(stepMs: number): void {
+  const now = Date.now.bind(Date);
+  const stepped = jest.spyOn(Date, 'now').mockImplementation(() => now() + stepMs);
+  restores.push(() => stepped.mockRestore());
 }
 
 const applies = ({ calls }: FakeDatabase) => calls.filter((call) => call.startsWith('apply'));
@@ -232,16 +241,17 @@ describe('an item changed by another writer', () => {
     expect(database.rows.segments.has('buried')).toBe(true);
   });
 
-  test('is replaced only after memory was confirmed since it was seen, if checkedAt is available', async () => {
+  test('is replaced only after memory was confirmed since it was seen, if that is known, whatever the clock does', async () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('a', 5));
-    let checkedAt = Date.now() - 1;
-    await openWriter(database, memory, { timings: { ...watchful, glanceMs: 20 }, checkedAt: () => checkedAt });
+    let checkedNow = performance.now() - 1;
+    await openWriter(database, memory, { timings: { ...watchful, glanceMs: 20 }, checkedNow: () => checkedNow });
     database.put(flag('a', 6));
     database.calls.length = 0;
     await eventually(() => expect(database.calls.filter((call) => call === 'readAll').length).toBeGreaterThan(10));
     expect(database.rows.features.get('a')).toBe(flag('a', 6).json);
-    checkedAt = Date.now() + 1;
+    stepClock(-3_600_000);
+    checkedNow = performance.now() + 1;
     await eventually(() => expect(database.rows.features.get('a')).toBe(flag('a', 5).json));
   });
 
@@ -416,13 +426,14 @@ describe('a tombstone', () => {
     const database = createFakeDatabase();
     const memory = createMemory(flag('a', 1), tombstone('features', 'gone', 2));
     database.put(buried);
-    let checkedAt = 0;
-    await openWriter(database, memory, { timings: shortLived, checkedAt: () => checkedAt });
+    let checkedNow = 0;
+    await openWriter(database, memory, { timings: shortLived, checkedNow: () => checkedNow });
     const { manifest } = database;
     database.calls.length = 0;
     await eventually(() => expect(database.calls.filter((call) => call === 'readAll').length).toBeGreaterThan(10));
     expect(Object.keys(database.texts().features!).sort()).toEqual(['a', 'buried', 'gone']);
-    checkedAt = Date.now();
+    stepClock(-3_600_000);
+    checkedNow = performance.now();
     await eventually(() => expect(Object.keys(database.texts().features!)).toEqual(['a']));
     // The set is the same without it.
     expect(database.manifest).toBe(manifest);
