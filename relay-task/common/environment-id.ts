@@ -1,10 +1,11 @@
 import { looksLikeKey } from './secrets.ts';
 
 /**
- * The header that names an environment to SDKs, which show it to their hooks. A secret key that was configured as client-side
- * ID by mistake is not passed on.
+ * The header that names an environment to SDKs, which show it to their hooks. Neither a secret key that was configured as
+ * client-side ID by mistake is passed on, nor an ID with which clients would refuse the whole head.
  */
 export function environmentIdHeader(environmentId: string | undefined): { readonly 'X-LD-EnvID': string } | undefined {
-  if (environmentId === undefined || !/^[!-~]+$/.test(environmentId) || looksLikeKey(environmentId)) return undefined;
+  if (environmentId === undefined || !/^[!-~]{1,256}$/.test(environmentId) || looksLikeKey(environmentId))
+    return undefined;
   return { 'X-LD-EnvID': environmentId };
 }

@@ -6,6 +6,11 @@ export function isObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
+/** A whole number from 0, as versions and times in ms are. */
+export function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
+}
+
 /** `a number`, `a list`, `null`: what a value is, without showing it, since it may hold a key. */
 export function describeType(value: unknown): string {
   if (value === null || value === undefined) return String(value);

@@ -1,4 +1,4 @@
-import { describeType, isObject, type JsonObject, showJson } from '../common/json.ts';
+import { describeType, isCount, isObject, type JsonObject, showJson } from '../common/json.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
 import { type EnvironmentRecord, parseEnvironmentRecord } from './environment-record.ts';
 import { member } from './loose-json.ts';
@@ -108,7 +108,7 @@ function readPatch(table: Table, id: string, body: JsonObject): AutoConfigMessag
 
 function readDelete(table: Table, id: string, body: JsonObject): AutoConfigMessage {
   const version = member(body, 'version') ?? 0;
-  if (isVersion(version)) return { kind: 'delete', table, id, version };
+  if (isCount(version)) return { kind: 'delete', table, id, version };
   return { kind: 'invalid', problem: `a delete of ${table}/${id} has ${describeType(version)} for a version` };
 }
 
@@ -117,7 +117,7 @@ export function parseFilterRecord(data: unknown): FilterRecord | { readonly prob
   const projKey = member(data, 'projKey');
   const key = member(data, 'key');
   const version = member(data, 'version') ?? 0;
-  if (typeof projKey === 'string' && isName(key) && isVersion(version)) {
+  if (typeof projKey === 'string' && isName(key) && isCount(version)) {
     return { projKey, key, version };
   }
   return { problem: 'must have a projKey, a key and a version' };
@@ -130,8 +130,4 @@ function isName(key: unknown): key is string {
 
 function isProblem(value: object): value is { readonly problem: string } {
   return 'problem' in value;
-}
-
-function isVersion(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
 }

@@ -1,4 +1,4 @@
-import { describeType, isObject, type JsonObject } from '../common/json.ts';
+import { describeType, isCount, isObject, type JsonObject } from '../common/json.ts';
 import type { EnvironmentDescription } from '../ports.ts';
 import type { HeldKeys, KeyStatement, StatedKey } from './key-rotation.ts';
 import { member } from './loose-json.ts';
@@ -148,4 +148,3 @@ function checkPrimary(
 
 const isText = (value: unknown): value is string => typeof value === 'string';
 const isFlag = (value: unknown): value is boolean => typeof value === 'boolean';
-const isCount = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0;

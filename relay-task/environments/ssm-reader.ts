@@ -69,6 +69,10 @@ const BATCH = 10;
 const LISTING_MS = 300_000;
 /** An account has at most 10,000 parameters: more pages mean an endless listing. */
 const MOST_PAGES = 2_000;
+/** What a listing may hold: as much as 2,000 environments with long settings, and little beside the process's memory. */
+const MOST_LISTED_BYTES = 16 * 1024 * 1024;
+/** Of one parameter beside its texts. */
+const LISTED_BYTES = 200;
 
 export function createSsmReader(options: {
   readonly client: SSMClient;
@@ -186,7 +190,11 @@ function createListing(
         unfinished = listing;
         try {
           const page = await readPage(listing.token);
-          listing.listed.push(...(page.Parameters ?? []).map((parameter) => listedOf(parameter, `${path}/`)));
+          for (const parameter of page.Parameters ?? []) {
+            const listed = listedOf(parameter, `${path}/`);
+            listing.listed.push(listed);
+            listing.bytes += bytesOf(listed);
+          }
           listing.pages += 1;
           listing.token = page.NextToken || undefined;
         } catch (error) {
@@ -195,6 +203,12 @@ function createListing(
           refused = true;
           listing = begin();
           continue;
+        }
+        if (listing.bytes > MOST_LISTED_BYTES) {
+          unfinished = undefined;
+          throw new Error(
+            `The parameters below ${path} in SSM are more than ${MOST_LISTED_BYTES} bytes; keep others elsewhere`,
+          );
         }
         if (listing.token !== undefined) continue;
         unfinished = undefined;
@@ -211,11 +225,18 @@ interface Listing {
   readonly listed: Listed[];
   readonly startedAt: number;
   pages: number;
+  /** What `listed` takes in memory. */
+  bytes: number;
   /** Of the next page. */
   token: string | undefined;
 }
 
-const begin = (): Listing => ({ listed: [], startedAt: performance.now(), pages: 0, token: undefined });
+const begin = (): Listing => ({ listed: [], startedAt: performance.now(), pages: 0, bytes: 0, token: undefined });
+
+/** Names and texts may hold any characters, so each counts two bytes. */
+function bytesOf({ name, arn, text = '' }: Listed): number {
+  return LISTED_BYTES + 2 * (name.length + arn.length + text.length);
+}
 
 function listedOf(
   { Name = '', ARN = '', Type, Version = 0, LastModifiedDate, Value }: Parameter,

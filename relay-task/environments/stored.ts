@@ -1,7 +1,7 @@
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Item } from '../../lib/flag-table/index.ts';
 import { completeText, describeKeyProblem, isComplete } from '../common/item-text.ts';
-import { showJson } from '../common/json.ts';
+import { isCount, showJson } from '../common/json.ts';
 import { createTombstone } from '../common/tombstone.ts';
 
 /**
@@ -16,7 +16,7 @@ export function readStored(item: Item): Item | { readonly reason: string } {
   } catch {
     return { reason: 'is not JSON' };
   }
-  if (!Number.isSafeInteger(version)) return { reason: `version must be a whole number, not ${version}` };
+  if (!isCount(version)) return { reason: `version must be a whole number from 0, not ${version}` };
   if (deleted) return isComplete(kind, data) ? item : createTombstone(kind, key, version);
   const keyProblem = describeKeyProblem(key);
   if (keyProblem !== undefined) return { reason: keyProblem };

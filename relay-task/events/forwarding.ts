@@ -61,6 +61,8 @@ export interface EventForwarding {
 /** What one environment says in the log. */
 interface Reports extends Pick<CredentialEventsParts, 'lost'> {
   readonly paced: PacedLines;
+  /** Tells of losses that no line has told of yet. */
+  tellRest(): void;
 }
 
 /** What is remembered of contexts and payloads may take so much of what the events may. */
@@ -98,16 +100,20 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
     const paced = createPacedLines(timings.sameLineMs);
     /** Since the last line. */
     const lost = new Map<DropReason, number>();
+    const tell = (reason: DropReason, more: { readonly suppressed?: number } = {}) => {
+      const events = lost.get(reason);
+      lost.delete(reason);
+      const limits = { ...(reason === 'capacity' && { capacity }), ...(reason === 'memory' && { budgetBytes }) };
+      log.warn(LOSSES[reason] ?? LOSS, { environment, reason, events, ...limits, ...more });
+    };
     return {
       paced,
       lost(reason, dropped) {
-        const events = (lost.get(reason) ?? 0) + dropped;
-        lost.set(reason, events);
-        paced(`dropped, ${reason}`, (more) => {
-          lost.delete(reason);
-          const limits = { ...(reason === 'capacity' && { capacity }), ...(reason === 'memory' && { budgetBytes }) };
-          log.warn(LOSSES[reason] ?? LOSS, { environment, reason, events, ...limits, ...more });
-        });
+        lost.set(reason, (lost.get(reason) ?? 0) + dropped);
+        paced(`dropped, ${reason}`, (more) => tell(reason, more));
+      },
+      tellRest() {
+        for (const reason of lost.keys()) tell(reason);
       },
     };
   }
@@ -162,6 +168,7 @@ export function createEventForwarding(options: EventForwardingOptions): EventFor
         ...created,
         async close(timeoutMs: number) {
           await created.close(timeoutMs);
+          reports.tellRest();
           open.delete(environment);
         },
       };

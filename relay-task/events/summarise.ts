@@ -4,7 +4,7 @@
  */
 import { canonicalKey, parseContext } from '../../lib/evaluation/index.ts';
 import type { Item } from '../../lib/flag-table/index.ts';
-import { hasInfinity } from '../common/json.ts';
+import { hasInfinity, isCount } from '../common/json.ts';
 import { membersOf } from '../common/json-text.ts';
 import type { IncomingEvent } from './incoming.ts';
 import type { Recent } from './recent.ts';
@@ -61,7 +61,7 @@ const LAST_DATE = 8.64e15;
 
 /** What SDKs send as version and variation: a whole number, or none. Anything else might cost the summary that it is counted in. */
 function isIndex(value: unknown): boolean {
-  return !isPresent(value) || (Number.isSafeInteger(value) && (value as number) >= 0);
+  return !isPresent(value) || isCount(value);
 }
 
 function malformed(options: SummariseOptions): [] {

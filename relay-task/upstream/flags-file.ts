@@ -3,7 +3,7 @@ import { LineCounter, parseDocument } from 'yaml';
 import { describeFlagProblem, describeSegmentProblem } from '../../lib/evaluation/index.ts';
 import type { Kind } from '../../lib/flag-table/index.ts';
 import { describeKeyProblem } from '../common/item-text.ts';
-import { describeType, isObject, type JsonObject, showJson } from '../common/json.ts';
+import { describeType, isCount, isObject, type JsonObject, showJson } from '../common/json.ts';
 import type { UnreadableItem } from '../ports.ts';
 import { describeJsonProblem } from './json-problem.ts';
 
@@ -69,7 +69,7 @@ function describeEntryProblem(kind: Kind, key: string, data: unknown): string | 
   if (keyProblem !== undefined) return keyProblem;
   const { version = 1, key: ownKey = key } = data;
   if (ownKey !== key) return `key must be ${JSON.stringify(key)} or left out, not ${showJson(ownKey)}`;
-  if (!Number.isSafeInteger(version) || (version as number) < 0) {
+  if (!isCount(version)) {
     return `version must be a whole number from 0 or left out, not ${showJson(version)}`;
   }
   const complete = { ...data, key, version };

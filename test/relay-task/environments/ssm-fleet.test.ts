@@ -54,6 +54,14 @@ async function serverOf(count: number): Promise<SsmServer> {
 const pagesOf = (server: SsmServer) => server.calls.filter(({ operation }) => operation === 'GetParametersByPath');
 const decryptions = (server: SsmServer) => server.calls.filter(({ decrypted }) => decrypted);
 
+test('a listing larger than any that makes sense is given up, and says so', async () => {
+  const server = await serverOf(1);
+  for (let i = 0; i < 300; i++) server.put(`${path}/f${i}/prefix`, 'x'.repeat(64 * 1024), { type: 'String' });
+  const { source, lists } = start(server);
+  await eventually(() => expect(source.status().lastError?.message).toContain('are more than 16777216 bytes'));
+  expect(lists).toEqual([]);
+});
+
 test('a listing of which every other page is throttled goes on with the page that failed', async () => {
   const server = await serverOf(30);
   let calls = 0;

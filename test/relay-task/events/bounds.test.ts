@@ -84,6 +84,21 @@ test('bodies of which one event is malformed leave one line in the log, however 
   expect(lines).toEqual(['Events were dropped {"environment":"production","reason":"malformed","events":1}']);
 });
 
+test('the end tells of all losses of which no line has told', async () => {
+  const launchDarkly = await startLaunchDarkly(() => 'hang');
+  const { intake, forwarding, lines } = startEnvironment(launchDarkly.uri, { capacity: 10 });
+  for (let count = 0; count < 3; count++) await send(intake, [{ kind: 5 }]);
+  for (let count = 0; count < 40; count++) await send(intake, numbered(1));
+  await forwarding.close(0);
+  const told = new Map<string, number>();
+  for (const line of lines) {
+    const { reason, events } = JSON.parse(line.slice(line.indexOf('{'))) as { reason: string; events: number };
+    told.set(reason, (told.get(reason) ?? 0) + events);
+  }
+  expect(told.get('malformed')).toBe(3);
+  expect((told.get('capacity') ?? 0) + (told.get('closed') ?? 0)).toBe(40);
+});
+
 test('all queues together stay within their memory limit and release memory after delivery', async () => {
   const launchDarkly = await startLaunchDarkly(() => 503);
   const maxBytes = 50_000;
