@@ -157,11 +157,11 @@ export interface MemoryUsage {
   readonly limitBytes: number;
   readonly budgetBytes: number;
   readonly usedBytes: Readonly<Record<MemoryPart, number>>;
-  /** What each part may take at most; all but `received` together may take `budgetBytes`. */
+  /** What each part may take at most; all but `received` and `flags` together may take `budgetBytes`. */
   readonly maxBytes: Readonly<Record<MemoryPart, number>>;
 }
 
-export type MemoryPart = 'connections' | 'bodies' | 'events' | 'serverStreams' | 'clientStreams' | 'received';
+export type MemoryPart = 'connections' | 'bodies' | 'events' | 'serverStreams' | 'clientStreams' | 'received' | 'flags';
 
 /** A context that is kept for long, in little memory. */
 export interface HeldContext {

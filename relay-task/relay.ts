@@ -198,6 +198,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
       userAgent,
       log: options.log,
       upstreamTimes,
+      room: memory.flags,
       onReload,
     }),
     onChange: (tenant, change) => options.onChange?.(tenant.name, change),

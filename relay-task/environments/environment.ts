@@ -1,5 +1,7 @@
 import type { Evaluator, Flag, Segment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import type { Budget } from '../common/budget.ts';
+import { createReasonLines } from '../common/paced-lines.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
 import type {
   BigSegments,
@@ -26,6 +28,11 @@ export interface EnvironmentOptions {
   onChange(change: Change): void;
   /** Where memberships of Big Segments are looked up; without it, Big Segments are not configured. */
   readonly bigSegments?: BigSegments | undefined;
+  /**
+   * For the items of all environments. A change that finds none is skipped and named; a whole set is held even so, since it has a limit of its
+   * own. Without it, there is no limit.
+   */
+  readonly room?: Budget | undefined;
   /**
    * Called with the keys of flags whose results may differ although no item changed, so that streams of evaluated flags evaluate
    * them again: by `bigSegmentsChanged`, and when a flag or segment that changed faster than it was compiled is. Must not throw.
@@ -81,14 +88,24 @@ export interface Environment extends ItemView, UpstreamSink {
   state(): string;
   /** The events for clients that speak FDv2. States are remembered from the first call of `state` or of `fdv2` on. */
   readonly fdv2: FDv2;
+  /** Gives back the room of its items. Nothing may be delivered any more. */
+  leave(): void;
 }
 
 /** Changes that cannot be read are remembered up to so many; a whole set has a limit of its own. */
 const MOST_UNREADABLE = 10_000;
 
 /** An environment without data. */
-export function createEnvironment({ name, log, onChange, bigSegments, onRefresh }: EnvironmentOptions): Environment {
+export function createEnvironment(options: EnvironmentOptions): Environment {
+  const { name, log, onChange, bigSegments, onRefresh, room } = options;
+  const tellNoRoom = createReasonLines((fields) =>
+    log.error('There is no room for a change of a flag or segment; what was there before stays', {
+      environment: name,
+      ...fields,
+    }),
+  );
   const memory = createMemory({
+    room,
     onReplaced(item, before) {
       states.replaced(item, before);
       compiled.replaced(item);
@@ -127,6 +144,20 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     const kind = first || whole ? 'put' : 'patch';
     states.changed(kind, items);
     onChange({ generation, kind, items, receivedAt });
+  }
+
+  function skip(item: UnreadableItem): void {
+    if (unreadable.size < MOST_UNREADABLE || unreadable.has(nameOf(item))) unreadable.set(nameOf(item), item);
+  }
+
+  /** Applies a newer item, if there is room for it; undefined if not, or if it is not newer. */
+  function apply(item: Item): Outcome | undefined {
+    const outcome = memory.upsert(item);
+    if (outcome !== 'no-room') return outcome;
+    const reason = `the flags and segments of all environments take more than ${room?.maxBytes} bytes: give the relay more memory, or send less`;
+    tellNoRoom(reason);
+    skip({ kind: item.kind, key: item.key, reason });
+    return undefined;
   }
 
   /** Without those that are invalid, which are noted. */
@@ -169,7 +200,7 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
       if (!initialized) return 0;
       const receivedAt = performance.now();
       const isNewer = ({ kind, key, version }: Item) => version > (memory.get(kind, key)?.version ?? -1);
-      const newer = readableOf(items.filter(isNewer)).flatMap((item) => memory.upsert(item)?.items ?? []);
+      const newer = readableOf(items.filter(isNewer)).flatMap((item) => apply(item)?.items ?? []);
       for (const item of newer) unreadable.delete(nameOf(item));
       announce({ items: inSendingOrder(newer, memory.get), whole: false }, receivedAt);
       return newer.length;
@@ -185,15 +216,13 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     upsert(item, receivedAt) {
       // One item alone would look like the whole set, which follows and contains this item.
       if (!initialized) return;
-      const outcome = memory.upsert(item);
+      const outcome = apply(item);
       if (outcome === undefined) return;
       unreadable.delete(nameOf(item));
       announce(outcome, receivedAt);
     },
 
-    skip(item) {
-      if (unreadable.size < MOST_UNREADABLE || unreadable.has(nameOf(item))) unreadable.set(nameOf(item), item);
-    },
+    skip,
 
     unreadable: () => [...unreadable.values()],
     refusedPatterns: compiled.refusedPatterns,
@@ -219,6 +248,7 @@ export function createEnvironment({ name, log, onChange, bigSegments, onRefresh 
     digest: states.digest,
     state: states.state,
     fdv2: states.fdv2,
+    leave: memory.leave,
   };
 }
 

@@ -1,4 +1,5 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import type { Budget } from '../common/budget.ts';
 import { meansSame } from '../common/item-meaning.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
 import { createTombstone } from '../common/tombstone.ts';
@@ -20,6 +21,11 @@ interface Table {
   readonly floors: Map<string, number>;
 }
 
+/** Of an item beside its text: its place in maps, its fingerprint, and what it is compiled to at least. */
+const ITEM_BYTES = 500;
+
+const bytesOf = ({ key, json }: Item): number => ITEM_BYTES + key.length + json.length;
+
 const NO_FLOOR = Number.NEGATIVE_INFINITY;
 
 /**
@@ -29,7 +35,11 @@ const NO_FLOOR = Number.NEGATIVE_INFINITY;
 export function createMemory(options: {
   /** Called for each item whose bytes were replaced, even if the change is not sent to readers. */
   onReplaced(item: Item, before: Item | undefined): void;
+  /** For the items of all environments, tombstones included, in characters of their texts. */
+  readonly room?: Budget | undefined;
 }) {
+  const { room } = options;
+  let heldBytes = 0;
   const tables: Readonly<Record<Kind, Table>> = {
     features: { items: new Map(), floors: new Map() },
     segments: { items: new Map(), floors: new Map() },
@@ -42,7 +52,16 @@ export function createMemory(options: {
     const before = items.get(item.key);
     if (before === item) return;
     items.set(item.key, item);
+    const more = bytesOf(item) - (before ? bytesOf(before) : 0);
+    heldBytes += more;
+    room?.hold(more);
     options.onReplaced(item, before);
+  }
+
+  /** What makes room, or takes none, always fits. */
+  function fits(item: Item, held: Item | undefined): boolean {
+    const more = bytesOf(item) - (held ? bytesOf(held) : 0);
+    return room === undefined || more <= 0 || more <= room.freeBytes;
   }
 
   /** Applies one item of a whole set, whatever its version. */
@@ -99,11 +118,12 @@ export function createMemory(options: {
       return { items: inSendingOrder(changed, get), whole };
     },
 
-    /** Applies an item if it is newer than the held one; undefined when it is not. */
-    upsert(item: Item): Outcome | undefined {
+    /** Applies an item if it is newer than the held one; undefined when it is not. `no-room`: it is, and there is no room for it. */
+    upsert(item: Item): Outcome | 'no-room' | undefined {
       const { items, floors } = tables[item.kind];
       const held = items.get(item.key);
       if (!held || item.version > held.version) {
+        if (!fits(item, held)) return 'no-room';
         set(item);
         return { items: [item], whole: false };
       }
@@ -113,8 +133,15 @@ export function createMemory(options: {
         floors.set(item.key, item.version);
         return undefined;
       }
+      if (!fits(item, held)) return 'no-room';
       set(item);
       return { items: [item], whole: true };
+    },
+
+    /** Gives the room back. Nothing may be applied any more. */
+    leave(): void {
+      room?.release(heldBytes);
+      heldBytes = 0;
     },
   };
 }

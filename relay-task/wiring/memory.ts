@@ -16,6 +16,8 @@ export interface Memory {
   readonly streams: { readonly servers: Budget; readonly clients: Budget };
   /** What LaunchDarkly has not sent to its end. Beside the whole: clients must not keep flags from arriving. */
   readonly received: ReceivedMemory;
+  /** Flags and segments of all environments, in characters of their texts. Beside the whole, too. */
+  readonly flags: Budget;
 }
 
 /**
@@ -39,11 +41,13 @@ export function createMemory(limits: ProcessLimits, budgetBytes?: number): Memor
     events: part(1, rest),
     streams: { servers: part(7, rest), clients },
     received: createReceivedMemory(receivedMemoryBytes(limits)),
+    // Texts may take two bytes for each character, and are compiled.
+    flags: createBudget(Math.floor(Math.min(memoryBytes, heapBytes) / 3)),
   };
 }
 
 /** For `/status` and metrics. */
-export function usageOf({ limitBytes, whole, requests, events, streams, received }: Memory): MemoryUsage {
+export function usageOf({ limitBytes, whole, requests, events, streams, received, flags }: Memory): MemoryUsage {
   const parts: Readonly<Record<MemoryPart, Budget>> = {
     connections: requests.connections,
     bodies: requests.bodies,
@@ -51,6 +55,7 @@ export function usageOf({ limitBytes, whole, requests, events, streams, received
     serverStreams: streams.servers,
     clientStreams: streams.clients,
     received,
+    flags,
   };
   const ofEach = (of: (part: Budget) => number) =>
     Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, of(part)])) as Record<MemoryPart, number>;

@@ -1,4 +1,5 @@
 /** What the modules make for a tenant, as the configuration asks. */
+import type { Budget } from '../common/budget.ts';
 import type { Config } from '../config/config.ts';
 import type { EnvironmentDescription, Log, LogFields, Outbound } from '../ports.ts';
 import { limitLog } from '../status/log.ts';
@@ -19,6 +20,8 @@ export interface TenantPartsOptions {
   /** Unlimited: environments may ask for more lines than the relay as a whole. */
   readonly log: Log;
   readonly upstreamTimes: UpstreamTimes | undefined;
+  /** `TenantParts.room` */
+  readonly room: Budget;
   /** After every reading of an environment's flags file. Must not throw. */
   onReload?: ((environment: string, reload: FileReload) => void) | undefined;
 }
@@ -34,6 +37,7 @@ export function createTenantParts(options: TenantPartsOptions): TenantParts {
   }
 
   return {
+    room: options.room,
     streams: hub.environment,
     stores: (place, tenant) =>
       stores.open({

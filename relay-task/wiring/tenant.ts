@@ -1,4 +1,6 @@
 /** One environment, or one payload filter of one, from its first data to its end: memory, streams, stores and upstream. */
+
+import type { Budget } from '../common/budget.ts';
 import { createPacedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
 import type { Turnstile } from '../common/turnstile.ts';
@@ -77,6 +79,8 @@ export interface FormerBigSegments {
 
 /** What the modules make for a tenant. */
 export interface TenantParts {
+  /** For the flags and segments of all environments. */
+  readonly room?: Budget | undefined;
   streams(source: StreamSource): EnvironmentStreams;
   stores(place: Place, tenant: Tenant): readonly Store[];
   /** Undefined where no store holds Big Segments. */
@@ -146,6 +150,7 @@ export function createTenant(
     name,
     log,
     bigSegments: presentOf(() => kept.bigSegments),
+    room: parts.room,
     onRefresh: (flagKeys) => streams.refresh(flagKeys),
     onChange(change) {
       streams.publish(change);
@@ -317,6 +322,7 @@ export function createTenant(
     async close() {
       // Closing the stores ends their requests.
       await Promise.all([kept.close(), follower.close(), upstream.close(), background.ended()]);
+      memory.leave();
     },
   });
 }

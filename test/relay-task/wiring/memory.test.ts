@@ -26,6 +26,7 @@ test('server SDKs find room when everyone without a secret key has taken what th
       serverStreams: 15 * MIB,
       clientStreams: 48 * MIB,
       received: 0,
+      flags: 0,
     },
     maxBytes: expect.objectContaining({ connections: 16 * MIB }),
   });
@@ -46,6 +47,7 @@ test('whatever else is full, there is room for the connections of health checks'
     serverStreams: 112 * MIB,
     clientStreams: 48 * MIB,
     received: 2 * Math.floor((280 * MIB) / 6),
+    flags: Math.floor((280 * MIB) / 3),
   });
 });
 
