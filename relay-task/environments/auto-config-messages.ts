@@ -1,6 +1,6 @@
 import { describeType, isCount, isObject, type JsonObject, showJson } from '../common/json.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
-import { type EnvironmentRecord, parseEnvironmentRecord } from './environment-record.ts';
+import { type EnvironmentRecord, LONGEST_ID, parseEnvironmentRecord } from './environment-record.ts';
 import { member } from './loose-json.ts';
 
 /** A payload filter of a project. */
@@ -10,14 +10,8 @@ export interface FilterRecord {
   readonly version: number;
 }
 
-/** A record, and the JSON that it was read from. */
-export interface Received<T> {
-  readonly record: T;
-  readonly data: unknown;
-}
-
 /** By ID; a string is the reason why an entry is invalid. */
-export type Entries<T> = ReadonlyMap<string, Received<T> | string>;
+export type Entries<T> = ReadonlyMap<string, T | string>;
 
 export interface PutEntries {
   readonly environments: Entries<EnvironmentRecord>;
@@ -28,8 +22,8 @@ export interface PutEntries {
 export type AutoConfigMessage =
   /** Its entries can be thousands, so they are read in slices: yields between two of them. */
   | { readonly kind: 'put'; read(): Generator<void, PutEntries> }
-  | { readonly kind: 'environment'; readonly id: string; readonly received: Received<EnvironmentRecord> }
-  | { readonly kind: 'filter'; readonly id: string; readonly received: Received<FilterRecord> }
+  | { readonly kind: 'environment'; readonly id: string; readonly record: EnvironmentRecord }
+  | { readonly kind: 'filter'; readonly id: string; readonly record: FilterRecord }
   | { readonly kind: 'delete'; readonly table: Table; readonly id: string; readonly version: number }
   | { readonly kind: 'reconnect' }
   /** An event or a path that is not for us; older relays ignore them, too. */
@@ -58,7 +52,8 @@ export function* parseAutoConfigMessage(event: string | undefined, text: string)
   const ignored: AutoConfigMessage = { kind: 'ignored', why: `a ${event} for the path ${showJson(path)}` };
   if (event === 'put') return path === '' || path === '/' ? readPut(body) : ignored;
   const [, table, id] = /^\/(environments|filters)\/(.+)$/s.exec(String(path)) ?? [];
-  if (id === undefined) return ignored;
+  // What has such an ID is never held.
+  if (id === undefined || id.length > LONGEST_ID) return ignored;
   return event === 'patch' ? readPatch(table as Table, id, body) : readDelete(table as Table, id, body);
 }
 
@@ -84,12 +79,12 @@ function* readEntries<T extends object>(
   members: JsonObject,
   parse: (data: unknown, id: string) => T | { readonly problem: string },
 ): Generator<void, Entries<T>> {
-  const entries = new Map<string, Received<T> | string>();
+  const entries = new Map<string, T | string>();
   // Pairs of all members would take much longer to be made.
   for (const id of Object.keys(members)) {
     const data = members[id];
     const record = parse(data, id);
-    entries.set(id, isProblem(record) ? record.problem : { record, data });
+    entries.set(id, isProblem(record) ? record.problem : record);
     yield;
   }
   return entries;
@@ -100,10 +95,10 @@ function readPatch(table: Table, id: string, body: JsonObject): AutoConfigMessag
   const invalid = (problem: string): AutoConfigMessage => ({ kind: 'invalid', problem: `${table}/${id}: ${problem}` });
   if (table === 'filters') {
     const record = parseFilterRecord(data);
-    return isProblem(record) ? invalid(record.problem) : { kind: 'filter', id, received: { record, data } };
+    return isProblem(record) ? invalid(record.problem) : { kind: 'filter', id, record };
   }
   const record = parseEnvironmentRecord(data, id);
-  return isProblem(record) ? invalid(record.problem) : { kind: 'environment', id, received: { record, data } };
+  return isProblem(record) ? invalid(record.problem) : { kind: 'environment', id, record };
 }
 
 function readDelete(table: Table, id: string, body: JsonObject): AutoConfigMessage {

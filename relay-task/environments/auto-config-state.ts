@@ -11,6 +11,7 @@ import {
   describeRecord,
   type EnvironmentRecord,
   type EnvironmentTemplates,
+  environmentJson,
   parseEnvironmentRecord,
 } from './environment-record.ts';
 import { type HeldKeys, NO_KEYS, rotateKeys, withoutExpired } from './key-rotation.ts';
@@ -18,8 +19,6 @@ import { createVersionedTable } from './versioned-table.ts';
 
 interface HeldEnvironment {
   readonly record: EnvironmentRecord;
-  /** The JSON value as it was received, to be stored. */
-  readonly data: unknown;
   readonly keys: HeldKeys;
   /** The last description, as long as nothing that it was made of changes. */
   described?: {
@@ -29,11 +28,6 @@ interface HeldEnvironment {
   };
   /** Its part of the stored state. */
   text?: string;
-}
-
-interface HeldFilter {
-  readonly record: FilterRecord;
-  readonly data: unknown;
 }
 
 const NO_FILTERS: readonly string[] = [];
@@ -50,9 +44,9 @@ export function createAutoConfigState() {
   const environments = createVersionedTable<HeldEnvironment>();
   const filters = createFilters();
 
-  const upsertEnvironment = (id: string, { record, data }: Omit<HeldEnvironment, 'keys'>, now: number) =>
+  const upsertEnvironment = (id: string, record: EnvironmentRecord, now: number) =>
     environments.upsert(id, record.version, (held) => {
-      return { record, data, keys: rotateKeys(held?.keys ?? NO_KEYS, record.statement, now) };
+      return { record, keys: rotateKeys(held?.keys ?? NO_KEYS, record.statement, now) };
     });
 
   function describeOne(held: HeldEnvironment, templates: EnvironmentTemplates, now: number): EnvironmentDescription {
@@ -69,12 +63,12 @@ export function createAutoConfigState() {
   function* putAll(message: Extract<Applicable, { kind: 'put' }>, now: number): Generator<void, boolean> {
     let changed = environments.retain(message.environments);
     if (filters.retain(message.filters)) changed = true;
-    for (const [id, received] of message.environments) {
-      if (typeof received !== 'string' && upsertEnvironment(id, received, now)) changed = true;
+    for (const [id, record] of message.environments) {
+      if (typeof record !== 'string' && upsertEnvironment(id, record, now)) changed = true;
       yield;
     }
-    for (const [id, received] of message.filters) {
-      if (typeof received !== 'string' && filters.upsert(id, received)) changed = true;
+    for (const [id, record] of message.filters) {
+      if (typeof record !== 'string' && filters.upsert(id, record)) changed = true;
     }
     return changed;
   }
@@ -86,9 +80,9 @@ export function createAutoConfigState() {
         case 'put':
           return yield* putAll(message, now);
         case 'environment':
-          return upsertEnvironment(message.id, message.received, now);
+          return upsertEnvironment(message.id, message.record, now);
         case 'filter':
-          return filters.upsert(message.id, message.received);
+          return filters.upsert(message.id, message.record);
         case 'delete':
           return message.table === 'environments'
             ? environments.remove(message.id, message.version)
@@ -111,11 +105,11 @@ export function createAutoConfigState() {
     /** Everything but tombstones as JSON, keys in plain text. Yields between two environments that changed. */
     *serialize(): Generator<void, string> {
       const texts: string[] = [];
-      const ofFilters = JSON.stringify(filters.entries().map(([id, { data }]) => [id, data]));
+      const ofFilters = JSON.stringify(filters.entries());
       // A list: what changes between two yields belongs to the next state.
       for (const held of environments.values()) {
-        const { record, data, keys, text } = held;
-        held.text ??= JSON.stringify([record.environmentId, data, keys]);
+        const { record, keys, text } = held;
+        held.text ??= JSON.stringify([record.environmentId, environmentJson(record), keys]);
         texts.push(held.text);
         if (text === undefined) yield;
       }
@@ -132,13 +126,13 @@ export function createAutoConfigState() {
       for (const [id, data, keys] of stored.environments) {
         const record = parseEnvironmentRecord(data, String(id));
         if ('problem' in record || !isHeldKeys(keys)) return false;
-        environments.upsert(record.environmentId, REMEMBERED, () => ({ record, data, keys }));
+        environments.upsert(record.environmentId, REMEMBERED, () => ({ record, keys }));
         yield;
       }
       for (const [id, data] of stored.filters) {
         const record = parseFilterRecord(data);
         if ('problem' in record) return false;
-        filters.upsert(String(id), { record, data }, REMEMBERED);
+        filters.upsert(String(id), record, REMEMBERED);
       }
       return true;
     },
@@ -147,15 +141,15 @@ export function createAutoConfigState() {
 
 /** The payload filters, and their keys by project. */
 function createFilters() {
-  const table = createVersionedTable<HeldFilter>();
+  const table = createVersionedTable<FilterRecord>();
   /** By project, sorted. A project whose filters did not change keeps its list. Undefined: to be made again. */
   let keys: ReadonlyMap<string, readonly string[]> | undefined;
   let before: ReadonlyMap<string, readonly string[]> = new Map();
 
   function readKeys(): ReadonlyMap<string, readonly string[]> {
     const sets = new Map<string, Set<string>>();
-    for (const { record } of table.values()) {
-      sets.set(record.projKey, (sets.get(record.projKey) ?? new Set()).add(record.key));
+    for (const { projKey, key } of table.values()) {
+      sets.set(projKey, (sets.get(projKey) ?? new Set()).add(key));
     }
     const listOf = ([project, set]: [string, Set<string>]): [string, readonly string[]] => {
       const list = [...set].sort();
@@ -172,7 +166,7 @@ function createFilters() {
   }
 
   return {
-    upsert: (id: string, filter: HeldFilter, version = filter.record.version) =>
+    upsert: (id: string, filter: FilterRecord, version = filter.version) =>
       noting(table.upsert(id, version, () => filter)),
     remove: (id: string, version: number) => noting(table.remove(id, version)),
     retain: (ids: { has(id: string): boolean }) => noting(table.retain(ids)),

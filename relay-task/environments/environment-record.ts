@@ -1,4 +1,4 @@
-import { describeType, isCount, isObject, type JsonObject } from '../common/json.ts';
+import { describeType, isCount, isObject, type JsonObject, showJson } from '../common/json.ts';
 import type { EnvironmentDescription } from '../ports.ts';
 import type { HeldKeys, KeyStatement, StatedKey } from './key-rotation.ts';
 import { member } from './loose-json.ts';
@@ -12,6 +12,9 @@ export interface EnvironmentRecord {
   readonly ttlMs: number;
   readonly secureMode: boolean;
 }
+
+/** LaunchDarkly's have 24 characters. */
+export const LONGEST_ID = 256;
 
 /** Settings of the relay that apply to every environment. */
 export interface EnvironmentTemplates {
@@ -63,7 +66,8 @@ export function parseEnvironmentRecord(data: unknown, id: string): EnvironmentRe
   const { text, count, flag, keys } = readersOf(data, problems);
   const innerId = text('envId');
   if (!id.isWellFormed()) problems.push('the ID must be well-formed text, and has half of a surrogate pair');
-  if (innerId !== id) problems.push(`envId must be ${JSON.stringify(id)} as outside, not ${JSON.stringify(innerId)}`);
+  if (id.length > LONGEST_ID) problems.push(`the ID must have at most ${LONGEST_ID} characters, not ${id.length}`);
+  if (innerId !== id) problems.push(`envId must be ${showJson(id)} as outside, not ${showJson(innerId)}`);
   const statement: KeyStatement = {
     ...readSdkKey(data, problems),
     sdkKeys: keys('sdkKeys'),
@@ -81,6 +85,20 @@ export function parseEnvironmentRecord(data: unknown, id: string): EnvironmentRe
     labels: { envKey: text('envKey'), envName: text('envName'), projKey: text('projKey'), projName: text('projName') },
   };
   return problems.length > 0 ? { problem: problems.join('; ') } : record;
+}
+
+/** The JSON that the record is read from, without what else LaunchDarkly sent, which may be of any size and depth. */
+export function environmentJson({ environmentId, statement, version, secureMode, ttlMs, labels }: EnvironmentRecord) {
+  const { sdkKey, expiring, sdkKeys, mobileKey, mobileKeys } = statement;
+  const listOf = (keys: readonly StatedKey[]) => keys.map(({ value, expiresAt }) => ({ value, expiry: expiresAt }));
+  return {
+    ...{ envId: environmentId, ...labels, version, secureMode, defaultTtl: ttlMs / 60_000 },
+    sdkKey: { value: sdkKey, expiring: expiring && { value: expiring.value, timestamp: expiring.expiresAt } },
+    sdkKeys: listOf(sdkKeys),
+    // Whoever has no mobile key says so; who says nothing keeps the former.
+    ...(mobileKey !== undefined && { mobKey: mobileKey ?? '' }),
+    ...(mobileKeys.length > 0 && { mobileKeys: listOf(mobileKeys) }),
+  };
 }
 
 function readersOf(data: JsonObject, problems: string[]) {
@@ -120,13 +138,16 @@ function readSdkKey(data: JsonObject, problems: string[]): Pick<KeyStatement, 's
 }
 
 function readList(name: string, entries: readonly unknown[], problems: string[]): StatedKey[] {
-  return entries.flatMap((entry) => {
+  let wrong = 0;
+  const read = entries.flatMap((entry) => {
     const value = isObject(entry) ? member(entry, 'value') : undefined;
     const expiresAt = isObject(entry) ? (member(entry, 'expiry') ?? undefined) : undefined;
     if (isText(value) && value !== '' && (expiresAt === undefined || isCount(expiresAt))) return [{ value, expiresAt }];
-    problems.push(`each of ${name} must have a value and, if it ends, an expiry in ms`);
+    wrong += 1;
     return [];
   });
+  if (wrong > 0) problems.push(`each of ${name} must have a value and, if it ends, an expiry in ms: ${wrong} do not`);
+  return read;
 }
 
 /** `mobKey` or the list is present and empty: LaunchDarkly always sends whole environments. */
