@@ -1,4 +1,5 @@
 import type { BigSegmentPatch, Log } from '../ports.ts';
+import type { BigSegmentInbox } from './big-segments-inbox.ts';
 import { FailureError } from './download.ts';
 import type { Failure } from './status.ts';
 
@@ -18,6 +19,7 @@ export interface BigSegmentTarget {
 
 export interface PatchApplierOptions {
   readonly store: BigSegmentTarget;
+  readonly inbox: BigSegmentInbox;
   readonly log: Log;
   readonly askGapMs: number;
   readonly askMs: number;
@@ -31,9 +33,7 @@ export interface PatchApplierOptions {
 
 /** Applies patches to the store in the order of its cursor, which other relays may move as well. */
 export function createPatchApplier(options: PatchApplierOptions) {
-  const { store, log, askGapMs, askMs, signal, onChanged } = options;
-  /** Patches from the stream. */
-  const inbox: BigSegmentPatch[] = [];
+  const { store, inbox, log, askGapMs, askMs, signal, onChanged } = options;
   /** The store's cursor, as far as known. */
   let cursor: string | undefined;
   let askedAt = Number.NEGATIVE_INFINITY;
@@ -47,12 +47,18 @@ export function createPatchApplier(options: PatchApplierOptions) {
 
   async function catchUp(): Promise<void> {
     await store.own();
+    // A cursor that comes again, at once or in a circle however long: polls would go on without end.
     let before: string | undefined;
-    while (!signal.aborted) {
+    let mark: string | undefined;
+    for (let polls = 0, markAt = 1; !signal.aborted; polls += 1) {
       const found = (await store.metadata()).cursor;
-      if (found === before) throw new FailureError(stuckAt(found));
+      if (found === before || found === mark) throw new FailureError(stuckAt(found));
       if (found !== cursor) onChanged({ confirm: true });
       before = cursor = found;
+      if (polls + 1 === markAt) {
+        mark = found;
+        markAt *= 2;
+      }
       const patches = await options.poll(found);
       askedAt = performance.now();
       if (patches.length === 0) return;
@@ -86,15 +92,13 @@ export function createPatchApplier(options: PatchApplierOptions) {
   /** True: another relay was faster, and its last patch is queued here as well. */
   async function skipToCursor(patch: BigSegmentPatch): Promise<boolean> {
     const found = (await store.metadata()).cursor;
-    const at = [patch, ...inbox].findLastIndex(({ version }) => version === found && version !== '');
-    if (at < 0) return false;
-    inbox.splice(0, at);
+    if (found === '' || !(inbox.skipTo(found) || patch.version === found)) return false;
     cursor = found;
     onChanged({ confirm: false });
     return true;
   }
 
-  return { inbox, isBehind, catchUp, drain };
+  return { isBehind, catchUp, drain };
 }
 
 function stuckAt(cursor: string): Failure {

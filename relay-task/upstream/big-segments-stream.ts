@@ -12,13 +12,12 @@ export interface BigSegmentStreamOptions extends EventStreamTimes {
   readonly userAgent: string;
   readonly outbound?: Outbound | undefined;
   readonly log: Log;
-  /** How many patches are queued. */
-  waiting(): number;
   onOpen(): void;
   onAlive(): void;
   /** Why a large event comes late; undefined: it no longer does. */
   onDelay(reason: string | undefined): void;
-  onPatches(patches: readonly BigSegmentPatch[]): void;
+  /** False: there is no room for them. */
+  onPatches(patches: readonly BigSegmentPatch[]): boolean;
   /** Patches were discarded, because too many are queued or they are too large: they have to be polled. */
   onOverflow(): void;
   /** The stream of the active key failed; it reconnects. */
@@ -42,7 +41,6 @@ interface Member {
   isOpen: boolean;
 }
 
-const MAX_WAITING = 1_000;
 /** What is longer is polled. */
 const MAX_EVENT_LENGTH = 512 * 1024;
 
@@ -78,8 +76,7 @@ export function createBigSegmentStream(options: BigSegmentStreamOptions): BigSeg
         }
         try {
           const patches = yield* readPatches(data);
-          if (options.waiting() + patches.length > MAX_WAITING) options.onOverflow();
-          else options.onPatches(patches);
+          if (!options.onPatches(patches)) options.onOverflow();
           return undefined;
         } catch (error) {
           return { kind: 'INVALID_DATA', message: describeError(error) };

@@ -1,6 +1,7 @@
 import type { BackoffTimes } from '../common/backoff.ts';
 import type { Log, Outbound, UpstreamStatus } from '../ports.ts';
 import { type BigSegmentTarget, createPatchApplier } from './big-segments-apply.ts';
+import { createBigSegmentInbox } from './big-segments-inbox.ts';
 import { createRetryLoop } from './big-segments-loop.ts';
 import { type PollOptions, pollPatches } from './big-segments-poll.ts';
 import { createBigSegmentStream } from './big-segments-stream.ts';
@@ -59,6 +60,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
   const confirmation = createConfirmation(options);
   const status = createStatus({ freshMs: FRESH_MS });
   const delays = createDelays({ name: 'Polling Big Segments', log, onDelay: status.delayed });
+  const inbox = createBigSegmentInbox(options.receivedMemory);
   const closing = new AbortController();
   const { signal } = closing;
   /** Patches may have been missed: poll LaunchDarkly. */
@@ -78,15 +80,16 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
     onOpen() {
       status.admitted();
       // The poll that follows brings what waits as well, and an earlier key's patches may be another environment's.
-      applier.inbox.length = 0;
+      inbox.clear();
       behind = true;
       loop.retryNow();
     },
     onAlive: status.alive,
     onDelay: status.delayed,
     onPatches(patches) {
-      applier.inbox.push(...patches);
-      loop.wake();
+      const isAdded = inbox.add(patches);
+      if (isAdded) loop.wake();
+      return isAdded;
     },
     onOverflow: askAgain,
     onFailure(failure) {
@@ -94,11 +97,11 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
       // If only the stream is blocked, polling at each reconnect keeps the store up to date.
       askAgain();
     },
-    waiting: () => applier.inbox.length,
   });
 
   const applier = createPatchApplier({
     store,
+    inbox,
     log,
     askGapMs,
     askMs,
@@ -112,7 +115,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
 
   const loop = createRetryLoop({
     work,
-    hasWork: () => behind || applier.inbox.length > 0,
+    hasWork: () => behind || inbox.length > 0,
     onFailure(failure) {
       behind = true;
       confirmation.failed();
@@ -167,6 +170,7 @@ export function createBigSegmentSynchronizer(options: BigSegmentSynchronizerOpti
       closing.abort();
       stream.close();
       await loop.ended();
+      inbox.clear();
       status.closed();
     },
   };

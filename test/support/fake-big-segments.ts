@@ -32,8 +32,8 @@ export interface FakeBigSegments {
   keys: ReadonlySet<string> | undefined;
   /** Polls are answered with this status instead. */
   pollStatus: number | undefined;
-  /** Polls are answered with this text instead. */
-  pollText: string | undefined;
+  /** Polls are answered with this text instead, or with what the function makes of the cursor. */
+  pollText: string | ((after: string) => string) | undefined;
   /** Delays all polls, rejections included. */
   pollDelayMs: number;
   /** Streams are answered with this status instead. */
@@ -76,7 +76,9 @@ export async function startFakeBigSegments(...history: WirePatch[]): Promise<Fak
       const history = fake.histories.get(key) ?? fake.history;
       const from = after === null ? 0 : history.findLastIndex(({ version }) => version === after) + 1;
       response.writeHead(200, { 'Content-Type': 'application/json' });
-      response.end(fake.pollText ?? JSON.stringify(history.slice(from, from + fake.pageSize)));
+      const { pollText } = fake;
+      const text = typeof pollText === 'function' ? pollText(after ?? '') : pollText;
+      response.end(text ?? JSON.stringify(history.slice(from, from + fake.pageSize)));
     } else response.writeHead(404).end();
   }
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));

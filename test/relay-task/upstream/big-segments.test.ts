@@ -5,7 +5,8 @@ import {
   type BigSegmentTarget,
   createBigSegmentSynchronizer,
 } from '../../../relay-task/upstream/big-segments.ts';
-import { eventually } from '../../support/eventually.ts';
+import { createReceivedMemory } from '../../../relay-task/upstream/received-limit.ts';
+import { eventually, turnsOfLoop } from '../../support/eventually.ts';
 import { type FakeBigSegments, startFakeBigSegments, wirePatch } from '../../support/fake-big-segments.ts';
 import { createLogRecorder } from '../../support/logs.ts';
 import { closeAfterEach } from '../../support/opened.ts';
@@ -312,6 +313,49 @@ describe('an out-of-order patch', () => {
     await eventually(() => expect(status().lastError?.kind).toBe('INVALID_DATA'));
     expect(fake.polls()).toBe(1);
   });
+});
+
+test('patches whose versions go round in a circle do not cause a tight loop', async () => {
+  const fake = await launchDarkly();
+  const target = createTarget();
+  const circle = [
+    wirePatch('s.g1', '', 'v0', ['+a']),
+    ...[0, 1, 2, 3, 4].map((n) => wirePatch('s.g1', `v${n}`, `v${(n + 1) % 5}`, [])),
+  ];
+  // One patch for each poll, so that none of them ends.
+  fake.pollText = (cursor) => JSON.stringify(circle.filter(({ previousVersion }) => previousVersion === cursor));
+  const pollBackoff = { firstMs: 60_000, maxMs: 60_000 };
+  const { status } = follow(fake, target, { timings: { ...quick, pollBackoff } });
+  await eventually(() => expect(status().lastError?.message).toContain('offers no Big Segments patch that applies'));
+  expect(fake.polls()).toBeLessThan(20);
+});
+
+test('patches that wait for the store take no more than their part of the memory, and are polled instead', async () => {
+  const fake = await launchDarkly(v(0, '+a'));
+  const target = createTarget();
+  fake.pageSize = 2;
+  const receivedMemory = createReceivedMemory(4 * 1024 * 1024);
+  const { valid } = follow(fake, target, { receivedMemory });
+  await valid();
+  const { apply } = target;
+  let release = () => {};
+  const held = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  target.apply = async (patch) => {
+    await held;
+    return apply(patch);
+  };
+  for (let n = 1; n <= 40; n++) {
+    const hashes = Array.from({ length: 2_000 }, (_, index) => `+${n}-${index}${'-'.repeat(40)}`);
+    fake.push(wirePatch('vip.g1', `v${n}`, `v${n + 1}`, hashes));
+    await turnsOfLoop();
+  }
+  await eventually(() => expect(receivedMemory.usedBytes).toBeGreaterThan(1024 * 1024));
+  expect(receivedMemory.usedBytes).toBeLessThan(4 * 1024 * 1024);
+  release();
+  await eventually(() => expect(target.members.size).toBe(80_001));
+  await eventually(() => expect(receivedMemory.usedBytes).toBe(0));
 });
 
 describe('several relays on one store', () => {
