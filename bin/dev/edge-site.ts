@@ -1,3 +1,4 @@
+import { inLines } from '../../lambda/edge-router/check-config.ts';
 import type { ContextSettings, CustomOrigin, Rule, ViewerSettings } from '../../lambda/edge-router/index.ts';
 import { behaviorsOf, edgeProblems } from '../../lib/infrastructure/check-edge.ts';
 import { destinationOf, type Forwarding, forwardingOf, methodsOf } from '../../lib/infrastructure/edge-forwarding.ts';
@@ -74,7 +75,7 @@ export function createSite(options: LocalSiteSettings): LocalSite {
     ...(behaviors && { behaviors }),
   };
   const problems = edgeProblems(edge);
-  if (problems.length > 0) throw new Error(problems.map(({ message }) => message).join('; '));
+  if (problems.length > 0) throw new Error(inLines(problems));
 
   const all = behaviorsOf(edge).map(([, { path, ...one }]): LocalBehavior => {
     const destination = destinationOf(one, edge);

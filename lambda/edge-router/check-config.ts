@@ -11,6 +11,7 @@ import {
   type ConfigProblem,
   FLAG_KEY,
   flag,
+  inLines,
   integer,
   isHostName,
   isIntegerIn,
@@ -33,14 +34,14 @@ import {
 import { describeCustomHeaderProblem, describeVariantHeaderProblem, isHeaderValue } from './header-rules.ts';
 
 export { coversPattern, patternsOf } from './check-rules.ts';
-export type { ConfigProblem } from './check-values.ts';
+export { type ConfigProblem, inLines } from './check-values.ts';
 
 export type RouterConfig = Partial<Omit<ViewerRequestConfig, 'reader'> & OriginRequestConfig & ViewerResponseConfig>;
 
-/** Called by the bundler, since the handlers do not validate their config. Throws one Error that lists every problem. */
+/** Called by the bundler, since the handlers do not validate their config. Throws one Error that lists every problem, each on its line. */
 export function checkRouterConfig(config: RouterConfig): void {
-  const problems = routerProblems(config).map(({ message }) => message);
-  if (problems.length > 0) throw new Error(`edge router: ${problems.join('; ')}`);
+  const problems = routerProblems(config);
+  if (problems.length > 0) throw new Error(`edge router: ${inLines(problems)}`);
 }
 
 /** Every problem of a router's configuration, as far as it is given. */

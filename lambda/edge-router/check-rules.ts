@@ -3,6 +3,9 @@
  * "Generate HTTP responses in request triggers".
  */
 import { isDeepStrictEqual } from 'node:util';
+import { circleProblems } from './check-rules-circles.ts';
+import { HEADER_CHARACTERS, sizeProblems } from './check-rules-sizes.ts';
+import { coversPattern, METHODS, patternsOf } from './check-rules-together.ts';
 import {
   type Check,
   type ConfigProblem,
@@ -20,21 +23,16 @@ import {
 } from './check-values.ts';
 import { describeAddedHeaderProblem, describeResponseHeaderProblem, isHeaderValue } from './header-rules.ts';
 import { DEFAULT_VARIANT_HEADER } from './headers.ts';
-import { MAX_URL } from './ready-rules.ts';
-import type { Action, ContextSettings, Patterns, Redirect, Rule, When } from './rules.ts';
-import { compileWildcards } from './wildcards.ts';
+import type { ContextSettings, Rule, When } from './rules.ts';
+
+export { coversPattern, patternsOf } from './check-rules-together.ts';
 
 const LIMITS = {
   rules: 100,
   variations: 100,
   patterns: 50,
   attributes: 50,
-  /** "Quotas on Lambda@Edge": a response that a viewer-request function makes, with its headers. */
-  answerBytes: 40 * 1024,
-  /** For the router's own cookie, whose attributes are at most that long, and names. */
-  cookieBytes: 1_024,
-  /** "Quotas on headers": all custom headers, names and values. */
-  headerCharacters: 10_240,
+  /** "Quotas on headers": custom headers. */
   headers: 30,
 } as const;
 
@@ -52,6 +50,9 @@ export interface RulesConfig extends ContextSettings {
   readonly flagKey?: string;
   readonly variantHeader?: string;
   readonly origins?: Readonly<Record<string, unknown>>;
+  readonly cookieName?: string;
+  /** Of a stage: by which redirects are known to stay on the site. */
+  readonly domainNames?: readonly string[];
 }
 
 /** Every problem of `rules`. `origins` are the names that they may choose. */
@@ -68,7 +69,12 @@ export function rulesProblems(config: RulesConfig, origins: readonly string[]): 
   const site = { origins, variantHeader, originHeaders: new Set(originHeaders) };
   const problems = rules.flatMap((rule, index) => ruleProblems(`rules[${index}]`, rule, site));
   // What follows relies on valid rules.
-  return problems.length > 0 ? problems : [...sizeProblems(rules), ...orderProblems(rules, config.flagKey)];
+  if (problems.length > 0) return problems;
+  return [
+    ...sizeProblems(rules, variantHeader),
+    ...circleProblems(rules, config),
+    ...orderProblems(rules, config.flagKey),
+  ];
 }
 
 /** `attributes` and `contexts`. */
@@ -154,8 +160,8 @@ const HOST_PATTERN = pattern(
   /^[a-z0-9*?._:-]{1,253}$/,
   'expected a host name in lower case, in which * stands for any text',
 );
-const METHODS = ['GET', 'HEAD', 'OPTIONS', 'PUT', 'POST', 'PATCH', 'DELETE'];
-const METHOD: Check = (value) => (METHODS.includes(value as string) ? undefined : `expected ${METHODS.join(', ')}`);
+const METHOD: Check = (value) =>
+  (METHODS as readonly unknown[]).includes(value) ? undefined : `expected ${METHODS.join(', ')}`;
 const VALUE = pattern(/^[ -~]{0,256}$/, 'expected a pattern of at most 256 ASCII characters, or true or false');
 
 function whenProblems(at: string, when: unknown): ConfigProblem[] {
@@ -249,7 +255,7 @@ function targetProblems(at: string, target: unknown, check: Check, when: unknown
 function redirectProblems(at: string, redirect: unknown, when: unknown): ConfigProblem[] {
   if (!isObject(redirect)) return [problem(at, redirect, 'expected { to: path or address }')];
   const { to, status, query } = redirect;
-  const problems = [
+  return [
     ...unknownProblems(at, redirect, ['to', 'status', 'query']),
     ...targetProblems(`${at}.to`, to, REDIRECT_TARGET, when),
     ...problemsOf(`${at}.status`, status, (value) =>
@@ -257,28 +263,6 @@ function redirectProblems(at: string, redirect: unknown, when: unknown): ConfigP
     ),
     ...problemsOf(`${at}.query`, query, pattern(/^(keep|drop)$/, 'expected keep or drop')),
   ];
-  if (problems.length === 0 && leadsToItself(redirect as unknown as Redirect, (when ?? {}) as When))
-    return [
-      problem(
-        `${at}.to`,
-        to,
-        'expected a page that the rule is not for: viewers would be redirected again and again (narrow when.path)',
-      ),
-    ];
-  return problems;
-}
-
-/** Whether the target is a page of the same rule, and another one each time. The router itself redirects no page to itself. */
-function leadsToItself({ to, query }: Redirect, { path, host, ...others }: When): boolean {
-  const [, site, target = ''] = /^(?:https?:\/\/([^/]+))?(\/[^?]*)/.exec(to) ?? [];
-  if (Object.keys(others).length > 0 || !(to.includes('*') || (to.includes('?') && query !== 'drop'))) return false;
-  if (site !== undefined && !(host !== undefined && isMatched(host, site))) return false;
-  const own = patternsOf(path)?.some((one) => one.replace('*', '') === target.replace('*', ''));
-  return !own && (path === undefined ? target !== '/*' : isMatched(path, target.replace('*', 'x')));
-}
-
-function isMatched(patterns: Patterns, text: string): boolean {
-  return [patterns].flat().some((one) => compileWildcards(one)(text) !== undefined);
 }
 
 function answerProblems(at: string, answer: unknown): ConfigProblem[] {
@@ -302,11 +286,11 @@ function headersProblems(at: string, headers: unknown, check: (name: string) => 
   if (!isObject(headers)) return [problem(at, headers, 'expected an object of header values by name')];
   const entries = Object.entries(headers);
   const characters = entries.reduce((sum, [name, value]) => sum + name.length + String(value).length, 0);
-  if (entries.length === 0 || entries.length > LIMITS.headers || characters > LIMITS.headerCharacters)
+  if (entries.length === 0 || entries.length > LIMITS.headers || characters > HEADER_CHARACTERS)
     return [
       remark(
         at,
-        `${entries.length} headers of ${characters} characters: expected 1 to ${LIMITS.headers}, of at most ${LIMITS.headerCharacters} characters together`,
+        `${entries.length} headers of ${characters} characters: expected 1 to ${LIMITS.headers}, of at most ${HEADER_CHARACTERS} characters together`,
       ),
     ];
   return entries.flatMap(([name, value]) => {
@@ -320,34 +304,6 @@ function headersProblems(at: string, headers: unknown, check: (name: string) => 
       ),
     ];
   });
-}
-
-/** The longest answers, with what the router adds to them. */
-function sizeProblems(rules: readonly Rule[]): ConfigProblem[] {
-  const longest = ({ flagKey, variations }: Rule) =>
-    flagKey.length + Math.max(...Object.keys(variations).map((name) => name.length)) + 40;
-  const own = LIMITS.cookieBytes + rules.reduce((sum, rule) => sum + longest(rule), 0);
-  const headerBytes = ({ responseHeaders = {} }: Action) => Buffer.byteLength(JSON.stringify(responseHeaders)) * 2;
-  return rules.flatMap(({ variations }, index) =>
-    Object.entries(variations).flatMap(([name, action]) => {
-      const { answer, redirect } = action;
-      if (!answer && !redirect) return [];
-      // The headers of all rules before it may be added.
-      const before = rules
-        .slice(0, index)
-        .map((rule) => Math.max(0, ...Object.values(rule.variations).map(headerBytes)));
-      const body = answer ? Buffer.byteLength(answer.body ?? '') : MAX_URL;
-      const bytes = before.reduce((sum, more) => sum + more, own + body + headerBytes(action));
-      if (bytes <= LIMITS.answerBytes) return [];
-      const at = `rules[${index}].variations.${name}.${answer ? 'answer' : 'redirect'}`;
-      return [
-        remark(
-          at,
-          `has ${bytes} bytes with its headers: a viewer-request function may answer with at most ${LIMITS.answerBytes}. Serve it from an origin, with rewrite`,
-        ),
-      ];
-    }),
-  );
 }
 
 /** What a rule can decide for once and all; headers add up. */
@@ -437,18 +393,4 @@ function covers(wide: When = {}, narrow: When = {}): boolean {
     const [all, some] = [patternsOf(wide[name]), patternsOf(narrow[name])];
     return all === undefined || (some ?? ['*']).every((one) => coversPattern(all, one));
   });
-}
-
-/** Whether one of the patterns matches everything that another one does. */
-export function coversPattern(wide: readonly string[], narrow: string): boolean {
-  // What its wildcards may stand for: no text, some, and more of it.
-  return wide.some((one) =>
-    ['', '\u0001', '\u0001\u0001\u0001'].every(
-      (text) => compileWildcards(one)(narrow.replaceAll('*', text).replaceAll('?', '\u0001')) !== undefined,
-    ),
-  );
-}
-
-export function patternsOf(patterns: Patterns | undefined): readonly string[] | undefined {
-  return patterns === undefined ? undefined : [patterns].flat();
 }

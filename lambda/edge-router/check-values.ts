@@ -7,6 +7,12 @@ export interface ConfigProblem {
   readonly message: string;
 }
 
+/** The problem or, of several, their number and each on a line of its own. */
+export function inLines(problems: readonly ConfigProblem[]): string {
+  const messages = problems.map(({ message }) => message);
+  return messages.length === 1 ? messages.join() : [`${messages.length} problems:`, ...messages].join('\n  ');
+}
+
 /** What a value must be. Returns why it is not accepted; undefined if it is. */
 export type Check = (value: unknown) => string | undefined;
 

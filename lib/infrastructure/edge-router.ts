@@ -1,6 +1,7 @@
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
 import { Construct } from 'constructs';
 import type { ReaderConfig } from '../../lambda/edge-reader/config.ts';
+import { inLines } from '../../lambda/edge-router/check-config.ts';
 import { flagKeysOf } from '../../lambda/edge-router/config.ts';
 import { edgeProblems } from './check-edge.ts';
 import { readBootstrap } from './edge-bootstrap.ts';
@@ -54,7 +55,7 @@ export class EdgeRouter extends Construct {
     super(scope, id);
     const { stage, flagTable, edge, retain, monitoring = {} } = props;
     const problems = edgeProblems(edge);
-    if (problems.length > 0) throw new Error(`edge router: ${problems.map(({ message }) => message).join('; ')}`);
+    if (problems.length > 0) throw new Error(`edge router: ${inLines(problems)}`);
     this.edge = edge;
     const { prefix, bootstrapFile, preview, exposures } = edge;
     const { tableName, homeRegion, replicaRegions } = flagTable;

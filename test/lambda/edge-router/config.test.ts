@@ -320,5 +320,5 @@ test.each([
 
 test('all errors of a router config are in one message', () => {
   const wrong = { variants: ['a b'], defaultVariant: 'c', flagKey: '', variantHeader: 'host', cookieName: 'a;b' };
-  expect(messageOf(wrong).split('; ')).toHaveLength(5);
+  expect(messageOf(wrong).split('\n')).toEqual(['5 problems:', ...Array(5).fill(expect.stringMatching(/^ {2}\S/))]);
 });

@@ -166,7 +166,6 @@ test.each<[object, object | undefined]>(
       [{ redirect: { to: 'https://www.example.com:8443/*?from=old&x=%20' } }],
       [{ redirect: { to: '/new/*', status: 308, query: 'drop' } }, { path: '/old/*' }],
       [{ redirect: { to: '/sorry' } }],
-      [{ redirect: { to: '/de/*' } }, { path: '/*', cookie: { lang: 'de' } }],
       [{ redirect: { to: 'https://example.com/*' } }, { host: 'www.example.com' }],
       [{ answer: { status: 503, body: 'ä' }, responseHeaders: { 'content-type': 'text/html', 'set-cookie': 'a=1' } }],
       [{ answer: { status: 204 } }],
@@ -181,26 +180,326 @@ test('an answer has at most 40 KB, with its headers and those of the router', ()
     withAction({ answer: { status: 200, body: letter.repeat(characters) } });
   expect(answer(39_000)).toBe('accepted');
   expect(answer(40_000)).toMatch(
-    /^rules\[0\]\.variations\.on\.answer: has 41\d{3} bytes with its headers: a viewer-request function may answer with at most 40960\. Serve it from an origin/,
+    /^rules\[0\]\.variations\.on\.answer: has 41\d{3} bytes with its headers: expected at most 40960, which a viewer-request function may answer with \(CloudFront, "Quotas on Lambda@Edge"\)\. Serve it from an origin/,
   );
   // Bytes, not characters.
   expect(answer(20_000, 'ä')).toMatch(/has 41\d{3} bytes/);
 });
 
+/** Headers of about so many characters. */
+const headers = (n: number, characters: number) =>
+  Object.fromEntries(
+    Array.from({ length: Math.ceil(characters / 1_700) }, (_, i) => [
+      `x-h${n}-${i}`,
+      'a'.repeat(Math.min(1_700, characters)),
+    ]),
+  );
+const adding = (n: number, kind: string, characters: number, more: object = {}) =>
+  rule({ flagKey: `f${n}`, variations: { on: { [kind]: headers(n, characters) } }, ...more });
+const MOST =
+  /expected at most 10240 \(CloudFront, "Quotas on headers"\)\. Shorten them, or narrow when, so that fewer rules match together$/;
+
+describe.each([
+  ['responseHeaders', 'responses get'],
+  ['requestHeaders', 'requests to origins get'],
+])('%s of several rules', (kind, what) => {
+  const refused = (rules: object[]) => {
+    const said = messageOf({ rules });
+    expect(said).toMatch(MOST);
+    return said;
+  };
+
+  test('count together if one request can match the rules, and all of them are named', () => {
+    expect(refused([adding(0, kind, 5_000), adding(1, kind, 5_000, { when: { path: '/a/*' } })])).toMatch(
+      new RegExp(
+        `^rules\\[1\\]\\.variations\\.on\\.${kind}: ${what} 10\\d{3} characters of headers, with x-flag-decision, if rules\\[0\\] and rules\\[1\\] match together`,
+      ),
+    );
+    expect(
+      refused([adding(0, kind, 3_400), rule({ flagKey: 'g' }), adding(2, kind, 3_400), adding(3, kind, 3_400)]),
+    ).toContain('if rules[0], rules[1], rules[2] and rules[3] match together');
+    expect(messageOf({ rules: [adding(0, kind, 3_400), adding(1, kind, 3_400)] })).toBe('accepted');
+  });
+
+  test.each<[string, object, object]>([
+    ['path', { path: ['/a/*', '/b'] }, { path: ['/c/*', '/c?'] }],
+    ['path', { path: '/a*z' }, { path: '/a*y' }],
+    ['host', { host: 'a.example.com' }, { host: '*.example.org' }],
+    ['method', { method: ['GET', 'HEAD'] }, { method: 'POST' }],
+    ['header', { header: { 'x-a': true } }, { header: { 'x-a': false } }],
+    ['cookie', { cookie: { a: ['1', '2*'] } }, { cookie: { a: '3*' } }],
+    ['query', { query: { a: '1' } }, { query: { a: false } }],
+  ])('do not count together if no request matches both, by %s: %j, %j', (_, one, two) => {
+    const rules = [adding(0, kind, 8_500, { when: one }), adding(1, kind, 8_500, { when: two })];
+    expect(messageOf({ rules })).toBe('accepted');
+  });
+
+  test.each<[object, object]>([
+    [{ path: '/a/*' }, { path: '/*/b' }],
+    [{ path: '/a?' }, { path: '/?b' }],
+    [{ path: '*' }, {}],
+    [{ cookie: { a: true } }, { cookie: { a: '1' } }],
+    [{ cookie: { a: '1' } }, { cookie: { b: false } }],
+    [{ host: '*.example.com' }, { host: 'www.*' }],
+  ])('count together with %j and %j', (one, two) => {
+    refused([adding(0, kind, 8_500, { when: one }), adding(1, kind, 8_500, { when: two })]);
+  });
+
+  test('do not count together if one flag would need two values', () => {
+    const on = (name: string, n: number, more: object = {}) => ({
+      flagKey: 'f',
+      when: { path: n === 0 ? '/*' : '/a/*' },
+      variations: { on: {}, off: {}, [name]: { [kind]: headers(n, 8_500) } },
+      ...more,
+    });
+    expect(messageOf({ rules: [on('on', 0), on('off', 1)] })).toBe('accepted');
+    refused([on('on', 0), on('on', 1)]);
+    // Of a flag that cannot be evaluated.
+    refused([on('on', 0, { otherwise: 'on' }), on('off', 1, { otherwise: 'off' })]);
+  });
+
+  test('count once for each name, of which the first one is set', () => {
+    const rules = [0, 1, 2, 3].map((n) =>
+      rule({ flagKey: `f${n}`, variations: { on: { [kind]: headers(0, 5_000) } } }),
+    );
+    expect(messageOf({ rules })).toBe('accepted');
+  });
+
+  test('of pages that have nothing in common do not add up, beside those of every page', () => {
+    const pages = Array.from({ length: 40 }, (_, n) =>
+      adding(n, kind, 5_000, { when: { path: [`/${n}`, `/${n}/*`] } }),
+    );
+    expect(messageOf({ rules: [adding(40, kind, 3_400), ...pages] })).toBe('accepted');
+    refused([adding(40, kind, 3_400), ...pages, adding(41, kind, 3_400, { when: { path: '/7/*' } })]);
+  });
+});
+
+test('each cookie that rules set counts', () => {
+  const cookie = (n: number) =>
+    rule({ flagKey: `f${n}`, variations: { on: { responseHeaders: { 'set-cookie': `c${n}=${'a'.repeat(1_700)}` } } } });
+  expect(messageOf({ rules: [0, 1, 2].map(cookie) })).toBe('accepted');
+  expect(messageOf({ rules: [0, 1, 2, 3, 4, 5, 6].map(cookie) })).toMatch(MOST);
+});
+
+test('what the header with the decisions says of rules that match together counts, once for each flag', () => {
+  const rules = (count: number, key: (n: number) => string) =>
+    Array.from({ length: count }, (_, n) => ({
+      flagKey: key(n),
+      when: { path: `/${'?'.repeat(n)}*` },
+      variations: { on: {} },
+    }));
+  const long = (n: number) => `${'k'.repeat(200)}${n}`;
+  expect(messageOf({ rules: rules(30, long) })).toBe('accepted');
+  const said = messageOf({ rules: rules(60, long) });
+  expect(said.split('\n')[0]).toMatch(/^2 problems:$/);
+  expect(said).toMatch(
+    /rules\[59\]\.flagKey: responses get 1\d{4} characters of headers, with x-flag-decision, if rules\[0\], rules\[1\], rules\[2\], rules\[3\], rules\[4\] and 55 others match together/,
+  );
+  expect(messageOf({ rules: rules(60, () => 'f') })).toBe('accepted');
+});
+
 test.each([
   ['answer', { answer: { status: 200, body: 'a'.repeat(30_000) } }],
+  // Its address may have 8,192 characters. Many short headers are much longer in the format of functions.
   ['redirect', { redirect: { to: '/elsewhere' } }],
-])('the headers of the rules before it count for the %s of a rule', (what, action) => {
-  const headers = (n: number) =>
-    Object.fromEntries(Array.from({ length: 5 }, (_, i) => [`x-h${n}-${i}`, 'a'.repeat(1_700)]));
-  const before = [0, 1, 2].map((n) =>
-    rule({ flagKey: `f${n}`, when: { path: `/${n}*` }, variations: { on: { responseHeaders: headers(n) } } }),
-  );
+])('the headers of the rules before it count for the %s of a rule, if both match', (what, action) => {
+  const short = (n: number) => Object.fromEntries(Array.from({ length: 30 }, (_, i) => [`x${n}-${i}`, '1']));
+  const before = (when: (n: number) => object) =>
+    Array.from({ length: 34 }, (_, n) =>
+      rule({ flagKey: `f${n}`, when: when(n), variations: { on: { responseHeaders: short(n) } } }),
+    );
   const last = rule({ flagKey: 'last', variations: { on: action } });
   expect(messageOf({ rules: [last] })).toBe('accepted');
-  expect(messageOf({ rules: [...before, last] })).toMatch(
-    new RegExp(`^rules\\[3\\]\\.variations\\.on\\.${what}: has \\d{5} bytes with its headers`),
+  expect(messageOf({ rules: [...before((n) => ({ path: `/${n}/*` })), last] })).toBe('accepted');
+  expect(messageOf({ rules: [...before((n) => ({ cookie: { [`c${n}`]: true } })), last] })).toMatch(
+    new RegExp(
+      `rules\\[34\\]\\.variations\\.on\\.${what}: has \\d{5} bytes with its headers and those of rules\\[\\d+\\], .* and \\d+ others: expected at most 40960`,
+    ),
   );
+});
+
+test('the headers of rules after an answer, which are not tried, do not count for it', () => {
+  const ended = rule({
+    when: { path: '/a' },
+    variations: { on: { answer: { status: 200, body: 'a'.repeat(36_000) } } },
+  });
+  expect(messageOf({ rules: [ended, adding(1, 'responseHeaders', 8_500)] })).toBe('accepted');
+  expect(messageOf({ rules: [adding(1, 'responseHeaders', 8_500), ended] })).toContain('rules[1].variations.on.answer');
+});
+
+const leads = (
+  when: object | undefined,
+  to: string,
+  more: { flagKey?: string; value?: string; also?: object; redirect?: object } = {},
+) => ({
+  ...(when && { when }),
+  flagKey: more.flagKey ?? 'f',
+  variations: { [more.value ?? 'on']: { redirect: { to, ...more.redirect }, ...more.also } },
+});
+const other = { flagKey: 'g' };
+
+test.each<[string, object[], string]>([
+  [
+    'over two rules',
+    [leads({ path: '/a/*' }, '/b/*'), leads({ path: '/b/*' }, '/a/*', other)],
+    'rules[0].variations.on.redirect.to="/b/*" is invalid: viewers would be redirected again and again, from /a/x to /b/x (rules[0].variations.on.redirect), to /a/x (rules[1].variations.on.redirect): expected a page from which no redirect leads back. Narrow when, or change to',
+  ],
+  [
+    'over three rules, behind others',
+    [
+      rule({ flagKey: 'h', when: { path: '/c' } }),
+      leads({ path: '/a' }, '/b'),
+      leads({ path: '/b' }, '/c', other),
+      leads({ path: '/c' }, '/a', { flagKey: 'i' }),
+    ],
+    'from /a to /b (rules[1].variations.on.redirect), to /c (rules[2].variations.on.redirect), to /a (rules[3].variations.on.redirect)',
+  ],
+  [
+    'over two rules for one value of a flag',
+    [leads({ path: '/a' }, '/b'), leads({ path: '/b' }, '/a')],
+    'again and again, from /a to /b',
+  ],
+  [
+    'by what a value without a variation does',
+    [{ ...leads({ path: '/a' }, '/b'), otherwise: 'on' }, leads({ path: '/b' }, '/a', { value: 'off' })],
+    'again and again, from /a to /b',
+  ],
+  [
+    'that begins on a page of the second rule',
+    [leads({ path: '/a/*' }, '/c/*'), leads({ path: '/*/b' }, '/a/b', other)],
+    'from /a/b to /c/b',
+  ],
+  [
+    'under a cookie',
+    [leads({ path: '/*', cookie: { lang: 'de' } }, '/de/*')],
+    'again and again, from /x to /de/x (rules[0].variations.on.redirect):',
+  ],
+  ['under a header', [leads({ path: '/*', header: { 'user-agent': '*Mobile*' } }, '/m/*')], 'again and again'],
+  [
+    'under conditions that one viewer fulfils',
+    [
+      leads({ path: '/a', cookie: { x: true } }, '/b'),
+      leads({ path: '/b', cookie: { x: '1*', y: false } }, '/a', other),
+    ],
+    'again and again',
+  ],
+  ['for a parameter that is kept', [leads({ path: '/*', query: { lang: 'de' } }, '/de/*')], 'again and again'],
+  [
+    'for a parameter that the target has',
+    [leads({ path: '/*', query: { lang: 'de' } }, '/de/*?lang=de', { redirect: { query: 'drop' } })],
+    'again and again',
+  ],
+  ['to the same page, with a longer query each time', [leads({ path: '/a' }, '/a?from=a')], 'from /a to /a?from=a'],
+  ['for a method', [leads({ path: '/*', method: ['GET', 'HEAD'] }, '/x/*')], 'again and again'],
+  [
+    'for a method that the redirect keeps',
+    [leads({ path: '/*', method: 'POST' }, '/x/*', { redirect: { status: 307 } })],
+    'again and again',
+  ],
+  [
+    'to http, from which CloudFront redirects to https',
+    [leads({ host: 'www.example.com' }, 'http://www.example.com/*')],
+    'rules[0].variations.on.redirect.to="http://www.example.com/*" is invalid: viewers would be redirected again and again, from https://www.example.com/x to http://www.example.com/x (rules[0].variations.on.redirect), and by CloudFront from http:// to https://: expected a page from which no redirect leads back. Write https://, or narrow when',
+  ],
+  [
+    'to http, of one of several hosts',
+    [leads({ host: ['a.example.com', '*.example.org'], path: '/a' }, 'http://shop.example.org/a')],
+    'Write https://',
+  ],
+  [
+    'to http, of a host that another rule is for',
+    [rule({ flagKey: 'h', when: { host: 'a.example.com' } }), leads({ path: '/a' }, 'http://a.example.com/a')],
+    'Write https://',
+  ],
+  [
+    'over two hosts',
+    [
+      leads({ host: 'a.example.com' }, 'https://b.example.com/*'),
+      leads({ host: 'b.example.com' }, 'https://a.example.com/*', other),
+    ],
+    'from https://a.example.com/x to https://b.example.com/x (rules[0].variations.on.redirect), to https://a.example.com/x (rules[1].variations.on.redirect)',
+  ],
+])('a circle of redirects %s is refused: %j', (_, rules, message) => {
+  const said = messageOf({ rules });
+  expect(said).toContain(message);
+  expect(said).not.toContain('problems');
+});
+
+test('the domain names of a stage say which redirects stay on the site', () => {
+  const rules = [leads({ path: '/a' }, 'http://www.example.com/a')];
+  expect(messageOf({ rules })).toBe('accepted');
+  expect(messageOf({ rules, domainNames: ['www.example.com'] })).toContain('again and again, from ');
+  expect(messageOf({ rules, domainNames: ['*.example.com'] })).toContain('again and again, from ');
+  expect(messageOf({ rules, domainNames: ['example.com'] })).toBe('accepted');
+});
+
+test.each<[string, object[]]>([
+  [
+    'a flag that sends viewers to and fro by its value',
+    [leads({ path: '/old' }, '/new'), leads({ path: '/new' }, '/old', { value: 'off' })],
+  ],
+  [
+    'a page that an earlier rule answers',
+    [
+      {
+        ...rule({ flagKey: 'h', when: { path: '/b' }, variations: { on: { answer: { status: 410 } } } }),
+        otherwise: 'on',
+      },
+      leads({ path: '/a' }, '/b'),
+      leads({ path: ['/b', '/c'] }, '/a', other),
+    ],
+  ],
+  [
+    'cookies that exclude each other',
+    [leads({ path: '/a', cookie: { x: true } }, '/b'), leads({ path: '/b', cookie: { x: false } }, '/a', other)],
+  ],
+  [
+    'a cookie that the redirect sets',
+    [
+      leads({ path: '/*', cookie: { seen: false } }, '/welcome/*', {
+        also: { responseHeaders: { 'set-cookie': 'seen=1' } },
+      }),
+    ],
+  ],
+  [
+    "the router's own cookie, which a redirect sets",
+    [leads({ path: '/*', cookie: { 'flag-viewer': false } }, '/welcome/*')],
+  ],
+  [
+    'headers that exclude each other',
+    [
+      leads({ path: '/a/*', header: { 'x-a': '1' } }, '/b/*'),
+      leads({ path: '/b/*', header: { 'x-a': '2' } }, '/a/*', other),
+    ],
+  ],
+  [
+    'a parameter that is dropped',
+    [leads({ path: '/*', query: { lang: 'de' } }, '/de/*', { redirect: { query: 'drop' } })],
+  ],
+  ['a parameter that the target sets', [leads({ path: '/*', query: { lang: false } }, '/*?lang=de')]],
+  [
+    'the same page with the query that was wanted',
+    [leads({ path: '/a' }, '/a?from=a', { redirect: { query: 'drop' } })],
+  ],
+  ['a POST that becomes a GET', [leads({ path: '/*', method: 'POST' }, '/done/*', { redirect: { status: 303 } })]],
+  ['a prefix that is taken away', [leads({ path: '/old/*' }, '/*')]],
+  ['another site by http', [leads({ path: '/a' }, 'http://legacy.example.com/a')]],
+  ['another site of a rule for every host', [leads({ host: '*', path: '/a' }, 'http://legacy.example.com/a')]],
+  [
+    'a chain that ends',
+    [leads({ path: '/a' }, '/b'), leads({ path: '/b' }, '/c', other), leads({ path: '/c' }, '/d', { flagKey: 'h' })],
+  ],
+  ['http to https of one host', [leads({ host: 'www.example.com' }, 'https://www.example.com/*')]],
+])('redirects without a circle are accepted: %s: %j', (_, rules) => {
+  expect(messageOf({ rules })).toBe('accepted');
+});
+
+test('many redirects are checked in bounded time', () => {
+  const all = (n: number) =>
+    Array.from({ length: n }, (_, i) =>
+      leads({ path: '/*', cookie: { [`c${i}`]: true } }, `/${i}/*`, { flagKey: `f${i}`, redirect: { query: 'drop' } }),
+    );
+  expect(messageOf({ rules: all(100) })).toContain('again and again');
 });
 
 test.each<[object[], string]>([
@@ -272,9 +571,11 @@ test('rules may stand beside the flag of the simple form, or alone, but not deci
   expect(messageOf({ rules: Array.from({ length: 101 }, () => rule({})) })).toContain('rules: 101 are too many');
 });
 
-test('all problems of all rules are told at once', () => {
+test('all problems of all rules are told at once, one in a line', () => {
   const rules = [rule({ flagKey: '' }), rule({ variations: { on: { origin: 'beta', rewrite: 'a' } } })];
-  expect(messageOf({ rules }).split('; ')).toHaveLength(3);
+  const [first, ...others] = messageOf({ rules }).split('\n');
+  expect(first).toBe('3 problems:');
+  expect(others.map((line) => line.slice(0, 10))).toEqual(['  rules[0]', '  rules[1]', '  rules[1]']);
 });
 
 test.each<[object, string]>([
