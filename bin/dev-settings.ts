@@ -1,4 +1,4 @@
-import { integer, type Reader, text } from '../relay-task/common/setting-values.ts';
+import { boolean, integer, type Reader, text } from '../relay-task/common/setting-values.ts';
 import {
   environmentSettings,
   filterSettings,
@@ -12,8 +12,12 @@ export interface DevSettings {
   readonly flagsFile: string;
   readonly dynamoDBPort: number;
   readonly edgePort: number;
-  readonly edgeFlag: string;
+  /** Undefined: none routes viewers, but rules may. */
+  readonly edgeFlag: string | undefined;
+  /** Whether somebody named the flag. */
+  readonly edgeFlagChosen: boolean;
   readonly edgeRules: string;
+  readonly edgeReadsTable: boolean;
   readonly logLevel: string;
   /** The environment whose flags the edge reads, and the key prefix of its items in the table. */
   readonly environment: { readonly name: string; readonly prefix: string; readonly fromFile: boolean };
@@ -26,12 +30,23 @@ export const devSettings = {
   flagsFile: { env: 'FLAGS_FILE', read: text, fallback: 'examples/flags.json', says: 'flags, JSON or YAML' },
   dynamoDBPort: { env: 'DYNAMODB_PORT', read: integer(0, 65_535), fallback: '8000', says: 'the embedded DynamoDB' },
   edgePort: { env: 'EDGE_PORT', read: integer(0, 65_535), fallback: '8080', says: 'the edge' },
-  edgeFlag: { env: 'EDGE_FLAG', read: text, fallback: 'canary-checkout', says: 'the flag that routes viewers' },
+  edgeFlag: {
+    env: 'EDGE_FLAG',
+    read: text,
+    fallback: 'canary-checkout',
+    says: 'the flag that routes viewers; `none`: rules alone do',
+  },
   edgeRules: {
     env: 'EDGE_RULES',
     read: text,
     fallback: 'examples/rules.json',
-    says: 'rules of the edge router, a JSON list',
+    says: 'rules of the edge router: a JSON list, or an object that has other settings of `edge`, too',
+  },
+  edgeTable: {
+    env: 'EDGE_TABLE',
+    read: boolean,
+    fallback: 'on',
+    says: '`off`: the edge cannot read the table, as in an outage',
   },
   sdkKey: { env: 'LD_SDK_KEY', read: text, fallback: '', says: 'take flags from LaunchDarkly under this SDK key' },
 } as const;
@@ -64,6 +79,7 @@ export function parseDevSettings(
     edgePort: read(devSettings.edgePort),
     edgeFlag: read(devSettings.edgeFlag),
     edgeRules: read(devSettings.edgeRules),
+    edgeTable: read(devSettings.edgeTable),
     sdkKey: read(devSettings.sdkKey),
   };
   // The output is for a person, so only warnings and errors are logged by default.
@@ -91,8 +107,10 @@ export function parseDevSettings(
       flagsFile: own.flagsFile,
       dynamoDBPort: own.dynamoDBPort,
       edgePort: own.edgePort,
-      edgeFlag: own.edgeFlag,
+      edgeFlag: own.edgeFlag === 'none' ? undefined : own.edgeFlag,
+      edgeFlagChosen: Boolean(given[devSettings.edgeFlag.env]?.trim()),
       edgeRules: own.edgeRules,
+      edgeReadsTable: own.edgeTable,
       logLevel,
       environment: { name, prefix: variables[`LD_PREFIX_${name}`] ?? name, fromFile },
       variables: {

@@ -2,11 +2,9 @@
  * `npm start`: the whole path on this machine. Flags from a file (or from LaunchDarkly) → relay → streams, and → an
  * embedded DynamoDB → the built Lambda@Edge functions → one of two sample origins.
  */
-import { readFile, rm, stat } from 'node:fs/promises';
+import { rm, stat } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { checkRouterConfig } from '../lambda/edge-router/check-config.ts';
-import type { Rule } from '../lambda/edge-router/index.ts';
 import packageJson from '../package.json' with { type: 'json' };
 import { sleep } from '../relay-task/common/pause.ts';
 import { parseConfig } from '../relay-task/config/config.ts';
@@ -14,16 +12,21 @@ import { RelayError } from '../relay-task/errors.ts';
 import type { Log } from '../relay-task/ports.ts';
 import { startRelay } from '../relay-task/relay.ts';
 import type { FileReload } from '../relay-task/upstream/file.ts';
-import { type LocalEdge, startLocalEdge } from './dev/edge.ts';
+import { LOCAL_STAGE, type LocalEdge, startLocalEdge } from './dev/edge.ts';
+import { LOCAL_ORIGINS, type LocalRouterSettings, readEdgeFile } from './dev/edge-file.ts';
 import { localCredentials, startEmbeddedDynamoDB } from './dev/embedded-dynamodb.ts';
 import { type PropagationMeter, startPropagationMeter } from './dev/propagation.ts';
 import { startSampleOrigins } from './dev/sample-origins.ts';
+import { describeUnknownFlags, type KnownFlags } from './dev/unknown-flags.ts';
 import { type DevSettings, devSettings, localTable, parseDevSettings } from './dev-settings.ts';
 
 /** How long to wait for the first flags before printing the commands. */
 const FILLED_MS = 10_000;
 
 const SAME_SIGNAL_MS = 500;
+
+/** Nothing listens there. */
+const NOWHERE = 'http://127.0.0.1:1';
 
 /** What to close, in the order in which it was opened. */
 const opened: (() => Promise<void> | void)[] = [];
@@ -73,7 +76,7 @@ async function start(settings: DevSettings): Promise<void> {
   });
   // Settings first, so that invalid ones are reported before anything is opened.
   parseConfig({ ...settings.variables, DYNAMODB_URL: 'http://127.0.0.1' });
-  const rules = await readRules(settings);
+  const router = readRouter(settings);
 
   const dynamoDB = await open(
     startEmbeddedDynamoDB({ port: settings.dynamoDBPort, tableName: localTable }),
@@ -99,11 +102,14 @@ async function start(settings: DevSettings): Promise<void> {
   const edge = await open(
     startLocalEdge({
       port: settings.edgePort,
-      table: { endpoint: dynamoDB.endpoint, name: localTable, prefix: environment.prefix },
-      flagKey: settings.edgeFlag,
-      rules,
+      table: {
+        endpoint: settings.edgeReadsTable ? dynamoDB.endpoint : NOWHERE,
+        name: localTable,
+        prefix: environment.prefix,
+      },
+      ...router,
       origins: { stable: origins.stable, canary: origins.canary },
-      defaultVariant: 'stable',
+      defaultVariant: LOCAL_ORIGINS[0],
       refreshMs: 1_000,
       log: (line) => console.warn(`edge: ${line}`),
     }),
@@ -112,19 +118,33 @@ async function start(settings: DevSettings): Promise<void> {
   const relayUrl = `http://127.0.0.1:${relay.port}`;
   const sdkKey = config.environments.find(({ name }) => name === environment.name)?.sdkKey ?? '';
   meter = await open(startPropagationMeter({ relayUrl, sdkKey, dynamoDB, prefix: environment.prefix, edge }));
-  await filled(edge);
-  if (!stopping) console.log(welcome(settings, { relayUrl, dynamoDBUrl: dynamoDB.endpoint, edgeUrl: edge.url }));
+  if (settings.edgeReadsTable) await filled(edge);
+  else console.warn('warning: EDGE_TABLE=off: the edge cannot read the table');
+  const flags = await flagsOf(relayUrl, sdkKey);
+  for (const said of flags ? describeUnknownFlags(router, flags, LOCAL_ORIGINS) : []) console.warn(`warning: ${said}`);
+  const urls = { relayUrl, dynamoDBUrl: dynamoDB.endpoint, edgeUrl: edge.url };
+  if (!stopping) console.log(welcome(settings, router, urls));
 }
 
-/** The rules of the edge. Throws a RelayError that lists every problem of the file. */
-async function readRules({ edgeRules, edgeFlag: flagKey }: DevSettings): Promise<readonly Rule[]> {
+/** The settings of the edge's router. Throws a RelayError that lists every problem of the file. */
+function readRouter({ edgeRules, edgeFlag: flagKey, edgeFlagChosen: chosen }: DevSettings): LocalRouterSettings {
   try {
-    const rules = JSON.parse(await readFile(edgeRules, 'utf8')) as readonly Rule[];
-    checkRouterConfig({ rules, flagKey, variants: ['stable', 'canary'], defaultVariant: 'stable' });
-    return rules;
+    return readEdgeFile(edgeRules, { flagKey, chosen });
   } catch (error) {
-    throw new RelayError('CONFIG_INVALID', `${devSettings.edgeRules.env}=${edgeRules}: ${(error as Error).message}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    const why = code === 'ENOENT' ? 'file not found' : message;
+    throw new RelayError('CONFIG_INVALID', `${devSettings.edgeRules.env}=${edgeRules}: ${why}`);
   }
+}
+
+/** The environment's flags; undefined while they are not known. */
+async function flagsOf(relayUrl: string, sdkKey: string): Promise<KnownFlags | undefined> {
+  const answer = await fetch(`${relayUrl}/sdk/latest-all`, { headers: { Authorization: sdkKey } }).catch(
+    () => undefined,
+  );
+  if (!answer?.ok) return undefined;
+  const { flags } = (await answer.json()) as { readonly flags?: KnownFlags };
+  return flags;
 }
 
 /** Waits until the first flags have reached the edge, or warns. */
@@ -172,7 +192,8 @@ async function reportReload(
 }
 
 function welcome(
-  { environment, flagsFile, edgeFlag, edgeRules }: DevSettings,
+  { environment, flagsFile, edgeRules }: DevSettings,
+  { flagKey, rules = [], preview, shadow }: LocalRouterSettings,
   { relayUrl, dynamoDBUrl, edgeUrl }: { relayUrl: string; dynamoDBUrl: string; edgeUrl: string },
 ): string {
   const { fromFile, name, prefix } = environment;
@@ -186,12 +207,30 @@ function welcome(
     ProjectionExpression: '#n, #k, version, rev, checkedAt',
     ExpressionAttributeNames: { '#n': 'namespace', '#k': 'key' },
   });
+  const [first] = rules;
+  const decides = flagKey ?? first?.flagKey ?? '';
+  const value = flagKey === undefined ? Object.keys(first?.variations ?? {})[0] : LOCAL_ORIGINS[1];
+  const more = [
+    edgeRules === devSettings.edgeRules.fallback && [
+      `a rule of ${edgeRules}: another flag, for some paths, that rewrites the path and sets headers`,
+      `curl -si ${edgeUrl}/search/shoes`,
+    ],
+    preview && [
+      'a preview link for one browser; <key> is the file of npm run preview -- new-key <key>',
+      `npm run -s preview -- link ${LOCAL_STAGE} ${decides}=${value} --site ${edgeUrl} --key <key>`,
+    ],
+    shadow && [
+      'what an origin receives of shadow traffic: x-flag-shadow instead of the secret',
+      `curl -s -H '${shadow.header}: <secret>' ${edgeUrl}/received`,
+    ],
+  ].flatMap((one) => (one ? [one] : []));
+  const numbered = more.map(([what, command], index) => `\n  ${7 + index}. ${what}\n     ${command}`);
   return `
 Flags come from ${source}.
 
   relay     ${relayUrl}   ${keys}
   DynamoDB  ${dynamoDBUrl}   table ${localTable}, prefix ${prefix}
-  edge      ${edgeUrl}   flag ${edgeFlag} sends viewers to the origins stable and canary
+  edge      ${edgeUrl}   ${flagKey === undefined ? `the rules of ${edgeRules} decide` : `flag ${flagKey} sends viewers to the origins ${LOCAL_ORIGINS.join(' and ')}`}
 
 Try, in another terminal:
 
@@ -203,12 +242,10 @@ Try, in another terminal:
      curl -sN -H "Authorization: ${fromFile ? 'sdk-local' : '$LD_SDK_KEY'}" ${relayUrl}/all
   4. the items in the table
      curl -s ${dynamoDBUrl} --aws-sigv4 aws:amz:us-east-1:dynamodb --user local:local -H 'Content-Type: application/x-amz-json-1.0' -H 'X-Amz-Target: DynamoDB_20120810.Scan' -d '${scan}'
-  5. ${fromFile ? `send everyone to canary by editing ${flagsFile} (undo: git checkout ${flagsFile})` : `turn ${edgeFlag} on or off in LaunchDarkly, then visit again`}
+  5. ${fromFile ? `send everyone to canary by editing ${flagsFile} (undo: git checkout ${flagsFile})` : `turn ${decides} on or off in LaunchDarkly, then visit again`}
      ${fromFile ? `sed -i.bak -e 's/75000/0/' -e 's/25000/100000/' ${flagsFile} && rm ${flagsFile}.bak` : visit}
   6. what an origin receives: what CloudFront would send with the policies of a stage
-     curl -s -b session=1 -H 'Authorization: Bearer x' ${edgeUrl}/received
-  7. a rule of ${edgeRules}: another flag, for some paths, that rewrites the path and sets headers
-     curl -si ${edgeUrl}/search/shoes
+     curl -s -b session=1 -H 'Authorization: Bearer x' ${edgeUrl}/received${numbered.join('')}
 
 Ctrl-C stops everything.
 `;

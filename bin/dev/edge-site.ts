@@ -1,5 +1,5 @@
-import { inLines } from '../../lambda/edge-router/check-config.ts';
-import type { ContextSettings, CustomOrigin, Rule, ViewerSettings } from '../../lambda/edge-router/index.ts';
+import { type ConfigProblem, inLines } from '../../lambda/edge-router/check-config.ts';
+import type { CustomOrigin, Rule } from '../../lambda/edge-router/index.ts';
 import { behaviorsOf, edgeProblems } from '../../lib/infrastructure/check-edge.ts';
 import { destinationOf, type Forwarding, forwardingOf, methodsOf } from '../../lib/infrastructure/edge-forwarding.ts';
 import {
@@ -9,8 +9,26 @@ import {
 } from '../../lib/infrastructure/edge-settings.ts';
 import type { EdgeSettings } from '../../lib/infrastructure/stage-settings.ts';
 
+/** The settings of a stage's router that are the same here. */
+type RouterSettings = Pick<
+  EdgeSettings,
+  | 'attributes'
+  | 'contexts'
+  | 'viewer'
+  | 'bootstrapFile'
+  | 'preview'
+  | 'shadow'
+  | 'variantHeader'
+  | 'cookieName'
+  | 'cookieMaxAgeSeconds'
+  | 'cookieDomain'
+  | 'cookiePath'
+  | 'cookieSameSite'
+  | 'cookieHttpOnly'
+>;
+
 /** What a stage file would say about its distribution; origins are URLs. */
-export interface LocalSiteSettings extends ContextSettings {
+export interface LocalSiteSettings extends RouterSettings {
   readonly flagKey?: string;
   readonly rules?: readonly Rule[];
   /** Origins by variant. */
@@ -21,7 +39,6 @@ export interface LocalSiteSettings extends ContextSettings {
   /** Default: the defaults of a stage. */
   readonly behavior?: BehaviorSettings;
   readonly behaviors?: readonly PathBehaviorSettings[];
-  readonly viewer?: ViewerSettings;
 }
 
 /** An origin's URL, and what a stage file says about it besides. */
@@ -54,26 +71,29 @@ export interface LocalSite {
   hostname(domainName: string): string;
 }
 
-/** The distribution that a stage file with these settings would have. Throws an Error for what it must not say. */
-export function createSite(options: LocalSiteSettings): LocalSite {
-  const { behavior, behaviors } = options;
-  const variants = originsOf(options.origins, 'variant');
-  const others = originsOf(options.otherOrigins ?? {}, 'other');
+/** Every problem of a stage file with these settings. */
+export function siteProblems(options: LocalSiteSettings): ConfigProblem[] {
+  return edgeProblems(toEdge(options).edge);
+}
+
+/** The settings with names for origins, and where these are. */
+function toEdge({ origins, otherOrigins, defaultVariant, ...others }: LocalSiteSettings) {
+  const variants = originsOf(origins, 'variant');
+  const rest = originsOf(otherOrigins ?? {}, 'other');
   const settingsOf = (all: Readonly<Record<string, SiteOrigin>>) =>
     Object.fromEntries(Object.entries(all).map(([name, { settings }]) => [name, settings]));
-  const { flagKey, rules, attributes, contexts, viewer } = options;
   const edge = {
-    ...(flagKey !== undefined && { flagKey }),
-    ...(rules && { rules }),
-    ...(attributes && { attributes }),
-    ...(contexts && { contexts }),
-    ...(viewer && { viewer }),
-    defaultVariant: options.defaultVariant ?? Object.keys(options.origins)[0] ?? '',
+    ...others,
+    defaultVariant: defaultVariant ?? Object.keys(origins)[0] ?? '',
     origins: settingsOf(variants),
-    otherOrigins: settingsOf(others),
-    ...(behavior && { behavior }),
-    ...(behaviors && { behaviors }),
+    otherOrigins: settingsOf(rest),
   };
+  return { edge, variants, others: rest };
+}
+
+/** The distribution that a stage file with these settings would have. Throws an Error for what it must not say. */
+export function createSite(options: LocalSiteSettings): LocalSite {
+  const { edge, variants, others } = toEdge(options);
   const problems = edgeProblems(edge);
   if (problems.length > 0) throw new Error(inLines(problems));
 

@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import type { CloudFrontRequest, CloudFrontResponse, CloudFrontResultResponse } from 'aws-lambda';
 import { build } from 'esbuild';
 import type { ReaderStatus } from '../../lambda/edge-reader/index.ts';
-import type { CustomOrigin } from '../../lambda/edge-router/index.ts';
+import { type CustomOrigin, flagKeysOf } from '../../lambda/edge-router/config.ts';
+import { readBootstrap } from '../../lib/infrastructure/edge-bootstrap.ts';
 import { buildEdge, type EdgeConfigs } from '../../lib/infrastructure/edge-bundle.ts';
 import { routerConfigs } from '../../lib/infrastructure/edge-configs.ts';
 import {
@@ -54,6 +55,9 @@ export interface LocalEdge {
   close(): Promise<void>;
 }
 
+/** The stage that preview links must name. */
+export const LOCAL_STAGE = 'local';
+
 /** AWS quotas of viewer and origin functions. */
 const LIMITS: Readonly<Record<EventType, { timeoutMs: number; memoryMb: number }>> = {
   'viewer-request': { timeoutMs: 5_000, memoryMb: 128 },
@@ -63,8 +67,8 @@ const LIMITS: Readonly<Record<EventType, { timeoutMs: number; memoryMb: number }
 
 /** Rejects if the port is in use. The functions' processes end on `close`, and when this process does. */
 export async function startLocalEdge(options: LocalEdgeOptions): Promise<LocalEdge> {
-  const { log = () => {}, region = 'eu-west-1' } = options;
-  const site = createSite(options);
+  const { port, table, refreshMs = 1_000, region = 'eu-west-1', log = () => {}, ...settings } = options;
+  const site = createSite(settings);
   const directory = await mkdtemp(join(tmpdir(), 'local-edge-'));
   const functions = new Map<EventType, LambdaProcess>();
   const handle = createHandler(site, functions);
@@ -95,12 +99,14 @@ export async function startLocalEdge(options: LocalEdgeOptions): Promise<LocalEd
       target: 'node20',
       logLevel: 'warning',
     });
-    const configs = toConfigs(options, site, region);
+    const { endpoint, name: tableName, prefix = '' } = table;
+    const reader = { tableName, prefix, endpoint, refreshMs, replicas: { default: [region] } };
+    const configs = toConfigs(site, reader);
     for (const entry of ['viewer-request', 'origin-request', 'viewer-response'] as const) {
       const file = buildEdge({ entry, config: configs[entry], outdir: join(directory, entry), target: 'node20' });
       functions.set(entry, startLambdaProcess({ name: entry, host, file, region, ...LIMITS[entry], log }));
     }
-    const url = await listen(server, options.port);
+    const url = await listen(server, port);
     return {
       url,
       status: async () => (await functions.get('viewer-request')!.status()) as ReaderStatus,
@@ -190,10 +196,19 @@ function createHandler(site: LocalSite, functions: ReadonlyMap<EventType, Lambda
   return handle;
 }
 
-function toConfigs({ table, refreshMs = 1_000 }: LocalEdgeOptions, site: LocalSite, region: string): EdgeConfigs {
-  const { endpoint, name: tableName, prefix = '' } = table;
-  const reader = { tableName, prefix, endpoint, refreshMs, replicas: { default: [region] } };
-  return { reader, ...routerConfigs({ ...site.edge, cookieSecure: false }, reader) };
+/** As a stage has them, for a site without TLS: browsers keep no secure cookies of it. */
+function toConfigs({ edge }: LocalSite, reader: EdgeConfigs['reader']): EdgeConfigs {
+  const { bootstrapFile, preview } = edge;
+  const configs = routerConfigs({ ...edge, cookieSecure: false }, reader);
+  return {
+    reader,
+    ...configs,
+    'viewer-request': {
+      ...configs['viewer-request'],
+      ...(bootstrapFile !== undefined && { bootstrap: readBootstrap(bootstrapFile, flagKeysOf(edge)) }),
+      ...(preview && { preview: { ...preview, stage: LOCAL_STAGE, secure: false } }),
+    },
+  };
 }
 
 function toRequest(incoming: IncomingMessage): CloudFrontRequest {

@@ -40,12 +40,13 @@ interface Together {
 
 /** Every set of headers that is too large: of rules that are valid. */
 export function sizeProblems(rules: readonly Rule[], variantHeader = DEFAULT_VARIANT_HEADER): ConfigProblem[] {
-  const all = choicesOf(rules);
+  const all = choicesOf(rules).flat();
   const meet = meetingIn(rules);
+  const inJson = all.map((one) => part(one, [decision(rules, one), ...lengths(one.action.responseHeaders, jsonBytes)]));
   return [
     ...headerProblems('requestHeaders', rules, all, meet, variantHeader),
     ...headerProblems('responseHeaders', rules, all, meet, variantHeader),
-    ...all.flat().flatMap((choice) => answerProblems(choice, rules, all, meet)),
+    ...inJson.flatMap((one) => answerProblems(one, inJson, meet)),
   ];
 }
 
@@ -69,16 +70,14 @@ function meetingIn(rules: readonly Rule[]): (one: Choice, two: Choice) => boolea
 function headerProblems(
   kind: 'requestHeaders' | 'responseHeaders',
   rules: readonly Rule[],
-  all: readonly (readonly Choice[])[],
+  all: readonly Choice[],
   meet: (one: Choice, two: Choice) => boolean,
   variantHeader: string,
 ): ConfigProblem[] {
   const ids = kind === 'requestHeaders' ? idLengths(variantHeader) : () => [];
-  const parts = all
-    .flat()
-    .map((choice) =>
-      part(choice, [decision(rules, choice), ...ids(choice), ...lengths(choice.action[kind], characters)]),
-    );
+  const parts = all.map((choice) =>
+    part(choice, [decision(rules, choice), ...ids(choice), ...lengths(choice.action[kind], characters)]),
+  );
   const most = largest(parts, meet, HEADER_CHARACTERS);
   if (most.size <= HEADER_CHARACTERS) return [];
   const chosen = most.parts.map(({ choice }) => choice).sort((one, two) => one.rule - two.rule);
@@ -94,20 +93,14 @@ function headerProblems(
 }
 
 /** An answer or a redirect with its headers, and those of the rules before it. */
-function answerProblems(
-  choice: Choice,
-  rules: readonly Rule[],
-  all: readonly (readonly Choice[])[],
-  meet: (one: Choice, two: Choice) => boolean,
-): ConfigProblem[] {
+function answerProblems(own: Part, all: readonly Part[], meet: (one: Choice, two: Choice) => boolean): ConfigProblem[] {
+  const { choice } = own;
   const { answer, redirect } = choice.action;
   if (!answer && !redirect) return [];
-  const inJson = (one: Choice) => part(one, [decision(rules, one), ...lengths(one.action.responseHeaders, jsonBytes)]);
-  const before = all.slice(0, choice.rule).flat();
-  const fixed = inJson(choice);
   // The address of a redirect may have as much of the viewer's path and query.
   const room = ANSWER_BYTES - OWN_BYTES - (answer ? Buffer.byteLength(answer.body ?? '') : MAX_URL);
-  const most = largest(before.filter((one) => meet(one, choice)).map(inJson), meet, room, fixed);
+  const before = all.filter((one) => one.choice.rule < choice.rule);
+  const most = largest(before, meet, room, own);
   if (most.size <= room) return [];
   const bytes = most.size + ANSWER_BYTES - room;
   const others = most.parts.map((part) => part.choice).filter((one) => one.rule !== choice.rule);
@@ -176,7 +169,13 @@ function largest(
 ): Together {
   const base = fixed?.adds ?? new Map<string, number>();
   const start = { parts: fixed ? [fixed] : [], size: sum(base) };
-  const inOrder = [...parts].sort((one, two) => two.size - one.size);
+  // Mostly, all of them are small enough.
+  const byRule = new Map<number, number>();
+  for (const { choice, size } of parts) byRule.set(choice.rule, Math.max(size, byRule.get(choice.rule) ?? 0));
+  if (start.size + [...byRule.values()].reduce((all, size) => all + size, 0) <= room) return start;
+
+  const possible = fixed ? parts.filter((one) => meet(one.choice, fixed.choice)) : parts;
+  const inOrder = [...possible].sort((one, two) => two.size - one.size);
   let best: Together = start;
   let checks = 0;
   const meets = (one: Part, two: Part) => {

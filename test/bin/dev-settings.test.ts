@@ -13,7 +13,9 @@ test('npm start without settings serves the example file to the three local cred
     dynamoDBPort: 8000,
     edgePort: 8080,
     edgeFlag: 'canary-checkout',
+    edgeFlagChosen: false,
     edgeRules: 'examples/rules.json',
+    edgeReadsTable: true,
     logLevel: 'warn',
     environment: { name: 'local', prefix: 'local', fromFile: true },
   });
@@ -23,6 +25,13 @@ test('npm start without settings serves the example file to the three local cred
     LD_CLIENT_SIDE_ID_local: 'local',
     LD_FLAGS_FILE_local: 'examples/flags.json',
   });
+});
+
+test('EDGE_FLAG names a flag, or none; EDGE_TABLE takes the table away', () => {
+  expect(settingsOf(['EDGE_FLAG=site'])).toMatchObject({ edgeFlag: 'site', edgeFlagChosen: true });
+  expect(settingsOf(['EDGE_FLAG=none'])).toMatchObject({ edgeFlag: undefined, edgeFlagChosen: true });
+  expect(settingsOf([], { EDGE_FLAG: ' ' })).toMatchObject({ edgeFlag: 'canary-checkout', edgeFlagChosen: false });
+  expect(settingsOf(['EDGE_TABLE=off']).edgeReadsTable).toBe(false);
 });
 
 test('arguments of npm start override the environment', () => {

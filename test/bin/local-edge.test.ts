@@ -4,13 +4,15 @@ import { createServer, get, type IncomingHttpHeaders } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describeResultProblem } from '../../bin/dev/cloudfront.ts';
-import { type LocalEdge, startLocalEdge } from '../../bin/dev/edge.ts';
+import { LOCAL_STAGE, type LocalEdge, startLocalEdge } from '../../bin/dev/edge.ts';
 import { startLambdaProcess } from '../../bin/dev/lambda-process.ts';
 import { close, listen, type SampleOrigins, startSampleOrigins } from '../../bin/dev/sample-origins.ts';
+import { runPreview } from '../../bin/preview/run.ts';
 import { item, putDelta, putSnapshot } from '../lambda/edge-reader/table-writer.ts';
 import { requestEvent } from '../lambda/edge-router/events.ts';
 import { startTable, type TestTable } from '../support/dynalite.ts';
 import { eventually } from '../support/eventually.ts';
+import { pipeOf } from '../support/fake-terminal.ts';
 
 const flag = (canaryPercent: number, version: number) =>
   item('features', {
@@ -253,6 +255,83 @@ test('rules redirect, answer, rewrite and set headers, in the built functions to
   } finally {
     await site.close();
   }
+});
+
+describe('for testers', () => {
+  const secret = 'a secret of 16 characters';
+  const directory = mkdtempSync(join(tmpdir(), 'testers-'));
+  const key = join(directory, 'key.pem');
+  const bootstrapFile = join(directory, 'flags.json');
+  const closed = { endpoint: 'http://127.0.0.1:1', name: 'flags' };
+  const run = async (...args: string[]) => {
+    const terminal = pipeOf('');
+    expect(await runPreview(args, terminal)).toBe(0);
+    return terminal.printed().trim();
+  };
+  const toOrigins = () => ({
+    port: 0,
+    flagKey: 'checkout',
+    origins: { stable: origins.stable, canary: origins.canary },
+  });
+  let site: LocalEdge;
+  beforeAll(async () => {
+    await putSnapshot(table, 'testers', [flag(0, 1)], { epoch: 1, seq: 1 });
+    site = await startLocalEdge({
+      ...toOrigins(),
+      table: { endpoint: table.endpoint, name: table.tableName, prefix: 'testers' },
+      preview: { publicKeys: [await run('new-key', key)], maxHours: 2 },
+      shadow: { header: 'x-load-test', value: secret },
+    });
+  });
+  afterAll(async () => {
+    await site.close();
+    rmSync(directory, { recursive: true });
+  });
+
+  test('a preview link shows the value that it names, in the browser that opened it', async () => {
+    expect((await visit({}, site.url)).headers['x-flag-decision']).toBe('checkout=stable; reason=FALLTHROUGH');
+    const link = await run('link', LOCAL_STAGE, 'checkout=canary', '--site', site.url, '--key', key, '--for', '1h');
+    const opened = await fetch(link, { redirect: 'manual' });
+    const cookie = opened.headers.get('set-cookie')?.split(';')[0] ?? '';
+    expect([opened.status, cookie.split('=')[0]]).toEqual([302, 'flag-preview']);
+    expect((await visit({ cookie }, site.url)).headers).toMatchObject({
+      'x-origin': 'canary',
+      'x-flag-decision': 'checkout=canary; reason=OVERRIDE',
+      'cache-control': 'private, no-store',
+    });
+    const longer = await run('link', LOCAL_STAGE, 'checkout=canary', '--site', site.url, '--key', key, '--for', '3h');
+    expect((await fetch(longer)).status).toBe(403);
+  });
+
+  test('shadow traffic is marked for the origin, and only the secret marks it', async () => {
+    const received = async (headers: Record<string, string>) => {
+      const answer = await fetch(`${site.url}/received`, { headers });
+      return ((await answer.json()) as { headers: Record<string, string> }).headers;
+    };
+    const marked = await received({ 'x-load-test': secret });
+    expect([marked['x-flag-shadow'], marked['x-load-test']]).toEqual(['1', undefined]);
+    expect((await received({ 'x-flag-shadow': '1', 'x-load-test': 'guessed' }))['x-flag-shadow']).toBeUndefined();
+  });
+
+  test('a bootstrap decides while the table cannot be read', async () => {
+    writeFileSync(bootstrapFile, `{"flags":{"checkout":${flag(100, 1).json}}}`);
+    const held = await startLocalEdge({ ...toOrigins(), table: closed, bootstrapFile });
+    try {
+      expect((await visit({}, held.url)).headers).toMatchObject({
+        'x-origin': 'canary',
+        'x-flag-decision': 'checkout=canary; reason=FALLTHROUGH; source=bootstrap',
+      });
+    } finally {
+      await held.close();
+    }
+  });
+
+  test('a bootstrap without the flag is refused', async () => {
+    writeFileSync(bootstrapFile, '{"flags":{}}');
+    await expect(startLocalEdge({ ...toOrigins(), table: closed, bootstrapFile })).rejects.toThrow(
+      'it has no flag checkout',
+    );
+  });
 });
 
 describe('the requests that origins get', () => {

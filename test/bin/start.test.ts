@@ -241,6 +241,26 @@ describe('npm start', () => {
     expect(leftBehind()).toEqual([]);
   });
 
+  test('with a file of settings says which flags do not exist, and what testers can try', async () => {
+    const rules = join(directory, 'edge.json');
+    const shadow = { header: 'x-load-test', value: 'a secret of 16 characters' };
+    const misspelt = { flagKey: 'serch-backend', variations: { vector: { origin: 'canary' } }, otherwise: 'vector' };
+    writeFileSync(rules, JSON.stringify({ rules: [misspelt], shadow }));
+    const started = start({ EDGE_RULES: rules, EDGE_TABLE: 'off' });
+    const { edge } = await addressesOf(started);
+    expect(started.output()).toMatch(/^warning: EDGE_TABLE=off: the edge cannot read the table$/m);
+    expect(started.output()).toMatch(
+      /^warning: rules\[0\]\.flagKey=serch-backend: there is no such flag; did you mean search-backend\? Until there is one, the variation vector counts$/m,
+    );
+    expect(started.output()).toContain(`the rules of ${rules} decide`);
+    expect(printedCommand(started, 7)).toBe(`curl -s -H 'x-load-test: <secret>' ${edge}/received`);
+    expect(await visit(edge)).toMatchObject({
+      origin: 'canary',
+      decision: 'serch-backend=vector; reason=ERROR CLIENT_NOT_READY',
+    });
+    rmSync(rules);
+  });
+
   type Mistake = [string, Record<string, string>, string[], RegExp];
 
   describe('prints one line and exits with 1 if', () => {
@@ -261,7 +281,13 @@ describe('npm start', () => {
         'the file of rules is missing',
         { EDGE_RULES: '/nowhere/rules.json' },
         [],
-        /^CONFIG_INVALID: EDGE_RULES=\/nowhere\/rules\.json: ENOENT/,
+        /^CONFIG_INVALID: EDGE_RULES=\/nowhere\/rules\.json: file not found$/,
+      ],
+      [
+        'the file of rules is no JSON',
+        { EDGE_RULES: 'README.md' },
+        [],
+        /^CONFIG_INVALID: EDGE_RULES=README\.md: line 1, column 1: expected a value, found "#"$/,
       ],
       ['a value is invalid', { EDGE_PORT: 'http' }, [], /^CONFIG_INVALID: EDGE_PORT=http is invalid: expected /],
       [
