@@ -1,6 +1,9 @@
 /** Every setting, error code, endpoint and script is documented, and nothing else is; no link is broken. */
-import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { generateKeyPairSync } from 'node:crypto';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { dirname, join, normalize } from 'node:path';
+import { readEdgeFile } from '../bin/dev/edge-file.ts';
 import { devSettings } from '../bin/dev-settings.ts';
 import { USAGE } from '../relay-task/config/command-line.ts';
 import {
@@ -123,6 +126,53 @@ test('docs/endpoints.md lists every endpoint in the order of the routes, and no 
     .filter(([method]) => /^[A-Z]+$/.test(method ?? ''))
     .map(([method, path]) => `${method} ${path?.replaceAll('`', '')}`);
   expect(documented).toEqual(served);
+});
+
+describe('docs/edge-router.md', () => {
+  const page = read('docs/edge-router.md');
+
+  /** The properties of an interface of a source file, in its order. */
+  const propertiesOf = (path: string, name: string) => {
+    const [, body = ''] =
+      new RegExp(`^export interface ${name}[^{]*\\{\\n([\\s\\S]*?)^\\}`, 'm').exec(read(path)) ?? [];
+    return [...body.matchAll(/^ {2}readonly (\w+)\??:/gm)].map(([, property]) => property ?? '');
+  };
+  const firstCells = (heading: string, from = page) =>
+    rowsOf(below(from, heading)).flatMap(([cell]) =>
+      [...(cell ?? '').matchAll(/`(\w+)`/g)].map(([, name]) => name ?? ''),
+    );
+
+  test('lists every setting of edge, and no others', () => {
+    const known = propertiesOf('lib/infrastructure/stage-settings.ts', 'EdgeSettings');
+    expect(known.length).toBeGreaterThan(25);
+    const listed = firstCells('## All settings').filter((name) => name !== 'edge');
+    expect([...listed].sort()).toEqual([...known].sort());
+  });
+
+  test('lists every property of an origin, and no others', () => {
+    const known = ['CustomOrigin', 'BucketOrigin'].flatMap((name) =>
+      propertiesOf('lambda/edge-router/config.ts', name),
+    );
+    expect(firstCells('### Origins').sort()).toEqual([...new Set(known)].sort());
+  });
+
+  test('and docs/edge.md list every option of the reader, and no others', () => {
+    const known = propertiesOf('lambda/edge-reader/config.ts', 'ReaderConfig');
+    const rows = firstCells('### Options', read('docs/edge.md'));
+    expect(rows.slice(0, known.length).sort()).toEqual([...known].sort());
+  });
+
+  test('has a file for npm start that it accepts', () => {
+    const [, json = ''] = /^cat > edge\.json <<'END'\n([\s\S]*?)^END$/m.exec(page) ?? [];
+    const { publicKey } = generateKeyPairSync('ed25519');
+    const file = join(mkdtempSync(join(tmpdir(), 'docs-')), 'edge.json');
+    writeFileSync(file, json.replace('<the public key>', String(publicKey.export({ format: 'jwk' }).x)));
+    expect(readEdgeFile(file, { flagKey: 'canary-checkout', chosen: false })).toMatchObject({
+      flagKey: 'canary-checkout',
+      rules: [{ flagKey: 'search-backend' }],
+    });
+    rmSync(dirname(file), { recursive: true });
+  });
 });
 
 const pages = [

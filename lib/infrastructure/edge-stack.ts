@@ -55,7 +55,7 @@ export class EdgeStack extends Stack {
     const { certificateArn, domainNames, priceClass = 'all', webAclArn, defaultRootObject } = edge;
     const { behavior = {}, behaviors = [] } = edge;
     const origins = new EdgeOrigins(this, 'Origins', edge);
-    // Buckets belong to other stacks: docs/edge.md has the statement that their policies need.
+    // Buckets belong to other stacks: docs/edge-router.md has the statement that their policies need.
     Annotations.of(this).acknowledgeWarning('@aws-cdk/aws-cloudfront-origins:updateImportedBucketPolicyOac');
     return new cloudfront.Distribution(this, 'Distribution', {
       comment: `edge-flag-relay ${stage}: viewers routed by ${flagKeysOf(edge).join(', ')}`.slice(0, 128),

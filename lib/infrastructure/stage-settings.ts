@@ -180,7 +180,7 @@ export interface EdgeSettings {
   /** Origins of requests that the flag does not route, and fallbacks, by a name of your own. Default none. */
   readonly otherOrigins?: Readonly<Record<string, Origin>>;
   /**
-   * The ID of a distribution that exists already: none is created, you attach the functions to it (docs/edge.md), and its
+   * The ID of a distribution that exists already: none is created, you attach the functions to it (docs/edge-router.md), and its
    * alarms are this stage's. Default: a new distribution.
    */
   readonly distributionId?: string;

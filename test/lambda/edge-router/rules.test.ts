@@ -428,7 +428,7 @@ describe('several rules', () => {
   });
 });
 
-test('the example of docs/edge.md does what the page says', async () => {
+test('the example of docs/edge-router.md does what the page says', async () => {
   const example = edgeExamples().find(({ rules }) => rules)!;
   const ask = (flags: Flags, uri: string, headers: Record<string, string> = {}) =>
     serve(example, flags, { uri, headers: { Host: 'www.example.com', ...headers } });

@@ -47,7 +47,7 @@ test('docs/constructs.md has an example of every construct', () => {
   expect(examples.some((code) => code.includes('FlagTable.fromExisting('))).toBe(true);
 });
 
-test('the examples of docs/constructs.md compile, and the settings in docs/edge.md', async () => {
+test('the examples of docs/constructs.md compile, and the settings in docs/edge-router.md', async () => {
   expect(await run('typescript/bin/tsc', '-p', directory)).toEqual({ code: 0, said: '' });
 });
 

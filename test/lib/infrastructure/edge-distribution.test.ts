@@ -547,9 +547,9 @@ test.each<[string, Partial<EdgeSettings>, string]>([
   expect(said).toEqual([expect.stringContaining(message)]);
 });
 
-test('every edge of docs/edge.md is accepted, in a stage file too', () => {
+test('every edge of docs/edge-router.md is accepted, in a stage file too', () => {
   const examples = edgeExamples();
-  expect(examples).toHaveLength(2);
+  expect(examples).toHaveLength(3);
   for (const edge of examples) {
     expect(edgeProblems(edge)).toEqual([]);
     const stage = { homeRegion: 'eu-west-1', replicaRegions: [], tableName: 'flags', production: false, edge };
