@@ -10,8 +10,11 @@ import type { Presence, Redirect, Rule, When } from './rules.ts';
 /** Fetch Standard, "HTTP-redirect fetch": browsers follow no more. */
 const MOST_REDIRECTS = 20;
 
-/** How often a rule is compared with those that redirected before: enough for any site, and bounded for what is none. */
-const MOST_COMPARISONS = 50_000;
+/** How many patterns pages are compared with, about a second: enough for any site, and bounded for what is none. */
+const MOST_COMPARISONS = 5_000_000;
+
+/** The conditions of a rule and of one that redirected before, in such comparisons. */
+const CONDITIONS = 100;
 
 /** What is known of a request. */
 interface Page {
@@ -51,7 +54,7 @@ export function circleProblems(rules: readonly Rule[], site: SiteNames): ConfigP
     circles.push([...circle.slice(start), ...circle.slice(0, start)]);
   };
   const follow = createFollow(rules, site, found);
-  for (const page of samples(rules)) follow(page);
+  for (const page of samples(rules)) if (!follow(page)) break;
   return circles.map(describe);
 }
 
@@ -78,12 +81,12 @@ function addressOf({ host, uri, query }: Page): string {
   return `${host === undefined ? '' : `https://${host}`}${uri}${query && `?${query}`}`;
 }
 
-/** Follows all redirects from a page, and tells which ones lead in a circle. */
+/** Follows all redirects from a page, and tells which ones lead in a circle. Returns false when it has compared as much as it may. */
 function createFollow(
   rules: readonly Rule[],
   { cookieName = DEFAULT_COOKIE_NAME, domainNames = [] }: SiteNames,
   found: (circle: readonly Hop[]) => void,
-): (page: Page) => void {
+): (page: Page) => boolean {
   // The other conditions are compared as patterns, since a sample has no cookies and headers.
   const ready = readyRules(
     rules.map((rule) => ({ ...rule, when: rule.when?.path === undefined ? {} : { path: rule.when.path } })),
@@ -94,13 +97,15 @@ function createFollow(
   const hosts = [...domainNames, ...rules.flatMap(({ when }) => patternsOf(when?.host) ?? [])].filter(
     (one) => !isMatched(one, '\u0001'),
   );
+  const patterns = rules.reduce((all, { when }) => all + (patternsOf(when?.path) ?? ['*']).length, 0);
   let comparisons = 0;
 
   const follow = (page: Page, hops: readonly Hop[]): void => {
+    comparisons += patterns;
     for (const [index, rule] of rules.entries()) {
       const rest = ready[index]?.matches(requestOf(page));
       if (rest === undefined) continue;
-      comparisons += 1 + hops.length;
+      comparisons += CONDITIONS * (1 + hops.length);
       if (comparisons > MOST_COMPARISONS) return;
       const here = narrowed(page, rule.when, rules, hops, changed);
       if (here === undefined) continue;
@@ -124,7 +129,10 @@ function createFollow(
     else if (next.host === undefined || next.host === hop.from.host || isMatched(hosts, next.host)) follow(next, all);
   }
 
-  return (page) => follow(page, []);
+  return (page) => {
+    follow(page, []);
+    return comparisons <= MOST_COMPARISONS;
+  };
 }
 
 /** Of redirects to another page each time, those until a variation, the last one's, redirects for the second time. */
@@ -208,22 +216,23 @@ function cookiesOf(rules: readonly Rule[]): string[] {
   return actions.flatMap(({ responseHeaders }) => responseHeaders?.['set-cookie']?.split('=', 1)[0]?.trim() ?? []);
 }
 
-/** Pages that match what rules with redirects name, and those that they lead to, on each host that they name. */
-function samples(rules: readonly Rule[]): Page[] {
-  const redirecting = rules.filter(({ variations }) => Object.values(variations).some(({ redirect }) => redirect));
-  const targets = redirecting.flatMap(({ variations }) =>
-    Object.values(variations).flatMap(
-      ({ redirect }) => /^(?:https?:\/\/[^/]+)?(\/[^?]*)/.exec(redirect?.to ?? '')?.[1] ?? [],
-    ),
-  );
-  const patterns = redirecting.flatMap(({ when }) => patternsOf(when?.path) ?? ['*']);
-  const uris = [...patterns, ...targets].flatMap((one) => [sampleOf(one), sampleOf(one, '')]);
-  const hosts = redirecting.flatMap(({ when }) => patternsOf(when?.host)?.map((one) => sampleOf(one)) ?? []);
-  return [...new Set(uris.map((uri) => (uri.startsWith('/') ? uri : `/${uri}`)))].flatMap((uri) =>
-    [...new Set([undefined, ...hosts])].map((host) => ({ host, uri, query: '', isQueryKept: true, methods: METHODS })),
-  );
+/** Pages that match what a rule with redirects names, and those that redirects lead to, on each host that the rule names. */
+function* samples(rules: readonly Rule[]): Generator<Page> {
+  const redirectsOf = ({ variations }: Rule) => Object.values(variations).flatMap(({ redirect }) => redirect ?? []);
+  const targets = rules.flatMap(redirectsOf).flatMap(({ to }) => /^(?:https?:\/\/[^/]+)?(\/[^?]*)/.exec(to)?.[1] ?? []);
+  for (const rule of rules) {
+    if (redirectsOf(rule).length === 0) continue;
+    const hosts = [undefined, ...(patternsOf(rule.when?.host) ?? []).map((one) => sampleOf(one))];
+    for (const path of new Set([...(patternsOf(rule.when?.path) ?? ['*']), ...targets]))
+      for (const rest of ['x', ''])
+        for (const host of hosts) {
+          const uri = sampleOf(path, rest);
+          yield { host, uri: uri.startsWith('/') ? uri : `/${uri}`, query: '', isQueryKept: true, methods: METHODS };
+        }
+  }
 }
 
+/** What its wildcards stand for is `rest`. */
 function sampleOf(pattern: string, rest = 'x'): string {
   return pattern.replaceAll('*', rest).replaceAll('?', 'x');
 }

@@ -61,6 +61,9 @@ function overlapping(one: Patterns, two: Patterns): boolean {
 }
 
 function overlap(one: string, two: string): boolean {
+  const [first = '', second = ''] = [one, two].map((pattern) => pattern.split(/[*?]/, 1)[0]);
+  // Most patterns already differ before their first wildcard.
+  if (!first.startsWith(second) && !second.startsWith(first)) return false;
   // From the end: whether a text matches what is left of both patterns.
   let below: readonly boolean[] = [];
   for (let i = one.length; i >= 0; i -= 1) {

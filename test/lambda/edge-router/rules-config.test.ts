@@ -500,6 +500,11 @@ test('many redirects are checked in bounded time', () => {
       leads({ path: '/*', cookie: { [`c${i}`]: true } }, `/${i}/*`, { flagKey: `f${i}`, redirect: { query: 'drop' } }),
     );
   expect(messageOf({ rules: all(100) })).toContain('again and again');
+  const many = (text: string) => Array.from({ length: 50 }, (_, i) => `${text}${i}`);
+  const wide = Array.from({ length: 30 }, (_, i) =>
+    leads({ path: many(`/${i}/*/`), host: many(`h${i}-`), cookie: { [`c${i}`]: true } }, '/home', { flagKey: `f${i}` }),
+  );
+  expect(messageOf({ rules: wide })).toBe('accepted');
 });
 
 test.each<[object[], string]>([
