@@ -542,6 +542,14 @@ test.each<[string, Partial<EdgeSettings>, string]>([
     'otherOrigins.api.fallback: has no effect: give the behavior a fallback',
   ],
   ['neither a flag nor rules', { flagKey: undefined }, 'flagKey'],
+  [
+    'a redirect to http of its own domain name',
+    {
+      domainNames: ['www.example.com'],
+      rules: [{ flagKey: 'f', variations: { on: { redirect: { to: 'http://www.example.com/*' } } } }],
+    },
+    'viewers would be redirected again and again, from https://www.example.com/x to http://www.example.com/x',
+  ],
 ])('an edge with %s is refused with one message', (_, edge, message) => {
   const said = edgeProblems({ ...basis, ...edge }).map((problem) => problem.message);
   expect(said).toEqual([expect.stringContaining(message)]);
