@@ -217,3 +217,14 @@ test("a tombstone is LaunchDarkly's Go code's, byte for byte, with the item's ow
       '"version":9,"generation":null,"deleted":true}',
   );
 });
+
+test.each(['a', "$&$1$'", '1234567890123', '"\\u0001"', '\u0001', '"key":"x"', '日本語', '\n'])(
+  'a tombstone with the key %j is what its short form would be completed to',
+  (key) => {
+    for (const kind of ['features', 'segments'] as const)
+      for (const version of [0, 7, 1234567890123])
+        expect(createTombstone(kind, key, version).json).toBe(
+          normalText(kind, JSON.stringify({ key, version, deleted: true })),
+        );
+  },
+);
