@@ -17,7 +17,7 @@ export {
 } from './describe.ts';
 export { createNodeDialect, type Dialect } from './dialect.ts';
 export { createEvaluator, isExperiment } from './evaluator.ts';
-export { describeGoContextProblem, parseGoContext } from './go/context.ts';
+export { describeGoContextProblem, parseGoContext, withoutOverridden } from './go/context.ts';
 export { createGoDialect, type Pattern } from './go/dialect.ts';
 export { createMemo } from './memo.ts';
 export type * from './model.ts';

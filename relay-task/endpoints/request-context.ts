@@ -1,8 +1,14 @@
 /** The context of a client-side SDK's request, in the path as base64url or in the body, and its secure mode hash. */
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import type { IncomingHttpHeaders } from 'node:http';
-import { type Context, describeGoContextProblem, parseGoContext, secureModeHash } from '../../lib/evaluation/index.ts';
-import { canonicalJson } from '../common/json.ts';
+import {
+  type Context,
+  describeGoContextProblem,
+  parseGoContext,
+  secureModeHash,
+  withoutOverridden,
+} from '../../lib/evaluation/index.ts';
+import { canonicalJson, hasInfinity, type JsonObject } from '../common/json.ts';
 import { MAX_DEPTH, MAX_VALUES, shapeOf } from '../common/json-shape.ts';
 import { resultOf } from '../common/slices.ts';
 import { Refusal, retryLater } from './reply.ts';
@@ -11,7 +17,7 @@ import type { ServedEnvironment } from './services.ts';
 
 export interface RequestContext {
   readonly context: Context;
-  /** Canonical JSON: the same text however the same context was written. */
+  /** Canonical JSON: the same text however the same context was written, and never that of another one. */
   readonly canonical: string;
 }
 
@@ -58,7 +64,9 @@ export function decodeBase64(text: string): Buffer | undefined {
 export function contextFromValue(value: unknown, where: string): RequestContext {
   const context = parseGoContext(value);
   if (!context) throw new Refusal(400, `${where} is not an evaluation context: ${describeGoContextProblem(value)}`);
-  const { kind, key } = value as { kind?: unknown; key?: unknown };
+  // LaunchDarkly refuses it, too. JSON has no other way to write it, so the canonical text would be that of null.
+  if (hasInfinity(value)) throw new Refusal(400, `${where} has a number that is too large, such as 1e400`);
+  const { kind, key } = value as JsonObject;
   if (kind === undefined && key === '') {
     throw new Refusal(400, `${where} is not an evaluation context: the key of a user must not be empty`);
   }
@@ -66,7 +74,7 @@ export function contextFromValue(value: unknown, where: string): RequestContext 
     if (Buffer.byteLength(context.keyOf(name) ?? '') <= MAX_KEY_BYTES) continue;
     throw new Refusal(400, `${where} has a key of more than ${MAX_KEY_BYTES} bytes`);
   }
-  return { context, canonical: canonicalJson(value) };
+  return { context, canonical: canonicalJson(withoutOverridden(value as JsonObject, context)) };
 }
 
 function* parseJson(bytes: Buffer, where: string): Generator<void, unknown> {

@@ -1,5 +1,6 @@
 import { isFields } from '../complete.ts';
 import { type Attributes, isKind, ParsedContext } from '../context.ts';
+import type { Context } from '../model.ts';
 
 /** Lead to what the Go evaluator knows of a context beside its attributes. Marked as pure, so that edge bundles can drop them. */
 export const KIND = /* @__PURE__ */ Symbol('kind');
@@ -123,6 +124,30 @@ function parseUser(user: Attributes): ParsedContext | string {
   }
   if (!isAbsent(secondary)) attributes.set(SECONDARY, secondary);
   return new ParsedContext(['user'], [Object.fromEntries(attributes)]);
+}
+
+/**
+ * The JSON of a valid context without what a legacy user has twice: of an attribute at the top level and in `custom`, only the one that
+ * counts is left. So the order of members, on which that depends, means nothing any more.
+ */
+export function withoutOverridden(value: Attributes, context: Context): Attributes {
+  const { kind, custom } = value;
+  if (kind !== undefined || !isFields(custom)) return value;
+  const twice = [...TEXTS].filter((name) => isBoth(name) && Object.hasOwn(custom, name) && !isAbsent(value[name]));
+  if (twice.length === 0) return value;
+  const counting = (context as ParsedContext).ofKind('user');
+  const top: Record<string, unknown> = { ...value };
+  const own: Record<string, unknown> = { ...custom };
+  for (const name of twice) {
+    if (counting?.[name] === value[name]) delete own[name];
+    else delete top[name];
+  }
+  return { ...top, custom: own };
+}
+
+/** Whether it is the same attribute in `custom` and at the top level. */
+function isBoth(name: string): boolean {
+  return name !== 'secondary' && !NOT_CUSTOM.has(name);
 }
 
 /** Kinds are names, and no data. */
