@@ -126,8 +126,12 @@ export class Subject {
   /** The last known memberships in Big Segments, and the number of their lookup. */
   memberships: Memberships | undefined = undefined;
   lookup = 0;
-  /** Its position in the list. */
+  /** Of its first client, and its position among the subjects of that address. */
+  address = '';
   index = -1;
+  /** The last change that a pass has visited it for, and whether it is being visited or prepared. */
+  round = 0;
+  underway = false;
 
   constructor(id: string, context: HeldContext, options: EvaluationOptions) {
     this.id = id;

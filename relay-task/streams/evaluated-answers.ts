@@ -8,7 +8,7 @@ import { unlessVoid } from '../common/void-steps.ts';
 import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Connection, Subject } from './connection.ts';
 import type { EvaluatedEvents } from './evaluated-events.ts';
-import type { Affected, Passes } from './passes.ts';
+import type { Passes, Work } from './passes.ts';
 import type { ChannelBasics, Readers } from './readers.ts';
 
 export interface AnswersOptions extends Pick<ChannelBasics, 'environment' | 'view' | 'late' | 'limit' | 'failed'> {
@@ -21,9 +21,9 @@ export interface EvaluatedAnswers {
   /** A connection joined the subject, and starts. */
   begin(connection: Connection, subject: Subject): void;
   /** Loads the memberships that the work needs; undefined if nothing is to be awaited. */
-  prepare(subject: Subject, work: Affected): Promise<unknown> | undefined;
+  prepare(subject: Subject, work: Work): Promise<unknown> | undefined;
   /** Evaluates what the work is about, and sends what changed. */
-  update(subject: Subject, work: Affected): Generator<void, void>;
+  update(subject: Subject, work: Work): Generator<void, void>;
   /** No connection of the subject is left. */
   abandon(subject: Subject): void;
   /** Work for these subjects threw: their connections are closed. */
@@ -213,10 +213,11 @@ export function createEvaluatedAnswers(
     },
     prepare: (subject, { bigSegments }) =>
       subject.held && (bigSegments || !isPrepared(subject)) ? prepare(subject) : undefined,
-    *update(subject, { flagKeys, bigSegments }) {
+    *update(subject, { flagKeys, bigSegments, generation }) {
       const { held } = subject;
       if (held && isPrepared(subject) && !subject.visiting) {
         yield* visitOf(subject, held, flagKeys);
+        subject.generation = Math.max(subject.generation, generation);
         return;
       }
       if (subject.visiting || (subject.arriving && bigSegments)) subject.outdated = true;

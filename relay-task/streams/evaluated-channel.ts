@@ -10,7 +10,7 @@
  * A stream begins with the answers of the present flags: if a pass has not reached its subject yet, that is evaluated first.
  *
  * After a change a pass walks the subjects in slices of a few milliseconds and evaluates the flags that the change can
- * affect. Changes in the meantime are left to the next pass. Connections that accept no bytes get one `put` later and have no
+ * affect. Connections that accept no bytes get one `put` later and have no
  * queue. (@launchdarkly/js-client-sdk-common 1.32, launchdarkly-js-sdk-common 5.8)
  */
 import type { Item } from '../../lib/flag-table/index.ts';
@@ -45,7 +45,9 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     begin(connection, opening) {
       if (opening.kind !== 'eval') return;
       const { context, withReasons, credentialKind: audience } = opening;
-      answers.begin(connection, subjects.join(connection, context, { audience, withReasons }));
+      const subject = subjects.join(connection, context, { audience, withReasons });
+      if (subject.connections.length === 1) passesOf(subject).join(subject, connection.address);
+      answers.begin(connection, subject);
     },
     nextPiece(connection) {
       const { subject } = connection;
@@ -56,9 +58,8 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
       return nextSnapshotPiece(connection);
     },
   });
-  const answers = createEvaluatedAnswers(options, events, readers, ({ context }) =>
-    context.isPacked ? packedPasses : passes,
-  );
+  const passesOf = ({ context }: Subject) => (context.isPacked ? packedPasses : passes);
+  const answers = createEvaluatedAnswers(options, events, readers, passesOf);
 
   let counted = { generation: -1, flags: 0 };
   const countFlags = () => {
@@ -67,28 +68,35 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     return counted.flags;
   };
 
-  /** Flags that were gone after a pass. Their slots are freed once no subject may still hold an answer of them. */
+  /** Flags that are gone. Their slots are freed once no subject may still hold an answer of them. */
   const gone = new Set<string>();
-  const passesOver = (own: readonly Subject[], order: 'any' | 'by address'): Passes =>
+  const freeSlots = (): void => {
+    const passed: string[] = [];
+    for (const key of gone) {
+      if (!answers.isLive(key) && allPasses.some(({ concerns }) => concerns(key))) continue;
+      gone.delete(key);
+      if (!answers.isLive(key)) passed.push(key);
+    }
+    events.passed(passed);
+  };
+  const startPasses = (): Passes =>
     createPasses({
-      ...{ subjects: own, order },
       affected: (items) => (events.used ? options.affected(items) : { flagKeys: [], bigSegments: false }),
       ready: () => (events.used ? options.clientView.compile() : undefined),
       prepare: answers.prepare,
       visit: answers.update,
       failed: answers.failed,
       paused: readers.countBytes,
-      finished({ flagKeys }, since) {
+      finished: (since) => meter.broadcast(performance.now() - since),
+      settled(flagKeys) {
         for (const key of flagKeys) if (!answers.isLive(key)) gone.add(key);
-        const allIdle = passes.idle && packedPasses.idle;
-        events.passed(allIdle ? [...gone].filter((key) => !answers.isLive(key)) : []);
-        if (allIdle) gone.clear();
-        if (own.length > 0) meter.broadcast(performance.now() - since);
+        freeSlots();
       },
     });
-  const passes = passesOver(subjects.ordinary, 'any');
+  const passes = startPasses();
   /** On their own, since one visit takes as long as those of a hundred others. */
-  const packedPasses = passesOver(subjects.packed, 'by address');
+  const packedPasses = startPasses();
+  const allPasses = [passes, packedPasses];
 
   return {
     ...readers.channel,
@@ -98,20 +106,23 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     remove(connection) {
       const { subject } = connection;
       subjects.leave(connection);
-      if (subject?.connections.length === 0) answers.abandon(subject);
+      if (subject?.connections.length === 0) {
+        passesOf(subject).leave(subject);
+        answers.abandon(subject);
+      }
       readers.channel.remove(connection);
       if (readers.connections.length === 0) events.emptied();
     },
     renew: subjects.renew,
     publish(change) {
       if (readers.connections.length === 0) return;
-      passes.publish(change);
-      packedPasses.publish(change);
+      events.changed();
+      for (const { publish } of allPasses) publish(change);
     },
     refresh(flagKeys) {
       if (readers.connections.length === 0) return;
-      passes.refresh(flagKeys);
-      packedPasses.refresh(flagKeys);
+      events.changed();
+      for (const { refresh } of allPasses) refresh(flagKeys);
     },
   };
 }

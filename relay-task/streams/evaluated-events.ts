@@ -22,6 +22,8 @@ export interface EvaluatedEvents {
   remove(key: string, version: number): Buffer;
   /** The highest version under which any client was told of the flag's deletion; -1: none was. */
   removedVersion(key: string): number;
+  /** The flags' answers may differ from now on: drops the events that were made before. */
+  changed(): void;
   /** A pass is over: drops its events, and frees the slots of flags that are gone. */
   passed(gone: readonly string[]): void;
   /** No client is left. */
@@ -50,7 +52,7 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
   const names: string[] = [];
   const free: number[] = [];
   let used = false;
-  /** One buffer per event of a pass, shared by all connections. */
+  /** One buffer per event between two changes, shared by all connections. */
   const patches = new Map<EvaluatedFlag, Buffer>();
   const removals = new Map<string, Buffer>();
   /** Clients keep the versions of deletions, until a whole set replaces everything. */
@@ -66,6 +68,12 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
       names[slot] = `${JSON.stringify(key)}:`;
     }
     return slot;
+  };
+
+  const forget = (): void => {
+    patches.clear();
+    removals.clear();
+    last = undefined;
   };
 
   return {
@@ -124,10 +132,9 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
     },
     removedVersion: (key) => removedVersions.get(key) ?? -1,
     emptied: () => removedVersions.clear(),
+    changed: forget,
     passed(gone) {
-      patches.clear();
-      removals.clear();
-      last = undefined;
+      forget();
       for (const key of gone) {
         const slot = slots.get(key);
         if (slot === undefined) continue;

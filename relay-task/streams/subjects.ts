@@ -3,9 +3,6 @@ import type { EvaluationOptions, HeldContext } from '../ports.ts';
 import { type Connection, Subject, swapRemove } from './connection.ts';
 
 export interface Subjects {
-  /** Those with connections, in no order: with compressed contexts, which take long to visit, and the others. */
-  readonly packed: readonly Subject[];
-  readonly ordinary: readonly Subject[];
   /** Adds the connection to its subject. */
   join(connection: Connection, context: HeldContext, options: EvaluationOptions): Subject;
   leave(connection: Connection): void;
@@ -14,19 +11,13 @@ export interface Subjects {
 }
 
 export function createSubjects(): Subjects {
-  const packed: Subject[] = [];
-  const ordinary: Subject[] = [];
-  const listOf = ({ context }: Subject) => (context.isPacked ? packed : ordinary);
   const byId = new Map<string, Subject>();
   return {
-    packed,
-    ordinary,
     join(connection, context, options) {
       const id = idOf(context, options);
       let subject = byId.get(id);
       if (subject === undefined) {
         subject = new Subject(id, context, options);
-        subject.index = listOf(subject).push(subject) - 1;
         byId.set(id, subject);
       }
       subject.connections.push(connection);
@@ -39,12 +30,7 @@ export function createSubjects(): Subjects {
       connection.subject = undefined;
       // Few connections share a subject; even thousands are scanned in microseconds.
       swapRemove(subject.connections, subject.connections.indexOf(connection), () => {});
-      if (subject.connections.length > 0) return;
-      if (byId.get(subject.id) === subject) byId.delete(subject.id);
-      swapRemove(listOf(subject), subject.index, (moved, index) => {
-        moved.index = index;
-      });
-      subject.index = -1;
+      if (subject.connections.length === 0 && byId.get(subject.id) === subject) byId.delete(subject.id);
     },
     renew: () => byId.clear(),
   };
