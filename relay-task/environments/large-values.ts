@@ -27,7 +27,7 @@ class LargeValue {
 /** A flag with its large values replaced. `data` is what its JSON parses to. */
 export function* withLargeValues({ kind, json }: Item, data: unknown): Generator<void, unknown> {
   if (kind !== 'features' || json.length <= LARGE || !isObject(data) || !Array.isArray(data.variations)) return data;
-  const text = (yield* membersInSlices(json)).get('variations') ?? '';
+  const text = (yield* membersInSlices(json, ['variations'])).get('variations') ?? '';
   if (text.length <= LARGE) return data;
   const variations: unknown[] = [...data.variations];
   let index = 0;

@@ -2,7 +2,7 @@ import { type BackoffTimes, createBackoff } from '../common/backoff.ts';
 import { describeError } from '../common/http-request.ts';
 import { isObject } from '../common/json.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
-import { membersInSlices, takeApart } from '../common/json-text.ts';
+import { membersInSlices, namesIn, takeApart } from '../common/json-text.ts';
 import { sleep } from '../common/pause.ts';
 import { decodeInSlices, parseTextInSlices } from '../common/sliced-text.ts';
 import { inSlices } from '../common/slices.ts';
@@ -149,11 +149,9 @@ function* eventIn(
   const isExcessive = (yield* describeExcessInSlices(text, mostParsedIn(maxBytes))) !== undefined;
   if (!text.startsWith('{') || !(isExcessive || isObject(yield* parseTextInSlices(text))))
     throw new Error('an event in the answer to a poll is not an object');
-  const members = yield* membersInSlices(text);
-  const name = members.get('event');
   return {
-    event: name?.startsWith('"') ? (JSON.parse(name) as string) : undefined,
-    data: members.get('data') ?? 'null',
+    event: (yield* namesIn(text, ['event'])).get('event'),
+    data: (yield* membersInSlices(text, ['data'])).get('data') ?? 'null',
   };
 }
 

@@ -7,7 +7,7 @@ import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { describeKeyProblem } from '../common/item-text.ts';
 import { isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
-import { membersInSlices } from '../common/json-text.ts';
+import { membersInSlices, namesIn } from '../common/json-text.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
@@ -70,7 +70,7 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
     const kind = Object.hasOwn(kinds, body.kind) ? kinds[body.kind] : undefined;
     if (kind === undefined) return ignored(`a ${event} of the kind ${show(body.kind)}`);
     if (event === 'delete-object') return add(readDeletion(kind, key, body));
-    const json = (yield* membersInSlices(text)).get('object') ?? '';
+    const json = (yield* membersInSlices(text, ['object'])).get('object') ?? '';
     const before = held?.(kind, key);
     const item = yield* readObject({ kind, key, before }, body, json);
     if (!isUnreadable(item)) yield* prepareItem(item, before);
@@ -84,12 +84,11 @@ export function createFDv2Reader(options: ReadOptions): FDv2Reader {
 
   /** What takes too much to be parsed costs its object. Throws SyntaxError. */
   function* skipExcess(event: string, text: string, reason: string, isOver: () => boolean): Generator<void, Step> {
-    const members = yield* membersInSlices(text);
+    const names = event === 'put-object' ? yield* namesIn(text, ['kind', 'key']) : undefined;
     if (isOver()) return pending;
-    const [kind, key] = ['kind', 'key'].map((name) => JSON.parse(members.get(name) ?? 'null') as unknown);
-    if (event !== 'put-object' || transfer.kind === undefined || typeof key !== 'string' || key === '')
-      return invalid(`a ${event}: ${reason}`);
-    return typeof kind === 'string' && Object.hasOwn(kinds, kind)
+    const [kind = '', key = ''] = ['kind', 'key'].map((name) => names?.get(name));
+    if (transfer.kind === undefined || key === '') return invalid(`a ${event}: ${reason}`);
+    return Object.hasOwn(kinds, kind)
       ? add({ kind: kinds[kind] ?? 'features', key, reason })
       : ignored(`a ${event} of the kind ${show(kind)}`);
   }

@@ -5,7 +5,7 @@ import { compareInSlices } from '../common/item-meaning.ts';
 import { completeTextInSlices, describeKeyProblem } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
-import { JsonExcessError, membersInSlices, type TakenApart, takeApart } from '../common/json-text.ts';
+import { JsonExcessError, membersInSlices, namesIn, type TakenApart, takeApart } from '../common/json-text.ts';
 import { prerequisitesOf, rememberPrerequisites } from '../common/prerequisites.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
@@ -217,16 +217,14 @@ export function sizeOf(item: Item | UnreadableItem): number {
 
 /** A change that takes too much to be parsed costs its item. Throws SyntaxError. */
 function* skipChange(event: 'patch' | 'delete', text: string, excess: string): Generator<void, Message> {
-  const path: unknown = JSON.parse((yield* membersInSlices(text)).get('path') ?? 'null');
-  const target = targetOf(path);
+  const target = targetOf((yield* namesIn(text, ['path'])).get('path'));
   return target
     ? { kind: 'skip', item: { ...target, reason: excess } }
     : { kind: 'invalid', problem: `a ${event}: ${excess}` };
 }
 
 /** Undefined when the path is that of no item. */
-function targetOf(path: unknown): { readonly kind: Kind; readonly key: string } | undefined {
-  if (typeof path !== 'string') return undefined;
+function targetOf(path = ''): { readonly kind: Kind; readonly key: string } | undefined {
   const collection = collections.find(({ name }) => path.startsWith(`/${name}/`));
   const key = collection ? path.slice(collection.name.length + 2) : '';
   return collection && key !== '' ? { kind: collection.kind, key } : undefined;
@@ -250,7 +248,7 @@ function* readChange(event: 'patch' | 'delete', text: string): Generator<void, M
     return { kind: 'upsert', item: createTombstone(kind, key, version) };
   }
   if (!isObject(body.data)) return { kind: 'invalid', problem: `a patch of ${path} has no data` };
-  const item = yield* readItem(kind, key, body.data, (yield* membersInSlices(text)).get('data') ?? '');
+  const item = yield* readItem(kind, key, body.data, (yield* membersInSlices(text, ['data'])).get('data') ?? '');
   if (item === undefined) return { kind: 'ignored', why: 'an empty patch' };
   return isUnreadable(item) ? { kind: 'skip', item } : { kind: 'upsert', item };
 }

@@ -1,12 +1,13 @@
 import fc from 'fast-check';
-import { membersInSlices, takeApart } from '../../../relay-task/common/json-text.ts';
+import { membersInSlices, namesIn, takeApart } from '../../../relay-task/common/json-text.ts';
 import { resultOf } from '../../../relay-task/common/slices.ts';
 
 const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
 const runs = { numRuns: process.env.LONG ? 20_000 : 100, ...seed };
 
 describe('membersInSlices', () => {
-  const membersOf = (text: string) => resultOf(membersInSlices(text));
+  const membersOf = (text: string, names = Object.keys(JSON.parse(text) as object)) =>
+    resultOf(membersInSlices(text, names));
 
   test('returns members exactly as sent: numbers, key order, escapes, inner white space', () => {
     const text = ' { "a" :{"z":1.0, "b" :12345678901234567890,"é":"\\u00e9\\""} ,"c":-0}';
@@ -29,10 +30,47 @@ describe('membersInSlices', () => {
 
   test('reads a value nested 200,000 levels deep, and yields in it', () => {
     const deep = `${'['.repeat(200_000)}${']'.repeat(200_000)}`;
-    const work = membersInSlices(`{"a":${deep},"b":2}`);
+    const work = membersInSlices(`{"a":${deep},"b":2}`, ['a', 'b']);
     expect([work.next().done, work.next().done]).toEqual([false, false]);
     const members = resultOf(work);
     expect([members.get('a') === deep, members.get('b')]).toEqual([true, '2']);
+  });
+
+  test('keeps nothing of members with other names, or that are too long', () => {
+    const text = `{${Array.from({ length: 5_000 }, (_, at) => `"n${at}":${at}`).join(',')},"\\u0061":"a","b":[1,2,3,4]}`;
+    const sets = jest.spyOn(Map.prototype, 'set');
+    try {
+      expect(resultOf(membersInSlices(text, ['a', 'b', 'c'], 8))).toEqual(new Map([['a', '"a"']]));
+      expect(sets.mock.calls.length).toBeLessThan(10);
+    } finally {
+      sets.mockRestore();
+    }
+    expect(resultOf(membersInSlices('{"a":1,"a":[1,2,3,4]}', ['a'], 8))).toEqual(new Map());
+  });
+
+  test('yields within long space and long names as within long values', () => {
+    const long = 1_000_000;
+    for (const text of [
+      `{${' '.repeat(long)}"a":1}`,
+      `{"a"${' '.repeat(long)}:1}`,
+      `{"a":${' '.repeat(long)}1}`,
+      `{"a":1${' '.repeat(long)}}`,
+      `{"${'\\"'.repeat(long / 2)}":1,"a":1}`,
+      `{"b":"${'\\"'.repeat(long / 2)}","a":1}`,
+      `{"b":${'1'.repeat(long)},"a":1}`,
+      `{${'"":2,'.repeat(long / 5)}"a":1}`,
+    ]) {
+      let yields = 0;
+      const work = membersInSlices(text, ['a']);
+      let step = work.next();
+      for (; !step.done; step = work.next()) yields += 1;
+      expect([text.slice(0, 10), step.value]).toEqual([text.slice(0, 10), new Map([['a', '1']])]);
+      expect(yields).toBeGreaterThan(10);
+    }
+  });
+
+  test.each(['{"a"', '{"a":1', '{"a":"\\"', '{a:1}', '{', '{"a":[}'])('refuses %s', (text) => {
+    expect(() => membersOf(text, ['a'])).toThrow(SyntaxError);
   });
 
   test('finds the members that JSON.parse finds, with equal values', () => {
@@ -51,6 +89,11 @@ describe('membersInSlices', () => {
       runs,
     );
   }, 600_000);
+});
+
+test('names are found that are texts, and no longer than a key or a path', () => {
+  const text = `{"path":"/flags/\\u0061","kind":{"a":1},"key":"${'k'.repeat(20_000)}"}`;
+  expect(resultOf(namesIn(text, ['path', 'kind', 'key', 'none']))).toEqual(new Map([['path', '/flags/a']]));
 });
 
 describe('takeApart', () => {

@@ -184,6 +184,27 @@ test('an event that is no object and has too many values is damage, and is not p
   parse.mockRestore();
 });
 
+test.each<[string, string, string, object]>([
+  ['names of its own', 'put-object', '"kind":"flag","key":"a"', { kind: 'pending' }],
+  ['names of its own and an unknown kind', 'put-object', '"kind":"x","key":"a"', { kind: 'ignored' }],
+  ['a long list for its key', 'put-object', `"kind":"flag","key":[${'{},'.repeat(20_000)}0]`, { kind: 'invalid' }],
+  ['a long key', 'put-object', `"kind":"flag","key":"${'k'.repeat(20_000)}"`, { kind: 'invalid' }],
+  ['names of its own', 'delete-object', '"kind":"flag","key":"a"', { kind: 'invalid' }],
+  ['names of its own', 'server-intent', '"payloads":[]', { kind: 'invalid' }],
+])('of an event with too many values, %s, nothing is kept and little is parsed: %s', (_, name, members, outcome) => {
+  const text = `{${Array.from({ length: 5_000 }, (__, at) => `"n${at}":1`).join(',')},${members}}`;
+  const parse = jest.spyOn(JSON, 'parse');
+  const sets = jest.spyOn(Map.prototype, 'set');
+  try {
+    expect(last([full, event(name, text)], { maxBytes: 100_000 })).toMatchObject(outcome);
+    expect(parse.mock.calls.filter(([parsed]) => parsed.length > 1_000)).toEqual([]);
+    expect(sets.mock.calls.length).toBeLessThan(20);
+  } finally {
+    parse.mockRestore();
+    sets.mockRestore();
+  }
+});
+
 test('the size of one transfer has a limit, whatever its objects are', () => {
   const many = Array.from({ length: 100 }, (_, index) => deleteObject('flag', `f${index}`, 1));
   expect(last([full, ...many], { maxBytes: 14_000 })).toMatchObject({

@@ -367,6 +367,28 @@ describe('polling', () => {
     expect(lines.join()).toContain('Polling LaunchDarkly failed; retrying');
   });
 
+  test('an event with too many values costs its object; of its members only event and data are kept', async () => {
+    const fake = await startFake(flagData('a', 1));
+    const names = Array.from({ length: 5_000 }, (_, at) => `"n${at}":1`).join(',');
+    let isOther = false;
+    fake.trouble = (request) => {
+      if (!isPoll(request) || !isOther) return undefined;
+      const data = `{"kind":"flag","key":"b",${names}}`;
+      const excessive = `{${names},"event":"put-object","data":${data}}`;
+      const [begin, end] = [intent('xfer-changes'), transferred('state-2')].map((one) => JSON.stringify(one));
+      return { status: 200, body: `{"events":[${begin},${excessive},${end}]}` };
+    };
+    const { has, lines } = follow(fake, { ...polling, maxReceivedBytes: 200_000 });
+    await has({ a: 1 });
+    const sets = jest.spyOn(Map.prototype, 'set');
+    isOther = true;
+    await until('the line about it', () => lines.some((line) => line.includes('more than 3125 values')));
+    const kept = sets.mock.calls.filter(([name]) => /^n\d+$/.test(String(name)));
+    sets.mockRestore();
+    expect(kept).toEqual([]);
+    expect(lines.join()).toContain('"key":"b"');
+  });
+
   test('a large answer is read in slices, and equal in every byte', async () => {
     const flags = Array.from({ length: 300 }, (_, index) =>
       flagData(`f${index}`, 1, { description: `"{[\\ü${index}` }),

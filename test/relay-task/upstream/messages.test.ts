@@ -1,5 +1,5 @@
 import { resultOf } from '../../../relay-task/common/slices.ts';
-import { readDataSet } from '../../../relay-task/upstream/messages.ts';
+import { readDataSet, readMessage } from '../../../relay-task/upstream/messages.ts';
 import { flagData } from './support.ts';
 
 const flags = JSON.stringify({ a: flagData('a', 1) });
@@ -19,4 +19,23 @@ test.each([
 test('a data set may hold any number of other values', () => {
   const text = `{"flags":${flags},"x":[${Array(20_000).fill('{}').join(',')}]}`;
   expect(resultOf(readDataSet(text))).toMatchObject({ items: [{ key: 'a' }], unreadable: [] });
+});
+
+test.each<[string, 'patch' | 'delete', string, object]>([
+  ['names of its own', 'patch', '"path":"/flags/a"', { kind: 'skip', item: { kind: 'features', key: 'a' } }],
+  ['names of its own', 'delete', '"path":"/segments/s"', { kind: 'skip', item: { kind: 'segments', key: 's' } }],
+  ['a long list for its path', 'patch', `"path":[${'{},'.repeat(20_000)}0]`, { kind: 'invalid' }],
+  ['a long path', 'patch', `"path":"/flags/${'k'.repeat(20_000)}"`, { kind: 'invalid' }],
+])('of a change with too many values, %s, nothing is kept and little is parsed: %s', (_, event, members, outcome) => {
+  const text = `{${Array.from({ length: 5_000 }, (__, at) => `"n${at}":1`).join(',')},${members}}`;
+  const parse = jest.spyOn(JSON, 'parse');
+  const sets = jest.spyOn(Map.prototype, 'set');
+  try {
+    expect(resultOf(readMessage(event, text, { maxBytes: 100_000 }))).toMatchObject(outcome);
+    expect(parse.mock.calls.filter(([parsed]) => parsed.length > 1_000)).toEqual([]);
+    expect(sets.mock.calls.length).toBeLessThan(20);
+  } finally {
+    parse.mockRestore();
+    sets.mockRestore();
+  }
 });
