@@ -5,103 +5,9 @@
  */
 
 import { BACKSLASH, CLOSE_BRACE, CLOSE_BRACKET, COMMA, OPEN_BRACE, OPEN_BRACKET, QUOTE } from './json-codes.ts';
-import { describeExcess, describeTooMany } from './json-shape.ts';
 
 /** What a value takes in memory once it is parsed, besides its text. */
 export const VALUE_BYTES = 64;
-
-/** A part of a text, its name and its entry in a map take about as much as so many values. */
-const PART_VALUES = 4;
-/** What is left when the parts are taken out is parsed in one turn of the event loop. */
-const MOST_FRAME_VALUES = 10_000;
-
-/** What `describeExcess` says of a text. */
-export class JsonExcessError extends Error {}
-
-/** A text of which the largest parts were taken out. */
-export interface TakenApart {
-  /** The value of the text with null in the place of each part. */
-  readonly frame: unknown;
-  /**
-   * The texts of the parts by the name of their object and their own, or their index in an array. Of equal names the last counts, as in
-   * `JSON.parse`.
-   */
-  readonly parts: ReadonlyMap<string, ReadonlyMap<string, string>>;
-}
-
-/**
- * For a text that takes too long to be parsed in one turn of the event loop. The parts are the members of the objects, and the elements
- * of the arrays, `names` within the object at `path`; it yields after each, and within long ones. The text is JSON exactly if the frame and all parts are:
- * throws the SyntaxError of `JSON.parse` for the frame, and does not parse the parts. Their texts do not keep the whole alive.
- * Throws JsonExcessError for what `describeExcess` says of the frame, or for too many parts.
- */
-export function* takeApart(
-  text: string,
-  path: readonly string[],
-  names: readonly string[],
-  mostValues = Number.POSITIVE_INFINITY,
-): Generator<void, TakenApart> {
-  const parts = new Map<string, Map<string, string>>();
-  const frame: string[] = [];
-  /** Where that begins which is not in the frame yet. */
-  let rest = 0;
-  let values = 0;
-
-  function* takePart(taken: Map<string, string>, name: string, from: number): Generator<void, number> {
-    values += PART_VALUES;
-    if (values > mostValues) throw new JsonExcessError(describeTooMany(mostValues));
-    const to = yield* skipValueInSlices(text, from);
-    if (to === from) throw new SyntaxError(`Unexpected token at ${from} of JSON`);
-    frame.push(text.slice(rest, from), 'null');
-    rest = to;
-    taken.set(name, detach(text.slice(from, to)));
-    return skipSeparator(text, to);
-  }
-  function* pass(start: number, depth: number): Generator<void, number> {
-    let at = skipSpace(text, start + 1);
-    for (let member = memberAt(text, at); member; member = memberAt(text, at)) {
-      const { name, from } = member;
-      const first = text.charCodeAt(from);
-      const isObject = first === OPEN_BRACE;
-      const isNamed = depth === path.length && names.includes(name);
-      if (isObject && depth < path.length && name === path[depth]) at = yield* pass(from, depth + 1);
-      else if (isObject && isNamed) at = yield* take(from, name);
-      else if (first === OPEN_BRACKET && isNamed) at = yield* takeElements(from, name);
-      else at = yield* skipValueInSlices(text, from);
-      at = skipSeparator(text, at);
-    }
-    return at + 1;
-  }
-  function* take(start: number, of: string): Generator<void, number> {
-    const taken = new Map<string, string>();
-    parts.set(of, taken);
-    let at = skipSpace(text, start + 1);
-    for (let member = memberAt(text, at); member; member = memberAt(text, at)) {
-      at = yield* takePart(taken, detach(member.name), member.from);
-      yield;
-    }
-    return at + 1;
-  }
-  function* takeElements(start: number, of: string): Generator<void, number> {
-    const taken = new Map<string, string>();
-    parts.set(of, taken);
-    let at = skipSpace(text, start + 1);
-    while (text.charCodeAt(at) !== CLOSE_BRACKET) {
-      if (at >= text.length) throw endsEarly();
-      at = yield* takePart(taken, String(taken.size), at);
-      yield;
-    }
-    return at + 1;
-  }
-
-  const start = skipSpace(text, 0);
-  if (text.charCodeAt(start) === OPEN_BRACE) yield* pass(start, 0);
-  const outer = frame.join('') + text.slice(rest);
-  const mostLeft = mostValues === Number.POSITIVE_INFINITY ? mostValues : values / PART_VALUES + MOST_FRAME_VALUES;
-  const excess = describeExcess(outer, mostLeft);
-  if (excess !== undefined) throw new JsonExcessError(excess);
-  return { frame: JSON.parse(outer), parts };
-}
 
 /** The text of each member of an object, as in `SlicedJson.members`; `object` must be the text of one. */
 export function membersOf(object: string): Map<string, string> {
@@ -124,7 +30,7 @@ export function* membersInSlices(
   mostCharacters = Number.POSITIVE_INFINITY,
 ): Generator<void, Map<string, string>> {
   const members = new Map<string, string>();
-  yield* passMembers(object, skipSpace(object, 0), function* ({ nameFrom, nameEnd, from }) {
+  yield* passMembers(object, yield* skipSpaceInSlices(object, 0), function* ({ nameFrom, nameEnd, from }) {
     const to = yield* skipValueInSlices(object, from);
     const name = nameAmong(names, object, nameFrom, nameEnd);
     // Of equal names the last counts.
@@ -172,7 +78,7 @@ export function readMembersInSlices(
 }
 
 /** A member of an object in a text: its name is there with its quotes. */
-interface Member {
+export interface Member {
   readonly nameFrom: number;
   readonly nameEnd: number;
   /** Where its value begins. */
@@ -182,7 +88,8 @@ interface Member {
 /** So much is read between two yields if no value in it is long: fewer than 2,000 members. */
 const SHORT_CHARACTERS_AT_ONCE = 8 * 1024;
 
-function* passMembers(
+/** As `readMembersInSlices`, without reading the names. */
+export function* passMembers(
   text: string,
   start: number,
   read: (member: Member) => Generator<void, number>,
@@ -208,7 +115,7 @@ function* passMembers(
 }
 
 /** Which of `names` it is. A long name is not read. */
-function nameAmong(names: readonly string[], text: string, from: number, end: number): string | undefined {
+export function nameAmong(names: readonly string[], text: string, from: number, end: number): string | undefined {
   const length = end - from - 2;
   // Each of its characters may be written as six.
   const mayBe = ({ length: its }: string) => its <= length && length <= 6 * its;
@@ -274,7 +181,8 @@ export function skipSpace(text: string, at: number, until = Number.POSITIVE_INFI
 
 const isSpaceAt = (text: string, at: number) => text.charCodeAt(at) <= 32;
 
-function* skipSpaceInSlices(text: string, at: number): Generator<void, number> {
+/** The same, with a yield after each part of long space. */
+export function* skipSpaceInSlices(text: string, at: number): Generator<void, number> {
   let next = at;
   for (let until = at; next === until; ) {
     if (until > at) yield;
@@ -361,7 +269,7 @@ function skipSome(text: string, place: { at: number; depth: number; isQuoted: bo
 const isOpening = (code: number) => code === QUOTE || code === OPEN_BRACE || code === OPEN_BRACKET;
 const endsScalar = (code: number) => code <= 32 || code === COMMA || code === CLOSE_BRACE || code === CLOSE_BRACKET;
 
-function unquote(quoted: string): string {
+export function unquote(quoted: string): string {
   return quoted.includes('\\') ? (JSON.parse(quoted) as string) : quoted.slice(1, -1);
 }
 
@@ -369,6 +277,6 @@ function unquote(quoted: string): string {
  * The same text in memory of its own. V8's `slice` only points into the text it came from, so one kept flag would keep
  * a payload of megabytes alive.
  */
-function detach(slice: string): string {
+export function detach(slice: string): string {
   return ` ${slice}`.slice(1);
 }

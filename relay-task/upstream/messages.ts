@@ -5,9 +5,10 @@ import { compareInSlices } from '../common/item-meaning.ts';
 import { completeTextInSlices, describeKeyProblem } from '../common/item-text.ts';
 import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
-import { JsonExcessError, membersInSlices, namesIn, type TakenApart, takeApart } from '../common/json-text.ts';
+import { membersInSlices, namesIn } from '../common/json-text.ts';
 import { prerequisitesOf, rememberPrerequisites } from '../common/prerequisites.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
+import { JsonExcessError, type TakenApart, takeApart } from '../common/take-apart.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
 import {

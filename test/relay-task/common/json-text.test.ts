@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { describeExcess } from '../../../relay-task/common/json-shape.ts';
-import { membersOf, takeApart } from '../../../relay-task/common/json-text.ts';
+import { membersOf } from '../../../relay-task/common/json-text.ts';
 import { resultOf } from '../../../relay-task/common/slices.ts';
+import { takeApart } from '../../../relay-task/common/take-apart.ts';
 
 const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
 const runs = { numRuns: process.env.LONG ? 20_000 : 100, ...seed };

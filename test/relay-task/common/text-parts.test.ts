@@ -1,6 +1,7 @@
 import fc from 'fast-check';
-import { membersInSlices, namesIn, takeApart } from '../../../relay-task/common/json-text.ts';
+import { membersInSlices, namesIn } from '../../../relay-task/common/json-text.ts';
 import { resultOf } from '../../../relay-task/common/slices.ts';
+import { JsonExcessError, takeApart } from '../../../relay-task/common/take-apart.ts';
 
 const seed = process.env.SEED === undefined ? {} : { seed: Number(process.env.SEED) };
 const runs = { numRuns: process.env.LONG ? 20_000 : 100, ...seed };
@@ -136,6 +137,42 @@ describe('takeApart', () => {
       expect(take(text)).toEqual({ frame: JSON.parse(text), parts: new Map() });
     },
   );
+
+  /** Steps, and the longest text that was parsed. */
+  function watch(work: Generator<void, unknown>): { steps: number; longest: number; problem: unknown } {
+    const parse = jest.spyOn(JSON, 'parse');
+    let steps = 1;
+    let problem: unknown;
+    try {
+      while (!work.next().done) steps += 1;
+    } catch (error) {
+      problem = error;
+    }
+    const longest = Math.max(0, ...parse.mock.calls.map(([parsed]) => parsed.length));
+    parse.mockRestore();
+    return { steps, longest, problem };
+  }
+  const others = (count: number) => Array.from({ length: count }, (_, at) => `"n${at}":1,`).join('');
+
+  test.each([
+    ['beside them', `{${others(100_000)}"data":{"flags":{"a":1}}}`],
+    ['in their object', `{"data":{${others(100_000)}"flags":{"a":1}}}`],
+  ])('what is no part is read in slices, and refused as soon as it is too much: %s', (_, text) => {
+    const all = watch(takeApart(text, ['data'], ['flags']));
+    expect(all.steps).toBeGreaterThan(200);
+    expect(all.longest).toBeLessThan(20_000);
+    const refused = watch(takeApart(text, ['data'], ['flags'], 1_000_000));
+    expect(refused.problem).toBeInstanceOf(JsonExcessError);
+    expect(String(refused.problem)).toContain('more than 10000 values');
+    expect(refused.steps).toBeGreaterThan(10);
+    expect(refused.steps).toBeLessThan(40);
+    expect(refused.longest).toBe(0);
+  });
+
+  test('the names of many parts are parsed in slices', () => {
+    const { steps, longest } = watch(takeApart(`{"data":{"flags":{${others(20_000)}"a":1}}}`, ['data'], ['flags']));
+    expect([steps > 20_000, longest < 20_000]).toEqual([true, true]);
+  });
 
   const property = (texts: fc.Arbitrary<string>) =>
     fc.assert(
