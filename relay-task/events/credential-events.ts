@@ -20,6 +20,7 @@ import { createSummary } from './summary.ts';
 import { createSuspects } from './suspects.ts';
 import { MAX_DIAGNOSTIC_BYTES, parseDiagnostic, takeIn } from './take-in.ts';
 import type { EventTimings } from './timings.ts';
+import { trackingInSlices } from './tracking.ts';
 
 export interface CredentialEventsOptions {
   /** Of the environment. */
@@ -149,6 +150,7 @@ export function createCredentialEvents(
     const work = takeIn(delivery.body, {
       queue: () => queues.find(about),
       sender: delivery.address,
+      prepare: ({ fields }) => trackingInSlices(typeof fields.key === 'string' ? flag(fields.key) : undefined),
       outgoing: (events, queue) => outgoing(events, about, delivery.address, queue),
       received: (events) => meter.received(name, kind, events),
       dropped,

@@ -7,7 +7,7 @@ import { MAX_DEPTH, MAX_VALUES, shapeOf } from '../common/json-shape.ts';
 import { parseInSlices } from '../common/sliced-json.ts';
 import { type IncomingEvent, parseObject } from './incoming.ts';
 import type { EventQueue } from './queues.ts';
-import { fieldsOf } from './tracking.ts';
+import { fieldsOf, MAX_SUMMARISED_BYTES } from './tracking.ts';
 
 /** Where the parts of a body go. */
 export interface Sink {
@@ -15,6 +15,8 @@ export interface Sink {
   queue(): Pick<EventQueue, 'summary' | 'seen' | 'room' | 'add'>;
   /** Whose events they are. */
   readonly sender: string;
+  /** Reads what `outgoing` needs for this event and takes long. */
+  prepare(event: IncomingEvent): Generator<void, unknown>;
   /** The JSON texts to be sent for these events. */
   outgoing(events: readonly IncomingEvent[], queue: Pick<EventQueue, 'summary' | 'seen'>): readonly string[];
   received(events: number): void;
@@ -27,8 +29,6 @@ export interface Sink {
 export const MAX_DIAGNOSTIC_BYTES = 256 * 1024;
 /** An event above this is dropped. */
 const MAX_EVENT_BYTES = 1024 * 1024;
-/** The same where the relay summarises, which takes an event apart in one go. Above 10,000 values it is dropped, too. */
-const MAX_SUMMARISED_BYTES = 256 * 1024;
 /** What is parsed in one go. */
 const PARSED_BYTES = 128 * 1024;
 /** `{"kind":"x"}`; what is shorter is no event, and need not be parsed. */
@@ -100,7 +100,10 @@ function* takeElements(body: Buffer, sink: Sink): Generator<void, void> {
     if (isFull()) hand();
     const event = isFull() ? 'capacity' : yield* readEvent(body, range, isSummarised);
     if (typeof event === 'string') lost[event] += 1;
-    else events.push(event);
+    else {
+      if (isSummarised) yield* sink.prepare(event);
+      events.push(event);
+    }
   }
   hand();
   sink.received(elements);

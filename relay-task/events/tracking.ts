@@ -1,5 +1,11 @@
 /** A flag's event settings, for SDKs that do not send them. */
 import type { Item } from '../../lib/flag-table/index.ts';
+import { MAX_VALUES, shapeOf } from '../common/json-shape.ts';
+import { membersInSlices, readElementsInSlices, skipValueInSlices } from '../common/json-text.ts';
+import { resultOf } from '../common/slices.ts';
+
+/** An event above this is dropped where the relay summarises, which takes an event apart in one go; above `MAX_VALUES` values, too. */
+export const MAX_SUMMARISED_BYTES = 256 * 1024;
 
 export interface Tracking {
   readonly trackEvents: boolean;
@@ -17,22 +23,38 @@ const known = new WeakMap<Item, Tracking>();
 
 /** Undefined for tombstones and invalid flags. */
 export function trackingOf(item: Item | undefined): Tracking | undefined {
-  if (!item || item.deleted) return undefined;
-  const found = known.get(item) ?? read(item.json);
-  if (found) known.set(item, found);
-  return found;
+  return resultOf(trackingInSlices(item));
 }
 
-function read(json: string): Tracking | undefined {
-  let flag: Fields;
+/** The same, with yields while it is read for the first time: a flag may be large, and each of its changes is read anew. */
+export function* trackingInSlices(item: Item | undefined): Generator<void, Tracking | undefined> {
+  if (!item || item.deleted) return undefined;
+  const found = known.get(item);
+  if (found) return found;
   try {
-    flag = fieldsOf(JSON.parse(json));
+    const read = yield* readTracking(item.json);
+    known.set(item, read);
+    return read;
   } catch {
     return undefined;
   }
-  const tracksRule = listOf(flag.rules).map((rule) => fieldsOf(rule).trackEvents === true);
+}
+
+const SETTINGS = [
+  'trackEvents',
+  'debugEventsUntilDate',
+  'samplingRatio',
+  'excludeFromSummaries',
+  'trackEventsFallthrough',
+] as const;
+
+/** Throws SyntaxError. */
+function* readTracking(json: string): Generator<void, Tracking> {
+  const texts = yield* membersInSlices(json, [...SETTINGS, 'rules', 'variations']);
+  const flag: Fields = Object.fromEntries(SETTINGS.map((name) => [name, JSON.parse(texts.get(name) ?? 'null')]));
+  const tracksRule = yield* elementsOf(texts.get('rules'), tracksEvents);
+  const variations = yield* elementsOf(texts.get('variations'), readVariation);
   const tracksFallthrough = flag.trackEventsFallthrough === true;
-  const variations = listOf(flag.variations);
   return {
     trackEvents: flag.trackEvents === true,
     debugEventsUntilDate: numberIn(flag, 'debugEventsUntilDate'),
@@ -64,8 +86,33 @@ export function numberIn(fields: Fields, name: string): number | undefined {
   return Number.isFinite(value) ? (value as number) : undefined;
 }
 
-function listOf(value: unknown): readonly unknown[] {
-  return Array.isArray(value) ? value : [];
+/** What `read` makes of the text of each element of a list; of anything else, nothing. */
+function* elementsOf<T>(text = '', read: (element: string) => Generator<void, T>): Generator<void, T[]> {
+  const all: T[] = [];
+  if (!text.startsWith('[')) return all;
+  yield* readElementsInSlices(text, 0, function* (from) {
+    const to = yield* skipValueInSlices(text, from);
+    all.push(yield* read(text.slice(from, to)));
+    return to;
+  });
+  return all;
+}
+
+function* tracksEvents(rule: string): Generator<void, boolean> {
+  if (!rule.startsWith('{')) return false;
+  return (yield* membersInSlices(rule, ['trackEvents'])).get('trackEvents') === 'true';
+}
+
+/** No value of an event equals it. */
+const TOO_LARGE = Symbol('too large');
+/** Each character may be written as six. */
+const MOST_CHARACTERS = 6 * MAX_SUMMARISED_BYTES;
+
+// biome-ignore lint/correctness/useYield: the texts that it parses are short
+function* readVariation(text: string): Generator<void, unknown> {
+  // Events with more are dropped, so they need not be compared with it.
+  if (text.length > MOST_CHARACTERS || shapeOf(Buffer.from(text)).values > MAX_VALUES) return TOO_LARGE;
+  return JSON.parse(text);
 }
 
 /** Compares JSON values. Recursion is bounded by `a`, the flag's own value. */

@@ -253,6 +253,7 @@ test('other work may run after each few events that are summarised', () => {
       events += some.length;
       return [];
     },
+    *prepare() {},
     received() {},
     dropped() {},
     diagnostic() {},
@@ -290,6 +291,7 @@ test.each([
     queue: () => queues.find(about),
     sender: 'a',
     outgoing: (events) => events.map(({ text }) => text),
+    *prepare() {},
     received() {},
     dropped() {},
     diagnostic() {},
