@@ -3,7 +3,7 @@
  */
 import type { Agent, IncomingHttpHeaders } from 'node:http';
 import type { Agent as HttpsAgent } from 'node:https';
-import type { BigSegmentsAnswer, Context, Memo } from '../lib/evaluation/index.ts';
+import type { BigSegmentsAnswer, Context, Memo, Reason } from '../lib/evaluation/index.ts';
 import type { Item, Kind } from '../lib/flag-table/index.ts';
 
 /** The part of the Powertools Logger that the modules use. Never pass a key, a token or a context. */
@@ -161,7 +161,15 @@ export interface MemoryUsage {
   readonly maxBytes: Readonly<Record<MemoryPart, number>>;
 }
 
-export type MemoryPart = 'connections' | 'bodies' | 'events' | 'serverStreams' | 'clientStreams' | 'received' | 'flags';
+export type MemoryPart =
+  | 'connections'
+  | 'bodies'
+  | 'events'
+  | 'serverStreams'
+  | 'clientStreams'
+  | 'answerTexts'
+  | 'received'
+  | 'flags';
 
 /** A context that is kept for long, in little memory. */
 export interface HeldContext {
@@ -253,12 +261,22 @@ export interface BigSegments {
     | undefined;
 }
 
-/** One flag evaluated for one context, as client-side SDKs get it. */
+/** The JSON of a variation's value: one object for all answers with it about one state of a flag. */
+export interface ValueText {
+  readonly json: string;
+}
+
+/** One flag evaluated for one context, as client-side SDKs get it. Texts are put together at each use. */
 export interface EvaluatedFlag {
   readonly key: string;
   readonly version: number;
-  /** The value of the flag's member in an evalx answer, as JSON. */
+  readonly value: ValueText;
+  /** Null: there is none. */
+  readonly variation: number | null;
+  readonly reason: Reason;
+  /** The value of the flag's member in an evalx answer, as JSON: `{"value":`, the value's JSON and the rest. */
   readonly json: string;
+  readonly rest: string;
 }
 
 export interface EvaluationOptions {

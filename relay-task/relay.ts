@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { hostname } from 'node:os';
 import { createEvaluationLines, type EvaluationLines } from './common/evaluation-lines.ts';
 import type { FairTurns } from './common/fair-turns.ts';
+import { createKept } from './common/kept.ts';
 import { sleep } from './common/pause.ts';
 import { processLimits } from './common/process-limits.ts';
 import type { Config } from './config/config.ts';
@@ -168,6 +169,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
   const { keeper } = stores;
   const memory = createMemory(processLimits(), config.memoryBudgetBytes);
   const upstreamTimes = { ...timings.upstream, receivedMemory: memory.received };
+  const kept = createKept(memory.answerTexts);
   const turns = createRequestTurns();
   const evaluations = createEvaluationLines();
   const work = { turns: turns.others, evaluations };
@@ -190,6 +192,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     registry,
     placeOf: placeOf(config),
     followMs: timings.followMs,
+    kept,
     parts: createTenantParts({
       config,
       hub,
@@ -227,6 +230,7 @@ function createParts(config: Config, options: RelayOptions, log: Log, metrics: M
     find: served.find,
     openStream: served.openStream,
     memory: memory.requests,
+    kept,
     turns,
     evaluations,
     family: familyOf,

@@ -6,7 +6,8 @@ import type { IncomingHttpHeaders } from 'node:http';
 import type { Reason } from '../../lib/evaluation/index.ts';
 import type { Item } from '../../lib/flag-table/index.ts';
 import { membersOf } from '../common/json-text.ts';
-import type { EvaluatedFlag, ItemView } from '../ports.ts';
+import { createKept, type Kept, Place } from '../common/kept.ts';
+import type { EvaluatedFlag, ItemView, ValueText } from '../ports.ts';
 
 export interface OpenFeatureResult {
   readonly failed: boolean;
@@ -29,20 +30,27 @@ export function reasonsFor({ prefer = '', 'user-agent': userAgent = '' }: Incomi
   return isAskedFor || userAgent.startsWith('python-requests/') ? 'standard' : 'launchdarkly';
 }
 
-/** The value of a flag's key in an `evalx` answer with reasons. */
-interface Evaluated {
-  readonly value: unknown;
-  readonly variation: number | null;
-  readonly version: number;
-  readonly reason: Reason;
+/** One, or what follows a long value, which other answers have too. */
+interface Converted {
+  readonly failed: boolean;
+  /** Undefined: the value is long. */
+  readonly json: string | undefined;
+  readonly rest: string;
 }
 
-/** Equal answers of one state of a flag are one object, so each is converted once. `view` holds that state. */
-export function createOpenFeatureResults() {
-  const made = { launchdarkly: new WeakMap(), standard: new WeakMap() } satisfies Record<
+/** In characters. */
+const SHORT = 128;
+
+/**
+ * Equal answers of one state of a flag are one object, so each is converted once, and each value once for all of them. `view` holds that
+ * state.
+ */
+export function createOpenFeatureResults(kept: Kept = createKept()) {
+  const places = { launchdarkly: new WeakMap(), standard: new WeakMap() } satisfies Record<
     Reasons,
-    WeakMap<EvaluatedFlag, OpenFeatureResult>
+    WeakMap<EvaluatedFlag, Place<Converted>>
   >;
+  const values = new WeakMap<ValueText, string>();
   const decimals = new WeakMap<Item, boolean>();
 
   /** Whether a variation of the flag is a number with a fraction, so that its whole numbers are decimals too. */
@@ -56,23 +64,47 @@ export function createOpenFeatureResults() {
     return found;
   }
 
+  function converted(flag: EvaluatedFlag, reasons: Reasons, view: ItemView): Converted {
+    const ofReasons: WeakMap<EvaluatedFlag, Place<Converted>> = places[reasons];
+    let place = ofReasons.get(flag);
+    if (place?.value) return place.value;
+    if (place === undefined) {
+      place = new Place();
+      ofReasons.set(flag, place);
+    }
+    const { failed, rest } = convert(flag, reasons);
+    const isWhole = failed || flag.value.json.length <= SHORT;
+    const made = isWhole
+      ? { failed, json: whole(flag, failed, rest, view), rest: '' }
+      : { failed, json: undefined, rest };
+    kept.keep(place, made, Buffer.byteLength(made.json ?? made.rest));
+    return made;
+  }
+
+  const whole = (flag: EvaluatedFlag, failed: boolean, rest: string, view: ItemView) =>
+    `{"key":${JSON.stringify(flag.key)},${failed ? '' : memberOf(flag, view)}${rest}`;
+
+  /** The member with the value and the comma behind it. Without one the caller's default applies, which is also what SDKs return for null. */
+  function memberOf({ key, value }: EvaluatedFlag, view: ItemView): string {
+    let text = values.get(value);
+    if (text === undefined) {
+      text = toJson(value.json, () => isDecimal(view.get('features', key)));
+      values.set(value, text);
+    }
+    return text === 'null' ? '' : `"value":${text},`;
+  }
+
   return (flag: EvaluatedFlag, reasons: Reasons, view: ItemView): OpenFeatureResult => {
-    const known: OpenFeatureResult | undefined = made[reasons].get(flag);
-    if (known) return known;
-    const evaluated: Evaluated = JSON.parse(flag.json);
-    const asDecimal = Number.isInteger(evaluated.value) && isDecimal(view.get('features', flag.key));
-    const result = toOpenFeature(flag.key, evaluated, reasons, asDecimal);
-    made[reasons].set(flag, result);
-    return result;
+    const { failed, json, rest } = converted(flag, reasons, view);
+    return { failed, json: json ?? whole(flag, failed, rest, view) };
   };
 }
 
-function toOpenFeature(key: string, evaluated: Evaluated, reasons: Reasons, asDecimal: boolean): OpenFeatureResult {
-  const { value, variation, version, reason } = evaluated;
+function convert({ variation, version, reason }: EvaluatedFlag, reasons: Reasons): Omit<Converted, 'json'> {
   const { kind, ...details } = reason;
   const metadata = {
     // A string, as OpenFeature's telemetry conventions require.
-    version: String(version),
+    version: JSON.stringify(version),
     ...details,
     ...(reasons === 'standard' && { reasonKind: kind }),
   };
@@ -80,25 +112,28 @@ function toOpenFeature(key: string, evaluated: Evaluated, reasons: Reasons, asDe
     // As in LaunchDarkly's providers.
     const errorCode = reason.errorKind === 'MALFORMED_FLAG' ? 'PARSE_ERROR' : 'GENERAL';
     const errorDetails = `the flag could not be evaluated: ${reason.errorKind}`;
-    return { failed: true, json: JSON.stringify({ key, errorCode, errorDetails, metadata }) };
+    return { failed: true, rest: membersOnly({ errorCode, errorDetails, metadata }) };
   }
-  // Without a value the caller's default applies, which is also what LaunchDarkly's SDKs return for null.
-  const member = value === null ? '' : `"value":${toJson(value, asDecimal)},`;
   const success = {
     reason: reasons === 'standard' ? standardReason(reason) : kind,
     ...(variation !== null && { variant: String(variation) }),
     metadata,
   };
-  return { failed: false, json: `{"key":${JSON.stringify(key)},${member}${JSON.stringify(success).slice(1)}` };
+  return { failed: false, rest: membersOnly(success) };
 }
+
+/** The JSON of an object, without its first brace. */
+const membersOnly = (data: object) => JSON.stringify(data).slice(1);
 
 /**
  * Whole numbers of a flag that also has fractions get one, `100.0`: providers in Java and Python tell integers from doubles by
  * the text, and refuse an integer for a double.
  */
-function toJson(value: unknown, asDecimal: boolean): string {
-  const text = JSON.stringify(value);
-  return asDecimal && /^-?\d+$/.test(text) ? `${text}.0` : text;
+function toJson(json: string, isDecimal: () => boolean): string {
+  if (/^-?\d+$/.test(json)) return isDecimal() ? `${json}.0` : json;
+  // Large values are kept as LaunchDarkly sent them.
+  const text = JSON.stringify(JSON.parse(json));
+  return text === json ? json : text;
 }
 
 /**

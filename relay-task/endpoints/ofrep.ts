@@ -4,6 +4,7 @@
  * still request.
  */
 import type { Context } from '../../lib/evaluation/index.ts';
+import type { Kept } from '../common/kept.ts';
 import { inSlices } from '../common/slices.ts';
 import type { EvaluatedFlag, ItemView, Log } from '../ports.ts';
 import { digestOf } from './bodies.ts';
@@ -23,6 +24,8 @@ export interface OfrepOptions {
   /** The largest body that is accepted, decompressed. */
   readonly maxContextBytes: number;
   readonly log?: Log | undefined;
+  /** Where the texts of answers are kept; in a small memory of its own by default. */
+  readonly kept?: Kept | undefined;
 }
 
 export interface OfrepHandlers {
@@ -44,8 +47,8 @@ const CONFIGURATION = JSON.stringify({
 
 const BULK_ROUTE = '/ofrep/v1/evaluate/flags';
 
-export function createOfrep({ maxContextBytes, log }: OfrepOptions): OfrepHandlers {
-  const resultOf = createOpenFeatureResults();
+export function createOfrep({ maxContextBytes, log, kept }: OfrepOptions): OfrepHandlers {
+  const resultOf = createOpenFeatureResults(kept);
   const logFailure = createFailureLog(log);
   /** A flag that cannot be converted costs only itself. */
   function textOf(flag: EvaluatedFlag, reasons: Reasons, view: ItemView): string {

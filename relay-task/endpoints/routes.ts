@@ -1,4 +1,5 @@
 /** Every endpoint of the relay, one row each. A test compares `docs/endpoints.md` with this table. */
+import type { Kept } from '../common/kept.ts';
 import { inSlices } from '../common/slices.ts';
 import { type Log, MAX_CONTEXT_BYTES } from '../ports.ts';
 import { createBodies } from './bodies.ts';
@@ -44,6 +45,8 @@ export interface RoutesOptions extends StatusOptions {
   readonly maxContextBytes?: number;
   /** The largest body of events that is accepted, decompressed: 10 MiB. */
   readonly maxInboundPayloadBytes?: number;
+  /** Where the texts of answers are kept; in a small memory of its own by default. */
+  readonly kept?: Kept | undefined;
 }
 
 const KIB = 1024;
@@ -63,7 +66,7 @@ export function createRoutes(options: RoutesOptions): readonly Route[] {
   const bodies = createBodies();
   const { whole, one, flagsForPhp } = createPolling(bodies);
   const { analytics, diagnostic, image } = createEvents(maxInboundPayloadBytes);
-  const ofrep = createOfrep({ maxContextBytes, log: options.log });
+  const ofrep = createOfrep({ maxContextBytes, log: options.log, kept: options.kept });
   const status = createStatus(options);
   const inPath: ReadContext = ({ params }) => contextFromPath(params.context ?? '');
   const inBody =

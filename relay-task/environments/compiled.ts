@@ -17,6 +17,7 @@ import {
 } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { JsonObject } from '../common/json.ts';
+import type { Kept } from '../common/kept.ts';
 import { compileRe2 } from '../common/re2.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
 import { inSlices } from '../common/slices.ts';
@@ -116,6 +117,7 @@ function isLong({ deleted, json }: Item): boolean {
 export function createCompiled(
   view: { get(kind: Kind, key: string): Item | undefined; items(kind: Kind): Iterable<Item> },
   bigSegments: BigSegments | undefined,
+  kept: Kept,
   { onRefused, onFailed, onLate }: CompiledReports,
 ): Compiled {
   const caches = { features: new Map<string, Flag>(), segments: new Map<string, Segment>() };
@@ -363,6 +365,7 @@ export function createCompiled(
       onFailed: (key, error) => fail('features', key, error),
       bigSegments,
       bigSegmentKinds: unbounded.kinds,
+      kept,
     }),
     affected(items) {
       const flagKeys = [...dependencies.usersOf(items)];

@@ -1,6 +1,7 @@
 import type { Evaluator, Flag, Segment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
+import { createKept, type Kept } from '../common/kept.ts';
 import { createReasonLines } from '../common/paced-lines.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
 import type {
@@ -38,6 +39,8 @@ export interface EnvironmentOptions {
    * them again: by `bigSegmentsChanged`, and when a flag or segment that changed faster than it was compiled is. Must not throw.
    */
   onRefresh?(flagKeys: readonly string[]): void;
+  /** Where the texts of answers to clients are kept; in a small memory of its own by default. */
+  readonly kept?: Kept | undefined;
 }
 
 /** One environment in memory, which decides what readers get. */
@@ -97,7 +100,7 @@ const MOST_UNREADABLE = 10_000;
 
 /** An environment without data. */
 export function createEnvironment(options: EnvironmentOptions): Environment {
-  const { name, log, onChange, bigSegments, onRefresh, room } = options;
+  const { name, log, onChange, bigSegments, onRefresh, room, kept = createKept() } = options;
   const tellNoRoom = createReasonLines((fields) =>
     log.error('There is no room for a change of a flag or segment; what was there before stays', {
       environment: name,
@@ -111,7 +114,7 @@ export function createEnvironment(options: EnvironmentOptions): Environment {
       compiled.replaced(item);
     },
   });
-  const compiled = createCompiled(memory, bigSegments, {
+  const compiled = createCompiled(memory, bigSegments, kept, {
     onRefused: (pattern, more) =>
       log.warn('A regular expression is invalid and never matches', {
         environment: name,

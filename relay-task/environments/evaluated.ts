@@ -7,6 +7,7 @@ import {
   type Memo,
 } from '../../lib/evaluation/index.ts';
 import { createPace } from '../common/evaluation-pace.ts';
+import type { Kept } from '../common/kept.ts';
 import type {
   BigSegments,
   ClientView,
@@ -15,7 +16,7 @@ import type {
   EvaluationOptions,
   Memberships,
 } from '../ports.ts';
-import { valueText } from './large-values.ts';
+import { type Answers, createAnswers } from './answer.ts';
 
 export interface ClientViewOptions {
   flag(key: string): Flag | undefined;
@@ -29,6 +30,8 @@ export interface ClientViewOptions {
   /** Evaluating the flag, or writing its value, threw. */
   onFailed(flagKey: string, error: unknown): void;
   readonly bigSegments?: BigSegments | undefined;
+  /** Where the texts of answers are kept. */
+  readonly kept: Kept;
   /** The context kinds of the Big Segments; empty without Big Segments. */
   bigSegmentKinds(): ReadonlySet<string>;
 }
@@ -41,46 +44,21 @@ export function mayBeSeen(flag: Flag, audience: CredentialKind): boolean {
   return audience === 'environmentId' ? usingEnvironmentId : usingMobileKey;
 }
 
-/** The results of one state of a flag so far. A few results repeat over all contexts, so each is made once. */
-interface Answers {
-  /** By the shared result that the flag was compiled with, without and with the reason. */
-  readonly shared: readonly [Map<object, EvaluatedFlag>, Map<object, EvaluatedFlag>];
-  /** The others, by their text. */
-  readonly byText: Map<string, EvaluatedFlag>;
-}
-
 /** What it takes to write a character of JSON, in nanoseconds. */
 const PER_CHARACTER = 2;
-const MAX_TEXTS = 1_000;
 
 /** An environment's flags as client-side SDKs get them. Equal results of one state of a flag are the same object. */
 export function createClientView(options: ClientViewOptions): ClientView {
-  const { flag: flagOf, evaluateFlag, bigSegments } = options;
+  const { flag: flagOf, evaluateFlag, bigSegments, kept } = options;
   const answersOf = new WeakMap<Flag, Answers>();
 
   function answersTo(flag: Flag): Answers {
     let answers = answersOf.get(flag);
     if (answers === undefined) {
-      answers = { shared: [new Map(), new Map()], byText: new Map() };
+      answers = createAnswers(flag, kept);
       answersOf.set(flag, answers);
     }
     return answers;
-  }
-
-  /** The one answer with this text. */
-  function answerOf({ byText }: Answers, { key, version = 0 }: Flag, json: string): EvaluatedFlag {
-    const made = byText.get(json) ?? Object.freeze({ key, version, json });
-    if (byText.size >= MAX_TEXTS) byText.clear();
-    byText.set(json, made);
-    return made;
-  }
-
-  /** As LaunchDarkly answers for a flag whose evaluation failed. */
-  function failure(flag: Flag, withReasons: boolean): EvaluatedFlag {
-    const version = JSON.stringify(flag.version ?? 0);
-    const reason = withReasons ? ',"reason":{"kind":"ERROR","errorKind":"EXCEPTION"}' : '';
-    const json = `{"value":null,"variation":null,"version":${version},"flagVersion":${version}${reason}}`;
-    return answerOf(answersTo(flag), flag, json);
   }
 
   function evaluate(
@@ -94,7 +72,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
       return evaluateUnguarded(flag, context, wanted, memberships, memo);
     } catch (error) {
       options.onFailed(flag.key, error);
-      return failure(flag, wanted.withReasons);
+      return answersTo(flag).failure(wanted.withReasons);
     }
   }
 
@@ -110,30 +88,17 @@ export function createClientView(options: ClientViewOptions): ClientView {
     const { reason } = detail;
     // Prerequisites depend on other flags, and results about Big Segments and errors are new objects each time.
     const isShared = prerequisites.length === 0 && reason.kind !== 'ERROR' && reason.bigSegmentsStatus === undefined;
-    const shared = answers.shared[withReasons ? 1 : 0];
-    const known = isShared ? shared.get(detail) : undefined;
+    const known = isShared ? answers.known(detail, withReasons) : undefined;
     if (known) return known;
 
-    // In ld-relay's order, with LaunchDarkly's `flagVersion`. False and empty members are left out.
-    // Numbers through JSON.stringify, too: one that JSON cannot express would make the answers about all flags invalid.
-    const { debugEventsUntilDate } = flag;
-    const version = JSON.stringify(flag.version ?? 0);
-    let json = `{"value":${valueText(detail.value)},"variation":${JSON.stringify(detail.variationIndex)},"version":${version},"flagVersion":${version}`;
-    if (flag.trackEvents || isExperiment) json += ',"trackEvents":true';
-    if (isExperiment) json += ',"trackReason":true';
-    if (withReasons || isExperiment) json += `,"reason":${JSON.stringify(reason)}`;
-    if (debugEventsUntilDate) json += `,"debugEventsUntilDate":${JSON.stringify(debugEventsUntilDate)}`;
     const visible = prerequisites.filter((name) => {
       const prerequisite = flagOf(name);
       return prerequisite !== undefined && mayBeSeen(prerequisite, audience);
     });
-    if (visible.length > 0) json += `,"prerequisites":${JSON.stringify(visible)}`;
-    json += '}';
-    if (memo) memo.work += json.length * PER_CHARACTER;
-
-    const made = answerOf(answers, flag, json);
-    if (isShared) shared.set(detail, made);
-    return made;
+    const said = { isExperiment, withReason: withReasons, prerequisites: visible };
+    return answers.of(detail, said, isShared, (characters) => {
+      if (memo) memo.work += characters * PER_CHARACTER;
+    });
   }
 
   /** The keys by which Big Segments know the context. */

@@ -30,13 +30,13 @@ export interface EvaluatedEvents {
   emptied(): void;
 }
 
-/** An answer without its versions, which are written behind its value and variation; what follows them names no other versions. */
-function withoutVersions({ json, version }: EvaluatedFlag): readonly [string, string] {
+/** What follows an answer's value, without the versions, which come first; what follows them names no other versions. */
+function withoutVersions({ rest, version }: EvaluatedFlag): readonly [string, string] {
   const shown = JSON.stringify(version);
   const versions = `,"version":${shown},"flagVersion":${shown}`;
-  const at = json.lastIndexOf(versions);
+  const at = rest.lastIndexOf(versions);
   // With its versions it differs from every other.
-  return at < 0 ? [json, ''] : [json.slice(0, at), json.slice(at + versions.length)];
+  return at < 0 ? [rest, ''] : [rest.slice(0, at), rest.slice(at + versions.length)];
 }
 
 function differInVersionsOnly(a: EvaluatedFlag, b: EvaluatedFlag): boolean {
@@ -108,14 +108,18 @@ export function createEvaluatedEvents(framing: Framing, onPut: (bytes: number) =
     },
     saysTheSame(before, after) {
       if (!before || !after) return before === after;
+      if (before.value.json !== after.value.json) return false;
+      if (before.rest === after.rest) return true;
       // A version that fell must be sent: later versions could stay below the one that clients know.
-      if (before.json === after.json) return true;
       return after.version > before.version && differInVersionsOnly(before, after);
     },
     patch(flag) {
       let bytes = patches.get(flag);
       if (bytes === undefined) {
-        bytes = frame(eventText('patch', `{"key":${JSON.stringify(flag.key)},${flag.json.slice(1)}`), framing);
+        bytes = frame(
+          eventText('patch', `{"key":${JSON.stringify(flag.key)},"value":${flag.value.json}${flag.rest}`),
+          framing,
+        );
         patches.set(flag, bytes);
       }
       return bytes;

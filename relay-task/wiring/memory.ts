@@ -14,11 +14,16 @@ export interface Memory {
   readonly events: Budget;
   /** Open streams of server SDKs, and of client-side SDKs with their contexts and what they have not read, answers too. */
   readonly streams: { readonly servers: Budget; readonly clients: Budget };
+  /** Texts of answers to client-side SDKs, for the next who get the same ones: a part of what these may take. */
+  readonly answerTexts: Budget;
   /** What LaunchDarkly has not sent to its end. Beside the whole: clients must not keep flags from arriving. */
   readonly received: ReceivedMemory;
   /** Flags and segments of all environments, in characters of their texts. Beside the whole, too. */
   readonly flags: Budget;
 }
+
+/** All of them can be made again, and are all forgotten in one turn. */
+const MAX_TEXT_BYTES = 32 * 1024 * 1024;
 
 /**
  * `budgetBytes`: undefined or 0 takes a quarter of the memory, but at most half of the heap, since most of it is counted as
@@ -40,6 +45,7 @@ export function createMemory(limits: ProcessLimits, budgetBytes?: number): Memor
     requests: { connections: part(1, whole), bodies: part(2, rest), answers: clients },
     events: part(1, rest),
     streams: { servers: part(7, rest), clients },
+    answerTexts: createBudget(Math.min(Math.floor(whole.maxBytes / 16), MAX_TEXT_BYTES), { parent: clients }),
     received: createReceivedMemory(receivedMemoryBytes(limits)),
     // Texts may take two bytes for each character, and are compiled.
     flags: createBudget(Math.floor(Math.min(memoryBytes, heapBytes) / 3)),
@@ -47,22 +53,25 @@ export function createMemory(limits: ProcessLimits, budgetBytes?: number): Memor
 }
 
 /** For `/status` and metrics. */
-export function usageOf({ limitBytes, whole, requests, events, streams, received, flags }: Memory): MemoryUsage {
+export function usageOf(memory: Memory): MemoryUsage {
+  const { limitBytes, whole, requests, events, streams, answerTexts, received, flags } = memory;
   const parts: Readonly<Record<MemoryPart, Budget>> = {
     connections: requests.connections,
     bodies: requests.bodies,
     events,
     serverStreams: streams.servers,
     clientStreams: streams.clients,
+    answerTexts,
     received,
     flags,
   };
   const ofEach = (of: (part: Budget) => number) =>
     Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, of(part)])) as Record<MemoryPart, number>;
+  const usedBytes = ofEach((part) => part.usedBytes);
   return {
     limitBytes,
     budgetBytes: whole.maxBytes,
-    usedBytes: ofEach(({ usedBytes }) => usedBytes),
+    usedBytes: { ...usedBytes, clientStreams: usedBytes.clientStreams - usedBytes.answerTexts },
     maxBytes: ofEach(({ maxBytes }) => maxBytes),
   };
 }

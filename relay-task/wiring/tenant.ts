@@ -1,6 +1,6 @@
 /** One environment, or one payload filter of one, from its first data to its end: memory, streams, stores and upstream. */
-
 import type { Budget } from '../common/budget.ts';
+import type { Kept } from '../common/kept.ts';
 import { createPacedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
 import type { Turnstile } from '../common/turnstile.ts';
@@ -104,6 +104,8 @@ export interface TenantOptions {
   onChange?(tenant: Tenant, change: Change): void;
   /** `StoreFollowerOptions.pollMs` */
   readonly followMs?: number | undefined;
+  /** `EnvironmentOptions.kept` */
+  readonly kept?: Kept | undefined;
 }
 
 /** A tenant as its owner sees it. */
@@ -151,6 +153,7 @@ export function createTenant(
     log,
     bigSegments: presentOf(() => kept.bigSegments),
     room: parts.room,
+    kept: options.kept,
     onRefresh: (flagKeys) => streams.refresh(flagKeys),
     onChange(change) {
       streams.publish(change);

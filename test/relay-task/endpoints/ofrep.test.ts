@@ -465,7 +465,7 @@ test('a flag whose answer cannot be converted costs only itself', async () => {
   const { evaluateAll } = clientView;
   clientView.evaluateAll = (...args) =>
     evaluateAll(...args).map((answer) =>
-      answer.key === 'mobile' ? { ...answer, json: '{"value":Infinity}' } : answer,
+      answer.key === 'mobile' ? { ...answer, value: { json: 'Infinity' } } : answer,
     );
   const bulk = await evaluate(server, BULK, alice);
   expect(bulk.status).toBe(200);

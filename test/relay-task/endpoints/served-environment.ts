@@ -12,6 +12,7 @@ import { compileRe2 } from '../../../relay-task/common/re2.ts';
 import type { ServedEnvironment, ServedView } from '../../../relay-task/endpoints/services.ts';
 import { createFDv2 } from '../../../relay-task/environments/fdv2.ts';
 import type { CredentialKind, EvaluatedFlag, EventDelivery, Memberships } from '../../../relay-task/ports.ts';
+import { evaluatedFlag } from '../../support/evaluated-flag.ts';
 import type { Memory } from '../../support/memory.ts';
 
 type Writable<T> = { -readonly [K in keyof T]: T[K] };
@@ -78,7 +79,7 @@ export function createTestEnvironment(memory: Memory): TestEnvironment {
           flagVersion: flag.version,
           ...(withReasons && { reason: detail.reason }),
         };
-        return { key, version: flag.version, json: JSON.stringify(result) };
+        return evaluatedFlag(key, result, detail.reason);
       },
       evaluateAll(context, options) {
         environment.evaluations++;

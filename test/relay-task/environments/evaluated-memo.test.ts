@@ -8,6 +8,7 @@ import {
   parseGoContext,
   sha1BucketFloat32,
 } from '../../../lib/evaluation/index.ts';
+import { createKept } from '../../../relay-task/common/kept.ts';
 import { createEnvironment } from '../../../relay-task/environments/environment.ts';
 import { createClientView } from '../../../relay-task/environments/evaluated.ts';
 import { flag } from '../../support/items.ts';
@@ -41,6 +42,7 @@ test('is only what is known of flags that others need', () => {
     isBehind: () => false,
     onFailed() {},
     bigSegmentKinds: () => new Set(),
+    kept: createKept(),
   });
   const steps = view.evaluateInSteps(alice, wanted);
   let step = steps.next();

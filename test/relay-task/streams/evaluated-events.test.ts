@@ -1,11 +1,11 @@
 import type { EvaluatedFlag } from '../../../relay-task/ports.ts';
 import { createEvaluatedEvents } from '../../../relay-task/streams/evaluated-events.ts';
+import { evaluatedFlag } from '../../support/evaluated-flag.ts';
 
 const { saysTheSame } = createEvaluatedEvents('chunked', () => {});
 
 function answer(version: number, value: unknown, more: object = {}): EvaluatedFlag {
-  const json = JSON.stringify({ value, variation: 0, version, flagVersion: version, ...more });
-  return { key: 'f', version, json };
+  return evaluatedFlag('f', { value, variation: 0, version, flagVersion: version, ...more });
 }
 
 test.each<[string, EvaluatedFlag, EvaluatedFlag, boolean]>([

@@ -6,6 +6,7 @@ import type { CredentialKind } from '../../../relay-task/ports.ts';
 import { Subject } from '../../../relay-task/streams/connection.ts';
 import { createEvaluatedEvents } from '../../../relay-task/streams/evaluated-events.ts';
 import { createHub, type Hub } from '../../../relay-task/streams/hub.ts';
+import { evaluatedFlag } from '../../support/evaluated-flag.ts';
 import { until } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
 import { createMemory } from '../../support/memory.ts';
@@ -98,7 +99,7 @@ test('a part of a first payload that is not sent yet keeps no other part in memo
   const events = createEvaluatedEvents('chunked', () => {});
   const context = { id: 'a', bytes: 0, read: () => parseContext(user('a'))! };
   const subject = new Subject('a', context, { audience: 'environmentId', withReasons: false });
-  subject.held = events.place([{ key: 'f', version: 1, json: JSON.stringify({ value: 'x'.repeat(1_000_000) }) }]);
+  subject.held = events.place([evaluatedFlag('f', { value: 'x'.repeat(1_000_000), variation: 0, version: 1 })]);
   const pieces = events.put(subject);
   expect(pieces.length).toBeGreaterThan(2);
   for (const { buffer, byteLength } of pieces.slice(0, -1)) expect(buffer.byteLength).toBe(byteLength);

@@ -11,6 +11,7 @@ test('the budget is a quarter of the memory, at most half of the heap, or what t
 
 test('server SDKs find room when everyone without a secret key has taken what they may', () => {
   const memory = createMemory({ memoryBytes: 512 * MIB, heapBytes: 280 * MIB });
+  memory.answerTexts.reserve(2 * MIB);
   for (const part of [memory.requests.connections, memory.requests.bodies, memory.events, memory.streams.clients]) {
     while (part.reserve(MIB / 4));
     expect(part.full).toBe(true);
@@ -24,7 +25,8 @@ test('server SDKs find room when everyone without a secret key has taken what th
       bodies: 32 * MIB,
       events: 16 * MIB,
       serverStreams: 15 * MIB,
-      clientStreams: 48 * MIB,
+      clientStreams: 46 * MIB,
+      answerTexts: 2 * MIB,
       received: 0,
       flags: 0,
     },
@@ -46,6 +48,7 @@ test('whatever else is full, there is room for the connections of health checks'
     events: 16 * MIB,
     serverStreams: 112 * MIB,
     clientStreams: 48 * MIB,
+    answerTexts: 8 * MIB,
     received: 2 * Math.floor((280 * MIB) / 6),
     flags: Math.floor((280 * MIB) / 3),
   });
