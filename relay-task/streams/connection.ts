@@ -113,7 +113,9 @@ export class Subject {
   held: (EvaluatedFlag | undefined)[] | undefined = undefined;
   /** Rises when `held` changes. */
   stamp = 0;
-  /** The last change when everything was evaluated. */
+  /** Rises whenever changes are sent. */
+  sends = 0;
+  /** The last change that its answers include. */
   generation = -1;
   /** Whether everything is being evaluated, with new memberships. */
   arriving = false;

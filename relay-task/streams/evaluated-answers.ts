@@ -3,11 +3,12 @@ import { createMemo } from '../../lib/evaluation/index.ts';
 import { begunLanes, type EvaluationLines, evaluationLanes } from '../common/evaluation-lines.ts';
 import { createPace } from '../common/evaluation-pace.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
-import { nextTurn, resultOf, SLICE_MS } from '../common/slices.ts';
+import { inSlices, nextTurn, resultOf, SLICE_MS } from '../common/slices.ts';
 import { unlessVoid } from '../common/void-steps.ts';
 import type { ClientView, EvaluatedFlag } from '../ports.ts';
 import type { Connection, Subject } from './connection.ts';
 import type { EvaluatedEvents } from './evaluated-events.ts';
+import { inPieces } from './framing.ts';
 import type { Passes, Work } from './passes.ts';
 import type { ChannelBasics, Readers } from './readers.ts';
 
@@ -52,15 +53,26 @@ export function createEvaluatedAnswers(
   const isLive = (key: string) => view.get('features', key)?.deleted === false;
   /** The connection that `start` is working on, which gets its first answers from there. */
   let starting: Connection | undefined;
-  const send = createSender(readers, options.late, (connection) => connection === starting);
-  const evaluate = (subject: Subject, held: (EvaluatedFlag | undefined)[], flagKeys: Iterable<string>) =>
-    send(subject, resultOf(changesOf(subject, held, flagKeys, { view, clientView, events })));
+  const send = createSender({
+    ...{ readers, events, late: options.late },
+    isStarting: (connection) => connection === starting,
+  });
 
-  /** Evaluates the flags for a subject that holds answers, and sends what changed. Nothing else does so meanwhile. */
-  function* visitOf(subject: Subject, held: (EvaluatedFlag | undefined)[], flagKeys: Iterable<string>) {
+  /**
+   * Evaluates the flags for a subject that holds answers, and sends what changed. Nothing else does so meanwhile. `generation`: the last
+   * change that its answers include then.
+   */
+  function* visitOf(
+    subject: Subject,
+    held: (EvaluatedFlag | undefined)[],
+    flagKeys: Iterable<string>,
+    generation: number,
+  ) {
     subject.visiting = true;
     try {
-      send(subject, yield* changesOf(subject, held, flagKeys, { view, clientView, events }));
+      const changes = yield* changesOf(subject, held, flagKeys, { view, clientView, events });
+      subject.generation = Math.max(subject.generation, generation);
+      yield* send(subject, changes);
     } finally {
       subject.visiting = false;
     }
@@ -142,21 +154,23 @@ export function createEvaluatedAnswers(
     }
     void preparation.then((isReady) => guarded(subject, isReady ? enter : () => giveUp(subject)));
   };
-  const finish = ({ subject, asked, leave }: Visit, generation: number, update: () => void): void => {
+  const finish = (visit: Visit, generation: number): void => {
+    const { subject, asked, leave } = visit;
     subject.arriving = false;
     subject.generation = asked ?? generation;
     admit(subject);
-    update();
-    if (subject.outdated) {
-      subject.outdated = false;
-      arrive(subject);
-    }
-    readers.countBytes();
-    leave();
+    inTurns(visit, send(subject, []), () => {
+      if (subject.outdated) {
+        subject.outdated = false;
+        arrive(subject);
+      }
+      readers.countBytes();
+      leave();
+    });
   };
   /** Once it has its place. */
   const answer = (visit: Visit): void => {
-    const { subject, restarts, leave } = visit;
+    const { subject, asked, restarts, leave } = visit;
     const { held, connections } = subject;
     if (subject.visiting) {
       // A pass is in the middle of it.
@@ -177,7 +191,7 @@ export function createEvaluatedAnswers(
     const { generation } = passesOf(subject);
     if (held) {
       const all = Array.from(view.items('features'), ({ key }) => key);
-      inTurns(visit, visitOf(subject, held, all), () => finish(visit, generation, () => send(subject, [])));
+      inTurns(visit, visitOf(subject, held, all, asked ?? generation), () => finish(visit, generation));
       return;
     }
     const hasChanged = () => passesOf(subject).generation !== generation;
@@ -185,22 +199,21 @@ export function createEvaluatedAnswers(
     const isVoid = () => connections.length === 0 || (hasChanged() && !isLast) || !isPrepared(subject);
     inTurns(visit, unlessVoid(steps, isVoid), (answers) => {
       // The answers should be those of one state of the environment.
-      if (!answers) answer({ ...visit, restarts: restarts + 1 });
-      else finish(visit, passesOf(subject).generation, () => place(subject, answers, hasChanged()));
+      if (!answers) return answer({ ...visit, restarts: restarts + 1 });
+      place(subject, answers, hasChanged());
+      finish(visit, passesOf(subject).generation);
     });
   };
   const place = (subject: Subject, answers: readonly EvaluatedFlag[], isMixed: boolean): void => {
     // Passes have left out this subject. What they would have sent is sent next.
     subject.outdated ||= isMixed;
     subject.held = events.place(isMixed ? answers.filter(({ key }) => isLive(key)) : answers);
-    send(subject, []);
   };
   /** Connections that have just joined get what the subject's others were sent, who cannot have more either. */
   const giveUp = (subject: Subject): void => {
     subject.arriving = false;
     admit(subject);
-    send(subject, []);
-    readers.countBytes();
+    inSlices(send(subject, [])).then(readers.countBytes, (error: unknown) => failed([subject], error));
   };
 
   return {
@@ -216,19 +229,15 @@ export function createEvaluatedAnswers(
     *update(subject, { flagKeys, bigSegments, generation }) {
       const { held } = subject;
       if (held && isPrepared(subject) && !subject.visiting) {
-        yield* visitOf(subject, held, flagKeys);
-        subject.generation = Math.max(subject.generation, generation);
+        yield* visitOf(subject, held, flagKeys, generation);
         return;
       }
       if (subject.visiting || (subject.arriving && bigSegments)) subject.outdated = true;
       arrive(subject);
       // The slots of flags that are gone are freed after the pass.
-      if (held)
-        evaluate(
-          subject,
-          held,
-          flagKeys.filter((key) => !isLive(key)),
-        );
+      if (!held) return;
+      const gone = flagKeys.filter((key) => !isLive(key));
+      yield* send(subject, resultOf(changesOf(subject, held, gone, { view, clientView, events })));
     },
     abandon(subject) {
       subject.giveUp?.();
@@ -279,34 +288,65 @@ function admit({ connections }: Subject): void {
   for (const connection of connections) connection.awaitsAnswers = false;
 }
 
-/** Sends changes to the connections of a subject, or everything to those that lack it. */
-function createSender(
-  readers: Readers,
-  late: ChannelBasics['late'],
-  isStarting: (connection: Connection) => boolean,
-): (subject: Subject, changes: readonly Buffer[] | 'everything') => void {
-  return ({ connections }, changes) => {
-    for (const connection of connections) {
+interface SenderOptions {
+  readonly readers: Readers;
+  readonly events: EvaluatedEvents;
+  readonly late: ChannelBasics['late'];
+  /** Whether it gets everything without being sent it. */
+  isStarting(connection: Connection): boolean;
+}
+
+/** Sends changes to the connections of a subject, or everything to those that lack it: a step for each, since there may be thousands. */
+function createSender({ readers, events, late, isStarting }: SenderOptions) {
+  return function* send(subject: Subject, changes: readonly Buffer[] | 'everything'): Generator<void, void> {
+    if (changes.length > 0) subject.sends++;
+    const { sends } = subject;
+    // Who joins from now on gets everything, these changes included.
+    const lacking: Connection[] = [];
+    const others: Connection[] = [];
+    for (const connection of subject.connections) {
       if (isStarting(connection)) continue;
       if (changes === 'everything' || (connection.lateSince > 0 && changes.length > 0)) connection.next = -1;
       if (connection.lateSince > 0) continue;
-      if (connection.next < 0) {
-        readers.send(connection);
-        // Its first payload has been sent.
-        if (connection.lateSince === 0 && connection.next >= 0) connection.needsPlace = false;
-      } else if (changes !== 'everything' && changes.length > 0 && !writeAll(readers, connection, changes))
-        late(connection);
+      if (connection.next < 0) lacking.push(connection);
+      else if (changes.length > 0) others.push(connection);
+    }
+    let whole = { stamp: -1, pieces: [] as readonly Buffer[] };
+    const sendEverything = (connection: Connection): void => {
+      if (connection.lateSince > 0 || connection.next >= 0) return;
+      if (!connection.snapshot && subject.held && !connection.awaitsAnswers) {
+        // Kept here, since other subjects are sent theirs in between.
+        if (whole.stamp !== subject.stamp) whole = { stamp: subject.stamp, pieces: events.put(subject) };
+        connection.snapshot = whole.pieces;
+        connection.next = 0;
+      }
+      readers.send(connection);
+      // Its first payload has been sent.
+      if (connection.lateSince === 0 && connection.next >= 0) connection.needsPlace = false;
+    };
+    for (const connection of lacking) {
+      if (connection.subject === subject) sendEverything(connection);
+      yield;
+    }
+    const pieces = changes === 'everything' ? [] : others.length > 1 ? inPieces(changes) : changes;
+    for (const connection of others) {
+      if (connection.subject !== subject) continue;
+      // In between it may have stopped reading, or others may have been sent what changed later.
+      if (connection.lateSince > 0 || subject.sends !== sends) connection.next = -1;
+      if (connection.next < 0) sendEverything(connection);
+      else if (!writeAll(readers, connection, pieces)) late(connection);
+      yield;
     }
   };
 }
 
-/** Several events leave in one system call. False: the socket accepts no more. */
-function writeAll({ write }: Readers, connection: Connection, changes: readonly Buffer[]): boolean {
+/** Several pieces leave in one system call. False: the socket accepts no more. */
+function writeAll({ write }: Readers, connection: Connection, pieces: readonly Buffer[]): boolean {
   const { socket } = connection;
   let takesMore = true;
-  if (changes.length > 1) socket.cork();
-  for (const bytes of changes) takesMore = write(connection, bytes);
-  if (changes.length === 1) return takesMore;
+  if (pieces.length > 1) socket.cork();
+  for (const bytes of pieces) takesMore = write(connection, bytes);
+  if (pieces.length === 1) return takesMore;
   socket.uncork();
   return socket.writableLength === 0;
 }

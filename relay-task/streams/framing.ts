@@ -16,6 +16,8 @@ export function oneLine(json: string): string {
 
 /** How much is written to one socket at once. */
 export const PIECE_BYTES = 256 * 1024;
+/** Up to so much is copied, to be written together. */
+export const BLOCK_BYTES = 64 * 1024;
 
 export function frame(text: string, framing: Framing): Buffer {
   if (framing === 'plain') return Buffer.from(text);
@@ -91,5 +93,25 @@ export function createHeads(framing: Framing, environmentId: () => string | unde
 export function piecesOf(bytes: Buffer): Buffer[] {
   const pieces: Buffer[] = [];
   for (let from = 0; from < bytes.length; from += PIECE_BYTES) pieces.push(bytes.subarray(from, from + PIECE_BYTES));
+  return pieces;
+}
+
+/** Small parts are copied together to save system calls, large ones are not copied. */
+export function inPieces(parts: readonly Buffer[]): Buffer[] {
+  const pieces: Buffer[] = [];
+  let group: Buffer[] = [];
+  let size = 0;
+  const flush = () => {
+    const [only] = group;
+    if (only) pieces.push(...piecesOf(group.length === 1 ? only : Buffer.concat(group)));
+    group = [];
+    size = 0;
+  };
+  for (const part of parts) {
+    if (size + part.length > BLOCK_BYTES) flush();
+    group.push(part);
+    size += part.length;
+  }
+  flush();
   return pieces;
 }

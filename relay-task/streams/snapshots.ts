@@ -4,7 +4,7 @@
  * all other blocks, so that slow clients do not hold one copy of everything each.
  */
 import type { Item } from '../../lib/flag-table/index.ts';
-import { chunkAround, type Framing, piecesOf } from './framing.ts';
+import { BLOCK_BYTES, chunkAround, type Framing, inPieces } from './framing.ts';
 import type { Feed } from './messages.ts';
 
 export interface Snapshots {
@@ -21,8 +21,6 @@ interface Block {
   /** Each live item after a separator. */
   readonly bytes: Buffer;
 }
-
-const BLOCK_BYTES = 64 * 1024;
 
 export function createSnapshots(feed: Feed, framing: Framing): Snapshots {
   let held: readonly (readonly Block[])[] = [];
@@ -82,26 +80,6 @@ function bytesOf(items: readonly Item[], { separator, textOf }: Feed): Buffer {
 function joined(blocks: readonly Block[], separator: string): Buffer[] {
   const [first, ...rest] = blocks.map(({ bytes }) => bytes).filter(({ length }) => length > 0);
   return first ? [first.subarray(Buffer.byteLength(separator)), ...rest] : [];
-}
-
-/** Small parts are copied together to save system calls, large ones are not copied. */
-function inPieces(parts: readonly Buffer[]): Buffer[] {
-  const pieces: Buffer[] = [];
-  let group: Buffer[] = [];
-  let size = 0;
-  const flush = () => {
-    const [only] = group;
-    if (only) pieces.push(...piecesOf(group.length === 1 ? only : Buffer.concat(group)));
-    group = [];
-    size = 0;
-  };
-  for (const part of parts) {
-    if (size + part.length > BLOCK_BYTES) flush();
-    group.push(part);
-    size += part.length;
-  }
-  flush();
-  return pieces;
 }
 
 function lengthOf(buffers: readonly Buffer[]): number {
