@@ -24,8 +24,8 @@ export interface AdmissionOptions<T> {
   readonly maxWaiting: number;
   /** What it shares its places with others by. */
   lanesOf(candidate: T): readonly string[];
-  /** While false, everybody waits. */
-  hasRoom(): boolean;
+  /** While false, it waits. Asked only if there is a place. */
+  hasRoom(candidate: T): boolean;
   admit(candidate: T): void;
 }
 
@@ -37,12 +37,13 @@ export function createAdmission<T extends object>(options: AdmissionOptions<T>):
   /** Those with the same lanes, in order; the group whose turn it was last is at the end. */
   const groups = new Map<string, { readonly lanes: readonly string[]; readonly queue: T[] }>();
   const nameOf = (lanes: readonly string[]) => lanes.join('\n');
-  const mayStart = (lanes: readonly string[]) => options.hasRoom() && inFlight.fits(lanes);
+  const mayStart = (lanes: readonly string[], candidate: T) => inFlight.fits(lanes) && options.hasRoom(candidate);
 
   function next(): T | undefined {
     for (const [name, group] of groups) {
-      if (!mayStart(group.lanes)) continue;
-      const candidate = group.queue.shift();
+      const [candidate] = group.queue;
+      if (!candidate || !mayStart(group.lanes, candidate)) continue;
+      group.queue.shift();
       groups.delete(name);
       if (group.queue.length > 0) groups.set(name, group);
       waiting.giveBack(group.lanes);
@@ -63,7 +64,7 @@ export function createAdmission<T extends object>(options: AdmissionOptions<T>):
       const lanes = lanesOf(candidate);
       const name = nameOf(lanes);
       const group = groups.get(name);
-      if (!group && mayStart(lanes)) return 'now';
+      if (!group && mayStart(lanes, candidate)) return 'now';
       if (!waiting.fits(lanes)) return 'no';
       waiting.take(lanes);
       if (group) group.queue.push(candidate);

@@ -22,6 +22,8 @@ export interface Channel {
   readonly connections: readonly Connection[];
   /** What a connection of its own context takes for the answers that it was sent, estimated. */
   readonly answerBytes?: number;
+  /** Of a channel whose payloads are not shared: about what a connection is sent first. */
+  readonly payloadBytes?: number;
   /** Adds the connection and sends it the head and the current data. */
   start(connection: Connection): void;
   remove(connection: Connection): void;

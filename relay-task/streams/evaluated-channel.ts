@@ -38,7 +38,12 @@ export interface EvaluatedChannelOptions extends ChannelBasics {
 export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channel {
   const { environment, kind, framing, meter } = options;
   const subjects = createSubjects();
-  const events = createEvaluatedEvents(framing, (bytes) => meter.snapshot(environment, kind, bytes));
+  /** Of the last put that was made. */
+  let putBytes = 0;
+  const events = createEvaluatedEvents(framing, (bytes) => {
+    putBytes = bytes;
+    meter.snapshot(environment, kind, bytes);
+  });
 
   const readers = createReaders({
     ...options,
@@ -54,6 +59,7 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
       if (!connection.snapshot && connection.next < 0 && subject?.held && !connection.awaitsAnswers) {
         connection.snapshot = events.put(subject);
         connection.next = 0;
+        options.limit([connection]);
       }
       return nextSnapshotPiece(connection);
     },
@@ -102,6 +108,9 @@ export function createEvaluatedChannel(options: EvaluatedChannelOptions): Channe
     ...readers.channel,
     get answerBytes() {
       return SLOT_BYTES * Math.max(events.slots, countFlags());
+    },
+    get payloadBytes() {
+      return putBytes;
     },
     remove(connection) {
       const { subject } = connection;

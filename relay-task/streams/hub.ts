@@ -216,7 +216,7 @@ function createChannelFinder(
   channels: Channel[],
   source: StreamSource,
   settings: ChannelSettings,
-  { meter, late, limit }: Pick<ChannelBasics, 'meter' | 'late' | 'limit'>,
+  { meter, late, sent, limit }: Pick<ChannelBasics, 'meter' | 'late' | 'sent' | 'limit'>,
   failed: (channel: Named, connections: readonly Connection[], error: unknown) => void,
 ): (kind: StreamKind, framing: Framing) => Channel | undefined {
   const { name: environment, view } = source;
@@ -226,7 +226,7 @@ function createChannelFinder(
     if (known) return known;
     const { create, otherwise } = streamKinds[kind];
     const basics: ChannelBasics = {
-      ...{ environment, view, environmentId, kind, framing, meter, late, limit },
+      ...{ environment, view, environmentId, kind, framing, meter, late, sent, limit },
       failed: (connections, error) => failed({ environment, kind }, connections, error),
     };
     const created = create(basics, source, settings);

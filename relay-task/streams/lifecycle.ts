@@ -4,13 +4,12 @@
  */
 import type { Socket } from 'node:net';
 import type { Budget } from '../common/budget.ts';
-import { createSharedBudget, type SharedBudget } from '../common/shared-budget.ts';
-import { MOST_FOR_ONE } from '../common/shares.ts';
 import type { StreamOpening } from '../ports.ts';
 import { type Admission, createAdmission } from './admission.ts';
 import { bind, type Channel, Connection, connectionOf } from './connection.ts';
 import { terminators } from './framing.ts';
 import type { CloseReason, StreamMeter } from './meter.ts';
+import { createRoom, type Room, sizeOf } from './room.ts';
 import { createWheel } from './wheel.ts';
 
 export interface LifecycleOptions {
@@ -40,8 +39,10 @@ export interface Lifecycle {
   accept(channel: Channel, socket: Socket, credential: string, opening: StreamOpening): 'memory' | 'queue' | undefined;
   /** Channels call it when a socket accepts no more. */
   late(connection: Connection): void;
-  /** Closes these connections if there is no memory for what they would be sent. */
+  /** Reserves memory for the snapshots of these connections, or for those that they would get, and closes them if there is none. */
   limit(connections: readonly Connection[]): void;
+  /** Channels call it when a socket has accepted everything, and memory is still reserved for it. */
+  sent(connection: Connection): void;
   /** Ends the response properly: a client that keeps up still gets what was published before. */
   finish(connection: Connection, reason: CloseReason): void;
   /** Destroys the socket. */
@@ -55,13 +56,13 @@ export interface Lifecycle {
 /** Connections that share places for first payloads, and memory. */
 interface ConnectionClass {
   readonly admission: Admission<Connection>;
-  readonly budget: Budget;
-  /** The same for the connections of an environment and an address. */
-  readonly shared: SharedBudget;
+  readonly room: Room;
 }
 
 /** How long one first payload may hold its place: who does not read must not keep others waiting. */
 const ADMISSION_MS = 1_000;
+/** When a client that reads nothing may be disconnected if others need its memory; of the time after which it is in any case. */
+const IDLE_PART = 1 / 6;
 
 export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const { maxAgeMs, meter } = options;
@@ -69,54 +70,46 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
   const now = () => Math.round(performance.now() - began) + 1;
   let open = 0;
 
-  const createClass = (budget: Budget): ConnectionClass => ({
-    budget,
-    shared: createSharedBudget(budget, MOST_FOR_ONE),
-    admission: createAdmission<Connection>({
+  const createClass = (budget: Budget): ConnectionClass => {
+    const idle = () => late.idle(options.stallMs * IDLE_PART);
+    const room = createRoom({ budget, idle, close: (connection) => hangUp(connection, 'memory') });
+    const admission = createAdmission<Connection>({
       maxInFlight: options.maxInitialInFlight,
       maxWaiting: options.maxInitialWaiting,
       lanesOf: ({ lanes }) => lanes,
-      hasRoom: () => !budget.full,
+      hasRoom(connection) {
+        const { payloadBytes } = connection.channel;
+        return payloadBytes === undefined ? !budget.full : room.hasRoomFor(connection, payloadBytes);
+      },
       admit: (connection) => {
         if (!connection.socket.destroyed && !connection.reason) start(connection);
       },
-    }),
-  });
+    });
+    return { room, admission };
+  };
   // Of their own, since server SDKs must never wait behind browsers.
   const servers = createClass(options.memory.servers);
   const clients = createClass(options.memory.clients);
   const classes = [servers, clients];
   const classOf = ({ credentialKind }: Connection) => (credentialKind === 'sdkKey' ? servers : clients);
 
-  const giveBack = (connection: Connection) => {
-    classOf(connection).shared.release(connection.lanes, connection.reservedBytes);
-  };
   const leaveAdmission = (connection: Connection) => {
     if (connection.admittedAt === 0) return;
     connection.admittedAt = 0;
     classOf(connection).admission.leave(connection);
     connection.needsPlace = false;
   };
-  /** Other payloads are shared by all connections. */
-  const countUnsent = (connection: Connection) => {
-    if (connection.channel.kind !== 'eval') return;
-    const { snapshot, snapshotPiece, socket } = connection;
-    let unsentBytes = socket.destroyed ? 0 : socket.writableLength;
-    for (const piece of snapshot?.slice(snapshotPiece) ?? []) unsentBytes += piece.length;
-    const { shared } = classOf(connection);
-    const more = unsentBytes - connection.unsentBytes;
-    if (more === 0) return;
-    if (more > 0) shared.hold(connection.lanes, more);
-    else shared.release(connection.lanes, -more);
-    connection.unsentBytes = unsentBytes;
-  };
+  const countUnread = (connection: Connection) => classOf(connection).room.countUnread(connection);
   const resume = (connection: Connection) => {
     if (connection.lateSince === 0 || connection.reason) return;
     late.remove(connection);
     connection.lateSince = 0;
     connection.channel.send(connection);
-    if (!connection.snapshot) leaveAdmission(connection);
-    countUnsent(connection);
+    countUnread(connection);
+    if (connection.snapshot) return;
+    leaveAdmission(connection);
+    // Others may have waited for its memory only.
+    classOf(connection).admission.proceed();
   };
   const start = (connection: Connection) => {
     wheel.add(connection);
@@ -138,7 +131,7 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     if (connection.reason) return;
     if (connection.inChannel < 0 || connection.snapshot) return hangUp(connection, reason);
     if (connection.lateSince === 0) connection.channel.send(connection);
-    if (connection.snapshot) return hangUp(connection, reason);
+    if (connection.snapshot || connection.reason) return hangUp(connection, reason);
     connection.reason = reason;
     leaveLists(connection);
     connection.socket.end(terminators[connection.channel.framing]);
@@ -150,9 +143,12 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     now,
     resume,
     leaveAdmission,
-    countUnsent,
+    countUnread,
     swept: () => {
-      for (const { admission } of classes) admission.proceed();
+      for (const { room, admission } of classes) {
+        room.swept();
+        admission.proceed();
+      }
     },
   });
   const wheel = createWheel({ ...options, now, late: late.add, old: (connection) => finish(connection, 'age') });
@@ -168,10 +164,9 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     leaveLists(connection);
     late.remove(connection);
     if (connection.needsPlace && connection.admittedAt === 0) classOf(connection).admission.forget(connection);
-    leaveAdmission(connection);
     connection.snapshot = undefined;
-    countUnsent(connection);
-    giveBack(connection);
+    classOf(connection).room.release(connection);
+    leaveAdmission(connection);
     open--;
     const { environment, kind } = connection.channel;
     meter.closed(environment, kind, connection.family, connection.reason ?? 'client', connection.credentialKind);
@@ -187,11 +182,11 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
     accept(channel, socket, credential, opening) {
       const closeAt = maxAgeMs > 0 ? now() + Math.ceil(maxAgeMs * (0.8 + 0.2 * Math.random())) : 0;
       const connection = new Connection(socket, channel, credential, opening, closeAt);
-      const { shared, admission } = classOf(connection);
-      if (!shared.reserve(connection.lanes, connection.reservedBytes)) return 'memory';
+      const { room, admission } = classOf(connection);
+      if (!room.reserve(connection)) return 'memory';
       const answer = admission.ask(connection);
       if (answer === 'no') {
-        giveBack(connection);
+        room.release(connection);
         return 'queue';
       }
       listen(connection, onDrain, onClose);
@@ -201,9 +196,14 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       return undefined;
     },
     late: beLate,
+    sent: countUnread,
     limit(connections) {
       for (const connection of [...connections]) {
-        if (classOf(connection).budget.full) hangUp(connection, 'memory');
+        const { snapshot, channel } = connection;
+        const bytes = snapshot ? sizeOf(snapshot) : (channel.payloadBytes ?? 0);
+        if (classOf(connection).room.reserveFor(connection, bytes)) continue;
+        hangUp(connection, 'memory');
+        connection.snapshot = undefined;
       }
     },
     finish,
@@ -248,14 +248,14 @@ interface LateListOptions extends Pick<LifecycleOptions, 'stallMs' | 'maxBehindB
   now(): number;
   resume(connection: Connection): void;
   leaveAdmission(connection: Connection): void;
-  countUnsent(connection: Connection): void;
+  countUnread(connection: Connection): void;
   /** All were looked at. */
   swept(): void;
 }
 
 /** Connections that accept no bytes at present, oldest first, and those that were ended and are not closed. */
 function createLateList(options: LateListOptions) {
-  const { stallMs, maxBehindBytes, now, resume, leaveAdmission, countUnsent } = options;
+  const { stallMs, maxBehindBytes, now, resume, leaveAdmission, countUnread } = options;
   const late = new Set<Connection>();
   const sweep = () => {
     const at = now();
@@ -264,7 +264,7 @@ function createLateList(options: LateListOptions) {
       if (at - connection.lateSince >= stallMs || socket.writableLength > maxBehindBytes) hangUp(connection, 'slow');
       else if (socket.writableLength === 0) resume(connection);
       else if (at - connection.admittedAt >= ADMISSION_MS) leaveAdmission(connection);
-      countUnsent(connection);
+      countUnread(connection);
     }
     options.swept();
   };
@@ -274,9 +274,19 @@ function createLateList(options: LateListOptions) {
       late.delete(connection);
       connection.lateSince = now();
       late.add(connection);
-      countUnsent(connection);
+      countUnread(connection);
     },
     remove: (connection: Connection) => late.delete(connection),
+    /** Those that have accepted nothing for so long, oldest first. */
+    idle(ms: number): readonly Connection[] {
+      const until = now() - ms;
+      const idle: Connection[] = [];
+      for (const connection of late) {
+        if (connection.lateSince > until) break;
+        if (!connection.reason) idle.push(connection);
+      }
+      return idle;
+    },
     stop(reason: CloseReason): void {
       for (const connection of late) hangUp(connection, reason);
       clearInterval(sweeper);

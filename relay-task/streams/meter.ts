@@ -1,7 +1,7 @@
 import type { CredentialKind, StreamKind } from '../ports.ts';
 
 /** Why a stream ended. `client`: the client or its network closed it. `failed`: what it should be sent could not be made. `memory`:
- * there was no room for its first answers. */
+ * there was no room for its first answers, or it did not read them while others needed the room. */
 export type CloseReason = 'client' | 'failed' | 'memory' | 'slow' | 'age' | 'revoked' | 'removed' | 'shutdown';
 
 /**

@@ -15,7 +15,9 @@ export interface ChannelBasics {
   readonly meter: StreamMeter;
   /** Called when a socket accepts no more; the channel's `send` is called when it does again. */
   late(connection: Connection): void;
-  /** Closes these connections if there is no memory for what they would be sent. */
+  /** Called when a socket has accepted everything, and memory is still reserved for it. */
+  sent(connection: Connection): void;
+  /** Reserves memory for the snapshots of these connections, or for those that they would get, and closes them if there is none. */
   limit(connections: readonly Connection[]): void;
   /** Work for these connections threw: reports it and closes them. Their clients connect again and get everything. */
   failed(connections: readonly Connection[], error: unknown): void;
@@ -43,7 +45,7 @@ export interface Readers {
 }
 
 export function createReaders(options: ReadersOptions): Readers {
-  const { environment, kind, framing, environmentId, meter, late, failed, begin, nextPiece } = options;
+  const { environment, kind, framing, environmentId, meter, late, sent, failed, begin, nextPiece } = options;
   const head = createHeads(framing, environmentId);
   const connections: Connection[] = [];
   let uncountedBytes = 0;
@@ -59,6 +61,7 @@ export function createReaders(options: ReadersOptions): Readers {
       late(connection);
       return;
     }
+    if (connection.unsentBytes > 0 && !connection.awaitsAnswers) sent(connection);
   };
   const send = (connection: Connection): void => {
     try {
@@ -93,6 +96,8 @@ export function createReaders(options: ReadersOptions): Readers {
         } catch (error) {
           return failed([connection], error);
         }
+        // There is no memory for it.
+        if (socket.destroyed) return;
         // Head and payload leave in one system call, and neither is copied.
         socket.cork();
         let takesMore = socket.write(headBytes);
