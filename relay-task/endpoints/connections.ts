@@ -9,6 +9,7 @@ import type { Server } from 'node:http';
 import type { Socket } from 'node:net';
 import type { Budget } from '../common/budget.ts';
 import { createShares } from '../common/shares.ts';
+import { TLS_BYTES } from '../common/tls-bytes.ts';
 import { clientAddress } from './client-address.ts';
 
 export interface Connections {
@@ -26,9 +27,8 @@ export interface Connections {
   closeUnused(): void;
 }
 
-/** What one takes in memory, estimated: sockets, parser, buffers; with TLS its keys and buffers, too. */
+/** What one takes in memory, estimated: sockets, parser, buffers. */
 const CONNECTION_BYTES = 16 * 1024;
-const TLS_CONNECTION_BYTES = 48 * 1024;
 /** Of the places that are free, for one address: not less, since behind a load balancer its few addresses are all there are. */
 const SHARE_TIMES = 8;
 /** A connection whose answer stays unread for this long may be closed for another one. Clients that read need less. */
@@ -64,7 +64,7 @@ export function trackConnections(
   server: Server,
   { budget, tls, refused }: { readonly budget: Budget; readonly tls: boolean; refused(): void },
 ): Connections {
-  const bytes = tls ? TLS_CONNECTION_BYTES : CONNECTION_BYTES;
+  const bytes = CONNECTION_BYTES + (tls ? TLS_BYTES : 0);
   /** Those that were used last are at the end. */
   const entries = new Map<string, Entry>();
   const places = createShares(() => Math.floor(budget.freeBytes / bytes), SHARE_TIMES);

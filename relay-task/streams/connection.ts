@@ -1,6 +1,7 @@
 /** Connections, the channels that they read, and the subjects that flags are evaluated for. */
 import type { Socket } from 'node:net';
 import type { Lanes } from '../common/fair-queue.ts';
+import { tlsBytesOf } from '../common/tls-bytes.ts';
 import type {
   Change,
   CredentialKind,
@@ -36,7 +37,7 @@ export interface Channel {
   refresh?(flagKeys: readonly string[]): void;
 }
 
-/** What an open stream takes in memory besides its context, estimated: socket, buffers, objects. */
+/** What an open stream takes in memory besides its context and TLS, estimated: socket, buffers, objects. */
 const CONNECTION_BYTES = 6 * 1024;
 
 /**
@@ -93,7 +94,7 @@ export class Connection {
     this.opening = opening;
     this.address = opening.address;
     const contextBytes = opening.kind === 'eval' ? opening.context.bytes : 0;
-    this.reservedBytes = CONNECTION_BYTES + contextBytes + (channel.answerBytes ?? 0);
+    this.reservedBytes = CONNECTION_BYTES + tlsBytesOf(socket) + contextBytes + (channel.answerBytes ?? 0);
   }
 
   /** What it shares places and memory by. */

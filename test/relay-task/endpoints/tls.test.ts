@@ -2,6 +2,7 @@ import { generateKeyPairSync } from 'node:crypto';
 import { get } from 'node:https';
 import { connect, type PeerCertificate, type TLSSocket } from 'node:tls';
 import { generate } from 'selfsigned';
+import { createBudget } from '../../../relay-task/common/budget.ts';
 import type { TlsOptions } from '../../../relay-task/endpoints/server.ts';
 import { PATIENCE_MS } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
@@ -50,6 +51,24 @@ const sayTls = (port: number, bytes: string, enough: (heard: string) => boolean,
   });
 const livez = 'GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n';
 const isAlive = (heard: string) => heard.includes('alive');
+
+test('a stream over TLS counts 32 KiB more than one without', async () => {
+  const request = 'GET /all HTTP/1.1\r\nHost: a\r\nAuthorization: sdk-key\r\n\r\n';
+  const countedWith = async (tls?: TlsOptions) => {
+    const memory = { servers: createBudget(Infinity), clients: createBudget(Infinity) };
+    server = await startServer({ view: createMemory(flag('banner', 1)), hub: { memory }, server: { tls } });
+    let counted = 0;
+    const isOpen = (heard: string) => {
+      counted = memory.servers.usedBytes;
+      return heard.includes('event: put');
+    };
+    if (tls) await sayTls(server.port, request, isOpen);
+    else await say(server.port, request, isOpen);
+    await server.close();
+    return counted;
+  };
+  expect((await countedWith(first)) - (await countedWith())).toBe(32 * 1024);
+});
 
 test('responses and streams work over TLS as they do without', async () => {
   const { port } = await start(first);
