@@ -95,79 +95,92 @@ const SHORT = 128;
 /** A short value is a part of the text. */
 const isShort = (value: string) => value.length <= SHORT;
 
-/** The answers about one state of a flag. */
-export interface Answers {
-  /** The answer for a result that the flag was compiled with, the same object for all contexts; undefined until it is made. */
-  known(result: Detail, withReason: boolean): EvaluatedFlag | undefined;
-  /** `isCompiled`: it is such a result. `onWritten`: called with the number of characters. Throws if the value cannot be written. */
-  of(detail: Detail, said: Said, isCompiled: boolean, onWritten: (characters: number) => void): EvaluatedFlag;
-  /** As LaunchDarkly answers for a flag whose evaluation failed. */
-  failure(withReason: boolean): EvaluatedFlag;
-}
-
 const NO_VALUE: ValueText = { json: 'null' };
 const EXCEPTION = { variationIndex: null, reason: { kind: 'ERROR', errorKind: 'EXCEPTION' } } as const;
 const none: readonly string[] = [];
+/** What most answers say besides the variation, once for all of them. */
+const PLAIN: Said = { isExperiment: false, withReason: false, prerequisites: none };
+const WITH_REASON: Said = { ...PLAIN, withReason: true };
 
-export function createAnswers({ key, version = 0, trackEvents, debugEventsUntilDate }: Flag, kept: Kept): Answers {
-  // Numbers through JSON.stringify, too: one that JSON cannot express would make the answers about all flags invalid.
-  const shown = JSON.stringify(version);
-  const basics = { key, version, versions: `,"version":${shown},"flagVersion":${shown}`, kept };
-  const debugging = debugEventsUntilDate ? `,"debugEventsUntilDate":${JSON.stringify(debugEventsUntilDate)}` : '';
-  const shared: Shared = { ...basics, trackEvents, debugging };
+/** The answers about one state of a flag. There are many flags, of which most have one or two: maps are made when they are needed. */
+export class Answers {
+  private readonly shared: Shared;
   /** By variation. */
-  const values = new Map<number, ValueText>();
-  /** Without and with the reason. */
-  const byResult = [new Map<Detail, Answer>(), new Map<Detail, Answer>()] as const;
-  /** Those that say nothing but the variation. */
-  const plain = new Map<number | null, Answer>();
+  private values: Map<number, ValueText> | undefined = undefined;
+  /** By the result that the flag was compiled with, the same object for all contexts: without and with the reason. */
+  private plain: Map<Detail, Answer> | undefined = undefined;
+  private reasoned: Map<Detail, Answer> | undefined = undefined;
+  /** Of those without the reason, the ones that say nothing but the variation. */
+  private byVariation: Map<number | null, Answer> | undefined = undefined;
   /** Other ones, by their own texts; the value is that of the variation. */
-  const byText = new Place<Map<string, Answer>>();
+  private readonly byText = new Place<Map<string, Answer>>();
+
+  constructor({ key, version = 0, trackEvents, debugEventsUntilDate }: Flag, kept: Kept) {
+    // Numbers through JSON.stringify, too: one that JSON cannot express would make the answers about all flags invalid.
+    const shown = JSON.stringify(version);
+    const versions = `,"version":${shown},"flagVersion":${shown}`;
+    const debugging = debugEventsUntilDate ? `,"debugEventsUntilDate":${JSON.stringify(debugEventsUntilDate)}` : '';
+    this.shared = { key, version, versions, trackEvents, debugging, kept };
+  }
+
+  /** The answer for a result that the flag was compiled with; undefined until it is made. */
+  known(result: Detail, withReason: boolean): EvaluatedFlag | undefined {
+    return (withReason ? this.reasoned : this.plain)?.get(result);
+  }
+
+  /** `isCompiled`: it is such a result. `onWritten`: called with the number of characters. Throws if the value cannot be written. */
+  of(detail: Detail, said: Said, isCompiled: boolean, onWritten: (characters: number) => void): EvaluatedFlag {
+    if (isCompiled) return this.ofResult(detail, said, onWritten);
+    const answer = new Answer(this.shared, this.valueOf(detail, onWritten), detail, said);
+    const text = answer.makeText();
+    onWritten(text.length);
+    return this.oneOf(answer, text);
+  }
+
+  /** As LaunchDarkly answers for a flag whose evaluation failed. */
+  failure(withReason: boolean): EvaluatedFlag {
+    const shared = { ...this.shared, trackEvents: false, debugging: '' };
+    const answer = new Answer(shared, NO_VALUE, EXCEPTION, withReason ? WITH_REASON : PLAIN);
+    return this.oneOf(answer, answer.makeText());
+  }
+
+  private ofResult(result: Detail, said: Said, onWritten: (characters: number) => void): Answer {
+    const { isExperiment, withReason } = said;
+    const make = (short: Said) => new Answer(this.shared, this.valueOf(result, onWritten), result, short);
+    if (withReason) {
+      this.reasoned ??= new Map();
+      const answer = make(isExperiment ? said : WITH_REASON);
+      this.reasoned.set(result, answer);
+      return answer;
+    }
+    this.plain ??= new Map();
+    this.byVariation ??= new Map();
+    const answer = isExperiment ? make(said) : (this.byVariation.get(result.variationIndex) ?? make(PLAIN));
+    if (!isExperiment) this.byVariation.set(result.variationIndex, answer);
+    this.plain.set(result, answer);
+    return answer;
+  }
 
   /** The one answer that says this. */
-  function oneOf(answer: Answer, text: string): Answer {
+  private oneOf(answer: Answer, text: string): Answer {
+    const { byText } = this;
     const known = byText.value?.get(text);
     if (known) return known;
-    if (byText.value === undefined) kept.keep(byText, new Map(), 0);
+    if (byText.value === undefined) this.shared.kept.keep(byText, new Map(), 0);
     // Making room may have emptied the place.
     if (answer.keep(text, BYTES_OF_ANSWER)) byText.value?.set(text, answer);
     return answer;
   }
 
-  function writtenValue({ variationIndex, value }: Detail, onWritten: (characters: number) => void): ValueText {
+  private valueOf({ variationIndex, value }: Detail, onWritten: (characters: number) => void): ValueText {
     if (variationIndex === null) return NO_VALUE;
-    let text = values.get(variationIndex);
+    this.values ??= new Map();
+    let text = this.values.get(variationIndex);
     if (text === undefined) {
       text = { json: valueText(value) };
-      values.set(variationIndex, text);
+      this.values.set(variationIndex, text);
       onWritten(text.json.length);
     }
     return text;
   }
-
-  return {
-    known: (result, withReason) => byResult[withReason ? 1 : 0].get(result),
-    of(detail, said, isCompiled, onWritten) {
-      const { variationIndex } = detail;
-      const { withReason, isExperiment } = said;
-      const isPlain = isCompiled && !withReason && !isExperiment;
-      let answer = isPlain ? plain.get(variationIndex) : undefined;
-      if (answer === undefined) {
-        answer = new Answer(shared, writtenValue(detail, onWritten), detail, said);
-        if (isPlain) plain.set(variationIndex, answer);
-      }
-      if (isCompiled) {
-        byResult[withReason ? 1 : 0].set(detail, answer);
-        return answer;
-      }
-      const text = answer.makeText();
-      onWritten(text.length);
-      return oneOf(answer, text);
-    },
-    failure(withReason) {
-      const said = { isExperiment: false, withReason, prerequisites: none };
-      const answer = new Answer({ ...basics, trackEvents: false, debugging: '' }, NO_VALUE, EXCEPTION, said);
-      return oneOf(answer, answer.makeText());
-    },
-  };
 }

@@ -16,7 +16,7 @@ import type {
   EvaluationOptions,
   Memberships,
 } from '../ports.ts';
-import { type Answers, createAnswers } from './answer.ts';
+import { Answers } from './answer.ts';
 
 export interface ClientViewOptions {
   flag(key: string): Flag | undefined;
@@ -55,7 +55,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
   function answersTo(flag: Flag): Answers {
     let answers = answersOf.get(flag);
     if (answers === undefined) {
-      answers = createAnswers(flag, kept);
+      answers = new Answers(flag, kept);
       answersOf.set(flag, answers);
     }
     return answers;
