@@ -7,9 +7,10 @@ export interface FairLine {
   fits(lanes: Lanes, size: number): boolean;
   /**
    * Calls `begin` when its turn comes, at once if there is a place, with the function that leaves again. `begin` must not throw. Returns
-   * the function that gives up waiting, which does nothing once `begin` was called.
+   * the function that gives up waiting, which does nothing once `begin` was called. `stepAside` gives the place to another job, but of the
+   * same lanes none begins before this one has left.
    */
-  enter(lanes: Lanes, begin: (leave: () => void) => void, size?: number): () => void;
+  enter(lanes: Lanes, begin: (leave: () => void, stepAside: () => void) => void, size?: number): () => void;
   /** Runs a job when its turn comes, even if it does not fit. Rejects as the job does. */
   run<T>(lanes: Lanes, job: () => Promise<T>, size?: number): Promise<T>;
 }
@@ -21,7 +22,7 @@ export interface FairLineOptions {
 }
 
 interface Job {
-  begin(leave: () => void): void;
+  begin(leave: () => void, stepAside: () => void): void;
   readonly size: number;
 }
 
@@ -58,20 +59,28 @@ export function createFairLine({ maxInside, maxSize = Infinity }: FairLineOption
     }
   };
   const begin = (group: Group, job: Job): void => {
-    let isInside = true;
+    let hasPlace = true;
+    let hasLeft = false;
     group.waiting.delete(job);
     group.busy = true;
     inside++;
-    job.begin(() => {
-      if (!isInside) return;
-      isInside = false;
+    const stepAside = () => {
+      if (!hasPlace) return;
+      hasPlace = false;
       inside--;
+      proceed();
+    };
+    const leave = () => {
+      if (hasLeft) return;
+      hasLeft = true;
       group.busy = false;
       places.giveBack(group.lanes, job.size);
       if (group.waiting.size > 0) queue.push(group.lanes, group);
       else groups.delete(group.name);
-      proceed();
-    });
+      if (hasPlace) stepAside();
+      else proceed();
+    };
+    job.begin(leave, stepAside);
   };
   const giveUp = (group: Group, job: Job): void => {
     if (!group.waiting.delete(job)) return;

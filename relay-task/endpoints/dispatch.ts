@@ -3,8 +3,14 @@ import type { IncomingMessage } from 'node:http';
 import type { Socket } from 'node:net';
 import { type Budget, createBudget } from '../common/budget.ts';
 import { environmentIdHeader } from '../common/environment-id.ts';
-import { begunLanes, type EvaluationLines, evaluationLanes } from '../common/evaluation-lines.ts';
-import { createFairLine, type FairLine } from '../common/fair-line.ts';
+import {
+  begunLanes,
+  type EvaluationLine,
+  type EvaluationLines,
+  type EvaluationPlace,
+  evaluationLanes,
+} from '../common/evaluation-lines.ts';
+import { createFairLine } from '../common/fair-line.ts';
 import type { Lanes } from '../common/fair-queue.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import type { CredentialKind, StreamOpening } from '../ports.ts';
@@ -327,25 +333,31 @@ interface Evaluating {
   readonly socket: Socket;
 }
 
-function evaluatingIn(line: FairLine, turns: FairTurns, { environment, address, socket }: Evaluating) {
-  const pause = async () => {
-    await turns.await(begunLanes(environment));
-    if (socket.destroyed) throw hasLeft();
-  };
+function evaluatingIn(line: EvaluationLine, turns: FairTurns, { environment, address, socket }: Evaluating) {
   return async <T>(job: (pause: () => Promise<void>) => Promise<T>): Promise<T> => {
-    const leave = await enter(line, evaluationLanes(environment, address), socket);
+    const lanes = evaluationLanes(environment, address);
+    if (!line.fits(lanes)) throw new Refusal(503, 'too many evaluations are waiting', retryLater());
+    const place = await turnOf<EvaluationPlace>((begin) => line.enter(lanes, begin), socket);
+    const begin = async () => {
+      await turns.await(begunLanes(environment, place));
+      if (socket.destroyed) throw hasLeft();
+      return performance.now();
+    };
     try {
-      await pause();
-      return await job(pause);
+      let begunAt = await begin();
+      return await job(async () => {
+        const wait = place.after(performance.now() - begunAt);
+        if (wait) await turnOf<void>(wait, socket);
+        begunAt = await begin();
+      });
     } finally {
-      leave();
+      place.leave();
     }
   };
 }
 
-/** Resolves with the function that leaves the line again. Rejects with Refusal. */
-async function enter(line: FairLine, lanes: Lanes, socket: Socket): Promise<() => void> {
-  if (!line.fits(lanes, 1)) throw new Refusal(503, 'too many evaluations are waiting', retryLater());
+/** Resolves when its turn has come. Rejects with Refusal if the client leaves before. */
+function turnOf<T>(enter: (begin: (turn: T) => void) => () => void, socket: Socket): Promise<T> {
   return new Promise((resolve, reject) => {
     if (socket.destroyed) return reject(hasLeft());
     const gone = () => {
@@ -353,9 +365,9 @@ async function enter(line: FairLine, lanes: Lanes, socket: Socket): Promise<() =
       reject(hasLeft());
     };
     socket.once('close', gone);
-    const giveUp = line.enter(lanes, (leave) => {
+    const giveUp = enter((turn) => {
       socket.off('close', gone);
-      resolve(leave);
+      resolve(turn);
     });
   });
 }

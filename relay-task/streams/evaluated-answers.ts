@@ -1,6 +1,6 @@
 /** The answers that subjects hold, and what their connections are sent when these change. */
 import { createMemo } from '../../lib/evaluation/index.ts';
-import { begunLanes, type EvaluationLines, evaluationLanes } from '../common/evaluation-lines.ts';
+import { begunLanes, type EvaluationLines, type EvaluationPlace, evaluationLanes } from '../common/evaluation-lines.ts';
 import { createPace } from '../common/evaluation-pace.ts';
 import type { FairTurns } from '../common/fair-turns.ts';
 import { inSlices, nextTurn, resultOf, SLICE_MS } from '../common/slices.ts';
@@ -44,8 +44,8 @@ export function createEvaluatedAnswers(
 ): EvaluatedAnswers {
   const { environment, view, clientView, turns } = options;
   // How many may wait is limited where streams are accepted.
-  const inTurn = (work: () => void, later = false): void => {
-    const waits = later ? nextTurn() : turns.await(begunLanes(environment));
+  const inTurn = (place: EvaluationPlace, work: () => void, later: boolean): void => {
+    const waits = later ? nextTurn() : turns.await(begunLanes(environment, place));
     if (waits) void waits.then(work);
     else work();
   };
@@ -101,14 +101,15 @@ export function createEvaluatedAnswers(
   };
 
   /** Works for the subject in its turn. What throws costs it its place, too. */
-  const step = ({ subject, leave }: Visit, work: () => void, later = false): void =>
+  const step = ({ subject, place }: Visit, work: () => void, later = false): void =>
     inTurn(
+      place,
       () =>
         guarded(subject, () => {
           try {
             work();
           } catch (error) {
-            leave();
+            place.leave();
             throw error;
           }
         }),
@@ -117,11 +118,38 @@ export function createEvaluatedAnswers(
 
   /** Runs the steps to their end, a slice in each turn; with undefined, if they are void before. */
   const inTurns = <T>(visit: Visit, steps: Generator<void, T>, done: (result: T) => void): void => {
-    const until = performance.now() + SLICE_MS;
+    const { subject, place } = visit;
+    const began = performance.now();
     let next = steps.next();
-    while (!next.done && performance.now() < until) next = steps.next();
-    if (next.done) done(next.value);
-    else step(visit, () => inTurns(visit, steps, done));
+    while (!next.done && performance.now() < began + SLICE_MS) next = steps.next();
+    if (next.done) {
+      done(next.value);
+      return;
+    }
+    const goOn = () => step(visit, () => inTurns(visit, steps, done));
+    const wait = place.after(performance.now() - began);
+    if (wait) waitIn<void>(subject, wait, goOn, place.leave);
+    else goOn();
+  };
+
+  /** Waits until it may begin, or nobody reads any more. */
+  const waitIn = <T>(
+    subject: Subject,
+    enter: (begin: (turn: T) => void) => () => void,
+    begin: (turn: T) => void,
+    abandoned = () => {},
+  ): void => {
+    let isWaiting = true;
+    const giveUp = enter((turn) => {
+      isWaiting = false;
+      subject.giveUp = undefined;
+      begin(turn);
+    });
+    if (!isWaiting) return;
+    subject.giveUp = () => {
+      giveUp();
+      abandoned();
+    };
   };
 
   /** Evaluates everything for the subject, with new memberships, if there is data and nothing else does so. */
@@ -137,16 +165,12 @@ export function createEvaluatedAnswers(
       const address = subject.connections[0]?.address ?? '';
       const line = options.evaluations[subject.options.audience];
       const lanes = evaluationLanes(environment, address);
-      let isWaiting = true;
-      const begin = (leave: () => void) => {
-        isWaiting = false;
-        subject.giveUp = undefined;
-        const visit = { subject, asked, restarts, leave };
+      const begin = (place: EvaluationPlace) => {
+        const visit = { subject, asked, restarts, place };
         step(visit, () => answer(visit));
       };
       // How many may wait is limited where streams are accepted.
-      const giveUpWaiting = line.enter(lanes, begin, 0);
-      if (isWaiting) subject.giveUp = giveUpWaiting;
+      waitIn<EvaluationPlace>(subject, (enterNow) => line.enter(lanes, enterNow, 0), begin);
     };
     if (!preparation) {
       enter();
@@ -155,7 +179,7 @@ export function createEvaluatedAnswers(
     void preparation.then((isReady) => guarded(subject, isReady ? enter : () => giveUp(subject)));
   };
   const finish = (visit: Visit, generation: number): void => {
-    const { subject, asked, leave } = visit;
+    const { subject, asked, place } = visit;
     subject.arriving = false;
     subject.generation = asked ?? generation;
     admit(subject);
@@ -165,12 +189,12 @@ export function createEvaluatedAnswers(
         arrive(subject);
       }
       readers.countBytes();
-      leave();
+      place.leave();
     });
   };
   /** Once it has its place. */
   const answer = (visit: Visit): void => {
-    const { subject, asked, restarts, leave } = visit;
+    const { subject, asked, restarts, place } = visit;
     const { held, connections } = subject;
     if (subject.visiting) {
       // A pass is in the middle of it.
@@ -185,7 +209,7 @@ export function createEvaluatedAnswers(
     if (!isAwaited || !isPrepared(subject) || (!isLast && clientView.compile())) {
       subject.arriving = false;
       if (isAwaited) arrive(subject, restarts + 1);
-      leave();
+      place.leave();
       return;
     }
     const { generation } = passesOf(subject);
@@ -200,11 +224,11 @@ export function createEvaluatedAnswers(
     inTurns(visit, unlessVoid(steps, isVoid), (answers) => {
       // The answers should be those of one state of the environment.
       if (!answers) return answer({ ...visit, restarts: restarts + 1 });
-      place(subject, answers, hasChanged());
+      hold(subject, answers, hasChanged());
       finish(visit, passesOf(subject).generation);
     });
   };
-  const place = (subject: Subject, answers: readonly EvaluatedFlag[], isMixed: boolean): void => {
+  const hold = (subject: Subject, answers: readonly EvaluatedFlag[], isMixed: boolean): void => {
     // Passes have left out this subject. What they would have sent is sent next.
     subject.outdated ||= isMixed;
     subject.held = events.place(isMixed ? answers.filter(({ key }) => isLive(key)) : answers);
@@ -255,8 +279,8 @@ interface Visit {
   readonly asked: number | undefined;
   /** How often it was begun again because a change arrived meanwhile. */
   readonly restarts: number;
-  /** Gives its place in the line to another one. */
-  leave(): void;
+  /** In the line. */
+  readonly place: EvaluationPlace;
 }
 
 /** The memberships in Big Segments that subjects need. */

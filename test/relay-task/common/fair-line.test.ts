@@ -75,6 +75,34 @@ describe('entering by hand', () => {
     expect(begun).toEqual(['first', 'second']);
   });
 
+  test('who steps aside gives its place to one other, and of its lanes none begins before it leaves', () => {
+    const line = createFairLine({ maxInside: 1 });
+    const begun: string[] = [];
+    const leaving = new Map<string, () => void>();
+    const aside = new Map<string, () => void>();
+    const enter = (name: string, address: string) =>
+      line.enter(lanesOf(address), (leave, stepAside) => {
+        begun.push(name);
+        leaving.set(name, leave);
+        aside.set(name, stepAside);
+      });
+    enter('first', 'x');
+    enter('same address', 'x');
+    enter('other', 'y');
+    enter('last', 'z');
+    aside.get('first')?.();
+    aside.get('first')?.();
+    expect(begun).toEqual(['first', 'other']);
+    leaving.get('first')?.();
+    leaving.get('first')?.();
+    expect(begun).toEqual(['first', 'other']);
+    leaving.get('other')?.();
+    expect(begun).toEqual(['first', 'other', 'last']);
+    leaving.get('last')?.();
+    aside.get('last')?.();
+    expect(begun).toEqual(['first', 'other', 'last', 'same address']);
+  });
+
   test('who gives up waiting is passed over, takes no room and is forgotten', () => {
     const line = createFairLine({ maxInside: 1, maxSize: 4 });
     const begun: string[] = [];

@@ -1,7 +1,9 @@
 /** How many evaluations of all flags are in progress at once, and what becomes of those that wait. */
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
+import type { Context } from '../../../lib/evaluation/index.ts';
 import { createBudget } from '../../../relay-task/common/budget.ts';
+import { createEvaluationLines } from '../../../relay-task/common/evaluation-lines.ts';
 import { eventually } from '../../support/eventually.ts';
 import { flag } from '../../support/items.ts';
 import { createMemory } from '../../support/memory.ts';
@@ -11,16 +13,20 @@ import { startServer } from './start-server.ts';
 const { opened } = closeAfterEach();
 
 const FLAGS = 100;
-const context = Buffer.from('{"kind":"user","key":"a"}').toString('base64url');
+const pathOf = (key: string) => Buffer.from(JSON.stringify({ kind: 'user', key })).toString('base64url');
 
-/** Evaluations take many slices; while `held` they do not come to their end. */
-async function start() {
+/** Parsed contexts have this method; the public type does not. */
+const keyOf = (context: Context) => (context as Context & { keyOf(kind: string): string }).keyOf('user');
+
+/** Evaluations take many slices; while `held` those for the user `a` do not come to their end. `longMs`: none is a long one by default. */
+async function start(longMs = Number.POSITIVE_INFINITY) {
   const unlimited = createBudget(Number.POSITIVE_INFINITY);
   const bodies = createBudget(64 * 1024 * 1024);
   const server = opened(
     await startServer({
       view: createMemory(...Array.from({ length: FLAGS }, (_, index) => flag(`f${index}`, 1))),
       server: { memory: { connections: unlimited, answers: unlimited, bodies } },
+      evaluations: createEvaluationLines({ longMs }),
     }),
   );
   const { environment, port } = server;
@@ -33,7 +39,8 @@ async function start() {
       state.most = Math.max(state.most, state.begun - state.ended);
       state.mostBytes = Math.max(state.mostBytes, bodies.usedBytes);
       try {
-        for (let step = 0; step < 3 || state.held; step++) {
+        const isHeld = keyOf(given[0]) === 'a';
+        for (let step = 0; step < 3 || (isHeld && state.held); step++) {
           for (const over = performance.now() + 1; performance.now() < over; );
           yield;
         }
@@ -51,14 +58,14 @@ async function start() {
     },
   });
   /** Sends one request on a connection of its own. */
-  const send = async (address: string, credential = '64a0'): Promise<Socket> => {
+  const send = async (address: string, credential = '64a0', key = 'a'): Promise<Socket> => {
     const socket = connect(port, '127.0.0.1');
     sockets.push(socket);
     await once(socket, 'connect');
     const [prefix, header] =
       credential === '64a0' ? ['/sdk/evalx/64a0', ''] : ['/msdk/evalx', `Authorization: ${credential}\r\n`];
     socket.write(
-      `GET ${prefix}/contexts/${context} HTTP/1.1\r\nHost: x\r\n${header}X-Forwarded-For: ${address}\r\n\r\n`,
+      `GET ${prefix}/contexts/${pathOf(key)} HTTP/1.1\r\nHost: x\r\n${header}X-Forwarded-For: ${address}\r\n\r\n`,
     );
     return socket;
   };
@@ -84,6 +91,29 @@ test('of one address an evaluation that has begun comes to its end before the ne
   const sockets = await Promise.all(Array.from({ length: 8 }, () => send('192.0.2.1')));
   await Promise.all(sockets.map(statusOn));
   expect(state.most).toBe(1);
+});
+
+test('long evaluations of other addresses hold up nobody', async () => {
+  // Each is a long one after its first slice.
+  const { state, send, statusOn } = await start(0);
+  state.held = true;
+  const sockets = await Promise.all(Array.from({ length: 8 }, (_, index) => send(`192.0.2.${index}`)));
+  await eventually(() => expect(state.begun).toBe(8));
+  expect(await statusOn(await send('198.51.100.1', '64a0', 'b'))).toBe(200);
+  expect(state.ended).toBe(1);
+  state.held = false;
+  expect(await Promise.all(sockets.map(statusOn))).toEqual(Array(8).fill(200));
+});
+
+test('long evaluations that wait are given up when their clients leave', async () => {
+  const { state, send, statusOn, bodies } = await start(0);
+  state.held = true;
+  const sockets = await Promise.all(Array.from({ length: 8 }, (_, index) => send(`192.0.2.${index}`)));
+  await eventually(() => expect(state.begun).toBe(8));
+  for (const socket of sockets) socket.destroy();
+  await eventually(() => expect(bodies.usedBytes).toBe(0));
+  state.held = false;
+  expect(await statusOn(await send('192.0.2.1'))).toBe(200);
 });
 
 test('evaluations for mobile SDKs do not wait for those of browsers', async () => {
@@ -116,7 +146,9 @@ test('a request that finds too many evaluations of its address waiting gets 503,
   const holding = await Promise.all(Array.from({ length: 4 }, (_, index) => send(`192.0.2.${index}`)));
   await eventually(() => expect(state.begun).toBe(4));
   const line = server.evaluations.environmentId;
-  const waiting = Array.from({ length: 3_100 }, () => line.enter(['production', '203.0.113.1'], (leave) => leave()));
+  const waiting = Array.from({ length: 3_100 }, () =>
+    line.enter(['production', '203.0.113.1'], (place) => place.leave()),
+  );
   expect(await statusOn(await send('203.0.113.1'))).toBe(503);
   const other = await send('198.51.100.1');
   for (const giveUp of waiting) giveUp();

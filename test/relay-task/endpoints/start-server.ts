@@ -28,6 +28,7 @@ export interface TestServerOptions {
   readonly hub?: HubOptions;
   readonly server?: Partial<RelayServerOptions>;
   readonly health?: Partial<Health>;
+  readonly evaluations?: EvaluationLines;
   /** Instead of one environment with `sdk-key`, `mob-key` and the client-side ID `64a0`. */
   find?(kind: CredentialKind, credential: string, filter: string, environment: ServedEnvironment): Found;
 }
@@ -49,7 +50,7 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
   const write = (message: string, fields?: Record<string, unknown>) =>
     void logged.push(`${message} ${String(fields?.error)}`);
   const log: Log = { debug: write, info: write, warn: write, error: write };
-  const evaluations = createEvaluationLines();
+  const { evaluations = createEvaluationLines() } = options;
   const server = createRelayServer({
     evaluations,
     find(kind, credential, filter) {

@@ -1,5 +1,6 @@
 import { type BigSegmentsAnswer, parseContext } from '../../../lib/evaluation/index.ts';
 import { createBudget } from '../../../relay-task/common/budget.ts';
+import { createEvaluationLines } from '../../../relay-task/common/evaluation-lines.ts';
 import type { BigSegments, ClientView, LoadOptions } from '../../../relay-task/ports.ts';
 import { silentMeter } from '../../../relay-task/streams/meter.ts';
 import { turnsOfLoop, until } from '../../support/eventually.ts';
@@ -725,6 +726,41 @@ describe('the evaluation work', () => {
     expect(turnsAt).toHaveLength(60);
     // 60 evaluations of 2 ms in slices of 4 ms.
     expect(turnsAt.at(-1)! - turnsAt[0]!).toBeGreaterThanOrEqual(15);
+  });
+
+  test('does not wait for long first evaluations of other addresses, and these end with their streams', async () => {
+    let isHeld = true;
+    let begun = 0;
+    const { put, evaluated, read, hub } = await start({
+      // Each is a long one after its first slice.
+      evaluations: createEvaluationLines({ longMs: 0 }),
+      wrap: (view) => ({
+        ...view,
+        *evaluateInSteps(context, ...rest) {
+          begun++;
+          const isLong = JSON.stringify(context).includes('long');
+          while (isLong && isHeld) {
+            for (const over = performance.now() + 1; performance.now() < over; );
+            yield;
+          }
+          return yield* view.evaluateInSteps(context, ...rest);
+        },
+      }),
+    });
+    put(flag('a', 1));
+    const open = (index: number) => {
+      const base64 = Buffer.from(JSON.stringify(user(`long ${index}`))).toString('base64url');
+      return read(`/eval/64a0/${base64}?address=192.0.2.${index}`);
+    };
+    const long = await Promise.all(Array.from({ length: 8 }, (_, index) => open(index)));
+    await until('all have begun', () => begun === 8);
+    expect((await (await evaluated(user('other'))).next()).event).toBe('put');
+    expect(long.some((reader) => reader.events.length > 0)).toBe(false);
+    for (const reader of long.slice(0, 4)) reader.close();
+    await until('they are gone', () => hub.connections === 5);
+    isHeld = false;
+    for (const reader of long.slice(4)) expect((await reader.next()).event).toBe('put');
+    expect((await (await open(1)).next()).event).toBe('put');
   });
 
   test('stops with the last stream of a context', async () => {

@@ -68,7 +68,7 @@ export async function startClientHub(options: ClientHubOptions = {}): Promise<Cl
       credential: 'key',
       credentialKind,
       family: 'test/1',
-      address: '127.0.0.1',
+      address: url.searchParams.get('address') ?? '127.0.0.1',
       ...(headers && { headers }),
       httpVersion,
     };
