@@ -18,6 +18,11 @@ export const MAX_DEPTH = 100;
 export const MAX_VALUES = 10_000;
 /** What is too deep for the stack costs its flag the value, elsewhere. What is deeper than this takes too long in many places. */
 const MOST_LEVELS = 110_000;
+/**
+ * In characters: of a text or a number, with its name and the space around them. Each is passed, parsed and written in one turn of the event
+ * loop. To within two of the parts in which a text is looked at, since looking at each character for this would cost all JSON a fifth more.
+ */
+export const LONGEST_MEMBER = 1024 * 1024;
 /** So much of a text is looked at between two looks whether it is too much already. */
 const CHARACTERS_AT_ONCE = 64 * 1024;
 
@@ -78,7 +83,10 @@ export function shapeOf(bytes: Uint8Array): JsonShape {
   return { depth, values: 1 + parts - empty };
 }
 
-/** Why a text of JSON should not be parsed: how deep its values nest, or how many there are. Undefined: nothing is wrong with it. */
+/**
+ * Why a text of JSON should not be parsed: how deep its values nest, how many there are, or how long one of them is. Undefined: nothing is
+ * wrong with it.
+ */
 export function describeExcess(text: string, mostValues: number, mostLevels = MOST_LEVELS): string | undefined {
   return resultOf(describeExcessInSlices(text, mostValues, mostLevels));
 }
@@ -90,12 +98,18 @@ export function* describeExcessInSlices(
   mostLevels = MOST_LEVELS,
 ): Generator<void, string | undefined> {
   // Each takes a character at least.
-  if (text.length < Math.min(mostLevels, mostValues)) return undefined;
+  if (text.length < Math.min(mostLevels, mostValues, LONGEST_MEMBER)) return undefined;
   const count = createJsonCounter();
+  let partsBefore = 0;
+  /** A comma or an opening bracket is in the part of the text that ends here. */
+  let partAt = 0;
   for (let at = 0; at < text.length; at += CHARACTERS_AT_ONCE) {
     const { depth, parts } = count(Buffer.from(text.slice(at, at + CHARACTERS_AT_ONCE)));
     if (depth > mostLevels) return `its values nest deeper than ${mostLevels} levels`;
     if (parts >= mostValues) return describeTooMany(mostValues);
+    if (parts > partsBefore) partAt = at + CHARACTERS_AT_ONCE;
+    else if (at + CHARACTERS_AT_ONCE - partAt > LONGEST_MEMBER) return TOO_LONG;
+    partsBefore = parts;
     yield;
   }
   return undefined;
@@ -104,6 +118,8 @@ export function* describeExcessInSlices(
 export function describeTooMany(mostValues: number): string {
   return `it has more than ${mostValues} values, the most that this relay takes`;
 }
+
+export const TOO_LONG = 'one of its names, texts or numbers, or the space before one, is longer than 1 MiB';
 
 export interface JsonLimits {
   /** Of objects, arrays and commas together. */

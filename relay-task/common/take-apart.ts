@@ -1,9 +1,8 @@
 /** A JSON text is taken apart before it is parsed, if that would take too long for one turn of the event loop. */
 import { OPEN_BRACE, OPEN_BRACKET } from './json-codes.ts';
-import { describeExcessInSlices, describeTooMany } from './json-shape.ts';
+import { describeExcessInSlices, describeTooMany, LONGEST_MEMBER, TOO_LONG } from './json-shape.ts';
 import {
   detach,
-  type Member,
   nameAmong,
   passMembers,
   readElementsInSlices,
@@ -81,9 +80,10 @@ export function* takeApart(
   function takeMembers(start: number, of: string): Generator<void, number> {
     const members = new Map<string, string>();
     parts.set(of, members);
-    return passMembers(text, start, ({ nameFrom, nameEnd, from }: Member) =>
-      takePart(from, (part) => members.set(detach(unquote(text.slice(nameFrom, nameEnd))), part)),
-    );
+    return passMembers(text, start, ({ nameFrom, nameEnd, from }) => {
+      if (nameEnd - nameFrom > LONGEST_MEMBER) throw new JsonExcessError(TOO_LONG);
+      return takePart(from, (part) => members.set(detach(unquote(text.slice(nameFrom, nameEnd))), part));
+    });
   }
   function takeElements(start: number, of: string): Generator<void, number> {
     const elements = new Map<string, string>();

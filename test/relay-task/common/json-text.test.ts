@@ -59,6 +59,8 @@ test('the nesting depth of a value does not matter', () => {
 });
 
 describe('too much', () => {
+  const MEBIBYTE = 1024 * 1024;
+  const LONG = MEBIBYTE + 128 * 1024;
   const nested = (levels: number) => '['.repeat(levels) + ']'.repeat(levels);
   const many = (values: number) =>
     `[${Array(values - 1)
@@ -71,6 +73,14 @@ describe('too much', () => {
     ['brackets in strings', JSON.stringify('["'.repeat(5_000)), undefined],
     ['as many values as allowed', many(2_500), undefined],
     ['more', many(2_600), expect.stringContaining('more than 5000 values')],
+    ['a text of 1 MiB', `["${'x'.repeat(MEBIBYTE - 1)}",1]`, undefined],
+    ['many of nearly 1 MiB', `[${`"${'x'.repeat(MEBIBYTE - 9)}",`.repeat(4)}1]`, undefined],
+    ['a deep value', `${'['.repeat(900)}${' '.repeat(MEBIBYTE / 2)}${']'.repeat(900)}`, undefined],
+    ['a longer text', `["${'x'.repeat(LONG)}",1]`, expect.stringContaining('longer than 1 MiB')],
+    ['a text of escaped quotes', `{"a":"${'\\"'.repeat(LONG / 2)}"}`, expect.stringContaining('1 MiB')],
+    ['a long name', `{"a":1,"${'x'.repeat(LONG)}":1}`, expect.stringContaining('1 MiB')],
+    ['a long number', `[[],${'1'.repeat(LONG)}]`, expect.stringContaining('1 MiB')],
+    ['long space', `[1,${' '.repeat(LONG)}2]`, expect.stringContaining('1 MiB')],
   ])('is told by counting: %s', (_, text, expected) => expect(describeExcess(text, 5_000, 1_000)).toEqual(expected));
 
   test('is refused in what is taken apart: parts as well as what is left', () => {
@@ -78,6 +88,9 @@ describe('too much', () => {
     expect(take(`{"a":${many(1_200)},"b":1}`)).not.toThrow();
     expect(take(`{"a":${many(6_000)},"b":1}`)).toThrow('more than 5000 values');
     expect(take(`{"a":{"c":1},"b":${many(6_000)}}`)).toThrow('more than 10001 values');
+    expect(take(`{"a":{"${'x'.repeat(LONG)}":1}}`)).toThrow('longer than 1 MiB');
+    expect(take(`{"a":{"c":1},"b":"${'x'.repeat(LONG)}"}`)).toThrow('longer than 1 MiB');
+    expect(take(`{"a":{"c":"${'x'.repeat(LONG)}"},"b":1}`)).not.toThrow();
   });
 
   test('never ends up in a loop when an array is damaged', () => {

@@ -39,3 +39,33 @@ test.each<[string, 'patch' | 'delete', string, object]>([
     sets.mockRestore();
   }
 });
+
+describe.each([
+  ['quotes in a text', `"${'\\"'.repeat(650_000)}"`],
+  ['a number', '1'.repeat(1_300_000)],
+])('of a flag with too much of %s', (_, long) => {
+  const flagText = JSON.stringify(flagData('a', 1)).replace(/}$/, `,"more":${long}}`);
+  const skipped = { kind: 'features', key: 'a', reason: expect.stringContaining('longer than 1 MiB') };
+
+  test.each([
+    ['patch', `{"path":"/flags/a","data":${flagText}}`, { kind: 'skip', item: skipped }],
+    [
+      'put',
+      `{"data":{"flags":{"a":${flagText},"b":${JSON.stringify(flagData('b', 1))}}}}`,
+      { kind: 'put', items: [{ key: 'b' }], unreadable: [skipped] },
+    ],
+  ])('a %s costs the flag; it is passed in slices and not parsed', (event, text, outcome) => {
+    const parse = jest.spyOn(JSON, 'parse');
+    let steps = 0;
+    try {
+      const work = readMessage(event, text, { maxBytes: 20_000_000 });
+      let step = work.next();
+      for (; !step.done; step = work.next()) steps += 1;
+      expect(step.value).toMatchObject(outcome);
+      expect(parse.mock.calls.filter(([parsed]) => parsed.length > 20_000)).toEqual([]);
+    } finally {
+      parse.mockRestore();
+    }
+    expect(steps).toBeGreaterThan(25);
+  });
+});
