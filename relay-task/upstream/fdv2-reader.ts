@@ -6,8 +6,9 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { describeKeyProblem } from '../common/item-text.ts';
 import { isObject, type JsonObject, showJson as show } from '../common/json.ts';
+import { CLOSE_BRACE } from '../common/json-codes.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
-import { membersInSlices, namesIn } from '../common/json-text.ts';
+import { membersInSlices, namesIn, skipSpace } from '../common/json-text.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
@@ -230,13 +231,18 @@ function* readObject(
 ): Generator<void, Item | UnreadableItem> {
   if (before?.json === text) return before;
   if (!isObject(object)) return { kind, key, reason: `must be an object, not ${show(object)}` };
-  // What an object does not say itself, its envelope says.
-  const missing = { ...(object.key === undefined && { key }), ...(object.version === undefined && { version }) };
-  const added = Object.entries(missing).map(([name, value]) => `"${name}":${JSON.stringify(value) ?? 'null'}`);
-  if (added.length === 0)
-    return (yield* readItem(kind, key, object, text)) ?? { kind, key, reason: 'must not be null' };
-  const rest = Object.keys(object).length === 0 ? '}' : `,${text.slice(1)}`;
-  return (yield* readItem(kind, key, { ...missing, ...object }, `{${added.join(',')}${rest}`))!;
+  // What an object does not say itself, its envelope says. A copy of one with very many names would take long.
+  const data = object as Record<string, unknown>;
+  const added: string[] = [];
+  for (const [name, value] of Object.entries({ key, version })) {
+    if (data[name] !== undefined) continue;
+    data[name] = value;
+    // What is none is refused below, however long it is.
+    added.push(`"${name}":${isVersion(value) || value === key ? JSON.stringify(value) : null}`);
+  }
+  const isEmpty = text.charCodeAt(skipSpace(text, 1)) === CLOSE_BRACE;
+  const rest = added.length === 0 ? text : `{${added.join(',')}${isEmpty ? '' : ','}${text.slice(1)}`;
+  return (yield* readItem(kind, key, data, rest)) ?? { kind, key, reason: 'must not be null' };
 }
 
 function readGoodbye({ reason, protocolFallbackTTL: seconds }: JsonObject): Step {

@@ -284,3 +284,46 @@ test('random events give the payloads that the official handler gives', () => {
     expect({ seed, got }).toEqual({ seed, got: wanted });
   }
 });
+
+test.each(['version', 'key'])('the names of an object without a %s are not listed, as a copy would do', (missing) => {
+  const reader = createFDv2Reader({});
+  resultOf(reader.read('server-intent', JSON.stringify(changes.data)));
+  const { [missing]: _, ...object } = { ...flagData('a', 9) } as Record<string, unknown>;
+  const text = JSON.stringify({ kind: 'flag', key: 'a', version: 9, object });
+  let listed = 0;
+  const parse = JSON.parse;
+  const parsing = jest.spyOn(JSON, 'parse').mockImplementation((parsed: string) => {
+    const body = parse(parsed) as { object?: object };
+    if (parsed !== text) return body;
+    const ownKeys = (target: object) => {
+      listed += 1;
+      return Reflect.ownKeys(target);
+    };
+    return { ...body, object: new Proxy(body.object ?? {}, { ownKeys }) };
+  });
+  const step = resultOf(reader.read('put-object', text));
+  parsing.mockRestore();
+  expect([step, listed]).toEqual([{ kind: 'pending' }, 0]);
+  expect(versions(resultOf(reader.read('payload-transferred', '{"state":"s"}')))).toEqual([['a', 9, false]]);
+});
+
+test.each(['{}', '{ }', '{"on":true}', '{ "on" : true }'])(
+  'what an object lacks is put before what it has: %s',
+  (text) => {
+    const body = `{"kind":"segment","key":"s","version":7,"object":${text}}`;
+    const step = last([changes, event('put-object', body), transferred('1')]);
+    const [item] = step?.kind === 'changes' ? step.changes : [];
+    expect(item).toMatchObject({ key: 's', version: 7 });
+    expect(JSON.parse((item as { json: string }).json)).toMatchObject({ ...(JSON.parse(text) as object), key: 's' });
+  },
+);
+
+test('a version that is a long list costs its object, and is not written', () => {
+  const stringify = jest.spyOn(JSON, 'stringify');
+  const body = `{"kind":"flag","key":"a","version":[${'1,'.repeat(5_000)}1],"object":{"on":true}}`;
+  const step = last([changes, event('put-object', body), transferred('1')]);
+  const longest = Math.max(...stringify.mock.results.map(({ value }) => String(value).length));
+  stringify.mockRestore();
+  expect(versions(step)).toEqual([expect.objectContaining({ key: 'a', reason: expect.stringContaining('version') })]);
+  expect(longest).toBeLessThan(1_000);
+});
