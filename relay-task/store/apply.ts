@@ -1,3 +1,4 @@
+import { inSlices } from '../common/slices.ts';
 import type { Content, Database, Glance, Outcome, Write } from './database.ts';
 import { createMarks, type MarksOptions } from './marks.ts';
 import type { Planner, Waiting } from './planner.ts';
@@ -123,6 +124,7 @@ export function createApplier(
         const again: Write[] = [];
         for (const [index, write] of chunk.entries()) {
           const outcome = outcomes[index];
+          if (outcome && 'row' in outcome && outcome.row) await inSlices(ledger.prepare([outcome.row]));
           const next = outcome && learn(write, outcome, order.waitingOf(write));
           if (next && (next === write || leftovers.triesAgain(write, next))) again.push(next);
         }

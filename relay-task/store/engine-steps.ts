@@ -1,4 +1,5 @@
 /** What an engine does in one step. */
+import { inSlices } from '../common/slices.ts';
 import type { Log, LogFields } from '../ports.ts';
 import { createApplier } from './apply.ts';
 import type { Database } from './database.ts';
@@ -92,6 +93,11 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
     const doubtsBefore = doubts;
     const mayChangeYet = unknown && permission.contested();
     const content = await database.readAll();
+    // Comparing the texts of thousands of items takes long. A second pass finds what memory has changed during the first.
+    const { features, segments } = content.rows;
+    for (let pass = 1; pass <= 2; pass += 1) {
+      for (const rows of [segments, features]) await inSlices(ledger.prepare(rows.values()));
+    }
     // No await from here to the end: memory changes at any time.
     const isWhole = applier.adopt(content);
     if (isWhole) graves.look([...ledger.all()].filter(({ deleted }) => deleted));

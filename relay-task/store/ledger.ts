@@ -2,7 +2,7 @@ import { decodeOfficialItem, type Item, type Kind } from '../../lib/flag-table/i
 import type { ItemView } from '../ports.ts';
 import type { Content, Held, Replaced, Row, Write } from './database.ts';
 import { encodeManifest, type Listed } from './manifest.ts';
-import { everything, idOf, isWhole, sameItem } from './same-item.ts';
+import { compareInSlices, everything, findWhole, idOf, isWhole, sameItem } from './same-item.ts';
 
 /** What is known about the row under one key. */
 export interface Known extends Replaced {
@@ -20,6 +20,11 @@ export interface Known extends Replaced {
 export interface Ledger {
   get(id: string): Known | undefined;
   all(): Iterable<Known>;
+  /**
+   * Finds for these rows what `adopt` and `found` need, with a yield after each and within large ones. Memory may change meanwhile: what
+   * did is found in their turn.
+   */
+  prepare(rows: Iterable<Row>): Generator<void, void>;
   /** Forgets everything and takes over what was read. */
   adopt(content: Content): void;
   /** One row as it was found. */
@@ -56,6 +61,15 @@ export function createLedger(view: ItemView): Ledger {
   return {
     get: (id) => known.get(id),
     all: () => known.values(),
+    *prepare(rows) {
+      for (const { item, staleFor } of rows) {
+        yield;
+        if ('problem' in item) continue;
+        const ours = view.get(item.kind, item.key);
+        if (ours && staleFor === undefined) yield* compareInSlices(item, ours);
+        if (item.deleted) yield* findWhole(item);
+      }
+    },
     adopt({ rows }) {
       known = new Map();
       for (const kind of ['segments', 'features'] as const) {

@@ -8,9 +8,9 @@ import {
   type Rev,
   type Snapshot,
 } from '../../lib/flag-table/index.ts';
-import { whenDue } from '../common/slices.ts';
+import { inSlices, whenDue } from '../common/slices.ts';
 import type { ItemView } from '../ports.ts';
-import { idOf, sameItem } from './same-item.ts';
+import { compareInSlices, idOf, sameItem } from './same-item.ts';
 
 export type ItemsById = ReadonlyMap<string, Item>;
 
@@ -108,7 +108,8 @@ export async function publishedBefore(
     const items = new Map<string, Item>();
     for (const item of one.items()) {
       const ours = view.get(item.kind, item.key);
-      items.set(idOf(item), ours && sameItem(item, ours) ? ours : item);
+      const isSame = ours !== undefined && (await inSlices(compareInSlices(item, ours)));
+      items.set(idOf(item), isSame ? ours : item);
       await whenDue();
     }
     return items;

@@ -4,6 +4,7 @@ import { createReplicaStore, type ReplicaStoreOptions } from '../../../relay-tas
 import { eventually } from '../../support/eventually.ts';
 import { createEmptyMemory, createMemory, type Memory } from '../../support/memory.ts';
 import { randomFrom } from '../../support/random.ts';
+import { countSlicedTurns } from '../../support/sliced-turns.ts';
 import { createFakeDatabase, type FakeDatabase } from './fake-database.ts';
 import { flag, flags, relayed, segment, tombstone } from './items.ts';
 import { listenToLog, quickReplica, textsOfMemory } from './open-replicas.ts';
@@ -74,6 +75,78 @@ test('during a write only the newest version of each item waits, and is written 
   await store.flush(patienceMs);
   expect(applies(database)).toEqual(['apply a+', 'apply a b+']);
   expect(database.texts()).toEqual(textsOfMemory(memory));
+});
+
+/** Turns of the event loop from the end of a call to the beginning of the next write. */
+function countTurnsAfter(database: FakeDatabase, isCall: (call: string) => boolean) {
+  const counted = countSlicedTurns();
+  restores.push(counted.stop);
+  const seen = { turns: undefined as number | undefined };
+  let endedAt: number | undefined;
+  database.after = (call) => {
+    if (isCall(call)) endedAt ??= counted.turns;
+  };
+  database.before = (call) => {
+    if (endedAt !== undefined && call.startsWith('apply')) seen.turns ??= counted.turns - endedAt;
+  };
+  return seen;
+}
+
+test("rows in another writer's text are compared one after the other in slices, and none is written", async () => {
+  const database = createFakeDatabase();
+  const stored = [
+    ...flags(100),
+    ...Array.from({ length: 100 }, (_, index) => tombstone('features', `gone-${index}`, 2)),
+  ];
+  for (const item of stored) database.rows.features.set(item.key, relayed(item));
+  const memory = createMemory(...stored);
+  const seen = countTurnsAfter(database, (call) => call === 'readAll');
+  await openWriter(database, memory);
+  expect(applies(database)).toEqual(['apply +']);
+  // Of each live row one part at least, and of each tombstone.
+  expect(seen.turns).toBeGreaterThan(200);
+});
+
+test('a large row is compared in slices, too', async () => {
+  const database = createFakeDatabase({ writes: 100, bytes: 1_000_000 });
+  const large = flag('large', 1, { extra: Array.from({ length: 40_000 }, (_, index) => `value-${index}`) });
+  database.rows.features.set(large.key, relayed(large));
+  const seen = countTurnsAfter(database, (call) => call === 'readAll');
+  await openWriter(database, createMemory(large));
+  expect(applies(database)).toEqual(['apply +']);
+  expect(seen.turns).toBeGreaterThan(50);
+});
+
+test('rows that others have written meanwhile, in their text, are compared in slices', async () => {
+  const database = createFakeDatabase({ writes: 1_000, bytes: 1_000_000 });
+  const memory = createMemory(...flags(100));
+  const store = await openWriter(database, memory);
+  database.calls.length = 0;
+  for (const item of flags(100, 2)) database.rows.features.set(item.key, relayed(item));
+  const seen = countTurnsAfter(database, (call) => call.startsWith('apply flag-0 '));
+  memory.set(...flags(100, 2));
+  await store.flush(patienceMs);
+  expect(applies(database)).toHaveLength(2);
+  expect(applies(database)[1]).toBe('apply +');
+  expect(seen.turns).toBeGreaterThan(100);
+});
+
+test('an item that changes while rows are compared is written', async () => {
+  const database = createFakeDatabase();
+  for (const item of flags(20)) database.rows.features.set(item.key, relayed(item));
+  const memory = createMemory(...flags(20));
+  let looks = 0;
+  const { get } = memory;
+  jest.spyOn(memory, 'get').mockImplementation((kind, key) => {
+    looks += 1;
+    // In the middle of the first pass, and at the end of the second: under the version of the row, and above it.
+    if (looks === 10) memory.setQuietly(flag('flag-3', 1, { on: false }), flag('flag-15', 2));
+    if (looks === 40) memory.setQuietly(flag('flag-5', 1, { on: false }));
+    return get(kind, key);
+  });
+  await openWriter(database, memory);
+  expect(applies(database)).toEqual(['apply flag-3 flag-5 flag-15+']);
+  expect(JSON.parse(database.rows.features.get('flag-5')!)).toMatchObject({ on: false });
 });
 
 test('segments are written before flags in batches, manifest and marker last', async () => {
