@@ -41,6 +41,27 @@ export function createPacedLines(everyMs: number, now: () => number = () => perf
   };
 }
 
+/** Of items that are left out. */
+export interface SkippedItems {
+  /** How many. */
+  readonly items: number;
+  /** Of the first of them. */
+  readonly problem: string;
+}
+
+/** Writes one line about items that are left out, however many, at most once a minute while the first of them has the same problem. */
+export function createSkippedLines(
+  write: (fields: SkippedItems & { readonly suppressed?: number }) => void,
+  now?: () => number,
+): (problems: readonly string[]) => void {
+  const paced = createPacedLines(SAME_REASON_MS, now);
+  return ([first, ...others]) => {
+    if (first === undefined) return;
+    const problem = first.slice(0, MOST_CHARACTERS);
+    paced(problem, (more) => write({ items: 1 + others.length, problem, ...more }));
+  };
+}
+
 /** Writes a line with this reason, cut to 200 characters, at most once a minute for each. */
 export function createReasonLines(
   write: (fields: { readonly reason: string; readonly suppressed?: number }) => void,

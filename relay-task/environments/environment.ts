@@ -1,8 +1,9 @@
 import type { Evaluator, Flag, Segment } from '../../lib/evaluation/index.ts';
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { Budget } from '../common/budget.ts';
+import { showJson } from '../common/json.ts';
 import { createKept, type Kept } from '../common/kept.ts';
-import { createReasonLines } from '../common/paced-lines.ts';
+import { createReasonLines, createSkippedLines } from '../common/paced-lines.ts';
 import { inSendingOrder } from '../common/prerequisites.ts';
 import type {
   BigSegments,
@@ -20,7 +21,7 @@ import { type Affected, createCompiled } from './compiled.ts';
 import type { FDv2 } from './fdv2.ts';
 import { createMemory, type Outcome } from './memory.ts';
 import { createStates } from './states.ts';
-import { readStored } from './stored.ts';
+import { prepareStored, readStored } from './stored.ts';
 
 export interface EnvironmentOptions {
   readonly name: string;
@@ -46,6 +47,8 @@ export interface EnvironmentOptions {
 /** One environment in memory, which decides what readers get. */
 export interface Environment extends ItemView, UpstreamSink {
   readonly name: string;
+  /** Finds for items of a store what `boot` and `follow` need, with a yield after each and within large ones. */
+  prepare(items: readonly Item[]): Generator<void, void>;
   /**
    * Items of a store, served until upstream delivers. Ignored (returns false) once there is data. Invalid items are left
    * out and named in `unreadable`; incomplete ones are completed.
@@ -107,6 +110,9 @@ export function createEnvironment(options: EnvironmentOptions): Environment {
       ...fields,
     }),
   );
+  const tellSkipped = createSkippedLines((skipped) =>
+    log.warn('Skipped invalid items in the store', { environment: name, ...skipped }),
+  );
   const memory = createMemory({
     room,
     onReplaced(item, before) {
@@ -165,18 +171,24 @@ export function createEnvironment(options: EnvironmentOptions): Environment {
 
   /** Without those that are invalid, which are noted. */
   function readableOf(items: readonly Item[]): Item[] {
-    return items.flatMap((item) => {
+    const readable: Item[] = [];
+    const problems: string[] = [];
+    for (const item of items) {
       const read = readStored(item);
-      if ('json' in read) return [read];
+      if ('json' in read) {
+        readable.push(read);
+        continue;
+      }
       const { kind, key } = item;
       const { reason } = read;
-      if (unreadable.get(nameOf(item))?.reason !== reason) {
-        log.warn('Skipped an invalid item in the store', { environment: name, kind, key, reason });
-      }
-      unreadable.set(nameOf(item), { kind, key, reason });
-      return [];
-    });
+      if (unreadable.get(nameOf(item))?.reason !== reason) problems.push(`${kind} ${showJson(key)}: ${reason}`);
+      skip({ kind, key, reason });
+    }
+    tellSkipped(problems);
+    return readable;
   }
+
+  const isNewer = ({ kind, key, version }: Item) => version > (memory.get(kind, key)?.version ?? -1);
 
   return {
     name,
@@ -188,6 +200,13 @@ export function createEnvironment(options: EnvironmentOptions): Environment {
     },
     get: memory.get,
     items: memory.items,
+
+    *prepare(items) {
+      for (const item of items) {
+        if (!initialized || isNewer(item)) yield* prepareStored(item);
+        yield;
+      }
+    },
 
     boot(items) {
       if (initialized) return false;
@@ -202,7 +221,6 @@ export function createEnvironment(options: EnvironmentOptions): Environment {
     follow(items) {
       if (!initialized) return 0;
       const receivedAt = performance.now();
-      const isNewer = ({ kind, key, version }: Item) => version > (memory.get(kind, key)?.version ?? -1);
       const newer = readableOf(items.filter(isNewer)).flatMap((item) => apply(item)?.items ?? []);
       for (const item of newer) unreadable.delete(nameOf(item));
       announce({ items: inSendingOrder(newer, memory.get), whole: false }, receivedAt);

@@ -1,6 +1,7 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { Registry } from 'prom-client';
 import { namespaces } from '../../lib/flag-table/index.ts';
+import { createSkippedLines } from '../common/paced-lines.ts';
 import type { ItemView, Log, Store } from '../ports.ts';
 import {
   createDynamoDBClient,
@@ -102,6 +103,9 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
           },
           onOutcome: (error) => state.report('lease', error),
         });
+  const tellSkipped = createSkippedLines((skipped) =>
+    log.error('Skipped invalid items in the flag table', { prefix, ...skipped }),
+  );
   const snapshot = createSnapshotWriter({ ...options, table: guarded, view, lease, clock, timings });
   const publication: Publication = {
     async publish() {
@@ -131,7 +135,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
     engine,
     place: 'flag table',
     describe,
-    readItems: () => readItems({ table, prefix, log }),
+    readItems: () => readItems({ table, prefix, log, tellSkipped }),
     async readStamp() {
       const head = await table.get({ namespace: namespaces(prefix).snapshot, key: 'head' }, { consistent: false });
       return (head && textOf(head, 'rev')) || undefined;

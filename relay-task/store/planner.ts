@@ -1,4 +1,5 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
+import { createSkippedLines } from '../common/paced-lines.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { Log, LogFields } from '../ports.ts';
 import type { Database, Write } from './database.ts';
@@ -64,6 +65,10 @@ export function createPlanner(options: PlannerOptions): Planner {
   const suspects = new Map<string, Suspect>();
   const misfits = new Map<string, string>();
 
+  const tellReplaced = createSkippedLines(({ problem: item, ...more }) =>
+    log.warn('Items in the store are not what LaunchDarkly sent; replacing them', { ...where, ...more, item }),
+  );
+
   function suspect(id: string, { token }: Known): void {
     if (suspects.get(id)?.token === token) return;
     const since = clock.now();
@@ -118,7 +123,6 @@ export function createPlanner(options: PlannerOptions): Planner {
       return undefined;
     }
     suspects.delete(id);
-    if (seenTwice) log.warn('An item in the store is not what LaunchDarkly sent; replacing it', { ...where, item: id });
     if (!item) return known && planUnknown(known);
     if (sameItem(known?.item, item)) return undefined;
     if (fits(item)) return { kind, key, over: known, action: 'put', item };
@@ -142,7 +146,11 @@ export function createPlanner(options: PlannerOptions): Planner {
       for (const [id, { token }] of suspects) if (ledger.get(id)?.token !== token) suspects.delete(id);
       return differing;
     },
-    nextLookAt: () => Math.min(Infinity, ...[...suspects.values()].map(({ dueAt }) => dueAt)),
+    nextLookAt() {
+      let nextAt = Infinity;
+      for (const { dueAt } of suspects.values()) nextAt = Math.min(nextAt, dueAt);
+      return nextAt;
+    },
     lookAgain() {
       const again: Waiting[] = [];
       for (const [id, one] of suspects) {
@@ -151,6 +159,7 @@ export function createPlanner(options: PlannerOptions): Planner {
         if (known && checkedNow() >= one.since) again.push({ kind: known.kind, key: known.key, mode: 'overrule' });
         else suspects.set(id, { ...one, dueAt: clock.now() + timings.glanceMs });
       }
+      tellReplaced(again.map(idOf));
       return again;
     },
     refused: noteMisfit,

@@ -7,6 +7,7 @@ import {
   namespaces,
 } from '../../lib/flag-table/index.ts';
 import { sleep } from '../common/pause.ts';
+import { whenDue } from '../common/slices.ts';
 import type { Log, StoredSet } from '../ports.ts';
 import type { Table } from './dynamodb-client.ts';
 import { hasFlags } from './manifest.ts';
@@ -14,12 +15,20 @@ import { hasFlags } from './manifest.ts';
 /** A publication in progress has ended by then. */
 const lookAgainMs = 250;
 
+export interface ReadItemsOptions {
+  readonly table: Table;
+  readonly prefix: string;
+  readonly log: Log;
+  /** Gets what is wrong with invalid items. */
+  tellSkipped(problems: readonly string[]): void;
+}
+
 /**
  * What a table holds of one environment: the snapshot, else LaunchDarkly's own layout if it is complete, else undefined.
- * That layout cannot say whose data it is. Reads are strongly consistent. Invalid items are left out and logged. Rejects as
+ * That layout cannot say whose data it is. Reads are strongly consistent. Invalid items are left out and told. Rejects as
  * `table` does.
  */
-export async function readItems(options: { table: Table; prefix: string; log: Log }): Promise<StoredSet | undefined> {
+export async function readItems(options: ReadItemsOptions): Promise<StoredSet | undefined> {
   const { table, prefix, log } = options;
   const rows = new Map<string, Attributes | undefined>();
   const reader = createSnapshotReader({
@@ -52,17 +61,21 @@ export async function readItems(options: { table: Table; prefix: string; log: Lo
   return { items: official, source: isMarked || isBeingWritten ? '' : undefined };
 }
 
-async function readOfficialItems({ table, prefix, log }: { table: Table; prefix: string; log: Log }) {
+async function readOfficialItems({ table, prefix, log, tellSkipped }: ReadItemsOptions) {
   if ((await table.get(initedKey(prefix))) === undefined) return undefined;
   const names = namespaces(prefix);
   const items: Item[] = [];
+  const problems: string[] = [];
   for (const kind of ['segments', 'features'] as const) {
     for (const row of await table.query(names[kind])) {
       const item = decodeOfficialItem(kind, row);
-      if ('problem' in item) log.error('Skipped an invalid item in the flag table', { prefix, problem: item.problem });
+      if ('problem' in item) problems.push(item.problem);
       else items.push(item);
+      // Parsing thousands of items takes long.
+      await whenDue();
     }
   }
+  tellSkipped(problems);
   if (hasFlags(items)) return items;
   log.warn('The flag table is marked complete, but has no snapshot and no flag; not using it', { prefix });
   return undefined;

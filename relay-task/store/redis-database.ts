@@ -1,4 +1,5 @@
 import type { Kind } from '../../lib/flag-table/index.ts';
+import { whenDue } from '../common/slices.ts';
 import type { Log } from '../ports.ts';
 import type { Content, Row } from './database.ts';
 import { describeRedisError, type RedisClient } from './redis-client.ts';
@@ -74,6 +75,7 @@ export function createRedisDatabase(options: {
         bytes += value.length;
         const key = field.toString();
         rows.set(key, rowOf(kind, key, value));
+        await whenDue();
       }
       // Otherwise pages without end would be read forever.
       bytes += LEAST_PAGE_BYTES;

@@ -1,5 +1,6 @@
 import type { Registry } from 'prom-client';
 import type { Item } from '../../lib/flag-table/index.ts';
+import { createSkippedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
 import type { ItemView, Log, LogFields, Store, StoredSet } from '../ports.ts';
 import type { Database } from './database.ts';
@@ -62,6 +63,9 @@ export function createReplicaStore(
       oversized_items: () => engine.oversized().length,
     },
   );
+  const tellSkipped = createSkippedLines((skipped) =>
+    log.error('Skipped invalid items in the store', { ...where, ...skipped }),
+  );
   let eligible = false;
   let closed = false;
   const writing = () => writer === 'auto' && eligible && !closed;
@@ -95,7 +99,7 @@ export function createReplicaStore(
     engine,
     place: `${name} at ${server}`,
     describe: database.describe,
-    readItems: () => readItems(database, { log, where, rereadMs: timings.rereadMs }),
+    readItems: () => readItems(database, { log, where, rereadMs: timings.rereadMs, tellSkipped }),
     async readStamp() {
       const { inited, manifest } = await database.glance();
       return inited ? manifest : undefined;
@@ -120,16 +124,24 @@ export function createReplicaStore(
 /** The set, without unreadable items; undefined when it is not complete. If the manifest does not fit, the set is read once more. */
 async function readItems(
   database: Database,
-  { log, where, rereadMs }: { log: Log; where: LogFields; rereadMs: number },
+  options: {
+    readonly log: Log;
+    readonly where: LogFields;
+    readonly rereadMs: number;
+    tellSkipped(problems: readonly string[]): void;
+  },
 ): Promise<StoredSet | undefined> {
+  const { log, where, rereadMs, tellSkipped } = options;
   for (let look = 1; ; look++) {
     const { rows, inited, manifest } = await database.readAll();
     if (!inited) return undefined;
     const items: Item[] = [];
+    const problems: string[] = [];
     for (const { item } of [...rows.segments.values(), ...rows.features.values()]) {
-      if ('problem' in item) log.error('Skipped an invalid item in the store', { ...where, problem: item.problem });
+      if ('problem' in item) problems.push(item.problem);
       else items.push(item);
     }
+    tellSkipped(problems);
     const check = checkManifest(manifest, items);
     if (check.verdict === 'unverified') {
       if (!hasFlags(items)) {

@@ -18,6 +18,8 @@ export interface StoreFollowerOptions {
   isCutOff(): boolean;
   /** Limits how many sets are read at the same time, over all environments: a set can be large, and all are cut off at once. */
   readonly reading: Pick<Turnstile, 'run'>;
+  /** Awaited before `adopt`, which then takes little time. */
+  prepare?(set: StoredSet): Promise<void>;
   /** Takes what is newer in the set. Returns how many items were. Must not throw. */
   adopt(set: StoredSet, store: Store): number;
   /** Between two looks, ± 20 %; 3 s. A connection that only breaks is back by then. */
@@ -62,7 +64,11 @@ export function startStoreFollower(options: StoreFollowerOptions): StoreFollower
       known.stamp = stamp;
       known.looks += 1;
       if (known.left === 0 && (stamp !== undefined || known.looks % WITHOUT_STAMP !== 0)) return;
-      const set = await reading.run(async () => (isNeeded() ? store.read() : undefined));
+      const set = await reading.run(async () => {
+        const read = isNeeded() ? await store.read() : undefined;
+        if (read) await options.prepare?.(read);
+        return read;
+      });
       // The upstream may have delivered, or the stores may be others, meanwhile.
       if (!isNeeded() || !stores().includes(store)) return;
       known.left = Math.max(0, known.left - 1);

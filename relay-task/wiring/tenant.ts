@@ -3,6 +3,7 @@ import type { Budget } from '../common/budget.ts';
 import type { Kept } from '../common/kept.ts';
 import { createPacedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
+import { inSlices } from '../common/slices.ts';
 import type { Turnstile } from '../common/turnstile.ts';
 import { createEnvironment, type Environment } from '../environments/environment.ts';
 import type {
@@ -274,6 +275,7 @@ export function createTenant(
       upstream.present()?.status().current !== true &&
       admission.key() !== undefined &&
       (!memory.initialized || !awaitsOwnData()),
+    prepare: ({ items }) => inSlices(memory.prepare(items)),
     adopt: (set, store) => followStore(set, store, booting),
     pollMs: options.followMs,
   });
@@ -462,7 +464,11 @@ interface Booting {
 async function bootFrom(store: Store, booting: Booting): Promise<void> {
   const done = new AbortController();
   const read = store.read().then(
-    (set) => void (set && takeFirst(set, store, booting)),
+    async (set) => {
+      if (!set) return;
+      await inSlices(booting.memory.prepare(set.items));
+      takeFirst(set, store, booting);
+    },
     // The store has logged it and retries.
     () => {},
   );

@@ -219,9 +219,48 @@ describe('data from a store', () => {
     expect(environment.follow([broken])).toBe(0);
     expect(environment.get('features', 'a')).toMatchObject({ version: 1 });
     expect(environment.unreadable()).toEqual([{ kind: 'features', key: 'a', reason: 'is not JSON' }]);
-    expect(lines.filter((line) => line.includes('Skipped an invalid item in the store'))).toHaveLength(1);
+    expect(lines.filter((line) => line.includes('Skipped invalid items in the store'))).toHaveLength(1);
     expect(environment.follow([flag('a', 3)])).toBe(1);
     expect(environment.unreadable()).toEqual([]);
+  });
+
+  test('that are invalid are told in one line, however many, and named up to a number', () => {
+    const { environment, lines } = start();
+    const broken = Array.from({ length: 10_001 }, (_, index) => ({ ...flag(`broken-${index}`, 1), json: '[]' }));
+    environment.boot([...broken, flag('a', 1)]);
+    const skipped = () => lines.filter((line) => line.includes('Skipped invalid items in the store'));
+    expect(skipped()).toHaveLength(1);
+    expect(skipped()[0]).toContain('"items":10001');
+    expect(skipped()[0]).toContain('broken-0');
+    expect(environment.unreadable()).toHaveLength(10_000);
+    expect(environment.follow(broken)).toBe(0);
+    expect(skipped()).toHaveLength(2);
+    expect(environment.follow(broken)).toBe(0);
+    expect(skipped()).toHaveLength(2);
+  });
+
+  test('are read in slices, and nothing is parsed in the turn that takes them', () => {
+    const { environment } = start();
+    const stored = Array.from({ length: 20 }, (_, index) => flag(`flag-${index}`, 1));
+    const parse = jest.spyOn(JSON, 'parse');
+    const yields = (items: Item[]) => {
+      parse.mockClear();
+      let count = 0;
+      for (const _ of environment.prepare(items)) count += 1;
+      return count;
+    };
+    try {
+      expect(yields(stored)).toBeGreaterThanOrEqual(20);
+      expect(parse).toHaveBeenCalledTimes(20);
+      expect(environment.boot(stored)).toBe(true);
+      expect(environment.digest('all')).not.toBe('');
+      expect(parse).toHaveBeenCalledTimes(20);
+      // Only what is newer.
+      yields([...stored.slice(1), flag('flag-0', 2)]);
+      expect(parse).toHaveBeenCalledTimes(1);
+    } finally {
+      parse.mockRestore();
+    }
   });
 
   test('that is newer does not begin an environment', () => {
@@ -265,7 +304,7 @@ describe('data from a store', () => {
       ['a', 'is not JSON'],
       ['c', 'key must be "c" as in the table, not "b"'],
     ]);
-    expect(lines).toHaveLength(2);
+    expect(lines).toEqual([expect.stringContaining('"items":2')]);
   });
 });
 

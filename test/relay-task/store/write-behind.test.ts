@@ -732,6 +732,18 @@ describe('booting from a store', () => {
     expect(log.lines.join()).toContain('too large');
   });
 
+  test('tells of its invalid items in one line, and again after a minute at the earliest', async () => {
+    const database = createFakeDatabase();
+    for (let index = 0; index < 1_000; index += 1) database.rows.features.set(`broken-${index}`, '[]');
+    database.put(flag('a', 1));
+    database.inited = true;
+    const store = open(database, createMemory());
+    for (let look = 0; look < 3; look += 1) expect((await store.read())?.items).toHaveLength(1);
+    const skipped = log.lines.filter((line) => line.startsWith('error: Skipped'));
+    expect(skipped).toHaveLength(1);
+    expect(skipped[0]).toContain('"items":1000,"problem":"features \\"broken-0\\"');
+  });
+
   test('fails with STORE_UNAVAILABLE and the name of the database', async () => {
     const database = createFakeDatabase();
     database.before = () => {

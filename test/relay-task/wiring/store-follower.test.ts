@@ -47,6 +47,27 @@ function start(more: Partial<StoreFollowerOptions> = {}) {
   return { ...fake, state, adopted, follower };
 }
 
+test('what a set needs is found before it is taken, unless memory is current by then', async () => {
+  const order: string[] = [];
+  const { follower, state, adopted, asked } = start({
+    prepare: async () => void order.push('prepared'),
+    adopt: () => order.push('taken'),
+  });
+  follower.check();
+  await until('a set', () => order.length >= 2);
+  expect(order.slice(0, 2)).toEqual(['prepared', 'taken']);
+  await follower.close();
+  const other = start({
+    prepare: async () => {
+      other.state.cutOff = false;
+    },
+  });
+  other.follower.check();
+  await until('an end', () => !other.state.cutOff);
+  await other.follower.close();
+  expect([other.adopted, adopted, state.cutOff, asked.read > 0]).toEqual([[], [], true, true]);
+});
+
 test('a store is looked at only while memory is cut off, and only once it still is after a pause', async () => {
   const { follower, asked, state, adopted } = start();
   state.cutOff = false;
