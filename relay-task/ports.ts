@@ -165,6 +165,7 @@ export type MemoryPart =
   | 'connections'
   | 'bodies'
   | 'events'
+  | 'polls'
   | 'serverStreams'
   | 'clientStreams'
   | 'answerTexts'

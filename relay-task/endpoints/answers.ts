@@ -9,6 +9,8 @@ import { Refusal, retryLater } from './reply.ts';
 export interface Answer {
   /** It takes so many bytes, whatever was counted before. Throws Refusal 503 if there is no room for them. */
   count(bytes: number): void;
+  /** What it shares with other answers, until `release` is called; in the place of what it shared before. */
+  share(release: () => void): void;
   readonly compress: Compress;
   /** It has been sent, or never will be. */
   release(): void;
@@ -19,7 +21,7 @@ export interface Answer {
  * bodies, which are compressed once.
  */
 export type Compress = (
-  body: { readonly raw: Buffer; readonly isShared: boolean },
+  body: { readonly raw: { readonly length: number }; readonly isShared: boolean },
   job: () => Promise<Buffer>,
 ) => Promise<Buffer> | undefined;
 
@@ -50,6 +52,7 @@ export function createAnswers(budget: Budget): Answers {
       const holding = holdings.open(lanes);
       const line = lines[kind];
       let countedBytes = 0;
+      let releaseShared = () => {};
       return {
         count(bytes) {
           const more = (bytes > LARGE_BYTES ? bytes : 0) - countedBytes;
@@ -59,11 +62,17 @@ export function createAnswers(budget: Budget): Answers {
           if (more < 0) holding.giveBack(-more);
           countedBytes += more;
         },
+        share(release) {
+          releaseShared();
+          releaseShared = release;
+        },
         compress: ({ raw, isShared }, job) =>
           isShared || line.fits(lanes, raw.length) ? line.run(lanes, job, raw.length) : undefined,
         release() {
           holding.release();
           countedBytes = 0;
+          releaseShared();
+          releaseShared = () => {};
         },
       };
     },

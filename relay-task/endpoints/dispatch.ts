@@ -21,7 +21,16 @@ import { selectEnvironment } from './credentials.ts';
 import { createFailureLog } from './failure-log.ts';
 import { createHoldings } from './holdings.ts';
 import { headBytesOf } from './pipelining.ts';
-import { CANNOT_ANSWER, messageReply, notYetReply, Refusal, type Reply, retryLater, SEE_LOG } from './reply.ts';
+import {
+  CANNOT_ANSWER,
+  lengthOf,
+  messageReply,
+  notYetReply,
+  Refusal,
+  type Reply,
+  retryLater,
+  SEE_LOG,
+} from './reply.ts';
 import { withoutData } from './represent.ts';
 import type { EnvironmentRequest, ReadBody, RouteRequest } from './request.ts';
 import type { BodyMemory } from './request-body.ts';
@@ -88,8 +97,8 @@ export interface RequestTurns {
 }
 
 export type DispatcherOptions = Services &
-  RoutesOptions & {
-    readonly memory: { readonly bodies: Budget; readonly answers: Budget };
+  Omit<RoutesOptions, 'polls'> & {
+    readonly memory: { readonly bodies: Budget; readonly answers: Budget; readonly polls?: Budget };
     readonly turns: RequestTurns;
     readonly evaluations: EvaluationLines;
     readonly bodyWaitMs?: number | undefined;
@@ -109,7 +118,7 @@ function partForClients(bodies: Budget): Budget {
 export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const { find, turns, evaluations } = options;
   const logFailure = createFailureLog(options.log);
-  const routes = createRoutes(options);
+  const routes = createRoutes({ ...options, polls: options.memory.polls });
   const resolve = createRouter(routes);
   const corsOf = createCorsOf(routes, find);
   const resolutions = new WeakMap<IncomingMessage, Resolution<Route>>();
@@ -383,8 +392,8 @@ const CLIENT_LEFT = 499;
 /** Throws Refusal 503 if there is no memory for the answer. */
 function counted(decision: Decision, { answer }: Exchange): Decision {
   if ('reply' in decision) {
-    const { body = '', isShared = false } = decision.reply;
-    answer.count(isShared ? 0 : Buffer.byteLength(body));
+    const { reply } = decision;
+    answer.count(reply.isShared ? 0 : lengthOf(reply));
   }
   return decision;
 }

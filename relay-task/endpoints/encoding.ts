@@ -14,17 +14,30 @@ const FOR_MANY = { gzip: 6, br: 4 };
 const MIN_PIECE_BYTES = 16 * 1024;
 const MAX_PIECE_BYTES = 256 * 1024;
 
+/** For one client. */
 export interface Body {
   readonly raw: Buffer;
-  /** It is kept for many clients. */
-  readonly isShared: boolean;
+  readonly isShared: false;
   /** Undefined if it is not worth it, or too much is being compressed. Runs off the main thread, in turn. */
-  compressed(encoding: 'gzip' | 'br', compress: Compress): Promise<Buffer> | undefined;
+  compressed(encoding: Compression, compress: Compress): Promise<Buffer> | undefined;
 }
 
+/** For many clients, in parts that other bodies may have, too. */
+export interface SharedBody {
+  /** Of everything that the body depends on. */
+  readonly digest: string;
+  readonly parts: readonly Buffer[];
+  readonly isShared: true;
+  /** The same, made once for all. */
+  compressed(encoding: Compression, compress: Compress): Promise<Buffer> | undefined;
+  /** Counts parts or what was compressed, until the function that it returns is called. */
+  hold(buffers: readonly Buffer[]): () => void;
+}
+
+export type Compression = Exclude<Encoding, 'identity'>;
 type Compressor = (raw: Buffer, level: number) => Promise<Buffer>;
 
-const compressors: Readonly<Record<'gzip' | 'br', Compressor>> = {
+const compressors: Readonly<Record<Compression, Compressor>> = {
   gzip: (raw, level) => promisify(gzip)(raw, { level, chunkSize: pieceBytes(raw) }),
   br: (raw, level) =>
     promisify(brotliCompress)(raw, {
@@ -40,27 +53,28 @@ function pieceBytes({ length }: Buffer): number {
   return Math.max(MIN_PIECE_BYTES, Math.min(length, MAX_PIECE_BYTES));
 }
 
-/** For one client. */
+/** For how many clients it is made. */
+export type Effort = 'one' | 'many';
+
+/** Whether a body of that size is worth compressing. */
+export function isWorthCompressing(bytes: number): boolean {
+  return bytes > WORTH_COMPRESSING_BYTES;
+}
+
+/** The same bytes for the same body. */
+export function compressed(raw: Buffer, encoding: Compression, effort: Effort): Promise<Buffer> {
+  const levels = effort === 'many' ? FOR_MANY : FOR_ONE;
+  return compressors[encoding](raw, levels[encoding]);
+}
+
 export function bodyOf(text: string): Body {
-  return createBody(text, false);
-}
-
-export function sharedBodyOf(text: string): Body {
-  return createBody(text, true);
-}
-
-function createBody(text: string, isShared: boolean): Body {
   const raw = Buffer.from(text);
-  const levels = isShared ? FOR_MANY : FOR_ONE;
-  const made: Partial<Record<'gzip' | 'br', Promise<Buffer>>> = {};
   return {
     raw,
-    isShared,
+    isShared: false,
     compressed(encoding, compress) {
-      if (raw.length <= WORTH_COMPRESSING_BYTES) return undefined;
-      const making = made[encoding] ?? compress({ raw, isShared }, () => compressors[encoding](raw, levels[encoding]));
-      if (making) made[encoding] = making;
-      return making;
+      if (!isWorthCompressing(raw.length)) return undefined;
+      return compress({ raw, isShared: false }, () => compressed(raw, encoding, 'one'));
     },
   };
 }

@@ -73,6 +73,7 @@ export async function answerWithFlags(
     const prepared = await prepare(request, context);
     if ('reply' in prepared) return prepared.reply;
     const { memberships } = prepared;
+    await view.hashed();
     if (!memberships && !clientView.isBehind) {
       const held = heldReply(request, { ...tag(digestFor(view.digest('all'))), headers: privately });
       if (held) return held;

@@ -2,36 +2,39 @@
  * LaunchDarkly's second protocol, by polling: `{"events": […]}` with the events that its streams send, starting from the
  * state that the client holds (`basis`).
  */
-import { type FDv2Event, intentEvent, itemEvent, objectEvent, transferredEvent } from '../common/fdv2-events.ts';
-import { type Bodies, digestOf, perishable } from './bodies.ts';
-import { type Body, bodyOf, sharedBodyOf } from './encoding.ts';
+import { intentEvent, objectEvent, transferredEvent } from '../common/fdv2-events.ts';
+import { type Bodies, type FullReason, textOf } from './bodies.ts';
+import { bodyOf } from './encoding.ts';
 import { answerFor, type ReadContext, wantsReasons } from './evalx.ts';
 import { represent, withoutData } from './represent.ts';
 import type { Handler } from './request.ts';
-import type { ServedView } from './services.ts';
 
 /**
  * Flags and segments for server SDKs: nothing, what changed, or everything. Each has an ETag of its own, because relays that
  * hold the same items can remember different states and answer one basis in different ways.
  */
 export function createFdv2Poll(bodies: Bodies): Handler {
-  const full = { 'payload-missing': perishable<Body>(), 'cant-catchup': perishable<Body>() };
-  return (request) => {
+  return async (request) => {
     const { environment, query } = request;
     const { view } = environment;
     if (!view.initialized) return withoutData(environment);
+    await view.hashed();
     const state = view.state();
     const basis = query.get('basis') ?? '';
-    const changes = basis === '' ? undefined : view.fdv2.since(basis);
-    const unconditional = isBehind(basis, state);
-    if (!changes) {
-      const make = () => sharedBodyOf(everything(basis, state, objectsOf(bodies, view)));
-      const body = () => full[reasonFor(basis)](view, state, make);
-      return represent(request, { digest: tagOfEverything(basis, state), unconditional, body });
-    }
-    const text = pollText(changes.map(textOf));
-    const digest = basis === state ? state : digestOf(text);
-    return represent(request, { digest, unconditional, body: () => bodyOf(text) });
+    if (basis === state) return represent(request, { digest: state, body: () => bodyOf(nothing) });
+    const changes = basis === '' ? undefined : await bodies.changes(view, basis);
+    // As for everything, no answer to a basis is "nothing changed".
+    if (changes) return represent(request, { digest: changes.digest, unconditional: true, body: () => changes });
+    const what = reasonFor(basis);
+    return represent(request, {
+      digest: tagOfEverything(basis, state),
+      unconditional: isBehind(basis, state),
+      compressed: (encoding) => bodies.compressedWhole(view, what, encoding),
+      async body() {
+        const body = await bodies.whole(view, what);
+        return { ...body, digest: tagOfEverything(basis, body.digest) };
+      },
+    });
   };
 }
 
@@ -76,18 +79,10 @@ function everything(basis: string, state: string, objects: readonly string[]): s
   return pollText([textOf(intent), ...objects, textOf(transferredEvent(state))]);
 }
 
-function reasonFor(basis: string): 'payload-missing' | 'cant-catchup' {
+function reasonFor(basis: string): FullReason {
   return basis === '' ? 'payload-missing' : 'cant-catchup';
-}
-
-function textOf({ event, json }: FDv2Event): string {
-  return `{"event":"${event}","data":${json}}`;
 }
 
 function pollText(events: readonly string[]): string {
   return `{"events":[${events.join(',')}]}`;
-}
-
-function objectsOf(bodies: Bodies, view: ServedView): string[] {
-  return [...bodies.live(view, 'features'), ...bodies.live(view, 'segments')].map((item) => textOf(itemEvent(item)));
 }

@@ -12,18 +12,32 @@ export interface Patience {
 /** Written at once: what the system has taken of a larger buffer cannot be seen. */
 const PIECE_BYTES = 64 * 1024;
 
-/** Ends a response whose head was written. */
-export function endPatiently(response: ServerResponse, socket: Socket, body: Buffer, patience: Patience): void {
+/** Ends a response whose head was written. `parts`: the body, one behind the other. */
+export function endPatiently(
+  response: ServerResponse,
+  socket: Socket,
+  parts: readonly Buffer[],
+  patience: Patience,
+): void {
   const { stalledMs, minBytesPerSecond } = patience;
-  const until = performance.now() + stalledMs + (body.length / minBytesPerSecond) * 1_000;
-  let at = 0;
+  let left = parts.reduce((sum, { length }) => sum + length, 0);
+  const until = performance.now() + stalledMs + (left / minBytesPerSecond) * 1_000;
+  const take = createTaker(parts);
   let timer: NodeJS.Timeout | undefined;
   const next = () => {
-    const piece = body.subarray(at, at + PIECE_BYTES);
-    at += PIECE_BYTES;
-    if (at >= body.length) response.end(piece);
-    else if (performance.now() > until) socket.destroy();
-    else response.write(piece, goOn);
+    const isLast = left <= PIECE_BYTES;
+    if (!isLast && performance.now() > until) {
+      socket.destroy();
+      return;
+    }
+    const pieces = take(PIECE_BYTES);
+    const last = pieces.pop();
+    left -= PIECE_BYTES;
+    if (pieces.length > 0) response.cork();
+    for (const piece of pieces) response.write(piece);
+    if (isLast) response.end(last);
+    else response.write(last, goOn);
+    if (!isLast && pieces.length > 0) response.uncork();
     timer?.refresh();
   };
   const goOn = (error?: Error | null) => {
@@ -31,9 +45,30 @@ export function endPatiently(response: ServerResponse, socket: Socket, body: Buf
   };
   next();
   // The system takes most answers at once.
-  if (at >= body.length && socket.writableLength === 0) return;
+  if (left <= 0 && socket.writableLength === 0) return;
   timer = cutAfter(socket, stalledMs);
   response.once('close', () => clearTimeout(timer));
+}
+
+/** Takes so many bytes from the parts, or what is left of them, at each call; without a copy. */
+function createTaker(parts: readonly Buffer[]): (bytes: number) => Buffer[] {
+  let index = 0;
+  let at = 0;
+  return (bytes) => {
+    const taken: Buffer[] = [];
+    let lacking = bytes;
+    for (let part = parts[index]; part && lacking > 0; part = parts[index]) {
+      const piece = part.subarray(at, at + lacking);
+      if (piece.length > 0) taken.push(piece);
+      lacking -= piece.length;
+      at += piece.length;
+      if (at === part.length) {
+        index += 1;
+        at = 0;
+      }
+    }
+    return taken;
+  };
 }
 
 /** For the last answer on a connection, which was written already. */

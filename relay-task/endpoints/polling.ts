@@ -1,38 +1,45 @@
 /** Whole sets and single items for SDKs that poll: server SDKs in polling mode, and PHP. */
 import type { Kind } from '../../lib/flag-table/index.ts';
-import type { Bodies, Whole } from './bodies.ts';
+import { type Bodies, digestOfWhole, type Whole } from './bodies.ts';
 import { messageReply } from './reply.ts';
 import { represent, withoutData } from './represent.ts';
 import type { Handler } from './request.ts';
 
 export interface Polling {
-  whole(what: Whole): Handler;
+  whole(what: Listed): Handler;
   /** All flags for PHP, cacheable for the environment's TTL. */
   flagsForPhp: Handler;
   one(kind: Kind): Handler;
 }
 
-const scopes = { all: 'all', flags: 'features', segments: 'segments' } as const;
+type Listed = Extract<Whole, 'all' | 'flags' | 'segments'>;
+
+/** How ld-relay's tags begin. */
+const OF_OTHERS = 'relay-';
 
 export function createPolling(bodies: Bodies): Polling {
   const whole =
-    (what: Whole, headers: (ttlMs: number) => Record<string, string> = () => ({})): Handler =>
-    (request) => {
+    (what: Listed, headers: (ttlMs: number) => Record<string, string> = () => ({})): Handler =>
+    async (request) => {
       const { environment } = request;
       const { view } = environment;
       if (!view.initialized) return withoutData(environment);
-      const digest = view.digest(scopes[what]);
+      await view.hashed();
+      const digest = digestOfWhole(view, what);
+      const isNamedByOthers = what === 'flags' && request.headers['if-none-match']?.includes(OF_OTHERS);
+      const alias = isNamedByOthers ? `${OF_OTHERS}${await bodies.legacyDigest(view)}` : undefined;
       return represent(request, {
         digest,
-        aliases: () => (what === 'flags' ? [`relay-${bodies.legacyDigest(view)}`] : []),
+        aliases: () => (alias === undefined ? [] : [alias]),
         headers: headers(environment.ttlMs),
-        body: () => bodies.whole(view, what, digest),
+        compressed: (encoding) => bodies.compressedWhole(view, what, encoding),
+        body: () => bodies.whole(view, what),
       });
     };
   return {
     whole: (what) => whole(what),
     flagsForPhp: whole('flags', freshness),
-    one: (kind) => (request) => {
+    one: (kind) => async (request) => {
       const { environment } = request;
       const { view } = environment;
       if (!view.initialized) return withoutData(environment);
@@ -40,10 +47,10 @@ export function createPolling(bodies: Bodies): Polling {
       const item = view.get(kind, key);
       if (!item || item.deleted)
         return messageReply(404, `there is no ${kind === 'features' ? 'flag' : 'segment'} "${key}"`);
-      const body = bodies.item(item);
+      const body = await bodies.item(view, item);
       return represent(request, {
         digest: body.digest,
-        aliases: () => [`relay-${item.version}`],
+        aliases: () => [`${OF_OTHERS}${item.version}`],
         headers: freshness(environment.ttlMs),
         body: () => body,
       });

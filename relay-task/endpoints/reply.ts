@@ -6,7 +6,8 @@ import { endPatiently, type Patience } from './patience.ts';
 export interface Reply {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
-  readonly body?: string | Buffer;
+  /** An array: the parts, one behind the other. */
+  readonly body?: string | Buffer | readonly Buffer[];
   /** The same bytes are kept for other clients, too. */
   readonly isShared?: boolean;
 }
@@ -59,15 +60,27 @@ export function sendReply(
 ): void {
   if (response.headersSent || response.destroyed) return;
   const { status, headers = {} } = reply;
-  const body = typeof reply.body === 'string' ? Buffer.from(reply.body) : (reply.body ?? NOTHING);
+  const body = partsOf(reply);
   for (const [name, value] of Object.entries(headers)) response.setHeader(name, value);
   if (close) response.setHeader('Connection', 'close');
-  if (status !== 304) response.setHeader('Content-Length', body.length);
+  if (status !== 304) response.setHeader('Content-Length', bytesOf(body));
   response.writeHead(status);
-  endPatiently(response, socket, method === 'HEAD' || status === 304 ? NOTHING : body, patience);
+  endPatiently(response, socket, method === 'HEAD' || status === 304 ? [] : body, patience);
 }
 
-const NOTHING = Buffer.alloc(0);
+function partsOf({ body = [] }: Reply): readonly Buffer[] {
+  if (typeof body === 'string') return [Buffer.from(body)];
+  return Buffer.isBuffer(body) ? [body] : body;
+}
+
+export function bytesOf(parts: readonly Buffer[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** Of the body, in bytes. */
+export function lengthOf({ body = '' }: Reply): number {
+  return typeof body === 'string' ? Buffer.byteLength(body) : Buffer.isBuffer(body) ? body.length : bytesOf(body);
+}
 
 /** Answers on a bare socket and closes it. */
 export function sendRawReply(socket: Socket, reply: Reply): void {
@@ -75,14 +88,14 @@ export function sendRawReply(socket: Socket, reply: Reply): void {
     socket.destroy();
     return;
   }
-  const { status, headers = {}, body = '' } = reply;
+  const { status, headers = {} } = reply;
   const lines = [`HTTP/1.1 ${status} ${STATUS_CODES[status] ?? ''}`, `Date: ${new Date().toUTCString()}`];
   for (const [name, value] of Object.entries(headers)) lines.push(`${name}: ${value}`);
-  lines.push(`Content-Length: ${Buffer.byteLength(body)}`, 'Connection: close', '', '');
+  lines.push(`Content-Length: ${lengthOf(reply)}`, 'Connection: close', '', '');
   socket.on('error', () => {});
   socket.cork();
   socket.write(lines.join('\r\n'));
-  socket.write(body);
+  for (const part of partsOf(reply)) socket.write(part);
   socket.uncork();
   // Closing with unread bytes would reset the connection, and the client could lose the answer.
   socket.resume();

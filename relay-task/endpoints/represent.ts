@@ -1,7 +1,7 @@
 /** From content to an answer: ETag, 304 and compression. */
 import type { IncomingHttpHeaders } from 'node:http';
 import type { Answer } from './answers.ts';
-import { acceptedEncoding, type Body } from './encoding.ts';
+import { acceptedEncoding, type Body, type Compression, type Encoding, type SharedBody } from './encoding.ts';
 import { etagOf, heldByClient, heldEncoding } from './etag.ts';
 import { notYetReply, type Reply } from './reply.ts';
 import type { ServedEnvironment } from './services.ts';
@@ -15,8 +15,10 @@ export interface Representation {
   readonly unconditional?: boolean;
   /** For 200 and 304. */
   readonly headers?: Readonly<Record<string, string>>;
-  /** Not called if the client already holds the content. */
-  body(): Body | Promise<Body>;
+  /** What was compressed for another client with the same digest. */
+  compressed?(encoding: Compression): Pick<SharedBody, 'parts' | 'hold'> | undefined;
+  /** Not called if the client already holds the content. A shared one may have a later digest. */
+  body(): Body | SharedBody | Promise<Body | SharedBody>;
 }
 
 const VARIES = { Vary: 'Authorization, Accept-Encoding' };
@@ -24,7 +26,7 @@ const VARIES = { Vary: 'Authorization, Accept-Encoding' };
 /** The answer to a client that already holds the content; undefined for others. */
 export function heldReply(
   request: { readonly headers: IncomingHttpHeaders },
-  { digest, aliases, unconditional = false, headers }: Omit<Representation, 'body'>,
+  { digest, aliases, unconditional = false, headers }: Omit<Representation, 'body' | 'compressed'>,
 ): Reply | undefined {
   const ifNoneMatch = request.headers['if-none-match'];
   const tags = function* () {
@@ -42,13 +44,39 @@ export async function represent(
 ): Promise<Reply> {
   const held = heldReply(request, representation);
   if (held) return held;
-  const { digest, headers } = representation;
-  const body = await representation.body();
-  const { raw, isShared } = body;
-  if (!isShared) request.answer.count(raw.length);
+  const { answer } = request;
   const wanted = acceptedEncoding(request.headers['accept-encoding']);
-  const compressed = wanted === 'identity' ? undefined : await body.compressed(wanted, request.answer.compress);
-  const encoding = compressed ? wanted : 'identity';
+  const known = wanted === 'identity' ? undefined : representation.compressed?.(wanted);
+  if (known) {
+    answer.share(known.hold(known.parts));
+    return replyWith({ ...representation, encoding: wanted, body: known.parts, isShared: true });
+  }
+  const body = await representation.body();
+  const { isShared } = body;
+  if (isShared) answer.share(body.hold(body.parts));
+  else answer.count(body.raw.length);
+  const compressed = wanted === 'identity' ? undefined : await body.compressed(wanted, answer.compress);
+  if (isShared && compressed) answer.share(body.hold([compressed]));
+  return replyWith({
+    headers: representation.headers,
+    digest: isShared ? body.digest : representation.digest,
+    encoding: compressed ? wanted : 'identity',
+    body: compressed ?? (isShared ? body.parts : body.raw),
+    isShared,
+  });
+}
+
+function replyWith({
+  headers,
+  digest,
+  encoding,
+  body,
+  isShared,
+}: Pick<Representation, 'headers' | 'digest'> & {
+  readonly encoding: Encoding;
+  readonly body: NonNullable<Reply['body']>;
+  readonly isShared: boolean;
+}): Reply {
   return {
     status: 200,
     headers: {
@@ -56,9 +84,9 @@ export async function represent(
       ...VARIES,
       ...headers,
       ETag: etagOf(digest, encoding),
-      ...(compressed && { 'Content-Encoding': encoding }),
+      ...(encoding !== 'identity' && { 'Content-Encoding': encoding }),
     },
-    body: compressed ?? raw,
+    body,
     isShared,
   };
 }

@@ -1,4 +1,5 @@
 /** Every endpoint of the relay, one row each. A test compares `docs/endpoints.md` with this table. */
+import type { Budget } from '../common/budget.ts';
 import type { Kept } from '../common/kept.ts';
 import { inSlices } from '../common/slices.ts';
 import { type Log, MAX_CONTEXT_BYTES } from '../ports.ts';
@@ -39,6 +40,8 @@ export interface StreamRoute extends RouteBase {
 export type Route = OpenRoute | EnvironmentRoute | StreamRoute;
 
 export interface RoutesOptions extends StatusOptions {
+  /** For what answers to polls of server SDKs share; unlimited by default. */
+  readonly polls?: Budget | undefined;
   /** For failures that a protocol reports in its own format. */
   readonly log?: Log;
   /** The largest body with a context that is accepted, decompressed: 256 KiB; at most 1 MiB, which 0 means, too. */
@@ -63,7 +66,7 @@ export function servesBrowsers(route: Route): route is EnvironmentRoute | Stream
 export function createRoutes(options: RoutesOptions): readonly Route[] {
   const { maxInboundPayloadBytes = 10 * MIB } = options;
   const maxContextBytes = Math.min(options.maxContextBytes ?? 256 * KIB, MAX_CONTEXT_BYTES) || MAX_CONTEXT_BYTES;
-  const bodies = createBodies();
+  const bodies = createBodies(options.polls);
   const { whole, one, flagsForPhp } = createPolling(bodies);
   const { analytics, diagnostic, image } = createEvents(maxInboundPayloadBytes);
   const ofrep = createOfrep({ maxContextBytes, log: options.log, kept: options.kept });

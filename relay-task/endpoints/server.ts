@@ -38,7 +38,7 @@ export interface TlsOptions extends Certificate {
   readonly minVersion?: 'TLSv1' | 'TLSv1.1' | 'TLSv1.2' | 'TLSv1.3' | undefined;
 }
 
-export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'health' | 'find' | 'log'> {
+export interface RelayServerOptions extends Services, Omit<RoutesOptions, 'health' | 'find' | 'log' | 'polls'> {
   /** Absent: plain HTTP. */
   readonly tls?: TlsOptions | undefined;
   /** How long a client may take to send the head of a request: 10,000 ms. */
@@ -75,6 +75,8 @@ export interface RequestMemory {
   readonly bodies: Budget;
   /** Answers that have not been sent. */
   readonly answers: Budget;
+  /** What answers to polls of server SDKs share; unlimited by default. */
+  readonly polls?: Budget;
 }
 
 export interface RelayServer {

@@ -6,6 +6,8 @@ import type { FDv2Event } from '../common/fdv2-events.ts';
 import type { ClientView, CredentialKind, EventIntake, ItemView, Log, StreamOpening } from '../ports.ts';
 
 export interface ServedView extends ItemView {
+  /** To be awaited before `digest` and `state` are called for the first time: all items are hashed. Undefined: they are. */
+  hashed(): Promise<void> | undefined;
   /** A digest of the content of all items, or of one kind, as hex: equal in every relay that holds the same. */
   digest(scope: Kind | 'all'): string;
   /** FDv2's state: a digest of the content, equal in every relay that holds the same. '' before there is data. */

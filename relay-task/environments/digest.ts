@@ -1,5 +1,6 @@
 import type { Item } from '../../lib/flag-table/index.ts';
-import { hashOfItem } from '../common/item-hash.ts';
+import { hashInSlices, hashOfItem } from '../common/item-hash.ts';
+import { inSlices } from '../common/slices.ts';
 
 /**
  * A fingerprint of the live items, updated at the cost of what changed: the sum of the items' hashes, so that order does
@@ -10,12 +11,20 @@ export interface Digest {
   /** Costs nothing until `sum` was called once. */
   replaced(before: Item | undefined, after: Item): void;
   sum(): bigint;
+  /** Hashes all items in slices, so that the first `sum` does not do it in one turn. Undefined: it was called. */
+  prepare(): Promise<void> | undefined;
 }
 
 /** `items`: everything held, read at the first call of `sum`. */
 export function createDigest(items: () => Iterable<Item>): Digest {
   let sum: bigint | undefined;
+  let preparing: Promise<void> | undefined;
   return {
+    prepare() {
+      if (sum !== undefined) return undefined;
+      preparing ??= inSlices(hashAll([...items()]));
+      return preparing;
+    },
     replaced(before, after) {
       if (sum !== undefined) sum += liveHash(after) - liveHash(before);
     },
@@ -23,6 +32,7 @@ export function createDigest(items: () => Iterable<Item>): Digest {
       if (sum === undefined) {
         sum = 0n;
         for (const item of items()) sum += liveHash(item);
+        preparing = undefined;
       }
       return sum;
     },
@@ -32,6 +42,13 @@ export function createDigest(items: () => Iterable<Item>): Digest {
 /** 32 hexadecimal characters, equal in every relay that holds the same items. */
 export function hexOf(sum: bigint): string {
   return BigInt.asUintN(128, sum).toString(16).padStart(32, '0');
+}
+
+function* hashAll(items: readonly Item[]): Generator<void, void> {
+  for (const item of items) {
+    if (!item.deleted) yield* hashInSlices(item);
+    yield;
+  }
 }
 
 function liveHash(item: Item | undefined): bigint {

@@ -88,6 +88,8 @@ export interface Environment extends ItemView, UpstreamSink {
   readonly hasBigSegments: boolean;
   /** Memberships in Big Segments changed: calls `onRefresh`. */
   bigSegmentsChanged(): void;
+  /** To be awaited before the first call of `digest` or `state`: all items are hashed, in slices. Undefined: they are. */
+  hashed(): Promise<void> | undefined;
   /** A fingerprint of the live items, equal in every relay that holds the same; for ETags. */
   digest(scope: Kind | 'all'): string;
   /** FDv2's state: the fingerprint of everything; '' before there is data. */
@@ -266,6 +268,7 @@ export function createEnvironment(options: EnvironmentOptions): Environment {
       if (compiling) void compiling.then(tell);
       else tell();
     },
+    hashed: states.hashed,
     digest: states.digest,
     state: states.state,
     fdv2: states.fdv2,

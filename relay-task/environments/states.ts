@@ -11,6 +11,8 @@ export interface States {
   replaced(item: Item, before: Item | undefined): void;
   /** Readers are about to be told of a change. */
   changed(kind: Change['kind'], items: readonly Item[]): void;
+  /** To be awaited before the first call of `digest` or `state`: the items are hashed in slices. Undefined: they were. */
+  hashed(): Promise<void> | undefined;
   digest(scope: Kind | 'all'): string;
   state(): string;
   readonly fdv2: FDv2;
@@ -63,6 +65,10 @@ export function createStates(view: {
     replaced: (item, before) => digests[item.kind].replaced(before, item),
     changed(kind, items) {
       if (remembers) remember(kind, items);
+    },
+    hashed() {
+      const [flags, segments] = [digests.features.prepare(), digests.segments.prepare()];
+      return flags && segments ? Promise.all([flags, segments]).then(() => {}) : (flags ?? segments);
     },
     digest,
     state,

@@ -9,7 +9,13 @@ export interface Memory {
   readonly limitBytes: number;
   readonly whole: Budget;
   /** Connections that are no streams, and bodies of requests while they arrive, are unpacked and worked on. */
-  readonly requests: { readonly connections: Budget; readonly bodies: Budget; readonly answers: Budget };
+  readonly requests: {
+    readonly connections: Budget;
+    readonly bodies: Budget;
+    readonly answers: Budget;
+    /** What answers to polls of server SDKs share, on their way and kept for the next ones. */
+    readonly polls: Budget;
+  };
   /** Events that wait to be forwarded. */
   readonly events: Budget;
   /** Open streams of server SDKs, and of client-side SDKs with their contexts and what they have not read, answers too. */
@@ -42,7 +48,7 @@ export function createMemory(limits: ProcessLimits, budgetBytes?: number): Memor
     limitBytes: memoryBytes,
     whole,
     // Answers that browsers have not read are like streams that they have not read.
-    requests: { connections: part(1, whole), bodies: part(2, rest), answers: clients },
+    requests: { connections: part(1, whole), bodies: part(2, rest), answers: clients, polls: part(7, rest) },
     events: part(1, rest),
     streams: { servers: part(7, rest), clients },
     answerTexts: createBudget(Math.min(Math.floor(whole.maxBytes / 16), MAX_TEXT_BYTES), { parent: clients }),
@@ -59,6 +65,7 @@ export function usageOf(memory: Memory): MemoryUsage {
     connections: requests.connections,
     bodies: requests.bodies,
     events,
+    polls: requests.polls,
     serverStreams: streams.servers,
     clientStreams: streams.clients,
     answerTexts,

@@ -15,6 +15,7 @@ export interface Memory extends ItemView {
   setQuietly(...items: readonly Item[]): void;
   listen(store: Pick<Store, 'notify'>): void;
   all(): Item[];
+  hashed(): undefined;
   digest(scope: Kind | 'all'): string;
   state(): string;
   /** Remembers no state. */
@@ -75,6 +76,7 @@ export function createMemory(...initial: readonly Item[]): Memory {
         .update(items.map(({ json }) => json).join())
         .digest('hex');
     },
+    hashed: () => undefined,
     state: () => (initialized ? memory.digest('all') : ''),
     fdv2: createFDv2({
       items: () => held.values(),
