@@ -24,7 +24,10 @@ export interface ChainOptions {
   readonly keys: readonly ChainKey[];
   /** How old decisions may be, counted from the first in the chain. Default 30,000. */
   readonly maxAgeMs?: number;
-  /** How long a flag that was not decided yet waits, once in a call, for the revision of those that were. Default 50; 0: not at all. */
+  /**
+   * How long a flag that was not decided yet waits, once for each revision that comes with the request or with an answer, for the revision of
+   * those that were. Default 50; 0: not at all.
+   */
   readonly waitMs?: number;
   /** In lower case. A header of your own has the same form. Default `baggage`. */
   readonly header?: string;
@@ -48,7 +51,10 @@ export interface Call extends Reader {
    * given. Without decisions that fit, it has only those.
    */
   headers(outgoing?: IncomingHeaders): Record<string, string>;
-  /** Takes over what the service that was called has decided, if it sends `headers()` with its answer. */
+  /**
+   * Takes over what the service that was called has decided, if it sends `headers()` with its answer. Flags that are asked for afterwards wait
+   * for its revision.
+   */
   learn(headers: IncomingHeaders | null | undefined): void;
   chained(): ChainState;
   /** Counts the request, with its duration, for each variation that was decided in it. */
@@ -127,7 +133,9 @@ export function createChain(options: ChainOptions): Chain {
     } as const;
     let at = received?.at;
     let rev = received?.rev;
-    let waiting: Promise<void> | undefined;
+    /** The newest revision that came from another service. */
+    let sought = received?.rev;
+    let waiting: { readonly rev: string; readonly done: Promise<void> } | undefined;
     let isMissed = false;
 
     function accept(text: string) {
@@ -137,7 +145,19 @@ export function createChain(options: ChainOptions): Chain {
       for (const [flagKey, detail] of opened.decisions) if (!decisions.has(flagKey)) decisions.set(flagKey, detail);
       return opened;
     }
-    function revisionOf(sought: string | undefined): ChainState['revision'] {
+    /** Waits for each revision once; undefined: there is nothing to wait for. */
+    function caughtUp(): Promise<void> | undefined {
+      const wanted = sought;
+      if (wanted === undefined || isHeld(wanted) || !hasRevisions()) return undefined;
+      if (waiting?.rev !== wanted) {
+        const done = reach(wanted).then(() => {
+          isMissed ||= !isHeld(wanted);
+        });
+        waiting = { rev: wanted, done };
+      }
+      return waiting.done;
+    }
+    function revision(): ChainState['revision'] {
       if (sought === undefined || !hasRevisions()) return 'unknown';
       return isMissed || !isHeld(sought) ? 'missed' : 'held';
     }
@@ -155,14 +175,7 @@ export function createChain(options: ChainOptions): Chain {
         if (detail) report?.onDecision({ flagKey, context: asked.context, fallback, detail, ms: 0 });
         return detail;
       },
-      wait() {
-        const sought = received?.rev;
-        if (sought === undefined || isHeld(sought) || !hasRevisions()) return undefined;
-        waiting ??= reach(sought).then(() => {
-          isMissed = !isHeld(sought);
-        });
-        return waiting;
-      },
+      wait: caughtUp,
       after(asked, detail) {
         // Another evaluation may have ended meanwhile.
         const first = known(asked);
@@ -178,7 +191,7 @@ export function createChain(options: ChainOptions): Chain {
     return {
       ...wrapped,
       async allFlagsState(asked, stateOptions) {
-        await waiting;
+        await caughtUp();
         const whole = await reader.allFlagsState(asked, stateOptions);
         const isSame = isMine({ context: asked } as Asked);
         const own = [...decisions].filter(
@@ -212,11 +225,12 @@ export function createChain(options: ChainOptions): Chain {
         if (typeof learnt !== 'object') return;
         at = Math.min(at ?? learnt.at, learnt.at);
         if (compareRev(parseRev(learnt.rev), parseRev(rev)) > 0) rev = learnt.rev;
+        if (compareRev(parseRev(learnt.rev), parseRev(sought)) > 0) sought = learnt.rev;
       },
       chained: () => ({
         ...state,
         ageMs: received && Math.max(0, now() - received.at),
-        revision: revisionOf(received?.rev),
+        revision: revision(),
       }),
       done({ ms, failed = false }) {
         for (const [flagKey, detail] of decisions) report?.handled({ flagKey, detail, ms, failed });

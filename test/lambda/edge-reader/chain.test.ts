@@ -409,6 +409,63 @@ describe('the revision', () => {
     expect(counts).toEqual(['used']);
   });
 
+  test.each([
+    ['beside one that came with the request', 'held', true],
+    ['without one', 'unknown', false],
+  ])(
+    'that came with an answer, %s, is read for flags that are asked for afterwards',
+    async (_how, before, isBeside) => {
+      const { counts, report } = counting();
+      const behind = reader(replica.endpoint);
+      await behind.ready();
+      const decided = async (from: Reader) => {
+        const call = createChain({ reader: from, prefix, keys }).join({}, alice);
+        await call.variation('b', alice, '');
+        return call.headers();
+      };
+      const headers = isBeside ? await decided(behind) : {};
+      await publish();
+      const call = createChain({ reader: behind, prefix, keys, waitMs: 60_000, report }).join(headers, alice);
+      expect(call.chained().revision).toBe(before);
+      call.learn(await decided(reader(table.endpoint)));
+      expect(call.chained().revision).toBe('missed');
+      expect(await call.variation('a', alice, '')).toBe('new');
+      expect(call.chained().revision).toBe('held');
+      expect(counts).toEqual(isBeside ? ['used', 'used'] : ['used']);
+    },
+  );
+
+  test('that came with an answer is waited for by the state of all flags, too', async () => {
+    const behind = reader(replica.endpoint);
+    await behind.ready();
+    await publish();
+    const newest = createChain({ reader: reader(table.endpoint), prefix, keys }).join({}, alice);
+    await newest.variation('b', alice, '');
+    const call = createChain({ reader: behind, prefix, keys, waitMs: 60_000 }).join({}, alice);
+    call.learn(newest.headers());
+    expect(await call.allFlagsState(alice)).toMatchObject({ a: 'new', b: 'new' });
+  });
+
+  test('that came with an answer is not waited for longer than it may be, and once', async () => {
+    const { counts, report } = counting();
+    const behind = reader(replica.endpoint);
+    await behind.ready();
+    await publish();
+    const newest = createChain({ reader: reader(table.endpoint), prefix, keys }).join({}, alice);
+    await newest.variation('c', alice, '');
+    replica.behave('hang');
+    const refresh = jest.spyOn(behind, 'refresh');
+    const call = createChain({ reader: behind, prefix, keys, report }).join({}, alice);
+    call.learn(newest.headers());
+    expect(await call.variation('a', alice, '')).toBe('old');
+    expect(call.chained().revision).toBe('missed');
+    const times = refresh.mock.calls.length;
+    expect(times).toBeGreaterThan(0);
+    expect(await call.variation('b', alice, '')).toBe('old');
+    expect(refresh).toHaveBeenCalledTimes(times);
+    expect(counts).toEqual(['used', 'missed']);
+  });
+
   test('is not waited for longer than it may be, by one request a second, which says so', async () => {
     const { counts, report } = counting();
     const behind = reader(replica.endpoint);
