@@ -11,8 +11,11 @@ const MOST_REMEMBERED = 1_000;
 export type Answers = Map<string, BigSegmentsAnswer>;
 
 export interface BigSegments {
-  /** The answer for a context key, if it was loaded for the call, or read within the last 5 s. */
-  answer(contextKey: string, loaded: Answers): BigSegmentsAnswer | undefined;
+  /**
+   * The answer for a context key, if it was loaded for the call, or read within the last 5 s. `loaded` undefined: for a call that cannot load, to
+   * which a read that failed within the last 5 s is an answer, too.
+   */
+  answer(contextKey: string, loaded: Answers | undefined): BigSegmentsAnswer | undefined;
   /**
    * Reads the keys from the table and sets an answer for each. Never rejects: without members that may be used, the answer is
    * what was known last, as STALE, or STORE_ERROR; it is not cached.
@@ -31,19 +34,32 @@ export function createBigSegments(options: {
   const { prefix, get, source, now } = options;
   const { bigSegmentsMetadata, bigSegmentsUser } = namespaces(prefix);
   const memory = new Map<string, { readAt: number; membership: Record<string, boolean>; synchronizedOn: number }>();
+  /** When reads failed, by context. */
+  const failures = new Map<string, number>();
 
   const owner = () => (source() ?? '').split('.');
   /** What was read for one environment's flags is never used for another's. */
   const id = (contextKey: string) => `${owner().pop()}\n${contextKey}`;
 
-  const remembered = (contextKey: string): BigSegmentsAnswer | undefined => {
-    const found = memory.get(id(contextKey));
-    if (!found || now() - found.readAt >= REMEMBER_MS || now() < found.readAt) return undefined;
+  const isRecent = (at: number | undefined) => now() >= (at as number) && now() - (at as number) < REMEMBER_MS;
+
+  const remembered = (key: string): BigSegmentsAnswer | undefined => {
+    const found = memory.get(key);
+    if (!found || !isRecent(found.readAt)) return undefined;
     return { status: now() - found.synchronizedOn < STALE_MS ? 'HEALTHY' : 'STALE', membership: found.membership };
   };
 
+  /** Without members that may be used. */
+  const last = (key: string): BigSegmentsAnswer => {
+    const membership = memory.get(key)?.membership;
+    return { status: membership ? 'STALE' : 'STORE_ERROR', membership };
+  };
+
   return {
-    answer: (contextKey, loaded) => loaded.get(id(contextKey)) ?? remembered(contextKey),
+    answer(contextKey, loaded) {
+      const key = id(contextKey);
+      return loaded?.get(key) ?? remembered(key) ?? (!loaded && isRecent(failures.get(key)) ? last(key) : undefined);
+    },
     async load(contextKeys, loaded) {
       const keys = [...contextKeys];
       const hashes = keys.map((key) => hash('sha256', key, 'base64'));
@@ -56,25 +72,24 @@ export function createBigSegments(options: {
         if (isUsable(metadata, owner()[1])) {
           if (memory.size + keys.length > MOST_REMEMBERED) memory.clear();
           const at = Number(Object(metadata?.synchronizedOn).N ?? 0);
-          for (const [index, key] of keys.entries()) {
+          for (const [index, key] of keys.map(id).entries()) {
             // The store was emptied, and who fills it has not named the environment yet.
-            if (!at && memory.get(id(key))?.synchronizedOn) continue;
+            if (!at && memory.get(key)?.synchronizedOn) continue;
             const membership: Record<string, boolean> = Object.create(null);
             // `included` takes precedence.
             for (const ref of refs(users[index], 'excluded')) membership[ref] = false;
             for (const ref of refs(users[index], 'included')) membership[ref] = true;
             // The relay names contexts whose item lacks segments, `*` for any: such a membership is never in step.
             const lacks = refs(metadata, 'incomplete').some((one) => one === '*' || one === hashes[index]);
-            memory.set(id(key), { readAt, membership, synchronizedOn: lacks ? 0 : at });
+            memory.set(key, { readAt, membership, synchronizedOn: lacks ? 0 : at });
           }
         }
       } catch {}
-      for (const key of keys) {
-        const known = memory.get(id(key));
-        const last: BigSegmentsAnswer = known
-          ? { status: 'STALE', membership: known.membership }
-          : { status: 'STORE_ERROR' };
-        loaded.set(id(key), remembered(key) ?? last);
+      if (failures.size > MOST_REMEMBERED) failures.clear();
+      for (const key of keys.map(id)) {
+        const found = remembered(key);
+        if (!found) failures.set(key, now());
+        loaded.set(key, found ?? last(key));
       }
     },
   };

@@ -7,6 +7,7 @@ import {
   createEvaluator,
   type Detail,
   type Evaluator,
+  errorDetail,
   type Flag,
   parseContext,
   secureModeHash as secureModeHashWith,
@@ -155,6 +156,6 @@ function guarded<V>(
   try {
     return evaluate(flagKey, context, fallback);
   } catch {
-    return { value: fallback, variationIndex: null, reason: { kind: 'ERROR', errorKind: 'EXCEPTION' } };
+    return errorDetail('EXCEPTION', fallback);
   }
 }

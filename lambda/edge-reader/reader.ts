@@ -4,6 +4,7 @@ import {
   createEvaluator,
   type Detail,
   type Evaluator,
+  errorDetail,
   type Flag,
   type FlagsState,
 } from '../../lib/evaluation/index.ts';
@@ -35,7 +36,7 @@ export interface Reader {
   /**
    * Synchronous, from memory only. Answers `CLIENT_NOT_READY` until data was loaded. It also does so for flags of the
    * official layout that no asynchronous call has fetched, and if the answer needs a Big Segment membership that none has
-   * read within the last 5 s.
+   * asked for within the last 5 s. If it could not be read then, the answer is the one that the asynchronous call gave.
    */
   evaluate(flagKey: string, context: EvaluationContext, fallback: unknown): Detail;
   /** As in LaunchDarkly's SDK, the type is not checked: the others give their fallback, with `WRONG_TYPE`, for a value of another type. */
@@ -99,7 +100,7 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
   });
 
   // Evaluation is synchronous, so all calls share these: the known Big Segment answers, and the context keys without one.
-  let answers: Answers = new Map();
+  let answers: Answers | undefined;
   let missing = new Set<string>();
 
   const flag = (key: string) => fresh.model()?.flag(key);
@@ -110,14 +111,19 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
     ...(settings.bigSegments && {
       bigSegments: (contextKey: string) => {
         const answer = bigSegments.answer(contextKey, answers);
+        // The evaluation does not count then.
         if (!answer) missing.add(contextKey);
-        return answer ?? { status: 'STORE_ERROR' };
+        return answer;
       },
     }),
   });
 
-  /** Evaluates from memory; undefined if some of the data is missing. `flagKey` undefined: all flags. */
-  function attempt<T>(flagKey: string | undefined, known: Answers, work: (evaluator: Evaluator) => T): T | undefined {
+  /** Evaluates from memory; undefined if some of the data is missing. `flagKey` undefined: all flags; `known`: the caller cannot load. */
+  function attempt<T>(
+    flagKey: string | undefined,
+    known: Answers | undefined,
+    work: (evaluator: Evaluator) => T,
+  ): T | undefined {
     missing = new Set();
     const official = fresh.official();
     if (!fresh.model()) return undefined;
@@ -178,12 +184,12 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
         fresh.look('behind');
         try {
           const work = ({ evaluate }: Evaluator) => evaluate(flagKey, context, fallback);
-          const detail = attempt(flagKey, new Map(), work);
-          if (!detail) return failed(fallback, 'CLIENT_NOT_READY');
+          const detail = attempt(flagKey, undefined, work);
+          if (!detail) return errorDetail('CLIENT_NOT_READY', fallback);
           tell?.({ flagKey, context, fallback, detail, withReason: true });
           return detail;
         } catch {
-          return failed(fallback, 'EXCEPTION');
+          return errorDetail('EXCEPTION', fallback);
         }
       },
       ...methodsFor(answer, tell),
@@ -211,50 +217,25 @@ type Answering = <T>(
 ) => Promise<T>;
 
 /** The asynchronous methods for single flags. */
-function methodsFor(answer: Answering, tell?: (one: Asked) => void) {
-  const [variationDetail, variation] = asking<unknown>(answer, 'evaluate', tell);
-  const [boolVariationDetail, boolVariation] = asking<boolean>(answer, 'boolVariation', tell);
-  const [numberVariationDetail, numberVariation] = asking<number>(answer, 'numberVariation', tell);
-  const [stringVariationDetail, stringVariation] = asking<string>(answer, 'stringVariation', tell);
-  return {
-    variationDetail,
-    variation,
-    boolVariationDetail,
-    boolVariation,
-    numberVariationDetail,
-    numberVariation,
-    stringVariationDetail,
-    stringVariation,
-    jsonVariationDetail: variationDetail,
-    jsonVariation: variation,
-  };
+const METHODS = ['variation', 'boolVariation', 'numberVariation', 'stringVariation', 'jsonVariation'] as const;
+
+type Method = (typeof METHODS)[number];
+type Methods = Pick<Reader, Method | `${Method}Detail`>;
+
+/** Each method in two forms: one returns the detail, the other only the value. */
+function methodsFor(answer: Answering, tell?: (one: Asked) => void): Methods {
+  const methods: Record<string, unknown> = {};
+  for (const name of METHODS) {
+    const ask = (withReason: boolean) => (flagKey: string, context: unknown, fallback: never) =>
+      answer<Detail>(
+        flagKey,
+        (why) => errorDetail(why, fallback),
+        (evaluator) => evaluator[name === 'variation' ? 'evaluate' : name](flagKey, context, fallback),
+        tell && ((detail) => tell({ flagKey, context, fallback, detail, withReason })),
+      );
+    const silent = ask(false);
+    methods[`${name}Detail`] = ask(true);
+    methods[name] = async (...all: Parameters<typeof silent>) => (await silent(...all)).value;
+  }
+  return methods as unknown as Methods;
 }
-
-/** Two forms of an evaluator method: one returns the detail, the other only the value. */
-const asking = <V>(
-  answer: Answering,
-  method: 'evaluate' | 'boolVariation' | 'numberVariation' | 'stringVariation',
-  tell?: (one: Asked) => void,
-) => {
-  const ask = (withReason: boolean) => (flagKey: string, context: unknown, fallback: V) =>
-    answer(
-      flagKey,
-      (why) => failed(fallback, why),
-      (evaluator) => {
-        const evaluate = evaluator[method] as (flagKey: string, context: unknown, fallback: V) => Detail<V>;
-        return evaluate(flagKey, context, fallback);
-      },
-      tell && ((detail) => tell({ flagKey, context, fallback, detail, withReason })),
-    );
-  const silent = ask(false);
-  return [
-    ask(true),
-    async (flagKey: string, context: unknown, fallback: V) => (await silent(flagKey, context, fallback)).value,
-  ] as const;
-};
-
-const failed = <V>(value: V, errorKind: ErrorKind): Detail<V> => ({
-  value,
-  variationIndex: null,
-  reason: { kind: 'ERROR', errorKind },
-});

@@ -83,7 +83,7 @@ const UNKNOWN = 'UNKNOWN_VARIANT';
  * flag key that come before the reader.
  *
  * All flags of a request are of one revision: if another one arrived while they were being evaluated, they are all evaluated again,
- * from memory and in one turn. Once they are decided, `counted` is told what was asked.
+ * from memory and in one turn; what that lacks is read before. Once they are decided, `counted` is told what was asked.
  */
 export function createEngine(rules: readonly ReadyRule[]) {
   const kinds = new Map(rules.map((rule) => [rule, kindsOf(rule)]));
@@ -106,20 +106,32 @@ export function createEngine(rules: readonly ReadyRule[]) {
       turn = turns.next(detail);
     }
     if (context === undefined) return turn.value;
-    const isOneRevision = asked < 2 || reader.status?.().rev === revision;
-    const outcome = isOneRevision ? turn.value : again(context);
+    const { evaluate } = reader;
+    const isOneRevision = asked < 2 || !evaluate || reader.status?.().rev === revision;
+    const outcome = isOneRevision ? turn.value : await again(context, evaluate);
     // An evaluation that was made again must not count twice.
     for (const { flagKey, fallback } of outcome.asked) counted?.evaluate?.(flagKey, context, fallback);
     return outcome;
 
-    function again(context: Context): Outcome {
-      const turns = decideAll(rules, kinds, request, overrides);
-      let turn = turns.next();
-      while (!turn.done) {
-        const { flagKey, fallback } = turn.value;
-        turn = turns.next(reader.evaluate!(flagKey, context, fallback));
+    async function again(context: Context, evaluate: Reader['evaluate']): Promise<Outcome> {
+      const tried = new Set<string>();
+      for (;;) {
+        let lacking: Question | undefined;
+        const turns = decideAll(rules, kinds, request, overrides);
+        let turn = turns.next();
+        while (!turn.done) {
+          const { flagKey, fallback } = turn.value;
+          const detail = evaluate(flagKey, context, fallback);
+          const { reason } = detail;
+          if (reason.kind === 'ERROR' && reason.errorKind === 'CLIENT_NOT_READY') lacking ??= turn.value;
+          turn = turns.next(detail);
+        }
+        // What could not be read is not waited for again.
+        if (!lacking || tried.has(lacking.flagKey)) return turn.value;
+        // Such as Big Segments that only the newer flags use.
+        tried.add(lacking.flagKey);
+        await reader.variationDetail(lacking.flagKey, context, lacking.fallback);
       }
-      return turn.value;
     }
   };
 }

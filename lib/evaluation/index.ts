@@ -23,6 +23,7 @@ export { createMemo } from './memo.ts';
 export type * from './model.ts';
 export { type OpenFeatureErrorCode, openFeatureErrorCode, toLaunchDarkly } from './open-feature.ts';
 export type { TextPattern } from './operators.ts';
+export { errorDetail } from './outcome.ts';
 export { createRedact, isReference, type RedactOptions } from './redact.ts';
 export { sameFlag, sameFlagInSteps, sameSegment, sameSegmentInSteps } from './same.ts';
 export { type Field, type Shape, shapes } from './schema.ts';

@@ -57,8 +57,11 @@ export interface EvaluatorOptions {
    * Go dialect.
    */
   bucket: Bucket;
-  /** Absent: no Big Segment store is configured. Called at most once per context key and memo; if it throws, the status is STORE_ERROR. */
-  bigSegments?(contextKey: string): BigSegmentsAnswer;
+  /**
+   * Absent, or undefined as its answer: no Big Segment store is configured. Called at most once per context key and memo; if it throws, the status is
+   * STORE_ERROR.
+   */
+  bigSegments?(contextKey: string): BigSegmentsAnswer | undefined;
 }
 
 /** The JSON of all flags for one context, for bootstrapping client-side SDKs. */

@@ -1,6 +1,6 @@
 import type { Detail, ErrorKind, Reason } from './model.ts';
 
-export function errorDetail(errorKind: ErrorKind, value: unknown = null): Detail {
+export function errorDetail<T = unknown>(errorKind: ErrorKind, value: T = null as T): Detail<T> {
   return { value, variationIndex: null, reason: { kind: 'ERROR', errorKind } };
 }
 

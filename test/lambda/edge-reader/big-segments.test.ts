@@ -85,6 +85,12 @@ function openReader(endpoint = table.endpoint, coldDeadlineMs = 10_000) {
   return {
     tell,
     now: () => nowMs,
+    /** Synchronously, `ms` later. */
+    fromMemory(key: string, ms = 0) {
+      nowMs += ms;
+      const { value, reason } = reader.evaluate('club', { kind: 'user', key }, null);
+      return `${value} ${reason.kind === 'ERROR' ? reason.errorKind : reason.bigSegmentsStatus}`;
+    },
     /** Within the time that memberships are remembered. */
     askAgain: (key: string) => tell({ kind: 'user', key }),
     ask(key: string) {
@@ -176,6 +182,27 @@ test('a membership that was known stays, as STALE, although the store came back 
   await filled(relay, 'bob');
   await relay.setSynchronizedOn(now());
   expect([await ask('alice'), await ask('bob')]).toEqual(['out HEALTHY', 'in HEALTHY']);
+});
+
+test('from memory, a member that could not be read has the answer of the call that tried', async () => {
+  await publish(1, 'hash-a.a');
+  await putMembership(table, prefix, hashOf('alice'), { included: ['vip.g3'] });
+  await putSynchronizedOn(table, prefix, Date.now());
+  const replica = opened(await startReplica(table.endpoint));
+  const { ask, askAgain, fromMemory, follow } = openReader(replica.endpoint);
+  await follow(1);
+  const fail = () => replica.behave(({ body }) => (JSON.stringify(body).includes(metadataName) ? 'throttle' : 'pass'));
+  const unknown = 'null CLIENT_NOT_READY';
+  fail();
+  expect(fromMemory('alice')).toBe(unknown);
+  expect([await ask('alice'), fromMemory('alice'), fromMemory('bob')]).toEqual([NOT_KNOWN, NOT_KNOWN, unknown]);
+  expect(fromMemory('alice', 5_001)).toBe(unknown);
+  replica.behave('pass');
+  // The replica rests after failures.
+  expect(fromMemory('alice', 20_000)).toBe(unknown);
+  expect([await askAgain('alice'), fromMemory('alice')]).toEqual(['in HEALTHY', 'in HEALTHY']);
+  fail();
+  expect([await ask('alice'), fromMemory('alice')]).toEqual(['in STALE', 'in STALE']);
 });
 
 test('members are not used while they are being deleted, whichever environment they belong to', async () => {

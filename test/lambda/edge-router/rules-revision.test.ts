@@ -1,9 +1,16 @@
 /** Several flags of one request, from a table that changes all the time. */
-import { startReader } from '../../../lambda/edge-reader/index.ts';
+import { createExposures, startReader } from '../../../lambda/edge-reader/index.ts';
 import { createViewerRequestHandler } from '../../../lambda/edge-router/index.ts';
+import { hashOf } from '../../../relay-task/store/big-segments.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
-import { item, putSnapshot } from '../edge-reader/table-writer.ts';
+import { closeAfterEach } from '../../support/opened.ts';
+import { told } from '../edge-reader/exposure-oracle.ts';
+import { startReplica } from '../edge-reader/replica.ts';
+import { item, putMembership, putSnapshot, putSynchronizedOn } from '../edge-reader/table-writer.ts';
 import { requestEvent } from './events.ts';
+
+const { opened } = closeAfterEach();
+const env = { AWS_REGION: 'eu-west-1', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' };
 
 let table: TestTable;
 beforeAll(async () => {
@@ -40,7 +47,6 @@ test('all flags of a request are of one revision, while every call reads the tab
       variations: Object.fromEntries(Array.from({ length: last }, (_, index) => [`v${index + 1}`, {}])),
     })),
   };
-  const env = { AWS_REGION: 'eu-west-1', AWS_ACCESS_KEY_ID: 'a', AWS_SECRET_ACCESS_KEY: 'b' };
   const handler = createViewerRequestHandler(config, startReader(config.reader, { env }));
 
   const seen = new Set<string>();
@@ -61,4 +67,114 @@ test('all flags of a request are of one revision, while every call reads the tab
   await Promise.all(askers);
   expect(mixed).toEqual([]);
   expect(seen.size).toBeGreaterThan(2);
+});
+
+describe('beside Big Segments', () => {
+  let prefixes = 0;
+
+  /** A router for the flags one and two, of which `later` has the newer version, and how to publish that. */
+  async function start({
+    uses,
+    later,
+  }: {
+    readonly uses: (seq: number) => readonly string[];
+    readonly later: boolean;
+  }) {
+    const prefix = `segments${++prefixes}`;
+    const member = [{ id: 'r', variation: 1, clauses: [{ attribute: '', op: 'segmentMatch', values: ['vip'] }] }];
+    const publish = (seq: number) =>
+      putSnapshot(
+        table,
+        prefix,
+        [
+          item('segments', { key: 'vip', unbounded: true, generation: 1, salt: '' }),
+          ...['one', 'two'].map((key) =>
+            item('features', {
+              ...{
+                key,
+                version: seq,
+                on: true,
+                salt: '',
+                fallthrough: { variation: 0 },
+                variations: [`v${seq}`, 'member'],
+              },
+              rules: uses(seq).includes(key) ? member : [],
+            }),
+          ),
+        ],
+        { epoch: 1, seq },
+      );
+    await publish(1);
+    await putMembership(table, prefix, hashOf('alice'), { included: ['vip.g1'] });
+    await putSynchronizedOn(table, prefix, Date.now());
+    const replica = opened(await startReplica(table.endpoint));
+    const config = {
+      reader: {
+        ...{ tableName: table.tableName, prefix, endpoint: replica.endpoint, replicas: { default: ['eu-west-1'] } },
+        ...{ refreshMs: 3_600_000, maxWaitMs: 10_000, coldDeadlineMs: 10_000, bigSegments: true },
+      },
+      ...{ variants: ['stable'], defaultVariant: 'stable' },
+      viewer: { ids: [{ header: 'x-user' }], without: 'default-variant' } as const,
+      rules: ['one', 'two'].map((flagKey) => ({ flagKey, variations: { v1: {}, v2: {}, member: {} } })),
+    };
+    const lines: string[] = [];
+    const exposures = createExposures({ indexEvents: false }, { write: (line) => lines.push(line) });
+    const started = startReader(config.reader, { env });
+    await started.ready();
+    const reader: typeof started = {
+      ...started,
+      async variationDetail(flagKey, context, fallback) {
+        // Between the first flag and the second.
+        if (later && flagKey === 'two' && started.status().rev?.endsWith('1')) {
+          await publish(2);
+          await started.refresh();
+        }
+        return started.variationDetail(flagKey, context, fallback);
+      },
+    };
+    const counted = started.observed(exposures.evaluated);
+    const handler = createViewerRequestHandler(config, reader, undefined, { countedFor: () => counted });
+    return {
+      replica,
+      async decide() {
+        const { headers } = await handler(requestEvent('viewer-request', { 'X-User': 'alice' }));
+        exposures.flush();
+        const counts = told(lines).flatMap(({ features }) =>
+          Object.entries(Object(features) as Record<string, { counters: { value: unknown; count: number }[] }>).flatMap(
+            ([flagKey, { counters }]) => counters.map(({ value, count }) => `${flagKey} ${value} ${count}`),
+          ),
+        );
+        return [headers?.['x-flag-decision']?.[0]?.value, ...counts.sort()];
+      },
+    };
+  }
+  const unreadable: Parameters<Awaited<ReturnType<typeof startReplica>>['behave']>[0] = ({ body }) =>
+    JSON.stringify(body).includes('big_segments') ? 'throttle' : 'pass';
+
+  // As in the Node SDK, which takes the user for no member then.
+  test('that cannot be read, flags that are evaluated again for a newer revision keep their answers', async () => {
+    const { replica, decide } = await start({ uses: () => ['two'], later: true });
+    replica.behave(unreadable);
+    expect(await decide()).toEqual([
+      'one=v2; reason=FALLTHROUGH, two=v2; reason=FALLTHROUGH',
+      ...['one v2 1', 'two v2 1'],
+    ]);
+  });
+
+  test('that cannot be read, evaluations are counted', async () => {
+    const { replica, decide } = await start({ uses: () => ['one', 'two'], later: false });
+    replica.behave(unreadable);
+    expect(await decide()).toEqual([
+      'one=v1; reason=FALLTHROUGH, two=v1; reason=FALLTHROUGH',
+      ...['one v1 1', 'two v1 1'],
+    ]);
+  });
+
+  test('that only the newer revision uses, they are read', async () => {
+    const { decide } = await start({ uses: (seq) => (seq === 2 ? ['one'] : []), later: true });
+    expect(await decide()).toEqual([
+      'one=member; reason=RULE_MATCH, two=v2; reason=FALLTHROUGH',
+      ...['one member 1', 'two v2 1'],
+    ]);
+  });
 });

@@ -407,6 +407,29 @@ describe('several rules', () => {
     }
   });
 
+  test('whose newer revision cannot be read are not waited for again', async () => {
+    const rules: Rule[] = ['one', 'two', 'three'].map((flagKey) => ({ flagKey, variations: { 1: {} } }));
+    let asked = 0;
+    const notReady: Detail = {
+      value: 1,
+      variationIndex: null,
+      reason: { kind: 'ERROR', errorKind: 'CLIENT_NOT_READY' },
+    };
+    const reader = {
+      async variationDetail(): Promise<Detail> {
+        asked += 1;
+        return asked > 3 ? notReady : { value: 1, variationIndex: 0, reason: { kind: 'FALLTHROUGH' } };
+      },
+      evaluate: () => notReady,
+      status: () => ({ rev: String(asked) }) as never,
+    };
+    const reading = { tableName: 'flags', replicas: { default: ['eu-west-1'] } };
+    const config = { defaultVariant: 'stable', reader: reading, variants: ['stable'], rules };
+    const { headers } = await createViewerRequestHandler(config, reader)(requestEvent('viewer-request'));
+    expect(values(headers, 'x-flag-decision')![0]!.match(/CLIENT_NOT_READY/g)).toHaveLength(3);
+    expect(asked).toBe(4);
+  });
+
   test('take the values of overrides before the reader is asked, and say so', async () => {
     const overrides = { checkout: 'new', unknown: 1 };
     const { asked, decision, origin, answer } = await serve(
