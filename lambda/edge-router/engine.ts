@@ -196,15 +196,16 @@ export function newOutcome(): Outcome {
 /** The variation, by its name, and why it is that one. */
 function choose({ variations, otherwise }: ReadyRule, { value, variationIndex, reason }: Given) {
   const failed = reason.kind === 'ERROR';
+  const overridden = reason.kind === 'OVERRIDE';
   // Without a variation, such as of a flag that is off, the value is the fallback that was asked with: another rule's, perhaps.
   const isOurs = failed || variationIndex === null;
-  const known = isOurs || variations.has(String(value));
-  const kind = failed ? 'failed' : reason.kind === 'OVERRIDE' ? 'overridden' : 'evaluated';
+  const known = !isOurs && variations.has(String(value));
+  const why = failed ? reason.errorKind : known || isOurs || overridden ? undefined : UNKNOWN;
   return {
-    name: known && !isOurs ? String(value) : otherwise,
-    reason: !known ? UNKNOWN : failed ? `ERROR ${reason.errorKind}` : reason.kind,
-    why: failed ? reason.errorKind : known ? undefined : UNKNOWN,
-    kind,
+    name: known ? String(value) : otherwise,
+    reason: failed ? `ERROR ${why}` : (why ?? reason.kind),
+    why,
+    kind: failed ? 'failed' : overridden ? 'overridden' : 'evaluated',
   } as const;
 }
 

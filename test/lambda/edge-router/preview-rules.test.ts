@@ -68,6 +68,13 @@ test('several flags are previewed, and the others are decided and counted as alw
   expect(both.counted).toEqual([]);
 });
 
+test('a previewed value without a variation is that of `otherwise`, or of none, and a preview all the same', async () => {
+  const { value, counted } = await open({ site: 'no such value', banner: 'no such value' }, '/cart');
+  const decision = value('x-flag-decision');
+  expect(decision?.match(/reason=\S+/g)).toEqual(['reason=OVERRIDE,', 'reason=OVERRIDE']);
+  expect(counted).toEqual([]);
+});
+
 test.each([
   [{ site: 'new', banner: true }],
   [{ site: 'old' }],

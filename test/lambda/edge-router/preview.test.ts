@@ -116,6 +116,22 @@ test('with the cookie, the tester gets the previewed value, whatever the flag sa
   expect([header(other, 'x-flag-decision'), counted.length]).toEqual(['checkout=stable; reason=FALLTHROUGH', 1]);
 });
 
+test.each(['beta', 7, { a: 1 }, null])(
+  'the value %j, which is no variant, is a preview of the default one, and says so',
+  async (previewed) => {
+    const { open, asked, counted } = siteOf({ value: 'canary' });
+    const request = await open(cookieWith(tokenOf({ flags: { checkout: previewed } })));
+    expect(header(request, 'x-flag-variant')).toBe('stable');
+    expect(header(request, 'x-flag-decision')).toBe('checkout=stable; reason=OVERRIDE');
+    expect([asked, counted]).toEqual([[], []]);
+    const event = responseEvent({ 'x-flag-decision': header(request, 'x-flag-decision')! }, {});
+    const { headers } = await createViewerResponseHandler({})(event);
+    expect([header({ headers }, 'cache-control'), header({ headers }, 'x-robots-tag')]).toEqual([
+      ...['private, no-store', 'noindex'],
+    ]);
+  },
+);
+
 test('flags that the preview does not name are decided as always', async () => {
   const { open, counted } = siteOf();
   const request = await open(cookieWith(tokenOf({ flags: { other: 'canary' } })));

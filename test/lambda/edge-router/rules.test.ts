@@ -447,7 +447,7 @@ describe('several rules', () => {
       { uri: '/checkout/1' },
       { overrides: { checkout: 'x' } },
     );
-    expect(wrong.decision).toBe('checkout=none; reason=UNKNOWN_VARIANT');
+    expect(wrong.decision).toBe('checkout=none; reason=OVERRIDE');
   });
 });
 
