@@ -4,6 +4,7 @@ import { parseReaderConfig, type ReaderConfig } from './config.ts';
 import type { Exposures } from './exposures.ts';
 import { type HeldFlags, withBootstrap, withOverrides } from './held-flags.ts';
 import { type ReaderHooks, withHooks } from './hooks.ts';
+import { beginRequest } from './pattern.ts';
 import { startReader, type WatchedReader } from './reader.ts';
 import type { Surroundings } from './surroundings.ts';
 
@@ -42,7 +43,7 @@ export {
 } from './report.ts';
 export type { Logger } from './state-log.ts';
 export type { Surroundings } from './surroundings.ts';
-export { parseReaderConfig, startReader };
+export { beginRequest, parseReaderConfig, startReader };
 
 /** `now`, `random` and `env` are for tests. */
 export interface ReaderOptions extends ReaderHooks, Partial<Surroundings> {

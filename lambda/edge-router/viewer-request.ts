@@ -1,5 +1,5 @@
 import type { CloudFrontRequest, CloudFrontRequestEvent, CloudFrontResultResponse } from 'aws-lambda';
-import type { Report } from '../edge-reader/index.ts';
+import { beginRequest, type Report } from '../edge-reader/index.ts';
 import type { ViewerRequestConfig } from './config.ts';
 import { contextOf } from './context.ts';
 import { type Asking, createEngine, newOutcome, type Outcome, type Overrides, type ReadyRule } from './engine.ts';
@@ -100,6 +100,7 @@ export function createRouter(
 
   async function route(request: CloudFrontRequest) {
     const startedAt = Date.now();
+    beginRequest();
     const headers = headersOf(request);
     if (!isShadow) delete headers[SHADOW_HEADER];
     const viewer = identify(request);
