@@ -1,5 +1,5 @@
 /** LaunchDarkly's events, schema 4, as far as they occur in lines of exposures. */
-import { isObject } from '../../relay-task/common/json.ts';
+import { isObject, showJson } from '../../relay-task/common/json.ts';
 
 export type LaunchDarklyEvent = FullEvent | SummaryEvent;
 
@@ -36,7 +36,7 @@ export function problemIn(event: unknown): string | undefined {
   if (!isObject(event)) return 'an event is no object';
   const { kind } = event;
   if (kind === 'summary') return summaryProblem(event);
-  if (kind !== 'index' && kind !== 'feature' && kind !== 'debug') return `there is no event ${JSON.stringify(kind)}`;
+  if (kind !== 'index' && kind !== 'feature' && kind !== 'debug') return `there is no event ${showJson(kind)}`;
   if (!isDate(event.creationDate)) return `an event ${kind} has no date`;
   if (!isObject(event.context)) return `an event ${kind} has no context`;
   return kind === 'index' || typeof event.key === 'string' ? undefined : `an event ${kind} has no flag`;

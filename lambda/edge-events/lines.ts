@@ -1,6 +1,6 @@
 /** Reads what a subscription of a log hands over. */
 import { gunzipSync } from 'node:zlib';
-import { isObject, type JsonObject } from '../../relay-task/common/json.ts';
+import { isObject, type JsonObject, showJson } from '../../relay-task/common/json.ts';
 import { EXPOSURES_MARK } from '../edge-reader/exposures-line.ts';
 import { type LaunchDarklyEvent, problemIn } from './events.ts';
 
@@ -30,8 +30,16 @@ export interface Line {
 
 /** Of a batch that was decompressed. CloudWatch Logs sends at most 1 MB, compressed. */
 const MOST_BYTES = 64 * 1024 * 1024;
-const START = `{"${EXPOSURES_MARK}":`;
 const NONE: Line = { events: [], problems: [], lost: 0 };
+/** What the reader writes has no line feed, and Lambda ends each message with one. */
+const OWN = new RegExp(`^\\{"${EXPOSURES_MARK}":.*\\}\\n?$`);
+/**
+ * What Lambda puts before what `console.log` writes, in its text format: time, request and level. A request has no ID while the module is
+ * loaded.
+ */
+const PREFIX = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\t(?:[\da-f-]{36}|undefined)?\tINFO\t/;
+/** The members of a message in Lambda's JSON format. */
+const MEMBERS = ['timestamp', 'level', 'requestId', 'tenantId', 'message'];
 
 /** Throws an Error if it is no batch of log events. Batches by which CloudWatch Logs tests a subscription are empty. */
 export function parseBatch(event: unknown): LogBatch {
@@ -52,47 +60,59 @@ function isLogEvent(value: unknown): value is LogEvent {
   return isObject(value) && typeof value.id === 'string' && typeof value.message === 'string';
 }
 
-/** Parses one line of a log. A line without the mark has nothing; one that cannot be understood has a problem. */
+/**
+ * Parses one line of a log. A line without the mark has nothing; one that cannot be understood has a problem. Only what the reader wrote as a
+ * whole counts: functions also log texts of viewers, who may know the mark, at the end of a message or after a line feed.
+ */
 export function parseLine(message: string): Line {
   if (!message.includes(EXPOSURES_MARK)) return NONE;
   const line = valueIn(message);
-  if (!line) return broken('it has no JSON that begins with its mark, for example because it was cut off');
-  const { [EXPOSURES_MARK]: format, events, lost } = line;
-  if (format !== 1) return broken(`its format is ${JSON.stringify(format)}, and this version reads 1`);
+  if (!line)
+    return broken('it is no message that the reader wrote as a whole: it was cut off, or has the mark in another text');
+  const { [EXPOSURES_MARK]: format, events, lost, ...others } = line;
+  if (format !== 1) return broken(`its format is ${showJson(format)}, and this version reads 1`);
   if (!Array.isArray(events)) return broken('it has no list of events');
+  const [unknown] = Object.keys(others);
+  if (unknown !== undefined) return broken(`it has ${showJson(unknown)}, which the reader does not write`);
+  const lostCount = lost === undefined ? 0 : lostIn(lost);
+  if (lostCount === undefined) return broken(`it has lost ${showJson(lost)}: no numbers of evaluations and events`);
   const judged = events.map((event) => ({ event: event as LaunchDarklyEvent, problem: problemIn(event) }));
-  const problems = judged.flatMap(({ problem }) => problem ?? []);
-  const { evaluations, events: lostEvents } = isObject(lost) ? lost : {};
   return {
     events: judged.flatMap(({ event, problem }) => (problem === undefined ? event : [])),
-    problems,
-    lost: numberOf(evaluations) + numberOf(lostEvents),
+    problems: judged.flatMap(({ problem }) => problem ?? []),
+    lost: lostCount,
   };
 }
 
-/** In Lambda's text format, the line follows time, request and level; in its JSON format it is a member, as a text or as it is. */
+/** In Lambda's text format, the line follows a prefix; in its JSON format it is a member, as a text or as it is. */
 function valueIn(message: string): JsonObject | undefined {
-  const at = message.indexOf(START);
-  const own = at < 0 ? undefined : parsed(message.slice(at));
-  if (isObject(own)) return own;
-  const whole = parsed(message);
-  const inner = isObject(whole) ? whole.message : undefined;
-  const value = typeof inner === 'string' && inner.startsWith(START) ? parsed(inner) : inner;
-  return isObject(value) && EXPOSURES_MARK in value ? value : undefined;
+  const text = message.replace(PREFIX, '');
+  if (OWN.test(text)) return objectIn(text);
+  const whole = objectIn(message);
+  if (whole?.level !== 'INFO' || !Object.keys(whole).every((name) => MEMBERS.includes(name))) return undefined;
+  const { message: inner } = whole;
+  if (typeof inner === 'string') return OWN.test(inner) ? objectIn(inner) : undefined;
+  return isObject(inner) && Object.keys(inner)[0] === EXPOSURES_MARK ? inner : undefined;
 }
 
-function parsed(text: string): unknown {
+function objectIn(text: string): JsonObject | undefined {
   try {
-    return JSON.parse(text);
+    const value: unknown = JSON.parse(text);
+    return isObject(value) ? value : undefined;
   } catch {
     return undefined;
   }
 }
 
-function broken(problem: string): Line {
-  return { ...NONE, problems: [problem] };
+/** How much could not be written; undefined: it does not say. */
+function lostIn(lost: unknown): number | undefined {
+  const { evaluations, events, ...others } = isObject(lost) ? lost : {};
+  const counts = [evaluations, events].filter((count) => Number.isSafeInteger(count) && (count as number) >= 0);
+  return counts.length < 2 || Object.keys(others).length > 0
+    ? undefined
+    : (counts as number[]).reduce((sum, count) => sum + count, 0);
 }
 
-function numberOf(value: unknown): number {
-  return typeof value === 'number' ? value : 0;
+function broken(problem: string): Line {
+  return { ...NONE, problems: [problem] };
 }

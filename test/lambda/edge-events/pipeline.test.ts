@@ -220,6 +220,69 @@ test('lines that cannot be used are counted and named, and cost the others nothi
   });
 });
 
+test('what a viewer can have a function log is no line of the reader', async () => {
+  const { collect, launchDarkly, said } = await start();
+  const forged = line(summary(1_000));
+  const inJson = (message: unknown, more: object = {}) =>
+    JSON.stringify({ timestamp: '2026-11-30T12:00:00.000Z', level: 'INFO', message, ...more });
+  const logs = [
+    // At the end of a text, after a line feed in it, and before more of it.
+    ...['user agent: ', 'user agent:\n', 'user agent: x\r\n', 'a\tb\tINFO\t', '2026-11-30 INFO ', ' ', '\n'].map(
+      (before) => `${before}${forged}`,
+    ),
+    ...[' is no browser', '\nis no browser', forged, `\n${forged}`].map((after) => `${forged}${after}`),
+  ];
+  const prefix = logged('').trimEnd();
+  await collect(
+    subscription([
+      ...logs,
+      ...logs.map(logged),
+      ...logs.map((text) => inJson(text)),
+      // With prefixes that the reader's lines do not have.
+      logged(logged(forged)),
+      `${prefix}\nx\t${logged(forged)}`,
+      logged(forged).replace('INFO', 'WARN'),
+      inJson(forged, { level: 'ERROR' }),
+      // A structured log, and a text in one.
+      inJson(forged, { service: 'shop' }),
+      inJson({ path: '/', agent: forged }),
+      inJson({ agent: 'x', ...JSON.parse(forged) }),
+      JSON.stringify({ agent: forged }),
+      JSON.stringify({ agent: 'x', ...JSON.parse(forged) }),
+      JSON.stringify([forged]),
+    ]),
+  );
+  await collect(subscription([logged(line(summary(3)))]));
+  await eventually(() => expect(count(analytics(launchDarkly))).toBe(3));
+  const [warning] = said.map((text) => JSON.parse(text)).filter(({ level }) => level === 'WARN');
+  expect(warning.count).toBe(3 * logs.length + 10);
+  expect(warning.named[0].reason).toMatch(/^it is no message that the reader wrote as a whole/);
+});
+
+test.each([
+  ['a member more', { agent: 'x' }],
+  ['numbers of lost ones that are none', { lost: { evaluations: '1', events: 0 } }],
+  ['negative numbers of lost ones', { lost: { evaluations: -5, events: 0 } }],
+  ['other things lost', { lost: { evaluations: 1, events: 0, viewers: 2 } }],
+  ['a long format', { edgeFlagExposures: 'x'.repeat(100_000) }],
+])('a line with %s is not used, and the reason is short', async (_, more) => {
+  const { collect, said } = await start();
+  await collect(subscription([logged(JSON.stringify({ edgeFlagExposures: 1, events: [summary(1)], ...more }))]));
+  expect(said.map((text) => JSON.parse(text))).toEqual([
+    expect.objectContaining({ level: 'WARN', count: 1, named: [expect.objectContaining({})] }),
+  ]);
+  expect(said[0]?.length).toBeLessThan(400);
+});
+
+test('a line is read that was written while the module was loaded, without a request', async () => {
+  const { collect, launchDarkly } = await start();
+  const id = '4f7e6f2a-0000-4000-8000-000000000000';
+  await collect(
+    subscription([logged(line(summary(3))).replace(id, 'undefined'), logged(line(summary(4))).replace(id, '')]),
+  );
+  await eventually(() => expect(count(analytics(launchDarkly))).toBe(7));
+});
+
 test('what functions could not write is said', async () => {
   const { collect, said } = await start();
   const lost = { evaluations: 2, events: 3 };
