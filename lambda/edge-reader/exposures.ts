@@ -11,7 +11,8 @@ import {
   type Detail,
   type Flag,
   isExperiment,
-  isReference,
+  isPrivateReference,
+  PRIVATE_REFERENCES,
   parseContext,
   type RedactOptions,
 } from '../../lib/evaluation/index.ts';
@@ -60,17 +61,20 @@ interface Call {
 }
 
 /** One Error that lists every problem: a private attribute that is misspelt would be sent. */
-function check(options: ExposuresOptions): void {
+function check(options: ExposuresOptions, surroundings: object): void {
   const { everyMs = 0, indexEvents = true, privateAttributes = [], allAttributesPrivate = false, ...others } = options;
-  const problems = Object.keys(others).map((name) => `${name} is not an option`);
+  const known = Object.keys({ everyMs, indexEvents, privateAttributes, allAttributesPrivate }).join(', ');
+  const problems = Object.keys({ ...others, ...surroundings }).map(
+    (name) => `${name} is not an option: expected ${known}`,
+  );
   const must = (name: string, value: unknown, isFine: boolean, wanted: string) => {
     if (!isFine) problems.push(`${name}=${JSON.stringify(value)} is invalid: expected ${wanted}`);
   };
   must('everyMs', everyMs, Number.isFinite(everyMs) && everyMs >= 0, 'a number of ms');
   must('indexEvents', indexEvents, typeof indexEvents === 'boolean', 'true or false');
   must('allAttributesPrivate', allAttributesPrivate, typeof allAttributesPrivate === 'boolean', 'true or false');
-  const areReferences = Array.isArray(privateAttributes) && privateAttributes.every(isReference);
-  must('privateAttributes', privateAttributes, areReferences, 'attribute references, such as email');
+  const arePrivate = Array.isArray(privateAttributes) && privateAttributes.every(isPrivateReference);
+  must('privateAttributes', privateAttributes, arePrivate, `a list of ${PRIVATE_REFERENCES}`);
   if (problems.length > 0) throw new Error(`edge reader: exposures: ${problems.join('; ')}`);
 }
 
@@ -84,9 +88,10 @@ export function createExposures(
     now = Date.now,
     random = Math.random,
     write = console.log,
+    ...more
   }: Partial<Pick<Surroundings, 'now' | 'random'>> & { write?(line: string): void } = {},
 ): Exposures {
-  check(options);
+  check(options, more);
   const { everyMs = 30_000, indexEvents = true, ...redaction } = options;
   const redact = createRedact(redaction);
   const isNew = createContexts();

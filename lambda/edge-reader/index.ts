@@ -66,6 +66,8 @@ export function createReader(config: ReaderConfig, more: ReaderOptions = {}): Wa
   if (unknown.length > 0) throw new Error(`edge reader: ${unknown.join(', ')} is not an option: expected ${known}`);
   const lacking = LEVELS.filter((level) => logger && typeof logger[level] !== 'function');
   if (lacking.length > 0) throw new Error(`edge reader: logger lacks ${lacking.join(', ')}`);
+  if (exposures && typeof exposures.evaluated !== 'function')
+    throw new Error('edge reader: exposures lacks evaluated: expected createExposures()');
   const { onData, ...changes } = createChanges();
   const started = startReader(parseReaderConfig(config), { ...more, onData });
   let reader: WatchedReader = { ...(exposures ? started.observed(exposures.evaluated) : started), ...changes };

@@ -3,7 +3,7 @@
  * refused deployment or as a 502 for every viewer. Source: Amazon CloudFront Developer Guide, the pages named below.
  */
 import { isIP } from 'node:net';
-import { isReference } from '../../lib/evaluation/index.ts';
+import { isPrivateReference, PRIVATE_REFERENCES } from '../../lib/evaluation/index.ts';
 import { previewProblems, shadowProblems } from './check-preview.ts';
 import { contextProblems, rulesProblems } from './check-rules.ts';
 import {
@@ -169,9 +169,7 @@ const EXPOSURES: Readonly<Record<string, Check>> = {
   indexEvents: flag,
   allAttributesPrivate: flag,
   privateAttributes: (value) =>
-    Array.isArray(value) && value.every(isReference)
-      ? undefined
-      : 'expected a list of attribute references, such as ip',
+    Array.isArray(value) && value.every(isPrivateReference) ? undefined : `expected a list of ${PRIVATE_REFERENCES}`,
 };
 
 /** "Lambda@Edge event structure", request event, origin; ports: "Origin settings". */

@@ -7,10 +7,15 @@ export interface RedactOptions {
   readonly allAttributesPrivate?: boolean;
 }
 
-/** Whether something names an attribute, such as `email` or `/address/street`. */
-export function isReference(value: unknown): boolean {
-  return typeof value === 'string' && parseReference(value, false)?.every((part) => part !== '') === true;
+/** Whether something names an attribute that can be left out, such as `email` or `/address/street`. */
+export function isPrivateReference(value: unknown): boolean {
+  const path = typeof value === 'string' ? parseReference(value, false) : undefined;
+  return path?.every((part) => part !== '') === true && !KEPT.includes(path[0] as PropertyKey);
 }
+
+/** What `isPrivateReference` is true for, in a message. */
+export const PRIVATE_REFERENCES =
+  'attribute references, such as email or /address/street (key, kind, anonymous and _meta are always sent)';
 
 interface Hidden {
   /** How the attribute is listed among the redacted ones. */

@@ -223,9 +223,34 @@ test('what fails to write a line harms no answer', async () => {
 
 test.each([
   [{ privateAttribute: ['email'] }, 'privateAttribute is not an option'],
-  [{ privateAttributes: ['//email'] }, 'privateAttributes=["//email"] is invalid: expected attribute references'],
+  [
+    { privateAttributes: ['//email'] },
+    'privateAttributes=["//email"] is invalid: expected a list of attribute references',
+  ],
+  ...['key', '/key', 'kind', 'anonymous', '/anonymous', '_meta', '/_meta/privateAttributes', '/key/first', '', '/'].map(
+    (name): [object, string] => [
+      { privateAttributes: ['email', name] },
+      `privateAttributes=["email","${name}"] is invalid: expected a list of attribute references, such as email or /address/street (key, kind, anonymous and _meta are always sent)`,
+    ],
+  ),
   [{ privateAttributes: 'email' }, 'privateAttributes="email" is invalid'],
+  [
+    { everyms: 1 },
+    'edge reader: exposures: everyms is not an option: expected everyMs, indexEvents, privateAttributes, allAttributesPrivate',
+  ],
   [{ everyMs: 'x', indexEvents: 1 }, 'everyMs="x" is invalid: expected a number of ms; indexEvents=1 is invalid'],
 ])('options %j are refused, since private attributes might be sent', (options, message) => {
   expect(() => createExposures(options as object)).toThrow(message);
+});
+
+test('a reader whose exposures are none is refused, since nothing would be counted', async () => {
+  const config = await configOf(one());
+  for (const exposures of [createExposures, {}])
+    expect(() => createReader(config, { env, exposures } as object)).toThrow(
+      'edge reader: exposures lacks evaluated: expected createExposures()',
+    );
+});
+
+test('options beside them are refused if they are misspelt', () => {
+  expect(() => createExposures({}, { writeLine: () => {} } as object)).toThrow('writeLine is not an option');
 });
