@@ -5,7 +5,7 @@
  */
 import type { CloudFrontHeaders, CloudFrontRequest, CloudFrontResponse } from 'aws-lambda';
 import { compileWildcards } from '../../lambda/edge-router/wildcards.ts';
-import type { Except, Forwarding, Selection } from '../../lib/infrastructure/edge-forwarding.ts';
+import { type Except, type Forwarding, isExcept, type Selection } from '../../lib/infrastructure/edge-forwarding.ts';
 
 /** Removed whatever the policies say; `connection` is replaced. */
 const NEVER_SENT =
@@ -48,14 +48,13 @@ function toForwardedHeaders(
   { forwarding, originHost, viewer, via }: Sending,
 ): CloudFrontHeaders {
   const { cache, originRequest } = forwarding;
-  const all = originRequest.headers === 'all' || originRequest.headers === 'all-but-host';
+  const except = exceptOf(originRequest.headers);
   const named = new Set([
     ...(cache?.headers ?? []),
     ...(Array.isArray(originRequest.headers) ? originRequest.headers : []),
   ]);
-  const wanted = (name: string) =>
-    (all && !(name === 'host' && originRequest.headers === 'all-but-host')) || named.has(name);
-  const adds = (name: string) => originRequest.headers === 'all-but-host' || named.has(name);
+  const wanted = (name: string) => (except && !except.includes(name)) || named.has(name);
+  const adds = (name: string) => (originRequest.headers !== 'all' && except !== undefined) || named.has(name);
 
   const headers: CloudFrontHeaders = {};
   for (const [name, values] of Object.entries(request.headers)) {
@@ -88,6 +87,12 @@ function toForwardedHeaders(
     delete headers['if-none-match'];
   }
   return headers;
+}
+
+/** The headers that are not sent, if all others are. */
+function exceptOf(headers: Forwarding['originRequest']['headers']): readonly string[] | undefined {
+  if (headers === 'all') return [];
+  return headers === 'all-but-host' ? ['host'] : isExcept(headers) ? headers.except : undefined;
 }
 
 /** By the table, methods whose answers are not cached keep it. OPTIONS is cached by none of our behaviors. */

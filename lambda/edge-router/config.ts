@@ -4,7 +4,7 @@ import type { ContextSettings, Headers, Rule } from './rules.ts';
 import type { ShadowSettings } from './shadow.ts';
 
 export { DECISION_HEADER, DEFAULT_COOKIE_NAME, DEFAULT_VARIANT_HEADER, SHADOW_HEADER } from './headers.ts';
-export type { PreviewConfig, PreviewSettings } from './preview-token.ts';
+export { type PreviewConfig, type PreviewSettings, previewCookieName } from './preview-token.ts';
 export type {
   Action,
   Answer,

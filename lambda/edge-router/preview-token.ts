@@ -18,6 +18,13 @@ export interface PreviewConfig extends PreviewSettings {
   readonly secure?: boolean;
 }
 
+/** The cookie that holds a token. Browsers set one with the prefix over https only (RFC 6265bis). */
+export const PREVIEW_COOKIES = ['__Host-flag-preview', 'flag-preview'] as const;
+
+export function previewCookieName(secure = true): string {
+  return PREVIEW_COOKIES[secure ? 0 : 1];
+}
+
 /** The path of preview links, on any host name of the site. */
 export const PREVIEW_PATH = '/__flag-preview';
 export const PREVIEW_HOURS = 24;

@@ -8,14 +8,21 @@ import type {
 } from 'aws-lambda';
 import { cookieValue, DECISION_HEADER, headersOf, headerValue, setHeader } from './headers.ts';
 import { markPreviewed } from './mark-previewed.ts';
-import { PREVIEW_HOURS, PREVIEW_PATH, type PreviewConfig, type PreviewToken, readPreview } from './preview-token.ts';
+import {
+  PREVIEW_HOURS,
+  PREVIEW_PATH,
+  type PreviewConfig,
+  type PreviewToken,
+  previewCookieName,
+  readPreview,
+} from './preview-token.ts';
 
 export interface Previews {
   /** The answer to a request for a preview link; undefined for all other requests. */
   answer(request: CloudFrontRequest): CloudFrontResultResponse | undefined;
   /**
    * The values of the previewed flags by key; undefined without a preview. Takes the cookie out of the request: no origin
-   * needs the token, and with it a tester would not share the cache with viewers of the same variant.
+   * needs the token, and with it a tester would not share the cache with viewers of the same variant. The same again for the same request.
    */
   overrides(request: CloudFrontRequest): Readonly<Record<string, unknown>> | undefined;
 }
@@ -26,11 +33,12 @@ const SKEW_SECONDS = 300;
 /** Never throws: a token that is not accepted means no preview, and a link with one is answered with the reason. */
 export function createPreviews(config: PreviewConfig, now: () => number = Date.now): Previews {
   const { publicKeys, maxHours = PREVIEW_HOURS, stage, secure = true } = config;
-  const cookieName = secure ? '__Host-flag-preview' : 'flag-preview';
+  const cookieName = previewCookieName(secure);
   const attributes = `Path=/; HttpOnly; SameSite=Lax${secure ? '; Secure' : ''}`;
   let keys: readonly KeyObject[] | undefined;
   // A tester sends the same token with each request.
   let known: { readonly token: string; readonly read: PreviewToken } | undefined;
+  const found = new WeakMap<CloudFrontRequest, PreviewToken['flags'] | undefined>();
 
   function signed(message: Uint8Array, signature: Uint8Array): boolean {
     keys ??= publicKeys.map((x) => createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' }));
@@ -74,23 +82,29 @@ export function createPreviews(config: PreviewConfig, now: () => number = Date.n
       return page('200', `${until}\nTo end it, open ${PREVIEW_PATH}?off`);
     },
     overrides(request) {
+      if (found.has(request)) return found.get(request);
       const headers = headersOf(request);
       const token = takeCookie(headers, cookieName);
       const checked = token === undefined ? undefined : check(token, hostOf(headers));
-      return typeof checked === 'object' ? checked.flags : undefined;
+      const flags = typeof checked === 'object' ? checked.flags : undefined;
+      found.set(request, flags);
+      return flags;
     },
   };
 }
 
-/** Answers preview links, and marks what the function itself answers to a tester. */
+/** Answers preview links, takes their cookie out of all other requests, and marks what the function itself answers to a tester. */
 export function withPreviews<R>(
   handle: (event: CloudFrontRequestEvent) => Promise<R>,
-  previews: Pick<Previews, 'answer'>,
+  previews: Previews,
 ): (event: CloudFrontRequestEvent) => Promise<R | CloudFrontResultResponse> {
   return async (event) => {
     try {
-      const answer = previews.answer(event.Records[0]!.cf.request);
+      const { request } = event.Records[0]!.cf;
+      const answer = previews.answer(request);
       if (answer) return answer;
+      // Before anything else looks at cookies, or fails.
+      previews.overrides(request);
     } catch {
       // The handler knows what to do with an event that makes no sense.
     }

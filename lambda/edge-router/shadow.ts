@@ -1,10 +1,10 @@
 /** Shadow traffic: requests that a site or a load tester sends a second time, to see how a variant bears it. */
 import type { CloudFrontRequest, CloudFrontRequestEvent } from 'aws-lambda';
-import { headersOf, headerValue, SHADOW_HEADER, setHeader } from './headers.ts';
+import { headersOf, SHADOW_HEADER, setHeader } from './headers.ts';
 
 /** Compiled into the viewer-request function. */
 export interface ShadowSettings {
-  /** Requests with this header are shadow traffic, in lower case. */
+  /** The header that makes a request shadow traffic, in lower case: a name that nothing else uses. No origin gets it. */
   readonly header: string;
   /**
    * Its value: a secret of at least 16 characters, so that viewers cannot have requests marked. Whoever can read the stack or
@@ -15,7 +15,7 @@ export interface ShadowSettings {
 
 /**
  * Shadow traffic is decided by `uncounted`, all other requests by `counted`. The origin gets `x-flag-shadow: 1` with shadow traffic, and
- * the header with the secret with no request. Viewers cannot set either.
+ * the header that has the secret with no request, whatever is in it. Viewers cannot set either.
  */
 export function withShadow<R>(
   { header, value }: ShadowSettings,
@@ -24,8 +24,10 @@ export function withShadow<R>(
 ): (event: CloudFrontRequestEvent) => Promise<R> {
   function mark(request: CloudFrontRequest): boolean {
     const headers = headersOf(request);
-    const isShadow = headerValue(headers, header) === value;
-    if (isShadow) delete headers[header];
+    const sent: unknown = headers[header];
+    const isShadow = Array.isArray(sent) && sent.some((one) => one?.value === value);
+    // Also what is nearly the secret, or has it somewhere.
+    delete headers[header];
     delete headers[SHADOW_HEADER];
     if (isShadow) setHeader(headers, SHADOW_HEADER, '1');
     return isShadow;

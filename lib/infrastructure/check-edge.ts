@@ -74,7 +74,10 @@ class Found {
   }
 }
 
-type Site = Pick<EdgeSettings, 'origins' | 'otherOrigins' | 'variantHeader' | 'cookieName' | 'rules' | 'shadow'>;
+type Site = Pick<
+  EdgeSettings,
+  'origins' | 'otherOrigins' | 'variantHeader' | 'cookieName' | 'cookieSecure' | 'rules' | 'preview' | 'shadow'
+>;
 
 /** "Use origin failover with Lambda@Edge functions": the second origin of a group is replaced as the first one is. */
 function groupProblems(
@@ -241,6 +244,7 @@ function behaviorProblems(
     cachingProblems(at, behavior, site, destination, problems);
     forwardProblems(at, behavior, site, destination, problems);
     policyProblems(at, behavior, destination, problems);
+    secretProblems(at, behavior, destination, problems);
   }
 }
 
@@ -393,6 +397,28 @@ function policyProblems(at: string, behavior: BehaviorSettings, destination: Des
         `${at}.${what}`,
         `names of ${characters} characters are too long: a policy has room for ${LIMITS.characters}`,
       );
+  }
+}
+
+/** Policies that name what testers send. */
+function secretProblems(
+  at: string,
+  { cacheKey, forward }: BehaviorSettings,
+  { secrets }: Destination,
+  problems: Found,
+): void {
+  for (const [what, lists] of Object.entries({ cacheKey, forward })) {
+    if (typeof lists !== 'object') continue;
+    for (const kind of ['headers', 'cookies'] as const) {
+      const names = lists[kind];
+      for (const [index, name] of (Array.isArray(names) ? names : []).entries())
+        if (secrets?.[kind].includes(name))
+          problems.mustBe(
+            `${at}.${what}.${kind}[${index}]`,
+            name,
+            'it to be removed: what testers send stays at the edge (edge.preview, edge.shadow)',
+          );
+    }
   }
 }
 

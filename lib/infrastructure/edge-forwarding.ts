@@ -6,6 +6,8 @@ import {
   DEFAULT_COOKIE_NAME,
   DEFAULT_VARIANT_HEADER,
   type Origin,
+  type PreviewSettings,
+  previewCookieName,
   SHADOW_HEADER,
   type ShadowSettings,
 } from '../../lambda/edge-router/config.ts';
@@ -36,8 +38,8 @@ export interface CacheRules {
 }
 
 export interface OriginRequestRules {
-  readonly headers: Selection | 'all-but-host';
-  readonly cookies: Selection;
+  readonly headers: Selection | 'all-but-host' | Except;
+  readonly cookies: Selection | Except;
   readonly queryStrings: Selection;
 }
 
@@ -51,6 +53,14 @@ export interface Destination {
   readonly cookieName?: string | undefined;
   /** Whether requests may be marked as shadow traffic. Then the mark is in the cache key, since origins may answer it otherwise. */
   readonly shadow?: boolean;
+  /** What testers send and no origin gets. Where flags route, the router's function takes it out of requests. Default none. */
+  readonly secrets?: Secrets;
+}
+
+export interface Secrets {
+  /** In lower case. */
+  readonly headers: readonly string[];
+  readonly cookies: readonly string[];
 }
 
 export function destinationOf(
@@ -60,6 +70,8 @@ export function destinationOf(
     readonly otherOrigins?: Readonly<Record<string, Origin>>;
     readonly variantHeader?: string;
     readonly cookieName?: string;
+    readonly cookieSecure?: boolean;
+    readonly preview?: PreviewSettings;
     readonly shadow?: ShadowSettings;
   },
 ): Destination {
@@ -70,6 +82,10 @@ export function destinationOf(
     variantHeader: site.variantHeader,
     cookieName: site.cookieName,
     shadow: site.shadow !== undefined,
+    secrets: {
+      headers: site.shadow ? [site.shadow.header] : [],
+      cookies: site.preview ? [previewCookieName(site.cookieSecure)] : [],
+    },
   };
 }
 
@@ -84,13 +100,19 @@ export function destinationOf(
 export function forwardingOf(behavior: BehaviorSettings, destination: Destination): Forwarding {
   const { caching = 'origin', cacheKey = {}, compress = true } = behavior;
   const { routed, bucket, variantHeader = DEFAULT_VARIANT_HEADER, cookieName = DEFAULT_COOKIE_NAME } = destination;
+  const secrets = routed ? NO_SECRETS : (destination.secrets ?? NO_SECRETS);
   const variant = routed ? [variantHeader, ...(destination.shadow ? [SHADOW_HEADER] : [])] : [];
-  if (caching === 'none') return { originRequest: originRequestRules(behavior, bucket, variant) };
+  if (caching === 'none') return { originRequest: originRequestRules(behavior, bucket, variant, secrets) };
   const times = caching === 'origin' ? { defaultSeconds: 0 } : caching;
   // The cache policy already sends the variant.
-  const originRequest = originRequestRules(behavior, bucket, []);
+  const originRequest = originRequestRules(behavior, bucket, [], secrets);
   const { cookies } = originRequest;
-  const forwarded = cookies === 'all' ? { except: [cookieName] } : cookies === 'none' ? [] : cookies;
+  const forwarded =
+    cookies === 'all' || isExcept(cookies)
+      ? { except: [cookieName, ...secrets.cookies] }
+      : cookies === 'none'
+        ? []
+        : cookies;
   const headers = [...variant, ...(bucket ? [] : ['authorization']), ...(cacheKey.headers ?? [])];
   return {
     cache: {
@@ -105,18 +127,32 @@ export function forwardingOf(behavior: BehaviorSettings, destination: Destinatio
   };
 }
 
+export function isExcept(names: unknown): names is Except {
+  return Object.hasOwn(Object(names), 'except');
+}
+
 const YEAR_SECONDS = 31_536_000;
+const NO_SECRETS: Secrets = { headers: [], cookies: [] };
 
 function originRequestRules(
   { forward }: BehaviorSettings,
   bucket: boolean,
   variant: readonly string[],
+  secrets: Secrets,
 ): OriginRequestRules {
   const what = forward ?? (bucket ? 'none' : 'all-but-host');
-  if (what === 'all' || what === 'all-but-host') return { headers: what, cookies: 'all', queryStrings: 'all' };
+  const allCookies = secrets.cookies.length > 0 ? { except: secrets.cookies } : 'all';
+  if (what === 'all' || what === 'all-but-host') {
+    const except = [...(what === 'all' ? [] : ['host']), ...secrets.headers];
+    return { headers: secrets.headers.length > 0 ? { except } : what, cookies: allCookies, queryStrings: 'all' };
+  }
   const { headers = [], cookies = 'none', queryStrings = 'none' } = what === 'none' ? {} : what;
   const named = [...new Set([...variant, ...headers])];
-  return { headers: named.length > 0 ? named : 'none', cookies, queryStrings };
+  return {
+    headers: named.length > 0 ? named : 'none',
+    cookies: cookies === 'all' ? allCookies : cookies,
+    queryStrings,
+  };
 }
 
 /** The methods of a behavior, unless it says otherwise: what its origin can do. */

@@ -1,7 +1,14 @@
 import { Duration } from 'aws-cdk-lib';
 import * as cloudfront from 'aws-cdk-lib/aws-cloudfront';
 import { Construct } from 'constructs';
-import type { CacheRules, Forwarding, OriginRequestRules, Selection } from './edge-forwarding.ts';
+import {
+  type CacheRules,
+  type Except,
+  type Forwarding,
+  isExcept,
+  type OriginRequestRules,
+  type Selection,
+} from './edge-forwarding.ts';
 
 export interface Policies {
   readonly cachePolicy: cloudfront.ICachePolicy;
@@ -57,9 +64,11 @@ export class EdgePolicies extends Construct {
 
   private originRequestPolicy(rules: OriginRequestRules): cloudfront.IOriginRequestPolicy | undefined {
     const { headers, cookies, queryStrings } = rules;
-    if (headers === 'all') return cloudfront.OriginRequestPolicy.ALL_VIEWER;
-    if (headers === 'all-but-host') return cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER;
+    if (cookies === 'all' && headers === 'all') return cloudfront.OriginRequestPolicy.ALL_VIEWER;
+    if (cookies === 'all' && headers === 'all-but-host')
+      return cloudfront.OriginRequestPolicy.ALL_VIEWER_EXCEPT_HOST_HEADER;
     if (headers === 'none' && isNone(cookies) && isNone(queryStrings)) return undefined;
+    const { OriginRequestHeaderBehavior: Headers, OriginRequestCookieBehavior: Cookies } = cloudfront;
     return this.once(
       'OriginRequest',
       rules,
@@ -67,10 +76,12 @@ export class EdgePolicies extends Construct {
         new cloudfront.OriginRequestPolicy(this, id, {
           originRequestPolicyName,
           headerBehavior:
-            headers === 'none'
-              ? cloudfront.OriginRequestHeaderBehavior.none()
-              : cloudfront.OriginRequestHeaderBehavior.allowList(...headers),
-          cookieBehavior: chosen(cookies, cloudfront.OriginRequestCookieBehavior),
+            headers === 'all-but-host'
+              ? Headers.denyList('host')
+              : isExcept(headers)
+                ? Headers.denyList(...headers.except)
+                : chosen(headers, Headers),
+          cookieBehavior: isExcept(cookies) ? Cookies.denyList(...cookies.except) : chosen(cookies, Cookies),
           queryStringBehavior: chosen(queryStrings, cloudfront.OriginRequestQueryStringBehavior),
         }),
     );
@@ -92,8 +103,8 @@ export class EdgePolicies extends Construct {
   }
 }
 
-function isNone(selection: Selection): boolean {
-  return selection === 'none' || selection.length === 0;
+function isNone(selection: Selection | Except): boolean {
+  return selection === 'none' || (!isExcept(selection) && selection.length === 0);
 }
 
 function chosen<T>(selection: Selection, behavior: { all(): T; none(): T; allowList(...names: string[]): T }): T {

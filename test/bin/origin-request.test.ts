@@ -12,7 +12,7 @@ import {
   toSent,
   withoutForeignCookies,
 } from '../../bin/dev/origin-request.ts';
-import { forwardingOf } from '../../lib/infrastructure/edge-forwarding.ts';
+import { type Destination, forwardingOf } from '../../lib/infrastructure/edge-forwarding.ts';
 import type { BehaviorSettings } from '../../lib/infrastructure/edge-settings.ts';
 import { pairs } from '../lambda/edge-router/events.ts';
 
@@ -43,7 +43,7 @@ function sentBy(
   behavior: BehaviorSettings,
   names: readonly string[],
   request = requestOf(viewers),
-  destination = { routed: true, bucket: false },
+  destination: Destination = { routed: true, bucket: false },
 ) {
   const { headers, querystring } = toForwarded(request, {
     forwarding: forwardingOf(behavior, destination),
@@ -54,6 +54,17 @@ function sentBy(
   const values = names.map((name) => headers[name]?.map(({ value }) => value).join(', '));
   return Object.fromEntries([...names.map((name, index) => [name, values[index]]), ['query', querystring]]);
 }
+
+test('what testers send stays at the edge, whichever policy a behavior of its own origin has', () => {
+  const secrets = { cookies: ['session'], headers: ['x-mine'] };
+  const names = ['cookie', 'x-mine', 'origin', 'host'];
+  const sent = (behavior: BehaviorSettings) =>
+    sentBy(behavior, names, requestOf(viewers), { routed: false, bucket: false, secrets });
+  const all = { cookie: 'a=3; flag-viewer=2', 'x-mine': undefined, origin: 'https://www.example.com' };
+  expect(sent({})).toMatchObject({ ...all, host: 'origin.example.com' });
+  expect(sent({ forward: 'all', caching: 'none' })).toMatchObject({ ...all, host: 'www.example.com' });
+  expect(sent({ forward: { cookies: 'all' } })).toMatchObject({ cookie: all.cookie, 'x-mine': undefined });
+});
 
 const nothing = { forward: 'none', caching: 'none' } as const;
 

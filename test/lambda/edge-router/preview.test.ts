@@ -132,6 +132,29 @@ test.each(['beta', 7, { a: 1 }, null])(
   },
 );
 
+test('the cookie leaves every request before anything looks at it, also one that cannot be handled', async () => {
+  const token = tokenOf();
+  const event = requestEvent('viewer-request', { Host: host });
+  const { request } = event.Records[0]!.cf;
+  request.headers.cookie = [
+    { key: 'Cookie', value: `a=b; __Host-flag-preview=${token}; __Host-flag-preview=x` },
+    { key: 'Cookie', value: `__Host-flag-preview=${token}` },
+  ];
+  const seen: unknown[] = [];
+  const handler = createHandlerForTesters(
+    { preview: { publicKeys: [ours.publicKey] } },
+    undefined,
+    (_, { overrides }) =>
+      async ({ Records }) => {
+        const { request } = Records[0]!.cf;
+        seen.push(structuredClone(request.headers.cookie), overrides?.(request), overrides?.(request));
+        return request;
+      },
+  );
+  await handler(event);
+  expect(seen).toEqual([[{ key: 'Cookie', value: 'a=b' }], { checkout: 'canary' }, { checkout: 'canary' }]);
+});
+
 test('flags that the preview does not name are decided as always', async () => {
   const { open, counted } = siteOf();
   const request = await open(cookieWith(tokenOf({ flags: { other: 'canary' } })));
@@ -306,6 +329,33 @@ describe('shadow traffic', () => {
     expect(header(request, 'x-flag-decision')).toBe('checkout=canary; reason=FALLTHROUGH');
     expect([header(request, 'x-flag-shadow'), header(request, 'x-shadow-key')]).toEqual(['1', undefined]);
     expect([asked, counted]).toEqual([['checkout'], []]);
+  });
+
+  test.each<[string, readonly unknown[], boolean]>([
+    ['the secret twice', [shadow.value, shadow.value], true],
+    ['something else before it', ['guess', shadow.value], true],
+    ['something else after it', [shadow.value, 'guess'], true],
+    ['both in one', [`guess, ${shadow.value}`], false],
+    ['more than it', [`${shadow.value} `], false],
+    ['something else only', ['guess'], false],
+    ['nothing', [], false],
+  ])('leaves no trace of its secret in a request whose header has %s', async (_, sent, isShadow) => {
+    const event = requestEvent('viewer-request', { Host: host });
+    const { request } = event.Records[0]!.cf;
+    request.headers['x-shadow-key'] = sent.map((value) => ({ key: 'X-Shadow-Key', value })) as never;
+    const handler = createHandlerForTesters(
+      { shadow },
+      undefined,
+      () =>
+        async ({ Records }) =>
+          Records[0]!.cf.request,
+    );
+    const got = (await handler(event)) as CloudFrontRequest;
+    expect([got.headers['x-shadow-key'], header(got, 'x-flag-shadow')]).toEqual([
+      undefined,
+      isShadow ? '1' : undefined,
+    ]);
+    expect(JSON.stringify(got)).not.toContain(shadow.value);
   });
 
   test('is not what a viewer says it is', async () => {

@@ -37,6 +37,75 @@ test('with shadow traffic, its mark is in the cache key of what the flag routes:
   expect(keyOf(config.CacheBehaviors[0])).toEqual(['authorization']);
 });
 
+test('no origin of a behavior without functions gets the cookie of previews or the secret of shadow traffic', () => {
+  const preview = { publicKeys: ['11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo'] };
+  const shadow = { header: 'x-load-test', value: 'a-secret-of-sixteen' };
+  const settings = {
+    otherOrigins: { api: { domainName: 'api.example.com' } },
+    behaviors: [
+      { path: '/a/*', origin: 'api' },
+      { path: '/b/*', origin: 'api', caching: 'none', forward: 'all' },
+      { path: '/c/*', origin: 'api', forward: { cookies: 'all', headers: ['origin'] } },
+      { path: '/d/*', origin: 'api', caching: 'none', forward: { headers: ['origin'] } },
+    ],
+  } as const;
+  const sentBy = (edge: Partial<EdgeSettings>) => {
+    const { config, policy } = stackOf({ ...settings, ...edge });
+    return [config.DefaultCacheBehavior, ...config.CacheBehaviors].map(({ CachePolicyId, OriginRequestPolicyId }) => {
+      const { ParametersInCacheKeyAndForwardedToOrigin: key } = Object(policy(CachePolicyId));
+      const rules = policy(OriginRequestPolicyId);
+      const named = typeof rules === 'string' ? rules : [rules.HeadersConfig, rules.CookiesConfig];
+      return [named, key?.CookiesConfig.Cookies];
+    });
+  };
+  const headers = (...Headers: string[]) => ({ HeaderBehavior: 'allExcept', Headers });
+  const cookies = (name: string) => ({ CookieBehavior: 'allExcept', Cookies: [name] });
+  const ofPreview = '__Host-flag-preview';
+  const origin = { HeaderBehavior: 'whitelist', Headers: ['origin'] };
+  expect(sentBy({ preview, shadow })).toEqual([
+    // The functions take both out of requests.
+    [ALL_VIEWER_EXCEPT_HOST_HEADER, ['flag-viewer']],
+    [
+      [headers('host', 'x-load-test'), cookies(ofPreview)],
+      ['flag-viewer', ofPreview],
+    ],
+    [[headers('x-load-test'), cookies(ofPreview)], undefined],
+    [
+      [origin, cookies(ofPreview)],
+      ['flag-viewer', ofPreview],
+    ],
+    [[origin, { CookieBehavior: 'none' }], undefined],
+  ]);
+  expect(sentBy({ preview, cookieSecure: false }).slice(1, 3)).toEqual([
+    [
+      [headers('host'), cookies('flag-preview')],
+      ['flag-viewer', 'flag-preview'],
+    ],
+    [[{ HeaderBehavior: 'allViewer' }, cookies('flag-preview')], undefined],
+  ]);
+  expect(sentBy({ shadow }).slice(1, 3)).toEqual([
+    [[headers('host', 'x-load-test'), { CookieBehavior: 'all' }], ['flag-viewer']],
+    [[headers('x-load-test'), { CookieBehavior: 'all' }], undefined],
+  ]);
+  expect(sentBy({}).slice(1, 3)).toEqual([
+    [ALL_VIEWER_EXCEPT_HOST_HEADER, ['flag-viewer']],
+    [ALL_VIEWER, undefined],
+  ]);
+  const naming = {
+    behavior: { cacheKey: { cookies: ['a', ofPreview], headers: ['x-load-test'] } },
+    behaviors: [{ path: '/a/*', origin: 'api', forward: { cookies: [ofPreview], headers: ['x-load-test'] } }],
+  };
+  const { otherOrigins } = settings;
+  expect(edgeProblems({ ...basis, otherOrigins, preview, shadow, ...naming }).map(({ message }) => message)).toEqual(
+    [
+      'behavior.cacheKey.headers[0]="x-load-test"',
+      `behavior.cacheKey.cookies[1]="${ofPreview}"`,
+      'behaviors[0].forward.headers[0]="x-load-test"',
+      `behaviors[0].forward.cookies[0]="${ofPreview}"`,
+    ].map((what) => expect.stringContaining(`${what} is invalid: expected it to be removed: what testers send stays`)),
+  );
+});
+
 test('a stage file may have previews and shadow traffic, whose values are checked', () => {
   const publicKeys = ['11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo'];
   const problemsOf = (edge: object) => edgeProblems({ ...basis, ...edge }).map(({ at }) => at);
