@@ -17,6 +17,7 @@ import {
   isIntegerIn,
   isObject,
   NAME,
+  notOfPreviews,
   originPath,
   pattern,
   placeProblems,
@@ -26,11 +27,13 @@ import {
 } from './check-values.ts';
 import {
   bucketDomainName,
+  type CookieConfig,
   DEFAULT_VARIANT_HEADER,
   type OriginRequestConfig,
   type ViewerRequestConfig,
   type ViewerResponseConfig,
 } from './config.ts';
+import { VIEWER_ATTRIBUTES } from './context.ts';
 import { describeCustomHeaderProblem, describeVariantHeaderProblem, isHeaderValue } from './header-rules.ts';
 
 export { coversPattern, patternsOf } from './check-rules.ts';
@@ -38,11 +41,63 @@ export { type ConfigProblem, inLines } from './check-values.ts';
 
 export type RouterConfig = Partial<Omit<ViewerRequestConfig, 'reader'> & OriginRequestConfig & ViewerResponseConfig>;
 
-/** Called by the bundler, since the handlers do not validate their config. Throws one Error that lists every problem, each on its line. */
-export function checkRouterConfig(config: RouterConfig): void {
-  const problems = routerProblems(config);
+/**
+ * Called by the bundler, since bundled handlers do not validate their config, and at start of those in one's own code. Throws one Error that lists
+ * every problem, each on its line. `which`: the function that the config is for; others know some of its properties.
+ */
+export function checkRouterConfig(config: RouterConfig, which?: keyof typeof PROPERTIES): void {
+  const known = which ? PROPERTIES[which] : Object.assign({}, ...Object.values(PROPERTIES));
+  const problems = [...unknownProblems('', config, Object.keys(known)), ...routerProblems(config)];
   if (problems.length > 0) throw new Error(`edge router: ${inLines(problems)}`);
 }
+
+/** The compiler requires all of them. */
+type All<T> = Readonly<Record<keyof T, true>>;
+
+const COOKIE: All<CookieConfig> = {
+  cookieName: true,
+  cookieMaxAgeSeconds: true,
+  cookieSecure: true,
+  cookieDomain: true,
+  cookiePath: true,
+  cookieSameSite: true,
+  cookieHttpOnly: true,
+  epoch: true,
+};
+
+/** What the configuration of each function may have. */
+const PROPERTIES: {
+  readonly 'viewer-request': All<ViewerRequestConfig>;
+  readonly 'origin-request': All<OriginRequestConfig>;
+  readonly 'viewer-response': All<ViewerResponseConfig>;
+} = {
+  'viewer-request': {
+    reader: true,
+    rules: true,
+    flagKey: true,
+    variants: true,
+    defaultVariant: true,
+    variantHeader: true,
+    cookieName: true,
+    metricsNamespace: true,
+    bootstrap: true,
+    exposures: true,
+    viewer: true,
+    cookie: true,
+    preview: true,
+    shadow: true,
+    attributes: true,
+    contexts: true,
+  },
+  'origin-request': {
+    origins: true,
+    defaultVariant: true,
+    variantHeader: true,
+    fallbacks: true,
+    requestHeaders: true,
+  },
+  'viewer-response': { ...COOKIE, responseHeaders: true },
+};
 
 /** Every problem of a router's configuration, as far as it is given. */
 export function routerProblems(config: RouterConfig): ConfigProblem[] {
@@ -58,10 +113,32 @@ export function routerProblems(config: RouterConfig): ConfigProblem[] {
     problems.push(problem('defaultVariant', defaultVariant, `expected one of ${names.join(', ')}`));
   if (variants && config.flagKey === undefined && !config.rules?.length)
     problems.push(problem('flagKey', undefined, `${FLAG_KEY(undefined)}, or rules`));
-  problems.push(...cookieProblems(config), ...viewerProblems(config.viewer), ...exposuresProblems(config.exposures));
-  problems.push(...rulesProblems(config, names ?? []), ...contextProblems(config));
-  problems.push(...previewProblems(config.preview), ...shadowProblems(config.shadow));
+  problems.push(...cookieProblems(config), ...nestedCookieProblems(config.cookie));
+  problems.push(...viewerProblems(config.viewer), ...exposuresProblems(config.exposures));
+  problems.push(...rulesProblems(config, names ?? []), ...contextProblems(config), ...hiddenProblems(config));
+  problems.push(...previewProblems(config.preview), ...shadowProblems(config));
   return [...problems, ...originProblems(origins, 'origins', config.variantHeader)];
+}
+
+/** Attributes that would take the place of those that the documentation promises. */
+function hiddenProblems({ attributes }: RouterConfig): ConfigProblem[] {
+  return Object.entries(Object(attributes)).flatMap(([name, from]) =>
+    VIEWER_ATTRIBUTES.includes(name)
+      ? [problem(`attributes.${name}`, from, `expected another name (the router itself gives viewers their ${name})`)]
+      : [],
+  );
+}
+
+/** The router's own cookie, where viewer-request has all that sets it. */
+function nestedCookieProblems(cookie: unknown): ConfigProblem[] {
+  if (cookie === undefined) return [];
+  if (!isObject(cookie)) return [problem('cookie', cookie, 'expected an object')];
+  return [
+    ...unknownProblems('cookie', cookie, Object.keys(COOKIE)),
+    ...Object.keys(COOKIE).flatMap((name) =>
+      problemsOf(`cookie.${name}`, cookie[name], SETTINGS[name] ?? (() => undefined)),
+    ),
+  ];
 }
 
 /** RFC 6265bis, "Cookie Name Prefixes", "SameSite". */
@@ -106,13 +183,7 @@ function viewerProblems(viewer: unknown): ConfigProblem[] {
       );
   }
   if (epoch !== undefined) {
-    problems.push(
-      ...problemsOf(
-        'viewer.epoch',
-        epoch,
-        pattern(/^[\w-]{1,16}$/, 'expected 1 to 16 characters from a-z A-Z 0-9 _ -'),
-      ),
-    );
+    problems.push(...problemsOf('viewer.epoch', epoch, EPOCH));
     if (!stores && without !== 'address')
       problems.push(
         problem(
@@ -141,10 +212,12 @@ function variantProblems(name: unknown): ConfigProblem[] {
   return [{ at: 'variants', message: `variant ${JSON.stringify(name)} is invalid: ${wanted}` }];
 }
 
+const EPOCH = pattern(/^[\w-]{1,16}$/, 'expected 1 to 16 characters from a-z A-Z 0-9 _ -');
+
 const SETTINGS: Readonly<Record<string, Check>> = {
   flagKey: FLAG_KEY,
   variantHeader: describeVariantHeaderProblem,
-  cookieName: pattern(/^[\w.-]{1,64}$/, 'expected 1 to 64 characters from a-z A-Z 0-9 _ - .'),
+  cookieName: notOfPreviews(pattern(/^[\w.-]{1,64}$/, 'expected 1 to 64 characters from a-z A-Z 0-9 _ - .')),
   cookieMaxAgeSeconds: integer(1, 34_560_000),
   metricsNamespace: pattern(
     /^(?!AWS\/)[\w.\-/#:]{1,255}$/,
@@ -162,6 +235,7 @@ const SETTINGS: Readonly<Record<string, Check>> = {
   ),
   cookieSameSite: pattern(/^(Lax|Strict|None)$/, 'expected Lax, Strict or None'),
   cookieHttpOnly: flag,
+  epoch: EPOCH,
 };
 
 const EXPOSURES: Readonly<Record<string, Check>> = {

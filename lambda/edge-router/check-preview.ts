@@ -1,7 +1,8 @@
 /** Checks `preview` and `shadow` of the router's configuration at build. */
 import { createPublicKey } from 'node:crypto';
 import { type ConfigProblem, isIntegerIn, isObject, problem, unknownProblems } from './check-values.ts';
-import { describeAddedHeaderProblem, describeReadHeaderProblem, isHeaderValue } from './header-rules.ts';
+import { describeShadowHeaderProblem, isHeaderValue } from './header-rules.ts';
+import { DEFAULT_VARIANT_HEADER } from './headers.ts';
 import { MOST_PREVIEW_HOURS } from './preview-token.ts';
 
 /** Every problem of `preview`; none if it is absent. */
@@ -41,14 +42,25 @@ function isPublicKey(x: unknown): boolean {
   }
 }
 
+/** What else of a router's configuration names headers. It may be of any form. */
+interface Naming {
+  readonly shadow?: unknown;
+  readonly variantHeader?: unknown;
+  readonly origins?: unknown;
+  readonly rules?: unknown;
+  readonly viewer?: unknown;
+  readonly attributes?: unknown;
+  readonly contexts?: unknown;
+}
+
 /** Every problem of `shadow`; none if it is absent. */
-export function shadowProblems(shadow: unknown): ConfigProblem[] {
+export function shadowProblems(config: Naming): ConfigProblem[] {
+  const { shadow } = config;
   if (shadow === undefined) return [];
   if (!isObject(shadow)) return [problem('shadow', shadow, 'expected { header, value }')];
   const problems = unknownProblems('shadow', shadow, ['header', 'value']);
   const { header, value } = shadow;
-  // Functions see it, and take it away.
-  const wrong = describeReadHeaderProblem(header) ?? describeAddedHeaderProblem(header);
+  const wrong = describeShadowHeaderProblem(header) ?? describeUse(header, config);
   if (wrong) problems.push(problem('shadow.header', header, wrong));
   // The value is not repeated, since it is meant to be secret.
   if (!isHeaderValue(value) || (value as string).length < 16)
@@ -58,4 +70,33 @@ export function shadowProblems(shadow: unknown): ConfigProblem[] {
         'shadow.value is invalid: expected a secret of at least 16 visible ASCII characters, or every viewer could have requests marked',
     });
   return problems;
+}
+
+/** What else uses the header of shadow traffic, which is in no request that the router looks at. */
+function describeUse(
+  header: unknown,
+  { variantHeader = DEFAULT_VARIANT_HEADER, origins, rules, viewer, attributes, contexts }: Naming,
+): string | undefined {
+  if (header === variantHeader) return 'expected another name (this one holds the variant)';
+  const sets = ({ headers, requestHeaders }: Readonly<Record<string, unknown>>) =>
+    Object.keys(Object({ ...Object(headers), ...Object(requestHeaders) })).includes(header as string);
+  if (objectsIn([origins, rules]).some(sets))
+    return 'expected another name (origins or rules add this one, and no origin gets the header of shadow traffic)';
+  const reads = objectsIn([viewer, attributes, contexts]).some((place) => place.header === header);
+  const matches = objectsIn(rules).some(({ when }) => Object.hasOwn(Object(Object(when).header), header as string));
+  return reads || matches
+    ? 'expected another name (the viewer’s id, attributes or rules are read from this one, and the router takes it away before)'
+    : undefined;
+}
+
+/** All objects inside a value, at any depth. */
+function objectsIn(value: unknown): Record<string, unknown>[] {
+  const found: Record<string, unknown>[] = [];
+  const seen = new Set<unknown>([value]);
+  for (const one of seen) {
+    if (typeof one !== 'object' || one === null) continue;
+    if (isObject(one)) found.push(one);
+    for (const inner of Object.values(one)) seen.add(inner);
+  }
+  return found;
 }

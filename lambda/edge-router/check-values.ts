@@ -1,5 +1,6 @@
 /** What the checks of the configuration have in common. */
 import { describeReadHeaderProblem } from './header-rules.ts';
+import { PREVIEW_COOKIES } from './preview-token.ts';
 
 /** A value that would not work: its property, such as `origins.canary.port`, and a sentence about it. */
 export interface ConfigProblem {
@@ -62,9 +63,17 @@ export function originPath(value: unknown): string | undefined {
     : 'expected a URL-encoded path of at most 255 characters that starts with a slash and does not end with one';
 }
 
+/** A cookie of previews is a token, which the router takes out of requests. */
+export function notOfPreviews(check: Check): Check {
+  return (value) =>
+    (PREVIEW_COOKIES as readonly unknown[]).includes(value)
+      ? 'expected another name (preview links use this cookie)'
+      : check(value);
+}
+
 /** What may name a place in a request. */
 export const PLACES: Readonly<Record<'cookie' | 'header' | 'query', Check>> = {
-  cookie: pattern(/^[\w!#$%&'*+.^`|~-]{1,64}$/, 'expected the name of a cookie'),
+  cookie: notOfPreviews(pattern(/^[\w!#$%&'*+.^`|~-]{1,64}$/, 'expected the name of a cookie')),
   header: describeReadHeaderProblem,
   query: pattern(/^[!-~]{1,128}$/, 'expected the name of a query parameter: 1 to 128 visible ASCII characters'),
 };

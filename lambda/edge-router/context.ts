@@ -11,6 +11,9 @@ export interface Added {
   readonly contexts: Readonly<Record<string, { readonly key: string }>>;
 }
 
+/** The attributes that every viewer has, if the request has them. */
+export const VIEWER_ATTRIBUTES: readonly string[] = ['ip', 'path', 'host', 'userAgent', 'method', 'language'];
+
 /** The context that a request's flags are evaluated for; undefined for a viewer without an id. */
 export function contextOf(
   request: CloudFrontRequest,

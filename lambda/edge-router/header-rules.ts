@@ -1,6 +1,6 @@
 /**
  * Which headers CloudFront lets whom write. Source: Amazon CloudFront Developer Guide, the pages named below. Imported by
- * checks at build and by `npm start`, never by a handler.
+ * checks and by `npm start`, never by a stage's function.
  */
 import { DECISION_HEADER, NEW_VIEWER_HEADER, RESPONSE_HEADER, SHADOW_HEADER, VIEWER_HEADER } from './headers.ts';
 
@@ -37,6 +37,28 @@ const NOT_CUSTOM =
 const WELL_KNOWN =
   /^(accept|accept-.*|access-control-.*|authorization|baggage|cache-control|cloudfront-.*|content-.*|cookie|date|dnt|early-data|forwarded|from|host|if-.*|max-forwards|origin|pragma|priority|proxy-.*|range|referer|request-range|sec-.*|te|traceparent|tracestate|transfer-encoding|upgrade-insecure-requests|user-agent|via|warning|x-amz-.*|x-amzn-.*|x-forwarded-.*|x-http-method-override|x-requested-with)$/;
 
+/**
+ * Others that have a meaning. Source: IANA, "Hypertext Transfer Protocol (HTTP) Field Name Registry", without those above; client hints
+ * (W3C); what tracing, frameworks and proxies agree upon.
+ */
+const IN_USE = new RegExp(
+  `^(${[
+    'a-im|age|allow|alpn|alt-.*|alternates|apply-to-redirect-ref|authentication-.*|available-dictionary|b3|cache-.*|cal-managed-id',
+    'caldav-.*|capsule-protocol|cdn-.*|cf-.*|clear-site-data|cookie2|cross-origin-.*|dasl|dav|delta-base|deprecation|depth|destination',
+    'device-memory|dictionary-id|differential-id|digest|downlink|dpop|dpop-nonce|dpr|ect|etag|expires|fastly-.*|front-end-https|grpc-.*',
+    'hobareg|http2-settings|idempotency-key|im|include-.*|isolation|label|last-.*|link|link-template|location|lock-token|memento-.*|meter',
+    'mime-version|negotiate|nel|odata-.*|optional-.*|ordering-type|origin-.*|oscore|oslc-.*|overwrite|p3p|pep|pep-info|permissions-policy|pics-label',
+    'ping-.*|position|prefer|preference-applied|profileobject|protocol|protocol-.*|public|public-.*|purpose|redirect-ref|referer-root|referrer-policy',
+    'refresh|repeatability-.*|replay-nonce|reporting-endpoints|repr-digest|retry-after|rtt|safe|save-data|schedule-.*|security-scheme|server',
+    'server-timing|service-worker.*|set-cookie.*|setprofile|signature|signature-input|slug|soapaction|sourcemap|status-uri',
+    'strict-transport-security|sunset|surrogate-.*|tcn|timeout|timing-allow-origin|topic|true-client-ip|ttl|uber-trace-id|urgency|uri',
+    'use-as-dictionary|variant-vary|vary|viewport-.*|want-.*|width|www-authenticate',
+    'x-api-key|x-auth-token|x-b3-.*|x-client-ip|x-cloud-trace-context|x-cluster-client-ip|x-content-type-options|x-correlation-id|x-csrf-token',
+    'x-datadog-.*|x-device-.*|x-dns-prefetch-control|x-frame-options|x-host|x-http-.*|x-method-override|x-moz|x-original-.*|x-powered-by|x-purpose',
+    'x-remote-.*|x-request-id|x-rewrite-url|x-robots-tag|x-ua-compatible|x-uidh|x-url-scheme|x-wap-profile|x-xsrf-token|x-xss-protection',
+  ].join('|')})$`,
+);
+
 const TOKEN = /^[a-z0-9!#$%&'*+.^_`|~-]+$/;
 
 /** viewer-response trusts them. */
@@ -45,6 +67,18 @@ const ROUTER_HEADERS = [VIEWER_HEADER, NEW_VIEWER_HEADER, DECISION_HEADER, RESPO
 /** Why viewer-request may not put the variant into the header of this name; undefined if it may. */
 export function describeVariantHeaderProblem(name: unknown): string | undefined {
   return describeOwnHeaderProblem(name, 'x-flag-variant');
+}
+
+/** Why no header of this name may mark shadow traffic, which the router takes out of all requests; undefined if it may. */
+export function describeShadowHeaderProblem(name: unknown): string | undefined {
+  const example = 'x-load-test';
+  const wrong = describeReadHeaderProblem(name) ?? describeOwnHeaderProblem(name, example);
+  if (wrong !== undefined) return wrong;
+  if (IN_USE.test(name as string))
+    return `expected a name of your own, such as ${example} (this one means something else, and no origin would get it)`;
+  if (/^x-flag-/.test(name as string))
+    return `expected another name, such as ${example} (the router's begin with x-flag-)`;
+  return undefined;
 }
 
 /** Why rules may not add a header of this name to requests; undefined if they may. Viewers must not be able to send it. */

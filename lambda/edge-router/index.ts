@@ -2,6 +2,14 @@
  * CloudFront handlers that route by flags: viewer-request decides, origin-request maps to an origin, and viewer-response sets headers and
  * the cookie.
  */
+import { checkRouterConfig } from './check-config.ts';
+import type { ViewerRequestConfig } from './config.ts';
+import type { Asking } from './engine.ts';
+import { createOriginRequestHandler as ofOriginRequest } from './origin-request.ts';
+import { createHandlerForTesters as ofTesters } from './testers.ts';
+import { createViewerRequestHandler as ofViewerRequest } from './viewer-request.ts';
+import { createViewerResponseHandler as ofViewerResponse } from './viewer-response.ts';
+
 export type {
   Action,
   Attributes,
@@ -19,7 +27,28 @@ export type {
   ViewerResponseConfig,
   ViewerSettings,
 } from './config.ts';
-export { createOriginRequestHandler } from './origin-request.ts';
-export { createHandlerForTesters } from './testers.ts';
-export { createViewerRequestHandler, type ViewerRequestOptions } from './viewer-request.ts';
-export { createViewerResponseHandler } from './viewer-response.ts';
+
+export type { ViewerRequestOptions } from './viewer-request.ts';
+
+// For code of your own: these check their configuration, and throw one Error that lists every problem. A stage's functions are checked when they are
+// built, and do not carry the checks.
+
+export const createViewerRequestHandler = ((config: ViewerRequestConfig, ...others: [Asking]) => {
+  checkRouterConfig(config, 'viewer-request');
+  return ofViewerRequest(config, ...others);
+}) as typeof ofViewerRequest;
+
+export const createOriginRequestHandler: typeof ofOriginRequest = (config) => {
+  checkRouterConfig(config, 'origin-request');
+  return ofOriginRequest(config);
+};
+
+export const createViewerResponseHandler: typeof ofViewerResponse = (config) => {
+  checkRouterConfig(config, 'viewer-response');
+  return ofViewerResponse(config);
+};
+
+export const createHandlerForTesters: typeof ofTesters = (config, ...others) => {
+  checkRouterConfig(config);
+  return ofTesters(config, ...others);
+};

@@ -160,7 +160,7 @@ async function zipOf(code: Buffer): Promise<Buffer> {
 function parsed(entry: EdgeEntry, config: unknown): unknown {
   literal(config);
   if (entry === 'reader') return parseReaderConfig(config as ReaderConfig);
-  checkRouterConfig(config as ViewerRequestConfig);
+  checkRouterConfig(config as ViewerRequestConfig, entry);
   if (entry !== 'viewer-request') return config;
   return { ...(config as ViewerRequestConfig), reader: parseReaderConfig((config as ViewerRequestConfig).reader) };
 }

@@ -4,6 +4,12 @@
  * "Request and response behavior for custom origins", "Quotas".
  */
 import { checkRouterConfig, type RouterConfig } from '../../../lambda/edge-router/check-config.ts';
+import {
+  createHandlerForTesters,
+  createOriginRequestHandler,
+  createViewerRequestHandler,
+  createViewerResponseHandler,
+} from '../../../lambda/edge-router/index.ts';
 
 /** The error; `accepted` if there is none. */
 function messageOf(config: unknown): string {
@@ -219,6 +225,32 @@ test.each<[object, string]>([
   [{ flagKey: 'x'.repeat(257) }, 'is invalid: expected a flag key'],
   [{ cookieName: 'a;b' }, 'cookieName="a;b" is invalid: expected 1 to 64 characters'],
   [{ cookieName: 'a\r\nb' }, 'cookieName="a\\r\\nb" is invalid'],
+  [
+    { cookieName: 'flag-preview' },
+    'cookieName="flag-preview" is invalid: expected another name (preview links use this cookie)',
+  ],
+  [{ cookieName: '__Host-flag-preview' }, 'cookieName="__Host-flag-preview" is invalid: expected another name'],
+  [{ viewer: { ids: ['cookie', { cookie: '__Host-flag-preview' }] } }, 'preview links use this cookie'],
+  [{ viewer: { consent: { cookie: 'flag-preview' } } }, 'preview links use this cookie'],
+  [{ attributes: { plan: { cookie: 'flag-preview' } } }, 'preview links use this cookie'],
+  [
+    { rules: [{ when: { cookie: { 'flag-preview': true } }, flagKey: 'f', variations: { a: {} } }] },
+    'preview links use',
+  ],
+  [
+    { attributes: { ip: { header: 'x-ip' } } },
+    'attributes.ip={"header":"x-ip"} is invalid: expected another name (the router itself gives viewers their ip)',
+  ],
+  ...['path', 'host', 'userAgent', 'method', 'language'].map((name): [object, string] => [
+    { attributes: { [name]: { cookie: 'a' } } },
+    `attributes.${name}={"cookie":"a"} is invalid: expected another name`,
+  ]),
+  [{ cookie: { cookieNam: 'a' } }, 'cookie.cookieNam is unknown: expected one of cookieName, cookieMaxAgeSeconds, '],
+  [{ cookie: { cookieMaxAgeSeconds: 0 } }, 'cookie.cookieMaxAgeSeconds=0 is invalid'],
+  [{ cookie: { cookieName: 'flag-preview' } }, 'cookie.cookieName="flag-preview" is invalid'],
+  [{ cookie: 'flag' }, 'cookie="flag" is invalid: expected an object'],
+  [{ epoch: 'a b' }, 'epoch="a b" is invalid: expected 1 to 16 characters'],
+  [{ atributes: {} }, 'atributes is unknown: expected one of reader, rules, flagKey, '],
   [{ cookieMaxAgeSeconds: 0 }, 'cookieMaxAgeSeconds=0 is invalid: expected an integer from 1 to 34560000 (s)'],
   [{ cookieMaxAgeSeconds: 1e9 }, 'cookieMaxAgeSeconds=1000000000 is invalid'],
   [{ cookieSecure: 'no' }, 'cookieSecure="no" is invalid: expected true or false'],
@@ -316,6 +348,42 @@ test.each([
   { viewer: { ids: [], without: 'address', epoch: 'b' } },
 ])('a router config with %j is accepted', (config) => {
   expect(messageOf(config)).toBe('accepted');
+});
+
+describe.each([
+  ['viewer-request', { variants: ['a'], defaultVariant: 'a', flagKey: 'f' }, { origins: {} }],
+  ['origin-request', { origins: { a: { domainName: 'a.example' } }, defaultVariant: 'a' }, { flagKey: 'f' }],
+  ['viewer-response', { cookieName: 'id' }, { variantHeader: 'x-variant' }],
+] as const)('the configuration of %s', (which, right, ofOthers) => {
+  const reader = { tableName: 'flags', replicas: { default: ['eu-west-1'] } };
+  const starts = {
+    'viewer-request': (config: object) =>
+      createViewerRequestHandler({ reader, ...config } as never, { variationDetail: () => Promise.reject() }),
+    'origin-request': (config: object) => createOriginRequestHandler(config as never),
+    'viewer-response': (config: object) => createViewerResponseHandler(config as never),
+  };
+  const wrong: [object, string][] = [
+    [{ defaultVarient: 'a' }, 'edge router: defaultVarient is unknown: expected one of '],
+    [ofOthers, `edge router: ${Object.keys(ofOthers)[0]} is unknown: expected one of `],
+    [{ variantHeader: 'host', cookieName: 'flag-preview' }, 'is '],
+  ];
+
+  test.each(wrong)('with %j is refused when it is built, and when the function starts', (more, message) => {
+    expect(() => checkRouterConfig({ ...right, ...more } as RouterConfig, which)).toThrow(message);
+    expect(() => starts[which]({ ...right, ...more })).toThrow(message);
+  });
+
+  test('is otherwise accepted', () => {
+    checkRouterConfig(right as RouterConfig, which);
+    starts[which](right);
+  });
+});
+
+test('previews and shadow traffic are checked when a function starts, too', () => {
+  const start = (config: object) => () => createHandlerForTesters(config, undefined, () => () => Promise.reject());
+  expect(start({ preview: { publicKeys: [] } })).toThrow('preview.publicKeys=[] is invalid');
+  expect(start({ shadow: { header: 'host', value: 'x'.repeat(16) } })).toThrow('shadow.header="host" is invalid');
+  expect(start({ shadwo: {} })).toThrow('shadwo is unknown');
 });
 
 test('all errors of a router config are in one message', () => {

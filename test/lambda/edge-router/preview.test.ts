@@ -377,7 +377,48 @@ describe('shadow traffic', () => {
   });
 });
 
+const shadowBy = (name: string, others: object = {}) => ({
+  shadow: { header: name, value: 'x'.repeat(16) },
+  ...others,
+});
+
+test.each([
+  // "Disallowed headers" and "Read-only headers".
+  ...['Connection', 'X-Edge-Anything', 'X-Cache', 'X-Forwarded-Proto', 'X-Accel-Anything', 'Host', 'Via', 'CDN-Loop'],
+  ...['Content-Length', 'Transfer-Encoding', 'Accept-Encoding', 'If-None-Match', 'CloudFront-Viewer-Country'],
+  // What browsers, proxies, tracing and frameworks send, and what only answers have.
+  ...[
+    'Accept',
+    'Authorization',
+    'Cookie',
+    'User-Agent',
+    'Referer',
+    'Range',
+    'Purpose',
+    'X-Moz',
+    'X-Purpose',
+    'Save-Data',
+  ],
+  ...['X-Forwarded-For', 'True-Client-IP', 'X-Client-IP', 'X-Original-URL', 'X-Rewrite-URL', 'X-HTTP-Method'],
+  ...['X-CSRF-Token', 'X-API-Key', 'X-Request-ID', 'X-B3-TraceId', 'B3', 'Traceparent', 'Prefer', 'Last-Event-ID'],
+  ...['Set-Cookie', 'Location', 'Vary', 'ETag', 'Age', 'Server', 'Service-Worker', 'Idempotency-Key', 'SOAPAction'],
+  ...['x-flag-viewer', 'x-flag-decision', 'x-flag-variant', 'x-flag-mine', 'X-Load-Test', 'x load', '', 7, undefined],
+])('the header of shadow traffic is not %j', (name) => {
+  const lower = typeof name === 'string' && !name.startsWith('X-Load') ? name.toLowerCase() : name;
+  expect(() => checkRouterConfig(shadowBy(lower as string))).toThrow(
+    `shadow.header=${JSON.stringify(lower)} is invalid: expected `,
+  );
+});
+
+test.each(['x-load-test', 'x-shadow', 'load-test', 'x-my-site.shadow'])(
+  'the header of shadow traffic may be %s',
+  (name) => {
+    expect(() => checkRouterConfig(shadowBy(name))).not.toThrow();
+  },
+);
+
 const key = ours.publicKey;
+const READ = 'the router takes it away before';
 test.each<[unknown, string]>([
   [{ preview: 'yes' }, 'preview="yes" is invalid: expected { publicKeys: [...] }'],
   [{ preview: {} }, 'preview.publicKeys=undefined is invalid: expected a list of one or two public keys'],
@@ -396,6 +437,30 @@ test.each<[unknown, string]>([
   [{ shadow: true }, 'shadow=true is invalid: expected { header, value }'],
   [{ shadow: { header: 'Host:', value: 'x'.repeat(16) } }, 'shadow.header="Host:" is invalid'],
   [{ shadow: { header: 'x-flag-shadow', value: 'x'.repeat(16) } }, 'the router writes this one'],
+  [shadowBy('x-mine', { variantHeader: 'x-mine' }), 'this one holds the variant'],
+  [shadowBy('x-flag-variant'), "the router's begin with x-flag-"],
+  [
+    shadowBy('x-mine', {
+      origins: { a: { domainName: 'a.example', headers: { 'x-mine': 'a' } } },
+      defaultVariant: 'a',
+    }),
+    'origins or rules add this one',
+  ],
+  [
+    shadowBy('x-mine', { rules: [{ flagKey: 'f', variations: { on: { requestHeaders: { 'x-mine': 'a' } } } }] }),
+    'origins or rules add this one',
+  ],
+  [
+    shadowBy('x-mine', { rules: [{ when: { header: { 'x-mine': true } }, flagKey: 'f', variations: { on: {} } }] }),
+    READ,
+  ],
+  [shadowBy('x-mine', { viewer: { ids: ['cookie', { header: 'x-mine' }] } }), READ],
+  [shadowBy('x-mine', { viewer: { consent: { header: 'x-mine' } } }), READ],
+  [shadowBy('x-mine', { attributes: { plan: { header: 'x-mine' } } }), READ],
+  [
+    shadowBy('x-mine', { contexts: { org: { key: { cookie: 'o' }, attributes: { plan: { header: 'x-mine' } } } } }),
+    READ,
+  ],
   [
     { shadow: { header: 'x-shadow', value: 'short-secret' } },
     'shadow.value is invalid: expected a secret of at least 16',

@@ -397,7 +397,9 @@ describe('several rules', () => {
         evaluate: detail,
         status: () => ({ rev: String(revision) }) as never,
       };
-      const config = { ...site, reader: { tableName: 'f', replicas: { default: ['r'] } }, variants: ['stable'], rules };
+      const { defaultVariant } = site;
+      const reading = { tableName: 'f', replicas: { default: ['r'] } };
+      const config = { defaultVariant, reader: reading, variants: ['stable'], rules };
       const { headers } = await createViewerRequestHandler(
         config as ViewerRequestConfig,
         reader,
@@ -500,7 +502,11 @@ test('what was decided counts once, also if another revision arrives and it is d
       return detail;
     },
   };
-  const rules: Rule[] = ['a', 'b', 'a'].map((flagKey) => ({ flagKey, variations: { on: {} } }));
+  const rules: Rule[] = ['a', 'b', 'a'].map((flagKey, index) => ({
+    ...(index === 2 && { when: { path: '*' } }),
+    flagKey,
+    variations: { on: {} },
+  }));
   const config = { reader: {} as ReaderConfig, rules, variants: ['stable'], defaultVariant: 'stable' };
   const countedFor = (request: CloudFrontRequest) => (request.method === 'GET' ? countedReader : undefined);
   const handler = createViewerRequestHandler(config, reader, undefined, { countedFor });
