@@ -6,8 +6,9 @@
  * PersistentDataStoreWrapper, since the store package (@launchdarkly/node-server-sdk-dynamodb) is not a dependency here.
  * Each sample is a fresh process on this Node that loads a bundle and evaluates one flag with a prerequisite and two
  * segments, over TLS 1.3 from a local dynalite; variants are interleaved. `load` is the time until the module is loaded,
- * `total` until the first value. With `--trip`, bytes are delayed by half of so many ms in each direction. Medians; trust the ratios, not
- * the ms: Lambda has less CPU.
+ * `total` until the first value; the start of Node.js itself is in neither. `bare` only sends the reader's request with node:https, unsigned,
+ * and parses the answer's JSON: what is left when a reader costs nothing. With `--trip`, bytes are delayed by half of so many ms in each
+ * direction. Medians; trust the ratios, not the ms: Lambda has less CPU.
  *
  * npm run bench -- edge-reader [--json] [--trip 40] [samples]
  */
@@ -37,7 +38,7 @@ const authority = await createAuthority();
 const front = await startTlsFront(Number(new URL(table.endpoint).port), authority);
 const proxy = await startTcpProxy(front.port);
 if (tripMs > 0) proxy.slow(tripMs / 2);
-const endpoint = `https://127.0.0.1:${proxy.port}`;
+const endpoint = `https://127.0.0.1:${tripMs > 0 ? proxy.port : front.port}`;
 
 const clause = (segment: string) => ({ attribute: '', op: 'segmentMatch', values: [segment], negate: false });
 const flag = (key: string, more: object) =>
@@ -120,15 +121,44 @@ async function official(): Promise<Variant> {
   const code = Buffer.from(result.outputFiles[0]!.contents);
   writeFileSync(file, code);
   const ask = `await bundle.client.waitForInitialization({ timeout: 60 }); value = await bundle.client.variation('flag', context, null);`;
-  // 127 bytes: the overhead of a zip with one file.
+  return { name: 'official', file, ...sizesOf(code), ask };
+}
+
+function bare(): Variant {
+  const file = join(directory, 'bare.cjs');
+  const Keys = ['head', 'delta', 'body'].map((key) => ({ namespace: { S: 'snapshot:$snapshot' }, key: { S: key } }));
+  const body = JSON.stringify({ RequestItems: { [table.tableName]: { Keys } } });
+  const headers = {
+    'content-type': 'application/x-amz-json-1.0',
+    'x-amz-target': 'DynamoDB_20120810.BatchGetItem',
+    'x-amz-date': '20261130T000000Z',
+    authorization:
+      'AWS4-HMAC-SHA256 Credential=a/20261130/us-east-1/dynamodb/aws4_request, SignedHeaders=host;x-amz-date, Signature=0',
+  };
+  const code = `const { request } = require('node:https');
+    exports.answer = new Promise((resolve, reject) => {
+      const outgoing = request(${JSON.stringify(endpoint)}, { method: 'POST', headers: ${JSON.stringify(headers)} }, (incoming) => {
+        const chunks = [];
+        incoming.on('data', (chunk) => chunks.push(chunk));
+        incoming.on('end', () => resolve(JSON.parse(Buffer.concat(chunks).toString())));
+      });
+      outgoing.on('error', reject);
+      outgoing.end(${JSON.stringify(body)});
+    });`;
+  writeFileSync(file, code);
   return {
-    name: 'official',
+    name: 'bare',
     file,
-    minifiedBytes: code.length,
-    zipBytes: deflateRawSync(code, { level: 9 }).length + 127,
-    ask,
+    ...sizesOf(Buffer.from(code)),
+    ask: 'value = (await bundle.answer).Responses !== undefined;',
   };
 }
+
+/** 127 bytes: the overhead of a zip with one file. */
+const sizesOf = (code: Buffer) => ({
+  minifiedBytes: code.length,
+  zipBytes: deflateRawSync(code, { level: 9 }).length + 127,
+});
 
 interface Sample {
   readonly load: number;
@@ -158,7 +188,7 @@ async function measure({ file, ask }: Variant): Promise<Sample> {
   return { ...JSON.parse(stdout), requests };
 }
 
-const variants = [await official(), await ours('snapshot'), await ours('official')];
+const variants = [await official(), await ours('snapshot'), await ours('official'), bare()];
 const results = new Map<string, Sample[]>(variants.map(({ name }) => [name, []]));
 for (let round = 0; round <= samples; round += 1) {
   for (const variant of variants) {
