@@ -2,7 +2,6 @@
  * Regular expressions with the answers of `RegExp`, in bounded time: texts come from strangers, and the backtracking engine takes
  * seconds for `(a+)+$` and 30 characters.
  */
-import { setFlagsFromString } from 'node:v8';
 import { createContext, runInContext } from 'node:vm';
 import { createNodeDialect, type TextPattern } from '../../lib/evaluation/index.ts';
 
@@ -57,7 +56,8 @@ export function compilePattern(source: string): TextPattern | undefined {
  */
 function linear(source: string): RegExp | undefined {
   if (/\(\?<[=!]/.test(source)) return undefined;
-  setFlagsFromString('--enable-experimental-regexp-engine');
+  // Loaded here: it takes a millisecond of a cold start, and few flags need it. Before Node.js 20.16 it cannot be, and the clock decides.
+  process.getBuiltinModule?.('node:v8').setFlagsFromString('--enable-experimental-regexp-engine');
   try {
     return new RegExp(source, 'l');
   } catch {

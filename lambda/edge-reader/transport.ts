@@ -73,8 +73,8 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
   /** `isSure`: whether a connection that was kept open is known to be alive. */
   const send = (operation: string, body: string, timeoutMs: number, isSure: boolean) =>
     new Promise<Answered>((resolve, reject) => {
-      const headers = signedHeaders({ host: url.host, region, operation, body }, env, now());
-      const outgoing = (isPlain ? httpRequest : request)(url, { method: 'POST', headers, agent });
+      // Before it is signed, so that a connection is opened meanwhile.
+      const outgoing = (isPlain ? httpRequest : request)(url, { method: 'POST', agent });
       const startedAt = now();
       let timer: NodeJS.Timeout;
       let dueAt = 0;
@@ -133,6 +133,8 @@ export function createTransport({ region, endpoint, env, now }: TransportOptions
           }
         });
       });
+      const headers = signedHeaders({ host: url.host, region, operation, body }, env, startedAt);
+      for (const [name, value] of Object.entries(headers)) outgoing.setHeader(name, value);
       outgoing.end(body);
     });
 

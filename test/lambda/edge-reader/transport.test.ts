@@ -1,3 +1,4 @@
+import { Agent } from 'node:http';
 import { createTransport } from '../../../lambda/edge-reader/transport.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
 import { PATIENCE_MS } from '../../support/eventually.ts';
@@ -40,4 +41,25 @@ test('an answer that never ends is given up, and its memory too', async () => {
   const env = { AWS_ACCESS_KEY_ID: 'test', AWS_SECRET_ACCESS_KEY: 'test' };
   const transport = createTransport({ region: 'eu-west-1', endpoint: replica.endpoint, env, now: Date.now });
   await expect(transport.call('GetItem', {}, PATIENCE_MS)).rejects.toThrow(/more than 32 MB/);
+});
+
+test('a connection is opened before the request is signed', async () => {
+  const events: string[] = [];
+  const createSocket = Agent.prototype.createConnection;
+  const opening = jest.spyOn(Agent.prototype, 'createConnection').mockImplementation(function (this: Agent, ...args) {
+    events.push('opened');
+    return createSocket.apply(this, args);
+  });
+  const env = {
+    get AWS_ACCESS_KEY_ID() {
+      events.push('signed');
+      return 'test';
+    },
+    AWS_SECRET_ACCESS_KEY: 'test',
+  };
+  const transport = createTransport({ region: 'eu-west-1', endpoint: table.endpoint, env, now: Date.now });
+  const Key = { namespace: { S: 'a' }, key: { S: 'b' } };
+  await transport.call('GetItem', { TableName: table.tableName, Key }, PATIENCE_MS);
+  expect(events).toEqual(['opened', 'signed']);
+  opening.mockRestore();
 });
