@@ -1,6 +1,6 @@
 import { hash } from 'node:crypto';
 import type { BigSegmentsAnswer } from '../../lib/evaluation/index.ts';
-import { type Attributes, type Key, namespaces } from '../../lib/flag-table/index.ts';
+import { type Attributes, inNamespace, type Key } from '../../lib/flag-table/index.ts';
 
 /** Like LaunchDarkly's SDKs: memberships are cached for 5 s, and are stale 120 s after the last synchronisation. */
 const REMEMBER_MS = 5_000;
@@ -32,7 +32,8 @@ export function createBigSegments(options: {
   now(): number;
 }): BigSegments {
   const { prefix, get, source, now } = options;
-  const { bigSegmentsMetadata, bigSegmentsUser } = namespaces(prefix);
+  const ofMetadata = inNamespace(prefix, 'big_segments_metadata');
+  const namespace = inNamespace(prefix, 'big_segments_user');
   const memory = new Map<string, { readAt: number; membership: Record<string, boolean>; synchronizedOn: number }>();
   /** When reads failed, by context. */
   const failures = new Map<string, number>();
@@ -66,8 +67,8 @@ export function createBigSegments(options: {
       const readAt = now();
       try {
         const [metadata, ...users] = await get([
-          { namespace: bigSegmentsMetadata, key: bigSegmentsMetadata },
-          ...hashes.map((key) => ({ namespace: bigSegmentsUser, key })),
+          { namespace: ofMetadata, key: ofMetadata },
+          ...hashes.map((key) => ({ namespace, key })),
         ]);
         if (isUsable(metadata, owner()[1])) {
           if (memory.size + keys.length > MOST_REMEMBERED) memory.clear();

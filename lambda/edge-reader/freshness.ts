@@ -1,7 +1,7 @@
 import {
   createSnapshotReader,
   formatRev,
-  type Head,
+  type HeadPointer,
   initedKey,
   type Reading,
   type Snapshot,
@@ -84,7 +84,7 @@ export function createFreshness(
   const layout = createOfficialLayout(prefix, table, models);
 
   let snapshot: Snapshot | undefined;
-  let head: Head | undefined;
+  let head: HeadPointer | undefined;
   let official: Holding | undefined;
   let model: Model | undefined;
   let readAt = 0;
@@ -107,7 +107,7 @@ export function createFreshness(
   // Callers wait at most coldDeadlineMs; a later result still serves the next calls.
   const reads = createReads(now, 3 * coldDeadlineMs, fail);
 
-  function hold(next: Data & { readonly head?: Head }, at: number) {
+  function hold(next: Data & { readonly head?: HeadPointer }, at: number) {
     const isOther = next.official || next.snapshot !== snapshot;
     if (isOther) {
       const find = next.snapshot;
@@ -278,7 +278,7 @@ function createReads(now: () => number, limitMs: number, fail: (problem: unknown
 }
 
 /** Why data is stale; empty if it is not. */
-function staleness(at: number, readAt: number, staleMs: number, head: Head | undefined): string {
+function staleness(at: number, readAt: number, staleMs: number, head: HeadPointer | undefined): string {
   const old = (since: number, why: string) => `stale (${Math.round((at - since) / 1_000)} s): ${why}`;
   if (at - readAt > staleMs) return old(readAt, 'not read');
   if (head && at - head.checkedAt > CHECKED_MS) return old(head.checkedAt, 'the relay has not confirmed it');

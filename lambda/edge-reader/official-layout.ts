@@ -1,11 +1,11 @@
 import {
   type Attributes,
-  decodeOfficialItem,
   type Item,
+  inNamespace,
   isSame,
   type Key,
   type Kind,
-  namespaces,
+  readOfficialItem,
 } from '../../lib/flag-table/index.ts';
 import type { createModels, Model } from './model.ts';
 import type { Flight, Table } from './table.ts';
@@ -43,8 +43,6 @@ export function createOfficialLayout(
   table: Table,
   model: ReturnType<typeof createModels>,
 ): OfficialLayout {
-  const names = namespaces(prefix);
-
   const hold = (items: Holding['items'], everything: boolean): Holding => ({
     items,
     everything,
@@ -53,9 +51,9 @@ export function createOfficialLayout(
   });
 
   const accept = (kind: Kind, attributes: Attributes | undefined, before?: Item): Item | undefined => {
-    const item = attributes && decodeOfficialItem(kind, attributes);
+    const item = attributes && readOfficialItem(kind, attributes);
     // LaunchDarkly's SDKs treat an unreadable item as deleted.
-    if (!item || 'problem' in item) return undefined;
+    if (!item || typeof item === 'string') return undefined;
     return isSame(before, item) ? before : item;
   };
 
@@ -66,7 +64,7 @@ export function createOfficialLayout(
     const want = (kind: Kind, key: string) => {
       if (side.items.has(id(kind, key))) return;
       if (key !== '' && Buffer.byteLength(key) <= MOST_KEY_BYTES)
-        wanted.set(id(kind, key), { kind, namespace: names[kind], key });
+        wanted.set(id(kind, key), { kind, namespace: inNamespace(prefix, kind), key });
     };
     const follow = (kind: Kind, key: string) => {
       if (kind === 'features') for (const next of side.model.flag(key)?.prerequisiteKeys ?? []) want('features', next);
@@ -90,7 +88,9 @@ export function createOfficialLayout(
   async function everything(holding: Holding, flight: Flight): Promise<Holding> {
     const items: Holding['items'] = new Map();
     const kinds = ['features', 'segments'] as const;
-    const found = await Promise.all(kinds.map((kind) => table.query(wholeNamespace(names[kind]), flight)));
+    const found = await Promise.all(
+      kinds.map((kind) => table.query(wholeNamespace(inNamespace(prefix, kind)), flight)),
+    );
     for (const [i, kind] of kinds.entries()) {
       for (const attributes of found[i] ?? []) {
         const key: string = Object(attributes.key).S;

@@ -1,6 +1,7 @@
 import type { Detail, ErrorKind, Reason } from './model.ts';
 
-export function errorDetail<T = unknown>(errorKind: ErrorKind, value: T = null as T): Detail<T> {
+/** What a caller gets who must be content with this value; null instead of undefined, as from LaunchDarkly's SDKs. */
+export function errorDetail<V = unknown>(errorKind: ErrorKind, value: V = null as V): Detail<V> {
   return { value, variationIndex: null, reason: { kind: 'ERROR', errorKind } };
 }
 

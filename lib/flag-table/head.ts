@@ -6,7 +6,17 @@ import { formatRev, parseRev, type Rev } from './rev.ts';
 /** The format of all items of the snapshot. Readers refuse any other number, so a new format needs other sort keys. */
 export const SNAPSHOT_FORMAT = 1;
 
-export interface Head {
+/** What readers of flags need of it. */
+export interface HeadPointer {
+  /** The last published revision; undefined before the first publication. */
+  rev?: Rev;
+  /** The revision of the body that `rev` is based on. */
+  base?: Rev;
+  /** Unix ms: when the writer last confirmed that its memory is current with upstream. */
+  checkedAt: number;
+}
+
+export interface Head extends HeadPointer {
   format: number;
   /** The holder of the lease; empty if it was released. */
   owner: string;
@@ -14,13 +24,7 @@ export interface Head {
   epoch: number;
   /** Increases with every renewal of the lease. */
   beat: number;
-  /** The last published revision; undefined before the first publication. */
-  rev?: Rev;
-  /** The revision of the body that `rev` is based on. */
-  base?: Rev;
   counts?: { flags: number; segments: number; deleted: number };
-  /** Unix ms: when the writer last confirmed that its memory is current with upstream. */
-  checkedAt: number;
 }
 
 /** Attributes: format, epoch, beat, checkedAt (N), owner, rev, base (S), counts (M of N). */
@@ -47,23 +51,30 @@ export function encodeHead(prefix: string, head: Head): Attributes {
 
 /** The head without its counts, or the reason why it is invalid. */
 export function decodeHead(attributes: Attributes): Head | { problem: string } {
-  const format = readNumber(attributes, 'format');
-  if (format !== SNAPSHOT_FORMAT) return { problem: wrongFormat('head', format) };
+  const pointer = decodeHeadPointer(attributes);
+  if ('problem' in pointer) return pointer;
   const owner = readText(attributes, 'owner');
   const epoch = readNumber(attributes, 'epoch');
   const beat = readNumber(attributes, 'beat');
+  return owner === undefined || epoch === undefined || beat === undefined
+    ? { problem: 'head: owner, epoch or beat is missing' }
+    : { format: SNAPSHOT_FORMAT, owner, epoch, beat, ...pointer };
+}
+
+/** The part of the head that readers of flags need, or the reason why it is invalid. */
+export function decodeHeadPointer(attributes: Attributes): HeadPointer | { problem: string } {
+  const format = readNumber(attributes, 'format');
+  if (format !== SNAPSHOT_FORMAT) return { problem: wrongFormat('head', format) };
   const checkedAt = readNumber(attributes, 'checkedAt');
-  if (owner === undefined || epoch === undefined || beat === undefined || checkedAt === undefined) {
-    return { problem: 'head: owner, epoch, beat or checkedAt is missing' };
-  }
-  const head: Head = { format, owner, epoch, beat, checkedAt };
+  if (checkedAt === undefined) return { problem: 'head: checkedAt is missing' };
+  const pointer: HeadPointer = { checkedAt };
   for (const name of ['rev', 'base'] as const) {
     if (attributes[name] === undefined) continue;
     const rev = parseRev(readText(attributes, name));
     if (rev === undefined) return { problem: `head: malformed ${name}` };
-    head[name] = rev;
+    pointer[name] = rev;
   }
-  return head;
+  return pointer;
 }
 
 export function wrongFormat(item: string, format: number | undefined): string {

@@ -9,9 +9,17 @@ export {
   encodeBody,
   encodeDelta,
 } from './encode-snapshot.ts';
-export { decodeCounts, decodeHead, encodeHead, type Head, SNAPSHOT_FORMAT } from './head.ts';
+export {
+  decodeCounts,
+  decodeHead,
+  decodeHeadPointer,
+  encodeHead,
+  type Head,
+  type HeadPointer,
+  SNAPSHOT_FORMAT,
+} from './head.ts';
 export type { Item, Kind } from './item.ts';
-export { filteredPrefix, type Namespaces, namespaces } from './namespaces.ts';
+export { filteredPrefix, inNamespace, type Namespaces, namespaces } from './namespaces.ts';
 export {
   decodeOfficialItem,
   decodeStale,
@@ -21,6 +29,7 @@ export {
   initedKey,
   OFFICIAL_ITEM_LIMIT_BYTES,
   officialItemBytes,
+  readOfficialItem,
 } from './official.ts';
 export { compareRev, formatRev, parseRev, type Rev } from './rev.ts';
 export { tableSchema } from './schema.ts';

@@ -22,7 +22,10 @@ export function namespaces(prefix: string): Namespaces {
   };
 }
 
-export function inNamespace(prefix: string, name: string): string {
+type Name = 'features' | 'segments' | '$inited' | '$snapshot' | 'big_segments_metadata' | 'big_segments_user';
+
+/** One of them. A bundle that only needs some has no code for the others. */
+export function inNamespace(prefix: string, name: Name): string {
   return prefix === '' ? name : `${prefix}:${name}`;
 }
 

@@ -4,7 +4,7 @@
  */
 import { type Attributes, type Key, readNumber, readText } from './attributes.ts';
 import type { Item, Kind } from './item.ts';
-import { inNamespace, namespaces } from './namespaces.ts';
+import { inNamespace } from './namespaces.ts';
 
 /** The limit of official writers; DynamoDB's own is 409,600 bytes. */
 export const OFFICIAL_ITEM_LIMIT_BYTES = 400_000;
@@ -25,21 +25,33 @@ export function encodeOfficialItem(prefix: string, item: Item): Attributes {
  * (ld-relay writes `$deleted`) or be missing.
  */
 export function decodeOfficialItem(kind: Kind, attributes: Attributes): Item | { problem: string; key: string } {
+  const item = readOfficialItem(kind, attributes);
+  if (typeof item !== 'string') return item;
   const key = readText(attributes, 'key');
-  if (key === undefined || key === '') return { problem: 'item without a key', key: '' };
-  const refuse = (problem: string) => ({ problem: `${kind} "${key}": ${problem}`, key });
+  return key ? { problem: `${kind} "${key}": ${PROBLEMS[item]}`, key } : { problem: 'item without a key', key: '' };
+}
+
+const PROBLEMS = {
+  key: '`key` is missing',
+  number: '`version` is not a number',
+  text: '`item` is not a string',
+  object: '`item` is not a JSON object',
+  version: '`version` is missing',
+};
+
+/** The same without words for what is wrong, which a reader at the edge has nobody to tell. */
+export function readOfficialItem(kind: Kind, attributes: Attributes): Item | keyof typeof PROBLEMS {
+  const key = readText(attributes, 'key');
+  if (!key) return 'key';
   const stored = readNumber(attributes, 'version');
-  if (stored === undefined && attributes.version !== undefined) return refuse('`version` is not a number');
+  if (stored === undefined && attributes.version !== undefined) return 'number';
   const marked = (attributes.deleted as { BOOL?: unknown } | undefined)?.BOOL === true;
   const json = readText(attributes, 'item');
-  if (json === undefined) {
-    if (marked && stored !== undefined) return tombstone(kind, key, stored);
-    return refuse('`item` is not a string');
-  }
+  if (json === undefined) return marked && stored !== undefined ? tombstone(kind, key, stored) : 'text';
   const data = parseObject(json);
-  if (data === undefined) return refuse('`item` is not a JSON object');
+  if (data === undefined) return 'object';
   const version = stored ?? data.version;
-  if (typeof version !== 'number') return refuse('`version` is missing');
+  if (typeof version !== 'number') return 'version';
   const deleted = data.deleted === true;
   if (marked && !deleted) return tombstone(kind, key, version);
   return { kind, key, version, deleted, json };
@@ -62,7 +74,7 @@ function parseObject(json: string): Record<string, unknown> | undefined {
 
 /** Key of the marker: partition and sort key are the same string. */
 export function initedKey(prefix: string): Key {
-  const { inited } = namespaces(prefix);
+  const inited = inNamespace(prefix, '$inited');
   return { namespace: inited, key: inited };
 }
 

@@ -6,7 +6,7 @@
 import type { Attributes, Key } from './attributes.ts';
 import { decodeBlocks } from './blocks.ts';
 import { type Body, decodeBody, decodeDelta, joinBody } from './decode-snapshot.ts';
-import { decodeHead, type Head } from './head.ts';
+import { decodeHeadPointer, type HeadPointer } from './head.ts';
 import { inNamespace } from './namespaces.ts';
 import { compareRev, formatRev, type Rev } from './rev.ts';
 import { AssembledSnapshot, type Delta, type Snapshot } from './snapshot.ts';
@@ -14,16 +14,16 @@ import { partKey } from './snapshot-format.ts';
 
 export type Reading =
   /** `behind`: head.rev is newer than the assembled snapshot (replica lag or an unfinished publication): read again soon. */
-  | { kind: 'snapshot'; snapshot: Snapshot; head: Head; behind: boolean }
+  | { kind: 'snapshot'; snapshot: Snapshot; head: HeadPointer; behind: boolean }
   /** The head's revision is not newer than the held one. */
-  | { kind: 'unchanged'; head: Head }
+  | { kind: 'unchanged'; head: HeadPointer }
   /** The table has no snapshot of this environment: no head, or nothing published yet. */
   | { kind: 'absent' }
   /**
    * The snapshot is unusable: keep the held one, or use LaunchDarkly's layout if there is none. `behind`: replica lag may be
    * the only cause, so that reading again soon is cheaper than reading that layout.
    */
-  | { kind: 'refused'; reason: string; head?: Head; behind: boolean };
+  | { kind: 'refused'; reason: string; head?: HeadPointer; behind: boolean };
 
 export interface SnapshotReader {
   /** Reads the whole snapshot. Rejects only if `get` rejects. */
@@ -72,7 +72,7 @@ export function createSnapshotReader({ prefix, get, query }: SnapshotReaderOptio
   }
 
   async function assemble(
-    head: Head,
+    head: HeadPointer,
     bodyItem: Attributes | undefined,
     delta: Delta | undefined,
     held?: AssembledSnapshot,
@@ -99,7 +99,7 @@ export function createSnapshotReader({ prefix, get, query }: SnapshotReaderOptio
     let [headItem, deltaItem, bodyItem] = isOneRead
       ? (await query(newsOf(namespace, held.rev))).reverse()
       : await read('head', ...(held ? [] : ['delta', 'body']));
-    const head = headItem && decodeHead(headItem);
+    const head = headItem && decodeHeadPointer(headItem);
     if (!head || !('problem' in head || head.rev)) return { kind: 'absent' };
     if ('problem' in head) return { kind: 'refused', reason: head.problem, behind: false };
     const isNewer = compareRev(head.rev, held?.rev) > 0;
@@ -139,6 +139,6 @@ function newsOf(namespace: string, rev: Rev): SnapshotQuery {
   };
 }
 
-function answer(head: Head, snapshot: Snapshot): Reading {
+function answer(head: HeadPointer, snapshot: Snapshot): Reading {
   return { kind: 'snapshot', snapshot, head, behind: compareRev(head.rev, snapshot.rev) > 0 };
 }

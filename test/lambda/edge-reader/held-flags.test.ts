@@ -212,3 +212,11 @@ test('flags in a page cannot end the script that holds them', () => {
   expect(window.document.querySelector('p')?.textContent).toBe('after');
   expect(jsonForHtml(undefined)).toBe('null');
 });
+
+test('without a fallback the value is null, not undefined, as with the SDK', async () => {
+  const reader = createOfflineReader({ flagValues: { a: 1 } });
+  const none = undefined as never;
+  expect(await reader.variation('missing', { kind: 'user', key: 'x' }, none)).toBeNull();
+  expect(await reader.boolVariation('a', { kind: 'user', key: 'x' }, none)).toBeNull();
+  expect(await reader.variation('a', {} as never, none)).toBeNull();
+});

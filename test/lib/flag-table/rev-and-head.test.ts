@@ -3,6 +3,7 @@ import {
   compareRev,
   decodeCounts,
   decodeHead,
+  decodeHeadPointer,
   encodeHead,
   formatRev,
   type Head,
@@ -72,6 +73,16 @@ describe('the head', () => {
     const { rev: _, base: __, counts: ___, ...bare } = head;
     expect(decodeHead(encodeHead('', bare))).toEqual(bare);
     expect(encodeHead('', bare).namespace).toEqual({ S: '$snapshot' });
+  });
+
+  it('tells readers where the revision is and when it was confirmed, whatever the lease says', () => {
+    const { rev, base, checkedAt } = head;
+    const { owner: _, epoch: __, beat: ___, ...attributes } = encodeHead('', head);
+    expect(decodeHeadPointer(attributes)).toEqual({ rev, base, checkedAt });
+    for (const name of ['format', 'checkedAt', 'rev', 'base']) {
+      const spoilt = { ...attributes, [name]: { BOOL: true } };
+      expect(decodeHeadPointer(spoilt)).toEqual({ problem: expect.stringContaining(name) });
+    }
   });
 
   it('is a problem that names the missing or malformed attribute, never an exception', () => {
