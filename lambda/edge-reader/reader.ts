@@ -16,6 +16,9 @@ import { createFreshness, type OnData, type ReaderStatus } from './freshness.ts'
 import type { Surroundings } from './surroundings.ts';
 import { createTable } from './table.ts';
 
+/** False in a bundle whose configuration switches Big Segments off: it has no code for them. Elsewhere there is no such name. */
+declare const __EDGE_BIG_SEGMENTS__: boolean;
+
 export interface AllFlagsStateOptions {
   /** Only flags that are available to browsers. */
   readonly clientSideOnly?: boolean;
@@ -92,12 +95,15 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
   const around: Surroundings = { now: Date.now, random: Math.random, env: process.env, ...surroundings };
   const table = createTable(settings, around);
   const fresh = createFreshness(settings, table, around, onData);
-  const bigSegments = createBigSegments({
-    prefix: settings.prefix,
-    get: (keys) => table.get(keys, fresh.takeOff(settings.coldDeadlineMs)),
-    source: () => fresh.snapshot()?.source,
-    now: around.now,
-  });
+  const bigSegments =
+    typeof __EDGE_BIG_SEGMENTS__ === 'undefined' || __EDGE_BIG_SEGMENTS__
+      ? createBigSegments({
+          prefix: settings.prefix,
+          get: (keys) => table.get(keys, fresh.takeOff(settings.coldDeadlineMs)),
+          source: () => fresh.snapshot()?.source,
+          now: around.now,
+        })
+      : undefined;
 
   // Evaluation is synchronous, so all calls share these: the known Big Segment answers, and the context keys without one.
   let answers: Answers | undefined;
@@ -108,14 +114,15 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
     flag,
     segment: (key) => fresh.model()?.segment(key),
     bucket: bucketByHex((text) => hash('sha1', text)),
-    ...(settings.bigSegments && {
-      bigSegments: (contextKey: string) => {
-        const answer = bigSegments.answer(contextKey, answers);
-        // The evaluation does not count then.
-        if (!answer) missing.add(contextKey);
-        return answer;
-      },
-    }),
+    ...(settings.bigSegments &&
+      bigSegments && {
+        bigSegments: (contextKey: string) => {
+          const answer = bigSegments.answer(contextKey, answers);
+          // The evaluation does not count then.
+          if (!answer) missing.add(contextKey);
+          return answer;
+        },
+      }),
   });
 
   /** Evaluates from memory; undefined if some of the data is missing. `flagKey` undefined: all flags; `known`: the caller cannot load. */
@@ -155,7 +162,7 @@ export function startReader(settings: Settings, { onData, ...surroundings }: Sta
           done?.(result);
           return result;
         }
-        if (missing.size > 0) await bigSegments.load(missing, known);
+        if (missing.size > 0) await bigSegments?.load(missing, known);
         else if (!(await fresh.obtain(flagKey))) break;
       }
       return otherwise('CLIENT_NOT_READY');

@@ -7,7 +7,7 @@ import { deflateRawSync } from 'node:zlib';
 import { minifySync } from '@swc/core';
 import { buildSync } from 'esbuild';
 import { ZipFile } from 'yazl';
-import { parseReaderConfig, type ReaderConfig } from '../../lambda/edge-reader/config.ts';
+import { parseReaderConfig, type ReaderConfig, type Settings } from '../../lambda/edge-reader/config.ts';
 import { checkRouterConfig } from '../../lambda/edge-router/check-config.ts';
 import type {
   OriginRequestConfig,
@@ -51,7 +51,8 @@ export interface EdgeBundleOptions<E extends EdgeEntry = EdgeEntry> {
  */
 export function buildEdge<E extends EdgeEntry>({ entry, config, outdir, target }: EdgeBundleOptions<E>): string {
   const { bootstrap, ...baked } = parsed(entry, config) as Record<string, unknown>;
-  const file = build({ entryFile: entries[entry], config: baked, outdir, target, bootstrap });
+  const { bigSegments } = (baked.reader ?? baked) as Partial<Settings>;
+  const file = build({ entryFile: entries[entry], config: baked, outdir, target, bootstrap, bigSegments });
   if (bootstrap !== undefined) checkSize(entry, file);
   return file;
 }
@@ -84,8 +85,14 @@ export function buildOwnEdge(options: OwnEdgeBundleOptions): string {
   return build(options);
 }
 
-function build(options: OwnEdgeBundleOptions & { readonly bootstrap?: unknown }): string {
-  const { entryFile, config, outdir, target, bootstrap } = options;
+interface BuildOptions extends OwnEdgeBundleOptions {
+  readonly bootstrap?: unknown;
+  /** Whether a reader in it may need them. Default true. */
+  readonly bigSegments?: boolean;
+}
+
+function build(options: BuildOptions): string {
+  const { entryFile, config, outdir, target, bootstrap, bigSegments = true } = options;
   const outfile = join(outdir, 'index.cjs');
   buildSync({
     entryPoints: [entryFile],
@@ -98,6 +105,7 @@ function build(options: OwnEdgeBundleOptions & { readonly bootstrap?: unknown })
     define: {
       __EDGE_CONFIG__: literal(config),
       __EDGE_EXPORTS__: 'exports',
+      __EDGE_BIG_SEGMENTS__: String(bigSegments),
       __EDGE_PARTS__: String(['rules', 'attributes', 'contexts'].some((name) => name in Object(config))),
       // A constant, so that the code for a bootstrap is only there with one.
       __EDGE_HAS_BOOTSTRAP__: String(bootstrap !== undefined),

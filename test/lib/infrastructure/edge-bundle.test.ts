@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import type { HeldFlags } from '../../../lambda/edge-reader/index.ts';
 import { bootstrapOf } from '../../../lambda/edge-router/bootstrap.ts';
-import { buildEdge, bundleEdge } from '../../../lib/infrastructure/edge-bundle.ts';
+import { buildEdge, buildOwnEdge, bundleEdge } from '../../../lib/infrastructure/edge-bundle.ts';
 import { itemsOf, putOfficial, putSnapshot } from '../../lambda/edge-reader/table-writer.ts';
 import { requestEvent } from '../../lambda/edge-router/events.ts';
 import { startTable, type TestTable } from '../../support/dynalite.ts';
@@ -77,6 +77,40 @@ test.each(['snap', 'official'])(
     expect(answers).toEqual(JSON.parse(JSON.stringify(expected.map(([, detail]) => detail))));
   },
 );
+
+test('code for Big Segments is in a bundle unless its configuration switches them off, and then they are NOT_CONFIGURED', async () => {
+  const flag = { key: 'big', version: 1, on: true, salt: '', variations: [0, 1], fallthrough: { variation: 0 } };
+  const clauses = [{ op: 'segmentMatch', values: ['all'] }];
+  const segment = { key: 'all', version: 1, salt: '', unbounded: true, generation: 1 };
+  const environment = { flags: { big: { ...flag, rules: [{ variation: 1, clauses }] } }, segments: { all: segment } };
+  await putSnapshot(table, 'big', itemsOf(environment), { epoch: 1, seq: 1 });
+  const router = { flagKey: 'big', variants: ['stable'], defaultVariant: 'stable' };
+  const build = (name: string, bigSegments: boolean, entryFile?: string) => {
+    const outdir = join(directory, `big-${name}`);
+    const config = { ...reader, prefix: 'big', bigSegments };
+    if (entryFile) return buildOwnEdge({ entryFile, config, outdir });
+    return name.startsWith('router')
+      ? buildEdge({ entry: 'viewer-request', config: { ...router, reader: config }, outdir })
+      : buildEdge({ entry: 'reader', config, outdir });
+  };
+  const own = join(import.meta.dirname, '../../../lambda/edge-reader/reader.entry.ts');
+  const bundles = {
+    with: build('with', true),
+    without: build('without', false),
+    routerWith: build('routerWith', true),
+    routerWithout: build('routerWithout', false),
+    // Its configuration may mean anything.
+    own: build('own', false, own),
+  };
+  const has = Object.entries(bundles).filter(([, file]) => readFileSync(file, 'utf8').includes('big_segments_user'));
+  expect(has.map(([name]) => name)).toEqual(['with', 'routerWith', 'own']);
+
+  const ask = `return (await bundle.reader.variationDetail('big', { kind: 'user', key: 'alice' }, null)).reason`;
+  const reason = (bigSegmentsStatus: string) => ({ kind: 'FALLTHROUGH', bigSegmentsStatus });
+  // No metadata: nobody has ever filled them.
+  expect(await runBundle(bundles.with, ask)).toEqual(reason('STALE'));
+  expect(await runBundle(bundles.without, ask)).toEqual(reason('NOT_CONFIGURED'));
+});
 
 test('the bundled router selects the variant that the flag gives', async () => {
   const { file } = await bundleEdge({
