@@ -23,6 +23,7 @@ import { parseTextInSlices } from '../common/sliced-text.ts';
 import { inSlices } from '../common/slices.ts';
 import type { BigSegments, ClientView, CredentialKind, FailedItem, Memberships, RefusedPattern } from '../ports.ts';
 import { createClientView, mayBeSeen } from './evaluated.ts';
+import { createFlagLists } from './flag-lists.ts';
 import { withLargeValues } from './large-values.ts';
 
 /** How a change can affect evaluations. */
@@ -123,15 +124,9 @@ export function createCompiled(
   const caches = { features: new Map<string, Flag>(), segments: new Map<string, Segment>() };
   const uncompiled = { features: new Set<string>(), segments: new Set<string>() };
   let isWholeSet = false;
-  const listed = new Map<CredentialKind, readonly Flag[]>();
-  let needed: ReadonlySet<Flag> | undefined;
-  const forgetLists = () => {
-    listed.clear();
-    needed = undefined;
-  };
   const chase = createChase((kind, key) => {
     dependencies.replaced(kind, key);
-    forgetLists();
+    if (kind === 'features') lists.changed(key);
   });
   /** Those of the evaluation in progress. */
   let memberships: Memberships | undefined;
@@ -225,6 +220,11 @@ export function createCompiled(
 
   const flag = (key: string) => compiled('features', key);
   const segment = (key: string) => compiled('segments', key);
+  const lists = createFlagLists({
+    keys: () => Array.from(view.items('features'), ({ key }) => key),
+    flag,
+    mayBeSeen,
+  });
   const unbounded = createUnbounded(() => view.items('segments'), dialect);
   const dependencies = createDependencies({
     keys: (kind) => Array.from(view.items(kind), ({ key }) => key),
@@ -253,26 +253,6 @@ export function createCompiled(
     } finally {
       memberships = undefined;
     }
-  }
-
-  function flagsFor(audience: CredentialKind): readonly Flag[] {
-    let list = listed.get(audience);
-    if (list === undefined) {
-      const keys = Array.from(view.items('features'), ({ key }) => key).sort();
-      const compiledFlags = keys.map(flag);
-      list = compiledFlags.filter((held) => held !== undefined).filter((held) => mayBeSeen(held, audience));
-      listed.set(audience, list);
-    }
-    return list;
-  }
-
-  function prerequisites(): ReadonlySet<Flag> {
-    if (needed === undefined) {
-      const flags = Array.from(view.items('features'), ({ key }) => flag(key)).filter((held) => held !== undefined);
-      const keys = new Set(flags.flatMap(({ prerequisiteKeys }) => prerequisiteKeys ?? []));
-      needed = new Set(Array.from(keys, flag).filter((held) => held !== undefined));
-    }
-    return needed;
   }
 
   function* uncompiledItems(): Generator<Item, void> {
@@ -348,17 +328,17 @@ export function createCompiled(
       failed[kind].delete(key);
       uncompiled[kind].add(key);
       caches[kind].delete(key);
-      if (kind === 'features') forgetLists();
+      if (kind === 'features') lists.changed(key);
       else unbounded.changed();
     },
     flag,
     segment,
-    flags: flagsFor,
+    flags: lists.flags,
     evaluator,
     clientView: createClientView({
       flag,
-      flags: flagsFor,
-      prerequisites,
+      flags: lists.flags,
+      prerequisites: lists.prerequisites,
       compile: compileInSlices,
       isBehind: () => chase.isOn,
       evaluateFlag,
