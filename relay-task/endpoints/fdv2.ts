@@ -21,7 +21,10 @@ export function createFdv2Poll(bodies: Bodies): Handler {
     await view.hashed();
     const state = view.state();
     const basis = query.get('basis') ?? '';
-    if (basis === state) return represent(request, { digest: state, body: () => bodyOf(nothing) });
+    // A state that was left by lower versions is not remembered, even if it is the present one again.
+    if (basis === state && view.fdv2.since(basis)) {
+      return represent(request, { digest: state, body: () => bodyOf(nothing) });
+    }
     const changes = basis === '' ? undefined : await bodies.changes(view, basis);
     // As for everything, no answer to a basis is "nothing changed".
     if (changes) return represent(request, { digest: changes.digest, unconditional: true, body: () => changes });

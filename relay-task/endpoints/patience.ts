@@ -20,19 +20,19 @@ export function endPatiently(
   patience: Patience,
 ): void {
   const { stalledMs, minBytesPerSecond } = patience;
-  let left = parts.reduce((sum, { length }) => sum + length, 0);
+  let left = bytesOf(parts);
   const until = performance.now() + stalledMs + (left / minBytesPerSecond) * 1_000;
   const take = createTaker(parts);
   let timer: NodeJS.Timeout | undefined;
   const next = () => {
-    const isLast = left <= PIECE_BYTES;
-    if (!isLast && performance.now() > until) {
+    if (left > PIECE_BYTES && performance.now() > until) {
       socket.destroy();
       return;
     }
     const pieces = take(PIECE_BYTES);
+    left -= bytesOf(pieces);
     const last = pieces.pop();
-    left -= PIECE_BYTES;
+    const isLast = left === 0;
     if (pieces.length > 0) response.cork();
     for (const piece of pieces) response.write(piece);
     if (isLast) response.end(last);
@@ -45,12 +45,16 @@ export function endPatiently(
   };
   next();
   // The system takes most answers at once.
-  if (left <= 0 && socket.writableLength === 0) return;
+  if (left === 0 && socket.writableLength === 0) return;
   timer = cutAfter(socket, stalledMs);
   response.once('close', () => clearTimeout(timer));
 }
 
-/** Takes so many bytes from the parts, or what is left of them, at each call; without a copy. */
+export function bytesOf(parts: readonly Buffer[]): number {
+  return parts.reduce((sum, { length }) => sum + length, 0);
+}
+
+/** Takes up to so many bytes from the parts at each call, without a copy, and as few pieces as possible: each costs about as much to write. */
 function createTaker(parts: readonly Buffer[]): (bytes: number) => Buffer[] {
   let index = 0;
   let at = 0;
@@ -58,6 +62,7 @@ function createTaker(parts: readonly Buffer[]): (bytes: number) => Buffer[] {
     const taken: Buffer[] = [];
     let lacking = bytes;
     for (let part = parts[index]; part && lacking > 0; part = parts[index]) {
+      if (taken.length > 0 && part.length - at > lacking) break;
       const piece = part.subarray(at, at + lacking);
       if (piece.length > 0) taken.push(piece);
       lacking -= piece.length;

@@ -1,7 +1,7 @@
 /** Answers as values, which can be written to an HTTP response or to a bare socket that has left node:http. */
 import { type IncomingMessage, type ServerResponse, STATUS_CODES } from 'node:http';
 import type { Socket } from 'node:net';
-import { endPatiently, type Patience } from './patience.ts';
+import { bytesOf, endPatiently, type Patience } from './patience.ts';
 
 export interface Reply {
   readonly status: number;
@@ -71,10 +71,6 @@ export function sendReply(
 function partsOf({ body = [] }: Reply): readonly Buffer[] {
   if (typeof body === 'string') return [Buffer.from(body)];
   return Buffer.isBuffer(body) ? [body] : body;
-}
-
-export function bytesOf(parts: readonly Buffer[]): number {
-  return parts.reduce((sum, { length }) => sum + length, 0);
 }
 
 /** Of the body, in bytes. */

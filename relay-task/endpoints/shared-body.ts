@@ -2,7 +2,7 @@
 import { joinInSlices } from '../common/sliced-json.ts';
 import { inSlices } from '../common/slices.ts';
 import { type Compression, compressed, type Effort, isWorthCompressing, type SharedBody } from './encoding.ts';
-import { bytesOf } from './reply.ts';
+import { bytesOf } from './patience.ts';
 import type { Kept, Shelf } from './shelf.ts';
 
 /** A compressed body. */
