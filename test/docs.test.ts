@@ -117,8 +117,8 @@ test('docs/errors.md lists every error code, and no others', () => {
 
 test('docs/endpoints.md lists every endpoint in the order of the routes, and no others', () => {
   const health = {
-    status: () => ({}),
-    environmentStatus: () => undefined,
+    status: () => [],
+    *environmentStatus() {},
     readiness: () => ({ ready: true, waitingFor: [] }),
   };
   const served = createRoutes({ health }).map(({ method, path }) => `${method} ${path}`);

@@ -59,10 +59,13 @@ export interface GoalsAnswer {
 export type Found = { readonly environment: ServedEnvironment } | 'unknown-credential' | 'unknown-filter' | 'not-yet';
 
 export interface Health {
-  /** The body of `/status`. */
-  status(): unknown;
-  /** One environment's part of it, by name (`NAME` or `NAME/FILTER`), client-side ID or `PROJECT/ENVIRONMENT` key. */
-  environmentStatus(identifier: string): unknown | undefined;
+  /** The body of `/status` as JSON, in parts that take little work each. */
+  status(): Iterable<string>;
+  /**
+   * One environment's part of it, by name (`NAME` or `NAME/FILTER`), client-side ID or `PROJECT/ENVIRONMENT` key; undefined if there is
+   * none. Yields in between.
+   */
+  environmentStatus(identifier: string): Generator<void, unknown>;
   readiness(): { readonly ready: boolean; readonly waitingFor: readonly string[] };
 }
 

@@ -27,8 +27,9 @@ interface Job {
 
 const AT_ONCE = 4;
 
-export function createSharedWork(): SharedWork {
-  const line = createFairLine({ maxInside: AT_ONCE });
+/** `maxInside`: so many are in progress at once; 4 by default. */
+export function createSharedWork(maxInside = AT_ONCE): SharedWork {
+  const line = createFairLine({ maxInside });
   const owners = new WeakMap<object, Map<string, Job>>();
   return {
     run<T>({ owner, name, lanes, stateOf }: Asked, work: () => Generator<void, T>): Promise<T> {

@@ -1,4 +1,4 @@
-/** Readiness and the body of `/status`, computed from the current state on each request. */
+/** Readiness and the body of `/status`, computed from the current state. */
 import { cutText } from '../common/json.ts';
 import { obscureKey, redactKeys, redactSecrets } from '../common/secrets.ts';
 import type {
@@ -84,8 +84,10 @@ export interface RelayHealth {
   setDraining(): void;
   /** Once ready, stays ready until draining: a relay with data should keep serving during overload and outages. */
   readiness(): Readiness;
-  status(): RelayStatus;
-  environmentStatus(identifier: string): EnvironmentStatus | undefined;
+  /** The JSON of a `RelayStatus`, in parts: each environment is looked up when its part is read. */
+  status(): Generator<string, void>;
+  /** Yields after each environment that is another one. */
+  environmentStatus(identifier: string): Generator<void, EnvironmentStatus | undefined>;
 }
 
 /** ld-relay's fields, followed by additional ones. */
@@ -203,16 +205,19 @@ export function createHealth(options: HealthOptions): RelayHealth {
       draining = true;
     },
     readiness,
-    status() {
-      const environments = [...options.environments()];
+    *status() {
+      let healthy = options.keysKnown();
+      let separator = '{"environments":{';
+      for (const environment of options.environments()) {
+        healthy &&= isHealthy(environment);
+        const name = environment.id ?? environment.name;
+        yield `${separator}${JSON.stringify(name)}:${JSON.stringify(describe(environment))}`;
+        separator = ',';
+      }
       const source = options.source?.();
       const memory = options.memory?.();
       const logLinesLost = options.logLinesLost?.() ?? 0;
-      const healthy = options.keysKnown() && environments.every(isHealthy);
-      return {
-        environments: Object.fromEntries(
-          environments.map((environment) => [environment.id ?? environment.name, describe(environment)]),
-        ),
+      const rest: Omit<RelayStatus, 'environments'> = {
         status: healthy ? 'healthy' : 'degraded',
         version: options.version,
         clientVersion: options.version,
@@ -221,16 +226,16 @@ export function createHealth(options: HealthOptions): RelayHealth {
         ...(memory && { memory }),
         ...(logLinesLost > 0 && { logLinesLost }),
       };
+      yield `${separator === ',' ? '' : separator}},${JSON.stringify(rest).slice(1)}`;
     },
-    environmentStatus(identifier) {
-      const found = [...options.environments()].find(
-        ({ name, id, environmentId, labels }) =>
-          name === identifier ||
-          id === identifier ||
-          environmentId === identifier ||
-          (labels && `${labels.projKey}/${labels.envKey}` === identifier),
-      );
-      return found && describe(found);
+    *environmentStatus(identifier) {
+      for (const environment of options.environments()) {
+        const { name, id, environmentId, labels } = environment;
+        const names = [name, id, environmentId, labels && `${labels.projKey}/${labels.envKey}`];
+        if (names.includes(identifier)) return describe(environment);
+        yield;
+      }
+      return undefined;
     },
   };
 }

@@ -87,8 +87,8 @@ async function serve(candidate: Candidate, setBytes: number): Promise<void> {
       find: () => ({ environment }),
       openStream: (_environment, socket, opening) => streams.open(socket, opening),
       health: {
-        status: () => ({}),
-        environmentStatus: () => undefined,
+        status: () => [],
+        *environmentStatus() {},
         readiness: () => ({ ready: true, waitingFor: [] }),
       },
       log: silentLog,

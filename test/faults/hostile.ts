@@ -35,8 +35,8 @@ export interface HostileOptions {
 const MB = 1_000_000;
 const routes = createRoutes({
   health: {
-    status: () => ({}),
-    environmentStatus: () => undefined,
+    status: () => [],
+    *environmentStatus() {},
     readiness: () => ({ ready: true, waitingFor: [] }),
   },
 });

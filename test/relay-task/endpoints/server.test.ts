@@ -319,8 +319,8 @@ describe('the server', () => {
       find: () => 'not-yet',
       openStream: () => 'closing',
       health: {
-        status: () => ({}),
-        environmentStatus: () => undefined,
+        status: () => [],
+        *environmentStatus() {},
         readiness: () => ({ ready: true, waitingFor: [] }),
       },
       log: silentLog,

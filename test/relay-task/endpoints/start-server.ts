@@ -65,8 +65,11 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
       return undefined;
     },
     health: {
-      status: () => ({ status: 'healthy' }),
-      environmentStatus: (identifier) => (identifier === 'production' ? { status: 'connected' } : undefined),
+      status: () => ['{"status":', '"healthy"}'],
+      *environmentStatus(identifier) {
+        yield;
+        return identifier === 'production' ? { status: 'connected' } : undefined;
+      },
       readiness: () => ({ ready: true, waitingFor: [] }),
       ...options.health,
     },

@@ -1,6 +1,13 @@
 import { obscureKey } from '../../../relay-task/common/secrets.ts';
+import { resultOf } from '../../../relay-task/common/slices.ts';
 import type { StoreStatus, UpstreamStatus } from '../../../relay-task/ports.ts';
-import { createHealth, type EnvironmentHealth, type HealthOptions } from '../../../relay-task/status/health.ts';
+import {
+  createHealth,
+  type EnvironmentHealth,
+  type HealthOptions,
+  type RelayHealth,
+  type RelayStatus,
+} from '../../../relay-task/status/health.ts';
 
 const T = 1_760_000_000_000;
 const sdkKey = 'sdk-00000000-1111-2222-3333-444455556666';
@@ -43,6 +50,9 @@ function start(environments: EnvironmentHealth[], more: Partial<HealthOptions> =
   health.setListening();
   return { health, state };
 }
+
+const statusOf = (health: RelayHealth): RelayStatus => JSON.parse([...health.status()].join(''));
+const environmentStatusOf = (health: RelayHealth, identifier: string) => resultOf(health.environmentStatus(identifier));
 
 describe('readiness', () => {
   test('needs a listening server, the list of environments, and data', () => {
@@ -147,7 +157,7 @@ describe('/status', () => {
         failedItems: [{ kind: 'features', key: 'deep', reason: 'RangeError' }],
       }),
     ]);
-    expect(health.status()).toEqual({
+    expect(statusOf(health)).toEqual({
       environments: {
         production: {
           sdkKey: 'sdk-********-****-****-****-*******56666',
@@ -198,7 +208,7 @@ describe('/status', () => {
       ],
       { source: () => ({ kind: 'ssm', state: 'INTERRUPTED', stateSince: T, lastError: { time: T, message } }) },
     );
-    expect(health.status()).toMatchObject({
+    expect(statusOf(health)).toMatchObject({
       environments: {
         production: {
           connectionStatus: { lastError: { kind: 'ERROR_RESPONSE', time: T, statusCode: 401, message: said } },
@@ -209,7 +219,7 @@ describe('/status', () => {
       },
       keySource: { lastError: { time: T, message: said } },
     });
-    expect(JSON.stringify(health.status())).not.toMatch(/:pass|0000-/);
+    expect(JSON.stringify(statusOf(health))).not.toMatch(/:pass|0000-/);
   });
 
   test('lists a hundred invalid items of an environment, and the beginning of what is said about them', () => {
@@ -220,24 +230,49 @@ describe('/status', () => {
       reason: long,
     }));
     const { health } = start([environment({ unreadable })]);
-    expect(health.status().environments.production?.unreadable).toHaveLength(100);
-    expect(JSON.stringify(health.status()).length).toBeLessThan(250_000);
+    expect(statusOf(health).environments.production?.unreadable).toHaveLength(100);
+    expect(JSON.stringify(statusOf(health)).length).toBeLessThan(250_000);
+  });
+
+  test('looks up each environment when its part is read, in the whole and in the search for one', () => {
+    let lookedUp = 0;
+    const health = createHealth({
+      version: '1',
+      *environments() {
+        for (; lookedUp < 1_000; lookedUp++) yield environment({ name: `e${lookedUp}` });
+      },
+      keysKnown: () => true,
+      initTimeoutMs: 1,
+      disconnectedStatusTimeMs: 1,
+      readyRequires: 'any',
+    });
+    const whole = health.status();
+    for (let part = 0; part < 10; part++) expect([whole.next().done, lookedUp]).toEqual([false, part]);
+    lookedUp = 0;
+    const one = health.environmentStatus('e900');
+    for (let step = 0; step < 10; step++) expect([one.next().done, lookedUp]).toEqual([false, step]);
+    expect(resultOf(one)).toMatchObject({ status: 'connected' });
+    expect(lookedUp).toBe(900);
+  });
+
+  test('without environments is JSON, too', () => {
+    expect(statusOf(start([]).health)).toMatchObject({ environments: {}, status: 'healthy' });
   });
 
   test('counts lost log lines once there is one', () => {
     let lost = 0;
     const { health } = start([environment()], { logLinesLost: () => lost });
-    expect(health.status()).not.toHaveProperty('logLinesLost');
+    expect(statusOf(health)).not.toHaveProperty('logLinesLost');
     lost = 3;
-    expect(health.status().logLinesLost).toBe(3);
+    expect(statusOf(health).logLinesLost).toBe(3);
   });
 
   test('reports an environment as disconnected after DISCONNECTED_STATUS_TIME', () => {
     const { health, state } = start([environment({ upstream: upstream({ state: 'INTERRUPTED', stateSince: T }) })]);
     state.now = T + 59_999;
-    expect(health.status().status).toBe('healthy');
+    expect(statusOf(health).status).toBe('healthy');
     state.now = T + 60_000;
-    expect(health.status()).toMatchObject({
+    expect(statusOf(health)).toMatchObject({
       status: 'degraded',
       environments: { production: { status: 'disconnected' } },
     });
@@ -246,16 +281,19 @@ describe('/status', () => {
   test('reports an environment with data from a store as disconnected at once, until it was connected for the first time', () => {
     const { health, state } = start([environment({ upstream: upstream({ state: 'INITIALIZING', stateSince: T }) })]);
     const disconnected = { status: 'degraded', environments: { production: { status: 'disconnected' } } };
-    expect(health.status()).toMatchObject(disconnected);
+    expect(statusOf(health)).toMatchObject(disconnected);
     state.environments = [environment({ upstream: upstream({ state: 'VALID' }) })];
-    expect(health.status()).toMatchObject({ status: 'healthy', environments: { production: { status: 'connected' } } });
+    expect(statusOf(health)).toMatchObject({
+      status: 'healthy',
+      environments: { production: { status: 'connected' } },
+    });
     state.environments = [environment({ upstream: upstream({ state: 'INTERRUPTED', stateSince: T }) })];
-    expect(health.status()).toMatchObject({ status: 'healthy' });
+    expect(statusOf(health)).toMatchObject({ status: 'healthy' });
   });
 
   test('reports an environment without data or key as disconnected and initializing since its creation', () => {
     const { health } = start([environment({ initialized: false, upstream: undefined })]);
-    expect(health.status()).toMatchObject({
+    expect(statusOf(health)).toMatchObject({
       status: 'degraded',
       environments: {
         production: {
@@ -271,9 +309,9 @@ describe('/status', () => {
     const labels = { envKey: 'prod', envName: 'Production', projKey: 'web', projName: 'Web' };
     const { health } = start([environment({ name: 'a/b', environmentId: '64a0', labels })]);
     for (const identifier of ['a/b', '64a0', 'web/prod']) {
-      expect(health.environmentStatus(identifier)).toMatchObject({ ...labels, envId: '64a0' });
+      expect(environmentStatusOf(health, identifier)).toMatchObject({ ...labels, envId: '64a0' });
     }
-    expect(health.environmentStatus('a')).toBeUndefined();
+    expect(environmentStatusOf(health, 'a')).toBeUndefined();
   });
 });
 
@@ -301,7 +339,7 @@ describe('/status with rotating keys', () => {
         ],
       }),
     ]);
-    expect(health.environmentStatus('production')).toMatchObject({
+    expect(environmentStatusOf(health, 'production')).toMatchObject({
       sdkKey: 'sdk-********-****-****-****-*******56666',
       expiringSdkKey: 'sdk-********-****-****-****-*******51111',
       sdkKeys: [
@@ -315,7 +353,7 @@ describe('/status with rotating keys', () => {
     const keyProblem = { since: T, message: 'the parameter sdk-key is missing' };
     const source = { kind: 'ssm', state: 'INTERRUPTED', stateSince: T } as const;
     const { health } = start([environment({ keyProblem })], { source: () => source });
-    expect(health.status()).toMatchObject({
+    expect(statusOf(health)).toMatchObject({
       keySource: { kind: 'ssm', state: 'INTERRUPTED' },
       environments: { production: { keyProblem } },
       status: 'healthy',
@@ -326,12 +364,12 @@ describe('/status with rotating keys', () => {
 test('stale Big Segments are shown in /status, and degrade the relay only if configured to', () => {
   const bigSegments = { available: true, potentiallyStale: true, lastSynchronizedOn: T - 600_000 };
   const environments = [environment({ bigSegments })];
-  expect(start(environments).health.status()).toMatchObject({
+  expect(statusOf(start(environments).health)).toMatchObject({
     status: 'healthy',
     environments: { production: { bigSegmentStatus: bigSegments } },
   });
   const degrading = { bigSegmentsStaleAsDegraded: true };
-  expect(start(environments, degrading).health.status().status).toBe('degraded');
+  expect(statusOf(start(environments, degrading).health).status).toBe('degraded');
   const away = environment({ bigSegments: { available: false, potentiallyStale: false, lastSynchronizedOn: T } });
-  expect(start([away], degrading).health.status().status).toBe('degraded');
+  expect(statusOf(start([away], degrading).health).status).toBe('degraded');
 });
