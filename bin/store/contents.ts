@@ -9,6 +9,7 @@ import {
 } from '../../lib/flag-table/index.ts';
 import { type Table, textOf } from '../../relay-task/store/dynamodb-client.ts';
 import { readContent, type TableContent } from '../../relay-task/store/dynamodb-database.ts';
+import { createReadMemory, startReading } from '../../relay-task/store/read-memory.ts';
 
 export interface Contents extends TableContent {
   readonly prefix: string;
@@ -22,8 +23,9 @@ export interface Contents extends TableContent {
 
 export async function readContents(table: Table, prefix: string): Promise<Contents> {
   const { bigSegmentsMetadata } = namespaces(prefix);
+  const { take } = startReading(createReadMemory());
   const [content, bigSegments] = await Promise.all([
-    readContent(table, prefix),
+    readContent(table, prefix, take),
     table.get({ namespace: bigSegmentsMetadata, key: bigSegmentsMetadata }),
   ]);
   const parts = new Map(content.snapshot.map((row) => [textOf(row, 'key'), row]));

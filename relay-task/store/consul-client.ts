@@ -3,6 +3,7 @@ import { Agent as HttpAgent } from 'node:http';
 import { Agent as HttpsAgent } from 'node:https';
 import { type Budget, createBudget } from '../common/budget.ts';
 import { httpRequest } from '../common/http-request.ts';
+import { storedLimit } from './read-memory.ts';
 
 /** Where a Consul agent is, and how to connect to it. */
 export interface ConsulConnection {
@@ -18,7 +19,7 @@ export interface ConsulConnection {
   readonly key?: string | undefined;
   /** A request without a complete answer fails after this time. Default 5000. */
   readonly timeoutMs?: number | undefined;
-  /** For the answers that are being read, of all clients that share it. Default: 256 MiB for this one. */
+  /** For the answers that are being read, of all clients that share it. Default: `createAnswersMemory`, for this one. */
   readonly memory?: Budget | undefined;
 }
 
@@ -38,13 +39,16 @@ export interface ConsulClient {
 }
 
 /** All flags of an environment come in one answer, in base64: as much as LaunchDarkly may send of them, or 96 MiB. */
-const maxAnswerBytes = 128 * 1024 * 1024;
+const maxAnswerBytes = Math.min(128 * 1024 * 1024, Math.ceil(1.5 * storedLimit()));
 /** Each key of a list has eight. */
 const jsonLimits = { maxParts: 1_000_000, maxDepth: 100 };
 
+/** One answer alone may take a half of it. */
+export const createAnswersMemory = (): Budget => createBudget(2 * maxAnswerBytes);
+
 export function createConsulClient(connection: ConsulConnection): ConsulClient {
   const { address, tokenFile, ca, cert, key, timeoutMs = 5_000 } = connection;
-  const { memory = createBudget(2 * maxAnswerBytes) } = connection;
+  const { memory = createAnswersMemory() } = connection;
   const base = new URL(/^https?:\/\//.test(address) ? address : `http://${address}`);
   const secure = base.protocol === 'https:';
   const agent = secure

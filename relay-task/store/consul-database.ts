@@ -3,6 +3,7 @@ import type { ConsulClient } from './consul-client.ts';
 import { consulKeys, createCompareAndSet, removeMarker, rowOf, transactionLimits } from './consul-compare-and-set.ts';
 import { getFolder, getPair, listBelow, textOf } from './consul-kv.ts';
 import type { Content, Row } from './database.ts';
+import { rowBytes, type TakeRead } from './read-memory.ts';
 import type { ReplicaDatabase } from './replica-store.ts';
 
 /** Consul's `kv_max_value_size`, and `txn_max_req_len` beside it. */
@@ -15,13 +16,15 @@ const valueLimitBytes = 512 * 1024;
 export function createConsulDatabase({ client, prefix }: { client: ConsulClient; prefix: string }): ReplicaDatabase {
   const keys = consulKeys(prefix);
 
-  async function readRows(kind: Kind): Promise<Map<string, Row>> {
+  async function readRows(kind: Kind, take: TakeRead): Promise<Map<string, Row>> {
     const folder = keys.folder(kind);
     const rows = new Map<string, Row>();
     for (const pair of await getFolder(client, folder)) {
       // The folder itself may be a key, too.
       const key = pair.Key.slice(folder.length);
-      if (key !== '') rows.set(key, rowOf(kind, key, pair));
+      if (key === '') continue;
+      take(rowBytes(key, textOf(pair)));
+      rows.set(key, rowOf(kind, key, pair));
     }
     return rows;
   }
@@ -32,9 +35,9 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
     limits: transactionLimits,
     keepsManifest: true,
     marksStale: false,
-    async readAll(): Promise<Content> {
+    async readAll(take): Promise<Content> {
       const [inited, manifest] = [await getPair(client, keys.inited), await getPair(client, keys.manifest)];
-      const [segments, features] = await Promise.all([readRows('segments'), readRows('features')]);
+      const [segments, features] = await Promise.all([readRows('segments', take), readRows('features', take)]);
       return { rows: { features, segments }, inited: inited !== undefined, manifest: manifest && textOf(manifest) };
     },
     async glance() {

@@ -1,5 +1,6 @@
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import type { StoreStatus } from '../ports.ts';
+import type { TakeRead } from './read-memory.ts';
 
 /** What a database holds under one key. */
 export interface Row {
@@ -92,7 +93,8 @@ export interface Database {
   readonly keepsManifest: boolean;
   /** Whether a row can say that it is older than an item that does not fit. */
   readonly marksStale: boolean;
-  readAll(): Promise<Content>;
+  /** `take` counts what is read, and throws to end the reading. */
+  readAll(take: TakeRead): Promise<Content>;
   /** Absent: the database is not looked at between two comparisons. */
   glance?(): Promise<Glance>;
   /**

@@ -17,6 +17,7 @@ import { type BackoffTimes, backoffMs } from '../common/backoff.ts';
 import { sleep } from '../common/pause.ts';
 import type { AwsAgents } from '../ports.ts';
 import type { Condition } from './conditions.ts';
+import { attributeBytes, createReadMemory, startReading, storedLimit, type TakeRead } from './read-memory.ts';
 import { retryTimes, type Timings } from './timings.ts';
 
 export type Row = Record<string, SdkValue>;
@@ -45,9 +46,9 @@ export interface Update {
 export interface Table {
   get(key: Key, options?: { consistent?: boolean }): Promise<Attributes | undefined>;
   /** Strongly consistent; in the order of `keys`. */
-  getMany(keys: readonly Key[]): Promise<readonly (Attributes | undefined)[]>;
-  /** Strongly consistent; all pages. */
-  query(namespace: string): Promise<readonly Attributes[]>;
+  getMany(keys: readonly Key[], take?: TakeRead): Promise<readonly (Attributes | undefined)[]>;
+  /** Strongly consistent; all pages. `take` counts what is read. */
+  query(namespace: string, take: TakeRead): Promise<readonly Attributes[]>;
   /** How many items `query` would return; costs as much, but without their bytes. */
   count(namespace: string): Promise<number>;
   put(kind: WriteKind, item: Attributes, condition?: Condition): Promise<boolean>;
@@ -66,11 +67,8 @@ const maxRetries = 10;
 const keysAtOnce = 100;
 /** A BatchGetItem answers with at most 16 MB, in JSON with some escapes. */
 const maxAnswerBytes = 32 * 1024 * 1024;
-/** Of all answers of a client that are being read. */
-const maxAnswersBytes = 4 * maxAnswerBytes;
-
-/** Of all pages of a Query: as much as LaunchDarkly may send of an environment. */
-const MOST_QUERIED_BYTES = 128 * 1024 * 1024;
+/** Of all answers of a client that are being read; one alone may take a half of it. The SDK parses each in one piece. */
+const maxAnswersBytes = storedLimit();
 /** What a page counts at least: a Query may have 100,000 of them. */
 const LEAST_PAGE_BYTES = 1_024;
 
@@ -198,9 +196,8 @@ function createReads(client: DynamoDBClient, TableName: string, backoff: Backoff
     return Item as Attributes | undefined;
   }
 
-  async function* pages(namespace: string, more?: Pick<QueryCommandInput, 'Select'>) {
+  async function* pages(namespace: string, take: TakeRead, more?: Pick<QueryCommandInput, 'Select'>) {
     let ExclusiveStartKey: Row | undefined;
-    let bytes = 0;
     do {
       const command = new QueryCommand({
         TableName,
@@ -213,8 +210,7 @@ function createReads(client: DynamoDBClient, TableName: string, backoff: Backoff
       });
       const page: QueryCommandOutput = await call((how) => client.send(command, how));
       // Else pages that never end would be read for ever.
-      bytes += LEAST_PAGE_BYTES + bytesOf(page.Items ?? []);
-      if (bytes > MOST_QUERIED_BYTES) throw new Error(`${namespace} has more than ${MOST_QUERIED_BYTES} bytes`);
+      take(LEAST_PAGE_BYTES + bytesOf(page.Items ?? []));
       yield page;
       ExclusiveStartKey = page.LastEvaluatedKey;
     } while (ExclusiveStartKey);
@@ -222,28 +218,32 @@ function createReads(client: DynamoDBClient, TableName: string, backoff: Backoff
 
   return {
     get,
-    async getMany(keys: readonly Key[]): Promise<readonly (Attributes | undefined)[]> {
+    async getMany(keys: readonly Key[], take: TakeRead = () => {}): Promise<readonly (Attributes | undefined)[]> {
       const [only] = keys;
       if (only && keys.length === 1) return [await get(only)];
       const found = new Map<string, Attributes>();
       for (let start = 0; start < keys.length; start += keysAtOnce) {
         const batch = keys.slice(start, start + keysAtOnce).map(sdkKey);
-        for (const item of await batchGet({ client, TableName, keys: batch, backoff, call })) {
+        const items = await batchGet({ client, TableName, keys: batch, backoff, call });
+        take(bytesOf(items));
+        for (const item of items) {
           found.set(idOf(item as Attributes), item as Attributes);
         }
       }
       return keys.map(({ namespace, key }) => found.get(`${namespace} ${key}`));
     },
-    async query(namespace: string): Promise<readonly Attributes[]> {
+    async query(namespace: string, take: TakeRead): Promise<readonly Attributes[]> {
       const items: Attributes[] = [];
-      for await (const page of pages(namespace)) {
+      for await (const page of pages(namespace, take)) {
         for (const item of page.Items ?? []) items.push(item as Attributes);
       }
       return items;
     },
     async count(namespace: string): Promise<number> {
       let count = 0;
-      for await (const page of pages(namespace, { Select: 'COUNT' })) count += page.Count ?? 0;
+      // What is counted is not held, but pages that never end are left as well.
+      const { take } = startReading(createReadMemory());
+      for await (const page of pages(namespace, take, { Select: 'COUNT' })) count += page.Count ?? 0;
       return count;
     },
   };
@@ -297,11 +297,11 @@ function sdkItem(item: Attributes): Record<string, SdkValue> {
   return item as Record<string, SdkValue>;
 }
 
-/** Of texts and bytes, which are all that an item of ours has besides numbers. */
+/** Of texts and bytes, which are all that an item of ours has besides numbers, and of the objects that hold them. */
 function bytesOf(items: readonly Row[]): number {
   return items
-    .flatMap((item) => Object.values(item))
-    .reduce((sum, value) => sum + ((value.S ?? value.B)?.length ?? 0), 0);
+    .flatMap((item) => Object.entries(item))
+    .reduce((sum, [name, value]) => sum + attributeBytes(name, value.S ?? value.B), 0);
 }
 
 function idOf(item: Attributes): string {

@@ -14,6 +14,7 @@ import { type Database, type Held, heldBack, type Need, type Outcome, type Row, 
 import { describeError, keyOf, type Table } from './dynamodb-client.ts';
 import { createCompareAndSet, itemKey, rowOf } from './dynamodb-compare-and-set.ts';
 import { inFlight, inParallel } from './in-parallel.ts';
+import type { TakeRead } from './read-memory.ts';
 import { demandCounts, StoreLossError } from './store-loss.ts';
 import type { Clock } from './timings.ts';
 
@@ -24,12 +25,13 @@ export interface TableContent {
   readonly snapshot: readonly Attributes[];
 }
 
-export async function readContent(table: Table, prefix: string): Promise<TableContent> {
+/** `take` counts what is read. */
+export async function readContent(table: Table, prefix: string, take: TakeRead): Promise<TableContent> {
   const names = namespaces(prefix);
   const [features, segments, snapshot, marker] = await Promise.all([
-    table.query(names.features),
-    table.query(names.segments),
-    table.query(names.snapshot),
+    table.query(names.features, take),
+    table.query(names.segments, take),
+    table.query(names.snapshot, take),
     table.get(initedKey(prefix)),
   ]);
   return { rows: { features, segments }, inited: marker !== undefined, snapshot };
@@ -80,8 +82,8 @@ export function createDynamoDBDatabase(options: {
     limits: { writes: Infinity, bytes: Infinity },
     keepsManifest: false,
     marksStale: true,
-    async readAll() {
-      const { rows, inited, snapshot } = await readContent(table, prefix);
+    async readAll(take) {
+      const { rows, inited, snapshot } = await readContent(table, prefix, take);
       await options.onSnapshot(snapshot);
       // Parsing thousands of items takes long.
       const decoded = async (kind: Kind) => {

@@ -1,6 +1,7 @@
 import type { DynamoDBClient } from '@aws-sdk/client-dynamodb';
 import type { Registry } from 'prom-client';
 import { namespaces } from '../../lib/flag-table/index.ts';
+import type { Budget } from '../common/budget.ts';
 import { createSkippedLines } from '../common/paced-lines.ts';
 import type { ItemView, Log, Store } from '../ports.ts';
 import {
@@ -18,6 +19,7 @@ import { createGraves } from './graves.ts';
 import { type Lease, startLease } from './lease.ts';
 import { createStoreMetrics } from './metrics.ts';
 import { readItems } from './read-items.ts';
+import { createReadMemory, startReading } from './read-memory.ts';
 import { createSnapshotWriter } from './snapshot-writer.ts';
 import { createStoreState } from './store-state.ts';
 import { type Clock, defaultTimings, systemClock, type Timings } from './timings.ts';
@@ -40,6 +42,8 @@ export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
   readonly owner: string;
   readonly log: Log;
   readonly registry?: Registry;
+  /** `ReplicaStoreOptions.readMemory` */
+  readonly readMemory?: Budget | undefined;
   /** A client of the caller's, who also closes it; else one is made. */
   readonly client?: DynamoDBClient;
   /** For tests. */
@@ -54,7 +58,7 @@ export interface DynamoDBStoreOptions extends DynamoDBClientOptions {
  * `STORE_UNAVAILABLE`. `flush` resolves at once on a task that does not hold the lease: the holder writes.
  */
 export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
-  const { tableName, prefix, log, clock = systemClock } = options;
+  const { tableName, prefix, log, clock = systemClock, readMemory = createReadMemory() } = options;
   const timings: Timings = { ...defaultTimings, ...options.timings };
   const graves = createGraves({ ...options, clock, timings });
   const { view } = graves;
@@ -119,6 +123,7 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
   const engine: Engine = startEngine({
     database: createDynamoDBDatabase({ table: guarded, tableName, prefix, clock, onSnapshot: snapshot.adopt }),
     graves,
+    readMemory,
     permission: permissionOf(lease),
     publication,
     clock,
@@ -135,7 +140,10 @@ export function createDynamoDBStore(options: DynamoDBStoreOptions): Store {
     engine,
     place: 'flag table',
     describe,
-    readItems: () => readItems({ table, prefix, log, tellSkipped }),
+    async readItems() {
+      const { take, end } = startReading(readMemory);
+      return readItems({ table, prefix, log, take, tellSkipped }).finally(end);
+    },
     async readStamp() {
       const head = await table.get({ namespace: namespaces(prefix).snapshot, key: 'head' }, { consistent: false });
       return (head && textOf(head, 'rev')) || undefined;

@@ -1,4 +1,5 @@
 /** What an engine does in one step. */
+import type { Budget } from '../common/budget.ts';
 import { inSlices } from '../common/slices.ts';
 import type { Log, LogFields } from '../ports.ts';
 import { createApplier } from './apply.ts';
@@ -6,6 +7,7 @@ import type { Database } from './database.ts';
 import type { Graves } from './graves.ts';
 import { createLedger } from './ledger.ts';
 import { createPlanner } from './planner.ts';
+import { type Reading, startReading } from './read-memory.ts';
 import type { Clock, EngineTimings } from './timings.ts';
 import type { WaitingItems } from './waiting.ts';
 
@@ -56,6 +58,8 @@ export interface StepOptions {
   readonly timings: EngineTimings;
   readonly metrics: EngineMetrics;
   readonly log: Log;
+  /** For what is read. */
+  readonly readMemory: Budget;
   /** For log lines: which store of which environment. */
   readonly where: LogFields;
 }
@@ -90,9 +94,18 @@ export function createSteps(options: StepOptions, waiting: WaitingItems, active:
 
   /** Adds what differs between the database and memory to what waits. */
   async function reconcile(): Promise<void> {
+    const reading = startReading(options.readMemory);
+    try {
+      await compareAll(reading);
+    } finally {
+      reading.end();
+    }
+  }
+
+  async function compareAll({ take }: Reading): Promise<void> {
     const doubtsBefore = doubts;
     const mayChangeYet = unknown && permission.contested();
-    const content = await database.readAll();
+    const content = await database.readAll(take);
     // Comparing the texts of thousands of items takes long. A second pass finds what memory has changed during the first.
     const { features, segments } = content.rows;
     for (let pass = 1; pass <= 2; pass += 1) {

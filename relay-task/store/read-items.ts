@@ -11,6 +11,7 @@ import { whenDue } from '../common/slices.ts';
 import type { Log, StoredSet } from '../ports.ts';
 import type { Table } from './dynamodb-client.ts';
 import { hasFlags } from './manifest.ts';
+import type { TakeRead } from './read-memory.ts';
 
 /** A publication in progress has ended by then. */
 const lookAgainMs = 250;
@@ -19,6 +20,8 @@ export interface ReadItemsOptions {
   readonly table: Table;
   readonly prefix: string;
   readonly log: Log;
+  /** Counts what is read. */
+  readonly take: TakeRead;
   /** Gets what is wrong with invalid items. */
   tellSkipped(problems: readonly string[]): void;
 }
@@ -29,12 +32,12 @@ export interface ReadItemsOptions {
  * `table` does.
  */
 export async function readItems(options: ReadItemsOptions): Promise<StoredSet | undefined> {
-  const { table, prefix, log } = options;
+  const { table, prefix, log, take } = options;
   const rows = new Map<string, Attributes | undefined>();
   const reader = createSnapshotReader({
     prefix,
     async get(keys) {
-      const found = await table.getMany(keys);
+      const found = await table.getMany(keys, take);
       for (const [index, { key }] of keys.entries()) rows.set(key, found[index]);
       return found;
     },
@@ -61,13 +64,13 @@ export async function readItems(options: ReadItemsOptions): Promise<StoredSet | 
   return { items: official, source: isMarked || isBeingWritten ? '' : undefined };
 }
 
-async function readOfficialItems({ table, prefix, log, tellSkipped }: ReadItemsOptions) {
+async function readOfficialItems({ table, prefix, log, take, tellSkipped }: ReadItemsOptions) {
   if ((await table.get(initedKey(prefix))) === undefined) return undefined;
   const names = namespaces(prefix);
   const items: Item[] = [];
   const problems: string[] = [];
   for (const kind of ['segments', 'features'] as const) {
-    for (const row of await table.query(names[kind])) {
+    for (const row of await table.query(names[kind], take)) {
       const item = decodeOfficialItem(kind, row);
       if ('problem' in item) problems.push(item.problem);
       else items.push(item);

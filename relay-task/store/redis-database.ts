@@ -2,6 +2,7 @@ import type { Kind } from '../../lib/flag-table/index.ts';
 import { whenDue } from '../common/slices.ts';
 import type { Log } from '../ports.ts';
 import type { Content, Row } from './database.ts';
+import { rowBytes, type TakeRead } from './read-memory.ts';
 import { describeRedisError, type RedisClient } from './redis-client.ts';
 import { createCompareAndSet, type RedisKeys, rowOf, unlessWrongType } from './redis-compare-and-set.ts';
 import { replyLimits } from './redis-replies.ts';
@@ -58,10 +59,9 @@ export function createRedisDatabase(options: {
 
   const countFields = (key: string) => unlessWrong(key, 0, (redis) => redis.hlen(key));
 
-  async function readRows(kind: Kind): Promise<Map<string, Row>> {
+  async function readRows(kind: Kind, take: TakeRead): Promise<Map<string, Row>> {
     const rows = new Map<string, Row>();
     let cursor = '0';
-    let bytes = 0;
     do {
       const from = cursor;
       const answer: unknown = await unlessWrong(keys[kind], nothing, (redis) =>
@@ -72,14 +72,13 @@ export function createRedisDatabase(options: {
       for (let at = 0; at + 1 < flat.length; at += 2) {
         const [field, value] = [flat[at], flat[at + 1]];
         if (!field || !value) continue;
-        bytes += value.length;
         const key = field.toString();
+        take(rowBytes(key, value));
         rows.set(key, rowOf(kind, key, value));
         await whenDue();
       }
       // Otherwise pages without end would be read forever.
-      bytes += LEAST_PAGE_BYTES;
-      if (bytes > replyLimits.maxBytes) throw new Error(`${keys[kind]} has more than ${replyLimits.maxBytes} bytes`);
+      take(LEAST_PAGE_BYTES);
       cursor = next.toString();
     } while (cursor !== '0');
     return rows;
@@ -91,9 +90,9 @@ export function createRedisDatabase(options: {
     limits: { writes: 200, bytes: 1024 * 1024 },
     keepsManifest: true,
     marksStale: false,
-    async readAll(): Promise<Content> {
+    async readAll(take): Promise<Content> {
       const marks = await readMarks();
-      const [segments, features] = await Promise.all([readRows('segments'), readRows('features')]);
+      const [segments, features] = await Promise.all([readRows('segments', take), readRows('features', take)]);
       return { rows: { features, segments }, ...marks };
     },
     async glance() {

@@ -4,6 +4,7 @@
  * https://redis.io/docs/latest/develop/reference/protocol-spec/ (RESP2, as ioredis speaks it)
  */
 import { Redis } from 'ioredis';
+import { storedLimit } from './read-memory.ts';
 
 export interface ReplyLimits {
   /** Of one reply; a set of flags from LaunchDarkly may be as large. */
@@ -17,8 +18,8 @@ export interface ReplyLimits {
 }
 
 export const replyLimits: ReplyLimits = {
-  maxBytes: 128 * 1024 * 1024,
-  maxTextBytes: 64 * 1024 * 1024,
+  maxBytes: storedLimit(),
+  maxTextBytes: storedLimit() / 2,
   maxElements: 1_000_000,
   maxDepth: 16,
 };

@@ -1,5 +1,6 @@
 import type { Registry } from 'prom-client';
 import type { Item } from '../../lib/flag-table/index.ts';
+import type { Budget } from '../common/budget.ts';
 import { createSkippedLines } from '../common/paced-lines.ts';
 import { sleep } from '../common/pause.ts';
 import type { ItemView, Log, LogFields, Store, StoredSet } from '../ports.ts';
@@ -9,6 +10,7 @@ import { createEngineStore } from './engine-store.ts';
 import { createGraves } from './graves.ts';
 import { checkManifest, hasFlags } from './manifest.ts';
 import { createStoreMetrics } from './metrics.ts';
+import { createReadMemory, startReading } from './read-memory.ts';
 import { createStoreState } from './store-state.ts';
 import { type EngineTimings, replicaTimings, systemClock } from './timings.ts';
 
@@ -26,6 +28,8 @@ export interface ReplicaStoreOptions {
   readonly checkedNow?: (() => number) | undefined;
   readonly log: Log;
   readonly registry?: Registry | undefined;
+  /** For what is read, of all stores that share it. Default: one for this store. */
+  readonly readMemory?: Budget | undefined;
   /** For tests. */
   readonly timings?: Partial<EngineTimings> | undefined;
 }
@@ -46,7 +50,7 @@ export function createReplicaStore(
   options: ReplicaStoreOptions,
   connect: (onReconnected: () => void) => ReplicaDatabase,
 ): Store {
-  const { log, writer, checkedNow } = options;
+  const { log, writer, checkedNow, readMemory = createReadMemory() } = options;
   const prefix = options.prefix || DEFAULT_PREFIX;
   const timings: EngineTimings = { ...replicaTimings, ...options.timings };
   const graves = createGraves({ view: options.view, checkedNow, clock: systemClock, timings });
@@ -79,6 +83,7 @@ export function createReplicaStore(
   const engine = startEngine({
     database,
     graves,
+    readMemory,
     source: options.source,
     checkedNow,
     permission: {
@@ -99,7 +104,7 @@ export function createReplicaStore(
     engine,
     place: `${name} at ${server}`,
     describe: database.describe,
-    readItems: () => readItems(database, { log, where, rereadMs: timings.rereadMs, tellSkipped }),
+    readItems: () => readItems(database, { log, where, rereadMs: timings.rereadMs, readMemory, tellSkipped }),
     async readStamp() {
       const { inited, manifest } = await database.glance();
       return inited ? manifest : undefined;
@@ -128,12 +133,14 @@ async function readItems(
     readonly log: Log;
     readonly where: LogFields;
     readonly rereadMs: number;
+    readonly readMemory: Budget;
     tellSkipped(problems: readonly string[]): void;
   },
 ): Promise<StoredSet | undefined> {
-  const { log, where, rereadMs, tellSkipped } = options;
+  const { log, where, rereadMs, readMemory, tellSkipped } = options;
   for (let look = 1; ; look++) {
-    const { rows, inited, manifest } = await database.readAll();
+    const reading = startReading(readMemory);
+    const { rows, inited, manifest } = await database.readAll(reading.take).finally(reading.end);
     if (!inited) return undefined;
     const items: Item[] = [];
     const problems: string[] = [];

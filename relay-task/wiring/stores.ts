@@ -1,18 +1,18 @@
 /** The configured stores, over connections that all environments share. */
 import { readFileSync } from 'node:fs';
 import type { Registry } from 'prom-client';
-import { createBudget } from '../common/budget.ts';
-import { processLimits } from '../common/process-limits.ts';
 import type { Config, RedisConfig } from '../config/config.ts';
 import { RelayError } from '../errors.ts';
 import type { ItemView, Keeper, Log, Outbound, Store } from '../ports.ts';
 import type { BigSegmentOwnerOptions, BigSegmentStore } from '../store/big-segments.ts';
 import { createDynamoDBBigSegments } from '../store/big-segments-dynamodb.ts';
 import { createRedisBigSegments } from '../store/big-segments-redis.ts';
+import { createAnswersMemory } from '../store/consul-client.ts';
 import { createConsulStore } from '../store/consul-store.ts';
 import { createDynamoDBClient } from '../store/dynamodb-client.ts';
 import { createDynamoDBStore } from '../store/dynamodb-store.ts';
 import { createConsulKeeper, createDynamoDBKeeper, createRedisKeeper } from '../store/keeper.ts';
+import { createReadMemory } from '../store/read-memory.ts';
 import { createRedisClient, type RedisConnection } from '../store/redis-client.ts';
 import { createRedisStore, describePrefixProblem } from '../store/redis-store.ts';
 import type { Timings } from '../store/timings.ts';
@@ -77,9 +77,6 @@ export interface Stores {
   close(): Promise<void>;
 }
 
-/** Of all answers of Consul that are being read. */
-const CONSUL_ANSWERS_BYTES = 256 * 1024 * 1024;
-
 /** Throws RelayError CONFIG_INVALID when a certificate cannot be read or a proxy's address is invalid. Nothing is connected to before it is used. */
 export function createStores({ config, owner, registry, outbound, timings = {} }: StoresOptions): Stores {
   const { dynamoDB, redis, consul, storeWriter: writer } = config;
@@ -89,8 +86,9 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
     dynamoDB && createDynamoDBClient({ region, endpoint: dynamoDB.url, agents: outbound.awsAgents() });
   const redisClient = redis && createRedisClient(connectionOf(redis));
 
-  // Environments may be large, and a Consul that answers without end must leave the process its memory.
-  const consulMemory = createBudget(Math.min(CONSUL_ANSWERS_BYTES, processLimits().memoryBytes / 4));
+  // Environments may be large, and a store that answers without end must leave the process its memory.
+  const consulMemory = createAnswersMemory();
+  const readMemory = createReadMemory();
 
   function openKeeper(name: string): Keeper | undefined {
     if (dynamoDBClient && dynamoDB.tableName !== undefined) {
@@ -105,7 +103,10 @@ export function createStores({ config, owner, registry, outbound, timings = {} }
       // Before anything is open that would have to be closed.
       const problem = redisClient && describePrefixProblem(place.prefix, { cluster: redisClient.isCluster });
       if (problem !== undefined) throw new Error(problem);
-      const common = { prefix: place.prefix, view, source, writer, log, registry, timings: timings.stores ?? {} };
+      const common = {
+        ...{ prefix: place.prefix, view, source, writer, log, registry, readMemory },
+        timings: timings.stores ?? {},
+      };
       const replica = { ...common, checkedNow: () => (confirms() ? checkedNow() : Infinity) };
       return [
         ...(dynamoDBClient

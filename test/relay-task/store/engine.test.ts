@@ -1,6 +1,7 @@
 /** The engine alone, for what cannot be shown with a store that has no lease. */
 import { type Engine, startEngine } from '../../../relay-task/store/engine.ts';
 import { createGraves } from '../../../relay-task/store/graves.ts';
+import { createReadMemory } from '../../../relay-task/store/read-memory.ts';
 import { systemClock } from '../../../relay-task/store/timings.ts';
 import { eventually } from '../../support/eventually.ts';
 import { createMemory } from '../../support/memory.ts';
@@ -23,6 +24,7 @@ test('changes that were not written when the permission lapsed are written once 
   };
   engine = startEngine({
     graves: createGraves({ view: memory, clock: systemClock, timings: quickReplica }),
+    readMemory: createReadMemory(),
     ...{ database, permission, clock: systemClock, log: listenToLog(), where: {} },
     // Only the change itself triggers a write.
     timings: { ...quickReplica, glanceMs: 3_600_000 },

@@ -1,5 +1,7 @@
 /** A Redis server, or a proxy before it, whose answers are wrong on purpose. */
 import { connect, createServer, type Socket } from 'node:net';
+import { createBudget } from '../../../relay-task/common/budget.ts';
+import { startReading } from '../../../relay-task/store/read-memory.ts';
 import { createRedisClient, type RedisConnection } from '../../../relay-task/store/redis-client.ts';
 import { createRedisDatabase } from '../../../relay-task/store/redis-database.ts';
 import { createReplyCounter } from '../../../relay-task/store/redis-replies.ts';
@@ -115,8 +117,15 @@ test('a scan that never ends is left once it is larger than any environment', as
   });
   const client = opened(createRedisClient({ host: '127.0.0.1', port: server.port, commandTimeoutMs: 60_000 }));
   const database = createRedisDatabase({ client, prefix: 'env', log: silent, close: async () => {} });
-  await expect(database.readAll()).rejects.toThrow(`env:features has more than ${128 * 1024 * 1024} bytes`);
-  expect(pages).toBe(16);
+  const memory = createBudget(128 * 1024 * 1024);
+  const { take, end } = startReading(memory);
+  await expect(database.readAll(take)).rejects.toThrow(
+    /^what is stored takes more than \d+ bytes, and all that is being read of stores may take 134217728$/,
+  );
+  // One reading alone gets a half.
+  expect(pages).toBe(8);
+  end();
+  expect(memory.usedBytes).toBe(0);
 });
 
 describeWithRedis('a store behind a proxy that answers by itself for a while', () => {

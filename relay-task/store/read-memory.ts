@@ -1,0 +1,58 @@
+/** How much is read of stores at once: a store, or what is in its place, may answer with anything. */
+import { isAscii } from 'node:buffer';
+import { type Budget, createBudget, createShare } from '../common/budget.ts';
+import { type ProcessLimits, processLimits } from '../common/process-limits.ts';
+
+const MEBIBYTE = 1024 * 1024;
+/** What a row takes beside its key and text, and an attribute of DynamoDB beside its name and text. */
+const ROW_BYTES = 256;
+const ATTRIBUTE_BYTES = 64;
+
+/** In bytes, of one environment: some more than LaunchDarkly may send of it. While it is read, memory may hold as much. */
+export function storedLimit({ memoryBytes, heapBytes }: ProcessLimits = processLimits()): number {
+  return Math.min(128 * MEBIBYTE, Math.max(10 * MEBIBYTE, Math.floor(Math.min(memoryBytes, heapBytes) / 5)));
+}
+
+/** For all that is read at the same time: one environment alone may take a half of it, two a third each, and so on. */
+export function createReadMemory(limits?: ProcessLimits): Budget {
+  return createBudget(2 * storedLimit(limits));
+}
+
+/** Counts bytes that were read. Throws an Error of one sentence when there is no room for them. */
+export type TakeRead = (bytes: number) => void;
+
+/** What is read of one environment. */
+export interface Reading {
+  readonly take: TakeRead;
+  /** It is not held any more. */
+  end(): void;
+}
+
+export function startReading(memory: Budget): Reading {
+  const share = createShare(memory);
+  return {
+    take(bytes) {
+      // As much has to be free afterwards, so that some is left for the next however large a part is.
+      if (2 * bytes <= share.freeBytes && share.reserve(bytes)) return;
+      const taken = `takes more than ${share.usedBytes} bytes`;
+      throw new Error(`what is stored ${taken}, and all that is being read of stores may take ${memory.maxBytes}`);
+    },
+    end: () => share.release(share.usedBytes),
+  };
+}
+
+/** What a row takes in memory. */
+export function rowBytes(key: string, text: string | Buffer): number {
+  return ROW_BYTES + textBytes(key) + textBytes(text);
+}
+
+/** What an attribute takes in memory. */
+export function attributeBytes(name: string, value: string | Uint8Array | undefined): number {
+  return ATTRIBUTE_BYTES + name.length + (typeof value === 'string' ? textBytes(value) : (value?.length ?? 0));
+}
+
+/** V8 takes two bytes for each character of a text in which one needs them. */
+function textBytes(text: string | Buffer): number {
+  const isShort = typeof text === 'string' ? Buffer.byteLength(text) === text.length : isAscii(text);
+  return isShort ? text.length : 2 * text.length;
+}
