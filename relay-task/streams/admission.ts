@@ -52,8 +52,16 @@ export function createAdmission<T extends object>(options: AdmissionOptions<T>):
     return undefined;
   }
 
+  let isProceeding = false;
   function proceed(): void {
-    for (let candidate = next(); candidate; candidate = next()) options.admit(candidate);
+    // What is admitted may make room for others at once.
+    if (isProceeding) return;
+    isProceeding = true;
+    try {
+      for (let candidate = next(); candidate; candidate = next()) options.admit(candidate);
+    } finally {
+      isProceeding = false;
+    }
   }
 
   return {

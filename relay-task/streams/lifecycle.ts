@@ -82,7 +82,10 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
         return payloadBytes === undefined ? !budget.full : room.hasRoomFor(connection, payloadBytes);
       },
       admit: (connection) => {
-        if (!connection.socket.destroyed && !connection.reason) start(connection);
+        if (connection.socket.destroyed || connection.reason) return;
+        // So that of those that wait no more are let in than there is room for.
+        room.reserveFor(connection, connection.channel.payloadBytes ?? 0);
+        start(connection);
       },
     });
     return { room, admission };
@@ -196,7 +199,10 @@ export function createLifecycle(options: LifecycleOptions): Lifecycle {
       return undefined;
     },
     late: beLate,
-    sent: countUnread,
+    sent(connection) {
+      countUnread(connection);
+      classOf(connection).admission.proceed();
+    },
     limit(connections) {
       for (const connection of [...connections]) {
         const { snapshot, channel } = connection;

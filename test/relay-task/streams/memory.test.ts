@@ -188,7 +188,7 @@ describe('first payloads that are not read', () => {
       closed: (_environment: string, _kind: StreamKind, family: string, reason: CloseReason) =>
         void closed.push(`${family} ${reason}`),
     };
-    const hub = createHub({ memory, meter, stallMs: 600_000, ...options });
+    const hub = createHub({ memory, meter, stallMs: 600_000, heartbeatMs: 0, ...options });
     behind(() => hub.closeAll(0));
     const environmentOf = (name: string, value: string) => {
       const environment = createEnvironment({ name, log: silentLog, onChange() {}, onRefresh() {} });
