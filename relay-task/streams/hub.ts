@@ -30,6 +30,8 @@ export interface HubOptions {
    */
   readonly maxInitialInFlight?: number;
   readonly maxInitialWaiting?: number;
+  /** How long a first payload that is not read holds its place: 1,000 ms. */
+  readonly placeMs?: number;
   /** Events that a channel keeps for clients that are behind (1,024 and 4 MiB); those further behind get a `put`. */
   readonly logMessages?: number;
   readonly logBytes?: number;
@@ -100,6 +102,7 @@ export function createHub(options: HubOptions = {}): Hub {
     maxBehindBytes: options.maxBehindBytes ?? 8 * 1024 * 1024,
     maxInitialInFlight: options.maxInitialInFlight || 256,
     maxInitialWaiting: options.maxInitialWaiting ?? 4_096,
+    placeMs: options.placeMs ?? 1_000,
     memory: options.memory ?? { servers: createBudget(Infinity), clients: createBudget(Infinity) },
     meter,
   });

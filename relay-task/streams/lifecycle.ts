@@ -19,6 +19,8 @@ export interface LifecycleOptions {
   readonly maxBehindBytes: number;
   readonly maxInitialInFlight: number;
   readonly maxInitialWaiting: number;
+  /** How long one first payload may hold its place: who does not read must not keep others waiting. */
+  readonly placeMs: number;
   /** Of what streams take in memory. */
   readonly memory: StreamMemory;
   readonly meter: StreamMeter;
@@ -59,8 +61,6 @@ interface ConnectionClass {
   readonly room: Room;
 }
 
-/** How long one first payload may hold its place: who does not read must not keep others waiting. */
-const ADMISSION_MS = 1_000;
 /** When a client that reads nothing may be disconnected if others need its memory; of the time after which it is in any case. */
 const IDLE_PART = 1 / 6;
 
@@ -250,7 +250,7 @@ function listen(connection: Connection, onDrain: (this: Socket) => void, onClose
   else socket.resume();
 }
 
-interface LateListOptions extends Pick<LifecycleOptions, 'stallMs' | 'maxBehindBytes'> {
+interface LateListOptions extends Pick<LifecycleOptions, 'stallMs' | 'maxBehindBytes' | 'placeMs'> {
   now(): number;
   resume(connection: Connection): void;
   leaveAdmission(connection: Connection): void;
@@ -261,7 +261,7 @@ interface LateListOptions extends Pick<LifecycleOptions, 'stallMs' | 'maxBehindB
 
 /** Connections that accept no bytes at present, oldest first, and those that were ended and are not closed. */
 function createLateList(options: LateListOptions) {
-  const { stallMs, maxBehindBytes, now, resume, leaveAdmission, countUnread } = options;
+  const { stallMs, maxBehindBytes, placeMs, now, resume, leaveAdmission, countUnread } = options;
   const late = new Set<Connection>();
   const sweep = () => {
     const at = now();
@@ -269,7 +269,7 @@ function createLateList(options: LateListOptions) {
       const { socket } = connection;
       if (at - connection.lateSince >= stallMs || socket.writableLength > maxBehindBytes) hangUp(connection, 'slow');
       else if (socket.writableLength === 0) resume(connection);
-      else if (at - connection.admittedAt >= ADMISSION_MS) leaveAdmission(connection);
+      else if (at - connection.admittedAt >= placeMs) leaveAdmission(connection);
       countUnread(connection);
     }
     options.swept();

@@ -290,16 +290,27 @@ describe('first payloads that are not read', () => {
 
 describe('the places for first payloads', () => {
   test('of browsers that never read are none of the server SDKs’', async () => {
-    started = await startClientHub({ maxInitialInFlight: 1, maxInitialWaiting: 1 });
+    started = await startClientHub({ maxInitialInFlight: 1, maxInitialWaiting: 1, placeMs: 3_600_000 });
     const { put, evaluated, read, hub } = started;
     put(flag('f', 1, { variations: ['x'.repeat(LARGE_BYTES), 'y'] }));
     const idle = await evaluated(user('a'));
     idle.pause();
+    // Its payload is made, and has the only place.
+    await until('the first part', () => idle.socket.bytesRead > 10_000);
     const waiting = evaluated(user('b'));
     await until('another one waits', () => hub.waiting === 1);
     expect((await evaluated(user('c'))).status).toBe(503);
     expect((await read('/sdk/stream?basis=')).status).toBe(200);
-    // Whoever does not read loses the place.
+    idle.close();
     expect((await (await waiting).next()).event).toBe('put');
+  });
+
+  test('are lost by whoever does not read', async () => {
+    started = await startClientHub({ maxInitialInFlight: 1, maxInitialWaiting: 1, placeMs: 50 });
+    const { put, evaluated } = started;
+    put(flag('f', 1, { variations: ['x'.repeat(LARGE_BYTES), 'y'] }));
+    const idle = await evaluated(user('a'));
+    idle.pause();
+    expect((await (await evaluated(user('b'))).next()).event).toBe('put');
   });
 });
