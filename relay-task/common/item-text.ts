@@ -9,6 +9,7 @@ import { OPEN_BRACE, OPEN_BRACKET } from './json-codes.ts';
 import {
   eachElement,
   eachMember,
+  membersInSlices,
   membersOf,
   readElementsInSlices,
   readMembersInSlices,
@@ -16,6 +17,7 @@ import {
   skipValue,
   skipValueInSlices,
 } from './json-text.ts';
+import { byCodeUnits, sortInSlices } from './sliced-sort.ts';
 import { resultOf } from './slices.ts';
 
 const fieldsOf: Readonly<Record<Kind, readonly Field[]>> = { features: shapes.flag, segments: shapes.segment };
@@ -29,6 +31,9 @@ export function normalText(kind: Kind, text: string): string {
   return resultOf(normalTextInSlices(kind, text));
 }
 
+/** Of `clientSideAvailability`. */
+const ENVIRONMENT = 'usingEnvironmentId';
+
 /** In characters: less is read in one go, since each step costs about as much as a small part. */
 const LITTLE = 4 * 1024;
 
@@ -39,8 +44,8 @@ export function* normalTextInSlices(kind: Kind, text: string): Generator<void, s
   const availability = members.get('clientSideAvailability') ?? 'null';
   // The older field mirrors the newer one.
   if (availability.startsWith('{'))
-    members.set('clientSide', membersOf(availability).get('usingEnvironmentId') ?? 'false');
-  return normalObject(members, fields);
+    members.set('clientSide', (yield* membersInSlices(availability, [ENVIRONMENT])).get(ENVIRONMENT) ?? 'false');
+  return text.length > LITTLE ? yield* normalObjectInSlices(members, fields) : normalObject(members, fields);
 }
 
 interface Part {
@@ -55,7 +60,7 @@ function* readPart(text: string, from: number, shape: Shape | undefined): Genera
   const first = text.charCodeAt(from);
   if (shape?.is === 'object' && first === OPEN_BRACE) {
     const members = yield* readMembers(text, from, shape.fields);
-    return { normal: normalObject(members, shape.fields), end };
+    return { normal: yield* normalObjectInSlices(members, shape.fields), end };
   }
   if (shape?.is !== 'list' || shape.of.is !== 'object' || first !== OPEN_BRACKET)
     return { normal: text.slice(from, end), end };
@@ -144,6 +149,38 @@ function* hasAll(data: unknown, fields: readonly Field[]): Generator<void, boole
 }
 
 function normalObject(members: Map<string, string>, fields: readonly Field[]): string {
+  const parts = takeKnown(members, fields);
+  for (const name of [...members.keys()].sort()) parts.push(`${JSON.stringify(name)}:${members.get(name)}`);
+  return `{${parts.join(',')}}`;
+}
+
+/** In characters: so many are joined between two yields. */
+const JOINED_AT_ONCE = 16 * 1024;
+
+/** The same for a large object, with a yield after each part of its unknown fields. */
+function* normalObjectInSlices(members: Map<string, string>, fields: readonly Field[]): Generator<void, string> {
+  const rollout = members.get('rollout') ?? '';
+  const hasRollout = rollout.length > LITTLE_ROLLOUT && fields.some(({ name }) => name === 'rollout');
+  if (hasRollout && (yield* isIdle(rollout))) members.delete('rollout');
+  let parts = takeKnown(members, fields);
+  const joined: string[] = [];
+  let characters = 0;
+  for (const name of yield* sortInSlices([...members.keys()], byCodeUnits)) {
+    const part = `${JSON.stringify(name)}:${members.get(name)}`;
+    parts.push(part);
+    characters += part.length;
+    if (characters < JOINED_AT_ONCE) continue;
+    joined.push(parts.join(','));
+    parts = [];
+    characters = 0;
+    yield;
+  }
+  if (parts.length > 0) joined.push(parts.join(','));
+  return `{${joined.join(',')}}`;
+}
+
+/** Known fields as they are written. Leaves the others. */
+function takeKnown(members: Map<string, string>, fields: readonly Field[]): string[] {
   const parts: string[] = [];
   for (const { name, fallback, omit } of fields) {
     const found = members.get(name) ?? 'null';
@@ -152,14 +189,22 @@ function normalObject(members: Map<string, string>, fields: readonly Field[]): s
     if (part === undefined || isOmitted(name, part, omit)) continue;
     parts.push(`"${name}":${part}`);
   }
-  for (const name of [...members.keys()].sort()) parts.push(`${JSON.stringify(name)}:${members.get(name)}`);
-  return `{${parts.join(',')}}`;
+  return parts;
 }
+
+/** In characters. Larger ones are looked at in slices, before. Twice as many, since the normal form of a little text may be a bit longer. */
+const LITTLE_ROLLOUT = 2 * LITTLE;
 
 /** A rollout without variations has no effect, and ld-relay omits it. */
 function isOmitted(name: string, part: string, omit: unknown): boolean {
   if (name !== 'rollout') return omit !== undefined && part === JSON.stringify(omit);
-  return (
-    part.startsWith('{') && part.includes('"variations":[') && /^\[\s*\]$/.test(membersOf(part).get('variations') ?? '')
-  );
+  return part.length <= LITTLE_ROLLOUT && mayBeIdle(part) && NONE.test(membersOf(part).get('variations') ?? '');
+}
+
+const NONE = /^\[\s*\]$/;
+const mayBeIdle = (rollout: string) => rollout.startsWith('{') && rollout.includes('"variations":[');
+
+function* isIdle(rollout: string): Generator<void, boolean> {
+  if (!mayBeIdle(rollout)) return false;
+  return NONE.test((yield* membersInSlices(rollout, ['variations'])).get('variations') ?? '');
 }

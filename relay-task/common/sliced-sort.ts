@@ -1,12 +1,15 @@
 /** Sorted at once: less than half a millisecond's work. */
 const AT_ONCE = 256;
 
+/** Texts in the order of `sort()`. */
+export const byCodeUnits = (a: string, b: string): number => (a < b ? -1 : Number(a > b));
+
 /** A sorted copy of a long list; yields in between. Equal elements keep their order. */
 export function* sortInSlices<T>(list: readonly T[], compare: (a: T, b: T) => number): Generator<void, T[]> {
   let runs: T[][] = [];
   for (let at = 0; at < list.length; at += AT_ONCE) {
+    if (at > 0) yield;
     runs.push(list.slice(at, at + AT_ONCE).sort(compare));
-    yield;
   }
   while (runs.length > 1) {
     const longer: T[][] = [];

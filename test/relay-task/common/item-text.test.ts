@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Kind } from '../../../lib/flag-table/index.ts';
-import { completeText, isComplete, normalText } from '../../../relay-task/common/item-text.ts';
+import { completeText, isComplete, normalText, normalTextInSlices } from '../../../relay-task/common/item-text.ts';
 import { createTombstone } from '../../../relay-task/common/tombstone.ts';
 
 interface Vector {
@@ -228,3 +228,28 @@ test.each(['a', "$&$1$'", '1234567890123', '"\\u0001"', '\u0001', '"key":"x"', '
         );
   },
 );
+test('an object with very many unknown fields is sorted and written in slices, equal in every byte', () => {
+  const names = Array.from({ length: 20_000 }, (_, at) => `${(at * 7_919) % 20_000}-é\ud83d\ude00"`);
+  const data = { ...segment, ...Object.fromEntries(names.map((name) => [name, 1])) };
+  const sort = jest.spyOn(Array.prototype, 'sort');
+  const work = normalTextInSlices('segments', JSON.stringify(data));
+  let steps = 1;
+  let step = work.next();
+  for (; !step.done; step = work.next()) steps += 1;
+  const longest = Math.max(...sort.mock.contexts.map((list) => (list as unknown[]).length));
+  sort.mockRestore();
+  const sorted = [...names].sort().map((name) => `${JSON.stringify(name)}:1`);
+  expect(step.value).toBe(`${JSON.stringify(segment).slice(0, -1)},${sorted.join(',')}}`);
+  expect(longest).toBeLessThan(1_001);
+  expect(steps).toBeGreaterThan(100);
+});
+
+test('a large rollout without variations is left out, as a small one is', () => {
+  const more = Object.fromEntries(Array.from({ length: 3_000 }, (_, at) => [`n${at}`, 1]));
+  const withRollout = (rollout: object) =>
+    normalText('features', JSON.stringify({ ...flag, fallthrough: { variation: 0, rollout } }));
+  const none = normalText('features', JSON.stringify({ ...flag, fallthrough: { variation: 0 } }));
+  expect(withRollout({ variations: [], ...more })).toBe(none);
+  expect(withRollout({ variations: [] })).toBe(none);
+  expect(withRollout({ variations: [{ variation: 0, weight: 1 }], ...more })).not.toBe(none);
+});
