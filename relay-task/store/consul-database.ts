@@ -1,7 +1,7 @@
 import type { Kind } from '../../lib/flag-table/index.ts';
 import type { ConsulClient } from './consul-client.ts';
 import { consulKeys, createCompareAndSet, removeMarker, rowOf, transactionLimits } from './consul-compare-and-set.ts';
-import { getFolder, getPair, listBelow, textOf } from './consul-kv.ts';
+import { getPair, listBelow, readFolder, textOf } from './consul-kv.ts';
 import type { Content, Row } from './database.ts';
 import { rowBytes, type TakeRead } from './read-memory.ts';
 import type { ReplicaDatabase } from './replica-store.ts';
@@ -19,13 +19,13 @@ export function createConsulDatabase({ client, prefix }: { client: ConsulClient;
   async function readRows(kind: Kind, take: TakeRead): Promise<Map<string, Row>> {
     const folder = keys.folder(kind);
     const rows = new Map<string, Row>();
-    for (const pair of await getFolder(client, folder)) {
+    await readFolder(client, folder, (pair) => {
       // The folder itself may be a key, too.
       const key = pair.Key.slice(folder.length);
-      if (key === '') continue;
+      if (key === '') return;
       take(rowBytes(key, textOf(pair)));
       rows.set(key, rowOf(kind, key, pair));
-    }
+    });
     return rows;
   }
 

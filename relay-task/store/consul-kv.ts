@@ -1,4 +1,7 @@
 /** Requests to Consul's KV store, and transactions: https://developer.hashicorp.com/consul/api-docs/txn */
+import { elementsIn } from '../common/json-elements.ts';
+import { parseInSlices } from '../common/sliced-json.ts';
+import { inSlices } from '../common/slices.ts';
 import { type ConsulClient, kvPath } from './consul-client.ts';
 
 export interface KvPair {
@@ -31,16 +34,30 @@ export async function getPair(client: ConsulClient, key: string): Promise<KvPair
   return status === 200 ? parsePairs(body)[0] : undefined;
 }
 
-/** Everything below a folder, and the folder itself if it is a key, too. */
-export async function getFolder(client: ConsulClient, folder: string): Promise<KvPair[]> {
+/**
+ * Everything below a folder, and the folder itself if it is a key, too. `read` gets one pair after the other, in slices of the event loop:
+ * a folder may have a hundred MB. What it throws ends the reading.
+ */
+export async function readFolder(client: ConsulClient, folder: string, read: (pair: KvPair) => void): Promise<void> {
   const { status, body } = await client.request('GET', `${kvPath(folder)}?recurse&consistent`);
-  return status === 200 ? parsePairs(body) : [];
+  if (status === 200) await inSlices(readPairs(body, read));
+}
+
+function* readPairs(body: Buffer, read: (pair: KvPair) => void): Generator<void, void> {
+  const elements = elementsIn(body);
+  for (;;) {
+    const { done, value } = elements.next();
+    if (done && !value) throw new SyntaxError('Consul answered with something else than a list');
+    if (done) return;
+    if (value) read(JSON.parse(body.toString('utf8', value.from, value.to)) as KvPair);
+    yield;
+  }
 }
 
 /** The keys below a folder, with its name. */
 export async function listKeys(client: ConsulClient, folder: string, query = ''): Promise<string[]> {
   const { status, body } = await client.request('GET', `${kvPath(folder)}?keys${query}&consistent`);
-  return status === 200 ? (JSON.parse(body.toString()) as string[]) : [];
+  return status === 200 ? ((await inSlices(parseInSlices(body))) as string[]) : [];
 }
 
 /** What is directly below a folder: keys, and folders with their slash. */
