@@ -64,13 +64,8 @@ class Answer implements EvaluatedFlag {
     const { value } = this.place;
     if (value !== undefined) return value;
     const made = this.makeText();
-    this.keep(made);
+    this.shared.kept.keep(this.place, made, Buffer.byteLength(made));
     return made;
-  }
-
-  /** False: there is no room for it. */
-  keep(text: string, moreBytes = 0): boolean {
-    return this.shared.kept.keep(this.place, text, Buffer.byteLength(text) + moreBytes);
   }
 
   /** In ld-relay's order, with LaunchDarkly's `flagVersion`. False and empty members are left out. */
@@ -88,8 +83,6 @@ class Answer implements EvaluatedFlag {
   }
 }
 
-/** And of its entry in a map. */
-const BYTES_OF_ANSWER = 160;
 const HEAD = '{"value":';
 const SHORT = 128;
 /** A short value is a part of the text. */
@@ -102,6 +95,9 @@ const none: readonly string[] = [];
 const PLAIN: Said = { isExperiment: false, withReason: false, prerequisites: none };
 const WITH_REASON: Said = { ...PLAIN, withReason: true };
 
+const listKey = (withReason: boolean, prerequisites: readonly string[]) =>
+  `${withReason} ${JSON.stringify(prerequisites)}`;
+
 /** The answers about one state of a flag. There are many flags, of which most have one or two: maps are made when they are needed. */
 export class Answers {
   private readonly shared: Shared;
@@ -112,8 +108,13 @@ export class Answers {
   private reasoned: Map<Detail, Answer> | undefined = undefined;
   /** Of those without the reason, the ones that say nothing but the variation. */
   private byVariation: Map<number | null, Answer> | undefined = undefined;
-  /** Other ones, by their own texts; the value is that of the variation. */
-  private readonly byText = new Place<Map<string, Answer>>();
+  /** Of those that name prerequisites: by such a result, then by the reason's presence and the names. */
+  private listed: Map<Detail, Map<string, Answer>> | undefined = undefined;
+  /**
+   * Other ones, by their own texts; the value is that of the variation. As many as the flag can have, and not forgotten: whoever holds an
+   * answer would keep it beside the next one that says the same.
+   */
+  private byText: Map<string, Answer> | undefined = undefined;
 
   constructor({ key, version = 0, trackEvents, debugEventsUntilDate }: Flag, kept: Kept) {
     // Numbers through JSON.stringify, too: one that JSON cannot express would make the answers about all flags invalid.
@@ -124,7 +125,8 @@ export class Answers {
   }
 
   /** The answer for a result that the flag was compiled with; undefined until it is made. */
-  known(result: Detail, withReason: boolean): EvaluatedFlag | undefined {
+  known(result: Detail, withReason: boolean, prerequisites: readonly string[]): EvaluatedFlag | undefined {
+    if (prerequisites.length > 0) return this.listed?.get(result)?.get(listKey(withReason, prerequisites));
     return (withReason ? this.reasoned : this.plain)?.get(result);
   }
 
@@ -147,6 +149,16 @@ export class Answers {
   private ofResult(result: Detail, said: Said, onWritten: (characters: number) => void): Answer {
     const { isExperiment, withReason } = said;
     const make = (short: Said) => new Answer(this.shared, this.valueOf(result, onWritten), result, short);
+    if (said.prerequisites.length > 0) {
+      this.listed ??= new Map();
+      const lists = this.listed.get(result) ?? new Map<string, Answer>();
+      this.listed.set(result, lists);
+      const made = make(said);
+      // Without reasons, several results may say the same.
+      const answer = withReason || isExperiment ? made : this.oneOf(made, made.makeText());
+      lists.set(listKey(withReason, said.prerequisites), answer);
+      return answer;
+    }
     if (withReason) {
       this.reasoned ??= new Map();
       const answer = make(isExperiment ? said : WITH_REASON);
@@ -163,12 +175,10 @@ export class Answers {
 
   /** The one answer that says this. */
   private oneOf(answer: Answer, text: string): Answer {
-    const { byText } = this;
-    const known = byText.value?.get(text);
+    this.byText ??= new Map();
+    const known = this.byText.get(text);
     if (known) return known;
-    if (byText.value === undefined) this.shared.kept.keep(byText, new Map(), 0);
-    // Making room may have emptied the place.
-    if (answer.keep(text, BYTES_OF_ANSWER)) byText.value?.set(text, answer);
+    this.byText.set(text, answer);
     return answer;
   }
 

@@ -86,15 +86,15 @@ export function createClientView(options: ClientViewOptions): ClientView {
     const answers = answersTo(flag);
     const { detail, prerequisites, isExperiment } = evaluateFlag(flag, context, memberships, memo);
     const { reason } = detail;
-    // Prerequisites depend on other flags, and results about Big Segments and errors are new objects each time.
-    const isShared = prerequisites.length === 0 && reason.kind !== 'ERROR' && reason.bigSegmentsStatus === undefined;
-    const known = isShared ? answers.known(detail, withReasons) : undefined;
-    if (known) return known;
-
+    // Results about Big Segments and errors are new objects each time.
+    const isShared = reason.kind !== 'ERROR' && reason.bigSegmentsStatus === undefined;
     const visible = prerequisites.filter((name) => {
       const prerequisite = flagOf(name);
       return prerequisite !== undefined && mayBeSeen(prerequisite, audience);
     });
+    const known = isShared ? answers.known(detail, withReasons, visible) : undefined;
+    if (known) return known;
+
     const said = { isExperiment, withReason: withReasons, prerequisites: visible };
     return answers.of(detail, said, isShared, (characters) => {
       if (memo) memo.work += characters * PER_CHARACTER;

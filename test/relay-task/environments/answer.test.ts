@@ -64,16 +64,33 @@ test.each([
   expect(budget.usedBytes).toBeGreaterThan(0);
 });
 
-test('answers that name prerequisites count, too, and are one object while there is room', () => {
-  const needs = { prerequisites: [{ key: 'p', variation: 0 }] };
-  const { answer, budget } = start(20_000, [flag('p', 1), ruled(large, needs)]);
-  const json = (rule: number) => expected(large, rule).replace(/}$/, ',"prerequisites":["p"]}');
-  for (const rule of rules) {
-    expect(answer(rule).json).toBe(json(rule));
-    expect(answer(rule)).toBe(answer(rule));
-    expect(budget.usedBytes).toBeLessThanOrEqual(20_000);
-  }
-  expect(budget.usedBytes).toBeGreaterThan(0);
+test.each([true, false])(
+  'answers that name prerequisites count, too, and stay the same objects when their texts were forgotten (reasons: %s)',
+  (withReasons) => {
+    const needs = { prerequisites: [{ key: 'p', variation: 0 }] };
+    const { answer, budget } = start(10_000, [flag('p', 1), ruled(large, needs)]);
+    const json = (rule: number) => {
+      const whole = expected(large, rule).replace(/}$/, ',"prerequisites":["p"]}');
+      return withReasons ? whole : whole.replace(/,"reason":{.*?}/, '');
+    };
+    const first = rules.map((rule) => answer(rule, withReasons));
+    expect(new Set(first).size).toBe(withReasons ? RULES : 1);
+    for (const rule of rules) {
+      expect(answer(rule, withReasons).json).toBe(json(rule));
+      expect(answer(rule, withReasons)).toBe(first[rule]);
+      expect(budget.usedBytes).toBeLessThanOrEqual(10_000);
+    }
+    expect(budget.usedBytes).toBeGreaterThan(0);
+  },
+);
+
+test('errors and answers with the status of Big Segments stay the same objects when their texts were forgotten', () => {
+  const broken = flag('broken', 1, { variations: [], fallthrough: { variation: 3 } });
+  const { answer, environment } = start(1_000, [broken, ruled(large)]);
+  const [error] = [answer(0, true, 'broken')];
+  for (const rule of rules) expect(answer(rule).json).toBe(expected(large, rule));
+  expect(answer(0, true, 'broken')).toBe(error);
+  expect(environment.failedItems()).toEqual([]);
 });
 
 test('without reasons, rules that lead to the same variation have one answer', () => {
