@@ -339,6 +339,7 @@ export function createCompiled(
       flag,
       flags: lists.flags,
       prerequisites: lists.prerequisites,
+      follow: lists.follow,
       compile: compileInSlices,
       isBehind: () => chase.isOn,
       evaluateFlag,

@@ -24,6 +24,8 @@ export interface ClientViewOptions {
   flags(audience: CredentialKind): readonly Flag[];
   /** Live flags that others need, for any audience. */
   prerequisites(): ReadonlySet<Flag>;
+  /** Brings both up to date in steps, so that they cost nothing afterwards. */
+  follow(audience: CredentialKind): Generator<void, void>;
   evaluateFlag(flag: Flag, context: Context, memberships: Memberships | undefined, memo: Memo | undefined): FlagResult;
   compile(): Promise<void> | undefined;
   isBehind(): boolean;
@@ -137,6 +139,7 @@ export function createClientView(options: ClientViewOptions): ClientView {
       return options.flags(wanted.audience).map((flag) => evaluate(flag, context, wanted, memberships, memo));
     },
     *evaluateInSteps(context, wanted, memberships) {
+      yield* options.follow(wanted.audience);
       const flags = options.flags(wanted.audience);
       const needed = options.prerequisites();
       const memo = createMemo();

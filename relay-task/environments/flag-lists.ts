@@ -1,4 +1,5 @@
 import type { Flag } from '../../lib/evaluation/index.ts';
+import { byCodeUnits } from '../common/sliced-sort.ts';
 import type { CredentialKind } from '../ports.ts';
 
 /** An environment's flags in lists that are made when they are first needed, and then follow changes at the cost of what changed. */
@@ -7,6 +8,8 @@ export interface FlagLists {
   changed(key: string): void;
   /** Those that the audience may see, sorted by key. A list that was returned does not change. */
   flags(audience: CredentialKind): readonly Flag[];
+  /** Makes `flags` and `prerequisites` follow the changes, also those that come meanwhile. Yields after some flags. */
+  follow(audience: CredentialKind): Generator<void, void>;
   /** Those that others name as prerequisites, for any audience. Follows later changes. */
   prerequisites(): ReadonlySet<Flag>;
 }
@@ -18,92 +21,104 @@ export interface FlagListsOptions {
   mayBeSeen(flag: Flag, audience: CredentialKind): boolean;
 }
 
-/** If more have changed, making the lists again costs less: to insert one flag, those behind it are moved. */
-const MOST_CHANGES = 250;
+/** So many flags are looked at between two yields: some tenths of a millisecond's work. */
+const FLAGS_AT_ONCE = 100;
 
 export function createFlagLists({ keys, flag, mayBeSeen }: FlagListsOptions): FlagLists {
   const lists = new Map<CredentialKind, SortedList>();
   let prerequisites: Prerequisites | undefined;
-  const changed = new Set<string>();
-  let sorted: readonly string[] = [];
 
-  function sortedKeys(): readonly string[] {
-    const present = [...keys()];
-    if (present.length !== sorted.length) sorted = present.sort();
-    return sorted;
+  function listFor(audience: CredentialKind): SortedList {
+    const list = lists.get(audience) ?? new SortedList(keys());
+    lists.set(audience, list);
+    return list;
   }
 
-  function follow(): void {
-    if (changed.size > MOST_CHANGES) {
-      lists.clear();
-      prerequisites = undefined;
-    }
-    // Looking a flag up may compile it, which changes it: what is added to a set meanwhile is visited, too.
-    for (const key of changed) {
+  function allPrerequisites(): Prerequisites {
+    prerequisites ??= new Prerequisites(flag, keys());
+    return prerequisites;
+  }
+
+  /** Up to so many of the changes that a list does not include yet. */
+  function followSome(list: SortedList, audience: CredentialKind, most: number): void {
+    const changes = new Map<string, Flag | undefined>();
+    // Looking a flag up may compile it, which changes it: then it is visited twice.
+    for (const key of list.changed) {
+      if (changes.size >= most) break;
+      list.changed.delete(key);
       const held = flag(key);
-      for (const [audience, list] of lists) list.set(key, held && mayBeSeen(held, audience) ? held : undefined);
-      prerequisites?.set(key, held);
+      changes.set(key, held && mayBeSeen(held, audience) ? held : undefined);
     }
-    changed.clear();
+    list.merge(changes);
   }
 
   return {
     changed(key) {
-      if (lists.size > 0 || prerequisites) changed.add(key);
+      for (const { changed } of lists.values()) changed.add(key);
+      prerequisites?.changed.add(key);
     },
     flags(audience) {
-      follow();
-      let list = lists.get(audience);
-      if (list === undefined) {
-        list = new SortedList();
-        for (const key of sortedKeys()) {
-          const held = flag(key);
-          if (held && mayBeSeen(held, audience)) list.append(key, held);
-        }
-        lists.set(audience, list);
+      const list = listFor(audience);
+      while (list.changed.size > 0) followSome(list, audience, Infinity);
+      return list.flags;
+    },
+    *follow(audience) {
+      const list = listFor(audience);
+      const named = allPrerequisites();
+      for (;;) {
+        followSome(list, audience, FLAGS_AT_ONCE);
+        named.follow(FLAGS_AT_ONCE);
+        if (list.changed.size + named.changed.size === 0) return;
+        yield;
       }
-      return list.present();
     },
     prerequisites() {
-      follow();
-      if (prerequisites === undefined) {
-        prerequisites = new Prerequisites(flag);
-        for (const key of keys()) prerequisites.set(key, flag(key));
-      }
-      return prerequisites.flags;
+      const named = allPrerequisites();
+      while (named.changed.size > 0) named.follow(Infinity);
+      return named.flags;
     },
   };
 }
 
 /** Flags by key. */
 class SortedList {
-  private readonly keys: string[] = [];
-  private flags: Flag[] = [];
-  private isShown = false;
+  /** Keys whose flags it may not have as they are now. */
+  readonly changed: Set<string>;
+  /** Never changed, but replaced: whoever evaluates it goes on with it in later turns. */
+  flags: readonly Flag[] = [];
+  private keys: readonly string[] = [];
 
-  present(): readonly Flag[] {
-    this.isShown = true;
-    return this.flags;
+  constructor(all: Iterable<string>) {
+    this.changed = new Set(all);
   }
 
-  /** Behind all others. */
-  append(key: string, flag: Flag): void {
-    this.keys.push(key);
-    this.flags.push(flag);
-  }
-
-  /** Undefined: it is not one of them. */
-  set(key: string, flag: Flag | undefined): void {
-    const at = this.placeOf(key);
-    const isIn = this.keys[at] === key;
-    if (flag === (isIn ? this.flags[at] : undefined)) return;
-    // Whoever evaluates a list goes on with it in later turns.
-    if (this.isShown) this.flags = [...this.flags];
-    this.isShown = false;
-    const inserted = flag ? [flag] : [];
-    this.flags.splice(at, isIn ? 1 : 0, ...inserted);
-    if (!isIn) this.keys.splice(at, 0, key);
-    else if (!flag) this.keys.splice(at, 1);
+  /** Undefined: the flag is not one of them. */
+  merge(changes: ReadonlyMap<string, Flag | undefined>): void {
+    const keys: string[][] = [];
+    const flags: Flag[][] = [];
+    let from = 0;
+    const keepUntil = (to: number) => {
+      if (to > from) {
+        keys.push(this.keys.slice(from, to));
+        flags.push(this.flags.slice(from, to));
+      }
+      from = to;
+    };
+    for (const [key, flag] of [...changes].sort(([a], [b]) => byCodeUnits(a, b))) {
+      const at = this.placeOf(key);
+      const isIn = this.keys[at] === key;
+      if (flag === (isIn ? this.flags[at] : undefined)) continue;
+      keepUntil(at);
+      if (flag) {
+        keys.push([key]);
+        flags.push([flag]);
+      }
+      if (isIn) from += 1;
+    }
+    if (flags.length === 0 && from === 0) return;
+    keepUntil(this.keys.length);
+    this.keys = keys.flat();
+    this.flags = flags.flat();
   }
 
   /** Where the key is, or would be. */
@@ -121,6 +136,8 @@ class SortedList {
 
 /** Flags that others name. */
 class Prerequisites {
+  /** Keys whose flags it may not have as they are now. */
+  readonly changed: Set<string>;
   readonly flags = new Set<Flag>();
   private readonly flag: (key: string) => Flag | undefined;
   /** Those among `flags`, by key. */
@@ -130,11 +147,22 @@ class Prerequisites {
   /** How many flags name a key. */
   private readonly counts = new Map<string, number>();
 
-  constructor(flag: (key: string) => Flag | undefined) {
+  constructor(flag: (key: string) => Flag | undefined, all: Iterable<string>) {
     this.flag = flag;
+    this.changed = new Set(all);
   }
 
-  set(key: string, held: Flag | undefined): void {
+  follow(most: number): void {
+    let followed = 0;
+    for (const key of this.changed) {
+      if (followed >= most) return;
+      this.changed.delete(key);
+      this.set(key, this.flag(key));
+      followed += 1;
+    }
+  }
+
+  private set(key: string, held: Flag | undefined): void {
     const before = this.named.get(key) ?? [];
     const after = held?.prerequisiteKeys ?? [];
     for (const name of after) this.count(name, 1);

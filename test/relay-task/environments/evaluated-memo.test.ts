@@ -30,6 +30,7 @@ test('is only what is known of flags that others need', () => {
   const view = createClientView({
     flag: find,
     flags: () => [...flags.values()],
+    *follow() {},
     prerequisites: () => new Set([find('f7')!]),
     evaluateFlag(one, context, _memberships, memo) {
       const { flags: known } = memo as Memo & { flags: Map<Flag, unknown> };

@@ -376,7 +376,7 @@ test('of many patterns that RE2 refuses ten of an item and a hundred in all are 
   // Those of a flag that was replaced make room.
   environment.upsert({ ...ruled('f0', matching('@good$')), version: 2 }, 0);
   environment.upsert(many('f1', 2), 0);
-  environment.upsert(many('f10', 2), 0);
+  environment.upsert(many('f2', 2), 0);
   keys('sdkKey');
   expect(environment.refusedPatterns()).toHaveLength(90);
   environment.upsert(many('f29', 2), 0);
