@@ -228,15 +228,18 @@ function actionProblems(at: string, action: unknown, when: unknown, site: Site):
 }
 
 const PATH = String.raw`\/(?:[\w\-./~!$&'()*+,;=:@]|%[0-9A-Fa-f]{2})*`;
+/** Browsers take `/b/../a` for `/a`, also encoded, and leave default ports out: what looks like another page would be the same one. */
+const AS_BROWSERS_WRITE = '(?!.*/(?:\\.|%2[eE]){1,2}(?:[/?]|$))(?!https://[^/]*:0*443/)(?!http://[^/]*:0*80/)';
+
 const PATH_TARGET = pattern(
-  new RegExp(`^(?!//)(?=.{1,1024}$)${PATH}$`),
-  'expected a URL-encoded path of at most 1024 characters that starts with one slash, without a query',
+  new RegExp(`^(?!//)${AS_BROWSERS_WRITE}(?=.{1,1024}$)${PATH}$`),
+  'expected a URL-encoded path of at most 1024 characters that starts with one slash, without a query and without /./ and /../',
 );
 const REDIRECT_TARGET = pattern(
   new RegExp(
-    `^(?!//)(?=.{1,2048}$)(?:https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\\d{1,5})?(?=/))?${PATH}(?:\\?[!$%-;=?-Z_a-z~]*)?$`,
+    `^(?!//)${AS_BROWSERS_WRITE}(?=.{1,2048}$)(?:https?://[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?(?::\\d{1,5})?(?=/))?${PATH}(?:\\?[!$%-;=?-Z_a-z~]*)?$`,
   ),
-  'expected a URL-encoded path or an address with https:// and a path, of at most 2048 characters and without a fragment, such as /new/* or https://www.example.com/*',
+  'expected a URL-encoded path or an address with https:// and a path, of at most 2048 characters, without a fragment, /./, /../ and a default port, such as /new/* or https://www.example.com/*',
 );
 
 /** Where a `*` in a path leads. */

@@ -2,7 +2,14 @@
  * Which headers CloudFront lets whom write. Source: Amazon CloudFront Developer Guide, the pages named below. Imported by
  * checks and by `npm start`, never by a stage's function.
  */
-import { DECISION_HEADER, NEW_VIEWER_HEADER, RESPONSE_HEADER, SHADOW_HEADER, VIEWER_HEADER } from './headers.ts';
+import {
+  DECISION_HEADER,
+  DEFAULT_VARIANT_HEADER,
+  NEW_VIEWER_HEADER,
+  RESPONSE_HEADER,
+  SHADOW_HEADER,
+  VIEWER_HEADER,
+} from './headers.ts';
 
 /** "Restrictions on all edge functions", disallowed headers: functions cannot see them and must not add them. */
 export const DISALLOWED =
@@ -137,6 +144,7 @@ export function describeReadHeaderProblem(name: unknown): string | undefined {
   if (DISALLOWED.test(name)) return 'expected another header (CloudFront does not show this one to edge functions)';
   if (/^cloudfront-/.test(name)) return 'expected another header (CloudFront adds this one after viewer-request)';
   if (name === 'cookie') return 'expected the name of a cookie instead: { cookie: name }';
-  if (ROUTER_HEADERS.includes(name)) return 'expected another header (the router writes this one)';
+  if (name === DEFAULT_VARIANT_HEADER || ROUTER_HEADERS.includes(name))
+    return 'expected another header (the router writes this one)';
   return undefined;
 }
