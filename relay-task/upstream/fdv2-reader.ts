@@ -5,14 +5,14 @@
  */
 import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { describeKeyProblem } from '../common/item-text.ts';
-import { isObject, type JsonObject, showJson as show } from '../common/json.ts';
+import { isCount, isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { CLOSE_BRACE } from '../common/json-codes.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
 import { membersInSlices, namesIn, skipSpace } from '../common/json-text.ts';
 import { parseTextInSlices } from '../common/sliced-text.ts';
 import { createTombstone } from '../common/tombstone.ts';
 import type { UnreadableItem } from '../ports.ts';
-import { ITEM_BYTES, isUnreadable, isVersion, prepareItem, type ReadOptions, readItem, sizeOf } from './messages.ts';
+import { ITEM_BYTES, isUnreadable, prepareItem, type ReadOptions, readItem, sizeOf } from './messages.ts';
 import type { Transfer } from './read-events.ts';
 import { describeTooLarge, mostParsedIn, receivedLimit } from './received-limit.ts';
 import type { Step } from './synchronizer.ts';
@@ -238,7 +238,7 @@ function* readObject(
     if (data[name] !== undefined) continue;
     data[name] = value;
     // What is none is refused below, however long it is.
-    added.push(`"${name}":${isVersion(value) || value === key ? JSON.stringify(value) : null}`);
+    added.push(`"${name}":${isCount(value) || value === key ? JSON.stringify(value) : null}`);
   }
   const isEmpty = text.charCodeAt(skipSpace(text, 1)) === CLOSE_BRACE;
   const rest = added.length === 0 ? text : `{${added.join(',')}${isEmpty ? '' : ','}${text.slice(1)}`;
@@ -257,7 +257,7 @@ function readGoodbye({ reason, protocolFallbackTTL: seconds }: JsonObject): Step
 function readDeletion(kind: Kind, key: string, { version }: JsonObject): Item | UnreadableItem {
   const problem = describeKeyProblem(key);
   if (problem !== undefined) return { kind, key, reason: problem };
-  return isVersion(version)
+  return isCount(version)
     ? createTombstone(kind, key, version)
     : { kind, key, reason: `a deletion with the version ${show(version)}` };
 }

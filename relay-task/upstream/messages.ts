@@ -3,7 +3,7 @@ import type { Item, Kind } from '../../lib/flag-table/index.ts';
 import { hashInSlices } from '../common/item-hash.ts';
 import { compareInSlices } from '../common/item-meaning.ts';
 import { completeTextInSlices, describeKeyProblem } from '../common/item-text.ts';
-import { describeType, isObject, type JsonObject, showJson as show } from '../common/json.ts';
+import { describeType, isCount, isObject, type JsonObject, showJson as show } from '../common/json.ts';
 import { describeExcessInSlices } from '../common/json-shape.ts';
 import { membersInSlices, namesIn } from '../common/json-text.ts';
 import { prerequisitesOf, rememberPrerequisites } from '../common/prerequisites.ts';
@@ -104,7 +104,7 @@ export function* readItem(
   const keyProblem = describeKeyProblem(key);
   if (keyProblem !== undefined) return unreadable(keyProblem);
   const { version, deleted } = data;
-  if (!isVersion(version)) return unreadable(`version must be a whole number from 0, not ${show(version)}`);
+  if (!isCount(version)) return unreadable(`version must be a whole number from 0, not ${show(version)}`);
   if (deleted === true) return createTombstone(kind, key, version);
   if (data.key !== key)
     return unreadable(`key must be ${show(key)} as in the map that holds it, not ${show(data.key)}`);
@@ -242,8 +242,7 @@ function* readChange(event: 'patch' | 'delete', text: string): Generator<void, M
   const { kind, key } = target;
   if (event === 'delete') {
     const { version } = body;
-    if (!isVersion(version))
-      return { kind: 'invalid', problem: `a delete of ${path} has the version ${show(version)}` };
+    if (!isCount(version)) return { kind: 'invalid', problem: `a delete of ${path} has the version ${show(version)}` };
     const reason = describeKeyProblem(key);
     if (reason !== undefined) return { kind: 'skip', item: { kind, key, reason } };
     return { kind: 'upsert', item: createTombstone(kind, key, version) };
@@ -252,8 +251,4 @@ function* readChange(event: 'patch' | 'delete', text: string): Generator<void, M
   const item = yield* readItem(kind, key, body.data, (yield* membersInSlices(text, ['data'])).get('data') ?? '');
   if (item === undefined) return { kind: 'ignored', why: 'an empty patch' };
   return isUnreadable(item) ? { kind: 'skip', item } : { kind: 'upsert', item };
-}
-
-export function isVersion(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
 }
